@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { type CategoryDefinition, category } from './category.ts';
+import { memoryStore } from './memory-store.ts';
+import { Rejection } from './rejection.ts';
+import type { Cause } from './store.ts';
+import { table } from './table.ts';
+
+const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+
+type LampEvent = { type: 'LampMade'; room: string } | { type: 'LampSwitched'; on: boolean } | { type: 'LampBroken' };
+type Lamp = { status: 'absent' } | { status: 'whole'; room: string; on: boolean } | { status: 'broken' };
+
+const lamps: CategoryDefinition<Lamp, LampEvent> = {
+  name: 'lamp',
+  stateVersion: 1,
+  initial: { status: 'absent' },
+  evolve: (lamp, event) => {
+    switch (event.type) {
+      case 'LampMade':
+        return { status: 'whole', room: event.room, on: false };
+      case 'LampSwitched':
+        return lamp.status === 'whole' ? { ...lamp, on: event.on } : lamp;
+      case 'LampBroken':
+        return { status: 'broken' };
+    }
+  },
+  upcast: { LampMade: { 1: (old) => ({ room: old.place ?? 'nowhere' }) } },
+  indexes: (lamp) =>
+    lamp.status === 'whole'
+      ? [
+          { index: 'room', value: lamp.room },
+          { index: 'on', value: String(lamp.on) },
+        ]
+      : [],
+  isGone: (lamp) => lamp.status === 'broken',
+};
+
+const make =
+  (room: string) =>
+  (lamp: Lamp): readonly LampEvent[] =>
+    lamp.status === 'absent' ? [{ type: 'LampMade', room }] : [];
+const turn =
+  (on: boolean) =>
+  (lamp: Lamp): readonly LampEvent[] => {
+    if (lamp.status !== 'whole') throw new Rejection('NOT_FOUND', 'LAMP_NOT_FOUND', 'no such lamp');
+    return lamp.on === on ? [] : [{ type: 'LampSwitched', on }];
+  };
+
+const opened = () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  return { store, lamp: category(store, lamps) };
+};
+
+test('decides on the folded state, stores, and keeps the state row and its index entries', async () => {
+  const { store, lamp } = opened();
+  await lamp.transact('a', make('hall'), cause);
+  const { state, version, events, positions } = await lamp.transact('a', turn(true), cause);
+  assert.deepEqual(
+    { state, version, events, positions },
+    {
+      state: { status: 'whole', room: 'hall', on: true },
+      version: 2,
+      events: [{ type: 'LampSwitched', on: true }],
+      positions: [2],
+    },
+  );
+  assert.deepEqual(await lamp.transact('a', turn(true), cause), {
+    id: 'a',
+    state,
+    version: 2,
+    events: [],
+    positions: [],
+  });
+  assert.deepEqual(
+    (await lamp.list({ index: { index: 'on', value: 'true' }, limit: 5 })).items.map((i) => i.id),
+    ['a'],
+  );
+  assert.deepEqual((await lamp.list({ index: { index: 'on', value: 'false' }, limit: 5 })).items, []);
+  assert.equal(await store.head(), 2);
+});
+
+test('a conflict is decided again; with an etag it is refused', async () => {
+  const { lamp } = opened();
+  await lamp.transact('a', make('hall'), cause);
+  await Promise.all([true, false, true, false].map((on) => lamp.transact('a', turn(on), cause)));
+  await assert.rejects(lamp.transact('a', turn(true), cause, { expected: 1 }), {
+    code: 'ABORTED',
+    reason: 'ETAG_MISMATCH',
+  });
+});
+
+test('a rejection leaves nothing behind', async () => {
+  const { store, lamp } = opened();
+  await assert.rejects(lamp.transact('a', turn(true), cause), { reason: 'LAMP_NOT_FOUND' });
+  assert.equal(await store.head(), 0);
+});
+
+test('many streams: conflicts are decided again, rejections are reported, the rest is stored', async () => {
+  const { store, lamp } = opened();
+  const ids = Array.from({ length: 2_500 }, (_, n) => `l${n}`);
+  await lamp.transactMany(ids, make('hall'), cause);
+  const commit = store.commit.bind(store);
+  let disturbed = false;
+  const racing = category(
+    {
+      ...store,
+      commit: async (given, why) => {
+        if (!disturbed) {
+          disturbed = true;
+          await lamp.transact('l7', turn(true), cause);
+        }
+        return commit(given, why);
+      },
+    },
+    lamps,
+  );
+  const { changed, rejected } = await racing.transactMany([...ids, 'missing'], turn(true), cause);
+  assert.equal(changed.length, 2_499, 'l7 was switched by somebody else');
+  assert.deepEqual(
+    rejected.map((r) => r.id),
+    ['missing'],
+  );
+  assert.equal((await lamp.listAll({ index: { index: 'on', value: 'true' } })).length, 2_500);
+});
+
+test('old event shapes are lifted while reading; new ones carry the new schema', async () => {
+  const { store, lamp } = opened();
+  await store.commit(
+    {
+      appends: [
+        { stream: 'lamp-old', expected: 0, events: [{ type: 'LampMade', schema: 1, data: { place: 'attic' } }] },
+      ],
+    },
+    cause,
+  );
+  assert.deepEqual((await lamp.load('old')).state, { status: 'whole', room: 'attic', on: false });
+  await lamp.transact('new', make('hall'), cause);
+  assert.equal((await store.read('lamp-new'))[0]?.schema, 2);
+});
+
+test('G7: a state rebuilt from position 0 equals the live one', async () => {
+  const { store, lamp } = opened();
+  for (const id of ['a', 'b', 'c', 'd']) await lamp.transact(id, make(`room of ${id}`), cause);
+  await lamp.transact('b', turn(true), cause);
+  await lamp.transact('c', () => [{ type: 'LampBroken' }], cause);
+  const live = await lamp.list({ limit: 10 });
+  assert.deepEqual(
+    live.items.map((i) => i.id),
+    ['a', 'b', 'd'],
+    'a gone stream has no row',
+  );
+  const fresh = category(store, { ...lamps, stateVersion: 2 });
+  assert.deepEqual((await fresh.list({ limit: 10 })).items, []);
+  assert.equal(await fresh.rebuild(), 4);
+  assert.deepEqual(await fresh.list({ limit: 10 }), live);
+  assert.deepEqual(
+    await fresh.list({ index: { index: 'on', value: 'true' }, limit: 10 }),
+    await lamp.list({ index: { index: 'on', value: 'true' }, limit: 10 }),
+  );
+});
+
+test('lists page by page without overlap', async () => {
+  const { lamp } = opened();
+  await lamp.transactMany(['a', 'b', 'c', 'd', 'e'], make('hall'), cause);
+  const first = await lamp.list({ limit: 2 });
+  const second = await lamp.list({ limit: 2, ...(first.next ? { after: first.next } : {}) });
+  const third = await lamp.list({ limit: 2, ...(second.next ? { after: second.next } : {}) });
+  assert.deepEqual(
+    [first, second, third].map((page) => page.items.map((i) => i.id)),
+    [['a', 'b'], ['c', 'd'], ['e']],
+  );
+  assert.equal(third.next, undefined);
+});
+
+test('table rows move their index entries', async () => {
+  const { store } = opened();
+  const notes = table<{ about: string }>(store, {
+    name: 'note',
+    version: 1,
+    indexes: (row) => [{ index: 'about', value: row.about }],
+  });
+  await store.commit({ rows: [notes.put('n', { about: 'a' }, undefined)] }, cause);
+  await store.commit({ rows: [notes.put('n', { about: 'b' }, { about: 'a' })] }, cause);
+  assert.deepEqual((await notes.list({ index: { index: 'about', value: 'a' }, limit: 5 })).items, []);
+  assert.deepEqual((await notes.list({ index: { index: 'about', value: 'b' }, limit: 5 })).items, [
+    { key: 'n', row: { about: 'b' } },
+  ]);
+  await store.commit({ rows: [notes.remove('n', { about: 'b' })] }, cause);
+  assert.equal(await notes.get('n'), undefined);
+});

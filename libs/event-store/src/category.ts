@@ -1,0 +1,360 @@
+import { Rejection } from './rejection.ts';
+import type {
+  Append,
+  Cause,
+  EventStore,
+  IndexEntry,
+  JsonObject,
+  NewEvent,
+  RecordedEvent,
+  RowChange,
+  StreamName,
+} from './store.ts';
+import { VersionConflict } from './store.ts';
+
+/** An event as deciders see it: its type, and its data beside it. */
+export type EventOf = { readonly type: string };
+
+/** Turns old stored data of one event type into the next shape; index n lifts schema n to n + 1. */
+export type Upcasters = Readonly<Record<string, Readonly<Record<number, (data: JsonObject) => JsonObject>>>>;
+
+/** How the streams of one kind are folded, stored and found. */
+export interface CategoryDefinition<State, Event extends EventOf> {
+  /** First part of the stream names; lower case, without hyphens. */
+  readonly name: string;
+  /** Version of the state's shape. A new shape is a new version: its rows are rebuilt from the events, never migrated. */
+  readonly stateVersion: number;
+  readonly initial: State;
+  readonly evolve: (state: State, event: Event) => State;
+  /** Lifts old event shapes while reading. The current schema of a type is one above its highest key; 1 without an entry. */
+  readonly upcast?: Upcasters;
+  /** Under which (index, value) pairs a stream is listed. Pure, and a function of the state alone. */
+  readonly indexes?: (state: State, id: string) => readonly IndexEntry[];
+  /** True when the state is as good as never written (a purged key): its row is removed. */
+  readonly isGone?: (state: State) => boolean;
+}
+
+/** A folded stream. `version` 0: nobody wrote it. */
+export interface Loaded<State> {
+  readonly id: string;
+  readonly state: State;
+  readonly version: number;
+}
+
+/** What a transaction did. */
+export interface Transacted<State, Event> extends Loaded<State> {
+  /** The events it decided; empty when the wish was already fulfilled. */
+  readonly events: readonly Event[];
+  /** Positions of those events in the store. */
+  readonly positions: readonly number[];
+}
+
+/** One page of a list, in order of ids. */
+export interface Page<State> {
+  readonly items: readonly Loaded<State>[];
+  /** Pass as `after` for the next page; absent on the last. */
+  readonly next?: string;
+}
+
+export interface ListQuery {
+  readonly index?: IndexEntry;
+  readonly prefix?: string;
+  readonly after?: string;
+  readonly limit: number;
+}
+
+/** A decision waiting to be committed with others: what `prepare` returns. */
+export interface Prepared<State, Event> extends Transacted<State, Event> {
+  readonly append?: Append;
+  readonly row?: RowChange;
+}
+
+/** Streams of one kind: load, decide and list them. */
+export interface Category<State, Event extends EventOf> {
+  readonly definition: CategoryDefinition<State, Event>;
+  load(id: string): Promise<Loaded<State>>;
+  loadMany(ids: readonly string[]): Promise<readonly Loaded<State>[]>;
+  /**
+   * Reads the state, decides, and stores what was decided together with the new state row. Without `expected` a
+   * conflict is decided again on the newer state; with it (an etag) a mismatch is `ABORTED`.
+   * @throws Rejection from `decide`, or `ABORTED` `ETAG_MISMATCH`, or `ABORTED` `CONTENTION` after many conflicts
+   */
+  transact(
+    id: string,
+    decide: (state: State) => readonly Event[],
+    cause: Cause,
+    options?: { readonly expected?: number },
+  ): Promise<Transacted<State, Event>>;
+  /**
+   * The same decision for many streams, stored in bounded chunks: the way to stop a fleet, and with one id the way to
+   * stop a machine. A stream for which `decide` throws a `Rejection` is passed over and reported in `rejected`.
+   */
+  transactMany(
+    ids: readonly string[],
+    decide: (state: State, id: string) => readonly Event[],
+    cause: Cause,
+  ): Promise<{
+    readonly changed: readonly Transacted<State, Event>[];
+    readonly rejected: readonly { id: string; rejection: Rejection }[];
+  }>;
+  /** Decides without storing, for a caller that commits several streams together. */
+  prepare(loaded: Loaded<State>, decide: (state: State) => readonly Event[]): Prepared<State, Event>;
+  list(query: ListQuery): Promise<Page<State>>;
+  /** Every item of a list, page by page. */
+  listAll(query: Omit<ListQuery, 'limit'>): Promise<readonly Loaded<State>[]>;
+  /** Event of this category back in the shape deciders see, upcast; `undefined` for another category's. */
+  decode(recorded: RecordedEvent): Event | undefined;
+  /** Rewrites every state row from the events, from position 0. Safe beside writers. @returns streams rebuilt */
+  rebuild(): Promise<number>;
+}
+
+/** A transaction that met this many conflicts in a row gives up: something keeps rewriting the stream. */
+const maxConflicts = 20;
+/** Streams decided and stored in one transaction by `transactMany`, and read in one query by `rebuild`. */
+const chunkSize = 1_000;
+
+/** Opens the streams of one kind in a store. */
+export const category = <State, Event extends EventOf>(
+  store: EventStore,
+  definition: CategoryDefinition<State, Event>,
+): Category<State, Event> => {
+  const tableName = `${definition.name}_v${definition.stateVersion}`;
+  const streamOf = (id: string): StreamName => `${definition.name}-${id}`;
+  const codec = eventCodec<Event>(definition.upcast ?? {});
+  const indexesOf = (state: State, id: string): readonly IndexEntry[] =>
+    isGone(state) ? [] : (definition.indexes?.(state, id) ?? []);
+  const isGone = (state: State): boolean => definition.isGone?.(state) ?? false;
+
+  const fold = async (id: string): Promise<Loaded<State>> => {
+    const events = await store.read(streamOf(id));
+    const state = events.map(codec.decode).reduce(definition.evolve, definition.initial);
+    return { id, state, version: events.length };
+  };
+
+  const loadMany = async (ids: readonly string[]): Promise<readonly Loaded<State>[]> => {
+    const rows = new Map((await store.getRows(tableName, ids)).map((row) => [row.key, row]));
+    return Promise.all(
+      ids.map((id) => {
+        const row = rows.get(id);
+        // No row: never written, gone, or not yet rebuilt in this shape. The events know.
+        return row ? { id, state: row.row as State, version: row.version } : fold(id);
+      }),
+    );
+  };
+
+  const load = async (id: string): Promise<Loaded<State>> => {
+    const [loaded] = await loadMany([id]);
+    if (!loaded) throw new Error('loadMany answers one state per id');
+    return loaded;
+  };
+
+  const prepare = (loaded: Loaded<State>, decide: (state: State) => readonly Event[]): Prepared<State, Event> => {
+    const { id, version } = loaded;
+    const events = decide(loaded.state);
+    if (events.length === 0) return { ...loaded, events, positions: [] };
+    const state = events.reduce(definition.evolve, loaded.state);
+    const row = rowChange(tableName, id, {
+      row: isGone(state) ? null : (state as JsonObject),
+      version: version + events.length,
+      before: version === 0 ? [] : indexesOf(loaded.state, id),
+      after: indexesOf(state, id),
+    });
+    const append = { stream: streamOf(id), expected: version, events: events.map(codec.encode) };
+    return { id, state, version: version + events.length, events, positions: [], append, row };
+  };
+
+  const storeOne = async (prepared: Prepared<State, Event>, cause: Cause): Promise<Transacted<State, Event>> => {
+    const { append, row, ...transacted } = prepared;
+    if (!append || !row) return transacted;
+    const { positions } = await store.commit({ appends: [append], rows: [row] }, cause);
+    return { ...transacted, positions };
+  };
+
+  const transactChunk = async (
+    ids: readonly string[],
+    decide: (state: State, id: string) => readonly Event[],
+    cause: Cause,
+  ): Promise<{
+    changed: Transacted<State, Event>[];
+    rejected: { id: string; rejection: Rejection }[];
+    moved: readonly string[];
+  }> => {
+    const rejected: { id: string; rejection: Rejection }[] = [];
+    let left: Prepared<State, Event>[] = [];
+    for (const loaded of await loadMany(ids)) {
+      try {
+        const prepared = prepare(loaded, (state) => decide(state, loaded.id));
+        if (prepared.append) left.push(prepared);
+      } catch (error) {
+        if (!(error instanceof Rejection)) throw error;
+        rejected.push({ id: loaded.id, rejection: error });
+      }
+    }
+    const moved: string[] = [];
+    while (left.length > 0) {
+      try {
+        const commit = { appends: left.flatMap((p) => p.append ?? []), rows: left.flatMap((p) => p.row ?? []) };
+        const { positions } = await store.commit(commit, cause);
+        let next = 0;
+        const changed = left.map(({ append: _append, row: _row, ...transacted }) => {
+          const own = positions.slice(next, next + transacted.events.length);
+          next += transacted.events.length;
+          return { ...transacted, positions: own };
+        });
+        return { changed, rejected, moved };
+      } catch (error) {
+        if (!(error instanceof VersionConflict)) throw error;
+        const conflicting = new Set<string>(error.streams);
+        moved.push(...left.filter((p) => conflicting.has(streamOf(p.id))).map((p) => p.id));
+        left = left.filter((p) => !conflicting.has(streamOf(p.id)));
+      }
+    }
+    return { changed: [], rejected, moved };
+  };
+
+  const list = async (query: ListQuery): Promise<Page<State>> => {
+    const rows = await store.listRows({ table: tableName, ...query, limit: query.limit + 1 });
+    const items = rows
+      .slice(0, query.limit)
+      .map(({ key, row, version }) => ({ id: key, state: row as State, version }));
+    const last = items.at(-1);
+    return rows.length > query.limit && last ? { items, next: last.id } : { items };
+  };
+
+  return {
+    definition,
+    load,
+    loadMany,
+    prepare,
+    list,
+    async transact(id, decide, cause, options = {}) {
+      for (let attempt = 1; attempt <= maxConflicts; attempt++) {
+        const loaded = await load(id);
+        if (options.expected !== undefined && options.expected !== loaded.version)
+          throw etagMismatch(id, options.expected, loaded.version);
+        try {
+          return await storeOne(prepare(loaded, decide), cause);
+        } catch (error) {
+          if (!(error instanceof VersionConflict)) throw error;
+        }
+      }
+      throw new Rejection('ABORTED', 'CONTENTION', `${id} is being changed by others all the time; try again`, {
+        name: id,
+      });
+    },
+    async transactMany(ids, decide, cause) {
+      const changed: Transacted<State, Event>[] = [];
+      const rejected: { id: string; rejection: Rejection }[] = [];
+      let round = [...new Set(ids)];
+      for (let attempt = 1; round.length > 0; attempt++) {
+        if (attempt > maxConflicts) {
+          throw new Rejection(
+            'ABORTED',
+            'CONTENTION',
+            `${round.length} streams are being changed by others all the time`,
+            {},
+          );
+        }
+        const moved: string[] = [];
+        for (let start = 0; start < round.length; start += chunkSize) {
+          const chunk = await transactChunk(round.slice(start, start + chunkSize), decide, cause);
+          changed.push(...chunk.changed);
+          rejected.push(...chunk.rejected);
+          moved.push(...chunk.moved);
+        }
+        round = moved;
+      }
+      return { changed, rejected };
+    },
+    async listAll(query) {
+      const items: Loaded<State>[] = [];
+      let after = query.after;
+      do {
+        const page: Page<State> = await list({ ...query, ...(after === undefined ? {} : { after }), limit: chunkSize });
+        items.push(...page.items);
+        after = page.next;
+      } while (after !== undefined);
+      return items;
+    },
+    decode(recorded) {
+      return recorded.stream.startsWith(`${definition.name}-`) ? codec.decode(recorded) : undefined;
+    },
+    async rebuild() {
+      const rebuilt = new Set<string>();
+      const prefix = `${definition.name}-`;
+      let position = 0;
+      for (;;) {
+        const events = await store.feed(position, chunkSize);
+        const last = events.at(-1);
+        if (!last) return rebuilt.size;
+        position = last.position;
+        const ids = new Set(
+          events.filter((e) => e.stream.startsWith(prefix)).map((e) => e.stream.slice(prefix.length)),
+        );
+        for (const id of ids) {
+          if (rebuilt.has(id)) continue;
+          rebuilt.add(id);
+          const [{ state, version }, [before]] = await Promise.all([fold(id), store.getRows(tableName, [id])]);
+          const row = rowChange(tableName, id, {
+            row: isGone(state) ? null : (state as JsonObject),
+            version,
+            before: before ? indexesOf(before.row as State, id) : [],
+            after: indexesOf(state, id),
+          });
+          await store.commit(
+            { rows: [row] },
+            { correlationId: 'rebuild', causationId: 'rebuild', caller: 'system:rebuild' },
+          );
+        }
+      }
+    },
+  };
+};
+
+const etagMismatch = (id: string, expected: number, actual: number): Rejection =>
+  new Rejection(
+    'ABORTED',
+    'ETAG_MISMATCH',
+    `${id} has etag ${actual}, not ${expected}: read it again and decide again`,
+    {
+      name: id,
+      etag: String(actual),
+      expected: String(expected),
+    },
+  );
+
+/** Describes a row's change, moving only the index entries that differ. */
+export const rowChange = (
+  table: string,
+  key: string,
+  change: { row: JsonObject | null; version: number; before: readonly IndexEntry[]; after: readonly IndexEntry[] },
+): RowChange => {
+  const without = (these: readonly IndexEntry[], those: readonly IndexEntry[]) =>
+    these.filter((a) => !those.some((b) => a.index === b.index && a.value === b.value));
+  return {
+    table,
+    key,
+    row: change.row,
+    version: change.version,
+    removed: without(change.before, change.after),
+    added: without(change.after, change.before),
+  };
+};
+
+/** Between the flat event deciders see and the stored form with its schema number. */
+const eventCodec = <Event extends EventOf>(upcast: Upcasters) => {
+  const currentSchema = (type: string): number => 1 + Math.max(0, ...Object.keys(upcast[type] ?? {}).map(Number));
+  return {
+    encode: ({ type, ...data }: Event): NewEvent => ({ type, schema: currentSchema(type), data: data as JsonObject }),
+    decode: ({ type, schema, data }: RecordedEvent): Event => {
+      const current = currentSchema(type);
+      let shape = data;
+      for (let version = schema; version < current; version++) {
+        const lift = upcast[type]?.[version];
+        if (!lift) throw new Error(`no upcaster for ${type} from schema ${version}`);
+        shape = lift(shape);
+      }
+      return { type, ...shape } as unknown as Event;
+    },
+  };
+};

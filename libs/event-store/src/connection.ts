@@ -1,0 +1,60 @@
+import { connect } from 'node:net';
+import postgres from 'postgres';
+
+/** A pool of connections to one database. */
+export type Sql = postgres.Sql<{ bigint: number }>;
+
+/** Limits of one pool. */
+export interface ConnectionOptions {
+  /** Most connections at once; default 10. */
+  readonly maxConnections?: number;
+  /** A transaction that takes longer is ended by the server, so that a paused process cannot hold the head's lock; default 10 s. */
+  readonly transactionTimeoutMs?: number;
+  /** Longest wait for a lock; default 5 s. */
+  readonly lockTimeoutMs?: number;
+}
+
+/**
+ * Opens a pool (connections are made on first use). Positions come back as numbers: they stay below 2^53. A TCP
+ * connection has Nagle's algorithm off, or every statement larger than one packet would wait for a delayed
+ * acknowledgement (40 ms).
+ * @param url `postgres://user@host:port/database`, or with `?host=/folder/of/the/socket` over a unix socket
+ */
+export const openConnections = (url: string, options: ConnectionOptions = {}): Sql => {
+  const socketFolder = new URL(url).searchParams.get('host');
+  const overTcp = socketFolder === null || !socketFolder.startsWith('/');
+  const target = new URL(url);
+  if (!overTcp) target.searchParams.delete('host');
+  const settings = {
+    max: options.maxConnections ?? 10,
+    onnotice: () => {},
+    types: {
+      bigint: {
+        to: 20,
+        from: [20],
+        parse: (text: string) => Number(text),
+        serialize: (value: number) => String(value),
+      },
+    },
+    connection: {
+      application_name: 'interlock',
+      transaction_timeout: options.transactionTimeoutMs ?? 10_000,
+      idle_in_transaction_session_timeout: options.transactionTimeoutMs ?? 10_000,
+      lock_timeout: options.lockTimeoutMs ?? 5_000,
+    },
+  };
+  if (!overTcp) {
+    return postgres(target.href, {
+      ...settings,
+      host: socketFolder,
+      path: `${socketFolder}/.s.PGSQL.${target.port || '5432'}`,
+    });
+  }
+  const socket = async () => {
+    const connection = connect({ host: target.hostname, port: Number(target.port || '5432') });
+    connection.setNoDelay(true);
+    await new Promise<void>((resolve, reject) => connection.once('connect', resolve).once('error', reject));
+    return connection;
+  };
+  return postgres(target.href, { ...settings, socket } as typeof settings);
+};

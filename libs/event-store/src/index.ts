@@ -1,0 +1,36 @@
+export {
+  type Category,
+  type CategoryDefinition,
+  category,
+  type EventOf,
+  type ListQuery,
+  type Loaded,
+  type Page,
+  type Prepared,
+  type Transacted,
+  type Upcasters,
+} from './category.ts';
+export { type ConnectionOptions, openConnections, type Sql } from './connection.ts';
+export { memoryStore } from './memory-store.ts';
+export { openPostgresStore, type PostgresStoreOptions } from './postgres-store.ts';
+export { Rejection, type RejectionCode } from './rejection.ts';
+export {
+  type Append,
+  type Cause,
+  type Commit,
+  CursorConflict,
+  type CursorMove,
+  type EventStore,
+  type IndexEntry,
+  type Json,
+  type JsonObject,
+  type NewEvent,
+  type RecordedEvent,
+  type RowChange,
+  type RowQuery,
+  type StoredRow,
+  StoreUnavailable,
+  type StreamName,
+  VersionConflict,
+} from './store.ts';
+export { type Table, type TableDefinition, type TableQuery, table } from './table.ts';

@@ -1,0 +1,142 @@
+import type { Clock, Random } from '@interlock/runtime';
+import type { Commit, EventStore, IndexEntry, RecordedEvent, StoredRow, StreamName } from './store.ts';
+import { CursorConflict, VersionConflict } from './store.ts';
+
+interface MemoryTable {
+  readonly rows: Map<string, StoredRow>;
+  /** (index, value) → keys. */
+  readonly entries: Map<string, Set<string>>;
+}
+
+const entryName = (entry: IndexEntry): string => JSON.stringify([entry.index, entry.value]);
+
+/** A deep, frozen copy: what was stored cannot change under a reader, as it could not after a trip through a database. */
+const stored = <T>(value: T): T => deepFreeze(structuredClone(value));
+
+const deepFreeze = <T>(value: T): T => {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const part of Object.values(value)) deepFreeze(part);
+  }
+  return value;
+};
+
+/**
+ * The event store in memory: the twin of the Postgres store for decider-level tests and for the simulation. It passes
+ * the same contract suite. Nothing outlives the object.
+ */
+export const memoryStore = (dependencies: { readonly clock: Clock; readonly random: Random }): EventStore => {
+  const { clock, random } = dependencies;
+  const feed: RecordedEvent[] = [];
+  const streams = new Map<StreamName, RecordedEvent[]>();
+  const tables = new Map<string, MemoryTable>();
+  const cursors = new Map<string, number>();
+  let waiters: (() => void)[] = [];
+
+  const tableOf = (name: string): MemoryTable => {
+    let found = tables.get(name);
+    if (!found) {
+      found = { rows: new Map(), entries: new Map() };
+      tables.set(name, found);
+    }
+    return found;
+  };
+
+  const check = (commit: Commit): void => {
+    const moved = (commit.appends ?? []).filter((a) => (streams.get(a.stream)?.length ?? 0) !== a.expected);
+    if (moved.length > 0) throw new VersionConflict(moved.map((a) => a.stream));
+    for (const move of commit.cursors ?? []) {
+      if ((cursors.get(move.name) ?? 0) !== move.from) throw new CursorConflict(move.name);
+    }
+  };
+
+  const changeRows = (commit: Commit): void => {
+    for (const change of commit.rows ?? []) {
+      const target = tableOf(change.table);
+      const before = target.rows.get(change.key);
+      if (!before || before.version <= change.version) {
+        if (change.row === null) target.rows.delete(change.key);
+        else target.rows.set(change.key, stored({ key: change.key, row: change.row, version: change.version }));
+      }
+      for (const entry of change.removed) target.entries.get(entryName(entry))?.delete(change.key);
+      for (const entry of change.added) {
+        const name = entryName(entry);
+        const keys = target.entries.get(name) ?? new Set();
+        target.entries.set(name, keys.add(change.key));
+      }
+    }
+  };
+
+  return {
+    async commit(commit, cause) {
+      check(commit);
+      changeRows(commit);
+      for (const move of commit.cursors ?? []) cursors.set(move.name, move.to);
+      const positions: number[] = [];
+      const time = clock.now();
+      for (const append of commit.appends ?? []) {
+        const stream = streams.get(append.stream) ?? [];
+        streams.set(append.stream, stream);
+        for (const event of append.events) {
+          const position = feed.length + 1;
+          const recorded: RecordedEvent = stored({
+            ...event,
+            position,
+            stream: append.stream,
+            version: stream.length + 1,
+            id: random.uuid(),
+            cause,
+            time,
+          });
+          stream.push(recorded);
+          feed.push(recorded);
+          positions.push(position);
+        }
+      }
+      if (positions.length > 0) {
+        const woken = waiters;
+        waiters = [];
+        for (const wake of woken) wake();
+      }
+      return { positions };
+    },
+    async read(stream, after = 0) {
+      return (streams.get(stream) ?? []).slice(after);
+    },
+    async feed(after, limit) {
+      return feed.slice(after, after + limit);
+    },
+    async head() {
+      return feed.length;
+    },
+    async waitForEvents(position, signal) {
+      while (feed.length <= position && !signal.aborted) {
+        await new Promise<void>((resolve) => {
+          waiters.push(resolve);
+          signal.addEventListener('abort', () => resolve(), { once: true });
+        });
+      }
+      return !signal.aborted;
+    },
+    async getRows(tableName, keys) {
+      const { rows } = tableOf(tableName);
+      return [...new Set(keys)].flatMap((key) => rows.get(key) ?? []);
+    },
+    async listRows(query) {
+      const { rows, entries } = tableOf(query.table);
+      const keys = query.index ? (entries.get(entryName(query.index)) ?? []) : rows.keys();
+      const { prefix = '', after } = query;
+      return [...keys]
+        .filter((key) => key.startsWith(prefix) && (after === undefined || key > after))
+        .sort()
+        .slice(0, query.limit)
+        .flatMap((key) => rows.get(key) ?? []);
+    },
+    async cursor(name) {
+      return cursors.get(name) ?? 0;
+    },
+    async close() {
+      for (const wake of waiters) wake();
+    },
+  };
+};

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { openPostgresStore } from './postgres-store.ts';
+import { type Cause, type EventStore, type RecordedEvent, StoreUnavailable, VersionConflict } from './store.ts';
+import { createTestDatabase, type TestDatabase } from './test-database.ts';
+
+const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+
+let database: TestDatabase;
+const opened: EventStore[] = [];
+const open = async (): Promise<EventStore> => {
+  const store = await openPostgresStore({
+    url: database.url,
+    clock: systemClock,
+    random: systemRandom,
+    pollIntervalMs: 20,
+  });
+  opened.push(store);
+  return store;
+};
+before(async () => {
+  database = await createTestDatabase();
+});
+after(async () => {
+  await Promise.all(opened.map((store) => store.close()));
+  await database.drop();
+});
+
+/** Follows the feed until `done` and checks every event on the way: one after the other, none skipped, none twice. */
+const follow = async (
+  store: EventStore,
+  from: number,
+  done: () => Promise<number | undefined>,
+): Promise<readonly RecordedEvent[]> => {
+  const seen: RecordedEvent[] = [];
+  let position = from;
+  for (;;) {
+    const end = await done();
+    for (const event of await store.feed(position, 100)) {
+      assert.equal(event.position, position + 1, 'an event was skipped or repeated');
+      position = event.position;
+      seen.push(event);
+    }
+    if (end !== undefined && position >= end) return seen;
+    await store.waitForEvents(position, AbortSignal.timeout(50));
+  }
+};
+
+test('G7: a feed reader sees every event once and in order, with many writers, slow transactions and killed connections', async () => {
+  const writers = await Promise.all([open(), open(), open()]);
+  const reader = await open();
+  const start = await reader.head();
+  let finished = false;
+  const acknowledged: number[] = [];
+  const following = follow(reader, start, async () => (finished ? reader.head() : undefined));
+
+  // Transactions that take the head's lock and dawdle before they commit or roll back, as a paused replica would.
+  const dawdling = (async () => {
+    for (let round = 0; round < 10; round++) {
+      await database.sql
+        .begin(async (sql) => {
+          await sql`select position from head for update`;
+          await sql`select pg_sleep(0.01)`;
+          if (round % 2 === 0) throw new Error('rolled back on purpose');
+        })
+        .catch((error: Error) => assert.equal(error.message, 'rolled back on purpose'));
+    }
+  })();
+  const killing = (async () => {
+    for (let round = 0; round < 5; round++) {
+      await systemClock.sleep(15);
+      await database.sql`
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and query like 'select commit_batch%' and pid <> pg_backend_pid()`;
+    }
+  })();
+  let unavailable = 0;
+  const writing = writers.map(async (store, w) => {
+    await Promise.all(
+      Array.from({ length: 40 }, async (_, n) => {
+        for (let version = 0; version < 5; ) {
+          try {
+            const events = [{ type: 'Written', schema: 1, data: { w, n } }];
+            const { positions } = await store.commit(
+              { appends: [{ stream: `torture-${w}-${n}`, expected: version, events }] },
+              cause,
+            );
+            acknowledged.push(...positions);
+            version++;
+          } catch (error) {
+            // The outcome of a killed commit is unknown: what is stored says which it was.
+            if (!(error instanceof StoreUnavailable || error instanceof VersionConflict)) throw error;
+            unavailable++;
+            version = (await store.read(`torture-${w}-${n}`).catch(() => store.read(`torture-${w}-${n}`))).length;
+          }
+        }
+      }),
+    );
+  });
+  await Promise.all([...writing, dawdling, killing]);
+  finished = true;
+  const seen = await following;
+  assert.equal(seen.length, 3 * 40 * 5, `${unavailable} commits met a killed connection`);
+  assert.equal(new Set(acknowledged).size, acknowledged.length, 'two commits were given the same position');
+  const positions = new Set(seen.map((event) => event.position));
+  for (const position of acknowledged) assert.ok(positions.has(position), 'an acknowledged event is missing');
+  const versions = new Map<string, number>();
+  for (const event of seen) {
+    assert.equal(event.version, (versions.get(event.stream) ?? 0) + 1);
+    versions.set(event.stream, event.version);
+  }
+});
+
+test('events of another process wake a waiting feed', async () => {
+  const [one, other] = [await open(), await open()];
+  const head = await one.head();
+  const waiting = one.waitForEvents(head, new AbortController().signal);
+  await other.commit(
+    { appends: [{ stream: 'wake-1', expected: 0, events: [{ type: 'A', schema: 1, data: {} }] }] },
+    cause,
+  );
+  assert.equal(await waiting, true);
+});
+
+test('concurrent commits share transactions', async () => {
+  const store = await open();
+  const before = await transactionsWritten();
+  await Promise.all(
+    Array.from({ length: 200 }, (_, n) =>
+      store.commit(
+        { appends: [{ stream: `group-${n}`, expected: 0, events: [{ type: 'A', schema: 1, data: {} }] }] },
+        cause,
+      ),
+    ),
+  );
+  const used = new Set(await transactionsWritten()).size - new Set(before).size;
+  assert.ok(used <= 3, `200 concurrent commits took ${used} transactions`);
+});
+
+const transactionsWritten = async (): Promise<readonly string[]> =>
+  (await database.sql<{ xmin: string }[]>`select distinct xmin::text from events`).map((row) => row.xmin);
+
+test('a server that is not there is reported as unavailable, not as a refusal', async () => {
+  const nowhere = new URL(database.url);
+  nowhere.port = '1';
+  await assert.rejects(
+    openPostgresStore({ url: nowhere.href, clock: systemClock, random: systemRandom }),
+    StoreUnavailable,
+  );
+});

@@ -1,0 +1,275 @@
+import { readFile } from 'node:fs/promises';
+import type { Clock, Random } from '@interlock/runtime';
+import postgres from 'postgres';
+import { type ConnectionOptions, openConnections, type Sql } from './connection.ts';
+import { takeBatch, type Waiting } from './group-commit.ts';
+import type { Cause, EventStore, RecordedEvent, StoredRow, StreamName } from './store.ts';
+import { CursorConflict, StoreUnavailable, VersionConflict } from './store.ts';
+
+/** What the Postgres store needs from `main.ts`. */
+export interface PostgresStoreOptions extends ConnectionOptions {
+  /** Database of this service alone. */
+  readonly url: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** How often a waiting feed looks for events that other processes committed; default 100 ms. Our own wake it at once. */
+  readonly pollIntervalMs?: number;
+}
+
+/** Most events and rows in one transaction: keeps the event loop's pauses and the server's memory bounded. */
+const maxBatchWeight = 20_000;
+/** How often a transaction that lost a deadlock is tried again before its callers hear of it. */
+const maxAttempts = 5;
+
+interface EventRow {
+  position: number;
+  stream: StreamName;
+  version: number;
+  type: string;
+  schema: number;
+  data: RecordedEvent['data'];
+  meta: Cause & { id: string };
+  time_ms: number;
+}
+
+const toRecorded = (row: EventRow): RecordedEvent => {
+  const { id, ...cause } = row.meta;
+  const { position, stream, version, type, schema, data } = row;
+  return { position, stream, version, type, schema, data, id, cause, time: row.time_ms };
+};
+
+/**
+ * Opens the event store of one service in Postgres 17 or newer, and creates its tables where they are missing (safe
+ * with several processes starting at once).
+ * @throws StoreUnavailable when the server cannot be reached
+ */
+export const openPostgresStore = async (options: PostgresStoreOptions): Promise<EventStore> => {
+  const { clock, random } = options;
+  const sql = openConnections(options.url, options);
+  await migrate(sql);
+  const queue: Waiting[] = [];
+  let flushing: Promise<void> | undefined;
+  let knownHead = 0;
+  const waiters = new Set<() => void>();
+  const closing = new AbortController();
+  let polling: Promise<void> | undefined;
+
+  const learnHead = (position: number): void => {
+    if (position <= knownHead) return;
+    knownHead = position;
+    for (const wake of waiters) wake();
+  };
+
+  const flush = async (): Promise<void> => {
+    while (queue.length > 0) await storeBatch(sql, takeBatch(queue, maxBatchWeight), { clock, random }, learnHead);
+    flushing = undefined;
+  };
+
+  const head = (): Promise<number> =>
+    reaching(async () => {
+      const [row] = await sql<{ position: number }[]>`select position from head`;
+      return row?.position ?? 0;
+    });
+
+  const poll = async (): Promise<void> => {
+    while (waiters.size > 0 && !closing.signal.aborted) {
+      await clock.sleep(options.pollIntervalMs ?? 100, closing.signal);
+      if (waiters.size === 0 || closing.signal.aborted) break;
+      // Unreachable for a moment: whoever waits goes on waiting, and its next read says what is wrong.
+      await head().then(learnHead, (error: unknown) => {
+        if (!(error instanceof StoreUnavailable)) throw error;
+      });
+    }
+    polling = undefined;
+  };
+
+  return {
+    commit(commit, cause) {
+      return new Promise((resolve, reject) => {
+        queue.push({ commit, cause, resolve, reject });
+        // A microtask later, so that commits of the same turn share the first transaction too.
+        flushing ??= Promise.resolve().then(flush);
+      });
+    },
+    read(stream, after = 0) {
+      return reaching(async () => {
+        const rows = await sql<EventRow[]>`
+          select * from events where stream = ${stream} and version > ${after} order by version`;
+        return rows.map(toRecorded);
+      });
+    },
+    feed(after, limit) {
+      return reaching(async () => {
+        const rows = await sql<EventRow[]>`
+          select * from events where position > ${after} order by position limit ${limit}`;
+        return rows.map(toRecorded);
+      });
+    },
+    head,
+    async waitForEvents(position, signal) {
+      while (knownHead <= position && !signal.aborted && !closing.signal.aborted) {
+        await new Promise<void>((resolve) => {
+          const wake = (): void => {
+            waiters.delete(wake);
+            signal.removeEventListener('abort', wake);
+            resolve();
+          };
+          waiters.add(wake);
+          signal.addEventListener('abort', wake);
+          polling ??= poll();
+        });
+      }
+      return !signal.aborted && !closing.signal.aborted;
+    },
+    getRows(table, keys) {
+      return reaching(async () => {
+        const rows = await sql<StoredRow[]>`
+          select key, row, version from rows where table_name = ${table} and key = any(${sql.array([...keys])}::text[])`;
+        return [...rows];
+      });
+    },
+    listRows(query) {
+      return reaching(async () => {
+        const { table, index, prefix = '', after, limit } = query;
+        // Bounds on the key keep both forms range scans, however many rows there are.
+        const bounds = (column: postgres.PendingQuery<postgres.Row[]>) => sql`
+          ${after === undefined ? sql`` : sql`and ${column} > ${after}`}
+          ${prefix === '' ? sql`` : sql`and ${column} >= ${prefix} and starts_with(${column}, ${prefix})`}`;
+        const rows = index
+          ? await sql<StoredRow[]>`
+              select r.key, r.row, r.version from row_index x join rows r on r.table_name = x.table_name and r.key = x.key
+              where x.table_name = ${table} and x.index = ${index.index} and x.value = ${index.value} ${bounds(sql`x.key`)}
+              order by x.key limit ${limit}`
+          : await sql<StoredRow[]>`
+              select r.key, r.row, r.version from rows r
+              where r.table_name = ${table} ${bounds(sql`r.key`)} order by r.key limit ${limit}`;
+        return [...rows];
+      });
+    },
+    cursor(name) {
+      return reaching(async () => {
+        const [row] = await sql<{ position: number }[]>`select position from cursors where name = ${name}`;
+        return row?.position ?? 0;
+      });
+    },
+    async close() {
+      closing.abort();
+      for (const wake of waiters) wake();
+      await flushing;
+      await polling;
+      await sql.end({ timeout: 5 });
+    },
+  };
+};
+
+const migrate = (sql: Sql): Promise<void> =>
+  reaching(async () => {
+    const schema = await readFile(new URL('schema.sql', import.meta.url), 'utf8');
+    await sql.begin(async (transaction) => {
+      // Two processes creating the same table at once would fail in the catalogue; 'intl' as a number names the lock.
+      await transaction`select pg_advisory_xact_lock(0x696e746c)`;
+      await transaction.unsafe(schema);
+    });
+  });
+
+/** Stores one batch; answers each of its commits. What conflicts is refused, and the rest is stored without it. */
+const storeBatch = async (
+  sql: Sql,
+  batch: readonly Waiting[],
+  seams: { readonly clock: Clock; readonly random: Random },
+  learnHead: (position: number) => void,
+): Promise<void> => {
+  let left = batch;
+  for (let attempt = 1; left.length > 0; attempt++) {
+    try {
+      const base = await callCommit(sql, left, seams);
+      let next = base;
+      for (const waiting of left) {
+        const count = (waiting.commit.appends ?? []).reduce((sum, append) => sum + append.events.length, 0);
+        waiting.resolve({ positions: Array.from({ length: count }, (_, n) => next + n + 1) });
+        next += count;
+      }
+      learnHead(next);
+      return;
+    } catch (error) {
+      if (error instanceof postgres.PostgresError && error.code === 'IL001') {
+        left = refuse(left, namesIn(error), streamsOf, (names) => new VersionConflict(names as StreamName[]));
+      } else if (error instanceof postgres.PostgresError && error.code === 'IL002') {
+        left = refuse(left, namesIn(error), cursorsOf, (names) => new CursorConflict(names.join(', ')));
+      } else if (!(isDeadlock(error) && attempt < maxAttempts)) {
+        for (const waiting of left) waiting.reject(asUnavailable(error));
+        return;
+      }
+    }
+  }
+};
+
+const streamsOf = (waiting: Waiting): readonly string[] =>
+  (waiting.commit.appends ?? []).map((append) => append.stream);
+const cursorsOf = (waiting: Waiting): readonly string[] => (waiting.commit.cursors ?? []).map((cursor) => cursor.name);
+const namesIn = (error: postgres.PostgresError): ReadonlySet<string> => new Set(JSON.parse(error.detail ?? '[]'));
+
+const refuse = (
+  batch: readonly Waiting[],
+  conflicting: ReadonlySet<string>,
+  namesOf: (waiting: Waiting) => readonly string[],
+  conflict: (names: readonly string[]) => Error,
+): readonly Waiting[] =>
+  batch.filter((waiting) => {
+    const names = namesOf(waiting).filter((name) => conflicting.has(name));
+    if (names.length > 0) waiting.reject(conflict(names));
+    return names.length === 0;
+  });
+
+const callCommit = async (
+  sql: Sql,
+  batch: readonly Waiting[],
+  { clock, random }: { readonly clock: Clock; readonly random: Random },
+): Promise<number> => {
+  const time_ms = clock.now();
+  const appends = batch.flatMap(({ commit }) => commit.appends ?? []);
+  const events = batch.flatMap(({ commit, cause }) =>
+    (commit.appends ?? []).flatMap(({ stream, expected, events }) =>
+      events.map(({ type, schema, data }, n) => {
+        const meta = { id: random.uuid(), ...cause };
+        return { stream, version: expected + n + 1, type, schema, data, meta, time_ms };
+      }),
+    ),
+  );
+  const rows = batch.flatMap(({ commit }) => commit.rows ?? []);
+  const entries = (side: 'removed' | 'added') =>
+    rows.flatMap((row) => row[side].map((entry) => ({ table: row.table, key: row.key, ...entry })));
+  const [result] = await sql<{ base: number }[]>`select commit_batch(
+    ${JSON.stringify(appends.map(({ stream, expected }) => ({ stream, expected })))}::text::json,
+    ${JSON.stringify(events)}::text::json,
+    ${JSON.stringify(rows.map(({ table, key, version, row }) => ({ table, key, version, row })))}::text::json,
+    ${JSON.stringify(entries('removed'))}::text::json,
+    ${JSON.stringify(entries('added'))}::text::json,
+    ${JSON.stringify(batch.flatMap(({ commit }) => commit.cursors ?? []))}::text::json) as base`;
+  if (!result) throw new Error('commit_batch answered no row');
+  return result.base;
+};
+
+/** 40P01 deadlock, 40001 serialisation: nothing was stored and the same transaction may succeed. */
+const isDeadlock = (error: unknown): boolean =>
+  error instanceof postgres.PostgresError && (error.code === '40P01' || error.code === '40001');
+
+/** SQLSTATE classes that say the server is not there for us: connection, resources, operator intervention, and our own time limits. */
+const unavailableClasses = new Set(['08', '53', '57', '25', '55']);
+
+/** Anything that is not the server's definite word on our statement is unavailability, with the cause attached. */
+const asUnavailable = (error: unknown): unknown => {
+  if (error instanceof postgres.PostgresError && !unavailableClasses.has(error.code.slice(0, 2))) return error;
+  if (error instanceof Error && 'code' in error) {
+    return new StoreUnavailable('the event store cannot be reached or did not answer in time', { cause: error });
+  }
+  return error;
+};
+
+const reaching = async <T>(work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work();
+  } catch (error) {
+    throw asUnavailable(error);
+  }
+};

@@ -1,0 +1,41 @@
+/** Canonical codes (google.rpc.Code) a rejection can carry. Each is here because some caller acts differently on it. */
+export type RejectionCode =
+  | 'INVALID_ARGUMENT'
+  | 'NOT_FOUND'
+  | 'ALREADY_EXISTS'
+  | 'PERMISSION_DENIED'
+  | 'UNAUTHENTICATED'
+  | 'FAILED_PRECONDITION'
+  | 'ABORTED'
+  | 'OUT_OF_RANGE'
+  | 'RESOURCE_EXHAUSTED'
+  | 'UNAVAILABLE'
+  | 'DATA_LOSS'
+  | 'UNIMPLEMENTED';
+
+/**
+ * A request this service understood and will not do: the only error a decider throws. `reason` is stable and
+ * machine-readable (UPPER_SNAKE_CASE, listed in docs/errors.md); every value named in the message is also in `metadata`.
+ */
+export class Rejection extends Error {
+  override readonly name = 'Rejection';
+  readonly code: RejectionCode;
+  readonly reason: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  constructor(
+    code: RejectionCode,
+    reason: string,
+    message: string,
+    metadata: Readonly<Record<string, string>> = {},
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.code = code;
+    this.reason = reason;
+    this.metadata = metadata;
+  }
+  /** Whether the same request may succeed later without anybody changing it. */
+  retryable(): boolean {
+    return this.code === 'UNAVAILABLE' || this.code === 'ABORTED' || this.code === 'RESOURCE_EXHAUSTED';
+  }
+}

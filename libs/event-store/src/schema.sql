@@ -1,0 +1,115 @@
+-- The record of one service. The same schema serves every service; `commit_batch` is the only writer.
+
+create table if not exists events (
+  position bigint not null,
+  stream text collate "C" not null,
+  version integer not null,
+  type text not null,
+  schema smallint not null,
+  data json not null,
+  -- event id, correlation id, causation id, caller, trace context
+  meta json not null,
+  time_ms bigint not null,
+  primary key (stream, version)
+);
+create unique index if not exists events_position on events (position);
+
+-- One row. Whoever holds its lock gives out the next positions; holding it until the commit makes position order commit order.
+create table if not exists head (
+  singleton boolean primary key default true check (singleton),
+  position bigint not null
+) with (fillfactor = 10);
+insert into head (position) values (0) on conflict do nothing;
+
+-- States folded from streams, and what a service remembers of others. No column but the key is indexed and half of each page is left free, so that an update stays on its page.
+create table if not exists rows (
+  table_name text collate "C" not null,
+  key text collate "C" not null,
+  version integer not null,
+  row json not null,
+  primary key (table_name, key)
+) with (fillfactor = 50);
+
+create table if not exists row_index (
+  table_name text collate "C" not null,
+  index text collate "C" not null,
+  value text collate "C" not null,
+  key text collate "C" not null,
+  primary key (table_name, index, value, key)
+);
+
+-- How far consumers have come in the feeds of others, and the relay in our own.
+create table if not exists cursors (
+  name text collate "C" primary key,
+  position bigint not null
+) with (fillfactor = 50);
+
+-- Stores a batch of commits. Fails as a whole: IL001 = streams that moved (detail: JSON array of names), IL002 = cursors that moved.
+-- Rows, index entries and cursors first: the head's lock is held for nothing but the append.
+create or replace function commit_batch(p_appends json, p_events json, p_rows json, p_removed json, p_added json, p_cursors json)
+returns bigint language plpgsql as $$
+declare
+  v_count bigint;
+  v_base bigint;
+  v_conflicts json;
+begin
+  insert into rows (table_name, key, version, row)
+    select r."table", r.key, r.version, r.row
+    from json_to_recordset(p_rows) as r("table" text, key text, version integer, row json)
+    where json_typeof(r.row) = 'object'
+    order by r."table", r.key
+    on conflict (table_name, key) do update set version = excluded.version, row = excluded.row
+    where rows.version <= excluded.version;
+
+  delete from rows using json_to_recordset(p_rows) as r("table" text, key text, version integer, row json)
+    where rows.table_name = r."table" and rows.key = r.key and rows.version <= r.version
+      and (r.row is null or json_typeof(r.row) = 'null');
+
+  delete from row_index using json_to_recordset(p_removed) as x("table" text, index text, value text, key text)
+    where row_index.table_name = x."table" and row_index.index = x.index and row_index.value = x.value and row_index.key = x.key;
+
+  insert into row_index (table_name, index, value, key)
+    select x."table", x.index, x.value, x.key
+    from json_to_recordset(p_added) as x("table" text, index text, value text, key text)
+    order by 1, 2, 3, 4
+    on conflict do nothing;
+
+  insert into cursors (name, position)
+    select c.name, 0 from json_to_recordset(p_cursors) as c(name text, "from" bigint, "to" bigint)
+    where c."from" = 0 order by c.name
+    on conflict do nothing;
+  with moved as (
+    update cursors set position = c."to"
+    from json_to_recordset(p_cursors) as c(name text, "from" bigint, "to" bigint)
+    where cursors.name = c.name and cursors.position = c."from"
+    returning cursors.name
+  )
+  select json_agg(c.name) into v_conflicts
+    from json_to_recordset(p_cursors) as c(name text)
+    where not exists (select from moved where moved.name = c.name);
+  if v_conflicts is not null then
+    raise exception using errcode = 'IL002', message = 'cursors moved', detail = v_conflicts::text;
+  end if;
+
+  v_count := json_array_length(p_events);
+  if v_count = 0 then
+    return 0;
+  end if;
+
+  update head set position = position + v_count returning position - v_count into v_base;
+
+  select json_agg(a.stream) into v_conflicts
+    from json_to_recordset(p_appends) as a(stream text, expected integer)
+    where a.expected <> coalesce((select e.version from events e where e.stream = a.stream order by e.version desc limit 1), 0);
+  if v_conflicts is not null then
+    raise exception using errcode = 'IL001', message = 'streams moved', detail = v_conflicts::text;
+  end if;
+
+  insert into events (position, stream, version, type, schema, data, meta, time_ms)
+    select v_base + e.n, e.stream, e.version, e.type, e.schema, e.data, e.meta, e.time_ms
+    from rows from (json_to_recordset(p_events)
+      as (stream text, version integer, type text, schema smallint, data json, meta json, time_ms bigint))
+      with ordinality as e(stream, version, type, schema, data, meta, time_ms, n);
+  return v_base;
+end
+$$;

@@ -1,0 +1,36 @@
+import { randomUUID } from 'node:crypto';
+import { openConnections, type Sql } from './connection.ts';
+
+/** A database made for one test file. */
+export interface TestDatabase {
+  readonly url: string;
+  /** Connections for the test itself: to look at what is stored, or to break it. */
+  readonly sql: Sql;
+  /** Ends every connection to the database and drops it. */
+  drop(): Promise<void>;
+}
+
+/**
+ * Creates an empty database on the server of `DATABASE_URL`.
+ * @throws when the variable is missing: such a test is never skipped in silence
+ */
+export const createTestDatabase = async (): Promise<TestDatabase> => {
+  const server = process.env.DATABASE_URL;
+  if (!server)
+    throw new Error('DATABASE_URL is not set: run this test through `npm test`, or point it at a Postgres 17 server');
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  const admin = openConnections(server, { maxConnections: 1 });
+  await admin.unsafe(`create database ${name}`);
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  const sql = openConnections(url.href, { maxConnections: 4 });
+  return {
+    url: url.href,
+    sql,
+    async drop() {
+      await sql.end({ timeout: 1 });
+      await admin.unsafe(`drop database ${name} with (force)`);
+      await admin.end({ timeout: 1 });
+    },
+  };
+};
