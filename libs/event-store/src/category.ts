@@ -1,3 +1,5 @@
+import { inSpan } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
 import { Rejection } from './rejection.ts';
 import type {
   Append,
@@ -102,8 +104,6 @@ export interface Category<State, Event extends EventOf> {
   list(query: ListQuery): Promise<Page<State>>;
   /** Every item of a list, page by page. */
   listAll(query: Omit<ListQuery, 'limit'>): Promise<readonly Loaded<State>[]>;
-  /** Event of this category back in the shape deciders see, upcast; `undefined` for another category's. */
-  decode(recorded: RecordedEvent): Event | undefined;
   /** Rewrites every state row from the events, from position 0. Safe beside writers. @returns streams rebuilt */
   rebuild(): Promise<number>;
 }
@@ -112,6 +112,8 @@ export interface Category<State, Event extends EventOf> {
 const maxConflicts = 20;
 /** Streams decided and stored in one transaction by `transactMany`, and read in one query by `rebuild`. */
 const chunkSize = 1_000;
+
+const tracer = trace.getTracer('@interlock/event-store');
 
 /** Opens the streams of one kind in a store. */
 export const category = <State, Event extends EventOf>(
@@ -166,8 +168,11 @@ export const category = <State, Event extends EventOf>(
   const storeOne = async (prepared: Prepared<State, Event>, cause: Cause): Promise<Transacted<State, Event>> => {
     const { append, row, ...transacted } = prepared;
     if (!append || !row) return transacted;
-    const { positions } = await store.commit({ appends: [append], rows: [row] }, cause);
-    return { ...transacted, positions };
+    const attributes = { 'interlock.stream': append.stream, 'interlock.stream.version': prepared.version };
+    return inSpan(tracer, `append ${definition.name}`, { attributes }, async () => {
+      const { positions } = await store.commit({ appends: [append], rows: [row] }, cause);
+      return { ...transacted, positions };
+    });
   };
 
   const transactChunk = async (
@@ -194,7 +199,12 @@ export const category = <State, Event extends EventOf>(
     while (left.length > 0) {
       try {
         const commit = { appends: left.flatMap((p) => p.append ?? []), rows: left.flatMap((p) => p.row ?? []) };
-        const { positions } = await store.commit(commit, cause);
+        const { positions } = await inSpan(
+          tracer,
+          `append ${definition.name}`,
+          { attributes: { 'interlock.streams.count': left.length } },
+          () => store.commit(commit, cause),
+        );
         let next = 0;
         const changed = left.map(({ append: _append, row: _row, ...transacted }) => {
           const own = positions.slice(next, next + transacted.events.length);
@@ -276,9 +286,6 @@ export const category = <State, Event extends EventOf>(
       } while (after !== undefined);
       return items;
     },
-    decode(recorded) {
-      return recorded.stream.startsWith(`${definition.name}-`) ? codec.decode(recorded) : undefined;
-    },
     async rebuild() {
       const rebuilt = new Set<string>();
       const prefix = `${definition.name}-`;
@@ -322,6 +329,19 @@ const etagMismatch = (id: string, expected: number, actual: number): Rejection =
       expected: String(expected),
     },
   );
+
+/**
+ * Reads stored events of one category back in the shape deciders see, upcast: for whoever tells others about them.
+ * @returns the id of the stream and the event, or `undefined` for an event of another category
+ */
+export const eventReader = <State, Event extends EventOf>(definition: CategoryDefinition<State, Event>) => {
+  const codec = eventCodec<Event>(definition.upcast ?? {});
+  const prefix = `${definition.name}-`;
+  return (recorded: RecordedEvent): { readonly id: string; readonly event: Event } | undefined =>
+    recorded.stream.startsWith(prefix)
+      ? { id: recorded.stream.slice(prefix.length), event: codec.decode(recorded) }
+      : undefined;
+};
 
 /** Describes a row's change, moving only the index entries that differ. */
 export const rowChange = (

@@ -3,6 +3,7 @@ export {
   type CategoryDefinition,
   category,
   type EventOf,
+  eventReader,
   type ListQuery,
   type Loaded,
   type Page,

@@ -1,0 +1,4 @@
+export type { Assemble, Assembly, ClientWish, Reaction, Seams } from './assembly.ts';
+export { type HostOptions, hostService } from './host.ts';
+export { openPeers, type Peers, type PeersOptions } from './peers.ts';
+export { hostSpec, workloads } from './settings.ts';

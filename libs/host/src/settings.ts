@@ -1,0 +1,35 @@
+import type { Workload } from '@interlock/rpc';
+import { int, oneOf, optional, secretFile, telemetrySpec, text, url } from '@interlock/runtime';
+
+/** Every service of the system. */
+export const workloads: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
+
+/** The settings every service has; its own are added in its `main.ts`. */
+export const hostSpec = {
+  ...telemetrySpec,
+  serviceAddress: text('host:port to serve on; port 0 takes a free one'),
+  identityAddress: text('host:port of identity'),
+  keyVaultAddress: text('host:port of key-vault'),
+  diskEncryptionSetAddress: text('host:port of disk-encryption-set'),
+  diskAddress: text('host:port of disk'),
+  computeAddress: text('host:port of compute'),
+  databaseUrl: url('Postgres 17 database of this service alone'),
+  natsUrl: url('NATS server with JetStream'),
+  natsNamespace: optional(text('Keeps several systems apart on one NATS server: put before every stream and subject')),
+  partitionCount: int('In how many partitions facts are told; the same in every service, and never changed', {
+    min: 1,
+    max: 256,
+    default: 4,
+  }),
+  transport: oneOf('TLS, or plain text where something else secures the network', ['tls', 'plaintext'], {
+    default: 'tls',
+  }),
+  tlsCertificateFile: optional(secretFile('PEM file with the certificate of this service')),
+  tlsKeyFile: optional(secretFile('PEM file with its private key')),
+  tlsCaFile: optional(secretFile('PEM file with the authority that signed the certificates of all services')),
+  workloadId: text('UUID of the principal of this service'),
+  workloadSecretFile: secretFile('File with the secret of that principal'),
+  tokenIssuer: text('`iss` of the tokens identity issues', { default: 'https://identity.interlock' }),
+  authzTtlMs: int('How long an answer of identity about permissions is used', { min: 100, default: 5_000 }),
+  storeConnections: int('Most connections to Postgres', { min: 2, max: 100, default: 8 }),
+} as const;

@@ -1,0 +1,76 @@
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import { open, readFile, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Rejection } from '@interlock/event-store';
+import type { Random } from '@interlock/runtime';
+
+/** The key all seal keys are under. `id` (16 hex digits) names it without telling anything about it. */
+export interface MasterKey {
+  readonly id: string;
+  readonly key: KeyObject;
+}
+
+/** New seals are made under `current`; `previous` still open during a rotation of the master key. */
+export interface MasterKeys {
+  readonly current: MasterKey;
+  readonly previous: readonly MasterKey[];
+}
+
+const masterKeyLength = 32;
+
+/** Takes over 32 bytes and clears them. @throws Rejection MASTER_KEY_MALFORMED for any other length. */
+export function masterKey(bytes: Uint8Array): MasterKey {
+  if (bytes.length !== masterKeyLength) {
+    bytes.fill(0);
+    throw new Rejection('FAILED_PRECONDITION', 'MASTER_KEY_MALFORMED', 'the master key must be exactly 32 raw bytes');
+  }
+  const key = createSecretKey(bytes);
+  bytes.fill(0);
+  const id = createHmac('sha256', key).update('interlock master key id').digest('hex').slice(0, 16);
+  return { id, key };
+}
+
+/**
+ * Reads the master key from a file of 32 raw bytes that only its owner can read.
+ * @throws Rejection FAILED_PRECONDITION: MASTER_KEY_EXPOSED, MASTER_KEY_MALFORMED; NOT_FOUND: MASTER_KEY_MISSING.
+ */
+export async function readMasterKey(path: string): Promise<MasterKey> {
+  const mode = await stat(path).then(
+    (found) => found.mode,
+    (cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'ENOENT') throw cause;
+      throw new Rejection('NOT_FOUND', 'MASTER_KEY_MISSING', `there is no master key at ${path}`, { path });
+    },
+  );
+  if (mode & 0o077) {
+    const shown = (mode & 0o777).toString(8);
+    throw new Rejection(
+      'FAILED_PRECONDITION',
+      'MASTER_KEY_EXPOSED',
+      `${path} has mode ${shown}; others can use it: chmod 600`,
+      { path, mode: shown },
+    );
+  }
+  return masterKey(await readFile(path));
+}
+
+/** Makes a master key file (mode 0600, synced) unless there is one, and reads it. For the first start of a vault. */
+export async function obtainMasterKey(path: string, random: Random): Promise<MasterKey> {
+  const file = await open(path, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'EEXIST') throw cause;
+    return undefined;
+  });
+  if (file) {
+    const bytes = random.bytes(masterKeyLength);
+    try {
+      await file.write(bytes);
+      await file.sync();
+    } finally {
+      bytes.fill(0);
+      await file.close();
+    }
+    const directory = await open(dirname(path));
+    await directory.sync().finally(() => directory.close());
+  }
+  return readMasterKey(path);
+}

@@ -1,0 +1,106 @@
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { category } from '@interlock/event-store';
+import { type Assemble, workloads } from '@interlock/host';
+import { type Authorizer, names, service } from '@interlock/rpc';
+import type { MasterKey } from '@interlock/sealing';
+import { applyBootstrap, type Bootstrap } from './bootstrap.ts';
+import { permissions } from './permissions.ts';
+import { principalApi } from './principal/api.ts';
+import { principals as principalStreams } from './principal/decider.ts';
+import { toFact } from './published.ts';
+import { roleAssignmentApi } from './role-assignment/api.ts';
+import { roleAssignments } from './role-assignment/decider.ts';
+import { signingKeys } from './signing-key/decider.ts';
+import { openKeyRing } from './signing-key/key-ring.ts';
+import { tenancyApi } from './tenancy/api.ts';
+import { subscriptions as subscriptionStreams, tenants as tenantStreams } from './tenancy/decider.ts';
+import { tokenApi } from './token-api.ts';
+import { type TokenLifetimes, tokenIssuer } from './tokens.ts';
+
+/** What identity is told from outside. */
+export interface IdentitySettings {
+  readonly bootstrap: Bootstrap;
+  readonly masterKey: MasterKey;
+  readonly issuer: string;
+  readonly lifetimes: TokenLifetimes;
+}
+
+/** Puts identity together. */
+export const assemble: Assemble<IdentitySettings> = async ({ store, clock, random, settings, authorize }) => {
+  const tenants = category(store, tenantStreams);
+  const subscriptions = category(store, subscriptionStreams);
+  const principals = category(store, principalStreams);
+  const assignments = category(store, roleAssignments);
+  const { lifetimes, issuer } = settings;
+  const ring = await openKeyRing({
+    store,
+    keys: category(store, signingKeys),
+    masterKey: settings.masterKey,
+    clock,
+    random,
+    overlapMs: Math.max(lifetimes.userMs, lifetimes.managedIdentityMs),
+  });
+  await applyBootstrap(settings.bootstrap, { clock, tenants, subscriptions, principals, assignments });
+
+  const judge = permissions({ principals, assignments, subscriptions });
+  const check: Authorizer = (principal, action, scope) => judge(principal.id, action, scope);
+  const tokens = tokenApi({ clock, principals, ring, issue: tokenIssuer({ ring, clock, issuer, lifetimes }) });
+
+  const tenantOf = async (principal: string): Promise<string> => {
+    const { state } = await principals.load(names.principal.parse(principal, 'principal').principal);
+    return state.status === 'absent' ? '/' : state.tenant;
+  };
+  const scopeOf = async (name: string): Promise<string> => {
+    const { state } = await assignments.load(names.roleAssignment.parse(name, 'name').roleAssignment);
+    return state.status === 'absent' ? '/' : state.scope;
+  };
+
+  const api = service({
+    definition: IdentityServiceDefinition,
+    implementation: {
+      ...tenancyApi({ clock, tenants, subscriptions }),
+      ...principalApi({ clock, random, authorize, tenants, principals }),
+      ...roleAssignmentApi({ clock, principals, assignments }),
+      ...tokens,
+      async checkPermission({ principal, action, scope }) {
+        const position = await store.head();
+        return { ...(await judge(names.principal.parse(principal, 'principal').principal, action, scope)), position };
+      },
+    },
+    authorization: {
+      createTenant: { action: 'identity/tenants/write', scope: () => '/' },
+      getTenant: { action: 'identity/tenants/read', scope: ({ name }) => name },
+      listTenants: { action: 'identity/tenants/read', scope: () => '/' },
+      createSubscription: { action: 'identity/subscriptions/write', scope: () => '/' },
+      getSubscription: { action: 'identity/subscriptions/read', scope: ({ name }) => name },
+      listSubscriptions: { authenticated: true, why: 'everybody may list the subscriptions of a tenant by name' },
+      createPrincipal: { action: 'identity/principals/write', scope: ({ tenant }) => tenant },
+      createManagedIdentity: { workload: ['disk-encryption-set'] },
+      getPrincipal: { action: 'identity/principals/read', scope: ({ name }) => tenantOf(name) },
+      listPrincipals: { authenticated: true, why: 'identity/principals/read on the tenant, by default the own one' },
+      deletePrincipal: {
+        authenticated: true,
+        why: 'identity/principals/delete on its tenant, or the service that owns the identity',
+      },
+      addSecret: { action: 'identity/principals/write', scope: ({ principal }) => tenantOf(principal) },
+      removeSecret: { action: 'identity/principals/write', scope: ({ principal }) => tenantOf(principal) },
+      issueToken: { public: true },
+      issueManagedIdentityToken: { workload: ['disk'] },
+      getJsonWebKeySet: { public: true },
+      rotateSigningKey: { action: 'identity/signingKeys/write', scope: () => '/' },
+      listSigningKeys: { action: 'identity/signingKeys/read', scope: () => '/' },
+      listRoles: { authenticated: true, why: 'the list is the same for everybody' },
+      createRoleAssignment: { action: 'identity/roleAssignments/write', scope: ({ scope }) => scope },
+      getRoleAssignment: { action: 'identity/roleAssignments/read', scope: ({ name }) => scopeOf(name) },
+      listRoleAssignments: { action: 'identity/roleAssignments/read', scope: ({ scope }) => scope || '/' },
+      deleteRoleAssignment: { action: 'identity/roleAssignments/delete', scope: ({ name }) => scopeOf(name) },
+      checkPermission: { workload: workloads },
+    },
+  });
+
+  return {
+    services: [api],
+    toFact,
+    authority: { keys: tokens.getJsonWebKeySet, check },
+  };
+};

@@ -1,0 +1,82 @@
+import type { Category, Cause } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import * as principal from './principal/decider.ts';
+import type { PrincipalEvent, PrincipalType } from './principal/events.ts';
+import * as roleAssignment from './role-assignment/decider.ts';
+import type { RoleAssignmentEvent } from './role-assignment/events.ts';
+import * as tenancy from './tenancy/decider.ts';
+import type { SubscriptionEvent, TenantEvent } from './tenancy/events.ts';
+
+/** Who and what exists before anybody can ask for anything: the first administrator, and the services themselves. */
+export interface Bootstrap {
+  readonly tenant: { readonly id: string; readonly displayName: string };
+  readonly subscriptions: readonly { readonly id: string; readonly displayName: string }[];
+  readonly administrator: { readonly principalId: string; readonly displayName: string; readonly secretHash: string };
+  readonly workloads: readonly {
+    readonly service: string;
+    readonly principalId: string;
+    readonly secretHash: string;
+  }[];
+  /** Role assignments, by id. */
+  readonly roleAssignments: readonly {
+    readonly id: string;
+    readonly principalId: string;
+    readonly role: string;
+    readonly scope: string;
+  }[];
+}
+
+/** Reads the text of a bootstrap file. @throws Error naming what is missing */
+export const parseBootstrap = (text: string): Bootstrap => {
+  const given: Partial<Bootstrap> = JSON.parse(text);
+  const { tenant, subscriptions, administrator, workloads, roleAssignments } = given;
+  if (!tenant || !subscriptions || !administrator || !workloads || !roleAssignments) {
+    throw new Error('the bootstrap file must have tenant, subscriptions, administrator, workloads and roleAssignments');
+  }
+  return { tenant, subscriptions, administrator, workloads, roleAssignments };
+};
+
+const cause: Cause = { correlationId: 'bootstrap', causationId: 'bootstrap', caller: 'system:bootstrap' };
+
+/** Makes what the bootstrap names, where it does not exist yet. Safe to repeat at every start, and by several replicas. */
+export const applyBootstrap = async (
+  bootstrap: Bootstrap,
+  parts: {
+    readonly clock: Clock;
+    readonly tenants: Category<tenancy.Tenant, TenantEvent>;
+    readonly subscriptions: Category<tenancy.Subscription, SubscriptionEvent>;
+    readonly principals: Category<principal.Principal, PrincipalEvent>;
+    readonly assignments: Category<roleAssignment.RoleAssignment, RoleAssignmentEvent>;
+  },
+): Promise<void> => {
+  const at = parts.clock.now();
+  const tenant = `tenants/${bootstrap.tenant.id}`;
+  await parts.tenants.transact(bootstrap.tenant.id, tenancy.createTenant(at, bootstrap.tenant.displayName), cause);
+  for (const { id, displayName } of bootstrap.subscriptions) {
+    await parts.subscriptions.transact(id, tenancy.createSubscription(at, { tenant, displayName }), cause);
+  }
+  const application = async (
+    { principalId, secretHash }: { principalId: string; secretHash: string },
+    profile: { displayName: string; workload?: string },
+  ): Promise<void> => {
+    const principalType: PrincipalType = 'application';
+    await parts.principals.transact(principalId, principal.create(at, { tenant, principalType, ...profile }), cause);
+    // Named by its hash: a bootstrap with a new secret adds that one, the same again adds nothing.
+    await parts.principals.transact(
+      principalId,
+      principal.addSecret(at, `bootstrap-${secretHash.slice(0, 8)}`, secretHash, undefined),
+      cause,
+    );
+  };
+  await application(bootstrap.administrator, { displayName: bootstrap.administrator.displayName });
+  for (const workload of bootstrap.workloads) {
+    await application(workload, { displayName: workload.service, workload: workload.service });
+  }
+  for (const { id, principalId, role, scope } of bootstrap.roleAssignments) {
+    await parts.assignments.transact(
+      id,
+      roleAssignment.assign(at, { principal: `principals/${principalId}`, role, scope }),
+      cause,
+    );
+  }
+};

@@ -1,0 +1,119 @@
+import type {
+  AddSecretRequest,
+  CreateManagedIdentityRequest,
+  CreatePrincipalRequest,
+  DeletePrincipalRequest,
+  GetPrincipalRequest,
+  ListPrincipalsRequest,
+  RemoveSecretRequest,
+} from '@interlock/contracts/interlock/identity/v1/principal.ts';
+import { type Category, Rejection } from '@interlock/event-store';
+import {
+  type Authorizer,
+  type Call,
+  checkId,
+  expectedVersion,
+  names,
+  pageOf,
+  pageToken,
+  principalOf,
+  requirePermission,
+} from '@interlock/rpc';
+import type { Clock, Random } from '@interlock/runtime';
+import type { Tenant } from '../tenancy/decider.ts';
+import type { TenantEvent } from '../tenancy/events.ts';
+import { tenantOnWire } from '../tenancy/wire.ts';
+import { hashSecret } from '../tokens.ts';
+import { addSecret, create, type Principal, remove, removeSecret } from './decider.ts';
+import type { PrincipalEvent } from './events.ts';
+import { principalOnWire } from './wire.ts';
+
+/** Bytes of a secret: 256 bits, so that no list of guesses reaches it. */
+const secretLength = 32;
+
+/** Principals and their secrets: request in, resource out. */
+export const principalApi = (parts: {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly authorize: Authorizer;
+  readonly tenants: Category<Tenant, TenantEvent>;
+  readonly principals: Category<Principal, PrincipalEvent>;
+}) => {
+  const { clock, random, principals, tenants } = parts;
+  const idOf = (name: string, field: string): string => names.principal.parse(name, field).principal;
+  const existingTenant = async (tenant: string): Promise<string> => {
+    tenantOnWire(await tenants.load(names.tenant.parse(tenant, 'tenant').tenant));
+    return tenant;
+  };
+
+  return {
+    async createPrincipal(request: CreatePrincipalRequest, { cause }: Call) {
+      const id = checkId(request.principalId, 'principal', 'principal_id');
+      if (request.type !== 'USER' && request.type !== 'APPLICATION') {
+        throw new Rejection(
+          'INVALID_ARGUMENT',
+          'PRINCIPAL_TYPE_INVALID',
+          'type must be USER or APPLICATION: managed identities are made with their resource',
+          {
+            field: 'type',
+          },
+        );
+      }
+      const principalType = request.type === 'USER' ? 'user' : 'application';
+      const wish = {
+        tenant: await existingTenant(request.tenant),
+        principalType,
+        displayName: request.displayName,
+      } as const;
+      return principalOnWire(await principals.transact(id, create(clock.now(), wish), cause));
+    },
+    async createManagedIdentity(request: CreateManagedIdentityRequest, { cause }: Call) {
+      const id = checkId(request.principalId, 'principal', 'principal_id');
+      names.diskEncryptionSet.parse(request.owner, 'owner');
+      const wish = {
+        tenant: await existingTenant(request.tenant),
+        principalType: 'managed_identity',
+        displayName: request.owner.split('/').at(-1) ?? request.owner,
+        owner: request.owner,
+      } as const;
+      return principalOnWire(await principals.transact(id, create(clock.now(), wish), cause));
+    },
+    async getPrincipal({ name }: GetPrincipalRequest) {
+      return principalOnWire(await principals.load(idOf(name, 'name')));
+    },
+    async listPrincipals(request: ListPrincipalsRequest, call: Call) {
+      const tenant = request.tenant || `tenants/${principalOf(call).tenant}`;
+      await requirePermission(parts.authorize, principalOf(call), 'identity/principals/read', tenant);
+      const { items, next } = await principals.list({ ...pageOf(request), index: { index: 'tenant', value: tenant } });
+      return { principals: items.map(principalOnWire), nextPageToken: pageToken(next) };
+    },
+    async deletePrincipal(request: DeletePrincipalRequest, call: Call) {
+      const id = idOf(request.name, 'name');
+      const { state } = await principals.load(id);
+      // The service that made a managed identity takes it away with its resource (CMK-39); everybody else needs a role.
+      const isOwner =
+        principalOf(call).workload === 'disk-encryption-set' && state.status !== 'absent' && state.owner !== undefined;
+      if (!isOwner) {
+        const scope = state.status === 'absent' ? '/' : state.tenant;
+        await requirePermission(parts.authorize, principalOf(call), 'identity/principals/delete', scope);
+      }
+      return principalOnWire(
+        await principals.transact(id, remove(clock.now()), call.cause, expectedVersion(request.etag)),
+      );
+    },
+    async addSecret(request: AddSecretRequest, { cause }: Call) {
+      const id = idOf(request.principal, 'principal');
+      const secretId = checkId(request.secretId, 'secret', 'secret_id');
+      const secretText = Buffer.from(random.bytes(secretLength)).toString('base64url');
+      const decision = addSecret(clock.now(), secretId, hashSecret(secretText), request.expireTime?.getTime());
+      const principal = principalOnWire(await principals.transact(id, decision, cause, expectedVersion(request.etag)));
+      return { secretText, principal };
+    },
+    async removeSecret(request: RemoveSecretRequest, { cause }: Call) {
+      const decision = removeSecret(clock.now(), request.secretId);
+      return principalOnWire(
+        await principals.transact(idOf(request.principal, 'principal'), decision, cause, expectedVersion(request.etag)),
+      );
+    },
+  };
+};

@@ -1,0 +1,185 @@
+import { type CategoryDefinition, Rejection } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import type { PrincipalEvent, PrincipalType } from './events.ts';
+
+/** A secret of a principal, by hash. */
+export interface Secret {
+  readonly hash: string;
+  readonly createdAt: Instant;
+  readonly expiresAt?: Instant;
+}
+
+interface Profile {
+  readonly tenant: string;
+  readonly principalType: PrincipalType;
+  readonly displayName: string;
+  readonly owner?: string;
+  readonly workload?: string;
+  readonly createdAt: Instant;
+}
+
+/**
+ * Somebody who can be granted access.
+ *
+ *   absent ──create──▶ active ──delete──▶ deleted
+ *
+ * A deleted principal stays on record: its id is never given to another (CMK-39), and its tokens end at the next check.
+ */
+export type Principal =
+  | { readonly status: 'absent' }
+  | ({ readonly status: 'active'; readonly secrets: Readonly<Record<string, Secret>> } & Profile)
+  | ({ readonly status: 'deleted'; readonly deletedAt: Instant } & Profile);
+
+/** Longest display name, in characters. */
+const maxDisplayNameLength = 256;
+/** Most secrets of one principal: enough to overlap during a rotation, few enough to stay visible. */
+const maxSecrets = 10;
+
+export const initial: Principal = { status: 'absent' };
+
+export const evolve = (principal: Principal, event: PrincipalEvent): Principal => {
+  switch (event.type) {
+    case 'PrincipalCreated': {
+      const { type: _type, at, ...profile } = event;
+      return { status: 'active', ...profile, createdAt: at, secrets: {} };
+    }
+    case 'SecretAdded': {
+      if (principal.status !== 'active') return principal;
+      const { type: _type, secretId, at, ...secret } = event;
+      return { ...principal, secrets: { ...principal.secrets, [secretId]: { ...secret, createdAt: at } } };
+    }
+    case 'SecretRemoved': {
+      if (principal.status !== 'active') return principal;
+      const { [event.secretId]: _removed, ...secrets } = principal.secrets;
+      return { ...principal, secrets };
+    }
+    case 'PrincipalDeleted': {
+      if (principal.status !== 'active') return principal;
+      const { status: _status, secrets: _secrets, ...profile } = principal;
+      return { status: 'deleted', ...profile, deletedAt: event.at };
+    }
+  }
+};
+
+/** How principals are stored and listed: by tenant, and by the resource that owns them. */
+export const principals: CategoryDefinition<Principal, PrincipalEvent> = {
+  name: 'principal',
+  stateVersion: 1,
+  initial,
+  evolve,
+  indexes: (principal) =>
+    principal.status === 'active'
+      ? [
+          { index: 'tenant', value: principal.tenant },
+          ...(principal.owner === undefined ? [] : [{ index: 'owner', value: principal.owner }]),
+        ]
+      : [],
+};
+
+/** What a new principal is to be. */
+export type NewPrincipal = Omit<Profile, 'createdAt'>;
+
+/**
+ * Creates a principal under the id its creator chose; the same wish again decides nothing.
+ * @throws Rejection INVALID_ARGUMENT DISPLAY_NAME_INVALID; ALREADY_EXISTS PRINCIPAL_EXISTS when the id is taken by
+ *   something else, also by a deleted principal
+ */
+export const create =
+  (at: Instant, wish: NewPrincipal) =>
+  (principal: Principal): readonly PrincipalEvent[] => {
+    if (wish.displayName.length === 0 || wish.displayName.length > maxDisplayNameLength) {
+      throw new Rejection(
+        'INVALID_ARGUMENT',
+        'DISPLAY_NAME_INVALID',
+        `display_name must have 1 to ${maxDisplayNameLength} characters, not ${wish.displayName.length}`,
+        { field: 'display_name' },
+      );
+    }
+    if (principal.status === 'absent') return [{ type: 'PrincipalCreated', ...wish, at }];
+    const same =
+      principal.status === 'active' &&
+      principal.tenant === wish.tenant &&
+      principal.principalType === wish.principalType &&
+      principal.displayName === wish.displayName &&
+      principal.owner === wish.owner &&
+      principal.workload === wish.workload;
+    if (same) return [];
+    throw new Rejection('ALREADY_EXISTS', 'PRINCIPAL_EXISTS', 'this principal id is taken: choose another', {
+      field: 'principal_id',
+    });
+  };
+
+/**
+ * Gives a user or application one more secret.
+ * @param hash SHA-256 of the secret text, base64url
+ * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION SECRET_NOT_ALLOWED for a managed identity,
+ *   TOO_MANY_SECRETS; ALREADY_EXISTS SECRET_EXISTS; INVALID_ARGUMENT EXPIRE_TIME_PAST
+ */
+export const addSecret =
+  (at: Instant, secretId: string, hash: string, expiresAt: Instant | undefined) =>
+  (principal: Principal): readonly PrincipalEvent[] => {
+    const active = existing(principal);
+    if (active.principalType === 'managed_identity') {
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'SECRET_NOT_ALLOWED',
+        'a managed identity has no secrets: only its resource can use it',
+      );
+    }
+    if (expiresAt !== undefined && expiresAt <= at) {
+      throw new Rejection('INVALID_ARGUMENT', 'EXPIRE_TIME_PAST', 'expire_time must lie in the future', {
+        field: 'expire_time',
+      });
+    }
+    const known = active.secrets[secretId];
+    if (known?.hash === hash) return [];
+    if (known) {
+      throw new Rejection(
+        'ALREADY_EXISTS',
+        'SECRET_EXISTS',
+        `secret ${secretId} exists and its text cannot be shown again: choose another secret_id`,
+        {
+          field: 'secret_id',
+          secret: secretId,
+        },
+      );
+    }
+    if (Object.keys(active.secrets).length >= maxSecrets) {
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'TOO_MANY_SECRETS',
+        `a principal has at most ${maxSecrets} secrets: remove one first`,
+      );
+    }
+    return [{ type: 'SecretAdded', secretId, hash, ...(expiresAt === undefined ? {} : { expiresAt }), at }];
+  };
+
+/** Takes a secret away; tokens already issued with it run to their end. @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND */
+export const removeSecret =
+  (at: Instant, secretId: string) =>
+  (principal: Principal): readonly PrincipalEvent[] =>
+    existing(principal).secrets[secretId] ? [{ type: 'SecretRemoved', secretId, at }] : [];
+
+/** Deletes a principal for good. @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND when it never existed */
+export const remove =
+  (at: Instant) =>
+  (principal: Principal): readonly PrincipalEvent[] => {
+    if (principal.status === 'deleted') return [];
+    const { tenant, principalType, owner } = existing(principal);
+    return [{ type: 'PrincipalDeleted', tenant, principalType, ...(owner === undefined ? {} : { owner }), at }];
+  };
+
+/**
+ * Whether one of the principal's secrets has this hash and has not expired. The hashes are of 256-bit random texts, so
+ * comparing them tells nothing about the text.
+ */
+export const hasSecret = (principal: Principal, hash: string, at: Instant): boolean =>
+  principal.status === 'active' &&
+  Object.values(principal.secrets).some(
+    (secret) => secret.hash === hash && (secret.expiresAt ?? Number.POSITIVE_INFINITY) > at,
+  );
+
+const existing = (principal: Principal): Extract<Principal, { status: 'active' }> => {
+  if (principal.status === 'active') return principal;
+  throw new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', 'no such principal, or it is deleted');
+};

@@ -1,0 +1,36 @@
+import type { Instant } from '@interlock/runtime';
+
+/** What a principal is: a person, a program with secrets, or an identity owned by a resource and without secrets. */
+export type PrincipalType = 'user' | 'application' | 'managed_identity';
+
+/** The facts of one principal. These names and shapes are on disk: add; never rename, never reuse. */
+export type PrincipalEvent =
+  | {
+      readonly type: 'PrincipalCreated';
+      /** `tenants/<id>` */
+      readonly tenant: string;
+      readonly principalType: PrincipalType;
+      readonly displayName: string;
+      /** Resource that owns a managed identity (CMK-04); absent for the others. */
+      readonly owner?: string;
+      /** Name of the service this principal stands for; absent for principals of customers. */
+      readonly workload?: string;
+      readonly at: Instant;
+    }
+  | {
+      readonly type: 'SecretAdded';
+      readonly secretId: string;
+      /** SHA-256 of the secret text, base64url. The text itself is shown once and kept nowhere. */
+      readonly hash: string;
+      readonly expiresAt?: Instant;
+      readonly at: Instant;
+    }
+  | { readonly type: 'SecretRemoved'; readonly secretId: string; readonly at: Instant }
+  | {
+      readonly type: 'PrincipalDeleted';
+      /** Who was deleted, so that the fact can be told by itself. */
+      readonly tenant: string;
+      readonly principalType: PrincipalType;
+      readonly owner?: string;
+      readonly at: Instant;
+    };

@@ -1,0 +1,54 @@
+import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
+import { eventReader } from '@interlock/event-store';
+import type { ToFact, ToldFact } from '@interlock/messaging';
+import { principals } from './principal/decider.ts';
+import type { PrincipalEvent } from './principal/events.ts';
+import { principalTypeOnWire } from './principal/wire.ts';
+import { roleAssignments } from './role-assignment/decider.ts';
+import type { RoleAssignmentEvent } from './role-assignment/events.ts';
+import { roleNamed } from './roles.ts';
+
+const principalEvent = eventReader(principals);
+const roleAssignmentEvent = eventReader(roleAssignments);
+
+/** What other services hear of identity's events: who came and went, and who may do what. Secrets and keys stay here. */
+export const toFact: ToFact = (recorded) => {
+  const ofPrincipal = principalEvent(recorded);
+  if (ofPrincipal) return principalFact(`principals/${ofPrincipal.id}`, ofPrincipal.event);
+  const ofRole = roleAssignmentEvent(recorded);
+  return ofRole ? roleFact(`roleAssignments/${ofRole.id}`, ofRole.event) : null;
+};
+
+const told = (type: string, event: IdentityEvent['event']): ToldFact => ({
+  type,
+  payload: IdentityEvent.encode({ event }).finish(),
+});
+
+const principalFact = (principal: string, event: PrincipalEvent): ToldFact | null => {
+  switch (event.type) {
+    case 'PrincipalCreated': {
+      const { tenant, principalType, owner = '' } = event;
+      return told(event.type, {
+        $case: 'principalCreated',
+        value: { principal, tenant, type: principalTypeOnWire[principalType], owner },
+      });
+    }
+    case 'PrincipalDeleted': {
+      const { tenant, principalType, owner = '' } = event;
+      const type = principalTypeOnWire[principalType];
+      return told(event.type, {
+        $case: 'principalDeleted',
+        value: { principal, tenant, type, owner, deleteTime: new Date(event.at) },
+      });
+    }
+    default:
+      return null;
+  }
+};
+
+const roleFact = (roleAssignment: string, { type, principal, role, scope }: RoleAssignmentEvent): ToldFact => {
+  if (type === 'RoleRemoved')
+    return told(type, { $case: 'roleRemoved', value: { roleAssignment, principal, role, scope } });
+  const dataActions = [...(roleNamed(role)?.dataActions ?? [])];
+  return told(type, { $case: 'roleAssigned', value: { roleAssignment, principal, role, scope, dataActions } });
+};

@@ -1,0 +1,134 @@
+import type {
+  CreateRoleAssignmentRequest,
+  DeleteRoleAssignmentRequest,
+  GetRoleAssignmentRequest,
+  ListRoleAssignmentsRequest,
+  ListRolesRequest,
+} from '@interlock/contracts/interlock/identity/v1/role.ts';
+import { RoleAssignment as WireRoleAssignment } from '@interlock/contracts/interlock/identity/v1/role.ts';
+import { type Category, type Loaded, Rejection } from '@interlock/event-store';
+import { type Call, checkId, expectedVersion, names, pageOf, pageToken } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+import type { Principal } from '../principal/decider.ts';
+import type { PrincipalEvent } from '../principal/events.ts';
+import { principalOnWire } from '../principal/wire.ts';
+import { roleNamed, roles } from '../roles.ts';
+import { assign, type RoleAssignment, remove } from './decider.ts';
+import type { RoleAssignmentEvent } from './events.ts';
+
+/** Where roles can be given (KV-73): the platform, a tenant, or a path in a subscription. */
+const scopePattern = /^(\/|(tenants|subscriptions)(\/[A-Za-z0-9_.-]+)+)$/;
+
+/** Roles and their assignments: request in, resource out. */
+export const roleAssignmentApi = (parts: {
+  readonly clock: Clock;
+  readonly principals: Category<Principal, PrincipalEvent>;
+  readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
+}) => {
+  const { clock, principals, assignments } = parts;
+  const idOf = (name: string): string => names.roleAssignment.parse(name, 'name').roleAssignment;
+  const ofPrincipal = (principal: string) => assignments.listAll({ index: { index: 'principal', value: principal } });
+
+  return {
+    async listRoles(request: ListRolesRequest) {
+      const { limit, after } = pageOf(request);
+      const from = after === undefined ? 0 : roles.findIndex((role) => role.name === after) + 1;
+      const page = roles.slice(from, from + limit);
+      const next = from + limit < roles.length ? page.at(-1)?.name : undefined;
+      const onWire = page.map(({ name, title, definitionId, actions, dataActions }) => ({
+        name,
+        title,
+        definitionId,
+        actions: [...actions],
+        dataActions: [...dataActions],
+      }));
+      return { roles: onWire, nextPageToken: pageToken(next) };
+    },
+    async createRoleAssignment(request: CreateRoleAssignmentRequest, { cause }: Call) {
+      const id = checkId(request.roleAssignmentId, 'roleAssignment', 'role_assignment_id');
+      const { principal, role, scope } = request;
+      if (!roleNamed(role)) {
+        throw new Rejection(
+          'INVALID_ARGUMENT',
+          'ROLE_DEFINITION_DOES_NOT_EXIST',
+          `role must be one of ${roles.map((r) => r.name).join(', ')}, not "${role}"`,
+          {
+            field: 'role',
+            role,
+          },
+        );
+      }
+      if (!scopePattern.test(scope)) {
+        throw new Rejection(
+          'INVALID_ARGUMENT',
+          'SCOPE_INVALID',
+          `scope must be "/", or a path under tenants/ or subscriptions/, not "${scope}"`,
+          {
+            field: 'scope',
+            scope,
+          },
+        );
+      }
+      const found = principalOnWire(await principals.load(names.principal.parse(principal, 'principal').principal));
+      if (found.state !== 'ACTIVE') {
+        throw new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', `${principal} is deleted`, {
+          field: 'principal',
+          name: principal,
+        });
+      }
+      const twin = (await ofPrincipal(principal)).find(
+        ({ id: other, state }) =>
+          other !== id && state.status === 'assigned' && state.role === role && state.scope === scope,
+      );
+      if (twin) {
+        throw new Rejection('ALREADY_EXISTS', 'ROLE_ASSIGNMENT_EXISTS', 'The role assignment already exists.', {
+          name: `roleAssignments/${twin.id}`,
+        });
+      }
+      return onWire(await assignments.transact(id, assign(clock.now(), { principal, role, scope }), cause));
+    },
+    async getRoleAssignment({ name }: GetRoleAssignmentRequest) {
+      return onWire(await assignments.load(idOf(name)));
+    },
+    async listRoleAssignments(request: ListRoleAssignmentsRequest) {
+      const { principal, scope } = request;
+      const page = pageOf(request);
+      if (principal !== '') {
+        // The index of a principal is small; its page is cut here because the scope narrows it further.
+        const held = (await ofPrincipal(principal)).filter(
+          ({ state }) => scope === '' || (state.status === 'assigned' && state.scope === scope),
+        );
+        const items = held.filter(({ id }) => page.after === undefined || id > page.after);
+        const next = items.length > page.limit ? items[page.limit - 1]?.id : undefined;
+        return { roleAssignments: items.slice(0, page.limit).map(onWire), nextPageToken: pageToken(next) };
+      }
+      const { items, next } = await assignments.list({
+        ...page,
+        ...(scope === '' ? {} : { index: { index: 'scope', value: scope } }),
+      });
+      return {
+        roleAssignments: items.filter(({ state }) => state.status === 'assigned').map(onWire),
+        nextPageToken: pageToken(next),
+      };
+    },
+    async deleteRoleAssignment(request: DeleteRoleAssignmentRequest, { cause }: Call) {
+      await assignments.transact(idOf(request.name), remove(clock.now()), cause, expectedVersion(request.etag));
+      return {};
+    },
+  };
+};
+
+const onWire = ({ id, state, version }: Loaded<RoleAssignment>): WireRoleAssignment => {
+  const name = `roleAssignments/${id}`;
+  if (state.status !== 'assigned')
+    throw new Rejection('NOT_FOUND', 'ROLE_ASSIGNMENT_NOT_FOUND', `${name} does not exist`, { name });
+  const { principal, role, scope, assignedAt } = state;
+  return WireRoleAssignment.fromPartial({
+    name,
+    principal,
+    role,
+    scope,
+    createTime: new Date(assignedAt),
+    etag: String(version),
+  });
+};

@@ -1,0 +1,56 @@
+import { type CategoryDefinition, Rejection } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import type { SubscriptionEvent, TenantEvent } from './events.ts';
+
+/** An organisation: its principals trust nobody else's. absent ──create──▶ active. */
+export type Tenant =
+  | { readonly status: 'absent' }
+  | { readonly status: 'active'; readonly displayName: string; readonly createdAt: Instant };
+
+/** A tenant's container of resources. absent ──create──▶ active. */
+export type Subscription =
+  | { readonly status: 'absent' }
+  | { readonly status: 'active'; readonly tenant: string; readonly displayName: string; readonly createdAt: Instant };
+
+/** How tenants are stored. */
+export const tenants: CategoryDefinition<Tenant, TenantEvent> = {
+  name: 'tenant',
+  stateVersion: 1,
+  initial: { status: 'absent' },
+  evolve: (_tenant, event) => ({ status: 'active', displayName: event.displayName, createdAt: event.at }),
+};
+
+/** How subscriptions are stored and listed: by tenant. */
+export const subscriptions: CategoryDefinition<Subscription, SubscriptionEvent> = {
+  name: 'subscription',
+  stateVersion: 1,
+  initial: { status: 'absent' },
+  evolve: (_subscription, event) => ({
+    status: 'active',
+    tenant: event.tenant,
+    displayName: event.displayName,
+    createdAt: event.at,
+  }),
+  indexes: (subscription) =>
+    subscription.status === 'active' ? [{ index: 'tenant', value: subscription.tenant }] : [],
+};
+
+/** Creates a tenant; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS TENANT_EXISTS */
+export const createTenant =
+  (at: Instant, displayName: string) =>
+  (tenant: Tenant): readonly TenantEvent[] => {
+    if (tenant.status === 'absent') return [{ type: 'TenantCreated', displayName, at }];
+    if (tenant.displayName === displayName) return [];
+    throw new Rejection('ALREADY_EXISTS', 'TENANT_EXISTS', 'this tenant id is taken', { field: 'tenant_id' });
+  };
+
+/** Creates a subscription; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS SUBSCRIPTION_EXISTS */
+export const createSubscription =
+  (at: Instant, wish: { readonly tenant: string; readonly displayName: string }) =>
+  (subscription: Subscription): readonly SubscriptionEvent[] => {
+    if (subscription.status === 'absent') return [{ type: 'SubscriptionCreated', ...wish, at }];
+    if (subscription.tenant === wish.tenant && subscription.displayName === wish.displayName) return [];
+    throw new Rejection('ALREADY_EXISTS', 'SUBSCRIPTION_EXISTS', 'this subscription id is taken', {
+      field: 'subscription_id',
+    });
+  };

@@ -1,0 +1,84 @@
+import { createHash } from 'node:crypto';
+import { Rejection } from '@interlock/event-store';
+import type { Clock, Instant } from '@interlock/runtime';
+import { SignJWT } from 'jose';
+import type { Principal } from './principal/decider.ts';
+import type { KeyRing } from './signing-key/key-ring.ts';
+
+/** The services a token can be meant for; the audience is `interlock:<service>`. */
+const audiences: ReadonlySet<string> = new Set(
+  ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'].map((service) => `interlock:${service}`),
+);
+
+/** A signed token and when it ends. */
+export interface AccessToken {
+  readonly token: string;
+  readonly expireTime: Instant;
+}
+
+/** Issues tokens for a principal that is known to be who it says. */
+export type TokenIssuer = (
+  principal: { readonly id: string } & Extract<Principal, { status: 'active' }>,
+  audience: string,
+) => Promise<AccessToken>;
+
+/** How long tokens live, in milliseconds. */
+export interface TokenLifetimes {
+  readonly userMs: number;
+  /** Tokens of managed identities end within `authzTtl`, so that a lost identity is lost soon (G1). */
+  readonly managedIdentityMs: number;
+}
+
+/**
+ * Makes the issuer: JSON Web Tokens signed with RS256, claims as in REST-82 (`sub` = `oid` = principal, `tid` = tenant).
+ * @throws (the issuer) Rejection INVALID_ARGUMENT AUDIENCE_UNKNOWN
+ */
+export const tokenIssuer =
+  (parts: {
+    readonly ring: KeyRing;
+    readonly clock: Clock;
+    readonly issuer: string;
+    readonly lifetimes: TokenLifetimes;
+  }): TokenIssuer =>
+  async (principal, audience) => {
+    if (!audiences.has(audience)) {
+      throw new Rejection(
+        'INVALID_ARGUMENT',
+        'AUDIENCE_UNKNOWN',
+        `audience must be one of ${[...audiences].join(', ')}`,
+        {
+          field: 'audience',
+          audience,
+        },
+      );
+    }
+    const { lifetimes, clock, ring } = parts;
+    const lifetimeMs = principal.principalType === 'managed_identity' ? lifetimes.managedIdentityMs : lifetimes.userMs;
+    const { kid, privateKey } = await ring.signing();
+    const nowSeconds = Math.floor(clock.now() / 1000);
+    const expireSeconds = Math.ceil((clock.now() + lifetimeMs) / 1000);
+    const token = await new SignJWT({
+      oid: principal.id,
+      tid: principal.tenant.replace(/^tenants\//, ''),
+      idtyp: kindOf(principal),
+      ver: '1.0',
+      ...(principal.workload === undefined ? {} : { workload: principal.workload }),
+    })
+      .setProtectedHeader({ alg: 'RS256', kid, typ: 'JWT' })
+      .setIssuer(parts.issuer)
+      .setSubject(principal.id)
+      .setAudience(audience)
+      .setIssuedAt(nowSeconds)
+      .setNotBefore(nowSeconds)
+      .setExpirationTime(expireSeconds)
+      .sign(privateKey);
+    return { token, expireTime: expireSeconds * 1000 };
+  };
+
+const kindOf = (principal: Extract<Principal, { status: 'active' }>): string => {
+  if (principal.workload !== undefined) return 'workload';
+  return { user: 'user', application: 'app', managed_identity: 'managed_identity' }[principal.principalType];
+};
+
+/** Hash under which a secret is stored. Secrets are 256 random bits, so a slow password hash would add nothing. */
+export const hashSecret = (text: string): string => createHash('sha256').update(text).digest('base64url');
