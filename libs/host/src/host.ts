@@ -1,17 +1,7 @@
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
-import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { openPostgresStore } from '@interlock/event-store';
-import { messagingApi, natsBus, type ReadFeed, startConsumer, startRelay } from '@interlock/messaging';
-import {
-  type Authorizer,
-  cachingAuthorizer,
-  type KeySource,
-  type ServerTls,
-  service,
-  startServer,
-  tokenVerifier,
-  type Workload,
-} from '@interlock/rpc';
+import { natsBus } from '@interlock/messaging';
+import { openChannel, type ServerTls, startServer, tokenVerifier, type Workload } from '@interlock/rpc';
 import {
   type ConfigOf,
   type ConfigSpec,
@@ -22,9 +12,10 @@ import {
   systemRandom,
   telemetryOptions,
 } from '@interlock/runtime';
-import type { Assemble, Assembly } from './assembly.ts';
-import { openPeers } from './peers.ts';
-import { hostSpec, workloads } from './settings.ts';
+import type { Assemble } from './assembly.ts';
+import { channelWish, openPeers } from './peers.ts';
+import { hostSpec } from './settings.ts';
+import { wire } from './wiring.ts';
 
 /** What one service's `main.ts` says. */
 export interface HostOptions<Spec extends ConfigSpec> {
@@ -72,83 +63,56 @@ export const hostService = <const Spec extends ConfigSpec>({
       });
       scope.defer('bus', () => bus.close());
 
+      const addresses: Readonly<Record<Workload, string>> = {
+        identity: config.identityAddress,
+        'key-vault': config.keyVaultAddress,
+        'disk-encryption-set': config.diskEncryptionSetAddress,
+        disk: config.diskAddress,
+        compute: config.computeAddress,
+      };
+      const tls = config.transport === 'plaintext' ? 'plaintext' : { ca: required(config.tlsCaFile, 'TLS_CA_FILE') };
       const peers = openPeers({
-        addresses: {
-          identity: config.identityAddress,
-          'key-vault': config.keyVaultAddress,
-          'disk-encryption-set': config.diskEncryptionSetAddress,
-          disk: config.diskAddress,
-          compute: config.computeAddress,
-        },
-        tls: config.transport === 'plaintext' ? 'plaintext' : { ca: required(config.tlsCaFile, 'TLS_CA_FILE') },
+        open: (peer, wish) => openChannel({ address: addresses[peer], tls, ...channelWish(wish) }),
         workload: { id: config.workloadId, secret: config.workloadSecretFile },
         clock,
         random,
         tracer,
         scope,
       });
-      const assembled: { authority?: Assembly['authority'] } = {};
-      const check: Authorizer = (...question) => (assembled.authority?.check ?? peers.check)(...question);
-      const keys: KeySource = () => (assembled.authority?.keys ?? peers.keys)();
-      const permissions = cachingAuthorizer({ check, clock, authzTtlMs: config.authzTtlMs });
-
-      const assembly = await assemble({
-        store,
-        clock,
-        random,
-        log,
-        tracer,
-        settings,
-        authorize: permissions.authorize,
-        forgetPermissions: permissions.invalidate,
-        client: peers.client,
-        scope,
-      });
-      assembled.authority = assembly.authority;
-
-      const { partitionCount } = config;
-      const readFeed: ReadFeed = ({ source, signal, ...request }) => {
-        const owner = workloads.find((workload) => workload === source);
-        if (!owner) throw new Error(`${source} is no service of ours`);
-        return peers.client(owner, MessagingServiceDefinition).readFeed({ ...request, limit: 0 }, { signal });
-      };
-      const common = { service: name, store, bus, clock, random, log, tracer, partitionCount };
-      const consumers = (assembly.reactions ?? []).map((reaction) =>
-        startConsumer({ ...common, ...reaction, readFeed }),
-      );
-      scope.defer('consumers', () => Promise.all(consumers.map((consumer) => consumer.stop())));
-      const relay = startRelay({ ...common, toFact: assembly.toFact });
-      scope.defer('relay', () => relay.stop());
-
-      const background = new AbortController();
-      const work = (assembly.background ?? []).map((run) => run(background.signal));
-      scope.defer('background work', () => {
-        background.abort();
-        return Promise.all(work);
-      });
-
-      const messaging = service({
-        definition: MessagingServiceDefinition,
-        implementation: messagingApi({ ...common, toFact: assembly.toFact, consumers }),
-        authorization: {
-          readFeed: { workload: workloads },
-          listParkedFacts: { action: 'platform/messaging/read', scope: () => '/' },
-          replayParkedFact: { action: 'platform/messaging/write', scope: () => '/' },
-          listConsumers: { action: 'platform/messaging/read', scope: () => '/' },
+      const wired = await wire(
+        {
+          name,
+          store,
+          bus,
+          peers,
+          clock,
+          random,
+          log,
+          tracer,
+          scope,
+          authzTtlMs: config.authzTtlMs,
+          partitionCount: config.partitionCount,
         },
-      });
+        settings,
+        assemble,
+      );
       const server = await startServer({
         address: config.serviceAddress,
         tls: config.transport === 'plaintext' ? 'plaintext' : serverTls(config),
-        services: [...assembly.services, messaging],
-        authenticate: tokenVerifier({ keys, issuer: config.tokenIssuer, audience: `interlock:${name}`, clock }),
-        authorize: permissions.authorize,
+        services: wired.services,
+        authenticate: tokenVerifier({
+          keys: wired.keys,
+          issuer: config.tokenIssuer,
+          audience: `interlock:${name}`,
+          clock,
+        }),
+        authorize: wired.permissions.authorize,
         clock,
         random,
         tracer,
         log,
         reflectionDescriptors: fileDescriptorSet,
-        ...assembly.server,
+        ...wired.assembly.server,
       });
       scope.defer('server', () => server.stop());
       return { address: server.address };

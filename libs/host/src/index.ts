@@ -1,4 +1,10 @@
 export type { Assemble, Assembly, ClientWish, Reaction, Seams } from './assembly.ts';
 export { type HostOptions, hostService } from './host.ts';
+export {
+  type CloudService,
+  type InProcessCloud,
+  type InProcessCloudOptions,
+  inProcessCloud,
+} from './in-process-cloud.ts';
 export { openPeers, type Peers, type PeersOptions } from './peers.ts';
 export { hostSpec, workloads } from './settings.ts';

@@ -3,11 +3,9 @@ import { GetJsonWebKeySetRequest } from '@interlock/contracts/interlock/identity
 import {
   type Authorizer,
   type Channel,
-  type ClientTls,
   connect,
   type Definition,
   type KeySource,
-  openChannel,
   type RpcClient,
   type TokenSource,
   tokenSource,
@@ -27,8 +25,8 @@ export interface Peers {
 }
 
 export interface PeersOptions {
-  readonly addresses: Readonly<Record<Workload, string>>;
-  readonly tls: ClientTls | 'plaintext';
+  /** Opens a channel to a service; called again for a wish of its own. */
+  readonly open: (service: Workload, wish: ClientWish) => Channel;
   readonly workload: { readonly id: string; readonly secret: string };
   readonly clock: Clock;
   readonly random: Random;
@@ -38,20 +36,14 @@ export interface PeersOptions {
 
 /** Opens the ways to the other services. Connections are made with the first call. */
 export const openPeers = (options: PeersOptions): Peers => {
-  const { addresses, tls, clock, random, tracer, scope } = options;
+  const { clock, random, tracer, scope } = options;
   const shared = new Map<Workload, Channel>();
 
   const channelTo = (service: Workload, wish: ClientWish): Channel => {
     const isOwn = wish.messageBytesMax !== undefined || wish.channelOptions !== undefined;
     const existing = isOwn ? undefined : shared.get(service);
     if (existing) return existing;
-    const { messageBytesMax, channelOptions } = wish;
-    const channel = openChannel({
-      address: addresses[service],
-      tls,
-      ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
-      ...(channelOptions === undefined ? {} : { channelOptions }),
-    });
+    const channel = options.open(service, wish);
     scope.defer(`channel to ${service}`, () => channel.close());
     if (!isOwn) shared.set(service, channel);
     return channel;
@@ -100,3 +92,12 @@ export const openPeers = (options: PeersOptions): Peers => {
     },
   };
 };
+
+/** A wish in the form `openChannel` takes it: without what was not wished for. */
+export const channelWish = ({
+  messageBytesMax,
+  channelOptions,
+}: ClientWish): Pick<ClientWish, 'messageBytesMax' | 'channelOptions'> => ({
+  ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
+  ...(channelOptions === undefined ? {} : { channelOptions }),
+});

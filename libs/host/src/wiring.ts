@@ -1,0 +1,98 @@
+import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import type { EventStore } from '@interlock/event-store';
+import { type Bus, messagingApi, type ReadFeed, startConsumer, startRelay } from '@interlock/messaging';
+import {
+  type Authorizer,
+  type BoundService,
+  type CachingAuthorizer,
+  cachingAuthorizer,
+  type KeySource,
+  service,
+  type Workload,
+} from '@interlock/rpc';
+import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
+import type { Assemble, Assembly } from './assembly.ts';
+import type { Peers } from './peers.ts';
+import { workloads } from './settings.ts';
+
+/** What surrounds one service, real or simulated. */
+export interface Surroundings {
+  readonly name: Workload;
+  readonly store: EventStore;
+  readonly bus: Bus;
+  readonly peers: Peers;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly tracer: Tracer;
+  readonly scope: Scope;
+  readonly authzTtlMs: number;
+  readonly partitionCount: number;
+}
+
+/** A service at work, but for the server that answers for it. */
+export interface Wired {
+  readonly assembly: Assembly;
+  /** What to serve: the service's own API and MessagingService. */
+  readonly services: readonly BoundService[];
+  readonly keys: KeySource;
+  readonly permissions: CachingAuthorizer;
+}
+
+/** Assembles a service and starts its consumers, its relay and its background work; all of it ends with the scope. */
+export const wire = async <Settings>(
+  around: Surroundings,
+  settings: Settings,
+  assemble: Assemble<Settings>,
+): Promise<Wired> => {
+  const { name, store, bus, peers, clock, random, log, tracer, scope, partitionCount } = around;
+  const own: { authority?: Assembly['authority'] } = {};
+  const check: Authorizer = (...question) => (own.authority?.check ?? peers.check)(...question);
+  const keys: KeySource = () => (own.authority?.keys ?? peers.keys)();
+  const permissions = cachingAuthorizer({ check, clock, authzTtlMs: around.authzTtlMs });
+
+  const assembly = await assemble({
+    store,
+    clock,
+    random,
+    log,
+    tracer,
+    settings,
+    authorize: permissions.authorize,
+    forgetPermissions: permissions.invalidate,
+    client: peers.client,
+    scope,
+  });
+  own.authority = assembly.authority;
+
+  const readFeed: ReadFeed = ({ source, signal, ...request }) => {
+    const owner = workloads.find((workload) => workload === source);
+    if (!owner) throw new Error(`${source} is no service of ours`);
+    return peers.client(owner, MessagingServiceDefinition).readFeed({ ...request, limit: 0 }, { signal });
+  };
+  const common = { service: name, store, bus, clock, random, log, tracer, partitionCount };
+  const consumers = (assembly.reactions ?? []).map((reaction) => startConsumer({ ...common, ...reaction, readFeed }));
+  scope.defer('consumers', () => Promise.all(consumers.map((consumer) => consumer.stop())));
+  const relay = startRelay({ ...common, toFact: assembly.toFact });
+  scope.defer('relay', () => relay.stop());
+
+  const ending = new AbortController();
+  const background = (assembly.background ?? []).map((run) => run(ending.signal));
+  scope.defer('background work', () => {
+    ending.abort();
+    return Promise.all(background);
+  });
+
+  const messaging = service({
+    definition: MessagingServiceDefinition,
+    implementation: messagingApi({ ...common, toFact: assembly.toFact, consumers }),
+    authorization: {
+      readFeed: { workload: workloads },
+      listParkedFacts: { action: 'platform/messaging/read', scope: () => '/' },
+      replayParkedFact: { action: 'platform/messaging/write', scope: () => '/' },
+      listConsumers: { action: 'platform/messaging/read', scope: () => '/' },
+    },
+  });
+  return { assembly, services: [...assembly.services, messaging], keys, permissions };
+};

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { addSecret, create, evolve, hasSecret, initial, type Principal, remove, removeSecret } from './decider.ts';
+import type { PrincipalEvent } from './events.ts';
+
+const at = 1_000;
+const wish = { tenant: 'tenants/t', principalType: 'application', displayName: 'app' } as const;
+const fold = (events: readonly PrincipalEvent[]): Principal => events.reduce(evolve, initial);
+const given = (...events: PrincipalEvent[]) => ({
+  when: (command: (state: Principal) => readonly PrincipalEvent[]) => command(fold(events)),
+});
+const created: PrincipalEvent = { type: 'PrincipalCreated', ...wish, at };
+const managed: PrincipalEvent = {
+  ...created,
+  principalType: 'managed_identity',
+  owner: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/d',
+};
+const secret: PrincipalEvent = { type: 'SecretAdded', secretId: 's', hash: 'h', at };
+const deleted: PrincipalEvent = { type: 'PrincipalDeleted', tenant: 'tenants/t', principalType: 'application', at };
+
+test('a principal is created once; the same wish again decides nothing, another is refused', () => {
+  assert.deepEqual(given().when(create(at, wish)), [created]);
+  assert.deepEqual(given(created).when(create(at + 1, wish)), []);
+  assert.throws(() => given(created).when(create(at, { ...wish, displayName: 'other' })), {
+    reason: 'PRINCIPAL_EXISTS',
+  });
+  assert.throws(() => given().when(create(at, { ...wish, displayName: '' })), { reason: 'DISPLAY_NAME_INVALID' });
+});
+
+test('CMK-39: the id of a deleted principal is never given to another', () => {
+  assert.throws(() => given(created, deleted).when(create(at, wish)), { reason: 'PRINCIPAL_EXISTS' });
+});
+
+test('secrets are added by hash, expire, and are refused where they make no sense', () => {
+  assert.deepEqual(given(created).when(addSecret(at, 's', 'h', at + 5)), [
+    { type: 'SecretAdded', secretId: 's', hash: 'h', expiresAt: at + 5, at },
+  ]);
+  assert.throws(() => given(created).when(addSecret(at, 's', 'h', at)), { reason: 'EXPIRE_TIME_PAST' });
+  assert.throws(() => given(created, secret).when(addSecret(at, 's', 'other', undefined)), { reason: 'SECRET_EXISTS' });
+  assert.throws(() => given(managed).when(addSecret(at, 's', 'h', undefined)), { reason: 'SECRET_NOT_ALLOWED' });
+  assert.throws(() => given().when(addSecret(at, 's', 'h', undefined)), { reason: 'PRINCIPAL_NOT_FOUND' });
+  const full = Array.from(
+    { length: 10 },
+    (_, n): PrincipalEvent => ({ type: 'SecretAdded', secretId: `s${n}`, hash: `h${n}`, at }),
+  );
+  assert.throws(() => given(created, ...full).when(addSecret(at, 'one more', 'h', undefined)), {
+    reason: 'TOO_MANY_SECRETS',
+  });
+});
+
+test('a secret counts until it expires, is removed, or its principal is deleted', () => {
+  const expiring: PrincipalEvent = { type: 'SecretAdded', secretId: 's', hash: 'h', expiresAt: at + 5, at };
+  assert.equal(hasSecret(fold([created, expiring]), 'h', at + 4), true);
+  assert.equal(hasSecret(fold([created, expiring]), 'h', at + 5), false);
+  assert.equal(hasSecret(fold([created, expiring]), 'x', at), false);
+  assert.equal(
+    hasSecret(fold([created, secret, ...given(created, secret).when(removeSecret(at, 's'))]), 'h', at),
+    false,
+  );
+  assert.equal(hasSecret(fold([created, secret, deleted]), 'h', at), false);
+});
+
+const event = fc.constantFrom<PrincipalEvent>(
+  created,
+  managed,
+  secret,
+  { type: 'SecretRemoved', secretId: 's', at },
+  deleted,
+);
+const command = fc.constantFrom(
+  create(at, wish),
+  addSecret(at, 's', 'h', undefined),
+  addSecret(at, 's2', 'h2', at + 9),
+  removeSecret(at, 's'),
+  remove(at),
+);
+
+test('asked twice, every command gets it once, from any history', () => {
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 8 }), command, (history, wanted) => {
+      let first: readonly PrincipalEvent[];
+      try {
+        first = wanted(fold(history));
+      } catch (error) {
+        assert.equal((error as Error).name, 'Rejection');
+        return;
+      }
+      assert.deepEqual(wanted(fold([...history, ...first])), []);
+    }),
+  );
+});

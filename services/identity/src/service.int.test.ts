@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { type EventStore, openPostgresStore } from '@interlock/event-store';
+import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
+import { type InProcessCloud, inProcessCloud } from '@interlock/host';
+import { natsBus } from '@interlock/messaging';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { masterKey } from '@interlock/sealing';
+import { trace } from '@opentelemetry/api';
+import { decodeJwt, decodeProtectedHeader } from 'jose';
+import { assemble } from './assemble.ts';
+import type { Bootstrap } from './bootstrap.ts';
+import { hashSecret } from './tokens.ts';
+
+const clock = systemClock;
+const random = systemRandom;
+const ids = { administrator: randomUUID(), disk: randomUUID(), identity: randomUUID(), des: randomUUID() };
+const bootstrap: Bootstrap = {
+  tenant: { id: 'main', displayName: 'Main' },
+  subscriptions: [{ id: 's1', displayName: 'One' }],
+  administrator: { principalId: ids.administrator, displayName: 'Administrator', secretHash: hashSecret('admin') },
+  workloads: [
+    { service: 'identity', principalId: ids.identity, secretHash: hashSecret('identity') },
+    { service: 'disk', principalId: ids.disk, secretHash: hashSecret('disk') },
+    { service: 'disk-encryption-set', principalId: ids.des, secretHash: hashSecret('des') },
+  ],
+  roleAssignments: [{ id: randomUUID(), principalId: ids.administrator, role: 'roles/owner', scope: '/' }],
+};
+
+let database: TestDatabase;
+let store: EventStore;
+let cloud: InProcessCloud;
+const closing: (() => Promise<unknown>)[] = [];
+before(async () => {
+  const natsUrl = process.env.NATS_URL;
+  if (!natsUrl) throw new Error('NATS_URL is not set: run this test through `npm test`');
+  database = await createTestDatabase();
+  store = await openPostgresStore({ url: database.url, clock, random });
+  const bus = await natsBus({ servers: [natsUrl], clock, namespace: `t${randomUUID().slice(0, 8)}` });
+  const settings = {
+    bootstrap,
+    masterKey: masterKey(random.bytes(32)),
+    issuer: 'https://identity.test',
+    lifetimes: { userMs: 60_000, managedIdentityMs: 5_000 },
+  };
+  cloud = await inProcessCloud({
+    services: { identity: (seams) => assemble({ ...seams, settings }) },
+    storeOf: () => store,
+    bus,
+    workloadOf: () => ({ id: ids.identity, secret: 'identity' }),
+    clock,
+    random,
+    log: logger({ service: 'test', clock }),
+    tracer: trace.getTracer('test'),
+    issuer: settings.issuer,
+  });
+  closing.push(
+    () => cloud.close(),
+    () => bus.close(),
+    () => store.close(),
+    () => database.drop(),
+  );
+});
+after(async () => {
+  for (const close of closing) await close();
+});
+
+const as = (id: string, secret: string) => cloud.as({ id, secret }).client('identity', IdentityServiceDefinition);
+const admin = () => as(ids.administrator, 'admin');
+const newPrincipal = async (type: 'USER' | 'APPLICATION' = 'APPLICATION') => {
+  const principalId = randomUUID();
+  const principal = await admin().createPrincipal({
+    principalId,
+    tenant: 'tenants/main',
+    type,
+    displayName: 'somebody',
+  });
+  const { secretText } = await admin().addSecret({ principal: principal.name, secretId: 'one' });
+  return { principal, id: principalId, secret: secretText };
+};
+
+test('REST-82: a token names the principal, its tenant and its audience, signed with a published key', async () => {
+  const { accessToken, expireTime } = await admin().issueToken({
+    clientId: ids.disk,
+    clientSecret: 'disk',
+    audience: 'interlock:key-vault',
+  });
+  const claims = decodeJwt(accessToken);
+  assert.deepEqual(
+    {
+      sub: claims.sub,
+      oid: claims.oid,
+      tid: claims.tid,
+      aud: claims.aud,
+      idtyp: claims.idtyp,
+      workload: claims.workload,
+      iss: claims.iss,
+    },
+    {
+      sub: ids.disk,
+      oid: ids.disk,
+      tid: 'main',
+      aud: 'interlock:key-vault',
+      idtyp: 'workload',
+      workload: 'disk',
+      iss: 'https://identity.test',
+    },
+  );
+  assert.equal(expireTime?.getTime(), Number(claims.exp) * 1000);
+  const { keys } = await admin().getJsonWebKeySet({});
+  assert.ok(keys.some((key) => key.kid === decodeProtectedHeader(accessToken).kid));
+});
+
+test('a wrong secret, an unknown client and an unknown audience get no token', async () => {
+  const asked = { clientId: ids.disk, clientSecret: 'disk', audience: 'interlock:key-vault' };
+  await assert.rejects(admin().issueToken({ ...asked, clientSecret: 'wrong' }), { reason: 'CLIENT_INVALID' });
+  await assert.rejects(admin().issueToken({ ...asked, clientId: randomUUID() }), { reason: 'CLIENT_INVALID' });
+  await assert.rejects(admin().issueToken({ ...asked, audience: 'interlock:nobody' }), { reason: 'AUDIENCE_UNKNOWN' });
+});
+
+test('rotating the signing key leaves older tokens good, and the same request rotates once', async () => {
+  const somebody = await newPrincipal();
+  const client = as(somebody.id, somebody.secret);
+  await client.listRoles({});
+  const { signingKeys } = await admin().rotateSigningKey({ requestId: 'r1' });
+  assert.deepEqual(
+    signingKeys.map((key) => key.state),
+    ['RETIRING', 'ACTIVE'],
+  );
+  assert.deepEqual((await admin().rotateSigningKey({ requestId: 'r1' })).signingKeys, signingKeys);
+  await client.listRoles({});
+  await as(somebody.id, somebody.secret).listRoles({});
+});
+
+test('a deleted principal is refused at the next check, though its token has not expired', async () => {
+  const somebody = await newPrincipal();
+  const client = as(somebody.id, somebody.secret);
+  await assert.rejects(client.getTenant({ name: 'tenants/main' }), { reason: 'ACCESS_DENIED' });
+  await admin().deletePrincipal({ name: somebody.principal.name });
+  await assert.rejects(client.getTenant({ name: 'tenants/main' }), {
+    code: 'UNAUTHENTICATED',
+    reason: 'PRINCIPAL_DELETED',
+  });
+  await assert.rejects(as(somebody.id, somebody.secret).listRoles({}), { reason: 'CLIENT_INVALID' });
+});
+
+test('KV-73: a role counts at and under its scope, and nowhere else; removing it ends it', async () => {
+  const somebody = await newPrincipal();
+  const roleAssignmentId = randomUUID();
+  const wish = {
+    roleAssignmentId,
+    principal: somebody.principal.name,
+    role: 'roles/reader',
+    scope: 'subscriptions/s1/resourceGroups/g',
+  };
+  const assignment = await admin().createRoleAssignment(wish);
+  assert.deepEqual(await admin().createRoleAssignment(wish), assignment);
+  await assert.rejects(admin().createRoleAssignment({ ...wish, roleAssignmentId: randomUUID() }), {
+    reason: 'ROLE_ASSIGNMENT_EXISTS',
+  });
+  const check = async (scope: string) =>
+    (
+      await as(ids.disk, 'disk').checkPermission({
+        principal: somebody.principal.name,
+        action: 'compute/disks/read',
+        scope,
+      })
+    ).allowed;
+  assert.equal(await check('subscriptions/s1/resourceGroups/g/disks/d'), true);
+  assert.equal(await check('subscriptions/s1'), false);
+  assert.equal(await check('subscriptions/s1/resourceGroups/g2'), false);
+  await admin().deleteRoleAssignment({ name: assignment.name });
+  assert.equal(await check('subscriptions/s1/resourceGroups/g/disks/d'), false);
+});
+
+test('a role given to a stranger of another tenant opens nothing', async () => {
+  await admin().createTenant({ tenantId: 'other', displayName: 'Other' });
+  const principalId = randomUUID();
+  const stranger = await admin().createPrincipal({
+    principalId,
+    tenant: 'tenants/other',
+    type: 'USER',
+    displayName: 'stranger',
+  });
+  await admin().createRoleAssignment({
+    roleAssignmentId: randomUUID(),
+    principal: stranger.name,
+    role: 'roles/owner',
+    scope: 'subscriptions/s1',
+  });
+  const asked = { principal: stranger.name, action: 'compute/disks/read', scope: 'subscriptions/s1' };
+  assert.equal((await as(ids.disk, 'disk').checkPermission(asked)).allowed, false);
+});
+
+test('CMK-04: a managed identity is made by its service, gets tokens only through the disk service, and has no secrets', async () => {
+  const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
+  const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };
+  await assert.rejects(admin().createManagedIdentity(wish), { reason: 'WORKLOAD_REQUIRED' });
+  const identity = await as(ids.des, 'des').createManagedIdentity(wish);
+  assert.equal(identity.type, 'MANAGED_IDENTITY');
+  await assert.rejects(admin().addSecret({ principal: identity.name, secretId: 's' }), {
+    reason: 'SECRET_NOT_ALLOWED',
+  });
+  const asked = { principal: identity.name, audience: 'interlock:key-vault' };
+  await assert.rejects(as(ids.des, 'des').issueManagedIdentityToken(asked), { reason: 'WORKLOAD_REQUIRED' });
+  const { accessToken } = await as(ids.disk, 'disk').issueManagedIdentityToken(asked);
+  assert.equal(decodeJwt(accessToken).idtyp, 'managed_identity');
+  await as(ids.des, 'des').deletePrincipal({ name: identity.name });
+  await assert.rejects(as(ids.disk, 'disk').issueManagedIdentityToken(asked), { reason: 'IDENTITY_DELETED' });
+});
+
+test('etags, names and pages are checked', async () => {
+  const { principal } = await newPrincipal('USER');
+  await assert.rejects(admin().deletePrincipal({ name: principal.name, etag: '99' }), { reason: 'ETAG_MISMATCH' });
+  await assert.rejects(admin().getPrincipal({ name: 'principals/x' }), { reason: 'NAME_INVALID' });
+  await assert.rejects(admin().getPrincipal({ name: `principals/${randomUUID()}` }), { reason: 'PRINCIPAL_NOT_FOUND' });
+  const first = await admin().listPrincipals({ pageSize: 2 });
+  assert.equal(first.principals.length, 2);
+  const second = await admin().listPrincipals({ pageSize: 2, pageToken: first.nextPageToken });
+  assert.ok(second.principals.every(({ name }) => !first.principals.some((earlier) => earlier.name === name)));
+});
+
+test('G8: neither secrets nor signing keys are in the store in plain', async () => {
+  const { secret } = await newPrincipal();
+  const dump = JSON.stringify(
+    await database.sql`select row::text from rows union all select data::text || meta::text from events`,
+  );
+  assert.ok(dump.includes('SigningKeyActivated') || dump.includes('sealed'));
+  assert.ok(!dump.includes(secret));
+  assert.ok(!dump.includes('"d":') && !dump.includes('PRIVATE KEY'));
+});
