@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parseSync } from 'oxc-parser';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Every TypeScript file git knows or would add, as a path from the root. */
+const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts'], {
+  cwd: root,
+  encoding: 'utf8',
+})
+  .split('\n')
+  .filter((file) => file !== '');
+
+interface Import {
+  readonly from: string;
+  /** A package name, `node:…`, or a path from the root. */
+  readonly to: string;
+}
+
+const importsOf = (file: string): readonly Import[] => {
+  const { module, errors } = parseSync(file, readFileSync(join(root, file), 'utf8'));
+  assert.deepEqual(errors, [], `${file} does not parse`);
+  const targets = [
+    ...module.staticImports.map((i) => i.moduleRequest.value),
+    ...module.staticExports.flatMap((e) => e.entries.flatMap((entry) => entry.moduleRequest?.value ?? [])),
+  ];
+  return targets.map((target) => ({
+    from: file,
+    to: target.startsWith('.') ? normalize(join(dirname(file), target)) : target,
+  }));
+};
+
+const isTest = (file: string): boolean => /\.test\.ts$|\/fixtures\/|\/test-[^/]*\.ts$/.test(file);
+const imports = files.flatMap(importsOf);
+const show = (wrong: readonly Import[]): readonly string[] => wrong.map(({ from, to }) => `${from} → ${to}`);
+const serviceOf = (path: string): string | undefined => /^services\/([^/]+)\//.exec(path)?.[1];
+
+test('the walk finds the sources, their imports, and the packages they name', () => {
+  assert.ok(
+    imports.some(
+      ({ from, to }) => from === 'services/identity/src/main.ts' && to === 'services/identity/src/assemble.ts',
+    ),
+  );
+  assert.ok(imports.some(({ to }) => to === '@interlock/event-store'));
+});
+
+test('a service imports libraries and itself, never another service', () => {
+  const wrong = imports.filter(({ from, to }) => {
+    const own = serviceOf(from);
+    if (own === undefined || isTest(from)) return false;
+    const other = serviceOf(to) ?? /^@interlock\/(identity|key-vault|disk-encryption-set|disk|compute)\b/.exec(to)?.[1];
+    return other !== undefined && other !== own && !(own === 'cli' && to.startsWith('deploy/'));
+  });
+  assert.deepEqual(show(wrong), []);
+});
+
+test('a library knows no service, no launcher and no end-to-end test', () => {
+  const wrong = imports.filter(
+    ({ from, to }) => from.startsWith('libs/') && !isTest(from) && /^(services|deploy|e2e)\//.test(to),
+  );
+  assert.deepEqual(show(wrong), []);
+});
+
+test('a decider imports its events, other deciders of its service, and what rejections and types need', () => {
+  const allowed = /^@interlock\/(event-store|runtime)$/;
+  const deciders = imports.filter(({ from }) => from.endsWith('/decider.ts'));
+  assert.ok(deciders.length > 0);
+  const wrong = deciders.filter(({ from, to }) => {
+    if (allowed.test(to)) return false;
+    // Within its own service: events, other deciders, and pure vocabulary; never an api, a view, a process or the wire.
+    const isOwn = serviceOf(to) !== undefined && serviceOf(to) === serviceOf(from);
+    return !isOwn || /\/(api|assemble|main|wire|reactor|published)\.ts$/.test(to);
+  });
+  assert.deepEqual(show(wrong), []);
+});
+
+test('only main.ts and the launcher read the environment; clock and chance come from outside', () => {
+  const reaches = (file: string, pattern: RegExp): boolean =>
+    pattern.test(readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ''));
+  const below = files.filter(
+    (file) =>
+      /^(libs|services)\//.test(file) &&
+      !isTest(file) &&
+      !/\/main\.ts$|\/test-database\.ts$|^services\/cli\/|^libs\/runtime\/src\/(clock|random|run|logger)\.ts$/.test(
+        file,
+      ),
+  );
+  const wrong = below.filter((file) =>
+    reaches(
+      file,
+      /\bprocess\.env\b|\bMath\.random\(|\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(|\brandomUUID\(|\brandomBytes\(/,
+    ),
+  );
+  assert.deepEqual(wrong, []);
+});
+
+test('decisions are pure: no promise, no clock, no chance in a decider', () => {
+  const wrong = files.filter(
+    (file) =>
+      file.endsWith('/decider.ts') && /\basync\b|\bawait\b|\bPromise\b/.test(readFileSync(join(root, file), 'utf8')),
+  );
+  assert.deepEqual(wrong, []);
+});

@@ -1,0 +1,16 @@
+import type { DataFolder } from '@interlock/local/data-folder.ts';
+import type { Scope } from '@interlock/runtime';
+import type { Measurement } from './measure.ts';
+
+/** How a bench is asked to run. */
+export interface BenchOptions {
+  /** Only this size; its meaning is the bench's. */
+  readonly size: number | undefined;
+  /** As small as possible: shows that the bench runs, and measures nothing. */
+  readonly smoke: boolean;
+  /** A folder of this run alone. */
+  readonly data: DataFolder;
+}
+
+/** Measures, and says a line per size. What it opens is registered on the scope. */
+export type Bench = (options: BenchOptions, scope: Scope) => Promise<readonly Measurement[]>;

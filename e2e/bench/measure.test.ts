@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { measurement, median, percentile } from './measure.ts';
+
+test('percentiles are interpolated', () => {
+  assert.equal(median([3, 1, 2]), 2);
+  assert.equal(median([4, 1, 2, 3]), 2.5);
+  assert.equal(percentile([0, 10], 0.95), 9.5);
+  assert.throws(() => median([]), RangeError);
+});
+
+test('a measurement is a ratio of medians', () => {
+  const { value, floor, ratio, spread, samples } = measurement(
+    { bench: 'b', size: 1, unit: 'ms' },
+    [20, 30, 40],
+    [10, 15, 20],
+  );
+  assert.deepEqual(
+    { value, floor, ratio, spread, samples },
+    { value: 30, floor: 15, ratio: 2, spread: 0.6667, samples: 3 },
+  );
+});

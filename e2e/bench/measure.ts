@@ -1,0 +1,93 @@
+import { execFileSync } from 'node:child_process';
+import { cpus } from 'node:os';
+
+/** One line of a bench: a figure beside the floor measured in the same run. */
+export interface Measurement {
+  readonly bench: string;
+  readonly size: number;
+  readonly value: number;
+  readonly unit: string;
+  /** The same unit, from the floor or peer of this run. */
+  readonly floor: number;
+  /** value ÷ floor. For rates a high ratio is good, for durations a low one. */
+  readonly ratio: number;
+  /** (largest − smallest) ÷ median of the samples of `value`. */
+  readonly spread: number;
+  readonly samples: number;
+  readonly commit: string;
+  readonly machine: string;
+  /** Whatever else the bench has to say. */
+  readonly [detail: string]: string | number;
+}
+
+/** Middle value; of an even number the mean of the middle two. @throws RangeError without samples */
+export const median = (samples: readonly number[]): number => percentile(samples, 0.5);
+
+/** Value below which a share of the samples lies, interpolated. @param share from 0 to 1 @throws RangeError without samples */
+export const percentile = (samples: readonly number[], share: number): number => {
+  const sorted = samples.toSorted((a, b) => a - b);
+  const at = share * (sorted.length - 1);
+  const [low, high] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
+  if (low === undefined || high === undefined) throw new RangeError('there is no percentile of nothing');
+  return low + (high - low) * (at - Math.floor(at));
+};
+
+/** Milliseconds `work` takes. */
+export const timed = async (work: () => Promise<unknown>): Promise<number> => {
+  const since = performance.now();
+  await work();
+  return performance.now() - since;
+};
+
+/**
+ * Measures two things in turn, A B A B …, after one warm-up of each, so that a drift of the machine's speed meets both.
+ * @returns the samples of each, in ms
+ */
+export const inTurn = async (
+  rounds: number,
+  ours: () => Promise<unknown>,
+  floor: () => Promise<unknown>,
+): Promise<{ readonly ours: readonly number[]; readonly floor: readonly number[] }> => {
+  await ours();
+  await floor();
+  const samples = { ours: [] as number[], floor: [] as number[] };
+  for (let round = 0; round < rounds; round++) {
+    samples.ours.push(await timed(ours));
+    samples.floor.push(await timed(floor));
+  }
+  return samples;
+};
+
+/** Completes a measurement from samples. */
+export const measurement = (
+  named: { readonly bench: string; readonly size: number; readonly unit: string },
+  values: readonly number[],
+  floors: readonly number[],
+  details: Readonly<Record<string, string | number>> = {},
+): Measurement => {
+  const [value, floor] = [median(values), median(floors)];
+  return {
+    ...named,
+    value: rounded(value),
+    floor: rounded(floor),
+    ratio: rounded(value / floor),
+    spread: rounded((Math.max(...values) - Math.min(...values)) / value),
+    samples: values.length,
+    ...details,
+    commit: commit(),
+    machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, Node ${process.versions.node}`,
+  };
+};
+
+const rounded = (value: number): number => Number(value.toPrecision(4));
+
+const commit = (): string => {
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8' }).trim();
+  try {
+    return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain') === '' ? '' : '+'}`;
+  } catch {
+    // A copy without its history can be measured all the same; the line says that it is one.
+    return 'unknown';
+  }
+};
