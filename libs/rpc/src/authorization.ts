@@ -1,0 +1,126 @@
+import { Rejection } from '@interlock/event-store';
+import type { CompatServiceDefinition, NormalizedServiceDefinition } from 'nice-grpc';
+import type { Authorizer } from './authorizer.ts';
+import type { Principal } from './call.ts';
+
+/** Names of our services, as their principals carry them. */
+export type Workload = 'identity' | 'key-vault' | 'disk-encryption-set' | 'disk' | 'compute';
+
+/** Anybody may call, with or without a token: it is not looked at. */
+export interface PublicRule {
+  readonly public: true;
+}
+
+/** Only principals of these services. */
+export interface WorkloadRule {
+  readonly workload: readonly Workload[];
+}
+
+/** Every verified principal; the handler decides. `why` says how, for the docs. */
+export interface AuthenticatedRule {
+  readonly authenticated: true;
+  readonly why: string;
+}
+
+/** Principals that have a role with `action` at the scope the request is about. */
+export interface ActionRule<Request> {
+  readonly action: string;
+  /** A path such as `subscriptions/s/resourceGroups/g`; `/` is the platform. May have to look something up. */
+  scope(request: Request): Promise<string> | string;
+}
+
+/** Who may call a method that takes one request. */
+export type Rule<Request> = PublicRule | WorkloadRule | AuthenticatedRule | ActionRule<Request>;
+
+/** Who may call a method that takes a stream of requests: none has been read when the rule is asked. */
+export type StreamRule = PublicRule | WorkloadRule | AuthenticatedRule;
+
+type RuleOf<Method> = Method extends { requestStream: true }
+  ? StreamRule
+  : Method extends { requestDeserialize(bytes: Uint8Array): infer Request }
+    ? Rule<Request>
+    : never;
+
+/** One rule for each method of a service: leaving one out does not compile. */
+export type Authorization<Definition extends CompatServiceDefinition> = {
+  readonly [Method in keyof NormalizedServiceDefinition<Definition>]: RuleOf<
+    NormalizedServiceDefinition<Definition>[Method]
+  >;
+};
+
+/**
+ * Holds a verified principal against a rule. The refusals are worded as KV-83 asks: who, which action, which scope.
+ * @throws Rejection PERMISSION_DENIED ACCESS_DENIED or WORKLOAD_REQUIRED; UNAUTHENTICATED PRINCIPAL_DELETED
+ */
+export async function authorise(
+  rule: Rule<unknown>,
+  principal: Principal,
+  request: unknown,
+  authorizer: Authorizer,
+): Promise<void> {
+  if ('public' in rule || 'authenticated' in rule) return;
+  if ('workload' in rule) return requireWorkload(rule.workload, principal);
+  await requirePermission(authorizer, principal, rule.action, await rule.scope(request));
+}
+
+/**
+ * Asks the authorizer and turns a no into the refusal. For handlers that decide themselves (`authenticated` rules).
+ * @throws Rejection PERMISSION_DENIED ACCESS_DENIED; UNAUTHENTICATED PRINCIPAL_DELETED
+ */
+export async function requirePermission(
+  authorizer: Authorizer,
+  principal: Principal,
+  action: string,
+  scope: string,
+): Promise<void> {
+  const decision = await authorizer(principal, action, scope);
+  if (!decision.principalActive) {
+    throw new Rejection(
+      'UNAUTHENTICATED',
+      'PRINCIPAL_DELETED',
+      `the caller ${principal.name} no longer exists: its tokens are not accepted`,
+      { principal: principal.name },
+    );
+  }
+  if (decision.allowed) return;
+  throw new Rejection(
+    'PERMISSION_DENIED',
+    'ACCESS_DENIED',
+    `Caller is not authorized to perform action on resource. Caller: '${principal.name}'. Action: '${action}'. Scope: '${scope}'.`,
+    { principal: principal.name, action, scope },
+  );
+}
+
+function requireWorkload(workloads: readonly Workload[], principal: Principal): void {
+  if (principal.kind === 'workload' && workloads.some((workload) => workload === principal.workload)) return;
+  throw new Rejection(
+    'PERMISSION_DENIED',
+    'WORKLOAD_REQUIRED',
+    `only these services may call this method: ${workloads.join(', ')}; the caller is '${principal.name}'`,
+    { principal: principal.name, workloads: workloads.join(',') },
+  );
+}
+
+/** One line of the table of who may call what. */
+export interface AuthorizationRow {
+  /** `package.Service/Method`. */
+  readonly rpc: string;
+  /** For people: `public`, `workload disk, compute`, `authenticated: …`, `action vaults/write`. */
+  readonly rule: string;
+}
+
+/** Every method of these services with its rule, in the order of the definitions: for the docs and for tests. */
+export function describeAuthorization(
+  services: readonly { readonly rules: ReadonlyMap<string, Rule<unknown>> }[],
+): readonly AuthorizationRow[] {
+  return services.flatMap(({ rules }) =>
+    [...rules].map(([path, rule]) => ({ rpc: path.slice(1), rule: describe(rule) })),
+  );
+}
+
+function describe(rule: Rule<unknown>): string {
+  if ('public' in rule) return 'public';
+  if ('workload' in rule) return `workload ${rule.workload.join(', ')}`;
+  if ('authenticated' in rule) return `authenticated: ${rule.why}`;
+  return `action ${rule.action}`;
+}

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { cachingAuthorizer, type Decision } from './authorizer.ts';
+import { manualClock } from './test-clock.ts';
+import { principalNamed } from './test-echo.ts';
+
+const TTL_MS = 1_000;
+const ann = principalNamed('ann');
+
+function authorizer(answer: () => Promise<Decision> | Decision) {
+  const clock = manualClock();
+  const asked: string[] = [];
+  const cache = cachingAuthorizer({
+    clock,
+    authzTtlMs: TTL_MS,
+    entriesMax: 3,
+    check: async (principal, action, scope) => {
+      asked.push(`${principal.id} ${action} ${scope}`);
+      return answer();
+    },
+  });
+  return { ...cache, clock, asked };
+}
+
+const yes = { allowed: true, principalActive: true };
+const no = { allowed: false, principalActive: true };
+
+for (const decision of [yes, no]) {
+  test(`allowed=${decision.allowed} is remembered for the time to live and no longer`, async () => {
+    const { authorize, clock, asked } = authorizer(() => decision);
+    await authorize(ann, 'read', '/');
+    clock.advance(TTL_MS - 1);
+    assert.deepEqual(await authorize(ann, 'read', '/'), decision);
+    assert.equal(asked.length, 1);
+    clock.advance(1);
+    await authorize(ann, 'read', '/');
+    assert.equal(asked.length, 2);
+  });
+}
+
+test('the time to live counts from before the question, however long the answer takes', async () => {
+  const answer = Promise.withResolvers<Decision>();
+  const { authorize, clock, asked } = authorizer(() => answer.promise);
+  const first = authorize(ann, 'read', '/');
+  clock.advance(TTL_MS);
+  answer.resolve(yes);
+  await first;
+  await authorize(ann, 'read', '/');
+  assert.equal(asked.length, 2);
+});
+
+test('equal questions at the same time are one; another principal, action or scope is another', async () => {
+  const { authorize, asked } = authorizer(() => yes);
+  await Promise.all([
+    authorize(ann, 'read', '/'),
+    authorize(ann, 'read', '/'),
+    authorize(principalNamed('bob'), 'read', '/'),
+    authorize(ann, 'write', '/'),
+    authorize(ann, 'read', 'subscriptions/s'),
+  ]);
+  assert.deepEqual(asked, ['ann read /', 'bob read /', 'ann write /', 'ann read subscriptions/s']);
+});
+
+test('after invalidate every question is asked anew, and an answer on its way is not kept', async () => {
+  const answer = Promise.withResolvers<Decision>();
+  const { authorize, invalidate, asked } = authorizer(() => answer.promise);
+  const first = authorize(ann, 'read', '/');
+  invalidate();
+  const second = authorize(ann, 'read', '/');
+  answer.resolve(yes);
+  await Promise.all([first, second]);
+  assert.equal(asked.length, 2);
+  await authorize(ann, 'read', '/');
+  assert.equal(asked.length, 2);
+});
+
+test('a failure is no answer and is not remembered', async () => {
+  let isDown = true;
+  const { authorize } = authorizer(() => {
+    if (isDown) throw new Error('identity is down');
+    return yes;
+  });
+  await assert.rejects(authorize(ann, 'read', '/'), /identity is down/);
+  isDown = false;
+  assert.deepEqual(await authorize(ann, 'read', '/'), yes);
+});
+
+test('no more answers are held than allowed', async () => {
+  const { authorize, asked } = authorizer(() => yes);
+  for (const scope of ['1', '2', '3', '4', '1']) await authorize(ann, 'read', scope);
+  assert.deepEqual(
+    asked.map((question) => question.at(-1)),
+    ['1', '2', '3', '4', '1'],
+  );
+  await authorize(ann, 'read', '4');
+  assert.equal(asked.length, 5);
+});

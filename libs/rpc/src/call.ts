@@ -1,0 +1,76 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { type Cause, Rejection } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import type { CallContext } from 'nice-grpc-common';
+
+/** Names of the metadata entries that carry a call's context, and of those services read themselves. */
+export const CallMetadata = {
+  authorization: 'authorization',
+  traceparent: 'traceparent',
+  /** The request (or timer) that began it all; at most 64 letters, digits, `-` or `_`. */
+  correlationId: 'x-interlock-correlation-id',
+  /** How long the caller waits, in milliseconds. */
+  timeoutMs: 'x-interlock-timeout-ms',
+} as const;
+
+/** Somebody whose token was verified. */
+export interface Principal {
+  readonly kind: 'user' | 'app' | 'managed_identity' | 'workload';
+  /** UUID. */
+  readonly id: string;
+  /** `principals/<id>`. */
+  readonly name: string;
+  /** Id of the tenant. */
+  readonly tenant: string;
+  /** Service name (`disk`), for principals of our own services. */
+  readonly workload?: string;
+}
+
+/** Who asks. */
+export type Caller = Principal | { readonly kind: 'anonymous'; readonly name: 'system:anonymous' };
+
+/** What this library adds to nice-grpc's context. */
+export interface CallFields {
+  readonly caller: Caller;
+  /** Copied onto every event the request leads to. */
+  readonly cause: Cause;
+  /** Unique to this request; `cause.causationId` is the same. */
+  readonly requestId: string;
+  /** Wall-clock time by which the answer must be out. */
+  readonly deadline: Instant;
+  /** Milliseconds until the deadline, by the monotonic clock; negative afterwards. */
+  remainingMs(): number;
+  /** The raw bearer token, for a service that passes its caller's authority on; absent for anonymous callers. */
+  readonly token?: string;
+}
+
+/**
+ * The second argument of every handler: who asks, why, until when. `signal` is aborted when the caller is gone, the
+ * deadline has passed, or (for streams) the server stops. `metadata`, `peer` and the rest are nice-grpc's.
+ */
+export type Call = CallContext & CallFields;
+
+/**
+ * The caller as a principal.
+ * @throws Rejection UNAUTHENTICATED TOKEN_MISSING for an anonymous caller (only a public method has one). Rule KV-80.
+ */
+export function principalOf(call: Pick<Call, 'caller'>): Principal {
+  if (call.caller.kind === 'anonymous') throw tokenMissing();
+  return call.caller;
+}
+
+/** @returns the refusal of a request without a bearer token. Rule KV-80. */
+export const tokenMissing = (): Rejection =>
+  new Rejection(
+    'UNAUTHENTICATED',
+    'TOKEN_MISSING',
+    `the request has no bearer token: metadata "${CallMetadata.authorization}" must be "Bearer <token>"`,
+  );
+
+const running = new AsyncLocalStorage<CallFields | undefined>();
+
+/** The call whose handler is running here; outgoing calls take correlation id and deadline from it. */
+export const currentCall = (): CallFields | undefined => running.getStore();
+
+/** Runs `fn`, and everything it awaits, as part of that call. */
+export const runAsCall = <Result>(call: CallFields, fn: () => Result): Result => running.run(call, fn);

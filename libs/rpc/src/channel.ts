@@ -1,0 +1,58 @@
+import { ChannelCredentials, type ChannelOptions } from '@grpc/grpc-js';
+import { type Client, createChannel, createClientFactory } from 'nice-grpc';
+import type { ClientMiddleware } from 'nice-grpc-common';
+import type { CallOptions } from './client-pipeline.ts';
+import { CONTROL_MESSAGE_BYTES_MAX } from './server.ts';
+import type { Definition } from './service.ts';
+
+/** A way to a server: over gRPC (`openChannel`) or in the same process (`serveInProcess`). Several clients may share one. */
+export interface Channel {
+  /** Address, for errors and spans. */
+  readonly peer: string;
+  /** A client whose calls go through `middleware` and then over this channel. */
+  client<D extends Definition>(definition: D, middleware: ClientMiddleware<CallOptions>): Client<D, CallOptions>;
+  close(): void;
+}
+
+/** PEM texts of a client: whom it trusts and, for mutual TLS, what it shows. */
+export interface ClientTls {
+  readonly ca: string;
+  readonly certificate?: string;
+  readonly key?: string;
+}
+
+export interface ChannelSettings {
+  /** `host:port`. */
+  readonly address: string;
+  readonly tls: ClientTls | 'plaintext';
+  /** Largest message taken or sent, in bytes. Default `CONTROL_MESSAGE_BYTES_MAX`. */
+  readonly messageBytesMax?: number;
+  /** Further options of grpc-js: the data path sets `grpc-node.flow_control_window`. */
+  readonly channelOptions?: ChannelOptions;
+}
+
+/** Opens a gRPC channel. It connects with the first call and again whenever the connection is lost. */
+export function openChannel(settings: ChannelSettings): Channel {
+  const { address, tls, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX } = settings;
+  const channel = createChannel(address, tls === 'plaintext' ? ChannelCredentials.createInsecure() : credentials(tls), {
+    'grpc.max_receive_message_length': messageBytesMax,
+    'grpc.max_send_message_length': messageBytesMax,
+    // A server that restarts must be found again within a lease, not after grpc-js's two minutes.
+    'grpc.initial_reconnect_backoff_ms': 100,
+    'grpc.max_reconnect_backoff_ms': 2_000,
+    ...settings.channelOptions,
+  });
+  return {
+    peer: address,
+    client: (definition, middleware) => createClientFactory().use(middleware).create(definition, channel),
+    close: () => channel.close(),
+  };
+}
+
+function credentials({ ca, certificate, key }: ClientTls): ChannelCredentials {
+  return ChannelCredentials.createSsl(
+    Buffer.from(ca),
+    key === undefined ? null : Buffer.from(key),
+    certificate === undefined ? null : Buffer.from(certificate),
+  );
+}

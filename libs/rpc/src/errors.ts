@@ -1,0 +1,177 @@
+import { Rejection, type RejectionCode, StoreUnavailable, VersionConflict } from '@interlock/event-store';
+import { Status } from 'nice-grpc-common';
+import { Any, ErrorInfo, RetryInfo } from 'nice-grpc-error-details';
+// google.rpc.Status itself is not part of that package's index, and it is what the trailer below carries.
+import { Status as RpcStatus } from 'nice-grpc-error-details/lib/proto/google/rpc/status.js';
+
+/** Trailer in which gRPC carries a google.rpc.Status. */
+export const DETAILS_TRAILER = 'grpc-status-details-bin';
+
+/** Domain of every ErrorInfo of ours. An ErrorInfo of another domain is no answer of ours. */
+export const ERROR_DOMAIN = 'interlock';
+
+/** Metadata key a rejection uses to say when to come back, in milliseconds; sent as RetryInfo too. */
+export const RETRY_AFTER_MS = 'retryAfterMs';
+
+/** Canonical name of a gRPC status code. */
+export type StatusName = keyof typeof Status;
+
+/**
+ * A call that got no answer of the service it was sent to, or one that says nothing about the request: unreachable,
+ * timed out, cancelled, an internal error. **Not definite**: the request may have been carried out or not, and nothing
+ * may be concluded from it. A definite refusal is a `Rejection`.
+ */
+export class RpcFailure extends Error {
+  override readonly name = 'RpcFailure';
+  readonly code: StatusName;
+  /** `package.Service/Method`. */
+  readonly method: string;
+  /** Address the call was sent to. */
+  readonly peer: string;
+  /** Trace in which the peer logged the cause, where it said so. */
+  readonly traceId: string | undefined;
+  constructor(
+    code: StatusName,
+    method: string,
+    peer: string,
+    details: string,
+    options?: ErrorOptions & { readonly traceId?: string | undefined },
+  ) {
+    super(`${method} at ${peer}: ${code}: ${details}`, options);
+    this.code = code;
+    this.method = method;
+    this.peer = peer;
+    this.traceId = options?.traceId;
+  }
+}
+
+/** What goes over the wire for an error. */
+export interface WireError {
+  readonly code: Status;
+  readonly message: string;
+  /** Encoded google.rpc.Status for the details trailer; empty where the code says it all. */
+  readonly details: Uint8Array;
+}
+
+/**
+ * Turns whatever a handler threw into what its caller may see. A `Rejection` travels whole; a version conflict is
+ * ABORTED CONTENTION; a store that does not answer is UNAVAILABLE STORE_UNAVAILABLE; a failed call to another service is UNAVAILABLE DEPENDENCY_UNAVAILABLE, because it may succeed
+ * later; anything else is INTERNAL with the trace id, and its text and causes stay here (`isInternal` says to log them).
+ */
+export function toWire(error: unknown, traceId: string | undefined): WireError {
+  const rejection = asRejection(error);
+  if (rejection !== undefined) {
+    return encode(Status[rejection.code], rejection.message, rejection.reason, rejection.metadata);
+  }
+  return encode(
+    Status.INTERNAL,
+    traceId === undefined ? 'internal error' : `internal error; its cause is in the log of trace ${traceId}`,
+    'INTERNAL',
+    traceId === undefined ? {} : { trace: traceId },
+  );
+}
+
+/** Whether `toWire` hides this error, so that somebody has to log it. */
+export const isInternal = (error: unknown): boolean => asRejection(error) === undefined;
+
+/**
+ * Turns a received status back into an error: a `Rejection` where the service itself refused, else an `RpcFailure`.
+ * @param details the details trailer, where there was one
+ */
+export function fromWire(
+  code: Status,
+  message: string,
+  details: Uint8Array | undefined,
+  call: { readonly method: string; readonly peer: string; readonly cause?: unknown },
+): Rejection | RpcFailure {
+  const info = details === undefined ? undefined : errorInfoOf(details);
+  const rejectionCode = REJECTION_CODES.find((candidate) => Status[candidate] === code);
+  const failure = new RpcFailure(statusName(code), call.method, call.peer, message, {
+    ...(call.cause === undefined ? {} : { cause: call.cause }),
+    traceId: info?.metadata.trace,
+  });
+  if (info === undefined || rejectionCode === undefined) return failure;
+  return new Rejection(rejectionCode, info.reason, message, info.metadata, { cause: failure });
+}
+
+/** Canonical name of a numeric status; `UNKNOWN` for a number gRPC does not define. */
+export const statusName = (code: Status): StatusName => STATUS_NAMES.find((name) => Status[name] === code) ?? 'UNKNOWN';
+
+function asRejection(error: unknown): Rejection | undefined {
+  if (error instanceof Rejection) return error;
+  if (error instanceof VersionConflict) {
+    return new Rejection(
+      'ABORTED',
+      'CONTENTION',
+      'too many writers changed this at the same time: read it again and repeat',
+      {
+        streams: error.streams.join(','),
+      },
+    );
+  }
+  if (error instanceof StoreUnavailable) {
+    return new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'the store of this service did not answer: try again');
+  }
+  if (error instanceof RpcFailure && (error.code === 'UNAVAILABLE' || error.code === 'DEADLINE_EXCEEDED')) {
+    return new Rejection(
+      'UNAVAILABLE',
+      'DEPENDENCY_UNAVAILABLE',
+      `another service did not answer (${error.method}: ${error.code}): try again`,
+      { method: error.method, code: error.code },
+    );
+  }
+  return undefined;
+}
+
+function encode(code: Status, message: string, reason: string, metadata: Readonly<Record<string, string>>): WireError {
+  const details = [
+    any(ErrorInfo.$type, ErrorInfo.encode(ErrorInfo.fromPartial({ reason, domain: ERROR_DOMAIN, metadata }))),
+  ];
+  const retryAfterMs = Number(metadata[RETRY_AFTER_MS]);
+  if (Number.isFinite(retryAfterMs)) {
+    const retryDelay = { seconds: Math.floor(retryAfterMs / 1_000), nanos: (retryAfterMs % 1_000) * 1_000_000 };
+    details.push(any(RetryInfo.$type, RetryInfo.encode(RetryInfo.fromPartial({ retryDelay }))));
+  }
+  return { code, message, details: RpcStatus.encode(RpcStatus.fromPartial({ code, message, details })).finish() };
+}
+
+const any = (type: string, writer: { finish(): Uint8Array }): Any =>
+  Any.fromPartial({ typeUrl: `type.googleapis.com/${type}`, value: writer.finish() });
+
+function errorInfoOf(bytes: Uint8Array): ErrorInfo | undefined {
+  let status: RpcStatus;
+  try {
+    status = RpcStatus.decode(bytes);
+  } catch {
+    // Written by something between us and the service: not a word of ours, so the code alone counts.
+    return undefined;
+  }
+  return status.details
+    .filter(({ typeUrl }) => typeUrl.endsWith(`/${ErrorInfo.$type}`))
+    .map(({ value }) => ErrorInfo.decode(value))
+    .find(({ domain }) => domain === ERROR_DOMAIN);
+}
+
+const REJECTION_CODES: readonly RejectionCode[] = [
+  'INVALID_ARGUMENT',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'UNAUTHENTICATED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'RESOURCE_EXHAUSTED',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNIMPLEMENTED',
+];
+
+const STATUS_NAMES: readonly StatusName[] = [
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'DEADLINE_EXCEEDED',
+  'INTERNAL',
+  ...REJECTION_CODES,
+];

@@ -1,0 +1,64 @@
+import type { Client } from 'nice-grpc';
+import type { ClientMiddleware, ClientMiddlewareCall, CallOptions as NiceCallOptions } from 'nice-grpc-common';
+import type { CallOptions } from './client-pipeline.ts';
+import { type Definition, type Method, methodsOf } from './service.ts';
+
+/** Carries one call to the server and its answers back; throws `ClientError`. */
+export type Carry = (method: Method, request: unknown, options: NiceCallOptions) => AsyncGenerator<unknown, unknown>;
+
+/** The same client as nice-grpc makes for a channel, for calls that `carry` takes to the server. */
+export function inProcessClient<D extends Definition>(
+  definition: D,
+  middleware: ClientMiddleware<CallOptions>,
+  carry: Carry,
+): Client<D, CallOptions> {
+  const methods: Record<string, unknown> = {};
+  for (const [name, method] of methodsOf(definition)) {
+    const begin = (request: unknown, options: NiceCallOptions & CallOptions = {}) =>
+      middleware(clientCall(method, request, carry), options);
+    methods[name] = method.responseStream
+      ? begin
+      : async (...call: Parameters<typeof begin>) => (await begin(...call).next()).value;
+  }
+  assertClient(methods, definition);
+  return methods;
+}
+
+function clientCall(method: Method, request: unknown, carry: Carry): ClientMiddlewareCall<unknown, unknown> {
+  const { path, options } = method;
+  const descriptor = { path, requestStream: method.requestStream, responseStream: method.responseStream, options };
+  const asked = isStream(method, request)
+    ? ({ requestStream: true, request } as const)
+    : ({ requestStream: false, request } as const);
+  const answered = method.responseStream
+    ? ({
+        responseStream: true,
+        next: async function* (message: unknown, callOptions: NiceCallOptions) {
+          yield* carry(method, message, callOptions);
+        },
+      } as const)
+    : ({
+        responseStream: false,
+        // biome-ignore lint/correctness/useYield: a unary answer is what the generator returns.
+        next: async function* (message: unknown, callOptions: NiceCallOptions) {
+          return (await carry(method, message, callOptions).next()).value;
+        },
+      } as const);
+  return { method: descriptor, ...asked, ...answered };
+}
+
+const isStream = (method: Method, request: unknown): request is AsyncIterable<unknown> => {
+  if (!method.requestStream) return false;
+  if (typeof request === 'object' && request !== null && Symbol.asyncIterator in request) return true;
+  throw new TypeError(`${method.path}: the request must be an async iterable of messages`);
+};
+
+/** The loop above made a function for each method of the definition, with the shape the method asks for. */
+function assertClient<D extends Definition>(
+  methods: Record<string, unknown>,
+  definition: D,
+): asserts methods is Client<D, CallOptions> {
+  for (const name of methodsOf(definition).keys()) {
+    if (typeof methods[name] !== 'function') throw new Error(`no client function for ${name}`);
+  }
+}

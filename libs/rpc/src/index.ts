@@ -1,0 +1,49 @@
+export {
+  type ActionRule,
+  type AuthenticatedRule,
+  type Authorization,
+  type AuthorizationRow,
+  describeAuthorization,
+  type PublicRule,
+  type Rule,
+  requirePermission,
+  type StreamRule,
+  type Workload,
+  type WorkloadRule,
+} from './authorization.ts';
+export {
+  type Authorizer,
+  type CachingAuthorizer,
+  type CachingAuthorizerOptions,
+  cachingAuthorizer,
+  type Decision,
+} from './authorizer.ts';
+export {
+  type Call,
+  type Caller,
+  CallMetadata,
+  currentCall,
+  type Principal,
+  principalOf,
+  tokenMissing,
+} from './call.ts';
+export { type Channel, type ChannelSettings, type ClientTls, openChannel } from './channel.ts';
+export { type ConnectOptions, connect, type RpcClient } from './client.ts';
+export type { CallOptions, RetryPolicy } from './client-pipeline.ts';
+export { ERROR_DOMAIN, RETRY_AFTER_MS, RpcFailure, type StatusName } from './errors.ts';
+export { type InProcessOptions, type InProcessServer, serveInProcess } from './in-process.ts';
+export { expectedVersion, pageOf, pageToken } from './paging.ts';
+export { checkId, idRule, names, type ResourceName, resourceName, subscriptionOf } from './resource-name.ts';
+export {
+  CONTROL_MESSAGE_BYTES_MAX,
+  DATA_MESSAGE_BYTES_MAX,
+  type RunningServer,
+  type ServerOptions,
+  type ServerTls,
+  startServer,
+} from './server.ts';
+export type { PipelineOptions } from './server-pipeline.ts';
+export { type BoundService, type Definition, type Implementation, service } from './service.ts';
+export { sharedBytes } from './shared-bytes.ts';
+export { type IssuedToken, type TokenSource, type TokenSourceOptions, tokenSource } from './token-source.ts';
+export { type Authenticate, type KeySource, type TokenVerifierOptions, tokenVerifier } from './tokens.ts';

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { expectedVersion, pageOf, pageToken } from './paging.ts';
+import { checkId, names, subscriptionOf } from './resource-name.ts';
+
+test('names are taken apart and built', () => {
+  const version = 'ab'.repeat(16);
+  const name = `vaults/kv-1/keys/k/versions/${version}`;
+  assert.deepEqual(names.keyVersion.parse(name, 'name'), { vault: 'kv-1', key: 'k', version });
+  assert.equal(names.keyVersion.format({ vault: 'kv-1', key: 'k', version }), name);
+  assert.equal(subscriptionOf('subscriptions/s/resourceGroups/g/disks/d'), 'subscriptions/s');
+});
+
+test('KV-01, KV-02, CMK-42: a wrong name says which field and what would be right', () => {
+  for (const name of [
+    '',
+    'vaults/',
+    'vaults/1kv',
+    'vaults/kv',
+    'vaults/kv1/keys/k',
+    'vault/kv1',
+    'vaults/kv_1',
+    `vaults/k${'v'.repeat(24)}`,
+  ]) {
+    assert.throws(() => names.vault.parse(name, 'parent'), {
+      reason: 'NAME_INVALID',
+      metadata: { field: 'parent', value: name, pattern: 'vaults/{vault}' },
+    });
+  }
+  assert.throws(() => names.keyVersion.parse(`vaults/kv1/keys/k/versions/${'AB'.repeat(16)}`, 'name'), {
+    reason: 'NAME_INVALID',
+  });
+  assert.throws(() => checkId('d'.repeat(81), 'diskEncryptionSet', 'disk_encryption_set_id'), { reason: 'ID_INVALID' });
+  assert.throws(() => checkId('a.b', 'diskEncryptionSet', 'disk_encryption_set_id'), { reason: 'ID_INVALID' });
+  assert.throws(() => subscriptionOf('vaults/kv1'), { reason: 'NAME_INVALID' });
+});
+
+test('pages: default, bounds, tokens', () => {
+  assert.deepEqual(pageOf({ pageSize: 0, pageToken: '' }), { limit: 50 });
+  assert.deepEqual(pageOf({ pageSize: 9_999, pageToken: pageToken('a/b') }), { limit: 1_000, after: 'a/b' });
+  assert.throws(() => pageOf({ pageSize: -1, pageToken: '' }), { reason: 'PAGE_SIZE_INVALID' });
+  assert.throws(() => pageOf({ pageSize: 1, pageToken: '***' }), { reason: 'PAGE_TOKEN_INVALID' });
+  assert.equal(pageToken(undefined), '');
+});
+
+test('etags are stream versions', () => {
+  assert.deepEqual(expectedVersion(''), {});
+  assert.deepEqual(expectedVersion('7'), { expected: 7 });
+  assert.throws(() => expectedVersion('abc'), { reason: 'ETAG_INVALID' });
+});

@@ -1,0 +1,135 @@
+import { Rejection } from '@interlock/event-store';
+
+type Variables<Pattern extends string> = Pattern extends `${infer Head}/${infer Tail}`
+  ? Variables<Head> | Variables<Tail>
+  : Pattern extends `{${infer Name}}`
+    ? Name
+    : never;
+
+/** Names of one kind of resource: paths of fixed words and ids (AIP-122). */
+export interface ResourceName<Pattern extends string> {
+  readonly pattern: Pattern;
+  /** Builds a name from checked ids. */
+  format(ids: Readonly<Record<Variables<Pattern>, string>>): string;
+  /**
+   * Takes a name apart.
+   * @param field request field the name came from, for the error
+   * @throws Rejection INVALID_ARGUMENT NAME_INVALID naming the field and what would be right
+   */
+  parse(name: string, field: string): Readonly<Record<Variables<Pattern>, string>>;
+}
+
+/** What an id may look like, with words for the error. */
+export interface IdRule {
+  readonly pattern: RegExp;
+  readonly words: string;
+}
+
+/** Ids by the name of their variable. Anything not listed is `defaultRule`. */
+const rules: Readonly<Record<string, IdRule>> = {
+  // KV-02
+  vault: {
+    pattern: /^[A-Za-z][A-Za-z0-9-]{2,23}$/,
+    words: '3 to 24 letters, digits or hyphens, beginning with a letter',
+  },
+  key: { pattern: /^[A-Za-z0-9-]{1,127}$/, words: '1 to 127 letters, digits or hyphens' },
+  // KV-01
+  version: { pattern: /^[0-9a-f]{32}$/, words: '32 lower-case hexadecimal digits' },
+  // CMK-42
+  diskEncryptionSet: { pattern: /^[A-Za-z0-9_-]{1,80}$/, words: '1 to 80 letters, digits, underscores or hyphens' },
+  principal: { pattern: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, words: 'a UUID in lower case' },
+  roleAssignment: { pattern: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, words: 'a UUID in lower case' },
+};
+const defaultRule: IdRule = {
+  pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$/,
+  words: '1 to 80 letters, digits, _, . or -, beginning with a letter or digit',
+};
+
+/** The rule for ids of that kind: for requests that name a new resource by id alone. */
+export const idRule = (variable: string): IdRule => rules[variable] ?? defaultRule;
+
+/**
+ * Checks the id of a resource about to be created.
+ * @throws Rejection INVALID_ARGUMENT ID_INVALID naming the field and what would be right
+ */
+export const checkId = (id: string, variable: string, field: string): string => {
+  const rule = idRule(variable);
+  if (rule.pattern.test(id)) return id;
+  throw new Rejection('INVALID_ARGUMENT', 'ID_INVALID', `${field} must be ${rule.words}, not "${id.slice(0, 200)}"`, {
+    field,
+    value: id.slice(0, 200),
+  });
+};
+
+/** Describes the names of one kind, for example `vaults/{vault}/keys/{key}`. */
+export const resourceName = <const Pattern extends string>(pattern: Pattern): ResourceName<Pattern> => {
+  const segments = pattern.split('/');
+  const variableOf = (segment: string): string | undefined => /^\{(.*)\}$/.exec(segment)?.[1];
+  return {
+    pattern,
+    format: (ids) => {
+      const given: Readonly<Record<string, string>> = ids;
+      return segments
+        .map((segment) => {
+          const variable = variableOf(segment);
+          return variable === undefined ? segment : given[variable];
+        })
+        .join('/');
+    },
+    parse: (name, field) => {
+      const parts = name.split('/');
+      const ids: Record<string, string> = {};
+      const fits =
+        parts.length === segments.length &&
+        segments.every((segment, n) => {
+          const variable = variableOf(segment);
+          const part = parts[n] ?? '';
+          if (variable === undefined) return part === segment;
+          ids[variable] = part;
+          return idRule(variable).pattern.test(part);
+        });
+      if (!fits) {
+        throw new Rejection(
+          'INVALID_ARGUMENT',
+          'NAME_INVALID',
+          `${field} must look like ${pattern}, not "${name.slice(0, 200)}"`,
+          {
+            field,
+            value: name.slice(0, 200),
+            pattern,
+          },
+        );
+      }
+      return ids as Record<Variables<Pattern>, string>;
+    },
+  };
+};
+
+/** Names of everything the services have, in one place: a name means the same wherever it is read. */
+export const names = {
+  tenant: resourceName('tenants/{tenant}'),
+  subscription: resourceName('subscriptions/{subscription}'),
+  resourceGroup: resourceName('subscriptions/{subscription}/resourceGroups/{resourceGroup}'),
+  principal: resourceName('principals/{principal}'),
+  roleAssignment: resourceName('roleAssignments/{roleAssignment}'),
+  vault: resourceName('vaults/{vault}'),
+  key: resourceName('vaults/{vault}/keys/{key}'),
+  keyVersion: resourceName('vaults/{vault}/keys/{key}/versions/{version}'),
+  diskEncryptionSet: resourceName(
+    'subscriptions/{subscription}/resourceGroups/{resourceGroup}/diskEncryptionSets/{diskEncryptionSet}',
+  ),
+  disk: resourceName('subscriptions/{subscription}/resourceGroups/{resourceGroup}/disks/{disk}'),
+  snapshot: resourceName('subscriptions/{subscription}/resourceGroups/{resourceGroup}/snapshots/{snapshot}'),
+  virtualMachine: resourceName(
+    'subscriptions/{subscription}/resourceGroups/{resourceGroup}/virtualMachines/{virtualMachine}',
+  ),
+} as const;
+
+/** The subscription a resource lies in. @throws Rejection INVALID_ARGUMENT NAME_INVALID for a name outside any */
+export const subscriptionOf = (name: string): string => {
+  const [, subscription] = /^(subscriptions\/[^/]+)(\/|$)/.exec(name) ?? [];
+  if (subscription) return subscription;
+  throw new Rejection('INVALID_ARGUMENT', 'NAME_INVALID', `"${name.slice(0, 200)}" lies in no subscription`, {
+    value: name.slice(0, 200),
+  });
+};

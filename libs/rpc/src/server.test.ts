@@ -1,0 +1,206 @@
+import 'reflect-metadata';
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { credentials as grpcCredentials, Client as RawClient } from '@grpc/grpc-js';
+import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
+import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { BasicConstraintsExtension, SubjectAlternativeNameExtension, X509CertificateGenerator } from '@peculiar/x509';
+import { openChannel } from './channel.ts';
+import { connect } from './client.ts';
+import { RpcFailure } from './errors.ts';
+import { type RunningServer, type ServerOptions, startServer } from './server.ts';
+import { service } from './service.ts';
+import { type EchoHandlers, echoDefinition, openRules, principalNamed } from './test-echo.ts';
+
+const BEARER = { token: async () => 'user-1', refused: () => undefined };
+
+const start = (options: Partial<ServerOptions> = {}): Promise<RunningServer> =>
+  startServer({
+    address: '127.0.0.1:0',
+    tls: 'plaintext',
+    services: [],
+    authenticate: async (token) => principalNamed(token),
+    authorize: async () => ({ allowed: true, principalActive: true }),
+    clock: systemClock,
+    random: systemRandom,
+    tracer: trace.getTracer('test'),
+    log: logger({ service: 'test', clock: systemClock, write: () => undefined }),
+    ...options,
+  });
+
+const echo: EchoHandlers = {
+  echo: async (request) => request,
+  change: async (request) => request,
+  list: async function* (request) {
+    yield request;
+  },
+  join: async () => ({ text: '' }),
+};
+const echoService = service({ definition: echoDefinition, implementation: echo, authorization: openRules });
+
+const bytesAsTheyAre = (bytes: Buffer): Buffer => bytes;
+
+/** Sends one encoded message with a client that knows nothing of ours. */
+const callRaw = (client: RawClient, path: string, request: string): Promise<Buffer> =>
+  new Promise((resolve, reject) => {
+    client.makeUnaryRequest(path, bytesAsTheyAre, bytesAsTheyAre, Buffer.from(request, 'hex'), (error, answer) =>
+      error === null && answer !== undefined ? resolve(answer) : reject(error),
+    );
+  });
+
+describe('what tools find at a server', () => {
+  let server: RunningServer;
+  let raw: RawClient;
+  let isReady = true;
+  before(async () => {
+    const unimplemented = async (): Promise<never> => assert.fail('not called here');
+    const implementation = {
+      readFeed: unimplemented,
+      listParkedFacts: unimplemented,
+      replayParkedFact: unimplemented,
+      listConsumers: unimplemented,
+    };
+    const authorization = {
+      readFeed: { workload: ['disk'] },
+      listParkedFacts: { workload: ['disk'] },
+      replayParkedFact: { workload: ['disk'] },
+      listConsumers: { workload: ['disk'] },
+    } as const;
+    server = await start({
+      isReady: () => isReady,
+      reflectionDescriptors: fileDescriptorSet,
+      services: [service({ definition: MessagingServiceDefinition, implementation, authorization })],
+    });
+    raw = new RawClient(server.address, grpcCredentials.createInsecure());
+  });
+  after(async () => {
+    raw.close();
+    await server.stop();
+  });
+
+  test('health answers SERVING while ready and NOT_SERVING while not, without a token', async () => {
+    assert.equal((await callRaw(raw, '/grpc.health.v1.Health/Check', '')).toString('hex'), '0801');
+    isReady = false;
+    assert.equal((await callRaw(raw, '/grpc.health.v1.Health/Check', '')).toString('hex'), '0802');
+    isReady = true;
+    assert.equal((await callRaw(raw, '/grpc.health.v1.Health/Check', '')).toString('hex'), '0801');
+  });
+
+  test('reflection lists the services served', async () => {
+    const stream = raw.makeBidiStreamRequest(
+      '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+      bytesAsTheyAre,
+      bytesAsTheyAre,
+    );
+    const answer = new Promise<Buffer>((resolve, reject) => stream.once('data', resolve).once('error', reject));
+    // ServerReflectionRequest{list_services: ""}
+    stream.write(Buffer.from('3a00', 'hex'));
+    assert.match((await answer).toString('latin1'), /interlock\.messaging\.v1\.MessagingService/);
+    stream.end();
+  });
+
+  test('the address has the port that was taken', () => {
+    assert.match(server.address, /^127\.0\.0\.1:[1-9]\d+$/);
+  });
+});
+
+test('a stopping server answers NOT_SERVING to who watches, and ends', async () => {
+  const server = await start();
+  const raw = new RawClient(server.address, grpcCredentials.createInsecure());
+  const watch = raw.makeServerStreamRequest(
+    '/grpc.health.v1.Health/Watch',
+    bytesAsTheyAre,
+    bytesAsTheyAre,
+    Buffer.alloc(0),
+  );
+  const answers: string[] = [];
+  const ended = new Promise((resolve) => watch.once('error', resolve).once('end', resolve));
+  const begun = new Promise((resolve) => watch.once('data', resolve));
+  watch.on('data', (bytes: Buffer) => answers.push(bytes.toString('hex')));
+  await begun;
+  await server.stop({ graceMs: 2_000, streamGraceMs: 0 });
+  await ended;
+  raw.close();
+  assert.deepEqual(answers, ['0801', '0802']);
+});
+
+test('a caller of its own kind is held to the server’s deadline and gets a plain status', async () => {
+  const server = await start({
+    deadlineMaxMs: 1,
+    services: [
+      service({
+        definition: echoDefinition,
+        implementation: { ...echo, echo: () => new Promise<never>(() => undefined) },
+        authorization: { ...openRules, echo: { public: true } },
+      }),
+    ],
+  });
+  const raw = new RawClient(server.address, grpcCredentials.createInsecure());
+  await assert.rejects(callRaw(raw, '/test.Echo/Echo', Buffer.from('{}').toString('hex')), /4 DEADLINE_EXCEEDED/);
+  raw.close();
+  await server.stop();
+});
+
+describe('over TLS', () => {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+
+  async function authority(name: string) {
+    const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+    const ca = await X509CertificateGenerator.createSelfSigned({
+      name: `CN=${name}`,
+      keys,
+      signingAlgorithm: algorithm,
+      extensions: [new BasicConstraintsExtension(true, undefined, true)],
+    });
+    return {
+      ca: ca.toString('pem'),
+      issue: async () => {
+        const own = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+        const certificate = await X509CertificateGenerator.create({
+          subject: 'CN=test',
+          issuer: ca.subject,
+          publicKey: own.publicKey,
+          signingKey: keys.privateKey,
+          signingAlgorithm: algorithm,
+          extensions: [new SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }])],
+        });
+        const key = Buffer.from(await crypto.subtle.exportKey('pkcs8', own.privateKey)).toString('base64');
+        return {
+          certificate: certificate.toString('pem'),
+          key: `-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----\n`,
+        };
+      },
+    };
+  }
+
+  test('a client trusts only its authority, and where asked has to show a certificate of it', async () => {
+    const [ours, others] = await Promise.all([authority('ours'), authority('others')]);
+    const server = await start({ tls: { ...(await ours.issue()), clientCa: ours.ca }, services: [echoService] });
+    const call = async (tls: Parameters<typeof openChannel>[0]['tls']) => {
+      const channel = openChannel({ address: server.address, tls });
+      const client = connect({
+        channel,
+        definition: echoDefinition,
+        clock: systemClock,
+        random: systemRandom,
+        tracer: trace.getTracer('test'),
+        credentials: BEARER,
+        audience: 'interlock:echo',
+      });
+      try {
+        return await client.change({ text: 'a' });
+      } finally {
+        channel.close();
+      }
+    };
+    const unavailable = (error: unknown) => error instanceof RpcFailure && error.code === 'UNAVAILABLE';
+    assert.deepEqual(await call({ ca: ours.ca, ...(await ours.issue()) }), { text: 'a' });
+    await assert.rejects(call({ ca: ours.ca }), unavailable);
+    await assert.rejects(call({ ca: ours.ca, ...(await others.issue()) }), unavailable);
+    await assert.rejects(call({ ca: others.ca, ...(await ours.issue()) }), unavailable);
+    await assert.rejects(call('plaintext'), unavailable);
+    await server.stop();
+  });
+});

@@ -1,0 +1,98 @@
+import { type ChannelOptions, ServerCredentials } from '@grpc/grpc-js';
+import { createServer } from 'nice-grpc';
+import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-reflection';
+import { health } from './health.ts';
+import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
+import { type BoundService, rulesOf } from './service.ts';
+
+/** Largest message of a control method, in bytes. */
+export const CONTROL_MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Largest message of a data stream, in bytes: a piece of 2 MiB and room for the fields around it. */
+export const DATA_MESSAGE_BYTES_MAX = 2 * 1024 * 1024 + 64 * 1024;
+
+/** PEM texts of a server. With `clientCa` every client has to show a certificate of that authority (mutual TLS). */
+export interface ServerTls {
+  readonly certificate: string;
+  readonly key: string;
+  readonly clientCa?: string;
+}
+
+export interface ServerOptions extends PipelineOptions {
+  /** `host:port`; port 0 takes a free one. */
+  readonly address: string;
+  readonly tls: ServerTls | 'plaintext';
+  readonly services: readonly BoundService[];
+  /** Encoded google.protobuf.FileDescriptorSet for reflection; without it reflection is not offered. */
+  readonly reflectionDescriptors?: Uint8Array;
+  /** Readiness, asked at every health check. Default: ready while the server runs. */
+  readonly isReady?: () => Promise<boolean> | boolean;
+  /** Largest message taken or sent. Default `CONTROL_MESSAGE_BYTES_MAX`. */
+  readonly messageBytesMax?: number;
+  /** Further options of grpc-js: the data path sets `grpc-node.flow_control_window`. */
+  readonly channelOptions?: ChannelOptions;
+}
+
+export interface RunningServer {
+  /** `host:port` with the port it really has. */
+  readonly address: string;
+  /**
+   * Answers NOT_SERVING, takes no new calls and lets the running ones finish. Streams of answers are ended after
+   * `streamGraceMs` (default 1,000), everything else is cut off after `graceMs` (default 10,000).
+   */
+  stop(limits?: { readonly graceMs?: number; readonly streamGraceMs?: number }): Promise<void>;
+}
+
+/**
+ * Serves services over gRPC.
+ * @throws Error when the address cannot be bound
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { services, tls, clock, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX } = options;
+  const stopping = new AbortController();
+  const server = createServer({
+    'grpc.max_receive_message_length': messageBytesMax,
+    'grpc.max_send_message_length': messageBytesMax,
+    ...options.channelOptions,
+  });
+  const guarded = server.with(serverPipeline(options, rulesOf(services), stopping.signal));
+  for (const { mount } of services) mount(guarded);
+
+  const healthService = health(options.isReady ?? (() => true), stopping.signal);
+  healthService.mount(server);
+  if (options.reflectionDescriptors !== undefined) {
+    const names = services.map(({ name }) => name);
+    server.add(ServerReflectionService, ServerReflection(options.reflectionDescriptors, names));
+  }
+
+  const port = await server.listen(
+    options.address,
+    tls === 'plaintext' ? ServerCredentials.createInsecure() : credentials(tls),
+  );
+  return {
+    address: `${options.address.replace(/:\d*$/, '')}:${port}`,
+    stop: async ({ graceMs = 10_000, streamGraceMs = 1_000 } = {}) => {
+      healthService.stop();
+      const done = new AbortController();
+      const after = async (durationMs: number, act: () => void): Promise<void> => {
+        await clock.sleep(durationMs, done.signal);
+        if (!done.signal.aborted) act();
+      };
+      const limits = [after(streamGraceMs, () => stopping.abort()), after(graceMs, () => server.forceShutdown())];
+      try {
+        await server.shutdown();
+      } finally {
+        done.abort();
+        await Promise.all(limits);
+      }
+    },
+  };
+}
+
+function credentials({ certificate, key, clientCa }: ServerTls): ServerCredentials {
+  return ServerCredentials.createSsl(
+    clientCa === undefined ? null : Buffer.from(clientCa),
+    [{ cert_chain: Buffer.from(certificate), private_key: Buffer.from(key) }],
+    clientCa !== undefined,
+  );
+}

@@ -1,0 +1,98 @@
+import type { CompatServiceDefinition, Server, ServiceImplementation, TsProtoServiceDefinition } from 'nice-grpc';
+import type { Authorization, Rule } from './authorization.ts';
+import type { CallFields } from './call.ts';
+
+/**
+ * What ts-proto generates for a service. A method may have a codec of one's own in place of a generated message type
+ * (`{encode, decode}` without `fromPartial`): see `sharedBytes` for pieces of data that must not be copied. The plain
+ * form of nice-grpc is not taken: nice-grpc mistakes it for a grpc-js definition, copies every message received, and
+ * forgets which methods are idempotent.
+ */
+export type Definition = TsProtoServiceDefinition;
+
+/** Handlers of a service: `(request, call)`, where `call` is a `Call`; async generators for streams of answers. */
+export type Implementation<D extends CompatServiceDefinition> = ServiceImplementation<D, CallFields>;
+
+/** A method as the in-process transport needs it. */
+export interface Method {
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  readonly options: { readonly idempotencyLevel?: 'IDEMPOTENT' | 'NO_SIDE_EFFECTS' };
+  requestSerialize(value: unknown): Uint8Array;
+  requestDeserialize(bytes: Uint8Array): unknown;
+  responseSerialize(value: unknown): Uint8Array;
+  responseDeserialize(bytes: Uint8Array): unknown;
+}
+
+/** A service ready to be served: by gRPC or in process. */
+export interface BoundService {
+  /** `interlock.key_vault.v1.KeyVaultService`. */
+  readonly name: string;
+  /** Path (`/package.Service/Method`) → who may call it. */
+  readonly rules: ReadonlyMap<string, Rule<unknown>>;
+  /** Path → method and the handler behind it. */
+  readonly handlers: ReadonlyMap<string, { readonly method: Method; readonly handle: Handler }>;
+  /** Adds the service to a gRPC server whose middleware makes the calls. */
+  mount(server: Pick<Server<CallFields>, 'add'>): void;
+}
+
+/** What every handler looks like from outside. */
+export type Handler = (request: unknown, call: unknown) => unknown;
+
+/**
+ * Binds the handlers of a service to its definition and to the table of who may call what.
+ * @throws Error when a method has no handler or no rule, which the types only let happen to untyped callers
+ */
+export function service<const D extends Definition>(parts: {
+  readonly definition: D;
+  readonly implementation: Implementation<D>;
+  readonly authorization: Authorization<D>;
+}): BoundService {
+  const { definition, implementation, authorization } = parts;
+  const rules = new Map<string, Rule<unknown>>();
+  const handlers = new Map<string, { method: Method; handle: Handler }>();
+  for (const [name, method] of methodsOf(definition)) {
+    const rule: Rule<unknown> | undefined = Reflect.get(authorization, name);
+    const handler: unknown = Reflect.get(implementation, name);
+    if (rule === undefined) throw new Error(`${method.path} has no authorization rule`);
+    if (typeof handler !== 'function') throw new Error(`${method.path} has no handler`);
+    rules.set(method.path, rule);
+    handlers.set(method.path, {
+      method,
+      handle: (request, call) => Reflect.apply(handler, implementation, [request, call]),
+    });
+  }
+  return {
+    name: definition.fullName,
+    rules,
+    handlers,
+    mount: (server) => server.add(definition, implementation),
+  };
+}
+
+/** The methods of a definition by the name handlers and clients use. */
+export function methodsOf(definition: Definition): ReadonlyMap<string, Method> {
+  return new Map(
+    Object.entries(definition.methods).map(([name, method]) => {
+      const { requestType, responseType } = method;
+      return [
+        name,
+        {
+          path: `/${definition.fullName}/${method.name}`,
+          requestStream: method.requestStream,
+          responseStream: method.responseStream,
+          options: method.options,
+          requestSerialize: (value) => requestType.encode(requestType.fromPartial?.(value) ?? value).finish(),
+          requestDeserialize: (bytes) => requestType.decode(bytes),
+          responseSerialize: (value) => responseType.encode(responseType.fromPartial?.(value) ?? value).finish(),
+          responseDeserialize: (bytes) => responseType.decode(bytes),
+        } satisfies Method,
+      ];
+    }),
+  );
+}
+
+/** Path → who may call it, of several services. */
+export const rulesOf = (services: readonly BoundService[]): ReadonlyMap<string, Rule<unknown>> =>
+  new Map(services.flatMap(({ rules }) => [...rules]));

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { manualClock } from './test-clock.ts';
+import { tokenSource } from './token-source.ts';
+
+const LIFE_MS = 100_000;
+
+function source() {
+  const clock = manualClock();
+  const issued: string[] = [];
+  let isDown = false;
+  const tokens = tokenSource({
+    clock,
+    issue: async (audience) => {
+      if (isDown) throw new Error('identity is down');
+      issued.push(audience);
+      return { token: `${audience}#${issued.length}`, expireTime: clock.now() + LIFE_MS };
+    },
+  });
+  return {
+    tokens,
+    clock,
+    issued,
+    setDown: (down: boolean) => {
+      isDown = down;
+    },
+  };
+}
+
+test('one token an audience, asked for once', async () => {
+  const { tokens, issued } = source();
+  assert.deepEqual(await Promise.all([tokens.token('a'), tokens.token('a'), tokens.token('b')]), ['a#1', 'a#1', 'b#2']);
+  assert.equal(await tokens.token('a'), 'a#1');
+  assert.deepEqual(issued, ['a', 'b']);
+});
+
+test('late in its life a token serves on while the next is fetched', async () => {
+  const { tokens, clock, issued } = source();
+  await tokens.token('a');
+  clock.advance(LIFE_MS * 0.7);
+  assert.equal(await tokens.token('a'), 'a#1');
+  while (issued.length < 2) await new Promise(setImmediate);
+  assert.equal(await tokens.token('a'), 'a#2');
+});
+
+test('an early renewal that fails costs nothing; at the end of the token it does', async () => {
+  const { tokens, clock, setDown } = source();
+  await tokens.token('a');
+  setDown(true);
+  clock.advance(LIFE_MS * 0.8);
+  assert.equal(await tokens.token('a'), 'a#1');
+  clock.advance(LIFE_MS * 0.2);
+  await assert.rejects(tokens.token('a'), /identity is down/);
+  setDown(false);
+  assert.equal(await tokens.token('a'), 'a#2');
+});
+
+test('a refused token is replaced, a token refused late is not', async () => {
+  const { tokens } = source();
+  tokens.refused('a', await tokens.token('a'));
+  assert.equal(await tokens.token('a'), 'a#2');
+  tokens.refused('a', 'a#1');
+  assert.equal(await tokens.token('a'), 'a#2');
+});

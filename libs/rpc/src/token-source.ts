@@ -1,0 +1,64 @@
+import type { Clock, Instant } from '@interlock/runtime';
+
+/** A bearer token and when it ends. */
+export interface IssuedToken {
+  readonly token: string;
+  readonly expireTime: Instant;
+}
+
+/** Bearer tokens of one principal, by audience. */
+export interface TokenSource {
+  /** A token that is still good for a while. @throws whatever the issuer throws */
+  token(audience: string): Promise<string>;
+  /** Says that a service refused this token, so that it is not handed out again. */
+  refused(audience: string, token: string): void;
+}
+
+export interface TokenSourceOptions {
+  /** Gets a new token for an audience. */
+  readonly issue: (audience: string) => Promise<IssuedToken>;
+  readonly clock: Pick<Clock, 'now'>;
+  /** Part of a token's life after which a new one is fetched beside it. Default 0.7. */
+  readonly renewAfter?: number;
+  /** A token with less than this left is not handed out. Default 5,000 ms. */
+  readonly reserveMs?: number;
+}
+
+/** Hands out tokens, keeps them, and renews them early: while the new one is fetched the old one serves on. */
+export function tokenSource({ issue, clock, renewAfter = 0.7, reserveMs = 5_000 }: TokenSourceOptions): TokenSource {
+  const held = new Map<string, IssuedToken & { readonly renewTime: Instant }>();
+  const renewals = new Map<string, Promise<string>>();
+
+  const renew = (audience: string): Promise<string> => {
+    const running = renewals.get(audience);
+    if (running !== undefined) return running;
+    const renewal = fetch(audience).finally(() => renewals.delete(audience));
+    renewals.set(audience, renewal);
+    return renewal;
+  };
+  const fetch = async (audience: string): Promise<string> => {
+    const issuedTime = clock.now();
+    const issued = await issue(audience);
+    held.set(audience, { ...issued, renewTime: issuedTime + (issued.expireTime - issuedTime) * renewAfter });
+    return issued.token;
+  };
+
+  return {
+    token: async (audience) => {
+      const current = held.get(audience);
+      const now = clock.now();
+      if (
+        current === undefined ||
+        now >= current.expireTime - Math.min(reserveMs, current.expireTime - current.renewTime)
+      ) {
+        return renew(audience);
+      }
+      // An early renewal that fails costs nothing yet: the token in hand is good, and the next call tries again.
+      if (now >= current.renewTime) void Promise.allSettled([renew(audience)]);
+      return current.token;
+    },
+    refused: (audience, token) => {
+      if (held.get(audience)?.token === token) held.delete(audience);
+    },
+  };
+}

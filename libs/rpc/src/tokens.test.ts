@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { exportJWK, generateKeyPair, type JSONWebKeySet, type JWTPayload, SignJWT } from 'jose';
+import { RpcFailure } from './errors.ts';
+import { manualClock } from './test-clock.ts';
+import { tokenVerifier } from './tokens.ts';
+
+const ISSUER = 'https://identity.interlock';
+const AUDIENCE = 'interlock:key-vault';
+const START_S = manualClock().now() / 1_000;
+const GOOD: JWTPayload = {
+  iss: ISSUER,
+  aud: AUDIENCE,
+  sub: 'p1',
+  oid: 'p1',
+  tid: 't1',
+  idtyp: 'user',
+  iat: START_S,
+  nbf: START_S,
+  exp: START_S + 600,
+};
+
+/** A signing key, and what signs and publishes with it. */
+interface Signer {
+  readonly jwk: JSONWebKeySet['keys'][number];
+  sign(changes?: Readonly<Record<string, unknown>>): Promise<string>;
+}
+
+async function signer(kid: string): Promise<Signer> {
+  const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
+  return {
+    jwk: { ...(await exportJWK(publicKey)), kid, alg: 'RS256', use: 'sig' },
+    sign: (changes = {}) =>
+      new SignJWT({ ...GOOD, ...changes }).setProtectedHeader({ alg: 'RS256', kid }).sign(privateKey),
+  };
+}
+
+describe('bearer tokens', () => {
+  let first: Signer;
+  let second: Signer;
+  before(async () => {
+    [first, second] = await Promise.all([signer('k1'), signer('k2')]);
+  });
+
+  const verifier = (published: () => readonly Signer[] = () => [first]) => {
+    const clock = manualClock();
+    let fetches = 0;
+    const verify = tokenVerifier({
+      keys: async () => {
+        fetches += 1;
+        return { keys: published().map(({ jwk }) => jwk) };
+      },
+      issuer: ISSUER,
+      audience: AUDIENCE,
+      clock,
+    });
+    return { verify, clock, fetches: () => fetches };
+  };
+
+  test('a good one names its principal', async () => {
+    const { verify } = verifier();
+    assert.deepEqual(await verify(await first.sign()), {
+      kind: 'user',
+      id: 'p1',
+      name: 'principals/p1',
+      tenant: 't1',
+    });
+    const workload = await verify(await first.sign({ idtyp: 'workload', workload: 'disk' }));
+    assert.equal(workload.kind === 'workload' && workload.workload, 'disk');
+  });
+
+  for (const [name, changes, reason] of [
+    ['another audience', { aud: 'interlock:disk' }, 'TOKEN_WRONG_AUDIENCE'],
+    ['another issuer', { iss: 'https://elsewhere' }, 'TOKEN_WRONG_ISSUER'],
+    ['an end that has passed', { exp: START_S - 2 }, 'TOKEN_EXPIRED'],
+    ['a beginning to come', { nbf: START_S + 2 }, 'TOKEN_NOT_YET_VALID'],
+    ['no end', { exp: undefined }, 'TOKEN_MALFORMED'],
+    ['no beginning', { nbf: undefined }, 'TOKEN_MALFORMED'],
+    ['no audience', { aud: undefined }, 'TOKEN_MALFORMED'],
+    ['sub unlike oid', { oid: 'p2' }, 'TOKEN_MALFORMED'],
+    ['no tenant', { tid: undefined }, 'TOKEN_MALFORMED'],
+    ['an unknown kind', { idtyp: 'robot' }, 'TOKEN_MALFORMED'],
+    ['a workload without a name', { idtyp: 'workload' }, 'TOKEN_MALFORMED'],
+  ] as const) {
+    test(`${name}: ${reason} (KV-81)`, async () => {
+      const { verify } = verifier();
+      await assert.rejects(verify(await first.sign(changes)), refused(reason));
+    });
+  }
+
+  test('text that is no token: TOKEN_MALFORMED', async () => {
+    const { verify } = verifier();
+    for (const text of ['', 'abc', 'a.b.c', `${'e30.'.repeat(2)}x`])
+      await assert.rejects(verify(text), refused('TOKEN_MALFORMED'));
+  });
+
+  test('a changed payload: TOKEN_SIGNATURE_INVALID', async () => {
+    const { verify } = verifier();
+    const [header, , signature] = (await first.sign()).split('.');
+    const payload = Buffer.from(JSON.stringify({ ...GOOD, sub: 'p2', oid: 'p2' })).toString('base64url');
+    await assert.rejects(verify(`${header}.${payload}.${signature}`), refused('TOKEN_SIGNATURE_INVALID'));
+  });
+
+  test('another algorithm, also none: TOKEN_SIGNATURE_INVALID', async () => {
+    const { verify } = verifier();
+    const hmac = await new SignJWT(GOOD).setProtectedHeader({ alg: 'HS256', kid: 'k1' }).sign(Buffer.alloc(32, 1));
+    await assert.rejects(verify(hmac), refused('TOKEN_SIGNATURE_INVALID'));
+    const [, payload] = hmac.split('.');
+    const none = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${payload}.`;
+    await assert.rejects(verify(none), refused('TOKEN_SIGNATURE_INVALID'));
+  });
+
+  test('a token verified before ends all the same', async () => {
+    const { verify, clock } = verifier();
+    const token = await first.sign({ exp: START_S + 10 });
+    await verify(token);
+    clock.advance(10_999);
+    await verify(token);
+    clock.advance(1);
+    await assert.rejects(verify(token), refused('TOKEN_EXPIRED'));
+  });
+
+  test('an unknown key is looked for once in a while', async () => {
+    let published = [first];
+    const { verify, clock, fetches } = verifier(() => published);
+    await verify(await first.sign());
+    const token = await second.sign();
+    await assert.rejects(verify(token), refused('TOKEN_SIGNATURE_INVALID'));
+    assert.equal(fetches(), 1);
+    published = [first, second];
+    clock.advance(10_000);
+    assert.equal((await verify(token)).id, 'p1');
+    assert.equal(fetches(), 2);
+    await Promise.all([1, 2, 3].map(async () => verify(await first.sign())));
+    assert.equal(fetches(), 2);
+  });
+
+  test('a withdrawn key stops verifying once the keys are fetched again', async () => {
+    let published = [first, second];
+    const { verify, clock } = verifier(() => published);
+    const token = await second.sign({ exp: START_S + 86_400 });
+    await verify(token);
+    published = [first];
+    clock.advance(600_000);
+    await assert.rejects(verify(token), refused('TOKEN_SIGNATURE_INVALID'));
+  });
+
+  test('keys that cannot be had say nothing about the token, and are asked for again', async () => {
+    let isDown = true;
+    const verify = tokenVerifier({
+      keys: async () => {
+        if (isDown) throw new RpcFailure('UNAVAILABLE', 'Identity/GetJsonWebKeySet', 'peer', 'down');
+        return { keys: [first.jwk] };
+      },
+      issuer: ISSUER,
+      audience: AUDIENCE,
+      clock: manualClock(),
+    });
+    const token = await first.sign();
+    await assert.rejects(verify(token), RpcFailure);
+    isDown = false;
+    await verify(token);
+  });
+});
+
+const refused = (reason: string) => (error: unknown) => {
+  assert.ok(error instanceof Rejection, String(error));
+  assert.equal(`${error.code} ${error.reason}`, `UNAUTHENTICATED ${reason}`);
+  return true;
+};

@@ -1,0 +1,170 @@
+import { Rejection } from '@interlock/event-store';
+import type { Clock, Instant } from '@interlock/runtime';
+import {
+  createLocalJWKSet,
+  errors,
+  type JSONWebKeySet,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+  type LocalJWKSet,
+} from 'jose';
+import type { Principal } from './call.ts';
+
+/** Fetches the public keys that sign tokens, as a JWK set. */
+export type KeySource = () => Promise<JSONWebKeySet>;
+
+/**
+ * Verifies a bearer token, offline.
+ * @throws Rejection UNAUTHENTICATED with TOKEN_MALFORMED, TOKEN_SIGNATURE_INVALID, TOKEN_WRONG_ISSUER,
+ *   TOKEN_WRONG_AUDIENCE, TOKEN_EXPIRED or TOKEN_NOT_YET_VALID. Rule KV-81.
+ * @throws RpcFailure when the keys cannot be had; that says nothing about the token
+ */
+export type Authenticate = (token: string) => Promise<Principal>;
+
+export interface TokenVerifierOptions {
+  readonly keys: KeySource;
+  /** The `iss` every token must have. */
+  readonly issuer: string;
+  /** The `aud` of this service, for example `interlock:key-vault`. */
+  readonly audience: string;
+  readonly clock: Pick<Clock, 'now' | 'monotonicMs'>;
+  /** How far the issuer's clock may be off. Default 1,000 ms. */
+  readonly clockToleranceMs?: number;
+  /** Shortest time between two fetches of the keys, also when tokens name keys nobody has. Default 10,000 ms. */
+  readonly refetchMs?: number;
+  /** After this the keys are fetched again, so that a withdrawn one goes. Default 600,000 ms. */
+  readonly keysTtlMs?: number;
+  /** How long a verified token is trusted without looking again, within its `exp`. Default 60,000 ms. */
+  readonly verifiedTtlMs?: number;
+}
+
+/** Tokens remembered as verified; the oldest go first. */
+const VERIFIED_MAX = 10_000;
+
+/** Makes the verifier of one service. Verified tokens are remembered for a while: an RSA check a call would cost more than the rest. */
+export function tokenVerifier(options: TokenVerifierOptions): Authenticate {
+  const { issuer, audience, clock, clockToleranceMs = 1_000, verifiedTtlMs = 60_000 } = options;
+  const signingKeys = keyRing(options);
+  const verified = new Map<string, { readonly principal: Principal; readonly until: Instant }>();
+
+  return async (token) => {
+    const now = clock.now();
+    const known = verified.get(token);
+    if (known !== undefined && now < known.until) return known.principal;
+    verified.delete(token);
+
+    const claims = await verify(token, now);
+    const principal = principalFrom(claims);
+    // jose has checked that `exp` is there; it is in seconds.
+    const expires = (claims.exp ?? 0) * 1_000 + clockToleranceMs;
+    verified.set(token, { principal, until: Math.min(expires, now + verifiedTtlMs) });
+    if (verified.size > VERIFIED_MAX) {
+      const [oldest] = verified.keys();
+      if (oldest !== undefined) verified.delete(oldest);
+    }
+    return principal;
+  };
+
+  async function verify(token: string, now: Instant): Promise<JWTPayload> {
+    try {
+      const { payload } = await jwtVerify(token, signingKeys, {
+        algorithms: ['RS256'],
+        issuer,
+        audience,
+        requiredClaims: ['iat', 'nbf', 'exp', 'sub'],
+        currentDate: new Date(now),
+        clockTolerance: clockToleranceMs / 1_000,
+      });
+      return payload;
+    } catch (error) {
+      throw tokenRefusal(error, audience);
+    }
+  }
+}
+
+/** Public keys by `kid`: fetched when first needed, when a token names an unknown one, and when they are old. */
+function keyRing({ keys, clock, refetchMs = 10_000, keysTtlMs = 600_000 }: TokenVerifierOptions): JWTVerifyGetKey {
+  let ring: { readonly find: LocalJWKSet; readonly fetchedMs: number } | undefined;
+  let fetching: Promise<void> | undefined;
+  let triedMs = Number.NEGATIVE_INFINITY;
+
+  const refetch = async (): Promise<void> => {
+    triedMs = clock.monotonicMs();
+    ring = { find: createLocalJWKSet(await keys()), fetchedMs: triedMs };
+  };
+  const refetchOnce = (): Promise<void> => {
+    fetching ??= refetch().finally(() => {
+      fetching = undefined;
+    });
+    return fetching;
+  };
+  const mayFetch = (): boolean => fetching !== undefined || clock.monotonicMs() - triedMs >= refetchMs;
+
+  return async (header, token) => {
+    if (ring === undefined) await refetchOnce();
+    // Old keys still verify while identity is away; a failed refresh is tried again with the next token.
+    else if (clock.monotonicMs() - ring.fetchedMs >= keysTtlMs && mayFetch()) await Promise.allSettled([refetchOnce()]);
+    if (ring === undefined) throw new Error('the signing keys were fetched and are not here');
+    try {
+      return await ring.find(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey) || !mayFetch()) throw error;
+      await refetchOnce();
+      return ring.find(header, token);
+    }
+  };
+}
+
+function tokenRefusal(error: unknown, audience: string): unknown {
+  const refuse = (reason: string, message: string, metadata: Readonly<Record<string, string>> = {}): Rejection =>
+    new Rejection('UNAUTHENTICATED', reason, message, metadata, { cause: error });
+  if (error instanceof errors.JWTExpired) {
+    const expireTime = timeOf(error.payload.exp);
+    return refuse('TOKEN_EXPIRED', `the token expired at ${expireTime}: get a new one`, { expireTime });
+  }
+  if (error instanceof errors.JWTClaimValidationFailed && error.reason === 'check_failed') {
+    if (error.claim === 'aud') {
+      return refuse(
+        'TOKEN_WRONG_AUDIENCE',
+        `the token is not meant for this service: its "aud" must be "${audience}"`,
+        { audience },
+      );
+    }
+    if (error.claim === 'nbf') {
+      const notBefore = timeOf(error.payload.nbf);
+      return refuse('TOKEN_NOT_YET_VALID', `the token is not valid before ${notBefore}`, { notBefore });
+    }
+    if (error.claim === 'iss')
+      return refuse('TOKEN_WRONG_ISSUER', 'the token was issued by somebody else: its "iss" is not ours');
+  }
+  if (
+    error instanceof errors.JWSSignatureVerificationFailed ||
+    error instanceof errors.JWKSNoMatchingKey ||
+    error instanceof errors.JWKSMultipleMatchingKeys ||
+    error instanceof errors.JOSEAlgNotAllowed
+  ) {
+    return refuse('TOKEN_SIGNATURE_INVALID', 'the token is not signed by a key of ours with RS256');
+  }
+  if (error instanceof errors.JOSEError)
+    return refuse('TOKEN_MALFORMED', `the bearer token cannot be read: ${error.message}`);
+  return error;
+}
+
+const timeOf = (seconds: number | undefined): string => new Date((seconds ?? 0) * 1_000).toISOString();
+
+/** `sub` = `oid` = the principal, `tid` its tenant, `idtyp` its kind, `workload` the service it stands for (REST-82). */
+function principalFrom(claims: JWTPayload): Principal {
+  const { sub, oid, tid, idtyp, workload } = claims;
+  const malformed = (claim: string, expected: string): Rejection =>
+    new Rejection('UNAUTHENTICATED', 'TOKEN_MALFORMED', `the token's claim "${claim}" must be ${expected}`, { claim });
+  if (typeof sub !== 'string' || sub !== oid) throw malformed('sub', 'a text equal to "oid"');
+  if (typeof tid !== 'string') throw malformed('tid', 'the tenant');
+  const principal = { id: sub, name: `principals/${sub}`, tenant: tid };
+  if (idtyp === 'workload') {
+    if (typeof workload !== 'string') throw malformed('workload', 'the service name');
+    return { ...principal, kind: idtyp, workload };
+  }
+  if (idtyp === 'user' || idtyp === 'app' || idtyp === 'managed_identity') return { ...principal, kind: idtyp };
+  throw malformed('idtyp', 'user, app, managed_identity or workload');
+}

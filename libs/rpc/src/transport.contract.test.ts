@@ -1,0 +1,634 @@
+import assert from 'node:assert/strict';
+import { EventEmitter, once } from 'node:events';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { Rejection, StoreUnavailable, VersionConflict } from '@interlock/event-store';
+import { startTelemetry, systemRandom, type Telemetry, traceIdOf } from '@interlock/runtime';
+import { SpanKind } from '@opentelemetry/api';
+import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
+import { Metadata } from 'nice-grpc-common';
+import { type Call, currentCall } from './call.ts';
+import { RpcFailure } from './errors.ts';
+import { manualClock } from './test-clock.ts';
+import { type Echo, type EchoOptions, type StartEcho, transports } from './test-echo.ts';
+
+const spans = new InMemorySpanExporter();
+let telemetry: Telemetry;
+before(() => {
+  telemetry = startTelemetry({
+    service: 'test',
+    random: systemRandom,
+    processors: [new SimpleSpanProcessor({ exporter: spans })],
+  });
+});
+after(() => telemetry.shutdown());
+
+for (const [transport, start] of Object.entries(transports)) describe(`calls over ${transport}`, () => suite(start));
+
+function suite(start: StartEcho): void {
+  const running: Echo[] = [];
+  const echo = async (options: EchoOptions = {}): Promise<Echo> => {
+    const started = await start({ ...options, server: { tracer: telemetry.tracer, ...options.server } });
+    running.push(started);
+    return started;
+  };
+  afterEach(async () => {
+    await Promise.all(running.splice(0).map((each) => each.close()));
+    spans.reset();
+  });
+
+  describe('context', () => {
+    test('a handler learns who asks, why and until when', async () => {
+      const clock = manualClock();
+      let seen: Call | undefined;
+      const { client } = await echo({
+        clock,
+        handlers: {
+          echo: async (word, call) => {
+            seen = call;
+            return word;
+          },
+        },
+      });
+      assert.deepEqual(await client.echo({ text: 'a' }, { correlationId: 'corr-1', deadlineMs: 5_000 }), { text: 'a' });
+      assert.equal(seen?.caller.name, 'principals/user-1');
+      assert.equal(seen?.token, 'user-1');
+      assert.equal(seen?.cause.correlationId, 'corr-1');
+      assert.equal(seen?.cause.causationId, seen?.requestId);
+      assert.equal(seen?.cause.caller, 'principals/user-1');
+      assert.equal(seen?.deadline, clock.now() + 5_000);
+      assert.equal(seen?.signal.aborted, false);
+    });
+
+    test('a call without a correlation id gets one of its own', async () => {
+      const seen: Call[] = [];
+      const { client } = await echo({
+        handlers: {
+          echo: async (word, call) => {
+            seen.push(call);
+            return word;
+          },
+        },
+      });
+      await client.echo({ text: '' });
+      await client.echo({ text: '' });
+      assert.equal(seen[0]?.cause.correlationId, seen[0]?.requestId);
+      assert.notEqual(seen[0]?.requestId, seen[1]?.requestId);
+    });
+
+    test('a call made while serving another carries its correlation id and waits no longer than it', async () => {
+      const clock = manualClock();
+      const seen: Call[] = [];
+      const inner = await echo({
+        clock,
+        handlers: {
+          echo: async (word, call) => {
+            seen.push(call);
+            return word;
+          },
+        },
+      });
+      const outer = await echo({
+        clock,
+        handlers: {
+          echo: async (word, call) => {
+            seen.push(call);
+            assert.equal(currentCall()?.requestId, call.requestId);
+            return inner.client.echo(word, { deadlineMs: 60_000 });
+          },
+        },
+      });
+      await outer.client.echo({ text: '' }, { deadlineMs: 700 });
+      const [first, second] = seen;
+      assert.equal(second?.cause.correlationId, first?.cause.correlationId);
+      assert.notEqual(second?.requestId, first?.requestId);
+      assert.equal(second?.deadline, first?.deadline);
+    });
+
+    for (const [key, value] of [
+      ['x-interlock-correlation-id', 'two words'],
+      ['x-interlock-correlation-id', 'x'.repeat(65)],
+    ] as const) {
+      test(`metadata ${key}=${value.slice(0, 9)}… is refused by name`, async () => {
+        const { client } = await echo();
+        await assert.rejects(
+          client.echo({ text: '' }, { metadata: Metadata({ [key]: value }) }),
+          rejection('INVALID_ARGUMENT', 'METADATA_INVALID', { key }),
+        );
+      });
+    }
+  });
+
+  describe('errors', () => {
+    test('a rejection comes back as it was thrown', async () => {
+      const thrown = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'key version v1 is disabled', {
+        keyVersion: 'v1',
+        since: '2026-01-01T00:00:00Z',
+      });
+      const { client, logged } = await echo({
+        handlers: {
+          change: async () => {
+            throw thrown;
+          },
+        },
+      });
+      await assert.rejects(client.change({ text: '' }), (error) => {
+        assert.ok(error instanceof Rejection);
+        assert.equal(error.code, thrown.code);
+        assert.equal(error.reason, thrown.reason);
+        assert.equal(error.message, thrown.message);
+        assert.deepEqual(error.metadata, thrown.metadata);
+        assert.ok(error.cause instanceof RpcFailure);
+        return true;
+      });
+      assert.deepEqual(logged, []);
+    });
+
+    for (const [thrown, code, reason] of [
+      [new VersionConflict(['key-k1']), 'ABORTED', 'CONTENTION'],
+      [new StoreUnavailable('down'), 'UNAVAILABLE', 'STORE_UNAVAILABLE'],
+      [new RpcFailure('UNAVAILABLE', 'a.B/C', 'peer', 'connection refused'), 'UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE'],
+      [new RpcFailure('DEADLINE_EXCEEDED', 'a.B/C', 'peer', 'late'), 'UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE'],
+    ] as const) {
+      test(`${thrown.name} in a handler is ${code} ${reason}`, async () => {
+        const { client } = await echo({
+          handlers: {
+            change: async () => {
+              throw thrown;
+            },
+          },
+        });
+        await assert.rejects(client.change({ text: '' }), rejection(code, reason));
+      });
+    }
+
+    for (const thrown of [
+      new Error('row 7 of secret_table', { cause: new Error('socket closed') }),
+      new RpcFailure('INTERNAL', 'a.B/C', 'peer', 'row 7 of secret_table', { cause: new Error('socket closed') }),
+    ]) {
+      test(`${thrown.name} in a handler is INTERNAL: its causes are logged and not sent`, async () => {
+        const { client, logged } = await echo({
+          handlers: {
+            change: async () => {
+              throw thrown;
+            },
+          },
+        });
+        await assert.rejects(client.change({ text: '' }), (error) => {
+          assert.ok(error instanceof RpcFailure);
+          assert.equal(error.code, 'INTERNAL');
+          assert.equal(error.method, 'test.Echo/Change');
+          assert.doesNotMatch(`${error.stack}`, /secret_table|socket closed/);
+          assert.match(`${error.traceId}`, /^[0-9a-f]{32}$/);
+          const line = JSON.parse(logged[0] ?? '');
+          assert.equal(line.trace, error.traceId);
+          assert.match(JSON.stringify(line.error), /secret_table.*socket closed/);
+          return true;
+        });
+        assert.equal(logged.length, 1);
+      });
+    }
+
+    test('a server that is not there is no definite answer', async () => {
+      const { client, stopServer } = await echo();
+      await stopServer();
+      await assert.rejects(client.change({ text: '' }), failure('UNAVAILABLE'));
+    });
+
+    test('a message above the limit is refused with both sizes', async () => {
+      const { client } = await echo({ server: { messageBytesMax: 1_000 } });
+      const error = await client.change({ text: 'x'.repeat(5_000) }).then(
+        () => assert.fail('the message was taken'),
+        (thrown: unknown) => thrown,
+      );
+      assert.ok(error instanceof RpcFailure);
+      assert.equal(error.code, 'RESOURCE_EXHAUSTED');
+      assert.match(error.message, /test\.Echo\/Change.*larger than max \(5011 vs\.? 1000\)/);
+    });
+
+    test('an answer above the limit is refused with both sizes', async () => {
+      const { client } = await echo({
+        server: { messageBytesMax: 1_000 },
+        handlers: { change: async () => ({ text: 'x'.repeat(5_000) }) },
+      });
+      await assert.rejects(client.change({ text: '' }), /larger than max \(50\d\d vs\.? 1000\)/);
+    });
+  });
+
+  describe('who may call', () => {
+    test('without a token: TOKEN_MISSING (KV-80)', async () => {
+      const { connect } = await echo();
+      await assert.rejects(
+        connect({ credentials: undefined }).echo({ text: '' }),
+        rejection('UNAUTHENTICATED', 'TOKEN_MISSING'),
+      );
+    });
+
+    test('a header that is not a bearer token: TOKEN_MALFORMED', async () => {
+      const { connect } = await echo();
+      const metadata = Metadata({ authorization: 'Basic abc' });
+      await assert.rejects(
+        connect({ credentials: undefined }).echo({ text: '' }, { metadata }),
+        rejection('UNAUTHENTICATED', 'TOKEN_MALFORMED'),
+      );
+    });
+
+    test('a refused token is not handed out again', async () => {
+      const refused: string[] = [];
+      const { connect } = await echo();
+      const client = connect({
+        credentials: { token: async () => 'bad', refused: (audience, token) => refused.push(`${audience} ${token}`) },
+      });
+      await assert.rejects(client.echo({ text: '' }), rejection('UNAUTHENTICATED', 'TOKEN_SIGNATURE_INVALID'));
+      assert.deepEqual(refused, ['interlock:echo bad']);
+    });
+
+    test('a public method asks nobody and looks at no token', async () => {
+      let seen: Call | undefined;
+      const { client } = await echo({
+        rules: { echo: { public: true } },
+        handlers: {
+          echo: async (word, call) => {
+            seen = call;
+            return word;
+          },
+        },
+      });
+      await client.echo({ text: '' }, { token: 'bad' });
+      assert.equal(seen?.caller.kind, 'anonymous');
+      assert.equal(seen?.token, undefined);
+      assert.equal(seen?.cause.caller, 'system:anonymous');
+    });
+
+    test('a method for services takes only their principals', async () => {
+      const { client } = await echo({ rules: { echo: { workload: ['disk', 'compute'] } } });
+      await client.echo({ text: '' }, { token: 'workload:disk' });
+      for (const token of ['user-1', 'workload:identity']) {
+        await assert.rejects(client.echo({ text: '' }, { token }), rejection('PERMISSION_DENIED', 'WORKLOAD_REQUIRED'));
+      }
+    });
+
+    test('an action is asked for at the scope of the request; the refusal names both (KV-83)', async () => {
+      const asked: string[] = [];
+      const { client } = await echo({
+        rules: {
+          echo: { action: 'vaults/write', scope: async ({ text }) => `subscriptions/${text}` },
+        },
+        authorize: async (principal, action, scope) => {
+          asked.push(`${principal.id} ${action} ${scope}`);
+          return { allowed: scope.endsWith('mine'), principalActive: !scope.endsWith('gone') };
+        },
+      });
+      await client.echo({ text: 'mine' });
+      await assert.rejects(
+        client.echo({ text: 'yours' }),
+        rejection('PERMISSION_DENIED', 'ACCESS_DENIED', {
+          principal: 'principals/user-1',
+          action: 'vaults/write',
+          scope: 'subscriptions/yours',
+        }),
+      );
+      await assert.rejects(client.echo({ text: 'gone' }), rejection('UNAUTHENTICATED', 'PRINCIPAL_DELETED'));
+      assert.deepEqual(asked, [
+        'user-1 vaults/write subscriptions/mine',
+        'user-1 vaults/write subscriptions/yours',
+        'user-1 vaults/write subscriptions/gone',
+      ]);
+    });
+
+    test('an authorizer that cannot be asked is neither yes nor no', async () => {
+      const { client } = await echo({
+        rules: { change: { action: 'a', scope: () => '/' } },
+        authorize: async () => {
+          throw new RpcFailure('UNAVAILABLE', 'identity/Check', 'peer', 'down');
+        },
+      });
+      await assert.rejects(client.change({ text: '' }), rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE'));
+    });
+  });
+
+  describe('deadlines', () => {
+    test('a call without an answer ends at its deadline, for the handler too', async () => {
+      const clock = manualClock();
+      const handler = new EventEmitter();
+      const { client } = await echo({
+        clock,
+        handlers: {
+          change: async (_word, { signal }) => {
+            handler.emit('begun');
+            await once(signal, 'abort');
+            handler.emit('aborted');
+            throw new Error('gave up');
+          },
+        },
+      });
+      const begun = once(handler, 'begun');
+      const aborted = once(handler, 'aborted');
+      const answer = client.change({ text: '' }, { deadlineMs: 500 });
+      await begun;
+      clock.advance(500);
+      await assert.rejects(answer, failure('DEADLINE_EXCEEDED'));
+      await aborted;
+    });
+
+    test('the server has a longest time of its own', async () => {
+      const clock = manualClock();
+      const handler = new EventEmitter();
+      const { client } = await echo({
+        clock,
+        server: { deadlineMaxMs: 300 },
+        handlers: {
+          change: () => {
+            handler.emit('begun');
+            return new Promise(() => undefined);
+          },
+        },
+      });
+      const begun = once(handler, 'begun');
+      const answer = client.change({ text: '' }, { deadlineMs: 60_000 });
+      await begun;
+      clock.advance(300);
+      await assert.rejects(answer, failure('DEADLINE_EXCEEDED'));
+    });
+
+    test('a call cancelled by its caller is cancelled for the handler', async () => {
+      const handler = new EventEmitter();
+      const caller = new AbortController();
+      const { client, logged } = await echo({
+        handlers: {
+          change: async (_word, { signal }) => {
+            handler.emit('begun');
+            await once(signal, 'abort');
+            handler.emit('aborted');
+            throw new Error('gave up');
+          },
+        },
+      });
+      const begun = once(handler, 'begun');
+      const aborted = once(handler, 'aborted');
+      const answer = client.change({ text: '' }, { signal: caller.signal });
+      await begun;
+      caller.abort();
+      await assert.rejects(answer, failure('CANCELLED'));
+      await aborted;
+      assert.deepEqual(logged, []);
+    });
+
+    test('no timer is left behind by a call that was answered', async () => {
+      const clock = manualClock();
+      const { client } = await echo({ clock });
+      await client.echo({ text: '' });
+      await spanCount(2);
+      assert.equal(clock.sleeping(), 0);
+    });
+  });
+
+  describe('retries', () => {
+    const failing = (times: number, error: () => Error) => {
+      let calls = 0;
+      return {
+        calls: () => calls,
+        handle: async (word: { text: string }) => {
+          if (++calls <= times) throw error();
+          return word;
+        },
+      };
+    };
+    const unavailable = () => new Rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE', 'later');
+
+    test('an idempotent call is repeated while UNAVAILABLE', async () => {
+      const { calls, handle } = failing(2, unavailable);
+      const { client } = await echo({ handlers: { echo: handle } });
+      assert.deepEqual(await client.echo({ text: 'a' }), { text: 'a' });
+      assert.equal(calls(), 3);
+    });
+
+    test('but not for ever', async () => {
+      const { calls, handle } = failing(99, unavailable);
+      const { client } = await echo({ handlers: { echo: handle } });
+      await assert.rejects(client.echo({ text: '' }), rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE'));
+      assert.equal(calls(), 4);
+    });
+
+    test('and not past the deadline', async () => {
+      const { calls, handle } = failing(
+        99,
+        () => new Rejection('UNAVAILABLE', 'THROTTLED', 'later', { retryAfterMs: '60000' }),
+      );
+      const { client } = await echo({ handlers: { echo: handle } });
+      await assert.rejects(client.echo({ text: '' }), rejection('UNAVAILABLE', 'THROTTLED'));
+      assert.equal(calls(), 1);
+    });
+
+    test('a call not marked as idempotent is made once', async () => {
+      const { calls, handle } = failing(2, unavailable);
+      const { client } = await echo({ handlers: { change: handle } });
+      await assert.rejects(client.change({ text: '' }), rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE'));
+      assert.equal(calls(), 1);
+    });
+
+    for (const code of ['ABORTED', 'RESOURCE_EXHAUSTED', 'FAILED_PRECONDITION'] as const) {
+      test(`${code} is not repeated here`, async () => {
+        const { calls, handle } = failing(2, () => new Rejection(code, 'WHATEVER', 'no'));
+        const { client } = await echo({ handlers: { echo: handle } });
+        await assert.rejects(client.echo({ text: '' }), rejection(code, 'WHATEVER'));
+        assert.equal(calls(), 1);
+      });
+    }
+
+    test('a stream is repeated only until its first message', async () => {
+      let calls = 0;
+      const { client } = await echo({
+        handlers: {
+          list: async function* ({ text }) {
+            if (++calls === 1) throw unavailable();
+            yield { text };
+            throw unavailable();
+          },
+        },
+      });
+      const received: string[] = [];
+      await assert.rejects(
+        async () => {
+          for await (const { text } of client.list({ text: 'a' })) received.push(text);
+        },
+        rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE'),
+      );
+      assert.deepEqual(received, ['a']);
+      assert.equal(calls, 2);
+    });
+  });
+
+  describe('streams', () => {
+    test('answers arrive in order', async () => {
+      const { client } = await echo();
+      const letters = await collect(client.list({ text: 'abc' }));
+      assert.deepEqual(
+        letters.map(({ text }) => text),
+        ['a', 'b', 'c'],
+      );
+    });
+
+    test('a handler runs as its call in every step, and its end is its span', async () => {
+      const seen: (string | undefined)[] = [];
+      let own: string | undefined;
+      const { client } = await echo({
+        handlers: {
+          list: async function* (word, call) {
+            own = call.requestId;
+            for (let step = 0; step < 3; step++) {
+              seen.push(currentCall()?.requestId);
+              yield word;
+            }
+          },
+        },
+      });
+      await collect(client.list({ text: '' }));
+      assert.deepEqual(seen, [own, own, own]);
+    });
+
+    test('a rejection after some answers comes back whole', async () => {
+      const { client } = await echo({
+        handlers: {
+          list: async function* (word) {
+            yield word;
+            throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'gone', { disk: 'd1' });
+          },
+        },
+      });
+      const received: unknown[] = [];
+      await assert.rejects(
+        async () => {
+          for await (const word of client.list({ text: 'a' })) received.push(word);
+        },
+        rejection('FAILED_PRECONDITION', 'KEY_DISABLED', { disk: 'd1' }),
+      );
+      assert.deepEqual(received, [{ text: 'a' }]);
+    });
+
+    test('a reader that leaves early ends the handler', async () => {
+      const handler = new EventEmitter();
+      const { client } = await echo({
+        handlers: {
+          list: async function* (word, { signal }) {
+            try {
+              yield word;
+              yield word;
+              await once(signal, 'abort');
+            } finally {
+              handler.emit('ended');
+            }
+          },
+        },
+      });
+      const ended = once(handler, 'ended');
+      for await (const _word of client.list({ text: '' })) break;
+      await ended;
+    });
+
+    test('a stream of requests is joined', async () => {
+      const { client } = await echo();
+      async function* words() {
+        yield { text: 'a' };
+        yield { text: 'b' };
+      }
+      assert.deepEqual(await client.join(words()), { text: 'ab' });
+    });
+
+    test('a rejection while requests are still coming comes back whole', async () => {
+      const { client } = await echo({
+        handlers: {
+          join: async (words) => {
+            for await (const { text } of words) throw new Rejection('OUT_OF_RANGE', 'BEYOND_END', 'too far', { text });
+            return { text: '' };
+          },
+        },
+      });
+      async function* words() {
+        for (;;) yield { text: 'a' };
+      }
+      await assert.rejects(client.join(words()), rejection('OUT_OF_RANGE', 'BEYOND_END', { text: 'a' }));
+    });
+
+    test('a stopping server ends its streams with the reason', async () => {
+      const { client, stopServer } = await echo({
+        handlers: {
+          list: async function* (word, { signal }) {
+            yield word;
+            if (!signal.aborted) await once(signal, 'abort');
+          },
+        },
+      });
+      const answers = client.list({ text: 'a' })[Symbol.asyncIterator]();
+      await answers.next();
+      const stopped = stopServer();
+      await assert.rejects(answers.next(), rejection('UNAVAILABLE', 'SERVER_STOPPING'));
+      await stopped;
+    });
+  });
+
+  test('the spans of both sides are one trace, the server under the client', async () => {
+    let seen: Call | undefined;
+    const { connect } = await echo({
+      handlers: {
+        echo: async (word, call) => {
+          seen = call;
+          return word;
+        },
+      },
+    });
+    await connect({ tracer: telemetry.tracer }).echo({ text: '' });
+    await spanCount(2);
+    const [server, client] = [SpanKind.SERVER, SpanKind.CLIENT].map((kind) =>
+      spans.getFinishedSpans().find((span) => span.kind === kind),
+    );
+    assert.equal(server?.name, 'test.Echo/Echo');
+    assert.equal(client?.name, 'test.Echo/Echo');
+    assert.equal(server?.parentSpanContext?.spanId, client?.spanContext().spanId);
+    assert.equal(server?.spanContext().traceId, client?.spanContext().traceId);
+    assert.equal(traceIdOf(seen?.cause.traceparent), server?.spanContext().traceId);
+    assert.equal(server?.attributes['rpc.response.status_code'], 'OK');
+  });
+
+  test('nobody gets hold of the other side’s objects', async () => {
+    const sent = { text: 'a' };
+    let received: unknown;
+    const { client } = await echo({
+      handlers: {
+        echo: async (word) => {
+          received = word;
+          return word;
+        },
+      },
+    });
+    const answer = await client.echo(sent);
+    assert.notEqual(received, sent);
+    assert.notEqual(answer, received);
+  });
+
+  async function spanCount(count: number): Promise<void> {
+    while (spans.getFinishedSpans().length < count) await new Promise(setImmediate);
+  }
+}
+
+async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const collected: Item[] = [];
+  for await (const item of items) collected.push(item);
+  return collected;
+}
+
+function rejection(code: string, reason: string, metadata: Readonly<Record<string, string>> = {}) {
+  return (error: unknown): boolean => {
+    assert.ok(error instanceof Rejection, String(error));
+    assert.equal(`${error.code} ${error.reason}`, `${code} ${reason}`);
+    for (const [key, value] of Object.entries(metadata)) assert.equal(error.metadata[key], value);
+    return true;
+  };
+}
+
+function failure(code: string) {
+  return (error: unknown): boolean => {
+    assert.ok(error instanceof RpcFailure, String(error));
+    assert.equal(error.code, code);
+    return true;
+  };
+}

@@ -1,0 +1,13 @@
+/** Names of span attributes and metric dimensions that belong to this domain; values are resource names unless noted. */
+export const DomainAttribute = {
+  keyVersion: 'interlock.key.version',
+  diskEncryptionSet: 'interlock.des',
+  disk: 'interlock.disk',
+  virtualMachine: 'interlock.vm',
+  /** Why access is gone: a value of the one enumeration of reasons. */
+  reason: 'interlock.reason',
+  /** `reason` of a rejected request. */
+  rejectionReason: 'interlock.rejection.reason',
+  correlationId: 'interlock.correlation_id',
+  caller: 'interlock.caller',
+} as const;

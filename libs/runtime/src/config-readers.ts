@@ -1,0 +1,121 @@
+import { readFileSync } from 'node:fs';
+import type { Reader, Reading } from './config.ts';
+
+/** Shown in place of a value nobody may see. */
+const HIDDEN = '‹set›';
+const NOTHING = 'nothing';
+
+/** A setting that may be left out when it has a default. */
+export interface Defaulted<Value> {
+  readonly default?: Value;
+}
+
+/** Any text. */
+export const text = (description: string, options: Defaulted<string> = {}): Reader<string> =>
+  reader(description, 'a text', options, (raw) => ({ ok: true, value: raw }));
+
+/** An absolute URL, kept as text. A password in it is never shown. */
+export const url = (description: string, options: Defaulted<string> = {}): Reader<string> => ({
+  ...reader(description, 'a URL such as scheme://host:port', options, (raw) =>
+    URL.canParse(raw)
+      ? { ok: true, value: raw }
+      : { ok: false, got: withoutPassword(raw), expected: 'a URL such as scheme://host:port' },
+  ),
+  show: withoutPassword,
+});
+
+/** A whole number within bounds; its unit belongs into the setting's name (`leaseTtlMs`). */
+export const int = (
+  description: string,
+  options: Defaulted<number> & { readonly min?: number; readonly max?: number } = {},
+): Reader<number> => {
+  const { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER } = options;
+  const expected = `a whole number from ${min} to ${max}`;
+  return reader(description, expected, options, (raw) => {
+    const value = /^[+-]?\d+$/.test(raw) ? Number(raw) : Number.NaN;
+    return value >= min && value <= max ? { ok: true, value } : { ok: false, got: quoted(raw), expected };
+  });
+};
+
+/** `true` or `false`; also `1` and `0`. */
+export const bool = (description: string, options: Defaulted<boolean> = {}): Reader<boolean> =>
+  reader(description, 'true or false', options, (raw) => {
+    if (raw === 'true' || raw === '1') return { ok: true, value: true };
+    if (raw === 'false' || raw === '0') return { ok: true, value: false };
+    return { ok: false, got: quoted(raw), expected: 'true or false' };
+  });
+
+/** One of a few words. */
+export const oneOf = <const Word extends string>(
+  description: string,
+  words: readonly Word[],
+  options: Defaulted<NoInfer<Word>> = {},
+): Reader<Word> => {
+  const expected = `one of ${words.join(', ')}`;
+  return reader(description, expected, options, (raw) => {
+    const word = words.find((candidate) => candidate === raw);
+    return word === undefined ? { ok: false, got: quoted(raw), expected } : { ok: true, value: word };
+  });
+};
+
+/** The setting may be left out: then it is `undefined`. */
+export const optional = <Value>(inner: Reader<Value>): Reader<Value | undefined> => ({
+  description: inner.description,
+  expected: `${inner.expected}, or nothing`,
+  show: (value) => (value === undefined ? '‹not set›' : inner.show(value)),
+  read: (raw) => (raw === undefined ? { ok: true, value: undefined } : inner.read(raw)),
+});
+
+/** A secret given in the variable itself. Prefer `secretFile`: an environment is inherited and listed by the system. */
+export const secret = (description: string): Reader<string> => ({
+  ...reader(description, 'a secret', {}, (raw) => ({ ok: true, value: raw })),
+  show: () => HIDDEN,
+});
+
+/** Path of a file that holds a secret; the value is the file's content, without a line end at its end. */
+export const secretFile = (description: string): Reader<string> => {
+  const expected = 'the path of a readable file that is not empty';
+  return {
+    ...reader(description, expected, {}, (raw) => {
+      const content = contentOf(raw);
+      return content.ok && content.value === '' ? { ok: false, got: `${quoted(raw)} (empty)`, expected } : content;
+    }),
+    show: () => HIDDEN,
+  };
+
+  function contentOf(path: string): Reading<string> {
+    try {
+      return { ok: true, value: readFileSync(path, 'utf8').replace(/\r?\n$/, '') };
+    } catch (error) {
+      return {
+        ok: false,
+        got: `${quoted(path)} (${error instanceof Error ? error.message : String(error)})`,
+        expected,
+      };
+    }
+  }
+};
+
+function reader<Value>(
+  description: string,
+  expected: string,
+  options: Defaulted<Value>,
+  parse: (raw: string) => Reading<Value>,
+): Reader<Value> {
+  return {
+    description,
+    expected,
+    show: String,
+    read: (raw) => {
+      if (raw !== undefined) return parse(raw);
+      return options.default === undefined
+        ? { ok: false, got: NOTHING, expected }
+        : { ok: true, value: options.default };
+    },
+  };
+}
+
+const quoted = (raw: string): string => JSON.stringify(raw);
+
+/** Everything between the first colon behind `//` and the last `@` may be a password, also in a malformed URL. */
+const withoutPassword = (raw: string): string => raw.replace(/(\/\/[^:@/]*):.*@/, `$1:${HIDDEN}@`);

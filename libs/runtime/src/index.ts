@@ -1,0 +1,31 @@
+export { DomainAttribute } from './attributes.ts';
+export { type Clock, type Instant, systemClock } from './clock.ts';
+export {
+  ConfigError,
+  type ConfigOf,
+  type ConfigProblem,
+  type ConfigSpec,
+  describeConfig,
+  type Reader,
+  type Reading,
+  readConfig,
+  variableOf,
+} from './config.ts';
+export { bool, type Defaulted, int, oneOf, optional, secret, secretFile, text, url } from './config-readers.ts';
+export { type ErrorLink, errorChain } from './error-chain.ts';
+export { type LogFields, type Logger, type LoggerOptions, logger } from './logger.ts';
+export { type Random, systemRandom } from './random.ts';
+export { ExitCode, type RunOptions, runService, type Startup } from './run.ts';
+export { createScope, type Scope, ScopeError } from './scope.ts';
+export { startTelemetry, type Telemetry, type TelemetryOptions, telemetryOptions, telemetrySpec } from './telemetry.ts';
+export {
+  contextFromTraceparent,
+  currentTraceparent,
+  failSpan,
+  inSpan,
+  linkTo,
+  openSpan,
+  type SpanOptions,
+  traceIdOf,
+  traceparentOf,
+} from './tracing.ts';

@@ -1,0 +1,86 @@
+import { trace } from '@opentelemetry/api';
+import type { Clock } from './clock.ts';
+import { errorChain } from './error-chain.ts';
+
+/** What may stand beside an event in a log. */
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/**
+ * Structured log: one JSON object a line, `{time, level, service, event, trace, …fields}`. `event` is a short fixed
+ * text, what varies is in the fields, so that logs can be counted and searched. A field `error` is printed with its
+ * whole chain of causes.
+ */
+export interface Logger {
+  info(event: string, fields?: LogFields): void;
+  warn(event: string, fields?: LogFields): void;
+  error(event: string, fields?: LogFields): void;
+  /** A logger that adds these fields to every line. */
+  with(fields: LogFields): Logger;
+}
+
+export interface LoggerOptions {
+  readonly service: string;
+  readonly clock: Pick<Clock, 'now'>;
+  /** Takes one line without its end. Default: standard error. */
+  readonly write?: (line: string) => void;
+}
+
+/**
+ * Makes the log of a service.
+ *
+ * Written by hand and not a library: the time comes from the injected clock, and a line must be out before a crash
+ * ends the process, which rules out the buffering that log libraries are chosen for.
+ */
+export function logger({ service, clock, write = toStandardError }: LoggerOptions): Logger {
+  const make = (bound: LogFields): Logger => {
+    const log =
+      (level: string) =>
+      (event: string, fields: LogFields = {}) => {
+        const traceId = trace.getActiveSpan()?.spanContext().traceId;
+        const line = {
+          time: new Date(clock.now()).toISOString(),
+          level,
+          service,
+          event,
+          ...(traceId === undefined ? {} : { trace: traceId }),
+          ...bound,
+          ...fields,
+        };
+        write(JSON.stringify(line, printable()));
+      };
+    return {
+      info: log('info'),
+      warn: log('warn'),
+      error: log('error'),
+      with: (fields) => make({ ...bound, ...fields }),
+    };
+  };
+  return make({});
+}
+
+/** Fields that are secret by their name are not printed, whoever passes them. */
+const SECRET_NAME = /(secret|password|passphrase|token|privatekey|plaintext|dek)$/i;
+
+/** A replacer for one line: hides secrets and bytes, unfolds errors, cuts cycles, and never throws. */
+function printable(): (this: unknown, key: string, value: unknown) => unknown {
+  const ancestors: unknown[] = [];
+  return function (key, value) {
+    if (value !== undefined && SECRET_NAME.test(key)) return '‹hidden›';
+    // JSON turns a Buffer into an array of its bytes before the replacer sees it: look at the holder's own value.
+    const own = isObject(this) ? Reflect.get(this, key) : value;
+    if (ArrayBuffer.isView(own)) return `‹${own.byteLength} bytes›`;
+    if (own instanceof Error) return errorChain(own);
+    if (typeof value === 'bigint') return value.toString();
+    if (!isObject(value)) return value;
+    while (ancestors.length > 0 && ancestors.at(-1) !== this) ancestors.pop();
+    if (ancestors.includes(value)) return '‹cycle›';
+    ancestors.push(value);
+    return value;
+  };
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+function toStandardError(line: string): void {
+  process.stderr.write(`${line}\n`);
+}

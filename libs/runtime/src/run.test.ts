@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { after, describe, test } from 'node:test';
+import { ExitCode } from './run.ts';
+
+const program = new URL('./test-service.ts', import.meta.url).pathname;
+
+/** A started test service, its ready line, and what it logged once it ended. */
+function start(behaviour: string, env: Readonly<Record<string, string>> = { NEEDED: 'x' }) {
+  const child = spawn(process.execPath, [program], {
+    env: { BEHAVIOUR: behaviour, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.push(child);
+  const log: Record<string, unknown>[] = [];
+  const events = createInterface({ input: child.stderr }).on('line', (line) => log.push(JSON.parse(line)));
+  const logged = once(events, 'close');
+  const ready = once(createInterface({ input: child.stdout }), 'line').then(([line]) => JSON.parse(line));
+  const ended = once(child, 'exit').then(async ([code]) => {
+    await logged;
+    return { code, events: log.map(({ event }) => event), log };
+  });
+  return { child, ready, ended };
+}
+
+const children: ChildProcess[] = [];
+after(() => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
+describe('a service as a process', () => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    test(`says when it is ready; on ${signal} closes in reverse order and ends with 0`, async () => {
+      const { child, ready, ended } = start('serve');
+      assert.deepEqual(await ready, { ready: true, service: 'test', address: '127.0.0.1:1' });
+      child.kill(signal);
+      const { code, events } = await ended;
+      assert.equal(code, ExitCode.stopped);
+      assert.deepEqual(events, ['stopping', 'closed second', 'closed first', 'stopped']);
+    });
+  }
+
+  test('that does not close in time ends with 1 and says what is open', async () => {
+    const { child, ready, ended } = start('hang on close');
+    await ready;
+    child.kill('SIGTERM');
+    const { code, log } = await ended;
+    assert.equal(code, ExitCode.failed);
+    assert.deepEqual(log.at(-1)?.stillOpen, ['second', 'first']);
+  });
+
+  test('that fails to close ends with 1 and closes the rest', async () => {
+    const { child, ready, ended } = start('fail on close');
+    await ready;
+    child.kill('SIGTERM');
+    const { code, events } = await ended;
+    assert.equal(code, ExitCode.failed);
+    assert.deepEqual(events, ['stopping', 'closed second', 'closed first', 'closing failed']);
+  });
+
+  test('that fails to start closes what it opened, logs the causes and ends with 1', async () => {
+    const { code, events, log } = await start('fail on start').ended;
+    assert.equal(code, ExitCode.failed);
+    assert.deepEqual(events, ['start failed', 'stopping', 'closed second', 'closed first', 'stopped']);
+    assert.match(JSON.stringify(log[0]), /cannot start.*the reason/);
+  });
+
+  test('with settings that cannot be used ends with 78 and names them', async () => {
+    const { code, log } = await start('dance', {}).ended;
+    assert.equal(code, ExitCode.badConfig);
+    assert.match(JSON.stringify(log[0]), /BEHAVIOUR.*NEEDED/);
+  });
+
+  for (const behaviour of ['crash', 'throw']) {
+    test(`where nobody catches (${behaviour}) it ends with 1 and logs the causes`, async () => {
+      const { code, log } = await start(behaviour).ended;
+      assert.equal(code, ExitCode.failed);
+      assert.match(JSON.stringify(log.at(-1)), /nobody catches.*the reason/);
+    });
+  }
+
+  test('ends when its parent is gone', async () => {
+    // The parent is a process that starts the service, passes its output on and is then killed.
+    const script = `
+      const { spawn } = require('node:child_process');
+      spawn(process.execPath, [${JSON.stringify(program)}], {
+        env: { NEEDED: 'x', INTERLOCK_PARENT_PID: String(process.pid) }, stdio: 'inherit',
+      });`;
+    const parent = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+    children.push(parent);
+    const events: unknown[] = [];
+    const log = createInterface({ input: parent.stderr }).on('line', (line) => events.push(JSON.parse(line).why));
+    await once(createInterface({ input: parent.stdout }), 'line');
+    // Standard error closes when the last process that holds it, the service, has ended.
+    const ended = once(log, 'close');
+    parent.kill('SIGKILL');
+    await ended;
+    assert.equal(events[0], 'parent is gone');
+  });
+});

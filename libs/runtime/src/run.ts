@@ -1,0 +1,123 @@
+import type { Clock } from './clock.ts';
+import { systemClock } from './clock.ts';
+import { ConfigError, readConfig } from './config.ts';
+import { int, optional } from './config-readers.ts';
+import { type Logger, logger } from './logger.ts';
+import { createScope, type Scope } from './scope.ts';
+
+/** How the process ends. */
+export const ExitCode = {
+  /** Asked to stop, and everything closed in time. */
+  stopped: 0,
+  /** Start failed, something threw where nobody could catch it, or closing failed or took too long. */
+  failed: 1,
+  /** The environment cannot be used (`EX_CONFIG` of sysexits.h). */
+  badConfig: 78,
+} as const;
+
+/** What `start` gets. */
+export interface Startup {
+  readonly scope: Scope;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export interface RunOptions {
+  /** Service name, for the log and the ready line. */
+  readonly name: string;
+  /** Normally `process.env`; `main.ts` is the only place that names it. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Opens everything, registers each part on the scope, and says where the service listens. */
+  readonly start: (startup: Startup) => Promise<{ readonly address: string }>;
+  /** How long closing may take before the process ends regardless. Default 10,000 ms. */
+  readonly drainMs?: number;
+}
+
+/** How often the parent is looked for, in milliseconds. */
+const PARENT_POLL_MS = 500;
+
+/**
+ * Runs a service as this process: starts it, prints one line `{"ready":true,"service":…,"address":…}` on standard
+ * output when it serves, and on SIGTERM or SIGINT closes what was opened in reverse order. A second signal ends at once.
+ *
+ * With `INTERLOCK_PARENT_PID` set the service also stops when that process is gone, so that a launcher that was killed
+ * leaves nothing behind. The parent is polled: a closed standard input says the same only where the launcher holds that
+ * pipe and passes it to nobody else, and an IPC channel exists only under `fork`.
+ */
+export async function runService({ name, env, start, drainMs = 10_000 }: RunOptions): Promise<void> {
+  const clock = systemClock;
+  const log = logger({ service: name, clock });
+  const scope = createScope();
+  let stopping = false;
+
+  const crash = (event: string) => (error: unknown) => {
+    log.error(event, { error });
+    process.exit(ExitCode.failed);
+  };
+  process.on('uncaughtException', crash('uncaught exception'));
+  process.on('unhandledRejection', crash('unhandled rejection'));
+
+  const stop = async (why: string, code: number): Promise<void> => {
+    if (stopping) {
+      log.warn('stopping at once', { why, stillOpen: scope.open() });
+      process.exit(ExitCode.failed);
+    }
+    stopping = true;
+    log.info('stopping', { why });
+    const timer = setTimeout(() => {
+      log.error('did not close in time', { drainMs, stillOpen: scope.open() });
+      process.exit(ExitCode.failed);
+    }, drainMs);
+    try {
+      await scope.close();
+    } catch (error) {
+      log.error('closing failed', { error });
+      process.exit(ExitCode.failed);
+    }
+    clearTimeout(timer);
+    log.info('stopped');
+    process.exit(code);
+  };
+  process.on('SIGTERM', () => void stop('SIGTERM', ExitCode.stopped));
+  process.on('SIGINT', () => void stop('SIGINT', ExitCode.stopped));
+
+  try {
+    const { interlockParentPid } = readConfig(env, {
+      interlockParentPid: optional(int('Process without which this one ends', { min: 1 })),
+    });
+    if (interlockParentPid !== undefined) {
+      watchParent(interlockParentPid, () => void stop('parent is gone', ExitCode.stopped));
+    }
+    const { address } = await start({ scope, log, clock, env });
+    if (!stopping) process.stdout.write(`${JSON.stringify({ ready: true, service: name, address })}\n`);
+  } catch (error) {
+    // A stop during the start makes the start fail: that is the stop's doing and no failure of its own.
+    if (stopping) return log.warn('start was interrupted', { error });
+    log.error('start failed', { error });
+    await stop('start failed', error instanceof ConfigError ? ExitCode.badConfig : ExitCode.failed);
+  }
+}
+
+/**
+ * Calls `gone` once the process `pid` no longer exists. A parent that died without being waited for still has its pid:
+ * where it was our direct parent the change of `ppid` tells.
+ */
+function watchParent(pid: number, gone: () => void): void {
+  const direct = process.ppid === pid;
+  const timer = setInterval(() => {
+    if (direct ? process.ppid === pid : exists(pid)) return;
+    clearInterval(timer);
+    gone();
+  }, PARENT_POLL_MS);
+  timer.unref();
+}
+
+function exists(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // EPERM: it exists and belongs to somebody else.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createScope, ScopeError } from './scope.ts';
+
+test('closes in reverse order, one after another', async () => {
+  const scope = createScope();
+  const closed: string[] = [];
+  for (const name of ['store', 'bus', 'server']) {
+    scope.defer(name, async () => {
+      await new Promise(setImmediate);
+      closed.push(name);
+    });
+  }
+  assert.deepEqual(scope.open(), ['server', 'bus', 'store']);
+  await Promise.all([scope.close(), scope.close()]);
+  assert.deepEqual(closed, ['server', 'bus', 'store']);
+  assert.deepEqual(scope.open(), []);
+});
+
+test('one that throws does not keep the others open, and is named', async () => {
+  const scope = createScope();
+  const closed: string[] = [];
+  scope.defer('store', () => closed.push('store'));
+  scope.defer('bus', () => {
+    throw new Error('no connection');
+  });
+  await assert.rejects(scope.close(), (error) => {
+    assert.ok(error instanceof ScopeError);
+    assert.equal(error.errors[0].message, 'closing bus failed');
+    assert.equal(error.errors[0].cause.message, 'no connection');
+    return true;
+  });
+  assert.deepEqual(closed, ['store']);
+});
+
+test('what is opened while closing is closed too', async () => {
+  const scope = createScope();
+  const closed: string[] = [];
+  const slow = Promise.withResolvers<void>();
+  scope.defer('slow', () => slow.promise);
+  const first = scope.close();
+  assert.equal(scope.signal.aborted, true);
+  scope.defer('late', () => closed.push('late'));
+  slow.resolve();
+  await Promise.all([first, scope.close()]);
+  assert.deepEqual(closed, ['late']);
+});

@@ -1,0 +1,58 @@
+/** Closing a scope failed: every disposer ran, these threw. */
+export class ScopeError extends AggregateError {
+  override readonly name = 'ScopeError';
+}
+
+/** What was opened and has to be closed, in the reverse order. */
+export interface Scope {
+  /**
+   * Registers how to close something just opened. On a scope that is closing it closes at once: what a slow start
+   * opens after the stop began is not left open.
+   */
+  defer(name: string, close: () => Promise<unknown> | unknown): void;
+  /** Aborted when closing begins: for loops that belong to the scope. */
+  readonly signal: AbortSignal;
+  /** Names of what is still open, the last opened first. */
+  open(): readonly string[];
+  /**
+   * Closes everything, the last opened first, one after another. A second call waits for the first.
+   * @throws ScopeError when disposers threw; the others ran all the same
+   */
+  close(): Promise<void>;
+}
+
+/** An empty scope. */
+export function createScope(): Scope {
+  const entries: { readonly name: string; readonly close: () => Promise<unknown> | unknown }[] = [];
+  const ending = new AbortController();
+  const failures: unknown[] = [];
+  let closed: Promise<void> | undefined;
+
+  const closeAll = async (): Promise<void> => {
+    for (let entry = entries.at(-1); entry !== undefined; entry = entries.at(-1)) {
+      try {
+        await entry.close();
+      } catch (error) {
+        failures.push(new Error(`closing ${entry.name} failed`, { cause: error }));
+      }
+      entries.splice(entries.lastIndexOf(entry), 1);
+    }
+    if (failures.length > 0) throw new ScopeError(failures, `${failures.length} part(s) did not close`);
+  };
+
+  return {
+    signal: ending.signal,
+    open: () => entries.map(({ name }) => name).reverse(),
+    defer: (name, close) => {
+      entries.push({ name, close });
+      if (closed !== undefined) closed = closed.then(closeAll, closeAll);
+    },
+    close: () => {
+      if (closed === undefined) {
+        ending.abort();
+        closed = closeAll();
+      }
+      return closed;
+    },
+  };
+}

@@ -1,0 +1,38 @@
+import { readConfig } from './config.ts';
+import { oneOf, text } from './config-readers.ts';
+import { runService } from './run.ts';
+
+/** A service that behaves as `BEHAVIOUR` says: what `run.test.ts` starts as a process of its own. */
+await runService({
+  name: 'test',
+  env: process.env,
+  drainMs: 300,
+  start: async ({ scope, log, env }) => {
+    const { behaviour } = readConfig(env, {
+      behaviour: oneOf('What to do', ['serve', 'hang on close', 'fail on close', 'fail on start', 'crash', 'throw'], {
+        default: 'serve',
+      }),
+      needed: text('Any text'),
+    });
+    const alive = setInterval(() => undefined, 1_000);
+    scope.defer('first', () => {
+      clearInterval(alive);
+      log.info('closed first');
+    });
+    scope.defer('second', () => {
+      log.info('closed second');
+      if (behaviour === 'hang on close') return new Promise(() => undefined);
+      if (behaviour === 'fail on close') throw new Error('will not close');
+      return undefined;
+    });
+    const cause = new Error('the reason');
+    if (behaviour === 'fail on start') throw new Error('cannot start', { cause });
+    if (behaviour === 'crash') setImmediate(() => void Promise.reject(new Error('nobody catches', { cause })));
+    if (behaviour === 'throw') {
+      setImmediate(() => {
+        throw new Error('nobody catches', { cause });
+      });
+    }
+    return { address: '127.0.0.1:1' };
+  },
+});

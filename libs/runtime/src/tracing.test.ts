@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
+import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
+import { logger } from './logger.ts';
+import { systemRandom } from './random.ts';
+import { startTelemetry, type Telemetry, telemetryOptions } from './telemetry.ts';
+import { contextFromTraceparent, currentTraceparent, inSpan, linkTo, traceIdOf } from './tracing.ts';
+
+const REMOTE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+
+describe('tracing', () => {
+  const spans = new InMemorySpanExporter();
+  let telemetry: Telemetry;
+  before(() => {
+    const processors = [new SimpleSpanProcessor({ exporter: spans })];
+    telemetry = startTelemetry({ service: 'test', random: systemRandom, processors });
+  });
+  after(() => telemetry.shutdown());
+  afterEach(() => spans.reset());
+
+  test('spans nest across await, and the traceparent names the running one', async () => {
+    const traceparent = await inSpan(telemetry.tracer, 'outer', { attributes: { a: 1 } }, async () => {
+      await new Promise(setImmediate);
+      return inSpan(telemetry.tracer, 'inner', { kind: SpanKind.PRODUCER }, async () => {
+        await new Promise(setImmediate);
+        return currentTraceparent();
+      });
+    });
+    const [inner, outer] = spans.getFinishedSpans();
+    assert.equal(inner?.parentSpanContext?.spanId, outer?.spanContext().spanId);
+    assert.equal(inner?.kind, SpanKind.PRODUCER);
+    assert.equal(traceparent, `00-${inner?.spanContext().traceId}-${inner?.spanContext().spanId}-01`);
+    assert.equal(currentTraceparent(), undefined);
+  });
+
+  test('a trace goes on from a traceparent, as parent and as link', async () => {
+    const link = linkTo(REMOTE);
+    assert.ok(link);
+    const parent = contextFromTraceparent(REMOTE);
+    await inSpan(telemetry.tracer, 'consume', { parent, links: [link] }, () => undefined);
+    const [span] = spans.getFinishedSpans();
+    assert.equal(span?.spanContext().traceId, traceIdOf(REMOTE));
+    assert.equal(span?.parentSpanContext?.spanId, 'b7ad6b7169203331');
+    assert.equal(span?.links[0]?.context.spanId, 'b7ad6b7169203331');
+  });
+
+  for (const malformed of [undefined, '', 'x', '00-00000000000000000000000000000000-b7ad6b7169203331-01']) {
+    test(`traceparent ${JSON.stringify(malformed)} begins a new trace`, async () => {
+      await inSpan(telemetry.tracer, 'a', { parent: contextFromTraceparent(malformed) }, () => undefined);
+      assert.equal(spans.getFinishedSpans()[0]?.parentSpanContext, undefined);
+      assert.equal(traceIdOf(malformed), undefined);
+      assert.equal(linkTo(malformed), undefined);
+    });
+  }
+
+  test('an error fails its span, with its reason, and goes on', async () => {
+    const error = Object.assign(new Error('key k1 is disabled'), { name: 'Rejection', reason: 'KEY_DISABLED' });
+    const failing = inSpan(telemetry.tracer, 'a', {}, () => {
+      throw error;
+    });
+    await assert.rejects(failing, error);
+    const [span] = spans.getFinishedSpans();
+    assert.equal(span?.status.code, SpanStatusCode.ERROR);
+    assert.equal(span?.attributes['error.type'], 'Rejection');
+    assert.equal(span?.attributes['interlock.rejection.reason'], 'KEY_DISABLED');
+  });
+
+  test('a log line carries the running trace', async () => {
+    const lines: string[] = [];
+    const log = logger({ service: 'test', clock: { now: () => 0 }, write: (line) => lines.push(line) });
+    await inSpan(telemetry.tracer, 'a', {}, () => log.info('x'));
+    assert.equal(JSON.parse(lines[0] ?? '').trace, spans.getFinishedSpans()[0]?.spanContext().traceId);
+  });
+});
+
+describe('telemetryOptions', () => {
+  const settings = {
+    otelExporterOtlpEndpoint: undefined,
+    otelExporterOtlpTracesEndpoint: undefined,
+    otelSdkDisabled: false,
+    otelTracesSampler: 'always_on',
+    otelBspScheduleDelay: 1_000,
+    otelBspMaxQueueSize: 10,
+    otelBspMaxExportBatchSize: 512,
+  } as const;
+
+  test('the general address gets the path of traces, their own is used as it is', () => {
+    assert.equal(telemetryOptions(settings).tracesEndpoint, undefined);
+    const general = { ...settings, otelExporterOtlpEndpoint: 'http://collector:4318/' };
+    assert.equal(telemetryOptions(general).tracesEndpoint, 'http://collector:4318/v1/traces');
+    const own = { ...general, otelExporterOtlpTracesEndpoint: 'http://traces/x' };
+    assert.equal(telemetryOptions(own).tracesEndpoint, 'http://traces/x');
+  });
+
+  test('a batch is never larger than the queue, which the exporter would refuse', () => {
+    assert.equal(telemetryOptions(settings).batch?.batchSizeMax, 10);
+  });
+});

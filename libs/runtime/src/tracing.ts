@@ -1,0 +1,96 @@
+import {
+  type Attributes,
+  type Context,
+  context,
+  isSpanContextValid,
+  type Link,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api';
+import { parseTraceParent } from '@opentelemetry/core';
+import { DomainAttribute } from './attributes.ts';
+
+/** How a span starts. */
+export interface SpanOptions {
+  /** Default INTERNAL. */
+  readonly kind?: SpanKind;
+  readonly attributes?: Attributes;
+  /** Spans this one has to do with without being their child: the messages of a batch. */
+  readonly links?: readonly Link[];
+  /** Default: the running context. */
+  readonly parent?: Context;
+}
+
+/**
+ * Runs `fn` in a span of its own, which ends with it. A thrown error marks the span as failed, with the error's name
+ * and, where it has one, its `reason`; the error goes on to the caller.
+ */
+export async function inSpan<Result>(
+  tracer: Tracer,
+  name: string,
+  options: SpanOptions,
+  fn: (span: Span) => Promise<Result> | Result,
+): Promise<Result> {
+  const { span, spanContext } = openSpan(tracer, name, options);
+  try {
+    return await context.with(spanContext, fn, undefined, span);
+  } catch (error) {
+    failSpan(span, error);
+    throw error;
+  } finally {
+    span.end();
+  }
+}
+
+/** Starts a span that the caller ends, for work that is not one function: a stream. */
+export function openSpan(
+  tracer: Tracer,
+  name: string,
+  { kind = SpanKind.INTERNAL, attributes = {}, links = [], parent = context.active() }: SpanOptions,
+): { readonly span: Span; readonly spanContext: Context } {
+  const span = tracer.startSpan(name, { kind, attributes, links: [...links] }, parent);
+  return { span, spanContext: trace.setSpan(parent, span) };
+}
+
+/** Marks a span as failed. The message stays out: it may be long, and the log has it with all its causes. */
+export function failSpan(span: Span, error: unknown): void {
+  const name = error instanceof Error ? error.name : typeof error;
+  span.setStatus({ code: SpanStatusCode.ERROR, message: name });
+  span.setAttribute('error.type', name);
+  if (error instanceof Error && 'reason' in error && typeof error.reason === 'string') {
+    span.setAttribute(DomainAttribute.rejectionReason, error.reason);
+  }
+}
+
+/** W3C trace context of the running span, for events, messages and calls; `undefined` outside any span. */
+export function currentTraceparent(): string | undefined {
+  return traceparentOf(trace.getSpanContext(context.active()));
+}
+
+/** `00-<trace id>-<span id>-<flags>`, or `undefined` for a span that is not valid (tracing is off). */
+export function traceparentOf(span: SpanContext | undefined): string | undefined {
+  if (span === undefined || !isSpanContextValid(span)) return undefined;
+  return `00-${span.traceId}-${span.spanId}-${span.traceFlags.toString(16).padStart(2, '0')}`;
+}
+
+/** A context whose spans continue that trace. A missing or malformed text begins a new trace, as W3C asks. */
+export function contextFromTraceparent(traceparent: string | undefined): Context {
+  const remote = traceparent === undefined ? null : parseTraceParent(traceparent);
+  return remote === null ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, { ...remote, isRemote: true });
+}
+
+/** A link to the span named by a traceparent; `undefined` when there is none or it is malformed. */
+export function linkTo(traceparent: string | undefined): Link | undefined {
+  const remote = traceparent === undefined ? null : parseTraceParent(traceparent);
+  return remote === null ? undefined : { context: { ...remote, isRemote: true } };
+}
+
+/** Trace id (32 hex digits) of a traceparent; `undefined` when there is none or it is malformed. */
+export function traceIdOf(traceparent: string | undefined): string | undefined {
+  return traceparent === undefined ? undefined : parseTraceParent(traceparent)?.traceId;
+}
