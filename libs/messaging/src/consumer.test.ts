@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { Rejection, type StreamName, VersionConflict } from '@interlock/event-store';
+import { NO_EFFECT } from './handlers.ts';
+import { fnv1a32, partitionOf, subjectOf } from './subjects.ts';
+import { copyHandler, testWorld } from './test-world.ts';
+
+const streamsOf = (count: number): readonly StreamName[] =>
+  Array.from({ length: count }, (_, index): StreamName => `disk-${index}`);
+
+test('every told fact takes effect once, in the order of its stream (G7)', async () => {
+  const world = testWorld();
+  const relay = world.startRelay();
+  const consumer = world.startConsumer();
+  const streams = streamsOf(5);
+  for (const stream of streams) await world.append(stream, 'Created', 'Secret', 'Changed', 'Gone');
+  await world.clock.until(() => world.isComplete(streams));
+  assert.deepEqual(await world.copied('disk-0'), ['1 Created', '3 Changed', '4 Gone']);
+  assert.equal(world.feedCalls(), 0);
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('the effect carries the fact as its cause and the correlation id on', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer()];
+  await world.append('disk-1', 'Created');
+  await world.clock.until(() => world.isComplete(['disk-1']));
+  const [told] = await world.source.read('disk-1');
+  const [effect] = await world.sink.read('copy-disk-1');
+  assert.equal(effect?.cause.causationId, told?.id);
+  assert.equal(effect?.cause.correlationId, 'correlation-disk-1');
+  assert.equal(effect?.cause.caller, 'principals/p');
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('a fact arrives within no time: nothing on the way waits for a timer', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer()];
+  await world.clock.pass(10_000);
+  const before = world.clock.monotonicMs();
+  await world.append('disk-1', 'Created');
+  await world.clock.pass(0);
+  assert.ok(await world.isComplete(['disk-1']));
+  assert.equal(world.clock.monotonicMs(), before);
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('a lost message shows as a gap at the next one and is read from the source', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer()];
+  await world.clock.pass(0);
+  world.bus.faults.loseAfterAck = 1;
+  await world.append('disk-1', 'Created', 'Changed');
+  await world.clock.pass(0);
+  world.bus.faults.loseAfterAck = 0;
+  await world.append('disk-1', 'Gone');
+  await world.clock.pass(0);
+  assert.ok(await world.isComplete(['disk-1']));
+  assert.ok(world.feedCalls() > 0);
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('a lost last message shows at the next watermark', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer()];
+  await world.clock.pass(0);
+  world.bus.faults.loseAfterAck = 1;
+  await world.append('disk-1', 'Created');
+  await world.clock.pass(0);
+  world.bus.faults.loseAfterAck = 0;
+  assert.deepEqual(await world.copied('disk-1'), []);
+  await world.clock.pass(1_100);
+  assert.ok(await world.isComplete(['disk-1']));
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('while the bus is silent the source is asked', async () => {
+  const world = testWorld();
+  const consumer = world.startConsumer();
+  await world.append('disk-1', 'Created');
+  await world.clock.until(() => world.isComplete(['disk-1']), 6_000);
+  await consumer.stop();
+});
+
+test('asking for the feed is repeated until the source answers, and loses nothing', async () => {
+  const world = testWorld();
+  world.faults.feed = 1;
+  const consumer = world.startConsumer();
+  await world.append('disk-1', 'Created', 'Changed');
+  await world.clock.pass(60_000);
+  assert.deepEqual(await world.copied('disk-1'), []);
+  world.faults.feed = 0;
+  await world.clock.until(() => world.isComplete(['disk-1']), 10_000);
+  await consumer.stop();
+});
+
+test('a commit that was stored although it failed is not repeated', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer()];
+  world.faults.storeAndFail = 1;
+  await world.append('disk-1', 'Created', 'Changed', 'Gone');
+  await world.clock.until(async () => (await world.copied('disk-1')).length === 3);
+  world.faults.storeAndFail = 0;
+  await world.clock.pass(60_000);
+  assert.ok(await world.isComplete(['disk-1']));
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('a conflict is decided again at once, on the newer state', async () => {
+  const world = testWorld();
+  const relay = world.startRelay();
+  let attempts = 0;
+  const consumer = world.startConsumer(async (fact, context) => {
+    attempts += 1;
+    if (attempts <= 5) throw new VersionConflict(['copy-disk-1']);
+    return copyHandler(world.sink)(fact, context);
+  });
+  await world.append('disk-1', 'Created');
+  await world.clock.pass(0);
+  assert.ok(await world.isComplete(['disk-1']));
+  assert.equal(attempts, 6);
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('a passing failure is tried for as long as it lasts; the other partition goes on', async () => {
+  const world = testWorld();
+  const relay = world.startRelay();
+  const [here, there] = [
+    'disk-1',
+    partitionOf('disk-1', 2) === partitionOf('disk-2', 2) ? 'disk-3' : 'disk-2',
+  ] as const;
+  assert.notEqual(fnv1a32(here) % 2, fnv1a32(there) % 2);
+  let isDown = true;
+  let attempts = 0;
+  const consumer = world.startConsumer(async (fact, context) => {
+    if (fact.stream === here) attempts += 1;
+    if (isDown && fact.stream === here) throw new Rejection('UNAVAILABLE', 'BUSY', 'come back later');
+    return copyHandler(world.sink)(fact, context);
+  });
+  await world.append(here, 'Created');
+  await world.append(there, 'Created');
+  await world.clock.pass(300_000);
+  assert.deepEqual([await world.isComplete([here]), await world.isComplete([there])], [false, true]);
+  assert.ok(attempts > 50 && attempts < 200, `${attempts} attempts in five minutes`);
+  const [status] = consumer.status().filter(({ gap }) => gap > 0);
+  assert.ok(status && status.gap === 1 && status.lagMs > 290_000);
+  isDown = false;
+  await world.clock.until(() => world.isComplete([here]), 10_000);
+  for (const { gap, lagMs } of consumer.status()) assert.deepEqual([gap, lagMs], [0, 0]);
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('facts without effect move the place too, and are not seen again', async () => {
+  const world = testWorld();
+  const relay = world.startRelay();
+  let seen = 0;
+  const handler = async () => {
+    seen += 1;
+    return NO_EFFECT;
+  };
+  const first = world.startConsumer(handler);
+  await world.append('disk-1', 'Created', 'Ignored', 'Gone');
+  await world.clock.until(async () =>
+    (await Promise.all([0, 1].map((p) => world.sink.cursor(`consumer:src:${p}`)))).includes(3),
+  );
+  await first.stop();
+  const second = world.startConsumer(handler);
+  await world.clock.pass(60_000);
+  assert.equal(seen, 2);
+  await Promise.all([relay.stop(), second.stop()]);
+});
+
+test('a consumer that was away for longer than the bus remembers reads the feed', async () => {
+  const world = testWorld();
+  const relay = world.startRelay();
+  const streams = streamsOf(8);
+  for (const stream of streams) await world.append(stream, 'Created', 'Changed');
+  await world.clock.until(() => relay.position() === 16);
+  for (let partition = 0; partition < 2; partition += 1) world.bus.forget(subjectOf('src', partition), 1_000);
+  const consumer = world.startConsumer();
+  await world.clock.until(() => world.isComplete(streams), 3_000);
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('a source with another number of partitions is not taken in, and the log says so', async () => {
+  const world = testWorld();
+  const consumer = world.startConsumer();
+  const batch = {
+    source: 'src',
+    partition: 0,
+    partitionCount: 8,
+    previousPosition: 0,
+    firstPosition: 9,
+    lastPosition: 9,
+    facts: [],
+  };
+  await world.bus.publish(subjectOf('src', 0), 'm', FactBatch.encode(batch).finish());
+  await world.clock.until(() => world.lines.some((line) => line.includes('both sides must be configured alike')));
+  assert.equal(await world.sink.cursor('consumer:src:0'), 0);
+  await consumer.stop();
+});
+
+test('bytes that are no batch are reported and hold nothing up', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer()];
+  await world.bus.publish(subjectOf('src', 0), 'x', Buffer.from([0xff, 0xff, 0xff]));
+  await world.append('disk-1', 'Created');
+  await world.append('disk-2', 'Created');
+  await world.clock.until(() => world.isComplete(['disk-1', 'disk-2']), 10_000);
+  assert.ok(world.lines.some((line) => line.includes('message is not taken in')));
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('two consumers of one service share the facts and never repeat an effect', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer(), world.startConsumer()];
+  const streams = streamsOf(6);
+  for (let round = 0; round < 5; round += 1) for (const stream of streams) await world.append(stream, 'Changed');
+  await world.clock.until(() => world.isComplete(streams));
+  await Promise.all(parts.map((part) => part.stop()));
+});

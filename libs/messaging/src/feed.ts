@@ -1,0 +1,83 @@
+import type { Fact, FactBatch, ReadFeedRequest } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { type EventStore, Rejection } from '@interlock/event-store';
+import { factBytes, renderFact, type ToFact } from './facts.ts';
+import { partitionOf } from './subjects.ts';
+
+const LIMIT_DEFAULT = 500;
+const LIMIT_MAX = 1_000;
+/** An answer of several facts stays below this. */
+const ANSWER_BYTES_MAX = 1024 * 1024;
+/** Events read at once. */
+const RUN_LENGTH = 1_000;
+/** Events one answer looks at, whatever it finds: the caller asks again, and other calls get their turn. */
+const EVENTS_MAX = 20_000;
+
+export interface FeedOptions {
+  readonly service: string;
+  readonly partitionCount: number;
+  readonly store: EventStore;
+  readonly toFact: ToFact;
+}
+
+/**
+ * Told facts of one partition after a position, straight from the store. `lastPosition` of the answer is how far was
+ * read: no told fact of the partition up to there is missing in it. Reading goes on behind it; an answer that ends
+ * where it began has reached the end.
+ * @throws Rejection INVALID_PARTITION, INVALID_LIMIT, INVALID_POSITION
+ */
+export const readFeed = async (options: FeedOptions, request: ReadFeedRequest): Promise<FactBatch> => {
+  assertReadable(options, request);
+  const { service, partitionCount, store, toFact } = options;
+  const { partition, afterPosition } = request;
+  const limit = request.limit || LIMIT_DEFAULT;
+  const facts: Fact[] = [];
+  let bytes = 0;
+  let readTo = afterPosition;
+  const answer = (): FactBatch => ({
+    source: service,
+    partition,
+    partitionCount,
+    previousPosition: afterPosition,
+    firstPosition: facts[0]?.position ?? readTo,
+    lastPosition: readTo,
+    facts,
+  });
+  while (readTo - afterPosition < EVENTS_MAX) {
+    const run = await store.feed(readTo, RUN_LENGTH);
+    for (const recorded of run) {
+      const isOurs = partitionOf(recorded.stream, partitionCount) === partition;
+      const fact = isOurs ? renderFact(recorded, toFact) : null;
+      if (fact) {
+        bytes += factBytes(fact);
+        if (facts.length > 0 && bytes > ANSWER_BYTES_MAX) return answer();
+        facts.push(fact);
+      }
+      readTo = recorded.position;
+      if (facts.length === limit) return answer();
+    }
+    if (run.length < RUN_LENGTH) break;
+  }
+  return answer();
+};
+
+const assertReadable = ({ partitionCount }: FeedOptions, request: ReadFeedRequest): void => {
+  const { partition, afterPosition, limit } = request;
+  if (request.partitionCount !== partitionCount) {
+    const message = `partition_count must be ${partitionCount}, as this service tells its facts, not ${request.partitionCount}`;
+    throw new Rejection('INVALID_ARGUMENT', 'INVALID_PARTITION', message, {
+      partition_count: String(request.partitionCount),
+    });
+  }
+  if (!Number.isInteger(partition) || partition < 0 || partition >= partitionCount) {
+    const message = `partition must be from 0 to ${partitionCount - 1}, not ${partition}`;
+    throw new Rejection('INVALID_ARGUMENT', 'INVALID_PARTITION', message, { partition: String(partition) });
+  }
+  if (!Number.isSafeInteger(afterPosition) || afterPosition < 0) {
+    const message = `after_position must be 0 or a position, not ${afterPosition}`;
+    throw new Rejection('INVALID_ARGUMENT', 'INVALID_POSITION', message, { after_position: String(afterPosition) });
+  }
+  if (!Number.isInteger(limit) || limit < 0 || limit > LIMIT_MAX) {
+    const message = `limit must be from 1 to ${LIMIT_MAX}, or 0 for ${LIMIT_DEFAULT}, not ${limit}`;
+    throw new Rejection('INVALID_ARGUMENT', 'INVALID_LIMIT', message, { limit: String(limit) });
+  }
+};

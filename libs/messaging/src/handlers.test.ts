@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CursorConflict, Rejection, StoreUnavailable, VersionConflict } from '@interlock/event-store';
+import { type Verdict, verdictOn } from './handlers.ts';
+
+const callFailed = (code: string): Error => Object.assign(new Error('call failed'), { name: 'RpcFailure', code });
+
+const verdicts: readonly (readonly [unknown, Verdict])[] = [
+  [new VersionConflict(['disk-1']), 'conflict'],
+  [new CursorConflict('consumer:src:0'), 'conflict'],
+  [new StoreUnavailable('down'), 'passing'],
+  [new Rejection('UNAVAILABLE', 'BUSY', ''), 'passing'],
+  [new Rejection('ABORTED', 'CONTENTION', ''), 'passing'],
+  [new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', ''), 'passing'],
+  [new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', ''), 'final'],
+  [new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', ''), 'final'],
+  [callFailed('UNAVAILABLE'), 'passing'],
+  [callFailed('DEADLINE_EXCEEDED'), 'passing'],
+  [callFailed('INTERNAL'), 'unknown'],
+  [new TypeError('undefined is not a function'), 'unknown'],
+  ['thrown text', 'unknown'],
+];
+
+for (const [error, verdict] of verdicts) {
+  const name = error instanceof Error ? `${error.name} ${'code' in error ? error.code : ''}` : String(error);
+  test(`${name.trim()} is ${verdict}`, () => assert.equal(verdictOn(error), verdict));
+}

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ReadFeedRequest } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { memoryStore } from '@interlock/event-store';
+import { messagingApi } from './messaging-api.ts';
+import { partitionOf } from './subjects.ts';
+import { testWorld, toFact } from './test-world.ts';
+import { seededRandom, virtualClock } from './virtual-clock.ts';
+
+const cause = { correlationId: 'c', causationId: 'd', caller: 'p' };
+
+const feedOf = (payloadBytes = 1) => {
+  const world = testWorld();
+  const clock = virtualClock();
+  const store = memoryStore({ clock, random: seededRandom(1) });
+  const api = messagingApi({ service: 'src', store, toFact, consumers: [], clock, log: world.log, partitionCount: 2 });
+  const append = (index: number, type = 'Changed') =>
+    store.commit(
+      {
+        appends: [
+          {
+            stream: `disk-${index}`,
+            expected: 0,
+            events: [{ type, schema: 1, data: { text: 'x'.repeat(payloadBytes) } }],
+          },
+        ],
+      },
+      cause,
+    );
+  const read = (request: Partial<ReadFeedRequest>) =>
+    api.readFeed({ partition: 0, afterPosition: 0, limit: 0, partitionCount: 2, ...request });
+  return { api, append, read };
+};
+
+test('the feed of a partition is read in pages, without a hole and without what is not told', async () => {
+  const { append, read } = feedOf();
+  const expected: number[] = [];
+  for (let index = 1; index <= 60; index += 1) {
+    await append(index, index % 5 === 0 ? 'Secret' : 'Changed');
+    if (index % 5 !== 0 && partitionOf(`disk-${index}`, 2) === 1) expected.push(index);
+  }
+  const positions: number[] = [];
+  let afterPosition = 0;
+  for (;;) {
+    const batch = await read({ partition: 1, afterPosition, limit: 4 });
+    assert.deepEqual([batch.source, batch.partition, batch.previousPosition], ['src', 1, afterPosition]);
+    assert.ok(batch.facts.length <= 4);
+    if (batch.lastPosition === afterPosition) break;
+    positions.push(...batch.facts.map(({ position }) => position));
+    afterPosition = batch.lastPosition;
+  }
+  assert.deepEqual(positions, expected);
+  assert.equal(afterPosition, 60);
+});
+
+test('an answer stays below a mebibyte, but for a single larger fact', async () => {
+  const { append, read } = feedOf(400_000);
+  const ours = Array.from({ length: 20 }, (_, index) => index + 1).filter(
+    (index) => partitionOf(`disk-${index}`, 2) === 0,
+  );
+  for (const index of ours) await append(index);
+  const batch = await read({});
+  assert.equal(batch.facts.length, 2);
+  assert.equal(batch.lastPosition, 2);
+  const large = feedOf(2_000_000);
+  await large.append(ours[0] ?? 0);
+  assert.equal((await large.read({})).facts.length, 1);
+});
+
+test('a request that cannot be answered says which field is wrong', async () => {
+  const { read } = feedOf();
+  await assert.rejects(read({ partitionCount: 4 }), {
+    code: 'INVALID_ARGUMENT',
+    reason: 'INVALID_PARTITION',
+    message: /^partition_count must be 2/,
+  });
+  for (const partition of [-1, 2, 0.5]) await assert.rejects(read({ partition }), { reason: 'INVALID_PARTITION' });
+  for (const limit of [-1, 1_001]) await assert.rejects(read({ limit }), { reason: 'INVALID_LIMIT' });
+  await assert.rejects(read({ afterPosition: -1 }), { reason: 'INVALID_POSITION' });
+  const { api } = feedOf();
+  await assert.rejects(api.listParkedFacts({ pageSize: 1_001, pageToken: '' }), { reason: 'INVALID_PAGE_SIZE' });
+});
+
+test('consumers are listed by source and partition, page by page, with gap and lag', async () => {
+  const world = testWorld();
+  const relay = world.startRelay();
+  let isHeld = true;
+  const consumer = world.startConsumer(async () => {
+    if (isHeld) throw Object.assign(new Error('not yet'), { name: 'RpcFailure', code: 'DEADLINE_EXCEEDED' });
+    return {};
+  });
+  await world.append('disk-1', 'Created', 'Changed', 'Gone');
+  await world.clock.pass(5_000);
+  const api = messagingApi({
+    service: 'dst',
+    store: world.sink,
+    toFact,
+    consumers: [consumer],
+    clock: world.clock,
+    log: world.log,
+  });
+  const first = await api.listConsumers({ pageSize: 1, pageToken: '' });
+  const second = await api.listConsumers({ pageSize: 1, pageToken: first.nextPageToken });
+  const all = [...first.consumers, ...second.consumers];
+  assert.deepEqual(
+    all.map(({ name }) => name),
+    ['consumers/src-0', 'consumers/src-1'],
+  );
+  assert.equal(second.nextPageToken, '');
+  const held = all[partitionOf('disk-1', 2)];
+  assert.equal(held?.gap, 3);
+  assert.ok(held.lagMs >= 4_900 && held.lagMs <= 5_000, `${held.lagMs}`);
+  isHeld = false;
+  await world.clock.until(() => consumer.status().every(({ gap }) => gap === 0));
+  await Promise.all([relay.stop(), consumer.stop()]);
+});

@@ -1,0 +1,97 @@
+import type {
+  Consumer as ConsumerResource,
+  FactBatch,
+  ListConsumersRequest,
+  ListConsumersResponse,
+  ListParkedFactsRequest,
+  ListParkedFactsResponse,
+  ReadFeedRequest,
+  ReplayParkedFactRequest,
+  ReplayParkedFactResponse,
+} from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { type EventStore, Rejection } from '@interlock/event-store';
+import type { Clock, Logger } from '@interlock/runtime';
+import type { Consumer } from './consumer.ts';
+import type { ToFact } from './facts.ts';
+import { readFeed } from './feed.ts';
+import { parkedFacts, toParkedFact } from './parked.ts';
+import { replayParked } from './replay.ts';
+import { DEFAULT_PARTITION_COUNT } from './subjects.ts';
+
+const PAGE_MAX = 1_000;
+const PARKED_PAGE_DEFAULT = 100;
+
+export interface MessagingApiOptions {
+  readonly service: string;
+  readonly store: EventStore;
+  readonly toFact: ToFact;
+  readonly consumers: readonly Consumer[];
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** In how many partitions this service tells; default 4. */
+  readonly partitionCount?: number;
+}
+
+/** MessagingService without its transport: register each function under the RPC of the same name. */
+export interface MessagingApi {
+  readFeed(request: ReadFeedRequest): Promise<FactBatch>;
+  listParkedFacts(request: ListParkedFactsRequest): Promise<ListParkedFactsResponse>;
+  replayParkedFact(
+    request: ReplayParkedFactRequest,
+    call: { readonly signal: AbortSignal },
+  ): Promise<ReplayParkedFactResponse>;
+  listConsumers(request: ListConsumersRequest): Promise<ListConsumersResponse>;
+}
+
+export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
+  const { store, consumers, partitionCount = DEFAULT_PARTITION_COUNT } = options;
+  const parked = parkedFacts(store);
+
+  const describe = async (consumer: Consumer): Promise<readonly ConsumerResource[]> =>
+    Promise.all(
+      consumer.status().map(async ({ source, partition, position, gap, lagMs }) => ({
+        name: `consumers/${source}-${partition}`,
+        source,
+        partition,
+        position,
+        gap,
+        lagMs,
+        parkedCount: (await parked.ofPartition(source, partition)).count,
+      })),
+    );
+
+  return {
+    readFeed: (request) => readFeed({ ...options, partitionCount }, request),
+
+    async listParkedFacts({ pageSize, pageToken }) {
+      const limit = pageSizeOf(pageSize, PARKED_PAGE_DEFAULT);
+      const { items, next } = await parked.list({ limit, ...(pageToken ? { after: pageToken } : {}) });
+      return { parkedFacts: items.map(({ row }) => toParkedFact(row)), nextPageToken: next ?? '' };
+    },
+
+    replayParkedFact({ name }, { signal }) {
+      const sources = consumers.map((consumer) => ({
+        source: consumer.source,
+        handlers: consumer.handlers,
+        partitionCount: consumer.status().length,
+      }));
+      return replayParked({ ...options, sources }, name, signal);
+    },
+
+    async listConsumers({ pageSize, pageToken }) {
+      const limit = pageSizeOf(pageSize, PAGE_MAX);
+      const all = (await Promise.all(consumers.map(describe))).flat();
+      const sorted = all.toSorted((a, b) => (a.source < b.source ? -1 : Number(a.source > b.source)));
+      const from = pageToken ? sorted.findIndex(({ name }) => name === pageToken) + 1 : 0;
+      const page = sorted.slice(from, from + limit);
+      const isLast = from + limit >= sorted.length;
+      return { consumers: page, nextPageToken: isLast ? '' : (page.at(-1)?.name ?? '') };
+    },
+  };
+};
+
+const pageSizeOf = (pageSize: number, byDefault: number): number => {
+  if (Number.isInteger(pageSize) && pageSize >= 0 && pageSize <= PAGE_MAX) return pageSize || byDefault;
+  const message = `page_size must be from 1 to ${PAGE_MAX}, or 0 for ${byDefault}, not ${pageSize}`;
+  throw new Rejection('INVALID_ARGUMENT', 'INVALID_PAGE_SIZE', message, { page_size: String(pageSize) });
+};

@@ -1,0 +1,210 @@
+import type { Clock } from '@interlock/runtime';
+import {
+  AckPolicy,
+  type Consumer,
+  type ConsumerMessages,
+  DeliverPolicy,
+  DiscardPolicy,
+  JetStreamApiError,
+  type JsMsg,
+  jetstream,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from '@nats-io/jetstream';
+import { connect, type NodeConnectionOptions, nanos } from '@nats-io/transport-node';
+import type { Bus, Delivery, Interest } from './bus.ts';
+import { serviceOf, streamOf, subjectsOf } from './subjects.ts';
+
+const SECOND_MS = 1_000;
+const HOUR_MS = 3_600_000;
+
+/** Facts older than this are read from their source, not from the bus. */
+const MAX_AGE_MS = 24 * HOUR_MS;
+/** Disk space of one service's stream; the oldest messages make room. */
+const MAX_BYTES = 1024 ** 3;
+/** How long the server recognises a message id. A courtesy: nothing depends on it. */
+const DUPLICATE_WINDOW_MS = 120 * SECOND_MS;
+/** Messages asked for at once by a subscription: with 512 KiB a batch, at most 4 MiB wait in memory. */
+const PORTION = 8;
+/** Deliveries of one durable that may be unacknowledged. */
+const MAX_ACK_PENDING = 64;
+/** An idle request for messages is renewed after this time. */
+const FETCH_EXPIRES_MS = 30 * SECOND_MS;
+/** Pause before a failed subscription is set up again. */
+const RESUBSCRIBE_MS = 250;
+/** JetStream's answer to a stream that exists with another configuration. */
+const STREAM_CONFIGURED_OTHERWISE = 10058;
+
+export interface NatsBusOptions {
+  readonly servers: readonly string[];
+  readonly clock: Clock;
+  /** Copies of each stream in a cluster; default 1. */
+  readonly replicas?: number;
+  /** After this time without a word from its receiver a message is delivered again; default 30,000. */
+  readonly ackWaitMs?: number;
+  /** How long a publish waits for its acknowledgement; default 5,000. */
+  readonly publishTimeoutMs?: number;
+  /** Keeps several systems apart on one server: put before every stream and subject. Letters and digits. */
+  readonly namespace?: string;
+  /** Certificates, credentials, and whatever else the connection needs. */
+  readonly connection?: Omit<NodeConnectionOptions, 'servers'>;
+  /** Told about every failure the bus recovers from by itself. */
+  readonly report?: (problem: string, error: unknown) => void;
+}
+
+/**
+ * The bus on NATS JetStream: one file-storage stream per source, created when first used and created again when the
+ * server forgot it. Waits for the server to come up, reconnects for ever, and gives up only on `close`.
+ */
+export const natsBus = async (options: NatsBusOptions): Promise<Bus> => {
+  const { clock, replicas = 1, ackWaitMs = 30 * SECOND_MS, publishTimeoutMs = 5 * SECOND_MS, report } = options;
+  const prefix = options.namespace ? { stream: `${options.namespace}_`, subject: `${options.namespace}.` } : undefined;
+  const streamName = (stream: string): string => `${prefix?.stream ?? ''}${stream}`;
+  const subjectName = (subject: string): string => `${prefix?.subject ?? ''}${subject}`;
+
+  const connection = await connect({
+    reconnectTimeWait: 200,
+    reconnectJitter: 100,
+    pingInterval: 10 * SECOND_MS,
+    ignoreAuthErrorAbort: true,
+    ...options.connection,
+    servers: [...options.servers],
+    maxReconnectAttempts: -1,
+    waitOnFirstConnect: true,
+  });
+  const publisher = jetstream(connection, { timeout: publishTimeoutMs });
+  // The server may be up before its JetStream is; every call finds out for itself, and is repeated by its caller.
+  const manager = await jetstreamManager(connection, { timeout: publishTimeoutMs, checkAPI: false });
+  const created = new Map<string, Promise<void>>();
+  const fetching = new Set<ConsumerMessages>();
+  let session = 1;
+
+  const watchConnection = async (): Promise<void> => {
+    for await (const status of connection.status()) {
+      if (status.type !== 'reconnect') continue;
+      session += 1;
+      created.clear();
+      // A request for messages dies with its connection; stopped here it is made anew at once instead of timing out.
+      for (const messages of fetching) messages.stop();
+    }
+  };
+  const watching = watchConnection();
+
+  const createStream = async (service: string): Promise<void> => {
+    const config: Partial<StreamConfig> & { name: string } = {
+      name: streamName(streamOf(service)),
+      subjects: [subjectName(subjectsOf(service))],
+      retention: RetentionPolicy.Limits,
+      storage: StorageType.File,
+      discard: DiscardPolicy.Old,
+      max_age: nanos(MAX_AGE_MS),
+      max_bytes: MAX_BYTES,
+      duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+      num_replicas: replicas,
+    };
+    try {
+      await manager.streams.add(config);
+    } catch (error) {
+      if (!(error instanceof JetStreamApiError && error.code === STREAM_CONFIGURED_OTHERWISE)) throw error;
+      await manager.streams.update(config.name, config);
+    }
+  };
+
+  /** Sees to it that the stream of a service exists; what succeeded once is trusted until something fails. */
+  const ensureStream = (service: string): Promise<void> => {
+    const known = created.get(service);
+    if (known) return known;
+    const creating = createStream(service).catch((error: unknown) => {
+      created.delete(service);
+      throw error;
+    });
+    created.set(service, creating);
+    return creating;
+  };
+
+  /** Runs a call on a service's stream; a failure makes the next call create the stream again, should it be gone. */
+  const onStream = async <T>(service: string, call: () => Promise<T>): Promise<T> => {
+    await ensureStream(service);
+    try {
+      return await call();
+    } catch (error) {
+      created.delete(service);
+      throw error;
+    }
+  };
+
+  const openConsumer = async (interest: Interest): Promise<Consumer> => {
+    const stream = streamName(interest.stream);
+    await onStream(serviceOf(interest.subject), () =>
+      manager.consumers.add(stream, {
+        durable_name: interest.durable,
+        filter_subject: subjectName(interest.subject),
+        ack_policy: AckPolicy.Explicit,
+        deliver_policy: DeliverPolicy.All,
+        ack_wait: nanos(ackWaitMs),
+        max_ack_pending: MAX_ACK_PENDING,
+        max_deliver: -1,
+      }),
+    );
+    return publisher.consumers.get(stream, interest.durable);
+  };
+
+  const pull = async function* (consumer: Consumer, signal: AbortSignal): AsyncIterable<Delivery> {
+    const messages = await consumer.fetch({ max_messages: PORTION, expires: FETCH_EXPIRES_MS });
+    const stop = (): void => messages.stop();
+    fetching.add(messages);
+    signal.addEventListener('abort', stop);
+    try {
+      if (signal.aborted) return;
+      for await (const message of messages) {
+        if (signal.aborted) return;
+        yield asDelivery(message);
+      }
+    } finally {
+      signal.removeEventListener('abort', stop);
+      fetching.delete(messages);
+      stop();
+    }
+  };
+
+  return {
+    async publish(subject, messageId, bytes) {
+      await onStream(serviceOf(subject), () => publisher.publish(subjectName(subject), bytes, { msgID: messageId }));
+    },
+    async lastMessage(subject) {
+      const service = serviceOf(subject);
+      const query = { last_by_subj: subjectName(subject) };
+      const found = await onStream(service, () => manager.streams.getMessage(streamName(streamOf(service)), query));
+      return found?.data;
+    },
+    async *subscribe(interest) {
+      let consumer: Consumer | undefined;
+      while (!interest.signal.aborted && !connection.isClosed()) {
+        try {
+          consumer ??= await openConsumer(interest);
+          yield* pull(consumer, interest.signal);
+        } catch (error) {
+          consumer = undefined;
+          if (interest.signal.aborted || connection.isClosed()) return;
+          report?.(`subscription ${interest.durable} is set up again`, error);
+          await clock.sleep(RESUBSCRIBE_MS, interest.signal);
+        }
+      }
+    },
+    session: () => session,
+    async close() {
+      await connection.close();
+      await watching;
+    },
+  };
+};
+
+const asDelivery = (message: JsMsg): Delivery => ({
+  bytes: message.data,
+  deliveryCount: message.info.deliveryCount,
+  ack: () => message.ack(),
+  nak: (delayMs) => message.nak(delayMs),
+  working: () => message.working(),
+});

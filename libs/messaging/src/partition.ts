@@ -1,0 +1,196 @@
+import { type Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { backoffMs } from './backoff.ts';
+import type { Delivery } from './bus.ts';
+import type { ConsumerOptions } from './consumer.ts';
+import { createLane } from './lane.ts';
+import { inProcessSpan } from './spans.ts';
+import { durableOf, streamOf, subjectOf } from './subjects.ts';
+
+/** A third of the bus's acknowledgement wait: a fact that takes longer is not delivered to somebody else meanwhile. */
+const WORKING_MS = 10_000;
+/** A batch that cannot be meant for this consumer comes again after this time, until the configuration is mended. */
+const MISFIT_DELAY_MS = 5_000;
+
+export interface PartitionStatus {
+  readonly source: string;
+  readonly partition: number;
+  /** Everything up to here is applied, parked or of no concern. */
+  readonly position: number;
+  /** Facts known to exist and not yet applied: at least this many. */
+  readonly gap: number;
+  /** How long the oldest of them has waited, in milliseconds; 0 when there is none. */
+  readonly lagMs: number;
+}
+
+export interface PartitionReader {
+  status(): PartitionStatus;
+  /** Resolves once the reader has stopped. */
+  readonly done: Promise<void>;
+}
+
+export interface PartitionOptions extends Required<ConsumerOptions> {
+  readonly partition: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Reads one partition of a source, from the bus while that keeps up, from the source itself where something is missing:
+ * when a batch or watermark names a previous position we have not reached, and when the bus has been silent for long.
+ */
+export const startPartition = (options: PartitionOptions): PartitionReader => {
+  const { service, source, partition, partitionCount, bus, clock, random, log, tracer, readFeed, signal } = options;
+  const { silenceMs } = options;
+  const lane = createLane(options);
+  /** Facts in hand, and the last position known to have been told. */
+  let inHand: readonly Fact[] = [];
+  let toldTo = 0;
+  let heardAt = clock.monotonicMs();
+  let turn: Promise<void> = Promise.resolve();
+
+  /** One at a time: the bus and the look after a silence never apply facts at once. */
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
+    const mine = turn.then(work);
+    // The failure is the caller's, who has `mine`; the next in turn only needs to know that this one ended.
+    turn = mine.catch(() => undefined);
+    return mine;
+  };
+
+  /** Repeats the work until it succeeds or the reader stops. */
+  const insist = async (what: string, work: () => Promise<void>): Promise<void> => {
+    for (let failures = 1; !signal.aborted; failures += 1) {
+      try {
+        return await work();
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn(what, { error, source, partition, position: lane.reached(), failures });
+        await clock.sleep(backoffMs(failures, random), signal);
+      }
+    }
+  };
+
+  const unapplied = (): readonly Fact[] => inHand.filter(({ position }) => position > lane.reached());
+
+  const lagMs = (): number => {
+    const [oldest] = unapplied();
+    return oldest?.eventTime ? Math.max(0, clock.now() - oldest.eventTime.getTime()) : 0;
+  };
+
+  const apply = async (batch: FactBatch, deliveryCount: number): Promise<void> => {
+    inHand = batch.facts;
+    const facts = unapplied();
+    if (facts.length > 0) {
+      const attributes = {
+        'messaging.consumer.group.name': service,
+        'interlock.delivery_count': deliveryCount,
+        'interlock.gap': facts.length,
+        'interlock.lag_ms': lagMs(),
+      };
+      await inProcessSpan(tracer, { ...batch, facts: [...facts] }, attributes, () => lane.apply(facts));
+    }
+    inHand = [];
+  };
+
+  /** Reads the feed of the source once. @returns whether it went on */
+  const readOnce = async (): Promise<boolean> => {
+    const afterPosition = lane.reached();
+    const batch = await readFeed({ source, partition, partitionCount, afterPosition, signal });
+    assertMeantForUs(batch);
+    await apply(batch, 1);
+    if (signal.aborted || batch.lastPosition <= afterPosition) return false;
+    lane.advance(batch.lastPosition);
+    await lane.save();
+    return true;
+  };
+
+  const catchUp = (position: number): Promise<void> =>
+    insist('feed is read again', async () => {
+      // Another replica of this service may have taken in what we miss.
+      await lane.refresh();
+      while (lane.reached() < position && !signal.aborted) {
+        if (await readOnce()) continue;
+        if (!signal.aborted) throw new Error(`the feed of ${source} ends before position ${position}, which it told`);
+      }
+    });
+
+  const assertMeantForUs = (batch: FactBatch): void => {
+    const isOurs = batch.source === source && batch.partition === partition && batch.partitionCount === partitionCount;
+    if (isOurs) return;
+    throw new Error(
+      `expected facts of ${source}, partition ${partition} of ${partitionCount}, and got facts of ${batch.source}, ` +
+        `partition ${batch.partition} of ${batch.partitionCount}: both sides must be configured alike`,
+    );
+  };
+
+  const takeIn = async (batch: FactBatch, deliveryCount: number): Promise<void> => {
+    toldTo = Math.max(toldTo, batch.facts.at(-1)?.position ?? batch.previousPosition);
+    if (batch.previousPosition > lane.reached()) await catchUp(batch.previousPosition);
+    await apply(batch, deliveryCount);
+    if (signal.aborted) return;
+    lane.advance(batch.lastPosition);
+    if (batch.facts.length > 0) await insist('place is saved again', () => lane.save());
+  };
+
+  const stayAtWork = async (delivery: Delivery, done: AbortSignal): Promise<void> => {
+    await clock.sleep(WORKING_MS, done);
+    while (!done.aborted) {
+      delivery.working();
+      await clock.sleep(WORKING_MS, done);
+    }
+  };
+
+  const handle = async (delivery: Delivery): Promise<void> => {
+    const done = new AbortController();
+    const staying = stayAtWork(delivery, done.signal);
+    try {
+      const batch = FactBatch.decode(delivery.bytes);
+      assertMeantForUs(batch);
+      await inTurn(() => takeIn(batch, delivery.deliveryCount));
+      if (!signal.aborted) delivery.ack();
+    } catch (error) {
+      log.error('message is not taken in', { error, source, partition, deliveryCount: delivery.deliveryCount });
+      delivery.nak(MISFIT_DELAY_MS);
+    } finally {
+      heardAt = clock.monotonicMs();
+      done.abort();
+      await staying;
+    }
+  };
+
+  const listen = async (): Promise<void> => {
+    const durable = durableOf(service, source, partition);
+    const interest = { stream: streamOf(source), subject: subjectOf(source, partition), durable, signal };
+    for await (const delivery of bus.subscribe(interest)) await handle(delivery);
+  };
+
+  /** After a silence the watermarks are late: what the source has told since is read from it. */
+  const watchSilence = async (): Promise<void> => {
+    while (!signal.aborted) {
+      const silentMs = clock.monotonicMs() - heardAt;
+      await clock.sleep(Math.max(1, silenceMs - silentMs), signal);
+      if (signal.aborted || clock.monotonicMs() - heardAt < silenceMs) continue;
+      heardAt = clock.monotonicMs();
+      try {
+        await inTurn(async () => {
+          await lane.refresh();
+          while (await readOnce());
+        });
+      } catch (error) {
+        if (!signal.aborted) log.warn('bus is silent and source not reached', { error, source, partition });
+      }
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    await insist('place is read again', () => lane.refresh());
+    await Promise.all([listen(), watchSilence()]);
+  };
+
+  return {
+    done: run(),
+    status() {
+      const waiting = unapplied().length;
+      const gap = Math.max(waiting, toldTo > lane.reached() ? 1 : 0);
+      return { source, partition, position: lane.reached(), gap, lagMs: lagMs() };
+    },
+  };
+};

@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { type EventStore, memoryStore, type StreamName } from '@interlock/event-store';
+import { type Logger, logger } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { ToFact } from './facts.ts';
+import { type MemoryBus, memoryBus } from './memory-bus.ts';
+import { startRelay } from './relay.ts';
+import { durableOf, streamOf, subjectOf } from './subjects.ts';
+import { seededRandom, type VirtualClock, virtualClock } from './virtual-clock.ts';
+
+const PARTITIONS = 4;
+const tracer = trace.getTracer('test');
+const toFact: ToFact = ({ type, data }) =>
+  type === 'Secret' ? null : { type, payload: Buffer.from(JSON.stringify(data)) };
+
+interface World {
+  readonly clock: VirtualClock;
+  readonly store: EventStore;
+  readonly bus: MemoryBus;
+  readonly log: Logger;
+  readonly lines: string[];
+  readonly start: () => ReturnType<typeof startRelay>;
+  readonly append: (stream: StreamName, ...types: string[]) => Promise<void>;
+  /** Every message on the bus, in order, as one reader sees them. */
+  readonly onBus: () => Promise<readonly FactBatch[]>;
+}
+
+const world = (seed = 1): World => {
+  const clock = virtualClock();
+  const random = seededRandom(seed);
+  const store = memoryStore({ clock, random });
+  const bus = memoryBus({ clock, random });
+  const lines: string[] = [];
+  const log = logger({ service: 'test', clock, write: (line) => lines.push(line) });
+  let readers = 0;
+  return {
+    clock,
+    store,
+    bus,
+    log,
+    lines,
+    start: () =>
+      startRelay({ service: 'src', store, bus, toFact, clock, random, log, tracer, partitionCount: PARTITIONS }),
+    async append(stream, ...types) {
+      const expected = (await store.read(stream)).length;
+      const events = types.map((type) => ({ type, schema: 1, data: { stream } }));
+      await store.commit(
+        { appends: [{ stream, expected, events }] },
+        { correlationId: 'c', causationId: 'd', caller: 'p' },
+      );
+    },
+    async onBus() {
+      readers += 1;
+      const ending = new AbortController();
+      const batches: FactBatch[] = [];
+      const reading = Array.from({ length: PARTITIONS }, async (_, partition) => {
+        const durable = durableOf(`reader-${readers}`, 'src', partition);
+        const interest = {
+          stream: streamOf('src'),
+          subject: subjectOf('src', partition),
+          durable,
+          signal: ending.signal,
+        };
+        for await (const delivery of bus.subscribe(interest)) {
+          batches.push(FactBatch.decode(delivery.bytes));
+          delivery.ack();
+        }
+      });
+      await clock.pass(0);
+      ending.abort();
+      await Promise.all(reading);
+      return batches;
+    },
+  };
+};
+
+const factsOf = (batches: readonly FactBatch[]): readonly string[] =>
+  batches.flatMap(({ facts }) => facts.map(({ stream, version, type }) => `${stream}/${version} ${type}`));
+
+test('tells what is to be told, with its cause, and keeps to itself what is not', async () => {
+  const { clock, start, append, onBus, store } = world();
+  await append('disk-1', 'Created', 'Secret', 'Gone');
+  const relay = start();
+  await clock.until(() => relay.position() === 3);
+  const batches = await onBus();
+  assert.deepEqual(factsOf(batches), ['disk-1/1 Created', 'disk-1/3 Gone']);
+  const [batch] = batches.filter(({ facts }) => facts.length > 0);
+  const [fact] = batch?.facts ?? [];
+  const [event] = await store.read('disk-1');
+  assert.equal(fact?.eventId, event?.id);
+  assert.equal(fact?.correlationId, 'c');
+  assert.equal(fact?.caller, 'p');
+  assert.equal(fact?.eventTime?.getTime(), event?.time);
+  assert.deepEqual([batch?.previousPosition, batch?.firstPosition, batch?.lastPosition], [0, 1, 3]);
+  await relay.stop();
+});
+
+test('is woken by a commit, without a timer', async () => {
+  const { clock, start, append, onBus } = world();
+  const relay = start();
+  await clock.pass(0);
+  const before = clock.monotonicMs();
+  await append('disk-1', 'Created');
+  await clock.pass(0);
+  assert.equal(clock.monotonicMs(), before);
+  assert.deepEqual(factsOf(await onBus()), ['disk-1/1 Created']);
+  await relay.stop();
+});
+
+test('batches name what came before them, without a hole in any partition', async () => {
+  const { clock, start, append, onBus } = world();
+  for (let index = 0; index < 40; index += 1) await append(`disk-${index % 9}`, 'Created', 'Changed');
+  const relay = start();
+  await clock.until(() => relay.position() === 80);
+  for (let index = 0; index < 40; index += 1) await append(`disk-${index % 9}`, 'Changed');
+  await clock.until(() => relay.position() === 120);
+  const last = [0, 0, 0, 0];
+  for (const { partition, previousPosition, facts } of await onBus()) {
+    assert.equal(previousPosition, last[partition]);
+    last[partition] = facts.at(-1)?.position ?? previousPosition;
+  }
+  await relay.stop();
+});
+
+test('large facts are told in several batches, each below the limit', async () => {
+  const { clock, store, bus, start, onBus } = world();
+  const text = 'x'.repeat(100_000);
+  const events = Array.from({ length: 12 }, () => ({ type: 'Created', schema: 1, data: { text } }));
+  await store.commit(
+    { appends: [{ stream: 'disk-1', expected: 0, events }] },
+    { correlationId: '', causationId: '', caller: '' },
+  );
+  const relay = start();
+  await clock.until(() => relay.position() === 12);
+  const batches = (await onBus()).filter(({ facts }) => facts.length > 0);
+  assert.ok(batches.length >= 3, `${batches.length} batches`);
+  for (const batch of batches) assert.ok(FactBatch.encode(batch).finish().length <= 512 * 1024);
+  assert.equal(factsOf(batches).length, 12);
+  await relay.stop();
+  await bus.close();
+});
+
+test('marks how far it told once a second while idle, and not more often', async () => {
+  const { clock, start, append, onBus } = world();
+  await append('disk-1', 'Created', 'Secret');
+  const relay = start();
+  await clock.pass(5_500);
+  await relay.stop();
+  const marks = (await onBus()).filter(({ facts }) => facts.length === 0);
+  assert.equal(marks.length, 6 * PARTITIONS);
+  for (const { firstPosition, lastPosition } of marks) assert.deepEqual([firstPosition, lastPosition], [2, 2]);
+});
+
+test('moves its cursor only behind what the bus acknowledged', async () => {
+  const { clock, bus, store, start, append } = world();
+  bus.faults.loseAck = 1;
+  await append('disk-1', 'Created');
+  const relay = start();
+  await clock.pass(10_000);
+  assert.equal(await store.cursor('relay'), 0);
+  assert.equal(relay.position(), 0);
+  bus.faults.loseAck = 0;
+  await clock.until(async () => (await store.cursor('relay')) === 1);
+  await relay.stop();
+});
+
+test('a successor goes on where the bus really is, however far the cursor was', async () => {
+  const { clock, bus, store, start, append, onBus } = world();
+  await append('disk-1', 'Created', 'Changed');
+  const first = start();
+  await clock.until(async () => (await store.cursor('relay')) === 2);
+  await first.stop();
+  await append('disk-1', 'Gone');
+  const second = start();
+  await clock.until(async () => (await store.cursor('relay')) === 3);
+  await second.stop();
+  const partition = (await onBus()).find(({ facts }) => facts.length > 0)?.partition ?? -1;
+  // Both watermarks of the second relay and its batch: the server died before any of it was on disk.
+  const held = (await onBus()).filter((batch) => batch.partition === partition);
+  const from = held.findIndex(({ facts }) => facts.some(({ type }) => type === 'Gone'));
+  assert.ok(from > 0);
+  bus.forget(subjectOf('src', partition), held.length - from);
+  assert.deepEqual(factsOf(await onBus()), ['disk-1/1 Created', 'disk-1/2 Changed']);
+  const third = start();
+  await clock.pass(0);
+  await third.stop();
+  assert.deepEqual(factsOf(await onBus()), ['disk-1/1 Created', 'disk-1/2 Changed', 'disk-1/3 Gone']);
+});
+
+test('in a new session of the bus it tells again what was acknowledged and forgotten', async () => {
+  const { clock, bus, start, append, onBus } = world();
+  const relay = start();
+  await append('disk-1', 'Created');
+  await clock.pass(3_000);
+  await append('disk-1', 'Gone');
+  await clock.pass(0);
+  const partition = (await onBus()).find(({ facts }) => facts.length > 0)?.partition ?? -1;
+  bus.disconnect();
+  bus.forget(subjectOf('src', partition), 1);
+  assert.deepEqual(factsOf(await onBus().catch(() => [])), []);
+  bus.reconnect();
+  assert.deepEqual(factsOf(await onBus()), ['disk-1/1 Created']);
+  await clock.pass(10_000);
+  assert.deepEqual(factsOf(await onBus()), ['disk-1/1 Created', 'disk-1/2 Gone']);
+  await relay.stop();
+});
+
+test('a bus that forgot everything gets the new facts at once, and a watermark that shows what it lacks', async () => {
+  const { clock, bus, store, start, append, onBus } = world();
+  await append('disk-1', 'Created');
+  const first = start();
+  await clock.until(async () => (await store.cursor('relay')) === 1);
+  await first.stop();
+  for (let partition = 0; partition < PARTITIONS; partition += 1) bus.forget(subjectOf('src', partition), 1_000);
+  const second = start();
+  await clock.pass(0);
+  await second.stop();
+  const marks = await onBus();
+  assert.equal(marks.length, PARTITIONS);
+  for (const { previousPosition, lastPosition, facts } of marks) {
+    assert.deepEqual([previousPosition, lastPosition, facts.length], [1, 1, 0]);
+  }
+});
+
+test('refuses a bus that is ahead of its store, and says what to do', async () => {
+  const ahead = world();
+  await ahead.append('disk-1', 'Created', 'Gone');
+  const told = ahead.start();
+  await ahead.clock.until(() => told.position() === 2);
+  await told.stop();
+  const restored = memoryStore({ clock: ahead.clock, random: seededRandom(2) });
+  const { bus, clock, log, lines } = ahead;
+  const relay = startRelay({
+    service: 'src',
+    store: restored,
+    bus,
+    toFact,
+    clock,
+    random: seededRandom(3),
+    log,
+    tracer,
+  });
+  await clock.until(() => lines.some((line) => line.includes('restored from a backup')));
+  assert.equal(await restored.cursor('relay'), 0);
+  await relay.stop();
+});
+
+test('two relays of one service do no harm', async () => {
+  const { clock, start, append, onBus, store } = world();
+  const relays = [start(), start()];
+  for (let index = 0; index < 30; index += 1) await append(`disk-${index % 5}`, 'Changed');
+  await clock.until(async () => (await store.cursor('relay')) === 30);
+  await Promise.all(relays.map((relay) => relay.stop()));
+  assert.equal(new Set(factsOf(await onBus())).size, 30);
+});

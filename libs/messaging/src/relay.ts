@@ -1,0 +1,175 @@
+import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { CursorConflict, type EventStore } from '@interlock/event-store';
+import type { Clock, Logger, Random } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
+import { backoffMs } from './backoff.ts';
+import { batchesOf, messageIdOf, type PartitionProgress, watermarkOf } from './batches.ts';
+import type { Bus } from './bus.ts';
+import { renderFact, type ToFact } from './facts.ts';
+import { inSendSpan } from './spans.ts';
+import { DEFAULT_PARTITION_COUNT, subjectOf } from './subjects.ts';
+import { RELAY_CURSOR, toldSoFar } from './told.ts';
+
+/** Events read from the feed at once. */
+const RUN_LENGTH = 1_000;
+/** Largest batch of several facts; NATS takes 1 MiB by default. */
+const BATCH_BYTES = 512 * 1024;
+/** Batches that may be unacknowledged. */
+const WINDOW = 16;
+/** Shortest time between two watermarks of a partition, and the longest until a new session is noticed while idle. */
+const WATERMARK_MS = 1_000;
+/** While busy the cursor moves once in so many positions; when everything is told it moves at once. */
+const CURSOR_STRIDE = 10_000;
+
+export interface RelayOptions {
+  /** The service that tells, for example `key-vault`. */
+  readonly service: string;
+  readonly store: EventStore;
+  readonly bus: Bus;
+  readonly toFact: ToFact;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly tracer: Tracer;
+  /** Default 4. A number that was once used stays: consumers keep a place per partition. */
+  readonly partitionCount?: number;
+}
+
+/** A running relay. */
+export interface Relay {
+  /** Position up to which the bus acknowledged everything that is told. */
+  position(): number;
+  /** Stops telling. What is in flight may or may not arrive; the next relay finds out. */
+  stop(): Promise<void>;
+}
+
+interface InFlight {
+  /** Settles, never rejects: the failure of the publish, if it failed. */
+  readonly outcome: Promise<{ readonly failure?: unknown }>;
+  /** Cursor position once this and everything before it is acknowledged; undefined amid a run. */
+  readonly reaches: number | undefined;
+}
+
+/**
+ * Tells what happened in a service: follows the feed of its store, publishes the facts in batches per partition with
+ * many in flight, and moves its cursor only behind what the bus acknowledged, in order.
+ *
+ * Facts may be told twice, never not at all (G7): at the start, after a failure and in every new session of the bus it
+ * goes back to what the bus really holds, and every batch names the position before it, so that consumers see what is
+ * missing. Several relays of one service do no harm; they only repeat each other.
+ */
+export const startRelay = (options: RelayOptions): Relay => {
+  const { service, store, bus, toFact, clock, random, log, tracer } = options;
+  const { partitionCount = DEFAULT_PARTITION_COUNT } = options;
+  const shape = { source: service, partitionCount, batchBytes: BATCH_BYTES };
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  let cursor = 0;
+  let acknowledged = 0;
+  let failures = 0;
+
+  const publish = async (batch: FactBatch, messageId: string): Promise<void> =>
+    bus.publish(subjectOf(service, batch.partition), messageId, FactBatch.encode(batch).finish());
+
+  const send = (batch: FactBatch): InFlight['outcome'] =>
+    inSendSpan(tracer, batch, (sent) => publish(sent, messageIdOf(sent))).then(
+      () => ({}),
+      (failure: unknown) => ({ failure }),
+    );
+
+  const settleOldest = async (inFlight: InFlight[]): Promise<void> => {
+    const oldest = inFlight.shift();
+    if (!oldest) return;
+    const outcome = await oldest.outcome;
+    if ('failure' in outcome) throw outcome.failure;
+    acknowledged = oldest.reaches ?? acknowledged;
+    if (oldest.reaches === undefined) failures = 0;
+    if (acknowledged - cursor >= CURSOR_STRIDE) await moveCursor();
+  };
+
+  const moveCursor = async (): Promise<void> => {
+    if (acknowledged <= cursor) return;
+    const id = random.uuid();
+    const cause = { correlationId: id, causationId: id, caller: 'system:relay' };
+    try {
+      await store.commit({ cursors: [{ name: RELAY_CURSOR, from: cursor, to: acknowledged }] }, cause);
+      cursor = acknowledged;
+    } catch (error) {
+      if (!(error instanceof CursorConflict)) throw error;
+      // Another relay of this service moved it; either of us may go on from there.
+      cursor = await store.cursor(RELAY_CURSOR);
+    }
+  };
+
+  const publishWatermarks = async (progress: readonly PartitionProgress[], position: number): Promise<void> => {
+    const marks = progress.map(({ previous }, partition) => watermarkOf(shape, partition, previous, position));
+    // The time keeps a repeated watermark from being dropped as a duplicate: it is repeated because it may be lost.
+    await Promise.all(marks.map((mark) => publish(mark, `${messageIdOf(mark)}@${clock.now()}`)));
+  };
+
+  /** Waits for an event above the position, for at most the time between two watermarks. */
+  const waitForMore = async (position: number): Promise<void> => {
+    const waiting = new AbortController();
+    const stop = (): void => waiting.abort();
+    signal.addEventListener('abort', stop);
+    const tick = clock.sleep(WATERMARK_MS, waiting.signal).then(stop);
+    if (!signal.aborted) await store.waitForEvents(position, waiting.signal);
+    stop();
+    signal.removeEventListener('abort', stop);
+    await tick;
+  };
+
+  /** Tells until stopped or until the bus is in another session. @throws what publishing or the store throws */
+  const tellInOneSession = async (): Promise<void> => {
+    const session = bus.session();
+    const told = await toldSoFar({ service, partitionCount }, { store, bus });
+    const { progress } = told;
+    cursor = told.cursor;
+    let position = Math.min(...progress.map(({ toldTo }) => toldTo));
+    acknowledged = position;
+    let markedAt = Number.NEGATIVE_INFINITY;
+    const inFlight: InFlight[] = [];
+    while (!signal.aborted && bus.session() === session) {
+      const run = await store.feed(position, RUN_LENGTH);
+      const facts = run.flatMap((recorded) => renderFact(recorded, toFact) ?? []);
+      for (const batch of batchesOf(facts, progress, shape)) {
+        while (inFlight.length >= WINDOW) await settleOldest(inFlight);
+        inFlight.push({ outcome: send(batch), reaches: undefined });
+      }
+      position = run.at(-1)?.position ?? position;
+      inFlight.push({ outcome: Promise.resolve({}), reaches: position });
+      const markDue = clock.monotonicMs() - markedAt >= WATERMARK_MS;
+      if (run.length > 0 && !markDue) continue;
+      while (inFlight.length > 0) await settleOldest(inFlight);
+      if (markDue) {
+        await publishWatermarks(progress, position);
+        markedAt = clock.monotonicMs();
+        failures = 0;
+      }
+      if (run.length > 0) continue;
+      await moveCursor();
+      await waitForMore(position);
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    while (!signal.aborted) {
+      try {
+        await tellInOneSession();
+      } catch (error) {
+        failures += 1;
+        log.warn('relay begins again', { error, service, failures });
+        await clock.sleep(backoffMs(failures, random), signal);
+      }
+    }
+  };
+  const running = run();
+
+  return {
+    position: () => acknowledged,
+    async stop() {
+      stopping.abort();
+      await running;
+    },
+  };
+};

@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection, type StreamName } from '@interlock/event-store';
+import type { Consumer } from './consumer.ts';
+import type { Handler } from './handlers.ts';
+import { messagingApi } from './messaging-api.ts';
+import { copyHandler, testWorld, toFact, type World } from './test-world.ts';
+
+const call = { signal: new AbortController().signal };
+const POISONED: StreamName = 'disk-1';
+const HEALTHY: StreamName = 'disk-2';
+
+/** Copies every fact but `Poison` facts, which fail for as long as `cure` is not called. */
+const poisonable = (world: World, failure: () => Error): { handler: Handler; cure: () => void } => {
+  let isSick = true;
+  const copy = copyHandler(world.sink);
+  return {
+    handler: async (fact, context) => {
+      if (isSick && fact.type === 'Poison') throw failure();
+      return copy(fact, context);
+    },
+    cure: () => {
+      isSick = false;
+    },
+  };
+};
+
+const apiOf = (world: World, consumer: Consumer) =>
+  messagingApi({
+    service: 'dst',
+    store: world.sink,
+    toFact,
+    consumers: [consumer],
+    clock: world.clock,
+    log: world.log,
+  });
+
+const parkedNames = async (world: World, consumer: Consumer): Promise<readonly string[]> => {
+  const { parkedFacts } = await apiOf(world, consumer).listParkedFacts({ pageSize: 0, pageToken: '' });
+  return parkedFacts.map(({ name, errorReason }) => `${name} ${errorReason}`);
+};
+
+const unknown = () => new Error('no such disk');
+const definite = () => new Rejection('FAILED_PRECONDITION', 'DISK_GONE', 'the disk is gone');
+
+test('a fact no retry can cure is parked with its stream behind it; other streams go on; a replay restores the order', async () => {
+  const world = testWorld();
+  const { handler, cure } = poisonable(world, definite);
+  const relay = world.startRelay();
+  const consumer = world.startConsumer(handler);
+  await world.append(POISONED, 'Created', 'Poison', 'Changed');
+  await world.append(HEALTHY, 'Created');
+  await world.append(POISONED, 'Gone');
+  await world.clock.until(async () => (await parkedNames(world, consumer)).length === 3);
+  assert.deepEqual(await parkedNames(world, consumer), [
+    'parkedFacts/src-2 DISK_GONE',
+    'parkedFacts/src-3 PARKED_BEHIND',
+    'parkedFacts/src-5 PARKED_BEHIND',
+  ]);
+  assert.deepEqual(await world.copied(POISONED), ['1 Created']);
+  await world.clock.until(() => world.isComplete([HEALTHY]));
+  assert.ok(world.lines.some((line) => line.includes('fact parked') && line.includes('the disk is gone')));
+
+  cure();
+  const answer = await apiOf(world, consumer).replayParkedFact({ name: 'parkedFacts/src-2' }, call);
+  assert.deepEqual(answer, { replayedCount: 3, stillParked: undefined });
+  assert.ok(await world.isComplete([POISONED]));
+  assert.deepEqual(await parkedNames(world, consumer), []);
+
+  await world.append(POISONED, 'Changed');
+  await world.clock.until(() => world.isComplete([POISONED]));
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('an unknown error is tried several times before the fact is parked, and the attempts are on record', async () => {
+  const world = testWorld();
+  const { handler } = poisonable(world, unknown);
+  const relay = world.startRelay();
+  const consumer = world.startConsumer(handler);
+  await world.append(POISONED, 'Poison');
+  await world.clock.until(async () => (await parkedNames(world, consumer)).length === 1);
+  const { parkedFacts } = await apiOf(world, consumer).listParkedFacts({ pageSize: 0, pageToken: '' });
+  const [parked] = parkedFacts;
+  const [event] = await world.source.read(POISONED);
+  assert.equal(parked?.attemptCount, 8);
+  assert.equal(parked?.errorMessage, 'no such disk');
+  assert.equal(parked?.errorReason, 'INTERNAL');
+  assert.equal(parked?.fact?.eventId, event?.id);
+  assert.equal(parked?.fact?.payload.toString(), '{}');
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('a replay that fails leaves the fact and everything behind it parked, with the new error', async () => {
+  const world = testWorld();
+  const failures = [definite(), new Rejection('NOT_FOUND', 'SET_NOT_FOUND', 'no such set')];
+  const { handler } = poisonable(world, () => failures.shift() ?? unknown());
+  const relay = world.startRelay();
+  const consumer = world.startConsumer(handler);
+  await world.append(POISONED, 'Poison', 'Changed');
+  await world.clock.until(async () => (await parkedNames(world, consumer)).length === 2);
+  const { replayedCount, stillParked } = await apiOf(world, consumer).replayParkedFact(
+    { name: 'parkedFacts/src-1' },
+    call,
+  );
+  assert.equal(replayedCount, 0);
+  assert.equal(stillParked?.errorReason, 'SET_NOT_FOUND');
+  assert.equal(stillParked?.attemptCount, 2);
+  assert.deepEqual(await parkedNames(world, consumer), [
+    'parkedFacts/src-1 SET_NOT_FOUND',
+    'parkedFacts/src-2 PARKED_BEHIND',
+  ]);
+  assert.deepEqual(await world.copied(POISONED), []);
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('a fact parked behind another is not replayed before it', async () => {
+  const world = testWorld();
+  const { handler } = poisonable(world, definite);
+  const relay = world.startRelay();
+  const consumer = world.startConsumer(handler);
+  await world.append(POISONED, 'Poison', 'Changed');
+  await world.clock.until(async () => (await parkedNames(world, consumer)).length === 2);
+  await assert.rejects(apiOf(world, consumer).replayParkedFact({ name: 'parkedFacts/src-2' }, call), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'PARKED_BEHIND',
+    metadata: { name: 'parkedFacts/src-2', first: 'parkedFacts/src-1', stream: POISONED },
+  });
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('replaying what was applied does nothing; what never was parked is not found; a wrong name says what is right', async () => {
+  const world = testWorld();
+  const relay = world.startRelay();
+  const consumer = world.startConsumer();
+  await world.append(HEALTHY, 'Created');
+  await world.clock.until(() => world.isComplete([HEALTHY]));
+  const api = apiOf(world, consumer);
+  assert.deepEqual(await api.replayParkedFact({ name: 'parkedFacts/src-1' }, call), {
+    replayedCount: 0,
+    stillParked: undefined,
+  });
+  assert.deepEqual(await world.copied(HEALTHY), ['1 Created']);
+  for (const name of ['parkedFacts/src-7', 'parkedFacts/other-1']) {
+    await assert.rejects(api.replayParkedFact({ name }, call), { code: 'NOT_FOUND', reason: 'PARKED_FACT_NOT_FOUND' });
+  }
+  await assert.rejects(api.replayParkedFact({ name: 'src-1' }, call), {
+    reason: 'INVALID_NAME',
+    message: /parkedFacts\/\{source\}/,
+  });
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('parked facts survive the consumer, and its successor parks behind them', async () => {
+  const world = testWorld();
+  const { handler } = poisonable(world, definite);
+  const relay = world.startRelay();
+  const first = world.startConsumer(handler);
+  await world.append(POISONED, 'Poison');
+  await world.clock.until(async () => (await parkedNames(world, first)).length === 1);
+  await first.stop();
+  const second = world.startConsumer(handler);
+  await world.append(POISONED, 'Changed');
+  await world.clock.until(async () => (await parkedNames(world, second)).length === 2);
+  assert.deepEqual(await world.copied(POISONED), []);
+  await Promise.all([relay.stop(), second.stop()]);
+});
+
+test('a fact that arrives while its stream is replayed is neither lost, nor left parked, nor early (G7)', async () => {
+  const world = testWorld();
+  const { handler, cure } = poisonable(world, definite);
+  const relay = world.startRelay();
+  const consumer = world.startConsumer(handler);
+  await world.append(POISONED, 'Poison');
+  await world.clock.until(async () => (await parkedNames(world, consumer)).length === 1);
+  cure();
+  // The consumer has seen that its stream is parked; before it parks the next fact behind, the replay finishes.
+  let replayedCount = 0;
+  world.faults.beforeCommit = async ({ rows = [] }) => {
+    if (replayedCount > 0 || !rows.some(({ table }) => table === 'parked_v1')) return;
+    ({ replayedCount } = await apiOf(world, consumer).replayParkedFact({ name: 'parkedFacts/src-1' }, call));
+  };
+  await world.append(POISONED, 'Changed');
+  await world.clock.until(() => world.isComplete([POISONED]));
+  assert.equal(replayedCount, 1);
+  assert.deepEqual(await parkedNames(world, consumer), []);
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('lists parked facts page by page, in order of their positions', async () => {
+  const world = testWorld();
+  const { handler } = poisonable(world, definite);
+  const relay = world.startRelay();
+  const consumer = world.startConsumer(handler);
+  for (let index = 0; index < 12; index += 1) await world.append(`disk-${index}`, 'Poison');
+  await world.clock.until(async () => (await parkedNames(world, consumer)).length === 12);
+  const api = apiOf(world, consumer);
+  const names: string[] = [];
+  let pageToken = '';
+  do {
+    const page = await api.listParkedFacts({ pageSize: 5, pageToken });
+    names.push(...page.parkedFacts.map(({ name }) => name));
+    pageToken = page.nextPageToken;
+  } while (pageToken);
+  assert.deepEqual(
+    names,
+    Array.from({ length: 12 }, (_, index) => `parkedFacts/src-${index + 1}`),
+  );
+  const { consumers } = await api.listConsumers({ pageSize: 0, pageToken: '' });
+  assert.equal(
+    consumers.reduce((sum, { parkedCount }) => sum + parkedCount, 0),
+    12,
+  );
+  await Promise.all([relay.stop(), consumer.stop()]);
+});

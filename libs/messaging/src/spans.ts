@@ -1,0 +1,83 @@
+import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { contextFromTraceparent, currentTraceparent, inSpan, linkTo, traceIdOf } from '@interlock/runtime';
+import { type Attributes, type Context, type Link, ROOT_CONTEXT, SpanKind, type Tracer } from '@opentelemetry/api';
+
+/** Most links on the span of a batch (design: 128). */
+const LINKS_MAX = 128;
+
+const linksOf = (facts: readonly Fact[]): readonly Link[] => {
+  const causes = new Set<string>();
+  for (const { traceparent } of facts) {
+    if (causes.size === LINKS_MAX) break;
+    causes.add(traceparent);
+  }
+  return [...causes].flatMap((traceparent) => linkTo(traceparent) ?? []);
+};
+
+/** Attributes by OpenTelemetry's conventions for messaging. */
+const attributesOf = (batch: FactBatch, operation: 'send' | 'process'): Attributes => ({
+  'messaging.system': 'nats',
+  'messaging.operation.name': operation,
+  'messaging.operation.type': operation,
+  'messaging.destination.name': batch.source,
+  'messaging.destination.partition.id': String(batch.partition),
+  'messaging.message.id': `${batch.firstPosition}-${batch.lastPosition}`,
+  'messaging.batch.message_count': batch.facts.length,
+});
+
+/** Parent of a batch's span: the first fact's span when all facts belong to one trace, none otherwise. */
+const parentOf = ([first, ...others]: readonly Fact[]): Context => {
+  const traceId = traceIdOf(first?.traceparent);
+  const isOneTrace = others.every(({ traceparent }) => traceIdOf(traceparent) === traceId);
+  return isOneTrace ? contextFromTraceparent(first?.traceparent) : ROOT_CONTEXT;
+};
+
+/**
+ * Runs `send` in a PRODUCER span `send <service>`, linked to the spans of its facts and their child when they are of
+ * one trace. The only fact of a batch travels on with the sending span as its trace context, so that who processes it
+ * is its child.
+ */
+export const inSendSpan = (
+  tracer: Tracer,
+  batch: FactBatch,
+  send: (batch: FactBatch) => Promise<void>,
+): Promise<void> => {
+  const [first] = batch.facts;
+  const only = batch.facts.length === 1 ? first : undefined;
+  const options = {
+    kind: SpanKind.PRODUCER,
+    attributes: attributesOf(batch, 'send'),
+    parent: parentOf(batch.facts),
+    links: only ? [] : linksOf(batch.facts),
+  };
+  return inSpan(tracer, `send ${batch.source}`, options, () => {
+    const traceparent = currentTraceparent();
+    return send(only && traceparent ? { ...batch, facts: [{ ...only, traceparent }] } : batch);
+  });
+};
+
+/**
+ * Runs `process` in a CONSUMER span `process <service>`, linked to the spans of its facts and their child when they are
+ * of one trace.
+ */
+export const inProcessSpan = <Result>(
+  tracer: Tracer,
+  batch: FactBatch,
+  extra: Attributes,
+  process: () => Promise<Result>,
+): Promise<Result> => {
+  const options = {
+    kind: SpanKind.CONSUMER,
+    attributes: { ...attributesOf(batch, 'process'), ...extra },
+    parent: parentOf(batch.facts),
+    links: linksOf(batch.facts),
+  };
+  return inSpan(tracer, `process ${batch.source}`, options, process);
+};
+
+/** Trace context of what follows from a fact: the running span when it is of the fact's trace, else the fact's own. */
+export const traceparentAfter = (fact: Fact): string | undefined => {
+  const current = currentTraceparent();
+  if (!fact.traceparent || traceIdOf(current) === traceIdOf(fact.traceparent)) return current;
+  return fact.traceparent;
+};

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fnv1a32, partitionOf, serviceOf, subjectOf } from './subjects.ts';
+
+test('the hash is FNV-1a with its published vectors: changing it would lose the order of streams', () => {
+  assert.equal(fnv1a32(''), 0x811c9dc5);
+  assert.equal(fnv1a32('a'), 0xe40c292c);
+  assert.equal(fnv1a32('foobar'), 0xbf9cf968);
+});
+
+test('streams spread over every partition, and each stays in its own', () => {
+  const counts = [0, 0, 0, 0];
+  for (let index = 0; index < 1_000; index += 1) {
+    const partition = partitionOf(`disk-${index}`, 4);
+    assert.equal(partitionOf(`disk-${index}`, 4), partition);
+    counts[partition] = (counts[partition] ?? 0) + 1;
+  }
+  for (const count of counts) assert.ok(count > 150, `uneven: ${counts}`);
+});
+
+test('a subject names its service, and nothing else is a subject', () => {
+  assert.equal(subjectOf('key-vault', 3), 'interlock.key-vault.3');
+  assert.equal(serviceOf('interlock.key-vault.3'), 'key-vault');
+  assert.throws(() => serviceOf('key-vault.3'), /not a subject/);
+});
