@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import type { Random } from '@interlock/runtime';
+import type { DataFolder } from './data-folder.ts';
+import { type ServiceName, serviceNames } from './services.ts';
+
+/**
+ * What identity makes at its first start (`BOOTSTRAP_FILE`): without it nobody could ask for anything. Holds no secrets.
+ * Identity applies it at every start, so an addition takes effect with the next one.
+ */
+export interface BootstrapIdentities {
+  /** `tenants/<id>` */
+  readonly tenant: { readonly id: string; readonly displayName: string };
+  /** `subscriptions/<id>` */
+  readonly subscriptions: readonly { readonly id: string; readonly displayName: string }[];
+  readonly administrator: WithSecret & { readonly displayName: string };
+  readonly workloads: readonly (WithSecret & { readonly service: ServiceName })[];
+  readonly roleAssignments: readonly {
+    readonly id: string;
+    readonly principalId: string;
+    readonly role: string;
+    readonly scope: string;
+  }[];
+}
+
+interface WithSecret {
+  /** UUID */
+  readonly principalId: string;
+  /** SHA-256 of the secret's text, base64url: enough, because the secret is 256 random bits and not a password. */
+  readonly secretHash: string;
+}
+
+/** The first administrator, as `administrator.json` holds it. */
+export interface Administrator {
+  readonly principalId: string;
+  readonly secret: string;
+  readonly tenant: string;
+  readonly subscription: string;
+}
+
+/** Files and names with which the services find themselves. */
+export interface Identities {
+  readonly bootstrapFile: string;
+  readonly administrator: Administrator;
+  readonly administratorFile: string;
+  readonly workloads: Readonly<Record<ServiceName, Workload>>;
+}
+
+/** How one service proves who it is, and the key it seals its secrets with. */
+export interface Workload {
+  readonly principalId: string;
+  readonly secretFile: string;
+  /** 32 random bytes. */
+  readonly masterKeyFile: string;
+}
+
+/** Owners manage everything and use no key; the first administrator is given that too, so that it can try everything. */
+const administratorRoles = ['roles/owner', 'roles/keyVaultAdministrator'];
+
+/**
+ * The identities of this data folder, made at the first call and the same ever after. Secrets and master keys lie in files
+ * of their own (0600).
+ */
+export function openIdentities(data: DataFolder, random: Random): Identities {
+  data.folder('bootstrap');
+  const bootstrapFile = data.path('bootstrap', 'identities.json');
+  const administratorFile = data.path('administrator.json');
+  const workloadFiles = (service: ServiceName) => ({
+    secretFile: data.path('bootstrap', `${service}.secret`),
+    masterKeyFile: data.path('bootstrap', `${service}.master-key`),
+  });
+  // The file comes last: where it is there, so are all the secrets its hashes are of.
+  if (!existsSync(bootstrapFile)) {
+    const subscription = { id: 'local', displayName: 'Local subscription' };
+    const administrator: Administrator = {
+      principalId: random.uuid(),
+      secret: secretText(random),
+      tenant: 'tenants/local',
+      subscription: `subscriptions/${subscription.id}`,
+    };
+    replaceFile(administratorFile, `${JSON.stringify(administrator, undefined, 2)}\n`);
+    const workloads = serviceNames.map((service) => {
+      const secret = secretText(random);
+      const { secretFile, masterKeyFile } = workloadFiles(service);
+      replaceFile(secretFile, secret);
+      replaceFile(masterKeyFile, random.bytes(32));
+      return { service, principalId: random.uuid(), secretHash: hashOf(secret) };
+    });
+    const { principalId, secret } = administrator;
+    const identities: BootstrapIdentities = {
+      tenant: { id: 'local', displayName: 'Local tenant' },
+      subscriptions: [subscription],
+      administrator: { principalId, displayName: 'Local administrator', secretHash: hashOf(secret) },
+      workloads,
+      roleAssignments: administratorRoles.map((role) => ({ id: random.uuid(), principalId, role, scope: '/' })),
+    };
+    replaceFile(bootstrapFile, `${JSON.stringify(identities, undefined, 2)}\n`);
+  }
+
+  const identities: BootstrapIdentities = JSON.parse(readFileSync(bootstrapFile, 'utf8'));
+  const workload = (service: ServiceName): Workload => {
+    const found = identities.workloads.find((candidate) => candidate.service === service);
+    if (found === undefined) throw new Error(`${bootstrapFile} names no workload ${service}`);
+    return { principalId: found.principalId, ...workloadFiles(service) };
+  };
+  return {
+    bootstrapFile,
+    administratorFile,
+    administrator: JSON.parse(readFileSync(administratorFile, 'utf8')),
+    workloads: {
+      identity: workload('identity'),
+      'key-vault': workload('key-vault'),
+      'disk-encryption-set': workload('disk-encryption-set'),
+      disk: workload('disk'),
+      compute: workload('compute'),
+    },
+  };
+}
+
+function secretText(random: Random): string {
+  return Buffer.from(random.bytes(32)).toString('base64url');
+}
+
+function hashOf(secret: string): string {
+  return createHash('sha256').update(secret).digest('base64url');
+}
+
+function replaceFile(file: string, content: string | Uint8Array): void {
+  writeFileSync(`${file}.draft`, content, { mode: 0o600 });
+  renameSync(`${file}.draft`, file);
+}

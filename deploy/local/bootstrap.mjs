@@ -1,0 +1,162 @@
+#!/usr/bin/env node
+/**
+ * node deploy/local/bootstrap.mjs <file.ts> [argument…]
+ *
+ * Makes a clone runnable (dependencies with Node 24 among them, code generated from the .proto files), then runs the TypeScript
+ * file with Node 24. Plain JavaScript without dependencies, because it must run on any Node from 20 with nothing but npm.
+ * When nothing has changed since the last run it only compares two hashes.
+ */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { delimiter, dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const oldestNode = 20;
+const packageManager = 'pnpm@12.21.0';
+
+const repository = fileURLToPath(new URL('../..', import.meta.url));
+const binaries = join(repository, 'node_modules/.bin');
+const node24 = join(binaries, 'node');
+const installStamp = join(repository, 'node_modules/.interlock-installed');
+const contractsStamp = join(repository, 'libs/contracts/src/.generated-from');
+
+/** A failure explained to the person at the terminal: no stack. */
+class BootstrapError extends Error {}
+
+try {
+  await main();
+} catch (error) {
+  console.error(error instanceof BootstrapError ? `\n${error.message}` : error);
+  process.exitCode = 1;
+}
+
+async function main() {
+  const [file, ...args] = process.argv.slice(2);
+  if (file === undefined) throw new BootstrapError('Usage: node deploy/local/bootstrap.mjs <file.ts> [argument…]');
+  const major = Number(process.versions.node.split('.')[0]);
+  if (major < oldestNode) {
+    throw new BootstrapError(
+      `Node ${oldestNode} or newer is needed to start (it fetches the Node 24 that runs the services); this is ${process.version}, ${process.execPath}.`,
+    );
+  }
+  const entry = resolve(repository, file);
+  if (!existsSync(entry)) throw new BootstrapError(`${relative(repository, entry)} does not exist in this version.`);
+  if (!isPrepared()) await prepare();
+  process.exitCode = await runToEnd(entry, args);
+}
+
+function isPrepared() {
+  return stampOf(installStamp) === dependenciesHash() && existsSync(node24) && stampOf(contractsStamp) === protoHash();
+}
+
+/** Under a lock, so that two commands started together do not install into the same folder at once; the later one finds it done. */
+async function prepare() {
+  const release = await lock();
+  try {
+    const dependencies = dependenciesHash();
+    if (stampOf(installStamp) !== dependencies || !existsSync(node24)) {
+      console.error('Installing dependencies (the first time this takes some 15 s) …');
+      // Only errors: under an older Node it warns at length about packages that Node 24 will run.
+      const install = ['-y', packageManager, 'install', '--frozen-lockfile', '--loglevel=error'];
+      await step(npx(), install, 'Installing the dependencies failed');
+      if (!existsSync(node24)) throw new BootstrapError(`The installation has brought no Node 24 (${node24}).`);
+      writeFileSync(installStamp, dependencies);
+    }
+    const protos = protoHash();
+    if (stampOf(contractsStamp) !== protos) {
+      console.error('Generating the contracts from proto/ …');
+      await step(node24, [join(repository, 'proto/generate.mjs')], 'Generating the contracts failed');
+      writeFileSync(contractsStamp, protos);
+    }
+  } finally {
+    release();
+  }
+}
+
+async function lock() {
+  const { tryLock } = await import('./lock.mjs');
+  const folder = join(repository, '.interlock');
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  for (let announced = false; ; announced = true) {
+    const attempt = tryLock(join(folder, 'bootstrap.lock'));
+    if (attempt.taken) return attempt.release;
+    if (!announced) console.error(`Waiting for process ${attempt.holder.pid}, which is preparing this clone …`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+function stampOf(file) {
+  return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+}
+
+function dependenciesHash() {
+  const hash = createHash('sha256').update(packageManager);
+  for (const name of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json']) {
+    hash.update(readFileSync(join(repository, name)));
+  }
+  return hash.digest('hex');
+}
+
+/** Of everything generation depends on: the sources, and the versions of the generators. */
+function protoHash() {
+  const hash = createHash('sha256').update(dependenciesHash());
+  const folder = join(repository, 'proto');
+  const names = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.md') && !entry.name.endsWith('.ts'))
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+  for (const name of names) hash.update(relative(folder, name)).update('\0').update(readFileSync(name));
+  return hash.digest('hex');
+}
+
+/** The npx that belongs to this Node, else the one on the PATH. */
+function npx() {
+  const beside = join(dirname(process.execPath), 'npx');
+  return existsSync(beside) ? beside : 'npx';
+}
+
+/** Runs a command of the preparation; its output goes to standard error. */
+function step(command, args, failure) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd: repository,
+      // Without CI the package manager may stop to ask before it replaces an older installation.
+      env: { ...process.env, CI: 'true', PATH: searchPath() },
+      stdio: ['ignore', 2, 2],
+    });
+    child.once('error', (error) => reject(new BootstrapError(`${failure}: ${error.message}`)));
+    child.once('close', (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new BootstrapError(`${failure} (${signal ?? `exit code ${code}`}). The reason stands above.`));
+    });
+  });
+}
+
+/**
+ * Runs the file with Node 24 and returns its exit code. It also hears, by the end of the channel, when this process is killed.
+ */
+function runToEnd(entry, args) {
+  const data = process.env.INTERLOCK_DATA ? resolve(process.env.INTERLOCK_DATA) : join(repository, '.interlock');
+  const child = spawn(node24, [entry, ...args], {
+    env: {
+      ...process.env,
+      PATH: searchPath(),
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(data, 'compile-cache'),
+    },
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    // At Ctrl-C the terminal tells the child as well; being told twice does no harm.
+    process.on(signal, () => child.kill(signal));
+  }
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? 128 + constants.signals[signal]));
+  });
+}
+
+function searchPath() {
+  return `${binaries}${delimiter}${process.env.PATH ?? ''}`;
+}

@@ -1,0 +1,136 @@
+// The library below builds on decorators and needs their metadata first.
+import 'reflect-metadata';
+import type { webcrypto } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  PemConverter,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509Certificate,
+  X509CertificateGenerator,
+} from '@peculiar/x509';
+import type { DataFolder } from './data-folder.ts';
+
+/** PEM files of the local cloud's TLS: one certificate for all services, valid for localhost, 127.0.0.1 and ::1. */
+export interface Certificates {
+  readonly authorityFile: string;
+  readonly certificateFile: string;
+  /** PKCS #8, mode 0600. */
+  readonly keyFile: string;
+}
+
+const dayMs = 86_400_000;
+const authorityDays = 3650;
+const serverDays = 365;
+/** A cloud may be kept running; what it starts with should last longer than one does. */
+const renewWithinDays = 30;
+
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+
+/**
+ * The authority and the certificate in the data folder; made where they are missing, made anew where they are near their end.
+ * The authority's key stays in the folder (0600), so that a new server certificate needs no new trust.
+ * @param now milliseconds since the epoch
+ */
+export async function openCertificates(data: DataFolder, now: number): Promise<Certificates> {
+  const folder = data.folder('certificates');
+  const files = {
+    authorityFile: join(folder, 'authority.pem'),
+    authorityKeyFile: join(folder, 'authority.key'),
+    certificateFile: join(folder, 'server.pem'),
+    keyFile: join(folder, 'server.key'),
+  };
+  let authority = await readPair(files.authorityFile, files.authorityKeyFile, now);
+  const isNewAuthority = authority === undefined;
+  if (authority === undefined) {
+    authority = await makeAuthority(now);
+    await writePair(authority, files.authorityFile, files.authorityKeyFile);
+  }
+  const server = isNewAuthority ? undefined : await readPair(files.certificateFile, files.keyFile, now);
+  if (
+    server === undefined ||
+    !(await server.certificate.verify({ publicKey: authority.certificate, date: new Date(now) }))
+  ) {
+    await writePair(await makeServer(authority, now), files.certificateFile, files.keyFile);
+  }
+  return { authorityFile: files.authorityFile, certificateFile: files.certificateFile, keyFile: files.keyFile };
+}
+
+interface Pair {
+  readonly certificate: X509Certificate;
+  readonly privateKey: webcrypto.CryptoKey;
+}
+
+async function makeAuthority(now: number): Promise<Pair> {
+  const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const certificate = await X509CertificateGenerator.createSelfSigned({
+    name: 'CN=Interlock local authority',
+    keys,
+    ...validity(now, authorityDays),
+    signingAlgorithm: algorithm,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return { certificate, privateKey: keys.privateKey };
+}
+
+async function makeServer(authority: Pair, now: number): Promise<Pair> {
+  const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const certificate = await X509CertificateGenerator.create({
+    subject: 'CN=Interlock local services',
+    issuer: authority.certificate.subject,
+    publicKey: keys.publicKey,
+    signingKey: authority.privateKey,
+    ...validity(now, serverDays),
+    signingAlgorithm: algorithm,
+    extensions: [
+      new BasicConstraintsExtension(false, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth]),
+      new SubjectAlternativeNameExtension([
+        { type: 'dns', value: 'localhost' },
+        { type: 'ip', value: '127.0.0.1' },
+        { type: 'ip', value: '::1' },
+      ]),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await AuthorityKeyIdentifierExtension.create(authority.certificate),
+    ],
+  });
+  return { certificate, privateKey: keys.privateKey };
+}
+
+/** Valid since an hour ago, for clients whose clock is a little behind. */
+function validity(now: number, days: number): { notBefore: Date; notAfter: Date } {
+  return { notBefore: new Date(now - 3_600_000), notAfter: new Date(now + days * dayMs) };
+}
+
+/** undefined when a file is missing or the certificate ends soon. A pair cut short by a crash counts as missing too. */
+async function readPair(certificateFile: string, keyFile: string, now: number): Promise<Pair | undefined> {
+  if (!existsSync(certificateFile) || !existsSync(keyFile)) return undefined;
+  const certificate = new X509Certificate(readFileSync(certificateFile, 'utf8'));
+  if (certificate.notAfter.getTime() < now + renewWithinDays * dayMs) return undefined;
+  const key = PemConverter.decodeFirst(readFileSync(keyFile, 'utf8'));
+  return { certificate, privateKey: await crypto.subtle.importKey('pkcs8', key, algorithm, true, ['sign']) };
+}
+
+/** The certificate last: where it is there, its key is. */
+async function writePair(pair: Pair, certificateFile: string, keyFile: string): Promise<void> {
+  const key = PemConverter.encode(await crypto.subtle.exportKey('pkcs8', pair.privateKey), 'PRIVATE KEY');
+  replaceFile(keyFile, `${key}\n`, 0o600);
+  replaceFile(certificateFile, `${pair.certificate.toString('pem')}\n`, 0o644);
+}
+
+function replaceFile(file: string, content: string, mode: number): void {
+  writeFileSync(`${file}.draft`, content, { mode });
+  renameSync(`${file}.draft`, file);
+}

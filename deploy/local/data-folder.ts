@@ -1,0 +1,80 @@
+import { chmodSync, mkdirSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { tryLock } from './lock.mjs';
+
+/** The root of the repository. */
+export const repository = fileURLToPath(new URL('../..', import.meta.url));
+
+/**
+ * Where everything of one local cloud lives. All folders are 0700; files with secrets are 0600.
+ *
+ * ```
+ * launcher.lock        who is running on this folder
+ * administrator.json   the first administrator's credentials (0600)
+ * cloud.json           addresses of the running cloud, for the command line (0600)
+ * bootstrap/           identities.json, which identity reads at its first start; one secret file per service (0600)
+ * certificates/        the local authority, and the server certificate it signed
+ * postgres/            data/, the password of its superuser, socket/
+ * nats/                configuration and jetstream/
+ * services/<name>/     what a service keeps outside the database
+ * logs/<name>.log      output of each process
+ * spans.jsonl          finished spans, newest last; spans.1.jsonl holds the ones before
+ * ```
+ */
+export interface DataFolder {
+  readonly root: string;
+  /** A path below the root. */
+  path(...segments: string[]): string;
+  /** The same, as a folder that exists (0700). */
+  folder(...segments: string[]): string;
+}
+
+/** What is wrong with the machine or the set-up, in words for the person who started the launcher: shown without a stack. */
+export class LauncherError extends Error {
+  override readonly name = 'LauncherError';
+}
+
+/**
+ * Where the data goes: `INTERLOCK_DATA`, relative to the current folder, or `.interlock` in the repository. Empty counts as not given.
+ */
+export function dataRoot(env: Readonly<Record<string, string | undefined>>): string {
+  return env.INTERLOCK_DATA ? resolve(env.INTERLOCK_DATA) : join(repository, '.interlock');
+}
+
+/**
+ * Creates the folder where it is missing and makes it private.
+ * @throws LauncherError when it belongs to somebody else: files of two owners in it would lock one of them out later.
+ */
+export function openDataFolder(root: string): DataFolder {
+  mkdirSync(root, { recursive: true, mode: 0o700 });
+  const owner = statSync(root).uid;
+  const self = process.getuid?.();
+  if (self !== undefined && owner !== self) {
+    throw new LauncherError(
+      `The data folder ${root} belongs to user ${owner}, this is user ${self}. Run as that user, or set INTERLOCK_DATA to a folder of your own.`,
+    );
+  }
+  chmodSync(root, 0o700);
+  const path = (...segments: string[]) => join(root, ...segments);
+  return {
+    root,
+    path,
+    folder: (...segments) => {
+      mkdirSync(path(...segments), { recursive: true, mode: 0o700 });
+      return path(...segments);
+    },
+  };
+}
+
+/**
+ * Makes this process the only launcher on the folder, until the returned function is called or the process ends.
+ * @throws LauncherError when another launcher is at work on it.
+ */
+export function holdDataFolder(data: DataFolder): () => void {
+  const attempt = tryLock(data.path('launcher.lock'));
+  if (attempt.taken) return attempt.release;
+  throw new LauncherError(
+    `Process ${attempt.holder.pid} is already running a cloud on ${data.root}. Stop it first, or set INTERLOCK_DATA to another folder.`,
+  );
+}

@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { openDataFolder } from './data-folder.ts';
+import { startLocalCloud } from './local-cloud.ts';
+import { processStart } from './lock.mjs';
+import type { Crash } from './processes.ts';
+import { serviceNames } from './services.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const env = { PATH: process.env.PATH, DATABASE_URL: process.env.DATABASE_URL, NATS_URL: process.env.NATS_URL };
+const uniqueName = () => `test_${randomBytes(4).toString('hex')}`;
+
+/** Answers each HTTP request with its environment, and ends with status 9 when asked for /fail. */
+const fixture = join(folder, 'service.ts');
+writeFileSync(
+  fixture,
+  `import { createServer } from 'node:http';
+   const [host, port] = process.env.SERVICE_ADDRESS.split(':');
+   const server = createServer((request, response) => {
+     if (request.url === '/fail') { console.error('something broke'); process.exit(9); }
+     response.end(JSON.stringify(process.env));
+   });
+   process.on('SIGTERM', () => process.exit(0));
+   server.listen(Number(port), host, () => console.log(JSON.stringify({ ready: true, service: 'fixture', address: process.env.SERVICE_ADDRESS })));`,
+);
+const broken = join(folder, 'broken.ts');
+writeFileSync(broken, `console.error('the setting LEASE_TTL is wrong'); process.exit(78);`);
+
+const ask = async (address: string): Promise<Record<string, string>> =>
+  JSON.parse(await (await fetch(`http://${address}/`)).text());
+
+async function gone(pid: number): Promise<void> {
+  while (processStart(pid) !== undefined) await delay(5);
+}
+
+test('every service gets what it needs to serve and to find the others', async (t) => {
+  const data = openDataFolder(join(folder, 'environment'));
+  const name = uniqueName();
+  const cloud = await startLocalCloud({
+    data,
+    env,
+    name,
+    temporary: true,
+    entry: () => fixture,
+    settings: { LEASE_TTL_MS: '1000' },
+  });
+  t.after(cloud.stop);
+  const seen = await Promise.all(serviceNames.map((service) => ask(cloud.addresses[service])));
+  for (const [index, service] of serviceNames.entries()) {
+    const { [index]: own } = seen;
+    assert(own !== undefined);
+    assert.equal(own.KEY_VAULT_ADDRESS, cloud.addresses['key-vault']);
+    assert.equal(own.DISK_ENCRYPTION_SET_ADDRESS, cloud.addresses['disk-encryption-set']);
+    assert.equal(own.SERVICE_ADDRESS, cloud.addresses[service]);
+    assert.equal(new URL(own.DATABASE_URL ?? '').pathname, `/${name}_${service.replaceAll('-', '_')}`);
+    assert.equal(own.DATA_FOLDER, data.path('services', service));
+    assert.equal(own.NATS_NAMESPACE, name);
+    assert.equal(own.LEASE_TTL_MS, '1000');
+    for (const file of [
+      'TLS_CERTIFICATE_FILE',
+      'TLS_KEY_FILE',
+      'TLS_CA_FILE',
+      'WORKLOAD_SECRET_FILE',
+      'BOOTSTRAP_FILE',
+      'MASTER_KEY_FILE',
+    ]) {
+      assert(existsSync(own[file] ?? ''), `${file} names a file`);
+    }
+  }
+  assert.equal(new Set(seen.map((own) => own.WORKLOAD_ID)).size, serviceNames.length);
+  assert.equal(JSON.parse(readFileSync(data.path('cloud.json'), 'utf8')).addresses.disk, cloud.addresses.disk);
+  assert.equal(statSync(data.path('administrator.json')).mode & 0o777, 0o600);
+  await cloud.stop();
+  assert(!existsSync(data.path('cloud.json')));
+});
+
+test('a service can be killed, restarted, paused and resumed, at the same address', async (t) => {
+  const data = openDataFolder(join(folder, 'life'));
+  const crashes: Crash[] = [];
+  const cloud = await startLocalCloud({
+    data,
+    env,
+    name: uniqueName(),
+    temporary: true,
+    services: ['disk'],
+    entry: () => fixture,
+    onCrash: (crash) => crashes.push(crash),
+  });
+  t.after(cloud.stop);
+  const first = cloud.pid('disk');
+  await cloud.kill('disk');
+  await assert.rejects(ask(cloud.addresses.disk));
+  await cloud.restart('disk');
+  assert.notEqual(cloud.pid('disk'), first);
+  await ask(cloud.addresses.disk);
+
+  cloud.pause('disk');
+  const waiting = ask(cloud.addresses.disk).then(() => 'answered');
+  // A stopped process answers nobody; that it does so after SIGCONT is what the test waits for.
+  while (!readFileSync(`/proc/${cloud.pid('disk')}/stat`, 'utf8').includes(') T ')) await delay(1);
+  cloud.resume('disk');
+  assert.equal(await waiting, 'answered');
+  assert.throws(() => cloud.pid('compute'), /compute was not started/);
+  await cloud.stop();
+  assert.deepEqual(crashes, [], 'what was asked for is no crash');
+});
+
+test('a crash is reported with the end of the log', async (t) => {
+  const data = openDataFolder(join(folder, 'crash'));
+  const { promise: crashed, resolve } = Promise.withResolvers<Crash>();
+  const cloud = await startLocalCloud({
+    data,
+    env,
+    name: uniqueName(),
+    temporary: true,
+    services: ['compute'],
+    entry: () => fixture,
+    onCrash: resolve,
+  });
+  t.after(cloud.stop);
+  await assert.rejects(fetch(`http://${cloud.addresses.compute}/fail`));
+  const { name, status, message } = await crashed;
+  assert.deepEqual({ name, status }, { name: 'compute', status: 9 });
+  assert.match(message, /compute ended with status 9[\s\S]*something broke/);
+  await cloud.stop();
+});
+
+test('a start that fails says why and leaves nothing running', async () => {
+  const data = openDataFolder(join(folder, 'fails'));
+  const pids: number[] = [];
+  await assert.rejects(
+    startLocalCloud({
+      data,
+      env,
+      name: uniqueName(),
+      temporary: true,
+      entry: (service) => (service === 'compute' ? broken : fixture),
+      say: (line) => {
+        if (line.startsWith('identity serves')) pids.push(1);
+      },
+      onCrash: () => assert.fail('a service that did not start did not crash'),
+    }),
+    /compute ended with status 78[\s\S]*the setting LEASE_TTL is wrong/,
+  );
+  assert.equal(pids.length, 1, 'the others did start');
+  // The folder is free again, and so is everything that held it.
+  const again = await startLocalCloud({
+    data,
+    env,
+    name: uniqueName(),
+    temporary: true,
+    services: ['disk'],
+    entry: () => fixture,
+  });
+  await again.stop();
+});
+
+test('nothing of a cloud outlives its launcher, also one with servers of its own', async () => {
+  const root = join(folder, 'killed');
+  const script = `
+    import { openDataFolder } from ${JSON.stringify(import.meta.resolve('./data-folder.ts'))};
+    import { startLocalCloud } from ${JSON.stringify(import.meta.resolve('./local-cloud.ts'))};
+    const cloud = await startLocalCloud({
+      data: openDataFolder(${JSON.stringify(root)}),
+      env: { PATH: process.env.PATH },
+      services: ['identity', 'disk'],
+      entry: () => ${JSON.stringify(fixture)},
+    });
+    cloud.pause('disk');
+    console.log(JSON.stringify([cloud.postgres.pid, cloud.nats.pid, cloud.pid('identity'), cloud.pid('disk')]));`;
+  const launcher = spawn(process.execPath, ['--input-type=module-typescript', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const { value } = await createInterface({ input: launcher.stdout })[Symbol.asyncIterator]().next();
+  const pids: number[] = JSON.parse(value ?? '[]');
+  assert.equal(pids.filter((pid) => processStart(pid) !== undefined).length, 4);
+  launcher.kill('SIGKILL');
+  for (const pid of pids) await gone(pid);
+});

@@ -1,0 +1,201 @@
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { createScope, systemClock, systemRandom } from '@interlock/runtime';
+import { type Administrator, openIdentities } from './bootstrap-identities.ts';
+import { openCertificates } from './certificates.ts';
+import { type DataFolder, holdDataFolder, LauncherError } from './data-folder.ts';
+import { freePorts } from './free-port.ts';
+import { type Nats, startNats } from './nats.ts';
+import { type Postgres, startPostgres } from './postgres.ts';
+import { type Crash, type ServiceProcess, startService } from './processes.ts';
+import { addressVariableOf, databaseOf, entryOf, type ServiceName, serviceNames } from './services.ts';
+import { startSpanReceiver } from './span-receiver.ts';
+import { type SpanStore, spanStore } from './spans.ts';
+
+/** What to start, and how. */
+export interface LocalCloudOptions {
+  /** A folder no other cloud is running on. */
+  readonly data: DataFolder;
+  /** `DATABASE_URL` and `NATS_URL`, where servers are given; `PATH`. Passed on to the services. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Which services; by default all. */
+  readonly services?: readonly ServiceName[];
+  /** Keeps clouds apart that share given servers: begins the names of databases, streams and subjects. */
+  readonly name?: string;
+  /** Removes its databases and streams when it stops: for given servers, which would keep them. */
+  readonly temporary?: boolean;
+  /** Settings for the services beside those the launcher makes: shorter times in tests, for example. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** The file of each service. */
+  readonly entry?: (service: ServiceName) => string;
+  /** Progress, a line each. */
+  readonly say?: (line: string) => void;
+  /** A service that ended although nobody asked it to. By default its last words go to standard error. */
+  readonly onCrash?: (crash: Crash) => void;
+}
+
+/** A running cloud of separate processes. Services are named; an unknown or not started one is an error. */
+export interface LocalCloud {
+  /** host:port of each service, the same for the life of the cloud; also of those not started. */
+  readonly addresses: Readonly<Record<ServiceName, string>>;
+  /** The database of each service, over TCP. */
+  readonly databaseUrls: Readonly<Record<ServiceName, string>>;
+  readonly natsUrl: string;
+  /** PEM file of the authority that signed the services' certificate. */
+  readonly authorityFile: string;
+  readonly administrator: Administrator;
+  readonly spans: SpanStore;
+  readonly postgres: Postgres;
+  readonly nats: Nats;
+  pid(service: ServiceName): number;
+  /** Ends with SIGKILL. */
+  kill(service: ServiceName): Promise<void>;
+  /** Starts again, stopping it first where it runs. */
+  restart(service: ServiceName): Promise<void>;
+  pause(service: ServiceName): void;
+  resume(service: ServiceName): void;
+  /** Stops everything in the reverse order. May be called more than once. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts servers and services on free ports; resolves when every service serves. When anything fails, what was started is
+ * stopped again. `cloud.json` in the data folder tells where everything is while it runs.
+ * @throws LauncherError saying what is missing or went wrong.
+ */
+export async function startLocalCloud(options: LocalCloudOptions): Promise<LocalCloud> {
+  const scope = createScope();
+  try {
+    return await start(options, scope);
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+}
+
+async function start(options: LocalCloudOptions, scope: ReturnType<typeof createScope>): Promise<LocalCloud> {
+  const { data, env, services = serviceNames, name = 'interlock', entry = entryOf, say = () => undefined } = options;
+  for (const service of services) {
+    if (!existsSync(entry(service)))
+      throw new LauncherError(`${entry(service)} does not exist: ${service} cannot be started.`);
+  }
+  scope.defer('data folder', holdDataFolder(data));
+
+  const [postgres, nats, certificates, ports] = await Promise.all([
+    startPostgres(data, env).then((started) => {
+      scope.defer('Postgres', started.stop);
+      say(started.description);
+      return started;
+    }),
+    startNats(data, env, say).then((started) => {
+      scope.defer('NATS', started.stop);
+      say(started.description);
+      return started;
+    }),
+    openCertificates(data, systemClock.now()),
+    freePorts(serviceNames.length),
+  ]);
+  const databases = services.map((service) => databaseOf(name, service));
+  await postgres.createDatabases(databases);
+  if (options.temporary === true) {
+    scope.defer('databases', () => postgres.dropDatabases(databases));
+    scope.defer('streams', () => nats.deleteStreams(`${name}_`));
+  }
+  const spans = spanStore();
+  const receiver = await startSpanReceiver({ store: spans, file: data.path('spans.jsonl'), random: systemRandom });
+  scope.defer('span receiver', receiver.stop);
+  const identities = openIdentities(data, systemRandom);
+  const addresses = eachService((service) => `127.0.0.1:${ports[serviceNames.indexOf(service)]}`);
+
+  const shared = {
+    ...env,
+    NATS_URL: nats.url,
+    ...(name === 'interlock' ? {} : { NATS_NAMESPACE: name }),
+    TLS_CERTIFICATE_FILE: certificates.certificateFile,
+    TLS_KEY_FILE: certificates.keyFile,
+    TLS_CA_FILE: certificates.authorityFile,
+    OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
+    BOOTSTRAP_FILE: identities.bootstrapFile,
+    ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
+    ...options.settings,
+  };
+  const processes = new Map<ServiceName, ServiceProcess>();
+  data.folder('logs');
+  const startOne = async (service: ServiceName) => {
+    const since = performance.now();
+    const { principalId, secretFile, masterKeyFile } = identities.workloads[service];
+    const started = await startService({
+      name: service,
+      entry: entry(service),
+      env: {
+        ...shared,
+        SERVICE_ADDRESS: addresses[service],
+        DATABASE_URL: postgres.shortUrl(databaseOf(name, service)),
+        DATA_FOLDER: data.folder('services', service),
+        WORKLOAD_ID: principalId,
+        WORKLOAD_SECRET_FILE: secretFile,
+        MASTER_KEY_FILE: masterKeyFile,
+      },
+      logFile: data.path('logs', `${service}.log`),
+      onCrash: options.onCrash ?? (({ message }) => console.error(`\n${message}`)),
+    });
+    processes.set(service, started);
+    say(`${service} serves on ${addresses[service]} (${Math.round(performance.now() - since)} ms)`);
+  };
+  // Registered before the start: a stop in the middle of it ends those that are there. In the order of their listing, not of their luck.
+  scope.defer('services', async () => {
+    for (const service of services.toReversed()) await processes.get(service)?.stop();
+  });
+  await allOrFirstFailure(services.map(startOne));
+
+  const running = (service: ServiceName): ServiceProcess => {
+    const found = processes.get(service);
+    if (found === undefined) throw new Error(`${service} was not started in this cloud`);
+    return found;
+  };
+  const { administrator, administratorFile } = identities;
+  const { endpoint } = receiver;
+  const cloudFile = data.path('cloud.json');
+  const description = {
+    pid: process.pid,
+    addresses,
+    natsUrl: nats.url,
+    authorityFile: certificates.authorityFile,
+    administratorFile,
+    spans: endpoint,
+  };
+  writeFileSync(cloudFile, `${JSON.stringify(description, undefined, 2)}\n`, { mode: 0o600 });
+  scope.defer('cloud.json', () => rmSync(cloudFile, { force: true }));
+  return {
+    addresses,
+    databaseUrls: eachService((service) => postgres.url(databaseOf(name, service))),
+    natsUrl: nats.url,
+    authorityFile: certificates.authorityFile,
+    administrator,
+    spans,
+    postgres,
+    nats,
+    pid: (service) => running(service).pid,
+    kill: (service) => running(service).kill(),
+    restart: (service) => running(service).restart(),
+    pause: (service) => running(service).pause(),
+    resume: (service) => running(service).resume(),
+    stop: () => scope.close(),
+  };
+}
+
+function eachService<Value>(make: (service: ServiceName) => Value): Record<ServiceName, Value> {
+  return {
+    identity: make('identity'),
+    'key-vault': make('key-vault'),
+    'disk-encryption-set': make('disk-encryption-set'),
+    disk: make('disk'),
+    compute: make('compute'),
+  };
+}
+
+/** Waits for all, so that none is still starting when the failure of one leads to the stop of the others. */
+async function allOrFirstFailure(starts: readonly Promise<void>[]): Promise<void> {
+  const outcomes = await Promise.allSettled(starts);
+  const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failure !== undefined) throw failure.reason;
+}

@@ -1,0 +1,88 @@
+import { execFileSync } from 'node:child_process';
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+
+// Plain JavaScript because the bootstrap, which must run before TypeScript can, needs it too. Types: lock.d.mts.
+
+export function tryLock(file) {
+  const own = { pid: process.pid, startedAt: processStart(process.pid) ?? '' };
+  const draft = `${file}.${process.pid}`;
+  writeFileSync(draft, JSON.stringify(own), { mode: 0o600 });
+  try {
+    for (;;) {
+      if (linked(draft, file)) return { taken: true, release: () => release(file, own) };
+      const holder = readHolder(file);
+      if (holder !== undefined && processStart(holder.pid) === holder.startedAt) return { taken: false, holder };
+      setAside(file, holder);
+    }
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+export function processStart(pid) {
+  if (process.platform !== 'linux') return startFromPs(pid);
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // Fields after the command's name, which may itself hold spaces and brackets: state is the first, start time the 20th.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
+  } catch (error) {
+    if (error.code === 'ENOENT' || error.code === 'ESRCH') return undefined;
+    throw error;
+  }
+}
+
+function startFromPs(pid) {
+  try {
+    return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim() || undefined;
+  } catch (error) {
+    if (error.status === 1) return undefined;
+    throw error;
+  }
+}
+
+/** A hard link appears with its whole content or not at all, so nobody reads half a lock. */
+function linked(draft, file) {
+  try {
+    linkSync(draft, file);
+    return true;
+  } catch (error) {
+    if (error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+function readHolder(file) {
+  let text;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not written by this program: nobody alive can be behind it.
+    return { pid: 0, startedAt: '' };
+  }
+}
+
+/** Removes a dead holder's lock, unless somebody else did so and took it in the meantime: then it is put back. */
+function setAside(file, dead) {
+  const aside = `${file}.${process.pid}.stale`;
+  try {
+    renameSync(file, aside);
+  } catch (error) {
+    if (error.code === 'ENOENT') return;
+    throw error;
+  }
+  const moved = readHolder(aside);
+  if (dead === undefined || moved?.pid !== dead.pid || moved?.startedAt !== dead.startedAt) linked(aside, file);
+  rmSync(aside, { force: true });
+}
+
+function release(file, own) {
+  const holder = readHolder(file);
+  if (holder?.pid === own.pid && holder.startedAt === own.startedAt) rmSync(file, { force: true });
+}

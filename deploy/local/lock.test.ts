@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { processStart, tryLock } from './lock.mjs';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test('one holder at a time; the next after its release', () => {
+  const file = join(folder, 'one');
+  const first = tryLock(file);
+  assert(first.taken);
+  const second = tryLock(file);
+  assert(!second.taken);
+  assert.equal(second.holder.pid, process.pid);
+  first.release();
+  assert(tryLock(file).taken);
+});
+
+test('a lock whose process has ended is free', async () => {
+  const file = join(folder, 'ended');
+  const child = spawn('true');
+  await new Promise((resolve) => child.once('close', resolve));
+  writeFileSync(file, JSON.stringify({ pid: child.pid, startedAt: '1' }));
+  assert(tryLock(file).taken);
+});
+
+test('a lock whose process id was given to another process is free', () => {
+  const file = join(folder, 'reused');
+  writeFileSync(file, JSON.stringify({ pid: process.ppid, startedAt: 'long ago' }));
+  assert(tryLock(file).taken);
+});
+
+test('a lock that cannot be read is free', () => {
+  const file = join(folder, 'garbage');
+  writeFileSync(file, '{"pi');
+  assert(tryLock(file).taken);
+});
+
+test('a release leaves a lock alone that somebody else has taken since', () => {
+  const file = join(folder, 'theirs');
+  const attempt = tryLock(file);
+  assert(attempt.taken);
+  writeFileSync(file, JSON.stringify({ pid: process.ppid, startedAt: processStart(process.ppid) }));
+  attempt.release();
+  const later = tryLock(file);
+  assert(!later.taken);
+  assert.equal(later.holder.pid, process.ppid);
+});

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { connect } from '@nats-io/transport-node';
+import { openDataFolder } from './data-folder.ts';
+import { startNats } from './nats.ts';
+import { installCommands } from './nats-install.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+async function request(url: string, subject: string, body: unknown): Promise<Record<string, unknown>> {
+  const connection = await connect({ servers: url });
+  try {
+    return (await connection.request(subject, JSON.stringify(body))).json<Record<string, unknown>>();
+  } finally {
+    await connection.close();
+  }
+}
+
+test('a stream survives a crash and a stop of the server', async (t) => {
+  const data = openDataFolder(join(folder, 'survives'));
+  const first = await startNats(data, { PATH: process.env.PATH }, () => undefined);
+  t.after(first.stop);
+  const stream = { name: 'KEPT', subjects: ['kept'], storage: 'file', num_replicas: 1 };
+  const { url } = first;
+  assert.equal((await request(url, '$JS.API.STREAM.CREATE.KEPT', stream)).error, undefined);
+  await request(url, 'kept', 'a message');
+  await first.crashAndRestart();
+  assert.equal(first.url, url);
+  const messages = async (at: string) => (await request(at, '$JS.API.STREAM.INFO.KEPT', {})).state;
+  assert.equal(Object(await messages(url)).messages, 1);
+  await first.stop();
+
+  const second = await startNats(data, { PATH: process.env.PATH }, () => undefined);
+  t.after(second.stop);
+  assert.equal(Object(await messages(second.url)).messages, 1);
+});
+
+test('a server that cannot be used is named', async (_t) => {
+  const data = openDataFolder(join(folder, 'given'));
+  await assert.rejects(
+    startNats(data, { NATS_URL: 'nats://127.0.0.1:1' }, () => undefined),
+    /The server behind NATS_URL is of no use/,
+  );
+});
+
+test('the package manager is used only where it needs no password', () => {
+  assert.equal(
+    installCommands('/nonexistent', true, () => true),
+    undefined,
+  );
+  const path = process.env.PATH ?? '';
+  const asRoot = installCommands(path, true, () => false);
+  assert.equal(
+    installCommands('/nonexistent', false, () => false),
+    undefined,
+  );
+  // On a machine without any of the known managers there is nothing more to see.
+  if (asRoot !== undefined) assert.deepEqual(asRoot.at(-1)?.includes('nats-server'), true);
+});

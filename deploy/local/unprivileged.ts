@@ -1,0 +1,141 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { chownSync, cpSync, existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type DataFolder, LauncherError } from './data-folder.ts';
+
+/**
+ * How to run Postgres, which refuses to be root, and where it keeps its files:
+ *
+ * - an ordinary user runs it as it is;
+ * - root runs it in a user namespace in which root appears as user 1: files stay root's, so nobody else needs a way through
+ *   the private folders around them;
+ * - where namespaces are forbidden (or a folder on the way belongs to a third user) it runs as an unprivileged user of the
+ *   machine, with its files outside the data folder, in /var/tmp.
+ */
+export interface Unprivileged {
+  /** The folder for data, password and socket; belongs to whoever runs the server. */
+  readonly home: string;
+  /** The folder with the binaries, which may be a copy that can be reached. */
+  readonly binaries: string;
+  /** Turns a command into one that runs without root's identity. */
+  wrap(command: string, args: readonly string[]): { readonly command: string; readonly args: readonly string[] };
+  /** The user to switch to before the command, when another than the launcher's. */
+  readonly user?: { readonly uid: number; readonly gid: number };
+  readonly how: string;
+}
+
+const namespace = ['--user', '--map-user=1', '--map-group=1'];
+
+/**
+ * Finds the way that works here, by trying it.
+ * @param namespaces false leaves the second way out.
+ * @throws LauncherError when root has no way at all.
+ */
+export function unprivileged(data: DataFolder, binaries: string, namespaces = true): Unprivileged {
+  const asIs = (command: string, args: readonly string[]) => ({ command, args });
+  if (process.getuid?.() !== 0) return { home: data.folder('postgres'), binaries, wrap: asIs, how: 'as this user' };
+  const home = data.folder('postgres');
+  const outside = outsideHome(data);
+  // Data stays where it was made: the other place would look empty.
+  if (!existsSync(join(outside, 'data')) && namespaces && namespaceReaches(home, binaries)) {
+    return {
+      home,
+      binaries,
+      wrap: (command, args) => ({ command: 'unshare', args: [...namespace, command, ...args] }),
+      how: 'in a user namespace',
+    };
+  }
+  if (existsSync(join(home, 'data'))) {
+    throw new LauncherError(
+      `The database in ${home} was made in a user namespace, and this machine does not allow root to make one. Allow it, or set INTERLOCK_DATA to a new folder.`,
+    );
+  }
+  const user = unprivilegedUser();
+  if (user === undefined) {
+    throw new LauncherError(
+      'Postgres does not run as root, and here is neither an unprivileged user to run it as nor are user namespaces allowed. Run as an ordinary user, or set DATABASE_URL.',
+    );
+  }
+  makeOwned(outside, user);
+  return {
+    home: outside,
+    binaries: reachable(binaries) ? binaries : copied(binaries, outside, user),
+    wrap: asIs,
+    user,
+    how: `as user ${user.name} in ${outside}`,
+  };
+}
+
+/** Where an unprivileged user keeps the files of this data folder: a name of its own for each. */
+export function outsideHome(data: DataFolder): string {
+  return join('/var/tmp', `interlock-${createHash('sha256').update(data.root).digest('hex').slice(0, 16)}`);
+}
+
+function namespaceReaches(home: string, binaries: string): boolean {
+  try {
+    const probe = `test -w "$1" && "$2"/postgres --version`;
+    execFileSync('unshare', [...namespace, '/bin/sh', '-c', probe, 'probe', home, binaries], { stdio: 'ignore' });
+    return true;
+  } catch (error) {
+    // Forbidden, an old unshare, none at all, or no way through: the next way is tried, and it says so if it fails too.
+    return !(error instanceof Error);
+  }
+}
+
+interface User {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** `postgres` where it exists, since that is what it is for. */
+function unprivilegedUser(): User | undefined {
+  const users = new Map<string, User>();
+  for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
+    const [name = '', , uid, gid] = line.split(':');
+    if (Number(uid) > 0) users.set(name, { name, uid: Number(uid), gid: Number(gid) });
+  }
+  return users.get('postgres') ?? users.get('nobody') ?? users.get('daemon');
+}
+
+/**
+ * /var/tmp is everybody's: a folder of that name which somebody else put there (or a link to elsewhere) is not used.
+ */
+function makeOwned(folder: string, user: User): void {
+  if (!existsSync(folder)) {
+    mkdirSync(folder, { mode: 0o700 });
+    chownSync(folder, user.uid, user.gid);
+  }
+  const found = lstatSync(folder);
+  if (!found.isDirectory() || found.uid !== user.uid || (found.mode & 0o077) !== 0) {
+    throw new LauncherError(
+      `${folder} is not a private folder of user ${user.name}. Remove it, or set DATABASE_URL or INTERLOCK_DATA.`,
+    );
+  }
+}
+
+function reachable(folder: string): boolean {
+  for (let at = folder; ; at = dirname(at)) {
+    if ((lstatSync(at).mode & 0o005) !== 0o005) return false;
+    if (at === dirname(at)) return true;
+  }
+}
+
+/** The installation (`bin`, `lib`, `share`) beside the data; made once per version. */
+function copied(binaries: string, home: string, user: User): string {
+  const source = dirname(binaries);
+  const target = join(home, createHash('sha256').update(source).digest('hex').slice(0, 16));
+  if (!existsSync(join(target, 'complete'))) {
+    cpSync(source, target, { recursive: true, verbatimSymlinks: true });
+    own(target, user);
+    mkdirSync(join(target, 'complete'));
+  }
+  return join(target, 'bin');
+}
+
+function own(path: string, user: User): void {
+  lchownSync(path, user.uid, user.gid);
+  if (!lstatSync(path).isDirectory()) return;
+  for (const name of readdirSync(path)) own(join(path, name), user);
+}
