@@ -1,0 +1,45 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openDataFolder } from '@interlock/local/data-folder.ts';
+import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import { type Clients, type Outside, openOutside } from './clients.ts';
+
+/** A cloud of separate processes for one test file. */
+export interface TestCloud {
+  readonly cloud: LocalCloud;
+  readonly outside: Outside;
+  /** As the administrator sees it. */
+  readonly clients: Clients;
+  /** The folder everything is in. */
+  readonly folder: string;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a cloud on the servers of `DATABASE_URL` and `NATS_URL`, under a name of its own; what it made there goes with it.
+ * @param settings for the services, beside their defaults
+ */
+export const testCloud = async (settings: Readonly<Record<string, string>> = {}): Promise<TestCloud> => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
+  const cloud = await startLocalCloud({
+    data: openDataFolder(folder),
+    env: process.env,
+    name: `t${randomBytes(4).toString('hex')}`,
+    temporary: true,
+    settings,
+  });
+  const outside = openOutside(cloud);
+  return {
+    cloud,
+    outside,
+    clients: outside.administrator,
+    folder,
+    async stop() {
+      outside.close();
+      await cloud.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+};

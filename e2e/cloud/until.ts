@@ -1,0 +1,28 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * Waits for a condition, looking every 20 ms.
+ * @param what for the error, in words
+ * @returns the first answer that is neither undefined nor false
+ * @throws Error naming what did not happen in time, with the last error on the way as its cause
+ */
+export const until = async <Answer>(
+  what: string,
+  look: () => Promise<Answer | undefined | false>,
+  limitMs = 30_000,
+): Promise<Answer> => {
+  const deadline = performance.now() + limitMs;
+  let cause: unknown;
+  for (;;) {
+    try {
+      const answer = await look();
+      if (answer !== undefined && answer !== false) return answer;
+      cause = undefined;
+    } catch (error) {
+      // A service that is being restarted does not answer; that is no reason to stop waiting.
+      cause = error;
+    }
+    if (performance.now() > deadline) throw new Error(`after ${limitMs} ms still not: ${what}`, { cause });
+    await sleep(20);
+  }
+};

@@ -1,0 +1,136 @@
+import { randomUUID } from 'node:crypto';
+import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
+import type {
+  DiskForMachine,
+  NewDisk,
+  VirtualMachine,
+} from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import type { Clients } from './clients.ts';
+import { until } from './until.ts';
+
+/** A vault with a key, a set that may use it, and machines whose disks are under it. All names are full. */
+export interface World {
+  readonly group: string;
+  readonly vault: string;
+  /** The key version everything is under. */
+  readonly keyVersion: string;
+  readonly set: string;
+  /** The set's managed identity. */
+  readonly identity: string;
+  readonly machines: readonly string[];
+}
+
+/** What the disks of a machine are: `platform` is a Premium SSD under a key of the platform. The first is the OS disk. */
+export type DiskKind = DiskSku | 'platform';
+
+/** The region everything is in. */
+export const location = 'westeurope';
+
+/** Permissions the identity of a set needs (CMK-25). */
+export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
+
+/** Makes a world and waits until its machines run. @param machines the disks of each machine */
+export const makeWorld = async (clients: Clients, machines: readonly (readonly DiskKind[])[]): Promise<World> => {
+  const tag = randomUUID().slice(0, 8);
+  const [{ name: subscription } = { name: '' }] = (await clients.identity.listSubscriptions({})).subscriptions;
+  const group = `${subscription}/resourceGroups/g${tag}`;
+  const vault = await clients.keyVault.createVault({
+    vaultId: `kv-${tag}`,
+    resourceGroup: group,
+    location,
+    sku: 'STANDARD',
+    permissionModel: 'ACCESS_POLICY',
+    softDeleteRetentionDays: 7,
+    purgeProtectionEnabled: true,
+  });
+  const { sub } = JSON.parse(
+    Buffer.from((await clients.tokens.token('interlock:key-vault')).split('.')[1] ?? '', 'base64url').toString(),
+  );
+  await clients.keyVault.setAccessPolicy({
+    name: vault.name,
+    accessPolicy: { principal: `principals/${sub}`, keyPermissions: ['ALL'] },
+  });
+  const version = await clients.keyVault.createKey({
+    parent: vault.name,
+    keyId: 'k1',
+    keySizeBits: 2048,
+    requestId: randomUUID(),
+  });
+  const created = await clients.sets.createDiskEncryptionSet({
+    parent: group,
+    diskEncryptionSetId: `set-${tag}`,
+    location,
+    keyUrl: version.keyUrl,
+  });
+  const set = await until('the set is made', async () => {
+    const found = await clients.sets.getDiskEncryptionSet({ name: created.name });
+    return found.provisioningState === 'SUCCEEDED' && found;
+  });
+  const identity = set.identity?.principal ?? '';
+  await allowSet(clients, vault.name, identity);
+  const names = await Promise.all(
+    machines.map((disks, n) => makeMachine(clients, { group, set: set.name }, `vm${n}`, disks)),
+  );
+  return { group, vault: vault.name, keyVersion: version.name, set: set.name, identity, machines: names };
+};
+
+/** Gives the set's identity what it needs on the vault (CMK-05). */
+export const allowSet = (clients: Clients, vault: string, identity: string) =>
+  clients.keyVault.setAccessPolicy({
+    name: vault,
+    accessPolicy: { principal: identity, keyPermissions: [...encryptionPermissions] },
+  });
+
+/** Makes a machine with disks of these kinds, and waits until it runs. @returns its name */
+export const makeMachine = async (
+  clients: Clients,
+  { group, set }: Pick<World, 'group' | 'set'>,
+  virtualMachineId: string,
+  disks: readonly DiskKind[],
+): Promise<string> => {
+  const newDisk = (kind: DiskKind, n: number): NewDisk => ({
+    diskId: `${virtualMachineId}-d${n}`,
+    sku: kind === 'platform' ? 'PREMIUM_SSD' : kind,
+    sizeGib: 1,
+    encryption:
+      kind === 'platform'
+        ? { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' }
+        : { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set },
+  });
+  const diskOf = (kind: DiskKind, n: number): DiskForMachine => ({
+    lun: n === 0 ? 0 : n - 1,
+    deleteWithVm: false,
+    source: { $case: 'newDisk', value: newDisk(kind, n) },
+  });
+  const [osDisk, ...dataDisks] = disks.map(diskOf);
+  const { name } = await clients.compute.createVirtualMachine({
+    parent: group,
+    virtualMachineId,
+    location,
+    ...(osDisk ? { osDisk } : {}),
+    dataDisks,
+    ultraSsdEnabled: disks.includes('ULTRA'),
+    workload: { kind: 'WRITE_AND_VERIFY', ioPerSecond: 20, ioSizeBytes: 4096 },
+  });
+  await untilPower(clients, name, 'RUNNING');
+  return name;
+};
+
+/** Waits until a machine is in that power state and says so. */
+export const untilPower = (
+  clients: Clients,
+  name: string,
+  power: VirtualMachine['powerState'],
+  limitMs?: number,
+): Promise<VirtualMachine> =>
+  until(
+    `${name} is ${power}`,
+    async () => {
+      const machine = await clients.compute.getVirtualMachine({ name });
+      if (power === 'RUNNING' && machine.provisioningState === 'FAILED') {
+        throw new Error(`${machine.failure?.code}: ${machine.failure?.message}`);
+      }
+      return machine.powerState === power && machine;
+    },
+    limitMs,
+  );

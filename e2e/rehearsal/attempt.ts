@@ -1,0 +1,36 @@
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
+
+/** How something that was expected to be refused, or not, went. */
+export interface Attempt {
+  /** What was tried, in words. */
+  readonly what: string;
+  readonly outcome: 'done' | 'refused' | 'unanswered';
+  /** gRPC code by name; `OK` when done. */
+  readonly code: string;
+  /** Machine-readable reason of a refusal; else empty. */
+  readonly reason: string;
+  readonly message: string;
+  /** Milliseconds until the answer. */
+  readonly tookMs: number;
+}
+
+/** Tries something and says how it went. Only answers of services are taken for outcomes; a fault of ours goes on. */
+export const attempt = async (what: string, act: () => Promise<unknown>): Promise<Attempt> => {
+  const since = performance.now();
+  const tookMs = () => performance.now() - since;
+  try {
+    await act();
+    return { what, outcome: 'done', code: 'OK', reason: '', message: '', tookMs: tookMs() };
+  } catch (error) {
+    if (error instanceof Rejection) {
+      const { code, reason, message } = error;
+      return { what, outcome: 'refused', code, reason, message, tookMs: tookMs() };
+    }
+    if (error instanceof RpcFailure) {
+      const { code, message } = error;
+      return { what, outcome: 'unanswered', code, reason: '', message, tookMs: tookMs() };
+    }
+    throw error;
+  }
+};

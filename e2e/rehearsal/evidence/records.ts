@@ -1,0 +1,53 @@
+import { createHash } from 'node:crypto';
+import type { Io } from './journal.ts';
+
+const sectorBytes = 4_096;
+
+/**
+ * What a guest writes, made once more from its description: in each sector of 4 KiB the SHA-256 of disk name, record
+ * number and offset, repeated, under the record's number in the first eight bytes.
+ */
+export function recordBytes(disk: string, seq: number, offset: number, length: number): Buffer {
+  const record = Buffer.alloc(length);
+  for (let at = 0; at < length; at += sectorBytes) {
+    record.fill(patternOf(disk, seq, offset + at), at, at + sectorBytes);
+    record.writeBigUInt64BE(BigInt(seq), at);
+  }
+  return record;
+}
+
+const patternOf = (disk: string, seq: number, offset: number): Buffer =>
+  createHash('sha256').update(`${disk}\0${seq}\0${offset}`).digest();
+
+/** A place of a disk and what may be found there. */
+export interface Place {
+  readonly offset: number;
+  readonly length: number;
+  /** The last acknowledged record first, then later ones whose fate is not known: any of them may be there. */
+  readonly candidates: readonly number[];
+}
+
+/** What must be on a disk after all that its journal tells, by place. */
+export function expectedPlaces(journal: readonly Io[], disk: string): readonly Place[] {
+  const places = new Map<number, Place>();
+  const writes = journal.filter((io) => io.disk === disk && io.op === 'write');
+  for (const { offset, length, seq, ok } of writes) {
+    const before = places.get(offset)?.candidates ?? [];
+    if (ok) places.set(offset, { offset, length, candidates: [seq] });
+    else if (before.length > 0) places.set(offset, { offset, length, candidates: [...before, seq] });
+  }
+  // The one write under way when a guest was killed is in no journal. It bears the next number, and places rotate.
+  const last = Math.max(0, ...writes.map(({ seq }) => seq));
+  return [...places.values()].map((place) => ({ ...place, candidates: [...place.candidates, last + 1] }));
+}
+
+/** How many of the place's sectors hold none of the candidates. */
+export function mismatches(disk: string, { offset, length, candidates }: Place, bytes: Uint8Array): number {
+  const possible = candidates.map((seq) => recordBytes(disk, seq, offset, length));
+  let wrong = 0;
+  for (let at = 0; at < length; at += sectorBytes) {
+    const sector = bytes.subarray(at, at + sectorBytes);
+    if (!possible.some((candidate) => candidate.subarray(at, at + sectorBytes).equals(sector))) wrong += 1;
+  }
+  return wrong;
+}

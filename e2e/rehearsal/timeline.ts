@@ -1,0 +1,99 @@
+import type { Span, SpanStore } from '@interlock/local/spans.ts';
+import { type Clock, inSpan } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
+
+/** What a step is about, said before it begins. */
+export interface StepPlan {
+  /** Who acts, in words: `VM user`. */
+  readonly who: string;
+  /** What happens, in words, without a full stop. */
+  readonly title: string;
+  /** Rules it gathers evidence for. */
+  readonly rules: readonly string[];
+}
+
+/** A call of a step, made by the rehearsal on behalf of its people. */
+export interface StepCall {
+  readonly service: string;
+  readonly method: string;
+  readonly startMs: number;
+  readonly durationMs: number;
+  /** `ok`, or the reason of the refusal. */
+  readonly outcome: string;
+}
+
+/** A step as it went. */
+export interface Step extends StepPlan {
+  /** Milliseconds since the epoch. */
+  readonly startMs: number;
+  readonly durationMs: number;
+  readonly traceId: string;
+  readonly calls: readonly StepCall[];
+  /** Why it did not end as it should; undefined when it did. */
+  readonly error: string | undefined;
+}
+
+/** Runs steps and keeps them. */
+export interface Timeline {
+  /**
+   * Runs a step in a trace of its own and tells it. Errors go on to the caller after they were noted.
+   * Steps may overlap.
+   */
+  step<Result>(plan: StepPlan, act: () => Promise<Result>): Promise<Result>;
+  /** In the order in which they began. */
+  readonly steps: () => readonly Step[];
+}
+
+/** @param tell receives each step as it ends */
+export function createTimeline(parts: {
+  readonly tracer: Tracer;
+  readonly spans: SpanStore;
+  readonly clock: Clock;
+  readonly tell: (step: Step) => void;
+}): Timeline {
+  const { tracer, spans, clock, tell } = parts;
+  const steps: Step[] = [];
+  return {
+    steps: () => steps.toSorted((a, b) => a.startMs - b.startMs),
+    step: async (plan, act) => {
+      const startMs = clock.now();
+      const since = clock.monotonicMs();
+      let traceId = '';
+      const end = (error: string | undefined) => {
+        const calls = spans.spansOfTrace(traceId).flatMap(callOf);
+        const step = { ...plan, startMs, durationMs: clock.monotonicMs() - since, traceId, calls, error };
+        steps.push(step);
+        tell(step);
+      };
+      try {
+        const result = await inSpan(tracer, plan.title, {}, (span) => {
+          traceId = span.spanContext().traceId;
+          return act();
+        });
+        end(undefined);
+        return result;
+      } catch (error) {
+        end(error instanceof Error ? error.message : String(error));
+        throw error;
+      }
+    },
+  };
+}
+
+const services: Readonly<Record<string, string>> = {
+  'interlock.identity.v1.IdentityService': 'identity',
+  'interlock.key_vault.v1.KeyVaultService': 'key-vault',
+  'interlock.disk_encryption_set.v1.DiskEncryptionSetService': 'disk-encryption-set',
+  'interlock.disk.v1.DiskService': 'disk',
+  'interlock.disk.v1.DiskDataService': 'disk',
+  'interlock.compute.v1.ComputeService': 'compute',
+};
+
+function callOf(span: Span): StepCall[] {
+  const [path = '', method = ''] = span.name.split('/');
+  const service = services[path];
+  if (span.service !== 'rehearsal' || span.kind !== 'client' || service === undefined) return [];
+  const reason = span.attributes['interlock.rejection.reason'] ?? span.statusMessage;
+  const outcome = span.status === 'error' ? String(reason) : 'ok';
+  return [{ service, method, startMs: span.startMs, durationMs: span.durationMs, outcome }];
+}

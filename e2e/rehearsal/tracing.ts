@@ -1,0 +1,67 @@
+import type { Attributes, AttributeValue, Span, SpanStore } from '@interlock/local/spans.ts';
+import { type Random, startTelemetry, type Telemetry, type TelemetryOptions } from '@interlock/runtime';
+import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
+
+type Processor = NonNullable<TelemetryOptions['processors']>[number];
+type FinishedSpan = Parameters<Processor['onEnd']>[0];
+
+/**
+ * Traces the rehearsal itself, so that the calls its people make stand at the head of each trace. Its spans go straight
+ * to where the launcher keeps those of the services.
+ */
+export const traceRehearsal = (spans: SpanStore, random: Random): Telemetry =>
+  startTelemetry({
+    service: 'rehearsal',
+    random,
+    processors: [
+      {
+        onStart: () => undefined,
+        onEnd: (span) => spans.add([spanOf(span)]),
+        forceFlush: async () => undefined,
+        shutdown: async () => undefined,
+      },
+    ],
+  });
+
+const kinds: Readonly<Record<SpanKind, Span['kind']>> = {
+  [SpanKind.INTERNAL]: 'internal',
+  [SpanKind.SERVER]: 'server',
+  [SpanKind.CLIENT]: 'client',
+  [SpanKind.PRODUCER]: 'producer',
+  [SpanKind.CONSUMER]: 'consumer',
+};
+const statuses: Readonly<Record<SpanStatusCode, Span['status']>> = {
+  [SpanStatusCode.UNSET]: 'unset',
+  [SpanStatusCode.OK]: 'ok',
+  [SpanStatusCode.ERROR]: 'error',
+};
+
+function spanOf(span: FinishedSpan): Span {
+  const { traceId, spanId } = span.spanContext();
+  return {
+    traceId,
+    spanId,
+    parentSpanId: span.parentSpanContext?.spanId,
+    service: 'rehearsal',
+    name: span.name,
+    kind: kinds[span.kind],
+    startMs: millis(span.startTime),
+    durationMs: millis(span.duration),
+    status: statuses[span.status.code],
+    statusMessage: span.status.message ?? '',
+    attributes: attributesOf(span.attributes),
+    links: [],
+    events: [],
+  };
+}
+
+const millis = ([seconds, nanos]: readonly [number, number]): number => seconds * 1_000 + nanos / 1_000_000;
+
+/** Lists of the rehearsal's own spans are of no interest to anybody and left out. */
+function attributesOf(attributes: FinishedSpan['attributes']): Attributes {
+  const kept: Record<string, AttributeValue> = {};
+  for (const [key, value] of Object.entries(attributes)) {
+    if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') kept[key] = value;
+  }
+  return kept;
+}

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { serviceNames } from '@interlock/local/services.ts';
+import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+import { until } from '../cloud/until.ts';
+import { makeWorld, untilPower, type World } from '../cloud/world.ts';
+
+let cloud: TestCloud;
+let world: World;
+before(async () => {
+  cloud = await testCloud();
+  world = await makeWorld(cloud.clients, [['PREMIUM_SSD'], ['platform', 'STANDARD_SSD'], ['platform']]);
+});
+after(() => cloud.stop());
+
+for (const service of serviceNames) {
+  test(`CMK-100, G2, G5, G7: ${service} is killed while a key is being disabled; the fan-out completes and everything comes back`, async () => {
+    const { clients } = cloud;
+    const [premium = '', mixed = '', control = ''] = world.machines;
+    const disabled = clients.keyVault.disableKeyVersion({ name: world.keyVersion });
+    // The kill meets the fan-out wherever it is: before the commit, between two services, or in the middle of a stop.
+    await cloud.cloud.kill(service);
+    // A call that was cut off is asked again, as its caller would: it decides nothing the second time.
+    const outcome = await disabled.then(
+      () => 'answered',
+      () => 'cut off',
+    );
+    await cloud.cloud.restart(service);
+    if (outcome === 'cut off') {
+      await until('the key is disabled', async () => {
+        await clients.keyVault.disableKeyVersion({ name: world.keyVersion });
+        return true;
+      });
+    }
+    for (const name of [premium, mixed]) {
+      const stopped = await untilPower(clients, name, 'STOPPED');
+      assert.equal(stopped.stopReason?.reason, 'KEY_DISABLED', name);
+    }
+
+    await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
+    for (const name of [premium, mixed]) {
+      await until(`${name} starts`, async () => {
+        await clients.compute.startVirtualMachine({ name });
+        return (await untilPower(clients, name, 'RUNNING', 5_000)).provisioningState === 'SUCCEEDED';
+      });
+    }
+    // A disk service that was killed lost its memory; the machine beside the key goes on or is started again by its user.
+    await until('the machine beside the key runs', async () => {
+      const machine = await clients.compute.getVirtualMachine({ name: control });
+      assert.notEqual(machine.stopReason?.reason, 'KEY_DISABLED');
+      if (machine.powerState === 'STOPPED') await clients.compute.startVirtualMachine({ name: control });
+      return machine.powerState === 'RUNNING';
+    });
+  });
+}

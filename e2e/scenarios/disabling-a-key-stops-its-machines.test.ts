@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+import { until } from '../cloud/until.ts';
+import { makeWorld, untilPower, type World } from '../cloud/world.ts';
+
+let cloud: TestCloud;
+let world: World;
+before(async () => {
+  cloud = await testCloud();
+  world = await makeWorld(cloud.clients, [
+    ['PREMIUM_SSD'],
+    ['platform', 'STANDARD_HDD'],
+    ['platform', 'ULTRA'],
+    ['platform'],
+  ]);
+});
+after(() => cloud.stop());
+
+test('CMK-100, CMK-101, CMK-102, CMK-106, CMK-111, CMK-120, CMK-126: a disabled key stops its machines but for ultra ones, and enabling it brings them back', async () => {
+  const { clients } = cloud;
+  const [premium = '', mixed = '', ultra = '', control = ''] = world.machines;
+  await clients.keyVault.disableKeyVersion({ name: world.keyVersion });
+
+  for (const name of [premium, mixed]) {
+    const stopped = await untilPower(clients, name, 'STOPPED');
+    assert.equal(stopped.stopReason?.reason, 'KEY_DISABLED');
+    assert.equal(stopped.stopReason?.keyVersion, world.keyVersion);
+    assert.equal(stopped.stopReason?.diskEncryptionSet, world.set);
+    assert.equal(stopped.provisioningState, 'SUCCEEDED', 'VM-41: no operation of the customer failed');
+  }
+  for (const name of [ultra, control]) {
+    assert.equal((await clients.compute.getVirtualMachine({ name })).powerState, 'RUNNING', name);
+  }
+
+  // A start is accepted and then fails with the reason (VM-47); the machine stays stopped.
+  await clients.compute.startVirtualMachine({ name: premium });
+  const failed = await until('the start has failed', async () => {
+    const machine = await clients.compute.getVirtualMachine({ name: premium });
+    return machine.provisioningState === 'FAILED' && machine;
+  });
+  assert.equal(failed.powerState, 'STOPPED');
+  assert.equal(failed.failure?.accessLoss?.reason, 'KEY_DISABLED');
+
+  // The ultra machine fails at its next start.
+  await clients.compute.deallocateVirtualMachine({ name: ultra });
+  await untilPower(clients, ultra, 'DEALLOCATED');
+  await clients.compute.startVirtualMachine({ name: ultra });
+  await until('the start of the ultra machine has failed', async () => {
+    const machine = await clients.compute.getVirtualMachine({ name: ultra });
+    return machine.provisioningState === 'FAILED' && machine.powerState === 'DEALLOCATED';
+  });
+
+  await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
+  for (const name of [premium, mixed, ultra]) {
+    await until(`${name} starts`, async () => {
+      await clients.compute.startVirtualMachine({ name });
+      return (await untilPower(clients, name, 'RUNNING', 5_000)).provisioningState === 'SUCCEEDED';
+    });
+  }
+});
