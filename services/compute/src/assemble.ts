@@ -1,0 +1,89 @@
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { category } from '@interlock/event-store';
+import type { Assemble } from '@interlock/host';
+import { service } from '@interlock/rpc';
+import { accessLossApi } from './access-loss-api.ts';
+import { openDisks } from './disks.ts';
+import type { Driver } from './driver.ts';
+import { createEngine } from './engine.ts';
+import { keyStops } from './key-stops.ts';
+import { openLosses } from './losses.ts';
+import { toFact } from './published.ts';
+import { diskReactor, setReactor } from './reactor.ts';
+import { sweeper } from './sweep.ts';
+import { vmApi } from './vm/api.ts';
+import { virtualMachines } from './vm/decider.ts';
+import { diskPlanner } from './vm/planning.ts';
+import { readApi } from './vm/read-api.ts';
+
+/** What compute is told from outside. */
+export interface ComputeSettings {
+  /** What runs the guests. */
+  readonly driver: Driver;
+  /** How long a create, start, restart or attach goes on without a definite answer. */
+  readonly startTimeoutMs: number;
+  /** How long a guest may take to shut down before it is ended (VM-42). */
+  readonly guestStopTimeoutMs: number;
+  /** How often everything is looked at again. */
+  readonly sweepIntervalMs: number;
+  readonly dataDisksMax: number;
+  /** Calls of the disk service at once. */
+  readonly diskCallsMax: number;
+}
+
+/** Puts compute together. */
+export const assemble: Assemble<ComputeSettings> = async (seams) => {
+  const { store, clock, random, log, tracer, settings, authorize, client } = seams;
+  const { driver, startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;
+  const vms = category(store, virtualMachines);
+  const losses = openLosses(store);
+  const diskClient = client('disk', DiskServiceDefinition);
+  const disks = openDisks({ client: diskClient, clock, random, callsMax: diskCallsMax });
+  // What people wait for while they ask does not queue behind the disks of a whole fleet.
+  const askedDisks = openDisks({ client: diskClient, clock, random, callsMax: diskCallsMax });
+  const work = { vms, disks, driver, losses, clock, random, log, startTimeoutMs, guestStopTimeoutMs };
+  const engine = createEngine({ ...work, tracer });
+  const begin = driver.hasGuests ? engine.preempt : engine.kick;
+  const stops = keyStops({ store, vms, disks: askedDisks, driver, losses, clock, random, begin });
+  const plan = diskPlanner({ disks: askedDisks, authorize });
+  const sweep = sweeper({ ...work, disks: askedDisks, engine, intervalMs: settings.sweepIntervalMs });
+
+  const api = service({
+    definition: ComputeServiceDefinition,
+    implementation: {
+      ...vmApi({ store, vms, clock, engine, plan, dataDisksMax }),
+      ...readApi({ store, vms }),
+      ...accessLossApi({ stops, clock }),
+    },
+    authorization: {
+      createVirtualMachine: {
+        action: 'compute/virtualMachines/write',
+        scope: ({ parent, virtualMachineId }) => `${parent}/virtualMachines/${virtualMachineId}`,
+      },
+      getVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
+      listVirtualMachines: { action: 'compute/virtualMachines/read', scope: ({ parent }) => parent },
+      deleteVirtualMachine: { action: 'compute/virtualMachines/delete', scope: ({ name }) => name },
+      startVirtualMachine: { action: 'compute/virtualMachines/start', scope: ({ name }) => name },
+      powerOffVirtualMachine: { action: 'compute/virtualMachines/powerOff', scope: ({ name }) => name },
+      deallocateVirtualMachine: { action: 'compute/virtualMachines/deallocate', scope: ({ name }) => name },
+      restartVirtualMachine: { action: 'compute/virtualMachines/restart', scope: ({ name }) => name },
+      attachDisk: { action: 'compute/virtualMachines/write', scope: ({ name }) => name },
+      detachDisk: { action: 'compute/virtualMachines/write', scope: ({ name }) => name },
+      getInstanceView: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
+      listActivityLog: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
+      watchVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
+      reportAccessLost: { workload: ['disk'] },
+    },
+  });
+
+  return {
+    services: [api],
+    toFact,
+    reactions: [
+      { source: 'disk-encryption-set', handlers: setReactor({ vms, stops, clock }) },
+      { source: 'disk', handlers: diskReactor({ vms, clock }) },
+    ],
+    background: [engine.run, sweep],
+  };
+};

@@ -1,0 +1,45 @@
+import type { Workload } from './vm/machine.ts';
+
+/** A disk as a guest reaches it. */
+export interface GuestDisk {
+  /** Full name. */
+  readonly disk: string;
+  readonly lun: number;
+  readonly isOs: boolean;
+  readonly sizeBytes: number;
+  /** `host:port` of the DiskDataService that has it. */
+  readonly dataAddress: string;
+  /** Secret; ends with the next open, or with the close. */
+  readonly accessToken: string;
+  /** Whether this machine has had it open before since it was attached: then its own writes must be on it. */
+  readonly isContinued: boolean;
+}
+
+/** What a guest is to do with what. */
+export interface GuestPlan {
+  readonly disks: readonly GuestDisk[];
+  readonly workload: Workload;
+}
+
+/** How a guest is ended. */
+export interface StopOrder {
+  /** Ask it to shut down first, and give it so long (VM-42). */
+  readonly graceMs: number;
+}
+
+/** Runs guests. Calls for one machine may overlap: a stop ends a start that is under way. */
+export interface Driver {
+  /** False: there is nothing to shut down, so a machine is off as soon as that is decided. */
+  readonly hasGuests: boolean;
+  /** Resolves once the guest runs. @throws Error when it does not come up, or is stopped meanwhile */
+  start(vm: string, plan: GuestPlan): Promise<void>;
+  /** Resolves once there is no guest any more, also when there was none. Never waits much longer than `graceMs`. */
+  stop(vm: string, order: StopOrder): Promise<void>;
+  /** Gives a running guest one more disk. @throws Error when there is no guest */
+  attach(vm: string, disk: GuestDisk): Promise<void>;
+  /** Takes a disk from a guest; nothing happens when there is no guest, or no such disk. */
+  detach(vm: string, disk: string): Promise<void>;
+  isRunning(vm: string): Promise<boolean>;
+  /** Calls `listener` with a machine whose guest ended although nobody stopped it. At least once, maybe late. */
+  onEnded(listener: (vm: string) => void): void;
+}

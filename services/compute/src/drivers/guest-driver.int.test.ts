@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { Rejection } from '@interlock/event-store';
+import { type RunningServer, service, startServer } from '@interlock/rpc';
+import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { GuestDisk } from '../driver.ts';
+import { readJournal } from '../guest/journal.ts';
+import { until } from '../test-cloud.ts';
+import { type GuestDriverOptions, guestDriver } from './guest-driver.ts';
+
+const vm = 'subscriptions/s/resourceGroups/g/virtualMachines/vm1';
+const log = logger({ service: 'test', clock, write: () => {} });
+const sectors = new Map<string, Uint8Array>();
+/** Reason with which the data service refuses; none while it works. */
+let refusal: string | undefined;
+let server: RunningServer;
+let folder: string;
+
+const refuse = (): void => {
+  if (refusal !== undefined) throw new Rejection('FAILED_PRECONDITION', refusal, 'refused');
+};
+const data = service({
+  definition: DiskDataServiceDefinition,
+  implementation: {
+    async *read({ name, offsetBytes, lengthBytes }, { metadata }) {
+      refuse();
+      assert.match(metadata.get('x-interlock-disk-access') ?? '', /^token-/);
+      yield { data: sectors.get(`${name} ${offsetBytes}`) ?? new Uint8Array(lengthBytes) };
+    },
+    async write(requests) {
+      let place = '';
+      const pieces: Uint8Array[] = [];
+      for await (const { header, data: piece } of requests) {
+        refuse();
+        if (header) place = `${header.name} ${header.offsetBytes}`;
+        pieces.push(piece);
+      }
+      const bytes = Buffer.concat(pieces);
+      sectors.set(place, bytes);
+      return { writtenBytes: bytes.length };
+    },
+    async flush() {
+      return {};
+    },
+  },
+  authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
+});
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'interlock-guests-'));
+  server = await startServer({
+    address: '127.0.0.1:0',
+    tls: 'plaintext',
+    services: [data],
+    authenticate: async () => {
+      throw new Error('nobody shows a token here');
+    },
+    authorize: async () => ({ allowed: false, principalActive: true }),
+    clock,
+    random,
+    tracer: trace.getTracer('test'),
+    log,
+  });
+});
+after(async () => {
+  await driver().stop(vm, { graceMs: 0 });
+  await server.stop({ graceMs: 100, streamGraceMs: 100 });
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A driver as a service that was just started has it. */
+const driver = (changes: Partial<GuestDriverOptions> = {}) =>
+  guestDriver({
+    folder,
+    authority: 'plaintext',
+    parentPid: process.pid,
+    node: process.execPath,
+    env: { PATH: process.env.PATH ?? '' },
+    clock,
+    log,
+    ...changes,
+  });
+const diskNamed = (name: string, changes: Partial<GuestDisk> = {}): GuestDisk => ({
+  disk: `subscriptions/s/resourceGroups/g/disks/${name}`,
+  lun: 0,
+  isOs: false,
+  sizeBytes: 2 ** 30,
+  dataAddress: server.address,
+  accessToken: `token-${name}`,
+  isContinued: false,
+  ...changes,
+});
+const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 200, ioSizeBytes: 4_096 } as const;
+const home = () => join(folder, ...vm.split('/'));
+const journal = async () => readJournal(join(home(), 'io.jsonl'));
+
+test('a guest works on its disks, survives its service, takes a disk more, and shuts down when asked', {
+  timeout: 60_000,
+}, async () => {
+  const first = driver();
+  const own = diskNamed('a');
+  await first.start(vm, { disks: [own], workload });
+  await until(journal, (entries) => entries.filter(({ op, ok }) => op === 'read' && ok).length > 3);
+
+  const second = driver();
+  assert.equal(await second.isRunning(vm), true);
+  const extra = diskNamed('b', { lun: 1 });
+  await second.attach(vm, extra);
+  await until(journal, (entries) => entries.some(({ disk, ok, op }) => disk === extra.disk && ok && op === 'write'));
+  await second.detach(vm, own.disk);
+  const seen = (await journal()).filter(({ disk }) => disk === own.disk).length;
+  await until(journal, (entries) => entries.filter(({ disk }) => disk === extra.disk).length > 20);
+  assert.equal((await journal()).filter(({ disk }) => disk === own.disk).length, seen);
+
+  await second.stop(vm, { graceMs: 5_000 });
+  assert.equal(await second.isRunning(vm), false);
+  assert.equal(await first.isRunning(vm), false);
+  assert.ok((await journal()).every(({ ok }) => ok));
+  assert.equal((await journal()).at(-1)?.op, 'flush');
+});
+
+test('a refusal is journalled with the reason of the disk service, and what was acknowledged is found again', {
+  timeout: 60_000,
+}, async () => {
+  const own = driver();
+  const disk = diskNamed('a', { isContinued: true, accessToken: 'token-2' });
+  await own.start(vm, { disks: [disk], workload });
+  await until(journal, (entries) => entries.some(({ op }) => op === 'verify'));
+  refusal = 'KEY_DISABLED';
+  await until(journal, (entries) => entries.some(({ reason }) => reason === 'KEY_DISABLED'));
+  refusal = undefined;
+  await own.stop(vm, { graceMs: 5_000 });
+  assert.ok(
+    (await journal()).filter(({ op }) => op === 'verify').every(({ ok, reason }) => ok || reason === 'KEY_DISABLED'),
+  );
+});
+
+test('G8: tokens are in a file of its owner alone, and nowhere a process list shows them', {
+  timeout: 60_000,
+}, async () => {
+  const own = driver();
+  await own.start(vm, { disks: [diskNamed('c', { accessToken: 'token-secret' })], workload });
+  assert.equal(statSync(join(home(), 'guest.json')).mode & 0o777, 0o600);
+  const pid = readFileSync(join(home(), 'guest.pid'), 'utf8');
+  for (const file of ['cmdline', 'environ']) {
+    assert.ok(!readFileSync(`/proc/${pid}/${file}`, 'utf8').includes('token-secret'), file);
+  }
+  await own.stop(vm, { graceMs: 5_000 });
+  assert.throws(() => statSync(join(home(), 'guest.json')), { code: 'ENOENT' });
+});
+
+test('a guest that is killed is told of; one whose launcher is gone ends by itself', { timeout: 60_000 }, async () => {
+  const own = driver();
+  const ended: string[] = [];
+  own.onEnded((name) => ended.push(name));
+  await own.start(vm, { disks: [diskNamed('d')], workload });
+  process.kill(Number(readFileSync(join(home(), 'guest.pid'), 'utf8')), 'SIGKILL');
+  await until(
+    async () => ended,
+    (names) => names.length === 1,
+  );
+  assert.equal(await own.isRunning(vm), false);
+
+  // No process has the highest id that can be given out.
+  const orphaned = driver({ parentPid: 4_194_304 });
+  await orphaned.start(vm, { disks: [diskNamed('d')], workload });
+  await until(
+    () => orphaned.isRunning(vm),
+    (isRunning) => !isRunning,
+  );
+});

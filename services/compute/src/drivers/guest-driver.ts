@@ -1,0 +1,171 @@
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Clock, Logger } from '@interlock/runtime';
+import { limiter } from '../disks.ts';
+import type { Driver, GuestDisk } from '../driver.ts';
+import { type GuestFile, guestFiles, readGuestFile } from '../guest/plan.ts';
+import { findGuest, type GuestProcess, signalGuest } from './guest-process.ts';
+
+export interface GuestDriverOptions {
+  /** Holds a folder for each machine, `<folder>/subscriptions/…/virtualMachines/<vm>`, with the journal of its I/O. */
+  readonly folder: string;
+  /** PEM text of the authority of the disk hosts. */
+  readonly authority: string | 'plaintext';
+  /** Process without which guests end; they outlive this one. */
+  readonly parentPid?: number;
+  /** The Node that runs guests, and the little of the environment they get. */
+  readonly node: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Processes coming up at once: each needs a core for a moment. */
+const startsMax = 4;
+/** How long a guest may take to come up, and to take over a changed plan, in milliseconds. */
+const startMs = 30_000;
+const applyMs = 2_000;
+const lookMs = 10;
+
+const guestMain = fileURLToPath(new URL('../guest/main.ts', import.meta.url));
+
+interface Held extends GuestProcess {
+  isEndWanted: boolean;
+}
+
+/**
+ * Runs each guest as a process of its own. Guests outlive this service: a restarted one finds them by their pid files and
+ * goes on. Their plans hold secrets, so these travel in files only their owner may read, never in arguments or environment.
+ */
+export const guestDriver = (options: GuestDriverOptions): Driver => {
+  const { clock, log } = options;
+  const guests = new Map<string, Held>();
+  /** Starts that nobody has stopped meanwhile: one may still be waiting for its turn. */
+  const starts = new Map<string, object>();
+  const listeners: ((vm: string) => void)[] = [];
+  const turns = limiter(startsMax);
+  const folderOf = (vm: string): string => join(options.folder, ...vm.split('/'));
+
+  const hold = (vm: string, found: GuestProcess): Held => {
+    const held: Held = { ...found, isEndWanted: false };
+    guests.set(vm, held);
+    void found.ended.then(() => {
+      if (guests.get(vm) === held) guests.delete(vm);
+      if (!held.isEndWanted) for (const tell of listeners) tell(vm);
+    });
+    return held;
+  };
+  const guestOf = (vm: string): Held | undefined => {
+    const held = guests.get(vm);
+    if (held) return held;
+    const found = findGuest(folderOf(vm), clock);
+    return found && hold(vm, found);
+  };
+
+  const writePlan = (vm: string, plan: GuestFile): void => {
+    const path = join(folderOf(vm), guestFiles.plan);
+    writeFileSync(`${path}.new`, JSON.stringify(plan), { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  };
+
+  /** Changes the disks of a running guest and waits, not for ever, until it has taken them over. */
+  const change = async (vm: string, disks: (before: readonly GuestDisk[]) => readonly GuestDisk[]): Promise<void> => {
+    const guest = guestOf(vm);
+    if (!guest) throw new Error(`${vm} has no guest`);
+    const folder = folderOf(vm);
+    const before = readGuestFile(join(folder, guestFiles.plan));
+    const plan = { ...before, disks: disks(before.disks), generation: before.generation + 1 };
+    writePlan(vm, plan);
+    signalGuest(guest, 'SIGHUP');
+    const applied = () => Number(readFileSync(join(folder, guestFiles.applied), 'utf8'));
+    const endMs = clock.monotonicMs() + applyMs;
+    while (guests.get(vm) === guest && applied() < plan.generation && clock.monotonicMs() < endMs) {
+      await clock.sleep(lookMs);
+    }
+  };
+
+  const launch = async (vm: string): Promise<void> => {
+    const folder = folderOf(vm);
+    const output = openSync(join(folder, guestFiles.log), 'a', 0o600);
+    // A session of its own: what ends this service, its process group included, does not end its guests.
+    const child = spawn(options.node, [guestMain, folder], {
+      detached: true,
+      cwd: '/',
+      env: options.env,
+      stdio: ['ignore', 'pipe', output],
+    });
+    closeSync(output);
+    const ended = new Promise<void>((resolve) => {
+      child.once('exit', () => resolve());
+      child.once('error', (error) => {
+        log.warn('guest process failed', { vm, error });
+        resolve();
+      });
+    });
+    const { stdout } = child;
+    if (child.pid === undefined || stdout === null) throw new Error(`no process could be started for ${vm}`);
+    writeFileSync(join(folder, guestFiles.pid), String(child.pid), { mode: 0o600 });
+    const held = hold(vm, { pid: child.pid, ended });
+    // Until it is up, its end is told by the failed start.
+    held.isEndWanted = true;
+    const patience = new AbortController();
+    const outcome = await Promise.race([
+      new Promise<'ready'>((resolve) => stdout.once('data', () => resolve('ready'))),
+      ended.then(() => 'ended' as const),
+      clock.sleep(startMs, patience.signal).then(() => 'silent' as const),
+    ]);
+    patience.abort();
+    stdout.destroy();
+    child.unref();
+    if (outcome !== 'ready') {
+      signalGuest(held, 'SIGKILL');
+      throw new Error(`the guest of ${vm} did not come up: ${outcome}; see ${join(folder, guestFiles.log)}`);
+    }
+    if (guests.get(vm) === held) held.isEndWanted = false;
+  };
+
+  return {
+    hasGuests: true,
+    async start(vm, { disks, workload }) {
+      if (guestOf(vm)) throw new Error(`${vm} has a guest already`);
+      const folder = folderOf(vm);
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      rmSync(join(folder, guestFiles.applied), { force: true });
+      const { authority, parentPid } = options;
+      const common = { vm, authority, workload, disks, generation: 1 };
+      writePlan(vm, parentPid === undefined ? common : { ...common, parentPid });
+      const own = {};
+      starts.set(vm, own);
+      await turns(async () => {
+        if (starts.get(vm) !== own) throw new Error(`${vm} was stopped before its guest was started`);
+        await launch(vm);
+      });
+    },
+    async stop(vm, { graceMs }) {
+      starts.delete(vm);
+      const guest = guestOf(vm);
+      if (guest) {
+        guest.isEndWanted = true;
+        const patience = new AbortController();
+        if (graceMs > 0) {
+          signalGuest(guest, 'SIGTERM');
+          await Promise.race([guest.ended, clock.sleep(graceMs, patience.signal)]);
+          patience.abort();
+        }
+        signalGuest(guest, 'SIGKILL');
+        await guest.ended;
+      }
+      for (const file of [guestFiles.plan, guestFiles.pid]) rmSync(join(folderOf(vm), file), { force: true });
+    },
+    attach: (vm, disk) => change(vm, (before) => [...before.filter((one) => one.disk !== disk.disk), disk]),
+    async detach(vm, disk) {
+      if (guestOf(vm)) await change(vm, (before) => before.filter((one) => one.disk !== disk));
+    },
+    isRunning: async (vm) => guestOf(vm) !== undefined,
+    onEnded: (listener) => {
+      listeners.push(listener);
+    },
+  };
+};

@@ -1,0 +1,65 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '@interlock/runtime';
+import { guestFiles } from '../guest/plan.ts';
+
+/** A running guest as its driver holds it, started by this process or found from an earlier one. */
+export interface GuestProcess {
+  readonly pid: number;
+  /** Resolves once the process is gone. */
+  readonly ended: Promise<void>;
+}
+
+/** How often a process that is not a child is looked for, in milliseconds. */
+const lookMs = 25;
+
+/** Finds the guest of a folder that an earlier run of this service started; `undefined` when it is gone. */
+export const findGuest = (folder: string, clock: Clock): GuestProcess | undefined => {
+  const pid = pidOf(folder);
+  if (pid === undefined || !isGuest(pid, folder)) return undefined;
+  const untilGone = async (): Promise<void> => {
+    while (isGuest(pid, folder)) await clock.sleep(lookMs);
+  };
+  return { pid, ended: untilGone() };
+};
+
+const pidOf = (folder: string): number | undefined => {
+  const text = textOf(join(folder, guestFiles.pid));
+  const pid = Number(text);
+  return text !== undefined && Number.isSafeInteger(pid) && pid > 1 ? pid : undefined;
+};
+
+/** Whether that process is the guest of the folder: a process id may belong to another by now. */
+const isGuest = (pid: number, folder: string): boolean => {
+  const commandLine = textOf(`/proc/${pid}/cmdline`);
+  // A process that ended and was not waited for has no command line any more.
+  if (commandLine !== undefined) return commandLine.split('\0').includes(folder);
+  return textOf('/proc/self/cmdline') === undefined && exists(pid);
+};
+
+const exists = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    // Whatever the reason, it is no process of ours.
+    return false;
+  }
+};
+
+const textOf = (path: string): string | undefined => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return undefined;
+    throw error;
+  }
+};
+
+/** Sends a signal; a process that is gone needs none. */
+export const signalGuest = ({ pid }: GuestProcess, name: 'SIGTERM' | 'SIGKILL' | 'SIGHUP'): void => {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+};

@@ -1,0 +1,65 @@
+import type { Clock } from '@interlock/runtime';
+import type { Driver, GuestDisk, GuestPlan } from '../driver.ts';
+
+/** Guests in memory, for tests and the simulation: what they have can be looked at, and they can be made to misbehave. */
+export interface SimulatedDriver extends Driver {
+  /** Running guests and their disks. */
+  readonly guests: ReadonlyMap<string, readonly GuestDisk[]>;
+  /** Machines whose guest takes so many milliseconds to shut down when asked; others do it at once. */
+  readonly slowToStop: Map<string, number>;
+  /** Machines whose guest does not come up. */
+  readonly broken: Set<string>;
+  /** Every start and stop, in order: `start <vm>`, `stop <vm>`. */
+  readonly history: readonly string[];
+  /** Ends a guest from inside. */
+  crash(vm: string): void;
+}
+
+export const simulatedDriver = (clock: Clock): SimulatedDriver => {
+  const guests = new Map<string, readonly GuestDisk[]>();
+  const history: string[] = [];
+  const listeners: ((vm: string) => void)[] = [];
+  const slowToStop = new Map<string, number>();
+  const broken = new Set<string>();
+  const disksOf = (vm: string): readonly GuestDisk[] => {
+    const disks = guests.get(vm);
+    if (!disks) throw new Error(`${vm} has no guest`);
+    return disks;
+  };
+  return {
+    hasGuests: true,
+    guests,
+    slowToStop,
+    broken,
+    history,
+    async start(vm: string, { disks }: GuestPlan) {
+      if (broken.has(vm)) throw new Error(`the guest of ${vm} did not come up`);
+      history.push(`start ${vm}`);
+      guests.set(vm, disks);
+    },
+    async stop(vm, { graceMs }) {
+      if (!guests.has(vm)) return;
+      const neededMs = slowToStop.get(vm) ?? 0;
+      if (neededMs > 0) await clock.sleep(Math.min(neededMs, graceMs));
+      if (guests.delete(vm)) history.push(`stop ${vm}`);
+    },
+    async attach(vm, disk) {
+      guests.set(vm, [...disksOf(vm), disk]);
+    },
+    async detach(vm, disk) {
+      const disks = guests.get(vm);
+      if (disks)
+        guests.set(
+          vm,
+          disks.filter((one) => one.disk !== disk),
+        );
+    },
+    isRunning: async (vm) => guests.has(vm),
+    onEnded: (listener) => {
+      listeners.push(listener);
+    },
+    crash(vm) {
+      if (guests.delete(vm)) for (const tell of listeners) tell(vm);
+    },
+  };
+};

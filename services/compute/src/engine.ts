@@ -1,0 +1,175 @@
+import { contextFromTraceparent, DomainAttribute, inSpan } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
+import { Interrupted, limiter, orInterrupted } from './disks.ts';
+import { attaching, detaching } from './processes/attachment.ts';
+import { creation } from './processes/creation.ts';
+import { starting } from './processes/starting.ts';
+import type { Busy, ProcessParts, StepContext } from './processes/step.ts';
+import { closing, deallocating, deleting, stopping } from './processes/stopping.ts';
+import type { Vm } from './vm/decider.ts';
+
+/** Carries out what was decided about machines, each on its own, one step at a time. */
+export interface Engine {
+  /** These machines may have something to do. Safe to say twice, and about any machine. */
+  kick(ids: readonly string[]): void;
+  /** The same, and whatever is being done with them now is cut short: they are to be stopped. */
+  preempt(ids: readonly string[]): void;
+  /** Works until `signal` is aborted; what is not finished then is resumed by the next run. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Machines worked on at once, those being stopped for a key aside: none of them ever waits for another (VM-45). */
+const machinesMax = 512;
+const backoffMsMin = 100;
+const backoffMsMax = 5_000;
+
+interface Task {
+  /** Set when something was said about the machine since it was read. */
+  again: boolean;
+  /** Cuts the running step short. */
+  interrupt: AbortController;
+  /** False while it waits for its turn. */
+  isStarted: boolean;
+  /** Steps that have not really ended yet, interrupted ones included. */
+  readonly running: Set<Promise<void>>;
+}
+
+type Next = {
+  readonly name: string;
+  readonly traceparent: string | undefined;
+  run(context: StepContext): Promise<void>;
+};
+
+/** What is to be done next with a machine; `undefined`: nothing. */
+const nextFor = (parts: ProcessParts, vm: string, state: Vm): Next | undefined => {
+  if (state.status === 'creating') {
+    return named('create', state.work.traceparent, (context) => creation(parts)(vm, state, context));
+  }
+  if (state.status !== 'active') return undefined;
+  const { work } = state;
+  if (work === undefined) {
+    const isOpen = state.disks.some(({ access }) => access === 'closing');
+    return isOpen ? named('close disks of', undefined, (context) => closing(parts)(vm, state, context)) : undefined;
+  }
+  const busy: Busy = { ...state, work };
+  const step = stepOf(busy);
+  return named(work.kind, work.traceparent, (context) => step(parts)(vm, busy, context));
+};
+
+const named = (kind: string, traceparent: string | undefined, run: Next['run']): Next => ({
+  name: `${kind} virtual machine`,
+  traceparent,
+  run,
+});
+
+const stepOf = ({ work, power }: Busy) => {
+  if (work.kind === 'delete') return deleting;
+  if (work.kind === 'attach') return attaching;
+  if (work.kind === 'detach') return detaching;
+  if (power === 'deallocating') return deallocating;
+  return power === 'starting' ? starting : stopping;
+};
+
+/**
+ * The loop behind all processes. A state says what comes next, a step does it and records the outcome, and that is all
+ * that is remembered: a crash at any point is followed by the same step again.
+ */
+export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }): Engine => {
+  const { vms, clock, log, tracer } = parts;
+  const tasks = new Map<string, Task>();
+  const turns = limiter(machinesMax);
+  let waiting = new Map<string, { readonly isUrgent: boolean }>();
+  let woken = Promise.withResolvers<void>();
+
+  const enqueue = (ids: readonly string[], isUrgent: boolean): void => {
+    for (const id of ids) waiting.set(id, { isUrgent: isUrgent || waiting.get(id)?.isUrgent === true });
+    if (ids.length > 0) woken.resolve();
+  };
+
+  /** One step. @returns false when there is nothing to do */
+  const advance = async (id: string, task: Task, ending: AbortSignal): Promise<boolean> => {
+    task.again = false;
+    task.interrupt = new AbortController();
+    const signal = AbortSignal.any([task.interrupt.signal, ending]);
+    const { state, version } = await vms.load(id);
+    const next = nextFor(parts, id, state);
+    if (!next) return false;
+    const earlier = [...task.running];
+    const settled = async (): Promise<void> => {
+      await orInterrupted(Promise.allSettled(earlier), signal);
+    };
+    const options = {
+      attributes: { [DomainAttribute.virtualMachine]: id },
+      parent: contextFromTraceparent(next.traceparent),
+    };
+    const step = inSpan(tracer, next.name, options, () => next.run({ signal, settled }));
+    task.running.add(step);
+    const forget = (): boolean => task.running.delete(step);
+    void step.then(forget, forget);
+    await orInterrupted(step, signal);
+    // Interrupted between its last commit and its end, or somebody else was faster: else a step changes something.
+    if ((await vms.load(id)).version === version) throw new Error(`nothing came of "${next.name}"`);
+    return true;
+  };
+
+  const work = async (id: string, task: Task, ending: AbortSignal): Promise<void> => {
+    for (let failures = 0; !ending.aborted; ) {
+      try {
+        const isBusy = await advance(id, task, ending);
+        failures = 0;
+        if (!isBusy && !task.again) {
+          // At once, so that what is said from now on begins anew.
+          tasks.delete(id);
+          return;
+        }
+      } catch (error) {
+        if (error instanceof Interrupted) continue;
+        failures += 1;
+        log.warn('machine is tried again', { vm: id, error, failures });
+        const waitMs = Math.min(backoffMsMax, backoffMsMin * 2 ** (failures - 1));
+        await clock.sleep(waitMs, AbortSignal.any([task.interrupt.signal, ending]));
+      }
+    }
+  };
+
+  const begin = (id: string, isUrgent: boolean, ending: AbortSignal): Promise<void> | undefined => {
+    const start = async (task: Task): Promise<void> => {
+      if (task.isStarted) return;
+      task.isStarted = true;
+      await work(id, task, ending);
+    };
+    const existing = tasks.get(id);
+    if (existing) {
+      existing.again = true;
+      if (!isUrgent) return undefined;
+      existing.interrupt.abort();
+      return start(existing);
+    }
+    const task: Task = { again: false, interrupt: new AbortController(), isStarted: false, running: new Set() };
+    tasks.set(id, task);
+    return isUrgent ? start(task) : turns(() => start(task));
+  };
+
+  return {
+    kick: (ids) => enqueue(ids, false),
+    preempt: (ids) => enqueue(ids, true),
+    async run(ending) {
+      const all = new Set<Promise<void>>();
+      ending.addEventListener('abort', () => woken.resolve(), { once: true });
+      while (!ending.aborted) {
+        await woken.promise;
+        woken = Promise.withResolvers();
+        if (ending.aborted) break;
+        const batch = waiting;
+        waiting = new Map();
+        for (const [id, { isUrgent }] of batch) {
+          const done = begin(id, isUrgent, ending);
+          if (!done) continue;
+          all.add(done);
+          void done.finally(() => all.delete(done));
+        }
+      }
+      await Promise.all(all);
+    },
+  };
+};

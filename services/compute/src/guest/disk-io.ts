@@ -1,0 +1,125 @@
+import { type Client, type ClientReadableStream, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import {
+  FlushRequest,
+  FlushResponse,
+  ReadRequest,
+  ReadResponse,
+  WriteRequest,
+  WriteResponse,
+} from '@interlock/contracts/interlock/disk/v1/data.ts';
+import type { Clock } from '@interlock/runtime';
+import type { GuestDisk } from '../driver.ts';
+import { reasonIn } from './error-reason.ts';
+
+/** Reads and writes of one open disk. Each throws `IoError`. */
+export interface DiskIo {
+  read(offset: number, length: number, signal: AbortSignal): Promise<Uint8Array>;
+  write(offset: number, data: Uint8Array, signal: AbortSignal): Promise<void>;
+  /** Resolves once everything acknowledged is on stable storage. */
+  flush(signal: AbortSignal): Promise<void>;
+}
+
+/** A read, write or flush failed. */
+export class IoError extends Error {
+  override readonly name = 'IoError';
+  /** A reason of the disk service, or the name of the status where it gave none. */
+  readonly reason: string;
+  constructor(reason: string, options?: ErrorOptions) {
+    super(`disk I/O failed: ${reason}`, options);
+    this.reason = reason;
+  }
+}
+
+const service = '/interlock.disk.v1.DiskDataService';
+/** Longest single read, write or flush, in milliseconds: what is invoked before a key is lost has ended by then. */
+const deadlineMs = 5_000;
+
+/** The methods of grpc-js and nothing above it: a guest should be up within the time a process needs to load. */
+export const diskIo = (client: Client, { disk, accessToken }: GuestDisk, clock: Pick<Clock, 'now'>): DiskIo => {
+  const metadata = (): Metadata => {
+    const entries = new Metadata();
+    entries.set('x-interlock-disk-access', accessToken);
+    entries.set('x-interlock-timeout-ms', String(deadlineMs));
+    return entries;
+  };
+  const options = () => ({ deadline: clock.now() + deadlineMs });
+  const encode =
+    <Message>(codec: { encode(message: Message): { finish(): Uint8Array } }) =>
+    (message: Message): Buffer =>
+      Buffer.from(codec.encode(message).finish());
+
+  return {
+    read: (offsetBytes, lengthBytes, signal) =>
+      new Promise((resolve, reject) => {
+        const call: ClientReadableStream<ReadResponse> = client.makeServerStreamRequest(
+          `${service}/Read`,
+          encode(ReadRequest),
+          (bytes: Buffer) => ReadResponse.decode(bytes),
+          { name: disk, offsetBytes, lengthBytes },
+          metadata(),
+          options(),
+        );
+        const pieces: Uint8Array[] = [];
+        const stop = cancelWith(call, signal);
+        call.on('data', ({ data }: ReadResponse) => pieces.push(data));
+        call.on('error', (error: ServiceError) => {
+          stop();
+          reject(ioError(error));
+        });
+        call.on('end', () => {
+          stop();
+          resolve(Buffer.concat(pieces));
+        });
+      }),
+    write: (offsetBytes, data, signal) =>
+      new Promise((resolve, reject) => {
+        const call = client.makeClientStreamRequest(
+          `${service}/Write`,
+          encode(WriteRequest),
+          (bytes: Buffer) => WriteResponse.decode(bytes),
+          metadata(),
+          options(),
+          (error: ServiceError | null) => {
+            stop();
+            if (error) reject(ioError(error));
+            else resolve();
+          },
+        );
+        const stop = cancelWith(call, signal);
+        // The callback above tells of the failure; the stream says it a second time.
+        call.on('error', () => undefined);
+        call.write({ header: { name: disk, offsetBytes }, data });
+        call.end();
+      }),
+    flush: (signal) =>
+      new Promise((resolve, reject) => {
+        const call = client.makeUnaryRequest(
+          `${service}/Flush`,
+          encode(FlushRequest),
+          (bytes: Buffer) => FlushResponse.decode(bytes),
+          { name: disk },
+          metadata(),
+          options(),
+          (error: ServiceError | null) => {
+            stop();
+            if (error) reject(ioError(error));
+            else resolve();
+          },
+        );
+        const stop = cancelWith(call, signal);
+      }),
+  };
+};
+
+const cancelWith = (call: { cancel(): void }, signal: AbortSignal): (() => void) => {
+  const cancel = (): void => call.cancel();
+  if (signal.aborted) cancel();
+  signal.addEventListener('abort', cancel, { once: true });
+  return () => signal.removeEventListener('abort', cancel);
+};
+
+const ioError = (error: ServiceError): IoError => {
+  const [details] = error.metadata?.get('grpc-status-details-bin') ?? [];
+  const reason = details instanceof Uint8Array ? reasonIn(details) : undefined;
+  return new IoError(reason ?? status[error.code] ?? 'UNKNOWN', { cause: error });
+};

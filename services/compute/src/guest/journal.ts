@@ -1,0 +1,68 @@
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+
+/** One read, write, flush or check of a guest, as it went. Evidence for whoever looks from outside. */
+export interface JournalEntry {
+  readonly disk: string;
+  /** `verify`: a read of what an earlier run of this machine wrote. `adopt`: from here on the disk is this machine's. */
+  readonly op: 'write' | 'read' | 'verify' | 'flush' | 'adopt';
+  /** In bytes, like `length`; 0 for `flush` and `adopt`. */
+  readonly offset: number;
+  readonly length: number;
+  /** Number of the write, or of the newest write a read expects; rises by one on each disk. */
+  readonly seq: number;
+  /** Milliseconds since the Unix epoch. */
+  readonly invokedAt: number;
+  readonly completedAt: number;
+  /** Milliseconds of the monotonic clock of this host, the same for all its processes. */
+  readonly invokedMonotonicMs: number;
+  readonly completedMonotonicMs: number;
+  readonly ok: boolean;
+  /** Why not: a reason of the disk service, a status, or CONTENT_MISMATCH. */
+  readonly reason?: string;
+}
+
+export interface Journal {
+  /** Hands the entry to the operating system before it returns: a guest that is killed then has told it. */
+  append(entry: JournalEntry): void;
+  close(): void;
+}
+
+/** A journal of this size begins a new file; one older file is kept, so twice as much is the bound. */
+const fileBytesMax = 16 * 1024 * 1024;
+
+/** Opens a journal, going on with the one that is there. */
+export const openJournal = (path: string, bytesMax = fileBytesMax): Journal => {
+  const open = () => openSync(path, 'a', 0o600);
+  let file = open();
+  let bytes = fstatSync(file).size;
+  return {
+    append(entry) {
+      const line = Buffer.from(`${JSON.stringify(entry)}\n`);
+      if (bytes > 0 && bytes + line.length > bytesMax) {
+        closeSync(file);
+        renameSync(path, `${path}.1`);
+        file = open();
+        bytes = 0;
+      }
+      bytes += writeSync(file, line);
+    },
+    close: () => closeSync(file),
+  };
+};
+
+/** Every entry that is left, oldest first. A line cut off by the end of a machine is passed over. */
+export const readJournal = (path: string): readonly JournalEntry[] =>
+  [`${path}.1`, path]
+    .filter((file) => existsSync(file))
+    .flatMap((file) => readFileSync(file, 'utf8').split('\n'))
+    .flatMap((line) => entryOf(line) ?? []);
+
+const entryOf = (line: string): JournalEntry | undefined => {
+  if (!line.endsWith('}')) return undefined;
+  try {
+    return JSON.parse(line);
+  } catch {
+    // Two runs wrote one line: the first was killed within it.
+    return undefined;
+  }
+};

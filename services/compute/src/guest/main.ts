@@ -1,0 +1,88 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Client, credentials } from '@grpc/grpc-js';
+import type { Clock } from '@interlock/runtime';
+import { diskIo } from './disk-io.ts';
+import { createGuest } from './guest.ts';
+import { openJournal, readJournal } from './journal.ts';
+import { guestFiles, readGuestFile } from './plan.ts';
+
+/** How often a guest looks whether it is still wanted, in milliseconds. */
+const lookMs = 500;
+
+const [, , folder] = process.argv;
+if (!folder) throw new Error('a guest is started with its folder');
+const planFile = join(folder, guestFiles.plan);
+const journalFile = join(folder, guestFiles.journal);
+
+const clients = new Map<string, Client>();
+const { authority, parentPid } = readGuestFile(planFile);
+const channelCredentials =
+  authority === 'plaintext' ? credentials.createInsecure() : credentials.createSsl(Buffer.from(authority));
+const clientOf = (address: string): Client => {
+  const found =
+    clients.get(address) ??
+    new Client(address, channelCredentials, {
+      // A disk host that restarts must be found again within a lease.
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 1_000,
+    });
+  clients.set(address, found);
+  return found;
+};
+
+const clock: Clock = {
+  now: () => Date.now(),
+  // The same in every process of this host, so that what several saw can be put in order.
+  monotonicMs: () => Number(process.hrtime.bigint()) / 1e6,
+  sleep: (durationMs, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const finish = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', finish);
+        resolve();
+      };
+      const timer = setTimeout(finish, durationMs);
+      signal?.addEventListener('abort', finish);
+    }),
+};
+const history = readJournal(journalFile);
+const guest = createGuest({
+  journal: openJournal(journalFile),
+  history,
+  clock,
+  openIo: (disk) => diskIo(clientOf(disk.dataAddress), disk, clock),
+});
+
+const apply = async (): Promise<void> => {
+  const plan = readGuestFile(planFile);
+  await guest.apply(plan);
+  writeFileSync(join(folder, guestFiles.applied), String(plan.generation));
+};
+
+let isEnding = false;
+const end = async (): Promise<void> => {
+  if (isEnding) return;
+  isEnding = true;
+  await guest.shutDown();
+  process.exit(0);
+};
+const exists = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // EPERM: it exists and belongs to somebody else.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+};
+
+process.on('SIGTERM', () => void end());
+process.on('SIGHUP', () => void apply());
+// A guest without its plan, or without whoever runs the whole, is nobody's.
+setInterval(() => {
+  if (!existsSync(planFile) || (parentPid !== undefined && !exists(parentPid))) void end();
+}, lookMs);
+
+await apply();
+process.stdout.write(`${JSON.stringify({ ready: true })}\n`);

@@ -1,0 +1,36 @@
+import { readFileSync } from 'node:fs';
+import type { GuestDisk, GuestPlan } from '../driver.ts';
+
+/** What a guest finds in the file it is started with. The file has secrets: only its owner may read it. */
+export interface GuestFile extends GuestPlan {
+  readonly vm: string;
+  /** PEM text of the authority that signed the certificates of the disk hosts, or none where something else secures the network. */
+  readonly authority: string | 'plaintext';
+  /** Process without which the guest ends. */
+  readonly parentPid?: number;
+  /** Rises with each change of the file: the guest says which one it has applied. */
+  readonly generation: number;
+}
+
+/** Names inside the folder of a guest. */
+export const guestFiles = {
+  plan: 'guest.json',
+  pid: 'guest.pid',
+  applied: 'guest.applied',
+  journal: 'io.jsonl',
+  log: 'guest.log',
+} as const;
+
+/** Reads the file. @throws Error when it is not there or not whole */
+export const readGuestFile = (path: string): GuestFile => {
+  const given: Partial<GuestFile> = JSON.parse(readFileSync(path, 'utf8'));
+  const { vm, authority, workload, disks, generation, parentPid } = given;
+  if (!vm || !authority || !workload || !disks || generation === undefined) {
+    throw new Error(`${path} must have vm, authority, workload, disks and generation`);
+  }
+  return { vm, authority, workload, disks, generation, ...(parentPid === undefined ? {} : { parentPid }) };
+};
+
+/** Whether two descriptions are of the same open of a disk. */
+export const isSameOpen = (one: GuestDisk, other: GuestDisk): boolean =>
+  one.disk === other.disk && one.accessToken === other.accessToken;

@@ -1,0 +1,122 @@
+import type { EventStore } from '@interlock/event-store';
+import { type Category, type Cause, VersionConflict } from '@interlock/event-store';
+import type { Clock, Random } from '@interlock/runtime';
+import type { Disks } from './disks.ts';
+import type { Driver } from './driver.ts';
+import type { Losses } from './losses.ts';
+import type { Vm } from './vm/decider.ts';
+import type { VmEvent } from './vm/events.ts';
+import { type LossTerms, type SetLoss, stopForKeyLoss } from './vm/key-loss.ts';
+import type { Work } from './vm/machine.ts';
+
+/** How a loss was heard of. */
+export interface LossNews {
+  readonly loss: SetLoss;
+  /** Whether only some disks of the set are under the lost version: then the disk service is asked which. */
+  readonly isPartial: boolean;
+}
+
+/** Stops machines whose key is lost. */
+export interface KeyStops {
+  /**
+   * Stops every machine that a loss concerns, however many, each once however often it is heard of (VM-45).
+   * @returns how many are being stopped because of this news
+   * @throws RpcFailure, Rejection when the disk service cannot say which disks are meant: nothing is stopped then
+   */
+  stopFor(news: LossNews, cause: Cause, signal: AbortSignal): Promise<number>;
+}
+
+/** Machines read, decided and stored in one go: bounds the memory of a pass and the pause of the event loop. */
+const chunkSize = 1_000;
+
+/**
+ * One pass: a page of machines is read and decided while the one before is stored, one commit a page; only pages in
+ * which a machine moved meanwhile are decided again. No machine is asked about over the network, and shutting down
+ * begins page by page, beside the pass.
+ *
+ * Machines that open their disks while the pass runs are not missed: the loss is remembered first (see `Losses`).
+ */
+export const keyStops = (parts: {
+  readonly store: EventStore;
+  readonly vms: Category<Vm, VmEvent>;
+  readonly disks: Disks;
+  readonly driver: Driver;
+  readonly losses: Losses;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Told which machines are being stopped. */
+  readonly begin: (ids: readonly string[]) => void;
+}): KeyStops => {
+  const { store, vms, disks, driver, losses, clock, random, begin } = parts;
+
+  const confirmedDisks = async ({ loss, isPartial }: LossNews, signal: AbortSignal) => {
+    if (!isPartial) return {};
+    const confirmed = new Set<string>();
+    const filter = { diskEncryptionSet: loss.set, keyVersion: loss.keyVersion };
+    for await (const { name } of disks.ofSet(filter, { signal })) confirmed.add(name);
+    return { confirmed };
+  };
+
+  const storeChunk = async (
+    page: Awaited<ReturnType<typeof vms.list>>['items'],
+    terms: LossTerms,
+    cause: Cause,
+  ): Promise<readonly string[]> => {
+    const decided = page.map((loaded) => vms.prepare(loaded, stopForKeyLoss(terms))).filter(({ append }) => append);
+    if (decided.length === 0) return [];
+    try {
+      const appends = decided.flatMap(({ append }) => append ?? []);
+      await store.commit({ appends, rows: decided.flatMap(({ row }) => row ?? []) }, cause);
+      return decided.map(({ id }) => id);
+    } catch (error) {
+      if (!(error instanceof VersionConflict)) throw error;
+      const ids = decided.map(({ id }) => id);
+      const { changed } = await vms.transactMany(ids, (state) => stopForKeyLoss(terms)(state), cause);
+      return changed.filter(({ events }) => events.length > 0).map(({ id }) => id);
+    }
+  };
+
+  return {
+    async stopFor(news, cause, signal) {
+      const { loss } = news;
+      await losses.remember(loss, cause);
+      const terms: LossTerms = {
+        loss,
+        work: keyStopWork(cause, clock, random),
+        isInstant: !driver.hasGuests,
+        ...(await confirmedDisks(news, signal)),
+      };
+      const stopped: string[] = [];
+      let storing: Promise<void> = Promise.resolve();
+      let after: string | undefined;
+      do {
+        const page = await vms.list({
+          index: { index: 'set', value: loss.set },
+          limit: chunkSize,
+          ...(after === undefined ? {} : { after }),
+        });
+        await storing;
+        storing = storeChunk(page.items, terms, cause).then((ids) => {
+          stopped.push(...ids);
+          if (driver.hasGuests) begin(ids);
+        });
+        // The failure is thrown where it is awaited; the next page may still be on its way then.
+        storing.catch(() => undefined);
+        after = page.next;
+      } while (after !== undefined);
+      await storing;
+      // Without guests all of them are off by now; what is left is to close their disks, which may wait for the pass.
+      if (!driver.hasGuests) begin(stopped);
+      return stopped.length;
+    },
+  };
+};
+
+/** A stop by the platform as a piece of work: nobody asked, and its correlation is that of the change behind it (VM-44). */
+export const keyStopWork = (cause: Cause, clock: Clock, random: Random): Work => ({
+  id: random.uuid(),
+  kind: 'keyStop',
+  at: clock.now(),
+  ...cause,
+  caller: 'system:compute',
+});

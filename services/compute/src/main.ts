@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+import { hostService } from '@interlock/host';
+import { int, oneOf, optional, secretFile, text } from '@interlock/runtime';
+import { assemble } from './assemble.ts';
+import { guestDriver } from './drivers/guest-driver.ts';
+import { idleDriver } from './drivers/idle-driver.ts';
+
+/** The little of the environment a guest gets: no secrets are in these. */
+const guestEnvironment = ['PATH', 'NODE_COMPILE_CACHE', 'TZ'];
+
+await hostService({
+  name: 'compute',
+  env: process.env,
+  settings: {
+    dataFolder: text('Folder of this service; the guests and the journals of their I/O lie in `guests`'),
+    guestDriver: oneOf('What runs guests: a process each, or none at all for very large fleets', ['process', 'idle'], {
+      default: 'process',
+    }),
+    guestParentPid: optional(
+      int('Process without which guests end; without it they live as long as what started this service', { min: 1 }),
+    ),
+    interlockParentPid: optional(int('Process that started this service', { min: 1 })),
+    guestStopTimeoutMs: int('How long a guest may take to shut down before it is ended', { min: 0, default: 10_000 }),
+    startTimeoutMs: int('How long a create, start, restart or attach goes on without a definite answer', {
+      min: 100,
+      default: 60_000,
+    }),
+    sweepIntervalMs: int('How often everything is looked at again', { min: 100, default: 10_000 }),
+    dataDisksMax: int('Most data disks of a machine', { min: 1, max: 64, default: 64 }),
+    diskCallsMax: int('Calls of the disk service at once', { min: 1, default: 64 }),
+    tlsCaFile: optional(secretFile('PEM file with the authority that signed the certificates of the disk hosts')),
+  },
+  assemble: async (seams) => {
+    const { settings, clock, log } = seams;
+    const parentPid = settings.guestParentPid ?? settings.interlockParentPid;
+    const driver =
+      settings.guestDriver === 'idle'
+        ? idleDriver()
+        : guestDriver({
+            folder: join(settings.dataFolder, 'guests'),
+            authority: settings.tlsCaFile ?? 'plaintext',
+            ...(parentPid === undefined ? {} : { parentPid }),
+            node: process.execPath,
+            env: Object.fromEntries(
+              guestEnvironment.flatMap((name) => {
+                const value = process.env[name];
+                return value === undefined ? [] : [[name, value]];
+              }),
+            ),
+            clock,
+            log,
+          });
+    return assemble({ ...seams, settings: { ...settings, driver } });
+  },
+});

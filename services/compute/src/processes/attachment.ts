@@ -1,0 +1,83 @@
+import { Interrupted, orInterrupted, type Patience } from '../disks.ts';
+import { failureOf, lossBehind } from '../failures.ts';
+import type { VmDisk } from '../vm/machine.ts';
+import { diskAttached, diskAttachFailed, diskDetached, disksOpened } from '../vm/progress.ts';
+import { openAll } from './opening.ts';
+import { type Busy, causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
+import { detachOne } from './stopping.ts';
+
+/**
+ * Attaches a disk. A running machine gets it at once, with a fresh unwrap (VM-18); when that is refused, the disk is
+ * freed again before anything is recorded (CMK-110).
+ */
+export const attaching =
+  (parts: ProcessParts): Step<Busy> =>
+  async (vm, machine, { signal, settled }) => {
+    const { vms, clock } = parts;
+    const { work } = machine;
+    const disk = machine.disks.find((one) => one.disk === work.disk);
+    if (!disk) throw new Error('a disk that is being attached is among the disks of its machine');
+    const cause = causeOf(work);
+    await settled();
+    try {
+      const patience = { signal, untilMs: work.at + parts.startTimeoutMs };
+      await reserve(parts, vm, machine, disk, patience);
+      if (machine.power === 'running' && !(await handOver(parts, vm, machine, disk, patience))) return;
+    } catch (error) {
+      if (error instanceof Interrupted) throw error;
+      const at = clock.now();
+      const failure = failureOf(error, lossBehind(error, disk, at), work, vm, at);
+      await parts.driver.detach(vm, disk.disk);
+      await detachOne(parts, vm, disk.disk, work, { signal });
+      await vms.transact(vm, diskAttachFailed(at, work.id, failure), cause);
+      return;
+    }
+    await vms.transact(vm, diskAttached(clock.now(), work.id), cause);
+  };
+
+/** Makes the disk this machine's at the disk service; without a host it is RESERVED (VM-07). */
+const reserve = async (
+  { disks }: ProcessParts,
+  vm: string,
+  { work, power }: Busy,
+  { disk, isOs }: VmDisk,
+  patience: Patience,
+): Promise<void> => {
+  const { correlationId } = work;
+  const request = { name: disk, virtualMachine: vm, requestId: work.id, osDisk: isOs };
+  await disks.insist((client, options) => client.attachDisk(request, { ...options, correlationId }), patience);
+  if (power !== 'deallocated') return;
+  const reserved = { name: disk, virtualMachine: vm, deallocated: true };
+  await disks.insist((client, options) => client.closeDisk(reserved, { ...options, correlationId }), patience);
+};
+
+/** Opens the disk and gives it to the guest. @returns false when the machine is being stopped instead */
+const handOver = async (
+  parts: ProcessParts,
+  vm: string,
+  { work }: Busy,
+  disk: VmDisk,
+  patience: Patience,
+): Promise<boolean> => {
+  const { opened, guestDisks, failures } = await openAll(parts, vm, work, [{ ...disk, attachEpoch: 0 }], patience);
+  const [failure] = failures;
+  if (failure) throw failure.error;
+  const [guestDisk] = guestDisks;
+  if (!guestDisk) throw new Error('a disk was either opened or not');
+  const { state } = await parts.vms.transact(vm, disksOpened(parts.clock.now(), work.id, opened), causeOf(work));
+  if (!isStillAt(state, work) || (await stopIfLossMissed(parts, vm, opened))) return false;
+  if (patience.signal.aborted) throw new Interrupted('stopped before the guest got the disk');
+  await orInterrupted(parts.driver.attach(vm, guestDisk), patience.signal);
+  return true;
+};
+
+/** Takes a disk from the guest, if it runs, and frees it. Needs no key (VM-48). */
+export const detaching =
+  (parts: ProcessParts): Step<Busy> =>
+  async (vm, { work }, { signal, settled }) => {
+    if (work.disk === undefined) throw new Error('work that detaches names the disk');
+    await settled();
+    await parts.driver.detach(vm, work.disk);
+    await detachOne(parts, vm, work.disk, work, { signal });
+    await parts.vms.transact(vm, diskDetached(parts.clock.now(), work.id), causeOf(work));
+  };

@@ -1,0 +1,110 @@
+import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { Rejection } from '@interlock/event-store';
+import type { Patience } from '../disks.ts';
+import { failureOf } from '../failures.ts';
+import type { Vm } from '../vm/decider.ts';
+import type { OpenedDisk } from '../vm/events.ts';
+import type { KeyLoss, PlannedDisk, Work } from '../vm/machine.ts';
+import { created, creationFailed } from '../vm/progress.ts';
+import { encryptionTypeOf } from '../wire-encryption.ts';
+import { openAll, worstOf } from './opening.ts';
+import { causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
+import { detachOne } from './stopping.ts';
+
+export type Creating = Extract<Vm, { status: 'creating' }>;
+
+/**
+ * Makes a machine: its new disks, then every disk attached and opened (VM-10). Only then is there a machine, whose guest
+ * the start then brings up. When anything refuses, all of it is undone before that is recorded, so that nothing is left
+ * behind (CMK-110).
+ */
+export const creation =
+  (parts: ProcessParts): Step<Creating> =>
+  async (vm, creating, { signal, settled }) => {
+    const { vms, clock, losses } = parts;
+    const { work, disks } = creating;
+    const cause = causeOf(work);
+    await settled();
+    const wanted = disks.map((disk) => ({ ...disk, attachEpoch: 0 }));
+    const limits = { signal, untilMs: work.at + parts.startTimeoutMs };
+    const plan = new Map(disks.map((disk) => [disk.disk, disk]));
+    const { opened, failures } = await openAll(parts, vm, work, wanted, limits, async ({ disk }, patience) => {
+      const planned = plan.get(disk);
+      if (planned) await obtain(parts, vm, creating, planned, patience);
+    });
+
+    const fail = async (error: unknown, loss: KeyLoss | undefined): Promise<void> => {
+      await undo(parts, vm, creating, { signal });
+      const at = clock.now();
+      await vms.transact(vm, creationFailed(at, work.id, failureOf(error, loss, work, vm, at)), cause);
+    };
+    const worst = worstOf(failures);
+    if (worst) return fail(worst.error, worst.loss);
+    // Not acknowledged yet, so a loss in between makes it fail as a whole (G2).
+    const missed = await losses.missedBy(opened);
+    if (missed) {
+      const { cause: _cause, ...loss } = missed;
+      return fail(undefined, { ...loss, disk: firstUnder(opened, loss.set, loss.keyVersion) });
+    }
+    const { state } = await vms.transact(vm, created(clock.now(), work.id, opened), cause);
+    if (isStillAt(state, work)) await stopIfLossMissed(parts, vm, opened);
+  };
+
+const firstUnder = (opened: readonly OpenedDisk[], set: string, keyVersion: string): string =>
+  opened.find((disk) => disk.set === set && disk.keyVersion === keyVersion)?.disk ?? '';
+
+/** Makes the disk if it is new, and attaches it. */
+const obtain = async (
+  { disks }: ProcessParts,
+  vm: string,
+  { wish, work }: Creating,
+  planned: PlannedDisk,
+  patience: Patience,
+): Promise<void> => {
+  const { correlationId } = work;
+  const { disk: name, make, isOs } = planned;
+  if (make) {
+    const [, parent = '', diskId = ''] = /^(.*)\/disks\/([^/]+)$/.exec(name) ?? [];
+    const { sku, sizeGib, set } = make;
+    const type = encryptionTypeOf(make.encryptionType);
+    const encryption = type === undefined ? {} : { encryption: { type, diskEncryptionSet: set } };
+    const request = { parent, diskId, location: wish.location, sku, sizeGib, ...encryption };
+    await disks.insist((client, options) => client.createDisk(request, { ...options, correlationId }), patience);
+  }
+  const request = { name, virtualMachine: vm, requestId: work.id, osDisk: isOs };
+  await disks.insist((client, options) => client.attachDisk(request, { ...options, correlationId }), patience);
+};
+
+/** Frees the disks and deletes those made for this machine; what somebody else made meanwhile is left alone. */
+const undo = async (parts: ProcessParts, vm: string, { disks, work }: Creating, patience: Patience): Promise<void> => {
+  await Promise.all(
+    disks.map(async ({ disk, make }) => {
+      const found = await find(parts, disk, patience);
+      if (!found) return;
+      if (found.managedBy === vm) await detachOne(parts, vm, disk, work, patience);
+      if (make && isOurs(found, vm, work)) await discard(parts, disk, work, patience);
+    }),
+  );
+};
+
+const isOurs = ({ managedBy, createTime }: Disk, vm: string, work: Work): boolean =>
+  managedBy === vm || (managedBy === '' && (createTime?.getTime() ?? 0) >= work.at);
+
+const find = async ({ disks }: ProcessParts, name: string, patience: Patience): Promise<Disk | undefined> => {
+  try {
+    return await disks.insist((client, options) => client.getDisk({ name }, options), patience);
+  } catch (error) {
+    if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+};
+
+const discard = async ({ disks, log }: ProcessParts, name: string, { correlationId }: Work, patience: Patience) => {
+  try {
+    await disks.insist((client, options) => client.deleteDisk({ name }, { ...options, correlationId }), patience);
+  } catch (error) {
+    if (!(error instanceof Rejection)) throw error;
+    // Somebody attached it in the moment between: then it is theirs.
+    log.warn('disk of a machine that was not made is left', { disk: name, error });
+  }
+};

@@ -1,0 +1,84 @@
+import { Interrupted, type Patience } from '../disks.ts';
+import type { GuestDisk } from '../driver.ts';
+import { lossBehind } from '../failures.ts';
+import type { OpenedDisk } from '../vm/events.ts';
+import type { KeyLoss, PlannedDisk, Work } from '../vm/machine.ts';
+import { skuOf } from '../wire-sku.ts';
+import type { ProcessParts } from './step.ts';
+
+/** A disk to be opened. */
+export type ToOpen = Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'sku' | 'set' | 'keyVersion'> & {
+  /** 0: never opened by this machine. */
+  readonly attachEpoch: number;
+};
+
+/** What came of opening several disks. */
+export interface OpenOutcome {
+  readonly opened: readonly OpenedDisk[];
+  /** The same disks as the guest reaches them; with secrets. */
+  readonly guestDisks: readonly GuestDisk[];
+  /** Each disk that could not be opened, and the key in the way where it was one. */
+  readonly failures: readonly { readonly disk: string; readonly error: unknown; readonly loss?: KeyLoss }[];
+}
+
+/**
+ * Opens disks side by side, each with a fresh unwrap (VM-11, VM-33). After the first definite no the others are not
+ * repeated any more, but each answer on its way counts, so that every disk that blocks a start is named.
+ * @param prepare what has to be done to a disk before it can be opened
+ * @throws Interrupted
+ */
+export const openAll = async (
+  { disks, clock }: ProcessParts,
+  vm: string,
+  work: Work,
+  wanted: readonly ToOpen[],
+  limits: Patience,
+  prepare: (disk: ToOpen, patience: Patience) => Promise<void> = async () => {},
+): Promise<OpenOutcome> => {
+  const patience: { signal: AbortSignal; untilMs?: number } = { ...limits };
+  const outcomes = await Promise.all(
+    wanted.map(async (disk) => {
+      try {
+        await prepare(disk, patience);
+        const request = { name: disk.disk, virtualMachine: vm };
+        const { correlationId } = work;
+        const answer = await disks.insist(
+          (client, options) => client.openDisk(request, { ...options, correlationId }),
+          patience,
+        );
+        return { disk, answer };
+      } catch (error) {
+        patience.untilMs = clock.now();
+        return { disk, error };
+      }
+    }),
+  );
+  if (limits.signal.aborted) throw new Interrupted('stopped while opening disks');
+  const opened: OpenedDisk[] = [];
+  const guestDisks: GuestDisk[] = [];
+  const failures: { disk: string; error: unknown; loss?: KeyLoss }[] = [];
+  for (const outcome of outcomes) {
+    const { disk } = outcome;
+    if ('error' in outcome) {
+      const loss = lossBehind(outcome.error, disk, clock.now());
+      failures.push({ disk: disk.disk, error: outcome.error, ...(loss === undefined ? {} : { loss }) });
+      continue;
+    }
+    const { attachEpoch, accessEpoch, diskEncryptionSet: set, keyVersion, sku } = outcome.answer;
+    const { dataAddress, accessToken, sizeBytes } = outcome.answer;
+    opened.push({ disk: disk.disk, sku: skuOf(sku) ?? disk.sku, set, keyVersion, accessEpoch, attachEpoch });
+    const { lun, isOs } = disk;
+    const isContinued = disk.attachEpoch > 0;
+    guestDisks.push({ disk: disk.disk, lun, isOs, sizeBytes, dataAddress, accessToken, isContinued });
+  }
+  return { opened, guestDisks, failures };
+};
+
+/**
+ * The failure that counts: the first by the order of the disks, a definite one before one that ran out of time, a lost
+ * key before anything else.
+ */
+export const worstOf = (failures: OpenOutcome['failures']): OpenOutcome['failures'][number] | undefined =>
+  failures.find(({ loss }) => loss !== undefined) ??
+  failures.find(({ error }) => error instanceof Error && error.name === 'Rejection') ??
+  failures[0];

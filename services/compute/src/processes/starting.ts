@@ -1,0 +1,50 @@
+import { Interrupted, orInterrupted } from '../disks.ts';
+import { failureOf } from '../failures.ts';
+import type { KeyLoss } from '../vm/machine.ts';
+import { disksOpened, guestStarted, startFailed } from '../vm/progress.ts';
+import { openAll, worstOf } from './opening.ts';
+import { type Busy, causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
+
+/**
+ * Starts a machine: opens every disk, then the guest. Anything definite in the way ends it as it was before, FAILED, with
+ * every disk in the way named (VM-06, VM-47).
+ */
+export const starting =
+  (parts: ProcessParts): Step<Busy> =>
+  async (vm, machine, { signal, settled }) => {
+    const { vms, driver, clock } = parts;
+    const { work } = machine;
+    const cause = causeOf(work);
+    await settled();
+    // A guest can only be left from a start that a crash cut off; the tokens it has end with the opens below.
+    await driver.stop(vm, { graceMs: 0 });
+
+    const fail = async (error: unknown, loss: KeyLoss | undefined, blocked: readonly KeyLoss[]): Promise<void> => {
+      const at = clock.now();
+      await vms.transact(vm, startFailed(at, work.id, failureOf(error, loss, work, vm, at), blocked), cause);
+    };
+
+    const wanted = machine.disks.filter(({ phase }) => phase === 'attached');
+    const untilMs = machine.powerSince + parts.startTimeoutMs;
+    const { opened, guestDisks, failures } = await openAll(parts, vm, work, wanted, { signal, untilMs });
+    const worst = worstOf(failures);
+    if (worst)
+      return fail(
+        worst.error,
+        worst.loss,
+        failures.flatMap(({ loss }) => loss ?? []),
+      );
+
+    const { state } = await vms.transact(vm, disksOpened(clock.now(), work.id, opened), cause);
+    if (!isStillAt(state, work) || (await stopIfLossMissed(parts, vm, opened))) return;
+    if (signal.aborted) throw new Interrupted('stopped before the guest was started');
+    try {
+      await orInterrupted(driver.start(vm, { disks: guestDisks, workload: machine.workload }), signal);
+    } catch (error) {
+      if (error instanceof Interrupted) throw error;
+      parts.log.warn('guest did not start', { vm, error });
+      await driver.stop(vm, { graceMs: 0 });
+      return fail(error, undefined, []);
+    }
+    await vms.transact(vm, guestStarted(clock.now(), work.id), cause);
+  };

@@ -1,0 +1,67 @@
+import type { Category, Cause } from '@interlock/event-store';
+import { type Clock, currentTraceparent, type Logger, type Random } from '@interlock/runtime';
+import type { Disks } from '../disks.ts';
+import type { Driver } from '../driver.ts';
+import { keyStopWork } from '../key-stops.ts';
+import type { Losses } from '../losses.ts';
+import type { Machine, Vm } from '../vm/decider.ts';
+import type { OpenedDisk, VmEvent } from '../vm/events.ts';
+import { stopForKeyLoss } from '../vm/key-loss.ts';
+import type { Work } from '../vm/machine.ts';
+
+/** What every process works with. */
+export interface ProcessParts {
+  readonly vms: Category<Vm, VmEvent>;
+  readonly disks: Disks;
+  readonly driver: Driver;
+  readonly losses: Losses;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** How long a start, create or attach goes on without a definite answer. */
+  readonly startTimeoutMs: number;
+  /** How long a guest may take to shut down (VM-42). */
+  readonly guestStopTimeoutMs: number;
+}
+
+/** What surrounds one run of a step. */
+export interface StepContext {
+  /** Aborted when something else has to be done with the machine now. */
+  readonly signal: AbortSignal;
+  /** Resolves once every earlier step that was cut short has really ended: nothing of it is on its way any more. */
+  readonly settled: () => Promise<void>;
+}
+
+/**
+ * Does the next thing for one machine and records the outcome. May run again from its beginning after a crash, so all it
+ * does is idempotent; what it reports about work that is over decides nothing.
+ */
+export type Step<State> = (vm: string, state: State, context: StepContext) => Promise<void>;
+
+/** A machine with work under way. */
+export type Busy = Machine & { readonly work: Work };
+
+/** The cause of what a process records: who asked in the first place. */
+export const causeOf = ({ correlationId, causationId, caller, traceparent }: Work): Cause => {
+  const current = currentTraceparent() ?? traceparent;
+  return { correlationId, causationId, caller, ...(current === undefined ? {} : { traceparent: current }) };
+};
+
+/** Whether the same piece of work is still under way. */
+export const isStillAt = (vm: Vm, work: Work): boolean =>
+  (vm.status === 'active' || vm.status === 'creating') && vm.work?.id === work.id;
+
+/** Stops a machine that has just opened disks under a key that was lost since they were unwrapped. @returns whether it did */
+export const stopIfLossMissed = async (
+  parts: ProcessParts,
+  vm: string,
+  opened: readonly OpenedDisk[],
+): Promise<boolean> => {
+  const { vms, losses, clock, random, driver } = parts;
+  const known = await losses.missedBy(opened);
+  if (!known) return false;
+  const { cause, ...loss } = known;
+  const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests };
+  await vms.transact(vm, stopForKeyLoss(terms), cause);
+  return true;
+};

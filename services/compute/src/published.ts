@@ -1,0 +1,53 @@
+import { ComputeEvent } from '@interlock/contracts/interlock/compute/v1/compute_events.ts';
+import { eventReader } from '@interlock/event-store';
+import type { ToFact } from '@interlock/messaging';
+import { virtualMachines } from './vm/decider.ts';
+import type { VmEvent } from './vm/events.ts';
+import type { VmDisk } from './vm/machine.ts';
+import { attachedDiskOnWire, failureOnWire, lossOnWire } from './vm/wire.ts';
+
+const vmEvent = eventReader(virtualMachines);
+
+/** What other services hear of machines. A machine is told as created with the disks it was asked for with. */
+export const toFact: ToFact = (recorded) => {
+  const found = vmEvent(recorded);
+  const event = found && told(found.id, found.event);
+  if (!found || !event) return null;
+  return { type: nameOf(event.$case), payload: ComputeEvent.encode({ event }).finish() };
+};
+
+type Told = NonNullable<ComputeEvent['event']>;
+
+/** `vmStarted` → `VmStarted`: the name of the message. */
+const nameOf = ($case: Told['$case']): string => `${$case.charAt(0).toUpperCase()}${$case.slice(1)}`;
+
+const told = (virtualMachine: string, event: VmEvent): Told | undefined => {
+  switch (event.type) {
+    case 'VmCreated': {
+      const [osDisk, dataDisks] = [event.disks.find(({ isOs }) => isOs), event.disks.filter(({ isOs }) => !isOs)];
+      const asDisk = (disk: Pick<VmDisk, 'disk' | 'lun' | 'deleteWithVm' | 'sku'>) => attachedDiskOnWire(disk);
+      return {
+        $case: 'vmCreated',
+        value: { virtualMachine, osDisk: osDisk && asDisk(osDisk), dataDisks: dataDisks.map(asDisk) },
+      };
+    }
+    case 'VmStarted':
+      return { $case: 'vmStarted', value: { virtualMachine } };
+    case 'VmStopping':
+      return { $case: 'vmStopping', value: { virtualMachine, reason: event.reason && lossOnWire(event.reason) } };
+    case 'VmStopped':
+      return { $case: 'vmStopped', value: { virtualMachine, reason: event.reason && lossOnWire(event.reason) } };
+    case 'VmDeallocated':
+      return { $case: 'vmDeallocated', value: { virtualMachine } };
+    case 'VmStartFailed':
+      return { $case: 'vmStartFailed', value: { virtualMachine, failure: failureOnWire(event.failure) } };
+    case 'VmDeleted':
+      return { $case: 'vmDeleted', value: { virtualMachine } };
+    case 'DiskAttachedToVm':
+      return { $case: 'diskAttachedToVm', value: { virtualMachine, disk: attachedDiskOnWire(event) } };
+    case 'DiskDetachedFromVm':
+      return { $case: 'diskDetachedFromVm', value: { virtualMachine, disk: event.disk } };
+    default:
+      return undefined;
+  }
+};

@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { type EventStore, openPostgresStore } from '@interlock/event-store';
+import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
+import { type Bus, natsBus } from '@interlock/messaging';
+import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
+import { idleDriver } from './drivers/idle-driver.ts';
+import { openTestCloud, type TestCloud, until } from './test-cloud.ts';
+import { keyVersionOf, location } from './test-disk-service.ts';
+
+const closing: (() => Promise<unknown>)[] = [];
+after(async () => {
+  for (const close of closing.reverse()) await close();
+});
+
+let database: TestDatabase;
+let store: EventStore;
+let bus: Bus;
+let world: TestCloud;
+before(async () => {
+  const natsUrl = process.env.NATS_URL;
+  if (!natsUrl) throw new Error('NATS_URL is not set: run this test through `npm test`');
+  database = await createTestDatabase();
+  closing.push(() => database.drop());
+  store = await openPostgresStore({ url: database.url, clock, random });
+  closing.push(() => store.close());
+  bus = await natsBus({ servers: [natsUrl], clock, namespace: `t${randomUUID().slice(0, 8)}` });
+  closing.push(() => bus.close());
+  world = await openTestCloud({ store, bus });
+  closing.push(() => world.close());
+});
+
+const parent = 'subscriptions/s/resourceGroups/g';
+const newSet = () => `${parent}/diskEncryptionSets/des-${randomUUID()}`;
+const createIn = async ({ disks, compute }: TestCloud, id: string, set: string) => {
+  const osDisk = disks.add(`${parent}/disks/${id}-os`, {});
+  const data = disks.add(`${parent}/disks/${id}-data`, { set, keyVersion: keyVersionOf(set) });
+  const { name } = await compute.createVirtualMachine({
+    parent,
+    virtualMachineId: id,
+    location,
+    osDisk: { source: { $case: 'disk', value: osDisk } },
+    dataDisks: [{ source: { $case: 'disk', value: data } }],
+  });
+  return name;
+};
+const inPower = ({ compute }: TestCloud, name: string, power: string) =>
+  until(
+    () => compute.getVirtualMachine({ name }),
+    ({ powerState }) => powerState === power,
+  );
+const lose = async ({ disks, tellOfSet }: TestCloud, set: string) => {
+  const keyVersion = keyVersionOf(set);
+  const accessEpoch = disks.lose(set, keyVersion);
+  const value = { set, keyVersion, reason: 'KEY_DELETED', accessEpoch, since: new Date(), partial: false } as const;
+  await tellOfSet({ $case: 'keyAccessLost', value });
+};
+
+test('a lost key stops machines over Postgres and NATS; they start again when it is back', async () => {
+  const set = newSet();
+  const name = await createIn(world, 'vm-a', set);
+  await inPower(world, name, 'RUNNING');
+  await lose(world, set);
+  const vm = await inPower(world, name, 'STOPPED');
+  assert.equal(vm.stopReason?.reason, 'KEY_DELETED');
+  world.disks.restore(set, keyVersionOf(set));
+  await world.compute.startVirtualMachine({ name });
+  await inPower(world, name, 'RUNNING');
+  const [{ count } = { count: 0 }] =
+    await database.sql`select count(*)::int as count from events where type = 'VmStopped'`;
+  assert.equal(count, 1);
+});
+
+test('what compute was doing when it stopped is finished when it is started again', async () => {
+  const name = await createIn(world, 'vm-b', newSet());
+  await inPower(world, name, 'RUNNING');
+  await world.compute.powerOffVirtualMachine({ name });
+  await inPower(world, name, 'STOPPED');
+  const gate = Promise.withResolvers<void>();
+  const reached = Promise.withResolvers<void>();
+  world.disks.before = async (call) => {
+    if (!call.startsWith('openDisk')) return;
+    reached.resolve();
+    await gate.promise;
+  };
+  await world.compute.startVirtualMachine({ name });
+  await reached.promise;
+  await world.cloud.stop('compute');
+  world.disks.before = undefined;
+  gate.resolve();
+  await world.cloud.start('compute');
+  await inPower(world, name, 'RUNNING');
+  assert.equal(world.driver.guests.has(name), true);
+});
+
+test('a loss that was told while compute was down stops its machines when it is back', async () => {
+  const set = newSet();
+  const name = await createIn(world, 'vm-c', set);
+  await inPower(world, name, 'RUNNING');
+  await world.cloud.stop('compute');
+  await lose(world, set);
+  await world.cloud.start('compute');
+  await inPower(world, name, 'STOPPED');
+});
+
+test('G2: without any event the sweep asks the disk service and stops what has no data any more', async () => {
+  const set = newSet();
+  const name = await createIn(world, 'vm-d', set);
+  await inPower(world, name, 'RUNNING');
+  world.disks.lose(set, keyVersionOf(set));
+  const disk = world.disks.disks.get(`${parent}/disks/vm-d-data`);
+  assert.ok(disk);
+  Object.assign(disk, { availability: 'UNAVAILABLE', unavailableReason: 'KEY_DISABLED' });
+  await world.cloud.stop('compute');
+  await world.cloud.start('compute');
+  assert.equal((await inPower(world, name, 'STOPPED')).stopReason?.reason, 'KEY_DISABLED');
+});
+
+test('VM-45: a fleet without guests is stopped in one pass, each machine once, its disks closed afterwards', async () => {
+  const fleetDatabase = await createTestDatabase();
+  closing.push(() => fleetDatabase.drop());
+  const fleetStore = await openPostgresStore({ url: fleetDatabase.url, clock, random });
+  closing.push(() => fleetStore.close());
+  const fleet = await openTestCloud({ store: fleetStore, settings: { driver: idleDriver() } });
+  closing.push(() => fleet.close());
+  const set = newSet();
+  const names = await Promise.all(Array.from({ length: 50 }, (_, n) => createIn(fleet, `vm-${n}`, set)));
+  for (const name of names) await inPower(fleet, name, 'RUNNING');
+  await lose(fleet, set);
+  for (const name of names) await inPower(fleet, name, 'STOPPED');
+  const stops = await fleetDatabase.sql`select stream from events where type = 'VmStopped'`;
+  assert.equal(stops.length, names.length);
+  await until(
+    async () => [...fleet.disks.disks.values()].filter(({ isOpen }) => isOpen).length,
+    (open) => open === 0,
+  );
+});

@@ -1,0 +1,138 @@
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { DiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
+import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
+import { type Cause, type EventStore, memoryStore } from '@interlock/event-store';
+import { type CloudService, type InProcessCloud, inProcessCloud } from '@interlock/host';
+import { type Bus, memoryBus, type ToFact } from '@interlock/messaging';
+import type { BoundService, RpcClient, Workload } from '@interlock/rpc';
+import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
+import { masterKey } from '@interlock/sealing';
+import { trace } from '@opentelemetry/api';
+import { assemble as assembleIdentity } from '../../identity/src/assemble.ts';
+import { hashSecret } from '../../identity/src/tokens.ts';
+import { assemble, type ComputeSettings } from './assemble.ts';
+import { type SimulatedDriver, simulatedDriver } from './drivers/simulated-driver.ts';
+import { type FakeDiskService, fakeDiskService } from './test-disk-service.ts';
+
+/** compute with the real identity, a fake disk service, and somebody who tells facts as disk encryption sets do. */
+export interface TestCloud {
+  readonly cloud: InProcessCloud;
+  readonly disks: FakeDiskService;
+  readonly driver: SimulatedDriver;
+  /** Store of compute. */
+  readonly store: EventStore;
+  /** compute, as its administrator sees it. */
+  readonly compute: RpcClient<typeof ComputeServiceDefinition>;
+  /** compute, as a workload sees it. */
+  readonly computeAs: (workload: Workload) => RpcClient<typeof ComputeServiceDefinition>;
+  tellOfSet(event: NonNullable<DiskEncryptionSetEvent['event']>, cause?: Partial<Cause>): Promise<void>;
+  tellOfDisk(event: NonNullable<DiskEvent['event']>): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** @param options store and bus of compute; in memory by default */
+export const openTestCloud = async (
+  options: { readonly store?: EventStore; readonly bus?: Bus; readonly settings?: Partial<ComputeSettings> } = {},
+): Promise<TestCloud> => {
+  const workloads = ['identity', 'disk-encryption-set', 'disk', 'compute'] as const;
+  const ids = new Map<string, string>(workloads.map((name) => [name, random.uuid()]));
+  const administrator = random.uuid();
+  const store = options.store ?? memoryStore({ clock, random });
+  const stores = new Map<Workload, EventStore>([['compute', store]]);
+  const storeOf = (name: Workload): EventStore => {
+    const found = stores.get(name) ?? memoryStore({ clock, random });
+    stores.set(name, found);
+    return found;
+  };
+  const disks = fakeDiskService(clock.now);
+  const driver = simulatedDriver(clock);
+  const settings: ComputeSettings = {
+    driver,
+    startTimeoutMs: 5_000,
+    guestStopTimeoutMs: 200,
+    sweepIntervalMs: 60_000,
+    dataDisksMax: 8,
+    diskCallsMax: 16,
+    ...options.settings,
+  };
+  const identity: CloudService = (seams) =>
+    assembleIdentity({
+      ...seams,
+      settings: {
+        bootstrap: {
+          tenant: { id: 'main', displayName: 'Main' },
+          subscriptions: [{ id: 's', displayName: 'S' }],
+          administrator: { principalId: administrator, displayName: 'Admin', secretHash: hashSecret('admin') },
+          workloads: workloads.map((name) => ({
+            service: name,
+            principalId: ids.get(name) ?? '',
+            secretHash: hashSecret(name),
+          })),
+          roleAssignments: [{ id: random.uuid(), principalId: administrator, role: 'roles/owner', scope: '/' }],
+        },
+        masterKey: masterKey(random.bytes(32)),
+        issuer: 'https://identity.test',
+        lifetimes: { userMs: 600_000, managedIdentityMs: 5_000 },
+      },
+    });
+  const cloud = await inProcessCloud({
+    services: {
+      identity,
+      disk: teller([disks.bound]),
+      'disk-encryption-set': teller([]),
+      compute: (seams) => assemble({ ...seams, settings }),
+    },
+    storeOf,
+    bus: options.bus ?? memoryBus({ clock, random }),
+    workloadOf: (name) => ({ id: ids.get(name) ?? '', secret: name }),
+    clock,
+    random,
+    log: logger({ service: 'test', clock, write: () => {} }),
+    tracer: trace.getTracer('test'),
+    issuer: 'https://identity.test',
+    authzTtlMs: 60_000,
+  });
+  const tell = async (from: Workload, type: string, payload: Uint8Array, cause: Partial<Cause> = {}): Promise<void> => {
+    const event = { type, schema: 1, data: { payload: Buffer.from(payload).toString('base64') } };
+    const appends = [{ stream: `told-${random.uuid()}`, expected: 0, events: [event] } as const];
+    const id = random.uuid();
+    await storeOf(from).commit({ appends }, { correlationId: id, causationId: id, caller: 'system:test', ...cause });
+  };
+  const nameOf = ($case: string): string => `${$case.charAt(0).toUpperCase()}${$case.slice(1)}`;
+  const clientFor = (id: string, secret: string) =>
+    cloud.as({ id, secret }).client('compute', ComputeServiceDefinition);
+  return {
+    cloud,
+    disks,
+    driver,
+    store,
+    compute: clientFor(administrator, 'admin'),
+    computeAs: (workload) => clientFor(ids.get(workload) ?? '', workload),
+    tellOfSet: (event, cause) =>
+      tell('disk-encryption-set', nameOf(event.$case), DiskEncryptionSetEvent.encode({ event }).finish(), cause),
+    tellOfDisk: (event) => tell('disk', nameOf(event.$case), DiskEvent.encode({ event }).finish()),
+    close: () => cloud.close(),
+  };
+};
+
+/** A service that tells whatever is put into its store. */
+const teller =
+  (services: readonly BoundService[]): CloudService =>
+  async () => {
+    const toFact: ToFact = ({ type, data }) => ({ type, payload: Buffer.from(String(data.payload), 'base64') });
+    return { services, toFact };
+  };
+
+/** Reads again until the condition holds. @throws Error with what was read last when it does not within ten seconds */
+export const until = async <Value>(
+  read: () => Promise<Value>,
+  condition: (value: Value) => boolean,
+): Promise<Value> => {
+  const endMs = clock.monotonicMs() + 10_000;
+  for (;;) {
+    const value = await read();
+    if (condition(value)) return value;
+    if (clock.monotonicMs() > endMs) throw new Error(`the condition did not come true: ${JSON.stringify(value)}`);
+    await clock.sleep(5);
+  }
+};

@@ -1,0 +1,259 @@
+import { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { type Disk, Disk as DiskMessage } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { Rejection } from '@interlock/event-store';
+import { type BoundService, type Implementation, service } from '@interlock/rpc';
+import type { LossReason, Sku } from './vm/machine.ts';
+import { skuOf } from './wire-sku.ts';
+
+/** A disk of the fake service. */
+export interface FakeDisk {
+  sku: Sku;
+  set: string;
+  keyVersion: string;
+  managedBy: string;
+  /** ATTACHED, RESERVED or UNATTACHED. */
+  state: Disk['state'];
+  isOpen: boolean;
+  attachEpoch: number;
+  availability: Disk['availability'];
+  unavailableReason: LossReason | undefined;
+  createdAt: number;
+}
+
+/** The disk service and the vault behind it, faked: what compute sees of them, with outages on demand. */
+export interface FakeDiskService {
+  readonly bound: BoundService;
+  readonly disks: Map<string, FakeDisk>;
+  /** `<method> <disk>` of every call, in order. */
+  readonly calls: string[];
+  /** Sees every call before it is carried out; throws, or waits, to be a bad neighbour. */
+  before: ((call: string) => Promise<void>) | undefined;
+  /** Holds the answer of an open back that has been carried out. */
+  beforeAnswer: ((call: string) => Promise<void>) | undefined;
+  add(name: string, about: { sku?: Sku; set?: string; keyVersion?: string }): string;
+  /** Takes a key version from a set. @returns the number of the loss */
+  lose(set: string, keyVersion: string, reason?: LossReason): number;
+  /** Gives it back. @returns the number at which the vault says yes again */
+  restore(set: string, keyVersion: string): number;
+}
+
+export const location = 'westeurope';
+
+export const fakeDiskService = (now: () => number): FakeDiskService => {
+  const disks = new Map<string, FakeDisk>();
+  const lost = new Map<string, LossReason>();
+  const calls: string[] = [];
+  let epoch = 100;
+
+  const find = (name: string): FakeDisk => {
+    const disk = disks.get(name);
+    if (disk) return disk;
+    throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', `name: ${name} does not exist`, { name });
+  };
+  const add: FakeDiskService['add'] = (name, { sku = 'PREMIUM_SSD', set = '', keyVersion = '' }) => {
+    disks.set(name, {
+      sku,
+      set,
+      keyVersion,
+      managedBy: '',
+      state: 'UNATTACHED',
+      isOpen: false,
+      attachEpoch: 0,
+      availability: 'AVAILABLE',
+      unavailableReason: undefined,
+      createdAt: now(),
+    });
+    return name;
+  };
+  const requireKey = (name: string, { set, keyVersion }: FakeDisk): void => {
+    const reason = lost.get(`${set} ${keyVersion}`);
+    if (reason === undefined) return;
+    throw new Rejection('FAILED_PRECONDITION', reason, 'the key cannot be used', {
+      disk: name,
+      disk_encryption_set: set,
+      key_version: keyVersion,
+      since: '2026-01-01T00:00:00.000Z',
+      trace_id: 'ab'.repeat(16),
+    });
+  };
+  const onWire = (name: string): Disk => {
+    const disk = find(name);
+    return DiskMessage.fromPartial({
+      name,
+      location,
+      sku: disk.sku,
+      sizeGib: 4,
+      encryption: {
+        type: disk.set === '' ? 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY' : 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY',
+        diskEncryptionSet: disk.set,
+      },
+      keyVersion: disk.keyVersion,
+      state: disk.state,
+      availability: disk.availability,
+      ...(disk.unavailableReason === undefined ? {} : { unavailableReason: disk.unavailableReason }),
+      managedBy: disk.managedBy,
+      createTime: new Date(disk.createdAt),
+    });
+  };
+  const free = (disk: FakeDisk): void => {
+    disk.managedBy = '';
+    disk.state = 'UNATTACHED';
+    disk.isOpen = false;
+  };
+
+  const asked = async (method: string, name: string): Promise<void> => {
+    const call = `${method} ${name}`;
+    calls.push(call);
+    await fake.before?.(call);
+  };
+  const notFaked = async (): Promise<never> => {
+    throw new Error('compute does not call this');
+  };
+
+  const implementation: Implementation<typeof DiskServiceDefinition> = {
+    async createDisk({ parent, diskId, sku, encryption }) {
+      const name = `${parent}/disks/${diskId}`;
+      await asked('createDisk', name);
+      if (disks.has(name)) return onWire(name);
+      const set = encryption?.diskEncryptionSet ?? '';
+      const disk = find(add(name, { sku: skuOf(sku) ?? 'PREMIUM_SSD', set, keyVersion: set && keyVersionOf(set) }));
+      try {
+        requireKey(name, disk);
+      } catch (error) {
+        disks.delete(name);
+        throw error;
+      }
+      return onWire(name);
+    },
+    async getDisk({ name }) {
+      await asked('getDisk', name);
+      return onWire(name);
+    },
+    async listDisks({ diskEncryptionSet, keyVersion }) {
+      await asked('listDisks', diskEncryptionSet);
+      const isAsked = ({ set, keyVersion: own }: FakeDisk): boolean =>
+        set === diskEncryptionSet && (keyVersion === '' || own === keyVersion);
+      return { disks: [...disks].filter(([, disk]) => isAsked(disk)).map(([name]) => onWire(name)) };
+    },
+    async deleteDisk({ name }) {
+      await asked('deleteDisk', name);
+      if (disks.get(name)?.managedBy)
+        throw new Rejection('FAILED_PRECONDITION', 'DISK_ATTACHED', `${name} is attached`);
+      disks.delete(name);
+      return {};
+    },
+    async attachDisk({ name, virtualMachine }) {
+      await asked('attachDisk', name);
+      const disk = find(name);
+      if (disk.managedBy !== '' && disk.managedBy !== virtualMachine) {
+        throw new Rejection('FAILED_PRECONDITION', 'DISK_ATTACHED', `${name} is attached to ${disk.managedBy}`);
+      }
+      disk.managedBy = virtualMachine;
+      disk.state = 'ATTACHED';
+      return onWire(name);
+    },
+    async openDisk({ name, virtualMachine }) {
+      await asked('openDisk', name);
+      const disk = find(name);
+      if (disk.managedBy !== virtualMachine) {
+        throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', `${name} is not attached`);
+      }
+      requireKey(name, disk);
+      disk.isOpen = true;
+      disk.state = 'ATTACHED';
+      disk.availability = 'AVAILABLE';
+      disk.unavailableReason = undefined;
+      disk.attachEpoch += 1;
+      const answer = OpenDiskResponse.fromPartial({
+        attachEpoch: disk.attachEpoch,
+        accessToken: `token-${name}-${disk.attachEpoch}`,
+        dataAddress: '127.0.0.1:1',
+        accessEpoch: disk.set === '' ? 0 : epoch,
+        sku: disk.sku,
+        diskEncryptionSet: disk.set,
+        keyVersion: disk.keyVersion,
+        sizeBytes: 4 * 2 ** 30,
+      });
+      await fake.beforeAnswer?.(`openDisk ${name}`);
+      return answer;
+    },
+    async closeDisk({ name, virtualMachine, deallocated }) {
+      await asked('closeDisk', name);
+      const disk = find(name);
+      if (disk.managedBy === virtualMachine) {
+        disk.isOpen = false;
+        disk.state = deallocated ? 'RESERVED' : 'ATTACHED';
+      }
+      return onWire(name);
+    },
+    async detachDisk({ name, virtualMachine }) {
+      await asked('detachDisk', name);
+      const disk = find(name);
+      if (disk.managedBy === virtualMachine) free(disk);
+      return onWire(name);
+    },
+    changeDiskEncryption: notFaked,
+    growDisk: notFaked,
+    createSnapshot: notFaked,
+    getSnapshot: notFaked,
+    listSnapshots: notFaked,
+    deleteSnapshot: notFaked,
+    beginAccess: notFaked,
+    endAccess: notFaked,
+    checkKeyAccess: notFaked,
+    beginGeneration: notFaked,
+    listEncryptedResources: notFaked,
+    rewrapDek: notFaked,
+  };
+  const anybody = { authenticated: true, why: 'a fake asks nobody' } as const;
+
+  const fake: FakeDiskService = {
+    disks,
+    calls,
+    before: undefined,
+    beforeAnswer: undefined,
+    bound: service({
+      definition: DiskServiceDefinition,
+      implementation,
+      authorization: {
+        createDisk: anybody,
+        getDisk: anybody,
+        listDisks: anybody,
+        deleteDisk: anybody,
+        changeDiskEncryption: anybody,
+        growDisk: anybody,
+        createSnapshot: anybody,
+        getSnapshot: anybody,
+        listSnapshots: anybody,
+        deleteSnapshot: anybody,
+        attachDisk: anybody,
+        openDisk: anybody,
+        closeDisk: anybody,
+        detachDisk: anybody,
+        beginAccess: anybody,
+        endAccess: anybody,
+        checkKeyAccess: anybody,
+        beginGeneration: anybody,
+        listEncryptedResources: anybody,
+        rewrapDek: anybody,
+      },
+    }),
+    add,
+    lose(set, keyVersion, reason = 'KEY_DISABLED') {
+      lost.set(`${set} ${keyVersion}`, reason);
+      epoch += 1;
+      return epoch;
+    },
+    restore(set, keyVersion) {
+      lost.delete(`${set} ${keyVersion}`);
+      epoch += 1;
+      return epoch;
+    },
+  };
+  return fake;
+};
+
+/** The version new disks of a set are under. */
+export const keyVersionOf = (set: string): string =>
+  `vaults/kv1/keys/${set.split('/').at(-1)}/versions/11111111111111111111111111111111`;

@@ -1,0 +1,162 @@
+import {
+  ActivityLogEntry,
+  type ActivityLogEntry_Category,
+  type ActivityLogEntry_Status,
+} from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
+import { eventReader, type RecordedEvent } from '@interlock/event-store';
+import { evolve, initial, type Vm, virtualMachines } from './decider.ts';
+import type { VmEvent } from './events.ts';
+import type { Failure, KeyLoss, WorkKind } from './machine.ts';
+
+/** Actions as public clouds name them. */
+const operations: Readonly<Record<WorkKind, string>> = {
+  create: 'virtualMachines/write',
+  attach: 'virtualMachines/write',
+  detach: 'virtualMachines/write',
+  delete: 'virtualMachines/delete',
+  start: 'virtualMachines/start/action',
+  restart: 'virtualMachines/restart/action',
+  powerOff: 'virtualMachines/powerOff/action',
+  deallocate: 'virtualMachines/deallocate/action',
+  keyStop: 'virtualMachines/healthEvent',
+  guestEnded: 'virtualMachines/healthEvent',
+};
+
+/** The part of a row that the event says. */
+interface Row {
+  readonly operation: WorkKind;
+  readonly operationId: string;
+  readonly status: ActivityLogEntry_Status;
+  readonly category?: ActivityLogEntry_Category;
+  readonly properties?: Readonly<Record<string, string>>;
+}
+
+const vmEvent = eventReader(virtualMachines);
+
+/**
+ * The activity log of a machine, oldest first (VM-43, VM-44). It is read from the machine's own events: they hold who,
+ * when, and what began it, so a second record could only differ.
+ * @param recorded the whole stream
+ */
+export const activityLogOf = (vm: string, recorded: readonly RecordedEvent[]): readonly ActivityLogEntry[] => {
+  const entries: ActivityLogEntry[] = [];
+  let state: Vm = initial;
+  let healthEvent: string | undefined;
+  for (const record of recorded) {
+    const found = vmEvent(record);
+    if (!found) continue;
+    const { event } = found;
+    const rows = rowsOf(state, event, healthEvent);
+    for (const [n, row] of rows.entries()) entries.push(entry(vm, record, n, row));
+    if (event.type === 'VmStopping' && rows.some(({ status }) => status === 'ACTIVE')) healthEvent = event.work.id;
+    if (rows.some(({ status }) => status === 'RESOLVED')) healthEvent = undefined;
+    state = evolve(state, event);
+  }
+  return entries;
+};
+
+const entry = (vm: string, { version, time, cause }: RecordedEvent, n: number, row: Row): ActivityLogEntry => {
+  const { category = 'ADMINISTRATIVE', properties = {} } = row;
+  return ActivityLogEntry.fromPartial({
+    name: `${vm}/activityLogEntries/${idOf(version, n)}`,
+    eventTime: new Date(time),
+    operation: operations[row.operation],
+    operationId: row.operationId,
+    status: row.status,
+    category,
+    caller: category === 'ADMINISTRATIVE' ? cause.caller : '',
+    correlationId: cause.correlationId,
+    properties,
+  });
+};
+
+/** Sorts as the events do. */
+const idOf = (version: number, n: number): string => `${String(version).padStart(10, '0')}-${n}`;
+
+const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readonly Row[] => {
+  const work = vm.status === 'active' || vm.status === 'creating' ? vm.work : undefined;
+  const ended = (status: ActivityLogEntry_Status): readonly Row[] =>
+    work === undefined ? [] : [{ operation: work.kind, operationId: work.id, status }];
+  const resolved: readonly Row[] =
+    healthEvent === undefined
+      ? []
+      : [
+          {
+            operation: 'keyStop',
+            operationId: healthEvent,
+            status: 'RESOLVED',
+            category: 'RESOURCE_HEALTH',
+            properties: { availability: 'Available' },
+          },
+        ];
+  switch (event.type) {
+    case 'VmCreationBegun':
+    case 'VmDeallocating':
+    case 'VmDeleting':
+    case 'DiskAttaching':
+    case 'DiskDetaching':
+      return [{ operation: event.work.kind, operationId: event.work.id, status: 'STARTED' }];
+    case 'VmCreated':
+      return ended('ACCEPTED');
+    case 'VmStarting':
+      // A restart began when it stopped.
+      if (event.work.kind === 'restart') return ended('ACCEPTED');
+      return [{ operation: event.work.kind, operationId: event.work.id, status: 'STARTED' }];
+    case 'VmStarted':
+      return [...ended('SUCCEEDED'), ...resolved];
+    case 'VmDeallocated':
+    case 'VmDeleted':
+    case 'DiskAttachedToVm':
+    case 'DiskDetachedFromVm':
+      return ended('SUCCEEDED');
+    case 'VmStopped':
+      return work?.kind === 'powerOff' ? ended('SUCCEEDED') : [];
+    case 'VmCreationFailed':
+    case 'VmStartFailed':
+    case 'DiskAttachFailed':
+      return [failed(event.failure)];
+    case 'VmStopping': {
+      const { work: begun, reason, blocked = [], preempted } = event;
+      if (begun.kind !== 'keyStop' && begun.kind !== 'guestEnded') {
+        return [{ operation: begun.kind, operationId: begun.id, status: 'STARTED' }];
+      }
+      const health: Row = {
+        operation: begun.kind,
+        operationId: begun.id,
+        status: 'ACTIVE',
+        category: 'RESOURCE_HEALTH',
+        properties: reason === undefined ? endedInside : keyProperties(reason, blocked),
+      };
+      return preempted === undefined ? [health] : [failed(preempted), health];
+    }
+    case 'KeyAccessReturned': {
+      const isLast =
+        vm.status === 'active' &&
+        vm.blocked.every(({ set, keyVersion }) => set === event.set && keyVersion === event.keyVersion);
+      return isLast ? resolved : [];
+    }
+    case 'DisksOpened':
+    case 'DisksClosed':
+    case 'DiskKeyChanged':
+      return [];
+  }
+};
+
+const failed = ({ operation, operationId, code, message, loss }: Failure): Row => ({
+  operation,
+  operationId,
+  status: 'FAILED',
+  properties: { statusCode: code, statusMessage: message, ...(loss === undefined ? {} : keyProperties(loss, [loss])) },
+});
+
+const endedInside = { availability: 'Unavailable', annotation: 'VirtualMachineStoppedInternally' };
+
+const keyProperties = (loss: KeyLoss, blocked: readonly KeyLoss[]): Readonly<Record<string, string>> => ({
+  availability: 'Unavailable',
+  annotation: 'VirtualMachineStorageOffline',
+  cause: loss.reason,
+  keyUrl: loss.keyVersion,
+  diskEncryptionSet: loss.set,
+  disks: blocked.map(({ disk }) => disk).join(','),
+  traceId: loss.traceId,
+});

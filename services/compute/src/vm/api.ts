@@ -1,0 +1,135 @@
+import type {
+  AttachDiskRequest,
+  CreateVirtualMachineRequest,
+  DeallocateVirtualMachineRequest,
+  DeleteVirtualMachineRequest,
+  DetachDiskRequest,
+  PowerOffVirtualMachineRequest,
+  RestartVirtualMachineRequest,
+  StartVirtualMachineRequest,
+  VirtualMachine,
+} from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import { type Category, type EventStore, Rejection } from '@interlock/event-store';
+import { type Call, expectedVersion, names } from '@interlock/rpc';
+import { type Clock, DomainAttribute } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { changesOf } from '../changes.ts';
+import type { Engine } from '../engine.ts';
+import { refusalOf } from '../failures.ts';
+import type { Vm } from './decider.ts';
+import type { VmEvent } from './events.ts';
+import { type Ask, attach, create, deallocate, detach, powerOff, remove, restart, start } from './operations.ts';
+import type { DiskPlanner } from './planning.ts';
+import { checkDisk, checkLun, wishOf } from './requests.ts';
+import { shown, vmOnWire } from './wire.ts';
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** What people do with machines: request in, decision, machine in its passing state out. */
+export const vmApi = (parts: {
+  readonly store: EventStore;
+  readonly vms: Category<Vm, VmEvent>;
+  readonly clock: Clock;
+  readonly engine: Pick<Engine, 'kick'>;
+  readonly plan: DiskPlanner;
+  readonly dataDisksMax: number;
+}) => {
+  const { vms, clock, engine, plan, dataDisksMax } = parts;
+
+  const checkName = (name: string): string => {
+    names.virtualMachine.parse(name, 'name');
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.virtualMachine, name);
+    return name;
+  };
+  const askOf = (vm: string, { requestId, cause }: Call): Ask => ({ vm, id: requestId, at: clock.now(), ...cause });
+
+  /** Decides, and has carried out what was decided. */
+  const command = async (
+    { name, etag }: { readonly name: string; readonly etag: string },
+    call: Call,
+    decision: (ask: Ask) => (vm: Vm) => readonly VmEvent[],
+  ): Promise<VirtualMachine> => {
+    const vm = checkName(name);
+    const loaded = await vms.transact(vm, decision(askOf(vm, call)), call.cause, expectedVersion(etag));
+    engine.kick([vm]);
+    return vmOnWire(loaded);
+  };
+
+  /** Answers once a wish that may be refused by others is settled. @throws Rejection as they refused it */
+  const settled = async (vm: string, call: Call, refused: (state: Vm) => Rejection | 'pending' | 'done') => {
+    for await (const loaded of changesOf(parts, vm, call.signal)) {
+      const outcome = refused(loaded.state);
+      if (outcome === 'done') return vmOnWire(loaded);
+      if (outcome !== 'pending') throw outcome;
+    }
+    throw new Rejection('UNAVAILABLE', 'STILL_IN_PROGRESS', `${vm} is still being worked on; ask again`, { vm });
+  };
+
+  return {
+    async createVirtualMachine(request: CreateVirtualMachineRequest, call: Call) {
+      const { vm, wish } = wishOf(request, dataDisksMax);
+      checkName(vm);
+      const { state } = await vms.load(vm);
+      const ask = askOf(vm, call);
+      if (state.status === 'creating' || state.status === 'active') {
+        create(ask, wish, [])(state);
+      } else {
+        const about = { vm, location: wish.location, ultraSsdEnabled: wish.ultraSsdEnabled };
+        const disks = await Promise.all(
+          wish.disks.map((disk) => plan(disk, about, disk.isOs ? 'os_disk' : `data_disks (LUN ${disk.lun})`, call)),
+        );
+        await vms.transact(vm, create(ask, wish, disks), call.cause);
+      }
+      engine.kick([vm]);
+      return settled(vm, call, (now) => {
+        if (now.status === 'abandoned') return refusalOf(now.failure, vm);
+        return now.status === 'creating' ? 'pending' : 'done';
+      });
+    },
+    startVirtualMachine: (request: StartVirtualMachineRequest, call: Call) => command(request, call, start),
+    powerOffVirtualMachine: (request: PowerOffVirtualMachineRequest, call: Call) =>
+      command(request, call, (ask) => powerOff(ask, { isHard: request.skipShutdown })),
+    deallocateVirtualMachine: (request: DeallocateVirtualMachineRequest, call: Call) =>
+      command(request, call, deallocate),
+    async restartVirtualMachine(request: RestartVirtualMachineRequest, call: Call) {
+      if (!uuid.test(request.requestId)) {
+        throw new Rejection(
+          'INVALID_ARGUMENT',
+          'REQUEST_ID_INVALID',
+          'request_id must be a UUID in lower case, chosen by the caller, so that a repeat does not restart twice',
+          { field: 'request_id' },
+        );
+      }
+      return command(request, call, (ask) => restart(ask, request.requestId));
+    },
+    deleteVirtualMachine: (request: DeleteVirtualMachineRequest, call: Call) => command(request, call, remove),
+    async attachDisk(request: AttachDiskRequest, call: Call) {
+      const vm = checkName(request.name);
+      const lun = checkLun(request.lun, 'lun');
+      const disk = checkDisk(request.disk, 'disk', vm);
+      const loaded = await vms.load(vm);
+      const { location, ultraSsdEnabled } = shown(loaded).wish;
+      const wished = { disk, lun, isOs: false, deleteWithVm: request.deleteWithVm };
+      const planned = await plan(wished, { vm, location, ultraSsdEnabled }, 'disk', call);
+      const ask = askOf(vm, call);
+      const { state } = await vms.transact(
+        vm,
+        attach(ask, planned, dataDisksMax),
+        call.cause,
+        expectedVersion(request.etag),
+      );
+      engine.kick([vm]);
+      // A repeat waits for the attach that is under way, whoever asked for it.
+      const id = state.status === 'active' && state.work?.disk === disk ? state.work.id : ask.id;
+      return settled(vm, call, (now) => {
+        if (now.status !== 'active') return 'done';
+        if (now.failure?.operationId === id) return refusalOf(now.failure, vm);
+        return now.work?.id === id ? 'pending' : 'done';
+      });
+    },
+    async detachDisk(request: DetachDiskRequest, call: Call) {
+      names.disk.parse(request.disk, 'disk');
+      return command(request, call, (ask) => detach(ask, request.disk));
+    },
+  };
+};

@@ -1,0 +1,296 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { Vm } from './decider.ts';
+import { evolve, initial } from './decider.ts';
+import type { VmEvent } from './events.ts';
+import { keyAccessReturned, stopForKeyLoss, stopForLostDisk } from './key-loss.ts';
+import { attach, create, deallocate, detach, powerOff, remove, restart, start } from './operations.ts';
+import * as progress from './progress.ts';
+import {
+  ask,
+  at,
+  deallocatedVm,
+  disk,
+  diskOf,
+  fold,
+  openedAt,
+  running,
+  setOf,
+  stopped,
+  version1,
+  version2,
+  vm,
+  wishFor,
+  work,
+} from './test-machine.ts';
+import { powerOf, provisioningOf, shown } from './wire.ts';
+
+const os = disk('os', 0, 'PREMIUM_SSD');
+const data = disk('data', 1, 'PREMIUM_SSD', 'des');
+const extra = disk('extra', 2, 'STANDARD_SSD', 'des');
+const disks = [os, data];
+const given = (...events: readonly VmEvent[]) => {
+  const state = fold(events);
+  return { state, when: (command: (state: Vm) => readonly VmEvent[]) => command(state) };
+};
+const after = (history: readonly VmEvent[], command: (state: Vm) => readonly VmEvent[]): readonly VmEvent[] => [
+  ...history,
+  ...command(fold(history)),
+];
+const statesOf = (events: readonly VmEvent[]) => {
+  const vmShown = shown({ id: vm, state: fold(events), version: events.length });
+  return [provisioningOf(vmShown), powerOf(vmShown)];
+};
+
+test('VM-10: a machine is created once; the same wish again decides nothing, another is refused', () => {
+  const wish = wishFor(disks);
+  const begun = given().when(create(ask('c'), wish, disks));
+  assert.deepEqual(begun, [{ type: 'VmCreationBegun', wish, disks, work: work('create', 'c'), at }]);
+  assert.deepEqual(given(...begun).when(create(ask('c2'), structuredClone(wish), disks)), []);
+  assert.deepEqual(given(...stopped(disks)).when(create(ask('c2'), wish, disks)), []);
+  assert.throws(() => given(...begun).when(create(ask('c2'), { ...wish, location: 'x' }, disks)), {
+    reason: 'VIRTUAL_MACHINE_ALREADY_EXISTS',
+  });
+  assert.deepEqual(statesOf(begun), ['CREATING', 'CREATING']);
+});
+
+test('VM-10: a create that failed leaves no machine, and can be asked for again', () => {
+  const begun = given().when(create(ask('c'), wishFor(disks), disks));
+  const failure = {
+    operation: 'create',
+    operationId: 'c',
+    status: 'FAILED_PRECONDITION',
+    code: 'X',
+    message: '',
+    at,
+  } as const;
+  const failed = after(begun, progress.creationFailed(at, 'c', failure));
+  assert.throws(() => given(...failed).when(start(ask())), { reason: 'VIRTUAL_MACHINE_NOT_FOUND' });
+  assert.equal(given(...failed).when(create(ask('c2'), wishFor(disks), disks)).length, 1);
+});
+
+test('VM-01, VM-02, VM-04: power and provisioning say different things', () => {
+  assert.deepEqual(statesOf(running(disks).slice(0, 2)), ['CREATING', 'STARTING']);
+  assert.deepEqual(statesOf(running(disks)), ['SUCCEEDED', 'RUNNING']);
+  assert.deepEqual(statesOf(after(stopped(disks), start(ask()))), ['UPDATING', 'STARTING']);
+  assert.deepEqual(statesOf(after(running(disks), remove(ask()))), ['DELETING', 'RUNNING']);
+});
+
+test('VM-03, VM-12: powered off keeps its host; from stopped and deallocated nothing changes', () => {
+  const off = after(running(disks), powerOff(ask(), { isHard: false }));
+  assert.deepEqual(statesOf(off), ['UPDATING', 'STOPPING']);
+  assert.deepEqual(statesOf(after(off, progress.guestStopped(at, 'op'))), ['SUCCEEDED', 'STOPPED']);
+  assert.deepEqual(given(...stopped(disks)).when(powerOff(ask(), { isHard: false })), []);
+  assert.deepEqual(given(...deallocatedVm(disks)).when(powerOff(ask(), { isHard: false })), []);
+});
+
+test('VM-11, VM-21: start from stopped and deallocated; from running it succeeds without a change', () => {
+  assert.equal(given(...stopped(disks)).when(start(ask()))[0]?.type, 'VmStarting');
+  assert.deepEqual(given(...deallocatedVm(disks)).when(start(ask())), [
+    { type: 'VmStarting', work: work('start'), from: 'deallocated', at },
+  ]);
+  assert.deepEqual(given(...running(disks)).when(start(ask())), []);
+});
+
+test('VM-13: deallocate from any settled state', () => {
+  for (const history of [running(disks), stopped(disks)]) {
+    const done = after(after(history, deallocate(ask())), progress.deallocated(at, 'op'));
+    assert.deepEqual(statesOf(done), ['SUCCEEDED', 'DEALLOCATED']);
+  }
+  assert.deepEqual(given(...deallocatedVm(disks)).when(deallocate(ask())), []);
+});
+
+test('VM-14, VM-33: a restart stops, then starts with fresh opens; once for one request', () => {
+  const stopping = after(running(disks), restart(ask(), 'r1'));
+  const starting = after(stopping, progress.guestStopped(at, 'op'));
+  const state = fold(starting);
+  assert.equal(state.status === 'active' && state.power, 'starting');
+  assert.ok(state.status === 'active' && state.disks.every(({ access }) => access === 'opening'));
+  const done = after(starting, progress.guestStarted(at, 'op'));
+  assert.deepEqual(given(...done).when(restart(ask('op2'), 'r1')), []);
+  assert.equal(given(...done).when(restart(ask('op2'), 'r2')).length, 1);
+  assert.throws(() => given(...deallocatedVm(disks)).when(restart(ask(), 'r1')), {
+    reason: 'VIRTUAL_MACHINE_DEALLOCATED',
+    message: `Operation 'restart' is not allowed on VM '${vm}' since the VM is either deallocated or marked to be deallocated.`,
+  });
+  assert.throws(() => given(...stopped(disks)).when(restart(ask(), 'r1')), { reason: 'VIRTUAL_MACHINE_NOT_RUNNING' });
+});
+
+test('VM-17: delete from any state; afterwards other commands find it marked, then gone', () => {
+  const marked = after(running(disks), remove(ask()));
+  assert.deepEqual(given(...marked).when(remove(ask('op2'))), []);
+  assert.throws(() => given(...marked).when(start(ask('op2'))), { reason: 'MARKED_FOR_DELETION' });
+  const gone = after(marked, progress.deleted(at, 'op'));
+  assert.throws(() => given(...gone).when(start(ask('op2'))), { reason: 'VIRTUAL_MACHINE_NOT_FOUND' });
+});
+
+test('VM-18: a LUN holds one disk; the same disk at the same LUN again decides nothing', () => {
+  assert.equal(given(...running(disks)).when(attach(ask(), extra, 64))[0]?.type, 'DiskAttaching');
+  assert.deepEqual(given(...running(disks)).when(attach(ask(), data, 64)), []);
+  assert.throws(() => given(...running(disks)).when(attach(ask(), { ...extra, lun: 1 }, 64)), {
+    reason: 'LUN_IN_USE',
+    message: 'A disk at LUN 1 already exists.',
+  });
+  assert.throws(() => given(...running(disks)).when(attach(ask(), { ...data, lun: 3 }, 64)), {
+    reason: 'DISK_ATTACHED',
+  });
+  assert.throws(() => given(...running(disks)).when(attach(ask(), extra, 1)), { reason: 'TOO_MANY_DATA_DISKS' });
+});
+
+test('VM-18: the OS disk can be detached from a deallocated machine only, which then has nothing to boot from', () => {
+  assert.throws(() => given(...running(disks)).when(detach(ask(), os.disk)), { reason: 'OS_DISK_IN_USE' });
+  assert.throws(() => given(...stopped(disks)).when(detach(ask(), os.disk)), { reason: 'OS_DISK_IN_USE' });
+  const without = after(after(deallocatedVm(disks), detach(ask(), os.disk)), progress.diskDetached(at, 'op'));
+  assert.throws(() => given(...without).when(start(ask('op2'))), { reason: 'OS_DISK_MISSING' });
+  assert.deepEqual(given(...running(disks)).when(detach(ask(), diskOf('unknown'))), []);
+});
+
+test('VM-20: one operation at a time', () => {
+  const busy = after(running(disks), attach(ask(), extra, 64));
+  for (const command of [
+    powerOff(ask('op2'), { isHard: true }),
+    deallocate(ask('op2')),
+    restart(ask('op2'), 'r'),
+    remove(ask('op2')),
+    detach(ask('op2'), data.disk),
+  ]) {
+    assert.throws(() => given(...busy).when(command), { reason: 'OPERATION_IN_PROGRESS' });
+  }
+});
+
+test('VM-47: a start that fails leaves the machine off as it was, FAILED, and a later start cures it', () => {
+  const starting = after(deallocatedVm(disks), start(ask()));
+  const loss = {
+    reason: 'KEY_DISABLED',
+    disk: data.disk,
+    set: data.set,
+    keyVersion: version1,
+    since: at,
+    traceId: '',
+    accessEpoch: 0,
+  } as const;
+  const failure = {
+    operation: 'start',
+    operationId: 'op',
+    status: 'FAILED_PRECONDITION',
+    code: 'KEY_DISABLED',
+    message: '',
+    loss,
+    at,
+  } as const;
+  const failed = after(starting, progress.startFailed(at, 'op', failure, [loss]));
+  assert.deepEqual(statesOf(failed), ['FAILED', 'DEALLOCATED']);
+  const cured = after(after(failed, start(ask('op2'))), progress.guestStarted(at, 'op2'));
+  assert.deepEqual(statesOf(cured), ['SUCCEEDED', 'RUNNING']);
+});
+
+test('a disk whose key changed is found under the new one', () => {
+  const history = running(disks);
+  const changed = { disk: data.disk, set: data.set, keyVersion: version2 };
+  const events = given(...history).when(progress.diskKeyChanged(at, changed));
+  assert.deepEqual(events, [{ type: 'DiskKeyChanged', ...changed, at }]);
+  assert.deepEqual(given(...history, ...events).when(progress.diskKeyChanged(at, changed)), []);
+});
+
+const loss = {
+  reason: 'KEY_DISABLED',
+  set: setOf('des'),
+  keyVersion: version1,
+  since: at,
+  traceId: '',
+  accessEpoch: 6,
+} as const;
+const failure = { operation: 'start', operationId: 'op', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;
+const event = fc.constantFrom<VmEvent>(
+  { type: 'VmCreationBegun', wish: wishFor(disks), disks, work: work('create', 'op'), at },
+  { type: 'VmCreationFailed', failure, at },
+  { type: 'VmCreated', opened: openedAt(5, disks), disks, at },
+  { type: 'VmStarting', work: work('start'), from: 'stopped', at },
+  { type: 'DisksOpened', opened: openedAt(5, disks, 2), at },
+  { type: 'VmStarted', at },
+  { type: 'VmStartFailed', failure, blocked: [{ ...loss, disk: data.disk }], at },
+  {
+    type: 'VmStopping',
+    work: work('keyStop', 'k'),
+    reason: { ...loss, disk: data.disk },
+    blocked: [{ ...loss, disk: data.disk }],
+    at,
+  },
+  { type: 'VmStopping', work: { ...work('restart'), requestId: 'r1' }, at },
+  { type: 'VmStopped', at },
+  { type: 'VmDeallocating', work: work('deallocate'), at },
+  { type: 'VmDeallocated', at },
+  { type: 'DisksClosed', at },
+  { type: 'VmDeleting', work: work('delete'), at },
+  { type: 'VmDeleted', at },
+  { type: 'DiskAttaching', disk: extra, work: { ...work('attach'), disk: extra.disk }, at },
+  { type: 'DiskAttachedToVm', disk: extra.disk, lun: 2, deleteWithVm: false, sku: extra.sku, at },
+  { type: 'DiskAttachFailed', disk: extra.disk, failure, at },
+  { type: 'DiskDetaching', disk: data.disk, work: { ...work('detach'), disk: data.disk }, at },
+  { type: 'DiskDetachedFromVm', disk: data.disk, at },
+  { type: 'DiskKeyChanged', disk: data.disk, set: data.set, keyVersion: version2, at },
+  { type: 'KeyAccessReturned', set: data.set, keyVersion: version1, at },
+);
+const command = fc.constantFrom<(state: Vm) => readonly VmEvent[]>(
+  create(ask('n'), wishFor(disks), disks),
+  start(ask('n')),
+  powerOff(ask('n'), { isHard: false }),
+  deallocate(ask('n')),
+  restart(ask('n'), 'r1'),
+  remove(ask('n')),
+  attach(ask('n'), extra, 64),
+  detach(ask('n'), data.disk),
+  progress.created(at, 'op', openedAt(5, disks)),
+  progress.creationFailed(at, 'op', failure),
+  progress.disksOpened(at, 'op', openedAt(5, disks, 3)),
+  progress.guestStarted(at, 'op'),
+  progress.startFailed(at, 'op', failure, []),
+  progress.guestStopped(at, 'op'),
+  progress.guestStopped(at, 'k'),
+  progress.deallocated(at, 'op'),
+  progress.deleted(at, 'op'),
+  progress.disksClosed(at),
+  progress.diskAttached(at, 'op'),
+  progress.diskAttachFailed(at, 'op', failure),
+  progress.diskDetached(at, 'op'),
+  progress.guestEnded(work('guestEnded', 'n'), at),
+  progress.diskKeyChanged(at, { disk: data.disk, set: data.set, keyVersion: version2 }),
+  stopForKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: false }),
+  stopForKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: true }),
+  stopForLostDisk({ ...loss, disk: data.disk }, { attachEpoch: 1 }, work('keyStop', 'n')),
+  keyAccessReturned(at, data.set, version1),
+);
+
+/** Any events in any order, most of them about a machine that exists: of the others hardly any gets that far. */
+const anyHistory = fc
+  .tuple(
+    fc.constantFrom<readonly VmEvent[]>([], running(disks), stopped(disks), deallocatedVm(disks)),
+    fc.array(event, { maxLength: 8 }),
+  )
+  .map(([beginning, rest]) => [...beginning, ...rest]);
+
+test('VM-21: asked twice, every command gets it once, from any history; no history breaks the fold', () => {
+  fc.assert(
+    fc.property(anyHistory, command, (history, wanted) => {
+      let first: readonly VmEvent[];
+      try {
+        first = wanted(fold(history));
+      } catch (error) {
+        assert.equal(error instanceof Error && error.name, 'Rejection');
+        return;
+      }
+      assert.deepEqual(wanted([...history, ...first].reduce(evolve, initial)), []);
+    }),
+    { numRuns: 5_000 },
+  );
+});
+
+test('states are plain JSON', () => {
+  fc.assert(
+    fc.property(anyHistory, (history) => {
+      const state = fold(history);
+      assert.deepEqual(JSON.parse(JSON.stringify(state)), state);
+    }),
+  );
+});

@@ -1,0 +1,279 @@
+import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import type { OpenedDisk, VmEvent } from './events.ts';
+import type { Failure, KeyLoss, PlannedDisk, VmDisk, Wish, Work, Workload } from './machine.ts';
+
+/** What a machine does (VM-02, VM-03). Independent of what its last operation did (VM-01). */
+export type Power = 'starting' | 'running' | 'stopping' | 'stopped' | 'deallocating' | 'deallocated';
+
+/**
+ * A machine.
+ *
+ *   absent ──create──▶ creating ──▶ active ──delete──▶ deleted       abandoned and deleted are as good as absent:
+ *                          └──────▶ abandoned                        a new machine may have the name
+ *
+ * Power of an active one:
+ *
+ *            ┌────────────── start ◀───────────────┐
+ *            ▼                                     │
+ *   ──▶ starting ──▶ running ──▶ stopping ──▶ stopped ──┐
+ *          │ │          │            │  restart          │ deallocate
+ *          │ │          │            └──▶ starting       ▼
+ *          │ │          └──────────────────────▶ deallocating ──▶ deallocated ── start ──▶ starting
+ *          │ └─ fails ──▶ stopped or deallocated, as before
+ *          └─ key lost ──▶ stopping
+ *
+ * At most one piece of work is under way (VM-20); a stop because of a key takes the place of any other.
+ */
+export type Vm =
+  | { readonly status: 'absent' }
+  | {
+      readonly status: 'creating';
+      readonly wish: Wish;
+      readonly disks: readonly PlannedDisk[];
+      readonly work: Work;
+      readonly createdAt: Instant;
+    }
+  | { readonly status: 'abandoned'; readonly failure: Failure }
+  | Machine
+  | { readonly status: 'deleted'; readonly deletedAt: Instant };
+
+/** A machine that exists. */
+export interface Machine {
+  readonly status: 'active';
+  /** As it was asked for; what it is now is in the other fields. */
+  readonly wish: Wish;
+  readonly location: string;
+  readonly ultraSsdEnabled: boolean;
+  readonly workload: Workload;
+  /** The OS disk first, if there is one. */
+  readonly disks: readonly VmDisk[];
+  readonly power: Power;
+  readonly powerSince: Instant;
+  /** What a failing start falls back to. */
+  readonly startsFrom: 'stopped' | 'deallocated';
+  readonly work?: Work;
+  /** The lost key that stopped it last; gone with the next start. */
+  readonly stopReason?: KeyLoss;
+  /** Keys in the way of a start as far as known, at most one a disk. */
+  readonly blocked: readonly KeyLoss[];
+  readonly failure?: Failure;
+  /** Requests of the latest restarts, newest last. */
+  readonly restarts: readonly string[];
+  readonly createdAt: Instant;
+  readonly startedAt?: Instant;
+  readonly stoppedAt?: Instant;
+}
+
+/** Restarts remembered, so that a repeated request is recognised: enough for any retry, few enough for a row. */
+const restartsMax = 16;
+
+export const initial: Vm = { status: 'absent' };
+
+export const evolve = (vm: Vm, event: VmEvent): Vm => {
+  if (event.type === 'VmCreationBegun') {
+    const { wish, disks, work, at } = event;
+    return { status: 'creating', wish, disks, work, createdAt: at };
+  }
+  if (vm.status === 'creating') {
+    if (event.type === 'VmCreationFailed') return { status: 'abandoned', failure: event.failure };
+    if (event.type === 'VmCreated') return born(vm, event.opened, event.at);
+    return vm;
+  }
+  return vm.status === 'active' ? evolveMachine(vm, event) : vm;
+};
+
+const born = (
+  { wish, disks, work, createdAt }: Extract<Vm, { status: 'creating' }>,
+  opened: readonly OpenedDisk[],
+  at: Instant,
+): Machine => ({
+  status: 'active',
+  wish,
+  location: wish.location,
+  ultraSsdEnabled: wish.ultraSsdEnabled,
+  workload: wish.workload,
+  disks: withOpened(
+    disks.map((disk) => ({ ...newDisk(disk), phase: 'attached' })),
+    opened,
+  ),
+  power: 'starting',
+  powerSince: at,
+  startsFrom: 'stopped',
+  work,
+  blocked: [],
+  restarts: [],
+  createdAt,
+});
+
+const newDisk = ({ make: _make, ...planned }: PlannedDisk): VmDisk => ({
+  ...planned,
+  phase: 'attaching',
+  access: 'closed',
+  accessEpoch: 0,
+  attachEpoch: 0,
+});
+
+const withOpened = (disks: readonly VmDisk[], opened: readonly OpenedDisk[]): readonly VmDisk[] =>
+  disks.map((disk) => {
+    const found = opened.find((one) => one.disk === disk.disk);
+    return found ? { ...disk, ...found, access: 'open' } : disk;
+  });
+
+/** The machine with its work done. */
+const idle = ({ work: _work, ...machine }: Machine): Machine => machine;
+/** The machine without the failure of an earlier operation: the last one succeeded. */
+const healthy = ({ failure: _failure, ...machine }: Machine): Machine => machine;
+const unreasoned = ({ stopReason: _reason, ...machine }: Machine): Machine => machine;
+
+const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
+  const everyDisk = (change: (disk: VmDisk) => VmDisk): readonly VmDisk[] => machine.disks.map((disk) => change(disk));
+  /** Without what a stop left half attached or half detached: that is freed when the disks are closed. */
+  const attachedOnly = machine.disks.filter(({ phase }) => phase === 'attached');
+  switch (event.type) {
+    case 'VmStarting': {
+      const { work, from, at } = event;
+      // What a stop left half attached is freed beside the start, not opened.
+      const disks = everyDisk((disk) => (disk.phase === 'attached' ? { ...disk, access: 'opening' } : disk));
+      return { ...machine, disks, power: 'starting', powerSince: at, startsFrom: from, work };
+    }
+    case 'DisksOpened':
+      return { ...machine, disks: withOpened(machine.disks, event.opened) };
+    case 'VmStarted':
+      return {
+        ...healthy(idle(unreasoned(machine))),
+        power: 'running',
+        powerSince: event.at,
+        startedAt: event.at,
+        blocked: [],
+      };
+    case 'VmStartFailed': {
+      const { failure, blocked, at } = event;
+      const disks = everyDisk((disk) => ({ ...disk, access: 'closing' }));
+      return { ...idle(machine), disks, power: machine.startsFrom, powerSince: at, failure, blocked };
+    }
+    case 'VmStopping': {
+      const { work, reason, blocked, preempted, at } = event;
+      const restarts =
+        work.requestId === undefined ? machine.restarts : [...machine.restarts, work.requestId].slice(-restartsMax);
+      const stopping: Machine = { ...unreasoned(machine), power: 'stopping', powerSince: at, work, restarts };
+      return {
+        ...stopping,
+        ...(reason === undefined ? {} : { stopReason: reason }),
+        ...(blocked === undefined ? {} : { blocked }),
+        ...(preempted === undefined ? {} : { failure: preempted }),
+      };
+    }
+    case 'VmStopped': {
+      const ended = machine.work?.kind === 'powerOff' ? healthy(machine) : machine;
+      return {
+        ...idle(ended),
+        disks: everyDisk((disk) => (disk.access === 'closed' ? disk : { ...disk, access: 'closing' })),
+        power: 'stopped',
+        powerSince: event.at,
+        stoppedAt: event.at,
+      };
+    }
+    case 'VmDeallocating':
+      return { ...machine, power: 'deallocating', powerSince: event.at, work: event.work };
+    case 'VmDeallocated':
+      return {
+        ...healthy(idle(machine)),
+        disks: attachedOnly.map((disk): VmDisk => ({ ...disk, access: 'closed' })),
+        power: 'deallocated',
+        powerSince: event.at,
+        stoppedAt: machine.power === 'deallocating' ? (machine.stoppedAt ?? event.at) : event.at,
+      };
+    case 'DisksClosed':
+      return {
+        ...machine,
+        disks: attachedOnly.map((disk): VmDisk => (disk.access === 'closing' ? { ...disk, access: 'closed' } : disk)),
+      };
+    case 'VmDeleting':
+      return { ...machine, work: event.work };
+    case 'VmDeleted':
+      return { status: 'deleted', deletedAt: event.at };
+    case 'DiskAttaching': {
+      const access = machine.power === 'running' ? 'opening' : 'closed';
+      return { ...machine, disks: [...machine.disks, { ...newDisk(event.disk), access }], work: event.work };
+    }
+    case 'DiskAttachedToVm':
+      return {
+        ...healthy(idle(machine)),
+        disks: everyDisk((disk) => (disk.disk === event.disk ? { ...disk, phase: 'attached' } : disk)),
+      };
+    case 'DiskAttachFailed':
+      return {
+        ...idle(machine),
+        disks: machine.disks.filter(({ disk }) => disk !== event.disk),
+        failure: event.failure,
+      };
+    case 'DiskDetaching':
+      return {
+        ...machine,
+        disks: everyDisk((disk) => (disk.disk === event.disk ? { ...disk, phase: 'detaching' } : disk)),
+        work: event.work,
+      };
+    case 'DiskDetachedFromVm':
+      return {
+        ...healthy(idle(machine)),
+        disks: machine.disks.filter(({ disk }) => disk !== event.disk),
+        blocked: machine.blocked.filter(({ disk }) => disk !== event.disk),
+      };
+    case 'DiskKeyChanged': {
+      const { set, keyVersion } = event;
+      return {
+        ...machine,
+        disks: everyDisk((disk) => (disk.disk === event.disk ? { ...disk, set, keyVersion } : disk)),
+        blocked: machine.blocked.filter(({ disk }) => disk !== event.disk),
+      };
+    }
+    case 'KeyAccessReturned':
+      return {
+        ...machine,
+        blocked: machine.blocked.filter((loss) => loss.set !== event.set || loss.keyVersion !== event.keyVersion),
+      };
+    case 'VmCreationBegun':
+    case 'VmCreationFailed':
+    case 'VmCreated':
+      return machine;
+  }
+};
+
+/** Whether the key of a disk being lost stops a machine: there is a customer key, and the class is not ultra (CMK-102). */
+export const isStoppedByLoss = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean => set !== '' && sku !== 'ULTRA';
+
+/**
+ * How machines are stored and found: `set` by the sets whose loss stops them, `blocked` by the sets in their way, `disk`
+ * by their disks, `work` while something is under way. Power is not indexed: it changes for a whole fleet at once, and
+ * moving that many entries costs more than anything else about such a stop.
+ */
+export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
+  name: 'vm',
+  stateVersion: 1,
+  initial,
+  evolve,
+  indexes: (vm) => {
+    if (vm.status === 'creating') return [{ index: 'work', value: 'pending' }];
+    if (vm.status !== 'active') return [];
+    return [
+      ...entries(
+        'set',
+        vm.disks.filter(isStoppedByLoss).map(({ set }) => set),
+      ),
+      ...entries(
+        'blocked',
+        vm.blocked.map(({ set }) => set),
+      ),
+      ...entries(
+        'disk',
+        vm.disks.map(({ disk }) => disk),
+      ),
+      ...(vm.work === undefined ? [] : [{ index: 'work', value: 'pending' }]),
+    ];
+  },
+  isGone: ({ status }) => status !== 'creating' && status !== 'active',
+};
+
+const entries = (index: string, values: readonly string[]): readonly IndexEntry[] =>
+  [...new Set(values)].map((value) => ({ index, value }));

@@ -1,0 +1,105 @@
+import type { Instant } from '@interlock/runtime';
+import type { Failure, KeyLoss, PlannedDisk, Wish, Work } from './machine.ts';
+
+/** A disk as the disk service opened it: what was unwrapped, and at which numbers. */
+export interface OpenedDisk {
+  readonly disk: string;
+  readonly sku: PlannedDisk['sku'];
+  /** Empty under a key of the platform, like `keyVersion`. */
+  readonly set: string;
+  readonly keyVersion: string;
+  /** Number of the unwrap: a loss with a higher one concerns it. */
+  readonly accessEpoch: number;
+  /** Number of the open; a newer one ends it. */
+  readonly attachEpoch: number;
+}
+
+/** The facts of one machine. These names and shapes are on disk: add; never rename, never reuse. */
+export type VmEvent =
+  /** Somebody wants a machine; its disks are made and attached now. Nobody else has been told. */
+  | {
+      readonly type: 'VmCreationBegun';
+      readonly wish: Wish;
+      readonly disks: readonly PlannedDisk[];
+      readonly work: Work;
+      readonly at: Instant;
+    }
+  /** It came to nothing and nothing is left of it. */
+  | { readonly type: 'VmCreationFailed'; readonly failure: Failure; readonly at: Instant }
+  /** Every disk is there and open; its guest is started now. */
+  | {
+      readonly type: 'VmCreated';
+      readonly opened: readonly OpenedDisk[];
+      /** The disks it begins with, so that the fact can be told by itself. */
+      readonly disks: readonly Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'deleteWithVm' | 'sku'>[];
+      readonly at: Instant;
+    }
+  /** Its disks are opened now, then its guest is started. */
+  | {
+      readonly type: 'VmStarting';
+      readonly work: Work;
+      /** What it falls back to when it cannot be started. */
+      readonly from: 'stopped' | 'deallocated';
+      readonly at: Instant;
+    }
+  /** The disk service unwrapped these data keys. */
+  | { readonly type: 'DisksOpened'; readonly opened: readonly OpenedDisk[]; readonly at: Instant }
+  | { readonly type: 'VmStarted'; readonly at: Instant }
+  /** It stays off. `blocked`: each disk whose key is in the way. */
+  | {
+      readonly type: 'VmStartFailed';
+      readonly failure: Failure;
+      readonly blocked: readonly KeyLoss[];
+      readonly at: Instant;
+    }
+  /** Its guest is shut down now. */
+  | {
+      readonly type: 'VmStopping';
+      readonly work: Work;
+      /** The lost key behind it; absent when somebody asked or the guest ended by itself. */
+      readonly reason?: KeyLoss;
+      /** Each disk under the lost key. */
+      readonly blocked?: readonly KeyLoss[];
+      /** What became of the operation that was under way. */
+      readonly preempted?: Failure;
+      readonly at: Instant;
+    }
+  | { readonly type: 'VmStopped'; readonly reason?: KeyLoss; readonly at: Instant }
+  | { readonly type: 'VmDeallocating'; readonly work: Work; readonly at: Instant }
+  | { readonly type: 'VmDeallocated'; readonly at: Instant }
+  /** The disk service ended the reads and writes of a machine that is off. */
+  | { readonly type: 'DisksClosed'; readonly at: Instant }
+  | { readonly type: 'VmDeleting'; readonly work: Work; readonly at: Instant }
+  | { readonly type: 'VmDeleted'; readonly at: Instant }
+  | { readonly type: 'DiskAttaching'; readonly disk: PlannedDisk; readonly work: Work; readonly at: Instant }
+  | {
+      readonly type: 'DiskAttachedToVm';
+      readonly disk: string;
+      readonly lun: number;
+      readonly deleteWithVm: boolean;
+      readonly sku: PlannedDisk['sku'];
+      readonly at: Instant;
+    }
+  | {
+      readonly type: 'DiskAttachFailed';
+      readonly disk: string;
+      readonly failure: Failure;
+      readonly at: Instant;
+    }
+  | { readonly type: 'DiskDetaching'; readonly disk: string; readonly work: Work; readonly at: Instant }
+  | { readonly type: 'DiskDetachedFromVm'; readonly disk: string; readonly at: Instant }
+  /** Its data key is under another set or version; told by the disk service. */
+  | {
+      readonly type: 'DiskKeyChanged';
+      readonly disk: string;
+      readonly set: string;
+      readonly keyVersion: string;
+      readonly at: Instant;
+    }
+  /** A key that was in the way can be used again; the machine stays as it is (CMK-125). */
+  | {
+      readonly type: 'KeyAccessReturned';
+      readonly set: string;
+      readonly keyVersion: string;
+      readonly at: Instant;
+    };

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { VmEvent } from './events.ts';
+import { instanceViewOf } from './instance-view.ts';
+import { keyAccessReturned, type LossTerms, stopForKeyLoss, stopForLostDisk } from './key-loss.ts';
+import { attach, powerOff, remove, restart, start } from './operations.ts';
+import { guestStopped } from './progress.ts';
+import {
+  ask,
+  at,
+  deallocatedVm,
+  disk,
+  fold,
+  openedAt,
+  running,
+  setOf,
+  stopped,
+  version1,
+  version2,
+  vm,
+  work,
+} from './test-machine.ts';
+import { provisioningOf, shown } from './wire.ts';
+
+const os = disk('os', 0, 'PREMIUM_SSD');
+const data = disk('data', 1, 'STANDARD_SSD', 'des');
+const ultra = disk('ultra', 2, 'ULTRA', 'des');
+const other = disk('other', 3, 'STANDARD_HDD', 'elsewhere');
+const loss = {
+  reason: 'KEY_DISABLED',
+  set: setOf('des'),
+  keyVersion: version1,
+  since: at,
+  traceId: 't',
+  accessEpoch: 6,
+} as const;
+const terms = (changes: Partial<LossTerms> = {}): LossTerms => ({
+  loss,
+  work: work('keyStop', 'k'),
+  isInstant: false,
+  ...changes,
+});
+const typesOf = (events: readonly VmEvent[]) => events.map(({ type }) => type);
+const stop = (history: readonly VmEvent[], changes: Partial<LossTerms> = {}) =>
+  stopForKeyLoss(terms(changes))(fold(history));
+const view = (events: readonly VmEvent[]) => instanceViewOf({ id: vm, state: fold(events), version: events.length });
+
+test('CMK-100, CMK-101: one disk of any ordinary class under the lost key stops a machine', () => {
+  for (const sku of ['STANDARD_HDD', 'STANDARD_SSD', 'PREMIUM_SSD', 'PREMIUM_SSD_V2'] as const) {
+    assert.deepEqual(typesOf(stop(running([os, disk('data', 1, sku, 'des')]))), ['VmStopping'], sku);
+  }
+  assert.deepEqual(typesOf(stop(running([disk('os', 0, 'PREMIUM_SSD', 'des')]))), ['VmStopping']);
+});
+
+test('CMK-102, VM-49: a machine with only ultra disks under the lost key goes on', () => {
+  assert.deepEqual(stop(running([os, ultra])), []);
+  assert.deepEqual(stop(running([os, ultra, other])), []);
+});
+
+test('CMK-103, VM-50: with an ultra and another disk it stops, and only the other shows the error', () => {
+  const history = running([os, data, ultra, other]);
+  const events = [...history, ...stop(history)];
+  const errors = view(events).disks.filter(({ statuses }) => statuses.some(({ level }) => level === 'ERROR'));
+  assert.deepEqual(
+    errors.map(({ name }) => name),
+    [data.disk],
+  );
+});
+
+test('CMK-111: machines without a disk of the set, and disks of other sets, are untouched', () => {
+  assert.deepEqual(stop(running([os])), []);
+  assert.deepEqual(stop(running([os, other])), []);
+});
+
+test('CMK-114: a machine that is off does not change', () => {
+  assert.deepEqual(stop(stopped([os, data])), []);
+  assert.deepEqual(stop(deallocatedVm([os, data])), []);
+});
+
+test('VM-40, VM-41: running, stopping, stopped, not deallocated; provisioning stays SUCCEEDED', () => {
+  const history = running([os, data]);
+  const stopping = [...history, ...stop(history)];
+  const off = [...stopping, ...guestStopped(at, 'k')(fold(stopping))];
+  for (const [events, power] of [
+    [stopping, 'stopping'],
+    [off, 'stopped'],
+  ] as const) {
+    const state = shown({ id: vm, state: fold(events), version: 1 });
+    assert.equal(state.status === 'active' && state.power, power);
+    assert.equal(provisioningOf(state), 'SUCCEEDED');
+  }
+  const [status] = view(off).disks.find(({ name }) => name === data.disk)?.statuses ?? [];
+  assert.deepEqual(
+    { code: status?.code, level: status?.level, message: status?.message },
+    {
+      code: 'ProvisioningState/failed/KeyVaultKeyNotEnabled',
+      level: 'ERROR',
+      message: `The key vault key '${version1}' used for disk encryption set '${setOf('des')}' must be enabled state.`,
+    },
+  );
+  assert.deepEqual(
+    view(off).statuses.map(({ code }) => code),
+    ['ProvisioningState/succeeded', 'PowerState/stopped'],
+  );
+});
+
+test('VM-45: losses are numbered: one older than the last unwrap stops nothing, nor does the same one again', () => {
+  assert.deepEqual(stop(running([os, data], 6)), []);
+  assert.deepEqual(stop(running([os, data], 7)), []);
+  const history = running([os, data], 5);
+  const stopping = [...history, ...stop(history)];
+  assert.deepEqual(stop(stopping), []);
+  const off = [...stopping, ...guestStopped(at, 'k')(fold(stopping))];
+  assert.deepEqual(stop(off), []);
+  const again: readonly VmEvent[] = [
+    ...off,
+    ...start(ask('s'))(fold(off)),
+    { type: 'DisksOpened', opened: openedAt(8, [os, data], 2), at },
+    { type: 'VmStarted', at },
+  ];
+  assert.deepEqual(stop(again), []);
+});
+
+test('an outage has no number of its own: it concerns unwraps of that number too', () => {
+  const outage = { ...loss, reason: 'KEY_VAULT_UNREACHABLE', accessEpoch: 5 } as const;
+  assert.deepEqual(typesOf(stop(running([os, data], 5), { loss: outage })), ['VmStopping']);
+  assert.deepEqual(stop(running([os, data], 6), { loss: outage }), []);
+});
+
+test('a loss for some disks of a set stops only machines whose disk is confirmed to be one of them', () => {
+  assert.deepEqual(stop(running([os, data]), { confirmed: new Set(['another']) }), []);
+  assert.deepEqual(typesOf(stop(running([os, data]), { confirmed: new Set([data.disk]) })), ['VmStopping']);
+});
+
+test('G2: a stop pre-empts an operation, which then has failed; a machine on its way off is left to it (VM-46)', () => {
+  const attaching = [
+    ...running([os, data]),
+    ...attach(ask('a'), disk('more', 9, 'PREMIUM_SSD'), 64)(fold(running([os, data]))),
+  ];
+  const [stopping] = stop(attaching);
+  assert.ok(stopping?.type === 'VmStopping');
+  assert.deepEqual(
+    { operation: stopping.preempted?.operation, id: stopping.preempted?.operationId, code: stopping.preempted?.code },
+    { operation: 'attach', id: 'a', code: 'KEY_DISABLED' },
+  );
+  const created = running([os, data]).slice(0, 2);
+  assert.deepEqual(typesOf(stop(created)), ['VmStopping']);
+  for (const command of [powerOff(ask(), { isHard: false }), remove(ask()), restart(ask(), 'r')]) {
+    const history = running([os, data]);
+    assert.deepEqual(stop([...history, ...command(fold(history))]), []);
+  }
+});
+
+test('without a guest a machine is off in the same step, unless an ultra disk has to be closed first', () => {
+  assert.deepEqual(typesOf(stop(running([os, data]), { isInstant: true })), ['VmStopping', 'VmStopped']);
+  assert.deepEqual(typesOf(stop(running([os, data, ultra]), { isInstant: true })), ['VmStopping']);
+});
+
+test('CMK-125: when the key returns only what is shown changes; the machine stays off', () => {
+  const history = running([os, data]);
+  const stopping = [...history, ...stop(history)];
+  const off = [...stopping, ...guestStopped(at, 'k')(fold(stopping))];
+  const returned = keyAccessReturned(at, setOf('des'), version1)(fold(off));
+  assert.deepEqual(returned, [{ type: 'KeyAccessReturned', set: setOf('des'), keyVersion: version1, at }]);
+  const state = fold([...off, ...returned]);
+  assert.equal(state.status === 'active' && state.power, 'stopped');
+  assert.equal(state.status === 'active' && state.stopReason?.reason, 'KEY_DISABLED');
+  assert.ok(view([...off, ...returned]).disks.every(({ statuses }) => statuses.every(({ level }) => level === 'INFO')));
+  assert.deepEqual(keyAccessReturned(at, setOf('des'), version2)(fold(off)), []);
+});
+
+test('G2: what a disk host says stops a machine only while it is about the open that it has', () => {
+  const said = { ...loss, disk: data.disk };
+  const history = running([os, data, ultra]);
+  assert.deepEqual(typesOf(stopForLostDisk(said, { attachEpoch: 1 }, work('keyStop', 'k'))(fold(history))), [
+    'VmStopping',
+  ]);
+  assert.deepEqual(stopForLostDisk(said, { attachEpoch: 0 }, work('keyStop', 'k'))(fold(history)), []);
+  const ofUltra = { ...loss, disk: ultra.disk };
+  assert.deepEqual(stopForLostDisk(ofUltra, { attachEpoch: 1 }, work('keyStop', 'k'))(fold(history)), []);
+});

@@ -1,0 +1,140 @@
+import type { RejectionCode } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+
+/** Class of a disk. */
+export type Sku = 'STANDARD_HDD' | 'STANDARD_SSD' | 'PREMIUM_SSD' | 'PREMIUM_SSD_V2' | 'ULTRA';
+
+/** Why a customer key cannot be used; the words of the published enumeration, in the order of precedence. */
+export const lossReasons = [
+  'KEY_DISABLED',
+  'KEY_NOT_YET_VALID',
+  'KEY_EXPIRED',
+  'KEY_DELETED',
+  'KEY_PURGED',
+  'KEY_VERSION_NOT_FOUND',
+  'VAULT_DELETED',
+  'ACCESS_DENIED',
+  'IDENTITY_DELETED',
+  'KEY_VAULT_UNREACHABLE',
+  'THROTTLED',
+] as const;
+export type LossReason = (typeof lossReasons)[number];
+
+/** That word as a reason; `undefined` for any other word. */
+export const lossReasonOf = (word: string): LossReason | undefined => lossReasons.find((reason) => reason === word);
+
+/** A key in the way of a disk. */
+export interface KeyLoss {
+  readonly reason: LossReason;
+  readonly disk: string;
+  readonly set: string;
+  readonly keyVersion: string;
+  readonly since: Instant;
+  /** 32 hexadecimal digits; empty when the cause was not traced. */
+  readonly traceId: string;
+  /** Number of the loss; 0 where it is not known (the disk service said so while opening). */
+  readonly accessEpoch: number;
+}
+
+/** Why an operation failed. */
+export interface Failure {
+  readonly operation: WorkKind;
+  readonly operationId: string;
+  /** How a caller who waits for it is refused. */
+  readonly status: RejectionCode;
+  /** A `LossReason`, or another reason in capitals. */
+  readonly code: string;
+  readonly message: string;
+  readonly loss?: KeyLoss;
+  readonly at: Instant;
+}
+
+/** What is being done to a machine. The last two are the platform's own doing. */
+export type WorkKind =
+  | 'create'
+  | 'start'
+  | 'restart'
+  | 'powerOff'
+  | 'deallocate'
+  | 'delete'
+  | 'attach'
+  | 'detach'
+  | 'keyStop'
+  | 'guestEnded';
+
+/** Something under way, with all that is needed to go on with it after a crash, in the name of who asked. */
+export interface Work {
+  /** UUID: the operation id of the activity log. */
+  readonly id: string;
+  readonly kind: WorkKind;
+  readonly at: Instant;
+  readonly correlationId: string;
+  readonly causationId: string;
+  readonly caller: string;
+  readonly traceparent?: string;
+  /** Power off without asking the guest to shut down first. */
+  readonly isHard?: boolean;
+  /** The disk that is attached or detached. */
+  readonly disk?: string;
+  /** The caller's name for a restart, so that it happens once. */
+  readonly requestId?: string;
+}
+
+/** What the guest does with its disks. */
+export interface Workload {
+  readonly kind: 'IDLE' | 'WRITE_AND_VERIFY';
+  readonly ioPerSecond: number;
+  readonly ioSizeBytes: number;
+}
+
+/** A disk as it was asked for. */
+export interface WishedDisk {
+  /** Full name. */
+  readonly disk: string;
+  readonly lun: number;
+  readonly isOs: boolean;
+  readonly deleteWithVm: boolean;
+  /** Present for a disk to be made with the machine. */
+  readonly make?: {
+    readonly sku: Sku;
+    readonly sizeGib: number;
+    readonly encryptionType: string;
+    readonly set: string;
+  };
+}
+
+/** A machine as it was asked for: the same wish again makes nothing new. */
+export interface Wish {
+  readonly location: string;
+  readonly ultraSsdEnabled: boolean;
+  readonly workload: Workload;
+  /** The OS disk first, then data disks in order of their LUNs. */
+  readonly disks: readonly WishedDisk[];
+}
+
+/** A wished disk with what the disk service says about it. */
+export interface PlannedDisk extends WishedDisk {
+  readonly sku: Sku;
+  /** Empty under a key of the platform. */
+  readonly set: string;
+  /** Empty under a key of the platform, and for a disk that is not made yet. */
+  readonly keyVersion: string;
+}
+
+/** A disk of a machine. */
+export interface VmDisk {
+  readonly disk: string;
+  readonly lun: number;
+  readonly isOs: boolean;
+  readonly deleteWithVm: boolean;
+  readonly sku: Sku;
+  readonly set: string;
+  readonly keyVersion: string;
+  readonly phase: 'attached' | 'attaching' | 'detaching';
+  /** closed ──▶ opening ──▶ open ──▶ closing ──▶ closed. `opening` and `closing`: the disk service may have it open. */
+  readonly access: 'closed' | 'opening' | 'open' | 'closing';
+  /** Number of the last unwrap; 0 before the first. */
+  readonly accessEpoch: number;
+  /** Number of the last open; 0 before the first since it was attached. */
+  readonly attachEpoch: number;
+}

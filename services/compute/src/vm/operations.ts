@@ -1,0 +1,239 @@
+import { Rejection } from '@interlock/event-store';
+import type { Machine, Vm } from './decider.ts';
+import type { VmEvent } from './events.ts';
+import type { PlannedDisk, VmDisk, Wish, WishedDisk, Work, WorkKind } from './machine.ts';
+
+/** Who asks for something, when, and under which operation id. */
+export interface Ask extends Omit<Work, 'kind' | 'isHard' | 'disk' | 'requestId'> {
+  /** Full name of the machine, for the errors. */
+  readonly vm: string;
+}
+
+/** The piece of work an ask leads to. */
+export const workOf = ({ vm: _vm, ...ask }: Ask, kind: WorkKind, more: Partial<Work> = {}): Work => ({
+  ...ask,
+  kind,
+  ...more,
+});
+
+/**
+ * Begins a machine (VM-10). The same wish again decides nothing, whatever became of its disks since; after a failed
+ * attempt it begins anew.
+ * @throws Rejection ALREADY_EXISTS VIRTUAL_MACHINE_ALREADY_EXISTS for another wish
+ */
+export const create =
+  (ask: Ask, wish: Wish, disks: readonly PlannedDisk[]) =>
+  (vm: Vm): readonly VmEvent[] => {
+    if (vm.status === 'creating' || vm.status === 'active') {
+      if (isSameWish(vm.wish, wish)) return [];
+      throw new Rejection(
+        'ALREADY_EXISTS',
+        'VIRTUAL_MACHINE_ALREADY_EXISTS',
+        `virtual_machine_id: ${ask.vm} exists and is not the machine asked for; choose another id`,
+        { field: 'virtual_machine_id', name: ask.vm },
+      );
+    }
+    return [{ type: 'VmCreationBegun', wish, disks, work: workOf(ask, 'create'), at: ask.at }];
+  };
+
+/** Whether two wishes ask for the same machine. */
+export const isSameWish = (one: Wish, other: Wish): boolean => canonical(one) === canonical(other);
+
+/** The text of a wish in a fixed order of fields: how a row came back from a store does not matter. */
+const canonical = ({ location, ultraSsdEnabled, workload, disks }: Wish): string =>
+  JSON.stringify([
+    location,
+    ultraSsdEnabled,
+    [workload.kind, workload.ioPerSecond, workload.ioSizeBytes],
+    disks.map(({ disk, lun, isOs, deleteWithVm, make }: WishedDisk) => [
+      disk,
+      lun,
+      isOs,
+      deleteWithVm,
+      make === undefined ? null : [make.sku, make.sizeGib, make.encryptionType, make.set],
+    ]),
+  ]);
+
+/**
+ * Starts a machine that is off (VM-11). From running or on its way there it decides nothing.
+ * @throws Rejection FAILED_PRECONDITION OS_DISK_MISSING when its OS disk was detached
+ */
+export const start =
+  (ask: Ask) =>
+  (vm: Vm): readonly VmEvent[] => {
+    const machine = existing(vm, ask.vm);
+    if (machine === 'creating' || isWorkOf(machine, 'start', 'create', 'restart')) return [];
+    refuseDeletion(machine, ask.vm, 'start');
+    if (machine.power === 'running') return [];
+    refuseBusy(machine, ask.vm, 'start');
+    if (!machine.disks.some(({ isOs }) => isOs)) {
+      throw notAllowed('OS_DISK_MISSING', 'start', ask.vm, 'it has no OS disk');
+    }
+    const from = machine.power === 'deallocated' ? 'deallocated' : 'stopped';
+    return [{ type: 'VmStarting', work: workOf(ask, 'start'), from, at: ask.at }];
+  };
+
+/** Powers a machine off (VM-12); one that is off, deallocated, or on its way there stays as it is. Needs no key (VM-48). */
+export const powerOff =
+  (ask: Ask, options: { readonly isHard: boolean }) =>
+  (vm: Vm): readonly VmEvent[] => {
+    const machine = existing(vm, ask.vm);
+    if (machine === 'creating') throw busy(ask.vm, 'powerOff');
+    refuseDeletion(machine, ask.vm, 'powerOff');
+    if (machine.power === 'deallocated' || machine.power === 'deallocating') return [];
+    if (isWorkOf(machine, 'powerOff', 'keyStop', 'guestEnded')) return [];
+    if (machine.power === 'stopped') return [];
+    refuseBusy(machine, ask.vm, 'powerOff');
+    return [{ type: 'VmStopping', work: workOf(ask, 'powerOff', options), at: ask.at }];
+  };
+
+/** Powers a machine off, if needed, and gives its host back (VM-13). Needs no key (VM-48). */
+export const deallocate =
+  (ask: Ask) =>
+  (vm: Vm): readonly VmEvent[] => {
+    const machine = existing(vm, ask.vm);
+    if (machine === 'creating') throw busy(ask.vm, 'deallocate');
+    refuseDeletion(machine, ask.vm, 'deallocate');
+    if (machine.power === 'deallocating' || (machine.power === 'deallocated' && machine.work === undefined)) return [];
+    refuseBusy(machine, ask.vm, 'deallocate');
+    return [{ type: 'VmDeallocating', work: workOf(ask, 'deallocate'), at: ask.at }];
+  };
+
+/**
+ * Stops and starts a running machine with its disks opened anew (VM-14, VM-33). The same request again decides nothing.
+ * @throws Rejection FAILED_PRECONDITION VIRTUAL_MACHINE_DEALLOCATED, VIRTUAL_MACHINE_NOT_RUNNING
+ */
+export const restart =
+  (ask: Ask, requestId: string) =>
+  (vm: Vm): readonly VmEvent[] => {
+    const machine = existing(vm, ask.vm);
+    if (machine === 'creating') throw busy(ask.vm, 'restart');
+    if (machine.restarts.includes(requestId)) return [];
+    refuseDeletion(machine, ask.vm, 'restart');
+    if (machine.power === 'deallocated' || machine.power === 'deallocating') {
+      const why = 'the VM is either deallocated or marked to be deallocated';
+      throw notAllowed('VIRTUAL_MACHINE_DEALLOCATED', 'restart', ask.vm, why);
+    }
+    refuseBusy(machine, ask.vm, 'restart');
+    if (machine.power !== 'running') {
+      throw notAllowed('VIRTUAL_MACHINE_NOT_RUNNING', 'restart', ask.vm, 'the VM is not running: start it');
+    }
+    return [{ type: 'VmStopping', work: workOf(ask, 'restart', { requestId }), at: ask.at }];
+  };
+
+/** Deletes a machine in any power state (VM-17). Needs no key (VM-48). */
+export const remove =
+  (ask: Ask) =>
+  (vm: Vm): readonly VmEvent[] => {
+    const machine = existing(vm, ask.vm);
+    if (machine === 'creating') throw busy(ask.vm, 'delete');
+    if (isWorkOf(machine, 'delete')) return [];
+    refuseBusy(machine, ask.vm, 'delete');
+    return [{ type: 'VmDeleting', work: workOf(ask, 'delete'), at: ask.at }];
+  };
+
+/**
+ * Attaches a data disk (VM-18). The same disk at the same LUN again decides nothing.
+ * @throws Rejection INVALID_ARGUMENT LUN_IN_USE; FAILED_PRECONDITION DISK_ATTACHED at another LUN, TOO_MANY_DATA_DISKS
+ */
+export const attach =
+  (ask: Ask, disk: PlannedDisk, dataDisksMax: number) =>
+  (vm: Vm): readonly VmEvent[] => {
+    const machine = existing(vm, ask.vm);
+    if (machine === 'creating') throw busy(ask.vm, 'attach');
+    const known = machine.disks.find((one) => one.disk === disk.disk);
+    if (known && known.phase !== 'detaching' && !known.isOs && known.lun === disk.lun) return [];
+    refuseDeletion(machine, ask.vm, 'attach');
+    refuseBusy(machine, ask.vm, 'attach');
+    if (known) {
+      const where = known.isOs ? 'as its OS disk' : `at LUN ${known.lun}`;
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'DISK_ATTACHED',
+        `disk: ${disk.disk} is attached to this machine already, ${where}; detach it first`,
+        { field: 'disk', disk: disk.disk },
+      );
+    }
+    refuseLun(machine.disks, disk.lun);
+    if (machine.disks.filter(({ isOs }) => !isOs).length >= dataDisksMax) throw tooManyDisks(dataDisksMax);
+    return [{ type: 'DiskAttaching', disk, work: workOf(ask, 'attach', { disk: disk.disk }), at: ask.at }];
+  };
+
+/** Detaches a disk (VM-18, VM-48). @throws Rejection FAILED_PRECONDITION OS_DISK_IN_USE */
+export const detach =
+  (ask: Ask, disk: string) =>
+  (vm: Vm): readonly VmEvent[] => {
+    const machine = existing(vm, ask.vm);
+    if (machine === 'creating') throw busy(ask.vm, 'detach');
+    const known = machine.disks.find((one) => one.disk === disk);
+    if (!known || known.phase === 'detaching') return [];
+    refuseDeletion(machine, ask.vm, 'detach');
+    refuseBusy(machine, ask.vm, 'detach');
+    if (known.isOs && machine.power !== 'deallocated') {
+      throw notAllowed('OS_DISK_IN_USE', 'detach', ask.vm, 'the VM is not deallocated and boots from this disk', {
+        disk,
+      });
+    }
+    return [{ type: 'DiskDetaching', disk, work: workOf(ask, 'detach', { disk }), at: ask.at }];
+  };
+
+/** The machine, or that it is being made. @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND */
+const existing = (vm: Vm, name: string): Machine | 'creating' => {
+  if (vm.status === 'active') return vm;
+  if (vm.status === 'creating') return 'creating';
+  throw notFound(name);
+};
+
+/** The refusal for a machine that is not there. */
+export const notFound = (name: string): Rejection =>
+  new Rejection('NOT_FOUND', 'VIRTUAL_MACHINE_NOT_FOUND', `The VM '${name}' cannot be found.`, { name });
+
+const isWorkOf = ({ work }: Machine, ...kinds: readonly WorkKind[]): boolean =>
+  work !== undefined && kinds.includes(work.kind);
+
+/** Refuses work on a machine that is being deleted. */
+const refuseDeletion = (machine: Machine, name: string, operation: WorkKind): void => {
+  if (isWorkOf(machine, 'delete')) {
+    throw notAllowed('MARKED_FOR_DELETION', operation, name, 'the VM is marked for deletion');
+  }
+};
+
+/** Refuses a second piece of work (VM-20). */
+const refuseBusy = (machine: Machine, name: string, operation: WorkKind): void => {
+  if (machine.work !== undefined) throw busy(name, operation);
+};
+
+const busy = (name: string, operation: WorkKind): Rejection =>
+  notAllowed('OPERATION_IN_PROGRESS', operation, name, 'another operation is in progress');
+
+const notAllowed = (
+  reason: string,
+  operation: WorkKind,
+  vm: string,
+  why: string,
+  metadata: Readonly<Record<string, string>> = {},
+): Rejection =>
+  new Rejection('FAILED_PRECONDITION', reason, `Operation '${operation}' is not allowed on VM '${vm}' since ${why}.`, {
+    operation,
+    vm,
+    ...metadata,
+  });
+
+/** Refuses a LUN that is taken (VM-18). @throws Rejection INVALID_ARGUMENT LUN_IN_USE */
+export const refuseLun = (disks: readonly Pick<VmDisk, 'isOs' | 'lun'>[], lun: number): void => {
+  if (disks.some((disk) => !disk.isOs && disk.lun === lun)) {
+    throw new Rejection('INVALID_ARGUMENT', 'LUN_IN_USE', `A disk at LUN ${lun} already exists.`, {
+      field: 'lun',
+      lun: String(lun),
+    });
+  }
+};
+
+/** The refusal of one more data disk. */
+export const tooManyDisks = (dataDisksMax: number): Rejection =>
+  new Rejection(
+    'FAILED_PRECONDITION',
+    'TOO_MANY_DATA_DISKS',
+    `The maximum number of data disks allowed to be attached to a VM of this size is ${dataDisksMax}.`,
+    { maximum: String(dataDisksMax) },
+  );

@@ -1,0 +1,82 @@
+import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { Rejection } from '@interlock/event-store';
+import { type Authorizer, type Call, principalOf, requirePermission } from '@interlock/rpc';
+import type { Disks } from '../disks.ts';
+import { skuOf } from '../wire-sku.ts';
+import type { PlannedDisk, WishedDisk } from './machine.ts';
+import { checkSku } from './requests.ts';
+
+/** For whom disks are looked up. */
+export interface PlanFor {
+  readonly vm: string;
+  readonly location: string;
+  readonly ultraSsdEnabled: boolean;
+}
+
+/**
+ * Looks the disks of a wish up: whether the caller may use them, whether they fit, and under which key they are. compute
+ * acts on disks in its own name, so it asks in the name of its caller first.
+ */
+export const diskPlanner = (parts: { readonly disks: Disks; readonly authorize: Authorizer }) => {
+  const { disks, authorize } = parts;
+
+  const read = (name: string, { signal, deadline }: Call): Promise<Disk> =>
+    disks.insist((client, options) => client.getDisk({ name }, options), { signal, untilMs: deadline });
+
+  const existing = async (wished: WishedDisk, plan: PlanFor, field: string, call: Call): Promise<PlannedDisk> => {
+    const { disk: name, isOs } = wished;
+    await requirePermission(authorize, principalOf(call), 'compute/disks/write', name);
+    const { location, managedBy, sku: wireSku, encryption, keyVersion } = await read(name, call);
+    if (location !== plan.location) {
+      throw new Rejection(
+        'INVALID_ARGUMENT',
+        'LOCATION_MISMATCH',
+        `${field}: ${name} is in ${location}, and must be in the region of the machine, ${plan.location}`,
+        { field, location, expected: plan.location },
+      );
+    }
+    if (managedBy !== '' && managedBy !== plan.vm) {
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'DISK_ATTACHED',
+        `Disk '${name}' cannot be attached as the disk is already owned by VM '${managedBy}'.`,
+        { field, disk: name, vm: managedBy },
+      );
+    }
+    const sku = skuOf(wireSku);
+    if (!sku) throw new Error(`disk ${name} has no class this service knows`);
+    checkSku(sku, isOs, plan.ultraSsdEnabled, field);
+    return { ...wished, sku, set: encryption?.diskEncryptionSet ?? '', keyVersion };
+  };
+
+  const fresh = async (
+    wished: WishedDisk,
+    make: NonNullable<WishedDisk['make']>,
+    field: string,
+    call: Call,
+  ): Promise<PlannedDisk> => {
+    const principal = principalOf(call);
+    await requirePermission(authorize, principal, 'compute/disks/write', wished.disk);
+    if (make.set !== '') await requirePermission(authorize, principal, 'compute/diskEncryptionSets/read', make.set);
+    try {
+      await read(wished.disk, call);
+    } catch (error) {
+      if (error instanceof Rejection && error.code === 'NOT_FOUND') {
+        return { ...wished, sku: make.sku, set: make.set, keyVersion: '' };
+      }
+      throw error;
+    }
+    throw new Rejection(
+      'ALREADY_EXISTS',
+      'DISK_ALREADY_EXISTS',
+      `${field}: ${wished.disk} exists; name it as the disk, or choose another disk_id`,
+      { field, disk: wished.disk },
+    );
+  };
+
+  /** @throws Rejection that names the field and what would be right; PERMISSION_DENIED ACCESS_DENIED; RpcFailure */
+  return (wished: WishedDisk, plan: PlanFor, field: string, call: Call): Promise<PlannedDisk> =>
+    wished.make ? fresh(wished, wished.make, field, call) : existing(wished, plan, field, call);
+};
+
+export type DiskPlanner = ReturnType<typeof diskPlanner>;

@@ -1,0 +1,128 @@
+import type { Instant } from '@interlock/runtime';
+import type { Machine, Vm } from './decider.ts';
+import type { OpenedDisk, VmEvent } from './events.ts';
+import type { Failure, KeyLoss, PlannedDisk, Work } from './machine.ts';
+
+/** What the processes report. A report about work that is over, or was pre-empted, decides nothing. */
+type Report = (at: Instant, workId: string) => (vm: Vm) => readonly VmEvent[];
+
+/** The machine while that work is under way on it. */
+const during = (
+  vm: Vm,
+  workId: string,
+  decide: (machine: Machine & { readonly work: Work }) => readonly VmEvent[],
+): readonly VmEvent[] => (vm.status === 'active' && vm.work?.id === workId ? decide({ ...vm, work: vm.work }) : []);
+
+/** All disks of a new machine are made, attached and open. */
+export const created =
+  (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
+  (vm: Vm): readonly VmEvent[] =>
+    vm.status === 'creating' && vm.work.id === workId
+      ? [{ type: 'VmCreated', opened, disks: vm.disks.map((disk) => begunWith(disk, opened)), at }]
+      : [];
+
+const begunWith = ({ disk, lun, isOs, deleteWithVm, sku }: PlannedDisk, opened: readonly OpenedDisk[]) => ({
+  disk,
+  lun,
+  isOs,
+  deleteWithVm,
+  sku: opened.find((one) => one.disk === disk)?.sku ?? sku,
+});
+
+/** A new machine came to nothing, and everything made for it is gone again. */
+export const creationFailed =
+  (at: Instant, workId: string, failure: Failure) =>
+  (vm: Vm): readonly VmEvent[] =>
+    vm.status === 'creating' && vm.work.id === workId ? [{ type: 'VmCreationFailed', failure, at }] : [];
+
+/** Disks were opened, those of a start or the one being attached. */
+export const disksOpened =
+  (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
+  (vm: Vm): readonly VmEvent[] =>
+    during(vm, workId, ({ disks }) => {
+      const isNews = (one: OpenedDisk): boolean =>
+        disks.some(
+          (disk) => disk.disk === one.disk && !(disk.access === 'open' && disk.attachEpoch === one.attachEpoch),
+        );
+      const news = opened.filter(isNews);
+      return news.length === 0 ? [] : [{ type: 'DisksOpened', opened: news, at }];
+    });
+
+/** The guest runs. */
+export const guestStarted: Report = (at, workId) => (vm) =>
+  during(vm, workId, ({ power }) => (power === 'starting' ? [{ type: 'VmStarted', at }] : []));
+
+/** It could not be started; it is off as before (VM-47). */
+export const startFailed =
+  (at: Instant, workId: string, failure: Failure, blocked: readonly KeyLoss[]) =>
+  (vm: Vm): readonly VmEvent[] =>
+    during(vm, workId, ({ power }) => (power === 'starting' ? [{ type: 'VmStartFailed', failure, blocked, at }] : []));
+
+/** The guest is off. A restart goes on by starting. */
+export const guestStopped: Report = (at, workId) => (vm) =>
+  during(vm, workId, ({ power, work, stopReason }) => {
+    if (power !== 'stopping') return [];
+    if (work.kind === 'restart') return [{ type: 'VmStarting', work, from: 'stopped', at }];
+    return [{ type: 'VmStopped', ...(stopReason === undefined ? {} : { reason: stopReason }), at }];
+  });
+
+/** Its host is given back and its disks are closed. */
+export const deallocated: Report = (at, workId) => (vm) =>
+  during(vm, workId, ({ power }) => (power === 'deallocating' ? [{ type: 'VmDeallocated', at }] : []));
+
+/** Its disks are free, or gone with it. */
+export const deleted: Report = (at, workId) => (vm) =>
+  during(vm, workId, ({ work }) => (work.kind === 'delete' ? [{ type: 'VmDeleted', at }] : []));
+
+/** The disks of a machine that is off are closed. */
+export const disksClosed =
+  (at: Instant) =>
+  (vm: Vm): readonly VmEvent[] =>
+    vm.status === 'active' && vm.work === undefined && vm.disks.some(({ access }) => access === 'closing')
+      ? [{ type: 'DisksClosed', at }]
+      : [];
+
+/** The disk being attached is there, and the guest has it. */
+export const diskAttached: Report = (at, workId) => (vm) =>
+  during(vm, workId, ({ work, disks }) => {
+    const disk = disks.find((one) => one.disk === work.disk);
+    if (work.kind !== 'attach' || !disk) return [];
+    const { lun, deleteWithVm, sku } = disk;
+    return [{ type: 'DiskAttachedToVm', disk: disk.disk, lun, deleteWithVm, sku, at }];
+  });
+
+/** It could not be attached, and is free again (CMK-110). */
+export const diskAttachFailed =
+  (at: Instant, workId: string, failure: Failure) =>
+  (vm: Vm): readonly VmEvent[] =>
+    during(vm, workId, ({ work }) =>
+      work.kind === 'attach' && work.disk !== undefined
+        ? [{ type: 'DiskAttachFailed', disk: work.disk, failure, at }]
+        : [],
+    );
+
+/** The disk being detached is free. */
+export const diskDetached: Report = (at, workId) => (vm) =>
+  during(vm, workId, ({ work }) =>
+    work.kind === 'detach' && work.disk !== undefined ? [{ type: 'DiskDetachedFromVm', disk: work.disk, at }] : [],
+  );
+
+/**
+ * The guest of a running machine is gone although nobody stopped it (VM-43: stopped from inside).
+ * @param startedAt the run it was seen gone in: a machine restarted meanwhile is left alone
+ */
+export const guestEnded =
+  (work: Work, startedAt: Instant | undefined) =>
+  (vm: Vm): readonly VmEvent[] =>
+    vm.status === 'active' && vm.power === 'running' && vm.work === undefined && vm.startedAt === startedAt
+      ? [{ type: 'VmStopping', work, at: work.at }]
+      : [];
+
+/** The disk service moved a disk's data key under another set or version; later losses must find it there. */
+export const diskKeyChanged =
+  (at: Instant, changed: { readonly disk: string; readonly set: string; readonly keyVersion: string }) =>
+  (vm: Vm): readonly VmEvent[] => {
+    const disk = vm.status === 'active' ? vm.disks.find((one) => one.disk === changed.disk) : undefined;
+    if (!disk || (disk.set === changed.set && disk.keyVersion === changed.keyVersion)) return [];
+    return [{ type: 'DiskKeyChanged', ...changed, at }];
+  };

@@ -1,0 +1,82 @@
+import type { ListActivityLogRequest } from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
+import type { GetInstanceViewRequest } from '@interlock/contracts/interlock/compute/v1/instance_view.ts';
+import type {
+  GetVirtualMachineRequest,
+  ListVirtualMachinesRequest,
+  VirtualMachine,
+  WatchVirtualMachineRequest,
+} from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import type { Category, EventStore, Loaded } from '@interlock/event-store';
+import { type Call, names, pageOf, pageToken } from '@interlock/rpc';
+import { changesOf } from '../changes.ts';
+import { activityLogOf } from './activity-log.ts';
+import type { Vm } from './decider.ts';
+import type { VmEvent } from './events.ts';
+import { instanceViewOf } from './instance-view.ts';
+import { notFound } from './operations.ts';
+import { powerOf, shown, vmOnWire } from './wire.ts';
+
+/** Entries of a page when the request does not say. */
+const pageSizeDefault = 100;
+
+/** What people see of machines. Never needs a key (CMK-109). */
+export const readApi = (parts: { readonly store: EventStore; readonly vms: Category<Vm, VmEvent> }) => {
+  const { store, vms } = parts;
+  const load = (name: string): Promise<Loaded<Vm>> => {
+    names.virtualMachine.parse(name, 'name');
+    return vms.load(name);
+  };
+  const page = (request: { readonly pageSize: number; readonly pageToken: string }) =>
+    pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
+
+  return {
+    async getVirtualMachine({ name }: GetVirtualMachineRequest) {
+      return vmOnWire(await load(name));
+    },
+    async listVirtualMachines(request: ListVirtualMachinesRequest) {
+      const prefix = prefixOf(request.parent);
+      const { limit, after: first } = page(request);
+      const isAsked = (loaded: Loaded<Vm>): boolean =>
+        request.powerState === 'POWER_STATE_UNSPECIFIED' || powerOf(shown(loaded)) === request.powerState;
+      const found: Loaded<Vm>[] = [];
+      let after = first;
+      do {
+        const { items, next } = await vms.list({ prefix, limit: limit - found.length, ...(after && { after }) });
+        found.push(...items.filter(isAsked));
+        after = next;
+      } while (after !== undefined && found.length < limit);
+      const onWire = (loaded: Loaded<Vm>): VirtualMachine =>
+        request.view === 'FULL' ? { ...vmOnWire(loaded), instanceView: instanceViewOf(loaded) } : vmOnWire(loaded);
+      return { virtualMachines: found.map(onWire), nextPageToken: pageToken(after) };
+    },
+    async getInstanceView({ name }: GetInstanceViewRequest) {
+      return instanceViewOf(await load(name));
+    },
+    async listActivityLog(request: ListActivityLogRequest) {
+      names.virtualMachine.parse(request.name, 'name');
+      const { limit, after } = page(request);
+      const recorded = await store.read(`${vms.definition.name}-${request.name}`);
+      if (recorded.length === 0) throw notFound(request.name);
+      const rest = activityLogOf(request.name, recorded).filter(({ name }) => after === undefined || name > after);
+      const entries = rest.slice(0, limit);
+      return { entries, nextPageToken: pageToken(rest.length > limit ? entries.at(-1)?.name : undefined) };
+    },
+    async *watchVirtualMachine({ name }: WatchVirtualMachineRequest, { signal }: Call) {
+      vmOnWire(await load(name));
+      for await (const loaded of changesOf(parts, name, signal)) {
+        if (loaded.state.status !== 'creating' && loaded.state.status !== 'active') return;
+        yield vmOnWire(loaded);
+      }
+    },
+  };
+};
+
+/** What the names of the machines under a parent begin with. @throws Rejection INVALID_ARGUMENT NAME_INVALID */
+const prefixOf = (parent: string): string => {
+  if (parent.includes('/resourceGroups/')) {
+    names.resourceGroup.parse(parent, 'parent');
+    return `${parent}/virtualMachines/`;
+  }
+  names.subscription.parse(parent, 'parent');
+  return `${parent}/resourceGroups/`;
+};

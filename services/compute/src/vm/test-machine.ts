@@ -1,0 +1,78 @@
+import { evolve, initial, type Vm } from './decider.ts';
+import type { OpenedDisk, VmEvent } from './events.ts';
+import type { PlannedDisk, Sku, Wish, Work, WorkKind } from './machine.ts';
+import type { Ask } from './operations.ts';
+
+/** What decider tests are told with. */
+export const at = 1_000;
+export const vm = 'subscriptions/s/resourceGroups/g/virtualMachines/vm1';
+export const setOf = (name: string): string => `subscriptions/s/resourceGroups/g/diskEncryptionSets/${name}`;
+export const diskOf = (name: string): string => `subscriptions/s/resourceGroups/g/disks/${name}`;
+export const version1 = 'vaults/kv1/keys/k1/versions/11111111111111111111111111111111';
+export const version2 = 'vaults/kv1/keys/k1/versions/22222222222222222222222222222222';
+
+export const ask = (id = 'op'): Ask => ({
+  vm,
+  id,
+  at,
+  correlationId: 'cor',
+  causationId: 'req',
+  caller: 'principals/somebody',
+});
+export const work = (kind: WorkKind, id = 'op'): Work => {
+  const { vm: _vm, ...rest } = ask(id);
+  return { ...rest, kind };
+};
+
+/** A disk of a class under a set; `''` is the platform's key. */
+export const disk = (name: string, lun: number, sku: Sku, set = ''): PlannedDisk => ({
+  disk: diskOf(name),
+  lun,
+  isOs: name === 'os',
+  deleteWithVm: false,
+  sku,
+  set: set === '' ? '' : setOf(set),
+  keyVersion: set === '' ? '' : version1,
+});
+
+export const wishFor = (disks: readonly PlannedDisk[]): Wish => ({
+  location: 'westeurope',
+  ultraSsdEnabled: true,
+  workload: { kind: 'IDLE', ioPerSecond: 10, ioSizeBytes: 4_096 },
+  disks: disks.map(({ disk: name, lun, isOs, deleteWithVm }) => ({ disk: name, lun, isOs, deleteWithVm })),
+});
+
+/** The open of those disks at an unwrap of that number. */
+export const openedAt = (accessEpoch: number, disks: readonly PlannedDisk[], attachEpoch = 1): readonly OpenedDisk[] =>
+  disks.map(({ disk: name, sku, set, keyVersion }) => ({
+    disk: name,
+    sku,
+    set,
+    keyVersion,
+    accessEpoch: set === '' ? 0 : accessEpoch,
+    attachEpoch,
+  }));
+
+export const fold = (events: readonly VmEvent[]): Vm => events.reduce(evolve, initial);
+
+/** A machine with these disks that runs, opened at that unwrap. */
+export const running = (disks: readonly PlannedDisk[], accessEpoch = 5): readonly VmEvent[] => [
+  { type: 'VmCreationBegun', wish: wishFor(disks), disks, work: work('create', 'c'), at },
+  { type: 'VmCreated', opened: openedAt(accessEpoch, disks), disks, at },
+  { type: 'VmStarted', at },
+];
+
+/** The same, powered off by somebody. */
+export const stopped = (disks: readonly PlannedDisk[]): readonly VmEvent[] => [
+  ...running(disks),
+  { type: 'VmStopping', work: work('powerOff', 'p'), at },
+  { type: 'VmStopped', at },
+  { type: 'DisksClosed', at },
+];
+
+/** The same, deallocated by somebody. */
+export const deallocatedVm = (disks: readonly PlannedDisk[]): readonly VmEvent[] => [
+  ...running(disks),
+  { type: 'VmDeallocating', work: work('deallocate', 'd'), at },
+  { type: 'VmDeallocated', at },
+];

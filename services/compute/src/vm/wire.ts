@@ -1,0 +1,108 @@
+import type { AccessLoss } from '@interlock/contracts/interlock/compute/v1/access_loss.ts';
+import {
+  AttachedDisk,
+  type PowerState,
+  VirtualMachine,
+  type VirtualMachine_ProvisioningState,
+  type Failure as WireFailure,
+} from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import type { Loaded } from '@interlock/event-store';
+import type { Power, Vm } from './decider.ts';
+import type { Failure, KeyLoss, VmDisk } from './machine.ts';
+import { notFound } from './operations.ts';
+
+/** A machine that can be shown. */
+export type Shown = Extract<Vm, { status: 'creating' | 'active' }>;
+
+/** The machine, if there is one. @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND */
+export const shown = ({ id, state }: Loaded<Vm>): Shown => {
+  if (state.status === 'creating' || state.status === 'active') return state;
+  throw notFound(id);
+};
+
+/** A machine as the API shows it, without its instance view. @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND */
+export const vmOnWire = (loaded: Loaded<Vm>): VirtualMachine => {
+  const vm = shown(loaded);
+  const { location, ultraSsdEnabled, workload } = vm.wish;
+  const visible = vm.status === 'active' ? vm.disks.filter(isVisible) : vm.disks;
+  const osDisk = visible.find(({ isOs }) => isOs);
+  const dataDisks = visible.filter(({ isOs }) => !isOs).toSorted((a, b) => a.lun - b.lun);
+  const active = vm.status === 'active' ? vm : undefined;
+  return VirtualMachine.fromPartial({
+    name: loaded.id,
+    location,
+    ultraSsdEnabled,
+    workload,
+    ...(osDisk === undefined ? {} : { osDisk: attachedDiskOnWire(osDisk) }),
+    dataDisks: dataDisks.map(attachedDiskOnWire),
+    provisioningState: provisioningOf(vm),
+    powerState: powerOf(vm),
+    createTime: new Date(vm.createdAt),
+    ...(active?.stopReason === undefined ? {} : { stopReason: lossOnWire(active.stopReason) }),
+    ...(active?.failure === undefined ? {} : { failure: failureOnWire(active.failure) }),
+    ...(active?.startedAt === undefined ? {} : { startTime: new Date(active.startedAt) }),
+    ...(active?.stoppedAt === undefined ? {} : { stopTime: new Date(active.stoppedAt) }),
+    etag: String(loaded.version),
+  });
+};
+
+/** What a stop left half attached is not the machine's any more. */
+const isVisible = ({ phase, access }: VmDisk): boolean => phase === 'attached' || access !== 'closing';
+
+/** What the last operation did (VM-04). The platform's own stops are no operation of anybody (VM-41). */
+export const provisioningOf = (vm: Shown): VirtualMachine_ProvisioningState => {
+  if (vm.status === 'creating') return 'CREATING';
+  switch (vm.work?.kind) {
+    case 'create':
+      return 'CREATING';
+    case 'delete':
+      return 'DELETING';
+    case undefined:
+    case 'keyStop':
+    case 'guestEnded':
+      return vm.failure === undefined ? 'SUCCEEDED' : 'FAILED';
+    default:
+      return 'UPDATING';
+  }
+};
+
+const powers = {
+  starting: 'STARTING',
+  running: 'RUNNING',
+  stopping: 'STOPPING',
+  stopped: 'STOPPED',
+  deallocating: 'DEALLOCATING',
+  deallocated: 'DEALLOCATED',
+} as const satisfies Record<Power, PowerState>;
+
+/** What it does (VM-02). */
+export const powerOf = (vm: Shown): PowerState => (vm.status === 'creating' ? 'CREATING' : powers[vm.power]);
+
+/** A disk of a machine; the LUN of an OS disk is 0 and without meaning. */
+export const attachedDiskOnWire = ({
+  disk,
+  lun,
+  deleteWithVm,
+  sku,
+}: Pick<VmDisk, 'disk' | 'lun' | 'deleteWithVm' | 'sku'>): AttachedDisk =>
+  AttachedDisk.fromPartial({ disk, lun, deleteWithVm, sku });
+
+/** A lost key. */
+export const lossOnWire = ({ reason, disk, set, keyVersion, since, traceId, accessEpoch }: KeyLoss): AccessLoss => ({
+  reason,
+  disk,
+  diskEncryptionSet: set,
+  keyVersion,
+  since: new Date(since),
+  traceId,
+  accessEpoch,
+});
+
+/** Why an operation failed. */
+export const failureOnWire = ({ operation, code, message, loss, at }: Failure): WireFailure => ({
+  operation,
+  code,
+  message,
+  accessLoss: loss && lossOnWire(loss),
+  failureTime: new Date(at),
+});

@@ -1,0 +1,45 @@
+import type { Cause } from '@interlock/event-store';
+import { askAccess } from './key-access.ts';
+import { refuseKey, restoreKey } from './set/access.ts';
+import { keyVersionsOf } from './set/state.ts';
+import type { SetParts } from './sets.ts';
+
+/**
+ * Asks about every version of a set that a question is open for, and about one that is not valid yet, which becomes so
+ * by time alone; then decides by the answers (CMK-105, CMK-120).
+ * @returns whether a version can be used that could not before
+ * @throws RpcFailure or Rejection where there is no definite answer: the question stays open
+ */
+export const checkAccess = async (
+  { clock, sets, disks }: Pick<SetParts, 'clock' | 'sets' | 'disks'>,
+  set: string,
+  cause: Cause,
+): Promise<boolean> => {
+  const { state } = await sets.load(set);
+  if (state.status !== 'active' && state.status !== 'deleting') return false;
+  const { principal, questions, access } = state;
+  let isRestored = false;
+  for (const keyVersion of keyVersionsOf(state)) {
+    const question = questions[keyVersion];
+    const known = access[keyVersion];
+    const isEarly = known?.state === 'lost' && known.reason === 'KEY_NOT_YET_VALID';
+    if (question === undefined && !isEarly) continue;
+    const answer = await askAccess(disks, { set, principal, keyVersion, correlationId: cause.correlationId });
+    const at = clock.now();
+    if (answer.granted) {
+      const { events } = await sets.transact(set, restoreKey(at, { keyVersion, epoch: answer.epoch }), cause);
+      isRestored ||= events.some(({ type }) => type === 'KeyAccessRestored');
+    } else {
+      const loss = {
+        keyVersion,
+        reason: answer.reason,
+        // A refusal without an epoch is at least as young as what made us ask.
+        epoch: answer.epoch ?? Math.max(question?.epoch ?? 0, known?.epoch ?? 0),
+        since: answer.since ?? question?.since ?? at,
+        traceId: question?.traceId ?? '',
+      };
+      await sets.transact(set, refuseKey(at, loss), cause);
+    }
+  }
+  return isRestored;
+};

@@ -1,0 +1,97 @@
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { category } from '@interlock/event-store';
+import type { Assemble, Assembly, Seams } from '@interlock/host';
+import { service } from '@interlock/rpc';
+import { finishCreation } from './creation.ts';
+import { finishDeletion } from './deletion.ts';
+import { keyChoice } from './key-choice.ts';
+import type { Neighbours } from './neighbours.ts';
+import { toFact } from './published.ts';
+import { reactions } from './reactor.ts';
+import { setApi } from './set/api.ts';
+import { keyApi } from './set/key-api.ts';
+import { sets as setStreams } from './set/state.ts';
+import { watchApi } from './set/watch.ts';
+import { type UpkeepSettings, upkeep } from './upkeep.ts';
+
+/** What the service is told from outside. */
+export interface DiskEncryptionSetSettings {
+  /** Whether a key's vault must have purge protection on (CMK-22). */
+  readonly requirePurgeProtection: boolean;
+  /** Sets of one subscription in one region (CMK-140). */
+  readonly setsPerRegionMax: number;
+  readonly upkeep: UpkeepSettings;
+}
+
+/** Puts the service together, with the clients of the others made from the seams. */
+export const assemble: Assemble<DiskEncryptionSetSettings> = (seams) =>
+  assembleBeside(seams, {
+    keyVault: seams.client('key-vault', KeyVaultServiceDefinition),
+    disks: seams.client('disk', DiskServiceDefinition),
+    identities: seams.client('identity', IdentityServiceDefinition),
+  });
+
+/** Puts the service together beside given neighbours. */
+export const assembleBeside = async (
+  seams: Seams<DiskEncryptionSetSettings>,
+  neighbours: Neighbours,
+): Promise<Assembly> => {
+  const { store, clock, random, log, tracer, settings, authorize, scope } = seams;
+  const sets = category(store, setStreams);
+  const parts = { ...neighbours, clock, sets };
+  const ending = new AbortController();
+  const work = upkeep({ ...parts, random, log, tracer, settings: settings.upkeep, signal: ending.signal });
+  scope.defer('work on sets', () => {
+    ending.abort();
+    return work.idle();
+  });
+  const chooseKey = keyChoice({ ...parts, requirePurgeProtection: settings.requirePurgeProtection });
+  const { attend } = work;
+  const reacts = reactions({ clock, sets, attend });
+
+  const api = service({
+    definition: DiskEncryptionSetServiceDefinition,
+    implementation: {
+      ...setApi({
+        clock,
+        random,
+        log,
+        authorize,
+        sets,
+        chooseKey,
+        attend,
+        finishCreation: (set, cause) => finishCreation(parts, set, cause),
+        finishDeletion: (set, cause) => finishDeletion(parts, set, cause),
+        setsPerRegionMax: settings.setsPerRegionMax,
+      }),
+      ...keyApi({ ...parts, chooseKey, attend }),
+      ...watchApi({ store, sets }),
+    },
+    authorization: {
+      createDiskEncryptionSet: { action: 'compute/diskEncryptionSets/write', scope: ({ parent }) => parent },
+      getDiskEncryptionSet: {
+        authenticated: true,
+        why: 'compute/diskEncryptionSets/read on the set, or one of our services',
+      },
+      listDiskEncryptionSets: { action: 'compute/diskEncryptionSets/read', scope: ({ parent }) => parent },
+      deleteDiskEncryptionSet: { action: 'compute/diskEncryptionSets/delete', scope: ({ name }) => name },
+      assignKey: { action: 'compute/diskEncryptionSets/write', scope: ({ name }) => name },
+      listAssociatedResources: { action: 'compute/diskEncryptionSets/read', scope: ({ name }) => name },
+      resumeRotation: { action: 'compute/diskEncryptionSets/write', scope: ({ name }) => name },
+      watchDiskEncryptionSet: { action: 'compute/diskEncryptionSets/read', scope: ({ name }) => name },
+    },
+  });
+
+  return {
+    services: [api],
+    toFact,
+    reactions: [
+      { source: 'key-vault', handlers: reacts.keyVault },
+      { source: 'identity', handlers: reacts.identity },
+    ],
+    background: work.watchdogs,
+  };
+};

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { finishCreation } from './creation.ts';
+import { creatingSet, failAtEach, principal, setName, type TestSets, testCause } from './test-sets.ts';
+
+const run = (parts: TestSets) => finishCreation(parts, setName, testCause);
+const begun = creatingSet;
+
+test('CMK-04: the identity is made with the set and belongs to it', async () => {
+  const parts = await begun();
+  await run(parts);
+  assert.deepEqual(parts.neighbours.principals.get(principal), { owner: setName, isDeleted: false });
+  assert.deepEqual(await parts.history(), ['SetCreating', 'SetCreated', 'KeyAccessQuestioned']);
+});
+
+test('CMK-04: an outage at any step leaves one identity and one set', async () => {
+  const tried = await failAtEach(begun, run, async (parts) => {
+    assert.equal((await parts.state()).status, 'active');
+    assert.deepEqual([...parts.neighbours.principals.keys()], [principal]);
+    assert.deepEqual(await parts.history(), ['SetCreating', 'SetCreated', 'KeyAccessQuestioned']);
+  });
+  assert.equal(tried, 4, 'one call and one commit, each before and after its effect');
+});
+
+test('two replicas that finish the same creation make one set', async () => {
+  const parts = await begun();
+  await Promise.all([run(parts), run(parts), run(parts)]);
+  assert.deepEqual(await parts.history(), ['SetCreating', 'SetCreated', 'KeyAccessQuestioned']);
+});
+
+test('an identity refused for good leaves nothing behind', async () => {
+  const parts = await begun();
+  parts.neighbours.principals.set(principal, { owner: 'somebody', isDeleted: true });
+  await assert.rejects(run(parts), (error) => error instanceof Rejection && error.reason === 'PRINCIPAL_EXISTS');
+  assert.equal((await parts.state()).status, 'absent');
+});

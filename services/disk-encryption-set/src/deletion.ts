@@ -1,0 +1,52 @@
+import { type Cause, Rejection } from '@interlock/event-store';
+import { completeDeletion, refuseDeletion, release } from './set/decider.ts';
+import { callFor, type SetParts } from './sets.ts';
+
+/** Users a refused deletion names: enough to see what kind they are. */
+const namedUsersMax = 10;
+
+/**
+ * Finishes a deletion behind its barrier: with users the set stays (CMK-130), without any its identity goes, and then the
+ * set (CMK-39). Safe to repeat after a crash at any step and beside another replica: only a released set loses its
+ * identity, and a released set cannot come back.
+ * @throws Rejection FAILED_PRECONDITION DISK_ENCRYPTION_SET_IN_USE naming up to 10 users
+ * @throws RpcFailure or a retryable Rejection where somebody does not answer: the deletion is finished later
+ */
+export const finishDeletion = async (
+  { clock, sets, disks, identities }: Pick<SetParts, 'clock' | 'sets' | 'disks' | 'identities'>,
+  set: string,
+  cause: Cause,
+): Promise<void> => {
+  const { state } = await sets.load(set);
+  if (state.status === 'deleting') {
+    const { resources, nextPageToken } = await disks.listEncryptedResources(
+      { diskEncryptionSet: set, pageSize: namedUsersMax },
+      callFor(cause),
+    );
+    if (resources.length === 0) {
+      await sets.transact(set, release(clock.now()), cause);
+    } else {
+      const after = await sets.transact(set, refuseDeletion(clock.now()), cause);
+      if (after.state.status === 'active') throw inUse(set, resources, nextPageToken !== '');
+    }
+  }
+  const { state: released } = await sets.load(set);
+  if (released.status !== 'released') return;
+  try {
+    await identities.deletePrincipal({ name: released.principal }, callFor(cause));
+  } catch (error) {
+    // An identity that never was is as gone as one can be.
+    if (!(error instanceof Rejection && error.code === 'NOT_FOUND')) throw error;
+  }
+  await sets.transact(set, completeDeletion(clock.now()), cause);
+};
+
+const inUse = (set: string, users: readonly { readonly name: string }[], isMore: boolean): Rejection => {
+  const resources = users.map(({ name }) => name).join(', ');
+  return new Rejection(
+    'FAILED_PRECONDITION',
+    'DISK_ENCRYPTION_SET_IN_USE',
+    `${set} is used by ${resources}${isMore ? ' and more' : ''}: delete these or put them under another set first`,
+    { name: set, resources },
+  );
+};

@@ -1,0 +1,60 @@
+import { Rejection } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import type { Disks } from './neighbours.ts';
+import { isOutage } from './outages.ts';
+import { FINAL_EPOCH, type LossReason, lossReasonNamed } from './set/reasons.ts';
+
+/** Who is asked for, and about which version. */
+export interface AccessQuestion {
+  /** Name of the set. */
+  readonly set: string;
+  /** `principals/<uuid>`: its identity. */
+  readonly principal: string;
+  readonly keyVersion: string;
+  readonly correlationId: string;
+}
+
+/** A definite answer. */
+export type AccessAnswer =
+  | { readonly granted: true; readonly epoch: number }
+  | {
+      readonly granted: false;
+      readonly reason: LossReason;
+      /** Undefined where the refusal did not carry it. */
+      readonly epoch: number | undefined;
+      /** Undefined where the refusal did not carry it. */
+      readonly since: Instant | undefined;
+      /** As the service that refused worded it. */
+      readonly rejection: Rejection;
+    };
+
+/**
+ * Has the disk service ask the vault, as the identity of the set (CMK-07).
+ * @throws RpcFailure or Rejection where there is no definite answer: nothing may be concluded from it
+ */
+export const askAccess = async (disks: Disks, question: AccessQuestion): Promise<AccessAnswer> => {
+  const { set, principal, keyVersion, correlationId } = question;
+  try {
+    const { accessEpoch } = await disks.checkKeyAccess(
+      { diskEncryptionSet: set, keyVersion, principal },
+      { correlationId },
+    );
+    return { granted: true, epoch: accessEpoch };
+  } catch (error) {
+    const reason = definiteReason(error);
+    if (!(error instanceof Rejection) || reason === undefined) throw error;
+    const { access_epoch: epoch = '', since = '' } = error.metadata;
+    const sinceAt = Date.parse(since);
+    return {
+      granted: false,
+      reason,
+      epoch: reason === 'IDENTITY_DELETED' ? FINAL_EPOCH : /^\d{1,15}$/.test(epoch) ? Number(epoch) : undefined,
+      since: Number.isNaN(sinceAt) ? undefined : sinceAt,
+      rejection: error,
+    };
+  }
+};
+
+/** The reason of a refusal that a service decided; undefined for an outage, a throttled call or anything else. */
+export const definiteReason = (error: unknown): LossReason | undefined =>
+  error instanceof Rejection && !isOutage(error) ? lossReasonNamed(error.reason) : undefined;

@@ -1,0 +1,161 @@
+import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
+import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
+import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import type { Category, Cause, IndexEntry } from '@interlock/event-store';
+import { type FactContext, type Handler, type Handlers, NO_EFFECT } from '@interlock/messaging';
+import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { loseKey, questionKey } from './set/access.ts';
+import type { SetEvent } from './set/events.ts';
+import { FINAL_EPOCH, type LossReason } from './set/reasons.ts';
+import { type DiskEncryptionSet, keyVersionsOf } from './set/state.ts';
+
+/** Which sets a fact is about, and which of their versions: everything at or under `path`. */
+interface Reach {
+  readonly index: IndexEntry;
+  /** `vaults/<v>`, `vaults/<v>/keys/<k>`, a key version, or empty for every version. */
+  readonly path: string;
+}
+
+/**
+ * What sets do about facts of key-vault and identity.
+ *
+ * A fact that leaves no doubt takes access at once, in one commit for all sets it concerns. One that may give or take is
+ * stored as a question, and the vault is asked outside of the consumer: an outage of the ones who answer must not hold
+ * up the next loss.
+ */
+export const reactions = (parts: {
+  readonly clock: Clock;
+  readonly sets: Category<DiskEncryptionSet, SetEvent>;
+  /** Asks about a set's open questions soon. */
+  readonly attend: (set: string, cause: Cause) => void;
+}): { readonly keyVault: Handlers; readonly identity: Handlers } => {
+  const { clock, sets, attend } = parts;
+
+  const decideAll = async (
+    { index, path }: Reach,
+    decide: (keyVersion: string) => (set: DiskEncryptionSet) => readonly SetEvent[],
+    cause: Cause,
+  ): Promise<readonly string[]> => {
+    const concerned = (await sets.listAll({ index })).map(({ id }) => id);
+    const decideOne = (set: DiskEncryptionSet): readonly SetEvent[] =>
+      set.status === 'absent'
+        ? []
+        : keyVersionsOf(set)
+            .filter((version) => path === '' || version === path || version.startsWith(`${path}/`))
+            .flatMap((version) => decide(version)(set));
+    const { changed } = await sets.transactMany(concerned, decideOne, cause);
+    return changed.map(({ id }) => id);
+  };
+
+  const lose = async (
+    fact: Fact,
+    { cause }: FactContext,
+    reach: Reach,
+    loss: { readonly reason: LossReason; readonly epoch: number; readonly since?: Date | undefined },
+  ): Promise<typeof NO_EFFECT> => {
+    const { reason, epoch } = loss;
+    const at = clock.now();
+    const since = (loss.since ?? fact.eventTime)?.getTime() ?? at;
+    const traceId = traceIdOf(fact.traceparent) ?? '';
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.reason, reason);
+    await decideAll(reach, (keyVersion) => loseKey(at, { keyVersion, reason, epoch, since, traceId }), cause);
+    return NO_EFFECT;
+  };
+
+  const question = async (fact: Fact, { cause }: FactContext, reach: Reach): Promise<typeof NO_EFFECT> => {
+    const since = fact.eventTime?.getTime() ?? clock.now();
+    const asked = { epoch: fact.position, since, traceId: traceIdOf(fact.traceparent) ?? '' };
+    for (const set of await decideAll(reach, (keyVersion) => questionKey(keyVersion, asked), cause)) attend(set, cause);
+    return NO_EFFECT;
+  };
+
+  const onKeyVault: Handler = async (fact, context) => {
+    const { event } = KeyVaultEvent.decode(fact.payload);
+    switch (event?.$case) {
+      case 'keyVersionDisabled': {
+        const { keyVersion, accessEpoch: epoch } = event.value;
+        return lose(fact, context, ofVersion(keyVersion), { reason: 'KEY_DISABLED', epoch });
+      }
+      case 'keyExpired': {
+        const { keyVersion, accessEpoch: epoch, expireTime: since } = event.value;
+        return lose(fact, context, ofVersion(keyVersion), { reason: 'KEY_EXPIRED', epoch, since });
+      }
+      case 'keyDeleted':
+        return lose(fact, context, ofKey(event.value.key), { reason: 'KEY_DELETED', epoch: event.value.accessEpoch });
+      case 'keyPurged':
+        return lose(fact, context, ofKey(event.value.key), { reason: 'KEY_PURGED', epoch: event.value.accessEpoch });
+      case 'vaultDeleted':
+        return lose(fact, context, ofVault(event.value.vault), {
+          reason: 'VAULT_DELETED',
+          epoch: event.value.accessEpoch,
+        });
+      case 'vaultPurged':
+        return lose(fact, context, ofVault(event.value.vault), {
+          reason: 'KEY_PURGED',
+          epoch: event.value.accessEpoch,
+        });
+      case 'keyVersionDatesSet': {
+        const { keyVersion, reason, accessEpoch: epoch } = event.value;
+        return reason === 'KEY_EXPIRED' || reason === 'KEY_NOT_YET_VALID'
+          ? lose(fact, context, ofVersion(keyVersion), { reason, epoch })
+          : question(fact, context, ofVersion(keyVersion));
+      }
+      case 'keyVersionEnabled':
+        return question(fact, context, ofVersion(event.value.keyVersion));
+      case 'keyRecovered':
+        return question(fact, context, ofKey(event.value.key));
+      case 'vaultRecovered':
+      case 'permissionModelSet':
+        return question(fact, context, ofVault(event.value.vault));
+      case 'accessPolicySet':
+      case 'accessPolicyRemoved':
+        return question(fact, context, ofPrincipal(event.value.principal, event.value.vault));
+      case 'grantsChanged':
+        return question(fact, context, ofPrincipal(event.value.principal, event.value.key || event.value.vault));
+      default:
+        return NO_EFFECT;
+    }
+  };
+
+  const onPrincipalDeleted: Handler = async (fact, context) => {
+    const { event } = IdentityEvent.decode(fact.payload);
+    if (event?.$case !== 'principalDeleted') return NO_EFFECT;
+    const { principal, deleteTime: since } = event.value;
+    return lose(fact, context, ofPrincipal(principal, ''), { reason: 'IDENTITY_DELETED', epoch: FINAL_EPOCH, since });
+  };
+
+  return {
+    keyVault: Object.fromEntries(keyVaultFacts.map((type) => [type, onKeyVault])),
+    identity: { PrincipalDeleted: onPrincipalDeleted },
+  };
+};
+
+/** The facts of key-vault that can change an access. */
+const keyVaultFacts = [
+  'KeyVersionDisabled',
+  'KeyVersionEnabled',
+  'KeyVersionDatesSet',
+  'KeyExpired',
+  'KeyDeleted',
+  'KeyRecovered',
+  'KeyPurged',
+  'AccessPolicySet',
+  'AccessPolicyRemoved',
+  'PermissionModelSet',
+  'GrantsChanged',
+  'VaultDeleted',
+  'VaultRecovered',
+  'VaultPurged',
+] as const;
+
+const ofVersion = (keyVersion: string): Reach => ({
+  index: { index: 'keyVersion', value: keyVersion },
+  path: keyVersion,
+});
+const ofKey = (key: string): Reach => ({ index: { index: 'key', value: key }, path: key });
+const ofVault = (vault: string): Reach => ({ index: { index: 'vault', value: vault }, path: vault });
+const ofPrincipal = (principal: string, path: string): Reach => ({
+  index: { index: 'principal', value: principal },
+  path,
+});

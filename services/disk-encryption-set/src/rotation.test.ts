@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { finishCreation } from './creation.ts';
+import { rotate } from './rotation.ts';
+import { assignKey } from './set/key-change.ts';
+import type { SetBody } from './set/state.ts';
+import { fakeKey, versionOf } from './test-neighbours.ts';
+import { creatingSet, failAtEach, keyReference, setName, type TestSets, testCause } from './test-sets.ts';
+
+const settings = { concurrency: 3, pageSize: 4 };
+const run = (parts: TestSets, signal = new AbortController().signal) =>
+  rotate({ ...parts, settings, signal }, setName, testCause);
+
+const active = async (diskCount: number): Promise<TestSets> => {
+  const parts = await creatingSet();
+  await finishCreation(parts, setName, testCause);
+  for (let n = 0; n < diskCount; n++) {
+    parts.neighbours.stock.set(`disk${String(n).padStart(2, '0')}`, {
+      set: setName,
+      keyVersion: versionOf('1'),
+      generation: 1,
+    });
+  }
+  return parts;
+};
+const assigned = async (diskCount = 10): Promise<TestSets> => {
+  const parts = await active(diskCount);
+  await parts.decide(assignKey(2_000, keyReference('2'), 1));
+  return parts;
+};
+const body = async (parts: TestSets): Promise<SetBody> => {
+  const state = await parts.state();
+  if (state.status === 'absent') throw new Error('the set is there');
+  return state;
+};
+const assertFinished = async (parts: TestSets, digit = '2'): Promise<void> => {
+  const { rotation, previousKeys, generation } = await body(parts);
+  assert.equal(rotation?.progress.status, 'finished');
+  assert.deepEqual(previousKeys, [], 'CMK-34');
+  for (const disk of parts.neighbours.stock.values()) {
+    assert.deepEqual([disk.keyVersion, disk.generation], [versionOf(digit), generation]);
+  }
+  const finished = (await parts.history()).filter((type) => type === 'RotationFinished');
+  assert.equal(finished.length, 1);
+};
+
+test('CMK-80, CMK-83: every disk follows, the barrier comes before the first list, and the progress is told', async () => {
+  const parts = await assigned();
+  assert.deepEqual((await body(parts)).previousKeys, [keyReference('1')]);
+  await run(parts);
+  await assertFinished(parts);
+  const { calls } = parts.neighbours;
+  assert.ok(calls.indexOf('beginGeneration') < calls.indexOf('listEncryptedResources'));
+  const { rotation } = await body(parts);
+  assert.deepEqual([rotation?.resourcesCount, rotation?.doneCount], [10, 10]);
+  const progress = (await parts.history()).filter((type) => type === 'RotationProgressed');
+  assert.deepEqual(progress.length, 3, 'at the begin of each page but not for each disk');
+});
+
+test('CMK-88: an outage at any step leaves each disk wholly on one key, and the next run finishes', async () => {
+  const tried = await failAtEach(
+    () => assigned(6),
+    run,
+    async (parts) => {
+      if ((await body(parts)).rotation?.progress.status !== 'finished') await run(parts);
+      await assertFinished(parts);
+    },
+  );
+  assert.ok(tried >= 30, `${tried} steps were hit`);
+});
+
+test('CMK-88: two replicas at once do no harm', async () => {
+  const parts = await assigned();
+  await Promise.all([run(parts), run(parts)]);
+  await assertFinished(parts);
+});
+
+test('CMK-88: a run that is stopped leaves the rest for the next', async () => {
+  const parts = await assigned();
+  const stopping = new AbortController();
+  parts.neighbours.outage = (_call, method) => {
+    if (method === 'rewrapDek') stopping.abort();
+    return undefined;
+  };
+  await run(parts, stopping.signal);
+  const moved = [...parts.neighbours.stock.values()].filter(({ generation }) => generation === 2);
+  assert.ok(moved.length > 0 && moved.length < 10);
+  assert.equal((await body(parts)).rotation?.progress.status, 'running');
+  parts.neighbours.outage = undefined;
+  await run(parts);
+  await assertFinished(parts);
+});
+
+test('CMK-121: what is under a disabled key waits with the reason and the version, and moves when it is back', async () => {
+  const parts = await assigned();
+  const old = parts.neighbours.keys.get(versionOf('1'));
+  assert.ok(old);
+  old.lost = 'KEY_DISABLED';
+  await run(parts);
+  const waiting = await body(parts);
+  assert.deepEqual(waiting.rotation?.progress, {
+    status: 'waiting',
+    reason: 'KEY_DISABLED',
+    keyVersion: versionOf('1'),
+  });
+  assert.deepEqual(waiting.previousKeys, [keyReference('1')]);
+  assert.equal(parts.neighbours.calls.filter((method) => method === 'rewrapDek').length <= settings.concurrency, true);
+  const { length } = await parts.history();
+  await run(parts);
+  assert.equal((await parts.history()).length, length, 'a try that changes nothing stores nothing');
+  old.lost = undefined;
+  await run(parts);
+  await assertFinished(parts);
+});
+
+test('CMK-121: the owner’s word moves what is under a disabled key', async () => {
+  const parts = await assigned();
+  const old = parts.neighbours.keys.get(versionOf('1'));
+  assert.ok(old);
+  old.lost = 'KEY_DISABLED';
+  parts.neighbours.words.push(`${versionOf('1')} ${versionOf('2')}`);
+  await run(parts);
+  await assertFinished(parts);
+});
+
+test('an expired old key still unwraps, so the move needs nobody', async () => {
+  const parts = await assigned();
+  const old = parts.neighbours.keys.get(versionOf('1'));
+  assert.ok(old);
+  old.lost = 'KEY_EXPIRED';
+  await run(parts);
+  await assertFinished(parts);
+});
+
+test('CMK-112: disks under several old keys: those that can move do, the others wait', async () => {
+  const parts = await assigned(2);
+  parts.neighbours.keys.set(versionOf('3'), fakeKey('3'));
+  parts.neighbours.stock.set('disk99', { set: setName, keyVersion: versionOf('3'), generation: 1 });
+  const third = parts.neighbours.keys.get(versionOf('3'));
+  assert.ok(third);
+  third.lost = 'KEY_PURGED';
+  await run(parts);
+  const { rotation } = await body(parts);
+  assert.deepEqual(rotation?.progress, { status: 'waiting', reason: 'KEY_PURGED', keyVersion: versionOf('3') });
+  assert.deepEqual([rotation?.resourcesCount, rotation?.doneCount], [3, 2]);
+});
+
+test('a damaged disk holds up nobody but itself', async () => {
+  const parts = await assigned(5);
+  const damaged = parts.neighbours.stock.get('disk02');
+  assert.ok(damaged);
+  damaged.damaged = true;
+  await run(parts);
+  const { rotation } = await body(parts);
+  assert.deepEqual(rotation?.progress, { status: 'waiting', reason: 'UNKNOWN', keyVersion: versionOf('1') });
+  assert.equal(rotation?.doneCount, 4);
+});
+
+test('a disk deleted on the way is one less to move', async () => {
+  const parts = await assigned(5);
+  parts.neighbours.outage = (_call, method) => {
+    if (method === 'rewrapDek') parts.neighbours.stock.delete('disk03');
+    return undefined;
+  };
+  await run(parts);
+  await assertFinished(parts);
+});
+
+test('CMK-86: a move that a newer key has overtaken ends by itself; the newer one takes everything', async () => {
+  const parts = await assigned();
+  parts.neighbours.keys.set(versionOf('3'), fakeKey('3'));
+  let isOvertaken = false;
+  const overtake = async (): Promise<void> => {
+    if (isOvertaken) return;
+    isOvertaken = true;
+    await parts.decide(assignKey(3_000, keyReference('3'), 2));
+    await run(parts);
+  };
+  const disks = {
+    ...parts.disks,
+    rewrapDek: async (...asked: Parameters<typeof parts.disks.rewrapDek>) => {
+      await overtake();
+      return parts.disks.rewrapDek(...asked);
+    },
+  };
+  await rotate({ ...parts, disks, settings, signal: new AbortController().signal }, setName, testCause);
+  await assertFinished(parts, '3');
+});

@@ -1,0 +1,158 @@
+import type { EncryptedResource } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
+import { type Cause, Rejection } from '@interlock/event-store';
+import { forEachBounded } from './bounded.ts';
+import { definiteReason } from './key-access.ts';
+import { isOutage } from './outages.ts';
+import { finishRotation, isMoving, progressRotation, waitForKey } from './set/key-change.ts';
+import type { LossReason } from './set/reasons.ts';
+import { callFor, type SetParts } from './sets.ts';
+
+/** How a rotation goes about its work. */
+export interface RotationSettings {
+  /** Disks and snapshots of one set moved at once. */
+  readonly concurrency: number;
+  /** Disks and snapshots listed at once, and the most moved between two progress events. */
+  readonly pageSize: number;
+}
+
+/** What stands in the way of a disk or snapshot. */
+interface Obstacle {
+  readonly reason: LossReason | 'UNKNOWN';
+  readonly keyVersion: string;
+}
+
+/** One run over everything still under an older generation. */
+interface Pass {
+  moved: number;
+  /** By source version: refused once, the others under it are not tried again in this pass. */
+  readonly obstacles: Map<string, Obstacle>;
+  /** An answer that decided nothing: the pass has to be repeated. */
+  unclear: unknown;
+  /** A newer generation is in force: this move is another's now. */
+  isOvertaken: boolean;
+}
+
+/**
+ * Moves every disk and snapshot of a set to its active key while machines run (CMK-80, CMK-83, CMK-88).
+ *
+ *   barrier ─▶ list what is below ─▶ rewrap each ─▶ list again ─▶ nothing left: finished
+ *                    ▲                                  │
+ *                    └────────── something moved ───────┤
+ *                                                       └── all refused: waiting, with the reason and the version
+ *
+ * Only a listing after the barrier ends a move, never a count. It holds nothing in memory that matters: after a crash at
+ * any step, and beside another replica, the next run begins with the barrier again and finds what is left.
+ * @throws RpcFailure or a retryable Rejection where somebody does not answer: the move is taken up again later
+ */
+export const rotate = async (
+  parts: Pick<SetParts, 'clock' | 'sets' | 'disks'> & {
+    readonly settings: RotationSettings;
+    /** Ends the run between two disks; what is left is taken up by the next one. */
+    readonly signal: AbortSignal;
+  },
+  set: string,
+  cause: Cause,
+): Promise<void> => {
+  const { clock, sets, disks, settings, signal } = parts;
+  const { state } = await sets.load(set);
+  const generation = state.status === 'active' ? state.generation : 0;
+  if (!isMoving(state, generation)) return;
+  const { keyVersion } = state.activeKey;
+  const { principal } = state;
+
+  const call = callFor(cause);
+  const barrier = await disks.beginGeneration({ diskEncryptionSet: set, generation, keyVersion, principal }, call);
+  if (barrier.generation > generation) return;
+
+  const listed = (pageToken: string) =>
+    disks.listEncryptedResources(
+      { diskEncryptionSet: set, belowGeneration: generation, pageSize: settings.pageSize, pageToken },
+      call,
+    );
+  const countLeft = async (): Promise<number> => {
+    let count = 0;
+    for (let pageToken = '', isFirst = true; isFirst || pageToken !== ''; isFirst = false) {
+      const page = await listed(pageToken);
+      count += page.resources.length;
+      pageToken = page.nextPageToken;
+    }
+    return count;
+  };
+
+  let left = await countLeft();
+  const resourcesCount = Math.max(state.rotation.resourcesCount, left);
+  /** @returns whether this move is still the newest */
+  const tell = async (): Promise<boolean> => {
+    const count = { resourcesCount, doneCount: Math.max(0, resourcesCount - left) };
+    const after = await sets.transact(set, progressRotation(clock.now(), generation, count), cause);
+    return isMoving(after.state, generation);
+  };
+
+  while (left > 0) {
+    const pass: Pass = { moved: 0, obstacles: new Map(), unclear: undefined, isOvertaken: false };
+    for (let pageToken = '', isFirst = true; isFirst || pageToken !== ''; isFirst = false) {
+      if (!(await tell()) || signal.aborted) return;
+      const page = await listed(pageToken);
+      const before = pass.moved;
+      await forEachBounded(page.resources, settings.concurrency, (resource) =>
+        moveOne({ disks, keyVersion, generation, call, signal }, resource, pass),
+      );
+      left -= pass.moved - before;
+      if (pass.isOvertaken) return;
+      pageToken = page.nextPageToken;
+    }
+    const leftBefore = left + pass.moved;
+    left = await countLeft();
+    if (left === 0) break;
+    if (!(await tell()) || signal.aborted) return;
+    if (pass.moved > 0) {
+      // Nothing comes below a barrier, so what moved must be missing from the list.
+      if (left >= leftBefore) throw new Error(`${set}: ${pass.moved} moved, but as many as before are listed`);
+      continue;
+    }
+    if (pass.unclear !== undefined) throw pass.unclear;
+    const [obstacle] = pass.obstacles.values();
+    if (obstacle !== undefined) {
+      await sets.transact(set, waitForKey(clock.now(), generation, obstacle), cause);
+      return;
+    }
+  }
+  await sets.transact(set, finishRotation(clock.now(), generation), cause);
+};
+
+const moveOne = async (
+  move: {
+    readonly disks: SetParts['disks'];
+    readonly keyVersion: string;
+    readonly generation: number;
+    readonly call: ReturnType<typeof callFor>;
+    readonly signal: AbortSignal;
+  },
+  resource: EncryptedResource,
+  pass: Pass,
+): Promise<void> => {
+  const { disks, keyVersion: targetKeyVersion, generation, call, signal } = move;
+  if (signal.aborted || pass.isOvertaken || pass.obstacles.has(resource.keyVersion)) return;
+  try {
+    await disks.rewrapDek({ name: resource.name, targetKeyVersion, generation }, call);
+    pass.moved++;
+  } catch (error) {
+    if (isOutage(error)) {
+      pass.unclear ??= error;
+      return;
+    }
+    if (!(error instanceof Rejection)) throw error;
+    // Deleted while we came to it: one less to move.
+    if (error.reason === 'DISK_NOT_FOUND' || error.reason === 'SNAPSHOT_NOT_FOUND') pass.moved++;
+    else if (error.reason === 'GENERATION_OUTDATED') pass.isOvertaken = true;
+    else noteObstacle(pass, resource, error);
+  }
+};
+
+/** A refusal that names a key version stands for all under it; any other is about this one disk alone. */
+const noteObstacle = (pass: Pass, resource: EncryptedResource, error: Rejection): void => {
+  const reason = definiteReason(error);
+  const keyVersion = error.metadata.key_version || resource.keyVersion;
+  if (reason === undefined) pass.obstacles.set(resource.name, { reason: 'UNKNOWN', keyVersion });
+  else pass.obstacles.set(resource.keyVersion, { reason, keyVersion });
+};

@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import fc from 'fast-check';
+import { urlOf, versionOf } from '../test-neighbours.ts';
+import { founding, keyReference } from '../test-sets.ts';
+import { loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
+import {
+  abandonCreation,
+  completeCreation,
+  completeDeletion,
+  create,
+  refuseDeletion,
+  release,
+  startDeletion,
+} from './decider.ts';
+import type { SetEvent } from './events.ts';
+import { assignKey, finishRotation, progressRotation, resumeRotation, waitForKey } from './key-change.ts';
+import { FINAL_EPOCH, lossReasons } from './reasons.ts';
+import { type DiskEncryptionSet, evolve, initial, sets } from './state.ts';
+
+type Decision = (set: DiskEncryptionSet) => readonly SetEvent[];
+const after = (...decisions: readonly Decision[]): DiskEncryptionSet =>
+  decisions.reduce((set, decide) => decide(set).reduce(evolve, set), initial);
+const typesOf = (events: readonly SetEvent[]): string[] => events.map(({ type }) => type);
+
+const created = [create(1, founding, keyReference('1')), completeCreation(2)];
+const loss = (epoch: number, reason: (typeof lossReasons)[number] = 'KEY_DISABLED', digit = '1') => ({
+  keyVersion: versionOf(digit),
+  reason,
+  epoch,
+  since: 5,
+  traceId: 'a'.repeat(32),
+});
+const yes = (epoch: number, digit = '1') => ({ keyVersion: versionOf(digit), epoch });
+
+test('CMK-03: creating the same set again decides nothing, also after its key was changed', () => {
+  const begin = create(9, founding, keyReference('1'));
+  assert.deepEqual(begin(after(...created)), []);
+  assert.deepEqual(begin(after(...created, assignKey(3, keyReference('2'), 7))), []);
+  const other = create(9, { ...founding, askedKey: { keyUrl: urlOf('2'), sourceVault: '' } }, keyReference('2'));
+  assert.throws(() => other(after(...created)), { reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS' });
+});
+
+test('CMK-39: after a deletion the name is free, and the new set has another identity', () => {
+  const gone = after(...created, startDeletion(3), release(4), completeDeletion(5));
+  const principal = 'principals/00000000-0000-4000-8000-000000000002';
+  const again = create(6, { ...founding, principal }, keyReference('1'))(gone).reduce(evolve, gone);
+  assert.equal(again.status === 'creating' && again.principal, principal);
+  assert.throws(() => create(6, founding, keyReference('1'))(after(...created, startDeletion(3))), {
+    reason: 'DISK_ENCRYPTION_SET_NOT_READY',
+  });
+});
+
+test('CMK-112: a loss is the set’s business only for a version it has', () => {
+  assert.deepEqual(loseKey(9, loss(7, 'KEY_DISABLED', '2'))(after(...created)), []);
+  const moving = after(...created, assignKey(3, keyReference('2'), 5));
+  const [lost] = loseKey(9, loss(7, 'KEY_DISABLED', '1'))(moving);
+  assert.equal(lost?.type === 'KeyAccessLost' && lost.partial, true, 'only some disks are under it');
+  const moved = after(...created, assignKey(3, keyReference('2'), 5), finishRotation(4, 2));
+  assert.deepEqual(loseKey(9, loss(7, 'KEY_DISABLED', '1'))(moved), [], 'CMK-89');
+});
+
+test('a loss is decided once, and an older one never overrides a newer word', () => {
+  const lost = after(...created, loseKey(3, loss(7)));
+  assert.deepEqual(loseKey(4, loss(7))(lost), []);
+  assert.deepEqual(loseKey(4, loss(6))(lost), []);
+  assert.deepEqual(typesOf(loseKey(4, loss(8))(lost)), ['KeyAccessLost']);
+  assert.deepEqual(loseKey(4, loss(6))(after(...created, restoreKey(3, yes(6)))), []);
+});
+
+test('CMK-120: a yes gives back what was lost before it, and a yes from before the loss does not', () => {
+  const lost = after(...created, loseKey(3, loss(7)));
+  assert.deepEqual(
+    restoreKey(4, yes(6))(lost).filter(({ type }) => type === 'KeyAccessRestored'),
+    [],
+  );
+  assert.ok(typesOf(restoreKey(4, yes(7))(lost)).includes('KeyAccessRestored'));
+});
+
+test('a late loss is measured against the newest yes', () => {
+  const asked = questionKey(versionOf('1'), { epoch: 20, since: 5, traceId: '' });
+  const fine = after(...created, restoreKey(3, yes(5)), asked, restoreKey(4, yes(20)));
+  assert.deepEqual(loseKey(5, loss(10))(fine), []);
+});
+
+test('CMK-105: the reasons keep their order of precedence, and a purge is told before all', () => {
+  const reasonAfter = (...decisions: readonly Decision[]) => {
+    const set = after(...created, ...decisions);
+    const known = set.status === 'absent' ? undefined : set.access[versionOf('1')];
+    return known?.state === 'lost' ? known.reason : undefined;
+  };
+  assert.equal(reasonAfter(loseKey(3, loss(7, 'KEY_DELETED')), loseKey(4, loss(8, 'KEY_DISABLED'))), 'KEY_DISABLED');
+  assert.equal(reasonAfter(loseKey(3, loss(7, 'KEY_DISABLED')), loseKey(4, loss(8, 'KEY_DELETED'))), 'KEY_DISABLED');
+  assert.equal(reasonAfter(loseKey(3, loss(7, 'KEY_DISABLED')), loseKey(4, loss(8, 'KEY_PURGED'))), 'KEY_PURGED');
+  const answer = refuseKey(4, loss(8, 'KEY_DELETED'));
+  assert.equal(reasonAfter(loseKey(3, loss(7, 'KEY_DISABLED')), answer), 'KEY_DELETED', 'an answer knows all reasons');
+});
+
+test('CMK-05: a set whose identity was never granted anything has lost nothing', () => {
+  assert.deepEqual(typesOf(refuseKey(3, loss(7, 'ACCESS_DENIED'))(after(...created))), [
+    'KeyAccessMissing',
+    'KeyAccessAnswered',
+  ]);
+});
+
+test('a deleted identity is final: no later yes and no later question brings it back', () => {
+  const gone = after(...created, loseKey(3, loss(FINAL_EPOCH, 'IDENTITY_DELETED')));
+  assert.deepEqual(
+    restoreKey(4, yes(1_000_000))(gone).filter(({ type }) => type === 'KeyAccessRestored'),
+    [],
+  );
+});
+
+test('CMK-33, CMK-34, CMK-35: assigning a key raises the generation, keeps the old one until all has moved', () => {
+  const moving = after(...created, assignKey(3, keyReference('2'), 7));
+  assert.ok(moving.status === 'active');
+  assert.deepEqual(
+    [moving.generation, moving.activeKey, moving.previousKeys, moving.lastKeyRotationAt],
+    [2, keyReference('2'), [keyReference('1')], 3],
+  );
+  assert.deepEqual(moving.access[versionOf('2')], { state: 'available', epoch: 7, since: 3 });
+  const back = assignKey(4, keyReference('1'), 8)(moving).reduce(evolve, moving);
+  assert.deepEqual(back.status === 'active' && [back.generation, back.previousKeys], [3, [keyReference('2')]]);
+  assert.deepEqual(assignKey(4, keyReference('2'), 9)(moving), [], 'the active key again does nothing');
+  assert.deepEqual(finishRotation(5, 2)(back), [], 'an overtaken move cannot finish the newer one');
+});
+
+test('a set on its way in or out cannot change its key', () => {
+  const creating = after(create(1, founding, keyReference('1')));
+  assert.throws(() => assignKey(3, keyReference('2'), 7)(creating), { reason: 'DISK_ENCRYPTION_SET_NOT_READY' });
+  assert.throws(() => startDeletion(3)(creating), { reason: 'DISK_ENCRYPTION_SET_NOT_READY' });
+  assert.throws(() => startDeletion(3)(initial), { reason: 'DISK_ENCRYPTION_SET_NOT_FOUND' });
+});
+
+const digit = fc.constantFrom('1', '2', '3');
+const epoch = fc.integer({ min: 0, max: 12 });
+const generation = fc.integer({ min: 1, max: 4 });
+const reason = fc.constantFrom(...lossReasons);
+const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
+  digit.map((d) => create(1, founding, keyReference(d))),
+  fc.constant(completeCreation(2)),
+  fc.constant(abandonCreation(2, 'REFUSED')),
+  fc.constant(startDeletion(3)),
+  fc.constant(refuseDeletion(3)),
+  fc.constant(release(3)),
+  fc.constant(completeDeletion(3)),
+  fc.tuple(digit, epoch).map(([d, e]) => assignKey(4, keyReference(d), e)),
+  fc.tuple(digit, epoch, reason).map(([d, e, r]) => loseKey(5, loss(e, r, d))),
+  fc.tuple(digit, epoch, reason).map(([d, e, r]) => refuseKey(5, loss(e, r, d))),
+  fc.tuple(digit, epoch).map(([d, e]) => restoreKey(5, yes(e, d))),
+  fc.tuple(digit, epoch).map(([d, e]) => questionKey(versionOf(d), { epoch: e, since: 5, traceId: '' })),
+  fc.tuple(generation, epoch).map(([g, n]) => progressRotation(6, g, { resourcesCount: 12, doneCount: n })),
+  fc.tuple(generation, digit, reason).map(([g, d, r]) => waitForKey(6, g, { reason: r, keyVersion: versionOf(d) })),
+  fc.constant(resumeRotation(6)),
+  generation.map((g) => finishRotation(7, g)),
+);
+const attempt = (decide: Decision, set: DiskEncryptionSet): readonly SetEvent[] => {
+  try {
+    return decide(set);
+  } catch (error) {
+    assert.ok(error instanceof Rejection, 'a decider throws nothing but rejections');
+    return [];
+  }
+};
+const anyHistory = fc
+  .array(anyDecision, { maxLength: 25 })
+  .map((decisions) => decisions.reduce((set, decide) => attempt(decide, set).reduce(evolve, set), initial));
+
+test('from any history: asked twice, decided once', () => {
+  fc.assert(
+    fc.property(anyHistory, anyDecision, (set, decide) => {
+      const decided = attempt(decide, set);
+      assert.deepEqual(attempt(decide, decided.reduce(evolve, set)), []);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('from any history: the state survives JSON, is listed without failing, and evolve takes any event', () => {
+  fc.assert(
+    fc.property(anyHistory, anyHistory, anyDecision, (set, stranger, decide) => {
+      assert.deepEqual(JSON.parse(JSON.stringify(set)), set);
+      const name = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d1';
+      assert.ok(sets.indexes?.(set, name));
+      const elsewhere = attempt(decide, stranger).reduce(evolve, set);
+      assert.ok(elsewhere.status);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('CMK-34 from any history: previous keys are there exactly while a move is unfinished', () => {
+  fc.assert(
+    fc.property(anyHistory, (set) => {
+      if (set.status === 'absent') return;
+      const isMoving = set.rotation !== null && set.rotation.progress.status !== 'finished';
+      assert.equal(set.previousKeys.length > 0, isMoving);
+      assert.ok(!set.previousKeys.some(({ keyVersion }) => keyVersion === set.activeKey.keyVersion));
+    }),
+    { numRuns: 300 },
+  );
+});

@@ -1,0 +1,117 @@
+import type { Instant } from '@interlock/runtime';
+import type { LossReason } from './reasons.ts';
+
+/** Whose keys the disks of a set are under: the customer's alone, or a platform key below it as well (CMK-31). */
+export type EncryptionType = 'customer_key' | 'platform_and_customer_keys';
+
+/** A key version a set names. */
+export interface KeyReference {
+  /** `vaults/<v>/keys/<k>/versions/<version>` */
+  readonly keyVersion: string;
+  /** Its versioned URL, as its vault writes it. */
+  readonly keyUrl: string;
+  /** `vaults/<v>`; empty when the vault lies in another subscription (CMK-24). */
+  readonly sourceVault: string;
+}
+
+/** What a set is from its first moment, and stays. */
+export interface Founding {
+  /** `tenants/<t>` of its subscription, of its identity and of its vaults. */
+  readonly tenant: string;
+  readonly location: string;
+  readonly encryptionType: EncryptionType;
+  /** `principals/<uuid>`: its identity, chosen before anything else is done so that a repeat makes no second one. */
+  readonly principal: string;
+  /** The key URL and source vault as asked, by which a repeated creation is recognised. */
+  readonly askedKey: { readonly keyUrl: string; readonly sourceVault: string };
+}
+
+/** The facts of one set. These names and shapes are on disk: add; never rename, never reuse. */
+export type SetEvent =
+  | ({ readonly type: 'SetCreating'; readonly key: KeyReference; readonly at: Instant } & Founding)
+  | { readonly type: 'SetCreationAbandoned'; readonly reason: string; readonly at: Instant }
+  | {
+      readonly type: 'SetCreated';
+      /** Repeated from the beginning, so that the fact can be told by itself. */
+      readonly location: string;
+      readonly encryptionType: EncryptionType;
+      readonly principal: string;
+      readonly keyVersion: string;
+      readonly generation: number;
+      readonly at: Instant;
+    }
+  | { readonly type: 'SetDeleting'; readonly at: Instant }
+  | { readonly type: 'SetDeleteRefused'; readonly at: Instant }
+  /** Nothing uses the set: from here its deletion only goes forward. */
+  | { readonly type: 'SetReleased'; readonly at: Instant }
+  | { readonly type: 'SetDeleted'; readonly at: Instant }
+  | {
+      readonly type: 'KeyAssigned';
+      readonly key: KeyReference;
+      readonly previousKeyVersion: string;
+      readonly generation: number;
+      readonly at: Instant;
+    }
+  | {
+      readonly type: 'KeyAccessLost';
+      readonly keyVersion: string;
+      readonly reason: LossReason;
+      /** Access epoch of the loss: a position in key-vault's feed. */
+      readonly epoch: number;
+      /** When access ended, by the clock of who took it away. */
+      readonly since: Instant;
+      /** Trace of the cause, 32 hexadecimal digits; empty when it was not traced. */
+      readonly traceId: string;
+      /** A move to another key is unfinished: only some disks are under this version. */
+      readonly partial: boolean;
+      readonly at: Instant;
+    }
+  /** The first answer about a version is a no: nothing is lost that was never had, so nobody is told. */
+  | {
+      readonly type: 'KeyAccessMissing';
+      readonly keyVersion: string;
+      readonly reason: LossReason;
+      readonly epoch: number;
+      readonly traceId: string;
+      readonly at: Instant;
+    }
+  | { readonly type: 'KeyAccessRestored'; readonly keyVersion: string; readonly epoch: number; readonly at: Instant }
+  /** Something happened that may have changed the access to a version: the vault is to be asked. */
+  | {
+      readonly type: 'KeyAccessQuestioned';
+      readonly keyVersion: string;
+      /** Position in key-vault's feed an answer must have reached; 0 when any answer will do. */
+      readonly epoch: number;
+      readonly since: Instant;
+      readonly traceId: string;
+    }
+  | {
+      readonly type: 'KeyAccessAnswered';
+      readonly keyVersion: string;
+      readonly granted: boolean;
+      /** Position in key-vault's feed when it answered. */
+      readonly epoch: number;
+    }
+  | {
+      readonly type: 'RotationProgressed';
+      readonly generation: number;
+      readonly resourcesCount: number;
+      readonly doneCount: number;
+      readonly at: Instant;
+    }
+  | {
+      readonly type: 'RotationWaiting';
+      readonly generation: number;
+      /** What stands in the way; `UNKNOWN` for what is no matter of a key (a damaged header). */
+      readonly reason: LossReason | 'UNKNOWN';
+      /** The version to enable, recover or authorise. */
+      readonly keyVersion: string;
+      readonly at: Instant;
+    }
+  | { readonly type: 'RotationResumed'; readonly generation: number; readonly at: Instant }
+  | {
+      readonly type: 'RotationFinished';
+      readonly keyVersion: string;
+      readonly generation: number;
+      readonly at: Instant;
+    };

@@ -1,0 +1,72 @@
+import type { Instant } from '@interlock/runtime';
+import { activeSet } from './decider.ts';
+import type { KeyReference, SetEvent } from './events.ts';
+import type { LossReason } from './reasons.ts';
+import type { DiskEncryptionSet, Rotation } from './state.ts';
+
+/**
+ * Names another key version and begins the move to it (CMK-33, CMK-80). The active version again decides nothing. The
+ * new one is available from the moment of the change, so that machines can start, and is asked about once more: what
+ * happened to it before it was the set's was heard as none of its business.
+ * @param epoch of the vault's yes for the new version
+ * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY
+ */
+export const assignKey =
+  (at: Instant, key: KeyReference, epoch: number) =>
+  (set: DiskEncryptionSet): readonly SetEvent[] => {
+    const { activeKey, generation } = activeSet(set);
+    const { keyVersion } = key;
+    if (activeKey.keyVersion === keyVersion) return [];
+    const previousKeyVersion = activeKey.keyVersion;
+    return [
+      { type: 'KeyAssigned', key, previousKeyVersion, generation: generation + 1, at },
+      { type: 'KeyAccessRestored', keyVersion, epoch, at },
+      { type: 'KeyAccessQuestioned', keyVersion, epoch, since: at, traceId: '' },
+    ];
+  };
+
+/** Tells how far the move is. Decides nothing for a move that another has overtaken, or when nothing is new. */
+export const progressRotation =
+  (at: Instant, generation: number, count: { readonly resourcesCount: number; readonly doneCount: number }) =>
+  (set: DiskEncryptionSet): readonly SetEvent[] => {
+    if (!isMoving(set, generation)) return [];
+    const { rotation } = set;
+    const isKnown = rotation.resourcesCount === count.resourcesCount && rotation.doneCount === count.doneCount;
+    return isKnown ? [] : [{ type: 'RotationProgressed', generation, ...count, at }];
+  };
+
+/** Something cannot move until a version can be used or its owner agrees; the rest has moved (CMK-83, CMK-88). */
+export const waitForKey =
+  (at: Instant, generation: number, wait: { readonly reason: LossReason | 'UNKNOWN'; readonly keyVersion: string }) =>
+  (set: DiskEncryptionSet): readonly SetEvent[] => {
+    if (!isMoving(set, generation)) return [];
+    const { progress } = set.rotation;
+    const isKnown =
+      progress.status === 'waiting' && progress.reason === wait.reason && progress.keyVersion === wait.keyVersion;
+    return isKnown ? [] : [{ type: 'RotationWaiting', generation, ...wait, at }];
+  };
+
+/** Takes a waiting move up again; one that runs, or none, decides nothing. */
+export const resumeRotation =
+  (at: Instant) =>
+  (set: DiskEncryptionSet): readonly SetEvent[] => {
+    const { rotation } = activeSet(set);
+    return rotation?.progress.status === 'waiting'
+      ? [{ type: 'RotationResumed', generation: rotation.generation, at }]
+      : [];
+  };
+
+/** Everything is under the active key: no older version is needed any more (CMK-34, CMK-89). */
+export const finishRotation =
+  (at: Instant, generation: number) =>
+  (set: DiskEncryptionSet): readonly SetEvent[] =>
+    isMoving(set, generation)
+      ? [{ type: 'RotationFinished', keyVersion: set.activeKey.keyVersion, generation, at }]
+      : [];
+
+/** Whether the move to that generation is the newest and not finished. */
+export const isMoving = (
+  set: DiskEncryptionSet,
+  generation: number,
+): set is Extract<DiskEncryptionSet, { status: 'active' }> & { readonly rotation: Rotation } =>
+  set.status === 'active' && set.rotation?.generation === generation && set.rotation.progress.status !== 'finished';

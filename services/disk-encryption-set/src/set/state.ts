@@ -1,0 +1,238 @@
+import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
+import { names, subscriptionOf } from '@interlock/rpc';
+import type { Instant } from '@interlock/runtime';
+import type { Founding, KeyReference, SetEvent } from './events.ts';
+import type { LossReason } from './reasons.ts';
+
+/** Whether a key version can be used by the set. A version without one has not been asked about yet. */
+export type KeyAccess =
+  | { readonly state: 'available'; readonly epoch: number; readonly since: Instant }
+  | {
+      readonly state: 'lost';
+      readonly reason: LossReason;
+      readonly epoch: number;
+      readonly since: Instant;
+      readonly traceId: string;
+    };
+
+/** What the vault is to be asked about a version. */
+export interface Question {
+  readonly epoch: number;
+  readonly since: Instant;
+  readonly traceId: string;
+}
+
+/** The last move to another key. */
+export interface Rotation {
+  readonly generation: number;
+  readonly progress:
+    | { readonly status: 'running' }
+    | { readonly status: 'waiting'; readonly reason: LossReason | 'UNKNOWN'; readonly keyVersion: string }
+    | { readonly status: 'finished'; readonly finishedAt: Instant };
+  readonly resourcesCount: number;
+  readonly doneCount: number;
+  readonly startedAt: Instant;
+}
+
+/** Everything a set that exists has. */
+export interface SetBody extends Founding {
+  readonly activeKey: KeyReference;
+  /** Older versions that something may still be wrapped under, oldest first; empty unless a move is unfinished (CMK-34). */
+  readonly previousKeys: readonly KeyReference[];
+  /** Rises with every change of the active key, from 1. */
+  readonly generation: number;
+  /** By key version, of the active and previous keys. */
+  readonly access: Readonly<Record<string, KeyAccess>>;
+  /** Open questions, by key version. */
+  readonly questions: Readonly<Record<string, Question>>;
+  readonly createdAt: Instant;
+  /** When the active key changed last; null before the first change (CMK-35). */
+  readonly lastKeyRotationAt: Instant | null;
+  /** Null before the first change. */
+  readonly rotation: Rotation | null;
+}
+
+/**
+ * One disk encryption set.
+ *
+ *   absent ──create──▶ creating ──identity made──▶ active ──delete──▶ deleting ──nothing uses it──▶ released ──▶ deleted
+ *      ▲                  │                           ▲                  │                                          │
+ *      └─────refused──────┘                           └─────in use───────┘                       create (new identity)
+ *
+ * While active its key may change: KeyAssigned ─▶ running ⇄ waiting ─▶ finished, told by `rotation`.
+ */
+export type DiskEncryptionSet =
+  | { readonly status: 'absent' }
+  | ({ readonly status: 'creating' } & SetBody)
+  | ({ readonly status: 'active' } & SetBody)
+  | ({ readonly status: 'deleting' } & SetBody)
+  | ({ readonly status: 'released' } & SetBody)
+  | ({ readonly status: 'deleted' } & SetBody);
+
+/** A set whose keys are watched: it has disks, or may have again. */
+export type LivingSet = Extract<DiskEncryptionSet, { status: 'active' | 'deleting' }>;
+
+export const initial: DiskEncryptionSet = { status: 'absent' };
+
+export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionSet => {
+  if (event.type === 'SetCreating') {
+    const { type: _type, at, key, ...founding } = event;
+    return {
+      ...founding,
+      status: 'creating',
+      activeKey: key,
+      previousKeys: [],
+      generation: 1,
+      access: {},
+      questions: {},
+      createdAt: at,
+      lastKeyRotationAt: null,
+      rotation: null,
+    };
+  }
+  if (set.status === 'absent') return set;
+  switch (event.type) {
+    case 'SetCreationAbandoned':
+      return initial;
+    case 'SetCreated':
+    case 'SetDeleteRefused':
+      return { ...set, status: 'active' };
+    case 'SetDeleting':
+      return { ...set, status: 'deleting' };
+    case 'SetReleased':
+      return { ...set, status: 'released' };
+    case 'SetDeleted':
+      return { ...set, status: 'deleted' };
+    default:
+      return { ...set, ...evolveKeys(set, event) };
+  }
+};
+
+/** Every version the set watches: the active one first. */
+export const keyVersionsOf = ({ activeKey, previousKeys }: SetBody): readonly string[] => [
+  activeKey.keyVersion,
+  ...previousKeys.map(({ keyVersion }) => keyVersion),
+];
+
+type LifeEvent = Extract<SetEvent, { type: `Set${string}` }>;
+
+const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<SetBody> => {
+  switch (event.type) {
+    case 'KeyAssigned': {
+      const { key, generation, at } = event;
+      const previousKeys = [...set.previousKeys, set.activeKey].filter((old) => old.keyVersion !== key.keyVersion);
+      const rotation: Rotation = {
+        generation,
+        progress: { status: 'running' },
+        resourcesCount: 0,
+        doneCount: 0,
+        startedAt: at,
+      };
+      return { activeKey: key, previousKeys, generation, lastKeyRotationAt: at, rotation };
+    }
+    case 'KeyAccessLost': {
+      const { keyVersion, reason, epoch, since, traceId } = event;
+      return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId });
+    }
+    case 'KeyAccessMissing': {
+      const { keyVersion, reason, epoch, at, traceId } = event;
+      return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since: at, traceId });
+    }
+    case 'KeyAccessRestored': {
+      const { keyVersion, epoch, at } = event;
+      return withAccess(set, keyVersion, { state: 'available', epoch, since: at });
+    }
+    case 'KeyAccessQuestioned': {
+      const { type: _type, keyVersion, ...question } = event;
+      return { questions: { ...set.questions, [keyVersion]: question } };
+    }
+    case 'KeyAccessAnswered': {
+      const { [event.keyVersion]: _answered, ...questions } = set.questions;
+      const known = set.access[event.keyVersion];
+      const isNewer = event.granted && known?.state === 'available' && known.epoch < event.epoch;
+      return { questions, ...(isNewer ? withAccess(set, event.keyVersion, { ...known, epoch: event.epoch }) : {}) };
+    }
+    case 'RotationProgressed': {
+      const { resourcesCount, doneCount } = event;
+      return withRotation(set, { progress: { status: 'running' }, resourcesCount, doneCount });
+    }
+    case 'RotationWaiting': {
+      const { reason, keyVersion } = event;
+      return withRotation(set, { progress: { status: 'waiting', reason, keyVersion } });
+    }
+    case 'RotationResumed':
+      return withRotation(set, { progress: { status: 'running' } });
+    case 'RotationFinished': {
+      const active = set.activeKey.keyVersion;
+      return {
+        ...withRotation(set, {
+          progress: { status: 'finished', finishedAt: event.at },
+          doneCount: set.rotation?.resourcesCount ?? 0,
+        }),
+        previousKeys: [],
+        access: only(set.access, active),
+        questions: only(set.questions, active),
+      };
+    }
+  }
+};
+
+const withAccess = (set: SetBody, keyVersion: string, access: KeyAccess): Partial<SetBody> => ({
+  access: { ...set.access, [keyVersion]: access },
+});
+
+const withRotation = (set: SetBody, change: Partial<Rotation>): Partial<SetBody> =>
+  set.rotation === null ? {} : { rotation: { ...set.rotation, ...change } };
+
+const only = <Value>(record: Readonly<Record<string, Value>>, key: string): Readonly<Record<string, Value>> => {
+  const value = record[key];
+  return value === undefined ? {} : { [key]: value };
+};
+
+/** Regions are compared without spaces and case: `West Europe` is `westeurope` (CMK-23). */
+export const regionOf = (location: string): string => location.replaceAll(/\s/g, '').toLowerCase();
+
+/** Value of the index `region`: how many sets of one subscription lie in one region (CMK-140). */
+export const regionIndex = (name: string, location: string): IndexEntry => ({
+  index: 'region',
+  value: `${subscriptionOf(name)}|${regionOf(location)}`,
+});
+
+/** Sets with something left to do: `soon`, or `later` where somebody else has to do something first. */
+export const pendingIndex = (when: 'soon' | 'later'): IndexEntry => ({ index: 'pending', value: when });
+
+const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): readonly IndexEntry[] => {
+  if (set.status === 'deleted') return [];
+  const rotation = set.rotation?.progress.status ?? 'finished';
+  const isSoon = set.status !== 'active' || Object.keys(set.questions).length > 0 || rotation === 'running';
+  // A version that is not valid yet becomes so by time alone, and nobody tells.
+  const isEarly = Object.values(set.access).some((one) => one.state === 'lost' && one.reason === 'KEY_NOT_YET_VALID');
+  return [
+    ...(isSoon ? [pendingIndex('soon')] : []),
+    ...(rotation === 'waiting' || isEarly ? [pendingIndex('later')] : []),
+  ];
+};
+
+/** How sets are stored and found: by what a fact of key-vault or identity names, by region, and by what is left to do. */
+export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
+  name: 'set',
+  stateVersion: 1,
+  initial,
+  evolve,
+  isGone: ({ status }) => status === 'absent' || status === 'deleted',
+  indexes: (set, name) => {
+    if (set.status === 'absent' || set.status === 'deleted') return [];
+    const versions = keyVersionsOf(set);
+    const ids = versions.map((version) => names.keyVersion.parse(version, 'key_version'));
+    const keys = new Set(ids.map((id) => names.key.format(id)));
+    const vaults = new Set(ids.map((id) => names.vault.format(id)));
+    return [
+      ...versions.map((value) => ({ index: 'keyVersion', value })),
+      ...[...keys].map((value) => ({ index: 'key', value })),
+      ...[...vaults].map((value) => ({ index: 'vault', value })),
+      { index: 'principal', value: set.principal },
+      regionIndex(name, set.location),
+      ...pendingOf(set),
+    ];
+  },
+};

@@ -1,0 +1,92 @@
+import { BeginGenerationResponse, EncryptedResource } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
+import type { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import type { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { Rejection } from '@interlock/event-store';
+import type { RpcClient } from '@interlock/rpc';
+import type { Disks } from './neighbours.ts';
+
+/** A disk that is nothing but its wrapped data key. */
+export interface WrappedDisk {
+  readonly set: string;
+  readonly principal: string;
+  keyVersion: string;
+  wrappedKey: Uint8Array;
+  generation: number;
+}
+
+/** A disk service without data: it keeps wrapped keys in memory and asks a real vault, as the identities of sets. */
+export interface VaultDisks extends Disks {
+  readonly stock: Map<string, WrappedDisk>;
+  /** Makes a disk under a set, wrapped by the real vault. */
+  create(
+    name: string,
+    of: { readonly set: string; readonly principal: string; readonly keyVersion: string },
+  ): Promise<void>;
+  /** Unwraps the key of a disk. @throws Rejection of the vault */
+  open(name: string): Promise<Uint8Array>;
+}
+
+const algorithm = 'RSA_OAEP_256';
+
+/** @param identity as the disk service, the only one that may act as the identity of a set */
+export const vaultDisks = (
+  identity: RpcClient<typeof IdentityServiceDefinition>,
+  keyVault: RpcClient<typeof KeyVaultServiceDefinition>,
+): VaultDisks => {
+  const stock = new Map<string, WrappedDisk>();
+  const generations = new Map<string, number>();
+  const as = async (principal: string): Promise<{ token: string }> => {
+    const audience = 'interlock:key-vault';
+    return { token: (await identity.issueManagedIdentityToken({ principal, audience })).accessToken };
+  };
+  const existing = (name: string): WrappedDisk => {
+    const disk = stock.get(name);
+    if (!disk) throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', name);
+    return disk;
+  };
+
+  return {
+    stock,
+    async create(name, { set, principal, keyVersion }) {
+      const plaintextKey = Buffer.alloc(32, stock.size + 1);
+      const wish = { name: keyVersion, algorithm, plaintextKey, resource: name } as const;
+      const { wrappedKey } = await keyVault.wrapKey(wish, await as(principal));
+      stock.set(name, { set, principal, keyVersion, wrappedKey, generation: generations.get(set) ?? 1 });
+    },
+    async open(name) {
+      const { keyVersion, wrappedKey, principal } = existing(name);
+      const asked = { name: keyVersion, algorithm, wrappedKey: Buffer.from(wrappedKey) } as const;
+      return (await keyVault.unwrapKey(asked, await as(principal))).plaintextKey;
+    },
+    checkKeyAccess: async ({ keyVersion = '', principal = '', diskEncryptionSet: resource = '' }) =>
+      keyVault.checkAccess({ keyVersion, resource }, await as(principal)),
+    async beginGeneration({ diskEncryptionSet = '', generation = 0 }) {
+      generations.set(diskEncryptionSet, Math.max(generation, generations.get(diskEncryptionSet) ?? 0));
+      return BeginGenerationResponse.fromPartial({ generation: generations.get(diskEncryptionSet) ?? 0 });
+    },
+    async listEncryptedResources({ diskEncryptionSet, belowGeneration = 0 }) {
+      const resources = [...stock]
+        .filter(([, disk]) => disk.set === diskEncryptionSet)
+        .filter(([, { generation }]) => belowGeneration === 0 || generation < belowGeneration)
+        .map(([name, { keyVersion, generation }]) => EncryptedResource.fromPartial({ name, keyVersion, generation }));
+      return { resources, nextPageToken: '' };
+    },
+    async rewrapDek({ name = '', targetKeyVersion = '', generation = 0 }) {
+      const disk = existing(name);
+      const { keyVersion: sourceKeyVersion, set: diskEncryptionSet, principal } = disk;
+      const { wrappedKey } = await keyVault.rewrap(
+        {
+          sourceKeyVersion,
+          targetKeyVersion,
+          wrappedKey: Buffer.from(disk.wrappedKey),
+          algorithm,
+          diskEncryptionSet,
+          resource: name,
+        },
+        await as(principal),
+      );
+      Object.assign(disk, { keyVersion: targetKeyVersion, wrappedKey, generation });
+      return EncryptedResource.fromPartial({ name, keyVersion: targetKeyVersion, generation });
+    },
+  };
+};

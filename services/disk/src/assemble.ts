@@ -1,0 +1,144 @@
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { category } from '@interlock/event-store';
+import type { Assemble } from '@interlock/host';
+import { service } from '@interlock/rpc';
+import type { MasterKey } from '@interlock/sealing';
+import { diskDataApi } from './data/api.ts';
+import { diskDataDefinition } from './data/definition.ts';
+import { openSessions } from './data/sessions.ts';
+import { diskApi, showDisk } from './disk/api.ts';
+import { attachmentApi } from './disk/attachment-api.ts';
+import { openDiskCreation } from './disk/creation.ts';
+import { openEncryptionChange } from './disk/encryption-change.ts';
+import { openDiskGrowth } from './disk/growth.ts';
+import { openOpening } from './disk/opening.ts';
+import { disks as diskStreams } from './disk/state.ts';
+import { keyChangeApi } from './key-change-api.ts';
+import { openDeks } from './keys/deks.ts';
+import { createKeyAccess } from './keys/key-access.ts';
+import { platformKey as openPlatformKey } from './keys/platform-key.ts';
+import { openSetKeys } from './keys/set-keys.ts';
+import { openLossTable } from './keys/set-losses.ts';
+import { openVault } from './keys/vault.ts';
+import { toFact } from './published.ts';
+import { reactions } from './reactor.ts';
+import { recover } from './recovery.ts';
+import { openRewrapping } from './rewrapping.ts';
+import { type SnapshotLimits, scopeOfList, snapshotApi } from './snapshot/api.ts';
+import { openSnapshotCreation } from './snapshot/creation.ts';
+import { snapshots as snapshotStreams } from './snapshot/decider.ts';
+import { createTurns } from './turns.ts';
+import type { VolumeFiles } from './volume/volume-files.ts';
+import { openVolumeMaking } from './volume/volume-making.ts';
+import { openVolumes } from './volume/volumes.ts';
+import { createXtsMask } from './xts-mask.ts';
+
+/** What disk is told from outside. */
+export interface DiskSettings {
+  readonly masterKey: MasterKey;
+  readonly files: VolumeFiles;
+  /** `host:port` at which machines reach DiskDataService. */
+  readonly dataAddress: string;
+  readonly snapshotLimits: SnapshotLimits;
+}
+
+/** HTTP/2 window of the data path: at 64 KiB, the default, each piece would wait for several round trips. */
+const flowControlWindowBytes = 1024 * 1024;
+
+/** Puts disk together. */
+export const assemble: Assemble<DiskSettings> = async ({
+  store,
+  clock,
+  random,
+  log,
+  settings,
+  authorize,
+  client,
+  scope,
+}) => {
+  const disks = category(store, diskStreams);
+  const snapshots = category(store, snapshotStreams);
+  const platformKey = openPlatformKey(settings.masterKey, random);
+  const mask = createXtsMask();
+  const turns = createTurns();
+  const keyAccess = createKeyAccess();
+  const losses = openLossTable(store);
+  const setKeys = openSetKeys(store, client('disk-encryption-set', DiskEncryptionSetServiceDefinition));
+  const vault = openVault({
+    connect: (credentials) => client('key-vault', KeyVaultServiceDefinition, { credentials }),
+    identities: client('identity', IdentityServiceDefinition),
+    keyAccess,
+    clock,
+  });
+  const deks = openDeks({ vault, setKeys, platformKey, random });
+  const volumes = openVolumes({ files: settings.files, platformKey, random });
+  scope.defer('volumes', () => volumes.close());
+  const sessions = openSessions({ disks, volumes, deks, keyAccess, turns, mask, clock, log });
+  scope.defer('open disks', () => sessions.close());
+
+  const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, random, mask });
+  const around = { store, disks, snapshots, volumes, making, deks, vault, setKeys, turns, clock, random, log };
+  const diskCreation = openDiskCreation(around);
+  const snapshotCreation = openSnapshotCreation(around);
+  const encryptionChange = openEncryptionChange(around);
+  await losses.recall(keyAccess);
+  const cause = { correlationId: random.uuid(), causationId: 'start', caller: 'system:disk' };
+  await recover({ ...around, diskCreation, snapshotCreation, encryptionChange }, cause);
+
+  const rewrapping = openRewrapping({ ...around, sessions });
+  const opening = openOpening({ ...around, sessions });
+  const growth = openDiskGrowth(around);
+  const show = showDisk({ keyAccess, sessions, volumes, clock });
+  const { dataAddress, snapshotLimits: limits } = settings;
+
+  const control = service({
+    definition: DiskServiceDefinition,
+    implementation: {
+      ...diskApi({ ...around, creation: diskCreation, encryptionChange, growth, sessions, authorize, show }),
+      ...attachmentApi({ disks, opening, sessions, turns, clock, random, dataAddress, show }),
+      ...snapshotApi({ ...around, creation: snapshotCreation, authorize, limits }),
+      ...keyChangeApi({ disks, snapshots, vault, setKeys, rewrapping }),
+    },
+    authorization: {
+      createDisk: {
+        authenticated: true,
+        why: 'compute/disks/write on its group and reading its source, or compute for its machine',
+      },
+      getDisk: { authenticated: true, why: 'compute/disks/read on it, or compute' },
+      listDisks: { authenticated: true, why: 'compute/disks/read on the parent, else on the subscription, or compute' },
+      deleteDisk: { authenticated: true, why: 'compute/disks/delete on it, or compute with its machine' },
+      changeDiskEncryption: { action: 'compute/disks/write', scope: ({ name }) => name },
+      growDisk: { action: 'compute/disks/write', scope: ({ name }) => name },
+      createSnapshot: { action: 'compute/snapshots/write', scope: ({ parent }) => parent },
+      getSnapshot: { action: 'compute/snapshots/read', scope: ({ name }) => name },
+      listSnapshots: { action: 'compute/snapshots/read', scope: scopeOfList },
+      deleteSnapshot: { action: 'compute/snapshots/delete', scope: ({ name }) => name },
+      attachDisk: { workload: ['compute'] },
+      openDisk: { workload: ['compute'] },
+      closeDisk: { workload: ['compute'] },
+      detachDisk: { workload: ['compute'] },
+      beginAccess: { action: 'compute/disks/beginAccess', scope: ({ name }) => name },
+      endAccess: { action: 'compute/disks/beginAccess', scope: ({ name }) => name },
+      checkKeyAccess: { workload: ['disk-encryption-set'] },
+      beginGeneration: { workload: ['disk-encryption-set'] },
+      listEncryptedResources: { workload: ['disk-encryption-set'] },
+      rewrapDek: { workload: ['disk-encryption-set'] },
+    },
+  });
+  const data = service({
+    definition: diskDataDefinition,
+    implementation: diskDataApi({ sessions, keyAccess, clock }),
+    // The access token is the credential: it is for one disk and one open, ends with it, and a guest has no other.
+    authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
+  });
+
+  return {
+    services: [control, data],
+    toFact,
+    reactions: [{ source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, clock }) }],
+    server: { channelOptions: { 'grpc-node.flow_control_window': flowControlWindowBytes } },
+  };
+};

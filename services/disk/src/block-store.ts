@@ -1,0 +1,98 @@
+import { Rejection } from '@interlock/event-store';
+import { pieceSize, sectorSize } from './sector.ts';
+
+/**
+ * Where the sectors of one disk lie. It knows nothing of keys. Offsets and lengths are whole sectors of 4 KiB. Sectors
+ * never written read as zeros and take no room.
+ *
+ * After a crash a sector written since the last `flush` may hold its old content, its new content, or a mixture of both
+ * (a torn write); a flushed one holds what was written. No order is promised among unflushed writes.
+ *
+ * Errors: Rejection OUT_OF_RANGE OUT_OF_RANGE, FAILED_PRECONDITION STORE_CLOSED; opening: ABORTED DISK_BUSY while
+ * another holder, in this process or another, has the store open.
+ */
+export interface BlockStore {
+  /** Bytes; grows only. */
+  size(): number;
+  /** Fills `into` from `offset` on. */
+  read(offset: number, into: Uint8Array): Promise<void>;
+  /** Resolves when the bytes are with the store (a later `read` sees them), not when they are durable. */
+  write(offset: number, bytes: Uint8Array): Promise<void>;
+  /** Everything written before the call, and the size, is on stable storage when it resolves. */
+  flush(): Promise<void>;
+  /** Makes the store `size` bytes long; what is added reads as zeros. @throws Rejection OUT_OF_RANGE when smaller. */
+  grow(size: number): Promise<void>;
+  /** Bytes of storage in use. */
+  allocatedBytes(): Promise<number>;
+  /**
+   * Copies every sector as it is (for a disk: ciphertext) to a fresh store at least as large, and flushes it. Holes stay
+   * holes. The caller keeps writers away meanwhile.
+   */
+  copyTo(target: BlockStore): Promise<void>;
+  /** Gives the store free without flushing. Repeating it does nothing. */
+  close(): Promise<void>;
+}
+
+/** @throws Rejection OUT_OF_RANGE unless the range is whole sectors within `size`. */
+export function checkSectors(offset: number, length: number, size: number): void {
+  const areSectors = [offset, length].every((value) => Number.isSafeInteger(value) && value % sectorSize === 0);
+  if (areSectors && offset >= 0 && offset + length <= size) return;
+  throw new Rejection(
+    'OUT_OF_RANGE',
+    'OUT_OF_RANGE',
+    `offset ${offset} and length ${length} must be whole sectors of ${sectorSize} bytes within ${size} bytes`,
+    { offset: String(offset), length: String(length), size: String(size) },
+  );
+}
+
+/** @throws Rejection OUT_OF_RANGE unless `size` is whole sectors and not below `current`. */
+export function checkGrowth(size: number, current: number): void {
+  if (Number.isSafeInteger(size) && size % sectorSize === 0 && size >= current) return;
+  throw new Rejection(
+    'OUT_OF_RANGE',
+    'OUT_OF_RANGE',
+    `size is ${size}; it must be whole sectors of ${sectorSize} bytes and not below ${current}`,
+    { size: String(size), current: String(current) },
+  );
+}
+
+/** A closed store refuses everything. */
+export const storeClosed = (): Rejection =>
+  new Rejection('FAILED_PRECONDITION', 'STORE_CLOSED', 'this store of a disk was closed; open it again');
+
+/** Somebody else has the store open. @param name how the store is called in messages. */
+export const diskBusy = (name: string): Rejection =>
+  new Rejection('ABORTED', 'DISK_BUSY', `${name} is open elsewhere; two hosts must never write one disk`, {
+    disk: name,
+  });
+
+const zeroSector = new Uint8Array(sectorSize);
+
+/** Whether all bytes of one sector are zero. */
+export function isZeroSector(bytes: Uint8Array): boolean {
+  // Nearly every written sector differs at once; the comparison of the whole is for the rest.
+  return bytes[0] === 0 && bytes[1] === 0 && Buffer.compare(bytes, zeroSector) === 0;
+}
+
+/** The runs of sectors in `bytes` that are not all zero, as offsets [from, to). */
+export function* writtenRuns(bytes: Uint8Array): Generator<readonly [from: number, to: number]> {
+  let from = -1;
+  for (let at = 0; at <= bytes.length; at += sectorSize) {
+    const isHole = at === bytes.length || isZeroSector(bytes.subarray(at, at + sectorSize));
+    if (!isHole && from < 0) from = at;
+    if (isHole && from >= 0) {
+      yield [from, at];
+      from = -1;
+    }
+  }
+}
+
+/** Copies through memory, piece by piece, leaving out sectors of zeros. */
+export async function copySectors(source: BlockStore, target: BlockStore): Promise<void> {
+  const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, source.size()));
+  for (let offset = 0; offset < source.size(); offset += pieceSize) {
+    const piece = buffer.subarray(0, Math.min(pieceSize, source.size() - offset));
+    await source.read(offset, piece);
+    for (const [from, to] of writtenRuns(piece)) await target.write(offset + from, piece.subarray(from, to));
+  }
+}

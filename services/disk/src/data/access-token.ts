@@ -1,0 +1,28 @@
+import { createHash } from 'node:crypto';
+import type { Random } from '@interlock/runtime';
+
+/** Metadata key in which reads and writes carry their token. */
+export const accessTokenKey = 'x-interlock-disk-access';
+
+/** A token for one epoch of a disk: the epoch in front, so that an old one is told apart from a wrong one. */
+export interface AccessToken {
+  /** A secret: answered once, kept nowhere. */
+  readonly token: string;
+  /** What is kept. The token has 256 random bits, so a slow hash would add nothing. */
+  readonly tokenHash: string;
+}
+
+/** Makes a token. */
+export const newAccessToken = (attachEpoch: number, random: Pick<Random, 'bytes'>): AccessToken => {
+  const token = `${attachEpoch}.${Buffer.from(random.bytes(32)).toString('base64url')}`;
+  return { token, tokenHash: hashAccessToken(token) };
+};
+
+/** SHA-256, base64url. */
+export const hashAccessToken = (token: string): string => createHash('sha256').update(token).digest('base64url');
+
+/** The epoch a token says it is for; undefined for a text that is no token of ours. */
+export const epochOfToken = (token: string): number | undefined => {
+  const [, epoch] = /^([1-9]\d{0,14})\.[A-Za-z0-9_-]{43}$/.exec(token) ?? [];
+  return epoch === undefined ? undefined : Number(epoch);
+};

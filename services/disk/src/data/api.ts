@@ -1,0 +1,155 @@
+import type { FlushRequest, ReadRequest, WriteRequest } from '@interlock/contracts/interlock/disk/v1/data.ts';
+import { type Cause, Rejection } from '@interlock/event-store';
+import { type Call, type Implementation, names } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+import type { AccessCheck } from '../encrypted-disk.ts';
+import type { KeyAccess } from '../keys/key-access.ts';
+import { accessTokenKey } from './access-token.ts';
+import type { diskDataDefinition } from './definition.ts';
+import { checkPiece, refuseEnded, type Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+/** Most bytes of one message. */
+const messageDataMax = 2 * 1024 * 1024;
+
+/** Reads and writes. The access token is the credential; access is checked before each piece of at most 1 MiB. */
+export const diskDataApi = (parts: {
+  readonly sessions: Sessions;
+  readonly keyAccess: KeyAccess;
+  readonly clock: Clock;
+}): Implementation<typeof diskDataDefinition> => {
+  const { sessions, keyAccess, clock } = parts;
+  const now = () => clock.now();
+
+  const sessionOf = (name: string, field: string, call: Call): Promise<Session> => {
+    names.disk.parse(name, field);
+    return sessions.of(name, call.metadata.get(accessTokenKey));
+  };
+  const checkOf = (session: Session, cause: Cause): AccessCheck => {
+    const gate = { keyAccess, now, fetch: (fetched: Session) => sessions.fetchDek(fetched, cause) };
+    return () => checkPiece(session, gate);
+  };
+
+  /** A DEK dropped between check and use is told as what dropped it. */
+  const explained = async (error: unknown, check: AccessCheck): Promise<unknown> => {
+    if (!(error instanceof Rejection && (error.reason === 'DEK_DROPPED' || error.reason === 'STORE_CLOSED')))
+      return error;
+    await check();
+    return new Rejection(
+      'UNAVAILABLE',
+      'KEY_ACCESS_RETURNED',
+      'access was lost and is back: repeat the call',
+      {},
+      { cause: error },
+    );
+  };
+
+  return {
+    async *read(request: ReadRequest, call: Call) {
+      const session = await sessionOf(request.name, 'name', call);
+      if (request.lengthBytes < 1) {
+        throw new Rejection('INVALID_ARGUMENT', 'LENGTH_INVALID', 'length_bytes must be 1 or more', {
+          field: 'length_bytes',
+        });
+      }
+      checkRange(request.name, request.offsetBytes, request.lengthBytes, session.disk.size());
+      const check = checkOf(session, call.cause);
+      try {
+        for await (const data of session.disk.read(request.offsetBytes, request.lengthBytes, check)) {
+          yield { data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
+        }
+      } catch (error) {
+        throw await explained(error, check);
+      }
+    },
+
+    async write(requests: AsyncIterable<WriteRequest>, call: Call) {
+      let target: { readonly session: Session; readonly name: string; readonly check: AccessCheck } | undefined;
+      let offset = 0;
+      let written = 0;
+      for await (const { header, data } of requests) {
+        if (target === undefined) {
+          if (!header) throw headerMisplaced('the first message must have a header');
+          const session = await sessionOf(header.name, 'header.name', call);
+          refuseReadOnly(session);
+          target = { session, name: header.name, check: checkOf(session, call.cause) };
+          offset = header.offsetBytes;
+        } else if (header) throw headerMisplaced('only the first message may have a header');
+        if (data.length > messageDataMax) {
+          throw new Rejection(
+            'INVALID_ARGUMENT',
+            'DATA_TOO_LONG',
+            `data must have at most ${messageDataMax} bytes a message`,
+            {
+              field: 'data',
+              value: String(data.length),
+            },
+          );
+        }
+        const { session, name, check } = target;
+        checkRange(name, offset, data.length, session.disk.size());
+        await writeWhile(session, () => session.disk.write(offset, data, check), check);
+        offset += data.length;
+        written += data.length;
+      }
+      if (target === undefined) throw headerMisplaced('the first message must have a header');
+      return { writtenBytes: written };
+    },
+
+    async flush(request: FlushRequest, call: Call) {
+      // Without a key: what was acknowledged before a loss must reach stable storage after it.
+      const session = await sessionOf(request.name, 'name', call);
+      refuseEnded(session, now());
+      await session.disk.flush();
+      return {};
+    },
+  };
+
+  async function writeWhile(session: Session, work: () => Promise<void>, check: AccessCheck): Promise<void> {
+    const writing = session.gate.write(work);
+    session.writes.add(writing);
+    try {
+      await writing;
+    } catch (error) {
+      throw await explained(error, check);
+    } finally {
+      session.writes.delete(writing);
+    }
+  }
+};
+
+const refuseReadOnly = (session: Session): void => {
+  if (session.level === 'write') return;
+  throw new Rejection(
+    'PERMISSION_DENIED',
+    'ACCESS_IS_READ_ONLY',
+    `the access to ${session.name} is for reading: begin one for writing`,
+    {
+      disk: session.name,
+    },
+  );
+};
+
+/** @throws Rejection OUT_OF_RANGE BEYOND_END_OF_DISK; INVALID_ARGUMENT OFFSET_INVALID */
+const checkRange = (name: string, offset: number, length: number, size: number): void => {
+  if (offset < 0) {
+    throw new Rejection('INVALID_ARGUMENT', 'OFFSET_INVALID', 'offset_bytes must be 0 or more', {
+      field: 'offset_bytes',
+    });
+  }
+  if (offset + length <= size) return;
+  throw new Rejection(
+    'OUT_OF_RANGE',
+    'BEYOND_END_OF_DISK',
+    `bytes ${offset} to ${offset + length} reach beyond the end of ${name} at ${size}`,
+    {
+      disk: name,
+      offset: String(offset),
+      length: String(length),
+      size: String(size),
+    },
+  );
+};
+
+const headerMisplaced = (message: string): Rejection =>
+  new Rejection('INVALID_ARGUMENT', 'WRITE_HEADER_INVALID', message, { field: 'header' });

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { hkdfSync, randomBytes, randomUUID } from 'node:crypto';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { keyCheckValue, matchesKeyCheck, openDiskCipher } from './dek.ts';
+import { dekPayloadLength, encodeDekPayload, openDekPayload } from './dek-payload.ts';
+import { sectorSize } from './sector.ts';
+import { openXts } from './xts.ts';
+
+const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
+
+test('the cipher of a disk is XTS under two keys derived from the DEK, as the format says (CMK-12)', () => {
+  const dek = randomBytes(32);
+  const derive = (info: string) => Buffer.from(hkdfSync('sha256', dek, '', info, 32));
+  const data = derive('interlock disk v1: XTS data key');
+  const tweak = derive('interlock disk v1: XTS tweak key');
+  const expected = openXts(Buffer.concat([data, tweak]), undefined);
+  const actual = openDiskCipher(dek, undefined);
+  const plain = randomBytes(sectorSize);
+  const [one, other] = [Buffer.alloc(sectorSize), Buffer.alloc(sectorSize)];
+  expected.encrypt(3, plain, one);
+  actual.encrypt(3, plain, other);
+  assert.deepEqual(one, other);
+});
+
+test('a key check value fits its own DEK and no other, and does not hold the DEK', () => {
+  const dek = randomBytes(32);
+  const check = keyCheckValue(dek);
+  assert.equal(matchesKeyCheck(dek, check), true);
+  assert.equal(matchesKeyCheck(randomBytes(32), check), false);
+  assert.equal(matchesKeyCheck(dek, check.subarray(1)), false);
+  assert.equal(dek.includes(Buffer.from(check)), false);
+});
+
+test('a payload gives back its DEK to the disk it was made for and is overwritten (CMK-13, CMK-14)', () => {
+  const owner = { dekId: randomUUID(), diskId: randomUUID() };
+  const dek = randomBytes(32);
+  const payload = encodeDekPayload(dek, owner);
+  assert.equal(payload.length, dekPayloadLength);
+  assert.ok(payload.length <= 190);
+  // Both as the codec of a message may give it: plain bytes, and a Buffer whose slices share memory.
+  for (const given of [Buffer.from(payload), payload]) {
+    assert.deepEqual(openDekPayload(given, owner), Uint8Array.from(dek));
+    assert.ok(given.every((byte) => byte === 0));
+  }
+});
+
+test('a payload of another disk or DEK, or of another length, is refused and overwritten all the same', () => {
+  const owner = { dekId: randomUUID(), diskId: randomUUID() };
+  const fresh = () => encodeDekPayload(randomBytes(32), owner);
+  for (const [payload, expected] of [
+    [fresh(), { ...owner, diskId: randomUUID() }],
+    [fresh(), { ...owner, dekId: randomUUID() }],
+    [fresh().subarray(1), owner],
+    [Buffer.concat([fresh(), Buffer.of(1)]), owner],
+    [Buffer.alloc(0), owner],
+  ] as const) {
+    assert.throws(() => openDekPayload(payload, expected), hasReason('WRONG_DEK'));
+    assert.ok(payload.every((byte) => byte === 0));
+  }
+  assert.throws(() => encodeDekPayload(randomBytes(32), { ...owner, dekId: 'dek-1' }), hasReason('UUID_MALFORMED'));
+});

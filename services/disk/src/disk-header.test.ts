@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { systemRandom } from '@interlock/runtime';
+import { erasePrevious, headerSize, readHeader, writeHeader } from './disk-header.ts';
+import type { DiskHeader } from './disk-header-format.ts';
+import { createPlatter } from './memory-block-store.ts';
+import { sectorSize } from './sector.ts';
+
+const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
+const newPlatter = () => createPlatter('header', headerSize, systemRandom);
+const wrap = (keyVersion: string) => ({
+  keyVersion,
+  algorithm: 'RSA-OAEP-256',
+  wrapped: new Uint8Array(randomBytes(512)),
+});
+const first: DiskHeader = {
+  diskId: randomUUID(),
+  dekId: randomUUID(),
+  size: 2 ** 40,
+  cipher: 'AES-256-XTS-4096',
+  keyCheck: new Uint8Array(randomBytes(16)),
+  sequence: 1,
+  generation: 3,
+  hostEpoch: 7,
+  wrap: wrap('vaults/a/keys/b/versions/1'),
+};
+const second: DiskHeader = { ...first, sequence: 2, generation: 4, wrap: wrap('vaults/a/keys/b/versions/2') };
+
+test('a rotation: the new wrap stands beside the old one until that is erased (CMK-14, CMK-88)', async () => {
+  const store = newPlatter().open();
+  await writeHeader(store, first);
+  assert.deepEqual(await readHeader(store), { current: first, previous: undefined });
+  await writeHeader(store, second);
+  assert.deepEqual(await readHeader(store), { current: second, previous: first });
+  await erasePrevious(store);
+  await erasePrevious(store);
+  assert.deepEqual(await readHeader(store), { current: second, previous: undefined });
+  const bytes = new Uint8Array(headerSize);
+  await store.read(0, bytes);
+  assert.equal(Buffer.from(bytes).includes('versions/1'), false);
+  const third = { ...second, sequence: 3, standby: wrap('vaults/standby/keys/b/versions/1') };
+  await writeHeader(store, third);
+  assert.deepEqual(await readHeader(store), { current: third, previous: second });
+});
+
+test('a writer that is late, or would overwrite a wrap in use, is refused', async () => {
+  const store = newPlatter().open();
+  await assert.rejects(writeHeader(store, second), hasReason('HEADER_STALE'));
+  await writeHeader(store, first);
+  await assert.rejects(writeHeader(store, first), hasReason('HEADER_STALE'));
+  await writeHeader(store, second);
+  await assert.rejects(writeHeader(store, { ...second, sequence: 3 }), hasReason('HEADER_BUSY'));
+});
+
+test('a crash while a slot is written or erased leaves the old header, the new one or both, never garbage', async () => {
+  const seen = new Set<string>();
+  for (let round = 0; round < 100; round += 1) {
+    const platter = newPlatter();
+    const store = platter.open();
+    await writeHeader(store, first);
+    // The power fails before the flush of the second slot.
+    const unflushed = { ...store, flush: async () => platter.crash() };
+    await assert.rejects(writeHeader(unflushed, second), hasReason('STORE_CLOSED'));
+    const reopened = platter.open();
+    const found = await readHeader(reopened);
+    assert.deepEqual(found.previous ?? found.current, first);
+    if (found.previous) assert.deepEqual(found.current, second);
+    seen.add(found.previous ? 'both' : 'old');
+    if (found.previous) continue;
+    // The torn slot is written again as if it had been empty.
+    await writeHeader(reopened, second);
+    const erasing = { ...reopened, flush: async () => platter.crash() };
+    await assert.rejects(erasePrevious(erasing), hasReason('STORE_CLOSED'));
+    const last = platter.open();
+    assert.deepEqual((await readHeader(last)).current, second);
+    await erasePrevious(last);
+    assert.deepEqual(await readHeader(last), { current: second, previous: undefined });
+  }
+  assert.ok(seen.has('old'));
+});
+
+test('one changed byte anywhere makes a slot unusable; with no other slot the header is corrupt (never garbage)', async () => {
+  const store = newPlatter().open();
+  await writeHeader(store, first);
+  const sector = new Uint8Array(sectorSize);
+  await store.read(0, sector);
+  for (let index = 0; index < sectorSize; index += 1) {
+    await store.write(
+      0,
+      sector.map((byte, at) => (at === index ? byte ^ 0x40 : byte)),
+    );
+    await assert.rejects(readHeader(store), hasReason('HEADER_CORRUPT'));
+  }
+  await store.write(0, sector);
+  assert.deepEqual((await readHeader(store)).current, first);
+});
+
+test('an empty header, noise, two disks in one header and a write that does not stick are corrupt', async () => {
+  const empty = newPlatter().open();
+  await assert.rejects(readHeader(empty), hasReason('HEADER_CORRUPT'));
+  await assert.rejects(erasePrevious(empty), hasReason('HEADER_CORRUPT'));
+  await empty.write(0, randomBytes(headerSize));
+  await assert.rejects(readHeader(empty), hasReason('HEADER_CORRUPT'));
+
+  const mixed = newPlatter().open();
+  await writeHeader(mixed, first);
+  await writeHeader(mixed, { ...second, diskId: randomUUID() });
+  await assert.rejects(readHeader(mixed), hasReason('HEADER_CORRUPT'));
+
+  const store = newPlatter().open();
+  const deaf = { ...store, write: async () => undefined };
+  await assert.rejects(writeHeader(deaf, first), hasReason('HEADER_CORRUPT'));
+});
+
+test('a header too large for its slot is refused before anything is written', async () => {
+  const store = newPlatter().open();
+  const huge = { ...first, wrap: { ...first.wrap, wrapped: new Uint8Array(4000) } };
+  await assert.rejects(writeHeader(store, huge), /does not fit/);
+  await writeHeader(store, { ...first, standby: wrap('x'.repeat(300)) });
+});

@@ -1,0 +1,106 @@
+import { Rejection } from '@interlock/event-store';
+import { type BlockStore, isZeroSector } from './block-store.ts';
+import { type DiskHeader, decodeSlot, encodeSlot } from './disk-header-format.ts';
+import { sectorSize } from './sector.ts';
+
+/**
+ * The header of a disk: two slots of one sector each, in a small store beside the data. A slot is whole in itself, so a
+ * crash while one is written leaves the other. Of two good slots the one with the higher sequence counts.
+ *
+ *   rotation:  [old][    ] ─write B, flush, read back─▶ [old][new] ─commit the event─▶ erase A ─▶ [    ][new]
+ */
+export interface FoundHeader {
+  readonly current: DiskHeader;
+  /** A good slot of a lower sequence: a rotation was stopped before its old wrap was erased. */
+  readonly previous: DiskHeader | undefined;
+}
+
+/** Bytes of the store a header lives in. */
+export const headerSize = 2 * sectorSize;
+
+/**
+ * Reads the header. A slot torn by a crash is passed over as long as the other is good.
+ * @throws Rejection DATA_LOSS HEADER_CORRUPT when no slot is good, or both are but do not belong together.
+ */
+export async function readHeader(store: BlockStore): Promise<FoundHeader> {
+  const [a, b] = await readSlots(store);
+  const good = [a, b].filter((slot) => slot.status === 'good');
+  const [first, second] = good.toSorted((left, right) => right.header.sequence - left.header.sequence);
+  if (!first) throw corrupt(`slot A is ${a.status}, slot B is ${b.status}`);
+  const { header: current } = first;
+  const previous = second?.header;
+  if (previous) {
+    const differs = (['diskId', 'sequence'] as const).find((field) =>
+      field === 'sequence' ? current.sequence === previous.sequence : current.diskId !== previous.diskId,
+    );
+    if (differs) throw corrupt(`both slots are good but their ${differs} cannot be so`);
+  }
+  return { current, previous };
+}
+
+/**
+ * Writes a header into the slot that is not current, makes it durable and reads it back. The current slot stays until
+ * `erasePrevious`. An unfinished rotation must be ended before anything else is written.
+ * @throws Rejection ABORTED HEADER_STALE unless the sequence follows the current one; FAILED_PRECONDITION HEADER_BUSY
+ * while a previous slot is there; DATA_LOSS HEADER_CORRUPT when what was written does not read back.
+ */
+export async function writeHeader(store: BlockStore, header: DiskHeader): Promise<void> {
+  const slots = await readSlots(store);
+  const good = slots.filter((slot) => slot.status === 'good');
+  if (good.length === 2) {
+    throw new Rejection('FAILED_PRECONDITION', 'HEADER_BUSY', 'both slots are in use; erase the previous one first', {
+      disk: header.diskId,
+    });
+  }
+  const current = good[0];
+  const expected = (current?.header.sequence ?? 0) + 1;
+  if (header.sequence !== expected) {
+    throw new Rejection(
+      'ABORTED',
+      'HEADER_STALE',
+      `sequence is ${header.sequence}; the next of this header is ${expected}: read it again`,
+      { sequence: String(header.sequence), expected: String(expected) },
+    );
+  }
+  await writeSlot(store, current?.index === 0 ? 1 : 0, encodeSlot(header));
+}
+
+/**
+ * Erases everything but the current slot, durably: an old wrap, or what a torn write left. Call it after the event that
+ * makes the current slot count is committed. Repeating it does nothing. @throws Rejection as `readHeader`.
+ */
+export async function erasePrevious(store: BlockStore): Promise<void> {
+  const { current } = await readHeader(store);
+  for (const slot of await readSlots(store)) {
+    const isCurrent = slot.status === 'good' && slot.header.sequence === current.sequence;
+    if (!isCurrent && slot.status !== 'empty') await writeSlot(store, slot.index, new Uint8Array(sectorSize));
+  }
+}
+
+type Slot =
+  | { readonly status: 'good'; readonly index: number; readonly header: DiskHeader }
+  | { readonly status: 'empty' | 'corrupt'; readonly index: number };
+
+async function readSlots(store: BlockStore): Promise<readonly [Slot, Slot]> {
+  const bytes = new Uint8Array(headerSize);
+  await store.read(0, bytes);
+  const slot = (index: number): Slot => {
+    const sector = bytes.subarray(index * sectorSize, (index + 1) * sectorSize);
+    if (isZeroSector(sector)) return { status: 'empty', index };
+    const header = decodeSlot(sector);
+    return header ? { status: 'good', index, header } : { status: 'corrupt', index };
+  };
+  return [slot(0), slot(1)];
+}
+
+async function writeSlot(store: BlockStore, index: number, sector: Uint8Array): Promise<void> {
+  await store.write(index * sectorSize, sector);
+  await store.flush();
+  const back = new Uint8Array(sectorSize);
+  await store.read(index * sectorSize, back);
+  if (Buffer.compare(back, sector) !== 0)
+    throw corrupt(`slot ${'AB'[index]} reads back differently than it was written`);
+}
+
+const corrupt = (why: string) =>
+  new Rejection('DATA_LOSS', 'HEADER_CORRUPT', `the header of this disk cannot be used: ${why}`, { why });

@@ -1,0 +1,232 @@
+import type {
+  ChangeDiskEncryptionRequest,
+  CreateDiskRequest,
+  DeleteDiskRequest,
+  GetDiskRequest,
+  GrowDiskRequest,
+  ListDisksRequest,
+  Disk as WireDisk,
+} from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import {
+  type Authorizer,
+  type Call,
+  checkId,
+  expectedVersion,
+  names,
+  pageToken,
+  principalOf,
+  requirePermission,
+  subscriptionOf,
+} from '@interlock/rpc';
+import { type Clock, DomainAttribute } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { Sessions } from '../data/sessions.ts';
+import { type Encryption, encryptionFromWire, setOf, skuFromWire } from '../encryption.ts';
+import type { DekHolder } from '../keys/deks.ts';
+import type { KeyAccess } from '../keys/key-access.ts';
+import { listKept, pageOfRequest } from '../listing.ts';
+import { existing as existingSnapshot, type Snapshot } from '../snapshot/decider.ts';
+import type { SnapshotEvent } from '../snapshot/events.ts';
+import type { Turns } from '../turns.ts';
+import type { Volumes } from '../volume/volumes.ts';
+import { checkLayers, checkSize } from './classes.ts';
+import type { DiskCreation } from './creation.ts';
+import { existing, gone, remove } from './decider.ts';
+import type { EncryptionChange } from './encryption-change.ts';
+import type { DiskEvent } from './events.ts';
+import type { DiskGrowth } from './growth.ts';
+import type { Disk } from './state.ts';
+import { diskNotFound, diskOnWire, keyOf } from './wire.ts';
+
+/** Shows a disk with what is around it. */
+export type ShowDisk = (loaded: Loaded<Disk>) => Promise<WireDisk>;
+
+/** Makes what shows disks. */
+export const showDisk =
+  (parts: {
+    readonly keyAccess: KeyAccess;
+    readonly sessions: Sessions;
+    readonly volumes: Volumes;
+    readonly clock: Clock;
+  }): ShowDisk =>
+  async (loaded) => {
+    const { keyAccess, sessions, volumes, clock } = parts;
+    const { state } = loaded;
+    const key = keyOf(state);
+    return diskOnWire(loaded, {
+      at: clock.now(),
+      loss: key && keyAccess.lossOf(key),
+      isPinned: sessions.isPinned(loaded.id),
+      allocatedBytes: 'volume' in state ? await volumes.allocatedBytes(state.volume.volumeId) : 0,
+    });
+  };
+
+/** Disks as resources: request in, resource out. */
+export const diskApi = (parts: {
+  readonly disks: Category<Disk, DiskEvent>;
+  readonly snapshots: Category<Snapshot, SnapshotEvent>;
+  readonly creation: DiskCreation;
+  readonly encryptionChange: EncryptionChange;
+  readonly growth: DiskGrowth;
+  readonly sessions: Sessions;
+  readonly volumes: Volumes;
+  readonly turns: Turns;
+  readonly authorize: Authorizer;
+  readonly clock: Clock;
+  readonly show: ShowDisk;
+}) => {
+  const { disks, snapshots, creation, encryptionChange, growth, sessions, volumes, turns, authorize, clock, show } =
+    parts;
+
+  /** Compute acts for whoever it has asked about already; everybody else needs the role. */
+  const permit = async (call: Call, action: string, scope: string): Promise<void> => {
+    const principal = principalOf(call);
+    if (principal.workload !== 'compute') await requirePermission(authorize, principal, action, scope);
+  };
+
+  const named = (name: string): string => {
+    names.disk.parse(name, 'name');
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.disk, name);
+    return name;
+  };
+
+  /** What a new disk is copied from, and how large and how encrypted that is. */
+  const sourceOf = async (
+    { source }: CreateDiskRequest,
+    call: Call,
+  ): Promise<{ readonly holder: DekHolder; readonly sizeGib: number; readonly location: string } | undefined> => {
+    if (source === undefined) return undefined;
+    const name = source.value;
+    const isDisk = source.$case === 'sourceDisk';
+    names[isDisk ? 'disk' : 'snapshot'].parse(name, isDisk ? 'source_disk' : 'source_snapshot');
+    // Whoever copies a disk reads all of it.
+    await permit(call, isDisk ? 'compute/disks/beginAccess' : 'compute/snapshots/read', name);
+    const found = isDisk
+      ? existing((await disks.load(name)).state)
+      : existingSnapshot((await snapshots.load(name)).state);
+    const { encryption, volume, sizeGib, location } = found;
+    return { holder: { name, encryption, volume }, sizeGib, location };
+  };
+
+  const removeDisk = async (name: string, etag: string, cause: Cause): Promise<void> => {
+    const { state, version } = await disks.load(name);
+    if (version === 0) throw diskNotFound(name);
+    if (state.status === 'absent') return;
+    const { state: after } = await disks.transact(name, remove(clock.now()), cause, expectedVersion(etag));
+    sessions.end(name);
+    if (after.status !== 'deleting') return;
+    await volumes.remove(after.volume.volumeId);
+    await disks.transact(name, gone(clock.now()), cause);
+  };
+
+  return {
+    async createDisk(request: CreateDiskRequest, call: Call): Promise<WireDisk> {
+      const { subscription, resourceGroup } = names.resourceGroup.parse(request.parent, 'parent');
+      const disk = checkId(request.diskId, 'disk', 'disk_id');
+      const name = named(names.disk.format({ subscription, resourceGroup, disk }));
+      await permit(call, 'compute/disks/write', request.parent);
+      const sku = skuFromWire(request.sku);
+      const { location } = request;
+      if (location === '') throw missing('location', 'the region, for example westeurope');
+      const source = await sourceOf(request, call);
+      const encryption = wishedEncryption(request, name, source?.holder.encryption);
+      const sizeGib = request.sizeGib === 0 && source ? source.sizeGib : request.sizeGib;
+      checkSize(sku, sizeGib);
+      checkLayers(sku, encryption);
+      if (source) refuseOtherPlace(name, location, sizeGib, source);
+      const spec = { location, sku, sizeGib, encryption, source: source?.holder.name ?? '' };
+      return show(await creation.create(name, JSON.stringify(spec), spec, source?.holder, call.cause));
+    },
+    async getDisk({ name }: GetDiskRequest, call: Call): Promise<WireDisk> {
+      await permit(call, 'compute/disks/read', named(name));
+      return show(await disks.load(name));
+    },
+    async listDisks(request: ListDisksRequest, call: Call) {
+      await permit(call, 'compute/disks/read', scopeOfList(request));
+      const { parent, diskEncryptionSet: set, keyVersion } = request;
+      if (parent === '' && set === '' && keyVersion === '') {
+        throw missing('parent', 'a subscription or resource group, or another filter in its place');
+      }
+      if (parent !== '')
+        (parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription).parse(parent, 'parent');
+      if (set !== '') names.diskEncryptionSet.parse(set, 'disk_encryption_set');
+      if (keyVersion !== '') names.keyVersion.parse(keyVersion, 'key_version');
+      const index = keyVersion === '' ? { index: 'set', value: set } : { index: 'key_version', value: keyVersion };
+      const query = {
+        ...pageOfRequest(request),
+        ...(set === '' && keyVersion === '' ? {} : { index }),
+        ...(parent === '' ? {} : { prefix: `${parent}/` }),
+      };
+      const { items, next } = await listKept(
+        disks,
+        query,
+        ({ state }) => set === '' || (state.status !== 'absent' && setOf(state.encryption) === set),
+      );
+      return { disks: await Promise.all(items.map(show)), nextPageToken: pageToken(next) };
+    },
+    async deleteDisk({ name, etag }: DeleteDiskRequest, call: Call) {
+      await permit(call, 'compute/disks/delete', named(name));
+      await turns(name, () => removeDisk(name, etag, call.cause));
+      return {};
+    },
+    async changeDiskEncryption(request: ChangeDiskEncryptionRequest, { cause }: Call): Promise<WireDisk> {
+      const name = named(request.name);
+      if (!request.encryption) throw missing('encryption', 'with whose keys the disk is to be encrypted');
+      const encryption = encryptionFromWire(request.encryption, name);
+      if (encryption.type !== 'platform')
+        names.diskEncryptionSet.parse(encryption.set, 'encryption.disk_encryption_set');
+      return show(await encryptionChange.change(name, encryption, cause, expectedVersion(request.etag)));
+    },
+    async growDisk(request: GrowDiskRequest, { cause }: Call): Promise<WireDisk> {
+      return show(await growth(named(request.name), request.sizeGib, cause, expectedVersion(request.etag)));
+    },
+  };
+};
+
+/** Where a list of disks needs the permission: at its parent, else at the subscription of the set, else everywhere. */
+const scopeOfList = ({ parent, diskEncryptionSet }: Pick<ListDisksRequest, 'parent' | 'diskEncryptionSet'>): string =>
+  parent || (diskEncryptionSet === '' ? '/' : subscriptionOf(diskEncryptionSet));
+
+/** What the request says, else what the source has, else the platform's key (CMK-17, CMK-58). */
+const wishedEncryption = (
+  { encryption }: CreateDiskRequest,
+  name: string,
+  ofSource: Encryption | undefined,
+): Encryption => {
+  if (!encryption) return ofSource ?? { type: 'platform' };
+  const wished = encryptionFromWire(encryption, name);
+  if (wished.type !== 'platform') names.diskEncryptionSet.parse(wished.set, 'encryption.disk_encryption_set');
+  return wished;
+};
+
+/** @throws Rejection INVALID_ARGUMENT SUBSCRIPTION_MISMATCH, LOCATION_MISMATCH, DISK_SIZE_INVALID. Rules CMK-52, CMK-60. */
+const refuseOtherPlace = (
+  name: string,
+  location: string,
+  sizeGib: number,
+  source: { readonly holder: DekHolder; readonly sizeGib: number; readonly location: string },
+): void => {
+  const refuse = (reason: string, field: string, message: string): Rejection =>
+    new Rejection('INVALID_ARGUMENT', reason, message, { field, source: source.holder.name });
+  if (subscriptionOf(name) !== subscriptionOf(source.holder.name)) {
+    throw refuse(
+      'SUBSCRIPTION_MISMATCH',
+      'source',
+      `the source ${source.holder.name} is in another subscription than ${name}`,
+    );
+  }
+  if (location !== source.location) {
+    throw refuse('LOCATION_MISMATCH', 'location', `location must be ${source.location}, the source's, not ${location}`);
+  }
+  if (sizeGib < source.sizeGib) {
+    throw refuse(
+      'DISK_SIZE_INVALID',
+      'size_gib',
+      `size_gib must not be below the source's ${source.sizeGib}, not ${sizeGib}`,
+    );
+  }
+};
+
+const missing = (field: string, what: string): Rejection =>
+  new Rejection('INVALID_ARGUMENT', 'FIELD_MISSING', `${field} is missing: ${what}`, { field });

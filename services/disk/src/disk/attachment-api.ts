@@ -1,0 +1,152 @@
+import type {
+  AttachDiskRequest,
+  BeginAccessRequest,
+  BeginAccessResponse,
+  CloseDiskRequest,
+  DetachDiskRequest,
+  EndAccessRequest,
+  OpenDiskRequest,
+  OpenDiskResponse,
+} from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import type { Disk as WireDisk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { type Category, type Loaded, Rejection } from '@interlock/event-store';
+import { type Call, names } from '@interlock/rpc';
+import { type Clock, DomainAttribute, type Random } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { newAccessToken } from '../data/access-token.ts';
+import type { Sessions } from '../data/sessions.ts';
+import { setOf, skuOnWire } from '../encryption.ts';
+import type { Turns } from '../turns.ts';
+import { bytesPerGib } from '../volume/volume-making.ts';
+import type { ShowDisk } from './api.ts';
+import { accessible, attach, beginAccess, close, detach, endAccess, open, openable } from './decider.ts';
+import type { DiskEvent } from './events.ts';
+import type { Opening } from './opening.ts';
+import type { Disk } from './state.ts';
+
+/** Longest direct access, in seconds. */
+const accessSecondsMax = 86_400;
+
+/** Who may read and write a disk: request in, disk or token out. */
+export const attachmentApi = (parts: {
+  readonly disks: Category<Disk, DiskEvent>;
+  readonly opening: Opening;
+  readonly sessions: Sessions;
+  readonly turns: Turns;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** `host:port` of the DiskDataService that has the disks. */
+  readonly dataAddress: string;
+  readonly show: ShowDisk;
+}) => {
+  const { disks, opening, sessions, turns, clock, random, dataAddress, show } = parts;
+
+  const named = (name: string): string => {
+    names.disk.parse(name, 'name');
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.disk, name);
+    return name;
+  };
+  const machine = (virtualMachine: string): string => {
+    names.virtualMachine.parse(virtualMachine, 'virtual_machine');
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.virtualMachine, virtualMachine);
+    return virtualMachine;
+  };
+  /** Decides in the disk's turn; a session the events know no longer ends with it. */
+  const change = (name: string, decide: (disk: Disk) => readonly DiskEvent[], { cause }: Call): Promise<Loaded<Disk>> =>
+    turns(name, async () => {
+      const changed = await disks.transact(name, decide, cause);
+      if (changed.state.status !== 'active' || changed.state.access === null) sessions.end(name);
+      return changed;
+    });
+
+  return {
+    async attachDisk(request: AttachDiskRequest, call: Call): Promise<WireDisk> {
+      const { requestId, osDisk: isOsDisk } = request;
+      if (requestId === '') {
+        throw new Rejection(
+          'INVALID_ARGUMENT',
+          'REQUEST_ID_MISSING',
+          'request_id must name this wish, so that a repeat attaches nothing twice',
+          {
+            field: 'request_id',
+          },
+        );
+      }
+      const wish = { virtualMachine: machine(request.virtualMachine), isOsDisk, requestId };
+      return show(await change(named(request.name), attach(clock.now(), wish), call));
+    },
+    async openDisk(request: OpenDiskRequest, { cause }: Call): Promise<OpenDiskResponse> {
+      const name = named(request.name);
+      const virtualMachine = machine(request.virtualMachine);
+      const told = { accessToken: '' };
+      const { state } = await opening(
+        name,
+        openable(clock.now(), virtualMachine),
+        (attachEpoch, accessEpoch) => {
+          const { token, tokenHash } = newAccessToken(attachEpoch, random);
+          told.accessToken = token;
+          return open(clock.now(), { virtualMachine, attachEpoch, tokenHash, accessEpoch });
+        },
+        cause,
+      );
+      return {
+        accessToken: told.accessToken,
+        attachEpoch: state.attachEpoch,
+        dataAddress,
+        accessEpoch: state.accessEpoch,
+        sku: skuOnWire[state.sku],
+        diskEncryptionSet: setOf(state.encryption),
+        keyVersion: state.keyVersion,
+        sizeBytes: state.sizeGib * bytesPerGib,
+      };
+    },
+    async closeDisk(request: CloseDiskRequest, call: Call): Promise<WireDisk> {
+      const virtualMachine = machine(request.virtualMachine);
+      return show(
+        await change(
+          named(request.name),
+          close(clock.now(), virtualMachine, request.deallocated, request.attachEpoch),
+          call,
+        ),
+      );
+    },
+    async detachDisk(request: DetachDiskRequest, call: Call): Promise<WireDisk> {
+      return show(await change(named(request.name), detach(clock.now(), machine(request.virtualMachine)), call));
+    },
+    async beginAccess(request: BeginAccessRequest, { cause }: Call): Promise<BeginAccessResponse> {
+      const name = named(request.name);
+      const { accessLevel, durationSeconds } = request;
+      if (accessLevel !== 'READ' && accessLevel !== 'WRITE') {
+        throw new Rejection('INVALID_ARGUMENT', 'ACCESS_LEVEL_MISSING', 'access_level must be READ or WRITE', {
+          field: 'access_level',
+        });
+      }
+      if (durationSeconds < 1 || durationSeconds > accessSecondsMax) {
+        throw new Rejection(
+          'INVALID_ARGUMENT',
+          'DURATION_INVALID',
+          `duration_seconds must be 1 to ${accessSecondsMax}, not ${durationSeconds}`,
+          { field: 'duration_seconds', value: String(durationSeconds) },
+        );
+      }
+      const level = accessLevel === 'READ' ? 'read' : 'write';
+      const expiresAt = clock.now() + durationSeconds * 1_000;
+      const told = { accessToken: '' };
+      const { state } = await opening(
+        name,
+        accessible,
+        (attachEpoch, accessEpoch) => {
+          const { token, tokenHash } = newAccessToken(attachEpoch, random);
+          told.accessToken = token;
+          return beginAccess(clock.now(), { attachEpoch, level, tokenHash, expiresAt, accessEpoch });
+        },
+        cause,
+      );
+      const { accessToken } = told;
+      return { accessToken, expireTime: new Date(expiresAt), dataAddress, sizeBytes: state.sizeGib * bytesPerGib };
+    },
+    async endAccess(request: EndAccessRequest, call: Call): Promise<WireDisk> {
+      return show(await change(named(request.name), endAccess(clock.now()), call));
+    },
+  };
+};

@@ -1,0 +1,60 @@
+import { Rejection } from '@interlock/event-store';
+import { type Encryption, type Sku, skuOnWire } from '../encryption.ts';
+
+/** What a class of disks can and cannot do. */
+export interface DiskClass {
+  readonly sizeGibMax: number;
+  readonly canBootMachine: boolean;
+  readonly canEncryptTwice: boolean;
+  readonly canSnapshotFully: boolean;
+  /** Whether a running machine keeps its reads and writes when the key is lost (CMK-102; CMK-101 for the others). */
+  readonly outlivesKeyLoss: boolean;
+}
+
+const solidState: DiskClass = {
+  sizeGibMax: 32_767,
+  canBootMachine: true,
+  canEncryptTwice: true,
+  canSnapshotFully: true,
+  outlivesKeyLoss: false,
+};
+/** Data disks only, incremental snapshots only, one layer of encryption: CMK-61, CMK-71. */
+const direct: DiskClass = {
+  sizeGibMax: 65_536,
+  canBootMachine: false,
+  canEncryptTwice: false,
+  canSnapshotFully: false,
+  outlivesKeyLoss: false,
+};
+
+/** The limits of each class. Rules CMK-61, CMK-71, CMK-101, CMK-102. */
+export const diskClasses: Readonly<Record<Sku, DiskClass>> = {
+  standard_hdd: solidState,
+  standard_ssd: solidState,
+  premium_ssd: solidState,
+  premium_ssd_v2: direct,
+  ultra: { ...direct, outlivesKeyLoss: true },
+};
+
+/** @throws Rejection INVALID_ARGUMENT DISK_SIZE_INVALID unless the class has disks of that size. */
+export const checkSize = (sku: Sku, sizeGib: number): void => {
+  const { sizeGibMax } = diskClasses[sku];
+  if (Number.isSafeInteger(sizeGib) && sizeGib >= 1 && sizeGib <= sizeGibMax) return;
+  throw new Rejection(
+    'INVALID_ARGUMENT',
+    'DISK_SIZE_INVALID',
+    `size_gib of a ${skuOnWire[sku]} disk must be 1 to ${sizeGibMax}, not ${sizeGib}`,
+    { field: 'size_gib', value: String(sizeGib), max: String(sizeGibMax) },
+  );
+};
+
+/** @throws Rejection INVALID_ARGUMENT DOUBLE_ENCRYPTION_NOT_SUPPORTED. Rule CMK-71. */
+export const checkLayers = (sku: Sku, encryption: Encryption): void => {
+  if (encryption.type !== 'double' || diskClasses[sku].canEncryptTwice) return;
+  throw new Rejection(
+    'INVALID_ARGUMENT',
+    'DOUBLE_ENCRYPTION_NOT_SUPPORTED',
+    `a ${skuOnWire[sku]} disk cannot be encrypted twice: choose a set with the customer's key alone`,
+    { field: 'encryption.type', sku: skuOnWire[sku] },
+  );
+};

@@ -1,0 +1,318 @@
+import { Rejection } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import { type Encryption, sameEncryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import { checkSize, diskClasses } from './classes.ts';
+import type { AccessLevel, DiskEvent, DiskSpec } from './events.ts';
+import type { ActiveDisk, Disk, DiskAccess } from './state.ts';
+
+type Decision = (disk: Disk) => readonly DiskEvent[];
+
+/**
+ * Takes the name and the set; the same wish again decides nothing, whether the disk is being made or made.
+ * @throws Rejection ALREADY_EXISTS DISK_ALREADY_EXISTS; ABORTED DISK_DELETING. Rule CMK-110.
+ */
+export const begin =
+  (at: Instant, wish: string, volumeId: string, spec: DiskSpec): Decision =>
+  (disk) => {
+    if (disk.status === 'absent') return [{ type: 'DiskCreating', ...spec, volumeId, wish, at }];
+    if (disk.status === 'deleting') throw deleting();
+    if (disk.wish === wish) return [];
+    throw new Rejection(
+      'ALREADY_EXISTS',
+      'DISK_ALREADY_EXISTS',
+      'this disk exists with other content: choose another disk_id',
+      {
+        field: 'disk_id',
+      },
+    );
+  };
+
+/** The volume is there and the DEK is wrapped: the disk exists. @throws Rejection ABORTED DISK_CHANGED when it is not being made */
+export const finish =
+  (
+    at: Instant,
+    made: {
+      readonly uniqueId: string;
+      readonly volume: VolumeRef;
+      readonly wrap: WrapRef;
+      readonly accessEpoch: number;
+    },
+  ): Decision =>
+  (disk) => {
+    const { uniqueId, volume, wrap, accessEpoch } = made;
+    if (disk.status === 'active' && disk.uniqueId === uniqueId) return [];
+    if (disk.status !== 'creating' || disk.uniqueId !== uniqueId) throw changed();
+    const { location, sku, sizeGib, encryption, source } = disk;
+    const spec = { uniqueId, location, sku, sizeGib, encryption, source };
+    return [{ type: 'DiskCreated', ...spec, ...wrap, volume, accessEpoch, at }];
+  };
+
+/** The volume is gone again: the name is free. Rule CMK-110. */
+export const fail =
+  (at: Instant, uniqueId: string, reason: string): Decision =>
+  (disk) =>
+    disk.status === 'creating' && disk.uniqueId === uniqueId ? [{ type: 'DiskCreateFailed', reason, at }] : [];
+
+/**
+ * Reserves the disk for a machine. The same request again decides nothing, also after a detach. Rules VM-07, VM-18.
+ * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING; INVALID_ARGUMENT
+ *   OS_DISK_NOT_SUPPORTED (CMK-61)
+ */
+export const attach =
+  (
+    at: Instant,
+    wish: { readonly virtualMachine: string; readonly isOsDisk: boolean; readonly requestId: string },
+  ): Decision =>
+  (disk) => {
+    const active = existing(disk);
+    if (active.attachRequests.includes(wish.requestId)) return [];
+    const { holder } = active;
+    if (holder?.virtualMachine === wish.virtualMachine && holder.isOsDisk === wish.isOsDisk) return [];
+    if (holder) throw attached(active, `the disk is attached to ${holder.virtualMachine}: detach it there first`);
+    refuseUserAccess(active, at);
+    refuseChanging(active);
+    if (wish.isOsDisk && !diskClasses[active.sku].canBootMachine) {
+      throw new Rejection('INVALID_ARGUMENT', 'OS_DISK_NOT_SUPPORTED', 'disks of this class can be data disks only', {
+        field: 'os_disk',
+      });
+    }
+    return [{ type: 'DiskAttached', ...wish, at }];
+  };
+
+/** The DEK was unwrapped for a machine: it may read and write, and whoever could before may not. */
+export const open =
+  (
+    at: Instant,
+    opened: {
+      readonly virtualMachine: string;
+      readonly attachEpoch: number;
+      readonly tokenHash: string;
+      readonly accessEpoch: number;
+    },
+  ): Decision =>
+  (disk) => {
+    const active = openable(at, opened.virtualMachine)(disk);
+    const { access } = active;
+    if (access?.attachEpoch === opened.attachEpoch && access.tokenHash === opened.tokenHash) return [];
+    if (opened.attachEpoch !== active.attachEpoch + 1) throw changed();
+    return [{ type: 'DiskOpened', ...opened, at }];
+  };
+
+/**
+ * Asks whether that machine may open the disk, before the vault is asked.
+ * @throws Rejection FAILED_PRECONDITION DISK_NOT_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING
+ */
+export const openable =
+  (at: Instant, virtualMachine: string) =>
+  (disk: Disk): ActiveDisk => {
+    const active = existing(disk);
+    if (active.holder?.virtualMachine !== virtualMachine) {
+      throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', `the disk is not attached to ${virtualMachine}`, {
+        virtual_machine: virtualMachine,
+      });
+    }
+    refuseUserAccess(active, at);
+    refuseChanging(active);
+    return active;
+  };
+
+/**
+ * Ends a machine's reads and writes. Another machine's disk and a newer open are left alone. Rules VM-07, CMK-102.
+ * @param attachEpoch 0 for any
+ */
+export const close =
+  (at: Instant, virtualMachine: string, isDeallocated: boolean, attachEpoch: number): Decision =>
+  (disk) => {
+    const { holder, access, attachEpoch: newest } = existing(disk);
+    if (holder?.virtualMachine !== virtualMachine || (attachEpoch !== 0 && newest > attachEpoch)) return [];
+    const isOpen = access?.by === 'machine';
+    if (!isOpen && (!isDeallocated || holder.isDeallocated)) return [];
+    return [{ type: 'DiskClosed', virtualMachine, isDeallocated, at }];
+  };
+
+/** Frees the disk; one attached to another machine, or to none, is left alone. Rules VM-07, VM-18. */
+export const detach =
+  (at: Instant, virtualMachine: string): Decision =>
+  (disk) =>
+    existing(disk).holder?.virtualMachine === virtualMachine ? [{ type: 'DiskDetached', virtualMachine, at }] : [];
+
+/** Asks whether a user may have direct access. @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_CHANGING */
+export const accessible = (disk: Disk): ActiveDisk => {
+  const active = existing(disk);
+  if (active.holder && !active.holder.isDeallocated) {
+    throw attached(active, `${active.holder.virtualMachine} has the disk: deallocate the machine or detach the disk`);
+  }
+  refuseChanging(active);
+  return active;
+};
+
+/** The DEK was unwrapped for a user: the new token counts, an earlier one no more. */
+export const beginAccess =
+  (
+    at: Instant,
+    begun: {
+      readonly attachEpoch: number;
+      readonly level: AccessLevel;
+      readonly tokenHash: string;
+      readonly expiresAt: Instant;
+      readonly accessEpoch: number;
+    },
+  ): Decision =>
+  (disk) => {
+    const { access, attachEpoch } = accessible(disk);
+    if (access?.attachEpoch === begun.attachEpoch && access.tokenHash === begun.tokenHash) return [];
+    if (begun.attachEpoch !== attachEpoch + 1) throw changed();
+    return [{ type: 'AccessBegun', ...begun, at }];
+  };
+
+/** Ends direct access. */
+export const endAccess =
+  (at: Instant): Decision =>
+  (disk) =>
+    existing(disk).access?.by === 'user' ? [{ type: 'AccessEnded', at }] : [];
+
+/**
+ * Announces another encryption; the one it has already decides nothing.
+ * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED (VM-25, VM-32, CMK-53, CMK-54), DISK_IN_ACTIVE_ACCESS, DISK_CHANGING
+ */
+export const beginChange =
+  (at: Instant, encryption: Encryption, volumeId: string): Decision =>
+  (disk) => {
+    const active = existing(disk);
+    if (active.changing === null && sameEncryption(active.encryption, encryption)) return [];
+    if (active.changing !== null && sameEncryption(active.changing.encryption, encryption)) return [];
+    refuseChanging(active);
+    if (active.holder && !active.holder.isDeallocated) {
+      const { virtualMachine } = active.holder;
+      throw attached(
+        active,
+        `Cannot change Encryption Setting of disk while it is attached to running VM ${virtualMachine}. It requires the virtual machine to be deallocated. Please stop your VM and retry the operation.`,
+      );
+    }
+    refuseUserAccess(active, at);
+    return [{ type: 'EncryptionChanging', encryption, volumeId, at }];
+  };
+
+/** What a change of encryption led to. */
+export interface Changed {
+  readonly volume: VolumeRef;
+  readonly wrap: WrapRef;
+  readonly accessEpoch: number;
+}
+
+/** The content is under the announced encryption. @throws Rejection ABORTED DISK_CHANGED when none was announced */
+export const finishChange =
+  (at: Instant, { volume, wrap, accessEpoch }: Changed): Decision =>
+  (disk) => {
+    const active = existing(disk);
+    const { changing, volume: before } = active;
+    const isDone = before.volumeId === volume.volumeId && before.headerSequence === volume.headerSequence;
+    if (changing === null && isDone) return [];
+    if (changing === null) throw changed();
+    const { encryption } = changing;
+    const previousSet = setOf(active.encryption);
+    return [{ type: 'DiskEncryptionChanged', encryption, previousSet, volume, ...wrap, accessEpoch, at }];
+  };
+
+/** The announced change did not happen; the disk is as it was. */
+export const failChange =
+  (at: Instant, reason: string): Decision =>
+  (disk) =>
+    disk.status === 'active' && disk.changing !== null ? [{ type: 'EncryptionChangeFailed', reason, at }] : [];
+
+/** The header holds a wrap under another key version or generation; the DEK is the same. Rules CMK-14, CMK-15, CMK-80. */
+export const rewrap =
+  (at: Instant, wrap: WrapRef, headerSequence: number, accessEpoch: number): Decision =>
+  (disk) => {
+    const { encryption, keyVersion, volume } = existing(disk);
+    if (volume.headerSequence >= headerSequence) return [];
+    const set = setOf(encryption);
+    return [{ type: 'DekRewrapped', set, previousKeyVersion: keyVersion, ...wrap, headerSequence, accessEpoch, at }];
+  };
+
+/**
+ * Asks whether the disk may be made that large. Rules VM-27, VM-28.
+ * @throws Rejection INVALID_ARGUMENT DISK_CANNOT_SHRINK, DISK_SIZE_INVALID; FAILED_PRECONDITION DISK_ATTACHED
+ */
+export const growable =
+  (sizeGib: number) =>
+  (disk: Disk): ActiveDisk => {
+    const active = existing(disk);
+    if (sizeGib < active.sizeGib) {
+      throw new Rejection('INVALID_ARGUMENT', 'DISK_CANNOT_SHRINK', `size_gib must not be below ${active.sizeGib}`, {
+        field: 'size_gib',
+        value: String(sizeGib),
+        current: String(active.sizeGib),
+      });
+    }
+    checkSize(active.sku, sizeGib);
+    const { holder } = active;
+    if (sizeGib > active.sizeGib && holder?.isOsDisk === true && !holder.isDeallocated) {
+      throw attached(
+        active,
+        `Cannot resize disk while it is attached to running VM ${holder.virtualMachine}. Resizing a disk of a virtual machine requires it to be deallocated. Please stop your VM and retry the operation.`,
+      );
+    }
+    refuseChanging(active);
+    return active;
+  };
+
+/** The volume is larger. */
+export const grow =
+  (at: Instant, sizeGib: number, headerSequence: number): Decision =>
+  (disk) =>
+    existing(disk).sizeGib >= sizeGib ? [] : [{ type: 'DiskGrown', sizeGib, headerSequence, at }];
+
+/**
+ * Announces the end of a disk. Needs no key (CMK-132).
+ * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING; ABORTED DISK_CREATING
+ */
+export const remove =
+  (at: Instant): Decision =>
+  (disk) => {
+    if (disk.status === 'absent' || disk.status === 'deleting') return [];
+    if (disk.status === 'creating')
+      throw new Rejection('ABORTED', 'DISK_CREATING', 'the disk is being made: try again');
+    if (disk.holder) throw attached(disk, `the disk is attached to ${disk.holder.virtualMachine}: detach it first`);
+    refuseUserAccess(disk, at);
+    refuseChanging(disk);
+    return [{ type: 'DiskDeleting', at }];
+  };
+
+/** The volume of a disk that was to end is removed. */
+export const gone =
+  (at: Instant): Decision =>
+  (disk) =>
+    disk.status === 'deleting' ? [{ type: 'DiskDeleted', set: setOf(disk.encryption), at }] : [];
+
+/** @throws Rejection NOT_FOUND DISK_NOT_FOUND; ABORTED DISK_CREATING or DISK_DELETING while it is neither there nor gone */
+export const existing = (disk: Disk): ActiveDisk => {
+  if (disk.status === 'active') return disk;
+  if (disk.status === 'deleting') throw deleting();
+  if (disk.status === 'creating') throw new Rejection('ABORTED', 'DISK_CREATING', 'the disk is being made: try again');
+  throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'no such disk');
+};
+
+/** Access that has not ended by itself. */
+export const accessAt = ({ access }: ActiveDisk, at: Instant): DiskAccess | null =>
+  access?.by === 'user' && access.expiresAt <= at ? null : access;
+
+const refuseUserAccess = (disk: ActiveDisk, at: Instant): void => {
+  if (accessAt(disk, at)?.by !== 'user') return;
+  throw new Rejection(
+    'FAILED_PRECONDITION',
+    'DISK_IN_ACTIVE_ACCESS',
+    'a user has direct access to the disk: end that access first',
+  );
+};
+
+const refuseChanging = (disk: ActiveDisk): void => {
+  if (disk.changing === null) return;
+  throw new Rejection('ABORTED', 'DISK_CHANGING', 'the encryption of the disk is being changed: try again');
+};
+
+const attached = ({ holder }: ActiveDisk, message: string): Rejection =>
+  new Rejection('FAILED_PRECONDITION', 'DISK_ATTACHED', message, { virtual_machine: holder?.virtualMachine ?? '' });
+const deleting = (): Rejection => new Rejection('ABORTED', 'DISK_DELETING', 'the disk is being deleted: try again');
+const changed = (): Rejection =>
+  new Rejection('ABORTED', 'DISK_CHANGED', 'the disk changed while this was prepared: read it again and decide again');

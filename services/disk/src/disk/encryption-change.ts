@@ -1,0 +1,213 @@
+import {
+  type Category,
+  type Cause,
+  CursorConflict,
+  type EventStore,
+  type Loaded,
+  Rejection,
+  StoreUnavailable,
+} from '@interlock/event-store';
+import type { Clock, Logger, Random } from '@interlock/runtime';
+import type { DiskHeader } from '../disk-header-format.ts';
+import { type Encryption, setOf } from '../encryption.ts';
+import { transactGuarded } from '../guarded-commit.ts';
+import type { Deks } from '../keys/deks.ts';
+import type { SetKey, SetKeys } from '../keys/set-keys.ts';
+import type { Snapshot } from '../snapshot/decider.ts';
+import type { SnapshotEvent } from '../snapshot/events.ts';
+import type { Turns } from '../turns.ts';
+import { currentHeader, replaceHeader, tidyHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
+import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
+import type { Volumes } from '../volume/volumes.ts';
+import { checkLayers } from './classes.ts';
+import { beginChange, existing, failChange, finishChange } from './decider.ts';
+import type { DiskEvent } from './events.ts';
+import type { ActiveDisk, Disk } from './state.ts';
+
+/**
+ * Puts a disk under a set, another set, or back under the key of the platform. The content stays (CMK-53…57).
+ *
+ *   begin ──▶ no snapshot shares the DEK, same layers ──▶ DEK wrapped anew in the second slot ──▶ finish ──▶ old slot erased
+ *       └───▶ else ──▶ full copy under a fresh DEK ──▶ finish ──▶ old volume removed
+ *
+ * A DEK is reachable through one customer key only; that is why snapshots force the copy. Until `finish` a failure leaves
+ * the disk as it was. A header that is ahead of the events after a crash is the change: it is finished.
+ */
+export interface EncryptionChange {
+  /** @throws Rejection as ChangeDiskEncryption lists them */
+  change(
+    name: string,
+    encryption: Encryption,
+    cause: Cause,
+    options: { readonly expected?: number },
+  ): Promise<Loaded<Disk>>;
+  /** Finishes or undoes what a crash left of a change; does nothing otherwise. The caller has the disk's turn. */
+  settle(name: string, cause: Cause): Promise<void>;
+}
+
+/** Opens it. */
+export const openEncryptionChange = (parts: {
+  readonly store: EventStore;
+  readonly disks: Category<Disk, DiskEvent>;
+  readonly snapshots: Category<Snapshot, SnapshotEvent>;
+  readonly volumes: Volumes;
+  readonly making: VolumeMaking;
+  readonly deks: Deks;
+  readonly setKeys: SetKeys;
+  readonly turns: Turns;
+  readonly clock: Clock;
+  readonly random: Pick<Random, 'uuid'>;
+  readonly log: Logger;
+}): EncryptionChange => {
+  const { store, disks, snapshots, volumes, making, deks, setKeys, turns, clock, random, log } = parts;
+
+  const finishWith = (
+    name: string,
+    encryption: Encryption,
+    made: {
+      readonly volumeId: string;
+      readonly header: DiskHeader;
+      readonly key: SetKey | undefined;
+      readonly accessEpoch: number;
+    },
+    cause: Cause,
+  ) => {
+    const changed = {
+      volume: volumeRefOf(made.volumeId, made.header),
+      wrap: wrapRefOf(encryption, made.header),
+      accessEpoch: made.accessEpoch,
+    };
+    const guard = made.key && setKeys.guard(setOf(encryption), made.key.generation);
+    return transactGuarded(store, disks, name, finishChange(clock.now(), changed), cause, guard);
+  };
+
+  const rewrapInPlace = async (name: string, disk: ActiveDisk, encryption: Encryption, cause: Cause): Promise<void> => {
+    const { volumeId } = disk.volume;
+    const { location } = disk;
+    const set = setOf(encryption);
+    let key =
+      encryption.type === 'platform' ? undefined : await setKeys.forEncrypting(encryption, { name, location }, cause);
+    let header = await currentHeader(volumes, volumeId);
+    const { dek } = await deks.unwrap({ ...disk, name }, header, cause);
+    try {
+      for (let done = false; !done; ) {
+        const { wrap, ref, grant } = await deks.wrap(
+          dek,
+          { dekId: header.dekId, diskId: header.diskId },
+          { name, set, key },
+        );
+        const accessEpoch = grant?.accessEpoch ?? 0;
+        const inForce: SetKey | undefined = key;
+        header = await replaceHeader(
+          volumes,
+          volumeId,
+          header.sequence,
+          { wrap, generation: ref.generation },
+          async (next) => {
+            try {
+              await finishWith(name, encryption, { volumeId, header: next, key: inForce, accessEpoch }, cause);
+              done = true;
+            } catch (error) {
+              // A later generation has begun: this wrap stays until the next one takes its place.
+              if (!(error instanceof CursorConflict)) throw error;
+            }
+          },
+        );
+        if (!done) key = await setKeys.inForce(set, cause);
+      }
+    } finally {
+      dek.fill(0);
+    }
+  };
+
+  const copy = async (
+    name: string,
+    disk: ActiveDisk,
+    encryption: Encryption,
+    volumeId: string,
+    cause: Cause,
+  ): Promise<void> => {
+    const { location, uniqueId, sizeGib } = disk;
+    const wish = {
+      name,
+      location,
+      uniqueId,
+      volumeId,
+      encryption,
+      sizeBytes: sizeGib * bytesPerGib,
+      source: { ...disk, name },
+    };
+    await making.fresh(wish, cause, (made) => finishWith(name, encryption, { volumeId, ...made }, cause));
+    await volumes.remove(disk.volume.volumeId);
+  };
+
+  const isShared = async ({ uniqueId, volume }: ActiveDisk): Promise<boolean> => {
+    const taken = await snapshots.listAll({ index: { index: 'source_unique_id', value: uniqueId } });
+    return taken.some(
+      ({ state }) => state.status === 'creating' || ('volume' in state && state.volume.dekId === volume.dekId),
+    );
+  };
+
+  const settle: EncryptionChange['settle'] = async (name, cause) => {
+    const { state } = await disks.load(name);
+    if (state.status !== 'active' || state.changing === null) return;
+    const { volumeId } = state.volume;
+    const header = await currentHeader(volumes, volumeId);
+    if (header.sequence > state.volume.headerSequence) {
+      const { encryption } = state.changing;
+      await finishWith(name, encryption, { volumeId, header, key: undefined, accessEpoch: state.accessEpoch }, cause);
+      await tidyHeader(volumes, volumeId);
+      return;
+    }
+    const { state: after } = await disks.transact(name, failChange(clock.now(), 'INTERRUPTED'), cause);
+    // Only a volume that is certainly not the disk's is removed: the store may have stored more than it answered.
+    if (after.status === 'active' && after.volume.volumeId !== state.changing.volumeId) {
+      await volumes.remove(state.changing.volumeId);
+    }
+  };
+
+  const refuseIncremental = async (uniqueId: string): Promise<void> => {
+    const taken = await snapshots.listAll({ index: { index: 'source_unique_id', value: uniqueId } });
+    if (!taken.some(({ state }) => state.status !== 'absent' && state.incremental)) return;
+    throw new Rejection(
+      'FAILED_PRECONDITION',
+      'DISK_HAS_INCREMENTAL_SNAPSHOTS',
+      'Cannot update encryption properties for disk because it already has incremental snapshots: copy it to a new disk instead',
+      { field: 'encryption' },
+    );
+  };
+
+  return {
+    settle,
+    change: (name, encryption, cause, options) =>
+      turns(name, async () => {
+        await settle(name, cause);
+        const before = existing((await disks.load(name)).state);
+        checkLayers(before.sku, encryption);
+        const { events, state } = await disks.transact(
+          name,
+          beginChange(clock.now(), encryption, random.uuid()),
+          cause,
+          options,
+        );
+        const { changing } = existing(state);
+        if (events.length === 0 || changing === null) return disks.load(name);
+        try {
+          await refuseIncremental(before.uniqueId);
+          const isLayered = (value: Encryption) => value.type === 'double';
+          const needsCopy = isLayered(before.encryption) !== isLayered(encryption) || (await isShared(before));
+          if (needsCopy) await copy(name, before, encryption, changing.volumeId, cause);
+          else await rewrapInPlace(name, before, encryption, cause);
+        } catch (error) {
+          if (!(error instanceof StoreUnavailable)) {
+            // The caller must hear what went wrong first; what cannot be undone now is settled by the next change or start.
+            await settle(name, cause).catch((failure: unknown) =>
+              log.error('a failed change of encryption could not be undone', { disk: name, error: failure }),
+            );
+          }
+          throw error;
+        }
+        return disks.load(name);
+      }),
+  };
+};

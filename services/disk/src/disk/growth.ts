@@ -1,0 +1,56 @@
+import type { Category, Cause, Loaded } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import type { Turns } from '../turns.ts';
+import { currentHeader, replaceHeader, tidyHeader } from '../volume/headers.ts';
+import { bytesPerGib } from '../volume/volume-making.ts';
+import type { Volumes } from '../volume/volumes.ts';
+import { grow, growable } from './decider.ts';
+import type { DiskEvent } from './events.ts';
+import type { Disk } from './state.ts';
+
+/**
+ * Makes a disk larger: the volume first, then the header, then the event. Until the event the disk is as large as before,
+ * whatever its volume is. Needs no key. Rules VM-27, VM-28.
+ * @throws Rejection as GrowDisk lists them
+ */
+export type DiskGrowth = (
+  name: string,
+  sizeGib: number,
+  cause: Cause,
+  options: { readonly expected?: number },
+) => Promise<Loaded<Disk>>;
+
+/** Opens it. */
+export const openDiskGrowth =
+  (parts: {
+    readonly disks: Category<Disk, DiskEvent>;
+    readonly volumes: Volumes;
+    readonly turns: Turns;
+    readonly clock: Clock;
+  }): DiskGrowth =>
+  (name, sizeGib, cause, options) =>
+    parts.turns(name, async () => {
+      const { disks, volumes, clock } = parts;
+      // Decides nothing, but holds the etag against the stream before anything is changed.
+      const loaded = await disks.transact(name, () => [], cause, options);
+      const before = growable(sizeGib)(loaded.state);
+      if (before.sizeGib === sizeGib) return loaded;
+      const { volumeId } = before.volume;
+      const size = sizeGib * bytesPerGib;
+      const { store } = await volumes.open(volumeId);
+      try {
+        if (store.size() < size) await store.grow(size);
+        await store.flush();
+      } finally {
+        await store.close();
+      }
+      const commit = (sequence: number) => disks.transact(name, grow(clock.now(), sizeGib, sequence), cause);
+      const header = await currentHeader(volumes, volumeId);
+      if (header.size >= size) {
+        await commit(header.sequence);
+        await tidyHeader(volumes, volumeId);
+      } else {
+        await replaceHeader(volumes, volumeId, header.sequence, { size }, ({ sequence }) => commit(sequence));
+      }
+      return disks.load(name);
+    });

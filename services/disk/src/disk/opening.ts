@@ -1,0 +1,83 @@
+import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import type { Sessions } from '../data/sessions.ts';
+import type { DiskHeader } from '../disk-header-format.ts';
+import type { Deks } from '../keys/deks.ts';
+import type { Turns } from '../turns.ts';
+import { currentHeader, tidyHeader, wrapRefOf } from '../volume/headers.ts';
+import { bytesPerGib } from '../volume/volume-making.ts';
+import type { Volumes } from '../volume/volumes.ts';
+import { existing, grow, rewrap } from './decider.ts';
+import type { DiskEvent } from './events.ts';
+import type { ActiveDisk, Disk } from './state.ts';
+
+/** What an access decides once the DEK is in hand: the events, for the next attach epoch. */
+export type AccessDecision = (attachEpoch: number, accessEpoch: number) => (disk: Disk) => readonly DiskEvent[];
+
+/**
+ * Unwraps the DEK afresh and gives access to a disk: for a machine's open and for a user's. The vault is asked outside of
+ * the disk's turn, so closing never waits for it; if the disk changed meanwhile, all is done again.
+ * @param allowed refuses before the vault is asked
+ * @throws Rejection of `allowed`; a reason of key loss; DATA_LOSS HEADER_CORRUPT, WRONG_DEK; UNAVAILABLE. Rules CMK-08, CMK-106.
+ */
+export type Opening = (
+  name: string,
+  allowed: (disk: Disk) => ActiveDisk,
+  decide: AccessDecision,
+  cause: Cause,
+) => Promise<Loaded<ActiveDisk>>;
+
+/** Times a disk may change under an opening before that is no coincidence. */
+const attemptsMax = 10;
+
+/** Opens it. */
+export const openOpening = (parts: {
+  readonly disks: Category<Disk, DiskEvent>;
+  readonly volumes: Volumes;
+  readonly deks: Deks;
+  readonly sessions: Sessions;
+  readonly turns: Turns;
+  readonly clock: Clock;
+}): Opening => {
+  const { disks, volumes, deks, sessions, turns, clock } = parts;
+
+  /** In the disk's turn nothing is under way, so a header that is ahead of the events is what a crash left: they follow it. */
+  const catchUp = async (name: string, disk: ActiveDisk, header: DiskHeader, cause: Cause): Promise<void> => {
+    if (header.sequence <= disk.volume.headerSequence || disk.changing !== null) return;
+    const at = clock.now();
+    const decision =
+      header.size > disk.sizeGib * bytesPerGib
+        ? grow(at, header.size / bytesPerGib, header.sequence)
+        : rewrap(at, wrapRefOf(disk.encryption, header), header.sequence, disk.accessEpoch);
+    await disks.transact(name, decision, cause);
+    await tidyHeader(volumes, disk.volume.volumeId);
+  };
+
+  return async (name, allowed, decide, cause) => {
+    for (let attempt = 1; attempt <= attemptsMax; attempt++) {
+      const before = allowed((await disks.load(name)).state);
+      const header = await currentHeader(volumes, before.volume.volumeId);
+      const opened = await deks.unwrap({ ...before, name }, header, cause);
+      try {
+        const loaded = await turns(name, async () => {
+          const disk = allowed((await disks.load(name)).state);
+          const now = await currentHeader(volumes, disk.volume.volumeId);
+          const isSame = disk.volume.volumeId === before.volume.volumeId && now.sequence === header.sequence;
+          if (!isSame) return undefined;
+          await catchUp(name, disk, now, cause);
+          const accessEpoch = opened.grant?.accessEpoch ?? 0;
+          const after = await disks.transact(name, decide(disk.attachEpoch + 1, accessEpoch), cause);
+          const active = { ...after, state: existing(after.state) };
+          await sessions.begin(active, opened);
+          return active;
+        });
+        if (loaded) return loaded;
+      } finally {
+        opened.dek.fill(0);
+      }
+    }
+    throw new Rejection('ABORTED', 'CONTENTION', `${name} is being changed by others all the time; try again`, {
+      name,
+    });
+  };
+};

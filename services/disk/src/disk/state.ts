@@ -1,0 +1,160 @@
+import type { CategoryDefinition } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import type { AccessLevel, DiskEvent, DiskSpec } from './events.ts';
+
+/** The machine a disk is reserved for. */
+export interface Holder {
+  readonly virtualMachine: string;
+  readonly isOsDisk: boolean;
+  /** The machine gave its host back: the disk is RESERVED (VM-07). */
+  readonly isDeallocated: boolean;
+}
+
+/** Who may read and write now. The newest epoch alone counts. */
+export type DiskAccess =
+  | { readonly by: 'machine'; readonly attachEpoch: number; readonly tokenHash: string }
+  | {
+      readonly by: 'user';
+      readonly attachEpoch: number;
+      readonly tokenHash: string;
+      readonly level: AccessLevel;
+      readonly expiresAt: Instant;
+    };
+
+/** A disk that exists. */
+export interface ActiveDisk extends DiskSpec, WrapRef {
+  readonly status: 'active';
+  readonly wish: string;
+  readonly volume: VolumeRef;
+  readonly createdAt: Instant;
+  /** `null`: no machine has it. */
+  readonly holder: Holder | null;
+  /** `null`: nobody may read or write. */
+  readonly access: DiskAccess | null;
+  /** Epoch of the newest access ever given; 0 before the first. */
+  readonly attachEpoch: number;
+  /** Access epoch of the key version when it was last used for this disk. */
+  readonly accessEpoch: number;
+  /** A change of encryption under way; `null` for none. */
+  readonly changing: { readonly encryption: Encryption; readonly volumeId: string } | null;
+  /** The newest attach requests, oldest first: a repeat attaches nothing, also after a detach. */
+  readonly attachRequests: readonly string[];
+}
+
+/**
+ * One disk.
+ *
+ *   absent ──begin──▶ creating ──finish──▶ active ──delete──▶ deleting ──gone──▶ absent
+ *     ▲───────fail──────┘
+ *
+ * Within active, who holds it (VM-07) and who may read and write are two things:
+ *
+ *   holder:  none ──attach──▶ allocated ──close(deallocated)──▶ deallocated ──open──▶ allocated;  detach ends it
+ *   access:  none ──open──▶ machine ──close, detach──▶ none;   none ──begin access──▶ user ──end, time──▶ none
+ */
+export type Disk =
+  | { readonly status: 'absent' }
+  | ({ readonly status: 'creating'; readonly wish: string; readonly volumeId: string } & DiskSpec)
+  | ActiveDisk
+  | (Omit<ActiveDisk, 'status'> & { readonly status: 'deleting' });
+
+/** Attach requests remembered: more than one machine's start repeats, few enough to stay small. */
+const attachRequestsMax = 32;
+
+export const initial: Disk = { status: 'absent' };
+
+export const evolve = (disk: Disk, event: DiskEvent): Disk => {
+  if (event.type === 'DiskCreating') {
+    const { type: _type, at: _at, ...spec } = event;
+    return { status: 'creating', ...spec };
+  }
+  if (event.type === 'DiskCreated') {
+    if (disk.status !== 'creating') return disk;
+    const { type: _type, at, ...created } = event;
+    return {
+      status: 'active',
+      wish: disk.wish,
+      ...created,
+      createdAt: at,
+      holder: null,
+      access: null,
+      attachEpoch: 0,
+      changing: null,
+      attachRequests: [],
+    };
+  }
+  if (event.type === 'DiskCreateFailed' || event.type === 'DiskDeleted') return initial;
+  return disk.status === 'active' ? evolveActive(disk, event) : disk;
+};
+
+const evolveActive = (
+  disk: ActiveDisk,
+  event: Exclude<DiskEvent, { type: 'DiskCreating' | 'DiskCreated' | 'DiskCreateFailed' | 'DiskDeleted' }>,
+): Disk => {
+  switch (event.type) {
+    case 'DiskAttached': {
+      const { virtualMachine, isOsDisk, requestId } = event;
+      const attachRequests = [...disk.attachRequests, requestId].slice(-attachRequestsMax);
+      return { ...disk, holder: { virtualMachine, isOsDisk, isDeallocated: false }, access: null, attachRequests };
+    }
+    case 'DiskOpened': {
+      const { attachEpoch, tokenHash, accessEpoch } = event;
+      const holder = disk.holder && { ...disk.holder, isDeallocated: false };
+      return { ...disk, holder, access: { by: 'machine', attachEpoch, tokenHash }, attachEpoch, accessEpoch };
+    }
+    case 'DiskClosed': {
+      const holder = disk.holder && { ...disk.holder, isDeallocated: event.isDeallocated };
+      return { ...disk, holder, access: disk.access?.by === 'user' ? disk.access : null };
+    }
+    case 'DiskDetached':
+      return { ...disk, holder: null, access: disk.access?.by === 'user' ? disk.access : null };
+    case 'AccessBegun': {
+      const { attachEpoch, tokenHash, level, expiresAt, accessEpoch } = event;
+      return { ...disk, access: { by: 'user', attachEpoch, tokenHash, level, expiresAt }, attachEpoch, accessEpoch };
+    }
+    case 'AccessEnded':
+      return { ...disk, access: disk.access?.by === 'machine' ? disk.access : null };
+    case 'EncryptionChanging':
+      return { ...disk, changing: { encryption: event.encryption, volumeId: event.volumeId } };
+    case 'EncryptionChangeFailed':
+      return { ...disk, changing: null };
+    case 'DiskEncryptionChanged': {
+      const { encryption, volume, keyVersion, generation, accessEpoch } = event;
+      return { ...disk, encryption, volume, keyVersion, generation, accessEpoch, changing: null };
+    }
+    case 'DekRewrapped': {
+      const { keyVersion, generation, headerSequence, accessEpoch } = event;
+      return { ...disk, keyVersion, generation, accessEpoch, volume: { ...disk.volume, headerSequence } };
+    }
+    case 'DiskGrown': {
+      const { sizeGib, headerSequence } = event;
+      return { ...disk, sizeGib, volume: { ...disk.volume, headerSequence } };
+    }
+    case 'DiskDeleting':
+      return { ...disk, status: 'deleting', access: null };
+  }
+};
+
+/**
+ * How disks are stored and listed: by set (also the one a change moves to, so that neither can be deleted meanwhile),
+ * by key version, and by what is unfinished.
+ */
+export const disks: CategoryDefinition<Disk, DiskEvent> = {
+  name: 'disk',
+  stateVersion: 1,
+  initial,
+  evolve,
+  isGone: (disk) => disk.status === 'absent',
+  indexes: (disk) => {
+    if (disk.status === 'absent') return [];
+    const changing = disk.status === 'active' ? disk.changing : null;
+    const sets = new Set([setOf(disk.encryption), changing === null ? '' : setOf(changing.encryption)]);
+    const isUnfinished = disk.status !== 'active' || changing !== null;
+    return [
+      ...[...sets].filter((set) => set !== '').map((value) => ({ index: 'set', value })),
+      ...('keyVersion' in disk && disk.keyVersion !== '' ? [{ index: 'key_version', value: disk.keyVersion }] : []),
+      ...(isUnfinished ? [{ index: 'unfinished', value: 'yes' }] : []),
+    ];
+  },
+};

@@ -1,0 +1,130 @@
+import {
+  type BeginGenerationRequest,
+  type CheckKeyAccessRequest,
+  EncryptedResource,
+  type ListEncryptedResourcesRequest,
+  type RewrapDekRequest,
+} from '@interlock/contracts/interlock/disk/v1/key_change.ts';
+import { type Category, type Loaded, Rejection } from '@interlock/event-store';
+import { type Call, names } from '@interlock/rpc';
+import { DomainAttribute } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { DiskEvent } from './disk/events.ts';
+import type { Disk } from './disk/state.ts';
+import { setOf, skuOnWire } from './encryption.ts';
+import type { SetKeys } from './keys/set-keys.ts';
+import type { Vault } from './keys/vault.ts';
+import { listKept, mergePages, pageOfRequest } from './listing.ts';
+import type { Rewrapping } from './rewrapping.ts';
+import type { Snapshot } from './snapshot/decider.ts';
+import type { SnapshotEvent } from './snapshot/events.ts';
+
+/** What a disk encryption set needs when its key is checked or changed. */
+export const keyChangeApi = (parts: {
+  readonly disks: Category<Disk, DiskEvent>;
+  readonly snapshots: Category<Snapshot, SnapshotEvent>;
+  readonly vault: Vault;
+  readonly setKeys: SetKeys;
+  readonly rewrapping: Rewrapping;
+}) => {
+  const { disks, snapshots, vault, setKeys, rewrapping } = parts;
+
+  const kindOf = (name: string): 'disk' | 'snapshot' => {
+    const kind = name.split('/').at(-2) === 'snapshots' ? 'snapshot' : 'disk';
+    names[kind].parse(name, 'name');
+    return kind;
+  };
+  const show = async (name: string): Promise<EncryptedResource> =>
+    kindOf(name) === 'disk' ? diskAsResource(await disks.load(name)) : snapshotAsResource(await snapshots.load(name));
+
+  return {
+    async checkKeyAccess({ diskEncryptionSet: set, keyVersion, principal }: CheckKeyAccessRequest) {
+      names.diskEncryptionSet.parse(set, 'disk_encryption_set');
+      names.keyVersion.parse(keyVersion, 'key_version');
+      names.principal.parse(principal, 'principal');
+      mark(set, keyVersion);
+      return (await vault.check({ set, keyVersion, principal, resource: '' })).access;
+    },
+    async beginGeneration(request: BeginGenerationRequest, { cause }: Call) {
+      const { diskEncryptionSet: set, generation, keyVersion, principal } = request;
+      names.diskEncryptionSet.parse(set, 'disk_encryption_set');
+      names.keyVersion.parse(keyVersion, 'key_version');
+      names.principal.parse(principal, 'principal');
+      if (generation < 1) {
+        throw new Rejection(
+          'INVALID_ARGUMENT',
+          'GENERATION_INVALID',
+          `generation must be 1 or more, not ${generation}`,
+          { field: 'generation' },
+        );
+      }
+      mark(set, keyVersion);
+      return { generation: (await setKeys.begin(set, { principal, keyVersion, generation }, cause)).generation };
+    },
+    async listEncryptedResources(request: ListEncryptedResourcesRequest) {
+      const { diskEncryptionSet: set, belowGeneration } = request;
+      names.diskEncryptionSet.parse(set, 'disk_encryption_set');
+      const page = pageOfRequest(request);
+      const query = { ...page, index: { index: 'set', value: set } };
+      const [ofDisks, ofSnapshots] = await Promise.all([
+        listKept(disks, query, ({ state }) => isListed(state, set, belowGeneration)),
+        listKept(snapshots, query, ({ state }) => isListed(state, set, belowGeneration)),
+      ]);
+      const pages = [
+        { items: ofDisks.items.map((disk) => ({ id: disk.id, resource: diskAsResource(disk) })), next: ofDisks.next },
+        {
+          items: ofSnapshots.items.map((taken) => ({ id: taken.id, resource: snapshotAsResource(taken) })),
+          next: ofSnapshots.next,
+        },
+      ];
+      const { items, nextPageToken } = mergePages(pages, page.limit);
+      return { resources: items.map(({ resource }) => resource), nextPageToken };
+    },
+    async rewrapDek(
+      { name, targetKeyVersion, generation }: RewrapDekRequest,
+      { cause }: Call,
+    ): Promise<EncryptedResource> {
+      const kind = kindOf(name);
+      names.keyVersion.parse(targetKeyVersion, 'target_key_version');
+      await rewrapping({ name, kind }, { keyVersion: targetKeyVersion, generation }, cause);
+      return show(name);
+    },
+  };
+};
+
+const mark = (set: string, keyVersion: string): void => {
+  trace
+    .getActiveSpan()
+    ?.setAttributes({ [DomainAttribute.diskEncryptionSet]: set, [DomainAttribute.keyVersion]: keyVersion });
+};
+
+/**
+ * Whether a resource is listed. One that is being made is a user of the set, but never left behind by a change of key: it
+ * is committed under the generation in force or not at all. One that is moving to the set may be left behind by a crash.
+ */
+const isListed = (state: Disk | Snapshot, set: string, belowGeneration: number): boolean => {
+  if (belowGeneration === 0) return true;
+  if (state.status === 'absent' || state.status === 'creating') return false;
+  const isMovingHere = 'changing' in state && state.changing !== null && setOf(state.changing.encryption) === set;
+  return isMovingHere || (setOf(state.encryption) === set && state.generation < belowGeneration);
+};
+
+const diskAsResource = ({ id: name, state }: Loaded<Disk>): EncryptedResource =>
+  EncryptedResource.fromPartial({
+    name,
+    ...(state.status === 'absent' ? {} : { sku: skuOnWire[state.sku] }),
+    ...('keyVersion' in state
+      ? {
+          keyVersion: state.keyVersion,
+          generation: state.generation,
+          managedBy: state.holder?.virtualMachine ?? '',
+          accessEpoch: state.accessEpoch,
+        }
+      : {}),
+  });
+
+const snapshotAsResource = ({ id: name, state }: Loaded<Snapshot>): EncryptedResource =>
+  EncryptedResource.fromPartial({
+    name,
+    ...('keyVersion' in state ? { keyVersion: state.keyVersion, generation: state.generation } : {}),
+  });

@@ -1,0 +1,201 @@
+import type { KeyAccess as GrantedAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
+import type { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import type { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { Rejection } from '@interlock/event-store';
+import { type RpcClient, type TokenSource, tokenSource } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { KeyAccess, KeyGrant } from './key-access.ts';
+import { definiteReason, type KeyUse, keyLost, type LossFacts, vaultUnreachable } from './key-reasons.ts';
+
+/** What disks need of a vault. */
+export type VaultClient = Pick<
+  RpcClient<typeof KeyVaultServiceDefinition>,
+  'checkAccess' | 'wrapKey' | 'unwrapKey' | 'rewrap'
+>;
+
+/** What disks need of identity: to speak as a set. */
+export type IdentityClient = Pick<RpcClient<typeof IdentityServiceDefinition>, 'issueManagedIdentityToken'>;
+
+/** A use of a key, as whom. */
+export interface VaultQuestion extends KeyUse {
+  /** `principals/<uuid>`: the identity of the set. */
+  readonly principal: string;
+}
+
+/**
+ * The vault, asked as the identity of a set and as nobody else (CMK-07). Every question says what it is for, for the audit.
+ * A definite no is a loss of the set's key at once, whoever asked and why; it is thrown with its reason. No answer is
+ * `UNAVAILABLE` `KEY_VAULT_UNREACHABLE` or `THROTTLED`, and changes nothing.
+ */
+export interface Vault {
+  /** Whether the key may be used now: state, dates, all of get, wrapKey and unwrapKey, and an unwrap of `wrapped` if given. */
+  check(
+    question: VaultQuestion,
+    wrapped?: Uint8Array,
+  ): Promise<{ readonly access: GrantedAccess; readonly grant: KeyGrant }>;
+  /** Checks, then wraps. The caller clears `payload`. */
+  wrap(
+    question: VaultQuestion,
+    payload: Uint8Array,
+  ): Promise<{ readonly wrapped: Uint8Array; readonly grant: KeyGrant }>;
+  /** Checks, then unwraps. The caller clears what it gets. */
+  unwrap(
+    question: VaultQuestion,
+    wrapped: Uint8Array,
+  ): Promise<{ readonly payload: Uint8Array; readonly grant: KeyGrant }>;
+  /** Moves a wrap to another key version, inside the vault. A no concerns source or target, so it is thrown and no more. */
+  rewrap(
+    question: VaultQuestion,
+    target: string,
+    wrapped: Uint8Array,
+  ): Promise<{ readonly wrapped: Uint8Array; readonly grant: KeyGrant }>;
+}
+
+/** How DEKs are wrapped, in the vault's words; the header has it with hyphens. */
+const algorithm = 'RSA_OAEP_256';
+/** Name of the algorithm in headers. */
+export const vaultAlgorithm = 'RSA-OAEP-256';
+/** Identities whose client is kept; the one not used for longest goes first. */
+const clientsMax = 1_000;
+
+/** Opens the way to the vault. */
+export const openVault = (parts: {
+  readonly connect: (credentials: TokenSource) => VaultClient;
+  readonly identities: IdentityClient;
+  readonly keyAccess: KeyAccess;
+  readonly clock: Clock;
+}): Vault => {
+  const { connect, identities, keyAccess, clock } = parts;
+  const clients = new Map<string, VaultClient>();
+
+  const clientOf = (principal: string): VaultClient => {
+    const client =
+      clients.get(principal) ??
+      connect(
+        tokenSource({
+          clock,
+          issue: async (audience) => {
+            const { accessToken, expireTime } = await identities.issueManagedIdentityToken({ principal, audience });
+            return { token: accessToken, expireTime: expireTime?.getTime() ?? clock.now() };
+          },
+        }),
+      );
+    clients.delete(principal);
+    clients.set(principal, client);
+    if (clients.size > clientsMax) {
+      const [oldest] = clients.keys();
+      if (oldest !== undefined) clients.delete(oldest);
+    }
+    return client;
+  };
+
+  /** Once more where the token was refused: the next one is new, and a deleted identity gets none, which is definite. */
+  const withFreshToken = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
+    try {
+      return await ask();
+    } catch (error) {
+      if (error instanceof Rejection && error.code === 'UNAUTHENTICATED') return ask();
+      throw error;
+    }
+  };
+
+  /** What a definite no says about the key; undefined for anything else. */
+  const lossIn = (error: unknown): LossFacts | undefined => {
+    const reason = definiteReason(error);
+    if (reason === undefined || !(error instanceof Rejection)) return undefined;
+    const { access_epoch: epoch = '', since = '' } = error.metadata;
+    const told = Date.parse(since);
+    return {
+      reason,
+      since: Number.isNaN(told) ? clock.now() : told,
+      traceId: trace.getActiveSpan()?.spanContext().traceId ?? '',
+      accessEpoch: /^\d{1,15}$/.test(epoch) ? Number(epoch) : undefined,
+    };
+  };
+
+  /** What a failure that is no loss is told as: a refusal of the request itself stays, everything else is no answer. */
+  const withoutLoss = (question: KeyUse, error: unknown): unknown =>
+    error instanceof Rejection && !error.retryable() && error.code !== 'UNAUTHENTICATED'
+      ? error
+      : vaultUnreachable(question, error);
+
+  /** Asks about the one version the question names: a definite no is heard by every disk under it. */
+  const asking = async <Answer>(
+    question: VaultQuestion,
+    ask: (client: VaultClient) => Promise<Answer>,
+  ): Promise<Answer> => {
+    try {
+      return await withFreshToken(() => ask(clientOf(question.principal)));
+    } catch (error) {
+      const loss = lossIn(error);
+      if (!loss) throw withoutLoss(question, error);
+      keyAccess.lost(question, loss, 'refusal');
+      throw keyLost(question, loss, error);
+    }
+  };
+
+  const check: Vault['check'] = async (question, wrapped) => {
+    const { keyVersion, resource, set } = question;
+    const asked = keyAccess.ask();
+    const probe = wrapped === undefined ? {} : ({ wrappedProbe: Buffer.from(wrapped), algorithm } as const);
+    const access = await asking(question, (client) =>
+      client.checkAccess({ keyVersion, resource: resource || set, ...probe }),
+    );
+    const grant = { accessEpoch: access.accessEpoch, asked };
+    keyAccess.granted(question, grant);
+    return { access, grant };
+  };
+
+  return {
+    check,
+    async wrap(question, payload) {
+      // A wrap alone needs neither get nor unwrapKey: without them the disk could never be read again (CMK-25).
+      const { grant } = await check(question);
+      const { keyVersion: name, resource } = question;
+      const { wrappedKey } = await asking(question, (client) =>
+        client.wrapKey({
+          name,
+          algorithm,
+          plaintextKey: Buffer.from(payload.buffer, payload.byteOffset, payload.length),
+          resource,
+        }),
+      );
+      return { wrapped: wrappedKey, grant };
+    },
+    async unwrap(question, wrapped) {
+      // Unwrapping alone goes on after the key has expired and needs no get, so the check comes first (CMK-104). The grant
+      // is the check's: a loss between the two has a higher epoch and still concerns this DEK.
+      const { grant } = await check(question);
+      const { keyVersion: name, resource } = question;
+      const { plaintextKey } = await asking(question, (client) =>
+        client.unwrapKey({ name, algorithm, wrappedKey: Buffer.from(wrapped), resource }),
+      );
+      return { payload: plaintextKey, grant };
+    },
+    async rewrap(question, target, wrapped) {
+      const asked = keyAccess.ask();
+      try {
+        const { set: diskEncryptionSet, resource, keyVersion: sourceKeyVersion, principal } = question;
+        const { wrappedKey, accessEpoch } = await withFreshToken(() =>
+          clientOf(principal).rewrap({
+            sourceKeyVersion,
+            targetKeyVersion: target,
+            wrappedKey: Buffer.from(wrapped),
+            algorithm,
+            diskEncryptionSet,
+            resource,
+          }),
+        );
+        const grant = { accessEpoch, asked };
+        keyAccess.granted({ set: diskEncryptionSet, keyVersion: target }, grant);
+        return { wrapped: wrappedKey, grant };
+      } catch (error) {
+        const loss = lossIn(error);
+        if (!loss) throw withoutLoss(question, error);
+        const concerned = error instanceof Rejection ? error.metadata.key_version : undefined;
+        throw keyLost({ ...question, keyVersion: concerned ?? question.keyVersion }, loss, error);
+      }
+    },
+  };
+};

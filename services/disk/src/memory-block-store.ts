@@ -1,0 +1,125 @@
+import type { Random } from '@interlock/runtime';
+import {
+  type BlockStore,
+  checkGrowth,
+  checkSectors,
+  copySectors,
+  diskBusy,
+  isZeroSector,
+  storeClosed,
+} from './block-store.ts';
+import { sectorSize } from './sector.ts';
+
+/** Bytes that real storage writes all or none of: where a torn sector may be cut. */
+const atomicUnit = 512;
+
+/** What a memory store leaves behind: it outlives `close` and `crash`, as a file does. */
+export interface Platter {
+  /** Opens the store. @throws Rejection ABORTED DISK_BUSY while it is open. */
+  open(): BlockStore;
+  /**
+   * Cuts the power: the open store is closed, every sector written since the last flush is kept or lost by chance, and
+   * the last one written is torn. So it loses more than any file would.
+   */
+  crash(): void;
+}
+
+/** A disk in memory for tests and the simulation. */
+export function createPlatter(name: string, initialSize: number, random: Random): Platter {
+  checkGrowth(initialSize, 0);
+  /** Current content, and for sectors not flushed what storage still holds (undefined: nothing). */
+  const current = new Map<number, Uint8Array>();
+  const unflushed = new Map<number, Uint8Array | undefined>();
+  let size = initialSize;
+  let flushedSize = initialSize;
+  let opened = 0;
+  let holder = 0;
+
+  const put = (sector: number, content: Uint8Array | undefined) => {
+    if (content) current.set(sector, content);
+    else current.delete(sector);
+  };
+
+  const open = (): BlockStore => {
+    if (holder !== 0) throw diskBusy(name);
+    opened += 1;
+    const mine = opened;
+    holder = mine;
+    const checkOpen = () => {
+      if (holder !== mine) throw storeClosed();
+    };
+    const store: BlockStore = {
+      size: () => size,
+      async read(offset, into) {
+        checkOpen();
+        checkSectors(offset, into.length, size);
+        for (let at = 0; at < into.length; at += sectorSize) {
+          const content = current.get((offset + at) / sectorSize);
+          if (content) into.set(content, at);
+          else into.fill(0, at, at + sectorSize);
+        }
+      },
+      async write(offset, bytes) {
+        checkOpen();
+        checkSectors(offset, bytes.length, size);
+        for (let at = 0; at < bytes.length; at += sectorSize) {
+          const sector = (offset + at) / sectorSize;
+          const old = unflushed.has(sector) ? unflushed.get(sector) : current.get(sector);
+          // Deleted first: the order of the map is the order of the writes.
+          unflushed.delete(sector);
+          unflushed.set(sector, old);
+          const content = Uint8Array.from(bytes.subarray(at, at + sectorSize));
+          put(sector, isZeroSector(content) ? undefined : content);
+        }
+      },
+      async flush() {
+        checkOpen();
+        unflushed.clear();
+        flushedSize = size;
+      },
+      async grow(newSize) {
+        checkOpen();
+        checkGrowth(newSize, size);
+        size = newSize;
+      },
+      async allocatedBytes() {
+        checkOpen();
+        return current.size * sectorSize;
+      },
+      async copyTo(target) {
+        checkOpen();
+        checkSectors(0, size, target.size());
+        await copySectors(store, target);
+        await target.flush();
+      },
+      async close() {
+        if (holder === mine) holder = 0;
+      },
+    };
+    return store;
+  };
+
+  return {
+    open,
+    crash() {
+      holder = 0;
+      const last = [...unflushed.keys()].at(-1);
+      for (const [sector, old] of unflushed) {
+        if (sector === last) put(sector, torn(current.get(sector), old, random));
+        else if (random.fraction() < 0.5) put(sector, old);
+      }
+      unflushed.clear();
+      size = flushedSize;
+      for (const sector of current.keys()) if (sector * sectorSize >= size) current.delete(sector);
+    },
+  };
+}
+
+/** The first part of the new content and the rest of the old, cut somewhere inside. */
+function torn(written: Uint8Array | undefined, old: Uint8Array | undefined, random: Random): Uint8Array | undefined {
+  const cut = atomicUnit * (1 + Math.floor(random.fraction() * (sectorSize / atomicUnit - 1)));
+  const content = new Uint8Array(sectorSize);
+  if (written) content.set(written.subarray(0, cut));
+  if (old) content.set(old.subarray(cut), cut);
+  return isZeroSector(content) ? undefined : content;
+}

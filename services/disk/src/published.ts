@@ -1,0 +1,93 @@
+import { DiskEvent as WireDiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
+import { eventReader } from '@interlock/event-store';
+import type { ToFact, ToldFact } from '@interlock/messaging';
+import type { DiskEvent } from './disk/events.ts';
+import { disks } from './disk/state.ts';
+import { encryptionOnWire, skuOnWire } from './encryption.ts';
+import { snapshots } from './snapshot/decider.ts';
+import type { SnapshotEvent } from './snapshot/events.ts';
+
+const diskEvent = eventReader(disks);
+const snapshotEvent = eventReader(snapshots);
+
+/** What other services hear of disk's events: what there is, under which key, and who has it. Opens, tokens and headers stay here. */
+export const toFact: ToFact = (recorded) => {
+  const ofDisk = diskEvent(recorded);
+  if (ofDisk) return diskFact(ofDisk.id, ofDisk.event);
+  const ofSnapshot = snapshotEvent(recorded);
+  return ofSnapshot ? snapshotFact(ofSnapshot.id, ofSnapshot.event) : null;
+};
+
+const told = (type: string, event: WireDiskEvent['event']): ToldFact => ({
+  type,
+  payload: WireDiskEvent.encode({ event }).finish(),
+});
+
+const diskFact = (disk: string, event: DiskEvent): ToldFact | null => {
+  switch (event.type) {
+    case 'DiskCreated': {
+      const { uniqueId, sku, sizeGib, encryption, keyVersion, generation } = event;
+      const value = {
+        disk,
+        uniqueId,
+        sku: skuOnWire[sku],
+        sizeGib,
+        encryption: encryptionOnWire(encryption),
+        keyVersion,
+        generation,
+      };
+      return told(event.type, { $case: 'diskCreated', value });
+    }
+    case 'DiskEncryptionChanged': {
+      const { encryption, previousSet, keyVersion, generation } = event;
+      const value = {
+        disk,
+        encryption: encryptionOnWire(encryption),
+        previousDiskEncryptionSet: previousSet,
+        keyVersion,
+        generation,
+      };
+      return told(event.type, { $case: 'diskEncryptionChanged', value });
+    }
+    case 'DekRewrapped':
+      return rewrapped(disk, event);
+    case 'DiskAttached':
+      return told(event.type, { $case: 'diskAttached', value: { disk, virtualMachine: event.virtualMachine } });
+    case 'DiskDetached':
+      return told(event.type, { $case: 'diskDetached', value: { disk, virtualMachine: event.virtualMachine } });
+    case 'DiskDeleted':
+      return told(event.type, { $case: 'diskDeleted', value: { disk, diskEncryptionSet: event.set } });
+    default:
+      return null;
+  }
+};
+
+const snapshotFact = (snapshot: string, event: SnapshotEvent): ToldFact | null => {
+  switch (event.type) {
+    case 'SnapshotCreated': {
+      const { sourceDisk, encryption, keyVersion, generation } = event;
+      const value = { snapshot, sourceDisk, encryption: encryptionOnWire(encryption), keyVersion, generation };
+      return told(event.type, { $case: 'snapshotCreated', value });
+    }
+    case 'SnapshotDekRewrapped':
+      return rewrapped(snapshot, event);
+    case 'SnapshotDeleted':
+      return told(event.type, { $case: 'snapshotDeleted', value: { snapshot, diskEncryptionSet: event.set } });
+    default:
+      return null;
+  }
+};
+
+const rewrapped = (
+  resource: string,
+  {
+    set,
+    previousKeyVersion,
+    keyVersion,
+    generation,
+  }: Extract<DiskEvent | SnapshotEvent, { previousKeyVersion: string }>,
+): ToldFact =>
+  told('DekRewrapped', {
+    $case: 'dekRewrapped',
+    value: { resource, diskEncryptionSet: set, previousKeyVersion, keyVersion, generation },
+  });

@@ -1,0 +1,40 @@
+/** Which way a range is used: readers share it, a writer has it alone. */
+export type RangeUse = 'read' | 'write';
+
+interface Claim {
+  readonly from: number;
+  readonly to: number;
+  readonly use: RangeUse;
+  readonly released: Promise<void>;
+}
+
+/**
+ * Locks over ranges of sectors. Claims that touch each other and are not both reads take turns in the order they came,
+ * so nobody starves and two changes of one sector cannot lose each other.
+ */
+export interface RangeLock {
+  /** Runs `work` while it holds sectors [from, to). */
+  hold<T>(from: number, to: number, use: RangeUse, work: () => Promise<T>): Promise<T>;
+}
+
+/** A lock over which nothing is held yet. */
+export function createRangeLock(): RangeLock {
+  const claims = new Set<Claim>();
+  return {
+    async hold(from, to, use, work) {
+      const { promise: released, resolve: release } = Promise.withResolvers<void>();
+      const isInTheWay = (other: Claim) =>
+        other.from < to && from < other.to && (use === 'write' || other.use === 'write');
+      const earlier = [...claims].filter(isInTheWay);
+      const claim: Claim = { from, to, use, released };
+      claims.add(claim);
+      try {
+        await Promise.all(earlier.map((other) => other.released));
+        return await work();
+      } finally {
+        claims.delete(claim);
+        release();
+      }
+    },
+  };
+}

@@ -1,0 +1,52 @@
+import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
+import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { type Effect, type FactContext, type Handlers, NO_EFFECT } from '@interlock/messaging';
+import type { Clock } from '@interlock/runtime';
+import type { KeyAccess } from './keys/key-access.ts';
+import { lossReasonNamed } from './keys/key-reasons.ts';
+import type { LossTable } from './keys/set-losses.ts';
+
+/**
+ * What disk does about the facts of disk encryption sets: a lost key ends the use of every DEK under it at once, a restored
+ * one lets them be unwrapped again. One row and one entry in memory each, whether one disk is under the key or a fleet;
+ * nothing is written per disk. Memory changes before the row is stored: refusing early is safe, and all is idempotent.
+ * Rules CMK-100, CMK-105, CMK-112, CMK-120.
+ */
+export const reactions = (parts: {
+  readonly losses: LossTable;
+  readonly keyAccess: KeyAccess;
+  readonly clock: Pick<Clock, 'now'>;
+}): Handlers => {
+  const { losses, keyAccess, clock } = parts;
+  return {
+    KeyAccessLost: async (fact, { cause }) => {
+      const { event } = eventOf(fact);
+      if (event?.$case !== 'keyAccessLost') return NO_EFFECT;
+      const { set, keyVersion, reason: name, accessEpoch, since } = event.value;
+      const reason = lossReasonNamed(name);
+      // An outage is no loss here: without an answer nothing is unwrapped, and what was goes on.
+      if (!reason) return NO_EFFECT;
+      const loss = { reason, accessEpoch, since: since?.getTime() ?? clock.now(), traceId: traceIdOf(cause) };
+      keyAccess.lost({ set, keyVersion }, loss, 'fact');
+      return { rows: [await losses.lost({ set, keyVersion }, loss)] };
+    },
+    KeyAccessRestored: async (fact) => {
+      const { event } = eventOf(fact);
+      if (event?.$case !== 'keyAccessRestored') return NO_EFFECT;
+      const { set, keyVersion, accessEpoch } = event.value;
+      keyAccess.restored({ set, keyVersion }, accessEpoch);
+      return effectOf(await losses.restored({ set, keyVersion }));
+    },
+    SetDeleted: async (fact) => {
+      const { event } = eventOf(fact);
+      return event?.$case === 'setDeleted' ? effectOf(await losses.forgotten(event.value.set)) : NO_EFFECT;
+    },
+  };
+};
+
+const eventOf = (fact: Fact): DiskEncryptionSetEvent => DiskEncryptionSetEvent.decode(fact.payload);
+
+const effectOf = (row: NonNullable<Effect['rows']>[number] | undefined): Effect => (row ? { rows: [row] } : NO_EFFECT);
+
+/** The trace id of a W3C trace context; `''` without one. */
+const traceIdOf = ({ traceparent }: FactContext['cause']): string => traceparent?.split('-')[1] ?? '';

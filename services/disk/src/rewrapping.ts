@@ -1,0 +1,142 @@
+import { type Category, type Cause, CursorConflict, type EventStore, Rejection } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import type { Sessions } from './data/sessions.ts';
+import { existing as existingDisk, rewrap as rewrapDisk } from './disk/decider.ts';
+import type { DiskEvent } from './disk/events.ts';
+import type { Disk } from './disk/state.ts';
+import type { DiskHeader } from './disk-header-format.ts';
+import { type Encryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
+import { transactGuarded } from './guarded-commit.ts';
+import type { SetKey, SetKeys } from './keys/set-keys.ts';
+import type { Vault } from './keys/vault.ts';
+import { existing as existingSnapshot, rewrap as rewrapSnapshot, type Snapshot } from './snapshot/decider.ts';
+import type { SnapshotEvent } from './snapshot/events.ts';
+import type { Turns } from './turns.ts';
+import { currentHeader, replaceHeader, tidyHeader, wrapRefOf } from './volume/headers.ts';
+import type { Volumes } from './volume/volumes.ts';
+
+/** What moves is found like this, whether disk or snapshot. */
+interface Wrapped extends WrapRef {
+  readonly encryption: Encryption;
+  readonly volume: VolumeRef;
+}
+
+/**
+ * Moves the DEK of a disk or snapshot to another key version, inside the vault; I/O goes on (CMK-15, CMK-16, CMK-82).
+ *
+ *   vault rewraps ──▶ second slot, synced, read back ──▶ commit (guarded by the generation) ──▶ old slot erased
+ *
+ * The vault is asked outside of the resource's turn, so closing a disk never waits for it. After a crash a header that is
+ * ahead of the events counts, and the events catch up here.
+ * @throws Rejection FAILED_PRECONDITION GENERATION_OUTDATED, NOT_ENCRYPTED_WITH_SET; a reason of key loss, with `key_version`
+ *   saying whether of source or target
+ */
+export type Rewrapping = (
+  resource: { readonly name: string; readonly kind: 'disk' | 'snapshot' },
+  target: { readonly keyVersion: string; readonly generation: number },
+  cause: Cause,
+) => Promise<void>;
+
+/** Opens it. */
+export const openRewrapping = (parts: {
+  readonly store: EventStore;
+  readonly disks: Category<Disk, DiskEvent>;
+  readonly snapshots: Category<Snapshot, SnapshotEvent>;
+  readonly volumes: Volumes;
+  readonly sessions: Sessions;
+  readonly vault: Vault;
+  readonly setKeys: SetKeys;
+  readonly turns: Turns;
+  readonly clock: Clock;
+}): Rewrapping => {
+  const { store, disks, snapshots, volumes, sessions, vault, setKeys, turns, clock } = parts;
+
+  return async (resource, target, cause) => {
+    const { name, kind } = resource;
+    const load = async (): Promise<Wrapped> =>
+      kind === 'disk'
+        ? existingDisk((await disks.load(name)).state)
+        : existingSnapshot((await snapshots.load(name)).state);
+
+    const commit = async (encryption: Encryption, header: DiskHeader, accessEpoch: number): Promise<void> => {
+      const wrap = wrapRefOf(encryption, header);
+      const guard = setKeys.guard(setOf(encryption), wrap.generation);
+      const { sequence } = header;
+      if (kind === 'disk') {
+        await transactGuarded(store, disks, name, rewrapDisk(clock.now(), wrap, sequence, accessEpoch), cause, guard);
+      } else {
+        await transactGuarded(
+          store,
+          snapshots,
+          name,
+          rewrapSnapshot(clock.now(), wrap, sequence, accessEpoch),
+          cause,
+          guard,
+        );
+      }
+    };
+
+    /** The wrap the target wants. Under the version it has already, only the generation is new. */
+    const moved = async (header: DiskHeader, set: string, key: SetKey) => {
+      if (header.wrap.keyVersion === target.keyVersion) return { wrap: header.wrap, grant: undefined };
+      const question = { set, principal: key.principal, keyVersion: header.wrap.keyVersion, resource: name };
+      const { wrapped, grant } = await vault.rewrap(question, target.keyVersion, header.wrap.wrapped);
+      return { wrap: { ...header.wrap, keyVersion: target.keyVersion, wrapped: Uint8Array.from(wrapped) }, grant };
+    };
+
+    for (;;) {
+      const before = await load();
+      const set = setOf(before.encryption);
+      if (set === '') {
+        throw new Rejection('FAILED_PRECONDITION', 'NOT_ENCRYPTED_WITH_SET', `${name} is under a key of the platform`, {
+          resource: name,
+        });
+      }
+      const key = await setKeys.inForce(set, cause);
+      if (key.generation !== target.generation) throw outdated(set, target.generation, key.generation);
+
+      const { volumeId } = before.volume;
+      const header = await currentHeader(volumes, volumeId);
+      const isMoved = header.wrap.keyVersion === target.keyVersion && header.generation === target.generation;
+      if (isMoved && before.volume.headerSequence === header.sequence) return tidyHeader(volumes, volumeId);
+      const { wrap, grant } = isMoved ? { wrap: header.wrap, grant: undefined } : await moved(header, set, key);
+
+      try {
+        await turns(name, async () => {
+          const state = await load();
+          if (state.volume.volumeId !== volumeId) throw stale();
+          const epoch = grant?.accessEpoch ?? ('accessEpoch' in state ? Number(state.accessEpoch) : 0);
+          if (isMoved) {
+            await commit(state.encryption, header, epoch);
+            await tidyHeader(volumes, volumeId);
+          } else {
+            const change = { wrap, generation: target.generation };
+            await replaceHeader(volumes, volumeId, header.sequence, change, (next) =>
+              commit(state.encryption, next, epoch),
+            );
+          }
+          if (grant) sessions.rewrapped(name, { set, keyVersion: target.keyVersion }, grant);
+        });
+        return;
+      } catch (error) {
+        // Somebody else moved the header or the generation meanwhile: look again.
+        const isStale = error instanceof Rejection && error.reason === 'HEADER_STALE';
+        if (!(isStale || error instanceof CursorConflict)) throw error;
+      }
+    }
+  };
+};
+
+const stale = (): Rejection => new Rejection('ABORTED', 'HEADER_STALE', 'the volume was replaced: read it again');
+
+const outdated = (set: string, asked: number, inForce: number): Rejection =>
+  new Rejection(
+    'FAILED_PRECONDITION',
+    'GENERATION_OUTDATED',
+    `generation ${asked} of ${set} is not the one in force: ${inForce} is`,
+    {
+      disk_encryption_set: set,
+      generation: String(asked),
+      in_force: String(inForce),
+    },
+  );

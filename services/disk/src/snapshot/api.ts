@@ -1,0 +1,194 @@
+import type {
+  CreateSnapshotRequest,
+  DeleteSnapshotRequest,
+  GetSnapshotRequest,
+  ListSnapshotsRequest,
+  Snapshot as WireSnapshot,
+} from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
+import { type Category, type Loaded, Rejection } from '@interlock/event-store';
+import {
+  type Authorizer,
+  type Call,
+  checkId,
+  expectedVersion,
+  names,
+  pageToken,
+  principalOf,
+  requirePermission,
+  subscriptionOf,
+} from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+import { checkLayers, diskClasses } from '../disk/classes.ts';
+import { existing as existingDisk } from '../disk/decider.ts';
+import type { DiskEvent } from '../disk/events.ts';
+import type { ActiveDisk, Disk } from '../disk/state.ts';
+import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../encryption.ts';
+import { listKept, pageOfRequest } from '../listing.ts';
+import type { Turns } from '../turns.ts';
+import type { Volumes } from '../volume/volumes.ts';
+import type { SnapshotCreation } from './creation.ts';
+import { gone, remove, type Snapshot } from './decider.ts';
+import type { SnapshotEvent } from './events.ts';
+import { snapshotNotFound, snapshotOnWire } from './wire.ts';
+
+/** How many incremental snapshots a disk may have. */
+export interface SnapshotLimits {
+  /** In all. */
+  readonly perDiskMax: number;
+  /** Within `recentMs`. */
+  readonly recentMax: number;
+  readonly recentMs: number;
+}
+
+/** Snapshots: request in, resource out. */
+export const snapshotApi = (parts: {
+  readonly disks: Category<Disk, DiskEvent>;
+  readonly snapshots: Category<Snapshot, SnapshotEvent>;
+  readonly creation: SnapshotCreation;
+  readonly volumes: Volumes;
+  readonly turns: Turns;
+  readonly authorize: Authorizer;
+  readonly clock: Clock;
+  readonly limits: SnapshotLimits;
+}) => {
+  const { disks, snapshots, creation, volumes, turns, authorize, clock, limits } = parts;
+
+  const show = async (loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
+    const { state } = loaded;
+    return snapshotOnWire(loaded, 'volume' in state ? await volumes.allocatedBytes(state.volume.volumeId) : 0);
+  };
+  const named = (name: string): string => {
+    names.snapshot.parse(name, 'name');
+    return name;
+  };
+
+  /** Rule CMK-142. A repeat of a request that was carried out is not counted against it. */
+  const refuseTooMany = async (name: string, disk: ActiveDisk): Promise<void> => {
+    const all = await snapshots.listAll({ index: { index: 'source_unique_id', value: disk.uniqueId } });
+    const others = all.filter(({ id, state }) => id !== name && state.status !== 'absent' && state.incremental);
+    const since = clock.now() - limits.recentMs;
+    const recent = others.filter(({ state }) => 'createdAt' in state && state.createdAt > since);
+    if (all.some(({ id }) => id === name)) return;
+    if (others.length < limits.perDiskMax && recent.length < limits.recentMax) return;
+    const { perDiskMax, recentMax, recentMs } = limits;
+    throw new Rejection(
+      'RESOURCE_EXHAUSTED',
+      'TOO_MANY_SNAPSHOTS',
+      `a disk can have ${perDiskMax} incremental snapshots, and ${recentMax} of them within ${recentMs} ms; it has ${others.length} and ${recent.length}`,
+      {
+        count: String(others.length),
+        count_max: String(perDiskMax),
+        recent_count: String(recent.length),
+        recent_max: String(recentMax),
+      },
+    );
+  };
+
+  return {
+    async createSnapshot(request: CreateSnapshotRequest, call: Call): Promise<WireSnapshot> {
+      const { subscription, resourceGroup } = names.resourceGroup.parse(request.parent, 'parent');
+      const snapshot = checkId(request.snapshotId, 'snapshot', 'snapshot_id');
+      const name = names.snapshot.format({ subscription, resourceGroup, snapshot });
+      const { sourceDisk, incremental } = request;
+      names.disk.parse(sourceDisk, 'source_disk');
+      if (subscriptionOf(sourceDisk) !== subscriptionOf(name)) {
+        throw invalid('SUBSCRIPTION_MISMATCH', 'source_disk', `${sourceDisk} is in another subscription than ${name}`);
+      }
+      await requirePermission(authorize, principalOf(call), 'compute/disks/read', sourceDisk);
+      const { state } = await disks.load(sourceDisk);
+      const before = await snapshots.load(name);
+      // A repeat finds the snapshot also when its disk is gone by now.
+      if (before.state.status === 'active' && state.status === 'absent') {
+        if (before.state.sourceDisk === sourceDisk && before.state.incremental === incremental) return show(before);
+      }
+      const disk = existingDisk(state);
+      const encryption = wishedEncryption(request, name, disk);
+      if (incremental) await refuseTooMany(name, disk);
+      const { location, sizeGib, uniqueId: sourceUniqueId } = disk;
+      const wish = JSON.stringify({ sourceDisk, sourceUniqueId, incremental, asked: request.encryption ?? null });
+      const spec = { location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption };
+      return show(await creation.create(name, wish, spec, call.cause));
+    },
+    async getSnapshot({ name }: GetSnapshotRequest): Promise<WireSnapshot> {
+      return show(await snapshots.load(named(name)));
+    },
+    async listSnapshots(request: ListSnapshotsRequest) {
+      const { parent, sourceDisk, diskEncryptionSet: set } = request;
+      if (parent === '' && sourceDisk === '' && set === '') {
+        throw invalid(
+          'FIELD_MISSING',
+          'parent',
+          'parent is missing: a subscription or resource group, or another filter in its place',
+        );
+      }
+      if (parent !== '')
+        (parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription).parse(parent, 'parent');
+      if (sourceDisk !== '') names.disk.parse(sourceDisk, 'source_disk');
+      if (set !== '') names.diskEncryptionSet.parse(set, 'disk_encryption_set');
+      const index = sourceDisk === '' ? { index: 'set', value: set } : { index: 'source_disk', value: sourceDisk };
+      const query = {
+        ...pageOfRequest(request),
+        ...(sourceDisk === '' && set === '' ? {} : { index }),
+        ...(parent === '' ? {} : { prefix: `${parent}/` }),
+      };
+      const { items, next } = await listKept(
+        snapshots,
+        query,
+        ({ state }) => set === '' || (state.status !== 'absent' && setOf(state.encryption) === set),
+      );
+      return { snapshots: await Promise.all(items.map(show)), nextPageToken: pageToken(next) };
+    },
+    async deleteSnapshot({ name, etag }: DeleteSnapshotRequest, { cause }: Call) {
+      await turns(named(name), async () => {
+        const { state, version } = await snapshots.load(name);
+        if (version === 0) throw snapshotNotFound(name);
+        if (state.status === 'absent') return;
+        const { state: after } = await snapshots.transact(name, remove(clock.now()), cause, expectedVersion(etag));
+        if (after.status !== 'deleting') return;
+        await volumes.remove(after.volume.volumeId);
+        await snapshots.transact(name, gone(clock.now()), cause);
+      });
+      return {};
+    },
+  };
+};
+
+/** Where a list of snapshots needs the permission: at its parent, else where its other filter lies. */
+export const scopeOfList = ({
+  parent,
+  sourceDisk,
+  diskEncryptionSet,
+}: Pick<ListSnapshotsRequest, 'parent' | 'sourceDisk' | 'diskEncryptionSet'>): string => {
+  const filter = sourceDisk || diskEncryptionSet;
+  return parent || (filter === '' ? '/' : subscriptionOf(filter));
+};
+
+/**
+ * What the request says, else what the disk has (CMK-58).
+ * @throws Rejection INVALID_ARGUMENT SNAPSHOT_TYPE_NOT_SUPPORTED (CMK-61), INCREMENTAL_SNAPSHOT_SET_MISMATCH (CMK-56)
+ */
+const wishedEncryption = (
+  { encryption: asked, incremental }: CreateSnapshotRequest,
+  name: string,
+  disk: ActiveDisk,
+): Encryption => {
+  if (!incremental && !diskClasses[disk.sku].canSnapshotFully) {
+    throw invalid(
+      'SNAPSHOT_TYPE_NOT_SUPPORTED',
+      'incremental',
+      `incremental must be true: a ${skuOnWire[disk.sku]} disk has incremental snapshots only`,
+    );
+  }
+  const encryption = asked ? encryptionFromWire(asked, name) : disk.encryption;
+  if (encryption.type !== 'platform') names.diskEncryptionSet.parse(encryption.set, 'encryption.disk_encryption_set');
+  checkLayers(disk.sku, encryption);
+  if (!incremental || sameEncryption(encryption, disk.encryption)) return encryption;
+  throw invalid(
+    'INCREMENTAL_SNAPSHOT_SET_MISMATCH',
+    'encryption',
+    'an incremental snapshot is encrypted as its disk is: leave encryption out, or take a full snapshot',
+  );
+};
+
+const invalid = (reason: string, field: string, message: string): Rejection =>
+  new Rejection('INVALID_ARGUMENT', reason, message, { field });

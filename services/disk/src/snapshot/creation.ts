@@ -1,0 +1,151 @@
+import {
+  type Category,
+  type Cause,
+  CursorConflict,
+  type EventStore,
+  type Loaded,
+  Rejection,
+  StoreUnavailable,
+} from '@interlock/event-store';
+import type { Clock, Logger, Random } from '@interlock/runtime';
+import { existing as existingDisk } from '../disk/decider.ts';
+import type { DiskEvent } from '../disk/events.ts';
+import type { ActiveDisk, Disk } from '../disk/state.ts';
+import type { DiskHeader } from '../disk-header-format.ts';
+import { sameEncryption, setOf } from '../encryption.ts';
+import { transactGuarded } from '../guarded-commit.ts';
+import type { Deks } from '../keys/deks.ts';
+import type { SetKeys } from '../keys/set-keys.ts';
+import type { Vault } from '../keys/vault.ts';
+import type { Turns } from '../turns.ts';
+import { currentHeader, replaceHeader, volumeRefOf, wrapRefOf, writeFirstHeader } from '../volume/headers.ts';
+import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
+import type { Volumes } from '../volume/volumes.ts';
+import { begin, fail, finish, type Snapshot } from './decider.ts';
+import type { SnapshotEvent, SnapshotSpec } from './events.ts';
+
+/**
+ * Takes a snapshot, so that nothing half-made remains (CMK-110). Under the disk's own key it has the same ciphertext and
+ * the same wrapped DEK in a header of its own, which moves with the key of the set; under another key it is a full copy
+ * under a fresh DEK. The disk's writers wait meanwhile, so it is the content of one moment.
+ */
+export interface SnapshotCreation {
+  /** @throws Rejection as CreateSnapshot lists them */
+  create(name: string, wish: string, spec: Omit<SnapshotSpec, 'uniqueId'>, cause: Cause): Promise<Loaded<Snapshot>>;
+  /** Undoes what a crash left of a creation; does nothing otherwise. The caller has the snapshot's turn. */
+  undo(name: string, reason: string, cause: Cause): Promise<void>;
+}
+
+/** Opens it. */
+export const openSnapshotCreation = (parts: {
+  readonly store: EventStore;
+  readonly disks: Category<Disk, DiskEvent>;
+  readonly snapshots: Category<Snapshot, SnapshotEvent>;
+  readonly volumes: Volumes;
+  readonly making: VolumeMaking;
+  readonly deks: Deks;
+  readonly vault: Vault;
+  readonly setKeys: SetKeys;
+  readonly turns: Turns;
+  readonly clock: Clock;
+  readonly random: Pick<Random, 'uuid'>;
+  readonly log: Logger;
+}): SnapshotCreation => {
+  const { store, disks, snapshots, volumes, making, deks, vault, setKeys, turns, clock, random, log } = parts;
+
+  const undo: SnapshotCreation['undo'] = async (name, reason, cause) => {
+    const { state } = await snapshots.load(name);
+    if (state.status !== 'creating') return;
+    await volumes.remove(state.volumeId);
+    await snapshots.transact(name, fail(clock.now(), state.uniqueId, reason), cause);
+  };
+
+  const undoUnsure = async (name: string, volumeId: string, uniqueId: string, cause: Cause): Promise<void> => {
+    const { state } = await snapshots.transact(name, fail(clock.now(), uniqueId, 'STORE_UNAVAILABLE'), cause);
+    if (state.status !== 'active') await volumes.remove(volumeId);
+  };
+
+  type Creating = Extract<Snapshot, { status: 'creating' }>;
+
+  const commit = (name: string, { uniqueId, volumeId, encryption }: Creating, header: DiskHeader, cause: Cause) => {
+    const wrap = wrapRefOf(encryption, header);
+    const guard = encryption.type === 'platform' ? undefined : setKeys.guard(encryption.set, wrap.generation);
+    return transactGuarded(
+      store,
+      snapshots,
+      name,
+      finish(clock.now(), uniqueId, volumeRefOf(volumeId, header), wrap),
+      cause,
+      guard,
+    );
+  };
+
+  /** Ciphertext and wrap as the disk has them. When the key of the set changes meanwhile, the wrap moves with it. */
+  const share = async (name: string, creating: Creating, disk: ActiveDisk, cause: Cause): Promise<Loaded<Snapshot>> => {
+    const { volumeId, encryption, sourceDisk } = creating;
+    const source = { ...disk, name: sourceDisk };
+    await deks.check(source, await currentHeader(volumes, disk.volume.volumeId), cause);
+    await volumes.copy(disk.volume.volumeId, volumeId);
+    const found = await currentHeader(volumes, disk.volume.volumeId);
+    let header = await writeFirstHeader(volumes, volumeId, { ...found, sequence: 1 });
+    for (;;) {
+      try {
+        return await commit(name, creating, header, cause);
+      } catch (error) {
+        if (!(error instanceof CursorConflict)) throw error;
+      }
+      const set = setOf(encryption);
+      const { principal, keyVersion: target, generation } = await setKeys.inForce(set, cause);
+      const question = { set, principal, keyVersion: header.wrap.keyVersion, resource: name };
+      const { wrapped } = await vault.rewrap(question, target, header.wrap.wrapped);
+      const wrap = { ...header.wrap, keyVersion: target, wrapped: Uint8Array.from(wrapped) };
+      header = await replaceHeader(volumes, volumeId, header.sequence, { wrap, generation }, async () => undefined);
+    }
+  };
+
+  const make = async (name: string, cause: Cause): Promise<Loaded<Snapshot>> => {
+    const loaded = await snapshots.load(name);
+    const { state } = loaded;
+    if (state.status !== 'creating') return loaded;
+    const { uniqueId, volumeId, encryption, location, sourceDisk, sourceUniqueId, sizeGib } = state;
+    try {
+      // Read after `begin`: a change of the disk's encryption begun later sees this snapshot and copies.
+      const disk = existingDisk((await disks.load(sourceDisk)).state);
+      if (disk.changing !== null || disk.uniqueId !== sourceUniqueId) {
+        throw new Rejection('ABORTED', 'DISK_CHANGING', `${sourceDisk} is being changed: try again`, {
+          disk: sourceDisk,
+        });
+      }
+      if (sameEncryption(encryption, disk.encryption)) return await share(name, state, disk, cause);
+      const source = { ...disk, name: sourceDisk };
+      const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: sizeGib * bytesPerGib, source };
+      return await making.fresh(wish, cause, ({ header }) => commit(name, state, header, cause));
+    } catch (error) {
+      const reason = error instanceof Rejection ? error.reason : 'INTERNAL';
+      const undone =
+        error instanceof StoreUnavailable ? undoUnsure(name, volumeId, uniqueId, cause) : undo(name, reason, cause);
+      // What made the creation fail is what the caller must hear; the leftover is undone by the next attempt or start.
+      await undone.catch((failure: unknown) =>
+        log.error('a failed snapshot could not be undone', { snapshot: name, error: failure }),
+      );
+      throw error;
+    }
+  };
+
+  return {
+    undo,
+    create: (name, wish, spec, cause) =>
+      turns(name, async () => {
+        const uniqueId = random.uuid();
+        const beginning = () => begin(clock.now(), wish, random.uuid(), { ...spec, uniqueId });
+        const { events } = await snapshots.transact(name, beginning(), cause);
+        if (events.length > 0) return make(name, cause);
+        const found = await snapshots.load(name);
+        if (found.state.status === 'active') return found;
+        // Nobody else makes it, for this is its turn: an earlier attempt ended without being undone.
+        await undo(name, 'INTERRUPTED', cause);
+        await snapshots.transact(name, beginning(), cause);
+        return make(name, cause);
+      }),
+  };
+};

@@ -1,0 +1,147 @@
+import { type CategoryDefinition, Rejection } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import { setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import type { SnapshotEvent, SnapshotSpec } from './events.ts';
+
+/** A snapshot that exists. */
+export interface ActiveSnapshot extends SnapshotSpec, WrapRef {
+  readonly status: 'active';
+  readonly wish: string;
+  readonly volume: VolumeRef;
+  readonly createdAt: Instant;
+}
+
+/**
+ * The content of a disk at one moment.
+ *
+ *   absent ──begin──▶ creating ──finish──▶ active ──delete──▶ deleting ──gone──▶ absent
+ *     ▲───────fail──────┘
+ */
+export type Snapshot =
+  | { readonly status: 'absent' }
+  | ({ readonly status: 'creating'; readonly wish: string; readonly volumeId: string } & SnapshotSpec)
+  | ActiveSnapshot
+  | (Omit<ActiveSnapshot, 'status'> & { readonly status: 'deleting' });
+
+export const initial: Snapshot = { status: 'absent' };
+
+export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
+  switch (event.type) {
+    case 'SnapshotCreating': {
+      const { type: _type, at: _at, ...spec } = event;
+      return { status: 'creating', ...spec };
+    }
+    case 'SnapshotCreated': {
+      if (snapshot.status !== 'creating') return snapshot;
+      const { type: _type, at, ...created } = event;
+      return { status: 'active', wish: snapshot.wish, ...created, createdAt: at };
+    }
+    case 'SnapshotDekRewrapped': {
+      if (snapshot.status !== 'active') return snapshot;
+      const { keyVersion, generation, headerSequence } = event;
+      return { ...snapshot, keyVersion, generation, volume: { ...snapshot.volume, headerSequence } };
+    }
+    case 'SnapshotDeleting':
+      return snapshot.status === 'active' ? { ...snapshot, status: 'deleting' } : snapshot;
+    case 'SnapshotCreateFailed':
+    case 'SnapshotDeleted':
+      return initial;
+  }
+};
+
+/** How snapshots are stored and listed: by disk, by set, by the DEK they share, and by what is unfinished. */
+export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
+  name: 'snapshot',
+  stateVersion: 1,
+  initial,
+  evolve,
+  isGone: (snapshot) => snapshot.status === 'absent',
+  indexes: (snapshot) => {
+    if (snapshot.status === 'absent') return [];
+    const set = setOf(snapshot.encryption);
+    return [
+      { index: 'source_disk', value: snapshot.sourceDisk },
+      { index: 'source_unique_id', value: snapshot.sourceUniqueId },
+      ...(set === '' ? [] : [{ index: 'set', value: set }]),
+      ...('volume' in snapshot ? [{ index: 'dek', value: snapshot.volume.dekId }] : []),
+      ...(snapshot.status === 'active' ? [] : [{ index: 'unfinished', value: 'yes' }]),
+    ];
+  },
+};
+
+type Decision = (snapshot: Snapshot) => readonly SnapshotEvent[];
+
+/** Takes the name and the set; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS SNAPSHOT_ALREADY_EXISTS; ABORTED SNAPSHOT_DELETING */
+export const begin =
+  (at: Instant, wish: string, volumeId: string, spec: SnapshotSpec): Decision =>
+  (snapshot) => {
+    if (snapshot.status === 'absent') return [{ type: 'SnapshotCreating', ...spec, volumeId, wish, at }];
+    if (snapshot.status === 'deleting') throw deleting();
+    if (snapshot.wish === wish) return [];
+    throw new Rejection(
+      'ALREADY_EXISTS',
+      'SNAPSHOT_ALREADY_EXISTS',
+      'this snapshot exists with other content: choose another snapshot_id',
+      { field: 'snapshot_id' },
+    );
+  };
+
+/** The copy is there. @throws Rejection ABORTED SNAPSHOT_CHANGED when it is not being made */
+export const finish =
+  (at: Instant, uniqueId: string, volume: VolumeRef, wrap: WrapRef): Decision =>
+  (snapshot) => {
+    if (snapshot.status === 'active' && snapshot.uniqueId === uniqueId) return [];
+    if (snapshot.status !== 'creating' || snapshot.uniqueId !== uniqueId) {
+      throw new Rejection('ABORTED', 'SNAPSHOT_CHANGED', 'the snapshot changed while it was made: try again');
+    }
+    const { location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption } = snapshot;
+    const spec = { uniqueId, location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption };
+    return [{ type: 'SnapshotCreated', ...spec, ...wrap, volume, at }];
+  };
+
+/** The copy is gone again: the name is free. Rule CMK-110. */
+export const fail =
+  (at: Instant, uniqueId: string, reason: string): Decision =>
+  (snapshot) =>
+    snapshot.status === 'creating' && snapshot.uniqueId === uniqueId
+      ? [{ type: 'SnapshotCreateFailed', reason, at }]
+      : [];
+
+/** The header holds a wrap under another key version or generation; the DEK is the same. Rules CMK-15, CMK-80. */
+export const rewrap =
+  (at: Instant, wrap: WrapRef, headerSequence: number, accessEpoch: number): Decision =>
+  (snapshot) => {
+    const { encryption, keyVersion, volume } = existing(snapshot);
+    if (volume.headerSequence >= headerSequence) return [];
+    const set = setOf(encryption);
+    return [
+      { type: 'SnapshotDekRewrapped', set, previousKeyVersion: keyVersion, ...wrap, headerSequence, accessEpoch, at },
+    ];
+  };
+
+/** Announces the end of a snapshot. Needs no key (CMK-132). @throws Rejection ABORTED SNAPSHOT_CREATING */
+export const remove =
+  (at: Instant): Decision =>
+  (snapshot) => {
+    if (snapshot.status === 'creating') throw creating();
+    return snapshot.status === 'active' ? [{ type: 'SnapshotDeleting', at }] : [];
+  };
+
+/** The volume of a snapshot that was to end is removed. */
+export const gone =
+  (at: Instant): Decision =>
+  (snapshot) =>
+    snapshot.status === 'deleting' ? [{ type: 'SnapshotDeleted', set: setOf(snapshot.encryption), at }] : [];
+
+/** @throws Rejection NOT_FOUND SNAPSHOT_NOT_FOUND; ABORTED SNAPSHOT_CREATING, SNAPSHOT_DELETING */
+export const existing = (snapshot: Snapshot): ActiveSnapshot => {
+  if (snapshot.status === 'active') return snapshot;
+  if (snapshot.status === 'deleting') throw deleting();
+  if (snapshot.status === 'creating') throw creating();
+  throw new Rejection('NOT_FOUND', 'SNAPSHOT_NOT_FOUND', 'no such snapshot');
+};
+
+const creating = (): Rejection =>
+  new Rejection('ABORTED', 'SNAPSHOT_CREATING', 'the snapshot is being made: try again');
+const deleting = (): Rejection =>
+  new Rejection('ABORTED', 'SNAPSHOT_DELETING', 'the snapshot is being deleted: try again');

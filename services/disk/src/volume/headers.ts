@@ -1,0 +1,68 @@
+import { Rejection } from '@interlock/event-store';
+import { erasePrevious, readHeader, writeHeader } from '../disk-header.ts';
+import type { DiskHeader } from '../disk-header-format.ts';
+import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import type { Volumes } from './volumes.ts';
+
+/** The current header of a volume. @throws Rejection DATA_LOSS HEADER_CORRUPT, VOLUME_MISSING */
+export const currentHeader = async (volumes: Volumes, volumeId: string): Promise<DiskHeader> =>
+  (await volumes.withHeader(volumeId, readHeader)).current;
+
+/**
+ * Replaces the header: the new one is durable and read back before `commit`, and the old one is erased after it, so a wrap
+ * is always somewhere and the header is never behind the events. A header ahead of them is caught up by its reader.
+ * @param expected sequence of the header the change was prepared from
+ * @throws Rejection ABORTED HEADER_STALE when it has changed since, and whatever `commit` throws
+ */
+export const replaceHeader = (
+  volumes: Volumes,
+  volumeId: string,
+  expected: number,
+  change: Partial<Pick<DiskHeader, 'size' | 'wrap' | 'generation'>>,
+  commit: (header: DiskHeader) => Promise<unknown>,
+): Promise<DiskHeader> =>
+  volumes.withHeader(volumeId, async (store) => {
+    const { current, previous } = await readHeader(store);
+    if (current.sequence !== expected) {
+      throw new Rejection(
+        'ABORTED',
+        'HEADER_STALE',
+        `the header has sequence ${current.sequence}, not ${expected}: read it again`,
+        {
+          sequence: String(current.sequence),
+          expected: String(expected),
+        },
+      );
+    }
+    if (previous) await erasePrevious(store);
+    const next = { ...current, ...change, sequence: current.sequence + 1 };
+    await writeHeader(store, next);
+    await commit(next);
+    await erasePrevious(store);
+    return next;
+  });
+
+/** Writes the first header of a volume. */
+export const writeFirstHeader = (volumes: Volumes, volumeId: string, header: DiskHeader): Promise<DiskHeader> =>
+  volumes.withHeader(volumeId, async (store) => {
+    await writeHeader(store, header);
+    return header;
+  });
+
+/** Erases what a crash left of the header before the current one. */
+export const tidyHeader = (volumes: Volumes, volumeId: string): Promise<void> =>
+  volumes.withHeader(volumeId, erasePrevious);
+
+/** The key version and generation a header says, as events and the API have them. */
+export const wrapRefOf = (encryption: Encryption, header: DiskHeader): WrapRef =>
+  setOf(encryption) === ''
+    ? { keyVersion: '', generation: 0 }
+    : { keyVersion: header.wrap.keyVersion, generation: header.generation };
+
+/** Where a volume lies, as events have it. */
+export const volumeRefOf = (volumeId: string, header: DiskHeader): VolumeRef => ({
+  volumeId,
+  dekId: header.dekId,
+  dekDiskId: header.diskId,
+  headerSequence: header.sequence,
+});

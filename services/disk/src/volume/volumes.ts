@@ -1,0 +1,174 @@
+import { Rejection } from '@interlock/event-store';
+import type { Random } from '@interlock/runtime';
+import type { BlockStore } from '../block-store.ts';
+import { headerSize } from '../disk-header.ts';
+import type { PlatformKey } from '../keys/platform-key.ts';
+import { sectorSize } from '../sector.ts';
+import { createTurns } from '../turns.ts';
+import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
+import type { VolumeFiles } from './volume-files.ts';
+import { createWriteGate, type WriteGate } from './write-gate.ts';
+
+/** The sectors of a volume, shared by all of this process who have it open. */
+export interface OpenVolume {
+  /** Sectors as they are above the infrastructure layer: ciphertext under the DEK. Its `close` gives this use back. */
+  readonly store: BlockStore;
+  readonly gate: WriteGate;
+}
+
+/** The volumes of this host. They know nothing of DEKs. */
+export interface Volumes {
+  /** Makes a volume, with a key of the platform for the lower layer if it has one. Repeating it opens what is there. */
+  create(volumeId: string, sizeBytes: number, isLayered: boolean): Promise<void>;
+  /** @throws Rejection DATA_LOSS VOLUME_MISSING, LAYER_CORRUPT; ABORTED DISK_BUSY */
+  open(volumeId: string): Promise<OpenVolume>;
+  /** Runs `work` on the header alone, one after another. @throws Rejection DATA_LOSS VOLUME_MISSING; ABORTED DISK_BUSY */
+  withHeader<Result>(volumeId: string, work: (header: BlockStore) => Promise<Result>): Promise<Result>;
+  /** Makes `to` hold the same sectors and the same lower layer as `from`, but no header. Writers of `from` wait. */
+  copy(from: string, to: string): Promise<void>;
+  /** Ends every use of a volume and removes it. Repeating it does nothing. */
+  remove(volumeId: string): Promise<void>;
+  /** Bytes of storage the volume's data takes up; 0 for one that is not there. */
+  allocatedBytes(volumeId: string): Promise<number>;
+  /** Gives every volume free. */
+  close(): Promise<void>;
+}
+
+/** What the key of a lower layer is sealed for. */
+const layerPurpose = 'interlock infrastructure layer';
+const layerSize = sectorSize;
+
+interface Shared extends OpenVolume {
+  readonly raw: BlockStore;
+  uses: number;
+}
+
+/** Opens the volumes of a host. */
+export const openVolumes = (parts: {
+  readonly files: VolumeFiles;
+  readonly platformKey: PlatformKey;
+  readonly random: Pick<Random, 'bytes'>;
+}): Volumes => {
+  const { files, platformKey, random } = parts;
+  const turns = createTurns();
+  const opened = new Map<string, Shared>();
+
+  const openData = async (volumeId: string): Promise<Shared> => {
+    const raw = await files.open(volumeId, 'data');
+    if (!raw) throw missing(volumeId);
+    try {
+      const key = await layerKeyOf(volumeId);
+      const store = key ? withInfrastructureLayer(raw, key) : raw;
+      key?.fill(0);
+      return { raw, store, gate: createWriteGate(), uses: 0 };
+    } catch (error) {
+      await raw.close();
+      throw error;
+    }
+  };
+
+  const layerKeyOf = async (volumeId: string): Promise<Uint8Array | undefined> => {
+    const store = await files.open(volumeId, 'layer');
+    if (!store) return undefined;
+    try {
+      const sector = Buffer.alloc(layerSize);
+      await store.read(0, sector);
+      const key = platformKey.unseal(layerPurpose, sector.subarray(2, 2 + sector.readUInt16BE(0)));
+      if (key?.length === layerKeyLength) return key;
+    } finally {
+      await store.close();
+    }
+    throw new Rejection(
+      'DATA_LOSS',
+      'LAYER_CORRUPT',
+      'the lower layer of this disk cannot be opened: its key was changed, or is under another master key',
+      { volume: volumeId },
+    );
+  };
+
+  const createLayer = async (volumeId: string): Promise<void> => {
+    const store = await files.create(volumeId, 'layer', layerSize);
+    const key = random.bytes(layerKeyLength);
+    try {
+      const sector = Buffer.alloc(layerSize);
+      const sealed = platformKey.seal(layerPurpose, key);
+      sector.writeUInt16BE(sealed.length);
+      sector.set(sealed, 2);
+      await store.write(0, sector);
+      await store.flush();
+    } finally {
+      key.fill(0);
+      await store.close();
+    }
+  };
+
+  const giveBack = (volumeId: string, shared: Shared): Promise<void> =>
+    turns(volumeId, async () => {
+      shared.uses -= 1;
+      if (shared.uses > 0 || opened.get(volumeId) !== shared) return;
+      opened.delete(volumeId);
+      await shared.raw.close();
+    });
+
+  const open = (volumeId: string): Promise<{ readonly shared: Shared; close(): Promise<void> }> =>
+    turns(volumeId, async () => {
+      const shared = opened.get(volumeId) ?? (await openData(volumeId));
+      opened.set(volumeId, shared);
+      shared.uses += 1;
+      let isOpen = true;
+      const close = async (): Promise<void> => {
+        if (!isOpen) return;
+        isOpen = false;
+        await giveBack(volumeId, shared);
+      };
+      return { shared, close };
+    });
+
+  return {
+    async create(volumeId, sizeBytes, isLayered) {
+      await (await files.create(volumeId, 'data', sizeBytes)).close();
+      await (await files.create(volumeId, 'header', headerSize)).close();
+      if (isLayered) await createLayer(volumeId);
+    },
+    async open(volumeId) {
+      const { shared, close } = await open(volumeId);
+      return { store: { ...shared.store, close }, gate: shared.gate };
+    },
+    withHeader: (volumeId, work) =>
+      turns(`${volumeId} header`, async () => {
+        const header = await files.open(volumeId, 'header');
+        if (!header) throw missing(volumeId);
+        return work(header).finally(() => header.close());
+      }),
+    async copy(from, to) {
+      const source = await open(from);
+      try {
+        const target = await files.create(to, 'data', source.shared.raw.size());
+        await source.shared.gate.still(() => source.shared.raw.copyTo(target)).finally(() => target.close());
+      } finally {
+        await source.close();
+      }
+      await (await files.create(to, 'header', headerSize)).close();
+      const layer = await files.open(from, 'layer');
+      if (!layer) return;
+      const copied = await files.create(to, 'layer', layerSize);
+      await layer.copyTo(copied).finally(() => Promise.all([layer.close(), copied.close()]));
+    },
+    remove: (volumeId) =>
+      turns(volumeId, async () => {
+        const shared = opened.get(volumeId);
+        opened.delete(volumeId);
+        await shared?.raw.close();
+        await files.remove(volumeId);
+      }),
+    allocatedBytes: (volumeId) => files.allocatedBytes(volumeId),
+    async close() {
+      const all = [...opened.values()];
+      opened.clear();
+      for (const { raw } of all) await raw.close();
+    },
+  };
+};
+
+const missing = (volumeId: string): Rejection =>
+  new Rejection('DATA_LOSS', 'VOLUME_MISSING', 'the data of this disk is not on this host', { volume: volumeId });

@@ -1,0 +1,128 @@
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { category } from '@interlock/event-store';
+import type { Assemble } from '@interlock/host';
+import { service } from '@interlock/rpc';
+import type { MasterKeys } from '@interlock/sealing';
+import { auditApi } from './audit/api.ts';
+import { auditLog } from './audit/log.ts';
+import { backgroundWork } from './background.ts';
+import { keyBackup } from './backup.ts';
+import { cryptographyApi } from './cryptography/api.ts';
+import { diskAccessApi } from './cryptography/disk-access.ts';
+import { rewrapApi } from './cryptography/rewrap.ts';
+import { createGuard } from './guard.ts';
+import { keyApi } from './key/api.ts';
+import { keys as keyStreams } from './key/key.ts';
+import { keyMakingApi } from './key/making-api.ts';
+import { keyMaterial } from './key-material.ts';
+import { keyUrls } from './names.ts';
+import { toFact } from './published.ts';
+import { reactor } from './reactor.ts';
+import type { RsaEngine } from './rsa.ts';
+import type { SealKeyStore } from './seal-key-store.ts';
+import { createSealing, type Sealing } from './sealing.ts';
+import { tenantLookup } from './tenants.ts';
+import { vaultApi } from './vault/api.ts';
+import { vaultPurge } from './vault/purge.ts';
+import { vaults as vaultStreams } from './vault/vault.ts';
+
+/** What key-vault is told from outside. */
+export interface KeyVaultSettings {
+  readonly masterKeys: MasterKeys;
+  readonly sealKeys: SealKeyStore;
+  /** Makes the RSA engine: worker threads, or the simulated one. It is closed with the service. */
+  readonly engine: (sealing: Sealing) => RsaEngine;
+  /** Host name of the vaults' URLs after the vault's own name. */
+  readonly vaultUriSuffix: string;
+  /** Whether new vaults are purge protected also when nobody says so. */
+  readonly purgeProtectionDefault: boolean;
+  /** Length of a day of soft-delete retention, in milliseconds: shorter in tests. */
+  readonly retentionDayMs: number;
+}
+
+/** Why the handlers judge for themselves: they put every refusal on the vault's record. */
+const byGuard = { authenticated: true, why: 'the grants of the vault, by its permission model' } as const;
+const byRole = (action: string) =>
+  ({ authenticated: true, why: `role with ${action} on the vault; refusals are on its record` }) as const;
+
+/** Puts key-vault together. */
+export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
+  const { store, clock, random, log: logger, settings, authorize, forgetPermissions, client, scope } = seams;
+  const vaults = category(store, vaultStreams);
+  const keys = category(store, keyStreams);
+  const urls = keyUrls(settings.vaultUriSuffix);
+  const sealing = createSealing({ store: settings.sealKeys, masterKeys: settings.masterKeys, random });
+  const engine = settings.engine(sealing);
+  scope.defer('RSA engine', () => engine.close());
+
+  const guard = createGuard({ vaults, authorize });
+  const log = auditLog({ store, clock, random, urls });
+  const material = keyMaterial({ store, keys, sealing, engine, clock });
+  const backup = keyBackup({ masterKeys: settings.masterKeys, sealing, material, random });
+  const purgeVault = vaultPurge({ clock, vaults, keys, material });
+  const tenantOf = tenantLookup(client('identity', IdentityServiceDefinition));
+  const parts = { ...settings, store, clock, random, vaults, keys, guard, authorize, log, urls, engine, material };
+
+  const api = service({
+    definition: KeyVaultServiceDefinition,
+    implementation: {
+      ...vaultApi({ ...parts, tenantOf, purgeVault }),
+      ...keyApi(parts),
+      ...keyMakingApi({ ...parts, backup }),
+      ...cryptographyApi(parts),
+      ...diskAccessApi(parts),
+      ...rewrapApi(parts),
+      ...auditApi(parts),
+    },
+    authorization: {
+      createVault: byRole('keyVault/vaults/write'),
+      getVault: byRole('keyVault/vaults/read'),
+      listVaults: { action: 'keyVault/vaults/read', scope: ({ parent }) => parent },
+      enablePurgeProtection: byRole('keyVault/vaults/write'),
+      setAccessPolicy: byRole('keyVault/vaults/write'),
+      removeAccessPolicy: byRole('keyVault/vaults/write'),
+      setPermissionModel: byRole('keyVault/vaults/write, and identity/roleAssignments/write to leave roles'),
+      deleteVault: byRole('keyVault/vaults/delete'),
+      recoverVault: byRole('keyVault/vaults/write'),
+      purgeVault: byRole('keyVault/vaults/purge'),
+      createKey: byGuard,
+      importKey: byGuard,
+      getKey: byGuard,
+      getKeyVersion: byGuard,
+      listKeys: byGuard,
+      listKeyVersions: byGuard,
+      enableKeyVersion: byGuard,
+      disableKeyVersion: byGuard,
+      setKeyVersionDates: byGuard,
+      setKeyOperations: byGuard,
+      setKeyTags: byGuard,
+      rotateKey: byGuard,
+      deleteKey: byGuard,
+      recoverKey: byGuard,
+      purgeKey: byGuard,
+      getDeletedKey: byGuard,
+      listDeletedKeys: byGuard,
+      backupKey: byGuard,
+      restoreKey: byGuard,
+      encrypt: byGuard,
+      decrypt: byGuard,
+      wrapKey: byGuard,
+      unwrapKey: byGuard,
+      sign: byGuard,
+      verify: byGuard,
+      checkAccess: byGuard,
+      resolveKeyForEncryption: { workload: ['disk-encryption-set'] },
+      authorizeRewrap: byGuard,
+      rewrap: byGuard,
+      listAuditEntries: byRole('keyVault/vaults/read'),
+    },
+  });
+
+  return {
+    services: [api],
+    toFact: toFact(urls),
+    reactions: [{ source: 'identity', handlers: reactor({ clock, vaults, forgetPermissions }) }],
+    background: backgroundWork({ ...parts, log: logger, sealing, purgeVault }),
+  };
+};

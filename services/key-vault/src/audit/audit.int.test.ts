@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { StoreUnavailable } from '@interlock/event-store';
+import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+
+let world: VaultCloud;
+const store = { failsAppends: false, failsAudit: false };
+before(async () => {
+  world = await startVaultCloud({
+    store: (real) => ({
+      ...real,
+      commit: async (commit, cause) => {
+        const isAudit = commit.rows?.some(({ table }) => table.startsWith('audit')) === true;
+        const isEvent = (commit.appends ?? []).some(({ stream }) => stream.startsWith('key-'));
+        if ((store.failsAudit && isAudit) || (store.failsAppends && isEvent)) throw new StoreUnavailable('unplugged');
+        return real.commit(commit, cause);
+      },
+    }),
+  });
+});
+after(() => world.close());
+
+const algorithm = 'RSA_OAEP_256';
+const vaultWithKey = async () => {
+  const name = await newVault(world);
+  const { name: version, keyUrl } = await world
+    .vault()
+    .createKey({ parent: name, keyId: 'k1', requestId: randomUUID() });
+  return { name, version, keyUrl };
+};
+
+test('KV-112, CMK-144: a use is on record with caller, versioned URL, status, correlation and duration', async () => {
+  const { name, version, keyUrl } = await vaultWithKey();
+  const identity = await world.newManagedIdentity();
+  const keyPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
+  await world
+    .vault()
+    .setAccessPolicy({ name, accessPolicy: { principal: identity.name, keyPermissions: [...keyPermissions] } });
+  const wish = { name: `${name}/keys/k1`, algorithm, plaintextKey: randomBytes(32), resource: 'disks/d1' } as const;
+  const { wrappedKey } = await identity.vault.wrapKey(wish, { correlationId: 'the-beginning' });
+  await identity.vault.unwrapKey({ name: version, algorithm, wrappedKey });
+  await identity.vault.getKeyVersion({ name: version });
+  const { auditEntries } = await world.vault().listAuditEntries({ parent: name, principal: identity.name });
+  assert.deepEqual(
+    auditEntries.map((entry) => [
+      entry.operation,
+      entry.httpStatusCode,
+      entry.result,
+      entry.keyVersion,
+      entry.requestUri,
+    ]),
+    ['KeyWrap', 'KeyUnwrap', 'KeyGet'].map((operation) => [operation, 200, 'SUCCESS', version, keyUrl]),
+  );
+  const [wrap] = auditEntries;
+  assert.ok(wrap);
+  assert.deepEqual(
+    [wrap.resource, wrap.correlationId, wrap.tenant, wrap.occurrenceCount],
+    ['disks/d1', 'the-beginning', 'tenants/main', 1],
+  );
+  assert.ok(wrap.durationUs > 0 && wrap.callerAddress !== '');
+  assert.match(wrap.name, new RegExp(`^${name}/auditEntries/`));
+});
+
+test('KV-114: every refusal is on record with its reason and status', async () => {
+  const { name, version } = await vaultWithKey();
+  const stranger = await world.newPrincipal();
+  const vault = world.vault();
+  const bytes = randomBytes(32);
+  const refused = [
+    [
+      'KeyWrap',
+      403,
+      'ACCESS_DENIED',
+      () => world.vault(stranger).wrapKey({ name: version, algorithm, plaintextKey: bytes }),
+    ],
+    ['VaultPatch', 403, 'ACCESS_DENIED', () => world.vault(stranger).enablePurgeProtection({ name })],
+    ['KeyGet', 404, 'KEY_NOT_FOUND', () => vault.getKey({ name: `${name}/keys/none` })],
+    ['KeyPurge', 409, 'KEY_NOT_DELETED', () => vault.purgeKey({ name: `${name}/keys/k1` })],
+    [
+      'KeyCreate',
+      400,
+      'KEY_SIZE_UNSUPPORTED',
+      () => vault.createKey({ parent: name, keyId: 'k', requestId: randomUUID(), keySizeBits: 5 }),
+    ],
+    ['KeyUnwrap', 400, 'BAD_CIPHERTEXT_LENGTH', () => vault.unwrapKey({ name: version, algorithm, wrappedKey: bytes })],
+    ['KeyUpdate', 409, 'ETAG_MISMATCH', () => vault.disableKeyVersion({ name: version, etag: '77' })],
+    [
+      'KeyWrap',
+      403,
+      'KEY_DISABLED',
+      async () => {
+        await vault.disableKeyVersion({ name: version });
+        await vault.wrapKey({ name: version, algorithm, plaintextKey: bytes });
+      },
+    ],
+    ['KeyCheckAccess', 403, 'KEY_DISABLED', () => vault.checkAccess({ keyVersion: version })],
+  ] as const;
+  for (const [, , reason, call] of refused) await assert.rejects(async () => call(), { reason });
+  const { auditEntries } = await vault.listAuditEntries({ parent: name });
+  assert.deepEqual(
+    auditEntries
+      .filter(({ result }) => result === 'REFUSED')
+      .map((entry) => [entry.operation, entry.httpStatusCode, entry.reason]),
+    refused.map(([operation, status, reason]) => [operation, status, reason]),
+  );
+});
+
+test('the record is filtered by key, principal, operation and time, and paged oldest first', async () => {
+  const { name, version } = await vaultWithKey();
+  const vault = world.vault();
+  await vault.createKey({ parent: name, keyId: 'k2', requestId: randomUUID() });
+  for (let use = 0; use < 5; use += 1) await vault.wrapKey({ name: version, algorithm, plaintextKey: randomBytes(8) });
+  const list = async (filter: Parameters<typeof vault.listAuditEntries>[0]) =>
+    (await vault.listAuditEntries({ parent: name, ...filter })).auditEntries;
+  assert.equal((await list({ operation: 'KeyWrap' })).length, 5);
+  assert.equal((await list({ key: version, operation: 'KeyCreate' })).length, 1);
+  assert.equal((await list({ key: `${name}/keys/k2` })).length, 1);
+  assert.equal((await list({ principal: `principals/${randomUUID()}` })).length, 0);
+  const wraps = await list({ operation: 'KeyWrap' });
+  const third = wraps[2]?.time;
+  assert.ok(third);
+  assert.ok((await list({ operation: 'KeyWrap', startTime: third })).every(({ time }) => time && time >= third));
+  const paged: string[] = [];
+  let pageToken = '';
+  do {
+    const page = await vault.listAuditEntries({ parent: name, operation: 'KeyWrap', pageSize: 2, pageToken });
+    paged.push(...page.auditEntries.map((entry) => entry.name));
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  assert.deepEqual(
+    paged,
+    wraps.map((entry) => entry.name),
+  );
+  await assert.rejects(list({ key: 'vaults/another/keys/k' }), { reason: 'KEY_FILTER_INVALID' });
+});
+
+test('without a record there is no answer', async () => {
+  const { version } = await vaultWithKey();
+  const { wrappedKey } = await world.vault().wrapKey({ name: version, algorithm, plaintextKey: randomBytes(32) });
+  store.failsAudit = true;
+  try {
+    const asked = world.vault().unwrapKey({ name: version, algorithm, wrappedKey });
+    await assert.rejects(asked, { code: 'UNAVAILABLE', reason: 'STORE_UNAVAILABLE' });
+  } finally {
+    store.failsAudit = false;
+  }
+  await world.vault().unwrapKey({ name: version, algorithm, wrappedKey });
+});
+
+test('a creation that failed between its private key and its event is repeated under the same request id', async () => {
+  const parent = await newVault(world);
+  const wish = { parent, keyId: 'k1', requestId: randomUUID() };
+  store.failsAppends = true;
+  try {
+    await assert.rejects(world.vault().createKey(wish), { reason: 'STORE_UNAVAILABLE' });
+  } finally {
+    store.failsAppends = false;
+  }
+  await assert.rejects(world.vault().getKey({ name: `${parent}/keys/k1` }), { reason: 'KEY_NOT_FOUND' });
+  const { name } = await world.vault().createKey(wish);
+  assert.equal((await world.vault().listKeyVersions({ parent: `${parent}/keys/k1` })).keyVersions.length, 1);
+  await world.vault().wrapKey({ name, algorithm, plaintextKey: randomBytes(32) });
+});

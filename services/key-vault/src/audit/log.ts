@@ -1,0 +1,150 @@
+import { type EventStore, Rejection, type RejectionCode, table } from '@interlock/event-store';
+import { type Call, RpcFailure } from '@interlock/rpc';
+import { type Clock, type Random, traceIdOf } from '@interlock/runtime';
+import type { KeyUrls } from '../names.ts';
+import { type AuditEntry, type AuditOperation, auditTable, timeInKey } from './entry.ts';
+
+/** What a request turned out to be about, filled in by its handler as it finds out. */
+export interface AuditDraft {
+  /** Names the vault whose record gets the entry. Nothing is recorded for a vault that does not exist. */
+  inVault(vault: string): void;
+  /** Names the key, or the exact version. */
+  about(key: string, version?: string): void;
+  /** What the caller says the use is for; at most 512 characters are kept. */
+  forResource(resource: string): void;
+}
+
+/** A handler of a request that goes on record. */
+export type AuditedHandler<Request, Answer> = (request: Request, call: Call, entry: AuditDraft) => Promise<Answer>;
+
+/** Puts requests on record. */
+export interface AuditLog {
+  /**
+   * Makes a handler whose every outcome, refusals included, is on record before its answer leaves (KV-114). When the
+   * record cannot be written there is no answer.
+   * @param discard clears an answer that must not leave
+   */
+  audited<Request, Answer>(
+    operation: AuditOperation,
+    handle: AuditedHandler<Request, Answer>,
+    discard?: (answer: Answer) => void,
+  ): (request: Request, call: Call) => Promise<Answer>;
+}
+
+const resourceLengthMax = 512;
+/** Entries of one process within a millisecond keep their order up to this many. */
+const sequenceMax = 1_000_000;
+
+/** Opens the record of all vaults of a store. Entries share transactions with each other (group commit). */
+export const auditLog = (parts: {
+  readonly store: EventStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly urls: KeyUrls;
+}): AuditLog => {
+  const { store, clock, random, urls } = parts;
+  const rows = table(store, auditTable);
+  let sequence = 0;
+
+  const rowKey = (vault: string): string => {
+    sequence = (sequence + 1) % sequenceMax;
+    const suffix = Buffer.from(random.bytes(4)).toString('hex');
+    return `${vault}/${timeInKey(clock.now())}-${String(sequence).padStart(6, '0')}-${suffix}`;
+  };
+
+  return {
+    audited: (operation, handle, discard) => async (request, call) => {
+      const time = clock.now();
+      const startedMs = clock.monotonicMs();
+      const subjects: { vault: string; key: string; uri: string }[] = [];
+      let resource = '';
+      const draft: AuditDraft = {
+        inVault(vault) {
+          const last = subjects.at(-1);
+          if (last?.vault !== vault) subjects.push({ vault, key: '', uri: urls.vault(vault) });
+        },
+        about(key, version) {
+          const subject = subjects.findLast(({ vault }) => key.startsWith(`vaults/${vault}/`));
+          if (!subject) return;
+          subject.key = version === undefined ? key : `${key}/versions/${version}`;
+          subject.uri = version === undefined ? urls.key(key) : urls.version(key, version);
+        },
+        forResource(text) {
+          resource = text.slice(0, resourceLengthMax);
+        },
+      };
+      const record = async (outcome: Pick<AuditEntry, 'httpStatusCode' | 'result' | 'reason'>): Promise<void> => {
+        if (subjects.length === 0) return;
+        const { caller, cause } = call;
+        const entry = (key: string, requestUri: string): AuditEntry => ({
+          time,
+          operation,
+          key,
+          requestUri,
+          caller: caller.name,
+          tenant: 'tenant' in caller ? `tenants/${caller.tenant}` : '',
+          ...outcome,
+          resource,
+          correlationId: cause.correlationId,
+          traceId: traceIdOf(cause.traceparent) ?? '',
+          durationUs: Math.round((clock.monotonicMs() - startedMs) * 1_000),
+          callerAddress: call.peer,
+        });
+        const changes = subjects.map(({ vault, key, uri }) => rows.put(rowKey(vault), entry(key, uri), undefined));
+        await store.commit({ rows: changes }, cause);
+      };
+
+      let answer: Awaited<ReturnType<typeof handle>>;
+      try {
+        answer = await handle(request, call, draft);
+      } catch (error) {
+        await record(outcomeOf(error));
+        throw error;
+      }
+      try {
+        await record({ httpStatusCode: 200, result: 'success', reason: '' });
+      } catch (error) {
+        discard?.(answer);
+        throw error;
+      }
+      return answer;
+    },
+  };
+};
+
+/** Answers in terms of HTTP, as the record of the public cloud has them (KV-80…KV-96). */
+const statusOf: Readonly<Record<RejectionCode, number>> = {
+  INVALID_ARGUMENT: 400,
+  OUT_OF_RANGE: 400,
+  UNAUTHENTICATED: 401,
+  PERMISSION_DENIED: 403,
+  NOT_FOUND: 404,
+  ALREADY_EXISTS: 409,
+  FAILED_PRECONDITION: 409,
+  ABORTED: 409,
+  RESOURCE_EXHAUSTED: 429,
+  UNAVAILABLE: 503,
+  UNIMPLEMENTED: 501,
+  DATA_LOSS: 500,
+};
+
+/** Preconditions that the public cloud calls forbidden rather than a conflict (KV-87…KV-89, KV-94). */
+const forbidden: ReadonlySet<string> = new Set([
+  'KEY_DISABLED',
+  'KEY_NOT_YET_VALID',
+  'KEY_EXPIRED',
+  'KEY_OPERATION_NOT_ALLOWED',
+  'PURGE_PROTECTED',
+]);
+
+const outcomeOf = (error: unknown): Pick<AuditEntry, 'httpStatusCode' | 'result' | 'reason'> => {
+  if (error instanceof Rejection) {
+    const isFault = error.code === 'UNAVAILABLE' || error.code === 'DATA_LOSS';
+    const httpStatusCode = forbidden.has(error.reason) ? 403 : statusOf[error.code];
+    return { httpStatusCode, result: isFault ? 'failed' : 'refused', reason: error.reason };
+  }
+  if (error instanceof RpcFailure) {
+    return { httpStatusCode: 503, result: 'failed', reason: 'DEPENDENCY_UNAVAILABLE' };
+  }
+  return { httpStatusCode: 500, result: 'failed', reason: 'INTERNAL' };
+};

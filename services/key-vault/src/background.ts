@@ -1,0 +1,90 @@
+import { type Category, type Cause, type EventStore, StoreUnavailable } from '@interlock/event-store';
+import type { Clock, Instant, Logger, Random } from '@interlock/runtime';
+import { type DueSource, watchDueTimes } from './due-times.ts';
+import { evictUnusable } from './eviction.ts';
+import { purge, tellExpiry } from './key/decider.ts';
+import type { KeyEvent } from './key/events.ts';
+import { type Key, dueTime as keyDueTime } from './key/key.ts';
+import type { KeyMaterial } from './key-material.ts';
+import type { RsaEngine } from './rsa.ts';
+import type { Sealing } from './sealing.ts';
+import { beginPurge } from './vault/decider.ts';
+import type { VaultEvent } from './vault/events.ts';
+import type { VaultPurge } from './vault/purge.ts';
+import { type Vault, dueTime as vaultDueTime } from './vault/vault.ts';
+
+/** How long a process whose store was away waits before it begins anew. */
+const restartMs = 1_000;
+
+/** What key-vault does by itself: tells expiries, purges on time, forgets keys that may not be used, finishes purges. */
+export const backgroundWork = (parts: {
+  readonly store: EventStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly vaults: Category<Vault, VaultEvent>;
+  readonly keys: Category<Key, KeyEvent>;
+  readonly engine: RsaEngine;
+  readonly material: KeyMaterial;
+  readonly sealing: Sealing;
+  readonly purgeVault: VaultPurge;
+}): readonly ((signal: AbortSignal) => Promise<void>)[] => {
+  const { clock, random, log, vaults, keys, material, sealing, purgeVault } = parts;
+  const newCause = (): Cause => {
+    const id = random.uuid();
+    return { correlationId: id, causationId: id, caller: 'system:key-vault' };
+  };
+  const sources: readonly DueSource[] = [
+    dueSource(keys, keyDueTime, async (id, cause) => {
+      const { state } = await keys.load(id);
+      if (state.status === 'active') await keys.transact(id, tellExpiry(clock.now()), cause);
+      if (state.status !== 'deleted' || clock.now() < state.purgeAt) return;
+      // Its time has come, so protection has nothing more to say (KV-63).
+      await keys.transact(id, purge(clock.now(), false), cause);
+      await material.destroyPurged(id, cause);
+    }),
+    dueSource(vaults, vaultDueTime, async (id, cause) => {
+      const { state } = await vaults.load(id);
+      if (state.status === 'deleted' && clock.now() < state.purgeAt) return;
+      await vaults.transact(id, beginPurge(clock.now()), cause);
+      await purgeVault(id, cause);
+    }),
+  ];
+
+  const persistent = (work: (signal: AbortSignal) => Promise<unknown>) => async (signal: AbortSignal) => {
+    while (!signal.aborted) {
+      try {
+        await work(signal);
+        return;
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable)) throw error;
+        log.warn('background work waits for the store', { error });
+        await clock.sleep(restartMs, signal);
+      }
+    }
+  };
+  return [
+    persistent((signal) => watchDueTimes({ ...parts, sources, newCause }, signal)),
+    persistent((signal) => evictUnusable(parts, signal)),
+    persistent(() => material.sweep(newCause())),
+    // Moves seal keys that are still under a previous master key; without one it finds nothing to do.
+    persistent(() => sealing.resealAll()),
+  ];
+};
+
+const dueSource = <State, Event extends { readonly type: string }>(
+  streams: Category<State, Event>,
+  dueTime: (state: State) => Instant | undefined,
+  act: DueSource['act'],
+): DueSource => ({
+  streamPrefix: `${streams.definition.name}-`,
+  act,
+  async all() {
+    const pending = await streams.listAll({ index: { index: 'due', value: 'pending' } });
+    return pending.flatMap(({ id, state }) => {
+      const dueAt = dueTime(state);
+      return dueAt === undefined ? [] : [{ id, dueAt }];
+    });
+  },
+  dueAt: async (id) => dueTime((await streams.load(id)).state),
+});

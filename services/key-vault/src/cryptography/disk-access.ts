@@ -1,0 +1,150 @@
+import type { KeyAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
+import type {
+  AuthorizeRewrapRequest,
+  CheckAccessRequest,
+  KeyForEncryption,
+  ResolveKeyForEncryptionRequest,
+  RewrapAuthorization,
+} from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import { Rejection } from '@interlock/event-store';
+import { type Call, names, principalOf, subscriptionOf } from '@interlock/rpc';
+import { DomainAttribute } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { AuditLog } from '../audit/log.ts';
+import { authorizeRewrap } from '../key/decider.ts';
+import { isSameWord, versionOf } from '../key/key.ts';
+import { obstacleOf } from '../key/usability.ts';
+import { operationOnWire } from '../key/wire.ts';
+import { type KeyUrls, parseVersion, versionName } from '../names.ts';
+import { vaultDeleted } from '../vault/decider.ts';
+import type { KeyPermission } from '../vault/events.ts';
+import { encryptionAlgorithm } from './api.ts';
+import { type CryptographyParts, deciding, lookAt, refusal } from './use.ts';
+
+/** What a set's identity needs on a key, all three. Rule CMK-25. */
+const diskPermissions: readonly KeyPermission[] = ['get', 'wrapKey', 'unwrapKey'];
+
+/** What disks and sets need beyond wrap and unwrap: request in, answer out. */
+export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly urls: KeyUrls }) => {
+  const { clock, keys, guard, engine, material, log, urls } = parts;
+  return {
+    checkAccess: log.audited(
+      'KeyCheckAccess',
+      async (request: CheckAccessRequest, call: Call, entry): Promise<KeyAccess> => {
+        const id = parseVersion(request.keyVersion, 'key_version');
+        const keyVersion = versionName(id.key, id.version);
+        entry.forResource(request.resource);
+        trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
+        return deciding(async () => {
+          const { epoch, vault, key } = await lookAt(parts, id, entry, true);
+          entry.about(id.key, id.version);
+          await withEpoch(epoch, () => guard.permit(id.vault, vault, id.key, diskPermissions, call));
+          const obstacle = obstacleOf(vault, key, id.version, clock.now());
+          if (obstacle) throw refusal(keyVersion, obstacle, epoch, 'checkAccess');
+          const version = versionOf(key, id.version);
+          if (!version) throw new Error('a version without an obstacle exists');
+          if (request.wrappedProbe.length > 0) {
+            const algorithm = encryptionAlgorithm(request.algorithm);
+            const job = { algorithm, value: request.wrappedProbe, urgent: true };
+            const unwrapped = await engine.unwrap(material.rsaKey(version), job);
+            unwrapped.fill(0);
+          }
+          return {
+            keyVersion,
+            accessEpoch: epoch,
+            enabled: true,
+            notBefore: version.notBefore === undefined ? undefined : new Date(version.notBefore),
+            expireTime: version.expiresAt === undefined ? undefined : new Date(version.expiresAt),
+          };
+        });
+      },
+    ),
+    resolveKeyForEncryption: log.audited(
+      'KeyResolve',
+      async (request: ResolveKeyForEncryptionRequest, _call: Call, entry): Promise<KeyForEncryption> => {
+        const id = urls.parse(request.keyUrl);
+        const keyVersion = versionName(id.key, id.version);
+        entry.forResource(request.resource);
+        const { epoch, vault, key } = await lookAt(parts, id, entry, true);
+        entry.about(id.key, id.version);
+        if (vault.status !== 'active') throw vaultDeleted(id.vault);
+        const version = versionOf(key, id.version);
+        const obstacle = obstacleOf(vault, key, id.version, clock.now());
+        // A disabled or expired version is described, not refused: the caller names what is wrong with it.
+        if (!version || key.status !== 'active') {
+          throw refusal(keyVersion, obstacle ?? { reason: 'KEY_VERSION_NOT_FOUND' }, epoch, 'resolve');
+        }
+        return {
+          keyVersion,
+          keyUrl: urls.version(id.key, id.version),
+          vault: `vaults/${id.vault}`,
+          resourceGroup: vault.resourceGroup,
+          subscription: subscriptionOf(vault.resourceGroup),
+          tenant: vault.tenant,
+          location: vault.location,
+          vaultSku: vault.sku === 'premium' ? 'PREMIUM' : 'STANDARD',
+          softDeleteRetentionDays: vault.retentionDays,
+          purgeProtectionEnabled: vault.purgeProtected,
+          keyType: 'RSA',
+          keySizeBits: version.bits,
+          enabled: version.enabled,
+          notBefore: version.notBefore === undefined ? undefined : new Date(version.notBefore),
+          expireTime: version.expiresAt === undefined ? undefined : new Date(version.expiresAt),
+          keyOperations: version.operations.map((operation) => operationOnWire[operation]),
+        };
+      },
+    ),
+    authorizeRewrap: log.audited(
+      'KeyRewrapAuthorize',
+      async (request: AuthorizeRewrapRequest, call: Call, entry): Promise<RewrapAuthorization> => {
+        const source = parseVersion(request.sourceKeyVersion, 'source_key_version');
+        const target = parseVersion(request.targetKeyVersion, 'target_key_version');
+        names.principal.parse(request.principal, 'principal');
+        names.diskEncryptionSet.parse(request.diskEncryptionSet, 'disk_encryption_set');
+        const targetKeyVersion = versionName(target.key, target.version);
+        entry.forResource(request.diskEncryptionSet);
+        const { epoch, vault, key } = await lookAt(parts, source, entry, true);
+        entry.about(source.key, source.version);
+        await guard.permit(source.vault, vault, source.key, ownerPermissions(key, source.version), call);
+        if (vault.status !== 'active') throw vaultDeleted(source.vault);
+        const word = {
+          source: source.version,
+          target: targetKeyVersion,
+          principal: request.principal,
+          diskEncryptionSet: request.diskEncryptionSet,
+          authorizedBy: principalOf(call).name,
+        };
+        const { state } = await keys.transact(source.key, authorizeRewrap(clock.now(), word), call.cause);
+        const given = 'authorizations' in state ? state.authorizations.find((one) => isSameWord(one, word)) : undefined;
+        if (!given) throw new Error('a word that was given is on record');
+        return {
+          sourceKeyVersion: versionName(source.key, source.version),
+          targetKeyVersion,
+          principal: given.principal,
+          diskEncryptionSet: given.diskEncryptionSet,
+          authorizedBy: given.authorizedBy,
+          authorizeTime: new Date(given.at),
+          sourceAccessEpoch: epoch,
+        };
+      },
+    ),
+  };
+};
+
+/** Whoever gives the word could have made the source usable instead: by `update`, `recover`, or both (CMK-10). */
+const ownerPermissions = (key: Parameters<typeof versionOf>[0], version: string): readonly KeyPermission[] => {
+  const isDisabled = versionOf(key, version)?.enabled === false;
+  if (key.status !== 'deleted') return ['update'];
+  return isDisabled ? ['recover', 'update'] : ['recover'];
+};
+
+/** A refused grant is an answer about access too, so it says as of when it holds. */
+const withEpoch = async (epoch: number, permit: () => Promise<void>): Promise<void> => {
+  try {
+    await permit();
+  } catch (error) {
+    if (!(error instanceof Rejection) || error.code === 'UNAUTHENTICATED') throw error;
+    const { code, reason, message, metadata } = error;
+    throw new Rejection(code, reason, message, { ...metadata, access_epoch: String(epoch) }, { cause: error });
+  }
+};

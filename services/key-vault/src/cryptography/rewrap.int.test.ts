@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+
+let world: VaultCloud;
+before(async () => {
+  world = await startVaultCloud();
+});
+after(() => world.close());
+
+const vault = () => world.vault();
+const algorithm = 'RSA_OAEP_256';
+const diskEncryptionSet = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
+const keyOf = (version: string) => version.split('/versions/')[0] ?? '';
+const newKey = async (parent: string, keyId: string) =>
+  (await vault().createKey({ parent, keyId, requestId: randomUUID() })).name;
+
+/** A set's identity with its grants on a source and a target, and a DEK under the source. */
+const setUp = async (wish: { sourceProtected?: boolean; targetProtected?: boolean } = {}) => {
+  const identity = await world.newManagedIdentity();
+  const sourceVault = await newVault(world, { purgeProtected: wish.sourceProtected ?? false });
+  const targetVault = await newVault(world, { purgeProtected: wish.targetProtected ?? false });
+  for (const name of [sourceVault, targetVault]) {
+    await vault().setAccessPolicy({
+      name,
+      accessPolicy: { principal: identity.name, keyPermissions: ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] },
+    });
+  }
+  const source = await newKey(sourceVault, 'source');
+  const target = await newKey(targetVault, 'target');
+  const dek = randomBytes(32);
+  const { wrappedKey } = await identity.vault.wrapKey({ name: source, algorithm, plaintextKey: Buffer.from(dek) });
+  const rewrap = (set = diskEncryptionSet) =>
+    identity.vault.rewrap({
+      sourceKeyVersion: source,
+      targetKeyVersion: target,
+      wrappedKey,
+      algorithm,
+      diskEncryptionSet: set,
+      resource: 'disks/d1',
+    });
+  const authorize = (client = vault()) =>
+    client.authorizeRewrap({
+      sourceKeyVersion: source,
+      targetKeyVersion: target,
+      principal: identity.name,
+      diskEncryptionSet,
+    });
+  const opensUnderTarget = async (moved: { wrappedKey: Uint8Array }) => {
+    const { plaintextKey } = await identity.vault.unwrapKey({ name: target, algorithm, wrappedKey: moved.wrappedKey });
+    assert.deepEqual(Buffer.from(plaintextKey), dek);
+  };
+  return { identity, sourceVault, targetVault, source, target, rewrap, authorize, opensUnderTarget };
+};
+
+test('CMK-15: a rewrap changes the key a DEK is under, and not the DEK', async () => {
+  const { rewrap, target, opensUnderTarget } = await setUp();
+  const moved = await rewrap();
+  assert.equal(moved.keyVersion, target);
+  await opensUnderTarget(moved);
+});
+
+test('CMK-124: an expired source still gives its DEKs away', async () => {
+  const { rewrap, source, opensUnderTarget } = await setUp();
+  await vault().setKeyVersionDates({ name: source, expireTime: new Date(1_000) });
+  await opensUnderTarget(await rewrap());
+});
+
+test("CMK-10, CMK-121: from a disabled source only with the key owner's word, for this set and identity alone", async () => {
+  const { rewrap, authorize, source, target, identity, opensUnderTarget } = await setUp();
+  await vault().disableKeyVersion({ name: source });
+  await assert.rejects(rewrap(), (error: { reason?: string; metadata?: Record<string, string> }) => {
+    assert.deepEqual([error.reason, error.metadata?.key_version], ['KEY_DISABLED', source]);
+    return true;
+  });
+  const given = await authorize();
+  assert.deepEqual(
+    [given.sourceKeyVersion, given.targetKeyVersion, given.principal, given.authorizedBy],
+    [source, target, identity.name, world.administrator.name],
+  );
+  assert.deepEqual((await authorize()).authorizeTime, given.authorizeTime);
+  await assert.rejects(rewrap(`${diskEncryptionSet}2`), { reason: 'KEY_DISABLED' });
+  await opensUnderTarget(await rewrap());
+  await vault().disableKeyVersion({ name: source });
+  await assert.rejects(rewrap(), { reason: 'KEY_DISABLED' });
+});
+
+test('CMK-121, CMK-126: from a deleted source with the word of somebody who may recover it; a later delete takes it back', async () => {
+  const { rewrap, authorize, source, opensUnderTarget } = await setUp();
+  await vault().deleteKey({ name: keyOf(source) });
+  await assert.rejects(rewrap(), { reason: 'KEY_DELETED' });
+  await authorize();
+  await opensUnderTarget(await rewrap());
+  await vault().recoverKey({ name: keyOf(source) });
+  await vault().deleteKey({ name: keyOf(source) });
+  await assert.rejects(rewrap(), { reason: 'KEY_DELETED' });
+});
+
+test('CMK-10: the word needs what could have made the source usable: update when disabled, recover when deleted', async () => {
+  const { authorize, source, sourceVault, identity } = await setUp();
+  const owner = await world.newPrincipal();
+  const allow = (...keyPermissions: ('UPDATE' | 'RECOVER')[]) =>
+    vault().setAccessPolicy({ name: sourceVault, accessPolicy: { principal: owner.name, keyPermissions } });
+  await vault().disableKeyVersion({ name: source });
+  await allow('RECOVER');
+  await assert.rejects(authorize(world.vault(owner)), { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' });
+  await assert.rejects(authorize(identity.vault), { reason: 'ACCESS_DENIED' });
+  await allow('UPDATE');
+  await authorize(world.vault(owner));
+  await vault().deleteKey({ name: keyOf(source) });
+  await assert.rejects(authorize(world.vault(owner)), { reason: 'ACCESS_DENIED' });
+  await allow('RECOVER', 'UPDATE');
+  await authorize(world.vault(owner));
+});
+
+test('CMK-108: a purge is final: no word, no rewrap', async () => {
+  const { rewrap, authorize, source } = await setUp();
+  await vault().deleteKey({ name: keyOf(source) });
+  await authorize();
+  await vault().purgeKey({ name: keyOf(source) });
+  await assert.rejects(rewrap(), { code: 'FAILED_PRECONDITION', reason: 'KEY_PURGED' });
+  await assert.rejects(authorize(), { code: 'FAILED_PRECONDITION', reason: 'KEY_PURGED' });
+});
+
+test('the target must be usable now, and the refusal says that it is the target', async () => {
+  const { rewrap, target } = await setUp();
+  for (const [change, reason] of [
+    [() => vault().setKeyVersionDates({ name: target, expireTime: new Date(1_000) }), 'KEY_EXPIRED'],
+    [() => vault().disableKeyVersion({ name: target }), 'KEY_DISABLED'],
+  ] as const) {
+    await change();
+    await assert.rejects(rewrap(), (error: { reason?: string; metadata?: Record<string, string> }) => {
+      assert.deepEqual([error.reason, error.metadata?.key_version], [reason, target]);
+      return true;
+    });
+  }
+});
+
+test('the identity needs unwrapKey on the source and wrapKey on the target', async () => {
+  const { rewrap, identity, sourceVault, targetVault } = await setUp();
+  const allow = (name: string, keyPermission: 'WRAP_KEY' | 'UNWRAP_KEY') =>
+    vault().setAccessPolicy({ name, accessPolicy: { principal: identity.name, keyPermissions: [keyPermission] } });
+  await allow(sourceVault, 'UNWRAP_KEY');
+  await allow(targetVault, 'WRAP_KEY');
+  await rewrap();
+  await allow(targetVault, 'UNWRAP_KEY');
+  await assert.rejects(rewrap(), { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' });
+  await allow(targetVault, 'WRAP_KEY');
+  await allow(sourceVault, 'WRAP_KEY');
+  await assert.rejects(rewrap(), { reason: 'ACCESS_DENIED' });
+});
+
+test('a target that anybody may purge is too weak for what was purge protected', async () => {
+  const { rewrap, targetVault } = await setUp({ sourceProtected: true });
+  await assert.rejects(rewrap(), { code: 'FAILED_PRECONDITION', reason: 'TARGET_WEAKER_PROTECTED' });
+  await vault().enablePurgeProtection({ name: targetVault });
+  await rewrap();
+});
+
+test('CMK-11: a rewrap is on record in both vaults, with what it was for', async () => {
+  const { rewrap, identity, source, sourceVault, target, targetVault } = await setUp();
+  await rewrap();
+  for (const [parent, version] of [
+    [sourceVault, source],
+    [targetVault, target],
+  ] as const) {
+    const { auditEntries } = await vault().listAuditEntries({ parent, operation: 'KeyRewrap' });
+    assert.deepEqual(
+      auditEntries.map(({ keyVersion, caller, resource, result }) => [keyVersion, caller, resource, result]),
+      [[version, identity.name, 'disks/d1', 'SUCCESS']],
+    );
+  }
+});

@@ -1,0 +1,180 @@
+import { type Category, type EventStore, Rejection } from '@interlock/event-store';
+import type { Call } from '@interlock/rpc';
+import { type Clock, DomainAttribute, type Instant } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { AuditDraft } from '../audit/log.ts';
+import type { Guard } from '../guard.ts';
+import { keyNotFound } from '../key/decider.ts';
+import type { KeyEvent, KeyOperation } from '../key/events.ts';
+import { type Key, type KeyVersion, purgedVersionsOf } from '../key/key.ts';
+import { dateObstacle, isBoundByDates, type Obstacle } from '../key/usability.ts';
+import { existingVersion } from '../key/wire.ts';
+import type { KeyMaterial } from '../key-material.ts';
+import { parseKeyOrVersion, type VersionId, versionName } from '../names.ts';
+import type { RsaEngine, RsaKey } from '../rsa.ts';
+import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
+import type { VaultEvent } from '../vault/events.ts';
+import { isStanding, type StandingVault, type Vault } from '../vault/vault.ts';
+
+/** What every use of a key needs. */
+export interface CryptographyParts {
+  readonly store: EventStore;
+  readonly clock: Clock;
+  readonly vaults: Category<Vault, VaultEvent>;
+  readonly keys: Category<Key, KeyEvent>;
+  readonly guard: Guard;
+  readonly engine: RsaEngine;
+  readonly material: KeyMaterial;
+}
+
+/** A vault and a key as they are now, and the epoch an answer about them carries. */
+export interface Sight {
+  /**
+   * Head of the event feed, read before the states were: everything up to it is in what was seen, so a loss with a higher
+   * number may not be.
+   */
+  readonly epoch: number;
+  readonly vault: StandingVault;
+  readonly key: Key;
+}
+
+/** An answer about one version. */
+export interface Used<Value> {
+  readonly keyVersion: string;
+  readonly accessEpoch: number;
+  readonly value: Value;
+}
+
+/** The engine forgot a key while a job waited for it, because the key changed: so often the vault looks again. */
+const looksMax = 3;
+
+/**
+ * Looks at a vault and a key. @throws Rejection NOT_FOUND VAULT_NOT_FOUND; FAILED_PRECONDITION KEY_PURGED when the vault,
+ * and with it every key, was purged and `isPurgeToldApart`
+ */
+export const lookAt = async (
+  { store, vaults, keys }: CryptographyParts,
+  { vault: vaultId, key: keyName }: Pick<VersionId, 'vault' | 'key'>,
+  entry: AuditDraft,
+  isPurgeToldApart = false,
+): Promise<Sight> => {
+  const epoch = await store.head();
+  const [{ state: vault }, { state: key }] = await Promise.all([vaults.load(vaultId), keys.load(keyName)]);
+  if (!isStanding(vault)) {
+    if (isPurgeToldApart && vault.status === 'purged') throw purged(keyName, epoch);
+    throw vaultNotFound(vaultId);
+  }
+  entry.inVault(vaultId);
+  entry.about(keyName);
+  return { epoch, vault, key };
+};
+
+/**
+ * Uses a version for one operation, after all checks in the order of the specification: permission, existence, state,
+ * operation of the key; the parameters are the engine's (KV-11…KV-14, KV-82…KV-90).
+ * @throws Rejection besides those of `Guard` and of the engine: NOT_FOUND KEY_NOT_FOUND, KEY_VERSION_NOT_FOUND, KEY_DELETED,
+ *   KEY_PURGED; FAILED_PRECONDITION VAULT_DELETED, KEY_DISABLED, KEY_NOT_YET_VALID, KEY_EXPIRED, KEY_OPERATION_NOT_ALLOWED
+ */
+export const useVersion = async <Value>(
+  parts: CryptographyParts,
+  request: { readonly name: string; readonly resource: string },
+  operation: KeyOperation,
+  call: Call,
+  entry: AuditDraft,
+  work: (engine: RsaEngine, key: RsaKey) => Promise<Value>,
+): Promise<Used<Value>> => {
+  const id = parseKeyOrVersion(request.name, 'name');
+  entry.forResource(request.resource);
+  return deciding(async () => {
+    const { epoch, vault, key } = await lookAt(parts, id, entry);
+    if (id.version !== undefined) entry.about(id.key, id.version);
+    await parts.guard.permit(id.vault, vault, id.key, [operation], call);
+    if (vault.status !== 'active') throw vaultDeleted(id.vault);
+    const version = presentVersion(id, key);
+    entry.about(id.key, version.version);
+    const keyVersion = versionName(id.key, version.version);
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
+    checkUsable(keyVersion, version, operation, parts.clock.now(), epoch);
+    checkOperation(keyVersion, version, operation);
+    const value = await work(parts.engine, parts.material.rsaKey(version));
+    return { keyVersion, accessEpoch: epoch, value };
+  });
+};
+
+/** Runs a decision and what follows from it, again when the key changed in between. */
+export const deciding = async <Value>(decide: () => Promise<Value>): Promise<Value> => {
+  for (let look = 1; ; look += 1) {
+    try {
+      return await decide();
+    } catch (error) {
+      if (!(error instanceof Rejection && error.reason === 'KEY_EVICTED') || look >= looksMax) throw error;
+    }
+  }
+};
+
+const presentVersion = ({ key: name, version }: VersionId, key: Key): KeyVersion => {
+  if (version !== undefined && purgedVersionsOf(key).includes(version)) {
+    throw new Rejection('NOT_FOUND', 'KEY_PURGED', `${versionName(name, version)} was purged: it is gone for good`, {
+      key_version: versionName(name, version),
+    });
+  }
+  if (key.status === 'purged') throw keyNotFound(name);
+  return existingVersion({ id: name, state: key }, version);
+};
+
+const checkUsable = (
+  keyVersion: string,
+  version: KeyVersion,
+  operation: KeyOperation,
+  now: Instant,
+  epoch: number,
+): void => {
+  if (!version.enabled) {
+    const { disabledAt } = version;
+    throw refusal(
+      keyVersion,
+      { reason: 'KEY_DISABLED', ...(disabledAt === undefined ? {} : { since: disabledAt }) },
+      epoch,
+      operation,
+    );
+  }
+  const outside = isBoundByDates(operation) ? dateObstacle(version, now) : undefined;
+  if (outside) throw refusal(keyVersion, outside, epoch, operation);
+};
+
+/** KV-88 @throws Rejection FAILED_PRECONDITION KEY_OPERATION_NOT_ALLOWED */
+export const checkOperation = (keyVersion: string, version: KeyVersion, operation: KeyOperation): void => {
+  if (version.operations.includes(operation)) return;
+  throw new Rejection(
+    'FAILED_PRECONDITION',
+    'KEY_OPERATION_NOT_ALLOWED',
+    `Operation ${operation} is not permitted on this key.`,
+    { key_version: keyVersion, operation },
+  );
+};
+
+/** What each reason says in words (KV-87, KV-89); `%` stands for the operation. */
+const texts: Readonly<Record<string, string>> = {
+  KEY_DISABLED: 'Operation % is not allowed on a disabled key.',
+  KEY_NOT_YET_VALID: 'Operation % is not allowed on a key that is not yet valid.',
+  KEY_EXPIRED: 'Operation % is not allowed on an expired key.',
+  KEY_DELETED: 'Operation % is not allowed on a deleted key; it can be recovered.',
+  KEY_PURGED: 'Operation % is not possible: the key is purged for good.',
+  KEY_VERSION_NOT_FOUND: 'Operation % is not possible: the vault knows no such key version.',
+  VAULT_DELETED: 'Operation % is not allowed: the vault of the key is deleted; it can be recovered.',
+};
+
+/** The refusal for an obstacle, with all a reader needs to act: which version, since when, as of which epoch. */
+export const refusal = (keyVersion: string, { reason, since }: Obstacle, epoch: number, operation: string): Rejection =>
+  new Rejection('FAILED_PRECONDITION', reason, (texts[reason] ?? reason).replace('%', operation), {
+    key_version: keyVersion,
+    operation,
+    access_epoch: String(epoch),
+    ...(since === undefined ? {} : { since: new Date(since).toISOString() }),
+  });
+
+const purged = (key: string, epoch: number): Rejection =>
+  new Rejection('FAILED_PRECONDITION', 'KEY_PURGED', `${key} was purged with its vault: it is gone for good`, {
+    key,
+    access_epoch: String(epoch),
+  });

@@ -1,0 +1,94 @@
+import type { Cause, EventStore } from '@interlock/event-store';
+import type { Clock, Instant, Logger } from '@interlock/runtime';
+
+/** Streams that need something done at a time. */
+export interface DueSource {
+  /** `<category>-`, as the streams begin. */
+  readonly streamPrefix: string;
+  /** Every stream with a due time, as stored now. */
+  all(): Promise<readonly { readonly id: string; readonly dueAt: Instant }[]>;
+  /** Due time of one stream as stored now; `undefined`: nothing to do. */
+  dueAt(id: string): Promise<Instant | undefined>;
+  /** Does what is due. May be repeated, and may find that another replica was first. */
+  act(id: string, cause: Cause): Promise<void>;
+}
+
+/** Longest sleep: a wall clock that was set forward is noticed this late. Nobody's safety hangs on it (uses look at the dates). */
+const sleepMsMax = 10_000;
+/** How long work that failed waits before it is tried again. */
+const retryMs = 1_000;
+const feedPage = 1_000;
+
+/**
+ * Does what is due when its time comes: tells expiries, purges what was deleted long enough (KV-63). Survives restarts,
+ * because the due times are in the stored states; follows the event feed, so that a new one is known at once. Every
+ * replica does this; the decisions decide nothing the second time.
+ */
+export const watchDueTimes = async (
+  parts: {
+    readonly store: EventStore;
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly sources: readonly DueSource[];
+    readonly newCause: () => Cause;
+  },
+  signal: AbortSignal,
+): Promise<void> => {
+  const { store, clock, log, sources, newCause } = parts;
+  const due = new Map<string, { readonly source: DueSource; readonly id: string; readonly dueAt: Instant }>();
+  const put = (source: DueSource, id: string, dueAt: Instant | undefined): void => {
+    const name = source.streamPrefix + id;
+    if (dueAt === undefined) due.delete(name);
+    else due.set(name, { source, id, dueAt });
+  };
+
+  // The head comes first: what changes while the states are read is read again from the feed.
+  let position = await store.head();
+  for (const source of sources) for (const { id, dueAt } of await source.all()) put(source, id, dueAt);
+
+  const follow = async (): Promise<boolean> => {
+    const events = await store.feed(position, feedPage);
+    for (const stream of new Set(events.map((event) => event.stream))) {
+      const source = sources.find(({ streamPrefix }) => stream.startsWith(streamPrefix));
+      if (source) await refresh(source, stream.slice(source.streamPrefix.length));
+    }
+    position = events.at(-1)?.position ?? position;
+    return events.length > 0;
+  };
+  const refresh = async (source: DueSource, id: string): Promise<void> => put(source, id, await source.dueAt(id));
+
+  const actOnDue = async (): Promise<void> => {
+    for (const { source, id, dueAt } of [...due.values()]) {
+      if (signal.aborted) return;
+      if (dueAt > clock.now()) continue;
+      try {
+        await source.act(id, newCause());
+        await refresh(source, id);
+      } catch (error) {
+        log.warn('what was due could not be done; it is tried again', { stream: source.streamPrefix + id, error });
+        put(source, id, clock.now() + retryMs);
+      }
+    }
+  };
+
+  while (!signal.aborted) {
+    if (await follow()) continue;
+    await actOnDue();
+    const nextAt = Math.min(...[...due.values()].map(({ dueAt }) => dueAt));
+    const waitMs = Math.min(nextAt - clock.now(), sleepMsMax);
+    if (waitMs > 0) await sleepOrEvent(parts, position, waitMs, signal);
+  }
+};
+
+/** Ends with the time, with the next event, or with the signal. */
+const sleepOrEvent = async (
+  { store, clock }: { readonly store: EventStore; readonly clock: Clock },
+  position: number,
+  durationMs: number,
+  signal: AbortSignal,
+): Promise<void> => {
+  const woken = new AbortController();
+  const either = AbortSignal.any([signal, woken.signal]);
+  await Promise.race([clock.sleep(durationMs, either), store.waitForEvents(position, either)]);
+  woken.abort();
+};

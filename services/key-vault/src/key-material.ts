@@ -1,0 +1,147 @@
+import {
+  type Category,
+  type Cause,
+  type EventStore,
+  Rejection,
+  type TableDefinition,
+  type TableQuery,
+  table,
+} from '@interlock/event-store';
+import type { Clock, Instant } from '@interlock/runtime';
+import type { KeyEvent, VersionMaterial } from './key/events.ts';
+import { isStanding, type Key, purgedVersionsOf } from './key/key.ts';
+import type { RsaEngine, RsaKey } from './rsa.ts';
+import type { Sealing } from './sealing.ts';
+
+/**
+ * Sealed private keys. A row is stored before the event that makes its version, so a version always has its key; what a
+ * crash left without a version is swept away. Destroying ends with the row, so whatever was cut short is found again.
+ */
+export interface KeyMaterial {
+  /** Keeps a sealed private key. Its version becomes real with the event that follows. */
+  store(key: string, version: string, materialId: string, sealed: Uint8Array, cause: Cause): Promise<void>;
+  /** A version as the RSA engine takes it. */
+  rsaKey(version: Pick<VersionMaterial, 'materialId' | 'n' | 'e'>): RsaKey;
+  /** The sealed private key. @throws Rejection DATA_LOSS KEY_MATERIAL_MISSING */
+  sealed(materialId: string): Promise<Uint8Array>;
+  /** Destroys the private keys of all purged versions of a key: seal key first, then the sealed bytes (KV-28). */
+  destroyPurged(key: string, cause: Cause): Promise<void>;
+  /** Names of the keys of a vault that have private keys. */
+  keysOf(vault: string): Promise<readonly string[]>;
+  /** Looks at everything: finishes purges that were cut short, removes keys that never became a version. */
+  sweep(cause: Cause): Promise<{ readonly destroyed: number }>;
+}
+
+interface MaterialRow {
+  /** `vaults/<v>/keys/<k>` */
+  readonly key: string;
+  readonly version: string;
+  /** base64url */
+  readonly sealed: string;
+  readonly storedAt: Instant;
+}
+
+const definition: TableDefinition<MaterialRow> = {
+  name: 'key_material',
+  version: 1,
+  indexes: ({ key }) => [{ index: 'key', value: key }],
+};
+
+/** How long a key may wait for its version before it counts as left behind: far longer than any request lives. */
+const orphanMs = 3_600_000;
+const chunkSize = 500;
+
+/** Opens the private keys of a store. */
+export const keyMaterial = (parts: {
+  readonly store: EventStore;
+  readonly keys: Category<Key, KeyEvent>;
+  readonly sealing: Sealing;
+  readonly engine: RsaEngine;
+  readonly clock: Clock;
+}): KeyMaterial => {
+  const { store, keys, sealing, engine, clock } = parts;
+  const rows = table(store, definition);
+
+  /** Rows in order of their keys, a bounded number at a time. */
+  async function* pages(query: Omit<TableQuery, 'limit'>) {
+    for (let after: string | undefined; ; ) {
+      const { items, next } = await rows.list({
+        ...query,
+        ...(after === undefined ? {} : { after }),
+        limit: chunkSize,
+      });
+      yield items;
+      if (next === undefined) return;
+      after = next;
+    }
+  }
+
+  const destroy = async (materialId: string, row: MaterialRow, cause: Cause): Promise<void> => {
+    await sealing.destroy(materialId);
+    await engine.evict(materialId);
+    await store.commit({ rows: [rows.remove(materialId, row)] }, cause);
+  };
+
+  const isPurged = (key: Key, materialId: string, row: MaterialRow): boolean =>
+    !isLive(key, materialId) && purgedVersionsOf(key).includes(row.version);
+
+  const sealed = async (materialId: string): Promise<Uint8Array> => {
+    const row = await rows.get(materialId);
+    if (row) return Buffer.from(row.sealed, 'base64url');
+    throw new Rejection(
+      'DATA_LOSS',
+      'KEY_MATERIAL_MISSING',
+      `the sealed private key ${materialId} is not in the store`,
+      {
+        material: materialId,
+      },
+    );
+  };
+
+  return {
+    sealed,
+    async store(key, version, materialId, bytes, cause) {
+      const row = { key, version, sealed: Buffer.from(bytes).toString('base64url'), storedAt: clock.now() };
+      await store.commit({ rows: [rows.put(materialId, row, undefined)] }, cause);
+    },
+    rsaKey: ({ materialId, n, e }) => ({
+      version: materialId,
+      publicJwk: { kty: 'RSA', n, e },
+      sealedPrivateKey: () => sealed(materialId),
+    }),
+    async destroyPurged(key, cause) {
+      const { state } = await keys.load(key);
+      for await (const page of pages({ index: { index: 'key', value: key } })) {
+        for (const { key: materialId, row } of page) {
+          if (isPurged(state, materialId, row)) await destroy(materialId, row, cause);
+        }
+      }
+    },
+    async keysOf(vault) {
+      const found = new Set<string>();
+      for await (const page of pages({ prefix: `vaults/${vault}/keys/` })) {
+        for (const { row } of page) found.add(row.key);
+      }
+      return [...found];
+    },
+    async sweep(cause) {
+      let destroyed = 0;
+      for await (const page of pages({})) {
+        const loaded = await keys.loadMany([...new Set(page.map(({ row }) => row.key))]);
+        const states = new Map(loaded.map(({ id, state }) => [id, state]));
+        for (const { key: materialId, row } of page) {
+          const state = states.get(row.key);
+          if (!state || isLive(state, materialId)) continue;
+          const isOrphan = clock.now() - row.storedAt >= orphanMs;
+          if (!isOrphan && !isPurged(state, materialId, row)) continue;
+          await destroy(materialId, row, cause);
+          destroyed += 1;
+        }
+      }
+      return { destroyed };
+    },
+  };
+};
+
+const isLive = (key: Key, materialId: string): boolean =>
+  isStanding(key) && Object.values(key.versions).some((version) => version.materialId === materialId);

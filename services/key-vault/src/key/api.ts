@@ -1,0 +1,195 @@
+import type {
+  DeleteKeyRequest,
+  GetDeletedKeyRequest,
+  GetKeyRequest,
+  ListDeletedKeysRequest,
+  ListKeysRequest,
+  PurgeKeyRequest,
+  RecoverKeyRequest,
+} from '@interlock/contracts/interlock/key_vault/v1/key.ts';
+import type {
+  DisableKeyVersionRequest,
+  EnableKeyVersionRequest,
+  GetKeyVersionRequest,
+  ListKeyVersionsRequest,
+  SetKeyOperationsRequest,
+  SetKeyTagsRequest,
+  SetKeyVersionDatesRequest,
+} from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
+import { type Category, Rejection } from '@interlock/event-store';
+import { type Call, expectedVersion, pageOf, pageToken } from '@interlock/rpc';
+import { type Clock, DomainAttribute } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { AuditDraft, AuditLog } from '../audit/log.ts';
+import type { Guard } from '../guard.ts';
+import type { KeyMaterial } from '../key-material.ts';
+import { type KeyUrls, parseKey, parseKeyOrVersion, parseVault, parseVersion, versionName } from '../names.ts';
+import type { KeyPermission } from '../vault/events.ts';
+import { checkedDates, checkedTags } from './attributes.ts';
+import {
+  disableVersion,
+  enableVersion,
+  keyDeleted,
+  keyNotFound,
+  purge,
+  recover,
+  remove,
+  setDates,
+  setOperations,
+  setTags,
+} from './decider.ts';
+import type { KeyEvent } from './events.ts';
+import { isStanding, type Key } from './key.ts';
+import { existingVersion, keyOnWire, keyVersionOnWire, operationsFromWire } from './wire.ts';
+
+/** Keys and versions of a page when the request does not say (KV-23). */
+const pageSizeDefault = 25;
+
+/** The life of keys and their versions: request in, resource out. */
+export const keyApi = (parts: {
+  readonly clock: Clock;
+  readonly keys: Category<Key, KeyEvent>;
+  readonly guard: Guard;
+  readonly log: AuditLog;
+  readonly urls: KeyUrls;
+  readonly material: KeyMaterial;
+  readonly retentionDayMs: number;
+}) => {
+  const { clock, keys, guard, log, urls, material, retentionDayMs } = parts;
+
+  /** A change of one version, for which `update` is needed (KV-24). */
+  const updateVersion = async (
+    request: { readonly name: string; readonly etag: string },
+    decide: (version: string) => (key: Key) => readonly KeyEvent[],
+    call: Call,
+    entry: AuditDraft,
+  ) => {
+    const { vault, key, version } = parseVersion(request.name, 'name');
+    await guard.keyVault(vault, key, 'update', call, entry);
+    entry.about(key, version);
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, versionName(key, version));
+    existingVersion(await keys.load(key), version);
+    const after = await keys.transact(key, decide(version), call.cause, expectedVersion(request.etag));
+    return keyVersionOnWire(after, version, urls);
+  };
+
+  const listed = async (
+    request: { readonly parent: string; readonly pageSize: number; readonly pageToken: string },
+    status: 'active' | 'deleted',
+    call: Call,
+    entry: AuditDraft,
+  ) => {
+    const vaultId = parseVault(request.parent, 'parent');
+    const vault = await guard.keyVault(vaultId, undefined, 'list', call, entry);
+    const page = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
+    const { items, next } = await keys.list({ ...page, index: { index: status, value: vaultId } });
+    return { keys: items.map((loaded) => keyOnWire(loaded, vault)), nextPageToken: pageToken(next) };
+  };
+
+  /** A key for a change of the whole of it, with the vault that decides about its retention. */
+  const changing = async (name: string, permission: KeyPermission, call: Call, entry: AuditDraft) => {
+    const { vault: vaultId, key } = parseKey(name, 'name');
+    const vault = await guard.keyVault(vaultId, key, permission, call, entry);
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, key);
+    const loaded = await keys.load(key);
+    if (loaded.state.status === 'absent') throw keyNotFound(key);
+    return { vault, key };
+  };
+
+  return {
+    getKey: log.audited('KeyGet', async ({ name }: GetKeyRequest, call: Call, entry) => {
+      const { vault: vaultId, key } = parseKey(name, 'name');
+      const vault = await guard.keyVault(vaultId, key, 'get', call, entry);
+      const loaded = await keys.load(key);
+      if (loaded.state.status === 'deleted') throw keyDeleted(key);
+      return keyOnWire(loaded, vault);
+    }),
+    getKeyVersion: log.audited('KeyGet', async ({ name }: GetKeyVersionRequest, call: Call, entry) => {
+      const { vault, key, version } = parseKeyOrVersion(name, 'name');
+      await guard.keyVault(vault, key, 'get', call, entry);
+      if (version !== undefined) entry.about(key, version);
+      const answer = keyVersionOnWire(await keys.load(key), version, urls);
+      entry.about(key, answer.name.split('/').at(-1));
+      return answer;
+    }),
+    listKeys: log.audited('KeyList', (request: ListKeysRequest, call: Call, entry) =>
+      listed(request, 'active', call, entry),
+    ),
+    listDeletedKeys: log.audited('KeyListDeleted', (request: ListDeletedKeysRequest, call: Call, entry) =>
+      listed(request, 'deleted', call, entry),
+    ),
+    listKeyVersions: log.audited('KeyListVersions', async (request: ListKeyVersionsRequest, call: Call, entry) => {
+      const { vault, key } = parseKey(request.parent, 'parent');
+      await guard.keyVault(vault, key, 'list', call, entry);
+      const { limit, after } = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
+      const loaded = await keys.load(key);
+      existingVersion(loaded, undefined);
+      const all = isStanding(loaded.state) ? Object.keys(loaded.state.versions) : [];
+      const from = after === undefined ? 0 : all.indexOf(after) + 1;
+      if (after !== undefined && from === 0) throw pageTokenInvalid();
+      const page = all.slice(from, from + limit);
+      return {
+        keyVersions: page.map((version) => keyVersionOnWire(loaded, version, urls)),
+        nextPageToken: pageToken(from + limit < all.length ? page.at(-1) : undefined),
+      };
+    }),
+    getDeletedKey: log.audited('KeyGetDeleted', async ({ name }: GetDeletedKeyRequest, call: Call, entry) => {
+      const { vault: vaultId, key } = parseKey(name, 'name');
+      const vault = await guard.keyVault(vaultId, key, 'get', call, entry);
+      const loaded = await keys.load(key);
+      if (loaded.state.status !== 'deleted') throw keyNotFound(key);
+      return keyOnWire(loaded, vault);
+    }),
+    enableKeyVersion: log.audited('KeyUpdate', (request: EnableKeyVersionRequest, call: Call, entry) =>
+      updateVersion(request, (version) => enableVersion(clock.now(), version), call, entry),
+    ),
+    disableKeyVersion: log.audited('KeyUpdate', (request: DisableKeyVersionRequest, call: Call, entry) =>
+      updateVersion(request, (version) => disableVersion(clock.now(), version), call, entry),
+    ),
+    setKeyVersionDates: log.audited('KeyUpdate', (request: SetKeyVersionDatesRequest, call: Call, entry) =>
+      updateVersion(
+        request,
+        (version) => setDates(clock.now(), version, checkedDates(request.notBefore, request.expireTime)),
+        call,
+        entry,
+      ),
+    ),
+    setKeyOperations: log.audited('KeyUpdate', (request: SetKeyOperationsRequest, call: Call, entry) =>
+      updateVersion(
+        request,
+        (version) => setOperations(clock.now(), version, operationsFromWire(request.keyOperations)),
+        call,
+        entry,
+      ),
+    ),
+    setKeyTags: log.audited('KeyUpdate', (request: SetKeyTagsRequest, call: Call, entry) =>
+      updateVersion(request, (version) => setTags(clock.now(), version, checkedTags(request.tags)), call, entry),
+    ),
+    deleteKey: log.audited('KeyDelete', async (request: DeleteKeyRequest, call: Call, entry) => {
+      const { vault, key } = await changing(request.name, 'delete', call, entry);
+      const at = clock.now();
+      const decide = remove(at, at + vault.retentionDays * retentionDayMs);
+      return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault);
+    }),
+    recoverKey: log.audited('KeyRecover', async (request: RecoverKeyRequest, call: Call, entry) => {
+      const { vault, key } = await changing(request.name, 'recover', call, entry);
+      const decide = recover(clock.now());
+      return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault);
+    }),
+    purgeKey: log.audited('KeyPurge', async (request: PurgeKeyRequest, call: Call, entry) => {
+      const { vault, key } = await changing(request.name, 'purge', call, entry);
+      const decide = purge(clock.now(), vault.purgeProtected);
+      await keys.transact(key, decide, call.cause, expectedVersion(request.etag));
+      await material.destroyPurged(key, call.cause);
+      return {};
+    }),
+  };
+};
+
+const pageTokenInvalid = (): Rejection =>
+  new Rejection(
+    'INVALID_ARGUMENT',
+    'PAGE_TOKEN_INVALID',
+    'page_token must be the next_page_token of an earlier answer',
+    { field: 'page_token' },
+  );

@@ -1,0 +1,243 @@
+import { Rejection } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import type {
+  KeyEvent,
+  KeyOperation,
+  RestoredVersion,
+  RewrapWord,
+  VersionAttributes,
+  VersionMaterial,
+} from './events.ts';
+import {
+  type ActiveKey,
+  isSameWord,
+  isStanding,
+  type Key,
+  type KeyVersion,
+  purgedVersionsOf,
+  versionOf,
+} from './key.ts';
+
+/**
+ * Adds a version, which becomes current (KV-03); a wish already fulfilled decides nothing. The name of a purged key is
+ * free (KV-15).
+ * @throws Rejection ALREADY_EXISTS KEY_NAME_HELD while a deleted key has the name (KV-64, KV-91)
+ */
+export const createVersion =
+  (at: Instant, requestId: string, version: VersionMaterial & VersionAttributes) =>
+  (key: Key): readonly KeyEvent[] => {
+    if (key.status === 'deleted') throw nameHeld();
+    if (versionMadeBy(key, requestId)) return [];
+    return [{ type: 'KeyVersionCreated', requestId, ...version, at }];
+  };
+
+/**
+ * Adds a version like the current one, without dates (KV-33); the older ones stay as they are.
+ * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED
+ */
+export const rotate =
+  (at: Instant, requestId: string, material: VersionMaterial) =>
+  (key: Key): readonly KeyEvent[] => {
+    const found = active(key);
+    if (versionMadeBy(key, requestId)) return [];
+    const { operations, tags } = existing(key, found.current);
+    return [{ type: 'KeyVersionCreated', requestId, ...material, enabled: true, operations, tags, at }];
+  };
+
+/** The version a wish has made, so that its repeat is recognised. */
+export const versionMadeBy = (key: Key, requestId: string): KeyVersion | undefined =>
+  key.status === 'active' ? Object.values(key.versions).find((version) => version.requestId === requestId) : undefined;
+
+/** Lets a version be used again. @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED, KEY_VERSION_NOT_FOUND */
+export const enableVersion =
+  (at: Instant, version: string) =>
+  (key: Key): readonly KeyEvent[] =>
+    existing(key, version).enabled ? [] : [{ type: 'KeyVersionEnabled', version, at }];
+
+/**
+ * Stops every use of a version (KV-12); an older one does not become current (KV-04). Disabling it again decides
+ * nothing but to take back what was authorised meanwhile.
+ * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED, KEY_VERSION_NOT_FOUND
+ */
+export const disableVersion =
+  (at: Instant, version: string) =>
+  (key: Key): readonly KeyEvent[] => {
+    if (existing(key, version).enabled) return [{ type: 'KeyVersionDisabled', version, at }];
+    const hasWords = active(key).authorizations.some(({ source }) => source === version);
+    return hasWords ? [{ type: 'RewrapAuthorizationsCancelled', version, at }] : [];
+  };
+
+/**
+ * Sets the window of use of a version (KV-13).
+ * @throws Rejection INVALID_ARGUMENT EXPIRE_TIME_INVALID; NOT_FOUND KEY_NOT_FOUND, KEY_DELETED, KEY_VERSION_NOT_FOUND
+ */
+export const setDates =
+  (at: Instant, version: string, dates: Pick<VersionAttributes, 'notBefore' | 'expiresAt'>) =>
+  (key: Key): readonly KeyEvent[] => {
+    const { notBefore, expiresAt } = existing(key, version);
+    if (notBefore === dates.notBefore && expiresAt === dates.expiresAt) return [];
+    return [{ type: 'KeyVersionDatesSet', version, ...dates, at }];
+  };
+
+/** Sets what a version may be used for (KV-09). @param operations in the order of the API, without repeats */
+export const setOperations =
+  (at: Instant, version: string, operations: readonly KeyOperation[]) =>
+  (key: Key): readonly KeyEvent[] => {
+    const held = existing(key, version).operations;
+    const isSame = held.length === operations.length && held.every((operation) => operations.includes(operation));
+    return isSame ? [] : [{ type: 'KeyOperationsSet', version, operations, at }];
+  };
+
+/** Sets the tags of a version in place of the old ones (KV-10). */
+export const setTags =
+  (at: Instant, version: string, tags: Readonly<Record<string, string>>) =>
+  (key: Key): readonly KeyEvent[] => {
+    const held = existing(key, version).tags;
+    const names = Object.keys(tags);
+    const isSame = names.length === Object.keys(held).length && names.every((name) => held[name] === tags[name]);
+    return isSame ? [] : [{ type: 'KeyTagsSet', version, tags, at }];
+  };
+
+/** Tells which enabled versions are past their end. For the service's own clock; nothing to tell is no error. */
+export const tellExpiry =
+  (at: Instant) =>
+  (key: Key): readonly KeyEvent[] => {
+    if (key.status !== 'active') return [];
+    return Object.values(key.versions).flatMap(({ version, enabled, isExpiryTold, expiresAt }) =>
+      enabled && !isExpiryTold && expiresAt !== undefined && expiresAt <= at
+        ? [{ type: 'KeyVersionExpired' as const, version, expiresAt, at }]
+        : [],
+    );
+  };
+
+/**
+ * Deletes a key with all its versions; it can be recovered until `purgeAt` (KV-05, KV-25). Deleting it again decides
+ * nothing but to take back what was authorised meanwhile.
+ * @throws Rejection NOT_FOUND KEY_NOT_FOUND
+ */
+export const remove =
+  (at: Instant, purgeAt: Instant) =>
+  (key: Key): readonly KeyEvent[] => {
+    if (key.status === 'active') return [{ type: 'KeyDeleted', purgeAt, at }];
+    if (key.status !== 'deleted') throw keyNotFound();
+    return key.authorizations.length === 0 ? [] : [{ type: 'RewrapAuthorizationsCancelled', at }];
+  };
+
+/** Brings a deleted key back with all its versions as they were (KV-27). @throws Rejection NOT_FOUND KEY_NOT_FOUND */
+export const recover =
+  (at: Instant) =>
+  (key: Key): readonly KeyEvent[] => {
+    if (key.status === 'active') return [];
+    if (key.status === 'deleted') return [{ type: 'KeyRecovered', at }];
+    throw keyNotFound();
+  };
+
+/**
+ * Removes a deleted key for good (KV-28). Once its time has come that works also under protection: the service does it
+ * then (KV-63).
+ * @throws Rejection NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION KEY_NOT_DELETED, PURGE_PROTECTED (KV-94)
+ */
+export const purge =
+  (at: Instant, isProtected: boolean) =>
+  (key: Key): readonly KeyEvent[] => {
+    if (key.status === 'purged') return [];
+    if (key.status === 'absent') throw keyNotFound();
+    if (key.status === 'active') {
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'KEY_NOT_DELETED',
+        'only a deleted key can be purged: delete it first',
+      );
+    }
+    if (isProtected && at < key.purgeAt) {
+      const scheduled = new Date(key.purgeAt).toISOString();
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'PURGE_PROTECTED',
+        `Operation 'DeletedKeyPurge' is not allowed: the vault is purge protected, nobody can purge the key before ${scheduled}`,
+        { scheduled_purge_time: scheduled },
+      );
+    }
+    return [{ type: 'KeyPurged', at }];
+  };
+
+/** Removes a key because its vault is purged, whatever its own state is (KV-66). */
+export const purgeWithVault =
+  (at: Instant) =>
+  (key: Key): readonly KeyEvent[] =>
+    isStanding(key) ? [{ type: 'KeyPurged', at }] : [];
+
+/**
+ * Makes a key from a backup (KV-29); a wish already fulfilled decides nothing.
+ * @param versions at least one, oldest first
+ * @throws Rejection ALREADY_EXISTS KEY_ALREADY_EXISTS, KEY_NAME_HELD
+ */
+export const restore =
+  (at: Instant, requestId: string, versions: readonly RestoredVersion[]) =>
+  (key: Key): readonly KeyEvent[] => {
+    if (key.status === 'deleted') throw nameHeld();
+    if (key.status === 'active') {
+      if (key.restoreRequestId === requestId) return [];
+      throw new Rejection('ALREADY_EXISTS', 'KEY_ALREADY_EXISTS', 'a key of that name exists: its name is not free');
+    }
+    return [{ type: 'KeyRestored', requestId, versions, at }];
+  };
+
+/**
+ * Records the key owner's word that a set may move away from a version, also a disabled or deleted one.
+ * @throws Rejection FAILED_PRECONDITION KEY_PURGED; NOT_FOUND KEY_NOT_FOUND, KEY_VERSION_NOT_FOUND
+ */
+export const authorizeRewrap =
+  (at: Instant, word: RewrapWord) =>
+  (key: Key): readonly KeyEvent[] => {
+    if (purgedVersionsOf(key).includes(word.source)) throw keyPurged();
+    if (!isStanding(key)) throw keyNotFound();
+    if (!versionOf(key, word.source)) throw versionNotFound();
+    return key.authorizations.some((given) => isSameWord(given, word))
+      ? []
+      : [{ type: 'RewrapAuthorized', ...word, at }];
+  };
+
+/** KV-90 */
+export const keyNotFound = (name?: string): Rejection =>
+  new Rejection(
+    'NOT_FOUND',
+    'KEY_NOT_FOUND',
+    `${name ?? 'The key'} was not found in this key vault.`,
+    name === undefined ? {} : { key: name },
+  );
+
+/** KV-90, for a key that is deleted: only recover and purge know it (KV-14). */
+export const keyDeleted = (name?: string): Rejection =>
+  new Rejection(
+    'NOT_FOUND',
+    'KEY_DELETED',
+    `${name ?? 'The key'} is deleted: it can only be recovered or purged.`,
+    name === undefined ? {} : { key: name },
+  );
+
+const versionNotFound = (): Rejection =>
+  new Rejection('NOT_FOUND', 'KEY_VERSION_NOT_FOUND', 'A version with that id was not found in this key.');
+
+const keyPurged = (): Rejection =>
+  new Rejection('FAILED_PRECONDITION', 'KEY_PURGED', 'the version is purged: what only it could unwrap is lost');
+
+/** KV-91 */
+const nameHeld = (): Rejection =>
+  new Rejection(
+    'ALREADY_EXISTS',
+    'KEY_NAME_HELD',
+    'The key is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the key can only be recovered or purged.',
+  );
+
+const active = (key: Key): ActiveKey => {
+  if (key.status === 'active') return key;
+  throw key.status === 'deleted' ? keyDeleted() : keyNotFound();
+};
+
+const existing = (key: Key, version: string): KeyVersion => {
+  active(key);
+  const found = versionOf(key, version);
+  if (found) return found;
+  throw versionNotFound();
+};

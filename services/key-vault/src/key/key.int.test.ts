@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+
+let world: VaultCloud;
+before(async () => {
+  world = await startVaultCloud();
+});
+after(() => world.close());
+
+const vault = () => world.vault();
+const newKey = (parent: string, wish: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
+  vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...wish });
+
+test('KV-03, KV-20: the same request makes one version, also when asked at the same time; another makes the next', async () => {
+  const parent = await newVault(world);
+  const requestId = randomUUID();
+  const [a, b] = await Promise.all([newKey(parent, { requestId }), newKey(parent, { requestId })]);
+  assert.equal(a.name, b.name);
+  assert.match(a.name, /^vaults\/[^/]+\/keys\/k1\/versions\/[0-9a-f]{32}$/);
+  const next = await newKey(parent);
+  const { keyVersions } = await vault().listKeyVersions({ parent: `${parent}/keys/k1` });
+  assert.deepEqual(
+    keyVersions.map(({ name }) => name),
+    [a.name, next.name],
+  );
+  assert.equal((await vault().getKey({ name: `${parent}/keys/K1` })).currentVersion, next.name);
+  await assert.rejects(newKey(parent, { requestId: '' }), { reason: 'REQUEST_ID_INVALID' });
+});
+
+test('KV-08, KV-09, KV-22: a key has the size and operations it was asked for, and shows its public half only', async () => {
+  const parent = await newVault(world);
+  const version = await newKey(parent, { keySizeBits: 3072 });
+  assert.equal(version.keySizeBits, 3072);
+  assert.deepEqual(version.keyOperations, ['ENCRYPT', 'DECRYPT', 'SIGN', 'VERIFY', 'WRAP_KEY', 'UNWRAP_KEY']);
+  assert.deepEqual(Object.keys(JSON.parse(version.publicKey?.jwkJson ?? '')).sort(), [
+    'e',
+    'key_ops',
+    'kid',
+    'kty',
+    'n',
+  ]);
+  assert.equal(Buffer.from(version.publicKey?.n ?? '', 'base64url').length, 384);
+  await assert.rejects(newKey(parent, { keySizeBits: 1024 }), {
+    code: 'INVALID_ARGUMENT',
+    reason: 'KEY_SIZE_UNSUPPORTED',
+  });
+});
+
+test('CMK-20, KV-21: an RSA key is taken in as JWK or PEM and works; other kinds and broken ones are refused', async () => {
+  const parent = await newVault(world);
+  const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const jwkJson = JSON.stringify(pair.privateKey.export({ format: 'jwk' }));
+  const pem = pair.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+  const importing = (keyMaterial: { $case: 'jwkJson' | 'pem'; value: string } | undefined) =>
+    vault().importKey({ parent, keyId: 'imported', requestId: randomUUID(), ...(keyMaterial ? { keyMaterial } : {}) });
+  const version = await importing({ $case: 'jwkJson', value: jwkJson });
+  assert.equal(version.origin, 'IMPORTED');
+  assert.equal(version.publicKey?.n, pair.publicKey.export({ format: 'jwk' }).n);
+  assert.notEqual((await importing({ $case: 'pem', value: pem })).name, version.name);
+  const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
+  await assert.rejects(importing({ $case: 'jwkJson', value: JSON.stringify(ec) }), { reason: 'NOT_AN_RSA_KEY' });
+  await assert.rejects(
+    importing({ $case: 'jwkJson', value: '{"d":"secret' }),
+    (error: Error) => !error.message.includes('secret'),
+  );
+  await assert.rejects(importing(undefined), { reason: 'KEY_MATERIAL_MISSING' });
+});
+
+test('KV-10: 15 tags of 256 characters; one more or longer is refused', async () => {
+  const parent = await newVault(world);
+  const { name } = await newKey(parent);
+  const tags = Object.fromEntries(Array.from({ length: 15 }, (_, n) => [`t${n}`, 'x'.repeat(256)]));
+  assert.deepEqual((await vault().setKeyTags({ name, tags })).tags, tags);
+  await assert.rejects(vault().setKeyTags({ name, tags: { ...tags, more: 'x' } }), { reason: 'TAGS_INVALID' });
+  await assert.rejects(vault().setKeyTags({ name, tags: { a: 'x'.repeat(257) } }), { reason: 'TAGS_INVALID' });
+});
+
+test('KV-16, KV-24: a disabled and expired version is still read, listed, updated and deleted', async () => {
+  const parent = await newVault(world);
+  const { name } = await newKey(parent);
+  await vault().disableKeyVersion({ name });
+  await vault().setKeyVersionDates({ name, expireTime: new Date(1_000) });
+  const found = await vault().getKeyVersion({ name });
+  assert.deepEqual([found.enabled, found.expireTime?.getTime()], [false, 1_000]);
+  await vault().setKeyOperations({ name, keyOperations: ['WRAP_KEY'] });
+  await vault().setKeyVersionDates({ name });
+  assert.equal((await vault().enableKeyVersion({ name })).enabled, true);
+  await assert.rejects(vault().setKeyVersionDates({ name, notBefore: new Date(5_000), expireTime: new Date(5_500) }), {
+    reason: 'EXPIRE_TIME_INVALID',
+  });
+});
+
+test('an etag that is not the current one changes nothing', async () => {
+  const parent = await newVault(world);
+  const { name, etag } = await newKey(parent);
+  await assert.rejects(vault().disableKeyVersion({ name, etag: '99' }), { code: 'ABORTED', reason: 'ETAG_MISMATCH' });
+  assert.equal((await vault().disableKeyVersion({ name, etag })).enabled, false);
+});
+
+test('KV-14, KV-25, KV-26, KV-27: a deleted key is seen only among the deleted, and comes back with its versions', async () => {
+  const parent = await newVault(world);
+  const name = `${parent}/keys/k1`;
+  const version = await newKey(parent);
+  const gone = await vault().deleteKey({ name });
+  assert.equal(gone.state, 'DELETED');
+  assert.ok((gone.scheduledPurgeTime?.getTime() ?? 0) - (gone.deleteTime?.getTime() ?? 0) === 90 * 86_400_000);
+  assert.equal((await vault().deleteKey({ name })).etag, gone.etag);
+  await assert.rejects(vault().getKey({ name }), { code: 'NOT_FOUND', reason: 'KEY_DELETED' });
+  await assert.rejects(vault().getKeyVersion({ name: version.name }), { reason: 'KEY_DELETED' });
+  assert.deepEqual((await vault().listKeys({ parent })).keys, []);
+  assert.deepEqual((await vault().listDeletedKeys({ parent })).keys, [gone]);
+  assert.deepEqual(await vault().getDeletedKey({ name }), gone);
+  await assert.rejects(newKey(parent), { code: 'ALREADY_EXISTS', reason: 'KEY_NAME_HELD' });
+  await vault().recoverKey({ name });
+  assert.equal((await vault().getKeyVersion({ name: version.name })).publicKey?.n, version.publicKey?.n);
+  await assert.rejects(vault().getDeletedKey({ name }), { reason: 'KEY_NOT_FOUND' });
+});
+
+test('KV-23: keys and versions are listed in pages, without material', async () => {
+  const parent = await newVault(world);
+  for (const keyId of ['b', 'a', 'c']) await newKey(parent, { keyId });
+  const first = await vault().listKeys({ parent, pageSize: 2 });
+  const second = await vault().listKeys({ parent, pageSize: 2, pageToken: first.nextPageToken });
+  assert.deepEqual(
+    [...first.keys, ...second.keys].map(({ name }) => name.split('/').at(-1)),
+    ['a', 'b', 'c'],
+  );
+  await newKey(parent, { keyId: 'a' });
+  const versions = await vault().listKeyVersions({ parent: `${parent}/keys/a`, pageSize: 1 });
+  const rest = await vault().listKeyVersions({
+    parent: `${parent}/keys/a`,
+    pageSize: 1,
+    pageToken: versions.nextPageToken,
+  });
+  assert.equal(rest.nextPageToken, '');
+  assert.notEqual(rest.keyVersions[0]?.name, versions.keyVersions[0]?.name);
+});
+
+test('KV-15, KV-28: a purge is final, repeats quietly, and frees the name', async () => {
+  const parent = await newVault(world);
+  const name = `${parent}/keys/k1`;
+  const version = await newKey(parent);
+  const wrapped = await vault().wrapKey({ name, algorithm: 'RSA_OAEP_256', plaintextKey: randomBytes(32) });
+  await assert.rejects(vault().purgeKey({ name }), { code: 'FAILED_PRECONDITION', reason: 'KEY_NOT_DELETED' });
+  await vault().deleteKey({ name });
+  await vault().purgeKey({ name });
+  await vault().purgeKey({ name });
+  await assert.rejects(vault().getKey({ name }), { code: 'NOT_FOUND', reason: 'KEY_NOT_FOUND' });
+  const asked = { name: version.name, algorithm: 'RSA_OAEP_256', wrappedKey: wrapped.wrappedKey } as const;
+  await assert.rejects(vault().unwrapKey(asked), { code: 'NOT_FOUND', reason: 'KEY_PURGED' });
+  const material = await world.database
+    .sql`select key from rows where table_name = 'key_material_v1' and key = ${version.name}`;
+  assert.equal(material.length, 0);
+  assert.notEqual((await newKey(parent)).name, version.name);
+  await assert.rejects(vault().unwrapKey(asked), { reason: 'KEY_PURGED' });
+});
+
+test('KV-65: the recovery level follows from the vault', async () => {
+  const levels = await Promise.all(
+    [{}, { purgeProtected: true }, { retentionDays: 7 }, { retentionDays: 7, purgeProtected: true }].map(
+      async (wish) => {
+        const parent = await newVault(world, wish);
+        await newKey(parent);
+        return (await vault().getKey({ name: `${parent}/keys/k1` })).recoveryLevel;
+      },
+    ),
+  );
+  assert.deepEqual(levels, [
+    'RECOVERABLE_PURGEABLE',
+    'RECOVERABLE',
+    'CUSTOMIZED_RECOVERABLE_PURGEABLE',
+    'CUSTOMIZED_RECOVERABLE',
+  ]);
+});
+
+test('KV-29: a backup holds all versions; it is restored under a free name only, in the same subscription, even after a purge', async () => {
+  const parent = await newVault(world);
+  const name = `${parent}/keys/k1`;
+  const first = await newKey(parent);
+  const plaintextKey = randomBytes(32);
+  const { wrappedKey } = await vault().wrapKey({
+    name,
+    algorithm: 'RSA_OAEP_256',
+    plaintextKey: Buffer.from(plaintextKey),
+  });
+  await newKey(parent);
+  const { backup } = await vault().backupKey({ name });
+  await assert.rejects(vault().restoreKey({ parent, backup, requestId: randomUUID() }), {
+    reason: 'KEY_ALREADY_EXISTS',
+  });
+  await vault().deleteKey({ name });
+  await assert.rejects(vault().restoreKey({ parent, backup, requestId: randomUUID() }), { reason: 'KEY_NAME_HELD' });
+  await vault().purgeKey({ name });
+  const requestId = randomUUID();
+  const restored = await vault().restoreKey({ parent, backup, requestId });
+  assert.deepEqual(await vault().restoreKey({ parent, backup, requestId }), restored);
+  assert.equal((await vault().listKeyVersions({ parent: name })).keyVersions.length, 2);
+  const back = await vault().unwrapKey({ name: first.name, algorithm: 'RSA_OAEP_256', wrappedKey });
+  assert.deepEqual(Buffer.from(back.plaintextKey), plaintextKey);
+  const elsewhere = await newVault(world, { resourceGroup: 'subscriptions/s2/resourceGroups/g' });
+  await assert.rejects(vault().restoreKey({ parent: elsewhere, backup, requestId: randomUUID() }), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'BACKUP_OF_ANOTHER_SUBSCRIPTION',
+  });
+  const other = await newVault(world);
+  await vault().restoreKey({ parent: other, backup, requestId: randomUUID() });
+  const changed = Buffer.from(backup);
+  changed[changed.length - 1] = (changed.at(-1) ?? 0) ^ 1;
+  await assert.rejects(vault().restoreKey({ parent: other, backup: changed, requestId: randomUUID() }), {
+    reason: 'BACKUP_INVALID',
+  });
+  await vault().deleteKey({ name });
+  await vault().purgeKey({ name });
+  await assert.rejects(vault().unwrapKey({ name: first.name, algorithm: 'RSA_OAEP_256', wrappedKey }), {
+    reason: 'KEY_PURGED',
+  });
+});

@@ -1,0 +1,194 @@
+import type { CategoryDefinition } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import type { KeyEvent, RestoredVersion, RewrapWord } from './events.ts';
+
+/** One generation of a key. */
+export interface KeyVersion extends RestoredVersion {
+  /** The wish that made it; empty for a restored one. */
+  readonly requestId: string;
+  /** Since when it is disabled; absent while it is enabled. */
+  readonly disabledAt?: Instant;
+  /** Whether its expiry has been told, or needs no telling because the dates that made it so were. */
+  readonly isExpiryTold: boolean;
+}
+
+/** What a key that is not purged is. */
+interface Life {
+  /** By version id, oldest first. */
+  readonly versions: Readonly<Record<string, KeyVersion>>;
+  /** Id of the newest version (KV-03). */
+  readonly current: string;
+  readonly createdAt: Instant;
+  readonly updatedAt: Instant;
+  readonly authorizations: readonly (RewrapWord & { readonly at: Instant })[];
+  /** Versions of this name that were purged: their owners are told so for ever. */
+  readonly purgedVersions: readonly string[];
+  /** The wish that restored it; absent for one that was made here. */
+  readonly restoreRequestId?: string;
+}
+
+/**
+ * One customer key (KEK) and its versions.
+ *
+ *   absent ──create──▶ active ──delete──▶ deleted ──purge──▶ purged ──create──▶ active
+ *      └────restore──────▲ ◀──recover────────┘                  └───restore──────▲
+ */
+export type Key =
+  | { readonly status: 'absent' }
+  | ({ readonly status: 'active' } & Life)
+  | ({ readonly status: 'deleted'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Life)
+  | { readonly status: 'purged'; readonly purgedAt: Instant; readonly purgedVersions: readonly string[] };
+
+export type ActiveKey = Extract<Key, { status: 'active' }>;
+/** A key whose versions are known. */
+export type StandingKey = Extract<Key, { status: 'active' | 'deleted' }>;
+
+export const initial: Key = { status: 'absent' };
+
+export const evolve = (key: Key, event: KeyEvent): Key => {
+  switch (event.type) {
+    case 'KeyVersionCreated': {
+      if (key.status === 'deleted') return key;
+      const { type: _type, at, ...made } = event;
+      const version: KeyVersion = {
+        ...made,
+        createdAt: at,
+        updatedAt: at,
+        ...(made.enabled ? {} : { disabledAt: at }),
+        isExpiryTold: (made.expiresAt ?? Number.POSITIVE_INFINITY) <= at,
+      };
+      if (key.status === 'active') {
+        const versions = { ...key.versions, [version.version]: version };
+        return { ...key, versions, current: version.version, updatedAt: at };
+      }
+      const versions = { [version.version]: version };
+      return { ...newLife(at, purgedVersionsOf(key)), status: 'active', versions, current: version.version };
+    }
+    case 'KeyVersionEnabled':
+      return withVersion(key, event, ({ disabledAt: _disabledAt, ...version }) => ({ ...version, enabled: true }));
+    case 'KeyVersionDisabled': {
+      const disabled = withVersion(key, event, (version) => ({ ...version, enabled: false, disabledAt: event.at }));
+      return withoutWords(disabled, event.version);
+    }
+    case 'KeyVersionDatesSet':
+      return withVersion(key, event, ({ notBefore: _notBefore, expiresAt: _expiresAt, ...version }) => ({
+        ...version,
+        ...(event.notBefore === undefined ? {} : { notBefore: event.notBefore }),
+        ...(event.expiresAt === undefined ? {} : { expiresAt: event.expiresAt }),
+        isExpiryTold: (event.expiresAt ?? Number.POSITIVE_INFINITY) <= event.at,
+      }));
+    case 'KeyOperationsSet':
+      return withVersion(key, event, (version) => ({ ...version, operations: event.operations }));
+    case 'KeyTagsSet':
+      return withVersion(key, event, (version) => ({ ...version, tags: event.tags }));
+    case 'KeyVersionExpired':
+      return withVersion(key, event, (version) => ({ ...version, isExpiryTold: true }));
+    case 'KeyDeleted':
+      return key.status === 'active'
+        ? { ...key, status: 'deleted', deletedAt: event.at, purgeAt: event.purgeAt, authorizations: [] }
+        : key;
+    case 'KeyRecovered': {
+      if (key.status !== 'deleted') return key;
+      const { deletedAt: _deletedAt, purgeAt: _purgeAt, ...life } = key;
+      return { ...life, status: 'active', updatedAt: event.at };
+    }
+    case 'KeyPurged':
+      return isStanding(key)
+        ? {
+            status: 'purged',
+            purgedAt: event.at,
+            purgedVersions: [...key.purgedVersions, ...Object.keys(key.versions)],
+          }
+        : key;
+    case 'KeyRestored': {
+      if (isStanding(key)) return key;
+      const restored = event.versions.map((version): [string, KeyVersion] => [
+        version.version,
+        {
+          ...version,
+          requestId: '',
+          ...(version.enabled ? {} : { disabledAt: event.at }),
+          isExpiryTold: (version.expiresAt ?? Number.POSITIVE_INFINITY) <= event.at,
+        },
+      ]);
+      const current = restored.at(-1)?.[0];
+      if (current === undefined) return key;
+      const versions = Object.fromEntries(restored);
+      const purgedVersions = purgedVersionsOf(key).filter((version) => !(version in versions));
+      const restoreRequestId = event.requestId;
+      return { ...newLife(event.at, purgedVersions), status: 'active', versions, current, restoreRequestId };
+    }
+    case 'RewrapAuthorized': {
+      if (!isStanding(key)) return key;
+      const { type: _type, ...word } = event;
+      return { ...key, authorizations: [...key.authorizations, word] };
+    }
+    case 'RewrapAuthorizationsCancelled':
+      return withoutWords(key, event.version);
+  }
+};
+
+/** Whether the key has versions. */
+export const isStanding = (key: Key): key is StandingKey => key.status === 'active' || key.status === 'deleted';
+
+/** A version by id; `undefined` when the key has none of that id, or none at all. */
+export const versionOf = (key: Key, version: string): KeyVersion | undefined =>
+  isStanding(key) && Object.hasOwn(key.versions, version) ? key.versions[version] : undefined;
+
+/** Versions of this name that were purged and not restored. */
+export const purgedVersionsOf = (key: Key): readonly string[] => ('purgedVersions' in key ? key.purgedVersions : []);
+
+/** Whether two words say the same. */
+export const isSameWord = (left: RewrapWord, right: RewrapWord): boolean =>
+  left.source === right.source &&
+  left.target === right.target &&
+  left.principal === right.principal &&
+  left.diskEncryptionSet === right.diskEncryptionSet;
+
+/** When the service has to do something about the key by itself: tell an expiry, purge (KV-63). `undefined`: never. */
+export const dueTime = (key: Key): Instant | undefined => {
+  if (key.status === 'deleted') return key.purgeAt;
+  if (key.status !== 'active') return undefined;
+  const ends = Object.values(key.versions).flatMap(({ enabled, isExpiryTold, expiresAt }) =>
+    enabled && !isExpiryTold && expiresAt !== undefined ? [expiresAt] : [],
+  );
+  return ends.length === 0 ? undefined : Math.min(...ends);
+};
+
+/** How keys are stored and listed: the ids are `vaults/<v>/keys/<k>`, so within a vault they come in order of names. */
+export const keys: CategoryDefinition<Key, KeyEvent> = {
+  name: 'key',
+  stateVersion: 1,
+  initial,
+  evolve,
+  indexes: (key, id) => {
+    if (!isStanding(key)) return [];
+    const vault = id.split('/')[1] ?? '';
+    return [
+      { index: key.status, value: vault },
+      ...(dueTime(key) === undefined ? [] : [{ index: 'due', value: 'pending' }]),
+    ];
+  },
+};
+
+const newLife = (at: Instant, purgedVersions: readonly string[]): Omit<Life, 'versions' | 'current'> => ({
+  createdAt: at,
+  updatedAt: at,
+  authorizations: [],
+  purgedVersions,
+});
+
+const withVersion = (
+  key: Key,
+  { version: id, at }: { readonly version: string; readonly at: Instant },
+  change: (version: KeyVersion) => KeyVersion,
+): Key => {
+  const version = versionOf(key, id);
+  if (!version || !isStanding(key)) return key;
+  return { ...key, versions: { ...key.versions, [id]: { ...change(version), updatedAt: at } }, updatedAt: at };
+};
+
+const withoutWords = (key: Key, version: string | undefined): Key =>
+  isStanding(key)
+    ? { ...key, authorizations: key.authorizations.filter(({ source }) => version !== undefined && source !== version) }
+    : key;

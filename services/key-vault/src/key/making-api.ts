@@ -1,0 +1,224 @@
+import type {
+  BackupKeyRequest,
+  CreateKeyRequest,
+  ImportKeyRequest,
+  RestoreKeyRequest,
+  RotateKeyRequest,
+} from '@interlock/contracts/interlock/key_vault/v1/key.ts';
+import { type Category, Rejection } from '@interlock/event-store';
+import { type Call, checkId, expectedVersion, names } from '@interlock/rpc';
+import type { Clock, Random } from '@interlock/runtime';
+import type { AuditDraft, AuditLog } from '../audit/log.ts';
+import type { Backup } from '../backup.ts';
+import type { Guard } from '../guard.ts';
+import type { KeyMaterial } from '../key-material.ts';
+import { type KeyUrls, parseKey, parseVault, versionName } from '../names.ts';
+import { checkSize, type NewRsaKey, type RsaEngine, type RsaImport } from '../rsa.ts';
+import { vaultDeleted } from '../vault/decider.ts';
+import type { VaultEvent } from '../vault/events.ts';
+import type { Vault } from '../vault/vault.ts';
+import { createVersion, restore, rotate, versionMadeBy } from './decider.ts';
+import type { KeyEvent, VersionMaterial } from './events.ts';
+import { isStanding, type Key } from './key.ts';
+import { attributesFromWire, existingVersion, keyOnWire, keyVersionOnWire } from './wire.ts';
+
+/** Size of a new key when the request does not say (KV-08). */
+const keySizeDefault = 2048;
+
+/** How keys and versions come into being: request in, resource out. */
+export const keyMakingApi = (parts: {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly vaults: Category<Vault, VaultEvent>;
+  readonly keys: Category<Key, KeyEvent>;
+  readonly guard: Guard;
+  readonly log: AuditLog;
+  readonly urls: KeyUrls;
+  readonly engine: RsaEngine;
+  readonly material: KeyMaterial;
+  readonly backup: Backup;
+}) => {
+  const { clock, random, keys, guard, log, urls, engine, material, backup } = parts;
+
+  /**
+   * Makes a private key and then its version. The key is stored first: a version without its key could never be used,
+   * a key without its version is only swept away (see `KeyMaterial`).
+   */
+  const addVersion = async (
+    key: string,
+    wish: {
+      readonly requestId: string;
+      readonly origin: VersionMaterial['origin'];
+      readonly make: (materialId: string) => Promise<NewRsaKey>;
+      readonly decide: (made: VersionMaterial) => (state: Key) => readonly KeyEvent[];
+      readonly expected?: number;
+    },
+    { cause }: Call,
+    entry: AuditDraft,
+  ) => {
+    const before = await keys.load(key);
+    const done = versionMadeBy(before.state, wish.requestId);
+    if (done) return keyVersionOnWire(before, done.version, urls);
+    const version = Buffer.from(random.bytes(16)).toString('hex');
+    const materialId = versionName(key, version);
+    const made = await wish.make(materialId);
+    await material.store(key, version, materialId, made.sealedPrivateKey, cause);
+    await checkStillThere(key);
+    const { bits, publicJwk } = made;
+    const { n, e } = publicJwk;
+    const decide = wish.decide({ version, materialId, bits, n, e, origin: wish.origin });
+    const options = wish.expected === undefined ? {} : { expected: wish.expected };
+    const after = await keys.transact(key, decide, cause, options);
+    // Of two equal wishes at the same time one is first; both answer its version.
+    const result = versionMadeBy(after.state, wish.requestId)?.version ?? version;
+    entry.about(key, result);
+    return keyVersionOnWire(after, result, urls);
+  };
+
+  /** Making a key takes a while: the vault may be gone meanwhile, and a new one of its name must not inherit the key. */
+  const checkStillThere = async (key: string): Promise<void> => {
+    const { vault } = parseKey(key, 'key');
+    const { state } = await parts.vaults.load(vault);
+    if (state.status !== 'active') throw vaultDeleted(vault);
+  };
+
+  const newKeyName = (parent: string, keyId: string) => {
+    const vault = parseVault(parent, 'parent');
+    return { vault, key: names.key.format({ vault, key: checkId(keyId, 'key', 'key_id').toLowerCase() }) };
+  };
+
+  return {
+    createKey: log.audited('KeyCreate', async (request: CreateKeyRequest, call: Call, entry) => {
+      const { vault, key } = newKeyName(request.parent, request.keyId);
+      await guard.keyVault(vault, key, 'create', call, entry);
+      const requestId = checkedRequestId(request.requestId);
+      const bits = request.keySizeBits || keySizeDefault;
+      checkSize(bits);
+      const attributes = attributesFromWire(request);
+      await checkNameFree(keys, key, requestId);
+      return addVersion(
+        key,
+        {
+          requestId,
+          origin: 'generated',
+          make: (materialId) => engine.generate(materialId, bits),
+          decide: (made) => createVersion(clock.now(), requestId, { ...made, ...attributes }),
+        },
+        call,
+        entry,
+      );
+    }),
+    importKey: log.audited('KeyImport', async (request: ImportKeyRequest, call: Call, entry) => {
+      const { vault, key } = newKeyName(request.parent, request.keyId);
+      await guard.keyVault(vault, key, 'import', call, entry);
+      const requestId = checkedRequestId(request.requestId);
+      const attributes = attributesFromWire(request);
+      const given = importFromWire(request);
+      await checkNameFree(keys, key, requestId);
+      return addVersion(
+        key,
+        {
+          requestId,
+          origin: 'imported',
+          make: (materialId) => engine.import(materialId, given),
+          decide: (made) => createVersion(clock.now(), requestId, { ...made, ...attributes }),
+        },
+        call,
+        entry,
+      );
+    }),
+    rotateKey: log.audited('KeyRotate', async (request: RotateKeyRequest, call: Call, entry) => {
+      const { vault, key } = parseKey(request.name, 'name');
+      await guard.keyVault(vault, key, 'rotate', call, entry);
+      const requestId = checkedRequestId(request.requestId);
+      const { bits } = existingVersion(await keys.load(key), undefined);
+      return addVersion(
+        key,
+        {
+          requestId,
+          origin: 'generated',
+          make: (materialId) => engine.generate(materialId, bits),
+          decide: (made) => rotate(clock.now(), requestId, made),
+          ...expectedVersion(request.etag),
+        },
+        call,
+        entry,
+      );
+    }),
+    backupKey: log.audited('KeyBackup', async ({ name }: BackupKeyRequest, call: Call, entry) => {
+      const { vault: vaultId, key } = parseKey(name, 'name');
+      const vault = await guard.keyVault(vaultId, key, 'backup', call, entry);
+      const loaded = await keys.load(key);
+      existingVersion(loaded, undefined);
+      if (!isStanding(loaded.state)) throw new Error('a key with a current version has versions');
+      return { backup: await backup.make(key, loaded.state, vault) };
+    }),
+    restoreKey: log.audited('KeyRestore', async (request: RestoreKeyRequest, call: Call, entry) => {
+      const vaultId = parseVault(request.parent, 'parent');
+      const vault = await guard.keyVault(vaultId, undefined, 'restore', call, entry);
+      const requestId = checkedRequestId(request.requestId);
+      const opened = backup.open(request.backup, vault);
+      const key = names.key.format({ vault: vaultId, key: opened.keyId });
+      entry.about(key);
+      const before = await keys.load(key);
+      // Decided before anything is stored, so that a name that is not free costs nothing.
+      if (restore(clock.now(), requestId, [])(before.state).length > 0) {
+        const versions = await backup.reseal(opened, key, requestId, call.cause);
+        await checkStillThere(key);
+        const after = await keys.transact(key, restore(clock.now(), requestId, versions), call.cause);
+        return keyOnWire(after, vault);
+      }
+      return keyOnWire(before, vault);
+    }),
+  };
+};
+
+/** Refuses a name held by a deleted key before a key is made for nothing (KV-64). */
+const checkNameFree = async (keys: Category<Key, KeyEvent>, key: string, requestId: string): Promise<void> => {
+  const { state } = await keys.load(key);
+  if (state.status !== 'deleted') return;
+  const nothing = { version: '', materialId: '', bits: 0, n: '', e: '', origin: 'generated' } as const;
+  createVersion(0, requestId, { ...nothing, enabled: false, operations: [], tags: {} })(state);
+};
+
+const checkedRequestId = (requestId: string): string => {
+  if (/^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/.test(requestId)) return requestId.toLowerCase();
+  throw new Rejection(
+    'INVALID_ARGUMENT',
+    'REQUEST_ID_INVALID',
+    'request_id must be a UUID that names this wish, so that a repeat does not make a second version',
+    { field: 'request_id' },
+  );
+};
+
+/** @throws Rejection INVALID_ARGUMENT KEY_MATERIAL_MISSING, KEY_MALFORMED. The text itself is never repeated. */
+const importFromWire = ({ keyMaterial }: ImportKeyRequest): RsaImport => {
+  if (keyMaterial?.$case === 'pem') return { format: 'pem', pem: keyMaterial.value };
+  if (keyMaterial?.$case !== 'jwkJson') {
+    throw new Rejection('INVALID_ARGUMENT', 'KEY_MATERIAL_MISSING', 'key_material must be a jwk_json or a pem', {
+      field: 'key_material',
+    });
+  }
+  return { format: 'jwk', jwk: parsedObject(keyMaterial.value) };
+};
+
+const parsedObject = (text: string): Readonly<Record<string, unknown>> => {
+  const malformed = (): Rejection =>
+    new Rejection(
+      'INVALID_ARGUMENT',
+      'KEY_MALFORMED',
+      'jwk_json must be a JSON object with the members of a private RSA JWK',
+      {
+        field: 'jwk_json',
+      },
+    );
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    // The parser's message quotes the text, which may be a private key.
+    throw malformed();
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw malformed();
+  return { ...parsed };
+};

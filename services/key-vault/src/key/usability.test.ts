@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { evolve as evolveVault, initial as initialVault, isStanding } from '../vault/vault.ts';
+import type { KeyEvent } from './events.ts';
+import { evolve, initial } from './key.ts';
+import { isBoundByDates, obstacleOf } from './usability.ts';
+
+const at = 1_000_000;
+const version = '1'.repeat(32);
+const vaultThat = (isDeleted: boolean) => {
+  const made = evolveVault(initialVault, {
+    type: 'VaultCreated',
+    resourceGroup: 'subscriptions/s/resourceGroups/g',
+    tenant: 'tenants/t',
+    location: 'westeurope',
+    sku: 'standard',
+    permissionModel: 'access_policy',
+    accessPolicies: {},
+    retentionDays: 90,
+    purgeProtected: false,
+    at,
+  });
+  const vault = isDeleted ? evolveVault(made, { type: 'VaultDeleted', purgeAt: at + 90, at: at + 3 }) : made;
+  assert.ok(isStanding(vault));
+  return vault;
+};
+const created: KeyEvent = {
+  type: 'KeyVersionCreated',
+  requestId: 'r',
+  version,
+  materialId: 'm',
+  bits: 2048,
+  n: 'n',
+  e: 'e',
+  origin: 'generated',
+  enabled: true,
+  operations: [],
+  tags: {},
+  at,
+};
+const disabled: KeyEvent = { type: 'KeyVersionDisabled', version, at: at + 1 };
+const ended: KeyEvent = { type: 'KeyVersionDatesSet', version, expiresAt: at + 5, at };
+const early: KeyEvent = { type: 'KeyVersionDatesSet', version, notBefore: at + 50, at };
+const deleted: KeyEvent = { type: 'KeyDeleted', purgeAt: at + 90, at: at + 2 };
+const purged: KeyEvent = { type: 'KeyPurged', at };
+const reasonAfter = (events: readonly KeyEvent[], isVaultDeleted = false, now = at + 10) =>
+  obstacleOf(vaultThat(isVaultDeleted), [created, ...events].reduce(evolve, initial), version, now)?.reason;
+
+test('the first reason in the order of precedence is told when several apply', () => {
+  assert.equal(reasonAfter([]), undefined);
+  assert.equal(reasonAfter([ended, disabled, deleted], true), 'KEY_DISABLED');
+  assert.equal(reasonAfter([early, deleted], true), 'KEY_NOT_YET_VALID');
+  assert.equal(reasonAfter([ended, deleted], true), 'KEY_EXPIRED');
+  assert.equal(reasonAfter([deleted], true), 'KEY_DELETED');
+  assert.equal(reasonAfter([deleted, purged], true), 'KEY_PURGED');
+  assert.equal(reasonAfter([], true), 'VAULT_DELETED');
+});
+
+test('a version nobody made is not found, and a reason says since when it holds', () => {
+  const key = [created, disabled].reduce(evolve, initial);
+  assert.deepEqual(obstacleOf(vaultThat(false), key, 'f'.repeat(32), at), { reason: 'KEY_VERSION_NOT_FOUND' });
+  assert.deepEqual(obstacleOf(vaultThat(false), key, version, at), { reason: 'KEY_DISABLED', since: at + 1 });
+});
+
+test('KV-13: the window begins with nbf and ends before exp; only what makes something new is bound by it', () => {
+  assert.equal(reasonAfter([early], false, at + 49), 'KEY_NOT_YET_VALID');
+  assert.equal(reasonAfter([early], false, at + 50), undefined);
+  assert.equal(reasonAfter([ended], false, at + 4), undefined);
+  assert.equal(reasonAfter([ended], false, at + 5), 'KEY_EXPIRED');
+  const operations = ['encrypt', 'decrypt', 'sign', 'verify', 'wrapKey', 'unwrapKey'] as const;
+  assert.deepEqual(operations.filter(isBoundByDates), ['encrypt', 'sign', 'wrapKey']);
+});

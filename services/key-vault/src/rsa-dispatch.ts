@@ -1,0 +1,205 @@
+import { Rejection } from '@interlock/event-store';
+import type { RsaKey } from './rsa.ts';
+import type { RsaJob } from './rsa-job.ts';
+import type { RsaThread } from './rsa-thread.ts';
+import type { LoadKey, Outcome } from './rsa-worker.ts';
+import type { Sealing } from './sealing.ts';
+
+/** Jobs of one message: enough to make the hand-over cheap, few enough that two messages wait well under 0.1 s. */
+const batchSize = 32;
+/** Messages under way to one thread: with two it never waits for the event loop. */
+const batchesPerWorker = 2;
+interface Task {
+  readonly job: RsaJob;
+  /** The key whose private half the job needs. */
+  readonly key: RsaKey | undefined;
+  readonly resolve: (value: Uint8Array) => void;
+  readonly reject: (cause: unknown) => void;
+}
+
+/**
+ * Brings jobs to threads: two queues (urgent first), batches, private keys sent along where a thread has not got them.
+ */
+export interface RsaDispatch {
+  /**
+   * @param key the key whose private half the job needs.
+   * @throws Rejection RESOURCE_EXHAUSTED THROTTLED when the queue is full; rejects with what became of the job.
+   */
+  submit(job: RsaJob, key: RsaKey | undefined, isUrgent?: boolean): Promise<Uint8Array>;
+  /** See `RsaEngine.evict`. */
+  evict(version: string): Promise<void>;
+}
+
+/** @param nextId gives each message to a thread its number. */
+export function createRsaDispatch(parts: {
+  readonly threads: readonly RsaThread[];
+  readonly sealing: Sealing;
+  readonly queueLimit: number;
+  readonly keysPerWorker: number;
+  readonly nextId: () => number;
+}): RsaDispatch {
+  const { threads, sealing, queueLimit, keysPerWorker, nextId } = parts;
+  const underWay = new Map<RsaThread, number>(threads.map((thread) => [thread, 0]));
+  const urgent: Task[] = [];
+  const normal: Task[] = [];
+  const loads = new Set<{ readonly version: string; isEvicted: boolean }>();
+  let pumpPlanned = false;
+
+  const submit = (job: RsaJob, key: RsaKey | undefined, isUrgent = false): Promise<Uint8Array> => {
+    const queue = isUrgent ? urgent : normal;
+    if (queue.length >= queueLimit) throw throttled(queueLimit);
+    const done = new Promise<Uint8Array>((resolve, reject) => queue.push({ job, key, resolve, reject }));
+    if (!pumpPlanned) {
+      pumpPlanned = true;
+      // Jobs asked for in the same turn of the event loop share a message.
+      queueMicrotask(pump);
+    }
+    return done;
+  };
+
+  const pump = () => {
+    pumpPlanned = false;
+    for (let turn = 0; turn < batchesPerWorker; turn += 1) {
+      for (const thread of threads) {
+        const waiting = urgent.length + normal.length;
+        if (waiting === 0) return;
+        if ((underWay.get(thread) ?? 0) > turn) continue;
+        const share = Math.min(batchSize, Math.ceil(waiting / threads.length));
+        const tasks = urgent.splice(0, share);
+        tasks.push(...normal.splice(0, share - tasks.length));
+        underWay.set(thread, (underWay.get(thread) ?? 0) + 1);
+        void run(thread, tasks).finally(() => {
+          underWay.set(thread, (underWay.get(thread) ?? 0) - 1);
+          pump();
+        });
+      }
+    }
+  };
+
+  /** Sends what the thread can do at once; the others follow as soon as their key is there. Never rejects. */
+  const run = async (thread: RsaThread, tasks: readonly Task[]): Promise<void> => {
+    const isReady = ({ key }: Task) => !key || thread.loaded.has(key.version);
+    const missing = Map.groupBy(
+      tasks.filter((task) => !isReady(task)),
+      ({ key }) => key?.version,
+    );
+    const ready = tasks.filter(isReady);
+    await Promise.all([
+      ready.length > 0 ? send(thread, ready, []) : undefined,
+      ...[...missing.values()].map(async (waiting) => {
+        const key = waiting[0]?.key;
+        if (!key) return;
+        try {
+          await sendWithKey(thread, key, waiting);
+        } catch (cause) {
+          for (const { reject } of waiting) reject(cause);
+        }
+      }),
+    ]);
+  };
+
+  /** Opens the seal key and sends the sealed key with the jobs that wait for it, unless it was evicted meanwhile. */
+  const sendWithKey = async (thread: RsaThread, key: RsaKey, tasks: readonly Task[]): Promise<void> => {
+    const loading = { version: key.version, isEvicted: false };
+    loads.add(loading);
+    try {
+      const sealed = await key.sealedPrivateKey();
+      const sealKey = await sealing.open(key.version);
+      if (!loading.isEvicted) return await send(thread, tasks, [{ version: key.version, sealed, sealKey }]);
+      sealKey.fill(0);
+      throw evicted(key.version);
+    } finally {
+      loads.delete(loading);
+    }
+  };
+
+  const send = async (thread: RsaThread, tasks: readonly Task[], keys: readonly LoadKey[]): Promise<void> => {
+    for (const { version } of keys) makeRoom(thread, version);
+    for (const { key } of tasks) if (key) touch(thread, key.version);
+    const jobs = tasks.map(({ job }) => job);
+    const buffers = [...keys.map(({ sealKey }) => sealKey), ...jobs.map(({ value }) => value)].map(bufferOf);
+    try {
+      const { outcomes } = await thread.ask('jobs', { type: 'jobs', id: nextId(), keys, jobs }, buffers);
+      for (const [index, { resolve, reject, key }] of tasks.entries()) {
+        const outcome = outcomes[index];
+        if (outcome?.ok) {
+          resolve(outcome.value);
+          continue;
+        }
+        const failure = failureOf(outcome);
+        // Perhaps the thread could not take the key; then the next job brings it again.
+        if (key && !(failure instanceof Rejection && failure.reason === 'BAD_CIPHERTEXT')) {
+          thread.loaded.delete(key.version);
+        }
+        reject(failure);
+      }
+    } catch (cause) {
+      for (const { reject } of tasks) reject(cause);
+    }
+  };
+
+  const makeRoom = (thread: RsaThread, version: string) => {
+    for (const oldest of thread.loaded) {
+      if (thread.loaded.size < keysPerWorker) break;
+      thread.loaded.delete(oldest);
+      void forget(thread, oldest);
+    }
+    thread.loaded.add(version);
+  };
+  const touch = (thread: RsaThread, version: string) => {
+    thread.loaded.delete(version);
+    thread.loaded.add(version);
+  };
+
+  /** A thread that dies holds nothing any more, so its loss is the wished-for end as well. */
+  const forget = async (thread: RsaThread, version: string): Promise<void> => {
+    thread.loaded.delete(version);
+    try {
+      await thread.ask('evicted', { type: 'evict', id: nextId(), version });
+    } catch (cause) {
+      if (!(cause instanceof Rejection && cause.reason === 'RSA_WORKER_LOST')) throw cause;
+    }
+  };
+
+  return {
+    submit,
+    async evict(version) {
+      for (const loading of loads) if (loading.version === version) loading.isEvicted = true;
+      for (const queue of [urgent, normal]) {
+        const kept = queue.filter(({ key, reject }) => {
+          if (key?.version !== version) return true;
+          reject(evicted(version));
+          return false;
+        });
+        queue.splice(0, queue.length, ...kept);
+      }
+      await Promise.all(threads.map((thread) => forget(thread, version)));
+    },
+  };
+}
+
+/** More work is waiting than the vault is willing to hold. */
+export const throttled = (limit: number): Rejection =>
+  new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', `more than ${limit} RSA jobs are waiting; try again later`, {
+    limit: String(limit),
+  });
+
+/** The error a failed outcome stands for. */
+export function failureOf(outcome: Outcome<unknown> | undefined): Error {
+  if (outcome && 'rejection' in outcome) {
+    const { code, reason, message, metadata } = outcome.rejection;
+    return new Rejection(code, reason, message, metadata);
+  }
+  return new Error(`an RSA job failed: ${outcome && 'defect' in outcome ? outcome.defect : 'no answer'}`);
+}
+
+const evicted = (version: string) =>
+  new Rejection('ABORTED', 'KEY_EVICTED', `${version} was evicted before this job began; decide about it again`, {
+    version,
+  });
+
+/** The pool made these arrays itself, each over a buffer of its own, so the buffer can be moved. */
+function bufferOf(bytes: Uint8Array): ArrayBuffer {
+  if (bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength) return bytes.buffer;
+  throw new Error('a job whose bytes share a buffer');
+}

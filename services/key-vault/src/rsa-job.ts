@@ -1,0 +1,186 @@
+import {
+  constants,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  privateDecrypt,
+  privateEncrypt,
+  publicDecrypt,
+  publicEncrypt,
+  randomBytes,
+} from 'node:crypto';
+import { badCiphertext, type RsaPublicJwk } from './rsa.ts';
+import { digestInfo, encodePss, matchesPss, pkcs1Message } from './rsa-padding.ts';
+
+/** One piece of work as it travels to a worker. Lengths and algorithms were checked before. */
+export type RsaJob =
+  | { readonly operation: 'encrypt'; readonly publicKey: PublicKeyRef; readonly algorithm: string; value: Uint8Array }
+  | { readonly operation: 'decrypt'; readonly version: string; readonly algorithm: string; value: Uint8Array }
+  | {
+      readonly operation: 'rewrap';
+      readonly version: string;
+      readonly algorithm: string;
+      readonly publicKey: PublicKeyRef;
+      readonly targetAlgorithm: string;
+      readonly targetLimit: number;
+      value: Uint8Array;
+    }
+  | {
+      readonly operation: 'sign';
+      readonly version: string;
+      readonly algorithm: string;
+      readonly hash: string;
+      value: Uint8Array;
+    }
+  | {
+      readonly operation: 'verify';
+      readonly publicKey: PublicKeyRef;
+      readonly algorithm: string;
+      readonly hash: string;
+      value: Uint8Array;
+      readonly signature: Uint8Array;
+    };
+
+/** The public half of a version, so that a worker that never saw the version can use it. */
+export interface PublicKeyRef {
+  readonly version: string;
+  readonly jwk: RsaPublicJwk;
+}
+
+/** The keys of one worker: parsed once, used for every job (parsing costs as much as a private operation). */
+export interface Keyring {
+  addPrivate(version: string, pkcs8: Uint8Array): void;
+  privateKey(version: string): KeyObject;
+  publicKey(ref: PublicKeyRef): KeyObject;
+  forget(version: string): void;
+}
+
+/** Public keys a worker keeps parsed. They are no secret; the limit only bounds memory. */
+const publicKeysMax = 10_000;
+
+/** An empty keyring. Which private keys it holds is decided by the pool, which also bounds their number. */
+export function createKeyring(): Keyring {
+  const privateKeys = new Map<string, KeyObject>();
+  const publicKeys = new Map<string, KeyObject>();
+  return {
+    addPrivate(version, pkcs8) {
+      const key = createPrivateKey({
+        key: Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.byteLength),
+        format: 'der',
+        type: 'pkcs8',
+      });
+      privateKeys.set(version, key);
+    },
+    privateKey(version) {
+      const key = privateKeys.get(version);
+      if (!key) throw new Error(`the pool sent a job for ${version} without its key`);
+      return key;
+    },
+    publicKey({ version, jwk }) {
+      const known = publicKeys.get(version);
+      if (known) return known;
+      const key = createPublicKey({ key: { ...jwk }, format: 'jwk' });
+      for (const oldest of publicKeys.keys()) {
+        if (publicKeys.size < publicKeysMax) break;
+        publicKeys.delete(oldest);
+      }
+      publicKeys.set(version, key);
+      return key;
+    },
+    forget(version) {
+      privateKeys.delete(version);
+      publicKeys.delete(version);
+    },
+  };
+}
+
+/**
+ * Does one job, on this thread, and overwrites `job.value`. @returns the answer; of `verify` one byte, 1 for true.
+ * @throws Rejection BAD_CIPHERTEXT.
+ */
+export function performRsaJob(keyring: Keyring, job: RsaJob): Uint8Array {
+  try {
+    switch (job.operation) {
+      case 'encrypt':
+        return encrypt(keyring.publicKey(job.publicKey), job.algorithm, job.value);
+      case 'decrypt':
+        return decrypt(keyring.privateKey(job.version), job.algorithm, job.value);
+      case 'rewrap': {
+        const plaintext = decrypt(keyring.privateKey(job.version), job.algorithm, job.value);
+        try {
+          // Longer than the target takes: not a DEK of ours, whatever it opened to.
+          if (plaintext.length > job.targetLimit) throw badCiphertext(job.algorithm);
+          return encrypt(keyring.publicKey(job.publicKey), job.targetAlgorithm, plaintext);
+        } finally {
+          plaintext.fill(0);
+        }
+      }
+      case 'sign':
+        return sign(keyring.privateKey(job.version), job.algorithm, job.hash, job.value);
+      case 'verify': {
+        const matches = verify(keyring.publicKey(job.publicKey), job.algorithm, job.hash, job.value, job.signature);
+        return Uint8Array.of(matches ? 1 : 0);
+      }
+    }
+  } finally {
+    job.value.fill(0);
+  }
+}
+
+/** Padding options of an encryption algorithm. Rule KV-40. */
+function paddingOf(algorithm: string) {
+  if (algorithm === 'RSA1_5') return { padding: constants.RSA_PKCS1_PADDING };
+  const oaepHash = algorithm === 'RSA-OAEP-256' ? 'sha256' : 'sha1';
+  return { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash };
+}
+
+const encrypt = (key: KeyObject, algorithm: string, plaintext: Uint8Array) =>
+  publicEncrypt({ key, ...paddingOf(algorithm) }, plaintext);
+
+function decrypt(key: KeyObject, algorithm: string, ciphertext: Uint8Array): Uint8Array {
+  if (algorithm === 'RSA1_5') {
+    const block = openRaw(key, ciphertext);
+    const message = block && pkcs1Message(block);
+    const plaintext = message && Uint8Array.from(message);
+    block?.fill(0);
+    if (!plaintext) throw badCiphertext(algorithm);
+    return plaintext;
+  }
+  try {
+    return privateDecrypt({ key, ...paddingOf(algorithm) }, ciphertext);
+  } catch {
+    // OpenSSL's text says at which step it failed, which nobody outside may learn.
+    throw badCiphertext(algorithm);
+  }
+}
+
+function openRaw(key: KeyObject, ciphertext: Uint8Array): Uint8Array | undefined {
+  try {
+    return privateDecrypt({ key, padding: constants.RSA_NO_PADDING }, ciphertext);
+  } catch {
+    // Raw RSA refuses only a number that is not below the modulus: no ciphertext of this key.
+    return undefined;
+  }
+}
+
+function sign(key: KeyObject, algorithm: string, hash: string, digest: Uint8Array): Uint8Array {
+  if (algorithm.startsWith('RS')) {
+    return privateEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, digestInfo(hash, digest));
+  }
+  const modulusBits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+  const encoded = encodePss(hash, digest, randomBytes(digest.length), modulusBits / 8);
+  return privateEncrypt({ key, padding: constants.RSA_NO_PADDING }, encoded);
+}
+
+function verify(key: KeyObject, algorithm: string, hash: string, digest: Uint8Array, signature: Uint8Array): boolean {
+  const isPkcs1 = algorithm.startsWith('RS');
+  const padding = isPkcs1 ? constants.RSA_PKCS1_PADDING : constants.RSA_NO_PADDING;
+  let opened: Uint8Array;
+  try {
+    opened = publicDecrypt({ key, padding }, signature);
+  } catch {
+    // Not below the modulus, or not padded as a signature: it is a signature of nothing.
+    return false;
+  }
+  return isPkcs1 ? Buffer.compare(opened, digestInfo(hash, digest)) === 0 : matchesPss(hash, digest, opened);
+}

@@ -1,0 +1,142 @@
+import { generateKeyPair, randomBytes } from 'node:crypto';
+import { promisify } from 'node:util';
+import { parentPort } from 'node:worker_threads';
+import { Rejection, type RejectionCode } from '@interlock/event-store';
+import type { NewRsaKey, RsaImport } from './rsa.ts';
+import { importRsaKey, publicJwkOf } from './rsa-import.ts';
+import { createKeyring, performRsaJob, type RsaJob } from './rsa-job.ts';
+import { openPrivateKey, sealPrivateKey } from './sealing.ts';
+
+/**
+ * The thread that holds private keys, and the only place of the whole system where one is in plain text. It is an entry
+ * point, like a `main.ts`: it takes its randomness from the operating system itself.
+ *
+ * Messages are handled in the order they come in, so an answer to `evict` means that no earlier job is left.
+ */
+export type ToWorker =
+  | { readonly type: 'jobs'; readonly id: number; readonly keys: readonly LoadKey[]; readonly jobs: readonly RsaJob[] }
+  | { readonly type: 'generate'; readonly id: number; readonly version: string; bits: number; sealKey: Uint8Array }
+  | { readonly type: 'import'; readonly id: number; readonly version: string; material: RsaImport; sealKey: Uint8Array }
+  | { readonly type: 'evict'; readonly id: number; readonly version: string };
+
+/** A private key for the worker's keyring: sealed, with the seal key that opens it (moved here, and cleared). */
+export interface LoadKey {
+  readonly version: string;
+  readonly sealed: Uint8Array;
+  readonly sealKey: Uint8Array;
+}
+
+/** What became of one job. A failure that is no Rejection carries only a text. */
+export type Outcome<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly rejection: RejectionParts }
+  | { readonly ok: false; readonly defect: string };
+
+/** A Rejection without its class, which does not survive the way between threads. */
+export interface RejectionParts {
+  readonly code: RejectionCode;
+  readonly reason: string;
+  readonly message: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** The worker's answer to the message of the same id. */
+export type FromWorker =
+  | { readonly type: 'jobs'; readonly id: number; readonly outcomes: readonly Outcome<Uint8Array>[] }
+  | { readonly type: 'key'; readonly id: number; readonly outcome: Outcome<NewRsaKey> }
+  | { readonly type: 'evicted'; readonly id: number };
+
+const keyring = createKeyring();
+const generatePair = promisify(generateKeyPair);
+const port = parentPort;
+if (!port) throw new Error('rsa-worker.ts runs only as a worker thread');
+
+port.on('message', (message: ToWorker) => {
+  switch (message.type) {
+    case 'jobs': {
+      const broken = loadKeys(message.keys);
+      const outcomes = message.jobs.map((job) => {
+        const failed = 'version' in job ? broken.get(job.version) : undefined;
+        return failed ?? attempt(() => movable(performRsaJob(keyring, job)));
+      });
+      const buffers = outcomes.flatMap((outcome) => (outcome.ok ? [outcome.value.buffer] : []));
+      return answer({ type: 'jobs', id: message.id, outcomes }, buffers);
+    }
+    case 'generate':
+      return void generate(message);
+    case 'import':
+      return answer({
+        type: 'key',
+        id: message.id,
+        outcome: attempt(() => {
+          const { bits, publicJwk, pkcs8 } = importRsaKey(message.material);
+          return { bits, publicJwk, sealedPrivateKey: sealNew(message.sealKey, message.version, pkcs8) };
+        }),
+      });
+    case 'evict':
+      keyring.forget(message.version);
+      return answer({ type: 'evicted', id: message.id });
+  }
+});
+
+function answer(message: FromWorker, buffers: readonly ArrayBuffer[] = []): void {
+  port?.postMessage(message, [...buffers]);
+}
+
+/** @returns versions whose key could not be opened, with the answer for each job that needs them. */
+function loadKeys(keys: readonly LoadKey[]): Map<string, Outcome<never>> {
+  const broken = new Map<string, Outcome<never>>();
+  for (const { version, sealed, sealKey } of keys) {
+    const outcome = attempt(() => {
+      const pkcs8 = openPrivateKey(sealKey, version, sealed);
+      try {
+        keyring.addPrivate(version, pkcs8);
+      } finally {
+        pkcs8.fill(0);
+      }
+    });
+    sealKey.fill(0);
+    if (!outcome.ok) broken.set(version, outcome);
+  }
+  return broken;
+}
+
+/** Key generation is OpenSSL's own and runs beside this thread, so jobs go on meanwhile. */
+async function generate(message: ToWorker & { type: 'generate' }): Promise<void> {
+  const { id, version, bits, sealKey } = message;
+  const pair = await generatePair('rsa', { modulusLength: bits, publicExponent: 0x10001 });
+  const outcome = attempt(() => ({
+    bits,
+    publicJwk: publicJwkOf(pair.publicKey),
+    sealedPrivateKey: sealNew(sealKey, version, pair.privateKey.export({ type: 'pkcs8', format: 'der' })),
+  }));
+  answer({ type: 'key', id, outcome });
+}
+
+function sealNew(sealKey: Uint8Array, version: string, pkcs8: Uint8Array): Uint8Array {
+  try {
+    return sealPrivateKey(sealKey, version, pkcs8, randomBytes(12));
+  } finally {
+    pkcs8.fill(0);
+    sealKey.fill(0);
+  }
+}
+
+/** Moves bytes into a buffer of their own, which then changes threads without leaving a copy behind. */
+function movable(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const own = Uint8Array.from(bytes);
+  bytes.fill(0);
+  return own;
+}
+
+function attempt<T>(work: () => T): Outcome<T> {
+  try {
+    return { ok: true, value: work() };
+  } catch (cause) {
+    if (cause instanceof Rejection) {
+      const { code, reason, message, metadata } = cause;
+      return { ok: false, rejection: { code, reason, message, metadata } };
+    }
+    return { ok: false, defect: cause instanceof Error ? cause.message : String(cause) };
+  }
+}

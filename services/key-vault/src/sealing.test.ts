@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { systemRandom as random } from '@interlock/runtime';
+import { type MasterKey, masterKey, obtainMasterKey, readMasterKey } from '@interlock/sealing';
+import { createMemorySealKeyStore, type SealKeyStore, sealKeyId } from './seal-key-store.ts';
+import { createSealing, openPrivateKey, sealPrivateKey } from './sealing.ts';
+
+const version = 'vaults/a/keys/b/versions/1';
+const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
+const newMasterKey = () => masterKey(randomBytes(32));
+const sealingUnder = (store: SealKeyStore, current: MasterKey, ...previous: MasterKey[]) =>
+  createSealing({ store, masterKeys: { current, previous }, random });
+const recordOf = async (store: SealKeyStore, id: string) => {
+  const found = await store.read(id);
+  assert.ok(found.status === 'present');
+  return Uint8Array.from(found.record);
+};
+
+test('a private key opens under its seal key and its name only, and not after one changed bit', () => {
+  const sealKey = randomBytes(32);
+  const pkcs8 = randomBytes(1200);
+  const sealed = sealPrivateKey(sealKey, version, pkcs8, randomBytes(12));
+  assert.deepEqual(openPrivateKey(sealKey, version, sealed), Uint8Array.from(pkcs8));
+  const refused = hasReason('SEALED_KEY_CORRUPT');
+  assert.throws(() => openPrivateKey(randomBytes(32), version, sealed), refused);
+  assert.throws(() => openPrivateKey(sealKey, `${version}1`, sealed), refused);
+  for (let index = 0; index < sealed.length; index += 1) {
+    const changed = sealed.map((byte, at) => (at === index ? byte ^ 0x10 : byte));
+    assert.throws(() => openPrivateKey(sealKey, version, changed), refused);
+  }
+  for (const length of [0, 1, 28, sealed.length - 1]) {
+    assert.throws(() => openPrivateKey(sealKey, version, sealed.subarray(0, length)), refused);
+  }
+});
+
+test('a version has one seal key, whoever asks and however often; the store never holds it in plain text', async () => {
+  const store = createMemorySealKeyStore();
+  const sealing = sealingUnder(store, newMasterKey());
+  const [made, ...again] = await Promise.all([1, 2, 3].map(() => sealing.obtain(version)));
+  assert.ok(made);
+  assert.equal(made.length, 32);
+  for (const sealKey of [...again, await sealing.open(version)]) assert.deepEqual(sealKey, made);
+  assert.notDeepEqual(await sealing.obtain(`${version}1`), made);
+  assert.equal(Buffer.from(await recordOf(store, sealKeyId(version))).includes(Buffer.from(made)), false);
+});
+
+test('a purged version never opens again; a missing store is not taken for a purge (KV-15, CMK-108)', async () => {
+  const store = createMemorySealKeyStore();
+  const sealing = sealingUnder(store, newMasterKey());
+  await sealing.obtain(version);
+  await sealing.destroy(version);
+  await sealing.destroy(version);
+  await assert.rejects(sealing.open(version), hasReason('KEY_PURGED'));
+  await assert.rejects(sealing.obtain(version), hasReason('KEY_PURGED'));
+  await assert.rejects(sealing.open('never/seen'), hasReason('SEAL_KEY_MISSING'));
+});
+
+test('a seal key that was changed, or put under another name, is refused', async () => {
+  const store = createMemorySealKeyStore();
+  const sealing = sealingUnder(store, newMasterKey());
+  await sealing.obtain(version);
+  await sealing.obtain('other');
+  const record = await recordOf(store, sealKeyId(version));
+  await store.replace(sealKeyId('other'), record);
+  await assert.rejects(sealing.open('other'), hasReason('SEAL_KEY_CORRUPT'));
+  await store.replace(
+    sealKeyId(version),
+    record.map((byte, at) => (at === 50 ? byte ^ 1 : byte)),
+  );
+  await assert.rejects(sealing.open(version), hasReason('SEAL_KEY_CORRUPT'));
+});
+
+test('a master key rotation may stop after every step; keys open all the while, and at the end without the old one', async () => {
+  const versions = ['1', '2', '3', '4', '5'];
+  const oldKey = newMasterKey();
+  const newKey = newMasterKey();
+  for (let stopAfter = 0; stopAfter <= versions.length; stopAfter += 1) {
+    const store = createMemorySealKeyStore();
+    const sealKeys = await Promise.all(versions.map((name) => sealingUnder(store, oldKey).obtain(name)));
+    let left = stopAfter;
+    const stopping: SealKeyStore = {
+      ...store,
+      async replace(id, record) {
+        if (left === 0) throw new Error('stopped');
+        left -= 1;
+        await store.replace(id, record);
+      },
+    };
+    const during = sealingUnder(store, newKey, oldKey);
+    const [stopped] = await Promise.allSettled([sealingUnder(stopping, newKey, oldKey).resealAll()]);
+    assert.equal(stopped.status, stopAfter < versions.length ? 'rejected' : 'fulfilled');
+    assert.deepEqual(await Promise.all(versions.map(during.open)), sealKeys);
+    const rest = await during.resealAll();
+    assert.deepEqual(rest, { resealed: versions.length - stopAfter, upToDate: stopAfter });
+    assert.deepEqual(await Promise.all(versions.map(sealingUnder(store, newKey).open)), sealKeys);
+    await assert.rejects(sealingUnder(store, oldKey).open('1'), hasReason('MASTER_KEY_UNKNOWN'));
+  }
+});
+
+test('the master key file: made once with mode 0600, read again, refused when exposed or malformed', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'interlock-master-key-'));
+  try {
+    const path = join(directory, 'master.key');
+    await assert.rejects(readMasterKey(path), hasReason('MASTER_KEY_MISSING'));
+    const made = await obtainMasterKey(path, random);
+    assert.equal((await stat(path)).mode & 0o777, 0o600);
+    assert.equal((await obtainMasterKey(path, random)).id, made.id);
+    assert.match(made.id, /^[0-9a-f]{16}$/);
+    await chmod(path, 0o640);
+    await assert.rejects(readMasterKey(path), hasReason('MASTER_KEY_EXPOSED'));
+    await writeFile(join(directory, 'short'), randomBytes(31), { mode: 0o600 });
+    await assert.rejects(readMasterKey(join(directory, 'short')), hasReason('MASTER_KEY_MALFORMED'));
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+});
+
+test('taking over a master key clears the bytes it came in', () => {
+  const bytes = randomBytes(32);
+  masterKey(bytes);
+  assert.deepEqual(bytes, Buffer.alloc(32));
+});

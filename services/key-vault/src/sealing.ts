@@ -1,0 +1,147 @@
+import { createSecretKey } from 'node:crypto';
+import { Rejection } from '@interlock/event-store';
+import type { Random } from '@interlock/runtime';
+import { type MasterKey, type MasterKeys, nonceLength, seal, unseal } from '@interlock/sealing';
+import { type SealKeyStore, sealKeyId } from './seal-key-store.ts';
+
+/**
+ * Private keys at rest.
+ *
+ *   master key ──seals──▶ seal key of one version ──seals──▶ private key of that version
+ *   file or secret        a small store outside Postgres      a row in Postgres, and in its backups
+ *
+ * A purge destroys the seal key. From then on every copy of the sealed private key, in whatever backup, is noise.
+ * Each seal is AES-256-GCM over format (1 byte) ‖ nonce (12) ‖ tag (16) ‖ ciphertext; the additional data is the name
+ * of what is sealed, so a blob is of no use under another name.
+ */
+export interface Sealing {
+  /** The seal key of a version, made now if there is none. 32 bytes in a buffer of their own; the caller clears them. */
+  obtain(version: string): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * The seal key of a version. 32 bytes in a buffer of their own; the caller clears them.
+   * @throws Rejection KEY_PURGED; DATA_LOSS: SEAL_KEY_MISSING, SEAL_KEY_CORRUPT; UNAVAILABLE: MASTER_KEY_UNKNOWN.
+   */
+  open(version: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** Purges: destroys the seal key for good. Repeating it does nothing. */
+  destroy(version: string): Promise<void>;
+  /**
+   * Seals every seal key that is still under a previous master key under the current one. May stop at any point and
+   * be run again; `open` works all the while. Afterwards the previous master keys may be destroyed.
+   */
+  resealAll(): Promise<{ readonly resealed: number; readonly upToDate: number }>;
+}
+
+const sealKeyLength = 32;
+const masterKeyIdLength = 8;
+
+const privateKeyPurpose = (version: string) => `interlock private key\0${version}`;
+const sealKeyPurpose = (id: string) => `interlock seal key\0${id}`;
+
+/** Seals a private key (PKCS#8) of a version. The caller clears `pkcs8` and `sealKey`. `nonce`: 12 random bytes. */
+export const sealPrivateKey = (sealKey: Uint8Array, version: string, pkcs8: Uint8Array, nonce: Uint8Array) =>
+  seal(createSecretKey(sealKey), nonce, privateKeyPurpose(version), pkcs8);
+
+/**
+ * Opens a sealed private key; the caller clears the result and `sealKey`.
+ * @throws Rejection DATA_LOSS SEALED_KEY_CORRUPT when it was changed or is the blob of another version.
+ */
+export function openPrivateKey(sealKey: Uint8Array, version: string, sealed: Uint8Array): Uint8Array {
+  const pkcs8 = unseal(createSecretKey(sealKey), privateKeyPurpose(version), sealed);
+  if (pkcs8) return pkcs8;
+  throw new Rejection(
+    'DATA_LOSS',
+    'SEALED_KEY_CORRUPT',
+    `the sealed private key of ${version} was changed or belongs to another version`,
+    { version },
+  );
+}
+
+/** Sealing over a store of seal keys. */
+export function createSealing(parts: { store: SealKeyStore; masterKeys: MasterKeys; random: Random }): Sealing {
+  const { store, masterKeys, random } = parts;
+
+  const sealRecord = (id: string, sealKey: Uint8Array) =>
+    Buffer.concat([
+      Buffer.from(masterKeys.current.id, 'hex'),
+      seal(masterKeys.current.key, random.bytes(nonceLength), sealKeyPurpose(id), sealKey),
+    ]);
+
+  const masterKeyOf = (id: string, record: Uint8Array): MasterKey => {
+    const masterKeyId = Buffer.from(record.subarray(0, masterKeyIdLength)).toString('hex');
+    const masterKey = [masterKeys.current, ...masterKeys.previous].find((candidate) => candidate.id === masterKeyId);
+    if (masterKey) return masterKey;
+    throw new Rejection(
+      'UNAVAILABLE',
+      'MASTER_KEY_UNKNOWN',
+      `seal key ${id} is under master key ${masterKeyId}, which this process was not given`,
+      { seal_key: id, master_key: masterKeyId },
+    );
+  };
+
+  const openRecord = (id: string, record: Uint8Array): Uint8Array<ArrayBuffer> => {
+    const { key } = masterKeyOf(id, record);
+    const sealKey = unseal(key, sealKeyPurpose(id), record.subarray(masterKeyIdLength));
+    if (sealKey?.length === sealKeyLength) return sealKey;
+    throw new Rejection('DATA_LOSS', 'SEAL_KEY_CORRUPT', `seal key ${id} was changed; restore its file`, {
+      seal_key: id,
+    });
+  };
+
+  const purged = (version: string) =>
+    new Rejection('FAILED_PRECONDITION', 'KEY_PURGED', `${version} was purged; nothing under it can be opened again`, {
+      version,
+    });
+
+  const openVersion = async (version: string) => {
+    const id = sealKeyId(version);
+    const found = await store.read(id);
+    switch (found.status) {
+      case 'present':
+        return openRecord(id, found.record);
+      case 'purged':
+        throw purged(version);
+      case 'absent':
+        // Not the same as purged: a store that is not mounted must not look like a decision of the customer.
+        throw new Rejection(
+          'DATA_LOSS',
+          'SEAL_KEY_MISSING',
+          `the store has no seal key ${id} of ${version} and no trace of a purge; bring the store back or purge the key`,
+          { version, seal_key: id },
+        );
+    }
+  };
+
+  return {
+    open: openVersion,
+    async obtain(version) {
+      const id = sealKeyId(version);
+      const sealKey = Uint8Array.from(random.bytes(sealKeyLength));
+      const outcome = await store.create(id, sealRecord(id, sealKey));
+      if (outcome === 'created') return sealKey;
+      sealKey.fill(0);
+      if (outcome === 'purged') throw purged(version);
+      return openVersion(version);
+    },
+    destroy: (version) => store.destroy(sealKeyId(version)),
+    async resealAll() {
+      let resealed = 0;
+      let upToDate = 0;
+      for (const id of await store.ids()) {
+        const found = await store.read(id);
+        if (found.status !== 'present') continue;
+        if (masterKeyOf(id, found.record).id === masterKeys.current.id) {
+          upToDate += 1;
+          continue;
+        }
+        const sealKey = openRecord(id, found.record);
+        try {
+          await store.replace(id, sealRecord(id, sealKey));
+        } finally {
+          sealKey.fill(0);
+        }
+        resealed += 1;
+      }
+      return { resealed, upToDate };
+    },
+  };
+}

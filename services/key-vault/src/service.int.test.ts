@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
+import { keyUrls } from './names.ts';
+import { toFact } from './published.ts';
+import { newVault, startVaultCloud, until, type VaultCloud } from './test-vault-cloud.ts';
+
+let world: VaultCloud;
+before(async () => {
+  world = await startVaultCloud();
+});
+after(() => world.close());
+
+const vault = () => world.vault();
+const newKey = (parent: string, wish: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
+  vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...wish });
+/** What others are told, with the position of each fact. */
+const facts = async () => {
+  const render = toFact(keyUrls('vault.interlock.localhost'));
+  return (await world.store.feed(0, 10_000)).flatMap((recorded) => {
+    const told = render(recorded);
+    if (!told) return [];
+    const { event } = KeyVaultEvent.decode(told.payload);
+    assert.ok(event);
+    return [{ type: told.type, position: recorded.position, value: event.value }];
+  });
+};
+
+test('a loss is told with its own position as access epoch, above every answer given before it', async () => {
+  const parent = await newVault(world);
+  const { name } = await newKey(parent);
+  const before = await vault().checkAccess({ keyVersion: name });
+  await vault().disableKeyVersion({ name });
+  await vault().disableKeyVersion({ name });
+  const losses = (await facts()).filter(
+    ({ type, value }) => type === 'KeyVersionDisabled' && 'keyVersion' in value && value.keyVersion === name,
+  );
+  assert.equal(losses.length, 1);
+  const [loss] = losses;
+  assert.ok(loss && 'reason' in loss.value);
+  assert.deepEqual([loss.value.accessEpoch, loss.value.reason], [loss.position, 'KEY_DISABLED']);
+  assert.ok(before.accessEpoch < loss.position);
+  await assert.rejects(vault().checkAccess({ keyVersion: name }), (error: { metadata?: Record<string, string> }) => {
+    return Number(error.metadata?.access_epoch) >= loss.position;
+  });
+  await vault().enableKeyVersion({ name });
+  assert.ok((await vault().checkAccess({ keyVersion: name })).accessEpoch > loss.position);
+});
+
+test('CMK-104: the end of a version is told as a fact by the service itself, once', async () => {
+  const parent = await newVault(world);
+  const { name } = await newKey(parent);
+  const expireTime = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 1_000);
+  await vault().setKeyVersionDates({ name, expireTime });
+  const told = async () =>
+    (await facts()).filter(
+      ({ type, value }) => type === 'KeyExpired' && 'keyVersion' in value && value.keyVersion === name,
+    );
+  await until(async () => (await told()).length > 0);
+  assert.ok(Date.now() >= expireTime.getTime());
+  await assert.rejects(vault().checkAccess({ keyVersion: name }), { reason: 'KEY_EXPIRED' });
+  assert.equal((await told()).length, 1);
+});
+
+test('a key set to end while the service was down is told as expired when it is back', async () => {
+  const parent = await newVault(world);
+  const { name } = await newKey(parent);
+  const expireTime = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 1_000);
+  await vault().setKeyVersionDates({ name, expireTime });
+  await world.cloud.stop('key-vault');
+  await until(async () => Date.now() >= expireTime.getTime());
+  await world.cloud.start('key-vault');
+  await until(async () =>
+    (await facts()).some(
+      ({ type, value }) => type === 'KeyExpired' && 'keyVersion' in value && value.keyVersion === name,
+    ),
+  );
+});
+
+test('G8: no private key and no wrapped-in plain DEK is in the store', async () => {
+  const parent = await newVault(world);
+  const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const jwk = pair.privateKey.export({ format: 'jwk' });
+  await vault().importKey({
+    parent,
+    keyId: 'k',
+    requestId: randomUUID(),
+    keyMaterial: { $case: 'jwkJson', value: JSON.stringify(jwk) },
+  });
+  const dek = randomBytes(32);
+  await vault().wrapKey({
+    name: `${parent}/keys/k`,
+    algorithm: 'RSA_OAEP_256',
+    plaintextKey: Buffer.from(dek),
+    resource: 'disks/d',
+  });
+  const dump = JSON.stringify(
+    await world.database.sql`select row::text from rows union all select data::text || meta::text from events`,
+  );
+  assert.ok(dump.includes(jwk.n ?? 'missing'));
+  for (const secret of [jwk.d, jwk.p, jwk.q, dek.toString('base64'), dek.toString('base64url'), dek.toString('hex')]) {
+    assert.ok(secret && !dump.includes(secret));
+  }
+});

@@ -1,0 +1,157 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { Rejection } from '@interlock/event-store';
+import type { Random } from '@interlock/runtime';
+import {
+  badCiphertext,
+  type CipherJob,
+  checkCiphertext,
+  checkDigest,
+  checkPlaintext,
+  checkSize,
+  modulusLength,
+  plaintextLimit,
+  type RsaEngine,
+  type RsaKey,
+} from './rsa.ts';
+import { importRsaKey } from './rsa-import.ts';
+import { openPrivateKey, type Sealing, sealPrivateKey } from './sealing.ts';
+
+const tagLength = 8;
+const saltLength = 8;
+
+/**
+ * A twin of the RSA pool for the simulation: no threads, no chance but `random`, microseconds instead of milliseconds,
+ * and the same answers and refusals. NOT SECURE: everything derives from the public modulus, so anybody can decrypt.
+ * Sealing is the real one, so purging and tampering act as they do in production.
+ */
+export function createSimulatedRsa(parts: { sealing: Sealing; random: Random; legacyPadding?: boolean }): RsaEngine {
+  const { sealing, random, legacyPadding = false } = parts;
+  const opened = new Set<string>();
+  let closed = false;
+
+  const checkOpen = () => {
+    if (closed) throw new Rejection('UNAVAILABLE', 'RSA_CLOSED', 'this vault is shutting down; ask another replica');
+  };
+
+  /** As in a worker: the sealed key is opened at first use only. */
+  const needPrivateKey = async (key: RsaKey) => {
+    checkOpen();
+    if (opened.has(key.version)) return;
+    const sealed = await key.sealedPrivateKey();
+    const sealKey = await sealing.open(key.version);
+    try {
+      openPrivateKey(sealKey, key.version, sealed).fill(0);
+    } finally {
+      sealKey.fill(0);
+    }
+    opened.add(key.version);
+  };
+
+  const sealNew = async (version: string, pkcs8: Uint8Array) => {
+    const sealKey = await sealing.obtain(version);
+    try {
+      return sealPrivateKey(sealKey, version, pkcs8, random.bytes(12));
+    } finally {
+      sealKey.fill(0);
+      pkcs8.fill(0);
+    }
+  };
+
+  const encrypt = async (key: RsaKey, job: CipherJob) => {
+    checkOpen();
+    const modulus = modulusLength(key.publicJwk);
+    checkPlaintext(job, modulus, legacyPadding);
+    return scramble(key, job.algorithm, job.value, job.algorithm === 'RSA1_5' ? [] : random.bytes(saltLength));
+  };
+  const decrypt = async (key: RsaKey, job: CipherJob) => {
+    checkCiphertext(job, modulusLength(key.publicJwk), legacyPadding);
+    await needPrivateKey(key);
+    return unscramble(key, job.algorithm, job.value);
+  };
+
+  return {
+    async generate(version, bits) {
+      checkSize(bits);
+      checkOpen();
+      const modulus = Uint8Array.from(random.bytes(bits / 8));
+      modulus[0] = (modulus[0] ?? 0) | 0x80;
+      const sealedPrivateKey = await sealNew(version, Uint8Array.from(modulus));
+      return {
+        bits,
+        publicJwk: { kty: 'RSA', n: Buffer.from(modulus).toString('base64url'), e: 'AQAB' },
+        sealedPrivateKey,
+      };
+    },
+    async import(version, material) {
+      checkOpen();
+      const { bits, publicJwk, pkcs8 } = importRsaKey(material);
+      return { bits, publicJwk, sealedPrivateKey: await sealNew(version, pkcs8) };
+    },
+    encrypt,
+    decrypt,
+    wrap: encrypt,
+    unwrap: decrypt,
+    async rewrap(source, target, job) {
+      const limit = plaintextLimit(job.targetAlgorithm, modulusLength(target.publicJwk), legacyPadding);
+      const plaintext = await decrypt(source, { algorithm: job.sourceAlgorithm, value: job.value });
+      try {
+        if (plaintext.length > limit) throw badCiphertext(job.sourceAlgorithm);
+        return await encrypt(target, { algorithm: job.targetAlgorithm, value: plaintext });
+      } finally {
+        plaintext.fill(0);
+      }
+    },
+    async sign(key, job) {
+      checkDigest(job);
+      await needPrivateKey(key);
+      return stream(modulusLength(key.publicJwk), key.publicJwk.n, 'sign', job.algorithm, job.digest);
+    },
+    async verify(key, job) {
+      checkDigest(job);
+      checkOpen();
+      const expected = stream(modulusLength(key.publicJwk), key.publicJwk.n, 'sign', job.algorithm, job.digest);
+      return job.signature.length === expected.length && timingSafeEqual(job.signature, expected);
+    },
+    async evict(version) {
+      opened.delete(version);
+    },
+    async close() {
+      closed = true;
+      opened.clear();
+    },
+  };
+}
+
+/**
+ * 0 ‖ tag ‖ body, where body = (length ‖ salt ‖ plaintext ‖ zeros) under a stream of the tag, and the tag is a MAC over
+ * what the body hides: exactly 11 bytes of overhead without salt, so RSA1_5 fits too.
+ */
+function scramble(key: RsaKey, algorithm: string, plaintext: Uint8Array, salt: ArrayLike<number>): Uint8Array {
+  const body = new Uint8Array(modulusLength(key.publicJwk) - 1 - tagLength);
+  new DataView(body.buffer).setUint16(0, plaintext.length);
+  body.set(salt, 2);
+  body.set(plaintext, 2 + salt.length);
+  const tag = macOf(key, algorithm, body);
+  const hidden = stream(body.length, key.publicJwk.n, algorithm, tag);
+  return Uint8Array.of(0, ...tag, ...body.map((byte, index) => byte ^ (hidden[index] ?? 0)));
+}
+
+function unscramble(key: RsaKey, algorithm: string, given: Uint8Array): Uint8Array {
+  const ciphertext = Uint8Array.from(given);
+  const tag = ciphertext.subarray(1, 1 + tagLength);
+  const hidden = stream(ciphertext.length - 1 - tagLength, key.publicJwk.n, algorithm, tag);
+  const body = ciphertext.subarray(1 + tagLength).map((byte, index) => byte ^ (hidden[index] ?? 0));
+  if (ciphertext[0] !== 0 || !timingSafeEqual(tag, macOf(key, algorithm, body))) throw badCiphertext(algorithm);
+  const start = algorithm === 'RSA1_5' ? 2 : 2 + saltLength;
+  return body.slice(start, start + new DataView(body.buffer).getUint16(0));
+}
+
+const macOf = (key: RsaKey, algorithm: string, body: Uint8Array): Uint8Array =>
+  createHmac('sha256', `${key.publicJwk.n} ${algorithm}`).update(body).digest().subarray(0, tagLength);
+
+/** `length` bytes that look random and depend on all of `seeds`. */
+function stream(length: number, ...seeds: readonly (string | Uint8Array)[]): Uint8Array {
+  const hash = createHash('shake256', { outputLength: length });
+  for (const seed of seeds) hash.update(seed).update('\0');
+  return hash.digest();
+}

@@ -1,0 +1,161 @@
+import type {
+  CreateVaultRequest,
+  DeleteVaultRequest,
+  EnablePurgeProtectionRequest,
+  GetVaultRequest,
+  ListVaultsRequest,
+  PurgeVaultRequest,
+  RecoverVaultRequest,
+  RemoveAccessPolicyRequest,
+  SetAccessPolicyRequest,
+  SetPermissionModelRequest,
+} from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
+import { type Category, Rejection } from '@interlock/event-store';
+import {
+  type Authorizer,
+  type Call,
+  checkId,
+  expectedVersion,
+  names,
+  pageOf,
+  pageToken,
+  principalOf,
+  requirePermission,
+} from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+import type { AuditDraft, AuditLog } from '../audit/log.ts';
+import { type Guard, scopeOf, type VaultAction } from '../guard.ts';
+import { type KeyUrls, parseVault } from '../names.ts';
+import {
+  beginPurge,
+  create,
+  enablePurgeProtection,
+  recover,
+  remove,
+  removeAccessPolicy,
+  setAccessPolicy,
+  setPermissionModel,
+} from './decider.ts';
+import type { VaultEvent } from './events.ts';
+import type { VaultPurge } from './purge.ts';
+import type { Vault } from './vault.ts';
+import { accessPoliciesFromWire, accessPolicyFromWire, permissionModelFromWire, vaultOnWire } from './wire.ts';
+
+/** Days a deleted vault or key can be recovered when the request does not say (KV-61). */
+const retentionDaysDefault = 90;
+const pageSizeDefault = 100;
+
+/** Vaults and their grants: request in, resource out. */
+export const vaultApi = (parts: {
+  readonly clock: Clock;
+  readonly vaults: Category<Vault, VaultEvent>;
+  readonly guard: Guard;
+  readonly authorize: Authorizer;
+  readonly log: AuditLog;
+  readonly urls: KeyUrls;
+  /** Tenant (`tenants/<t>`) of a subscription, for the caller. @throws Rejection NOT_FOUND SUBSCRIPTION_NOT_FOUND */
+  readonly tenantOf: (subscription: string, call: Call) => Promise<string>;
+  readonly purgeVault: VaultPurge;
+  readonly purgeProtectionDefault: boolean;
+  readonly retentionDayMs: number;
+}) => {
+  const { clock, vaults, guard, authorize, log, urls, retentionDayMs } = parts;
+
+  /** A change of a vault the caller may manage: load, judge, decide, answer. */
+  const change = async (
+    request: { readonly name: string; readonly etag: string },
+    action: VaultAction,
+    decide: (vault: Vault) => readonly VaultEvent[],
+    call: Call,
+    entry: AuditDraft,
+  ) => {
+    const vaultId = parseVault(request.name, 'name');
+    const expected = expectedVersion(request.etag);
+    await guard.managedVault(vaultId, action, call, entry);
+    return vaultOnWire(await vaults.transact(vaultId, decide, call.cause, expected), urls);
+  };
+
+  return {
+    createVault: log.audited('VaultPut', async (request: CreateVaultRequest, call: Call, entry) => {
+      const vaultId = checkId(request.vaultId, 'vault', 'vault_id').toLowerCase();
+      const { subscription } = names.resourceGroup.parse(request.resourceGroup, 'resource_group');
+      await requirePermission(authorize, principalOf(call), 'keyVault/vaults/write', scopeOf(request, vaultId));
+      const wish = {
+        resourceGroup: request.resourceGroup,
+        tenant: await parts.tenantOf(`subscriptions/${subscription}`, call),
+        location: checkedLocation(request.location),
+        sku: request.sku === 'PREMIUM' ? 'premium' : 'standard',
+        permissionModel:
+          request.permissionModel === 'PERMISSION_MODEL_UNSPECIFIED'
+            ? 'access_policy'
+            : permissionModelFromWire(request.permissionModel),
+        accessPolicies: accessPoliciesFromWire(request.accessPolicies),
+        retentionDays: request.softDeleteRetentionDays || retentionDaysDefault,
+        purgeProtected: request.purgeProtectionEnabled || parts.purgeProtectionDefault,
+      } as const;
+      entry.inVault(vaultId);
+      return vaultOnWire(await vaults.transact(vaultId, create(clock.now(), wish), call.cause), urls);
+    }),
+    getVault: log.audited('VaultGet', async ({ name }: GetVaultRequest, call: Call, entry) => {
+      const vaultId = parseVault(name, 'name');
+      await guard.managedVault(vaultId, 'keyVault/vaults/read', call, entry);
+      return vaultOnWire(await vaults.load(vaultId), urls);
+    }),
+    async listVaults(request: ListVaultsRequest) {
+      const page = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
+      const index = { index: request.showDeleted ? 'in_or_deleted' : 'in', value: request.parent };
+      const { items, next } = await vaults.list({ ...page, index });
+      return { vaults: items.map((loaded) => vaultOnWire(loaded, urls)), nextPageToken: pageToken(next) };
+    },
+    enablePurgeProtection: log.audited('VaultPatch', (request: EnablePurgeProtectionRequest, call: Call, entry) =>
+      change(request, 'keyVault/vaults/write', enablePurgeProtection(clock.now()), call, entry),
+    ),
+    setAccessPolicy: log.audited('VaultPatch', async (request: SetAccessPolicyRequest, call: Call, entry) => {
+      const { principal, permissions } = accessPolicyFromWire(request.accessPolicy);
+      const decide = setAccessPolicy(clock.now(), principal, permissions);
+      return change(request, 'keyVault/vaults/write', decide, call, entry);
+    }),
+    removeAccessPolicy: log.audited('VaultPatch', async (request: RemoveAccessPolicyRequest, call: Call, entry) => {
+      names.principal.parse(request.principal, 'principal');
+      const decide = removeAccessPolicy(clock.now(), request.principal);
+      return change(request, 'keyVault/vaults/write', decide, call, entry);
+    }),
+    setPermissionModel: log.audited('VaultPatch', async (request: SetPermissionModelRequest, call: Call, entry) => {
+      const permissionModel = permissionModelFromWire(request.permissionModel);
+      const vaultId = parseVault(request.name, 'name');
+      const vault = await guard.managedVault(vaultId, 'keyVault/vaults/write', call, entry);
+      // Otherwise whoever may edit access policies could leave the role model and grant itself every key (KV-74).
+      if (vault.permissionModel === 'role_assignment') {
+        const scope = scopeOf(vault, vaultId);
+        await requirePermission(authorize, principalOf(call), 'identity/roleAssignments/write', scope);
+      }
+      return change(request, 'keyVault/vaults/write', setPermissionModel(clock.now(), permissionModel), call, entry);
+    }),
+    deleteVault: log.audited('VaultDelete', (request: DeleteVaultRequest, call: Call, entry) =>
+      change(request, 'keyVault/vaults/delete', remove(clock.now(), retentionDayMs), call, entry),
+    ),
+    recoverVault: log.audited('VaultRecover', (request: RecoverVaultRequest, call: Call, entry) =>
+      change(request, 'keyVault/vaults/write', recover(clock.now()), call, entry),
+    ),
+    purgeVault: log.audited('VaultPurge', async (request: PurgeVaultRequest, call: Call, entry) => {
+      const vaultId = parseVault(request.name, 'name');
+      const { state } = await vaults.load(vaultId);
+      // Its roles went with it: that it is gone already is all there is to say, and no secret.
+      if (state.status === 'purged') return {};
+      await change(request, 'keyVault/vaults/purge', beginPurge(clock.now()), call, entry);
+      await parts.purgeVault(vaultId, call.cause);
+      return {};
+    }),
+  };
+};
+
+/** Regions are compared by others without spaces and case; here they only have to look like one. */
+const checkedLocation = (location: string): string => {
+  if (/^[A-Za-z][A-Za-z0-9 -]{1,49}$/.test(location)) return location;
+  throw new Rejection(
+    'INVALID_ARGUMENT',
+    'LOCATION_INVALID',
+    `location must be the name of a region such as westeurope, not "${location.slice(0, 80)}"`,
+    { field: 'location' },
+  );
+};

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import fc from 'fast-check';
+import {
+  accessPoliciesMax,
+  beginPurge,
+  create,
+  enablePurgeProtection,
+  finishPurge,
+  noteGrantChange,
+  recover,
+  remove,
+  removeAccessPolicy,
+  setAccessPolicy,
+  setPermissionModel,
+} from './decider.ts';
+import type { NewVault, VaultEvent } from './events.ts';
+import { dueTime, evolve, initial, type Vault } from './vault.ts';
+
+const at = 1_000_000;
+const dayMs = 1_000;
+const wish: NewVault = {
+  resourceGroup: 'subscriptions/s/resourceGroups/g',
+  tenant: 'tenants/t',
+  location: 'westeurope',
+  sku: 'standard',
+  permissionModel: 'access_policy',
+  accessPolicies: { 'principals/a': ['get'] },
+  retentionDays: 90,
+  purgeProtected: false,
+};
+const fold = (events: readonly VaultEvent[]): Vault => events.reduce(evolve, initial);
+type Command = (vault: Vault) => readonly VaultEvent[];
+const given = (...events: VaultEvent[]) => ({ when: (command: Command) => command(fold(events)) });
+const created: VaultEvent = { type: 'VaultCreated', ...wish, at };
+const deleted: VaultEvent = { type: 'VaultDeleted', purgeAt: at + 90 * dayMs, at };
+const begun: VaultEvent = { type: 'VaultPurgeBegun', at };
+const purged: VaultEvent = { type: 'VaultPurged', at };
+
+test('a vault is created once; the same content again decides nothing, also after its grants changed', () => {
+  assert.deepEqual(given().when(create(at, wish)), [created]);
+  const changed: VaultEvent = { type: 'AccessPolicyRemoved', principal: 'principals/a', at };
+  assert.deepEqual(given(created, changed).when(create(at, wish)), []);
+  assert.throws(() => given(created).when(create(at, { ...wish, location: 'eastus' })), {
+    reason: 'VAULT_ALREADY_EXISTS',
+  });
+});
+
+test('KV-61: retention is 7 to 90 days', () => {
+  for (const retentionDays of [6, 91, 7.5, -1]) {
+    assert.throws(() => given().when(create(at, { ...wish, retentionDays })), { reason: 'RETENTION_INVALID' });
+  }
+  assert.equal(given().when(create(at, { ...wish, retentionDays: 7 })).length, 1);
+});
+
+test('KV-60, KV-66: a deleted vault is soft-deleted for its retention, and comes back as it was', () => {
+  assert.deepEqual(given(created).when(remove(at, dayMs)), [deleted]);
+  assert.equal(dueTime(fold([created, deleted])), at + 90 * dayMs);
+  const back = given(created, deleted).when(recover(at));
+  assert.deepEqual(fold([created, deleted, ...back]), fold([created]));
+  assert.throws(() => given(created, deleted).when(setAccessPolicy(at, 'principals/b', ['get'])), {
+    reason: 'VAULT_DELETED',
+  });
+});
+
+test('KV-62: purge protection goes on once and has no way off', () => {
+  const on = given(created).when(enablePurgeProtection(at));
+  assert.deepEqual(on, [{ type: 'PurgeProtectionEnabled', at }]);
+  assert.deepEqual(given(created, ...on).when(enablePurgeProtection(at)), []);
+});
+
+test('KV-63, KV-94: a protected vault is purged by nobody before its time; an unprotected one at once', () => {
+  assert.throws(() => given(created).when(beginPurge(at)), { reason: 'VAULT_NOT_DELETED' });
+  assert.deepEqual(given(created, deleted).when(beginPurge(at)), [begun]);
+  const protectedVault: VaultEvent = { ...created, purgeProtected: true };
+  assert.throws(() => given(protectedVault, deleted).when(beginPurge(at + 90 * dayMs - 1)), {
+    reason: 'PURGE_PROTECTED',
+  });
+  assert.equal(given(protectedVault, deleted).when(beginPurge(at + 90 * dayMs)).length, 1);
+});
+
+test('KV-64: the name of a deleted vault is held, also while its keys are being purged; then it is free', () => {
+  assert.throws(() => given(created, deleted).when(create(at, wish)), { reason: 'VAULT_NAME_HELD' });
+  assert.throws(() => given(created, deleted, begun).when(create(at, wish)), { reason: 'VAULT_NAME_HELD' });
+  assert.throws(() => given(created, deleted, begun).when(recover(at)), { reason: 'VAULT_NOT_FOUND' });
+  assert.deepEqual(given(created, deleted, begun, purged).when(create(at, wish)), [created]);
+});
+
+test('KV-72: at most 1,024 principals have access policies; changing one of them is no addition', () => {
+  const accessPolicies = Object.fromEntries(
+    Array.from({ length: accessPoliciesMax }, (_, n) => [`principals/${n}`, ['get'] as const]),
+  );
+  const full: VaultEvent = { ...created, accessPolicies };
+  assert.throws(() => given(full).when(setAccessPolicy(at, 'principals/new', ['get'])), {
+    code: 'RESOURCE_EXHAUSTED',
+    reason: 'TOO_MANY_ACCESS_POLICIES',
+  });
+  assert.equal(given(full).when(setAccessPolicy(at, 'principals/1', ['list'])).length, 1);
+});
+
+test('a change at identity is noted once per source, and an older one never after a newer', () => {
+  const change = { source: 'roleAssignments/1', position: 5, principal: 'principals/a', removed: true };
+  const noted = given(created).when(noteGrantChange(at, change));
+  assert.deepEqual(noted, [{ type: 'GrantsChanged', ...change, at }]);
+  assert.deepEqual(given(created, ...noted).when(noteGrantChange(at, change)), []);
+  assert.deepEqual(given(created, ...noted).when(noteGrantChange(at, { ...change, position: 4 })), []);
+  assert.equal(given(created, ...noted).when(noteGrantChange(at, { ...change, position: 6 })).length, 1);
+  assert.deepEqual(given().when(noteGrantChange(at, change)), []);
+});
+
+const instant = fc.integer({ min: at, max: at + 100 * dayMs });
+const principal = fc.constantFrom('principals/a', 'principals/b');
+const command: fc.Arbitrary<Command> = fc.oneof(
+  fc.tuple(instant, fc.boolean()).map(([t, purgeProtected]) => create(t, { ...wish, purgeProtected })),
+  instant.map((t) => enablePurgeProtection(t)),
+  fc.tuple(instant, principal).map(([t, p]) => setAccessPolicy(t, p, ['get', 'wrapKey'])),
+  fc.tuple(instant, principal).map(([t, p]) => removeAccessPolicy(t, p)),
+  fc
+    .tuple(instant, fc.constantFrom('access_policy' as const, 'role_assignment' as const))
+    .map(([t, model]) => setPermissionModel(t, model)),
+  fc
+    .tuple(instant, fc.nat(5), principal, fc.boolean())
+    .map(([t, position, p, removed]) => noteGrantChange(t, { source: p, position, principal: p, removed })),
+  instant.map((t) => remove(t, dayMs)),
+  instant.map((t) => recover(t)),
+  instant.map((t) => beginPurge(t)),
+  instant.map((t) => finishPurge(t)),
+);
+const attempt = (decide: Command, vault: Vault): readonly VaultEvent[] => {
+  try {
+    return decide(vault);
+  } catch (error) {
+    if (error instanceof Rejection) return [];
+    throw error;
+  }
+};
+const history = fc.array(command, { maxLength: 20 }).map((commands) => {
+  const past: VaultEvent[] = [];
+  for (const next of commands) past.push(...attempt(next, fold(past)));
+  return past;
+});
+
+test('asked twice, every command gets it once, from any history', () => {
+  fc.assert(
+    fc.property(history, command, (past, decide) => {
+      const decided = attempt(decide, fold(past));
+      assert.deepEqual(attempt(decide, fold([...past, ...decided])), []);
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test('evolve never throws, whatever the order of events', () => {
+  fc.assert(
+    fc.property(fc.array(history, { maxLength: 4 }), (pasts) => {
+      assert.ok(fold(pasts.flat()).status);
+    }),
+  );
+});

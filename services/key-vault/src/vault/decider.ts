@@ -1,0 +1,199 @@
+import { Rejection } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import type { KeyPermission, NewVault, PermissionModel, VaultEvent } from './events.ts';
+import type { ActiveVault, Vault } from './vault.ts';
+
+/** Principals in the access policies of one vault. Rule KV-72. */
+export const accessPoliciesMax = 1_024;
+
+/**
+ * Creates a vault; the same wish again decides nothing. The name of a purged vault is free (KV-15).
+ * @throws Rejection INVALID_ARGUMENT RETENTION_INVALID (KV-61); ALREADY_EXISTS VAULT_ALREADY_EXISTS, or VAULT_NAME_HELD
+ *   while a deleted vault has the name (KV-64)
+ */
+export const create =
+  (at: Instant, wish: NewVault) =>
+  (vault: Vault): readonly VaultEvent[] => {
+    if (!Number.isInteger(wish.retentionDays) || wish.retentionDays < 7 || wish.retentionDays > 90) {
+      throw new Rejection(
+        'INVALID_ARGUMENT',
+        'RETENTION_INVALID',
+        `soft_delete_retention_days must be a whole number from 7 to 90, not ${wish.retentionDays}`,
+        { field: 'soft_delete_retention_days', value: String(wish.retentionDays) },
+      );
+    }
+    checkPolicyCount(Object.keys(wish.accessPolicies).length);
+    if (vault.status === 'absent' || vault.status === 'purged') return [{ type: 'VaultCreated', ...wish, at }];
+    if (vault.status !== 'active') {
+      throw new Rejection(
+        'ALREADY_EXISTS',
+        'VAULT_NAME_HELD',
+        'A vault with the same name already exists in deleted state. You need to either recover or purge existing key vault.',
+        { field: 'vault_id' },
+      );
+    }
+    if (isSameWish(vault, wish)) return [];
+    throw new Rejection('ALREADY_EXISTS', 'VAULT_ALREADY_EXISTS', 'vault_id is taken: names of vaults are global', {
+      field: 'vault_id',
+    });
+  };
+
+const isSameWish = (vault: ActiveVault, wish: NewVault): boolean =>
+  vault.resourceGroup === wish.resourceGroup &&
+  vault.location === wish.location &&
+  vault.sku === wish.sku &&
+  vault.retentionDays === wish.retentionDays &&
+  vault.asCreated.permissionModel === wish.permissionModel &&
+  vault.asCreated.purgeProtected === wish.purgeProtected &&
+  isSamePolicies(vault.asCreated.accessPolicies, wish.accessPolicies);
+
+const isSamePolicies = (left: NewVault['accessPolicies'], right: NewVault['accessPolicies']): boolean => {
+  const principals = Object.keys(left);
+  return (
+    principals.length === Object.keys(right).length &&
+    principals.every((principal) => isSame(left[principal] ?? [], right[principal] ?? []))
+  );
+};
+
+/** Permissions are stored sorted and without repeats, so that equal ones look equal. */
+const isSame = (left: readonly KeyPermission[], right: readonly KeyPermission[]): boolean =>
+  left.length === right.length && left.every((permission, index) => permission === right[index]);
+
+/** Turns purge protection on; there is no way to turn it off (KV-62). */
+export const enablePurgeProtection =
+  (at: Instant) =>
+  (vault: Vault): readonly VaultEvent[] =>
+    active(vault).purgeProtected ? [] : [{ type: 'PurgeProtectionEnabled', at }];
+
+/**
+ * Sets everything a principal may do, in place of what it might before (KV-72).
+ * @param permissions sorted, without repeats, not empty
+ * @throws Rejection RESOURCE_EXHAUSTED TOO_MANY_ACCESS_POLICIES
+ */
+export const setAccessPolicy =
+  (at: Instant, principal: string, permissions: readonly KeyPermission[]) =>
+  (vault: Vault): readonly VaultEvent[] => {
+    const { accessPolicies } = active(vault);
+    const held = accessPolicies[principal];
+    if (held && isSame(held, permissions)) return [];
+    if (!held) checkPolicyCount(Object.keys(accessPolicies).length + 1);
+    return [{ type: 'AccessPolicySet', principal, permissions, at }];
+  };
+
+/** Takes everything from a principal. */
+export const removeAccessPolicy =
+  (at: Instant, principal: string) =>
+  (vault: Vault): readonly VaultEvent[] =>
+    active(vault).accessPolicies[principal] ? [{ type: 'AccessPolicyRemoved', principal, at }] : [];
+
+/** Chooses which grants count (KV-70). */
+export const setPermissionModel =
+  (at: Instant, permissionModel: PermissionModel) =>
+  (vault: Vault): readonly VaultEvent[] =>
+    active(vault).permissionModel === permissionModel ? [] : [{ type: 'PermissionModelSet', permissionModel, at }];
+
+/** A change at identity, as the reactor hears of it. */
+export interface GrantChange {
+  readonly source: string;
+  readonly position: number;
+  readonly principal: string;
+  readonly key?: string;
+  readonly removed: boolean;
+}
+
+/** Notes that roles changed; a change already noted, or older than the one noted of the same source, decides nothing. */
+export const noteGrantChange =
+  (at: Instant, change: GrantChange) =>
+  (vault: Vault): readonly VaultEvent[] => {
+    if (vault.status !== 'active' || (vault.grantChanges[change.source] ?? 0) >= change.position) return [];
+    return [{ type: 'GrantsChanged', ...change, at }];
+  };
+
+/** Deletes a vault; it can be recovered until `purgeAt` (KV-66). */
+export const remove =
+  (at: Instant, dayMs: number) =>
+  (vault: Vault): readonly VaultEvent[] => {
+    if (vault.status === 'deleted' || vault.status === 'purging') return [];
+    return [{ type: 'VaultDeleted', purgeAt: at + existing(vault).retentionDays * dayMs, at }];
+  };
+
+/** Brings a deleted vault back with its keys and access policies (KV-66). @throws Rejection VAULT_NOT_FOUND */
+export const recover =
+  (at: Instant) =>
+  (vault: Vault): readonly VaultEvent[] => {
+    if (vault.status === 'active') return [];
+    if (vault.status === 'deleted') return [{ type: 'VaultRecovered', at }];
+    throw vaultNotFound();
+  };
+
+/**
+ * Begins the purge of a deleted vault. Once its time has come the service does that also under protection (KV-63).
+ * @throws Rejection FAILED_PRECONDITION VAULT_NOT_DELETED, PURGE_PROTECTED (KV-94)
+ */
+export const beginPurge =
+  (at: Instant) =>
+  (vault: Vault): readonly VaultEvent[] => {
+    if (vault.status === 'purging' || vault.status === 'purged') return [];
+    if (vault.status === 'active') {
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'VAULT_NOT_DELETED',
+        'only a deleted vault can be purged: delete it first',
+      );
+    }
+    if (vault.status === 'absent') throw vaultNotFound();
+    if (vault.purgeProtected && at < vault.purgeAt) {
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'PURGE_PROTECTED',
+        `Operation 'DeletedVaultPurge' is not allowed: the vault is purge protected until ${new Date(vault.purgeAt).toISOString()}`,
+        { scheduled_purge_time: new Date(vault.purgeAt).toISOString() },
+      );
+    }
+    return [{ type: 'VaultPurgeBegun', at }];
+  };
+
+/** Ends the purge, when no key is left. */
+export const finishPurge =
+  (at: Instant) =>
+  (vault: Vault): readonly VaultEvent[] =>
+    vault.status === 'purging' ? [{ type: 'VaultPurged', at }] : [];
+
+/** The answer for a vault that is not there, or no longer. */
+export const vaultNotFound = (vaultId?: string): Rejection =>
+  new Rejection(
+    'NOT_FOUND',
+    'VAULT_NOT_FOUND',
+    vaultId === undefined ? 'no such vault' : `vaults/${vaultId} does not exist`,
+    vaultId === undefined ? {} : { vault: `vaults/${vaultId}` },
+  );
+
+/** The answer for a vault that is deleted: nothing in it can be used until it is recovered (KV-66). */
+export const vaultDeleted = (vaultId?: string): Rejection =>
+  new Rejection(
+    'FAILED_PRECONDITION',
+    'VAULT_DELETED',
+    `${vaultId === undefined ? 'the vault' : `vaults/${vaultId}`} is deleted: recover it first`,
+    vaultId === undefined ? {} : { vault: `vaults/${vaultId}` },
+  );
+
+const existing = (vault: Vault): Exclude<Vault, { status: 'absent' | 'purged' }> => {
+  if (vault.status === 'absent' || vault.status === 'purged') throw vaultNotFound();
+  return vault;
+};
+
+const active = (vault: Vault): ActiveVault => {
+  const standing = existing(vault);
+  if (standing.status !== 'active') throw vaultDeleted();
+  return standing;
+};
+
+const checkPolicyCount = (count: number): void => {
+  if (count <= accessPoliciesMax) return;
+  throw new Rejection(
+    'RESOURCE_EXHAUSTED',
+    'TOO_MANY_ACCESS_POLICIES',
+    `a vault has access policies for at most ${accessPoliciesMax} principals; give roles to groups of resources instead`,
+    { limit: String(accessPoliciesMax) },
+  );
+};

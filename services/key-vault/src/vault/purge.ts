@@ -1,0 +1,36 @@
+import type { Category, Cause } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import { purgeWithVault } from '../key/decider.ts';
+import type { KeyEvent } from '../key/events.ts';
+import type { Key } from '../key/key.ts';
+import type { KeyMaterial } from '../key-material.ts';
+import { finishPurge } from './decider.ts';
+import type { VaultEvent } from './events.ts';
+import type { Vault } from './vault.ts';
+
+/** Finishes the purge of a vault that has begun; does nothing for any other. */
+export type VaultPurge = (vaultId: string, cause: Cause) => Promise<void>;
+
+/**
+ * Purges a vault: every key first, its name last. Every step may be repeated; a purge that a crash cut short is found by
+ * the timers, because a vault that is `purging` is always due.
+ */
+export const vaultPurge =
+  (parts: {
+    readonly clock: Clock;
+    readonly vaults: Category<Vault, VaultEvent>;
+    readonly keys: Category<Key, KeyEvent>;
+    readonly material: KeyMaterial;
+  }): VaultPurge =>
+  async (vaultId, cause) => {
+    const { clock, vaults, keys, material } = parts;
+    const { state } = await vaults.load(vaultId);
+    if (state.status !== 'purging') return;
+    for (const status of ['active', 'deleted']) {
+      const found = await keys.listAll({ index: { index: status, value: vaultId } });
+      const ids = found.map(({ id }) => id);
+      await keys.transactMany(ids, purgeWithVault(clock.now()), cause);
+    }
+    for (const key of await material.keysOf(vaultId)) await material.destroyPurged(key, cause);
+    await vaults.transact(vaultId, finishPurge(clock.now()), cause);
+  };

@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+
+let world: VaultCloud;
+before(async () => {
+  world = await startVaultCloud();
+});
+after(() => world.close());
+
+const vault = () => world.vault();
+const newKey = (parent: string, wish: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
+  vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...wish });
+
+test('CMK-01, KV-60, KV-71: a new vault has soft delete, 90 days, access policies and no purge protection', async () => {
+  const name = await newVault(world);
+  const found = await vault().getVault({ name });
+  assert.deepEqual(
+    [found.softDeleteRetentionDays, found.purgeProtectionEnabled, found.permissionModel, found.tenant, found.state],
+    [90, false, 'ACCESS_POLICY', 'tenants/main', 'ACTIVE'],
+  );
+  assert.equal(found.vaultUri, `https://${name.split('/')[1]}.vault.interlock.localhost`);
+});
+
+test('KV-02: names of vaults are checked, global and not case-sensitive', async () => {
+  const wish = {
+    vaultId: `Case-${randomUUID().slice(0, 8)}`,
+    resourceGroup: 'subscriptions/s1/resourceGroups/g',
+    location: 'westeurope',
+  };
+  const made = await vault().createVault(wish);
+  assert.equal(made.name, `vaults/${wish.vaultId.toLowerCase()}`);
+  assert.deepEqual(await vault().createVault({ ...wish, vaultId: wish.vaultId.toUpperCase() }), made);
+  assert.equal((await vault().getVault({ name: `vaults/${wish.vaultId}` })).name, made.name);
+  await assert.rejects(vault().createVault({ ...wish, resourceGroup: 'subscriptions/s2/resourceGroups/g' }), {
+    code: 'ALREADY_EXISTS',
+    reason: 'VAULT_ALREADY_EXISTS',
+  });
+  await assert.rejects(vault().createVault({ ...wish, vaultId: '1abc' }), { reason: 'ID_INVALID' });
+  await assert.rejects(
+    vault().createVault({ ...wish, vaultId: 'abc', resourceGroup: 'subscriptions/nope/resourceGroups/g' }),
+    {
+      reason: 'SUBSCRIPTION_NOT_FOUND',
+    },
+  );
+});
+
+test('vaults are listed by resource group and subscription, page by page, deleted ones on request', async () => {
+  const resourceGroup = `subscriptions/s2/resourceGroups/list-${randomUUID().slice(0, 8)}`;
+  const made = [
+    await newVault(world, { resourceGroup }),
+    await newVault(world, { resourceGroup }),
+    await newVault(world, { resourceGroup }),
+  ].sort();
+  const first = await vault().listVaults({ parent: resourceGroup, pageSize: 2 });
+  const second = await vault().listVaults({ parent: resourceGroup, pageSize: 2, pageToken: first.nextPageToken });
+  assert.deepEqual(
+    [...first.vaults, ...second.vaults].map(({ name }) => name),
+    made,
+  );
+  assert.equal(second.nextPageToken, '');
+  await vault().deleteVault({ name: made[0] ?? '' });
+  assert.equal((await vault().listVaults({ parent: resourceGroup })).vaults.length, 2);
+  assert.equal((await vault().listVaults({ parent: resourceGroup, showDeleted: true })).vaults.length, 3);
+  assert.equal(
+    (await vault().listVaults({ parent: 'subscriptions/s2' })).vaults.filter(({ name }) => made.includes(name)).length,
+    2,
+  );
+});
+
+test('KV-62, KV-63, KV-94, CMK-134: under purge protection nobody purges a key or the vault', async () => {
+  const parent = await newVault(world);
+  await newKey(parent);
+  await vault().enablePurgeProtection({ name: parent });
+  const name = `${parent}/keys/k1`;
+  await vault().deleteKey({ name });
+  await assert.rejects(vault().purgeKey({ name }), { code: 'FAILED_PRECONDITION', reason: 'PURGE_PROTECTED' });
+  await vault().deleteVault({ name: parent });
+  await assert.rejects(vault().purgeVault({ name: parent }), { reason: 'PURGE_PROTECTED' });
+});
+
+test('KV-66, CMK-133: a deleted vault has no usable keys; recovering it brings them back as they were', async () => {
+  const parent = await newVault(world);
+  const version = await newKey(parent);
+  await vault().deleteVault({ name: parent });
+  await assert.rejects(vault().getKey({ name: `${parent}/keys/k1` }), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'VAULT_DELETED',
+  });
+  await assert.rejects(vault().checkAccess({ keyVersion: version.name }), { reason: 'VAULT_DELETED' });
+  await assert.rejects(newKey(parent, { keyId: 'k2' }), { reason: 'VAULT_DELETED' });
+  assert.equal((await vault().getVault({ name: parent })).state, 'DELETED');
+  await vault().recoverVault({ name: parent });
+  assert.equal((await vault().checkAccess({ keyVersion: version.name })).enabled, true);
+});
+
+test('a purged vault takes its keys with it and frees its name; its old record is not the new one’s', async () => {
+  const parent = await newVault(world);
+  const version = await newKey(parent);
+  await newKey(parent, { keyId: 'k2' });
+  await vault().deleteKey({ name: `${parent}/keys/k2` });
+  await vault().deleteVault({ name: parent });
+  await vault().purgeVault({ name: parent });
+  await vault().purgeVault({ name: parent });
+  await assert.rejects(vault().getVault({ name: parent }), { code: 'NOT_FOUND', reason: 'VAULT_NOT_FOUND' });
+  await assert.rejects(vault().checkAccess({ keyVersion: version.name }), { reason: 'KEY_PURGED' });
+  const left = await world.database
+    .sql`select key from rows where table_name = 'key_material_v1' and key like ${`${parent}/%`}`;
+  assert.equal(left.length, 0);
+  const id = parent.split('/')[1] ?? '';
+  await vault().createVault({
+    vaultId: id,
+    resourceGroup: 'subscriptions/s1/resourceGroups/g',
+    location: 'westeurope',
+    accessPolicies: [{ principal: world.administrator.name, keyPermissions: ['ALL'] }],
+  });
+  assert.deepEqual((await vault().listKeys({ parent })).keys, []);
+  await assert.rejects(vault().checkAccess({ keyVersion: version.name }), { reason: 'KEY_PURGED' });
+  const { auditEntries } = await vault().listAuditEntries({ parent });
+  assert.ok(auditEntries.every(({ operation }) => operation !== 'VaultPurge'));
+});

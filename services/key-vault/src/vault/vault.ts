@@ -1,0 +1,108 @@
+import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
+import { subscriptionOf } from '@interlock/rpc';
+import type { Instant } from '@interlock/runtime';
+import type { NewVault, VaultEvent } from './events.ts';
+
+/** What a vault that is not purged is. */
+export interface Profile extends NewVault {
+  /** What a repeated creation is compared with, because these may have changed since. */
+  readonly asCreated: Pick<NewVault, 'permissionModel' | 'accessPolicies' | 'purgeProtected'>;
+  readonly createdAt: Instant;
+  /** Newest change at identity seen here, by what changed: its position in identity's feed. */
+  readonly grantChanges: Readonly<Record<string, number>>;
+}
+
+/**
+ * A place for keys.
+ *
+ *   absent ──create──▶ active ──delete──▶ deleted ──purge──▶ purging ──keys gone──▶ purged ──create──▶ active
+ *                         ◀────recover───────┘
+ *
+ * While `purging` the keys are purged one by one; the name is free only when none is left.
+ */
+export type Vault =
+  | { readonly status: 'absent' }
+  | ({ readonly status: 'active' } & Profile)
+  | ({ readonly status: 'deleted'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Profile)
+  | ({ readonly status: 'purging'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Profile)
+  | { readonly status: 'purged'; readonly purgedAt: Instant };
+
+/** A vault that can be looked at. */
+export type ActiveVault = Extract<Vault, { status: 'active' }>;
+/** A vault that has grants and keys, whether they can be used or not. */
+export type StandingVault = Extract<Vault, { status: 'active' | 'deleted' | 'purging' }>;
+
+export const initial: Vault = { status: 'absent' };
+
+export const evolve = (vault: Vault, event: VaultEvent): Vault => {
+  switch (event.type) {
+    case 'VaultCreated': {
+      const { type: _type, at, ...wish } = event;
+      const { permissionModel, accessPolicies, purgeProtected } = wish;
+      const asCreated = { permissionModel, accessPolicies, purgeProtected };
+      return { status: 'active', ...wish, asCreated, createdAt: at, grantChanges: {} };
+    }
+    case 'PurgeProtectionEnabled':
+      return vault.status === 'active' ? { ...vault, purgeProtected: true } : vault;
+    case 'AccessPolicySet': {
+      if (vault.status !== 'active') return vault;
+      return { ...vault, accessPolicies: { ...vault.accessPolicies, [event.principal]: event.permissions } };
+    }
+    case 'AccessPolicyRemoved': {
+      if (vault.status !== 'active') return vault;
+      const { [event.principal]: _removed, ...accessPolicies } = vault.accessPolicies;
+      return { ...vault, accessPolicies };
+    }
+    case 'PermissionModelSet':
+      return vault.status === 'active' ? { ...vault, permissionModel: event.permissionModel } : vault;
+    case 'GrantsChanged': {
+      if (!isStanding(vault)) return vault;
+      return { ...vault, grantChanges: { ...vault.grantChanges, [event.source]: event.position } };
+    }
+    case 'VaultDeleted':
+      return vault.status === 'active'
+        ? { ...vault, status: 'deleted', deletedAt: event.at, purgeAt: event.purgeAt }
+        : vault;
+    case 'VaultRecovered': {
+      if (vault.status !== 'deleted') return vault;
+      const { deletedAt: _deletedAt, purgeAt: _purgeAt, ...profile } = vault;
+      return { ...profile, status: 'active' };
+    }
+    case 'VaultPurgeBegun':
+      return vault.status === 'deleted' ? { ...vault, status: 'purging' } : vault;
+    case 'VaultPurged':
+      return vault.status === 'purging' ? { status: 'purged', purgedAt: event.at } : vault;
+  }
+};
+
+/** Whether the vault still has grants and keys. */
+export const isStanding = (vault: Vault): vault is StandingVault =>
+  vault.status === 'active' || vault.status === 'deleted' || vault.status === 'purging';
+
+/** When the service has to do something about the vault by itself (KV-63); `undefined`: never. */
+export const dueTime = (vault: Vault): Instant | undefined => {
+  if (vault.status === 'deleted') return vault.purgeAt;
+  return vault.status === 'purging' ? 0 : undefined;
+};
+
+/** How vaults are stored and listed: by where they lie, by who is named in their policies, by whether work waits. */
+export const vaults: CategoryDefinition<Vault, VaultEvent> = {
+  name: 'vault',
+  stateVersion: 1,
+  initial,
+  evolve,
+  indexes: (vault) => {
+    if (!isStanding(vault)) return [];
+    const places = [vault.resourceGroup, subscriptionOf(vault.resourceGroup)];
+    const entry =
+      (index: string) =>
+      (value: string): IndexEntry => ({ index, value });
+    return [
+      ...(vault.status === 'active' ? places.map(entry('in')) : []),
+      ...places.map(entry('in_or_deleted')),
+      entry('tenant')(vault.tenant),
+      ...Object.keys(vault.accessPolicies).map(entry('principal')),
+      ...(dueTime(vault) === undefined ? [] : [entry('due')('pending')]),
+    ];
+  },
+};
