@@ -55,8 +55,12 @@ test('a command that does not exist ends with 127 and its reason in the log', as
 });
 
 test('stop asks with the signal, and kills what does not obey', async () => {
-  const polite = await shell('trap "exit 3" TERM; while :; do sleep 0.01; done');
-  assert.deepEqual(await polite.stop(), { status: 3 });
+  // Both say when they are ready for the signal.
+  let polite: Awaited<ReturnType<typeof shell>> | undefined;
+  await firstLine(async (onLine) => {
+    polite = await shell('trap "exit 3" TERM; echo listening; while :; do sleep 0.01; done', { onLine });
+  });
+  assert.deepEqual(await polite?.stop(), { status: 3 });
   let stubborn: Awaited<ReturnType<typeof shell>> | undefined;
   await firstLine(async (onLine) => {
     stubborn = await shell('trap "" TERM; echo deaf; while :; do sleep 0.01; done', { onLine });

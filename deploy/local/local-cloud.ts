@@ -4,6 +4,7 @@ import { type Administrator, openIdentities } from './bootstrap-identities.ts';
 import { openCertificates } from './certificates.ts';
 import { type DataFolder, holdDataFolder, LauncherError } from './data-folder.ts';
 import { freePorts } from './free-port.ts';
+import { startGuarded } from './guarded-process.ts';
 import { type Nats, startNats } from './nats.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { type Crash, type ServiceProcess, startService } from './processes.ts';
@@ -106,6 +107,17 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
   const identities = openIdentities(data, systemRandom);
   const addresses = eachService((service) => `127.0.0.1:${ports[serviceNames.indexOf(service)]}`);
 
+  data.folder('logs');
+  const life = await startGuarded({
+    command: 'sleep',
+    args: ['infinity'],
+    cwd: '/',
+    output: data.path('logs', 'guests.log'),
+    stopSignal: 'TERM',
+    graceMs: 1_000,
+  });
+  scope.defer('guests', () => life.stop());
+
   const shared = {
     ...env,
     NATS_URL: nats.url,
@@ -116,10 +128,11 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
     OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
     BOOTSTRAP_FILE: identities.bootstrapFile,
     ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
+    // Guests outlive a compute that crashes, and end with the cloud, however that ends: this process lives as long.
+    GUEST_PARENT_PID: String(life.pid),
     ...options.settings,
   };
   const processes = new Map<ServiceName, ServiceProcess>();
-  data.folder('logs');
   const startOne = async (service: ServiceName) => {
     const since = performance.now();
     const { principalId, secretFile, masterKeyFile } = identities.workloads[service];

@@ -39,7 +39,7 @@ test('a stream survives a crash and a stop of the server', async (t) => {
   assert.equal(Object(await messages(second.url)).messages, 1);
 });
 
-test('a server that cannot be used is named', async (_t) => {
+test('a server that cannot be used is named', async () => {
   const data = openDataFolder(join(folder, 'given'));
   await assert.rejects(
     startNats(data, { NATS_URL: 'nats://127.0.0.1:1' }, () => undefined),

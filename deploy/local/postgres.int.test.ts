@@ -111,7 +111,7 @@ test('starts where the id in postmaster.pid belongs to another program by now', 
   assert.notEqual(Number(readFileSync(file, 'utf8').split('\n')[0]), process.ppid);
 });
 
-test('ends a server that lost its launcher and its guard', async (_t) => {
+test('ends a server that lost its launcher and its guard', async () => {
   const data = openDataFolder(join(folder, 'orphan'));
   await (await startPostgres(data, env)).stop();
   const cluster = data.path('postgres', 'data');
@@ -142,7 +142,7 @@ test('does not outlive a launcher that is killed', async () => {
   await gone(Number(value));
 });
 
-test('a server that cannot be used is named with what to do', async (_t) => {
+test('a server that cannot be used is named with what to do', async () => {
   const data = openDataFolder(join(folder, 'given'));
   await assert.rejects(
     startPostgres(data, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }),

@@ -98,6 +98,7 @@ async function launch(command: ServiceCommand): Promise<GuardedProcess> {
     stopSignal: 'TERM',
     graceMs,
   });
+  // Aborting it is how the wait ends early; its rejection then says nothing.
   const patience = new AbortController();
   const outcome = await Promise.race([
     ready.promise,

@@ -127,10 +127,21 @@ export const untilPower = (
     `${name} is ${power}`,
     async () => {
       const machine = await clients.compute.getVirtualMachine({ name });
-      if (power === 'RUNNING' && machine.provisioningState === 'FAILED') {
-        throw new Error(`${machine.failure?.code}: ${machine.failure?.message}`);
-      }
       return machine.powerState === power && machine;
     },
     limitMs,
   );
+
+/** Waits until the set may use its key again, then starts the machines and waits until they run. */
+export const startAgain = async (clients: Clients, set: string, machines: readonly string[]): Promise<void> => {
+  await until(`${set} may use its key`, async () => {
+    const { keyAccess } = await clients.sets.getDiskEncryptionSet({ name: set });
+    return keyAccess.length > 0 && keyAccess.every(({ state }) => state === 'AVAILABLE');
+  });
+  await Promise.all(
+    machines.map(async (name) => {
+      await clients.compute.startVirtualMachine({ name });
+      await untilPower(clients, name, 'RUNNING');
+    }),
+  );
+};

@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { serviceNames } from '@interlock/local/services.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
-import { makeWorld, untilPower, type World } from '../cloud/world.ts';
+import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 
 let cloud: TestCloud;
 let world: World;
@@ -38,12 +38,7 @@ for (const service of serviceNames) {
     }
 
     await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
-    for (const name of [premium, mixed]) {
-      await until(`${name} starts`, async () => {
-        await clients.compute.startVirtualMachine({ name });
-        return (await untilPower(clients, name, 'RUNNING', 5_000)).provisioningState === 'SUCCEEDED';
-      });
-    }
+    await startAgain(clients, world.set, [premium, mixed]);
     // A disk service that was killed lost its memory; the machine beside the key goes on or is started again by its user.
     await until('the machine beside the key runs', async () => {
       const machine = await clients.compute.getVirtualMachine({ name: control });

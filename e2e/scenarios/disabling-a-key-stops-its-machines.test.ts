@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
-import { makeWorld, untilPower, type World } from '../cloud/world.ts';
+import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 
 let cloud: TestCloud;
 let world: World;
@@ -52,10 +52,5 @@ test('CMK-100, CMK-101, CMK-102, CMK-106, CMK-111, CMK-120, CMK-126: a disabled 
   });
 
   await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
-  for (const name of [premium, mixed, ultra]) {
-    await until(`${name} starts`, async () => {
-      await clients.compute.startVirtualMachine({ name });
-      return (await untilPower(clients, name, 'RUNNING', 5_000)).provisioningState === 'SUCCEEDED';
-    });
-  }
+  await startAgain(clients, world.set, [premium, mixed, ultra]);
 });

@@ -45,13 +45,10 @@ export const setReactor = (parts: {
       const { event } = DiskEncryptionSetEvent.decode(fact.payload);
       if (event?.$case !== 'keyAccessRestored') throw misfit(fact.type);
       const { set, keyVersion } = event.value;
-      const blocked = await vms.listAll({ index: { index: 'blocked', value: set } });
+      const ofSet = await vms.listAll({ index: { index: 'set', value: set } });
       const decision = keyAccessReturned(clock.now(), set, keyVersion);
-      await vms.transactMany(
-        blocked.map(({ id }) => id),
-        (state) => decision(state),
-        cause,
-      );
+      const blocked = ofSet.filter(({ state }) => decision(state).length > 0).map(({ id }) => id);
+      await vms.transactMany(blocked, (state) => decision(state), cause);
       return NO_EFFECT;
     },
   };

@@ -125,7 +125,7 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
         operationId: begun.id,
         status: 'ACTIVE',
         category: 'RESOURCE_HEALTH',
-        properties: reason === undefined ? endedInside : keyProperties(reason, blocked),
+        properties: reason === undefined ? endedInside : keyProperties(reason, [reason, ...blocked]),
       };
       return preempted === undefined ? [health] : [failed(preempted), health];
     }

@@ -159,8 +159,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       const stopping: Machine = { ...unreasoned(machine), power: 'stopping', powerSince: at, work, restarts };
       return {
         ...stopping,
-        ...(reason === undefined ? {} : { stopReason: reason }),
-        ...(blocked === undefined ? {} : { blocked }),
+        ...(reason === undefined ? {} : { stopReason: reason, blocked: [reason, ...(blocked ?? [])] }),
         ...(preempted === undefined ? {} : { failure: preempted }),
       };
     }
@@ -244,9 +243,9 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
 export const isStoppedByLoss = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean => set !== '' && sku !== 'ULTRA';
 
 /**
- * How machines are stored and found: `set` by the sets whose loss stops them, `blocked` by the sets in their way, `disk`
- * by their disks, `work` while something is under way. Power is not indexed: it changes for a whole fleet at once, and
- * moving that many entries costs more than anything else about such a stop.
+ * How machines are stored and found: `set` by the sets of their disks, `disk` by their disks, `work` while something is
+ * under way. Nothing that a stop because of a key changes is indexed: it happens to a whole fleet at once, and moving
+ * that many entries would cost more than the rest of it.
  */
 export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
   name: 'vm',
@@ -259,11 +258,7 @@ export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
     return [
       ...entries(
         'set',
-        vm.disks.filter(isStoppedByLoss).map(({ set }) => set),
-      ),
-      ...entries(
-        'blocked',
-        vm.blocked.map(({ set }) => set),
+        vm.disks.map(({ set }) => set).filter((set) => set !== ''),
       ),
       ...entries(
         'disk',

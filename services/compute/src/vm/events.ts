@@ -58,7 +58,7 @@ export type VmEvent =
       readonly work: Work;
       /** The lost key behind it; absent when somebody asked or the guest ended by itself. */
       readonly reason?: KeyLoss;
-      /** Each disk under the lost key. */
+      /** Every further disk under the lost key, besides that of `reason`. */
       readonly blocked?: readonly KeyLoss[];
       /** What became of the operation that was under way. */
       readonly preempted?: Failure;

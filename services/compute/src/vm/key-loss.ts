@@ -59,14 +59,14 @@ export const keyAccessReturned =
       : [];
 
 const stop = (machine: Machine, blocked: readonly KeyLoss[], work: Work, isInstant: boolean): readonly VmEvent[] => {
-  const [reason] = blocked;
+  const [reason, ...others] = blocked;
   if (reason === undefined) return [];
   const preempted = preemptedBy(machine, reason, work.at);
   const stopping: VmEvent = {
     type: 'VmStopping',
     work,
     reason,
-    blocked,
+    ...(others.length === 0 ? {} : { blocked: others }),
     ...(preempted === undefined ? {} : { preempted }),
     at: work.at,
   };
