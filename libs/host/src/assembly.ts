@@ -1,7 +1,16 @@
 import type { ChannelOptions } from '@grpc/grpc-js';
 import type { EventStore } from '@interlock/event-store';
 import type { Handlers, ToFact } from '@interlock/messaging';
-import type { Authorizer, BoundService, Definition, KeySource, RpcClient, TokenSource, Workload } from '@interlock/rpc';
+import type {
+  Authorizer,
+  BoundService,
+  Definition,
+  KeySource,
+  Refusal,
+  RpcClient,
+  TokenSource,
+  Workload,
+} from '@interlock/rpc';
 import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 
@@ -51,6 +60,8 @@ export interface Assembly {
   readonly background?: readonly ((signal: AbortSignal) => Promise<void>)[];
   /** Identity alone: its own keys and its own answer in place of asking itself over the network. */
   readonly authority?: { readonly keys: KeySource; readonly check: Authorizer };
+  /** Told of calls refused before their handler ran: for a record of refusals. Awaited before the refusal leaves. */
+  readonly onRefused?: (refusal: Refusal) => Promise<void>;
   /** Largest message of the server in bytes, and options of its channels, where the defaults do not do. */
   readonly server?: { readonly messageBytesMax?: number; readonly channelOptions?: ChannelOptions };
 }

@@ -112,6 +112,7 @@ export const hostService = <const Spec extends ConfigSpec>({
         tracer,
         log,
         reflectionDescriptors: fileDescriptorSet,
+        ...(wired.assembly.onRefused === undefined ? {} : { onRefused: wired.assembly.onRefused }),
         ...wired.assembly.server,
       });
       scope.defer('server', () => server.stop());

@@ -107,6 +107,7 @@ export const inProcessCloud = async (options: InProcessCloudOptions): Promise<In
       random,
       tracer,
       log,
+      ...(wired.assembly.onRefused === undefined ? {} : { onRefused: wired.assembly.onRefused }),
       ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
     });
     servers.set(name, server);

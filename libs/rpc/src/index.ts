@@ -42,7 +42,7 @@ export {
   type ServerTls,
   startServer,
 } from './server.ts';
-export type { PipelineOptions } from './server-pipeline.ts';
+export type { PipelineOptions, Refusal } from './server-pipeline.ts';
 export { type BoundService, type Definition, type Implementation, service } from './service.ts';
 export { sharedBytes } from './shared-bytes.ts';
 export { type IssuedToken, type TokenSource, type TokenSourceOptions, tokenSource } from './token-source.ts';

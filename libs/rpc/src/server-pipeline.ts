@@ -19,10 +19,27 @@ export interface PipelineOptions {
   readonly random: Pick<Random, 'uuid'>;
   readonly tracer: Tracer;
   readonly log: Logger;
+  /**
+   * Told of every call that was refused before its handler ran, and awaited before the refusal leaves: for a service that
+   * keeps a record of refusals. A failure of it is the call's failure.
+   */
+  readonly onRefused?: (refusal: Refusal) => Promise<void>;
   /** Longest a call may take; also the deadline of a caller that set none. Default 30,000 ms. */
   readonly deadlineMaxMs?: number;
   /** The same for methods that answer with a stream: a watch may last. Default 3,600,000 ms. */
   readonly streamDeadlineMaxMs?: number;
+}
+
+/** A call that was refused before its handler ran. */
+export interface Refusal {
+  /** `package.Service/Method`. */
+  readonly method: string;
+  /** The request; a stream of requests has not been read. */
+  readonly request: unknown;
+  /** As far as it is known: the caller is anonymous unless its token was verified. */
+  readonly call: CallFields;
+  readonly peer: string;
+  readonly rejection: Rejection;
 }
 
 /**
@@ -62,7 +79,7 @@ export function serverPipeline(
       const anonymous = anonymousCall(options, context, span, timer);
       const rule = rules.get(call.method.path);
       const fields = await timer.race(
-        inCall(anonymous, () => admit(options, rule, call.request, context, anonymous)),
+        inCall(anonymous, () => admitOrTell(options, rule, call, context, anonymous)),
         deadlineExceeded,
       );
       span.setAttribute(DomainAttribute.caller, fields.caller.name);
@@ -137,6 +154,25 @@ function anonymousCall(options: PipelineOptions, context: CallContext, span: Spa
     deadline: timer.deadline,
     remainingMs: timer.remainingMs,
   };
+}
+
+/** `admit`, with refusals told to whoever keeps a record of them. */
+async function admitOrTell(
+  options: PipelineOptions,
+  rule: Rule<unknown> | undefined,
+  { method, request }: { readonly method: { readonly path: string }; readonly request: unknown },
+  context: CallContext,
+  anonymous: CallFields,
+): Promise<CallFields> {
+  try {
+    return await admit(options, rule, request, context, anonymous);
+  } catch (error) {
+    if (error instanceof Rejection) {
+      const { peer } = context;
+      await options.onRefused?.({ method: method.path.slice(1), request, call: anonymous, peer, rejection: error });
+    }
+    throw error;
+  }
 }
 
 /** Finds out who asks and whether they may. Authentication comes before everything that could tell what exists (KV-80). */

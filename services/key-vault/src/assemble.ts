@@ -25,7 +25,7 @@ import { createSealing, type Sealing } from './sealing.ts';
 import { tenantLookup } from './tenants.ts';
 import { vaultApi } from './vault/api.ts';
 import { vaultPurge } from './vault/purge.ts';
-import { vaults as vaultStreams } from './vault/vault.ts';
+import { isStanding, vaults as vaultStreams } from './vault/vault.ts';
 
 /** What key-vault is told from outside. */
 export interface KeyVaultSettings {
@@ -57,7 +57,8 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
   scope.defer('RSA engine', () => engine.close());
 
   const guard = createGuard({ vaults, authorize });
-  const log = auditLog({ store, clock, random, urls });
+  const vaultExists = async (vault: string): Promise<boolean> => isStanding((await vaults.load(vault)).state);
+  const log = auditLog({ store, clock, random, urls, vaultExists });
   const material = keyMaterial({ store, keys, sealing, engine, clock });
   const backup = keyBackup({ masterKeys: settings.masterKeys, sealing, material, random });
   const purgeVault = vaultPurge({ clock, vaults, keys, material });
@@ -121,6 +122,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
 
   return {
     services: [api],
+    onRefused: log.refused,
     toFact: toFact(urls),
     reactions: [{ source: 'identity', handlers: reactor({ clock, vaults, forgetPermissions }) }],
     background: backgroundWork({ ...parts, log: logger, sealing, purgeVault }),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { StoreUnavailable } from '@interlock/event-store';
 import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
 
@@ -104,6 +105,30 @@ test('KV-114: every refusal is on record with its reason and status', async () =
       .map((entry) => [entry.operation, entry.httpStatusCode, entry.reason]),
     refused.map(([operation, status, reason]) => [operation, status, reason]),
   );
+});
+
+test('KV-80, KV-81, KV-114: a call without an accepted token is on record, with the vault it was about', async () => {
+  const { name, version } = await vaultWithKey();
+  const { cloud, administrator } = world;
+  const withToken = (token: string) =>
+    cloud.as(administrator).client('key-vault', KeyVaultServiceDefinition, {
+      credentials: { token: async () => token, refused: () => {} },
+    });
+  const wish = { name: version, algorithm, plaintextKey: randomBytes(32) } as const;
+  await assert.rejects(withToken('no.such.token').wrapKey(wish), {
+    code: 'UNAUTHENTICATED',
+    reason: 'TOKEN_MALFORMED',
+  });
+  await assert.rejects(withToken('').getVault({ name }), { code: 'UNAUTHENTICATED' });
+  const { auditEntries } = await world.vault().listAuditEntries({ parent: name, operation: 'Authentication' });
+  assert.deepEqual(
+    auditEntries.map((entry) => [entry.httpStatusCode, entry.result, entry.caller]),
+    [
+      [401, 'REFUSED', 'system:anonymous'],
+      [401, 'REFUSED', 'system:anonymous'],
+    ],
+  );
+  assert.equal(auditEntries[0]?.reason, 'TOKEN_MALFORMED');
 });
 
 test('the record is filtered by key, principal, operation and time, and paged oldest first', async () => {

@@ -3,6 +3,7 @@ import type { Instant } from '@interlock/runtime';
 
 /** What was asked, by the names of the public cloud's log (KV-113), and ours where it has none. */
 export type AuditOperation =
+  | 'Authentication'
   | 'VaultPut'
   | 'VaultGet'
   | 'VaultPatch'

@@ -1,5 +1,5 @@
 import { type EventStore, Rejection, type RejectionCode, table } from '@interlock/event-store';
-import { type Call, RpcFailure } from '@interlock/rpc';
+import { type Call, type Refusal, RpcFailure } from '@interlock/rpc';
 import { type Clock, type Random, traceIdOf } from '@interlock/runtime';
 import type { KeyUrls } from '../names.ts';
 import { type AuditEntry, type AuditOperation, auditTable, timeInKey } from './entry.ts';
@@ -29,6 +29,11 @@ export interface AuditLog {
     handle: AuditedHandler<Request, Answer>,
     discard?: (answer: Answer) => void,
   ): (request: Request, call: Call) => Promise<Answer>;
+  /**
+   * Puts a call on record that was refused before its handler ran: without a token, or with one that is not accepted
+   * (KV-80, KV-81, KV-114). Nothing is recorded for a request that names no vault which exists.
+   */
+  refused(refusal: Refusal): Promise<void>;
 }
 
 const resourceLengthMax = 512;
@@ -41,6 +46,7 @@ export const auditLog = (parts: {
   readonly clock: Clock;
   readonly random: Random;
   readonly urls: KeyUrls;
+  readonly vaultExists: (vault: string) => Promise<boolean>;
 }): AuditLog => {
   const { store, clock, random, urls } = parts;
   const rows = table(store, auditTable);
@@ -109,7 +115,36 @@ export const auditLog = (parts: {
       }
       return answer;
     },
+    async refused({ request, call, peer, rejection }) {
+      const vault = vaultNamedIn(request);
+      if (vault === undefined || !(await parts.vaultExists(vault))) return;
+      const entry: AuditEntry = {
+        time: clock.now(),
+        operation: 'Authentication',
+        key: '',
+        requestUri: urls.vault(vault),
+        caller: call.caller.name,
+        tenant: '',
+        ...outcomeOf(rejection),
+        resource: '',
+        correlationId: call.cause.correlationId,
+        traceId: traceIdOf(call.cause.traceparent) ?? '',
+        durationUs: 0,
+        callerAddress: peer,
+      };
+      await store.commit({ rows: [rows.put(rowKey(vault), entry, undefined)] }, call.cause);
+    },
   };
+};
+
+/** The vault a request is about: the first of its texts that is the name of a vault, or of something in one. */
+const vaultNamedIn = (request: unknown): string | undefined => {
+  if (typeof request !== 'object' || request === null) return undefined;
+  for (const value of Object.values(request)) {
+    const [, vault] = typeof value === 'string' ? (/^vaults\/([A-Za-z0-9-]{3,24})(\/|$)/.exec(value) ?? []) : [];
+    if (vault !== undefined) return vault.toLowerCase();
+  }
+  return undefined;
 };
 
 /** Answers in terms of HTTP, as the record of the public cloud has them (KV-80…KV-96). */
