@@ -8,6 +8,7 @@ import { permissions } from './permissions.ts';
 import { principalApi } from './principal/api.ts';
 import { principals as principalStreams } from './principal/decider.ts';
 import { toFact } from './published.ts';
+import { reactor } from './reactor.ts';
 import { roleAssignmentApi } from './role-assignment/api.ts';
 import { roleAssignments } from './role-assignment/decider.ts';
 import { signingKeys } from './signing-key/decider.ts';
@@ -59,7 +60,7 @@ export const assemble: Assemble<IdentitySettings> = async ({ store, clock, rando
     definition: IdentityServiceDefinition,
     implementation: {
       ...tenancyApi({ clock, tenants, subscriptions }),
-      ...principalApi({ clock, random, authorize, tenants, principals }),
+      ...principalApi({ clock, random, authorize, tenants, principals, assignments }),
       ...roleAssignmentApi({ clock, principals, assignments }),
       ...tokens,
       async checkPermission({ principal, action, scope }) {
@@ -101,6 +102,7 @@ export const assemble: Assemble<IdentitySettings> = async ({ store, clock, rando
   return {
     services: [api],
     toFact,
+    reactions: [{ source: 'key-vault', handlers: reactor({ clock, assignments }) }],
     authority: { keys: tokens.getJsonWebKeySet, check },
   };
 };

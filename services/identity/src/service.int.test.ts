@@ -194,6 +194,16 @@ test('a role given to a stranger of another tenant opens nothing', async () => {
   assert.equal((await as(ids.disk, 'disk').checkPermission(asked)).allowed, false);
 });
 
+test('the roles of a deleted principal go with it', async () => {
+  const { principal } = await newPrincipal();
+  const roleAssignmentId = randomUUID();
+  await admin().createRoleAssignment({ roleAssignmentId, principal: principal.name, role: 'roles/reader', scope: '/' });
+  await admin().deletePrincipal({ name: principal.name });
+  await assert.rejects(admin().getRoleAssignment({ name: `roleAssignments/${roleAssignmentId}` }), {
+    reason: 'ROLE_ASSIGNMENT_NOT_FOUND',
+  });
+});
+
 test('CMK-04: a managed identity is made by its service, gets tokens only through the disk service, and has no secrets', async () => {
   const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
   const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };

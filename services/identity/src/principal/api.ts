@@ -20,6 +20,8 @@ import {
   requirePermission,
 } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
+import { type RoleAssignment, remove as removeAssignment } from '../role-assignment/decider.ts';
+import type { RoleAssignmentEvent } from '../role-assignment/events.ts';
 import type { Tenant } from '../tenancy/decider.ts';
 import type { TenantEvent } from '../tenancy/events.ts';
 import { tenantOnWire } from '../tenancy/wire.ts';
@@ -38,6 +40,7 @@ export const principalApi = (parts: {
   readonly authorize: Authorizer;
   readonly tenants: Category<Tenant, TenantEvent>;
   readonly principals: Category<Principal, PrincipalEvent>;
+  readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
 }) => {
   const { clock, random, principals, tenants } = parts;
   const idOf = (name: string, field: string): string => names.principal.parse(name, field).principal;
@@ -97,9 +100,15 @@ export const principalApi = (parts: {
         const scope = state.status === 'absent' ? '/' : state.tenant;
         await requirePermission(parts.authorize, principalOf(call), 'identity/principals/delete', scope);
       }
-      return principalOnWire(
-        await principals.transact(id, remove(clock.now()), call.cause, expectedVersion(request.etag)),
+      const deleted = await principals.transact(id, remove(clock.now()), call.cause, expectedVersion(request.etag));
+      // Its roles go with it. Whoever repeats the call after a crash in between finishes this too.
+      const held = await parts.assignments.listAll({ index: { index: 'principal', value: request.name } });
+      await parts.assignments.transactMany(
+        held.map((assignment) => assignment.id),
+        removeAssignment(clock.now()),
+        call.cause,
       );
+      return principalOnWire(deleted);
     },
     async addSecret(request: AddSecretRequest, { cause }: Call) {
       const id = idOf(request.principal, 'principal');
