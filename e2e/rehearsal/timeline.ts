@@ -10,6 +10,15 @@ export interface StepPlan {
   readonly title: string;
   /** Rules it gathers evidence for. */
   readonly rules: readonly string[];
+  /** Marks it on the picture of all machines. */
+  readonly event?: StepEvent;
+}
+
+/** Something that machines may notice, by a few words. */
+export interface StepEvent {
+  readonly label: string;
+  /** Access goes, access comes, or the key changes and nobody should notice. */
+  readonly kind: 'loss' | 'return' | 'change';
 }
 
 /** A call of a step, made by the rehearsal on behalf of its people. */

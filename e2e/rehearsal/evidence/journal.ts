@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** One operation on a disk, as the guest itself recorded it. */
@@ -25,21 +25,41 @@ export interface Io {
 export type Journals = Readonly<Record<string, readonly Io[]>>;
 
 /**
- * Reads the guests' journals. A line that is not whole yet is left for the next time.
+ * Reads the guests' journals, each time only what is new. A line that is not whole yet is left for the next time.
  * @param folder where compute keeps its guests, each in a folder of the machine's full name
  * @param machines full names
  */
-export function readJournals(folder: string, machines: readonly string[]): Journals {
-  return Object.fromEntries(
-    machines.map((machine) => {
-      const path = join(folder, ...machine.split('/'), 'io.jsonl');
-      const lines = [`${path}.1`, path]
-        .filter((file) => existsSync(file))
-        .flatMap((file) => readFileSync(file, 'utf8').split('\n'));
-      const journal = lines.flatMap(ioOf).sort((a, b) => a.completedAt - b.completedAt);
-      return [lastSegment(machine), journal];
-    }),
-  );
+export function journalReader(folder: string, machines: readonly string[]): () => Journals {
+  const journals = machines.map((machine) => ({
+    name: lastSegment(machine),
+    path: join(folder, ...machine.split('/'), 'io.jsonl'),
+    bytes: 0,
+    entries: [] as Io[],
+  }));
+  return () => {
+    for (const journal of journals) {
+      const text = textFrom(journal.path, journal.bytes);
+      const whole = text.subarray(0, text.lastIndexOf(0x0a) + 1);
+      if (whole.length === 0) continue;
+      journal.bytes += whole.length;
+      const added = whole.toString('utf8').split('\n').flatMap(ioOf);
+      journal.entries = [...journal.entries, ...added].sort((a, b) => a.completedAt - b.completedAt);
+    }
+    return Object.fromEntries(journals.map(({ name, entries }) => [name, entries]));
+  };
+}
+
+/** The bytes of a file from a place on; none of a file that is not there yet. */
+function textFrom(path: string, from: number): Buffer {
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  const bytes = Buffer.alloc(Math.max(0, size - from));
+  if (bytes.length === 0) return bytes;
+  const file = openSync(path, 'r');
+  try {
+    return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, from));
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** `vm-hdd` of `subscriptions/…/virtualMachines/vm-hdd`. */

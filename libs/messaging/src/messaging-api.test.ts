@@ -78,7 +78,7 @@ test('a request that cannot be answered says which field is wrong', async () => 
   for (const limit of [-1, 1_001]) await assert.rejects(read({ limit }), { reason: 'INVALID_LIMIT' });
   await assert.rejects(read({ afterPosition: -1 }), { reason: 'INVALID_POSITION' });
   const { api } = feedOf();
-  await assert.rejects(api.listParkedFacts({ pageSize: 1_001, pageToken: '' }), { reason: 'INVALID_PAGE_SIZE' });
+  await assert.rejects(api.listParkedFacts({ pageSize: 1_001, pageToken: '' }), { reason: 'PAGE_SIZE_INVALID' });
 });
 
 test('consumers are listed by source and partition, page by page, with gap and lag', async () => {

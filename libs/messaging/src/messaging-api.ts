@@ -93,5 +93,5 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
 const pageSizeOf = (pageSize: number, byDefault: number): number => {
   if (Number.isInteger(pageSize) && pageSize >= 0 && pageSize <= PAGE_MAX) return pageSize || byDefault;
   const message = `page_size must be from 1 to ${PAGE_MAX}, or 0 for ${byDefault}, not ${pageSize}`;
-  throw new Rejection('INVALID_ARGUMENT', 'INVALID_PAGE_SIZE', message, { page_size: String(pageSize) });
+  throw new Rejection('INVALID_ARGUMENT', 'PAGE_SIZE_INVALID', message, { page_size: String(pageSize) });
 };

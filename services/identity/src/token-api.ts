@@ -34,7 +34,7 @@ export const tokenApi = (parts: {
       if (state.status !== 'active' || !hasSecret(state, hashSecret(clientSecret), clock.now())) {
         throw new Rejection(
           'UNAUTHENTICATED',
-          'CLIENT_INVALID',
+          'INVALID_CLIENT',
           'client_id and client_secret do not belong together, or the secret has expired',
         );
       }

@@ -31,7 +31,7 @@ export interface TokenLifetimes {
 
 /**
  * Makes the issuer: JSON Web Tokens signed with RS256, claims as in REST-82 (`sub` = `oid` = principal, `tid` = tenant).
- * @throws (the issuer) Rejection INVALID_ARGUMENT AUDIENCE_UNKNOWN
+ * @throws (the issuer) Rejection INVALID_ARGUMENT INVALID_AUDIENCE
  */
 export const tokenIssuer =
   (parts: {
@@ -44,7 +44,7 @@ export const tokenIssuer =
     if (!audiences.has(audience)) {
       throw new Rejection(
         'INVALID_ARGUMENT',
-        'AUDIENCE_UNKNOWN',
+        'INVALID_AUDIENCE',
         `audience must be one of ${[...audiences].join(', ')}`,
         {
           field: 'audience',

@@ -23,13 +23,13 @@ test('a principal is created once; the same wish again decides nothing, another 
   assert.deepEqual(given().when(create(at, wish)), [created]);
   assert.deepEqual(given(created).when(create(at + 1, wish)), []);
   assert.throws(() => given(created).when(create(at, { ...wish, displayName: 'other' })), {
-    reason: 'PRINCIPAL_EXISTS',
+    reason: 'PRINCIPAL_ALREADY_EXISTS',
   });
   assert.throws(() => given().when(create(at, { ...wish, displayName: '' })), { reason: 'DISPLAY_NAME_INVALID' });
 });
 
 test('CMK-39: the id of a deleted principal is never given to another', () => {
-  assert.throws(() => given(created, deleted).when(create(at, wish)), { reason: 'PRINCIPAL_EXISTS' });
+  assert.throws(() => given(created, deleted).when(create(at, wish)), { reason: 'PRINCIPAL_ALREADY_EXISTS' });
 });
 
 test('secrets are added by hash, expire, and are refused where they make no sense', () => {
@@ -37,8 +37,8 @@ test('secrets are added by hash, expire, and are refused where they make no sens
     { type: 'SecretAdded', secretId: 's', hash: 'h', expiresAt: at + 5, at },
   ]);
   assert.throws(() => given(created).when(addSecret(at, 's', 'h', at)), { reason: 'EXPIRE_TIME_PAST' });
-  assert.throws(() => given(created, secret).when(addSecret(at, 's', 'other', undefined)), { reason: 'SECRET_EXISTS' });
-  assert.throws(() => given(managed).when(addSecret(at, 's', 'h', undefined)), { reason: 'SECRET_NOT_ALLOWED' });
+  assert.throws(() => given(created, secret).when(addSecret(at, 's', 'other', undefined)), { reason: 'SECRET_ALREADY_EXISTS' });
+  assert.throws(() => given(managed).when(addSecret(at, 's', 'h', undefined)), { reason: 'PRINCIPAL_HAS_NO_SECRETS' });
   assert.throws(() => given().when(addSecret(at, 's', 'h', undefined)), { reason: 'PRINCIPAL_NOT_FOUND' });
   const full = Array.from(
     { length: 10 },

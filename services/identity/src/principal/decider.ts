@@ -81,7 +81,7 @@ export type NewPrincipal = Omit<Profile, 'createdAt'>;
 
 /**
  * Creates a principal under the id its creator chose; the same wish again decides nothing.
- * @throws Rejection INVALID_ARGUMENT DISPLAY_NAME_INVALID; ALREADY_EXISTS PRINCIPAL_EXISTS when the id is taken by
+ * @throws Rejection INVALID_ARGUMENT DISPLAY_NAME_INVALID; ALREADY_EXISTS PRINCIPAL_ALREADY_EXISTS when the id is taken by
  *   something else, also by a deleted principal
  */
 export const create =
@@ -104,7 +104,7 @@ export const create =
       principal.owner === wish.owner &&
       principal.workload === wish.workload;
     if (same) return [];
-    throw new Rejection('ALREADY_EXISTS', 'PRINCIPAL_EXISTS', 'this principal id is taken: choose another', {
+    throw new Rejection('ALREADY_EXISTS', 'PRINCIPAL_ALREADY_EXISTS', 'this principal id is taken: choose another', {
       field: 'principal_id',
     });
   };
@@ -112,8 +112,8 @@ export const create =
 /**
  * Gives a user or application one more secret.
  * @param hash SHA-256 of the secret text, base64url
- * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION SECRET_NOT_ALLOWED for a managed identity,
- *   TOO_MANY_SECRETS; ALREADY_EXISTS SECRET_EXISTS; INVALID_ARGUMENT EXPIRE_TIME_PAST
+ * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION PRINCIPAL_HAS_NO_SECRETS for a managed identity,
+ *   TOO_MANY_SECRETS; ALREADY_EXISTS SECRET_ALREADY_EXISTS; INVALID_ARGUMENT EXPIRE_TIME_PAST
  */
 export const addSecret =
   (at: Instant, secretId: string, hash: string, expiresAt: Instant | undefined) =>
@@ -122,7 +122,7 @@ export const addSecret =
     if (active.principalType === 'managed_identity') {
       throw new Rejection(
         'FAILED_PRECONDITION',
-        'SECRET_NOT_ALLOWED',
+        'PRINCIPAL_HAS_NO_SECRETS',
         'a managed identity has no secrets: only its resource can use it',
       );
     }
@@ -136,7 +136,7 @@ export const addSecret =
     if (known) {
       throw new Rejection(
         'ALREADY_EXISTS',
-        'SECRET_EXISTS',
+        'SECRET_ALREADY_EXISTS',
         `secret ${secretId} exists and its text cannot be shown again: choose another secret_id`,
         {
           field: 'secret_id',

@@ -50,7 +50,7 @@ export const roleAssignmentApi = (parts: {
       if (!roleNamed(role)) {
         throw new Rejection(
           'INVALID_ARGUMENT',
-          'ROLE_DEFINITION_DOES_NOT_EXIST',
+          'ROLE_NOT_FOUND',
           `role must be one of ${roles.map((r) => r.name).join(', ')}, not "${role}"`,
           {
             field: 'role',
@@ -81,7 +81,7 @@ export const roleAssignmentApi = (parts: {
           other !== id && state.status === 'assigned' && state.role === role && state.scope === scope,
       );
       if (twin) {
-        throw new Rejection('ALREADY_EXISTS', 'ROLE_ASSIGNMENT_EXISTS', 'The role assignment already exists.', {
+        throw new Rejection('ALREADY_EXISTS', 'ROLE_ASSIGNMENT_ALREADY_EXISTS', 'The role assignment already exists.', {
           name: `roleAssignments/${twin.id}`,
         });
       }

@@ -35,22 +35,22 @@ export const subscriptions: CategoryDefinition<Subscription, SubscriptionEvent> 
     subscription.status === 'active' ? [{ index: 'tenant', value: subscription.tenant }] : [],
 };
 
-/** Creates a tenant; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS TENANT_EXISTS */
+/** Creates a tenant; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS TENANT_ALREADY_EXISTS */
 export const createTenant =
   (at: Instant, displayName: string) =>
   (tenant: Tenant): readonly TenantEvent[] => {
     if (tenant.status === 'absent') return [{ type: 'TenantCreated', displayName, at }];
     if (tenant.displayName === displayName) return [];
-    throw new Rejection('ALREADY_EXISTS', 'TENANT_EXISTS', 'this tenant id is taken', { field: 'tenant_id' });
+    throw new Rejection('ALREADY_EXISTS', 'TENANT_ALREADY_EXISTS', 'this tenant id is taken', { field: 'tenant_id' });
   };
 
-/** Creates a subscription; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS SUBSCRIPTION_EXISTS */
+/** Creates a subscription; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS SUBSCRIPTION_ALREADY_EXISTS */
 export const createSubscription =
   (at: Instant, wish: { readonly tenant: string; readonly displayName: string }) =>
   (subscription: Subscription): readonly SubscriptionEvent[] => {
     if (subscription.status === 'absent') return [{ type: 'SubscriptionCreated', ...wish, at }];
     if (subscription.tenant === wish.tenant && subscription.displayName === wish.displayName) return [];
-    throw new Rejection('ALREADY_EXISTS', 'SUBSCRIPTION_EXISTS', 'this subscription id is taken', {
+    throw new Rejection('ALREADY_EXISTS', 'SUBSCRIPTION_ALREADY_EXISTS', 'this subscription id is taken', {
       field: 'subscription_id',
     });
   };

@@ -1,0 +1,70 @@
+import { type Reasons, standsFor } from './reasons.ts';
+import { lineOf, type Row, rowOf } from './table.ts';
+
+/** The page, as a path from the root. */
+export const errorPage = 'docs/errors.md';
+
+/** What stands where words are missing. */
+const missing = '–';
+const promisedLine = /^Named in the API description, answered nowhere yet: .*$/m;
+
+/** Rows of the page by reason: reason, codes, meaning, who acts. */
+export const reasonRows = (page: string): ReadonlyMap<string, Row> =>
+  new Map(
+    page.split('\n').flatMap((line) => {
+      const reason = reasonIn(line);
+      return reason === undefined ? [] : [[reason, rowOf(line) ?? []] as const];
+    }),
+  );
+
+/** Codes of a row. */
+export const codesOf = (row: Row): readonly string[] => (row[1] ?? '').match(/[A-Z_]+/g) ?? [];
+
+/** Whether a row still lacks words. */
+export const isWordless = (row: Row): boolean =>
+  row.length !== 4 || row.slice(1).some((cell) => cell === '' || cell === missing);
+
+/** Reasons of the code that the page does not have. */
+export const unlisted = (page: string, inCode: Reasons): readonly string[] => {
+  const listed = [...reasonRows(page).keys()];
+  return [...inCode.keys()].filter((name) => !listed.some((reason) => standsFor(name, reason))).sort();
+};
+
+/** Reasons of the page that the code does not have. */
+export const unknown = (page: string, inCode: Reasons): readonly string[] =>
+  [...reasonRows(page).keys()].filter((reason) => !isThrown(reason, inCode)).sort();
+
+/** Reasons that the API names and nobody answers. */
+export const unanswered = (inCode: Reasons, inApi: ReadonlySet<string>): readonly string[] =>
+  [...inApi].filter((reason) => !isThrown(reason, inCode)).sort();
+
+/**
+ * The page in order: a row for every reason, those that are gone left out, new ones without words, codes completed, and
+ * what the API promises beyond that.
+ */
+export const completed = (page: string, inCode: Reasons, inApi: ReadonlySet<string>): string => {
+  const rows = [...reasonRows(page)].filter(([reason]) => isThrown(reason, inCode));
+  const added = unlisted(page, inCode).map((reason) => [reason, [`\`${reason}\``, missing, missing, missing]] as const);
+  const lines = [...rows, ...added]
+    .sort(([one], [other]) => (one < other ? -1 : 1))
+    .map(([reason, [name = '', , ...words]]) => {
+      const known = codesOf(reasonRows(page).get(reason) ?? []);
+      const all = new Set([...known, ...(inCode.get(reason)?.codes ?? [])]);
+      return lineOf([name, all.size === 0 ? missing : [...all].join(', '), ...words]);
+    });
+  const outside = page.split('\n').map((line) => (reasonIn(line) === undefined ? line : undefined));
+  const first = outside.indexOf(undefined);
+  const kept = outside.flatMap((line, index) => (index === first ? lines : (line ?? [])));
+  const promised = unanswered(inCode, inApi).map((reason) => `\`${reason}\``);
+  return kept
+    .join('\n')
+    .replace(
+      promisedLine,
+      `Named in the API description, answered nowhere yet: ${promised.length === 0 ? 'none' : promised.join(', ')}.`,
+    );
+};
+
+const isThrown = (reason: string, inCode: Reasons): boolean =>
+  [...inCode.keys()].some((name) => standsFor(name, reason));
+
+const reasonIn = (line: string): string | undefined => /^\| `([A-Z][A-Z0-9_*]+)` \|/.exec(line)?.[1];

@@ -1,0 +1,117 @@
+import { filesLike, textOf } from './sources.ts';
+import { visit } from './test-titles.ts';
+
+/** Where a reason comes from. */
+export interface ReasonUse {
+  /** Canonical codes it is thrown with, as far as they stand beside it. */
+  readonly codes: ReadonlySet<string>;
+  /** Files that name it, as paths from the root. */
+  readonly files: ReadonlySet<string>;
+}
+
+/** Reasons by their names. A name with `*` is put together while the program runs. */
+export type Reasons = ReadonlyMap<string, ReasonUse>;
+
+/** Not the command line, which has reasons of its own, nor what reads the environment and decides nothing. */
+const source = /^(?:libs|services)\/(?!contracts\/|cli\/).*(?<!\.test|\/main)\.ts$/;
+const testSupport = /\/test-[^/]*\.ts$/;
+const capitals = /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$/;
+const capitalsInText = /\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b/g;
+
+/** The reason of whatever nobody expected; a code as well. */
+const unexpected = 'INTERNAL';
+
+/** Codes of google.rpc.Code that look like reasons. */
+const codes = new Set([
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'OUT_OF_RANGE',
+  'DATA_LOSS',
+]);
+
+/** Texts in capitals that are no reason a service answers, and no value of an enum of the API. */
+const noReasons = new Set([
+  // The environment.
+  'TLS_CA_FILE',
+  'TLS_CERTIFICATE_FILE',
+  'TLS_KEY_FILE',
+  // An option of protobuf.
+  'NO_SIDE_EFFECTS',
+  // What a guest writes into its journal.
+  'CONTENT_MISMATCH',
+]);
+
+/**
+ * Every reason in the code: what `new Rejection(…)` is given, and any other text in capitals, because reasons also go
+ * through functions (`refuse('TAGS_INVALID', …)`) and records before they get there.
+ */
+export const reasonsInCode = (): Reasons => {
+  const enums = enumValues();
+  const reasons = new Map<string, { codes: Set<string>; files: Set<string> }>();
+  const note = (reason: string, file: string, code?: string): void => {
+    const use = reasons.get(reason) ?? { codes: new Set(), files: new Set() };
+    use.files.add(file);
+    if (code !== undefined) use.codes.add(code);
+    reasons.set(reason, use);
+  };
+  for (const file of filesLike(source)) {
+    if (testSupport.test(file)) continue;
+    visit(file, textOf(file), {
+      Literal({ value }) {
+        if (typeof value !== 'string' || !(capitals.test(value) || value === unexpected)) return;
+        if (!codes.has(value) && !enums.has(value) && !noReasons.has(value)) note(value, file);
+      },
+      NewExpression({ callee, arguments: [code, reason] }) {
+        if (callee.type !== 'Identifier' || callee.name !== 'Rejection') return;
+        const known = code?.type === 'Literal' && typeof code.value === 'string' ? code.value : undefined;
+        if (reason?.type === 'Literal' && typeof reason.value === 'string') note(reason.value, file, known);
+        if (reason?.type === 'TemplateLiteral')
+          note(reason.quasis.map(({ value }) => value.raw).join('*'), file, known);
+      },
+    });
+  }
+  return reasons;
+};
+
+/** Reasons that the comments of the API promise, and those of its enum of reasons. */
+export const reasonsInApi = (): ReadonlySet<string> => {
+  const enums = enumValues();
+  const found = new Set<string>();
+  for (const file of protoFiles()) {
+    const text = textOf(file);
+    const comments = text.split('\n').filter((line) => line.trimStart().startsWith('//'));
+    for (const [name] of comments.join('\n').matchAll(capitalsInText)) {
+      if (!codes.has(name) && !enums.has(name) && !noReasons.has(name)) found.add(name);
+    }
+    for (const name of valuesOf(text, isReasonEnum)) if (!name.endsWith('_UNSPECIFIED')) found.add(name);
+  }
+  return found;
+};
+
+/** Whether a name, which may have `*`, stands for a reason. */
+export const standsFor = (name: string, reason: string): boolean =>
+  name === reason || new RegExp(`^${name.split('*').join('[A-Z0-9_]+')}$`).test(reason);
+
+const protoFiles = (): readonly string[] => filesLike(/^proto\/.*\.proto$/);
+const isReasonEnum = (name: string): boolean => name === 'KeyAccessReason';
+
+/** Values of the API's enums that are no reasons. */
+const enumValues = (): ReadonlySet<string> => {
+  const values = new Set<string>();
+  for (const file of protoFiles()) {
+    const text = textOf(file);
+    for (const name of valuesOf(text, (other) => !isReasonEnum(other))) values.add(name);
+    for (const name of valuesOf(text, isReasonEnum)) if (name.endsWith('_UNSPECIFIED')) values.add(name);
+  }
+  return values;
+};
+
+const valuesOf = (proto: string, isWanted: (name: string) => boolean): readonly string[] =>
+  [...proto.matchAll(/\benum (\w+) \{([^}]*)\}/g)]
+    .filter(([, name = '']) => isWanted(name))
+    .flatMap(([, , body = '']) => [...body.matchAll(/^\s*([A-Z][A-Z0-9_]*) = \d+/gm)].map(([, value = '']) => value));

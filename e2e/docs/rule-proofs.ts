@@ -1,0 +1,29 @@
+import { filesLike, textOf } from './sources.ts';
+import { firstTextsOf, testTitles } from './test-titles.ts';
+
+/** Files that prove a rule, as paths from the root, by the id of the rule. */
+export type RuleProofs = ReadonlyMap<string, readonly string[]>;
+
+const testFile = /\.test\.ts$/;
+/** What the rehearsal checks by itself, each rule in a call of `rule`. */
+const rehearsalRules = /^e2e\/rehearsal\/rules\/[^/]+\.ts$/;
+const ruleId = /\b(?:CMK|KV|VM|REST)-\d{2,3}\b/g;
+
+/**
+ * Who proves what: tests say so in their titles ("CMK-100: …", "… (KV-11, KV-12)"), the rehearsal in `rule('CMK-100', …)`.
+ */
+export const ruleProofs = (): RuleProofs => {
+  const proofs = new Map<string, string[]>();
+  for (const file of filesLike(/\.ts$/)) {
+    for (const rule of rulesNamedIn(file)) proofs.set(rule, [...(proofs.get(rule) ?? []), file]);
+  }
+  return proofs;
+};
+
+const rulesNamedIn = (file: string): ReadonlySet<string> => {
+  if (testFile.test(file)) return new Set(testTitles(file, textOf(file)).flatMap(ruleIdsIn));
+  return new Set(rehearsalRules.test(file) ? firstTextsOf('rule', file, textOf(file)).flatMap(ruleIdsIn) : []);
+};
+
+/** Ids in a text, in its order. */
+export const ruleIdsIn = (text: string): readonly string[] => text.match(ruleId) ?? [];

@@ -1,0 +1,21 @@
+import { writeFileSync } from 'node:fs';
+import { completed, errorPage, isWordless, reasonRows } from './error-page.ts';
+import { reasonsInApi, reasonsInCode } from './reasons.ts';
+import { rulePage, rulesOn, withProofs } from './rule-page.ts';
+import { ruleProofs } from './rule-proofs.ts';
+import { pathOf, textOf } from './sources.ts';
+
+/** `npm run rules`: brings what the pages of rules and of errors say about tests and code up to date. */
+const proofs = ruleProofs();
+const rules = withProofs(textOf(rulePage), proofs);
+writeFileSync(pathOf(rulePage), rules);
+const known = new Set(rulesOn(rules));
+for (const [rule, files] of proofs) {
+  if (!known.has(rule)) console.log(`${rulePage} lacks ${rule}, named in ${files.join(', ')}: write its row.`);
+}
+
+const errors = completed(textOf(errorPage), reasonsInCode(), reasonsInApi());
+writeFileSync(pathOf(errorPage), errors);
+for (const [reason, row] of reasonRows(errors)) {
+  if (isWordless(row)) console.log(`${errorPage} has no words for ${reason} yet.`);
+}

@@ -1,0 +1,294 @@
+import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
+import type { Attempt } from '../attempt.ts';
+import type { IoSummary } from './journal.ts';
+import type { Search } from './search.ts';
+
+/**
+ * What the steps saw, each in a slice of its own: read back through the API, from the guests' journals, from the bytes
+ * of the files, from the vault's record. Rules are judged from this and nothing else. Plain data, so that a test can
+ * break any of it. Machines go by their last segment, everything else by full name; times are milliseconds since the epoch.
+ */
+export interface Evidence {
+  readonly people: PeopleSeen;
+  readonly vault: VaultSeen;
+  readonly keys: KeysSeen;
+  readonly sets: readonly SetSeen[];
+  readonly grants: GrantsSeen;
+  readonly disks: readonly DiskSeen[];
+  readonly move: MoveSeen;
+  readonly machines: readonly MachineSeen[];
+  readonly setInUse: SetInUseSeen;
+  readonly rotation: RotationSeen;
+  readonly oldVersionDisabled: QuietSeen;
+  readonly disabled: LossSeen;
+  readonly refusedWhileDisabled: RefusedSeen;
+  readonly ultraWhileDisabled: ColdStartSeen;
+  readonly enabled: ReturnSeen;
+  readonly deleted: LossSeen;
+  readonly assigned: ReturnSeen;
+  readonly withdrawn: LossSeen;
+  readonly blockedWhileWithdrawn: readonly Attempt[];
+  readonly granted: ReturnSeen;
+  readonly content: ContentSeen;
+  readonly files: FilesSeen;
+  readonly audit: readonly AuditSeen[];
+}
+
+/** What is gathered so far. */
+export type Gathered = { -readonly [Slice in keyof Evidence]?: Evidence[Slice] };
+
+/** Principals, as `principals/<uuid>`. */
+export interface PeopleSeen {
+  readonly administrator: string;
+  readonly vaultAdministrator: string;
+  readonly vmUser: string;
+  /** What the VM user was refused at the vault. */
+  readonly vmUserAtVault: readonly Attempt[];
+}
+
+export interface VaultSeen {
+  readonly name: string;
+  readonly state: string;
+  readonly purgeProtected: boolean;
+  readonly retentionDays: number;
+}
+
+export interface KeySeen {
+  readonly version: string;
+  readonly url: string;
+  readonly origin: string;
+  readonly bits: number;
+}
+
+export interface KeysSeen {
+  readonly generated: KeySeen;
+  readonly imported: KeySeen;
+  /** Whether the public half the vault shows is that of the private key that was brought. */
+  readonly isOwnMaterial: boolean;
+  /** Tries to bring keys that are no RSA key of 2048, 3072 or 4096 bits. */
+  readonly refused: readonly Attempt[];
+}
+
+export interface SetSeen {
+  readonly name: string;
+  readonly provisioningState: string;
+  readonly wantedKeyUrl: string;
+  readonly keyUrl: string;
+  readonly sourceVault: string;
+  readonly principal: string;
+  readonly identity: { readonly type: string; readonly owner: string; readonly state: string };
+  /** Whether the vault granted the identity anything when the set had been made. */
+  readonly isGrantedAtCreation: boolean;
+}
+
+export interface GrantsSeen {
+  /** The first disk under the set, before any grant. */
+  readonly firstDisk: Attempt;
+  /** What is left of it: how reading it is answered. */
+  readonly afterwards: Attempt;
+  /** Its next tries, each with one permission short. */
+  readonly incomplete: readonly { readonly granted: readonly AccessPolicy_KeyPermission[]; readonly disk: Attempt }[];
+  /** With all three. */
+  readonly complete: Attempt;
+}
+
+export interface DiskSeen {
+  readonly name: string;
+  /** UUID. */
+  readonly id: string;
+  readonly sku: string;
+  /** Full name, or empty under the platform's key. */
+  readonly set: string;
+  readonly keyVersion: string;
+}
+
+/** The disk that existed before and was moved under the set. */
+export interface MoveSeen {
+  readonly disk: string;
+  readonly before: { readonly type: string; readonly set: string; readonly keyVersion: string };
+  readonly after: { readonly type: string; readonly set: string; readonly keyVersion: string };
+  readonly isContentSame: boolean;
+}
+
+export interface MachineSeen {
+  readonly name: string;
+  readonly onLoss: 'stops' | 'keeps running' | 'untouched';
+  readonly power: string;
+  readonly startTime: number;
+  readonly disks: readonly {
+    readonly name: string;
+    readonly sku: string;
+    readonly set: string;
+    readonly isOs: boolean;
+  }[];
+  /** From its start until all machines had done real work. */
+  readonly io: IoSummary;
+}
+
+export interface SetInUseSeen {
+  readonly deletion: Attempt;
+  readonly stateAfterwards: string;
+  /** Names the refusal gave. */
+  readonly users: readonly string[];
+}
+
+/** The same disk before and after the key change, from its files. */
+export interface RewrapSeen {
+  readonly disk: string;
+  readonly keyVersionBefore: string;
+  readonly keyVersionAfter: string;
+  readonly isWrapChanged: boolean;
+  /** Whether a stretch nobody wrote to has the very same ciphertext. */
+  readonly isDataUntouched: boolean;
+}
+
+export interface RotationSeen {
+  readonly from: string;
+  readonly to: string;
+  readonly startedAt: number;
+  readonly endedAt: number;
+  /** Old versions the set listed while it moved, and at the end. */
+  readonly previousKeysMeanwhile: readonly string[];
+  readonly previousKeysAfter: readonly string[];
+  /** Whether both versions were enabled when it began and when it ended. */
+  readonly wereBothEnabled: boolean;
+  readonly resources: readonly { readonly name: string; readonly keyVersion: string; readonly generation: number }[];
+  readonly generation: number;
+  readonly rewraps: readonly RewrapSeen[];
+  readonly machines: QuietSeen;
+}
+
+/** Machines that must not notice something, while and after it happened. */
+export interface QuietSeen {
+  readonly machines: readonly {
+    readonly name: string;
+    readonly power: string;
+    readonly startTimeBefore: number;
+    readonly startTimeAfter: number;
+    readonly io: IoSummary;
+  }[];
+}
+
+export interface MachineAfterLoss {
+  readonly name: string;
+  /** Classes of its disks under the lost key. */
+  readonly classes: readonly string[];
+  readonly onLoss: MachineSeen['onLoss'];
+  readonly power: string;
+  readonly provisioning: string;
+  /** Reason the platform gave for stopping it; empty when it did not. */
+  readonly reason: string;
+  readonly reasonDisk: string;
+  readonly reasonKeyVersion: string;
+  readonly reasonTraceId: string;
+  readonly stoppedAt: number | undefined;
+  /** Last good read or write on a disk under the lost key; without ultra disks where the machine is to stop. */
+  readonly lastGoodIoAt: number | undefined;
+  readonly startTimeBefore: number;
+  readonly startTimeAfter: number;
+  /** From the loss until everything had come to rest and those that run had done more work. */
+  readonly io: IoSummary;
+}
+
+export interface LossSeen {
+  readonly cause: 'KEY_DISABLED' | 'KEY_DELETED' | 'ACCESS_DENIED';
+  readonly keyVersion: string;
+  readonly committedAt: number;
+  readonly traceId: string;
+  readonly machines: readonly MachineAfterLoss[];
+  /** Tries to start what was stopped. */
+  readonly starts: readonly StartSeen[];
+}
+
+/** How a start ended. */
+export interface StartSeen {
+  readonly machine: string;
+  readonly outcome: 'running' | 'failed';
+  readonly power: string;
+  /** Reason it failed for; empty when it runs. */
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface RefusedSeen {
+  readonly attempts: readonly Attempt[];
+  /** How reading what should not exist was answered. */
+  readonly leftovers: readonly Attempt[];
+  /** Of the machine a disk should have been attached to. */
+  readonly hostPower: string;
+  readonly hostDataDisks: number;
+  readonly spareState: string;
+}
+
+/** An ultra machine that was given back and started under a lost key. */
+export interface ColdStartSeen {
+  readonly machine: string;
+  readonly powerBetween: string;
+  readonly start: StartSeen;
+  /** Whether the failure names its ultra disk. */
+  readonly namesDisk: boolean;
+}
+
+export interface ReturnSeen {
+  readonly how: string;
+  readonly starts: readonly StartSeen[];
+  /** Work done after the start, per machine. */
+  readonly io: readonly IoSummary[];
+  /** Reads of what earlier runs wrote, and how many of them did not find it. */
+  readonly verified: number;
+  readonly mismatched: number;
+}
+
+export interface ContentSeen {
+  /** Disks whose content was compared. */
+  readonly disks: number;
+  readonly bytesCompared: number;
+  /** Sectors, or marks, that were not what had been acknowledged. */
+  readonly mismatches: number;
+  /** Acknowledged records of the guests that were looked for. */
+  readonly records: number;
+  /** Disks of which a mark written at the start was read back through the API. */
+  readonly marksRead: number;
+}
+
+export interface FileSeen {
+  readonly disk: string;
+  readonly cipher: string;
+  readonly keyVersion: string;
+  readonly algorithm: string;
+  readonly wrappedBytes: number;
+  readonly allocatedBytes: number;
+  /** Whether the owner's private key and the file alone give the content back. */
+  readonly isReadableByOwner: boolean;
+  /** Whether a key opens what another one had wrapped: tried on the header from before the rotation. */
+  readonly isReadableByOther: boolean;
+  /** Whether the ciphertext kept from before the rotation decrypts with the data key of the end: it never changed. */
+  readonly isSameDek: boolean;
+  /** Places of the file that hold content in plain text. */
+  readonly plaintextPlaces: number;
+  readonly searchedPlaces: number;
+}
+
+export interface FilesSeen {
+  readonly disks: readonly FileSeen[];
+  /** Different data keys among them. */
+  readonly distinctDeks: number;
+  /** Of every data key in every file of the cloud. */
+  readonly dekSearch: Search;
+}
+
+export interface AuditSeen {
+  readonly time: number;
+  readonly operation: string;
+  readonly keyVersion: string;
+  readonly requestUri: string;
+  readonly caller: string;
+  readonly httpStatus: number;
+  readonly result: string;
+  readonly reason: string;
+  readonly resource: string;
+  readonly correlationId: string;
+  readonly traceId: string;
+  readonly durationUs: number;
+  readonly callerAddress: string;
+}

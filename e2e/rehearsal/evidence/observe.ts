@@ -1,0 +1,63 @@
+import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import { context, ROOT_CONTEXT } from '@opentelemetry/api';
+import { until } from '../../cloud/until.ts';
+import { groupsOf, type Person, type PlannedMachine, type World } from '../world.ts';
+import { type IoSummary, lastSegment, summarize } from './journal.ts';
+
+/** The longest any single thing may take before the rehearsal gives up on it, in milliseconds. */
+const patienceMs = 15_000;
+
+/** Machines by the last segment of their names. */
+export type Fleet = ReadonlyMap<string, VirtualMachine>;
+
+/** Looks on from outside. What it asks leaves no trace in that of the step it looks at. */
+export const quietly = <Result>(look: () => Promise<Result>): Promise<Result> => context.with(ROOT_CONTEXT, look);
+
+/** Waits, looking on from outside. @throws Error naming what did not happen */
+export const untilSeen = <Answer>(what: string, look: () => Promise<Answer | undefined | false>): Promise<Answer> =>
+  quietly(() => until(what, look, patienceMs));
+
+/** All machines as compute shows them now. */
+export const readFleet = async (world: World, { compute }: Person): Promise<Fleet> => {
+  const parent = groupsOf(world).machines;
+  const { virtualMachines } = await compute.listVirtualMachines({ parent, pageSize: 1_000 });
+  return new Map(virtualMachines.map((machine) => [lastSegment(machine.name), machine]));
+};
+
+/** Waits until each of the machines is as wished, and answers all. */
+export const untilFleet = (
+  world: World,
+  user: Person,
+  what: string,
+  ids: readonly string[],
+  isAsWished: (machine: VirtualMachine) => boolean,
+): Promise<Fleet> =>
+  untilSeen(`${ids.join(', ')}: ${what}`, async () => {
+    const fleet = await readFleet(world, user);
+    const found = ids.flatMap((id) => fleet.get(id) ?? []);
+    return found.length === ids.length && found.every(isAsWished) && fleet;
+  });
+
+/** Reads and writes on every disk that make a machine count as at work. */
+const workPerDisk = 3;
+
+/**
+ * Waits until each machine has done good work on each of its disks, invoked since `fromMs`.
+ * @returns what it did up to now
+ */
+export const untilAtWork = (world: World, planned: readonly PlannedMachine[], fromMs: number): Promise<IoSummary[]> =>
+  untilSeen(`${planned.map(({ id }) => id).join(', ')}: reads and writes on every disk`, async () => {
+    const journals = world.journals();
+    const isAtWork = ({ id, os, data }: PlannedMachine): boolean => {
+      const good = (journals[id] ?? []).filter(({ ok, op, invokedAt }) => ok && op !== 'flush' && invokedAt >= fromMs);
+      return [os, ...data].every(
+        (disk) => good.filter((io) => lastSegment(io.disk) === disk.id && io.op !== 'verify').length >= workPerDisk,
+      );
+    };
+    if (!planned.every(isAtWork)) return undefined;
+    const toMs = world.clock.now();
+    return planned.map(({ id }) => summarize(id, journals[id] ?? [], fromMs, toMs));
+  });
+
+/** Milliseconds since the epoch; NaN for a time that is not there, which no comparison takes for one. */
+export const millisOf = (time: Date | undefined): number => time?.getTime() ?? Number.NaN;

@@ -1,0 +1,35 @@
+/** A piece of a page in which every text from outside is escaped. */
+export interface Html {
+  readonly html: string;
+}
+
+type Part = Html | string | number | readonly Part[];
+
+/** Template tag: texts and numbers are escaped, pieces of a page are taken as they are, lists are joined. */
+export const html = (strings: TemplateStringsArray, ...parts: readonly Part[]): Html => ({
+  html: strings.map((text, at) => text + (at < parts.length ? written(parts[at] ?? '') : '')).join(''),
+});
+
+function written(part: Part): string {
+  if (typeof part === 'string' || typeof part === 'number') return escaped(String(part));
+  return 'html' in part ? part.html : part.map(written).join('');
+}
+
+const entities: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+const escaped = (text: string): string => text.replace(/[&<>"']/g, (sign) => entities[sign] ?? sign);
+
+/** A coordinate with one decimal: pictures need no more, and pages stay small. */
+export const px = (value: number): string => String(Math.round(value * 10) / 10);
+
+/** `0.4 ms`, `38 ms`, `1.24 s` */
+export const duration = (ms: number): string => {
+  if (ms >= 1_000) return `${(ms / 1_000).toFixed(2)} s`;
+  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+};

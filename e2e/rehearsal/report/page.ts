@@ -1,0 +1,140 @@
+import type { Span } from '@interlock/local/spans.ts';
+import type { Gathered } from '../evidence/evidence.ts';
+import type { Journals } from '../evidence/journal.ts';
+import { callsInWords } from '../terminal.ts';
+import type { Step } from '../timeline.ts';
+import { duration, type Html, html } from './html.ts';
+import { lanes } from './lanes.ts';
+import { primer } from './primer.ts';
+import type { Report } from './report.ts';
+import { causeInWords, stops } from './stops.ts';
+import { style } from './style.ts';
+import { waterfall } from './waterfall.ts';
+
+/** What the page shows. */
+export interface PageContent {
+  readonly report: Report;
+  readonly startedAtMs: number;
+  readonly steps: readonly Step[];
+  readonly journals: Journals;
+  readonly evidence: Gathered;
+  readonly traces: readonly { readonly of: string; readonly traceId: string; readonly spans: readonly Span[] }[];
+}
+
+/** `report.html`: one file that needs nothing from outside, for people who do not know the project. */
+export const renderPage = (content: PageContent): string => {
+  const { report, steps, journals, evidence, traces } = content;
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Interlock rehearsal: ${report.verdict}</title>
+<style>${{ html: style }}</style>
+</head>
+<body>
+<main>
+${header(report)}
+${primer()}
+<section>
+  <h2>What happened to the machines</h2>
+  <p>Each row is a machine that keeps writing to its disks and reading back. Where the key is lost, the green ends; where it
+  is back, the machine first checks everything it ever wrote. Ultra disks keep what they have open, and machines that do not
+  use the key notice nothing.</p>
+  <div class="scroll wide">${lanes({ machines: evidence.machines ?? [], journals, steps, evidence })}</div>
+  <div class="legend">
+    <span><i style="background: var(--work)"></i>reads and writes that succeeded</span>
+    <span><i style="background: var(--stop)"></i>reads and writes that were refused</span>
+    <span><i style="background: repeating-linear-gradient(45deg, var(--stop) 0 2px, transparent 2px 6px)"></i>stopped by the platform</span>
+    <span><i style="background: repeating-linear-gradient(45deg, var(--faint) 0 2px, transparent 2px 6px)"></i>given back or restarted by its user</span>
+  </div>
+</section>
+<section>
+  <h2>How fast they stop</h2>
+  <p>From the moment the vault has decided. Green: reads and writes still succeeded, as the disk had not heard yet. The dot:
+  the machine is off.</p>
+  ${stops(report)}
+</section>
+<section>
+  <h2>How a decision travels</h2>
+  <p>No one is in charge of stopping: the vault says what happened to the key, the set says whose key that is, and disks and
+  machines act by themselves. Each bar is a piece of work of one service.</p>
+  ${traces.map(({ of, traceId, spans }, index) => trace(of, traceId, spans, index === 0))}
+</section>
+<section>
+  <h2>Rule by rule</h2>
+  <p>Judged from outside: the machines’ own records of their reads and writes, the bytes of the files, the vault’s record, the
+  state read back. Nothing is taken on a service’s word that it did well.</p>
+  ${rulesTable(report)}
+</section>
+<section>
+  <h2>Step by step</h2>
+  <p>Who did what, whom they called and how long it took.</p>
+  ${stepRows(content)}
+</section>
+${footer(report)}
+</main>
+</body>
+</html>
+`;
+  return page.html;
+};
+
+function header({ verdict, rules, revocations, dataReturned, problems, startedAt, durationMs }: Report): Html {
+  const passed = rules.filter((rule) => rule.verdict === 'pass').length;
+  const [first] = revocations;
+  const stopped = revocations.reduce((sum, { machines }) => sum + machines.filter((one) => one.stopped).length, 0);
+  const figure = (value: string, words: string) => html`<div class="figure"><b>${value}</b><span>${words}</span></div>`;
+  const compared = dataReturned.bytesCompared / 1_000_000;
+  return html`<header>
+  <span class="brand">Interlock rehearsal</span>
+  <h1>Pull the key and the machines stop; give it back and every byte is there.</h1>
+  <p>A rehearsal of customer-managed disk keys on a cloud of five services, with real encryption and machines doing real reads
+  and writes. It ran on ${startedAt.slice(0, 10)} at ${startedAt.slice(11, 16)} UTC and took ${duration(durationMs)}.</p>
+  <span class="verdict ${verdict}">${verdict === 'pass' ? 'Every rule holds' : 'Not every rule holds'}</span>
+  ${problems.map((problem) => html`<p class="error">${problem}</p>`)}
+  <div class="figures">
+    ${figure(`${passed} of ${rules.length}`, 'rules hold')}
+    ${figure(first?.toStoppedMs ? duration(first.toStoppedMs.p50) : '–', 'from disabling the key until half of its machines were off')}
+    ${figure(String(stopped), `stops in ${revocations.length} losses of access`)}
+    ${figure(`${compared.toFixed(1)} MB`, `on ${dataReturned.disks} disks compared afterwards, ${dataReturned.mismatches} differences`)}
+  </div>
+</header>`;
+}
+
+function trace(of: string, traceId: string, spans: readonly Span[], isOpen: boolean): Html {
+  const services = new Set(spans.map(({ service }) => service)).size;
+  return html`<details ${{ html: isOpen ? 'open' : '' }}>
+    <summary class="more">${causeInWords(of)}: ${spans.length} pieces of work in ${services} services</summary>
+    ${waterfall({ traceId, spans })}
+  </details>`;
+}
+
+function rulesTable({ rules }: Report): Html {
+  return html`<table class="rules"><thead><tr><th>Rule</th><th>What it promises, and what was seen</th><th></th></tr></thead><tbody>
+  ${rules.map(
+    ({ id, title, verdict, evidence }) => html`<tr>
+    <td class="mono">${id}</td>
+    <td><div class="title">${title}</div><details class="evidence" ${{ html: verdict === 'fail' ? 'open' : '' }}><summary>${evidence}</summary></details></td>
+    <td><span class="tick ${verdict}">${verdict === 'pass' ? 'holds' : 'broken'}</span></td>
+  </tr>`,
+  )}
+  </tbody></table>`;
+}
+
+function stepRows({ steps, startedAtMs, report }: PageContent): Html {
+  const percent = (ms: number): string => ((ms / report.durationMs) * 90).toFixed(2);
+  return html`<div class="rows steps">${steps.map(
+    ({ who, title, calls, rules, startMs, durationMs, error }) => html`<div class="row">
+    <div class="what"><em>${who}</em>${title} <span class="tags mono">${rules.join(' ')}</span>
+      <div class="calls">${callsInWords(calls)}</div>
+      ${error === undefined ? '' : html`<div class="error">${error}</div>`}</div>
+    <div class="track"><i style="left: ${percent(startMs - startedAtMs)}%; width: ${percent(durationMs)}%; background: var(--${error === undefined ? 'work' : 'stop'})"></i><span style="left: ${percent(startMs - startedAtMs + durationMs)}%">${duration(durationMs)}</span></div>
+  </div>`,
+  )}</div>`;
+}
+
+function footer({ versions, scenario, schema }: Report): Html {
+  const parts = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return html`<footer>Scenario: ${scenario}. ${parts.join(' · ')}. The same as data: <code>report.json</code> (schema ${schema}).</footer>`;
+}

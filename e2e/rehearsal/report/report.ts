@@ -1,0 +1,119 @@
+import type { Span } from '@interlock/local/spans.ts';
+import type { Gathered, LossSeen } from '../evidence/evidence.ts';
+import type { Verdict } from '../rules/rule.ts';
+
+/** `report.json`, described in docs/report.md. Grows by addition; `schema` changes when a field changes its meaning. */
+export interface Report {
+  readonly schema: 1;
+  readonly scenario: string;
+  /** ISO 8601, like every time in here. */
+  readonly startedAt: string;
+  readonly durationMs: number;
+  readonly verdict: 'pass' | 'fail';
+  readonly rules: readonly Verdict[];
+  readonly revocations: readonly Revocation[];
+  readonly dataReturned: { readonly disks: number; readonly bytesCompared: number; readonly mismatches: number };
+  readonly traces: readonly TraceSummary[];
+  /** Of what took part. */
+  readonly versions: Readonly<Record<string, string>>;
+  /** What went wrong on the way, in words; empty when nothing did. */
+  readonly problems: readonly string[];
+}
+
+/** One loss of access, and what became of the machines that ran. */
+export interface Revocation {
+  /** `KEY_DISABLED`, `KEY_DELETED` or `ACCESS_DENIED`. */
+  readonly cause: string;
+  /** Full name. */
+  readonly keyVersion: string;
+  readonly committedAt: string;
+  readonly machines: readonly RevokedMachine[];
+  /** Over the machines that stopped; null when none did. */
+  readonly toStoppedMs: { readonly p50: number; readonly p95: number; readonly max: number } | null;
+}
+
+export interface RevokedMachine {
+  readonly name: string;
+  /** Classes of its disks under the lost key; empty when it had none. */
+  readonly diskClasses: readonly string[];
+  readonly stopped: boolean;
+  /** Since the loss was committed; null when it did not stop. */
+  readonly stoppedAfterMs: number | null;
+  /** Last successful read or write on a disk under the lost key; negative before the loss; null when there is no such disk. */
+  readonly lastGoodIoAfterMs: number | null;
+  /** Why the platform stopped it; empty when it did not. */
+  readonly reason: string;
+}
+
+export interface TraceSummary {
+  /** What it is the trace of. */
+  readonly of: string;
+  /** 32 hexadecimal digits. */
+  readonly traceId: string;
+  readonly spans: number;
+  readonly services: readonly string[];
+}
+
+/** Puts the report together. Pure. */
+export const buildReport = (parts: {
+  readonly scenario: string;
+  readonly startedAtMs: number;
+  readonly durationMs: number;
+  readonly verdicts: readonly Verdict[];
+  readonly evidence: Gathered;
+  readonly traces: readonly { readonly of: string; readonly traceId: string; readonly spans: readonly Span[] }[];
+  readonly versions: Readonly<Record<string, string>>;
+  readonly problems: readonly string[];
+}): Report => {
+  const { scenario, startedAtMs, durationMs, verdicts, evidence, traces, versions, problems } = parts;
+  const { disks, bytesCompared, mismatches } = evidence.content ?? { disks: 0, bytesCompared: 0, mismatches: 0 };
+  const isGood = problems.length === 0 && verdicts.every(({ verdict }) => verdict === 'pass');
+  return {
+    schema: 1,
+    scenario,
+    startedAt: new Date(startedAtMs).toISOString(),
+    durationMs: Math.round(durationMs),
+    verdict: isGood ? 'pass' : 'fail',
+    rules: verdicts,
+    revocations: lossesOf(evidence).map(revocationOf),
+    dataReturned: { disks, bytesCompared, mismatches },
+    traces: traces.map(({ of, traceId, spans }) => ({
+      of,
+      traceId,
+      spans: spans.length,
+      services: [...new Set(spans.map(({ service }) => service))],
+    })),
+    versions,
+    problems,
+  };
+};
+
+/** The losses that were seen, in their order. */
+export const lossesOf = ({ disabled, deleted, withdrawn }: Gathered): readonly LossSeen[] =>
+  [disabled, deleted, withdrawn].filter((loss) => loss !== undefined);
+
+function revocationOf({ cause, keyVersion, committedAt, machines }: LossSeen): Revocation {
+  const after = (at: number | undefined): number | null => (at === undefined ? null : round(at - committedAt));
+  const revoked = machines.map(({ name, classes, power, reason, stoppedAt, lastGoodIoAt }) => {
+    const stopped = power === 'STOPPED';
+    return {
+      name,
+      diskClasses: classes,
+      stopped,
+      stoppedAfterMs: stopped ? after(stoppedAt) : null,
+      lastGoodIoAfterMs: classes.length === 0 ? null : after(lastGoodIoAt),
+      reason,
+    };
+  });
+  const latencies = revoked.flatMap(({ stoppedAfterMs }) => stoppedAfterMs ?? []).toSorted((a, b) => a - b);
+  const at = (part: number): number => latencies[Math.max(0, Math.ceil(latencies.length * part) - 1)] ?? 0;
+  return {
+    cause,
+    keyVersion,
+    committedAt: new Date(committedAt).toISOString(),
+    machines: revoked,
+    toStoppedMs: latencies.length === 0 ? null : { p50: at(0.5), p95: at(0.95), max: at(1) },
+  };
+}
+
+const round = (ms: number): number => Math.round(ms * 10) / 10;

@@ -1,0 +1,33 @@
+import type { Span } from '@interlock/local/spans.ts';
+import { spanStore } from '@interlock/local/spans.ts';
+import { type TraceNode, traceTree } from '@interlock/local/trace-tree.ts';
+import { duration, type Html, html } from './html.ts';
+
+/** Rows beyond this say nothing new: machines of one loss look alike. */
+const rowsMax = 120;
+
+/** One trace: each span where it stands in the tree, with a bar where it stands in time. */
+export function waterfall({ traceId, spans }: { readonly traceId: string; readonly spans: readonly Span[] }): Html {
+  if (spans.length === 0) return html`<p>No spans of this trace were received.</p>`;
+  const store = spanStore();
+  store.add(spans);
+  const rows = traceTree(store, traceId).flatMap((root) => rowsOf(root, 0));
+  const fromMs = Math.min(...spans.map(({ startMs }) => startMs));
+  const wholeMs = Math.max(...spans.map(({ startMs, durationMs }) => startMs + durationMs)) - fromMs || 1;
+  return html`<div class="rows">${rows.slice(0, rowsMax).map(({ span, depth }) => {
+    const left = ((span.startMs - fromMs) / wholeMs) * 86;
+    const width = (span.durationMs / wholeMs) * 86;
+    return html`<div class="row">
+      <div class="what" style="padding-left: ${depth * 13}px" title="${span.name}"><em style="color: var(--${span.service}, var(--soft))">${span.service}</em>${shortName(span.name)}</div>
+      <div class="track"><i style="left: ${left.toFixed(2)}%; width: ${width.toFixed(2)}%; background: var(--${span.service}, var(--faint))"></i><span style="left: ${(left + width).toFixed(2)}%">${duration(span.durationMs)}${span.status === 'error' ? html` <b class="error">refused</b>` : ''}</span></div>
+    </div>`;
+  })}</div>
+  ${rows.length > rowsMax ? html`<p>… and ${rows.length - rowsMax} more.</p>` : ''}`;
+}
+
+function rowsOf({ span, children }: TraceNode, depth: number): { readonly span: Span; readonly depth: number }[] {
+  return [{ span, depth }, ...children.flatMap((child) => rowsOf(child, depth + 1))];
+}
+
+/** `DisableKeyVersion` of `interlock.key_vault.v1.KeyVaultService/DisableKeyVersion`. */
+const shortName = (name: string): string => name.slice(name.lastIndexOf('/') + 1);

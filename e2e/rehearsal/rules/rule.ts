@@ -1,0 +1,93 @@
+import type { Evidence, Gathered } from '../evidence/evidence.ts';
+
+/** What a rule came to. */
+export interface Verdict {
+  /** `CMK-100` */
+  readonly id: string;
+  readonly title: string;
+  readonly verdict: 'pass' | 'fail';
+  /** What was seen, in words, with figures; for a failure first of all what was seen instead. */
+  readonly evidence: string;
+}
+
+/** One thing a rule demands: whether it holds, and what was seen. */
+export interface Finding {
+  readonly holds: boolean;
+  readonly seen: string;
+}
+
+/** A promise and how it is judged. */
+export interface Rule {
+  readonly id: string;
+  readonly title: string;
+  /** @param problems what went wrong on the way: told where evidence is missing */
+  judge(evidence: Gathered, problems: readonly string[]): Verdict;
+}
+
+/**
+ * A rule over the slices of evidence it names. Without one of them it fails: what was not seen is not proved.
+ * @param look pure: the same evidence always gives the same findings
+ */
+export const rule = <Slice extends keyof Evidence>(
+  id: string,
+  title: string,
+  slices: readonly Slice[],
+  look: (evidence: Pick<Evidence, Slice>) => readonly Finding[],
+): Rule => ({
+  id,
+  title,
+  judge: (evidence, problems) => {
+    const missing = slices.filter((slice) => evidence[slice] === undefined);
+    if (!hasAll(evidence, slices)) {
+      const why = problems.length === 0 ? '' : ` because: ${problems.join('; ')}`;
+      return { id, title, verdict: 'fail', evidence: `not seen: ${missing.join(', ')}${why}` };
+    }
+    const findings = look(evidence);
+    const wrong = findings.filter(({ holds }) => !holds);
+    const told = wrong.length > 0 ? wrong : findings;
+    return {
+      id,
+      title,
+      // A rule that looked at nothing proves nothing.
+      verdict: findings.length > 0 && wrong.length === 0 ? 'pass' : 'fail',
+      evidence: told.map(({ holds, seen }) => (holds ? seen : `NOT AS DEMANDED: ${seen}`)).join('; '),
+    };
+  },
+});
+
+const hasAll = <Slice extends keyof Evidence>(
+  evidence: Gathered,
+  slices: readonly Slice[],
+): evidence is Gathered & Pick<Evidence, Slice> => slices.every((slice) => evidence[slice] !== undefined);
+
+/** A finding. */
+export const finding = (holds: boolean, seen: string): Finding => ({ holds, seen });
+
+/** A finding about each of several things: holds when it holds for all, of which there must be some. */
+export const each = <Thing>(
+  things: readonly Thing[],
+  holds: (thing: Thing) => boolean,
+  seen: (things: readonly Thing[]) => string,
+): Finding => {
+  const wrong = things.filter((thing) => !holds(thing));
+  return wrong.length > 0 ? finding(false, seen(wrong)) : finding(things.length > 0, seen(things));
+};
+
+/** `a, b and 3 more` */
+export const listed = (words: readonly string[], shown = 6): string => {
+  if (words.length === 0) return 'none';
+  const rest = words.length - shown;
+  return rest > 0 ? `${words.slice(0, shown).join(', ')} and ${rest} more` : words.join(', ');
+};
+
+/** The last segment of a resource name. */
+export const short = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
+
+/** `versions/0123…` shortened for people. */
+export const shortVersion = (keyVersion: string): string => {
+  const [key = '', version = ''] = keyVersion.replace(/^.*\/keys\//, '').split('/versions/');
+  return version === '' ? key : `${key}/${version.slice(0, 8)}`;
+};
+
+/** `12.3 ms` */
+export const millis = (ms: number): string => `${ms < 100 ? ms.toFixed(1) : Math.round(ms)} ms`;

@@ -1,0 +1,131 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DataFolder } from '@interlock/local/data-folder.ts';
+import type { LocalCloud } from '@interlock/local/local-cloud.ts';
+import { traceTree } from '@interlock/local/trace-tree.ts';
+import { createScope, systemClock, systemRandom } from '@interlock/runtime';
+import { openOutside } from '../cloud/clients.ts';
+import { openDataPath } from './data-path.ts';
+import type { Gathered } from './evidence/evidence.ts';
+import { journalReader } from './evidence/journal.ts';
+import { untilSeen } from './evidence/observe.ts';
+import { renderPage } from './report/page.ts';
+import { buildReport, lossesOf, type Report } from './report/report.ts';
+import { judge } from './rules/verdicts.ts';
+import { playScenario, scenarioName } from './scenario.ts';
+import { stepLines, summaryLines, traceLines, verdictLines } from './terminal.ts';
+import { createTimeline } from './timeline.ts';
+import { traceRehearsal } from './tracing.ts';
+import { machines, namesIn } from './world.ts';
+
+/** Where the rehearsal finds and leaves things. */
+export interface RehearsalOptions {
+  /** The folder the cloud runs on: what is on its disks is looked at there. */
+  readonly data: DataFolder;
+  /** Folder for `report.json` and `report.html`. */
+  readonly out: string;
+  /** Takes what people read while it runs, a line each. */
+  readonly say: (line: string) => void;
+}
+
+/** What came of it: the last line of `npm start`. */
+export interface RehearsalOutcome {
+  readonly verdict: 'pass' | 'fail';
+  readonly rules: { readonly pass: number; readonly fail: number };
+  /** Path of `report.json`. */
+  readonly report: string;
+}
+
+/**
+ * Plays the documented workflow on a fresh cloud, judges every rule by what was seen, and writes the report. A step that
+ * fails is told and costs the rules that need it; the report is written all the same.
+ */
+export const rehearse = async (cloud: LocalCloud, options: RehearsalOptions): Promise<RehearsalOutcome> => {
+  const { data, out, say } = options;
+  const sayAll = (lines: readonly string[]) => {
+    for (const line of lines) say(line);
+  };
+  const scope = createScope();
+  const [clock, random] = [systemClock, systemRandom];
+  const startedAtMs = clock.now();
+  const since = clock.monotonicMs();
+  try {
+    const telemetry = traceRehearsal(cloud.spans, random);
+    scope.defer('telemetry', telemetry.shutdown);
+    const { tracer } = telemetry;
+    const outside = openOutside(cloud, tracer);
+    scope.defer('clients', outside.close);
+    const dataPath = openDataPath(cloud, tracer);
+    scope.defer('data path', dataPath.close);
+    const timeline = createTimeline({
+      tracer,
+      spans: cloud.spans,
+      clock,
+      tell: (step) => sayAll(stepLines(step, startedAtMs)),
+    });
+    const evidence: Gathered = {};
+    const journals = journalReader(
+      data.path('services', 'compute', 'guests'),
+      machines.map(({ id }) => namesIn({ cloud }).machine(id)),
+    );
+    const world = { cloud, data, outside, dataPath, timeline, journals, clock, random, evidence };
+    say(`\nRehearsal: ${scenarioName}`);
+    const problems = await playScenario(world);
+    const traces = await tracesOf(cloud, evidence);
+    const durationMs = clock.monotonicMs() - since;
+    const report = buildReport({
+      scenario: scenarioName,
+      startedAtMs,
+      durationMs,
+      verdicts: judge(evidence, problems),
+      evidence,
+      traces,
+      versions: versionsOf(cloud),
+      problems,
+    });
+    const [first] = traces;
+    if (first !== undefined) sayAll(traceLines(`How ${first.of} travelled`, traceTree(cloud.spans, first.traceId)));
+    sayAll(verdictLines(report));
+    sayAll(summaryLines(report));
+
+    const reportFile = join(out, 'report.json');
+    const pageFile = join(out, 'report.html');
+    writeFileSync(reportFile, `${JSON.stringify(report, undefined, 2)}\n`, { mode: 0o600 });
+    const page = renderPage({
+      report,
+      startedAtMs,
+      steps: timeline.steps(),
+      journals: world.journals(),
+      evidence,
+      traces,
+    });
+    writeFileSync(pageFile, page, { mode: 0o600 });
+    say(`\nThe same as a page: ${pageFile}`);
+    return { verdict: report.verdict, rules: countOf(report), report: reportFile };
+  } finally {
+    await scope.close();
+  }
+};
+
+const countOf = ({ rules }: Report) => ({
+  pass: rules.filter(({ verdict }) => verdict === 'pass').length,
+  fail: rules.filter(({ verdict }) => verdict === 'fail').length,
+});
+
+/** The trace of each loss, once the spans of all who took part have come in; what is late is missing, and no fault. */
+const tracesOf = async ({ spans }: LocalCloud, evidence: Gathered) =>
+  Promise.all(
+    lossesOf(evidence).map(async ({ cause, traceId }) => {
+      const services = () => new Set(spans.spansOfTrace(traceId).map(({ service }) => service));
+      await Promise.allSettled([untilSeen('spans of every service', async () => services().size >= 5)]);
+      return { of: cause, traceId, spans: spans.spansOfTrace(traceId) };
+    }),
+  );
+
+const versionsOf = ({ postgres, nats }: LocalCloud): Readonly<Record<string, string>> => ({
+  node: process.version,
+  openssl: process.versions.openssl ?? '',
+  postgres: postgres.description,
+  nats: nats.description,
+  platform: `${process.platform} ${process.arch}`,
+});

@@ -1,0 +1,65 @@
+import { createDisks, createPlatformDisks } from './steps/disks.ts';
+import { grantAccess } from './steps/grants.ts';
+import { inspect } from './steps/inspection.ts';
+import { fillVault, makeKeysAtHome } from './steps/keys.ts';
+import { createMachines } from './steps/machines.ts';
+import { admitPeople } from './steps/people.ts';
+import { deleteAndAssign, disableAndEnable, withdrawAndGrant } from './steps/revocations.ts';
+import { disableOldVersion, refuseDeletion, rotate } from './steps/rotation.ts';
+import { createSets } from './steps/sets.ts';
+import type { World } from './world.ts';
+
+/** Name of what is rehearsed, as the report says it. */
+export const scenarioName = 'customer-managed keys: set up, rotate, lose and regain';
+
+/**
+ * The documented workflow from the empty cloud to the last byte: set up with eight machines, rotate, lose the key three
+ * ways and get it back three ways, then open what is left on the disks.
+ *
+ * Without people, keys, sets and disks nothing can go on. After that each part is played even where the one before it
+ * failed, as far as it can be.
+ * @returns what went wrong, in words
+ */
+export const playScenario = async (world: World): Promise<readonly string[]> => {
+  const problems: string[] = [];
+  const part = async <Result>(name: string, play: () => Promise<Result>): Promise<Result | undefined> => {
+    try {
+      return await play();
+    } catch (error) {
+      problems.push(`${name}: ${causes(error)}`);
+      return undefined;
+    }
+  };
+  const stage = await part('setting up', () => setUp(world));
+  if (stage === undefined) return problems;
+  const { people, keys, sets, marks } = stage;
+  const { house } = sets;
+  await part('machines', () => createMachines(world, people));
+  await part('deleting a set in use', () => refuseDeletion(world, people, house));
+  const rotated = await part('rotation', () => rotate(world, people, house, keys, marks));
+  const { before, next } = rotated ?? { before: new Map(), next: keys.generated };
+  if (rotated !== undefined) await part('old version', () => disableOldVersion(world, people, keys));
+  await part('disabling', () => disableAndEnable(world, people, next));
+  await part('deleting', () => deleteAndAssign(world, people, house, next, keys));
+  await part('withdrawing', () => withdrawAndGrant(world, people, house, keys));
+  await part('inspection', () => inspect(world, people, { keys, marks, before }));
+  return problems;
+};
+
+const setUp = async (world: World) => {
+  const atHome = makeKeysAtHome();
+  // Where the scenario ends before it needs them, their failure is nobody's.
+  void Promise.allSettled([atHome]);
+  const people = await admitPeople(world);
+  const [keys, olderMarks] = await Promise.all([fillVault(world, people, atHome), createPlatformDisks(world, people)]);
+  const sets = await createSets(world, people, keys);
+  await grantAccess(world, people, sets);
+  const marks = await createDisks(world, people, olderMarks);
+  return { people, keys, sets, marks };
+};
+
+/** An error with what lies behind it, each told once. */
+const causes = (error: unknown): string => {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : `${error.message} (${causes(error.cause)})`;
+};

@@ -1,0 +1,148 @@
+import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { attempt } from '../attempt.ts';
+import {
+  allDisks,
+  groupsOf,
+  location,
+  movedDisk,
+  namesIn,
+  type People,
+  type Person,
+  type PlannedDisk,
+  vaultName,
+  type World,
+} from '../world.ts';
+
+/** Small: sectors never written take no room. */
+const sizeGib = 1;
+
+/** Creates a disk of the plan, under its set or the platform's key. */
+export const createDisk = (world: World, { disks }: Person, { id, sku, set }: PlannedDisk): Promise<Disk> =>
+  disks.createDisk({
+    parent: groupsOf(world).machines,
+    diskId: id,
+    location,
+    sku,
+    sizeGib,
+    encryption: encryptionOf(world, set),
+  });
+
+const encryptionOf = (world: World, set: PlannedDisk['set']) =>
+  set === 'platform'
+    ? ({ type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' } as const)
+    : ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: namesIn(world).set(set) } as const);
+
+/**
+ * A mark: content only this rehearsal can have written, at a place no guest writes to. By it data is known again,
+ * whatever has happened to keys meanwhile.
+ */
+export interface Mark {
+  /** Full name of the disk. */
+  readonly disk: string;
+  readonly offset: number;
+  readonly bytes: Buffer;
+}
+
+const markOffset = 64 * 1024 * 1024;
+const markBytes = 64 * 1024;
+
+/** Writes a mark on a disk that no machine has. */
+export const mark = async (world: World, user: Person, id: string): Promise<Mark> => {
+  const disk = namesIn(world).disk(id);
+  const line = Buffer.from(`In plain text: the content of ${id}. `);
+  const salt = Buffer.from(world.random.bytes(16)).toString('hex');
+  const bytes = Buffer.alloc(markBytes, Buffer.concat([line, Buffer.from(`${salt}\n`)]));
+  await world.dataPath.write(user, disk, markOffset, bytes);
+  return { disk, offset: markOffset, bytes };
+};
+
+/** Disks under the key of the platform, one of which will be moved under the set later. */
+export const createPlatformDisks = (world: World, { vmUser }: People): Promise<readonly Mark[]> =>
+  world.timeline.step(
+    { who: 'VM user', title: 'Creates disks under the key of the platform', rules: ['CMK-06', 'CMK-111'] },
+    () =>
+      Promise.all(
+        [...allDisks.filter(({ set }) => set === 'platform'), movedDisk].map(async (planned) => {
+          await createDisk(world, vmUser, planned);
+          return mark(world, vmUser, planned.id);
+        }),
+      ),
+  );
+
+/** Step 6: the VM user puts disks under the set, new ones and one that was there before, without any right on the vault. */
+export const createDisks = async (world: World, people: People, before: readonly Mark[]): Promise<readonly Mark[]> => {
+  const { timeline, evidence } = world;
+  const { vmUser } = people;
+  const fresh = allDisks.filter(({ id, set }) => set !== 'platform' && id !== movedDisk.id);
+  const created = timeline.step(
+    {
+      who: 'VM user',
+      title: 'Creates disks of all five classes under the sets',
+      rules: ['CMK-06', 'CMK-08', 'CMK-12'],
+    },
+    () =>
+      Promise.all(
+        fresh.map(async (planned) => {
+          await createDisk(world, vmUser, planned);
+          return mark(world, vmUser, planned.id);
+        }),
+      ),
+  );
+  const [marks] = await Promise.all([created, moveUnderSet(world, people, before), tryVault(world, people)]);
+  const { disks } = await vmUser.disks.listDisks({ parent: groupsOf(world).machines, pageSize: 1_000 });
+  evidence.disks = disks.map(({ name, uniqueId, sku, encryption, keyVersion }) => ({
+    name,
+    id: uniqueId,
+    sku,
+    set: encryption?.diskEncryptionSet ?? '',
+    keyVersion,
+  }));
+  return [...before, ...marks];
+};
+
+const moveUnderSet = (world: World, { vmUser }: People, marks: readonly Mark[]): Promise<void> =>
+  world.timeline.step(
+    { who: 'VM user', title: 'Moves a disk that was there before under the set', rules: ['CMK-06'] },
+    async () => {
+      const name = namesIn(world).disk(movedDisk.id);
+      const before = await vmUser.disks.getDisk({ name });
+      await vmUser.disks.changeDiskEncryption({ name, encryption: encryptionOf(world, 'house') });
+      const after = await vmUser.disks.getDisk({ name });
+      const own = marks.find(({ disk }) => disk === name);
+      const isContentSame = own !== undefined && (await isMarkThere(world, vmUser, own));
+      world.evidence.move = { disk: name, before: encryptionSeen(before), after: encryptionSeen(after), isContentSame };
+    },
+  );
+
+/** Whether a disk that no machine has still holds its mark. */
+export const isMarkThere = async (world: World, user: Person, { disk, offset, bytes }: Mark): Promise<boolean> =>
+  bytes.equals(await world.dataPath.read(user, disk, offset, bytes.length));
+
+const encryptionSeen = ({ encryption, keyVersion }: Disk) => ({
+  type: encryption?.type ?? '',
+  set: encryption?.diskEncryptionSet ?? '',
+  keyVersion,
+});
+
+const tryVault = async ({ timeline, evidence }: World, { administrator, vaultAdministrator, vmUser }: People) => {
+  const vmUserAtVault = await timeline.step(
+    { who: 'VM user', title: 'Tries to use the vault directly', rules: ['CMK-06', 'CMK-07'] },
+    () =>
+      Promise.all([
+        attempt('listing keys', () => vmUser.keyVault.listKeys({ parent: vaultName })),
+        attempt('unwrapping', () =>
+          vmUser.keyVault.unwrapKey({
+            name: `${vaultName}/keys/house`,
+            algorithm: 'RSA_OAEP_256',
+            wrappedKey: Buffer.alloc(256, 1),
+          }),
+        ),
+      ]),
+  );
+  evidence.people = {
+    administrator: administrator.principal,
+    vaultAdministrator: vaultAdministrator.principal,
+    vmUser: vmUser.principal,
+    vmUserAtVault,
+  };
+};

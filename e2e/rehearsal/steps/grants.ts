@@ -1,0 +1,55 @@
+import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
+import { attempt } from '../attempt.ts';
+import { type KeySet, namesIn, type People, spareDisk, vaultName, type World } from '../world.ts';
+import { createDisk } from './disks.ts';
+import type { KeySets } from './sets.ts';
+
+/** All three, and nothing else, are what a set's identity needs (CMK-25). */
+const needed = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
+
+/** Lets the identity of a set use the vault's keys as told. */
+export const grant = (
+  { vaultAdministrator }: People,
+  { principal }: KeySet,
+  keyPermissions: readonly AccessPolicy_KeyPermission[] = needed,
+) =>
+  vaultAdministrator.keyVault.setAccessPolicy({
+    name: vaultName,
+    accessPolicy: { principal, keyPermissions: [...keyPermissions] },
+  });
+
+/** Step 5: without the grant no disk, with two of three permissions no disk, with all three a disk. */
+export const grantAccess = async (world: World, people: People, { house, lodge }: KeySets): Promise<void> => {
+  const { timeline, evidence } = world;
+  const { vmUser } = people;
+  const tryDisk = (what: string) => attempt(what, () => createDisk(world, vmUser, spareDisk));
+  const { firstDisk, afterwards } = await timeline.step(
+    { who: 'VM user', title: 'Wants a disk before the set has its grant', rules: ['CMK-05', 'CMK-110'] },
+    async () => {
+      const refused = await tryDisk('first disk, without a grant');
+      const name = namesIn(world).disk(spareDisk.id);
+      return {
+        firstDisk: refused,
+        afterwards: await attempt('reading that disk', () => vmUser.disks.getDisk({ name })),
+      };
+    },
+  );
+  const { incomplete, complete } = await timeline.step(
+    {
+      who: 'Vault administrator',
+      title: 'Grants two of get, wrapKey and unwrapKey at a time, then all three',
+      rules: ['CMK-05', 'CMK-25'],
+    },
+    async () => {
+      const incomplete = [];
+      for (const missing of needed) {
+        const granted = needed.filter((permission) => permission !== missing);
+        await grant(people, house, granted);
+        incomplete.push({ granted, disk: await tryDisk(`disk with ${granted.join(' and ')} only`) });
+      }
+      await Promise.all([grant(people, house), grant(people, lodge)]);
+      return { incomplete, complete: await tryDisk('disk with all three') };
+    },
+  );
+  evidence.grants = { firstDisk, afterwards, incomplete, complete };
+};

@@ -1,0 +1,170 @@
+import type { KeyObject } from 'node:crypto';
+import type { AuditSeen, FileSeen } from '../evidence/evidence.ts';
+import { millisOf } from '../evidence/observe.ts';
+import { decryptSectors, readAsOwner, unwrapDek } from '../evidence/owner-key.ts';
+import { expectedPlaces, mismatches, recordBytes } from '../evidence/records.ts';
+import { searchFiles } from '../evidence/search.ts';
+import { findVolumes, rawBytes, type Volume } from '../evidence/volume.ts';
+import { type Keys, machines, type People, vaultName, type World } from '../world.ts';
+import { isMarkThere, type Mark } from './disks.ts';
+import { deallocate, idsOf } from './machines.ts';
+import type { Before } from './rotation.ts';
+
+/** What is left to look at when all is over. */
+export interface Leftovers {
+  readonly keys: Keys;
+  readonly marks: readonly Mark[];
+  /** What lay on the disks before the rotation, by full name. */
+  readonly before: ReadonlyMap<string, Before>;
+}
+
+/** Gives every machine back, then reads every disk: through the API, and from its file with the owner's own key. */
+export const inspect = async (world: World, people: People, leftovers: Leftovers): Promise<void> => {
+  const { timeline } = world;
+  const { marks } = leftovers;
+  await timeline.step({ who: 'VM user', title: 'Gives every machine back', rules: ['CMK-127'] }, () =>
+    deallocate(world, people.vmUser, idsOf(machines)),
+  );
+  const [marksThere] = await Promise.all([
+    timeline.step({ who: 'VM user', title: 'Reads its marks on every disk', rules: ['CMK-127'] }, async () => {
+      const found = await Promise.all(marks.map((mark) => isMarkThere(world, people.vmUser, mark)));
+      return found.filter(Boolean).length;
+    }),
+    readAudit(world, people),
+  ]);
+  await timeline.step(
+    {
+      who: 'Key owner',
+      title: 'Opens the disks’ files with the private key kept at home, and looks for plain text',
+      rules: ['CMK-12', 'CMK-13', 'CMK-15', 'CMK-127'],
+    },
+    async () => inspectFiles(world, leftovers, marksThere),
+  );
+};
+
+interface Opened {
+  readonly name: string;
+  readonly volume: Volume;
+  /** Undefined where the owner's key does not open it. */
+  readonly dek: Buffer | undefined;
+}
+
+function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThere: number): void {
+  const { evidence, data } = world;
+  const volumes = findVolumes(data.path('services', 'disk'));
+  const journal = Object.values(world.journals()).flat();
+  const opened = (evidence.disks ?? []).flatMap(({ name, id, set }): Opened[] => {
+    const volume = volumes.get(id);
+    if (volume === undefined || set === '') return [];
+    return [{ name, volume, dek: dekOrNothing(keys.imported.privateKey, volume) }];
+  });
+
+  let records = 0;
+  let bytesCompared = marks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  let wrong = marks.length - marksThere;
+  const files = opened.map(({ name, volume, dek }): FileSeen => {
+    const mark = marks.find(({ disk }) => disk === name);
+    const places = expectedPlaces(journal, name);
+    let readable = dek !== undefined;
+    if (dek !== undefined) {
+      for (const place of places) {
+        const found = mismatches(name, place, readAsOwner(volume, dek, place.offset, place.length));
+        wrong += found;
+        records += 1;
+        bytesCompared += place.length;
+        readable &&= found === 0;
+      }
+      readable &&= mark === undefined || mark.bytes.equals(readAsOwner(volume, dek, mark.offset, mark.bytes.length));
+    }
+    const old = before.get(name);
+    const { header } = volume;
+    const searched = [
+      ...places.map(({ offset, length, candidates }) => ({
+        raw: rawBytes(volume, offset, length),
+        plain: candidates.map((seq) => recordBytes(name, seq, offset, length).subarray(8, 40)),
+      })),
+      ...(mark === undefined
+        ? []
+        : [{ raw: rawBytes(volume, mark.offset, mark.bytes.length), plain: [mark.bytes.subarray(0, 32)] }]),
+    ];
+    return {
+      disk: name,
+      cipher: header.cipher,
+      keyVersion: header.keyVersion,
+      algorithm: header.algorithm,
+      wrappedBytes: header.wrapped.length,
+      allocatedBytes: volume.allocatedBytes,
+      isReadableByOwner: readable,
+      // The same private key, and the wrap from the time of another key.
+      isReadableByOther: old !== undefined && dekOrNothing(keys.imported.privateKey, old.volume) !== undefined,
+      isSameDek:
+        dek !== undefined &&
+        mark !== undefined &&
+        (old === undefined || mark.bytes.equals(decryptedBefore(dek, mark, old))),
+      plaintextPlaces: searched.filter(({ raw, plain }) => plain.some((text) => raw.includes(text))).length,
+      searchedPlaces: searched.length,
+    };
+  });
+  const deks = opened.flatMap(({ name, dek }) => (dek === undefined ? [] : [{ name, dek }]));
+  evidence.files = {
+    disks: files,
+    distinctDeks: new Set(deks.map(({ dek }) => dek.toString('hex'))).size,
+    dekSearch: searchFiles(data.root, Object.fromEntries(deks.map(({ name, dek }) => [name, dek]))),
+  };
+  evidence.content = {
+    disks: new Set([...marks.map(({ disk }) => disk), ...opened.map(({ name }) => name)]).size,
+    bytesCompared,
+    mismatches: wrong,
+    records,
+    marksRead: marksThere,
+  };
+  for (const { dek } of deks) dek.fill(0);
+}
+
+const decryptedBefore = (dek: Uint8Array, { offset }: Mark, { ciphertext }: Before): Buffer =>
+  decryptSectors(dek, offset, ciphertext);
+
+/** The data key, where this private key is the one that wrapped it. */
+function dekOrNothing(key: KeyObject, { header }: Volume): Buffer | undefined {
+  try {
+    return unwrapDek(key, header);
+  } catch {
+    // Another key's wrap does not open: that is an answer here, and OpenSSL gives it as an error.
+    return undefined;
+  }
+}
+
+const readAudit = (world: World, { vaultAdministrator }: People): Promise<void> =>
+  world.timeline.step(
+    { who: 'Vault administrator', title: 'Reads the record of the vault', rules: ['CMK-07', 'CMK-11', 'CMK-144'] },
+    async () => {
+      const entries: AuditSeen[] = [];
+      let pageToken = '';
+      do {
+        const page = await vaultAdministrator.keyVault.listAuditEntries({
+          parent: vaultName,
+          pageSize: 1_000,
+          pageToken,
+        });
+        for (const entry of page.auditEntries) {
+          entries.push({
+            time: millisOf(entry.time),
+            operation: entry.operation,
+            keyVersion: entry.keyVersion,
+            requestUri: entry.requestUri,
+            caller: entry.caller,
+            httpStatus: entry.httpStatusCode,
+            result: entry.result,
+            reason: entry.reason,
+            resource: entry.resource,
+            correlationId: entry.correlationId,
+            traceId: entry.traceId,
+            durationUs: entry.durationUs,
+            callerAddress: entry.callerAddress,
+          });
+        }
+        pageToken = page.nextPageToken;
+      } while (pageToken !== '');
+      world.evidence.audit = entries;
+    },
+  );

@@ -1,0 +1,71 @@
+import { trace } from '@opentelemetry/api';
+import type { LossSeen, MachineAfterLoss } from '../evidence/evidence.ts';
+import { lastGoodIo, summarize } from '../evidence/journal.ts';
+import { millisOf, readFleet, untilAtWork, untilFleet } from '../evidence/observe.ts';
+import type { StepPlan } from '../timeline.ts';
+import { disksOf, machines, namesIn, type People, type PlannedMachine, type World } from '../world.ts';
+import { idsOf, start } from './machines.ts';
+
+/** A loss to bring about. */
+export interface LossPlan {
+  readonly step: StepPlan;
+  readonly cause: LossSeen['cause'];
+  readonly keyVersion: string;
+  /** Takes the access away. @returns when that was decided, milliseconds since the epoch */
+  act(): Promise<number>;
+  /** Machines running now that the loss must stop. */
+  readonly stops: readonly PlannedMachine[];
+  /** Machines running now that it must not stop. */
+  readonly stay: readonly PlannedMachine[];
+  /** Which of the stopped ones are tried to start. */
+  readonly tries: readonly string[];
+}
+
+/** Takes access away, and sees who stops, who goes on, and that nobody starts. */
+export const loseAccess = async (world: World, { vmUser }: People, plan: LossPlan): Promise<LossSeen> => {
+  const { timeline, clock } = world;
+  const { cause, keyVersion, stops, stay, tries } = plan;
+  const before = await readFleet(world, vmUser);
+  const { committedAt, traceId } = await timeline.step(plan.step, async () => {
+    const decidedAt = await plan.act();
+    await untilFleet(world, vmUser, 'stopped', idsOf(stops), ({ powerState }) => powerState === 'STOPPED');
+    return { committedAt: decidedAt, traceId: trace.getActiveSpan()?.spanContext().traceId ?? '' };
+  });
+  const [starts] = await Promise.all([
+    timeline.step(
+      { who: 'VM user', title: `Tries to start what has stopped (${tries.length})`, rules: ['CMK-106', 'CMK-110'] },
+      () => start(world, vmUser, tries),
+    ),
+    // What must not be touched has the time it takes to show that it was not.
+    untilAtWork(world, stay, clock.now()),
+  ]);
+  const [after, journals, toMs] = [await readFleet(world, vmUser), world.journals(), clock.now()];
+  const seen = (planned: PlannedMachine): MachineAfterLoss => {
+    const { id, onLoss } = planned;
+    const machine = after.get(id);
+    const under = disksOf(planned).filter(({ set }) => set === 'house');
+    const journal = journals[id] ?? [];
+    // An ultra disk serves until its machine is off; what the loss itself ends is the I/O of the others.
+    const ended = onLoss === 'stops' ? under.filter(({ sku }) => sku !== 'ULTRA') : under;
+    const names = ended.map((disk) => namesIn(world).disk(disk.id));
+    const reason = machine?.stopReason;
+    return {
+      name: id,
+      classes: [...new Set(under.map(({ sku }) => sku))],
+      onLoss,
+      power: machine?.powerState ?? '',
+      provisioning: machine?.provisioningState ?? '',
+      reason: reason?.reason ?? '',
+      reasonDisk: reason?.disk ?? '',
+      reasonKeyVersion: reason?.keyVersion ?? '',
+      reasonTraceId: reason?.traceId ?? '',
+      stoppedAt: onLoss === 'stops' ? machine?.stopTime?.getTime() : undefined,
+      lastGoodIoAt: lastGoodIo(journal, names),
+      startTimeBefore: millisOf(before.get(id)?.startTime),
+      startTimeAfter: millisOf(machine?.startTime),
+      io: summarize(id, journal, committedAt, toMs),
+    };
+  };
+  const involved = machines.filter((machine) => stops.includes(machine) || stay.includes(machine));
+  return { cause, keyVersion, committedAt, traceId, machines: involved.map(seen), starts };
+};

@@ -1,0 +1,244 @@
+import { attempt } from '../attempt.ts';
+import { millisOf, untilSeen } from '../evidence/observe.ts';
+import {
+  generatedKey,
+  groupsOf,
+  type KeyInVault,
+  type KeySet,
+  type Keys,
+  machines,
+  namesIn,
+  type People,
+  spareDisk,
+  vaultName,
+  type World,
+} from '../world.ts';
+import { createDisk } from './disks.ts';
+import { grant } from './grants.ts';
+import { loseAccess } from './losing.ts';
+import { deallocate, idsOf, plannedNamed, start } from './machines.ts';
+import { returnToWork } from './returning.ts';
+import { assignKey } from './rotation.ts';
+
+const stopping = machines.filter(({ onLoss }) => onLoss === 'stops');
+const ultra = plannedNamed(['vm-ultra']);
+/** Who is started first under the other key; the rest follows when access was withdrawn and granted again. */
+const firstBack = ['vm-hdd', 'vm-mixed'];
+const untouched = machines.filter(({ onLoss }) => onLoss === 'untouched');
+
+/** Disable and enable: everything there is to see about a lost key, with every machine. */
+export const disableAndEnable = async (world: World, people: People, key: KeyInVault): Promise<void> => {
+  const { timeline, evidence } = world;
+  const { vaultAdministrator } = people;
+  evidence.disabled = await loseAccess(world, people, {
+    step: {
+      who: 'Vault administrator',
+      title: 'Disables the key version',
+      rules: ['CMK-10', 'CMK-100', 'CMK-101', 'CMK-102', 'CMK-103', 'CMK-111'],
+      event: { label: 'key disabled', kind: 'loss' },
+    },
+    cause: 'KEY_DISABLED',
+    keyVersion: key.version,
+    act: async () => millisOf((await vaultAdministrator.keyVault.disableKeyVersion({ name: key.version })).updateTime),
+    stops: stopping,
+    stay: [...ultra, ...untouched],
+    tries: idsOf(stopping),
+  });
+  await Promise.all([refuseDataKeys(world, people), coldStart(world, people)]);
+  await timeline.step(
+    {
+      who: 'Vault administrator',
+      title: 'Enables the key version again',
+      rules: ['CMK-120'],
+      event: { label: 'key enabled', kind: 'return' },
+    },
+    async () => {
+      await vaultAdministrator.keyVault.enableKeyVersion({ name: key.version });
+      await untilKeyIs(people, namesIn(world).set('house'), key.version, 'AVAILABLE');
+    },
+  );
+  evidence.enabled = await returnToWork(
+    world,
+    people,
+    'the key version was enabled again',
+    { who: 'VM user', title: 'Starts every machine again', rules: ['CMK-120', 'CMK-126', 'CMK-127'] },
+    idsOf([...stopping, ...ultra]),
+  );
+};
+
+/** Waits until the set knows about its key what the vault decided. */
+const untilKeyIs = (
+  { administrator }: People,
+  name: string,
+  keyVersion: string,
+  state: 'AVAILABLE' | 'LOST',
+): Promise<boolean> =>
+  untilSeen(`${name} knows that its key is ${state}`, async () => {
+    const { keyAccess } = await administrator.sets.getDiskEncryptionSet({ name });
+    return keyAccess.some((access) => access.keyVersion === keyVersion && access.state === state);
+  });
+
+/** Everything that needs a data key is refused at once and leaves nothing half-made (CMK-110). */
+const refuseDataKeys = async (world: World, { vmUser }: People): Promise<void> => {
+  const names = namesIn(world);
+  const { compute, disks } = vmUser;
+  const late = { id: 'too-late', sku: 'PREMIUM_SSD', set: 'house' } as const;
+  const spare = names.disk(spareDisk.id);
+  const host = names.machine('vm-platform');
+  world.evidence.refusedWhileDisabled = await world.timeline.step(
+    {
+      who: 'VM user',
+      title: 'Wants a disk, a snapshot, an attachment and an export under the lost key',
+      rules: ['CMK-110'],
+    },
+    async () => {
+      const attempts = await Promise.all([
+        attempt('creating a disk', () => createDisk(world, vmUser, late)),
+        attempt('taking a snapshot', () =>
+          disks.createSnapshot({
+            parent: groupsOf(world).machines,
+            snapshotId: 'too-late',
+            sourceDisk: names.disk('hdd-os'),
+          }),
+        ),
+        attempt('attaching to a running machine', () => compute.attachDisk({ name: host, lun: 7, disk: spare })),
+        attempt('reading through an access token', () => world.dataPath.read(vmUser, spare, 0, 4_096)),
+      ]);
+      const machine = await untilSeen('the attachment has ended', async () => {
+        const found = await compute.getVirtualMachine({ name: host });
+        return found.provisioningState !== 'UPDATING' && found;
+      });
+      return {
+        attempts,
+        leftovers: await Promise.all([
+          attempt('reading that disk', () => disks.getDisk({ name: names.disk(late.id) })),
+          attempt('reading that snapshot', () => disks.getSnapshot({ name: names.snapshot('too-late') })),
+        ]),
+        hostPower: machine.powerState,
+        hostDataDisks: machine.dataDisks.length,
+        spareState: (await disks.getDisk({ name: spare })).state,
+      };
+    },
+  );
+};
+
+/** An ultra machine keeps what it has open, but cannot open it again (CMK-102). */
+const coldStart = async (world: World, { vmUser }: People): Promise<void> => {
+  const [machine] = idsOf(ultra);
+  if (machine === undefined) return;
+  world.evidence.ultraWhileDisabled = await world.timeline.step(
+    { who: 'VM user', title: 'Gives the ultra machine back and starts it: it fails', rules: ['CMK-102', 'CMK-106'] },
+    async () => {
+      await deallocate(world, vmUser, [machine]);
+      const [started] = await start(world, vmUser, [machine]);
+      if (started === undefined) throw new Error(`nothing was started of ${machine}`);
+      const { failure } = await vmUser.compute.getVirtualMachine({ name: namesIn(world).machine(machine) });
+      return {
+        machine,
+        powerBetween: 'DEALLOCATED',
+        start: started,
+        namesDisk: failure?.accessLoss?.disk === namesIn(world).disk('ultra-data'),
+      };
+    },
+  );
+};
+
+/** Delete the key, then bring the machines back under another one, by the word of who could have recovered the old one. */
+export const deleteAndAssign = async (
+  world: World,
+  people: People,
+  set: KeySet,
+  key: KeyInVault,
+  keys: Keys,
+): Promise<void> => {
+  const { timeline, evidence } = world;
+  const { vaultAdministrator, vmUser } = people;
+  evidence.deleted = await loseAccess(world, people, {
+    step: {
+      who: 'Vault administrator',
+      title: 'Deletes the key',
+      rules: ['CMK-10', 'CMK-100', 'CMK-101', 'CMK-102', 'CMK-103', 'CMK-111'],
+      event: { label: 'key deleted', kind: 'loss' },
+    },
+    cause: 'KEY_DELETED',
+    keyVersion: key.version,
+    act: async () => millisOf((await vaultAdministrator.keyVault.deleteKey({ name: generatedKey })).deleteTime),
+    stops: stopping,
+    stay: [...ultra, ...untouched],
+    tries: ['vm-hdd'],
+  });
+  await timeline.step({ who: 'VM user', title: 'Gives the ultra machine back', rules: ['CMK-126'] }, () =>
+    deallocate(world, vmUser, idsOf(ultra)),
+  );
+  await timeline.step(
+    {
+      who: 'Administrator',
+      title: 'Assigns the other key, with the word of the owner of the deleted one',
+      rules: ['CMK-121', 'CMK-126'],
+      event: { label: 'other key assigned', kind: 'return' },
+    },
+    async () => {
+      const word = await vaultAdministrator.tokens.token('interlock:key-vault');
+      await assignKey(people, set, keys.imported, word);
+    },
+  );
+  evidence.assigned = await returnToWork(
+    world,
+    people,
+    'another key was assigned',
+    { who: 'VM user', title: 'Starts three of the machines again', rules: ['CMK-121', 'CMK-126', 'CMK-127'] },
+    [...firstBack, ...idsOf(ultra)],
+  );
+};
+
+/** Take the grant from the set's identity, and give it back. */
+export const withdrawAndGrant = async (world: World, people: People, set: KeySet, keys: Keys): Promise<void> => {
+  const { timeline, evidence, clock } = world;
+  const { vaultAdministrator, vmUser } = people;
+  evidence.withdrawn = await loseAccess(world, people, {
+    step: {
+      who: 'Vault administrator',
+      title: 'Withdraws the access of the set’s identity',
+      rules: ['CMK-10', 'CMK-105', 'CMK-111'],
+      event: { label: 'access withdrawn', kind: 'loss' },
+    },
+    cause: 'ACCESS_DENIED',
+    keyVersion: keys.imported.version,
+    act: async () => {
+      // The vault shows no time of its own for this, so the clock before the call: latencies come out too long, not too short.
+      const askedAt = clock.now();
+      await vaultAdministrator.keyVault.removeAccessPolicy({ name: vaultName, principal: set.principal });
+      return askedAt;
+    },
+    stops: plannedNamed(firstBack),
+    stay: [...ultra, ...untouched],
+    tries: ['vm-mixed'],
+  });
+  evidence.blockedWhileWithdrawn = await timeline.step(
+    { who: 'VM user', title: 'Tries to read data under the withdrawn key', rules: ['CMK-105'] },
+    async () => [
+      await attempt('reading through an access token', () =>
+        world.dataPath.read(vmUser, namesIn(world).disk(spareDisk.id), 0, 4_096),
+      ),
+    ],
+  );
+  await timeline.step(
+    {
+      who: 'Vault administrator',
+      title: 'Grants access again',
+      rules: ['CMK-105'],
+      event: { label: 'access granted', kind: 'return' },
+    },
+    async () => {
+      await grant(people, set);
+      await untilKeyIs(people, set.name, keys.imported.version, 'AVAILABLE');
+    },
+  );
+  evidence.granted = await returnToWork(
+    world,
+    people,
+    'access was granted again',
+    { who: 'VM user', title: 'Starts the other three again', rules: ['CMK-105', 'CMK-121', 'CMK-127'] },
+    idsOf(stopping).filter((id) => !firstBack.includes(id)),
+  );
+};

@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto';
+import { Rejection } from '@interlock/event-store';
+import { attempt } from '../attempt.ts';
+import { quietly, untilSeen } from '../evidence/observe.ts';
+import { findVolumes, rawBytes, type Volume } from '../evidence/volume.ts';
+import { generatedKey, type KeyInVault, type KeySet, type Keys, machines, type People, type World } from '../world.ts';
+import type { Mark } from './disks.ts';
+import { watchQuiet } from './machines.ts';
+
+/** A set that disks use cannot be deleted (CMK-130). */
+export const refuseDeletion = async (world: World, { administrator }: People, { name }: KeySet): Promise<void> => {
+  world.evidence.setInUse = await world.timeline.step(
+    { who: 'Administrator', title: 'Tries to delete the set while disks use it', rules: ['CMK-130'] },
+    async () => {
+      let users: readonly string[] = [];
+      const deletion = await attempt('deleting a set in use', async () => {
+        try {
+          await administrator.sets.deleteDiskEncryptionSet({ name });
+        } catch (error) {
+          if (error instanceof Rejection)
+            users = (error.metadata.resources ?? '').split(',').map((name) => name.trim());
+          throw error;
+        }
+      });
+      const { provisioningState } = await administrator.sets.getDiskEncryptionSet({ name });
+      return { deletion, stateAfterwards: provisioningState, users };
+    },
+  );
+};
+
+/** Names another key for a set and waits until everything is under it. @returns old versions listed on the way */
+export const assignKey = async (
+  { administrator }: People,
+  { name }: KeySet,
+  key: KeyInVault,
+  keyOwnerToken: string,
+): Promise<readonly string[]> => {
+  const meanwhile = new Set<string>();
+  const { previousKeys } = await administrator.sets.assignKey({ name, keyUrl: key.url, keyOwnerToken });
+  for (const { keyVersion } of previousKeys) meanwhile.add(keyVersion);
+  await untilSeen(`everything of ${name} is under ${key.version}`, async () => {
+    const set = await administrator.sets.getDiskEncryptionSet({ name });
+    for (const { keyVersion } of set.previousKeys) meanwhile.add(keyVersion);
+    return set.activeKey?.keyVersion === key.version && set.rotation?.state === 'SUCCEEDED';
+  });
+  return [...meanwhile];
+};
+
+/**
+ * What was on a disk before a key change: its header, and the ciphertext of its mark, which nobody writes to.
+ */
+export interface Before {
+  readonly volume: Volume;
+  readonly ciphertext: Buffer;
+}
+
+/** Rotates the key while every machine works. @returns what lay on the disks before, and the version now in use */
+export const rotate = async (
+  world: World,
+  people: People,
+  set: KeySet,
+  keys: Keys,
+  marks: readonly Mark[],
+): Promise<{ readonly before: ReadonlyMap<string, Before>; readonly next: KeyInVault }> => {
+  const { timeline, evidence, random, clock } = world;
+  const { keyVault } = people.vaultAdministrator;
+  const from = keys.generated.version;
+  const next = await timeline.step(
+    { who: 'Vault administrator', title: 'Makes a new version of the key', rules: ['CMK-80', 'CMK-83'] },
+    async () => {
+      const { name, keyUrl } = await keyVault.rotateKey({ name: generatedKey, requestId: random.uuid() });
+      return { version: name, url: keyUrl };
+    },
+  );
+  const before = readBefore(world, set, marks);
+  const areBothEnabled = async () => {
+    const versions = await Promise.all([from, next.version].map((name) => keyVault.getKeyVersion({ name })));
+    return versions.every(({ enabled }) => enabled);
+  };
+  const enabledAtStart = await quietly(areBothEnabled);
+  const startedAt = clock.now();
+  let endedAt = startedAt;
+  let previousKeysMeanwhile: readonly string[] = [];
+  const quiet = await timeline.step(
+    {
+      who: 'Administrator',
+      title: 'Assigns the new version to the set; its disks follow while machines work',
+      rules: ['CMK-15', 'CMK-16', 'CMK-80', 'CMK-82'],
+      event: { label: 'key rotated', kind: 'change' },
+    },
+    () =>
+      watchQuiet(world, people.vmUser, machines, async () => {
+        previousKeysMeanwhile = await assignKey(people, set, next, '');
+        endedAt = clock.now();
+      }),
+  );
+  const [{ previousKeys, generation }, { resources }, enabledAtEnd] = await Promise.all([
+    people.administrator.sets.getDiskEncryptionSet({ name: set.name }),
+    people.administrator.sets.listAssociatedResources({ name: set.name, pageSize: 1_000 }),
+    areBothEnabled(),
+  ]);
+  const after = readBefore(world, set, marks);
+  evidence.rotation = {
+    from,
+    to: next.version,
+    startedAt,
+    endedAt,
+    previousKeysMeanwhile,
+    previousKeysAfter: previousKeys.map(({ keyVersion }) => keyVersion),
+    wereBothEnabled: enabledAtStart && enabledAtEnd,
+    resources: resources.map(({ name, keyVersion, generation: under }) => ({ name, keyVersion, generation: under })),
+    generation,
+    rewraps: [...before].map(([disk, old]) => {
+      const now = after.get(disk);
+      return {
+        disk,
+        keyVersionBefore: old.volume.header.keyVersion,
+        keyVersionAfter: now?.volume.header.keyVersion ?? '',
+        isWrapChanged: now !== undefined && !now.volume.header.wrapped.equals(old.volume.header.wrapped),
+        isDataUntouched: now !== undefined && digest(now.ciphertext) === digest(old.ciphertext),
+      };
+    }),
+    machines: quiet,
+  };
+  return { before, next };
+};
+
+const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+/** What lies on the marked disks of a set now, by full name. */
+const readBefore = (world: World, set: KeySet, marks: readonly Mark[]): ReadonlyMap<string, Before> => {
+  const volumes = findVolumes(world.data.path('services', 'disk'));
+  const entries = (world.evidence.disks ?? []).flatMap(({ name, id, set: under }): [string, Before][] => {
+    const [volume, mark] = [volumes.get(id), marks.find(({ disk }) => disk === name)];
+    if (volume === undefined || mark === undefined || under !== set.name) return [];
+    return [[name, { volume, ciphertext: rawBytes(volume, mark.offset, mark.bytes.length) }]];
+  });
+  return new Map(entries);
+};
+
+/** Once everything has moved, the old version may go without anybody noticing (CMK-83). */
+export const disableOldVersion = async (world: World, people: People, keys: Keys): Promise<void> => {
+  world.evidence.oldVersionDisabled = await world.timeline.step(
+    {
+      who: 'Vault administrator',
+      title: 'Disables the old version: nobody notices',
+      rules: ['CMK-83'],
+      event: { label: 'old version disabled', kind: 'change' },
+    },
+    () =>
+      watchQuiet(world, people.vmUser, machines, () =>
+        people.vaultAdministrator.keyVault.disableKeyVersion({ name: keys.generated.version }),
+      ),
+  );
+};

@@ -1,0 +1,74 @@
+import { renderTrace, type TraceNode } from '@interlock/local/trace-tree.ts';
+import type { Report } from './report/report.ts';
+import type { Step, StepCall } from './timeline.ts';
+
+/** What people read while it runs, line by line. */
+
+/** A step: when it began, how it ended, who did what, whom they called, how long it took, which rules it serves. */
+export const stepLines = (step: Step, startedAtMs: number): readonly string[] => {
+  const { who, title, rules, calls, durationMs, error } = step;
+  const at = `${((step.startMs - startedAtMs) / 1000).toFixed(2)} s`.padStart(8);
+  const took = `${durationMs.toFixed(0)} ms`.padStart(8);
+  const sign = error === undefined ? '✓' : '✗';
+  const called = callsInWords(calls);
+  return [
+    `${at} ${took}  ${sign} ${who}: ${title}  [${rules.join(' ')}]`,
+    ...(called === '' ? [] : [`${' '.repeat(22)}→ ${called}`]),
+    ...(error === undefined ? [] : [`${' '.repeat(22)}${error}`]),
+  ];
+};
+
+/** `key-vault CreateVault; disk CreateDisk ×4 (2 refused)`. */
+export function callsInWords(calls: readonly StepCall[]): string {
+  const counted = new Map<string, { total: number; refused: number }>();
+  for (const { service, method, outcome } of calls) {
+    const name = `${service} ${method}`;
+    const { total, refused } = counted.get(name) ?? { total: 0, refused: 0 };
+    counted.set(name, { total: total + 1, refused: refused + (outcome === 'ok' ? 0 : 1) });
+  }
+  return [...counted]
+    .map(([name, { total, refused }]) => {
+      const times = total === 1 ? '' : ` ×${total}`;
+      if (refused === 0) return `${name}${times}`;
+      return `${name}${times} (${refused === total ? 'refused' : `${refused} refused`})`;
+    })
+    .join('; ');
+}
+
+/** Rows of a trace worth a line on a terminal; the page has them all. */
+const traceLinesMax = 60;
+
+/** The trace of a revocation as a tree. */
+export const traceLines = (title: string, roots: readonly TraceNode[]): readonly string[] => {
+  const lines = renderTrace(roots).split('\n');
+  const rest = lines.length - traceLinesMax;
+  const shown = rest > 0 ? [...lines.slice(0, traceLinesMax), `… ${rest} more spans are in the page`] : lines;
+  return ['', title, ...shown];
+};
+
+/** The verdict of each rule, failures with what was seen. */
+export const verdictLines = ({ rules, problems }: Report): readonly string[] => [
+  '',
+  ...rules.flatMap(({ id, title, verdict, evidence }) => [
+    `${verdict === 'pass' ? '✓' : '✗'} ${id.padEnd(8)} ${title}`,
+    `             ${shortened(evidence)}`,
+  ]),
+  ...problems.map((problem) => `✗ ${problem}`),
+];
+
+const evidenceMax = 320;
+const shortened = (text: string): string => (text.length <= evidenceMax ? text : `${text.slice(0, evidenceMax)} …`);
+
+/** Latencies and data, in a few lines. */
+export const summaryLines = ({ revocations, dataReturned }: Report): readonly string[] => [
+  '',
+  ...revocations.map(({ cause, machines, toStoppedMs }) => {
+    const stopped = machines.filter((machine) => machine.stopped).length;
+    const times =
+      toStoppedMs === null
+        ? 'none stopped'
+        : `stopped after p50 ${toStoppedMs.p50} ms, p95 ${toStoppedMs.p95} ms, last ${toStoppedMs.max} ms`;
+    return `${cause.padEnd(14)} ${stopped} of ${machines.length} machines: ${times}`;
+  }),
+  `Data returned  ${dataReturned.disks} disks, ${dataReturned.bytesCompared} bytes compared, ${dataReturned.mismatches} mismatches`,
+];

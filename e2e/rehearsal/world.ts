@@ -1,0 +1,141 @@
+import type { KeyObject } from 'node:crypto';
+import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
+import type { DataFolder } from '@interlock/local/data-folder.ts';
+import type { LocalCloud } from '@interlock/local/local-cloud.ts';
+import type { Clock, Random } from '@interlock/runtime';
+import type { Clients, Outside } from '../cloud/clients.ts';
+import type { DataPath } from './data-path.ts';
+import type { Gathered } from './evidence/evidence.ts';
+import type { Journals } from './evidence/journal.ts';
+import type { Timeline } from './timeline.ts';
+
+/** What every step has at hand. */
+export interface World {
+  readonly cloud: LocalCloud;
+  readonly data: DataFolder;
+  readonly outside: Outside;
+  readonly dataPath: DataPath;
+  readonly timeline: Timeline;
+  /** What the guests recorded up to now. */
+  readonly journals: () => Journals;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Filled by the steps; read by the rules when all is over. */
+  readonly evidence: Gathered;
+}
+
+/** Somebody who acts, with the services as they see them. */
+export interface Person extends Clients {
+  /** `principals/<uuid>` */
+  readonly principal: string;
+}
+
+/** Those who act in the workflow of customer-managed keys. */
+export interface People {
+  readonly administrator: Person;
+  readonly vaultAdministrator: Person;
+  readonly vmUser: Person;
+}
+
+/** The two keys: one made in the vault, one brought along, of which the owner still has the private half. */
+export interface Keys {
+  readonly generated: KeyInVault;
+  readonly imported: KeyInVault & { readonly privateKey: KeyObject };
+}
+
+/** A key version as others name it. */
+export interface KeyInVault {
+  /** `vaults/<v>/keys/<k>/versions/<version>` */
+  readonly version: string;
+  readonly url: string;
+}
+
+/** A disk encryption set that exists. */
+export interface KeySet {
+  readonly name: string;
+  /** `principals/<uuid>` of its managed identity. */
+  readonly principal: string;
+}
+
+/** Region of everything here. */
+export const location = 'westeurope';
+
+/** Ids of the vault and of what is in it. */
+export const vaultId = 'rehearsal';
+export const vaultName = `vaults/${vaultId}`;
+export const generatedKey = `${vaultName}/keys/house`;
+export const importedKeyId = 'brought';
+
+/** Resource groups: keys lie apart from machines, so that who runs machines has no say over keys (CMK-06). */
+export const groupsOf = ({ cloud }: Pick<World, 'cloud'>) => {
+  const { subscription } = cloud.administrator;
+  return { keys: `${subscription}/resourceGroups/keys`, machines: `${subscription}/resourceGroups/machines` };
+};
+
+/** A disk of the plan. `set`: under which of the two sets, or the platform's key. */
+export interface PlannedDisk {
+  readonly id: string;
+  readonly sku: DiskSku;
+  readonly set: 'house' | 'lodge' | 'platform';
+}
+
+/** A machine of the plan. */
+export interface PlannedMachine {
+  readonly id: string;
+  readonly os: PlannedDisk;
+  readonly data: readonly PlannedDisk[];
+  /** What must become of it when the key of the house is lost (CMK-100, CMK-102, CMK-103, CMK-111). */
+  readonly onLoss: 'stops' | 'keeps running' | 'untouched';
+}
+
+const disk = (id: string, sku: DiskSku, set: PlannedDisk['set']): PlannedDisk => ({ id, sku, set });
+
+/** Existed before anybody thought of a customer key, and is moved under the set later (CMK-06). */
+export const movedDisk = disk('older-disk', 'STANDARD_SSD', 'platform');
+
+/** Belongs to no machine: it is what is tried when a key must be refused. */
+export const spareDisk = disk('spare', 'STANDARD_SSD', 'house');
+
+/** One machine of each class, the combinations that decide, and two that must not notice anything. */
+export const machines: readonly PlannedMachine[] = [
+  { id: 'vm-hdd', os: disk('hdd-os', 'STANDARD_HDD', 'house'), data: [], onLoss: 'stops' },
+  { id: 'vm-ssd', os: disk('ssd-os', 'STANDARD_SSD', 'house'), data: [], onLoss: 'stops' },
+  { id: 'vm-premium', os: disk('premium-os', 'PREMIUM_SSD', 'house'), data: [], onLoss: 'stops' },
+  {
+    id: 'vm-premium-v2',
+    os: disk('v2-os', 'PREMIUM_SSD', 'platform'),
+    data: [disk('v2-data', 'PREMIUM_SSD_V2', 'house')],
+    onLoss: 'stops',
+  },
+  {
+    id: 'vm-mixed',
+    os: disk('mixed-os', 'STANDARD_SSD', 'platform'),
+    data: [disk('mixed-ultra', 'ULTRA', 'house'), { ...movedDisk, set: 'house' }],
+    onLoss: 'stops',
+  },
+  {
+    id: 'vm-ultra',
+    os: disk('ultra-os', 'PREMIUM_SSD', 'platform'),
+    data: [disk('ultra-data', 'ULTRA', 'house')],
+    onLoss: 'keeps running',
+  },
+  { id: 'vm-platform', os: disk('platform-os', 'STANDARD_SSD', 'platform'), data: [], onLoss: 'untouched' },
+  { id: 'vm-other-key', os: disk('other-os', 'PREMIUM_SSD', 'lodge'), data: [], onLoss: 'untouched' },
+];
+
+/** Every disk of a machine, the OS disk first. */
+export const disksOf = ({ os, data }: PlannedMachine): readonly PlannedDisk[] => [os, ...data];
+
+/** Every planned disk, the spare one included. */
+export const allDisks: readonly PlannedDisk[] = [...machines.flatMap(disksOf), spareDisk];
+
+/** Full names. */
+export const namesIn = (world: Pick<World, 'cloud'>) => {
+  const group = groupsOf(world).machines;
+  return {
+    disk: (id: string) => `${group}/disks/${id}`,
+    machine: (id: string) => `${group}/virtualMachines/${id}`,
+    set: (id: string) => `${group}/diskEncryptionSets/${id}`,
+    snapshot: (id: string) => `${group}/snapshots/${id}`,
+  };
+};
