@@ -1,0 +1,84 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { type CallOptions, type Channel, connect, type Definition, tokenSource, type Workload } from '@interlock/rpc';
+import type { Clock, Random } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
+import type { Method } from './schema.ts';
+import type { Credentials } from './settings.ts';
+
+/** Calls any method of any service as one principal. */
+export interface Caller {
+  /** One request, one answer. @throws Rejection, RpcFailure, UsageError */
+  call(service: Workload, method: Method, request: JsonObject, options?: CallOptions): Promise<JsonObject>;
+  /** One request, many answers. @throws the same */
+  stream(service: Workload, method: Method, request: JsonObject, options?: CallOptions): AsyncIterable<JsonObject>;
+  /** An access token of the principal for a service. */
+  token(service: Workload): Promise<string>;
+  /** `principals/{uuid}` that calls. */
+  readonly principal: string;
+  /** The same services, called by somebody else. */
+  as(credentials: Credentials): Caller;
+}
+
+export interface CallerOptions {
+  /** The way to a service; asked for at each call, so opening is the caller's to remember. */
+  readonly channel: (service: Workload) => Channel;
+  readonly credentials: Credentials;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly tracer: Tracer;
+  /** How long a call may take that sets no deadline. Milliseconds. */
+  readonly deadlineMs: number;
+}
+
+/** Makes a caller. Tokens are fetched with the first call that needs one. */
+export function caller(options: CallerOptions): Caller {
+  const { channel, credentials, clock, random, tracer, deadlineMs } = options;
+  const plain = { clock, random, tracer, defaultDeadlineMs: deadlineMs };
+  const identity = connect({
+    ...plain,
+    channel: channel('identity'),
+    definition: IdentityServiceDefinition,
+    credentials: undefined,
+    audience: audienceOf('identity'),
+  });
+  const tokens = tokenSource({
+    clock,
+    issue: async (audience) => {
+      const { principal, secret } = credentials;
+      const issued = await identity.issueToken({ clientId: principal, clientSecret: secret, audience });
+      return { token: issued.accessToken, expireTime: issued.expireTime?.getTime() ?? clock.now() };
+    },
+  });
+  const send = (service: Workload, { definition, key, requestOf }: Method, request: JsonObject, call: CallOptions) => {
+    const client = connect<Definition>({
+      ...plain,
+      channel: channel(service),
+      definition,
+      credentials: isPublic(definition, key) ? undefined : tokens,
+      audience: audienceOf(service),
+    });
+    const method: unknown = Reflect.get(client, key);
+    if (typeof method !== 'function') throw new Error(`${definition.fullName} has no method ${key}`);
+    return Reflect.apply(method, client, [requestOf(request), call]);
+  };
+  return {
+    principal: `principals/${credentials.principal}`,
+    call: async (service, method, request, call = {}) => method.jsonOf(await send(service, method, request, call)),
+    stream: async function* (service, method, request, call = {}) {
+      for await (const answer of send(service, method, request, call)) yield method.jsonOf(answer);
+    },
+    token: (service) => tokens.token(audienceOf(service)),
+    as: (other) => caller({ ...options, credentials: other }),
+  };
+}
+
+/** Audience of the tokens a service takes. */
+const audienceOf = (service: Workload): string => `interlock:${service}`;
+
+/** Methods that need no token, so that a wrong secret does not stand in their way. */
+function isPublic(definition: Definition, key: string): boolean {
+  return (
+    definition.fullName === IdentityServiceDefinition.fullName && (key === 'issueToken' || key === 'getJsonWebKeySet')
+  );
+}

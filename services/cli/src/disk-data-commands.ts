@@ -1,0 +1,51 @@
+import type { Command } from 'commander';
+import { flushDisk, readDisk, writeDisk } from './disk-data.ts';
+import { fullName } from './names.ts';
+import type { Runner } from './runner.ts';
+import type { Session } from './session.ts';
+import { UsageError } from './usage-error.ts';
+
+/** Adds `disk read`, `disk write` and `disk flush`: the data path, for disks no running machine has. */
+export function addDiskDataCommands(disk: Command, runner: Runner): void {
+  const read = disk.command('read').description('Reads a range of a disk that no running machine has');
+  read.argument('<disk>').option('--offset <n>', 'where to begin, in bytes', '0');
+  read.option('--length <n>', 'how many bytes; to the end of the disk when absent');
+  read.option('--output <file>', 'in place of standard output');
+  read.action((name: string) => {
+    const { offset, length, output }: Record<string, string | undefined> = read.opts();
+    const range = {
+      offset: bytes(offset, '--offset'),
+      length: length === undefined ? undefined : bytes(length, '--length'),
+    };
+    return runner.withSession('disk read', read.optsWithGlobals(), (session) =>
+      readDisk({ disk: diskName(name, session), ...range, output }, session),
+    );
+  });
+
+  const write = disk.command('write').description('Writes standard input to a disk that no running machine has');
+  write.argument('<disk>').option('--offset <n>', 'where to begin, in bytes', '0');
+  write.option('--input <file>', 'in place of standard input');
+  write.option('--flush', 'puts it on stable storage before it ends');
+  write.action((name: string) => {
+    const options: Record<string, unknown> = write.opts();
+    const offset = bytes(String(options.offset), '--offset');
+    const input = typeof options.input === 'string' ? options.input : undefined;
+    return runner.withSession('disk write', write.optsWithGlobals(), (session) =>
+      writeDisk({ disk: diskName(name, session), offset, input, isFlushed: options.flush === true }, session),
+    );
+  });
+
+  const flush = disk.command('flush').description('Puts every acknowledged write of a disk on stable storage');
+  flush.argument('<disk>');
+  flush.action((name: string) =>
+    runner.withSession('disk flush', flush.optsWithGlobals(), (session) => flushDisk(diskName(name, session), session)),
+  );
+}
+
+const diskName = (text: string, { settings }: Session): string => fullName('disk', text, settings.names, '<disk>');
+
+function bytes(text: string | undefined, flag: string): number {
+  const number = text !== undefined && /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isSafeInteger(number)) return number;
+  throw new UsageError(`${flag} must be a number of bytes, 0 or more, not "${text}"`);
+}

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { Rejection } from '@interlock/event-store';
+import { serveInProcess, service } from '@interlock/rpc';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { Metadata } from 'nice-grpc-common';
+import { testProgram } from './test-session.ts';
+
+/** A disk of 64 bytes whose access token is `secret`. */
+function dataServer(content: Buffer) {
+  const flushed: string[] = [];
+  const check = (metadata: Metadata) => {
+    if (metadata.get('x-interlock-disk-access') === 'secret') return;
+    throw new Rejection('UNAUTHENTICATED', 'DISK_ACCESS_TOKEN_INVALID', 'no');
+  };
+  const data = service({
+    definition: DiskDataServiceDefinition,
+    implementation: {
+      async *read({ offsetBytes, lengthBytes }, { metadata }) {
+        check(metadata);
+        const range = content.subarray(offsetBytes, offsetBytes + lengthBytes);
+        for (let at = 0; at < range.length; at += 7) yield { data: range.subarray(at, at + 7) };
+      },
+      write: async (pieces, { metadata }) => {
+        check(metadata);
+        let at = 0;
+        let writtenBytes = 0;
+        for await (const { header, data: piece } of pieces) {
+          if (header !== undefined) at = header.offsetBytes;
+          at += Buffer.from(piece).copy(content, at);
+          writtenBytes += piece.length;
+        }
+        return { writtenBytes };
+      },
+      flush: async ({ name }, { metadata }) => {
+        check(metadata);
+        flushed.push(name);
+        return {};
+      },
+    },
+    authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
+  });
+  const server = serveInProcess({
+    name: 'disk-host',
+    services: [data],
+    authenticate: async () => {
+      throw new Error('nobody shows a token here');
+    },
+    authorize: async () => ({ allowed: false, principalActive: false }),
+    clock: systemClock,
+    random: systemRandom,
+    tracer: trace.getTracer('test'),
+    log: logger({ service: 'test', clock: systemClock, write: () => undefined }),
+  });
+  return { channel: server.channel, flushed };
+}
+
+const access = { accessToken: 'secret', dataAddress: 'disk-host', sizeBytes: '64' };
+const disk = 'subscriptions/local/resourceGroups/g/disks/d1';
+
+test('what is written is read back, and access is given back each time', async () => {
+  const content = Buffer.alloc(64);
+  const { channel, flushed } = dataServer(content);
+  const { run, sent, bytes, written } = testProgram(
+    { BeginAccess: access },
+    { channel, clock: systemClock, files: { '-': 'sixteen bytes ..' } },
+  );
+  await run('disk', 'write', 'd1', '--offset', '8', '--flush');
+  assert.equal(content.subarray(8, 24).toString(), 'sixteen bytes ..');
+  assert.deepEqual(flushed, [disk]);
+  await run('disk', 'read', 'd1', '--offset', '8', '--length', '16');
+  assert.equal(Buffer.concat(bytes).toString(), 'sixteen bytes ..');
+  await run('disk', 'read', 'd1', '--offset', '8', '--output', 'rest');
+  assert.equal(written.get('rest')?.length, 56);
+  assert.deepEqual(
+    sent.map(({ method, request }) => [method, request.accessLevel]),
+    [
+      ['BeginAccess', 'WRITE'],
+      ['EndAccess', undefined],
+      ['BeginAccess', 'READ'],
+      ['EndAccess', undefined],
+      ['BeginAccess', 'READ'],
+      ['EndAccess', undefined],
+    ],
+  );
+});
+
+test('access is given back also when the transfer fails', async () => {
+  const { channel } = dataServer(Buffer.alloc(64));
+  const { run, sent } = testProgram(
+    { BeginAccess: { ...access, accessToken: 'wrong' } },
+    { channel, clock: systemClock },
+  );
+  await assert.rejects(run('disk', 'read', 'd1', '--length', '4'), /UNAUTHENTICATED|no/);
+  assert.equal(sent.at(-1)?.method, 'EndAccess');
+});

@@ -1,0 +1,125 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { type CallOptions, connect, type RpcClient } from '@interlock/rpc';
+import { Metadata } from 'nice-grpc-common';
+import { methodOf } from './schema.ts';
+import { type Session, writeJson } from './session.ts';
+import { UsageError } from './usage-error.ts';
+
+/** The RPCs of the data path; each is one command of `disk`. */
+export const diskDataMethods = ['Read', 'Write', 'Flush'] as const;
+
+export interface ReadWish {
+  /** Full name. */
+  readonly disk: string;
+  readonly offset: number;
+  /** To the end of the disk when absent. */
+  readonly length: number | undefined;
+  /** File in place of standard output. */
+  readonly output: string | undefined;
+}
+
+export interface WriteWish {
+  /** Full name. */
+  readonly disk: string;
+  readonly offset: number;
+  /** File in place of standard input. */
+  readonly input: string | undefined;
+  /** Puts it on stable storage before it is called written. */
+  readonly isFlushed: boolean;
+}
+
+/** Piece of a write: a message may hold 2 MiB. */
+const PIECE_BYTES = 1024 * 1024;
+
+/** A transfer takes as long as it takes; an hour is the end of what anybody waits. */
+const TRANSFER_MS = 3_600_000;
+
+/** Reads a range of a disk that no machine uses to standard output or a file. */
+export async function readDisk({ disk, offset, length, output }: ReadWish, session: Session): Promise<void> {
+  await withAccess('READ', disk, session, async ({ client, options, sizeBytes }) => {
+    const lengthBytes = length ?? sizeBytes - offset;
+    if (lengthBytes <= 0) throw new UsageError(`--offset must be below the ${sizeBytes} bytes of the disk`);
+    const kept: Uint8Array[] = [];
+    for await (const { data } of client.read({ name: disk, offsetBytes: offset, lengthBytes }, options)) {
+      if (output === undefined) await session.terminal.outBytes(data);
+      else kept.push(data);
+    }
+    if (output !== undefined) session.terminal.writeFile(output, Buffer.concat(kept));
+  });
+}
+
+/** Writes standard input or a file to a disk that no machine uses. */
+export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, session: Session): Promise<void> {
+  const { terminal, isJson } = session;
+  const pieces = input === undefined ? terminal.in() : [terminal.readFile(input)];
+  await withAccess('WRITE', disk, session, async ({ client, options }) => {
+    const { writtenBytes } = await client.write(messages(disk, offset, pieces), options);
+    if (isFlushed) await client.flush({ name: disk }, options);
+    if (isJson) writeJson(terminal, { writtenBytes: String(writtenBytes), flushed: isFlushed });
+    else terminal.err(`${writtenBytes} bytes written${isFlushed ? ' and flushed' : ''}`);
+  });
+}
+
+/** Puts every acknowledged write of a disk on stable storage. */
+export async function flushDisk(disk: string, session: Session): Promise<void> {
+  await withAccess('WRITE', disk, session, async ({ client, options }) => {
+    await client.flush({ name: disk }, options);
+    if (session.isJson) writeJson(session.terminal, { flushed: true });
+    else session.terminal.err('flushed');
+  });
+}
+
+interface Access {
+  readonly client: RpcClient<typeof DiskDataServiceDefinition>;
+  readonly options: CallOptions & { readonly metadata: Metadata };
+  readonly sizeBytes: number;
+}
+
+/** Direct access for the time of `work`; it is given back also when the work fails. */
+async function withAccess(
+  accessLevel: 'READ' | 'WRITE',
+  disk: string,
+  session: Session,
+  work: (access: Access) => Promise<void>,
+): Promise<void> {
+  const { caller, clock, random, tracer, dataChannel, timeoutMs = TRANSFER_MS } = session;
+  const durationSeconds = Math.min(86_400, Math.ceil(timeoutMs / 1_000));
+  const begin = methodOf(DiskServiceDefinition, 'BeginAccess');
+  const access = await caller.call('disk', begin, { name: disk, accessLevel, durationSeconds });
+  const channel = dataChannel(textOf(access, 'dataAddress'));
+  try {
+    const client = connect({
+      channel,
+      definition: DiskDataServiceDefinition,
+      credentials: undefined,
+      audience: 'interlock:disk',
+      clock,
+      random,
+      tracer,
+    });
+    const metadata = Metadata({ 'x-interlock-disk-access': textOf(access, 'accessToken') });
+    await work({
+      client,
+      options: { metadata, deadlineMs: timeoutMs },
+      sizeBytes: Number(textOf(access, 'sizeBytes')),
+    });
+  } finally {
+    channel.close();
+    await caller.call('disk', methodOf(DiskServiceDefinition, 'EndAccess'), { name: disk });
+  }
+}
+
+async function* messages(disk: string, offset: number, pieces: AsyncIterable<Uint8Array> | readonly Uint8Array[]) {
+  yield { header: { name: disk, offsetBytes: offset }, data: new Uint8Array() };
+  for await (const piece of pieces) {
+    for (let at = 0; at < piece.length; at += PIECE_BYTES) {
+      yield { header: undefined, data: piece.subarray(at, at + PIECE_BYTES) };
+    }
+  }
+}
+
+function textOf(json: JsonObject, field: string): string {
+  const value = json[field];
+  return typeof value === 'string' ? value : '';
+}

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
+import { CommanderError } from 'commander';
+import { failureJson, failureOf, failureText } from './failure.ts';
+import { NoCloud } from './settings.ts';
+import { NotSettled } from './settle.ts';
+import { UsageError } from './usage-error.ts';
+
+const names = { subscription: 'subscriptions/local', group: 'g' };
+const trace = '0af7651916cd43dd8448eb211c80319c';
+const key = 'vaults/kv1/keys/k1/versions/0123456789abcdef0123456789abcdef';
+
+test('a refusal says code, reason, message, trace and what to do', () => {
+  const error = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'the key is disabled', { key_version: key });
+  const failure = failureOf(error, trace, names);
+  assert.equal(failure.exitCode, 1);
+  const [line, traced, hint] = failureText(failure).split('\n');
+  assert.equal(line, 'error: FAILED_PRECONDITION KEY_DISABLED: the key is disabled');
+  assert.equal(traced, `trace: ${trace}`);
+  assert.match(hint ?? '', /^hint: interlock key enable kv1\/k1\/0123456789abcdef0123456789abcdef/);
+  const { error: json } = failureJson(failure);
+  assert.ok(typeof json === 'object' && json !== null && 'reason' in json && json.reason === 'KEY_DISABLED');
+});
+
+test('exit codes tell refused, not understood and no answer apart', () => {
+  const cases: readonly (readonly [unknown, number])[] = [
+    [new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', ''), 1],
+    [new NotSettled('TIMEOUT', ''), 1],
+    [new RpcFailure('INTERNAL', 'm', 'p', ''), 1],
+    [new Error('defect'), 1],
+    [new UsageError(''), 2],
+    [new CommanderError(1, 'commander.unknownOption', ''), 2],
+    [new RpcFailure('UNAVAILABLE', 'm', 'p', ''), 3],
+    [new RpcFailure('DEADLINE_EXCEEDED', 'm', 'p', ''), 3],
+    [new Rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE', ''), 3],
+    [new NoCloud(''), 3],
+  ];
+  for (const [error, exitCode] of cases) assert.equal(failureOf(error, trace, names).exitCode, exitCode, String(error));
+});
+
+test('what was not understood has no trace: nothing was sent', () => {
+  assert.equal(failureText(failureOf(new UsageError('missing <vm>'), trace, names)), 'error: missing <vm>');
+});
+
+test('a message of several lines stays one line', () => {
+  assert.equal(failureText(failureOf(new UsageError('a\n  b'), undefined, names)), 'error: a b');
+});
+
+test('missing rights name the way to give them', () => {
+  const byPolicy = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '', {
+    permission: 'wrapKey',
+    vault: 'vaults/kv1',
+    principal: 'principals/p',
+  });
+  assert.match(failureOf(byPolicy, trace, names).hint ?? '', /vault grant kv1 --principal p --permissions wrap-key/);
+  const byRole = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '', {
+    action: 'disks/read',
+    scope: 'subscriptions/s',
+    principal: 'principals/p',
+  });
+  assert.match(failureOf(byRole, trace, names).hint ?? '', /role assign p <role> --scope subscriptions\/s/);
+});

@@ -1,0 +1,118 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
+import { CommanderError } from 'commander';
+import { hintFor } from './hints.ts';
+import type { NameDefaults } from './names.ts';
+import { NoCloud } from './settings.ts';
+import { NotSettled } from './settle.ts';
+import { UsageError } from './usage-error.ts';
+
+/** How the command line ends. Documented in the README; scripts rely on it. */
+export const ExitCode = {
+  ok: 0,
+  /** Understood and refused, or failed. */
+  refused: 1,
+  /** What was typed cannot be meant; nothing was sent. */
+  usage: 2,
+  /** No answer, or one that says to try later. */
+  unreachable: 3,
+} as const;
+
+/** What went wrong, ready to be shown. */
+export interface Failure {
+  readonly exitCode: number;
+  /** gRPC status, `USAGE` or `FAILED`. */
+  readonly code: string;
+  readonly reason: string;
+  readonly message: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly trace: string | undefined;
+  readonly hint: string | undefined;
+}
+
+/** @param trace trace of the command that failed; absent when none had begun */
+export function failureOf(error: unknown, trace: string | undefined, names: NameDefaults): Failure {
+  if (error instanceof Rejection) {
+    const { code, reason, message, metadata } = error;
+    const exitCode = code === 'UNAVAILABLE' ? ExitCode.unreachable : ExitCode.refused;
+    return { exitCode, code, reason, message, metadata, trace, hint: hintFor(reason, metadata, names) };
+  }
+  if (error instanceof NotSettled) {
+    const { reason, message, metadata } = error;
+    const cause = metadata.trace_id === '' ? undefined : metadata.trace_id;
+    const hint = hintFor(reason, metadata, names);
+    return {
+      exitCode: ExitCode.refused,
+      code: 'FAILED',
+      reason,
+      message: withFacts(message, metadata),
+      metadata,
+      trace: cause ?? trace,
+      hint,
+    };
+  }
+  const plain = { metadata: {}, trace };
+  if (error instanceof RpcFailure) {
+    const isInternal = error.code === 'INTERNAL';
+    return {
+      ...plain,
+      exitCode: isInternal ? ExitCode.refused : ExitCode.unreachable,
+      code: error.code,
+      reason: isInternal ? 'INTERNAL' : 'NO_ANSWER',
+      message: plainText(error.message),
+      trace: error.traceId ?? trace,
+      hint: isInternal
+        ? 'the cause is in the log of the service, in the data folder'
+        : 'interlock status shows who serves; give it longer with --timeout',
+    };
+  }
+  if (error instanceof NoCloud) {
+    const { message } = error;
+    return {
+      ...plain,
+      exitCode: ExitCode.unreachable,
+      code: 'UNAVAILABLE',
+      reason: 'NO_CLOUD',
+      message,
+      hint: undefined,
+    };
+  }
+  const isUsage = error instanceof UsageError || error instanceof CommanderError;
+  return {
+    ...plain,
+    trace: isUsage ? undefined : trace,
+    exitCode: isUsage ? ExitCode.usage : ExitCode.refused,
+    code: isUsage ? 'USAGE' : 'FAILED',
+    reason: isUsage ? 'USAGE' : 'INTERNAL',
+    message: (error instanceof Error ? error.message : String(error)).replace(/^error: /, ''),
+    hint: undefined,
+  };
+}
+
+/** One line, then the trace and what to do. */
+export function failureText({ code, reason, message, trace, hint }: Failure): string {
+  const title = code === 'USAGE' ? `error: ${message}` : `error: ${code} ${reason}: ${message}`;
+  return [
+    title.replace(/\s*\n\s*/g, ' '),
+    ...(trace === undefined ? [] : [`trace: ${trace}`]),
+    ...(hint === undefined ? [] : [`hint: ${hint}`]),
+  ].join('\n');
+}
+
+/** The same for `--json`. */
+export function failureJson({ code, reason, message, metadata, trace, hint }: Failure): JsonObject {
+  const error: JsonObject = { code, reason, message, metadata: { ...metadata } };
+  if (trace !== undefined) error.trace = trace;
+  if (hint !== undefined) error.hint = hint;
+  return { error };
+}
+
+function withFacts(message: string, { since, disk, key_version }: Failure['metadata']): string {
+  const facts = [disk, key_version, since && `since ${since}`].filter((fact) => fact !== undefined && fact !== '');
+  return facts.length === 0 ? message : `${message} (${facts.join(', ')})`;
+}
+
+/** What grpc-js says about a connection, without what only its authors can read. */
+export const plainText = (message: string): string =>
+  message.replace(/No connection established\. Last error: (?:Error: )?/, '').replace(/\.?\s*Resolution note:\s*$/, '');

@@ -1,0 +1,44 @@
+import type { DescMessage } from '@bufbuild/protobuf';
+import type { Command, Help, Option } from 'commander';
+import type { FieldFlag } from './field-flags.ts';
+import { leaves } from './message-text.ts';
+import { protoComments } from './proto-comments.ts';
+import type { Verb } from './verbs/verb.ts';
+
+/** What options and commands stand for, so that help can say what the contracts say. */
+export interface Described {
+  readonly options: WeakMap<Option, FieldFlag>;
+  readonly commands: WeakMap<Command, Verb>;
+}
+
+/** Help whose texts are the comments of the .proto files, read only when help is shown. */
+export function helpTexts({ options, commands }: Described): Partial<Help> {
+  const describe = (command: Command): string => {
+    const verb = commands.get(command);
+    return verb === undefined ? command.description() : protoComments().method(verb.definition.fullName, verb.method);
+  };
+  return {
+    showGlobalOptions: true,
+    optionDescription: (option) => {
+      const flag = options.get(option);
+      if (flag === undefined) return option.description;
+      const text = protoComments().field(flag.field.parent.typeName, flag.field.name);
+      const inner = flag.field.message;
+      const isMessage = inner !== undefined && inner.typeName !== 'google.protobuf.Timestamp';
+      const words = isMessage && flag.field.fieldKind !== 'map' ? ` Fields: ${fieldWords(inner)}.` : '';
+      return `${text}${words}${flag.isRepeated ? ' Can be repeated.' : ''}`;
+    },
+    subcommandDescription: (command) =>
+      commands.has(command) ? firstSentence(describe(command)) : command.description(),
+    commandDescription: describe,
+  };
+}
+
+function firstSentence(text: string): string {
+  return /^.*?[.:;](?=\s|$)/.exec(text)?.[0].replace(/[.:;]$/, '') ?? text;
+}
+
+const fieldWords = (message: DescMessage): string =>
+  leaves(message)
+    .map((path) => path.at(-1)?.name.replaceAll('_', '-'))
+    .join(', ');

@@ -1,0 +1,50 @@
+import { type NameDefaults, shortName } from './names.ts';
+
+type Facts = Readonly<Record<string, string>>;
+
+/** What can be done about a refusal, as a command where there is one; `undefined` where nothing sensible is known. */
+export function hintFor(reason: string, facts: Facts, names: NameDefaults): string | undefined {
+  const about = (pattern: RegExp): string | undefined => {
+    const found = Object.values(facts).find((value) => pattern.test(value));
+    return found === undefined ? undefined : shortName(found, names);
+  };
+  const version = about(/^vaults\/[^/]+\/keys\//) ?? '<vault>/<key>';
+  const key = version.split('/').slice(0, 2).join('/');
+  const vault = about(/^vaults\/[^/]+$/) ?? version.split('/')[0] ?? '<vault>';
+  const set = about(/\/diskEncryptionSets\/[^/]+$/) ?? '<set>';
+  const disk = about(/\/disks\/[^/]+$/) ?? '<disk>';
+  const hints: Facts = {
+    KEY_DISABLED: `interlock key enable ${version}, or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner (or resume-rotation, when that waits)`,
+    KEY_EXPIRED: `interlock key set-dates ${version} --expire-time +90d, or interlock set assign-key ${set} --key <vault>/<key>`,
+    KEY_NOT_YET_VALID: `interlock key set-dates ${version} --not-before now`,
+    KEY_DELETED: `interlock key recover ${key}, or interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`,
+    KEY_PURGED: 'nothing brings the key back; what only it could unwrap is lost',
+    KEY_VERSION_NOT_FOUND: `interlock key versions ${key}`,
+    VAULT_DELETED: `interlock vault recover ${vault}, then grant access again`,
+    ACCESS_DENIED: accessHint(facts, vault, set),
+    IDENTITY_DELETED: 'the identity of the set is gone: put the disks under another set',
+    KEY_VAULT_UNREACHABLE: 'try again; interlock status shows whether the key vault serves',
+    THROTTLED: 'try again in a moment',
+    CONTENTION: 'try again',
+    ETAG_MISMATCH: 'somebody changed it meanwhile: show it and repeat with its etag',
+    INVALID_CLIENT: 'check --as: the principal, and the file with its secret',
+    DISK_ATTACHED: `interlock disk show ${disk} names the machine that has it; detach or deallocate that first`,
+    DISK_ENCRYPTION_SET_IN_USE: `interlock set resources ${set}`,
+    ENCRYPTION_SET_MISSING: 'name a set with --set',
+    ULTRA_SSD_NOT_ENABLED: 'make the machine with --ultra-ssd-enabled',
+    PURGE_PROTECTION_REQUIRED: `interlock vault enable-purge-protection ${vault}`,
+    OPERATION_IN_PROGRESS: 'wait for the running operation to end: --wait does',
+    KEY_NAME_HELD: `interlock key recover ${key}, or take another name`,
+    TIMEOUT: 'give it longer with --timeout',
+  };
+  return hints[reason];
+}
+
+/** By which of its ways a right can be given depends on what was missing: a permission on keys, or an action. */
+function accessHint({ permission, action, principal, scope }: Facts, vault: string, set: string): string {
+  const who = principal?.replace('principals/', '') ?? `<principal|set:${set}>`;
+  if (action !== undefined)
+    return `interlock role assign ${who} <role> --scope ${scope ?? '<scope>'} (see interlock role list)`;
+  const rights = permission?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`) ?? 'get,wrap-key,unwrap-key';
+  return `interlock vault grant ${vault} --principal ${who} --permissions ${rights}, together with what it may do already`;
+}

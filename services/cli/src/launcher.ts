@@ -1,0 +1,52 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { repository } from '@interlock/local/data-folder.ts';
+import { processStart, tryLock } from '@interlock/local/lock.mjs';
+import type { Clock } from '@interlock/runtime';
+import type { Terminal } from './session.ts';
+import type { Environment } from './settings.ts';
+import { NotSettled } from './settle.ts';
+
+/** The launcher stops Postgres, NATS and five services; what takes longer is stuck. */
+const STOP_MS_MAX = 30_000;
+
+/**
+ * Runs a script of the launcher in the foreground, as npm would: `up.ts`, `start.ts`.
+ * @returns its exit code
+ */
+export function runLauncher(script: string, data: string, env: Environment): Promise<number> {
+  const bootstrap = join(repository, 'deploy/local/bootstrap.mjs');
+  const child = spawn(process.execPath, [bootstrap, join('deploy/local', script)], {
+    cwd: repository,
+    env: { ...env, INTERLOCK_DATA: data },
+    stdio: 'inherit',
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+  });
+}
+
+/** Stops the launcher that runs on the folder, with everything it started, and waits for its end. */
+export async function stopCloud(data: string, clock: Clock, terminal: Terminal): Promise<void> {
+  const lock = join(data, 'launcher.lock');
+  const attempt = existsSync(lock) ? tryLock(lock) : undefined;
+  if (attempt === undefined || attempt.taken) {
+    attempt?.release();
+    terminal.err(`nothing runs on ${data}`);
+    return;
+  }
+  const { pid, startedAt } = attempt.holder;
+  process.kill(pid, 'SIGTERM');
+  const end = clock.monotonicMs() + STOP_MS_MAX;
+  // Told apart by its start from a later process with the same id.
+  while (processStart(pid) === startedAt) {
+    if (clock.monotonicMs() >= end)
+      throw new NotSettled('TIMEOUT', `process ${pid} still runs after ${STOP_MS_MAX} ms`);
+    await clock.sleep(50);
+  }
+  terminal.err(`stopped process ${pid}`);
+}

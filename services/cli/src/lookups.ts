@@ -1,0 +1,27 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import type { Caller } from './calls.ts';
+import type { Resolver } from './draft.ts';
+import { isObject, methodOf } from './schema.ts';
+
+/** Answers lookups by asking the services. Each method throws what the service answers, a missing key for example. */
+export function resolverOf(caller: Caller): Resolver {
+  const version = (name: string): Promise<JsonObject> =>
+    caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetKeyVersion'), { name });
+  return {
+    version: async (key) => textOf(await version(key), 'name'),
+    url: async (keyOrVersion) => textOf(await version(keyOrVersion), 'keyUrl'),
+    setIdentity: async (name) => {
+      const getSet = methodOf(DiskEncryptionSetServiceDefinition, 'GetDiskEncryptionSet');
+      const { identity } = await caller.call('disk-encryption-set', getSet, { name });
+      return isObject(identity) ? textOf(identity, 'principal') : '';
+    },
+    self: () => caller.principal,
+  };
+}
+
+function textOf(json: JsonObject, field: string): string {
+  const value = json[field];
+  return typeof value === 'string' ? value : '';
+}

@@ -1,0 +1,8 @@
+import { run } from './run.ts';
+import { openTerminal } from './terminal.ts';
+
+// Of no use to whoever types a command; grpc-js sends the address as the server's name and Node says so each time.
+process.noDeprecation = true;
+const exitCode = await run(process.argv.slice(2), process.env, openTerminal());
+// Connections to a service that does not answer would keep the process for their own timeouts.
+process.exit(exitCode);

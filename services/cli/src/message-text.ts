@@ -1,0 +1,89 @@
+import type { DescField, DescMessage } from '@bufbuild/protobuf';
+import { type DraftObject, put } from './draft.ts';
+import { fieldValue, type ValueContext } from './field-values.ts';
+import { isObject } from './schema.ts';
+import { nearest } from './similar.ts';
+import { UsageError } from './usage-error.ts';
+
+/** Short words for fields of nested messages. */
+const shortWords: Readonly<Record<string, string>> = { set: 'disk_encryption_set', size: 'size_gib' };
+
+/**
+ * A message as one text: `lun=1,sku=ultra,size=4,set=des1,delete-with-vm`. Fields of messages inside it are named alone
+ * where that is clear, else with dots. A first word without `=` is the first field. JSON, and `@file` with JSON, are taken too.
+ * @throws UsageError
+ */
+export function messageValue(message: DescMessage, text: string, flag: string, context: ValueContext): DraftObject {
+  if (text.startsWith('{') || text.startsWith('@')) return jsonText(text, flag, context);
+  const draft: DraftObject = {};
+  for (const [index, part] of text.split(',').entries()) {
+    const [word, value] = halves(part);
+    if (word === '') throw new UsageError(`${flag} "${text}" has an empty part`);
+    if (value !== undefined) {
+      const path = pathOf(message, word, flag);
+      put(draft, path, leafValue(path, value, `${flag} ${word}`, context));
+      continue;
+    }
+    const [first] = message.fields;
+    const isFirst = index === 0 && first !== undefined && !leaves(message).some((path) => isNamed(path, word));
+    const path = isFirst ? [first] : pathOf(message, word, flag);
+    put(draft, path, leafValue(path, isFirst ? word : 'true', `${flag} ${word}`, context));
+  }
+  return draft;
+}
+
+/** JSON of an object, typed or in a file. @throws UsageError */
+export function jsonText(text: string, flag: string, { readFile }: Pick<ValueContext, 'readFile'>): DraftObject {
+  const isFile = text === '-' || text.startsWith('@');
+  const content = isFile ? Buffer.from(readFile(text.replace(/^@/, ''))).toString('utf8') : text;
+  let json: unknown;
+  try {
+    json = JSON.parse(content);
+  } catch (error) {
+    throw new UsageError(`${flag} is not JSON: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+  if (isObject(json)) return json;
+  throw new UsageError(`${flag} must be an object in JSON`);
+}
+
+/** Every field that has a value of its own, inside messages too, with the way to it. */
+export function leaves(message: DescMessage): readonly (readonly DescField[])[] {
+  return message.fields.flatMap((field) => {
+    const inner = field.fieldKind === 'message' ? field.message : undefined;
+    if (inner === undefined || inner.typeName === 'google.protobuf.Timestamp') return [[field]];
+    return leaves(inner).map((path) => [field, ...path]);
+  });
+}
+
+function pathOf(message: DescMessage, word: string, flag: string): readonly DescField[] {
+  const all = leaves(message);
+  const found = all.filter((path) => isNamed(path, word));
+  const shallowest = Math.min(...found.map(({ length }) => length));
+  const [path, second] = found.filter(({ length }) => length === shallowest);
+  if (path !== undefined && second === undefined) return path;
+  const names = all.map((one) => one.at(-1)?.name.replaceAll('_', '-') ?? '');
+  const near = nearest(word, names);
+  throw new UsageError(
+    `${flag} knows no ${word}: write ${names.join(', ')}.${near === undefined ? '' : ` Did you mean ${near}?`}`,
+  );
+}
+
+function isNamed(path: readonly DescField[], word: string): boolean {
+  const snake = word.replaceAll('-', '_');
+  const wanted = shortWords[snake] ?? snake;
+  return path.at(-1)?.name === wanted || path.map(({ name }) => name).join('.') === wanted;
+}
+
+function leafValue(path: readonly DescField[], text: string, flag: string, context: ValueContext) {
+  const field = path.at(-1);
+  if (field === undefined) throw new UsageError(`${flag} names nothing`);
+  if (field.fieldKind !== 'list') return fieldValue(field, text, flag, context);
+  return text.split('+').map((one) => fieldValue(field, one, flag, context));
+}
+
+function halves(part: string): readonly [string, string | undefined] {
+  const at = part.indexOf('=');
+  return at < 0 ? [part.trim(), undefined] : [part.slice(0, at).trim(), part.slice(at + 1)];
+}

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fullName, parentAndId, shortName } from './names.ts';
+import { UsageError } from './usage-error.ts';
+
+const defaults = { subscription: 'subscriptions/local', group: 'g' };
+const version = '0123456789abcdef0123456789abcdef';
+
+const cases = [
+  ['vault', 'kv1', 'vaults/kv1'],
+  ['key', 'kv1/k1', 'vaults/kv1/keys/k1'],
+  ['keyVersion', `kv1/k1/${version}`, `vaults/kv1/keys/k1/versions/${version}`],
+  ['keyOrVersion', 'kv1/k1', 'vaults/kv1/keys/k1'],
+  ['keyOrVersion', `kv1/k1/${version}`, `vaults/kv1/keys/k1/versions/${version}`],
+  ['disk', 'd1', 'subscriptions/local/resourceGroups/g/disks/d1'],
+  ['disk', 'other/d1', 'subscriptions/local/resourceGroups/other/disks/d1'],
+  ['disk', 's/other/d1', 'subscriptions/s/resourceGroups/other/disks/d1'],
+  ['resourceGroup', 'g2', 'subscriptions/local/resourceGroups/g2'],
+  ['resourceGroup', 's/g2', 'subscriptions/s/resourceGroups/g2'],
+  ['container', 'subscriptions/s', 'subscriptions/s'],
+  ['container', 'g2', 'subscriptions/local/resourceGroups/g2'],
+  ['role', 'reader', 'roles/reader'],
+  ['scope', 'group', 'subscriptions/local/resourceGroups/g'],
+  ['scope', '/', '/'],
+] as const;
+
+for (const [kind, short, full] of cases) {
+  test(`${kind} ${short} is ${full}, and a full name stays`, () => {
+    assert.equal(fullName(kind, short, defaults, '<x>'), full);
+    assert.equal(fullName(kind, full, defaults, '<x>'), full);
+  });
+}
+
+test('what is no name is refused with what would be right', () => {
+  const refused = [
+    ['key', 'k1', /it has 1 of 2 parts; write \{vault\}\/\{key\} or vaults/],
+    ['disk', 'a/b/c/d', /too many/],
+    ['disk', 'd 1', /must look like/],
+    ['vault', '', /empty/],
+    ['keyVersion', 'kv1/k1/abc', /must look like/],
+    ['scope', 'g', /is not a scope/],
+    ['principal', 'alice', /must look like/],
+  ] as const;
+  for (const [kind, text, message] of refused) {
+    assert.throws(
+      () => fullName(kind, text, defaults, '<x>'),
+      (error) => {
+        assert.ok(error instanceof UsageError);
+        assert.match(error.message, message);
+        return true;
+      },
+    );
+  }
+});
+
+test('without a default a short name says which default is missing', () => {
+  const none = { subscription: undefined, group: undefined };
+  assert.throws(() => fullName('disk', 'd1', none, '<disk>'), /no default resource group/);
+  assert.throws(() => fullName('disk', 'g/d1', none, '<disk>'), /no default subscription/);
+});
+
+test('short names lead back', () => {
+  for (const [kind, , full] of cases.filter(([kind]) => ['vault', 'key', 'keyVersion', 'disk'].includes(kind))) {
+    assert.equal(fullName(kind, shortName(full, defaults), defaults, '<x>'), full);
+  }
+  assert.equal(shortName('not a name', defaults), 'not a name');
+});
+
+test('a name falls into what it is made in and its id', () => {
+  assert.deepEqual(parentAndId('vaults/kv1/keys/k1'), { parent: 'vaults/kv1', id: 'k1' });
+});

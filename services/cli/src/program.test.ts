@@ -1,0 +1,250 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { CommanderError } from 'commander';
+import { NotSettled } from './settle.ts';
+import { ADMINISTRATOR, testProgram } from './test-session.ts';
+import { UsageError } from './usage-error.ts';
+
+const group = 'subscriptions/local/resourceGroups/g';
+const version = 'vaults/kv1/keys/k1/versions/0123456789abcdef0123456789abcdef';
+const uuid = '00000000-0000-4000-8000-0000000000ff';
+
+const requestOf = async (...args: readonly string[]) => {
+  const { run, sent } = testProgram();
+  await run(...args);
+  return sent.at(-1)?.request;
+};
+
+test('names and flags become the request', async () => {
+  assert.deepEqual(
+    await requestOf('vault', 'create', 'kv1', '--location', 'westeurope', '--purge-protection-enabled'),
+    {
+      vaultId: 'kv1',
+      location: 'westeurope',
+      purgeProtectionEnabled: true,
+      resourceGroup: group,
+    },
+  );
+  assert.deepEqual(
+    await requestOf('key', 'create', 'kv1/k1', '--size', '3072', '--no-enabled', '--tags', 'a=1', '--tags', 'b=2=3'),
+    {
+      parent: 'vaults/kv1',
+      keyId: 'k1',
+      keySizeBits: 3072,
+      attributes: { enabled: false },
+      tags: { a: '1', b: '2=3' },
+      requestId: uuid,
+    },
+  );
+  assert.deepEqual(
+    await requestOf(
+      'vault',
+      'grant',
+      'kv1',
+      '--principal',
+      'me',
+      '--permissions',
+      'get,wrap-key',
+      '--permissions',
+      'list',
+    ),
+    {
+      name: 'vaults/kv1',
+      accessPolicy: { principal: ADMINISTRATOR, keyPermissions: ['GET', 'WRAP_KEY', 'LIST'] },
+    },
+  );
+  assert.deepEqual(await requestOf('disk', 'create', 'other/d1', '--sku', 'ultra', '--size', '4', '--set', 'des1'), {
+    parent: 'subscriptions/local/resourceGroups/other',
+    diskId: 'd1',
+    sku: 'ULTRA',
+    sizeGib: '4',
+    encryption: {
+      type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY',
+      diskEncryptionSet: `${group}/diskEncryptionSets/des1`,
+    },
+  });
+  assert.deepEqual(await requestOf('key', 'import', 'kv1/k1', '--pem-file', 'k.pem'), {
+    parent: 'vaults/kv1',
+    keyId: 'k1',
+    pem: 'content of k.pem',
+    requestId: uuid,
+  });
+});
+
+test('global flags count before and after the verb', async () => {
+  for (const args of [
+    ['--group', 'h', 'vm', 'start', 'vm1'],
+    ['vm', 'start', 'vm1', '--group', 'h'],
+  ]) {
+    assert.deepEqual(await requestOf(...args), { name: 'subscriptions/local/resourceGroups/h/virtualMachines/vm1' });
+  }
+});
+
+test('flags come on top of a body', async () => {
+  assert.deepEqual(
+    await requestOf(
+      'vault',
+      'create',
+      'kv1',
+      '--body',
+      '{"location":"a","soft_delete_retention_days":7}',
+      '--location',
+      'b',
+    ),
+    {
+      vaultId: 'kv1',
+      location: 'b',
+      soft_delete_retention_days: 7,
+      resourceGroup: group,
+    },
+  );
+});
+
+test('a key stands for its current version, and a set for its identity', async () => {
+  const { run, sent } = testProgram({
+    GetKeyVersion: { name: version, keyUrl: 'https://kv1/keys/k1/0' },
+    GetDiskEncryptionSet: { identity: { principal: 'principals/00000000-0000-4000-8000-000000000002' } },
+  });
+  await run('key', 'disable', 'kv1/k1');
+  assert.deepEqual(
+    sent.map(({ method, request }) => [method, request]),
+    [
+      ['GetKeyVersion', { name: 'vaults/kv1/keys/k1' }],
+      ['DisableKeyVersion', { name: version }],
+    ],
+  );
+  await run('set', 'create', 'des1', '--key', 'kv1/k1');
+  assert.equal(sent.at(-1)?.request.keyUrl, 'https://kv1/keys/k1/0');
+  await run('vault', 'revoke', 'kv1', 'set:des1');
+  assert.equal(sent.at(-1)?.request.principal, 'principals/00000000-0000-4000-8000-000000000002');
+});
+
+test('the key owner gives a token for the vault', async () => {
+  const { run, sent } = testProgram({ GetKeyVersion: { keyUrl: 'https://kv1/keys/k1/0' } });
+  await run('set', 'assign-key', 'des1', '--key', 'kv1/k1', '--as-key-owner');
+  assert.equal(sent.at(-1)?.request.keyOwnerToken, `token of ${ADMINISTRATOR} for key-vault`);
+  await assert.rejects(
+    run('set', 'resume-rotation', 'des1', '--as-key-owner', '--key-owner-token-file', 'f'),
+    UsageError,
+  );
+});
+
+test('bad input is refused before anything is sent', async () => {
+  const lines = [
+    ['key', 'disbale', 'kv1/k1'],
+    ['vm', 'start'],
+    ['vm', 'start', 'vm1', 'vm2'],
+    ['vm', 'start', 'vm1', '--no-such-flag'],
+    ['key', 'create', 'k1'],
+    ['key', 'create', 'kv1/k1', '--size', 'big'],
+    ['disk', 'create', 'd1', '--sku', 'ulta'],
+    ['vault', 'create', 'kv1', '--body', '{"nonsense":1}'],
+    ['vault', 'create', 'kv1', '--body', '[]'],
+    ['disk', 'create', 'd1', '--source-disk', 'd2', '--source-snapshot', 's1'],
+    ['disk', 'read', 'd1', '--offset', '-1'],
+    ['parked', 'replay', 'nobody', 'parkedFacts/a-1'],
+    ['set', 'assign-key', 'des1', '--key', 'kv1'],
+  ];
+  for (const args of lines) {
+    const { run, sent } = testProgram();
+    await assert.rejects(
+      run(...args),
+      (error) => error instanceof UsageError || error instanceof CommanderError,
+      args.join(' '),
+    );
+    assert.deepEqual(sent, [], args.join(' '));
+  }
+});
+
+test('a typing error is met with what was meant', async () => {
+  const { run } = testProgram();
+  await assert.rejects(run('key', 'disbale', 'kv1/k1'), /Did you mean disable\?/);
+  await assert.rejects(run('vm', 'create', 'vm1', '--locatoin', 'x'), /Did you mean --location\?/);
+});
+
+test('lists are read to the end, unless a page is asked for', async () => {
+  const pages = [
+    { vaults: [{ name: 'vaults/a' }], nextPageToken: 'more' },
+    { vaults: [{ name: 'vaults/b' }], nextPageToken: '' },
+  ];
+  const all = testProgram({ ListVaults: pages });
+  await all.run('vault', 'list', '--json');
+  assert.deepEqual(JSON.parse(all.lines.join('')), {
+    vaults: [{ name: 'vaults/a' }, { name: 'vaults/b' }],
+    nextPageToken: '',
+  });
+  assert.equal(all.sent[1]?.request.pageToken, 'more');
+  const one = testProgram({ ListVaults: pages });
+  await one.run('vault', 'list', '--page-size', '1');
+  assert.equal(one.sent.length, 1);
+  assert.match(one.asides.join(), /--page-token more/);
+});
+
+test('every service is asked where none is named, and one that fails hides no other', async () => {
+  const { run, sent, lines } = testProgram({ ListConsumers: { consumers: [] } });
+  await run('consumers');
+  assert.deepEqual(
+    sent.map(({ service }) => service),
+    ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'],
+  );
+  await run('consumers', 'list', 'disk');
+  assert.equal(sent.length, 6);
+  assert.match(lines.join('\n'), /compute\nnone/);
+  const down = new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'later');
+  const partly = testProgram({ ListParkedFacts: [{ parkedFacts: [] }, down, { parkedFacts: [] }] });
+  await assert.rejects(partly.run('parked', 'list', '--json'), down);
+  assert.deepEqual(Object.keys(JSON.parse(partly.lines.join(''))), [
+    'identity',
+    'disk-encryption-set',
+    'disk',
+    'compute',
+  ]);
+});
+
+test('--wait looks until the machine runs, and fails with its reason', async () => {
+  const name = `${group}/virtualMachines/vm1`;
+  const starting = { name, provisioningState: 'UPDATING', powerState: 'STARTING' };
+  const good = testProgram({
+    StartVirtualMachine: starting,
+    GetVirtualMachine: [starting, { name, provisioningState: 'SUCCEEDED', powerState: 'RUNNING' }],
+  });
+  await good.run('vm', 'start', 'vm1', '--wait', '--json');
+  assert.equal(JSON.parse(good.lines.join('')).powerState, 'RUNNING');
+  const failure = { operation: 'start', code: 'KEY_DISABLED', message: 'no', accessLoss: { keyVersion: version } };
+  const bad = testProgram({
+    StartVirtualMachine: starting,
+    GetVirtualMachine: { name, provisioningState: 'FAILED', powerState: 'STOPPED', failure },
+  });
+  await assert.rejects(bad.run('vm', 'start', 'vm1', '--wait'), (error) => {
+    assert.ok(error instanceof NotSettled);
+    assert.equal(error.reason, 'KEY_DISABLED');
+    assert.equal(error.metadata.key_version, version);
+    return true;
+  });
+});
+
+test('a secret goes into a file and not on the screen', async () => {
+  const { run, lines, written } = testProgram({
+    AddSecret: { secretText: 's3cret', principal: { displayName: 'bob' } },
+  });
+  await run('principal', 'add-secret', uuid, 'first', '--output', 'bob.secret', '--json');
+  assert.equal(Buffer.from(written.get('bob.secret') ?? []).toString(), 's3cret');
+  assert.doesNotMatch(lines.join(), /s3cret/);
+});
+
+test('a watch tells each change', async () => {
+  const { run, lines } = testProgram({
+    WatchVirtualMachine: { powerState: 'STOPPED', stopReason: { reason: 'KEY_DISABLED' } },
+  });
+  await run('vm', 'watch', 'vm1');
+  assert.match(lines.join(), /STOPPED {2}KEY_DISABLED/);
+});
+
+test('help is there for the whole, a noun and a verb', async () => {
+  for (const args of [['--help'], ['vm', '--help'], ['vm', 'create', '--help']]) {
+    const { run, lines } = testProgram();
+    await assert.rejects(run(...args), (error) => error instanceof CommanderError && error.exitCode === 0);
+    assert.match(lines.join(), /Usage: interlock/);
+  }
+});

@@ -1,0 +1,57 @@
+import { Command, Option } from 'commander';
+import { addDiskDataCommands } from './disk-data-commands.ts';
+import { type Described, helpTexts } from './help.ts';
+import { addLocalCommands } from './local-commands.ts';
+import type { Runner } from './runner.ts';
+import { addVerbCommand } from './verb-command.ts';
+import { nouns, verbs } from './verbs/table.ts';
+
+/**
+ * The command line: a noun for each kind of resource, a verb for each RPC. Parsing throws a CommanderError, also after
+ * help was shown (its exit code is 0 then).
+ */
+export function programOf(runner: Runner): Command {
+  const described: Described = { options: new WeakMap(), commands: new WeakMap() };
+  const program = new Command('interlock')
+    .description(
+      'The command line of Interlock: pull the key and the machines stop; give it back and every byte is there.',
+    )
+    .usage('<noun> <verb> [names] [--flags]')
+    .exitOverride()
+    .configureOutput({ writeOut: runner.print, writeErr: runner.printUsage, outputError: () => undefined })
+    .configureHelp(helpTexts(described))
+    .helpCommand(false)
+    .showSuggestionAfterError(true);
+  for (const option of globalOptions()) program.addOption(option);
+  program.addHelpText('after', footer);
+
+  addLocalCommands(program, runner);
+  for (const [noun, description] of Object.entries(nouns)) {
+    const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');
+    for (const verb of verbs.filter((one) => one.noun === noun)) addVerbCommand(parent, verb, described, runner);
+    if (noun === 'disk') addDiskDataCommands(parent, runner);
+  }
+  return program;
+}
+
+/** Flags of every command, before or after it. */
+function globalOptions(): readonly Option[] {
+  return [
+    new Option('--json', 'answers as JSON, one document'),
+    new Option('--timeout <duration>', 'how long to wait: 500ms, 30s, 2m (default 10s; 2m with --wait)'),
+    new Option('--group <group>', 'resource group of names typed in short (INTERLOCK_GROUP)'),
+    new Option('--subscription <subscription>', 'subscription of names typed in short (INTERLOCK_SUBSCRIPTION)'),
+    new Option('--as <principal:file>', 'acts as this principal, with the secret in the file (INTERLOCK_AS)'),
+    new Option('--data <folder>', "the launcher's data folder (INTERLOCK_DATA)"),
+  ];
+}
+
+const footer = `
+Names are typed in short (d1, group/d1, kv1/k1, kv1/k1/version) or in full.
+Exit codes: 0 done, 1 refused or failed, 2 not understood (nothing was sent), 3 no answer.
+
+  interlock vault create kv1 --group g --location westeurope
+  interlock key create kv1/k1 --size 3072
+  interlock key disable kv1/k1
+  interlock vm list --group g
+  interlock trace <id>`;

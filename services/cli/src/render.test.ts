@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { render } from './render.ts';
+import { methodOf } from './schema.ts';
+
+const names = { subscription: 'subscriptions/local', group: 'g' };
+const group = 'subscriptions/local/resourceGroups/g';
+const answerOf = (definition: Parameters<typeof methodOf>[0], name: string) => methodOf(definition, name).response;
+
+test('a list is a table with state, reason and since; empty columns are left out', () => {
+  const disks = answerOf(DiskServiceDefinition, 'ListDisks');
+  const json = {
+    disks: [
+      {
+        name: `${group}/disks/d1`,
+        state: 'ATTACHED',
+        availability: 'AVAILABLE',
+        unavailableReason: 'KEY_ACCESS_REASON_UNSPECIFIED',
+      },
+      {
+        name: `${group}/disks/disk2`,
+        state: 'UNATTACHED',
+        availability: 'UNAVAILABLE',
+        unavailableReason: 'KEY_DISABLED',
+        unavailableSince: '2026-01-01T00:00:00Z',
+      },
+    ],
+    nextPageToken: '',
+  };
+  assert.equal(
+    render(disks, json, names),
+    [
+      'NAME   STATE       AVAILABILITY  REASON        SINCE',
+      'd1     ATTACHED    AVAILABLE',
+      'disk2  UNATTACHED  UNAVAILABLE   KEY_DISABLED  2026-01-01T00:00:00Z',
+    ].join('\n'),
+  );
+  assert.equal(render(disks, { disks: [], nextPageToken: '' }, names), 'none');
+});
+
+test('a resource is names and values, the state first, without what is empty', () => {
+  const vm = answerOf(ComputeServiceDefinition, 'GetVirtualMachine');
+  const text = render(
+    vm,
+    {
+      name: `${group}/virtualMachines/vm1`,
+      location: 'westeurope',
+      powerState: 'STOPPED',
+      provisioningState: 'SUCCEEDED',
+      stopReason: { reason: 'KEY_DISABLED', keyVersion: 'vaults/kv1/keys/k1/versions/0' },
+      etag: '',
+      dataDisks: [],
+    },
+    names,
+  );
+  assert.deepEqual(
+    text.split('\n').map((line) => line.replace(/ {2,}/g, '  ')),
+    [
+      `name  ${group}/virtualMachines/vm1`,
+      'provisioning state  SUCCEEDED',
+      'power state  STOPPED',
+      'stop reason',
+      '  reason  KEY_DISABLED',
+      '  key version  vaults/kv1/keys/k1/versions/0',
+      'location  westeurope',
+    ],
+  );
+});
+
+test('bytes are shown as they can be typed, and an empty answer is done', () => {
+  assert.match(render(answerOf(KeyVaultServiceDefinition, 'Encrypt'), { ciphertext: 'aGk=' }, names), /base64:aGk=/);
+  assert.equal(render(answerOf(KeyVaultServiceDefinition, 'PurgeVault'), {}, names), 'done');
+});
+
+test('statuses inside disks are shown', () => {
+  const view = answerOf(ComputeServiceDefinition, 'GetInstanceView');
+  const disks = [{ name: `${group}/disks/d1`, statuses: [{ code: 'ProvisioningState/failed/KeyVaultKeyNotEnabled' }] }];
+  assert.match(render(view, { statuses: [], disks }, names), /d1\n.*CODE\n.*KeyVaultKeyNotEnabled/);
+});

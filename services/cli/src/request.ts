@@ -1,0 +1,81 @@
+import type { DescMessage } from '@bufbuild/protobuf';
+import type { Random } from '@interlock/runtime';
+import { type DraftObject, has, put } from './draft.ts';
+import { type FieldFlag, fieldOf, putFlag } from './field-flags.ts';
+import { fieldValue, nameValue, type ValueContext } from './field-values.ts';
+import { jsonText } from './message-text.ts';
+import { fullName, parentAndId } from './names.ts';
+import type { Target, Verb } from './verbs/verb.ts';
+
+/** What was typed. */
+export interface Typed {
+  /** One for each target; absent where an optional one was not given. */
+  readonly words: readonly (string | undefined)[];
+  /** Flags that were given, with their texts. */
+  readonly flags: readonly (readonly [FieldFlag, readonly string[]])[];
+  /** JSON, `@file` or `-`: the request to begin with. */
+  readonly body: string | undefined;
+}
+
+export interface RequestContext extends ValueContext {
+  readonly random: Pick<Random, 'uuid'>;
+  /** `tenants/{t}` for what is made without saying in which. */
+  readonly tenant: string | undefined;
+}
+
+/** Builds the request of a verb from what was typed: body, then targets, then flags, then defaults. @throws UsageError */
+export function draftOf(verb: Verb, request: DescMessage, typed: Typed, context: RequestContext): DraftObject {
+  const draft = typed.body === undefined ? {} : jsonText(typed.body, '--body', context);
+  for (const [index, target] of (verb.targets ?? []).entries()) {
+    const word = typed.words[index];
+    if (word !== undefined) putTarget(draft, request, target, word, context);
+  }
+  for (const [flag, texts] of typed.flags) {
+    for (const text of texts) putFlag(draft, flag, text, context);
+  }
+  for (const [name, source] of Object.entries(verb.defaults ?? {})) {
+    const path = [fieldOf(request, name)];
+    if (has(draft, path)) continue;
+    const value = defaultOf(source, name, context);
+    if (value !== undefined) put(draft, path, value);
+  }
+  return draft;
+}
+
+function putTarget(
+  draft: DraftObject,
+  request: DescMessage,
+  target: Target,
+  text: string,
+  context: RequestContext,
+): void {
+  const shown = `<${target.word}>`;
+  if ('parent' in target) {
+    const { parent, id } = parentAndId(fullName(target.kind, text, context.names, shown));
+    put(draft, [fieldOf(request, target.parent)], parent);
+    put(draft, [fieldOf(request, target.idField)], id);
+    return;
+  }
+  const field = fieldOf(request, target.field);
+  const value =
+    'kind' in target
+      ? nameValue(target.kind, text, shown, context.names)
+      : fieldValue(field, text, shown, { ...context, kinds: {} });
+  put(draft, [field], value);
+}
+
+type DefaultSource = NonNullable<Verb['defaults']>[string];
+
+function defaultOf(source: DefaultSource, field: string, { random, tenant, names }: RequestContext) {
+  switch (source) {
+    case 'uuid':
+      return random.uuid();
+    case 'tenant':
+      return tenant;
+    case 'group':
+      // Left empty where none is set: the service says what it wants to know.
+      return names.group === undefined ? undefined : fullName('resourceGroup', names.group, names, field);
+    case 'group-or-subscription':
+      return names.group === undefined ? names.subscription : fullName('resourceGroup', names.group, names, field);
+  }
+}

@@ -1,0 +1,146 @@
+import { type JsonObject, ScalarType } from '@bufbuild/protobuf';
+import { RpcFailure, type Workload } from '@interlock/rpc';
+import { resolved } from './draft.ts';
+import { resolverOf } from './lookups.ts';
+import { listOf, render, stateLine } from './render.ts';
+import { draftOf, type Typed } from './request.ts';
+import { type Method, methodOf } from './schema.ts';
+import { type Session, writeJson } from './session.ts';
+import { type Credentials, services } from './settings.ts';
+import { settle } from './settle.ts';
+import { UsageError } from './usage-error.ts';
+import type { Verb } from './verbs/verb.ts';
+
+/** What was typed for a verb, beside the request. */
+export interface VerbFlags extends Typed {
+  /** For verbs every service has; absent for all of them. */
+  readonly service: Workload | undefined;
+  readonly wait: boolean;
+  /** File for the field of the answer that the verb names. */
+  readonly output: string | undefined;
+  readonly keyOwner: Credentials | 'caller' | undefined;
+}
+
+/** How long `--wait` waits unless told. */
+const WAIT_MS = 120_000;
+
+/** A watch lasts until somebody ends it; a day is longer than anybody looks. */
+const WATCH_MS = 86_400_000;
+
+/** Calls the RPC of a verb and shows the answer. @throws UsageError, Rejection, RpcFailure, NotSettled */
+export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): Promise<void> {
+  const method = methodOf(verb.definition, verb.method);
+  const request = await requestOf(verb, method, flags, session);
+  const { terminal, isJson, settings, trace } = session;
+  if (method.isStream) return watch(servedBy(verb, flags), method, request, session);
+
+  if (verb.service === 'any' && flags.service === undefined) {
+    return askEveryService(method, request, session);
+  }
+  const answer = await answerOf(servedBy(verb, flags), method, request, session);
+  const shown = await finished(verb, flags, answer, session);
+  if (isJson) writeJson(terminal, shown);
+  else terminal.out(render(method.response, shown, settings.names));
+  if (!isJson && method.hasEffect && trace !== undefined) terminal.err(`trace: ${trace}`);
+}
+
+/** What answers is shown also where another service does not; that one's error ends the command. */
+async function askEveryService(method: Method, request: JsonObject, session: Session): Promise<void> {
+  const { terminal, isJson, settings } = session;
+  const answers = await Promise.allSettled(services.map((service) => answerOf(service, method, request, session)));
+  const found = services.flatMap((service, index): [Workload, JsonObject][] => {
+    const answer = answers[index];
+    return answer?.status === 'fulfilled' ? [[service, answer.value]] : [];
+  });
+  if (isJson) writeJson(terminal, Object.fromEntries(found));
+  else {
+    for (const [service, answer] of found) {
+      terminal.out(`${service}\n${render(method.response, answer, settings.names)}\n`);
+    }
+  }
+  const failure = answers.find((answer) => answer.status === 'rejected');
+  if (failure !== undefined) throw failure.reason;
+}
+
+async function requestOf(verb: Verb, method: Method, flags: VerbFlags, session: Session): Promise<JsonObject> {
+  const { caller, clock, random, terminal, settings } = session;
+  const draft = draftOf(verb, method.request, flags, {
+    ...settings,
+    kinds: verb.kinds ?? {},
+    now: clock.now(),
+    random,
+    readFile: terminal.readFile,
+  });
+  if (flags.keyOwner !== undefined) {
+    if (draft.keyOwnerToken !== undefined || draft.key_owner_token !== undefined) {
+      throw new UsageError('give the word of the key owner once: a token, --key-owner or --as-key-owner');
+    }
+    const owner = flags.keyOwner === 'caller' ? caller : caller.as(flags.keyOwner);
+    draft.keyOwnerToken = await owner.token('key-vault');
+  }
+  const request = await resolved(draft, resolverOf(caller));
+  method.requestOf(request);
+  return request;
+}
+
+/** Lists are read to their end unless a page was asked for. */
+async function answerOf(service: Workload, method: Method, request: JsonObject, session: Session): Promise<JsonObject> {
+  const { caller, terminal, isJson } = session;
+  const answer = await caller.call(service, method, request);
+  const list = listOf(method.response);
+  const { nextPageToken } = answer;
+  if (list === undefined || typeof nextPageToken !== 'string' || nextPageToken === '') return answer;
+  if (['pageSize', 'page_size', 'pageToken', 'page_token'].some((field) => field in request)) {
+    if (!isJson) terminal.err(`there are more: --page-token ${nextPageToken}`);
+    return answer;
+  }
+  const rest = await answerOf(service, method, { ...request, pageToken: nextPageToken, pageSize: PAGE_SIZE }, session);
+  return { ...rest, [list.jsonName]: [...elements(answer[list.jsonName]), ...elements(rest[list.jsonName])] };
+}
+
+const PAGE_SIZE = 1_000;
+const elements = (value: unknown) => (Array.isArray(value) ? value : []);
+
+/** The answer as it is shown: waited for, and without what went into a file. */
+async function finished(verb: Verb, flags: VerbFlags, answer: JsonObject, session: Session): Promise<JsonObject> {
+  const { caller, clock, terminal, timeoutMs = WAIT_MS } = session;
+  const { name } = answer;
+  if (flags.wait && verb.settles !== undefined && verb.service !== 'any' && typeof name === 'string') {
+    const { get, until } = verb.settles;
+    const { service } = verb;
+    const getMethod = methodOf(verb.definition, get);
+    return settle(answer, {
+      get: () => caller.call(service, getMethod, { name }),
+      clock,
+      timeoutMs,
+      isRunWanted: until === 'running',
+      isDeletion: verb.verb === 'delete',
+      say: (state) => terminal.err(`… ${state}`),
+    });
+  }
+  if (flags.output === undefined || verb.output === undefined) return answer;
+  const { [verb.output]: kept, ...rest } = answer;
+  const field = methodOf(verb.definition, verb.method).response.fields.find((one) => one.jsonName === verb.output);
+  const isText = field?.scalar === ScalarType.STRING;
+  terminal.writeFile(flags.output, Buffer.from(String(kept), isText ? 'utf8' : 'base64'));
+  terminal.err(`${verb.output} is in ${flags.output}`);
+  return rest;
+}
+
+async function watch(service: Workload, method: Method, request: JsonObject, session: Session): Promise<void> {
+  const { caller, clock, terminal, isJson, timeoutMs = WATCH_MS } = session;
+  try {
+    for await (const change of caller.stream(service, method, request, { deadlineMs: timeoutMs })) {
+      terminal.out(isJson ? JSON.stringify(change) : `${new Date(clock.now()).toISOString()}  ${stateLine(change)}`);
+    }
+  } catch (error) {
+    // It was to last that long.
+    if (!(error instanceof RpcFailure && error.code === 'DEADLINE_EXCEEDED')) throw error;
+  }
+}
+
+function servedBy(verb: Verb, { service }: VerbFlags): Workload {
+  if (verb.service !== 'any') return verb.service;
+  if (service !== undefined) return service;
+  throw new UsageError(`say which service: ${services.join(', ')}`);
+}

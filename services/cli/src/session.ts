@@ -1,0 +1,45 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import type { Channel } from '@interlock/rpc';
+import type { Clock, Random } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
+import type { Caller } from './calls.ts';
+import type { Settings } from './settings.ts';
+
+/** Where words go and bytes come from. */
+export interface Terminal {
+  /** A line of the answer. */
+  out(text: string): void;
+  /** A line beside the answer. */
+  err(text: string): void;
+  /** Bytes of the answer; resolves when more can be taken. */
+  outBytes(bytes: Uint8Array): Promise<void>;
+  /** Standard input, piece by piece. */
+  in(): AsyncIterable<Uint8Array>;
+  /** Content of a file; `-` is standard input. @throws UsageError when it cannot be read */
+  readFile(path: string): Uint8Array;
+  /** Writes a file only its owner can read. */
+  writeFile(path: string, content: Uint8Array): void;
+}
+
+/** What a command works with. */
+export interface Session {
+  readonly caller: Caller;
+  readonly settings: Pick<Settings, 'names' | 'tenant'>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly tracer: Tracer;
+  /** Trace of the command, 32 hexadecimal digits; absent when nothing takes spans. */
+  readonly trace: string | undefined;
+  readonly terminal: Terminal;
+  /** Whether answers are JSON documents. */
+  readonly isJson: boolean;
+  /** From `--timeout`. */
+  readonly timeoutMs: number | undefined;
+  /** A way to the address at which a disk's data is served. */
+  readonly dataChannel: (address: string) => Channel;
+}
+
+/** Writes a JSON document. */
+export function writeJson({ out }: Terminal, json: JsonObject): void {
+  out(JSON.stringify(json, undefined, 2));
+}

@@ -1,0 +1,145 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { dataRoot } from '@interlock/local/data-folder.ts';
+import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import type { NameDefaults } from './names.ts';
+import { UsageError } from './usage-error.ts';
+
+/** There is no cloud to speak to. Ends the command with exit code 3. */
+export class NoCloud extends Error {
+  override readonly name = 'NoCloud';
+}
+
+/** Who acts. */
+export interface Credentials {
+  /** UUID. */
+  readonly principal: string;
+  readonly secret: string;
+}
+
+/** Where everything is and who acts. */
+export interface Settings {
+  /** Folder of the launcher. */
+  readonly data: string;
+  /** host:port of each service. */
+  readonly addresses: Readonly<Record<ServiceName, string>>;
+  /** PEM text of the authority the services' certificates come from. */
+  readonly authority: string;
+  readonly credentials: Credentials;
+  /** `tenants/{t}` for what is made without saying in which. */
+  readonly tenant: string | undefined;
+  readonly names: NameDefaults;
+  /** Where spans go, as a full address. */
+  readonly tracesEndpoint: string | undefined;
+}
+
+/** Flags every command has. */
+export interface GlobalFlags {
+  readonly data?: string;
+  readonly as?: string;
+  readonly subscription?: string;
+  readonly group?: string;
+  readonly json?: boolean;
+  readonly timeout?: string;
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads where the cloud is: flags first, then `INTERLOCK_*`, then what the launcher wrote into its data folder. Files the
+ * first two make unnecessary need not exist.
+ * @throws NoCloud when nothing runs there, UsageError for a setting that cannot be meant
+ */
+export function readSettings(flags: GlobalFlags, env: Environment): Settings {
+  const data = dataFolder(flags, env);
+  const cloud = fileObject(join(data, 'cloud.json'));
+  const administrator = fileObject(textIn(cloud, 'administratorFile') ?? join(data, 'administrator.json'));
+  const address = (service: ServiceName): string => {
+    const found = env[`INTERLOCK_${service.toUpperCase().replaceAll('-', '_')}_ADDRESS`];
+    const written = found ?? textIn(objectIn(cloud, 'addresses'), service);
+    if (written !== undefined && written !== '') return written;
+    throw new NoCloud(`no cloud runs on ${data}: start one with \`npm run up\`, or set INTERLOCK_DATA to its folder`);
+  };
+  const addresses = {
+    identity: address('identity'),
+    'key-vault': address('key-vault'),
+    'disk-encryption-set': address('disk-encryption-set'),
+    disk: address('disk'),
+    compute: address('compute'),
+  };
+  const authorityFile = env.INTERLOCK_CA_FILE ?? textIn(cloud, 'authorityFile');
+  if (authorityFile === undefined) throw new NoCloud(`INTERLOCK_CA_FILE is not set and ${data} holds no cloud.json`);
+  const spans = env.INTERLOCK_SPANS ?? textIn(cloud, 'spans');
+  const subscription = flags.subscription ?? env.INTERLOCK_SUBSCRIPTION ?? textIn(administrator, 'subscription');
+  return {
+    data,
+    addresses,
+    authority: readText(authorityFile, 'the authority'),
+    credentials: credentialsOf(flags.as ?? env.INTERLOCK_AS, administrator, data),
+    tenant: env.INTERLOCK_TENANT ?? textIn(administrator, 'tenant'),
+    names: {
+      subscription: subscription?.replace(/^(?!subscriptions\/)/, 'subscriptions/'),
+      group: flags.group ?? env.INTERLOCK_GROUP,
+    },
+    tracesEndpoint: spans === undefined || spans === '' ? undefined : `${spans.replace(/\/$/, '')}/v1/traces`,
+  };
+}
+
+/** The launcher's data folder, whether anything runs there or not. */
+export function dataFolder(flags: GlobalFlags, env: Environment): string {
+  return dataRoot(flags.data === undefined ? env : { INTERLOCK_DATA: flags.data });
+}
+
+/** Reads `<principal>:<file with its secret>`. @throws UsageError */
+export function credentialsFrom(text: string, flag: string): Credentials {
+  const [, principal, file] = /^(?:principals\/)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(.+)$/.exec(text) ?? [];
+  if (principal === undefined || file === undefined) {
+    throw new UsageError(`${flag} must look like <principal UUID>:<file with its secret>, not "${text}"`);
+  }
+  return { principal, secret: readText(file, `the secret of ${flag}`).trim() };
+}
+
+/** The services by name, for what asks every one of them. */
+export const services = serviceNames;
+
+function credentialsOf(as: string | undefined, administrator: unknown, data: string): Credentials {
+  if (as !== undefined && as !== '') return credentialsFrom(as, '--as');
+  const principal = textIn(administrator, 'principalId');
+  const secret = textIn(administrator, 'secret');
+  if (principal !== undefined && secret !== undefined) return { principal, secret };
+  throw new UsageError(`${join(data, 'administrator.json')} holds no credentials: say who acts with --as`);
+}
+
+function fileObject(file: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw new UsageError(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${file} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function readText(file: string, what: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(`${what} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function objectIn(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined;
+}
+
+function textIn(value: unknown, key: string): string | undefined {
+  const found = objectIn(value, key);
+  return typeof found === 'string' ? found : undefined;
+}

@@ -1,0 +1,114 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { Rejection } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import { isObject } from './schema.ts';
+
+/** What was waited for ended otherwise, or not in time. Ends the command with exit code 1. */
+export class NotSettled extends Error {
+  override readonly name = 'NotSettled';
+  /** Stable code, for example a KeyAccessReason; `TIMEOUT` when it still goes on. */
+  readonly reason: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  constructor(reason: string, message: string, metadata: Readonly<Record<string, string>> = {}) {
+    super(message);
+    this.reason = reason;
+    this.metadata = metadata;
+  }
+}
+
+export interface SettleOptions {
+  /** Reads the resource again. */
+  readonly get: () => Promise<JsonObject>;
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+  /** The machine has to run in the end. */
+  readonly isRunWanted: boolean;
+  /** What was asked is the end of it: not found is the end that was waited for. */
+  readonly isDeletion: boolean;
+  /** Told each new state. */
+  readonly say: (state: string) => void;
+}
+
+const POLL_MS_MIN = 20;
+const POLL_MS_MAX = 500;
+
+/**
+ * Reads a resource until it is in a passing state no more. Polls and does not watch, so that a service that restarts
+ * meanwhile is no end. Answers it as it was read last.
+ * @throws NotSettled with the reason the resource gives, or TIMEOUT
+ */
+export async function settle(first: JsonObject, options: SettleOptions): Promise<JsonObject> {
+  const { get, clock, timeoutMs, isDeletion, say } = options;
+  const end = clock.monotonicMs() + timeoutMs;
+  let current = first;
+  let told = '';
+  for (let waitMs = POLL_MS_MIN; ; waitMs = Math.min(waitMs * 1.5, POLL_MS_MAX)) {
+    const state = stateOf(current);
+    if (state !== told) say(state);
+    told = state;
+    if (!isPassing(current) && (!isDeletion || current.provisioningState === 'FAILED'))
+      return judged(current, options.isRunWanted);
+    if (clock.monotonicMs() >= end) {
+      throw notInTime(current, state, timeoutMs);
+    }
+    await clock.sleep(waitMs);
+    try {
+      current = await get();
+    } catch (error) {
+      if (isDeletion && error instanceof Rejection && error.code === 'NOT_FOUND') return current;
+      throw error;
+    }
+  }
+}
+
+/** `SUCCEEDED RUNNING`: what the resource says about itself. */
+export function stateOf(resource: JsonObject): string {
+  return [resource.provisioningState, resource.powerState].filter((state) => typeof state === 'string').join(' ');
+}
+
+/** A rotation that waits says for what: somebody has to act, so that is told in place of the time that is over. */
+function notInTime({ rotation }: JsonObject, state: string, timeoutMs: number): NotSettled {
+  const still = `still ${state} after ${timeoutMs} ms`;
+  if (!isObject(rotation) || rotation.state !== 'WAITING') {
+    return new NotSettled('TIMEOUT', `${still}: it goes on; look again with show`);
+  }
+  const version = text(rotation.waitingForKeyVersion);
+  const moved = `${rotation.doneCount} of ${rotation.resourcesCount} disks and snapshots have moved`;
+  return new NotSettled(text(rotation.waitingReason), `${still}: ${moved}, the rest waits for ${version}`, {
+    key_version: version,
+  });
+}
+
+function isPassing(resource: JsonObject): boolean {
+  return [resource.provisioningState, resource.powerState].some(
+    (state) => typeof state === 'string' && state.endsWith('ING') && state !== 'RUNNING',
+  );
+}
+
+function judged(resource: JsonObject, isRunWanted: boolean): JsonObject {
+  const { failure, stopReason } = resource;
+  if (resource.provisioningState === 'FAILED') {
+    if (!isObject(failure)) throw new NotSettled('FAILED', 'it ended FAILED');
+    throw new NotSettled(text(failure.code), text(failure.message), lossOf(failure.accessLoss));
+  }
+  if (isRunWanted && resource.powerState !== 'RUNNING') {
+    const loss = lossOf(stopReason);
+    throw new NotSettled(loss.reason ?? 'NOT_RUNNING', `it ended ${text(resource.powerState)}, not running`, loss);
+  }
+  return resource;
+}
+
+function lossOf(loss: unknown): Readonly<Record<string, string>> {
+  if (!isObject(loss)) return {};
+  const names = {
+    reason: 'reason',
+    disk: 'disk',
+    diskEncryptionSet: 'disk_encryption_set',
+    keyVersion: 'key_version',
+    since: 'since',
+    traceId: 'trace_id',
+  };
+  return Object.fromEntries(Object.entries(names).map(([json, name]) => [name, text(loss[json])]));
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');

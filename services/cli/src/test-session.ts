@@ -1,0 +1,124 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import type { CallOptions, Channel, Workload } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { Caller } from './calls.ts';
+import { programOf } from './program.ts';
+import type { Method } from './schema.ts';
+import type { Session, Terminal } from './session.ts';
+import type { GlobalFlags } from './settings.ts';
+
+/** A call that would have been made. */
+export interface SentCall {
+  readonly service: Workload;
+  readonly method: string;
+  readonly request: JsonObject;
+  readonly principal: string;
+}
+
+/** What services would answer, by method path; a list is given out one after the other, an error is thrown. */
+export type Answers = Readonly<Record<string, JsonObject | Error | readonly (JsonObject | Error)[]>>;
+
+export const ADMINISTRATOR = 'principals/00000000-0000-4000-8000-000000000001';
+
+/** Time that passes only by sleeping. */
+export function sleepingClock(): Clock {
+  let nowMs = Date.UTC(2026, 0, 1);
+  return {
+    now: () => nowMs,
+    monotonicMs: () => nowMs,
+    sleep: async (durationMs) => {
+      nowMs += durationMs;
+    },
+  };
+}
+
+/** A command line whose calls go nowhere. */
+export function testProgram(
+  answers: Answers = {},
+  options: {
+    readonly files?: Readonly<Record<string, string>>;
+    readonly channel?: Channel;
+    readonly clock?: Clock;
+  } = {},
+) {
+  const sent: SentCall[] = [];
+  const lines: string[] = [];
+  const asides: string[] = [];
+  const written = new Map<string, Uint8Array>();
+  const bytes: Uint8Array[] = [];
+  const left = new Map(
+    Object.entries(answers).map(([path, answer]) => [path, Array.isArray(answer) ? [...answer] : [answer]]),
+  );
+  const answerOf = (service: Workload, { path, requestOf }: Method, request: JsonObject, principal: string) => {
+    requestOf(request);
+    sent.push({ service, method: path.replace(/^.*\//, ''), request, principal });
+    const queue = left.get(path.replace(/^.*\//, '')) ?? [];
+    const answer = queue.length > 1 ? queue.shift() : queue[0];
+    if (answer instanceof Error) throw answer;
+    return answer ?? {};
+  };
+  const callerAs = (principal: string): Caller => ({
+    principal,
+    call: async (service, method, request, _options?: CallOptions) => answerOf(service, method, request, principal),
+    stream: async function* (service, method, request) {
+      yield answerOf(service, method, request, principal);
+    },
+    token: async (service) => `token of ${principal} for ${service}`,
+    as: (credentials) => callerAs(`principals/${credentials.principal}`),
+  });
+  const terminal: Terminal = {
+    out: (text) => lines.push(text),
+    err: (text) => asides.push(text),
+    outBytes: async (piece) => {
+      bytes.push(piece);
+    },
+    in: async function* () {
+      yield Buffer.from(options.files?.['-'] ?? '');
+    },
+    readFile: (path) => Buffer.from(options.files?.[path] ?? `content of ${path}`),
+    writeFile: (path, content) => written.set(path, content),
+  };
+  const local = async () => undefined;
+  const program = programOf({
+    withSession: (_name: string, flags: GlobalFlags, work: (session: Session) => Promise<void>) =>
+      work({
+        caller: callerAs(ADMINISTRATOR),
+        settings: {
+          names: { subscription: flags.subscription ?? 'subscriptions/local', group: flags.group ?? 'g' },
+          tenant: 'tenants/local',
+        },
+        clock: options.clock ?? sleepingClock(),
+        random: {
+          uuid: () => '00000000-0000-4000-8000-0000000000ff',
+          fraction: () => 0,
+          bytes: (n) => Buffer.alloc(n),
+        },
+        tracer: trace.getTracer('test'),
+        trace: undefined,
+        terminal,
+        isJson: flags.json === true,
+        timeoutMs: undefined,
+        dataChannel: () => {
+          if (options.channel === undefined) throw new Error('this test has no data path');
+          return options.channel;
+        },
+      }),
+    up: local,
+    down: local,
+    rehearse: local,
+    status: local,
+    trace: local,
+    print: (text) => lines.push(text),
+    printUsage: (text) => asides.push(text),
+  });
+  return {
+    program,
+    sent,
+    lines,
+    asides,
+    written,
+    bytes,
+    run: (...args: readonly string[]) => program.parseAsync(args, { from: 'user' }),
+  };
+}

@@ -1,0 +1,89 @@
+import { Argument, type Command, Option } from 'commander';
+import { type FieldFlag, flagsOf } from './field-flags.ts';
+import { placeholderOf } from './field-values.ts';
+import type { Described } from './help.ts';
+import { runVerb } from './run-verb.ts';
+import type { Runner } from './runner.ts';
+import { methodOf } from './schema.ts';
+import { credentialsFrom, services } from './settings.ts';
+import { UsageError } from './usage-error.ts';
+import type { Verb } from './verbs/verb.ts';
+
+/** Adds the command of one RPC to its noun: its targets as words, its fields as flags. */
+export function addVerbCommand(parent: Command, verb: Verb, described: Described, runner: Runner): void {
+  const method = methodOf(verb.definition, verb.method);
+  const isList = verb.method.startsWith('List');
+  const command = parent.command(verb.verb, { isDefault: verb.noun === 'consumers' });
+  described.commands.set(command, verb);
+  const serviceForm = isList ? '[service]' : '<service>';
+  const words = (verb.targets ?? []).map(({ word }) => `<${word}>`);
+  command.usage([...(verb.service === 'any' ? [serviceForm] : []), ...words, '[--flags]'].join(' '));
+  if (verb.service === 'any') command.addArgument(new Argument(serviceForm, 'which service').choices(services));
+  // A body may hold what a target would; the service says what is missing.
+  for (const { word } of verb.targets ?? []) command.argument(`[${word}]`);
+
+  const flags = flagsOf(method.request, verb);
+  const shadowed = new Set(flags.filter(({ isAlias }) => isAlias).map(({ field }) => field));
+  const byAttribute = new Map<string, FieldFlag>();
+  for (const flag of flags) {
+    const [option, ...more] = optionsOf(flag);
+    if (!flag.isAlias && shadowed.has(flag.field)) option.hidden = true;
+    byAttribute.set(option.attributeName(), flag);
+    for (const one of [option, ...more]) command.addOption(one);
+    described.options.set(option, flag);
+  }
+  command.option('--body <json|@file|->', 'the whole request as JSON; flags come on top');
+  if (verb.settles !== undefined) command.option('--wait', 'waits until the work is done, and fails when it fails');
+  if (verb.output !== undefined)
+    command.option('--output <file>', `writes ${verb.output} to a file only its owner can read`);
+  if (verb.takesKeyOwner === true) {
+    command.option('--as-key-owner', "the caller gives the key owner's word itself");
+    command.option('--key-owner <principal:file>', "this principal gives the key owner's word");
+  }
+
+  command.action(() => {
+    const options: Record<string, unknown> = command.opts();
+    const [first, ...rest] = verb.service === 'any' ? command.args : [undefined, ...command.args];
+    const words = (verb.targets ?? []).map((_, index) => rest[index]);
+    const body = textOf(options.body);
+    const [missing] = (verb.targets ?? []).filter((_, index) => words[index] === undefined);
+    if (missing !== undefined && body === undefined) throw new UsageError(`missing <${missing.word}>`);
+    const isOwner = options.asKeyOwner === true;
+    if (isOwner && options.keyOwner !== undefined)
+      throw new UsageError('--key-owner and --as-key-owner exclude each other');
+    const other = textOf(options.keyOwner);
+    const typed = {
+      words,
+      flags: [...byAttribute].flatMap(([attribute, flag]) => given(flag, options[attribute])),
+      body,
+      service: services.find((service) => service === first),
+      wait: options.wait === true,
+      output: textOf(options.output),
+      keyOwner: isOwner ? ('caller' as const) : other === undefined ? undefined : credentialsFrom(other, '--key-owner'),
+    };
+    return runner.withSession(`${verb.noun} ${verb.verb}`, command.optsWithGlobals(), (session) =>
+      runVerb(verb, typed, session),
+    );
+  });
+}
+
+function optionsOf(flag: FieldFlag): readonly [Option, ...Option[]] {
+  if (flag.isSwitch) {
+    const off = new Option(`--no-${flag.name}`);
+    // Only where not saying it is not the same as no.
+    off.hidden = !flag.field.proto.proto3Optional;
+    return [new Option(`--${flag.name}`), off];
+  }
+  const option = new Option(`--${flag.name} <${placeholderOf(flag.field)}>`);
+  option.hidden = flag.name === 'etag' || flag.name === 'page-token' || flag.name === 'request-id';
+  if (flag.isRepeated) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
+  return [option];
+}
+
+function given(flag: FieldFlag, value: unknown): readonly (readonly [FieldFlag, readonly string[]])[] {
+  if (value === undefined) return [];
+  const texts = Array.isArray(value) ? value : [value];
+  return [[flag, texts.map(String)]];
+}
+
+const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);

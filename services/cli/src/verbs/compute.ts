@@ -1,0 +1,40 @@
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { named, nounOf, type Target, type Verb } from './verb.ts';
+
+const noun = (name: string) => nounOf('compute', ComputeServiceDefinition, name);
+const vm = noun('vm');
+const platform = noun('platform');
+const oneVm = named('vm', 'virtualMachine');
+const vmAndDisk: readonly Target[] = [...oneVm, { word: 'disk', field: 'disk', kind: 'disk' }];
+const settles = { get: 'GetVirtualMachine' } as const;
+const untilRunning = { get: 'GetVirtualMachine', until: 'running' } as const;
+
+/** What compute is asked. */
+export const computeVerbs: readonly Verb[] = [
+  vm('create', 'CreateVirtualMachine', {
+    targets: [{ word: 'vm', kind: 'virtualMachine', parent: 'parent', idField: 'virtual_machine_id' }],
+    aliases: { 'data-disk': 'data_disks' },
+    settles: untilRunning,
+  }),
+  vm('show', 'GetVirtualMachine', { targets: oneVm }),
+  vm('list', 'ListVirtualMachines', {
+    kinds: { parent: 'container' },
+    defaults: { parent: 'group-or-subscription' },
+  }),
+  vm('delete', 'DeleteVirtualMachine', { targets: oneVm, settles }),
+  vm('start', 'StartVirtualMachine', { targets: oneVm, settles: untilRunning }),
+  vm('stop', 'PowerOffVirtualMachine', { targets: oneVm, settles }),
+  vm('deallocate', 'DeallocateVirtualMachine', { targets: oneVm, settles }),
+  vm('restart', 'RestartVirtualMachine', {
+    targets: oneVm,
+    defaults: { request_id: 'uuid' },
+    settles: untilRunning,
+  }),
+  vm('attach', 'AttachDisk', { targets: vmAndDisk, settles }),
+  vm('detach', 'DetachDisk', { targets: vmAndDisk, settles }),
+  vm('instance-view', 'GetInstanceView', { targets: oneVm }),
+  vm('activity-log', 'ListActivityLog', { targets: oneVm }),
+  vm('watch', 'WatchVirtualMachine', { targets: oneVm }),
+
+  platform('report-access-lost', 'ReportAccessLost', { aliases: { set: 'disk_encryption_set' } }),
+];

@@ -1,0 +1,25 @@
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { named, nounOf, type Verb } from './verb.ts';
+
+const set = nounOf('disk-encryption-set', DiskEncryptionSetServiceDefinition, 'set');
+const oneSet = named('set', 'diskEncryptionSet');
+const settles = { get: 'GetDiskEncryptionSet' } as const;
+
+/** What disk encryption sets are asked. `--key kv1/k1` stands for the URL of the key's current version. */
+export const diskEncryptionSetVerbs: readonly Verb[] = [
+  set('create', 'CreateDiskEncryptionSet', {
+    targets: [{ word: 'set', kind: 'diskEncryptionSet', parent: 'parent', idField: 'disk_encryption_set_id' }],
+    aliases: { key: 'key_url' },
+    settles,
+  }),
+  set('show', 'GetDiskEncryptionSet', { targets: oneSet }),
+  set('list', 'ListDiskEncryptionSets', {
+    kinds: { parent: 'container' },
+    defaults: { parent: 'group-or-subscription' },
+  }),
+  set('delete', 'DeleteDiskEncryptionSet', { targets: oneSet, settles }),
+  set('assign-key', 'AssignKey', { targets: oneSet, aliases: { key: 'key_url' }, settles, takesKeyOwner: true }),
+  set('resume-rotation', 'ResumeRotation', { targets: oneSet, settles, takesKeyOwner: true }),
+  set('resources', 'ListAssociatedResources', { targets: oneSet }),
+  set('watch', 'WatchDiskEncryptionSet', { targets: oneSet }),
+];

@@ -1,0 +1,54 @@
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { named, nounOf, type Verb } from './verb.ts';
+
+const noun = (name: string) => nounOf('disk', DiskServiceDefinition, name);
+const disk = noun('disk');
+const snapshot = noun('snapshot');
+const platform = noun('platform');
+const oneDisk = named('disk', 'disk');
+const oneSnapshot = named('snapshot', 'snapshot');
+const ofSet = named('set', 'diskEncryptionSet', 'disk_encryption_set');
+const encryption = { set: 'encryption.disk_encryption_set' };
+const settles = { get: 'GetDisk' } as const;
+
+/** What the control side of disk is asked; `platform` is what other services ask it. */
+export const diskVerbs: readonly Verb[] = [
+  disk('create', 'CreateDisk', {
+    targets: [{ word: 'disk', kind: 'disk', parent: 'parent', idField: 'disk_id' }],
+    aliases: { ...encryption, size: 'size_gib' },
+    settles,
+  }),
+  disk('show', 'GetDisk', { targets: oneDisk }),
+  disk('list', 'ListDisks', {
+    aliases: { set: 'disk_encryption_set' },
+    kinds: { parent: 'container' },
+    defaults: { parent: 'group-or-subscription' },
+  }),
+  disk('delete', 'DeleteDisk', { targets: oneDisk }),
+  disk('change-encryption', 'ChangeDiskEncryption', { targets: oneDisk, aliases: encryption, settles }),
+  disk('grow', 'GrowDisk', { targets: oneDisk, aliases: { size: 'size_gib' }, settles }),
+  disk('begin-access', 'BeginAccess', { targets: oneDisk, output: 'accessToken' }),
+  disk('end-access', 'EndAccess', { targets: oneDisk }),
+
+  snapshot('create', 'CreateSnapshot', {
+    targets: [{ word: 'snapshot', kind: 'snapshot', parent: 'parent', idField: 'snapshot_id' }],
+    aliases: { ...encryption, disk: 'source_disk' },
+    settles: { get: 'GetSnapshot' },
+  }),
+  snapshot('show', 'GetSnapshot', { targets: oneSnapshot }),
+  snapshot('list', 'ListSnapshots', {
+    aliases: { set: 'disk_encryption_set', disk: 'source_disk' },
+    kinds: { parent: 'container' },
+    defaults: { parent: 'group-or-subscription' },
+  }),
+  snapshot('delete', 'DeleteSnapshot', { targets: oneSnapshot }),
+
+  platform('attach-disk', 'AttachDisk', { targets: oneDisk, defaults: { request_id: 'uuid' } }),
+  platform('open-disk', 'OpenDisk', { targets: oneDisk, output: 'accessToken' }),
+  platform('close-disk', 'CloseDisk', { targets: oneDisk }),
+  platform('detach-disk', 'DetachDisk', { targets: oneDisk }),
+  platform('check-key-access', 'CheckKeyAccess', { targets: ofSet }),
+  platform('begin-generation', 'BeginGeneration', { targets: ofSet }),
+  platform('encrypted-resources', 'ListEncryptedResources', { targets: ofSet }),
+  platform('rewrap-dek', 'RewrapDek', { targets: [{ word: 'resource', field: 'name' }] }),
+];

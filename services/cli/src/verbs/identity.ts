@@ -1,0 +1,65 @@
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { named, nounOf, type Verb } from './verb.ts';
+
+const noun = (name: string) => nounOf('identity', IdentityServiceDefinition, name);
+const tenant = noun('tenant');
+const subscription = noun('subscription');
+const principal = noun('principal');
+const role = noun('role');
+const token = noun('token');
+const signingKey = noun('signing-key');
+
+/** What identity is asked. */
+export const identityVerbs: readonly Verb[] = [
+  tenant('create', 'CreateTenant', { targets: [{ word: 'id', field: 'tenant_id' }] }),
+  tenant('show', 'GetTenant', { targets: named('tenant', 'tenant') }),
+  tenant('list', 'ListTenants'),
+
+  subscription('create', 'CreateSubscription', {
+    targets: [{ word: 'id', field: 'subscription_id' }],
+    defaults: { tenant: 'tenant' },
+  }),
+  subscription('show', 'GetSubscription', { targets: named('subscription', 'subscription') }),
+  subscription('list', 'ListSubscriptions'),
+
+  principal('create', 'CreatePrincipal', {
+    targets: [{ word: 'display-name', field: 'display_name' }],
+    defaults: { principal_id: 'uuid', tenant: 'tenant' },
+  }),
+  principal('create-managed-identity', 'CreateManagedIdentity', {
+    targets: [{ word: 'owner', field: 'owner' }],
+    defaults: { principal_id: 'uuid', tenant: 'tenant' },
+  }),
+  principal('show', 'GetPrincipal', { targets: named('principal', 'principal') }),
+  principal('list', 'ListPrincipals'),
+  principal('delete', 'DeletePrincipal', { targets: named('principal', 'principal') }),
+  principal('add-secret', 'AddSecret', {
+    targets: [...named('principal', 'principal', 'principal'), { word: 'secret-id', field: 'secret_id' }],
+    output: 'secretText',
+  }),
+  principal('remove-secret', 'RemoveSecret', {
+    targets: [...named('principal', 'principal', 'principal'), { word: 'secret-id', field: 'secret_id' }],
+  }),
+
+  role('list', 'ListRoles'),
+  role('assign', 'CreateRoleAssignment', {
+    targets: [...named('principal', 'principal', 'principal'), ...named('role', 'role', 'role')],
+    defaults: { role_assignment_id: 'uuid' },
+  }),
+  role('assignment', 'GetRoleAssignment', { targets: named('assignment', 'roleAssignment') }),
+  role('assignments', 'ListRoleAssignments'),
+  role('unassign', 'DeleteRoleAssignment', { targets: named('assignment', 'roleAssignment') }),
+  role('check', 'CheckPermission', {
+    targets: [...named('principal', 'principal', 'principal'), { word: 'action', field: 'action' }],
+  }),
+
+  token('issue', 'IssueToken', { output: 'accessToken' }),
+  token('issue-managed-identity', 'IssueManagedIdentityToken', {
+    targets: named('principal', 'principal', 'principal'),
+    output: 'accessToken',
+  }),
+  token('keys', 'GetJsonWebKeySet'),
+
+  signingKey('list', 'ListSigningKeys'),
+  signingKey('rotate', 'RotateSigningKey', { defaults: { request_id: 'uuid' } }),
+];

@@ -1,0 +1,81 @@
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { named, nounOf, type Target, type Verb } from './verb.ts';
+
+const noun = (name: string) => nounOf('key-vault', KeyVaultServiceDefinition, name);
+const vault = noun('vault');
+const key = noun('key');
+const audit = noun('audit');
+const platform = noun('platform');
+
+const newKey: readonly Target[] = [{ word: 'vault/key', kind: 'key', parent: 'parent', idField: 'key_id' }];
+const oneVault = named('vault', 'vault');
+const oneKey = named('vault/key', 'key');
+const oneVersion = named('vault/key[/version]', 'keyVersion');
+const use = named('vault/key[/version]', 'keyOrVersion');
+
+/** What the key vault is asked. Where a version is wanted, a key stands for its current one. */
+export const keyVaultVerbs: readonly Verb[] = [
+  vault('create', 'CreateVault', {
+    targets: [{ word: 'id', field: 'vault_id' }],
+    defaults: { resource_group: 'group' },
+  }),
+  vault('show', 'GetVault', { targets: oneVault }),
+  vault('list', 'ListVaults', {
+    kinds: { parent: 'container' },
+    defaults: { parent: 'group-or-subscription' },
+  }),
+  vault('enable-purge-protection', 'EnablePurgeProtection', { targets: oneVault }),
+  vault('grant', 'SetAccessPolicy', {
+    targets: oneVault,
+    aliases: { permissions: 'access_policy.key_permissions' },
+  }),
+  vault('revoke', 'RemoveAccessPolicy', { targets: [...oneVault, ...named('principal', 'principal', 'principal')] }),
+  vault('set-permission-model', 'SetPermissionModel', {
+    targets: [...oneVault, { word: 'model', field: 'permission_model' }],
+  }),
+  vault('delete', 'DeleteVault', { targets: oneVault }),
+  vault('recover', 'RecoverVault', { targets: oneVault }),
+  vault('purge', 'PurgeVault', { targets: oneVault }),
+
+  key('create', 'CreateKey', {
+    targets: newKey,
+    aliases: { size: 'key_size_bits' },
+    defaults: { request_id: 'uuid' },
+  }),
+  key('import', 'ImportKey', { targets: newKey, defaults: { request_id: 'uuid' } }),
+  key('show', 'GetKey', { targets: oneKey }),
+  key('list', 'ListKeys', { targets: named('vault', 'vault', 'parent') }),
+  key('version', 'GetKeyVersion', { targets: use }),
+  key('versions', 'ListKeyVersions', { targets: named('vault/key', 'key', 'parent') }),
+  key('enable', 'EnableKeyVersion', { targets: oneVersion }),
+  key('disable', 'DisableKeyVersion', { targets: oneVersion }),
+  key('set-dates', 'SetKeyVersionDates', { targets: oneVersion }),
+  key('set-operations', 'SetKeyOperations', { targets: oneVersion, aliases: { operations: 'key_operations' } }),
+  key('set-tags', 'SetKeyTags', { targets: oneVersion }),
+  key('rotate', 'RotateKey', { targets: oneKey, defaults: { request_id: 'uuid' } }),
+  key('delete', 'DeleteKey', { targets: oneKey }),
+  key('recover', 'RecoverKey', { targets: oneKey }),
+  key('purge', 'PurgeKey', { targets: oneKey }),
+  key('show-deleted', 'GetDeletedKey', { targets: oneKey }),
+  key('list-deleted', 'ListDeletedKeys', { targets: named('vault', 'vault', 'parent') }),
+  key('backup', 'BackupKey', { targets: oneKey, output: 'backup' }),
+  key('restore', 'RestoreKey', { targets: named('vault', 'vault', 'parent'), defaults: { request_id: 'uuid' } }),
+  key('encrypt', 'Encrypt', { targets: use, output: 'ciphertext' }),
+  key('decrypt', 'Decrypt', { targets: use, output: 'plaintext' }),
+  key('wrap', 'WrapKey', { targets: use, output: 'wrappedKey' }),
+  key('unwrap', 'UnwrapKey', { targets: use, output: 'plaintextKey' }),
+  key('sign', 'Sign', { targets: use, output: 'signature' }),
+  key('verify', 'Verify', { targets: use }),
+  key('authorize-rewrap', 'AuthorizeRewrap', {
+    aliases: { source: 'source_key_version', target: 'target_key_version', set: 'disk_encryption_set' },
+  }),
+
+  audit('list', 'ListAuditEntries', { targets: named('vault', 'vault', 'parent'), kinds: { key: 'keyOrVersion' } }),
+
+  platform('check-access', 'CheckAccess', { targets: named('vault/key[/version]', 'keyVersion', 'key_version') }),
+  platform('resolve-key', 'ResolveKeyForEncryption'),
+  platform('rewrap', 'Rewrap', {
+    aliases: { source: 'source_key_version', target: 'target_key_version', set: 'disk_encryption_set' },
+    output: 'wrappedKey',
+  }),
+];

@@ -1,0 +1,12 @@
+import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { nounOf, type Verb } from './verb.ts';
+
+const noun = (name: string) => nounOf('any', MessagingServiceDefinition, name);
+
+/** What every service is asked about the messages it sent and took in. */
+export const messagingVerbs: readonly Verb[] = [
+  noun('parked')('list', 'ListParkedFacts'),
+  noun('parked')('replay', 'ReplayParkedFact', { targets: [{ word: 'fact', field: 'name' }] }),
+  noun('consumers')('list', 'ListConsumers'),
+  noun('feed')('read', 'ReadFeed'),
+];

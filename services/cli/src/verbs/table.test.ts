@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createFileRegistry, fromBinary } from '@bufbuild/protobuf';
+import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
+import { diskDataMethods } from '../disk-data.ts';
+import { fieldsOf, flagsOf } from '../field-flags.ts';
+import { protoComments } from '../proto-comments.ts';
+import { methodOf } from '../schema.ts';
+import { nouns, verbs } from './table.ts';
+
+const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, fileDescriptorSet));
+const everyRpc = [...registry]
+  .flatMap((type) => (type.kind === 'service' ? type.methods : []))
+  .map(({ parent, name }) => `${parent.typeName}/${name}`);
+
+test('every RPC of every service is one command', () => {
+  const covered = [
+    ...verbs.map(({ definition, method }) => methodOf(definition, method).path),
+    ...diskDataMethods.map((name) => `interlock.disk.v1.DiskDataService/${name}`),
+  ];
+  assert.ok(everyRpc.length > 80);
+  assert.deepEqual(covered.toSorted(), everyRpc.toSorted());
+});
+
+test('a noun and a verb name one command, and every noun is described', () => {
+  const names = verbs.map(({ noun, verb }) => `${noun} ${verb}`);
+  assert.deepEqual(names, [...new Set(names)]);
+  assert.deepEqual([...new Set(verbs.map(({ noun }) => noun))].toSorted(), Object.keys(nouns).toSorted());
+});
+
+test('every field of every request can be typed', () => {
+  for (const verb of verbs) {
+    const { request } = methodOf(verb.definition, verb.method);
+    const flags = flagsOf(request, verb);
+    const reached = new Set([
+      ...(verb.targets ?? []).flatMap(fieldsOf),
+      ...flags.map(({ path: [field] }) => field?.name),
+    ]);
+    assert.deepEqual(
+      request.fields.filter(({ name }) => !reached.has(name)).map(({ name }) => name),
+      [],
+      `${verb.noun} ${verb.verb}`,
+    );
+    const flagNames = flags.map(({ name }) => name);
+    assert.deepEqual(flagNames, [...new Set(flagNames)], `${verb.noun} ${verb.verb}`);
+  }
+});
+
+test('what a verb says about its answer is there', () => {
+  for (const { definition, method, output, settles, defaults, noun, verb } of verbs) {
+    const { response, request } = methodOf(definition, method);
+    if (output !== undefined)
+      assert.ok(
+        response.fields.some(({ jsonName }) => jsonName === output),
+        `${noun} ${verb}`,
+      );
+    if (settles !== undefined) assert.equal(methodOf(definition, settles.get).response, response);
+    for (const name of Object.keys(defaults ?? {})) {
+      assert.ok(
+        request.fields.some((field) => field.name === name),
+        `${noun} ${verb}: ${name}`,
+      );
+    }
+  }
+});
+
+test('help says what the contracts say: every command and every flag has a text', () => {
+  const comments = protoComments();
+  for (const verb of verbs) {
+    assert.notEqual(comments.method(verb.definition.fullName, verb.method), '', verb.method);
+    for (const { field } of flagsOf(methodOf(verb.definition, verb.method).request, verb)) {
+      assert.notEqual(comments.field(field.parent.typeName, field.name), '', `${field.parent.typeName}.${field.name}`);
+    }
+  }
+});

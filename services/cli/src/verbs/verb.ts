@@ -1,0 +1,54 @@
+import type { Definition, Workload } from '@interlock/rpc';
+import type { NameKind } from '../names.ts';
+
+/** What stands on the command line without a flag. */
+export type Target =
+  /** A name that fills one field. */
+  | { readonly word: string; readonly field: string; readonly kind: NameKind; readonly optional?: boolean }
+  /** A name of something new: what stands before its id fills `parent`, the id fills `idField`. */
+  | { readonly word: string; readonly kind: NameKind; readonly parent: string; readonly idField: string }
+  /** A text, taken as it is. */
+  | { readonly word: string; readonly field: string };
+
+/** One RPC as a command: `interlock <noun> <verb> <targets> --flags`. */
+export interface Verb {
+  readonly noun: string;
+  readonly verb: string;
+  /** Who serves it; `any` for what every service serves: then the service is named on the command line. */
+  readonly service: Workload | 'any';
+  readonly definition: Definition;
+  /** Name in the .proto file. */
+  readonly method: string;
+  readonly targets?: readonly Target[];
+  /** Flag → field path, beside the flags named like the fields. */
+  readonly aliases?: Readonly<Record<string, string>>;
+  /** Kinds of names of fields whose own name does not say it: `parent` of a list. */
+  readonly kinds?: Readonly<Record<string, NameKind>>;
+  /** Fields filled when nothing is typed for them. */
+  readonly defaults?: Readonly<Record<string, 'uuid' | 'group' | 'group-or-subscription' | 'tenant'>>;
+  /** Whether what it answers goes on for a while, so that `--wait` makes sense; how to look at it again. */
+  readonly settles?: { readonly get: string; readonly until?: 'running' };
+  /** Field of the answer that `--output` writes to a file: bytes, or a secret. */
+  readonly output?: string;
+  /** Adds `--as-key-owner` and `--key-owner`, which fill `key_owner_token`. */
+  readonly takesKeyOwner?: boolean;
+}
+
+/** Makes the verbs of one noun of one service. */
+export const nounOf =
+  (service: Verb['service'], definition: Definition, noun: string) =>
+  (
+    verb: string,
+    method: string,
+    rest: Omit<Verb, 'noun' | 'verb' | 'service' | 'definition' | 'method'> = {},
+  ): Verb => ({
+    noun,
+    verb,
+    service,
+    definition,
+    method,
+    ...rest,
+  });
+
+/** A target that fills `name`. */
+export const named = (word: string, kind: NameKind, field = 'name'): readonly Target[] => [{ word, field, kind }];
