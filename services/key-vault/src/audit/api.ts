@@ -40,13 +40,15 @@ export const auditApi = ({
         checkKeyFilter(request.key, vaultId);
         const index = indexFor(request, vaultId);
         // A vault of the same name that was purged may have had another owner: its record is not this one's.
-        const from = Math.max(vault.createdAt, request.startTime?.getTime() ?? 0);
+        // Keys begin with the time of writing, so the creation itself, which began before the vault was there, is in.
+        const startTime = request.startTime?.getTime() ?? 0;
+        const from = Math.max(vault.createdAt, startTime);
         const found: WireAuditEntry[] = [];
         let next: string | undefined = after ?? `${vaultId}/${timeInKey(from)}`;
         for (let scanned = 0; next !== undefined && found.length < limit && scanned < scannedMax; ) {
           const query = { prefix: `${vaultId}/`, after: next, limit: limit - found.length };
           const page = await rows.list({ ...query, ...(index === undefined ? {} : { index }) });
-          const matching = page.items.filter(({ row }) => matches(row, request) && row.time >= from);
+          const matching = page.items.filter(({ row }) => matches(row, request) && row.time >= startTime);
           found.push(...matching.map(({ key, row }) => onWire(key, row)));
           scanned += Math.max(page.items.length, scannedPerQuery);
           next = page.next;

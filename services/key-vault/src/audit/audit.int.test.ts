@@ -63,6 +63,13 @@ test('KV-112, CMK-144: a use is on record with caller, versioned URL, status, co
   assert.match(wrap.name, new RegExp(`^${name}/auditEntries/`));
 });
 
+test('CMK-01, KV-113: the record of a vault begins with its creation', async () => {
+  const name = await newVault(world);
+  const { auditEntries } = await world.vault().listAuditEntries({ parent: name });
+  const [first] = auditEntries;
+  assert.deepEqual([first?.operation, first?.result, first?.caller], ['VaultPut', 'SUCCESS', world.administrator.name]);
+});
+
 test('KV-114: every refusal is on record with its reason and status', async () => {
   const { name, version } = await vaultWithKey();
   const stranger = await world.newPrincipal();
