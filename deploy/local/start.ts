@@ -28,7 +28,12 @@ runCommand(async (scope) => {
   });
   scope.defer('cloud', cloud.stop);
   const { rehearse } = await rehearsal;
-  const outcome = await rehearse(cloud, { data, out: dataRoot(process.env), say: console.log });
+  const outcome = await rehearse(cloud, {
+    data,
+    out: dataRoot(process.env),
+    say: console.log,
+    signal: scope.signal,
+  });
   await scope.close();
   console.log(`Started, rehearsed and stopped in ${((performance.now() - since) / 1000).toFixed(1)} s`);
   return { exitCode: outcome.verdict === 'pass' ? 0 : 1, lastLine: JSON.stringify(outcome) };

@@ -26,6 +26,8 @@ export interface RehearsalOptions {
   readonly out: string;
   /** Takes what people read while it runs, a line each. */
   readonly say: (line: string) => void;
+  /** Ends the rehearsal early: no further part is played and no report is written. */
+  readonly signal: AbortSignal;
 }
 
 /** What came of it: the last line of `npm start`. */
@@ -41,7 +43,10 @@ export interface RehearsalOutcome {
  * fails is told and costs the rules that need it; the report is written all the same.
  */
 export const rehearse = async (cloud: LocalCloud, options: RehearsalOptions): Promise<RehearsalOutcome> => {
-  const { data, out, say } = options;
+  const { data, out, signal } = options;
+  const say = (line: string) => {
+    if (!signal.aborted) options.say(line);
+  };
   const sayAll = (lines: readonly string[]) => {
     for (const line of lines) say(line);
   };
@@ -68,9 +73,10 @@ export const rehearse = async (cloud: LocalCloud, options: RehearsalOptions): Pr
       data.path('services', 'compute', 'guests'),
       machines.map(({ id }) => namesIn({ cloud }).machine(id)),
     );
-    const world = { cloud, data, outside, dataPath, timeline, journals, clock, random, evidence };
+    const world = { cloud, data, outside, dataPath, timeline, journals, clock, random, evidence, signal };
     say(`\nRehearsal: ${scenarioName}`);
     const problems = await playScenario(world);
+    signal.throwIfAborted();
     const traces = await tracesOf(cloud, evidence);
     const durationMs = clock.monotonicMs() - since;
     const report = buildReport({

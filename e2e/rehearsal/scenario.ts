@@ -1,6 +1,6 @@
 import { createDisks, createPlatformDisks } from './steps/disks.ts';
 import { grantAccess } from './steps/grants.ts';
-import { inspect } from './steps/inspection.ts';
+import { openFiles, readAudit, readMarks } from './steps/inspection.ts';
 import { fillVault, makeKeysAtHome } from './steps/keys.ts';
 import { createMachines } from './steps/machines.ts';
 import { admitPeople } from './steps/people.ts';
@@ -23,6 +23,7 @@ export const scenarioName = 'customer-managed keys: set up, rotate, lose and reg
 export const playScenario = async (world: World): Promise<readonly string[]> => {
   const problems: string[] = [];
   const part = async <Result>(name: string, play: () => Promise<Result>): Promise<Result | undefined> => {
+    if (world.signal.aborted) return undefined;
     try {
       return await play();
     } catch (error) {
@@ -42,7 +43,11 @@ export const playScenario = async (world: World): Promise<readonly string[]> => 
   await part('disabling', () => disableAndEnable(world, people, next));
   await part('deleting', () => deleteAndAssign(world, people, house, next, keys));
   await part('withdrawing', () => withdrawAndGrant(world, people, house, keys));
-  await part('inspection', () => inspect(world, people, { keys, marks, before }));
+  const [marksThere] = await Promise.all([
+    part('giving back', () => readMarks(world, people, marks)),
+    part('record', () => readAudit(world, people)),
+  ]);
+  await part('files', () => openFiles(world, { keys, marks, before }, marksThere ?? 0));
   return problems;
 };
 

@@ -22,6 +22,8 @@ export interface World {
   readonly random: Random;
   /** Filled by the steps; read by the rules when all is over. */
   readonly evidence: Gathered;
+  /** Aborted when the user wants to end. */
+  readonly signal: AbortSignal;
 }
 
 /** Somebody who acts, with the services as they see them. */

@@ -82,7 +82,12 @@ function lane(machine: Machine, journal: readonly Io[], y: number, scale: Scale)
 }
 
 /** Stretches without work: stopped for a lost key, or given back by the user. */
-function silences({ name }: Machine, data: readonly Io[], y: number, { x, losses, toMs }: Scale): readonly Html[] {
+function silences(
+  { name, onLoss }: Machine,
+  data: readonly Io[],
+  y: number,
+  { x, losses, toMs }: Scale,
+): readonly Html[] {
   const good = data.filter(({ ok }) => ok);
   return good.flatMap(({ completedAt }, index) => {
     const until = good[index + 1]?.completedAt ?? toMs;
@@ -96,6 +101,8 @@ function silences({ name }: Machine, data: readonly Io[], y: number, { x, losses
           machine.stoppedAt <= until,
       ),
     );
+    // Those the loss does not stop are given back by their user to see whether they start; others only had to wait for a core.
+    if (!isStopped && onLoss !== 'keeps running') return [];
     const kind = isStopped ? 'off' : 'away';
     return [
       html`<rect class="${kind}" x="${px(x(completedAt))}" y="${y + 3}" width="${px(x(until) - x(completedAt))}" height="${laneHeight - 6}" rx="3"/>`,

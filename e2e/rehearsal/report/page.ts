@@ -126,7 +126,7 @@ function stepRows({ steps, startedAtMs, report }: PageContent): Html {
   const percent = (ms: number): string => ((ms / report.durationMs) * 90).toFixed(2);
   return html`<div class="rows steps">${steps.map(
     ({ who, title, calls, rules, startMs, durationMs, error }) => html`<div class="row">
-    <div class="what"><em>${who}</em>${title} <span class="tags mono">${rules.join(' ')}</span>
+    <div class="what"><em>${who}</em>${title} ${rules.map((id) => html`<span class="tag mono">${id}</span> `)}
       <div class="calls">${callsInWords(calls)}</div>
       ${error === undefined ? '' : html`<div class="error">${error}</div>`}</div>
     <div class="track"><i style="left: ${percent(startMs - startedAtMs)}%; width: ${percent(durationMs)}%; background: var(--${error === undefined ? 'work' : 'stop'})"></i><span style="left: ${percent(startMs - startedAtMs + durationMs)}%">${duration(durationMs)}</span></div>

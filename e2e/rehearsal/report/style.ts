@@ -72,7 +72,7 @@ td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: now
 .steps .row { align-items: start; padding: 6px 0; }
 .steps .what { white-space: normal; }
 .steps .calls { color: var(--faint); font-size: 12px; overflow-wrap: anywhere; }
-.tags { color: var(--faint); font-size: 11.5px; }
+.tag { color: var(--faint); font-size: 11.5px; white-space: nowrap; }
 .error { color: var(--stop); }
 details > summary.more { cursor: pointer; color: var(--soft); margin-top: 14px; font-weight: 500; }
 footer { margin-top: 26px; color: var(--faint); font-size: 13px; overflow-wrap: anywhere; }

@@ -32,6 +32,19 @@ test('two replicas that finish the same creation make one set', async () => {
 test('an identity refused for good leaves nothing behind', async () => {
   const parts = await begun();
   parts.neighbours.principals.set(principal, { owner: 'somebody', isDeleted: true });
-  await assert.rejects(run(parts), (error) => error instanceof Rejection && error.reason === 'PRINCIPAL_EXISTS');
-  assert.equal((await parts.state()).status, 'absent');
+  await assert.rejects(
+    run(parts),
+    (error) => error instanceof Rejection && error.reason === 'PRINCIPAL_ALREADY_EXISTS',
+  );
+  assert.equal((await parts.state()).status, 'deleted');
+});
+
+test('an identity service that is busy is no refusal: the creation goes on later', async () => {
+  const parts = await begun();
+  const busy = () => Promise.reject(new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'try again'));
+  const identities = { ...parts.identities, createManagedIdentity: busy };
+  await assert.rejects(finishCreation({ ...parts, identities }, setName, testCause), { reason: 'STORE_UNAVAILABLE' });
+  assert.equal((await parts.state()).status, 'creating');
+  await run(parts);
+  assert.equal((await parts.state()).status, 'active');
 });

@@ -183,6 +183,9 @@ test('CMK-86: a move that a newer key has overtaken ends by itself; the newer on
       return parts.disks.rewrapDek(...asked);
     },
   };
-  await rotate({ ...parts, disks, settings, signal: new AbortController().signal }, setName, testCause);
+  const oneByOne = { ...settings, concurrency: 1 };
+  await rotate({ ...parts, disks, settings: oneByOne, signal: new AbortController().signal }, setName, testCause);
   await assertFinished(parts, '3');
+  const calls = parts.neighbours.calls.filter((method) => method === 'rewrapDek').length;
+  assert.equal(calls, 11, 'ten by the newer move, and the one refusal that ends the overtaken one');
 });

@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import type { DiskEncryptionSet } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
-import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
-import { toFact } from './published.ts';
+import {
+  grant,
+  isAvailable,
+  isLost,
+  newDisk,
+  newKey,
+  newVault,
+  principalOf,
+  readySet,
+  toldOf,
+  wishFor,
+} from './test-ready-sets.ts';
 import { resourceGroup, type SetCloud, setsPerRegionMax, startSetCloud } from './test-set-cloud.ts';
 
 let world: SetCloud;
@@ -12,71 +21,8 @@ before(async () => {
 });
 after(() => world.close());
 
-const newVault = async (differences: { location?: string; resourceGroup?: string } = {}) => {
-  const { name } = await world.keyVault.createVault({
-    vaultId: `v${randomUUID().slice(0, 12)}`,
-    resourceGroup,
-    location: 'westeurope',
-    permissionModel: 'ACCESS_POLICY',
-    accessPolicies: [{ principal: world.administrator.name, keyPermissions: ['ALL'] }],
-    purgeProtectionEnabled: true,
-    ...differences,
-  });
-  return name;
-};
-const newKey = async (parent: string) => {
-  const keyId = `k${randomUUID().slice(0, 8)}`;
-  const { name, keyUrl } = await world.keyVault.createKey({ parent, keyId, requestId: randomUUID() });
-  return { name, keyUrl };
-};
-const wishFor = (keyUrl: string) => ({
-  parent: resourceGroup,
-  diskEncryptionSetId: `d-${randomUUID().slice(0, 8)}`,
-  location: 'West Europe',
-  keyUrl,
-});
-const principalOf = (set: DiskEncryptionSet): string => set.identity?.principal ?? '';
-const grant = (set: DiskEncryptionSet, vault: string) =>
-  world.keyVault.setAccessPolicy({
-    name: vault,
-    accessPolicy: { principal: principalOf(set), keyPermissions: ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] },
-  });
-const accessOf = (set: DiskEncryptionSet, keyVersion: string) =>
-  set.keyAccess.find((access) => access.keyVersion === keyVersion);
-const isAvailable = (keyVersion: string) => (set: DiskEncryptionSet) =>
-  accessOf(set, keyVersion)?.state === 'AVAILABLE';
-const isLost = (keyVersion: string, reason: string) => (set: DiskEncryptionSet) =>
-  accessOf(set, keyVersion)?.state === 'LOST' && accessOf(set, keyVersion)?.reason === reason;
-const isDone = ({ rotation }: DiskEncryptionSet) => rotation?.state === 'SUCCEEDED';
-const isWaiting = ({ rotation }: DiskEncryptionSet) => rotation?.state === 'WAITING';
-
-/** A set whose identity may use its key, and the vault and key it has. */
-const readySet = async () => {
-  const vault = await newVault();
-  const key = await newKey(vault);
-  const made = await world.sets.createDiskEncryptionSet(wishFor(key.keyUrl));
-  await grant(made, vault);
-  const set = await world.until(made.name, isAvailable(key.name));
-  return { set, vault, key };
-};
-const newDisk = async (set: DiskEncryptionSet): Promise<string> => {
-  const name = `${resourceGroup}/disks/${randomUUID().slice(0, 8)}`;
-  const keyVersion = set.activeKey?.keyVersion ?? '';
-  await world.disks.create(name, { set: set.name, principal: principalOf(set), keyVersion });
-  return name;
-};
-const toldOf = async (set: string) =>
-  (await world.store.feed(0, 10_000))
-    .filter(({ stream }) => stream === `set-${set}`)
-    .flatMap((recorded) => toFact(recorded) ?? [])
-    .map(({ payload }) => DiskEncryptionSetEvent.decode(payload).event);
-const ownerToken = async () => {
-  const { id: clientId, secret: clientSecret } = world.administrator;
-  return (await world.identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' })).accessToken;
-};
-
 test('CMK-03, CMK-05: a set without grants is created, and shows that they are missing', async () => {
-  const { name: keyVersion, keyUrl } = await newKey(await newVault());
+  const { name: keyVersion, keyUrl } = await newKey(world, await newVault(world));
   const wish = wishFor(keyUrl);
   const made = await world.sets.createDiskEncryptionSet(wish);
   assert.equal(made.provisioningState, 'SUCCEEDED', 'CMK-43');
@@ -86,7 +32,7 @@ test('CMK-03, CMK-05: a set without grants is created, and shows that they are m
   assert.deepEqual([identity.type, identity.owner], ['MANAGED_IDENTITY', made.name], 'CMK-04');
   await world.until(made.name, isLost(keyVersion, 'ACCESS_DENIED'));
   assert.deepEqual(
-    (await toldOf(made.name)).map((event) => event?.$case),
+    (await toldOf(world, made.name)).map((event) => event?.$case),
     ['setCreated'],
   );
   const again = await world.sets.createDiskEncryptionSet(wish);
@@ -94,8 +40,8 @@ test('CMK-03, CMK-05: a set without grants is created, and shows that they are m
 });
 
 test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks a rule is refused by name', async () => {
-  const vault = await newVault();
-  const { keyUrl, name } = await newKey(vault);
+  const vault = await newVault(world);
+  const { keyUrl, name } = await newKey(world, vault);
   const wish = wishFor(keyUrl);
   const refused = (change: object, reason: string) =>
     assert.rejects(world.sets.createDiskEncryptionSet({ ...wish, ...change }), { reason });
@@ -106,8 +52,8 @@ test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks 
   await refused({ sourceVault: 'vaults/other' }, 'SOURCE_VAULT_MISMATCH');
   await refused({ encryptionType: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY' }, 'ENCRYPTION_TYPE_NOT_ALLOWED');
   await refused({ diskEncryptionSetId: 'with space' }, 'ID_INVALID');
-  const elsewhere = await newVault({ resourceGroup: 'subscriptions/s2/resourceGroups/g' });
-  const other = await newKey(elsewhere);
+  const elsewhere = await newVault(world, { resourceGroup: 'subscriptions/s2/resourceGroups/g' });
+  const other = await newKey(world, elsewhere);
   await refused({ keyUrl: other.keyUrl, sourceVault: elsewhere }, 'SOURCE_VAULT_NOT_ALLOWED');
   const made = await world.sets.createDiskEncryptionSet({ ...wish, keyUrl: other.keyUrl });
   assert.equal(made.activeKey?.sourceVault, '', 'CMK-24');
@@ -116,7 +62,7 @@ test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks 
 });
 
 test('CMK-105, CMK-120: disabling, deleting and withdrawing are told at once, and what comes back is told', async () => {
-  const { set, vault, key } = await readySet();
+  const { set, vault, key } = await readySet(world);
   await world.keyVault.disableKeyVersion({ name: key.name });
   const lost = await world.until(set.name, isLost(key.name, 'KEY_DISABLED'));
   assert.deepEqual(await world.sets.getDiskEncryptionSet({ name: set.name }), lost, 'CMK-109');
@@ -131,10 +77,10 @@ test('CMK-105, CMK-120: disabling, deleting and withdrawing are told at once, an
 
   await world.keyVault.removeAccessPolicy({ name: vault, principal: principalOf(set) });
   await world.until(set.name, isLost(key.name, 'ACCESS_DENIED'));
-  await grant(set, vault);
+  await grant(world, set, vault);
   await world.until(set.name, isAvailable(key.name));
 
-  const told = (await toldOf(set.name)).slice(1);
+  const told = (await toldOf(world, set.name)).slice(1);
   const lose = 'keyAccessLost';
   const restore = 'keyAccessRestored';
   assert.deepEqual(
@@ -152,126 +98,16 @@ test('CMK-105, CMK-120: disabling, deleting and withdrawing are told at once, an
 });
 
 test('CMK-39: a set whose identity is deleted behind its back has lost its key for good', async () => {
-  const { set, key, vault } = await readySet();
+  const { set, key, vault } = await readySet(world);
   await world.identity.deletePrincipal({ name: principalOf(set) });
   await world.until(set.name, isLost(key.name, 'IDENTITY_DELETED'));
-  const { keyUrl } = await newKey(vault);
+  const { keyUrl } = await newKey(world, vault);
   await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl }), { reason: 'IDENTITY_DELETED' });
 });
 
-test('CMK-80, CMK-82, CMK-89: every disk moves to the new key, and the old one is not needed any more', async () => {
-  const { set, vault, key } = await readySet();
-  const disks = [await newDisk(set), await newDisk(set), await newDisk(set)];
-  const before = await Promise.all(disks.map((disk) => world.disks.open(disk)));
-  const next = await newKey(vault);
-  const assigned = await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl });
-  assert.equal(assigned.generation, 2);
-  assert.ok(assigned.lastKeyRotationTime, 'CMK-35');
-  assert.equal(accessOf(assigned, next.name)?.state, 'AVAILABLE');
-  const done = await world.until(set.name, isDone);
-  assert.deepEqual([done.previousKeys, done.provisioningState], [[], 'SUCCEEDED'], 'CMK-34');
-  assert.deepEqual([done.rotation?.resourcesCount, done.rotation?.doneCount], [3, 3]);
-
-  await world.keyVault.disableKeyVersion({ name: key.name });
-  const { resources } = await world.sets.listAssociatedResources({ name: set.name });
-  assert.deepEqual(
-    resources.map(({ keyVersion }) => keyVersion),
-    [next.name, next.name, next.name],
-    'CMK-44',
-  );
-  assert.deepEqual(await Promise.all(disks.map((disk) => world.disks.open(disk))), before, 'CMK-15');
-  const { etag } = await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl });
-  assert.equal(
-    etag,
-    (await world.sets.getDiskEncryptionSet({ name: set.name })).etag,
-    'the active key again does nothing',
-  );
-});
-
-test('CMK-87: a key the identity cannot use is refused and changes nothing', async () => {
-  const { set } = await readySet();
-  const stranger = await newKey(await newVault());
-  const before = await world.sets.getDiskEncryptionSet({ name: set.name });
-  await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl: stranger.keyUrl }), { reason: 'ACCESS_DENIED' });
-  const far = await newKey(await newVault({ location: 'northeurope' }));
-  await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl: far.keyUrl }), { reason: 'LOCATION_MISMATCH' });
-  await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl: far.keyUrl, etag: '1' }), {
-    reason: 'ETAG_MISMATCH',
-  });
-  assert.deepEqual(await world.sets.getDiskEncryptionSet({ name: set.name }), before);
-});
-
-test('CMK-83, CMK-121: under a disabled key a move waits, and the key owner’s word lets it go on', async () => {
-  const { set, vault, key } = await readySet();
-  const disk = await newDisk(set);
-  const next = await newKey(vault);
-  await world.keyVault.disableKeyVersion({ name: key.name });
-  await world.until(set.name, isLost(key.name, 'KEY_DISABLED'));
-  await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl });
-  const waiting = await world.until(set.name, isWaiting);
-  assert.equal(waiting.rotation?.waitingReason, 'KEY_DISABLED');
-  assert.equal(waiting.rotation?.waitingForKeyVersion, key.name);
-  assert.deepEqual(
-    waiting.previousKeys.map(({ keyVersion }) => keyVersion),
-    [key.name],
-    'CMK-34',
-  );
-
-  const name = set.name;
-  await assert.rejects(world.sets.resumeRotation({ name, keyOwnerToken: 'none of ours' }), {
-    reason: 'KEY_OWNER_TOKEN_INVALID',
-  });
-  const { id: clientId, secret: clientSecret } = await world.newPrincipal();
-  const stranger = await world.identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' });
-  await assert.rejects(world.sets.resumeRotation({ name, keyOwnerToken: stranger.accessToken }), {
-    code: 'PERMISSION_DENIED',
-    reason: 'ACCESS_DENIED',
-  });
-  await world.sets.resumeRotation({ name, keyOwnerToken: await ownerToken() });
-  await world.until(name, isDone);
-  await world.disks.open(disk);
-});
-
-test('CMK-121, CMK-126: assigning a key with the owner’s word brings disks back from a disabled and a deleted key', async () => {
-  for (const loss of ['disabled', 'deleted'] as const) {
-    const { set, vault, key } = await readySet();
-    const disk = await newDisk(set);
-    const next = await newKey(vault);
-    if (loss === 'disabled') await world.keyVault.disableKeyVersion({ name: key.name });
-    else await world.keyVault.deleteKey({ name: key.name.slice(0, key.name.indexOf('/versions/')) });
-    await assert.rejects(world.disks.open(disk));
-    // The fact of the loss may still be on its way: the owner need not wait for it.
-    await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl, keyOwnerToken: await ownerToken() });
-    await world.until(set.name, isDone);
-    await world.disks.open(disk);
-  }
-});
-
-test('CMK-120: a waiting move goes on by itself when the old key is back', async () => {
-  const { set, vault, key } = await readySet();
-  const disk = await newDisk(set);
-  const next = await newKey(vault);
-  await world.keyVault.disableKeyVersion({ name: key.name });
-  await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl });
-  await world.until(set.name, isWaiting);
-  await world.keyVault.enableKeyVersion({ name: key.name });
-  await world.until(set.name, isDone);
-  await world.disks.open(disk);
-});
-
-test('CMK-88: a restart in the middle of everything is made up for', async () => {
-  const { set, vault } = await readySet();
-  const disk = await newDisk(set);
-  const next = await newKey(vault);
-  await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl });
-  await world.restart('disk-encryption-set');
-  await world.until(set.name, isDone);
-  await world.disks.open(disk);
-});
-
 test('CMK-130, CMK-39: a set in use stays; an unused one goes with its identity, and its name is free', async () => {
-  const { set, key } = await readySet();
-  const disk = await newDisk(set);
+  const { set, key } = await readySet(world);
+  const disk = await newDisk(world, set);
   const { name } = set;
   await assert.rejects(world.sets.deleteDiskEncryptionSet({ name }), (error: Error & { metadata: object }) => {
     assert.deepEqual(error.metadata, { name, resources: disk });
@@ -291,7 +127,7 @@ test('CMK-130, CMK-39: a set in use stays; an unused one goes with its identity,
 });
 
 test('CMK-140: a region holds so many sets of a subscription and no more; lists come in pages', async () => {
-  const { keyUrl } = await newKey(await newVault({ location: 'farnorth' }));
+  const { keyUrl } = await newKey(world, await newVault(world, { location: 'farnorth' }));
   const parent = 'subscriptions/s1/resourceGroups/many';
   const create = (n: number) =>
     world.sets.createDiskEncryptionSet({
@@ -315,7 +151,7 @@ test('CMK-140: a region holds so many sets of a subscription and no more; lists 
 });
 
 test('who has no role on a set neither sees nor changes it; a role opens what it says', async () => {
-  const { set, key } = await readySet();
+  const { set, key } = await readySet(world);
   const somebody = await world.newPrincipal();
   const { name } = set;
   const theirs = world.setsAs(somebody);

@@ -179,7 +179,7 @@ export const fakeNeighbours = (): FakeNeighbours => {
       createManagedIdentity: call('createManagedIdentity', ({ principalId = '', owner = '' }) => {
         const name = `principals/${principalId}`;
         const known = neighbours.principals.get(name);
-        if (known?.isDeleted) throw new Rejection('ALREADY_EXISTS', 'PRINCIPAL_EXISTS', name);
+        if (known?.isDeleted) throw new Rejection('ALREADY_EXISTS', 'PRINCIPAL_ALREADY_EXISTS', name);
         if (!known) neighbours.principals.set(name, { owner, isDeleted: false });
         return Principal.fromPartial({ name, owner });
       }),

@@ -13,8 +13,10 @@ import { createTestDatabase } from '@interlock/event-store/test-database';
 import { inProcessCloud } from '@interlock/host';
 import { natsBus } from '@interlock/messaging';
 import type { RpcClient, Workload } from '@interlock/rpc';
-import { createScope, logger, systemClock, systemRandom } from '@interlock/runtime';
+import { createScope, logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleIdentity } from '../../identity/src/assemble.ts';
 import { hashSecret } from '../../identity/src/tokens.ts';
@@ -50,12 +52,22 @@ export interface SetCloud {
   close(): Promise<void>;
 }
 
+/** Starts it. @throws what went wrong, with nothing left open */
 export const startSetCloud = async (): Promise<SetCloud> => {
+  const scope = createScope();
+  try {
+    return await openSetCloud(scope);
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+};
+
+const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
   const natsUrl = process.env.NATS_URL;
   if (!natsUrl) throw new Error('NATS_URL is not set: run this test through `npm test`');
   const clock = systemClock;
   const random = systemRandom;
-  const scope = createScope();
   const folder = await mkdtemp(join(tmpdir(), 'interlock-sets-'));
   scope.defer('folder', () => rm(folder, { recursive: true }));
   const stores = new Map<Workload, EventStore>();
@@ -71,7 +83,9 @@ export const startSetCloud = async (): Promise<SetCloud> => {
     if (!store) throw new Error(`${service} does not run here`);
     return store;
   };
-  const bus = await natsBus({ servers: [natsUrl], clock, namespace: `t${randomUUID().slice(0, 8)}` });
+  const namespace = `t${randomUUID().slice(0, 8)}`;
+  scope.defer('streams', () => deleteStreams(natsUrl, namespace));
+  const bus = await natsBus({ servers: [natsUrl], clock, namespace });
   scope.defer('bus', () => bus.close());
 
   const person = (secret: string): Somebody => {
@@ -87,7 +101,13 @@ export const startSetCloud = async (): Promise<SetCloud> => {
     compute: person('compute'),
   };
   const issuer = 'https://identity.test';
-  const held: { disks?: VaultDisks } = {};
+  const disks = vaultDisks(() => {
+    const asDisk = cloud.as(workloads.disk);
+    return {
+      identity: asDisk.client('identity', IdentityServiceDefinition),
+      keyVault: asDisk.client('key-vault', KeyVaultServiceDefinition),
+    };
+  });
   const cloud = await inProcessCloud({
     services: {
       identity: (seams) =>
@@ -135,11 +155,6 @@ export const startSetCloud = async (): Promise<SetCloud> => {
           },
         }),
       'disk-encryption-set': (seams) => {
-        const asDisk = cloud.as(workloads.disk);
-        held.disks ??= vaultDisks(
-          asDisk.client('identity', IdentityServiceDefinition),
-          asDisk.client('key-vault', KeyVaultServiceDefinition),
-        );
         // Waiting moves are not tried again by time here: what moves was moved by what happened.
         const rotation = { concurrency: 4, pageSize: 2 };
         const upkeep = { watchdogMs: 100, rotationRetryMs: 3_600_000, rotation };
@@ -149,7 +164,7 @@ export const startSetCloud = async (): Promise<SetCloud> => {
           {
             keyVault: seams.client('key-vault', KeyVaultServiceDefinition),
             identities: seams.client('identity', IdentityServiceDefinition),
-            disks: held.disks,
+            disks,
           },
         );
       },
@@ -164,8 +179,6 @@ export const startSetCloud = async (): Promise<SetCloud> => {
     issuer,
   });
   scope.defer('cloud', () => cloud.close());
-  const { disks } = held;
-  if (!disks) throw new Error('the sets were assembled with their disks');
 
   const asAdministrator = cloud.as(administrator);
   const identity = asAdministrator.client('identity', IdentityServiceDefinition);
@@ -206,4 +219,13 @@ export const startSetCloud = async (): Promise<SetCloud> => {
     },
     close: () => scope.close(),
   };
+};
+
+const deleteStreams = async (servers: string, namespace: string): Promise<void> => {
+  const connection = await connect({ servers });
+  const { streams } = await jetstreamManager(connection);
+  for await (const { config } of streams.list()) {
+    if (config.name.startsWith(`${namespace}_`)) await streams.delete(config.name);
+  }
+  await connection.close();
 };

@@ -28,16 +28,19 @@ export interface VaultDisks extends Disks {
 
 const algorithm = 'RSA_OAEP_256';
 
-/** @param identity as the disk service, the only one that may act as the identity of a set */
-export const vaultDisks = (
-  identity: RpcClient<typeof IdentityServiceDefinition>,
-  keyVault: RpcClient<typeof KeyVaultServiceDefinition>,
-): VaultDisks => {
+/** Identity and key-vault as the disk service sees them, which alone may act as the identity of a set. */
+export interface SeenByDisk {
+  readonly identity: RpcClient<typeof IdentityServiceDefinition>;
+  readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
+}
+
+/** @param seen asked for at each call, because these services are not there yet when the disks are made */
+export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
   const stock = new Map<string, WrappedDisk>();
   const generations = new Map<string, number>();
   const as = async (principal: string): Promise<{ token: string }> => {
     const audience = 'interlock:key-vault';
-    return { token: (await identity.issueManagedIdentityToken({ principal, audience })).accessToken };
+    return { token: (await seen().identity.issueManagedIdentityToken({ principal, audience })).accessToken };
   };
   const existing = (name: string): WrappedDisk => {
     const disk = stock.get(name);
@@ -50,16 +53,16 @@ export const vaultDisks = (
     async create(name, { set, principal, keyVersion }) {
       const plaintextKey = Buffer.alloc(32, stock.size + 1);
       const wish = { name: keyVersion, algorithm, plaintextKey, resource: name } as const;
-      const { wrappedKey } = await keyVault.wrapKey(wish, await as(principal));
+      const { wrappedKey } = await seen().keyVault.wrapKey(wish, await as(principal));
       stock.set(name, { set, principal, keyVersion, wrappedKey, generation: generations.get(set) ?? 1 });
     },
     async open(name) {
       const { keyVersion, wrappedKey, principal } = existing(name);
       const asked = { name: keyVersion, algorithm, wrappedKey: Buffer.from(wrappedKey) } as const;
-      return (await keyVault.unwrapKey(asked, await as(principal))).plaintextKey;
+      return (await seen().keyVault.unwrapKey(asked, await as(principal))).plaintextKey;
     },
     checkKeyAccess: async ({ keyVersion = '', principal = '', diskEncryptionSet: resource = '' }) =>
-      keyVault.checkAccess({ keyVersion, resource }, await as(principal)),
+      seen().keyVault.checkAccess({ keyVersion, resource }, await as(principal)),
     async beginGeneration({ diskEncryptionSet = '', generation = 0 }) {
       generations.set(diskEncryptionSet, Math.max(generation, generations.get(diskEncryptionSet) ?? 0));
       return BeginGenerationResponse.fromPartial({ generation: generations.get(diskEncryptionSet) ?? 0 });
@@ -74,7 +77,7 @@ export const vaultDisks = (
     async rewrapDek({ name = '', targetKeyVersion = '', generation = 0 }) {
       const disk = existing(name);
       const { keyVersion: sourceKeyVersion, set: diskEncryptionSet, principal } = disk;
-      const { wrappedKey } = await keyVault.rewrap(
+      const { wrappedKey } = await seen().keyVault.rewrap(
         {
           sourceKeyVersion,
           targetKeyVersion,

@@ -46,7 +46,7 @@ test('CMK-39: after a deletion the name is free, and the new set has another ide
   const gone = after(...created, startDeletion(3), release(4), completeDeletion(5));
   const principal = 'principals/00000000-0000-4000-8000-000000000002';
   const again = create(6, { ...founding, principal }, keyReference('1'))(gone).reduce(evolve, gone);
-  assert.equal(again.status === 'creating' && again.principal, principal);
+  assert.deepEqual(again.status === 'creating' && [again.principal, again.generation], [principal, 2]);
   assert.throws(() => create(6, founding, keyReference('1'))(after(...created, startDeletion(3))), {
     reason: 'DISK_ENCRYPTION_SET_NOT_READY',
   });

@@ -39,7 +39,7 @@ export interface SetBody extends Founding {
   readonly activeKey: KeyReference;
   /** Older versions that something may still be wrapped under, oldest first; empty unless a move is unfinished (CMK-34). */
   readonly previousKeys: readonly KeyReference[];
-  /** Rises with every change of the active key, from 1. */
+  /** Rises with every change of the active key, from 1; never falls, also when a set follows a deleted one of its name. */
   readonly generation: number;
   /** By key version, of the active and previous keys. */
   readonly access: Readonly<Record<string, KeyAccess>>;
@@ -56,8 +56,11 @@ export interface SetBody extends Founding {
  * One disk encryption set.
  *
  *   absent ──create──▶ creating ──identity made──▶ active ──delete──▶ deleting ──nothing uses it──▶ released ──▶ deleted
- *      ▲                  │                           ▲                  │                                          │
- *      └─────refused──────┘                           └─────in use───────┘                       create (new identity)
+ *                         │                           ▲                  │                                          ▲
+ *                         │                           └─────in use───────┘                                          │
+ *                         └────────────────────────────refused──────────────────────────────────────────────────────┘
+ *
+ * A deleted name is free: create begins another set there, with another identity and a higher generation (CMK-39).
  *
  * While active its key may change: KeyAssigned ─▶ running ⇄ waiting ─▶ finished, told by `rotation`.
  */
@@ -82,7 +85,8 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
       status: 'creating',
       activeKey: key,
       previousKeys: [],
-      generation: 1,
+      // Goes on above a deleted set of this name: whoever remembers a generation of that one takes it for outdated.
+      generation: set.status === 'absent' ? 1 : set.generation + 1,
       access: {},
       questions: {},
       createdAt: at,
@@ -92,8 +96,6 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
   }
   if (set.status === 'absent') return set;
   switch (event.type) {
-    case 'SetCreationAbandoned':
-      return initial;
     case 'SetCreated':
     case 'SetDeleteRefused':
       return { ...set, status: 'active' };
@@ -101,6 +103,7 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
       return { ...set, status: 'deleting' };
     case 'SetReleased':
       return { ...set, status: 'released' };
+    case 'SetCreationAbandoned':
     case 'SetDeleted':
       return { ...set, status: 'deleted' };
     default:

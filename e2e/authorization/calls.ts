@@ -1,0 +1,85 @@
+import { readFileSync } from 'node:fs';
+import { Rejection } from '@interlock/event-store';
+import type { LocalCloud } from '@interlock/local/local-cloud.ts';
+import { type Channel, connect, openChannel, RpcFailure, type Workload } from '@interlock/rpc';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { Metadata } from 'nice-grpc-common';
+import type { Row } from './row.ts';
+import { services } from './who.ts';
+
+/** What came of a call: an answer, a refusal of the service, or neither. */
+export interface Outcome {
+  readonly code: string;
+  /** Empty where the service did not say. */
+  readonly reason: string;
+  readonly message: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** What a caller shows. */
+export interface Shown {
+  readonly bearer?: string;
+  /** Access token of a disk. */
+  readonly diskAccess?: string;
+}
+
+/** Ways to every service, for callers who bring their own tokens. */
+export interface Calls {
+  /** Calls an RPC. Of a stream of answers the first is waited for. */
+  call(row: Row, request: unknown, shown: Shown): Promise<Outcome>;
+  close(): void;
+}
+
+/** Opens the ways, over TLS. */
+export const openCalls = (cloud: LocalCloud): Calls => {
+  const ca = readFileSync(cloud.authorityFile, 'utf8');
+  const channels = new Map<Workload, Channel>(
+    services.map((service) => [service, openChannel({ address: cloud.addresses[service], tls: { ca } })]),
+  );
+  const clientOf = ({ service, definition }: Row): object => {
+    const channel = channels.get(service);
+    if (!channel) throw new Error(`${service} is no service`);
+    const audience = `interlock:${service}`;
+    const seams = { clock: systemClock, random: systemRandom, tracer: trace.getTracer('outside') };
+    return connect({ channel, definition, credentials: undefined, audience, ...seams });
+  };
+  return {
+    async call(row, request, { bearer, diskAccess }) {
+      const client = clientOf(row);
+      const { requestStream } = row.definition.methods[row.method] ?? {};
+      const options = {
+        ...(bearer === undefined ? {} : { token: bearer }),
+        ...(diskAccess === undefined ? {} : { metadata: Metadata().set('x-interlock-disk-access', diskAccess) }),
+      };
+      const sent = requestStream === true ? streamOf(request) : request;
+      try {
+        const answer = Reflect.apply(Reflect.get(client, row.method), client, [sent, options]);
+        await (isStream(answer) ? firstOf(answer) : answer);
+        return { code: 'OK', reason: '', message: '', metadata: {} };
+      } catch (error) {
+        if (error instanceof Rejection) {
+          const { code, reason, message, metadata } = error;
+          return { code, reason, message, metadata };
+        }
+        if (error instanceof RpcFailure) return { code: error.code, reason: '', message: error.message, metadata: {} };
+        throw error;
+      }
+    },
+    close: () => {
+      for (const channel of channels.values()) channel.close();
+    },
+  };
+};
+
+async function* streamOf(messages: unknown): AsyncGenerator<unknown> {
+  if (!Array.isArray(messages)) throw new Error('the request of a stream is a list of messages');
+  yield* messages;
+}
+
+const isStream = (answer: unknown): answer is AsyncIterable<unknown> =>
+  typeof answer === 'object' && answer !== null && Symbol.asyncIterator in answer;
+
+const firstOf = async (answers: AsyncIterable<unknown>): Promise<void> => {
+  for await (const _ of answers) return;
+};

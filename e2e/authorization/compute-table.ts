@@ -1,0 +1,89 @@
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { idIn } from './names.ts';
+import type { Place } from './place.ts';
+import { rowsOf } from './row.ts';
+import { need, on, role, workload } from './rule.ts';
+
+const requestId = '8a4f1d9c-6b0e-4e5f-8d7a-2c9b7e5f1d01';
+const read = role(need('compute/virtualMachines/read', on.machine));
+/** What operators are for, and readers are not. */
+const operating = (verb: string) =>
+  role(need(`compute/virtualMachines/${verb}`, on.machine, { opens: 'operator', near: 'reader' }));
+const changing = (verb: string) => role(need(`compute/virtualMachines/${verb}`, on.machine, { near: 'operator' }));
+const named = ({ missingMachine }: Place) => ({ name: missingMachine });
+
+const makesMachine = need('compute/virtualMachines/write', on.newMachine, { near: 'operator' });
+const newMachine = ({ group, newMachine: name }: Place) => ({
+  parent: group,
+  virtualMachineId: idIn(name),
+  location: 'westeurope',
+});
+
+/** Who may call compute. */
+export const computeTable = rowsOf(
+  'compute',
+  ComputeServiceDefinition,
+)({
+  createVirtualMachine: [
+    {
+      when: 'from a disk',
+      // compute attaches in its own name, so it has to ask in its caller's.
+      rule: role(makesMachine, need('compute/disks/write', on.attachedDisk, { near: 'operator' })),
+      request: (place) => ({ ...newMachine(place), osDisk: { source: { $case: 'disk', value: place.usedDisk } } }),
+    },
+    {
+      when: 'with a new disk under a set',
+      rule: role(
+        makesMachine,
+        need('compute/disks/write', on.newDisk, { near: 'operator' }),
+        need('compute/diskEncryptionSets/read', on.set),
+      ),
+      // The set is of another type: whoever may is told so, and no machine is made.
+      request: (place) => ({
+        ...newMachine(place),
+        osDisk: {
+          source: {
+            $case: 'newDisk',
+            value: {
+              diskId: idIn(place.newDisk),
+              sku: 'PREMIUM_SSD',
+              sizeGib: 1,
+              encryption: { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_AND_CUSTOMER_KEYS', diskEncryptionSet: place.set },
+            },
+          },
+        },
+      }),
+    },
+  ],
+  getVirtualMachine: { rule: read, request: named },
+  listVirtualMachines: {
+    rule: role(need('compute/virtualMachines/read', on.parent)),
+    request: ({ group }) => ({ parent: group }),
+  },
+  deleteVirtualMachine: { rule: changing('delete'), request: named },
+  startVirtualMachine: { rule: operating('start'), request: named },
+  powerOffVirtualMachine: { rule: operating('powerOff'), request: named },
+  deallocateVirtualMachine: { rule: operating('deallocate'), request: named },
+  restartVirtualMachine: { rule: operating('restart'), request: (place) => ({ ...named(place), requestId }) },
+  attachDisk: {
+    rule: role(
+      need('compute/virtualMachines/write', on.idleMachine, { near: 'operator' }),
+      need('compute/disks/write', on.attachedDisk, { near: 'operator' }),
+    ),
+    request: ({ idleMachine, usedDisk }) => ({ name: idleMachine, lun: 0, disk: usedDisk }),
+  },
+  detachDisk: { rule: changing('write'), request: (place) => ({ ...named(place), disk: place.missingDisk }) },
+  getInstanceView: { rule: read, request: named },
+  listActivityLog: { rule: read, request: named },
+  watchVirtualMachine: { rule: read, request: named },
+  reportAccessLost: {
+    rule: workload('disk'),
+    request: ({ group, policyVault }) => ({
+      diskHost: 'none',
+      diskEncryptionSet: `${group}/diskEncryptionSets/none`,
+      keyVersion: policyVault.keyVersion,
+      reason: 'KEY_DISABLED',
+      accessEpoch: 1,
+    }),
+  },
+});

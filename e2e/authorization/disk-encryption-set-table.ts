@@ -1,0 +1,44 @@
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { rowsOf } from './row.ts';
+import { need, on, role, roleOr } from './rule.ts';
+
+/** An etag no stream reaches here: whoever may is told ETAG_MISMATCH, and nothing changes under the other cells. */
+const staleEtag = '999999';
+const read = 'compute/diskEncryptionSets/read';
+const write = 'compute/diskEncryptionSets/write';
+const operator = { near: 'operator' } as const;
+
+/** Who may call disk-encryption-set. None of it needs anything on the vault (CMK-06). */
+export const diskEncryptionSetTable = rowsOf(
+  'disk-encryption-set',
+  DiskEncryptionSetServiceDefinition,
+)({
+  createDiskEncryptionSet: {
+    rule: role(need(write, on.parent, operator)),
+    request: ({ group, policyVault }) => ({
+      parent: group,
+      diskEncryptionSetId: 'new',
+      location: 'westeurope',
+      keyUrl: policyVault.keyUrl,
+    }),
+  },
+  getDiskEncryptionSet: {
+    rule: roleOr(['disk', 'compute'], 'key-vault', need(read, on.set)),
+    request: ({ set }) => ({ name: set }),
+  },
+  listDiskEncryptionSets: { rule: role(need(read, on.parent)), request: ({ group }) => ({ parent: group }) },
+  deleteDiskEncryptionSet: {
+    rule: role(need('compute/diskEncryptionSets/delete', on.set, operator)),
+    request: ({ set }) => ({ name: set, etag: staleEtag }),
+  },
+  assignKey: {
+    rule: role(need(write, on.set, operator)),
+    request: ({ set, policyVault }) => ({ name: set, keyUrl: policyVault.keyUrl, etag: staleEtag }),
+  },
+  listAssociatedResources: { rule: role(need(read, on.set)), request: ({ set }) => ({ name: set }) },
+  resumeRotation: {
+    rule: role(need(write, on.set, operator)),
+    request: ({ set }) => ({ name: set, etag: staleEtag }),
+  },
+  watchDiskEncryptionSet: { rule: role(need(read, on.set)), request: ({ set }) => ({ name: set }) },
+});

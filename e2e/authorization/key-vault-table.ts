@@ -1,0 +1,197 @@
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { idIn, type VaultNames } from './names.ts';
+import type { Place, VaultPlace } from './place.ts';
+import { type Case, rowsOf } from './row.ts';
+import { type KeyNeed, need, on, role, workload } from './rule.ts';
+import type { Permission } from './who.ts';
+
+/** An etag no stream reaches here: whoever may is told ETAG_MISMATCH, and nothing changes under the other cells. */
+const staleEtag = '999999';
+/** UUIDs of wishes. */
+const wish = { create: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b001', import: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b002' };
+/** A version no key has. */
+const noVersion = '0'.repeat(32);
+/** As long as what a 2048-bit key makes, and nothing it made. */
+const notOfThisKey = Buffer.alloc(256, 1);
+const digest = Buffer.alloc(32, 2);
+const algorithm = 'RSA_OAEP_256';
+
+/** A permission on a key that no other cell is about, or on the key it names. */
+const key = (permission: Permission, of = ({ missingKey }: VaultNames) => missingKey): KeyNeed => ({ permission, of });
+const usedKey = (permission: Permission): KeyNeed => key(permission, (vault) => vault.key);
+const wholeVault = (permission: Permission): KeyNeed => key(permission, ({ vault }) => vault);
+
+/** The same request to a vault with access policies and to one with roles (KV-70). */
+const inEachModel = <Request>(
+  needs: readonly KeyNeed[],
+  request: (vault: VaultPlace, place: Place) => Request,
+  when?: string,
+): readonly Case<Request>[] =>
+  (['policyVault', 'roleVault'] as const).map((model) => ({
+    ...(when === undefined ? {} : { when }),
+    rule: { kind: 'vault', model, needs },
+    request: (place) => request(place[model], place),
+  }));
+
+/** Managing a vault always takes a role (KV-70); a role on its keys is not one. */
+const managing = (action: string) => role(need(action, on.vault, { near: 'keyVaultCryptoOfficer' }));
+
+const changed = inEachModel([key('UPDATE')], ({ missingKey }) => ({
+  name: `${missingKey}/versions/${noVersion}`,
+  etag: staleEtag,
+}));
+const named = (permission: Permission) => inEachModel([key(permission)], ({ missingKey }) => ({ name: missingKey }));
+
+const ownersWord = (
+  sourceKeyVersion: string,
+  { targetKeyVersion }: Pick<VaultPlace, 'targetKeyVersion'>,
+  { set, identity }: Place,
+) => ({ sourceKeyVersion, targetKeyVersion, principal: identity, diskEncryptionSet: set });
+
+/** Who may call key-vault. */
+export const keyVaultTable = rowsOf(
+  'key-vault',
+  KeyVaultServiceDefinition,
+)({
+  createVault: {
+    rule: role(need('keyVault/vaults/write', on.newVault, { near: 'keyVaultCryptoOfficer' })),
+    request: ({ tag, group }) => ({ vaultId: `new-${tag}`, resourceGroup: group, location: 'westeurope' }),
+  },
+  getVault: {
+    rule: role(need('keyVault/vaults/read', on.vault)),
+    request: ({ policyVault }) => ({ name: policyVault.vault }),
+  },
+  listVaults: {
+    rule: role(need('keyVault/vaults/read', on.parent)),
+    request: ({ group }) => ({ parent: group }),
+  },
+  enablePurgeProtection: {
+    rule: managing('keyVault/vaults/write'),
+    request: ({ policyVault }) => ({ name: policyVault.vault, etag: staleEtag }),
+  },
+  setAccessPolicy: {
+    rule: managing('keyVault/vaults/write'),
+    request: ({ policyVault, principal }) => ({
+      name: policyVault.vault,
+      accessPolicy: { principal, keyPermissions: ['GET'] },
+      etag: staleEtag,
+    }),
+  },
+  removeAccessPolicy: {
+    rule: managing('keyVault/vaults/write'),
+    request: ({ policyVault, principal }) => ({ name: policyVault.vault, principal, etag: staleEtag }),
+  },
+  setPermissionModel: [
+    {
+      when: 'to role assignments',
+      rule: managing('keyVault/vaults/write'),
+      request: ({ policyVault }) => ({ name: policyVault.vault, permissionModel: 'ROLE_ASSIGNMENT', etag: staleEtag }),
+    },
+    {
+      // Whoever may write policies could otherwise leave the roles and admit itself (KV-74).
+      when: 'from role assignments',
+      rule: role(
+        need('keyVault/vaults/write', on.vaultWithRoles),
+        need('identity/roleAssignments/write', on.vaultWithRoles, { opens: 'owner', near: 'contributor' }),
+      ),
+      request: ({ roleVault }) => ({ name: roleVault.vault, permissionModel: 'ACCESS_POLICY', etag: staleEtag }),
+    },
+  ],
+  deleteVault: {
+    rule: managing('keyVault/vaults/delete'),
+    request: ({ policyVault }) => ({ name: policyVault.vault, etag: staleEtag }),
+  },
+  recoverVault: {
+    rule: managing('keyVault/vaults/write'),
+    request: ({ policyVault }) => ({ name: policyVault.vault, etag: staleEtag }),
+  },
+  purgeVault: {
+    rule: role(
+      need('keyVault/vaults/purge', on.vault, { opens: 'keyVaultPurgeOperator', near: 'keyVaultCryptoOfficer' }),
+    ),
+    request: ({ policyVault }) => ({ name: policyVault.vault, etag: staleEtag }),
+  },
+  createKey: inEachModel([key('CREATE', ({ newKey }) => newKey)], ({ vault, newKey }) => ({
+    parent: vault,
+    keyId: idIn(newKey),
+    keySizeBits: 2048,
+    requestId: wish.create,
+  })),
+  importKey: inEachModel([key('IMPORT')], ({ vault, missingKey }) => ({
+    parent: vault,
+    keyId: idIn(missingKey),
+    keyMaterial: { $case: 'pem', value: 'no key, so that none is made' },
+    requestId: wish.import,
+  })),
+  getKey: named('GET'),
+  getKeyVersion: named('GET'),
+  listKeys: inEachModel([wholeVault('LIST')], ({ vault }) => ({ parent: vault })),
+  listKeyVersions: inEachModel([key('LIST')], ({ missingKey }) => ({ parent: missingKey })),
+  enableKeyVersion: changed,
+  disableKeyVersion: changed,
+  setKeyVersionDates: changed,
+  setKeyOperations: changed,
+  setKeyTags: changed,
+  rotateKey: inEachModel([key('ROTATE')], ({ missingKey }) => ({ name: missingKey, requestId: wish.create })),
+  deleteKey: named('DELETE'),
+  recoverKey: named('RECOVER'),
+  purgeKey: named('PURGE'),
+  getDeletedKey: named('GET'),
+  listDeletedKeys: inEachModel([wholeVault('LIST')], ({ vault }) => ({ parent: vault })),
+  backupKey: named('BACKUP'),
+  restoreKey: inEachModel([wholeVault('RESTORE')], ({ vault }) => ({
+    parent: vault,
+    backup: Buffer.from('no backup, so that no key is made'),
+    requestId: wish.create,
+  })),
+  encrypt: inEachModel([usedKey('ENCRYPT')], (vault) => ({ name: vault.key, algorithm, plaintext: digest })),
+  decrypt: inEachModel([usedKey('DECRYPT')], (vault) => ({ name: vault.key, algorithm, ciphertext: notOfThisKey })),
+  wrapKey: inEachModel([usedKey('WRAP_KEY')], (vault) => ({ name: vault.key, algorithm, plaintextKey: digest })),
+  unwrapKey: inEachModel([usedKey('UNWRAP_KEY')], (vault) => ({
+    name: vault.key,
+    algorithm,
+    wrappedKey: notOfThisKey,
+  })),
+  sign: inEachModel([usedKey('SIGN')], (vault) => ({ name: vault.key, algorithm: 'RS256', digest })),
+  verify: inEachModel([usedKey('VERIFY')], (vault) => ({
+    name: vault.key,
+    algorithm: 'RS256',
+    digest,
+    signature: notOfThisKey,
+  })),
+  // CMK-25: all three.
+  checkAccess: inEachModel([usedKey('GET'), usedKey('WRAP_KEY'), usedKey('UNWRAP_KEY')], ({ keyVersion }) => ({
+    keyVersion,
+  })),
+  resolveKeyForEncryption: {
+    rule: workload('disk-encryption-set'),
+    request: ({ policyVault, set }) => ({ keyUrl: policyVault.keyUrl, resource: set }),
+  },
+  // CMK-10: whoever gives the word could have made the source usable.
+  authorizeRewrap: [
+    ...inEachModel(
+      [key('UPDATE', ({ disabledKey }) => disabledKey)],
+      ({ disabledKeyVersion, ...vault }, place) => ownersWord(disabledKeyVersion, vault, place),
+      'a disabled source',
+    ),
+    ...inEachModel(
+      [key('RECOVER', ({ deletedKey }) => deletedKey)],
+      ({ deletedKeyVersion, ...vault }, place) => ownersWord(deletedKeyVersion, vault, place),
+      'a deleted source',
+    ),
+  ],
+  rewrap: inEachModel(
+    [usedKey('UNWRAP_KEY'), key('WRAP_KEY', ({ targetKey }) => targetKey)],
+    ({ keyVersion, targetKeyVersion }, { set }) => ({
+      sourceKeyVersion: keyVersion,
+      targetKeyVersion,
+      wrappedKey: notOfThisKey,
+      algorithm,
+      diskEncryptionSet: set,
+    }),
+  ),
+  listAuditEntries: {
+    rule: role(need('keyVault/vaults/read', on.vault)),
+    request: ({ policyVault }) => ({ parent: policyVault.vault, pageSize: 1 }),
+  },
+});

@@ -1,0 +1,98 @@
+/** Names in one vault; all but `missingKey` and `newKey` are made. */
+export interface VaultNames {
+  /** `vaults/<v>` */
+  readonly vault: string;
+  /** Enabled, for uses. */
+  readonly key: string;
+  /** Enabled: where a wrapped key moves to. */
+  readonly targetKey: string;
+  /** Its only version is disabled. */
+  readonly disabledKey: string;
+  /** Made and deleted. */
+  readonly deletedKey: string;
+  /** Never made: what a change of a key asks for, so that no cell changes what another one uses. */
+  readonly missingKey: string;
+  /** Made by whoever may. */
+  readonly newKey: string;
+}
+
+/** Names the requests and the scopes of the table are about: chosen before anything is made, so grants can come first. */
+export interface Names {
+  /** Short and random: tells the names of one run from those of another. */
+  readonly tag: string;
+  readonly platform: '/';
+  readonly tenant: string;
+  /** A tenant whose principals have no business here. */
+  readonly otherTenant: string;
+  readonly subscription: string;
+  readonly group: string;
+  /** Where a request for something in `group` finds what it makes use of: a role on `group` does not reach there. */
+  readonly usedGroup: string;
+  /** A resource group beside it: a grant there must open nothing here. */
+  readonly siblingGroup: string;
+  readonly policyVault: VaultNames;
+  readonly roleVault: VaultNames;
+  /** In `usedGroup`. */
+  readonly set: string;
+  /** Under a key of the platform. */
+  readonly disk: string;
+  /** The same, with direct access that may only read. */
+  readonly readOnlyDisk: string;
+  /** A machine without a guest. */
+  readonly idleMachine: string;
+  /** These are never made. */
+  readonly missingDisk: string;
+  readonly missingSnapshot: string;
+  readonly missingMachine: string;
+  /** Neither are these, in `usedGroup`. */
+  readonly usedDisk: string;
+  readonly usedSnapshot: string;
+  /** Made by whoever may. */
+  readonly newDisk: string;
+  readonly newMachine: string;
+}
+
+const vaultNames = (vault: string): VaultNames => ({
+  vault,
+  key: `${vault}/keys/k1`,
+  targetKey: `${vault}/keys/k2`,
+  disabledKey: `${vault}/keys/off`,
+  deletedKey: `${vault}/keys/gone`,
+  missingKey: `${vault}/keys/none`,
+  newKey: `${vault}/keys/new`,
+});
+
+/** Chooses the names. @param tag 1 to 8 lower-case letters and digits */
+export const namesFor = (tag: string, { tenant, subscription }: Pick<Names, 'tenant' | 'subscription'>): Names => {
+  const group = `${subscription}/resourceGroups/g${tag}`;
+  const usedGroup = `${group}-used`;
+  return {
+    tag,
+    platform: '/',
+    tenant,
+    otherTenant: `tenants/other-${tag}`,
+    subscription,
+    group,
+    usedGroup,
+    siblingGroup: `${group}-beside`,
+    policyVault: vaultNames(`vaults/policy-${tag}`),
+    roleVault: vaultNames(`vaults/role-${tag}`),
+    set: `${usedGroup}/diskEncryptionSets/set`,
+    disk: `${group}/disks/disk`,
+    readOnlyDisk: `${group}/disks/read-only`,
+    idleMachine: `${group}/virtualMachines/idle`,
+    missingDisk: `${group}/disks/none`,
+    missingSnapshot: `${group}/snapshots/none`,
+    missingMachine: `${group}/virtualMachines/none`,
+    usedDisk: `${usedGroup}/disks/none`,
+    usedSnapshot: `${usedGroup}/snapshots/none`,
+    newDisk: `${group}/disks/new`,
+    newMachine: `${group}/virtualMachines/new`,
+  };
+};
+
+/** Scope of roles on a vault or a key (KV-73). @param name `vaults/<v>`, or with `/keys/<k>` */
+export const scopeInVault = ({ group }: Pick<Names, 'group'>, name: string): string => `${group}/${name}`;
+
+/** Last segment of a name: its id. */
+export const idIn = (name: string): string => name.split('/').at(-1) ?? name;

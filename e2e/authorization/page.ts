@@ -1,0 +1,42 @@
+import type { Case, Row } from './row.ts';
+import { ruleInWords } from './rule.ts';
+
+/** The page, as a path from the root. */
+export const authorizationPage = 'docs/authorization.md';
+
+/** What the page says before its tables. */
+const introduction = `# Who may call what
+
+Written by \`node e2e/authorization/write-page.ts\` from \`e2e/authorization/table.ts\`; a test holds every RPC of a running cloud to it.
+
+| Rule | Means |
+| --- | --- |
+| public | anybody, also without a token |
+| workload: … | only these services |
+| role: … | a role that allows the action at the scope or above it; inside a tenant only its own principals count |
+| vault: … | that permission on the key, or on the vault where the request names no key: by access policy or by role, whichever the vault goes by |
+| own: … | as it says |
+
+A token that is missing, expired, or for another service is refused before any rule but public is looked at.
+`;
+
+/** The page for a table. Messaging, which is the same on every service, is told once. */
+export const pageOf = (table: readonly Row[]): string => {
+  const apis = new Map<string, Map<string, readonly string[]>>();
+  for (const { definition, rpc, method, cases } of table) {
+    const lines = apis.get(definition.fullName) ?? new Map<string, readonly string[]>();
+    lines.set(rpc, linesOf(definition.methods[method]?.name ?? method, cases));
+    apis.set(definition.fullName, lines);
+  }
+  const sections = [...apis].map(([api, lines]) =>
+    [`## ${api}`, '', '| RPC | Rule |', '| --- | --- |', ...[...lines.values()].flat(), ''].join('\n'),
+  );
+  return [introduction, ...sections].join('\n');
+};
+
+/** A line for each different thing the cases say. */
+const linesOf = (method: string, cases: readonly Case<unknown>[]): readonly string[] => [
+  ...new Set(
+    cases.map(({ when, rule }) => `| ${when === undefined ? method : `${method}, ${when}`} | ${ruleInWords(rule)} |`),
+  ),
+];

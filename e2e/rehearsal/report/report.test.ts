@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Span } from '@interlock/local/spans.ts';
+import { goodEvidence } from '../rules/test-evidence.ts';
+import { judge } from '../rules/verdicts.ts';
+import { renderPage } from './page.ts';
+import { buildReport } from './report.ts';
+
+const span = (service: string, spanId: string, parentSpanId?: string): Span => ({
+  traceId: 'c'.repeat(32),
+  spanId,
+  parentSpanId,
+  service,
+  name: `${service} <work>`,
+  kind: 'internal',
+  startMs: 10_000,
+  durationMs: 5,
+  status: 'ok',
+  statusMessage: '',
+  attributes: {},
+  links: [],
+  events: [],
+});
+
+const traces = [
+  { of: 'KEY_DISABLED', traceId: 'c'.repeat(32), spans: [span('key-vault', 'a'), span('compute', 'b', 'a')] },
+];
+
+const reportOf = (evidence: Parameters<typeof judge>[0], problems: readonly string[] = []) =>
+  buildReport({
+    scenario: 'test',
+    startedAtMs: 1_000,
+    durationMs: 1_234.5,
+    verdicts: judge(evidence, problems),
+    evidence,
+    traces,
+    versions: { node: 'v24' },
+    problems,
+  });
+
+test('the report has the documented shape', () => {
+  const report = reportOf(goodEvidence());
+  assert.equal(report.schema, 1);
+  assert.equal(report.verdict, 'pass');
+  assert.equal(report.startedAt, '1970-01-01T00:00:01.000Z');
+  assert.equal(report.durationMs, 1_235);
+  assert.deepEqual(report.dataReturned, { disks: 13, bytesCompared: 1_000_000, mismatches: 0 });
+  assert.deepEqual(report.traces, [
+    { of: 'KEY_DISABLED', traceId: 'c'.repeat(32), spans: 2, services: ['key-vault', 'compute'] },
+  ]);
+  assert.deepEqual(
+    report.revocations.map(({ cause }) => cause),
+    ['KEY_DISABLED', 'KEY_DELETED', 'ACCESS_DENIED'],
+  );
+  const [disabled] = report.revocations;
+  assert.deepEqual(disabled?.machines[0], {
+    name: 'vm-hdd',
+    diskClasses: ['STANDARD_HDD'],
+    stopped: true,
+    stoppedAfterMs: 90,
+    lastGoodIoAfterMs: 20,
+    reason: 'KEY_DISABLED',
+  });
+  assert.deepEqual(disabled?.machines.at(-1), {
+    name: 'vm-other-key',
+    diskClasses: [],
+    stopped: false,
+    stoppedAfterMs: null,
+    lastGoodIoAfterMs: null,
+    reason: '',
+  });
+});
+
+test('percentiles are of the machines that stopped, and none of none', () => {
+  const evidence = goodEvidence();
+  evidence.disabled.machines
+    .filter(({ onLoss }) => onLoss === 'stops')
+    .forEach((machine, index) => {
+      machine.stoppedAt = 10_000 + (index + 1) * 10;
+    });
+  for (const machine of evidence.deleted.machines) machine.power = 'RUNNING';
+  const [disabled, deleted] = reportOf(evidence).revocations;
+  assert.deepEqual(disabled?.toStoppedMs, { p50: 30, p95: 50, max: 50 });
+  assert.equal(deleted?.toStoppedMs, null);
+});
+
+test('one broken rule, or one problem on the way, and the verdict is fail', () => {
+  const evidence = goodEvidence();
+  evidence.content.mismatches = 1;
+  assert.equal(reportOf(evidence).verdict, 'fail');
+  assert.equal(reportOf(goodEvidence(), ['the machines did not start']).verdict, 'fail');
+  assert.equal(reportOf({}).verdict, 'fail');
+});
+
+test('the page stands alone, has every rule, and escapes what comes from outside', () => {
+  const evidence = goodEvidence();
+  evidence.vault.name = '<script>alert(1)</script>';
+  const report = reportOf(evidence);
+  const page = renderPage({ report, startedAtMs: 1_000, steps: [], journals: {}, evidence, traces });
+  assert.doesNotMatch(page, /<script|<link|\bsrc=|\bhref=|@import|url\((?!#)/);
+  assert.match(page, /&lt;script&gt;alert/);
+  for (const { id } of report.rules) assert.ok(page.includes(id), id);
+});
+
+test('a page can be made of nothing at all', () => {
+  const report = reportOf({}, ['it did not even begin']);
+  const page = renderPage({ report, startedAtMs: 1_000, steps: [], journals: {}, evidence: {}, traces: [] });
+  assert.match(page, /it did not even begin/);
+});

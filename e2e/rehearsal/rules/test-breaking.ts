@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import type { Evidence, LossSeen, ReturnSeen } from '../evidence/evidence.ts';
+import type { IoSummary } from '../evidence/journal.ts';
+import type { Breakable } from './test-evidence.ts';
+
+/** Evidence that a test may change. */
+export type Broken = Breakable<Evidence>;
+/** One way to break it. */
+export type Break = (evidence: Broken) => void;
+
+/** Something of a list that must be there. */
+export const one = <Thing>(things: readonly Thing[], isIt: (thing: Thing) => boolean = () => true): Thing => {
+  const found = things.find(isIt);
+  assert.ok(found !== undefined, 'the good evidence lacks what this test wants to break');
+  return found;
+};
+/** That machine of what was seen. */
+export const machineOf = <Named extends { name: string }>({ machines }: { machines: Named[] }, name: string): Named =>
+  one(machines, (machine) => machine.name === name);
+/** A machine that should have stopped and runs on. */
+export const keepsRunning = (loss: Breakable<LossSeen>, name: string): void => {
+  Object.assign(machineOf(loss, name), { power: 'RUNNING', reason: '', stoppedAt: undefined });
+};
+interface Seen {
+  readonly machines: { readonly name: string; power: string; readonly io: Breakable<IoSummary> }[];
+}
+/** A machine that should have gone on and did not. */
+export const stopsUnasked = (seen: Seen, name: string): void => {
+  machineOf(seen, name).power = 'STOPPED';
+};
+/** A machine with one failed read or write. */
+export const failsIo = (seen: Seen, name: string): void => {
+  Object.assign(machineOf(seen, name).io, { failed: 1, failure: 'KEY_DISABLED' });
+};
+/** A machine that does not come back. */
+export const doesNotStart = (back: Breakable<ReturnSeen>, name: string): void => {
+  Object.assign(
+    one(back.starts, ({ machine }) => machine === name),
+    { outcome: 'failed', code: 'KEY_DISABLED' },
+  );
+};
+
+/** Ways to break rules: by id, then in words. */
+export type Breaks = Readonly<Record<string, Readonly<Record<string, Break>>>>;

@@ -1,0 +1,173 @@
+import { type Breaks, failsIo, keepsRunning, machineOf, one, stopsUnasked } from './test-breaking.ts';
+import { first } from './test-evidence.ts';
+import { lossBreaks } from './test-loss-breaks.ts';
+
+/** What breaks each rule, by its id and in words. A rule that is missing here has no test, and a test says so. */
+export const breaks: Breaks = {
+  'CMK-01': {
+    'somebody else created the vault': (e) => {
+      one(e.audit, ({ operation }) => operation === 'VaultPut').caller = e.people.vmUser;
+    },
+    'the vault has no purge protection': (e) => {
+      e.vault.purgeProtected = false;
+    },
+  },
+  'CMK-02': {
+    'the imported key is not the one brought': (e) => {
+      e.keys.isOwnMaterial = false;
+    },
+    'the generated key has another size': (e) => {
+      e.keys.generated.bits = 4096;
+    },
+  },
+  'CMK-03': {
+    'the set names another key': (e) => {
+      one(e.sets).keyUrl = 'https://elsewhere/keys/k/v';
+    },
+    'a disk of the set is not listed': (e) => {
+      e.rotation.resources.pop();
+    },
+  },
+  'CMK-04': {
+    'the identity belongs to something else': (e) => {
+      one(e.sets).identity.owner = 'somebody';
+    },
+    'two sets share an identity': (e) => {
+      for (const set of e.sets) set.principal = 'principals/same';
+    },
+  },
+  'CMK-05': {
+    'the first disk works without a grant': (e) => {
+      e.grants.firstDisk.outcome = 'done';
+    },
+    'half a disk is left': (e) => {
+      e.grants.afterwards.reason = '';
+    },
+    'the identity is granted without anybody granting': (e) => {
+      one(e.sets).isGrantedAtCreation = true;
+    },
+    'the disk fails with the grant too': (e) => {
+      e.grants.complete.outcome = 'refused';
+    },
+  },
+  'CMK-06': {
+    'the VM user may list keys': (e) => {
+      one(e.people.vmUserAtVault).outcome = 'done';
+    },
+    'moving the disk changed its content': (e) => {
+      e.move.isContentSame = false;
+    },
+    'a class is missing': (e) => {
+      e.disks = e.disks.filter(({ sku }) => sku !== 'PREMIUM_SSD_V2');
+    },
+  },
+  'CMK-07': {
+    'somebody else unwraps': (e) => {
+      one(e.audit, ({ operation, result }) => operation === 'KeyUnwrap' && result === 'SUCCESS').caller =
+        'principals/x';
+    },
+  },
+  'CMK-08': {
+    'a disk was never wrapped by the vault': (e) => {
+      e.audit = e.audit.filter(({ operation, resource }) => operation !== 'KeyWrap' || !resource.endsWith('/hdd-os'));
+    },
+    'a file does not decrypt with its data key': (e) => {
+      one(e.files.disks).isReadableByOwner = false;
+    },
+  },
+  'CMK-09': {
+    'a read failed under a customer key': (e) => {
+      failsIo(e, 'vm-hdd');
+    },
+    'a disk was never used': (e) => {
+      machineOf(e, 'vm-mixed').io.disks.pop();
+    },
+  },
+  'CMK-10': {
+    'a machine runs on although access was withdrawn': (e) => keepsRunning(e.withdrawn, 'vm-hdd'),
+  },
+  'CMK-11': {
+    'a row does not say which key version': (e) => {
+      one(e.audit, ({ operation }) => operation === 'KeyWrap').keyVersion = '';
+    },
+    'one of the identities is in no row': (e) => {
+      e.audit = e.audit.filter(({ caller }) => caller !== 'principals/lodge');
+    },
+  },
+  'CMK-12': {
+    'plain text is in a file': (e) => {
+      one(e.files.disks).plaintextPlaces = 1;
+    },
+    'two disks share a data key': (e) => {
+      e.files.distinctDeks -= 1;
+    },
+    'nothing was searched': (e) => {
+      one(e.files.disks).searchedPlaces = 0;
+    },
+  },
+  'CMK-13': {
+    'a data key lies in plain in some file': (e) => {
+      e.files.dekSearch.finds.push({ file: 'logs/disk.log', label: 'hdd-os' });
+    },
+    'another key opens the wrap': (e) => {
+      one(e.files.disks).isReadableByOther = true;
+    },
+    'the wrap is not of an RSA key of that size': (e) => {
+      one(e.files.disks).wrappedBytes = 32;
+    },
+  },
+  'CMK-15': {
+    'data was rewritten': (e) => {
+      one(e.rotation.rewraps).isDataUntouched = false;
+    },
+    'the wrap is the old one': (e) => {
+      one(e.rotation.rewraps).isWrapChanged = false;
+    },
+    'the data key is another one': (e) => {
+      one(e.files.disks).isSameDek = false;
+    },
+  },
+  'CMK-16': { 'a write failed during rotation': (e) => failsIo(e.rotation.machines, 'vm-ssd') },
+  'CMK-20': {
+    'an elliptic-curve key was taken': (e) => {
+      one(e.keys.refused).outcome = 'done';
+    },
+  },
+  'CMK-25': {
+    'two permissions are enough': (e) => {
+      one(e.grants.incomplete).disk.outcome = 'done';
+    },
+    'one pair was not tried': (e) => {
+      e.grants.incomplete.pop();
+    },
+  },
+  'CMK-80': {
+    'a disk stayed behind in the list': (e) => {
+      one(e.rotation.resources).keyVersion = first;
+    },
+    'a header still names the old version': (e) => {
+      one(e.rotation.rewraps).keyVersionAfter = first;
+    },
+  },
+  'CMK-82': {
+    'a machine was restarted': (e) => {
+      machineOf(e.rotation.machines, 'vm-hdd').startTimeAfter += 1;
+    },
+    'a machine did nothing meanwhile': (e) => {
+      Object.assign(machineOf(e.rotation.machines, 'vm-hdd').io, { reads: 0, writes: 0 });
+    },
+  },
+  'CMK-83': {
+    'the old version was disabled too early': (e) => {
+      e.rotation.wereBothEnabled = false;
+    },
+    'the set still lists the old version': (e) => {
+      e.rotation.previousKeysAfter.push(first);
+    },
+    'a rewrap is not on record': (e) => {
+      e.audit = e.audit.filter(({ operation, resource }) => operation !== 'KeyRewrap' || !resource.endsWith('/ssd-os'));
+    },
+    'a machine stopped when the old version went': (e) => stopsUnasked(e.oldVersionDisabled, 'vm-premium'),
+  },
+  ...lossBreaks,
+};

@@ -1,0 +1,269 @@
+import type { Attempt } from '../attempt.ts';
+import type { Evidence, LossSeen, MachineAfterLoss, QuietSeen, ReturnSeen } from '../evidence/evidence.ts';
+import type { IoSummary } from '../evidence/journal.ts';
+import { disksOf, machines, movedDisk, type PlannedDisk, type PlannedMachine, spareDisk } from '../world.ts';
+
+/** The same with everything writable, so that a test can break it. */
+export type Breakable<Thing> = Thing extends readonly (infer Item)[]
+  ? Breakable<Item>[]
+  : Thing extends object
+    ? { -readonly [Key in keyof Thing]: Breakable<Thing[Key]> }
+    : Thing;
+
+const group = 'subscriptions/local/resourceGroups/machines';
+const versionOf = (key: string, digit: string) => `vaults/rehearsal/keys/${key}/versions/${digit.repeat(32)}`;
+const urlOf = (key: string, digit: string) => `https://rehearsal.vault.test/keys/${key}/${digit.repeat(32)}`;
+/** Key versions: the house's first and second, and the one brought along. */
+export const [first, second, brought] = [versionOf('house', '1'), versionOf('house', '2'), versionOf('brought', 'b')];
+const nameOf = ({ id }: Pick<PlannedDisk, 'id'>) => `${group}/disks/${id}`;
+const setOf = ({ id, set }: PlannedDisk) => {
+  const now = id === movedDisk.id ? 'house' : set;
+  return now === 'platform' ? '' : `${group}/diskEncryptionSets/${now}`;
+};
+const people = {
+  administrator: 'principals/a',
+  vaultAdministrator: 'principals/v',
+  vmUser: 'principals/u',
+};
+const identities = { house: 'principals/house', lodge: 'principals/lodge' };
+
+const done = (what: string): Attempt => ({ what, outcome: 'done', code: 'OK', reason: '', message: '', tookMs: 1 });
+const refused = (what: string, code: string, reason: string): Attempt => ({
+  what,
+  outcome: 'refused',
+  code,
+  reason,
+  message: 'no',
+  tookMs: 1,
+});
+const work = ({ id, os, data }: PlannedMachine): IoSummary => ({
+  machine: id,
+  reads: 10,
+  writes: 10,
+  bytes: 81_920,
+  failed: 0,
+  failure: '',
+  longestGapMs: 40,
+  disks: [os, ...data].map(nameOf),
+});
+const quiet = (): QuietSeen => ({
+  machines: machines.map((machine) => ({
+    name: machine.id,
+    power: 'RUNNING',
+    startTimeBefore: 1_000,
+    startTimeAfter: 1_000,
+    io: work(machine),
+  })),
+});
+const all = [...new Map([...machines.flatMap(disksOf), spareDisk].map((disk) => [disk.id, disk])).values()];
+const underHouse = all.filter((disk) => setOf(disk).endsWith('/house'));
+const underAny = all.filter((disk) => setOf(disk) !== '');
+const stopping = machines.filter(({ onLoss }) => onLoss === 'stops');
+
+const loss = (cause: LossSeen['cause'], keyVersion: string, tried: readonly PlannedMachine[]): LossSeen => ({
+  cause,
+  keyVersion,
+  committedAt: 10_000,
+  traceId: 'c'.repeat(32),
+  machines: machines.map((machine): MachineAfterLoss => {
+    const stops = machine.onLoss === 'stops';
+    const under = disksOf(machine).filter((disk) => setOf(disk).endsWith('/house'));
+    return {
+      name: machine.id,
+      classes: [...new Set(under.map(({ sku }) => sku))],
+      onLoss: machine.onLoss,
+      power: stops ? 'STOPPED' : 'RUNNING',
+      provisioning: 'SUCCEEDED',
+      reason: stops ? cause : '',
+      reasonDisk: stops ? nameOf(under[0] ?? spareDisk) : '',
+      reasonKeyVersion: stops ? keyVersion : '',
+      reasonTraceId: stops ? 'c'.repeat(32) : '',
+      stoppedAt: stops ? 10_090 : undefined,
+      lastGoodIoAt: stops ? 10_020 : 11_000,
+      startTimeBefore: 1_000,
+      startTimeAfter: 1_000,
+      io: work(machine),
+    };
+  }),
+  starts: tried.map(({ id }) => ({ machine: id, outcome: 'failed', power: 'STOPPED', code: cause, message: 'no' })),
+});
+
+const back = (how: string, ids: readonly string[]): ReturnSeen => ({
+  how,
+  starts: ids.map((machine) => ({ machine, outcome: 'running', power: 'RUNNING', code: '', message: '' })),
+  io: machines.filter(({ id }) => ids.includes(id)).map(work),
+  verified: 12,
+  mismatched: 0,
+});
+
+const auditRow = (operation: string, caller: string, resource: string): Evidence['audit'][number] => ({
+  time: 5_000,
+  operation,
+  keyVersion: brought,
+  requestUri: urlOf('brought', 'b'),
+  caller,
+  httpStatus: 200,
+  result: 'SUCCESS',
+  reason: '',
+  resource,
+  correlationId: 'correlation',
+  traceId: 'd'.repeat(32),
+  durationUs: 900,
+  callerAddress: '127.0.0.1:1',
+});
+
+/** What a rehearsal sees in which every rule holds; made anew each time. */
+export const goodEvidence = (): Breakable<Evidence> => ({
+  people: {
+    ...people,
+    vmUserAtVault: [refused('listing keys', 'PERMISSION_DENIED', 'ACCESS_DENIED')],
+  },
+  vault: { name: 'vaults/rehearsal', state: 'ACTIVE', purgeProtected: true, retentionDays: 90 },
+  keys: {
+    generated: { version: first, url: urlOf('house', '1'), origin: 'GENERATED', bits: 2048 },
+    imported: { version: brought, url: urlOf('brought', 'b'), origin: 'IMPORTED', bits: 3072 },
+    isOwnMaterial: true,
+    refused: ['P-256', '1,024 bits'].map((what) => refused(what, 'INVALID_ARGUMENT', 'NO_SUCH_KEYS')),
+  },
+  sets: (['house', 'lodge'] as const).map((id) => {
+    const url = id === 'house' ? urlOf('house', '1') : urlOf('brought', 'b');
+    const name = `${group}/diskEncryptionSets/${id}`;
+    return {
+      name,
+      provisioningState: 'SUCCEEDED',
+      wantedKeyUrl: url,
+      keyUrl: url,
+      sourceVault: 'vaults/rehearsal',
+      principal: identities[id],
+      identity: { type: 'MANAGED_IDENTITY', owner: name, state: 'ACTIVE' },
+      isGrantedAtCreation: false,
+    };
+  }),
+  grants: {
+    firstDisk: refused('first disk', 'PERMISSION_DENIED', 'ACCESS_DENIED'),
+    afterwards: refused('reading it', 'NOT_FOUND', 'DISK_NOT_FOUND'),
+    incomplete: (['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const).map((missing) => ({
+      granted: (['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const).filter((permission) => permission !== missing),
+      disk: refused('disk', 'PERMISSION_DENIED', 'ACCESS_DENIED'),
+    })),
+    complete: done('disk'),
+  },
+  disks: all.map((disk) => ({
+    name: nameOf(disk),
+    id: disk.id,
+    sku: disk.sku,
+    set: setOf(disk),
+    keyVersion: setOf(disk) === '' ? '' : first,
+  })),
+  move: {
+    disk: nameOf(movedDisk),
+    before: { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', set: '', keyVersion: '' },
+    after: {
+      type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY',
+      set: `${group}/diskEncryptionSets/house`,
+      keyVersion: first,
+    },
+    isContentSame: true,
+  },
+  machines: machines.map((machine) => ({
+    name: machine.id,
+    onLoss: machine.onLoss,
+    power: 'RUNNING',
+    startTime: 1_000,
+    disks: disksOf(machine).map((disk) => ({
+      name: nameOf(disk),
+      sku: disk.sku,
+      set: setOf(disk),
+      isOs: disk === machine.os,
+    })),
+    io: work(machine),
+  })) as Breakable<Evidence['machines']>,
+  setInUse: {
+    deletion: refused('deleting', 'FAILED_PRECONDITION', 'DISK_ENCRYPTION_SET_IN_USE'),
+    stateAfterwards: 'SUCCEEDED',
+    users: underHouse.map(nameOf),
+  },
+  rotation: {
+    from: first,
+    to: second,
+    startedAt: 2_000,
+    endedAt: 2_100,
+    previousKeysMeanwhile: [first],
+    previousKeysAfter: [],
+    wereBothEnabled: true,
+    resources: underHouse.map((disk) => ({ name: nameOf(disk), keyVersion: second, generation: 2 })),
+    generation: 2,
+    rewraps: underHouse.map((disk) => ({
+      disk: nameOf(disk),
+      keyVersionBefore: first,
+      keyVersionAfter: second,
+      isWrapChanged: true,
+      isDataUntouched: true,
+    })),
+    machines: quiet() as Breakable<QuietSeen>,
+  },
+  oldVersionDisabled: quiet() as Breakable<QuietSeen>,
+  disabled: loss('KEY_DISABLED', second, stopping) as Breakable<LossSeen>,
+  refusedWhileDisabled: {
+    attempts: ['disk', 'snapshot', 'attach', 'export'].map((what) =>
+      refused(what, 'FAILED_PRECONDITION', 'KEY_DISABLED'),
+    ),
+    leftovers: [refused('reading it', 'NOT_FOUND', 'DISK_NOT_FOUND')],
+    hostPower: 'RUNNING',
+    hostDataDisks: 0,
+    spareState: 'UNATTACHED',
+  },
+  ultraWhileDisabled: {
+    machine: 'vm-ultra',
+    powerBetween: 'DEALLOCATED',
+    start: { machine: 'vm-ultra', outcome: 'failed', power: 'DEALLOCATED', code: 'KEY_DISABLED', message: 'no' },
+    namesDisk: true,
+  },
+  enabled: back('enabling', [...stopping.map(({ id }) => id), 'vm-ultra']) as Breakable<ReturnSeen>,
+  deleted: loss('KEY_DELETED', second, stopping.slice(0, 1)) as Breakable<LossSeen>,
+  assigned: back('assigning', ['vm-hdd', 'vm-mixed', 'vm-ultra']) as Breakable<ReturnSeen>,
+  withdrawn: loss('ACCESS_DENIED', brought, stopping.slice(0, 1)) as Breakable<LossSeen>,
+  blockedWhileWithdrawn: [refused('reading', 'PERMISSION_DENIED', 'ACCESS_DENIED')],
+  granted: back('granting', ['vm-ssd', 'vm-premium', 'vm-premium-v2']) as Breakable<ReturnSeen>,
+  content: { disks: 13, bytesCompared: 1_000_000, mismatches: 0, records: 200, marksRead: 13 },
+  files: {
+    disks: underAny.map((disk) => ({
+      disk: nameOf(disk),
+      cipher: 'AES-256-XTS-4096',
+      keyVersion: brought,
+      algorithm: 'RSA-OAEP-256',
+      wrappedBytes: 384,
+      allocatedBytes: 69_632,
+      isReadableByOwner: true,
+      isReadableByOther: false,
+      isSameDek: true,
+      plaintextPlaces: 0,
+      searchedPlaces: 20,
+    })),
+    distinctDeks: underAny.length,
+    dekSearch: { files: 100, bytes: 100_000_000, finds: [] },
+  },
+  audit: [
+    {
+      ...auditRow('VaultPut', people.vaultAdministrator, ''),
+      keyVersion: '',
+      requestUri: 'https://rehearsal.vault.test',
+    },
+    {
+      ...auditRow('KeyUnwrap', people.vmUser, ''),
+      httpStatus: 403,
+      result: 'REFUSED',
+      reason: 'ACCESS_DENIED',
+    },
+    {
+      ...auditRow('KeyCheckAccess', identities.house, ''),
+      httpStatus: 403,
+      result: 'REFUSED',
+      reason: 'ACCESS_DENIED',
+    },
+    ...underAny.flatMap((disk) => {
+      const caller = setOf(disk).endsWith('/house') ? identities.house : identities.lodge;
+      return ['KeyWrap', 'KeyUnwrap', 'KeyRewrap'].map((operation) => auditRow(operation, caller, nameOf(disk)));
+    }),
+  ],
+});

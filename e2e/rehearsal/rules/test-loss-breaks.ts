@@ -1,0 +1,118 @@
+import { type Breaks, doesNotStart, failsIo, keepsRunning, machineOf, one, stopsUnasked } from './test-breaking.ts';
+
+/** The part about losing a key and coming back, and what follows it by number. */
+export const lossBreaks: Breaks = {
+  'CMK-100': {
+    'a machine with one data disk under the key runs on': (e) => keepsRunning(e.disabled, 'vm-premium-v2'),
+    'a stop has another reason': (e) => {
+      machineOf(e.deleted, 'vm-hdd').reason = 'KEY_EXPIRED';
+    },
+    'a disk serves on after the stop': (e) => {
+      machineOf(e.disabled, 'vm-ssd').lastGoodIoAt = 20_000;
+    },
+  },
+  'CMK-101': {
+    'Standard HDD runs on': (e) => keepsRunning(e.disabled, 'vm-hdd'),
+    'Standard SSD runs on': (e) => keepsRunning(e.deleted, 'vm-ssd'),
+    'Premium SSD runs on': (e) => keepsRunning(e.disabled, 'vm-premium'),
+  },
+  'CMK-102': {
+    'the ultra machine stops': (e) => stopsUnasked(e.disabled, 'vm-ultra'),
+    'its reads fail': (e) => failsIo(e.deleted, 'vm-ultra'),
+    'it starts under the lost key': (e) => {
+      e.ultraWhileDisabled.start.outcome = 'running';
+    },
+    'the failure does not say which disk': (e) => {
+      e.ultraWhileDisabled.namesDisk = false;
+    },
+  },
+  'CMK-103': { 'the mixed machine runs on': (e) => keepsRunning(e.disabled, 'vm-mixed') },
+  'CMK-105': {
+    'data can be read without the grant': (e) => {
+      one(e.blockedWhileWithdrawn).outcome = 'done';
+    },
+    'a machine runs on without the grant': (e) => keepsRunning(e.withdrawn, 'vm-hdd'),
+    'the grant does not bring it back': (e) => doesNotStart(e.granted, 'vm-ssd'),
+  },
+  'CMK-106': {
+    'a machine starts under the disabled key': (e) => {
+      one(e.disabled.starts).outcome = 'running';
+    },
+    'a start fails for another reason': (e) => {
+      one(e.withdrawn.starts).code = 'INTERNAL';
+    },
+    'one was not tried': (e) => {
+      e.disabled.starts.pop();
+    },
+  },
+  'CMK-110': {
+    'a disk was created': (e) => {
+      one(e.refusedWhileDisabled.attempts).outcome = 'done';
+    },
+    'half a disk is left': (e) => {
+      Object.assign(one(e.refusedWhileDisabled.leftovers), { outcome: 'done', code: 'OK' });
+    },
+    'the machine shows the disk it did not get': (e) => {
+      e.refusedWhileDisabled.hostDataDisks = 1;
+    },
+  },
+  'CMK-111': {
+    'a machine without the key stops': (e) => stopsUnasked(e.disabled, 'vm-platform'),
+    'a machine under another key has a failed read': (e) => failsIo(e.deleted, 'vm-other-key'),
+    'a machine without the key was restarted': (e) => {
+      machineOf(e.withdrawn, 'vm-platform').startTimeAfter += 1;
+    },
+  },
+  'CMK-120': {
+    'a machine does not start after enabling': (e) => doesNotStart(e.enabled, 'vm-hdd'),
+    'a machine was forgotten': (e) => {
+      e.enabled.starts = e.enabled.starts.filter(({ machine }) => machine !== 'vm-ssd');
+    },
+    'a machine runs but does nothing': (e) => {
+      one(e.enabled.io, ({ machine }) => machine === 'vm-hdd').writes = 0;
+    },
+  },
+  'CMK-121': {
+    'a machine does not start under the other key': (e) => doesNotStart(e.assigned, 'vm-hdd'),
+    'a machine was forgotten': (e) => {
+      e.granted.starts = e.granted.starts.filter(({ machine }) => machine !== 'vm-premium');
+    },
+  },
+  'CMK-126': {
+    'the ultra machine does not come up after enabling': (e) => doesNotStart(e.enabled, 'vm-ultra'),
+    'nor after another key': (e) => doesNotStart(e.assigned, 'vm-ultra'),
+  },
+  'CMK-127': {
+    'a sector differs': (e) => {
+      e.content.mismatches = 1;
+    },
+    'nothing was compared': (e) => {
+      Object.assign(e.content, { bytesCompared: 0, records: 0 });
+    },
+    'a guest found something else than it wrote': (e) => {
+      e.assigned.mismatched = 1;
+    },
+  },
+  'CMK-130': {
+    'the set was deleted': (e) => {
+      e.setInUse.deletion.outcome = 'done';
+    },
+    'the refusal names nobody': (e) => {
+      e.setInUse.users = [];
+    },
+    'the set was left half deleted': (e) => {
+      e.setInUse.stateAfterwards = 'DELETING';
+    },
+  },
+  'CMK-144': {
+    'a row has no versioned URL': (e) => {
+      one(e.audit, ({ operation }) => operation === 'KeyWrap').requestUri = 'https://rehearsal.vault.test/keys/house';
+    },
+    'denied uses are missing': (e) => {
+      e.audit = e.audit.filter(({ operation }) => operation !== 'KeyCheckAccess');
+    },
+    'a row has no correlation id': (e) => {
+      one(e.audit, ({ operation, result }) => operation === 'KeyUnwrap' && result === 'SUCCESS').correlationId = '';
+    },
+  },
+};

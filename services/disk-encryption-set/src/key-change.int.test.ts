@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import {
+  accessOf,
+  isDone,
+  isLost,
+  isWaiting,
+  newDisk,
+  newKey,
+  newVault,
+  ownerToken,
+  readySet,
+} from './test-ready-sets.ts';
+import { type SetCloud, startSetCloud } from './test-set-cloud.ts';
+
+let world: SetCloud;
+before(async () => {
+  world = await startSetCloud();
+});
+after(() => world.close());
+
+test('CMK-80, CMK-82, CMK-89: every disk moves to the new key, and the old one is not needed any more', async () => {
+  const { set, vault, key } = await readySet(world);
+  const disks = [await newDisk(world, set), await newDisk(world, set), await newDisk(world, set)];
+  const before = await Promise.all(disks.map((disk) => world.disks.open(disk)));
+  const next = await newKey(world, vault);
+  const assigned = await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl });
+  assert.equal(assigned.generation, 2);
+  assert.ok(assigned.lastKeyRotationTime, 'CMK-35');
+  assert.equal(accessOf(assigned, next.name)?.state, 'AVAILABLE');
+  const done = await world.until(set.name, isDone);
+  assert.deepEqual([done.previousKeys, done.provisioningState], [[], 'SUCCEEDED'], 'CMK-34');
+  assert.deepEqual([done.rotation?.resourcesCount, done.rotation?.doneCount], [3, 3]);
+
+  await world.keyVault.disableKeyVersion({ name: key.name });
+  const { resources } = await world.sets.listAssociatedResources({ name: set.name });
+  assert.deepEqual(
+    resources.map(({ keyVersion }) => keyVersion),
+    [next.name, next.name, next.name],
+    'CMK-44',
+  );
+  assert.deepEqual(await Promise.all(disks.map((disk) => world.disks.open(disk))), before, 'CMK-15');
+  const { etag } = await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl });
+  assert.equal(
+    etag,
+    (await world.sets.getDiskEncryptionSet({ name: set.name })).etag,
+    'the active key again does nothing',
+  );
+});
+
+test('CMK-87: a key the identity cannot use is refused and changes nothing', async () => {
+  const { set } = await readySet(world);
+  const stranger = await newKey(world, await newVault(world));
+  const before = await world.sets.getDiskEncryptionSet({ name: set.name });
+  await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl: stranger.keyUrl }), { reason: 'ACCESS_DENIED' });
+  const far = await newKey(world, await newVault(world, { location: 'northeurope' }));
+  await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl: far.keyUrl }), { reason: 'LOCATION_MISMATCH' });
+  await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl: far.keyUrl, etag: '1' }), {
+    reason: 'ETAG_MISMATCH',
+  });
+  assert.deepEqual(await world.sets.getDiskEncryptionSet({ name: set.name }), before);
+});
+
+test('CMK-83, CMK-121: under a disabled key a move waits, and the key owner’s word lets it go on', async () => {
+  const { set, vault, key } = await readySet(world);
+  const disk = await newDisk(world, set);
+  const next = await newKey(world, vault);
+  await world.keyVault.disableKeyVersion({ name: key.name });
+  await world.until(set.name, isLost(key.name, 'KEY_DISABLED'));
+  await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl });
+  const waiting = await world.until(set.name, isWaiting);
+  assert.equal(waiting.rotation?.waitingReason, 'KEY_DISABLED');
+  assert.equal(waiting.rotation?.waitingForKeyVersion, key.name);
+  assert.deepEqual(
+    waiting.previousKeys.map(({ keyVersion }) => keyVersion),
+    [key.name],
+    'CMK-34',
+  );
+
+  const name = set.name;
+  await assert.rejects(world.sets.resumeRotation({ name, keyOwnerToken: 'none of ours' }), {
+    reason: 'KEY_OWNER_TOKEN_INVALID',
+  });
+  const { id: clientId, secret: clientSecret } = await world.newPrincipal();
+  const stranger = await world.identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' });
+  await assert.rejects(world.sets.resumeRotation({ name, keyOwnerToken: stranger.accessToken }), {
+    code: 'PERMISSION_DENIED',
+    reason: 'ACCESS_DENIED',
+  });
+  await world.sets.resumeRotation({ name, keyOwnerToken: await ownerToken(world) });
+  await world.until(name, isDone);
+  await world.disks.open(disk);
+});
+
+test('CMK-121, CMK-126: assigning a key with the owner’s word brings disks back from a disabled and a deleted key', async () => {
+  for (const loss of ['disabled', 'deleted'] as const) {
+    const { set, vault, key } = await readySet(world);
+    const disk = await newDisk(world, set);
+    const next = await newKey(world, vault);
+    if (loss === 'disabled') await world.keyVault.disableKeyVersion({ name: key.name });
+    else await world.keyVault.deleteKey({ name: key.name.slice(0, key.name.indexOf('/versions/')) });
+    await assert.rejects(world.disks.open(disk));
+    // The fact of the loss may still be on its way: the owner need not wait for it.
+    await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl, keyOwnerToken: await ownerToken(world) });
+    await world.until(set.name, isDone);
+    await world.disks.open(disk);
+  }
+});
+
+test('CMK-120: a waiting move goes on by itself when the old key is back', async () => {
+  const { set, vault, key } = await readySet(world);
+  const disk = await newDisk(world, set);
+  const next = await newKey(world, vault);
+  await world.keyVault.disableKeyVersion({ name: key.name });
+  await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl });
+  await world.until(set.name, isWaiting);
+  await world.keyVault.enableKeyVersion({ name: key.name });
+  await world.until(set.name, isDone);
+  await world.disks.open(disk);
+});
+
+test('CMK-88: a restart in the middle of everything is made up for', async () => {
+  const { set, vault } = await readySet(world);
+  const disk = await newDisk(world, set);
+  const next = await newKey(world, vault);
+  await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl });
+  await world.restart('disk-encryption-set');
+  await world.until(set.name, isDone);
+  await world.disks.open(disk);
+});

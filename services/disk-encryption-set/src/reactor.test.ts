@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
+import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
+import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { checkAccess } from './access-check.ts';
+import { finishCreation } from './creation.ts';
+import { reactions } from './reactor.ts';
+import { create } from './set/decider.ts';
+import { assignKey } from './set/key-change.ts';
+import { FINAL_EPOCH } from './set/reasons.ts';
+import { versionOf } from './test-neighbours.ts';
+import { founding, keyReference, principal, setName, type TestSets, testCause, testSets } from './test-sets.ts';
+
+const traceId = 'a'.repeat(32);
+const otherSet = `${setName}-other`;
+const vault = 'vaults/kv1';
+const key = `${vault}/keys/k1`;
+const lostTime = new Date(500);
+
+/** Two sets: one under version 1, moving from it to 2; the other under 3, with another identity. */
+const world = async () => {
+  const parts = testSets();
+  await parts.decide(create(1, founding, keyReference('1')));
+  const otherFounding = { ...founding, principal: 'principals/00000000-0000-4000-8000-000000000009' };
+  await parts.sets.transact(otherSet, create(1, otherFounding, keyReference('3')), testCause);
+  for (const set of [setName, otherSet]) await finishCreation(parts, set, testCause);
+  await parts.decide(assignKey(2, keyReference('2'), 1));
+  const attended: string[] = [];
+  const handlers = reactions({ ...parts, attend: (set) => attended.push(set) });
+  let position = 100;
+  const tell = async (type: string, payload: Uint8Array): Promise<void> => {
+    position++;
+    const fact = Fact.fromPartial({
+      position,
+      type,
+      payload: Buffer.from(payload),
+      eventTime: lostTime,
+      traceparent: `00-${traceId}-${'b'.repeat(16)}-01`,
+    });
+    const handler = handlers.keyVault[type] ?? handlers.identity[type];
+    assert.ok(handler, `${type} is heard`);
+    await handler(fact, { cause: testCause, signal: new AbortController().signal });
+  };
+  return {
+    parts,
+    attended,
+    tellVault: (event: Exclude<KeyVaultEvent['event'], undefined>) =>
+      tell(
+        `${event.$case.charAt(0).toUpperCase()}${event.$case.slice(1)}`,
+        KeyVaultEvent.encode(KeyVaultEvent.fromPartial({ event })).finish(),
+      ),
+    tellIdentity: (event: Exclude<IdentityEvent['event'], undefined>) =>
+      tell('PrincipalDeleted', IdentityEvent.encode(IdentityEvent.fromPartial({ event })).finish()),
+  };
+};
+const accessIn = async (parts: TestSets, set: string, digit: string) => {
+  const { state } = await parts.sets.load(set);
+  return state.status === 'absent' ? undefined : state.access[versionOf(digit)];
+};
+const questionsIn = async (parts: TestSets, set: string) => {
+  const { state } = await parts.sets.load(set);
+  return state.status === 'absent' ? [] : Object.keys(state.questions);
+};
+const expireTime = new Date(400);
+
+test('CMK-112: disabling a version takes it from the sets that have it, with its epoch, time and trace', async () => {
+  const { parts, tellVault } = await world();
+  const keyVersion = versionOf('1');
+  const value = { vault, key, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 101 } as const;
+  await tellVault({ $case: 'keyVersionDisabled', value });
+  const lost = { state: 'lost', reason: 'KEY_DISABLED', epoch: 101, since: 500, traceId };
+  assert.deepEqual(await accessIn(parts, setName, '1'), lost);
+  assert.equal((await accessIn(parts, setName, '2'))?.state, 'available');
+  assert.equal(await accessIn(parts, otherSet, '3'), undefined);
+  const { length } = await parts.history();
+  await tellVault({ $case: 'keyVersionDisabled', value });
+  assert.equal((await parts.history()).length, length, 'told twice, lost once');
+});
+
+test('CMK-105: deleting a key takes every version of every set, in one commit', async () => {
+  const { parts, tellVault } = await world();
+  const before = parts.commits;
+  await tellVault({ $case: 'keyDeleted', value: { vault, key, scheduledPurgeTime: undefined, accessEpoch: 101 } });
+  assert.equal(parts.commits, before + 1);
+  for (const [set, digit] of [
+    [setName, '1'],
+    [setName, '2'],
+    [otherSet, '3'],
+  ] as const) {
+    const access = await accessIn(parts, set, digit);
+    assert.equal(access?.state === 'lost' && access.reason, 'KEY_DELETED');
+  }
+});
+
+test('what leaves no doubt is lost at once: expiry, purge, deleted vaults, dates, a deleted identity', async () => {
+  const keyVersion = versionOf('1');
+  const ofKey = { vault, key, accessEpoch: 101 };
+  const scheduledPurgeTime = undefined;
+  const dates = { ...ofKey, keyVersion, notBefore: undefined, expireTime };
+  const cases = [
+    [{ $case: 'keyExpired', value: { ...ofKey, keyVersion, expireTime } }, 'KEY_EXPIRED', 400],
+    [{ $case: 'keyPurged', value: ofKey }, 'KEY_PURGED', 500],
+    [{ $case: 'vaultDeleted', value: { vault, scheduledPurgeTime, accessEpoch: 101 } }, 'VAULT_DELETED', 500],
+    [{ $case: 'vaultPurged', value: { vault, accessEpoch: 101 } }, 'KEY_PURGED', 500],
+    [{ $case: 'keyVersionDatesSet', value: { ...dates, reason: 'KEY_EXPIRED' } }, 'KEY_EXPIRED', 500],
+  ] as const;
+  for (const [event, reason, since] of cases) {
+    const { parts, tellVault } = await world();
+    await tellVault(event);
+    assert.deepEqual(await accessIn(parts, setName, '1'), { state: 'lost', reason, epoch: 101, since, traceId });
+  }
+  const { parts, tellIdentity } = await world();
+  const value = {
+    principal,
+    tenant: 'tenants/main',
+    type: 'MANAGED_IDENTITY',
+    owner: setName,
+    deleteTime: lostTime,
+  } as const;
+  await tellIdentity({ $case: 'principalDeleted', value });
+  const access = await accessIn(parts, setName, '2');
+  assert.equal(access?.state === 'lost' && access.reason, 'IDENTITY_DELETED');
+  assert.equal(access?.epoch, FINAL_EPOCH);
+  assert.equal(await accessIn(parts, otherSet, '3'), undefined, 'the identity of another set is another');
+});
+
+test('what may give or take is asked about, for the sets it reaches and no others', async () => {
+  const keyVersion = versionOf('1');
+  const ofKey = { vault, key, accessEpoch: 101 };
+  const grants = { vault, key: '', principal, removed: true, accessEpoch: 101 };
+  const policy = { vault, principal, accessEpoch: 101 };
+  const dates = { ...ofKey, keyVersion, notBefore: undefined, expireTime: undefined };
+  const cases: readonly (readonly [Exclude<KeyVaultEvent['event'], undefined>, readonly string[]])[] = [
+    [{ $case: 'keyVersionEnabled', value: { ...ofKey, keyVersion } }, [setName]],
+    [{ $case: 'keyVersionDatesSet', value: { ...dates, reason: 'KEY_ACCESS_REASON_UNSPECIFIED' } }, [setName]],
+    [{ $case: 'keyRecovered', value: ofKey }, [setName, otherSet]],
+    [{ $case: 'vaultRecovered', value: { vault, accessEpoch: 101 } }, [setName, otherSet]],
+    [
+      { $case: 'permissionModelSet', value: { vault, permissionModel: 'ACCESS_POLICY', accessEpoch: 101 } },
+      [setName, otherSet],
+    ],
+    [{ $case: 'accessPolicySet', value: { ...policy, keyPermissions: [] } }, [setName]],
+    [{ $case: 'accessPolicyRemoved', value: policy }, [setName]],
+    [{ $case: 'grantsChanged', value: grants }, [setName]],
+    [{ $case: 'grantsChanged', value: { ...grants, key } }, [setName]],
+    [{ $case: 'grantsChanged', value: { ...grants, key: `${vault}/keys/k2` } }, []],
+  ];
+  for (const [event, expected] of cases) {
+    const { parts, attended, tellVault } = await world();
+    await tellVault(event);
+    assert.deepEqual([...attended].sort(), [...expected], event.$case);
+    if (expected.length > 0) assert.ok((await questionsIn(parts, setName)).includes(keyVersion), event.$case);
+  }
+});
+
+test('an outage of those who answer leaves the question open and holds up no loss', async () => {
+  const { parts, tellVault } = await world();
+  parts.neighbours.outage = () => 'before';
+  await tellVault({ $case: 'accessPolicySet', value: { vault, principal, keyPermissions: [], accessEpoch: 101 } });
+  await assert.rejects(checkAccess(parts, setName, testCause), { name: 'RpcFailure' });
+  const keyVersion = versionOf('1');
+  await tellVault({
+    $case: 'keyVersionDisabled',
+    value: { vault, key, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 102 },
+  });
+  assert.equal((await accessIn(parts, setName, '1'))?.state, 'lost');
+  parts.neighbours.outage = undefined;
+  parts.neighbours.epoch = 103;
+  assert.equal(await checkAccess(parts, setName, testCause), true, 'the fake vault says yes');
+  assert.deepEqual(await questionsIn(parts, setName), []);
+  assert.deepEqual(await accessIn(parts, setName, '1'), { state: 'available', epoch: 103, since: 1_000 });
+});
+
+test('an answer from before the question is none', async () => {
+  const { parts, tellVault } = await world();
+  await tellVault({ $case: 'accessPolicyRemoved', value: { vault, principal, accessEpoch: 101 } });
+  parts.neighbours.epoch = 50;
+  await checkAccess(parts, setName, testCause);
+  assert.deepEqual((await questionsIn(parts, setName)).sort(), [versionOf('1'), versionOf('2')]);
+});
+
+test('CMK-105: an answer that the identity is deleted is final, as the fact of it is', async () => {
+  const { parts, tellVault } = await world();
+  await tellVault({ $case: 'accessPolicyRemoved', value: { vault, principal, accessEpoch: 101 } });
+  const identity = parts.neighbours.principals.get(principal);
+  assert.ok(identity);
+  identity.isDeleted = true;
+  await checkAccess(parts, setName, testCause);
+  const access = await accessIn(parts, setName, '2');
+  assert.deepEqual(access?.state === 'lost' && [access.reason, access.epoch], ['IDENTITY_DELETED', FINAL_EPOCH]);
+});

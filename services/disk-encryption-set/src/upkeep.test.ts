@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { startDeletion } from './set/decider.ts';
+import { assignKey } from './set/key-change.ts';
+import type { DiskEncryptionSet } from './set/state.ts';
+import { versionOf } from './test-neighbours.ts';
+import { creatingSet, keyReference, setName, type TestSets, testCause } from './test-sets.ts';
+import { upkeep } from './upkeep.ts';
+
+/** Runs the watchdogs until the set is as wanted. */
+const watchUntil = async (parts: TestSets, wanted: (set: DiskEncryptionSet) => boolean): Promise<void> => {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const work = upkeep({
+    ...parts,
+    clock: systemClock,
+    random: systemRandom,
+    log: logger({ service: 'test', clock: systemClock }),
+    tracer: trace.getTracer('test'),
+    settings: { watchdogMs: 5, rotationRetryMs: 5, rotation: { concurrency: 2, pageSize: 10 } },
+    signal,
+  });
+  const watching = work.watchdogs.map((watchdog) => watchdog(signal));
+  const limit = AbortSignal.timeout(10_000);
+  try {
+    for (let position = 0; !wanted(await parts.state()); position = await parts.store.head()) {
+      if (!(await parts.store.waitForEvents(position, limit))) assert.fail('the set did not become as wanted');
+    }
+  } finally {
+    stopping.abort();
+    await Promise.all(watching);
+    await work.idle();
+  }
+};
+
+test('what a crash left behind is finished: a creation, then a move, then a deletion', async () => {
+  const parts = await creatingSet();
+  await watchUntil(parts, ({ status }) => status === 'active');
+  parts.neighbours.stock.set('disk', { set: setName, keyVersion: versionOf('1'), generation: 1 });
+  await parts.decide(assignKey(2, keyReference('2'), 1));
+  await watchUntil(parts, (set) => set.status === 'active' && set.rotation?.progress.status === 'finished');
+  parts.neighbours.stock.clear();
+  await parts.decide(startDeletion(3));
+  await watchUntil(parts, ({ status }) => status === 'deleted');
+});
+
+test('CMK-88: a move that waits for a key is tried again without anybody asking', async () => {
+  const parts = await creatingSet();
+  await watchUntil(parts, ({ status }) => status === 'active');
+  const old = parts.neighbours.keys.get(versionOf('1'));
+  assert.ok(old);
+  old.lost = 'KEY_DISABLED';
+  parts.neighbours.stock.set('disk', { set: setName, keyVersion: versionOf('1'), generation: 1 });
+  await parts.decide(assignKey(2, keyReference('2'), 1));
+  const has = (status: string) => (set: DiskEncryptionSet) =>
+    set.status === 'active' && set.rotation?.progress.status === status;
+  await watchUntil(parts, has('waiting'));
+  old.lost = undefined;
+  await watchUntil(parts, has('finished'));
+});
+
+test('a key that is not valid yet is asked about until time has made it so', async () => {
+  const parts = await creatingSet();
+  const key = parts.neighbours.keys.get(versionOf('1'));
+  assert.ok(key);
+  key.lost = 'KEY_NOT_YET_VALID';
+  const accessOf = (set: DiskEncryptionSet) => (set.status === 'active' ? set.access[versionOf('1')] : undefined);
+  await watchUntil(parts, (set) => accessOf(set)?.state === 'lost');
+  const { length } = await parts.history();
+  key.lost = undefined;
+  await watchUntil(parts, (set) => accessOf(set)?.state === 'available');
+  assert.deepEqual((await parts.history()).slice(length), ['KeyAccessRestored'], 'asking in vain stores nothing');
+});
+
+test('a restart between a request and its work loses nothing, and one outage is made up for', async () => {
+  const parts = await creatingSet();
+  parts.neighbours.outage = (call) => (call < 3 ? 'after' : undefined);
+  await watchUntil(parts, ({ status }) => status === 'active');
+  const made = [...parts.neighbours.principals.values()];
+  assert.deepEqual(made, [{ owner: setName, isDeleted: false }]);
+  await parts.sets.transact(setName, startDeletion(3), testCause);
+  await watchUntil(parts, ({ status }) => status === 'deleted');
+});
