@@ -43,7 +43,7 @@ export {
   startServer,
 } from './server.ts';
 export type { PipelineOptions, Refusal } from './server-pipeline.ts';
-export { type BoundService, type Definition, type Implementation, service } from './service.ts';
+export { type BoundService, type Definition, type Handler, type Implementation, service } from './service.ts';
 export { sharedBytes } from './shared-bytes.ts';
 export { type IssuedToken, type TokenSource, type TokenSourceOptions, tokenSource } from './token-source.ts';
 export { type Authenticate, type KeySource, type TokenVerifierOptions, tokenVerifier } from './tokens.ts';

@@ -11,6 +11,7 @@ import { diskDataDefinition } from './data/definition.ts';
 import { openSessions } from './data/sessions.ts';
 import { diskApi, showDisk } from './disk/api.ts';
 import { attachmentApi } from './disk/attachment-api.ts';
+import { openCatchUp } from './disk/catching-up.ts';
 import { openDiskCreation } from './disk/creation.ts';
 import { openEncryptionChange } from './disk/encryption-change.ts';
 import { openDiskGrowth } from './disk/growth.ts';
@@ -80,7 +81,8 @@ export const assemble: Assemble<DiskSettings> = async ({
   scope.defer('open disks', () => sessions.close());
 
   const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, random, mask });
-  const around = { store, disks, snapshots, volumes, making, deks, vault, setKeys, turns, clock, random, log };
+  const catchUp = openCatchUp({ disks, volumes, clock });
+  const around = { store, catchUp, disks, snapshots, volumes, making, deks, vault, setKeys, turns, clock, random, log };
   const diskCreation = openDiskCreation(around);
   const snapshotCreation = openSnapshotCreation(around);
   const encryptionChange = openEncryptionChange(around);

@@ -52,6 +52,8 @@ export const skuOnWire = {
   ultra: 'ULTRA',
 } as const satisfies Record<Sku, WireSku>;
 
+const skus: readonly Sku[] = ['standard_hdd', 'standard_ssd', 'premium_ssd', 'premium_ssd_v2', 'ultra'];
+
 /** An encryption as the API shows it. */
 export const encryptionOnWire = (encryption: Encryption): WireEncryption => ({
   type: encryptionTypeOnWire[encryption.type],
@@ -91,9 +93,8 @@ export const encryptionFromWire = (wire: WireEncryption, resource: string): Encr
 
 /** @throws Rejection INVALID_ARGUMENT DISK_SKU_MISSING for a class that is not said or not known. */
 export const skuFromWire = (wire: WireSku): Sku => {
-  const entries = Object.entries(skuOnWire) as readonly [Sku, WireSku][];
-  const found = entries.find(([, name]) => name === wire);
-  if (found) return found[0];
+  const found = skus.find((sku) => skuOnWire[sku] === wire);
+  if (found) return found;
   throw new Rejection(
     'INVALID_ARGUMENT',
     'DISK_SKU_MISSING',

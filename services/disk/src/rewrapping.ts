@@ -1,7 +1,7 @@
 import { type Category, type Cause, CursorConflict, type EventStore, Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { Sessions } from './data/sessions.ts';
-import { existing as existingDisk, rewrap as rewrapDisk } from './disk/decider.ts';
+import { existing as existingDisk, refuseChanging, rewrap as rewrapDisk } from './disk/decider.ts';
 import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
 import type { DiskHeader } from './disk-header-format.ts';
@@ -19,6 +19,8 @@ import type { Volumes } from './volume/volumes.ts';
 interface Wrapped extends WrapRef {
   readonly encryption: Encryption;
   readonly volume: VolumeRef;
+  /** Of disks alone. */
+  readonly accessEpoch?: number;
 }
 
 /**
@@ -53,10 +55,13 @@ export const openRewrapping = (parts: {
 
   return async (resource, target, cause) => {
     const { name, kind } = resource;
-    const load = async (): Promise<Wrapped> =>
-      kind === 'disk'
-        ? existingDisk((await disks.load(name)).state)
-        : existingSnapshot((await snapshots.load(name)).state);
+    const load = async (): Promise<Wrapped> => {
+      if (kind === 'snapshot') return existingSnapshot((await snapshots.load(name)).state);
+      const disk = existingDisk((await disks.load(name)).state);
+      // A header that is ahead of a changing disk is the change: nothing else may move it.
+      refuseChanging(disk);
+      return disk;
+    };
 
     const commit = async (encryption: Encryption, header: DiskHeader, accessEpoch: number): Promise<void> => {
       const wrap = wrapRefOf(encryption, header);
@@ -98,24 +103,24 @@ export const openRewrapping = (parts: {
       const { volumeId } = before.volume;
       const header = await currentHeader(volumes, volumeId);
       const isMoved = header.wrap.keyVersion === target.keyVersion && header.generation === target.generation;
-      if (isMoved && before.volume.headerSequence === header.sequence) return tidyHeader(volumes, volumeId);
       const { wrap, grant } = isMoved ? { wrap: header.wrap, grant: undefined } : await moved(header, set, key);
 
       try {
         await turns(name, async () => {
           const state = await load();
           if (state.volume.volumeId !== volumeId) throw stale();
-          const epoch = grant?.accessEpoch ?? ('accessEpoch' in state ? Number(state.accessEpoch) : 0);
+          const settle = async (next: DiskHeader): Promise<void> => {
+            await commit(state.encryption, next, grant?.accessEpoch ?? state.accessEpoch ?? 0);
+            // At once, for what follows may fail: from here on a loss of the new version is what ends the session.
+            sessions.rewrapped(name, { set, keyVersion: target.keyVersion }, grant);
+          };
           if (isMoved) {
-            await commit(state.encryption, header, epoch);
+            // An earlier attempt came so far: whatever it did not do is done now.
+            await settle(header);
             await tidyHeader(volumes, volumeId);
           } else {
-            const change = { wrap, generation: target.generation };
-            await replaceHeader(volumes, volumeId, header.sequence, change, (next) =>
-              commit(state.encryption, next, epoch),
-            );
+            await replaceHeader(volumes, volumeId, header.sequence, { wrap, generation: target.generation }, settle);
           }
-          if (grant) sessions.rewrapped(name, { set, keyVersion: target.keyVersion }, grant);
         });
         return;
       } catch (error) {

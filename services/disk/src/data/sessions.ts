@@ -5,12 +5,12 @@ import { diskClasses } from '../disk/classes.ts';
 import { accessAt, existing } from '../disk/decider.ts';
 import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
-import { readHeader } from '../disk-header.ts';
 import { createEncryptedDisk } from '../encrypted-disk.ts';
 import { setOf } from '../encryption.ts';
 import type { Deks, OpenDek } from '../keys/deks.ts';
 import type { KeyAccess, KeyGrant, SetKeyVersion } from '../keys/key-access.ts';
 import type { Turns } from '../turns.ts';
+import { currentHeader } from '../volume/headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { XtsMask } from '../xts-mask.ts';
 import { epochOfToken, hashAccessToken } from './access-token.ts';
@@ -29,8 +29,11 @@ export interface Sessions {
   end(name: string): void;
   /** Ends every session and waits until their volumes are given free. */
   close(): Promise<void>;
-  /** Notes that a disk's DEK is under another version; its value, and so I/O, stay (CMK-15, CMK-82). */
-  rewrapped(name: string, key: SetKeyVersion, grant: KeyGrant): void;
+  /**
+   * Notes that a disk's DEK is under another version; its value, and so I/O, stay (CMK-15, CMK-82).
+   * @param grant the yes to the new version; without it the DEK is fetched again with the next read
+   */
+  rewrapped(name: string, key: SetKeyVersion, grant: KeyGrant | undefined): void;
   /** Gets the DEK of a session again. @throws as unwrapping does */
   fetchDek(session: Session, cause: Cause): Promise<void>;
   /** Whether a lost key still serves a running machine here. */
@@ -139,19 +142,29 @@ export const openSessions = (parts: {
     session.held = { grant };
   };
 
+  /** Asked outside of the disk's turn, given in it: a DEK counts as under the version its header names at that moment. */
   const fetch = async (session: Session, cause: Cause): Promise<void> => {
-    const { state } = await disks.load(session.name);
-    const disk = existing(state);
-    const { current } = await volumes.withHeader(disk.volume.volumeId, readHeader);
-    const opened = await deks.unwrap({ ...disk, name: session.name }, current, cause);
-    if (session.isEnded) {
-      opened.dek.fill(0);
-      throw outdated(session.name, session.attachEpoch);
+    const { name } = session;
+    for (let isGiven = false; !isGiven; ) {
+      const disk = existing((await disks.load(name)).state);
+      const { volumeId } = disk.volume;
+      const header = await currentHeader(volumes, volumeId);
+      const opened = await deks.unwrap({ ...disk, name }, header, cause);
+      try {
+        isGiven = await turns(name, async () => {
+          if (session.isEnded) throw outdated(name, session.attachEpoch);
+          const now = await currentHeader(volumes, volumeId);
+          if (now.sequence !== header.sequence) return false;
+          unindex(session);
+          if (session.key) session.key = { set: setOf(disk.encryption), keyVersion: header.wrap.keyVersion };
+          index(session);
+          give(session, opened);
+          return true;
+        });
+      } finally {
+        opened.dek.fill(0);
+      }
     }
-    unindex(session);
-    if (session.key) session.key = { set: setOf(disk.encryption), keyVersion: current.wrap.keyVersion };
-    index(session);
-    give(session, opened);
   };
 
   return {
@@ -195,11 +208,13 @@ export const openSessions = (parts: {
     },
     rewrapped(name, key, grant) {
       const session = sessions.get(name);
-      if (!session) return;
+      if (!session?.key || keyName(session.key) === keyName(key)) return;
       unindex(session);
       session.key = key;
-      if (session.held) session.held = { grant };
       index(session);
+      if (grant && session.held) session.held = { grant };
+      // Nobody said yes to the new version: the next read asks. A pinned DEK is kept, for it needs no yes.
+      else if (!session.isPinnable) drop(session);
     },
     fetchDek(session, cause) {
       session.fetching ??= fetch(session, cause).finally(() => {

@@ -19,7 +19,7 @@ import { setOf, skuOnWire } from '../encryption.ts';
 import type { Turns } from '../turns.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { ShowDisk } from './api.ts';
-import { accessible, attach, beginAccess, close, detach, endAccess, open, openable } from './decider.ts';
+import { accessible, attach, beginAccess, close, detach, endAccess, open, openable } from './attachment-decider.ts';
 import type { DiskEvent } from './events.ts';
 import type { Opening } from './opening.ts';
 import type { Disk } from './state.ts';

@@ -19,6 +19,7 @@ import type { Turns } from '../turns.ts';
 import { currentHeader, replaceHeader, tidyHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
 import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
+import type { CatchUp } from './catching-up.ts';
 import { checkLayers } from './classes.ts';
 import { beginChange, existing, failChange, finishChange } from './decider.ts';
 import type { DiskEvent } from './events.ts';
@@ -55,11 +56,12 @@ export const openEncryptionChange = (parts: {
   readonly deks: Deks;
   readonly setKeys: SetKeys;
   readonly turns: Turns;
+  readonly catchUp: CatchUp;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
 }): EncryptionChange => {
-  const { store, disks, snapshots, volumes, making, deks, setKeys, turns, clock, random, log } = parts;
+  const { store, disks, snapshots, volumes, making, deks, setKeys, turns, catchUp, clock, random, log } = parts;
 
   const finishWith = (
     name: string,
@@ -182,7 +184,8 @@ export const openEncryptionChange = (parts: {
     change: (name, encryption, cause, options) =>
       turns(name, async () => {
         await settle(name, cause);
-        const before = existing((await disks.load(name)).state);
+        // What the header is ahead by later is this change and nothing else.
+        const before = await catchUp(name, cause);
         checkLayers(before.sku, encryption);
         const { events, state } = await disks.transact(
           name,

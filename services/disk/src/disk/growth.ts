@@ -1,9 +1,10 @@
 import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { Turns } from '../turns.ts';
-import { currentHeader, replaceHeader, tidyHeader } from '../volume/headers.ts';
+import { currentHeader, replaceHeader } from '../volume/headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
+import type { CatchUp } from './catching-up.ts';
 import { grow, growable } from './decider.ts';
 import type { DiskEvent } from './events.ts';
 import type { Disk } from './state.ts';
@@ -26,15 +27,17 @@ export const openDiskGrowth =
     readonly disks: Category<Disk, DiskEvent>;
     readonly volumes: Volumes;
     readonly turns: Turns;
+    readonly catchUp: CatchUp;
     readonly clock: Clock;
   }): DiskGrowth =>
   (name, sizeGib, cause, options) =>
     parts.turns(name, async () => {
-      const { disks, volumes, clock } = parts;
+      const { disks, volumes, catchUp, clock } = parts;
       // Decides nothing, but holds the etag against the stream before anything is changed.
       const loaded = await disks.transact(name, () => [], cause, options);
       const before = growable(sizeGib)(loaded.state);
       if (before.sizeGib === sizeGib) return loaded;
+      await catchUp(name, cause);
       const { volumeId } = before.volume;
       const size = sizeGib * bytesPerGib;
       const { store } = await volumes.open(volumeId);
@@ -46,10 +49,8 @@ export const openDiskGrowth =
       }
       const commit = (sequence: number) => disks.transact(name, grow(clock.now(), sizeGib, sequence), cause);
       const header = await currentHeader(volumes, volumeId);
-      if (header.size >= size) {
-        await commit(header.sequence);
-        await tidyHeader(volumes, volumeId);
-      } else {
+      // Header and events agree here, so a header of that size is one whose event the catching up has made.
+      if (header.size < size) {
         await replaceHeader(volumes, volumeId, header.sequence, { size }, ({ sequence }) => commit(sequence));
       }
       return disks.load(name);

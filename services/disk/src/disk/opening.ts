@@ -1,13 +1,11 @@
 import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
-import type { Clock } from '@interlock/runtime';
 import type { Sessions } from '../data/sessions.ts';
-import type { DiskHeader } from '../disk-header-format.ts';
 import type { Deks } from '../keys/deks.ts';
 import type { Turns } from '../turns.ts';
-import { currentHeader, tidyHeader, wrapRefOf } from '../volume/headers.ts';
-import { bytesPerGib } from '../volume/volume-making.ts';
+import { currentHeader } from '../volume/headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
-import { existing, grow, rewrap } from './decider.ts';
+import type { CatchUp } from './catching-up.ts';
+import { existing } from './decider.ts';
 import type { DiskEvent } from './events.ts';
 import type { ActiveDisk, Disk } from './state.ts';
 
@@ -37,21 +35,9 @@ export const openOpening = (parts: {
   readonly deks: Deks;
   readonly sessions: Sessions;
   readonly turns: Turns;
-  readonly clock: Clock;
+  readonly catchUp: CatchUp;
 }): Opening => {
-  const { disks, volumes, deks, sessions, turns, clock } = parts;
-
-  /** In the disk's turn nothing is under way, so a header that is ahead of the events is what a crash left: they follow it. */
-  const catchUp = async (name: string, disk: ActiveDisk, header: DiskHeader, cause: Cause): Promise<void> => {
-    if (header.sequence <= disk.volume.headerSequence || disk.changing !== null) return;
-    const at = clock.now();
-    const decision =
-      header.size > disk.sizeGib * bytesPerGib
-        ? grow(at, header.size / bytesPerGib, header.sequence)
-        : rewrap(at, wrapRefOf(disk.encryption, header), header.sequence, disk.accessEpoch);
-    await disks.transact(name, decision, cause);
-    await tidyHeader(volumes, disk.volume.volumeId);
-  };
+  const { disks, volumes, deks, sessions, turns, catchUp } = parts;
 
   return async (name, allowed, decide, cause) => {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
@@ -64,7 +50,7 @@ export const openOpening = (parts: {
           const now = await currentHeader(volumes, disk.volume.volumeId);
           const isSame = disk.volume.volumeId === before.volume.volumeId && now.sequence === header.sequence;
           if (!isSame) return undefined;
-          await catchUp(name, disk, now, cause);
+          await catchUp(name, cause);
           const accessEpoch = opened.grant?.accessEpoch ?? 0;
           const after = await disks.transact(name, decide(disk.attachEpoch + 1, accessEpoch), cause);
           const active = { ...after, state: existing(after.state) };

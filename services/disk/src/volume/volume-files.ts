@@ -54,7 +54,7 @@ export const folderVolumeFiles = (folder: string): VolumeFiles => {
 };
 
 /** Parts in memory, for tests and the simulation: they outlive the service that opened them. */
-export const memoryVolumeFiles = (random: Random): VolumeFiles & { crash(): void } => {
+export const memoryVolumeFiles = (random: Random): VolumeFiles & { crash(): void; volumeIds(): readonly string[] } => {
   const platters = new Map<string, Platter>();
   return {
     async open(volumeId, part) {
@@ -72,6 +72,7 @@ export const memoryVolumeFiles = (random: Random): VolumeFiles & { crash(): void
     async allocatedBytes() {
       return 0;
     },
+    volumeIds: () => [...new Set([...platters.keys()].map((key) => key.slice(0, key.indexOf('.'))))].sort(),
     crash: () => {
       for (const platter of platters.values()) platter.crash();
     },

@@ -37,7 +37,9 @@ test('secrets are added by hash, expire, and are refused where they make no sens
     { type: 'SecretAdded', secretId: 's', hash: 'h', expiresAt: at + 5, at },
   ]);
   assert.throws(() => given(created).when(addSecret(at, 's', 'h', at)), { reason: 'EXPIRE_TIME_PAST' });
-  assert.throws(() => given(created, secret).when(addSecret(at, 's', 'other', undefined)), { reason: 'SECRET_ALREADY_EXISTS' });
+  assert.throws(() => given(created, secret).when(addSecret(at, 's', 'other', undefined)), {
+    reason: 'SECRET_ALREADY_EXISTS',
+  });
   assert.throws(() => given(managed).when(addSecret(at, 's', 'h', undefined)), { reason: 'PRINCIPAL_HAS_NO_SECRETS' });
   assert.throws(() => given().when(addSecret(at, 's', 'h', undefined)), { reason: 'PRINCIPAL_NOT_FOUND' });
   const full = Array.from(

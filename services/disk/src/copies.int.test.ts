@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { type DiskCloud, location, resourceGroup, startDiskCloud, until } from './test-disk-cloud.ts';
+import { contentOf, fill, newSnapshot, platformKey, underSet } from './test-disk-content.ts';
+
+let cloud: DiskCloud;
+before(async () => {
+  cloud = await startDiskCloud();
+});
+after(() => cloud.close());
+
+const limit = { timeout: 60_000 };
+
+describe('copies and snapshots', () => {
+  test('CMK-58: a snapshot and a copy inherit the set, and hold the content of their moment', limit, async () => {
+    const set = await cloud.newSet();
+    const disk = await cloud.newDisk({ set });
+    const before = randomBytes(9_000);
+    await fill(cloud, disk, before);
+    const snapshot = await newSnapshot(cloud, disk.name);
+    assert.equal(snapshot.encryption?.diskEncryptionSet, set.name);
+    assert.equal(snapshot.keyVersion, set.keyVersion);
+    await fill(cloud, disk, randomBytes(9_000));
+    const copy = await cloud.newDisk({ source: { $case: 'sourceSnapshot', value: snapshot.name }, sizeGib: 0 });
+    assert.equal(copy.encryption?.diskEncryptionSet, set.name);
+    assert.deepEqual(await contentOf(cloud, copy, 9_000), before);
+    await cloud.disks.deleteDisk({ name: disk.name });
+    assert.deepEqual(await contentOf(cloud, copy, 9_000), before);
+    const [kept] = (await cloud.disks.listSnapshots({ sourceDisk: disk.name })).snapshots;
+    assert.equal(kept?.name, snapshot.name);
+  });
+  test('to another set, and from the platform to a set: a full copy under a fresh DEK', limit, async () => {
+    const [set, other] = [await cloud.newSet(), await cloud.newSet()];
+    const content = randomBytes(5_000);
+    const disk = await cloud.newDisk({ set });
+    await fill(cloud, disk, content);
+    const snapshot = await newSnapshot(cloud, disk.name, { encryption: underSet(other) });
+    assert.equal(snapshot.keyVersion, other.keyVersion);
+    await cloud.vault.disableKeyVersion({ name: set.keyVersion });
+    const copy = await cloud.newDisk({ source: { $case: 'sourceSnapshot', value: snapshot.name } });
+    assert.deepEqual(await contentOf(cloud, copy, 5_000), content);
+    const plain = await cloud.newDisk();
+    await fill(cloud, plain, content);
+    const moved = await cloud.newDisk({ set: other, source: { $case: 'sourceDisk', value: plain.name }, sizeGib: 2 });
+    assert.deepEqual(await contentOf(cloud, moved, 5_000), content);
+  });
+  test('CMK-56, CMK-61, CMK-142: limits of incremental snapshots', limit, async () => {
+    const [set, other] = [await cloud.newSet(), await cloud.newSet()];
+    const ultra = await cloud.newDisk({ set, sku: 'ULTRA' });
+    await assert.rejects(newSnapshot(cloud, ultra.name), { reason: 'SNAPSHOT_TYPE_NOT_SUPPORTED' });
+    const taken = await newSnapshot(cloud, ultra.name, { incremental: true });
+    await assert.rejects(newSnapshot(cloud, ultra.name, { incremental: true, encryption: underSet(other) }), {
+      reason: 'INCREMENTAL_SNAPSHOT_SET_MISMATCH',
+    });
+    await assert.rejects(cloud.disks.changeDiskEncryption({ name: ultra.name, encryption: platformKey }), {
+      reason: 'DISK_HAS_INCREMENTAL_SNAPSHOTS',
+    });
+    assert.equal((await cloud.disks.getDisk({ name: ultra.name })).provisioningState, 'SUCCEEDED');
+    for (let n = 0; n < 3; n++) await newSnapshot(cloud, ultra.name, { incremental: true });
+    await assert.rejects(newSnapshot(cloud, ultra.name, { incremental: true }), {
+      code: 'RESOURCE_EXHAUSTED',
+      reason: 'TOO_MANY_SNAPSHOTS',
+    });
+    await cloud.disks.deleteSnapshot({ name: taken.name });
+    await cloud.disks.deleteSnapshot({ name: taken.name });
+    await assert.rejects(cloud.disks.getSnapshot({ name: taken.name }), { reason: 'SNAPSHOT_NOT_FOUND' });
+  });
+});
+
+describe('the rest of a disk', () => {
+  test('VM-27: growing keeps the content, shows zeros behind it, and never shrinks', limit, async () => {
+    const disk = await cloud.newDisk({ set: await cloud.newSet() });
+    const { accessToken } = await cloud.openNew(disk.name);
+    const end = 2 ** 30;
+    await cloud.write(disk.name, accessToken, end - 4, Buffer.from('last'));
+    const grown = await cloud.disks.growDisk({ name: disk.name, sizeGib: 3 });
+    assert.equal(grown.sizeGib, 3);
+    assert.deepEqual(await cloud.read(disk.name, accessToken, end - 4, 8), Buffer.from('last\0\0\0\0'));
+    await cloud.write(disk.name, accessToken, 3 * end - 4, Buffer.from('more'));
+    await assert.rejects(cloud.disks.growDisk({ name: disk.name, sizeGib: 2 }), { reason: 'DISK_CANNOT_SHRINK' });
+    await assert.rejects(cloud.disks.growDisk({ name: disk.name, sizeGib: 4, etag: '1' }), { reason: 'ETAG_MISMATCH' });
+    assert.equal((await cloud.disks.getDisk({ name: disk.name })).sizeGib, 3);
+  });
+  test('direct access: read only, one at a time, ended by wish', limit, async () => {
+    const disk = await cloud.newDisk();
+    const access = { name: disk.name, accessLevel: 'READ', durationSeconds: 60 } as const;
+    const first = await cloud.disks.beginAccess(access);
+    assert.equal((await cloud.disks.getDisk({ name: disk.name })).state, 'ACTIVE_ACCESS');
+    await assert.rejects(cloud.write(disk.name, first.accessToken, 0, Buffer.alloc(1)), {
+      code: 'PERMISSION_DENIED',
+      reason: 'ACCESS_IS_READ_ONLY',
+    });
+    await assert.rejects(cloud.openNew(disk.name), { reason: 'DISK_IN_ACTIVE_ACCESS' });
+    const second = await cloud.disks.beginAccess(access);
+    await assert.rejects(cloud.read(disk.name, first.accessToken, 0, 1), { reason: 'ATTACH_EPOCH_OUTDATED' });
+    await cloud.read(disk.name, second.accessToken, 0, 1);
+    assert.equal((await cloud.disks.endAccess({ name: disk.name })).state, 'UNATTACHED');
+    await assert.rejects(cloud.read(disk.name, second.accessToken, 0, 1), { reason: 'ATTACH_EPOCH_OUTDATED' });
+    await cloud.disks.beginAccess({ ...access, durationSeconds: 1 });
+    await until(async () => (await cloud.disks.getDisk({ name: disk.name })).state === 'UNATTACHED');
+  });
+  test('VM-07, VM-18, CMK-132: attached, reserved, free, and deleted without a key', limit, async () => {
+    const set = await cloud.newSet();
+    const disk = await cloud.newDisk({ set });
+    const { virtualMachine } = await cloud.openNew(disk.name);
+    const named = { name: disk.name, virtualMachine };
+    assert.equal((await cloud.disks.getDisk({ name: disk.name })).managedBy, virtualMachine);
+    await assert.rejects(cloud.compute.attachDisk({ ...named, virtualMachine: `${virtualMachine}2`, requestId: 'x' }), {
+      reason: 'DISK_ATTACHED',
+    });
+    assert.equal((await cloud.compute.closeDisk({ ...named, deallocated: true })).state, 'RESERVED');
+    await assert.rejects(cloud.disks.deleteDisk({ name: disk.name }), { reason: 'DISK_ATTACHED' });
+    await cloud.vault.disableKeyVersion({ name: set.keyVersion });
+    assert.equal((await cloud.compute.detachDisk(named)).state, 'UNATTACHED');
+    await cloud.disks.deleteDisk({ name: disk.name });
+    await cloud.disks.deleteDisk({ name: disk.name });
+    await assert.rejects(cloud.disks.getDisk({ name: disk.name }), { reason: 'DISK_NOT_FOUND' });
+    await assert.rejects(cloud.disks.deleteDisk({ name: `${resourceGroup}/disks/never` }), {
+      reason: 'DISK_NOT_FOUND',
+    });
+  });
+  test('lists go page by page, in order, and need a filter', limit, async () => {
+    const set = await cloud.newSet();
+    for (let n = 0; n < 3; n++) await cloud.newDisk({ set });
+    const first = await cloud.disks.listDisks({ parent: resourceGroup, diskEncryptionSet: set.name, pageSize: 2 });
+    const rest = await cloud.disks.listDisks({
+      parent: resourceGroup,
+      diskEncryptionSet: set.name,
+      pageSize: 2,
+      pageToken: first.nextPageToken,
+    });
+    const names = [...first.disks, ...rest.disks].map(({ name }) => name);
+    assert.equal(new Set(names).size, 3);
+    assert.deepEqual(names.toSorted(), names);
+    assert.equal(rest.nextPageToken, '');
+    assert.equal((await cloud.disks.listDisks({ keyVersion: set.keyVersion })).disks.length, 3);
+    await assert.rejects(cloud.disks.listDisks({}), { reason: 'FIELD_MISSING' });
+  });
+  test('somebody without a role gets nowhere', limit, async () => {
+    const principalId = randomUUID();
+    const wish = { principalId, tenant: 'tenants/main', type: 'USER', displayName: 'nobody' } as const;
+    const { name } = await cloud.identity.createPrincipal(wish);
+    const { secretText: secret } = await cloud.identity.addSecret({ principal: name, secretId: 'one' });
+    const nobody = cloud.userAs({ id: principalId, secret });
+    const disk = await cloud.newDisk();
+    await assert.rejects(nobody.getDisk({ name: disk.name }), { reason: 'ACCESS_DENIED' });
+    await assert.rejects(nobody.listDisks({ parent: resourceGroup }), { reason: 'ACCESS_DENIED' });
+    await assert.rejects(
+      nobody.createDisk({ parent: resourceGroup, diskId: 'x', location, sku: 'ULTRA', sizeGib: 1 }),
+      { reason: 'ACCESS_DENIED' },
+    );
+    await assert.rejects(nobody.beginAccess({ name: disk.name, accessLevel: 'READ', durationSeconds: 1 }), {
+      reason: 'ACCESS_DENIED',
+    });
+    await assert.rejects(cloud.disks.openDisk({ name: disk.name, virtualMachine: '' }), {
+      reason: 'WORKLOAD_REQUIRED',
+    });
+  });
+});

@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, test } from 'node:test';
+import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
+
+/**
+ * Each operation is run over and over; each time the next of its calls to the world (store, files, vault, set) fails, once
+ * or for good as in a crash. After a restart the disk must have its content, under the old or the new key, nothing may be
+ * left lying about, and the operation must succeed when it is asked for again (CMK-88, CMK-110).
+ */
+interface Operation {
+  readonly name: string;
+  prepare(host: DiskHost): Promise<void>;
+  run(host: DiskHost): Promise<unknown>;
+  /** What holds once it was asked for again. */
+  done(host: DiskHost): Promise<void>;
+}
+
+const content = randomBytes(10_000);
+const createDisk = (host: DiskHost, encryption: Encryption) =>
+  host.disks.createDisk({
+    parent: 'subscriptions/s/resourceGroups/g',
+    diskId: 'd',
+    location: 'l',
+    sku: 'PREMIUM_SSD',
+    sizeGib: 1,
+    encryption,
+  });
+const under = (set: string): Encryption => ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set });
+const platform: Encryption = { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' };
+const withContent = (encryption: Encryption) => async (host: DiskHost) => {
+  await createDisk(host, encryption);
+  await host.fill(content);
+};
+const hasContent = async (host: DiskHost) => assert.deepEqual(await host.content(content.length), content);
+const changesTo = (encryption: Encryption) => ({
+  run: (host: DiskHost) => host.disks.changeDiskEncryption({ name: diskName, encryption }),
+  done: async (host: DiskHost) => {
+    const { encryption: now, provisioningState } = await host.disks.getDisk({ name: diskName });
+    assert.deepEqual(now, encryption);
+    assert.equal(provisioningState, 'SUCCEEDED');
+    await hasContent(host);
+  },
+});
+
+const operations: readonly Operation[] = [
+  {
+    name: 'create a disk under a set',
+    prepare: async () => undefined,
+    run: (host) => createDisk(host, under(setName)),
+    done: async (host) => {
+      await host.fill(content);
+      await hasContent(host);
+    },
+  },
+  { name: 'platform → set', prepare: withContent(platform), ...changesTo(under(setName)) },
+  { name: 'set → other set', prepare: withContent(under(setName)), ...changesTo(under(otherSetName)) },
+  { name: 'set → platform', prepare: withContent(under(setName)), ...changesTo(platform) },
+  {
+    name: 'rewrap',
+    prepare: async (host) => {
+      await withContent(under(setName))(host);
+      await host.rotate(setName);
+      const { generation, keyVersion, principal } = host.keyOf(setName);
+      await host.asSets.beginGeneration({ diskEncryptionSet: setName, generation, keyVersion, principal });
+    },
+    run: (host) => {
+      const { generation, keyVersion: targetKeyVersion } = host.keyOf(setName);
+      return host.asSets.rewrapDek({ name: diskName, generation, targetKeyVersion });
+    },
+    done: async (host) => {
+      assert.equal((await host.disks.getDisk({ name: diskName })).keyVersion, host.keyOf(setName).keyVersion);
+      host.forgetKeysBefore(setName);
+      await hasContent(host);
+    },
+  },
+  {
+    name: 'grow',
+    prepare: withContent(under(setName)),
+    run: (host) => host.disks.growDisk({ name: diskName, sizeGib: 2 }),
+    done: async (host) => {
+      assert.equal((await host.disks.getDisk({ name: diskName })).sizeGib, 2);
+      await hasContent(host);
+      assert.deepEqual(await host.content(4, 2 ** 31 - 4), Buffer.alloc(4));
+    },
+  },
+  {
+    name: 'take a snapshot',
+    prepare: withContent(under(setName)),
+    run: (host) =>
+      host.disks.createSnapshot({ parent: 'subscriptions/s/resourceGroups/g', snapshotId: 's', sourceDisk: diskName }),
+    done: async (host) => {
+      const { snapshots } = await host.disks.listSnapshots({ sourceDisk: diskName });
+      assert.equal(snapshots.length, 1);
+      await hasContent(host);
+    },
+  },
+  {
+    name: 'delete',
+    prepare: withContent(under(setName)),
+    run: (host) => host.disks.deleteDisk({ name: diskName }),
+    done: async (host) => {
+      assert.deepEqual(host.volumeIds(), []);
+      await assert.rejects(host.disks.getDisk({ name: diskName }), { reason: 'DISK_NOT_FOUND' });
+    },
+  },
+];
+
+/** Calls of one operation, at most: to end a test that never gets through. */
+const callsMax = 400;
+
+for (const mode of ['once', 'crash'] as const) {
+  describe(`the n-th call of an operation fails ${mode === 'once' ? 'once' : 'and the process dies'}`, () => {
+    for (const operation of operations) {
+      test(operation.name, { timeout: 120_000 }, async () => {
+        let failAt = 1;
+        for (let isThrough = false; !isThrough; failAt++) {
+          assert.ok(failAt < callsMax, 'the operation makes ever more calls');
+          const host = await startDiskHost();
+          await operation.prepare(host);
+          host.faults.arm(failAt, mode);
+          const outcome = await operation.run(host).then(
+            () => 'done',
+            (error: unknown) => error,
+          );
+          isThrough = outcome === 'done' && host.faults.calls() < failAt;
+          host.faults.disarm();
+          await host.restart();
+          assert.deepEqual(
+            host.volumeIds(),
+            await host.volumesInUse(),
+            `volumes after a fault at call ${failAt}: ${outcome}`,
+          );
+          const state = await host.stateOf(diskName);
+          assert.ok(
+            state.status === 'absent' || state.status === 'active',
+            `${state.status} after a fault at call ${failAt}`,
+          );
+          assert.ok(state.status === 'absent' || state.changing === null, `unsettled after a fault at call ${failAt}`);
+          if (state.status === 'active' && operation.name !== 'create a disk under a set') await hasContent(host);
+          await operation.run(host).catch((error: unknown) => {
+            throw new Error(`asked again after a fault at call ${failAt} (${outcome})`, { cause: error });
+          });
+          await operation.done(host);
+          await host.stop();
+        }
+        assert.ok(failAt > 3, 'faults were injected');
+      });
+    }
+  });
+}

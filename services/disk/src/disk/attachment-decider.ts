@@ -1,0 +1,124 @@
+import { Rejection } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
+import { diskClasses } from './classes.ts';
+import { attached, changed, type Decision, existing, refuseChanging, refuseUserAccess } from './decider.ts';
+import type { AccessLevel } from './events.ts';
+import type { ActiveDisk, Disk } from './state.ts';
+
+/**
+ * Reserves the disk for a machine. The same request again decides nothing, also after a detach. Rules VM-07, VM-18.
+ * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING; INVALID_ARGUMENT
+ *   OS_DISK_NOT_SUPPORTED (CMK-61)
+ */
+export const attach =
+  (
+    at: Instant,
+    wish: { readonly virtualMachine: string; readonly isOsDisk: boolean; readonly requestId: string },
+  ): Decision =>
+  (disk) => {
+    const active = existing(disk);
+    if (active.attachRequests.includes(wish.requestId)) return [];
+    const { holder } = active;
+    if (holder?.virtualMachine === wish.virtualMachine && holder.isOsDisk === wish.isOsDisk) return [];
+    if (holder) throw attached(active, `the disk is attached to ${holder.virtualMachine}: detach it there first`);
+    refuseUserAccess(active, at);
+    refuseChanging(active);
+    if (wish.isOsDisk && !diskClasses[active.sku].canBootMachine) {
+      throw new Rejection('INVALID_ARGUMENT', 'OS_DISK_NOT_SUPPORTED', 'disks of this class can be data disks only', {
+        field: 'os_disk',
+      });
+    }
+    return [{ type: 'DiskAttached', ...wish, at }];
+  };
+
+/** The DEK was unwrapped for a machine: it may read and write, and whoever could before may not. */
+export const open =
+  (
+    at: Instant,
+    opened: {
+      readonly virtualMachine: string;
+      readonly attachEpoch: number;
+      readonly tokenHash: string;
+      readonly accessEpoch: number;
+    },
+  ): Decision =>
+  (disk) => {
+    const active = openable(at, opened.virtualMachine)(disk);
+    const { access } = active;
+    if (access?.attachEpoch === opened.attachEpoch && access.tokenHash === opened.tokenHash) return [];
+    if (opened.attachEpoch !== active.attachEpoch + 1) throw changed();
+    return [{ type: 'DiskOpened', ...opened, at }];
+  };
+
+/**
+ * Asks whether that machine may open the disk, before the vault is asked.
+ * @throws Rejection FAILED_PRECONDITION DISK_NOT_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING
+ */
+export const openable =
+  (at: Instant, virtualMachine: string) =>
+  (disk: Disk): ActiveDisk => {
+    const active = existing(disk);
+    if (active.holder?.virtualMachine !== virtualMachine) {
+      throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', `the disk is not attached to ${virtualMachine}`, {
+        virtual_machine: virtualMachine,
+      });
+    }
+    refuseUserAccess(active, at);
+    refuseChanging(active);
+    return active;
+  };
+
+/**
+ * Ends a machine's reads and writes. Another machine's disk and a newer open are left alone. Rules VM-07, CMK-102.
+ * @param attachEpoch 0 for any
+ */
+export const close =
+  (at: Instant, virtualMachine: string, isDeallocated: boolean, attachEpoch: number): Decision =>
+  (disk) => {
+    const { holder, access, attachEpoch: newest } = existing(disk);
+    if (holder?.virtualMachine !== virtualMachine || (attachEpoch !== 0 && newest > attachEpoch)) return [];
+    const isOpen = access?.by === 'machine';
+    if (!isOpen && (!isDeallocated || holder.isDeallocated)) return [];
+    return [{ type: 'DiskClosed', virtualMachine, isDeallocated, at }];
+  };
+
+/** Frees the disk; one attached to another machine, or to none, is left alone. Rules VM-07, VM-18. */
+export const detach =
+  (at: Instant, virtualMachine: string): Decision =>
+  (disk) =>
+    existing(disk).holder?.virtualMachine === virtualMachine ? [{ type: 'DiskDetached', virtualMachine, at }] : [];
+
+/** Asks whether a user may have direct access. @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_CHANGING */
+export const accessible = (disk: Disk): ActiveDisk => {
+  const active = existing(disk);
+  if (active.holder && !active.holder.isDeallocated) {
+    throw attached(active, `${active.holder.virtualMachine} has the disk: deallocate the machine or detach the disk`);
+  }
+  refuseChanging(active);
+  return active;
+};
+
+/** The DEK was unwrapped for a user: the new token counts, an earlier one no more. */
+export const beginAccess =
+  (
+    at: Instant,
+    begun: {
+      readonly attachEpoch: number;
+      readonly level: AccessLevel;
+      readonly tokenHash: string;
+      readonly expiresAt: Instant;
+      readonly accessEpoch: number;
+    },
+  ): Decision =>
+  (disk) => {
+    const { access, attachEpoch } = accessible(disk);
+    if (access?.attachEpoch === begun.attachEpoch && access.tokenHash === begun.tokenHash) return [];
+    if (begun.attachEpoch !== attachEpoch + 1) throw changed();
+    return [{ type: 'AccessBegun', ...begun, at }];
+  };
+
+/** Ends direct access. */
+export const endAccess =
+  (at: Instant): Decision =>
+  (disk) =>
+    existing(disk).access?.by === 'user' ? [{ type: 'AccessEnded', at }] : [];

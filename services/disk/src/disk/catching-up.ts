@@ -1,0 +1,38 @@
+import type { Category, Cause } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import { currentHeader, tidyHeader, wrapRefOf } from '../volume/headers.ts';
+import { bytesPerGib } from '../volume/volume-making.ts';
+import type { Volumes } from '../volume/volumes.ts';
+import { existing, grow, rewrap } from './decider.ts';
+import type { DiskEvent } from './events.ts';
+import type { ActiveDisk, Disk } from './state.ts';
+
+/**
+ * Lets the events follow a header that is ahead of them: a crash, or a store that did not answer, came between the two.
+ * Called in the disk's turn, where nothing is under way; afterwards header and events agree, so whatever is ahead later is
+ * what was begun after this. A disk whose encryption is changing is left to the change. Rule CMK-88.
+ * @returns the disk as it is then
+ */
+export type CatchUp = (name: string, cause: Cause) => Promise<ActiveDisk>;
+
+/** Opens it. */
+export const openCatchUp =
+  (parts: { readonly disks: Category<Disk, DiskEvent>; readonly volumes: Volumes; readonly clock: Clock }): CatchUp =>
+  async (name, cause) => {
+    const { disks, volumes, clock } = parts;
+    const disk = existing((await disks.load(name)).state);
+    const { volumeId, headerSequence } = disk.volume;
+    const header = await currentHeader(volumes, volumeId);
+    if (header.sequence <= headerSequence || disk.changing !== null) return disk;
+    const at = clock.now();
+    const { state } = await disks.transact(
+      name,
+      (now) => [
+        ...rewrap(at, wrapRefOf(disk.encryption, header), header.sequence, disk.accessEpoch)(now),
+        ...grow(at, header.size / bytesPerGib, header.sequence)(now),
+      ],
+      cause,
+    );
+    await tidyHeader(volumes, volumeId);
+    return existing(state);
+  };

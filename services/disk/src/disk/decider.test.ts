@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import fc from 'fast-check';
+import type { Encryption } from '../encryption.ts';
+import * as attachment from './attachment-decider.ts';
+import * as lifeCycle from './decider.ts';
+import type { DiskEvent, DiskSpec } from './events.ts';
+import { type Disk, disks, evolve, initial } from './state.ts';
+
+const decider = { ...lifeCycle, ...attachment };
+const at = 1_000;
+const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/d';
+const [vm, otherVm] = [
+  'subscriptions/s/resourceGroups/g/virtualMachines/a',
+  'subscriptions/s/resourceGroups/g/virtualMachines/b',
+];
+const customer: Encryption = { type: 'customer', set };
+const volume = { volumeId: 'v', dekId: 'k', dekDiskId: 'u', headerSequence: 1 };
+const wrap = { keyVersion: 'vaults/v/keys/k/versions/1', generation: 1 };
+const spec: DiskSpec = {
+  uniqueId: 'u',
+  location: 'l',
+  sku: 'premium_ssd',
+  sizeGib: 4,
+  encryption: customer,
+  source: '',
+};
+
+type Command = (disk: Disk) => readonly DiskEvent[];
+const fold = (events: readonly DiskEvent[]): Disk => events.reduce(evolve, initial);
+/** What a sequence of commands leads to. */
+const after = (...commands: readonly Command[]): Disk =>
+  commands.reduce((disk: Disk, command) => command(disk).reduce(evolve, disk), initial);
+const types = (events: readonly DiskEvent[]): readonly string[] => events.map(({ type }) => type);
+
+const begun = decider.begin(at, 'wish', 'v', spec);
+const made = decider.finish(at, { uniqueId: 'u', volume, wrap, accessEpoch: 7 });
+const attached = decider.attach(at, { virtualMachine: vm, isOsDisk: false, requestId: 'r1' });
+const opened = decider.open(at, { virtualMachine: vm, attachEpoch: 1, tokenHash: 'h1', accessEpoch: 8 });
+const access = decider.beginAccess(at, {
+  attachEpoch: 1,
+  level: 'read',
+  tokenHash: 'h',
+  expiresAt: at + 10,
+  accessEpoch: 8,
+});
+
+describe('a disk is made whole or not at all (CMK-110)', () => {
+  test('begin, finish', () => {
+    const disk = after(begun, made);
+    assert.equal(disk.status, 'active');
+    assert.deepEqual(disks.indexes?.(disk, 'd'), [
+      { index: 'set', value: set },
+      { index: 'key_version', value: wrap.keyVersion },
+    ]);
+  });
+  test('while it is made it is a user of its set, so the set cannot be deleted', () => {
+    assert.ok(disks.indexes?.(after(begun), 'd').some(({ index, value }) => index === 'set' && value === set));
+  });
+  test('fail frees the name', () => {
+    assert.equal(after(begun, decider.fail(at, 'u', 'ACCESS_DENIED')).status, 'absent');
+    assert.deepEqual(types(after(begun, made) && decider.fail(at, 'u', 'x')(after(begun, made))), []);
+  });
+  test('a repeat of the wish decides nothing, another one is refused', () => {
+    assert.deepEqual(begun(after(begun, made)), []);
+    assert.throws(() => decider.begin(at, 'other', 'v', spec)(after(begun, made)), { reason: 'DISK_ALREADY_EXISTS' });
+  });
+});
+
+describe('who holds a disk (VM-07, VM-18)', () => {
+  test('one machine at a time', () => {
+    const disk = after(begun, made, attached);
+    const other = decider.attach(at, { virtualMachine: otherVm, isOsDisk: false, requestId: 'r2' });
+    assert.throws(() => other(disk), { reason: 'DISK_ATTACHED' });
+  });
+  test('a repeated attach request attaches nothing, also after a detach', () => {
+    assert.deepEqual(attached(after(begun, made, attached, decider.detach(at, vm))), []);
+  });
+  test('opening needs the attachment, and each open ends the one before', () => {
+    assert.throws(() => opened(after(begun, made)), { reason: 'DISK_NOT_ATTACHED' });
+    const again = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHash: 'h2', accessEpoch: 9 });
+    const disk = after(begun, made, attached, opened, again);
+    assert.deepEqual(disk.status === 'active' && disk.access, { by: 'machine', attachEpoch: 2, tokenHash: 'h2' });
+    const stale = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHash: 'h3', accessEpoch: 9 });
+    assert.throws(() => stale(disk), { code: 'ABORTED' });
+  });
+  test('closing leaves a newer open alone, and another machine', () => {
+    const again = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHash: 'h2', accessEpoch: 9 });
+    const disk = after(begun, made, attached, opened, again);
+    assert.deepEqual(decider.close(at, vm, true, 1)(disk), []);
+    assert.deepEqual(decider.close(at, otherVm, true, 0)(disk), []);
+    assert.deepEqual(types(decider.close(at, vm, true, 2)(disk)), ['DiskClosed']);
+  });
+  test('a machine that is closed first and deallocated later has a reserved disk', () => {
+    const disk = after(begun, made, attached, opened, decider.close(at, vm, false, 1), decider.close(at, vm, true, 1));
+    assert.equal(disk.status === 'active' && disk.holder?.isDeallocated, true);
+  });
+  test('CMK-61: an ultra disk boots no machine', () => {
+    const ultra = decider.begin(at, 'wish', 'v', { ...spec, sku: 'ultra' });
+    const asOsDisk = decider.attach(at, { virtualMachine: vm, isOsDisk: true, requestId: 'r' });
+    assert.throws(() => asOsDisk(after(ultra, made)), { reason: 'OS_DISK_NOT_SUPPORTED' });
+  });
+});
+
+describe('direct access', () => {
+  test('excludes machines until it ends, by itself or by wish', () => {
+    const disk = after(begun, made, access);
+    assert.throws(() => attached(disk), { reason: 'DISK_IN_ACTIVE_ACCESS' });
+    const later = decider.attach(at + 10, { virtualMachine: vm, isOsDisk: false, requestId: 'r1' });
+    assert.deepEqual(types(later(disk)), ['DiskAttached']);
+    assert.deepEqual(types(attached(after(begun, made, access, decider.endAccess(at)))), ['DiskAttached']);
+  });
+  test('is refused while a machine is allocated, and allowed when it is not', () => {
+    assert.throws(() => access(after(begun, made, attached)), { reason: 'DISK_ATTACHED' });
+    const deallocated = after(begun, made, attached, decider.close(at, vm, true, 0));
+    assert.deepEqual(types(access(deallocated)), ['AccessBegun']);
+  });
+});
+
+describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
+  const platform: Encryption = { type: 'platform' };
+  const changing = decider.beginChange(at, platform, 'v2');
+  test('is refused with the known words while attached, also to a stopped machine', () => {
+    const stopped = after(begun, made, attached, opened, decider.close(at, vm, false, 0));
+    for (const disk of [after(begun, made, attached, opened), stopped]) {
+      assert.throws(
+        () => changing(disk),
+        (error: Rejection) => {
+          assert.match(error.message, /^Cannot change Encryption Setting of disk/);
+          assert.equal(error.reason, 'DISK_ATTACHED');
+          return true;
+        },
+      );
+    }
+  });
+  test('is allowed while deallocated; both sets are in use meanwhile', () => {
+    const other: Encryption = { type: 'customer', set: `${set}2` };
+    const disk = after(begun, made, attached, decider.close(at, vm, true, 0), decider.beginChange(at, other, 'v2'));
+    const sets = disks.indexes?.(disk, 'd').filter(({ index }) => index === 'set');
+    assert.deepEqual(
+      sets?.map(({ value }) => value),
+      [set, `${set}2`],
+    );
+    assert.throws(() => attached(after(begun, made, decider.beginChange(at, other, 'v2'))), {
+      reason: 'DISK_CHANGING',
+    });
+  });
+  test('finishes with the new wrap, or leaves the disk as it was', () => {
+    const changed = {
+      volume: { ...volume, headerSequence: 2 },
+      wrap: { keyVersion: '', generation: 0 },
+      accessEpoch: 0,
+    };
+    const [event] = decider.finishChange(at, changed)(after(begun, made, changing));
+    assert.ok(event?.type === 'DiskEncryptionChanged' && event.previousSet === set);
+    const failed = after(begun, made, changing, decider.failChange(at, 'KEY_DISABLED'));
+    assert.deepEqual(failed, after(begun, made));
+  });
+});
+
+describe('growing (VM-27, VM-28)', () => {
+  test('never shrinks, and not an OS disk of a machine that is allocated', () => {
+    assert.throws(() => decider.growable(3)(after(begun, made)), { reason: 'DISK_CANNOT_SHRINK' });
+    const os = after(begun, made, decider.attach(at, { virtualMachine: vm, isOsDisk: true, requestId: 'r' }));
+    assert.throws(() => decider.growable(5)(os), { reason: 'DISK_ATTACHED' });
+    assert.equal(decider.growable(5)(after(begun, made, attached)).sizeGib, 4);
+  });
+});
+
+test('CMK-132: deleting needs nothing but that nobody has the disk', () => {
+  assert.throws(() => decider.remove(at)(after(begun, made, attached)), { reason: 'DISK_ATTACHED' });
+  const disk = after(begun, made, decider.remove(at));
+  assert.throws(() => attached(disk), { reason: 'DISK_DELETING' });
+  assert.equal(after(begun, made, decider.remove(at), decider.gone(at)).status, 'absent');
+});
+
+test('CMK-14, CMK-15: a rewrap names the version before and after, and a header seen before decides nothing', () => {
+  const next = { keyVersion: 'vaults/v/keys/k/versions/2', generation: 2 };
+  const rewrapped = decider.rewrap(at, next, 2, 9);
+  const [event] = rewrapped(after(begun, made));
+  assert.ok(event?.type === 'DekRewrapped' && event.previousKeyVersion === wrap.keyVersion);
+  assert.deepEqual(rewrapped(after(begun, made, rewrapped)), []);
+});
+
+const commands: fc.Arbitrary<Command> = fc
+  .record({
+    time: fc.integer({ min: 0, max: 30 }),
+    machine: fc.constantFrom(vm, otherVm),
+    flag: fc.boolean(),
+    number: fc.integer({ min: 0, max: 6 }),
+    text: fc.constantFrom('a', 'b'),
+    encryption: fc.constantFrom<Encryption>({ type: 'platform' }, customer, { type: 'double', set }),
+    sku: fc.constantFrom('standard_hdd', 'ultra' as const),
+    kind: fc.integer({ min: 0, max: 15 }),
+  })
+  .map(({ time, machine, flag, number, text, encryption, sku, kind }) => {
+    const ref = { keyVersion: text, generation: number };
+    const next = { ...volume, headerSequence: number };
+    const all: readonly Command[] = [
+      decider.begin(time, text, 'v', { ...spec, sku, encryption }),
+      decider.finish(time, { uniqueId: 'u', volume, wrap: ref, accessEpoch: number }),
+      decider.fail(time, 'u', text),
+      decider.attach(time, { virtualMachine: machine, isOsDisk: flag, requestId: text }),
+      decider.open(time, { virtualMachine: machine, attachEpoch: number, tokenHash: text, accessEpoch: number }),
+      decider.close(time, machine, flag, number),
+      decider.detach(time, machine),
+      decider.beginAccess(time, {
+        attachEpoch: number,
+        level: 'write',
+        tokenHash: text,
+        expiresAt: time + number,
+        accessEpoch: 1,
+      }),
+      decider.endAccess(time),
+      decider.beginChange(time, encryption, text),
+      decider.finishChange(time, { volume: next, wrap: ref, accessEpoch: 1 }),
+      decider.failChange(time, text),
+      decider.rewrap(time, ref, number, 1),
+      decider.grow(time, number, number),
+      decider.remove(time),
+      decider.gone(time),
+    ];
+    return all[kind] ?? decider.gone(time);
+  });
+
+/** The events of a command, or none when it is refused. */
+const attempt = (command: Command, disk: Disk): readonly DiskEvent[] => {
+  try {
+    return command(disk);
+  } catch (error) {
+    if (error instanceof Rejection) return [];
+    throw error;
+  }
+};
+
+test('ask twice, get once; and the state stays JSON', () => {
+  fc.assert(
+    fc.property(fc.array(commands, { maxLength: 25 }), commands, (history, command) => {
+      const disk = history.reduce((state: Disk, each) => attempt(each, state).reduce(evolve, state), initial);
+      const events = attempt(command, disk);
+      const then = events.reduce(evolve, disk);
+      assert.deepEqual(attempt(command, then), []);
+      assert.deepEqual(JSON.parse(JSON.stringify(then)), then);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+test('evolve takes any events in any order', () => {
+  const events = fc.array(
+    commands.chain((command) =>
+      fc
+        .constantFrom(...[after(begun), after(begun, made), after(begun, made, attached)])
+        .map((disk) => attempt(command, disk)),
+    ),
+    { maxLength: 20 },
+  );
+  fc.assert(fc.property(events, (lists) => assert.ok(fold(lists.flat()).status)));
+});

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createKeyAccess, type KeyGrant } from './key-access.ts';
+
+const key = { set: 'set', keyVersion: 'one' };
+const loss = (accessEpoch: number | undefined) =>
+  ({ reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch }) as const;
+
+test('CMK-112: a loss concerns whoever unwrapped before it, under that version of that set alone', () => {
+  const access = createKeyAccess();
+  const dropped: boolean[] = [];
+  const grant: KeyGrant = { accessEpoch: 4, asked: access.ask() };
+  access.onLoss((lost, concerns) => dropped.push(lost.keyVersion === 'one' && concerns(grant)));
+  access.lost(key, loss(5), 'fact');
+  assert.deepEqual(dropped, [true]);
+  assert.equal(access.lossConcerning(key, grant)?.reason, 'KEY_DISABLED');
+  assert.equal(access.lossConcerning(key, { ...grant, accessEpoch: 5 }), undefined);
+  assert.equal(access.lossOf({ ...key, keyVersion: 'two' }), undefined);
+  assert.equal(access.lossOf({ ...key, set: 'other' }), undefined);
+});
+
+test('a late loss does not hit who unwrapped after it, and is not shown as in force', () => {
+  const access = createKeyAccess();
+  const grant: KeyGrant = { accessEpoch: 9, asked: access.ask() };
+  access.granted(key, grant);
+  access.lost(key, loss(5), 'fact');
+  assert.equal(access.lossConcerning(key, grant), undefined);
+  assert.equal(access.lossOf(key), undefined);
+});
+
+test('but it still drops a DEK that was unwrapped before it', () => {
+  const access = createKeyAccess();
+  access.granted(key, { accessEpoch: 9, asked: access.ask() });
+  const hit: boolean[] = [];
+  access.onLoss((_key, concerns) => hit.push(concerns({ accessEpoch: 4, asked: 0 })));
+  access.lost(key, loss(5), 'fact');
+  assert.deepEqual(hit, [true]);
+});
+
+test('a yes that was asked for before a loss was heard does not end it', () => {
+  const access = createKeyAccess();
+  const asked = access.ask();
+  access.lost(key, loss(undefined), 'refusal');
+  access.granted(key, { accessEpoch: 100, asked });
+  assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED');
+  access.granted(key, { accessEpoch: 100, asked: access.ask() });
+  assert.equal(access.lossOf(key), undefined);
+});
+
+test('neither does one with a lower epoch, whenever it was asked for', () => {
+  const access = createKeyAccess();
+  access.lost(key, loss(5), 'refusal');
+  access.granted(key, { accessEpoch: 4, asked: access.ask() });
+  assert.equal(access.lossOf(key)?.accessEpoch, 5);
+});
+
+test('restored ends the loss told before it, but not a newer refusal', () => {
+  const access = createKeyAccess();
+  access.lost(key, loss(5), 'fact');
+  access.restored(key, 6);
+  assert.equal(access.lossOf(key), undefined);
+  access.lost(key, loss(9), 'refusal');
+  access.lost(key, loss(7), 'fact');
+  access.restored(key, 8);
+  assert.equal(access.lossOf(key)?.accessEpoch, 9);
+});
+
+test('losses repeated or out of order leave the newest', () => {
+  const access = createKeyAccess();
+  access.lost(key, loss(7), 'fact');
+  access.lost(key, loss(5), 'fact');
+  access.lost(key, loss(7), 'fact');
+  assert.equal(access.lossOf(key)?.accessEpoch, 7);
+});

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
+
+const content = randomBytes(8_192);
+const under = (diskEncryptionSet: string) =>
+  ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet }) as const;
+/** Calls of one rewrap, at most. */
+const callsMax = 40;
+
+const hostWithDisk = async (): Promise<DiskHost> => {
+  const host = await startDiskHost();
+  const parent = 'subscriptions/s/resourceGroups/g';
+  await host.disks.createDisk({
+    parent,
+    diskId: 'd',
+    location: 'l',
+    sku: 'PREMIUM_SSD',
+    sizeGib: 1,
+    encryption: under(setName),
+  });
+  await host.fill(content);
+  return host;
+};
+/** Begins another generation of the set. @returns the wish to move the disk to it */
+const beginMove = async (host: DiskHost) => {
+  await host.rotate(setName);
+  const { generation, keyVersion, principal } = host.keyOf(setName);
+  await host.asSets.beginGeneration({ diskEncryptionSet: setName, generation, keyVersion, principal });
+  return { name: diskName, generation, targetKeyVersion: keyVersion };
+};
+/** Makes the vault refuse the version the disk was moved to, and the service hear of it. */
+const loseTarget = async (host: DiskHost, keyVersion: string): Promise<void> => {
+  await host.rotate(setName);
+  host.forgetKeysBefore(setName);
+  const { principal } = host.keyOf(setName);
+  await assert.rejects(host.asSets.checkKeyAccess({ diskEncryptionSet: setName, keyVersion, principal }), {
+    reason: 'KEY_PURGED',
+  });
+};
+
+test('CMK-112: wherever a rewrap failed, once it is done a loss of the new version ends the open disk', async () => {
+  for (let failAt = 1; failAt < callsMax; failAt++) {
+    const host = await hostWithDisk();
+    const read = await host.reader();
+    const target = await beginMove(host);
+    host.faults.arm(failAt, 'once');
+    await Promise.allSettled([host.asSets.rewrapDek(target)]);
+    host.faults.disarm();
+    assert.deepEqual(await read(content.length), content, `I/O went on, fault at call ${failAt}`);
+    await host.asSets.rewrapDek(target);
+    assert.deepEqual(await read(content.length), content, `I/O goes on, fault at call ${failAt}`);
+    await loseTarget(host, target.targetKeyVersion);
+    await assert.rejects(read(content.length), { reason: 'KEY_PURGED' }, `fault at call ${failAt}`);
+    await host.stop();
+  }
+});
+
+test('CMK-112: a DEK fetched while its disk moves counts as under the new version', async () => {
+  const host = await hostWithDisk();
+  const read = await host.reader();
+  await host.restart();
+  const target = await beginMove(host);
+  const hold = host.holdUnwrap();
+  const reading = read(content.length);
+  await hold.reached;
+  await host.asSets.rewrapDek(target);
+  hold.release();
+  assert.deepEqual(await reading, content);
+  await loseTarget(host, target.targetKeyVersion);
+  await assert.rejects(read(content.length), { reason: 'KEY_PURGED' });
+  await host.stop();
+});
+
+test('CMK-88: a failed change of encryption after a failed rewrap is not taken for that rewrap', async () => {
+  for (let failAt = 1; failAt < callsMax; failAt++) {
+    const host = await hostWithDisk();
+    const target = await beginMove(host);
+    host.faults.arm(failAt, 'once');
+    await Promise.allSettled([host.asSets.rewrapDek(target)]);
+    host.faults.disarm();
+    const missing = under('subscriptions/s/resourceGroups/g/diskEncryptionSets/none');
+    await assert.rejects(host.disks.changeDiskEncryption({ name: diskName, encryption: missing }), {
+      reason: 'DISK_ENCRYPTION_SET_NOT_FOUND',
+    });
+    const state = await host.stateOf(diskName);
+    assert.ok(state.status === 'active' && state.encryption.type !== 'platform' && state.encryption.set === setName);
+    await host.disks.changeDiskEncryption({ name: diskName, encryption: under(otherSetName) });
+    assert.equal((await host.disks.getDisk({ name: diskName })).keyVersion, host.keyOf(otherSetName).keyVersion);
+    assert.deepEqual(await host.content(content.length), content);
+    await host.stop();
+  }
+});
+
+test('CMK-88: growing after a failed rewrap leaves the events with the version the header has', async () => {
+  for (let failAt = 1; failAt < callsMax; failAt++) {
+    const host = await hostWithDisk();
+    const target = await beginMove(host);
+    host.faults.arm(failAt, 'once');
+    await Promise.allSettled([host.asSets.rewrapDek(target)]);
+    host.faults.disarm();
+    await host.disks.growDisk({ name: diskName, sizeGib: 2 });
+    await host.asSets.rewrapDek(target);
+    const { keyVersion, sizeGib } = await host.disks.getDisk({ name: diskName });
+    assert.deepEqual({ keyVersion, sizeGib }, { keyVersion: target.targetKeyVersion, sizeGib: 2 });
+    host.forgetKeysBefore(setName);
+    assert.deepEqual(await host.content(content.length), content);
+    await host.stop();
+  }
+});

@@ -1,0 +1,279 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { open as openFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { type DiskCloud, resourceGroup, startDiskCloud, until } from './test-disk-cloud.ts';
+
+let cloud: DiskCloud;
+before(async () => {
+  cloud = await startDiskCloud();
+});
+after(() => cloud.close());
+
+const limit = { timeout: 30_000 };
+
+/** The first bytes of a file, more than a test writes: volumes are sparse, but as long as their disk. */
+const beginningOf = async (path: string): Promise<Buffer> => {
+  const file = await openFile(path);
+  try {
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(8 * 1024 * 1024) });
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+};
+
+test(
+  'CMK-08, CMK-09, CMK-12, CMK-13, CMK-127: what a machine writes it reads back, and only ciphertext is in the file',
+  limit,
+  async () => {
+    const set = await cloud.newSet();
+    const disk = await cloud.newDisk({ set });
+    assert.equal(disk.keyVersion, set.keyVersion);
+    assert.equal(disk.state, 'UNATTACHED');
+    const open = await cloud.openNew(disk.name);
+    assert.equal(open.diskEncryptionSet, set.name);
+    assert.equal(open.sizeBytes, 2 ** 30);
+    const content = Buffer.alloc(3_000_000, 'a secret that must not be found ');
+    assert.equal(
+      await cloud.write(
+        disk.name,
+        open.accessToken,
+        4_096,
+        content.subarray(0, 2_000_000),
+        content.subarray(2_000_000),
+      ),
+      3_000_000,
+    );
+    await cloud.flush(disk.name, open.accessToken);
+    assert.deepEqual(await cloud.read(disk.name, open.accessToken, 4_096, content.length), content);
+    assert.deepEqual(await cloud.read(disk.name, open.accessToken, 5_000, 3), content.subarray(904, 907));
+    for (const file of await cloud.volumeFiles()) {
+      const bytes = await beginningOf(join(cloud.folder, file));
+      assert.ok(!bytes.includes('a secret that must not be found'), file);
+    }
+    const dump = JSON.stringify(
+      await cloud.database.sql`select data::text || meta::text from events union all select row::text from rows`,
+    );
+    assert.ok(!dump.includes(open.accessToken) && !cloud.log.join('').includes(open.accessToken));
+  },
+);
+
+test('CMK-07, CMK-11: the vault is asked by the identity of the set and by nobody else', limit, async () => {
+  const set = await cloud.newSet();
+  const disk = await cloud.newDisk({ set });
+  await cloud.openNew(disk.name);
+  const { auditEntries } = await cloud.vault.listAuditEntries({ parent: set.vault });
+  const uses = auditEntries.filter(({ operation }) => /Wrap|Unwrap/.test(operation));
+  assert.ok(uses.some(({ operation, resource }) => /KeyWrap/.test(operation) && resource === disk.name));
+  assert.ok(uses.some(({ operation, resource }) => /KeyUnwrap/.test(operation) && resource === disk.name));
+  assert.ok(uses.every(({ caller }) => caller === set.principal));
+});
+
+test('CMK-06, CMK-110: without the grant a disk is not made, and nothing is left of it', limit, async () => {
+  const before = await cloud.volumeFiles();
+  const set = await cloud.newSet({ withoutGrant: true });
+  const wish = { set, diskId: 'ungranted' };
+  await assert.rejects(
+    cloud.newDisk(wish),
+    (error: { code: string; reason: string; metadata: Record<string, string> }) => {
+      assert.equal(error.code, 'PERMISSION_DENIED');
+      assert.equal(error.reason, 'ACCESS_DENIED');
+      assert.equal(error.metadata.disk_encryption_set, set.name);
+      assert.equal(error.metadata.key_version, set.keyVersion);
+      return true;
+    },
+  );
+  assert.deepEqual(await cloud.volumeFiles(), before);
+  await assert.rejects(cloud.disks.getDisk({ name: `${resourceGroup}/disks/ungranted` }), { reason: 'DISK_NOT_FOUND' });
+  await cloud.vault.setAccessPolicy({
+    name: set.vault,
+    accessPolicy: { principal: set.principal, keyPermissions: ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] },
+  });
+  assert.equal((await cloud.newDisk(wish)).provisioningState, 'SUCCEEDED');
+});
+
+test('a disk is made once for one wish, and its id is taken for another', limit, async () => {
+  const wish = {
+    parent: resourceGroup,
+    diskId: 'twice',
+    location: 'westeurope',
+    sku: 'STANDARD_HDD',
+    sizeGib: 1,
+  } as const;
+  const disk = await cloud.disks.createDisk(wish);
+  assert.deepEqual(await cloud.disks.createDisk(wish), disk);
+  await assert.rejects(cloud.disks.createDisk({ ...wish, sizeGib: 2 }), {
+    code: 'ALREADY_EXISTS',
+    reason: 'DISK_ALREADY_EXISTS',
+  });
+  assert.equal(disk.encryption?.type, 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', 'CMK-17');
+  assert.equal(disk.keyVersion, '');
+});
+
+test(
+  'CMK-100, CMK-101, CMK-111, CMK-112: a disabled version ends reads and writes under it, and nothing else',
+  limit,
+  async () => {
+    const [lost, other] = [await cloud.newSet(), await cloud.newSet()];
+    const [disk, spared, platform] = [
+      await cloud.newDisk({ set: lost }),
+      await cloud.newDisk({ set: other }),
+      await cloud.newDisk(),
+    ];
+    const [open, openSpared, openPlatform] = [
+      await cloud.openNew(disk.name),
+      await cloud.openNew(spared.name),
+      await cloud.openNew(platform.name),
+    ];
+    const content = randomBytes(8_192);
+    await cloud.write(disk.name, open.accessToken, 0, content);
+
+    await cloud.vault.disableKeyVersion({ name: lost.keyVersion });
+    await until(async () => (await cloud.disks.getDisk({ name: disk.name })).availability === 'UNAVAILABLE');
+    const shown = await cloud.disks.getDisk({ name: disk.name });
+    assert.equal(shown.unavailableReason, 'KEY_DISABLED');
+    assert.ok(shown.unavailableSince);
+    await assert.rejects(
+      cloud.read(disk.name, open.accessToken, 0, 4_096),
+      (error: { code: string; reason: string; metadata: Record<string, string> }) => {
+        assert.equal(error.code, 'FAILED_PRECONDITION');
+        assert.equal(error.reason, 'KEY_DISABLED');
+        assert.equal(error.metadata.disk, disk.name);
+        assert.equal(error.metadata.disk_encryption_set, lost.name);
+        assert.equal(error.metadata.key_version, lost.keyVersion);
+        return true;
+      },
+    );
+    await assert.rejects(cloud.write(disk.name, open.accessToken, 0, content), { reason: 'KEY_DISABLED' });
+    await cloud.flush(disk.name, open.accessToken);
+    await cloud.read(spared.name, openSpared.accessToken, 0, 4_096);
+    await cloud.read(platform.name, openPlatform.accessToken, 0, 4_096);
+
+    // CMK-106, CMK-110: nothing that needs the key works, and CMK-109: the rest does.
+    const { virtualMachine } = open;
+    await assert.rejects(cloud.compute.openDisk({ name: disk.name, virtualMachine }), { reason: 'KEY_DISABLED' });
+    await assert.rejects(cloud.newDisk({ set: lost }), { reason: 'KEY_DISABLED' });
+    const snapshot = { parent: resourceGroup, snapshotId: 's-lost', sourceDisk: disk.name };
+    await assert.rejects(cloud.disks.createSnapshot(snapshot), { reason: 'KEY_DISABLED' });
+    assert.equal((await cloud.disks.listDisks({ diskEncryptionSet: lost.name })).disks.length, 1);
+
+    // CMK-120, CMK-127: enabled again, the same open reads the same bytes.
+    await cloud.vault.enableKeyVersion({ name: lost.keyVersion });
+    await until(async () => (await cloud.disks.getDisk({ name: disk.name })).availability === 'AVAILABLE');
+    assert.deepEqual(await cloud.read(disk.name, open.accessToken, 0, content.length), content);
+  },
+);
+
+test('CMK-105: a refusal of the vault ends access at once, without any event', limit, async () => {
+  const set = await cloud.newSet();
+  const [disk, second] = [await cloud.newDisk({ set }), await cloud.newDisk({ set })];
+  const open = await cloud.openNew(disk.name);
+  await cloud.read(disk.name, open.accessToken, 0, 4_096);
+  await cloud.stop('disk-encryption-set');
+  await cloud.vault.removeAccessPolicy({ name: set.vault, principal: set.principal });
+  await assert.rejects(cloud.openNew(second.name), { reason: 'ACCESS_DENIED' });
+  await assert.rejects(cloud.read(disk.name, open.accessToken, 0, 4_096), {
+    code: 'PERMISSION_DENIED',
+    reason: 'ACCESS_DENIED',
+  });
+  await cloud.start('disk-encryption-set');
+});
+
+test('CMK-102: a running machine keeps an ultra disk through a loss, visibly, until it is closed', limit, async () => {
+  const set = await cloud.newSet();
+  const disk = await cloud.newDisk({ set, sku: 'ULTRA' });
+  const open = await cloud.openNew(disk.name);
+  const content = randomBytes(4_096);
+  await cloud.write(disk.name, open.accessToken, 0, content);
+  await cloud.vault.disableKeyVersion({ name: set.keyVersion });
+  await until(async () => (await cloud.disks.getDisk({ name: disk.name })).availability === 'LEASE_PINNED');
+  assert.deepEqual(await cloud.read(disk.name, open.accessToken, 0, 4_096), content);
+  await cloud.write(disk.name, open.accessToken, 4_096, content);
+  await cloud.flush(disk.name, open.accessToken);
+  const snapshot = { parent: resourceGroup, snapshotId: 's-pinned', sourceDisk: disk.name, incremental: true };
+  await assert.rejects(cloud.disks.createSnapshot(snapshot), { reason: 'KEY_DISABLED' });
+
+  const { virtualMachine, attachEpoch } = open;
+  const closed = await cloud.compute.closeDisk({ name: disk.name, virtualMachine, deallocated: true, attachEpoch });
+  assert.equal(closed.state, 'RESERVED');
+  assert.equal(closed.availability, 'UNAVAILABLE');
+  await assert.rejects(cloud.read(disk.name, open.accessToken, 0, 4_096), { reason: 'ATTACH_EPOCH_OUTDATED' });
+  await assert.rejects(cloud.compute.openDisk({ name: disk.name, virtualMachine }), { reason: 'KEY_DISABLED' });
+});
+
+test('CMK-102: a restarted host has no DEK, so its ultra disk under a lost key is unavailable', limit, async () => {
+  const set = await cloud.newSet();
+  const disk = await cloud.newDisk({ set, sku: 'ULTRA' });
+  const open = await cloud.openNew(disk.name);
+  await cloud.vault.disableKeyVersion({ name: set.keyVersion });
+  await until(async () => (await cloud.disks.getDisk({ name: disk.name })).availability === 'LEASE_PINNED');
+  await cloud.restartDisk();
+  assert.equal((await cloud.disks.getDisk({ name: disk.name })).availability, 'UNAVAILABLE');
+  await assert.rejects(cloud.read(disk.name, open.accessToken, 0, 4_096), { reason: 'KEY_DISABLED' });
+});
+
+test('an open outlives a restart of the service: the DEK is fetched with the first read', limit, async () => {
+  const set = await cloud.newSet();
+  const disk = await cloud.newDisk({ set });
+  const open = await cloud.openNew(disk.name);
+  const content = randomBytes(10_000);
+  await cloud.write(disk.name, open.accessToken, 100, content);
+  await cloud.flush(disk.name, open.accessToken);
+  await cloud.restartDisk();
+  assert.deepEqual(await cloud.read(disk.name, open.accessToken, 100, content.length), content);
+});
+
+test('only the token of the newest open counts', limit, async () => {
+  const disk = await cloud.newDisk();
+  const first = await cloud.openNew(disk.name);
+  const second = await cloud.compute.openDisk({ name: disk.name, virtualMachine: first.virtualMachine });
+  assert.equal(second.attachEpoch, first.attachEpoch + 1);
+  await cloud.write(disk.name, second.accessToken, 0, Buffer.alloc(10));
+  await assert.rejects(cloud.write(disk.name, first.accessToken, 0, Buffer.alloc(10)), {
+    reason: 'ATTACH_EPOCH_OUTDATED',
+  });
+  await assert.rejects(cloud.read(disk.name, 'nonsense', 0, 1), {
+    code: 'UNAUTHENTICATED',
+    reason: 'DISK_ACCESS_TOKEN_INVALID',
+  });
+  const forged = `${second.attachEpoch}.${'A'.repeat(43)}`;
+  await assert.rejects(cloud.read(disk.name, forged, 0, 1), { reason: 'DISK_ACCESS_TOKEN_INVALID' });
+  await assert.rejects(
+    async () => {
+      for await (const _piece of cloud.data.read({ name: disk.name, offsetBytes: 0, lengthBytes: 1 }))
+        assert.fail('it was read');
+    },
+    { reason: 'DISK_ACCESS_TOKEN_MISSING' },
+  );
+});
+
+test('the vault away: what is open goes on, what would be opened is told that it may work later', limit, async () => {
+  const set = await cloud.newSet();
+  const [disk, other] = [await cloud.newDisk({ set }), await cloud.newDisk({ set })];
+  const open = await cloud.openNew(disk.name);
+  await cloud.stop('key-vault');
+  await assert.rejects(cloud.openNew(other.name), { code: 'UNAVAILABLE', reason: 'KEY_VAULT_UNREACHABLE' });
+  await cloud.read(disk.name, open.accessToken, 0, 4_096);
+  const { virtualMachine } = open;
+  assert.equal((await cloud.compute.closeDisk({ name: disk.name, virtualMachine })).state, 'ATTACHED');
+  assert.equal((await cloud.compute.detachDisk({ name: disk.name, virtualMachine })).state, 'UNATTACHED');
+  await cloud.disks.deleteDisk({ name: disk.name });
+  await cloud.start('key-vault');
+});
+
+test('reading and writing refuse what does not fit, and change nothing', limit, async () => {
+  const disk = await cloud.newDisk();
+  const { accessToken: token } = await cloud.openNew(disk.name);
+  const end = 2 ** 30;
+  await assert.rejects(cloud.read(disk.name, token, end - 1, 2), {
+    code: 'OUT_OF_RANGE',
+    reason: 'BEYOND_END_OF_DISK',
+  });
+  await assert.rejects(cloud.read(disk.name, token, 0, 0), { reason: 'LENGTH_INVALID' });
+  await assert.rejects(cloud.write(disk.name, token, end - 1, Buffer.alloc(2)), { reason: 'BEYOND_END_OF_DISK' });
+  await assert.rejects(cloud.write(disk.name, token, -1, Buffer.alloc(2)), { reason: 'OFFSET_INVALID' });
+  await cloud.write(disk.name, token, end - 2, Buffer.from('ok'));
+  assert.equal((await cloud.read(disk.name, token, end - 2, 2)).toString(), 'ok');
+});

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import fc from 'fast-check';
+import * as decider from './decider.ts';
+import type { SnapshotEvent, SnapshotSpec } from './events.ts';
+
+const at = 1_000;
+const spec: SnapshotSpec = {
+  uniqueId: 'u',
+  location: 'l',
+  sourceDisk: 'subscriptions/s/resourceGroups/g/disks/d',
+  sourceUniqueId: 'du',
+  incremental: true,
+  sizeGib: 4,
+  encryption: { type: 'customer', set: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/d' },
+};
+const volume = { volumeId: 'v', dekId: 'k', dekDiskId: 'du', headerSequence: 1 };
+const wrap = { keyVersion: 'one', generation: 1 };
+
+type Command = (snapshot: decider.Snapshot) => readonly SnapshotEvent[];
+const after = (...commands: readonly Command[]): decider.Snapshot =>
+  commands.reduce((state: decider.Snapshot, command) => command(state).reduce(decider.evolve, state), decider.initial);
+const begun = decider.begin(at, 'wish', 'v', spec);
+const made = decider.finish(at, 'u', volume, wrap);
+
+test('a snapshot is made whole or not at all, and its name is free after a failure (CMK-110)', () => {
+  assert.equal(after(begun, made).status, 'active');
+  assert.equal(after(begun, decider.fail(at, 'u', 'KEY_DISABLED')).status, 'absent');
+  assert.deepEqual(begun(after(begun, made)), []);
+  assert.throws(() => decider.begin(at, 'other', 'v', spec)(after(begun, made)), { reason: 'SNAPSHOT_ALREADY_EXISTS' });
+});
+
+test('CMK-14, CMK-15: a rewrap moves it to another version once', () => {
+  const rewrapped = decider.rewrap(at, { keyVersion: 'two', generation: 2 }, 2, 5);
+  const snapshot = after(begun, made, rewrapped);
+  assert.equal(snapshot.status === 'active' && snapshot.keyVersion, 'two');
+  assert.deepEqual(rewrapped(snapshot), []);
+});
+
+test('while it is made it cannot be deleted, and then it can', () => {
+  assert.throws(() => decider.remove(at)(after(begun)), { reason: 'SNAPSHOT_CREATING' });
+  assert.equal(after(begun, made, decider.remove(at), decider.gone(at)).status, 'absent');
+});
+
+test('ask twice, get once', () => {
+  const commands: fc.Arbitrary<Command> = fc
+    .record({ kind: fc.nat(5), number: fc.nat(4), text: fc.constantFrom('a', 'b') })
+    .map(
+      ({ kind, number, text }) =>
+        [
+          decider.begin(at, text, 'v', spec),
+          decider.finish(at, 'u', volume, wrap),
+          decider.fail(at, 'u', text),
+          decider.rewrap(at, { keyVersion: text, generation: number }, number, 1),
+          decider.remove(at),
+          decider.gone(at),
+        ][kind] ?? decider.gone(at),
+    );
+  const attempt = (command: Command, snapshot: decider.Snapshot): readonly SnapshotEvent[] => {
+    try {
+      return command(snapshot);
+    } catch (error) {
+      if (error instanceof Rejection) return [];
+      throw error;
+    }
+  };
+  fc.assert(
+    fc.property(fc.array(commands), commands, (history, command) => {
+      const snapshot = history.reduce(
+        (state: decider.Snapshot, each) => attempt(each, state).reduce(decider.evolve, state),
+        decider.initial,
+      );
+      const then = attempt(command, snapshot).reduce(decider.evolve, snapshot);
+      assert.deepEqual(attempt(command, then), []);
+    }),
+  );
+});

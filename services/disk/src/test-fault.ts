@@ -1,0 +1,49 @@
+/** Fails the calls of objects it wraps, by number: what a process meets that dies, or whose neighbours do. */
+export interface Faults {
+  /** Calls made since the last `arm`. */
+  calls(): number;
+  /** The call with that number fails; in a crash every later one too. Numbers begin at 1. */
+  arm(failAt: number, mode: 'once' | 'crash'): void;
+  disarm(): void;
+  /** The object with methods that may fail before they do anything. Objects they answer with are left alone unless `deep`. */
+  wrap<Target extends object>(target: Target, deep?: (answer: unknown) => unknown): Target;
+}
+
+/** An error of the world around, not of the code. */
+export class InjectedFault extends Error {
+  override readonly name = 'InjectedFault';
+}
+
+/** Nothing fails yet. */
+export const createFaults = (): Faults => {
+  const armed: { failAt: number; mode: 'once' | 'crash' } = { failAt: Number.POSITIVE_INFINITY, mode: 'once' };
+  let calls = 0;
+  const meet = (what: string): void => {
+    calls += 1;
+    const fails = armed.mode === 'once' ? calls === armed.failAt : calls >= armed.failAt;
+    if (fails) throw new InjectedFault(`call ${calls} of ${what} was made to fail`);
+  };
+  return {
+    calls: () => calls,
+    arm: (failAt, mode) => {
+      calls = 0;
+      Object.assign(armed, { failAt, mode });
+    },
+    disarm: () => {
+      calls = 0;
+      armed.failAt = Number.POSITIVE_INFINITY;
+    },
+    wrap: (target, deep = (answer) => answer) =>
+      new Proxy(target, {
+        get: (object, name) => {
+          const method: unknown = Reflect.get(object, name);
+          // Closing works whatever happens; `size` and `definition` are no calls.
+          if (typeof method !== 'function' || name === 'close' || name === 'size') return method;
+          return async (...args: unknown[]) => {
+            meet(String(name));
+            return deep(await Reflect.apply(method, object, args));
+          };
+        },
+      }),
+  };
+};
