@@ -50,11 +50,7 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
       path: `${socketFolder}/.s.PGSQL.${target.port || '5432'}`,
     });
   }
-  const socket = async () => {
-    const connection = connect({ host: target.hostname, port: Number(target.port || '5432') });
-    connection.setNoDelay(true);
-    await new Promise<void>((resolve, reject) => connection.once('connect', resolve).once('error', reject));
-    return connection;
-  };
+  // Handed over unconnected: the driver listens to it from the beginning, and sees a refused connection as what it is.
+  const socket = () => connect({ host: target.hostname, port: Number(target.port || '5432'), noDelay: true });
   return postgres(target.href, { ...settings, socket } as typeof settings);
 };

@@ -33,6 +33,7 @@ export type { CallOptions, RetryPolicy } from './client-pipeline.ts';
 export { ERROR_DOMAIN, RETRY_AFTER_MS, RpcFailure, type StatusName } from './errors.ts';
 export { type InProcessOptions, type InProcessServer, serveInProcess } from './in-process.ts';
 export { expectedVersion, pageOf, pageToken } from './paging.ts';
+export { isSameRegion, regionOf } from './region.ts';
 export { checkId, idRule, names, type ResourceName, resourceName, subscriptionOf } from './resource-name.ts';
 export {
   CONTROL_MESSAGE_BYTES_MAX,

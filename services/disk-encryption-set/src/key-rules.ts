@@ -1,8 +1,8 @@
 import type { KeyForEncryption } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
+import { isSameRegion } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import type { KeyReference } from './set/events.ts';
-import { regionOf } from './set/state.ts';
 
 /** What a key is held against. */
 export interface KeyWish {
@@ -81,7 +81,7 @@ const checkType = ({ keyType, keySizeBits, vaultSku, keyVersion }: KeyForEncrypt
 
 const checkPlace = (key: KeyForEncryption, wish: KeyWish): void => {
   const { vault } = key;
-  if (regionOf(key.location) !== regionOf(wish.location)) {
+  if (!isSameRegion(key.location, wish.location)) {
     throw new Rejection(
       'INVALID_ARGUMENT',
       'LOCATION_MISMATCH',

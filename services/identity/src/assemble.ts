@@ -26,6 +26,9 @@ export interface IdentitySettings {
   readonly lifetimes: TokenLifetimes;
 }
 
+const byRoleGiven =
+  'identity/roleAssignments on the scope; for roles about keys alone identity/keyVaultRoleAssignments is enough';
+
 /** Puts identity together. */
 export const assemble: Assemble<IdentitySettings> = async ({ store, clock, random, settings, authorize }) => {
   const tenants = category(store, tenantStreams);
@@ -51,6 +54,16 @@ export const assemble: Assemble<IdentitySettings> = async ({ store, clock, rando
     const { state } = await principals.load(names.principal.parse(principal, 'principal').principal);
     return state.status === 'absent' ? '/' : state.tenant;
   };
+  /**
+   * Where somebody needs the right to change a principal: its tenant; but whoever could act as a service, or as somebody
+   * with a role on the platform, would be above every tenant, so for those it is the platform.
+   */
+  const scopeToChange = async (principal: string): Promise<string> => {
+    const { state } = await principals.load(names.principal.parse(principal, 'principal').principal);
+    if (state.status === 'absent' || state.workload !== undefined) return '/';
+    const held = await assignments.listAll({ index: { index: 'principal', value: principal } });
+    return held.some((one) => one.state.status === 'assigned' && one.state.scope === '/') ? '/' : state.tenant;
+  };
   const scopeOf = async (name: string): Promise<string> => {
     const { state } = await assignments.load(names.roleAssignment.parse(name, 'name').roleAssignment);
     return state.status === 'absent' ? '/' : state.scope;
@@ -60,8 +73,8 @@ export const assemble: Assemble<IdentitySettings> = async ({ store, clock, rando
     definition: IdentityServiceDefinition,
     implementation: {
       ...tenancyApi({ clock, tenants, subscriptions }),
-      ...principalApi({ clock, random, authorize, tenants, principals, assignments }),
-      ...roleAssignmentApi({ clock, principals, assignments }),
+      ...principalApi({ clock, random, authorize, scopeToChange, tenants, principals, assignments }),
+      ...roleAssignmentApi({ clock, authorize, principals, assignments }),
       ...tokens,
       async checkPermission({ principal, action, scope }) {
         const position = await store.head();
@@ -83,18 +96,18 @@ export const assemble: Assemble<IdentitySettings> = async ({ store, clock, rando
         authenticated: true,
         why: 'identity/principals/delete on its tenant, or the service that owns the identity',
       },
-      addSecret: { action: 'identity/principals/write', scope: ({ principal }) => tenantOf(principal) },
-      removeSecret: { action: 'identity/principals/write', scope: ({ principal }) => tenantOf(principal) },
+      addSecret: { action: 'identity/principals/write', scope: ({ principal }) => scopeToChange(principal) },
+      removeSecret: { action: 'identity/principals/write', scope: ({ principal }) => scopeToChange(principal) },
       issueToken: { public: true },
       issueManagedIdentityToken: { workload: ['disk'] },
       getJsonWebKeySet: { public: true },
       rotateSigningKey: { action: 'identity/signingKeys/write', scope: () => '/' },
       listSigningKeys: { action: 'identity/signingKeys/read', scope: () => '/' },
       listRoles: { authenticated: true, why: 'the list is the same for everybody' },
-      createRoleAssignment: { action: 'identity/roleAssignments/write', scope: ({ scope }) => scope },
+      createRoleAssignment: { authenticated: true, why: byRoleGiven },
       getRoleAssignment: { action: 'identity/roleAssignments/read', scope: ({ name }) => scopeOf(name) },
       listRoleAssignments: { action: 'identity/roleAssignments/read', scope: ({ scope }) => scope || '/' },
-      deleteRoleAssignment: { action: 'identity/roleAssignments/delete', scope: ({ name }) => scopeOf(name) },
+      deleteRoleAssignment: { authenticated: true, why: byRoleGiven },
       checkPermission: { workload: workloads },
     },
   });

@@ -27,7 +27,11 @@ export const roles: readonly Role[] = [
     title: 'Contributor',
     definitionId: 'b24988ac-6180-42a0-ab88-20f7382dd24c',
     actions: ['*'],
-    notActions: ['identity/roleAssignments/write', 'identity/roleAssignments/delete'],
+    notActions: [
+      'identity/roleAssignments/write',
+      'identity/roleAssignments/delete',
+      'identity/keyVaultRoleAssignments/*',
+    ],
     dataActions: [],
   },
   {
@@ -54,7 +58,7 @@ export const roles: readonly Role[] = [
     name: 'roles/keyVaultAdministrator',
     title: 'Key Vault Administrator',
     definitionId: '00482a5a-887f-4fb3-b363-3b7fe8e74483',
-    actions: ['keyVault/*'],
+    actions: ['keyVault/vaults/read'],
     dataActions: ['keyVault/keys/*'],
   },
   {
@@ -98,10 +102,19 @@ export const roles: readonly Role[] = [
     name: 'roles/keyVaultDataAccessAdministrator',
     title: 'Key Vault Data Access Administrator',
     definitionId: '8b54135c-b56d-4d72-a534-26097cfdc8d8',
-    actions: ['keyVault/vaults/read', 'identity/roleAssignments/*'],
+    actions: ['keyVault/vaults/read', 'identity/roleAssignments/read', 'identity/keyVaultRoleAssignments/*'],
     dataActions: [],
   },
 ];
+
+/**
+ * What somebody must be allowed to do with assignments of a role. Roles that give power over keys and nothing but sight
+ * of vaults may also be given by whoever is an administrator of just that (Key Vault Data Access Administrator).
+ */
+export const assignmentAction = (role: Role, verb: 'write' | 'delete'): string => {
+  const isAboutKeys = role.dataActions.length > 0 && role.actions.every((action) => action === 'keyVault/vaults/read');
+  return `identity/${isAboutKeys ? 'keyVaultRoleAssignments' : 'roleAssignments'}/${verb}`;
+};
 
 /** The role of that name; `undefined` for an unknown one. */
 export const roleNamed = (name: string): Role | undefined => roles.find((role) => role.name === name);

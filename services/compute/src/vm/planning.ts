@@ -1,6 +1,6 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { Rejection } from '@interlock/event-store';
-import { type Authorizer, type Call, principalOf, requirePermission } from '@interlock/rpc';
+import { type Authorizer, type Call, isSameRegion, principalOf, requirePermission } from '@interlock/rpc';
 import type { Disks } from '../disks.ts';
 import { skuOf } from '../wire-sku.ts';
 import type { PlannedDisk, WishedDisk } from './machine.ts';
@@ -27,7 +27,7 @@ export const diskPlanner = (parts: { readonly disks: Disks; readonly authorize: 
     const { disk: name, isOs } = wished;
     await requirePermission(authorize, principalOf(call), 'compute/disks/write', name);
     const { location, managedBy, sku: wireSku, encryption, keyVersion } = await read(name, call);
-    if (location !== plan.location) {
+    if (!isSameRegion(location, plan.location)) {
       throw new Rejection(
         'INVALID_ARGUMENT',
         'LOCATION_MISMATCH',

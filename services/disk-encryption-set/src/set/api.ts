@@ -95,7 +95,7 @@ export const setApi = (parts: {
       names.diskEncryptionSet.parse(name, 'name');
       // Disk and compute read the sets of their disks; everybody else needs a role.
       const caller = principalOf(call);
-      if (caller.kind !== 'workload') {
+      if (caller.workload !== 'disk' && caller.workload !== 'compute') {
         await requirePermission(parts.authorize, caller, 'compute/diskEncryptionSets/read', name);
       }
       return setOnWire(await sets.load(name));

@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { Founding, KeyReference, SetEvent } from './events.ts';
-import { type DiskEncryptionSet, regionOf, type SetBody } from './state.ts';
+import { type DiskEncryptionSet, isInRegionOf, type SetBody } from './state.ts';
 
 /**
  * Begins a set: its identity is chosen, nothing is made yet. The same wish again decides nothing, also when its key was
@@ -25,7 +25,7 @@ export const create =
 
 /** Whether a set is what this creation asked for. */
 export const isSameWish = (set: SetBody, wish: Pick<Founding, 'location' | 'encryptionType' | 'askedKey'>): boolean =>
-  regionOf(set.location) === regionOf(wish.location) &&
+  isInRegionOf(set, wish) &&
   set.encryptionType === wish.encryptionType &&
   set.askedKey.keyUrl === wish.askedKey.keyUrl &&
   set.askedKey.sourceVault === wish.askedKey.sourceVault;

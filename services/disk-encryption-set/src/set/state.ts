@@ -1,5 +1,5 @@
 import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
-import { names, subscriptionOf } from '@interlock/rpc';
+import { isSameRegion, names, regionOf, subscriptionOf } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import type { Founding, KeyReference, SetEvent } from './events.ts';
 import type { LossReason } from './reasons.ts';
@@ -192,8 +192,9 @@ const only = <Value>(record: Readonly<Record<string, Value>>, key: string): Read
   return value === undefined ? {} : { [key]: value };
 };
 
-/** Regions are compared without spaces and case: `West Europe` is `westeurope` (CMK-23). */
-export const regionOf = (location: string): string => location.replaceAll(/\s/g, '').toLowerCase();
+/** Whether what is asked for would be where the set is (CMK-23). */
+export const isInRegionOf = (set: { readonly location: string }, wish: { readonly location: string }): boolean =>
+  isSameRegion(set.location, wish.location);
 
 /** Value of the index `region`: how many sets of one subscription lie in one region (CMK-140). */
 export const regionIndex = (name: string, location: string): IndexEntry => ({

@@ -13,6 +13,7 @@ import {
   type Call,
   checkId,
   expectedVersion,
+  isSameRegion,
   names,
   pageToken,
   principalOf,
@@ -85,6 +86,12 @@ export const diskApi = (parts: {
     if (principal.workload !== 'compute') await requirePermission(authorize, principal, action, scope);
   };
 
+  /** Whoever puts something under a set must be allowed to see it (CMK-06); the key itself is for the set alone. */
+  const permitUse = async (call: Call, encryption: Encryption): Promise<void> => {
+    const set = setOf(encryption);
+    if (set !== '') await permit(call, 'compute/diskEncryptionSets/read', set);
+  };
+
   const named = (name: string): string => {
     names.disk.parse(name, 'name');
     trace.getActiveSpan()?.setAttribute(DomainAttribute.disk, name);
@@ -100,8 +107,8 @@ export const diskApi = (parts: {
     const name = source.value;
     const isDisk = source.$case === 'sourceDisk';
     names[isDisk ? 'disk' : 'snapshot'].parse(name, isDisk ? 'source_disk' : 'source_snapshot');
-    // Whoever copies a disk reads all of it.
-    await permit(call, isDisk ? 'compute/disks/beginAccess' : 'compute/snapshots/read', name);
+    // Whoever copies a disk or snapshot reads all of it: more than a reader may.
+    await permit(call, isDisk ? 'compute/disks/beginAccess' : 'compute/snapshots/beginAccess', name);
     const found = isDisk
       ? existing((await disks.load(name)).state)
       : existingSnapshot((await snapshots.load(name)).state);
@@ -131,6 +138,7 @@ export const diskApi = (parts: {
       if (location === '') throw missing('location', 'the region, for example westeurope');
       const source = await sourceOf(request, call);
       const encryption = wishedEncryption(request, name, source?.holder.encryption);
+      await permitUse(call, encryption);
       const sizeGib = request.sizeGib === 0 && source ? source.sizeGib : request.sizeGib;
       checkSize(sku, sizeGib);
       checkLayers(sku, encryption);
@@ -170,13 +178,14 @@ export const diskApi = (parts: {
       await turns(name, () => removeDisk(name, etag, call.cause));
       return {};
     },
-    async changeDiskEncryption(request: ChangeDiskEncryptionRequest, { cause }: Call): Promise<WireDisk> {
+    async changeDiskEncryption(request: ChangeDiskEncryptionRequest, call: Call): Promise<WireDisk> {
       const name = named(request.name);
       if (!request.encryption) throw missing('encryption', 'with whose keys the disk is to be encrypted');
       const encryption = encryptionFromWire(request.encryption, name);
       if (encryption.type !== 'platform')
         names.diskEncryptionSet.parse(encryption.set, 'encryption.disk_encryption_set');
-      return show(await encryptionChange.change(name, encryption, cause, expectedVersion(request.etag)));
+      await permitUse(call, encryption);
+      return show(await encryptionChange.change(name, encryption, call.cause, expectedVersion(request.etag)));
     },
     async growDisk(request: GrowDiskRequest, { cause }: Call): Promise<WireDisk> {
       return show(await growth(named(request.name), request.sizeGib, cause, expectedVersion(request.etag)));
@@ -216,7 +225,7 @@ const refuseOtherPlace = (
       `the source ${source.holder.name} is in another subscription than ${name}`,
     );
   }
-  if (location !== source.location) {
+  if (!isSameRegion(location, source.location)) {
     throw refuse('LOCATION_MISMATCH', 'location', `location must be ${source.location}, the source's, not ${location}`);
   }
   if (sizeGib < source.sizeGib) {

@@ -1,6 +1,6 @@
 import type { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { type Cause, CursorConflict, type CursorMove, type EventStore, Rejection, table } from '@interlock/event-store';
-import { type RpcClient, subscriptionOf } from '@interlock/rpc';
+import { isSameRegion, type RpcClient, subscriptionOf } from '@interlock/rpc';
 import { type Encryption, encryptionTypeOnWire } from '../encryption.ts';
 
 /** What disks need of disk encryption sets. */
@@ -98,7 +98,7 @@ export const openSetKeys = (store: EventStore, sets: SetClient): SetKeys => {
         throw mismatch('SUBSCRIPTION_MISMATCH', `${set} is in another subscription than ${name}`);
       }
       const { found, key } = await ask(set);
-      if (found.location !== location) {
+      if (!isSameRegion(found.location, location)) {
         throw mismatch(
           'LOCATION_MISMATCH',
           `${set} is in ${found.location}, ${name} in ${location}: they must be in one region`,

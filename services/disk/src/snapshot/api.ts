@@ -94,7 +94,8 @@ export const snapshotApi = (parts: {
       if (subscriptionOf(sourceDisk) !== subscriptionOf(name)) {
         throw invalid('SUBSCRIPTION_MISMATCH', 'source_disk', `${sourceDisk} is in another subscription than ${name}`);
       }
-      await requirePermission(authorize, principalOf(call), 'compute/disks/read', sourceDisk);
+      // Whoever keeps a copy of a disk can read all of it later: more than a reader may.
+      await requirePermission(authorize, principalOf(call), 'compute/disks/beginAccess', sourceDisk);
       const { state } = await disks.load(sourceDisk);
       const before = await snapshots.load(name);
       // A repeat finds the snapshot also when its disk is gone by now.
@@ -103,6 +104,8 @@ export const snapshotApi = (parts: {
       }
       const disk = existingDisk(state);
       const encryption = wishedEncryption(request, name, disk);
+      const set = setOf(encryption);
+      if (set !== '') await requirePermission(authorize, principalOf(call), 'compute/diskEncryptionSets/read', set);
       if (incremental) await refuseTooMany(name, disk);
       const { location, sizeGib, uniqueId: sourceUniqueId } = disk;
       const wish = JSON.stringify({ sourceDisk, sourceUniqueId, incremental, asked: request.encryption ?? null });

@@ -38,6 +38,8 @@ export const principalApi = (parts: {
   readonly clock: Clock;
   readonly random: Random;
   readonly authorize: Authorizer;
+  /** Where the right to change a principal is needed. @param principal `principals/<id>` */
+  readonly scopeToChange: (principal: string) => Promise<string>;
   readonly tenants: Category<Tenant, TenantEvent>;
   readonly principals: Category<Principal, PrincipalEvent>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
@@ -97,7 +99,7 @@ export const principalApi = (parts: {
       const isOwner =
         principalOf(call).workload === 'disk-encryption-set' && state.status !== 'absent' && state.owner !== undefined;
       if (!isOwner) {
-        const scope = state.status === 'absent' ? '/' : state.tenant;
+        const scope = await parts.scopeToChange(request.name);
         await requirePermission(parts.authorize, principalOf(call), 'identity/principals/delete', scope);
       }
       const deleted = await principals.transact(id, remove(clock.now()), call.cause, expectedVersion(request.etag));

@@ -7,12 +7,22 @@ import type {
 } from '@interlock/contracts/interlock/identity/v1/role.ts';
 import { RoleAssignment as WireRoleAssignment } from '@interlock/contracts/interlock/identity/v1/role.ts';
 import { type Category, type Loaded, Rejection } from '@interlock/event-store';
-import { type Call, checkId, expectedVersion, names, pageOf, pageToken } from '@interlock/rpc';
+import {
+  type Authorizer,
+  type Call,
+  checkId,
+  expectedVersion,
+  names,
+  pageOf,
+  pageToken,
+  principalOf,
+  requirePermission,
+} from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { Principal } from '../principal/decider.ts';
 import type { PrincipalEvent } from '../principal/events.ts';
 import { principalOnWire } from '../principal/wire.ts';
-import { roleNamed, roles } from '../roles.ts';
+import { assignmentAction, roleNamed, roles } from '../roles.ts';
 import { assign, type RoleAssignment, remove } from './decider.ts';
 import type { RoleAssignmentEvent } from './events.ts';
 
@@ -22,12 +32,20 @@ const scopePattern = /^(\/|(tenants|subscriptions)(\/[A-Za-z0-9_.-]+)+)$/;
 /** Roles and their assignments: request in, resource out. */
 export const roleAssignmentApi = (parts: {
   readonly clock: Clock;
+  readonly authorize: Authorizer;
   readonly principals: Category<Principal, PrincipalEvent>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
 }) => {
-  const { clock, principals, assignments } = parts;
+  const { clock, authorize, principals, assignments } = parts;
   const idOf = (name: string): string => names.roleAssignment.parse(name, 'name').roleAssignment;
   const ofPrincipal = (principal: string) => assignments.listAll({ index: { index: 'principal', value: principal } });
+
+  /** Also for an unknown role: nobody without the right learns which there are. */
+  const permit = async (call: Call, roleName: string, verb: 'write' | 'delete', scope: string): Promise<void> => {
+    const role = roleNamed(roleName);
+    const action = role ? assignmentAction(role, verb) : `identity/roleAssignments/${verb}`;
+    await requirePermission(authorize, principalOf(call), action, scope);
+  };
 
   return {
     async listRoles(request: ListRolesRequest) {
@@ -44,9 +62,10 @@ export const roleAssignmentApi = (parts: {
       }));
       return { roles: onWire, nextPageToken: pageToken(next) };
     },
-    async createRoleAssignment(request: CreateRoleAssignmentRequest, { cause }: Call) {
+    async createRoleAssignment(request: CreateRoleAssignmentRequest, call: Call) {
       const id = checkId(request.roleAssignmentId, 'roleAssignment', 'role_assignment_id');
       const { principal, role, scope } = request;
+      await permit(call, role, 'write', scope);
       if (!roleNamed(role)) {
         throw new Rejection(
           'INVALID_ARGUMENT',
@@ -85,7 +104,7 @@ export const roleAssignmentApi = (parts: {
           name: `roleAssignments/${twin.id}`,
         });
       }
-      return onWire(await assignments.transact(id, assign(clock.now(), { principal, role, scope }), cause));
+      return onWire(await assignments.transact(id, assign(clock.now(), { principal, role, scope }), call.cause));
     },
     async getRoleAssignment({ name }: GetRoleAssignmentRequest) {
       return onWire(await assignments.load(idOf(name)));
@@ -111,8 +130,11 @@ export const roleAssignmentApi = (parts: {
         nextPageToken: pageToken(next),
       };
     },
-    async deleteRoleAssignment(request: DeleteRoleAssignmentRequest, { cause }: Call) {
-      await assignments.transact(idOf(request.name), remove(clock.now()), cause, expectedVersion(request.etag));
+    async deleteRoleAssignment(request: DeleteRoleAssignmentRequest, call: Call) {
+      const { state } = await assignments.load(idOf(request.name));
+      const [role, scope] = state.status === 'absent' ? ['', '/'] : [state.role, state.scope];
+      await permit(call, role, 'delete', scope);
+      await assignments.transact(idOf(request.name), remove(clock.now()), call.cause, expectedVersion(request.etag));
       return {};
     },
   };
