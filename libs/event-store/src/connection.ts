@@ -4,6 +4,9 @@ import postgres from 'postgres';
 /** A pool of connections to one database. */
 export type Sql = postgres.Sql<{ bigint: number }>;
 
+/** A transaction that takes longer is ended by the server, unless told otherwise. */
+export const transactionTimeoutMs = 10_000;
+
 /** Limits of one pool. */
 export interface ConnectionOptions {
   /** Most connections at once; default 10. */
@@ -38,8 +41,8 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
     },
     connection: {
       application_name: 'interlock',
-      transaction_timeout: options.transactionTimeoutMs ?? 10_000,
-      idle_in_transaction_session_timeout: options.transactionTimeoutMs ?? 10_000,
+      transaction_timeout: options.transactionTimeoutMs ?? transactionTimeoutMs,
+      idle_in_transaction_session_timeout: options.transactionTimeoutMs ?? transactionTimeoutMs,
       lock_timeout: options.lockTimeoutMs ?? 5_000,
     },
   };

@@ -15,6 +15,7 @@ const open = async (): Promise<EventStore> => {
     clock: systemClock,
     random: systemRandom,
     pollIntervalMs: 20,
+    answerTimeoutMs: 2_000,
   });
   opened.push(store);
   return store;
@@ -92,7 +93,7 @@ test('G7: a feed reader sees every event once and in order, with many writers, s
             // The outcome of a killed commit is unknown: what is stored says which it was.
             if (!(error instanceof StoreUnavailable || error instanceof VersionConflict)) throw error;
             unavailable++;
-            version = (await store.read(`torture-${w}-${n}`).catch(() => store.read(`torture-${w}-${n}`))).length;
+            version = (await readAnyway(store, `torture-${w}-${n}`)).length;
           }
         }
       }),
@@ -112,6 +113,17 @@ test('G7: a feed reader sees every event once and in order, with many writers, s
   }
 });
 
+/** Reads a stream although connections are being killed. */
+const readAnyway = async (store: EventStore, stream: `torture-${string}`): Promise<readonly RecordedEvent[]> => {
+  for (;;) {
+    try {
+      return await store.read(stream);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+    }
+  }
+};
+
 test('events of another process wake a waiting feed', async () => {
   const [one, other] = [await open(), await open()];
   const head = await one.head();
@@ -121,6 +133,24 @@ test('events of another process wake a waiting feed', async () => {
     cause,
   );
   assert.equal(await waiting, true);
+});
+
+test('a commit the database refuses fails alone, whatever shares its transaction', async () => {
+  const store = await open();
+  const bad = { table: 'odd_v1', key: 'nul \u0000 character', row: {}, version: 0, removed: [], added: [] };
+  const [good, refused, other] = await Promise.allSettled([
+    store.commit(
+      { appends: [{ stream: 'alone-1', expected: 0, events: [{ type: 'A', schema: 1, data: {} }] }] },
+      cause,
+    ),
+    store.commit({ rows: [bad] }, cause),
+    store.commit(
+      { appends: [{ stream: 'alone-2', expected: 0, events: [{ type: 'A', schema: 1, data: {} }] }] },
+      cause,
+    ),
+  ]);
+  assert.deepEqual([good?.status, refused?.status, other?.status], ['fulfilled', 'rejected', 'fulfilled']);
+  assert.equal((await store.read('alone-2')).length, 1);
 });
 
 test('concurrent commits share transactions', async () => {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Clock, Random } from '@interlock/runtime';
 import postgres from 'postgres';
-import { type ConnectionOptions, openConnections, type Sql } from './connection.ts';
+import { type ConnectionOptions, openConnections, type Sql, transactionTimeoutMs } from './connection.ts';
 import { takeBatch, type Waiting } from './group-commit.ts';
 import type { Cause, EventStore, RecordedEvent, StoredRow, StreamName } from './store.ts';
 import { CursorConflict, StoreUnavailable, VersionConflict } from './store.ts';
@@ -14,6 +14,11 @@ export interface PostgresStoreOptions extends ConnectionOptions {
   readonly random: Random;
   /** How often a waiting feed looks for events that other processes committed; default 100 ms. Our own wake it at once. */
   readonly pollIntervalMs?: number;
+  /**
+   * Longest wait for an answer of the server; default 2 s more than a transaction may take. The driver can lose a query
+   * whose connection is killed at the wrong moment: such a call ends as unavailable too, and not never.
+   */
+  readonly answerTimeoutMs?: number;
 }
 
 /** Most events and rows in one transaction: keeps the event loop's pauses and the server's memory bounded. */
@@ -46,7 +51,9 @@ const toRecorded = (row: EventRow): RecordedEvent => {
 export const openPostgresStore = async (options: PostgresStoreOptions): Promise<EventStore> => {
   const { clock, random } = options;
   const sql = openConnections(options.url, options);
-  await migrate(sql);
+  const answerTimeoutMs = options.answerTimeoutMs ?? (options.transactionTimeoutMs ?? transactionTimeoutMs) + 2_000;
+  const reaching = <T>(work: () => Promise<T>): Promise<T> => answered(work, clock, answerTimeoutMs);
+  await migrate(sql, reaching);
   const queue: Waiting[] = [];
   let flushing: Promise<void> | undefined;
   let knownHead = 0;
@@ -61,7 +68,12 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
   };
 
   const flush = async (): Promise<void> => {
-    while (queue.length > 0) await storeBatch(sql, takeBatch(queue, maxBatchWeight), { clock, random }, learnHead);
+    while (queue.length > 0)
+      await storeBatch(takeBatch(queue, maxBatchWeight), {
+        reaching,
+        store: (batch) => callCommit(sql, batch, { clock, random }),
+        learnHead,
+      });
     flushing = undefined;
   };
 
@@ -162,7 +174,10 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
   };
 };
 
-const migrate = (sql: Sql): Promise<void> =>
+/** Waits for an answer, but not for ever. @throws StoreUnavailable for anything that is not the server's definite word */
+type Reaching = <T>(work: () => Promise<T>) => Promise<T>;
+
+const migrate = (sql: Sql, reaching: Reaching): Promise<void> =>
   reaching(async () => {
     const schema = await readFile(new URL('schema.sql', import.meta.url), 'utf8');
     await sql.begin(async (transaction) => {
@@ -174,22 +189,24 @@ const migrate = (sql: Sql): Promise<void> =>
 
 /** Stores one batch; answers each of its commits. What conflicts is refused, and the rest is stored without it. */
 const storeBatch = async (
-  sql: Sql,
   batch: readonly Waiting[],
-  seams: { readonly clock: Clock; readonly random: Random },
-  learnHead: (position: number) => void,
+  parts: {
+    readonly reaching: Reaching;
+    readonly store: (batch: readonly Waiting[]) => Promise<number>;
+    readonly learnHead: (position: number) => void;
+  },
 ): Promise<void> => {
   let left = batch;
   for (let attempt = 1; left.length > 0; attempt++) {
     try {
-      const base = await callCommit(sql, left, seams);
+      const base = await parts.reaching(() => parts.store(left));
       let next = base;
       for (const waiting of left) {
         const count = (waiting.commit.appends ?? []).reduce((sum, append) => sum + append.events.length, 0);
         waiting.resolve({ positions: Array.from({ length: count }, (_, n) => next + n + 1) });
         next += count;
       }
-      learnHead(next);
+      parts.learnHead(next);
       return;
     } catch (error) {
       if (error instanceof postgres.PostgresError && error.code === 'IL001') {
@@ -197,7 +214,12 @@ const storeBatch = async (
       } else if (error instanceof postgres.PostgresError && error.code === 'IL002') {
         left = refuse(left, namesIn(error), cursorsOf, (names) => new CursorConflict(names.join(', ')));
       } else if (!(isDeadlock(error) && attempt < maxAttempts)) {
-        for (const waiting of left) waiting.reject(asUnavailable(error));
+        if (left.length > 1 && !(error instanceof StoreUnavailable)) {
+          // One of them holds what the database refuses, and nobody says which: each alone finds out.
+          for (const waiting of left) await storeBatch([waiting], parts);
+        } else {
+          for (const waiting of left) waiting.reject(error);
+        }
         return;
       }
     }
@@ -266,10 +288,18 @@ const asUnavailable = (error: unknown): unknown => {
   return error;
 };
 
-const reaching = async <T>(work: () => Promise<T>): Promise<T> => {
+const answered = async <T>(work: () => Promise<T>, clock: Clock, timeoutMs: number): Promise<T> => {
+  const patience = new AbortController();
+  const tooLate = clock.sleep(timeoutMs, patience.signal).then((): never => {
+    throw new StoreUnavailable(`the event store did not answer within ${timeoutMs} ms`);
+  });
+  // Once the answer is there nobody waits for this any more.
+  tooLate.catch(() => {});
   try {
-    return await work();
+    return await Promise.race([work(), tooLate]);
   } catch (error) {
     throw asUnavailable(error);
+  } finally {
+    patience.abort();
   }
 };

@@ -25,7 +25,8 @@ insert into head (position) values (0) on conflict do nothing;
 create table if not exists rows (
   table_name text collate "C" not null,
   key text collate "C" not null,
-  version integer not null,
+  -- wider than a stream's version: also an access epoch, a position of another service's feed
+  version bigint not null,
   row json not null,
   primary key (table_name, key)
 ) with (fillfactor = 50);
@@ -55,13 +56,13 @@ declare
 begin
   insert into rows (table_name, key, version, row)
     select r."table", r.key, r.version, r.row
-    from json_to_recordset(p_rows) as r("table" text, key text, version integer, row json)
+    from json_to_recordset(p_rows) as r("table" text, key text, version bigint, row json)
     where json_typeof(r.row) = 'object'
     order by r."table", r.key
     on conflict (table_name, key) do update set version = excluded.version, row = excluded.row
     where rows.version <= excluded.version;
 
-  delete from rows using json_to_recordset(p_rows) as r("table" text, key text, version integer, row json)
+  delete from rows using json_to_recordset(p_rows) as r("table" text, key text, version bigint, row json)
     where rows.table_name = r."table" and rows.key = r.key and rows.version <= r.version
       and (r.row is null or json_typeof(r.row) = 'null');
 

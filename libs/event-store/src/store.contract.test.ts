@@ -194,6 +194,12 @@ const contract = (name: string, open: () => Promise<EventStore>) => {
       assert.deepEqual(await store.getRows('guard_v1', ['k']), [{ key: 'k', row: { version: 5 }, version: 5 }]);
     });
 
+    test('versions of rows reach as far as whole numbers do', async () => {
+      const row = { table: 'far_v1', key: 'k', row: {}, version: Number.MAX_SAFE_INTEGER, removed: [], added: [] };
+      await store.commit({ rows: [row] }, cause);
+      assert.deepEqual(await store.getRows('far_v1', ['k']), [{ key: 'k', row: {}, version: Number.MAX_SAFE_INTEGER }]);
+    });
+
     test('a cursor moves only from where it is, together with the effect', async () => {
       const move = (from: number, to: number, key: string) =>
         store.commit(
