@@ -58,7 +58,8 @@ export const roles: readonly Role[] = [
     name: 'roles/keyVaultAdministrator',
     title: 'Key Vault Administrator',
     definitionId: '00482a5a-887f-4fb3-b363-3b7fe8e74483',
-    actions: ['keyVault/vaults/read'],
+    // The administrator of the rules makes the vault as well as its keys (CMK-01, CMK-02).
+    actions: ['keyVault/*'],
     dataActions: ['keyVault/keys/*'],
   },
   {
