@@ -1,24 +1,10 @@
 import { inSpan } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
+import { type EventOf, eventCodec, type Upcasters } from './event-codec.ts';
 import { Rejection } from './rejection.ts';
-import type {
-  Append,
-  Cause,
-  EventStore,
-  IndexEntry,
-  JsonObject,
-  NewEvent,
-  RecordedEvent,
-  RowChange,
-  StreamName,
-} from './store.ts';
+import { rowChange } from './row-change.ts';
+import type { Append, Cause, EventStore, IndexEntry, JsonObject, RowChange, StreamName } from './store.ts';
 import { VersionConflict } from './store.ts';
-
-/** An event as deciders see it: its type, and its data beside it. */
-export type EventOf = { readonly type: string };
-
-/** Turns old stored data of one event type into the next shape; index n lifts schema n to n + 1. */
-export type Upcasters = Readonly<Record<string, Readonly<Record<number, (data: JsonObject) => JsonObject>>>>;
 
 /** How the streams of one kind are folded, stored and found. */
 export interface CategoryDefinition<State, Event extends EventOf> {
@@ -329,52 +315,3 @@ const etagMismatch = (id: string, expected: number, actual: number): Rejection =
       expected: String(expected),
     },
   );
-
-/**
- * Reads stored events of one category back in the shape deciders see, upcast: for whoever tells others about them.
- * @returns the id of the stream and the event, or `undefined` for an event of another category
- */
-export const eventReader = <State, Event extends EventOf>(definition: CategoryDefinition<State, Event>) => {
-  const codec = eventCodec<Event>(definition.upcast ?? {});
-  const prefix = `${definition.name}-`;
-  return (recorded: RecordedEvent): { readonly id: string; readonly event: Event } | undefined =>
-    recorded.stream.startsWith(prefix)
-      ? { id: recorded.stream.slice(prefix.length), event: codec.decode(recorded) }
-      : undefined;
-};
-
-/** Describes a row's change, moving only the index entries that differ. */
-export const rowChange = (
-  table: string,
-  key: string,
-  change: { row: JsonObject | null; version: number; before: readonly IndexEntry[]; after: readonly IndexEntry[] },
-): RowChange => {
-  const without = (these: readonly IndexEntry[], those: readonly IndexEntry[]) =>
-    these.filter((a) => !those.some((b) => a.index === b.index && a.value === b.value));
-  return {
-    table,
-    key,
-    row: change.row,
-    version: change.version,
-    removed: without(change.before, change.after),
-    added: without(change.after, change.before),
-  };
-};
-
-/** Between the flat event deciders see and the stored form with its schema number. */
-const eventCodec = <Event extends EventOf>(upcast: Upcasters) => {
-  const currentSchema = (type: string): number => 1 + Math.max(0, ...Object.keys(upcast[type] ?? {}).map(Number));
-  return {
-    encode: ({ type, ...data }: Event): NewEvent => ({ type, schema: currentSchema(type), data: data as JsonObject }),
-    decode: ({ type, schema, data }: RecordedEvent): Event => {
-      const current = currentSchema(type);
-      let shape = data;
-      for (let version = schema; version < current; version++) {
-        const lift = upcast[type]?.[version];
-        if (!lift) throw new Error(`no upcaster for ${type} from schema ${version}`);
-        shape = lift(shape);
-      }
-      return { type, ...shape } as unknown as Event;
-    },
-  };
-};

@@ -2,16 +2,14 @@ export {
   type Category,
   type CategoryDefinition,
   category,
-  type EventOf,
-  eventReader,
   type ListQuery,
   type Loaded,
   type Page,
   type Prepared,
   type Transacted,
-  type Upcasters,
 } from './category.ts';
 export { type ConnectionOptions, openConnections, type Sql } from './connection.ts';
+export { type EventOf, eventReader, type Upcasters } from './event-codec.ts';
 export { memoryStore } from './memory-store.ts';
 export { openPostgresStore, type PostgresStoreOptions } from './postgres-store.ts';
 export { Rejection, type RejectionCode } from './rejection.ts';

@@ -1,4 +1,4 @@
-import { rowChange } from './category.ts';
+import { rowChange } from './row-change.ts';
 import type { EventStore, IndexEntry, JsonObject, RowChange } from './store.ts';
 
 /** Rows that are not folded from own events: what a service remembers of others, an audit log. */
