@@ -93,8 +93,19 @@ function stampOf(file) {
 
 function dependenciesHash() {
   const hash = createHash('sha256').update(packageManager);
-  for (const name of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json']) {
-    hash.update(readFileSync(join(repository, name)));
+  // Every manifest, or a tree that is set up would not notice a lockfile that no longer fits them, and only strangers would.
+  const manifests = ['libs', 'services'].flatMap((folder) =>
+    readdirSync(join(repository, folder)).map((name) => join(folder, name, 'package.json')),
+  );
+  const names = [
+    'pnpm-lock.yaml',
+    'pnpm-workspace.yaml',
+    'package.json',
+    'deploy/local/package.json',
+    'e2e/package.json',
+  ];
+  for (const name of [...names, ...manifests.sort()]) {
+    if (existsSync(join(repository, name))) hash.update(name).update(readFileSync(join(repository, name)));
   }
   return hash.digest('hex');
 }

@@ -5,6 +5,7 @@ const noun = (name: string) => nounOf('identity', IdentityServiceDefinition, nam
 const tenant = noun('tenant');
 const subscription = noun('subscription');
 const principal = noun('principal');
+const platform = noun('platform');
 const role = noun('role');
 const token = noun('token');
 const signingKey = noun('signing-key');
@@ -49,7 +50,7 @@ export const identityVerbs: readonly Verb[] = [
   role('assignment', 'GetRoleAssignment', { targets: named('assignment', 'roleAssignment') }),
   role('assignments', 'ListRoleAssignments'),
   role('unassign', 'DeleteRoleAssignment', { targets: named('assignment', 'roleAssignment') }),
-  role('check', 'CheckPermission', {
+  platform('check-permission', 'CheckPermission', {
     targets: [...named('principal', 'principal', 'principal'), { word: 'action', field: 'action' }],
   }),
 
