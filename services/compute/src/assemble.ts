@@ -81,7 +81,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     services: [api],
     toFact,
     reactions: [
-      { source: 'disk-encryption-set', handlers: setReactor({ vms, stops, clock }) },
+      { source: 'disk-encryption-set', handlers: setReactor({ vms, stops, losses, clock }) },
       { source: 'disk', handlers: diskReactor({ vms, clock }) },
     ],
     background: [engine.run, sweep],

@@ -1,7 +1,7 @@
 import type { EventStore } from '@interlock/event-store';
 import { type Category, type Cause, VersionConflict } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
-import type { Disks } from './disks.ts';
+import { type Disks, Interrupted } from './disks.ts';
 import type { Driver } from './driver.ts';
 import type { Losses } from './losses.ts';
 import type { Vm } from './vm/decider.ts';
@@ -12,7 +12,10 @@ import type { Work } from './vm/machine.ts';
 /** How a loss was heard of. */
 export interface LossNews {
   readonly loss: SetLoss;
-  /** Whether only some disks of the set are under the lost version: then the disk service is asked which. */
+  /**
+   * Whether only some disks of the set are under the lost version: then the disk service is asked which. When it does
+   * not answer soon, those that compute itself believes to be count too; the sweep finds the others.
+   */
   readonly isPartial: boolean;
 }
 
@@ -21,13 +24,19 @@ export interface KeyStops {
   /**
    * Stops every machine that a loss concerns, however many, each once however often it is heard of (VM-45).
    * @returns how many are being stopped because of this news
-   * @throws RpcFailure, Rejection when the disk service cannot say which disks are meant: nothing is stopped then
+   * @throws Rejection when the disk service refuses to say which disks are meant: nothing is stopped then
+   * @throws Interrupted
    */
   stopFor(news: LossNews, cause: Cause, signal: AbortSignal): Promise<number>;
 }
 
 /** Machines read, decided and stored in one go: bounds the memory of a pass and the pause of the event loop. */
 const chunkSize = 1_000;
+/**
+ * How long the disk service may take to say which disks are meant, in milliseconds: losses are handled in turn, so the
+ * machines of other sets wait as long.
+ */
+const confirmMs = 3_000;
 
 /**
  * One pass: a page of machines is read and decided while the one before is stored, one commit a page; only pages in
@@ -49,12 +58,24 @@ export const keyStops = (parts: {
 }): KeyStops => {
   const { store, vms, disks, driver, losses, clock, random, begin } = parts;
 
-  const confirmedDisks = async ({ loss, isPartial }: LossNews, signal: AbortSignal) => {
-    if (!isPartial) return {};
+  const disksUnder = async (
+    { set, keyVersion }: SetLoss,
+    signal: AbortSignal,
+  ): Promise<NonNullable<LossTerms['isUnder']>> => {
+    const late = new AbortController();
+    const answered = new AbortController();
+    void clock.sleep(confirmMs, answered.signal).then(() => late.abort());
     const confirmed = new Set<string>();
-    const filter = { diskEncryptionSet: loss.set, keyVersion: loss.keyVersion };
-    for await (const { name } of disks.ofSet(filter, { signal })) confirmed.add(name);
-    return { confirmed };
+    try {
+      const patience = { signal: AbortSignal.any([signal, late.signal]) };
+      for await (const { name } of disks.ofSet({ diskEncryptionSet: set, keyVersion }, patience)) confirmed.add(name);
+      return ({ disk }) => confirmed.has(disk);
+    } catch (error) {
+      if (!(error instanceof Interrupted) || signal.aborted) throw error;
+      return (disk) => confirmed.has(disk.disk) || disk.keyVersion === keyVersion;
+    } finally {
+      answered.abort();
+    }
   };
 
   const storeChunk = async (
@@ -77,14 +98,13 @@ export const keyStops = (parts: {
   };
 
   return {
-    async stopFor(news, cause, signal) {
-      const { loss } = news;
+    async stopFor({ loss, isPartial }, cause, signal) {
       await losses.remember(loss, cause);
       const terms: LossTerms = {
         loss,
         work: keyStopWork(cause, clock, random),
         isInstant: !driver.hasGuests,
-        ...(await confirmedDisks(news, signal)),
+        ...(isPartial ? { isUnder: await disksUnder(loss, signal) } : {}),
       };
       const stopped: string[] = [];
       let storing: Promise<void> = Promise.resolve();

@@ -1,4 +1,4 @@
-import { type Cause, type EventStore, table } from '@interlock/event-store';
+import { type Cause, type EventStore, type RowChange, table } from '@interlock/event-store';
 import { isStoppedByLoss } from './vm/decider.ts';
 import type { OpenedDisk } from './vm/events.ts';
 import type { SetLoss } from './vm/key-loss.ts';
@@ -18,11 +18,20 @@ export interface Losses {
    * time at least one sees the other (G2).
    */
   missedBy(opened: readonly OpenedDisk[]): Promise<KnownLoss | undefined>;
+  /**
+   * Describes the end of every loss of a deleted set: another set may be made under its name and use the same key
+   * (CMK-39), and what the old one lost for good does not concern that.
+   */
+  forgotten(set: string): Promise<readonly RowChange[]>;
 }
 
 const tableName = 'key_loss';
 const tableVersion = 1;
-const keyOf = (set: string, keyVersion: string): string => `${set} ${keyVersion}`;
+/** Rows read at once. */
+const pageSize = 1_000;
+/** No name holds a space, so the prefix of a set is that of no other. */
+const prefixOf = (set: string): string => `${set} `;
+const keyOf = (set: string, keyVersion: string): string => `${prefixOf(set)}${keyVersion}`;
 
 export const openLosses = (store: EventStore): Losses => {
   const rows = table<KnownLoss>(store, { name: tableName, version: tableVersion });
@@ -42,6 +51,21 @@ export const openLosses = (store: EventStore): Losses => {
       return exposed
         .map((disk) => ({ disk, loss: known.get(keyOf(disk.set, disk.keyVersion)) }))
         .find(({ disk, loss }) => loss !== undefined && loss.accessEpoch > disk.accessEpoch)?.loss;
+    },
+    async forgotten(set) {
+      const removals: RowChange[] = [];
+      let after: string | undefined;
+      do {
+        const page: Awaited<ReturnType<typeof rows.list>> = await rows.list({
+          prefix: prefixOf(set),
+          limit: pageSize,
+          ...(after === undefined ? {} : { after }),
+        });
+        // As with putting: a removal with a lower version than the row's would leave it.
+        removals.push(...page.items.map(({ key, row }) => ({ ...rows.remove(key, row), version: row.accessEpoch })));
+        after = page.next;
+      } while (after !== undefined);
+      return removals;
     },
   };
 };

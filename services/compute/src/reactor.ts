@@ -5,19 +5,24 @@ import { type Effect, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { KeyStops } from './key-stops.ts';
+import type { Losses } from './losses.ts';
 import type { Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import { keyAccessReturned } from './vm/key-loss.ts';
 import { lossReasonOf } from './vm/machine.ts';
 import { diskKeyChanged } from './vm/progress.ts';
 
-/** What compute does about the facts of disk encryption sets: a lost key stops machines, a returned one is no longer shown. */
+/**
+ * What compute does about the facts of disk encryption sets: a lost key stops machines, a returned one is no longer shown,
+ * and what a deleted set lost is forgotten.
+ */
 export const setReactor = (parts: {
   readonly vms: Category<Vm, VmEvent>;
   readonly stops: KeyStops;
+  readonly losses: Losses;
   readonly clock: Clock;
 }): Handlers => {
-  const { vms, stops, clock } = parts;
+  const { vms, stops, losses, clock } = parts;
   return {
     async KeyAccessLost(fact, { cause, signal }) {
       const { event } = DiskEncryptionSetEvent.decode(fact.payload);
@@ -50,6 +55,11 @@ export const setReactor = (parts: {
       const blocked = ofSet.filter(({ state }) => decision(state).length > 0).map(({ id }) => id);
       await vms.transactMany(blocked, (state) => decision(state), cause);
       return NO_EFFECT;
+    },
+    async SetDeleted(fact) {
+      const { event } = DiskEncryptionSetEvent.decode(fact.payload);
+      if (event?.$case !== 'setDeleted') throw misfit(fact.type);
+      return { rows: await losses.forgotten(event.value.set) };
     },
   };
 };

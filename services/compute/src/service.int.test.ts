@@ -6,6 +6,7 @@ import { createTestDatabase, type TestDatabase } from '@interlock/event-store/te
 import { type Bus, natsBus } from '@interlock/messaging';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
 import { idleDriver } from './drivers/idle-driver.ts';
+import { openLosses } from './losses.ts';
 import { openTestCloud, type TestCloud, until } from './test-cloud.ts';
 import { keyVersionOf, location } from './test-disk-service.ts';
 
@@ -115,6 +116,22 @@ test('G2: without any event the sweep asks the disk service and stops what has n
   await world.cloud.stop('compute');
   await world.cloud.start('compute');
   assert.equal((await inPower(world, name, 'STOPPED')).stopReason?.reason, 'KEY_DISABLED');
+});
+
+test('CMK-39: a loss for good is kept, and forgotten with its set alone', async () => {
+  const losses = openLosses(store);
+  const [set, other] = [newSet(), newSet()];
+  const cause = { correlationId: randomUUID(), causationId: randomUUID(), caller: 'system:test' };
+  const of = (name: string) => ({ set: name, keyVersion: keyVersionOf(name) });
+  const opened = (name: string) => ({ ...of(name), disk: 'd', sku: 'PREMIUM_SSD', attachEpoch: 1 }) as const;
+  for (const name of [set, `${set}b`, other]) {
+    const about = { reason: 'IDENTITY_DELETED', since: 1, traceId: '' } as const;
+    await losses.remember({ ...of(name), ...about, accessEpoch: Number.MAX_SAFE_INTEGER }, cause);
+  }
+  const missed = async (name: string) => (await losses.missedBy([{ ...opened(name), accessEpoch: 7 }]))?.set;
+  assert.equal(await missed(set), set);
+  await store.commit({ rows: await losses.forgotten(set) }, cause);
+  assert.deepEqual([await missed(set), await missed(`${set}b`), await missed(other)], [undefined, `${set}b`, other]);
 });
 
 test('VM-45: a fleet without guests is stopped in one pass, each machine once, its disks closed afterwards', async () => {

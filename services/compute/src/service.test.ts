@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { RpcFailure } from '@interlock/rpc';
+import { openLosses } from './losses.ts';
 import { openTestCloud, type TestCloud, until } from './test-cloud.ts';
 import { keyVersionOf, location } from './test-disk-service.ts';
 import type { LossReason, Sku } from './vm/machine.ts';
@@ -147,6 +148,34 @@ test('CMK-110, CMK-106: a create under a lost key is refused with the reason, an
   world.disks.restore(set, keyVersionOf(set));
   const { name } = await world.compute.createVirtualMachine(request);
   await inPower(name, 'RUNNING');
+});
+
+test('CMK-110, G2: a disk still being made when its machine has failed is waited for, and deleted', async () => {
+  const set = newSet();
+  world.disks.lose(set, keyVersionOf(set));
+  const virtualMachineId = `vm-${randomUUID().slice(0, 8)}`;
+  const osDisk = `${parent}/disks/${virtualMachineId}-os`;
+  let looks = 0;
+  world.disks.before = async (call) => {
+    const found = world.disks.disks.get(osDisk);
+    if (call === `createDisk ${osDisk}`) {
+      if (!found) Object.assign(world.disks.disks.get(world.disks.add(osDisk, {})) ?? {}, { isCreating: true });
+      throw new RpcFailure('DEADLINE_EXCEEDED', 'DiskService', 'disk', 'too late');
+    }
+    if (call !== `getDisk ${osDisk}` || !found) return;
+    looks += 1;
+    if (looks === 2) found.isCreating = false;
+  };
+  const request: CreateRequest = {
+    parent,
+    virtualMachineId,
+    location,
+    osDisk: { source: { $case: 'newDisk', value: { sku: 'PREMIUM_SSD', sizeGib: 4 } } },
+    dataDisks: [{ source: { $case: 'disk', value: newDisk('PREMIUM_SSD', set) } }],
+  };
+  await assert.rejects(world.compute.createVirtualMachine(request), { reason: 'KEY_DISABLED' });
+  assert.equal(looks, 2);
+  assert.equal(world.disks.disks.has(osDisk), false);
 });
 
 test('REST-51, CMK-52, VM-18: a wish that makes no sense is refused before anything is made', async () => {
@@ -396,7 +425,10 @@ test('VM-20: a second operation is refused while one is under way, in the words 
 
 test('G2: a loss while disks are being opened is not missed, whichever of the two is stored first', async () => {
   const set = newSet();
-  const { name, disks } = await runningVm(['PREMIUM_SSD', set]);
+  const { name, disks } = await runningVm(['PREMIUM_SSD', set], ['PREMIUM_SSD', set]);
+  const moved = world.disks.disks.get(disks[1] ?? '');
+  assert.ok(moved);
+  moved.keyVersion = `vaults/kv1/keys/k/versions/${'2'.repeat(32)}`;
   await world.compute.powerOffVirtualMachine({ name });
   await inPower(name, 'STOPPED');
   const gate = Promise.withResolvers<void>();
@@ -418,6 +450,7 @@ test('G2: a loss while disks are being opened is not missed, whichever of the tw
   const vm = await inPower(name, 'STOPPED');
   assert.equal(vm.stopReason?.accessEpoch, value.accessEpoch);
   assert.equal(vm.failure?.operation, 'start');
+  assert.deepEqual(await errorsOf(name), [[disks[0], 'ProvisioningState/failed/KeyVaultKeyNotEnabled']]);
   assert.equal(world.driver.guests.has(name), false);
 });
 
@@ -476,6 +509,55 @@ test('CMK-112: a loss for a part of a set stops only machines whose disk is unde
   await world.tellOfSet({ $case: 'keyAccessLost', value });
   await inPower(old.name, 'STOPPED');
   assert.equal((await get(moved.name)).powerState, 'RUNNING');
+});
+
+test('CMK-112, G2: a disk service that does not answer delays a loss for a part of a set only so long', async () => {
+  const [set, next] = [newSet(), newSet()];
+  const old = await runningVm(['PREMIUM_SSD', set]);
+  const moved = newDisk('PREMIUM_SSD', set);
+  Object.assign(world.disks.disks.get(moved) ?? {}, { keyVersion: `vaults/kv1/keys/k/versions/${'2'.repeat(32)}` });
+  const { name } = await create([moved]);
+  await inPower(name, 'RUNNING');
+  const silent = Promise.withResolvers<void>();
+  world.disks.before = async (call) => {
+    if (call.startsWith('listDisks')) await silent.promise;
+  };
+  const keyVersion = keyVersionOf(set);
+  const accessEpoch = world.disks.lose(set, keyVersion);
+  const value = { set, keyVersion, reason: 'KEY_DISABLED', accessEpoch, since: new Date(), partial: true } as const;
+  await world.tellOfSet({ $case: 'keyAccessLost', value });
+  await inPower(old.name, 'STOPPED');
+  assert.equal((await get(name)).powerState, 'RUNNING');
+  const report = { diskHost: 'h1', diskEncryptionSet: next, keyVersion: keyVersionOf(next), accessEpoch } as const;
+  assert.deepEqual(await world.computeAs('disk').reportAccessLost({ ...report, reason: 'KEY_DISABLED' }), {
+    stoppingCount: 0,
+  });
+  silent.resolve();
+});
+
+test('CMK-39: what a deleted set lost for good does not concern the one made again under its name', async () => {
+  const set = newSet();
+  const keyVersion = keyVersionOf(set);
+  const before = await runningVm(['PREMIUM_SSD', set]);
+  const accessEpoch = Number.MAX_SAFE_INTEGER;
+  const value = {
+    set,
+    keyVersion,
+    reason: 'IDENTITY_DELETED',
+    accessEpoch,
+    since: new Date(),
+    partial: false,
+  } as const;
+  await world.tellOfSet({ $case: 'keyAccessLost', value });
+  await inPower(before.name, 'STOPPED');
+  await world.compute.deleteVirtualMachine({ name: before.name });
+  await world.tellOfSet({ $case: 'setDeleted', value: { set } });
+  await until(
+    () => openLosses(world.store).forgotten(set),
+    (left) => left.length === 0,
+  );
+  const after = await runningVm(['PREMIUM_SSD', set]);
+  assert.equal((await get(after.name)).provisioningState, 'SUCCEEDED');
 });
 
 test('a disk that moved to another key is no longer shown as blocked, and is found under its new set', async () => {

@@ -15,6 +15,8 @@ export interface FakeDisk {
   /** ATTACHED, RESERVED or UNATTACHED. */
   state: Disk['state'];
   isOpen: boolean;
+  /** Still being made: neither its holder nor its time is shown yet. */
+  isCreating: boolean;
   attachEpoch: number;
   availability: Disk['availability'];
   unavailableReason: LossReason | undefined;
@@ -59,6 +61,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       managedBy: '',
       state: 'UNATTACHED',
       isOpen: false,
+      isCreating: false,
       attachEpoch: 0,
       availability: 'AVAILABLE',
       unavailableReason: undefined,
@@ -92,8 +95,9 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       state: disk.state,
       availability: disk.availability,
       ...(disk.unavailableReason === undefined ? {} : { unavailableReason: disk.unavailableReason }),
-      managedBy: disk.managedBy,
-      createTime: new Date(disk.createdAt),
+      ...(disk.isCreating
+        ? { provisioningState: 'CREATING' }
+        : { provisioningState: 'SUCCEEDED', managedBy: disk.managedBy, createTime: new Date(disk.createdAt) }),
     });
   };
   const free = (disk: FakeDisk): void => {

@@ -75,11 +75,14 @@ const obtain = async (
   await disks.insist((client, options) => client.attachDisk(request, { ...options, correlationId }), patience);
 };
 
-/** Frees the disks and deletes those made for this machine; what somebody else made meanwhile is left alone. */
+/**
+ * Frees the disks and deletes those made for this machine; what somebody else made meanwhile is left alone. Whose a disk
+ * is can be told once it is made, and a try to make it that ran out of time may still be under way: that is waited for.
+ */
 const undo = async (parts: ProcessParts, vm: string, { disks, work }: Creating, patience: Patience): Promise<void> => {
   await Promise.all(
     disks.map(async ({ disk, make }) => {
-      const found = await find(parts, disk, patience);
+      const found = await findMade(parts, disk, patience);
       if (!found) return;
       if (found.managedBy === vm) await detachOne(parts, vm, disk, work, patience);
       if (make && isOurs(found, vm, work)) await discard(parts, disk, work, patience);
@@ -90,9 +93,14 @@ const undo = async (parts: ProcessParts, vm: string, { disks, work }: Creating, 
 const isOurs = ({ managedBy, createTime }: Disk, vm: string, work: Work): boolean =>
   managedBy === vm || (managedBy === '' && (createTime?.getTime() ?? 0) >= work.at);
 
-const find = async ({ disks }: ProcessParts, name: string, patience: Patience): Promise<Disk | undefined> => {
+/** The disk once nobody is making it any more; `undefined` when there is none. */
+const findMade = async ({ disks }: ProcessParts, name: string, patience: Patience): Promise<Disk | undefined> => {
   try {
-    return await disks.insist((client, options) => client.getDisk({ name }, options), patience);
+    return await disks.insist(async (client, options) => {
+      const found = await client.getDisk({ name }, options);
+      if (found.provisioningState !== 'CREATING') return found;
+      throw new Rejection('ABORTED', 'DISK_CREATING', `${name} is being made: try again`, { name });
+    }, patience);
   } catch (error) {
     if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
     throw error;

@@ -61,7 +61,9 @@ export const stopIfLossMissed = async (
   const known = await losses.missedBy(opened);
   if (!known) return false;
   const { cause, ...loss } = known;
-  const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests };
+  const isUnder = ({ disk }: { readonly disk: string }): boolean =>
+    opened.some((one) => one.disk === disk && one.set === loss.set && one.keyVersion === loss.keyVersion);
+  const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests, isUnder };
   await vms.transact(vm, stopForKeyLoss(terms), cause);
   return true;
 };

@@ -128,8 +128,24 @@ test('an outage has no number of its own: it concerns unwraps of that number too
 });
 
 test('a loss for some disks of a set stops only machines whose disk is confirmed to be one of them', () => {
-  assert.deepEqual(stop(running([os, data]), { confirmed: new Set(['another']) }), []);
-  assert.deepEqual(typesOf(stop(running([os, data]), { confirmed: new Set([data.disk]) })), ['VmStopping']);
+  assert.deepEqual(stop(running([os, data]), { isUnder: () => false }), []);
+  assert.deepEqual(typesOf(stop(running([os, data]), { isUnder: ({ disk: name }) => name === data.disk })), [
+    'VmStopping',
+  ]);
+});
+
+test('G10: a stop names the version that was lost, also when the machine still believes its disk under an older one', () => {
+  const history = running([os, data]);
+  const stopping = [...history, ...stop(history, { loss: { ...loss, keyVersion: version2 } })];
+  const state = fold(stopping);
+  assert.ok(state.status === 'active');
+  assert.equal(state.stopReason?.keyVersion, version2);
+  assert.deepEqual(
+    state.blocked.map(({ disk: name, keyVersion }) => [name, keyVersion]),
+    [[data.disk, version2]],
+  );
+  const returned = fold([...stopping, ...keyAccessReturned(at, setOf('des'), version2)(state)]);
+  assert.deepEqual(returned.status === 'active' && returned.blocked, []);
 });
 
 test('G2: a stop pre-empts an operation, which then has failed; a machine on its way off is left to it (VM-46)', () => {

@@ -10,8 +10,8 @@ export interface LossTerms {
   readonly loss: SetLoss;
   /** What the stop is recorded as; `at` is the time of the decision. */
   readonly work: Work;
-  /** Names of the disks that really are under the lost version; absent: all of the set are. */
-  readonly confirmed?: ReadonlySet<string>;
+  /** Whether a disk of the set is under the lost version; absent: all of them are. */
+  readonly isUnder?: (disk: Pick<VmDisk, 'disk' | 'keyVersion'>) => boolean;
   /** True where no guest has to be shut down: then the machine is off in the same step. */
   readonly isInstant: boolean;
 }
@@ -26,9 +26,8 @@ export const stopForKeyLoss =
   (vm: Vm): readonly VmEvent[] => {
     if (vm.status !== 'active' || !isGoingToRun(vm)) return [];
     const { loss, work, isInstant } = terms;
-    const blocked = vm.disks
-      .filter((disk) => isConcerned(disk, terms))
-      .map(({ disk, keyVersion }): KeyLoss => ({ ...loss, disk, keyVersion: keyVersion || loss.keyVersion }));
+    // The version is that of the loss: what the machine knows of its disks' versions comes by another way, and may lag.
+    const blocked = vm.disks.filter((disk) => isConcerned(disk, terms)).map(({ disk }): KeyLoss => ({ ...loss, disk }));
     return stop(vm, blocked, work, isInstant);
   };
 
@@ -80,12 +79,12 @@ const stop = (machine: Machine, blocked: readonly KeyLoss[], work: Work, isInsta
 const isGoingToRun = ({ power, work }: Machine): boolean =>
   (power === 'running' || power === 'starting') && work?.kind !== 'delete';
 
-const isConcerned = (disk: VmDisk, { loss, confirmed }: LossTerms): boolean =>
+const isConcerned = (disk: VmDisk, { loss, isUnder }: LossTerms): boolean =>
   disk.access === 'open' &&
   disk.set === loss.set &&
   isStoppedByLoss(disk) &&
   isOlder(disk.accessEpoch, loss) &&
-  (confirmed === undefined || confirmed.has(disk.disk));
+  (isUnder === undefined || isUnder(disk));
 
 /** An outage is no event of the vault and has no number of its own: it concerns whoever unwrapped up to then. */
 const isOlder = (accessEpoch: number, { reason, accessEpoch: lossEpoch }: SetLoss): boolean =>
