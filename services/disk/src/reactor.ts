@@ -39,7 +39,10 @@ export const reactions = (parts: {
     },
     SetDeleted: async (fact) => {
       const { event } = eventOf(fact);
-      return event?.$case === 'setDeleted' ? effectOf(await losses.forgotten(event.value.set)) : NO_EFFECT;
+      if (event?.$case !== 'setDeleted') return NO_EFFECT;
+      const { set } = event.value;
+      keyAccess.forget(set);
+      return effectOf(await losses.forgotten(set));
     },
   };
 };

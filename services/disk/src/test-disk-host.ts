@@ -9,6 +9,7 @@ import {
   type InProcessServer,
   type RpcClient,
   serveInProcess,
+  type TokenSource,
   type Workload,
 } from '@interlock/rpc';
 import { systemClock as clock, createScope, logger, systemRandom as random, type Scope } from '@interlock/runtime';
@@ -37,6 +38,8 @@ export interface DiskHost {
   readonly asSets: RpcClient<typeof DiskServiceDefinition>;
   /** Begins direct access. @returns what reads the beginning of the disk with it, as long as it lasts */
   reader(): Promise<(length: number) => Promise<Buffer>>;
+  /** Begins direct access. @returns what writes to the beginning of the disk with it, as long as it lasts */
+  writer(): Promise<(content: Uint8Array) => Promise<void>>;
   /** Holds up the next unwrap of the vault after it is done. */
   holdUnwrap(): { readonly reached: Promise<void>; release(): void };
   fill(content: Uint8Array): Promise<void>;
@@ -88,28 +91,41 @@ export const startDiskHost = async (): Promise<DiskHost> => {
         return { identity: { principal }, activeKey: { keyVersion }, generation, location: 'l', encryptionType };
       },
     }),
-    'key-vault': faults.wrap({
+    identity: {
+      issueManagedIdentityToken: async ({ principal }: { principal: string }) => ({
+        accessToken: principal,
+        expireTime: new Date(clock.now() + 3_600_000),
+      }),
+    },
+  };
+  /** The vault as one identity sees it: the keys of that identity's set can be used, and no others. */
+  const vaultAs = ({ token }: Pick<TokenSource, 'token'>) => {
+    const mixAs = async (keyVersion: string, bytes: Uint8Array): Promise<Buffer> => {
+      const principal = await token('interlock:key-vault');
+      if (!belongs(keyVersion, principal))
+        throw new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', `${principal} may not use ${keyVersion}`);
+      return mix(keyVersion, bytes);
+    };
+    return faults.wrap({
       checkAccess: async ({ keyVersion }: { keyVersion: string }) => {
-        mix(keyVersion, new Uint8Array());
+        await mixAs(keyVersion, new Uint8Array());
         return { keyVersion, accessEpoch: 1, enabled: true };
       },
       wrapKey: async (request: { name: string; plaintextKey: Uint8Array }) => ({
-        wrappedKey: mix(request.name, request.plaintextKey),
+        wrappedKey: await mixAs(request.name, request.plaintextKey),
       }),
       unwrapKey: async ({ name, wrappedKey }: { name: string; wrappedKey: Uint8Array }) => {
-        const plaintextKey = mix(name, wrappedKey);
+        const plaintextKey = await mixAs(name, wrappedKey);
         const hold = held.shift();
         hold?.reach();
         await hold?.released;
         return { plaintextKey };
       },
-
       rewrap: async ({ sourceKeyVersion, targetKeyVersion, wrappedKey }: RewrapRequest) => ({
-        wrappedKey: mix(targetKeyVersion, mix(sourceKeyVersion, wrappedKey)),
+        wrappedKey: await mixAs(targetKeyVersion, await mixAs(sourceKeyVersion, wrappedKey)),
         accessEpoch: 1,
       }),
-    }),
-    identity: {},
+    });
   };
 
   let running: { readonly scope: Scope; readonly server: InProcessServer };
@@ -123,7 +139,8 @@ export const startDiskHost = async (): Promise<DiskHost> => {
       tracer,
       authorize: async () => ({ allowed: true, principalActive: true }),
       forgetPermissions: () => undefined,
-      client: (service: string) => neighbours[service],
+      client: (service: string, _definition: unknown, options?: { readonly credentials?: TokenSource }) =>
+        service === 'key-vault' && options?.credentials ? vaultAs(options.credentials) : neighbours[service],
       scope,
       settings: {
         masterKey: masterKey(Uint8Array.from(master)),
@@ -159,6 +176,16 @@ export const startDiskHost = async (): Promise<DiskHost> => {
     const { accessToken } = await disks().beginAccess({ name: diskName, accessLevel, durationSeconds: 60 });
     return { metadata: new Metadata({ [accessTokenKey]: accessToken }) };
   };
+  const writer: DiskHost['writer'] = async () => {
+    const credential = await access('WRITE');
+    return async (content) => {
+      const requests = (async function* () {
+        yield { header: { name: diskName, offsetBytes: 0 }, data: Buffer.from(content) };
+      })();
+      await data().write(requests, credential);
+      await data().flush({ name: diskName }, credential);
+    };
+  };
 
   return {
     faults,
@@ -184,13 +211,10 @@ export const startDiskHost = async (): Promise<DiskHost> => {
       held.push({ reach: reached.resolve, released: released.promise });
       return { reached: reached.promise, release: released.resolve };
     },
+    writer,
     async fill(content) {
-      const credential = await access('WRITE');
-      const requests = (async function* () {
-        yield { header: { name: diskName, offsetBytes: 0 }, data: Buffer.from(content) };
-      })();
-      await data().write(requests, credential);
-      await data().flush({ name: diskName }, credential);
+      const write = await writer();
+      await write(content);
       await disks().endAccess({ name: diskName });
     },
     async content(lengthBytes, offsetBytes = 0) {
@@ -225,11 +249,19 @@ export const startDiskHost = async (): Promise<DiskHost> => {
   };
 };
 
+const principalOf = (n: number | string): string => `principals/0000000${n}-0000-0000-0000-000000000000`;
+
 const newKey = (n: number, generation: number): SetKey => ({
-  principal: `principals/0000000${n}-0000-0000-0000-000000000000`,
+  principal: principalOf(n),
   keyVersion: `vaults/vvv/keys/k${n}/versions/${String(generation).padStart(32, '0')}`,
   generation,
 });
+
+/** Whether the key of a version is that of the identity's set. */
+const belongs = (keyVersion: string, principal: string): boolean => {
+  const [, n = ''] = /\/keys\/k(\d)\//.exec(keyVersion) ?? [];
+  return principal === principalOf(n);
+};
 
 const isBlockStore = (value: unknown): value is BlockStore =>
   typeof value === 'object' && value !== null && 'copyTo' in value;

@@ -70,6 +70,12 @@ export const openSessions = (parts: {
     under?.delete(session);
     if (under?.size === 0) byKey.delete(name);
   };
+  /** Always another object, by which a fetch sees that the DEK was moved. */
+  const moveTo = (session: Session, { set, keyVersion }: SetKeyVersion): void => {
+    unindex(session);
+    session.key = { set, keyVersion };
+    index(session);
+  };
   const drop = (session: Session): void => {
     session.held = undefined;
     session.disk.dropKey();
@@ -140,27 +146,29 @@ export const openSessions = (parts: {
     session.disk.giveKey(openDiskCipher(dek, mask));
     dek.fill(0);
     session.held = { grant };
+    // A loss heard since the vault said yes found no DEK here to drop.
+    const { key, isPinnable } = session;
+    if (key && grant && !isPinnable && keyAccess.lossConcerning(key, grant)) drop(session);
   };
 
-  /** Asked outside of the disk's turn, given in it: a DEK counts as under the version its header names at that moment. */
+  /**
+   * Without the disk's turn: an open waits in it for the writes of the session before, and those may wait here. What moves
+   * the DEK to another version replaces `session.key`, so an answer about the old version is known by that and asked for again.
+   */
   const fetch = async (session: Session, cause: Cause): Promise<void> => {
     const { name } = session;
     for (let isGiven = false; !isGiven; ) {
+      const { key } = session;
       const disk = existing((await disks.load(name)).state);
-      const { volumeId } = disk.volume;
-      const header = await currentHeader(volumes, volumeId);
+      const header = await currentHeader(volumes, disk.volume.volumeId);
       const opened = await deks.unwrap({ ...disk, name }, header, cause);
       try {
-        isGiven = await turns(name, async () => {
-          if (session.isEnded) throw outdated(name, session.attachEpoch);
-          const now = await currentHeader(volumes, volumeId);
-          if (now.sequence !== header.sequence) return false;
-          unindex(session);
-          if (session.key) session.key = { set: setOf(disk.encryption), keyVersion: header.wrap.keyVersion };
-          index(session);
-          give(session, opened);
-          return true;
-        });
+        if (session.isEnded) throw outdated(name, session.attachEpoch);
+        if (session.key !== key) continue;
+        // The header may be ahead of the events: it says which version a loss must be of.
+        if (key) moveTo(session, { set: key.set, keyVersion: header.wrap.keyVersion });
+        give(session, opened);
+        isGiven = true;
       } finally {
         opened.dek.fill(0);
       }
@@ -208,10 +216,10 @@ export const openSessions = (parts: {
     },
     rewrapped(name, key, grant) {
       const session = sessions.get(name);
-      if (!session?.key || keyName(session.key) === keyName(key)) return;
-      unindex(session);
-      session.key = key;
-      index(session);
+      if (!session?.key) return;
+      const isSame = keyName(session.key) === keyName(key);
+      moveTo(session, key);
+      if (isSame) return;
       if (grant && session.held) session.held = { grant };
       // Nobody said yes to the new version: the next read asks. A pinned DEK is kept, for it needs no yes.
       else if (!session.isPinnable) drop(session);

@@ -72,3 +72,20 @@ test('losses repeated or out of order leave the newest', () => {
   access.lost(key, loss(7), 'fact');
   assert.equal(access.lossOf(key)?.accessEpoch, 7);
 });
+
+test('CMK-39: a set made again under the name of a deleted one has lost nothing', () => {
+  const access = createKeyAccess();
+  access.lost(key, loss(Number.MAX_SAFE_INTEGER), 'fact');
+  access.lost({ ...key, set: 'set2' }, loss(5), 'fact');
+  access.forget('set');
+  assert.equal(access.lossOf(key), undefined);
+  assert.equal(access.lossOf({ ...key, set: 'set2' })?.accessEpoch, 5, 'another set is not concerned');
+});
+
+test('CMK-39: and its losses count, whatever the deleted one was granted', () => {
+  const access = createKeyAccess();
+  access.granted(key, { accessEpoch: 9, asked: access.ask() });
+  access.forget('set');
+  access.lost(key, loss(5), 'fact');
+  assert.equal(access.lossOf(key)?.accessEpoch, 5);
+});

@@ -18,6 +18,8 @@ export interface KeyAccess {
   lost(key: SetKeyVersion, loss: LossFacts, source: 'fact' | 'refusal'): void;
   /** The set says that access is back. */
   restored(key: SetKeyVersion, accessEpoch: number): void;
+  /** The set is gone: what was lost to it is not lost to a later one of that name (CMK-39). */
+  forget(set: string): void;
   /** The loss in force, or undefined: as far as known the key can be used. */
   lossOf(key: SetKeyVersion): LossFacts | undefined;
   /** The loss in force that concerns a DEK unwrapped with this grant; undefined: the DEK may be used. */
@@ -82,6 +84,12 @@ export const createKeyAccess = (): KeyAccess => {
       // Facts of a set come in order, so this one answers the loss told before it; a refusal may be newer than both.
       const isAnswered = loss?.source === 'fact' || (loss?.accessEpoch ?? 0) <= accessEpoch;
       if (loss && isAnswered) losses.delete(nameOf(key));
+    },
+    forget(set) {
+      const prefix = nameOf({ set, keyVersion: '' });
+      for (const known of [losses, grants]) {
+        for (const name of known.keys()) if (name.startsWith(prefix)) known.delete(name);
+      }
     },
     lossOf: (key) => losses.get(nameOf(key)),
     lossConcerning(key, grant) {

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { category, memoryStore } from '@interlock/event-store';
+import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
+import { masterKey } from '@interlock/sealing';
+import { beginAccess } from '../disk/attachment-decider.ts';
+import { begin as beginDisk, existing, finish } from '../disk/decider.ts';
+import { disks as diskStreams } from '../disk/state.ts';
+import { createKeyAccess } from '../keys/key-access.ts';
+import { platformKey as openPlatformKey } from '../keys/platform-key.ts';
+import { diskName, setName, startDiskHost } from '../test-disk-host.ts';
+import { createTurns } from '../turns.ts';
+import { memoryVolumeFiles } from '../volume/volume-files.ts';
+import { openVolumes } from '../volume/volumes.ts';
+import { newAccessToken } from './access-token.ts';
+import { openSessions } from './sessions.ts';
+
+const under = (diskEncryptionSet: string) =>
+  ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet }) as const;
+
+test('CMK-100: a disk is opened anew while a write of its old access waits for the vault', {
+  timeout: 30_000,
+}, async () => {
+  const host = await startDiskHost();
+  const parent = 'subscriptions/s/resourceGroups/g';
+  const spec = { location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, encryption: under(setName) } as const;
+  await host.disks.createDisk({ parent, diskId: 'd', ...spec });
+  const content = randomBytes(8_192);
+  await host.fill(content);
+  const write = await host.writer();
+  // The process that knew the DEK is gone, so the write must ask the vault.
+  await host.restart();
+  const hold = host.holdUnwrap();
+  const writing = assert.rejects(write(randomBytes(8_192)), { reason: 'ATTACH_EPOCH_OUTDATED' });
+  await hold.reached;
+  await host.disks.endAccess({ name: diskName });
+  const reading = host.reader();
+  // Once its event is there the open waits, in the disk's turn, for the write to end.
+  const isBegun = async () => {
+    const state = await host.stateOf(diskName);
+    return state.status === 'active' && state.access !== null;
+  };
+  while (!(await isBegun())) await pause(1);
+  hold.release();
+  await writing;
+  const read = await reading;
+  assert.deepEqual(await read(content.length), content, 'nothing of the old access was written');
+  await host.disks.endAccess({ name: diskName });
+  await host.stop();
+});
+
+/** Sessions over a disk that a user is to be given access to, and a vault's yes at epoch 4. */
+const openedDisk = async () => {
+  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+  const [uniqueId, volumeId, dekId] = [random.uuid(), random.uuid(), random.uuid()];
+  const key = { set: setName, keyVersion: 'vaults/v/keys/k/versions/1' };
+  const disks = category(memoryStore({ clock, random }), diskStreams);
+  const encryption = { type: 'customer', set: setName } as const;
+  const spec = { uniqueId, location: 'l', sku: 'premium_ssd', sizeGib: 1, encryption, source: '' } as const;
+  const volume = { volumeId, dekId, dekDiskId: uniqueId, headerSequence: 1 };
+  const wrap = { keyVersion: key.keyVersion, generation: 1 };
+  const { token, tokenHash } = newAccessToken(1, random);
+  const at = clock.now();
+  await disks.transact(diskName, beginDisk(at, 'wish', volumeId, spec), cause);
+  await disks.transact(diskName, finish(at, { uniqueId, volume, wrap, accessEpoch: 4 }), cause);
+  const wish = { attachEpoch: 1, level: 'read', tokenHash, expiresAt: at + 60_000, accessEpoch: 4 } as const;
+  await disks.transact(diskName, beginAccess(at, wish), cause);
+  const loaded = await disks.load(diskName);
+
+  const platformKey = openPlatformKey(masterKey(random.bytes(32)), random);
+  const volumes = openVolumes({ files: memoryVolumeFiles(random), platformKey, random });
+  await volumes.create(volumeId, 2 ** 20, false);
+  const keyAccess = createKeyAccess();
+  const noAnswer = async () => assert.fail('nothing is to be asked of the vault');
+  const sessions = openSessions({
+    disks,
+    volumes,
+    deks: { generate: () => assert.fail('no DEK is made'), wrap: noAnswer, unwrap: noAnswer, check: noAnswer },
+    keyAccess,
+    turns: createTurns(),
+    mask: undefined,
+    clock,
+    log: logger({ service: 'disk', clock, write: () => undefined }),
+  });
+  const grant = { accessEpoch: 4, asked: keyAccess.ask() };
+  return {
+    keyAccess,
+    key,
+    begin: async () => {
+      await sessions.begin({ ...loaded, state: existing(loaded.state) }, { dek: random.bytes(32), grant });
+      return sessions.of(diskName, token);
+    },
+    stop: async () => {
+      await sessions.close();
+      await volumes.close();
+    },
+  };
+};
+
+for (const [accessEpoch, isHeld] of [
+  [5, false],
+  [4, true],
+] as const) {
+  test(`CMK-102: a DEK unwrapped at epoch 4 is ${isHeld ? 'kept' : 'dropped at once'} where loss ${accessEpoch} was heard before it arrived`, async () => {
+    const { keyAccess, key, begin, stop } = await openedDisk();
+    keyAccess.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch }, 'fact');
+    const session = await begin();
+    assert.equal(session.held !== undefined, isHeld);
+    const reading = session.disk.read(0, 4_096, () => undefined).next();
+    if (isHeld) await reading;
+    else await assert.rejects(reading, { reason: 'DEK_DROPPED' });
+    await stop();
+  });
+}

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
+import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { memoryStore } from '@interlock/event-store';
+import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
+import { createKeyAccess } from './keys/key-access.ts';
+import { openLossTable } from './keys/set-losses.ts';
+import { reactions } from './reactor.ts';
+
+const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one';
+const keyVersion = 'vaults/v/keys/k/versions/1';
+const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+
+/** What the service does about facts, over a store in memory. */
+const world = () => {
+  const store = memoryStore({ clock, random });
+  const losses = openLossTable(store);
+  const keyAccess = createKeyAccess();
+  const handlers = reactions({ losses, keyAccess, clock });
+  return {
+    keyAccess,
+    async tell(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void> {
+      const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
+      const handler = handlers[type];
+      assert.ok(handler, `${type} is heard`);
+      const { rows = [] } = await handler(Fact.fromPartial({ type, payload }), {
+        cause,
+        signal: new AbortController().signal,
+      });
+      if (rows.length > 0) await store.commit({ rows }, cause);
+    },
+    /** What a service that starts now knows. */
+    async restarted() {
+      const later = createKeyAccess();
+      await losses.recall(later);
+      return later;
+    },
+  };
+};
+
+test('CMK-39: a set made again under the name of a deleted one can use its key, though the loss was final', async () => {
+  const { keyAccess, tell, restarted } = world();
+  // The identity of the set was deleted: no epoch follows, so nothing but the end of the set ends this loss.
+  const lost = { set, keyVersion, accessEpoch: Number.MAX_SAFE_INTEGER, since: new Date(1), partial: false };
+  await tell('KeyAccessLost', { $case: 'keyAccessLost', value: { ...lost, reason: 'IDENTITY_DELETED' } });
+  assert.equal(keyAccess.lossOf({ set, keyVersion })?.reason, 'IDENTITY_DELETED');
+  assert.equal((await restarted()).lossOf({ set, keyVersion })?.reason, 'IDENTITY_DELETED');
+
+  await tell('SetDeleted', { $case: 'setDeleted', value: { set } });
+  assert.equal(keyAccess.lossOf({ set, keyVersion }), undefined);
+  assert.equal((await restarted()).lossOf({ set, keyVersion }), undefined);
+});
