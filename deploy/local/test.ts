@@ -36,8 +36,6 @@ runCommand(async (scope) => {
       // Two cores; each file starts services and waits more than it computes.
       '--test-concurrency=2',
       '--test-timeout=300000',
-      // A server that a failed test left open would keep the run from ending.
-      '--test-force-exit',
       '--test-reporter=spec',
       '--test-reporter-destination=stdout',
       `--test-reporter=${join(import.meta.dirname, 'summary-reporter.ts')}`,

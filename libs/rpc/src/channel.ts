@@ -31,8 +31,6 @@ export interface ChannelSettings {
   readonly channelOptions?: ChannelOptions;
 }
 
-const LOOPBACK = /^(127\.0\.0\.1|\[::1\]):/;
-
 /** Opens a gRPC channel. It connects with the first call and again whenever the connection is lost. */
 export function openChannel(settings: ChannelSettings): Channel {
   const { address, tls, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX } = settings;
@@ -42,8 +40,6 @@ export function openChannel(settings: ChannelSettings): Channel {
     // A server that restarts must be found again within a lease, not after grpc-js's two minutes.
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 2_000,
-    // TLS knows no server name that is an address (RFC 6066); the loopback one goes by its name.
-    ...(LOOPBACK.test(address) ? { 'grpc.ssl_target_name_override': 'localhost' } : {}),
     ...settings.channelOptions,
   });
   return {
