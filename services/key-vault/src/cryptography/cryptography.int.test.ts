@@ -157,6 +157,33 @@ test('CheckAccess unwraps its probe, answers nothing of it, and refuses one that
   });
 });
 
+test('CMK-104: CheckAccess that allows an expired key says yes with an epoch, unwraps, and refuses everything else', async () => {
+  const name = await vaultWithKey();
+  const { wrappedKey } = await wrapped(name);
+  const check = () =>
+    vault().checkAccess({ keyVersion: name, wrappedProbe: wrappedKey, algorithm, allowExpired: true });
+  const expireTime = new Date(1_000);
+  await vault().setKeyVersionDates({ name, expireTime });
+  await assert.rejects(vault().checkAccess({ keyVersion: name }), { reason: 'KEY_EXPIRED' });
+  const answer = await check();
+  assert.deepEqual([answer.enabled, answer.expireTime], [true, expireTime]);
+  assert.ok(answer.accessEpoch > 0);
+  await assert.rejects(
+    vault().checkAccess({ keyVersion: name, wrappedProbe: randomBytes(256), algorithm, allowExpired: true }),
+    { reason: 'BAD_CIPHERTEXT' },
+  );
+  const stranger = world.vault(await world.newPrincipal());
+  await assert.rejects(stranger.checkAccess({ keyVersion: name, allowExpired: true }), { reason: 'ACCESS_DENIED' });
+  await vault().setKeyVersionDates({ name, notBefore: new Date(Date.now() + 3_600_000) });
+  await assert.rejects(check(), { reason: 'KEY_NOT_YET_VALID' });
+  await vault().setKeyVersionDates({ name, expireTime });
+  await vault().disableKeyVersion({ name });
+  await assert.rejects(check(), { reason: 'KEY_DISABLED' });
+  await vault().enableKeyVersion({ name });
+  await vault().deleteKey({ name: keyOf(name) });
+  await assert.rejects(check(), { reason: 'KEY_DELETED' });
+});
+
 test('64 unwraps in flight in one vault all come back right, while another vault wraps', async () => {
   const [one, other] = [await vaultWithKey(), await vaultWithKey()];
   const deks = await Promise.all(Array.from({ length: 8 }, () => wrapped(one)));

@@ -39,7 +39,7 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
           const { epoch, vault, key } = await lookAt(parts, id, entry, true);
           entry.about(id.key, id.version);
           await withEpoch(epoch, () => guard.permit(id.vault, vault, id.key, diskPermissions, call));
-          const obstacle = obstacleOf(vault, key, id.version, clock.now());
+          const obstacle = obstacleOf(vault, key, id.version, clock.now(), request.allowExpired);
           if (obstacle) throw refusal(keyVersion, obstacle, epoch, 'checkAccess');
           const version = versionOf(key, id.version);
           if (!version) throw new Error('a version without an obstacle exists');

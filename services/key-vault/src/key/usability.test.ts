@@ -43,8 +43,14 @@ const ended: KeyEvent = { type: 'KeyVersionDatesSet', version, expiresAt: at + 5
 const early: KeyEvent = { type: 'KeyVersionDatesSet', version, notBefore: at + 50, at };
 const deleted: KeyEvent = { type: 'KeyDeleted', purgeAt: at + 90, at: at + 2 };
 const purged: KeyEvent = { type: 'KeyPurged', at };
-const reasonAfter = (events: readonly KeyEvent[], isVaultDeleted = false, now = at + 10) =>
-  obstacleOf(vaultThat(isVaultDeleted), [created, ...events].reduce(evolve, initial), version, now)?.reason;
+const reasonAfter = (
+  events: readonly KeyEvent[],
+  isVaultDeleted = false,
+  now = at + 10,
+  isExpiryIgnored: boolean | undefined = undefined,
+) =>
+  obstacleOf(vaultThat(isVaultDeleted), [created, ...events].reduce(evolve, initial), version, now, isExpiryIgnored)
+    ?.reason;
 
 test('the first reason in the order of precedence is told when several apply', () => {
   assert.equal(reasonAfter([]), undefined);
@@ -69,4 +75,15 @@ test('KV-13: the window begins with nbf and ends before exp; only what makes som
   assert.equal(reasonAfter([ended], false, at + 5), 'KEY_EXPIRED');
   const operations = ['encrypt', 'decrypt', 'sign', 'verify', 'wrapKey', 'unwrapKey'] as const;
   assert.deepEqual(operations.filter(isBoundByDates), ['encrypt', 'sign', 'wrapKey']);
+});
+
+test('CMK-104: an expiry that is not looked at hides nothing else, and a beginning still counts', () => {
+  const ignoring = (events: readonly KeyEvent[], isVaultDeleted = false) =>
+    reasonAfter(events, isVaultDeleted, at + 10, true);
+  assert.equal(ignoring([ended]), undefined);
+  assert.equal(ignoring([ended, disabled]), 'KEY_DISABLED');
+  assert.equal(ignoring([early]), 'KEY_NOT_YET_VALID');
+  assert.equal(ignoring([ended, deleted]), 'KEY_DELETED');
+  assert.equal(ignoring([ended, deleted, purged]), 'KEY_PURGED');
+  assert.equal(ignoring([ended], true), 'VAULT_DELETED');
 });

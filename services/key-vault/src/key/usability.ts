@@ -13,10 +13,21 @@ export interface Obstacle {
 /**
  * What stands in the way of a version, the first in the order of precedence of the reasons; `undefined`: nothing.
  * A version in a deleted key or vault is still judged by itself first, so one that is disabled besides says so.
+ * @param isExpiryIgnored whether `exp` is not looked at (CMK-104: a key's expiry may wait for the next start)
  */
-export const obstacleOf = (vault: StandingVault, key: Key, versionId: string, now: Instant): Obstacle | undefined => {
+export const obstacleOf = (
+  vault: StandingVault,
+  key: Key,
+  versionId: string,
+  now: Instant,
+  isExpiryIgnored = false,
+): Obstacle | undefined => {
   const version = versionOf(key, versionId);
-  if (version) return stateObstacle(version) ?? dateObstacle(version, now) ?? deletionObstacle(vault, key);
+  if (version) {
+    const { expiresAt: _expiresAt, ...endless } = version;
+    const outside = dateObstacle(isExpiryIgnored ? endless : version, now);
+    return stateObstacle(version) ?? outside ?? deletionObstacle(vault, key);
+  }
   return purgedVersionsOf(key).includes(versionId) ? { reason: 'KEY_PURGED' } : { reason: 'KEY_VERSION_NOT_FOUND' };
 };
 
