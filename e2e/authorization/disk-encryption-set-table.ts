@@ -27,6 +27,10 @@ export const diskEncryptionSetTable = rowsOf(
     request: ({ set }) => ({ name: set }),
   },
   listDiskEncryptionSets: { rule: role(need(read, on.parent)), request: ({ group }) => ({ parent: group }) },
+  updateDiskEncryptionSet: {
+    rule: role(need(write, on.set, operator)),
+    request: ({ set }) => ({ name: set, autoRestart: true, etag: staleEtag }),
+  },
   deleteDiskEncryptionSet: {
     rule: role(need('compute/diskEncryptionSets/delete', on.set, operator)),
     request: ({ set }) => ({ name: set, etag: staleEtag }),

@@ -27,6 +27,7 @@ const fieldKinds: Readonly<Record<string, NameKind>> = {
   role: 'role',
   scope: 'scope',
   source_vault: 'vault',
+  standby_source_vault: 'vault',
   resource_group: 'resourceGroup',
   key_version: 'keyVersion',
   source_key_version: 'keyVersion',
@@ -35,6 +36,9 @@ const fieldKinds: Readonly<Record<string, NameKind>> = {
 
 /** Texts too long or too secret for a command line: their flag takes a file. */
 const fileFields: ReadonlySet<string> = new Set(['pem', 'jwk_json', 'key_owner_token', 'client_secret']);
+
+/** Versioned URLs of keys: typed as names too. */
+const keyUrlFields: ReadonlySet<string> = new Set(['key_url', 'standby_key_url']);
 
 /** Whether the value is read from a file. */
 export const isFileField = (field: DescField): boolean => fileFields.has(field.name);
@@ -80,7 +84,7 @@ export function placeholderOf(field: DescField): string {
   if (field.enum !== undefined) return choicesOf(field.enum).join('|');
   if (field.message?.typeName === 'google.protobuf.Timestamp') return 'time';
   if (field.message !== undefined) return 'field=value,…';
-  if (field.name === 'key_url') return 'vault/key[/version]|url';
+  if (keyUrlFields.has(field.name)) return 'vault/key[/version]|url';
   if (field.scalar === ScalarType.BYTES) return '@file|base64:…';
   if (field.scalar === ScalarType.INT32 || field.scalar === ScalarType.INT64) return 'n';
   return field.name in fieldKinds ? 'name' : 'text';
@@ -97,7 +101,9 @@ function enumValue(type: DescEnum, text: string, flag: string): string {
 
 function textValue(field: DescField, text: string, flag: string, context: ValueContext): Draft {
   if (isFileField(field)) return Buffer.from(context.readFile(text)).toString('utf8').trim();
-  if (field.name === 'key_url') {
+  if (keyUrlFields.has(field.name)) {
+    // Empty takes a key away.
+    if (text === '') return text;
     return /^https?:\/\//.test(text) ? text : urlOf(fullName('keyOrVersion', text, context.names, flag));
   }
   const kind = context.kinds[field.name] ?? fieldKinds[field.name];

@@ -13,6 +13,7 @@ import { toFact } from './published.ts';
 import { reactions } from './reactor.ts';
 import { setApi } from './set/api.ts';
 import { keyApi } from './set/key-api.ts';
+import { optionsApi } from './set/options-api.ts';
 import { sets as setStreams } from './set/state.ts';
 import { watchApi } from './set/watch.ts';
 import { type UpkeepSettings, upkeep } from './upkeep.ts';
@@ -68,6 +69,7 @@ export const assembleBeside = async (
         setsPerRegionMax: settings.setsPerRegionMax,
       }),
       ...keyApi({ ...parts, chooseKey, attend }),
+      ...optionsApi({ ...parts, chooseKey, attend }),
       ...watchApi({ store, sets }),
     },
     authorization: {
@@ -77,6 +79,7 @@ export const assembleBeside = async (
         why: 'compute/diskEncryptionSets/read on the set, or one of our services',
       },
       listDiskEncryptionSets: { action: 'compute/diskEncryptionSets/read', scope: ({ parent }) => parent },
+      updateDiskEncryptionSet: { action: 'compute/diskEncryptionSets/write', scope: ({ name }) => name },
       deleteDiskEncryptionSet: { action: 'compute/diskEncryptionSets/delete', scope: ({ name }) => name },
       assignKey: { action: 'compute/diskEncryptionSets/write', scope: ({ name }) => name },
       listAssociatedResources: { action: 'compute/diskEncryptionSets/read', scope: ({ name }) => name },

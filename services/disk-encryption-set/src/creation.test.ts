@@ -11,14 +11,14 @@ test('CMK-04: the identity is made with the set and belongs to it', async () => 
   const parts = await begun();
   await run(parts);
   assert.deepEqual(parts.neighbours.principals.get(principal), { owner: setName, isDeleted: false });
-  assert.deepEqual(await parts.history(), ['SetCreating', 'SetCreated', 'KeyAccessQuestioned']);
+  assert.deepEqual(await parts.history(), ['SetCreating', 'SetCreated', 'SetOptionsChanged', 'KeyAccessQuestioned']);
 });
 
 test('CMK-04: an outage at any step leaves one identity and one set', async () => {
   const tried = await failAtEach(begun, run, async (parts) => {
     assert.equal((await parts.state()).status, 'active');
     assert.deepEqual([...parts.neighbours.principals.keys()], [principal]);
-    assert.deepEqual(await parts.history(), ['SetCreating', 'SetCreated', 'KeyAccessQuestioned']);
+    assert.deepEqual(await parts.history(), ['SetCreating', 'SetCreated', 'SetOptionsChanged', 'KeyAccessQuestioned']);
   });
   assert.equal(tried, 4, 'one call and one commit, each before and after its effect');
 });
@@ -26,7 +26,7 @@ test('CMK-04: an outage at any step leaves one identity and one set', async () =
 test('two replicas that finish the same creation make one set', async () => {
   const parts = await begun();
   await Promise.all([run(parts), run(parts), run(parts)]);
-  assert.deepEqual(await parts.history(), ['SetCreating', 'SetCreated', 'KeyAccessQuestioned']);
+  assert.deepEqual(await parts.history(), ['SetCreating', 'SetCreated', 'SetOptionsChanged', 'KeyAccessQuestioned']);
 });
 
 test('an identity refused for good leaves nothing behind', async () => {

@@ -2,6 +2,7 @@ import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encr
 import { eventReader } from '@interlock/event-store';
 import type { ToFact, ToldFact } from '@interlock/messaging';
 import type { SetEvent } from './set/events.ts';
+import { keyExpiryOnWire } from './set/options.ts';
 import { sets } from './set/state.ts';
 import { encryptionTypeOnWire, reasonOnWire } from './set/wire.ts';
 
@@ -25,6 +26,12 @@ const factOf = (set: string, event: SetEvent): ToldFact | null => {
       const encryptionType = encryptionTypeOnWire[event.encryptionType];
       const value = { set, location, encryptionType, principal, keyVersion, generation };
       return told(event.type, { $case: 'setCreated', value });
+    }
+    case 'SetOptionsChanged': {
+      const { autoRestart, standbyKey } = event;
+      const keyExpiry = keyExpiryOnWire[event.keyExpiry];
+      const value = { set, keyExpiry, autoRestart, standbyKeyVersion: standbyKey?.keyVersion ?? '' };
+      return told(event.type, { $case: 'setOptionsChanged', value });
     }
     case 'SetDeleted':
       return told(event.type, { $case: 'setDeleted', value: { set } });

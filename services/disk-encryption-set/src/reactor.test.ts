@@ -69,7 +69,7 @@ test('CMK-112: disabling a version takes it from the sets that have it, with its
   const keyVersion = versionOf('1');
   const value = { vault, key, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 101 } as const;
   await tellVault({ $case: 'keyVersionDisabled', value });
-  const lost = { state: 'lost', reason: 'KEY_DISABLED', epoch: 101, since: 500, traceId };
+  const lost = { state: 'lost', reason: 'KEY_DISABLED', epoch: 101, since: 500, traceId, isTold: true };
   assert.deepEqual(await accessIn(parts, setName, '1'), lost);
   assert.equal((await accessIn(parts, setName, '2'))?.state, 'available');
   assert.equal(await accessIn(parts, otherSet, '3'), undefined);
@@ -108,7 +108,14 @@ test('what leaves no doubt is lost at once: expiry, purge, deleted vaults, dates
   for (const [event, reason, since] of cases) {
     const { parts, tellVault } = await world();
     await tellVault(event);
-    assert.deepEqual(await accessIn(parts, setName, '1'), { state: 'lost', reason, epoch: 101, since, traceId });
+    assert.deepEqual(await accessIn(parts, setName, '1'), {
+      state: 'lost',
+      reason,
+      epoch: 101,
+      since,
+      traceId,
+      isTold: true,
+    });
   }
   const { parts, tellIdentity } = await world();
   const value = {

@@ -18,6 +18,13 @@ export const founding = {
   encryptionType: 'customer_key',
   principal,
   askedKey: { keyUrl: urlOf('1'), sourceVault: '' },
+  askedOptions: {
+    keyExpiry: 'stop',
+    autoRestart: false,
+    autoKeyRotation: false,
+    standbyKeyUrl: '',
+    standbySourceVault: '',
+  },
 } as const;
 export const keyReference = (digit: string) => ({
   keyVersion: versionOf(digit),

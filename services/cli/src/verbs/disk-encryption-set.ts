@@ -9,13 +9,18 @@ const settles = { get: 'GetDiskEncryptionSet' } as const;
 export const diskEncryptionSetVerbs: readonly Verb[] = [
   set('create', 'CreateDiskEncryptionSet', {
     targets: [{ word: 'set', kind: 'diskEncryptionSet', parent: 'parent', idField: 'disk_encryption_set_id' }],
-    aliases: { key: 'key_url' },
+    aliases: { key: 'key_url', 'standby-key': 'standby_key_url' },
     settles,
   }),
   set('show', 'GetDiskEncryptionSet', { targets: oneSet }),
   set('list', 'ListDiskEncryptionSets', {
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
+  }),
+  set('update', 'UpdateDiskEncryptionSet', {
+    targets: oneSet,
+    aliases: { 'standby-key': 'standby_key_url' },
+    settles,
   }),
   set('delete', 'DeleteDiskEncryptionSet', { targets: oneSet, settles }),
   set('assign-key', 'AssignKey', { targets: oneSet, aliases: { key: 'key_url' }, settles, takesKeyOwner: true }),

@@ -23,8 +23,10 @@ export const loseKey =
     if (!has(set, loss.keyVersion)) return [];
     const known = set.access[loss.keyVersion];
     if (known !== undefined && known.epoch >= loss.epoch) return [];
-    const reason = known?.state === 'lost' ? moreTelling(known.reason, loss.reason) : loss.reason;
-    return [{ type: 'KeyAccessLost', ...loss, reason, partial: set.previousKeys.length > 0, at }];
+    // What was not told is no reason to tell now: a deletion is one, the expiry before it was none.
+    const isAdded = known?.state === 'lost' && (known.isTold || stopsNothing(set, loss.reason));
+    const reason = isAdded ? moreTelling(known.reason, loss.reason) : loss.reason;
+    return [lostOrBarred(set, { ...loss, reason }, stopsNothing(set, loss.reason), at)];
   };
 
 /** Notes that the vault is to be asked about a version. A question already open and as young decides nothing. */
@@ -51,8 +53,9 @@ export const restoreKey =
   };
 
 /**
- * The vault said no. Unlike a fact the answer knows every reason, so its own replaces what was known. A no that only
- * repeats what is known decides nothing unless something had happened in between.
+ * The vault said no. Unlike a fact the answer knows every reason, so its own replaces what was known. The first no is told
+ * as well: between the grant and the first answer disks may have come under the key. A no that only repeats what is known
+ * decides nothing unless something had happened in between.
  */
 export const refuseKey =
   (at: Instant, { keyVersion, reason, epoch, since, traceId }: Loss) =>
@@ -60,12 +63,31 @@ export const refuseKey =
     if (!has(set, keyVersion)) return [];
     const known = set.access[keyVersion];
     const answer = answered(set, { keyVersion, epoch, granted: false });
-    if (known === undefined) return [{ type: 'KeyAccessMissing', keyVersion, reason, epoch, traceId, at }, ...answer];
+    const loss = lostOrBarred(set, { keyVersion, reason, epoch, since, traceId }, stopsNothing(set, reason), at);
+    if (known === undefined) return [loss, ...answer];
     const isNew = known.state === 'available' || known.reason !== reason || set.questions[keyVersion] !== undefined;
-    if (known.epoch >= epoch || !isNew) return answer;
-    const partial = set.previousKeys.length > 0;
-    return [{ type: 'KeyAccessLost', keyVersion, reason, epoch, since, traceId, partial, at }, ...answer];
+    return known.epoch >= epoch || !isNew ? answer : [loss, ...answer];
   };
+
+/** Tells what only barred starts so far, once an expiry is to stop machines (CMK-104). */
+export const tellBarred =
+  (at: Instant) =>
+  (set: LivingSet): readonly SetEvent[] =>
+    keyVersionsOf(set).flatMap((keyVersion) => {
+      const known = set.access[keyVersion];
+      if (known?.state !== 'lost' || known.isTold) return [];
+      const { reason, epoch, since, traceId } = known;
+      return [lostOrBarred(set, { keyVersion, reason, epoch, since, traceId }, false, at)];
+    });
+
+/** Whether a loss leaves alone what runs: an expiry, where the owner of the set wants it so (CMK-104). */
+const stopsNothing = ({ options }: LivingSet, reason: LossReason): boolean =>
+  reason === 'KEY_EXPIRED' && options.keyExpiry === 'next_start';
+
+const lostOrBarred = (set: LivingSet, loss: Loss, isBarredOnly: boolean, at: Instant): SetEvent =>
+  isBarredOnly
+    ? { type: 'KeyAccessBarred', ...loss, at }
+    : { type: 'KeyAccessLost', ...loss, partial: set.previousKeys.length > 0, at };
 
 /** An answer from before the question is none: the question stays open. */
 const answered = (

@@ -23,7 +23,8 @@ import { trace } from '@opentelemetry/api';
 import type { ChooseKey } from '../key-choice.ts';
 import { isOutage } from '../outages.ts';
 import { create, isSameWish, setNotFound, startDeletion } from './decider.ts';
-import type { SetEvent } from './events.ts';
+import type { Founding, KeyReference, SetEvent } from './events.ts';
+import { askedOptionsOf, checkStandby } from './options.ts';
 import { type DiskEncryptionSet, regionIndex } from './state.ts';
 import { encryptionTypeOf, existedOnWire, setOnWire } from './wire.ts';
 
@@ -64,6 +65,21 @@ export const setApi = (parts: {
     );
   };
 
+  /** The standby key a creation names. Its grants can come only later, when there is an identity (CMK-04). */
+  const standbyOf = async (
+    set: string,
+    { location, askedOptions }: Pick<Founding, 'location' | 'askedOptions'>,
+    active: KeyReference,
+    tenant: string,
+    cause: Cause,
+  ): Promise<KeyReference | null> => {
+    const { standbyKeyUrl: keyUrl, standbySourceVault: sourceVault } = askedOptions;
+    if (keyUrl === '') return null;
+    const { key } = await chooseKey({ set, location, keyUrl, sourceVault, tenant }, cause);
+    checkStandby(key, active);
+    return key;
+  };
+
   return {
     async createDiskEncryptionSet(request: CreateDiskEncryptionSetRequest, { cause }: Call): Promise<WireSet> {
       names.resourceGroup.parse(request.parent, 'parent');
@@ -76,15 +92,17 @@ export const setApi = (parts: {
         location,
         encryptionType: encryptionTypeOf(request.encryptionType),
         askedKey: { keyUrl, sourceVault },
+        askedOptions: askedOptionsOf(request),
       };
       const { state: known } = await sets.load(set);
       // A repeat is answered without the vault: its key may be lost, or another, by now.
       const isRepeat = (known.status === 'creating' || known.status === 'active') && isSameWish(known, wish);
       if (!isRepeat) {
         const { key, tenant } = await chooseKey({ set, location, keyUrl, sourceVault }, cause);
+        const standbyKey = await standbyOf(set, wish, key, tenant, cause);
         if (known.status === 'absent' || known.status === 'deleted') await checkLimit(set, location);
         const founding = { ...wish, tenant, principal: `principals/${random.uuid()}` };
-        await sets.transact(set, create(clock.now(), founding, key), cause);
+        await sets.transact(set, create(clock.now(), founding, key, standbyKey), cause);
       }
       await asFarAsPossible(set, parts.finishCreation(set, cause));
       parts.attend(set, cause);

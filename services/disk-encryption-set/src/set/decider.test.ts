@@ -14,8 +14,9 @@ import {
   release,
   startDeletion,
 } from './decider.ts';
-import type { SetEvent } from './events.ts';
+import { type SetEvent, upcast } from './events.ts';
 import { assignKey, finishRotation, progressRotation, resumeRotation, waitForKey } from './key-change.ts';
+import { changeOptions } from './options.ts';
 import { FINAL_EPOCH, lossReasons } from './reasons.ts';
 import { type DiskEncryptionSet, evolve, initial, sets } from './state.ts';
 
@@ -32,6 +33,11 @@ const loss = (epoch: number, reason: (typeof lossReasons)[number] = 'KEY_DISABLE
   since: 5,
   traceId: 'a'.repeat(32),
 });
+const otherKey = {
+  keyVersion: `vaults/kv1/keys/k2/versions/${'9'.repeat(32)}`,
+  keyUrl: `https://kv1.vault.test/keys/k2/${'9'.repeat(32)}`,
+  sourceVault: '',
+};
 const yes = (epoch: number, digit = '1') => ({ keyVersion: versionOf(digit), epoch });
 
 test('CMK-03: creating the same set again decides nothing, also after its key was changed', () => {
@@ -97,11 +103,52 @@ test('CMK-105: the reasons keep their order of precedence, and a purge is told b
   assert.equal(reasonAfter(loseKey(3, loss(7, 'KEY_DISABLED')), answer), 'KEY_DELETED', 'an answer knows all reasons');
 });
 
-test('CMK-05: a set whose identity was never granted anything has lost nothing', () => {
+test('CMK-05, G2: the first answer about a set is told also when it is a no', () => {
   assert.deepEqual(typesOf(refuseKey(3, loss(7, 'ACCESS_DENIED'))(after(...created))), [
-    'KeyAccessMissing',
+    'KeyAccessLost',
     'KeyAccessAnswered',
   ]);
+});
+
+test('CMK-104: under NEXT_START an expiry bars starts and tells nobody; every other loss is told', () => {
+  const lenient = [...created, changeOptions(3, { keyExpiry: 'next_start' })];
+  const expired = after(...lenient, loseKey(4, loss(7, 'KEY_EXPIRED')));
+  assert.deepEqual(typesOf(loseKey(4, loss(7, 'KEY_EXPIRED'))(after(...lenient))), ['KeyAccessBarred']);
+  assert.deepEqual(typesOf(refuseKey(4, loss(7, 'KEY_EXPIRED'))(after(...lenient))), [
+    'KeyAccessBarred',
+    'KeyAccessAnswered',
+  ]);
+  const [deleted] = loseKey(5, loss(8, 'KEY_DELETED'))(expired);
+  assert.deepEqual(deleted?.type === 'KeyAccessLost' && deleted.reason, 'KEY_DELETED');
+});
+
+test('CMK-104: once an expiry is to stop machines, one that only barred starts is told, once', () => {
+  const barred = after(...created, changeOptions(3, { keyExpiry: 'next_start' }), loseKey(4, loss(7, 'KEY_EXPIRED')));
+  const stricter = changeOptions(5, { keyExpiry: 'stop' });
+  assert.deepEqual(typesOf(stricter(barred)), ['SetOptionsChanged', 'KeyAccessLost']);
+  const told = stricter(barred).reduce(evolve, barred);
+  assert.deepEqual(typesOf(changeOptions(6, { keyExpiry: 'next_start' })(told)), ['SetOptionsChanged']);
+  const again = [changeOptions(6, { keyExpiry: 'next_start' }), changeOptions(7, { keyExpiry: 'stop' })].reduce(
+    (set, decide) => decide(set).reduce(evolve, set),
+    told,
+  );
+  assert.deepEqual(typesOf(stricter(again)), []);
+});
+
+test('an update changes what it names and nothing else; a standby must be another key', () => {
+  const one = after(...created, changeOptions(3, { autoRestart: true }), changeOptions(4, { autoKeyRotation: true }));
+  assert.ok(one.status === 'active');
+  assert.deepEqual(one.options, { keyExpiry: 'stop', autoRestart: true, autoKeyRotation: true, standbyKey: null });
+  assert.throws(() => changeOptions(5, { standbyKey: keyReference('2') })(one), {
+    reason: 'STANDBY_KEY_NOT_INDEPENDENT',
+  });
+  assert.deepEqual(changeOptions(5, { standbyKey: otherKey })(one).length, 1);
+});
+
+test('a stored creation from before there were options has the plain ones', () => {
+  const { askedOptions: _asked, ...old } = founding;
+  const { standbyKey, askedOptions } = upcast.SetCreating?.[1]?.({ ...old }) ?? {};
+  assert.deepEqual([standbyKey, askedOptions], [null, founding.askedOptions]);
 });
 
 test('a deleted identity is final: no later yes and no later question brings it back', () => {
@@ -134,6 +181,15 @@ test('a set on its way in or out cannot change its key', () => {
 });
 
 const digit = fc.constantFrom('1', '2', '3');
+const anyChange = fc.record(
+  {
+    keyExpiry: fc.constantFrom('stop', 'next_start'),
+    autoRestart: fc.boolean(),
+    autoKeyRotation: fc.boolean(),
+    standbyKey: fc.constantFrom(null, otherKey, keyReference('1')),
+  },
+  { requiredKeys: [] },
+);
 const epoch = fc.integer({ min: 0, max: 12 });
 const generation = fc.integer({ min: 1, max: 4 });
 const reason = fc.constantFrom(...lossReasons);
@@ -143,6 +199,7 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
   fc.constant(abandonCreation(2, 'REFUSED')),
   fc.constant(startDeletion(3)),
   fc.constant(refuseDeletion(3)),
+  anyChange.map((change) => changeOptions(3, change)),
   fc.constant(release(3)),
   fc.constant(completeDeletion(3)),
   fc.tuple(digit, epoch).map(([d, e]) => assignKey(4, keyReference(d), e)),

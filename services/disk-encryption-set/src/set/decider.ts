@@ -1,6 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { Founding, KeyReference, SetEvent } from './events.ts';
+import type { AskedOptions, Founding, KeyReference, SetEvent } from './events.ts';
 import { type DiskEncryptionSet, isInRegionOf, type SetBody } from './state.ts';
 
 /**
@@ -10,25 +10,35 @@ import { type DiskEncryptionSet, isInRegionOf, type SetBody } from './state.ts';
  *   while the one before is being deleted
  */
 export const create =
-  (at: Instant, founding: Founding, key: KeyReference) =>
+  (at: Instant, founding: Founding, key: KeyReference, standbyKey: KeyReference | null = null) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
-    if (set.status === 'absent' || set.status === 'deleted') return [{ type: 'SetCreating', ...founding, key, at }];
+    if (set.status === 'absent' || set.status === 'deleted') {
+      return [{ type: 'SetCreating', ...founding, key, standbyKey, at }];
+    }
     if (set.status === 'deleting' || set.status === 'released') throw notReady(set.status);
     if (isSameWish(set, founding)) return [];
     throw new Rejection(
       'ALREADY_EXISTS',
       'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
-      'a set of this name exists with another location, encryption type or key: choose another disk_encryption_set_id',
+      'a set of this name exists with another location, encryption type, key or options: choose another disk_encryption_set_id',
       { field: 'disk_encryption_set_id' },
     );
   };
 
 /** Whether a set is what this creation asked for. */
-export const isSameWish = (set: SetBody, wish: Pick<Founding, 'location' | 'encryptionType' | 'askedKey'>): boolean =>
+export const isSameWish = (set: SetBody, wish: Omit<Founding, 'tenant' | 'principal'>): boolean =>
   isInRegionOf(set, wish) &&
   set.encryptionType === wish.encryptionType &&
   set.askedKey.keyUrl === wish.askedKey.keyUrl &&
-  set.askedKey.sourceVault === wish.askedKey.sourceVault;
+  set.askedKey.sourceVault === wish.askedKey.sourceVault &&
+  isSameOptions(set.askedOptions, wish.askedOptions);
+
+const isSameOptions = (one: AskedOptions, other: AskedOptions): boolean =>
+  one.keyExpiry === other.keyExpiry &&
+  one.autoRestart === other.autoRestart &&
+  one.autoKeyRotation === other.autoKeyRotation &&
+  one.standbyKeyUrl === other.standbyKeyUrl &&
+  one.standbySourceVault === other.standbySourceVault;
 
 /**
  * The identity exists: the set does too (CMK-04). Whether the identity may use the key is asked afterwards, for it may
@@ -38,10 +48,11 @@ export const completeCreation =
   (at: Instant) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (set.status !== 'creating') return [];
-    const { location, encryptionType, principal, generation } = set;
+    const { location, encryptionType, principal, generation, options } = set;
     const { keyVersion } = set.activeKey;
     return [
       { type: 'SetCreated', location, encryptionType, principal, keyVersion, generation, at },
+      { type: 'SetOptionsChanged', ...options, at },
       { type: 'KeyAccessQuestioned', keyVersion, epoch: 0, since: at, traceId: '' },
     ];
   };

@@ -1,3 +1,4 @@
+import type { Upcasters } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { LossReason } from './reasons.ts';
 
@@ -14,6 +15,26 @@ export interface KeyReference {
   readonly sourceVault: string;
 }
 
+/** What the expiry of the key does: stops machines, or fails only what needs the key anew (CMK-104). */
+export type KeyExpiry = 'stop' | 'next_start';
+
+/** What the owner of a set chose about it, beside its key. */
+export interface SetOptions {
+  readonly keyExpiry: KeyExpiry;
+  /** Whether machines that a loss stopped start again once the key is back (CMK-125). */
+  readonly autoRestart: boolean;
+  /** Whether the set follows the newest version of its key (CMK-36). */
+  readonly autoKeyRotation: boolean;
+  /** A second key every data key is wrapped under, so that a purge of the first is survivable; null for none. */
+  readonly standbyKey: KeyReference | null;
+}
+
+/** The options a creation asked for, by which a repeat is recognised; the standby key as asked, empty for none. */
+export interface AskedOptions extends Omit<SetOptions, 'standbyKey'> {
+  readonly standbyKeyUrl: string;
+  readonly standbySourceVault: string;
+}
+
 /** What a set is from its first moment, and stays. */
 export interface Founding {
   /** `tenants/<t>` of its subscription, of its identity and of its vaults. */
@@ -24,11 +45,17 @@ export interface Founding {
   readonly principal: string;
   /** The key URL and source vault as asked, by which a repeated creation is recognised. */
   readonly askedKey: { readonly keyUrl: string; readonly sourceVault: string };
+  readonly askedOptions: AskedOptions;
 }
 
 /** The facts of one set. These names and shapes are on disk: add; never rename, never reuse. */
 export type SetEvent =
-  | ({ readonly type: 'SetCreating'; readonly key: KeyReference; readonly at: Instant } & Founding)
+  | ({
+      readonly type: 'SetCreating';
+      readonly key: KeyReference;
+      readonly standbyKey: KeyReference | null;
+      readonly at: Instant;
+    } & Founding)
   | { readonly type: 'SetCreationAbandoned'; readonly reason: string; readonly at: Instant }
   | {
       readonly type: 'SetCreated';
@@ -40,6 +67,7 @@ export type SetEvent =
       readonly generation: number;
       readonly at: Instant;
     }
+  | ({ readonly type: 'SetOptionsChanged'; readonly at: Instant } & SetOptions)
   | { readonly type: 'SetDeleting'; readonly at: Instant }
   | { readonly type: 'SetDeleteRefused'; readonly at: Instant }
   /** Nothing uses the set: from here its deletion only goes forward. */
@@ -66,12 +94,13 @@ export type SetEvent =
       readonly partial: boolean;
       readonly at: Instant;
     }
-  /** The first answer about a version is a no: nothing is lost that was never had, so nobody is told. */
+  /** Access ended for what begins anew, while what runs goes on: an expiry under `next_start`. Nobody has to be told. */
   | {
-      readonly type: 'KeyAccessMissing';
+      readonly type: 'KeyAccessBarred';
       readonly keyVersion: string;
       readonly reason: LossReason;
       readonly epoch: number;
+      readonly since: Instant;
       readonly traceId: string;
       readonly at: Instant;
     }
@@ -115,3 +144,16 @@ export type SetEvent =
       readonly generation: number;
       readonly at: Instant;
     };
+
+const plainOptions: AskedOptions = {
+  keyExpiry: 'stop',
+  autoRestart: false,
+  autoKeyRotation: false,
+  standbyKeyUrl: '',
+  standbySourceVault: '',
+};
+
+/** Lifts the stored shapes of older schemas. */
+export const upcast: Upcasters = {
+  SetCreating: { 1: (old) => ({ ...old, askedOptions: { ...plainOptions }, standbyKey: null }) },
+};

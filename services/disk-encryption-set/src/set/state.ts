@@ -1,7 +1,7 @@
 import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
 import { isSameRegion, names, regionOf, subscriptionOf } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
-import type { Founding, KeyReference, SetEvent } from './events.ts';
+import { type Founding, type KeyReference, type SetEvent, type SetOptions, upcast } from './events.ts';
 import type { LossReason } from './reasons.ts';
 
 /** Whether a key version can be used by the set. A version without one has not been asked about yet. */
@@ -13,6 +13,8 @@ export type KeyAccess =
       readonly epoch: number;
       readonly since: Instant;
       readonly traceId: string;
+      /** Whether others heard of it; an expiry under `next_start` concerns nobody who runs. */
+      readonly isTold: boolean;
     };
 
 /** What the vault is to be asked about a version. */
@@ -36,6 +38,7 @@ export interface Rotation {
 
 /** Everything a set that exists has. */
 export interface SetBody extends Founding {
+  readonly options: SetOptions;
   readonly activeKey: KeyReference;
   /** Older versions that something may still be wrapped under, oldest first; empty unless a move is unfinished (CMK-34). */
   readonly previousKeys: readonly KeyReference[];
@@ -79,10 +82,12 @@ export const initial: DiskEncryptionSet = { status: 'absent' };
 
 export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionSet => {
   if (event.type === 'SetCreating') {
-    const { type: _type, at, key, ...founding } = event;
+    const { type: _type, at, key, standbyKey, ...founding } = event;
+    const { keyExpiry, autoRestart, autoKeyRotation } = founding.askedOptions;
     return {
       ...founding,
       status: 'creating',
+      options: { keyExpiry, autoRestart, autoKeyRotation, standbyKey },
       activeKey: key,
       previousKeys: [],
       // Goes on above a deleted set of this name: whoever remembers a generation of that one takes it for outdated.
@@ -99,6 +104,10 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
     case 'SetCreated':
     case 'SetDeleteRefused':
       return { ...set, status: 'active' };
+    case 'SetOptionsChanged': {
+      const { type: _type, at: _at, ...options } = event;
+      return { ...set, options };
+    }
     case 'SetDeleting':
       return { ...set, status: 'deleting' };
     case 'SetReleased':
@@ -135,11 +144,13 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
     }
     case 'KeyAccessLost': {
       const { keyVersion, reason, epoch, since, traceId } = event;
-      return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId });
+      return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, isTold: true });
     }
-    case 'KeyAccessMissing': {
-      const { keyVersion, reason, epoch, at, traceId } = event;
-      return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since: at, traceId });
+    case 'KeyAccessBarred': {
+      const { keyVersion, reason, epoch, since, traceId } = event;
+      const known = set.access[keyVersion];
+      const isTold = known?.state === 'lost' && known.isTold;
+      return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, isTold });
     }
     case 'KeyAccessRestored': {
       const { keyVersion, epoch, at } = event;
@@ -220,9 +231,10 @@ const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): reado
 /** How sets are stored and found: by what a fact of key-vault or identity names, by region, and by what is left to do. */
 export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
   name: 'set',
-  stateVersion: 1,
+  stateVersion: 2,
   initial,
   evolve,
+  upcast,
   isGone: ({ status }) => status === 'absent' || status === 'deleted',
   indexes: (set, name) => {
     if (set.status === 'absent' || set.status === 'deleted') return [];

@@ -10,6 +10,7 @@ import type {
 import { type Loaded, Rejection } from '@interlock/event-store';
 import { setNotFound } from './decider.ts';
 import type { EncryptionType } from './events.ts';
+import { keyExpiryOnWire } from './options.ts';
 import type { LossReason } from './reasons.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type Rotation, type SetBody } from './state.ts';
 
@@ -58,7 +59,7 @@ export const existedOnWire = ({
   state,
   version,
 }: Loaded<Exclude<DiskEncryptionSet, { status: 'absent' }>>): WireSet => {
-  const { principal, tenant, lastKeyRotationAt } = state;
+  const { principal, tenant, lastKeyRotationAt, options } = state;
   return {
     name: id,
     location: state.location,
@@ -73,6 +74,11 @@ export const existedOnWire = ({
     rotation: state.rotation === null ? undefined : rotationOnWire(state.rotation),
     createTime: new Date(state.createdAt),
     etag: String(version),
+    keyExpiry: keyExpiryOnWire[options.keyExpiry],
+    autoRestart: options.autoRestart,
+    autoKeyRotationEnabled: options.autoKeyRotation,
+    autoKeyRotationError: undefined,
+    standbyKey: options.standbyKey === null ? undefined : { ...options.standbyKey },
   };
 };
 

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { grant, newKey, newVault, readySet, toldOf, wishFor } from './test-ready-sets.ts';
+import { type SetCloud, startSetCloud } from './test-set-cloud.ts';
+
+let world: SetCloud;
+before(async () => {
+  world = await startSetCloud();
+});
+after(() => world?.close());
+
+const optionsTold = async (set: string) =>
+  (await toldOf(world, set)).flatMap((event) => (event?.$case === 'setOptionsChanged' ? [event.value] : []));
+
+test('CMK-104, CMK-125: a set has its options from the beginning and tells them, and a repeat is recognised by them', async () => {
+  const vault = await newVault(world);
+  const [key, standby] = [await newKey(world, vault), await newKey(world, vault)];
+  const wish = {
+    ...wishFor(key.keyUrl),
+    keyExpiry: 'NEXT_START',
+    autoRestart: true,
+    autoKeyRotationEnabled: true,
+    standbyKeyUrl: standby.keyUrl,
+  } as const;
+  const made = await world.sets.createDiskEncryptionSet(wish);
+  const { keyExpiry, autoRestart, autoKeyRotationEnabled, standbyKey } = made;
+  assert.deepEqual(
+    [keyExpiry, autoRestart, autoKeyRotationEnabled, standbyKey?.keyVersion, standbyKey?.sourceVault],
+    ['NEXT_START', true, true, standby.name, vault],
+  );
+  assert.deepEqual(await optionsTold(made.name), [
+    { set: made.name, keyExpiry: 'NEXT_START', autoRestart: true, standbyKeyVersion: standby.name },
+  ]);
+  assert.equal((await world.sets.createDiskEncryptionSet(wish)).name, made.name);
+  await assert.rejects(world.sets.createDiskEncryptionSet({ ...wish, autoRestart: false }), {
+    reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
+  });
+});
+
+test('an update changes what it names, tells it once, and holds the etag', async () => {
+  const { set } = await readySet(world);
+  const { name } = set;
+  const updated = await world.sets.updateDiskEncryptionSet({ name, autoRestart: true });
+  assert.deepEqual([updated.autoRestart, updated.keyExpiry], [true, 'STOP']);
+  const again = await world.sets.updateDiskEncryptionSet({ name, autoRestart: true });
+  assert.equal(again.etag, updated.etag, 'asked twice, decided once');
+  assert.equal((await optionsTold(name)).length, 2);
+  await assert.rejects(world.sets.updateDiskEncryptionSet({ name, autoRestart: false, etag: '1' }), {
+    code: 'ABORTED',
+    reason: 'ETAG_MISMATCH',
+  });
+  const off = await world.sets.updateDiskEncryptionSet({ name, autoRestart: false, keyExpiry: 'NEXT_START' });
+  assert.deepEqual([off.autoRestart, off.keyExpiry], [false, 'NEXT_START']);
+});
+
+test('bad options are refused, each with its own reason, and nothing changes', async () => {
+  const { set, vault, key } = await readySet(world);
+  const { name } = set;
+  const elsewhere = await newKey(world, await newVault(world, { location: 'northeurope' }));
+  const ungranted = await newKey(world, await newVault(world));
+  const off = await newKey(world, vault);
+  await world.keyVault.disableKeyVersion({ name: off.name });
+  const update = world.sets.updateDiskEncryptionSet;
+  const refusals = [
+    [{ name }, 'UPDATE_EMPTY'],
+    [{ name: `${name}x`, autoRestart: true }, 'DISK_ENCRYPTION_SET_NOT_FOUND'],
+    [{ name, standbySourceVault: vault }, 'STANDBY_KEY_URL_MISSING'],
+    [{ name, standbyKeyUrl: key.keyUrl }, 'STANDBY_KEY_NOT_INDEPENDENT'],
+    [{ name, standbyKeyUrl: 'https://kv/keys/k' }, 'KEY_URL_WITHOUT_VERSION'],
+    [{ name, standbyKeyUrl: elsewhere.keyUrl }, 'LOCATION_MISMATCH'],
+    [{ name, standbyKeyUrl: ungranted.keyUrl }, 'ACCESS_DENIED'],
+    [{ name, standbyKeyUrl: off.keyUrl }, 'KEY_DISABLED'],
+  ] as const;
+  const { etag } = await world.sets.getDiskEncryptionSet({ name });
+  for (const [request, reason] of refusals) await assert.rejects(update(request), { reason }, reason);
+  assert.equal((await world.sets.getDiskEncryptionSet({ name })).etag, etag);
+});
+
+test('a standby key is named and taken away again', async () => {
+  const { set, vault } = await readySet(world);
+  const { name } = set;
+  const standby = await newKey(world, vault);
+  await grant(world, set, vault);
+  const named = await world.sets.updateDiskEncryptionSet({ name, standbyKeyUrl: standby.keyUrl });
+  assert.equal(named.standbyKey?.keyVersion, standby.name);
+  const gone = await world.sets.updateDiskEncryptionSet({ name, standbyKeyUrl: '' });
+  assert.equal(gone.standbyKey, undefined);
+});

@@ -1,0 +1,60 @@
+import type { DiskEncryptionSet as WireSet } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import type { UpdateDiskEncryptionSetRequest } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
+import type { Cause } from '@interlock/event-store';
+import { type Call, expectedVersion, names } from '@interlock/rpc';
+import { DomainAttribute } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { askAccess } from '../key-access.ts';
+import type { ChooseKey } from '../key-choice.ts';
+import type { SetParts } from '../sets.ts';
+import { activeSet } from './decider.ts';
+import type { KeyReference } from './events.ts';
+import { type AskedChange, askedChangeOf, changeOptions, checkStandby } from './options.ts';
+import type { LivingSet } from './state.ts';
+import { setOnWire } from './wire.ts';
+
+/** What the owner of a set chooses about it: request in, resource out. */
+export const optionsApi = (
+  parts: Pick<SetParts, 'clock' | 'sets' | 'disks'> & {
+    readonly chooseKey: ChooseKey;
+    readonly attend: (set: string, cause: Cause) => void;
+  },
+) => {
+  const { clock, sets, disks, chooseKey, attend } = parts;
+
+  /** A standby nobody can use would fail when it is needed: it is held against every rule now. */
+  const standbyOf = async (
+    name: string,
+    set: LivingSet,
+    { keyUrl, sourceVault }: NonNullable<AskedChange['standby']>,
+    cause: Cause,
+  ): Promise<KeyReference> => {
+    const known = set.options.standbyKey;
+    if (known !== null && known.keyUrl === keyUrl) return known;
+    const { location, tenant, principal } = set;
+    const { key } = await chooseKey({ set: name, location, keyUrl, sourceVault, tenant }, cause);
+    checkStandby(key, set.activeKey);
+    const { keyVersion } = key;
+    const answer = await askAccess(disks, { set: name, principal, keyVersion, correlationId: cause.correlationId });
+    if (!answer.granted) throw answer.rejection;
+    return key;
+  };
+
+  return {
+    async updateDiskEncryptionSet(request: UpdateDiskEncryptionSetRequest, { cause }: Call): Promise<WireSet> {
+      const { name } = request;
+      names.diskEncryptionSet.parse(name, 'name');
+      trace.getActiveSpan()?.setAttribute(DomainAttribute.diskEncryptionSet, name);
+      const expected = expectedVersion(request.etag);
+      const { standby, ...plain } = askedChangeOf(request);
+      // Decides nothing, but holds the etag against the set before anything is done for the request.
+      const { state } = await sets.transact(name, () => [], cause, expected);
+      const set = activeSet(state);
+      const standbyKey = standby ? await standbyOf(name, set, standby, cause) : standby;
+      const change = { ...plain, ...(standbyKey === undefined ? {} : { standbyKey }) };
+      const changed = await sets.transact(name, changeOptions(clock.now(), change), cause, expected);
+      attend(name, cause);
+      return setOnWire(changed);
+    },
+  };
+};

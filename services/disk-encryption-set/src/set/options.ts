@@ -1,0 +1,125 @@
+import type { CreateDiskEncryptionSetRequest } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import type {
+  UpdateDiskEncryptionSetRequest,
+  KeyExpiryPolicy as WireKeyExpiry,
+} from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
+import { Rejection } from '@interlock/event-store';
+import { names } from '@interlock/rpc';
+import type { Instant } from '@interlock/runtime';
+import { tellBarred } from './access.ts';
+import { activeSet } from './decider.ts';
+import type { AskedOptions, KeyExpiry, KeyReference, SetEvent, SetOptions } from './events.ts';
+import type { DiskEncryptionSet } from './state.ts';
+
+/** What an update wants changed; what it does not name stays. */
+export type OptionsChange = Partial<SetOptions>;
+
+/** What an update asks for: the standby key is a URL still, and null takes it away. */
+export interface AskedChange extends Omit<OptionsChange, 'standbyKey'> {
+  readonly standby?: { readonly keyUrl: string; readonly sourceVault: string } | null;
+}
+
+/** Expiry policies as the API names them. */
+export const keyExpiryOnWire = { stop: 'STOP', next_start: 'NEXT_START' } as const satisfies Record<
+  KeyExpiry,
+  WireKeyExpiry
+>;
+
+/**
+ * Changes options. What is so already decides nothing. Once an expiry is to stop machines, one that only barred starts
+ * until now is told (CMK-104).
+ * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY;
+ *   INVALID_ARGUMENT STANDBY_KEY_NOT_INDEPENDENT
+ */
+export const changeOptions =
+  (at: Instant, change: OptionsChange) =>
+  (state: DiskEncryptionSet): readonly SetEvent[] => {
+    const set = activeSet(state);
+    const options = { ...set.options, ...change };
+    if (change.standbyKey) checkStandby(change.standbyKey, set.activeKey);
+    if (isSame(options, set.options)) return [];
+    const isStricter = options.keyExpiry === 'stop' && set.options.keyExpiry === 'next_start';
+    return [{ type: 'SetOptionsChanged', ...options, at }, ...(isStricter ? tellBarred(at)(set) : [])];
+  };
+
+const isSame = (one: SetOptions, other: SetOptions): boolean =>
+  one.keyExpiry === other.keyExpiry &&
+  one.autoRestart === other.autoRestart &&
+  one.autoKeyRotation === other.autoKeyRotation &&
+  one.standbyKey?.keyVersion === other.standbyKey?.keyVersion;
+
+/**
+ * A standby survives what happens to the active key only where it is another key: deletion and purge take all versions.
+ * @throws Rejection INVALID_ARGUMENT STANDBY_KEY_NOT_INDEPENDENT
+ */
+export const checkStandby = (standby: KeyReference, active: KeyReference): void => {
+  const keyOf = ({ keyVersion }: KeyReference): string => names.key.format(names.keyVersion.parse(keyVersion, 'key'));
+  if (keyOf(standby) !== keyOf(active)) return;
+  throw new Rejection(
+    'INVALID_ARGUMENT',
+    'STANDBY_KEY_NOT_INDEPENDENT',
+    `standby_key_url must name another key than the active one, ${keyOf(active)}: both would be deleted and purged together`,
+    { field: 'standby_key_url', key: keyOf(active) },
+  );
+};
+
+/**
+ * Reads the options of a creation.
+ * @throws Rejection INVALID_ARGUMENT KEY_EXPIRY_POLICY_INVALID, STANDBY_KEY_URL_MISSING
+ */
+export const askedOptionsOf = (request: CreateDiskEncryptionSetRequest): AskedOptions => {
+  const { autoRestart, autoKeyRotationEnabled: autoKeyRotation, standbyKeyUrl, standbySourceVault } = request;
+  const keyExpiry = keyExpiryOf(request.keyExpiry) ?? 'stop';
+  if (standbyKeyUrl === '' && standbySourceVault !== '') throw standbyUrlMissing();
+  return { keyExpiry, autoRestart, autoKeyRotation, standbyKeyUrl, standbySourceVault };
+};
+
+/**
+ * Reads what an update wants.
+ * @throws Rejection INVALID_ARGUMENT UPDATE_EMPTY, KEY_EXPIRY_POLICY_INVALID, STANDBY_KEY_URL_MISSING
+ */
+export const askedChangeOf = (request: UpdateDiskEncryptionSetRequest): AskedChange => {
+  const { autoRestart, autoKeyRotationEnabled: autoKeyRotation, standbyKeyUrl, standbySourceVault } = request;
+  const keyExpiry = keyExpiryOf(request.keyExpiry);
+  if ((standbyKeyUrl ?? '') === '' && standbySourceVault !== '') throw standbyUrlMissing();
+  const change: AskedChange = {
+    ...(keyExpiry === undefined ? {} : { keyExpiry }),
+    ...(autoRestart === undefined ? {} : { autoRestart }),
+    ...(autoKeyRotation === undefined ? {} : { autoKeyRotation }),
+    ...(standbyKeyUrl === undefined
+      ? {}
+      : { standby: standbyKeyUrl === '' ? null : { keyUrl: standbyKeyUrl, sourceVault: standbySourceVault } }),
+  };
+  if (Object.keys(change).length > 0) return change;
+  throw new Rejection(
+    'INVALID_ARGUMENT',
+    'UPDATE_EMPTY',
+    'an update must name at least one option: key_expiry, auto_restart, auto_key_rotation_enabled or standby_key_url',
+  );
+};
+
+const keyExpiryOf = (asked: WireKeyExpiry): KeyExpiry | undefined => {
+  switch (asked) {
+    case 'KEY_EXPIRY_POLICY_UNSPECIFIED':
+      return undefined;
+    case 'STOP':
+      return 'stop';
+    case 'NEXT_START':
+      return 'next_start';
+    default:
+      throw new Rejection(
+        'INVALID_ARGUMENT',
+        'KEY_EXPIRY_POLICY_INVALID',
+        `key_expiry must be STOP or NEXT_START, not ${asked}`,
+        { field: 'key_expiry', value: asked },
+      );
+  }
+};
+
+const standbyUrlMissing = (): Rejection =>
+  new Rejection(
+    'INVALID_ARGUMENT',
+    'STANDBY_KEY_URL_MISSING',
+    'standby_source_vault says nothing without standby_key_url: name the key as well, or leave both out',
+    { field: 'standby_key_url' },
+  );
