@@ -28,7 +28,9 @@ test('a stream survives a crash and a stop of the server', async (t) => {
   const { url } = first;
   assert.equal((await request(url, '$JS.API.STREAM.CREATE.KEPT', stream)).error, undefined);
   await request(url, 'kept', 'a message');
-  await first.crashAndRestart();
+  await first.kill();
+  await assert.rejects(request(url, 'kept', 'a message'));
+  await first.restart();
   assert.equal(first.url, url);
   const messages = async (at: string) => (await request(at, '$JS.API.STREAM.INFO.KEPT', {})).state;
   assert.equal(Object(await messages(url)).messages, 1);
@@ -45,6 +47,9 @@ test('a server that cannot be used is named', async () => {
     startNats(data, { NATS_URL: 'nats://127.0.0.1:1' }, () => undefined),
     /The server behind NATS_URL is of no use/,
   );
+  const given = await startNats(data, { NATS_URL: process.env.NATS_URL }, () => undefined);
+  await assert.rejects(given.kill(), /not ours to end/);
+  await assert.rejects(given.restart(), /not ours to end/);
 });
 
 test('the package manager is used only where it needs no password', () => {

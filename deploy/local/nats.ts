@@ -19,8 +19,10 @@ export interface Nats {
   deleteStreams(prefix: string): Promise<void>;
   /** Ends a server of ours; a server that was given is left alone. */
   stop(): Promise<void>;
-  /** Kills a server of ours with SIGKILL and starts it again on the same port and data. @throws LauncherError when it is not ours. */
-  crashAndRestart(): Promise<void>;
+  /** Ends a server of ours with SIGKILL; it stays down until `restart`. @throws LauncherError when it is not ours. */
+  kill(): Promise<void>;
+  /** Starts a server of ours again on the same port and data, stopping it first where it runs. @throws LauncherError when it is not ours. */
+  restart(): Promise<void>;
 }
 
 /** JetStream reads its files back at a start; 60 s is far more than a local cloud holds. */
@@ -48,11 +50,12 @@ async function givenNats(url: string): Promise<Nats> {
     url,
     deleteStreams: (prefix) => deleteStreams(url, prefix),
     stop: async () => undefined,
-    crashAndRestart: async () => {
-      throw new LauncherError('The server behind NATS_URL is not ours to crash.');
-    },
+    kill: async () => Promise.reject(notOurs()),
+    restart: async () => Promise.reject(notOurs()),
   };
 }
+
+const notOurs = () => new LauncherError('The server behind NATS_URL is not ours to end.');
 
 async function ownNats(
   data: DataFolder,
@@ -88,9 +91,12 @@ async function ownNats(
     stop: async () => {
       await server.stop();
     },
-    crashAndRestart: async () => {
+    kill: async () => {
       server.signal('SIGKILL');
       await server.exited;
+    },
+    restart: async () => {
+      await server.stop();
       server = await launch();
     },
   };

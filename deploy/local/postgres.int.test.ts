@@ -101,6 +101,19 @@ test('starts again after its processes were killed', async (t) => {
   assert.deepEqual(await query(second.shortUrl('postgres'), 'select value from acknowledged'), { value: 1 });
 });
 
+test('can be killed and started again at the same address', async (t) => {
+  const postgres = await startPostgres(openDataFolder(join(folder, 'again')), env);
+  t.after(postgres.stop);
+  const url = postgres.url('postgres');
+  await query(url, 'create table acknowledged as select 1 as value');
+  await postgres.kill();
+  await assert.rejects(query(url, 'select 1'));
+  await postgres.restart();
+  assert.deepEqual(await query(url, 'select value from acknowledged'), { value: 1 });
+  await postgres.restart();
+  assert.deepEqual(await query(url, 'select value from acknowledged'), { value: 1 });
+});
+
 test('starts where the id in postmaster.pid belongs to another program by now', async (t) => {
   const data = openDataFolder(join(folder, 'reused'));
   await (await startPostgres(data, env)).stop();
@@ -148,4 +161,7 @@ test('a server that cannot be used is named with what to do', async () => {
     startPostgres(data, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }),
     /The server behind DATABASE_URL does not answer/,
   );
+  const given = await startPostgres(data, { DATABASE_URL: process.env.DATABASE_URL });
+  await assert.rejects(given.kill(), /not ours to end/);
+  await assert.rejects(given.restart(), /not ours to end/);
 });

@@ -37,6 +37,10 @@ export interface Postgres {
   dropDatabases(names: readonly string[]): Promise<void>;
   /** Ends a server of ours (fast shutdown); a server that was given is left alone. */
   stop(): Promise<void>;
+  /** Ends a server of ours with SIGKILL; it stays down until `restart`. @throws LauncherError when it is not ours. */
+  kill(): Promise<void>;
+  /** Starts a server of ours again on the same port and data, stopping it first where it runs. @throws LauncherError when it is not ours. */
+  restart(): Promise<void>;
 }
 
 /** What the machine offers, for tests that take something away from it. */
@@ -104,6 +108,8 @@ async function givenPostgres(url: string): Promise<Postgres> {
       createDatabases: (names) => createDatabases(() => connect(url, options), names),
       dropDatabases: (names) => dropDatabases(() => connect(url, options), names),
       stop: async () => undefined,
+      kill: async () => Promise.reject(notOurs()),
+      restart: async () => Promise.reject(notOurs()),
     };
   } catch (error) {
     if (error instanceof LauncherError) throw error;
@@ -113,13 +119,14 @@ async function givenPostgres(url: string): Promise<Postgres> {
   }
 }
 
+const notOurs = () => new LauncherError('The server behind DATABASE_URL is not ours to end.');
+
 async function ownPostgres(data: DataFolder, path: string, machine: Machine): Promise<Postgres> {
   const found = await findPostgres(path, majorOf(data), machine.debianRoot);
   const how = unprivileged(data, found.folder, machine.namespaces);
   const folder = join(how.home, 'data');
   const logFile = join(data.folder('logs'), 'postgres.log');
   const password = await initialise(how, folder, logFile);
-  await endOrphanedPostgres(folder);
 
   const socketFolder = openSocketFolder(how);
   const port = await freePort();
@@ -129,11 +136,17 @@ async function ownPostgres(data: DataFolder, path: string, machine: Machine): Pr
     max: 1,
     onnotice: () => undefined,
   };
-  const server = await untilReady(() => launch(how, folder, socketFolder.path, port, logFile), options, logFile);
+  const start = async () => {
+    await endOrphanedPostgres(folder);
+    return untilReady(() => launch(how, folder, socketFolder.path, port, logFile), options, logFile);
+  };
+  let server = await start();
   const url = (database: string) => `postgres://postgres:${password}@127.0.0.1:${port}/${database}`;
   return {
     description: `Postgres ${found.major} (${found.origin}, ${found.folder}), ${how.how}`,
-    pid: server.pid,
+    get pid() {
+      return server.pid;
+    },
     url,
     shortUrl: (database) =>
       `postgres://postgres@localhost:${port}/${database}?host=${encodeURIComponent(socketFolder.path)}`,
@@ -142,6 +155,14 @@ async function ownPostgres(data: DataFolder, path: string, machine: Machine): Pr
     stop: async () => {
       await server.stop();
       socketFolder.close();
+    },
+    kill: async () => {
+      server.signal('SIGKILL');
+      await server.exited;
+    },
+    restart: async () => {
+      await server.stop();
+      server = await start();
     },
   };
 }
