@@ -167,6 +167,14 @@ export const keyVaultTable = rowsOf(
     rule: workload('disk-encryption-set'),
     request: ({ policyVault, set }) => ({ keyUrl: policyVault.keyUrl, resource: set }),
   },
+  findNewerKeyVersion: {
+    rule: workload('disk-encryption-set'),
+    request: ({ policyVault, set }) => ({ keyVersion: policyVault.keyVersion, resource: set }),
+  },
+  authorizeImpactPreview: {
+    rule: workload('disk-encryption-set'),
+    request: ({ policyVault }) => ({ name: policyVault.key, change: 'KEY_CHANGE_DISABLE' }),
+  },
   // CMK-10: whoever gives the word could have made the source usable.
   authorizeRewrap: [
     ...inEachModel(

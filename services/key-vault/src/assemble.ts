@@ -10,6 +10,8 @@ import { backgroundWork } from './background.ts';
 import { keyBackup } from './backup.ts';
 import { cryptographyApi } from './cryptography/api.ts';
 import { diskAccessApi } from './cryptography/disk-access.ts';
+import { impactPreviewApi } from './cryptography/impact-preview.ts';
+import { newerVersionApi } from './cryptography/newer-version.ts';
 import { rewrapApi } from './cryptography/rewrap.ts';
 import { createGuard } from './guard.ts';
 import { keyApi } from './key/api.ts';
@@ -73,6 +75,8 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
       ...keyMakingApi({ ...parts, backup }),
       ...cryptographyApi(parts),
       ...diskAccessApi(parts),
+      ...newerVersionApi(parts),
+      ...impactPreviewApi(parts),
       ...rewrapApi(parts),
       ...auditApi(parts),
     },
@@ -114,6 +118,8 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
       verify: byGuard,
       checkAccess: byGuard,
       resolveKeyForEncryption: { workload: ['disk-encryption-set'] },
+      findNewerKeyVersion: { workload: ['disk-encryption-set'] },
+      authorizeImpactPreview: { workload: ['disk-encryption-set'] },
       authorizeRewrap: byGuard,
       rewrap: byGuard,
       listAuditEntries: byRole('keyVault/vaults/read'),

@@ -43,10 +43,15 @@ export interface Guard {
     vault: StandingVault,
     key: string | undefined,
     permissions: readonly KeyPermission[],
-    call: Call,
+    call: Pick<Call, 'caller'>,
   ): Promise<void>;
   /** A vault the caller may manage: always by role (KV-70). May be deleted. @throws Rejection as above */
-  managedVault(vaultId: string, action: VaultAction, call: Call, entry: AuditDraft): Promise<StandingVault>;
+  managedVault(
+    vaultId: string,
+    action: VaultAction,
+    call: Pick<Call, 'caller'>,
+    entry: AuditDraft,
+  ): Promise<StandingVault>;
 }
 
 /** Scope of roles on a vault, or on one of its keys (KV-73). @param key `vaults/<v>/keys/<k>` */

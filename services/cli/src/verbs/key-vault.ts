@@ -74,6 +74,8 @@ export const keyVaultVerbs: readonly Verb[] = [
 
   platform('check-access', 'CheckAccess', { targets: named('vault/key[/version]', 'keyVersion', 'key_version') }),
   platform('resolve-key', 'ResolveKeyForEncryption'),
+  platform('find-newer-key-version', 'FindNewerKeyVersion'),
+  platform('authorize-impact-preview', 'AuthorizeImpactPreview'),
   platform('rewrap', 'Rewrap', {
     aliases: { source: 'source_key_version', target: 'target_key_version', set: 'disk_encryption_set' },
     output: 'wrappedKey',

@@ -33,6 +33,8 @@ export type AuditOperation =
   | 'KeyRotate'
   | 'KeyCheckAccess'
   | 'KeyResolve'
+  | 'KeyFindNewer'
+  | 'ImpactPreview'
   | 'KeyRewrapAuthorize'
   | 'KeyRewrap';
 

@@ -12,12 +12,13 @@ import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { AuditLog } from '../audit/log.ts';
 import { authorizeRewrap } from '../key/decider.ts';
-import { isSameWord, versionOf } from '../key/key.ts';
+import { isSameWord, type KeyVersion, versionOf } from '../key/key.ts';
 import { obstacleOf } from '../key/usability.ts';
 import { operationOnWire } from '../key/wire.ts';
-import { type KeyUrls, parseVersion, versionName } from '../names.ts';
+import { type KeyId, type KeyUrls, parseVersion, versionName } from '../names.ts';
 import { vaultDeleted } from '../vault/decider.ts';
 import type { KeyPermission } from '../vault/events.ts';
+import type { StandingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
 import { type CryptographyParts, deciding, lookAt, refusal } from './use.ts';
 
@@ -74,24 +75,7 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
         if (!version || key.status !== 'active') {
           throw refusal(keyVersion, obstacle ?? { reason: 'KEY_VERSION_NOT_FOUND' }, epoch, 'resolve');
         }
-        return {
-          keyVersion,
-          keyUrl: urls.version(id.key, id.version),
-          vault: `vaults/${id.vault}`,
-          resourceGroup: vault.resourceGroup,
-          subscription: subscriptionOf(vault.resourceGroup),
-          tenant: vault.tenant,
-          location: vault.location,
-          vaultSku: vault.sku === 'premium' ? 'PREMIUM' : 'STANDARD',
-          softDeleteRetentionDays: vault.retentionDays,
-          purgeProtectionEnabled: vault.purgeProtected,
-          keyType: 'RSA',
-          keySizeBits: version.bits,
-          enabled: version.enabled,
-          notBefore: version.notBefore === undefined ? undefined : new Date(version.notBefore),
-          expireTime: version.expiresAt === undefined ? undefined : new Date(version.expiresAt),
-          keyOperations: version.operations.map((operation) => operationOnWire[operation]),
-        };
+        return keyForEncryption(urls, id, vault, version);
       },
     ),
     authorizeRewrap: log.audited(
@@ -130,6 +114,31 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
     ),
   };
 };
+
+/** The public facts about a version and its vault. */
+export const keyForEncryption = (
+  urls: KeyUrls,
+  { vault: vaultId, key }: KeyId,
+  vault: StandingVault,
+  version: KeyVersion,
+): KeyForEncryption => ({
+  keyVersion: versionName(key, version.version),
+  keyUrl: urls.version(key, version.version),
+  vault: `vaults/${vaultId}`,
+  resourceGroup: vault.resourceGroup,
+  subscription: subscriptionOf(vault.resourceGroup),
+  tenant: vault.tenant,
+  location: vault.location,
+  vaultSku: vault.sku === 'premium' ? 'PREMIUM' : 'STANDARD',
+  softDeleteRetentionDays: vault.retentionDays,
+  purgeProtectionEnabled: vault.purgeProtected,
+  keyType: 'RSA',
+  keySizeBits: version.bits,
+  enabled: version.enabled,
+  notBefore: version.notBefore === undefined ? undefined : new Date(version.notBefore),
+  expireTime: version.expiresAt === undefined ? undefined : new Date(version.expiresAt),
+  keyOperations: version.operations.map((operation) => operationOnWire[operation]),
+});
 
 /** Whoever gives the word could have made the source usable instead: by `update`, `recover`, or both (CMK-10). */
 const ownerPermissions = (key: Parameters<typeof versionOf>[0], version: string): readonly KeyPermission[] => {

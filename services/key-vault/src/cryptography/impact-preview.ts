@@ -1,0 +1,108 @@
+import type {
+  AuthorizeImpactPreviewRequest,
+  AuthorizeImpactPreviewResponse,
+  KeyChange,
+} from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import { Rejection } from '@interlock/event-store';
+import { type Call, names, type Principal } from '@interlock/rpc';
+import type { AuditDraft, AuditLog } from '../audit/log.ts';
+import type { VaultAction } from '../guard.ts';
+import { keyNotFound } from '../key/decider.ts';
+import { purgedVersionsOf, versionOf } from '../key/key.ts';
+import { parseKeyOrVersion, parseVault, type VersionId, versionName } from '../names.ts';
+import { vaultNotFound } from '../vault/decider.ts';
+import type { KeyPermission } from '../vault/events.ts';
+import { isStanding } from '../vault/vault.ts';
+import { type CryptographyParts, lookAt } from './use.ts';
+
+type Change = Exclude<KeyChange, 'KEY_CHANGE_UNSPECIFIED' | 'UNRECOGNIZED'>;
+
+/** What each change of a key needs: a permission on it, or a role on its vault. Absent: it cannot happen to a key. */
+const keyRights: Readonly<Record<Change, KeyPermission | VaultAction>> = {
+  KEY_CHANGE_DISABLE: 'update',
+  KEY_CHANGE_EXPIRE: 'update',
+  KEY_CHANGE_DELETE: 'delete',
+  KEY_CHANGE_PURGE: 'purge',
+  KEY_CHANGE_REVOKE: 'keyVault/vaults/write',
+};
+/** The same for a single version, which can be disabled and expire, but not deleted alone (KV-05). */
+const versionRights: Readonly<Partial<Record<KeyChange, KeyPermission>>> = {
+  KEY_CHANGE_DISABLE: 'update',
+  KEY_CHANGE_EXPIRE: 'update',
+};
+/** The same for a vault. */
+const vaultRights: Readonly<Partial<Record<KeyChange, VaultAction>>> = {
+  KEY_CHANGE_DELETE: 'keyVault/vaults/delete',
+  KEY_CHANGE_PURGE: 'keyVault/vaults/purge',
+  KEY_CHANGE_REVOKE: 'keyVault/vaults/write',
+};
+
+/** Who may see what a change would do: whoever may make it. Permission comes before existence (KV-82). */
+export const impactPreviewApi = (parts: CryptographyParts & { readonly log: AuditLog }) => {
+  const { vaults, guard, log } = parts;
+
+  const ofVault = async (name: string, change: KeyChange, asker: Asker, entry: AuditDraft): Promise<string> => {
+    const vault = parseVault(name, 'name');
+    const action =
+      vaultRights[change] ?? notApplicable(change, 'a vault is deleted, purged, or has its grants withdrawn');
+    if (asker) await guard.managedVault(vault, action, asker, entry);
+    const { state } = await vaults.load(vault);
+    if (!isStanding(state)) throw vaultNotFound(vault);
+    entry.inVault(vault);
+    return `vaults/${vault}`;
+  };
+
+  const permitKey = async (id: VersionId, right: KeyPermission | VaultAction, asker: Asker, entry: AuditDraft) => {
+    const { vault, key } = await lookAt(parts, id, entry);
+    if (asker && isVaultAction(right)) await guard.managedVault(id.vault, right, asker, entry);
+    else if (asker && !isVaultAction(right)) await guard.permit(id.vault, vault, id.key, [right], asker);
+    return key;
+  };
+
+  const ofKey = async (name: string, change: KeyChange, asker: Asker, entry: AuditDraft): Promise<string> => {
+    const id = parseKeyOrVersion(name, 'name');
+    const rights: Readonly<Partial<Record<KeyChange, KeyPermission | VaultAction>>> =
+      id.version === undefined ? keyRights : versionRights;
+    const words =
+      id.version === undefined ? 'say which change' : 'a version is disabled or expires; name its key for the rest';
+    const key = await permitKey(id, rights[change] ?? notApplicable(change, words), asker, entry);
+    if (key.status === 'absent' || key.status === 'purged') throw keyNotFound(id.key);
+    if (id.version === undefined) return id.key;
+    const version = versionName(id.key, id.version);
+    if (versionOf(key, id.version)) return version;
+    const reason = purgedVersionsOf(key).includes(id.version) ? 'KEY_PURGED' : 'KEY_VERSION_NOT_FOUND';
+    throw new Rejection('NOT_FOUND', reason, `${version} was not found in this key vault.`, { key_version: version });
+  };
+
+  return {
+    authorizeImpactPreview: log.audited(
+      'ImpactPreview',
+      async (request: AuthorizeImpactPreviewRequest, _call: Call, entry): Promise<AuthorizeImpactPreviewResponse> => {
+        const { name, change } = request;
+        const asker = askerOf(request);
+        const isVault = name.split('/').length === 2;
+        return { name: await (isVault ? ofVault(name, change, asker, entry) : ofKey(name, change, asker, entry)) };
+      },
+    ),
+  };
+};
+
+/** Who considers the change, as guards want it; undefined for somebody whose right was established elsewhere. */
+type Asker = { readonly caller: Principal } | undefined;
+
+const askerOf = ({ principal, tenant }: AuthorizeImpactPreviewRequest): Asker => {
+  if (principal === '') return undefined;
+  const { principal: id } = names.principal.parse(principal, 'principal');
+  const { tenant: tenantId } = names.tenant.parse(tenant, 'tenant');
+  return { caller: { kind: 'app', id, name: principal, tenant: tenantId } };
+};
+
+const isVaultAction = (right: KeyPermission | VaultAction): right is VaultAction =>
+  right.startsWith('keyVault/vaults/');
+
+const notApplicable = (change: KeyChange, words: string): never => {
+  throw new Rejection('INVALID_ARGUMENT', 'KEY_CHANGE_NOT_APPLICABLE', `${change} cannot happen to it: ${words}`, {
+    field: 'change',
+    value: change,
+  });
+};

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+
+let world: VaultCloud;
+before(async () => {
+  world = await startVaultCloud();
+});
+after(() => world?.close());
+
+const find = (keyVersion: string) => world.vault(world.diskEncryptionSet).findNewerKeyVersion({ keyVersion });
+
+test('CMK-81: the newest usable version is found, never an older one, and what cannot be used is passed over by name', async () => {
+  const parent = await newVault(world);
+  const next = async (): Promise<string> =>
+    (await world.vault().createKey({ parent, keyId: 'k', requestId: randomUUID() })).name;
+  const first = await next();
+  assert.deepEqual(await find(first), {
+    newer: undefined,
+    unusableKeyVersion: '',
+    unusableReason: 'KEY_ACCESS_REASON_UNSPECIFIED',
+  });
+  const second = await next();
+  const third = await next();
+  assert.equal((await find(first)).newer?.keyVersion, third);
+  assert.equal((await find(third)).newer, undefined, 'nothing is newer than the newest');
+  await world.vault().disableKeyVersion({ name: third });
+  const passedOver = await find(first);
+  assert.deepEqual(
+    [passedOver.newer?.keyVersion, passedOver.unusableKeyVersion, passedOver.unusableReason],
+    [second, third, 'KEY_DISABLED'],
+  );
+  await world.vault().setKeyVersionDates({ name: second, notBefore: new Date(Date.now() + 3_600_000) });
+  const none = await find(first);
+  assert.deepEqual([none.newer, none.unusableReason], [undefined, 'KEY_DISABLED']);
+  await world.vault().deleteKey({ name: first.split('/versions/')[0] ?? '' });
+  await assert.rejects(find(first), { code: 'FAILED_PRECONDITION', reason: 'KEY_DELETED' });
+});

@@ -1,0 +1,59 @@
+import {
+  type FindNewerKeyVersionRequest,
+  FindNewerKeyVersionResponse,
+} from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import type { Call } from '@interlock/rpc';
+import type { AuditLog } from '../audit/log.ts';
+import { type ActiveKey, type KeyVersion, versionOf } from '../key/key.ts';
+import { obstacleOf } from '../key/usability.ts';
+import { type KeyUrls, parseVersion, versionName } from '../names.ts';
+import { keyForEncryption } from './disk-access.ts';
+import { type CryptographyParts, lookAt, refusal } from './use.ts';
+
+/** Which version a set that follows its key moves to (CMK-81): decided here, by the clock that decides about dates. */
+export const newerVersionApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly urls: KeyUrls }) => {
+  const { clock, log, urls } = parts;
+  return {
+    findNewerKeyVersion: log.audited(
+      'KeyFindNewer',
+      async (request: FindNewerKeyVersionRequest, _call: Call, entry): Promise<FindNewerKeyVersionResponse> => {
+        const id = parseVersion(request.keyVersion, 'key_version');
+        entry.forResource(request.resource);
+        const { epoch, vault, key } = await lookAt(parts, id, entry, true);
+        entry.about(id.key, id.version);
+        const named = versionOf(key, id.version);
+        if (vault.status !== 'active' || key.status !== 'active' || named === undefined) {
+          const obstacle = obstacleOf(vault, key, id.version, clock.now());
+          throw refusal(
+            versionName(id.key, id.version),
+            obstacle ?? { reason: 'KEY_VERSION_NOT_FOUND' },
+            epoch,
+            'find newer',
+          );
+        }
+        const newer = newerThan(key, named);
+        const usable = newer.find(({ version }) => obstacleOf(vault, key, version, clock.now()) === undefined);
+        const [newest] = newer;
+        const obstacle = newest && obstacleOf(vault, key, newest.version, clock.now());
+        return FindNewerKeyVersionResponse.fromPartial({
+          ...(usable === undefined ? {} : { newer: keyForEncryption(urls, id, vault, usable) }),
+          ...(newest === undefined || obstacle === undefined
+            ? {}
+            : { unusableKeyVersion: versionName(id.key, newest.version), unusableReason: obstacle.reason }),
+        });
+      },
+    ),
+  };
+};
+
+/** Versions made after this one, the newest first. The key knows its newest, also where two were made at one moment. */
+const newerThan = (key: ActiveKey, { version, createdAt }: KeyVersion): readonly KeyVersion[] =>
+  version === key.current
+    ? []
+    : Object.values(key.versions)
+        .filter((other) => other.version === key.current || other.createdAt > createdAt)
+        .toSorted(
+          (one, other) =>
+            Number(other.version === key.current) - Number(one.version === key.current) ||
+            other.createdAt - one.createdAt,
+        );
