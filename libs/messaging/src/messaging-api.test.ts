@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ReadFeedRequest } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { memoryStore } from '@interlock/event-store';
+import { seededRandom, virtualClock } from '@interlock/runtime';
 import { messagingApi } from './messaging-api.ts';
 import { partitionOf } from './subjects.ts';
 import { testWorld, toFact } from './test-world.ts';
-import { seededRandom, virtualClock } from './virtual-clock.ts';
 
 const cause = { correlationId: 'c', causationId: 'd', caller: 'p' };
 

@@ -2,13 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type EventStore, memoryStore, type StreamName } from '@interlock/event-store';
-import { type Logger, logger } from '@interlock/runtime';
+import { type Logger, logger, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { ToFact } from './facts.ts';
 import { type MemoryBus, memoryBus } from './memory-bus.ts';
 import { startRelay } from './relay.ts';
 import { durableOf, streamOf, subjectOf } from './subjects.ts';
-import { seededRandom, type VirtualClock, virtualClock } from './virtual-clock.ts';
 
 const PARTITIONS = 4;
 const tracer = trace.getTracer('test');

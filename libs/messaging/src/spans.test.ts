@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { currentTraceparent, inSpan, startTelemetry, traceIdOf } from '@interlock/runtime';
+import { currentTraceparent, inSpan, seededRandom, startTelemetry, traceIdOf } from '@interlock/runtime';
 import { SpanKind } from '@opentelemetry/api';
 import { causeOf } from './handlers.ts';
 import { inProcessSpan, inSendSpan } from './spans.ts';
-import { seededRandom } from './virtual-clock.ts';
 
 interface Ended {
   readonly name: string;

@@ -1,6 +1,6 @@
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type Commit, type EventStore, memoryStore, StoreUnavailable, type StreamName } from '@interlock/event-store';
-import { type Logger, logger, type Random } from '@interlock/runtime';
+import { type Logger, logger, type Random, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { type Consumer, type ReadFeed, startConsumer } from './consumer.ts';
 import type { ToFact } from './facts.ts';
@@ -8,7 +8,6 @@ import { readFeed } from './feed.ts';
 import type { Handler } from './handlers.ts';
 import { type MemoryBus, memoryBus } from './memory-bus.ts';
 import { type Relay, startRelay } from './relay.ts';
-import { seededRandom, type VirtualClock, virtualClock } from './virtual-clock.ts';
 
 /** What may go wrong besides the bus; numbers are probabilities. */
 export interface WorldFaults {

@@ -46,5 +46,7 @@ export {
 export type { PipelineOptions, Refusal } from './server-pipeline.ts';
 export { type BoundService, type Definition, type Handler, type Implementation, service } from './service.ts';
 export { sharedBytes } from './shared-bytes.ts';
+export { simulatedTokens } from './simulated-tokens.ts';
+export { type NewSigningKey, rs256, type SignToken, type TokenFormat } from './token-format.ts';
 export { type IssuedToken, type TokenSource, type TokenSourceOptions, tokenSource } from './token-source.ts';
 export { type Authenticate, type KeySource, type TokenVerifierOptions, tokenVerifier } from './tokens.ts';

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import { exportJWK, generateKeyPair, type JSONWebKeySet, type JWTPayload, SignJWT } from 'jose';
+import { seededRandom } from '@interlock/runtime';
+import { type JSONWebKeySet, type JWTPayload, SignJWT } from 'jose';
 import { RpcFailure } from './errors.ts';
+import { simulatedTokens } from './simulated-tokens.ts';
 import { manualClock } from './test-clock.ts';
+import { rs256, type TokenFormat } from './token-format.ts';
 import { tokenVerifier } from './tokens.ts';
 
 const ISSUER = 'https://identity.interlock';
@@ -27,20 +30,24 @@ interface Signer {
   sign(changes?: Readonly<Record<string, unknown>>): Promise<string>;
 }
 
-async function signer(kid: string): Promise<Signer> {
-  const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
+async function signer(format: TokenFormat, kid: string): Promise<Signer> {
+  const { n, e, pkcs8 } = await format.newKey();
+  const sign = format.openKey(pkcs8);
+  pkcs8.fill(0);
   return {
-    jwk: { ...(await exportJWK(publicKey)), kid, alg: 'RS256', use: 'sig' },
-    sign: (changes = {}) =>
-      new SignJWT({ ...GOOD, ...changes }).setProtectedHeader({ alg: 'RS256', kid }).sign(privateKey),
+    jwk: { kty: 'RSA', n, e, kid, alg: 'RS256', use: 'sig' },
+    sign: (changes = {}) => sign(kid, { ...GOOD, ...changes }),
   };
 }
 
-describe('bearer tokens', () => {
+const formats = { RS256: rs256, 'the simulation': simulatedTokens(seededRandom(1)) };
+for (const [name, format] of Object.entries(formats)) describe(`bearer tokens of ${name}`, () => suite(format));
+
+function suite(format: TokenFormat): void {
   let first: Signer;
   let second: Signer;
   before(async () => {
-    [first, second] = await Promise.all([signer('k1'), signer('k2')]);
+    [first, second] = await Promise.all([signer(format, 'k1'), signer(format, 'k2')]);
   });
 
   const verifier = (published: () => readonly Signer[] = () => [first]) => {
@@ -54,6 +61,7 @@ describe('bearer tokens', () => {
       issuer: ISSUER,
       audience: AUDIENCE,
       clock,
+      format,
     });
     return { verify, clock, fetches: () => fetches };
   };
@@ -156,13 +164,14 @@ describe('bearer tokens', () => {
       issuer: ISSUER,
       audience: AUDIENCE,
       clock: manualClock(),
+      format,
     });
     const token = await first.sign();
     await assert.rejects(verify(token), RpcFailure);
     isDown = false;
     await verify(token);
   });
-});
+}
 
 const refused = (reason: string) => (error: unknown) => {
   assert.ok(error instanceof Rejection, String(error));

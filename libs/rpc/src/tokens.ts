@@ -1,15 +1,8 @@
 import { Rejection } from '@interlock/event-store';
 import type { Clock, Instant } from '@interlock/runtime';
-import {
-  createLocalJWKSet,
-  errors,
-  type JSONWebKeySet,
-  type JWTPayload,
-  type JWTVerifyGetKey,
-  jwtVerify,
-  type LocalJWKSet,
-} from 'jose';
+import { errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey } from 'jose';
 import type { Principal } from './call.ts';
+import { rs256, type TokenFormat } from './token-format.ts';
 
 /** Fetches the public keys that sign tokens, as a JWK set. */
 export type KeySource = () => Promise<JSONWebKeySet>;
@@ -37,6 +30,8 @@ export interface TokenVerifierOptions {
   readonly keysTtlMs?: number;
   /** How long a verified token is trusted without looking again, within its `exp`. Default 60,000 ms. */
   readonly verifiedTtlMs?: number;
+  /** How tokens are signed. Default `rs256`. */
+  readonly format?: TokenFormat;
 }
 
 /** Tokens remembered as verified; the oldest go first. */
@@ -44,7 +39,7 @@ const VERIFIED_MAX = 10_000;
 
 /** Makes the verifier of one service. Verified tokens are remembered for a while: an RSA check a call would cost more than the rest. */
 export function tokenVerifier(options: TokenVerifierOptions): Authenticate {
-  const { issuer, audience, clock, clockToleranceMs = 1_000, verifiedTtlMs = 60_000 } = options;
+  const { issuer, audience, clock, clockToleranceMs = 1_000, verifiedTtlMs = 60_000, format = rs256 } = options;
   const signingKeys = keyRing(options);
   const verified = new Map<string, { readonly principal: Principal; readonly until: Instant }>();
 
@@ -68,15 +63,13 @@ export function tokenVerifier(options: TokenVerifierOptions): Authenticate {
 
   async function verify(token: string, now: Instant): Promise<JWTPayload> {
     try {
-      const { payload } = await jwtVerify(token, signingKeys, {
-        algorithms: ['RS256'],
+      return await format.verify(token, signingKeys, {
         issuer,
         audience,
         requiredClaims: ['iat', 'nbf', 'exp', 'sub'],
         currentDate: new Date(now),
         clockTolerance: clockToleranceMs / 1_000,
       });
-      return payload;
     } catch (error) {
       throw tokenRefusal(error, audience);
     }
@@ -84,14 +77,15 @@ export function tokenVerifier(options: TokenVerifierOptions): Authenticate {
 }
 
 /** Public keys by `kid`: fetched when first needed, when a token names an unknown one, and when they are old. */
-function keyRing({ keys, clock, refetchMs = 10_000, keysTtlMs = 600_000 }: TokenVerifierOptions): JWTVerifyGetKey {
-  let ring: { readonly find: LocalJWKSet; readonly fetchedMs: number } | undefined;
+function keyRing(options: TokenVerifierOptions): JWTVerifyGetKey {
+  const { keys, clock, refetchMs = 10_000, keysTtlMs = 600_000, format = rs256 } = options;
+  let ring: { readonly find: JWTVerifyGetKey; readonly fetchedMs: number } | undefined;
   let fetching: Promise<void> | undefined;
   let triedMs = Number.NEGATIVE_INFINITY;
 
   const refetch = async (): Promise<void> => {
     triedMs = clock.monotonicMs();
-    ring = { find: createLocalJWKSet(await keys()), fetchedMs: triedMs };
+    ring = { find: format.readKeys(await keys()), fetchedMs: triedMs };
   };
   const refetchOnce = (): Promise<void> => {
     fetching ??= refetch().finally(() => {

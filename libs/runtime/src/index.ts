@@ -17,6 +17,7 @@ export { type LogFields, type Logger, type LoggerOptions, logger } from './logge
 export { type Random, systemRandom } from './random.ts';
 export { ExitCode, type RunOptions, runService, type Startup } from './run.ts';
 export { createScope, type Scope, ScopeError } from './scope.ts';
+export { type SeededRandom, seededRandom } from './seeded-random.ts';
 export { startTelemetry, type Telemetry, type TelemetryOptions, telemetryOptions, telemetrySpec } from './telemetry.ts';
 export {
   contextFromTraceparent,
@@ -29,3 +30,4 @@ export {
   traceIdOf,
   traceparentOf,
 } from './tracing.ts';
+export { type VirtualClock, virtualClock } from './virtual-clock.ts';

@@ -1,7 +1,7 @@
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { category } from '@interlock/event-store';
 import { type Assemble, workloads } from '@interlock/host';
-import { type Authorizer, names, service } from '@interlock/rpc';
+import { type Authorizer, names, rs256, service, type TokenFormat } from '@interlock/rpc';
 import type { MasterKey } from '@interlock/sealing';
 import { applyBootstrap, type Bootstrap } from './bootstrap.ts';
 import { permissions } from './permissions.ts';
@@ -24,6 +24,8 @@ export interface IdentitySettings {
   readonly masterKey: MasterKey;
   readonly issuer: string;
   readonly lifetimes: TokenLifetimes;
+  /** How tokens are signed; default `rs256`. */
+  readonly tokenFormat?: TokenFormat;
 }
 
 const byRoleGiven =
@@ -40,6 +42,7 @@ export const assemble: Assemble<IdentitySettings> = async ({ store, clock, rando
     store,
     keys: category(store, signingKeys),
     masterKey: settings.masterKey,
+    format: settings.tokenFormat ?? rs256,
     clock,
     random,
     overlapMs: Math.max(lifetimes.userMs, lifetimes.managedIdentityMs),

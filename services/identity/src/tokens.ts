@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Rejection } from '@interlock/event-store';
 import type { Clock, Instant } from '@interlock/runtime';
-import { SignJWT } from 'jose';
 import type { Principal } from './principal/decider.ts';
 import type { KeyRing } from './signing-key/key-ring.ts';
 
@@ -54,24 +53,22 @@ export const tokenIssuer =
     }
     const { lifetimes, clock, ring } = parts;
     const lifetimeMs = principal.principalType === 'managed_identity' ? lifetimes.managedIdentityMs : lifetimes.userMs;
-    const { kid, privateKey } = await ring.signing();
+    const { kid, sign } = await ring.signing();
     const nowSeconds = Math.floor(clock.now() / 1000);
     const expireSeconds = Math.ceil((clock.now() + lifetimeMs) / 1000);
-    const token = await new SignJWT({
+    const token = await sign(kid, {
       oid: principal.id,
       tid: principal.tenant.replace(/^tenants\//, ''),
       idtyp: kindOf(principal),
       ver: '1.0',
       ...(principal.workload === undefined ? {} : { workload: principal.workload }),
-    })
-      .setProtectedHeader({ alg: 'RS256', kid, typ: 'JWT' })
-      .setIssuer(parts.issuer)
-      .setSubject(principal.id)
-      .setAudience(audience)
-      .setIssuedAt(nowSeconds)
-      .setNotBefore(nowSeconds)
-      .setExpirationTime(expireSeconds)
-      .sign(privateKey);
+      iss: parts.issuer,
+      sub: principal.id,
+      aud: audience,
+      iat: nowSeconds,
+      nbf: nowSeconds,
+      exp: expireSeconds,
+    });
     return { token, expireTime: expireSeconds * 1000 };
   };
 

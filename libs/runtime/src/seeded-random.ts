@@ -1,0 +1,58 @@
+import type { Random } from './random.ts';
+
+/** Chance that repeats itself for the same seed. */
+export interface SeededRandom extends Random {
+  /** A whole number from 0 to `below` − 1. */
+  int(below: number): number;
+  /** True with that probability. */
+  chance(probability: number): boolean;
+  /** One of them. @throws RangeError when there are none */
+  pick<Value>(values: readonly Value[]): Value;
+  /** Another sequence, which depends on this seed and the name alone: what one part draws does not shift another's. */
+  fork(name: string): SeededRandom;
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
+/** Makes it (mulberry32). For tests and the simulation, never for keys. @param seed its low 32 bits count */
+export const seededRandom = (seed: number): SeededRandom => {
+  let state = seed >>> 0;
+  const word = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return (mixed ^ (mixed >>> 14)) >>> 0;
+  };
+  const fraction = (): number => word() / 2 ** 32;
+  const int = (below: number): number => Math.floor(fraction() * below);
+  const hexOf = (value: number): string =>
+    `${HEX[value >>> 24]}${HEX[(value >>> 16) & 255]}${HEX[(value >>> 8) & 255]}${HEX[value & 255]}`;
+  return {
+    fraction,
+    int,
+    chance: (probability) => probability > 0 && fraction() < probability,
+    pick(values) {
+      const index = int(values.length);
+      if (index >= values.length) throw new RangeError('there is nothing to pick from');
+      return values[index] as (typeof values)[number];
+    },
+    fork: (name) => {
+      let mixed = seed >>> 0;
+      for (let at = 0; at < name.length; at += 1) mixed = Math.imul(mixed ^ name.charCodeAt(at), 0x01000193) >>> 0;
+      return seededRandom(mixed);
+    },
+    bytes(length) {
+      const bytes = new Uint8Array(length);
+      for (let at = 0; at < length; at += 4) {
+        const four = word();
+        for (let each = 0; each < 4 && at + each < length; each += 1) bytes[at + each] = (four >>> (8 * each)) & 255;
+      }
+      return bytes;
+    },
+    uuid() {
+      const [a, b, c, d] = [hexOf(word()), hexOf(word()), hexOf(word()), hexOf(word())];
+      const variant = '89ab'[Number.parseInt(c.slice(0, 1), 16) & 3];
+      return `${a}-${b.slice(0, 4)}-4${b.slice(5)}-${variant}${c.slice(1, 4)}-${c.slice(4)}${d}`;
+    },
+  };
+};

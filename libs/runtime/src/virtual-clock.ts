@@ -1,0 +1,113 @@
+import type { Clock } from './clock.ts';
+import { timeHeap } from './time-heap.ts';
+
+/** A clock that stands still while anything has work to do, then jumps to the next sleeper. */
+export interface VirtualClock extends Clock {
+  /**
+   * Lets time pass until the condition holds.
+   * @throws Error when it does not within `limitMs` of virtual time, or when nobody sleeps any more
+   */
+  until(condition: () => boolean | Promise<boolean>, limitMs?: number): Promise<void>;
+  /** Lets that much virtual time pass. */
+  pass(durationMs: number): Promise<void>;
+  /**
+   * Lets time pass until the work is done, and returns or throws what it does.
+   * @throws Error when it takes longer than `limitMs` of virtual time, or when nobody sleeps any more
+   */
+  drive<Result>(work: Promise<Result>, limitMs?: number): Promise<Result>;
+  /** Calls `wake` after `durationMs` unless `cancel` is called before. What `sleep` is made of, without its promise. */
+  alarm(durationMs: number, wake: () => void): { cancel(): void };
+  /** How many alarms and sleeps are pending. */
+  pending(): number;
+}
+
+/** Ten minutes: far more than any back-off. */
+const LIMIT_MS = 600_000;
+
+/**
+ * Time for tests and the simulation. Nothing below the seams waits for anything but promises, so between two turns of
+ * the event loop everything that is ready has run: one turn a jump is enough.
+ */
+export const virtualClock = (startMs = Date.UTC(2026, 0, 1)): VirtualClock => {
+  const sleepers = timeHeap();
+  let elapsedMs = 0;
+
+  const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  const jump = (toMs: number): void => {
+    elapsedMs = Math.max(elapsedMs, toMs);
+    sleepers.wakeUntil(elapsedMs);
+  };
+  const alarm: VirtualClock['alarm'] = (durationMs, wake) => sleepers.add(elapsedMs + Math.max(0, durationMs), wake);
+
+  /** The next time anybody wakes. @throws Error when nobody does by then */
+  const nextWake = (endMs: number, limitMs: number): number => {
+    const nextMs = sleepers.nextAt();
+    if (nextMs === undefined) throw new Error('everybody waits and nobody sleeps: the condition cannot come true');
+    if (nextMs > endMs) throw new Error(`the condition did not come true within ${limitMs} ms of virtual time`);
+    return nextMs;
+  };
+  /** Jumps from sleeper to sleeper until `isDone`, which is asked when everything is settled. */
+  const run = (isDone: () => boolean, limitMs: number): Promise<void> => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const endMs = elapsedMs + limitMs;
+    const turn = (): void => {
+      try {
+        if (isDone()) resolve();
+        else {
+          jump(nextWake(endMs, limitMs));
+          setImmediate(turn);
+        }
+      } catch (error) {
+        reject(error);
+      }
+    };
+    setImmediate(turn);
+    return promise;
+  };
+
+  return {
+    now: () => startMs + Math.floor(elapsedMs),
+    monotonicMs: () => elapsedMs,
+    sleep: (durationMs, signal) =>
+      new Promise((resolve) => {
+        if (signal?.aborted) return resolve();
+        if (!signal) {
+          alarm(durationMs, resolve);
+          return;
+        }
+        const wake = (): void => {
+          sleeper.cancel();
+          signal.removeEventListener('abort', wake);
+          resolve();
+        };
+        const sleeper = alarm(durationMs, wake);
+        signal.addEventListener('abort', wake);
+      }),
+    alarm,
+    pending: () => sleepers.size(),
+    async until(condition, limitMs = LIMIT_MS) {
+      const endMs = elapsedMs + limitMs;
+      await nextTurn();
+      while (!(await condition())) {
+        jump(nextWake(endMs, limitMs));
+        await nextTurn();
+      }
+    },
+    async pass(durationMs) {
+      let isOver = false;
+      alarm(durationMs, () => {
+        isOver = true;
+      });
+      await run(() => isOver, durationMs);
+    },
+    async drive(work, limitMs = LIMIT_MS) {
+      let isOver = false;
+      const end = (): void => {
+        isOver = true;
+      };
+      work.then(end, end);
+      await run(() => isOver, limitMs);
+      return work;
+    },
+  };
+};
