@@ -4,6 +4,7 @@ import type {
   DiskForMachine,
   NewDisk,
   VirtualMachine,
+  Workload,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Clients } from './clients.ts';
 import { until } from './until.ts';
@@ -29,8 +30,22 @@ export const location = 'westeurope';
 /** Permissions the identity of a set needs (CMK-25). */
 export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
+/** How a world may differ from the usual one. */
+export interface WorldWish {
+  /** The private key, so that whoever made it can open the disks' files; by default the vault makes one nobody else has. */
+  readonly keyPem?: string;
+  /** By default grants are access policies. */
+  readonly permissionModel?: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT';
+  /** What the machines do; by default 20 reads and writes of 4 KiB a second on each disk. */
+  readonly workload?: Workload;
+}
+
 /** Makes a world and waits until its machines run. @param machines the disks of each machine */
-export const makeWorld = async (clients: Clients, machines: readonly (readonly DiskKind[])[]): Promise<World> => {
+export const makeWorld = async (
+  clients: Clients,
+  machines: readonly (readonly DiskKind[])[],
+  { keyPem, permissionModel = 'ACCESS_POLICY', workload = usualWorkload }: WorldWish = {},
+): Promise<World> => {
   const tag = randomUUID().slice(0, 8);
   const [{ name: subscription } = { name: '' }] = (await clients.identity.listSubscriptions({})).subscriptions;
   const group = `${subscription}/resourceGroups/g${tag}`;
@@ -39,23 +54,24 @@ export const makeWorld = async (clients: Clients, machines: readonly (readonly D
     resourceGroup: group,
     location,
     sku: 'STANDARD',
-    permissionModel: 'ACCESS_POLICY',
+    permissionModel,
     softDeleteRetentionDays: 7,
     purgeProtectionEnabled: true,
   });
   const { sub } = JSON.parse(
     Buffer.from((await clients.tokens.token('interlock:key-vault')).split('.')[1] ?? '', 'base64url').toString(),
   );
-  await clients.keyVault.setAccessPolicy({
-    name: vault.name,
-    accessPolicy: { principal: `principals/${sub}`, keyPermissions: ['ALL'] },
-  });
-  const version = await clients.keyVault.createKey({
-    parent: vault.name,
-    keyId: 'k1',
-    keySizeBits: 2048,
-    requestId: randomUUID(),
-  });
+  if (permissionModel === 'ACCESS_POLICY') {
+    await clients.keyVault.setAccessPolicy({
+      name: vault.name,
+      accessPolicy: { principal: `principals/${sub}`, keyPermissions: ['ALL'] },
+    });
+  }
+  const newKey = { parent: vault.name, keyId: 'k1', requestId: randomUUID() };
+  const version =
+    keyPem === undefined
+      ? await clients.keyVault.createKey({ ...newKey, keySizeBits: 2048 })
+      : await clients.keyVault.importKey({ ...newKey, keyMaterial: { $case: 'pem', value: keyPem } });
   const created = await clients.sets.createDiskEncryptionSet({
     parent: group,
     diskEncryptionSetId: `set-${tag}`,
@@ -67,9 +83,10 @@ export const makeWorld = async (clients: Clients, machines: readonly (readonly D
     return found.provisioningState === 'SUCCEEDED' && found;
   });
   const identity = set.identity?.principal ?? '';
-  await allowSet(clients, vault.name, identity);
+  if (permissionModel === 'ACCESS_POLICY') await allowSet(clients, vault.name, identity);
+  else await assignEncryptionRole(clients, vault.name, identity);
   const names = await Promise.all(
-    machines.map((disks, n) => makeMachine(clients, { group, set: set.name }, `vm${n}`, disks)),
+    machines.map((disks, n) => makeMachine(clients, { group, set: set.name }, `vm${n}`, disks, workload)),
   );
   return { group, vault: vault.name, keyVersion: version.name, set: set.name, identity, machines: names };
 };
@@ -81,12 +98,24 @@ export const allowSet = (clients: Clients, vault: string, identity: string) =>
     accessPolicy: { principal: identity, keyPermissions: [...encryptionPermissions] },
   });
 
+/** The same by a role (CMK-26). @returns the assignment */
+export const assignEncryptionRole = (clients: Clients, vault: string, identity: string) =>
+  clients.identity.createRoleAssignment({
+    roleAssignmentId: randomUUID(),
+    principal: identity,
+    role: 'roles/keyVaultCryptoServiceEncryptionUser',
+    scope: vault,
+  });
+
+const usualWorkload: Workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 20, ioSizeBytes: 4096 };
+
 /** Makes a machine with disks of these kinds, and waits until it runs. @returns its name */
 export const makeMachine = async (
   clients: Clients,
   { group, set }: Pick<World, 'group' | 'set'>,
   virtualMachineId: string,
   disks: readonly DiskKind[],
+  workload = usualWorkload,
 ): Promise<string> => {
   const newDisk = (kind: DiskKind, n: number): NewDisk => ({
     diskId: `${virtualMachineId}-d${n}`,
@@ -110,7 +139,7 @@ export const makeMachine = async (
     ...(osDisk ? { osDisk } : {}),
     dataDisks,
     ultraSsdEnabled: disks.includes('ULTRA'),
-    workload: { kind: 'WRITE_AND_VERIFY', ioPerSecond: 20, ioSizeBytes: 4096 },
+    workload,
   });
   await untilPower(clients, name, 'RUNNING');
   return name;

@@ -1,0 +1,44 @@
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createRequire, syncBuiltinESMExports } from 'node:module';
+import { isMainThread } from 'node:worker_threads';
+
+/**
+ * Loaded into a service process by `--import` in tests, and only there: shifts what the process reads as wall-clock time
+ * (`Date`) and as time since boot (`os.uptime`) by what a file says. What it cannot shift is in docs/chaos.md. It imports
+ * nothing of the project, so that nothing of a service is loaded before its own entry.
+ */
+
+/** How often the file is looked at, in milliseconds. */
+const lookMs = 10;
+
+const folder = process.env.INTERLOCK_TEST_CLOCKS;
+const [, service] = /\/services\/([^/]+)\/src\/main\.ts$/.exec(process.argv[1] ?? '') ?? [];
+
+if (folder !== undefined && service !== undefined && isMainThread) {
+  const shift = { wallMs: 0, bootMs: 0 };
+
+  const RealDate = Date;
+  const now = (): number => RealDate.now() + shift.wallMs;
+  globalThis.Date = new Proxy(RealDate, {
+    construct: (target, given, newTarget) => Reflect.construct(target, given.length === 0 ? [now()] : given, newTarget),
+    apply: () => new RealDate(now()).toString(),
+    get: (target, property, receiver) => (property === 'now' ? now : Reflect.get(target, property, receiver)),
+  });
+
+  const os = createRequire(import.meta.url)('node:os');
+  const uptime = os.uptime.bind(os);
+  os.uptime = (): number => uptime() + shift.bootMs / 1_000;
+  syncBuiltinESMExports();
+
+  const [wanted, applied] = [`${folder}/${service}.json`, `${folder}/${service}.applied`];
+  let last = '';
+  setInterval(() => {
+    const text = existsSync(wanted) ? readFileSync(wanted, 'utf8') : '';
+    if (text === last || text === '') return;
+    last = text;
+    const { wallMs, bootMs } = JSON.parse(text);
+    Object.assign(shift, { wallMs, bootMs });
+    writeFileSync(`${applied}.new`, text);
+    renameSync(`${applied}.new`, applied);
+  }, lookMs).unref();
+}

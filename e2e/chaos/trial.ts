@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
+import type { TestContext } from 'node:test';
+import { until } from '../cloud/until.ts';
+import { makeWorld, startAgain, untilPower, type World, type WorldWish } from '../cloud/world.ts';
+import { readAsOwner, unwrapDek } from '../rehearsal/evidence/owner-key.ts';
+import { expectedPlaces, mismatches } from '../rehearsal/evidence/records.ts';
+import { findVolumes } from '../rehearsal/evidence/volume.ts';
+import { type ChaosCloud, times } from './chaos-cloud.ts';
+import { settled, stopsOf, storedEvents } from './facts.ts';
+import { guestsEnd } from './guests.ts';
+import { type History, readHistory } from './history.ts';
+import { type Deeds, judge, type Loss } from './verdict.ts';
+
+/** A key, and machines of every kind that a loss of it tells apart. All names are full. */
+export interface Trial {
+  readonly world: World;
+  /** Premium SSD under the key; Standard SSD under the key beside a disk of the platform. Both stop (CMK-100, CMK-103). */
+  readonly stopping: readonly string[];
+  /** Ultra disk under the key beside a disk of the platform: goes on (CMK-102). */
+  readonly ultra: string;
+  /** No disk under the key. */
+  readonly control: string;
+  readonly disks: {
+    /** Under the key, without a pin. */
+    readonly lost: readonly string[];
+    /** The ultra disk. */
+    readonly pinned: readonly string[];
+    /** Of machines that go on, the ultra one included; not under the key. */
+    readonly beside: readonly string[];
+  };
+  /** Began then, in milliseconds since the epoch. */
+  readonly since: number;
+  history(): History;
+}
+
+/** Refusals that say nothing about keys: a guest that shuts down cancels, and a disk that was closed is not open. */
+export const ending = ['CANCELLED', 'ATTACH_EPOCH_OUTDATED'];
+
+/** What processes of a busy machine may add to a time that is promised, in milliseconds. Never added to the bound of I/O. */
+export const slackMs = 4_000;
+
+const privatePem = generateKeyPairSync('rsa', {
+  modulusLength: 2048,
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+}).privateKey;
+
+/**
+ * Makes a trial, hands it to `run`, and afterwards takes back what was done to the cloud and ends the machines, also when
+ * `run` failed.
+ */
+export const withTrial = async (
+  chaos: ChaosCloud,
+  run: (trial: Trial) => Promise<void>,
+  wish: WorldWish = {},
+): Promise<void> => {
+  const since = Date.now();
+  const { clients, guests } = chaos;
+  const kinds = [['PREMIUM_SSD'], ['platform', 'STANDARD_SSD'], ['platform', 'ULTRA'], ['platform']] as const;
+  const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 50, ioSizeBytes: 4_096 } as const;
+  const world = await makeWorld(clients, kinds, { keyPem: privatePem, workload, ...wish });
+  const [premium = '', mixed = '', ultra = '', control = ''] = world.machines;
+  const disk = (id: string): string => `${world.group}/disks/${id}`;
+  const trial: Trial = {
+    world,
+    stopping: [premium, mixed],
+    ultra,
+    control,
+    disks: {
+      lost: [disk('vm0-d0'), disk('vm1-d1')],
+      pinned: [disk('vm2-d1')],
+      beside: [disk('vm2-d0'), disk('vm3-d0')],
+    },
+    since,
+    history: () => readHistory(guests, world.machines),
+  };
+  try {
+    await atWork(trial, since, [...trial.disks.lost, ...trial.disks.pinned, ...trial.disks.beside]);
+    await run(trial);
+  } finally {
+    await chaos.heal();
+    await Promise.all(world.machines.map((name) => clients.compute.deallocateVirtualMachine({ name })));
+    await guestsEnd(guests, world.machines, 30_000);
+  }
+};
+
+/** Good reads and writes on each disk before it counts as at work. */
+const workPerDisk = 5;
+
+/** Waits until each of these disks has done good work that was invoked after a time. */
+export const atWork = (trial: Trial, from: number, disks: readonly string[]): Promise<boolean> =>
+  until('reads and writes on every disk', async () => {
+    const good = trial.history().filter(({ ok, op, invokedAt }) => ok && op === 'write' && invokedAt >= from);
+    return disks.every((disk) => good.filter((io) => io.disk === disk).length >= workPerDisk);
+  });
+
+/** Disables the key. @returns the time of the commit, as key-vault stored it */
+export const disableKey = async (chaos: ChaosCloud, { world }: Trial): Promise<number> => {
+  await chaos.clients.keyVault.disableKeyVersion({ name: world.keyVersion });
+  const key = world.keyVersion.replace(/\/versions\/.*/, '');
+  const [last] = (await storedEvents(chaos.cloud, 'key-vault', ['KeyVersionDisabled'], `%${key}`)).slice(-1);
+  if (last === undefined) throw new Error(`key-vault stored no loss of ${world.keyVersion}`);
+  return last.at;
+};
+
+/** A loss of the trial's key that is told as KEY_DISABLED, or as silence while nobody could ask. */
+export const lossOf = ({ disks }: Trial, t0: number, change: Partial<Loss> = {}): Loss => ({
+  t0,
+  boundMs: times.leaseTtlMs,
+  disks: disks.lost,
+  reasons: ['KEY_DISABLED', 'KEY_VAULT_UNREACHABLE'],
+  ...change,
+});
+
+/** Everything beside the loss goes on: disks of other keys and the pinned one. */
+export const besides = ({ disks }: Trial, from: number, to: number, gapMsMax = 1_500) => ({
+  disks: [...disks.beside, ...disks.pinned],
+  from,
+  to,
+  gapMsMax,
+});
+
+/** Judges what the guests recorded, and says in the test's output what it measured. */
+export const assertPromiseHeld = (test: TestContext, trial: Trial, deeds: Deeds): void => {
+  const history = trial.history().filter(({ invokedAt }) => invokedAt >= trial.since);
+  const verdict = judge(history, { otherReasons: ending, ...deeds });
+  const { lastGoodMs, refused, inHand } = verdict;
+  const [{ boundMs } = { boundMs: 0 }] = deeds.losses;
+  test.diagnostic(
+    `${history.length} operations; last good one at t0 ${lastGoodMs < 0 ? '-' : '+'} ${Math.abs(lastGoodMs)} ms (bound ${boundMs}); ${refused} refused; ${inHand} in hand`,
+  );
+  assert.deepEqual(verdict.violations.slice(0, 5), []);
+};
+
+/** Waits for the guests' end and for the reason on the machines; each must have stopped once. @returns ms from t0 to the last guest's end */
+export const machinesStop = async (
+  chaos: ChaosCloud,
+  trial: Trial,
+  { t0, withinMs, reason = 'KEY_DISABLED' }: { t0: number; withinMs: number; reason?: string },
+): Promise<number> => {
+  const ended = await guestsEnd(chaos.guests, trial.stopping, Math.max(0, t0 + withinMs + slackMs - Date.now()));
+  for (const name of trial.stopping) {
+    const { stopReason } = await untilPower(chaos.clients, name, 'STOPPED');
+    assert.equal(stopReason?.reason, reason, name);
+  }
+  return Math.max(...ended.values()) - t0;
+};
+
+/** After everything has calmed down: nobody is behind, nothing is parked, each machine stopped once, the others never (G2, G3, G7). */
+export const assertStoppedOnce = async (chaos: ChaosCloud, trial: Trial): Promise<void> => {
+  await settled(chaos.clients);
+  const stops = await stopsOf(chaos.cloud, trial.world.machines, trial.since);
+  for (const name of trial.stopping) assert.deepEqual(stops.get(name), { stopping: 1, stopped: 1 }, name);
+  for (const name of [trial.ultra, trial.control]) assert.deepEqual(stops.get(name), { stopping: 0, stopped: 0 }, name);
+};
+
+/**
+ * The key comes back: what was acknowledged lies on the disks, by the owner's own key and the disks' files; the machines
+ * start, their guests find all they wrote, and work again (G5).
+ * @param giveBack by default the key is enabled
+ */
+export const assertComesBack = async (
+  chaos: ChaosCloud,
+  trial: Trial,
+  machines: readonly string[] = trial.stopping,
+  giveBack: () => Promise<unknown> = () => chaos.clients.keyVault.enableKeyVersion({ name: trial.world.keyVersion }),
+): Promise<void> => {
+  assert.ok((await wrongPlaces(chaos, trial)) === 0, 'every acknowledged record lies on the disks');
+  const from = Date.now();
+  await giveBack();
+  await startAgain(chaos.clients, trial.world.set, machines);
+  await atWork(trial, from, trial.disks.lost);
+  const checks = trial.history().filter(({ op, invokedAt }) => op === 'verify' && invokedAt >= from);
+  assert.ok(checks.length > 0 && checks.every(({ ok }) => ok), 'guests find all they wrote');
+};
+
+/** Places of the lost disks that hold none of what may be there, read with the owner's key from the files alone. */
+const wrongPlaces = async ({ clients, volumes }: ChaosCloud, trial: Trial): Promise<number> => {
+  const key = createPrivateKey(privatePem);
+  const found = findVolumes(volumes);
+  const history = trial.history();
+  let places = 0;
+  let wrong = 0;
+  for (const name of trial.disks.lost) {
+    const volume = found.get((await clients.disks.getDisk({ name })).uniqueId);
+    if (volume === undefined) throw new Error(`${name} has no files`);
+    const dek = unwrapDek(key, volume.header);
+    for (const place of expectedPlaces(history, name)) {
+      places += 1;
+      wrong += mismatches(name, place, readAsOwner(volume, dek, place.offset, place.length));
+    }
+    dek.fill(0);
+  }
+  assert.ok(places > 0, 'the guests wrote something');
+  return wrong;
+};

@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type History, type Recorded, readHistory } from './history.ts';
+import { type Deeds, judge, type Loss } from './verdict.ts';
+
+const t0 = 1_000_000;
+const boundMs = 2_000;
+const disk = 'disks/lost';
+
+/** @param invoked, completed in milliseconds after t0 */
+const io = (invoked: number, completed: number, change: Partial<Recorded> = {}): Recorded => ({
+  machine: 'vm',
+  disk,
+  op: 'write',
+  offset: 0,
+  length: 4_096,
+  seq: 1,
+  invokedAt: t0 + invoked,
+  completedAt: t0 + completed,
+  invokedMonotonicMs: 50_000 + invoked,
+  completedMonotonicMs: 50_000 + completed,
+  ok: true,
+  reason: '',
+  ...change,
+});
+const failed = (invoked: number, completed: number, reason = 'KEY_DISABLED', change: Partial<Recorded> = {}) =>
+  io(invoked, completed, { ok: false, reason, ...change });
+const loss: Loss = { t0, boundMs, disks: [disk], reasons: ['KEY_DISABLED', 'KEY_VAULT_UNREACHABLE'] };
+/** Work up to t0, as every history that is to prove something begins. */
+const lively: History = [io(-120, -110), io(-20, -10)];
+const kindsOf = (history: History, deeds: Partial<Deeds> = {}) =>
+  judge([...lively, ...history], { losses: [loss], ...deeds }).violations.map(({ kind }) => kind);
+
+test('G1: a history in which I/O ends within the bound passes, and is measured', () => {
+  const verdict = judge([...lively, io(1_500, 1_510), failed(1_600, 1_610), failed(2_100, 2_110)], { losses: [loss] });
+  assert.deepEqual(verdict, { violations: [], lastGoodMs: 1_510, refused: 2, inHand: 0 });
+});
+
+test('G1: one read or write that is invoked after the bound and succeeds is enough', () => {
+  assert.deepEqual(kindsOf([io(2_001, 2_003)]), ['invoked after the bound']);
+  assert.deepEqual(kindsOf([io(2_001, 2_003, { op: 'verify' })]), ['invoked after the bound']);
+  assert.deepEqual(kindsOf([io(1_999, 2_003)]), []);
+  assert.deepEqual(kindsOf([io(2_500, 2_501, { op: 'flush' })]), [], 'a flush needs no key');
+  assert.deepEqual(kindsOf([io(2_500, 2_501, { disk: 'disks/other' })]), []);
+});
+
+test('G1: what was invoked in time and is acknowledged long after the bound was checked too late', () => {
+  assert.deepEqual(kindsOf([io(1_900, 2_900)]), []);
+  assert.deepEqual(kindsOf([io(1_900, 3_001)]), ['acknowledged long after the bound']);
+});
+
+test('G5: after access was given back I/O may succeed, and not before', () => {
+  const back = { losses: [{ ...loss, returnedAt: t0 + 3_000 }] };
+  assert.deepEqual(kindsOf([io(3_000, 3_010)], back), []);
+  assert.deepEqual(kindsOf([io(2_990, 3_010)], back), ['invoked after the bound']);
+});
+
+test('G1: a stopped host acknowledges nothing that arrived while it stood still beyond the bound', () => {
+  const pauses = [{ from: t0 - 5, to: t0 + 2_500 }];
+  assert.deepEqual(kindsOf([io(100, 2_505)], { pauses }), ['invoked in a pause that outlasted the bound']);
+  assert.deepEqual(kindsOf([failed(100, 2_505), failed(120, 2_600, 'DEADLINE_EXCEEDED')], { pauses }), []);
+});
+
+test('G1: an answer past its last check when the host was stopped is the exception, once a disk and pause', () => {
+  const pauses = [{ from: t0 - 5, to: t0 + 2_500 }];
+  const history = [...lively, io(-8, 2_501), failed(2_510, 2_520)];
+  assert.deepEqual(judge(history, { losses: [loss], pauses }), {
+    violations: [],
+    lastGoodMs: 2_501,
+    refused: 1,
+    inHand: 1,
+  });
+  assert.deepEqual(kindsOf([io(-8, 2_501), io(-7, 2_501)], { pauses }), ['more in hand than a pause can hold']);
+});
+
+test('G1: a pause that ends within the bound excuses nothing after it', () => {
+  const pauses = [{ from: t0, to: t0 + 1_000 }];
+  assert.deepEqual(kindsOf([io(500, 1_001)], { pauses }), []);
+  assert.deepEqual(kindsOf([io(500, 3_100)], { pauses }), ['acknowledged long after the bound']);
+});
+
+test('G1: no operation outlives its own deadline', () => {
+  assert.deepEqual(kindsOf([failed(0, 6_001)]), ['outlived its deadline']);
+  assert.deepEqual(kindsOf([failed(0, 5_900)]), []);
+});
+
+test('G5: wrong content is never right', () => {
+  assert.deepEqual(kindsOf([failed(-5, -1, 'CONTENT_MISMATCH')]), ['wrong content']);
+});
+
+test('G10: a failure needs a reason that fits what was done', () => {
+  assert.deepEqual(kindsOf([failed(10, 20, 'INTERNAL')]), ['reason not explained']);
+  assert.deepEqual(kindsOf([failed(-8, -2)]), ['reason not explained'], 'before t0 the key was not lost');
+  assert.deepEqual(kindsOf([failed(10, 20, 'KEY_DISABLED', { disk: 'disks/other' })]), ['reason not explained']);
+  assert.deepEqual(kindsOf([failed(10, 20, 'DEADLINE_EXCEEDED')]), ['reason not explained']);
+  assert.deepEqual(kindsOf([failed(10, 20, 'CANCELLED')], { otherReasons: ['CANCELLED'] }), []);
+});
+
+test('G3: other disks go on without a failure and without standing still', () => {
+  const other = { disk: 'disks/other' };
+  const undisturbed = [{ disks: ['disks/other'], from: t0, to: t0 + 1_000, gapMsMax: 400 }];
+  const steady = [io(10, 100, other), io(410, 420, other), io(790, 800, other)];
+  assert.deepEqual(kindsOf(steady, { undisturbed }), []);
+  assert.deepEqual(kindsOf(steady.slice(0, 2), { undisturbed }), ['disturbed']);
+  assert.deepEqual(
+    kindsOf([...steady, failed(500, 501, 'UNAVAILABLE', other)], { undisturbed, otherReasons: ['UNAVAILABLE'] }),
+    ['disturbed'],
+  );
+});
+
+test('a history that proves nothing does not pass', () => {
+  const kinds = (history: History) => judge(history, { losses: [loss] }).violations.map(({ kind }) => kind);
+  assert.deepEqual(kinds([]), ['proves nothing', 'proves nothing']);
+  assert.deepEqual(kinds([io(-5_000, -4_990), failed(10, 20)]), ['proves nothing']);
+  assert.deepEqual(kinds([io(-20, -10, { disk: 'disks/other' })]), ['proves nothing']);
+});
+
+test('a wall clock that was set during the history makes it worthless', () => {
+  assert.deepEqual(kindsOf([io(100, 200, { completedMonotonicMs: 50_100 })]), ['clocks disagree']);
+});
+
+test('journals are read with both clocks, the older file first', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-history-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const machine = 'subscriptions/s/virtualMachines/vm';
+  mkdirSync(join(folder, machine), { recursive: true });
+  const entry = (seq: number) => {
+    const { machine: _, ...own } = io(seq, seq + 1, { seq });
+    return JSON.stringify(own);
+  };
+  writeFileSync(join(folder, machine, 'io.jsonl.1'), `${entry(1)}\n`);
+  writeFileSync(join(folder, machine, 'io.jsonl'), `${entry(2)}\n{"op":"adopt"}\n${entry(3).slice(0, 30)}`);
+  assert.deepEqual(readHistory(folder, [machine, 'subscriptions/s/virtualMachines/none']), [
+    io(1, 2, { seq: 1, machine }),
+    io(2, 3, { seq: 2, machine }),
+  ]);
+});
