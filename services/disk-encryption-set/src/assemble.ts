@@ -5,6 +5,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { category } from '@interlock/event-store';
 import type { Assemble, Assembly, Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
+import { checkAccess } from './access-check.ts';
 import { finishCreation } from './creation.ts';
 import { finishDeletion } from './deletion.ts';
 import { keyChoice } from './key-choice.ts';
@@ -42,14 +43,14 @@ export const assembleBeside = async (
 ): Promise<Assembly> => {
   const { store, clock, random, log, tracer, settings, authorize, scope } = seams;
   const sets = category(store, setStreams);
-  const parts = { ...neighbours, clock, sets };
+  const parts = { ...neighbours, clock, sets, requirePurgeProtection: settings.requirePurgeProtection };
   const ending = new AbortController();
   const work = upkeep({ ...parts, random, log, tracer, settings: settings.upkeep, signal: ending.signal });
   scope.defer('work on sets', () => {
     ending.abort();
     return work.idle();
   });
-  const chooseKey = keyChoice({ ...parts, requirePurgeProtection: settings.requirePurgeProtection });
+  const chooseKey = keyChoice(parts);
   const { attend } = work;
   const reacts = reactions({ clock, sets, attend });
 
@@ -65,6 +66,9 @@ export const assembleBeside = async (
         chooseKey,
         attend,
         finishCreation: (set, cause) => finishCreation(parts, set, cause),
+        firstCheck: async (set, cause) => {
+          await checkAccess(parts, set, cause);
+        },
         finishDeletion: (set, cause) => finishDeletion(parts, set, cause),
         setsPerRegionMax: settings.setsPerRegionMax,
       }),

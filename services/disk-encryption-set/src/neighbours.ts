@@ -4,7 +4,10 @@ import type { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/k
 import type { RpcClient } from '@interlock/rpc';
 
 /** What sets need of key-vault: public facts about a key, and its owner's word. Never the use of a key (CMK-07). */
-export type KeyVault = Pick<RpcClient<typeof KeyVaultServiceDefinition>, 'resolveKeyForEncryption' | 'authorizeRewrap'>;
+export type KeyVault = Pick<
+  RpcClient<typeof KeyVaultServiceDefinition>,
+  'resolveKeyForEncryption' | 'findNewerKeyVersion' | 'authorizeRewrap'
+>;
 
 /** What sets need of disk: who uses a set, and every use of a key, done there as the set's identity. */
 export type Disks = Pick<

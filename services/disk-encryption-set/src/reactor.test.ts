@@ -5,9 +5,11 @@ import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_v
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { checkAccess } from './access-check.ts';
 import { finishCreation } from './creation.ts';
+import { follow } from './following.ts';
 import { reactions } from './reactor.ts';
 import { create } from './set/decider.ts';
 import { assignKey } from './set/key-change.ts';
+import { changeOptions } from './set/options.ts';
 import { FINAL_EPOCH } from './set/reasons.ts';
 import { versionOf } from './test-neighbours.ts';
 import { founding, keyReference, principal, setName, type TestSets, testCause, testSets } from './test-sets.ts';
@@ -196,4 +198,36 @@ test('CMK-105: an answer that the identity is deleted is final, as the fact of i
   await checkAccess(parts, setName, testCause);
   const access = await accessIn(parts, setName, '2');
   assert.deepEqual(access?.state === 'lost' && [access.reason, access.epoch], ['IDENTITY_DELETED', FINAL_EPOCH]);
+});
+
+test('CMK-81, CMK-84: what changes about the versions of a key is noticed by sets that follow it, and by no other', async () => {
+  const { parts, attended, tellVault } = await world();
+  await parts.decide(changeOptions(3, { autoKeyRotation: true }));
+  await follow(parts, setName, testCause);
+  const dueOf = async (set: string) => {
+    const { state } = await parts.sets.load(set);
+    return state.status === 'absent' ? undefined : state.following.due;
+  };
+  const keyVersion = versionOf('8');
+  const of = { vault, key, keyVersion };
+  const facts = [
+    { $case: 'keyVersionCreated', value: { ...of, keyUrl: '', enabled: true, accessEpoch: 1 } },
+    { $case: 'keyVersionEnabled', value: { ...of, accessEpoch: 1 } },
+    {
+      $case: 'keyVersionDatesSet',
+      value: {
+        ...of,
+        notBefore: undefined,
+        expireTime: undefined,
+        reason: 'KEY_ACCESS_REASON_UNSPECIFIED',
+        accessEpoch: 1,
+      },
+    },
+  ] as const;
+  assert.equal(await dueOf(setName), null);
+  for (const [n, fact] of facts.entries()) {
+    await tellVault(fact);
+    assert.deepEqual([await dueOf(setName), await dueOf(otherSet)], [101 + n, null], fact.$case);
+  }
+  assert.deepEqual(attended, [setName, setName, setName]);
 });

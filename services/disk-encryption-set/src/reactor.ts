@@ -1,21 +1,16 @@
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import type { Category, Cause, IndexEntry } from '@interlock/event-store';
+import type { Category, Cause } from '@interlock/event-store';
 import { type FactContext, type Handler, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { loseKey, questionKey } from './set/access.ts';
 import type { SetEvent } from './set/events.ts';
+import { noticeNewer } from './set/key-change.ts';
+import { ofKey, ofPrincipal, ofVault, ofVersion, type Reach, reachedVersions } from './set/reach.ts';
 import { FINAL_EPOCH, type LossReason } from './set/reasons.ts';
-import { type DiskEncryptionSet, keyVersionsOf } from './set/state.ts';
-
-/** Which sets a fact is about, and which of their versions: everything at or under `path`. */
-interface Reach {
-  readonly index: IndexEntry;
-  /** `vaults/<v>`, `vaults/<v>/keys/<k>`, a key version, or empty for every version. */
-  readonly path: string;
-}
+import type { DiskEncryptionSet } from './set/state.ts';
 
 /**
  * What sets do about facts of key-vault and identity.
@@ -33,17 +28,13 @@ export const reactions = (parts: {
   const { clock, sets, attend } = parts;
 
   const decideAll = async (
-    { index, path }: Reach,
+    reach: Reach,
     decide: (keyVersion: string) => (set: DiskEncryptionSet) => readonly SetEvent[],
     cause: Cause,
   ): Promise<readonly string[]> => {
-    const concerned = (await sets.listAll({ index })).map(({ id }) => id);
+    const concerned = (await sets.listAll({ index: reach.index })).map(({ id }) => id);
     const decideOne = (set: DiskEncryptionSet): readonly SetEvent[] =>
-      set.status === 'absent'
-        ? []
-        : keyVersionsOf(set)
-            .filter((version) => path === '' || version === path || version.startsWith(`${path}/`))
-            .flatMap((version) => decide(version)(set));
+      set.status === 'absent' ? [] : reachedVersions(reach, set).flatMap((version) => decide(version)(set));
     const { changed } = await sets.transactMany(concerned, decideOne, cause);
     return changed.map(({ id }) => id);
   };
@@ -67,6 +58,17 @@ export const reactions = (parts: {
     const since = fact.eventTime?.getTime() ?? clock.now();
     const asked = { epoch: fact.position, since, traceId: traceIdOf(fact.traceparent) ?? '' };
     for (const set of await decideAll(reach, (keyVersion) => questionKey(keyVersion, asked), cause)) attend(set, cause);
+    return NO_EFFECT;
+  };
+
+  /** The versions of a key changed: sets that follow it look for the newest. */
+  const notice = async (fact: Fact, { cause }: FactContext, key: string): Promise<typeof NO_EFFECT> => {
+    const { index } = ofKey(key);
+    const followers = (await sets.listAll({ index })).flatMap(({ id, state }) =>
+      state.status === 'active' && state.options.autoKeyRotation ? [id] : [],
+    );
+    const { changed } = await sets.transactMany(followers, noticeNewer(fact.position), cause);
+    for (const { id } of changed) attend(id, cause);
     return NO_EFFECT;
   };
 
@@ -96,12 +98,16 @@ export const reactions = (parts: {
           epoch: event.value.accessEpoch,
         });
       case 'keyVersionDatesSet': {
-        const { keyVersion, reason, accessEpoch: epoch } = event.value;
+        const { key, keyVersion, reason, accessEpoch: epoch } = event.value;
+        await notice(fact, context, key);
         return reason === 'KEY_EXPIRED' || reason === 'KEY_NOT_YET_VALID'
           ? lose(fact, context, ofVersion(keyVersion), { reason, epoch })
           : question(fact, context, ofVersion(keyVersion));
       }
+      case 'keyVersionCreated':
+        return notice(fact, context, event.value.key);
       case 'keyVersionEnabled':
+        await notice(fact, context, event.value.key);
         return question(fact, context, ofVersion(event.value.keyVersion));
       case 'keyRecovered':
         return question(fact, context, ofKey(event.value.key));
@@ -131,8 +137,9 @@ export const reactions = (parts: {
   };
 };
 
-/** The facts of key-vault that can change an access. */
+/** The facts of key-vault that can change an access, or which version is the newest. */
 const keyVaultFacts = [
+  'KeyVersionCreated',
   'KeyVersionDisabled',
   'KeyVersionEnabled',
   'KeyVersionDatesSet',
@@ -148,14 +155,3 @@ const keyVaultFacts = [
   'VaultRecovered',
   'VaultPurged',
 ] as const;
-
-const ofVersion = (keyVersion: string): Reach => ({
-  index: { index: 'keyVersion', value: keyVersion },
-  path: keyVersion,
-});
-const ofKey = (key: string): Reach => ({ index: { index: 'key', value: key }, path: key });
-const ofVault = (vault: string): Reach => ({ index: { index: 'vault', value: vault }, path: vault });
-const ofPrincipal = (principal: string, path: string): Reach => ({
-  index: { index: 'principal', value: principal },
-  path,
-});

@@ -8,6 +8,8 @@ import type { DiskEncryptionSet } from './set/state.ts';
 export interface SetParts extends Neighbours {
   readonly clock: Clock;
   readonly sets: Category<DiskEncryptionSet, SetEvent>;
+  /** Whether a key's vault must have purge protection on (CMK-22). */
+  readonly requirePurgeProtection: boolean;
 }
 
 /** Options of a call that is made for a cause: the correlation id goes with it, also outside of any request. */

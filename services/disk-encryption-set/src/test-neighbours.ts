@@ -6,7 +6,11 @@ import {
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import { Principal } from '@interlock/contracts/interlock/identity/v1/principal.ts';
 import { ListSubscriptionsResponse } from '@interlock/contracts/interlock/identity/v1/tenant.ts';
-import { KeyForEncryption, RewrapAuthorization } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import {
+  FindNewerKeyVersionResponse,
+  KeyForEncryption,
+  RewrapAuthorization,
+} from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import type { Neighbours } from './neighbours.ts';
@@ -119,6 +123,20 @@ export const fakeNeighbours = (): FakeNeighbours => {
         const found = [...neighbours.keys.values()].find(({ resolved }) => resolved.keyUrl === keyUrl);
         if (!found) throw new Rejection('NOT_FOUND', 'KEY_VERSION_NOT_FOUND', keyUrl);
         return found.resolved;
+      }),
+      findNewerKeyVersion: call('findNewerKeyVersion', ({ keyVersion = '' }: { keyVersion?: string | undefined }) => {
+        // The digit that names a key is its age.
+        const newer = [...neighbours.keys.values()]
+          .filter(({ resolved }) => resolved.keyVersion > keyVersion)
+          .reverse();
+        const newest = newer[0];
+        const usable = newer.find(({ resolved }) => resolved.enabled);
+        return FindNewerKeyVersionResponse.fromPartial({
+          ...(usable === undefined ? {} : { newer: usable.resolved }),
+          ...(newest === undefined || newest === usable
+            ? {}
+            : { unusableKeyVersion: newest.resolved.keyVersion, unusableReason: 'KEY_DISABLED' }),
+        });
       }),
       authorizeRewrap: call('authorizeRewrap', (request, options) => {
         const { sourceKeyVersion = '', targetKeyVersion = '' } = request;

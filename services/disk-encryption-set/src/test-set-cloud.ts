@@ -157,7 +157,7 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
       'disk-encryption-set': (seams) => {
         // Waiting moves are not tried again by time here: what moves was moved by what happened.
         const rotation = { concurrency: 4, pageSize: 2 };
-        const upkeep = { watchdogMs: 100, rotationRetryMs: 3_600_000, rotation };
+        const upkeep = { watchdogMs: 100, rotationRetryMs: 3_600_000, rotationCheckIntervalMs: 3_600_000, rotation };
         const settings = { requirePurgeProtection: true, setsPerRegionMax, upkeep };
         return assembleBeside(
           { ...seams, settings },

@@ -68,6 +68,7 @@ export const testSets = (): TestSets => {
     store,
     clock: testClock,
     sets,
+    requirePurgeProtection: true,
     commitOutage: undefined,
     commits: 0,
     history: async () => (await memory.read(`set-${setName}`)).map(({ type }) => type),

@@ -1,16 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { RpcFailure } from '@interlock/rpc';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { startDeletion } from './set/decider.ts';
+import { create, startDeletion } from './set/decider.ts';
 import { assignKey } from './set/key-change.ts';
+import { changeOptions } from './set/options.ts';
 import type { DiskEncryptionSet } from './set/state.ts';
-import { versionOf } from './test-neighbours.ts';
-import { creatingSet, keyReference, setName, type TestSets, testCause } from './test-sets.ts';
+import { fakeKey, versionOf } from './test-neighbours.ts';
+import { creatingSet, founding, keyReference, setName, type TestSets, testCause, testSets } from './test-sets.ts';
 import { upkeep } from './upkeep.ts';
 
 /** Runs the watchdogs until the set is as wanted. */
-const watchUntil = async (parts: TestSets, wanted: (set: DiskEncryptionSet) => boolean): Promise<void> => {
+const watchUntil = async (
+  parts: TestSets,
+  wanted: (set: DiskEncryptionSet) => boolean,
+  isDone: () => Promise<boolean> = async () => wanted(await parts.state()),
+): Promise<void> => {
   const stopping = new AbortController();
   const { signal } = stopping;
   const work = upkeep({
@@ -19,13 +25,18 @@ const watchUntil = async (parts: TestSets, wanted: (set: DiskEncryptionSet) => b
     random: systemRandom,
     log: logger({ service: 'test', clock: systemClock }),
     tracer: trace.getTracer('test'),
-    settings: { watchdogMs: 5, rotationRetryMs: 5, rotation: { concurrency: 2, pageSize: 10 } },
+    settings: {
+      watchdogMs: 5,
+      rotationRetryMs: 5,
+      rotationCheckIntervalMs: 5,
+      rotation: { concurrency: 2, pageSize: 10 },
+    },
     signal,
   });
   const watching = work.watchdogs.map((watchdog) => watchdog(signal));
   const limit = AbortSignal.timeout(10_000);
   try {
-    for (let position = 0; !wanted(await parts.state()); position = await parts.store.head()) {
+    for (let position = 0; !(await isDone()); position = await parts.store.head()) {
       if (!(await parts.store.waitForEvents(position, limit))) assert.fail('the set did not become as wanted');
     }
   } finally {
@@ -82,4 +93,39 @@ test('a restart between a request and its work loses nothing, and one outage is 
   assert.deepEqual(made, [{ owner: setName, isDeleted: false }]);
   await parts.sets.transact(setName, startDeletion(3), testCause);
   await watchUntil(parts, ({ status }) => status === 'deleted');
+});
+
+test('CMK-81: a set that follows its key finds a newer version by time alone, without any fact', async () => {
+  const parts = await creatingSet();
+  await watchUntil(parts, ({ status }) => status === 'active');
+  parts.neighbours.keys.delete(versionOf('2'));
+  await parts.decide(changeOptions(3, { autoKeyRotation: true }));
+  await watchUntil(parts, (set) => set.status === 'active' && set.following.due === null);
+  parts.neighbours.keys.set(versionOf('2'), fakeKey('2'));
+  await watchUntil(parts, (set) => set.status === 'active' && set.activeKey.keyVersion === versionOf('2'));
+});
+
+test('no set is passed over for those before it, however many stand still', async () => {
+  const parts = testSets();
+  const many = Array.from({ length: 1_100 }, (_, n) => `${setName}-${String(n).padStart(5, '0')}`);
+  const begin = (n: number) =>
+    create(
+      1,
+      { ...founding, principal: `principals/00000000-0000-4000-8000-${String(n).padStart(12, '0')}` },
+      keyReference('1'),
+    );
+  for (const [n, name] of many.entries()) await parts.sets.transact(name, begin(n), testCause);
+  await parts.sets.transact(`${setName}-last`, begin(5_000), testCause);
+  const { createManagedIdentity } = parts.identities;
+  const identities: TestSets['identities'] = {
+    ...parts.identities,
+    // Identity has no answer for any of them but the last, so all others stay where they are.
+    createManagedIdentity: (request, options) => {
+      if (request.owner !== `${setName}-last`)
+        throw new RpcFailure('UNAVAILABLE', 'createManagedIdentity', 'fake', 'down');
+      return createManagedIdentity(request, options);
+    },
+  };
+  const isActive = async (): Promise<boolean> => (await parts.sets.load(`${setName}-last`)).state.status === 'active';
+  await watchUntil({ ...parts, identities }, () => false, isActive);
 });

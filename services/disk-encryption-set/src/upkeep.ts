@@ -1,12 +1,13 @@
-import { type Cause, Rejection } from '@interlock/event-store';
+import { type Cause, type IndexEntry, Rejection } from '@interlock/event-store';
 import { contextFromTraceparent, DomainAttribute, inSpan, type Logger, type Random } from '@interlock/runtime';
 import { SpanKind, type Tracer } from '@opentelemetry/api';
 import { checkAccess } from './access-check.ts';
 import { finishCreation } from './creation.ts';
 import { finishDeletion } from './deletion.ts';
+import { follow } from './following.ts';
 import { isOutage } from './outages.ts';
 import { type RotationSettings, rotate } from './rotation.ts';
-import { pendingIndex } from './set/state.ts';
+import { followingIndex, pendingIndex } from './set/state.ts';
 import type { SetParts } from './sets.ts';
 import { type WorkQueue, workQueue } from './work-queue.ts';
 
@@ -14,7 +15,9 @@ import { type WorkQueue, workQueue } from './work-queue.ts';
 const settledAtOnce = 32;
 /** Sets whose disks move at once: each is many calls. */
 const rotatedAtOnce = 4;
-/** Sets one look of the watchdog takes in hand: the rest is still there at the next. */
+/** Sets whose newest version is looked for at once. */
+const followedAtOnce = 8;
+/** Sets one look of a watchdog takes in hand, and the most it lets wait; the next look goes on behind them. */
 const watchedAtOnce = 1_000;
 
 /** How often what stands still is looked for. */
@@ -23,6 +26,8 @@ export interface UpkeepSettings {
   readonly watchdogMs: number;
   /** Milliseconds between tries of what waits for a key. */
   readonly rotationRetryMs: number;
+  /** Milliseconds between looks for a newer version of the keys that are followed (CMK-81). */
+  readonly rotationCheckIntervalMs: number;
   readonly rotation: RotationSettings;
 }
 
@@ -81,20 +86,38 @@ export const upkeep = (
         if (state.status === 'deleting' || state.status === 'released') await finishDeletion(parts, set, cause);
         const isRestored = await checkAccess(parts, set, cause);
         const { state: settled } = await sets.load(set);
-        if (settled.status === 'active' && settled.rotation?.progress.status === 'waiting' && isRestored) {
-          rotations.add(set, cause);
-        }
+        if (settled.status !== 'active') return;
+        if (settled.rotation?.progress.status === 'waiting' && isRestored) rotations.add(set, cause);
+        const { due, error } = settled.following;
+        if (due !== null || error !== null) following.add(set, cause);
+      }),
+  });
+  const following: WorkQueue = workQueue({
+    limit: followedAtOnce,
+    signal,
+    report,
+    run: (set, cause) =>
+      traced('follow key', set, cause, async () => {
+        if (await follow(parts, set, cause)) attend(set, cause);
       }),
   });
 
-  /** A look at one kind of unfinished sets every so often, at once first: what a crash left behind waits for nobody. */
+  /**
+   * A look at one kind of sets every so often, at once first: what a crash left behind waits for nobody. Each look goes on
+   * where the one before ended, so that no set is passed over for those before it, however many they are.
+   */
   const watchdog =
-    (when: 'soon' | 'later', everyMs: number) =>
+    (index: IndexEntry, everyMs: number, queue: WorkQueue, take: (set: string, cause: Cause) => void) =>
     async (stopping: AbortSignal): Promise<void> => {
+      let after: string | undefined;
       while (!stopping.aborted && !signal.aborted) {
         try {
-          const { items } = await sets.list({ index: pendingIndex(when), limit: watchedAtOnce });
-          for (const { id } of items) attend(id, ownCause(random));
+          if (queue.waiting() < watchedAtOnce) {
+            const from = after === undefined ? {} : { after };
+            const { items, next } = await sets.list({ index, ...from, limit: watchedAtOnce });
+            for (const { id } of items) take(id, ownCause(random));
+            after = next;
+          }
         } catch (error) {
           // The store is away: everything it holds is still there at the next look.
           log.warn('the watchdog could not look', { error });
@@ -109,8 +132,14 @@ export const upkeep = (
 
   return {
     attend,
-    watchdogs: [watchdog('soon', settings.watchdogMs), watchdog('later', settings.rotationRetryMs)],
+    watchdogs: [
+      watchdog(pendingIndex('soon'), settings.watchdogMs, settling, attend),
+      watchdog(pendingIndex('later'), settings.rotationRetryMs, settling, attend),
+      watchdog(followingIndex, settings.rotationCheckIntervalMs, following, following.add),
+    ],
     async idle() {
+      await settling.idle();
+      await following.idle();
       await settling.idle();
       await rotations.idle();
     },

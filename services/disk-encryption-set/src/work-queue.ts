@@ -5,6 +5,8 @@ import type { Cause } from '@interlock/event-store';
 export interface WorkQueue {
   /** Runs the work for a set soon. While it is running for that set already, it runs once more afterwards. */
   add(set: string, cause: Cause): void;
+  /** Sets that wait for their turn. */
+  waiting(): number;
   /** Resolves once nothing is running or waiting. */
   idle(): Promise<void>;
 }
@@ -48,6 +50,7 @@ export const workQueue = (options: {
       waiting.set(set, cause);
       pump();
     },
+    waiting: () => waiting.size,
     async idle() {
       while (running.size > 0) await Promise.all(running.values());
     },

@@ -165,7 +165,12 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
           settings: {
             requirePurgeProtection: false,
             setsPerRegionMax: 100,
-            upkeep: { watchdogMs: 200, rotationRetryMs: 100, rotation: { concurrency: 4, pageSize: 10 } },
+            upkeep: {
+              watchdogMs: 200,
+              rotationRetryMs: 100,
+              rotationCheckIntervalMs: 1_000,
+              rotation: { concurrency: 4, pageSize: 10 },
+            },
           },
         }),
       disk: (seams) =>

@@ -37,6 +37,8 @@ export const setApi = (parts: {
   readonly sets: Category<DiskEncryptionSet, SetEvent>;
   readonly chooseKey: ChooseKey;
   readonly finishCreation: (set: string, cause: Cause) => Promise<void>;
+  /** Answers what is asked about the keys of a set that was made. */
+  readonly firstCheck: (set: string, cause: Cause) => Promise<void>;
   readonly finishDeletion: (set: string, cause: Cause) => Promise<void>;
   readonly attend: (set: string, cause: Cause) => void;
   /** Sets of one subscription in one region (CMK-140). */
@@ -105,6 +107,8 @@ export const setApi = (parts: {
         await sets.transact(set, create(clock.now(), founding, key, standbyKey), cause);
       }
       await asFarAsPossible(set, parts.finishCreation(set, cause));
+      // Whoever made the set is to see whether its identity can use the key, or what it lacks (CMK-05).
+      await asFarAsPossible(set, parts.firstCheck(set, cause));
       parts.attend(set, cause);
       return setOnWire(await sets.load(set));
     },

@@ -15,7 +15,16 @@ import {
   startDeletion,
 } from './decider.ts';
 import { type SetEvent, upcast } from './events.ts';
-import { assignKey, finishRotation, progressRotation, resumeRotation, waitForKey } from './key-change.ts';
+import {
+  assignKey,
+  finishRotation,
+  followNewest,
+  missNewest,
+  noticeNewer,
+  progressRotation,
+  resumeRotation,
+  waitForKey,
+} from './key-change.ts';
 import { changeOptions } from './options.ts';
 import { FINAL_EPOCH, lossReasons } from './reasons.ts';
 import { type DiskEncryptionSet, evolve, initial, sets } from './state.ts';
@@ -211,6 +220,15 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
   fc.tuple(generation, digit, reason).map(([g, d, r]) => waitForKey(6, g, { reason: r, keyVersion: versionOf(d) })),
   fc.constant(resumeRotation(6)),
   generation.map((g) => finishRotation(7, g)),
+  epoch.map(noticeNewer),
+  fc
+    .tuple(generation, epoch, fc.option(digit, { nil: undefined }))
+    .map(([g, e, d]) => followNewest(8, { generation: g, position: e }, d && { key: keyReference(d), epoch: e })),
+  fc
+    .tuple(generation, epoch, digit)
+    .map(([g, e, d]) =>
+      missNewest(8, { generation: g, position: e }, { keyVersion: versionOf(d), code: 'C', message: 'm' }),
+    ),
 );
 const attempt = (decide: Decision, set: DiskEncryptionSet): readonly SetEvent[] => {
   try {

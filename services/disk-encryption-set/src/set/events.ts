@@ -121,6 +121,19 @@ export type SetEvent =
       /** Position in key-vault's feed when it answered. */
       readonly epoch: number;
     }
+  /** The newest version of the key is to be looked at: something about the key's versions changed. */
+  | { readonly type: 'NewerVersionNoticed' /** Position in key-vault's feed. */; readonly position: number }
+  /** The newest usable version is the active one, or became it. */
+  | { readonly type: 'NewestFollowed'; readonly position: number; readonly at: Instant }
+  /** The newest version could not be taken (CMK-37). */
+  | {
+      readonly type: 'NewestNotFollowed';
+      readonly position: number;
+      readonly keyVersion: string;
+      readonly code: string;
+      readonly message: string;
+      readonly at: Instant;
+    }
   | {
       readonly type: 'RotationProgressed';
       readonly generation: number;

@@ -25,6 +25,56 @@ export const assignKey =
     ];
   };
 
+/** Something about the versions of the key changed: the newest is to be looked at, where the set follows it (CMK-81). */
+export const noticeNewer =
+  (position: number) =>
+  (set: DiskEncryptionSet): readonly SetEvent[] =>
+    set.status === 'active' && set.options.autoKeyRotation && (set.following.due ?? -1) < position
+      ? [{ type: 'NewerVersionNoticed', position }]
+      : [];
+
+/** What a look at the newest version was about: of no use once the set has another key, or does not follow any more. */
+export interface Look {
+  /** Of the set when the newest version was asked for. */
+  readonly generation: number;
+  /** What had been noticed by then. */
+  readonly position: number;
+}
+
+/**
+ * Takes the newest version, or notes that the active one is the newest. A set whose key somebody changed meanwhile keeps
+ * that; what was noticed is looked at again.
+ */
+export const followNewest =
+  (at: Instant, { generation, position }: Look, newer?: { readonly key: KeyReference; readonly epoch: number }) =>
+  (set: DiskEncryptionSet): readonly SetEvent[] => {
+    if (!isFollowing(set, generation)) return [];
+    const assigned = newer === undefined ? [] : assignKey(at, newer.key, newer.epoch)(set);
+    const { due, error } = set.following;
+    const isNoted = due === null && error === null;
+    return [...assigned, ...(isNoted ? [] : [{ type: 'NewestFollowed', position, at } as const])];
+  };
+
+/** The newest version cannot be taken; nothing else changes (CMK-37, CMK-87). The same obstacle again is noted once. */
+export const missNewest =
+  (
+    at: Instant,
+    { generation, position }: Look,
+    obstacle: { readonly keyVersion: string; readonly code: string; readonly message: string },
+  ) =>
+  (set: DiskEncryptionSet): readonly SetEvent[] => {
+    if (!isFollowing(set, generation)) return [];
+    const { due, error } = set.following;
+    const isNoted = due === null && error?.keyVersion === obstacle.keyVersion && error.code === obstacle.code;
+    return isNoted ? [] : [{ type: 'NewestNotFollowed', position, ...obstacle, at }];
+  };
+
+const isFollowing = (
+  set: DiskEncryptionSet,
+  generation: number,
+): set is Extract<DiskEncryptionSet, { status: 'active' }> =>
+  set.status === 'active' && set.options.autoKeyRotation && set.generation === generation;
+
 /** Tells how far the move is. Decides nothing for a move that another has overtaken, or when nothing is new. */
 export const progressRotation =
   (at: Instant, generation: number, count: { readonly resourcesCount: number; readonly doneCount: number }) =>

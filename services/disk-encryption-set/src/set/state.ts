@@ -24,6 +24,19 @@ export interface Question {
   readonly traceId: string;
 }
 
+/** How a set that follows its key stands to the newest version. */
+export interface Following {
+  /** Position in key-vault's feed from which the newest version is to be looked at; null when it was. */
+  readonly due: number | null;
+  /** Why the newest version could not be taken; null while there is nothing in the way. */
+  readonly error: {
+    readonly keyVersion: string;
+    readonly code: string;
+    readonly message: string;
+    readonly since: Instant;
+  } | null;
+}
+
 /** The last move to another key. */
 export interface Rotation {
   readonly generation: number;
@@ -53,6 +66,7 @@ export interface SetBody extends Founding {
   readonly lastKeyRotationAt: Instant | null;
   /** Null before the first change. */
   readonly rotation: Rotation | null;
+  readonly following: Following;
 }
 
 /**
@@ -97,6 +111,7 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
       createdAt: at,
       lastKeyRotationAt: null,
       rotation: null,
+      following: { due: autoKeyRotation ? 0 : null, error: null },
     };
   }
   if (set.status === 'absent') return set;
@@ -106,7 +121,9 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
       return { ...set, status: 'active' };
     case 'SetOptionsChanged': {
       const { type: _type, at: _at, ...options } = event;
-      return { ...set, options };
+      if (!options.autoKeyRotation) return { ...set, options, following: { due: null, error: null } };
+      const isTurnedOn = !set.options.autoKeyRotation;
+      return { ...set, options, following: isTurnedOn ? { due: 0, error: null } : set.following };
     }
     case 'SetDeleting':
       return { ...set, status: 'deleting' };
@@ -140,7 +157,8 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
         doneCount: 0,
         startedAt: at,
       };
-      return { activeKey: key, previousKeys, generation, lastKeyRotationAt: at, rotation };
+      const following = { ...set.following, error: null };
+      return { activeKey: key, previousKeys, generation, lastKeyRotationAt: at, rotation, following };
     }
     case 'KeyAccessLost': {
       const { keyVersion, reason, epoch, since, traceId } = event;
@@ -165,6 +183,17 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
       const known = set.access[event.keyVersion];
       const isNewer = event.granted && known?.state === 'available' && known.epoch < event.epoch;
       return { questions, ...(isNewer ? withAccess(set, event.keyVersion, { ...known, epoch: event.epoch }) : {}) };
+    }
+    case 'NewerVersionNoticed':
+      return { following: { ...set.following, due: event.position } };
+    case 'NewestFollowed':
+      return { following: { due: dueAfter(set.following, event.position), error: null } };
+    case 'NewestNotFollowed': {
+      const { keyVersion, code, message, position, at } = event;
+      const known = set.following.error;
+      const isKnown = known?.keyVersion === keyVersion && known.code === code;
+      const error = { keyVersion, code, message, since: isKnown ? known.since : at };
+      return { following: { due: dueAfter(set.following, position), error } };
     }
     case 'RotationProgressed': {
       const { resourcesCount, doneCount } = event;
@@ -191,6 +220,9 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
   }
 };
 
+/** What was noticed later than the look is still to be looked at. */
+const dueAfter = ({ due }: Following, position: number): number | null => (due !== null && due > position ? due : null);
+
 const withAccess = (set: SetBody, keyVersion: string, access: KeyAccess): Partial<SetBody> => ({
   access: { ...set.access, [keyVersion]: access },
 });
@@ -213,25 +245,32 @@ export const regionIndex = (name: string, location: string): IndexEntry => ({
   value: `${subscriptionOf(name)}|${regionOf(location)}`,
 });
 
+/** Sets that follow the newest version of their key (CMK-81). */
+export const followingIndex: IndexEntry = { index: 'following', value: 'newest' };
+
 /** Sets with something left to do: `soon`, or `later` where somebody else has to do something first. */
 export const pendingIndex = (when: 'soon' | 'later'): IndexEntry => ({ index: 'pending', value: when });
 
 const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): readonly IndexEntry[] => {
   if (set.status === 'deleted') return [];
   const rotation = set.rotation?.progress.status ?? 'finished';
-  const isSoon = set.status !== 'active' || Object.keys(set.questions).length > 0 || rotation === 'running';
+  const isSoon =
+    set.status !== 'active' ||
+    Object.keys(set.questions).length > 0 ||
+    rotation === 'running' ||
+    set.following.due !== null;
   // A version that is not valid yet becomes so by time alone, and nobody tells.
   const isEarly = Object.values(set.access).some((one) => one.state === 'lost' && one.reason === 'KEY_NOT_YET_VALID');
   return [
     ...(isSoon ? [pendingIndex('soon')] : []),
-    ...(rotation === 'waiting' || isEarly ? [pendingIndex('later')] : []),
+    ...(rotation === 'waiting' || isEarly || set.following.error !== null ? [pendingIndex('later')] : []),
   ];
 };
 
 /** How sets are stored and found: by what a fact of key-vault or identity names, by region, and by what is left to do. */
 export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
   name: 'set',
-  stateVersion: 2,
+  stateVersion: 3,
   initial,
   evolve,
   upcast,
@@ -248,6 +287,7 @@ export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
       ...[...vaults].map((value) => ({ index: 'vault', value })),
       { index: 'principal', value: set.principal },
       regionIndex(name, set.location),
+      ...(set.options.autoKeyRotation ? [followingIndex] : []),
       ...pendingOf(set),
     ];
   },

@@ -7,12 +7,13 @@ import type {
   KeyAccessState,
   DiskEncryptionSet as WireSet,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import type { AutoKeyRotationError } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
 import { setNotFound } from './decider.ts';
 import type { EncryptionType } from './events.ts';
 import { keyExpiryOnWire } from './options.ts';
 import type { LossReason } from './reasons.ts';
-import { type DiskEncryptionSet, keyVersionsOf, type Rotation, type SetBody } from './state.ts';
+import { type DiskEncryptionSet, type Following, keyVersionsOf, type Rotation, type SetBody } from './state.ts';
 
 /** Encryption types as the API names them. */
 export const encryptionTypeOnWire = {
@@ -77,7 +78,7 @@ export const existedOnWire = ({
     keyExpiry: keyExpiryOnWire[options.keyExpiry],
     autoRestart: options.autoRestart,
     autoKeyRotationEnabled: options.autoKeyRotation,
-    autoKeyRotationError: undefined,
+    autoKeyRotationError: state.following.error === null ? undefined : errorOnWire(state.following.error),
     standbyKey: options.standbyKey === null ? undefined : { ...options.standbyKey },
   };
 };
@@ -103,6 +104,13 @@ const accessOnWire = (set: SetBody, keyVersion: string): KeyAccessState => {
   if (known.state === 'available') return { ...base, ...at, state: 'AVAILABLE' };
   return { ...base, ...at, state: 'LOST', reason: reasonOnWire(known.reason), traceId: known.traceId };
 };
+
+const errorOnWire = ({ code, message, keyVersion, since }: NonNullable<Following['error']>): AutoKeyRotationError => ({
+  code,
+  message,
+  keyVersion,
+  since: new Date(since),
+});
 
 const rotationOnWire = ({ progress, resourcesCount, doneCount, startedAt }: Rotation): WireSet['rotation'] => {
   const isWaiting = progress.status === 'waiting';
