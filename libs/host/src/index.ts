@@ -5,6 +5,8 @@ export {
   type InProcessCloud,
   type InProcessCloudOptions,
   inProcessCloud,
+  type OwnSeams,
+  type Replica,
 } from './in-process-cloud.ts';
 export { openPeers, type Peers, type PeersOptions } from './peers.ts';
 export { hostSpec, workloads } from './settings.ts';

@@ -29,6 +29,10 @@ export interface Surroundings {
   readonly scope: Scope;
   readonly authzTtlMs: number;
   readonly partitionCount: number;
+  /** Time between two watermarks of the relay; default 1,000 ms. */
+  readonly watermarkMs?: number;
+  /** After this long without a message the source is asked; default 5,000 ms. */
+  readonly silenceMs?: number;
 }
 
 /** A service at work, but for the server that answers for it. */
@@ -72,9 +76,11 @@ export const wire = async <Settings>(
     return peers.client(owner, MessagingServiceDefinition).readFeed({ ...request, limit: 0 }, { signal });
   };
   const common = { service: name, store, bus, clock, random, log, tracer, partitionCount };
-  const consumers = (assembly.reactions ?? []).map((reaction) => startConsumer({ ...common, ...reaction, readFeed }));
+  const hearing = around.silenceMs === undefined ? common : { ...common, silenceMs: around.silenceMs };
+  const telling = around.watermarkMs === undefined ? common : { ...common, watermarkMs: around.watermarkMs };
+  const consumers = (assembly.reactions ?? []).map((reaction) => startConsumer({ ...hearing, ...reaction, readFeed }));
   scope.defer('consumers', () => Promise.all(consumers.map((consumer) => consumer.stop())));
-  const relay = startRelay({ ...common, toFact: assembly.toFact });
+  const relay = startRelay({ ...telling, toFact: assembly.toFact });
   scope.defer('relay', () => relay.stop());
 
   const ending = new AbortController();

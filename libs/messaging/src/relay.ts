@@ -16,7 +16,7 @@ const RUN_LENGTH = 1_000;
 const BATCH_BYTES = 512 * 1024;
 /** Batches that may be unacknowledged. */
 const WINDOW = 16;
-/** Shortest time between two watermarks of a partition, and the longest until a new session is noticed while idle. */
+/** By default. */
 const WATERMARK_MS = 1_000;
 /** While busy the cursor moves once in so many positions; when everything is told it moves at once. */
 const CURSOR_STRIDE = 10_000;
@@ -33,6 +33,8 @@ export interface RelayOptions {
   readonly tracer: Tracer;
   /** Default 4. A number that was once used stays: consumers keep a place per partition. */
   readonly partitionCount?: number;
+  /** Shortest time between two watermarks of a partition, and the longest until a new session is noticed while idle. */
+  readonly watermarkMs?: number;
 }
 
 /** A running relay. */
@@ -60,7 +62,7 @@ interface InFlight {
  */
 export const startRelay = (options: RelayOptions): Relay => {
   const { service, store, bus, toFact, clock, random, log, tracer } = options;
-  const { partitionCount = DEFAULT_PARTITION_COUNT } = options;
+  const { partitionCount = DEFAULT_PARTITION_COUNT, watermarkMs = WATERMARK_MS } = options;
   const shape = { source: service, partitionCount, batchBytes: BATCH_BYTES };
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -112,7 +114,7 @@ export const startRelay = (options: RelayOptions): Relay => {
     const waiting = new AbortController();
     const stop = (): void => waiting.abort();
     signal.addEventListener('abort', stop);
-    const tick = clock.sleep(WATERMARK_MS, waiting.signal).then(stop);
+    const tick = clock.sleep(watermarkMs, waiting.signal).then(stop);
     if (!signal.aborted) await store.waitForEvents(position, waiting.signal);
     stop();
     signal.removeEventListener('abort', stop);
@@ -138,7 +140,7 @@ export const startRelay = (options: RelayOptions): Relay => {
       }
       position = run.at(-1)?.position ?? position;
       inFlight.push({ outcome: Promise.resolve({}), reaches: position });
-      const markDue = clock.monotonicMs() - markedAt >= WATERMARK_MS;
+      const markDue = clock.monotonicMs() - markedAt >= watermarkMs;
       if (run.length > 0 && !markDue) continue;
       while (inFlight.length > 0) await settleOldest(inFlight);
       if (markDue) {

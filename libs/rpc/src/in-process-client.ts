@@ -3,8 +3,13 @@ import type { ClientMiddleware, ClientMiddlewareCall, CallOptions as NiceCallOpt
 import type { CallOptions } from './client-pipeline.ts';
 import { type Definition, type Method, methodsOf } from './service.ts';
 
-/** Carries one call to the server and its answers back; throws `ClientError`. */
-export type Carry = (method: Method, request: unknown, options: NiceCallOptions) => AsyncGenerator<unknown, unknown>;
+/** Carries calls to a server and their answers back; throws `ClientError`. */
+export interface Carry {
+  /** A call with one answer. */
+  once(method: Method, request: unknown, options: NiceCallOptions): Promise<unknown>;
+  /** A call with a stream of answers. */
+  stream(method: Method, request: unknown, options: NiceCallOptions): AsyncGenerator<unknown, void>;
+}
 
 /** The same client as nice-grpc makes for a channel, for calls that `carry` takes to the server. */
 export function inProcessClient<D extends Definition>(
@@ -34,18 +39,29 @@ function clientCall(method: Method, request: unknown, carry: Carry): ClientMiddl
     ? ({
         responseStream: true,
         next: async function* (message: unknown, callOptions: NiceCallOptions) {
-          yield* carry(method, message, callOptions);
+          yield* carry.stream(method, message, callOptions);
         },
       } as const)
     : ({
         responseStream: false,
-        // biome-ignore lint/correctness/useYield: a unary answer is what the generator returns.
-        next: async function* (message: unknown, callOptions: NiceCallOptions) {
-          return (await carry(method, message, callOptions).next()).value;
-        },
+        next: (message: unknown, callOptions: NiceCallOptions) =>
+          answeredOnce(() => carry.once(method, message, callOptions)),
       } as const);
   return { method: descriptor, ...asked, ...answered };
 }
+
+/** What a generator would be that returns what `work` does, without the cost of one: middleware wants that shape. */
+export const answeredOnce = (work: () => Promise<unknown>): AsyncGenerator<never, unknown> => ({
+  next: async () => ({ done: true, value: await work() }),
+  return: async (value) => ({ done: true, value: await value }),
+  throw: async (error) => {
+    throw error;
+  },
+  [Symbol.asyncIterator]() {
+    return this;
+  },
+  [Symbol.asyncDispose]: async () => undefined,
+});
 
 const isStream = (method: Method, request: unknown): request is AsyncIterable<unknown> => {
   if (!method.requestStream) return false;

@@ -9,7 +9,7 @@ import {
 } from 'nice-grpc-common';
 import type { CallFields } from './call.ts';
 import type { Channel } from './channel.ts';
-import { inProcessClient } from './in-process-client.ts';
+import { answeredOnce, type Carry, inProcessClient } from './in-process-client.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './server.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, type Handler, type Method, rulesOf } from './service.ts';
@@ -22,12 +22,19 @@ export interface InProcessOptions extends PipelineOptions {
   readonly messageBytesMax?: number;
 }
 
+/** What lies between a client and a server in the same process: hands a call on, late, twice, or not at all. */
+export type Link = (carry: Carry) => Carry;
+
 /** A server without a socket. */
 export interface InProcessServer {
   /** The way to it, for `connect`. */
   readonly channel: Channel;
+  /** Another way to it, with something in between. */
+  channelOver(link?: Link): Channel;
   /** Ends streams of answers; calls made afterwards are UNAVAILABLE. */
   stop(): void;
+  /** The same, and calls in flight are UNAVAILABLE at once, as when the process at the other end of a connection dies. */
+  crash(): void;
 }
 
 /**
@@ -39,13 +46,11 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
   const pipeline = serverPipeline(options, rulesOf(options.services), stopping.signal);
   const handlers = new Map(options.services.flatMap((service) => [...service.handlers]));
   const { messageBytesMax = CONTROL_MESSAGE_BYTES_MAX } = options;
+  /** Each ends one call in flight as lost. */
+  const inFlight = new Set<() => void>();
 
-  /** The far side of one call: what gRPC does between a client's pipeline and a server's. */
-  async function* carry(
-    method: Method,
-    request: unknown,
-    callOptions: NiceCallOptions,
-  ): AsyncGenerator<unknown, unknown> {
+  /** The far side of one call, as its caller sees it: what gRPC does between a client's pipeline and a server's. */
+  const begin = (method: Method, request: unknown, { signal, ...callOptions }: NiceCallOptions) => {
     const refuse = (code: Status, details: string): ClientError => new ClientError(method.path, code, details);
     if (stopping.signal.aborted) throw refuse(Status.UNAVAILABLE, 'the server has stopped');
     const found = handlers.get(method.path);
@@ -56,47 +61,77 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
     };
     const copyRequest = (message: unknown): unknown =>
       found.method.requestDeserialize(within(method.requestSerialize(message)));
-    const copyResponse = (message: unknown): unknown =>
-      method.responseDeserialize(within(found.method.responseSerialize(message)));
 
     const gone = new AbortController();
     const leave = (): void => gone.abort();
-    if (callOptions.signal?.aborted) leave();
-    callOptions.signal?.addEventListener('abort', leave, { once: true });
+    const lose = (): void => gone.abort(refuse(Status.UNAVAILABLE, 'the connection was lost'));
+    if (signal?.aborted) leave();
+    signal?.addEventListener('abort', leave, { once: true });
+    inFlight.add(lose);
     const context = callContext(options.name, callOptions, gone.signal);
-    let isOver = false;
     const answers = pipeline(serverCall(found, request, copyRequest), context);
-    try {
-      for (;;) {
-        const answer = await orAborted(answers.next(), gone.signal);
-        if (answer.done !== true) {
-          yield copyResponse(answer.value);
-          continue;
-        }
-        isOver = true;
+    return {
+      /** The next answer, or what ends the call before: the caller left, or the server died. */
+      next: () => orAborted(answers.next(), gone.signal),
+      copy: (message: unknown): unknown => method.responseDeserialize(within(found.method.responseSerialize(message))),
+      failure: (error: unknown): unknown => (error instanceof ServerError ? refuse(error.code, error.details) : error),
+      end(isOver: boolean): void {
         callOptions.onTrailer?.(context.trailer);
-        return method.responseStream ? undefined : copyResponse(answer.value);
-      }
-    } catch (error) {
-      callOptions.onTrailer?.(context.trailer);
-      throw error instanceof ServerError ? refuse(error.code, error.details) : error;
-    } finally {
-      callOptions.signal?.removeEventListener('abort', leave);
-      if (!isOver) {
+        inFlight.delete(lose);
+        signal?.removeEventListener('abort', leave);
+        if (isOver) return;
         // Nobody listens any more: the server's side sees that its caller is gone, and ends in its own time.
         leave();
         void Promise.allSettled([answers.return(undefined)]);
-      }
-    }
-  }
+      },
+    };
+  };
 
-  return {
-    channel: {
-      peer: options.name,
-      client: (definition, middleware) => inProcessClient(definition, middleware, carry),
-      close: () => undefined,
+  const carry: Carry = {
+    async once(method, request, callOptions) {
+      const call = begin(method, request, callOptions);
+      let isOver = false;
+      try {
+        const { value } = await call.next();
+        isOver = true;
+        return call.copy(value);
+      } catch (error) {
+        throw call.failure(error);
+      } finally {
+        call.end(isOver);
+      }
     },
+    async *stream(method, request, callOptions) {
+      const call = begin(method, request, callOptions);
+      let isOver = false;
+      try {
+        for (;;) {
+          const answer = await call.next();
+          isOver = answer.done === true;
+          if (isOver) return;
+          yield call.copy(answer.value);
+        }
+      } catch (error) {
+        throw call.failure(error);
+      } finally {
+        call.end(isOver);
+      }
+    },
+  };
+
+  const channelOver = (link?: Link): Channel => ({
+    peer: options.name,
+    client: (definition, middleware) => inProcessClient(definition, middleware, link?.(carry) ?? carry),
+    close: () => undefined,
+  });
+  return {
+    channel: channelOver(),
+    channelOver,
     stop: () => stopping.abort(),
+    crash() {
+      stopping.abort();
+      for (const lose of [...inFlight]) lose();
+    },
   };
 }
 
@@ -132,10 +167,7 @@ function serverCall(
       } as const)
     : ({
         responseStream: false,
-        // biome-ignore lint/correctness/useYield: a unary answer is what the generator returns.
-        next: async function* (message: unknown, context: unknown) {
-          return await handle(message, context);
-        },
+        next: (message: unknown, context: unknown) => answeredOnce(async () => handle(message, context)),
       } as const);
   return { method: descriptor, ...asked, ...answered };
 }
@@ -158,7 +190,10 @@ const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
 /** `work`, unless the signal comes first: then the caller is let go while `work` ends in its own time. */
 function orAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const abort = (): void => reject(new DOMException('The call was aborted', 'AbortError'));
+    const abort = (): void =>
+      reject(
+        signal.reason instanceof ClientError ? signal.reason : new DOMException('The call was aborted', 'AbortError'),
+      );
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));

@@ -30,8 +30,9 @@ export {
 export { type Channel, type ChannelSettings, type ClientTls, openChannel } from './channel.ts';
 export { type ConnectOptions, connect, type RpcClient } from './client.ts';
 export type { CallOptions, RetryPolicy } from './client-pipeline.ts';
-export { ERROR_DOMAIN, RETRY_AFTER_MS, RpcFailure, type StatusName } from './errors.ts';
-export { type InProcessOptions, type InProcessServer, serveInProcess } from './in-process.ts';
+export { DETAILS_TRAILER, ERROR_DOMAIN, RETRY_AFTER_MS, RpcFailure, type StatusName, toWire } from './errors.ts';
+export { type InProcessOptions, type InProcessServer, type Link, serveInProcess } from './in-process.ts';
+export type { Carry } from './in-process-client.ts';
 export { expectedVersion, pageOf, pageToken } from './paging.ts';
 export { isSameRegion, regionOf } from './region.ts';
 export { checkId, idRule, names, type ResourceName, resourceName, subscriptionOf } from './resource-name.ts';
@@ -44,7 +45,14 @@ export {
   startServer,
 } from './server.ts';
 export type { PipelineOptions, Refusal } from './server-pipeline.ts';
-export { type BoundService, type Definition, type Handler, type Implementation, service } from './service.ts';
+export {
+  type BoundService,
+  type Definition,
+  type Handler,
+  type Implementation,
+  type Method,
+  service,
+} from './service.ts';
 export { sharedBytes } from './shared-bytes.ts';
 export { simulatedTokens } from './simulated-tokens.ts';
 export { type NewSigningKey, rs256, type SignToken, type TokenFormat } from './token-format.ts';

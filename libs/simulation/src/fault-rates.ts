@@ -1,0 +1,54 @@
+import type { BusFaults } from '@interlock/messaging';
+
+/** How often calls between services go wrong: probabilities per call, 0 by default. May be changed while running. */
+export interface CallFaults {
+  /** The request does not arrive: the caller is told at once, or waits for its deadline. */
+  loseRequest: number;
+  /** The answer does not arrive although the call took effect. */
+  loseAnswer: number;
+  /** Request or answer (each on its own) up to `delayMs` late. */
+  delay: number;
+  delayMs: number;
+  /** What is idempotent is carried out twice, as retries of a transport do it. */
+  duplicate: number;
+}
+
+/** How often a store goes wrong: probabilities per call. */
+export interface StoreFaults {
+  /** A commit is not stored, and fails. */
+  refuse: number;
+  /** A commit is stored, and fails nevertheless. */
+  storeAndFail: number;
+  /** A commit is stored up to `delayMs` late while others pass it, or acknowledged late while others already see it. */
+  delay: number;
+  delayMs: number;
+  /** A read fails. */
+  failRead: number;
+  /** A wait for events wakes up to `delayMs` late. */
+  lateWake: number;
+}
+
+/** How often the storage of volumes is slow: probabilities per operation. */
+export interface VolumeFaults {
+  delay: number;
+  delayMs: number;
+}
+
+/** Everything that happens by chance. What happens on command (a crash, a partition) is in `FaultControl`. */
+export interface FaultRates {
+  readonly calls: CallFaults;
+  readonly stores: StoreFaults;
+  readonly volumes: VolumeFaults;
+  readonly bus: BusFaults;
+}
+
+export const noCallFaults = (): CallFaults => ({ loseRequest: 0, loseAnswer: 0, delay: 0, delayMs: 50, duplicate: 0 });
+export const noStoreFaults = (): StoreFaults => ({
+  refuse: 0,
+  storeAndFail: 0,
+  delay: 0,
+  delayMs: 20,
+  failRead: 0,
+  lateWake: 0,
+});
+export const noVolumeFaults = (): VolumeFaults => ({ delay: 0, delayMs: 20 });

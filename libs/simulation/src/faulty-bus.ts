@@ -1,0 +1,67 @@
+import type { Bus, Delivery, Interest } from '@interlock/messaging';
+import type { VirtualClock } from '@interlock/runtime';
+import type { Gate } from './gate.ts';
+
+/** How long a process waits for an acknowledgement of a bus it is cut off from. */
+const ACK_TIMEOUT_MS = 5_000;
+
+/** How one process reaches the bus. */
+export interface BusLink {
+  readonly clock: VirtualClock;
+  readonly gate: Gate;
+  /** Whether the process and the bus do not reach each other now. */
+  readonly isCut: () => boolean;
+  /** Rises when the connection of the process was interrupted. */
+  readonly interruptions: () => number;
+  /** Aborted when the process is gone: the bus then has one subscriber less. */
+  readonly gone: AbortSignal;
+}
+
+/** The bus as one process sees it over a connection of its own. */
+export const busOver = (inner: Bus, link: BusLink): Bus => {
+  const { clock, gate, isCut, gone } = link;
+  const unreachable = async (): Promise<never> => {
+    await clock.sleep(ACK_TIMEOUT_MS);
+    throw new Error('the bus did not acknowledge');
+  };
+  const publish: Bus['publish'] = async (subject, messageId, bytes) => {
+    if (isCut()) return unreachable();
+    await inner.publish(subject, messageId, bytes);
+    if (isCut()) return unreachable();
+  };
+  /** An answer that does not get through is no answer: the bus delivers again after its own wait. */
+  const whileConnected = (delivery: Delivery): Delivery => ({
+    bytes: delivery.bytes,
+    deliveryCount: delivery.deliveryCount,
+    ack: () => {
+      if (!isCut()) delivery.ack();
+    },
+    nak: (delayMs) => {
+      if (!isCut()) delivery.nak(delayMs);
+    },
+    working: () => {
+      if (!isCut()) delivery.working();
+    },
+  });
+
+  return {
+    publish: (subject, messageId, bytes) => gate.through(publish(subject, messageId, bytes)),
+    lastMessage: (subject) => gate.through(isCut() ? unreachable() : inner.lastMessage(subject)),
+    async *subscribe(interest: Interest) {
+      const ending = new AbortController();
+      const end = (): void => ending.abort();
+      interest.signal.addEventListener('abort', end);
+      gone.addEventListener('abort', end);
+      if (interest.signal.aborted || gone.aborted) end();
+      const deliveries = inner.subscribe({ ...interest, signal: ending.signal })[Symbol.asyncIterator]();
+      for (;;) {
+        const next = await gate.through(deliveries.next());
+        if (next.done === true) return;
+        if (!isCut()) yield whileConnected(next.value);
+      }
+    },
+    session: () => inner.session() + link.interruptions(),
+    // The bus belongs to the world and outlives the process.
+    close: async () => undefined,
+  };
+};

@@ -1,0 +1,65 @@
+import { type EventStore, StoreUnavailable } from '@interlock/event-store';
+import type { SeededRandom, VirtualClock } from '@interlock/runtime';
+import type { StoreFaults } from './fault-rates.ts';
+import type { Gate } from './gate.ts';
+
+/** How long a process waits for a store it is cut off from before it gives up. */
+const CONNECT_TIMEOUT_MS = 1_000;
+
+/** How one process reaches a store. */
+export interface StoreLink {
+  readonly clock: VirtualClock;
+  readonly random: SeededRandom;
+  readonly faults: StoreFaults;
+  readonly gate: Gate;
+  /** Whether the process and the store do not reach each other now. */
+  readonly isCut: () => boolean;
+}
+
+/** A store as one process sees it over a connection that fails: refused, unknown, late and unreachable. */
+export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
+  const { clock, random, faults, gate, isCut } = link;
+  const passing = (durationMs: number): Promise<void> => clock.sleep(durationMs);
+  const late = (): Promise<void> | undefined =>
+    random.chance(faults.delay) ? passing(random.fraction() * faults.delayMs) : undefined;
+  const unreachable = async (): Promise<never> => {
+    await passing(CONNECT_TIMEOUT_MS);
+    throw new StoreUnavailable('the store does not answer');
+  };
+
+  const read = <Result>(work: () => Promise<Result>): Promise<Result> => {
+    if (isCut()) return gate.through(unreachable());
+    if (random.chance(faults.failRead)) return gate.through(Promise.reject(new StoreUnavailable('the read failed')));
+    return gate.through(work());
+  };
+  const commit: EventStore['commit'] = async (wish, cause) => {
+    if (isCut()) return unreachable();
+    if (random.chance(faults.refuse)) throw new StoreUnavailable('refused');
+    await late();
+    if (isCut()) return unreachable();
+    const stored = await inner.commit(wish, cause);
+    await late();
+    if (isCut() || random.chance(faults.storeAndFail)) throw new StoreUnavailable('stored, but nobody knows');
+    return stored;
+  };
+  const waitForEvents = async (position: number, signal: AbortSignal): Promise<boolean> => {
+    let isWoken = await inner.waitForEvents(position, signal);
+    while (isWoken && isCut() && !signal.aborted) await clock.sleep(CONNECT_TIMEOUT_MS, signal);
+    isWoken = !signal.aborted;
+    if (isWoken && random.chance(faults.lateWake)) await clock.sleep(random.fraction() * faults.delayMs, signal);
+    return !signal.aborted;
+  };
+
+  return {
+    commit: (wish, cause) => gate.through(commit(wish, cause)),
+    read: (stream, after) => read(() => inner.read(stream, after)),
+    feed: (after, limit) => read(() => inner.feed(after, limit)),
+    head: () => read(() => inner.head()),
+    waitForEvents: (position, signal) => gate.through(waitForEvents(position, signal)),
+    getRows: (table, keys) => read(() => inner.getRows(table, keys)),
+    listRows: (query) => read(() => inner.listRows(query)),
+    cursor: (name) => read(() => inner.cursor(name)),
+    // The store belongs to the world and outlives the process.
+    close: async () => undefined,
+  };
+};

@@ -1,0 +1,53 @@
+/**
+ * Whether the code of one process runs. Everything that comes to it from outside (the answer of a store, the end of a
+ * sleep, a request, a message) passes its gate, so that a shut one holds the process as SIGSTOP does, and a condemned
+ * one ends it as `kill -9` does: nothing of it ever runs again, also no `finally`.
+ */
+export interface Gate {
+  isOpen(): boolean;
+  isCondemned(): boolean;
+  /** What `work` comes to, once the gate is open; never, once it is condemned. */
+  through<Result>(work: Promise<Result>): Promise<Result>;
+  /** Calls `go` when the gate is open: at once, later, or never. */
+  whenOpen(go: () => void): void;
+  shut(): void;
+  open(): void;
+  condemn(): void;
+}
+
+/** An open gate. */
+export const createGate = (): Gate => {
+  let state: 'open' | 'shut' | 'condemned' = 'open';
+  let waiting: (() => void)[] = [];
+
+  const whenOpen = (go: () => void): void => {
+    if (state === 'open') go();
+    else if (state === 'shut') waiting.push(go);
+  };
+  return {
+    isOpen: () => state === 'open',
+    isCondemned: () => state === 'condemned',
+    whenOpen,
+    through: (work) =>
+      new Promise((resolve, reject) => {
+        work.then(
+          (result) => whenOpen(() => resolve(result)),
+          (error: unknown) => whenOpen(() => reject(error)),
+        );
+      }),
+    shut() {
+      if (state === 'open') state = 'shut';
+    },
+    open() {
+      if (state !== 'shut') return;
+      state = 'open';
+      const woken = waiting;
+      waiting = [];
+      for (const go of woken) whenOpen(go);
+    },
+    condemn() {
+      state = 'condemned';
+      waiting = [];
+    },
+  };
+};

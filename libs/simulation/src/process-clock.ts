@@ -1,0 +1,49 @@
+import type { Clock, VirtualClock } from '@interlock/runtime';
+import type { Gate } from './gate.ts';
+
+/** How a clock goes wrong. It survives a restart of the process that reads it: it is the machine's. */
+export interface Skew {
+  /** Milliseconds the wall clock is ahead (or, negative, behind). */
+  offsetMs: number;
+  /** Seconds it gains in a million: the monotonic clock and sleeps go wrong with it. */
+  driftPpm: number;
+}
+
+/** The clock one process reads: the world's, wrong by its skew, and standing behind its gate. */
+export const processClock = (world: VirtualClock, skew: Skew, gate: Gate): Clock => {
+  let driftPpm = skew.driftPpm;
+  let sinceMs = world.monotonicMs();
+  let readMs = sinceMs;
+
+  /** A changed drift acts from now on: what was read before stays read. */
+  const monotonicMs = (): number => {
+    const worldMs = world.monotonicMs();
+    const elapsedMs = readMs + (worldMs - sinceMs) * (1 + driftPpm / 1e6);
+    if (driftPpm !== skew.driftPpm) {
+      readMs = elapsedMs;
+      sinceMs = worldMs;
+      driftPpm = skew.driftPpm;
+    }
+    return elapsedMs;
+  };
+  const startMs = world.now() - readMs;
+  return {
+    now: () => Math.floor(startMs + monotonicMs() + skew.offsetMs),
+    monotonicMs,
+    sleep: (durationMs, signal) =>
+      new Promise((resolve) => {
+        if (signal?.aborted) return resolve();
+        const worldMs = driftPpm === 0 ? durationMs : durationMs / (1 + driftPpm / 1e6);
+        const wake = (): void => {
+          signal?.removeEventListener('abort', cancel);
+          gate.whenOpen(resolve);
+        };
+        const alarm = world.alarm(worldMs, wake);
+        const cancel = (): void => {
+          alarm.cancel();
+          wake();
+        };
+        signal?.addEventListener('abort', cancel);
+      }),
+  };
+};

@@ -1,0 +1,13 @@
+import type { Driver } from '../../../services/compute/src/driver.ts';
+import type { Gate } from './gate.ts';
+
+/** The hypervisor as one process of compute sees it: guests outlive the process, and what it is told comes through its gate. */
+export const processDriver = (inner: Driver, gate: Gate): Driver => ({
+  hasGuests: inner.hasGuests,
+  start: (vm, plan) => gate.through(inner.start(vm, plan)),
+  stop: (vm, order) => gate.through(inner.stop(vm, order)),
+  attach: (vm, disk) => gate.through(inner.attach(vm, disk)),
+  detach: (vm, disk) => gate.through(inner.detach(vm, disk)),
+  isRunning: (vm) => gate.through(inner.isRunning(vm)),
+  onEnded: (listener) => inner.onEnded((vm) => gate.whenOpen(() => listener(vm))),
+});

@@ -1,0 +1,48 @@
+import type { SeededRandom, VirtualClock } from '@interlock/runtime';
+import type { BlockStore } from '../../../services/disk/src/block-store.ts';
+import type { VolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
+import type { VolumeFaults } from './fault-rates.ts';
+import type { Gate } from './gate.ts';
+
+/** Storage as one process of the disk service sees it: slow at times, and of no use once the process is gone. */
+export const processVolumes = (
+  inner: VolumeFiles,
+  link: {
+    readonly clock: VirtualClock;
+    readonly random: SeededRandom;
+    readonly faults: VolumeFaults;
+    readonly gate: Gate;
+  },
+): VolumeFiles => {
+  const { clock, random, faults, gate } = link;
+  /** Late before and late after: between the check of a lease and the bytes, and between the bytes and their answer. */
+  const slowly = <Result>(work: () => Promise<Result>): Promise<Result> => {
+    if (!random.chance(faults.delay)) return gate.through(work());
+    const delayed = async (): Promise<Result> => {
+      await clock.sleep(random.fraction() * faults.delayMs);
+      const result = await work();
+      await clock.sleep(random.fraction() * faults.delayMs);
+      return result;
+    };
+    return gate.through(delayed());
+  };
+  const storeOver = (store: BlockStore): BlockStore => ({
+    size: () => store.size(),
+    read: (offset, into) => slowly(() => store.read(offset, into)),
+    write: (offset, bytes) => slowly(() => store.write(offset, bytes)),
+    flush: () => slowly(() => store.flush()),
+    grow: (size) => slowly(() => store.grow(size)),
+    allocatedBytes: () => gate.through(store.allocatedBytes()),
+    copyTo: (target) => slowly(() => store.copyTo(target)),
+    close: () => gate.through(store.close()),
+  });
+  return {
+    open: async (volumeId, part) => {
+      const store = await gate.through(inner.open(volumeId, part));
+      return store && storeOver(store);
+    },
+    create: async (volumeId, part, sizeBytes) => storeOver(await gate.through(inner.create(volumeId, part, sizeBytes))),
+    remove: (volumeId) => slowly(() => inner.remove(volumeId)),
+    allocatedBytes: (volumeId) => gate.through(inner.allocatedBytes(volumeId)),
+  };
+};

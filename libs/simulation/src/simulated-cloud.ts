@@ -1,0 +1,207 @@
+import { type Commit, type EventStore, memoryStore, type RecordedEvent } from '@interlock/event-store';
+import { type InProcessCloud, inProcessCloud, type Peers, type Replica, workloads } from '@interlock/host';
+import { type MemoryBus, memoryBus, subjectOf } from '@interlock/messaging';
+import type { Workload } from '@interlock/rpc';
+import { logger, type SeededRandom, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
+import { type SimulatedDriver, simulatedDriver } from '../../../services/compute/src/drivers/simulated-driver.ts';
+import { memoryVolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
+import { createMemorySealKeyStore } from '../../../services/key-vault/src/seal-key-store.ts';
+import { createDeployment, issuer, type People, type SimulatedSettings, simulatedSettings } from './deployment.ts';
+import { createFaultControl, type FaultControl } from './fault-control.ts';
+import { type FaultRates, noCallFaults, noStoreFaults, noVolumeFaults } from './fault-rates.ts';
+import { linkBetween } from './network.ts';
+import { createCuts, type Part } from './parts.ts';
+import { createProcesses } from './processes.ts';
+import { countingTracing } from './tracing.ts';
+
+/** What was stored in a service by one commit. */
+export interface Committed {
+  readonly service: Workload;
+  readonly commit: Commit;
+  /** The events as they were recorded. */
+  readonly events: readonly RecordedEvent[];
+}
+
+export interface SimulatedCloudOptions {
+  /** From which everything follows: the same seed, the same history. */
+  readonly seed: number;
+  readonly settings?: Partial<SimulatedSettings>;
+}
+
+/** The whole cloud in one process, in virtual time, from one seed. */
+export interface SimulatedCloud {
+  readonly seed: number;
+  readonly settings: SimulatedSettings;
+  /** True time: that of people outside and of the verdict. Services read it wrong where their clock is skewed. */
+  readonly clock: VirtualClock;
+  /** Chance for whoever acts on the cloud; what the cloud itself draws does not shift it. */
+  readonly random: SeededRandom;
+  readonly people: People;
+  readonly faults: FaultControl;
+  /** The services as somebody sees them who has a secret of identity's. */
+  as(principal: { readonly id: string; readonly secret: string }): Pick<Peers, 'client'>;
+  /** The record of a service without faults in between: for the eyes of a verdict, not for the hands of an action. */
+  storeOf(service: Workload): EventStore;
+  readonly bus: MemoryBus;
+  readonly volumes: ReturnType<typeof memoryVolumeFiles>;
+  readonly guests: SimulatedDriver;
+  /** Calls the listener with every commit, at the moment it is stored. */
+  onCommit(listener: (committed: Committed) => void): void;
+  /** Lines of the history: faults, and what `note` was told. `<seconds> <line>` */
+  readonly log: readonly string[];
+  note(line: string): void;
+  /** Lines of the services' own logs, JSON each. */
+  readonly serviceLog: readonly string[];
+  /** Does the work while virtual time passes as far as it has to. */
+  run<Result>(work: () => Promise<Result>): Promise<Result>;
+  /** Ends the world at once: nothing of it runs any more. */
+  close(): void;
+}
+
+/** Longest history, in virtual time. */
+const LIMIT_MS = 24 * 3_600_000;
+const PARTITIONS = 1;
+
+/**
+ * Makes a cloud of all five services over simulated seams, and runs until they are up. One world at a time: the
+ * tracing of the process belongs to it.
+ */
+export const createSimulatedCloud = async (options: SimulatedCloudOptions): Promise<SimulatedCloud> => {
+  const { seed } = options;
+  const settings: SimulatedSettings = { ...simulatedSettings, ...options.settings };
+  const clock = virtualClock();
+  const chance = seededRandom(seed);
+  const tracer = countingTracing();
+  const log: string[] = [];
+  const note = (line: string): void => {
+    log.push(`${(clock.monotonicMs() / 1_000).toFixed(3)} ${line}`);
+  };
+  const serviceLog: string[] = [];
+
+  const listeners: ((committed: Committed) => void)[] = [];
+  const stores = new Map(workloads.map((service) => [service, toldStore(service, clock, chance, listeners)]));
+  const storeOf = (service: Workload): EventStore => {
+    const store = stores.get(service);
+    if (!store) throw new Error(`${service} is no service`);
+    return store;
+  };
+  const bus = memoryBus({ clock, random: chance.fork('bus') });
+  const rates: FaultRates = {
+    calls: noCallFaults(),
+    stores: noStoreFaults(),
+    volumes: noVolumeFaults(),
+    bus: bus.faults,
+  };
+  const cuts = createCuts();
+  const slow = new Map<Part, number>();
+  const throttled = new Map<Part, number>();
+  const volumes = memoryVolumeFiles(chance.fork('volumes'));
+  const guests = simulatedDriver(clock);
+  const deployment = createDeployment(chance.fork('deployment'), settings);
+  const processes = createProcesses({
+    clock,
+    random: chance.fork('processes'),
+    tracer,
+    rates,
+    cuts,
+    bus,
+    storeOf,
+    volumes,
+    driver: guests,
+    sealKeys: createMemorySealKeyStore(),
+    servicesOver: deployment.services,
+    write: (line) => serviceLog.push(line),
+  });
+  const network = { clock, random: chance.fork('network'), faults: rates.calls, cuts, slow, throttled };
+  const choice = chance.fork('replicas');
+  const endOf = (replica: Replica | 'outside') =>
+    replica === 'outside'
+      ? { part: replica, gate: undefined }
+      : { part: replica.service, gate: processes.gateOf(replica) };
+
+  const starting = inProcessCloud({
+    services: deployment.services({ volumes, driver: guests, sealKeys: createMemorySealKeyStore() }),
+    storeOf,
+    bus,
+    workloadOf: (service) => deployment.people.workloads[service],
+    clock,
+    random: chance.fork('outside'),
+    log: logger({ service: 'outside', clock, write: (line) => serviceLog.push(line) }),
+    tracer,
+    issuer,
+    tokenFormat: deployment.tokenFormat,
+    authzTtlMs: settings.authzTtlMs,
+    partitionCount: PARTITIONS,
+    watermarkMs: settings.watermarkMs,
+    silenceMs: settings.silenceMs,
+    ownSeams: (replica) => processes.begin(replica),
+    linkBetween: (from, to) => linkBetween(network, endOf(from), endOf(to)),
+    chooseReplica: (running) => choice.pick(running),
+  });
+  const cloud: InProcessCloud = await clock.drive(starting);
+  const faults = createFaultControl({
+    clock,
+    cloud,
+    processes,
+    rates,
+    cuts,
+    slow,
+    throttled,
+    bus,
+    services: workloads,
+    subjectsOf: (service) => Array.from({ length: PARTITIONS }, (_, partition) => subjectOf(service, partition)),
+    crashVolumes: () => volumes.crash(),
+    log: note,
+  });
+
+  return {
+    seed,
+    settings,
+    clock,
+    random: chance.fork('history'),
+    people: deployment.people,
+    faults,
+    as: (principal) => cloud.as(principal),
+    storeOf,
+    bus,
+    volumes,
+    guests,
+    onCommit: (listener) => {
+      listeners.push(listener);
+    },
+    log,
+    note,
+    serviceLog,
+    run: (work) => clock.drive(work(), LIMIT_MS),
+    close() {
+      for (const service of workloads) {
+        for (const replica of cloud.running(service)) {
+          processes.kill({ service, replica });
+          cloud.crash(service, replica);
+        }
+      }
+    },
+  };
+};
+
+/** A memory store that says what was stored, whether its writer learns of it or not. */
+const toldStore = (
+  service: Workload,
+  clock: VirtualClock,
+  chance: SeededRandom,
+  listeners: readonly ((committed: Committed) => void)[],
+): EventStore => {
+  const store = memoryStore({ clock, random: chance.fork(`store of ${service}`) });
+  return {
+    ...store,
+    async commit(commit, cause) {
+      const stored = await store.commit(commit, cause);
+      if (listeners.length > 0) {
+        const [first] = stored.positions;
+        const events = first === undefined ? [] : await store.feed(first - 1, stored.positions.length);
+        for (const listener of listeners) listener({ service, commit, events });
+      }
+      return stored;
+    },
+  };
+};
