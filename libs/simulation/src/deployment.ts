@@ -152,6 +152,7 @@ export const createDeployment = (random: SeededRandom, settings: SimulatedSettin
             upkeep: {
               watchdogMs: settings.watchdogMs,
               rotationRetryMs: settings.rotationRetryMs,
+              rotationCheckIntervalMs: settings.rotationRetryMs,
               rotation: { concurrency: 4, pageSize: 8 },
             },
           },
