@@ -1,6 +1,6 @@
 import type { Cause } from '@interlock/event-store';
 import { askAccess } from './key-access.ts';
-import { refuseKey, restoreKey } from './set/access.ts';
+import { answeredTo, refuseKey, restoreKey } from './set/access.ts';
 import { keyVersionsOf } from './set/state.ts';
 import type { SetParts } from './sets.ts';
 
@@ -27,7 +27,11 @@ export const checkAccess = async (
     const answer = await askAccess(disks, { set, principal, keyVersion, correlationId: cause.correlationId });
     const at = clock.now();
     if (answer.granted) {
-      const { events } = await sets.transact(set, restoreKey(at, { keyVersion, epoch: answer.epoch }), cause);
+      const { events } = await sets.transact(
+        set,
+        answeredTo(principal, restoreKey(at, { keyVersion, epoch: answer.epoch })),
+        cause,
+      );
       isRestored ||= events.some(({ type }) => type === 'KeyAccessRestored');
     } else {
       const loss = {
@@ -38,7 +42,7 @@ export const checkAccess = async (
         since: answer.since ?? question?.since ?? at,
         traceId: question?.traceId ?? '',
       };
-      await sets.transact(set, refuseKey(at, loss), cause);
+      await sets.transact(set, answeredTo(principal, refuseKey(at, loss)), cause);
     }
   }
   return isRestored;

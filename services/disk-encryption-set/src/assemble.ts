@@ -73,7 +73,7 @@ export const assembleBeside = async (
         setsPerRegionMax: settings.setsPerRegionMax,
       }),
       ...keyApi({ ...parts, chooseKey, attend }),
-      ...optionsApi({ ...parts, chooseKey, attend }),
+      ...optionsApi({ ...parts, random, chooseKey, attend }),
       ...watchApi({ store, sets }),
     },
     authorization: {

@@ -1,4 +1,5 @@
 import { type Cause, Rejection } from '@interlock/event-store';
+import { deleteIdentity } from './identity-change.ts';
 import { completeDeletion, refuseDeletion, release } from './set/decider.ts';
 import { callFor, type SetParts } from './sets.ts';
 
@@ -32,11 +33,8 @@ export const finishDeletion = async (
   }
   const { state: released } = await sets.load(set);
   if (released.status !== 'released') return;
-  try {
-    await identities.deletePrincipal({ name: released.principal }, callFor(cause));
-  } catch (error) {
-    // An identity that never was is as gone as one can be.
-    if (!(error instanceof Rejection && error.code === 'NOT_FOUND')) throw error;
+  for (const name of [released.principal, ...released.identity.retiring]) {
+    if (name !== '') await deleteIdentity(identities, name, cause);
   }
   await sets.transact(set, completeDeletion(clock.now()), cause);
 };

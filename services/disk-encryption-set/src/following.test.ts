@@ -6,7 +6,7 @@ import { assignKey, noticeNewer } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
 import type { DiskEncryptionSet } from './set/state.ts';
 import { fakeKey, versionOf } from './test-neighbours.ts';
-import { creatingSet, failAtEach, keyReference, setName, type TestSets, testCause } from './test-sets.ts';
+import { creatingSet, failAtEach, keyReference, setName, type TestSets, testCause, yesAt } from './test-sets.ts';
 
 /** A set that names version 1 of a key whose versions are 1 and 2, and follows it. */
 const following = async (): Promise<TestSets> => {
@@ -111,7 +111,7 @@ test('a key that somebody assigns while a look is on its way stays, and the look
         ...keyVault,
         async findNewerKeyVersion(...request) {
           const answer = await keyVault.findNewerKeyVersion(...request);
-          await parts.decide(assignKey(5, keyReference('2'), 1));
+          await parts.decide(assignKey(5, keyReference('2'), yesAt(1)));
           return answer;
         },
       },

@@ -75,5 +75,5 @@ const usable = async (
   const { keyVersion } = key;
   const answer = await askAccess(disks, { set, principal, keyVersion, correlationId: cause.correlationId });
   if (!answer.granted) throw answer.rejection;
-  return { key, epoch: answer.epoch };
+  return { key, yes: { epoch: answer.epoch, principal } };
 };

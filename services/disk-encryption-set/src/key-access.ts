@@ -34,6 +34,7 @@ export type AccessAnswer =
  */
 export const askAccess = async (disks: Disks, question: AccessQuestion): Promise<AccessAnswer> => {
   const { set, principal, keyVersion, correlationId } = question;
+  if (principal === '') return noIdentity(set);
   try {
     const { accessEpoch } = await disks.checkKeyAccess(
       { diskEncryptionSet: set, keyVersion, principal },
@@ -54,6 +55,20 @@ export const askAccess = async (disks: Disks, question: AccessQuestion): Promise
     };
   }
 };
+
+/** Nobody has to be asked for a set without an identity (CMK-38). */
+const noIdentity = (set: string): AccessAnswer => ({
+  granted: false,
+  reason: 'IDENTITY_DELETED',
+  epoch: FINAL_EPOCH,
+  since: undefined,
+  rejection: new Rejection(
+    'FAILED_PRECONDITION',
+    'IDENTITY_DELETED',
+    `${set} has no identity that could use a key: give it one first (identity_type SYSTEM_ASSIGNED)`,
+    { disk_encryption_set: set },
+  ),
+});
 
 /** The reason of a refusal that a service decided; undefined for an outage, a throttled call or anything else. */
 export const definiteReason = (error: unknown): LossReason | undefined =>

@@ -1,6 +1,18 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { grant, newKey, newVault, readySet, toldOf, wishFor } from './test-ready-sets.ts';
+import {
+  grant,
+  isAvailable,
+  isDone,
+  isLost,
+  newDisk,
+  newKey,
+  newVault,
+  principalOf,
+  readySet,
+  toldOf,
+  wishFor,
+} from './test-ready-sets.ts';
 import { type SetCloud, startSetCloud } from './test-set-cloud.ts';
 
 let world: SetCloud;
@@ -85,4 +97,34 @@ test('a standby key is named and taken away again', async () => {
   assert.equal(named.standbyKey?.keyVersion, standby.name);
   const gone = await world.sets.updateDiskEncryptionSet({ name, standbyKeyUrl: '' });
   assert.equal(gone.standbyKey, undefined);
+});
+
+test('CMK-38, CMK-37: without an identity the keys are lost at once; a new one needs its grants anew, then all is back', async () => {
+  const { set, vault, key } = await readySet(world);
+  const { name } = set;
+  const disk = await newDisk(world, set);
+  const cut = await world.sets.updateDiskEncryptionSet({ name, identityType: 'NONE' });
+  assert.ok(isLost(key.name, 'IDENTITY_DELETED')(cut), 'told with the commit that takes the identity');
+  assert.deepEqual([cut.identity?.type, cut.identity?.principal], ['NONE', '']);
+  await assert.rejects(world.sets.assignKey({ name, keyUrl: (await newKey(world, vault)).keyUrl }), {
+    reason: 'IDENTITY_DELETED',
+  });
+  const made = await world.sets.updateDiskEncryptionSet({ name, identityType: 'SYSTEM_ASSIGNED' });
+  assert.notEqual(principalOf(made), principalOf(set), 'CMK-39: old grants do not carry over');
+  await world.until(name, isLost(key.name, 'ACCESS_DENIED'));
+  const old = await world.identity.getPrincipal({ name: principalOf(set) });
+  assert.equal(old.state, 'DELETED');
+  await grant(world, made, vault);
+  await world.until(name, (now) => isAvailable(key.name)(now) && isDone(now));
+  assert.equal(world.disks.stock.get(disk)?.generation, 2, 'the new identity reached the disk');
+});
+
+test('CMK-37: an identity deleted behind the back of its set is replaced by an update', async () => {
+  const { set, vault, key } = await readySet(world);
+  const { name } = set;
+  await world.identity.deletePrincipal({ name: principalOf(set) });
+  await world.until(name, isLost(key.name, 'IDENTITY_DELETED'));
+  const made = await world.sets.updateDiskEncryptionSet({ name, identityType: 'SYSTEM_ASSIGNED' });
+  await grant(world, made, vault);
+  await world.until(name, isAvailable(key.name));
 });

@@ -12,7 +12,7 @@ import { assignKey } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
 import { FINAL_EPOCH } from './set/reasons.ts';
 import { versionOf } from './test-neighbours.ts';
-import { founding, keyReference, principal, setName, type TestSets, testCause, testSets } from './test-sets.ts';
+import { founding, keyReference, principal, setName, type TestSets, testCause, testSets, yesAt } from './test-sets.ts';
 
 const traceId = 'a'.repeat(32);
 const otherSet = `${setName}-other`;
@@ -27,7 +27,7 @@ const world = async () => {
   const otherFounding = { ...founding, principal: 'principals/00000000-0000-4000-8000-000000000009' };
   await parts.sets.transact(otherSet, create(1, otherFounding, keyReference('3')), testCause);
   for (const set of [setName, otherSet]) await finishCreation(parts, set, testCause);
-  await parts.decide(assignKey(2, keyReference('2'), 1));
+  await parts.decide(assignKey(2, keyReference('2'), yesAt(1)));
   const attended: string[] = [];
   const handlers = reactions({ ...parts, attend: (set) => attended.push(set) });
   let position = 100;

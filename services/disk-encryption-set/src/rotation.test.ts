@@ -5,7 +5,7 @@ import { rotate } from './rotation.ts';
 import { assignKey } from './set/key-change.ts';
 import type { SetBody } from './set/state.ts';
 import { fakeKey, versionOf } from './test-neighbours.ts';
-import { creatingSet, failAtEach, keyReference, setName, type TestSets, testCause } from './test-sets.ts';
+import { creatingSet, failAtEach, keyReference, setName, type TestSets, testCause, yesAt } from './test-sets.ts';
 
 const settings = { concurrency: 3, pageSize: 4 };
 const run = (parts: TestSets, signal = new AbortController().signal) =>
@@ -25,7 +25,7 @@ const active = async (diskCount: number): Promise<TestSets> => {
 };
 const assigned = async (diskCount = 10): Promise<TestSets> => {
   const parts = await active(diskCount);
-  await parts.decide(assignKey(2_000, keyReference('2'), 1));
+  await parts.decide(assignKey(2_000, keyReference('2'), yesAt(1)));
   return parts;
 };
 const body = async (parts: TestSets): Promise<SetBody> => {
@@ -173,7 +173,7 @@ test('CMK-86: a move that a newer key has overtaken ends by itself; the newer on
   const overtake = async (): Promise<void> => {
     if (isOvertaken) return;
     isOvertaken = true;
-    await parts.decide(assignKey(3_000, keyReference('3'), 2));
+    await parts.decide(assignKey(3_000, keyReference('3'), yesAt(2)));
     await run(parts);
   };
   const disks = {

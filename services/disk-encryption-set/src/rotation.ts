@@ -60,6 +60,11 @@ export const rotate = async (
   const { keyVersion } = state.activeKey;
   const { principal } = state;
 
+  if (principal === '') {
+    await sets.transact(set, waitForKey(clock.now(), generation, { reason: 'IDENTITY_DELETED', keyVersion }), cause);
+    return;
+  }
+
   const call = callFor(cause);
   const barrier = await disks.beginGeneration({ diskEncryptionSet: set, generation, keyVersion, principal }, call);
   if (barrier.generation > generation) return;

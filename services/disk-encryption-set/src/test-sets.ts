@@ -32,6 +32,9 @@ export const keyReference = (digit: string) => ({
   sourceVault: 'vaults/kv1',
 });
 
+/** The vault's yes to the identity of the set. */
+export const yesAt = (epoch: number) => ({ epoch, principal });
+
 /** Sets in memory beside fake neighbours. */
 export interface TestSets extends SetParts {
   readonly neighbours: FakeNeighbours;

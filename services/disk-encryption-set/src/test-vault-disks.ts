@@ -38,6 +38,8 @@ export interface SeenByDisk {
 export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
   const stock = new Map<string, WrappedDisk>();
   const generations = new Map<string, number>();
+  /** As whom the vault is asked for a set, once a generation has said so. */
+  const principals = new Map<string, string>();
   const as = async (principal: string): Promise<{ token: string }> => {
     const audience = 'interlock:key-vault';
     return { token: (await seen().identity.issueManagedIdentityToken({ principal, audience })).accessToken };
@@ -63,7 +65,8 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
     },
     checkKeyAccess: async ({ keyVersion = '', principal = '', diskEncryptionSet: resource = '' }) =>
       seen().keyVault.checkAccess({ keyVersion, resource }, await as(principal)),
-    async beginGeneration({ diskEncryptionSet = '', generation = 0 }) {
+    async beginGeneration({ diskEncryptionSet = '', generation = 0, principal = '' }) {
+      if (generation >= (generations.get(diskEncryptionSet) ?? 0)) principals.set(diskEncryptionSet, principal);
       generations.set(diskEncryptionSet, Math.max(generation, generations.get(diskEncryptionSet) ?? 0));
       return BeginGenerationResponse.fromPartial({ generation: generations.get(diskEncryptionSet) ?? 0 });
     },
@@ -76,7 +79,12 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
     },
     async rewrapDek({ name = '', targetKeyVersion = '', generation = 0 }) {
       const disk = existing(name);
-      const { keyVersion: sourceKeyVersion, set: diskEncryptionSet, principal } = disk;
+      const { keyVersion: sourceKeyVersion, set: diskEncryptionSet } = disk;
+      if (sourceKeyVersion === targetKeyVersion) {
+        disk.generation = generation;
+        return EncryptedResource.fromPartial({ name, keyVersion: targetKeyVersion, generation });
+      }
+      const principal = principals.get(diskEncryptionSet) ?? disk.principal;
       const { wrappedKey } = await seen().keyVault.rewrap(
         {
           sourceKeyVersion,

@@ -8,7 +8,16 @@ import { assignKey } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
 import type { DiskEncryptionSet } from './set/state.ts';
 import { fakeKey, versionOf } from './test-neighbours.ts';
-import { creatingSet, founding, keyReference, setName, type TestSets, testCause, testSets } from './test-sets.ts';
+import {
+  creatingSet,
+  founding,
+  keyReference,
+  setName,
+  type TestSets,
+  testCause,
+  testSets,
+  yesAt,
+} from './test-sets.ts';
 import { upkeep } from './upkeep.ts';
 
 /** Runs the watchdogs until the set is as wanted. */
@@ -23,7 +32,8 @@ const watchUntil = async (
     ...parts,
     clock: systemClock,
     random: systemRandom,
-    log: logger({ service: 'test', clock: systemClock }),
+    // What is taken up again is told at each look: here at a thousand.
+    log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     tracer: trace.getTracer('test'),
     settings: {
       watchdogMs: 5,
@@ -50,7 +60,7 @@ test('what a crash left behind is finished: a creation, then a move, then a dele
   const parts = await creatingSet();
   await watchUntil(parts, ({ status }) => status === 'active');
   parts.neighbours.stock.set('disk', { set: setName, keyVersion: versionOf('1'), generation: 1 });
-  await parts.decide(assignKey(2, keyReference('2'), 1));
+  await parts.decide(assignKey(2, keyReference('2'), yesAt(1)));
   await watchUntil(parts, (set) => set.status === 'active' && set.rotation?.progress.status === 'finished');
   parts.neighbours.stock.clear();
   await parts.decide(startDeletion(3));
@@ -64,7 +74,7 @@ test('CMK-88: a move that waits for a key is tried again without anybody asking'
   assert.ok(old);
   old.lost = 'KEY_DISABLED';
   parts.neighbours.stock.set('disk', { set: setName, keyVersion: versionOf('1'), generation: 1 });
-  await parts.decide(assignKey(2, keyReference('2'), 1));
+  await parts.decide(assignKey(2, keyReference('2'), yesAt(1)));
   const has = (status: string) => (set: DiskEncryptionSet) =>
     set.status === 'active' && set.rotation?.progress.status === status;
   await watchUntil(parts, has('waiting'));

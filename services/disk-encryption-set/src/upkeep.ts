@@ -5,6 +5,7 @@ import { checkAccess } from './access-check.ts';
 import { finishCreation } from './creation.ts';
 import { finishDeletion } from './deletion.ts';
 import { follow } from './following.ts';
+import { settleIdentity } from './identity-change.ts';
 import { isOutage } from './outages.ts';
 import { type RotationSettings, rotate } from './rotation.ts';
 import { followingIndex, pendingIndex } from './set/state.ts';
@@ -84,6 +85,7 @@ export const upkeep = (
         const { state } = await sets.load(set);
         if (state.status === 'creating') await finishCreation(parts, set, cause);
         if (state.status === 'deleting' || state.status === 'released') await finishDeletion(parts, set, cause);
+        await settleIdentity(parts, set, cause);
         const isRestored = await checkAccess(parts, set, cause);
         const { state: settled } = await sets.load(set);
         if (settled.status !== 'active') return;

@@ -1,6 +1,6 @@
 import type { Instant } from '@interlock/runtime';
 import type { SetEvent } from './events.ts';
-import { type LossReason, moreTelling } from './reasons.ts';
+import { FINAL_EPOCH, type LossReason, moreTelling } from './reasons.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type LivingSet, type Question } from './state.ts';
 
 /** That access to a key version ended. */
@@ -97,6 +97,22 @@ const answered = (
   const open = set.questions[answer.keyVersion];
   return open === undefined || open.epoch > answer.epoch ? [] : [{ type: 'KeyAccessAnswered', ...answer }];
 };
+
+/** Every version is lost with the identity, for good as far as this identity goes (CMK-38, CMK-105). */
+export const loseIdentity =
+  (at: Instant, traceId: string) =>
+  (set: LivingSet): readonly SetEvent[] =>
+    keyVersionsOf(set).flatMap((keyVersion) =>
+      loseKey(at, { keyVersion, reason: 'IDENTITY_DELETED', epoch: FINAL_EPOCH, since: at, traceId })(set),
+    );
+
+/**
+ * A decision by an answer that some identity got: void once the set has another, for which the answer says nothing.
+ */
+export const answeredTo =
+  (principal: string, decide: (set: DiskEncryptionSet) => readonly SetEvent[]) =>
+  (set: DiskEncryptionSet): readonly SetEvent[] =>
+    set.status !== 'absent' && set.principal === principal ? decide(set) : [];
 
 const has = (set: DiskEncryptionSet, keyVersion: string): set is LivingSet =>
   (set.status === 'active' || set.status === 'deleting') && keyVersionsOf(set).includes(keyVersion);

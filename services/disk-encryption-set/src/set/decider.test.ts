@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
 import { urlOf, versionOf } from '../test-neighbours.ts';
-import { founding, keyReference } from '../test-sets.ts';
-import { loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
+import { founding, keyReference, principal, yesAt } from '../test-sets.ts';
+import { answeredTo, loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
 import {
   abandonCreation,
   completeCreation,
@@ -15,6 +15,7 @@ import {
   startDeletion,
 } from './decider.ts';
 import { type SetEvent, upcast } from './events.ts';
+import { completeIdentity, removeIdentity, replaceIdentity, retireIdentity } from './identity.ts';
 import {
   assignKey,
   finishRotation,
@@ -27,7 +28,7 @@ import {
 } from './key-change.ts';
 import { changeOptions } from './options.ts';
 import { FINAL_EPOCH, lossReasons } from './reasons.ts';
-import { type DiskEncryptionSet, evolve, initial, sets } from './state.ts';
+import { type DiskEncryptionSet, evolve, initial, type KeyAccess, sets } from './state.ts';
 
 type Decision = (set: DiskEncryptionSet) => readonly SetEvent[];
 const after = (...decisions: readonly Decision[]): DiskEncryptionSet =>
@@ -52,7 +53,7 @@ const yes = (epoch: number, digit = '1') => ({ keyVersion: versionOf(digit), epo
 test('CMK-03: creating the same set again decides nothing, also after its key was changed', () => {
   const begin = create(9, founding, keyReference('1'));
   assert.deepEqual(begin(after(...created)), []);
-  assert.deepEqual(begin(after(...created, assignKey(3, keyReference('2'), 7))), []);
+  assert.deepEqual(begin(after(...created, assignKey(3, keyReference('2'), yesAt(7)))), []);
   const other = create(9, { ...founding, askedKey: { keyUrl: urlOf('2'), sourceVault: '' } }, keyReference('2'));
   assert.throws(() => other(after(...created)), { reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS' });
 });
@@ -69,10 +70,10 @@ test('CMK-39: after a deletion the name is free, and the new set has another ide
 
 test('CMK-112: a loss is the set’s business only for a version it has', () => {
   assert.deepEqual(loseKey(9, loss(7, 'KEY_DISABLED', '2'))(after(...created)), []);
-  const moving = after(...created, assignKey(3, keyReference('2'), 5));
+  const moving = after(...created, assignKey(3, keyReference('2'), yesAt(5)));
   const [lost] = loseKey(9, loss(7, 'KEY_DISABLED', '1'))(moving);
   assert.equal(lost?.type === 'KeyAccessLost' && lost.partial, true, 'only some disks are under it');
-  const moved = after(...created, assignKey(3, keyReference('2'), 5), finishRotation(4, 2));
+  const moved = after(...created, assignKey(3, keyReference('2'), yesAt(5)), finishRotation(4, 2));
   assert.deepEqual(loseKey(9, loss(7, 'KEY_DISABLED', '1'))(moved), [], 'CMK-89');
 });
 
@@ -169,27 +170,64 @@ test('a deleted identity is final: no later yes and no later question brings it 
 });
 
 test('CMK-33, CMK-34, CMK-35: assigning a key raises the generation, keeps the old one until all has moved', () => {
-  const moving = after(...created, assignKey(3, keyReference('2'), 7));
+  const moving = after(...created, assignKey(3, keyReference('2'), yesAt(7)));
   assert.ok(moving.status === 'active');
   assert.deepEqual(
     [moving.generation, moving.activeKey, moving.previousKeys, moving.lastKeyRotationAt],
     [2, keyReference('2'), [keyReference('1')], 3],
   );
   assert.deepEqual(moving.access[versionOf('2')], { state: 'available', epoch: 7, since: 3 });
-  const back = assignKey(4, keyReference('1'), 8)(moving).reduce(evolve, moving);
+  const back = assignKey(4, keyReference('1'), yesAt(8))(moving).reduce(evolve, moving);
   assert.deepEqual(back.status === 'active' && [back.generation, back.previousKeys], [3, [keyReference('2')]]);
-  assert.deepEqual(assignKey(4, keyReference('2'), 9)(moving), [], 'the active key again does nothing');
+  assert.deepEqual(assignKey(4, keyReference('2'), yesAt(9))(moving), [], 'the active key again does nothing');
   assert.deepEqual(finishRotation(5, 2)(back), [], 'an overtaken move cannot finish the newer one');
+});
+
+test('CMK-38: without an identity every key is lost at once, and what another identity gets is a new beginning', () => {
+  const moving = after(...created, restoreKey(3, yes(5)), assignKey(4, keyReference('2'), yesAt(7)));
+  const cut = removeIdentity(5, 'a'.repeat(32))(moving).reduce(evolve, moving);
+  assert.ok(cut.status === 'active');
+  assert.deepEqual([cut.principal, cut.identity], ['', { isMade: false, retiring: [principal] }]);
+  for (const digit of ['1', '2']) {
+    const known: KeyAccess | undefined = cut.access[versionOf(digit)];
+    assert.equal(known?.state === 'lost' && known.reason, 'IDENTITY_DELETED');
+  }
+  assert.throws(() => assignKey(6, keyReference('1'), yesAt(9))(cut), { reason: 'IDENTITY_CHANGED' });
+  const other = 'principals/00000000-0000-4000-8000-000000000002';
+  const replaced = replaceIdentity(6, other)(cut).reduce(evolve, cut);
+  assert.ok(replaced.status === 'active');
+  assert.deepEqual(
+    [replaced.principal, replaced.generation, replaced.rotation?.progress.status],
+    [other, 3, 'running'],
+  );
+  assert.deepEqual(replaceIdentity(7, principal)(replaced), [], 'one on its way is enough');
+  assert.deepEqual(
+    answeredTo(principal, restoreKey(7, yes(50)))(replaced),
+    [],
+    'a yes to the old one counts for nothing',
+  );
+  assert.ok(typesOf(answeredTo(other, restoreKey(7, yes(50)))(replaced)).includes('KeyAccessRestored'));
+});
+
+test('CMK-37: an identity deleted behind the back of the set is replaced, one that is well is not', () => {
+  const well = after(...created, restoreKey(3, yes(5)));
+  assert.deepEqual(replaceIdentity(4, 'principals/00000000-0000-4000-8000-000000000002')(well), []);
+  const gone = loseKey(4, loss(FINAL_EPOCH, 'IDENTITY_DELETED'))(well).reduce(evolve, well);
+  assert.deepEqual(typesOf(replaceIdentity(5, 'principals/00000000-0000-4000-8000-000000000002')(gone)), [
+    'IdentityReplaced',
+  ]);
 });
 
 test('a set on its way in or out cannot change its key', () => {
   const creating = after(create(1, founding, keyReference('1')));
-  assert.throws(() => assignKey(3, keyReference('2'), 7)(creating), { reason: 'DISK_ENCRYPTION_SET_NOT_READY' });
+  assert.throws(() => assignKey(3, keyReference('2'), yesAt(7))(creating), { reason: 'DISK_ENCRYPTION_SET_NOT_READY' });
   assert.throws(() => startDeletion(3)(creating), { reason: 'DISK_ENCRYPTION_SET_NOT_READY' });
   assert.throws(() => startDeletion(3)(initial), { reason: 'DISK_ENCRYPTION_SET_NOT_FOUND' });
 });
 
 const digit = fc.constantFrom('1', '2', '3');
+const identityDigit = fc.constantFrom('1', '2', '3');
+const identity = (d: string): string => `principals/00000000-0000-4000-8000-00000000000${d}`;
 const anyChange = fc.record(
   {
     keyExpiry: fc.constantFrom('stop', 'next_start'),
@@ -211,7 +249,7 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
   anyChange.map((change) => changeOptions(3, change)),
   fc.constant(release(3)),
   fc.constant(completeDeletion(3)),
-  fc.tuple(digit, epoch).map(([d, e]) => assignKey(4, keyReference(d), e)),
+  fc.tuple(digit, epoch).map(([d, e]) => assignKey(4, keyReference(d), yesAt(e))),
   fc.tuple(digit, epoch, reason).map(([d, e, r]) => loseKey(5, loss(e, r, d))),
   fc.tuple(digit, epoch, reason).map(([d, e, r]) => refuseKey(5, loss(e, r, d))),
   fc.tuple(digit, epoch).map(([d, e]) => restoreKey(5, yes(e, d))),
@@ -219,11 +257,15 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
   fc.tuple(generation, epoch).map(([g, n]) => progressRotation(6, g, { resourcesCount: 12, doneCount: n })),
   fc.tuple(generation, digit, reason).map(([g, d, r]) => waitForKey(6, g, { reason: r, keyVersion: versionOf(d) })),
   fc.constant(resumeRotation(6)),
+  fc.constant(removeIdentity(6, '')),
+  identityDigit.map((d) => replaceIdentity(6, identity(d))),
+  identityDigit.map((d) => retireIdentity(6, identity(d))),
+  identityDigit.map((d) => completeIdentity(6, identity(d))),
   generation.map((g) => finishRotation(7, g)),
   epoch.map(noticeNewer),
   fc
     .tuple(generation, epoch, fc.option(digit, { nil: undefined }))
-    .map(([g, e, d]) => followNewest(8, { generation: g, position: e }, d && { key: keyReference(d), epoch: e })),
+    .map(([g, e, d]) => followNewest(8, { generation: g, position: e }, d && { key: keyReference(d), yes: yesAt(e) })),
   fc
     .tuple(generation, epoch, digit)
     .map(([g, e, d]) =>
@@ -265,12 +307,13 @@ test('from any history: the state survives JSON, is listed without failing, and 
   );
 });
 
-test('CMK-34 from any history: previous keys are there exactly while a move is unfinished', () => {
+test('CMK-34 from any history: previous keys are there only while a move is unfinished', () => {
   fc.assert(
     fc.property(anyHistory, (set) => {
       if (set.status === 'absent') return;
       const isMoving = set.rotation !== null && set.rotation.progress.status !== 'finished';
-      assert.equal(set.previousKeys.length > 0, isMoving);
+      // A move to another identity under the same key has none.
+      assert.ok(isMoving || set.previousKeys.length === 0);
       assert.ok(!set.previousKeys.some(({ keyVersion }) => keyVersion === set.activeKey.keyVersion));
     }),
     { numRuns: 300 },

@@ -68,6 +68,19 @@ export type SetEvent =
       readonly at: Instant;
     }
   | ({ readonly type: 'SetOptionsChanged'; readonly at: Instant } & SetOptions)
+  /** The set has no identity any more: nothing under it can use a key. The principal is deleted afterwards (CMK-38). */
+  | { readonly type: 'IdentityRemoved'; readonly principal: string; readonly at: Instant }
+  /** The principal of a removed identity is gone at identity. */
+  | { readonly type: 'IdentityRetired'; readonly principal: string; readonly at: Instant }
+  /** The set has another identity, chosen before it is made. The generation carries it to the disk service. */
+  | {
+      readonly type: 'IdentityReplaced';
+      readonly principal: string;
+      readonly generation: number;
+      readonly at: Instant;
+    }
+  /** The principal of the new identity exists. */
+  | { readonly type: 'IdentityMade'; readonly principal: string; readonly at: Instant }
   | { readonly type: 'SetDeleting'; readonly at: Instant }
   | { readonly type: 'SetDeleteRefused'; readonly at: Instant }
   /** Nothing uses the set: from here its deletion only goes forward. */

@@ -95,7 +95,7 @@ export const keyApi = (
 
       const assigned = await sets.transact(
         name,
-        assignKey(clock.now(), key, answer.epoch),
+        assignKey(clock.now(), key, { epoch: answer.epoch, principal }),
         cause,
         expectedVersion(etag),
       );

@@ -1,22 +1,31 @@
 import type { Instant } from '@interlock/runtime';
 import { activeSet } from './decider.ts';
 import type { KeyReference, SetEvent } from './events.ts';
+import { identityChanged } from './identity.ts';
 import type { LossReason } from './reasons.ts';
 import type { DiskEncryptionSet, Rotation } from './state.ts';
+
+/** The yes of a vault to an identity. */
+export interface Yes {
+  readonly epoch: number;
+  readonly principal: string;
+}
 
 /**
  * Names another key version and begins the move to it (CMK-33, CMK-80). The active version again decides nothing. The
  * new one is available from the moment of the change, so that machines can start, and is asked about once more: what
  * happened to it before it was the set's was heard as none of its business.
- * @param epoch of the vault's yes for the new version
- * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY
+ * @param yes of the vault to the identity, for the new version
+ * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY; ABORTED
+ *   IDENTITY_CHANGED when the yes was given to another identity
  */
 export const assignKey =
-  (at: Instant, key: KeyReference, epoch: number) =>
+  (at: Instant, key: KeyReference, { epoch, principal }: Yes) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
-    const { activeKey, generation } = activeSet(set);
+    const { activeKey, generation, principal: current } = activeSet(set);
     const { keyVersion } = key;
     if (activeKey.keyVersion === keyVersion) return [];
+    if (current !== principal) throw identityChanged(principal);
     const previousKeyVersion = activeKey.keyVersion;
     return [
       { type: 'KeyAssigned', key, previousKeyVersion, generation: generation + 1, at },
@@ -46,10 +55,10 @@ export interface Look {
  * that; what was noticed is looked at again.
  */
 export const followNewest =
-  (at: Instant, { generation, position }: Look, newer?: { readonly key: KeyReference; readonly epoch: number }) =>
+  (at: Instant, { generation, position }: Look, newer?: { readonly key: KeyReference; readonly yes: Yes }) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (!isFollowing(set, generation)) return [];
-    const assigned = newer === undefined ? [] : assignKey(at, newer.key, newer.epoch)(set);
+    const assigned = newer === undefined ? [] : assignKey(at, newer.key, newer.yes)(set);
     const { due, error } = set.following;
     const isNoted = due === null && error === null;
     return [...assigned, ...(isNoted ? [] : [{ type: 'NewestFollowed', position, at } as const])];

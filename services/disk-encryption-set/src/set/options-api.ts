@@ -2,25 +2,27 @@ import type { DiskEncryptionSet as WireSet } from '@interlock/contracts/interloc
 import type { UpdateDiskEncryptionSetRequest } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
 import type { Cause } from '@interlock/event-store';
 import { type Call, expectedVersion, names } from '@interlock/rpc';
-import { DomainAttribute } from '@interlock/runtime';
+import { DomainAttribute, type Random, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { askAccess } from '../key-access.ts';
 import type { ChooseKey } from '../key-choice.ts';
 import type { SetParts } from '../sets.ts';
 import { activeSet } from './decider.ts';
 import type { KeyReference } from './events.ts';
+import { removeIdentity, replaceIdentity } from './identity.ts';
 import { type AskedChange, askedChangeOf, changeOptions, checkStandby } from './options.ts';
-import type { LivingSet } from './state.ts';
+import type { DiskEncryptionSet, LivingSet } from './state.ts';
 import { setOnWire } from './wire.ts';
 
 /** What the owner of a set chooses about it: request in, resource out. */
 export const optionsApi = (
   parts: Pick<SetParts, 'clock' | 'sets' | 'disks'> & {
+    readonly random: Pick<Random, 'uuid'>;
     readonly chooseKey: ChooseKey;
     readonly attend: (set: string, cause: Cause) => void;
   },
 ) => {
-  const { clock, sets, disks, chooseKey, attend } = parts;
+  const { clock, random, sets, disks, chooseKey, attend } = parts;
 
   /** A standby nobody can use would fail when it is needed: it is held against every rule now. */
   const standbyOf = async (
@@ -46,13 +48,23 @@ export const optionsApi = (
       names.diskEncryptionSet.parse(name, 'name');
       trace.getActiveSpan()?.setAttribute(DomainAttribute.diskEncryptionSet, name);
       const expected = expectedVersion(request.etag);
-      const { standby, ...plain } = askedChangeOf(request);
+      const { standby, identity, ...plain } = askedChangeOf(request);
       // Decides nothing, but holds the etag against the set before anything is done for the request.
       const { state } = await sets.transact(name, () => [], cause, expected);
       const set = activeSet(state);
       const standbyKey = standby ? await standbyOf(name, set, standby, cause) : standby;
       const change = { ...plain, ...(standbyKey === undefined ? {} : { standbyKey }) };
-      const changed = await sets.transact(name, changeOptions(clock.now(), change), cause, expected);
+      const at = clock.now();
+      const principal = `principals/${random.uuid()}`;
+      const traceId = traceIdOf(cause.traceparent) ?? '';
+      const decideIdentity =
+        identity === undefined
+          ? () => []
+          : identity === 'none'
+            ? removeIdentity(at, traceId)
+            : replaceIdentity(at, principal);
+      const decide = (now: DiskEncryptionSet) => [...changeOptions(at, change)(now), ...decideIdentity(now)];
+      const changed = await sets.transact(name, decide, cause, expected);
       attend(name, cause);
       return setOnWire(changed);
     },

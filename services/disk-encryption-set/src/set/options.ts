@@ -1,5 +1,6 @@
 import type { CreateDiskEncryptionSetRequest } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import type {
+  IdentityType,
   UpdateDiskEncryptionSetRequest,
   KeyExpiryPolicy as WireKeyExpiry,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
@@ -17,6 +18,7 @@ export type OptionsChange = Partial<SetOptions>;
 /** What an update asks for: the standby key is a URL still, and null takes it away. */
 export interface AskedChange extends Omit<OptionsChange, 'standbyKey'> {
   readonly standby?: { readonly keyUrl: string; readonly sourceVault: string } | null;
+  readonly identity?: 'system_assigned' | 'none';
 }
 
 /** Expiry policies as the API names them. */
@@ -76,16 +78,19 @@ export const askedOptionsOf = (request: CreateDiskEncryptionSetRequest): AskedOp
 
 /**
  * Reads what an update wants.
- * @throws Rejection INVALID_ARGUMENT UPDATE_EMPTY, KEY_EXPIRY_POLICY_INVALID, STANDBY_KEY_URL_MISSING
+ * @throws Rejection INVALID_ARGUMENT UPDATE_EMPTY, KEY_EXPIRY_POLICY_INVALID, IDENTITY_TYPE_INVALID,
+ *   STANDBY_KEY_URL_MISSING
  */
 export const askedChangeOf = (request: UpdateDiskEncryptionSetRequest): AskedChange => {
   const { autoRestart, autoKeyRotationEnabled: autoKeyRotation, standbyKeyUrl, standbySourceVault } = request;
   const keyExpiry = keyExpiryOf(request.keyExpiry);
+  const identity = identityOf(request.identityType);
   if ((standbyKeyUrl ?? '') === '' && standbySourceVault !== '') throw standbyUrlMissing();
   const change: AskedChange = {
     ...(keyExpiry === undefined ? {} : { keyExpiry }),
     ...(autoRestart === undefined ? {} : { autoRestart }),
     ...(autoKeyRotation === undefined ? {} : { autoKeyRotation }),
+    ...(identity === undefined ? {} : { identity }),
     ...(standbyKeyUrl === undefined
       ? {}
       : { standby: standbyKeyUrl === '' ? null : { keyUrl: standbyKeyUrl, sourceVault: standbySourceVault } }),
@@ -94,7 +99,7 @@ export const askedChangeOf = (request: UpdateDiskEncryptionSetRequest): AskedCha
   throw new Rejection(
     'INVALID_ARGUMENT',
     'UPDATE_EMPTY',
-    'an update must name at least one option: key_expiry, auto_restart, auto_key_rotation_enabled or standby_key_url',
+    'an update must name what to change: key_expiry, auto_restart, auto_key_rotation_enabled, standby_key_url or identity_type',
   );
 };
 
@@ -112,6 +117,24 @@ const keyExpiryOf = (asked: WireKeyExpiry): KeyExpiry | undefined => {
         'KEY_EXPIRY_POLICY_INVALID',
         `key_expiry must be STOP or NEXT_START, not ${asked}`,
         { field: 'key_expiry', value: asked },
+      );
+  }
+};
+
+const identityOf = (asked: IdentityType): AskedChange['identity'] => {
+  switch (asked) {
+    case 'IDENTITY_TYPE_UNSPECIFIED':
+      return undefined;
+    case 'SYSTEM_ASSIGNED':
+      return 'system_assigned';
+    case 'NONE':
+      return 'none';
+    default:
+      throw new Rejection(
+        'INVALID_ARGUMENT',
+        'IDENTITY_TYPE_INVALID',
+        `identity_type must be SYSTEM_ASSIGNED or NONE, not ${asked}`,
+        { field: 'identity_type', value: asked },
       );
   }
 };

@@ -53,7 +53,10 @@ export interface Rotation {
 export interface SetBody extends Founding {
   readonly options: SetOptions;
   readonly activeKey: KeyReference;
-  /** Older versions that something may still be wrapped under, oldest first; empty unless a move is unfinished (CMK-34). */
+  /**
+   * Older versions that something may still be wrapped under, oldest first; empty unless a move is unfinished (CMK-34). A
+   * move to another identity under the same key has none.
+   */
   readonly previousKeys: readonly KeyReference[];
   /** Rises with every change of the active key, from 1; never falls, also when a set follows a deleted one of its name. */
   readonly generation: number;
@@ -67,6 +70,12 @@ export interface SetBody extends Founding {
   /** Null before the first change. */
   readonly rotation: Rotation | null;
   readonly following: Following;
+  readonly identity: {
+    /** Whether the principal exists at identity. */
+    readonly isMade: boolean;
+    /** Principals of removed identities that exist there still. */
+    readonly retiring: readonly string[];
+  };
 }
 
 /**
@@ -112,11 +121,13 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
       lastKeyRotationAt: null,
       rotation: null,
       following: { due: autoKeyRotation ? 0 : null, error: null },
+      identity: { isMade: false, retiring: [] },
     };
   }
   if (set.status === 'absent') return set;
   switch (event.type) {
     case 'SetCreated':
+      return { ...set, status: 'active', identity: { ...set.identity, isMade: true } };
     case 'SetDeleteRefused':
       return { ...set, status: 'active' };
     case 'SetOptionsChanged': {
@@ -150,16 +161,33 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
     case 'KeyAssigned': {
       const { key, generation, at } = event;
       const previousKeys = [...set.previousKeys, set.activeKey].filter((old) => old.keyVersion !== key.keyVersion);
-      const rotation: Rotation = {
-        generation,
-        progress: { status: 'running' },
-        resourcesCount: 0,
-        doneCount: 0,
-        startedAt: at,
-      };
+      const rotation = newRotation(generation, at);
       const following = { ...set.following, error: null };
       return { activeKey: key, previousKeys, generation, lastKeyRotationAt: at, rotation, following };
     }
+    case 'IdentityRemoved': {
+      const retiring = [...set.identity.retiring, event.principal];
+      return { principal: '', identity: { isMade: false, retiring } };
+    }
+    case 'IdentityRetired': {
+      const retiring = set.identity.retiring.filter((principal) => principal !== event.principal);
+      return { identity: { ...set.identity, retiring } };
+    }
+    case 'IdentityReplaced': {
+      const { principal, generation, at } = event;
+      // What another identity lost or was asked about says nothing about this one; a loss stays until there is a yes.
+      const access = Object.entries(set.access).map(([version, known]) => [version, { ...known, epoch: 0 }] as const);
+      return {
+        principal,
+        generation,
+        rotation: newRotation(generation, at),
+        access: Object.fromEntries(access),
+        questions: {},
+        identity: { ...set.identity, isMade: false },
+      };
+    }
+    case 'IdentityMade':
+      return { identity: { ...set.identity, isMade: true } };
     case 'KeyAccessLost': {
       const { keyVersion, reason, epoch, since, traceId } = event;
       return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, isTold: true });
@@ -220,6 +248,14 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
   }
 };
 
+const newRotation = (generation: number, startedAt: Instant): Rotation => ({
+  generation,
+  progress: { status: 'running' },
+  resourcesCount: 0,
+  doneCount: 0,
+  startedAt,
+});
+
 /** What was noticed later than the look is still to be looked at. */
 const dueAfter = ({ due }: Following, position: number): number | null => (due !== null && due > position ? due : null);
 
@@ -234,6 +270,10 @@ const only = <Value>(record: Readonly<Record<string, Value>>, key: string): Read
   const value = record[key];
   return value === undefined ? {} : { [key]: value };
 };
+
+/** Whether a principal is to be made or deleted yet. */
+export const isIdentityUnsettled = ({ principal, identity }: SetBody): boolean =>
+  identity.retiring.length > 0 || (principal !== '' && !identity.isMade);
 
 /** Whether what is asked for would be where the set is (CMK-23). */
 export const isInRegionOf = (set: { readonly location: string }, wish: { readonly location: string }): boolean =>
@@ -258,7 +298,8 @@ const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): reado
     set.status !== 'active' ||
     Object.keys(set.questions).length > 0 ||
     rotation === 'running' ||
-    set.following.due !== null;
+    set.following.due !== null ||
+    isIdentityUnsettled(set);
   // A version that is not valid yet becomes so by time alone, and nobody tells.
   const isEarly = Object.values(set.access).some((one) => one.state === 'lost' && one.reason === 'KEY_NOT_YET_VALID');
   return [
@@ -285,7 +326,7 @@ export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
       ...versions.map((value) => ({ index: 'keyVersion', value })),
       ...[...keys].map((value) => ({ index: 'key', value })),
       ...[...vaults].map((value) => ({ index: 'vault', value })),
-      { index: 'principal', value: set.principal },
+      ...(set.principal === '' ? [] : [{ index: 'principal', value: set.principal }]),
       regionIndex(name, set.location),
       ...(set.options.autoKeyRotation ? [followingIndex] : []),
       ...pendingOf(set),

@@ -65,7 +65,7 @@ export const existedOnWire = ({
     name: id,
     location: state.location,
     encryptionType: encryptionTypeOnWire[state.encryptionType],
-    identity: { principal, tenant },
+    identity: { principal, tenant, type: principal === '' ? 'NONE' : 'SYSTEM_ASSIGNED' },
     activeKey: { ...state.activeKey },
     previousKeys: state.previousKeys.map((key) => ({ ...key })),
     generation: state.generation,

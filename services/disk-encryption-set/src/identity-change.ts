@@ -1,0 +1,36 @@
+import { type Cause, Rejection } from '@interlock/event-store';
+import { names } from '@interlock/rpc';
+import { completeIdentity, retireIdentity } from './set/identity.ts';
+import { callFor, type SetParts } from './sets.ts';
+
+/**
+ * Does at identity what a change of a set's identity left to do: deletes the principals of removed ones, makes that of a
+ * new one under the id the set has stored. Safe to repeat after a crash at any step and beside another replica.
+ * @throws RpcFailure or Rejection where identity does not answer: it is taken up again later
+ */
+export const settleIdentity = async (
+  { clock, sets, identities }: Pick<SetParts, 'clock' | 'sets' | 'identities'>,
+  set: string,
+  cause: Cause,
+): Promise<void> => {
+  const { state } = await sets.load(set);
+  if (state.status !== 'active') return;
+  for (const name of state.identity.retiring) {
+    await deleteIdentity(identities, name, cause);
+    await sets.transact(set, retireIdentity(clock.now(), name), cause);
+  }
+  const { principal, tenant, identity } = state;
+  if (principal === '' || identity.isMade) return;
+  const { principal: principalId } = names.principal.parse(principal, 'principal');
+  await identities.createManagedIdentity({ principalId, tenant, owner: set }, callFor(cause));
+  await sets.transact(set, completeIdentity(clock.now(), principal), cause);
+};
+
+/** Deletes a principal; one that never was is as gone as one can be. */
+export const deleteIdentity = async (identities: SetParts['identities'], name: string, cause: Cause): Promise<void> => {
+  try {
+    await identities.deletePrincipal({ name }, callFor(cause));
+  } catch (error) {
+    if (!(error instanceof Rejection && error.code === 'NOT_FOUND')) throw error;
+  }
+};
