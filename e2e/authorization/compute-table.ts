@@ -86,4 +86,11 @@ export const computeTable = rowsOf(
       accessEpoch: 1,
     }),
   },
+  previewKeyLoss: {
+    rule: workload('disk-encryption-set'),
+    request: ({ group, policyVault }) => ({
+      diskEncryptionSet: `${group}/diskEncryptionSets/none`,
+      keyVersions: [policyVault.keyVersion],
+    }),
+  },
 });

@@ -7,6 +7,7 @@ import { accessLossApi } from './access-loss-api.ts';
 import { openDisks } from './disks.ts';
 import type { Driver } from './driver.ts';
 import { createEngine } from './engine.ts';
+import { impactApi } from './impact-api.ts';
 import { keyStops } from './key-stops.ts';
 import { openLosses } from './losses.ts';
 import { toFact } from './published.ts';
@@ -55,6 +56,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       ...vmApi({ store, vms, clock, engine, plan, dataDisksMax }),
       ...readApi({ store, vms }),
       ...accessLossApi({ stops, clock }),
+      ...impactApi({ vms }),
     },
     authorization: {
       createVirtualMachine: {
@@ -74,6 +76,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       listActivityLog: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
       watchVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
       reportAccessLost: { workload: ['disk'] },
+      previewKeyLoss: { workload: ['disk-encryption-set'] },
     },
   });
 

@@ -667,3 +667,43 @@ test('lists are paged, filtered by power state, and show the instance view when 
   assert.equal(new Set(all).size, all.length);
   await assert.rejects(world.compute.startVirtualMachine({ name, etag: '1' }), { reason: 'ETAG_MISMATCH' });
 });
+
+test('PreviewKeyLoss: page by page, what a loss then does; for disk encryption sets only', async () => {
+  const set = newSet();
+  const stops = await runningVm(['PREMIUM_SSD', set], ['ULTRA', set]);
+  const goesOn = await runningVm(['ULTRA', set]);
+  const off = await runningVm(['PREMIUM_SSD', set]);
+  await world.compute.deallocateVirtualMachine({ name: off.name });
+  await inPower(off.name, 'DEALLOCATED');
+  await runningVm(['PREMIUM_SSD', newSet()]);
+  const request = { diskEncryptionSet: set, keyVersions: [keyVersionOf(set)], pageSize: 1 };
+  await assert.rejects(world.compute.previewKeyLoss(request), { reason: 'WORKLOAD_REQUIRED' });
+  const asSets = world.computeAs('disk-encryption-set');
+  await assert.rejects(asSets.previewKeyLoss({ ...request, keyVersions: [] }), { reason: 'KEY_VERSIONS_MISSING' });
+  const said = new Map<string, unknown>();
+  let pageToken = '';
+  do {
+    const page = await asSets.previewKeyLoss({ ...request, pageToken });
+    assert.ok(page.impacts.length <= 1);
+    for (const { virtualMachine, ...impact } of page.impacts) said.set(virtualMachine, impact);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  const failsLater = { outcome: 'FAILS_AT_NEXT_START' } as const;
+  assert.deepEqual(
+    said,
+    new Map<string, unknown>([
+      [stops.name, { outcome: 'STOPS', disks: stops.disks, powerState: 'RUNNING' }],
+      [goesOn.name, { ...failsLater, disks: goesOn.disks, powerState: 'RUNNING' }],
+      [off.name, { ...failsLater, disks: off.disks, powerState: 'DEALLOCATED' }],
+    ]),
+  );
+  await lose(set);
+  await inPower(stops.name, 'STOPPED');
+  assert.equal((await get(goesOn.name)).powerState, 'RUNNING');
+  for (const { name } of [goesOn, off]) {
+    await world.compute.deallocateVirtualMachine({ name });
+    await inPower(name, 'DEALLOCATED');
+    await world.compute.startVirtualMachine({ name });
+    assert.equal((await inPower(name, 'DEALLOCATED')).failure?.code, 'KEY_DISABLED');
+  }
+});

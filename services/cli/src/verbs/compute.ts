@@ -37,4 +37,5 @@ export const computeVerbs: readonly Verb[] = [
   vm('watch', 'WatchVirtualMachine', { targets: oneVm }),
 
   platform('report-access-lost', 'ReportAccessLost', { aliases: { set: 'disk_encryption_set' } }),
+  platform('preview-key-loss', 'PreviewKeyLoss', { aliases: { set: 'disk_encryption_set' } }),
 ];

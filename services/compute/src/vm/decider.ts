@@ -253,16 +253,16 @@ export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
   initial,
   evolve,
   indexes: (vm) => {
-    if (vm.status === 'creating') return [{ index: 'work', value: 'pending' }];
-    if (vm.status !== 'active') return [];
+    if (vm.status !== 'creating' && vm.status !== 'active') return [];
+    const disks: readonly Pick<VmDisk, 'disk' | 'set'>[] = vm.disks;
     return [
       ...entries(
         'set',
-        vm.disks.map(({ set }) => set).filter((set) => set !== ''),
+        disks.map(({ set }) => set).filter((set) => set !== ''),
       ),
       ...entries(
         'disk',
-        vm.disks.map(({ disk }) => disk),
+        disks.map(({ disk }) => disk),
       ),
       ...(vm.work === undefined ? [] : [{ index: 'work', value: 'pending' }]),
     ];
