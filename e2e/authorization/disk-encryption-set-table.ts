@@ -1,6 +1,7 @@
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import type { Place } from './place.ts';
 import { rowsOf } from './row.ts';
-import { need, on, role, roleOr } from './rule.ts';
+import { need, on, type Rule, role, roleOr } from './rule.ts';
 
 /** An etag no stream reaches here: whoever may is told ETAG_MISMATCH, and nothing changes under the other cells. */
 const staleEtag = '999999';
@@ -40,6 +41,19 @@ export const diskEncryptionSetTable = rowsOf(
     request: ({ set, policyVault }) => ({ name: set, keyUrl: policyVault.keyUrl, etag: staleEtag }),
   },
   listAssociatedResources: { rule: role(need(read, on.set)), request: ({ set }) => ({ name: set }) },
+  // CMK-10: whoever may take the key away may see what it would do, and needs nothing on the sets for it.
+  previewImpact: [
+    ...(['policyVault', 'roleVault'] as const).map((model) => ({
+      when: `of a key, ${model === 'policyVault' ? 'access policies' : 'role assignments'}`,
+      rule: { kind: 'vault', model, needs: [{ permission: 'UPDATE', of: ({ key }) => key }] } satisfies Rule,
+      request: (place: Place) => ({ target: { $case: 'key', value: place[model].key }, action: 'DISABLE' }) as const,
+    })),
+    {
+      when: 'of an identity',
+      rule: role(need(read, on.set)),
+      request: ({ identity }) => ({ target: { $case: 'principal', value: identity } }),
+    },
+  ],
   resumeRotation: {
     rule: role(need(write, on.set, operator)),
     request: ({ set }) => ({ name: set, etag: staleEtag }),

@@ -33,6 +33,16 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'since:keyAccess.0.since',
     'active key:activeKey.keyVersion',
   ],
+  'interlock.disk_encryption_set.v1.Impact': [
+    'kind',
+    'resource',
+    'set:diskEncryptionSet',
+    'disks',
+    'machine:virtualMachine',
+    'powerState',
+    'sku',
+    'key versions:keyVersions',
+  ],
   'interlock.disk.v1.Disk': [
     'name',
     'state',

@@ -70,8 +70,10 @@ export function fieldOf(message: DescMessage, name: string): DescField {
 }
 
 /** Names of the fields a target fills. */
-export const fieldsOf = (target: Target): readonly string[] =>
-  'parent' in target ? [target.parent, target.idField] : [target.field];
+export const fieldsOf = (target: Target): readonly string[] => {
+  if ('oneOf' in target) return target.oneOf.map(({ field }) => field);
+  return 'parent' in target ? [target.parent, target.idField] : [target.field];
+};
 
 function flag(name: string, path: readonly DescField[]): FieldFlag {
   const field = path.at(-1);

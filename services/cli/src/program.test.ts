@@ -248,3 +248,18 @@ test('help is there for the whole, a noun and a verb', async () => {
     assert.match(lines.join(), /Usage: interlock/);
   }
 });
+
+test('what an impact is asked for is told apart by its form, and its verb may be left out', async () => {
+  const of = (text: string) => requestOf('impact', text, '--action', 'purge');
+  assert.deepEqual(await of('kv1'), { vault: 'vaults/kv1', action: 'PURGE' });
+  assert.deepEqual(await of('vaults/kv1'), { vault: 'vaults/kv1', action: 'PURGE' });
+  assert.deepEqual(await of('kv1/k1'), { key: 'vaults/kv1/keys/k1', action: 'PURGE' });
+  assert.deepEqual(await of('vaults/kv1/keys/k1'), { key: 'vaults/kv1/keys/k1', action: 'PURGE' });
+  assert.deepEqual(await of(version), { keyVersion: version, action: 'PURGE' });
+  assert.deepEqual(await of(version.replace('vaults/', '').replace('keys/', '').replace('versions/', '')), {
+    keyVersion: version,
+    action: 'PURGE',
+  });
+  assert.deepEqual(await requestOf('impact', 'preview', ADMINISTRATOR), { principal: ADMINISTRATOR });
+  await assert.rejects(requestOf('impact', 'kv1/k1/x/y/z'), UsageError);
+});

@@ -5,6 +5,7 @@ import { type FieldFlag, fieldOf, putFlag } from './field-flags.ts';
 import { fieldValue, nameValue, type ValueContext } from './field-values.ts';
 import { jsonText } from './message-text.ts';
 import { fullName, parentAndId } from './names.ts';
+import { UsageError } from './usage-error.ts';
 import type { Target, Verb } from './verbs/verb.ts';
 
 /** What was typed. */
@@ -54,6 +55,12 @@ function putTarget(
     const { parent, id } = parentAndId(fullName(target.kind, text, context.names, shown));
     put(draft, [fieldOf(request, target.parent)], parent);
     put(draft, [fieldOf(request, target.idField)], id);
+    return;
+  }
+  if ('oneOf' in target) {
+    const form = target.oneOf.find(({ fits }) => fits.test(text));
+    if (form === undefined) throw new UsageError(`${shown} "${text}" is no name of any of these kinds`);
+    put(draft, [fieldOf(request, form.field)], nameValue(form.kind, text, shown, context.names));
     return;
   }
   const field = fieldOf(request, target.field);

@@ -13,7 +13,7 @@ import type { Verb } from './verbs/verb.ts';
 export function addVerbCommand(parent: Command, verb: Verb, described: Described, runner: Runner): void {
   const method = methodOf(verb.definition, verb.method);
   const isList = verb.method.startsWith('List');
-  const command = parent.command(verb.verb, { isDefault: verb.noun === 'consumers' });
+  const command = parent.command(verb.verb, { isDefault: verb.isDefault === true });
   described.commands.set(command, verb);
   const serviceForm = isList ? '[service]' : '<service>';
   const words = (verb.targets ?? []).map(({ word }) => `<${word}>`);

@@ -1,3 +1,4 @@
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
@@ -13,6 +14,7 @@ import type { Neighbours } from './neighbours.ts';
 import { toFact } from './published.ts';
 import { reactions } from './reactor.ts';
 import { setApi } from './set/api.ts';
+import { impactApi } from './set/impact-api.ts';
 import { keyApi } from './set/key-api.ts';
 import { optionsApi } from './set/options-api.ts';
 import { sets as setStreams } from './set/state.ts';
@@ -34,6 +36,7 @@ export const assemble: Assemble<DiskEncryptionSetSettings> = (seams) =>
     keyVault: seams.client('key-vault', KeyVaultServiceDefinition),
     disks: seams.client('disk', DiskServiceDefinition),
     identities: seams.client('identity', IdentityServiceDefinition),
+    machines: seams.client('compute', ComputeServiceDefinition),
   });
 
 /** Puts the service together beside given neighbours. */
@@ -73,6 +76,7 @@ export const assembleBeside = async (
         setsPerRegionMax: settings.setsPerRegionMax,
       }),
       ...keyApi({ ...parts, chooseKey, attend }),
+      ...impactApi({ ...parts, authorize }),
       ...optionsApi({ ...parts, random, chooseKey, attend }),
       ...watchApi({ store, sets }),
     },
@@ -88,6 +92,10 @@ export const assembleBeside = async (
       assignKey: { action: 'compute/diskEncryptionSets/write', scope: ({ name }) => name },
       listAssociatedResources: { action: 'compute/diskEncryptionSets/read', scope: ({ name }) => name },
       resumeRotation: { action: 'compute/diskEncryptionSets/write', scope: ({ name }) => name },
+      previewImpact: {
+        authenticated: true,
+        why: 'whoever may take the key away, by the grants of its vault; for an identity compute/diskEncryptionSets/read on its set; or that on the platform',
+      },
       watchDiskEncryptionSet: { action: 'compute/diskEncryptionSets/read', scope: ({ name }) => name },
     },
   });

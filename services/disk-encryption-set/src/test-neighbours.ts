@@ -1,4 +1,5 @@
-import { KeyAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { type DiskSku, KeyAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { PreviewKeyLossResponse } from '@interlock/contracts/interlock/compute/v1/key_loss_preview.ts';
 import {
   BeginGenerationResponse,
   EncryptedResource,
@@ -27,6 +28,9 @@ export interface FakeDisk {
   readonly set: string;
   keyVersion: string;
   generation: number;
+  readonly sku?: DiskSku;
+  readonly managedBy?: string;
+  readonly standbyKeyVersion?: string;
   /** Refuses to be moved for another reason than a key. */
   damaged?: boolean;
 }
@@ -38,6 +42,8 @@ export type Moment = 'before' | 'after';
 export interface FakeNeighbours extends Neighbours {
   readonly keys: Map<string, FakeKey>;
   readonly stock: Map<string, FakeDisk>;
+  /** Machines by name, with the disks of each: all of them run. */
+  readonly fleet: Map<string, readonly string[]>;
   /** Every identity ever made, by name. */
   readonly principals: Map<string, { readonly owner: string; isDeleted: boolean }>;
   /** Owner's words given: `<source> <target>`. */
@@ -87,6 +93,7 @@ export const fakeNeighbours = (): FakeNeighbours => {
   const fake: Omit<FakeNeighbours, keyof Neighbours> = {
     keys: new Map(['1', '2'].map((digit) => [versionOf(digit), fakeKey(digit)])),
     stock: new Map(),
+    fleet: new Map(),
     principals: new Map(),
     words: [],
     calls: [],
@@ -138,6 +145,9 @@ export const fakeNeighbours = (): FakeNeighbours => {
             : { unusableKeyVersion: newest.resolved.keyVersion, unusableReason: 'KEY_DISABLED' }),
         });
       }),
+      authorizeImpactPreview: call('authorizeImpactPreview', ({ name = '' }: { name?: string | undefined }) => ({
+        name,
+      })),
       authorizeRewrap: call('authorizeRewrap', (request, options) => {
         const { sourceKeyVersion = '', targetKeyVersion = '' } = request;
         if (options?.token !== 'owner') throw new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'not the owner');
@@ -163,7 +173,7 @@ export const fakeNeighbours = (): FakeNeighbours => {
         const after = [...neighbours.stock]
           .filter(([, disk]) => disk.set === diskEncryptionSet)
           .filter(([, { generation }]) => belowGeneration === 0 || generation < belowGeneration)
-          .map(([name, { keyVersion, generation }]) => EncryptedResource.fromPartial({ name, keyVersion, generation }))
+          .map(([name, { set: _set, ...disk }]) => EncryptedResource.fromPartial({ name, ...disk }))
           .sort((one, other) => (one.name < other.name ? -1 : 1))
           .filter(({ name }) => name > pageToken);
         const resources = after.slice(0, pageSize || 100);
@@ -186,6 +196,23 @@ export const fakeNeighbours = (): FakeNeighbours => {
           Object.assign(disk, { keyVersion: targetKeyVersion, generation });
         }
         return EncryptedResource.fromPartial({ name, ...disk });
+      }),
+    },
+    machines: {
+      previewKeyLoss: call('previewKeyLoss', (request) => {
+        const { diskEncryptionSet, keyVersions = [], pageSize = 0, pageToken = '' } = request;
+        const isUnder = (name: string): boolean => {
+          const disk = neighbours.stock.get(name);
+          return disk !== undefined && disk.set === diskEncryptionSet && keyVersions.includes(disk.keyVersion);
+        };
+        const looked = [...neighbours.fleet].filter(([name]) => name > pageToken).slice(0, pageSize);
+        const impacts = looked
+          .map(([virtualMachine, disks]) => ({ virtualMachine, disks: disks.filter(isUnder) }))
+          .filter(({ disks }) => disks.length > 0)
+          .map((one) => ({ ...one, outcome: 'STOPS', powerState: 'RUNNING' }) as const);
+        const last = looked.at(-1)?.[0] ?? '';
+        const isMore = [...neighbours.fleet.keys()].some((name) => name > last);
+        return PreviewKeyLossResponse.fromPartial({ impacts, nextPageToken: isMore ? last : '' });
       }),
     },
     identities: {

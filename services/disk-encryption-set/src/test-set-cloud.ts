@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import {
   type DiskEncryptionSet,
   DiskEncryptionSetServiceDefinition,
@@ -165,6 +166,7 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
             keyVault: seams.client('key-vault', KeyVaultServiceDefinition),
             identities: seams.client('identity', IdentityServiceDefinition),
             disks,
+            machines: seams.client('compute', ComputeServiceDefinition),
           },
         );
       },

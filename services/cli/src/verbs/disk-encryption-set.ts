@@ -2,6 +2,7 @@ import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlo
 import { named, nounOf, type Verb } from './verb.ts';
 
 const set = nounOf('disk-encryption-set', DiskEncryptionSetServiceDefinition, 'set');
+const impact = nounOf('disk-encryption-set', DiskEncryptionSetServiceDefinition, 'impact');
 const oneSet = named('set', 'diskEncryptionSet');
 const settles = { get: 'GetDiskEncryptionSet' } as const;
 
@@ -27,4 +28,18 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
   set('resume-rotation', 'ResumeRotation', { targets: oneSet, settles, takesKeyOwner: true }),
   set('resources', 'ListAssociatedResources', { targets: oneSet }),
   set('watch', 'WatchDiskEncryptionSet', { targets: oneSet }),
+  impact('preview', 'PreviewImpact', {
+    isDefault: true,
+    targets: [
+      {
+        word: 'vault/key[/version]|vault|principal',
+        oneOf: [
+          { field: 'principal', kind: 'principal', fits: /^(?:me$|set:|principals\/)/ },
+          { field: 'key_version', kind: 'keyVersion', fits: /\/versions\/|^[^/]+\/[^/]+\/[^/]+$/ },
+          { field: 'key', kind: 'key', fits: /\/keys\/|^(?!vaults\/)[^/]+\/[^/]+$/ },
+          { field: 'vault', kind: 'vault', fits: /^/ },
+        ],
+      },
+    ],
+  }),
 ];

@@ -7,6 +7,6 @@ const noun = (name: string) => nounOf('any', MessagingServiceDefinition, name);
 export const messagingVerbs: readonly Verb[] = [
   noun('parked')('list', 'ListParkedFacts'),
   noun('parked')('replay', 'ReplayParkedFact', { targets: [{ word: 'fact', field: 'name' }] }),
-  noun('consumers')('list', 'ListConsumers'),
+  noun('consumers')('list', 'ListConsumers', { isDefault: true }),
   noun('feed')('read', 'ReadFeed'),
 ];

@@ -22,6 +22,7 @@ export const nouns: Readonly<Record<string, string>> = {
   key: 'keys and their versions; enabling, disabling, using them',
   audit: 'the record of a vault: every use, change and refusal',
   set: 'disk encryption sets: tie disks to one key',
+  impact: 'what taking a key away would do, asked beforehand',
   disk: 'encrypted disks and their data',
   snapshot: 'snapshots of disks',
   vm: 'virtual machines',

@@ -7,8 +7,17 @@ export type Target =
   | { readonly word: string; readonly field: string; readonly kind: NameKind; readonly optional?: boolean }
   /** A name of something new: what stands before its id fills `parent`, the id fills `idField`. */
   | { readonly word: string; readonly kind: NameKind; readonly parent: string; readonly idField: string }
+  /** A name of one of several kinds, told apart by its form: the first that fits. */
+  | { readonly word: string; readonly oneOf: readonly NameForm[] }
   /** A text, taken as it is. */
   | { readonly word: string; readonly field: string };
+
+/** What a name of one kind looks like as it is typed, and the field it fills. */
+export interface NameForm {
+  readonly field: string;
+  readonly kind: NameKind;
+  readonly fits: RegExp;
+}
 
 /** One RPC as a command: `interlock <noun> <verb> <targets> --flags`. */
 export interface Verb {
@@ -30,6 +39,8 @@ export interface Verb {
   readonly settles?: { readonly get: string; readonly until?: 'running' };
   /** Field of the answer that `--output` writes to a file: bytes, or a secret. */
   readonly output?: string;
+  /** Whether the verb may be left out after its noun. */
+  readonly isDefault?: boolean;
   /** Adds `--as-key-owner` and `--key-owner`, which fill `key_owner_token`. */
   readonly takesKeyOwner?: boolean;
 }

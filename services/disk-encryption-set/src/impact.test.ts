@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { beginning, type Event, placeOf, placeText, previewImpact } from './impact.ts';
+import { completeCreation, create } from './set/decider.ts';
+import { assignKey } from './set/key-change.ts';
+import { changeOptions } from './set/options.ts';
+import { ofKey, ofVault, ofVersion } from './set/reach.ts';
+import { type FakeDisk, versionOf } from './test-neighbours.ts';
+import { creatingSet, founding, keyReference, setName, type TestSets, testCause, yesAt } from './test-sets.ts';
+
+const key = 'vaults/kv1/keys/k1';
+const otherSet = `${setName}-other`;
+
+/** Two sets under versions 1 and 2 of one key. */
+const world = async (): Promise<TestSets> => {
+  const parts = await creatingSet();
+  await parts.decide(completeCreation(2));
+  const principal = 'principals/00000000-0000-4000-8000-000000000009';
+  await parts.sets.transact(otherSet, create(1, { ...founding, principal }, keyReference('2')), testCause);
+  await parts.sets.transact(otherSet, completeCreation(2), testCause);
+  return parts;
+};
+const disk = (set: string, digit: string, more: Partial<FakeDisk> = {}): FakeDisk => ({
+  set,
+  keyVersion: versionOf(digit),
+  generation: 1,
+  ...more,
+});
+
+/** The whole preview, read in pages of that size. @returns `<kind> <resource>` for each line */
+const preview = async (parts: TestSets, event: Event, pageSize = 100): Promise<string[]> => {
+  const lines: string[] = [];
+  for (let place: typeof beginning | undefined = beginning; place !== undefined; ) {
+    const page: Awaited<ReturnType<typeof previewImpact>> = await previewImpact(
+      parts,
+      event,
+      place,
+      pageSize,
+      testCause,
+    );
+    assert.ok(page.impacts.length <= pageSize, 'a page holds no more than asked for');
+    lines.push(...page.impacts.map(({ kind, resource }) => `${kind} ${resource}`));
+    place = page.next && placeOf(placeText(page.next));
+  }
+  return lines;
+};
+
+test('a key takes with it every set that names a version of it, its machines, disks and snapshots, and nothing else', async () => {
+  const parts = await world();
+  parts.neighbours.stock.set('g/disks/a', disk(setName, '1'));
+  parts.neighbours.stock.set('g/disks/b', disk(otherSet, '2', { sku: 'ULTRA', managedBy: 'vm2' }));
+  parts.neighbours.stock.set('g/snapshots/s', disk(setName, '1'));
+  parts.neighbours.fleet.set('vm1', ['g/disks/a']);
+  parts.neighbours.fleet.set('vm2', ['g/disks/b']);
+  const ofOne = [
+    `SET_LOSES_KEY ${setName}`,
+    'VIRTUAL_MACHINE_STOPS vm1',
+    'DISK_UNAVAILABLE g/disks/a',
+    'SNAPSHOT_UNAVAILABLE g/snapshots/s',
+  ];
+  const ofOther = [`SET_LOSES_KEY ${otherSet}`, 'VIRTUAL_MACHINE_STOPS vm2', 'DISK_UNAVAILABLE_ONCE_STOPPED g/disks/b'];
+  assert.deepEqual(await preview(parts, { action: 'DISABLE', reach: ofVersion(versionOf('1')) }), ofOne);
+  assert.deepEqual(await preview(parts, { action: 'DELETE', reach: ofKey(key) }), [...ofOne, ...ofOther]);
+  assert.deepEqual(await preview(parts, { action: 'DELETE', reach: ofVault('vaults/kv1') }), [...ofOne, ...ofOther]);
+  assert.deepEqual(await preview(parts, { action: 'DELETE', reach: ofKey('vaults/kv1/keys/none') }), []);
+});
+
+test('CMK-112: in the middle of a move only what is under the version yet is concerned', async () => {
+  const parts = await world();
+  parts.neighbours.stock.set('g/disks/moved', disk(setName, '2', { generation: 2 }));
+  parts.neighbours.stock.set('g/disks/waiting', disk(setName, '1'));
+  parts.neighbours.fleet.set('vm-moved', ['g/disks/moved']);
+  parts.neighbours.fleet.set('vm-waiting', ['g/disks/waiting']);
+  await parts.decide(assignKey(3, keyReference('2'), yesAt(1)));
+  assert.deepEqual(await preview(parts, { action: 'DISABLE', reach: ofVersion(versionOf('1')) }), [
+    `SET_LOSES_KEY ${setName}`,
+    'VIRTUAL_MACHINE_STOPS vm-waiting',
+    'DISK_UNAVAILABLE g/disks/waiting',
+  ]);
+});
+
+test('CMK-108: a purge makes unreadable for good what no other key can unwrap', async () => {
+  const parts = await world();
+  const standby = 'vaults/kv2/keys/s/versions/00000000000000000000000000000001';
+  parts.neighbours.stock.set('g/disks/kept', disk(setName, '1', { standbyKeyVersion: standby }));
+  parts.neighbours.stock.set('g/disks/lost', disk(setName, '1'));
+  parts.neighbours.stock.set('g/snapshots/lost', disk(setName, '1'));
+  const lines = await preview(parts, { action: 'PURGE', reach: ofVersion(versionOf('1')) });
+  assert.deepEqual(lines.slice(1), [
+    'DISK_UNAVAILABLE g/disks/kept',
+    'DISK_UNREADABLE g/disks/lost',
+    'SNAPSHOT_UNREADABLE g/snapshots/lost',
+  ]);
+  const own = { standbyKeyVersion: versionOf('9') };
+  parts.neighbours.stock.set('g/disks/kept', disk(setName, '1', own));
+  const both = await preview(parts, { action: 'PURGE', reach: ofVault('vaults/kv1') });
+  assert.ok(both.includes('DISK_UNREADABLE g/disks/kept'), 'a standby that goes with it is none');
+});
+
+test('CMK-104: an expiry under NEXT_START stops no machine, and takes no disk from one that runs', async () => {
+  const parts = await world();
+  parts.neighbours.stock.set('g/disks/a', disk(setName, '1', { sku: 'PREMIUM_SSD', managedBy: 'vm1' }));
+  parts.neighbours.fleet.set('vm1', ['g/disks/a']);
+  await parts.decide(changeOptions(3, { keyExpiry: 'next_start' }));
+  const reach = ofVersion(versionOf('1'));
+  assert.deepEqual((await preview(parts, { action: 'EXPIRE', reach })).slice(1), [
+    'VIRTUAL_MACHINE_FAILS_AT_NEXT_START vm1',
+    'DISK_UNAVAILABLE_ONCE_STOPPED g/disks/a',
+  ]);
+  assert.deepEqual((await preview(parts, { action: 'DISABLE', reach })).slice(1), [
+    'VIRTUAL_MACHINE_STOPS vm1',
+    'DISK_UNAVAILABLE g/disks/a',
+  ]);
+});
+
+test('a fleet is read page by page, whatever the size of the pages, each line once', async () => {
+  const parts = await world();
+  for (let n = 0; n < 23; n++) {
+    const name = `g/disks/d${String(n).padStart(2, '0')}`;
+    parts.neighbours.stock.set(name, disk(n % 3 === 0 ? otherSet : setName, n % 3 === 0 ? '2' : '1'));
+    parts.neighbours.fleet.set(`vm${String(n).padStart(2, '0')}`, [name]);
+  }
+  const event: Event = { action: 'DELETE', reach: ofKey(key) };
+  const whole = await preview(parts, event);
+  assert.equal(whole.length, 2 + 23 + 23);
+  for (const pageSize of [1, 2, 7, 1_000])
+    assert.deepEqual(await preview(parts, event, pageSize), whole, `${pageSize}`);
+});
+
+test('a page token of somebody else is refused', () => {
+  for (const text of ['', 'machines', 'elsewhere\na\nb', 'done\na\nb\nc']) {
+    assert.throws(() => placeOf(text), { code: 'INVALID_ARGUMENT', reason: 'PAGE_TOKEN_INVALID' }, text);
+  }
+});
