@@ -1,12 +1,15 @@
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
-import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import {
   type DiskEncryptionSet,
   DiskEncryptionSetServiceDefinition,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { RpcFailure } from '@interlock/rpc';
+import { Metadata } from 'nice-grpc';
 import { createSimulatedCloud, type SimulatedCloud } from '../../../libs/simulation/src/index.ts';
+import { accessTokenKey } from '../../disk/src/data/access-token.ts';
 
 export const parent = 'subscriptions/s1/resourceGroups/g';
 export const location = 'westeurope';
@@ -36,13 +39,26 @@ const simulatedSets = (cloud: SimulatedCloud) => {
   const sets = admin.client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
   const disks = admin.client('disk', DiskServiceDefinition);
   const compute = admin.client('compute', ComputeServiceDefinition);
+  const content = admin.client('disk', DiskDataServiceDefinition);
   const { random, clock } = cloud;
   const requestId = () => random.uuid();
+
+  /** Asks again where nobody answered: whoever asks outlives the services it asks. */
+  const asked = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!(error instanceof RpcFailure) || attempt >= 10) throw error;
+        await clock.sleep(500);
+      }
+    }
+  };
 
   /** Waits in virtual time. @throws Error naming what was waited for, after two virtual minutes */
   const until = async (what: string, isSo: () => Promise<boolean>): Promise<void> => {
     for (const end = clock.monotonicMs() + 120_000; clock.monotonicMs() < end; await clock.sleep(20)) {
-      if (await isSo()) return;
+      if (await asked(isSo)) return;
     }
     throw new Error(`in vain: ${what}`);
   };
@@ -71,6 +87,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
     compute,
     clock,
     until,
+    asked,
     grant,
     newDisk,
     requestId,
@@ -125,7 +142,26 @@ const simulatedSets = (cloud: SimulatedCloud) => {
       await until(what, async () => wanted(await sets.getDiskEncryptionSet({ name })));
       return sets.getDiskEncryptionSet({ name });
     },
-    /** A request, made again while what it needs is being changed by somebody else. */
+    /** The beginning of a disk, read and written through direct access. */
+    dataOf(name: string, token: string) {
+      const metadata = new Metadata({ [accessTokenKey]: token });
+      return {
+        async write(data: Uint8Array): Promise<void> {
+          const header = { name, offsetBytes: 0 };
+          const pieces = async function* () {
+            yield { header, data: Buffer.from(data) };
+          };
+          await content.write(pieces(), { metadata });
+        },
+        async read(lengthBytes: number): Promise<Buffer> {
+          const pieces: Uint8Array[] = [];
+          for await (const { data } of content.read({ name, offsetBytes: 0, lengthBytes }, { metadata }))
+            pieces.push(data);
+          return Buffer.concat(pieces);
+        },
+      };
+    },
+    /** Lets pass what goes on behind requests. */
     async settled(): Promise<void> {
       await clock.sleep(30_000);
     },
