@@ -4,6 +4,8 @@ import type { Clock } from '@interlock/runtime';
 export interface ManualClock extends Clock {
   /** Moves both times and ends the sleeps that are over. */
   advance(durationMs: number): void;
+  /** Suspends the machine for a time: wall clock and boot time go on, the monotonic clock does not. */
+  suspend(durationMs: number): void;
   /** How many sleeps are pending. */
   sleeping(): number;
 }
@@ -12,10 +14,12 @@ export interface ManualClock extends Clock {
 export function manualClock(): ManualClock {
   let nowMs = Date.UTC(2026, 0, 1);
   const startMs = nowMs;
+  let suspendedMs = 0;
   const sleeps = new Set<{ readonly endMs: number; readonly wake: () => void }>();
   return {
-    now: () => nowMs,
+    now: () => nowMs + suspendedMs,
     monotonicMs: () => nowMs - startMs,
+    bootMs: () => nowMs - startMs + suspendedMs,
     sleep: (durationMs, signal) =>
       new Promise((resolve) => {
         if (signal?.aborted) return resolve();
@@ -31,6 +35,9 @@ export function manualClock(): ManualClock {
     advance: (durationMs) => {
       nowMs += durationMs;
       for (const sleep of [...sleeps]) if (sleep.endMs <= nowMs) sleep.wake();
+    },
+    suspend: (durationMs) => {
+      suspendedMs += durationMs;
     },
     sleeping: () => sleeps.size,
   };

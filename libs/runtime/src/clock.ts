@@ -1,3 +1,5 @@
+import { uptime } from 'node:os';
+
 /** Milliseconds since the Unix epoch, as `Clock.now` reads them. Events, views and messages carry instants in this unit. */
 export type Instant = number;
 
@@ -11,16 +13,60 @@ export interface Clock {
   /** Milliseconds since an arbitrary start; never goes back. For deadlines, leases and durations. */
   monotonicMs(): number;
   /**
+   * Milliseconds since an arbitrary start, counted on while the machine is suspended, which `monotonicMs` may not; never
+   * goes back. For what must be over by then wherever the machine was meanwhile: the lease of a key.
+   */
+  bootMs(): number;
+  /**
    * Resolves after `durationMs`, or at once when `signal` is aborted: the caller looks at the signal afterwards.
    * Never rejects.
    */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** Most milliseconds of monotonic time after which the time the machine was suspended is looked at again. */
+const suspensionKnownMs = 100;
+/** A step of the wall clock against the monotonic one from which on a suspension is looked for, in milliseconds. */
+const wallStepMs = 5;
+
+/**
+ * Boot time made of a monotonic clock and the time the machine was suspended. The latter costs a read of a file (about
+ * 4 µs), too much for every piece of I/O, so it is read again only when the wall clock has stepped against the monotonic
+ * one, as it does when a machine wakes, and every 100 ms in case it has not. Its resolution is 10 ms, rounded down; the
+ * largest difference seen counts, so what was rounded off makes boot time at most 10 ms fast, never slow.
+ * @param uptimeMs CLOCK_BOOTTIME or its like
+ */
+export const bootTime = (source: {
+  readonly monotonicMs: () => number;
+  readonly wallMs: () => number;
+  readonly uptimeMs: () => number;
+}): (() => number) => {
+  const { monotonicMs, wallMs, uptimeMs } = source;
+  let aheadMs = Number.NEGATIVE_INFINITY;
+  let lookAgainAtMs = Number.NEGATIVE_INFINITY;
+  let wallAheadMs = 0;
+  return () => {
+    const nowMs = monotonicMs();
+    const steppedMs = Math.abs(wallMs() - nowMs - wallAheadMs);
+    if (nowMs >= lookAgainAtMs || steppedMs > wallStepMs) {
+      wallAheadMs = wallMs() - nowMs;
+      lookAgainAtMs = nowMs + suspensionKnownMs;
+      aheadMs = Math.max(aheadMs, uptimeMs() - nowMs);
+    }
+    return nowMs + aheadMs;
+  };
+};
+
 /** The operating system's clock. A pending `sleep` keeps the process alive until it ends or is aborted. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
+  // On Linux CLOCK_BOOTTIME, through /proc/uptime.
+  bootMs: bootTime({
+    monotonicMs: () => performance.now(),
+    wallMs: () => Date.now(),
+    uptimeMs: () => uptime() * 1_000,
+  }),
   sleep: (durationMs, signal) =>
     new Promise((resolve) => {
       if (signal?.aborted) return resolve();

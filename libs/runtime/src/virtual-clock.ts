@@ -3,6 +3,10 @@ import { timeHeap } from './time-heap.ts';
 
 /** A clock that stands still while anything has work to do, then jumps to the next sleeper. */
 export interface VirtualClock extends Clock {
+  /** Suspends the machine for a time: wall clock and boot time go on, the monotonic clock and every sleep do not. */
+  suspend(durationMs: number): void;
+  /** Moves the wall clock alone, forwards or back. */
+  stepWallClock(byMs: number): void;
   /**
    * Lets time pass until the condition holds.
    * @throws Error when it does not within `limitMs` of virtual time, or when nobody sleeps any more
@@ -31,6 +35,8 @@ const LIMIT_MS = 600_000;
 export const virtualClock = (startMs = Date.UTC(2026, 0, 1)): VirtualClock => {
   const sleepers = timeHeap();
   let elapsedMs = 0;
+  let suspendedMs = 0;
+  let wallStepMs = 0;
 
   const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
   const jump = (toMs: number): void => {
@@ -66,8 +72,15 @@ export const virtualClock = (startMs = Date.UTC(2026, 0, 1)): VirtualClock => {
   };
 
   return {
-    now: () => startMs + Math.floor(elapsedMs),
+    now: () => startMs + Math.floor(elapsedMs + suspendedMs + wallStepMs),
     monotonicMs: () => elapsedMs,
+    bootMs: () => elapsedMs + suspendedMs,
+    suspend(durationMs) {
+      suspendedMs += durationMs;
+    },
+    stepWallClock(byMs) {
+      wallStepMs += byMs;
+    },
     sleep: (durationMs, signal) =>
       new Promise((resolve) => {
         if (signal?.aborted) return resolve();

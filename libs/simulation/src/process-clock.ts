@@ -30,6 +30,8 @@ export const processClock = (world: VirtualClock, skew: Skew, gate: Gate): Clock
   return {
     now: () => Math.floor(startMs + monotonicMs() + skew.offsetMs),
     monotonicMs,
+    // A machine of the simulation is paused, never suspended.
+    bootMs: monotonicMs,
     sleep: (durationMs, signal) =>
       new Promise((resolve) => {
         if (signal?.aborted) return resolve();

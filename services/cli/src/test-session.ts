@@ -27,6 +27,7 @@ export function sleepingClock(): Clock {
   return {
     now: () => nowMs,
     monotonicMs: () => nowMs,
+    bootMs: () => nowMs,
     sleep: async (durationMs) => {
       nowMs += durationMs;
     },

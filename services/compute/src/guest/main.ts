@@ -35,6 +35,7 @@ const clock: Clock = {
   now: () => Date.now(),
   // The same in every process of this host, so that what several saw can be put in order.
   monotonicMs: () => Number(process.hrtime.bigint()) / 1e6,
+  bootMs: () => Number(process.hrtime.bigint()) / 1e6,
   sleep: (durationMs, signal) =>
     new Promise((resolve) => {
       if (signal?.aborted) return resolve();

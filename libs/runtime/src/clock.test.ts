@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { bootTime, systemClock } from './clock.ts';
+
+const machine = () => {
+  const at = { monotonicMs: 1_000, wallMs: 50_000, uptimeMs: 7_000, looks: 0 };
+  const bootMs = bootTime({
+    monotonicMs: () => at.monotonicMs,
+    wallMs: () => at.wallMs,
+    uptimeMs: () => {
+      at.looks += 1;
+      // The operating system's resolution.
+      return Math.floor(at.uptimeMs / 10) * 10;
+    },
+  });
+  const run = (durationMs: number) => {
+    at.monotonicMs += durationMs;
+    at.wallMs += durationMs;
+    at.uptimeMs += durationMs;
+  };
+  return { at, bootMs, run };
+};
+
+test('G1: boot time counts the time a machine was suspended, at once where the wall clock tells of it', () => {
+  const { at, bootMs, run } = machine();
+  const before = bootMs();
+  run(3);
+  at.wallMs += 60_000;
+  at.uptimeMs += 60_000;
+  assert.ok(bootMs() - before >= 60_000);
+});
+
+test('G1: and within 100 ms where the wall clock says nothing of it', () => {
+  const { at, bootMs, run } = machine();
+  const before = bootMs();
+  at.uptimeMs += 60_000;
+  run(100);
+  assert.ok(bootMs() - before >= 60_000);
+});
+
+test('boot time never goes back, is never slow, and a wall clock that is set does not move it', () => {
+  const { at, bootMs, run } = machine();
+  const start = bootMs();
+  let last = start;
+  for (let step = 0; step < 400; step += 1) {
+    run(7);
+    if (step % 50 === 0) at.wallMs += step % 100 === 0 ? 3_600_000 : -3_600_000;
+    const now = bootMs();
+    assert.ok(now >= last);
+    assert.ok(now - start >= (step + 1) * 7 - 1e-6);
+    assert.ok(now - start <= (step + 1) * 7 + 10);
+    last = now;
+  }
+});
+
+test('the time a machine was suspended is not looked at with every reading', () => {
+  const { at, bootMs, run } = machine();
+  for (let reading = 0; reading < 99; reading += 1) {
+    bootMs();
+    run(1);
+  }
+  assert.equal(at.looks, 1);
+});
+
+test("the operating system's boot time goes on with its monotonic clock", async () => {
+  const [boot, monotonic] = [systemClock.bootMs(), systemClock.monotonicMs()];
+  await systemClock.sleep(20);
+  const elapsedMs = systemClock.monotonicMs() - monotonic;
+  assert.ok(Math.abs(systemClock.bootMs() - boot - elapsedMs) <= 11);
+});
