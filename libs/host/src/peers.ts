@@ -87,8 +87,9 @@ export const openPeers = (options: PeersOptions): Peers => {
       return { keys: keys.map((key) => ({ ...key })) };
     },
     check: async (principal, action, scope) => {
-      const { allowed, principalActive } = await identity.checkPermission({ principal: principal.name, action, scope });
-      return { allowed, principalActive };
+      const asked = { principal: principal.name, action, scope };
+      const { allowed, principalActive, position } = await identity.checkPermission(asked);
+      return { allowed, principalActive, position };
     },
   };
 };

@@ -95,3 +95,13 @@ test('no more answers are held than allowed', async () => {
   await authorize(ann, 'read', '4');
   assert.equal(asked.length, 5);
 });
+
+test('G1: an answer from before a change its asker has heard of is asked anew, and one from after it is not', async () => {
+  const positions = [4, 7];
+  const { authorize, asked } = authorizer(() => ({ ...yes, position: positions.shift() ?? 9 }));
+  assert.equal((await authorize(ann, 'read', '/')).position, 4);
+  assert.equal((await authorize(ann, 'read', '/', 4)).position, 4);
+  assert.equal((await authorize(ann, 'read', '/', 6)).position, 7);
+  assert.equal((await authorize(ann, 'read', '/', 6)).position, 7);
+  assert.equal(asked.length, 2);
+});

@@ -6,13 +6,16 @@ export interface Decision {
   readonly allowed: boolean;
   /** False once the principal was deleted: then nothing it presents is accepted. */
   readonly principalActive: boolean;
+  /** Everything in identity's feed up to here was taken into account. Absent where identity judges for itself. */
+  readonly position?: number;
 }
 
 /**
  * Says whether a principal may perform an action at a scope.
+ * @param atLeast position in identity's feed that the answer must know of: for a caller that has heard of a change there
  * @throws RpcFailure when it cannot be found out; that is neither yes nor no
  */
-export type Authorizer = (principal: Principal, action: string, scope: string) => Promise<Decision>;
+export type Authorizer = (principal: Principal, action: string, scope: string, atLeast?: number) => Promise<Decision>;
 
 /** An authorizer that remembers. */
 export interface CachingAuthorizer {
@@ -40,14 +43,18 @@ export function cachingAuthorizer({
 }: CachingAuthorizerOptions): CachingAuthorizer {
   let answers = new Map<string, { readonly askedMs: number; readonly decision: Promise<Decision> }>();
 
-  const authorize: Authorizer = (principal, action, scope) => {
+  const authorize: Authorizer = async (principal, action, scope, atLeast = 0) => {
     const question = JSON.stringify([principal.id, action, scope]);
     const askedMs = clock.monotonicMs();
     const known = answers.get(question);
-    if (known !== undefined && askedMs - known.askedMs < authzTtlMs) return known.decision;
+    if (known !== undefined && askedMs - known.askedMs < authzTtlMs) {
+      const decision = await known.decision;
+      // An answer from before a change its asker has heard of is none, however young it is.
+      if (atLeast === 0 || (decision.position ?? 0) >= atLeast) return decision;
+    }
 
     const generation = answers;
-    const decision = check(principal, action, scope);
+    const decision = check(principal, action, scope, atLeast);
     generation.delete(question);
     generation.set(question, { askedMs, decision });
     if (generation.size > entriesMax) {

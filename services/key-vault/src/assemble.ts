@@ -58,7 +58,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
   const engine = settings.engine(sealing);
   scope.defer('RSA engine', () => engine.close());
 
-  const guard = createGuard({ vaults, authorize });
+  const guard = createGuard({ clock, vaults, authorize });
   const vaultExists = async (vault: string): Promise<boolean> => isStanding((await vaults.load(vault)).state);
   const log = auditLog({ store, clock, random, urls, vaultExists });
   const material = keyMaterial({ store, keys, sealing, engine, clock });

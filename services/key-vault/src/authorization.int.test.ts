@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
+import type { Rejection } from '@interlock/event-store';
 import { newVault, startVaultCloud, until, type VaultClient, type VaultCloud } from './test-vault-cloud.ts';
 
 let world: VaultCloud;
@@ -89,10 +90,21 @@ test('KV-72, KV-82: each use needs its own permission; with all others it is sti
 test('KV-82: the refusal names principal, permission and vault', async () => {
   const { name, version, id } = await vaultWithKey();
   const somebody = await world.newPrincipal();
-  await assert.rejects(world.vault(somebody).wrapKey({ name: version, algorithm, plaintextKey: randomBytes(8) }), {
-    ...denied,
-    message: `The user, group or application '${somebody.name}' does not have keys wrapKey permission on key vault '${id};location=westeurope'.`,
-    metadata: { principal: somebody.name, permission: 'wrapKey', vault: name },
+  const wrap = world.vault(somebody).wrapKey({ name: version, algorithm, plaintextKey: randomBytes(8) });
+  await assert.rejects(wrap, (error: Rejection) => {
+    const { access_epoch: epoch, ...metadata } = error.metadata;
+    assert.match(epoch ?? '', /^[0-9]+$/);
+    assert.deepEqual(metadata, {
+      principal: somebody.name,
+      permission: 'wrapKey',
+      vault: name,
+      key_version: version,
+    });
+    assert.equal(
+      error.message,
+      `The user, group or application '${somebody.name}' does not have keys wrapKey permission on key vault '${id};location=westeurope'.`,
+    );
+    return error.code === denied.code && error.reason === denied.reason;
   });
 });
 

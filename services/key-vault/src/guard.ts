@@ -1,16 +1,17 @@
 import { type Category, Rejection } from '@interlock/event-store';
-import {
-  type Authorizer,
-  type Call,
-  type Decision,
-  type Principal,
-  principalOf,
-  requirePermission,
-} from '@interlock/rpc';
+import { type Authorizer, type Call, type Principal, principalOf, requirePermission } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
 import type { AuditDraft } from './audit/log.ts';
-import { vaultDeleted, vaultNotFound } from './vault/decider.ts';
+import { noteIdentityAnswer, vaultDeleted, vaultNotFound } from './vault/decider.ts';
 import type { KeyPermission, VaultEvent } from './vault/events.ts';
-import { type ActiveVault, isStanding, type StandingVault, type Vault } from './vault/vault.ts';
+import {
+  type ActiveVault,
+  answerOf,
+  identityKnownTo,
+  isStanding,
+  type StandingVault,
+  type Vault,
+} from './vault/vault.ts';
 
 /** What a role must allow for the management of vaults; for keys it is `keyVault/keys/<permission>`. */
 export type VaultAction =
@@ -37,14 +38,20 @@ export interface Guard {
     call: Call,
     entry: AuditDraft,
   ): Promise<ActiveVault>;
-  /** The same for a vault at hand, which may be deleted: what its keys are still good for is decided afterwards. */
+  /**
+   * The same for a vault at hand, which may be deleted: what its keys are still good for is decided afterwards.
+   * @param obstacle what is in the way of the key besides; it precedes missing permissions for a caller who has some of
+   *   them, and one who has none learns nothing of it (KV-82)
+   * @returns `returned` where the last answer of identity on record was a no, and this yes was noted now
+   */
   permit(
     vaultId: string,
     vault: StandingVault,
     key: string | undefined,
     permissions: readonly KeyPermission[],
-    call: Pick<Call, 'caller'>,
-  ): Promise<void>;
+    call: Pick<Call, 'caller' | 'cause'>,
+    obstacle?: Rejection,
+  ): Promise<'permitted' | 'returned'>;
   /** A vault the caller may manage: always by role (KV-70). May be deleted. @throws Rejection as above */
   managedVault(
     vaultId: string,
@@ -58,12 +65,24 @@ export interface Guard {
 export const scopeOf = (vault: Pick<StandingVault, 'resourceGroup'>, vaultId: string, key?: string): string =>
   `${vault.resourceGroup}/${key ?? `vaults/${vaultId}`}`;
 
+/** What a set's identity needs on a key, all three. Rule CMK-25. */
+export const diskPermissions: readonly KeyPermission[] = ['get', 'wrapKey', 'unwrapKey'];
+
+interface Judgement {
+  /** The principal does not exist any more. */
+  readonly isGone: boolean;
+  readonly lacking: readonly KeyPermission[];
+  /** Place in identity's feed as of which it decided; absent where the vault's own policies did. */
+  readonly identityAsOf?: number;
+}
+
 /** Makes the guard. */
 export const createGuard = (parts: {
+  readonly clock: Clock;
   readonly vaults: Category<Vault, VaultEvent>;
   readonly authorize: Authorizer;
 }): Guard => {
-  const { vaults, authorize } = parts;
+  const { clock, vaults, authorize } = parts;
 
   const standing = async (vaultId: string, entry: AuditDraft): Promise<StandingVault> => {
     const { state } = await vaults.load(vaultId);
@@ -72,36 +91,72 @@ export const createGuard = (parts: {
     return state;
   };
 
-  /** Which of the permissions the caller lacks. */
-  const missing = async (
+  /**
+   * Which of the permissions the caller lacks, and what identity said: `position` of its answers, where it decides.
+   * An answer from before a change that the vault has seen is none (G1).
+   */
+  const judge = async (
     vaultId: string,
     vault: StandingVault,
     key: string | undefined,
     permissions: readonly KeyPermission[],
     principal: Principal,
-  ): Promise<readonly KeyPermission[]> => {
+  ): Promise<Judgement> => {
     const scope = scopeOf(vault, vaultId, key);
-    const ask = async (permission: KeyPermission): Promise<Decision> => {
-      const decision = await authorize(principal, `keyVault/keys/${permission}`, scope);
-      if (!decision.principalActive) throw principalDeleted(principal);
-      return decision;
-    };
-    if (vault.permissionModel === 'role_assignment') {
-      const decisions = await Promise.all(permissions.map(ask));
-      return permissions.filter((_, index) => decisions[index]?.allowed !== true);
+    const atLeast = identityKnownTo(vault);
+    const byRole = vault.permissionModel === 'role_assignment';
+    // In an access policy vault roles count for nothing; identity is asked only whether the principal still exists.
+    const asked = byRole ? permissions : permissions.slice(0, 1);
+    const decisions = await Promise.all(
+      asked.map((permission) => authorize(principal, `keyVault/keys/${permission}`, scope, atLeast)),
+    );
+    const position = Math.min(...decisions.map((decision) => decision.position ?? 0));
+    if (decisions.some(({ principalActive }) => !principalActive)) {
+      return { isGone: true, lacking: permissions, identityAsOf: position };
     }
-    // Roles on keys count for nothing here; identity is asked only whether the principal still exists.
-    const [first] = permissions;
-    if (first !== undefined) await ask(first);
+    if (byRole) {
+      const lacking = permissions.filter((_, index) => decisions[index]?.allowed !== true);
+      return { isGone: false, lacking, identityAsOf: position };
+    }
     const isOwnTenant = `tenants/${principal.tenant}` === vault.tenant;
     const held: readonly KeyPermission[] = isOwnTenant ? (vault.accessPolicies[principal.name] ?? []) : [];
-    return permissions.filter((permission) => !held.includes(permission) && !held.includes('all'));
+    const lacking = permissions.filter((permission) => !held.includes(permission) && !held.includes('all'));
+    return { isGone: false, lacking };
   };
 
-  const permit: Guard['permit'] = async (vaultId, vault, key, permissions, call) => {
+  /**
+   * Puts on record that identity's answer about a set's identity turned, so that a loss nobody told of yet has a number
+   * and its return one above. Only `CheckAccess` asks for everything, so only its yes takes a no back.
+   */
+  const note = async (
+    vaultId: string,
+    vault: StandingVault,
+    key: string,
+    judgement: Required<Judgement>,
+    isWhole: boolean,
+    call: Pick<Call, 'caller' | 'cause'>,
+  ): Promise<boolean> => {
+    const { name: principal, kind } = principalOf(call);
+    const removed = judgement.isGone || judgement.lacking.some((permission) => diskPermissions.includes(permission));
+    const wasRefused = (vault.refusedAnswers ?? []).includes(answerOf(principal, key));
+    if (kind !== 'managed_identity' || removed === wasRefused || (!removed && !isWhole)) return false;
+    const answer = { principal, key, removed, position: judgement.identityAsOf };
+    const { events } = await vaults.transact(vaultId, noteIdentityAnswer(clock.now(), answer), call.cause);
+    return events.length > 0;
+  };
+
+  const permit: Guard['permit'] = async (vaultId, vault, key, permissions, call, obstacle) => {
     const principal = principalOf(call);
-    const lacking = await missing(vaultId, vault, key, permissions, principal);
-    if (lacking.length === 0) return;
+    const judgement = await judge(vaultId, vault, key, permissions, principal);
+    const { isGone, lacking, identityAsOf } = judgement;
+    const isWhole = permissions.length === diskPermissions.length;
+    const isTurned =
+      key !== undefined &&
+      identityAsOf !== undefined &&
+      (await note(vaultId, vault, key, { isGone, lacking, identityAsOf }, isWhole, call));
+    if (isGone) throw principalDeleted(principal);
+    if (lacking.length === 0) return isTurned ? 'returned' : 'permitted';
+    if (obstacle && lacking.length < permissions.length) throw obstacle;
     // The grants of a deleted vault are not what is in the way, and its roles may be gone with it (KV-66).
     if (vault.status !== 'active') throw vaultDeleted(vaultId);
     throw denied(vaultId, vault, key, lacking, principal);

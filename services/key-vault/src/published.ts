@@ -55,6 +55,10 @@ const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): ToldF
       const { principal, removed, key = '' } = event;
       return told({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
     }
+    case 'IdentityAnswerTurned': {
+      const { principal, removed, key } = event;
+      return told({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
+    }
     case 'VaultDeleted': {
       const scheduledPurgeTime = new Date(event.purgeAt);
       return told({ $case: 'vaultDeleted', value: { vault, scheduledPurgeTime, accessEpoch } });

@@ -7,11 +7,11 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
 import { type InProcessCloud, inProcessCloud } from '@interlock/host';
-import { natsBus } from '@interlock/messaging';
+import { type Bus, natsBus } from '@interlock/messaging';
 import type { RpcClient } from '@interlock/rpc';
 import { type Clock, createScope, logger, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
-import { trace } from '@opentelemetry/api';
+import { type Tracer, trace } from '@opentelemetry/api';
 import { assemble as assembleIdentity } from '../../identity/src/assemble.ts';
 import { hashSecret } from '../../identity/src/tokens.ts';
 import { assemble, type KeyVaultSettings } from './assemble.ts';
@@ -40,21 +40,31 @@ export interface VaultCloud {
   /** The disk encryption set service. */
   readonly diskEncryptionSet: Somebody;
   newPrincipal(): Promise<Somebody>;
-  /** A new managed identity, and key-vault as seen by it. */
-  newManagedIdentity(): Promise<{ readonly name: string; readonly vault: VaultClient }>;
+  /** A new managed identity, and key-vault as seen by it, also `at` another replica. */
+  newManagedIdentity(): Promise<{
+    readonly name: string;
+    readonly vault: VaultClient;
+    at(replica: InProcessCloud): VaultClient;
+  }>;
+  /** A second replica of both services, over the same stores and bus. */
+  newReplica(): Promise<InProcessCloud>;
   assignRole(principal: string, role: string, scope: string): Promise<string>;
   close(): Promise<void>;
 }
 
 const resourceGroup = 'subscriptions/s1/resourceGroups/g';
 
-/** Starts it. @param changes wraps what key-vault is given: its engine, its store, its clock, its settings */
+/** Starts it. @param changes wraps what key-vault is given: engine, store, bus, clock, settings, tracer */
 export const startVaultCloud = async (
   changes: {
     readonly engine?: (engine: RsaEngine) => RsaEngine;
     readonly store?: (store: EventStore) => EventStore;
+    readonly bus?: (bus: Bus) => Bus;
     readonly clock?: Clock;
     readonly settings?: Partial<KeyVaultSettings>;
+    readonly tracer?: Tracer;
+    /** By default every permission is asked anew. */
+    readonly authzTtlMs?: number;
   } = {},
 ): Promise<VaultCloud> => {
   const natsUrl = process.env.NATS_URL;
@@ -127,20 +137,23 @@ export const startVaultCloud = async (
     retentionDayMs: 86_400_000,
     ...changes.settings,
   };
-  const cloud = await inProcessCloud({
-    services: {
-      identity: (seams) => assembleIdentity({ ...seams, settings: identitySettings }),
-      'key-vault': (seams) => assemble({ ...seams, settings }),
-    },
-    storeOf: (service) => (service === 'identity' ? identityStore : vaultStore),
-    bus,
-    workloadOf: (service) => workloads[service],
-    clock,
-    random,
-    log: logger({ service: 'test', clock }),
-    tracer: trace.getTracer('test'),
-    issuer,
-  });
+  const startCloud = () =>
+    inProcessCloud({
+      services: {
+        identity: (seams) => assembleIdentity({ ...seams, settings: identitySettings }),
+        'key-vault': (seams) => assemble({ ...seams, settings }),
+      },
+      storeOf: (service) => (service === 'identity' ? identityStore : vaultStore),
+      bus: changes.bus?.(bus) ?? bus,
+      workloadOf: (service) => workloads[service],
+      clock,
+      random,
+      log: logger({ service: 'test', clock }),
+      tracer: changes.tracer ?? trace.getTracer('test'),
+      issuer,
+      authzTtlMs: changes.authzTtlMs ?? 0,
+    });
+  const cloud = await startCloud();
   scope.defer('cloud', () => cloud.close());
 
   const identity = cloud.as(administrator).client('identity', IdentityServiceDefinition);
@@ -173,8 +186,14 @@ export const startVaultCloud = async (
       const asked = { principal: name, audience: 'interlock:key-vault' };
       const { accessToken } = await asDisk.issueManagedIdentityToken(asked);
       const credentials = { token: async () => accessToken, refused: () => {} };
-      const vault = cloud.as(administrator).client('key-vault', KeyVaultServiceDefinition, { credentials });
-      return { name, vault };
+      const at = (replica: InProcessCloud) =>
+        replica.as(administrator).client('key-vault', KeyVaultServiceDefinition, { credentials });
+      return { name, vault: at(cloud), at };
+    },
+    async newReplica() {
+      const replica = await startCloud();
+      scope.defer('replica', () => replica.close());
+      return replica;
     },
     async assignRole(principal, role, at) {
       const wish = { roleAssignmentId: randomUUID(), principal, role, scope: at };

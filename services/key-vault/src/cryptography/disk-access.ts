@@ -6,11 +6,11 @@ import type {
   ResolveKeyForEncryptionRequest,
   RewrapAuthorization,
 } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
-import { Rejection } from '@interlock/event-store';
 import { type Call, names, principalOf, subscriptionOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { AuditLog } from '../audit/log.ts';
+import { diskPermissions } from '../guard.ts';
 import { authorizeRewrap } from '../key/decider.ts';
 import { isSameWord, type KeyVersion, versionOf } from '../key/key.ts';
 import { obstacleOf } from '../key/usability.ts';
@@ -20,10 +20,8 @@ import { vaultDeleted } from '../vault/decider.ts';
 import type { KeyPermission } from '../vault/events.ts';
 import type { StandingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
+import { explained } from './explained.ts';
 import { type CryptographyParts, deciding, lookAt, refusal } from './use.ts';
-
-/** What a set's identity needs on a key, all three. Rule CMK-25. */
-const diskPermissions: readonly KeyPermission[] = ['get', 'wrapKey', 'unwrapKey'];
 
 /** What disks and sets need beyond wrap and unwrap: request in, answer out. */
 export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly urls: KeyUrls }) => {
@@ -36,12 +34,18 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
         const keyVersion = versionName(id.key, id.version);
         entry.forResource(request.resource);
         trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
-        return deciding(async () => {
-          const { epoch, vault, key } = await lookAt(parts, id, entry, true);
+        return deciding(async function decide(): Promise<KeyAccess> {
+          const { epoch, vault, key } = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
           entry.about(id.key, id.version);
-          await withEpoch(epoch, () => guard.permit(id.vault, vault, id.key, diskPermissions, call));
-          const obstacle = obstacleOf(vault, key, id.version, clock.now(), request.allowExpired);
-          if (obstacle) throw refusal(keyVersion, obstacle, epoch, 'checkAccess');
+          const answer = await explained(parts, id, call, epoch, async () => {
+            const obstacle = obstacleOf(vault, key, id.version, clock.now(), request.allowExpired);
+            const refused = obstacle && refusal(keyVersion, obstacle, 'checkAccess');
+            const turned = await guard.permit(id.vault, vault, id.key, diskPermissions, call, refused);
+            if (refused) throw refused;
+            return turned;
+          });
+          // Access is back where it was noted as lost: the yes has to have a number above that note.
+          if (answer === 'returned') return decide();
           const version = versionOf(key, id.version);
           if (!version) throw new Error('a version without an obstacle exists');
           if (request.wrappedProbe.length > 0) {
@@ -62,19 +66,20 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
     ),
     resolveKeyForEncryption: log.audited(
       'KeyResolve',
-      async (request: ResolveKeyForEncryptionRequest, _call: Call, entry): Promise<KeyForEncryption> => {
+      async (request: ResolveKeyForEncryptionRequest, call: Call, entry): Promise<KeyForEncryption> => {
         const id = urls.parse(request.keyUrl);
         const keyVersion = versionName(id.key, id.version);
         entry.forResource(request.resource);
-        const { epoch, vault, key } = await lookAt(parts, id, entry, true);
+        const { epoch, vault, key } = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
         entry.about(id.key, id.version);
-        if (vault.status !== 'active') throw vaultDeleted(id.vault);
-        const version = versionOf(key, id.version);
-        const obstacle = obstacleOf(vault, key, id.version, clock.now());
-        // A disabled or expired version is described, not refused: the caller names what is wrong with it.
-        if (!version || key.status !== 'active') {
-          throw refusal(keyVersion, obstacle ?? { reason: 'KEY_VERSION_NOT_FOUND' }, epoch, 'resolve');
-        }
+        const version = await explained(parts, id, call, epoch, async () => {
+          if (vault.status !== 'active') throw vaultDeleted(id.vault);
+          const found = versionOf(key, id.version);
+          // A disabled or expired version is described, not refused: the caller names what is wrong with it.
+          if (found && key.status === 'active') return found;
+          const obstacle = obstacleOf(vault, key, id.version, clock.now());
+          throw refusal(keyVersion, obstacle ?? { reason: 'KEY_VERSION_NOT_FOUND' }, 'resolve');
+        });
         return keyForEncryption(urls, id, vault, version);
       },
     ),
@@ -87,7 +92,7 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
         names.diskEncryptionSet.parse(request.diskEncryptionSet, 'disk_encryption_set');
         const targetKeyVersion = versionName(target.key, target.version);
         entry.forResource(request.diskEncryptionSet);
-        const { epoch, vault, key } = await lookAt(parts, source, entry, true);
+        const { epoch, vault, key } = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
         entry.about(source.key, source.version);
         await guard.permit(source.vault, vault, source.key, ownerPermissions(key, source.version), call);
         if (vault.status !== 'active') throw vaultDeleted(source.vault);
@@ -97,9 +102,11 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
           principal: request.principal,
           diskEncryptionSet: request.diskEncryptionSet,
           authorizedBy: principalOf(call).name,
+          vaultDeletionCount: vault.deletionCount ?? 0,
         };
         const { state } = await keys.transact(source.key, authorizeRewrap(clock.now(), word), call.cause);
-        const given = 'authorizations' in state ? state.authorizations.find((one) => isSameWord(one, word)) : undefined;
+        const given =
+          'authorizations' in state ? state.authorizations.findLast((one) => isSameWord(one, word)) : undefined;
         if (!given) throw new Error('a word that was given is on record');
         return {
           sourceKeyVersion: versionName(source.key, source.version),
@@ -145,15 +152,4 @@ const ownerPermissions = (key: Parameters<typeof versionOf>[0], version: string)
   const isDisabled = versionOf(key, version)?.enabled === false;
   if (key.status !== 'deleted') return ['update'];
   return isDisabled ? ['recover', 'update'] : ['recover'];
-};
-
-/** A refused grant is an answer about access too, so it says as of when it holds. */
-const withEpoch = async (epoch: number, permit: () => Promise<void>): Promise<void> => {
-  try {
-    await permit();
-  } catch (error) {
-    if (!(error instanceof Rejection) || error.code === 'UNAUTHENTICATED') throw error;
-    const { code, reason, message, metadata } = error;
-    throw new Rejection(code, reason, message, { ...metadata, access_epoch: String(epoch) }, { cause: error });
-  }
 };

@@ -4,7 +4,7 @@ import type {
   KeyChange,
 } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
-import { type Call, names, type Principal } from '@interlock/rpc';
+import { type Call, names } from '@interlock/rpc';
 import type { AuditDraft, AuditLog } from '../audit/log.ts';
 import type { VaultAction } from '../guard.ts';
 import { keyNotFound } from '../key/decider.ts';
@@ -52,20 +52,25 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
     return `vaults/${vault}`;
   };
 
-  const permitKey = async (id: VersionId, right: KeyPermission | VaultAction, asker: Asker, entry: AuditDraft) => {
-    const { vault, key } = await lookAt(parts, id, entry);
+  const permitKey = async (
+    id: VersionId,
+    right: KeyPermission | VaultAction,
+    { call, asker }: Asking,
+    entry: AuditDraft,
+  ) => {
+    const { vault, key } = await lookAt(parts, id, call, entry, 'NOT_FOUND');
     if (asker && isVaultAction(right)) await guard.managedVault(id.vault, right, asker, entry);
     else if (asker && !isVaultAction(right)) await guard.permit(id.vault, vault, id.key, [right], asker);
     return key;
   };
 
-  const ofKey = async (name: string, change: KeyChange, asker: Asker, entry: AuditDraft): Promise<string> => {
+  const ofKey = async (name: string, change: KeyChange, asking: Asking, entry: AuditDraft): Promise<string> => {
     const id = parseKeyOrVersion(name, 'name');
     const rights: Readonly<Partial<Record<KeyChange, KeyPermission | VaultAction>>> =
       id.version === undefined ? keyRights : versionRights;
     const words =
       id.version === undefined ? 'say which change' : 'a version is disabled or expires; name its key for the rest';
-    const key = await permitKey(id, rights[change] ?? notApplicable(change, words), asker, entry);
+    const key = await permitKey(id, rights[change] ?? notApplicable(change, words), asking, entry);
     if (key.status === 'absent' || key.status === 'purged') throw keyNotFound(id.key);
     if (id.version === undefined) return id.key;
     const version = versionName(id.key, id.version);
@@ -77,24 +82,32 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
   return {
     authorizeImpactPreview: log.audited(
       'ImpactPreview',
-      async (request: AuthorizeImpactPreviewRequest, _call: Call, entry): Promise<AuthorizeImpactPreviewResponse> => {
+      async (request: AuthorizeImpactPreviewRequest, call: Call, entry): Promise<AuthorizeImpactPreviewResponse> => {
         const { name, change } = request;
-        const asker = askerOf(request);
+        const asker = askerOf(request, call);
         const isVault = name.split('/').length === 2;
-        return { name: await (isVault ? ofVault(name, change, asker, entry) : ofKey(name, change, asker, entry)) };
+        return {
+          name: await (isVault ? ofVault(name, change, asker, entry) : ofKey(name, change, { call, asker }, entry)),
+        };
       },
     ),
   };
 };
 
 /** Who considers the change, as guards want it; undefined for somebody whose right was established elsewhere. */
-type Asker = { readonly caller: Principal } | undefined;
+type Asker = Pick<Call, 'caller' | 'cause'> | undefined;
 
-const askerOf = ({ principal, tenant }: AuthorizeImpactPreviewRequest): Asker => {
+/** A question: the call it came with, and who considers the change. */
+interface Asking {
+  readonly call: Call;
+  readonly asker: Asker;
+}
+
+const askerOf = ({ principal, tenant }: AuthorizeImpactPreviewRequest, { cause }: Call): Asker => {
   if (principal === '') return undefined;
   const { principal: id } = names.principal.parse(principal, 'principal');
   const { tenant: tenantId } = names.tenant.parse(tenant, 'tenant');
-  return { caller: { kind: 'app', id, name: principal, tenant: tenantId } };
+  return { caller: { kind: 'app', id, name: principal, tenant: tenantId }, cause };
 };
 
 const isVaultAction = (right: KeyPermission | VaultAction): right is VaultAction =>

@@ -8,6 +8,7 @@ import { type ActiveKey, type KeyVersion, versionOf } from '../key/key.ts';
 import { obstacleOf } from '../key/usability.ts';
 import { type KeyUrls, parseVersion, versionName } from '../names.ts';
 import { keyForEncryption } from './disk-access.ts';
+import { explained } from './explained.ts';
 import { type CryptographyParts, lookAt, refusal } from './use.ts';
 
 /** Which version a set that follows its key moves to (CMK-81): decided here, by the clock that decides about dates. */
@@ -16,22 +17,18 @@ export const newerVersionApi = (parts: CryptographyParts & { readonly log: Audit
   return {
     findNewerKeyVersion: log.audited(
       'KeyFindNewer',
-      async (request: FindNewerKeyVersionRequest, _call: Call, entry): Promise<FindNewerKeyVersionResponse> => {
+      async (request: FindNewerKeyVersionRequest, call: Call, entry): Promise<FindNewerKeyVersionResponse> => {
         const id = parseVersion(request.keyVersion, 'key_version');
         entry.forResource(request.resource);
-        const { epoch, vault, key } = await lookAt(parts, id, entry, true);
+        const { epoch, vault, key } = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
         entry.about(id.key, id.version);
-        const named = versionOf(key, id.version);
-        if (vault.status !== 'active' || key.status !== 'active' || named === undefined) {
+        const named = await explained(parts, id, call, epoch, async () => {
+          const found = versionOf(key, id.version);
+          if (vault.status === 'active' && key.status === 'active' && found) return { key, version: found };
           const obstacle = obstacleOf(vault, key, id.version, clock.now());
-          throw refusal(
-            versionName(id.key, id.version),
-            obstacle ?? { reason: 'KEY_VERSION_NOT_FOUND' },
-            epoch,
-            'find newer',
-          );
-        }
-        const newer = newerThan(key, named);
+          throw refusal(versionName(id.key, id.version), obstacle ?? { reason: 'KEY_VERSION_NOT_FOUND' }, 'find newer');
+        });
+        const newer = newerThan(named.key, named.version);
         const usable = newer.find(({ version }) => obstacleOf(vault, key, version, clock.now()) === undefined);
         const [newest] = newer;
         const obstacle = newest && obstacleOf(vault, key, newest.version, clock.now());

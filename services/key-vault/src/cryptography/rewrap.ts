@@ -4,11 +4,13 @@ import { type Call, names, principalOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { AuditDraft, AuditLog } from '../audit/log.ts';
-import { isSameWord, isStanding, versionOf } from '../key/key.ts';
+import type { RewrapWord } from '../key/events.ts';
+import { isSameWord, isStanding, isWordGood, versionOf } from '../key/key.ts';
 import { obstacleOf } from '../key/usability.ts';
 import { parseVersion, versionName } from '../names.ts';
 import type { StandingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
+import { explained } from './explained.ts';
 import { type CryptographyParts, checkOperation, deciding, lookAt, refusal, type Sight } from './use.ts';
 
 /** Obstacles of a source that the owner's word overcomes; a purge or a deleted vault it does not. */
@@ -44,19 +46,27 @@ const rewrap = async (
     [DomainAttribute.diskEncryptionSet]: request.diskEncryptionSet,
   });
 
-  const from = await lookAt(parts, source, entry, true);
+  const from = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
   entry.about(source.key, source.version);
-  const into = await lookAt(parts, target, entry, true);
+  const into = await lookAt(parts, target, call, entry, 'FAILED_PRECONDITION');
   // In one vault the record names the version the key ends under; in two, each record names its own.
   entry.about(target.key, target.version);
-  await guard.permit(source.vault, from.vault, source.key, ['unwrapKey'], call);
-  await guard.permit(target.vault, into.vault, target.key, ['wrapKey'], call);
-
+  await explained(parts, source, call, from.epoch, () =>
+    guard.permit(source.vault, from.vault, source.key, ['unwrapKey'], call),
+  );
   const now = clock.now();
-  const targetObstacle = obstacleOf(into.vault, into.key, target.version, now);
-  if (targetObstacle) throw refusal(targetName, targetObstacle, into.epoch, 'wrapKey');
-  const word = { source: source.version, target: targetName, principal: principalOf(call).name };
-  checkSource(from, sourceName, { ...word, diskEncryptionSet: request.diskEncryptionSet }, now);
+  await explained(parts, target, call, into.epoch, async () => {
+    await guard.permit(target.vault, into.vault, target.key, ['wrapKey'], call);
+    const obstacle = obstacleOf(into.vault, into.key, target.version, now);
+    if (obstacle) throw refusal(targetName, obstacle, 'wrapKey');
+  });
+  const word = {
+    source: source.version,
+    target: targetName,
+    principal: principalOf(call).name,
+    diskEncryptionSet: request.diskEncryptionSet,
+  };
+  await explained(parts, source, call, from.epoch, async () => checkSource(from, sourceName, word, now));
   checkProtection(from.vault, into.vault);
 
   const sourceVersion = versionOf(from.key, source.version);
@@ -74,18 +84,20 @@ const rewrap = async (
 };
 
 const checkSource = (
-  { vault, key, epoch }: Sight,
+  { vault, key }: Sight,
   name: string,
-  word: { source: string; target: string; principal: string; diskEncryptionSet: string },
+  word: Omit<RewrapWord, 'authorizedBy'>,
   now: number,
 ): void => {
   const obstacle = obstacleOf(vault, key, word.source, now);
   // A deleted vault or key hides behind a date, because reasons have an order: look at it without dates.
   const behindDates = obstacle && harmless.has(obstacle.reason) ? deletion(vault, key) : obstacle;
   if (!behindDates) return;
-  const given = isStanding(key) && key.authorizations.some((one) => isSameWord(one, { ...word, authorizedBy: '' }));
-  if (given && vault.status === 'active' && overcome.has(behindDates.reason)) return;
-  throw refusal(name, behindDates, epoch, 'unwrapKey');
+  const isGiven =
+    isStanding(key) &&
+    key.authorizations.some((one) => isSameWord(one, { ...word, authorizedBy: '' }) && isWordGood(one, vault));
+  if (isGiven && vault.status === 'active' && overcome.has(behindDates.reason)) return;
+  throw refusal(name, behindDates, 'unwrapKey');
 };
 
 const deletion = (vault: StandingVault, key: Sight['key']) => {

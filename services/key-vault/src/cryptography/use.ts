@@ -15,6 +15,7 @@ import type { RsaEngine, RsaKey } from '../rsa.ts';
 import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
 import { isStanding, type StandingVault, type Vault } from '../vault/vault.ts';
+import { explained } from './explained.ts';
 
 /** What every use of a key needs. */
 export interface CryptographyParts {
@@ -49,20 +50,25 @@ export interface Used<Value> {
 const looksMax = 3;
 
 /**
- * Looks at a vault and a key. @throws Rejection NOT_FOUND VAULT_NOT_FOUND; FAILED_PRECONDITION KEY_PURGED when the vault,
- * and with it every key, was purged and `isPurgeToldApart`
+ * Looks at a vault and a key.
+ * @throws Rejection NOT_FOUND VAULT_NOT_FOUND; KEY_PURGED, with `codeOfPurged`, when the version went with its vault
  */
 export const lookAt = async (
-  { store, vaults, keys }: CryptographyParts,
-  { vault: vaultId, key: keyName }: Pick<VersionId, 'vault' | 'key'>,
+  parts: CryptographyParts,
+  { vault: vaultId, key: keyName, version }: VersionId,
+  call: Call,
   entry: AuditDraft,
-  isPurgeToldApart = false,
+  codeOfPurged: 'NOT_FOUND' | 'FAILED_PRECONDITION',
 ): Promise<Sight> => {
+  const { store, vaults, keys } = parts;
   const epoch = await store.head();
   const [{ state: vault }, { state: key }] = await Promise.all([vaults.load(vaultId), keys.load(keyName)]);
   if (!isStanding(vault)) {
-    if (isPurgeToldApart && vault.status === 'purged') throw purged(keyName, epoch);
-    throw vaultNotFound(vaultId);
+    const isKnown = version !== undefined && purgedVersionsOf(key).includes(version);
+    if (vault.status !== 'purged' || !isKnown) throw vaultNotFound(vaultId);
+    return explained(parts, { vault: vaultId, key: keyName, version }, call, epoch, async () => {
+      throw versionPurged(versionName(keyName, version), codeOfPurged);
+    });
   }
   entry.inVault(vaultId);
   entry.about(keyName);
@@ -86,15 +92,18 @@ export const useVersion = async <Value>(
   const id = parseKeyOrVersion(request.name, 'name');
   entry.forResource(request.resource);
   return deciding(async () => {
-    const { epoch, vault, key } = await lookAt(parts, id, entry);
+    const { epoch, vault, key } = await lookAt(parts, id, call, entry, 'NOT_FOUND');
     if (id.version !== undefined) entry.about(id.key, id.version);
-    await parts.guard.permit(id.vault, vault, id.key, [operation], call);
-    if (vault.status !== 'active') throw vaultDeleted(id.vault);
-    const version = presentVersion(id, key);
-    entry.about(id.key, version.version);
+    const version = await explained(parts, id, call, epoch, async () => {
+      await parts.guard.permit(id.vault, vault, id.key, [operation], call);
+      if (vault.status !== 'active') throw vaultDeleted(id.vault);
+      const present = presentVersion(id, key);
+      entry.about(id.key, present.version);
+      checkUsable(versionName(id.key, present.version), present, operation, parts.clock.now());
+      return present;
+    });
     const keyVersion = versionName(id.key, version.version);
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
-    checkUsable(keyVersion, version, operation, parts.clock.now(), epoch);
     checkOperation(keyVersion, version, operation);
     const value = await work(parts.engine, parts.material.rsaKey(version));
     return { keyVersion, accessEpoch: epoch, value };
@@ -114,32 +123,16 @@ export const deciding = async <Value>(decide: () => Promise<Value>): Promise<Val
 
 const presentVersion = ({ key: name, version }: VersionId, key: Key): KeyVersion => {
   if (version !== undefined && purgedVersionsOf(key).includes(version)) {
-    throw new Rejection('NOT_FOUND', 'KEY_PURGED', `${versionName(name, version)} was purged: it is gone for good`, {
-      key_version: versionName(name, version),
-    });
+    throw versionPurged(versionName(name, version), 'NOT_FOUND');
   }
   if (key.status === 'purged') throw keyNotFound(name);
   return existingVersion({ id: name, state: key }, version);
 };
 
-const checkUsable = (
-  keyVersion: string,
-  version: KeyVersion,
-  operation: KeyOperation,
-  now: Instant,
-  epoch: number,
-): void => {
-  if (!version.enabled) {
-    const { disabledAt } = version;
-    throw refusal(
-      keyVersion,
-      { reason: 'KEY_DISABLED', ...(disabledAt === undefined ? {} : { since: disabledAt }) },
-      epoch,
-      operation,
-    );
-  }
+const checkUsable = (keyVersion: string, version: KeyVersion, operation: KeyOperation, now: Instant): void => {
+  if (!version.enabled) throw refusal(keyVersion, { reason: 'KEY_DISABLED' }, operation);
   const outside = isBoundByDates(operation) ? dateObstacle(version, now) : undefined;
-  if (outside) throw refusal(keyVersion, outside, epoch, operation);
+  if (outside) throw refusal(keyVersion, outside, operation);
 };
 
 /** KV-88 @throws Rejection FAILED_PRECONDITION KEY_OPERATION_NOT_ALLOWED */
@@ -164,17 +157,12 @@ const texts: Readonly<Record<string, string>> = {
   VAULT_DELETED: 'Operation % is not allowed: the vault of the key is deleted; it can be recovered.',
 };
 
-/** The refusal for an obstacle, with all a reader needs to act: which version, since when, as of which epoch. */
-export const refusal = (keyVersion: string, { reason, since }: Obstacle, epoch: number, operation: string): Rejection =>
+/** The refusal for an obstacle; `explained` adds since when it holds, as of when, and what caused it. */
+export const refusal = (keyVersion: string, { reason }: Obstacle, operation: string): Rejection =>
   new Rejection('FAILED_PRECONDITION', reason, (texts[reason] ?? reason).replace('%', operation), {
     key_version: keyVersion,
     operation,
-    access_epoch: String(epoch),
-    ...(since === undefined ? {} : { since: new Date(since).toISOString() }),
   });
 
-const purged = (key: string, epoch: number): Rejection =>
-  new Rejection('FAILED_PRECONDITION', 'KEY_PURGED', `${key} was purged with its vault: it is gone for good`, {
-    key,
-    access_epoch: String(epoch),
-  });
+const versionPurged = (keyVersion: string, code: 'NOT_FOUND' | 'FAILED_PRECONDITION'): Rejection =>
+  new Rejection(code, 'KEY_PURGED', `${keyVersion} was purged: it is gone for good`, { key_version: keyVersion });

@@ -193,7 +193,9 @@ export const authorizeRewrap =
     if (purgedVersionsOf(key).includes(word.source)) throw keyPurged();
     if (!isStanding(key)) throw keyNotFound();
     if (!versionOf(key, word.source)) throw versionNotFound();
-    return key.authorizations.some((given) => isSameWord(given, word))
+    return key.authorizations.some(
+      (given) => isSameWord(given, word) && (given.vaultDeletionCount ?? 0) === (word.vaultDeletionCount ?? 0),
+    )
       ? []
       : [{ type: 'RewrapAuthorized', ...word, at }];
   };

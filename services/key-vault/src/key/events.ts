@@ -101,4 +101,6 @@ export interface RewrapWord {
   readonly diskEncryptionSet: string;
   /** `principals/<id>`: who gave it. */
   readonly authorizedBy: string;
+  /** How often the vault had been deleted when it was given; a later deletion takes it back. Absent: never. */
+  readonly vaultDeletionCount?: number;
 }

@@ -145,6 +145,10 @@ export const isSameWord = (left: RewrapWord, right: RewrapWord): boolean =>
   left.principal === right.principal &&
   left.diskEncryptionSet === right.diskEncryptionSet;
 
+/** Whether no deletion of the vault came between the word and now, by count and not by clock (CMK-10). */
+export const isWordGood = (word: RewrapWord, vault: { readonly deletionCount?: number }): boolean =>
+  (word.vaultDeletionCount ?? 0) === (vault.deletionCount ?? 0);
+
 /** When the service has to do something about the key by itself: tell an expiry, purge (KV-63). `undefined`: never. */
 export const dueTime = (key: Key): Instant | undefined => {
   if (key.status === 'deleted') return key.purgeAt;

@@ -34,13 +34,17 @@ export const obstacleOf = (
 const stateObstacle = ({ enabled, disabledAt }: KeyVersion): Obstacle | undefined =>
   enabled ? undefined : { reason: 'KEY_DISABLED', ...(disabledAt === undefined ? {} : { since: disabledAt }) };
 
-/** Whether the moment lies outside the version's window: begins with `nbf`, ends before `exp` (KV-13). */
+/**
+ * Whether the moment lies outside the version's window: begins with `nbf`, ends before `exp` (KV-13). An end that was
+ * told has come for every replica, also for one whose clock is behind: nobody is given a yes above the number of a loss.
+ */
 export const dateObstacle = (
-  { notBefore, expiresAt }: Pick<KeyVersion, 'notBefore' | 'expiresAt'>,
+  { notBefore, expiresAt, isExpiryTold = false }: Pick<KeyVersion, 'notBefore' | 'expiresAt'> & Partial<KeyVersion>,
   now: Instant,
 ): Obstacle | undefined => {
   if (notBefore !== undefined && now < notBefore) return { reason: 'KEY_NOT_YET_VALID' };
-  return expiresAt !== undefined && now >= expiresAt ? { reason: 'KEY_EXPIRED', since: expiresAt } : undefined;
+  const hasEnded = expiresAt !== undefined && (now >= expiresAt || isExpiryTold);
+  return hasEnded ? { reason: 'KEY_EXPIRED', since: expiresAt } : undefined;
 };
 
 const deletionObstacle = (vault: StandingVault, key: Key): Obstacle | undefined => {

@@ -9,6 +9,7 @@ import {
   enablePurgeProtection,
   finishPurge,
   noteGrantChange,
+  noteIdentityAnswer,
   recover,
   remove,
   removeAccessPolicy,
@@ -16,7 +17,7 @@ import {
   setPermissionModel,
 } from './decider.ts';
 import type { NewVault, VaultEvent } from './events.ts';
-import { dueTime, evolve, initial, type Vault } from './vault.ts';
+import { dueTime, evolve, identityKnownTo, initial, isStanding, type Vault } from './vault.ts';
 
 const at = 1_000_000;
 const dayMs = 1_000;
@@ -58,7 +59,7 @@ test('KV-60, KV-66: a deleted vault is soft-deleted for its retention, and comes
   assert.deepEqual(given(created).when(remove(at, dayMs)), [deleted]);
   assert.equal(dueTime(fold([created, deleted])), at + 90 * dayMs);
   const back = given(created, deleted).when(recover(at));
-  assert.deepEqual(fold([created, deleted, ...back]), fold([created]));
+  assert.deepEqual(fold([created, deleted, ...back]), { ...fold([created]), deletionCount: 1 });
   assert.throws(() => given(created, deleted).when(setAccessPolicy(at, 'principals/b', ['get'])), {
     reason: 'VAULT_DELETED',
   });
@@ -109,6 +110,21 @@ test('a change at identity is noted once per source, and an older one never afte
   assert.deepEqual(given().when(noteGrantChange(at, change)), []);
 });
 
+test("G1: identity's answer about a use is noted when it turns, a refusal first, and not when it is repeated", () => {
+  const no = { principal: 'principals/a', key: 'vaults/v/keys/k', removed: true, position: 5 };
+  const yes = { ...no, removed: false, position: 9 };
+  const refused = given(created).when(noteIdentityAnswer(at, no));
+  assert.deepEqual(refused, [{ type: 'IdentityAnswerTurned', ...no, at }]);
+  assert.deepEqual(given(created).when(noteIdentityAnswer(at, yes)), []);
+  assert.deepEqual(given(created, ...refused).when(noteIdentityAnswer(at, { ...no, position: 8 })), []);
+  assert.equal(given(created, ...refused).when(noteIdentityAnswer(at, { ...no, key: 'vaults/v/keys/l' })).length, 1);
+  const returned = given(created, ...refused).when(noteIdentityAnswer(at, yes));
+  const state = fold([created, ...refused, ...returned]);
+  assert.ok(isStanding(state));
+  assert.deepEqual([state.refusedAnswers, identityKnownTo(state)], [[], 9]);
+  assert.deepEqual(given(created, deleted).when(noteIdentityAnswer(at, no)), []);
+});
+
 const instant = fc.integer({ min: at, max: at + 100 * dayMs });
 const principal = fc.constantFrom('principals/a', 'principals/b');
 const command: fc.Arbitrary<Command> = fc.oneof(
@@ -122,6 +138,9 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc
     .tuple(instant, fc.nat(5), principal, fc.boolean())
     .map(([t, position, p, removed]) => noteGrantChange(t, { source: p, position, principal: p, removed })),
+  fc
+    .tuple(instant, fc.nat(5), principal, fc.boolean())
+    .map(([t, position, p, removed]) => noteIdentityAnswer(t, { principal: p, key: 'k', removed, position })),
   instant.map((t) => remove(t, dayMs)),
   instant.map((t) => recover(t)),
   instant.map((t) => beginPurge(t)),

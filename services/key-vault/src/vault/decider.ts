@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { KeyPermission, NewVault, PermissionModel, VaultEvent } from './events.ts';
-import type { ActiveVault, Vault } from './vault.ts';
+import { type ActiveVault, answerOf, type Vault } from './vault.ts';
 
 /** Principals in the access policies of one vault. Rule KV-72. */
 export const accessPoliciesMax = 1_024;
@@ -107,6 +107,18 @@ export const noteGrantChange =
   (vault: Vault): readonly VaultEvent[] => {
     if (vault.status !== 'active' || (vault.grantChanges[change.source] ?? 0) >= change.position) return [];
     return [{ type: 'GrantsChanged', ...change, at }];
+  };
+
+/**
+ * Notes what identity answered about a use of a key, where that is another answer than the last one noted; only a
+ * refusal is worth a first note.
+ */
+export const noteIdentityAnswer =
+  (at: Instant, answer: { readonly principal: string; readonly key: string; removed: boolean; position: number }) =>
+  (vault: Vault): readonly VaultEvent[] => {
+    if (vault.status !== 'active') return [];
+    const isRefused = (vault.refusedAnswers ?? []).includes(answerOf(answer.principal, answer.key));
+    return isRefused === answer.removed ? [] : [{ type: 'IdentityAnswerTurned', ...answer, at }];
   };
 
 /** Deletes a vault; it can be recovered until `purgeAt` (KV-66). */

@@ -70,6 +70,20 @@ export type VaultEvent =
       readonly removed: boolean;
       readonly at: Instant;
     }
+  | {
+      /**
+       * A use of a key met another answer of identity than the last one on record, before anybody told of a change. The
+       * note gives that loss its number (G1): only turns are noted, so a principal that is refused again adds nothing.
+       */
+      readonly type: 'IdentityAnswerTurned';
+      readonly principal: string;
+      /** `vaults/<v>/keys/<k>` */
+      readonly key: string;
+      readonly removed: boolean;
+      /** Place in identity's feed as of which the answer holds. */
+      readonly position: number;
+      readonly at: Instant;
+    }
   | { readonly type: 'VaultDeleted'; readonly purgeAt: Instant; readonly at: Instant }
   | { readonly type: 'VaultRecovered'; readonly at: Instant }
   | {

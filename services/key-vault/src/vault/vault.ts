@@ -10,7 +10,18 @@ export interface Profile extends NewVault {
   readonly createdAt: Instant;
   /** Newest change at identity seen here, by what changed: its position in identity's feed. */
   readonly grantChanges: Readonly<Record<string, number>>;
+  /** Uses that identity's answer refused when last asked: `answerOf(principal, key)`. */
+  readonly refusedAnswers?: readonly string[];
+  /** How often it was deleted: a word given before a deletion does not outlive it (CMK-10). Absent: never. */
+  readonly deletionCount?: number;
 }
+
+/** Names what identity said about a principal and a key, among the changes seen. */
+export const answerOf = (principal: string, key: string): string => `answers/${principal}/${key}`;
+
+/** Newest change at identity known here: an answer from before it is none. */
+export const identityKnownTo = ({ grantChanges }: Pick<Profile, 'grantChanges'>): number =>
+  Math.max(0, ...Object.values(grantChanges));
 
 /**
  * A place for keys.
@@ -59,10 +70,18 @@ export const evolve = (vault: Vault, event: VaultEvent): Vault => {
       if (!isStanding(vault)) return vault;
       return { ...vault, grantChanges: { ...vault.grantChanges, [event.source]: event.position } };
     }
-    case 'VaultDeleted':
-      return vault.status === 'active'
-        ? { ...vault, status: 'deleted', deletedAt: event.at, purgeAt: event.purgeAt }
-        : vault;
+    case 'IdentityAnswerTurned': {
+      if (!isStanding(vault)) return vault;
+      const answer = answerOf(event.principal, event.key);
+      const others = (vault.refusedAnswers ?? []).filter((refused) => refused !== answer);
+      const grantChanges = { ...vault.grantChanges, [answer]: event.position };
+      return { ...vault, grantChanges, refusedAnswers: event.removed ? [...others, answer] : others };
+    }
+    case 'VaultDeleted': {
+      if (vault.status !== 'active') return vault;
+      const deletionCount = (vault.deletionCount ?? 0) + 1;
+      return { ...vault, status: 'deleted', deletedAt: event.at, purgeAt: event.purgeAt, deletionCount };
+    }
     case 'VaultRecovered': {
       if (vault.status !== 'deleted') return vault;
       const { deletedAt: _deletedAt, purgeAt: _purgeAt, ...profile } = vault;

@@ -1,0 +1,270 @@
+import assert from 'node:assert/strict';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { inSpan, startTelemetry, systemRandom, type Telemetry } from '@interlock/runtime';
+import { newVault, startVaultCloud, until, type VaultCloud } from '../test-vault-cloud.ts';
+
+let telemetry: Telemetry;
+let world: VaultCloud;
+before(async () => {
+  telemetry = startTelemetry({ service: 'test', random: systemRandom });
+  world = await startVaultCloud({ tracer: telemetry.tracer });
+});
+after(async () => {
+  await world.close();
+  await telemetry.shutdown();
+});
+
+const algorithm = 'RSA_OAEP_256';
+const diskEncryptionSet = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
+const group = 'subscriptions/s1/resourceGroups/g';
+const everything = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
+
+/** A set's identity that may use a key, with a wrapped DEK; `role`: through a role instead of an access policy. */
+const setUp = async (role: boolean) => {
+  const vault = world.vault();
+  const identity = await world.newManagedIdentity();
+  const elsewhere = await newVault(world);
+  const parent = await newVault(world, { role });
+  const scope = `${group}/${parent}`;
+  if (role) await world.assignRole(world.administrator.name, 'roles/keyVaultAdministrator', scope);
+  const allow = (name: string, keyPermissions: readonly (typeof everything)[number][]) =>
+    vault.setAccessPolicy({ name, accessPolicy: { principal: identity.name, keyPermissions: [...keyPermissions] } });
+  await allow(elsewhere, everything);
+  const assignment = role
+    ? await world.assignRole(identity.name, 'roles/keyVaultCryptoServiceEncryptionUser', scope)
+    : undefined;
+  if (!role) await allow(parent, everything);
+  const newKey = (of: string) => vault.createKey({ parent: of, keyId: 'k', requestId: randomUUID() });
+  const { name } = await newKey(parent);
+  const { name: other } = await newKey(elsewhere);
+  const wrap = (version: string) =>
+    identity.vault.wrapKey({ name: version, algorithm, plaintextKey: Buffer.alloc(32, 7) });
+  const { wrappedKey } = await wrap(name);
+  const { wrappedKey: wrappedElsewhere } = await wrap(other);
+  const moved = { algorithm, diskEncryptionSet, resource: 'disks/d' } as const;
+  const calls = (version: string) => ({
+    check: () => identity.vault.checkAccess({ keyVersion: version, wrappedProbe: wrappedKey, algorithm }),
+    wrap: () => wrap(version),
+    unwrap: () => identity.vault.unwrapKey({ name: version, algorithm, wrappedKey }),
+    rewrapFrom: () =>
+      identity.vault.rewrap({ ...moved, sourceKeyVersion: version, targetKeyVersion: other, wrappedKey }),
+    rewrapInto: () =>
+      identity.vault.rewrap({
+        ...moved,
+        sourceKeyVersion: other,
+        targetKeyVersion: version,
+        wrappedKey: wrappedElsewhere,
+      }),
+  });
+  return { vault, identity, parent, key: `${parent}/keys/k`, name, scope, assignment, allow, calls };
+};
+type Subject = Awaited<ReturnType<typeof setUp>>;
+type CallName = keyof ReturnType<Subject['calls']>;
+
+interface Cause {
+  readonly cause: string;
+  readonly role?: boolean;
+  /** What comes before the commit that takes access away. */
+  readonly prepare?: (subject: Subject) => Promise<unknown>;
+  readonly take: (subject: Subject) => Promise<unknown>;
+  /** One reason for every call; or by call, where `undefined` means that it is still answered. */
+  readonly reason: string | Readonly<Record<CallName, string | undefined>>;
+  /** Which version is asked about, where it is not the subject's. */
+  readonly version?: (subject: Subject) => string;
+  /** Access was never there, so nothing took it away. */
+  readonly isWithoutOrigin?: boolean;
+}
+
+/** Dates lock nobody out of what exists (KV-13). */
+const byDates = (reason: string) => ({
+  check: reason,
+  wrap: reason,
+  unwrap: undefined,
+  rewrapFrom: undefined,
+  rewrapInto: reason,
+});
+const lacking = (...refused: readonly CallName[]) => {
+  const reasonOf = (call: CallName) => (call === 'check' || refused.includes(call) ? 'ACCESS_DENIED' : undefined);
+  return {
+    check: reasonOf('check'),
+    wrap: reasonOf('wrap'),
+    unwrap: reasonOf('unwrap'),
+    rewrapFrom: reasonOf('rewrapFrom'),
+    rewrapInto: reasonOf('rewrapInto'),
+  };
+};
+const deleteKey = ({ vault, key }: Subject) => vault.deleteKey({ name: key });
+const deleteVault = ({ vault, parent }: Subject) => vault.deleteVault({ name: parent });
+
+const causes: readonly Cause[] = [
+  {
+    cause: 'KV-12: version disabled',
+    take: ({ vault, name }) => vault.disableKeyVersion({ name }),
+    reason: 'KEY_DISABLED',
+  },
+  {
+    cause: 'KV-13: not yet valid',
+    take: ({ vault, name }) => vault.setKeyVersionDates({ name, notBefore: new Date(Date.now() + 3_600_000) }),
+    reason: byDates('KEY_NOT_YET_VALID'),
+  },
+  {
+    cause: 'KV-13: expired, by an end set into the past',
+    take: ({ vault, name }) => vault.setKeyVersionDates({ name, expireTime: new Date(1_000) }),
+    reason: byDates('KEY_EXPIRED'),
+  },
+  { cause: 'KV-14: key deleted', take: deleteKey, reason: 'KEY_DELETED' },
+  {
+    cause: 'KV-15: key purged',
+    prepare: deleteKey,
+    take: ({ vault, key }) => vault.purgeKey({ name: key }),
+    reason: 'KEY_PURGED',
+  },
+  {
+    cause: 'KV-90: version unknown',
+    take: async () => undefined,
+    version: ({ key }) => `${key}/versions/${'0'.repeat(32)}`,
+    reason: 'KEY_VERSION_NOT_FOUND',
+    isWithoutOrigin: true,
+  },
+  { cause: 'KV-66: vault deleted', take: deleteVault, reason: 'VAULT_DELETED' },
+  {
+    cause: 'KV-66: vault purged',
+    prepare: deleteVault,
+    take: ({ vault, parent }) => vault.purgeVault({ name: parent }),
+    reason: 'KEY_PURGED',
+  },
+  {
+    cause: 'CMK-133: vault deleted and recovered, its roles gone',
+    role: true,
+    take: deleteVault,
+    reason: 'ACCESS_DENIED',
+  },
+  {
+    cause: 'KV-82: access policy removed',
+    take: ({ vault, parent, identity }) => vault.removeAccessPolicy({ name: parent, principal: identity.name }),
+    reason: 'ACCESS_DENIED',
+  },
+  {
+    cause: 'KV-83: role removed',
+    role: true,
+    take: ({ assignment }) => world.identity.deleteRoleAssignment({ name: assignment ?? '' }),
+    reason: 'ACCESS_DENIED',
+  },
+  {
+    cause: 'CMK-25: get alone missing',
+    take: ({ allow, parent }) => allow(parent, ['WRAP_KEY', 'UNWRAP_KEY']),
+    reason: lacking(),
+  },
+  {
+    cause: 'CMK-25: wrapKey alone missing',
+    take: ({ allow, parent }) => allow(parent, ['GET', 'UNWRAP_KEY']),
+    reason: lacking('wrap', 'rewrapInto'),
+  },
+  {
+    cause: 'CMK-25: unwrapKey alone missing',
+    take: ({ allow, parent }) => allow(parent, ['GET', 'WRAP_KEY']),
+    reason: lacking('unwrap', 'rewrapFrom'),
+  },
+  {
+    cause: 'CMK-27: roles count instead of access policies',
+    take: ({ vault, parent }) => vault.setPermissionModel({ name: parent, permissionModel: 'ROLE_ASSIGNMENT' }),
+    reason: 'ACCESS_DENIED',
+  },
+  {
+    cause: 'CMK-27: access policies count instead of roles',
+    role: true,
+    take: ({ vault, parent }) => vault.setPermissionModel({ name: parent, permissionModel: 'ACCESS_POLICY' }),
+    reason: 'ACCESS_DENIED',
+  },
+  {
+    cause: 'CMK-39: managed identity deleted',
+    take: ({ identity }) => world.identity.deletePrincipal({ name: identity.name }),
+    reason: 'IDENTITY_DELETED',
+  },
+  {
+    cause: 'CMK-39: managed identity with a role deleted',
+    role: true,
+    take: ({ identity }) => world.identity.deletePrincipal({ name: identity.name }),
+    reason: 'IDENTITY_DELETED',
+  },
+];
+
+const refusalOf = async (call: () => Promise<unknown>): Promise<Rejection | undefined> => {
+  try {
+    await call();
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof Rejection, String(error));
+    return error;
+  }
+};
+
+for (const { cause, role = false, prepare, take, reason, version, isWithoutOrigin = false } of causes) {
+  test(`G10: ${cause}: every call says which version, since when, as of which epoch and by which trace`, async () => {
+    const subject = await setUp(role);
+    const asked = version?.(subject) ?? subject.name;
+    const calls = subject.calls(asked);
+    const granted = version ? undefined : await calls.check();
+    await prepare?.(subject);
+    const earliest = Date.now();
+    const traceId = await inSpan(telemetry.tracer, 'take', {}, async (span) => {
+      await take(subject);
+      return span.spanContext().traceId;
+    });
+    const latest = Date.now();
+    if (cause.startsWith('CMK-133')) {
+      await until(
+        async () => (await world.identity.listRoleAssignments({ scope: subject.scope })).roleAssignments.length === 0,
+      );
+      await subject.vault.recoverVault({ name: subject.parent });
+    }
+    for (const [name, call] of Object.entries(calls) as [CallName, () => Promise<unknown>][]) {
+      const expected = typeof reason === 'string' ? reason : reason[name];
+      const refused = await refusalOf(call);
+      assert.equal(refused?.reason, expected, name);
+      if (!refused) continue;
+      const { metadata } = refused;
+      // Who is gone is refused at the first key of two.
+      if (expected !== 'IDENTITY_DELETED') assert.equal(metadata.key_version, asked, name);
+      if (granted) assert.ok(Number(metadata.access_epoch) > granted.accessEpoch, `${name}: ${metadata.access_epoch}`);
+      else assert.match(metadata.access_epoch ?? '', /^[0-9]+$/);
+      assert.equal(metadata.since !== undefined, !isWithoutOrigin, name);
+      if (isWithoutOrigin) continue;
+      // What identity owns is told by a fact: until it is here, the request that met it first stands in for it.
+      await until(async () => (await refusalOf(call))?.metadata.trace_id === traceId);
+      const since = Date.parse((await refusalOf(call))?.metadata.since ?? '');
+      assert.ok(since >= earliest, `${name}: since ${since}, taken from ${earliest} on`);
+      if (!refused.reason.startsWith('IDENTITY') && !role) assert.ok(since <= latest, name);
+    }
+  });
+}
+
+test('G10: of several reasons the first in the order of precedence is told to whoever may know', async () => {
+  const subject = await setUp(false);
+  const { vault, name, key, parent, allow, calls } = subject;
+  const reason = async () => (await refusalOf(calls(name).check))?.reason;
+  await vault.setKeyVersionDates({ name, expireTime: new Date(1_000) });
+  await allow(parent, ['GET']);
+  assert.equal(await reason(), 'KEY_EXPIRED');
+  await vault.disableKeyVersion({ name });
+  assert.equal(await reason(), 'KEY_DISABLED');
+  await vault.enableKeyVersion({ name });
+  await vault.setKeyVersionDates({ name });
+  await vault.deleteKey({ name: key });
+  assert.equal(await reason(), 'KEY_DELETED');
+  await vault.recoverKey({ name: key });
+  assert.equal(await reason(), 'ACCESS_DENIED');
+  await vault.disableKeyVersion({ name });
+  await vault.removeAccessPolicy({ name: parent, principal: subject.identity.name });
+  assert.equal(await reason(), 'ACCESS_DENIED');
+});
+
+test('G10: an identity that was never granted anything is refused without a since: nobody took anything away', async () => {
+  const { name } = await setUp(false);
+  const stranger = await world.newManagedIdentity();
+  const refused = await refusalOf(() => stranger.vault.unwrapKey({ name, algorithm, wrappedKey: randomBytes(256) }));
+  assert.equal(refused?.reason, 'ACCESS_DENIED');
+  assert.deepEqual([refused.metadata.since, refused.metadata.trace_id], [undefined, undefined]);
+});

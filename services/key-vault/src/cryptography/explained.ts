@@ -1,0 +1,80 @@
+import { type Category, type EventStore, Rejection } from '@interlock/event-store';
+import { type Call, principalOf } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+import { tellExpiry } from '../key/decider.ts';
+import type { KeyEvent } from '../key/events.ts';
+import { type Key, versionOf } from '../key/key.ts';
+import { type VersionId, versionName } from '../names.ts';
+import type { KeyPermission } from '../vault/events.ts';
+import { findOrigin } from './origin.ts';
+
+/** Refusals that are an answer about access: the reasons of `KeyAccessReason` that somebody decided. */
+const lossReasons: ReadonlySet<string> = new Set([
+  'KEY_DISABLED',
+  'KEY_NOT_YET_VALID',
+  'KEY_EXPIRED',
+  'KEY_DELETED',
+  'KEY_PURGED',
+  'KEY_VERSION_NOT_FOUND',
+  'VAULT_DELETED',
+  'ACCESS_DENIED',
+  'IDENTITY_DELETED',
+]);
+
+/**
+ * Judges about a version; a refusal leaves with all a reader needs to act on it (G10): `key_version`, `access_epoch`,
+ * and, where access was there before, `since` and the `trace_id` of the commit that took it away.
+ *
+ * The epoch of a refusal is no lower than the number of the loss, also where the loss was committed while the state was
+ * being read; an answer given after the return of access has one no lower than the return's predecessor. So a host that
+ * compares the two is never wrong about which came first.
+ *
+ * @param epoch head of the event feed from before the state was read
+ */
+export const explained = async <Value>(
+  parts: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent>; readonly clock: Clock },
+  id: VersionId,
+  call: Call,
+  epoch: number,
+  judge: () => Promise<Value>,
+): Promise<Value> => {
+  try {
+    return await judge();
+  } catch (error) {
+    if (!(error instanceof Rejection && lossReasons.has(error.reason))) throw error;
+    const { code, reason, message, metadata } = error;
+    const version = id.version ?? metadata.key_version?.split('/versions/')[1];
+    if (reason === 'KEY_EXPIRED' && version !== undefined) await tellEnd(parts, id.key, version, call);
+    const origin = await findOrigin(parts.store, {
+      ...id,
+      reason,
+      version,
+      principal: principalOf(call).name,
+      permissions: (metadata.permission?.split(',') ?? []) as KeyPermission[],
+    });
+    throw new Rejection(
+      code,
+      reason,
+      message,
+      {
+        ...metadata,
+        ...(version === undefined ? { key: id.key } : { key_version: versionName(id.key, version) }),
+        access_epoch: String(Math.max(epoch, origin?.position ?? 0)),
+        ...(origin === undefined ? {} : { since: new Date(origin.since).toISOString() }),
+        ...(origin === undefined || origin.traceId === '' ? {} : { trace_id: origin.traceId }),
+      },
+      { cause: error },
+    );
+  }
+};
+
+/** An end met before the timer told it gets its number here: a refusal without one could not be compared with a yes. */
+const tellEnd = async (
+  { keys, clock }: { readonly keys: Category<Key, KeyEvent>; readonly clock: Clock },
+  key: string,
+  version: string,
+  call: Call,
+): Promise<void> => {
+  const { state } = await keys.load(key);
+  if (versionOf(state, version)?.isExpiryTold === false) await keys.transact(key, tellExpiry(clock.now()), call.cause);
+};

@@ -1,0 +1,173 @@
+import { type EventStore, eventReader, type RecordedEvent } from '@interlock/event-store';
+import { type Instant, traceIdOf } from '@interlock/runtime';
+import type { KeyEvent } from '../key/events.ts';
+import { keys } from '../key/key.ts';
+import type { KeyPermission, VaultEvent } from '../vault/events.ts';
+import { evolve, initial, isStanding, type Vault, vaults } from '../vault/vault.ts';
+
+/** What took access away: the commit a refusal goes back to (G10). */
+export interface LossOrigin {
+  /** Its number: whoever was given access at a lower one is concerned. */
+  readonly position: number;
+  readonly since: Instant;
+  /** Trace of that commit, not of the request that met the refusal; empty when it was not traced. */
+  readonly traceId: string;
+}
+
+/** A refusal in search of its origin. */
+export interface RefusedUse {
+  readonly reason: string;
+  /** Last segment of the vault's name. */
+  readonly vault: string;
+  /** `vaults/<v>/keys/<k>` */
+  readonly key: string;
+  /** Id of the version; absent where none is known. */
+  readonly version?: string | undefined;
+  /** `principals/<id>` */
+  readonly principal: string;
+  /** What it lacks; empty where the refusal is not about grants. */
+  readonly permissions: readonly KeyPermission[];
+}
+
+interface Told<Event> {
+  readonly recorded: RecordedEvent;
+  readonly event: Event;
+}
+
+const vaultEvent = eventReader(vaults);
+const keyEvent = eventReader(keys);
+
+/** Finds the origin of a refusal in the stored events; `undefined` where access was never there to be taken. */
+export const findOrigin = async (store: EventStore, use: RefusedUse): Promise<LossOrigin | undefined> => {
+  if (use.reason === 'VAULT_DELETED' || use.reason === 'ACCESS_DENIED' || use.reason === 'IDENTITY_DELETED') {
+    const events = (await store.read(`vault-${use.vault}`)).flatMap((recorded): Told<VaultEvent>[] => {
+      const read = vaultEvent(recorded);
+      return read ? [{ recorded, event: read.event }] : [];
+    });
+    if (use.reason === 'VAULT_DELETED') return originAt(events.findLast(({ event }) => event.type === 'VaultDeleted'));
+    return use.reason === 'IDENTITY_DELETED' ? identityDeletion(events, use) : grantTaken(events, use);
+  }
+  const events = (await store.read(`key-${use.key}`)).flatMap((recorded): Told<KeyEvent>[] => {
+    const read = keyEvent(recorded);
+    return read ? [{ recorded, event: read.event }] : [];
+  });
+  return keyLoss(events, use);
+};
+
+const originAt = (
+  told: Told<{ readonly at: Instant }> | undefined,
+  since?: Instant,
+  position?: number,
+): LossOrigin | undefined =>
+  told && {
+    position: position ?? told.recorded.position,
+    since: since ?? told.event.at,
+    traceId: traceIdOf(told.recorded.cause.traceparent) ?? '',
+  };
+
+const keyLoss = (events: readonly Told<KeyEvent>[], use: RefusedUse): LossOrigin | undefined => {
+  // Whatever else ended the use of this version is in what the refusal saw: the number is that of the last.
+  const position = events.findLast(({ event }) => endsUse(event, use.version))?.recorded.position;
+  switch (use.reason) {
+    case 'KEY_DISABLED':
+      return originAt(
+        events.findLast(({ event }) => isDisabling(event, use.version)),
+        undefined,
+        position,
+      );
+    case 'KEY_DELETED':
+      return originAt(
+        events.findLast(({ event }) => event.type === 'KeyDeleted'),
+        undefined,
+        position,
+      );
+    case 'KEY_PURGED':
+      return originAt(events.findLast(({ event }) => event.type === 'KeyPurged'));
+    case 'KEY_NOT_YET_VALID':
+    case 'KEY_EXPIRED': {
+      const told = events.findLast(({ event }) => datesOf(event, use.version) !== undefined);
+      const expiresAt = use.reason === 'KEY_EXPIRED' && told ? datesOf(told.event, use.version)?.expiresAt : undefined;
+      // An end set into the past takes access away when it is set.
+      const isTimely = expiresAt === undefined || told?.event.type === 'KeyVersionExpired';
+      return originAt(told, isTimely ? expiresAt : Math.max(expiresAt, told?.event.at ?? 0), position);
+    }
+    default:
+      return undefined;
+  }
+};
+
+const isDisabling = (event: KeyEvent, version: string | undefined): boolean => {
+  if (event.type === 'KeyRestored') return event.versions.some((one) => one.version === version && !one.enabled);
+  if (event.type === 'KeyVersionCreated') return event.version === version && !event.enabled;
+  return event.type === 'KeyVersionDisabled' && event.version === version;
+};
+
+/** The window of use an event gives to a version, or the end of it that came. */
+const datesOf = (event: KeyEvent, version: string | undefined): { readonly expiresAt?: Instant } | undefined => {
+  if (event.type === 'KeyRestored') return event.versions.find((one) => one.version === version);
+  const isAboutDates =
+    event.type === 'KeyVersionDatesSet' || event.type === 'KeyVersionExpired' || event.type === 'KeyVersionCreated';
+  return isAboutDates && event.version === version ? event : undefined;
+};
+
+const endsUse = (event: KeyEvent, version: string | undefined): boolean =>
+  event.type === 'KeyDeleted' ||
+  event.type === 'KeyPurged' ||
+  isDisabling(event, version) ||
+  datesOf(event, version) !== undefined;
+
+/** Identity's own word is the best origin; what a request here met first is one as long as that has not arrived. */
+const identityDeletion = (events: readonly Told<VaultEvent>[], { principal }: RefusedUse): LossOrigin | undefined => {
+  const taken = events.filter(
+    ({ event }) =>
+      (event.type === 'GrantsChanged' || event.type === 'IdentityAnswerTurned') &&
+      event.principal === principal &&
+      event.removed,
+  );
+  const named =
+    taken.findLast(({ event }) => event.type === 'GrantsChanged' && event.source === principal) ??
+    // In a vault with roles nothing names the principal but its roles, which go with it.
+    taken.findLast(({ event }) => event.type === 'GrantsChanged') ??
+    taken.at(-1);
+  return originAt(named, undefined, taken.at(-1)?.recorded.position);
+};
+
+/** The last event after which the principal lacked what it held before, under the permission model in force. */
+const grantTaken = (
+  events: readonly Told<VaultEvent>[],
+  { principal, key, permissions }: RefusedUse,
+): LossOrigin | undefined => {
+  let vault: Vault = initial;
+  let byPolicy: Told<VaultEvent> | undefined;
+  /** Everything that took roles away since any were last given. */
+  let byRole: readonly Told<VaultEvent>[] = [];
+  const holdsPolicy = (state: Vault): boolean => {
+    const held = isStanding(state) ? (state.accessPolicies[principal] ?? []) : [];
+    return held.includes('all') || permissions.every((permission) => held.includes(permission));
+  };
+  for (const told of events) {
+    const { event } = told;
+    const before = vault;
+    vault = evolve(vault, event);
+    if (event.type === 'VaultCreated') {
+      byPolicy = undefined;
+      byRole = [];
+    }
+    if (holdsPolicy(vault)) byPolicy = undefined;
+    else if (holdsPolicy(before) || isSwitchTo('access_policy', event)) byPolicy = told;
+    if (isSwitchTo('role_assignment', event)) byRole = [told];
+    if (event.type === 'VaultDeleted') byRole = [...byRole, told];
+    if (event.type === 'GrantsChanged' || event.type === 'IdentityAnswerTurned') {
+      const isAboutIt = event.principal === principal && (event.key === undefined || event.key === key);
+      if (isAboutIt) byRole = event.removed ? [...byRole, told] : [];
+    }
+  }
+  if (!isStanding(vault)) return undefined;
+  if (vault.permissionModel === 'access_policy') return originAt(byPolicy);
+  const newest = byRole.at(-1);
+  const named = byRole.findLast(({ event }) => event.type !== 'IdentityAnswerTurned') ?? newest;
+  return originAt(named, undefined, newest?.recorded.position);
+};
+
+const isSwitchTo = (model: 'access_policy' | 'role_assignment', event: VaultEvent): boolean =>
+  event.type === 'PermissionModelSet' && event.permissionModel === model;
