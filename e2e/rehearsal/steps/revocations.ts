@@ -162,7 +162,10 @@ export const deleteAndAssign = async (
     },
     cause: 'KEY_DELETED',
     keyVersion: key.version,
-    act: async () => millisOf((await vaultAdministrator.keyVault.deleteKey({ name: generatedKey })).deleteTime),
+    act: async () =>
+      millisOf(
+        (await vaultAdministrator.keyVault.deleteKey({ name: generatedKey, confirmName: generatedKey })).deleteTime,
+      ),
     stops: stopping,
     stay: [...ultra, ...untouched],
     tries: ['vm-hdd'],

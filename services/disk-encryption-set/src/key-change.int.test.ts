@@ -98,7 +98,10 @@ test('CMK-121, CMK-126: assigning a key with the owner’s word brings disks bac
     const disk = await newDisk(world, set);
     const next = await newKey(world, vault);
     if (loss === 'disabled') await world.keyVault.disableKeyVersion({ name: key.name });
-    else await world.keyVault.deleteKey({ name: key.name.slice(0, key.name.indexOf('/versions/')) });
+    else {
+      const name = key.name.slice(0, key.name.indexOf('/versions/'));
+      await world.keyVault.deleteKey({ name, confirmName: name });
+    }
     await assert.rejects(world.disks.open(disk));
     // The fact of the loss may still be on its way: the owner need not wait for it.
     await world.sets.assignKey({ name: set.name, keyUrl: next.keyUrl, keyOwnerToken: await ownerToken(world) });

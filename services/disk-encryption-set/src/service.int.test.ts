@@ -70,7 +70,7 @@ test('CMK-105, CMK-120: disabling, deleting and withdrawing are told at once, an
   await world.until(set.name, isAvailable(key.name));
 
   const keyName = key.name.slice(0, key.name.indexOf('/versions/'));
-  await world.keyVault.deleteKey({ name: keyName });
+  await world.keyVault.deleteKey({ name: keyName, confirmName: keyName });
   await world.until(set.name, isLost(key.name, 'KEY_DELETED'));
   await world.keyVault.recoverKey({ name: keyName });
   await world.until(set.name, isAvailable(key.name));

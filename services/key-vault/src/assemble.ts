@@ -15,8 +15,10 @@ import { newerVersionApi } from './cryptography/newer-version.ts';
 import { rewrapApi } from './cryptography/rewrap.ts';
 import { createGuard } from './guard.ts';
 import { keyApi } from './key/api.ts';
+import { confirmation } from './key/confirmation.ts';
 import { keys as keyStreams } from './key/key.ts';
 import { keyMakingApi } from './key/making-api.ts';
+import { keyUses } from './key/uses.ts';
 import { keyMaterial } from './key-material.ts';
 import { keyUrls } from './names.ts';
 import { toFact } from './published.ts';
@@ -65,7 +67,24 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
   const backup = keyBackup({ masterKeys: settings.masterKeys, sealing, material, random });
   const purgeVault = vaultPurge({ clock, vaults, keys, material });
   const tenantOf = tenantLookup(client('identity', IdentityServiceDefinition));
-  const parts = { ...settings, store, clock, random, vaults, keys, guard, authorize, log, urls, engine, material };
+  const uses = keyUses(store);
+  const confirm = confirmation({ keys, uses });
+  const parts = {
+    ...settings,
+    uses,
+    confirm,
+    store,
+    clock,
+    random,
+    vaults,
+    keys,
+    guard,
+    authorize,
+    log,
+    urls,
+    engine,
+    material,
+  };
 
   const api = service({
     definition: KeyVaultServiceDefinition,

@@ -126,18 +126,19 @@ test('KV-70, CMK-27: grants of the other model have no effect, and switching the
   const somebody = await world.newPrincipal();
   const scope = `subscriptions/s1/resourceGroups/g/${subject.name}`;
   await world.assignRole(somebody.name, 'roles/keyVaultCryptoUser', scope);
+  const named = { name: `${subject.name}/keys/k1`, confirmName: `${subject.name}/keys/k1` };
   const wrap = () => world.vault(somebody).wrapKey({ name: subject.version, algorithm, plaintextKey: randomBytes(8) });
   await assert.rejects(wrap(), denied);
   await world.vault().setPermissionModel({ name: subject.name, permissionModel: 'ROLE_ASSIGNMENT' });
   await wrap();
   const accessPolicy = { principal: somebody.name, keyPermissions: ['ALL' as const] };
   await world.vault().setAccessPolicy({ name: subject.name, accessPolicy });
-  await assert.rejects(world.vault(somebody).deleteKey({ name: `${subject.name}/keys/k1` }), {
+  await assert.rejects(world.vault(somebody).deleteKey(named), {
     ...denied,
     message: /Action: 'keyVault\/keys\/delete'/,
   });
   await world.vault().setPermissionModel({ name: subject.name, permissionModel: 'ACCESS_POLICY' });
-  await world.vault(somebody).deleteKey({ name: `${subject.name}/keys/k1` });
+  await world.vault(somebody).deleteKey(named);
 });
 
 test('KV-73, CMK-26: a role counts for one key, and for no other of the vault', async () => {

@@ -13,6 +13,12 @@ const oneKey = named('vault/key', 'key');
 const oneVersion = named('vault/key[/version]', 'keyVersion');
 const use = named('vault/key[/version]', 'keyOrVersion');
 
+/** What is in use goes only by being named again: `--confirm vault/key`. */
+const naming = {
+  vault: { aliases: { confirm: 'confirm_name' }, kinds: { confirm_name: 'vault' } },
+  key: { aliases: { confirm: 'confirm_name' }, kinds: { confirm_name: 'key' } },
+} as const;
+
 /** What the key vault is asked. Where a version is wanted, a key stands for its current one. */
 export const keyVaultVerbs: readonly Verb[] = [
   vault('create', 'CreateVault', {
@@ -33,9 +39,9 @@ export const keyVaultVerbs: readonly Verb[] = [
   vault('set-permission-model', 'SetPermissionModel', {
     targets: [...oneVault, { word: 'model', field: 'permission_model' }],
   }),
-  vault('delete', 'DeleteVault', { targets: oneVault }),
+  vault('delete', 'DeleteVault', { targets: oneVault, ...naming.vault }),
   vault('recover', 'RecoverVault', { targets: oneVault }),
-  vault('purge', 'PurgeVault', { targets: oneVault }),
+  vault('purge', 'PurgeVault', { targets: oneVault, ...naming.vault }),
 
   key('create', 'CreateKey', {
     targets: newKey,
@@ -53,9 +59,9 @@ export const keyVaultVerbs: readonly Verb[] = [
   key('set-operations', 'SetKeyOperations', { targets: oneVersion, aliases: { operations: 'key_operations' } }),
   key('set-tags', 'SetKeyTags', { targets: oneVersion }),
   key('rotate', 'RotateKey', { targets: oneKey, defaults: { request_id: 'uuid' } }),
-  key('delete', 'DeleteKey', { targets: oneKey }),
+  key('delete', 'DeleteKey', { targets: oneKey, ...naming.key }),
   key('recover', 'RecoverKey', { targets: oneKey }),
-  key('purge', 'PurgeKey', { targets: oneKey }),
+  key('purge', 'PurgeKey', { targets: oneKey, ...naming.key }),
   key('show-deleted', 'GetDeletedKey', { targets: oneKey }),
   key('list-deleted', 'ListDeletedKeys', { targets: named('vault', 'vault', 'parent') }),
   key('backup', 'BackupKey', { targets: oneKey, output: 'backup' }),

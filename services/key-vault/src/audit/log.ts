@@ -1,4 +1,4 @@
-import { type EventStore, Rejection, type RejectionCode, table } from '@interlock/event-store';
+import { type EventStore, Rejection, type RejectionCode, type RowChange, table } from '@interlock/event-store';
 import { type Call, type Refusal, RpcFailure } from '@interlock/rpc';
 import { type Clock, type Random, traceIdOf } from '@interlock/runtime';
 import type { KeyUrls } from '../names.ts';
@@ -12,6 +12,8 @@ export interface AuditDraft {
   about(key: string, version?: string): void;
   /** What the caller says the use is for; at most 512 characters are kept. */
   forResource(resource: string): void;
+  /** Something to store together with the entry of a success. `stored` is called afterwards. */
+  alongside(also: { readonly change: RowChange; stored(): void } | undefined): void;
 }
 
 /** A handler of a request that goes on record. */
@@ -64,6 +66,7 @@ export const auditLog = (parts: {
       const startedMs = clock.monotonicMs();
       const subjects: { vault: string; key: string; uri: string }[] = [];
       let resource = '';
+      const others: { readonly change: RowChange; stored(): void }[] = [];
       const draft: AuditDraft = {
         inVault(vault) {
           const last = subjects.at(-1);
@@ -77,6 +80,9 @@ export const auditLog = (parts: {
         },
         forResource(text) {
           resource = text.slice(0, resourceLengthMax);
+        },
+        alongside(also) {
+          if (also) others.push(also);
         },
       };
       const record = async (outcome: Pick<AuditEntry, 'httpStatusCode' | 'result' | 'reason'>): Promise<void> => {
@@ -97,7 +103,9 @@ export const auditLog = (parts: {
           callerAddress: call.peer,
         });
         const changes = subjects.map(({ vault, key, uri }) => rows.put(rowKey(vault), entry(key, uri), undefined));
-        await store.commit({ rows: changes }, cause);
+        const stored = outcome.result === 'success' ? others : [];
+        await store.commit({ rows: [...changes, ...stored.map(({ change }) => change)] }, cause);
+        for (const other of stored) other.stored();
       };
 
       let answer: Awaited<ReturnType<typeof handle>>;

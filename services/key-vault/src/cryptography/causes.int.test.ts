@@ -95,8 +95,8 @@ const lacking = (...refused: readonly CallName[]) => {
     rewrapInto: reasonOf('rewrapInto'),
   };
 };
-const deleteKey = ({ vault, key }: Subject) => vault.deleteKey({ name: key });
-const deleteVault = ({ vault, parent }: Subject) => vault.deleteVault({ name: parent });
+const deleteKey = ({ vault, key }: Subject) => vault.deleteKey({ name: key, confirmName: key });
+const deleteVault = ({ vault, parent }: Subject) => vault.deleteVault({ name: parent, confirmName: parent });
 
 const causes: readonly Cause[] = [
   {
@@ -118,7 +118,7 @@ const causes: readonly Cause[] = [
   {
     cause: 'KV-15: key purged',
     prepare: deleteKey,
-    take: ({ vault, key }) => vault.purgeKey({ name: key }),
+    take: ({ vault, key }) => vault.purgeKey({ name: key, confirmName: key }),
     reason: 'KEY_PURGED',
   },
   {
@@ -132,7 +132,7 @@ const causes: readonly Cause[] = [
   {
     cause: 'KV-66: vault purged',
     prepare: deleteVault,
-    take: ({ vault, parent }) => vault.purgeVault({ name: parent }),
+    take: ({ vault, parent }) => vault.purgeVault({ name: parent, confirmName: parent }),
     reason: 'KEY_PURGED',
   },
   {
@@ -252,7 +252,7 @@ test('G10: of several reasons the first in the order of precedence is told to wh
   assert.equal(await reason(), 'KEY_DISABLED');
   await vault.enableKeyVersion({ name });
   await vault.setKeyVersionDates({ name });
-  await vault.deleteKey({ name: key });
+  await vault.deleteKey({ name: key, confirmName: key });
   assert.equal(await reason(), 'KEY_DELETED');
   await vault.recoverKey({ name: key });
   assert.equal(await reason(), 'ACCESS_DENIED');

@@ -143,7 +143,7 @@ test('KV-90: missing keys and versions are not found', async () => {
   const name = await newKey(parent);
   await assert.rejects(wrapped(`${keyOf(name)}/versions/${'0'.repeat(32)}`), { reason: 'KEY_VERSION_NOT_FOUND' });
   await assert.rejects(wrapped('vaults/nobody-made-it/keys/k'), { reason: 'VAULT_NOT_FOUND' });
-  await vault().deleteKey({ name: keyOf(name) });
+  await vault().deleteKey({ name: keyOf(name), confirmName: keyOf(name) });
   await assert.rejects(wrapped(name), { code: 'NOT_FOUND', reason: 'KEY_DELETED' });
 });
 
@@ -180,7 +180,7 @@ test('CMK-104: CheckAccess that allows an expired key says yes with an epoch, un
   await vault().disableKeyVersion({ name });
   await assert.rejects(check(), { reason: 'KEY_DISABLED' });
   await vault().enableKeyVersion({ name });
-  await vault().deleteKey({ name: keyOf(name) });
+  await vault().deleteKey({ name: keyOf(name), confirmName: keyOf(name) });
   await assert.rejects(check(), { reason: 'KEY_DELETED' });
 });
 

@@ -13,6 +13,7 @@ const vault = () => world.vault();
 const algorithm = 'RSA_OAEP_256';
 const diskEncryptionSet = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
 const keyOf = (version: string) => version.split('/versions/')[0] ?? '';
+const deleteKey = (version: string) => vault().deleteKey({ name: keyOf(version), confirmName: keyOf(version) });
 const newKey = async (parent: string, keyId: string) =>
   (await vault().createKey({ parent, keyId, requestId: randomUUID() })).name;
 
@@ -88,12 +89,12 @@ test("CMK-10, CMK-121: from a disabled source only with the key owner's word, fo
 
 test('CMK-121, CMK-126: from a deleted source with the word of somebody who may recover it; a later delete takes it back', async () => {
   const { rewrap, authorize, source, opensUnderTarget } = await setUp();
-  await vault().deleteKey({ name: keyOf(source) });
+  await deleteKey(source);
   await assert.rejects(rewrap(), { reason: 'KEY_DELETED' });
   await authorize();
   await opensUnderTarget(await rewrap());
   await vault().recoverKey({ name: keyOf(source) });
-  await vault().deleteKey({ name: keyOf(source) });
+  await deleteKey(source);
   await assert.rejects(rewrap(), { reason: 'KEY_DELETED' });
 });
 
@@ -108,7 +109,7 @@ test('CMK-10: the word needs what could have made the source usable: update when
   await assert.rejects(authorize(identity.vault), { reason: 'ACCESS_DENIED' });
   await allow('UPDATE');
   await authorize(world.vault(owner));
-  await vault().deleteKey({ name: keyOf(source) });
+  await deleteKey(source);
   await assert.rejects(authorize(world.vault(owner)), { reason: 'ACCESS_DENIED' });
   await allow('RECOVER', 'UPDATE');
   await authorize(world.vault(owner));
@@ -116,9 +117,9 @@ test('CMK-10: the word needs what could have made the source usable: update when
 
 test('CMK-108: a purge is final: no word, no rewrap', async () => {
   const { rewrap, authorize, source } = await setUp();
-  await vault().deleteKey({ name: keyOf(source) });
+  await deleteKey(source);
   await authorize();
-  await vault().purgeKey({ name: keyOf(source) });
+  await vault().purgeKey({ name: keyOf(source), confirmName: keyOf(source) });
   await assert.rejects(rewrap(), { code: 'FAILED_PRECONDITION', reason: 'KEY_PURGED' });
   await assert.rejects(authorize(), { code: 'FAILED_PRECONDITION', reason: 'KEY_PURGED' });
 });

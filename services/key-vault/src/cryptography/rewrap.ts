@@ -80,6 +80,7 @@ const rewrap = async (
     targetAlgorithm: algorithm,
     value: request.wrappedKey,
   });
+  entry.alongside(parts.uses.wrappedBy(targetName, clock.now()));
   return { keyVersion: targetName, wrappedKey, accessEpoch: into.epoch };
 };
 

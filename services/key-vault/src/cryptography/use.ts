@@ -8,6 +8,7 @@ import { keyNotFound } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
 import { type Key, type KeyVersion, purgedVersionsOf } from '../key/key.ts';
 import { dateObstacle, isBoundByDates, type Obstacle } from '../key/usability.ts';
+import type { KeyUses } from '../key/uses.ts';
 import { existingVersion } from '../key/wire.ts';
 import type { KeyMaterial } from '../key-material.ts';
 import { parseKeyOrVersion, type VersionId, versionName } from '../names.ts';
@@ -26,6 +27,7 @@ export interface CryptographyParts {
   readonly guard: Guard;
   readonly engine: RsaEngine;
   readonly material: KeyMaterial;
+  readonly uses: KeyUses;
 }
 
 /** A vault and a key as they are now, and the epoch an answer about them carries. */
@@ -106,6 +108,7 @@ export const useVersion = async <Value>(
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
     checkOperation(keyVersion, version, operation);
     const value = await work(parts.engine, parts.material.rsaKey(version));
+    if (operation === 'wrapKey') entry.alongside(parts.uses.wrappedBy(keyVersion, parts.clock.now()));
     return { keyVersion, accessEpoch: epoch, value };
   });
 };

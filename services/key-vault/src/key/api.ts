@@ -26,6 +26,7 @@ import type { KeyMaterial } from '../key-material.ts';
 import { type KeyUrls, parseKey, parseKeyOrVersion, parseVault, parseVersion, versionName } from '../names.ts';
 import type { KeyPermission } from '../vault/events.ts';
 import { checkedDates, checkedTags } from './attributes.ts';
+import type { Confirmation } from './confirmation.ts';
 import {
   disableVersion,
   enableVersion,
@@ -53,9 +54,10 @@ export const keyApi = (parts: {
   readonly log: AuditLog;
   readonly urls: KeyUrls;
   readonly material: KeyMaterial;
+  readonly confirm: Confirmation;
   readonly retentionDayMs: number;
 }) => {
-  const { clock, keys, guard, log, urls, material, retentionDayMs } = parts;
+  const { clock, keys, guard, log, urls, material, confirm, retentionDayMs } = parts;
 
   /** A change of one version, for which `update` is needed (KV-24). */
   const updateVersion = async (
@@ -93,7 +95,7 @@ export const keyApi = (parts: {
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, key);
     const loaded = await keys.load(key);
     if (loaded.state.status === 'absent') throw keyNotFound(key);
-    return { vault, key };
+    return { vault, key, state: loaded.state };
   };
 
   return {
@@ -166,7 +168,8 @@ export const keyApi = (parts: {
       updateVersion(request, (version) => setTags(clock.now(), version, checkedTags(request.tags)), call, entry),
     ),
     deleteKey: log.audited('KeyDelete', async (request: DeleteKeyRequest, call: Call, entry) => {
-      const { vault, key } = await changing(request.name, 'delete', call, entry);
+      const { vault, key, state } = await changing(request.name, 'delete', call, entry);
+      if (state.status === 'active') await confirm.key(key, state, request.confirmName);
       const at = clock.now();
       const decide = remove(at, at + vault.retentionDays * retentionDayMs);
       return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault);
@@ -177,8 +180,10 @@ export const keyApi = (parts: {
       return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault);
     }),
     purgeKey: log.audited('KeyPurge', async (request: PurgeKeyRequest, call: Call, entry) => {
-      const { vault, key } = await changing(request.name, 'purge', call, entry);
+      const { vault, key, state } = await changing(request.name, 'purge', call, entry);
       const decide = purge(clock.now(), vault.purgeProtected);
+      // What stands in the way of the purge itself is told first: no name helps against that.
+      if (decide(state).length > 0) await confirm.key(key, state, request.confirmName);
       await keys.transact(key, decide, call.cause, expectedVersion(request.etag));
       await material.destroyPurged(key, call.cause);
       return {};

@@ -144,9 +144,9 @@ test('KV-15, KV-28: a purge is final, repeats quietly, and frees the name', asyn
   const version = await newKey(parent);
   const wrapped = await vault().wrapKey({ name, algorithm: 'RSA_OAEP_256', plaintextKey: randomBytes(32) });
   await assert.rejects(vault().purgeKey({ name }), { code: 'FAILED_PRECONDITION', reason: 'KEY_NOT_DELETED' });
-  await vault().deleteKey({ name });
-  await vault().purgeKey({ name });
-  await vault().purgeKey({ name });
+  await vault().deleteKey({ name, confirmName: name });
+  await vault().purgeKey({ name, confirmName: name });
+  await vault().purgeKey({ name, confirmName: name });
   await assert.rejects(vault().getKey({ name }), { code: 'NOT_FOUND', reason: 'KEY_NOT_FOUND' });
   const asked = { name: version.name, algorithm: 'RSA_OAEP_256', wrappedKey: wrapped.wrappedKey } as const;
   await assert.rejects(vault().unwrapKey(asked), { code: 'NOT_FOUND', reason: 'KEY_PURGED' });
@@ -190,9 +190,9 @@ test('KV-29: a backup holds all versions; it is restored under a free name only,
   await assert.rejects(vault().restoreKey({ parent, backup, requestId: randomUUID() }), {
     reason: 'KEY_ALREADY_EXISTS',
   });
-  await vault().deleteKey({ name });
+  await vault().deleteKey({ name, confirmName: name });
   await assert.rejects(vault().restoreKey({ parent, backup, requestId: randomUUID() }), { reason: 'KEY_NAME_HELD' });
-  await vault().purgeKey({ name });
+  await vault().purgeKey({ name, confirmName: name });
   const requestId = randomUUID();
   const restored = await vault().restoreKey({ parent, backup, requestId });
   assert.deepEqual(await vault().restoreKey({ parent, backup, requestId }), restored);
@@ -211,8 +211,8 @@ test('KV-29: a backup holds all versions; it is restored under a free name only,
   await assert.rejects(vault().restoreKey({ parent: other, backup: changed, requestId: randomUUID() }), {
     reason: 'BACKUP_INVALID',
   });
-  await vault().deleteKey({ name });
-  await vault().purgeKey({ name });
+  await vault().deleteKey({ name, confirmName: name });
+  await vault().purgeKey({ name, confirmName: name });
   await assert.rejects(vault().unwrapKey({ name: first.name, algorithm: 'RSA_OAEP_256', wrappedKey }), {
     reason: 'KEY_PURGED',
   });

@@ -25,6 +25,7 @@ import {
 import type { Clock } from '@interlock/runtime';
 import type { AuditDraft, AuditLog } from '../audit/log.ts';
 import { type Guard, scopeOf, type VaultAction } from '../guard.ts';
+import type { Confirmation } from '../key/confirmation.ts';
 import { type KeyUrls, parseVault } from '../names.ts';
 import {
   beginPurge,
@@ -56,10 +57,11 @@ export const vaultApi = (parts: {
   /** Tenant (`tenants/<t>`) of a subscription, for the caller. @throws Rejection NOT_FOUND SUBSCRIPTION_NOT_FOUND */
   readonly tenantOf: (subscription: string, call: Call) => Promise<string>;
   readonly purgeVault: VaultPurge;
+  readonly confirm: Confirmation;
   readonly purgeProtectionDefault: boolean;
   readonly retentionDayMs: number;
 }) => {
-  const { clock, vaults, guard, authorize, log, urls, retentionDayMs } = parts;
+  const { clock, vaults, guard, authorize, log, urls, confirm, retentionDayMs } = parts;
 
   /** A change of a vault the caller may manage: load, judge, decide, answer. */
   const change = async (
@@ -131,9 +133,12 @@ export const vaultApi = (parts: {
       }
       return change(request, 'keyVault/vaults/write', setPermissionModel(clock.now(), permissionModel), call, entry);
     }),
-    deleteVault: log.audited('VaultDelete', (request: DeleteVaultRequest, call: Call, entry) =>
-      change(request, 'keyVault/vaults/delete', remove(clock.now(), retentionDayMs), call, entry),
-    ),
+    deleteVault: log.audited('VaultDelete', async (request: DeleteVaultRequest, call: Call, entry) => {
+      const vaultId = parseVault(request.name, 'name');
+      const vault = await guard.managedVault(vaultId, 'keyVault/vaults/delete', call, entry);
+      if (vault.status === 'active') await confirm.vault(vaultId, request.confirmName);
+      return change(request, 'keyVault/vaults/delete', remove(clock.now(), retentionDayMs), call, entry);
+    }),
     recoverVault: log.audited('VaultRecover', (request: RecoverVaultRequest, call: Call, entry) =>
       change(request, 'keyVault/vaults/write', recover(clock.now()), call, entry),
     ),
@@ -142,7 +147,11 @@ export const vaultApi = (parts: {
       const { state } = await vaults.load(vaultId);
       // Its roles went with it: that it is gone already is all there is to say, and no secret.
       if (state.status === 'purged') return {};
-      await change(request, 'keyVault/vaults/purge', beginPurge(clock.now()), call, entry);
+      const vault = await guard.managedVault(vaultId, 'keyVault/vaults/purge', call, entry);
+      const decide = beginPurge(clock.now());
+      // What stands in the way of the purge itself is told first: no name helps against that.
+      if (decide(vault).length > 0) await confirm.vault(vaultId, request.confirmName);
+      await change(request, 'keyVault/vaults/purge', decide, call, entry);
       await parts.purgeVault(vaultId, call.cause);
       return {};
     }),
