@@ -8,10 +8,13 @@ import { openDisks } from './disks.ts';
 import type { Driver } from './driver.ts';
 import { createEngine } from './engine.ts';
 import { impactApi } from './impact-api.ts';
+import { keyReturns } from './key-returns.ts';
 import { keyStops } from './key-stops.ts';
 import { openLosses } from './losses.ts';
+import { lostDisks } from './lost-disks.ts';
 import { toFact } from './published.ts';
 import { diskReactor, setReactor } from './reactor.ts';
+import { openSetOptions } from './set-options.ts';
 import { sweeper } from './sweep.ts';
 import { vmApi } from './vm/api.ts';
 import { virtualMachines } from './vm/decider.ts';
@@ -48,14 +51,18 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const begin = driver.hasGuests ? engine.preempt : engine.kick;
   const stops = keyStops({ store, vms, disks: askedDisks, driver, losses, clock, random, begin });
   const plan = diskPlanner({ disks: askedDisks, authorize });
-  const sweep = sweeper({ ...work, disks: askedDisks, engine, intervalMs: settings.sweepIntervalMs });
+  const lost = lostDisks({ vms, disks: askedDisks, driver, losses, clock, random, begin });
+  const options = openSetOptions(store);
+  const returns = keyReturns({ vms, losses, options, clock, random, kick: engine.kick });
+  const intervalMs = settings.sweepIntervalMs;
+  const sweep = sweeper({ ...work, disks: askedDisks, lost, stops, returns, engine, intervalMs });
 
   const api = service({
     definition: ComputeServiceDefinition,
     implementation: {
       ...vmApi({ store, vms, clock, engine, plan, dataDisksMax }),
       ...readApi({ store, vms }),
-      ...accessLossApi({ stops, clock }),
+      ...accessLossApi({ stops, lost, clock }),
       ...impactApi({ vms }),
     },
     authorization: {
@@ -84,7 +91,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     services: [api],
     toFact,
     reactions: [
-      { source: 'disk-encryption-set', handlers: setReactor({ vms, stops, losses, clock }) },
+      { source: 'disk-encryption-set', handlers: setReactor({ store, stops, returns, losses, options, clock }) },
       { source: 'disk', handlers: diskReactor({ vms, clock }) },
     ],
     background: [engine.run, sweep],

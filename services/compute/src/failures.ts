@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { TimedOut } from './disks.ts';
-import { isOutage, lossMessage, statusOf } from './vm/key-loss.ts';
+import { isOutage, lossMessage, statusOf } from './vm/loss-words.ts';
 import { type Failure, type KeyLoss, lossReasonOf, type Work } from './vm/machine.ts';
 
 /** Which disk a refusal is about, as far as compute knows. */

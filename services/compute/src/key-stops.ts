@@ -1,12 +1,18 @@
-import type { EventStore } from '@interlock/event-store';
-import { type Category, type Cause, VersionConflict } from '@interlock/event-store';
+import {
+  type Category,
+  type Cause,
+  type EventStore,
+  type Loaded,
+  type Transacted,
+  VersionConflict,
+} from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import { type Disks, Interrupted } from './disks.ts';
 import type { Driver } from './driver.ts';
 import type { Losses } from './losses.ts';
 import type { Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
-import { type LossTerms, type SetLoss, stopForKeyLoss } from './vm/key-loss.ts';
+import { applyKeyLoss, explainOutage, type LossTerms, type SetLoss } from './vm/key-loss.ts';
 import type { Work } from './vm/machine.ts';
 
 /** How a loss was heard of. */
@@ -28,6 +34,8 @@ export interface KeyStops {
    * @throws Interrupted
    */
   stopFor(news: LossNews, cause: Cause, signal: AbortSignal): Promise<number>;
+  /** Says to machines that an outage stopped what was behind that (G3). */
+  explain(loss: SetLoss, cause: Cause): Promise<void>;
 }
 
 /** Machines read, decided and stored in one go: bounds the memory of a pass and the pause of the event loop. */
@@ -78,23 +86,50 @@ export const keyStops = (parts: {
     }
   };
 
+  /** @returns the machines that are being stopped */
   const storeChunk = async (
-    page: Awaited<ReturnType<typeof vms.list>>['items'],
-    terms: LossTerms,
+    page: readonly Loaded<Vm>[],
+    decide: (vm: Vm) => readonly VmEvent[],
     cause: Cause,
   ): Promise<readonly string[]> => {
-    const decided = page.map((loaded) => vms.prepare(loaded, stopForKeyLoss(terms))).filter(({ append }) => append);
+    const decided = page.map((loaded) => vms.prepare(loaded, decide)).filter(({ append }) => append);
     if (decided.length === 0) return [];
     try {
       const appends = decided.flatMap(({ append }) => append ?? []);
       await store.commit({ appends, rows: decided.flatMap(({ row }) => row ?? []) }, cause);
-      return decided.map(({ id }) => id);
+      return stoppingOf(decided);
     } catch (error) {
       if (!(error instanceof VersionConflict)) throw error;
       const ids = decided.map(({ id }) => id);
-      const { changed } = await vms.transactMany(ids, (state) => stopForKeyLoss(terms)(state), cause);
-      return changed.filter(({ events }) => events.length > 0).map(({ id }) => id);
+      const { changed } = await vms.transactMany(ids, (state) => decide(state), cause);
+      return stoppingOf(changed);
     }
+  };
+
+  /** Decides about every machine of a set, a page a commit. @returns how many are being stopped */
+  const pass = async (set: string, decide: (vm: Vm) => readonly VmEvent[], cause: Cause): Promise<number> => {
+    const stopped: string[] = [];
+    let storing: Promise<void> = Promise.resolve();
+    let after: string | undefined;
+    do {
+      const page = await vms.list({
+        index: { index: 'set', value: set },
+        limit: chunkSize,
+        ...(after === undefined ? {} : { after }),
+      });
+      await storing;
+      storing = storeChunk(page.items, decide, cause).then((ids) => {
+        stopped.push(...ids);
+        if (driver.hasGuests) begin(ids);
+      });
+      // The failure is thrown where it is awaited; the next page may still be on its way then.
+      storing.catch(() => undefined);
+      after = page.next;
+    } while (after !== undefined);
+    await storing;
+    // Without guests all of them are off by now; what is left is to close their disks, which may wait for the pass.
+    if (!driver.hasGuests) begin(stopped);
+    return stopped.length;
   };
 
   return {
@@ -106,31 +141,16 @@ export const keyStops = (parts: {
         isInstant: !driver.hasGuests,
         ...(isPartial ? { isUnder: await disksUnder(loss, signal) } : {}),
       };
-      const stopped: string[] = [];
-      let storing: Promise<void> = Promise.resolve();
-      let after: string | undefined;
-      do {
-        const page = await vms.list({
-          index: { index: 'set', value: loss.set },
-          limit: chunkSize,
-          ...(after === undefined ? {} : { after }),
-        });
-        await storing;
-        storing = storeChunk(page.items, terms, cause).then((ids) => {
-          stopped.push(...ids);
-          if (driver.hasGuests) begin(ids);
-        });
-        // The failure is thrown where it is awaited; the next page may still be on its way then.
-        storing.catch(() => undefined);
-        after = page.next;
-      } while (after !== undefined);
-      await storing;
-      // Without guests all of them are off by now; what is left is to close their disks, which may wait for the pass.
-      if (!driver.hasGuests) begin(stopped);
-      return stopped.length;
+      return pass(loss.set, applyKeyLoss(terms), cause);
+    },
+    async explain(loss, cause) {
+      await pass(loss.set, explainOutage(loss, clock.now()), cause);
     },
   };
 };
+
+const stoppingOf = (decided: readonly Pick<Transacted<Vm, VmEvent>, 'id' | 'events'>[]): readonly string[] =>
+  decided.filter(({ events }) => events.some(({ type }) => type === 'VmStopping')).map(({ id }) => id);
 
 /** A stop by the platform as a piece of work: nobody asked, and its correlation is that of the change behind it (VM-44). */
 export const keyStopWork = (cause: Cause, clock: Clock, random: Random): Work => ({

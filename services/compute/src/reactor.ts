@@ -1,28 +1,31 @@
 import { DiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
-import type { Category, Loaded } from '@interlock/event-store';
+import type { Category, EventStore, Loaded } from '@interlock/event-store';
 import { type Effect, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
+import type { KeyReturns } from './key-returns.ts';
 import type { KeyStops } from './key-stops.ts';
 import type { Losses } from './losses.ts';
+import type { SetOptions } from './set-options.ts';
 import type { Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
-import { keyAccessReturned } from './vm/key-loss.ts';
 import { lossReasonOf } from './vm/machine.ts';
 import { diskKeyChanged } from './vm/progress.ts';
 
 /**
- * What compute does about the facts of disk encryption sets: a lost key stops machines, a returned one is no longer shown,
- * and what a deleted set lost is forgotten.
+ * What compute does about the facts of disk encryption sets: a lost key stops machines, a returned one is no longer shown
+ * and starts those whose owner wants it, and what a deleted set lost is forgotten.
  */
 export const setReactor = (parts: {
-  readonly vms: Category<Vm, VmEvent>;
+  readonly store: EventStore;
   readonly stops: KeyStops;
+  readonly returns: KeyReturns;
   readonly losses: Losses;
+  readonly options: SetOptions;
   readonly clock: Clock;
 }): Handlers => {
-  const { vms, stops, losses, clock } = parts;
+  const { store, stops, returns, losses, options, clock } = parts;
   return {
     async KeyAccessLost(fact, { cause, signal }) {
       const { event } = DiskEncryptionSetEvent.decode(fact.payload);
@@ -49,17 +52,24 @@ export const setReactor = (parts: {
     async KeyAccessRestored(fact, { cause }) {
       const { event } = DiskEncryptionSetEvent.decode(fact.payload);
       if (event?.$case !== 'keyAccessRestored') throw misfit(fact.type);
-      const { set, keyVersion } = event.value;
-      const ofSet = await vms.listAll({ index: { index: 'set', value: set } });
-      const decision = keyAccessReturned(clock.now(), set, keyVersion);
-      const blocked = ofSet.filter(({ state }) => decision(state).length > 0).map(({ id }) => id);
-      await vms.transactMany(blocked, (state) => decision(state), cause);
+      const { set, keyVersion, accessEpoch } = event.value;
+      // Stored before machines are looked for: of two keys of a machine that return at once, one sees the other.
+      const rows = await losses.returned(set, keyVersion, accessEpoch);
+      if (rows.length > 0) await store.commit({ rows }, cause);
+      await returns.returned({ set, keyVersion }, cause);
       return NO_EFFECT;
+    },
+    async SetOptionsChanged(fact) {
+      const { event } = DiskEncryptionSetEvent.decode(fact.payload);
+      if (event?.$case !== 'setOptionsChanged') throw misfit(fact.type);
+      const { set, autoRestart } = event.value;
+      return { rows: [options.put(set, { autoRestart })] };
     },
     async SetDeleted(fact) {
       const { event } = DiskEncryptionSetEvent.decode(fact.payload);
       if (event?.$case !== 'setDeleted') throw misfit(fact.type);
-      return { rows: await losses.forgotten(event.value.set) };
+      const { set } = event.value;
+      return { rows: [...(await losses.forgotten(set)), options.forgotten(set)] };
     },
   };
 };

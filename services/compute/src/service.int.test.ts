@@ -128,7 +128,7 @@ test('CMK-39: a loss for good is kept, and forgotten with its set alone', async 
     const about = { reason: 'IDENTITY_DELETED', since: 1, traceId: '' } as const;
     await losses.remember({ ...of(name), ...about, accessEpoch: Number.MAX_SAFE_INTEGER }, cause);
   }
-  const missed = async (name: string) => (await losses.missedBy([{ ...opened(name), accessEpoch: 7 }]))?.set;
+  const missed = async (name: string) => (await losses.missedBy([{ ...opened(name), accessEpoch: 7 }], new Set()))?.set;
   assert.equal(await missed(set), set);
   await store.commit({ rows: await losses.forgotten(set) }, cause);
   assert.deepEqual([await missed(set), await missed(`${set}b`), await missed(other)], [undefined, `${set}b`, other]);

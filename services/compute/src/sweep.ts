@@ -1,37 +1,51 @@
-import type { Category } from '@interlock/event-store';
+import { type Category, type Loaded, Rejection } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
-import type { Disks } from './disks.ts';
+import { type Disks, limiter, TimedOut } from './disks.ts';
 import type { Driver } from './driver.ts';
 import type { Engine } from './engine.ts';
-import { keyStopWork } from './key-stops.ts';
+import type { KeyReturns } from './key-returns.ts';
+import { type KeyStops, keyStopWork } from './key-stops.ts';
+import { type LostDisks, reasonOf } from './lost-disks.ts';
 import type { Machine, Vm } from './vm/decider.ts';
-import { isStoppedByLoss } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
-import { isOutage, stopForLostDisk } from './vm/key-loss.ts';
-import { lossReasonOf } from './vm/machine.ts';
+import { isOutage } from './vm/loss-words.ts';
+import type { KeyLoss } from './vm/machine.ts';
 import { guestEnded } from './vm/progress.ts';
 
-interface Running {
-  readonly vm: string;
-  readonly machine: Machine;
+/** Machines held in memory at once. */
+const pageSize = 1_000;
+/** Sets, and guests, asked about at once. */
+const questionsMax = 8;
+
+/** What a look at the machines leaves to be asked: one entry a set or key version, however many machines there are. */
+interface Questions {
+  /** Sets of disks of machines that run. */
+  readonly sets: Set<string>;
+  /** Outages that are shown as being in the way of some machine, by set and version. */
+  readonly outages: Map<string, KeyLoss>;
 }
 
 /**
  * Looks at everything again, at the start and then on a timer: what was begun and not finished is resumed, guests that
  * are gone are noticed, and the disk service is asked which disks of running machines have no data any more, so that a
- * machine stops also when no event arrives (G2). Nothing waits for it in the ordinary course.
+ * machine stops also when no event arrives (G2). It asks the disk service and its own store, nobody else. Nothing waits
+ * for it in the ordinary course.
  */
 export const sweeper = (parts: {
   readonly vms: Category<Vm, VmEvent>;
   readonly disks: Disks;
+  readonly lost: LostDisks;
+  readonly stops: Pick<KeyStops, 'explain'>;
+  readonly returns: KeyReturns;
   readonly driver: Driver;
-  readonly engine: Pick<Engine, 'kick' | 'preempt'>;
+  readonly engine: Pick<Engine, 'kick'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   readonly intervalMs: number;
 }) => {
-  const { vms, disks, driver, engine, clock, random, log, intervalMs } = parts;
+  const { vms, disks, lost, stops, returns, driver, engine, clock, random, log, intervalMs } = parts;
+  const turns = limiter(questionsMax);
   const ownCause = () => {
     const id = random.uuid();
     return { correlationId: id, causationId: id, caller: 'system:compute' };
@@ -46,58 +60,66 @@ export const sweeper = (parts: {
     if (events.length > 0) engine.kick([vm]);
   };
 
-  const lookAtDisks = async (running: readonly Running[], signal: AbortSignal): Promise<void> => {
-    const owners = new Map<string, Running>();
-    const sets = new Set<string>();
-    for (const one of running) {
-      for (const disk of one.machine.disks.filter(isStoppedByLoss)) {
-        owners.set(disk.disk, one);
-        sets.add(disk.set);
-      }
+  /** Resumes what stands still among these machines, and notes what has to be asked about the others. */
+  const lookAt = async (machines: readonly Loaded<Vm>[], { sets, outages }: Questions): Promise<void> => {
+    const unfinished: string[] = [];
+    const running: Promise<void>[] = [];
+    for (const { id, state } of machines) {
+      if (state.status === 'creating') unfinished.push(id);
+      if (state.status !== 'active') continue;
+      if (state.work || state.disks.some(({ access }) => access === 'closing')) unfinished.push(id);
+      for (const loss of state.blocked) if (isOutage(loss.reason)) outages.set(`${loss.set} ${loss.keyVersion}`, loss);
+      if (state.work?.kind === 'delete' || (state.power !== 'running' && state.power !== 'starting')) continue;
+      for (const { set } of state.disks) if (set !== '') sets.add(set);
+      if (driver.hasGuests && state.power === 'running') running.push(turns(() => endedInside(id, state)));
     }
-    for (const diskEncryptionSet of sets) {
-      const patience = { signal, untilMs: clock.now() + intervalMs };
-      for await (const found of disks.ofSet({ diskEncryptionSet }, patience)) {
-        const owner = owners.get(found.name);
-        const reason = lossReasonOf(found.unavailableReason);
-        // An outage is for the disk host to report once its grace is over.
-        if (!owner || found.availability !== 'UNAVAILABLE' || !reason || isOutage(reason)) continue;
-        const disk = owner.machine.disks.find((one) => one.disk === found.name);
-        if (disk?.access !== 'open') continue;
-        const loss = {
-          reason,
-          disk: found.name,
-          set: diskEncryptionSet,
-          keyVersion: found.keyVersion || disk.keyVersion,
-          since: found.unavailableSince?.getTime() ?? clock.now(),
-          traceId: '',
-          accessEpoch: 0,
-        };
-        const cause = ownCause();
-        const decision = stopForLostDisk(loss, disk, keyStopWork(cause, clock, random));
-        const { events } = await vms.transact(owner.vm, decision, cause);
-        if (events.length > 0) engine.preempt([owner.vm]);
+    engine.kick(unfinished);
+    await Promise.all(running);
+  };
+
+  /** One set or outage that cannot be asked about in time holds up no other. */
+  const inTurn = (question: (untilMs: number) => Promise<unknown>): Promise<void> =>
+    turns(async () => {
+      try {
+        await question(clock.now() + intervalMs);
+      } catch (error) {
+        if (!(error instanceof TimedOut)) throw error;
+        log.warn('the disk service did not say in time what is lost; asked again by the next sweep', { error });
       }
+    });
+
+  /** What an outage has become: the vault decided something, or answers again. */
+  const followUp = async ({ disk, set, keyVersion }: KeyLoss, signal: AbortSignal, untilMs: number): Promise<void> => {
+    try {
+      const found = await disks.insist((client, options) => client.getDisk({ name: disk }, options), {
+        signal,
+        untilMs,
+      });
+      if (found.keyVersion !== keyVersion) return;
+      const reason = reasonOf(found);
+      if (reason !== undefined && isOutage(reason)) return;
+      const since = found.unavailableSince?.getTime() ?? clock.now();
+      if (reason === undefined) await returns.returned({ set, keyVersion }, ownCause());
+      else await stops.explain({ reason, set, keyVersion, since, traceId: '', accessEpoch: 0 }, ownCause());
+    } catch (error) {
+      if (!(error instanceof Rejection && error.code === 'NOT_FOUND')) throw error;
     }
   };
 
   const sweepOnce = async (signal: AbortSignal): Promise<void> => {
-    const running: Running[] = [];
+    const questions: Questions = { sets: new Set(), outages: new Map() };
     let after: string | undefined;
     do {
-      const page = await vms.list({ limit: 1_000, ...(after === undefined ? {} : { after }) });
-      const unfinished: string[] = [];
-      for (const { id, state } of page.items) {
-        if (state.status === 'creating') unfinished.push(id);
-        if (state.status !== 'active') continue;
-        if (state.work || state.disks.some(({ access }) => access === 'closing')) unfinished.push(id);
-        if (state.power === 'running' && state.work?.kind !== 'delete') running.push({ vm: id, machine: state });
-      }
-      engine.kick(unfinished);
+      const page = await vms.list({ limit: pageSize, ...(after === undefined ? {} : { after }) });
+      await lookAt(page.items, questions);
       after = page.next;
     } while (after !== undefined && !signal.aborted);
-    if (driver.hasGuests) for (const { vm, machine } of running) await endedInside(vm, machine);
-    await lookAtDisks(running, signal);
+    await Promise.all([
+      ...[...questions.sets].map((diskEncryptionSet) =>
+        inTurn((untilMs) => lost.stopUnder({ diskEncryptionSet }, undefined, { signal, untilMs })),
+      ),
+      ...[...questions.outages.values()].map((loss) => inTurn((untilMs) => followUp(loss, signal, untilMs))),
+    ]);
   };
 
   return async (signal: AbortSignal): Promise<void> => {

@@ -59,13 +59,14 @@ const handOver = async (
   disk: VmDisk,
   patience: Patience,
 ): Promise<boolean> => {
-  const { opened, guestDisks, failures } = await openAll(parts, vm, work, [{ ...disk, attachEpoch: 0 }], patience);
+  const outcome = await openAll(parts, vm, work, [{ ...disk, attachEpoch: 0 }], patience);
+  const { opened, guestDisks, failures } = outcome;
   const [failure] = failures;
   if (failure) throw failure.error;
   const [guestDisk] = guestDisks;
   if (!guestDisk) throw new Error('a disk was either opened or not');
   const { state } = await parts.vms.transact(vm, disksOpened(parts.clock.now(), work.id, opened), causeOf(work));
-  if (!isStillAt(state, work) || (await stopIfLossMissed(parts, vm, opened))) return false;
+  if (!isStillAt(state, work) || (await stopIfLossMissed(parts, vm, outcome))) return false;
   if (patience.signal.aborted) throw new Interrupted('stopped before the guest got the disk');
   await orInterrupted(parts.driver.attach(vm, guestDisk), patience.signal);
   return true;

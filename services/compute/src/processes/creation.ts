@@ -28,10 +28,11 @@ export const creation =
     const wanted = disks.map((disk) => ({ ...disk, attachEpoch: 0 }));
     const limits = { signal, untilMs: work.at + parts.startTimeoutMs };
     const plan = new Map(disks.map((disk) => [disk.disk, disk]));
-    const { opened, failures } = await openAll(parts, vm, work, wanted, limits, async ({ disk }, patience) => {
+    const outcome = await openAll(parts, vm, work, wanted, limits, async ({ disk }, patience) => {
       const planned = plan.get(disk);
       if (planned) await obtain(parts, vm, creating, planned, patience);
     });
+    const { opened, heardBefore, failures } = outcome;
 
     const fail = async (error: unknown, loss: KeyLoss | undefined): Promise<void> => {
       await undo(parts, vm, creating, { signal });
@@ -41,13 +42,13 @@ export const creation =
     const worst = worstOf(failures);
     if (worst) return fail(worst.error, worst.loss);
     // Not acknowledged yet, so a loss in between makes it fail as a whole (G2).
-    const missed = await losses.missedBy(opened);
+    const missed = await losses.missedBy(opened, heardBefore);
     if (missed) {
-      const { cause: _cause, ...loss } = missed;
+      const { cause: _cause, isOver: _over, ...loss } = missed;
       return fail(undefined, { ...loss, disk: firstUnder(opened, loss.set, loss.keyVersion) });
     }
     const { state } = await vms.transact(vm, created(clock.now(), work.id, opened), cause);
-    if (isStillAt(state, work)) await stopIfLossMissed(parts, vm, opened);
+    if (isStillAt(state, work)) await stopIfLossMissed(parts, vm, outcome);
   };
 
 const firstUnder = (opened: readonly OpenedDisk[], set: string, keyVersion: string): string =>

@@ -15,6 +15,8 @@ export type ToOpen = Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'sku' | 'set' |
 /** What came of opening several disks. */
 export interface OpenOutcome {
   readonly opened: readonly OpenedDisk[];
+  /** What `Losses.unnumbered` said before anything was opened. */
+  readonly heardBefore: ReadonlySet<string>;
   /** The same disks as the guest reaches them; with secrets. */
   readonly guestDisks: readonly GuestDisk[];
   /** Each disk that could not be opened, and the key in the way where it was one. */
@@ -28,7 +30,7 @@ export interface OpenOutcome {
  * @throws Interrupted
  */
 export const openAll = async (
-  { disks, clock }: ProcessParts,
+  { disks, clock, losses }: ProcessParts,
   vm: string,
   work: Work,
   wanted: readonly ToOpen[],
@@ -36,6 +38,7 @@ export const openAll = async (
   prepare: (disk: ToOpen, patience: Patience) => Promise<void> = async () => {},
 ): Promise<OpenOutcome> => {
   const patience: { signal: AbortSignal; untilMs?: number } = { ...limits };
+  const heardBefore = await losses.unnumbered(wanted.map(({ set }) => set).filter((set) => set !== ''));
   const outcomes = await Promise.all(
     wanted.map(async (disk) => {
       try {
@@ -71,7 +74,7 @@ export const openAll = async (
     const isContinued = disk.attachEpoch > 0;
     guestDisks.push({ disk: disk.disk, lun, isOs, sizeBytes, dataAddress, accessToken, isContinued });
   }
-  return { opened, guestDisks, failures };
+  return { opened, heardBefore, guestDisks, failures };
 };
 
 /**

@@ -26,7 +26,8 @@ export const starting =
 
     const wanted = machine.disks.filter(({ phase }) => phase === 'attached');
     const untilMs = machine.powerSince + parts.startTimeoutMs;
-    const { opened, guestDisks, failures } = await openAll(parts, vm, work, wanted, { signal, untilMs });
+    const outcome = await openAll(parts, vm, work, wanted, { signal, untilMs });
+    const { opened, guestDisks, failures } = outcome;
     const worst = worstOf(failures);
     if (worst)
       return fail(
@@ -36,7 +37,7 @@ export const starting =
       );
 
     const { state } = await vms.transact(vm, disksOpened(clock.now(), work.id, opened), cause);
-    if (!isStillAt(state, work) || (await stopIfLossMissed(parts, vm, opened))) return;
+    if (!isStillAt(state, work) || (await stopIfLossMissed(parts, vm, outcome))) return;
     if (signal.aborted) throw new Interrupted('stopped before the guest was started');
     try {
       await orInterrupted(driver.start(vm, { disks: guestDisks, workload: machine.workload }), signal);

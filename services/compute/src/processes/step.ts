@@ -5,9 +5,10 @@ import type { Driver } from '../driver.ts';
 import { keyStopWork } from '../key-stops.ts';
 import type { Losses } from '../losses.ts';
 import type { Machine, Vm } from '../vm/decider.ts';
-import type { OpenedDisk, VmEvent } from '../vm/events.ts';
+import type { VmEvent } from '../vm/events.ts';
 import { stopForKeyLoss } from '../vm/key-loss.ts';
 import type { Work } from '../vm/machine.ts';
+import type { OpenOutcome } from './opening.ts';
 
 /** What every process works with. */
 export interface ProcessParts {
@@ -55,12 +56,12 @@ export const isStillAt = (vm: Vm, work: Work): boolean =>
 export const stopIfLossMissed = async (
   parts: ProcessParts,
   vm: string,
-  opened: readonly OpenedDisk[],
+  { opened, heardBefore }: Pick<OpenOutcome, 'opened' | 'heardBefore'>,
 ): Promise<boolean> => {
   const { vms, losses, clock, random, driver } = parts;
-  const known = await losses.missedBy(opened);
+  const known = await losses.missedBy(opened, heardBefore);
   if (!known) return false;
-  const { cause, ...loss } = known;
+  const { cause, isOver: _over, ...loss } = known;
   const isUnder = ({ disk }: { readonly disk: string }): boolean =>
     opened.some((one) => one.disk === disk && one.set === loss.set && one.keyVersion === loss.keyVersion);
   const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests, isUnder };

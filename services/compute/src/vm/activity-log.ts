@@ -135,8 +135,24 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
         vm.blocked.every(({ set, keyVersion }) => set === event.set && keyVersion === event.keyVersion);
       return isLast ? resolved : [];
     }
+    case 'OutageExplained': {
+      if (healthEvent === undefined) return [];
+      const explained = event.disks.map((disk) => ({ ...event.loss, disk }));
+      const [first] = explained;
+      if (!first) return [];
+      return [
+        {
+          operation: 'keyStop',
+          operationId: healthEvent,
+          status: 'ACTIVE',
+          category: 'RESOURCE_HEALTH',
+          properties: keyProperties(first, explained),
+        },
+      ];
+    }
     case 'DisksOpened':
     case 'DisksClosed':
+    case 'VmKeptOff':
     case 'DiskKeyChanged':
       return [];
   }

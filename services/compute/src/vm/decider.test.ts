@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import type { Vm } from './decider.ts';
 import { evolve, initial } from './decider.ts';
 import type { VmEvent } from './events.ts';
-import { keyAccessReturned, stopForKeyLoss, stopForLostDisk } from './key-loss.ts';
+import { applyKeyLoss, explainOutage, stopForKeyLoss, stopForLostDisks } from './key-loss.ts';
+import { keyAccessReturned } from './key-return.ts';
 import { attach, create, deallocate, detach, powerOff, remove, restart, start } from './operations.ts';
 import * as progress from './progress.ts';
 import {
@@ -231,6 +232,16 @@ const event = fc.constantFrom<VmEvent>(
   { type: 'DiskDetachedFromVm', disk: data.disk, at },
   { type: 'DiskKeyChanged', disk: data.disk, set: data.set, keyVersion: version2, at },
   { type: 'KeyAccessReturned', set: data.set, keyVersion: version1, at },
+  { type: 'KeyAccessReturned', set: data.set, keyVersion: version1, owesStart: true, at },
+  { type: 'KeyAccessReturned', set: data.set, keyVersion: version1, startsAgain: work('start', 'again'), at },
+  { type: 'OutageExplained', loss, disks: [data.disk], at },
+  { type: 'VmKeptOff', at },
+  {
+    type: 'VmStopping',
+    work: work('keyStop', 'k'),
+    reason: { ...loss, reason: 'KEY_VAULT_UNREACHABLE', disk: data.disk },
+    at,
+  },
 );
 const command = fc.constantFrom<(state: Vm) => readonly VmEvent[]>(
   create(ask('n'), wishFor(disks), disks),
@@ -258,8 +269,15 @@ const command = fc.constantFrom<(state: Vm) => readonly VmEvent[]>(
   progress.diskKeyChanged(at, { disk: data.disk, set: data.set, keyVersion: version2 }),
   stopForKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: false }),
   stopForKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: true }),
-  stopForLostDisk({ ...loss, disk: data.disk }, { attachEpoch: 1 }, work('keyStop', 'n')),
-  keyAccessReturned(at, data.set, version1),
+  stopForLostDisks([{ loss: { ...loss, disk: data.disk }, attachEpoch: 1 }], {
+    work: work('keyStop', 'n'),
+    isInstant: false,
+  }),
+  applyKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: true }),
+  explainOutage(loss, at),
+  keyAccessReturned(at, data),
+  keyAccessReturned(at, data, { work: { ...work('start', 'n'), kind: 'start' }, isClear: true }),
+  keyAccessReturned(at, data, { work: { ...work('start', 'n'), kind: 'start' }, isClear: false }),
 );
 
 /** Any events in any order, most of them about a machine that exists: of the others hardly any gets that far. */

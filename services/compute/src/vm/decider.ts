@@ -1,6 +1,7 @@
 import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { OpenedDisk, VmEvent } from './events.ts';
+import { isOutage } from './loss-words.ts';
 import type { Failure, KeyLoss, PlannedDisk, VmDisk, Wish, Work, Workload } from './machine.ts';
 
 /** What a machine does (VM-02, VM-03). Independent of what its last operation did (VM-01). */
@@ -55,6 +56,12 @@ export interface Machine {
   readonly work?: Work;
   /** The lost key that stopped it last; gone with the next start. */
   readonly stopReason?: KeyLoss;
+  /** Its user asked for it to be off since a lost key stopped it. */
+  readonly isKeptOff?: boolean;
+  /** Starts again, by this work, once it is off: its key returned while it was stopping. */
+  readonly startsAgain?: Work;
+  /** Starts again once the last of its lost keys returns. */
+  readonly owesStart?: boolean;
   /** Keys in the way of a start as far as known, at most one a disk. */
   readonly blocked: readonly KeyLoss[];
   readonly failure?: Failure;
@@ -125,6 +132,8 @@ const idle = ({ work: _work, ...machine }: Machine): Machine => machine;
 /** The machine without the failure of an earlier operation: the last one succeeded. */
 const healthy = ({ failure: _failure, ...machine }: Machine): Machine => machine;
 const unreasoned = ({ stopReason: _reason, ...machine }: Machine): Machine => machine;
+/** The machine without what was to become of an earlier stop: a start or another stop took its place. */
+const undecided = ({ isKeptOff: _off, startsAgain: _again, owesStart: _owed, ...machine }: Machine): Machine => machine;
 
 const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
   const everyDisk = (change: (disk: VmDisk) => VmDisk): readonly VmDisk[] => machine.disks.map((disk) => change(disk));
@@ -135,7 +144,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       const { work, from, at } = event;
       // What a stop left half attached is freed beside the start, not opened.
       const disks = everyDisk((disk) => (disk.phase === 'attached' ? { ...disk, access: 'opening' } : disk));
-      return { ...machine, disks, power: 'starting', powerSince: at, startsFrom: from, work };
+      return { ...undecided(machine), disks, power: 'starting', powerSince: at, startsFrom: from, work };
     }
     case 'DisksOpened':
       return { ...machine, disks: withOpened(machine.disks, event.opened) };
@@ -156,7 +165,13 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       const { work, reason, blocked, preempted, at } = event;
       const restarts =
         work.requestId === undefined ? machine.restarts : [...machine.restarts, work.requestId].slice(-restartsMax);
-      const stopping: Machine = { ...unreasoned(machine), power: 'stopping', powerSince: at, work, restarts };
+      const stopping: Machine = {
+        ...undecided(unreasoned(machine)),
+        power: 'stopping',
+        powerSince: at,
+        work,
+        restarts,
+      };
       return {
         ...stopping,
         ...(reason === undefined ? {} : { stopReason: reason, blocked: [reason, ...(blocked ?? [])] }),
@@ -173,8 +188,12 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
         stoppedAt: event.at,
       };
     }
+    case 'VmKeptOff': {
+      const { startsAgain: _again, owesStart: _owed, ...off } = machine;
+      return { ...off, isKeptOff: true };
+    }
     case 'VmDeallocating':
-      return { ...machine, power: 'deallocating', powerSince: event.at, work: event.work };
+      return { ...undecided(machine), power: 'deallocating', powerSince: event.at, work: event.work };
     case 'VmDeallocated':
       return {
         ...healthy(idle(machine)),
@@ -227,11 +246,25 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
         blocked: machine.blocked.filter(({ disk }) => disk !== event.disk),
       };
     }
-    case 'KeyAccessReturned':
+    case 'KeyAccessReturned': {
+      const { startsAgain, owesStart } = event;
       return {
         ...machine,
         blocked: machine.blocked.filter((loss) => loss.set !== event.set || loss.keyVersion !== event.keyVersion),
+        ...(startsAgain === undefined ? {} : { startsAgain }),
+        ...(owesStart === undefined ? {} : { owesStart }),
       };
+    }
+    case 'OutageExplained': {
+      const isExplained = ({ disk }: KeyLoss): boolean => event.disks.includes(disk);
+      const { stopReason } = machine;
+      const isStopped = stopReason !== undefined && isOutage(stopReason.reason) && isExplained(stopReason);
+      return {
+        ...machine,
+        blocked: machine.blocked.map((one) => (isExplained(one) ? { ...event.loss, disk: one.disk } : one)),
+        ...(isStopped ? { stopReason: { ...event.loss, disk: stopReason.disk } } : {}),
+      };
+    }
     case 'VmCreationBegun':
     case 'VmCreationFailed':
     case 'VmCreated':

@@ -65,6 +65,8 @@ export type VmEvent =
       readonly at: Instant;
     }
   | { readonly type: 'VmStopped'; readonly reason?: KeyLoss; readonly at: Instant }
+  /** Its user wants a machine off that a lost key stopped: it does not start by itself when the key returns. */
+  | { readonly type: 'VmKeptOff'; readonly at: Instant }
   | { readonly type: 'VmDeallocating'; readonly work: Work; readonly at: Instant }
   | { readonly type: 'VmDeallocated'; readonly at: Instant }
   /** The disk service ended the reads and writes of a machine that is off. */
@@ -96,10 +98,21 @@ export type VmEvent =
       readonly keyVersion: string;
       readonly at: Instant;
     }
-  /** A key that was in the way can be used again; the machine stays as it is (CMK-125). */
+  /** A key that was in the way can be used again; the machine stays as it is (CMK-125), unless its owner wants it started. */
   | {
       readonly type: 'KeyAccessReturned';
       readonly set: string;
       readonly keyVersion: string;
+      /** The machine was still stopping: it starts again once it is off. */
+      readonly startsAgain?: Work;
+      /** Another of its keys is lost: it starts again when that one returns. */
+      readonly owesStart?: boolean;
+      readonly at: Instant;
+    }
+  /** The vault that gave no answer has decided something: that is what is in the way of these disks. */
+  | {
+      readonly type: 'OutageExplained';
+      readonly loss: Omit<KeyLoss, 'disk'>;
+      readonly disks: readonly string[];
       readonly at: Instant;
     };

@@ -7,7 +7,7 @@ import {
 import type { Loaded } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { Vm } from './decider.ts';
-import { lossMessage } from './key-loss.ts';
+import { lossMessage } from './loss-words.ts';
 import { type Failure, type KeyLoss, type LossReason, lossReasonOf } from './machine.ts';
 import { powerOf, provisioningOf, shown } from './wire.ts';
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { VmEvent } from './events.ts';
 import { instanceViewOf } from './instance-view.ts';
-import { keyAccessReturned, type LossTerms, stopForKeyLoss, stopForLostDisk } from './key-loss.ts';
+import { applyKeyLoss, FINAL_EPOCH, isNumbered, type LossTerms, stopForKeyLoss, stopForLostDisks } from './key-loss.ts';
+import { keyAccessReturned } from './key-return.ts';
 import { attach, powerOff, remove, restart, start } from './operations.ts';
 import { guestStopped } from './progress.ts';
 import {
@@ -121,10 +122,11 @@ test('VM-45: losses are numbered: one older than the last unwrap stops nothing, 
   assert.deepEqual(stop(again), []);
 });
 
-test('an outage has no number of its own: it concerns unwraps of that number too', () => {
-  const outage = { ...loss, reason: 'KEY_VAULT_UNREACHABLE', accessEpoch: 5 } as const;
-  assert.deepEqual(typesOf(stop(running([os, data], 5), { loss: outage })), ['VmStopping']);
-  assert.deepEqual(stop(running([os, data], 6), { loss: outage }), []);
+test('G3: an outage and the end of an identity have no number of the vault', () => {
+  assert.equal(isNumbered(loss), true);
+  assert.equal(isNumbered({ reason: 'KEY_DISABLED', accessEpoch: 0 }), false);
+  assert.equal(isNumbered({ reason: 'KEY_VAULT_UNREACHABLE', accessEpoch: 6 }), false);
+  assert.equal(isNumbered({ reason: 'IDENTITY_DELETED', accessEpoch: FINAL_EPOCH }), false);
 });
 
 test('a loss for some disks of a set stops only machines whose disk is confirmed to be one of them', () => {
@@ -144,7 +146,7 @@ test('G10: a stop names the version that was lost, also when the machine still b
     state.blocked.map(({ disk: name, keyVersion }) => [name, keyVersion]),
     [[data.disk, version2]],
   );
-  const returned = fold([...stopping, ...keyAccessReturned(at, setOf('des'), version2)(state)]);
+  const returned = fold([...stopping, ...keyAccessReturned(at, { set: setOf('des'), keyVersion: version2 })(state)]);
   assert.deepEqual(returned.status === 'active' && returned.blocked, []);
 });
 
@@ -176,22 +178,60 @@ test('CMK-125: when the key returns only what is shown changes; the machine stay
   const history = running([os, data]);
   const stopping = [...history, ...stop(history)];
   const off = [...stopping, ...guestStopped(at, 'k')(fold(stopping))];
-  const returned = keyAccessReturned(at, setOf('des'), version1)(fold(off));
+  const returned = keyAccessReturned(at, { set: setOf('des'), keyVersion: version1 })(fold(off));
   assert.deepEqual(returned, [{ type: 'KeyAccessReturned', set: setOf('des'), keyVersion: version1, at }]);
   const state = fold([...off, ...returned]);
   assert.equal(state.status === 'active' && state.power, 'stopped');
   assert.equal(state.status === 'active' && state.stopReason?.reason, 'KEY_DISABLED');
   assert.ok(view([...off, ...returned]).disks.every(({ statuses }) => statuses.every(({ level }) => level === 'INFO')));
-  assert.deepEqual(keyAccessReturned(at, setOf('des'), version2)(fold(off)), []);
+  assert.deepEqual(keyAccessReturned(at, { set: setOf('des'), keyVersion: version2 })(fold(off)), []);
 });
 
+const outage = { ...loss, reason: 'KEY_VAULT_UNREACHABLE', accessEpoch: 0 } as const;
+const lostDisk = (disk: { readonly disk: string }, attachEpoch = 1, said: typeof outage | typeof loss = outage) => ({
+  loss: { ...said, disk: disk.disk },
+  attachEpoch,
+});
+const said = (history: readonly VmEvent[], ...seen: readonly ReturnType<typeof lostDisk>[]) =>
+  stopForLostDisks(seen, { work: work('keyStop', 'k'), isInstant: false })(fold(history));
+
 test('G2: what a disk host says stops a machine only while it is about the open that it has', () => {
-  const said = { ...loss, disk: data.disk };
   const history = running([os, data, ultra]);
-  assert.deepEqual(typesOf(stopForLostDisk(said, { attachEpoch: 1 }, work('keyStop', 'k'))(fold(history))), [
-    'VmStopping',
-  ]);
-  assert.deepEqual(stopForLostDisk(said, { attachEpoch: 0 }, work('keyStop', 'k'))(fold(history)), []);
-  const ofUltra = { ...loss, disk: ultra.disk };
-  assert.deepEqual(stopForLostDisk(ofUltra, { attachEpoch: 1 }, work('keyStop', 'k'))(fold(history)), []);
+  assert.deepEqual(typesOf(said(history, lostDisk(data))), ['VmStopping']);
+  assert.deepEqual(said(history, lostDisk(data, 0)), []);
+  assert.deepEqual(said(stopped([os, data]), lostDisk(data)), []);
+});
+
+test('G3: an ultra disk whose host lost its memory has no data, and stops its machine with the reason', () => {
+  const [stopping] = said(running([os, ultra]), lostDisk(ultra, 1, loss));
+  assert.ok(stopping?.type === 'VmStopping');
+  assert.equal(stopping.reason?.disk, ultra.disk);
+});
+
+test('G10: a disk that is lost beside the first is named as well', () => {
+  const events = [...running([os, data, ultra]), ...said(running([os, data, ultra]), lostDisk(data), lostDisk(ultra))];
+  const state = fold(events);
+  assert.deepEqual(state.status === 'active' && state.blocked.map(({ disk: name }) => name), [data.disk, ultra.disk]);
+});
+
+test('G3: a machine stopped for an outage is told the truth once it is known, whether it is stopping or off', () => {
+  const history = running([os, data]);
+  const stopping = [...history, ...said(history, lostDisk(data))];
+  const off = [...stopping, ...guestStopped(at, 'k')(fold(stopping))];
+  for (const events of [stopping, off]) {
+    const explained = applyKeyLoss(terms())(fold(events));
+    assert.deepEqual(explained, [{ type: 'OutageExplained', loss, disks: [data.disk], at }]);
+    const state = fold([...events, ...explained]);
+    assert.ok(state.status === 'active');
+    assert.deepEqual([state.stopReason?.reason, state.blocked[0]?.reason], ['KEY_DISABLED', 'KEY_DISABLED']);
+    assert.deepEqual(applyKeyLoss(terms())(state), []);
+  }
+});
+
+test('G3: neither a loss from before the last unwrap nor one after the outage is over explains it', () => {
+  const history = running([os, data], 7);
+  const off = [...history, ...said(history, lostDisk(data))];
+  assert.deepEqual(applyKeyLoss(terms())(fold(off)), []);
+  const over = [...off, ...keyAccessReturned(at, { set: setOf('des'), keyVersion: version1 })(fold(off))];
+  assert.deepEqual(applyKeyLoss(terms({ loss: { ...loss, accessEpoch: 9 } }))(fold(over)), []);
 });

@@ -1,6 +1,8 @@
+import type { Instant } from '@interlock/runtime';
 import { isStoppedByLoss, type Machine, type Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
-import type { Failure, KeyLoss, LossReason, VmDisk, Work } from './machine.ts';
+import { isOutage, lossMessage, statusOf } from './loss-words.ts';
+import type { Failure, KeyLoss, VmDisk, Work } from './machine.ts';
 
 /** A set that cannot use a key version any more, as committed by the one who knows. */
 export type SetLoss = Omit<KeyLoss, 'disk'>;
@@ -31,31 +33,55 @@ export const stopForKeyLoss =
     return stop(vm, blocked, work, isInstant);
   };
 
+/** An open disk that the disk service says has no data any more. */
+export interface SeenLost {
+  readonly loss: KeyLoss;
+  /** The open the answer is about: a machine that opened its disk again meanwhile is left alone. */
+  readonly attachEpoch: number;
+}
+
 /**
- * Stops a machine because the disk service says that an open disk has no data any more, whatever has been told about its
- * key. `seen` is the open the answer is about: a machine that opened its disk again meanwhile is left alone.
+ * Stops a machine because the disk service says that open disks have no data any more, whatever has been told about their
+ * keys: the way of losses without a number. A class makes no difference here: the host keeps the data of an ultra disk
+ * for as long as its machine runs, unless it has lost its memory (G3).
  */
-export const stopForLostDisk =
-  (loss: KeyLoss, seen: { readonly attachEpoch: number }, work: Work) =>
+export const stopForLostDisks =
+  (seen: readonly SeenLost[], { work, isInstant }: Pick<LossTerms, 'work' | 'isInstant'>) =>
   (vm: Vm): readonly VmEvent[] => {
     if (vm.status !== 'active' || !isGoingToRun(vm)) return [];
-    const isSame = vm.disks.some(
-      (disk) =>
-        disk.disk === loss.disk &&
-        disk.access === 'open' &&
-        disk.attachEpoch === seen.attachEpoch &&
-        isStoppedByLoss(disk),
-    );
-    return isSame ? stop(vm, [loss], work, false) : [];
+    const isSame = ({ loss, attachEpoch }: SeenLost): boolean =>
+      vm.disks.some(
+        (disk) =>
+          disk.disk === loss.disk && disk.access === 'open' && disk.attachEpoch === attachEpoch && disk.set !== '',
+      );
+    const lost = seen.filter(isSame).map(({ loss }) => loss);
+    return stop(vm, lost, work, isInstant);
   };
 
-/** A key can be used again: what it blocked is not blocked any more. Nothing starts by itself (CMK-125). */
-export const keyAccessReturned =
-  (at: number, set: string, keyVersion: string) =>
-  (vm: Vm): readonly VmEvent[] =>
-    vm.status === 'active' && vm.blocked.some((loss) => loss.set === set && loss.keyVersion === keyVersion)
-      ? [{ type: 'KeyAccessReturned', set, keyVersion, at }]
-      : [];
+/** What a loss does to any machine: it stops one that runs, and says to one that an outage stopped what was behind that. */
+export const applyKeyLoss =
+  (terms: LossTerms) =>
+  (vm: Vm): readonly VmEvent[] => {
+    const events = stopForKeyLoss(terms)(vm);
+    return events.length > 0 ? events : explainOutage(terms.loss, terms.work.at)(vm);
+  };
+
+/**
+ * The truth behind an outage: where a machine was stopped because a vault gave no answer, the vault has decided something
+ * meanwhile (G3). A loss from before the last unwrap explains nothing, nor does one after the outage is over.
+ */
+export const explainOutage =
+  (loss: SetLoss, at: Instant) =>
+  (vm: Vm): readonly VmEvent[] => {
+    if (vm.status !== 'active' || isOutage(loss.reason)) return [];
+    const disks = vm.blocked
+      .filter(({ reason, set, keyVersion }) => isOutage(reason) && set === loss.set && keyVersion === loss.keyVersion)
+      .filter(({ disk }) => !isNumbered(loss) || isOlder(epochOf(vm, disk), loss))
+      .map(({ disk }) => disk);
+    return disks.length === 0 ? [] : [{ type: 'OutageExplained', loss, disks, at }];
+  };
+
+const epochOf = ({ disks }: Machine, name: string): number => disks.find(({ disk }) => disk === name)?.accessEpoch ?? 0;
 
 const stop = (machine: Machine, blocked: readonly KeyLoss[], work: Work, isInstant: boolean): readonly VmEvent[] => {
   const [reason, ...others] = blocked;
@@ -86,12 +112,17 @@ const isConcerned = (disk: VmDisk, { loss, isUnder }: LossTerms): boolean =>
   isOlder(disk.accessEpoch, loss) &&
   (isUnder === undefined || isUnder(disk));
 
-/** An outage is no event of the vault and has no number of its own: it concerns whoever unwrapped up to then. */
-const isOlder = (accessEpoch: number, { reason, accessEpoch: lossEpoch }: SetLoss): boolean =>
-  isOutage(reason) ? accessEpoch <= lossEpoch : accessEpoch < lossEpoch;
+const isOlder = (accessEpoch: number, loss: SetLoss): boolean => accessEpoch < loss.accessEpoch;
 
-/** Whether nobody decided anything: the vault just gives no answer. */
-export const isOutage = (reason: LossReason): boolean => reason === 'KEY_VAULT_UNREACHABLE' || reason === 'THROTTLED';
+/** The number of a loss that no vault decided: whoever lost its identity lost every key, whatever the vault's count. */
+export const FINAL_EPOCH = Number.MAX_SAFE_INTEGER;
+
+/**
+ * Whether unwraps can be compared with a loss: it is an event of the vault. An outage is none, and the end of an identity
+ * is one of another service. A machine that such a loss concerns is told by its open: see `stopForLostDisks`.
+ */
+export const isNumbered = ({ reason, accessEpoch }: Pick<SetLoss, 'reason' | 'accessEpoch'>): boolean =>
+  !isOutage(reason) && accessEpoch > 0 && accessEpoch < FINAL_EPOCH;
 
 const preemptedBy = ({ work }: Machine, loss: KeyLoss, at: number): Failure | undefined => {
   if (work === undefined) return undefined;
@@ -104,42 +135,4 @@ const preemptedBy = ({ work }: Machine, loss: KeyLoss, at: number): Failure | un
     loss,
     at,
   };
-};
-
-/** The status a caller is refused with for that reason. */
-export const statusOf = (reason: LossReason): Failure['status'] => {
-  if (reason === 'ACCESS_DENIED') return 'PERMISSION_DENIED';
-  return isOutage(reason) ? 'UNAVAILABLE' : 'FAILED_PRECONDITION';
-};
-
-/** The words clients of public clouds match on (errors customers see), and our own where there are none. */
-export const lossMessage = ({ reason, keyVersion, set }: Pick<KeyLoss, 'reason' | 'keyVersion' | 'set'>): string => {
-  const key = `The key vault key '${keyVersion}' used for disk encryption set '${set}'`;
-  switch (reason) {
-    case 'KEY_DISABLED':
-      return `${key} must be enabled state.`;
-    case 'KEY_EXPIRED':
-      return `Unable to access key '${keyVersion}'. Key is expired.`;
-    case 'ACCESS_DENIED':
-      return (
-        `Unable to access key vault resource '${keyVersion}' to enable encryption at rest. Please grant get, wrap and ` +
-        `unwrap key permissions to disk encryption set '${set}'. Please visit https://aka.ms/keyvaultaccessssecmk for more information.`
-      );
-    case 'KEY_NOT_YET_VALID':
-      return `${key} is not valid yet.`;
-    case 'KEY_DELETED':
-      return `${key} is deleted. Recover it, or assign another key to the disk encryption set.`;
-    case 'KEY_PURGED':
-      return `${key} is purged. The data it protected is lost for good.`;
-    case 'KEY_VERSION_NOT_FOUND':
-      return `${key} does not exist.`;
-    case 'VAULT_DELETED':
-      return `The vault of key '${keyVersion}' used for disk encryption set '${set}' is deleted. Recover it and grant access again.`;
-    case 'IDENTITY_DELETED':
-      return `The identity of disk encryption set '${set}' no longer exists, so no access token for key '${keyVersion}' can be acquired.`;
-    case 'KEY_VAULT_UNREACHABLE':
-      return `The vault of key '${keyVersion}' used for disk encryption set '${set}' gives no answer. Try again later.`;
-    case 'THROTTLED':
-      return `The vault of key '${keyVersion}' used for disk encryption set '${set}' has too many requests. Try again later.`;
-  }
 };

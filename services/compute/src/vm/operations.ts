@@ -81,7 +81,12 @@ export const powerOff =
     if (machine === 'creating') throw busy(ask.vm, 'powerOff');
     refuseDeletion(machine, ask.vm, 'powerOff');
     if (machine.power === 'deallocated' || machine.power === 'deallocating') return [];
-    if (isWorkOf(machine, 'powerOff', 'keyStop', 'guestEnded')) return [];
+    if (isWorkOf(machine, 'powerOff', 'guestEnded')) return [];
+    // Off already, or nearly: all that is new is that its user wants it so.
+    if (isWorkOf(machine, 'keyStop') || (machine.power === 'stopped' && machine.work === undefined)) {
+      const isNews = machine.stopReason !== undefined && machine.isKeptOff !== true;
+      return isNews ? [{ type: 'VmKeptOff', at: ask.at }] : [];
+    }
     if (machine.power === 'stopped') return [];
     refuseBusy(machine, ask.vm, 'powerOff');
     return [{ type: 'VmStopping', work: workOf(ask, 'powerOff', options), at: ask.at }];

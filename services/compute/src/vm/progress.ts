@@ -58,12 +58,15 @@ export const startFailed =
   (vm: Vm): readonly VmEvent[] =>
     during(vm, workId, ({ power }) => (power === 'starting' ? [{ type: 'VmStartFailed', failure, blocked, at }] : []));
 
-/** The guest is off. A restart goes on by starting. */
+/** The guest is off. A restart goes on by starting, and so does a machine whose key has returned, if that is wanted. */
 export const guestStopped: Report = (at, workId) => (vm) =>
-  during(vm, workId, ({ power, work, stopReason }) => {
+  during(vm, workId, ({ power, work, stopReason, startsAgain }) => {
     if (power !== 'stopping') return [];
     if (work.kind === 'restart') return [{ type: 'VmStarting', work, from: 'stopped', at }];
-    return [{ type: 'VmStopped', ...(stopReason === undefined ? {} : { reason: stopReason }), at }];
+    const stopped = { type: 'VmStopped', ...(stopReason === undefined ? {} : { reason: stopReason }), at } as const;
+    return startsAgain === undefined
+      ? [stopped]
+      : [stopped, { type: 'VmStarting', work: { ...startsAgain, at }, from: 'stopped', at }];
   });
 
 /** Its host is given back and its disks are closed. */

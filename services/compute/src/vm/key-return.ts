@@ -1,0 +1,42 @@
+import type { Instant } from '@interlock/runtime';
+import type { Machine, Vm } from './decider.ts';
+import type { VmEvent } from './events.ts';
+import type { VmDisk, Work } from './machine.ts';
+
+/** A key version of a set. */
+export type KeyOfSet = Pick<VmDisk, 'set' | 'keyVersion'>;
+
+/** The start of a machine by the platform. */
+export interface Restart {
+  readonly work: Work & { readonly kind: 'start' };
+  /** Whether no other key of its disks is lost: until then the start is owed. */
+  readonly isClear: boolean;
+}
+
+/**
+ * A key can be used again: what it blocked is not blocked any more. Nothing starts by itself (CMK-125), unless `restart`
+ * says that the owner of the set wants it: then a machine that a lost key stopped starts again, once for that return, when
+ * no other key is in its way and its user has not asked for it to be off since. One that is still stopping starts once it
+ * is off; one with another key lost owes its start to that key's return.
+ */
+export const keyAccessReturned =
+  (at: Instant, key: KeyOfSet, restart?: Restart) =>
+  (vm: Vm): readonly VmEvent[] => {
+    if (vm.status !== 'active') return [];
+    const isKey = ({ set, keyVersion }: KeyOfSet): boolean => set === key.set && keyVersion === key.keyVersion;
+    const isBlocked = vm.blocked.some(isKey);
+    const isOwed = vm.owesStart === true && vm.disks.some(isKey);
+    const returned = { type: 'KeyAccessReturned', set: key.set, keyVersion: key.keyVersion, at } as const;
+    if (restart === undefined || !isHeldByKey(vm) || !(isBlocked || isOwed)) return isBlocked ? [returned] : [];
+    if (!restart.isClear || !vm.blocked.every(isKey)) return isBlocked ? [{ ...returned, owesStart: true }] : [];
+    if (vm.power === 'stopping') return [{ ...returned, startsAgain: restart.work }];
+    return [...(isBlocked ? [returned] : []), { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
+  };
+
+/** Off, or on its way there, only because of a lost key. */
+export const isHeldByKey = ({ power, work, stopReason, isKeptOff, startsAgain, disks }: Machine): boolean =>
+  stopReason !== undefined &&
+  isKeptOff !== true &&
+  startsAgain === undefined &&
+  disks.some(({ isOs }) => isOs) &&
+  ((power === 'stopped' && work === undefined) || (power === 'stopping' && work?.kind === 'keyStop'));
