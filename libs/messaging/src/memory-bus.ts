@@ -71,12 +71,11 @@ export const memoryBus = (options: {
   let session = 1;
   let connected = true;
   let closed = false;
-  let changed = Promise.withResolvers<void>();
+  /** Subscribers that wait for something to change. */
+  const waiting = new Set<() => void>();
 
   const wake = (): void => {
-    const before = changed;
-    changed = Promise.withResolvers();
-    before.resolve();
+    for (const go of [...waiting]) go();
   };
   const happens = (probability: number): boolean => probability > 0 && random.fraction() < probability;
   const ofSubject = (subject: string): Message[] => {
@@ -139,16 +138,18 @@ export const memoryBus = (options: {
   };
 
   /** Waits for a new message, for `waitMs`, or for the end of the subscription; the first of them. */
-  const pause = async (waitMs: number, signal: AbortSignal): Promise<void> => {
-    const ended = new AbortController();
-    const aborted = Promise.withResolvers<void>();
-    const onAbort = (): void => aborted.resolve();
-    signal.addEventListener('abort', onAbort);
-    const due = Number.isFinite(waitMs) ? [clock.sleep(waitMs, ended.signal)] : [];
-    await Promise.race([changed.promise, aborted.promise, ...due]);
-    ended.abort();
-    signal.removeEventListener('abort', onAbort);
-  };
+  const pause = (waitMs: number, signal: AbortSignal): Promise<void> =>
+    new Promise((resolve) => {
+      const go = (): void => {
+        due?.cancel();
+        waiting.delete(go);
+        signal.removeEventListener('abort', go);
+        resolve();
+      };
+      const due = Number.isFinite(waitMs) ? clock.alarm(waitMs, go) : undefined;
+      waiting.add(go);
+      signal.addEventListener('abort', go);
+    });
 
   return {
     faults,

@@ -130,17 +130,18 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     if (batch.facts.length > 0) await insist('place is saved again', () => lane.save());
   };
 
-  const stayAtWork = async (delivery: Delivery, done: AbortSignal): Promise<void> => {
-    await clock.sleep(WORKING_MS, done);
-    while (!done.aborted) {
+  /** Says again and again that a delivery is still being worked on, until it is told to end. */
+  const stayAtWork = (delivery: Delivery): (() => void) => {
+    let next = clock.alarm(WORKING_MS, repeat);
+    function repeat(): void {
       delivery.working();
-      await clock.sleep(WORKING_MS, done);
+      next = clock.alarm(WORKING_MS, repeat);
     }
+    return () => next.cancel();
   };
 
   const handle = async (delivery: Delivery): Promise<void> => {
-    const done = new AbortController();
-    const staying = stayAtWork(delivery, done.signal);
+    const end = stayAtWork(delivery);
     try {
       const batch = FactBatch.decode(delivery.bytes);
       assertMeantForUs(batch);
@@ -151,8 +152,7 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
       delivery.nak(MISFIT_DELAY_MS);
     } finally {
       heardAt = clock.monotonicMs();
-      done.abort();
-      await staying;
+      end();
     }
   };
 

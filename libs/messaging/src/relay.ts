@@ -111,14 +111,14 @@ export const startRelay = (options: RelayOptions): Relay => {
 
   /** Waits for an event above the position, for at most the time between two watermarks. */
   const waitForMore = async (position: number): Promise<void> => {
+    if (signal.aborted) return;
     const waiting = new AbortController();
-    const stop = (): void => waiting.abort();
+    const stop = (): void => waiting.abort('waited long enough');
     signal.addEventListener('abort', stop);
-    const tick = clock.sleep(watermarkMs, waiting.signal).then(stop);
-    if (!signal.aborted) await store.waitForEvents(position, waiting.signal);
-    stop();
+    const tick = clock.alarm(watermarkMs, stop);
+    await store.waitForEvents(position, waiting.signal);
+    tick.cancel();
     signal.removeEventListener('abort', stop);
-    await tick;
   };
 
   /** Tells until stopped or until the bus is in another session. @throws what publishing or the store throws */

@@ -20,9 +20,6 @@ export interface CallTimer {
   stop(): void;
 }
 
-/** Reason of an abort nobody looks at: without one every call would build a DOMException with its stack (12 µs each). */
-const RELEASED = 'released';
-
 /** Starts the timer of a call. `outer` ends it as cancelled; `stopping`, where given, as stopping. */
 export function startTimer(
   clock: Clock,
@@ -30,46 +27,57 @@ export function startTimer(
   outer: AbortSignal | undefined,
   stopping?: AbortSignal,
 ): CallTimer {
-  const ending = new AbortController();
-  const released = new AbortController();
   const endMs = clock.monotonicMs() + timeoutMs;
+  /** Made for whoever looks at it: most handlers do not. */
+  let ending: AbortController | undefined;
+  let expiring: (() => void)[] = [];
   let why: Ended | undefined;
+  let isReleased = false;
 
-  const end = (reason: Ended) => () => {
-    if (why !== undefined || released.signal.aborted) return;
+  const end = (reason: Ended): void => {
+    if (why !== undefined || isReleased) return;
     why = reason;
-    ending.abort();
+    ending?.abort(ENDED);
+    if (reason === 'deadline') for (const expire of expiring) expire();
+    expiring = [];
   };
-  const links: readonly (readonly [AbortSignal | undefined, () => void])[] = [
-    [outer, end('cancelled')],
-    [stopping, end('stopping')],
-  ];
-  for (const [signal, listener] of links) {
-    if (signal?.aborted) listener();
-    else signal?.addEventListener('abort', listener, { once: true });
-  }
-  void clock.sleep(timeoutMs, released.signal).then(end('deadline'));
+  const cancel = (): void => end('cancelled');
+  const stop = (): void => end('stopping');
+  listen(outer, cancel);
+  listen(stopping, stop);
+  const deadline = clock.alarm(timeoutMs, () => end('deadline'));
 
   return {
-    signal: ending.signal,
+    get signal() {
+      ending ??= new AbortController();
+      if (why !== undefined && !ending.signal.aborted) ending.abort(ENDED);
+      return ending.signal;
+    },
     deadline: clock.now() + timeoutMs,
     remainingMs: () => endMs - clock.monotonicMs(),
     ended: () => why,
     race: (work, atDeadline) =>
       new Promise((resolve, reject) => {
-        const expire = () => {
-          if (why === 'deadline') reject(atDeadline());
-        };
-        if (ending.signal.aborted) expire();
-        else ending.signal.addEventListener('abort', expire, { once: true });
+        if (why === 'deadline') reject(atDeadline());
+        else if (why === undefined) expiring.push(() => reject(atDeadline()));
         work.then(resolve, reject);
       }),
     stop: () => {
-      released.abort(RELEASED);
-      for (const [signal, listener] of links) signal?.removeEventListener('abort', listener);
+      isReleased = true;
+      deadline.cancel();
+      outer?.removeEventListener('abort', cancel);
+      stopping?.removeEventListener('abort', stop);
     },
   };
 }
+
+/** Reason of an abort nobody looks at: without one every abort would build a DOMException with its stack (12 µs each). */
+const ENDED = 'the call has ended';
+
+const listen = (signal: AbortSignal | undefined, listener: () => void): void => {
+  if (signal?.aborted) listener();
+  else signal?.addEventListener('abort', listener, { once: true });
+};
 
 /** The refusal of a stream that had to end because its server stops: the caller opens it again elsewhere. */
 export const serverStopping = (): Rejection =>

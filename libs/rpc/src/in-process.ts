@@ -62,17 +62,30 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
     const copyRequest = (message: unknown): unknown =>
       found.method.requestDeserialize(within(method.requestSerialize(message)));
 
-    const gone = new AbortController();
-    const leave = (): void => gone.abort();
-    const lose = (): void => gone.abort(refuse(Status.UNAVAILABLE, 'the connection was lost'));
+    /** Aborted when the caller leaves. A caller of one answer leaves only by its own signal, which then serves as it is. */
+    const gone = signal === undefined || method.responseStream ? new AbortController() : undefined;
+    const context = callContext(options.name, callOptions, gone?.signal ?? signal ?? NEVER);
+    const answers = pipeline(serverCall(found, request, copyRequest), context);
+    let over: unknown;
+    let reject: ((error: unknown) => void) | undefined;
+    const endEarly = (error: unknown): void => {
+      over ??= error;
+      gone?.abort(LEFT);
+      reject?.(over);
+    };
+    const leave = (): void => endEarly(new DOMException('The call was aborted', 'AbortError'));
+    const lose = (): void => endEarly(refuse(Status.UNAVAILABLE, 'the connection was lost'));
     if (signal?.aborted) leave();
     signal?.addEventListener('abort', leave, { once: true });
     inFlight.add(lose);
-    const context = callContext(options.name, callOptions, gone.signal);
-    const answers = pipeline(serverCall(found, request, copyRequest), context);
     return {
       /** The next answer, or what ends the call before: the caller left, or the server died. */
-      next: () => orAborted(answers.next(), gone.signal),
+      next: (): Promise<IteratorResult<unknown, unknown>> =>
+        new Promise((resolve, rejectNext) => {
+          reject = rejectNext;
+          if (over !== undefined) rejectNext(over);
+          answers.next().then(resolve, rejectNext);
+        }),
       copy: (message: unknown): unknown => method.responseDeserialize(within(found.method.responseSerialize(message))),
       failure: (error: unknown): unknown => (error instanceof ServerError ? refuse(error.code, error.details) : error),
       end(isOver: boolean): void {
@@ -81,7 +94,7 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
         signal?.removeEventListener('abort', leave);
         if (isOver) return;
         // Nobody listens any more: the server's side sees that its caller is gone, and ends in its own time.
-        leave();
+        gone?.abort(LEFT);
         void Promise.allSettled([answers.return(undefined)]);
       },
     };
@@ -135,6 +148,10 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
   };
 }
 
+/** Reason of an abort nobody looks at: without one each would build a DOMException with its stack. */
+const LEFT = 'the caller has left';
+const NEVER = new AbortController().signal;
+
 function callContext(peer: string, { metadata }: NiceCallOptions, signal: AbortSignal): CallContext {
   return {
     metadata: Metadata(metadata),
@@ -186,16 +203,3 @@ function iterableFrom(value: unknown, path: string): AsyncIterable<unknown> {
 
 const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
   typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
-
-/** `work`, unless the signal comes first: then the caller is let go while `work` ends in its own time. */
-function orAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void =>
-      reject(
-        signal.reason instanceof ClientError ? signal.reason : new DOMException('The call was aborted', 'AbortError'),
-      );
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
-}

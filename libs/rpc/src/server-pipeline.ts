@@ -85,7 +85,7 @@ export function serverPipeline(
       span.setAttribute(DomainAttribute.caller, fields.caller.name);
       span.setAttribute(DomainAttribute.correlationId, fields.cause.correlationId);
 
-      const handlerContext = { ...context, ...fields, signal: timer.signal };
+      const handlerContext = contextOf(context, fields, timer);
       if (!call.responseStream) {
         const answers = call.next(call.request, handlerContext);
         const answer = await timer.race(
@@ -117,6 +117,15 @@ export function serverPipeline(
     }
   };
 }
+
+/** What the handler is given. Its signal is made when it is looked at, which most handlers never do. */
+const contextOf = (context: CallContext, fields: CallFields, timer: CallTimer): CallContext & CallFields => ({
+  ...context,
+  ...fields,
+  get signal() {
+    return timer.signal;
+  },
+});
 
 const deadlineExceeded = (): ServerError =>
   new ServerError(Status.DEADLINE_EXCEEDED, 'the deadline passed before the answer was ready');

@@ -1,4 +1,4 @@
-import type { Clock } from '@interlock/runtime';
+import { type Clock, sleepBy } from '@interlock/runtime';
 
 /** A clock that moves only when a test moves it. */
 export interface ManualClock extends Clock {
@@ -15,30 +15,25 @@ export function manualClock(): ManualClock {
   let nowMs = Date.UTC(2026, 0, 1);
   const startMs = nowMs;
   let suspendedMs = 0;
-  const sleeps = new Set<{ readonly endMs: number; readonly wake: () => void }>();
+  const alarms = new Set<{ readonly endMs: number; readonly wake: () => void }>();
+  const alarm: Clock['alarm'] = (durationMs, wake) => {
+    const pending = { endMs: nowMs + durationMs, wake };
+    alarms.add(pending);
+    return { cancel: () => alarms.delete(pending) };
+  };
   return {
     now: () => nowMs + suspendedMs,
     monotonicMs: () => nowMs - startMs,
     bootMs: () => nowMs - startMs + suspendedMs,
-    sleep: (durationMs, signal) =>
-      new Promise((resolve) => {
-        if (signal?.aborted) return resolve();
-        const wake = (): void => {
-          sleeps.delete(sleep);
-          signal?.removeEventListener('abort', wake);
-          resolve();
-        };
-        const sleep = { endMs: nowMs + durationMs, wake };
-        sleeps.add(sleep);
-        signal?.addEventListener('abort', wake);
-      }),
+    alarm,
+    sleep: sleepBy(alarm),
     advance: (durationMs) => {
       nowMs += durationMs;
-      for (const sleep of [...sleeps]) if (sleep.endMs <= nowMs) sleep.wake();
+      for (const pending of [...alarms]) if (pending.endMs <= nowMs && alarms.delete(pending)) pending.wake();
     },
     suspend: (durationMs) => {
       suspendedMs += durationMs;
     },
-    sleeping: () => sleeps.size,
+    sleeping: () => alarms.size,
   };
 }

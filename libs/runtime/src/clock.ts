@@ -22,6 +22,8 @@ export interface Clock {
    * Never rejects.
    */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
+  /** Calls `wake` after `durationMs`, unless it is cancelled before: a sleep without a promise, for what mostly ends early. */
+  alarm(durationMs: number, wake: () => void): Alarm;
 }
 
 /** Most milliseconds of monotonic time after which the time the machine was suspended is looked at again. */
@@ -57,7 +59,37 @@ export const bootTime = (source: {
   };
 };
 
-/** The operating system's clock. A pending `sleep` keeps the process alive until it ends or is aborted. */
+/** A call to come. */
+export interface Alarm {
+  /** It does not come any more. Nothing happens when it has come already. */
+  cancel(): void;
+}
+
+/** Makes `sleep` from `alarm`. */
+export const sleepBy =
+  (alarm: Clock['alarm']): Clock['sleep'] =>
+  (durationMs, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      if (signal === undefined) {
+        alarm(durationMs, resolve);
+        return;
+      }
+      const finish = (): void => {
+        pending.cancel();
+        signal.removeEventListener('abort', finish);
+        resolve();
+      };
+      const pending = alarm(durationMs, finish);
+      signal.addEventListener('abort', finish);
+    });
+
+const systemAlarm: Clock['alarm'] = (durationMs, wake) => {
+  const timer = setTimeout(wake, durationMs);
+  return { cancel: () => clearTimeout(timer) };
+};
+
+/** The operating system's clock. A pending `sleep` or alarm keeps the process alive until it ends. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
@@ -67,15 +99,6 @@ export const systemClock: Clock = {
     wallMs: () => Date.now(),
     uptimeMs: () => uptime() * 1_000,
   }),
-  sleep: (durationMs, signal) =>
-    new Promise((resolve) => {
-      if (signal?.aborted) return resolve();
-      const finish = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', finish);
-        resolve();
-      };
-      const timer = setTimeout(finish, durationMs);
-      signal?.addEventListener('abort', finish);
-    }),
+  alarm: systemAlarm,
+  sleep: sleepBy(systemAlarm),
 };

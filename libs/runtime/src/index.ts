@@ -1,5 +1,5 @@
 export { DomainAttribute } from './attributes.ts';
-export { type Clock, type Instant, systemClock } from './clock.ts';
+export { type Alarm, type Clock, type Instant, sleepBy, systemClock } from './clock.ts';
 export {
   ConfigError,
   type ConfigOf,

@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts';
+import { type Clock, sleepBy } from './clock.ts';
 import { timeHeap } from './time-heap.ts';
 
 /** A clock that stands still while anything has work to do, then jumps to the next sleeper. */
@@ -19,8 +19,6 @@ export interface VirtualClock extends Clock {
    * @throws Error when it takes longer than `limitMs` of virtual time, or when nobody sleeps any more
    */
   drive<Result>(work: Promise<Result>, limitMs?: number): Promise<Result>;
-  /** Calls `wake` after `durationMs` unless `cancel` is called before. What `sleep` is made of, without its promise. */
-  alarm(durationMs: number, wake: () => void): { cancel(): void };
   /** How many alarms and sleeps are pending. */
   pending(): number;
 }
@@ -81,21 +79,7 @@ export const virtualClock = (startMs = Date.UTC(2026, 0, 1)): VirtualClock => {
     stepWallClock(byMs) {
       wallStepMs += byMs;
     },
-    sleep: (durationMs, signal) =>
-      new Promise((resolve) => {
-        if (signal?.aborted) return resolve();
-        if (!signal) {
-          alarm(durationMs, resolve);
-          return;
-        }
-        const wake = (): void => {
-          sleeper.cancel();
-          signal.removeEventListener('abort', wake);
-          resolve();
-        };
-        const sleeper = alarm(durationMs, wake);
-        signal.addEventListener('abort', wake);
-      }),
+    sleep: sleepBy(alarm),
     alarm,
     pending: () => sleepers.size(),
     async until(condition, limitMs = LIMIT_MS) {

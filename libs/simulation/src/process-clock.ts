@@ -1,4 +1,4 @@
-import type { Clock, VirtualClock } from '@interlock/runtime';
+import { type Clock, sleepBy, type VirtualClock } from '@interlock/runtime';
 import type { Gate } from './gate.ts';
 
 /** How a clock goes wrong. It survives a restart of the process that reads it: it is the machine's. */
@@ -27,25 +27,27 @@ export const processClock = (world: VirtualClock, skew: Skew, gate: Gate): Clock
     return elapsedMs;
   };
   const startMs = world.now() - readMs;
+  const alarm: Clock['alarm'] = (durationMs, wake) => {
+    const worldMs = driftPpm === 0 ? durationMs : durationMs / (1 + driftPpm / 1e6);
+    let isCancelled = false;
+    const pending = world.alarm(worldMs, () =>
+      gate.whenOpen(() => {
+        if (!isCancelled) wake();
+      }),
+    );
+    return {
+      cancel() {
+        isCancelled = true;
+        pending.cancel();
+      },
+    };
+  };
   return {
     now: () => Math.floor(startMs + monotonicMs() + skew.offsetMs),
     monotonicMs,
     // A machine of the simulation is paused, never suspended.
     bootMs: monotonicMs,
-    sleep: (durationMs, signal) =>
-      new Promise((resolve) => {
-        if (signal?.aborted) return resolve();
-        const worldMs = driftPpm === 0 ? durationMs : durationMs / (1 + driftPpm / 1e6);
-        const wake = (): void => {
-          signal?.removeEventListener('abort', cancel);
-          gate.whenOpen(resolve);
-        };
-        const alarm = world.alarm(worldMs, wake);
-        const cancel = (): void => {
-          alarm.cancel();
-          wake();
-        };
-        signal?.addEventListener('abort', cancel);
-      }),
+    alarm,
+    sleep: sleepBy(alarm),
   };
 };

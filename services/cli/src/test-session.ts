@@ -31,6 +31,7 @@ export function sleepingClock(): Clock {
     sleep: async (durationMs) => {
       nowMs += durationMs;
     },
+    alarm: () => ({ cancel: () => {} }),
   };
 }
 

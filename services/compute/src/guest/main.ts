@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, credentials } from '@grpc/grpc-js';
-import type { Clock } from '@interlock/runtime';
+import { type Clock, systemClock } from '@interlock/runtime';
 import { diskIo } from './disk-io.ts';
 import { createGuest } from './guest.ts';
 import { openJournal, readJournal } from './journal.ts';
@@ -32,21 +32,10 @@ const clientOf = (address: string): Client => {
 };
 
 const clock: Clock = {
-  now: () => Date.now(),
+  ...systemClock,
   // The same in every process of this host, so that what several saw can be put in order.
   monotonicMs: () => Number(process.hrtime.bigint()) / 1e6,
   bootMs: () => Number(process.hrtime.bigint()) / 1e6,
-  sleep: (durationMs, signal) =>
-    new Promise((resolve) => {
-      if (signal?.aborted) return resolve();
-      const finish = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', finish);
-        resolve();
-      };
-      const timer = setTimeout(finish, durationMs);
-      signal?.addEventListener('abort', finish);
-    }),
 };
 const history = readJournal(journalFile);
 const guest = createGuest({
