@@ -7,6 +7,12 @@ export type Sql = postgres.Sql<{ bigint: number }>;
 /** A transaction that takes longer is ended by the server, unless told otherwise. */
 export const transactionTimeoutMs = 10_000;
 
+/**
+ * Longest wait between two attempts to connect, in seconds. The driver's own goes up to 20 s, and every query of that time
+ * waits with it: a revocation would wait so long after the database is back.
+ */
+const reconnectSecondsMax = 0.5;
+
 /** Limits of one pool. */
 export interface ConnectionOptions {
   /** Most connections at once; default 10. */
@@ -30,6 +36,7 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
   if (!overTcp) target.searchParams.delete('host');
   const settings = {
     max: options.maxConnections ?? 10,
+    backoff: (attempts: number) => Math.min(3 ** attempts / 100, reconnectSecondsMax),
     onnotice: () => {},
     types: {
       bigint: {
