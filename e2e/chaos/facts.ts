@@ -29,6 +29,14 @@ export const storedEvents = async (
   }
 };
 
+/** When a key version was last disabled: the time of the commit, as key-vault stored it. */
+export const disabledAt = async (cloud: Pick<LocalCloud, 'databaseUrls'>, keyVersion: string): Promise<number> => {
+  const key = keyVersion.replace(/\/versions\/.*/, '');
+  const [last] = (await storedEvents(cloud, 'key-vault', ['KeyVersionDisabled'], `%${key}`)).slice(-1);
+  if (last === undefined) throw new Error(`key-vault stored no loss of ${keyVersion}`);
+  return last.at;
+};
+
 /** How often each of these machines was told to stop because of a key, and how often it stopped, since a time. */
 export const stopsOf = async (
   cloud: Pick<LocalCloud, 'databaseUrls'>,

@@ -7,7 +7,7 @@ import { readAsOwner, unwrapDek } from '../rehearsal/evidence/owner-key.ts';
 import { expectedPlaces, mismatches } from '../rehearsal/evidence/records.ts';
 import { findVolumes } from '../rehearsal/evidence/volume.ts';
 import { type ChaosCloud, times } from './chaos-cloud.ts';
-import { settled, stopsOf, storedEvents } from './facts.ts';
+import { disabledAt, settled, stopsOf } from './facts.ts';
 import { guestsEnd } from './guests.ts';
 import { type History, readHistory } from './history.ts';
 import { type Deeds, judge, type Loss } from './verdict.ts';
@@ -89,19 +89,20 @@ export const withTrial = async (
 const workPerDisk = 5;
 
 /** Waits until each of these disks has done good work that was invoked after a time. */
-export const atWork = (trial: Trial, from: number, disks: readonly string[]): Promise<boolean> =>
+export const livelyOn = (history: () => History, from: number, disks: readonly string[]): Promise<boolean> =>
   until('reads and writes on every disk', async () => {
-    const good = trial.history().filter(({ ok, op, invokedAt }) => ok && op === 'write' && invokedAt >= from);
+    const good = history().filter(({ ok, op, invokedAt }) => ok && op === 'write' && invokedAt >= from);
     return disks.every((disk) => good.filter((io) => io.disk === disk).length >= workPerDisk);
   });
 
+/** The same for disks of a trial. */
+export const atWork = (trial: Trial, from: number, disks: readonly string[]): Promise<boolean> =>
+  livelyOn(trial.history, from, disks);
+
 /** Disables the key. @returns the time of the commit, as key-vault stored it */
-export const disableKey = async (chaos: ChaosCloud, { world }: Trial): Promise<number> => {
-  await chaos.clients.keyVault.disableKeyVersion({ name: world.keyVersion });
-  const key = world.keyVersion.replace(/\/versions\/.*/, '');
-  const [last] = (await storedEvents(chaos.cloud, 'key-vault', ['KeyVersionDisabled'], `%${key}`)).slice(-1);
-  if (last === undefined) throw new Error(`key-vault stored no loss of ${world.keyVersion}`);
-  return last.at;
+export const disableKey = async ({ clients, cloud }: ChaosCloud, { world }: Trial): Promise<number> => {
+  await clients.keyVault.disableKeyVersion({ name: world.keyVersion });
+  return disabledAt(cloud, world.keyVersion);
 };
 
 /** A loss of the trial's key that is told as KEY_DISABLED, or as silence while nobody could ask. */

@@ -84,7 +84,7 @@ export const makeWorld = async (
   });
   const identity = set.identity?.principal ?? '';
   if (permissionModel === 'ACCESS_POLICY') await allowSet(clients, vault.name, identity);
-  else await assignEncryptionRole(clients, vault.name, identity);
+  else await assignEncryptionRole(clients, `${group}/${vault.name}`, identity);
   const names = await Promise.all(
     machines.map((disks, n) => makeMachine(clients, { group, set: set.name }, `vm${n}`, disks, workload)),
   );
@@ -98,13 +98,13 @@ export const allowSet = (clients: Clients, vault: string, identity: string) =>
     accessPolicy: { principal: identity, keyPermissions: [...encryptionPermissions] },
   });
 
-/** The same by a role (CMK-26). @returns the assignment */
-export const assignEncryptionRole = (clients: Clients, vault: string, identity: string) =>
+/** The same by a role (CMK-26). @param scope the vault below its resource group */
+export const assignEncryptionRole = (clients: Clients, scope: string, identity: string) =>
   clients.identity.createRoleAssignment({
     roleAssignmentId: randomUUID(),
     principal: identity,
     role: 'roles/keyVaultCryptoServiceEncryptionUser',
-    scope: vault,
+    scope,
   });
 
 const usualWorkload: Workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 20, ioSizeBytes: 4096 };
