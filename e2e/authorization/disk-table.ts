@@ -164,6 +164,10 @@ export const diskTable = rowsOf(
       generation: 1,
     }),
   },
+  listLeases: [
+    { rule: role(need('compute/diskEncryptionSets/read', on.platform)), request: () => ({}) },
+    { when: 'of a set', rule: role(readsSet), request: ({ set }) => ({ diskEncryptionSet: set }) },
+  ],
 });
 
 const notOfThisDisk = { code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_INVALID' } as const;

@@ -3,7 +3,9 @@ import { openPostgresStore } from '@interlock/event-store';
 import { natsBus } from '@interlock/messaging';
 import { openChannel, type ServerTls, startServer, tokenVerifier, type Workload } from '@interlock/rpc';
 import {
+  ConfigError,
   type ConfigOf,
+  type ConfigProblem,
   type ConfigSpec,
   describeConfig,
   readConfig,
@@ -23,6 +25,8 @@ export interface HostOptions<Spec extends ConfigSpec> {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Settings of this service beside those of every service. */
   readonly settings: Spec;
+  /** What is wrong with settings that are right one by one. */
+  readonly problems?: (settings: ConfigOf<typeof hostSpec> & ConfigOf<Spec>) => readonly ConfigProblem[];
   readonly assemble: Assemble<ConfigOf<Spec>>;
 }
 
@@ -34,14 +38,14 @@ export const hostService = <const Spec extends ConfigSpec>({
   name,
   env,
   settings: spec,
+  problems = () => [],
   assemble,
 }: HostOptions<Spec>): Promise<void> =>
   runService({
     name,
     env,
     start: async ({ scope, log, clock }) => {
-      const config = readConfig(env, hostSpec);
-      const settings = readConfig(env, spec);
+      const { config, settings } = readSettings(env, spec, problems);
       log.info('settings', { ...describeConfig(hostSpec, config), ...describeConfig(spec, settings) });
       const random = systemRandom;
       const telemetry = startTelemetry({ service: name, random, ...telemetryOptions(config) });
@@ -119,6 +123,18 @@ export const hostService = <const Spec extends ConfigSpec>({
       return { address: server.address };
     },
   });
+
+/** Reads the settings of every service and those of this one. @throws ConfigError with every problem of both */
+export const readSettings = <const Spec extends ConfigSpec>(
+  env: HostOptions<Spec>['env'],
+  spec: Spec,
+  problems: NonNullable<HostOptions<Spec>['problems']>,
+): { readonly config: ConfigOf<typeof hostSpec>; readonly settings: ConfigOf<Spec> } => {
+  const all = readConfig(env, { ...hostSpec, ...spec }) as ConfigOf<typeof hostSpec> & ConfigOf<Spec>;
+  const found = problems(all);
+  if (found.length > 0) throw new ConfigError(found);
+  return { config: all, settings: all };
+};
 
 const serverTls = (config: ConfigOf<typeof hostSpec>): ServerTls => ({
   certificate: required(config.tlsCertificateFile, 'TLS_CERTIFICATE_FILE'),

@@ -209,6 +209,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
     beginGeneration: notFaked,
     listEncryptedResources: notFaked,
     rewrapDek: notFaked,
+    listLeases: notFaked,
   };
   const anybody = { authenticated: true, why: 'a fake asks nobody' } as const;
 
@@ -241,6 +242,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         beginGeneration: anybody,
         listEncryptedResources: anybody,
         rewrapDek: anybody,
+        listLeases: anybody,
       },
     }),
     add,

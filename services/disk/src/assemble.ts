@@ -1,3 +1,4 @@
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
@@ -8,6 +9,7 @@ import { service } from '@interlock/rpc';
 import type { MasterKey } from '@interlock/sealing';
 import { diskDataApi } from './data/api.ts';
 import { diskDataDefinition } from './data/definition.ts';
+import { openRegaining } from './data/regaining.ts';
 import { openSessions } from './data/sessions.ts';
 import { diskApi, showDisk } from './disk/api.ts';
 import { attachmentApi } from './disk/attachment-api.ts';
@@ -20,9 +22,14 @@ import { disks as diskStreams } from './disk/state.ts';
 import { keyChangeApi } from './key-change-api.ts';
 import { openDeks } from './keys/deks.ts';
 import { createKeyAccess } from './keys/key-access.ts';
+import type { LeaseTerms } from './keys/lease.ts';
+import { leaseApi } from './keys/lease-api.ts';
+import { openLeases } from './keys/leases.ts';
+import { openLossReports } from './keys/loss-reports.ts';
 import { platformKey as openPlatformKey } from './keys/platform-key.ts';
 import { openSetKeys } from './keys/set-keys.ts';
 import { openLossTable } from './keys/set-losses.ts';
+import { openSetOptions } from './keys/set-options.ts';
 import { openVault } from './keys/vault.ts';
 import { toFact } from './published.ts';
 import { reactions } from './reactor.ts';
@@ -44,6 +51,7 @@ export interface DiskSettings {
   /** `host:port` at which machines reach DiskDataService. */
   readonly dataAddress: string;
   readonly snapshotLimits: SnapshotLimits;
+  readonly leases: LeaseTerms;
 }
 
 /** HTTP/2 window of the data path: at 64 KiB, the default, each piece would wait for several round trips. */
@@ -65,36 +73,45 @@ export const assemble: Assemble<DiskSettings> = async ({
   const platformKey = openPlatformKey(settings.masterKey, random);
   const mask = createXtsMask();
   const turns = createTurns();
-  const keyAccess = createKeyAccess();
+  const { dataAddress, snapshotLimits: limits, leases: terms } = settings;
+  const keyAccess = createKeyAccess(clock, terms);
   const losses = openLossTable(store);
-  const setKeys = openSetKeys(store, client('disk-encryption-set', DiskEncryptionSetServiceDefinition));
+  const options = openSetOptions(store);
+  const setKeys = openSetKeys(store, client('disk-encryption-set', DiskEncryptionSetServiceDefinition), options);
   const vault = openVault({
     connect: (credentials) => client('key-vault', KeyVaultServiceDefinition, { credentials }),
     identities: client('identity', IdentityServiceDefinition),
     keyAccess,
+    options,
     clock,
   });
+  const background = { clock, random, log, signal: scope.signal };
+  const compute = client('compute', ComputeServiceDefinition);
+  const reports = openLossReports({ compute, diskHost: dataAddress, ...background });
+  const leases = openLeases({ keyAccess, options, reports, terms, ...background });
   const deks = openDeks({ vault, setKeys, platformKey, random });
   const volumes = openVolumes({ files: settings.files, platformKey, random });
   scope.defer('volumes', () => volumes.close());
-  const sessions = openSessions({ disks, volumes, deks, keyAccess, turns, mask, clock, log });
+  const sessions = openSessions({ disks, volumes, deks, keyAccess, leases, turns, mask, clock, log });
   scope.defer('open disks', () => sessions.close());
 
-  const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, random, mask });
-  const catchUp = openCatchUp({ disks, volumes, clock });
+  const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, leases, random, mask });
+  const catchUp = openCatchUp({ disks, volumes, sessions, clock });
   const around = { store, catchUp, disks, snapshots, volumes, making, deks, vault, setKeys, turns, clock, random, log };
   const diskCreation = openDiskCreation(around);
   const snapshotCreation = openSnapshotCreation(around);
   const encryptionChange = openEncryptionChange(around);
   await losses.recall(keyAccess);
+  await options.recall();
   const cause = { correlationId: random.uuid(), causationId: 'start', caller: 'system:disk' };
   await recover({ ...around, diskCreation, snapshotCreation, encryptionChange }, cause);
+  await sessions.resume();
 
-  const rewrapping = openRewrapping({ ...around, sessions });
+  const rewrapping = openRewrapping({ ...around, sessions, keyAccess });
   const opening = openOpening({ ...around, sessions });
   const growth = openDiskGrowth(around);
-  const show = showDisk({ keyAccess, sessions, volumes, clock });
-  const { dataAddress, snapshotLimits: limits } = settings;
+  const show = showDisk({ keyAccess, leases, sessions, volumes, clock });
+  const regaining = openRegaining({ sessions, keyAccess, leases, terms, clock });
 
   const control = service({
     definition: DiskServiceDefinition,
@@ -103,6 +120,7 @@ export const assemble: Assemble<DiskSettings> = async ({
       ...attachmentApi({ disks, opening, sessions, turns, clock, random, dataAddress, show }),
       ...snapshotApi({ ...around, creation: snapshotCreation, authorize, limits }),
       ...keyChangeApi({ disks, snapshots, vault, setKeys, rewrapping }),
+      ...leaseApi({ leases, keyAccess, reports, terms, diskHost: dataAddress, clock }),
     },
     authorization: {
       createDisk: {
@@ -128,11 +146,15 @@ export const assemble: Assemble<DiskSettings> = async ({
       beginGeneration: { workload: ['disk-encryption-set'] },
       listEncryptedResources: { workload: ['disk-encryption-set'] },
       rewrapDek: { workload: ['disk-encryption-set'] },
+      listLeases: {
+        action: 'compute/diskEncryptionSets/read',
+        scope: ({ diskEncryptionSet }) => diskEncryptionSet || '/',
+      },
     },
   });
   const data = service({
     definition: diskDataDefinition,
-    implementation: diskDataApi({ sessions, keyAccess, clock }),
+    implementation: diskDataApi({ sessions, keyAccess, regaining, clock }),
     // The access token is the credential: it is for one disk and one open, ends with it, and a guest has no other.
     authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
   });
@@ -140,7 +162,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   return {
     services: [control, data],
     toFact,
-    reactions: [{ source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, clock }) }],
+    reactions: [{ source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, options, clock }) }],
     server: { channelOptions: { 'grpc-node.flow_control_window': flowControlWindowBytes } },
   };
 };

@@ -13,8 +13,8 @@ export type AccessCheck = () => void | Promise<void>;
 /**
  * A disk as a guest sees it: bytes at offsets, encrypted sector by sector on their way to the store. Rules CMK-08, 09.
  *
- * Access is checked before each piece of at most 1 MiB is touched, and once more between the store's answer and the
- * cipher, since a key can be lost while the store works.
+ * Access is checked before each piece of at most 1 MiB is touched, and again when it is done, before it is answered or the
+ * next one is begun: a key can be lost, and a process be stopped for any time, while the store and the cipher work (G1).
  *
  * Sectors never written hold zeros. Such a hole is known by its ciphertext: all zeros. A written sector can look like one
  * only if AES maps it there, which happens to one content in 2^32768 of each sector. So no map of written sectors is
@@ -64,9 +64,8 @@ export function createEncryptedDisk(store: BlockStore, initialCipher?: SectorCip
   };
 
   /** Reads and decrypts whole sectors. Holes stay zeros. */
-  const load = async (from: number, into: Uint8Array, check: AccessCheck) => {
+  const load = async (from: number, into: Uint8Array) => {
     await store.read(from, into);
-    await check();
     const sectors = currentCipher();
     for (const [start, end] of writtenRuns(into)) {
       const run = into.subarray(start, end);
@@ -80,7 +79,7 @@ export function createEncryptedDisk(store: BlockStore, initialCipher?: SectorCip
       await check();
       currentCipher();
       const sectors = Buffer.allocUnsafeSlow((end - first) * sectorSize);
-      await load(first * sectorSize, sectors, check);
+      await load(first * sectorSize, sectors);
       return sectors.subarray(from - first * sectorSize, to - first * sectorSize);
     });
   };
@@ -98,9 +97,9 @@ export function createEncryptedDisk(store: BlockStore, initialCipher?: SectorCip
         // Read-modify-write: only the sectors at the edges keep bytes of their own.
         plain = sealed;
         const lastAt = sealed.length - sectorSize;
-        if (from !== start) await load(start, sealed.subarray(0, sectorSize), check);
+        if (from !== start) await load(start, sealed.subarray(0, sectorSize));
         const isLastLoaded = from !== start && lastAt === 0;
-        if (to !== start + sealed.length && !isLastLoaded) await load(start + lastAt, sealed.subarray(lastAt), check);
+        if (to !== start + sealed.length && !isLastLoaded) await load(start + lastAt, sealed.subarray(lastAt));
         sealed.set(bytes, from - start);
       }
       currentCipher().encrypt(first, plain, sealed);
@@ -112,12 +111,17 @@ export function createEncryptedDisk(store: BlockStore, initialCipher?: SectorCip
     size: () => store.size(),
     async *read(offset, length, check) {
       checkRange(offset, length, store.size());
-      for (const [from, to] of pieces(offset, length)) yield await readPiece(from, to, check);
+      for (const [from, to] of pieces(offset, length)) {
+        const piece = await readPiece(from, to, check);
+        await check();
+        yield piece;
+      }
     },
     async write(offset, bytes, check) {
       checkRange(offset, bytes.length, store.size());
       for (const [from, to] of pieces(offset, bytes.length)) {
         await writePiece(from, bytes.subarray(from - offset, to - offset), check);
+        await check();
       }
     },
     flush: () => store.flush(),

@@ -4,6 +4,8 @@ import { hostService } from '@interlock/host';
 import { int, optional, systemRandom, text } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
+import { leaseDefaults } from './keys/lease.ts';
+import { leaseProblems } from './settings.ts';
 import { folderVolumeFiles } from './volume/volume-files.ts';
 
 await hostService({
@@ -19,8 +21,27 @@ await hostService({
       min: 1,
       default: 7,
     }),
+    leaseTtlMs: int(
+      'How long a yes of a vault lets data keys be used, from before it was asked for; see AUTHZ_TTL_MS',
+      {
+        min: 1_000,
+        default: leaseDefaults.ttlMs,
+      },
+    ),
+    ioPauseTimeoutMs: int('How long reads and writes wait for a vault that gives no answer once a lease is over', {
+      min: 0,
+      default: leaseDefaults.ioPauseTimeoutMs,
+    }),
+    unreachableGraceMs: int(
+      'After how much silence beyond the end of a lease its key counts as lost, so that machines stop',
+      {
+        min: 0,
+        default: leaseDefaults.unreachableGraceMs,
+      },
+    ),
     snapshotsRecentMs: int('Over how long SNAPSHOTS_RECENT_MAX counts', { min: 0, default: 300_000 }),
   },
+  problems: leaseProblems,
   assemble: async (seams) => {
     const { settings } = seams;
     const volumeFolder = join(settings.dataFolder, 'volumes');
@@ -35,6 +56,11 @@ await hostService({
           perDiskMax: settings.snapshotsPerDiskMax,
           recentMax: settings.snapshotsRecentMax,
           recentMs: settings.snapshotsRecentMs,
+        },
+        leases: {
+          ttlMs: settings.leaseTtlMs,
+          ioPauseTimeoutMs: settings.ioPauseTimeoutMs,
+          unreachableGraceMs: settings.unreachableGraceMs,
         },
       },
     });

@@ -5,7 +5,9 @@ import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { memoryStore } from '@interlock/event-store';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
 import { createKeyAccess } from './keys/key-access.ts';
+import { leaseDefaults } from './keys/lease.ts';
 import { openLossTable } from './keys/set-losses.ts';
+import { openSetOptions } from './keys/set-options.ts';
 import { reactions } from './reactor.ts';
 
 const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one';
@@ -16,10 +18,12 @@ const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
 const world = () => {
   const store = memoryStore({ clock, random });
   const losses = openLossTable(store);
-  const keyAccess = createKeyAccess();
-  const handlers = reactions({ losses, keyAccess, clock });
+  const keyAccess = createKeyAccess(clock, leaseDefaults);
+  const options = openSetOptions(store);
+  const handlers = reactions({ losses, keyAccess, options, clock });
   return {
     keyAccess,
+    options,
     async tell(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void> {
       const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
       const handler = handlers[type];
@@ -32,9 +36,11 @@ const world = () => {
     },
     /** What a service that starts now knows. */
     async restarted() {
-      const later = createKeyAccess();
+      const later = createKeyAccess(clock, leaseDefaults);
       await losses.recall(later);
-      return later;
+      const laterOptions = openSetOptions(store);
+      await laterOptions.recall();
+      return Object.assign(later, { options: laterOptions });
     },
   };
 };
@@ -50,4 +56,22 @@ test('CMK-39: a set made again under the name of a deleted one can use its key, 
   await tell('SetDeleted', { $case: 'setDeleted', value: { set } });
   assert.equal(keyAccess.lossOf({ set, keyVersion }), undefined);
   assert.equal((await restarted()).lossOf({ set, keyVersion }), undefined);
+});
+
+test('CMK-104: what a set says about the expiry of its key holds after a restart, and ends with the set', async () => {
+  const { options, tell, restarted } = world();
+  const change = (keyExpiry: 'STOP' | 'NEXT_START') =>
+    tell('SetOptionsChanged', {
+      $case: 'setOptionsChanged',
+      value: { set, keyExpiry, autoRestart: false, standbyKeyVersion: '' },
+    });
+  assert.equal(options.outlivesExpiry(set), false);
+  await change('NEXT_START');
+  await change('NEXT_START');
+  assert.ok(options.outlivesExpiry(set) && (await restarted()).options.outlivesExpiry(set));
+  await change('STOP');
+  assert.ok(!options.outlivesExpiry(set) && !(await restarted()).options.outlivesExpiry(set));
+  await change('NEXT_START');
+  await tell('SetDeleted', { $case: 'setDeleted', value: { set } });
+  assert.ok(!options.outlivesExpiry(set) && !(await restarted()).options.outlivesExpiry(set));
 });

@@ -5,6 +5,7 @@ import type { Clock } from '@interlock/runtime';
 import type { KeyAccess } from './keys/key-access.ts';
 import { lossReasonNamed } from './keys/key-reasons.ts';
 import type { LossTable } from './keys/set-losses.ts';
+import type { SetOptions } from './keys/set-options.ts';
 
 /**
  * What disk does about the facts of disk encryption sets: a lost key ends the use of every DEK under it at once, a restored
@@ -15,16 +16,17 @@ import type { LossTable } from './keys/set-losses.ts';
 export const reactions = (parts: {
   readonly losses: LossTable;
   readonly keyAccess: KeyAccess;
+  readonly options: Pick<SetOptions, 'told' | 'forgotten'>;
   readonly clock: Pick<Clock, 'now'>;
 }): Handlers => {
-  const { losses, keyAccess, clock } = parts;
+  const { losses, keyAccess, options, clock } = parts;
   return {
     KeyAccessLost: async (fact, { cause }) => {
       const { event } = eventOf(fact);
       if (event?.$case !== 'keyAccessLost') return NO_EFFECT;
       const { set, keyVersion, reason: name, accessEpoch, since } = event.value;
       const reason = lossReasonNamed(name);
-      // An outage is no loss here: without an answer nothing is unwrapped, and what was goes on.
+      // An outage is no loss here: each lease runs to its end, and this host looks for itself.
       if (!reason) return NO_EFFECT;
       const loss = { reason, accessEpoch, since: since?.getTime() ?? clock.now(), traceId: traceIdOf(cause) };
       keyAccess.lost({ set, keyVersion }, loss, 'fact');
@@ -42,14 +44,22 @@ export const reactions = (parts: {
       if (event?.$case !== 'setDeleted') return NO_EFFECT;
       const { set } = event.value;
       keyAccess.forget(set);
-      return effectOf(await losses.forgotten(set));
+      return effectOf(await losses.forgotten(set), await options.forgotten(set));
+    },
+    SetOptionsChanged: async (fact) => {
+      const { event } = eventOf(fact);
+      if (event?.$case !== 'setOptionsChanged') return NO_EFFECT;
+      return effectOf(await options.told(event.value.set, event.value.keyExpiry));
     },
   };
 };
 
 const eventOf = (fact: Fact): DiskEncryptionSetEvent => DiskEncryptionSetEvent.decode(fact.payload);
 
-const effectOf = (row: NonNullable<Effect['rows']>[number] | undefined): Effect => (row ? { rows: [row] } : NO_EFFECT);
+const effectOf = (...changes: readonly (NonNullable<Effect['rows']>[number] | undefined)[]): Effect => {
+  const rows = changes.flatMap((row) => row ?? []);
+  return rows.length === 0 ? NO_EFFECT : { rows };
+};
 
 /** The trace id of a W3C trace context; `''` without one. */
 const traceIdOf = ({ traceparent }: FactContext['cause']): string => traceparent?.split('-')[1] ?? '';

@@ -7,6 +7,7 @@ import type { Disk } from './disk/state.ts';
 import type { DiskHeader } from './disk-header-format.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
 import { transactGuarded } from './guarded-commit.ts';
+import type { KeyAccess } from './keys/key-access.ts';
 import type { SetKey, SetKeys } from './keys/set-keys.ts';
 import type { Vault } from './keys/vault.ts';
 import { existing as existingSnapshot, rewrap as rewrapSnapshot, type Snapshot } from './snapshot/decider.ts';
@@ -28,8 +29,9 @@ interface Wrapped extends WrapRef {
  *
  *   vault rewraps ──▶ second slot, synced, read back ──▶ commit (guarded by the generation) ──▶ old slot erased
  *
- * The vault is asked outside of the resource's turn, so closing a disk never waits for it. After a crash a header that is
- * ahead of the events counts, and the events catch up here.
+ * The vault is asked outside of the resource's turn, so closing a disk never waits for it. A disk that is open has the
+ * lease of its new version before it moves, so that its I/O goes on. After a crash a header that is ahead of the events
+ * counts, and the events catch up here.
  * @throws Rejection FAILED_PRECONDITION GENERATION_OUTDATED, NOT_ENCRYPTED_WITH_SET; a reason of key loss, with `key_version`
  *   saying whether of source or target
  */
@@ -47,11 +49,12 @@ export const openRewrapping = (parts: {
   readonly volumes: Volumes;
   readonly sessions: Sessions;
   readonly vault: Vault;
+  readonly keyAccess: Pick<KeyAccess, 'lease'>;
   readonly setKeys: SetKeys;
   readonly turns: Turns;
   readonly clock: Clock;
 }): Rewrapping => {
-  const { store, disks, snapshots, volumes, sessions, vault, setKeys, turns, clock } = parts;
+  const { store, disks, snapshots, volumes, sessions, vault, keyAccess, setKeys, turns, clock } = parts;
 
   return async (resource, target, cause) => {
     const { name, kind } = resource;
@@ -86,7 +89,15 @@ export const openRewrapping = (parts: {
       if (header.wrap.keyVersion === target.keyVersion) return { wrap: header.wrap, grant: undefined };
       const question = { set, principal: key.principal, keyVersion: header.wrap.keyVersion, resource: name };
       const { wrapped, grant } = await vault.rewrap(question, target.keyVersion, header.wrap.wrapped);
+      await prove(set, key, wrapped);
       return { wrap: { ...header.wrap, keyVersion: target.keyVersion, wrapped: Uint8Array.from(wrapped) }, grant };
+    };
+
+    /** Wins the lease of the new version for a disk that is open. @throws as the vault does */
+    const prove = async (set: string, { principal }: SetKey, wrapped: Uint8Array): Promise<void> => {
+      const { keyVersion } = target;
+      if (kind !== 'disk' || !sessions.has(name) || keyAccess.lease({ set, keyVersion }).isHeld()) return;
+      await vault.check({ set, keyVersion, principal, resource: name }, wrapped);
     };
 
     for (;;) {
@@ -103,6 +114,8 @@ export const openRewrapping = (parts: {
       const { volumeId } = before.volume;
       const header = await currentHeader(volumes, volumeId);
       const isMoved = header.wrap.keyVersion === target.keyVersion && header.generation === target.generation;
+      // The header says where the DEK is, whatever the vault says now: a no ends the session once it is moved.
+      if (isMoved) await prove(set, key, header.wrap.wrapped).catch(() => undefined);
       const { wrap, grant } = isMoved ? { wrap: header.wrap, grant: undefined } : await moved(header, set, key);
 
       try {
@@ -112,7 +125,7 @@ export const openRewrapping = (parts: {
           const settle = async (next: DiskHeader): Promise<void> => {
             await commit(state.encryption, next, grant?.accessEpoch ?? state.accessEpoch ?? 0);
             // At once, for what follows may fail: from here on a loss of the new version is what ends the session.
-            sessions.rewrapped(name, { set, keyVersion: target.keyVersion }, grant);
+            sessions.rewrapped(name, { set, keyVersion: target.keyVersion });
           };
           if (isMoved) {
             // An earlier attempt came so far: whatever it did not do is done now.

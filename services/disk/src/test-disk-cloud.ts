@@ -25,6 +25,7 @@ import { createRsaPool } from '../../key-vault/src/rsa-pool.ts';
 import { createMemorySealKeyStore } from '../../key-vault/src/seal-key-store.ts';
 import { assemble } from './assemble.ts';
 import { accessTokenKey } from './data/access-token.ts';
+import { leaseDefaults } from './keys/lease.ts';
 import { folderVolumeFiles } from './volume/volume-files.ts';
 
 export const resourceGroup = 'subscriptions/s1/resourceGroups/g';
@@ -181,6 +182,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
             files: folderVolumeFiles(folder),
             dataAddress: 'disk.test:1',
             snapshotLimits: { perDiskMax: 5, recentMax: 4, recentMs: 300_000 },
+            leases: leaseDefaults,
           },
         }),
     },

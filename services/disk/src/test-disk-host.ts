@@ -20,6 +20,7 @@ import { assemble, type DiskSettings } from './assemble.ts';
 import type { BlockStore } from './block-store.ts';
 import { accessTokenKey } from './data/access-token.ts';
 import { type Disk, disks as diskStreams } from './disk/state.ts';
+import { leaseDefaults } from './keys/lease.ts';
 import type { SetKey } from './keys/set-keys.ts';
 import { snapshots as snapshotStreams } from './snapshot/decider.ts';
 import { createFaults, type Faults } from './test-fault.ts';
@@ -147,6 +148,7 @@ export const startDiskHost = async (): Promise<DiskHost> => {
         files: faults.wrap(files, wrapStore),
         dataAddress: 'here:1',
         snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 1 },
+        leases: leaseDefaults,
       },
     };
     // The neighbours have only the methods that are asked here.

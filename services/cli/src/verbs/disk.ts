@@ -4,6 +4,7 @@ import { named, nounOf, type Verb } from './verb.ts';
 const noun = (name: string) => nounOf('disk', DiskServiceDefinition, name);
 const disk = noun('disk');
 const snapshot = noun('snapshot');
+const lease = noun('lease');
 const platform = noun('platform');
 const oneDisk = named('disk', 'disk');
 const oneSnapshot = named('snapshot', 'snapshot');
@@ -42,6 +43,8 @@ export const diskVerbs: readonly Verb[] = [
     defaults: { parent: 'group-or-subscription' },
   }),
   snapshot('delete', 'DeleteSnapshot', { targets: oneSnapshot }),
+
+  lease('list', 'ListLeases', { aliases: { set: 'disk_encryption_set' } }),
 
   platform('attach-disk', 'AttachDisk', { targets: oneDisk, defaults: { request_id: 'uuid' } }),
   platform('open-disk', 'OpenDisk', { targets: oneDisk, output: 'accessToken' }),

@@ -25,6 +25,7 @@ export const nouns: Readonly<Record<string, string>> = {
   impact: 'what taking a key away would do, asked beforehand',
   disk: 'encrypted disks and their data',
   snapshot: 'snapshots of disks',
+  lease: 'leases of disk hosts: for how long unwrapped data keys may be used',
   vm: 'virtual machines',
   principal: 'users, applications, managed identities',
   role: 'roles, and who has them where',

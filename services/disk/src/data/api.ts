@@ -1,32 +1,40 @@
 import type { FlushRequest, ReadRequest, WriteRequest } from '@interlock/contracts/interlock/disk/v1/data.ts';
-import { type Cause, Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store';
 import { type Call, type Implementation, names } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { AccessCheck } from '../encrypted-disk.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import { accessTokenKey } from './access-token.ts';
 import type { diskDataDefinition } from './definition.ts';
+import type { Regaining } from './regaining.ts';
 import { checkPiece, refuseEnded, type Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
 /** Most bytes of one message. */
 const messageDataMax = 2 * 1024 * 1024;
 
-/** Reads and writes. The access token is the credential; access is checked before each piece of at most 1 MiB. */
+/**
+ * Reads and writes. The access token is the credential; access is checked before each piece of at most 1 MiB and again
+ * before that is answered.
+ */
 export const diskDataApi = (parts: {
   readonly sessions: Sessions;
-  readonly keyAccess: KeyAccess;
+  readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
+  readonly regaining: Regaining;
   readonly clock: Clock;
 }): Implementation<typeof diskDataDefinition> => {
-  const { sessions, keyAccess, clock } = parts;
+  const { sessions, keyAccess, regaining, clock } = parts;
   const now = () => clock.now();
 
   const sessionOf = (name: string, field: string, call: Call): Promise<Session> => {
     names.disk.parse(name, field);
     return sessions.of(name, call.metadata.get(accessTokenKey));
   };
-  const checkOf = (session: Session, cause: Cause): AccessCheck => {
-    const gate = { keyAccess, now, fetch: (fetched: Session) => sessions.fetchDek(fetched, cause) };
+  /** @param bytes how many the call holds in memory while it waits */
+  const checkOf = (session: Session, call: Call, bytes: number): AccessCheck => {
+    const { cause, signal } = call;
+    const io = { bytes, remainingMs: () => call.remainingMs(), signal, cause };
+    const gate = { keyAccess, now, regain: () => regaining(session, io) };
     return () => checkPiece(session, gate);
   };
 
@@ -53,7 +61,7 @@ export const diskDataApi = (parts: {
         });
       }
       checkRange(request.name, request.offsetBytes, request.lengthBytes, session.disk.size());
-      const check = checkOf(session, call.cause);
+      const check = checkOf(session, call, 0);
       try {
         for await (const data of session.disk.read(request.offsetBytes, request.lengthBytes, check)) {
           yield { data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
@@ -64,7 +72,7 @@ export const diskDataApi = (parts: {
     },
 
     async write(requests: AsyncIterable<WriteRequest>, call: Call) {
-      let target: { readonly session: Session; readonly name: string; readonly check: AccessCheck } | undefined;
+      let target: { readonly session: Session; readonly name: string } | undefined;
       let offset = 0;
       let written = 0;
       for await (const { header, data } of requests) {
@@ -72,7 +80,7 @@ export const diskDataApi = (parts: {
           if (!header) throw headerMisplaced('the first message must have a header');
           const session = await sessionOf(header.name, 'header.name', call);
           refuseReadOnly(session);
-          target = { session, name: header.name, check: checkOf(session, call.cause) };
+          target = { session, name: header.name };
           offset = header.offsetBytes;
         } else if (header) throw headerMisplaced('only the first message may have a header');
         if (data.length > messageDataMax) {
@@ -86,13 +94,19 @@ export const diskDataApi = (parts: {
             },
           );
         }
-        const { session, name, check } = target;
-        checkRange(name, offset, data.length, session.disk.size());
-        await writeWhile(session, () => session.disk.write(offset, data, check), check);
+        const { session, name } = target;
+        const at = offset;
+        checkRange(name, at, data.length, session.disk.size());
+        const check = checkOf(session, call, data.length);
+        // A write waits before it goes through the gate: a copy that is to be made waits for those behind it.
+        await check();
+        await writeWhile(session, () => session.disk.write(at, data, check), check);
         offset += data.length;
         written += data.length;
       }
       if (target === undefined) throw headerMisplaced('the first message must have a header');
+      // The stream may have been kept open for any time since its last piece.
+      await checkOf(target.session, call, 0)();
       return { writtenBytes: written };
     },
 

@@ -1,8 +1,10 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { EncryptedDisk } from '../encrypted-disk.ts';
-import type { KeyAccess, KeyGrant, SetKeyVersion } from '../keys/key-access.ts';
+import type { KeyAccess, Lease } from '../keys/key-access.ts';
 import { keyLost } from '../keys/key-reasons.ts';
+import type { KeyGrant } from '../keys/lease.ts';
+import type { LeaseUser } from '../keys/leases.ts';
 import type { WriteGate } from '../volume/write-gate.ts';
 
 /** One open of a disk: what a token gives access to. Kept in memory; the events know enough to make it again. */
@@ -19,44 +21,56 @@ export interface Session {
   readonly gate: WriteGate;
   /** Writes under way: a newer open waits for them, or it could lose what it wrote to an older one. */
   readonly writes: Set<Promise<unknown>>;
-  /** The key version the DEK is under; undefined under a key of the platform. */
-  key: SetKeyVersion | undefined;
+  /** What the disk is to its lease. */
+  readonly user: LeaseUser;
+  /** The lease of the key version the DEK is under; undefined under a key of the platform. */
+  lease: Lease | undefined;
+  /**
+   * The lease of the version the DEK was under, while it lasts and the one of its new version is not won: a disk moves to
+   * another version without a pause also while the vault is silent (G6). It is not renewed.
+   */
+  bridge: { isHeld(): boolean } | undefined;
   /** Undefined while the DEK is not in memory. */
   held: { readonly grant: KeyGrant | undefined } | undefined;
   isEnded: boolean;
-  /** Aborted when the session ends: stops the wait for its expiry. */
+  /** Aborted when the session ends: stops the wait for its expiry, and paused reads and writes. */
   readonly ending: AbortController;
   /** The DEK being fetched: one question, however many reads wait for it. */
   fetching: Promise<void> | undefined;
 }
 
-/** Whether the session goes on through a loss only because its machine has an ultra disk. */
-export const isPinned = (session: Session, keyAccess: KeyAccess): boolean =>
-  session.isPinnable &&
-  session.key !== undefined &&
-  session.held !== undefined &&
-  keyAccess.lossOf(session.key) !== undefined;
+/** Whether the session goes on without a lease, because its machine has an ultra disk. */
+export const isPinned = ({ isPinnable, lease, held }: Session): boolean =>
+  isPinnable && held !== undefined && lease !== undefined && !lease.isHeld();
+
+/** What checks of a session ask. */
+export interface PieceGate {
+  readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
+  now(): Instant;
+  /** Waits for the lease and gets the DEK where it is not in memory: after a restart, or when access has returned. */
+  regain(session: Session): Promise<void>;
+}
 
 /**
- * Asked before each piece of I/O. Costs a few comparisons while the DEK is held and nothing was lost.
- * @param fetch gets the DEK where it is not in memory: after a restart, or when access has returned
- * @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED; a reason of key loss; UNAVAILABLE. Rules CMK-100, CMK-105.
+ * Asked before each piece of I/O, and again before it is acknowledged. Costs a few comparisons while the lease is held
+ * and the DEK is in memory; without them it waits, for no longer than I/O may be paused.
+ * @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED; a reason of key loss; UNAVAILABLE. Rules G1, CMK-100, CMK-105.
  */
-export const checkPiece = (
-  session: Session,
-  { keyAccess, now, fetch }: { readonly keyAccess: KeyAccess; now(): Instant; fetch(session: Session): Promise<void> },
-): void | Promise<void> => {
-  refuseEnded(session, now());
-  const { key, held, isPinnable } = session;
-  if (held) {
-    if (key === undefined || isPinnable || held.grant === undefined) return;
-    const loss = keyAccess.lossConcerning(key, held.grant);
-    if (loss) throw keyLost({ ...key, resource: session.name }, loss);
-    return;
-  }
-  const loss = key && keyAccess.lossOf(key);
-  if (key && loss) throw keyLost({ ...key, resource: session.name }, loss);
-  return fetch(session).then(() => refuseEnded(session, now()));
+export const checkPiece = (session: Session, gate: PieceGate): void | Promise<void> => {
+  refuseEnded(session, gate.now());
+  if (mayUseDek(session)) return;
+  refuseLost(session, gate.keyAccess);
+  return gate.regain(session);
+};
+
+/** Whether the DEK is in memory and may be used now. */
+export const mayUseDek = ({ held, lease, bridge, isPinnable }: Session): boolean =>
+  held !== undefined && (lease === undefined || isPinnable || lease.isHeld() || bridge?.isHeld() === true);
+
+/** @throws Rejection a reason of key loss */
+export const refuseLost = ({ lease, name }: Session, keyAccess: Pick<KeyAccess, 'lossOf'>): void => {
+  const loss = lease && keyAccess.lossOf(lease.key);
+  if (loss) throw keyLost({ ...lease.key, resource: name }, loss);
 };
 
 /** @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED */

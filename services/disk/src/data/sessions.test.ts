@@ -9,7 +9,10 @@ import { beginAccess } from '../disk/attachment-decider.ts';
 import { begin as beginDisk, existing, finish } from '../disk/decider.ts';
 import { disks as diskStreams } from '../disk/state.ts';
 import { createKeyAccess } from '../keys/key-access.ts';
+import { leaseDefaults } from '../keys/lease.ts';
+import { openLeases } from '../keys/leases.ts';
 import { platformKey as openPlatformKey } from '../keys/platform-key.ts';
+import { openSetOptions } from '../keys/set-options.ts';
 import { diskName, setName, startDiskHost } from '../test-disk-host.ts';
 import { createTurns } from '../turns.ts';
 import { memoryVolumeFiles } from '../volume/volume-files.ts';
@@ -72,19 +75,33 @@ const openedDisk = async () => {
   const platformKey = openPlatformKey(masterKey(random.bytes(32)), random);
   const volumes = openVolumes({ files: memoryVolumeFiles(random), platformKey, random });
   await volumes.create(volumeId, 2 ** 20, false);
-  const keyAccess = createKeyAccess();
+  const keyAccess = createKeyAccess(clock, leaseDefaults);
+  const ending = new AbortController();
+  const log = logger({ service: 'disk', clock, write: () => undefined });
+  const leases = openLeases({
+    keyAccess,
+    options: openSetOptions(memoryStore({ clock, random })),
+    reports: { about: () => undefined, stateOf: () => undefined },
+    terms: leaseDefaults,
+    clock,
+    random,
+    log,
+    signal: ending.signal,
+  });
   const noAnswer = async () => assert.fail('nothing is to be asked of the vault');
   const sessions = openSessions({
     disks,
     volumes,
     deks: { generate: () => assert.fail('no DEK is made'), wrap: noAnswer, unwrap: noAnswer, check: noAnswer },
     keyAccess,
+    leases,
     turns: createTurns(),
     mask: undefined,
     clock,
-    log: logger({ service: 'disk', clock, write: () => undefined }),
+    log,
   });
   const grant = { accessEpoch: 4, asked: keyAccess.ask() };
+  keyAccess.granted(key, grant, 'unwrapped');
   return {
     keyAccess,
     key,
@@ -93,6 +110,7 @@ const openedDisk = async () => {
       return sessions.of(diskName, token);
     },
     stop: async () => {
+      ending.abort();
       await sessions.close();
       await volumes.close();
     },

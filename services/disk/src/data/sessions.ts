@@ -8,13 +8,14 @@ import type { ActiveDisk, Disk } from '../disk/state.ts';
 import { createEncryptedDisk } from '../encrypted-disk.ts';
 import { setOf } from '../encryption.ts';
 import type { Deks, OpenDek } from '../keys/deks.ts';
-import type { KeyAccess, KeyGrant, SetKeyVersion } from '../keys/key-access.ts';
+import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
+import type { Leases, LeaseUser } from '../keys/leases.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader } from '../volume/headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { XtsMask } from '../xts-mask.ts';
 import { epochOfToken, hashAccessToken } from './access-token.ts';
-import { isPinned, outdated, type Session } from './session.ts';
+import { isPinned, mayUseDek, outdated, type Session } from './session.ts';
 
 /** The disks that are open on this host: at most one session a disk, that of its newest epoch. */
 export interface Sessions {
@@ -29,64 +30,59 @@ export interface Sessions {
   end(name: string): void;
   /** Ends every session and waits until their volumes are given free. */
   close(): Promise<void>;
+  /** Whether the disk is open here. */
+  has(name: string): boolean;
   /**
-   * Notes that a disk's DEK is under another version; its value, and so I/O, stay (CMK-15, CMK-82).
-   * @param grant the yes to the new version; without it the DEK is fetched again with the next read
+   * Notes that a disk's DEK is under another version; its value, and so I/O, stay (CMK-15, CMK-82). Until the lease of the
+   * new version is won, the last yes to the old one counts for as long as it would have anyway.
    */
-  rewrapped(name: string, key: SetKeyVersion, grant: KeyGrant | undefined): void;
-  /** Gets the DEK of a session again. @throws as unwrapping does */
+  rewrapped(name: string, key: SetKeyVersion): void;
+  /**
+   * Gets the DEK of a session again, once. It may still be missing afterwards: where the lease is not held, or the disk
+   * moved to another version meanwhile. @throws as unwrapping does
+   */
   fetchDek(session: Session, cause: Cause): Promise<void>;
+  /** Makes the sessions that a process before this one had; they have no DEK yet. */
+  resume(): Promise<void>;
   /** Whether a lost key still serves a running machine here. */
   isPinned(name: string): boolean;
 }
 
-/** Nothing is open yet. Losses drop the DEKs they concern from here on. */
+/** Disks read at once while resuming. */
+const pageSize = 1_000;
+
+/** Nothing is open yet. */
 export const openSessions = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
   readonly volumes: Volumes;
   readonly deks: Deks;
   readonly keyAccess: KeyAccess;
+  readonly leases: Leases;
   readonly turns: Turns;
   readonly mask: XtsMask | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }): Sessions => {
-  const { disks, volumes, deks, keyAccess, turns, mask, clock, log } = parts;
+  const { disks, volumes, deks, keyAccess, leases, turns, mask, clock, log } = parts;
   const sessions = new Map<string, Session>();
-  const byKey = new Map<string, Set<Session>>();
   /** Volumes being given free by ended sessions. */
   const ending = new Map<string, Promise<void>>();
 
-  const keyName = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
-  const index = (session: Session): void => {
-    if (!session.key) return;
-    const name = keyName(session.key);
-    byKey.set(name, (byKey.get(name) ?? new Set()).add(session));
-  };
-  const unindex = (session: Session): void => {
-    if (!session.key) return;
-    const name = keyName(session.key);
-    const under = byKey.get(name);
-    under?.delete(session);
-    if (under?.size === 0) byKey.delete(name);
-  };
-  /** Always another object, by which a fetch sees that the DEK was moved. */
-  const moveTo = (session: Session, { set, keyVersion }: SetKeyVersion): void => {
-    unindex(session);
-    session.key = { set, keyVersion };
-    index(session);
+  const moveTo = (session: Session, key: SetKeyVersion): void => {
+    const before = session.lease;
+    session.lease = keyAccess.lease(key);
+    leases.join(key, session.user);
+    if (before && before !== session.lease) leases.leave(before.key, session.user);
   };
   const drop = (session: Session): void => {
     session.held = undefined;
+    session.bridge = undefined;
     session.disk.dropKey();
   };
-
-  keyAccess.onLoss((key, concerns) => {
-    for (const session of byKey.get(keyName(key)) ?? []) {
-      const grant = session.held?.grant;
-      if (grant && concerns(grant) && !session.isPinnable) drop(session);
-    }
-  });
+  /** What may not be used does not stay in memory. */
+  const dropUnusable = (session: Session): void => {
+    if (session.held !== undefined && !mayUseDek(session)) drop(session);
+  };
 
   const end = (name: string): void => {
     const session = sessions.get(name);
@@ -94,7 +90,7 @@ export const openSessions = (parts: {
     session.isEnded = true;
     session.ending.abort();
     sessions.delete(name);
-    unindex(session);
+    if (session.lease) leases.leave(session.lease.key, session.user);
     drop(session);
     const freed = Promise.allSettled([ending.get(name), ...session.writes])
       .then(() => session.disk.close())
@@ -113,24 +109,39 @@ export const openSessions = (parts: {
     await ending.get(name);
     const { store, gate } = await volumes.open(state.volume.volumeId);
     const set = setOf(state.encryption);
+    const isPinnable = access.by === 'machine' && diskClasses[state.sku].outlivesKeyLoss;
+    const user: LeaseUser = {
+      name,
+      isPinnable,
+      accessEpoch: state.accessEpoch,
+      grant: () => session.held?.grant,
+      drop: (why) => (why === 'lost' ? drop(session) : dropUnusable(session)),
+      async probe(terms, cause) {
+        const disk = existing((await disks.load(name)).state);
+        const header = await currentHeader(volumes, disk.volume.volumeId);
+        await deks.check({ ...disk, name }, header, cause, terms);
+      },
+    };
     const session: Session = {
       name,
       attachEpoch: access.attachEpoch,
       tokenHash: access.tokenHash,
       level: access.by === 'machine' ? 'write' : access.level,
       expiresAt: access.by === 'machine' ? undefined : access.expiresAt,
-      isPinnable: access.by === 'machine' && diskClasses[state.sku].outlivesKeyLoss,
+      isPinnable,
       disk: createEncryptedDisk(store),
       gate,
       writes: new Set(),
-      key: set === '' ? undefined : { set, keyVersion: state.keyVersion },
+      user,
+      lease: undefined,
+      bridge: undefined,
       held: undefined,
       isEnded: false,
       ending: new AbortController(),
       fetching: undefined,
     };
     sessions.set(name, session);
-    index(session);
+    if (set !== '') moveTo(session, { set, keyVersion: state.keyVersion });
     void endAtExpiry(session);
     return session;
   };
@@ -146,34 +157,66 @@ export const openSessions = (parts: {
     session.disk.giveKey(openDiskCipher(dek, mask));
     dek.fill(0);
     session.held = { grant };
-    // A loss heard since the vault said yes found no DEK here to drop.
-    const { key, isPinnable } = session;
-    if (key && grant && !isPinnable && keyAccess.lossConcerning(key, grant)) drop(session);
+    const { lease, isPinnable } = session;
+    // A loss heard since the vault said yes found no DEK here to drop, nor did the end of a lease.
+    if (lease && grant && !isPinnable && keyAccess.lossConcerning(lease.key, grant)) drop(session);
+    else dropUnusable(session);
   };
 
   /**
    * Without the disk's turn: an open waits in it for the writes of the session before, and those may wait here. What moves
-   * the DEK to another version replaces `session.key`, so an answer about the old version is known by that and asked for again.
+   * the DEK to another version changes the lease of the session, so an answer about the old version is known by that.
    */
   const fetch = async (session: Session, cause: Cause): Promise<void> => {
-    const { name } = session;
-    for (let isGiven = false; !isGiven; ) {
-      const { key } = session;
-      const disk = existing((await disks.load(name)).state);
-      const header = await currentHeader(volumes, disk.volume.volumeId);
-      const opened = await deks.unwrap({ ...disk, name }, header, cause);
-      try {
-        if (session.isEnded) throw outdated(name, session.attachEpoch);
-        if (session.key !== key) continue;
-        // The header may be ahead of the events: it says which version a loss must be of.
-        if (key) moveTo(session, { set: key.set, keyVersion: header.wrap.keyVersion });
-        give(session, opened);
-        isGiven = true;
-      } finally {
-        opened.dek.fill(0);
-      }
+    const { name, lease } = session;
+    const disk = existing((await disks.load(name)).state);
+    const header = await currentHeader(volumes, disk.volume.volumeId);
+    if (lease && header.wrap.keyVersion !== lease.key.keyVersion) {
+      // The header may be ahead of the events: it says which version a loss must be of, and which lease counts.
+      if (session.lease === lease) moveTo(session, { set: lease.key.set, keyVersion: header.wrap.keyVersion });
+      return;
+    }
+    const yes = lease?.isHeld() ? lease.yes() : undefined;
+    if (lease && !yes) return;
+    const opened = await deks.unwrap({ ...disk, name }, header, cause, yes);
+    try {
+      if (session.isEnded) throw outdated(name, session.attachEpoch);
+      if (session.lease === lease) give(session, opened);
+    } finally {
+      opened.dek.fill(0);
     }
   };
+
+  /** The yes to the version before counts on, for its own time; then there is the new lease or no DEK. */
+  const bridge = async (session: Session, before: Session['lease']): Promise<void> => {
+    const yes = before?.yes();
+    const { held, lease } = session;
+    if (!lease || !held) return;
+    // Whoever said yes to one version said nothing about another: every loss of that concerns this DEK.
+    const asked = held.grant?.asked ?? yes?.asked;
+    const grant = lease.isHeld() ? lease.yes() : asked && { accessEpoch: 0, asked };
+    session.held = { grant };
+    if (grant && !session.isPinnable && keyAccess.lossConcerning(lease.key, grant)) return drop(session);
+    if (lease.isHeld() || !yes) return dropUnusable(session);
+    const term = keyAccess.termOf(yes);
+    session.bridge = term;
+    dropUnusable(session);
+    while (session.bridge === term && term.isHeld()) {
+      await clock.sleep(term.leftMs(), session.ending.signal);
+    }
+    if (session.bridge !== term) return;
+    session.bridge = undefined;
+    dropUnusable(session);
+  };
+
+  /** One that cannot be made now is made with its first read or write, which then says why not. */
+  const resumeOne = (name: string): Promise<void> =>
+    turns(name, async () => {
+      const loaded = await disks.load(name);
+      if (loaded.state.status !== 'active' || sessions.has(name)) return;
+      const access = accessAt(loaded.state, clock.now());
+      if (access !== null) await make({ ...loaded, state: loaded.state }, access);
+    }).catch((error: unknown) => log.error('an open disk could not be resumed', { disk: name, error }));
 
   return {
     async of(name, token) {
@@ -214,15 +257,13 @@ export const openSessions = (parts: {
       for (const name of [...sessions.keys()]) end(name);
       await Promise.all(ending.values());
     },
-    rewrapped(name, key, grant) {
+    has: (name) => sessions.has(name),
+    rewrapped(name, key) {
       const session = sessions.get(name);
-      if (!session?.key) return;
-      const isSame = keyName(session.key) === keyName(key);
+      const before = session?.lease;
+      if (!session || !before || before === keyAccess.lease(key)) return;
       moveTo(session, key);
-      if (isSame) return;
-      if (grant && session.held) session.held = { grant };
-      // Nobody said yes to the new version: the next read asks. A pinned DEK is kept, for it needs no yes.
-      else if (!session.isPinnable) drop(session);
+      void bridge(session, before);
     },
     fetchDek(session, cause) {
       session.fetching ??= fetch(session, cause).finally(() => {
@@ -230,9 +271,19 @@ export const openSessions = (parts: {
       });
       return session.fetching;
     },
+    async resume() {
+      let after: string | undefined;
+      do {
+        const page = await disks.list({ limit: pageSize, ...(after === undefined ? {} : { after }) });
+        for (const { id: name, state } of page.items) {
+          if (state.status === 'active' && accessAt(state, clock.now()) !== null) await resumeOne(name);
+        }
+        after = page.next;
+      } while (after !== undefined);
+    },
     isPinned: (name) => {
       const session = sessions.get(name);
-      return session !== undefined && isPinned(session, keyAccess);
+      return session !== undefined && isPinned(session);
     },
   };
 };

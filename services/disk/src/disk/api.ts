@@ -26,6 +26,7 @@ import type { Sessions } from '../data/sessions.ts';
 import { type Encryption, encryptionFromWire, setOf, skuFromWire } from '../encryption.ts';
 import type { DekHolder } from '../keys/deks.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
+import type { Leases } from '../keys/leases.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
 import { existing as existingSnapshot, type Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
@@ -46,18 +47,19 @@ export type ShowDisk = (loaded: Loaded<Disk>) => Promise<WireDisk>;
 /** Makes what shows disks. */
 export const showDisk =
   (parts: {
-    readonly keyAccess: KeyAccess;
+    readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
+    readonly leases: Pick<Leases, 'outageOf'>;
     readonly sessions: Sessions;
     readonly volumes: Volumes;
     readonly clock: Clock;
   }): ShowDisk =>
   async (loaded) => {
-    const { keyAccess, sessions, volumes, clock } = parts;
+    const { keyAccess, leases, sessions, volumes, clock } = parts;
     const { state } = loaded;
     const key = keyOf(state);
     return diskOnWire(loaded, {
       at: clock.now(),
-      loss: key && keyAccess.lossOf(key),
+      loss: key && (keyAccess.lossOf(key) ?? leases.outageOf(key)),
       isPinned: sessions.isPinned(loaded.id),
       allocatedBytes: 'volume' in state ? await volumes.allocatedBytes(state.volume.volumeId) : 0,
     });

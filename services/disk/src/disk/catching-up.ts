@@ -1,5 +1,7 @@
 import type { Category, Cause } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
+import type { Sessions } from '../data/sessions.ts';
+import { setOf } from '../encryption.ts';
 import { currentHeader, tidyHeader, wrapRefOf } from '../volume/headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
@@ -10,16 +12,22 @@ import type { ActiveDisk, Disk } from './state.ts';
 /**
  * Lets the events follow a header that is ahead of them: a crash, or a store that did not answer, came between the two.
  * Called in the disk's turn, where nothing is under way; afterwards header and events agree, so whatever is ahead later is
- * what was begun after this. A disk whose encryption is changing is left to the change. Rule CMK-88.
+ * what was begun after this. A disk that is open counts as under the version its header says. A disk whose encryption is
+ * changing is left to the change. Rule CMK-88.
  * @returns the disk as it is then
  */
 export type CatchUp = (name: string, cause: Cause) => Promise<ActiveDisk>;
 
 /** Opens it. */
 export const openCatchUp =
-  (parts: { readonly disks: Category<Disk, DiskEvent>; readonly volumes: Volumes; readonly clock: Clock }): CatchUp =>
+  (parts: {
+    readonly disks: Category<Disk, DiskEvent>;
+    readonly volumes: Volumes;
+    readonly sessions: Pick<Sessions, 'rewrapped'>;
+    readonly clock: Clock;
+  }): CatchUp =>
   async (name, cause) => {
-    const { disks, volumes, clock } = parts;
+    const { disks, volumes, sessions, clock } = parts;
     const disk = existing((await disks.load(name)).state);
     const { volumeId, headerSequence } = disk.volume;
     const header = await currentHeader(volumes, volumeId);
@@ -33,6 +41,8 @@ export const openCatchUp =
       ],
       cause,
     );
+    const set = setOf(disk.encryption);
+    if (set !== '') sessions.rewrapped(name, { set, keyVersion: header.wrap.keyVersion });
     await tidyHeader(volumes, volumeId);
     return existing(state);
   };

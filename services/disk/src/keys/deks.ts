@@ -4,10 +4,10 @@ import { dekLength, keyCheckValue, matchesKeyCheck } from '../dek.ts';
 import { type DekOwner, encodeDekPayload, openDekPayload } from '../dek-payload.ts';
 import type { DekWrap, DiskHeader } from '../disk-header-format.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
-import type { KeyGrant } from './key-access.ts';
+import type { KeyGrant } from './lease.ts';
 import { type PlatformKey, platformAlgorithm } from './platform-key.ts';
 import type { SetKey, SetKeys } from './set-keys.ts';
-import { type Vault, vaultAlgorithm } from './vault.ts';
+import { type CheckTerms, type Vault, vaultAlgorithm } from './vault.ts';
 
 /** A disk or snapshot whose DEK is needed. */
 export interface DekHolder {
@@ -43,11 +43,12 @@ export interface Deks {
   ): Promise<WrappedDek>;
   /**
    * Unwraps with exactly the version the header names, and checks that it is the DEK of this disk.
+   * @param held the yes of a lease that is held; without one the vault is asked first whether the key may be used
    * @throws Rejection DATA_LOSS WRONG_DEK, HEADER_CORRUPT; a reason of key loss; UNAVAILABLE
    */
-  unwrap(holder: DekHolder, header: DiskHeader, cause: Cause): Promise<OpenDek>;
-  /** Whether the DEK could be unwrapped now, by the vault's word. @throws Rejection as `unwrap` */
-  check(holder: DekHolder, header: DiskHeader, cause: Cause): Promise<KeyGrant | undefined>;
+  unwrap(holder: DekHolder, header: DiskHeader, cause: Cause, held?: KeyGrant): Promise<OpenDek>;
+  /** Whether the DEK could be unwrapped now, by the vault's word; wins or renews the lease. @throws Rejection as `unwrap` */
+  check(holder: DekHolder, header: DiskHeader, cause: Cause, terms?: CheckTerms): Promise<KeyGrant | undefined>;
 }
 
 /** Opens it. */
@@ -82,7 +83,7 @@ export const openDeks = (parts: {
         payload.fill(0);
       }
     },
-    async unwrap(holder, header, cause) {
+    async unwrap(holder, header, cause, held) {
       const owner = ownerIn(holder, header);
       const { wrap } = header;
       if (holder.encryption.type === 'platform') {
@@ -90,19 +91,19 @@ export const openDeks = (parts: {
         if (!payload) throw wrongDek(holder, 'the wrap was changed, or is under another master key');
         return { dek: checked(openDekPayload(payload, owner), header, holder), grant: undefined };
       }
-      const { payload, grant } = await unwrapped(await questionFor(holder, header, cause), wrap.wrapped);
+      const { payload, grant } = await unwrapped(await questionFor(holder, header, cause), wrap.wrapped, held);
       return { dek: checked(openDekPayload(payload, owner), header, holder), grant };
     },
-    async check(holder, header, cause) {
+    async check(holder, header, cause, terms) {
       ownerIn(holder, header);
       if (holder.encryption.type === 'platform') return undefined;
-      return (await vault.check(await questionFor(holder, header, cause), header.wrap.wrapped)).grant;
+      return (await vault.check(await questionFor(holder, header, cause), header.wrap.wrapped, terms)).grant;
     },
   };
 
-  async function unwrapped(question: Parameters<Vault['unwrap']>[0], wrapped: Uint8Array) {
+  async function unwrapped(...[question, wrapped, held]: Parameters<Vault['unwrap']>) {
     try {
-      return await vault.unwrap(question, wrapped);
+      return await vault.unwrap(question, wrapped, held);
     } catch (error) {
       if (!(error instanceof Rejection && error.reason === 'BAD_CIPHERTEXT')) throw error;
       throw new Rejection(

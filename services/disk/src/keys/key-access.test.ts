@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createKeyAccess, type KeyGrant } from './key-access.ts';
+import { virtualClock } from '../../../../libs/messaging/src/virtual-clock.ts';
+import { createKeyAccess as createOver } from './key-access.ts';
+import type { KeyGrant } from './lease.ts';
+
+const ttlMs = 10_000;
+const createKeyAccess = (clock = virtualClock()) => createOver(clock, { ttlMs });
 
 const key = { set: 'set', keyVersion: 'one' };
 const loss = (accessEpoch: number | undefined) =>
@@ -10,7 +15,7 @@ test('CMK-112: a loss concerns whoever unwrapped before it, under that version o
   const access = createKeyAccess();
   const dropped: boolean[] = [];
   const grant: KeyGrant = { accessEpoch: 4, asked: access.ask() };
-  access.onLoss((lost, concerns) => dropped.push(lost.keyVersion === 'one' && concerns(grant)));
+  access.listen({ lost: (lost, concerns) => dropped.push(lost.keyVersion === 'one' && concerns(grant)) });
   access.lost(key, loss(5), 'fact');
   assert.deepEqual(dropped, [true]);
   assert.equal(access.lossConcerning(key, grant)?.reason, 'KEY_DISABLED');
@@ -22,7 +27,7 @@ test('CMK-112: a loss concerns whoever unwrapped before it, under that version o
 test('a late loss does not hit who unwrapped after it, and is not shown as in force', () => {
   const access = createKeyAccess();
   const grant: KeyGrant = { accessEpoch: 9, asked: access.ask() };
-  access.granted(key, grant);
+  access.granted(key, grant, 'unwrapped');
   access.lost(key, loss(5), 'fact');
   assert.equal(access.lossConcerning(key, grant), undefined);
   assert.equal(access.lossOf(key), undefined);
@@ -30,9 +35,10 @@ test('a late loss does not hit who unwrapped after it, and is not shown as in fo
 
 test('but it still drops a DEK that was unwrapped before it', () => {
   const access = createKeyAccess();
-  access.granted(key, { accessEpoch: 9, asked: access.ask() });
+  const early = access.ask();
+  access.granted(key, { accessEpoch: 9, asked: access.ask() }, 'unwrapped');
   const hit: boolean[] = [];
-  access.onLoss((_key, concerns) => hit.push(concerns({ accessEpoch: 4, asked: 0 })));
+  access.listen({ lost: (_key, concerns) => hit.push(concerns({ accessEpoch: 4, asked: early })) });
   access.lost(key, loss(5), 'fact');
   assert.deepEqual(hit, [true]);
 });
@@ -41,16 +47,16 @@ test('a yes that was asked for before a loss was heard does not end it', () => {
   const access = createKeyAccess();
   const asked = access.ask();
   access.lost(key, loss(undefined), 'refusal');
-  access.granted(key, { accessEpoch: 100, asked });
+  access.granted(key, { accessEpoch: 100, asked }, 'unwrapped');
   assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED');
-  access.granted(key, { accessEpoch: 100, asked: access.ask() });
+  access.granted(key, { accessEpoch: 100, asked: access.ask() }, 'unwrapped');
   assert.equal(access.lossOf(key), undefined);
 });
 
 test('neither does one with a lower epoch, whenever it was asked for', () => {
   const access = createKeyAccess();
   access.lost(key, loss(5), 'refusal');
-  access.granted(key, { accessEpoch: 4, asked: access.ask() });
+  access.granted(key, { accessEpoch: 4, asked: access.ask() }, 'unwrapped');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
 });
 
@@ -84,7 +90,7 @@ test('CMK-39: a set made again under the name of a deleted one has lost nothing'
 
 test('CMK-39: and its losses count, whatever the deleted one was granted', () => {
   const access = createKeyAccess();
-  access.granted(key, { accessEpoch: 9, asked: access.ask() });
+  access.granted(key, { accessEpoch: 9, asked: access.ask() }, 'unwrapped');
   access.forget('set');
   access.lost(key, loss(5), 'fact');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);

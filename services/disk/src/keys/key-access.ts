@@ -1,32 +1,57 @@
+import type { Clock } from '@interlock/runtime';
 import type { LossFacts } from './key-reasons.ts';
+import { type Asked, endOf, type KeyGrant, type LeaseTerms, leftMs, readingOf } from './lease.ts';
 
 /**
  * Whether unwrapped DEKs may be used now, per (set, key version): what every piece of I/O asks.
  *
  * It is told of losses by facts of the set and by refusals of the vault, and of grants by the vault's yes. Losses are
  * numbered by the access epoch of the vault: a loss e concerns whoever unwrapped at an epoch below e, and nobody else,
- * however late it is heard. Where a refusal has no epoch, the order of asking and hearing on this host decides.
+ * however late it is heard. Where a refusal has no epoch, the order of asking and hearing on this host decides. After a
+ * loss only a yes that was asked for later, at an epoch no lower, counts.
+ *
+ * A yes that proved an unwrap is a lease: it lets DEKs be used until its time is over (`lease.ts`). A loss ends it at once.
  *
  * One entry a set and version: losing a key costs the same for one disk and for a fleet.
  */
 export interface KeyAccess {
-  /** Begins a question to the vault: an answer counts only against what was heard before this. */
-  ask(): number;
-  /** The vault said yes. Ends a loss that is no newer. */
-  granted(key: SetKeyVersion, grant: KeyGrant): void;
+  /** Begins a question to the vault: an answer counts from this moment, and against what was heard before it. */
+  ask(): Asked;
+  /**
+   * The vault said yes. Ends a loss that is no newer.
+   * @param proof whether an unwrap was part of it: only such a yes wins or renews the lease
+   */
+  granted(key: SetKeyVersion, grant: KeyGrant, proof: 'unwrapped' | 'stated'): void;
   /** Somebody with authority said no. Listeners hear it before this returns. */
-  lost(key: SetKeyVersion, loss: LossFacts, source: 'fact' | 'refusal'): void;
-  /** The set says that access is back. */
+  lost(key: SetKeyVersion, loss: LossFacts, source: LossSource): void;
+  /** The set says that access is back. DEKs may be used from the next yes on. */
   restored(key: SetKeyVersion, accessEpoch: number): void;
   /** The set is gone: what was lost to it is not lost to a later one of that name (CMK-39). */
   forget(set: string): void;
   /** The loss in force, or undefined: as far as known the key can be used. */
   lossOf(key: SetKeyVersion): LossFacts | undefined;
-  /** The loss in force that concerns a DEK unwrapped with this grant; undefined: the DEK may be used. */
+  /** The loss in force that concerns a DEK unwrapped with this grant; undefined: as far as losses go it may be used. */
   lossConcerning(key: SetKeyVersion, grant: KeyGrant): LossFacts | undefined;
-  /** Calls `listener` at each loss with what tells whether a grant is concerned. */
-  onLoss(listener: (key: SetKeyVersion, concerns: (grant: KeyGrant) => boolean) => void): void;
+  /** The lease of a key; the same object for the same key, for as long as its set exists. */
+  lease(key: SetKeyVersion): Lease;
+  /** What one yes is worth by itself, not renewed. */
+  termOf(grant: KeyGrant): { isHeld(): boolean; leftMs(): number };
+  /** Calls the listener at each change, in the order of listening. */
+  listen(listener: KeyAccessListener): void;
 }
+
+/** Told of what changes. */
+export interface KeyAccessListener {
+  /** A yes won or renewed the lease. */
+  readonly held?: (key: SetKeyVersion, grant: KeyGrant) => void;
+  /** A loss was heard. @param concerns whether it concerns who unwrapped with a grant */
+  readonly lost?: (key: SetKeyVersion, concerns: (grant: KeyGrant) => boolean, source: LossSource) => void;
+  /** A loss is over; there is no lease yet. */
+  readonly returned?: (key: SetKeyVersion) => void;
+}
+
+/** Who told of a loss: a fact of the set, or the vault itself. */
+export type LossSource = 'fact' | 'refusal';
 
 /** A key version as one set uses it: full names. */
 export interface SetKeyVersion {
@@ -34,69 +59,144 @@ export interface SetKeyVersion {
   readonly keyVersion: string;
 }
 
-/** A yes of the vault, under which a DEK was unwrapped. */
-export interface KeyGrant {
-  readonly accessEpoch: number;
-  /** What `ask` gave before the question was sent. */
-  readonly asked: number;
+/** The right to use DEKs under one key. */
+export interface Lease {
+  readonly key: SetKeyVersion;
+  /** The newest yes, also when its time is over; undefined after a loss, and before the first. */
+  yes(): KeyGrant | undefined;
+  /** Asked before and after every piece of I/O: two comparisons. */
+  isHeld(): boolean;
 }
 
 interface Known extends LossFacts {
-  readonly source: 'fact' | 'refusal';
+  readonly source: LossSource;
   readonly heard: number;
 }
 
-/** Nothing is known yet. Rules CMK-100, CMK-105, CMK-112. */
-export const createKeyAccess = (): KeyAccess => {
-  const losses = new Map<string, Known>();
-  /** Highest epoch of a grant, per key: a loss below it is over already. */
-  const grants = new Map<string, number>();
-  const listeners: Parameters<KeyAccess['onLoss']>[0][] = [];
+interface Entry {
+  readonly lease: Lease;
+  loss: Known | undefined;
+  /** Highest epoch of a grant: a loss at or below it is over already. */
+  grantedEpoch: number;
+  /** What a yes must be later than and no lower than: the last loss that ended. */
+  floor: { readonly heard: number; readonly accessEpoch: number };
+  yes: KeyGrant | undefined;
+  endMonotonicMs: number;
+  endBootMs: number;
+}
+
+/** Nothing is known yet. Rules G1, CMK-100, CMK-105, CMK-112. */
+export const createKeyAccess = (
+  clock: Pick<Clock, 'monotonicMs' | 'bootMs'>,
+  { ttlMs }: Pick<LeaseTerms, 'ttlMs'>,
+): KeyAccess => {
+  const entries = new Map<string, Entry>();
+  const listeners: KeyAccessListener[] = [];
   let order = 0;
 
   const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
   const concerns = (loss: Known, grant: KeyGrant): boolean =>
-    loss.accessEpoch === undefined ? grant.asked < loss.heard : grant.accessEpoch < loss.accessEpoch;
+    loss.accessEpoch === undefined ? grant.asked.order < loss.heard : grant.accessEpoch < loss.accessEpoch;
+
+  const entryOf = (key: SetKeyVersion): Entry => {
+    const name = nameOf(key);
+    const known = entries.get(name);
+    if (known) return known;
+    const { set, keyVersion } = key;
+    const entry: Entry = {
+      lease: {
+        key: { set, keyVersion },
+        yes: () => entry.yes,
+        isHeld: () => clock.monotonicMs() < entry.endMonotonicMs && clock.bootMs() < entry.endBootMs,
+      },
+      loss: undefined,
+      grantedEpoch: 0,
+      floor: { heard: 0, accessEpoch: 0 },
+      yes: undefined,
+      endMonotonicMs: Number.NEGATIVE_INFINITY,
+      endBootMs: Number.NEGATIVE_INFINITY,
+    };
+    entries.set(name, entry);
+    return entry;
+  };
+  const win = (entry: Entry, grant: KeyGrant): void => {
+    const end = endOf(grant, ttlMs);
+    // Answers may overtake each other: the yes that lasts longest counts.
+    if (entry.yes !== undefined && end.bootMs <= entry.endBootMs) return;
+    entry.yes = grant;
+    entry.endMonotonicMs = end.monotonicMs;
+    entry.endBootMs = end.bootMs;
+  };
+  const end = (entry: Entry): void => {
+    entry.yes = undefined;
+    entry.endMonotonicMs = Number.NEGATIVE_INFINITY;
+    entry.endBootMs = Number.NEGATIVE_INFINITY;
+  };
+  const isOverBy = (loss: Known, grant: KeyGrant): boolean => grant.asked.order > loss.heard && !concerns(loss, grant);
 
   return {
     ask: () => {
       order += 1;
-      return order;
+      return { order, at: readingOf(clock) };
     },
-    granted(key, grant) {
-      const name = nameOf(key);
-      grants.set(name, Math.max(grants.get(name) ?? 0, grant.accessEpoch));
-      const loss = losses.get(name);
-      if (loss && grant.asked > loss.heard && !concerns(loss, grant)) losses.delete(name);
+    granted(key, grant, proof) {
+      const entry = entryOf(key);
+      entry.grantedEpoch = Math.max(entry.grantedEpoch, grant.accessEpoch);
+      const { loss, floor } = entry;
+      const isReturned = loss !== undefined && isOverBy(loss, grant);
+      if (isReturned) {
+        entry.loss = undefined;
+        entry.floor = { heard: loss.heard, accessEpoch: loss.accessEpoch ?? floor.accessEpoch };
+      }
+      const isLateEnough = grant.asked.order > entry.floor.heard && grant.accessEpoch >= entry.floor.accessEpoch;
+      const isWon = proof === 'unwrapped' && entry.loss === undefined && isLateEnough;
+      if (isWon) win(entry, grant);
+      if (isReturned) for (const { returned } of listeners) returned?.(entry.lease.key);
+      if (isWon) for (const { held } of listeners) held?.(entry.lease.key, grant);
     },
     lost(key, facts, source) {
-      const name = nameOf(key);
+      const entry = entryOf(key);
       order += 1;
-      const loss: Known = { ...facts, source, heard: order };
-      const known = losses.get(name);
+      const known = entry.loss;
+      // The same no again: what is known of when and why it began stays.
+      const isSame = known?.reason === facts.reason && known.accessEpoch === facts.accessEpoch;
+      const loss: Known = { ...(isSame ? known : facts), source, heard: order };
       const isNewer = known === undefined || (known.accessEpoch ?? 0) <= (facts.accessEpoch ?? Number.MAX_SAFE_INTEGER);
-      const isOver = facts.accessEpoch !== undefined && facts.accessEpoch <= (grants.get(name) ?? 0);
-      if (isNewer && !isOver) losses.set(name, loss);
-      for (const listener of listeners) listener(key, (grant) => concerns(loss, grant));
+      const isOver = facts.accessEpoch !== undefined && facts.accessEpoch <= entry.grantedEpoch;
+      if (isNewer && !isOver) entry.loss = loss;
+      if (entry.yes !== undefined && concerns(loss, entry.yes)) end(entry);
+      for (const { lost } of listeners) lost?.(entry.lease.key, (grant) => concerns(loss, grant), source);
     },
     restored(key, accessEpoch) {
-      const loss = losses.get(nameOf(key));
+      const entry = entryOf(key);
+      const { loss } = entry;
       // Facts of a set come in order, so this one answers the loss told before it; a refusal may be newer than both.
       const isAnswered = loss?.source === 'fact' || (loss?.accessEpoch ?? 0) <= accessEpoch;
-      if (loss && isAnswered) losses.delete(nameOf(key));
+      if (!loss || !isAnswered) return;
+      entry.loss = undefined;
+      entry.floor = { heard: loss.heard, accessEpoch };
+      for (const { returned } of listeners) returned?.(entry.lease.key);
     },
     forget(set) {
       const prefix = nameOf({ set, keyVersion: '' });
-      for (const known of [losses, grants]) {
-        for (const name of known.keys()) if (name.startsWith(prefix)) known.delete(name);
+      for (const [name, entry] of entries) {
+        if (!name.startsWith(prefix)) continue;
+        entries.delete(name);
+        end(entry);
       }
     },
-    lossOf: (key) => losses.get(nameOf(key)),
+    lossOf: (key) => entries.get(nameOf(key))?.loss,
     lossConcerning(key, grant) {
-      const loss = losses.get(nameOf(key));
+      const loss = entries.get(nameOf(key))?.loss;
       return loss && concerns(loss, grant) ? loss : undefined;
     },
-    onLoss: (listener) => {
+    lease: (key) => entryOf(key).lease,
+    termOf(grant) {
+      const end = endOf(grant, ttlMs);
+      const left = (): number => leftMs(end, readingOf(clock));
+      return { isHeld: () => left() > 0, leftMs: left };
+    },
+    listen: (listener) => {
       listeners.push(listener);
     },
   };

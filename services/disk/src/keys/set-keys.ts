@@ -2,6 +2,7 @@ import type { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/in
 import { type Cause, CursorConflict, type CursorMove, type EventStore, Rejection, table } from '@interlock/event-store';
 import { isSameRegion, type RpcClient, subscriptionOf } from '@interlock/rpc';
 import { type Encryption, encryptionTypeOnWire } from '../encryption.ts';
+import type { SetOptions } from './set-options.ts';
 
 /** What disks need of disk encryption sets. */
 export type SetClient = Pick<RpcClient<typeof DiskEncryptionSetServiceDefinition>, 'getDiskEncryptionSet'>;
@@ -40,7 +41,7 @@ export interface SetKeys {
 }
 
 /** Opens the keys of sets. */
-export const openSetKeys = (store: EventStore, sets: SetClient): SetKeys => {
+export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<SetOptions, 'note'>): SetKeys => {
   const begun = table<SetKey & { readonly set: string }>(store, { name: 'set_key', version: 1 });
   const cursorOf = (set: string): string => `generation:${set}`;
 
@@ -66,6 +67,7 @@ export const openSetKeys = (store: EventStore, sets: SetClient): SetKeys => {
 
   const ask = async (set: string) => {
     const found = await sets.getDiskEncryptionSet({ name: set });
+    options.note(set, found.keyExpiry);
     const key = {
       principal: found.identity?.principal ?? '',
       keyVersion: found.activeKey?.keyVersion ?? '',

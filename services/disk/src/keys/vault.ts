@@ -5,8 +5,10 @@ import { Rejection } from '@interlock/event-store';
 import { type RpcClient, type TokenSource, tokenSource } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { KeyAccess, KeyGrant } from './key-access.ts';
+import type { KeyAccess } from './key-access.ts';
 import { definiteReason, type KeyUse, keyLost, type LossFacts, vaultUnreachable } from './key-reasons.ts';
+import type { KeyGrant } from './lease.ts';
+import type { SetOptions } from './set-options.ts';
 
 /** What disks need of a vault. */
 export type VaultClient = Pick<
@@ -29,20 +31,28 @@ export interface VaultQuestion extends KeyUse {
  * `UNAVAILABLE` `KEY_VAULT_UNREACHABLE` or `THROTTLED`, and changes nothing.
  */
 export interface Vault {
-  /** Whether the key may be used now: state, dates, all of get, wrapKey and unwrapKey, and an unwrap of `wrapped` if given. */
+  /**
+   * Whether the key may be used now: state, dates, all of get, wrapKey and unwrapKey, and an unwrap of `wrapped` if given.
+   * With it, a yes wins or renews the lease.
+   */
   check(
     question: VaultQuestion,
     wrapped?: Uint8Array,
+    terms?: CheckTerms,
   ): Promise<{ readonly access: GrantedAccess; readonly grant: KeyGrant }>;
   /** Checks, then wraps. The caller clears `payload`. */
   wrap(
     question: VaultQuestion,
     payload: Uint8Array,
   ): Promise<{ readonly wrapped: Uint8Array; readonly grant: KeyGrant }>;
-  /** Checks, then unwraps. The caller clears what it gets. */
+  /**
+   * Checks, then unwraps, which wins or renews the lease. The caller clears what it gets.
+   * @param held the yes of a lease that is held: then the check has been made already
+   */
   unwrap(
     question: VaultQuestion,
     wrapped: Uint8Array,
+    held?: KeyGrant,
   ): Promise<{ readonly payload: Uint8Array; readonly grant: KeyGrant }>;
   /** Moves a wrap to another key version, inside the vault. A no concerns source or target, so it is thrown and no more. */
   rewrap(
@@ -50,6 +60,13 @@ export interface Vault {
     target: string,
     wrapped: Uint8Array,
   ): Promise<{ readonly wrapped: Uint8Array; readonly grant: KeyGrant }>;
+}
+
+/** How a check is to be made. */
+export interface CheckTerms {
+  /** Whether the end of the key's time is left out of account (CMK-104). */
+  readonly allowExpired: boolean;
+  readonly deadlineMs: number;
 }
 
 /** How DEKs are wrapped, in the vault's words; the header has it with hyphens. */
@@ -64,9 +81,10 @@ export const openVault = (parts: {
   readonly connect: (credentials: TokenSource) => VaultClient;
   readonly identities: IdentityClient;
   readonly keyAccess: KeyAccess;
+  readonly options: Pick<SetOptions, 'outlivesExpiry'>;
   readonly clock: Clock;
 }): Vault => {
-  const { connect, identities, keyAccess, clock } = parts;
+  const { connect, identities, keyAccess, options, clock } = parts;
   const clients = new Map<string, VaultClient>();
 
   const clientOf = (principal: string): VaultClient => {
@@ -109,7 +127,7 @@ export const openVault = (parts: {
     return {
       reason,
       since: Number.isNaN(told) ? clock.now() : told,
-      traceId: trace.getActiveSpan()?.spanContext().traceId ?? '',
+      traceId: error.metadata.trace_id ?? trace.getActiveSpan()?.spanContext().traceId ?? '',
       accessEpoch: /^\d{1,15}$/.test(epoch) ? Number(epoch) : undefined,
     };
   };
@@ -130,20 +148,26 @@ export const openVault = (parts: {
     } catch (error) {
       const loss = lossIn(error);
       if (!loss) throw withoutLoss(question, error);
-      keyAccess.lost(question, loss, 'refusal');
+      // Where the set says that what runs outlives the expiry of its key, such a no is about what was asked for alone.
+      const isLoss = loss.reason !== 'KEY_EXPIRED' || !options.outlivesExpiry(question.set);
+      if (isLoss) keyAccess.lost(question, loss, 'refusal');
       throw keyLost(question, loss, error);
     }
   };
 
-  const check: Vault['check'] = async (question, wrapped) => {
+  const check: Vault['check'] = async (question, wrapped, terms) => {
     const { keyVersion, resource, set } = question;
     const asked = keyAccess.ask();
     const probe = wrapped === undefined ? {} : ({ wrappedProbe: Buffer.from(wrapped), algorithm } as const);
+    const { allowExpired = false, deadlineMs } = terms ?? {};
     const access = await asking(question, (client) =>
-      client.checkAccess({ keyVersion, resource: resource || set, ...probe }),
+      client.checkAccess(
+        { keyVersion, resource: resource || set, allowExpired, ...probe },
+        deadlineMs === undefined ? {} : { deadlineMs },
+      ),
     );
     const grant = { accessEpoch: access.accessEpoch, asked };
-    keyAccess.granted(question, grant);
+    keyAccess.granted(question, grant, wrapped === undefined ? 'stated' : 'unwrapped');
     return { access, grant };
   };
 
@@ -163,14 +187,15 @@ export const openVault = (parts: {
       );
       return { wrapped: wrappedKey, grant };
     },
-    async unwrap(question, wrapped) {
+    async unwrap(question, wrapped, held) {
       // Unwrapping alone goes on after the key has expired and needs no get, so the check comes first (CMK-104). The grant
       // is the check's: a loss between the two has a higher epoch and still concerns this DEK.
-      const { grant } = await check(question);
+      const grant = held ?? (await check(question)).grant;
       const { keyVersion: name, resource } = question;
       const { plaintextKey } = await asking(question, (client) =>
         client.unwrapKey({ name, algorithm, wrappedKey: Buffer.from(wrapped), resource }),
       );
+      if (held === undefined) keyAccess.granted(question, grant, 'unwrapped');
       return { payload: plaintextKey, grant };
     },
     async rewrap(question, target, wrapped) {
@@ -188,7 +213,7 @@ export const openVault = (parts: {
           }),
         );
         const grant = { accessEpoch, asked };
-        keyAccess.granted({ set: diskEncryptionSet, keyVersion: target }, grant);
+        keyAccess.granted({ set: diskEncryptionSet, keyVersion: target }, grant, 'stated');
         return { wrapped: wrappedKey, grant };
       } catch (error) {
         const loss = lossIn(error);

@@ -7,7 +7,8 @@ import { createEncryptedDisk } from '../encrypted-disk.ts';
 import { type Encryption, setOf } from '../encryption.ts';
 import { type DekHolder, type Deks, firstHeader } from '../keys/deks.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
-import { keyLost } from '../keys/key-reasons.ts';
+import { keyLost, vaultUnreachable } from '../keys/key-reasons.ts';
+import type { Leases, LeaseUser } from '../keys/leases.ts';
 import type { SetKey, SetKeys } from '../keys/set-keys.ts';
 import type { XtsMask } from '../xts-mask.ts';
 import { currentHeader, replaceHeader, writeFirstHeader } from './headers.ts';
@@ -56,25 +57,45 @@ export const openVolumeMaking = (parts: {
   readonly volumes: Volumes;
   readonly deks: Deks;
   readonly setKeys: SetKeys;
-  readonly keyAccess: KeyAccess;
+  readonly keyAccess: Pick<KeyAccess, 'lease' | 'lossOf'>;
+  readonly leases: Pick<Leases, 'join' | 'leave'>;
   readonly random: Pick<Random, 'uuid'>;
   readonly mask: XtsMask | undefined;
 }): VolumeMaking => {
-  const { volumes, deks, setKeys, keyAccess, random, mask } = parts;
+  const { volumes, deks, setKeys, keyAccess, leases, random, mask } = parts;
 
-  /** Reads what the source holds and writes it under the new DEK; holes and sectors of zeros stay holes. */
+  /**
+   * Reads what the source holds and writes it under the new DEK; holes and sectors of zeros stay holes. The copy uses the
+   * lease of the source's key as an open disk does, but does not wait for it: without it, it fails.
+   */
   const copyContent = async (source: DekHolder, target: { volumeId: string; dek: Uint8Array }, cause: Cause) => {
     const header = await currentHeader(volumes, source.volume.volumeId);
     const { dek, grant } = await deks.unwrap(source, header, cause);
     const cipher = openDiskCipher(dek, mask);
     dek.fill(0);
-    const key = { set: setOf(source.encryption), keyVersion: header.wrap.keyVersion };
-    const check = () => {
-      const loss = grant && keyAccess.lossConcerning(key, grant);
-      if (loss) throw keyLost({ ...key, resource: source.name }, loss);
-    };
     const from = await volumes.open(source.volume.volumeId);
     const reading = createEncryptedDisk(from.store, cipher);
+    const key = { set: setOf(source.encryption), keyVersion: header.wrap.keyVersion };
+    let held = grant;
+    const user: LeaseUser = {
+      name: source.name,
+      isPinnable: false,
+      accessEpoch: grant?.accessEpoch ?? 0,
+      grant: () => held,
+      drop: () => {
+        held = undefined;
+        reading.dropKey();
+      },
+      probe: (terms, probing) => deks.check(source, header, probing, terms),
+    };
+    const lease = grant && keyAccess.lease(key);
+    const check = () => {
+      if (lease === undefined || (held !== undefined && lease.isHeld())) return;
+      const loss = keyAccess.lossOf(key);
+      const use = { ...key, resource: source.name };
+      throw loss ? keyLost(use, loss) : vaultUnreachable(use, new Error('the lease ended while a copy was made'));
+    };
+    if (grant) leases.join(key, user);
     try {
       const to = await volumes.open(target.volumeId);
       const writing = createEncryptedDisk(to.store, openDiskCipher(target.dek, mask));
@@ -92,6 +113,7 @@ export const openVolumeMaking = (parts: {
         await writing.close();
       }
     } finally {
+      leases.leave(key, user);
       await reading.close();
     }
   };

@@ -1,0 +1,88 @@
+import type { KeyAccessReason } from '@interlock/contracts/interlock/access/v1/access.ts';
+import {
+  type Lease_Report,
+  type Lease_State,
+  type ListLeasesRequest,
+  Lease as WireLease,
+} from '@interlock/contracts/interlock/disk/v1/lease.ts';
+import { names, pageToken } from '@interlock/rpc';
+import type { Clock, Instant } from '@interlock/runtime';
+import { pageOfRequest } from '../listing.ts';
+import type { KeyAccess } from './key-access.ts';
+import { ageMs, endOf, type LeaseTerms, leftMs, readingOf } from './lease.ts';
+import type { LeaseReport, Leases } from './leases.ts';
+import type { LossReports, ReportState } from './loss-reports.ts';
+
+/** The state of every lease of this host: request in, leases out. */
+export const leaseApi = (parts: {
+  readonly leases: Pick<Leases, 'list'>;
+  readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
+  readonly reports: Pick<LossReports, 'stateOf'>;
+  readonly terms: Pick<LeaseTerms, 'ttlMs'>;
+  readonly diskHost: string;
+  readonly clock: Clock;
+}) => {
+  const { leases } = parts;
+  return {
+    async listLeases(request: ListLeasesRequest) {
+      const { diskEncryptionSet: set } = request;
+      if (set !== '') names.diskEncryptionSet.parse(set, 'disk_encryption_set');
+      const { limit, after = '' } = pageOfRequest(request);
+      const wanted = leases.list().filter((one) => (set === '' || one.lease.key.set === set) && placeOf(one) > after);
+      const page = wanted.slice(0, limit);
+      const last = page.at(-1);
+      return {
+        leases: page.map((one) => leaseOnWire(one, parts)),
+        nextPageToken: pageToken(wanted.length > limit && last ? placeOf(last) : undefined),
+      };
+    },
+  };
+};
+
+/** Names have no line ends. */
+const placeOf = ({ lease: { key } }: LeaseReport): string => `${key.set}\n${key.keyVersion}`;
+
+/** One lease as the API shows it. */
+const leaseOnWire = (
+  found: LeaseReport,
+  { keyAccess, reports, terms, diskHost, clock }: Omit<Parameters<typeof leaseApi>[0], 'leases'>,
+): WireLease => {
+  const { lease, users, wonAt, silence, isCountedAsLost } = found;
+  const { set: diskEncryptionSet, keyVersion } = lease.key;
+  const now = readingOf(clock);
+  const yes = lease.yes();
+  const loss = keyAccess.lossOf(lease.key);
+  const isHeld = lease.isHeld();
+  const pinned = isHeld ? [] : [...users].filter((user) => user.isPinnable && user.grant() !== undefined);
+  return WireLease.fromPartial({
+    diskHost,
+    diskEncryptionSet,
+    keyVersion,
+    state: stateOf(isHeld, pinned.length, loss !== undefined),
+    winTime: timeOf(isHeld ? wonAt : undefined),
+    ageMs: yes ? Math.round(ageMs(yes.asked.at, now)) : 0,
+    expiresInMs: yes ? Math.max(0, Math.round(leftMs(endOf(yes, terms.ttlMs), now))) : 0,
+    accessEpoch: yes?.accessEpoch ?? 0,
+    openCount: users.size,
+    pinnedCount: pinned.length,
+    ...(isHeld ? {} : { reason: (loss?.reason ?? 'KEY_VAULT_UNREACHABLE') satisfies KeyAccessReason }),
+    since: timeOf(isHeld ? undefined : (loss?.since ?? found.endedAt)),
+    silentTime: timeOf(silence?.at),
+    silentReason: silence?.why ?? '',
+    countedAsLost: isCountedAsLost,
+    report: reportOnWire(reports.stateOf(lease.key)),
+  });
+};
+
+const timeOf = (at: Instant | undefined): Date | undefined => (at === undefined ? undefined : new Date(at));
+
+const stateOf = (isHeld: boolean, pinnedCount: number, isLost: boolean): Lease_State => {
+  if (isHeld) return 'HELD';
+  if (pinnedCount > 0) return 'PINNED';
+  return isLost ? 'LOST' : 'PAUSED';
+};
+
+const reportOnWire = (state: ReportState | undefined): Lease_Report => {
+  if (state === undefined) return 'REPORT_UNSPECIFIED';
+  return ({ pending: 'PENDING', accepted: 'ACCEPTED', refused: 'REFUSED' } as const)[state];
+};

@@ -1,0 +1,133 @@
+import type { Clock, Instant } from '@interlock/runtime';
+
+/**
+ * A lease: the right of this host to use unwrapped DEKs of one (set, key version) for a time (G1).
+ *
+ *             yes                     time                    grace
+ *   none ──────────▶ held ──────────────────▶ paused ──────────────────▶ counted as lost outside
+ *                     │ ▲                       │  │
+ *                  no │ └────────── yes ────────┘  │ no
+ *                     ▼                            │
+ *                   lost ◀─────────────────────────┘      lost ── yes, asked later, epoch no lower ──▶ held
+ *
+ * A yes is worth `ttlMs` from before its question was sent: whatever the vault decided, it decided after that moment, so a
+ * loss at t0 finds no lease that lasts beyond t0 + ttl. Silence adds nothing. Everything here is pure.
+ */
+export interface LeaseTerms {
+  /** How long a yes is worth, in milliseconds; ≥ 1,000. */
+  readonly ttlMs: number;
+  /** How long reads and writes wait for an answer of a silent vault, in milliseconds. */
+  readonly ioPauseTimeoutMs: number;
+  /** After how much silence beyond the end of a lease a vault counts as lost outside of this host, in milliseconds. */
+  readonly unreachableGraceMs: number;
+}
+
+/** What applies where nothing else is said. */
+export const leaseDefaults: LeaseTerms = { ttlMs: 60_000, ioPauseTimeoutMs: 30_000, unreachableGraceMs: 600_000 };
+
+/** One moment by the two clocks of a lease, in milliseconds since their arbitrary starts. */
+export interface Reading {
+  readonly monotonicMs: number;
+  /** Goes on while the machine is suspended. */
+  readonly bootMs: number;
+}
+
+/** This moment. */
+export const readingOf = (clock: Pick<Clock, 'monotonicMs' | 'bootMs'>): Reading => ({
+  monotonicMs: clock.monotonicMs(),
+  bootMs: clock.bootMs(),
+});
+
+/** A question to the vault, before it is sent. */
+export interface Asked {
+  /** Place among everything this host has asked and heard. */
+  readonly order: number;
+  readonly at: Reading;
+}
+
+/** A yes of the vault. */
+export interface KeyGrant {
+  readonly accessEpoch: number;
+  readonly asked: Asked;
+}
+
+/** How much slower this host's clocks may run than the vault's: crystals differ by less than 0.02 %, virtual clocks by more. */
+const driftRatio = 0.005;
+/** What reading a clock may be off by, in milliseconds. */
+const readingErrorMs = 1;
+
+/** For how long a yes is used, in milliseconds: its worth less a margin for clocks that run slow. */
+export const usableMs = (ttlMs: number): number => ttlMs * (1 - driftRatio) - readingErrorMs;
+
+/** Up to when a yes lets DEKs be used: by whichever clock comes there first. */
+export const endOf = ({ asked: { at } }: KeyGrant, ttlMs: number): Reading => ({
+  monotonicMs: at.monotonicMs + usableMs(ttlMs),
+  bootMs: at.bootMs + usableMs(ttlMs),
+});
+
+/** Milliseconds until then; 0 or less when it is over. */
+export const leftMs = (end: Reading, now: Reading): number =>
+  Math.min(end.monotonicMs - now.monotonicMs, end.bootMs - now.bootMs);
+
+/** Milliseconds since then, by the clock that went further. */
+export const ageMs = (since: Reading, now: Reading): number =>
+  Math.max(now.monotonicMs - since.monotonicMs, now.bootMs - since.bootMs);
+
+/** How a host asks again, all in milliseconds. */
+export const pacing = {
+  /** After a yes: between a third and half of its worth, so that two or three answers can be lost without any effect. */
+  renewMs: (ttlMs: number, chance: number): number => ttlMs * (1 / 3 + chance / 6),
+  /** After `failures` questions in a row without an answer. */
+  retryMs: (ttlMs: number, failures: number, chance: number): number =>
+    Math.min(ttlMs / 6, 5_000, Math.min(ttlMs / 24, 500) * 2 ** (failures - 1)) * (0.5 + chance / 2),
+  /** After a no: rarely, for it is the owner who changes it, and whoever opens a disk asks anyhow. */
+  lostMs: (ttlMs: number, chance: number): number => ttlMs * (0.5 + chance / 2),
+  /** How long one question may take. */
+  deadlineMs: (ttlMs: number): number => Math.min(10_000, Math.max(500, ttlMs / 3)),
+};
+
+/** Questions about one lease under way at once: an answer that is late must not keep the next question from being asked. */
+const questionsMax = 2;
+
+/** What a host knows about one lease when it looks for what to do next. */
+export interface LeaseWatch {
+  /** Milliseconds the newest yes is still worth; undefined without one. */
+  readonly leftMs: number | undefined;
+  /** Whether what the end of the lease brings about is done. */
+  readonly isEnded: boolean;
+  /** Milliseconds until the silence counts as a loss outside; undefined where it does already, or there is none. */
+  readonly outageInMs: number | undefined;
+  /** Milliseconds until the next question is due. */
+  readonly askInMs: number;
+  readonly questions: number;
+}
+
+/** What to do next about a lease. */
+export type LeaseStep =
+  /** The time of the yes is over: DEKs are overwritten, I/O pauses. */
+  | { readonly do: 'end' }
+  /** The grace is over as well. */
+  | { readonly do: 'countAsLost' }
+  | { readonly do: 'ask' }
+  | { readonly do: 'wait'; readonly forMs: number };
+
+/** Decides it. Ends come before questions, so that nothing that takes time delays them. */
+export const nextStep = (watch: LeaseWatch): LeaseStep => {
+  const { leftMs: left, isEnded, outageInMs, askInMs, questions } = watch;
+  if (!isEnded && (left === undefined || left <= 0)) return { do: 'end' };
+  if (outageInMs !== undefined && outageInMs <= 0) return { do: 'countAsLost' };
+  if (askInMs <= 0 && questions < questionsMax) return { do: 'ask' };
+  const waits = [
+    ...(isEnded || left === undefined ? [] : [left]),
+    ...(outageInMs === undefined ? [] : [outageInMs]),
+    ...(questions < questionsMax ? [askInMs] : []),
+  ];
+  return { do: 'wait', forMs: Math.min(...waits) };
+};
+
+/** Why a vault gave no answer, and when it gave none last. */
+export interface Silence {
+  readonly at: Instant;
+  /** A status or reason, never a text from outside. */
+  readonly why: string;
+}

@@ -1,0 +1,299 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { type Cause, Rejection } from '@interlock/event-store';
+import { RETRY_AFTER_MS, RpcFailure } from '@interlock/rpc';
+import type { Clock, Instant, Logger, Random } from '@interlock/runtime';
+import type { KeyAccess, Lease, LossSource, SetKeyVersion } from './key-access.ts';
+import { definiteReason } from './key-reasons.ts';
+import { endOf, type KeyGrant, type LeaseTerms, leftMs, nextStep, pacing, readingOf, type Silence } from './lease.ts';
+import type { LossReports } from './loss-reports.ts';
+import type { SetOptions } from './set-options.ts';
+
+/** Whoever uses DEKs under a lease: an open disk, or a copy being made. */
+export interface LeaseUser {
+  /** Full name of the disk or snapshot. */
+  readonly name: string;
+  /** Keeps its DEK beyond the lease: an ultra disk of a running machine (CMK-102). */
+  readonly isPinnable: boolean;
+  /** Access epoch of the last unwrap on record. */
+  readonly accessEpoch: number;
+  /** Under which yes its DEK was unwrapped; undefined while it is not in memory. */
+  grant(): KeyGrant | undefined;
+  /** Overwrites the DEK: at once after a loss; when the time of the lease is over, unless something else allows its use. */
+  drop(why: 'lost' | 'ended'): void;
+  /** Asks the vault with the user's own wrapped DEK as the probe. @throws as `Deks.check` */
+  probe(options: { readonly allowExpired: boolean; readonly deadlineMs: number }, cause: Cause): Promise<unknown>;
+}
+
+/** One lease with those who use it, as it is now. */
+export interface LeaseReport {
+  readonly lease: Lease;
+  readonly users: ReadonlySet<LeaseUser>;
+  /** When the lease was won first after it had not been held; undefined while it is not held. */
+  readonly wonAt: Instant | undefined;
+  /** Since when it is not held; undefined while it is. */
+  readonly endedAt: Instant | undefined;
+  /** The last question without an answer; undefined once there is one. */
+  readonly silence: Silence | undefined;
+  /** Whether the silence counts as a loss outside of this host. */
+  readonly isCountedAsLost: boolean;
+}
+
+/**
+ * The leases of this host: for each (set, key version) that somebody uses, one loop that asks the vault early and again,
+ * ends the use of DEKs when the time of the last yes is over, and tells compute of losses. However many disks are under a
+ * key, one question is asked for all of them.
+ */
+export interface Leases {
+  /** Somebody uses DEKs under the key from now on. Begins to ask where nobody did. */
+  join(key: SetKeyVersion, user: LeaseUser): void;
+  leave(key: SetKeyVersion, user: LeaseUser): void;
+  /** Resolves at the next change of the lease, or after that time, or when `signal` is aborted. */
+  changed(key: SetKeyVersion, withinMs: number, signal: AbortSignal): Promise<void>;
+  /** The silence of a vault that counts as a loss outside; undefined for none. */
+  outageOf(key: SetKeyVersion): { readonly reason: 'KEY_VAULT_UNREACHABLE'; readonly since: Instant } | undefined;
+  /** Every lease that is used, in order of names. */
+  list(): readonly LeaseReport[];
+}
+
+interface Entry {
+  readonly key: SetKeyVersion;
+  readonly lease: Lease;
+  readonly users: Set<LeaseUser>;
+  wonAt: Instant | undefined;
+  /** When the end was noticed, by the monotonic clock. */
+  endedAtMs: number | undefined;
+  endedAt: Instant | undefined;
+  silence: Silence | undefined;
+  failures: number;
+  askAtMs: number;
+  questions: number;
+  isCountedAsLost: boolean;
+  /** Who told of the last loss. */
+  toldBy: LossSource;
+  /** Aborted to make the loop look again. */
+  wake: AbortController;
+  change: PromiseWithResolvers<void>;
+}
+
+/** Nobody uses a key yet. Rules G1, G3, CMK-100, CMK-102, CMK-113. */
+export const openLeases = (parts: {
+  readonly keyAccess: KeyAccess;
+  readonly options: SetOptions;
+  readonly reports: LossReports;
+  readonly terms: LeaseTerms;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Ends every loop. */
+  readonly signal: AbortSignal;
+}): Leases => {
+  const { keyAccess, options, reports, terms, clock, random, log, signal } = parts;
+  const { ttlMs, unreachableGraceMs } = terms;
+  const entries = new Map<string, Entry>();
+  const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
+  /** Loops belong to no call, though one may begin them: they have neither its deadline nor its trace. */
+  const outsideOfCalls = AsyncLocalStorage.snapshot();
+
+  const changed = (entry: Entry): void => {
+    entry.wake.abort();
+    const { change } = entry;
+    entry.change = Promise.withResolvers();
+    change.resolve();
+    tell(entry);
+  };
+
+  /** Lets compute know what its machines cannot use here, as long as it is so and somebody has a disk under it open. */
+  const tell = (entry: Entry): void => {
+    const { key, users, endedAt } = entry;
+    const accessEpoch = Math.max(entry.lease.yes()?.accessEpoch ?? 0, ...[...users].map((user) => user.accessEpoch));
+    const loss = keyAccess.lossOf(key);
+    if (users.size === 0) reports.about(key, undefined);
+    else if (loss) reports.about(key, loss, entry.toldBy);
+    else if (!entry.isCountedAsLost) reports.about(key, undefined);
+    else {
+      const since = endedAt ?? clock.now();
+      // An outage has no number of its own: it concerns whoever unwrapped up to now.
+      reports.about(key, { reason: 'KEY_VAULT_UNREACHABLE', since, traceId: '', accessEpoch }, 'refusal');
+    }
+  };
+
+  keyAccess.listen({
+    held(key, grant) {
+      const entry = entries.get(nameOf(key));
+      if (!entry) return;
+      entry.silence = undefined;
+      entry.failures = 0;
+      entry.askAtMs = grant.asked.at.monotonicMs + pacing.renewMs(ttlMs, random.fraction());
+      // An answer can be so late that its time is over already.
+      if (entry.lease.isHeld()) {
+        entry.wonAt ??= clock.now();
+        entry.endedAtMs = undefined;
+        entry.endedAt = undefined;
+        entry.isCountedAsLost = false;
+      }
+      changed(entry);
+    },
+    lost(key, concerns, source) {
+      const entry = entries.get(nameOf(key));
+      if (!entry) return;
+      for (const user of entry.users) {
+        const grant = user.grant();
+        if (grant && !user.isPinnable && concerns(grant)) user.drop('lost');
+      }
+      if (keyAccess.lossOf(key) !== undefined) {
+        entry.silence = undefined;
+        entry.isCountedAsLost = false;
+        entry.toldBy = source;
+        end(entry);
+        entry.askAtMs = clock.monotonicMs() + pacing.lostMs(ttlMs, random.fraction());
+      }
+      changed(entry);
+    },
+    returned(key) {
+      const entry = entries.get(nameOf(key));
+      if (!entry) return;
+      // From here on it is silence, if it is.
+      entry.endedAtMs = clock.monotonicMs();
+      entry.endedAt = clock.now();
+      entry.askAtMs = clock.monotonicMs();
+      changed(entry);
+    },
+  });
+
+  /** The lease is not held any more: no DEK under it stays in memory but those of pinned disks. */
+  const end = (entry: Entry): void => {
+    entry.wonAt = undefined;
+    entry.endedAtMs ??= clock.monotonicMs();
+    entry.endedAt ??= clock.now();
+    for (const user of entry.users) if (!user.isPinnable && user.grant() !== undefined) user.drop('ended');
+  };
+
+  const ask = async (entry: Entry): Promise<void> => {
+    const { key, users } = entry;
+    // In turn: one whose own header is damaged does not keep the others from an answer.
+    const [user] = users;
+    if (user === undefined) return;
+    users.delete(user);
+    users.add(user);
+    const deadlineMs = pacing.deadlineMs(ttlMs);
+    entry.questions += 1;
+    entry.askAtMs = clock.monotonicMs() + deadlineMs / 2;
+    try {
+      const id = random.uuid();
+      const cause = { correlationId: id, causationId: id, caller: 'system:disk' };
+      await user.probe({ allowExpired: options.outlivesExpiry(key.set), deadlineMs }, cause);
+    } catch (error) {
+      if (definiteReason(error) !== undefined) return;
+      entry.failures += 1;
+      const waitMs = Math.max(pacing.retryMs(ttlMs, entry.failures, random.fraction()), askedWaitMs(error, ttlMs));
+      entry.askAtMs = clock.monotonicMs() + waitMs;
+      entry.silence = { at: clock.now(), why: whyOf(error) };
+      if (entry.failures === 1) log.warn('a key vault gave no answer about a lease', { ...key, error });
+    } finally {
+      entry.questions -= 1;
+      entry.wake.abort();
+    }
+  };
+
+  const watchOf = (entry: Entry) => {
+    const now = readingOf(clock);
+    const yes = entry.lease.yes();
+    const { endedAtMs, isCountedAsLost } = entry;
+    const isSilent = endedAtMs !== undefined && !isCountedAsLost && keyAccess.lossOf(entry.key) === undefined;
+    return {
+      leftMs: yes && leftMs(endOf(yes, ttlMs), now),
+      isEnded: endedAtMs !== undefined,
+      outageInMs: isSilent ? endedAtMs + unreachableGraceMs - now.monotonicMs : undefined,
+      askInMs: entry.askAtMs - now.monotonicMs,
+      questions: entry.questions,
+    };
+  };
+
+  const run = async (entry: Entry): Promise<void> => {
+    while (entry.users.size > 0 && !signal.aborted) {
+      const step = nextStep(watchOf(entry));
+      if (step.do === 'end') {
+        end(entry);
+        // The machine was suspended: what was to be asked early is due now.
+        if (entry.failures === 0) entry.askAtMs = Math.min(entry.askAtMs, clock.monotonicMs());
+        changed(entry);
+      } else if (step.do === 'countAsLost') {
+        entry.isCountedAsLost = true;
+        log.warn('a key vault that gives no answer counts as lost', { ...entry.key, since: entry.endedAt });
+        changed(entry);
+      } else if (step.do === 'ask') {
+        void ask(entry);
+      } else {
+        entry.wake = new AbortController();
+        await clock.sleep(step.forMs, AbortSignal.any([entry.wake.signal, signal]));
+      }
+    }
+  };
+
+  return {
+    join(key, user) {
+      const name = nameOf(key);
+      const known = entries.get(name);
+      if (known) {
+        known.users.add(user);
+        tell(known);
+        return;
+      }
+      const lease = keyAccess.lease(key);
+      const yes = lease.yes();
+      const entry: Entry = {
+        key: lease.key,
+        lease,
+        users: new Set([user]),
+        wonAt: lease.isHeld() ? clock.now() : undefined,
+        endedAtMs: undefined,
+        endedAt: undefined,
+        silence: undefined,
+        failures: 0,
+        askAtMs: yes ? yes.asked.at.monotonicMs + pacing.renewMs(ttlMs, random.fraction()) : clock.monotonicMs(),
+        questions: 0,
+        isCountedAsLost: false,
+        toldBy: 'fact',
+        wake: new AbortController(),
+        change: Promise.withResolvers(),
+      };
+      entries.set(name, entry);
+      tell(entry);
+      outsideOfCalls(() => void run(entry));
+    },
+    leave(key, user) {
+      const entry = entries.get(nameOf(key));
+      if (!entry?.users.delete(user) || entry.users.size > 0) return;
+      entries.delete(nameOf(key));
+      changed(entry);
+    },
+    async changed(key, withinMs, until) {
+      const entry = entries.get(nameOf(key));
+      const over = new AbortController();
+      const sleeping = clock.sleep(withinMs, AbortSignal.any([over.signal, until, signal]));
+      await Promise.race(entry ? [entry.change.promise, sleeping] : [sleeping]);
+      over.abort();
+    },
+    outageOf(key) {
+      const entry = entries.get(nameOf(key));
+      return entry?.isCountedAsLost
+        ? { reason: 'KEY_VAULT_UNREACHABLE', since: entry.endedAt ?? clock.now() }
+        : undefined;
+    },
+    list: () => [...entries].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, entry]) => entry),
+  };
+};
+
+/** How long the vault asked to be left alone; never so long that a lease could not be renewed in time. */
+const askedWaitMs = (error: unknown, ttlMs: number): number => {
+  const cause = error instanceof Rejection ? error.cause : undefined;
+  const asked = cause instanceof Rejection ? Number(cause.metadata[RETRY_AFTER_MS] ?? 0) : 0;
+  return Number.isFinite(asked) ? Math.min(asked, ttlMs / 6) : 0;
+};
+
+/** In one word why there was no answer. */
+const whyOf = (error: unknown): string => {
+  const cause = error instanceof Rejection && error.cause !== undefined ? error.cause : error;
+  if (cause instanceof RpcFailure) return cause.code;
+  return cause instanceof Rejection ? cause.reason : 'INTERNAL';
+};
