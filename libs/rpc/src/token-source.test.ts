@@ -5,7 +5,7 @@ import { tokenSource } from './token-source.ts';
 
 const LIFE_MS = 100_000;
 
-function source() {
+function source(lifeMs = LIFE_MS) {
   const clock = manualClock();
   const issued: string[] = [];
   let isDown = false;
@@ -14,7 +14,7 @@ function source() {
     issue: async (audience) => {
       if (isDown) throw new Error('identity is down');
       issued.push(audience);
-      return { token: `${audience}#${issued.length}`, expireTime: clock.now() + LIFE_MS };
+      return { token: `${audience}#${issued.length}`, expireTime: clock.now() + lifeMs };
     },
   });
   return {
@@ -41,6 +41,20 @@ test('late in its life a token serves on while the next is fetched', async () =>
   assert.equal(await tokens.token('a'), 'a#1');
   while (issued.length < 2) await new Promise(setImmediate);
   assert.equal(await tokens.token('a'), 'a#2');
+});
+
+test('a token of a second is asked for once in its life, and no call waits for the next one', async () => {
+  const { tokens, clock, issued } = source(1_000);
+  await tokens.token('a');
+  for (let call = 0; call < 100; call += 1) {
+    clock.advance(100);
+    const known = issued.length;
+    const number = Number((await tokens.token('a')).slice('a#'.length));
+    assert.ok(number <= known, `call ${call} waited for token ${number}`);
+    // The renewal beside the call gets its turn.
+    await new Promise(setImmediate);
+  }
+  assert.ok(issued.length <= 15, `${issued.length} tokens in ten lives`);
 });
 
 test('an early renewal that fails costs nothing; at the end of the token it does', async () => {

@@ -20,7 +20,10 @@ export interface TokenSourceOptions {
   readonly clock: Pick<Clock, 'now'>;
   /** Part of a token's life after which a new one is fetched beside it. Default 0.7. */
   readonly renewAfter?: number;
-  /** A token with less than this left is not handed out. Default 5,000 ms. */
+  /**
+   * A token with less than this left is not handed out. Default 5,000 ms, or half of what is left at the renewal where
+   * that is less: so a token of a second is renewed beside the calls as well, and not by one of them.
+   */
   readonly reserveMs?: number;
 }
 
@@ -49,7 +52,7 @@ export function tokenSource({ issue, clock, renewAfter = 0.7, reserveMs = 5_000 
       const now = clock.now();
       if (
         current === undefined ||
-        now >= current.expireTime - Math.min(reserveMs, current.expireTime - current.renewTime)
+        now >= current.expireTime - Math.min(reserveMs, (current.expireTime - current.renewTime) / 2)
       ) {
         return renew(audience);
       }

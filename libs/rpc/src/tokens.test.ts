@@ -129,6 +129,17 @@ function suite(format: TokenFormat): void {
     await assert.rejects(verify(token), refused('TOKEN_EXPIRED'));
   });
 
+  test('an end between two seconds is that end, also for a token seen for the first time', async () => {
+    const { verify, clock } = verifier();
+    const token = await first.sign({ exp: START_S + 10.25 });
+    clock.advance(11_249);
+    await verify(token);
+    clock.advance(1);
+    const again = verifier();
+    again.clock.advance(11_250);
+    for (const ask of [verify, again.verify]) await assert.rejects(ask(token), refused('TOKEN_EXPIRED'));
+  });
+
   test('an unknown key is looked for once in a while', async () => {
     let published = [first];
     const { verify, clock, fetches } = verifier(() => published);

@@ -51,8 +51,10 @@ export function tokenVerifier(options: TokenVerifierOptions): Authenticate {
 
     const claims = await verify(token, now);
     const principal = principalFrom(claims);
-    // jose has checked that `exp` is there; it is in seconds.
-    const expires = (claims.exp ?? 0) * 1_000 + clockToleranceMs;
+    // `exp` is there and in seconds, with a fraction for short lives; it was compared in whole seconds.
+    const expireTime = Math.round((claims.exp ?? 0) * 1_000);
+    const expires = expireTime + clockToleranceMs;
+    if (now >= expires) throw expired(claims.exp);
     verified.set(token, { principal, until: Math.min(expires, now + verifiedTtlMs) });
     if (verified.size > VERIFIED_MAX) {
       const [oldest] = verified.keys();
@@ -113,10 +115,7 @@ function keyRing(options: TokenVerifierOptions): JWTVerifyGetKey {
 function tokenRefusal(error: unknown, audience: string): unknown {
   const refuse = (reason: string, message: string, metadata: Readonly<Record<string, string>> = {}): Rejection =>
     new Rejection('UNAUTHENTICATED', reason, message, metadata, { cause: error });
-  if (error instanceof errors.JWTExpired) {
-    const expireTime = timeOf(error.payload.exp);
-    return refuse('TOKEN_EXPIRED', `the token expired at ${expireTime}: get a new one`, { expireTime });
-  }
+  if (error instanceof errors.JWTExpired) return expired(error.payload.exp, error);
   if (error instanceof errors.JWTClaimValidationFailed && error.reason === 'check_failed') {
     if (error.claim === 'aud') {
       return refuse(
@@ -145,7 +144,13 @@ function tokenRefusal(error: unknown, audience: string): unknown {
   return error;
 }
 
-const timeOf = (seconds: number | undefined): string => new Date((seconds ?? 0) * 1_000).toISOString();
+const expired = (exp: number | undefined, cause?: unknown): Rejection => {
+  const expireTime = timeOf(exp);
+  const message = `the token expired at ${expireTime}: get a new one`;
+  return new Rejection('UNAUTHENTICATED', 'TOKEN_EXPIRED', message, { expireTime }, { cause });
+};
+
+const timeOf = (seconds: number | undefined): string => new Date(Math.round((seconds ?? 0) * 1_000)).toISOString();
 
 /** `sub` = `oid` = the principal, `tid` its tenant, `idtyp` its kind, `workload` the service it stands for (REST-82). */
 function principalFrom(claims: JWTPayload): Principal {

@@ -1,4 +1,4 @@
-import { hostService } from '@interlock/host';
+import { hostService, hostSpec } from '@interlock/host';
 import { int, secretFile, systemRandom, text } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
@@ -15,18 +15,18 @@ await hostService({
       min: 1_000,
       default: 600_000,
     }),
-    managedIdentityTokenLifetimeMs: int('How long tokens of managed identities live', { min: 1_000, default: 30_000 }),
+    // Tokens of managed identities live no longer than an answer about permissions is used: a lost identity is lost soon.
+    authzTtlMs: hostSpec.authzTtlMs,
   },
   assemble: async (seams) => {
-    const { bootstrapFile, masterKeyFile, tokenIssuer, userTokenLifetimeMs, managedIdentityTokenLifetimeMs } =
-      seams.settings;
+    const { bootstrapFile, masterKeyFile, tokenIssuer, userTokenLifetimeMs, authzTtlMs } = seams.settings;
     return assemble({
       ...seams,
       settings: {
         bootstrap: parseBootstrap(bootstrapFile),
         masterKey: await obtainMasterKey(masterKeyFile, systemRandom),
         issuer: tokenIssuer,
-        lifetimes: { userMs: userTokenLifetimeMs, managedIdentityMs: managedIdentityTokenLifetimeMs },
+        lifetimes: { userMs: userTokenLifetimeMs, managedIdentityMs: authzTtlMs },
       },
     });
   },

@@ -31,6 +31,8 @@ const bootstrap: Bootstrap = {
 
 let database: TestDatabase;
 let store: EventStore;
+/** Not a whole number of seconds. */
+const managedIdentityMs = 1_250;
 let cloud: InProcessCloud;
 const closing: (() => Promise<unknown>)[] = [];
 before(async () => {
@@ -43,7 +45,7 @@ before(async () => {
     bootstrap,
     masterKey: masterKey(random.bytes(32)),
     issuer: 'https://identity.test',
-    lifetimes: { userMs: 60_000, managedIdentityMs: 5_000 },
+    lifetimes: { userMs: 60_000, managedIdentityMs },
   };
   cloud = await inProcessCloud({
     services: { identity: (seams) => assemble({ ...seams, settings }) },
@@ -219,6 +221,34 @@ test('CMK-04: a managed identity is made by its service, gets tokens only throug
   assert.equal(decodeJwt(accessToken).idtyp, 'managed_identity');
   await as(ids.des, 'des').deletePrincipal({ name: identity.name });
   await assert.rejects(as(ids.disk, 'disk').issueManagedIdentityToken(asked), { reason: 'IDENTITY_DELETED' });
+});
+
+test('CMK-07, G1: a token of a managed identity is for the key vault alone, and lives no longer than it may', async () => {
+  const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
+  const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };
+  const { name: principal } = await as(ids.des, 'des').createManagedIdentity(wish);
+  const disk = as(ids.disk, 'disk');
+  for (const service of ['identity', 'disk-encryption-set', 'disk', 'compute']) {
+    await assert.rejects(disk.issueManagedIdentityToken({ principal, audience: `interlock:${service}` }), {
+      code: 'INVALID_ARGUMENT',
+      reason: 'INVALID_AUDIENCE',
+      message: /interlock:key-vault/,
+    });
+  }
+  const earliest = Date.now();
+  const { accessToken, expireTime } = await disk.issueManagedIdentityToken({
+    principal,
+    audience: 'interlock:key-vault',
+  });
+  const lifeMs = (expireTime?.getTime() ?? 0) - earliest;
+  assert.ok(lifeMs >= managedIdentityMs && lifeMs <= managedIdentityMs + Date.now() - earliest, `${lifeMs} ms`);
+  assert.equal(Math.round((decodeJwt(accessToken).exp ?? 0) * 1_000), expireTime?.getTime());
+  await assert.rejects(
+    disk.issueManagedIdentityToken({ principal: `principals/${ids.disk}`, audience: 'interlock:key-vault' }),
+    {
+      reason: 'NOT_A_MANAGED_IDENTITY',
+    },
+  );
 });
 
 test('etags, names and pages are checked', async () => {

@@ -9,6 +9,9 @@ const audiences: ReadonlySet<string> = new Set(
   ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'].map((service) => `interlock:${service}`),
 );
 
+/** The only service that the identity of a resource speaks to (CMK-07). */
+const managedIdentityAudience = 'interlock:key-vault';
+
 /** A signed token and when it ends. */
 export interface AccessToken {
   readonly token: string;
@@ -52,10 +55,22 @@ export const tokenIssuer =
       );
     }
     const { lifetimes, clock, ring } = parts;
-    const lifetimeMs = principal.principalType === 'managed_identity' ? lifetimes.managedIdentityMs : lifetimes.userMs;
+    const isManagedIdentity = principal.principalType === 'managed_identity';
+    if (isManagedIdentity && audience !== managedIdentityAudience) {
+      throw new Rejection(
+        'INVALID_ARGUMENT',
+        'INVALID_AUDIENCE',
+        `audience must be ${managedIdentityAudience}: the identity of a resource speaks to the key vault alone`,
+        { field: 'audience', audience },
+      );
+    }
     const { kid, sign } = await ring.signing();
-    const nowSeconds = Math.floor(clock.now() / 1000);
-    const expireSeconds = Math.ceil((clock.now() + lifetimeMs) / 1000);
+    const now = clock.now();
+    const nowSeconds = Math.floor(now / 1_000);
+    // Lives of milliseconds count here, so the end is not rounded up to the second as it is for everybody else.
+    const expireTime = isManagedIdentity
+      ? Math.floor(now + lifetimes.managedIdentityMs)
+      : Math.ceil((now + lifetimes.userMs) / 1_000) * 1_000;
     const token = await sign(kid, {
       oid: principal.id,
       tid: principal.tenant.replace(/^tenants\//, ''),
@@ -67,9 +82,9 @@ export const tokenIssuer =
       aud: audience,
       iat: nowSeconds,
       nbf: nowSeconds,
-      exp: expireSeconds,
+      exp: expireTime / 1_000,
     });
-    return { token, expireTime: expireSeconds * 1000 };
+    return { token, expireTime };
   };
 
 const kindOf = (principal: Extract<Principal, { status: 'active' }>): string => {

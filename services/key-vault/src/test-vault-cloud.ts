@@ -37,8 +37,9 @@ export interface VaultCloud {
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
   /** Key-vault as seen by somebody; by default by the administrator. */
   vault(somebody?: Somebody): VaultClient;
-  /** The disk encryption set service. */
+  /** The disk encryption set service, and the disk service. */
   readonly diskEncryptionSet: Somebody;
+  readonly disk: Somebody;
   newPrincipal(): Promise<Somebody>;
   /** A new managed identity, and key-vault as seen by it, also `at` another replica. */
   newManagedIdentity(): Promise<{
@@ -65,6 +66,8 @@ export const startVaultCloud = async (
     readonly tracer?: Tracer;
     /** By default every permission is asked anew. */
     readonly authzTtlMs?: number;
+    /** How long tokens of managed identities live; by default far longer than a test. */
+    readonly managedIdentityMs?: number;
   } = {},
 ): Promise<VaultCloud> => {
   const natsUrl = process.env.NATS_URL;
@@ -123,7 +126,7 @@ export const startVaultCloud = async (
     },
     masterKey: masterKey(random.bytes(32)),
     issuer,
-    lifetimes: { userMs: 600_000, managedIdentityMs: 60_000 },
+    lifetimes: { userMs: 600_000, managedIdentityMs: changes.managedIdentityMs ?? 60_000 },
   };
   const settings: KeyVaultSettings = {
     masterKeys: { current: masterKey(random.bytes(32)), previous: [] },
@@ -165,6 +168,7 @@ export const startVaultCloud = async (
     administrator,
     identity,
     diskEncryptionSet: workloads['disk-encryption-set'],
+    disk: workloads.disk,
     vault(somebody = administrator) {
       const client = clients.get(somebody.id) ?? cloud.as(somebody).client('key-vault', KeyVaultServiceDefinition);
       clients.set(somebody.id, client);
