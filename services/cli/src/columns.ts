@@ -33,6 +33,13 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'since:keyAccess.0.since',
     'active key:activeKey.keyVersion',
   ],
+  'interlock.disk_encryption_set.v1.AssociatedResource': [
+    'name',
+    'rotationState',
+    'key version:keyVersion',
+    'generation',
+    'machine:managedBy',
+  ],
   'interlock.disk_encryption_set.v1.Impact': [
     'kind',
     'resource',

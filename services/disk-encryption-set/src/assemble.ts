@@ -17,7 +17,7 @@ import { setApi } from './set/api.ts';
 import { impactApi } from './set/impact-api.ts';
 import { keyApi } from './set/key-api.ts';
 import { optionsApi } from './set/options-api.ts';
-import { sets as setStreams } from './set/state.ts';
+import { sets as setStreams } from './set/streams.ts';
 import { watchApi } from './set/watch.ts';
 import { type UpkeepSettings, upkeep } from './upkeep.ts';
 

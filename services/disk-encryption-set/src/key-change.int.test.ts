@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import {
   accessOf,
@@ -49,12 +50,36 @@ test('CMK-80, CMK-82, CMK-89: every disk moves to the new key, and the old one i
 });
 
 test('CMK-87: a key the identity cannot use is refused and changes nothing', async () => {
-  const { set } = await readySet(world);
+  const { set, vault } = await readySet(world);
   const stranger = await newKey(world, await newVault(world));
   const before = await world.sets.getDiskEncryptionSet({ name: set.name });
   await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl: stranger.keyUrl }), { reason: 'ACCESS_DENIED' });
   const far = await newKey(world, await newVault(world, { location: 'northeurope' }));
-  await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl: far.keyUrl }), { reason: 'LOCATION_MISMATCH' });
+  const unlike = async (attributes: { enabled?: boolean; notBefore?: Date; expireTime?: Date }) => {
+    const wish = { parent: vault, keyId: `k${randomUUID().slice(0, 8)}`, requestId: randomUUID(), attributes };
+    return (await world.keyVault.createKey(wish)).keyUrl;
+  };
+  const hour = (n: number) => new Date(Date.now() + n * 3_600_000);
+  const onlySigning = await newKey(world, vault);
+  await world.keyVault.setKeyOperations({ name: onlySigning.name, keyOperations: ['SIGN', 'VERIFY'] });
+  const deleted = await newKey(world, vault);
+  await world.keyVault.deleteKey({ name: deleted.name.slice(0, deleted.name.indexOf('/versions/')) });
+  const fine = await newKey(world, vault);
+  const refusals: readonly (readonly [string, string, string?])[] = [
+    ['LOCATION_MISMATCH', far.keyUrl],
+    ['KEY_DISABLED', await unlike({ enabled: false })],
+    ['KEY_EXPIRED', await unlike({ notBefore: hour(-2), expireTime: hour(-1) })],
+    ['KEY_NOT_YET_VALID', await unlike({ notBefore: hour(1) })],
+    ['KEY_OPERATION_NOT_ALLOWED', onlySigning.keyUrl],
+    ['KEY_DELETED', deleted.keyUrl],
+    ['KEY_VERSION_NOT_FOUND', `${fine.keyUrl.slice(0, -32)}${'0'.repeat(32)}`],
+    ['KEY_URL_WITHOUT_VERSION', fine.keyUrl.slice(0, -33)],
+    ['KEY_URL_INVALID', 'k1'],
+    ['SOURCE_VAULT_MISMATCH', fine.keyUrl, 'vaults/another'],
+  ];
+  for (const [reason, keyUrl, sourceVault = ''] of refusals) {
+    await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl, sourceVault }), { reason }, reason);
+  }
   await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl: far.keyUrl, etag: '1' }), {
     reason: 'ETAG_MISMATCH',
   });
@@ -76,6 +101,9 @@ test('CMK-83, CMK-121: under a disabled key a move waits, and the key owner’s 
     [key.name],
     'CMK-34',
   );
+  const statesOf = async () =>
+    (await world.sets.listAssociatedResources({ name: set.name })).resources.map(({ rotationState }) => rotationState);
+  assert.deepEqual(await statesOf(), ['BLOCKED']);
 
   const name = set.name;
   await assert.rejects(world.sets.resumeRotation({ name, keyOwnerToken: 'none of ours' }), {
@@ -89,6 +117,7 @@ test('CMK-83, CMK-121: under a disabled key a move waits, and the key owner’s 
   });
   await world.sets.resumeRotation({ name, keyOwnerToken: await ownerToken(world) });
   await world.until(name, isDone);
+  assert.deepEqual(await statesOf(), ['CURRENT']);
   await world.disks.open(disk);
 });
 

@@ -3,7 +3,7 @@ import { eventReader } from '@interlock/event-store';
 import type { ToFact, ToldFact } from '@interlock/messaging';
 import type { SetEvent } from './set/events.ts';
 import { keyExpiryOnWire } from './set/options.ts';
-import { sets } from './set/state.ts';
+import { sets } from './set/streams.ts';
 import { encryptionTypeOnWire, reasonOnWire } from './set/wire.ts';
 
 const setEvent = eventReader(sets);

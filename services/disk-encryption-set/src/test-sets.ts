@@ -2,7 +2,8 @@ import { category, type EventStore, memoryStore, StoreUnavailable } from '@inter
 import { type Clock, systemClock, systemRandom } from '@interlock/runtime';
 import { create } from './set/decider.ts';
 import type { SetEvent } from './set/events.ts';
-import { type DiskEncryptionSet, sets as setStreams } from './set/state.ts';
+import type { DiskEncryptionSet } from './set/state.ts';
+import { sets as setStreams } from './set/streams.ts';
 import type { SetParts } from './sets.ts';
 import { type FakeNeighbours, fakeNeighbours, type Moment, urlOf, versionOf } from './test-neighbours.ts';
 

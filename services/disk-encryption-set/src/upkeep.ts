@@ -8,7 +8,7 @@ import { follow } from './following.ts';
 import { settleIdentity } from './identity-change.ts';
 import { isOutage } from './outages.ts';
 import { type RotationSettings, rotate } from './rotation.ts';
-import { followingIndex, pendingIndex } from './set/state.ts';
+import { followingIndex, pendingIndex } from './set/streams.ts';
 import type { SetParts } from './sets.ts';
 import { type WorkQueue, workQueue } from './work-queue.ts';
 

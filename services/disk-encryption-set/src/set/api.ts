@@ -25,7 +25,8 @@ import { isOutage } from '../outages.ts';
 import { create, isSameWish, setNotFound, startDeletion } from './decider.ts';
 import type { Founding, KeyReference, SetEvent } from './events.ts';
 import { askedOptionsOf, checkStandby } from './options.ts';
-import { type DiskEncryptionSet, regionIndex } from './state.ts';
+import type { DiskEncryptionSet } from './state.ts';
+import { regionIndex } from './streams.ts';
 import { encryptionTypeOf, existedOnWire, setOnWire } from './wire.ts';
 
 /** Sets from their making to their end: request in, resource out. */

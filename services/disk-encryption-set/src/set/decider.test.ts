@@ -28,7 +28,8 @@ import {
 } from './key-change.ts';
 import { changeOptions } from './options.ts';
 import { FINAL_EPOCH, lossReasons } from './reasons.ts';
-import { type DiskEncryptionSet, evolve, initial, type KeyAccess, sets } from './state.ts';
+import { type DiskEncryptionSet, evolve, initial, type KeyAccess } from './state.ts';
+import { sets } from './streams.ts';
 
 type Decision = (set: DiskEncryptionSet) => readonly SetEvent[];
 const after = (...decisions: readonly Decision[]): DiskEncryptionSet =>

@@ -1,5 +1,6 @@
 import type {
   AssignKeyRequest,
+  AssociatedResource_RotationState,
   ListAssociatedResourcesRequest,
   ResumeRotationRequest,
   DiskEncryptionSet as WireSet,
@@ -11,10 +12,10 @@ import { trace } from '@opentelemetry/api';
 import { askAccess } from '../key-access.ts';
 import type { ChooseKey } from '../key-choice.ts';
 import { callFor, type SetParts } from '../sets.ts';
-import { activeSet } from './decider.ts';
+import { activeSet, setNotFound } from './decider.ts';
 import { assignKey, resumeRotation } from './key-change.ts';
 import type { LossReason } from './reasons.ts';
-import { type DiskEncryptionSet, keyVersionsOf, type LivingSet } from './state.ts';
+import { type DiskEncryptionSet, keyVersionsOf, type LivingSet, type SetBody } from './state.ts';
 import { setOnWire } from './wire.ts';
 
 /** Versions that move only with their owner's word. An expired one unwraps still; a purged one never again. */
@@ -116,17 +117,28 @@ export const keyApi = (
     async listAssociatedResources(request: ListAssociatedResourcesRequest, { cause }: Call) {
       const { name: diskEncryptionSet, pageSize, pageToken } = request;
       names.diskEncryptionSet.parse(diskEncryptionSet, 'name');
-      setOnWire(await sets.load(diskEncryptionSet));
+      const { state } = await sets.load(diskEncryptionSet);
+      if (state.status === 'absent' || state.status === 'deleted') throw setNotFound(diskEncryptionSet);
       const page = await disks.listEncryptedResources({ diskEncryptionSet, pageSize, pageToken }, callFor(cause));
       const resources = page.resources.map(({ name, managedBy, keyVersion, generation }) => ({
         name,
         managedBy,
         keyVersion,
         generation,
+        rotationState: rotationStateOf(state, { keyVersion, generation }),
       }));
       return { resources, nextPageToken: page.nextPageToken };
     },
   };
+};
+
+const rotationStateOf = (
+  set: SetBody,
+  { keyVersion, generation }: { readonly keyVersion: string; readonly generation: number },
+): AssociatedResource_RotationState => {
+  if (keyVersion === '') return 'ROTATION_STATE_UNSPECIFIED';
+  if (generation >= set.generation) return 'CURRENT';
+  return set.rotation?.progress.status === 'waiting' ? 'BLOCKED' : 'PENDING';
 };
 
 const ownerTokenInvalid = (cause: Rejection): Rejection =>

@@ -1,7 +1,6 @@
-import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
-import { isSameRegion, names, regionOf, subscriptionOf } from '@interlock/rpc';
+import { isSameRegion } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
-import { type Founding, type KeyReference, type SetEvent, type SetOptions, upcast } from './events.ts';
+import type { Founding, KeyReference, SetEvent, SetOptions } from './events.ts';
 import type { LossReason } from './reasons.ts';
 
 /** Whether a key version can be used by the set. A version without one has not been asked about yet. */
@@ -271,65 +270,6 @@ const only = <Value>(record: Readonly<Record<string, Value>>, key: string): Read
   return value === undefined ? {} : { [key]: value };
 };
 
-/** Whether a principal is to be made or deleted yet. */
-export const isIdentityUnsettled = ({ principal, identity }: SetBody): boolean =>
-  identity.retiring.length > 0 || (principal !== '' && !identity.isMade);
-
 /** Whether what is asked for would be where the set is (CMK-23). */
 export const isInRegionOf = (set: { readonly location: string }, wish: { readonly location: string }): boolean =>
   isSameRegion(set.location, wish.location);
-
-/** Value of the index `region`: how many sets of one subscription lie in one region (CMK-140). */
-export const regionIndex = (name: string, location: string): IndexEntry => ({
-  index: 'region',
-  value: `${subscriptionOf(name)}|${regionOf(location)}`,
-});
-
-/** Sets that follow the newest version of their key (CMK-81). */
-export const followingIndex: IndexEntry = { index: 'following', value: 'newest' };
-
-/** Sets with something left to do: `soon`, or `later` where somebody else has to do something first. */
-export const pendingIndex = (when: 'soon' | 'later'): IndexEntry => ({ index: 'pending', value: when });
-
-const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): readonly IndexEntry[] => {
-  if (set.status === 'deleted') return [];
-  const rotation = set.rotation?.progress.status ?? 'finished';
-  const isSoon =
-    set.status !== 'active' ||
-    Object.keys(set.questions).length > 0 ||
-    rotation === 'running' ||
-    set.following.due !== null ||
-    isIdentityUnsettled(set);
-  // A version that is not valid yet becomes so by time alone, and nobody tells.
-  const isEarly = Object.values(set.access).some((one) => one.state === 'lost' && one.reason === 'KEY_NOT_YET_VALID');
-  return [
-    ...(isSoon ? [pendingIndex('soon')] : []),
-    ...(rotation === 'waiting' || isEarly || set.following.error !== null ? [pendingIndex('later')] : []),
-  ];
-};
-
-/** How sets are stored and found: by what a fact of key-vault or identity names, by region, and by what is left to do. */
-export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
-  name: 'set',
-  stateVersion: 3,
-  initial,
-  evolve,
-  upcast,
-  isGone: ({ status }) => status === 'absent' || status === 'deleted',
-  indexes: (set, name) => {
-    if (set.status === 'absent' || set.status === 'deleted') return [];
-    const versions = keyVersionsOf(set);
-    const ids = versions.map((version) => names.keyVersion.parse(version, 'key_version'));
-    const keys = new Set(ids.map((id) => names.key.format(id)));
-    const vaults = new Set(ids.map((id) => names.vault.format(id)));
-    return [
-      ...versions.map((value) => ({ index: 'keyVersion', value })),
-      ...[...keys].map((value) => ({ index: 'key', value })),
-      ...[...vaults].map((value) => ({ index: 'vault', value })),
-      ...(set.principal === '' ? [] : [{ index: 'principal', value: set.principal }]),
-      regionIndex(name, set.location),
-      ...(set.options.autoKeyRotation ? [followingIndex] : []),
-      ...pendingOf(set),
-    ];
-  },
-};
