@@ -137,14 +137,14 @@ const causes: Readonly<Record<string, Cause>> = {
   'a key deleted': {
     target: key,
     action: 'DELETE',
-    act: (world, { first }) => world.vault.deleteKey({ name: keyOf(first.name) }),
+    act: (world, { first }) => world.vault.deleteKey({ name: keyOf(first.name), confirmName: keyOf(first.name) }),
   },
   'a key purged': {
     target: key,
     action: 'PURGE',
     act: async (world, { first }) => {
-      await world.vault.deleteKey({ name: keyOf(first.name) });
-      await world.vault.purgeKey({ name: keyOf(first.name) });
+      await world.vault.deleteKey({ name: keyOf(first.name), confirmName: keyOf(first.name) });
+      await world.vault.purgeKey({ name: keyOf(first.name), confirmName: keyOf(first.name) });
     },
   },
   'a key expired': { target: version, action: 'EXPIRE', act: expire },
@@ -157,7 +157,7 @@ const causes: Readonly<Record<string, Cause>> = {
   'a vault deleted': {
     target: vault,
     action: 'DELETE',
-    act: (world, { kv1 }) => world.vault.deleteVault({ name: kv1 }),
+    act: (world, { kv1 }) => world.vault.deleteVault({ name: kv1, confirmName: kv1 }),
   },
   'grants withdrawn': {
     target: principal,

@@ -5,6 +5,7 @@ import {
   type DiskEncryptionSet,
   DiskEncryptionSetServiceDefinition,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { RpcFailure } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc';
@@ -16,6 +17,18 @@ export const location = 'westeurope';
 
 /** Whose key a disk is under: a set, or the platform. */
 type Under = DiskEncryptionSet | 'platform';
+
+/** Who somebody is, and what proves it. */
+interface Secret {
+  readonly id: string;
+  readonly secret: string;
+}
+
+/** The beginning of a disk. */
+interface DiskContent {
+  write(data: Uint8Array): Promise<void>;
+  read(lengthBytes: number): Promise<Buffer>;
+}
 
 /** The whole cloud as its administrator uses it, in virtual time. */
 export type SimulatedSets = ReturnType<typeof simulatedSets>;
@@ -38,6 +51,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
   const vault = admin.client('key-vault', KeyVaultServiceDefinition);
   const sets = admin.client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
   const disks = admin.client('disk', DiskServiceDefinition);
+  const identity = admin.client('identity', IdentityServiceDefinition);
   const compute = admin.client('compute', ComputeServiceDefinition);
   const content = admin.client('disk', DiskDataServiceDefinition);
   const { random, clock } = cloud;
@@ -82,6 +96,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
   return {
     cloud,
     vault,
+    identity,
     sets,
     disks,
     compute,
@@ -142,8 +157,34 @@ const simulatedSets = (cloud: SimulatedCloud) => {
       await until(what, async () => wanted(await sets.getDiskEncryptionSet({ name })));
       return sets.getDiskEncryptionSet({ name });
     },
+    /** Reads or writes a disk through direct access, which ends afterwards. */
+    async withAccess<Result>(name: string, work: (io: DiskContent) => Promise<Result>): Promise<Result> {
+      const { accessToken } = await disks.beginAccess({ name, accessLevel: 'WRITE', durationSeconds: 600 });
+      try {
+        return await work(this.dataOf(name, accessToken));
+      } finally {
+        await disks.endAccess({ name });
+      }
+    },
+    /** A token for the vault of somebody, by default of the administrator, who may do everything with keys. */
+    async ownerToken({ id: clientId, secret: clientSecret }: Secret = cloud.people.administrator): Promise<string> {
+      return (await identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' })).accessToken;
+    },
+    /** Somebody with one role at one scope. */
+    async newPerson(wish: { readonly role: string; readonly scope: string }): Promise<Secret> {
+      const id = random.uuid();
+      const principal = await identity.createPrincipal({
+        principalId: id,
+        tenant: 'tenants/main',
+        type: 'APPLICATION',
+        displayName: 'somebody',
+      });
+      const { secretText } = await identity.addSecret({ principal: principal.name, secretId: 'one' });
+      await identity.createRoleAssignment({ roleAssignmentId: random.uuid(), principal: principal.name, ...wish });
+      return { id, secret: secretText };
+    },
     /** The beginning of a disk, read and written through direct access. */
-    dataOf(name: string, token: string) {
+    dataOf(name: string, token: string): DiskContent {
       const metadata = new Metadata({ [accessTokenKey]: token });
       return {
         async write(data: Uint8Array): Promise<void> {

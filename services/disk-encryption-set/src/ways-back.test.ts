@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { inSimulatedCloud, parent, type SimulatedSets } from './test-simulated-sets.ts';
+
+const written = Buffer.alloc(8_192, 'every byte of it');
+
+/** Two machines and a loose disk with known content under one set; a key each in the same and in another vault beside. */
+const fleetOf = async (world: SimulatedSets) => {
+  const kv1 = await world.newVault('kv1');
+  const kv2 = await world.newVault('kv2');
+  const first = await world.newKey(kv1, 'k1');
+  const set = await world.newSet('des1', kv1, first.keyUrl);
+  await world.grant(kv2, set);
+  const machines = [await world.newMachine('vm1', set), await world.newMachine('vm2', set, [set, 'ULTRA'])];
+  const loose = await world.newDisk('loose', set);
+  await world.withAccess(loose, (io) => io.write(written));
+  const sameVault = await world.newKey(kv1, 'k2');
+  const otherVault = await world.newKey(kv2, 'k1');
+  await world.settled();
+  return { kv1, kv2, first, set, machines, loose, sameVault, otherVault };
+};
+type Fleet = Awaited<ReturnType<typeof fleetOf>>;
+type Step = (world: SimulatedSets, fleet: Fleet) => Promise<unknown>;
+
+const keyOf = (version: string): string => version.split('/versions/')[0] ?? '';
+const principalOf = ({ set }: Fleet): string => set.identity?.principal ?? '';
+
+const stops: Readonly<Record<string, Step>> = {
+  disabled: (world, { first }) => world.vault.disableKeyVersion({ name: first.name }),
+  deleted: (world, { first }) => world.vault.deleteKey({ name: keyOf(first.name), confirmName: keyOf(first.name) }),
+  expired: (world, { first }) =>
+    world.vault.setKeyVersionDates({ name: first.name, expireTime: new Date(world.clock.now()) }),
+  'not valid yet': (world, { first }) =>
+    world.vault.setKeyVersionDates({ name: first.name, notBefore: new Date(world.clock.now() + 3_600_000) }),
+  'vault deleted': (world, { kv1 }) => world.vault.deleteVault({ name: kv1, confirmName: kv1 }),
+  'grants withdrawn': (world, fleet) =>
+    world.vault.removeAccessPolicy({ name: fleet.kv1, principal: principalOf(fleet) }),
+  'identity none': (world, { set }) => world.sets.updateDiskEncryptionSet({ name: set.name, identityType: 'NONE' }),
+  'identity deleted': (world, fleet) => world.identity.deletePrincipal({ name: principalOf(fleet) }),
+};
+
+/** Another identity with the grants of the old one. */
+const newIdentity: Step = async (world, { set, kv1, kv2 }) => {
+  const made = await world.sets.updateDiskEncryptionSet({ name: set.name, identityType: 'SYSTEM_ASSIGNED' });
+  for (const vault of [kv1, kv2]) await world.grant(vault, made);
+};
+/** A new version of the key, another key, a key in another vault: with the word of the key's owner where that is needed. */
+const assign =
+  (which: 'sameVault' | 'otherVault' | 'newVersion', word: 'with the word' | 'without'): Step =>
+  async (world, fleet) => {
+    const { set, kv1 } = fleet;
+    const { keyUrl } = which === 'newVersion' ? await world.newKey(kv1, 'k1') : fleet[which];
+    const keyOwnerToken = word === 'without' ? '' : await world.ownerToken();
+    await world.sets.assignKey({ name: set.name, keyUrl, keyOwnerToken });
+  };
+
+const enable: Step = (world, { first }) => world.vault.enableKeyVersion({ name: first.name });
+const recover: Step = (world, { first }) => world.vault.recoverKey({ name: keyOf(first.name) });
+const moveDates: Step = (world, { first }) => world.vault.setKeyVersionDates({ name: first.name });
+const recoverVault: Step = async (world, { kv1, set }) => {
+  await world.vault.recoverVault({ name: kv1 });
+  await world.grant(kv1, set);
+};
+const grantAgain: Step = (world, { kv1, set }) => world.grant(kv1, set);
+
+const ways: readonly (readonly [cause: string, way: string, Step])[] = [
+  ['disabled', 'enabled', enable],
+  ['disabled', 'another version, with the word', assign('newVersion', 'with the word')],
+  ['disabled', 'another key, with the word', assign('sameVault', 'with the word')],
+  ['disabled', 'a key in another vault, with the word', assign('otherVault', 'with the word')],
+  ['deleted', 'recovered', recover],
+  ['deleted', 'a key in another vault, with the word', assign('otherVault', 'with the word')],
+  ['expired', 'another exp', moveDates],
+  ['expired', 'another key, nobody asked', assign('sameVault', 'without')],
+  ['not valid yet', 'another nbf', moveDates],
+  ['vault deleted', 'recovered and granted again', recoverVault],
+  ['grants withdrawn', 'granted again', grantAgain],
+  ['identity none', 'another identity with grants', newIdentity],
+  ['identity deleted', 'another identity with grants', newIdentity],
+];
+
+const powersOf = async (world: SimulatedSets, { machines }: Fleet): Promise<string[]> =>
+  Promise.all(machines.map((name) => world.powerOf(name)));
+
+for (const [cause, way, goBack] of ways) {
+  test(`G5, CMK-125, CMK-127: ${cause} → ${way}: machines stay stopped until started, and every byte is there`, async () => {
+    await inSimulatedCloud(21, async (world) => {
+      const fleet = await fleetOf(world);
+      await stops[cause]?.(world, fleet);
+      await world.settled();
+      assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED']);
+      await assert.rejects(world.withAccess(fleet.loose, (io) => io.read(written.length)));
+      await goBack(world, fleet);
+      await world.settled();
+      assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED'], 'nothing starts by itself');
+      for (const name of fleet.machines) {
+        await world.compute.startVirtualMachine({ name });
+        await world.untilPower(name, 'RUNNING');
+      }
+      assert.deepEqual(await world.withAccess(fleet.loose, (io) => io.read(written.length)), written);
+      const { previousKeys, rotation } = await world.sets.getDiskEncryptionSet({ name: fleet.set.name });
+      assert.deepEqual([previousKeys, rotation?.state ?? 'SUCCEEDED'], [[], 'SUCCEEDED']);
+    });
+  });
+}
+
+for (const cause of ['disabled', 'deleted'] as const) {
+  test(`CMK-10, CMK-121: who controls the set but not the key cannot undo its being ${cause}`, async () => {
+    await inSimulatedCloud(22, async (world) => {
+      const fleet = await fleetOf(world);
+      const { set, first, otherVault } = fleet;
+      const owner = await world.newPerson({ role: 'roles/contributor', scope: parent });
+      const sets = world.cloud.as(owner).client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
+      await stops[cause]?.(world, fleet);
+      await world.settled();
+
+      // Its own word is none: it may neither enable nor recover the old key.
+      const keyOwnerToken = await world.ownerToken(owner);
+      const { name } = set;
+      const wish = { name, keyUrl: otherVault.keyUrl };
+      await assert.rejects(sets.assignKey({ ...wish, keyOwnerToken }), { reason: 'ACCESS_DENIED' });
+      await sets.assignKey(wish);
+      await world.settled();
+      await assert.rejects(sets.resumeRotation({ name, keyOwnerToken }), { reason: 'ACCESS_DENIED' });
+      await sets.resumeRotation({ name });
+      // Nor does another identity, which begins without grants, nor a key that is assigned back and forth.
+      await sets.updateDiskEncryptionSet({ name, identityType: 'NONE' });
+      await sets.updateDiskEncryptionSet({ name, identityType: 'SYSTEM_ASSIGNED' });
+      await world.settled();
+
+      const waiting = await world.sets.getDiskEncryptionSet({ name });
+      assert.deepEqual(
+        waiting.previousKeys.map(({ keyVersion }) => keyVersion),
+        [first.name],
+      );
+      assert.equal(waiting.rotation?.state, 'WAITING');
+      assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED']);
+      await assert.rejects(world.withAccess(fleet.loose, (io) => io.read(written.length)));
+      for (const machine of fleet.machines) {
+        await world.compute.startVirtualMachine({ name: machine });
+        await world.clock.sleep(5_000);
+        assert.equal(await world.powerOf(machine), 'STOPPED');
+      }
+    });
+  });
+}
+
+test('CMK-108, CMK-121: a purge is final: a new key serves new disks, old ones say that they are lost', async () => {
+  await inSimulatedCloud(23, async (world) => {
+    const fleet = await fleetOf(world);
+    const { set, first, otherVault, loose } = fleet;
+    await world.vault.deleteKey({ name: keyOf(first.name), confirmName: keyOf(first.name) });
+    await world.vault.purgeKey({ name: keyOf(first.name), confirmName: keyOf(first.name) });
+    await world.settled();
+    await world.sets.assignKey({ name: set.name, keyUrl: otherVault.keyUrl });
+    await world.settled();
+    const now = await world.sets.getDiskEncryptionSet({ name: set.name });
+    assert.deepEqual([now.rotation?.state, now.rotation?.waitingReason], ['WAITING', 'KEY_PURGED']);
+    assert.equal((await world.disks.getDisk({ name: loose })).unavailableReason, 'KEY_PURGED');
+    const fresh = await world.newDisk('fresh', set);
+    await world.withAccess(fresh, (io) => io.write(written));
+    assert.deepEqual(await world.withAccess(fresh, (io) => io.read(written.length)), written);
+  });
+});
