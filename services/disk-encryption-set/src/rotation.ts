@@ -58,6 +58,7 @@ export const rotate = async (
   const generation = state.status === 'active' ? state.generation : 0;
   if (!isMoving(state, generation)) return;
   const { keyVersion } = state.activeKey;
+  const { isStandbyReleased: fromStandby } = state.rotation;
   const { principal } = state;
 
   if (principal === '') {
@@ -100,7 +101,7 @@ export const rotate = async (
       const page = await listed(pageToken);
       const before = pass.moved;
       await forEachBounded(page.resources, settings.concurrency, (resource) =>
-        moveOne({ disks, keyVersion, generation, call, signal }, resource, pass),
+        moveOne({ disks, keyVersion, generation, fromStandby, call, signal }, resource, pass),
       );
       left -= pass.moved - before;
       if (pass.isOvertaken) return;
@@ -130,16 +131,17 @@ const moveOne = async (
     readonly disks: SetParts['disks'];
     readonly keyVersion: string;
     readonly generation: number;
+    readonly fromStandby: boolean;
     readonly call: ReturnType<typeof callFor>;
     readonly signal: AbortSignal;
   },
   resource: EncryptedResource,
   pass: Pass,
 ): Promise<void> => {
-  const { disks, keyVersion: targetKeyVersion, generation, call, signal } = move;
+  const { disks, keyVersion: targetKeyVersion, generation, fromStandby, call, signal } = move;
   if (signal.aborted || pass.isOvertaken || pass.obstacles.has(resource.keyVersion)) return;
   try {
-    await disks.rewrapDek({ name: resource.name, targetKeyVersion, generation }, call);
+    await disks.rewrapDek({ name: resource.name, targetKeyVersion, generation, fromStandby }, call);
     pass.moved++;
   } catch (error) {
     if (isOutage(error)) {

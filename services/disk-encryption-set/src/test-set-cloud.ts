@@ -53,18 +53,18 @@ export interface SetCloud {
   close(): Promise<void>;
 }
 
-/** Starts it. @throws what went wrong, with nothing left open */
-export const startSetCloud = async (): Promise<SetCloud> => {
+/** Starts it. @param isPurgeProtected whether every vault is. @throws what went wrong, with nothing left open */
+export const startSetCloud = async ({ isPurgeProtected = true } = {}): Promise<SetCloud> => {
   const scope = createScope();
   try {
-    return await openSetCloud(scope);
+    return await openSetCloud(scope, isPurgeProtected);
   } catch (error) {
     await scope.close();
     throw error;
   }
 };
 
-const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
+const openSetCloud = async (scope: Scope, isPurgeProtected: boolean): Promise<SetCloud> => {
   const natsUrl = process.env.NATS_URL;
   if (!natsUrl) throw new Error('NATS_URL is not set: run this test through `npm test`');
   const clock = systemClock;
@@ -151,7 +151,7 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
             sealKeys: await openFileSealKeyStore(folder, random),
             engine: (sealing) => createRsaPool({ sealing, workers: 1 }),
             vaultUriSuffix: 'vault.test',
-            purgeProtectionDefault: true,
+            purgeProtectionDefault: isPurgeProtected,
             retentionDayMs: 86_400_000,
           },
         }),
@@ -159,7 +159,7 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
         // Waiting moves are not tried again by time here: what moves was moved by what happened.
         const rotation = { concurrency: 4, pageSize: 2 };
         const upkeep = { watchdogMs: 100, rotationRetryMs: 3_600_000, rotationCheckIntervalMs: 3_600_000, rotation };
-        const settings = { requirePurgeProtection: true, setsPerRegionMax, upkeep };
+        const settings = { requirePurgeProtection: isPurgeProtected, setsPerRegionMax, upkeep };
         return assembleBeside(
           { ...seams, settings },
           {

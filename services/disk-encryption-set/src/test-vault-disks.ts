@@ -12,6 +12,8 @@ export interface WrappedDisk {
   keyVersion: string;
   wrappedKey: Uint8Array;
   generation: number;
+  /** The same key under the set's standby key, where it had one when the disk was made. */
+  readonly standby?: { readonly keyVersion: string; readonly wrappedKey: Uint8Array };
 }
 
 /** A disk service without data: it keeps wrapped keys in memory and asks a real vault, as the identities of sets. */
@@ -20,7 +22,12 @@ export interface VaultDisks extends Disks {
   /** Makes a disk under a set, wrapped by the real vault. */
   create(
     name: string,
-    of: { readonly set: string; readonly principal: string; readonly keyVersion: string },
+    of: {
+      readonly set: string;
+      readonly principal: string;
+      readonly keyVersion: string;
+      readonly standbyKeyVersion?: string | undefined;
+    },
   ): Promise<void>;
   /** Unwraps the key of a disk. @throws Rejection of the vault */
   open(name: string): Promise<Uint8Array>;
@@ -52,11 +59,18 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
 
   return {
     stock,
-    async create(name, { set, principal, keyVersion }) {
+    async create(name, { set, principal, keyVersion, standbyKeyVersion }) {
       const plaintextKey = Buffer.alloc(32, stock.size + 1);
-      const wish = { name: keyVersion, algorithm, plaintextKey, resource: name } as const;
-      const { wrappedKey } = await seen().keyVault.wrapKey(wish, await as(principal));
-      stock.set(name, { set, principal, keyVersion, wrappedKey, generation: generations.get(set) ?? 1 });
+      const wrap = async (version: string): Promise<Uint8Array> => {
+        const wish = { name: version, algorithm, plaintextKey, resource: name } as const;
+        return (await seen().keyVault.wrapKey(wish, await as(principal))).wrappedKey;
+      };
+      const standby =
+        standbyKeyVersion === undefined
+          ? {}
+          : { standby: { keyVersion: standbyKeyVersion, wrappedKey: await wrap(standbyKeyVersion) } };
+      const generation = generations.get(set) ?? 1;
+      stock.set(name, { set, principal, keyVersion, wrappedKey: await wrap(keyVersion), generation, ...standby });
     },
     async open(name) {
       const { keyVersion, wrappedKey, principal } = existing(name);
@@ -77,7 +91,7 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
         .map(([name, { keyVersion, generation }]) => EncryptedResource.fromPartial({ name, keyVersion, generation }));
       return { resources, nextPageToken: '' };
     },
-    async rewrapDek({ name = '', targetKeyVersion = '', generation = 0 }) {
+    async rewrapDek({ name = '', targetKeyVersion = '', generation = 0, fromStandby = false }) {
       const disk = existing(name);
       const { keyVersion: sourceKeyVersion, set: diskEncryptionSet } = disk;
       if (sourceKeyVersion === targetKeyVersion) {
@@ -85,17 +99,28 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
         return EncryptedResource.fromPartial({ name, keyVersion: targetKeyVersion, generation });
       }
       const principal = principals.get(diskEncryptionSet) ?? disk.principal;
-      const { wrappedKey } = await seen().keyVault.rewrap(
-        {
-          sourceKeyVersion,
-          targetKeyVersion,
-          wrappedKey: Buffer.from(disk.wrappedKey),
-          algorithm,
-          diskEncryptionSet,
-          resource: name,
-        },
-        await as(principal),
-      );
+      const rewrap = async (source: { readonly keyVersion: string; readonly wrappedKey: Uint8Array }) =>
+        seen().keyVault.rewrap(
+          {
+            sourceKeyVersion: source.keyVersion,
+            targetKeyVersion,
+            wrappedKey: Buffer.from(source.wrappedKey),
+            algorithm,
+            diskEncryptionSet,
+            resource: name,
+          },
+          await as(principal),
+        );
+      const moved = async () => {
+        try {
+          return await rewrap(disk);
+        } catch (error) {
+          const isPurged = error instanceof Rejection && error.reason === 'KEY_PURGED';
+          if (!isPurged || !fromStandby || disk.standby === undefined) throw error;
+          return rewrap(disk.standby);
+        }
+      };
+      const { wrappedKey } = await moved();
       Object.assign(disk, { keyVersion: targetKeyVersion, wrappedKey, generation });
       return EncryptedResource.fromPartial({ name, keyVersion: targetKeyVersion, generation });
     },

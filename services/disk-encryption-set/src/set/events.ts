@@ -163,6 +163,8 @@ export type SetEvent =
       readonly keyVersion: string;
       readonly at: Instant;
     }
+  /** The owner of the standby key agreed that what is under a purged key moves from its standby wrap. */
+  | { readonly type: 'StandbyReleased'; readonly generation: number; readonly at: Instant }
   | { readonly type: 'RotationResumed'; readonly generation: number; readonly at: Instant }
   | {
       readonly type: 'RotationFinished';

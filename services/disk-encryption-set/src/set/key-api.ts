@@ -13,9 +13,10 @@ import { askAccess } from '../key-access.ts';
 import type { ChooseKey } from '../key-choice.ts';
 import { callFor, type SetParts } from '../sets.ts';
 import { activeSet, setNotFound } from './decider.ts';
-import { assignKey, resumeRotation } from './key-change.ts';
+import type { SetEvent } from './events.ts';
+import { assignKey, releaseStandby, resumeRotation } from './key-change.ts';
 import type { LossReason } from './reasons.ts';
-import { type DiskEncryptionSet, keyVersionsOf, type LivingSet, type SetBody } from './state.ts';
+import { type DiskEncryptionSet, evolve, keyVersionsOf, type LivingSet, type SetBody } from './state.ts';
 import { setOnWire } from './wire.ts';
 
 /** Versions that move only with their owner's word. An expired one unwraps still; a purged one never again. */
@@ -35,25 +36,29 @@ export const keyApi = (
     return sets.transact(name, () => [], cause, expectedVersion(etag));
   };
 
-  /** The versions that disks have to leave and that cannot be left without the owner's word. */
-  const sourcesInNeed = async (name: string, set: LivingSet, target: string, cause: Cause): Promise<string[]> => {
-    const needed: string[] = [];
+  /** Why each version that disks have to leave is lost; those that can be used are left out. */
+  const lossesOf = async (name: string, set: LivingSet, target: string, cause: Cause) => {
+    const losses = new Map<string, LossReason>();
     for (const keyVersion of keyVersionsOf(set).filter((version) => version !== target)) {
       const known = set.access[keyVersion];
-      if (known?.state === 'lost' && ownersWordNeeded.has(known.reason)) needed.push(keyVersion);
-      if (known?.state === 'lost') continue;
+      if (known?.state === 'lost') {
+        losses.set(keyVersion, known.reason);
+        continue;
+      }
       // What is not known as lost may be lost since: the fact can be on its way while the owner acts.
       const { principal } = set;
       const question = { set: name, principal, keyVersion, correlationId: cause.correlationId };
       const answer = await askAccess(disks, question);
-      if (!answer.granted && ownersWordNeeded.has(answer.reason)) needed.push(keyVersion);
+      if (!answer.granted) losses.set(keyVersion, answer.reason);
     }
-    return needed;
+    return losses;
   };
 
   /**
    * Has the vault record the key owner's word, with the owner's own token (CMK-121): whoever gives it could as well have
-   * made the old version usable, so a set's administrator alone cannot undo a revocation (CMK-10).
+   * made the old version usable, so a set's administrator alone cannot undo a revocation (CMK-10). For a purged key nobody
+   * can; there it is the word of the standby key's owner, by which the standby wraps may be used.
+   * @returns whether they may
    */
   const authorize = async (
     name: string,
@@ -61,10 +66,14 @@ export const keyApi = (
     target: string,
     keyOwnerToken: string,
     cause: Cause,
-  ): Promise<void> => {
-    if (keyOwnerToken === '') return;
-    const { principal } = set;
-    for (const sourceKeyVersion of await sourcesInNeed(name, set, target, cause)) {
+  ): Promise<boolean> => {
+    if (keyOwnerToken === '') return false;
+    const { principal, options } = set;
+    const losses = await lossesOf(name, set, target, cause);
+    const sources = [...losses].filter(([, reason]) => ownersWordNeeded.has(reason)).map(([version]) => version);
+    const isStandbyNeeded = options.standbyKey !== null && [...losses.values()].includes('KEY_PURGED');
+    if (options.standbyKey !== null && isStandbyNeeded) sources.push(options.standbyKey.keyVersion);
+    for (const sourceKeyVersion of sources) {
       try {
         await keyVault.authorizeRewrap(
           { sourceKeyVersion, targetKeyVersion: target, principal, diskEncryptionSet: name },
@@ -74,6 +83,7 @@ export const keyApi = (
         throw error instanceof Rejection && error.code === 'UNAUTHENTICATED' ? ownerTokenInvalid(error) : error;
       }
     }
+    return isStandbyNeeded;
   };
 
   return {
@@ -92,14 +102,12 @@ export const keyApi = (
       const question = { set: name, principal, keyVersion, correlationId: cause.correlationId };
       const answer = await askAccess(disks, question);
       if (!answer.granted) throw answer.rejection;
-      await authorize(name, set, keyVersion, keyOwnerToken, cause);
+      const isStandbyReleased = await authorize(name, set, keyVersion, keyOwnerToken, cause);
 
-      const assigned = await sets.transact(
-        name,
-        assignKey(clock.now(), key, { epoch: answer.epoch, principal }),
-        cause,
-        expectedVersion(etag),
-      );
+      const at = clock.now();
+      const assign = assignKey(at, key, { epoch: answer.epoch, principal });
+      const decide = isStandbyReleased ? inTurn(assign, releaseStandby(at)) : assign;
+      const assigned = await sets.transact(name, decide, cause, expectedVersion(etag));
       attend(name, cause);
       return setOnWire(assigned);
     },
@@ -108,8 +116,10 @@ export const keyApi = (
       const loaded = await loadAt(name, etag, cause);
       const set = activeSet(loaded.state);
       if (set.rotation === null || set.rotation.progress.status === 'finished') return setOnWire(loaded);
-      await authorize(name, set, set.activeKey.keyVersion, keyOwnerToken, cause);
-      const resumed = await sets.transact(name, resumeRotation(clock.now()), cause, expectedVersion(etag));
+      const isStandbyReleased = await authorize(name, set, set.activeKey.keyVersion, keyOwnerToken, cause);
+      const at = clock.now();
+      const decide = isStandbyReleased ? inTurn(releaseStandby(at), resumeRotation(at)) : resumeRotation(at);
+      const resumed = await sets.transact(name, decide, cause, expectedVersion(etag));
       attend(name, cause);
       return setOnWire(resumed);
     },
@@ -131,6 +141,16 @@ export const keyApi = (
     },
   };
 };
+
+type Decision = (set: DiskEncryptionSet) => readonly SetEvent[];
+
+/** Two decisions as one: the second sees what the first decided. */
+const inTurn =
+  (first: Decision, second: Decision): Decision =>
+  (set) => {
+    const decided = first(set);
+    return [...decided, ...second(decided.reduce(evolve, set))];
+  };
 
 const rotationStateOf = (
   set: SetBody,

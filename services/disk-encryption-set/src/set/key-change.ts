@@ -2,6 +2,7 @@ import type { Instant } from '@interlock/runtime';
 import { activeSet } from './decider.ts';
 import type { KeyReference, SetEvent } from './events.ts';
 import { identityChanged } from './identity.ts';
+import { isSameKey } from './options.ts';
 import type { LossReason } from './reasons.ts';
 import type { DiskEncryptionSet, Rotation } from './state.ts';
 
@@ -105,6 +106,16 @@ export const waitForKey =
     return isKnown ? [] : [{ type: 'RotationWaiting', generation, ...wait, at }];
   };
 
+/** The owner of the standby key agreed to its use in this move (CMK-10). */
+export const releaseStandby =
+  (at: Instant) =>
+  (set: DiskEncryptionSet): readonly SetEvent[] => {
+    const { rotation } = activeSet(set);
+    return rotation === null || rotation.progress.status === 'finished' || rotation.isStandbyReleased
+      ? []
+      : [{ type: 'StandbyReleased', generation: rotation.generation, at }];
+  };
+
 /** Takes a waiting move up again; one that runs, or none, decides nothing. */
 export const resumeRotation =
   (at: Instant) =>
@@ -115,13 +126,21 @@ export const resumeRotation =
       : [];
   };
 
-/** Everything is under the active key: no older version is needed any more (CMK-34, CMK-89). */
+/**
+ * Everything is under the active key: no older version is needed any more (CMK-34, CMK-89). A standby key that became the
+ * active one is no standby any more.
+ */
 export const finishRotation =
   (at: Instant, generation: number) =>
-  (set: DiskEncryptionSet): readonly SetEvent[] =>
-    isMoving(set, generation)
-      ? [{ type: 'RotationFinished', keyVersion: set.activeKey.keyVersion, generation, at }]
-      : [];
+  (set: DiskEncryptionSet): readonly SetEvent[] => {
+    if (!isMoving(set, generation)) return [];
+    const { activeKey, options } = set;
+    const isUsedUp = options.standbyKey !== null && isSameKey(options.standbyKey, activeKey);
+    return [
+      { type: 'RotationFinished', keyVersion: activeKey.keyVersion, generation, at },
+      ...(isUsedUp ? [{ type: 'SetOptionsChanged', ...options, standbyKey: null, at } as const] : []),
+    ];
+  };
 
 /** Whether the move to that generation is the newest and not finished. */
 export const isMoving = (

@@ -55,8 +55,7 @@ const isSame = (one: SetOptions, other: SetOptions): boolean =>
  * @throws Rejection INVALID_ARGUMENT STANDBY_KEY_NOT_INDEPENDENT
  */
 export const checkStandby = (standby: KeyReference, active: KeyReference): void => {
-  const keyOf = ({ keyVersion }: KeyReference): string => names.key.format(names.keyVersion.parse(keyVersion, 'key'));
-  if (keyOf(standby) !== keyOf(active)) return;
+  if (!isSameKey(standby, active)) return;
   throw new Rejection(
     'INVALID_ARGUMENT',
     'STANDBY_KEY_NOT_INDEPENDENT',
@@ -64,6 +63,11 @@ export const checkStandby = (standby: KeyReference, active: KeyReference): void 
     { field: 'standby_key_url', key: keyOf(active) },
   );
 };
+
+/** Whether two versions are of one key. */
+export const isSameKey = (one: KeyReference, other: KeyReference): boolean => keyOf(one) === keyOf(other);
+
+const keyOf = ({ keyVersion }: KeyReference): string => names.key.format(names.keyVersion.parse(keyVersion, 'key'));
 
 /**
  * Reads the options of a creation.

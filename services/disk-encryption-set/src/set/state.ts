@@ -46,6 +46,8 @@ export interface Rotation {
   readonly resourcesCount: number;
   readonly doneCount: number;
   readonly startedAt: Instant;
+  /** Whether the owner of the standby key lets its wraps stand in for those under a purged key. */
+  readonly isStandbyReleased: boolean;
 }
 
 /** Everything a set that exists has. */
@@ -230,6 +232,8 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
       const { reason, keyVersion } = event;
       return withRotation(set, { progress: { status: 'waiting', reason, keyVersion } });
     }
+    case 'StandbyReleased':
+      return withRotation(set, { isStandbyReleased: true });
     case 'RotationResumed':
       return withRotation(set, { progress: { status: 'running' } });
     case 'RotationFinished': {
@@ -253,6 +257,7 @@ const newRotation = (generation: number, startedAt: Instant): Rotation => ({
   resourcesCount: 0,
   doneCount: 0,
   startedAt,
+  isStandbyReleased: false,
 });
 
 /** What was noticed later than the look is still to be looked at. */
