@@ -10,7 +10,7 @@ import { isNumbered } from './vm/key-loss.ts';
 import { type LossReason, lossReasonOf } from './vm/machine.ts';
 
 /** How long the disk service may take to confirm an outage, in milliseconds; the host repeats its report anyway. */
-const confirmMs = 10_000;
+const confirmMs = 5_000;
 
 /** What disk hosts report: a vault refused them a key version, or gave no answer for longer than their grace. */
 export const accessLossApi = (parts: {

@@ -4,8 +4,17 @@ import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encr
 import { type Cause, type EventStore, memoryStore } from '@interlock/event-store';
 import { type CloudService, type InProcessCloud, inProcessCloud } from '@interlock/host';
 import { type Bus, memoryBus, type ToFact } from '@interlock/messaging';
-import type { BoundService, RpcClient, Workload } from '@interlock/rpc';
-import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
+import { type BoundService, type RpcClient, simulatedTokens, type TokenFormat, type Workload } from '@interlock/rpc';
+import {
+  type Clock,
+  logger,
+  type Random,
+  seededRandom,
+  systemClock,
+  systemRandom,
+  type VirtualClock,
+  virtualClock,
+} from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleIdentity } from '../../identity/src/assemble.ts';
@@ -30,10 +39,34 @@ export interface TestCloud {
   close(): Promise<void>;
 }
 
-/** @param options store and bus of compute; in memory by default */
-export const openTestCloud = async (
-  options: { readonly store?: EventStore; readonly bus?: Bus; readonly settings?: Partial<ComputeSettings> } = {},
-): Promise<TestCloud> => {
+/** What a test cloud is made of where it is not the usual. */
+export interface TestCloudOptions {
+  /** Store and bus of compute; in memory by default. */
+  readonly store?: EventStore;
+  readonly bus?: Bus;
+  readonly settings?: Partial<ComputeSettings>;
+  /** The system's by default. */
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly tokenFormat?: TokenFormat;
+  /** Which of compute's replicas takes a call; by default the lowest. */
+  readonly chooseReplica?: (running: readonly number[]) => number;
+}
+
+/** The same in virtual time, from a seed: `clock.drive` lets time pass while something is done. */
+export const openVirtualCloud = async (
+  seed: number,
+  options: Omit<TestCloudOptions, 'clock' | 'random' | 'tokenFormat'> = {},
+): Promise<TestCloud & { readonly clock: VirtualClock; readonly random: Random }> => {
+  const clock = virtualClock();
+  const random = seededRandom(seed);
+  const tokenFormat = simulatedTokens(random.fork('tokens'));
+  const world = await clock.drive(openTestCloud({ ...options, clock, random: random.fork('cloud'), tokenFormat }));
+  return { ...world, clock, random: random.fork('test') };
+};
+
+export const openTestCloud = async (options: TestCloudOptions = {}): Promise<TestCloud> => {
+  const { clock = systemClock, random = systemRandom, tokenFormat } = options;
   const workloads = ['identity', 'disk-encryption-set', 'disk', 'compute'] as const;
   const ids = new Map<string, string>(workloads.map((name) => [name, random.uuid()]));
   const administrator = random.uuid();
@@ -73,6 +106,7 @@ export const openTestCloud = async (
         masterKey: masterKey(random.bytes(32)),
         issuer: 'https://identity.test',
         lifetimes: { userMs: 600_000, managedIdentityMs: 5_000 },
+        ...(tokenFormat === undefined ? {} : { tokenFormat }),
       },
     });
   const cloud = await inProcessCloud({
@@ -91,6 +125,8 @@ export const openTestCloud = async (
     tracer: trace.getTracer('test'),
     issuer: 'https://identity.test',
     authzTtlMs: 60_000,
+    ...(tokenFormat === undefined ? {} : { tokenFormat }),
+    ...(options.chooseReplica === undefined ? {} : { chooseReplica: options.chooseReplica }),
   });
   const tell = async (from: Workload, type: string, payload: Uint8Array, cause: Partial<Cause> = {}): Promise<void> => {
     const event = { type, schema: 1, data: { payload: Buffer.from(payload).toString('base64') } };
@@ -127,6 +163,7 @@ const teller =
 export const until = async <Value>(
   read: () => Promise<Value>,
   condition: (value: Value) => boolean,
+  clock: Clock = systemClock,
 ): Promise<Value> => {
   const endMs = clock.monotonicMs() + 10_000;
   for (;;) {

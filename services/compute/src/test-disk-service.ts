@@ -3,6 +3,7 @@ import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/di
 import { type Disk, Disk as DiskMessage } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { Rejection } from '@interlock/event-store';
 import { type BoundService, type Implementation, service } from '@interlock/rpc';
+import { statusOf } from './vm/loss-words.ts';
 import type { LossReason, Sku } from './vm/machine.ts';
 import { skuOf } from './wire-sku.ts';
 
@@ -31,11 +32,13 @@ export interface FakeDiskService {
   readonly calls: string[];
   /** Sees every call before it is carried out; throws, or waits, to be a bad neighbour. */
   before: ((call: string) => Promise<void>) | undefined;
-  /** Holds the answer of an open back that has been carried out. */
+  /** Holds the answer of an open, or of a look at a disk, back that has been carried out. */
   beforeAnswer: ((call: string) => Promise<void>) | undefined;
   add(name: string, about: { sku?: Sku; set?: string; keyVersion?: string }): string;
   /** Takes a key version from a set. @returns the number of the loss */
   lose(set: string, keyVersion: string, reason?: LossReason): number;
+  /** What the host shows of the disks under a version: no data for that reason, or data again. */
+  show(set: string, keyVersion: string, reason: LossReason | undefined): void;
   /** Gives it back. @returns the number at which the vault says yes again */
   restore(set: string, keyVersion: string): number;
 }
@@ -72,7 +75,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
   const requireKey = (name: string, { set, keyVersion }: FakeDisk): void => {
     const reason = lost.get(`${set} ${keyVersion}`);
     if (reason === undefined) return;
-    throw new Rejection('FAILED_PRECONDITION', reason, 'the key cannot be used', {
+    throw new Rejection(statusOf(reason), reason, 'the key cannot be used', {
       disk: name,
       disk_encryption_set: set,
       key_version: keyVersion,
@@ -132,7 +135,9 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
     },
     async getDisk({ name }) {
       await asked('getDisk', name);
-      return onWire(name);
+      const answer = onWire(name);
+      await fake.beforeAnswer?.(`getDisk ${name}`);
+      return answer;
     },
     async listDisks({ diskEncryptionSet, keyVersion }) {
       await asked('listDisks', diskEncryptionSet);
@@ -250,6 +255,13 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       lost.set(`${set} ${keyVersion}`, reason);
       epoch += 1;
       return epoch;
+    },
+    show(set, keyVersion, reason) {
+      for (const disk of disks.values()) {
+        if (disk.set !== set || disk.keyVersion !== keyVersion) continue;
+        disk.availability = reason === undefined ? 'AVAILABLE' : 'UNAVAILABLE';
+        disk.unavailableReason = reason;
+      }
     },
     restore(set, keyVersion) {
       lost.delete(`${set} ${keyVersion}`);

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { openVirtualCloud } from './test-cloud.ts';
+import { fleetOf } from './test-fleet.ts';
+
+const world = await openVirtualCloud(2);
+const { clock, driver } = world;
+const fleet = fleetOf(world);
+after(() => world.close());
+const promised = (name: string, run: () => Promise<void>) => test(name, () => clock.drive(run()));
+
+const wantRestarts = (set: string, autoRestart = true) =>
+  world.tellOfSet({
+    $case: 'setOptionsChanged',
+    value: { set, keyExpiry: 'STOP', autoRestart, standbyKeyVersion: '' },
+  });
+/** Long enough for everything that was told to be acted on. */
+const quiet = () => clock.sleep(5_000);
+
+promised('CMK-125: a returned key starts nothing, unless the owner of its set wants it', async () => {
+  const [wanted, usual] = [fleet.newSet(), fleet.newSet()];
+  await wantRestarts(wanted);
+  const again = await fleet.running(['PREMIUM_SSD', wanted]);
+  const stays = await fleet.running(['PREMIUM_SSD', usual]);
+  for (const set of [wanted, usual]) await fleet.lose(set);
+  for (const { name } of [again, stays]) await fleet.settled(name, 'STOPPED');
+  for (const set of [wanted, usual]) await fleet.restore(set);
+  await fleet.settled(again.name, 'RUNNING');
+  await quiet();
+  assert.equal((await fleet.get(stays.name)).powerState, 'STOPPED');
+  assert.equal(fleet.startsOf(again.name), 2);
+  const { entries } = await world.compute.listActivityLog({ name: again.name });
+  const last = entries.filter(({ operation }) => operation === 'virtualMachines/start/action');
+  assert.deepEqual(
+    last.map(({ status }) => status),
+    ['STARTED', 'SUCCEEDED'],
+  );
+});
+
+promised('autoRestart: turned off again, and forgotten with its set', async () => {
+  const [off, gone] = [fleet.newSet(), fleet.newSet()];
+  await wantRestarts(off);
+  await wantRestarts(off, false);
+  await wantRestarts(gone);
+  await world.tellOfSet({ $case: 'setDeleted', value: { set: gone } });
+  for (const set of [off, gone]) {
+    const { name } = await fleet.running(['PREMIUM_SSD', set]);
+    await fleet.lose(set);
+    await fleet.settled(name, 'STOPPED');
+    await fleet.restore(set);
+    await quiet();
+    assert.equal((await fleet.get(name)).powerState, 'STOPPED');
+  }
+});
+
+promised('autoRestart: what its user asked for since is respected', async () => {
+  const set = fleet.newSet();
+  await wantRestarts(set);
+  const keptOff = await fleet.running(['PREMIUM_SSD', set]);
+  const givenBack = await fleet.running(['PREMIUM_SSD', set]);
+  const wasOff = await fleet.running(['PREMIUM_SSD', set]);
+  await world.compute.powerOffVirtualMachine({ name: wasOff.name });
+  await fleet.settled(wasOff.name, 'STOPPED');
+  await fleet.lose(set);
+  for (const { name } of [keptOff, givenBack]) await fleet.settled(name, 'STOPPED');
+  await world.compute.powerOffVirtualMachine({ name: keptOff.name });
+  await world.compute.deallocateVirtualMachine({ name: givenBack.name });
+  await fleet.settled(givenBack.name, 'DEALLOCATED');
+  await fleet.restore(set);
+  await quiet();
+  const powers = await Promise.all(
+    [keptOff, givenBack, wasOff].map(async ({ name }) => (await fleet.get(name)).powerState),
+  );
+  assert.deepEqual(powers, ['STOPPED', 'DEALLOCATED', 'STOPPED']);
+});
+
+promised(
+  'autoRestart: a machine with disks of two sets starts when both keys are back, in whichever order',
+  async () => {
+    for (const backFirst of [0, 1] as const) {
+      const sets = [fleet.newSet(), fleet.newSet()] as const;
+      for (const set of sets) await wantRestarts(set);
+      const { name } = await fleet.running(['PREMIUM_SSD', sets[0]], ['STANDARD_SSD', sets[1]]);
+      for (const set of sets) await fleet.lose(set);
+      await fleet.settled(name, 'STOPPED');
+      await fleet.restore(sets[backFirst]);
+      await quiet();
+      assert.equal((await fleet.get(name)).powerState, 'STOPPED');
+      await fleet.restore(sets[1 - backFirst] ?? '');
+      await fleet.settled(name, 'RUNNING');
+      assert.equal(fleet.startsOf(name), 2);
+    }
+  },
+);
+
+promised('autoRestart: both keys back in the same moment start it once', async () => {
+  const sets = [fleet.newSet(), fleet.newSet()] as const;
+  for (const set of sets) await wantRestarts(set);
+  const { name } = await fleet.running(['PREMIUM_SSD', sets[0]], ['STANDARD_SSD', sets[1]]);
+  await Promise.all(sets.map((set) => fleet.lose(set)));
+  await fleet.settled(name, 'STOPPED');
+  await Promise.all(sets.map((set) => fleet.restore(set)));
+  await fleet.settled(name, 'RUNNING');
+  assert.equal(fleet.startsOf(name), 2);
+});
+
+promised('autoRestart: a key given back within milliseconds of its loss leaves the machine running', async () => {
+  const set = fleet.newSet();
+  await wantRestarts(set);
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  driver.slowToStop.set(name, 150);
+  await fleet.lose(set);
+  await fleet.restore(set);
+  await quiet();
+  assert.equal((await fleet.settled(name, 'RUNNING')).stopReason, undefined);
+  assert.deepEqual([fleet.stopsOf(name), fleet.startsOf(name)], [1, 2]);
+});
+
+promised('autoRestart: a start that fails is shown and not repeated', async () => {
+  const set = fleet.newSet();
+  await wantRestarts(set);
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  await fleet.lose(set);
+  await fleet.settled(name, 'STOPPED');
+  driver.broken.add(name);
+  await fleet.restore(set);
+  await quiet();
+  const failed = await fleet.settled(name, 'STOPPED');
+  assert.deepEqual([failed.failure?.operation, failed.failure?.code], ['start', 'GUEST_START_FAILED']);
+  driver.broken.delete(name);
+  await clock.sleep(300_000);
+  assert.equal((await fleet.get(name)).powerState, 'STOPPED');
+});

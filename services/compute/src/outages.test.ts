@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { RpcFailure } from '@interlock/rpc';
+import { openVirtualCloud, until } from './test-cloud.ts';
+import { keyVersionOf } from './test-disk-service.ts';
+import { fleetOf } from './test-fleet.ts';
+
+const sweepIntervalMs = 10_000;
+const world = await openVirtualCloud(1, { settings: { sweepIntervalMs } });
+const { clock, disks } = world;
+const fleet = fleetOf(world);
+after(() => world.close());
+const promised = (name: string, run: () => Promise<void>) => test(name, () => clock.drive(run()));
+
+/** The vault of a set gives no answer for longer than the host's grace. */
+const cutOff = (set: string): void => {
+  disks.lose(set, keyVersionOf(set), 'KEY_VAULT_UNREACHABLE');
+  disks.show(set, keyVersionOf(set), 'KEY_VAULT_UNREACHABLE');
+};
+/** It answers again, and nothing has happened to the key. */
+const backAgain = (set: string): void => {
+  disks.restore(set, keyVersionOf(set));
+  disks.show(set, keyVersionOf(set), undefined);
+};
+
+promised(
+  'G3: an outage reported beyond the grace stops a machine, once, and no machine whose disk has its data',
+  async () => {
+    const set = fleet.newSet();
+    const hit = await fleet.running(['PREMIUM_SSD', set]);
+    const pinned = await fleet.running(['ULTRA', set]);
+    cutOff(set);
+    Object.assign(disks.disks.get(pinned.disks[0] ?? '') ?? {}, { availability: 'LEASE_PINNED' });
+    assert.deepEqual(await fleet.report(set, 'KEY_VAULT_UNREACHABLE'), { stoppingCount: 1 });
+    assert.deepEqual(await fleet.report(set, 'KEY_VAULT_UNREACHABLE'), { stoppingCount: 0 });
+    const { stopReason } = await fleet.settled(hit.name, 'STOPPED');
+    assert.deepEqual(
+      [stopReason?.reason, stopReason?.disk, stopReason?.keyVersion, stopReason?.traceId],
+      ['KEY_VAULT_UNREACHABLE', hit.disks[0], keyVersionOf(set), 'cd'.repeat(16)],
+    );
+    assert.equal((await fleet.get(pinned.name)).powerState, 'RUNNING');
+  },
+);
+
+promised('G3: an old report of an outage leaves a machine alone that was started since', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  cutOff(set);
+  await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+  await fleet.settled(name, 'STOPPED');
+  backAgain(set);
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  assert.deepEqual(await fleet.report(set, 'KEY_VAULT_UNREACHABLE'), { stoppingCount: 0 });
+  await fleet.lose(set);
+  assert.equal((await fleet.settled(name, 'STOPPED')).stopReason?.reason, 'KEY_DISABLED');
+  assert.equal(fleet.stopsOf(name), 2);
+});
+
+promised('G3: an answer that was on its way while the machine was started again does not stop it', async () => {
+  const set = fleet.newSet();
+  const {
+    name,
+    disks: [disk = ''],
+  } = await fleet.running(['PREMIUM_SSD', set]);
+  cutOff(set);
+  const asked = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  let looks = 0;
+  disks.beforeAnswer = async (call) => {
+    if (call !== `getDisk ${disk}`) return;
+    looks += 1;
+    if (looks > 1) return;
+    asked.resolve();
+    await gate.promise;
+  };
+  const report = fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+  await asked.promise;
+  await world.compute.powerOffVirtualMachine({ name });
+  await fleet.settled(name, 'STOPPED');
+  backAgain(set);
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  gate.resolve();
+  assert.deepEqual(await report, { stoppingCount: 0 });
+  disks.beforeAnswer = undefined;
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+});
+
+promised(
+  'G3, G10: the reason of an outage is corrected once the decision is known, and the log says both',
+  async () => {
+    const set = fleet.newSet();
+    const {
+      name,
+      disks: [disk],
+    } = await fleet.running(['PREMIUM_SSD', set]);
+    cutOff(set);
+    await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+    await fleet.settled(name, 'STOPPED');
+    const accessEpoch = await fleet.lose(set, 'KEY_DELETED');
+    const corrected = await until(
+      () => fleet.get(name),
+      ({ stopReason }) => stopReason?.reason === 'KEY_DELETED',
+      clock,
+    );
+    assert.deepEqual([corrected.stopReason?.disk, corrected.stopReason?.accessEpoch], [disk, accessEpoch]);
+    const { entries } = await world.compute.listActivityLog({ name });
+    const causes = entries
+      .filter(({ category }) => category === 'RESOURCE_HEALTH')
+      .map(({ properties }) => properties.cause);
+    assert.deepEqual(causes, ['KEY_VAULT_UNREACHABLE', 'KEY_DELETED']);
+  },
+);
+
+promised(
+  'G3: without any fact the sweep learns from the disk host what an outage was, or that it is over',
+  async () => {
+    const [lost, back] = [fleet.newSet(), fleet.newSet()];
+    const [deleted, cured] = [await fleet.running(['PREMIUM_SSD', lost]), await fleet.running(['PREMIUM_SSD', back])];
+    for (const set of [lost, back]) {
+      cutOff(set);
+      await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+    }
+    await fleet.settled(deleted.name, 'STOPPED');
+    await fleet.settled(cured.name, 'STOPPED');
+    disks.show(lost, keyVersionOf(lost), 'VAULT_DELETED');
+    backAgain(back);
+    await clock.sleep(2 * sweepIntervalMs);
+    assert.equal((await fleet.get(deleted.name)).stopReason?.reason, 'VAULT_DELETED');
+    const { disks: shown } = await world.compute.getInstanceView({ name: cured.name });
+    assert.ok(shown.every(({ statuses }) => statuses.every(({ level }) => level === 'INFO')));
+    assert.equal((await fleet.get(cured.name)).powerState, 'STOPPED');
+  },
+);
+
+promised(
+  'G2: with nobody telling anything the sweep stops what has lost its data, an ultra disk of a host that restarted too',
+  async () => {
+    const set = fleet.newSet();
+    const ordinary = await fleet.running(['STANDARD_HDD', set]);
+    const ultra = await fleet.running(['ULTRA', set]);
+    const spared = await fleet.running(['PREMIUM_SSD', fleet.newSet()]);
+    await world.cloud.stop('disk-encryption-set');
+    disks.lose(set, keyVersionOf(set), 'ACCESS_DENIED');
+    disks.show(set, keyVersionOf(set), 'ACCESS_DENIED');
+    const t0 = clock.monotonicMs();
+    for (const {
+      name,
+      disks: [disk],
+    } of [ordinary, ultra]) {
+      const { stopReason } = await fleet.settled(name, 'STOPPED');
+      assert.deepEqual([stopReason?.reason, stopReason?.disk], ['ACCESS_DENIED', disk]);
+    }
+    assert.ok(clock.monotonicMs() - t0 <= sweepIntervalMs + 1_000, `${clock.monotonicMs() - t0} ms`);
+    assert.equal((await fleet.get(spared.name)).powerState, 'RUNNING');
+    await world.cloud.start('disk-encryption-set');
+  },
+);
+
+promised('G2: a set that the disk service does not answer for holds up no other', async () => {
+  const [silent, lost] = [fleet.newSet(), fleet.newSet()];
+  await fleet.running(['PREMIUM_SSD', silent]);
+  const { name } = await fleet.running(['PREMIUM_SSD', lost]);
+  disks.before = async (call) => {
+    if (call === `listDisks ${silent}`) throw new RpcFailure('UNAVAILABLE', 'DiskService', 'disk', 'down');
+  };
+  disks.show(lost, keyVersionOf(lost), 'KEY_DISABLED');
+  await fleet.settled(name, 'STOPPED');
+  disks.before = undefined;
+});
+
+promised('ReportAccessLost: a report that is none is refused with its own reason, and stops nothing', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  const host = world.computeAs('disk');
+  const request = {
+    diskHost: 'h1',
+    diskEncryptionSet: set,
+    keyVersion: keyVersionOf(set),
+    accessEpoch: 9_999,
+  } as const;
+  await assert.rejects(host.reportAccessLost(request), { reason: 'REASON_MISSING' });
+  await assert.rejects(host.reportAccessLost({ ...request, reason: 'THROTTLED' }), { reason: 'REASON_NOT_A_LOSS' });
+  const nameless = { ...request, diskHost: '', reason: 'KEY_DISABLED' } as const;
+  await assert.rejects(host.reportAccessLost(nameless), { reason: 'DISK_HOST_MISSING' });
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+});
+
+promised('a report that cannot be confirmed is to be repeated', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  cutOff(set);
+  disks.before = async (call) => {
+    if (call.startsWith('listDisks')) throw new RpcFailure('UNAVAILABLE', 'DiskService', 'disk', 'down');
+  };
+  await assert.rejects(fleet.report(set, 'KEY_VAULT_UNREACHABLE'), { code: 'DEADLINE_EXCEEDED' });
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+  disks.before = undefined;
+  await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+  await fleet.settled(name, 'STOPPED');
+});
