@@ -81,9 +81,11 @@ export const diskReactor = (parts: { readonly vms: Category<Vm, VmEvent>; readon
     readonly disk: string;
     readonly set: string;
     readonly keyVersion: string;
+    readonly diskVersion: number;
   }): Promise<Effect> => {
-    const { items } = await vms.list({ index: { index: 'disk', value: changed.disk }, limit: 1 });
-    const prepared = items.map((vm: Loaded<Vm>) => vms.prepare(vm, diskKeyChanged(clock.now(), changed)));
+    // One machine has a disk; others may just be finding out that they cannot.
+    const holders = await vms.listAll({ index: { index: 'disk', value: changed.disk } });
+    const prepared = holders.map((vm: Loaded<Vm>) => vms.prepare(vm, diskKeyChanged(clock.now(), changed)));
     return { appends: prepared.flatMap(({ append }) => append ?? []), rows: prepared.flatMap(({ row }) => row ?? []) };
   };
   return {
@@ -91,13 +93,14 @@ export const diskReactor = (parts: { readonly vms: Category<Vm, VmEvent>; readon
       const { event } = DiskEvent.decode(fact.payload);
       if (event?.$case !== 'diskEncryptionChanged') throw misfit(fact.type);
       const { disk, encryption, keyVersion } = event.value;
-      return keyChanged({ disk, set: encryption?.diskEncryptionSet ?? '', keyVersion });
+      const set = encryption?.diskEncryptionSet ?? '';
+      return keyChanged({ disk, set, keyVersion, diskVersion: fact.version });
     },
     async DekRewrapped(fact) {
       const { event } = DiskEvent.decode(fact.payload);
       if (event?.$case !== 'dekRewrapped') throw misfit(fact.type);
       const { resource, diskEncryptionSet, keyVersion } = event.value;
-      return keyChanged({ disk: resource, set: diskEncryptionSet, keyVersion });
+      return keyChanged({ disk: resource, set: diskEncryptionSet, keyVersion, diskVersion: fact.version });
     },
   };
 };

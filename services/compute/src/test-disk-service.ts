@@ -19,6 +19,8 @@ export interface FakeDisk {
   /** Still being made: neither its holder nor its time is shown yet. */
   isCreating: boolean;
   attachEpoch: number;
+  /** Version of its stream; rises with every change of its key. */
+  version: number;
   availability: Disk['availability'];
   unavailableReason: LossReason | undefined;
   createdAt: number;
@@ -66,6 +68,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       isOpen: false,
       isCreating: false,
       attachEpoch: 0,
+      version: 1,
       availability: 'AVAILABLE',
       unavailableReason: undefined,
       createdAt: now(),
@@ -95,6 +98,8 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         diskEncryptionSet: disk.set,
       },
       keyVersion: disk.keyVersion,
+      attachEpoch: disk.attachEpoch,
+      etag: String(disk.version),
       state: disk.state,
       availability: disk.availability,
       ...(disk.unavailableReason === undefined ? {} : { unavailableReason: disk.unavailableReason }),
@@ -183,14 +188,15 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         diskEncryptionSet: disk.set,
         keyVersion: disk.keyVersion,
         sizeBytes: 4 * 2 ** 30,
+        diskVersion: disk.version,
       });
       await fake.beforeAnswer?.(`openDisk ${name}`);
       return answer;
     },
-    async closeDisk({ name, virtualMachine, deallocated }) {
+    async closeDisk({ name, virtualMachine, deallocated, attachEpoch }) {
       await asked('closeDisk', name);
       const disk = find(name);
-      if (disk.managedBy === virtualMachine) {
+      if (disk.managedBy === virtualMachine && (attachEpoch === 0 || attachEpoch >= disk.attachEpoch)) {
         disk.isOpen = false;
         disk.state = deallocated ? 'RESERVED' : 'ATTACHED';
       }

@@ -1,7 +1,7 @@
 import { Interrupted, orInterrupted, type Patience } from '../disks.ts';
 import { failureOf, lossBehind } from '../failures.ts';
 import type { VmDisk } from '../vm/machine.ts';
-import { diskAttached, diskAttachFailed, diskDetached, disksOpened } from '../vm/progress.ts';
+import { diskAttached, diskAttachFailed, diskDetached, diskKeyChanged, disksOpened } from '../vm/progress.ts';
 import { openAll } from './opening.ts';
 import { type Busy, causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
 import { detachOne } from './stopping.ts';
@@ -37,7 +37,7 @@ export const attaching =
 
 /** Makes the disk this machine's at the disk service; without a host it is RESERVED (VM-07). */
 const reserve = async (
-  { disks }: ProcessParts,
+  { disks, vms, clock }: ProcessParts,
   vm: string,
   { work, power }: Busy,
   { disk, isOs }: VmDisk,
@@ -45,7 +45,14 @@ const reserve = async (
 ): Promise<void> => {
   const { correlationId } = work;
   const request = { name: disk, virtualMachine: vm, requestId: work.id, osDisk: isOs };
-  await disks.insist((client, options) => client.attachDisk(request, { ...options, correlationId }), patience);
+  const found = await disks.insist(
+    (client, options) => client.attachDisk(request, { ...options, correlationId }),
+    patience,
+  );
+  // Its key may have changed between the look at it and the attach, while nobody told this machine of its facts.
+  const { keyVersion, encryption, etag } = found;
+  const seen = { disk, set: encryption?.diskEncryptionSet ?? '', keyVersion, diskVersion: Number(etag) };
+  await vms.transact(vm, diskKeyChanged(clock.now(), seen), causeOf(work));
   if (power !== 'deallocated') return;
   const reserved = { name: disk, virtualMachine: vm, deallocated: true };
   await disks.insist((client, options) => client.closeDisk(reserved, { ...options, correlationId }), patience);

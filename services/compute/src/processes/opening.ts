@@ -67,9 +67,10 @@ export const openAll = async (
       failures.push({ disk: disk.disk, error: outcome.error, ...(loss === undefined ? {} : { loss }) });
       continue;
     }
-    const { attachEpoch, accessEpoch, diskEncryptionSet: set, keyVersion, sku } = outcome.answer;
+    const { attachEpoch, accessEpoch, diskEncryptionSet: set, keyVersion, diskVersion, sku } = outcome.answer;
+    const numbers = { accessEpoch, attachEpoch, diskVersion };
     const { dataAddress, accessToken, sizeBytes } = outcome.answer;
-    opened.push({ disk: disk.disk, sku: skuOf(sku) ?? disk.sku, set, keyVersion, accessEpoch, attachEpoch });
+    opened.push({ disk: disk.disk, sku: skuOf(sku) ?? disk.sku, set, keyVersion, ...numbers });
     const { lun, isOs } = disk;
     const isContinued = disk.attachEpoch > 0;
     guestDisks.push({ disk: disk.disk, lun, isOs, sizeBytes, dataAddress, accessToken, isContinued });

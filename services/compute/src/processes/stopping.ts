@@ -102,15 +102,40 @@ export const closeAll = async (
 ): Promise<void> => {
   const { disks, log } = parts;
   await Promise.all(
-    all.map(({ disk, phase }) => {
+    all.map((one) => {
+      const { disk, phase } = one;
       if (phase !== 'attached') return detachOne(parts, vm, disk, work, patience);
-      const request = { name: disk, virtualMachine: vm, deallocated: isDeallocated };
-      return evenIfRefused(
-        disks.insist((client, options) => client.closeDisk(request, { ...options, ...correlated(work) }), patience),
-        (error) => log.warn('disk was not closed', { vm, disk, error }),
-      );
+      const close = async (): Promise<void> => {
+        const attachEpoch = await openToEnd(parts, vm, one, patience);
+        if (attachEpoch === undefined) return;
+        const request = { name: disk, virtualMachine: vm, deallocated: isDeallocated, attachEpoch };
+        await disks.insist(
+          (client, options) => client.closeDisk(request, { ...options, ...correlated(work) }),
+          patience,
+        );
+      };
+      return evenIfRefused(close(), (error) => log.warn('disk was not closed', { vm, disk, error }));
     }),
   );
+};
+
+/**
+ * The open that is to end, and no later one: another replica may have started the machine again before the close arrives.
+ * Of an open whose answer never came the number is asked for; it is that open's only if the machine has not moved since.
+ * @returns `undefined` when there is nothing to end any more
+ */
+const openToEnd = async (
+  { disks, vms }: ProcessParts,
+  vm: string,
+  { disk, access, attachEpoch, isOpenUnsure }: VmDisk,
+  patience: Patience,
+): Promise<number | undefined> => {
+  if (isOpenUnsure !== true && access !== 'opening') return attachEpoch;
+  const newest = await disks.insist((client, options) => client.getDisk({ name: disk }, options), patience);
+  const { state } = await vms.load(vm);
+  const now = state.status === 'active' ? state.disks.find((one) => one.disk === disk) : undefined;
+  const isSame = now?.access === access && now.isOpenUnsure === isOpenUnsure && now.attachEpoch === attachEpoch;
+  return isSame ? newest.attachEpoch : undefined;
 };
 
 const correlated = (work: Work | undefined): { readonly correlationId?: string } =>

@@ -188,10 +188,36 @@ test('VM-47: a start that fails leaves the machine off as it was, FAILED, and a 
 
 test('a disk whose key changed is found under the new one', () => {
   const history = running(disks);
-  const changed = { disk: data.disk, set: data.set, keyVersion: version2 };
+  const changed = { disk: data.disk, set: data.set, keyVersion: version2, diskVersion: 9 };
   const events = given(...history).when(progress.diskKeyChanged(at, changed));
   assert.deepEqual(events, [{ type: 'DiskKeyChanged', ...changed, at }]);
   assert.deepEqual(given(...history, ...events).when(progress.diskKeyChanged(at, changed)), []);
+});
+
+test('CMK-112: whatever overtakes what, a machine ends knowing the newest key of its disk', () => {
+  const versionAt = (n: number): string => `vaults/kv1/keys/k1/versions/${String(n).repeat(32)}`;
+  const openAt = (diskVersion: number) =>
+    openedAt(5, [{ ...data, keyVersion: versionAt(diskVersion) }], diskVersion).map((one) => ({ ...one, diskVersion }));
+  const hear = (news: { readonly isFact: boolean; readonly diskVersion: number }) => {
+    const { isFact, diskVersion } = news;
+    const changed = { disk: data.disk, set: data.set, keyVersion: versionAt(diskVersion), diskVersion };
+    return isFact ? progress.diskKeyChanged(at, changed) : progress.disksOpened(at, 'op', openAt(diskVersion));
+  };
+  const news = fc.array(fc.record({ isFact: fc.boolean(), diskVersion: fc.integer({ min: 2, max: 9 }) }));
+  const facts = news.map((all) => all.filter(({ isFact }) => isFact));
+  const apply = (state: Vm, one: Parameters<typeof hear>[0]): Vm => hear(one)(state).reduce(evolve, state);
+  fc.assert(
+    // Facts arrive while the machine is being made, then it is made with what an open said, then both arrive in any order.
+    fc.property(facts, fc.integer({ min: 2, max: 9 }), news, (before, born, later) => {
+      const begun = fold([{ type: 'VmCreationBegun', wish: wishFor(disks), disks, work: work('create', 'op'), at }]);
+      const made = progress.created(at, 'op', openAt(born));
+      const creating = before.reduce(apply, begun);
+      const state = later.reduce(apply, made(creating).reduce(evolve, creating));
+      const newest = Math.max(born, ...[...before, ...later].map(({ diskVersion }) => diskVersion));
+      const known = state.status === 'active' ? state.disks.find(({ disk: name }) => name === data.disk) : undefined;
+      assert.equal(known?.keyVersion, versionAt(newest));
+    }),
+  );
 });
 
 const loss = {
@@ -266,7 +292,7 @@ const command = fc.constantFrom<(state: Vm) => readonly VmEvent[]>(
   progress.diskAttachFailed(at, 'op', failure),
   progress.diskDetached(at, 'op'),
   progress.guestEnded(work('guestEnded', 'n'), at),
-  progress.diskKeyChanged(at, { disk: data.disk, set: data.set, keyVersion: version2 }),
+  progress.diskKeyChanged(at, { disk: data.disk, set: data.set, keyVersion: version2, diskVersion: 9 }),
   stopForKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: false }),
   stopForKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: true }),
   stopForLostDisks([{ loss: { ...loss, disk: data.disk }, attachEpoch: 1 }], {

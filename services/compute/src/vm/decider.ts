@@ -85,6 +85,7 @@ export const evolve = (vm: Vm, event: VmEvent): Vm => {
   if (vm.status === 'creating') {
     if (event.type === 'VmCreationFailed') return { status: 'abandoned', failure: event.failure };
     if (event.type === 'VmCreated') return born(vm, event.opened, event.at);
+    if (event.type === 'DiskKeyChanged') return { ...vm, disks: vm.disks.map((disk) => underKey(disk, event)) };
     return vm;
   }
   return vm.status === 'active' ? evolveMachine(vm, event) : vm;
@@ -124,8 +125,38 @@ const newDisk = ({ make: _make, ...planned }: PlannedDisk): VmDisk => ({
 const withOpened = (disks: readonly VmDisk[], opened: readonly OpenedDisk[]): readonly VmDisk[] =>
   disks.map((disk) => {
     const found = opened.find((one) => one.disk === disk.disk);
-    return found ? { ...disk, ...found, access: 'open' } : disk;
+    if (!found) return disk;
+    const { isOpenUnsure: _unsure, ...known } = disk;
+    const { sku, accessEpoch, attachEpoch } = found;
+    return underKey({ ...known, sku, accessEpoch, attachEpoch, access: 'open' }, found);
   });
+
+/** Where its data key was last seen. */
+interface KeySeen {
+  readonly disk: string;
+  readonly set: string;
+  readonly keyVersion: string;
+  readonly diskVersion?: number;
+}
+
+/** The disk under that key, unless a later one is known: answers and facts come by different ways and overtake each other. */
+const underKey = <Known extends KeySeen>(disk: Known, seen: KeySeen): Known => {
+  if (disk.disk !== seen.disk || isOldNews(disk, seen)) return disk;
+  const { set, keyVersion, diskVersion } = seen;
+  return { ...disk, set, keyVersion, ...(diskVersion === undefined ? {} : { diskVersion }) };
+};
+
+/** Whether what was seen of a disk is older than what is known of it. */
+export const isOldNews = (known: Pick<KeySeen, 'diskVersion'>, seen: Pick<KeySeen, 'diskVersion'>): boolean =>
+  seen.diskVersion !== undefined && known.diskVersion !== undefined && seen.diskVersion < known.diskVersion;
+
+/** The disk of a machine that is off, to be closed; an open whose answer never came may still be there. */
+const toClose = (disk: VmDisk): VmDisk =>
+  disk.access === 'opening'
+    ? { ...disk, access: 'closing', isOpenUnsure: true }
+    : { ...disk, access: disk.access === 'closed' ? 'closed' : 'closing' };
+
+const closed = ({ isOpenUnsure: _unsure, ...disk }: VmDisk): VmDisk => ({ ...disk, access: 'closed' });
 
 /** The machine with its work done. */
 const idle = ({ work: _work, ...machine }: Machine): Machine => machine;
@@ -158,7 +189,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       };
     case 'VmStartFailed': {
       const { failure, blocked, at } = event;
-      const disks = everyDisk((disk) => ({ ...disk, access: 'closing' }));
+      const disks = everyDisk((disk) => toClose(disk.access === 'closed' ? { ...disk, access: 'opening' } : disk));
       return { ...idle(machine), disks, power: machine.startsFrom, powerSince: at, failure, blocked };
     }
     case 'VmStopping': {
@@ -182,7 +213,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       const ended = machine.work?.kind === 'powerOff' ? healthy(machine) : machine;
       return {
         ...idle(ended),
-        disks: everyDisk((disk) => (disk.access === 'closed' ? disk : { ...disk, access: 'closing' })),
+        disks: everyDisk(toClose),
         power: 'stopped',
         powerSince: event.at,
         stoppedAt: event.at,
@@ -197,7 +228,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
     case 'VmDeallocated':
       return {
         ...healthy(idle(machine)),
-        disks: attachedOnly.map((disk): VmDisk => ({ ...disk, access: 'closed' })),
+        disks: attachedOnly.map(closed),
         power: 'deallocated',
         powerSince: event.at,
         stoppedAt: machine.power === 'deallocating' ? (machine.stoppedAt ?? event.at) : event.at,
@@ -205,7 +236,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
     case 'DisksClosed':
       return {
         ...machine,
-        disks: attachedOnly.map((disk): VmDisk => (disk.access === 'closing' ? { ...disk, access: 'closed' } : disk)),
+        disks: attachedOnly.map((disk) => (disk.access === 'closing' ? closed(disk) : disk)),
       };
     case 'VmDeleting':
       return { ...machine, work: event.work };
@@ -239,10 +270,9 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
         blocked: machine.blocked.filter(({ disk }) => disk !== event.disk),
       };
     case 'DiskKeyChanged': {
-      const { set, keyVersion } = event;
       return {
         ...machine,
-        disks: everyDisk((disk) => (disk.disk === event.disk ? { ...disk, set, keyVersion } : disk)),
+        disks: everyDisk((disk) => underKey(disk, event)),
         blocked: machine.blocked.filter(({ disk }) => disk !== event.disk),
       };
     }

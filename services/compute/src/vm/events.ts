@@ -12,6 +12,8 @@ export interface OpenedDisk {
   readonly accessEpoch: number;
   /** Number of the open; a newer one ends it. */
   readonly attachEpoch: number;
+  /** Version of the disk's stream that set and key version are from; absent in old events. */
+  readonly diskVersion?: number;
 }
 
 /** The facts of one machine. These names and shapes are on disk: add; never rename, never reuse. */
@@ -96,6 +98,8 @@ export type VmEvent =
       readonly disk: string;
       readonly set: string;
       readonly keyVersion: string;
+      /** As in `OpenedDisk`. */
+      readonly diskVersion?: number;
       readonly at: Instant;
     }
   /** A key that was in the way can be used again; the machine stays as it is (CMK-125), unless its owner wants it started. */

@@ -119,6 +119,8 @@ export interface PlannedDisk extends WishedDisk {
   readonly set: string;
   /** Empty under a key of the platform, and for a disk that is not made yet. */
   readonly keyVersion: string;
+  /** Version of the disk's stream that set and key version are from; absent for a disk that is not made yet. */
+  readonly diskVersion?: number;
 }
 
 /** A disk of a machine. */
@@ -130,6 +132,8 @@ export interface VmDisk {
   readonly sku: Sku;
   readonly set: string;
   readonly keyVersion: string;
+  /** Version of the disk's stream that set and key version are from: what is heard of an earlier one is old. */
+  readonly diskVersion?: number;
   readonly phase: 'attached' | 'attaching' | 'detaching';
   /** closed ──▶ opening ──▶ open ──▶ closing ──▶ closed. `opening` and `closing`: the disk service may have it open. */
   readonly access: 'closed' | 'opening' | 'open' | 'closing';
@@ -137,4 +141,6 @@ export interface VmDisk {
   readonly accessEpoch: number;
   /** Number of the last open; 0 before the first since it was attached. */
   readonly attachEpoch: number;
+  /** Whether there may be a later open, whose answer did not arrive. */
+  readonly isOpenUnsure?: boolean;
 }

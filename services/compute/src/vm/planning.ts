@@ -26,7 +26,7 @@ export const diskPlanner = (parts: { readonly disks: Disks; readonly authorize: 
   const existing = async (wished: WishedDisk, plan: PlanFor, field: string, call: Call): Promise<PlannedDisk> => {
     const { disk: name, isOs } = wished;
     await requirePermission(authorize, principalOf(call), 'compute/disks/write', name);
-    const { location, managedBy, sku: wireSku, encryption, keyVersion } = await read(name, call);
+    const { location, managedBy, sku: wireSku, encryption, keyVersion, etag } = await read(name, call);
     if (!isSameRegion(location, plan.location)) {
       throw new Rejection(
         'INVALID_ARGUMENT',
@@ -46,7 +46,7 @@ export const diskPlanner = (parts: { readonly disks: Disks; readonly authorize: 
     const sku = skuOf(wireSku);
     if (!sku) throw new Error(`disk ${name} has no class this service knows`);
     checkSku(sku, isOs, plan.ultraSsdEnabled, field);
-    return { ...wished, sku, set: encryption?.diskEncryptionSet ?? '', keyVersion };
+    return { ...wished, sku, set: encryption?.diskEncryptionSet ?? '', keyVersion, diskVersion: Number(etag) };
   };
 
   const fresh = async (

@@ -1,7 +1,7 @@
 import type { Instant } from '@interlock/runtime';
-import type { Machine, Vm } from './decider.ts';
+import { isOldNews, type Machine, type Vm } from './decider.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
-import type { Failure, KeyLoss, PlannedDisk, Work } from './machine.ts';
+import type { Failure, KeyLoss, PlannedDisk, VmDisk, Work } from './machine.ts';
 
 /** What the processes report. A report about work that is over, or was pre-empted, decides nothing. */
 type Report = (at: Instant, workId: string) => (vm: Vm) => readonly VmEvent[];
@@ -123,9 +123,20 @@ export const guestEnded =
 
 /** The disk service moved a disk's data key under another set or version; later losses must find it there. */
 export const diskKeyChanged =
-  (at: Instant, changed: { readonly disk: string; readonly set: string; readonly keyVersion: string }) =>
+  (
+    at: Instant,
+    changed: {
+      readonly disk: string;
+      readonly set: string;
+      readonly keyVersion: string;
+      /** Version of the disk's stream that says so; what is known from a later one stays. */
+      readonly diskVersion: number;
+    },
+  ) =>
   (vm: Vm): readonly VmEvent[] => {
-    const disk = vm.status === 'active' ? vm.disks.find((one) => one.disk === changed.disk) : undefined;
-    if (!disk || (disk.set === changed.set && disk.keyVersion === changed.keyVersion)) return [];
+    const disks: readonly (PlannedDisk | VmDisk)[] = vm.status === 'active' || vm.status === 'creating' ? vm.disks : [];
+    const disk = disks.find((one) => one.disk === changed.disk);
+    if (!disk || isOldNews(disk, changed)) return [];
+    if (disk.set === changed.set && disk.keyVersion === changed.keyVersion) return [];
     return [{ type: 'DiskKeyChanged', ...changed, at }];
   };

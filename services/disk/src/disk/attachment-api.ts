@@ -79,7 +79,7 @@ export const attachmentApi = (parts: {
       const name = named(request.name);
       const virtualMachine = machine(request.virtualMachine);
       const told = { accessToken: '' };
-      const { state } = await opening(
+      const { state, version } = await opening(
         name,
         openable(clock.now(), virtualMachine),
         (attachEpoch, accessEpoch) => {
@@ -98,6 +98,7 @@ export const attachmentApi = (parts: {
         diskEncryptionSet: setOf(state.encryption),
         keyVersion: state.keyVersion,
         sizeBytes: state.sizeGib * bytesPerGib,
+        diskVersion: version,
       };
     },
     async closeDisk(request: CloseDiskRequest, call: Call): Promise<WireDisk> {

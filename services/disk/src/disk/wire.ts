@@ -44,6 +44,7 @@ export const diskOnWire = ({ id: name, state, version }: Loaded<Disk>, around: D
     ...spec,
     keyVersion: state.keyVersion,
     generation: state.generation,
+    attachEpoch: state.attachEpoch,
     state: stateOf(state, around.at),
     availability: availabilityOf(around),
     ...(loss === undefined ? {} : { unavailableReason: loss.reason, unavailableSince: new Date(loss.since) }),
