@@ -10,15 +10,32 @@ interface MemoryTable {
 
 const entryName = (entry: IndexEntry): string => JSON.stringify([entry.index, entry.value]);
 
-/** A deep, frozen copy: what was stored cannot change under a reader, as it could not after a trip through a database. */
-const stored = <T>(value: T): T => deepFreeze(structuredClone(value));
+/**
+ * A deep, frozen copy, as of a trip through a database: what was stored cannot change under a reader, and what is
+ * undefined is not stored. @throws TypeError for what JSON cannot hold
+ */
+const stored = <T>(value: T): T => frozenCopy(value) as T;
 
-const deepFreeze = <T>(value: T): T => {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value);
-    for (const part of Object.values(value)) deepFreeze(part);
+const frozenCopy = (value: unknown): unknown => {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value;
+    case 'number':
+      return Number.isFinite(value) ? value : null;
+    case 'object':
+      break;
+    default:
+      throw new TypeError(`a ${typeof value} cannot be stored`);
   }
-  return value;
+  if (value === null) return value;
+  return Object.freeze(Array.isArray(value) ? value.map(frozenCopy) : copyOfObject(value));
+};
+
+const copyOfObject = (value: object): object => {
+  const copy: Record<string, unknown> = {};
+  for (const [key, part] of Object.entries(value)) if (part !== undefined) copy[key] = frozenCopy(part);
+  return copy;
 };
 
 /**
