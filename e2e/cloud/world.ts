@@ -92,7 +92,7 @@ export const makeWorld = async (
 };
 
 /** Gives the set's identity what it needs on the vault (CMK-05). */
-export const allowSet = (clients: Clients, vault: string, identity: string) =>
+export const allowSet = (clients: Pick<Clients, 'keyVault'>, vault: string, identity: string) =>
   clients.keyVault.setAccessPolicy({
     name: vault,
     accessPolicy: { principal: identity, keyPermissions: [...encryptionPermissions] },

@@ -1,0 +1,109 @@
+import type { DiskSku, Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
+import type { DiskForMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import type { CallOptions } from '@interlock/rpc';
+import { location } from '../cloud/world.ts';
+import type { Place } from './place.ts';
+import { type DiskClass, diskClasses, type MachineState, machineStates } from './table.ts';
+
+/** A machine of a fleet: one for each disk class and state. */
+export interface Member {
+  readonly diskClass: DiskClass;
+  readonly state: MachineState;
+  /** Full name. */
+  readonly vm: string;
+  /** The disk it boots from. */
+  readonly os: FleetDisk;
+  /** Its other disks, but for the one being attached. */
+  readonly data: readonly FleetDisk[];
+  /** The disk that is being attached to it; only in that state. */
+  readonly attached?: FleetDisk;
+}
+
+/** A disk of a fleet. */
+export interface FleetDisk {
+  /** Full name. */
+  readonly name: string;
+  readonly sku: DiskSku;
+  readonly isUnderKey: boolean;
+}
+
+/** For calls that wait: for a gate, or for their turn in a fleet. */
+export const patient: CallOptions = { deadlineMs: 60_000 };
+
+/** LUN of the disk that is attached later. */
+export const attachLun = 9;
+
+const skus: Readonly<Record<Exclude<DiskClass, 'mixed'>, DiskSku>> = {
+  'Premium SSD': 'PREMIUM_SSD',
+  'Premium SSD v2': 'PREMIUM_SSD_V2',
+  'Standard SSD': 'STANDARD_SSD',
+  'Standard HDD': 'STANDARD_HDD',
+  Ultra: 'ULTRA',
+};
+
+/** The machines of a fleet in a resource group: one for every pair of class and state. */
+export const fleetIn = (group: string): readonly Member[] =>
+  diskClasses.flatMap((diskClass) => machineStates.map((state) => memberOf(group, diskClass, state)));
+
+const memberOf = (group: string, diskClass: DiskClass, state: MachineState): Member => {
+  const id = `${diskClass} ${state}`.toLowerCase().replaceAll(' ', '-');
+  const disk = (part: string, sku: DiskSku, isUnderKey = true): FleetDisk => ({
+    name: `${group}/disks/${id}-${part}`,
+    sku,
+    isUnderKey,
+  });
+  const common = { diskClass, state, vm: `${group}/virtualMachines/${id}` };
+  const platformOs = disk('os', 'PREMIUM_SSD', false);
+  const main = disk('main', diskClass === 'mixed' ? 'PREMIUM_SSD' : skus[diskClass]);
+  const ultra = diskClass === 'mixed' ? [disk('ultra', 'ULTRA')] : [];
+  if (state === 'attaching') return { ...common, os: platformOs, data: ultra, attached: main };
+  // An ultra or Premium SSD v2 disk cannot be booted from (CMK-61).
+  const boots = main.sku !== 'ULTRA' && main.sku !== 'PREMIUM_SSD_V2';
+  return boots ? { ...common, os: main, data: ultra } : { ...common, os: platformOs, data: [main, ...ultra] };
+};
+
+/** Every disk of a machine that is under the key. */
+export const disksUnderKey = ({ os, data, attached }: Member): readonly FleetDisk[] =>
+  [os, ...data, ...(attached === undefined ? [] : [attached])].filter(({ isUnderKey }) => isUnderKey);
+
+/** Last segment of a full name, and what is before its collection. */
+const idOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
+const groupOf = (name: string): string => name.split('/').slice(0, 4).join('/');
+
+const encryptionOf = ({ isUnderKey }: FleetDisk, set: string): Encryption =>
+  isUnderKey
+    ? { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set }
+    : { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' };
+
+/** Makes a machine with new disks; resolves once they are all there and open. */
+export const createMember = async ({ compute }: Place, set: string, { vm, os, data }: Member): Promise<void> => {
+  const newDisk = (disk: FleetDisk, lun: number): DiskForMachine => ({
+    lun,
+    deleteWithVm: false,
+    source: {
+      $case: 'newDisk',
+      value: { diskId: idOf(disk.name), sku: disk.sku, sizeGib: 1, encryption: encryptionOf(disk, set) },
+    },
+  });
+  const request = {
+    parent: groupOf(vm),
+    virtualMachineId: idOf(vm),
+    location,
+    osDisk: newDisk(os, 0),
+    dataDisks: data.map(newDisk),
+    ultraSsdEnabled: true,
+  };
+  await compute.createVirtualMachine(request, patient);
+};
+
+/** Makes a disk that belongs to no machine yet. */
+export const createFreeDisk = async ({ disks }: Place, set: string, disk: FleetDisk): Promise<void> => {
+  await disks.createDisk({
+    parent: groupOf(disk.name),
+    diskId: idOf(disk.name),
+    location,
+    sku: disk.sku,
+    sizeGib: 1,
+    encryption: encryptionOf(disk, set),
+  });
+};

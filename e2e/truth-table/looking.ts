@@ -1,0 +1,80 @@
+import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { disksUnderKey, type Member } from './fleet.ts';
+import type { Keyed } from './inflict.ts';
+import type { Place } from './place.ts';
+import type { Expectation } from './table.ts';
+
+/** What the services say about a machine, its disks and its set, in the words of an expectation where it is one. */
+export type Shown = Readonly<Record<'end' | 'stopReason' | 'disks' | 'diskReason' | 'set', string>>;
+
+/** The part of an expectation that is shown by the services. */
+export const shownOf = ({ end, stopReason, disks, diskReason, set }: Expectation): Shown => ({
+  end,
+  stopReason,
+  disks,
+  diskReason,
+  set,
+});
+
+/** The machines of a resource group by their full names. @param within a name in that group */
+export const machinesIn = async (
+  compute: Place['compute'],
+  within: string,
+): Promise<ReadonlyMap<string, VirtualMachine>> => {
+  const parent = within.split('/').slice(0, 4).join('/');
+  const { virtualMachines } = await compute.listVirtualMachines({ parent, pageSize: 1_000 });
+  return new Map(virtualMachines.map((machine) => [machine.name, machine]));
+};
+
+/** Looks at every machine of a fleet once. */
+export const lookAt = async (
+  place: Place,
+  keyed: Keyed,
+  members: readonly Member[],
+): Promise<ReadonlyMap<Member, Shown>> => {
+  const { group } = keyed;
+  const [machines, { disks }, set] = await Promise.all([
+    machinesIn(place.compute, group),
+    place.disks.listDisks({ parent: group, pageSize: 1_000 }),
+    place.sets.getDiskEncryptionSet({ name: keyed.set }),
+  ]);
+  const access = set.keyAccess.find(({ keyVersion }) => keyVersion === keyed.keyVersion);
+  const found = new Map(disks.map((disk) => [disk.name, disk]));
+  return new Map(
+    members.map((member) => {
+      const machine = machines.get(member.vm);
+      const underKey = disksUnderKey(member).map(({ name }) => found.get(name));
+      return [
+        member,
+        {
+          end: powerOf(machine),
+          stopReason: inWords(machine?.stopReason?.reason),
+          disks: inOne(underKey.map((disk) => disk?.availability ?? 'NONE')),
+          diskReason: inOne(underKey.map((disk: Disk | undefined) => inWords(disk?.unavailableReason))),
+          set: access?.state === 'AVAILABLE' ? 'none' : inWords(access?.reason),
+        },
+      ];
+    }),
+  );
+};
+
+/** Power of a machine; while an operation is under way it is not at rest, whatever its power. */
+const powerOf = (machine: VirtualMachine | undefined): string => {
+  if (!machine) return 'NONE';
+  const { powerState, provisioningState } = machine;
+  const isBusy = provisioningState === 'UPDATING' || provisioningState === 'CREATING';
+  return isBusy ? `${powerState}, ${provisioningState}` : powerState;
+};
+
+const inWords = (reason: string | undefined): string =>
+  reason === undefined || reason === 'KEY_ACCESS_REASON_UNSPECIFIED' ? 'none' : reason;
+
+/** The same of several things, or all of them where they differ. */
+export const inOne = (words: readonly string[]): string => [...new Set(words)].join(' and ');
+
+/** The reason of a refusal, or the error in words where it has none. */
+export const reasonOf = (error: unknown): string => {
+  const reason = Object(error).reason;
+  return typeof reason === 'string' ? reason : String(error);
+};

@@ -1,0 +1,249 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { type EventStore, openPostgresStore } from '@interlock/event-store';
+import { createTestDatabase } from '@interlock/event-store/test-database';
+import { type InProcessCloud, inProcessCloud, workloads } from '@interlock/host';
+import { natsBus } from '@interlock/messaging';
+import type { Definition, RpcClient, Workload } from '@interlock/rpc';
+import { createScope, logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { masterKey } from '@interlock/sealing';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import { trace } from '@opentelemetry/api';
+import { assemble as assembleCompute } from '../../services/compute/src/assemble.ts';
+import { assemble as assembleDisk } from '../../services/disk/src/assemble.ts';
+import { folderVolumeFiles } from '../../services/disk/src/volume/volume-files.ts';
+import { assemble as assembleSets } from '../../services/disk-encryption-set/src/assemble.ts';
+import { assemble as assembleIdentity } from '../../services/identity/src/assemble.ts';
+import { hashSecret } from '../../services/identity/src/tokens.ts';
+import { assemble as assembleKeyVault } from '../../services/key-vault/src/assemble.ts';
+import { openFileSealKeyStore } from '../../services/key-vault/src/file-seal-key-store.ts';
+import { createRsaPool } from '../../services/key-vault/src/rsa-pool.ts';
+import { closedGate, type Gate, type GatedDriver, gatedDriver } from './gated-driver.ts';
+
+/** The five services in one process, over real Postgres, NATS, RSA and files, with guests held by hand. */
+export interface Place {
+  readonly cloud: InProcessCloud;
+  readonly driver: GatedDriver;
+  /** `principals/<uuid>` of the administrator, as whom the clients call. */
+  readonly administrator: string;
+  readonly identity: RpcClient<typeof IdentityServiceDefinition>;
+  readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
+  readonly sets: RpcClient<typeof DiskEncryptionSetServiceDefinition>;
+  readonly disks: RpcClient<typeof DiskServiceDefinition>;
+  readonly data: RpcClient<typeof DiskDataServiceDefinition>;
+  readonly compute: RpcClient<typeof ComputeServiceDefinition>;
+  /** Holds what the disk service answers compute when it has opened the disks, so many, of that machine. */
+  holdOpened(vm: string, disksCount: number): Gate;
+  close(): Promise<void>;
+}
+
+/** The subscription everything is in. */
+export const subscription = 'subscriptions/s1';
+
+const issuer = 'https://identity.test';
+
+/** Starts a place on the servers of `DATABASE_URL` and `NATS_URL`; what it made there goes with it. */
+export const openPlace = async (): Promise<Place> => {
+  const scope = createScope();
+  try {
+    return await open(scope);
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+};
+
+const open = async (scope: Scope): Promise<Place> => {
+  const [clock, random] = [systemClock, systemRandom];
+  const folder = await mkdtemp(join(tmpdir(), 'interlock-truth-'));
+  scope.defer('folder', () => rm(folder, { recursive: true, force: true }));
+  const stores = await openStores(scope);
+  const bus = await openBus(scope);
+  const driver = gatedDriver();
+  const opened = new Map<string, ReturnType<typeof closedGate>>();
+
+  const administrator = { id: randomUUID(), secret: 'administrator' };
+  const services = new Map(workloads.map((name) => [name, { id: randomUUID(), secret: name }]));
+  const workloadOf = (name: Workload) => services.get(name) ?? { id: '', secret: '' };
+  const volumes = join(folder, 'volumes');
+  await mkdir(volumes);
+
+  const cloud = await inProcessCloud({
+    services: {
+      identity: (seams) =>
+        assembleIdentity({
+          ...seams,
+          settings: {
+            bootstrap: {
+              tenant: { id: 'main', displayName: 'Main' },
+              subscriptions: [{ id: 's1', displayName: 'One' }],
+              administrator: {
+                principalId: administrator.id,
+                displayName: 'Administrator',
+                secretHash: hashSecret(administrator.secret),
+              },
+              workloads: [...services].map(([service, { id, secret }]) => ({
+                service,
+                principalId: id,
+                secretHash: hashSecret(secret),
+              })),
+              roleAssignments: ['roles/owner', 'roles/keyVaultAdministrator'].map((role) => ({
+                id: randomUUID(),
+                principalId: administrator.id,
+                role,
+                scope: '/',
+              })),
+            },
+            masterKey: masterKey(randomBytes(32)),
+            issuer,
+            lifetimes: { userMs: 600_000, managedIdentityMs: authzTtlMs },
+          },
+        }),
+      'key-vault': async (seams) =>
+        assembleKeyVault({
+          ...seams,
+          settings: {
+            masterKeys: { current: masterKey(randomBytes(32)), previous: [] },
+            sealKeys: await openFileSealKeyStore(join(folder, 'seal-keys'), random),
+            engine: (sealing) => createRsaPool({ sealing, workers: 1 }),
+            vaultUriSuffix: 'vault.test',
+            purgeProtectionDefault: false,
+            retentionDayMs: 86_400_000,
+          },
+        }),
+      'disk-encryption-set': (seams) =>
+        assembleSets({
+          ...seams,
+          settings: {
+            // A purge is one of the causes.
+            requirePurgeProtection: false,
+            setsPerRegionMax: 100,
+            upkeep: {
+              watchdogMs: 500,
+              rotationRetryMs: 1_000,
+              rotationCheckIntervalMs: 60_000,
+              rotation: { concurrency: 4, pageSize: 100 },
+            },
+          },
+        }),
+      disk: (seams) =>
+        assembleDisk({
+          ...seams,
+          settings: {
+            masterKey: masterKey(randomBytes(32)),
+            files: folderVolumeFiles(volumes),
+            dataAddress: 'disk.test:1',
+            snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 60_000 },
+          },
+        }),
+      compute: (seams) =>
+        assembleCompute({
+          ...seams,
+          client: (service, definition, wish) => holding(seams.client(service, definition, wish), opened),
+          settings: {
+            driver,
+            startTimeoutMs: 60_000,
+            guestStopTimeoutMs: 60_000,
+            // What stops a machine here is what it heard, not that it looked.
+            sweepIntervalMs: 3_600_000,
+            dataDisksMax: 8,
+            diskCallsMax: 16,
+          },
+        }),
+    },
+    storeOf: (name) => stores.get(name) ?? failed(`${name} has no store`),
+    bus,
+    workloadOf,
+    clock,
+    random,
+    log: logger({ service: 'test', clock, write: () => {} }),
+    tracer: trace.getTracer('test'),
+    issuer,
+    authzTtlMs,
+  });
+  scope.defer('cloud', () => cloud.close());
+  const asAdministrator = cloud.as(administrator);
+  const client = <D extends Definition>(service: Workload, definition: D) =>
+    asAdministrator.client(service, definition);
+  return {
+    cloud,
+    driver,
+    administrator: `principals/${administrator.id}`,
+    identity: client('identity', IdentityServiceDefinition),
+    keyVault: client('key-vault', KeyVaultServiceDefinition),
+    sets: client('disk-encryption-set', DiskEncryptionSetServiceDefinition),
+    disks: client('disk', DiskServiceDefinition),
+    data: client('disk', DiskDataServiceDefinition),
+    compute: client('compute', ComputeServiceDefinition),
+    holdOpened(vm, disksCount) {
+      const gate = closedGate(disksCount);
+      opened.set(vm, gate);
+      return gate;
+    },
+    close: () => scope.close(),
+  };
+};
+
+/** How long answers of identity are used, and how long tokens of managed identities live, in milliseconds. */
+const authzTtlMs = 500;
+
+const failed = (message: string): never => {
+  throw new Error(message);
+};
+
+/** The client of the disk service, with the answers of held machines kept back; every other client as it is. */
+const holding = <D extends Definition>(
+  client: RpcClient<D>,
+  gates: ReadonlyMap<string, ReturnType<typeof closedGate>>,
+): RpcClient<D> =>
+  new Proxy(client, {
+    get(target, name) {
+      const method = Reflect.get(target, name);
+      if (name !== 'openDisk' || typeof method !== 'function') return method;
+      return async (request: { readonly virtualMachine: string }, ...rest: unknown[]) => {
+        const answer = await Reflect.apply(method, target, [request, ...rest]);
+        await gates.get(request.virtualMachine)?.pass();
+        return answer;
+      };
+    },
+  });
+
+const openStores = async (scope: Scope): Promise<ReadonlyMap<Workload, EventStore>> => {
+  const stores = new Map<Workload, EventStore>();
+  for (const service of workloads) {
+    const database = await createTestDatabase();
+    scope.defer(`database of ${service}`, () => database.drop());
+    const settings = { url: database.url, clock: systemClock, random: systemRandom, maxConnections: 4 };
+    const store = await openPostgresStore(settings);
+    scope.defer(`store of ${service}`, () => store.close());
+    stores.set(service, store);
+  }
+  return stores;
+};
+
+const openBus = async (scope: Scope) => {
+  const servers = process.env.NATS_URL;
+  if (!servers) throw new Error('NATS_URL is not set: run this test through `npm test`');
+  const namespace = `t${randomUUID().slice(0, 8)}`;
+  scope.defer('streams', () => deleteStreams(servers, namespace));
+  const bus = await natsBus({ servers: [servers], clock: systemClock, namespace });
+  scope.defer('bus', () => bus.close());
+  return bus;
+};
+
+const deleteStreams = async (servers: string, namespace: string): Promise<void> => {
+  const connection = await connect({ servers });
+  const { streams } = await jetstreamManager(connection);
+  for await (const { config } of streams.list()) {
+    if (config.name.startsWith(`${namespace}_`)) await streams.delete(config.name);
+  }
+  await connection.close();
+};

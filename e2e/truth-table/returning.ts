@@ -1,0 +1,94 @@
+import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import { until } from '../cloud/until.ts';
+import type { Content } from './content.ts';
+import { attachLun, createMember, disksUnderKey, type Member } from './fleet.ts';
+import { reasonOf } from './looking.ts';
+import type { Place } from './place.ts';
+
+/** The reason of a machine that is not there. */
+const noMachine = 'VIRTUAL_MACHINE_NOT_FOUND';
+
+/**
+ * Starts a machine, after deallocating it where it runs, so that its disks have to be opened anew.
+ * @returns `runs`, `NOT_FOUND`, or the reason it does not
+ */
+export const startOf = async (place: Place, member: Member): Promise<string> => {
+  const { compute } = place;
+  const { vm: name } = member;
+  try {
+    const { powerState } = await compute.getVirtualMachine({ name });
+    if (powerState === 'RUNNING') {
+      await compute.deallocateVirtualMachine({ name });
+      await ended(place, name, ({ powerState: power }) => power === 'DEALLOCATED');
+    }
+    return await started(place, name);
+  } catch (error) {
+    const reason = reasonOf(error);
+    return reason === noMachine ? 'NOT_FOUND' : reason;
+  }
+};
+
+/**
+ * Has a machine run with all its disks again, as its user would, and reads what had been written to those under the key.
+ * @returns `there`, `none` where there was no machine any more and it could be made again, `lost` where the key is gone
+ * for good, or what went wrong
+ */
+export const dataOf = async (place: Place, set: string, member: Member, content: Content): Promise<string> => {
+  const { vm: name, attached } = member;
+  try {
+    const isThere = await exists(place, name);
+    if (!isThere) await createMember(place, set, member);
+    const outcome = isThere ? await started(place, name) : await created(place, name);
+    if (outcome !== 'runs') return lostOr(outcome);
+    if (!isThere) return 'none';
+    if (attached) await place.compute.attachDisk({ name, disk: attached.name, lun: attachLun });
+    let missing = 0;
+    for (const disk of disksUnderKey(member)) missing += await content.missingAsGuest(member, disk);
+    return missing === 0 ? 'there' : `${missing} blocks missing`;
+  } catch (error) {
+    return lostOr(reasonOf(error));
+  }
+};
+
+/** A purge is the one reason that is final. */
+const lostOr = (reason: string): string => (reason === 'KEY_PURGED' ? 'lost' : reason);
+
+const exists = async ({ compute }: Place, name: string): Promise<boolean> => {
+  const [found] = await Promise.allSettled([compute.getVirtualMachine({ name })]);
+  if (found?.status === 'rejected' && reasonOf(found.reason) !== noMachine) throw found.reason;
+  return found?.status === 'fulfilled';
+};
+
+/** Starts a machine and waits how it ends. @returns `runs`, or the code of the failure */
+const started = async (place: Place, name: string): Promise<string> => {
+  const sinceMs = Date.now();
+  const failureIn = ({ provisioningState, failure }: VirtualMachine): string | undefined => {
+    const isNew = failure?.operation === 'start' && (failure.failureTime?.getTime() ?? 0) >= sinceMs;
+    return provisioningState === 'FAILED' && isNew ? failure.code : undefined;
+  };
+  await place.compute.startVirtualMachine({ name });
+  const isOver = (machine: VirtualMachine): boolean =>
+    machine.powerState === 'RUNNING' || failureIn(machine) !== undefined;
+  return failureIn(await ended(place, name, isOver)) ?? 'runs';
+};
+
+const created = async (place: Place, name: string): Promise<string> => {
+  const { powerState } = await ended(place, name, ({ provisioningState }) => provisioningState !== 'CREATING');
+  return powerState === 'RUNNING' ? 'runs' : powerState;
+};
+
+/** Waits for a machine to be as wanted. */
+const ended = async (
+  { compute }: Place,
+  name: string,
+  isEnded: (machine: VirtualMachine) => boolean,
+): Promise<VirtualMachine> => {
+  const signal = AbortSignal.timeout(20_000);
+  for await (const machine of compute.watchVirtualMachine({ name }, { signal })) {
+    if (isEnded(machine)) return machine;
+  }
+  return until(`${name} is as wanted`, async () => {
+    const machine = await compute.getVirtualMachine({ name });
+    return isEnded(machine) && machine;
+  });
+};

@@ -1,0 +1,154 @@
+import { randomUUID } from 'node:crypto';
+import { until } from '../cloud/until.ts';
+import { allowSet, location } from '../cloud/world.ts';
+import type { Content } from './content.ts';
+import { attachLun, createFreeDisk, createMember, disksUnderKey, type Member, patient } from './fleet.ts';
+import type { Gate } from './gated-driver.ts';
+import { assignRole, type Deed, type Keyed } from './inflict.ts';
+import { machinesIn, reasonOf } from './looking.ts';
+import type { Place } from './place.ts';
+
+/** Makes a vault, a key, and a set that may use it. */
+export const makeKeyed = async (place: Place, group: string, deed: Deed): Promise<Keyed> => {
+  const { keyVault, sets } = place;
+  const tag = randomUUID().slice(0, 8);
+  const vault = await keyVault.createVault({
+    vaultId: `kv-${tag}`,
+    resourceGroup: group,
+    location,
+    permissionModel: deed.byRoles ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
+    accessPolicies: deed.byRoles ? [] : [{ principal: place.administrator, keyPermissions: ['ALL'] }],
+    softDeleteRetentionDays: 7,
+  });
+  const version = await keyVault.createKey({ parent: vault.name, keyId: 'k1', requestId: randomUUID() });
+  const made = await sets.createDiskEncryptionSet({
+    parent: group,
+    diskEncryptionSetId: `set-${tag}`,
+    location,
+    keyUrl: version.keyUrl,
+    ...(deed.keyExpiry === undefined ? {} : { keyExpiry: deed.keyExpiry }),
+  });
+  const { name: set, identity } = await until('the set is made', async () => {
+    const found = await sets.getDiskEncryptionSet({ name: made.name });
+    return found.provisioningState === 'SUCCEEDED' && found;
+  });
+  const keyed = {
+    group,
+    vault: vault.name,
+    key: `${vault.name}/keys/k1`,
+    keyVersion: version.name,
+    set,
+    identity: identity?.principal ?? '',
+  };
+  if (deed.byRoles) await assignRole(place, keyed);
+  else await allowSet({ keyVault }, keyed.vault, keyed.identity);
+  // Grants take time to act; whoever gave them tries again (CMK-28).
+  await until('the set may use its key', async () => {
+    await createFreeDisk(place, set, { name: `${group}/disks/first`, sku: 'PREMIUM_SSD', isUnderKey: true });
+    return true;
+  });
+  return keyed;
+};
+
+/** What is under way when the key is lost. */
+export interface Held {
+  /** Where machines wait, each with somebody there. */
+  readonly gates: readonly Gate[];
+  /** How creates and attaches under way are answered: `done`, or the reason of the refusal. */
+  readonly answers: ReadonlyMap<Member, Promise<string>>;
+}
+
+/**
+ * Makes the machines of a fleet, writes to every disk, and brings each machine into its state. What is in the midst of
+ * something waits at a gate.
+ */
+export const setStage = async (
+  place: Place,
+  set: string,
+  members: readonly Member[],
+  content: Content,
+): Promise<Held> => {
+  const complete = members.filter(({ state }) => state !== 'being created');
+  await Promise.all(complete.map((member) => createMember(place, set, member)));
+  await untilPower(place, complete, 'RUNNING');
+  await Promise.all(
+    complete.map(async (member) => {
+      const { vm, attached, state } = member;
+      if (attached) {
+        await createFreeDisk(place, set, attached);
+        await content.writeAsUser(attached);
+      }
+      for (const disk of disksUnderKey(member).filter((one) => one !== attached)) {
+        const io = await content.tryAsGuest(member, disk);
+        if (io !== 'goes on') throw new Error(`${vm} cannot use ${disk.name} before anything happened: ${io}`);
+      }
+      if (state === 'stopped' || state === 'starting') await place.compute.powerOffVirtualMachine({ name: vm });
+      if (state === 'deallocated') await place.compute.deallocateVirtualMachine({ name: vm });
+    }),
+  );
+  const inState = (...states: readonly Member['state'][]) => members.filter(({ state }) => states.includes(state));
+  await untilPower(place, inState('stopped', 'starting'), 'STOPPED');
+  await untilPower(place, inState('deallocated'), 'DEALLOCATED');
+
+  const answers = new Map<Member, Promise<string>>();
+  const gates: Gate[] = [];
+  for (const member of members) {
+    const held = begin(place, set, member);
+    if (!held) continue;
+    gates.push(held.gate);
+    const answer = held.call.then(() => 'done', reasonOf);
+    if (member.state === 'attaching' || member.state === 'being created') answers.set(member, answer);
+  }
+  await Promise.all(gates.map((gate) => gate.reached));
+  return { gates, answers };
+};
+
+/** Begins what a machine is in the midst of, to be held there; `undefined` where it is at rest. */
+const begin = (
+  place: Place,
+  set: string,
+  member: Member,
+): { readonly gate: Gate; readonly call: Promise<unknown> } | undefined => {
+  const { driver, compute } = place;
+  const { vm: name, os, data, attached, state } = member;
+  switch (state) {
+    case 'starting':
+      return { gate: driver.hold(name, 'start'), call: compute.startVirtualMachine({ name }) };
+    case 'stopping':
+      return { gate: driver.hold(name, 'stop'), call: compute.powerOffVirtualMachine({ name }) };
+    case 'attaching': {
+      const gate = driver.hold(name, 'attach');
+      const request = { name, disk: attached?.name ?? os.name, lun: attachLun };
+      return { gate, call: compute.attachDisk(request, patient) };
+    }
+    case 'being created': {
+      const gate = place.holdOpened(name, 1 + data.length);
+      return { gate, call: createMember(place, set, member) };
+    }
+    case 'running':
+    case 'stopped':
+    case 'deallocated':
+      return undefined;
+  }
+};
+
+/** Waits until these machines are in a power state. @throws Error naming those that are not */
+export const untilPower = async (
+  { compute }: Pick<Place, 'compute'>,
+  members: readonly Member[],
+  power: 'RUNNING' | 'STOPPED' | 'DEALLOCATED',
+): Promise<void> => {
+  const [first] = members;
+  if (!first) return;
+  let missing: readonly string[] = [];
+  const look = async (): Promise<boolean> => {
+    const machines = await machinesIn(compute, first.vm);
+    missing = members.filter(({ vm }) => machines.get(vm)?.powerState !== power).map(({ vm }) => vm);
+    return missing.length === 0;
+  };
+  try {
+    await until(`all machines are ${power}`, look);
+  } catch (error) {
+    throw new Error(`not ${power}: ${missing.join(', ')}`, { cause: error });
+  }
+};

@@ -1,0 +1,131 @@
+import { type Cause, type CauseName, causes, type LossReason } from './causes.ts';
+
+/** What the disks of a machine under the key are; `mixed`: a Premium SSD and an ultra disk, both under it. */
+export const diskClasses = ['Premium SSD', 'Premium SSD v2', 'Standard SSD', 'Standard HDD', 'Ultra', 'mixed'] as const;
+export type DiskClass = (typeof diskClasses)[number];
+
+/**
+ * What a machine does in the moment the key is lost.
+ *
+ * - `starting`: its disks are open, its guest is coming up.
+ * - `stopping`: its user powered it off, its guest is shutting down.
+ * - `being created`: the disk service has opened its disks, and the answer is on its way.
+ * - `attaching`: it runs with an OS disk of the platform, and its guest is taking over the disk; where the class is
+ *   mixed it is the Premium SSD that is attached, the ultra disk is there already.
+ */
+export const machineStates = [
+  'running',
+  'starting',
+  'stopping',
+  'stopped',
+  'deallocated',
+  'being created',
+  'attaching',
+] as const;
+export type MachineState = (typeof machineStates)[number];
+
+/** What must be seen once everything has come to rest. */
+export interface Expectation {
+  /** Power state; `NONE` where there is no such machine. */
+  readonly end: 'RUNNING' | 'STOPPED' | 'DEALLOCATED' | 'NONE';
+  /** How a create or an attach that was under way is answered; `none` where none was. */
+  readonly answer: 'done' | LossReason | 'none';
+  /** Why the platform stopped it; `none` where it did not. */
+  readonly stopReason: LossReason | 'none';
+  /** Reads and writes with what its guest was given last; `none` where it never had one. */
+  readonly io: 'goes on' | 'refused' | 'none';
+  /** Its disks under the key; `NONE` where they were never made. */
+  readonly disks: 'AVAILABLE' | 'UNAVAILABLE' | 'LEASE_PINNED' | 'NONE';
+  readonly diskReason: LossReason | 'none';
+  /** Whether the set shows its key as lost, and why. */
+  readonly set: LossReason | 'none';
+  /** How StartVirtualMachine ends; where the machine runs, once it is deallocated. `NOT_FOUND`: there is none. */
+  readonly start: 'runs' | 'NOT_FOUND' | LossReason;
+  /** Its data once the key is back; `none` where there never was any. */
+  readonly data: 'there' | 'lost' | 'none';
+}
+
+/** One cell of the table. */
+export interface Cell {
+  readonly cause: CauseName;
+  readonly diskClass: DiskClass;
+  readonly state: MachineState;
+  /** The rule that decides it. */
+  readonly rule: string;
+  readonly expected: Expectation;
+}
+
+/** Every cell of a cause. */
+export const cellsOf = (cause: Cause & { readonly name: CauseName }): readonly Cell[] =>
+  diskClasses.flatMap((diskClass) =>
+    machineStates.map((state) => ({
+      cause: cause.name,
+      diskClass,
+      state,
+      rule: ruleOf(cause, diskClass, state),
+      expected: expectationOf(cause, diskClass, state),
+    })),
+  );
+
+/** Who says so: the rule about the machine's state where there is one, else that of its disk class. */
+const ruleOf = ({ effect }: Cause, diskClass: DiskClass, state: MachineState): string => {
+  if (state === 'stopped' || state === 'deallocated') return 'CMK-114';
+  if (state === 'stopping') return 'CMK-106';
+  if (effect === 'start only') return state === 'being created' ? 'CMK-106' : 'CMK-104';
+  if (diskClass === 'Ultra') return state === 'being created' ? 'CMK-106' : 'CMK-102';
+  if (state === 'being created' || state === 'attaching') return 'CMK-110';
+  return diskClass === 'mixed' ? 'CMK-103' : 'CMK-101';
+};
+
+const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState): Expectation => {
+  const { reason, returns, stopReason = reason } = cause;
+  const isAnswered = state === 'being created' || state === 'attaching';
+  /** Off and blocked: what every machine is that does not run when the key is lost (CMK-106, CMK-114). */
+  const blocked = {
+    answer: 'none',
+    stopReason: 'none',
+    io: 'refused',
+    disks: 'UNAVAILABLE',
+    diskReason: reason,
+    set: reason,
+    start: reason,
+    data: returns ? 'there' : 'lost',
+  } as const;
+  switch (state) {
+    case 'stopped':
+      return { ...blocked, end: 'STOPPED' };
+    case 'deallocated':
+      return { ...blocked, end: 'DEALLOCATED' };
+    case 'stopping':
+      // What its user asked for: the platform did not stop it.
+      return { ...blocked, end: 'STOPPED' };
+  }
+  const isSpared = diskClass === 'Ultra' || cause.effect === 'start only';
+  // Its disks are there, so it is made; the start that follows needs a fresh unwrap and fails (VM-11, VM-47).
+  if (isSpared && state === 'being created') return { ...blocked, end: 'STOPPED', answer: 'done', io: 'none' };
+  if (isSpared) {
+    const answer = isAnswered ? 'done' : 'none';
+    const disks = diskClass === 'Ultra' ? 'LEASE_PINNED' : 'UNAVAILABLE';
+    return { ...blocked, end: 'RUNNING', answer, io: 'goes on', disks };
+  }
+  if (state === 'being created') {
+    // Not acknowledged yet, so it fails as a whole and leaves nothing (CMK-110).
+    const gone = {
+      end: 'NONE',
+      answer: stopReason,
+      io: 'none',
+      disks: 'NONE',
+      diskReason: 'none',
+      start: 'NOT_FOUND',
+      data: 'none',
+    } as const;
+    return { ...blocked, ...gone };
+  }
+  const answer = isAnswered ? stopReason : 'none';
+  const stopped = { ...blocked, end: 'STOPPED', answer, stopReason } as const;
+  // The attach has failed and the disk is free again: what is left has only a disk of the platform, unless it is mixed.
+  return state === 'attaching' && diskClass !== 'mixed' ? { ...stopped, start: 'runs' } : stopped;
+};
+
+/** The whole table: causes × disk classes × machine states. */
+export const truthTable: readonly Cell[] = causes.flatMap(cellsOf);

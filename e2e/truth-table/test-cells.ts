@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { Cause, CauseName } from './causes.ts';
+import { openPlace, type Place } from './place.ts';
+import { cellsOf } from './table.ts';
+import { tryCause, type Verdicts } from './trial.ts';
+
+/** Causes played at once: each waits more than it computes. */
+const atOnce = 3;
+
+/** Tests that play these causes on one place, each on a fleet of its own, with a test for each cell. */
+export const testCauses = (causes: readonly (Cause & { readonly name: CauseName })[]): void => {
+  let place: Place;
+  const trials = new Map<CauseName, Promise<Verdicts>>();
+  before(async () => {
+    place = await openPlace();
+    // The first cause of each lane begins at once, every other one when the one before it in its lane is over.
+    const lanes: Promise<unknown>[] = [];
+    for (const [n, cause] of causes.entries()) {
+      const trial = (lanes[n % atOnce] ?? Promise.resolve()).then(() => tryCause(place, cause));
+      trials.set(cause.name, trial);
+      lanes[n % atOnce] = Promise.allSettled([trial]);
+    }
+  });
+  after(async () => {
+    await Promise.allSettled(trials.values());
+    await place.close();
+  });
+  for (const cause of causes) {
+    describe(`truth: ${cause.name}`, () => {
+      let verdicts: Verdicts;
+      before(async () => {
+        verdicts = (await trials.get(cause.name)) ?? new Map();
+      });
+      for (const { rule, diskClass, state, expected } of cellsOf(cause)) {
+        test(`${rule} truth: ${cause.name} × ${diskClass} × ${state}`, () => {
+          const found = [...verdicts].find(([cell]) => cell.diskClass === diskClass && cell.state === state);
+          assert.deepEqual(found?.[1], expected);
+        });
+      }
+    });
+  }
+};

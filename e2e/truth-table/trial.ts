@@ -1,0 +1,117 @@
+import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import { until } from '../cloud/until.ts';
+import type { Cause, CauseName } from './causes.ts';
+import { type Content, openContent } from './content.ts';
+import { disksUnderKey, fleetIn, type Member } from './fleet.ts';
+import { deeds, type Keyed } from './inflict.ts';
+import { inOne, lookAt, machinesIn, type Shown, shownOf } from './looking.ts';
+import { type Place, subscription } from './place.ts';
+import { dataOf, startOf } from './returning.ts';
+import { makeKeyed, setStage } from './stage.ts';
+import { type Cell, cellsOf, type Expectation } from './table.ts';
+
+/** What was seen of a cell, in the words of an expectation where it is one. */
+export type Seen = Readonly<Record<keyof Expectation, string>>;
+
+/** What was seen of every cell of a cause. */
+export type Verdicts = ReadonlyMap<Cell, Seen>;
+
+/** How long everything may take to come to rest, in milliseconds; what is not as expected by then is told as it is. */
+const restMs = 10_000;
+
+/**
+ * Plays one cause on a fleet with a machine for every disk class and state: brings the machines into their states, takes
+ * the key away, looks, tries to start them, gives the key back, starts them and reads what had been written.
+ * @throws Error when the stage cannot be set, or the key not be taken or given back; what comes of it is in the verdicts
+ */
+export const tryCause = async (place: Place, cause: Cause & { readonly name: CauseName }): Promise<Verdicts> => {
+  const deed = deeds[cause.name];
+  const group = `${subscription}/resourceGroups/g${randomUUID().slice(0, 8)}`;
+  const keyed = await makeKeyed(place, group, deed);
+  const content = openContent(place);
+  const members = new Map(fleetIn(group).map((member) => [member, cellFor(cause, member)]));
+  const all = [...members.keys()];
+
+  const { gates, answers } = await setStage(place, keyed.set, all, content);
+  const stopped = () => untilStopped(place, members);
+  await deed.inflict(place, keyed, stopped);
+  await stopped();
+  for (const gate of gates) gate.open();
+
+  const answered = await ofEach(all, async (member) => (await answers.get(member)) ?? 'none');
+  const shown = await untilAtRest(place, keyed, members);
+  const io = await ofEach(all, (member) => tryAsGuest(content, member));
+  const starts = await ofEach(all, (member) => startOf(place, member));
+  await deed.undo(place, keyed);
+  if (cause.returns) await untilAvailable(place, keyed);
+  const data = await ofEach(all, (member) => dataOf(place, keyed.set, member, content));
+
+  const unseen = { end: '', stopReason: '', disks: '', diskReason: '', set: '' };
+  return new Map(
+    [...members].map(([member, cell]) => [
+      cell,
+      {
+        ...(shown.get(member) ?? unseen),
+        answer: answered.get(member) ?? '',
+        io: io.get(member) ?? '',
+        start: starts.get(member) ?? '',
+        data: data.get(member) ?? '',
+      },
+    ]),
+  );
+};
+
+const cellFor = (cause: Cause & { readonly name: CauseName }, { diskClass, state }: Member): Cell => {
+  const found = cellsOf(cause).find((cell) => cell.diskClass === diskClass && cell.state === state);
+  if (!found) throw new Error(`no cell for ${cause.name} × ${diskClass} × ${state}`);
+  return found;
+};
+
+const ofEach = async (
+  members: readonly Member[],
+  look: (member: Member) => Promise<string>,
+): Promise<ReadonlyMap<Member, string>> =>
+  new Map(await Promise.all(members.map(async (member) => [member, await look(member)] as const)));
+
+/** Reads and writes of the guest on every disk of a machine that is under the key. */
+const tryAsGuest = async (content: Content, member: Member): Promise<string> =>
+  inOne(await Promise.all(disksUnderKey(member).map((disk) => content.tryAsGuest(member, disk))));
+
+/**
+ * Waits until the machines that ran are off where they should be: then compute has heard of the loss, and what waits at
+ * the gates meets it. Those that do not stop are told by their cells.
+ */
+const untilStopped = async (place: Place, members: ReadonlyMap<Member, Cell>): Promise<void> => {
+  const stopping = [...members]
+    .filter(([{ state }, { expected }]) => state === 'running' && expected.end === 'STOPPED')
+    .map(([{ vm }]) => vm);
+  await inTime('machines have stopped', async () => {
+    const machines = await machinesIn(place.compute, [...members.keys()][0]?.vm ?? '');
+    return stopping.every((vm) => machines.get(vm)?.powerState === 'STOPPED');
+  });
+};
+
+const untilAtRest = async (
+  place: Place,
+  keyed: Keyed,
+  members: ReadonlyMap<Member, Cell>,
+): Promise<ReadonlyMap<Member, Shown>> => {
+  let shown: ReadonlyMap<Member, Shown> = new Map();
+  await inTime('everything is as expected', async () => {
+    shown = await lookAt(place, keyed, [...members.keys()]);
+    return [...members].every(([member, { expected }]) => isDeepStrictEqual(shown.get(member), shownOf(expected)));
+  });
+  return shown;
+};
+
+const untilAvailable = ({ sets }: Place, { set, keyVersion }: Keyed): Promise<unknown> =>
+  until('the set may use its key again', async () => {
+    const { keyAccess } = await sets.getDiskEncryptionSet({ name: set });
+    return keyAccess.some((access) => access.keyVersion === keyVersion && access.state === 'AVAILABLE');
+  });
+
+/** Waits for a condition, but not for ever: what did not come true is seen afterwards. */
+const inTime = async (what: string, condition: () => Promise<boolean>): Promise<void> => {
+  await Promise.allSettled([until(what, condition, restMs)]);
+};
