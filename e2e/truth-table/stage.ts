@@ -99,7 +99,9 @@ export const setStage = async (
     const answer = held.call.then(() => 'done', reasonOf);
     if (member.state === 'attaching' || member.state === 'being created') answers.set(member, answer);
   }
-  await Promise.all(gates.map((gate) => gate.reached));
+  const waiting = new Set(gates);
+  for (const gate of gates) void gate.reached.then(() => waiting.delete(gate));
+  await until('everything that is held is at its gate', async () => waiting.size === 0);
   return { gates, answers };
 };
 
