@@ -22,6 +22,8 @@ export interface Platter {
    * the last one written is torn. So it loses more than any file would.
    */
   crash(): void;
+  /** Content of a sector as it is now, without opening the store; undefined for a hole. For whoever judges from outside. */
+  peek(sector: number): Uint8Array | undefined;
 }
 
 /** A disk in memory for tests and the simulation. */
@@ -101,6 +103,7 @@ export function createPlatter(name: string, initialSize: number, random: Random)
 
   return {
     open,
+    peek: (sector) => current.get(sector),
     crash() {
       holder = 0;
       const last = [...unflushed.keys()].at(-1);

@@ -53,8 +53,17 @@ export const folderVolumeFiles = (folder: string): VolumeFiles => {
   };
 };
 
+/** Volumes in memory, with what only a verdict from outside may do. */
+export interface MemoryVolumeFiles extends VolumeFiles {
+  /** Cuts the power of every part. */
+  crash(): void;
+  volumeIds(): readonly string[];
+  /** A sector of a part as it is now, without opening it; undefined for a hole and for a part that is not there. */
+  peek(volumeId: string, part: VolumePart, sector: number): Uint8Array | undefined;
+}
+
 /** Parts in memory, for tests and the simulation: they outlive the service that opened them. */
-export const memoryVolumeFiles = (random: Random): VolumeFiles & { crash(): void; volumeIds(): readonly string[] } => {
+export const memoryVolumeFiles = (random: Random): MemoryVolumeFiles => {
   const platters = new Map<string, Platter>();
   return {
     async open(volumeId, part) {
@@ -73,6 +82,7 @@ export const memoryVolumeFiles = (random: Random): VolumeFiles & { crash(): void
       return 0;
     },
     volumeIds: () => [...new Set([...platters.keys()].map((key) => key.slice(0, key.indexOf('.'))))].sort(),
+    peek: (volumeId, part, sector) => platters.get(`${volumeId}.${part}`)?.peek(sector),
     crash: () => {
       for (const platter of platters.values()) platter.crash();
     },

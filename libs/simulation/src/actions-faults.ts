@@ -1,0 +1,193 @@
+import type { Workload } from '@interlock/rpc';
+import type { Part } from './parts.ts';
+import type { Stage } from './workload-stage.ts';
+import type { Struck } from './workload-troubles.ts';
+
+/** A fault and how it ends: each strikes for a time and is over then. */
+export interface Fault {
+  readonly name: string;
+  readonly weight: number;
+  strike(stage: Stage): void;
+}
+
+const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
+
+/** Longer than a lease at times, so that both the bound and what happens after it are seen. */
+const durationMs = ({ random }: Stage): number =>
+  random.chance(0.3) ? 8_000 + random.fraction() * 20_000 : 100 + random.fraction() * 5_000;
+
+/** Notes the trouble and has it end after its time, or when the history ends all faults. */
+const during = (stage: Stage, struck: readonly Struck[], heal: () => void, lastsMs = durationMs(stage)): void => {
+  const end = stage.troubles.begin(...struck);
+  stage.later(lastsMs, async () => {
+    heal();
+    end();
+  });
+};
+
+const pairs: readonly (readonly [Part, Part])[] = [
+  ['key-vault', 'bus'],
+  ['disk-encryption-set', 'bus'],
+  ['disk', 'bus'],
+  ['compute', 'bus'],
+  ['identity', 'bus'],
+  ['disk', 'key-vault'],
+  ['disk', 'identity'],
+  ['disk', 'disk-encryption-set'],
+  ['disk-encryption-set', 'disk'],
+  ['key-vault', 'identity'],
+  ['compute', 'disk'],
+  ['compute', 'store'],
+  ['disk', 'store'],
+  ['key-vault', 'store'],
+  ['disk-encryption-set', 'store'],
+  ['outside', 'disk'],
+  ['outside', 'compute'],
+];
+
+/** Raises rates for a time. */
+const pulse = <Rates extends object>(rates: Rates, raised: Partial<Rates>): (() => void) => {
+  const before = { ...rates };
+  Object.assign(rates, raised);
+  return () => {
+    for (const key of Object.keys(raised) as (keyof Rates)[]) rates[key] = before[key];
+  };
+};
+
+export const faults: readonly Fault[] = [
+  {
+    name: 'partition',
+    weight: 6,
+    strike(stage) {
+      const { world, random } = stage;
+      const [a, b] = random.pick(pairs);
+      world.faults.partition(a, b);
+      during(stage, [a, b], () => world.faults.heal(a, b));
+    },
+  },
+  {
+    name: 'crash',
+    weight: 3,
+    strike(stage) {
+      const { world, random, truth, troubles } = stage;
+      const service = random.pick(services);
+      world.faults.crash(service);
+      if (service === 'disk') for (const content of truth.contents.values()) content.crash();
+      const end = troubles.begin(service);
+      stage.later(random.fraction() * 3_000, async () => {
+        await world.faults.restart(service);
+        troubles.noteStart(service);
+        end();
+      });
+    },
+  },
+  {
+    name: 'pause',
+    weight: 3,
+    strike(stage) {
+      const { world, random } = stage;
+      const service = random.pick(services);
+      const lastsMs = durationMs(stage);
+      world.faults.pause(service, lastsMs);
+      during(stage, [service], () => undefined, lastsMs);
+    },
+  },
+  {
+    name: 'slow',
+    weight: 2,
+    strike(stage) {
+      const { world, random } = stage;
+      const service = random.pick(['key-vault', 'disk', 'identity'] as const);
+      world.faults.slow(service, random.chance(0.3) ? 12_000 : random.fraction() * 2_000);
+      during(stage, [service, 'calls'], () => world.faults.slow(service, 0));
+    },
+  },
+  {
+    name: 'throttling',
+    weight: 2,
+    strike(stage) {
+      const { world, random } = stage;
+      world.faults.throttle('key-vault', 200 + random.int(2_000));
+      during(stage, ['key-vault', 'calls'], () => world.faults.throttle('key-vault', undefined));
+    },
+  },
+  {
+    name: 'forgotten messages',
+    weight: 2,
+    strike(stage) {
+      const { world, random } = stage;
+      world.faults.forgetMessages(random.pick(services), 1 + random.int(5));
+      during(stage, ['bus'], () => undefined, 2_000);
+    },
+  },
+  {
+    name: 'clock',
+    weight: 2,
+    strike(stage) {
+      const { world, random } = stage;
+      // The clock of key-vault is the one dates are meant on: where it goes wrong, so does what a date says.
+      const service = random.pick(['identity', 'disk-encryption-set', 'disk', 'compute'] as const);
+      if (random.chance(0.5)) world.faults.driftClock(service, random.int(400) - 200);
+      else world.faults.jumpClock(service, (random.fraction() - 0.5) * 20_000);
+      during(stage, [service], () => world.faults.jumpClock(service, 0));
+    },
+  },
+  {
+    name: 'calls',
+    weight: 3,
+    strike(stage) {
+      const { random, world } = stage;
+      const { calls } = world.faults.rates;
+      const raised = random.pick([
+        { loseRequest: 0.1, loseAnswer: 0.1 },
+        { delay: 0.5, delayMs: 300 },
+        { duplicate: 0.2 },
+        { loseAnswer: 0.2, delay: 0.3, delayMs: 100, duplicate: 0.1 },
+      ]);
+      stage.log.note(`fault calls: ${JSON.stringify(raised)}`);
+      during(stage, ['calls'], pulse(calls, raised));
+    },
+  },
+  {
+    name: 'bus',
+    weight: 3,
+    strike(stage) {
+      const { random, world } = stage;
+      const raised = random.pick([
+        { loseAfterAck: 0.2 },
+        { loseAck: 0.3 },
+        { duplicate: 0.4 },
+        { delay: 0.5, delayMs: 3_000 },
+        { reorder: 0.5, duplicate: 0.2 },
+      ]);
+      stage.log.note(`fault bus: ${JSON.stringify(raised)}`);
+      during(stage, ['bus'], pulse(world.faults.rates.bus, raised));
+    },
+  },
+  {
+    name: 'stores',
+    weight: 3,
+    strike(stage) {
+      const { random, world } = stage;
+      const raised = random.pick([
+        { refuse: 0.1 },
+        { storeAndFail: 0.1 },
+        { delay: 0.5, delayMs: 200 },
+        { failRead: 0.05 },
+        { lateWake: 0.5, delayMs: 500 },
+      ]);
+      stage.log.note(`fault stores: ${JSON.stringify(raised)}`);
+      during(stage, ['store'], pulse(world.faults.rates.stores, raised));
+    },
+  },
+  {
+    name: 'volumes',
+    weight: 2,
+    strike(stage) {
+      const { random, world } = stage;
+      const raised = { delay: 0.5, delayMs: random.pick([20, 500, 3_000]) };
+      stage.log.note(`fault volumes: ${JSON.stringify(raised)}`);
+      during(stage, ['volumes'], pulse(world.faults.rates.volumes, raised));
+    },
+  },
+];

@@ -1,0 +1,116 @@
+import type { Action } from './actions.ts';
+import type { KnownMachine } from './oracle-machines.ts';
+import { encryptionOf, group, location, machineDisks, type PlannedDisk, plannedSets } from './workload-estate.ts';
+import { attempt, type Stage } from './workload-stage.ts';
+
+const pickMachine = (
+  { truth, random }: Stage,
+  fits: (machine: KnownMachine) => boolean = () => true,
+): KnownMachine | undefined => {
+  const found = [...truth.machines.machines.values()].filter(fits);
+  return found.length === 0 ? undefined : random.pick(found);
+};
+
+/** Machines beside those of the estate there may be, so that a history stays small. */
+const machinesMax = 18;
+
+const onMachine = (
+  name: string,
+  weight: number,
+  fits: (machine: KnownMachine) => boolean,
+  work: (stage: Stage, vm: string) => Promise<unknown>,
+): Action => ({
+  name,
+  weight,
+  async run(stage) {
+    // Mostly something sensible; sometimes what must be refused.
+    const machine = pickMachine(stage, stage.random.chance(0.85) ? fits : undefined);
+    if (machine) await attempt(stage, name, machine.name, () => work(stage, machine.name));
+  },
+});
+
+const isOff = ({ power }: KnownMachine): boolean => power === 'stopped' || power === 'deallocated';
+const isRunning = ({ power }: KnownMachine): boolean => power === 'running';
+
+const skus = ['PREMIUM_SSD', 'STANDARD_SSD', 'STANDARD_HDD'] as const;
+const dataSkus = [...skus, 'PREMIUM_SSD_V2', 'ULTRA'] as const;
+
+const createMachine: Action = {
+  name: 'vm.create',
+  weight: 3,
+  async run(stage) {
+    const { truth, random, clients } = stage;
+    if (truth.machines.machines.size >= machinesMax) return;
+    const id = `vm-${stage.nextNumber()}`;
+    const setOrNone = (): string => (random.chance(0.75) ? random.pick(plannedSets).id : '');
+    const disks: PlannedDisk[] = [{ id: `${id}-os`, sku: random.pick(skus), set: setOrNone() }];
+    if (random.chance(0.5)) disks.push({ id: `${id}-data`, sku: random.pick(dataSkus), set: setOrNone() });
+    const text = `${id} with ${disks.map(({ sku, set }) => `${sku} under ${set || 'the platform'}`).join(' and ')}`;
+    await attempt(stage, 'vm.create', text, () =>
+      clients.compute.createVirtualMachine(
+        { parent: group, virtualMachineId: id, location, ...machineDisks(disks) },
+        { deadlineMs: 30_000 },
+      ),
+    );
+  },
+};
+
+const attachDisk: Action = {
+  name: 'vm.attach',
+  weight: 3,
+  async run(stage) {
+    const { truth, random, clients } = stage;
+    const machine = pickMachine(stage, (one) => isRunning(one) || isOff(one));
+    const free = [...truth.disks.disks.values()].filter(
+      ({ isSnapshot, attachedTo, open }) => !isSnapshot && attachedTo === '' && open === undefined,
+    );
+    if (!machine || free.length === 0) return;
+    const disk = random.pick(free).name;
+    const used = new Set([...machine.disks.values()].filter(({ isOs }) => !isOs).map(({ lun }) => lun));
+    const lun = [0, 1, 2, 3, 4, 5, 6, 7].find((one) => !used.has(one)) ?? 8;
+    await attempt(stage, 'vm.attach', `${disk} to ${machine.name}`, () =>
+      clients.compute.attachDisk({ name: machine.name, disk, lun }, { deadlineMs: 30_000 }),
+    );
+  },
+};
+
+const detachDisk: Action = {
+  name: 'vm.detach',
+  weight: 2,
+  async run(stage) {
+    const { random, clients } = stage;
+    const machine = pickMachine(stage, ({ disks }) => [...disks.values()].some(({ isOs }) => !isOs));
+    const data = [...(machine?.disks.values() ?? [])].filter(({ isOs }) => !isOs);
+    if (!machine || data.length === 0) return;
+    const { disk } = random.pick(data);
+    await attempt(stage, 'vm.detach', `${disk} from ${machine.name}`, () =>
+      clients.compute.detachDisk({ name: machine.name, disk }),
+    );
+  },
+};
+
+/** What people do with machines. */
+export const machineActions: readonly Action[] = [
+  createMachine,
+  attachDisk,
+  detachDisk,
+  onMachine('vm.start', 8, isOff, ({ clients }, name) => clients.compute.startVirtualMachine({ name })),
+  onMachine('vm.powerOff', 2, isRunning, ({ clients, random }, name) =>
+    clients.compute.powerOffVirtualMachine({ name, skipShutdown: random.chance(0.5) }),
+  ),
+  onMachine('vm.deallocate', 3, isRunning, ({ clients }, name) => clients.compute.deallocateVirtualMachine({ name })),
+  onMachine('vm.restart', 3, isRunning, ({ clients, random }, name) =>
+    clients.compute.restartVirtualMachine({ name, requestId: random.uuid() }),
+  ),
+  onMachine('vm.delete', 1, isOff, ({ clients }, name) => clients.compute.deleteVirtualMachine({ name })),
+];
+
+/** A disk made alone. */
+export const newDisk = (stage: Stage, id: string, set: string) => ({
+  parent: group,
+  diskId: id,
+  location,
+  sku: stage.random.pick(dataSkus),
+  sizeGib: 1,
+  encryption: encryptionOf(set),
+});

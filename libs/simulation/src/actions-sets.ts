@@ -1,0 +1,79 @@
+import type { Action } from './actions.ts';
+import { keyOf } from './actions-keys.ts';
+import { plannedSets, setName } from './workload-estate.ts';
+import { attempt, type Stage } from './workload-stage.ts';
+
+/** Versioned URL of a key version, as its vault writes it. */
+export const keyUrlOf = (keyVersion: string): string => {
+  const [, vault, , key, , version] = keyVersion.split('/');
+  return `https://${vault}.vault.simulation/keys/${key}/${version}`;
+};
+
+/** A token of the administrator, who owns every key: its word lets a set move from an unusable version. */
+const ownerToken = async ({ clients, world }: Stage): Promise<string> => {
+  const { id: clientId, secret: clientSecret } = world.people.administrator;
+  const { accessToken } = await clients.identity.issueToken({
+    clientId,
+    clientSecret,
+    audience: 'interlock:key-vault',
+  });
+  return accessToken;
+};
+
+const assignKey: Action = {
+  name: 'set.assignKey',
+  weight: 3,
+  async run(stage) {
+    const { random, clients, truth } = stage;
+    const set = setName(random.pick(plannedSets).id);
+    const known = truth.losses.sets.get(set);
+    const versions = truth.losses.access.keyVersions();
+    if (!known || versions.length === 0) return;
+    // Mostly another version of its own key, sometimes one of another key, which it may have no grant on.
+    const own = versions.filter((one) => keyOf(one) === keyOf(known.activeKey));
+    const keyVersion = random.pick(own.length > 0 && random.chance(0.8) ? own : versions);
+    const withWord = random.chance(0.4);
+    await attempt(
+      stage,
+      'set.assignKey',
+      `${keyVersion} to ${set}${withWord ? ' with its owner’s word' : ''}`,
+      async () =>
+        clients.sets.assignKey({
+          name: set,
+          keyUrl: keyUrlOf(keyVersion),
+          ...(withWord ? { keyOwnerToken: await ownerToken(stage) } : {}),
+        }),
+    );
+  },
+};
+
+const resumeRotation: Action = {
+  name: 'set.resumeRotation',
+  weight: 1,
+  async run(stage) {
+    const { random, clients } = stage;
+    const name = setName(random.pick(plannedSets).id);
+    await attempt(stage, 'set.resumeRotation', name, async () =>
+      clients.sets.resumeRotation({
+        name,
+        ...(random.chance(0.5) ? { keyOwnerToken: await ownerToken(stage) } : {}),
+      }),
+    );
+  },
+};
+
+const changeOptions: Action = {
+  name: 'set.update',
+  weight: 1,
+  async run(stage) {
+    const { random, clients } = stage;
+    const name = setName(random.pick(plannedSets).id);
+    const autoKeyRotationEnabled = random.chance(0.5);
+    await attempt(stage, 'set.update', `${name} automatic rotation ${autoKeyRotationEnabled ? 'on' : 'off'}`, () =>
+      clients.sets.updateDiskEncryptionSet({ name, autoKeyRotationEnabled }),
+    );
+  },
+};
+
+/** What people do with sets. */
+export const setActions: readonly Action[] = [assignKey, resumeRotation, changeOptions];

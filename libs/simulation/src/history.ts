@@ -1,0 +1,152 @@
+import type { SeededRandom } from '@interlock/runtime';
+import type { SimulatedSettings } from './deployment.ts';
+import { type HistoryLog, openHistoryLog, type Violation } from './history-log.ts';
+import { openJudge } from './invariants.ts';
+import { openTruth } from './oracle.ts';
+import { type Committed, createSimulatedCloud, type SimulatedCloud } from './simulated-cloud.ts';
+import { act, type Pace, readEverything, restoreEverything, settle, startEverything, usualPace } from './workload.ts';
+import { clientsOf, makeEstate } from './workload-estate.ts';
+import type { Stage } from './workload-stage.ts';
+import { openTroubles } from './workload-troubles.ts';
+
+export interface HistoryOptions {
+  readonly seed: number;
+  readonly pace?: Partial<Pace>;
+  /** Stops acting before this action, and brings the history to its end from there. */
+  readonly untilAction?: number;
+  readonly settings?: Partial<SimulatedSettings>;
+}
+
+/** A history that was played to its end, or to its first violation. */
+export interface PlayedHistory {
+  readonly seed: number;
+  readonly machines: number;
+  readonly actions: number;
+  readonly faultKinds: number;
+  readonly revocations: number;
+  readonly returns: number;
+  readonly virtualMs: number;
+  readonly violation: Violation | undefined;
+  /** What happened, one line each; the same for the same seed, byte for byte. */
+  lines(): readonly string[];
+}
+
+/** Facts of a commit worth a line: what services decided, not how far they have come. */
+const isWorthALine = (type: string): boolean => !type.startsWith('Rotation') || type === 'RotationFinished';
+
+/** Plays one history: an estate, people and guests who act on it at random, faults, and what must be true at the end. */
+export const playHistory = async (options: HistoryOptions): Promise<PlayedHistory> => {
+  const { seed, settings, untilAction = Number.POSITIVE_INFINITY } = options;
+  const world = await createSimulatedCloud({ seed, ...(settings === undefined ? {} : { settings }) });
+  const log = openHistoryLog(() => world.clock.monotonicMs());
+  const stage = openStage(world, log, world.random.fork('workload'));
+  try {
+    await world.run(async () => {
+      await makeEstate(world);
+      await act(stage, { ...usualPace, ...options.pace }, untilAction);
+      await stage.end();
+      for (const phase of [
+        settle,
+        checkSettled,
+        restoreEverything,
+        settle,
+        startEverything,
+        readEverything,
+        checkSettled,
+      ]) {
+        if (log.violation) return;
+        await phase(stage);
+      }
+    });
+  } finally {
+    world.close();
+  }
+  return {
+    seed,
+    machines: stage.truth.machines.machines.size,
+    actions: log.actions.length,
+    faultKinds: world.faults.kinds().size,
+    ...stage.counts,
+    virtualMs: world.clock.monotonicMs(),
+    violation: log.violation,
+    lines: () => merged(log.lines(), world.log),
+  };
+};
+
+const checkSettled = async ({ judge }: Stage): Promise<void> => judge.checkSettled();
+
+/** Two logs as one, by the seconds in front of each line. */
+const merged = (some: readonly string[], others: readonly string[]): readonly string[] =>
+  [...some, ...others].toSorted((a, b) => Number.parseFloat(a) - Number.parseFloat(b));
+
+/** Puts the stage together. `end` waits for what was begun; what was planned for later is done at once. */
+const openStage = (world: SimulatedCloud, log: HistoryLog, random: SeededRandom): Stage & { end(): Promise<void> } => {
+  const leaseTtlMs = 10_000;
+  const truth = openTruth(world, leaseTtlMs);
+  const troubles = openTroubles(world);
+  const judge = openJudge({ world, log, truth, troubles, leaseTtlMs });
+  const running = new Set<Promise<unknown>>();
+  const planned = new Set<() => void>();
+  const mistakes: unknown[] = [];
+  let number = 0;
+  let isEnding = false;
+
+  world.onCommit((committed: Committed) => {
+    truth.apply(committed);
+    for (const { stream, type } of committed.events) {
+      if (isWorthALine(type)) log.fact(`${committed.service} ${type} ${stream}`);
+    }
+    judge.onCommit(committed);
+    if (committed.service === 'disk') {
+      for (const { stream, type } of committed.events) {
+        // An open waits for the writes of the session before, so none of them can take effect afterwards.
+        if (type === 'DiskOpened' || type === 'AccessBegun')
+          truth.contents.get(stream.slice('disk-'.length))?.endSession();
+      }
+    }
+  });
+
+  const begin: Stage['begin'] = (work) => {
+    // An action answers whatever a service does: what it throws is a mistake of the simulation, and ends the history.
+    const done: Promise<unknown> = work().then(
+      () => running.delete(done),
+      (error: unknown) => {
+        running.delete(done);
+        mistakes.push(error);
+      },
+    );
+    running.add(done);
+  };
+  return {
+    world,
+    clients: clientsOf(world),
+    log,
+    truth,
+    judge,
+    troubles,
+    random,
+    counts: { revocations: 0, returns: 0 },
+    begin,
+    later(delayMs, work) {
+      const start = (): void => {
+        if (planned.delete(start)) begin(work);
+        alarm.cancel();
+      };
+      const alarm = world.clock.alarm(delayMs, start);
+      planned.add(start);
+    },
+    isEnding: () => isEnding,
+    nextNumber: () => {
+      number += 1;
+      return number;
+    },
+    async end() {
+      isEnding = true;
+      while (planned.size + running.size > 0) {
+        for (const start of [...planned]) start();
+        await Promise.all(running);
+      }
+      if (mistakes.length > 0) throw mistakes[0];
+    },
+  };
+};

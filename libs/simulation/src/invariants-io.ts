@@ -1,0 +1,147 @@
+import { Rejection } from '@interlock/event-store';
+import type { HistoryLog, Outcome } from './history-log.ts';
+import type { Bounds } from './invariants-bounds.ts';
+import type { Truth } from './oracle.ts';
+import type { DefiniteReason } from './oracle-access.ts';
+import type { KnownDisk } from './oracle-disks.ts';
+import type { Troubles } from './workload-troubles.ts';
+
+/** A read, write or flush that ended, as the guest recorded it. Times in milliseconds of true time. */
+export interface DiskIo {
+  readonly kind: 'read' | 'write' | 'flush';
+  readonly disk: string;
+  readonly by: 'machine' | 'user';
+  /** Which open its token belongs to. */
+  readonly attachEpoch: number;
+  readonly invokedMs: number;
+  readonly outcome: Outcome;
+  readonly error: unknown;
+}
+
+/** Reasons that say that somebody decided about the key. */
+export const definiteReasons: ReadonlySet<string> = new Set<DefiniteReason>([
+  'KEY_DISABLED',
+  'KEY_NOT_YET_VALID',
+  'KEY_EXPIRED',
+  'KEY_DELETED',
+  'KEY_PURGED',
+  'KEY_VERSION_NOT_FOUND',
+  'VAULT_DELETED',
+  'ACCESS_DENIED',
+  'IDENTITY_DELETED',
+]);
+
+/** No answer about the key, or none about the request: an outage must be behind each. */
+const outages: ReadonlySet<string> = new Set([
+  'KEY_VAULT_UNREACHABLE',
+  'THROTTLED',
+  'STORE_UNAVAILABLE',
+  'DEPENDENCY_UNAVAILABLE',
+]);
+
+/** The session is over: what becomes of it is judged at the end of the history, when everything must be readable. */
+const endings: ReadonlySet<string> = new Set([
+  'ATTACH_EPOCH_OUTDATED',
+  'DISK_ACCESS_TOKEN_INVALID',
+  'DISK_NOT_FOUND',
+  'KEY_ACCESS_RETURNED',
+  'DISK_DELETING',
+  'DISK_CHANGING',
+]);
+
+/** G1, G3 and G6 of reads and writes: what may succeed, and what may fail why. */
+export const ioJudge = (parts: {
+  readonly log: HistoryLog;
+  readonly truth: Truth;
+  readonly troubles: Troubles;
+  readonly bounds: Bounds;
+}) => {
+  const { log, truth, troubles, bounds } = parts;
+
+  /** Whether the lease of a running machine's ultra disk is pinned: opened before the loss, by a process that still lives (CMK-102). */
+  const isPinned = (disk: KnownDisk, { by, attachEpoch }: DiskIo): boolean => {
+    const { sku, open } = disk;
+    if (by !== 'machine' || sku !== 'ultra' || open?.attachEpoch !== attachEpoch) return false;
+    const sinceMs = Math.min(...truth.standing(disk, 'running').map(({ sinceMs }) => sinceMs));
+    return open.atMs <= sinceMs && troubles.startedMs('disk') <= open.atMs;
+  };
+
+  const afterSuccess = (disk: KnownDisk, io: DiskIo): void => {
+    if (io.kind === 'flush') return;
+    const boundMs = truth.boundMs(disk);
+    if (boundMs === undefined || isPinned(disk, io)) return;
+    const why = truth.standing(disk, 'running').map(({ reason, sinceMs }) => `${reason} since ${seconds(sinceMs)}`);
+    const what = `a ${io.kind} on ${disk.name}, under ${truth.disks.keyVersionOf(disk)} (${why.join(', ')})`;
+    if (io.invokedMs > boundMs) {
+      log.violate(
+        'G1',
+        `no read or write invoked after ${seconds(boundMs)} succeeds on ${disk.name}`,
+        `${what} invoked at ${seconds(io.invokedMs)} succeeded`,
+      );
+      return;
+    }
+    const troubledMs = troubles.lastMs(['disk', 'calls', 'volumes', 'outside', 'store']);
+    const isPlain = troubledMs === undefined || troubledMs < io.invokedMs;
+    if (isPlain && truth.nowMs() > boundMs + bounds.answerMs) {
+      log.violate('G1', `no answer is given after ${seconds(boundMs)}`, `${what} was answered later`);
+    }
+  };
+
+  /** Whether a key of the set was lost for that reason at a time that can explain a failure now. */
+  const wasLost = (set: string, keyVersion: string, reason: string, sinceMs: number): boolean =>
+    truth.losses.losses(set, keyVersion, 'opening').some(({ untilMs, reasons }) => {
+      const isLate = untilMs !== undefined && untilMs < sinceMs - bounds.newsMs;
+      return !isLate && ([...reasons] as readonly string[]).includes(reason);
+    });
+
+  /** Judges a refusal for a key: it must have been lost, for that very reason. */
+  const afterKeyRefusal = (what: string, error: Rejection, invokedMs: number): void => {
+    const { key_version: keyVersion, disk_encryption_set: set } = error.metadata;
+    if (keyVersion === undefined || set === undefined) {
+      log.violate('G10', 'a refusal for a key names set and key version', `${what}: ${error.reason}: ${error.message}`);
+    } else if (!wasLost(set, keyVersion, error.reason, invokedMs)) {
+      log.violate(
+        'G3',
+        `${what} does not fail for a key that was not lost so`,
+        `${error.reason} of ${keyVersion} for ${set}`,
+      );
+    }
+  };
+
+  const afterFailure = (disk: KnownDisk | undefined, io: DiskIo): void => {
+    const { outcome, error, kind } = io;
+    const what = `the ${kind} on ${io.disk} by its ${io.by}`;
+    const excuseMs = troubles.lastAnyMs();
+    const hasExcuse = excuseMs !== undefined && excuseMs >= io.invokedMs - bounds.excuseMs;
+    if (!(error instanceof Rejection)) {
+      if (!hasExcuse) log.violate('G3', `${what} is answered while nothing is wrong`, codeOf(outcome));
+      return;
+    }
+    const { reason } = error;
+    if (definiteReasons.has(reason)) {
+      afterKeyRefusal(what, error, io.invokedMs);
+      if (disk && isPinned(disk, io) && truth.nowMs() > (disk.open?.atMs ?? 0)) {
+        log.violate('G3', `${what} goes on: its lease is pinned`, `${reason}: ${error.message}`);
+      }
+    } else if (outages.has(reason)) {
+      if (!hasExcuse) log.violate('G3', `${what} does not fail for an outage while nothing is wrong`, reason);
+    } else if (!endings.has(reason)) {
+      log.violate('G6', `${what} fails for a key or an outage or not at all`, `${reason}: ${error.message}`);
+    }
+  };
+
+  return {
+    afterKeyRefusal,
+    onIo(io: DiskIo): void {
+      const disk = truth.disks.disks.get(io.disk);
+      if (io.outcome.kind === 'ok') {
+        if (disk) afterSuccess(disk, io);
+      } else afterFailure(disk, io);
+    },
+  };
+};
+
+const codeOf = (outcome: Outcome): string => (outcome.kind === 'ok' ? 'OK' : outcome.code);
+
+/** A moment as the log writes it. */
+export const seconds = (ms: number): string => (ms / 1_000).toFixed(3);

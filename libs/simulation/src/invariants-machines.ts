@@ -1,0 +1,116 @@
+import type { RecordedEvent } from '@interlock/event-store';
+import type { VmEvent } from '../../../services/compute/src/vm/events.ts';
+import { type KeyLoss, lossReasons } from '../../../services/compute/src/vm/machine.ts';
+import type { HistoryLog } from './history-log.ts';
+import type { Bounds } from './invariants-bounds.ts';
+import { seconds } from './invariants-io.ts';
+import type { Truth } from './oracle.ts';
+import type { KnownMachine } from './oracle-machines.ts';
+import type { SimulatedCloud } from './simulated-cloud.ts';
+import type { Troubles } from './workload-troubles.ts';
+
+/** Parts a machine's stop needs: the rest may be down or cut off (G2). */
+const stoppers = ['compute', 'disk', 'store', 'calls', 'volumes'] as const;
+
+/** G2, G3, G4 and G10 of machines: who must stop, who must not, who must not start, and what is said about it. */
+export const machineJudge = (parts: {
+  readonly world: SimulatedCloud;
+  readonly log: HistoryLog;
+  readonly truth: Truth;
+  readonly troubles: Troubles;
+  readonly bounds: Bounds;
+}) => {
+  const { world, log, truth, troubles, bounds } = parts;
+
+  /** A stop needs a loss the machine had not lived through already when it opened its disks (G3, losses are numbered). */
+  const judgeStop = (machine: KnownMachine, reason: KeyLoss): void => {
+    const what = `${machine.name} is not stopped for ${reason.reason} of ${reason.keyVersion}`;
+    const disk = machine.disks.get(reason.disk);
+    if (!lossReasons.includes(reason.reason) || reason.set === '' || reason.keyVersion === '' || reason.since <= 0) {
+      log.violate('G10', 'a stop names reason, set, key version and time', JSON.stringify(reason));
+    }
+    if (!disk) {
+      log.violate('G10', 'a stop names a disk of the machine', JSON.stringify(reason));
+      return;
+    }
+    if (disk.sku === 'ULTRA' && !isHostGone(machine)) log.violate('G3', `${what}: its disk is ultra`, reason.disk);
+    if (reason.reason === 'KEY_VAULT_UNREACHABLE' || reason.reason === 'THROTTLED') return;
+    const losses = truth.losses.losses(reason.set, reason.keyVersion, 'running');
+    // An open may be refused, or pass just before the loss, up to the time its request may take.
+    const fromMs = disk.askedMs;
+    const isReal = losses.some(({ untilMs }) => untilMs === undefined || untilMs >= fromMs);
+    if (!isReal) {
+      const seen = losses.map((loss) => `${seconds(loss.fromMs)} to ${seconds(loss.untilMs ?? truth.nowMs())}`);
+      log.violate(
+        'G3',
+        what,
+        `it was asked to run at ${seconds(fromMs)}; the key was lost ${seen.join(', ') || 'never'}`,
+      );
+    }
+    if (reason.accessEpoch > 0 && reason.accessEpoch <= disk.accessEpoch) {
+      log.violate(
+        'G3',
+        `${machine.name} is not stopped by a loss older than its last unwrap`,
+        `loss ${reason.accessEpoch}, unwrapped at ${disk.accessEpoch}`,
+      );
+    }
+  };
+
+  /** A disk host that lost its memory has no data key of an ultra disk any more: its machine stops too. */
+  const isHostGone = (machine: KnownMachine): boolean =>
+    [...machine.disks.values()].some(({ askedMs }) => troubles.startedMs('disk') > askedMs);
+
+  /** Whatever runs now opened its disks anew: no key of them was lost all that while (CMK-106, VM-33). */
+  const judgeStart = (machine: KnownMachine, only?: string): void => {
+    for (const { disk } of machine.disks.values()) {
+      if (only !== undefined && disk !== only) continue;
+      const known = truth.disks.disks.get(disk);
+      if (!known) continue;
+      const lost = truth.standing(known, 'opening').find(({ sinceMs }) => sinceMs < machine.askedMs);
+      if (lost && known.movedAtMs < machine.askedMs) {
+        log.violate(
+          'G4',
+          `${machine.name} does not start while the key of ${disk} is lost`,
+          `${lost.reason} since ${seconds(lost.sinceMs)}, asked at ${seconds(machine.askedMs)}, up now`,
+        );
+      }
+    }
+  };
+
+  return {
+    /** Called with each event of compute after the truth knows it; `before` is what the machine was. */
+    onEvent({ stream, type, data }: RecordedEvent): void {
+      if (!stream.startsWith('vm-')) return;
+      const machine = truth.machines.machines.get(stream.slice('vm-'.length));
+      if (!machine) return;
+      const event = { type, ...data } as unknown as VmEvent;
+      if (event.type === 'VmStopping' && event.reason) judgeStop(machine, event.reason);
+      else if (event.type === 'VmStarted') judgeStart(machine);
+      else if (event.type === 'DiskAttachedToVm' && machine.power === 'running') judgeStart(machine, event.disk);
+    },
+
+    /**
+     * Looks at the guests that really run. @param isSettled nothing goes wrong and everything had its time: then each
+     * machine under a lost key is down, without a date by which it has to be
+     */
+    checkGuests(isSettled: boolean): void {
+      const nowMs = truth.nowMs();
+      const troubledMs = troubles.lastMs(stoppers) ?? 0;
+      for (const [vm, guestDisks] of world.guests.guests) {
+        for (const { disk: name } of guestDisks) {
+          const disk = truth.disks.disks.get(name);
+          if (!disk || disk.sku === 'ultra' || disk.attachedTo !== vm) continue;
+          const boundMs = truth.boundMs(disk);
+          if (boundMs === undefined) continue;
+          const dueMs = Math.max(boundMs, troubledMs, disk.open?.atMs ?? 0) + bounds.stopMs;
+          if (nowMs <= dueMs && !isSettled) continue;
+          const why = truth
+            .standing(disk, 'running')
+            .map(({ reason, sinceMs }) => `${reason} since ${seconds(sinceMs)}`);
+          log.violate('G2', `the guest of ${vm} is off: ${name} is under a lost key (${why.join(', ')})`, 'it runs');
+          return;
+        }
+      }
+    },
+  };
+};

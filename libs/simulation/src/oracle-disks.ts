@@ -1,0 +1,143 @@
+import type { RecordedEvent } from '@interlock/event-store';
+import type { DiskEvent } from '../../../services/disk/src/disk/events.ts';
+import { type DiskHeader, decodeSlot } from '../../../services/disk/src/disk-header-format.ts';
+import { type Sku, setOf } from '../../../services/disk/src/encryption.ts';
+import type { SnapshotEvent } from '../../../services/disk/src/snapshot/events.ts';
+import type { MemoryVolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
+
+/** Who may read and write a disk. */
+export interface OpenAccess {
+  readonly by: 'machine' | 'user';
+  readonly attachEpoch: number;
+  /** True time of the commit. */
+  readonly atMs: number;
+}
+
+/** A disk or snapshot that exists. */
+export interface KnownDisk {
+  readonly name: string;
+  readonly isSnapshot: boolean;
+  readonly sku: Sku | undefined;
+  /** Empty under a key of the platform. */
+  set: string;
+  volumeId: string;
+  attachedTo: string;
+  open: OpenAccess | undefined;
+  /** When its data key was last moved to another version or set. */
+  movedAtMs: number;
+  isDeleting: boolean;
+}
+
+/** Which disks and snapshots there are, and under which key version the header of each really is. */
+export interface DiskTruth {
+  readonly disks: ReadonlyMap<string, KnownDisk>;
+  apply(event: RecordedEvent): void;
+  /** What lies on storage, not what anybody says; undefined where no slot is good. */
+  headerOf(disk: KnownDisk): DiskHeader | undefined;
+  /** The version that wraps its data key; empty under a key of the platform. */
+  keyVersionOf(disk: KnownDisk): string;
+}
+
+export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): DiskTruth => {
+  const disks = new Map<string, KnownDisk>();
+  /** Decoding a slot costs a hash: sectors are replaced, never changed, so the same object holds the same header. */
+  const decoded = new WeakMap<Uint8Array, { readonly header: DiskHeader | undefined }>();
+
+  const slot = (volumeId: string, sector: number): DiskHeader | undefined => {
+    const bytes = volumes.peek(volumeId, 'header', sector);
+    if (!bytes) return undefined;
+    const known = decoded.get(bytes) ?? { header: decodeSlot(bytes) };
+    decoded.set(bytes, known);
+    return known.header;
+  };
+  const headerOf = ({ volumeId }: KnownDisk): DiskHeader | undefined => {
+    const [a, b] = [slot(volumeId, 0), slot(volumeId, 1)];
+    if (!a || !b) return a ?? b;
+    return a.sequence > b.sequence ? a : b;
+  };
+
+  const applyDisk = (name: string, event: DiskEvent): void => {
+    if (event.type === 'DiskCreated') {
+      disks.set(name, {
+        name,
+        isSnapshot: false,
+        sku: event.sku,
+        set: setOf(event.encryption),
+        volumeId: event.volume.volumeId,
+        attachedTo: '',
+        open: undefined,
+        movedAtMs: nowMs(),
+        isDeleting: false,
+      });
+      return;
+    }
+    const disk = disks.get(name);
+    if (!disk) return;
+    switch (event.type) {
+      case 'DiskAttached':
+        disk.attachedTo = event.virtualMachine;
+        return;
+      case 'DiskOpened':
+        disk.open = { by: 'machine', attachEpoch: event.attachEpoch, atMs: nowMs() };
+        return;
+      case 'AccessBegun':
+        disk.open = { by: 'user', attachEpoch: event.attachEpoch, atMs: nowMs() };
+        return;
+      case 'DiskClosed':
+      case 'AccessEnded':
+        disk.open = undefined;
+        return;
+      case 'DiskDetached':
+        disk.open = undefined;
+        disk.attachedTo = '';
+        return;
+      case 'DiskEncryptionChanged':
+        disk.set = setOf(event.encryption);
+        disk.volumeId = event.volume.volumeId;
+        disk.movedAtMs = nowMs();
+        return;
+      case 'DekRewrapped':
+        disk.movedAtMs = nowMs();
+        return;
+      case 'DiskDeleting':
+        disk.isDeleting = true;
+        return;
+      case 'DiskDeleted':
+        disks.delete(name);
+        return;
+    }
+  };
+
+  const applySnapshot = (name: string, event: SnapshotEvent): void => {
+    if (event.type === 'SnapshotCreated') {
+      disks.set(name, {
+        name,
+        isSnapshot: true,
+        sku: undefined,
+        set: setOf(event.encryption),
+        volumeId: event.volume.volumeId,
+        attachedTo: '',
+        open: undefined,
+        movedAtMs: nowMs(),
+        isDeleting: false,
+      });
+      return;
+    }
+    const snapshot = disks.get(name);
+    if (!snapshot) return;
+    if (event.type === 'SnapshotDekRewrapped') snapshot.movedAtMs = nowMs();
+    else if (event.type === 'SnapshotDeleting') snapshot.isDeleting = true;
+    else if (event.type === 'SnapshotDeleted') disks.delete(name);
+  };
+
+  return {
+    disks,
+    headerOf,
+    keyVersionOf: (disk) => (disk.set === '' ? '' : (headerOf(disk)?.wrap.keyVersion ?? '')),
+    apply({ stream, type, data }) {
+      const event = { type, ...data } as unknown;
+      if (stream.startsWith('disk-')) applyDisk(stream.slice('disk-'.length), event as DiskEvent);
+      else if (stream.startsWith('snapshot-')) applySnapshot(stream.slice('snapshot-'.length), event as SnapshotEvent);
+    },
+  };
+};

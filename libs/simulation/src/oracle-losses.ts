@@ -1,0 +1,168 @@
+import type { RecordedEvent } from '@interlock/event-store';
+import type { SetEvent } from '../../../services/disk-encryption-set/src/set/events.ts';
+import { type AccessTruth, type DefiniteReason, openAccessTruth } from './oracle-access.ts';
+
+/** A set as its events have it. */
+export interface KnownSet {
+  readonly principal: string;
+  activeKey: string;
+  /** Older versions that something may still be under, as the set itself says. */
+  readonly previousKeys: Set<string>;
+  /** Whether an expiry stops nothing that runs (CMK-104). */
+  expiresAtNextStart: boolean;
+  isDeleted: boolean;
+}
+
+/** Something that is in the way of a (set, key version) now. Times in milliseconds of true time. */
+export interface Standing {
+  readonly reason: DefiniteReason;
+  /** t0: the commit, or the date. */
+  readonly sinceMs: number;
+  readonly owner: 'key-vault' | 'identity';
+}
+
+/** A time in which a (set, key version) could not be used. */
+export interface Loss {
+  readonly fromMs: number;
+  /** Undefined while it lasts. */
+  untilMs: number | undefined;
+  /** Every reason there was in that time. */
+  readonly reasons: Set<DefiniteReason>;
+}
+
+/** For which purpose a key is needed: an expiry may be set to matter only for opening (CMK-104). */
+export type Purpose = 'running' | 'opening';
+
+/** Since when each key version cannot be used by each set, and when it could not in the past. */
+export interface LossTruth {
+  readonly access: AccessTruth;
+  readonly sets: ReadonlyMap<string, KnownSet>;
+  apply(event: RecordedEvent): void;
+  /** What is in the way now; empty: the key can be used. */
+  standing(set: string, keyVersion: string, purpose: Purpose): readonly Standing[];
+  /** Every loss up to now, oldest first. */
+  losses(set: string, keyVersion: string, purpose: Purpose): readonly Loss[];
+}
+
+interface Pair {
+  readonly set: string;
+  readonly keyVersion: string;
+  /** By reason. */
+  standing: ReadonlyMap<DefiniteReason, Standing>;
+  readonly losses: Readonly<Record<Purpose, Loss[]>>;
+  /** Wall clock of the vault at which its dates matter next. */
+  nextDate: number | undefined;
+}
+
+/**
+ * @param nowMs true time, in milliseconds since the world began
+ * @param vaultNow wall clock of key-vault's machine
+ */
+export const openLossTruth = (nowMs: () => number, vaultNow: () => number): LossTruth => {
+  const access = openAccessTruth();
+  const sets = new Map<string, KnownSet>();
+  const pairs = new Map<string, Pair>();
+
+  const matters = (pair: Pair, reason: DefiniteReason, purpose: Purpose): boolean =>
+    purpose === 'opening' || reason !== 'KEY_EXPIRED' || sets.get(pair.set)?.expiresAtNextStart !== true;
+
+  const refresh = (pair: Pair): void => {
+    const set = sets.get(pair.set);
+    if (!set) return;
+    const at = nowMs();
+    const instant = vaultNow();
+    const found = new Map<DefiniteReason, Standing>();
+    for (const { reason, owner, fromInstant } of access.obstacles(set.principal, pair.keyVersion, instant)) {
+      const known = pair.standing.get(reason);
+      const began = fromInstant === undefined ? at : at - (instant - fromInstant);
+      // A date set into the past took effect when it was set, one that was reached at that moment.
+      const sinceMs = pair.nextDate !== undefined && instant >= pair.nextDate ? Math.min(at, began) : at;
+      found.set(reason, known?.owner === owner ? known : { reason, owner, sinceMs: known?.sinceMs ?? sinceMs });
+    }
+    pair.standing = found;
+    pair.nextDate = access.nextDate(pair.keyVersion, instant);
+    for (const purpose of ['running', 'opening'] as const) {
+      const reasons = [...found.values()].filter(({ reason }) => matters(pair, reason, purpose));
+      const last = pair.losses[purpose].at(-1);
+      const open = last?.untilMs === undefined ? last : undefined;
+      const [first] = reasons;
+      if (open) {
+        for (const { reason } of reasons) open.reasons.add(reason);
+        if (!first) open.untilMs = at;
+      } else if (first) {
+        const fromMs = Math.min(...reasons.map(({ sinceMs }) => sinceMs));
+        pair.losses[purpose].push({
+          fromMs,
+          untilMs: undefined,
+          reasons: new Set(reasons.map(({ reason }) => reason)),
+        });
+      }
+    }
+  };
+
+  const pairOf = (set: string, keyVersion: string): Pair => {
+    const name = `${set} ${keyVersion}`;
+    let pair = pairs.get(name);
+    if (!pair) {
+      pair = { set, keyVersion, standing: new Map(), losses: { running: [], opening: [] }, nextDate: undefined };
+      pairs.set(name, pair);
+      refresh(pair);
+    } else if (pair.nextDate !== undefined && vaultNow() >= pair.nextDate) refresh(pair);
+    return pair;
+  };
+
+  const applySet = (name: string, event: SetEvent): void => {
+    if (event.type === 'SetCreating') {
+      const { principal, key, askedOptions } = event;
+      const expiresAtNextStart = askedOptions.keyExpiry === 'next_start';
+      // A later set of the name has another identity: what an earlier one lost says nothing about it (CMK-39).
+      for (const [key, pair] of pairs) if (pair.set === name) pairs.delete(key);
+      sets.set(name, {
+        principal,
+        activeKey: key.keyVersion,
+        previousKeys: new Set(),
+        expiresAtNextStart,
+        isDeleted: false,
+      });
+      pairOf(name, key.keyVersion);
+      return;
+    }
+    const set = sets.get(name);
+    if (!set) return;
+    switch (event.type) {
+      case 'KeyAssigned':
+        set.previousKeys.add(set.activeKey);
+        set.previousKeys.delete(event.key.keyVersion);
+        set.activeKey = event.key.keyVersion;
+        pairOf(name, set.activeKey);
+        return;
+      case 'RotationFinished':
+        set.previousKeys.clear();
+        return;
+      case 'SetOptionsChanged':
+        set.expiresAtNextStart = event.keyExpiry === 'next_start';
+        for (const pair of pairs.values()) if (pair.set === name) refresh(pair);
+        return;
+      case 'SetDeleted':
+      case 'SetCreationAbandoned':
+        set.isDeleted = true;
+        return;
+    }
+  };
+
+  return {
+    access,
+    sets,
+    apply(event) {
+      if (event.stream.startsWith('set-')) {
+        const { type, data } = event;
+        applySet(event.stream.slice('set-'.length), { type, ...data } as unknown as SetEvent);
+      } else if (access.apply(event)) for (const pair of pairs.values()) refresh(pair);
+    },
+    standing(set, keyVersion, purpose) {
+      const pair = pairOf(set, keyVersion);
+      return [...pair.standing.values()].filter(({ reason }) => matters(pair, reason, purpose));
+    },
+    losses: (set, keyVersion, purpose) => pairOf(set, keyVersion).losses[purpose],
+  };
+};

@@ -1,0 +1,70 @@
+import { type DiskContent, openContent } from './oracle-content.ts';
+import { type DiskTruth, type KnownDisk, openDiskTruth } from './oracle-disks.ts';
+import { type LossTruth, openLossTruth, type Purpose, type Standing } from './oracle-losses.ts';
+import { type MachineTruth, openMachineTruth } from './oracle-machines.ts';
+import type { Committed, SimulatedCloud } from './simulated-cloud.ts';
+
+/**
+ * The truth about a world, told anew from what was committed and what lies on storage, and by none of the services' code
+ * that is on trial: which key could be used since when, what is under it, what may be read.
+ */
+export interface Truth {
+  readonly losses: LossTruth;
+  readonly disks: DiskTruth;
+  readonly machines: MachineTruth;
+  /** What was written, by name of the disk or snapshot. */
+  readonly contents: Map<string, DiskContent>;
+  contentOf(name: string): DiskContent;
+  apply(committed: Committed): void;
+  /** What keeps a disk's data key from being used now; empty for one under a key of the platform. */
+  standing(disk: KnownDisk, purpose: Purpose): readonly Standing[];
+  /** From when on nothing invoked on the disk may succeed (`t0 + bound`); undefined while its key can be used. */
+  boundMs(disk: KnownDisk): number | undefined;
+  /** Whether the disk can never be read again: what wraps its data key was purged (CMK-108). */
+  isGone(disk: KnownDisk): boolean;
+  nowMs(): number;
+}
+
+/** @param leaseTtlMs how long an unwrapped data key may be used without asking again */
+export const openTruth = (world: SimulatedCloud, leaseTtlMs: number): Truth => {
+  const { clock, settings } = world;
+  const nowMs = (): number => clock.monotonicMs();
+  const losses = openLossTruth(nowMs, () => clock.now());
+  const disks = openDiskTruth(nowMs, world.volumes);
+  const machines = openMachineTruth(nowMs);
+  const contents = new Map<string, DiskContent>();
+
+  const standing: Truth['standing'] = (disk, purpose) =>
+    disk.set === '' ? [] : losses.standing(disk.set, disks.keyVersionOf(disk), purpose);
+  const contentOf = (name: string): DiskContent => {
+    const found = contents.get(name) ?? openContent();
+    contents.set(name, found);
+    return found;
+  };
+
+  return {
+    losses,
+    disks,
+    machines,
+    contents,
+    contentOf,
+    nowMs,
+    standing,
+    isGone: (disk) => disk.set !== '' && losses.access.isGone(disks.keyVersionOf(disk)),
+    boundMs(disk) {
+      const bounds = standing(disk, 'running').map(
+        ({ sinceMs, owner }) =>
+          // A disk that came under the key later has its lease from that moment.
+          Math.max(sinceMs, disk.movedAtMs) + leaseTtlMs + (owner === 'identity' ? settings.authzTtlMs : 0),
+      );
+      return bounds.length === 0 ? undefined : Math.min(...bounds);
+    },
+    apply({ service, events }) {
+      for (const event of events) {
+        if (service === 'disk') disks.apply(event);
+        else if (service === 'compute') machines.apply(event);
+        else losses.apply(event);
+      }
+    },
+  };
+};

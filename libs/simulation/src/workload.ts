@@ -1,0 +1,131 @@
+import { actions, pickByWeight } from './actions.ts';
+import { faults } from './actions-faults.ts';
+import { grant, keyOf, revokeForAWhile, switchModel, vaultOf } from './actions-keys.ts';
+import { sectorCells } from './oracle-content.ts';
+import { plannedSets, plannedVaults, setName, waitUntil } from './workload-estate.ts';
+import { type DataAccess, readRange, sectorsInUse } from './workload-io.ts';
+import { attempt, type Stage } from './workload-stage.ts';
+
+/** How a history is paced. */
+export interface Pace {
+  /** Actions begun, I/O of guests among them. */
+  readonly actions: number;
+  /** Mean time between two of them, in milliseconds. */
+  readonly everyMs: number;
+  /** Faults begun. */
+  readonly faults: number;
+}
+
+export const usualPace: Pace = { actions: 210, everyMs: 280, faults: 5 };
+
+/** Acts at random until so many actions were begun, with faults in between. */
+export const act = async (stage: Stage, pace: Pace, untilAction: number): Promise<void> => {
+  const { world, random, judge, log } = stage;
+  const strikes = new Set(Array.from({ length: pace.faults }, () => random.int(pace.actions)));
+  // Each history sees at least one revocation that its faults may meet.
+  const certain = 20 + random.int(60);
+  for (let step = 0; log.actions.length < Math.min(pace.actions, untilAction); step += 1) {
+    if (strikes.has(step)) pickByWeight(stage, faults).strike(stage);
+    if (step === certain) stage.begin(() => revokeForAWhile(stage));
+    const { run } = pickByWeight(stage, actions);
+    stage.begin(() => run(stage));
+    await world.clock.sleep(-Math.log(1 - random.fraction()) * pace.everyMs);
+    judge.check();
+    if (log.violation) return;
+  }
+};
+
+/** Ends every fault, and waits as long as everything may take to settle. */
+export const settle = async (stage: Stage): Promise<void> => {
+  const { world, judge, log } = stage;
+  await world.faults.healAll();
+  log.note('every fault is over');
+  await world.clock.sleep(judge.bounds.leaseTtlMs + world.settings.authzTtlMs + judge.bounds.stopMs);
+};
+
+/** Gives back whatever was taken, so that everything that can come back does (G5). */
+export const restoreEverything = async (stage: Stage): Promise<void> => {
+  const { clients, truth } = stage;
+  const { keyVault } = clients;
+  stage.log.note('everything that was taken is given back');
+  for (const { id } of plannedVaults) {
+    const name = `vaults/${id}`;
+    await attempt(stage, 'vault.recover', name, () => keyVault.recoverVault({ name }));
+    await switchModel(stage, name, false);
+  }
+  const versions = truth.losses.access.keyVersions();
+  for (const name of new Set(versions.map(keyOf))) {
+    await attempt(stage, 'key.recover', name, () => keyVault.recoverKey({ name }));
+  }
+  for (const name of versions) {
+    await attempt(stage, 'key.enable', name, () => keyVault.enableKeyVersion({ name }));
+    await attempt(stage, 'key.setDates', name, () => keyVault.setKeyVersionDates({ name }));
+  }
+  for (const { id } of plannedSets) {
+    const set = truth.losses.sets.get(setName(id));
+    if (!set) continue;
+    const vaults = new Set([set.activeKey, ...set.previousKeys].map(vaultOf));
+    for (const vault of vaults) await grant(stage, vault, set.principal);
+  }
+};
+
+/** Starts every machine that is off and can be started; each must come up. */
+export const startEverything = async (stage: Stage): Promise<void> => {
+  const { truth, clients, log, world } = stage;
+  const expected: string[] = [];
+  for (const machine of truth.machines.machines.values()) {
+    const { name, power, disks } = machine;
+    const isStartable = [...disks.values()].some(({ isOs }) => isOs);
+    const isGone = [...disks.keys()].some((disk) => {
+      const known = truth.disks.disks.get(disk);
+      return known !== undefined && truth.standing(known, 'opening').length > 0;
+    });
+    if (!isStartable || isGone) continue;
+    expected.push(name);
+    if (power === 'running') continue;
+    await attempt(stage, 'vm.start', name, () => clients.compute.startVirtualMachine({ name }));
+  }
+  const missing = () => expected.filter((name) => !world.guests.guests.has(name));
+  const isUp = await reached(() => waitUntil(world, 'machines run', async () => missing().length === 0));
+  if (isUp) return;
+  for (const name of missing()) {
+    const { powerState, failure } = await clients.compute.getVirtualMachine({ name });
+    log.violate('G5', `${name} can be started once every key is back`, `${powerState}: ${failure?.message ?? ''}`);
+  }
+};
+
+const reached = async (work: () => Promise<void>): Promise<boolean> => {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (error instanceof Error && error.message.startsWith('after ')) return false;
+    throw error;
+  }
+};
+
+/** Reads every byte anybody wrote, on every disk whose key there is (G5). */
+export const readEverything = async (stage: Stage): Promise<void> => {
+  const { world, truth, clients } = stage;
+  const read = async (access: DataAccess): Promise<void> => {
+    truth.contentOf(access.disk).endSession();
+    const range = { first: 0, count: sectorsInUse * sectorCells };
+    const isRead = await readRange(stage, access, range);
+    if (!isRead && !stage.log.violation) {
+      stage.log.violate('G5', `${access.disk} can be read once its key is back`, 'it cannot');
+    }
+  };
+  for (const [vm, disks] of [...world.guests.guests]) {
+    for (const { disk, accessToken: token } of disks) await read({ disk, token, by: 'machine', who: vm });
+  }
+  for (const disk of [...truth.disks.disks.values()]) {
+    const { name, isSnapshot, attachedTo, isDeleting } = disk;
+    if (isSnapshot || attachedTo !== '' || isDeleting || truth.standing(disk, 'opening').length > 0) continue;
+    await attempt(stage, 'disk.endExport', name, () => clients.disks.endAccess({ name }));
+    const { value } = await attempt(stage, 'disk.export', name, () =>
+      clients.disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 }),
+    );
+    if (value) await read({ disk: name, token: value.accessToken, by: 'user', who: 'a user' });
+    else stage.log.violate('G5', `${name} can be read once its key is back`, 'no access is given');
+  }
+};
