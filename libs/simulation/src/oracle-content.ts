@@ -65,7 +65,7 @@ export const rangeContent = ({ first, count }: CellRange, value: Value): Buffer 
 const zeroCell = Buffer.alloc(cellBytes);
 const onlyZeros: ReadonlySet<Value> = new Set([zeros]);
 
-const valueOf = (cell: number, bytes: Buffer): Value => {
+const sourceOf = (cell: number, bytes: Buffer): Value => {
   const claimed = bytes.readUInt32BE(0);
   if (claimed === 0) return bytes.equals(zeroCell) ? zeros : noise;
   return bytes.equals(cellContent(cell, claimed)) ? claimed : noise;
@@ -99,7 +99,7 @@ export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new 
     const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     for (let n = 0; n < range.count; n += 1) {
       const at = range.first + n;
-      const value = valueOf(at, whole.subarray(n * cellBytes, (n + 1) * cellBytes));
+      const value = sourceOf(at, whole.subarray(n * cellBytes, (n + 1) * cellBytes));
       const cell = cells.get(at);
       const possible = cell?.possible ?? onlyZeros;
       if (!possible.has(value)) {

@@ -61,6 +61,8 @@ export interface SimulatedCloud {
 /** Longest history, in virtual time. */
 const LIMIT_MS = 24 * 3_600_000;
 const PARTITIONS = 1;
+/** A disk holds so much, whatever it is declared to hold. */
+const DISK_BYTES = 256 * 1024;
 
 /**
  * Makes a cloud of all five services over simulated seams, and runs until they are up. One world at a time: the
@@ -95,7 +97,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   const cuts = createCuts();
   const slow = new Map<Part, number>();
   const throttled = new Map<Part, number>();
-  const volumes = memoryVolumeFiles(chance.fork('volumes'));
+  const volumes = memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES);
   const guests = simulatedDriver(clock);
   const deployment = createDeployment(chance.fork('deployment'), settings);
   const processes = createProcesses({

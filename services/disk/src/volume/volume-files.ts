@@ -62,8 +62,11 @@ export interface MemoryVolumeFiles extends VolumeFiles {
   peek(volumeId: string, part: VolumePart, sector: number): Uint8Array | undefined;
 }
 
-/** Parts in memory, for tests and the simulation: they outlive the service that opened them. */
-export const memoryVolumeFiles = (random: Random): MemoryVolumeFiles => {
+/**
+ * Parts in memory, for tests and the simulation: they outlive the service that opened them.
+ * @param partBytesMax what a part is cut off at: copying a whole disk costs time for its holes too
+ */
+export const memoryVolumeFiles = (random: Random, partBytesMax = Number.POSITIVE_INFINITY): MemoryVolumeFiles => {
   const platters = new Map<string, Platter>();
   return {
     async open(volumeId, part) {
@@ -71,7 +74,7 @@ export const memoryVolumeFiles = (random: Random): MemoryVolumeFiles => {
     },
     async create(volumeId, part, sizeBytes) {
       const key = `${volumeId}.${part}`;
-      const platter = platters.get(key) ?? createPlatter(key, sizeBytes, random);
+      const platter = platters.get(key) ?? createPlatter(key, Math.min(sizeBytes, partBytesMax), random);
       platters.set(key, platter);
       return platter.open();
     },
