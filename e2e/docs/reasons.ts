@@ -37,6 +37,7 @@ const codes = new Set([
 /** Texts in capitals that are no reason a service answers, and no value of an enum of the API. */
 const noReasons = new Set([
   // The environment.
+  'LEASE_TTL_MS',
   'TLS_CA_FILE',
   'TLS_CERTIFICATE_FILE',
   'TLS_KEY_FILE',

@@ -19,6 +19,7 @@ import { connect } from '@nats-io/transport-node';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleCompute } from '../../services/compute/src/assemble.ts';
 import { assemble as assembleDisk } from '../../services/disk/src/assemble.ts';
+import { leaseDefaults } from '../../services/disk/src/keys/lease.ts';
 import { folderVolumeFiles } from '../../services/disk/src/volume/volume-files.ts';
 import { assemble as assembleSets } from '../../services/disk-encryption-set/src/assemble.ts';
 import { assemble as assembleIdentity } from '../../services/identity/src/assemble.ts';
@@ -142,6 +143,7 @@ const open = async (scope: Scope): Promise<Place> => {
             files: folderVolumeFiles(volumes),
             dataAddress: 'disk.test:1',
             snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 60_000 },
+            leases: leaseDefaults,
           },
         }),
       compute: (seams) =>

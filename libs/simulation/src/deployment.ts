@@ -5,6 +5,7 @@ import { masterKey } from '@interlock/sealing';
 import { assemble as assembleCompute } from '../../../services/compute/src/assemble.ts';
 import type { Driver } from '../../../services/compute/src/driver.ts';
 import { assemble as assembleDisk } from '../../../services/disk/src/assemble.ts';
+import type { LeaseTerms } from '../../../services/disk/src/keys/lease.ts';
 import type { VolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
 import { assemble as assembleSets } from '../../../services/disk-encryption-set/src/assemble.ts';
 import { assemble as assembleIdentity } from '../../../services/identity/src/assemble.ts';
@@ -17,6 +18,8 @@ import { createSimulatedRsa } from '../../../services/key-vault/src/simulated-rs
 export interface SimulatedSettings {
   /** How long an answer of identity is used; also the life of a managed identity's token. */
   readonly authzTtlMs: number;
+  /** What a disk host's lease is worth, how long I/O waits for a silent vault, and when that counts as lost. */
+  readonly leases: LeaseTerms;
   readonly sweepIntervalMs: number;
   readonly guestStopTimeoutMs: number;
   readonly startTimeoutMs: number;
@@ -32,6 +35,7 @@ export interface SimulatedSettings {
 /** Short enough that a history of minutes sees each of them pass, long enough that idle time costs little. */
 export const simulatedSettings: SimulatedSettings = {
   authzTtlMs: 2_000,
+  leases: { ttlMs: 10_000, ioPauseTimeoutMs: 5_000, unreachableGraceMs: 30_000 },
   sweepIntervalMs: 5_000,
   guestStopTimeoutMs: 2_000,
   startTimeoutMs: 20_000,
@@ -165,6 +169,7 @@ export const createDeployment = (random: SeededRandom, settings: SimulatedSettin
             files: hardware.volumes,
             dataAddress: 'disk.simulation:1',
             snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
+            leases: settings.leases,
           },
         }),
       compute: (seams) =>

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { virtualClock } from '../../../../libs/messaging/src/virtual-clock.ts';
+import { virtualClock } from '@interlock/runtime';
 import { createKeyAccess as createOver } from './key-access.ts';
 import type { KeyGrant } from './lease.ts';
 
