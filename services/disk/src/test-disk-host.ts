@@ -1,18 +1,20 @@
-import { createHash } from 'node:crypto';
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import type { RewrapRequest } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
-import { category, memoryStore, Rejection } from '@interlock/event-store';
+import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
+import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { category, memoryStore } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
+import type { Handlers } from '@interlock/messaging';
 import {
   connect,
   type Definition,
   type InProcessServer,
+  type RetryPolicy,
   type RpcClient,
   serveInProcess,
   type TokenSource,
   type Workload,
 } from '@interlock/rpc';
-import { systemClock as clock, createScope, logger, systemRandom as random, type Scope } from '@interlock/runtime';
+import { type Clock, createScope, logger, systemRandom as random, type Scope, systemClock } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
 import { Metadata } from 'nice-grpc';
@@ -20,10 +22,10 @@ import { assemble, type DiskSettings } from './assemble.ts';
 import type { BlockStore } from './block-store.ts';
 import { accessTokenKey } from './data/access-token.ts';
 import { type Disk, disks as diskStreams } from './disk/state.ts';
-import { leaseDefaults } from './keys/lease.ts';
-import type { SetKey } from './keys/set-keys.ts';
+import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
 import { snapshots as snapshotStreams } from './snapshot/decider.ts';
 import { createFaults, type Faults } from './test-fault.ts';
+import { startTestVault, type TestVault } from './test-vault.ts';
 import { memoryVolumeFiles } from './volume/volume-files.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';
@@ -32,24 +34,21 @@ export const setName = `${group}/diskEncryptionSets/one`;
 export const otherSetName = `${group}/diskEncryptionSets/two`;
 
 /** The disk service alone in memory, beside a vault and sets that are a few lines, with a world that can fail. */
-export interface DiskHost {
+export interface DiskHost extends TestVault {
   readonly faults: Faults;
   /** The service as compute sees it, which may also do what users may; and as sets see it. */
   readonly disks: RpcClient<typeof DiskServiceDefinition>;
   readonly asSets: RpcClient<typeof DiskServiceDefinition>;
+  /** The data side, for whoever has a token of it, without retries. */
+  dataClient<D extends Definition>(definition: D): RpcClient<D>;
   /** Begins direct access. @returns what reads the beginning of the disk with it, as long as it lasts */
   reader(): Promise<(length: number) => Promise<Buffer>>;
   /** Begins direct access. @returns what writes to the beginning of the disk with it, as long as it lasts */
   writer(): Promise<(content: Uint8Array) => Promise<void>>;
-  /** Holds up the next unwrap of the vault after it is done. */
-  holdUnwrap(): { readonly reached: Promise<void>; release(): void };
   fill(content: Uint8Array): Promise<void>;
   content(length: number, offset?: number): Promise<Buffer>;
-  keyOf(set: string): SetKey;
-  /** The set names another key version. */
-  rotate(set: string): Promise<void>;
-  /** The vault loses every version but the newest. */
-  forgetKeysBefore(set: string): void;
+  /** Tells the service a fact of disk encryption sets. */
+  tell(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void>;
   volumeIds(): readonly string[];
   /** Volumes that a disk or snapshot refers to. */
   volumesInUse(): Promise<readonly string[]>;
@@ -60,76 +59,19 @@ export interface DiskHost {
 }
 
 /** Starts it, with an empty store. */
-export const startDiskHost = async (): Promise<DiskHost> => {
+export const startDiskHost = async (
+  options: { readonly clock?: Clock; readonly leases?: Partial<LeaseTerms> } = {},
+): Promise<DiskHost> => {
+  const { clock = systemClock } = options;
   const faults = createFaults();
   const tracer = trace.getTracer('test');
   const realStore = memoryStore({ clock, random });
   const files = memoryVolumeFiles(random);
   const master = random.bytes(32);
-  const keys = new Map<string, SetKey>([setName, otherSetName].map((set, n) => [set, newKey(n + 1, 1)]));
-  const forgotten = new Set<string>();
-  const held: { reach(): void; readonly released: Promise<void> }[] = [];
-  const keyOf = (set: string): SetKey => {
-    const key = keys.get(set);
-    if (!key) throw new Rejection('NOT_FOUND', 'DISK_ENCRYPTION_SET_NOT_FOUND', `${set} does not exist`);
-    return key;
-  };
-
+  const world = startTestVault({ sets: [setName, otherSetName], clock, faults });
   const wrapStore = (answer: unknown): unknown => (isBlockStore(answer) ? faults.wrap(answer) : answer);
-  /** Wraps by XOR with a hash of the version's name: enough to tell versions apart. */
-  const mix = (keyVersion: string, bytes: Uint8Array): Buffer => {
-    if (forgotten.has(keyVersion))
-      throw new Rejection('FAILED_PRECONDITION', 'KEY_PURGED', `${keyVersion} is gone`, { access_epoch: '9' });
-    const pad = createHash('sha512').update(keyVersion).digest();
-    const long = Buffer.concat([pad, createHash('sha512').update(pad).digest()]);
-    return Buffer.from(bytes.map((byte, n) => byte ^ (long[n] ?? 0)));
-  };
-  const neighbours: Record<string, object> = {
-    'disk-encryption-set': faults.wrap({
-      getDiskEncryptionSet: async ({ name }: { name: string }) => {
-        const { principal, keyVersion, generation } = keyOf(name);
-        const encryptionType = 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY';
-        return { identity: { principal }, activeKey: { keyVersion }, generation, location: 'l', encryptionType };
-      },
-    }),
-    identity: {
-      issueManagedIdentityToken: async ({ principal }: { principal: string }) => ({
-        accessToken: principal,
-        expireTime: new Date(clock.now() + 3_600_000),
-      }),
-    },
-  };
-  /** The vault as one identity sees it: the keys of that identity's set can be used, and no others. */
-  const vaultAs = ({ token }: Pick<TokenSource, 'token'>) => {
-    const mixAs = async (keyVersion: string, bytes: Uint8Array): Promise<Buffer> => {
-      const principal = await token('interlock:key-vault');
-      if (!belongs(keyVersion, principal))
-        throw new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', `${principal} may not use ${keyVersion}`);
-      return mix(keyVersion, bytes);
-    };
-    return faults.wrap({
-      checkAccess: async ({ keyVersion }: { keyVersion: string }) => {
-        await mixAs(keyVersion, new Uint8Array());
-        return { keyVersion, accessEpoch: 1, enabled: true };
-      },
-      wrapKey: async (request: { name: string; plaintextKey: Uint8Array }) => ({
-        wrappedKey: await mixAs(request.name, request.plaintextKey),
-      }),
-      unwrapKey: async ({ name, wrappedKey }: { name: string; wrappedKey: Uint8Array }) => {
-        const plaintextKey = await mixAs(name, wrappedKey);
-        const hold = held.shift();
-        hold?.reach();
-        await hold?.released;
-        return { plaintextKey };
-      },
-      rewrap: async ({ sourceKeyVersion, targetKeyVersion, wrappedKey }: RewrapRequest) => ({
-        wrappedKey: await mixAs(targetKeyVersion, await mixAs(sourceKeyVersion, wrappedKey)),
-        accessEpoch: 1,
-      }),
-    });
-  };
 
-  let running: { readonly scope: Scope; readonly server: InProcessServer };
+  let running: { readonly scope: Scope; readonly server: InProcessServer; readonly handlers: Handlers };
   const start = async (): Promise<void> => {
     const scope = createScope();
     const seams = {
@@ -141,28 +83,31 @@ export const startDiskHost = async (): Promise<DiskHost> => {
       authorize: async () => ({ allowed: true, principalActive: true }),
       forgetPermissions: () => undefined,
       client: (service: string, _definition: unknown, options?: { readonly credentials?: TokenSource }) =>
-        service === 'key-vault' && options?.credentials ? vaultAs(options.credentials) : neighbours[service],
+        service === 'key-vault' && options?.credentials
+          ? world.vaultAs(options.credentials)
+          : world.neighbours[service],
       scope,
       settings: {
         masterKey: masterKey(Uint8Array.from(master)),
         files: faults.wrap(files, wrapStore),
         dataAddress: 'here:1',
         snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 1 },
-        leases: leaseDefaults,
+        leases: { ...leaseDefaults, ...options.leases },
       },
     };
     // The neighbours have only the methods that are asked here.
-    const { services } = await assemble(seams as unknown as Seams<DiskSettings>);
+    const { services, reactions = [] } = await assemble(seams as unknown as Seams<DiskSettings>);
     const authenticate = async (workload: string) =>
       ({ kind: 'workload', workload, id: workload, name: `principals/${workload}`, tenant: 't' }) as const;
     const { authorize, log } = seams;
     const server = serveInProcess({ name: 'disk', services, authenticate, authorize, clock, random, tracer, log });
-    running = { scope, server };
+    running = { scope, server, handlers: reactions[0]?.handlers ?? {} };
   };
   await start();
 
-  const clientAs = <D extends Definition>(workload: Workload, definition: D): RpcClient<D> =>
+  const clientAs = <D extends Definition>(workload: Workload, definition: D, retry?: RetryPolicy): RpcClient<D> =>
     connect({
+      ...(retry === undefined ? {} : { retry }),
       channel: running.server.channel,
       definition,
       credentials: { token: async () => workload, refused: () => undefined },
@@ -197,7 +142,8 @@ export const startDiskHost = async (): Promise<DiskHost> => {
     get asSets() {
       return clientAs('disk-encryption-set', DiskServiceDefinition);
     },
-    keyOf,
+    ...world.control,
+    dataClient: (definition) => clientAs('compute', definition, { attemptsMax: 1, backoffMs: 0, backoffMsMax: 0 }),
     async reader() {
       const credential = await access('READ');
       return async (lengthBytes) => {
@@ -206,12 +152,6 @@ export const startDiskHost = async (): Promise<DiskHost> => {
         for await (const { data: piece } of answers) pieces.push(Buffer.from(piece));
         return Buffer.concat(pieces);
       };
-    },
-    holdUnwrap() {
-      const reached = Promise.withResolvers<void>();
-      const released = Promise.withResolvers<void>();
-      held.push({ reach: reached.resolve, released: released.promise });
-      return { reached: reached.promise, release: released.resolve };
     },
     writer,
     async fill(content) {
@@ -226,13 +166,14 @@ export const startDiskHost = async (): Promise<DiskHost> => {
       await disks().endAccess({ name: diskName });
       return Buffer.concat(pieces);
     },
-    async rotate(set) {
-      const { generation } = keyOf(set);
-      keys.set(set, newKey(1, generation + 1));
-    },
-    forgetKeysBefore(set) {
-      const { generation } = keyOf(set);
-      for (let older = 1; older < generation; older++) forgotten.add(newKey(1, older).keyVersion);
+    async tell(type, event) {
+      const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
+      const handler = running.handlers[type];
+      if (!handler) throw new Error(`${type} is not heard`);
+      const cause = { correlationId: 'c', causationId: 'c', caller: 'system:disk-encryption-set' };
+      const { signal } = new AbortController();
+      const { rows = [] } = await handler(Fact.fromPartial({ type, payload }), { cause, signal });
+      if (rows.length > 0) await realStore.commit({ rows }, cause);
     },
     volumeIds: files.volumeIds,
     async volumesInUse() {
@@ -249,20 +190,6 @@ export const startDiskHost = async (): Promise<DiskHost> => {
     },
     stop: () => running.scope.close(),
   };
-};
-
-const principalOf = (n: number | string): string => `principals/0000000${n}-0000-0000-0000-000000000000`;
-
-const newKey = (n: number, generation: number): SetKey => ({
-  principal: principalOf(n),
-  keyVersion: `vaults/vvv/keys/k${n}/versions/${String(generation).padStart(32, '0')}`,
-  generation,
-});
-
-/** Whether the key of a version is that of the identity's set. */
-const belongs = (keyVersion: string, principal: string): boolean => {
-  const [, n = ''] = /\/keys\/k(\d)\//.exec(keyVersion) ?? [];
-  return principal === principalOf(n);
 };
 
 const isBlockStore = (value: unknown): value is BlockStore =>

@@ -46,7 +46,7 @@ test('but it still drops a DEK that was unwrapped before it', () => {
 test('a yes that was asked for before a loss was heard does not end it', () => {
   const access = createKeyAccess();
   const asked = access.ask();
-  access.lost(key, loss(undefined), 'refusal');
+  access.lost(key, loss(undefined), access.ask());
   access.granted(key, { accessEpoch: 100, asked }, 'unwrapped');
   assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED');
   access.granted(key, { accessEpoch: 100, asked: access.ask() }, 'unwrapped');
@@ -55,7 +55,7 @@ test('a yes that was asked for before a loss was heard does not end it', () => {
 
 test('neither does one with a lower epoch, whenever it was asked for', () => {
   const access = createKeyAccess();
-  access.lost(key, loss(5), 'refusal');
+  access.lost(key, loss(5), access.ask());
   access.granted(key, { accessEpoch: 4, asked: access.ask() }, 'unwrapped');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
 });
@@ -65,7 +65,7 @@ test('restored ends the loss told before it, but not a newer refusal', () => {
   access.lost(key, loss(5), 'fact');
   access.restored(key, 6);
   assert.equal(access.lossOf(key), undefined);
-  access.lost(key, loss(9), 'refusal');
+  access.lost(key, loss(9), access.ask());
   access.lost(key, loss(7), 'fact');
   access.restored(key, 8);
   assert.equal(access.lossOf(key)?.accessEpoch, 9);
@@ -94,4 +94,58 @@ test('CMK-39: and its losses count, whatever the deleted one was granted', () =>
   access.forget('set');
   access.lost(key, loss(5), 'fact');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
+});
+
+test('CMK-104: a refusal without a new number, as when a key runs out, ends what was granted before it was asked for', () => {
+  const access = createKeyAccess();
+  access.granted(key, { accessEpoch: 5, asked: access.ask() }, 'unwrapped');
+  assert.ok(access.lease(key).isHeld());
+  access.lost(key, { ...loss(5), reason: 'KEY_EXPIRED' }, access.ask());
+  assert.equal(access.lossOf(key)?.reason, 'KEY_EXPIRED');
+  assert.equal(access.lease(key).isHeld(), false);
+  access.granted(key, { accessEpoch: 5, asked: access.ask() }, 'unwrapped');
+  assert.equal(access.lossOf(key), undefined);
+  assert.ok(access.lease(key).isHeld());
+});
+
+test('G1: of a yes and a no that cross on their way the one with the higher epoch is the later', () => {
+  for (const [yesEpoch, isHeld] of [
+    [6, true],
+    [4, false],
+  ] as const) {
+    const access = createKeyAccess();
+    const [first, second] = [access.ask(), access.ask()];
+    access.granted(key, { accessEpoch: yesEpoch, asked: first }, 'unwrapped');
+    access.lost(key, loss(5), second);
+    assert.equal(access.lease(key).isHeld(), isHeld);
+  }
+});
+
+test('G1: a no that was asked for after the last yes was heard counts, whatever number a restored vault gives it', () => {
+  const access = createKeyAccess();
+  access.granted(key, { accessEpoch: 50, asked: access.ask() }, 'unwrapped');
+  access.lost(key, loss(5), access.ask());
+  assert.equal(access.lossOf(key)?.accessEpoch, 5);
+  assert.equal(access.lease(key).isHeld(), false);
+});
+
+test('G1: a yes without an unwrap ends a loss and wins no lease', () => {
+  const access = createKeyAccess();
+  access.lost(key, loss(5), access.ask());
+  access.granted(key, { accessEpoch: 5, asked: access.ask() }, 'stated');
+  assert.equal(access.lossOf(key), undefined);
+  assert.equal(access.lease(key).isHeld(), false);
+});
+
+test('G1: what was asked for before a loss wins nothing after its return, nor does a lower epoch', () => {
+  const access = createKeyAccess();
+  const early = access.ask();
+  access.lost(key, loss(5), 'fact');
+  access.restored(key, 8);
+  access.granted(key, { accessEpoch: 9, asked: early }, 'unwrapped');
+  assert.equal(access.lease(key).isHeld(), false);
+  access.granted(key, { accessEpoch: 7, asked: access.ask() }, 'unwrapped');
+  assert.equal(access.lease(key).isHeld(), false);
+  access.granted(key, { accessEpoch: 8, asked: access.ask() }, 'unwrapped');
+  assert.ok(access.lease(key).isHeld());
 });

@@ -7,8 +7,9 @@ import { type Asked, endOf, type KeyGrant, type LeaseTerms, leftMs, readingOf } 
  *
  * It is told of losses by facts of the set and by refusals of the vault, and of grants by the vault's yes. Losses are
  * numbered by the access epoch of the vault: a loss e concerns whoever unwrapped at an epoch below e, and nobody else,
- * however late it is heard. Where a refusal has no epoch, the order of asking and hearing on this host decides. After a
- * loss only a yes that was asked for later, at an epoch no lower, counts.
+ * however late it is heard. Not every no has a new number, for a key can just run out: a refusal also concerns a yes that
+ * was asked for before it. Where a refusal has no epoch, the order of asking and hearing on this host decides. After a loss
+ * only a yes that was asked for later, at an epoch no lower, counts.
  *
  * A yes that proved an unwrap is a lease: it lets DEKs be used until its time is over (`lease.ts`). A loss ends it at once.
  *
@@ -22,8 +23,8 @@ export interface KeyAccess {
    * @param proof whether an unwrap was part of it: only such a yes wins or renews the lease
    */
   granted(key: SetKeyVersion, grant: KeyGrant, proof: 'unwrapped' | 'stated'): void;
-  /** Somebody with authority said no. Listeners hear it before this returns. */
-  lost(key: SetKeyVersion, loss: LossFacts, source: LossSource): void;
+  /** Somebody with authority said no: the set by a fact, or the vault to a question. Listeners hear it before this returns. */
+  lost(key: SetKeyVersion, loss: LossFacts, source: 'fact' | Asked): void;
   /** The set says that access is back. DEKs may be used from the next yes on. */
   restored(key: SetKeyVersion, accessEpoch: number): void;
   /** The set is gone: what was lost to it is not lost to a later one of that name (CMK-39). */
@@ -71,13 +72,19 @@ export interface Lease {
 interface Known extends LossFacts {
   readonly source: LossSource;
   readonly heard: number;
+  /** Place of the question that was refused; undefined for a fact. */
+  readonly asked: number | undefined;
+  /** Whether a yes was heard while the refusal was on its way: then the higher epoch is the later answer. */
+  readonly isCrossed: boolean;
 }
 
 interface Entry {
   readonly lease: Lease;
   loss: Known | undefined;
-  /** Highest epoch of a grant: a loss at or below it is over already. */
-  grantedEpoch: number;
+  /** The grant with the highest epoch, the last asked for of those: a loss that does not concern it is over already. */
+  newest: KeyGrant | undefined;
+  /** When the last grant was heard. */
+  grantHeard: number;
   /** What a yes must be later than and no lower than: the last loss that ended. */
   floor: { readonly heard: number; readonly accessEpoch: number };
   yes: KeyGrant | undefined;
@@ -95,8 +102,12 @@ export const createKeyAccess = (
   let order = 0;
 
   const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
-  const concerns = (loss: Known, grant: KeyGrant): boolean =>
-    loss.accessEpoch === undefined ? grant.asked.order < loss.heard : grant.accessEpoch < loss.accessEpoch;
+  const concerns = (loss: Known, { accessEpoch, asked: { order: asked } }: KeyGrant): boolean => {
+    if (loss.accessEpoch === undefined) return asked < loss.heard;
+    if (accessEpoch < loss.accessEpoch) return true;
+    const isEarlier = loss.asked !== undefined && asked < loss.asked;
+    return isEarlier && (accessEpoch === loss.accessEpoch || !loss.isCrossed);
+  };
 
   const entryOf = (key: SetKeyVersion): Entry => {
     const name = nameOf(key);
@@ -110,7 +121,8 @@ export const createKeyAccess = (
         isHeld: () => clock.monotonicMs() < entry.endMonotonicMs && clock.bootMs() < entry.endBootMs,
       },
       loss: undefined,
-      grantedEpoch: 0,
+      newest: undefined,
+      grantHeard: 0,
       floor: { heard: 0, accessEpoch: 0 },
       yes: undefined,
       endMonotonicMs: Number.NEGATIVE_INFINITY,
@@ -141,7 +153,9 @@ export const createKeyAccess = (
     },
     granted(key, grant, proof) {
       const entry = entryOf(key);
-      entry.grantedEpoch = Math.max(entry.grantedEpoch, grant.accessEpoch);
+      order += 1;
+      entry.grantHeard = order;
+      if (isNewer(grant, entry.newest)) entry.newest = grant;
       const { loss, floor } = entry;
       const isReturned = loss !== undefined && isOverBy(loss, grant);
       if (isReturned) {
@@ -160,12 +174,19 @@ export const createKeyAccess = (
       const known = entry.loss;
       // The same no again: what is known of when and why it began stays.
       const isSame = known?.reason === facts.reason && known.accessEpoch === facts.accessEpoch;
-      const loss: Known = { ...(isSame ? known : facts), source, heard: order };
-      const isNewer = known === undefined || (known.accessEpoch ?? 0) <= (facts.accessEpoch ?? Number.MAX_SAFE_INTEGER);
-      const isOver = facts.accessEpoch !== undefined && facts.accessEpoch <= entry.grantedEpoch;
-      if (isNewer && !isOver) entry.loss = loss;
+      const asked = source === 'fact' ? undefined : source.order;
+      const loss: Known = {
+        ...(isSame ? known : facts),
+        source: source === 'fact' ? 'fact' : 'refusal',
+        heard: order,
+        asked,
+        isCrossed: asked !== undefined && entry.grantHeard > asked,
+      };
+      const isLater = known === undefined || (known.accessEpoch ?? 0) <= (facts.accessEpoch ?? Number.MAX_SAFE_INTEGER);
+      const isOver = entry.newest !== undefined && !concerns(loss, entry.newest);
+      if (isLater && !isOver) entry.loss = loss;
       if (entry.yes !== undefined && concerns(loss, entry.yes)) end(entry);
-      for (const { lost } of listeners) lost?.(entry.lease.key, (grant) => concerns(loss, grant), source);
+      for (const { lost } of listeners) lost?.(entry.lease.key, (grant) => concerns(loss, grant), loss.source);
     },
     restored(key, accessEpoch) {
       const entry = entryOf(key);
@@ -201,3 +222,8 @@ export const createKeyAccess = (
     },
   };
 };
+
+const isNewer = (one: KeyGrant, other: KeyGrant | undefined): boolean =>
+  other === undefined ||
+  one.accessEpoch > other.accessEpoch ||
+  (one.accessEpoch === other.accessEpoch && one.asked.order > other.asked.order);

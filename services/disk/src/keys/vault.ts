@@ -142,6 +142,7 @@ export const openVault = (parts: {
   const asking = async <Answer>(
     question: VaultQuestion,
     ask: (client: VaultClient) => Promise<Answer>,
+    asked = keyAccess.ask(),
   ): Promise<Answer> => {
     try {
       return await withFreshToken(() => ask(clientOf(question.principal)));
@@ -150,7 +151,7 @@ export const openVault = (parts: {
       if (!loss) throw withoutLoss(question, error);
       // Where the set says that what runs outlives the expiry of its key, such a no is about what was asked for alone.
       const isLoss = loss.reason !== 'KEY_EXPIRED' || !options.outlivesExpiry(question.set);
-      if (isLoss) keyAccess.lost(question, loss, 'refusal');
+      if (isLoss) keyAccess.lost(question, loss, asked);
       throw keyLost(question, loss, error);
     }
   };
@@ -160,11 +161,11 @@ export const openVault = (parts: {
     const asked = keyAccess.ask();
     const probe = wrapped === undefined ? {} : ({ wrappedProbe: Buffer.from(wrapped), algorithm } as const);
     const { allowExpired = false, deadlineMs } = terms ?? {};
-    const access = await asking(question, (client) =>
-      client.checkAccess(
-        { keyVersion, resource: resource || set, allowExpired, ...probe },
-        deadlineMs === undefined ? {} : { deadlineMs },
-      ),
+    const request = { keyVersion, resource: resource || set, allowExpired, ...probe };
+    const access = await asking(
+      question,
+      (client) => client.checkAccess(request, deadlineMs === undefined ? {} : { deadlineMs }),
+      asked,
     );
     const grant = { accessEpoch: access.accessEpoch, asked };
     keyAccess.granted(question, grant, wrapped === undefined ? 'stated' : 'unwrapped');

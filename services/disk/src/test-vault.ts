@@ -1,0 +1,196 @@
+import { createHash } from 'node:crypto';
+import type { ReportAccessLostRequest } from '@interlock/contracts/interlock/compute/v1/access_loss.ts';
+import type { KeyExpiryPolicy } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
+import type { CheckAccessRequest, RewrapRequest } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure, type TokenSource } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+import type { SetKey } from './keys/set-keys.ts';
+import type { Faults } from './test-fault.ts';
+
+/** How the vault answers: as it should, or with an error made for each question. */
+export type VaultMood = 'well' | ((what: 'checkAccess' | 'wrapKey' | 'unwrapKey' | 'rewrap') => Error | undefined);
+
+/** The neighbours of a disk host under test, and what a test does to them. */
+export interface TestVault {
+  /** From now on the vault answers so. */
+  setVault(mood: VaultMood): void;
+  /** From now on every answer of the vault takes so long, in milliseconds, half of it on its way there. */
+  setDelay(delayMs: number): void;
+  /** The access epoch of the vault. */
+  setEpoch(epoch: number): void;
+  /** Questions of leases and opens, oldest first. */
+  readonly checks: CheckAccessRequest[];
+  /** What compute was told, and how it answers. */
+  readonly reports: ReportAccessLostRequest[];
+  setCompute(answer: 'accepts' | (() => Error)): void;
+  /** Holds up the next unwrap of the vault after it is done. */
+  holdUnwrap(): { readonly reached: Promise<void>; release(): void };
+  keyOf(set: string): SetKey;
+  /** The set names another key version. */
+  rotate(set: string): Promise<void>;
+  /** The vault loses every version but the newest. */
+  forgetKeysBefore(set: string): void;
+  /** What the sets say about the expiry of their keys. */
+  setExpiryPolicy(policy: KeyExpiryPolicy): void;
+}
+
+/** No answer at all, as a vault that is down gives it. */
+export const silence = (): Error => new RpcFailure('UNAVAILABLE', 'CheckAccess', 'key-vault', 'nobody is there');
+
+/** A definite no. */
+export const refusal =
+  (reason: string, epoch?: number, only?: 'checkAccess'): Exclude<VaultMood, 'well'> =>
+  (what) =>
+    only === undefined || what === only
+      ? new Rejection('FAILED_PRECONDITION', reason, `${reason} by the vault`, {
+          ...(epoch === undefined ? {} : { access_epoch: String(epoch) }),
+        })
+      : undefined;
+
+/** A vault, sets, identity and compute in a few lines. */
+export const startTestVault = (parts: {
+  readonly sets: readonly string[];
+  readonly clock: Clock;
+  readonly faults: Faults;
+}) => {
+  const { clock, faults } = parts;
+  const keys = new Map<string, SetKey>(parts.sets.map((set, n) => [set, newKey(n + 1, 1)]));
+  const forgotten = new Set<string>();
+  const held: { reach(): void; readonly released: Promise<void> }[] = [];
+  const checks: CheckAccessRequest[] = [];
+  const reports: ReportAccessLostRequest[] = [];
+  const state = {
+    mood: 'well' as VaultMood,
+    delayMs: 0,
+    epoch: 1,
+    compute: 'accepts' as 'accepts' | (() => Error),
+    keyExpiry: 'STOP' as KeyExpiryPolicy,
+  };
+  const keyOf = (set: string): SetKey => {
+    const key = keys.get(set);
+    if (!key) throw new Rejection('NOT_FOUND', 'DISK_ENCRYPTION_SET_NOT_FOUND', `${set} does not exist`);
+    return key;
+  };
+  /** Wraps by XOR with a hash of the version's name: enough to tell versions apart. */
+  const mix = (keyVersion: string, bytes: Uint8Array): Buffer => {
+    if (forgotten.has(keyVersion))
+      throw new Rejection('FAILED_PRECONDITION', 'KEY_PURGED', `${keyVersion} is gone`, { access_epoch: '9' });
+    const pad = createHash('sha512').update(keyVersion).digest();
+    const long = Buffer.concat([pad, createHash('sha512').update(pad).digest()]);
+    return Buffer.from(bytes.map((byte, n) => byte ^ (long[n] ?? 0)));
+  };
+
+  const neighbours: Record<string, object> = {
+    'disk-encryption-set': faults.wrap({
+      getDiskEncryptionSet: async ({ name }: { name: string }) => {
+        const { principal, keyVersion, generation } = keyOf(name);
+        const encryptionType = 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY';
+        const { keyExpiry } = state;
+        const activeKey = { keyVersion };
+        return { identity: { principal }, activeKey, generation, location: 'l', encryptionType, keyExpiry };
+      },
+    }),
+    identity: {
+      issueManagedIdentityToken: async ({ principal }: { principal: string }) => ({
+        accessToken: principal,
+        expireTime: new Date(clock.now() + 3_600_000),
+      }),
+    },
+    compute: {
+      reportAccessLost: async (request: ReportAccessLostRequest) => {
+        reports.push(request);
+        if (state.compute !== 'accepts') throw state.compute();
+        return { stoppingCount: 0 };
+      },
+    },
+  };
+
+  /** The vault as one identity sees it: the keys of that identity's set can be used, and no others. */
+  const vaultAs = ({ token }: Pick<TokenSource, 'token'>) => {
+    /** Decides in the middle of the time an answer takes. */
+    const decided = async <Answer>(
+      what: Parameters<Exclude<VaultMood, 'well'>>[0],
+      decide: () => Answer | Promise<Answer>,
+    ): Promise<Answer> => {
+      const { delayMs } = state;
+      if (delayMs > 0) await clock.sleep(delayMs / 2);
+      const error = state.mood === 'well' ? undefined : state.mood(what);
+      const outcome = error ? { error } : { answer: await decide() };
+      if (delayMs > 0) await clock.sleep(delayMs / 2);
+      if ('error' in outcome) throw outcome.error;
+      return outcome.answer;
+    };
+    const mixAs = async (keyVersion: string, bytes: Uint8Array): Promise<Buffer> => {
+      const principal = await token('interlock:key-vault');
+      if (!belongs(keyVersion, principal))
+        throw new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', `${principal} may not use ${keyVersion}`);
+      return mix(keyVersion, bytes);
+    };
+    return faults.wrap({
+      checkAccess: (request: CheckAccessRequest) => {
+        checks.push(request);
+        return decided('checkAccess', async () => {
+          const { keyVersion } = request;
+          await mixAs(keyVersion, new Uint8Array());
+          return { keyVersion, accessEpoch: state.epoch, enabled: true };
+        });
+      },
+      wrapKey: (request: { name: string; plaintextKey: Uint8Array }) =>
+        decided('wrapKey', async () => ({ wrappedKey: await mixAs(request.name, request.plaintextKey) })),
+      unwrapKey: ({ name, wrappedKey }: { name: string; wrappedKey: Uint8Array }) =>
+        decided('unwrapKey', async () => {
+          const plaintextKey = await mixAs(name, wrappedKey);
+          const hold = held.shift();
+          hold?.reach();
+          await hold?.released;
+          return { plaintextKey };
+        }),
+      rewrap: ({ sourceKeyVersion, targetKeyVersion, wrappedKey }: RewrapRequest) =>
+        decided('rewrap', async () => ({
+          wrappedKey: await mixAs(targetKeyVersion, await mixAs(sourceKeyVersion, wrappedKey)),
+          accessEpoch: state.epoch,
+        })),
+    });
+  };
+
+  const control: TestVault = {
+    checks,
+    reports,
+    keyOf,
+    setVault: (mood) => Object.assign(state, { mood }),
+    setDelay: (delayMs) => Object.assign(state, { delayMs }),
+    setEpoch: (epoch) => Object.assign(state, { epoch }),
+    setCompute: (compute) => Object.assign(state, { compute }),
+    setExpiryPolicy: (keyExpiry) => Object.assign(state, { keyExpiry }),
+    holdUnwrap() {
+      const reached = Promise.withResolvers<void>();
+      const released = Promise.withResolvers<void>();
+      held.push({ reach: reached.resolve, released: released.promise });
+      return { reached: reached.promise, release: released.resolve };
+    },
+    async rotate(set) {
+      const { generation } = keyOf(set);
+      keys.set(set, newKey(1, generation + 1));
+    },
+    forgetKeysBefore(set) {
+      const { generation } = keyOf(set);
+      for (let older = 1; older < generation; older++) forgotten.add(newKey(1, older).keyVersion);
+    },
+  };
+  return { control, neighbours, vaultAs };
+};
+
+const principalOf = (n: number | string): string => `principals/0000000${n}-0000-0000-0000-000000000000`;
+
+const newKey = (n: number, generation: number): SetKey => ({
+  principal: principalOf(n),
+  keyVersion: `vaults/vvv/keys/k${n}/versions/${String(generation).padStart(32, '0')}`,
+  generation,
+});
+
+/** Whether the key of a version is that of the identity's set. */
+const belongs = (keyVersion: string, principal: string): boolean => {
+  const [, n = ''] = /\/keys\/k(\d)\//.exec(keyVersion) ?? [];
+  return principal === principalOf(n);
+};
