@@ -85,8 +85,10 @@ interface Entry {
   newest: KeyGrant | undefined;
   /** When the last grant was heard. */
   grantHeard: number;
-  /** What a yes must be later than and no lower than: the last loss that ended. */
-  floor: { readonly heard: number; readonly accessEpoch: number };
+  /** What a yes must be asked for later than: the last loss that ended. */
+  floorHeard: number;
+  /** What a yes must not be lower than: every loss that was heard, until the set says that access is back. */
+  floorEpoch: number;
   yes: KeyGrant | undefined;
   endMonotonicMs: number;
   endBootMs: number;
@@ -123,7 +125,8 @@ export const createKeyAccess = (
       loss: undefined,
       newest: undefined,
       grantHeard: 0,
-      floor: { heard: 0, accessEpoch: 0 },
+      floorHeard: 0,
+      floorEpoch: 0,
       yes: undefined,
       endMonotonicMs: Number.NEGATIVE_INFINITY,
       endBootMs: Number.NEGATIVE_INFINITY,
@@ -156,13 +159,13 @@ export const createKeyAccess = (
       order += 1;
       entry.grantHeard = order;
       if (isNewer(grant, entry.newest)) entry.newest = grant;
-      const { loss, floor } = entry;
+      const { loss } = entry;
       const isReturned = loss !== undefined && isOverBy(loss, grant);
       if (isReturned) {
         entry.loss = undefined;
-        entry.floor = { heard: loss.heard, accessEpoch: loss.accessEpoch ?? floor.accessEpoch };
+        entry.floorHeard = loss.heard;
       }
-      const isLateEnough = grant.asked.order > entry.floor.heard && grant.accessEpoch >= entry.floor.accessEpoch;
+      const isLateEnough = grant.asked.order > entry.floorHeard && grant.accessEpoch >= entry.floorEpoch;
       const isWon = proof === 'unwrapped' && entry.loss === undefined && isLateEnough;
       if (isWon) win(entry, grant);
       if (isReturned) for (const { returned } of listeners) returned?.(entry.lease.key);
@@ -185,6 +188,7 @@ export const createKeyAccess = (
       const isLater = known === undefined || (known.accessEpoch ?? 0) <= (facts.accessEpoch ?? Number.MAX_SAFE_INTEGER);
       const isOver = entry.newest !== undefined && !concerns(loss, entry.newest);
       if (isLater && !isOver) entry.loss = loss;
+      entry.floorEpoch = Math.max(entry.floorEpoch, facts.accessEpoch ?? 0);
       if (entry.yes !== undefined && concerns(loss, entry.yes)) end(entry);
       for (const { lost } of listeners) lost?.(entry.lease.key, (grant) => concerns(loss, grant), loss.source);
     },
@@ -195,7 +199,8 @@ export const createKeyAccess = (
       const isAnswered = loss?.source === 'fact' || (loss?.accessEpoch ?? 0) <= accessEpoch;
       if (!loss || !isAnswered) return;
       entry.loss = undefined;
-      entry.floor = { heard: loss.heard, accessEpoch };
+      entry.floorHeard = loss.heard;
+      entry.floorEpoch = accessEpoch;
       for (const { returned } of listeners) returned?.(entry.lease.key);
     },
     forget(set) {

@@ -82,12 +82,14 @@ export const pacing = {
     Math.min(ttlMs / 6, 5_000, Math.min(ttlMs / 24, 500) * 2 ** (failures - 1)) * (0.5 + chance / 2),
   /** After a no: rarely, for it is the owner who changes it, and whoever opens a disk asks anyhow. */
   lostMs: (ttlMs: number, chance: number): number => ttlMs * (0.5 + chance / 2),
-  /** How long one question may take. */
-  deadlineMs: (ttlMs: number): number => Math.min(10_000, Math.max(500, ttlMs / 3)),
+  /** How long one question may take: also a slow answer is one. */
+  deadlineMs: (ttlMs: number): number => Math.min(10_000, ttlMs / 2),
+  /** After a question without an answer so far: the next one is sent beside it. */
+  besideMs: (ttlMs: number): number => Math.min(2_500, ttlMs / 8),
 };
 
 /** Questions about one lease under way at once: an answer that is late must not keep the next question from being asked. */
-const questionsMax = 2;
+const questionsMax = 3;
 
 /** What a host knows about one lease when it looks for what to do next. */
 export interface LeaseWatch {

@@ -177,7 +177,7 @@ export const openLeases = (parts: {
     users.add(user);
     const deadlineMs = pacing.deadlineMs(ttlMs);
     entry.questions += 1;
-    entry.askAtMs = clock.monotonicMs() + deadlineMs / 2;
+    entry.askAtMs = clock.monotonicMs() + pacing.besideMs(ttlMs);
     try {
       const id = random.uuid();
       const cause = { correlationId: id, causationId: id, caller: 'system:disk' };

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { virtualClock } from '../../../../libs/messaging/src/virtual-clock.ts';
+import { createKeyAccess } from './key-access.ts';
+import { type Asked, ageMs, type KeyGrant, type LeaseWatch, nextStep, pacing, readingOf, usableMs } from './lease.ts';
+
+const key = { set: 'set', keyVersion: 'version' };
+
+/** What can happen to a lease; `question` is one of those asked so far. */
+type Happening =
+  | { readonly type: 'ask' }
+  | { readonly type: 'renew'; readonly epoch: number }
+  | { readonly type: 'yes'; readonly question: number; readonly epoch: number; readonly proof: 'unwrapped' | 'stated' }
+  | { readonly type: 'no'; readonly question: number; readonly epoch: number | undefined }
+  | { readonly type: 'fact'; readonly epoch: number }
+  | { readonly type: 'restored'; readonly epoch: number }
+  | { readonly type: 'pass' | 'suspend'; readonly ms: number };
+
+const epoch = fc.integer({ min: 1, max: 8 });
+const question = fc.nat({ max: 7 });
+const happening: fc.Arbitrary<Happening> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ type: fc.constant('ask' as const) }) },
+  { weight: 5, arbitrary: fc.record({ type: fc.constant('renew' as const), epoch }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constant('yes' as const),
+      question,
+      epoch,
+      proof: fc.constantFrom('unwrapped', 'unwrapped', 'stated'),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      type: fc.constant('no' as const),
+      question,
+      epoch: fc.option(epoch, { nil: undefined, freq: 3 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('fact' as const), epoch }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('restored' as const), epoch }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      type: fc.constantFrom('pass' as const, 'suspend' as const),
+      ms: fc.integer({ min: 0, max: 400 }),
+    }),
+  },
+);
+
+interface Heard {
+  readonly order: number;
+  readonly epoch: number | undefined;
+  /** Whether a yes no older than it was heard already. */
+  readonly wasOver: boolean;
+}
+
+test('G1: a lease is held only by a yes with an unwrap, sent less than its time ago by either clock, that no loss concerns', async () => {
+  const ttlMs = 1_000;
+  let held = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(happening, { maxLength: 60 }), async (happenings) => {
+      const clock = virtualClock();
+      const access = createKeyAccess(clock, { ttlMs });
+      const questions: Asked[] = [];
+      const yeses: (KeyGrant & { readonly proof: string })[] = [];
+      const losses: Heard[] = [];
+      const granted = () => Math.max(0, ...yeses.map(({ accessEpoch }) => accessEpoch));
+      for (const one of happenings) {
+        if (one.type === 'ask' || one.type === 'renew') questions.push(access.ask());
+        const renewal = one.type === 'renew' ? questions.at(-1) : undefined;
+        if (one.type === 'renew' && renewal) {
+          const grant = { accessEpoch: one.epoch, asked: renewal };
+          access.granted(key, grant, 'unwrapped');
+          yeses.push({ ...grant, proof: 'unwrapped' });
+        }
+        if (one.type === 'pass') await clock.pass(one.ms);
+        if (one.type === 'suspend') clock.suspend(one.ms);
+        // The set asks the vault before it says so, and the vault's number is no lower than that of any loss.
+        const highest = Math.max(0, ...losses.map((loss) => loss.epoch ?? 0));
+        if (one.type === 'restored') access.restored(key, Math.max(one.epoch, highest));
+        if (one.type === 'yes' || one.type === 'no') {
+          const asked = questions.at(-1 - one.question);
+          if (!asked) continue;
+          if (one.type === 'yes') {
+            const grant = { accessEpoch: one.epoch, asked };
+            access.granted(key, grant, one.proof);
+            yeses.push({ ...grant, proof: one.proof });
+          } else {
+            const before = access.ask().order;
+            const wasOver = one.epoch !== undefined && one.epoch <= granted();
+            access.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: one.epoch }, asked);
+            losses.push({ order: before, epoch: one.epoch, wasOver });
+          }
+        }
+        if (one.type === 'fact') {
+          const before = access.ask().order;
+          const wasOver = one.epoch <= granted();
+          access.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: one.epoch }, 'fact');
+          losses.push({ order: before, epoch: one.epoch, wasOver });
+        }
+
+        if (!access.lease(key).isHeld()) continue;
+        held += 1;
+        const now = readingOf(clock);
+        const isGood = yeses.some(
+          ({ proof, accessEpoch, asked }) =>
+            proof === 'unwrapped' &&
+            ageMs(asked.at, now) < ttlMs &&
+            losses.every(
+              (loss) =>
+                (loss.epoch === undefined || accessEpoch >= loss.epoch) && (loss.wasOver || asked.order > loss.order),
+            ),
+        );
+        assert.ok(isGood, 'there is a yes behind it');
+        assert.equal(access.lossOf(key), undefined, 'a lost lease is not held');
+      }
+    }),
+    { numRuns: 400 },
+  );
+  assert.ok(held > 500, `the histories have held leases: ${held}`);
+});
+
+test('G1: no step is later than the end of the lease, and what is due is done', () => {
+  const watch: fc.Arbitrary<LeaseWatch> = fc.record({
+    leftMs: fc.option(fc.integer({ min: -50, max: 100 }), { nil: undefined }),
+    isEnded: fc.boolean(),
+    outageInMs: fc.option(fc.integer({ min: -50, max: 100 }), { nil: undefined }),
+    askInMs: fc.integer({ min: -50, max: 100 }),
+    questions: fc.nat({ max: 3 }),
+  });
+  fc.assert(
+    fc.property(watch, (seen) => {
+      const step = nextStep(seen);
+      const isOver = !seen.isEnded && (seen.leftMs === undefined || seen.leftMs <= 0);
+      assert.equal(step.do === 'end', isOver);
+      if (step.do !== 'wait') return;
+      assert.ok(step.forMs > 0);
+      if (!seen.isEnded && seen.leftMs !== undefined) assert.ok(step.forMs <= seen.leftMs);
+      if (seen.outageInMs !== undefined) assert.ok(step.forMs <= seen.outageInMs);
+    }),
+  );
+});
+
+test('G1: at every allowed lease time two answers can be lost before the lease is over', () => {
+  for (const ttlMs of [1_000, 2_000, 10_000, 60_000, 3_600_000]) {
+    for (const chance of [0, 0.5, 0.999]) {
+      const renewMs = pacing.renewMs(ttlMs, chance);
+      assert.ok(renewMs > ttlMs * 0.33 && renewMs < ttlMs * 0.5);
+      assert.ok(renewMs + 2 * pacing.besideMs(ttlMs) < 0.8 * usableMs(ttlMs), 'answers that never come');
+      const refusedMs = pacing.retryMs(ttlMs, 1, chance) + pacing.retryMs(ttlMs, 2, chance);
+      assert.ok(renewMs + refusedMs < 0.8 * usableMs(ttlMs), 'a vault that cannot be reached');
+    }
+    assert.ok(usableMs(ttlMs) < ttlMs && usableMs(ttlMs) > ttlMs * 0.99);
+  }
+});
