@@ -22,6 +22,7 @@ import { keyUses } from './key/uses.ts';
 import { keyMaterial } from './key-material.ts';
 import { keyUrls } from './names.ts';
 import { toFact } from './published.ts';
+import { type RateLimits, rateLimit } from './rate-limit.ts';
 import { reactor } from './reactor.ts';
 import type { RsaEngine } from './rsa.ts';
 import type { SealKeyStore } from './seal-key-store.ts';
@@ -41,6 +42,8 @@ export interface KeyVaultSettings {
   readonly vaultUriSuffix: string;
   /** Whether new vaults are purge protected also when nobody says so. */
   readonly purgeProtectionDefault: boolean;
+  /** What may be asked of one replica. Without it: as much as it can do. */
+  readonly rateLimits?: RateLimits;
   /** Length of a day of soft-delete retention, in milliseconds: shorter in tests. */
   readonly retentionDayMs: number;
 }
@@ -62,7 +65,10 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
 
   const guard = createGuard({ clock, vaults, authorize });
   const vaultExists = async (vault: string): Promise<boolean> => isStanding((await vaults.load(vault)).state);
-  const log = auditLog({ store, clock, random, urls, vaultExists });
+  const { rateLimits = {} } = settings;
+  const limits = rateLimit(rateLimits, clock);
+  const { countWindowMs = 10_000 } = rateLimits;
+  const log = auditLog({ store, clock, random, log: logger, urls, limits, countWindowMs, vaultExists });
   const material = keyMaterial({ store, keys, sealing, engine, clock });
   const backup = keyBackup({ masterKeys: settings.masterKeys, sealing, material, random });
   const purgeVault = vaultPurge({ clock, vaults, keys, material });
@@ -71,6 +77,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
   const confirm = confirmation({ keys, uses });
   const parts = {
     ...settings,
+    limits,
     uses,
     confirm,
     store,
@@ -150,6 +157,6 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     onRefused: log.refused,
     toFact: toFact(urls),
     reactions: [{ source: 'identity', handlers: reactor({ clock, vaults, forgetPermissions }) }],
-    background: backgroundWork({ ...parts, log: logger, sealing, purgeVault }),
+    background: backgroundWork({ ...parts, log: logger, sealing, purgeVault, writeCounts: log.writeCounts }),
   };
 };

@@ -16,7 +16,7 @@ import { type Vault, dueTime as vaultDueTime } from './vault/vault.ts';
 /** How long a process whose store was away waits before it begins anew. */
 const restartMs = 1_000;
 
-/** What key-vault does by itself: tells expiries, purges on time, forgets keys that may not be used, finishes purges. */
+/** What key-vault does by itself: tells expiries, purges on time, forgets keys that may not be used, finishes purges, writes counted refusals. */
 export const backgroundWork = (parts: {
   readonly store: EventStore;
   readonly clock: Clock;
@@ -28,6 +28,7 @@ export const backgroundWork = (parts: {
   readonly material: KeyMaterial;
   readonly sealing: Sealing;
   readonly purgeVault: VaultPurge;
+  readonly writeCounts: (signal: AbortSignal) => Promise<void>;
 }): readonly ((signal: AbortSignal) => Promise<void>)[] => {
   const { clock, random, log, vaults, keys, material, sealing, purgeVault } = parts;
   const newCause = (): Cause => {
@@ -66,6 +67,7 @@ export const backgroundWork = (parts: {
   return [
     persistent((signal) => watchDueTimes({ ...parts, sources, newCause }, signal)),
     persistent((signal) => evictUnusable(parts, signal)),
+    persistent(parts.writeCounts),
     persistent(() => material.sweep(newCause())),
     // Moves seal keys that are still under a previous master key; without one it finds nothing to do.
     persistent(() => sealing.resealAll()),

@@ -5,7 +5,13 @@ import { bool, int, optional, systemRandom, text } from '@interlock/runtime';
 import { obtainMasterKey, readMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
 import { openFileSealKeyStore } from './file-seal-key-store.ts';
+import type { Rate } from './rate-limit.ts';
 import { createRsaPool } from './rsa-pool.ts';
+
+const rate = (description: string) => int(`${description}; 0: no limit`, { min: 0, default: 0 });
+const burst = int('Requests at once after a quiet time; 0: as many as in ten seconds (KV-100)', { min: 0, default: 0 });
+const rateOf = (perSecond: number, atOnce: number): Rate | undefined =>
+  perSecond === 0 ? undefined : { perSecond, burst: atOnce || perSecond * 10 };
 
 await hostService({
   name: 'key-vault',
@@ -20,6 +26,10 @@ await hostService({
     rsaWorkers: int('Threads for RSA', { min: 1, max: 64, default: availableParallelism() }),
     legacyPadding: bool('Whether RSA1_5 may be used', { default: false }),
     purgeProtectionDefault: bool('Whether new vaults are purge protected unasked', { default: false }),
+    rateLimitPrincipalPerSecond: rate('Requests a second of one principal, of each kind apart'),
+    rateLimitPrincipalBurst: burst,
+    rateLimitVaultPerSecond: rate('Uses a second of the keys of one vault'),
+    rateLimitVaultBurst: burst,
     retentionDayMs: int('Length of a day of soft-delete retention', { min: 1, default: 86_400_000 }),
   },
   assemble: async (seams) => {
@@ -35,6 +45,10 @@ await hostService({
           previous: await Promise.all(previousFiles.map(readMasterKey)),
         },
         sealKeys: await openFileSealKeyStore(join(settings.dataFolder, 'seal-keys'), systemRandom),
+        rateLimits: {
+          principal: rateOf(settings.rateLimitPrincipalPerSecond, settings.rateLimitPrincipalBurst),
+          vault: rateOf(settings.rateLimitVaultPerSecond, settings.rateLimitVaultBurst),
+        },
         engine: (sealing) => createRsaPool({ sealing, workers, legacyPadding }),
       },
     });

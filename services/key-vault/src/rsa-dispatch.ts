@@ -1,4 +1,5 @@
 import { Rejection } from '@interlock/event-store';
+import { RETRY_AFTER_MS } from '@interlock/rpc';
 import type { RsaKey } from './rsa.ts';
 import type { RsaJob } from './rsa-job.ts';
 import type { RsaThread } from './rsa-thread.ts';
@@ -178,10 +179,14 @@ export function createRsaDispatch(parts: {
   };
 }
 
+/** When to come back to a full queue: it holds about as much as the threads of a small machine do in that time. */
+const queueRetryMs = 1_000;
+
 /** More work is waiting than the vault is willing to hold. */
 export const throttled = (limit: number): Rejection =>
   new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', `more than ${limit} RSA jobs are waiting; try again later`, {
     limit: String(limit),
+    [RETRY_AFTER_MS]: String(queueRetryMs),
   });
 
 /** The error a failed outcome stands for. */

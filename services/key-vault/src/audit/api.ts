@@ -80,7 +80,7 @@ const matches = (row: AuditEntry, { principal, operation }: ListAuditEntriesRequ
   (principal === '' || row.caller === principal) && (operation === '' || row.operation === operation);
 
 const onWire = (rowKey: string, row: AuditEntry): WireAuditEntry => {
-  const { key, time, result, ...same } = row;
+  const { key, time, result, occurrences = 1, ...same } = row;
   const [vault, id] = rowKey.split('/');
   return {
     ...same,
@@ -88,6 +88,6 @@ const onWire = (rowKey: string, row: AuditEntry): WireAuditEntry => {
     time: new Date(time),
     keyVersion: key,
     result: resultOnWire[result],
-    occurrenceCount: 1,
+    occurrenceCount: occurrences,
   };
 };

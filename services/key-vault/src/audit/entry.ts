@@ -58,6 +58,8 @@ export interface AuditEntry {
   readonly traceId: string;
   readonly durationUs: number;
   readonly callerAddress: string;
+  /** How many equal refusals it stands for, above the rate limit; absent: it is one alone. */
+  readonly occurrences?: number;
 }
 
 /** Index value that keeps vaults apart: rows of every vault share the table. */

@@ -1,7 +1,9 @@
 import { type EventStore, Rejection, type RejectionCode, type RowChange, table } from '@interlock/event-store';
-import { type Call, type Refusal, RpcFailure } from '@interlock/rpc';
-import { type Clock, type Random, traceIdOf } from '@interlock/runtime';
+import { type Call, principalOf, type Refusal, RpcFailure } from '@interlock/rpc';
+import { type Clock, type Logger, type Random, traceIdOf } from '@interlock/runtime';
 import type { KeyUrls } from '../names.ts';
+import type { RateLimit, RequestKind } from '../rate-limit.ts';
+import { countedRefusals } from './counted.ts';
 import { type AuditEntry, type AuditOperation, auditTable, timeInKey } from './entry.ts';
 
 /** What a request turned out to be about, filled in by its handler as it finds out. */
@@ -36,7 +38,29 @@ export interface AuditLog {
    * (KV-80, KV-81, KV-114). Nothing is recorded for a request that names no vault which exists.
    */
   refused(refusal: Refusal): Promise<void>;
+  /** Writes what was counted above the rate limit, window by window. */
+  writeCounts(signal: AbortSignal): Promise<void>;
 }
+
+/** Uses of keys, which cost RSA; what renews leases, and everything else, is apart from them. */
+const uses: ReadonlySet<AuditOperation> = new Set([
+  'KeyCreate',
+  'KeyImport',
+  'KeyRotate',
+  'KeyBackup',
+  'KeyRestore',
+  'KeyEncrypt',
+  'KeyDecrypt',
+  'KeyWrap',
+  'KeyUnwrap',
+  'KeySign',
+  'KeyVerify',
+  'KeyRewrap',
+]);
+const kindOf = (operation: AuditOperation): RequestKind => {
+  if (operation === 'KeyCheckAccess') return 'check';
+  return uses.has(operation) ? 'use' : 'manage';
+};
 
 const resourceLengthMax = 512;
 /** Entries of one process within a millisecond keep their order up to this many. */
@@ -47,10 +71,14 @@ export const auditLog = (parts: {
   readonly store: EventStore;
   readonly clock: Clock;
   readonly random: Random;
+  readonly log: Logger;
   readonly urls: KeyUrls;
+  readonly limits: RateLimit;
+  /** How long refusals above the limits are counted before the count is written. */
+  readonly countWindowMs: number;
   readonly vaultExists: (vault: string) => Promise<boolean>;
 }): AuditLog => {
-  const { store, clock, random, urls } = parts;
+  const { store, clock, random, urls, limits } = parts;
   const rows = table(store, auditTable);
   let sequence = 0;
 
@@ -60,8 +88,56 @@ export const auditLog = (parts: {
     return `${vault}/${timeInKey(clock.now())}-${String(sequence).padStart(6, '0')}-${suffix}`;
   };
 
+  const counted = countedRefusals({
+    clock,
+    log: parts.log,
+    windowMs: parts.countWindowMs,
+    async write(refusals) {
+      const vaults = new Set(refusals.map(({ vault }) => vault));
+      const exists = new Map<string, boolean>();
+      for (const vault of vaults) exists.set(vault, await parts.vaultExists(vault));
+      const known = refusals.filter(({ vault }) => exists.get(vault));
+      const id = random.uuid();
+      const cause = { correlationId: id, causationId: id, caller: 'system:key-vault' };
+      await store.commit({ rows: known.map(({ vault, entry }) => rows.put(rowKey(vault), entry, undefined)) }, cause);
+    },
+  });
+  /** An entry for a refusal that never got as far as a key. */
+  const outsideEntry = (
+    vault: string,
+    operation: AuditOperation,
+    { caller, cause }: Pick<Call, 'caller' | 'cause'>,
+    callerAddress: string,
+    rejection: unknown,
+  ): AuditEntry => ({
+    time: clock.now(),
+    operation,
+    key: '',
+    requestUri: urls.vault(vault),
+    caller: caller.name,
+    tenant: 'tenant' in caller ? `tenants/${caller.tenant}` : '',
+    ...outcomeOf(rejection),
+    resource: '',
+    correlationId: cause.correlationId,
+    traceId: traceIdOf(cause.traceparent) ?? '',
+    durationUs: 0,
+    callerAddress,
+  });
+  const count = (operation: AuditOperation, request: unknown, call: Call, rejection: unknown): void => {
+    const vault = vaultNamedIn(request);
+    if (vault === undefined) return;
+    counted.add({ vault, entry: outsideEntry(vault, operation, call, call.peer, rejection) });
+  };
+
   return {
+    writeCounts: counted.run,
     audited: (operation, handle, discard) => async (request, call) => {
+      try {
+        limits.admit(principalOf(call), kindOf(operation));
+      } catch (error) {
+        count(operation, request, call, error);
+        throw error;
+      }
       const time = clock.now();
       const startedMs = clock.monotonicMs();
       const subjects: { vault: string; key: string; uri: string }[] = [];
@@ -112,7 +188,8 @@ export const auditLog = (parts: {
       try {
         answer = await handle(request, call, draft);
       } catch (error) {
-        await record(outcomeOf(error));
+        if (isThrottled(error)) count(operation, request, call, error);
+        else await record(outcomeOf(error));
         throw error;
       }
       try {
@@ -125,25 +202,20 @@ export const auditLog = (parts: {
     },
     async refused({ request, call, peer, rejection }) {
       const vault = vaultNamedIn(request);
-      if (vault === undefined || !(await parts.vaultExists(vault))) return;
-      const entry: AuditEntry = {
-        time: clock.now(),
-        operation: 'Authentication',
-        key: '',
-        requestUri: urls.vault(vault),
-        caller: call.caller.name,
-        tenant: '',
-        ...outcomeOf(rejection),
-        resource: '',
-        correlationId: call.cause.correlationId,
-        traceId: traceIdOf(call.cause.traceparent) ?? '',
-        durationUs: 0,
-        callerAddress: peer,
-      };
+      if (vault === undefined) return;
+      // The port changes with each connection.
+      if (!limits.mayRecord(peer.replace(/:\d+$/, ''))) {
+        counted.add({ vault, entry: outsideEntry(vault, 'Authentication', call, peer, rejection) });
+        return;
+      }
+      if (!(await parts.vaultExists(vault))) return;
+      const entry = outsideEntry(vault, 'Authentication', call, peer, rejection);
       await store.commit({ rows: [rows.put(rowKey(vault), entry, undefined)] }, call.cause);
     },
   };
 };
+
+const isThrottled = (error: unknown): boolean => error instanceof Rejection && error.reason === 'THROTTLED';
 
 /** The vault a request is about: the first of its texts that is the name of a vault, or of something in one. */
 const vaultNamedIn = (request: unknown): string | undefined => {

@@ -75,6 +75,8 @@ const rewrap = async (
   checkOperation(sourceName, sourceVersion, 'unwrapKey');
   checkOperation(targetName, targetVersion, 'wrapKey');
   const algorithm = encryptionAlgorithm(request.algorithm);
+  // The unwrapping is what costs.
+  parts.limits.admitToVault(source.vault);
   const wrappedKey = await engine.rewrap(material.rsaKey(sourceVersion), material.rsaKey(targetVersion), {
     sourceAlgorithm: algorithm,
     targetAlgorithm: algorithm,

@@ -12,6 +12,7 @@ import type { KeyUses } from '../key/uses.ts';
 import { existingVersion } from '../key/wire.ts';
 import type { KeyMaterial } from '../key-material.ts';
 import { parseKeyOrVersion, type VersionId, versionName } from '../names.ts';
+import type { RateLimit } from '../rate-limit.ts';
 import type { RsaEngine, RsaKey } from '../rsa.ts';
 import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
@@ -28,6 +29,7 @@ export interface CryptographyParts {
   readonly engine: RsaEngine;
   readonly material: KeyMaterial;
   readonly uses: KeyUses;
+  readonly limits: RateLimit;
 }
 
 /** A vault and a key as they are now, and the epoch an answer about them carries. */
@@ -107,6 +109,7 @@ export const useVersion = async <Value>(
     const keyVersion = versionName(id.key, version.version);
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
     checkOperation(keyVersion, version, operation);
+    parts.limits.admitToVault(id.vault);
     const value = await work(parts.engine, parts.material.rsaKey(version));
     if (operation === 'wrapKey') entry.alongside(parts.uses.wrappedBy(keyVersion, parts.clock.now()));
     return { keyVersion, accessEpoch: epoch, value };

@@ -1,0 +1,104 @@
+import { Rejection } from '@interlock/event-store';
+import { type Principal, RETRY_AFTER_MS } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+
+/** So many requests a second on average, and so many at once after a quiet time. Both at least 1. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+/** What may be asked of this replica; absent: as much as it can do (KV-100). */
+export interface RateLimits {
+  /** Of one principal, for each kind of request apart. Services of the cloud itself are not limited. */
+  readonly principal?: Rate | undefined;
+  /** Uses of the keys of one vault, by everybody who may use them. */
+  readonly vault?: Rate | undefined;
+  /** Refusals are counted for so long before the count goes on record. Default 10,000 ms. */
+  readonly countWindowMs?: number;
+}
+
+/**
+ * Kinds of requests. Each has a bucket of its own, so that a flood of one kind leaves the others their share: `check`
+ * renews leases, `use` costs RSA, `manage` is everything else, the withdrawal of access included.
+ */
+export type RequestKind = 'check' | 'use' | 'manage';
+
+/**
+ * Keeps floods away from RSA and from the record (KV-95, KV-100). Each principal has its own buckets. A vault's bucket is
+ * drawn from only by uses of those who may use its keys, so strangers cannot empty it; `CheckAccess` and management never
+ * draw from it: whoever floods a vault stops neither the leases of its other sets nor the owner who ends the flood.
+ */
+export interface RateLimit {
+  /** @throws Rejection RESOURCE_EXHAUSTED THROTTLED, with the time until the next request would be let in */
+  admit(principal: Pick<Principal, 'kind' | 'name'>, kind: RequestKind): void;
+  /** For one use of a key of a vault. @throws Rejection as above */
+  admitToVault(vault: string): void;
+  /** Whether somebody without a name may leave another line on the record. @param address network address */
+  mayRecord(address: string): boolean;
+}
+
+interface Bucket {
+  /** In thousandths of a token: that many flow in a millisecond as tokens do in a second, so whole numbers stay whole. */
+  readonly level: number;
+  readonly filledMs: number;
+}
+const oneToken = 1_000;
+
+/** Buckets of one rate, by name. One that is full again is as good as none and is forgotten, so idle names cost nothing. */
+export const tokenBuckets = ({ perSecond, burst }: Rate, clock: Pick<Clock, 'monotonicMs'>) => {
+  const buckets = new Map<string, Bucket>();
+  const full = burst * oneToken;
+
+  const levelOf = (bucket: Bucket, nowMs: number): number =>
+    Math.min(full, bucket.level + (nowMs - bucket.filledMs) * perSecond);
+
+  /** Those touched longest ago come first; a request looks at two, so there are never more than were busy lately. */
+  const forgetIdle = (nowMs: number): void => {
+    let looks = 0;
+    for (const [name, bucket] of buckets) {
+      looks += 1;
+      if (looks > 2 || levelOf(bucket, nowMs) < full) return;
+      buckets.delete(name);
+    }
+  };
+
+  return {
+    size: () => buckets.size,
+    /** Takes one token. @returns 0, or the milliseconds until there is one; then nothing is taken */
+    take(name: string): number {
+      const nowMs = clock.monotonicMs();
+      const known = buckets.get(name);
+      const level = known === undefined ? full : levelOf(known, nowMs);
+      buckets.delete(name);
+      const isLetIn = level >= oneToken;
+      buckets.set(name, { level: isLetIn ? level - oneToken : level, filledMs: nowMs });
+      forgetIdle(nowMs);
+      return isLetIn ? 0 : Math.max(1, Math.ceil((oneToken - level) / perSecond));
+    },
+  };
+};
+
+/** Opens the limits of a replica. */
+export const rateLimit = (limits: RateLimits, clock: Pick<Clock, 'monotonicMs'>): RateLimit => {
+  const principals = limits.principal && tokenBuckets(limits.principal, clock);
+  const vaults = limits.vault && tokenBuckets(limits.vault, clock);
+  const check = (waitMs: number | undefined, who: string): void => {
+    if (waitMs) throw throttled(who, waitMs);
+  };
+  return {
+    admit({ kind: caller, name }, kind) {
+      if (caller !== 'workload') check(principals?.take(`${kind} ${name}`), name);
+    },
+    admitToVault: (vault) => check(vaults?.take(vault), `vaults/${vault}`),
+    mayRecord: (address) => !principals?.take(`record ${address}`),
+  };
+};
+
+const throttled = (who: string, waitMs: number): Rejection =>
+  new Rejection(
+    'RESOURCE_EXHAUSTED',
+    'THROTTLED',
+    `too many requests for ${who}: the next one is let in after ${waitMs} ms`,
+    { limited: who, [RETRY_AFTER_MS]: String(waitMs) },
+  );
