@@ -16,6 +16,7 @@ import {
   type KeyVersion,
   purgedVersionsOf,
   versionOf,
+  wordsOf,
 } from './key.ts';
 
 /**
@@ -184,20 +185,27 @@ export const restore =
   };
 
 /**
- * Records the key owner's word that a set may move away from a version, also a disabled or deleted one.
+ * Records the key owner's word that a set may move away from a version, also a disabled or deleted one; a purged one
+ * only for wraps under a standby key.
  * @throws Rejection FAILED_PRECONDITION KEY_PURGED; NOT_FOUND KEY_NOT_FOUND, KEY_VERSION_NOT_FOUND
  */
 export const authorizeRewrap =
   (at: Instant, word: RewrapWord) =>
   (key: Key): readonly KeyEvent[] => {
-    if (purgedVersionsOf(key).includes(word.source)) throw keyPurged();
-    if (!isStanding(key)) throw keyNotFound();
-    if (!versionOf(key, word.source)) throw versionNotFound();
-    return key.authorizations.some(
-      (given) => isSameWord(given, word) && (given.vaultDeletionCount ?? 0) === (word.vaultDeletionCount ?? 0),
-    )
-      ? []
-      : [{ type: 'RewrapAuthorized', ...word, at }];
+    if (purgedVersionsOf(key).includes(word.source)) {
+      // Only a wrap under a standby key is left of what it wrapped.
+      if (key.status !== 'purged' || !word.fromStandby) throw keyPurged();
+    } else {
+      if (!isStanding(key)) throw keyNotFound();
+      if (!versionOf(key, word.source)) throw versionNotFound();
+    }
+    const isGiven = wordsOf(key).some(
+      (given) =>
+        isSameWord(given, word) &&
+        (given.vaultDeletionCount ?? 0) === (word.vaultDeletionCount ?? 0) &&
+        (given.fromStandby ?? false) === (word.fromStandby ?? false),
+    );
+    return isGiven ? [] : [{ type: 'RewrapAuthorized', ...word, at }];
   };
 
 /** KV-90 */

@@ -101,6 +101,8 @@ export interface RewrapWord {
   readonly diskEncryptionSet: string;
   /** `principals/<id>`: who gave it. */
   readonly authorizedBy: string;
+  /** Whether it is also for wraps under a standby key, and so also for a purged source. Absent: no. */
+  readonly fromStandby?: boolean;
   /** How often the vault had been deleted when it was given; a later deletion takes it back. Absent: never. */
   readonly vaultDeletionCount?: number;
 }

@@ -37,7 +37,13 @@ export type Key =
   | { readonly status: 'absent' }
   | ({ readonly status: 'active' } & Life)
   | ({ readonly status: 'deleted'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Life)
-  | { readonly status: 'purged'; readonly purgedAt: Instant; readonly purgedVersions: readonly string[] };
+  | {
+      readonly status: 'purged';
+      readonly purgedAt: Instant;
+      readonly purgedVersions: readonly string[];
+      /** Words for wraps under standby keys, given after the purge; they end when the name is used again. */
+      readonly authorizations?: readonly (RewrapWord & { readonly at: Instant })[];
+    };
 
 export type ActiveKey = Extract<Key, { status: 'active' }>;
 /** A key whose versions are known. */
@@ -119,9 +125,9 @@ export const evolve = (key: Key, event: KeyEvent): Key => {
       return { ...newLife(event.at, purgedVersions), status: 'active', versions, current, restoreRequestId };
     }
     case 'RewrapAuthorized': {
-      if (!isStanding(key)) return key;
+      if (key.status === 'absent') return key;
       const { type: _type, ...word } = event;
-      return { ...key, authorizations: [...key.authorizations, word] };
+      return { ...key, authorizations: [...(key.authorizations ?? []), word] };
     }
     case 'RewrapAuthorizationsCancelled':
       return withoutWords(key, event.version);
@@ -144,6 +150,10 @@ export const isSameWord = (left: RewrapWord, right: RewrapWord): boolean =>
   left.target === right.target &&
   left.principal === right.principal &&
   left.diskEncryptionSet === right.diskEncryptionSet;
+
+/** The words given about the versions of a key and not taken back. */
+export const wordsOf = (key: Key): readonly (RewrapWord & { readonly at: Instant })[] =>
+  key.status === 'absent' ? [] : (key.authorizations ?? []);
 
 /** Whether no deletion of the vault came between the word and now, by count and not by clock (CMK-10). */
 export const isWordGood = (word: RewrapWord, vault: { readonly deletionCount?: number }): boolean =>
