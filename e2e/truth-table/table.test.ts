@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { rulePage, rulesOn } from '../docs/rule-page.ts';
+import { ruleIdsIn } from '../docs/rule-proofs.ts';
+import { filesLike, textOf } from '../docs/sources.ts';
+import { causes } from './causes.ts';
+import { pageOf, truthTablePage } from './page.ts';
+import { cellsOf, diskClasses, machineStates, truthTable } from './table.ts';
+
+test('the table has every cause × disk class × machine state, once', () => {
+  const names = truthTable.map(({ cause, diskClass, state }) => `${cause} × ${diskClass} × ${state}`);
+  assert.equal(new Set(names).size, names.length);
+  assert.equal(names.length, causes.length * diskClasses.length * machineStates.length);
+  assert.ok(names.length >= 700, `${names.length} cells`);
+});
+
+test('every rule the table names is on the page of rules', () => {
+  const known = new Set(rulesOn(textOf(rulePage)));
+  const named = [...causes.flatMap(({ rules }) => rules), ...truthTable.map(({ rule }) => rule)];
+  assert.deepEqual(
+    named.filter((rule) => !known.has(rule)),
+    [],
+  );
+});
+
+test('every cause is played by exactly one test file', () => {
+  const texts = filesLike(/^e2e\/truth-table\/.*\.test\.ts$/).map(textOf);
+  for (const { name } of causes) {
+    const playing = texts.filter((text) => /testCauses\(/.test(text) && text.includes(`'${name}'`));
+    assert.equal(playing.length, 1, name);
+  }
+});
+
+test('G2, G3: a loss stops what has a disk under it that is not ultra, and nothing else', () => {
+  for (const cause of causes.filter(({ effect }) => effect === 'loss')) {
+    for (const { diskClass, state, expected } of cellsOf(cause)) {
+      const wasRunning = state === 'running' || state === 'starting' || state === 'attaching';
+      assert.equal(expected.end === 'RUNNING', wasRunning && diskClass === 'Ultra', `${diskClass} × ${state}`);
+      assert.equal(expected.stopReason !== 'none', wasRunning && diskClass !== 'Ultra', `${diskClass} × ${state}`);
+    }
+  }
+});
+
+test(`${truthTablePage} is written from the table`, () => {
+  assert.equal(textOf(truthTablePage), pageOf(), 'run `node e2e/truth-table/write-page.ts`');
+  assert.ok(ruleIdsIn(pageOf()).length > 0);
+});
