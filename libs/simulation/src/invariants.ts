@@ -1,12 +1,23 @@
 import { Rejection } from '@interlock/event-store';
-import { RpcFailure } from '@interlock/rpc';
+import type { ToFact } from '@interlock/messaging';
+import { RpcFailure, type Workload } from '@interlock/rpc';
+import { toFact as diskFacts } from '../../../services/disk/src/published.ts';
+import { toFact as setFacts } from '../../../services/disk-encryption-set/src/published.ts';
+import { keyUrls } from '../../../services/key-vault/src/names.ts';
+import { toFact as vaultFacts } from '../../../services/key-vault/src/published.ts';
 import type { ActionRecord, HistoryLog } from './history-log.ts';
+import { auditJudge } from './invariants-audit.ts';
 import { type Bounds, boundsOf } from './invariants-bounds.ts';
 import { type DiskIo, definiteReasons, ioJudge } from './invariants-io.ts';
 import { machineJudge } from './invariants-machines.ts';
 import { rotationJudge } from './invariants-rotation.ts';
+import { secretsJudge } from './invariants-secrets.ts';
+import { checkRows } from './invariants-store.ts';
+import { viewJudge } from './invariants-views.ts';
+import { openWitness } from './invariants-witness.ts';
 import type { Truth } from './oracle.ts';
-import type { Committed, SimulatedCloud } from './simulated-cloud.ts';
+import { type Committed, PARTITIONS, type SimulatedCloud } from './simulated-cloud.ts';
+import type { Clients } from './workload-estate.ts';
 import type { Troubles } from './workload-troubles.ts';
 
 /** Holds everything that is seen against the guarantees. The first violation ends a history. */
@@ -21,8 +32,21 @@ export interface Judge {
   /** Looks at what must be so at any moment. */
   check(): void;
   /** Looks at what must be so once nothing goes wrong any more and everything had its time. */
-  checkSettled(): void;
+  checkSettled(): Promise<void>;
+  /** Looks at the whole history once more, when it is over. */
+  checkEnd(): Promise<void>;
+  /** Something of the verdict itself that can be disturbed, at random moments. */
+  disturb(): Promise<void>;
+  /** Nothing of it goes wrong from here on. */
+  heal(): void;
 }
+
+/** Whose facts a history may have a witness of. */
+const sources: readonly { readonly source: Workload; readonly toFact: ToFact }[] = [
+  { source: 'key-vault', toFact: vaultFacts(keyUrls('vault.simulation')) },
+  { source: 'disk-encryption-set', toFact: setFacts },
+  { source: 'disk', toFact: diskFacts },
+];
 
 /** Calls that use a key as compute, disk or a set do it: a refusal for the key is judged there. */
 const keyUsers: ReadonlySet<string> = new Set([
@@ -38,13 +62,21 @@ export const openJudge = (parts: {
   readonly log: HistoryLog;
   readonly truth: Truth;
   readonly troubles: Troubles;
+  readonly clients: Clients;
   readonly leaseTtlMs: number;
+  /** Whether what costs much is checked as well. */
+  readonly isThorough: boolean;
 }): Judge => {
-  const { world, log } = parts;
+  const { world, log, isThorough } = parts;
   const bounds = boundsOf(world.settings, parts.leaseTtlMs);
   const io = ioJudge({ ...parts, bounds });
   const machines = machineJudge({ ...parts, bounds });
   const rotations = rotationJudge(parts);
+  const views = viewJudge(parts);
+  const audit = auditJudge(parts);
+  const secrets = secretsJudge(parts);
+  const source = world.random.fork('witness').pick(sources);
+  const witness = openWitness({ world, log, ...source, partitionCount: PARTITIONS });
   return {
     bounds,
     onIo: io.onIo,
@@ -65,9 +97,19 @@ export const openJudge = (parts: {
       }
     },
     check: () => machines.checkGuests(false),
-    checkSettled() {
+    async checkSettled() {
       machines.checkGuests(true);
       rotations.checkAll();
+      await views.checkAll();
+    },
+    disturb: witness.restart,
+    heal: witness.heal,
+    async checkEnd() {
+      await witness.checkAll();
+      await audit.checkAll();
+      if (!isThorough) return;
+      await checkRows(world, log);
+      await secrets.checkAll();
     },
   };
 };

@@ -84,7 +84,9 @@ export const linkBetween = (network: Network, from: End, to: End): Link => {
     const once: Carry['once'] = async (method, request, options) => {
       const { path } = method;
       if (!isQuiet()) await send(path, options);
-      const isTwice = method.options.idempotencyLevel !== undefined && random.chance(faults.duplicate);
+      // A stream of requests can be sent only once: no transport repeats it.
+      const isRepeatable = method.options.idempotencyLevel !== undefined && !method.requestStream;
+      const isTwice = isRepeatable && random.chance(faults.duplicate);
       // The answer of the first is the one that is lost.
       if (isTwice) void Promise.allSettled([carry.once(method, request, options)]);
       let answer: unknown;

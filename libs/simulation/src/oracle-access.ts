@@ -28,6 +28,7 @@ interface Version {
   enabled: boolean;
   notBefore: number | undefined;
   expiresAt: number | undefined;
+  readonly n: string;
 }
 
 interface Key {
@@ -69,6 +70,8 @@ export interface AccessTruth {
   isGone(keyVersion: string): boolean;
   /** Every version there is, disabled and deleted ones included: `vaults/<v>/keys/<k>/versions/<version>`. */
   keyVersions(): readonly string[];
+  /** Modulus of a version as its JWK has it; undefined for one that is purged or unknown. */
+  modulusOf(keyVersion: string): string | undefined;
   /** Role assignments of a principal, by id. */
   rolesOf(principal: string): readonly string[];
 }
@@ -99,6 +102,7 @@ export const openAccessTruth = (): AccessTruth => {
           enabled: event.enabled,
           notBefore: event.notBefore,
           expiresAt: event.expiresAt,
+          n: event.n,
         });
         return true;
       case 'KeyVersionEnabled':
@@ -238,6 +242,7 @@ export const openAccessTruth = (): AccessTruth => {
     },
     keyVersions: () =>
       [...keys].flatMap(([name, { versions }]) => [...versions.keys()].map((id) => `${name}/versions/${id}`)),
+    modulusOf: (keyVersion) => versionOf(keyVersion)?.n,
     rolesOf: (principal) => [...roles].filter(([, role]) => role.principal === principal).map(([id]) => id),
     isGone(keyVersion) {
       const { key, id, vaultId } = placeOf(keyVersion);

@@ -154,6 +154,9 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
     access,
     sets,
     apply(event) {
+      // A date that was reached before this event and that it takes away was in the way until now.
+      const instant = vaultNow();
+      for (const pair of pairs.values()) if (pair.nextDate !== undefined && instant >= pair.nextDate) refresh(pair);
       if (event.stream.startsWith('set-')) {
         const { type, data } = event;
         applySet(event.stream.slice('set-'.length), { type, ...data } as unknown as SetEvent);

@@ -10,6 +10,7 @@ import { createDeployment, issuer, type People, type SimulatedSettings, simulate
 import { createFaultControl, type FaultControl } from './fault-control.ts';
 import { type FaultRates, noCallFaults, noStoreFaults, noVolumeFaults } from './fault-rates.ts';
 import { linkBetween } from './network.ts';
+import { type Answered, toldLink } from './oracle-answers.ts';
 import { createCuts, type Part } from './parts.ts';
 import { createProcesses } from './processes.ts';
 import { countingTracing } from './tracing.ts';
@@ -47,6 +48,8 @@ export interface SimulatedCloud {
   readonly guests: SimulatedDriver;
   /** Calls the listener with every commit, at the moment it is stored. */
   onCommit(listener: (committed: Committed) => void): void;
+  /** Calls the listener with every answer a service gave that reached its caller. */
+  onAnswer(listener: (answered: Answered) => void): void;
   /** Lines of the history: faults, and what `note` was told. `<seconds> <line>` */
   readonly log: readonly string[];
   note(line: string): void;
@@ -60,7 +63,8 @@ export interface SimulatedCloud {
 
 /** Longest history, in virtual time. */
 const LIMIT_MS = 24 * 3_600_000;
-const PARTITIONS = 1;
+/** Partitions of every service's facts. */
+export const PARTITIONS = 1;
 /** A disk holds so much, whatever it is declared to hold. */
 const DISK_BYTES = 256 * 1024;
 
@@ -81,6 +85,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   const serviceLog: string[] = [];
 
   const listeners: ((committed: Committed) => void)[] = [];
+  const answerListeners: ((answered: Answered) => void)[] = [];
   const stores = new Map(workloads.map((service) => [service, toldStore(service, clock, chance, listeners)]));
   const storeOf = (service: Workload): EventStore => {
     const store = stores.get(service);
@@ -137,7 +142,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     watermarkMs: settings.watermarkMs,
     silenceMs: settings.silenceMs,
     ownSeams: (replica) => processes.begin(replica),
-    linkBetween: (from, to) => linkBetween(network, endOf(from), endOf(to)),
+    linkBetween: (from, to) => toldLink(linkBetween(network, endOf(from), endOf(to)), to.service, answerListeners),
     chooseReplica: (running) => choice.pick(running),
   });
   const cloud: InProcessCloud = await clock.drive(starting);
@@ -170,6 +175,9 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     guests,
     onCommit: (listener) => {
       listeners.push(listener);
+    },
+    onAnswer: (listener) => {
+      answerListeners.push(listener);
     },
     log,
     note,

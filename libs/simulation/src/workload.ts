@@ -26,6 +26,7 @@ export const act = async (stage: Stage, pace: Pace, untilAction: number): Promis
   const certain = 20 + random.int(60);
   for (let step = 0; log.actions.length < Math.min(pace.actions, untilAction); step += 1) {
     if (strikes.has(step)) pickByWeight(stage, faults).strike(stage);
+    if (random.chance(0.02)) stage.begin(judge.disturb);
     if (step === certain) stage.begin(() => revokeForAWhile(stage));
     const { run } = pickByWeight(stage, actions);
     stage.begin(() => run(stage));
@@ -39,6 +40,7 @@ export const act = async (stage: Stage, pace: Pace, untilAction: number): Promis
 export const settle = async (stage: Stage): Promise<void> => {
   const { world, judge, log } = stage;
   await world.faults.healAll();
+  judge.heal();
   log.note('every fault is over');
   await world.clock.sleep(judge.bounds.leaseTtlMs + world.settings.authzTtlMs + judge.bounds.stopMs);
 };

@@ -75,12 +75,9 @@ export function createSimulatedRsa(parts: { sealing: Sealing; random: Random; le
       checkOpen();
       const modulus = Uint8Array.from(random.bytes(bits / 8));
       modulus[0] = (modulus[0] ?? 0) | 0x80;
-      const sealedPrivateKey = await sealNew(version, Uint8Array.from(modulus));
-      return {
-        bits,
-        publicJwk: { kty: 'RSA', n: Buffer.from(modulus).toString('base64url'), e: 'AQAB' },
-        sealedPrivateKey,
-      };
+      const n = Buffer.from(modulus).toString('base64url');
+      const sealedPrivateKey = await sealNew(version, simulatedPrivateKey(n));
+      return { bits, publicJwk: { kty: 'RSA', n, e: 'AQAB' }, sealedPrivateKey };
     },
     async import(version, material) {
       checkOpen();
@@ -122,6 +119,13 @@ export function createSimulatedRsa(parts: { sealing: Sealing; random: Random; le
   };
 }
 
+/** The private half of a generated key: recognisable bytes that must be nowhere in the clear (G8). @param n of its public half */
+export const simulatedPrivateKey = (n: string): Uint8Array => stream(256, n, 'private half');
+
+/** What a wrap holds, told without the private half: for whoever looks for it where it must not be. */
+export const openSimulatedWrap = (key: Pick<RsaKey, 'publicJwk'>, algorithm: string, wrapped: Uint8Array): Uint8Array =>
+  unscramble(key, algorithm, wrapped);
+
 /**
  * 0 ‖ tag ‖ body, where body = (length ‖ salt ‖ plaintext ‖ zeros) under a stream of the tag, and the tag is a MAC over
  * what the body hides: exactly 11 bytes of overhead without salt, so RSA1_5 fits too.
@@ -136,7 +140,7 @@ function scramble(key: RsaKey, algorithm: string, plaintext: Uint8Array, salt: A
   return Uint8Array.of(0, ...tag, ...body.map((byte, index) => byte ^ (hidden[index] ?? 0)));
 }
 
-function unscramble(key: RsaKey, algorithm: string, given: Uint8Array): Uint8Array {
+function unscramble(key: Pick<RsaKey, 'publicJwk'>, algorithm: string, given: Uint8Array): Uint8Array {
   const ciphertext = Uint8Array.from(given);
   const tag = ciphertext.subarray(1, 1 + tagLength);
   const hidden = stream(ciphertext.length - 1 - tagLength, key.publicJwk.n, algorithm, tag);
@@ -146,7 +150,7 @@ function unscramble(key: RsaKey, algorithm: string, given: Uint8Array): Uint8Arr
   return body.slice(start, start + new DataView(body.buffer).getUint16(0));
 }
 
-const macOf = (key: RsaKey, algorithm: string, body: Uint8Array): Uint8Array =>
+const macOf = (key: Pick<RsaKey, 'publicJwk'>, algorithm: string, body: Uint8Array): Uint8Array =>
   createHmac('sha256', `${key.publicJwk.n} ${algorithm}`).update(body).digest().subarray(0, tagLength);
 
 /** `length` bytes that look random and depend on all of `seeds`. */

@@ -1,0 +1,54 @@
+import { Status } from 'nice-grpc-common';
+import type { AuditEntry } from '../../../services/key-vault/src/audit/entry.ts';
+import type { HistoryLog } from './history-log.ts';
+import type { Answered } from './oracle-answers.ts';
+import type { SimulatedCloud } from './simulated-cloud.ts';
+
+/** Uses of a key, by method: how the record calls it, and which field of the request names the version (of a rewrap: the one it ends under). */
+const uses: Readonly<Record<string, { readonly operation: string; readonly field: string }>> = {
+  WrapKey: { operation: 'KeyWrap', field: 'name' },
+  UnwrapKey: { operation: 'KeyUnwrap', field: 'name' },
+  Rewrap: { operation: 'KeyRewrap', field: 'targetKeyVersion' },
+  CheckAccess: { operation: 'KeyCheckAccess', field: 'keyVersion' },
+};
+
+/** Refusals that the vault itself decided about a key that is there. */
+const decided: ReadonlySet<Status> = new Set([Status.FAILED_PRECONDITION, Status.PERMISSION_DENIED]);
+
+/**
+ * G9: every use of a key, and every refusal, that anybody was answered is on the vault's record. The record may hold
+ * more: an answer can be lost on its way.
+ */
+export const auditJudge = ({ world, log }: { readonly world: SimulatedCloud; readonly log: HistoryLog }) => {
+  const answered = new Map<string, number>();
+  const count = (counts: Map<string, number>, name: string, more = 1): void => {
+    counts.set(name, (counts.get(name) ?? 0) + more);
+  };
+  world.onAnswer(({ service, path, request, refusal }: Answered) => {
+    if (service !== 'key-vault' || (refusal !== undefined && !decided.has(refusal))) return;
+    const use = uses[path.slice(path.lastIndexOf('/') + 1)];
+    if (!use || typeof request !== 'object' || request === null) return;
+    const keyVersion: unknown = Reflect.get(request, use.field);
+    const result = refusal === undefined ? 'success' : 'refused';
+    count(answered, `${use.operation} of ${String(keyVersion).split('/versions/')[0]}: ${result}`);
+  });
+  return {
+    async checkAll(): Promise<void> {
+      const recorded = new Map<string, number>();
+      const rows = await world.storeOf('key-vault').listRows({ table: 'audit_v1', limit: 1_000_000 });
+      for (const { row } of rows) {
+        const { operation, key, result } = row as unknown as AuditEntry;
+        count(recorded, `${operation} of ${key.split('/versions/')[0]}: ${result}`, occurrences(row));
+      }
+      for (const [name, times] of answered) {
+        if ((recorded.get(name) ?? 0) >= times) continue;
+        log.violate('G9', `${name} is on record ${times} times`, `${recorded.get(name) ?? 0} times`);
+        return;
+      }
+    },
+  };
+};
+
+/** An entry above the rate limit stands for many refusals. */
+const occurrences = (row: { readonly [key: string]: unknown }): number =>
+  typeof row.occurrenceCount === 'number' ? Math.max(1, row.occurrenceCount) : 1;

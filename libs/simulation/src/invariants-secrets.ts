@@ -1,0 +1,70 @@
+import { workloads } from '@interlock/host';
+import { openSimulatedWrap, simulatedPrivateKey } from '../../../services/key-vault/src/simulated-rsa.ts';
+import type { HistoryLog } from './history-log.ts';
+import type { Truth } from './oracle.ts';
+import type { SimulatedCloud } from './simulated-cloud.ts';
+
+/** Bytes of a DEK at the start of what is wrapped. */
+const dekBytes = 32;
+
+/** A secret in the forms in which text holds bytes. The last character of base64 depends on what follows. */
+const formsOf = (secret: Uint8Array): readonly string[] => {
+  const bytes = Buffer.from(secret.subarray(0, dekBytes));
+  const whole = bytes.subarray(0, 30);
+  return [whole.toString('base64'), whole.toString('base64url'), bytes.toString('hex'), `[${[...bytes].join(',')}]`];
+};
+
+/**
+ * G8: no plaintext DEK and no private key is in any event, row or line of a log. The DEKs are those that really wrap the
+ * data, opened here from the headers.
+ */
+export const secretsJudge = (parts: {
+  readonly world: SimulatedCloud;
+  readonly log: HistoryLog;
+  readonly truth: Truth;
+}) => {
+  const { world, log, truth } = parts;
+  const secrets = (): ReadonlyMap<string, readonly string[]> => {
+    const found = new Map<string, readonly string[]>();
+    for (const disk of truth.disks.disks.values()) {
+      const wrap = truth.disks.headerOf(disk)?.wrap;
+      const n = wrap && truth.losses.access.modulusOf(wrap.keyVersion);
+      if (!wrap || n === undefined) continue;
+      const payload = openSimulatedWrap({ publicJwk: { kty: 'RSA', n, e: 'AQAB' } }, wrap.algorithm, wrap.wrapped);
+      found.set(`the DEK of ${disk.name}`, formsOf(payload));
+    }
+    for (const keyVersion of truth.losses.access.keyVersions()) {
+      const n = truth.losses.access.modulusOf(keyVersion);
+      if (n !== undefined) found.set(`the private half of ${keyVersion}`, formsOf(simulatedPrivateKey(n)));
+    }
+    return found;
+  };
+
+  return {
+    async checkAll(): Promise<void> {
+      const places = new Map<string, string>([['a line of a log', world.serviceLog.join('\n')]]);
+      for (const service of workloads) {
+        const store = world.storeOf(service);
+        places.set(`an event of ${service}`, JSON.stringify(await store.feed(0, 1_000_000)));
+        for (const table of tablesOf[service] ?? []) {
+          const rows = await store.listRows({ table, limit: 1_000_000 });
+          places.set(`a row of ${table} of ${service}`, JSON.stringify(rows));
+        }
+      }
+      for (const [secret, forms] of secrets()) {
+        for (const [place, text] of places) {
+          if (!forms.some((form) => text.includes(form))) continue;
+          log.violate('G8', `${secret} is nowhere in the clear`, `it is in ${place}`);
+          return;
+        }
+      }
+    },
+  };
+};
+
+/** Tables of each service that hold more than its streams do. */
+const tablesOf: Readonly<Record<string, readonly string[]>> = {
+  'key-vault': ['audit_v1', 'key_material_v1'],
+  disk: ['set_key_v1', 'set_loss_v1'],
+  compute: ['key_loss_v1'],
+};

@@ -1,0 +1,35 @@
+import type { Link, Workload } from '@interlock/rpc';
+import { ClientError, type Status } from 'nice-grpc-common';
+
+/** A call that was answered: the service's word reached whoever asked. */
+export interface Answered {
+  readonly service: Workload;
+  /** `/package.Service/Method`. */
+  readonly path: string;
+  readonly request: unknown;
+  /** Absent when it did what was asked; else the status of the refusal. */
+  readonly refusal?: Status;
+}
+
+/** A link that tells of every answer it brought back. Streams of answers are not told of. */
+export const toldLink =
+  (link: Link, service: Workload, listeners: readonly ((answered: Answered) => void)[]): Link =>
+  (carry) => {
+    const inner = link(carry);
+    return {
+      ...inner,
+      async once(method, request, options) {
+        try {
+          const answer = await inner.once(method, request, options);
+          for (const listener of listeners) listener({ service, path: method.path, request });
+          return answer;
+        } catch (error) {
+          if (error instanceof ClientError) {
+            const { code: refusal } = error;
+            for (const listener of listeners) listener({ service, path: method.path, request, refusal });
+          }
+          throw error;
+        }
+      },
+    };
+  };
