@@ -4,7 +4,7 @@ import type { Workload } from '@interlock/rpc';
 import { virtualMachines } from '../../../services/compute/src/vm/decider.ts';
 import { disks } from '../../../services/disk/src/disk/state.ts';
 import { snapshots } from '../../../services/disk/src/snapshot/decider.ts';
-import { sets } from '../../../services/disk-encryption-set/src/set/state.ts';
+import { sets } from '../../../services/disk-encryption-set/src/set/streams.ts';
 import { principals } from '../../../services/identity/src/principal/decider.ts';
 import { roleAssignments } from '../../../services/identity/src/role-assignment/decider.ts';
 import { keys } from '../../../services/key-vault/src/key/key.ts';

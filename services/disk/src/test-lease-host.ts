@@ -4,8 +4,8 @@ import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import type { Lease } from '@interlock/contracts/interlock/disk/v1/lease.ts';
 import { Rejection } from '@interlock/event-store';
+import { type VirtualClock, virtualClock } from '@interlock/runtime';
 import { Metadata } from 'nice-grpc';
-import { type VirtualClock, virtualClock } from '../../../libs/messaging/src/virtual-clock.ts';
 import { accessTokenKey } from './data/access-token.ts';
 import type { LeaseTerms } from './keys/lease.ts';
 import { type DiskHost, setName, startDiskHost } from './test-disk-host.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { virtualClock } from '@interlock/runtime';
 import fc from 'fast-check';
-import { virtualClock } from '../../../../libs/messaging/src/virtual-clock.ts';
 import { createKeyAccess } from './key-access.ts';
 import { type Asked, ageMs, type KeyGrant, type LeaseWatch, nextStep, pacing, readingOf, usableMs } from './lease.ts';
 
