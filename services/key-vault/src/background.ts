@@ -2,7 +2,7 @@ import { type Category, type Cause, type EventStore, StoreUnavailable } from '@i
 import type { Clock, Instant, Logger, Random } from '@interlock/runtime';
 import { type DueSource, watchDueTimes } from './due-times.ts';
 import { evictUnusable } from './eviction.ts';
-import { purge, tellExpiry } from './key/decider.ts';
+import { purge, tellDates } from './key/decider.ts';
 import type { KeyEvent } from './key/events.ts';
 import { type Key, dueTime as keyDueTime } from './key/key.ts';
 import type { KeyMaterial } from './key-material.ts';
@@ -38,7 +38,7 @@ export const backgroundWork = (parts: {
   const sources: readonly DueSource[] = [
     dueSource(keys, keyDueTime, async (id, cause) => {
       const { state } = await keys.load(id);
-      if (state.status === 'active') await keys.transact(id, tellExpiry(clock.now()), cause);
+      if (state.status === 'active') await keys.transact(id, tellDates(clock.now()), cause);
       if (state.status !== 'deleted' || clock.now() < state.purgeAt) return;
       // Its time has come, so protection has nothing more to say (KV-63).
       await keys.transact(id, purge(clock.now(), false), cause);

@@ -1,4 +1,4 @@
-import { type Category, type EventStore, eventReader } from '@interlock/event-store';
+import { type Category, type EventStore, eventReader, type RecordedEvent } from '@interlock/event-store';
 import type { KeyEvent } from './key/events.ts';
 import { isStanding, type Key, keys as keyStreams, versionOf } from './key/key.ts';
 import type { RsaEngine } from './rsa.ts';
@@ -7,8 +7,9 @@ const keyEvent = eventReader(keyStreams);
 const feedPage = 1_000;
 
 /**
- * Makes the workers forget the private keys of versions that are disabled or deleted, in every replica: each follows the
- * feed by itself. Defence in depth only: whether a version may be used is decided from its state at every use.
+ * Makes the workers forget the private keys of versions that are disabled, deleted or purged, in every replica: each
+ * follows the feed by itself. For a purge that is the rest of it (KV-28, G8): the seal key is gone for all, what a replica
+ * had opened before is not. Otherwise it is defence in depth: whether a version may be used is decided at every use.
  */
 export const evictUnusable = async (
   parts: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent>; readonly engine: RsaEngine },
@@ -20,16 +21,37 @@ export const evictUnusable = async (
     const events = await store.feed(position, feedPage);
     for (const recorded of events) {
       const found = keyEvent(recorded);
-      if (found?.event.type !== 'KeyVersionDisabled' && found?.event.type !== 'KeyDeleted') continue;
-      const { state } = await keys.load(found.id);
-      if (!isStanding(state)) continue;
-      const versions =
-        found.event.type === 'KeyDeleted'
-          ? Object.values(state.versions)
-          : [versionOf(state, found.event.version)].filter((version) => version !== undefined);
-      for (const { materialId } of versions) await engine.evict(materialId);
+      if (!found) continue;
+      for (const materialId of await unusableAfter({ store, keys }, found)) await engine.evict(materialId);
     }
     position = events.at(-1)?.position ?? position;
     if (events.length === 0) await store.waitForEvents(position, signal);
   }
+};
+
+/** Private keys that an event leaves nothing to do for. */
+const unusableAfter = async (
+  { store, keys }: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent> },
+  { id, event }: { readonly id: string; readonly event: KeyEvent },
+): Promise<readonly string[]> => {
+  // A purged key has no versions any more: what it had is in its past. One that came back by that name has new ones.
+  if (event.type === 'KeyPurged') return materialEver(await store.read(`key-${id}`), (await keys.load(id)).state);
+  if (event.type !== 'KeyVersionDisabled' && event.type !== 'KeyDeleted') return [];
+  const { state } = await keys.load(id);
+  if (!isStanding(state)) return [];
+  const versions =
+    event.type === 'KeyDeleted' ? Object.values(state.versions) : [versionOf(state, event.version)].filter(isThere);
+  return versions.map(({ materialId }) => materialId);
+};
+
+const isThere = <Value>(value: Value | undefined): value is Value => value !== undefined;
+
+const materialEver = (events: readonly RecordedEvent[], now: Key): readonly string[] => {
+  const live = new Set(isStanding(now) ? Object.values(now.versions).map(({ materialId }) => materialId) : []);
+  const ever = events.flatMap((recorded) => {
+    const event = keyEvent(recorded)?.event;
+    if (event?.type === 'KeyRestored') return event.versions.map(({ materialId }) => materialId);
+    return event?.type === 'KeyVersionCreated' ? [event.materialId] : [];
+  });
+  return ever.filter((materialId) => !live.has(materialId));
 };

@@ -96,6 +96,12 @@ const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrl
       const value = { ...ofVersion(event.version), expireTime: new Date(event.expiresAt) };
       return told({ $case: 'keyExpired', value });
     }
+    case 'KeyVersionBegan': {
+      // To everybody else that is a change of dates after which nothing is in the way.
+      const window = { notBefore: new Date(event.notBefore), expireTime: time(event.expiresAt) };
+      const reason = 'KEY_ACCESS_REASON_UNSPECIFIED';
+      return told({ $case: 'keyVersionDatesSet', value: { ...ofVersion(event.version), ...window, reason } });
+    }
     case 'KeyDeleted':
       return told({ $case: 'keyDeleted', value: { ...ofKey, scheduledPurgeTime: new Date(event.purgeAt) } });
     case 'KeyRecovered':

@@ -103,7 +103,6 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
           diskEncryptionSet: request.diskEncryptionSet,
           authorizedBy: principalOf(call).name,
           vaultDeletionCount: vault.deletionCount ?? 0,
-          ...(request.fromStandby ? { fromStandby: true } : {}),
         };
         const { state } = await keys.transact(source.key, authorizeRewrap(clock.now(), word), call.cause);
         const given =
@@ -151,8 +150,6 @@ export const keyForEncryption = (
 /** Whoever gives the word could have made the source usable instead: by `update`, `recover`, or both (CMK-10). */
 const ownerPermissions = (key: Parameters<typeof versionOf>[0], version: string): readonly KeyPermission[] => {
   const isDisabled = versionOf(key, version)?.enabled === false;
-  // Whoever could have recovered the key before its purge.
-  if (key.status === 'purged') return ['recover'];
   if (key.status !== 'deleted') return ['update'];
   return isDisabled ? ['recover', 'update'] : ['recover'];
 };

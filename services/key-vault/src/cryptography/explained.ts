@@ -1,7 +1,7 @@
 import { type Category, type EventStore, Rejection } from '@interlock/event-store';
 import { type Call, principalOf } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
-import { tellExpiry } from '../key/decider.ts';
+import { tellDates } from '../key/decider.ts';
 import type { KeyEvent } from '../key/events.ts';
 import { type Key, versionOf } from '../key/key.ts';
 import { type VersionId, versionName } from '../names.ts';
@@ -76,5 +76,5 @@ const tellEnd = async (
   call: Call,
 ): Promise<void> => {
   const { state } = await keys.load(key);
-  if (versionOf(state, version)?.isExpiryTold === false) await keys.transact(key, tellExpiry(clock.now()), call.cause);
+  if (versionOf(state, version)?.isExpiryTold === false) await keys.transact(key, tellDates(clock.now()), call.cause);
 };

@@ -5,7 +5,7 @@ import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { AuditDraft, AuditLog } from '../audit/log.ts';
 import type { RewrapWord } from '../key/events.ts';
-import { isSameWord, isWordGood, versionOf, wordsOf } from '../key/key.ts';
+import { isSameWord, isStanding, isWordGood, versionOf } from '../key/key.ts';
 import { obstacleOf } from '../key/usability.ts';
 import { parseVersion, versionName } from '../names.ts';
 import type { StandingVault } from '../vault/vault.ts';
@@ -37,8 +37,6 @@ const rewrap = async (
   const { guard, engine, material, clock } = parts;
   const source = parseVersion(request.sourceKeyVersion, 'source_key_version');
   const target = parseVersion(request.targetKeyVersion, 'target_key_version');
-  const original =
-    request.originalKeyVersion === '' ? undefined : parseVersion(request.originalKeyVersion, 'original_key_version');
   names.diskEncryptionSet.parse(request.diskEncryptionSet, 'disk_encryption_set');
   const sourceName = versionName(source.key, source.version);
   const targetName = versionName(target.key, target.version);
@@ -68,20 +66,7 @@ const rewrap = async (
     principal: principalOf(call).name,
     diskEncryptionSet: request.diskEncryptionSet,
   };
-  if (original === undefined) {
-    await explained(parts, source, call, from.epoch, async () => checkSource(from, sourceName, word, now));
-  } else {
-    await explained(parts, source, call, from.epoch, async () => checkStandby(from, sourceName, source.version, now));
-    const first = await lookAt(parts, original, call, entry, 'FAILED_PRECONDITION');
-    entry.about(original.key, original.version);
-    const originalName = versionName(original.key, original.version);
-    const about = { ...word, source: original.version };
-    await explained(parts, original, call, first.epoch, async () => {
-      await guard.permit(original.vault, first.vault, original.key, ['unwrapKey'], call);
-      checkSource(first, originalName, about, now, true);
-    });
-    checkProtection(first.vault, into.vault);
-  }
+  await explained(parts, source, call, from.epoch, async () => checkSource(from, sourceName, word, now));
   checkProtection(from.vault, into.vault);
 
   const sourceVersion = versionOf(from.key, source.version);
@@ -106,25 +91,16 @@ const checkSource = (
   name: string,
   word: Omit<RewrapWord, 'authorizedBy'>,
   now: number,
-  isOriginal = false,
 ): void => {
   const obstacle = obstacleOf(vault, key, word.source, now);
   // A deleted vault or key hides behind a date, because reasons have an order: look at it without dates.
   const behindDates = obstacle && harmless.has(obstacle.reason) ? deletion(vault, key) : obstacle;
   if (!behindDates) return;
-  const words = wordsOf(key).filter((one) => isSameWord(one, { ...word, authorizedBy: '' }) && isWordGood(one, vault));
-  const isOvercome = words.length > 0 && overcome.has(behindDates.reason);
-  // The wrap under the standby key survives a purge; that its owner wants it to is said after the purge, and for that.
-  const isSurvived = isOriginal && behindDates.reason === 'KEY_PURGED' && words.some(({ fromStandby }) => fromStandby);
-  if (vault.status === 'active' && (isOvercome || isSurvived)) return;
+  const isGiven =
+    isStanding(key) &&
+    key.authorizations.some((one) => isSameWord(one, { ...word, authorizedBy: '' }) && isWordGood(one, vault));
+  if (isGiven && vault.status === 'active' && overcome.has(behindDates.reason)) return;
   throw refusal(name, behindDates, 'unwrapKey');
-};
-
-/** A standby key opens only while it is usable itself: no word helps it (dates do not matter, as for every unwrap). */
-const checkStandby = ({ vault, key }: Sight, name: string, version: string, now: number): void => {
-  const obstacle = obstacleOf(vault, key, version, now);
-  const behindDates = obstacle && harmless.has(obstacle.reason) ? deletion(vault, key) : obstacle;
-  if (behindDates) throw refusal(name, behindDates, 'unwrapKey');
 };
 
 const deletion = (vault: StandingVault, key: Sight['key']) => {

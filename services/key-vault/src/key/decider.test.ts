@@ -16,7 +16,7 @@ import {
   setDates,
   setOperations,
   setTags,
-  tellExpiry,
+  tellDates,
   versionMadeBy,
 } from './decider.ts';
 import type { KeyEvent, RewrapWord, VersionAttributes, VersionMaterial } from './events.ts';
@@ -147,20 +147,34 @@ test('KV-33: a rotation keeps size, operations and tags, and leaves the older ve
 test('expiry is told once, for enabled versions whose end has passed; a new end is told again', () => {
   const ending = created(v1, 'r1', { expiresAt: later });
   assert.equal(dueTime(fold([ending])), later);
-  assert.deepEqual(given(ending).when(tellExpiry(later - 1)), []);
-  const told = given(ending).when(tellExpiry(later));
+  assert.deepEqual(given(ending).when(tellDates(later - 1)), []);
+  const told = given(ending).when(tellDates(later));
   assert.deepEqual(told, [{ type: 'KeyVersionExpired', version: v1, expiresAt: later, at: later }]);
-  assert.deepEqual(given(ending, ...told).when(tellExpiry(later + 1)), []);
+  assert.deepEqual(given(ending, ...told).when(tellDates(later + 1)), []);
   const moved = given(ending, ...told).when(setDates(later, v1, { expiresAt: later + 5 }));
   assert.equal(dueTime(fold([ending, ...told, ...moved])), later + 5);
   const disabled: KeyEvent = { type: 'KeyVersionDisabled', version: v1, at };
-  assert.deepEqual(given(ending, disabled).when(tellExpiry(later)), []);
+  assert.deepEqual(given(ending, disabled).when(tellDates(later)), []);
+});
+
+test('KV-13: a beginning that lies ahead is told once when it comes; one that was moved to the past needs no telling', () => {
+  const ahead = created(v1, 'r1', { notBefore: later, expiresAt: later + 9 });
+  assert.equal(dueTime(fold([ahead])), later);
+  assert.deepEqual(given(ahead).when(tellDates(later - 1)), []);
+  const told = given(ahead).when(tellDates(later));
+  assert.deepEqual(told, [{ type: 'KeyVersionBegan', version: v1, notBefore: later, expiresAt: later + 9, at: later }]);
+  assert.deepEqual(given(ahead, ...told).when(tellDates(later + 1)), []);
+  assert.equal(dueTime(fold([ahead, ...told])), later + 9);
+  const moved = given(ahead).when(setDates(at, v1, { notBefore: at }));
+  assert.equal(dueTime(fold([ahead, ...moved])), undefined);
+  const disabled: KeyEvent = { type: 'KeyVersionDisabled', version: v1, at };
+  assert.equal(dueTime(fold([ahead, disabled])), undefined);
 });
 
 test('an end set into the past is told by the change of dates itself', () => {
   const set = given(one).when(setDates(at, v1, { expiresAt: at - 1_000 }));
   assert.equal(set.length, 1);
-  assert.deepEqual(given(one, ...set).when(tellExpiry(at)), []);
+  assert.deepEqual(given(one, ...set).when(tellDates(at)), []);
 });
 
 test("the owner's word is taken back by any later disable or delete of the source, also a repeated one", () => {
@@ -199,7 +213,13 @@ const attributes = fc.record({
   operations: fc.constantFrom(['wrapKey', 'unwrapKey'] as const, [] as const),
   tags: fc.constantFrom({}, { a: 'b' }),
 });
-const dates = fc.constantFrom({}, { expiresAt: later }, { notBefore: at, expiresAt: at + 10 }, { expiresAt: at });
+const dates = fc.constantFrom(
+  {},
+  { notBefore: later - 1, expiresAt: later + 1 },
+  { expiresAt: later },
+  { notBefore: at, expiresAt: at + 10 },
+  { expiresAt: at },
+);
 const restorable = { ...material(v1), ...plain, createdAt: at, updatedAt: at };
 const command: fc.Arbitrary<Command> = fc.oneof(
   fc
@@ -211,7 +231,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.tuple(instant, version, dates).map(([t, v, d]) => setDates(t, v, d)),
   fc.tuple(instant, version, attributes).map(([t, v, a]) => setOperations(t, v, a.operations)),
   fc.tuple(instant, version, attributes).map(([t, v, a]) => setTags(t, v, a.tags)),
-  instant.map((t) => tellExpiry(t)),
+  instant.map((t) => tellDates(t)),
   instant.map((t) => remove(t, later)),
   instant.map((t) => recover(t)),
   fc.tuple(instant, fc.boolean()).map(([t, p]) => purge(t, p)),

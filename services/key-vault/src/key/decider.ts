@@ -16,7 +16,6 @@ import {
   type KeyVersion,
   purgedVersionsOf,
   versionOf,
-  wordsOf,
 } from './key.ts';
 
 /**
@@ -99,16 +98,29 @@ export const setTags =
     return isSame ? [] : [{ type: 'KeyTagsSet', version, tags, at }];
   };
 
-/** Tells which enabled versions are past their end. For the service's own clock; nothing to tell is no error. */
-export const tellExpiry =
+/** Tells which enabled versions have begun or ended. For the service's own clock; nothing to tell is no error. */
+export const tellDates =
   (at: Instant) =>
   (key: Key): readonly KeyEvent[] => {
     if (key.status !== 'active') return [];
-    return Object.values(key.versions).flatMap(({ version, enabled, isExpiryTold, expiresAt }) =>
-      enabled && !isExpiryTold && expiresAt !== undefined && expiresAt <= at
-        ? [{ type: 'KeyVersionExpired' as const, version, expiresAt, at }]
-        : [],
-    );
+    return Object.values(key.versions)
+      .filter(({ enabled }) => enabled)
+      .flatMap(({ version, isExpiryTold, expiresAt, isBeginningTold = true, notBefore }): KeyEvent[] => [
+        ...(!isBeginningTold && notBefore !== undefined && notBefore <= at
+          ? [
+              {
+                type: 'KeyVersionBegan',
+                version,
+                notBefore,
+                ...(expiresAt === undefined ? {} : { expiresAt }),
+                at,
+              } as const,
+            ]
+          : []),
+        ...(!isExpiryTold && expiresAt !== undefined && expiresAt <= at
+          ? [{ type: 'KeyVersionExpired', version, expiresAt, at } as const]
+          : []),
+      ]);
   };
 
 /**
@@ -185,27 +197,20 @@ export const restore =
   };
 
 /**
- * Records the key owner's word that a set may move away from a version, also a disabled or deleted one; a purged one
- * only for wraps under a standby key.
+ * Records the key owner's word that a set may move away from a version, also a disabled or deleted one.
  * @throws Rejection FAILED_PRECONDITION KEY_PURGED; NOT_FOUND KEY_NOT_FOUND, KEY_VERSION_NOT_FOUND
  */
 export const authorizeRewrap =
   (at: Instant, word: RewrapWord) =>
   (key: Key): readonly KeyEvent[] => {
-    if (purgedVersionsOf(key).includes(word.source)) {
-      // Only a wrap under a standby key is left of what it wrapped.
-      if (key.status !== 'purged' || !word.fromStandby) throw keyPurged();
-    } else {
-      if (!isStanding(key)) throw keyNotFound();
-      if (!versionOf(key, word.source)) throw versionNotFound();
-    }
-    const isGiven = wordsOf(key).some(
-      (given) =>
-        isSameWord(given, word) &&
-        (given.vaultDeletionCount ?? 0) === (word.vaultDeletionCount ?? 0) &&
-        (given.fromStandby ?? false) === (word.fromStandby ?? false),
-    );
-    return isGiven ? [] : [{ type: 'RewrapAuthorized', ...word, at }];
+    if (purgedVersionsOf(key).includes(word.source)) throw keyPurged();
+    if (!isStanding(key)) throw keyNotFound();
+    if (!versionOf(key, word.source)) throw versionNotFound();
+    return key.authorizations.some(
+      (given) => isSameWord(given, word) && (given.vaultDeletionCount ?? 0) === (word.vaultDeletionCount ?? 0),
+    )
+      ? []
+      : [{ type: 'RewrapAuthorized', ...word, at }];
   };
 
 /** KV-90 */

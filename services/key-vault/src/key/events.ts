@@ -72,6 +72,14 @@ export type KeyEvent =
       readonly expiresAt: Instant;
       readonly at: Instant;
     }
+  | {
+      /** The clock reached the beginning of an enabled version. */
+      readonly type: 'KeyVersionBegan';
+      readonly version: string;
+      readonly notBefore: Instant;
+      readonly expiresAt?: Instant;
+      readonly at: Instant;
+    }
   | { readonly type: 'KeyDeleted'; readonly purgeAt: Instant; readonly at: Instant }
   | { readonly type: 'KeyRecovered'; readonly at: Instant }
   | { readonly type: 'KeyPurged'; readonly at: Instant }
@@ -101,8 +109,6 @@ export interface RewrapWord {
   readonly diskEncryptionSet: string;
   /** `principals/<id>`: who gave it. */
   readonly authorizedBy: string;
-  /** Whether it is also for wraps under a standby key, and so also for a purged source. Absent: no. */
-  readonly fromStandby?: boolean;
   /** How often the vault had been deleted when it was given; a later deletion takes it back. Absent: never. */
   readonly vaultDeletionCount?: number;
 }

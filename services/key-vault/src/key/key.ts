@@ -10,7 +10,18 @@ export interface KeyVersion extends RestoredVersion {
   readonly disabledAt?: Instant;
   /** Whether its expiry has been told, or needs no telling because the dates that made it so were. */
   readonly isExpiryTold: boolean;
+  /** False while a beginning that lies ahead is still to be told. */
+  readonly isBeginningTold?: boolean;
 }
+
+/** What of a version's window needs no telling any more, because the event that made it says it. */
+const toldWith = (
+  { notBefore, expiresAt }: Pick<RestoredVersion, 'notBefore' | 'expiresAt'>,
+  at: Instant,
+): Pick<KeyVersion, 'isExpiryTold' | 'isBeginningTold'> => ({
+  isExpiryTold: (expiresAt ?? Number.POSITIVE_INFINITY) <= at,
+  ...(notBefore !== undefined && notBefore > at ? { isBeginningTold: false } : {}),
+});
 
 /** What a key that is not purged is. */
 interface Life {
@@ -37,13 +48,7 @@ export type Key =
   | { readonly status: 'absent' }
   | ({ readonly status: 'active' } & Life)
   | ({ readonly status: 'deleted'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Life)
-  | {
-      readonly status: 'purged';
-      readonly purgedAt: Instant;
-      readonly purgedVersions: readonly string[];
-      /** Words for wraps under standby keys, given after the purge; they end when the name is used again. */
-      readonly authorizations?: readonly (RewrapWord & { readonly at: Instant })[];
-    };
+  | { readonly status: 'purged'; readonly purgedAt: Instant; readonly purgedVersions: readonly string[] };
 
 export type ActiveKey = Extract<Key, { status: 'active' }>;
 /** A key whose versions are known. */
@@ -61,7 +66,7 @@ export const evolve = (key: Key, event: KeyEvent): Key => {
         createdAt: at,
         updatedAt: at,
         ...(made.enabled ? {} : { disabledAt: at }),
-        isExpiryTold: (made.expiresAt ?? Number.POSITIVE_INFINITY) <= at,
+        ...toldWith(made, at),
       };
       if (key.status === 'active') {
         const versions = { ...key.versions, [version.version]: version };
@@ -77,18 +82,24 @@ export const evolve = (key: Key, event: KeyEvent): Key => {
       return withoutWords(disabled, event.version);
     }
     case 'KeyVersionDatesSet':
-      return withVersion(key, event, ({ notBefore: _notBefore, expiresAt: _expiresAt, ...version }) => ({
-        ...version,
-        ...(event.notBefore === undefined ? {} : { notBefore: event.notBefore }),
-        ...(event.expiresAt === undefined ? {} : { expiresAt: event.expiresAt }),
-        isExpiryTold: (event.expiresAt ?? Number.POSITIVE_INFINITY) <= event.at,
-      }));
+      return withVersion(
+        key,
+        event,
+        ({ notBefore: _begins, expiresAt: _ends, isBeginningTold: _told, ...version }) => ({
+          ...version,
+          ...(event.notBefore === undefined ? {} : { notBefore: event.notBefore }),
+          ...(event.expiresAt === undefined ? {} : { expiresAt: event.expiresAt }),
+          ...toldWith(event, event.at),
+        }),
+      );
     case 'KeyOperationsSet':
       return withVersion(key, event, (version) => ({ ...version, operations: event.operations }));
     case 'KeyTagsSet':
       return withVersion(key, event, (version) => ({ ...version, tags: event.tags }));
     case 'KeyVersionExpired':
       return withVersion(key, event, (version) => ({ ...version, isExpiryTold: true }));
+    case 'KeyVersionBegan':
+      return withVersion(key, event, ({ isBeginningTold: _told, ...version }) => version);
     case 'KeyDeleted':
       return key.status === 'active'
         ? { ...key, status: 'deleted', deletedAt: event.at, purgeAt: event.purgeAt, authorizations: [] }
@@ -114,7 +125,7 @@ export const evolve = (key: Key, event: KeyEvent): Key => {
           ...version,
           requestId: '',
           ...(version.enabled ? {} : { disabledAt: event.at }),
-          isExpiryTold: (version.expiresAt ?? Number.POSITIVE_INFINITY) <= event.at,
+          ...toldWith(version, event.at),
         },
       ]);
       const current = restored.at(-1)?.[0];
@@ -125,9 +136,9 @@ export const evolve = (key: Key, event: KeyEvent): Key => {
       return { ...newLife(event.at, purgedVersions), status: 'active', versions, current, restoreRequestId };
     }
     case 'RewrapAuthorized': {
-      if (key.status === 'absent') return key;
+      if (!isStanding(key)) return key;
       const { type: _type, ...word } = event;
-      return { ...key, authorizations: [...(key.authorizations ?? []), word] };
+      return { ...key, authorizations: [...key.authorizations, word] };
     }
     case 'RewrapAuthorizationsCancelled':
       return withoutWords(key, event.version);
@@ -151,22 +162,21 @@ export const isSameWord = (left: RewrapWord, right: RewrapWord): boolean =>
   left.principal === right.principal &&
   left.diskEncryptionSet === right.diskEncryptionSet;
 
-/** The words given about the versions of a key and not taken back. */
-export const wordsOf = (key: Key): readonly (RewrapWord & { readonly at: Instant })[] =>
-  key.status === 'absent' ? [] : (key.authorizations ?? []);
-
 /** Whether no deletion of the vault came between the word and now, by count and not by clock (CMK-10). */
 export const isWordGood = (word: RewrapWord, vault: { readonly deletionCount?: number }): boolean =>
   (word.vaultDeletionCount ?? 0) === (vault.deletionCount ?? 0);
 
-/** When the service has to do something about the key by itself: tell an expiry, purge (KV-63). `undefined`: never. */
+/** When the service has to do something about the key by itself: tell a date, purge (KV-63). `undefined`: never. */
 export const dueTime = (key: Key): Instant | undefined => {
   if (key.status === 'deleted') return key.purgeAt;
   if (key.status !== 'active') return undefined;
-  const ends = Object.values(key.versions).flatMap(({ enabled, isExpiryTold, expiresAt }) =>
-    enabled && !isExpiryTold && expiresAt !== undefined ? [expiresAt] : [],
-  );
-  return ends.length === 0 ? undefined : Math.min(...ends);
+  const dates = Object.values(key.versions).flatMap((version) => {
+    const { enabled, isExpiryTold, expiresAt, isBeginningTold = true, notBefore } = version;
+    if (!enabled) return [];
+    return [isExpiryTold ? undefined : expiresAt, isBeginningTold ? undefined : notBefore];
+  });
+  const due = dates.filter((date) => date !== undefined);
+  return due.length === 0 ? undefined : Math.min(...due);
 };
 
 /** How keys are stored and listed: the ids are `vaults/<v>/keys/<k>`, so within a vault they come in order of names. */

@@ -87,3 +87,11 @@ test('CMK-104: an expiry that is not looked at hides nothing else, and a beginni
   assert.equal(ignoring([ended, deleted, purged]), 'KEY_PURGED');
   assert.equal(ignoring([ended], true), 'VAULT_DELETED');
 });
+
+test('G1: an end that was told has come for a replica whose clock is behind, until the dates are moved', () => {
+  const told: KeyEvent = { type: 'KeyVersionExpired', version, expiresAt: at + 5, at: at + 5 };
+  assert.equal(reasonAfter([ended], false, at + 1), undefined);
+  assert.equal(reasonAfter([ended, told], false, at + 1), 'KEY_EXPIRED');
+  const moved: KeyEvent = { type: 'KeyVersionDatesSet', version, expiresAt: at + 90, at: at + 6 };
+  assert.equal(reasonAfter([ended, told, moved], false, at + 1), undefined);
+});
