@@ -38,3 +38,28 @@ test('KV-63, KV-66: the service purges a deleted vault with its keys when its ti
   await until(() => isGone(vault.getVault({ name: parent }), 'VAULT_NOT_FOUND'));
   assert.ok(await isGone(vault.checkAccess({ keyVersion: name }), 'KEY_PURGED'));
 });
+
+test('KV-13, CMK-104: an end and a beginning are told when they come, also when the service was down meanwhile', async () => {
+  const vault = world.vault();
+  const parent = await newVault(world);
+  const { name } = await vault.createKey({ parent, keyId: 'k', requestId: randomUUID() });
+  const told = async () =>
+    (await world.store.read(`key-${parent}/keys/k`))
+      .filter(({ type }) => type === 'KeyVersionExpired' || type === 'KeyVersionBegan')
+      .map(({ type, data, time }) => ({ type, lateMs: time - Number(data.expiresAt ?? data.notBefore) }));
+  const soon = () => new Date((Math.floor(Date.now() / 1_000) + 2) * 1_000);
+  await vault.setKeyVersionDates({ name, expireTime: soon() });
+  await vault.checkAccess({ keyVersion: name });
+  await until(async () => (await told()).length === 1);
+  await assert.rejects(vault.checkAccess({ keyVersion: name }), { reason: 'KEY_EXPIRED' });
+  await vault.setKeyVersionDates({ name, notBefore: soon() });
+  await assert.rejects(vault.checkAccess({ keyVersion: name }), { reason: 'KEY_NOT_YET_VALID' });
+  await world.cloud.stop('key-vault');
+  await world.cloud.start('key-vault');
+  await until(async () => (await told()).length === 2);
+  const [ended, began] = await told();
+  assert.deepEqual([ended?.type, began?.type], ['KeyVersionExpired', 'KeyVersionBegan']);
+  for (const one of [ended, began]) assert.ok(one && one.lateMs >= 0, `${one?.type} ${one?.lateMs} ms late`);
+  await vault.checkAccess({ keyVersion: name });
+  assert.equal((await told()).length, 2);
+});
