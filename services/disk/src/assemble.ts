@@ -97,7 +97,8 @@ export const assemble: Assemble<DiskSettings> = async ({
 
   const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, leases, random, mask });
   const catchUp = openCatchUp({ disks, volumes, sessions, clock });
-  const around = { store, catchUp, disks, snapshots, volumes, making, deks, vault, setKeys, turns, clock, random, log };
+  const parts = { store, disks, snapshots, volumes, deks, vault, setKeys, turns };
+  const around = { ...parts, catchUp, making, ...background };
   const diskCreation = openDiskCreation(around);
   const snapshotCreation = openSnapshotCreation(around);
   const encryptionChange = openEncryptionChange(around);

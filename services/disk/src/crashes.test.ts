@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { StoreUnavailable } from '@interlock/event-store';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
 
 /**
@@ -150,3 +153,23 @@ for (const mode of ['once', 'crash'] as const) {
     }
   });
 }
+
+test('CMK-110: a change of encryption that the store left open is settled without anybody asking for it again', {
+  timeout: 120_000,
+}, async () => {
+  let hurt = 0;
+  for (let failAt = 1; failAt < 60; failAt++) {
+    const host = await startDiskHost();
+    await withContent(platform)(host);
+    host.faults.arm(failAt, 'once', (text) => new StoreUnavailable(text));
+    const disks = host.clientWithoutRetries(DiskServiceDefinition);
+    const changing = disks.changeDiskEncryption({ name: diskName, encryption: under(setName) });
+    const [outcome] = await Promise.allSettled([changing]);
+    host.faults.disarm();
+    if (outcome?.status === 'rejected') hurt += 1;
+    while ((await host.disks.getDisk({ name: diskName })).provisioningState !== 'SUCCEEDED') await pause(5);
+    await hasContent(host);
+    await host.stop();
+  }
+  assert.ok(hurt > 5);
+});

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
+import { silence } from './test-vault.ts';
 
 const content = randomBytes(8_192);
 const under = (diskEncryptionSet: string) =>
@@ -108,4 +109,47 @@ test('CMK-88: growing after a failed rewrap leaves the events with the version t
     assert.deepEqual(await host.content(content.length), content);
     await host.stop();
   }
+});
+
+test('CMK-112, G6: growing an open disk after a failed rewrap puts it under the version its header says, without a pause', async () => {
+  let followed = 0;
+  for (let failAt = 1; failAt < callsMax; failAt++) {
+    const host = await hostWithDisk();
+    const read = await host.reader();
+    const target = await beginMove(host);
+    host.faults.arm(failAt, 'once');
+    await Promise.allSettled([host.asSets.rewrapDek(target)]);
+    host.faults.disarm();
+    // Nobody can be asked about the new version: what is open goes on for what the last yes is worth.
+    host.setVault(silence);
+    await host.disks.growDisk({ name: diskName, sizeGib: 2 });
+    assert.deepEqual(await read(content.length), content, `I/O goes on, fault at call ${failAt}`);
+    host.setVault('well');
+    const { keyVersion } = await host.disks.getDisk({ name: diskName });
+    if (keyVersion === target.targetKeyVersion) {
+      followed += 1;
+      await loseTarget(host, target.targetKeyVersion);
+      await assert.rejects(read(content.length), { reason: 'KEY_PURGED' }, `fault at call ${failAt}`);
+    }
+    await host.stop();
+  }
+  assert.ok(followed > 0);
+});
+
+test('CMK-82: a DEK that is fetched while its disk gets a new generation of the same version is not fetched again', async () => {
+  const host = await hostWithDisk();
+  const read = await host.reader();
+  await host.restart();
+  const { generation, keyVersion, principal } = host.keyOf(setName);
+  const next = { diskEncryptionSet: setName, generation: generation + 1, keyVersion, principal };
+  await host.asSets.beginGeneration(next);
+  const hold = host.holdUnwrap();
+  const reading = read(content.length);
+  await hold.reached;
+  await host.asSets.rewrapDek({ name: diskName, targetKeyVersion: keyVersion, generation: generation + 1 });
+  const asked = host.unwraps();
+  hold.release();
+  assert.deepEqual(await reading, content);
+  assert.equal(host.unwraps(), asked);
+  await host.stop();
 });

@@ -39,8 +39,8 @@ export interface DiskHost extends TestVault {
   /** The service as compute sees it, which may also do what users may; and as sets see it. */
   readonly disks: RpcClient<typeof DiskServiceDefinition>;
   readonly asSets: RpcClient<typeof DiskServiceDefinition>;
-  /** The data side, for whoever has a token of it, without retries. */
-  dataClient<D extends Definition>(definition: D): RpcClient<D>;
+  /** The service as compute sees it; what fails is not repeated. */
+  clientWithoutRetries<D extends Definition>(definition: D): RpcClient<D>;
   /** Begins direct access. @returns what reads the beginning of the disk with it, as long as it lasts */
   reader(): Promise<(length: number) => Promise<Buffer>>;
   /** Begins direct access. @returns what writes to the beginning of the disk with it, as long as it lasts */
@@ -143,7 +143,8 @@ export const startDiskHost = async (
       return clientAs('disk-encryption-set', DiskServiceDefinition);
     },
     ...world.control,
-    dataClient: (definition) => clientAs('compute', definition, { attemptsMax: 1, backoffMs: 0, backoffMsMax: 0 }),
+    clientWithoutRetries: (definition) =>
+      clientAs('compute', definition, { attemptsMax: 1, backoffMs: 0, backoffMsMax: 0 }),
     async reader() {
       const credential = await access('READ');
       return async (lengthBytes) => {

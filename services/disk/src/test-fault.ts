@@ -2,8 +2,11 @@
 export interface Faults {
   /** Calls made since the last `arm`. */
   calls(): number;
-  /** The call with that number fails; in a crash every later one too. Numbers begin at 1. */
-  arm(failAt: number, mode: 'once' | 'crash'): void;
+  /**
+   * The call with that number fails; in a crash every later one too. Numbers begin at 1.
+   * @param error makes what it fails with
+   */
+  arm(failAt: number, mode: 'once' | 'crash', error?: (text: string) => Error): void;
   disarm(): void;
   /** The object with methods that may fail before they do anything. Objects they answer with are left alone unless `deep`. */
   wrap<Target extends object>(target: Target, deep?: (answer: unknown) => unknown): Target;
@@ -16,18 +19,23 @@ export class InjectedFault extends Error {
 
 /** Nothing fails yet. */
 export const createFaults = (): Faults => {
-  const armed: { failAt: number; mode: 'once' | 'crash' } = { failAt: Number.POSITIVE_INFINITY, mode: 'once' };
+  const injected = (text: string): Error => new InjectedFault(text);
+  const armed: { failAt: number; mode: 'once' | 'crash'; error: (text: string) => Error } = {
+    failAt: Number.POSITIVE_INFINITY,
+    mode: 'once',
+    error: injected,
+  };
   let calls = 0;
   const meet = (what: string): void => {
     calls += 1;
     const fails = armed.mode === 'once' ? calls === armed.failAt : calls >= armed.failAt;
-    if (fails) throw new InjectedFault(`call ${calls} of ${what} was made to fail`);
+    if (fails) throw armed.error(`call ${calls} of ${what} was made to fail`);
   };
   return {
     calls: () => calls,
-    arm: (failAt, mode) => {
+    arm: (failAt, mode, error = injected) => {
       calls = 0;
-      Object.assign(armed, { failAt, mode });
+      Object.assign(armed, { failAt, mode, error });
     },
     disarm: () => {
       calls = 0;

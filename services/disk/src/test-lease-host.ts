@@ -89,7 +89,7 @@ export const startLeaseHost = async (wish: Partial<LeaseTerms> = {}): Promise<Le
       await run(host.disks.attachDisk({ name, virtualMachine, requestId: id }));
       const { accessToken } = await run(host.disks.openDisk({ name, virtualMachine }));
       const metadata = new Metadata({ [accessTokenKey]: accessToken });
-      const data = () => host.dataClient(DiskDataServiceDefinition);
+      const data = () => host.clientWithoutRetries(DiskDataServiceDefinition);
       const reading = async (deadlineMs: number): Promise<void> => {
         const answers = data().read({ name, offsetBytes: 0, lengthBytes: 4_096 }, { metadata, deadlineMs });
         for await (const { data: piece } of answers) assert.equal(piece.length, 4_096);

@@ -19,6 +19,8 @@ export interface TestVault {
   setDelay(delayMs: number): void;
   /** The access epoch of the vault. */
   setEpoch(epoch: number): void;
+  /** Unwraps asked for so far. */
+  unwraps(): number;
   /** Questions of leases and opens, oldest first. */
   readonly checks: CheckAccessRequest[];
   /** What compute was told, and how it answers. */
@@ -61,6 +63,7 @@ export const startTestVault = (parts: {
   const checks: CheckAccessRequest[] = [];
   const reports: ReportAccessLostRequest[] = [];
   const state = {
+    unwraps: 0,
     mood: 'well' as VaultMood,
     delayMs: 0,
     epoch: 1,
@@ -140,6 +143,7 @@ export const startTestVault = (parts: {
         decided('wrapKey', async () => ({ wrappedKey: await mixAs(request.name, request.plaintextKey) })),
       unwrapKey: ({ name, wrappedKey }: { name: string; wrappedKey: Uint8Array }) =>
         decided('unwrapKey', async () => {
+          state.unwraps += 1;
           const plaintextKey = await mixAs(name, wrappedKey);
           const hold = held.shift();
           hold?.reach();
@@ -157,6 +161,7 @@ export const startTestVault = (parts: {
   const control: TestVault = {
     checks,
     reports,
+    unwraps: () => state.unwraps,
     keyOf,
     setVault: (mood) => Object.assign(state, { mood }),
     setDelay: (delayMs) => Object.assign(state, { delayMs }),

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import {
   type Category,
   type Cause,
@@ -32,7 +33,8 @@ import type { ActiveDisk, Disk } from './state.ts';
  *       └───▶ else ──▶ full copy under a fresh DEK ──▶ finish ──▶ old volume removed
  *
  * A DEK is reachable through one customer key only; that is why snapshots force the copy. Until `finish` a failure leaves
- * the disk as it was. A header that is ahead of the events after a crash is the change: it is finished.
+ * the disk as it was. A header that is ahead of the events after a crash is the change: it is finished. What a store that
+ * did not answer left open is settled as soon as it does.
  */
 export interface EncryptionChange {
   /** @throws Rejection as ChangeDiskEncryption lists them */
@@ -46,6 +48,10 @@ export interface EncryptionChange {
   settle(name: string, cause: Cause): Promise<void>;
 }
 
+/** Waits between tries to settle a change, in milliseconds: doubling up to the longest. */
+const settleMs = 100;
+const settleMsMax = 10_000;
+
 /** Opens it. */
 export const openEncryptionChange = (parts: {
   readonly store: EventStore;
@@ -58,10 +64,14 @@ export const openEncryptionChange = (parts: {
   readonly turns: Turns;
   readonly catchUp: CatchUp;
   readonly clock: Clock;
-  readonly random: Pick<Random, 'uuid'>;
+  readonly random: Pick<Random, 'uuid' | 'fraction'>;
   readonly log: Logger;
+  /** Ends what goes on by itself. */
+  readonly signal: AbortSignal;
 }): EncryptionChange => {
-  const { store, disks, snapshots, volumes, making, deks, setKeys, turns, catchUp, clock, random, log } = parts;
+  const { store, disks, snapshots, volumes, making, deks, setKeys, turns, catchUp, clock, random, log, signal } = parts;
+
+  const outsideOfCalls = AsyncLocalStorage.snapshot();
 
   const finishWith = (
     name: string,
@@ -179,6 +189,25 @@ export const openEncryptionChange = (parts: {
     );
   };
 
+  /** Until it is settled nobody can open the disk, so it is tried again until the store answers. */
+  const settleLater = (name: string, cause: Cause): void => {
+    const again = async (): Promise<void> => {
+      for (let failures = 1; !signal.aborted; failures += 1) {
+        await clock.sleep(
+          Math.min(settleMsMax, settleMs * 2 ** (failures - 1)) * (0.5 + random.fraction() / 2),
+          signal,
+        );
+        if (signal.aborted) return;
+        try {
+          return await turns(name, () => settle(name, cause));
+        } catch (error) {
+          if (failures === 1) log.warn('an unfinished change of encryption is tried again', { disk: name, error });
+        }
+      }
+    };
+    outsideOfCalls(() => void again());
+  };
+
   return {
     settle,
     change: (name, encryption, cause, options) =>
@@ -202,11 +231,13 @@ export const openEncryptionChange = (parts: {
           if (needsCopy) await copy(name, before, encryption, changing.volumeId, cause);
           else await rewrapInPlace(name, before, encryption, cause);
         } catch (error) {
-          if (!(error instanceof StoreUnavailable)) {
-            // The caller must hear what went wrong first; what cannot be undone now is settled by the next change or start.
-            await settle(name, cause).catch((failure: unknown) =>
-              log.error('a failed change of encryption could not be undone', { disk: name, error: failure }),
-            );
+          // The caller must hear what went wrong first.
+          if (error instanceof StoreUnavailable) settleLater(name, cause);
+          else {
+            await settle(name, cause).catch((failure: unknown) => {
+              log.error('a failed change of encryption could not be undone yet', { disk: name, error: failure });
+              settleLater(name, cause);
+            });
           }
           throw error;
         }

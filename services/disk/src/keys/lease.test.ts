@@ -10,7 +10,7 @@ const key = { set: 'set', keyVersion: 'version' };
 /** What can happen to a lease; `question` is one of those asked so far. */
 type Happening =
   | { readonly type: 'ask' }
-  | { readonly type: 'renew'; readonly epoch: number }
+  | { readonly type: 'renew'; readonly epoch: number; readonly afterMs: number }
   | { readonly type: 'yes'; readonly question: number; readonly epoch: number; readonly proof: 'unwrapped' | 'stated' }
   | { readonly type: 'no'; readonly question: number; readonly epoch: number | undefined }
   | { readonly type: 'fact'; readonly epoch: number }
@@ -21,7 +21,10 @@ const epoch = fc.integer({ min: 1, max: 8 });
 const question = fc.nat({ max: 7 });
 const happening: fc.Arbitrary<Happening> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ type: fc.constant('ask' as const) }) },
-  { weight: 5, arbitrary: fc.record({ type: fc.constant('renew' as const), epoch }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({ type: fc.constant('renew' as const), epoch, afterMs: fc.constantFrom(0, 0, 300, 700) }),
+  },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -72,6 +75,7 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
         if (one.type === 'ask' || one.type === 'renew') questions.push(access.ask());
         const renewal = one.type === 'renew' ? questions.at(-1) : undefined;
         if (one.type === 'renew' && renewal) {
+          await clock.pass(one.afterMs);
           const grant = { accessEpoch: one.epoch, asked: renewal };
           access.granted(key, grant, 'unwrapped');
           yeses.push({ ...grant, proof: 'unwrapped' });
