@@ -1,4 +1,35 @@
-import type { ConfigProblem } from '@interlock/runtime';
+import { type ConfigOf, type ConfigProblem, int, optional, text } from '@interlock/runtime';
+import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
+
+/** The settings of this service beside those of every service. */
+export const diskSpec = {
+  dataFolder: text('Folder of this host alone for the volumes of disks and snapshots; made when missing'),
+  masterKeyFile: text('File of 32 bytes the keys of the platform are sealed under; made when missing'),
+  diskAddress: text('host:port of disk'),
+  dataAddress: optional(text('host:port at which machines reach the data of disks; by default that of disk')),
+  snapshotsPerDiskMax: int('Most incremental snapshots of one disk', { min: 1, default: 500 }),
+  snapshotsRecentMax: int('Most incremental snapshots of one disk within SNAPSHOTS_RECENT_MS', { min: 1, default: 7 }),
+  snapshotsRecentMs: int('Over how long SNAPSHOTS_RECENT_MAX counts', { min: 0, default: 300_000 }),
+  leaseTtlMs: int('How long a yes of a vault lets data keys be used, from before it was asked for', {
+    min: 1_000,
+    default: leaseDefaults.ttlMs,
+  }),
+  ioPauseTimeoutMs: int('How long reads and writes wait for a vault that gives no answer once a lease is over', {
+    min: 0,
+    default: leaseDefaults.ioPauseTimeoutMs,
+  }),
+  unreachableGraceMs: int(
+    'After how much silence beyond the end of a lease its key counts as lost, so that machines stop',
+    { min: 0, default: leaseDefaults.unreachableGraceMs },
+  ),
+} as const;
+
+/** The terms of leases in these settings. */
+export const leaseTermsOf = (settings: ConfigOf<typeof diskSpec>): LeaseTerms => ({
+  ttlMs: settings.leaseTtlMs,
+  ioPauseTimeoutMs: settings.ioPauseTimeoutMs,
+  unreachableGraceMs: settings.unreachableGraceMs,
+});
 
 /**
  * What is wrong with a lease time that each setting alone allows: key-vault may go on for `authzTtlMs` after a role or a

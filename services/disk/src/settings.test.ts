@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { hostSpec } from '@interlock/host';
+import { ConfigError, readConfig } from '@interlock/runtime';
+import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
+
+const given = { DATA_FOLDER: 'data', MASTER_KEY_FILE: 'key', DISK_ADDRESS: 'here:1' };
+const read = (env: Readonly<Record<string, string>>) => readConfig({ ...given, ...env }, diskSpec);
+const problemsOf = (env: Readonly<Record<string, string>>): readonly string[] => {
+  try {
+    const authzTtlMs = readConfig(env, { authzTtlMs: hostSpec.authzTtlMs }).authzTtlMs;
+    return leaseProblems({ ...read(env), authzTtlMs }).map(({ name, expected }) => `${name} ${expected}`);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems.map(({ name, expected }) => `${name} ${expected}`);
+    throw error;
+  }
+};
+
+test('G1: a host that is told nothing holds leases of 60 s, pauses I/O for 30 s and waits 10 min for a silent vault', () => {
+  assert.deepEqual(leaseTermsOf(read({})), { ttlMs: 60_000, ioPauseTimeoutMs: 30_000, unreachableGraceMs: 600_000 });
+  assert.deepEqual(problemsOf({}), []);
+});
+
+test('G1: a lease below one second, or not twice as long as permissions are trusted, is refused, each in its own words', () => {
+  assert.deepEqual(problemsOf({ LEASE_TTL_MS: '1000', AUTHZ_TTL_MS: '500' }), []);
+  assert.match(
+    problemsOf({ LEASE_TTL_MS: '999', AUTHZ_TTL_MS: '100' }).join(),
+    /^LEASE_TTL_MS a whole number from 1000 /,
+  );
+  assert.match(
+    problemsOf({ LEASE_TTL_MS: '1000', AUTHZ_TTL_MS: '501' }).join(),
+    /^LEASE_TTL_MS at least twice AUTHZ_TTL_MS, which is 501: 1002 or more/,
+  );
+  assert.match(problemsOf({ LEASE_TTL_MS: '9999' }).join(), /twice AUTHZ_TTL_MS, which is 5000/);
+});
+
+test('a pause and a grace may be none, and not less; every problem is told at once', () => {
+  assert.deepEqual(problemsOf({ IO_PAUSE_TIMEOUT_MS: '0', UNREACHABLE_GRACE_MS: '0' }), []);
+  const all = problemsOf({ LEASE_TTL_MS: 'soon', IO_PAUSE_TIMEOUT_MS: '-1', UNREACHABLE_GRACE_MS: '1.5' });
+  assert.deepEqual(all.map((problem) => problem.split(' ')[0]).toSorted(), [
+    'IO_PAUSE_TIMEOUT_MS',
+    'LEASE_TTL_MS',
+    'UNREACHABLE_GRACE_MS',
+  ]);
+});
