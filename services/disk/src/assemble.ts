@@ -24,6 +24,7 @@ import { openDeks } from './keys/deks.ts';
 import { createKeyAccess } from './keys/key-access.ts';
 import type { LeaseTerms } from './keys/lease.ts';
 import { leaseApi } from './keys/lease-api.ts';
+import { meterLeases } from './keys/lease-metrics.ts';
 import { openLeases } from './keys/leases.ts';
 import { openLossReports } from './keys/loss-reports.ts';
 import { platformKey as openPlatformKey } from './keys/platform-key.ts';
@@ -89,6 +90,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const compute = client('compute', ComputeServiceDefinition);
   const reports = openLossReports({ compute, diskHost: dataAddress, ...background });
   const leases = openLeases({ keyAccess, options, reports, terms, ...background });
+  meterLeases({ leases, ...background });
   const deks = openDeks({ vault, setKeys, platformKey, random });
   const volumes = openVolumes({ files: settings.files, platformKey, random });
   scope.defer('volumes', () => volumes.close());
