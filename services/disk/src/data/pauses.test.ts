@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
+import { type VirtualClock, virtualClock } from '@interlock/runtime';
 import fc from 'fast-check';
-import { type VirtualClock, virtualClock } from '../../../../libs/messaging/src/virtual-clock.ts';
 import { type LeaseHost, startLeaseHost } from '../test-lease-host.ts';
 import { refusal, silence, type VaultMood } from '../test-vault.ts';
 import { openRegaining } from './regaining.ts';

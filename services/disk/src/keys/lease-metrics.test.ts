@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { virtualClock } from '@interlock/runtime';
 import { createNoopMeter, type MeterProvider, type ObservableCallback } from '@opentelemetry/api';
-import { virtualClock } from '../../../../libs/messaging/src/virtual-clock.ts';
 import { createKeyAccess } from './key-access.ts';
 import { leaseDefaults } from './lease.ts';
 import { meterLeases } from './lease-metrics.ts';
