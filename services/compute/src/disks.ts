@@ -48,8 +48,8 @@ export interface Disks {
 /** Waits between two tries, in milliseconds: short, because a machine waits, and doubling, because others wait too. */
 const backoffMsMin = 50;
 const backoffMsMax = 2_000;
-/** Deadline of one try. */
-const callDeadlineMs = 10_000;
+/** Deadline of one try, in milliseconds. The disk service gives up a call at its deadline as well. */
+export const callDeadlineMs = 10_000;
 const pageSize = 1_000;
 
 /** @param callsMax calls under way at once; more wait their turn */

@@ -1,6 +1,6 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { Rejection } from '@interlock/event-store';
-import type { Patience } from '../disks.ts';
+import { callDeadlineMs, type Patience } from '../disks.ts';
 import { failureOf } from '../failures.ts';
 import type { Vm } from '../vm/decider.ts';
 import type { OpenedDisk } from '../vm/events.ts';
@@ -27,7 +27,7 @@ export const creation =
     await settled();
     const wanted = disks.map((disk) => ({ ...disk, attachEpoch: 0 }));
     const limits = { signal, untilMs: work.at + parts.startTimeoutMs };
-    const plan = new Map(disks.map((disk) => [disk.disk, disk]));
+    const plan = new Map(disks.map((disk) => [disk.disk, { ...disk, fate: newFate() }]));
     const outcome = await openAll(parts, vm, work, wanted, limits, async ({ disk }, patience) => {
       const planned = plan.get(disk);
       if (planned) await obtain(parts, vm, creating, planned, patience);
@@ -35,7 +35,7 @@ export const creation =
     const { opened, heardBefore, failures } = outcome;
 
     const fail = async (error: unknown, loss: KeyLoss | undefined): Promise<void> => {
-      await undo(parts, vm, creating, { signal });
+      await undo(parts, vm, creating, (disk) => plan.get(disk)?.fate ?? newFate(), { signal });
       const at = clock.now();
       await vms.transact(vm, creationFailed(at, work.id, failureOf(error, loss, work, vm, at)), cause);
     };
@@ -54,45 +54,83 @@ export const creation =
 const firstUnder = (opened: readonly OpenedDisk[], set: string, keyVersion: string): string =>
   opened.find((disk) => disk.set === set && disk.keyVersion === keyVersion)?.disk ?? '';
 
+/** How far a disk got in this run, for whoever has to undo it. A call without an answer may still be carried out. */
+interface Fate {
+  /** `taken`: somebody else's disk has the name. */
+  make: 'not asked' | 'unsure' | 'made' | 'taken';
+  attach: 'not asked' | 'unsure' | 'answered';
+}
+
+const newFate = (): Fate => ({ make: 'not asked', attach: 'not asked' });
+
 /** Makes the disk if it is new, and attaches it. */
 const obtain = async (
   { disks }: ProcessParts,
   vm: string,
   { wish, work }: Creating,
-  planned: PlannedDisk,
+  planned: PlannedDisk & { readonly fate: Fate },
   patience: Patience,
 ): Promise<void> => {
   const { correlationId } = work;
-  const { disk: name, make, isOs } = planned;
+  const { disk: name, make, isOs, fate } = planned;
   if (make) {
     const [, parent = '', diskId = ''] = /^(.*)\/disks\/([^/]+)$/.exec(name) ?? [];
     const { sku, sizeGib, set } = make;
     const type = encryptionTypeOf(make.encryptionType);
     const encryption = type === undefined ? {} : { encryption: { type, diskEncryptionSet: set } };
     const request = { parent, diskId, location: wish.location, sku, sizeGib, ...encryption };
-    await disks.insist((client, options) => client.createDisk(request, { ...options, correlationId }), patience);
+    fate.make = 'unsure';
+    try {
+      await disks.insist((client, options) => client.createDisk(request, { ...options, correlationId }), patience);
+      fate.make = 'made';
+    } catch (error) {
+      if (error instanceof Rejection) fate.make = error.code === 'ALREADY_EXISTS' ? 'taken' : 'not asked';
+      throw error;
+    }
   }
   const request = { name, virtualMachine: vm, requestId: work.id, osDisk: isOs };
-  await disks.insist((client, options) => client.attachDisk(request, { ...options, correlationId }), patience);
+  fate.attach = 'unsure';
+  try {
+    await disks.insist((client, options) => client.attachDisk(request, { ...options, correlationId }), patience);
+    fate.attach = 'answered';
+  } catch (error) {
+    if (error instanceof Rejection) fate.attach = 'answered';
+    throw error;
+  }
 };
 
 /**
  * Frees the disks and deletes those made for this machine; what somebody else made meanwhile is left alone. Whose a disk
  * is can be told once it is made, and a try to make it that ran out of time may still be under way: that is waited for.
  */
-const undo = async (parts: ProcessParts, vm: string, { disks, work }: Creating, patience: Patience): Promise<void> => {
+const undo = async (
+  parts: ProcessParts,
+  vm: string,
+  { disks, work }: Creating,
+  fateOf: (disk: string) => Fate,
+  patience: Patience,
+): Promise<void> => {
   await Promise.all(
     disks.map(async ({ disk, make }) => {
-      const found = await findMade(parts, disk, patience);
+      const fate = fateOf(disk);
+      if (fate.make === 'taken') return;
+      let found = await findMade(parts, disk, patience);
+      const mayCome = found === undefined ? fate.make === 'unsure' : fate.attach === 'unsure' && found.managedBy !== vm;
+      if (mayCome) {
+        // No call is carried out after its deadline, so whatever of it is not there by then never will be.
+        await parts.clock.sleep(callDeadlineMs, patience.signal);
+        found = await findMade(parts, disk, patience);
+      }
       if (!found) return;
       if (found.managedBy === vm) await detachOne(parts, vm, disk, work, patience);
-      if (make && isOurs(found, vm, work)) await discard(parts, disk, work, patience);
+      if (make && isOurs(found, vm, work, fate)) await discard(parts, disk, work, patience);
     }),
   );
 };
 
-const isOurs = ({ managedBy, createTime }: Disk, vm: string, work: Work): boolean =>
-  managedBy === vm || (managedBy === '' && (createTime?.getTime() ?? 0) >= work.at);
+/** A disk that this run was told it made is ours by that; of another one only its age tells. */
+const isOurs = ({ managedBy, createTime }: Disk, vm: string, work: Work, { make }: Fate): boolean =>
+  managedBy === vm || (managedBy === '' && (make === 'made' || (createTime?.getTime() ?? 0) >= work.at));
 
 /** The disk once nobody is making it any more; `undefined` when there is none. */
 const findMade = async ({ disks }: ProcessParts, name: string, patience: Patience): Promise<Disk | undefined> => {
