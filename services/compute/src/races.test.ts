@@ -38,7 +38,7 @@ const operations: Readonly<Record<string, { readonly from?: 'STOPPED' | 'DEALLOC
   attach: { begin: (name) => world.compute.attachDisk({ name, lun: 9, disk: fleet.newDisk() }) },
   detach: { begin: (name, disk) => world.compute.detachDisk({ name, disk }) },
 };
-/** Milliseconds after the operation was asked for, with every call of the disk service taking 40 and a guest 60 to stop. */
+/** Milliseconds after the operation was asked for, with every call of the disk service taking 40 or 65 and a guest 60 to stop. */
 const moments = [0, 20, 50, 90, 130, 180];
 
 for (const [operation, { from, begin }] of Object.entries(operations)) {
@@ -54,6 +54,7 @@ for (const [operation, { from, begin }] of Object.entries(operations)) {
       if (from === 'DEALLOCATED') await world.compute.deallocateVirtualMachine({ name });
       await fleet.settled(name, from ?? 'RUNNING');
       disks.before = () => clock.sleep(40);
+      disks.beforeAnswer = () => clock.sleep(25);
       const asked = begin(name, disk).catch((error: unknown) => error);
       await clock.sleep(moment);
       await fleet.lose(set);
@@ -85,6 +86,7 @@ promised('G2: revoke against create, at any moment of it: refused and nothing le
     const set = fleet.newSet();
     const [data, osDisk] = [fleet.newDisk('PREMIUM_SSD', set), fleet.newDisk()];
     disks.before = () => clock.sleep(40);
+    disks.beforeAnswer = () => clock.sleep(25);
     const asked = fleet.create([data], osDisk).catch((error: unknown) => error);
     await clock.sleep(moment);
     await fleet.lose(set);

@@ -130,7 +130,7 @@ const openToEnd = async (
   { disk, access, attachEpoch, isOpenUnsure }: VmDisk,
   patience: Patience,
 ): Promise<number | undefined> => {
-  if (isOpenUnsure !== true && access !== 'opening') return attachEpoch;
+  if (isOpenUnsure !== true) return attachEpoch;
   const newest = await disks.insist((client, options) => client.getDisk({ name: disk }, options), patience);
   const { state } = await vms.load(vm);
   const now = state.status === 'active' ? state.disks.find((one) => one.disk === disk) : undefined;

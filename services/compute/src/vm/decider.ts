@@ -150,11 +150,15 @@ const underKey = <Known extends KeySeen>(disk: Known, seen: KeySeen): Known => {
 export const isOldNews = (known: Pick<KeySeen, 'diskVersion'>, seen: Pick<KeySeen, 'diskVersion'>): boolean =>
   seen.diskVersion !== undefined && known.diskVersion !== undefined && seen.diskVersion < known.diskVersion;
 
-/** The disk of a machine that is off, to be closed; an open whose answer never came may still be there. */
-const toClose = (disk: VmDisk): VmDisk =>
-  disk.access === 'opening'
-    ? { ...disk, access: 'closing', isOpenUnsure: true }
-    : { ...disk, access: disk.access === 'closed' ? 'closed' : 'closing' };
+/** The disk of a machine that is off, to be closed. */
+const toClose = (disk: VmDisk): VmDisk => ({ ...disk, access: disk.access === 'closed' ? 'closed' : 'closing' });
+
+/** The disk of a machine whose start is cut short: a start opens every disk, also one that is open, and its answer may be lost. */
+const maybeReopened = (disk: VmDisk): VmDisk => ({
+  ...disk,
+  access: disk.access === 'closed' ? 'opening' : disk.access,
+  isOpenUnsure: true,
+});
 
 const closed = ({ isOpenUnsure: _unsure, ...disk }: VmDisk): VmDisk => ({ ...disk, access: 'closed' });
 
@@ -189,20 +193,16 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       };
     case 'VmStartFailed': {
       const { failure, blocked, at } = event;
-      const disks = everyDisk((disk) => toClose(disk.access === 'closed' ? { ...disk, access: 'opening' } : disk));
+      const disks = everyDisk((disk) => toClose(maybeReopened(disk)));
       return { ...idle(machine), disks, power: machine.startsFrom, powerSince: at, failure, blocked };
     }
     case 'VmStopping': {
       const { work, reason, blocked, preempted, at } = event;
       const restarts =
         work.requestId === undefined ? machine.restarts : [...machine.restarts, work.requestId].slice(-restartsMax);
-      const stopping: Machine = {
-        ...undecided(unreasoned(machine)),
-        power: 'stopping',
-        powerSince: at,
-        work,
-        restarts,
-      };
+      const disks = machine.power === 'starting' ? everyDisk(maybeReopened) : machine.disks;
+      const base = undecided(unreasoned(machine));
+      const stopping: Machine = { ...base, disks, power: 'stopping', powerSince: at, work, restarts };
       return {
         ...stopping,
         ...(reason === undefined ? {} : { stopReason: reason, blocked: [reason, ...(blocked ?? [])] }),
