@@ -1,5 +1,6 @@
 import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
+import { closed, maybeReopened, newDisk, toClose, underKey, withOpened } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import { isOutage } from './loss-words.ts';
 import type { Failure, KeyLoss, PlannedDisk, VmDisk, Wish, Work, Workload } from './machine.ts';
@@ -113,54 +114,6 @@ const born = (
   restarts: [],
   createdAt,
 });
-
-const newDisk = ({ make: _make, ...planned }: PlannedDisk): VmDisk => ({
-  ...planned,
-  phase: 'attaching',
-  access: 'closed',
-  accessEpoch: 0,
-  attachEpoch: 0,
-});
-
-const withOpened = (disks: readonly VmDisk[], opened: readonly OpenedDisk[]): readonly VmDisk[] =>
-  disks.map((disk) => {
-    const found = opened.find((one) => one.disk === disk.disk);
-    if (!found) return disk;
-    const { isOpenUnsure: _unsure, ...known } = disk;
-    const { sku, accessEpoch, attachEpoch } = found;
-    return underKey({ ...known, sku, accessEpoch, attachEpoch, access: 'open' }, found);
-  });
-
-/** Where its data key was last seen. */
-interface KeySeen {
-  readonly disk: string;
-  readonly set: string;
-  readonly keyVersion: string;
-  readonly diskVersion?: number;
-}
-
-/** The disk under that key, unless a later one is known: answers and facts come by different ways and overtake each other. */
-const underKey = <Known extends KeySeen>(disk: Known, seen: KeySeen): Known => {
-  if (disk.disk !== seen.disk || isOldNews(disk, seen)) return disk;
-  const { set, keyVersion, diskVersion } = seen;
-  return { ...disk, set, keyVersion, ...(diskVersion === undefined ? {} : { diskVersion }) };
-};
-
-/** Whether what was seen of a disk is older than what is known of it. */
-export const isOldNews = (known: Pick<KeySeen, 'diskVersion'>, seen: Pick<KeySeen, 'diskVersion'>): boolean =>
-  seen.diskVersion !== undefined && known.diskVersion !== undefined && seen.diskVersion < known.diskVersion;
-
-/** The disk of a machine that is off, to be closed. */
-const toClose = (disk: VmDisk): VmDisk => ({ ...disk, access: disk.access === 'closed' ? 'closed' : 'closing' });
-
-/** The disk of a machine whose start is cut short: a start opens every disk, also one that is open, and its answer may be lost. */
-const maybeReopened = (disk: VmDisk): VmDisk => ({
-  ...disk,
-  access: disk.access === 'closed' ? 'opening' : disk.access,
-  isOpenUnsure: true,
-});
-
-const closed = ({ isOpenUnsure: _unsure, ...disk }: VmDisk): VmDisk => ({ ...disk, access: 'closed' });
 
 /** The machine with its work done. */
 const idle = ({ work: _work, ...machine }: Machine): Machine => machine;

@@ -1,5 +1,6 @@
 import type { Instant } from '@interlock/runtime';
-import { isOldNews, type Machine, type Vm } from './decider.ts';
+import type { Machine, Vm } from './decider.ts';
+import { isOldNews } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import type { Failure, KeyLoss, PlannedDisk, VmDisk, Work } from './machine.ts';
 

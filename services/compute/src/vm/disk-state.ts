@@ -1,0 +1,53 @@
+import type { OpenedDisk } from './events.ts';
+import type { PlannedDisk, VmDisk } from './machine.ts';
+
+/** A disk that a machine begins to have. */
+export const newDisk = ({ make: _make, ...planned }: PlannedDisk): VmDisk => ({
+  ...planned,
+  phase: 'attaching',
+  access: 'closed',
+  accessEpoch: 0,
+  attachEpoch: 0,
+});
+
+/** The disks with what the disk service opened of them. */
+export const withOpened = (disks: readonly VmDisk[], opened: readonly OpenedDisk[]): readonly VmDisk[] =>
+  disks.map((disk) => {
+    const found = opened.find((one) => one.disk === disk.disk);
+    if (!found) return disk;
+    const { isOpenUnsure: _unsure, ...known } = disk;
+    const { sku, accessEpoch, attachEpoch } = found;
+    return underKey({ ...known, sku, accessEpoch, attachEpoch, access: 'open' }, found);
+  });
+
+/** Where its data key was last seen. */
+interface KeySeen {
+  readonly disk: string;
+  readonly set: string;
+  readonly keyVersion: string;
+  readonly diskVersion?: number;
+}
+
+/** The disk under that key, unless a later one is known: answers and facts come by different ways and overtake each other. */
+export const underKey = <Known extends KeySeen>(disk: Known, seen: KeySeen): Known => {
+  if (disk.disk !== seen.disk || isOldNews(disk, seen)) return disk;
+  const { set, keyVersion, diskVersion } = seen;
+  return { ...disk, set, keyVersion, ...(diskVersion === undefined ? {} : { diskVersion }) };
+};
+
+/** Whether what was seen of a disk is older than what is known of it. */
+export const isOldNews = (known: Pick<KeySeen, 'diskVersion'>, seen: Pick<KeySeen, 'diskVersion'>): boolean =>
+  seen.diskVersion !== undefined && known.diskVersion !== undefined && seen.diskVersion < known.diskVersion;
+
+/** The disk of a machine that is off, to be closed. */
+export const toClose = (disk: VmDisk): VmDisk => ({ ...disk, access: disk.access === 'closed' ? 'closed' : 'closing' });
+
+/** The disk of a machine whose start is cut short: a start opens every disk, also one that is open, and its answer may be lost. */
+export const maybeReopened = (disk: VmDisk): VmDisk => ({
+  ...disk,
+  access: disk.access === 'closed' ? 'opening' : disk.access,
+  isOpenUnsure: true,
+});
+
+/** The disk once nobody has it open. */
+export const closed = ({ isOpenUnsure: _unsure, ...disk }: VmDisk): VmDisk => ({ ...disk, access: 'closed' });
