@@ -113,6 +113,9 @@ export type LeaseStep =
   | { readonly do: 'ask' }
   | { readonly do: 'wait'; readonly forMs: number };
 
+/** Also where nothing is due before an answer comes: a timer of the system takes no longer time than 24 days. */
+const waitMsMax = 3_600_000;
+
 /** Decides it. Ends come before questions, so that nothing that takes time delays them. */
 export const nextStep = (watch: LeaseWatch): LeaseStep => {
   const { leftMs: left, isEnded, outageInMs, askInMs, questions } = watch;
@@ -120,6 +123,7 @@ export const nextStep = (watch: LeaseWatch): LeaseStep => {
   if (outageInMs !== undefined && outageInMs <= 0) return { do: 'countAsLost' };
   if (askInMs <= 0 && questions < questionsMax) return { do: 'ask' };
   const waits = [
+    waitMsMax,
     ...(isEnded || left === undefined ? [] : [left]),
     ...(outageInMs === undefined ? [] : [outageInMs]),
     ...(questions < questionsMax ? [askInMs] : []),
