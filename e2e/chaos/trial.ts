@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World, type WorldWish } from '../cloud/world.ts';
 import { readAsOwner, unwrapDek } from '../rehearsal/evidence/owner-key.ts';
 import { expectedPlaces, mismatches } from '../rehearsal/evidence/records.ts';
 import { findVolumes } from '../rehearsal/evidence/volume.ts';
+import { momentMs } from './chance.ts';
 import { type ChaosCloud, times } from './chaos-cloud.ts';
 import { disabledAt, settled, stopsOf } from './facts.ts';
 import { guestsEnd } from './guests.ts';
@@ -46,6 +48,9 @@ const privatePem = generateKeyPairSync('rsa', {
   privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
 }).privateKey;
 
+/** Of this process, so that each trial of a file has moments of its own. */
+let trials = 0;
+
 /**
  * Makes a trial, hands it to `run`, and afterwards takes back what was done to the cloud and ends the machines, also when
  * `run` failed.
@@ -77,6 +82,9 @@ export const withTrial = async (
   };
   try {
     await atWork(trial, since, [...trial.disks.lost, ...trial.disks.pinned, ...trial.disks.beside]);
+    // Where in the life of a lease the fault falls is left to chance in the long form.
+    trials += 1;
+    await sleep(momentMs(`trial ${trials}`, { usualMs: 0, spreadMs: times.leaseTtlMs }));
     await run(trial);
   } finally {
     await chaos.heal();

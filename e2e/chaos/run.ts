@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto';
+import { globSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runCommand } from '@interlock/local/command.ts';
+import { LauncherError, repository } from '@interlock/local/data-folder.ts';
+import { startGuarded } from '@interlock/local/guarded-process.ts';
+
+/**
+ * `npm run chaos -- [--rounds N] [--seed S] [--only text]`: the tests of real faults N times, one file after the other, each
+ * round with moments of its own for the faults. Stops at the first round that fails; the last line is JSON:
+ * `{"rounds", "failed", "seed"}`, the seed being that of the last round: `--rounds 1 --seed S` repeats its moments.
+ */
+runCommand(async (scope) => {
+  const { rounds, seed, only } = options();
+  const files = globSync('e2e/chaos/*.test.ts', { cwd: repository })
+    .filter((file) => only === undefined || file.includes(only))
+    .sort();
+  if (files.length === 0) throw new LauncherError(`No test of e2e/chaos has "${only}" in its name.`);
+  let last = seed;
+  for (let round = 1; round <= rounds; round += 1) {
+    last = rounds === 1 ? seed : `${seed}.${round}`;
+    console.log(`Round ${round} of ${rounds}, seed ${last}`);
+    const tests = await startGuarded({
+      command: process.execPath,
+      args: ['--test', '--test-concurrency=1', '--test-timeout=300000', '--test-reporter=spec', ...files],
+      env: { ...process.env, CHAOS_SEED: last, PATH: `${join(repository, 'node_modules/.bin')}:${process.env.PATH}` },
+      cwd: repository,
+      output: 'terminal',
+      stopSignal: 'INT',
+      graceMs: 10_000,
+    });
+    scope.defer('tests', () => tests.stop());
+    const { status } = await tests.exited;
+    if (status !== 0) return { exitCode: 1, lastLine: JSON.stringify({ rounds: round, failed: 1, seed: last }) };
+  }
+  return { exitCode: 0, lastLine: JSON.stringify({ rounds, failed: 0, seed: last }) };
+});
+
+/** @throws LauncherError naming what cannot be used */
+function options(): { readonly rounds: number; readonly seed: string; readonly only: string | undefined } {
+  const { values } = read();
+  const { rounds = '1', seed = randomBytes(4).toString('hex'), only } = values;
+  if (!/^[1-9]\d{0,4}$/.test(rounds)) throw new LauncherError(`--rounds is "${rounds}"; it must be 1 to 99999.`);
+  if (!/^[\w.]{1,64}$/.test(seed)) throw new LauncherError(`--seed is "${seed}"; it must be letters, digits and dots.`);
+  return { rounds: Number(rounds), seed, only };
+}
+
+function read() {
+  try {
+    const text = { type: 'string' } as const;
+    return parseArgs({ args: process.argv.slice(2), options: { rounds: text, seed: text, only: text } });
+  } catch (error) {
+    throw new LauncherError(error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}
