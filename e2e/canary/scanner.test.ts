@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { searchMemory } from './process-memory.ts';
+import { createScanner } from './scanner.ts';
+
+const dek = randomBytes(32);
+const scanner = createScanner([{ name: 'dek', bytes: dek }]);
+const formsIn = (content: Uint8Array | string): readonly string[] => [
+  ...new Set(scanner.scan(Buffer.from(content)).map(({ form }) => form)),
+];
+const around = (middle: Uint8Array): Buffer => Buffer.concat([randomBytes(101), middle, randomBytes(57)]);
+
+test('G8: a secret is found in every form it can be written in', () => {
+  const number = BigInt(`0x${dek.toString('hex')}`);
+  const planted: Readonly<Record<string, Uint8Array | string>> = {
+    raw: around(dek),
+    backwards: around(Buffer.from(dek).reverse()),
+    hex: `{"key":"${dek.toString('hex')}"}`,
+    'hex with colons': dek
+      .toString('hex')
+      .toUpperCase()
+      .replace(/..(?!$)/g, '$&:'),
+    base64: dek.toString('base64'),
+    base64url: `"${dek.toString('base64url')}"`,
+    'list of bytes': JSON.stringify({ type: 'Buffer', data: [...dek] }),
+    'decimal number': `p = ${number}`,
+  };
+  for (const [form, content] of Object.entries(planted)) assert.ok(formsIn(content).includes(form), form);
+  assert.ok(formsIn(JSON.stringify({ dek: [...dek] }, undefined, 2).replaceAll(/\s+(?=\d)/g, '\n')).length > 0);
+  assert.ok(formsIn(`bytea \\x${dek.toString('hex').toUpperCase()}`).includes('hex'));
+});
+
+test('G8: a secret is found inside larger encoded bytes, wherever it begins', () => {
+  for (let before = 0; before < 6; before += 1) {
+    const blob = Buffer.concat([randomBytes(before), dek, randomBytes(7)]);
+    assert.ok(formsIn(blob.toString('base64')).length > 0, `base64 after ${before}`);
+    assert.ok(formsIn(blob.toString('base64url')).length > 0, `base64url after ${before}`);
+  }
+});
+
+test('G8: what was overwritten in part is found by what is left', () => {
+  for (const [from, to] of [
+    [0, 16],
+    [16, 32],
+  ] as const) {
+    const part = Buffer.from(dek);
+    part.fill(0, from, to);
+    assert.deepEqual(formsIn(around(part)), ['raw']);
+  }
+});
+
+test('G8: every number of a private key is found in its PEM, its DER and its JWK', () => {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const jwk = privateKey.export({ format: 'jwk' });
+  const names = ['d', 'p', 'q', 'dp', 'dq', 'qi'] as const;
+  const secrets = names.map((name) => ({ name, bytes: Buffer.from(String(jwk[name]), 'base64url') }));
+  const all = createScanner(secrets);
+  const found = (content: Uint8Array | string) =>
+    [...new Set(all.scan(Buffer.from(content)).map(({ name }) => name))].sort();
+  assert.deepEqual(found(JSON.stringify(jwk)), [...names].sort());
+  assert.deepEqual(found(privateKey.export({ type: 'pkcs8', format: 'der' })), [...names].sort());
+  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  assert.deepEqual(found(pem), [...names].sort());
+  assert.deepEqual(found(JSON.stringify(pem)), [...names].sort(), 'with escaped line ends');
+});
+
+test('G8: other bytes are no find', () => {
+  assert.deepEqual(formsIn(randomBytes(4 * 1024 * 1024)), []);
+  assert.deepEqual(formsIn(''), []);
+  assert.deepEqual(formsIn(dek.subarray(0, 8)), []);
+  assert.throws(() => createScanner([{ name: 'short', bytes: randomBytes(15) }]), /too few/);
+});
+
+test('G8: a secret is found in the memory of a process while it is there', () => {
+  const kept = randomBytes(32);
+  const own = createScanner([{ name: 'kept', bytes: kept }]);
+  const { finds, bytes } = searchMemory(process.pid, own);
+  assert.ok(finds.some(({ name, form }) => name === 'kept' && form === 'raw'));
+  assert.ok(bytes > 1024 * 1024);
+});

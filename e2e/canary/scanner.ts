@@ -1,0 +1,136 @@
+/**
+ * Looks for secrets in bytes, in every form in which they could have been written down: as they are, backwards (numbers
+ * lie so in memory), and as hexadecimal, base64, base64url, decimal lists of bytes and decimal numbers.
+ */
+
+/** A secret by the name it is reported under. At least 16 bytes. */
+export interface Secret {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** One find. */
+export interface Find {
+  readonly name: string;
+  /** How it was written: `raw`, `backwards`, `hex`, … */
+  readonly form: string;
+  /** In bytes from the beginning of what was scanned. */
+  readonly at: number;
+}
+
+/** Finds secrets in one pass, whatever their number. */
+export interface Scanner {
+  /** Distinct finds of one (name, form), the first place each. */
+  scan(content: Uint8Array): readonly Find[];
+  /** In bytes: whoever scans something in parts lets them overlap by so much. */
+  readonly overlap: number;
+}
+
+/**
+ * Bytes of a piece. A secret is looked for by pieces, since what was overwritten in part is still a leak. 12 random bytes,
+ * the least of which is compared, come about by chance once in 2^96.
+ */
+const pieceBytes = 15;
+/** What the window over the content is compared with before anything else. */
+const prefixBytes = 4;
+const tableBits = 16;
+
+interface Spelling {
+  readonly name: string;
+  readonly form: string;
+  readonly bytes: Buffer;
+}
+
+/** @throws Error for a secret too short to be told from chance */
+export const createScanner = (secrets: readonly Secret[]): Scanner => {
+  const spellings = secrets.flatMap(spellingsOf);
+  const byPrefix = new Map<number, Spelling[]>();
+  const isPrefix = new Uint8Array(1 << tableBits);
+  for (const spelling of spellings) {
+    const prefix = spelling.bytes.readUInt32BE(0);
+    isPrefix[slotOf(prefix)] = 1;
+    byPrefix.set(prefix, [...(byPrefix.get(prefix) ?? []), spelling]);
+  }
+  const overlap = Math.max(prefixBytes, ...spellings.map(({ bytes }) => bytes.length));
+  return {
+    overlap,
+    scan(content) {
+      const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+      const finds = new Map<string, Find>();
+      for (let start = 0; start < bytes.length; start += pageBytes) {
+        const end = Math.min(bytes.length, start + pageBytes);
+        // Memory and disks are mostly zeros, and those are compared faster than they are looked at.
+        if (bytes.compare(zeros, 0, end - start, start, end) === 0) continue;
+        const first = Math.max(0, start - prefixBytes + 1);
+        let window = 0;
+        for (let at = first; at < end; at += 1) {
+          window = (window << 8) | (bytes[at] ?? 0);
+          if (isPrefix[slotOf(window)] === 0 || at - first < prefixBytes - 1) continue;
+          const from = at + 1 - prefixBytes;
+          for (const { name, form, bytes: spelling } of byPrefix.get(window >>> 0) ?? []) {
+            if (spelling.compare(bytes, from, Math.min(bytes.length, from + spelling.length)) !== 0) continue;
+            const key = `${name}\0${form}`;
+            if (!finds.has(key)) finds.set(key, { name, form, at: from });
+          }
+        }
+      }
+      return [...finds.values()];
+    },
+  };
+};
+
+const pageBytes = 4_096;
+const zeros = Buffer.alloc(pageBytes);
+
+const slotOf = (prefix: number): number => Math.imul(prefix, 0x9e3779b1) >>> (32 - tableBits);
+
+const spellingsOf = ({ name, bytes }: Secret): readonly Spelling[] => {
+  const whole = Buffer.from(bytes);
+  if (whole.length < pieceBytes + 1)
+    throw new Error(`${name} has ${whole.length} bytes: too few to be told from chance`);
+  const number: Spelling = { name, form: 'decimal number', bytes: decimal(whole) };
+  const ofPieces = piecesOf(whole).flatMap((piece) =>
+    Object.entries(formsOf(piece)).flatMap(([form, texts]) =>
+      texts.map((text): Spelling => ({ name, form, bytes: Buffer.from(text) })),
+    ),
+  );
+  return [...ofPieces, number];
+};
+
+/**
+ * Two at the beginning, so far apart that one line end (of PEM, of MIME) can be in one of them only; then one in the middle
+ * and one at the end.
+ */
+const piecesOf = (whole: Buffer): readonly Buffer[] => {
+  const last = whole.length - pieceBytes;
+  const starts = new Set([0, Math.min(24, last), Math.floor(last / 2), last]);
+  return [...starts].map((start) => whole.subarray(start, start + pieceBytes));
+};
+
+const formsOf = (piece: Buffer): Readonly<Record<string, readonly (Buffer | string)[]>> => ({
+  raw: [piece],
+  backwards: [Buffer.from(piece).reverse()],
+  hex: [piece.toString('hex'), piece.toString('hex').toUpperCase()],
+  'hex with colons': [':', ' '].flatMap((between) => {
+    const text = [...piece].map((byte) => byte.toString(16).padStart(2, '0')).join(between);
+    return [text, text.toUpperCase()];
+  }),
+  base64: withinBase64(piece, 'base64'),
+  base64url: withinBase64(piece, 'base64url'),
+  'list of bytes': [[...piece].join(','), [...piece].join(', '), [...piece].join(',\n')],
+});
+
+/** What is the same in every encoded text that holds the piece, wherever in a group of three it begins. */
+const withinBase64 = (piece: Buffer, encoding: 'base64' | 'base64url'): readonly string[] =>
+  [0, 1, 2].map((skipped) => {
+    const length = Math.floor((piece.length - skipped) / 3) * 3;
+    return piece.subarray(skipped, skipped + length).toString(encoding);
+  });
+
+/** The digits of the number the whole secret is; 40 of its first ones are enough. */
+const decimal = (whole: Buffer): Buffer =>
+  Buffer.from(
+    BigInt(`0x${whole.toString('hex')}`)
+      .toString()
+      .slice(0, 40),
+  );
