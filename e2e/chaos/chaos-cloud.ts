@@ -24,6 +24,8 @@ export interface ChaosCloud {
   readonly cloud: LocalCloud;
   /** As the administrator sees it. */
   readonly clients: Clients;
+  /** Everything it keeps. */
+  readonly folder: string;
   /** Where guests keep their journals. */
   readonly guests: string;
   /** Where disks lie. */
@@ -89,6 +91,7 @@ export const startChaosCloud = async (settings: Readonly<Record<string, string>>
     return {
       cloud,
       clients: outside.administrator,
+      folder,
       guests: data.path('services', 'compute', 'guests'),
       volumes: data.path('services', 'disk'),
       kill,

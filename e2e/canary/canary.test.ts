@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { appendFileSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { serviceNames } from '@interlock/local/services.ts';
+import { connect } from '@nats-io/transport-node';
+import { trace } from '@opentelemetry/api';
+import postgres from 'postgres';
+import { type ChaosCloud, startChaosCloud } from '../chaos/chaos-cloud.ts';
+import { until } from '../cloud/until.ts';
+import { allowSet, location, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
+import { openDataPath } from '../rehearsal/data-path.ts';
+import { filesBelow, messages, type Part, searchPlaces, tableRows } from './places.ts';
+import { newOwnKey, newText, secretsOfDisks, secretsOfKey } from './planted.ts';
+import { searchMemory } from './process-memory.ts';
+import { createScanner, type Scanner, type Secret } from './scanner.ts';
+
+const [first, second, refused] = [newOwnKey('first key'), newOwnKey('second key'), newOwnKey('refused key')];
+/** Written to a disk, and wrapped and unwrapped by a person. */
+const [text, wrapped] = [newText('text on a disk'), newText('bytes a person wrapped', 32)];
+
+let chaos: ChaosCloud;
+let world: World;
+let scanner: Scanner;
+let diskSecrets: readonly Secret[];
+/** Everything the services answered to people, and every error. */
+const answers: Part[] = [];
+
+before(async () => {
+  // Spans go out at once, so that those of the whole workload are there when it is over.
+  chaos = await startChaosCloud({ OTEL_BSP_SCHEDULE_DELAY: '200' });
+  world = await makeWorld(chaos.clients, [['PREMIUM_SSD'], ['platform', 'STANDARD_SSD']], { keyPem: first.pem });
+  await workload();
+  diskSecrets = secretsOfDisks(chaos.volumes, [first, second]);
+  scanner = createScanner([...[first, second, refused].flatMap(secretsOfKey), ...diskSecrets, text, wrapped]);
+});
+after(() => chaos?.stop());
+
+/** Keeps what a service says, an error with all that hangs on it. */
+const heard = async <Answer>(what: string, ask: Promise<Answer>): Promise<Answer | undefined> => {
+  const keep = (said: string): void => void answers.push({ place: `answer ${what}`, bytes: Buffer.from(said) });
+  try {
+    const answer = await ask;
+    keep(JSON.stringify(answer));
+    return answer;
+  } catch (error) {
+    for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+      keep(`${cause.stack}\n${JSON.stringify({ ...cause })}`);
+    }
+    return undefined;
+  }
+};
+
+/** Create, write, read, rotate, copy, revoke, return, refusals with secrets in them, and two crashes in the middle. */
+const workload = async (): Promise<void> => {
+  const { clients, cloud } = chaos;
+  const { keyVault, sets, disks, compute } = clients;
+  const { vault, set, group, machines } = world;
+  const algorithm = 'RSA_OAEP_256';
+
+  const disk = await disks.createDisk({
+    parent: group,
+    diskId: 'marked',
+    location,
+    sku: 'PREMIUM_SSD',
+    sizeGib: 1,
+    encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set },
+  });
+  const path = openDataPath(cloud, trace.getTracer('canary'));
+  await path.write(clients, disk.name, 8_192, text.bytes);
+  await heard('snapshot', disks.createSnapshot({ parent: group, snapshotId: 'copy', sourceDisk: disk.name }));
+
+  const jwkJson = JSON.stringify(second.key.export({ format: 'jwk' }));
+  const imported = { parent: vault, keyId: 'k2', requestId: randomUUID() };
+  const next = await heard(
+    'import',
+    keyVault.importKey({ ...imported, keyMaterial: { $case: 'jwkJson', value: jwkJson } }),
+  );
+  assert.ok(next);
+  // Each of these is refused, and has a private key in what was asked.
+  const broken = JSON.stringify({ ...refused.key.export({ format: 'jwk' }), qi: 'AQAB' });
+  const asked = { parent: vault, keyId: 'k3' };
+  for (const [what, keyMaterial] of Object.entries({
+    'JWK that does not fit': { $case: 'jwkJson', value: broken },
+    'half a JWK': { $case: 'jwkJson', value: broken.slice(0, -40) },
+    'half a PEM': { $case: 'pem', value: refused.pem.slice(0, 900) },
+    'a name that is taken': { $case: 'pem', value: refused.pem },
+  } as const)) {
+    const keyId = what === 'a name that is taken' ? '!' : asked.keyId;
+    await heard(`import of ${what}`, keyVault.importKey({ ...asked, keyId, requestId: randomUUID(), keyMaterial }));
+  }
+  const plaintextKey = Buffer.from(wrapped.bytes);
+  const wrap = await heard('wrap', keyVault.wrapKey({ name: next.name, algorithm, plaintextKey, resource: '' }));
+  assert.ok(wrap);
+  const unwrap = { name: next.name, algorithm, wrappedKey: wrap.wrappedKey, resource: '' } as const;
+  assert.deepEqual(Buffer.from((await keyVault.unwrapKey(unwrap)).plaintextKey), plaintextKey);
+  await heard('unwrap under another', keyVault.unwrapKey({ ...unwrap, name: world.keyVersion }));
+  await heard('backup', keyVault.backupKey({ name: `${vault}/keys/k2` }));
+
+  await chaos.kill('disk');
+  await chaos.restart('disk');
+  await heard('assign', sets.assignKey({ name: set, keyUrl: next.keyUrl }));
+  await until('the set is under its second key', async () => {
+    const found = await sets.getDiskEncryptionSet({ name: set });
+    return found.previousKeys.length === 0 && found.activeKey?.keyVersion === next.name;
+  });
+  await chaos.kill('key-vault');
+  await chaos.restart('key-vault');
+  await until('the key is disabled', async () => Boolean(await keyVault.disableKeyVersion({ name: next.name })));
+  for (const name of machines) await untilPower(clients, name, 'STOPPED');
+  await heard('read under a lost key', path.read(clients, disk.name, 0, 65_536));
+  await heard('start under a lost key', compute.startVirtualMachine({ name: machines[0] ?? '' }));
+  await keyVault.enableKeyVersion({ name: next.name });
+  await allowSet(clients, vault, world.identity);
+  await startAgain(clients, set, machines);
+  assert.deepEqual(Buffer.from(await path.read(clients, disk.name, 8_192, text.bytes.length)), Buffer.from(text.bytes));
+  path.close();
+  await heard('keys', keyVault.listKeys({ parent: vault }));
+  await heard('audit', keyVault.listAuditEntries({ parent: vault, pageSize: 1_000 }));
+  await heard('disks', disks.listDisks({ parent: group, pageSize: 1_000 }));
+  await heard('machines', compute.listVirtualMachines({ parent: group, pageSize: 1_000 }));
+};
+
+const everywhere = () =>
+  searchPlaces(
+    scanner,
+    answers,
+    filesBelow(chaos.folder, scanner.overlap),
+    tableRows(chaos.cloud),
+    messages(chaos.cloud),
+  );
+
+test('G8: no data key, private key or plain text is in an answer, an error, a log, a span, an event, a row, a message or a file', async (t) => {
+  assert.ok(diskSecrets.length >= 9, 'the owner’s keys open the disks');
+  const { leaks, places, bytes } = await everywhere();
+  t.diagnostic(`${places} places, ${Math.round(bytes / 2 ** 20)} MiB, ${diskSecrets.length / 3} data keys`);
+  assert.deepEqual(leaks, []);
+  assert.ok(places > 200 && bytes > 100 * 2 ** 20, 'everything was looked at');
+});
+
+test('G8: the canary sees a leak planted in each of these places', async () => {
+  const [dek] = diskSecrets;
+  assert.ok(dek);
+  const { folder } = chaos;
+  const hex = Buffer.from(dek.bytes).toString('hex');
+  const planted = newOwnKey('planted');
+  const logFile = join(folder, 'logs', 'planted.log');
+  appendFileSync(logFile, `${JSON.stringify({ event: 'unwrapped', dek: { type: 'Buffer', data: [...dek.bytes] } })}\n`);
+  const spans = await fetch(`${spanEndpoint(folder)}/v1/traces`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(spanWith(Buffer.from(dek.bytes).toString('base64'))),
+  });
+  assert.equal(spans.status, 200);
+  const sql = postgres(chaos.cloud.databaseUrls.compute, { max: 1, onnotice: () => undefined });
+  await sql`create table planted as select decode(${hex}, 'hex') as secret`;
+  const nats = await connect({ servers: chaos.cloud.natsUrl });
+  const stream = { name: 'PLANTED', subjects: ['planted'], storage: 'file', num_replicas: 1 };
+  await nats.request('$JS.API.STREAM.CREATE.PLANTED', JSON.stringify(stream));
+  await nats.request('planted', Buffer.concat([Buffer.from([10, 32]), dek.bytes]));
+  answers.push({ place: 'answer planted', bytes: Buffer.from(`could not parse ${planted.pem}`) });
+  try {
+    const own = createScanner([dek, ...secretsOfKey(planted)]);
+    const sources = [answers, filesBelow(folder, own.overlap), tableRows(chaos.cloud), messages(chaos.cloud)];
+    const { leaks } = await searchPlaces(own, ...sources);
+    const found = new Set(leaks.map(({ place }) => place));
+    for (const place of [
+      'answer planted',
+      'file logs/planted.log',
+      'file spans.jsonl',
+      'table compute public.planted',
+      'message planted',
+    ]) {
+      assert.ok(found.has(place), `${place} was overlooked`);
+    }
+  } finally {
+    answers.pop();
+    rmSync(logFile);
+    await nats.request('$JS.API.STREAM.DELETE.PLANTED');
+    await nats.close();
+    await sql`drop table planted`;
+    await sql.end();
+  }
+});
+
+test('G8: private keys are in the memory of key-vault alone, and data keys only there and in that of disk', (t) => {
+  const privateKeys = createScanner([first, second, refused].flatMap(secretsOfKey));
+  for (const service of serviceNames) {
+    const { finds, bytes } = searchMemory(chaos.cloud.pid(service), privateKeys);
+    t.diagnostic(`${service}: ${Math.round(bytes / 2 ** 20)} MiB, ${finds.length} finds of private keys`);
+    if (service !== 'key-vault') assert.deepEqual(finds, [], service);
+  }
+  const dataKeys = createScanner(diskSecrets);
+  for (const service of ['identity', 'disk-encryption-set', 'compute'] as const) {
+    assert.deepEqual(searchMemory(chaos.cloud.pid(service), dataKeys).finds, [], service);
+  }
+});
+
+test('G8: when a key is lost the disk service has no key of a cipher in its memory any more', async (t) => {
+  const ciphers = createScanner(diskSecrets.filter(({ name }) => !name.startsWith('DEK')));
+  const deks = createScanner(diskSecrets.filter(({ name }) => name.startsWith('DEK')));
+  const pid = chaos.cloud.pid('disk');
+  assert.ok(searchMemory(pid, ciphers).finds.length > 0, 'while disks are open their ciphers have keys');
+  const set = await chaos.clients.sets.getDiskEncryptionSet({ name: world.set });
+  await chaos.clients.keyVault.disableKeyVersion({ name: set.activeKey?.keyVersion ?? '' });
+  for (const name of world.machines) await untilPower(chaos.clients, name, 'STOPPED');
+  await until('no cipher has its key', async () => searchMemory(pid, ciphers).finds.length === 0);
+  t.diagnostic(
+    `what the runtime keeps of unwrapped data keys: ${searchMemory(pid, deks).finds.length} of ${diskSecrets.length / 3}`,
+  );
+});
+
+/** Where the launcher takes spans. */
+const spanEndpoint = (folder: string): string => JSON.parse(readFileSync(join(folder, 'cloud.json'), 'utf8')).spans;
+
+/** One span with this text in an attribute, as OTLP has it in JSON. */
+const spanWith = (stringValue: string) => {
+  const attributes = [{ key: 'secret', value: { stringValue } }];
+  const times = { startTimeUnixNano: '1000000', endTimeUnixNano: '2000000' };
+  const span = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), name: 'planted', kind: 1, attributes, ...times };
+  return { resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] };
+};

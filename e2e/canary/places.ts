@@ -1,0 +1,131 @@
+import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { LocalCloud } from '@interlock/local/local-cloud.ts';
+import { serviceNames } from '@interlock/local/services.ts';
+import { connect } from '@nats-io/transport-node';
+import postgres from 'postgres';
+import type { Scanner } from './scanner.ts';
+
+/** Somewhere a secret could have got to, part by part. */
+export interface Part {
+  /** For people: file, table, stream. */
+  readonly place: string;
+  readonly bytes: Uint8Array;
+}
+
+const blockBytes = 8 * 1024 * 1024;
+
+/** Every file below a folder, whatever its size, in blocks that overlap by `overlap` bytes. */
+export function* filesBelow(folder: string, overlap: number): Generator<Part> {
+  const block = Buffer.alloc(blockBytes + overlap);
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+    const path = join(folder, name);
+    if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) continue;
+    const file = openIfThere(path);
+    if (file === undefined) continue;
+    try {
+      for (let at = 0; ; at += blockBytes) {
+        const read = readSync(file, block, 0, block.length, at);
+        if (read > 0) yield { place: `file ${name}`, bytes: block.subarray(0, read) };
+        if (read < block.length) break;
+      }
+    } finally {
+      closeSync(file);
+    }
+  }
+}
+
+/** Undefined for what the servers removed meanwhile. */
+const openIfThere = (path: string): number | undefined => {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+};
+
+/** Every row of every table of every service, as Postgres writes it out: bytes as hexadecimal text. */
+export async function* tableRows({ databaseUrls }: Pick<LocalCloud, 'databaseUrls'>): AsyncGenerator<Part> {
+  for (const service of serviceNames) {
+    const sql = postgres(databaseUrls[service], { max: 1, onnotice: () => undefined });
+    try {
+      const tables = await sql<{ name: string }[]>`
+        select format('%I.%I', schemaname, tablename) as name from pg_tables
+        where schemaname not in ('pg_catalog', 'information_schema')`;
+      for (const { name } of tables) {
+        for await (const rows of sql
+          .unsafe<{ text: string }[]>(`select t::text as text from ${name} t`)
+          .cursor(1_000)) {
+          yield {
+            place: `table ${service} ${name}`,
+            bytes: Buffer.from(rows.map(({ text }) => text).join('\n')),
+          };
+        }
+      }
+    } finally {
+      await sql.end();
+    }
+  }
+}
+
+/** Every message JetStream still has, with its headers. */
+export async function* messages({ natsUrl }: Pick<LocalCloud, 'natsUrl'>): AsyncGenerator<Part> {
+  const connection = await connect({ servers: natsUrl });
+  try {
+    const ask = async <Answer>(subject: string, question: object): Promise<Answer> =>
+      (await connection.request(`$JS.API.STREAM.${subject}`, JSON.stringify(question))).json<Answer>();
+    const { streams } = await ask<{ streams: string[] | null }>('NAMES', {});
+    for (const stream of streams ?? []) {
+      const { state } = await ask<{ state: { first_seq: number; last_seq: number } }>(`INFO.${stream}`, {});
+      for (let seq = state.first_seq; seq <= state.last_seq; seq += 1) {
+        const { message } = await ask<{ message?: { subject: string; data?: string; hdrs?: string } }>(
+          `MSG.GET.${stream}`,
+          { seq },
+        );
+        // A sequence number without a message was deleted.
+        if (message === undefined) continue;
+        const bytes = Buffer.concat(
+          [message.hdrs ?? '', message.data ?? ''].map((text) => Buffer.from(text, 'base64')),
+        );
+        yield { place: `message ${message.subject}`, bytes };
+      }
+    }
+  } finally {
+    await connection.close();
+  }
+}
+
+/** A find and where it was. */
+export interface Leak {
+  readonly place: string;
+  readonly name: string;
+  readonly form: string;
+}
+
+/** What a search amounted to. */
+export interface Search {
+  readonly places: number;
+  readonly bytes: number;
+  readonly leaks: readonly Leak[];
+}
+
+/** Looks through all parts. */
+export const searchPlaces = async (
+  scanner: Scanner,
+  ...sources: readonly (Iterable<Part> | AsyncIterable<Part>)[]
+): Promise<Search> => {
+  const places = new Set<string>();
+  const leaks = new Map<string, Leak>();
+  let bytes = 0;
+  for (const source of sources) {
+    for await (const part of source) {
+      places.add(part.place);
+      bytes += part.bytes.length;
+      for (const { name, form } of scanner.scan(part.bytes)) {
+        leaks.set(`${part.place}\0${name}\0${form}`, { place: part.place, name, form });
+      }
+    }
+  }
+  return { places: places.size, bytes, leaks: [...leaks.values()] };
+};

@@ -1,0 +1,50 @@
+import { createPrivateKey, generateKeyPairSync, hkdfSync, type KeyObject, randomBytes } from 'node:crypto';
+import { unwrapDek } from '../rehearsal/evidence/owner-key.ts';
+import { findVolumes } from '../rehearsal/evidence/volume.ts';
+import type { Secret } from './scanner.ts';
+
+/** A private key its owner kept, so that it can be recognised wherever it turns up. */
+export interface OwnKey {
+  readonly name: string;
+  readonly pem: string;
+  readonly key: KeyObject;
+}
+
+/** Makes one of 2,048 bits. */
+export const newOwnKey = (name: string): OwnKey => {
+  const { privateKey: key } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return { name, key, pem: key.export({ type: 'pkcs8', format: 'pem' }).toString() };
+};
+
+/** The numbers of a private key that are secret: exponent, factors, and what is derived from them. */
+export const secretsOfKey = ({ name, key }: OwnKey): readonly Secret[] => {
+  const jwk = key.export({ format: 'jwk' });
+  return (['d', 'p', 'q', 'dp', 'dq', 'qi'] as const).map((number) => ({
+    name: `${name}.${number}`,
+    bytes: Buffer.from(jwk[number] ?? '', 'base64url'),
+  }));
+};
+
+/** Data keys of all disks and snapshots an owner's key opens, and the two keys of the cipher derived from each. */
+export const secretsOfDisks = (volumes: string, keys: readonly OwnKey[]): readonly Secret[] =>
+  [...findVolumes(volumes)].flatMap(([disk, { header }]) => {
+    const dek = keys.map(({ pem }) => opened(() => unwrapDek(createPrivateKey(pem), header))).find(Boolean);
+    if (dek === undefined) return [];
+    const derived = (['data', 'tweak'] as const).map((purpose) => ({
+      name: `${purpose} key of ${disk}`,
+      bytes: Buffer.from(hkdfSync('sha256', dek, Buffer.alloc(0), `interlock disk v1: XTS ${purpose} key`, 32)),
+    }));
+    return [{ name: `DEK of ${disk}`, bytes: dek }, ...derived];
+  });
+
+/** Undefined where the key is another's: RSA-OAEP says so by failing. */
+const opened = (open: () => Buffer): Buffer | undefined => {
+  try {
+    return open();
+  } catch {
+    return undefined;
+  }
+};
+
+/** Recognisable plain text. */
+export const newText = (name: string, length = 64): Secret => ({ name, bytes: randomBytes(length) });
