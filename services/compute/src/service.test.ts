@@ -707,3 +707,21 @@ test('PreviewKeyLoss: page by page, what a loss then does; for disk encryption s
     assert.equal((await inPower(name, 'DEALLOCATED')).failure?.code, 'KEY_DISABLED');
   }
 });
+
+test('VM-07, VM-13, VM-47: a machine deallocated after a start that failed has all its disks reserved', async () => {
+  const set = newSet();
+  const { name, disks } = await runningVm(['STANDARD_SSD', set], ['STANDARD_SSD', '']);
+  await lose(set);
+  await inPower(name, 'STOPPED');
+  await world.compute.startVirtualMachine({ name });
+  await until(
+    () => get(name),
+    ({ provisioningState }) => provisioningState === 'FAILED',
+  );
+  await world.compute.deallocateVirtualMachine({ name });
+  await inPower(name, 'DEALLOCATED');
+  assert.deepEqual(
+    disks.map((disk) => world.disks.disks.get(disk)?.state),
+    ['RESERVED', 'RESERVED'],
+  );
+});

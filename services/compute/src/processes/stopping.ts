@@ -106,7 +106,7 @@ export const closeAll = async (
       const { disk, phase } = one;
       if (phase !== 'attached') return detachOne(parts, vm, disk, work, patience);
       const close = async (): Promise<void> => {
-        const attachEpoch = await openToEnd(parts, vm, one, patience);
+        const attachEpoch = await openToEnd(parts, vm, one, isDeallocated, patience);
         if (attachEpoch === undefined) return;
         const request = { name: disk, virtualMachine: vm, deallocated: isDeallocated, attachEpoch };
         await disks.insist(
@@ -121,21 +121,30 @@ export const closeAll = async (
 
 /**
  * The open that is to end, and no later one: another replica may have started the machine again before the close arrives.
- * Of an open whose answer never came the number is asked for; it is that open's only if the machine has not moved since.
+ * Only of an open that is on record the number is known here; else it is asked for, and counts only if the machine has
+ * not moved since. A host that is given back is told of every disk, so there it is looked at again.
  * @returns `undefined` when there is nothing to end any more
  */
 const openToEnd = async (
   { disks, vms }: ProcessParts,
   vm: string,
-  { disk, access, attachEpoch, isOpenUnsure }: VmDisk,
+  known: VmDisk,
+  isDeallocated: boolean,
   patience: Patience,
 ): Promise<number | undefined> => {
-  if (isOpenUnsure !== true) return attachEpoch;
-  const newest = await disks.insist((client, options) => client.getDisk({ name: disk }, options), patience);
-  const { state } = await vms.load(vm);
-  const now = state.status === 'active' ? state.disks.find((one) => one.disk === disk) : undefined;
-  const isSame = now?.access === access && now.isOpenUnsure === isOpenUnsure && now.attachEpoch === attachEpoch;
-  return isSame ? newest.attachEpoch : undefined;
+  for (let disk = known; ; ) {
+    const { access, attachEpoch, isOpenUnsure } = disk;
+    if (isOpenUnsure !== true && (access === 'open' || (access === 'closing' && !isDeallocated))) return attachEpoch;
+    const newest = await disks.insist((client, options) => client.getDisk({ name: disk.disk }, options), patience);
+    const { state } = await vms.load(vm);
+    const now = state.status === 'active' ? state.disks.find((one) => one.disk === disk.disk) : undefined;
+    if (!now) return undefined;
+    if (now.access === access && now.isOpenUnsure === isOpenUnsure && now.attachEpoch === attachEpoch) {
+      return newest.attachEpoch;
+    }
+    if (!isDeallocated) return undefined;
+    disk = now;
+  }
 };
 
 const correlated = (work: Work | undefined): { readonly correlationId?: string } =>
