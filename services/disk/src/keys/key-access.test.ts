@@ -149,3 +149,19 @@ test('G1: what was asked for before a loss wins nothing after its return, nor do
   access.granted(key, { accessEpoch: 8, asked: access.ask() }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
 });
+
+test('CMK-38, CMK-39: a set with a new identity wins its lease again, also where the vault said yes before the set did', () => {
+  const access = createKeyAccess();
+  const lease = access.lease(key);
+  // The end of an identity has no number in the vault: it is told as the highest there is.
+  access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED' }, 'fact');
+  access.lost(key, { ...loss(undefined), reason: 'IDENTITY_DELETED' }, access.ask());
+  access.granted(key, { accessEpoch: 7, asked: access.ask() }, 'stated');
+  access.granted(key, { accessEpoch: 7, asked: access.ask() }, 'unwrapped');
+  assert.equal(lease.isHeld(), false, 'not before the set has said so');
+  access.restored(key, 7);
+  access.granted(key, { accessEpoch: 6, asked: access.ask() }, 'unwrapped');
+  assert.equal(lease.isHeld(), false, 'not by a yes older than the one that ended the loss');
+  access.granted(key, { accessEpoch: 7, asked: access.ask() }, 'unwrapped');
+  assert.equal(lease.isHeld(), true);
+});

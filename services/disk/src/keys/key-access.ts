@@ -197,6 +197,11 @@ export const createKeyAccess = (
       const { loss } = entry;
       // Facts of a set come in order, so this one answers the loss told before it; a refusal may be newer than both.
       const isAnswered = loss?.source === 'fact' || (loss?.accessEpoch ?? 0) <= accessEpoch;
+      if (!loss) {
+        // A yes has ended it already. The loss may have had the number of what never returns, which no yes reaches.
+        const yesEpoch = entry.newest?.accessEpoch ?? 0;
+        entry.floorEpoch = Math.min(entry.floorEpoch, Math.max(accessEpoch, yesEpoch));
+      }
       if (!loss || !isAnswered) return;
       entry.loss = undefined;
       entry.floorHeard = loss.heard;
