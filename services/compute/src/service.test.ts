@@ -725,3 +725,22 @@ test('VM-07, VM-13, VM-47: a machine deallocated after a start that failed has a
     ['RESERVED', 'RESERVED'],
   );
 });
+
+test('CMK-110, VM-18: an attach that is repeated while its remains are freed begins anew', async () => {
+  const set = newSet();
+  const extra = newDisk('STANDARD_SSD', set);
+  const { name } = await runningVm(['STANDARD_SSD', set]);
+  const closing = Promise.withResolvers<void>();
+  world.disks.before = (call) => (call.startsWith('detachDisk') ? closing.promise : Promise.resolve());
+  world.disks.beforeAnswer = async (call) => {
+    if (call === `openDisk ${extra}`) await lose(set);
+  };
+  const first = world.compute.attachDisk({ name, disk: extra, lun: 7 });
+  await assert.rejects(first, { reason: 'KEY_DISABLED' });
+  const second = world.compute.attachDisk({ name, disk: extra, lun: 7 });
+  closing.resolve();
+  const { dataDisks } = await second;
+  assert.ok(dataDisks.some(({ disk }) => disk === extra));
+  assert.equal(world.disks.disks.get(extra)?.managedBy, name);
+  assert.equal((await get(name)).powerState, 'STOPPED');
+});

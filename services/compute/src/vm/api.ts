@@ -18,7 +18,18 @@ import type { Engine } from '../engine.ts';
 import { refusalOf } from '../failures.ts';
 import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
-import { type Ask, attach, create, deallocate, detach, powerOff, remove, restart, start } from './operations.ts';
+import {
+  type Ask,
+  attach,
+  create,
+  deallocate,
+  detach,
+  isLeftOver,
+  powerOff,
+  remove,
+  restart,
+  start,
+} from './operations.ts';
 import type { DiskPlanner } from './planning.ts';
 import { checkDisk, checkLun, wishOf } from './requests.ts';
 import { shown, vmOnWire } from './wire.ts';
@@ -63,6 +74,13 @@ export const vmApi = (parts: {
       if (outcome !== 'pending') throw outcome;
     }
     throw new Rejection('UNAVAILABLE', 'STILL_IN_PROGRESS', `${vm} is still being worked on; ask again`, { vm });
+  };
+
+  /** Waits until what a stop has left of an earlier attach is gone: whoever repeats that attach begins it anew. */
+  const freed = async (vm: string, disk: string, call: Call): Promise<void> => {
+    for await (const { state } of changesOf(parts, vm, call.signal)) {
+      if (state.status !== 'active' || !isLeftOver(state, disk)) return;
+    }
   };
 
   return {
@@ -111,6 +129,7 @@ export const vmApi = (parts: {
       const { location, ultraSsdEnabled } = shown(loaded).wish;
       const wished = { disk, lun, isOs: false, deleteWithVm: request.deleteWithVm };
       const planned = await plan(wished, { vm, location, ultraSsdEnabled }, 'disk', call);
+      await freed(vm, disk, call);
       const ask = askOf(vm, call);
       const { state } = await vms.transact(
         vm,

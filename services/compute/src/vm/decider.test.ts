@@ -139,6 +139,18 @@ test('VM-18: a LUN holds one disk; the same disk at the same LUN again decides n
   assert.throws(() => given(...running(disks)).when(attach(ask(), extra, 1)), { reason: 'TOO_MANY_DATA_DISKS' });
 });
 
+test('CMK-110: an attach that a stop put an end to is not taken for done when it is asked for again', () => {
+  const cutOff = [
+    ...after(running(disks), attach(ask(), extra, 64)),
+    { type: 'VmStopping', work: work('keyStop', 'k'), at },
+  ] as const;
+  for (const history of [cutOff, [...cutOff, { type: 'VmStopped', at } as const]]) {
+    assert.throws(() => given(...history).when(attach(ask('again'), extra, 64)), { reason: 'OPERATION_IN_PROGRESS' });
+  }
+  const freed = given(...cutOff, { type: 'VmStopped', at }, { type: 'DisksClosed', at });
+  assert.equal(freed.when(attach(ask('again'), extra, 64))[0]?.type, 'DiskAttaching');
+});
+
 test('VM-18: the OS disk can be detached from a deallocated machine only, which then has nothing to boot from', () => {
   assert.throws(() => given(...running(disks)).when(detach(ask(), os.disk)), { reason: 'OS_DISK_IN_USE' });
   assert.throws(() => given(...stopped(disks)).when(detach(ask(), os.disk)), { reason: 'OS_DISK_IN_USE' });

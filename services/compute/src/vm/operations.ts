@@ -147,6 +147,7 @@ export const attach =
     const machine = existing(vm, ask.vm);
     if (machine === 'creating') throw busy(ask.vm, 'attach');
     const known = machine.disks.find((one) => one.disk === disk.disk);
+    if (isLeftOver(machine, disk.disk)) throw busy(ask.vm, 'attach');
     if (known && known.phase !== 'detaching' && !known.isOs && known.lun === disk.lun) return [];
     refuseDeletion(machine, ask.vm, 'attach');
     refuseBusy(machine, ask.vm, 'attach');
@@ -163,6 +164,10 @@ export const attach =
     if (machine.disks.filter(({ isOs }) => !isOs).length >= dataDisksMax) throw tooManyDisks(dataDisksMax);
     return [{ type: 'DiskAttaching', disk, work: workOf(ask, 'attach', { disk: disk.disk }), at: ask.at }];
   };
+
+/** Whether the disk is what is left of an attach that a stop put an end to: it is about to be freed, and not attached. */
+export const isLeftOver = ({ disks, work }: Machine, disk: string): boolean =>
+  disks.some((one) => one.disk === disk && one.phase === 'attaching') && work?.kind !== 'attach';
 
 /** Detaches a disk (VM-18, VM-48). @throws Rejection FAILED_PRECONDITION OS_DISK_IN_USE */
 export const detach =
