@@ -1,0 +1,76 @@
+import { Worker } from 'node:worker_threads';
+import type { PlayedHistory } from './history.ts';
+
+/** What a thread is told when it begins. */
+export interface PlayOrder {
+  readonly untilAction: number | undefined;
+}
+
+/** A history as a thread reports it: its log only where a promise did not hold. */
+export type Result = Omit<PlayedHistory, 'lines'> & { readonly lines?: readonly string[] };
+
+export interface PlayReport {
+  readonly results: readonly Result[];
+}
+
+export interface PoolOptions {
+  readonly workers: number;
+  readonly untilAction: number | undefined;
+  /** The next seed to play; undefined when there is none any more. */
+  readonly nextSeed: () => number | undefined;
+  /** Called with every history that was played. */
+  readonly played: (result: Result) => void;
+}
+
+/** Seeds a thread is given at once: few enough that all threads end together. */
+const SEEDS_AT_ONCE = 4;
+
+/**
+ * Plays histories on threads until there are no seeds any more. Each history is alone on its thread: nothing of it
+ * depends on what else the machine does.
+ * @throws what a thread throws: a mistake of the simulation, not a finding
+ */
+export const playOnThreads = async (options: PoolOptions): Promise<void> => {
+  const { workers, untilAction, nextSeed, played } = options;
+  const order: PlayOrder = { untilAction };
+  const take = (): number[] => {
+    const seeds: number[] = [];
+    while (seeds.length < SEEDS_AT_ONCE) {
+      const seed = nextSeed();
+      if (seed === undefined) break;
+      seeds.push(seed);
+    }
+    return seeds;
+  };
+
+  const playOn = (thread: Worker): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const giveMore = (): void => {
+        const seeds = take();
+        if (seeds.length > 0) thread.postMessage(seeds);
+        else resolve();
+      };
+      thread.on('message', ({ results }: PlayReport) => {
+        for (const result of results) played(result);
+        giveMore();
+      });
+      thread.once('error', reject);
+      thread.once('exit', (code) => reject(new Error(`a thread of the simulation ended with ${code}`)));
+      giveMore();
+    });
+
+  const threads = Array.from(
+    { length: workers },
+    () =>
+      new Worker(new URL('play-thread.ts', import.meta.url), {
+        workerData: order,
+        // A history lives shorter than the young generation takes to fill: most of it is never copied.
+        resourceLimits: { maxYoungGenerationSizeMb: 64 },
+      }),
+  );
+  try {
+    await Promise.all(threads.map(playOn));
+  } finally {
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
+};

@@ -1,0 +1,74 @@
+import { parseArgs } from 'node:util';
+
+/** What one run of the simulation does. */
+export interface RunOptions {
+  /** Seed of the first history; the others count on from it. */
+  readonly seed: number;
+  /** Whether the seed was asked for, and not drawn. */
+  readonly isChosen: boolean;
+  /** Most histories. */
+  readonly histories: number;
+  /** No history begins after so many seconds of real time. */
+  readonly seconds: number;
+  /** Threads that play histories. */
+  readonly workers: number;
+  /** Stops acting before this action of each history; undefined: acts to the end. */
+  readonly untilAction: number | undefined;
+}
+
+/** A mistake in the command line, in words for who typed it. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+export const usage = `npm run simulate -- [option …]
+
+  --seed N        plays the history of this seed and prints its log; with --histories or --seconds: begins there
+  --seconds S     plays for so many seconds of real time (default 60)
+  --histories N   plays so many histories
+  --workers N     on so many threads (default 2)
+  --until N       stops acting before the Nth action of each history`;
+
+/** Seeds are 32 bits. */
+const SEED_MAX = 2 ** 32 - 1;
+const SECONDS_DEFAULT = 60;
+const WORKERS_DEFAULT = 2;
+
+/**
+ * Reads the command line.
+ * @param drawSeed takes a seed where none is given
+ * @throws UsageError naming the option and what it must be
+ */
+export const readOptions = (args: readonly string[], drawSeed: () => number): RunOptions => {
+  const given = parse(args);
+  const number = (name: string, min: number, max: number): number | undefined => {
+    const text = given[name];
+    if (text === undefined) return undefined;
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new UsageError(`--${name} must be a whole number from ${min} to ${max}, not "${text}"`);
+  };
+  const seed = number('seed', 0, SEED_MAX);
+  const seconds = number('seconds', 1, 86_400);
+  const histories = number('histories', 1, 100_000_000);
+  const isOne = seed !== undefined && seconds === undefined && histories === undefined;
+  return {
+    seed: seed ?? drawSeed(),
+    isChosen: seed !== undefined,
+    histories: histories ?? (isOne ? 1 : Number.POSITIVE_INFINITY),
+    seconds: seconds ?? (isOne || histories !== undefined ? Number.POSITIVE_INFINITY : SECONDS_DEFAULT),
+    workers: number('workers', 1, 64) ?? WORKERS_DEFAULT,
+    untilAction: number('until', 1, 1_000_000),
+  };
+};
+
+const text = { type: 'string' } as const;
+
+const parse = (args: readonly string[]): Readonly<Record<string, string | undefined>> => {
+  try {
+    const options = { seed: text, seconds: text, histories: text, workers: text, until: text };
+    return { ...parseArgs({ args: [...args], options, allowPositionals: false }).values };
+  } catch (cause) {
+    throw new UsageError(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+};
