@@ -131,9 +131,8 @@ export const category = <State, Event extends EventOf>(
   };
 
   const load = async (id: string): Promise<Loaded<State>> => {
-    const [loaded] = await loadMany([id]);
-    if (!loaded) throw new Error('loadMany answers one state per id');
-    return loaded;
+    const [row] = await store.getRows(tableName, [id]);
+    return row ? { id, state: row.row as State, version: row.version } : fold(id);
   };
 
   const prepare = (loaded: Loaded<State>, decide: (state: State) => readonly Event[]): Prepared<State, Event> => {

@@ -137,6 +137,11 @@ export const memoryStore = (dependencies: { readonly clock: Clock; readonly rand
     },
     async getRows(tableName, keys) {
       const { rows } = tableOf(tableName);
+      const [only] = keys;
+      if (only !== undefined && keys.length === 1) {
+        const row = rows.get(only);
+        return row ? [row] : [];
+      }
       return [...new Set(keys)].flatMap((key) => rows.get(key) ?? []);
     },
     async listRows(query) {

@@ -58,6 +58,8 @@ export interface InProcessCloudOptions {
   /** Default 0: every permission is asked anew. */
   readonly authzTtlMs?: number;
   readonly partitionCount?: number;
+  /** Whether messages are encoded on their way between services, as a network does it. Default true. */
+  readonly isEncoded?: boolean;
   /** Time between two watermarks of a relay; default 1,000 ms. */
   readonly watermarkMs?: number;
   /** After this long without a message a consumer asks its source; default 5,000 ms. */
@@ -192,6 +194,7 @@ export const inProcessCloud = async (options: InProcessCloudOptions): Promise<In
         log: seams.log,
         ...(wired.assembly.onRefused === undefined ? {} : { onRefused: wired.assembly.onRefused }),
         ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
+        ...(options.isEncoded === undefined ? {} : { isEncoded: options.isEncoded }),
       });
       // Crashed while it started: it never answers.
       if (starting.has(name)) replicasOf(service).set(replica, { server, scope });

@@ -63,30 +63,26 @@ export const checkId = (id: string, variable: string, field: string): string => 
 
 /** Describes the names of one kind, for example `vaults/{vault}/keys/{key}`. */
 export const resourceName = <const Pattern extends string>(pattern: Pattern): ResourceName<Pattern> => {
-  const segments = pattern.split('/');
-  const variableOf = (segment: string): string | undefined => /^\{(.*)\}$/.exec(segment)?.[1];
+  const segments = pattern.split('/').map((text) => {
+    const variable = /^\{(.*)\}$/.exec(text)?.[1];
+    return { text, variable, rule: variable === undefined ? undefined : idRule(variable).pattern };
+  });
   return {
     pattern,
     format: (ids) => {
       const given: Readonly<Record<string, string>> = ids;
-      return segments
-        .map((segment) => {
-          const variable = variableOf(segment);
-          return variable === undefined ? segment : given[variable];
-        })
-        .join('/');
+      return segments.map(({ text, variable }) => (variable === undefined ? text : given[variable])).join('/');
     },
     parse: (name, field) => {
       const parts = name.split('/');
       const ids: Record<string, string> = {};
       const fits =
         parts.length === segments.length &&
-        segments.every((segment, n) => {
-          const variable = variableOf(segment);
+        segments.every(({ text, variable, rule }, n) => {
           const part = parts[n] ?? '';
-          if (variable === undefined) return part === segment;
+          if (variable === undefined || rule === undefined) return part === text;
           ids[variable] = part;
-          return idRule(variable).pattern.test(part);
+          return rule.test(part);
         });
       if (!fits) {
         throw new Rejection(

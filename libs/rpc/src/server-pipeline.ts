@@ -85,7 +85,7 @@ export function serverPipeline(
       span.setAttribute(DomainAttribute.caller, fields.caller.name);
       span.setAttribute(DomainAttribute.correlationId, fields.cause.correlationId);
 
-      const handlerContext = contextOf(context, fields, timer);
+      const handlerContext = new HandlerCall(context, fields, timer);
       if (!call.responseStream) {
         const answers = call.next(call.request, handlerContext);
         const answer = await timer.race(
@@ -118,14 +118,43 @@ export function serverPipeline(
   };
 }
 
-/** What the handler is given. Its signal is made when it is looked at, which most handlers never do. */
-const contextOf = (context: CallContext, fields: CallFields, timer: CallTimer): CallContext & CallFields => ({
-  ...context,
-  ...fields,
-  get signal() {
-    return timer.signal;
-  },
-});
+/**
+ * What the handler is given. Its signal is made when it is looked at, which most handlers never do. A class, because an
+ * object with a getter put together anew for each call costs more than the signal.
+ */
+class HandlerCall implements CallContext, CallFields {
+  readonly metadata: CallContext['metadata'];
+  readonly peer: string;
+  readonly header: CallContext['header'];
+  readonly trailer: CallContext['trailer'];
+  readonly sendHeader: CallContext['sendHeader'];
+  readonly caller: CallFields['caller'];
+  readonly cause: CallFields['cause'];
+  readonly requestId: string;
+  readonly deadline: CallFields['deadline'];
+  readonly remainingMs: CallFields['remainingMs'];
+  declare readonly token?: string;
+  readonly #timer: CallTimer;
+
+  constructor(context: CallContext, fields: CallFields, timer: CallTimer) {
+    this.metadata = context.metadata;
+    this.peer = context.peer;
+    this.header = context.header;
+    this.trailer = context.trailer;
+    this.sendHeader = context.sendHeader;
+    this.caller = fields.caller;
+    this.cause = fields.cause;
+    this.requestId = fields.requestId;
+    this.deadline = fields.deadline;
+    this.remainingMs = fields.remainingMs;
+    if (fields.token !== undefined) this.token = fields.token;
+    this.#timer = timer;
+  }
+
+  get signal(): AbortSignal {
+    return this.#timer.signal;
+  }
+}
 
 const deadlineExceeded = (): ServerError =>
   new ServerError(Status.DEADLINE_EXCEEDED, 'the deadline passed before the answer was ready');

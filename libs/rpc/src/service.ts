@@ -1,6 +1,7 @@
 import type { CompatServiceDefinition, Server, ServiceImplementation, TsProtoServiceDefinition } from 'nice-grpc';
 import type { Authorization, Rule } from './authorization.ts';
 import type { CallFields } from './call.ts';
+import { ownBytes } from './message-copy.ts';
 
 /**
  * What ts-proto generates for a service. A method may have a codec of one's own in place of a generated message type
@@ -23,6 +24,9 @@ export interface Method {
   requestDeserialize(bytes: Uint8Array): unknown;
   responseSerialize(value: unknown): Uint8Array;
   responseDeserialize(bytes: Uint8Array): unknown;
+  /** What the other side would get, without encoding where the message can be copied otherwise. */
+  requestCopy(value: unknown): unknown;
+  responseCopy(value: unknown): unknown;
 }
 
 /** A service ready to be served: by gRPC or in process. */
@@ -87,11 +91,23 @@ export function methodsOf(definition: Definition): ReadonlyMap<string, Method> {
           requestDeserialize: (bytes) => requestType.decode(bytes),
           responseSerialize: (value) => responseType.encode(responseType.fromPartial?.(value) ?? value).finish(),
           responseDeserialize: (bytes) => responseType.decode(bytes),
+          requestCopy: copier(requestType),
+          responseCopy: copier(responseType),
         } satisfies Method,
       ];
     }),
   );
 }
+
+type Codec = Definition['methods'][string]['requestType'];
+
+/** Defaults filled in and nothing shared, as after encoding and decoding. */
+const copier = (type: Codec): ((value: unknown) => unknown) => {
+  const { fromPartial } = type;
+  return fromPartial
+    ? (value) => ownBytes(fromPartial.call(type, value))
+    : (value) => type.decode(type.encode(value).finish());
+};
 
 /** Path → who may call it, of several services. */
 export const rulesOf = (services: readonly BoundService[]): ReadonlyMap<string, Rule<unknown>> =>

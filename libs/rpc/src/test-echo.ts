@@ -22,6 +22,7 @@ export interface Word {
 const word = {
   encode: (message: Word) => ({ finish: (): Uint8Array => Buffer.from(JSON.stringify(message)) }),
   decode: (bytes: Uint8Array): Word => JSON.parse(Buffer.from(bytes).toString()),
+  fromPartial: ({ text = '' }: Partial<Word>): Word => ({ text }),
 };
 
 /** A service with one method of each kind and a codec of its own, as the data path has one. */
@@ -121,8 +122,8 @@ export interface Echo {
 
 export type StartEcho = (options?: EchoOptions) => Promise<Echo>;
 
-/** The two ways to serve it, for suites that run over both. */
-export const transports: Readonly<Record<'gRPC' | 'in process', StartEcho>> = {
+/** The ways to serve it, for suites that run over all of them. */
+export const transports: Readonly<Record<'gRPC' | 'in process' | 'in process, not encoded', StartEcho>> = {
   gRPC: async (options = {}) => {
     const { logged, pipeline, bound } = prepare(options);
     const server = await startServer({
@@ -143,12 +144,15 @@ export const transports: Readonly<Record<'gRPC' | 'in process', StartEcho>> = {
       },
     };
   },
-  'in process': async (options = {}) => {
-    const { logged, pipeline, bound } = prepare(options);
-    const server = serveInProcess({ ...pipeline, name: 'echo', services: [bound] });
-    const stopServer = async () => server.stop();
-    return { ...clients(server.channel, options), logged, stopServer, close: stopServer };
-  },
+  'in process': (options = {}) => startInProcess(options, true),
+  'in process, not encoded': (options = {}) => startInProcess(options, false),
+};
+
+const startInProcess = async (options: EchoOptions, isEncoded: boolean): Promise<Echo> => {
+  const { logged, pipeline, bound } = prepare(options);
+  const server = serveInProcess({ ...pipeline, name: 'echo', services: [bound], isEncoded });
+  const stopServer = async () => server.stop();
+  return { ...clients(server.channel, options), logged, stopServer, close: stopServer };
 };
 
 function prepare(options: EchoOptions) {

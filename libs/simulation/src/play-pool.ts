@@ -65,7 +65,7 @@ export const playOnThreads = async (options: PoolOptions): Promise<void> => {
       new Worker(new URL('play-thread.ts', import.meta.url), {
         workerData: order,
         // A history lives shorter than the young generation takes to fill: most of it is never copied.
-        resourceLimits: { maxYoungGenerationSizeMb: 64 },
+        resourceLimits: { maxYoungGenerationSizeMb: 192 },
       }),
   );
   try {

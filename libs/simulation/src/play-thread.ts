@@ -6,6 +6,9 @@ const port = parentPort;
 if (!port) throw new Error('this file runs as a thread of the simulation');
 const { untilAction }: PlayOrder = workerData;
 
+// Refusals are everyday here, and nobody reads their stacks: a violation is played again to be looked at.
+Error.stackTraceLimit = 0;
+
 const play = async (seed: number): Promise<Result> => {
   const { lines, ...result } = await playHistory({
     seed,

@@ -139,6 +139,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     tokenFormat: deployment.tokenFormat,
     authzTtlMs: settings.authzTtlMs,
     partitionCount: PARTITIONS,
+    isEncoded: false,
     watermarkMs: settings.watermarkMs,
     silenceMs: settings.silenceMs,
     ownSeams: (replica) => processes.begin(replica),
