@@ -83,11 +83,10 @@ const merged = (some: readonly string[], others: readonly string[]): readonly st
 
 /** Puts the stage together. `end` waits for what was begun; what was planned for later is done at once. */
 const openStage = (world: SimulatedCloud, log: HistoryLog, isThorough: boolean): Stage & { end(): Promise<void> } => {
-  const leaseTtlMs = 10_000;
-  const truth = openTruth(world, leaseTtlMs);
+  const truth = openTruth(world);
   const troubles = openTroubles(world);
   const clients = clientsOf(world);
-  const judge = openJudge({ world, log, truth, troubles, clients, leaseTtlMs, isThorough });
+  const judge = openJudge({ world, log, truth, troubles, clients, isThorough });
   const running = new Set<Promise<unknown>>();
   const planned = new Set<() => void>();
   const mistakes: unknown[] = [];

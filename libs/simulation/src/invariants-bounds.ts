@@ -19,11 +19,11 @@ export interface Bounds {
 /** Longest wait between two tries of a relay, a consumer, or the engine of compute. */
 const backOffMs = 5_000;
 
-export const boundsOf = (settings: SimulatedSettings, leaseTtlMs: number): Bounds => ({
-  leaseTtlMs,
+export const boundsOf = (settings: SimulatedSettings): Bounds => ({
+  leaseTtlMs: settings.leases.ttlMs,
   answerMs: 200,
   newsMs: 60_000,
-  excuseMs: leaseTtlMs + 40_000,
+  excuseMs: settings.leases.ttlMs + settings.leases.unreachableGraceMs + 40_000,
   stopMs: settings.sweepIntervalMs + settings.guestStopTimeoutMs + backOffMs,
   settleMs: 120_000,
 });

@@ -34,7 +34,13 @@ export const machineJudge = (parts: {
       return;
     }
     if (disk.sku === 'ULTRA' && !isHostGone(machine)) log.violate('G3', `${what}: its disk is ultra`, reason.disk);
-    if (reason.reason === 'KEY_VAULT_UNREACHABLE' || reason.reason === 'THROTTLED') return;
+    if (reason.reason === 'KEY_VAULT_UNREACHABLE' || reason.reason === 'THROTTLED') {
+      const troubledMs = troubles.lastMs(['key-vault', 'identity', 'disk', 'calls', 'store']);
+      if (troubledMs === undefined || troubledMs < truth.nowMs() - bounds.excuseMs) {
+        log.violate('G3', what, `nothing was wrong since ${seconds(troubledMs ?? 0)}`);
+      }
+      return;
+    }
     const losses = truth.losses.losses(reason.set, reason.keyVersion, 'running');
     // An open may be refused, or pass just before the loss, up to the time its request may take.
     const fromMs = disk.askedMs;

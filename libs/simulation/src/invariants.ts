@@ -63,12 +63,11 @@ export const openJudge = (parts: {
   readonly truth: Truth;
   readonly troubles: Troubles;
   readonly clients: Clients;
-  readonly leaseTtlMs: number;
   /** Whether what costs much is checked as well. */
   readonly isThorough: boolean;
 }): Judge => {
   const { world, log, isThorough } = parts;
-  const bounds = boundsOf(world.settings, parts.leaseTtlMs);
+  const bounds = boundsOf(world.settings);
   const io = ioJudge({ ...parts, bounds });
   const machines = machineJudge({ ...parts, bounds });
   const rotations = rotationJudge(parts);

@@ -25,8 +25,7 @@ export interface Truth {
   nowMs(): number;
 }
 
-/** @param leaseTtlMs how long an unwrapped data key may be used without asking again */
-export const openTruth = (world: SimulatedCloud, leaseTtlMs: number): Truth => {
+export const openTruth = (world: SimulatedCloud): Truth => {
   const { clock, settings } = world;
   const nowMs = (): number => clock.monotonicMs();
   const losses = openLossTruth(nowMs, () => clock.now());
@@ -55,7 +54,7 @@ export const openTruth = (world: SimulatedCloud, leaseTtlMs: number): Truth => {
       const bounds = standing(disk, 'running').map(
         ({ sinceMs, owner }) =>
           // A disk that came under the key later has its lease from that moment.
-          Math.max(sinceMs, disk.movedAtMs) + leaseTtlMs + (owner === 'identity' ? settings.authzTtlMs : 0),
+          Math.max(sinceMs, disk.movedAtMs) + settings.leases.ttlMs + (owner === 'identity' ? settings.authzTtlMs : 0),
       );
       return bounds.length === 0 ? undefined : Math.min(...bounds);
     },
