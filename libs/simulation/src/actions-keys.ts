@@ -114,7 +114,7 @@ const revocations: readonly Revocation[] = [
     take: (stage, _set, keyVersion) =>
       isDone(
         attempt(stage, 'key.delete', keyOf(keyVersion), () =>
-          stage.clients.keyVault.deleteKey({ name: keyOf(keyVersion) }),
+          stage.clients.keyVault.deleteKey({ name: keyOf(keyVersion), confirmName: keyOf(keyVersion) }),
         ),
       ),
     give: (stage, _set, keyVersion) =>
@@ -128,7 +128,7 @@ const revocations: readonly Revocation[] = [
     take: (stage, _set, keyVersion) =>
       isDone(
         attempt(stage, 'vault.delete', vaultOf(keyVersion), () =>
-          stage.clients.keyVault.deleteVault({ name: vaultOf(keyVersion) }),
+          stage.clients.keyVault.deleteVault({ name: vaultOf(keyVersion), confirmName: vaultOf(keyVersion) }),
         ),
       ),
     give: async (stage, set, keyVersion) => {
@@ -189,11 +189,42 @@ export const revokeForAWhile = async (stage: Stage): Promise<void> => {
   const keyVersion = random.pick([known.activeKey, known.activeKey, ...known.previousKeys]);
   if (truth.losses.access.isGone(keyVersion)) return;
   const { take, give } = pickRevocation(stage);
+  await preview(stage, keyVersion);
+  if (random.chance(0.4)) race(stage, setName(set.id));
   if (await take(stage, set, keyVersion)) counts.revocations += 1;
   stage.later(holdMs(stage), async () => {
     await give(stage, set, keyVersion);
     if (truth.losses.standing(setName(set.id), keyVersion, 'opening').length === 0) counts.returns += 1;
   });
+};
+
+/** Asks what the loss would do, and holds the answer against what runs. */
+const preview = async (stage: Stage, keyVersion: string): Promise<void> => {
+  const { clients, judge, random } = stage;
+  if (random.chance(0.5)) return;
+  const before = judge.foreseen(keyVersion);
+  const request = { target: { $case: 'keyVersion', value: keyVersion }, action: 'DISABLE' } as const;
+  const { value } = await attempt(stage, 'impact', keyVersion, () => clients.sets.previewImpact(request));
+  if (value) judge.onPreview(keyVersion, value.impacts, before);
+};
+
+/** People ask machines under the set to do things at the very moment its key goes. */
+const race = (stage: Stage, set: string): void => {
+  const { truth, random, clients } = stage;
+  const concerned = [...truth.machines.machines.values()].filter(({ disks }) =>
+    [...disks.keys()].some((disk) => truth.disks.disks.get(disk)?.set === set),
+  );
+  for (const { name, power } of concerned) {
+    if (random.chance(0.5)) continue;
+    // Within the time that events and calls take to get about, which is none while nothing is slow.
+    stage.later(random.chance(0.5) ? 0 : random.fraction() * 100, () =>
+      power === 'running'
+        ? attempt(stage, 'vm.restart', name, () =>
+            clients.compute.restartVirtualMachine({ name, requestId: random.uuid() }),
+          )
+        : attempt(stage, 'vm.start', name, () => clients.compute.startVirtualMachine({ name })),
+    );
+  }
 };
 
 const pickRevocation = ({ random }: Stage): Revocation => {

@@ -13,6 +13,7 @@ import { hashSecret } from '../../../services/identity/src/tokens.ts';
 import { assemble as assembleKeyVault } from '../../../services/key-vault/src/assemble.ts';
 import type { SealKeyStore } from '../../../services/key-vault/src/seal-key-store.ts';
 import { createSimulatedRsa } from '../../../services/key-vault/src/simulated-rsa.ts';
+import type { CipherWatch } from './oracle-ciphers.ts';
 
 /** The settings a history may choose, in milliseconds; the bounds of G1 and G2 follow from them. */
 export interface SimulatedSettings {
@@ -78,6 +79,7 @@ export interface Hardware {
   readonly volumes: VolumeFiles;
   readonly driver: Driver;
   readonly sealKeys: SealKeyStore;
+  readonly ciphers: CipherWatch;
 }
 
 export const createDeployment = (random: SeededRandom, settings: SimulatedSettings): Deployment => {
@@ -170,6 +172,7 @@ export const createDeployment = (random: SeededRandom, settings: SimulatedSettin
             dataAddress: 'disk.simulation:1',
             snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
             leases: settings.leases,
+            watchCipher: hardware.ciphers.watch,
           },
         }),
       compute: (seams) =>

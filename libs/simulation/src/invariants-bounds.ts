@@ -12,6 +12,10 @@ export interface Bounds {
   readonly excuseMs: number;
   /** From the bound to a stopped machine, while compute, its store and the disk hosts are up (G2). */
   readonly stopMs: number;
+  /** From a loss to a stopped guest while nothing at all is wrong. */
+  readonly promptMs: number;
+  /** For how long nothing must have been wrong for that. */
+  readonly calmMs: number;
   /** In which everything settles once nothing goes wrong any more. */
   readonly settleMs: number;
 }
@@ -25,5 +29,7 @@ export const boundsOf = (settings: SimulatedSettings): Bounds => ({
   newsMs: 60_000,
   excuseMs: settings.leases.ttlMs + settings.leases.unreachableGraceMs + 40_000,
   stopMs: settings.sweepIntervalMs + settings.guestStopTimeoutMs + backOffMs,
+  promptMs: settings.guestStopTimeoutMs + 500,
+  calmMs: 15_000,
   settleMs: 120_000,
 });

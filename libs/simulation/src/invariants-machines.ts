@@ -84,6 +84,24 @@ export const machineJudge = (parts: {
   };
 
   return {
+    /** Machines with a non-ultra disk under the version that run or are on their way there (CMK-100 to CMK-103). */
+    foreseen(keyVersion: string): ReadonlySet<string> | undefined {
+      const troubledMs = troubles.lastAnyMs();
+      if (troubledMs !== undefined && truth.nowMs() - troubledMs < bounds.settleMs / 10) return undefined;
+      const found = new Set<string>();
+      for (const machine of truth.machines.machines.values()) {
+        if (['stopping', 'deallocating'].includes(machine.power)) return undefined;
+        if (!['running', 'starting', 'creating'].includes(machine.power)) continue;
+        for (const name of machine.disks.keys()) {
+          const disk = truth.disks.disks.get(name);
+          if (!disk || disk.sku === 'ultra' || disk.set === '') continue;
+          if (truth.disks.keyVersionOf(disk) === keyVersion) found.add(machine.name);
+        }
+        if (machine.power === 'creating') return undefined;
+      }
+      return found;
+    },
+
     /** Called with each event of compute after the truth knows it; `before` is what the machine was. */
     onEvent({ stream, type, data }: RecordedEvent): void {
       if (!stream.startsWith('vm-')) return;
@@ -102,14 +120,20 @@ export const machineJudge = (parts: {
     checkGuests(isSettled: boolean): void {
       const nowMs = truth.nowMs();
       const troubledMs = troubles.lastMs(stoppers) ?? 0;
+      const anyMs = troubles.lastAnyMs() ?? 0;
       for (const [vm, guestDisks] of world.guests.guests) {
         for (const { disk: name } of guestDisks) {
           const disk = truth.disks.disks.get(name);
           if (!disk || disk.sku === 'ultra' || disk.attachedTo !== vm) continue;
           const boundMs = truth.boundMs(disk);
           if (boundMs === undefined) continue;
-          const dueMs = Math.max(boundMs, troubledMs, disk.open?.atMs ?? 0) + bounds.stopMs;
-          if (nowMs <= dueMs && !isSettled) continue;
+          const openedMs = disk.open?.atMs ?? 0;
+          const dueMs = Math.max(boundMs, troubledMs, openedMs) + bounds.stopMs;
+          // While events flow nobody waits for the end of a lease.
+          const lostMs = Math.min(...truth.standing(disk, 'running').map(({ sinceMs }) => sinceMs));
+          const soonMs = Math.max(lostMs, openedMs, disk.movedAtMs) + bounds.promptMs;
+          const isPrompt = anyMs < lostMs - bounds.calmMs;
+          if (!isSettled && nowMs <= dueMs && !(isPrompt && nowMs > soonMs)) continue;
           const why = truth
             .standing(disk, 'running')
             .map(({ reason, sinceMs }) => `${reason} since ${seconds(sinceMs)}`);

@@ -1,6 +1,9 @@
-import type { RecordedEvent } from '@interlock/event-store';
+import type { RecordedEvent, RowChange } from '@interlock/event-store';
+import type { DiskEncryptionSet } from '../../../services/disk-encryption-set/src/set/state.ts';
+import { openSimulatedWrap } from '../../../services/key-vault/src/simulated-rsa.ts';
 import type { HistoryLog } from './history-log.ts';
 import type { Truth } from './oracle.ts';
+import type { KnownDisk } from './oracle-disks.ts';
 
 /**
  * G6: what a set says about its keys is held against the headers on storage. A version that is neither active nor among
@@ -13,6 +16,11 @@ export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readon
     for (const disk of truth.disks.disks.values()) {
       if (disk.set !== name || disk.isDeleting) continue;
       const keyVersion = truth.disks.keyVersionOf(disk);
+      const unopened = wrongWrap(disk);
+      if (unopened !== undefined) {
+        log.violate('G6', `${when}, the wrap of ${disk.name} opens with ${keyVersion}, as its header says`, unopened);
+        return;
+      }
       if (keyVersion === set.activeKey || set.previousKeys.has(keyVersion)) continue;
       log.violate(
         'G6',
@@ -22,7 +30,42 @@ export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readon
       return;
     }
   };
+  /** Why the wrap in a header does not open with the version it names; undefined when it does, or that is gone. */
+  const wrongWrap = (disk: KnownDisk): string | undefined => {
+    const header = truth.disks.headerOf(disk);
+    const n = header && truth.losses.access.modulusOf(header.wrap.keyVersion);
+    if (!header || n === undefined) return undefined;
+    try {
+      openSimulatedWrap({ publicJwk: { kty: 'RSA', n, e: 'AQAB' } }, header.wrap.algorithm, header.wrap.wrapped);
+      return undefined;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  };
+
+  /** What the set itself shows as its keys must cover every header, at the moment it is stored. */
+  const checkRow = (name: string, row: DiskEncryptionSet): void => {
+    if (row.status !== 'active') return;
+    const shown = new Set([row.activeKey, ...row.previousKeys].map(({ keyVersion }) => keyVersion));
+    for (const disk of truth.disks.disks.values()) {
+      if (disk.set !== name || disk.isDeleting) continue;
+      const keyVersion = truth.disks.keyVersionOf(disk);
+      if (keyVersion === '' || shown.has(keyVersion)) continue;
+      log.violate(
+        'G6',
+        `${name} shows every key something is under: ${disk.name} is under ${keyVersion}`,
+        [...shown].join(', '),
+      );
+      return;
+    }
+  };
+
   return {
+    onRows(rows: readonly RowChange[]): void {
+      for (const { table, key, row } of rows) {
+        if (table.startsWith('set_v') && row !== null) checkRow(key, row as unknown as DiskEncryptionSet);
+      }
+    },
     onEvent({ stream, type }: RecordedEvent): void {
       if (type === 'RotationFinished' || type === 'KeyAssigned') checkSet(stream.slice('set-'.length), `at ${type}`);
     },

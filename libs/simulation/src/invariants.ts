@@ -1,3 +1,4 @@
+import type { Impact } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
 import { Rejection } from '@interlock/event-store';
 import type { ToFact } from '@interlock/messaging';
 import { RpcFailure, type Workload } from '@interlock/rpc';
@@ -8,6 +9,7 @@ import { toFact as vaultFacts } from '../../../services/key-vault/src/published.
 import type { ActionRecord, HistoryLog } from './history-log.ts';
 import { auditJudge } from './invariants-audit.ts';
 import { type Bounds, boundsOf } from './invariants-bounds.ts';
+import { cipherJudge } from './invariants-ciphers.ts';
 import { type DiskIo, definiteReasons, ioJudge } from './invariants-io.ts';
 import { machineJudge } from './invariants-machines.ts';
 import { rotationJudge } from './invariants-rotation.ts';
@@ -27,6 +29,10 @@ export interface Judge {
   onCommit(committed: Committed): void;
   onIo(io: DiskIo): void;
   onWrongContent(disk: string, wrong: string): void;
+  /** Machines that a loss of the version would stop now, as the truth has it; undefined where that is not certain now. */
+  foreseen(keyVersion: string): ReadonlySet<string> | undefined;
+  /** Called with what a preview says. @param before what was foreseen when it was asked for */
+  onPreview(keyVersion: string, impacts: readonly Impact[], before: ReadonlySet<string> | undefined): void;
   /** Called with each call that was not answered with what was asked for. */
   onFailure(action: ActionRecord, error: unknown): void;
   /** Looks at what must be so at any moment. */
@@ -72,6 +78,7 @@ export const openJudge = (parts: {
   const machines = machineJudge({ ...parts, bounds });
   const rotations = rotationJudge(parts);
   const views = viewJudge(parts);
+  const ciphers = cipherJudge({ ...parts, bounds });
   const audit = auditJudge(parts);
   const secrets = secretsJudge(parts);
   const source = world.random.fork('witness').pick(sources);
@@ -79,11 +86,26 @@ export const openJudge = (parts: {
   return {
     bounds,
     onIo: io.onIo,
-    onCommit({ service, events }) {
+    onCommit({ service, commit, events }) {
+      if (service === 'disk-encryption-set') rotations.onRows(commit.rows ?? []);
       for (const event of events) {
         if (service === 'compute') machines.onEvent(event);
         else if (service === 'disk-encryption-set') rotations.onEvent(event);
       }
+    },
+    foreseen: machines.foreseen,
+    onPreview(keyVersion, impacts, before) {
+      const after = machines.foreseen(keyVersion);
+      // Between question and answer nothing may have changed.
+      if (!before || !after || before.size !== after.size || [...before].some((vm) => !after.has(vm))) return;
+      const said = impacts.filter(({ kind }) => kind === 'VIRTUAL_MACHINE_STOPS').map(({ resource }) => resource);
+      const isSame = said.length === before.size && said.every((vm) => before.has(vm));
+      if (isSame) return;
+      log.violate(
+        'G2',
+        `a loss of ${keyVersion} stops ${[...before].join(', ') || 'none'}`,
+        `foretold: ${said.join(', ') || 'none'}`,
+      );
     },
     onWrongContent: (disk, wrong) => log.violate('G5', `${disk} reads back what was written, byte for byte`, wrong),
     onFailure({ name, text, invokedAtMs }, error) {
@@ -95,7 +117,10 @@ export const openJudge = (parts: {
         if (keyUsers.has(name) && definiteReasons.has(error.reason)) io.afterKeyRefusal(what, error, invokedAtMs);
       }
     },
-    check: () => machines.checkGuests(false),
+    check() {
+      machines.checkGuests(false);
+      ciphers.check();
+    },
     async checkSettled() {
       machines.checkGuests(true);
       rotations.checkAll();

@@ -229,10 +229,10 @@ export const openAccessTruth = (): AccessTruth => {
         if (key?.status === 'deleted') add('KEY_DELETED');
       } else add(key?.purged.has(id) || vault?.status === 'purged' ? 'KEY_PURGED' : 'KEY_VERSION_NOT_FOUND');
       if (vault?.status === 'deleted') add('VAULT_DELETED');
-      if (vault && !isGranted(vault, vaultId, keyName, principal)) {
+      if (vault && principal !== '' && !isGranted(vault, vaultId, keyName, principal)) {
         add('ACCESS_DENIED', vault.model === 'access_policy' ? 'key-vault' : 'identity');
       }
-      if (deleted.has(principal)) add('IDENTITY_DELETED', 'identity');
+      if (principal === '' || deleted.has(principal)) add('IDENTITY_DELETED', 'identity');
       return found;
     },
     nextDate(keyVersion, instant) {

@@ -4,7 +4,8 @@ import { type AccessTruth, type DefiniteReason, openAccessTruth } from './oracle
 
 /** A set as its events have it. */
 export interface KnownSet {
-  readonly principal: string;
+  /** Empty while it has no identity. */
+  principal: string;
   activeKey: string;
   /** Older versions that something may still be under, as the set itself says. */
   readonly previousKeys: Set<string>;
@@ -135,6 +136,11 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
         set.previousKeys.delete(event.key.keyVersion);
         set.activeKey = event.key.keyVersion;
         pairOf(name, set.activeKey);
+        return;
+      case 'IdentityRemoved':
+      case 'IdentityReplaced':
+        set.principal = event.type === 'IdentityReplaced' ? event.principal : '';
+        for (const pair of pairs.values()) if (pair.set === name) refresh(pair);
         return;
       case 'RotationFinished':
         set.previousKeys.clear();

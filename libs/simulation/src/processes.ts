@@ -11,6 +11,7 @@ import type { FaultRates } from './fault-rates.ts';
 import { busOver } from './faulty-bus.ts';
 import { faultyStore } from './faulty-store.ts';
 import { createGate, type Gate } from './gate.ts';
+import type { CipherWatch } from './oracle-ciphers.ts';
 import { type Cuts, nameOf } from './parts.ts';
 import { processClock, type Skew } from './process-clock.ts';
 import { processDriver } from './process-driver.ts';
@@ -28,6 +29,7 @@ export interface Machine {
   readonly volumes: VolumeFiles;
   readonly driver: Driver;
   readonly sealKeys: SealKeyStore;
+  readonly ciphers: CipherWatch;
   readonly servicesOver: (hardware: Hardware) => Readonly<Record<Replica['service'], CloudService>>;
   /** Takes the lines of the services' own logs. */
   readonly write: (line: string) => void;
@@ -93,6 +95,7 @@ export const createProcesses = (machine: Machine): Processes => {
         volumes: processVolumes(machine.volumes, { ...link, faults: rates.volumes }),
         driver: processDriver(machine.driver, gate),
         sealKeys: machine.sealKeys,
+        ciphers: machine.ciphers,
       };
       const own = processClock(clock, skewOf(replica), gate);
       return {

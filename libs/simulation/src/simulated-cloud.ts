@@ -11,6 +11,7 @@ import { createFaultControl, type FaultControl } from './fault-control.ts';
 import { type FaultRates, noCallFaults, noStoreFaults, noVolumeFaults } from './fault-rates.ts';
 import { linkBetween } from './network.ts';
 import { type Answered, toldLink } from './oracle-answers.ts';
+import { openCipherWatch } from './oracle-ciphers.ts';
 import { createCuts, type Part } from './parts.ts';
 import { createProcesses } from './processes.ts';
 import { countingTracing } from './tracing.ts';
@@ -46,6 +47,8 @@ export interface SimulatedCloud {
   readonly bus: MemoryBus;
   readonly volumes: ReturnType<typeof memoryVolumeFiles>;
   readonly guests: SimulatedDriver;
+  /** Whether the data key of an open disk is in the disk service's memory. */
+  hasCipher(disk: string): boolean;
   /** Calls the listener with every commit, at the moment it is stored. */
   onCommit(listener: (committed: Committed) => void): void;
   /** Calls the listener with every answer a service gave that reached its caller. */
@@ -104,6 +107,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   const throttled = new Map<Part, number>();
   const volumes = memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES);
   const guests = simulatedDriver(clock);
+  const ciphers = openCipherWatch();
   const deployment = createDeployment(chance.fork('deployment'), settings);
   const processes = createProcesses({
     clock,
@@ -116,6 +120,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     volumes,
     driver: guests,
     sealKeys: createMemorySealKeyStore(),
+    ciphers,
     servicesOver: deployment.services,
     write: (line) => serviceLog.push(line),
   });
@@ -127,7 +132,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
       : { part: replica.service, gate: processes.gateOf(replica) };
 
   const starting = inProcessCloud({
-    services: deployment.services({ volumes, driver: guests, sealKeys: createMemorySealKeyStore() }),
+    services: deployment.services({ volumes, driver: guests, sealKeys: createMemorySealKeyStore(), ciphers }),
     storeOf,
     bus,
     workloadOf: (service) => deployment.people.workloads[service],
@@ -158,7 +163,10 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     bus,
     services: workloads,
     subjectsOf: (service) => Array.from({ length: PARTITIONS }, (_, partition) => subjectOf(service, partition)),
-    crashVolumes: () => volumes.crash(),
+    crashVolumes: () => {
+      volumes.crash();
+      ciphers.forgetAll();
+    },
     log: note,
   });
 
@@ -174,6 +182,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     bus,
     volumes,
     guests,
+    hasCipher: ciphers.has,
     onCommit: (listener) => {
       listeners.push(listener);
     },

@@ -11,6 +11,7 @@ import { diskDataApi } from './data/api.ts';
 import { diskDataDefinition } from './data/definition.ts';
 import { openRegaining } from './data/regaining.ts';
 import { openSessions } from './data/sessions.ts';
+import { openDiskCipher } from './dek.ts';
 import { diskApi, showDisk } from './disk/api.ts';
 import { attachmentApi } from './disk/attachment-api.ts';
 import { openCatchUp } from './disk/catching-up.ts';
@@ -43,6 +44,7 @@ import { createTurns } from './turns.ts';
 import type { VolumeFiles } from './volume/volume-files.ts';
 import { openVolumeMaking } from './volume/volume-making.ts';
 import { openVolumes } from './volume/volumes.ts';
+import type { SectorCipher } from './xts.ts';
 import { createXtsMask } from './xts-mask.ts';
 
 /** What disk is told from outside. */
@@ -53,6 +55,8 @@ export interface DiskSettings {
   readonly dataAddress: string;
   readonly snapshotLimits: SnapshotLimits;
   readonly leases: LeaseTerms;
+  /** Sees each cipher of an open disk, and hands it or another on: the simulation watches which of them live. */
+  readonly watchCipher?: (cipher: SectorCipher, disk: string) => SectorCipher;
 }
 
 /** HTTP/2 window of the data path: at 64 KiB, the default, each piece would wait for several round trips. */
@@ -74,7 +78,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const platformKey = openPlatformKey(settings.masterKey, random);
   const mask = createXtsMask();
   const turns = createTurns();
-  const { dataAddress, snapshotLimits: limits, leases: terms } = settings;
+  const { dataAddress, snapshotLimits: limits, leases: terms, watchCipher = (cipher) => cipher } = settings;
   const keyAccess = createKeyAccess(clock, terms);
   const losses = openLossTable(store);
   const options = openSetOptions(store);
@@ -94,7 +98,8 @@ export const assemble: Assemble<DiskSettings> = async ({
   const deks = openDeks({ vault, setKeys, platformKey, random });
   const volumes = openVolumes({ files: settings.files, platformKey, random });
   scope.defer('volumes', () => volumes.close());
-  const sessions = openSessions({ disks, volumes, deks, keyAccess, leases, turns, mask, clock, log });
+  const openCipher = (dek: Uint8Array, disk: string) => watchCipher(openDiskCipher(dek, mask), disk);
+  const sessions = openSessions({ disks, volumes, deks, keyAccess, leases, turns, openCipher, clock, log });
   scope.defer('open disks', () => sessions.close());
 
   const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, leases, random, mask });

@@ -7,6 +7,8 @@ export interface SimulatedDriver extends Driver {
   readonly guests: ReadonlyMap<string, readonly GuestDisk[]>;
   /** Machines whose guest takes so many milliseconds to shut down when asked; others do it at once. */
   readonly slowToStop: Map<string, number>;
+  /** Machines whose guest takes so many milliseconds to come up; a stop ends the wait, and the start. */
+  readonly slowToStart: Map<string, number>;
   /** Machines whose guest does not come up. */
   readonly broken: Set<string>;
   /** Every start and stop, in order: `start <vm>`, `stop <vm>`. */
@@ -20,6 +22,9 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
   const history: string[] = [];
   const listeners: ((vm: string) => void)[] = [];
   const slowToStop = new Map<string, number>();
+  const slowToStart = new Map<string, number>();
+  /** Starts under way; each is ended by aborting it. */
+  const starting = new Map<string, AbortController>();
   const broken = new Set<string>();
   const disksOf = (vm: string): readonly GuestDisk[] => {
     const disks = guests.get(vm);
@@ -30,21 +35,34 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
     hasGuests: true,
     guests,
     slowToStop,
+    slowToStart,
     broken,
     history,
     async start(vm: string, { disks }: GuestPlan) {
+      const neededMs = slowToStart.get(vm) ?? 0;
+      if (neededMs > 0) {
+        starting.get(vm)?.abort();
+        const ended = new AbortController();
+        starting.set(vm, ended);
+        await clock.sleep(neededMs, ended.signal);
+        if (ended.signal.aborted) throw new Error(`the guest of ${vm} was stopped before it was up`);
+        starting.delete(vm);
+      }
       if (broken.has(vm)) throw new Error(`the guest of ${vm} did not come up`);
       history.push(`start ${vm}`);
       guests.set(vm, disks);
     },
     async stop(vm, { graceMs }) {
+      starting.get(vm)?.abort();
+      starting.delete(vm);
       if (!guests.has(vm)) return;
       const neededMs = slowToStop.get(vm) ?? 0;
       if (neededMs > 0) await clock.sleep(Math.min(neededMs, graceMs));
       if (guests.delete(vm)) history.push(`stop ${vm}`);
     },
     async attach(vm, disk) {
-      guests.set(vm, [...disksOf(vm), disk]);
+      // Given again after a crash: with the newer token.
+      guests.set(vm, [...disksOf(vm).filter((one) => one.disk !== disk.disk), disk]);
     },
     async detach(vm, disk) {
       const disks = guests.get(vm);

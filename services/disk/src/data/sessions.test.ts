@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { category, memoryStore } from '@interlock/event-store';
 import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
+import { openDiskCipher } from '../dek.ts';
 import { beginAccess } from '../disk/attachment-decider.ts';
 import { begin as beginDisk, existing, finish } from '../disk/decider.ts';
 import { disks as diskStreams } from '../disk/state.ts';
@@ -96,7 +97,7 @@ const openedDisk = async () => {
     keyAccess,
     leases,
     turns: createTurns(),
-    mask: undefined,
+    openCipher: (dek) => openDiskCipher(dek, undefined),
     clock,
     log,
   });

@@ -1,6 +1,5 @@
 import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
 import type { Clock, Logger } from '@interlock/runtime';
-import { openDiskCipher } from '../dek.ts';
 import { diskClasses } from '../disk/classes.ts';
 import { accessAt, existing } from '../disk/decider.ts';
 import type { DiskEvent } from '../disk/events.ts';
@@ -13,7 +12,7 @@ import type { Leases, LeaseUser } from '../keys/leases.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader } from '../volume/headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
-import type { XtsMask } from '../xts-mask.ts';
+import type { SectorCipher } from '../xts.ts';
 import { epochOfToken, hashAccessToken } from './access-token.ts';
 import { isPinned, mayUseDek, outdated, type Session } from './session.ts';
 
@@ -59,11 +58,12 @@ export const openSessions = (parts: {
   readonly keyAccess: KeyAccess;
   readonly leases: Leases;
   readonly turns: Turns;
-  readonly mask: XtsMask | undefined;
+  /** Opens the cipher of a disk. The caller clears `dek`. */
+  readonly openCipher: (dek: Uint8Array, disk: string) => SectorCipher;
   readonly clock: Clock;
   readonly log: Logger;
 }): Sessions => {
-  const { disks, volumes, deks, keyAccess, leases, turns, mask, clock, log } = parts;
+  const { disks, volumes, deks, keyAccess, leases, turns, openCipher, clock, log } = parts;
   const sessions = new Map<string, Session>();
   /** Volumes being given free by ended sessions. */
   const ending = new Map<string, Promise<void>>();
@@ -154,7 +154,7 @@ export const openSessions = (parts: {
   };
 
   const give = (session: Session, { dek, grant }: OpenDek): void => {
-    session.disk.giveKey(openDiskCipher(dek, mask));
+    session.disk.giveKey(openCipher(dek, session.name));
     dek.fill(0);
     session.held = { grant };
     const { lease, isPinnable } = session;

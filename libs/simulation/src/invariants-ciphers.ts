@@ -1,0 +1,46 @@
+import type { HistoryLog } from './history-log.ts';
+import type { Bounds } from './invariants-bounds.ts';
+import { seconds } from './invariants-io.ts';
+import type { Truth } from './oracle.ts';
+import type { KnownDisk } from './oracle-disks.ts';
+import type { SimulatedCloud } from './simulated-cloud.ts';
+import type { Troubles } from './workload-troubles.ts';
+
+/** How long after the bound a host may take to overwrite what it may not use any more, in milliseconds. */
+const lateMs = 1_000;
+
+/**
+ * G8 of memory: when the right to use a DEK ends, the cipher that holds it is destroyed, whether anybody reads or not.
+ */
+export const cipherJudge = (parts: {
+  readonly world: SimulatedCloud;
+  readonly log: HistoryLog;
+  readonly truth: Truth;
+  readonly troubles: Troubles;
+  readonly bounds: Bounds;
+}) => {
+  const { world, log, truth, troubles } = parts;
+
+  /** Disks of running machines that keep their DEK through a loss (CMK-102), and those nothing was lost of. */
+  const mayHold = (disk: KnownDisk): boolean => {
+    const boundMs = truth.boundMs(disk);
+    if (boundMs === undefined || (disk.sku === 'ultra' && disk.open?.by === 'machine')) return true;
+    const troubledMs = troubles.lastMs(['disk']) ?? 0;
+    return truth.nowMs() <= Math.max(boundMs, troubledMs) + lateMs;
+  };
+
+  return {
+    check(): void {
+      for (const disk of truth.disks.disks.values()) {
+        if (disk.set === '' || disk.isSnapshot || !world.hasCipher(disk.name) || mayHold(disk)) continue;
+        const why = truth.standing(disk, 'running').map(({ reason, sinceMs }) => `${reason} since ${seconds(sinceMs)}`);
+        log.violate(
+          'G8',
+          `the DEK of ${disk.name} is overwritten: its key is lost (${why.join(', ')})`,
+          'it is in memory',
+        );
+        return;
+      }
+    },
+  };
+};
