@@ -68,6 +68,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   clock,
   random,
   log,
+  tracer,
   settings,
   authorize,
   client,
@@ -90,7 +91,7 @@ export const assemble: Assemble<DiskSettings> = async ({
     options,
     clock,
   });
-  const background = { clock, random, log, signal: scope.signal };
+  const background = { clock, random, log, tracer, signal: scope.signal };
   const compute = client('compute', ComputeServiceDefinition);
   const reports = openLossReports({ compute, diskHost: dataAddress, ...background });
   const leases = openLeases({ keyAccess, options, reports, terms, ...background });
@@ -119,7 +120,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const opening = openOpening({ ...around, sessions });
   const growth = openDiskGrowth(around);
   const show = showDisk({ keyAccess, leases, sessions, volumes, clock });
-  const regaining = openRegaining({ sessions, keyAccess, leases, terms, clock });
+  const regaining = openRegaining({ sessions, keyAccess, leases, terms, ...background });
 
   const control = service({
     definition: DiskServiceDefinition,

@@ -49,6 +49,9 @@ export interface EncryptedDisk {
   close(): Promise<void>;
 }
 
+/** Times a piece is begun again whose key was dropped under it. */
+const droppedMax = 3;
+
 /** Puts a cipher over a store. The disk owns both from now on; without a cipher it waits for `giveKey`. */
 export function createEncryptedDisk(store: BlockStore, initialCipher?: SectorCipher): EncryptedDisk {
   const lock = createRangeLock();
@@ -70,6 +73,24 @@ export function createEncryptedDisk(store: BlockStore, initialCipher?: SectorCip
     for (const [start, end] of writtenRuns(into)) {
       const run = into.subarray(start, end);
       sectors.decrypt((from + start) / sectorSize, run, run);
+    }
+  };
+
+  /**
+   * Does one piece and checks once more. Where the key was dropped while the store worked, the check decides: it throws why,
+   * or waits until the key is back, and the piece is begun again.
+   */
+  const checkedPiece = async <Result>(piece: () => Promise<Result>, check: AccessCheck): Promise<Result> => {
+    for (let dropped = 0; ; dropped += 1) {
+      try {
+        const result = await piece();
+        await check();
+        return result;
+      } catch (error) {
+        const isDropped = error instanceof Rejection && error.reason === 'DEK_DROPPED';
+        if (!isDropped || dropped === droppedMax) throw error;
+        await check();
+      }
     }
   };
 
@@ -112,16 +133,13 @@ export function createEncryptedDisk(store: BlockStore, initialCipher?: SectorCip
     async *read(offset, length, check) {
       checkRange(offset, length, store.size());
       for (const [from, to] of pieces(offset, length)) {
-        const piece = await readPiece(from, to, check);
-        await check();
-        yield piece;
+        yield await checkedPiece(() => readPiece(from, to, check), check);
       }
     },
     async write(offset, bytes, check) {
       checkRange(offset, bytes.length, store.size());
       for (const [from, to] of pieces(offset, bytes.length)) {
-        await writePiece(from, bytes.subarray(from - offset, to - offset), check);
-        await check();
+        await checkedPiece(() => writePiece(from, bytes.subarray(from - offset, to - offset), check), check);
       }
     },
     flush: () => store.flush(),

@@ -97,6 +97,7 @@ const waiting = (clock: VirtualClock, limits: { readonly waitingMax: number; rea
     terms: { ioPauseTimeoutMs: 5_000 },
     limits,
     clock,
+    signal: new AbortController().signal,
   });
   const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
   const { signal } = new AbortController();
@@ -208,4 +209,11 @@ test('G1: whatever befalls the vault, no read succeeds later than the lease time
     { numRuns: 25 },
   );
   assert.ok(answers > 100, 'and reads do succeed');
+});
+
+test('a host that stops lets nothing wait', limit, async () => {
+  const { host, read, until, run } = await paused();
+  await run(host.stop());
+  await until(() => read.outcome() !== undefined);
+  assert.notEqual(read.outcome(), 'ok');
 });

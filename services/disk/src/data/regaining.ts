@@ -49,21 +49,23 @@ export const openRegaining = (parts: {
   readonly terms: Pick<LeaseTerms, 'ioPauseTimeoutMs'>;
   readonly limits?: PauseLimits;
   readonly clock: Clock;
+  /** Aborted when this host stops: nothing waits any longer. */
+  readonly signal: AbortSignal;
 }): Regaining => {
-  const { sessions, keyAccess, leases, terms, limits = pauseLimits, clock } = parts;
+  const { sessions, keyAccess, leases, terms, limits = pauseLimits, clock, signal } = parts;
   const paused = { waiting: 0, bytes: 0 };
 
   const until = async (session: Session, io: PausedIo): Promise<void> => {
     const allowedMs = io.remainingMs();
     const endMs = clock.monotonicMs() + Math.min(terms.ioPauseTimeoutMs, allowedMs - beforeDeadlineMs(allowedMs));
-    const over = AbortSignal.any([io.signal, session.ending.signal]);
+    const over = AbortSignal.any([io.signal, session.ending.signal, signal]);
     let failure: unknown;
     for (;;) {
       refuseEnded(session, clock.now());
       if (mayUseDek(session)) return;
       refuseLost(session, keyAccess);
       const leftMs = endMs - clock.monotonicMs();
-      if (leftMs <= 0 || io.signal.aborted) throw unreachable(session, failure);
+      if (leftMs <= 0 || over.aborted) throw unreachable(session, failure);
       const { lease } = session;
       if (lease === undefined || lease.isHeld()) {
         try {

@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { category, memoryStore } from '@interlock/event-store';
 import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
+import { trace } from '@opentelemetry/api';
 import { openDiskCipher } from '../dek.ts';
 import { beginAccess } from '../disk/attachment-decider.ts';
 import { begin as beginDisk, existing, finish } from '../disk/decider.ts';
@@ -87,6 +88,7 @@ const openedDisk = async () => {
     clock,
     random,
     log,
+    tracer: trace.getTracer('test'),
     signal: ending.signal,
   });
   const noAnswer = async () => assert.fail('nothing is to be asked of the vault');

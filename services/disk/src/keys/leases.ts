@@ -1,7 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Cause, Rejection } from '@interlock/event-store';
 import { RETRY_AFTER_MS, RpcFailure } from '@interlock/rpc';
-import type { Clock, Instant, Logger, Random } from '@interlock/runtime';
+import { type Clock, DomainAttribute, type Instant, inSpan, type Logger, type Random } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
 import type { KeyAccess, Lease, LossSource, SetKeyVersion } from './key-access.ts';
 import { definiteReason } from './key-reasons.ts';
 import { endOf, type KeyGrant, type LeaseTerms, leftMs, nextStep, pacing, readingOf, type Silence } from './lease.ts';
@@ -84,10 +85,11 @@ export const openLeases = (parts: {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly tracer: Tracer;
   /** Ends every loop. */
   readonly signal: AbortSignal;
 }): Leases => {
-  const { keyAccess, options, reports, terms, clock, random, log, signal } = parts;
+  const { keyAccess, options, reports, terms, clock, random, log, tracer, signal } = parts;
   const { ttlMs, unreachableGraceMs } = terms;
   const entries = new Map<string, Entry>();
   const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
@@ -105,7 +107,6 @@ export const openLeases = (parts: {
   /** Lets compute know what its machines cannot use here, as long as it is so and somebody has a disk under it open. */
   const tell = (entry: Entry): void => {
     const { key, users, endedAt } = entry;
-    const accessEpoch = Math.max(entry.lease.yes()?.accessEpoch ?? 0, ...[...users].map((user) => user.accessEpoch));
     const loss = keyAccess.lossOf(key);
     if (users.size === 0) reports.about(key, undefined);
     else if (loss) reports.about(key, loss, entry.toldBy);
@@ -113,6 +114,8 @@ export const openLeases = (parts: {
     else {
       const since = endedAt ?? clock.now();
       // An outage has no number of its own: it concerns whoever unwrapped up to now.
+      let accessEpoch = entry.lease.yes()?.accessEpoch ?? 0;
+      for (const user of users) accessEpoch = Math.max(accessEpoch, user.accessEpoch);
       reports.about(key, { reason: 'KEY_VAULT_UNREACHABLE', since, traceId: '', accessEpoch }, 'refusal');
     }
   };
@@ -181,7 +184,11 @@ export const openLeases = (parts: {
     try {
       const id = random.uuid();
       const cause = { correlationId: id, causationId: id, caller: 'system:disk' };
-      await user.probe({ allowExpired: options.outlivesExpiry(key.set), deadlineMs }, cause);
+      const attributes = { [DomainAttribute.diskEncryptionSet]: key.set, [DomainAttribute.keyVersion]: key.keyVersion };
+      // A span, so that a loss found like this has a trace.
+      await inSpan(tracer, 'renew lease', { attributes }, () =>
+        user.probe({ allowExpired: options.outlivesExpiry(key.set), deadlineMs }, cause),
+      );
     } catch (error) {
       if (definiteReason(error) !== undefined) return;
       entry.failures += 1;
