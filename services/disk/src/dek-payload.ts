@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import { Rejection } from '@interlock/event-store';
-import { dekLength } from './dek.ts';
+import { dekLength, secretBytes } from './dek.ts';
 
 /** Who a DEK is for: both are UUIDs in their usual form. */
 export interface DekOwner {
@@ -18,7 +18,7 @@ export const dekPayloadLength = dekLength + 16 + 16;
  */
 export function encodeDekPayload(dek: Uint8Array, owner: DekOwner): Uint8Array {
   if (dek.length !== dekLength) throw new Error(`a DEK has ${dekLength} bytes, not ${dek.length}`);
-  const payload = new Uint8Array(dekPayloadLength);
+  const payload = secretBytes(dekPayloadLength);
   payload.set(uuidBytes('dek_id', owner.dekId), dekLength);
   payload.set(uuidBytes('disk_id', owner.diskId), dekLength + 16);
   payload.set(dek);
@@ -43,8 +43,9 @@ export function openDekPayload(payload: Uint8Array, owner: DekOwner): Uint8Array
     if (!timingSafeEqual(payload.subarray(dekLength, dekLength + 16), uuidBytes('dek_id', owner.dekId))) {
       throw wrong('dek_id', `the wrap in the header of disk ${owner.diskId} holds another DEK than ${owner.dekId}`);
     }
-    // Not `slice`: on a Buffer that is a view of the very bytes that are overwritten below.
-    return Uint8Array.from(payload.subarray(0, dekLength));
+    const dek = secretBytes(dekLength);
+    dek.set(payload.subarray(0, dekLength));
+    return dek;
   } finally {
     payload.fill(0);
   }

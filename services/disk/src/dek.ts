@@ -1,4 +1,4 @@
-import { hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 import { openXts, type SectorCipher } from './xts.ts';
 import type { XtsMask } from './xts-mask.ts';
 
@@ -18,14 +18,43 @@ const purposes = {
   check: 'interlock disk v1: key check value',
 } as const;
 
-const derive = (dek: Uint8Array, purpose: keyof typeof purposes, length: number) =>
-  new Uint8Array(hkdfSync('sha256', dek, new Uint8Array(0), purposes[purpose], length));
+/**
+ * Bytes for a secret, zeros at first. Small arrays of the ordinary kind lie among the objects of the runtime, which copies
+ * those from place to place and leaves the old copies; these stay where they are, so overwriting them overwrites all there is.
+ */
+export const secretBytes = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(new ArrayBuffer(length));
+
+const hmac = (key: Uint8Array, ...parts: readonly (Uint8Array | string)[]): Buffer =>
+  parts.reduce((running, part) => running.update(part), createHmac('sha256', key)).digest();
+
+/**
+ * HKDF-SHA256 in its two steps, for at most one block. Not `hkdfSync`: that keeps the DEK in a key object of its own until
+ * the runtime collects it. The caller clears what it gets.
+ */
+const derive = (dek: Uint8Array, purpose: keyof typeof purposes, length: number): Uint8Array => {
+  const pseudorandom = hmac(noSalt, dek);
+  const block = hmac(pseudorandom, purposes[purpose], oneBlock);
+  try {
+    const derived = secretBytes(length);
+    derived.set(block.subarray(0, length));
+    return derived;
+  } finally {
+    pseudorandom.fill(0);
+    block.fill(0);
+  }
+};
+
+/** No salt is a hash of zeros; the last byte of what is hashed counts the blocks (RFC 5869). */
+const noSalt = new Uint8Array(32);
+const oneBlock = Uint8Array.of(1);
 
 /** Opens the cipher of a disk. The caller clears `dek`; what is derived from it is cleared here. Rules CMK-08, CMK-12. */
 export function openDiskCipher(dek: Uint8Array, mask: XtsMask | undefined): SectorCipher {
   const dataKey = derive(dek, 'data', dekLength);
   const tweakKey = derive(dek, 'tweak', dekLength);
-  const key = new Uint8Array([...dataKey, ...tweakKey]);
+  const key = secretBytes(2 * dekLength);
+  key.set(dataKey);
+  key.set(tweakKey, dekLength);
   try {
     return openXts(key, mask);
   } finally {

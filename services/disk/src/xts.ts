@@ -66,10 +66,10 @@ function guarded(cipher: SectorCipher): SectorCipher {
 
 function maskedXts(dataKey: Uint8Array, tweakKey: Uint8Array, mask: XtsMask): SectorCipher {
   const ecb = 'aes-256-ecb';
-  const dataObject = createSecretKey(dataKey);
-  const encipher = createCipheriv(ecb, dataObject, null).setAutoPadding(false);
-  const decipher = createDecipheriv(ecb, dataObject, null).setAutoPadding(false);
-  const tweaker = createCipheriv(ecb, createSecretKey(tweakKey), null).setAutoPadding(false);
+  // The bytes, not key objects: those would keep the keys until the runtime collects them.
+  const encipher = createCipheriv(ecb, dataKey, null).setAutoPadding(false);
+  const decipher = createDecipheriv(ecb, dataKey, null).setAutoPadding(false);
+  const tweaker = createCipheriv(ecb, tweakKey, null).setAutoPadding(false);
 
   const transform = (through: Cipheriv | Decipheriv, sector: number, source: Uint8Array, target: Uint8Array) => {
     for (let from = 0; from < source.length; from += pieceSize) {

@@ -1,6 +1,6 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
-import { dekLength, keyCheckValue, matchesKeyCheck } from '../dek.ts';
+import { dekLength, keyCheckValue, matchesKeyCheck, secretBytes } from '../dek.ts';
 import { type DekOwner, encodeDekPayload, openDekPayload } from '../dek-payload.ts';
 import type { DekWrap, DiskHeader } from '../disk-header-format.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
@@ -66,7 +66,13 @@ export const openDeks = (parts: {
   };
 
   return {
-    generate: () => Uint8Array.from(random.bytes(dekLength)),
+    generate() {
+      const drawn = random.bytes(dekLength);
+      const dek = secretBytes(dekLength);
+      dek.set(drawn);
+      drawn.fill(0);
+      return dek;
+    },
     async wrap(dek, owner, { name, set, key }) {
       const payload = encodeDekPayload(dek, owner);
       try {
