@@ -68,3 +68,17 @@ test("the operating system's boot time goes on with its monotonic clock", async 
   const elapsedMs = systemClock.monotonicMs() - monotonic;
   assert.ok(Math.abs(systemClock.bootMs() - boot - elapsedMs) <= 11);
 });
+
+test('a wait longer than a timer of the system can be, or without an end, does not end early', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const dayMs = 86_400_000;
+  const woken: string[] = [];
+  systemClock.alarm(60 * dayMs, () => woken.push('in sixty days'));
+  const never = systemClock.alarm(Number.POSITIVE_INFINITY, () => woken.push('never'));
+  for (let day = 1; day < 60; day += 1) t.mock.timers.tick(dayMs);
+  assert.deepEqual(woken, []);
+  // The mocked timers begin their next wait at the end of the tick in which the one before it ended.
+  for (let day = 60; day < 63; day += 1) t.mock.timers.tick(dayMs);
+  assert.deepEqual(woken, ['in sixty days']);
+  never.cancel();
+});

@@ -84,8 +84,17 @@ export const sleepBy =
       signal.addEventListener('abort', finish);
     });
 
+/** Longest wait of one timer of Node; it takes a longer one, also one without an end, for one millisecond. */
+const timerMsMax = 2 ** 31 - 1;
+
 const systemAlarm: Clock['alarm'] = (durationMs, wake) => {
-  const timer = setTimeout(wake, durationMs);
+  const wait = (leftMs: number): NodeJS.Timeout =>
+    leftMs <= timerMsMax
+      ? setTimeout(wake, leftMs)
+      : setTimeout(() => {
+          timer = wait(leftMs - timerMsMax);
+        }, timerMsMax);
+  let timer = wait(durationMs);
   return { cancel: () => clearTimeout(timer) };
 };
 
