@@ -16,8 +16,9 @@ export type LossReason =
  *
  * - `loss`: access ends, at once for everything but pinned ultra disks.
  * - `start only`: what runs goes on; nothing can be opened anew.
+ * - `outage`: nobody decided anything. What the grace of the disk host outlasts counts as lost until the vault answers.
  */
-export type Effect = 'loss' | 'start only';
+export type Effect = 'loss' | 'start only' | 'outage';
 
 /** One way to lose a key, and the way back. */
 export interface Cause {
@@ -164,6 +165,33 @@ export const causes = [
     effect: 'loss',
     reason: 'ACCESS_DENIED',
     back: 'switch back',
+    returns: true,
+  },
+  {
+    name: 'identity deleted',
+    rules: ['CMK-37', 'CMK-39', 'CMK-105'],
+    how: 'DeletePrincipal of the managed identity',
+    effect: 'loss',
+    reason: 'IDENTITY_DELETED',
+    back: 'give the set a new identity, and grant that',
+    returns: true,
+  },
+  {
+    name: 'identity set to none',
+    rules: ['CMK-38', 'CMK-105'],
+    how: 'UpdateDiskEncryptionSet with the identity type NONE',
+    effect: 'loss',
+    reason: 'IDENTITY_DELETED',
+    back: 'give the set a new identity, and grant that',
+    returns: true,
+  },
+  {
+    name: 'vault unreachable',
+    rules: ['CMK-107'],
+    how: 'key-vault gives no answer, for longer than the lease and the grace of the disk host',
+    effect: 'outage',
+    reason: 'KEY_VAULT_UNREACHABLE',
+    back: 'key-vault answers again',
     returns: true,
   },
 ] as const satisfies readonly Cause[];

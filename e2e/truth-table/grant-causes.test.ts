@@ -9,5 +9,7 @@ testCauses(
     'wrapKey missing',
     'unwrapKey missing',
     'permission model switched',
+    'identity deleted',
+    'identity set to none',
   ),
 );

@@ -85,14 +85,14 @@ export const deeds: Readonly<Record<CauseName, Deed>> = {
   expired: { inflict: expire, undo: moveExpiry },
   'expired, next start': { keyExpiry: 'NEXT_START', inflict: expire, undo: moveExpiry },
   'key deleted': {
-    inflict: async ({ keyVault }, { key }) => void (await keyVault.deleteKey({ name: key })),
+    inflict: async ({ keyVault }, { key }) => void (await keyVault.deleteKey({ name: key, confirmName: key })),
     undo: async ({ keyVault }, { key }) => void (await keyVault.recoverKey({ name: key })),
   },
   'key purged': {
     async inflict({ keyVault }, { key }, stopped) {
-      await keyVault.deleteKey({ name: key });
+      await keyVault.deleteKey({ name: key, confirmName: key });
       await stopped();
-      await keyVault.purgeKey({ name: key, acknowledgeInUse: true });
+      await keyVault.purgeKey({ name: key, confirmName: key });
     },
     // Nothing brings it back, not even another key: that serves new disks only.
     async undo({ keyVault, sets }, { vault, set }) {
@@ -101,13 +101,13 @@ export const deeds: Readonly<Record<CauseName, Deed>> = {
     },
   },
   'vault deleted': {
-    inflict: async ({ keyVault }, { vault }) => void (await keyVault.deleteVault({ name: vault })),
+    inflict: async ({ keyVault }, { vault }) => void (await keyVault.deleteVault({ name: vault, confirmName: vault })),
     undo: async ({ keyVault }, { vault }) => void (await keyVault.recoverVault({ name: vault })),
   },
   'vault deleted and recovered': {
     byRoles: true,
     async inflict({ keyVault }, { vault }, stopped) {
-      await keyVault.deleteVault({ name: vault });
+      await keyVault.deleteVault({ name: vault, confirmName: vault });
       await stopped();
       await keyVault.recoverVault({ name: vault });
     },
@@ -130,6 +130,28 @@ export const deeds: Readonly<Record<CauseName, Deed>> = {
   'get missing': without('GET'),
   'wrapKey missing': without('WRAP_KEY'),
   'unwrapKey missing': without('UNWRAP_KEY'),
+  'identity deleted': {
+    inflict: async ({ identity }, keyed) => void (await identity.deletePrincipal({ name: keyed.identity })),
+    // A deleted principal never comes back: the set gets another one, which needs a grant of its own (CMK-39).
+    async undo(place, keyed) {
+      await place.sets.updateDiskEncryptionSet({ name: keyed.set, identityType: 'SYSTEM_ASSIGNED' });
+      const { identity } = await place.sets.getDiskEncryptionSet({ name: keyed.set });
+      await grantAgain(place, { ...keyed, identity: identity?.principal ?? '' });
+    },
+  },
+  'identity set to none': {
+    inflict: async ({ sets }, { set }) =>
+      void (await sets.updateDiskEncryptionSet({ name: set, identityType: 'NONE' })),
+    async undo(place, keyed) {
+      await place.sets.updateDiskEncryptionSet({ name: keyed.set, identityType: 'SYSTEM_ASSIGNED' });
+      const { identity } = await place.sets.getDiskEncryptionSet({ name: keyed.set });
+      await grantAgain(place, { ...keyed, identity: identity?.principal ?? '' });
+    },
+  },
+  'vault unreachable': {
+    inflict: ({ cloud }) => cloud.stop('key-vault'),
+    undo: ({ cloud }) => cloud.start('key-vault'),
+  },
   'permission model switched': {
     async inflict({ keyVault }, { vault }) {
       await keyVault.setPermissionModel({ name: vault, permissionModel: 'ROLE_ASSIGNMENT' });

@@ -6,6 +6,7 @@ testCauses(
     'version disabled',
     'not yet valid',
     'expired',
+    'expired, next start',
     'key deleted',
     'key purged',
     'vault deleted',

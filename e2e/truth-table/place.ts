@@ -19,7 +19,7 @@ import { connect } from '@nats-io/transport-node';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleCompute } from '../../services/compute/src/assemble.ts';
 import { assemble as assembleDisk } from '../../services/disk/src/assemble.ts';
-import { leaseDefaults } from '../../services/disk/src/keys/lease.ts';
+import { type LeaseTerms, leaseDefaults } from '../../services/disk/src/keys/lease.ts';
 import { folderVolumeFiles } from '../../services/disk/src/volume/volume-files.ts';
 import { assemble as assembleSets } from '../../services/disk-encryption-set/src/assemble.ts';
 import { assemble as assembleIdentity } from '../../services/identity/src/assemble.ts';
@@ -46,23 +46,32 @@ export interface Place {
   close(): Promise<void>;
 }
 
+/** What a place may have of its own. */
+export interface PlaceTerms {
+  readonly leases?: LeaseTerms;
+  readonly startTimeoutMs?: number;
+}
+
+/** No lease ends within a test, and no start gives up. */
+const calm: Required<PlaceTerms> = { leases: leaseDefaults, startTimeoutMs: 60_000 };
+
 /** The subscription everything is in. */
 export const subscription = 'subscriptions/s1';
 
 const issuer = 'https://identity.test';
 
 /** Starts a place on the servers of `DATABASE_URL` and `NATS_URL`; what it made there goes with it. */
-export const openPlace = async (): Promise<Place> => {
+export const openPlace = async (terms: PlaceTerms = {}): Promise<Place> => {
   const scope = createScope();
   try {
-    return await open(scope);
+    return await open(scope, { ...calm, ...terms });
   } catch (error) {
     await scope.close();
     throw error;
   }
 };
 
-const open = async (scope: Scope): Promise<Place> => {
+const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> => {
   const [clock, random] = [systemClock, systemRandom];
   const folder = await mkdtemp(join(tmpdir(), 'interlock-truth-'));
   scope.defer('folder', () => rm(folder, { recursive: true, force: true }));
@@ -74,6 +83,9 @@ const open = async (scope: Scope): Promise<Place> => {
   const administrator = { id: randomUUID(), secret: 'administrator' };
   const services = new Map(workloads.map((name) => [name, { id: randomUUID(), secret: name }]));
   const workloadOf = (name: Workload) => services.get(name) ?? { id: '', secret: '' };
+  // The same for every start of a service.
+  const newKey = () => masterKey(randomBytes(32));
+  const keys = { identity: newKey(), vault: newKey(), disk: newKey() };
   const volumes = join(folder, 'volumes');
   await mkdir(volumes);
 
@@ -103,7 +115,7 @@ const open = async (scope: Scope): Promise<Place> => {
                 scope: '/',
               })),
             },
-            masterKey: masterKey(randomBytes(32)),
+            masterKey: keys.identity,
             issuer,
             lifetimes: { userMs: 600_000, managedIdentityMs: authzTtlMs },
           },
@@ -112,7 +124,7 @@ const open = async (scope: Scope): Promise<Place> => {
         assembleKeyVault({
           ...seams,
           settings: {
-            masterKeys: { current: masterKey(randomBytes(32)), previous: [] },
+            masterKeys: { current: keys.vault, previous: [] },
             sealKeys: await openFileSealKeyStore(join(folder, 'seal-keys'), random),
             engine: (sealing) => createRsaPool({ sealing, workers: 1 }),
             vaultUriSuffix: 'vault.test',
@@ -139,11 +151,11 @@ const open = async (scope: Scope): Promise<Place> => {
         assembleDisk({
           ...seams,
           settings: {
-            masterKey: masterKey(randomBytes(32)),
+            masterKey: keys.disk,
             files: folderVolumeFiles(volumes),
             dataAddress: 'disk.test:1',
             snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 60_000 },
-            leases: leaseDefaults,
+            leases: terms.leases,
           },
         }),
       compute: (seams) =>
@@ -152,12 +164,13 @@ const open = async (scope: Scope): Promise<Place> => {
           client: (service, definition, wish) => holding(seams.client(service, definition, wish), opened),
           settings: {
             driver,
-            startTimeoutMs: 60_000,
+            startTimeoutMs: terms.startTimeoutMs,
             guestStopTimeoutMs: 60_000,
             // What stops a machine here is what it heard, not that it looked.
             sweepIntervalMs: 3_600_000,
             dataDisksMax: 8,
-            diskCallsMax: 16,
+            // Held answers each take a turn, and keep no other waiting.
+            diskCallsMax: 256,
           },
         }),
     },
@@ -166,7 +179,13 @@ const open = async (scope: Scope): Promise<Place> => {
     workloadOf,
     clock,
     random,
-    log: logger({ service: 'test', clock, write: () => {} }),
+    log: logger({
+      service: 'test',
+      clock,
+      write: (line) => {
+        if (/warn|error/.test(line) && process.env.LOUD) console.log(line.slice(0, 600));
+      },
+    }),
     tracer: trace.getTracer('test'),
     issuer,
     authzTtlMs,

@@ -47,8 +47,16 @@ export const makeKeyed = async (place: Place, group: string, deed: Deed): Promis
     await createFreeDisk(place, set, { name: `${group}/disks/first`, sku: 'PREMIUM_SSD', isUnderKey: true });
     return true;
   });
+  await untilAvailable(place, keyed);
   return keyed;
 };
+
+/** Waits until the set knows that it may use its key. */
+export const untilAvailable = ({ sets }: Place, { set, keyVersion }: Keyed): Promise<unknown> =>
+  until(`${set} knows that it may use its key`, async () => {
+    const { keyAccess } = await sets.getDiskEncryptionSet({ name: set });
+    return keyAccess.some((access) => access.keyVersion === keyVersion && access.state === 'AVAILABLE');
+  });
 
 /** What is under way when the key is lost. */
 export interface Held {
@@ -99,10 +107,15 @@ export const setStage = async (
     const answer = held.call.then(() => 'done', reasonOf);
     if (member.state === 'attaching' || member.state === 'being created') answers.set(member, answer);
   }
-  const waiting = new Set(gates);
-  for (const gate of gates) void gate.reached.then(() => waiting.delete(gate));
-  await until('everything that is held is at its gate', async () => waiting.size === 0);
+  await allReached(gates);
   return { gates, answers };
+};
+
+/** @throws Error when something that should wait at a gate never gets there */
+const allReached = async (gates: readonly Gate[]): Promise<void> => {
+  const missing = new Set(gates);
+  for (const gate of gates) void gate.reached.then(() => missing.delete(gate));
+  await until('everything that is held is at its gate', async () => missing.size === 0);
 };
 
 /** Begins what a machine is in the midst of, to be held there; `undefined` where it is at rest. */

@@ -78,51 +78,45 @@ const ruleOf = ({ effect }: Cause, diskClass: DiskClass, state: MachineState): s
 };
 
 const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState): Expectation => {
-  const { reason, returns, stopReason = reason } = cause;
+  const { effect, reason, returns, stopReason = reason } = cause;
   const isAnswered = state === 'being created' || state === 'attaching';
-  /** Off and blocked: what every machine is that does not run when the key is lost (CMK-106, CMK-114). */
-  const blocked = {
+  /** Off, and kept from starting: what every machine is that does not run when the key is lost (CMK-106, CMK-114). */
+  const off = {
+    end: 'STOPPED',
     answer: 'none',
     stopReason: 'none',
     io: 'refused',
-    disks: 'UNAVAILABLE',
-    diskReason: reason,
-    set: reason,
+    // Where what runs goes on, the disks serve it: only opening one anew is refused.
+    ...(effect === 'start only'
+      ? ({ disks: 'AVAILABLE', diskReason: 'none' } as const)
+      : ({ disks: 'UNAVAILABLE', diskReason: reason } as const)),
+    // A set goes by decisions of the vault alone, and silence is none.
+    set: effect === 'outage' ? 'none' : reason,
     start: reason,
     data: returns ? 'there' : 'lost',
   } as const;
   switch (state) {
-    case 'stopped':
-      return { ...blocked, end: 'STOPPED' };
-    case 'deallocated':
-      return { ...blocked, end: 'DEALLOCATED' };
     case 'stopping':
-      // What its user asked for: the platform did not stop it.
-      return { ...blocked, end: 'STOPPED' };
+    case 'stopped':
+      return off;
+    case 'deallocated':
+      return { ...off, end: 'DEALLOCATED' };
   }
-  const isSpared = diskClass === 'Ultra' || cause.effect === 'start only';
+  const isSpared = diskClass === 'Ultra' || effect === 'start only';
   // Its disks are there, so it is made; the start that follows needs a fresh unwrap and fails (VM-11, VM-47).
-  if (isSpared && state === 'being created') return { ...blocked, end: 'STOPPED', answer: 'done', io: 'none' };
+  if ((isSpared || effect === 'outage') && state === 'being created') return { ...off, answer: 'done', io: 'none' };
   if (isSpared) {
-    const answer = isAnswered ? 'done' : 'none';
-    const disks = diskClass === 'Ultra' ? 'LEASE_PINNED' : 'UNAVAILABLE';
-    return { ...blocked, end: 'RUNNING', answer, io: 'goes on', disks };
+    const disks = effect === 'start only' ? 'AVAILABLE' : 'LEASE_PINNED';
+    return { ...off, end: 'RUNNING', answer: isAnswered ? 'done' : 'none', io: 'goes on', disks };
   }
   if (state === 'being created') {
     // Not acknowledged yet, so it fails as a whole and leaves nothing (CMK-110).
-    const gone = {
-      end: 'NONE',
-      answer: stopReason,
-      io: 'none',
-      disks: 'NONE',
-      diskReason: 'none',
-      start: 'NOT_FOUND',
-      data: 'none',
-    } as const;
-    return { ...blocked, ...gone };
+    const gone = { disks: 'NONE', diskReason: 'none', start: 'NOT_FOUND', data: 'none' } as const;
+    return { ...off, ...gone, end: 'NONE', answer: stopReason, io: 'none' };
   }
-  const answer = isAnswered ? stopReason : 'none';
-  const stopped = { ...blocked, end: 'STOPPED', answer, stopReason } as const;
+  // Whoever is told of an outage tries again, and attaching to a machine that is off by now needs no key.
+  if (effect === 'outage' && state === 'attaching') return { ...off, answer: 'done', stopReason };
+  const stopped = { ...off, answer: isAnswered ? stopReason : 'none', stopReason } as const;
   // The attach has failed and the disk is free again: what is left has only a disk of the platform, unless it is mixed.
   return state === 'attaching' && diskClass !== 'mixed' ? { ...stopped, start: 'runs' } : stopped;
 };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Cause, CauseName } from './causes.ts';
-import { openPlace, type Place } from './place.ts';
+import { openPlace, type Place, type PlaceTerms } from './place.ts';
 import { cellsOf } from './table.ts';
 import { tryCause, type Verdicts } from './trial.ts';
 
@@ -9,11 +9,11 @@ import { tryCause, type Verdicts } from './trial.ts';
 const atOnce = 3;
 
 /** Tests that play these causes on one place, each on a fleet of its own, with a test for each cell. */
-export const testCauses = (causes: readonly (Cause & { readonly name: CauseName })[]): void => {
+export const testCauses = (causes: readonly (Cause & { readonly name: CauseName })[], terms: PlaceTerms = {}): void => {
   let place: Place;
   const trials = new Map<CauseName, Promise<Verdicts>>();
   before(async () => {
-    place = await openPlace();
+    place = await openPlace(terms);
     // The first cause of each lane begins at once, every other one when the one before it in its lane is over.
     const lanes: Promise<unknown>[] = [];
     for (const [n, cause] of causes.entries()) {

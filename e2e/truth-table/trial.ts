@@ -8,7 +8,7 @@ import { deeds, type Keyed } from './inflict.ts';
 import { inOne, lookAt, machinesIn, type Shown, shownOf } from './looking.ts';
 import { type Place, subscription } from './place.ts';
 import { dataOf, startOf } from './returning.ts';
-import { makeKeyed, setStage } from './stage.ts';
+import { makeKeyed, setStage, untilAvailable } from './stage.ts';
 import { type Cell, cellsOf, type Expectation } from './table.ts';
 
 /** What was seen of a cell, in the words of an expectation where it is one. */
@@ -104,12 +104,6 @@ const untilAtRest = async (
   });
   return shown;
 };
-
-const untilAvailable = ({ sets }: Place, { set, keyVersion }: Keyed): Promise<unknown> =>
-  until('the set may use its key again', async () => {
-    const { keyAccess } = await sets.getDiskEncryptionSet({ name: set });
-    return keyAccess.some((access) => access.keyVersion === keyVersion && access.state === 'AVAILABLE');
-  });
 
 /** Waits for a condition, but not for ever: what did not come true is seen afterwards. */
 const inTime = async (what: string, condition: () => Promise<boolean>): Promise<void> => {
