@@ -45,7 +45,10 @@ export const busOver = (inner: Bus, link: BusLink): Bus => {
   });
 
   return {
-    publish: (subject, messageId, bytes) => gate.through(publish(subject, messageId, bytes)),
+    publish: (subject, messageId, bytes) => {
+      const publishing = publish(subject, messageId, bytes);
+      return gate.isOpen() && !isCut() ? publishing : gate.through(publishing);
+    },
     lastMessage: (subject) => gate.through(isCut() ? unreachable() : inner.lastMessage(subject)),
     async *subscribe(interest: Interest) {
       const ending = new AbortController();
@@ -55,7 +58,8 @@ export const busOver = (inner: Bus, link: BusLink): Bus => {
       if (interest.signal.aborted || gone.aborted) end();
       const deliveries = inner.subscribe({ ...interest, signal: ending.signal })[Symbol.asyncIterator]();
       for (;;) {
-        const next = await gate.through(deliveries.next());
+        const next = await deliveries.next();
+        await gate.held();
         if (next.done === true) return;
         if (!isCut()) yield whileConnected(next.value);
       }

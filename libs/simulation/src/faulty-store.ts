@@ -27,7 +27,12 @@ export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
     throw new StoreUnavailable('the store does not answer');
   };
 
+  /** A store in memory answers before anything else can happen: there is nothing to hold back when nothing goes wrong. */
+  const isFree = (): boolean => gate.isOpen() && !isCut();
+  const isCommitSure = (): boolean => faults.refuse === 0 && faults.storeAndFail === 0 && faults.delay === 0;
+
   const read = <Result>(work: () => Promise<Result>): Promise<Result> => {
+    if (faults.failRead === 0 && isFree()) return work();
     if (isCut()) return gate.through(unreachable());
     if (random.chance(faults.failRead)) return gate.through(Promise.reject(new StoreUnavailable('the read failed')));
     return gate.through(work());
@@ -51,7 +56,8 @@ export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
   };
 
   return {
-    commit: (wish, cause) => gate.through(commit(wish, cause)),
+    commit: (wish, cause) =>
+      isCommitSure() && isFree() ? inner.commit(wish, cause) : gate.through(commit(wish, cause)),
     read: (stream, after) => read(() => inner.read(stream, after)),
     feed: (after, limit) => read(() => inner.feed(after, limit)),
     head: () => read(() => inner.head()),

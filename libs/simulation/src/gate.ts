@@ -8,6 +8,8 @@ export interface Gate {
   isCondemned(): boolean;
   /** What `work` comes to, once the gate is open; never, once it is condemned. */
   through<Result>(work: Promise<Result>): Promise<Result>;
+  /** Resolves when the gate is open again, or never; undefined while it is open, so that nobody waits for nothing. */
+  held(): Promise<void> | undefined;
   /** Calls `go` when the gate is open: at once, later, or never. */
   whenOpen(go: () => void): void;
   shut(): void;
@@ -28,6 +30,7 @@ export const createGate = (): Gate => {
     isOpen: () => state === 'open',
     isCondemned: () => state === 'condemned',
     whenOpen,
+    held: () => (state === 'open' ? undefined : new Promise((resolve) => whenOpen(resolve))),
     through: (work) =>
       new Promise((resolve, reject) => {
         work.then(

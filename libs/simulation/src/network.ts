@@ -1,5 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import { type Carry, DETAILS_TRAILER, type Link, RETRY_AFTER_MS, toWire } from '@interlock/rpc';
+import { DETAILS_TRAILER, type Link, RETRY_AFTER_MS, toWire } from '@interlock/rpc';
 import type { SeededRandom, VirtualClock } from '@interlock/runtime';
 import { type CallOptions, ClientError, Metadata, Status } from 'nice-grpc-common';
 import type { CallFaults } from './fault-rates.ts';
@@ -80,28 +80,46 @@ export const linkBetween = (network: Network, from: End, to: End): Link => {
     !isCut() &&
     (to.gate === undefined || to.gate.isOpen());
 
+  const { gate } = from;
   return (carry) => {
-    const once: Carry['once'] = async (method, request, options) => {
-      const { path } = method;
-      if (!isQuiet()) await send(path, options);
-      // A stream of requests can be sent only once: no transport repeats it.
-      const isRepeatable = method.options.idempotencyLevel !== undefined && !method.requestStream;
-      const isTwice = isRepeatable && random.chance(faults.duplicate);
-      // The answer of the first is the one that is lost.
-      if (isTwice) void Promise.allSettled([carry.once(method, request, options)]);
-      let answer: unknown;
-      try {
-        answer = await carry.once(method, request, options);
-      } catch (error) {
-        if (!isQuiet()) await receive(path, options.signal);
-        throw error;
+    /** The answer of a call, or its failure, when it is back; the caller may be stopped or gone by then. */
+    const answered = async (path: string, options: CallOptions): Promise<void> => {
+      if (!isQuiet()) {
+        try {
+          await receive(path, options.signal);
+        } finally {
+          await gate?.held();
+        }
       }
-      if (!isQuiet()) await receive(path, options.signal);
-      return answer;
+      await gate?.held();
     };
-    const gate = from.gate;
+    const isFree = (): boolean => isQuiet() && (gate === undefined || gate.isOpen());
     return {
-      once: gate ? (method, request, options) => gate.through(once(method, request, options)) : once,
+      async once(method, request, options) {
+        const { path } = method;
+        if (!isQuiet()) {
+          try {
+            await send(path, options);
+          } catch (error) {
+            await gate?.held();
+            throw error;
+          }
+        }
+        // A stream of requests can be sent only once: no transport repeats it.
+        const isRepeatable = method.options.idempotencyLevel !== undefined && !method.requestStream;
+        const isTwice = isRepeatable && random.chance(faults.duplicate);
+        // The answer of the first is the one that is lost.
+        if (isTwice) void Promise.allSettled([carry.once(method, request, options)]);
+        let answer: unknown;
+        try {
+          answer = await carry.once(method, request, options);
+        } catch (error) {
+          if (!isFree()) await answered(path, options);
+          throw error;
+        }
+        if (!isFree()) await answered(path, options);
+        return answer;
+      },
       async *stream(method, request, options) {
         const { path } = method;
         if (!isQuiet()) await send(path, options);

@@ -17,7 +17,7 @@ export const processVolumes = (
   const { clock, random, faults, gate } = link;
   /** Late before and late after: between the check of a lease and the bytes, and between the bytes and their answer. */
   const slowly = <Result>(work: () => Promise<Result>): Promise<Result> => {
-    if (!random.chance(faults.delay)) return gate.through(work());
+    if (!random.chance(faults.delay)) return gate.isOpen() ? work() : gate.through(work());
     const delayed = async (): Promise<Result> => {
       await clock.sleep(random.fraction() * faults.delayMs);
       const result = await work();
