@@ -111,3 +111,24 @@ test('decisions are pure: no promise, no clock, no chance in a decider', () => {
   );
   assert.deepEqual(wrong, []);
 });
+
+/**
+ * Real seams that may use timers, threads, and work the operating system does behind the event loop. Everything else runs
+ * in the simulation, where such would make a history that cannot be repeated.
+ */
+const outsideOfTheSimulation =
+  /^libs\/runtime\/src\/(clock|run|virtual-clock|config-readers)\.ts$|^libs\/rpc\/src\/token-format\.ts$|^libs\/(event-store\/src\/(postgres-store|connection)|messaging\/src\/nats-bus)\.ts$|^libs\/sealing\/src\/master-key\.ts$|^libs\/simulation\/src\/(main|play-(pool|thread))\.ts$|^services\/key-vault\/src\/(rsa-[a-z]+|file-seal-key-store)\.ts$|^services\/disk\/src\/(file-block-store|volume\/volume-files)\.ts$|^services\/compute\/src\/(drivers|guest)\//;
+
+test('what the simulation runs waits for the clock it is given alone: no timer, no thread, no file, no socket', () => {
+  const reaches =
+    /\b(setTimeout|setInterval|setImmediate)\(|\bAbortSignal\.timeout\(|\bnextTick\(|\bsubtle\b|\b(generateKeyPair|pbkdf2|scrypt|hkdf|randomFill|generatePrime)\(|from 'node:(worker_threads|child_process|net|tls|http|https|http2|dgram|dns|fs|fs\/promises|timers|timers\/promises|os)'|from 'node:util'.*promisify/;
+  const wrong = files.filter(
+    (file) =>
+      /^(libs|services)\//.test(file) &&
+      !isTest(file) &&
+      !outsideOfTheSimulation.test(file) &&
+      !/\/main\.ts$|^services\/cli\//.test(file) &&
+      reaches.test(readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')),
+  );
+  assert.deepEqual(wrong, []);
+});

@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import {
+  type Cause,
+  CursorConflict,
+  type EventStore,
+  type NewEvent,
+  type StreamName,
+  VersionConflict,
+} from './store.ts';
+
+const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p', traceparent: '00-1-2-01' };
+const event = (type: string, data: NewEvent['data'] = {}): NewEvent => ({ type, schema: 1, data });
+const append = (stream: StreamName, expected: number, ...types: string[]) => ({
+  stream,
+  expected,
+  events: types.map((type) => event(type)),
+});
+
+/** What every event store keeps to: run over each implementation. */
+export const storeContract = (name: string, open: () => Promise<EventStore>): void => {
+  describe(`${name} event store`, () => {
+    let store: EventStore;
+    before(async () => {
+      store = await open();
+    });
+    after(() => store.close());
+
+    test('an unwritten stream is empty, an unwritten cursor is at 0', async () => {
+      assert.deepEqual(await store.read('none-1'), []);
+      assert.equal(await store.cursor('none'), 0);
+    });
+
+    test('stores events with everything about them, and reads them back', async () => {
+      const head = await store.head();
+      const { positions } = await store.commit(
+        {
+          appends: [
+            {
+              stream: 'thing-a/b-c',
+              expected: 0,
+              events: [event('Made', { size: 3, of: ['x', null] }), event('Seen')],
+            },
+          ],
+        },
+        cause,
+      );
+      assert.deepEqual(positions, [head + 1, head + 2]);
+      const [made, seen] = await store.read('thing-a/b-c');
+      assert.ok(made && seen);
+      const { id, time, ...rest } = made;
+      assert.match(id, /^[0-9a-f-]{36}$/);
+      assert.ok(Math.abs(time - Date.now()) < 60_000);
+      assert.deepEqual(rest, {
+        position: head + 1,
+        stream: 'thing-a/b-c',
+        version: 1,
+        type: 'Made',
+        schema: 1,
+        data: { size: 3, of: ['x', null] },
+        cause,
+      });
+      assert.equal(seen.version, 2);
+      assert.deepEqual(await store.read('thing-a/b-c', 1), [seen]);
+    });
+
+    test('refuses an append at the wrong version, and stores nothing of that commit', async () => {
+      await store.commit({ appends: [append('conflict-1', 0, 'A')] }, cause);
+      for (const expected of [0, 2, 7]) {
+        const commit = store.commit(
+          {
+            appends: [append('conflict-other', 0, 'B'), append('conflict-1', expected, 'B')],
+            rows: [{ table: 't_v1', key: `no${expected}`, row: {}, version: 0, removed: [], added: [] }],
+            cursors: [{ name: `no${expected}`, from: 0, to: 1 }],
+          },
+          cause,
+        );
+        await assert.rejects(commit, (error: unknown) => {
+          assert.ok(error instanceof VersionConflict);
+          assert.deepEqual(error.streams, ['conflict-1']);
+          return true;
+        });
+        assert.deepEqual(await store.getRows('t_v1', [`no${expected}`]), []);
+        assert.equal(await store.cursor(`no${expected}`), 0);
+      }
+      assert.deepEqual(await store.read('conflict-other'), []);
+    });
+
+    test('concurrent commits succeed or fail each alone', async () => {
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 20 }, (_, n) => store.commit({ appends: [append(`race-${n % 5}`, 0, `E${n}`)] }, cause)),
+      );
+      const stored = outcomes.filter((outcome) => outcome.status === 'fulfilled');
+      assert.equal(stored.length, 5);
+      for (const outcome of outcomes) {
+        if (outcome.status === 'rejected') assert.ok(outcome.reason instanceof VersionConflict, String(outcome.reason));
+      }
+      for (let n = 0; n < 5; n++) assert.equal((await store.read(`race-${n}`)).length, 1);
+    });
+
+    test('the feed gives every event once, in order and without holes', async () => {
+      await Promise.all(
+        Array.from({ length: 30 }, (_, n) => store.commit({ appends: [append(`feed-${n}`, 0, 'A', 'B')] }, cause)),
+      );
+      const head = await store.head();
+      const seen = [];
+      for (let position = 0; ; ) {
+        const events = await store.feed(position, 7);
+        const last = events.at(-1);
+        if (!last) break;
+        assert.ok(events.length <= 7);
+        seen.push(...events.map((e) => e.position));
+        position = last.position;
+      }
+      assert.deepEqual(
+        seen,
+        Array.from({ length: head }, (_, n) => n + 1),
+      );
+    });
+
+    test('waiting for events ends when one is stored, and when the signal says so', async () => {
+      const head = await store.head();
+      const waiting = store.waitForEvents(head, new AbortController().signal);
+      await store.commit({ appends: [append('wait-1', 0, 'A')] }, cause);
+      assert.equal(await waiting, true);
+      assert.equal(await store.waitForEvents(head, new AbortController().signal), true);
+      const abort = new AbortController();
+      const never = store.waitForEvents(await store.head(), abort.signal);
+      abort.abort();
+      assert.equal(await never, false);
+    });
+
+    test('rows are put, replaced, found by index and key, and removed', async () => {
+      const put = (key: string, row: { n: number }, was: string | undefined, is: string) => ({
+        table: 'thing_v1',
+        key,
+        row,
+        version: row.n,
+        removed: was === undefined ? [] : [{ index: 'colour', value: was }],
+        added: [{ index: 'colour', value: is }],
+      });
+      await store.commit(
+        { rows: ['a/1', 'a/2', 'b/1', 'b/2'].map((key) => put(key, { n: 1 }, undefined, 'red')) },
+        cause,
+      );
+      await store.commit({ rows: [put('a/2', { n: 2 }, 'red', 'blue')] }, cause);
+      const keys = async (query: object) =>
+        (await store.listRows({ table: 'thing_v1', limit: 10, ...query })).map((r) => r.key);
+      assert.deepEqual(await keys({}), ['a/1', 'a/2', 'b/1', 'b/2']);
+      assert.deepEqual(await keys({ index: { index: 'colour', value: 'red' } }), ['a/1', 'b/1', 'b/2']);
+      assert.deepEqual(await keys({ index: { index: 'colour', value: 'blue' } }), ['a/2']);
+      assert.deepEqual(await keys({ prefix: 'b/' }), ['b/1', 'b/2']);
+      assert.deepEqual(await keys({ prefix: 'a/', after: 'a/1' }), ['a/2']);
+      assert.deepEqual(await keys({ after: 'a/1', limit: 2 }), ['a/2', 'b/1']);
+      assert.deepEqual(await keys({ index: { index: 'colour', value: 'red' }, after: 'a/1', limit: 1 }), ['b/1']);
+      assert.deepEqual(await store.getRows('thing_v1', ['a/2', 'missing']), [
+        { key: 'a/2', row: { n: 2 }, version: 2 },
+      ]);
+      await store.commit(
+        {
+          rows: [
+            {
+              table: 'thing_v1',
+              key: 'a/2',
+              row: null,
+              version: 3,
+              removed: [{ index: 'colour', value: 'blue' }],
+              added: [],
+            },
+          ],
+        },
+        cause,
+      );
+      assert.deepEqual(await keys({}), ['a/1', 'b/1', 'b/2']);
+      assert.deepEqual(await keys({ index: { index: 'colour', value: 'blue' } }), []);
+      assert.deepEqual(await store.listRows({ table: 'thing_v2', limit: 5 }), []);
+    });
+
+    test('a row of a lower version never overwrites a higher one', async () => {
+      const at = (version: number) => ({
+        table: 'guard_v1',
+        key: 'k',
+        row: { version },
+        version,
+        removed: [],
+        added: [],
+      });
+      await store.commit({ rows: [at(5)] }, cause);
+      await store.commit({ rows: [at(4)] }, cause);
+      await store.commit({ rows: [{ ...at(3), row: null }] }, cause);
+      assert.deepEqual(await store.getRows('guard_v1', ['k']), [{ key: 'k', row: { version: 5 }, version: 5 }]);
+    });
+
+    test('versions of rows reach as far as whole numbers do', async () => {
+      const row = { table: 'far_v1', key: 'k', row: {}, version: Number.MAX_SAFE_INTEGER, removed: [], added: [] };
+      await store.commit({ rows: [row] }, cause);
+      assert.deepEqual(await store.getRows('far_v1', ['k']), [{ key: 'k', row: {}, version: Number.MAX_SAFE_INTEGER }]);
+    });
+
+    test('a cursor moves only from where it is, together with the effect', async () => {
+      const move = (from: number, to: number, key: string) =>
+        store.commit(
+          {
+            cursors: [{ name: 'inbox', from, to }],
+            rows: [{ table: 'effect_v1', key, row: {}, version: 0, removed: [], added: [] }],
+          },
+          cause,
+        );
+      await move(0, 4, 'first');
+      await assert.rejects(move(0, 5, 'again'), CursorConflict);
+      await assert.rejects(move(3, 5, 'wrong'), CursorConflict);
+      await move(4, 9, 'second');
+      assert.equal(await store.cursor('inbox'), 9);
+      assert.deepEqual(
+        (await store.listRows({ table: 'effect_v1', limit: 9 })).map((r) => r.key),
+        ['first', 'second'],
+      );
+    });
+
+    test('text and numbers of every kind survive', async () => {
+      const data = {
+        quote: `'"\\ {}`,
+        unicode: 'é 漢 𝄞',
+        big: Number.MAX_SAFE_INTEGER,
+        no: false,
+        nested: { a: [1, { b: null }] },
+      };
+      await store.commit({ appends: [{ stream: 'odd-1', expected: 0, events: [event('Odd', data)] }] }, cause);
+      assert.deepEqual((await store.read('odd-1'))[0]?.data, data);
+    });
+  });
+};

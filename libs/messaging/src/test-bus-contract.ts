@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { systemClock } from '@interlock/runtime';
+import type { Bus, Delivery } from './bus.ts';
+import { streamOf, subjectOf } from './subjects.ts';
+
+/** A bus under test, and what befalls it. */
+export interface BusHarness {
+  readonly bus: Bus;
+  /** Cuts the connection (the real server is killed) and brings it back with what it had. */
+  interrupt(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Short, so that a test of redelivery takes no longer. */
+export const ACK_WAIT_MS = 400;
+let sources = 0;
+
+/** A source, partition and durable of its own for each test. */
+export const newInterest = () => {
+  sources += 1;
+  const source = `source-${process.pid}-${sources}`;
+  return { source, subject: subjectOf(source, 0), stream: streamOf(source), durable: 'reader' };
+};
+export const text = (delivery: Delivery): string => Buffer.from(delivery.bytes).toString();
+export const bytes = (word: string): Uint8Array => Buffer.from(word);
+
+/** Takes deliveries until `enough` says so, then ends the subscription. Everything taken is acknowledged by the caller. */
+const take = async (
+  bus: Bus,
+  interest: { stream: string; subject: string; durable: string },
+  onEach: (delivery: Delivery, taken: number) => boolean,
+): Promise<readonly string[]> => {
+  const ending = new AbortController();
+  const taken: string[] = [];
+  for await (const delivery of bus.subscribe({ ...interest, signal: ending.signal })) {
+    taken.push(text(delivery));
+    if (onEach(delivery, taken.length)) break;
+  }
+  ending.abort();
+  return taken;
+};
+const ackUpTo = (count: number) => (delivery: Delivery, taken: number) => {
+  delivery.ack();
+  return taken === count;
+};
+
+/** What every bus keeps to: run over each implementation. */
+export const busContract = (name: string, open: () => Promise<BusHarness>): void => {
+  describe(`${name} bus`, () => {
+    let harness: BusHarness;
+    let bus: Bus;
+    before(async () => {
+      harness = await open();
+      bus = harness.bus;
+    });
+    after(() => harness.close());
+
+    test('delivers what was published before the first subscription, in order', async () => {
+      const interest = newInterest();
+      await Promise.all(['a', 'b', 'c'].map((word) => bus.publish(interest.subject, word, bytes(word))));
+      assert.deepEqual(await take(bus, interest, ackUpTo(3)), ['a', 'b', 'c']);
+    });
+
+    test('a durable goes on behind what it acknowledged; another begins at the beginning', async () => {
+      const interest = newInterest();
+      for (const word of ['a', 'b', 'c']) await bus.publish(interest.subject, word, bytes(word));
+      assert.deepEqual(await take(bus, interest, ackUpTo(2)), ['a', 'b']);
+      await bus.publish(interest.subject, 'd', bytes('d'));
+      // What was pulled and not looked at comes again only after the acknowledgement wait, so the order may differ.
+      const rest = await take(bus, interest, ackUpTo(2));
+      assert.deepEqual(rest.toSorted(), ['c', 'd']);
+      assert.deepEqual(await take(bus, { ...interest, durable: 'other' }, ackUpTo(4)), ['a', 'b', 'c', 'd']);
+    });
+
+    test('partitions are apart', async () => {
+      const interest = newInterest();
+      await bus.publish(subjectOf(interest.source, 1), 'x', bytes('x'));
+      await bus.publish(interest.subject, 'a', bytes('a'));
+      assert.deepEqual(await take(bus, interest, ackUpTo(1)), ['a']);
+    });
+
+    test('knows the newest message of a subject, or that there is none', async () => {
+      const { subject } = newInterest();
+      assert.equal(await bus.lastMessage(subject), undefined);
+      await bus.publish(subject, 'a', bytes('a'));
+      await bus.publish(subject, 'b', bytes('b'));
+      const last = await bus.lastMessage(subject);
+      assert.equal(last && Buffer.from(last).toString(), 'b');
+    });
+
+    test('a message id is taken once', async () => {
+      const interest = newInterest();
+      for (const id of ['a', 'a', 'b']) await bus.publish(interest.subject, id, bytes(id));
+      assert.deepEqual(await take(bus, interest, ackUpTo(2)), ['a', 'b']);
+    });
+
+    test('refused for now, it comes again and counts', async () => {
+      const interest = newInterest();
+      await bus.publish(interest.subject, 'a', bytes('a'));
+      const counts: number[] = [];
+      await take(bus, interest, (delivery, taken) => {
+        counts.push(delivery.deliveryCount);
+        if (taken === 1) delivery.nak(10);
+        else delivery.ack();
+        return taken === 2;
+      });
+      assert.deepEqual(counts, [1, 2]);
+    });
+
+    test('taken by a receiver that died, it comes again', async () => {
+      const interest = newInterest();
+      await bus.publish(interest.subject, 'a', bytes('a'));
+      await take(bus, interest, () => true);
+      assert.deepEqual(await take(bus, interest, ackUpTo(1)), ['a']);
+    });
+
+    test('an interruption is a new session; what was published stays, subscriptions go on', {
+      timeout: 30_000,
+    }, async () => {
+      const interest = newInterest();
+      await bus.publish(interest.subject, 'a', bytes('a'));
+      const session = bus.session();
+      const ending = new AbortController();
+      const taken: string[] = [];
+      const reading = (async () => {
+        for await (const delivery of bus.subscribe({ ...interest, signal: ending.signal })) {
+          if (!taken.includes(text(delivery))) taken.push(text(delivery));
+          delivery.ack();
+          if (taken.length === 2) break;
+        }
+      })();
+      await until(() => taken.length === 1);
+      await harness.interrupt();
+      await until(() => bus.session() > session);
+      await insist(() => bus.publish(interest.subject, 'b', bytes('b')));
+      await reading;
+      ending.abort();
+      assert.deepEqual(taken, ['a', 'b']);
+      const last = await bus.lastMessage(interest.subject);
+      assert.equal(last && Buffer.from(last).toString(), 'b');
+    });
+  });
+};
+
+export const until = async (condition: () => boolean): Promise<void> => {
+  while (!condition()) await systemClock.sleep(5);
+};
+/** Publishing may fail while the server comes up; a publisher tries again. */
+export const insist = async (work: () => Promise<void>): Promise<void> => {
+  for (let failures = 0; ; failures += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (failures > 50) throw error;
+      await systemClock.sleep(50);
+    }
+  }
+};

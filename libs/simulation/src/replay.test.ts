@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const main = fileURLToPath(new URL('main.ts', import.meta.url));
+
+interface Ended {
+  readonly status: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+const simulate = (...args: readonly string[]): Promise<Ended> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    let errors = '';
+    child.stdout.on('data', (data) => {
+      output += String(data);
+    });
+    child.stderr.on('data', (data) => {
+      errors += String(data);
+    });
+    child.once('error', reject);
+    child.once('close', (status) => resolve({ status, output, errors }));
+  });
+
+/** The log of a replay: all but the lines that tell how long it took. */
+const logOf = ({ output }: Ended): string => output.split('\n').slice(0, -4).join('\n');
+
+test('a seed replays exactly: the same log, byte for byte, in another process and beside another load', async () => {
+  const burning = spawn(process.execPath, ['--eval', 'for (;;);'], { stdio: 'ignore' });
+  try {
+    // At once, so that they take the processor from each other at other moments.
+    const [one, another] = await Promise.all([simulate('--seed', '77'), simulate('--seed', '77')]);
+    assert.equal(one.errors, '');
+    assert.ok(logOf(one).split('\n').length > 300, 'the log is too short to show anything');
+    assert.equal(logOf(one), logOf(another));
+  } finally {
+    burning.kill();
+  }
+});
+
+test('another seed is another history', async () => {
+  const [one, another] = await Promise.all([
+    simulate('--seed', '1', '--until', '20'),
+    simulate('--seed', '2', '--until', '20'),
+  ]);
+  assert.notEqual(logOf(one), logOf(another));
+});
+
+for (const [args, expected] of [
+  [['--seed', 'abc'], /--seed must be a whole number from 0 to 4294967295, not "abc"/],
+  [['--seed', '-1'], /--seed/],
+  [['--seed', '4294967296'], /--seed must be a whole number from 0 to 4294967295/],
+  [['--seconds', '0'], /--seconds must be a whole number from 1/],
+  [['--workers', 'two'], /--workers must be a whole number from 1/],
+  [['--sed', '1'], /--sed/],
+] as const) {
+  test(`${args.join(' ')} is refused by name, and nothing is played`, async () => {
+    const { status, output, errors } = await simulate(...args);
+    assert.equal(status, 2);
+    assert.match(errors, expected);
+    assert.equal(output, '');
+  });
+}
