@@ -89,8 +89,24 @@ const detachDisk: Action = {
   },
 };
 
+/** Guests differ in how long they take, and from one time to the next. */
+const changePace: Action = {
+  name: 'guest.pace',
+  weight: 2,
+  async run(stage) {
+    const { world, random } = stage;
+    const machine = pickMachine(stage);
+    if (!machine) return;
+    const { slowToStart, slowToStop } = world.guests;
+    const slow = random.chance(0.5) ? slowToStart : slowToStop;
+    if (slow.delete(machine.name)) return;
+    slow.set(machine.name, 200 + random.int(10_000));
+  },
+};
+
 /** What people do with machines. */
 export const machineActions: readonly Action[] = [
+  changePace,
   createMachine,
   attachDisk,
   detachDisk,

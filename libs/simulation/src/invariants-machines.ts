@@ -83,6 +83,20 @@ export const machineJudge = (parts: {
     }
   };
 
+  /** Disks of each guest that runs, and of each machine that is on its way there with its disks open. */
+  const goingToRun = (): ReadonlyMap<string, readonly string[]> => {
+    const found = new Map<string, readonly string[]>();
+    for (const { name, power, disks } of truth.machines.machines.values()) {
+      if (power === 'starting') found.set(name, [...disks.keys()]);
+    }
+    for (const [vm, disks] of world.guests.guests)
+      found.set(
+        vm,
+        disks.map(({ disk }) => disk),
+      );
+    return found;
+  };
+
   return {
     /** Machines with a non-ultra disk under the version that run or are on their way there (CMK-100 to CMK-103). */
     foreseen(keyVersion: string): ReadonlySet<string> | undefined {
@@ -121,8 +135,8 @@ export const machineJudge = (parts: {
       const nowMs = truth.nowMs();
       const troubledMs = troubles.lastMs(stoppers) ?? 0;
       const anyMs = troubles.lastAnyMs() ?? 0;
-      for (const [vm, guestDisks] of world.guests.guests) {
-        for (const { disk: name } of guestDisks) {
+      for (const [vm, names] of goingToRun()) {
+        for (const name of names) {
           const disk = truth.disks.disks.get(name);
           if (!disk || disk.sku === 'ultra' || disk.attachedTo !== vm) continue;
           const boundMs = truth.boundMs(disk);
@@ -137,7 +151,11 @@ export const machineJudge = (parts: {
           const why = truth
             .standing(disk, 'running')
             .map(({ reason, sinceMs }) => `${reason} since ${seconds(sinceMs)}`);
-          log.violate('G2', `the guest of ${vm} is off: ${name} is under a lost key (${why.join(', ')})`, 'it runs');
+          log.violate(
+            'G2',
+            `the guest of ${vm} is off or not begun: ${name} is under a lost key (${why.join(', ')})`,
+            'it runs, or is coming up',
+          );
           return;
         }
       }

@@ -38,6 +38,8 @@ export const viewJudge = (parts: {
     if (!disk || disk.isSnapshot || disk.isDeleting) return;
     const { availability, unavailableReason = '' } = await clients.disks.getDisk({ name });
     const standing = truth.standing(disk, 'running');
+    // An expiry that bars starts alone: the disk may be shown either way.
+    if (standing.length === 0 && truth.standing(disk, 'opening').length > 0) return;
     if (standing.length === 0 && availability !== 'AVAILABLE') {
       log.violate('G7', `${name} is available again`, `${availability} ${unavailableReason}`);
     }

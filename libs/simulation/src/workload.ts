@@ -42,6 +42,8 @@ export const settle = async (stage: Stage): Promise<void> => {
   await world.faults.healAll();
   judge.heal();
   log.note('every fault is over');
+  world.guests.slowToStart.clear();
+  world.guests.slowToStop.clear();
   await world.clock.sleep(judge.bounds.leaseTtlMs + world.settings.authzTtlMs + judge.bounds.stopMs);
 };
 

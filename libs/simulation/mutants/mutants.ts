@@ -1,0 +1,173 @@
+import type { Mutant } from './mutant.ts';
+
+/**
+ * Twenty bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
+ * breaks: a verdict that cannot say no says nothing.
+ */
+export const mutants: readonly Mutant[] = [
+  {
+    name: 'the lease is not looked at before a piece of I/O',
+    guarantee: 'G1',
+    file: 'services/disk/src/data/session.ts',
+    find: 'held !== undefined && (lease === undefined || isPinnable || lease.isHeld() || bridge?.isHeld() === true);',
+    replace: 'held !== undefined;',
+  },
+  {
+    name: 'a lease is extended while the vault does not answer',
+    guarantee: 'G1',
+    file: 'services/disk/src/keys/leases.ts',
+    find: 'entry.failures += 1;',
+    replace:
+      "entry.failures += 1;\n      const last = entry.lease.yes();\n      if (last) keyAccess.granted(key, { ...last, asked: keyAccess.ask() }, 'unwrapped');",
+    seenIn: 'kubernetes#138950: a grace that is extended for ever',
+  },
+  {
+    name: 'the vault does not look at `enabled`',
+    guarantee: 'G4',
+    file: 'services/key-vault/src/key/usability.ts',
+    find: "enabled ? undefined : { reason: 'KEY_DISABLED'",
+    replace: "enabled || disabledAt !== undefined ? undefined : { reason: 'KEY_DISABLED'",
+  },
+  {
+    name: 'machines that are starting are forgotten when a key is lost',
+    guarantee: 'G2',
+    file: 'services/compute/src/vm/key-loss.ts',
+    find: "(power === 'running' || power === 'starting') && work?.kind !== 'delete'",
+    replace: "power === 'running' && work?.kind !== 'delete'",
+  },
+  {
+    name: 'events are told before they are committed',
+    guarantee: 'G7',
+    file: 'libs/event-store/src/memory-store.ts',
+    find: '      check(commit);\n      changeRows(commit);',
+    replace: `      try {
+        check(commit);
+      } catch (error) {
+        for (const { stream, expected, events } of commit.appends ?? []) {
+          for (const event of events) {
+            const place = { position: feed.length + 1, stream, version: expected + 1 };
+            feed.push(stored({ ...event, ...place, id: random.uuid(), cause, time: clock.now() }));
+          }
+        }
+        throw error;
+      }
+      changeRows(commit);`,
+  },
+  {
+    name: 'the feed is ordered by a sequence alone, so what commits late is skipped',
+    guarantee: 'G7',
+    file: 'libs/event-store/src/memory-store.ts',
+    find: 'return feed.slice(after, after + limit);',
+    replace:
+      'return feed.slice(after, after + limit).filter(({ position }) => position !== feed.length - 1 || random.fraction() > 0.2);',
+    seenIn: 'event tables read by a serial column while transactions overlap',
+  },
+  {
+    name: 'a fact counts as applied before its effect is stored',
+    guarantee: 'G7',
+    file: 'libs/messaging/src/lane.ts',
+    find: 'await store.commit({ ...effect, cursors }, causeOf(fact, service));',
+    replace:
+      'await store.commit({ cursors }, causeOf(fact, service));\n      await store.commit(effect, causeOf(fact, service));',
+  },
+  {
+    name: 'a fact that comes again takes effect again',
+    guarantee: 'G7',
+    file: 'libs/messaging/src/lane.ts',
+    find: '        if (fact.position <= reached) return;\n',
+    replace: '',
+  },
+  {
+    name: 'a rate limit is taken for a refusal',
+    guarantee: 'G3',
+    file: 'services/disk/src/keys/key-reasons.ts',
+    find: "error instanceof Rejection && !error.retryable() && error.code !== 'UNAUTHENTICATED'\n    ? lossReasonNamed(error.reason)",
+    replace:
+      "error instanceof Rejection && error.code !== 'UNAUTHENTICATED'\n    ? error.reason === 'THROTTLED'\n      ? 'ACCESS_DENIED'\n      : lossReasonNamed(error.reason)",
+  },
+  {
+    name: 'machines are stopped for their ultra disks',
+    guarantee: 'G3',
+    file: 'services/compute/src/vm/decider.ts',
+    find: "set !== '' && sku !== 'ULTRA';",
+    replace: "set !== '' && sku.length > 0;",
+  },
+  {
+    name: 'the DEK stays in memory when the lease is over',
+    guarantee: 'G8',
+    file: 'services/disk/src/data/sessions.ts',
+    find: '    session.bridge = undefined;\n    session.disk.dropKey();',
+    replace: '    session.bridge = undefined;',
+  },
+  {
+    name: 'a rewrap wraps with the old version',
+    guarantee: 'G6',
+    file: 'services/key-vault/src/cryptography/rewrap.ts',
+    find: 'material.rsaKey(sourceVersion), material.rsaKey(targetVersion), {',
+    replace: 'material.rsaKey(sourceVersion), material.rsaKey(sourceVersion), {',
+  },
+  {
+    name: 'the previous keys of an unfinished rotation are lost with the next one',
+    guarantee: 'G6',
+    file: 'services/disk-encryption-set/src/set/state.ts',
+    find: 'const previousKeys = [...set.previousKeys, set.activeKey].filter(',
+    replace: 'const previousKeys = [set.activeKey].filter(',
+  },
+  {
+    name: 'the preview leaves out machines with disks of other keys',
+    guarantee: 'G2',
+    file: 'services/compute/src/vm/impact.ts',
+    find: 'outcome: stop(onceOpen(vm)).length > 0 ?',
+    replace: 'outcome: stop(onceOpen(vm)).length > 0 && vm.disks.every(({ set }) => set === supposed.set) ?',
+  },
+  {
+    name: 'an unwrapped secret is cached, and the vault is not asked again',
+    guarantee: 'G4',
+    file: 'services/disk/src/keys/deks.ts',
+    find: '      const { payload, grant } = await unwrapped(await questionFor(holder, header, cause), wrap.wrapped, held);\n      return { dek: checked(openDekPayload(payload, owner), header, holder), grant };',
+    replace: `      const secrets: Map<string, OpenDek> = ((vault as { secrets?: Map<string, OpenDek> }).secrets ??= new Map());
+      const known = secrets.get(header.dekId);
+      if (known) return { dek: Uint8Array.from(known.dek), grant: known.grant };
+      const { payload, grant } = await unwrapped(await questionFor(holder, header, cause), wrap.wrapped, held);
+      const dek = checked(openDekPayload(payload, owner), header, holder);
+      secrets.set(header.dekId, { dek: Uint8Array.from(dek), grant });
+      return { dek, grant };`,
+    seenIn: 'OpenStack Nova: a cached volume secret that skips the key manager',
+  },
+  {
+    name: 'a header is not synced before it counts',
+    guarantee: 'G5',
+    file: 'services/disk/src/disk-header.ts',
+    find: '  await store.flush();\n',
+    replace: '',
+  },
+  {
+    name: 'a flush flushes nothing',
+    guarantee: 'G5',
+    file: 'services/disk/src/encrypted-disk.ts',
+    find: '    flush: () => store.flush(),',
+    replace: '    flush: async () => undefined,',
+  },
+  {
+    name: 'a rotation that has to wait is called finished',
+    guarantee: 'G6',
+    file: 'services/disk-encryption-set/src/rotation.ts',
+    find: '      await sets.transact(set, waitForKey(clock.now(), generation, obstacle), cause);\n      return;',
+    replace: '      break;',
+  },
+  {
+    name: 'snapshots are forgotten in a rotation',
+    guarantee: 'G6',
+    file: 'services/disk/src/key-change-api.ts',
+    find: 'listKept(snapshots, query, ({ state }) => isListed(state, set, belowGeneration)),',
+    replace:
+      'listKept(snapshots, query, ({ state }) => belowGeneration === 0 && isListed(state, set, belowGeneration)),',
+  },
+  {
+    name: 'refusals are not put on record',
+    guarantee: 'G9',
+    file: 'services/key-vault/src/audit/log.ts',
+    find: '        await record(outcomeOf(error));\n        throw error;',
+    replace: '        throw error;',
+  },
+];
