@@ -167,7 +167,7 @@ export const mutants: readonly Mutant[] = [
     name: 'refusals are not put on record',
     guarantee: 'G9',
     file: 'services/key-vault/src/audit/log.ts',
-    find: '        await record(outcomeOf(error));\n        throw error;',
-    replace: '        throw error;',
+    find: '        else await record(outcomeOf(error));\n',
+    replace: '',
   },
 ];

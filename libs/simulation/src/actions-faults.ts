@@ -1,4 +1,5 @@
 import type { Workload } from '@interlock/rpc';
+import { revokeForAWhile } from './actions-keys.ts';
 import type { Part } from './parts.ts';
 import type { Stage } from './workload-stage.ts';
 import type { Struck } from './workload-troubles.ts';
@@ -66,11 +67,27 @@ export const faults: readonly Fault[] = [
     },
   },
   {
+    name: 'isolation',
+    weight: 5,
+    strike(stage) {
+      // A host that hears of a loss by no way at all has only its leases to go by (G1).
+      const { world, random } = stage;
+      const others: readonly Part[] = ['key-vault', 'identity', 'disk-encryption-set', 'bus'];
+      const lastsMs = 15_000 + random.fraction() * 20_000;
+      for (const other of others) world.faults.partition('disk', other);
+      const heal = (): void => {
+        for (const other of others) world.faults.heal('disk', other);
+      };
+      during(stage, ['disk', ...others], heal, lastsMs);
+      stage.later(random.fraction() * 3_000, () => revokeForAWhile(stage));
+    },
+  },
+  {
     name: 'crash',
-    weight: 3,
+    weight: 4,
     strike(stage) {
       const { world, random, truth, troubles } = stage;
-      const service = random.pick(services);
+      const service = random.pick([...services, 'disk', 'disk'] as const);
       world.faults.crash(service);
       if (service === 'disk') for (const content of truth.contents.values()) content.crash();
       const end = troubles.begin(service);
@@ -104,11 +121,12 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'throttling',
-    weight: 2,
+    weight: 4,
     strike(stage) {
       const { world, random } = stage;
       world.faults.throttle('key-vault', 200 + random.int(2_000));
-      during(stage, ['key-vault', 'calls'], () => world.faults.throttle('key-vault', undefined));
+      const lastsMs = 3_000 + random.fraction() * 12_000;
+      during(stage, ['key-vault', 'calls'], () => world.faults.throttle('key-vault', undefined), lastsMs);
     },
   },
   {

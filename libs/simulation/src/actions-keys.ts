@@ -190,7 +190,8 @@ export const revokeForAWhile = async (stage: Stage): Promise<void> => {
   if (truth.losses.access.isGone(keyVersion)) return;
   const { take, give } = pickRevocation(stage);
   await preview(stage, keyVersion);
-  if (random.chance(0.4)) race(stage, setName(set.id));
+  if (random.chance(0.4)) await race(stage, setName(set.id));
+  if (random.chance(0.6)) tryToStart(stage, setName(set.id));
   if (await take(stage, set, keyVersion)) counts.revocations += 1;
   stage.later(holdMs(stage), async () => {
     await give(stage, set, keyVersion);
@@ -208,23 +209,46 @@ const preview = async (stage: Stage, keyVersion: string): Promise<void> => {
   if (value) judge.onPreview(keyVersion, value.impacts, before);
 };
 
-/** People ask machines under the set to do things at the very moment its key goes. */
-const race = (stage: Stage, set: string): void => {
-  const { truth, random, clients } = stage;
-  const concerned = [...truth.machines.machines.values()].filter(({ disks }) =>
+/** Machines with a disk of the set. */
+const machinesUnder = ({ truth }: Stage, set: string) =>
+  [...truth.machines.machines.values()].filter(({ disks }) =>
     [...disks.keys()].some((disk) => truth.disks.disks.get(disk)?.set === set),
   );
-  for (const { name, power } of concerned) {
+
+const start = (stage: Stage, name: string) =>
+  attempt(stage, 'vm.start', name, () => stage.clients.compute.startVirtualMachine({ name }));
+
+/** People ask machines under the set to do things at the very moment its key goes, and guests are in no hurry. */
+const race = async (stage: Stage, set: string): Promise<void> => {
+  const { random, clients, world } = stage;
+  for (const { name, power } of machinesUnder(stage, set)) {
     if (random.chance(0.5)) continue;
-    // Within the time that events and calls take to get about, which is none while nothing is slow.
+    if (random.chance(0.5)) world.guests.slowToStart.set(name, 3_000 + random.int(8_000));
     stage.later(random.chance(0.5) ? 0 : random.fraction() * 100, () =>
       power === 'running'
         ? attempt(stage, 'vm.restart', name, () =>
             clients.compute.restartVirtualMachine({ name, requestId: random.uuid() }),
           )
-        : attempt(stage, 'vm.start', name, () => clients.compute.startVirtualMachine({ name })),
+        : start(stage, name),
     );
   }
+  if (random.chance(0.5)) await world.clock.sleep(random.fraction() * 300);
+};
+
+/** People try to start what stopped, while the key is still away: that must fail (CMK-106). */
+const tryToStart = (stage: Stage, set: string): void => {
+  const { random, clients } = stage;
+  stage.later(1_000 + random.fraction() * 4_000, async () => {
+    for (const { name, power } of machinesUnder(stage, set)) {
+      if (random.chance(0.5)) continue;
+      if (power === 'stopped' || power === 'deallocated') await start(stage, name);
+      else if (power === 'running' && random.chance(0.5)) {
+        await attempt(stage, 'vm.restart', name, () =>
+          clients.compute.restartVirtualMachine({ name, requestId: random.uuid() }),
+        );
+      }
+    }
+  });
 };
 
 const pickRevocation = ({ random }: Stage): Revocation => {

@@ -6,7 +6,7 @@ import type { KnownDisk } from './oracle-disks.ts';
 import type { SimulatedCloud } from './simulated-cloud.ts';
 import type { Troubles } from './workload-troubles.ts';
 
-/** How long after the bound a host may take to overwrite what it may not use any more, in milliseconds. */
+/** How long after the loss or the bound a host may take to overwrite what it may not use any more, in milliseconds. */
 const lateMs = 1_000;
 
 /**
@@ -19,12 +19,17 @@ export const cipherJudge = (parts: {
   readonly troubles: Troubles;
   readonly bounds: Bounds;
 }) => {
-  const { world, log, truth, troubles } = parts;
+  const { world, log, truth, troubles, bounds } = parts;
 
   /** Disks of running machines that keep their DEK through a loss (CMK-102), and those nothing was lost of. */
   const mayHold = (disk: KnownDisk): boolean => {
     const boundMs = truth.boundMs(disk);
     if (boundMs === undefined || (disk.sku === 'ultra' && disk.open?.by === 'machine')) return true;
+    const lostMs = Math.min(...truth.standing(disk, 'running').map(({ sinceMs }) => sinceMs));
+    const anyMs = troubles.lastAnyMs() ?? 0;
+    // While events flow a loss is heard at once; who opens or moves a disk meanwhile hears of it by the refusal.
+    const isPrompt = anyMs < lostMs - bounds.calmMs;
+    if (isPrompt && truth.nowMs() > Math.max(lostMs, disk.movedAtMs, disk.open?.atMs ?? 0) + lateMs) return false;
     const troubledMs = troubles.lastMs(['disk']) ?? 0;
     return truth.nowMs() <= Math.max(boundMs, troubledMs) + lateMs;
   };

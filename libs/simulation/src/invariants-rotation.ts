@@ -16,6 +16,10 @@ export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readon
     for (const disk of truth.disks.disks.values()) {
       if (disk.set !== name || disk.isDeleting) continue;
       const keyVersion = truth.disks.keyVersionOf(disk);
+      if (keyVersion === '') {
+        log.violate('G5', `the header of ${disk.name} can be read`, 'neither of its slots is good');
+        return;
+      }
       const unopened = wrongWrap(disk);
       if (unopened !== undefined) {
         log.violate('G6', `${when}, the wrap of ${disk.name} opens with ${keyVersion}, as its header says`, unopened);
