@@ -40,6 +40,7 @@ import { openRewrapping } from './rewrapping.ts';
 import { type SnapshotLimits, scopeOfList, snapshotApi } from './snapshot/api.ts';
 import { openSnapshotCreation } from './snapshot/creation.ts';
 import { snapshots as snapshotStreams } from './snapshot/decider.ts';
+import { openStandbyUpkeep } from './standby.ts';
 import { createTurns } from './turns.ts';
 import type { VolumeFiles } from './volume/volume-files.ts';
 import { openVolumeMaking } from './volume/volume-making.ts';
@@ -106,7 +107,8 @@ export const assemble: Assemble<DiskSettings> = async ({
   const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, leases, random, mask });
   const catchUp = openCatchUp({ disks, volumes, sessions, clock });
   const parts = { store, disks, snapshots, volumes, deks, vault, setKeys, turns };
-  const around = { ...parts, catchUp, making, ...background };
+  const standby = openStandbyUpkeep({ ...parts, catchUp, options, ...background });
+  const around = { ...parts, catchUp, standby, making, ...background };
   const diskCreation = openDiskCreation(around);
   const snapshotCreation = openSnapshotCreation(around);
   const encryptionChange = openEncryptionChange(around);
@@ -115,6 +117,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const cause = { correlationId: random.uuid(), causationId: 'start', caller: 'system:disk' };
   await recover({ ...around, diskCreation, snapshotCreation, encryptionChange }, cause);
   await sessions.resume();
+  standby.resume();
 
   const rewrapping = openRewrapping({ ...around, sessions, keyAccess });
   const opening = openOpening({ ...around, sessions });
@@ -171,7 +174,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   return {
     services: [control, data],
     toFact,
-    reactions: [{ source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, options, clock }) }],
+    reactions: [{ source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, options, standby, clock }) }],
     server: { channelOptions: { 'grpc-node.flow_control_window': flowControlWindowBytes } },
   };
 };

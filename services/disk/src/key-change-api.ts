@@ -81,12 +81,12 @@ export const keyChangeApi = (parts: {
       return { resources: items.map(({ resource }) => resource), nextPageToken };
     },
     async rewrapDek(
-      { name, targetKeyVersion, generation }: RewrapDekRequest,
+      { name, targetKeyVersion, generation, fromStandby }: RewrapDekRequest,
       { cause }: Call,
     ): Promise<EncryptedResource> {
       const kind = kindOf(name);
       names.keyVersion.parse(targetKeyVersion, 'target_key_version');
-      await rewrapping({ name, kind }, { keyVersion: targetKeyVersion, generation }, cause);
+      await rewrapping({ name, kind }, { keyVersion: targetKeyVersion, generation, fromStandby }, cause);
       return show(name);
     },
   };
@@ -119,6 +119,7 @@ const diskAsResource = ({ id: name, state }: Loaded<Disk>): EncryptedResource =>
           generation: state.generation,
           managedBy: state.holder?.virtualMachine ?? '',
           accessEpoch: state.accessEpoch,
+          standbyKeyVersion: state.standbyKeyVersion ?? '',
         }
       : {}),
   });
@@ -126,5 +127,11 @@ const diskAsResource = ({ id: name, state }: Loaded<Disk>): EncryptedResource =>
 const snapshotAsResource = ({ id: name, state }: Loaded<Snapshot>): EncryptedResource =>
   EncryptedResource.fromPartial({
     name,
-    ...('keyVersion' in state ? { keyVersion: state.keyVersion, generation: state.generation } : {}),
+    ...('keyVersion' in state
+      ? {
+          keyVersion: state.keyVersion,
+          generation: state.generation,
+          standbyKeyVersion: state.standbyKeyVersion ?? '',
+        }
+      : {}),
   });

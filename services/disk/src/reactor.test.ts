@@ -20,7 +20,7 @@ const world = () => {
   const losses = openLossTable(store);
   const keyAccess = createKeyAccess(clock, leaseDefaults);
   const options = openSetOptions(store);
-  const handlers = reactions({ losses, keyAccess, options, clock });
+  const handlers = reactions({ losses, keyAccess, options, standby: { kick: () => undefined }, clock });
   return {
     keyAccess,
     options,

@@ -6,6 +6,7 @@ import type { KeyAccess } from './keys/key-access.ts';
 import { lossReasonNamed } from './keys/key-reasons.ts';
 import type { LossTable } from './keys/set-losses.ts';
 import type { SetOptions } from './keys/set-options.ts';
+import type { StandbyUpkeep } from './standby.ts';
 
 /**
  * What disk does about the facts of disk encryption sets: a lost key ends the use of every DEK under it at once, a restored
@@ -17,9 +18,10 @@ export const reactions = (parts: {
   readonly losses: LossTable;
   readonly keyAccess: KeyAccess;
   readonly options: Pick<SetOptions, 'told' | 'forgotten'>;
+  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Pick<Clock, 'now'>;
 }): Handlers => {
-  const { losses, keyAccess, options, clock } = parts;
+  const { losses, keyAccess, options, standby, clock } = parts;
   return {
     KeyAccessLost: async (fact, { cause }) => {
       const { event } = eventOf(fact);
@@ -49,7 +51,10 @@ export const reactions = (parts: {
     SetOptionsChanged: async (fact) => {
       const { event } = eventOf(fact);
       if (event?.$case !== 'setOptionsChanged') return NO_EFFECT;
-      return effectOf(await options.told(event.value.set, event.value.keyExpiry));
+      const { set } = event.value;
+      const row = await options.told(set, event.value);
+      standby.kick(set);
+      return effectOf(row);
     },
   };
 };

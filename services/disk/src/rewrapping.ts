@@ -1,7 +1,12 @@
 import { type Category, type Cause, CursorConflict, type EventStore, Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { Sessions } from './data/sessions.ts';
-import { existing as existingDisk, refuseChanging, rewrap as rewrapDisk } from './disk/decider.ts';
+import {
+  existing as existingDisk,
+  noteStandby as noteDiskStandby,
+  refuseChanging,
+  rewrap as rewrapDisk,
+} from './disk/decider.ts';
 import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
 import type { DiskHeader } from './disk-header-format.ts';
@@ -10,7 +15,12 @@ import { transactGuarded } from './guarded-commit.ts';
 import type { KeyAccess } from './keys/key-access.ts';
 import type { SetKey, SetKeys } from './keys/set-keys.ts';
 import type { Vault } from './keys/vault.ts';
-import { existing as existingSnapshot, rewrap as rewrapSnapshot, type Snapshot } from './snapshot/decider.ts';
+import {
+  existing as existingSnapshot,
+  noteStandby as noteSnapshotStandby,
+  rewrap as rewrapSnapshot,
+  type Snapshot,
+} from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
 import type { Turns } from './turns.ts';
 import { currentHeader, replaceHeader, tidyHeader, wrapRefOf } from './volume/headers.ts';
@@ -37,7 +47,7 @@ interface Wrapped extends WrapRef {
  */
 export type Rewrapping = (
   resource: { readonly name: string; readonly kind: 'disk' | 'snapshot' },
-  target: { readonly keyVersion: string; readonly generation: number },
+  target: { readonly keyVersion: string; readonly generation: number; readonly fromStandby: boolean },
   cause: Cause,
 ) => Promise<void>;
 
@@ -69,26 +79,42 @@ export const openRewrapping = (parts: {
     const commit = async (encryption: Encryption, header: DiskHeader, accessEpoch: number): Promise<void> => {
       const wrap = wrapRefOf(encryption, header);
       const guard = setKeys.guard(setOf(encryption), wrap.generation);
-      const { sequence } = header;
+      const { sequence, standby } = header;
+      const at = clock.now();
+      const standbyKeyVersion = standby?.keyVersion ?? '';
       if (kind === 'disk') {
-        await transactGuarded(store, disks, name, rewrapDisk(clock.now(), wrap, sequence, accessEpoch), cause, guard);
+        const decide = (disk: Disk) => [
+          ...rewrapDisk(at, wrap, sequence, accessEpoch)(disk),
+          ...noteDiskStandby(at, standbyKeyVersion, sequence)(disk),
+        ];
+        await transactGuarded(store, disks, name, decide, cause, guard);
       } else {
-        await transactGuarded(
-          store,
-          snapshots,
-          name,
-          rewrapSnapshot(clock.now(), wrap, sequence, accessEpoch),
-          cause,
-          guard,
-        );
+        const decide = (snapshot: Snapshot) => [
+          ...rewrapSnapshot(at, wrap, sequence, accessEpoch)(snapshot),
+          ...noteSnapshotStandby(at, standbyKeyVersion, sequence)(snapshot),
+        ];
+        await transactGuarded(store, snapshots, name, decide, cause, guard);
+      }
+    };
+
+    /** Where the key of the wrap is purged, by the wrap under the standby key, if its owner has agreed (CMK-108). */
+    const fromEither = async ({ wrap, standby }: DiskHeader, set: string, principal: string) => {
+      const from = ({ keyVersion, wrapped }: DiskHeader['wrap']) =>
+        vault.rewrap({ set, principal, keyVersion, resource: name }, target.keyVersion, wrapped);
+      try {
+        return await from(wrap);
+      } catch (error) {
+        const isPurged = error instanceof Rejection && error.reason === 'KEY_PURGED';
+        if (!isPurged || !target.fromStandby || !standby) throw error;
+        // Moving to the standby key itself needs nothing moved.
+        return from(standby);
       }
     };
 
     /** The wrap the target wants. Under the version it has already, only the generation is new. */
     const moved = async (header: DiskHeader, set: string, key: SetKey) => {
       if (header.wrap.keyVersion === target.keyVersion) return { wrap: header.wrap, grant: undefined };
-      const question = { set, principal: key.principal, keyVersion: header.wrap.keyVersion, resource: name };
-      const { wrapped, grant } = await vault.rewrap(question, target.keyVersion, header.wrap.wrapped);
+      const { wrapped, grant } = await fromEither(header, set, key.principal);
       await prove(set, key, wrapped);
       return { wrap: { ...header.wrap, keyVersion: target.keyVersion, wrapped: Uint8Array.from(wrapped) }, grant };
     };
@@ -132,7 +158,14 @@ export const openRewrapping = (parts: {
             await settle(header);
             await tidyHeader(volumes, volumeId);
           } else {
-            await replaceHeader(volumes, volumeId, header.sequence, { wrap, generation: target.generation }, settle);
+            // The key a disk is under needs no standby that is the same.
+            const isOwnStandby = header.standby?.keyVersion === target.keyVersion;
+            const change = {
+              wrap,
+              generation: target.generation,
+              ...(isOwnStandby ? { standby: undefined } : {}),
+            };
+            await replaceHeader(volumes, volumeId, header.sequence, change, settle);
           }
         });
         return;

@@ -5,7 +5,7 @@ import { setOf } from '../encryption.ts';
 import { currentHeader, tidyHeader, wrapRefOf } from '../volume/headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
-import { existing, grow, rewrap } from './decider.ts';
+import { existing, grow, noteStandby, rewrap } from './decider.ts';
 import type { DiskEvent } from './events.ts';
 import type { ActiveDisk, Disk } from './state.ts';
 
@@ -38,6 +38,7 @@ export const openCatchUp =
       (now) => [
         ...rewrap(at, wrapRefOf(disk.encryption, header), header.sequence, disk.accessEpoch)(now),
         ...grow(at, header.size / bytesPerGib, header.sequence)(now),
+        ...noteStandby(at, header.standby?.keyVersion ?? '', header.sequence)(now),
       ],
       cause,
     );

@@ -11,6 +11,7 @@ import { setOf } from '../encryption.ts';
 import { transactGuarded } from '../guarded-commit.ts';
 import type { DekHolder } from '../keys/deks.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
+import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
 import { volumeRefOf, wrapRefOf } from '../volume/headers.ts';
 import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
@@ -49,11 +50,12 @@ export const openDiskCreation = (parts: {
   readonly making: VolumeMaking;
   readonly setKeys: SetKeys;
   readonly turns: Turns;
+  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
 }): DiskCreation => {
-  const { store, disks, volumes, making, setKeys, turns, clock, random, log } = parts;
+  const { store, disks, volumes, making, setKeys, turns, standby, clock, random, log } = parts;
 
   const undo: DiskCreation['undo'] = async (name, reason, cause) => {
     const { state } = await disks.load(name);
@@ -75,7 +77,7 @@ export const openDiskCreation = (parts: {
     const { uniqueId, volumeId, encryption, location, sizeGib } = state;
     const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: sizeGib * bytesPerGib, source };
     try {
-      return await making.fresh(wish, cause, ({ header, key, accessEpoch }) => {
+      return await making.fresh(wish, cause, async ({ header, key, accessEpoch }) => {
         const made = {
           uniqueId,
           volume: volumeRefOf(volumeId, header),
@@ -83,7 +85,9 @@ export const openDiskCreation = (parts: {
           accessEpoch,
         };
         const guard = key && setKeys.guard(setOf(encryption), key.generation);
-        return transactGuarded(store, disks, name, finish(clock.now(), made), cause, guard);
+        const finished = await transactGuarded(store, disks, name, finish(clock.now(), made), cause, guard);
+        standby.kick(setOf(encryption));
+        return finished;
       });
     } catch (error) {
       const reason = error instanceof Rejection ? error.reason : 'INTERNAL';

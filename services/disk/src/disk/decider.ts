@@ -113,6 +113,14 @@ export const rewrap =
     return [{ type: 'DekRewrapped', set, previousKeyVersion: keyVersion, ...wrap, headerSequence, accessEpoch, at }];
   };
 
+/** The header holds a wrap under this standby version, or none (`''`); as known already it decides nothing. Rule CMK-108. */
+export const noteStandby =
+  (at: Instant, keyVersion: string, headerSequence: number): Decision =>
+  (disk) =>
+    (existing(disk).standbyKeyVersion ?? '') === keyVersion
+      ? []
+      : [{ type: 'StandbyWrapped', keyVersion, headerSequence, at }];
+
 /**
  * Asks whether the disk may be made that large. Rules VM-27, VM-28.
  * @throws Rejection INVALID_ARGUMENT DISK_CANNOT_SHRINK, DISK_SIZE_INVALID; FAILED_PRECONDITION DISK_ATTACHED

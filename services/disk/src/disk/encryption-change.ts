@@ -16,6 +16,7 @@ import type { Deks } from '../keys/deks.ts';
 import type { SetKey, SetKeys } from '../keys/set-keys.ts';
 import type { Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
+import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader, replaceHeader, tidyHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
 import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
@@ -63,13 +64,29 @@ export const openEncryptionChange = (parts: {
   readonly setKeys: SetKeys;
   readonly turns: Turns;
   readonly catchUp: CatchUp;
+  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid' | 'fraction'>;
   readonly log: Logger;
   /** Ends what goes on by itself. */
   readonly signal: AbortSignal;
 }): EncryptionChange => {
-  const { store, disks, snapshots, volumes, making, deks, setKeys, turns, catchUp, clock, random, log, signal } = parts;
+  const {
+    store,
+    disks,
+    snapshots,
+    volumes,
+    making,
+    deks,
+    setKeys,
+    turns,
+    catchUp,
+    standby,
+    clock,
+    random,
+    log,
+    signal,
+  } = parts;
 
   const outsideOfCalls = AsyncLocalStorage.snapshot();
 
@@ -114,7 +131,8 @@ export const openEncryptionChange = (parts: {
           volumes,
           volumeId,
           header.sequence,
-          { wrap, generation: ref.generation },
+          // A standby wrap is under the key of the set it was made for.
+          { wrap, generation: ref.generation, standby: undefined },
           async (next) => {
             try {
               await finishWith(name, encryption, { volumeId, header: next, key: inForce, accessEpoch }, cause);
@@ -241,6 +259,7 @@ export const openEncryptionChange = (parts: {
           }
           throw error;
         }
+        standby.kick(setOf(encryption));
         return disks.load(name);
       }),
   };

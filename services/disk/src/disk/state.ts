@@ -28,6 +28,8 @@ export interface ActiveDisk extends DiskSpec, WrapRef {
   readonly wish: string;
   readonly volume: VolumeRef;
   readonly createdAt: Instant;
+  /** The version of a standby key its DEK is wrapped by as well; absent or `''`: none. */
+  readonly standbyKeyVersion?: string;
   /** `null`: no machine has it. */
   readonly holder: Holder | null;
   /** `null`: nobody may read or write. */
@@ -121,11 +123,24 @@ const evolveActive = (
       return { ...disk, changing: null };
     case 'DiskEncryptionChanged': {
       const { encryption, volume, keyVersion, generation, accessEpoch } = event;
-      return { ...disk, encryption, volume, keyVersion, generation, accessEpoch, changing: null };
+      return {
+        ...disk,
+        encryption,
+        volume,
+        keyVersion,
+        generation,
+        accessEpoch,
+        standbyKeyVersion: '',
+        changing: null,
+      };
     }
     case 'DekRewrapped': {
       const { keyVersion, generation, headerSequence, accessEpoch } = event;
       return { ...disk, keyVersion, generation, accessEpoch, volume: { ...disk.volume, headerSequence } };
+    }
+    case 'StandbyWrapped': {
+      const { keyVersion: standbyKeyVersion, headerSequence } = event;
+      return { ...disk, standbyKeyVersion, volume: { ...disk.volume, headerSequence } };
     }
     case 'DiskGrown': {
       const { sizeGib, headerSequence } = event;

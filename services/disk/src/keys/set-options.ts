@@ -1,46 +1,73 @@
 import type { KeyExpiryPolicy } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
 import { type EventStore, type RowChange, table } from '@interlock/event-store';
 
-/** What a lease of a set depends on beside its key. */
+/** What a set says about itself that disks depend on, beside its key. */
+export interface ToldOptions {
+  readonly keyExpiry: KeyExpiryPolicy;
+  /** Full name; `''` for none. */
+  readonly standbyKeyVersion: string;
+}
+
+/** The options of sets, as far as they differ from the default. */
 export interface SetOptions {
   /** Whether what runs goes on when the key expires: renewals then leave the expiry out of account (CMK-104). */
   outlivesExpiry(set: string): boolean;
-  /** The set was asked: what it says holds until its next fact. */
-  note(set: string, keyExpiry: KeyExpiryPolicy): void;
+  /** The version every DEK of the set is wrapped under as well; `''` for none. */
+  standbyOf(set: string): string;
+  /** Whether its disks may have a wrap under a standby key: it has one, or may have had. */
+  mayHaveStandby(set: string): boolean;
+  /** Every set of which that is so. */
+  withStandby(): readonly string[];
+  /** The set was asked: what it says holds until its first fact. An answer on its way is no newer than a fact. */
+  note(set: string, told: ToldOptions): void;
   /** Describes the row of what the set told, and holds it from now on. */
-  told(set: string, keyExpiry: KeyExpiryPolicy): Promise<RowChange | undefined>;
+  told(set: string, told: ToldOptions): Promise<RowChange | undefined>;
   /** Describes the end of the row; undefined when there is none. */
   forgotten(set: string): Promise<RowChange | undefined>;
   /** Reads every row. */
   recall(): Promise<void>;
 }
 
+interface StoredOptions {
+  readonly keyExpiry: 'STOP' | 'NEXT_START';
+  readonly standbyKeyVersion: string;
+}
+
 /** Rows read at once while recalling. */
 const pageSize = 1_000;
 
-/** Opens it. Rows and memory hold the sets that differ from the default alone. */
+/** Opens it. A set that differs once keeps its row until it is deleted, so that it is known what may be left of a standby. */
 export const openSetOptions = (store: EventStore): SetOptions => {
-  const rows = table<{ readonly keyExpiry: 'NEXT_START' }>(store, { name: 'set_option', version: 1 });
-  const outliving = new Set<string>();
-  const note = (set: string, keyExpiry: KeyExpiryPolicy): void => {
-    if (keyExpiry === 'NEXT_START') outliving.add(set);
-    else outliving.delete(set);
+  const rows = table<StoredOptions>(store, { name: 'set_option', version: 1 });
+  const known = new Map<string, StoredOptions & { readonly isTold: boolean }>();
+
+  const hold = (set: string, { keyExpiry, standbyKeyVersion }: ToldOptions, isTold: boolean): StoredOptions => {
+    const options = { keyExpiry: keyExpiry === 'NEXT_START' ? 'NEXT_START' : 'STOP', standbyKeyVersion } as const;
+    const differs = options.keyExpiry === 'NEXT_START' || standbyKeyVersion !== '';
+    if (known.has(set) || differs) known.set(set, { ...options, isTold });
+    return options;
   };
-  const forgotten = async (set: string): Promise<RowChange | undefined> => {
-    outliving.delete(set);
-    const before = await rows.get(set);
-    return before && rows.remove(set, before);
-  };
+
   return {
-    outlivesExpiry: (set) => outliving.has(set),
-    note,
-    async told(set, keyExpiry) {
-      if (keyExpiry !== 'NEXT_START') return forgotten(set);
-      const before = await rows.get(set);
-      note(set, keyExpiry);
-      return before ? undefined : rows.put(set, { keyExpiry }, undefined);
+    outlivesExpiry: (set) => known.get(set)?.keyExpiry === 'NEXT_START',
+    standbyOf: (set) => known.get(set)?.standbyKeyVersion ?? '',
+    mayHaveStandby: (set) => known.has(set),
+    withStandby: () => [...known.keys()],
+    note: (set, asked) => {
+      if (known.get(set)?.isTold !== true) hold(set, asked, false);
     },
-    forgotten,
+    async told(set, told) {
+      const options = hold(set, told, true);
+      if (!known.has(set)) return undefined;
+      const before = await rows.get(set);
+      const isSame = before?.keyExpiry === options.keyExpiry && before.standbyKeyVersion === options.standbyKeyVersion;
+      return isSame ? undefined : rows.put(set, options, before);
+    },
+    async forgotten(set) {
+      known.delete(set);
+      const before = await rows.get(set);
+      return before && rows.remove(set, before);
+    },
     async recall() {
       let after: string | undefined;
       do {
@@ -48,7 +75,7 @@ export const openSetOptions = (store: EventStore): SetOptions => {
           limit: pageSize,
           ...(after === undefined ? {} : { after }),
         });
-        for (const { key, row } of page.items) note(key, row.keyExpiry);
+        for (const { key, row } of page.items) known.set(key, { ...row, isTold: true });
         after = page.next;
       } while (after !== undefined);
     },

@@ -17,6 +17,7 @@ import { transactGuarded } from '../guarded-commit.ts';
 import type { Deks } from '../keys/deks.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
 import type { Vault } from '../keys/vault.ts';
+import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader, replaceHeader, volumeRefOf, wrapRefOf, writeFirstHeader } from '../volume/headers.ts';
 import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
@@ -47,11 +48,12 @@ export const openSnapshotCreation = (parts: {
   readonly vault: Vault;
   readonly setKeys: SetKeys;
   readonly turns: Turns;
+  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
 }): SnapshotCreation => {
-  const { store, disks, snapshots, volumes, making, deks, vault, setKeys, turns, clock, random, log } = parts;
+  const { store, disks, snapshots, volumes, making, deks, vault, setKeys, turns, standby, clock, random, log } = parts;
 
   const undo: SnapshotCreation['undo'] = async (name, reason, cause) => {
     const { state } = await snapshots.load(name);
@@ -67,10 +69,15 @@ export const openSnapshotCreation = (parts: {
 
   type Creating = Extract<Snapshot, { status: 'creating' }>;
 
-  const commit = (name: string, { uniqueId, volumeId, encryption }: Creating, header: DiskHeader, cause: Cause) => {
+  const commit = async (
+    name: string,
+    { uniqueId, volumeId, encryption }: Creating,
+    header: DiskHeader,
+    cause: Cause,
+  ) => {
     const wrap = wrapRefOf(encryption, header);
     const guard = encryption.type === 'platform' ? undefined : setKeys.guard(encryption.set, wrap.generation);
-    return transactGuarded(
+    const finished = await transactGuarded(
       store,
       snapshots,
       name,
@@ -78,6 +85,8 @@ export const openSnapshotCreation = (parts: {
       cause,
       guard,
     );
+    standby.kick(setOf(encryption));
+    return finished;
   };
 
   /** Ciphertext and wrap as the disk has them. When the key of the set changes meanwhile, the wrap moves with it. */

@@ -8,6 +8,8 @@ export interface ActiveSnapshot extends SnapshotSpec, WrapRef {
   readonly status: 'active';
   readonly wish: string;
   readonly volume: VolumeRef;
+  /** The version of a standby key its DEK is wrapped by as well; absent or `''`: none. */
+  readonly standbyKeyVersion?: string;
   readonly createdAt: Instant;
 }
 
@@ -40,6 +42,11 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
       if (snapshot.status !== 'active') return snapshot;
       const { keyVersion, generation, headerSequence } = event;
       return { ...snapshot, keyVersion, generation, volume: { ...snapshot.volume, headerSequence } };
+    }
+    case 'SnapshotStandbyWrapped': {
+      if (snapshot.status !== 'active') return snapshot;
+      const { keyVersion: standbyKeyVersion, headerSequence } = event;
+      return { ...snapshot, standbyKeyVersion, volume: { ...snapshot.volume, headerSequence } };
     }
     case 'SnapshotDeleting':
       return snapshot.status === 'active' ? { ...snapshot, status: 'deleting' } : snapshot;
@@ -118,6 +125,14 @@ export const rewrap =
       { type: 'SnapshotDekRewrapped', set, previousKeyVersion: keyVersion, ...wrap, headerSequence, accessEpoch, at },
     ];
   };
+
+/** The header holds a wrap under this standby version, or none (`''`); as known already it decides nothing. Rule CMK-108. */
+export const noteStandby =
+  (at: Instant, keyVersion: string, headerSequence: number): Decision =>
+  (snapshot) =>
+    (existing(snapshot).standbyKeyVersion ?? '') === keyVersion
+      ? []
+      : [{ type: 'SnapshotStandbyWrapped', keyVersion, headerSequence, at }];
 
 /** Announces the end of a snapshot. Needs no key (CMK-132). @throws Rejection ABORTED SNAPSHOT_CREATING */
 export const remove =

@@ -32,6 +32,13 @@ export type SnapshotEvent =
       readonly accessEpoch: number;
       readonly at: Instant;
     } & WrapRef)
+  /** As `StandbyWrapped` of a disk. */
+  | {
+      readonly type: 'SnapshotStandbyWrapped';
+      readonly keyVersion: string;
+      readonly headerSequence: number;
+      readonly at: Instant;
+    }
   | { readonly type: 'SnapshotDeleting'; readonly at: Instant }
   | {
       readonly type: 'SnapshotDeleted';

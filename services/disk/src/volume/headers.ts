@@ -1,12 +1,17 @@
 import { Rejection } from '@interlock/event-store';
 import { erasePrevious, readHeader, writeHeader } from '../disk-header.ts';
-import type { DiskHeader } from '../disk-header-format.ts';
+import type { DekWrap, DiskHeader } from '../disk-header-format.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
 import type { Volumes } from './volumes.ts';
 
 /** The current header of a volume. @throws Rejection DATA_LOSS HEADER_CORRUPT, VOLUME_MISSING */
 export const currentHeader = async (volumes: Volumes, volumeId: string): Promise<DiskHeader> =>
   (await volumes.withHeader(volumeId, readHeader)).current;
+
+/** What of a header changes. `standby: undefined` takes the standby wrap away; without the property it stays. */
+export type HeaderChange = Partial<Pick<DiskHeader, 'size' | 'wrap' | 'generation'>> & {
+  readonly standby?: DekWrap | undefined;
+};
 
 /**
  * Replaces the header: the new one is durable and read back before `commit`, and the old one is erased after it, so a wrap
@@ -18,7 +23,7 @@ export const replaceHeader = (
   volumes: Volumes,
   volumeId: string,
   expected: number,
-  change: Partial<Pick<DiskHeader, 'size' | 'wrap' | 'generation'>>,
+  change: HeaderChange,
   commit: (header: DiskHeader) => Promise<unknown>,
 ): Promise<DiskHeader> =>
   volumes.withHeader(volumeId, async (store) => {
@@ -35,7 +40,8 @@ export const replaceHeader = (
       );
     }
     if (previous) await erasePrevious(store);
-    const next = { ...current, ...change, sequence: current.sequence + 1 };
+    const { standby, ...rest } = { ...current, ...change };
+    const next = { ...rest, ...(standby === undefined ? {} : { standby }), sequence: current.sequence + 1 };
     await writeHeader(store, next);
     await commit(next);
     await erasePrevious(store);
