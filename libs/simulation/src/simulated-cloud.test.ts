@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { createSimulatedCloud } from './simulated-cloud.ts';
 import { makeMachine } from './test-machine.ts';
 
@@ -20,4 +23,32 @@ test('CMK-100: in the simulated cloud a disabled key stops its machine, and an e
     await untilState('RUNNING');
   });
   world.close();
+});
+
+test('a world that is closed is forgotten, also what its killed processes waited for', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect: unknown = runInNewContext('gc');
+  if (typeof collect !== 'function') throw new Error('there is no way to collect garbage');
+  const heapMb = async (): Promise<number> => {
+    // Twice, with a turn between: what finalisers let go is collected as well.
+    for (let round = 0; round < 2; round += 1) {
+      await nextTurn();
+      collect();
+    }
+    return process.memoryUsage().heapUsed / 2 ** 20;
+  };
+  const live = async (seed: number): Promise<void> => {
+    const world = await createSimulatedCloud({ seed });
+    await world.run(async () => {
+      await makeMachine(world);
+      world.faults.crash('compute');
+      world.faults.crash('disk');
+    });
+    world.close();
+  };
+  for (let seed = 0; seed < 3; seed += 1) await live(seed);
+  const before = await heapMb();
+  for (let seed = 3; seed < 13; seed += 1) await live(seed);
+  const grownMb = (await heapMb()) - before;
+  assert.ok(grownMb < 3, `ten worlds left ${grownMb.toFixed(1)} MiB behind`);
 });

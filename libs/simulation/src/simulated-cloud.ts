@@ -9,6 +9,7 @@ import { createMemorySealKeyStore } from '../../../services/key-vault/src/seal-k
 import { createDeployment, issuer, type People, type SimulatedSettings, simulatedSettings } from './deployment.ts';
 import { createFaultControl, type FaultControl } from './fault-control.ts';
 import { type FaultRates, noCallFaults, noStoreFaults, noVolumeFaults } from './fault-rates.ts';
+import { installForgetfulSignals } from './forgetful-signals.ts';
 import { linkBetween } from './network.ts';
 import { type Answered, toldLink } from './oracle-answers.ts';
 import { openCipherWatch } from './oracle-ciphers.ts';
@@ -80,6 +81,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   const settings: SimulatedSettings = { ...simulatedSettings, ...options.settings };
   const clock = virtualClock();
   const chance = seededRandom(seed);
+  installForgetfulSignals();
   const tracer = countingTracing();
   const log: string[] = [];
   const note = (line: string): void => {
