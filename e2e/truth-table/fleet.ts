@@ -97,7 +97,7 @@ export const createMember = async ({ compute }: Place, set: string, { vm, os, da
 };
 
 /** Makes a disk that belongs to no machine yet. */
-export const createFreeDisk = async ({ disks }: Place, set: string, disk: FleetDisk): Promise<void> => {
+export const createFreeDisk = async ({ disks }: Pick<Place, 'disks'>, set: string, disk: FleetDisk): Promise<void> => {
   await disks.createDisk({
     parent: groupOf(disk.name),
     diskId: idOf(disk.name),

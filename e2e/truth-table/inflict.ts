@@ -18,22 +18,35 @@ export interface Keyed {
   readonly identity: string;
 }
 
-/** How a cause is brought about, and undone. */
-export interface Deed {
+/** Whoever owns keys, sets and principals. */
+export type Owner = Pick<Place, 'administrator' | 'identity' | 'keyVault' | 'sets' | 'disks'>;
+
+/** How a cause is brought about, and undone. `By` is what it takes. */
+export interface Deed<By = Owner> {
   /** Whether the vault of the fleet goes by roles instead of access policies. */
   readonly byRoles?: true;
   readonly keyExpiry?: 'NEXT_START';
-  /** Resolves once the vault has decided; for causes of two steps calls `stopped` in between. */
-  inflict(place: Place, keyed: Keyed, stopped: () => Promise<void>): Promise<void>;
+  /**
+   * Takes the key away; a cause of two steps calls `stopped` in between.
+   * @returns when that counts, in milliseconds since the epoch; `undefined`: at once
+   */
+  inflict(by: By, keyed: Keyed, stopped: () => Promise<void>): Promise<number | undefined>;
   /** The way back. */
-  undo(place: Place, keyed: Keyed): Promise<void>;
+  undo(by: By, keyed: Keyed): Promise<unknown>;
 }
 
 const hourMs = 3_600_000;
+/** How far ahead the end of a key is set. */
+const expiryMs = 200;
 const inMs = (ms: number): Date => new Date(Date.now() + ms);
 
+/** What is done at once. */
+const atOnce = async (...deeds: readonly Promise<unknown>[]): Promise<undefined> => {
+  await Promise.all(deeds);
+};
+
 /** Gives the set's identity the role it needs on the vault. */
-export const assignRole = ({ identity }: Place, keyed: Keyed): Promise<unknown> =>
+export const assignRole = ({ identity }: Owner, keyed: Keyed): Promise<unknown> =>
   identity.createRoleAssignment({
     roleAssignmentId: randomUUID(),
     principal: keyed.identity,
@@ -41,58 +54,61 @@ export const assignRole = ({ identity }: Place, keyed: Keyed): Promise<unknown> 
     scope: `${keyed.group}/${keyed.vault}`,
   });
 
-const grantAgain = async ({ keyVault }: Place, { vault, identity }: Keyed): Promise<void> => {
-  await allowSet({ keyVault }, vault, identity);
-};
+const grantAgain = ({ keyVault }: Owner, { vault, identity }: Keyed): Promise<unknown> =>
+  allowSet({ keyVault }, vault, identity);
 
 /** Lets the version end in a moment, and waits until the vault says so. */
-const expire = async ({ keyVault }: Place, { keyVersion }: Keyed): Promise<void> => {
-  await keyVault.setKeyVersionDates({ name: keyVersion, expireTime: inMs(200) });
+const expire = async ({ keyVault }: Owner, { keyVersion }: Keyed): Promise<number> => {
+  const { expireTime } = await keyVault.setKeyVersionDates({ name: keyVersion, expireTime: inMs(expiryMs) });
   await until('the key has expired', async () =>
     keyVault.checkAccess({ keyVersion }).then(
       () => false,
       (error: { readonly reason?: string }) => error.reason === 'KEY_EXPIRED',
     ),
   );
+  if (!expireTime) throw new Error(`${keyVersion} was given an end and has none`);
+  return expireTime.getTime();
 };
-const moveExpiry = async ({ keyVault }: Place, { keyVersion }: Keyed): Promise<void> => {
-  await keyVault.setKeyVersionDates({ name: keyVersion, expireTime: inMs(hourMs) });
-};
+const moveExpiry = ({ keyVault }: Owner, { keyVersion }: Keyed): Promise<unknown> =>
+  keyVault.setKeyVersionDates({ name: keyVersion, expireTime: inMs(hourMs) });
 
 /** Leaves the set's identity without one of the three permissions. */
 const without = (missing: AccessPolicy_KeyPermission): Deed => ({
-  async inflict({ keyVault }, { vault, identity }) {
+  inflict({ keyVault }, { vault, identity }) {
     const keyPermissions = encryptionPermissions.filter((one) => one !== missing);
-    await keyVault.setAccessPolicy({ name: vault, accessPolicy: { principal: identity, keyPermissions } });
+    return atOnce(keyVault.setAccessPolicy({ name: vault, accessPolicy: { principal: identity, keyPermissions } }));
   },
   undo: grantAgain,
 });
 
-/** The deeds behind the causes. */
-export const deeds: Readonly<Record<CauseName, Deed>> = {
+/** A deleted principal never comes back: the set gets another one, which needs a grant of its own (CMK-39). */
+const giveIdentity = async (by: Owner, keyed: Keyed): Promise<void> => {
+  const set = await by.sets.updateDiskEncryptionSet({ name: keyed.set, identityType: 'SYSTEM_ASSIGNED' });
+  await grantAgain(by, { ...keyed, identity: set.identity?.principal ?? '' });
+};
+
+/** What its owner does to a key. */
+export const deeds: Readonly<Record<Exclude<CauseName, 'vault unreachable'>, Deed>> = {
   'version disabled': {
-    inflict: async ({ keyVault }, { keyVersion }) => void (await keyVault.disableKeyVersion({ name: keyVersion })),
-    undo: async ({ keyVault }, { keyVersion }) => void (await keyVault.enableKeyVersion({ name: keyVersion })),
+    inflict: ({ keyVault }, { keyVersion }) => atOnce(keyVault.disableKeyVersion({ name: keyVersion })),
+    undo: ({ keyVault }, { keyVersion }) => keyVault.enableKeyVersion({ name: keyVersion }),
   },
   'not yet valid': {
-    async inflict({ keyVault }, { keyVersion }) {
-      await keyVault.setKeyVersionDates({ name: keyVersion, notBefore: inMs(hourMs) });
-    },
-    async undo({ keyVault }, { keyVersion }) {
-      await keyVault.setKeyVersionDates({ name: keyVersion, notBefore: inMs(-hourMs) });
-    },
+    inflict: ({ keyVault }, { keyVersion }) =>
+      atOnce(keyVault.setKeyVersionDates({ name: keyVersion, notBefore: inMs(hourMs) })),
+    undo: ({ keyVault }, { keyVersion }) => keyVault.setKeyVersionDates({ name: keyVersion, notBefore: inMs(-hourMs) }),
   },
   expired: { inflict: expire, undo: moveExpiry },
   'expired, next start': { keyExpiry: 'NEXT_START', inflict: expire, undo: moveExpiry },
   'key deleted': {
-    inflict: async ({ keyVault }, { key }) => void (await keyVault.deleteKey({ name: key, confirmName: key })),
-    undo: async ({ keyVault }, { key }) => void (await keyVault.recoverKey({ name: key })),
+    inflict: ({ keyVault }, { key }) => atOnce(keyVault.deleteKey({ name: key, confirmName: key })),
+    undo: ({ keyVault }, { key }) => keyVault.recoverKey({ name: key }),
   },
   'key purged': {
     async inflict({ keyVault }, { key }, stopped) {
       await keyVault.deleteKey({ name: key, confirmName: key });
       await stopped();
-      await keyVault.purgeKey({ name: key, confirmName: key });
+      return atOnce(keyVault.purgeKey({ name: key, confirmName: key }));
     },
     // Nothing brings it back, not even another key: that serves new disks only.
     async undo({ keyVault, sets }, { vault, set }) {
@@ -101,63 +117,54 @@ export const deeds: Readonly<Record<CauseName, Deed>> = {
     },
   },
   'vault deleted': {
-    inflict: async ({ keyVault }, { vault }) => void (await keyVault.deleteVault({ name: vault, confirmName: vault })),
-    undo: async ({ keyVault }, { vault }) => void (await keyVault.recoverVault({ name: vault })),
+    inflict: ({ keyVault }, { vault }) => atOnce(keyVault.deleteVault({ name: vault, confirmName: vault })),
+    undo: ({ keyVault }, { vault }) => keyVault.recoverVault({ name: vault }),
   },
   'vault deleted and recovered': {
     byRoles: true,
     async inflict({ keyVault }, { vault }, stopped) {
       await keyVault.deleteVault({ name: vault, confirmName: vault });
       await stopped();
-      await keyVault.recoverVault({ name: vault });
+      return atOnce(keyVault.recoverVault({ name: vault }));
     },
-    undo: async (place, keyed) => void (await assignRole(place, keyed)),
+    undo: assignRole,
   },
   'access policy removed': {
-    async inflict({ keyVault }, { vault, identity }) {
-      await keyVault.removeAccessPolicy({ name: vault, principal: identity });
-    },
+    inflict: ({ keyVault }, { vault, identity }) =>
+      atOnce(keyVault.removeAccessPolicy({ name: vault, principal: identity })),
     undo: grantAgain,
   },
   'role removed': {
     byRoles: true,
     async inflict({ identity }, keyed) {
       const { roleAssignments } = await identity.listRoleAssignments({ principal: keyed.identity });
-      for (const { name } of roleAssignments) await identity.deleteRoleAssignment({ name });
+      return atOnce(...roleAssignments.map(({ name }) => identity.deleteRoleAssignment({ name })));
     },
-    undo: async (place, keyed) => void (await assignRole(place, keyed)),
+    undo: assignRole,
   },
   'get missing': without('GET'),
   'wrapKey missing': without('WRAP_KEY'),
   'unwrapKey missing': without('UNWRAP_KEY'),
+  'permission model switched': {
+    inflict: ({ keyVault }, { vault }) =>
+      atOnce(keyVault.setPermissionModel({ name: vault, permissionModel: 'ROLE_ASSIGNMENT' })),
+    undo: ({ keyVault }, { vault }) => keyVault.setPermissionModel({ name: vault, permissionModel: 'ACCESS_POLICY' }),
+  },
   'identity deleted': {
-    inflict: async ({ identity }, keyed) => void (await identity.deletePrincipal({ name: keyed.identity })),
-    // A deleted principal never comes back: the set gets another one, which needs a grant of its own (CMK-39).
-    async undo(place, keyed) {
-      await place.sets.updateDiskEncryptionSet({ name: keyed.set, identityType: 'SYSTEM_ASSIGNED' });
-      const { identity } = await place.sets.getDiskEncryptionSet({ name: keyed.set });
-      await grantAgain(place, { ...keyed, identity: identity?.principal ?? '' });
-    },
+    inflict: ({ identity }, keyed) => atOnce(identity.deletePrincipal({ name: keyed.identity })),
+    undo: giveIdentity,
   },
   'identity set to none': {
-    inflict: async ({ sets }, { set }) =>
-      void (await sets.updateDiskEncryptionSet({ name: set, identityType: 'NONE' })),
-    async undo(place, keyed) {
-      await place.sets.updateDiskEncryptionSet({ name: keyed.set, identityType: 'SYSTEM_ASSIGNED' });
-      const { identity } = await place.sets.getDiskEncryptionSet({ name: keyed.set });
-      await grantAgain(place, { ...keyed, identity: identity?.principal ?? '' });
-    },
+    inflict: ({ sets }, { set }) => atOnce(sets.updateDiskEncryptionSet({ name: set, identityType: 'NONE' })),
+    undo: giveIdentity,
   },
-  'vault unreachable': {
-    inflict: ({ cloud }) => cloud.stop('key-vault'),
-    undo: ({ cloud }) => cloud.start('key-vault'),
-  },
-  'permission model switched': {
-    async inflict({ keyVault }, { vault }) {
-      await keyVault.setPermissionModel({ name: vault, permissionModel: 'ROLE_ASSIGNMENT' });
-    },
-    async undo({ keyVault }, { vault }) {
-      await keyVault.setPermissionModel({ name: vault, permissionModel: 'ACCESS_POLICY' });
-    },
-  },
+};
+
+/** How a cause is brought about at a place. */
+export const deedOf = (name: CauseName): Deed<Place> => (name === 'vault unreachable' ? outage : deeds[name]);
+
+/** Nobody's doing. */
+const outage: Deed<Place> = {
+  inflict: ({ cloud }) => atOnce(cloud.stop('key-vault')),
+  undo: ({ cloud }) => cloud.start('key-vault'),
 };

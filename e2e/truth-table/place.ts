@@ -18,6 +18,7 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleCompute } from '../../services/compute/src/assemble.ts';
+import { openLosses } from '../../services/compute/src/losses.ts';
 import { assemble as assembleDisk } from '../../services/disk/src/assemble.ts';
 import { type LeaseTerms, leaseDefaults } from '../../services/disk/src/keys/lease.ts';
 import { folderVolumeFiles } from '../../services/disk/src/volume/volume-files.ts';
@@ -43,6 +44,8 @@ export interface Place {
   readonly compute: RpcClient<typeof ComputeServiceDefinition>;
   /** Holds what the disk service answers compute when it has opened the disks, so many, of that machine. */
   holdOpened(vm: string, disksCount: number): Gate;
+  /** Whether compute has heard from the set that it lost a key version: machines stop by reports of disk hosts, too. */
+  isHeardOf(loss: { readonly set: string; readonly keyVersion: string }): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -76,6 +79,7 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
   const folder = await mkdtemp(join(tmpdir(), 'interlock-truth-'));
   scope.defer('folder', () => rm(folder, { recursive: true, force: true }));
   const stores = await openStores(scope);
+  const storeOf = (name: Workload): EventStore => stores.get(name) ?? failed(`${name} has no store`);
   const bus = await openBus(scope);
   const driver = gatedDriver();
   const opened = new Map<string, ReturnType<typeof closedGate>>();
@@ -174,7 +178,7 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
           },
         }),
     },
-    storeOf: (name) => stores.get(name) ?? failed(`${name} has no store`),
+    storeOf,
     bus,
     workloadOf,
     clock,
@@ -209,6 +213,7 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
       opened.set(vm, gate);
       return gate;
     },
+    isHeardOf: (loss) => openLosses(storeOf('compute')).anyLost([loss]),
     close: () => scope.close(),
   };
 };

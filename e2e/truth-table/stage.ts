@@ -4,21 +4,29 @@ import { allowSet, location } from '../cloud/world.ts';
 import type { Content } from './content.ts';
 import { attachLun, createFreeDisk, createMember, disksUnderKey, type Member, patient } from './fleet.ts';
 import type { Gate } from './gated-driver.ts';
-import { assignRole, type Deed, type Keyed } from './inflict.ts';
+import { assignRole, type Keyed, type Owner } from './inflict.ts';
 import { machinesIn, reasonOf } from './looking.ts';
 import type { Place } from './place.ts';
 
+/** What vault and set are to be like. */
+export interface KeyedWish {
+  readonly byRoles?: true;
+  readonly keyExpiry?: 'NEXT_START';
+  readonly purgeProtectionEnabled: boolean;
+}
+
 /** Makes a vault, a key, and a set that may use it. */
-export const makeKeyed = async (place: Place, group: string, deed: Deed): Promise<Keyed> => {
-  const { keyVault, sets } = place;
+export const makeKeyed = async (owner: Owner, group: string, wish: KeyedWish): Promise<Keyed> => {
+  const { keyVault, sets } = owner;
   const tag = randomUUID().slice(0, 8);
   const vault = await keyVault.createVault({
     vaultId: `kv-${tag}`,
     resourceGroup: group,
     location,
-    permissionModel: deed.byRoles ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
-    accessPolicies: deed.byRoles ? [] : [{ principal: place.administrator, keyPermissions: ['ALL'] }],
+    permissionModel: wish.byRoles ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
+    accessPolicies: wish.byRoles ? [] : [{ principal: owner.administrator, keyPermissions: ['ALL'] }],
     softDeleteRetentionDays: 7,
+    purgeProtectionEnabled: wish.purgeProtectionEnabled,
   });
   const version = await keyVault.createKey({ parent: vault.name, keyId: 'k1', requestId: randomUUID() });
   const made = await sets.createDiskEncryptionSet({
@@ -26,7 +34,7 @@ export const makeKeyed = async (place: Place, group: string, deed: Deed): Promis
     diskEncryptionSetId: `set-${tag}`,
     location,
     keyUrl: version.keyUrl,
-    ...(deed.keyExpiry === undefined ? {} : { keyExpiry: deed.keyExpiry }),
+    ...(wish.keyExpiry === undefined ? {} : { keyExpiry: wish.keyExpiry }),
   });
   const { name: set, identity } = await until('the set is made', async () => {
     const found = await sets.getDiskEncryptionSet({ name: made.name });
@@ -40,19 +48,19 @@ export const makeKeyed = async (place: Place, group: string, deed: Deed): Promis
     set,
     identity: identity?.principal ?? '',
   };
-  if (deed.byRoles) await assignRole(place, keyed);
+  if (wish.byRoles) await assignRole(owner, keyed);
   else await allowSet({ keyVault }, keyed.vault, keyed.identity);
   // Grants take time to act; whoever gave them tries again (CMK-28).
   await until('the set may use its key', async () => {
-    await createFreeDisk(place, set, { name: `${group}/disks/first`, sku: 'PREMIUM_SSD', isUnderKey: true });
+    await createFreeDisk(owner, set, { name: `${group}/disks/first`, sku: 'PREMIUM_SSD', isUnderKey: true });
     return true;
   });
-  await untilAvailable(place, keyed);
+  await untilAvailable(owner, keyed);
   return keyed;
 };
 
 /** Waits until the set knows that it may use its key. */
-export const untilAvailable = ({ sets }: Place, { set, keyVersion }: Keyed): Promise<unknown> =>
+export const untilAvailable = ({ sets }: Pick<Place, 'sets'>, { set, keyVersion }: Keyed): Promise<unknown> =>
   until(`${set} knows that it may use its key`, async () => {
     const { keyAccess } = await sets.getDiskEncryptionSet({ name: set });
     return keyAccess.some((access) => access.keyVersion === keyVersion && access.state === 'AVAILABLE');

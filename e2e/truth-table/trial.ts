@@ -4,7 +4,7 @@ import { until } from '../cloud/until.ts';
 import type { Cause, CauseName } from './causes.ts';
 import { type Content, openContent } from './content.ts';
 import { disksUnderKey, fleetIn, type Member } from './fleet.ts';
-import { deeds, type Keyed } from './inflict.ts';
+import { deedOf, type Keyed } from './inflict.ts';
 import { inOne, lookAt, machinesIn, type Shown, shownOf } from './looking.ts';
 import { type Place, subscription } from './place.ts';
 import { dataOf, startOf } from './returning.ts';
@@ -26,15 +26,15 @@ const restMs = 10_000;
  * @throws Error when the stage cannot be set, or the key not be taken or given back; what comes of it is in the verdicts
  */
 export const tryCause = async (place: Place, cause: Cause & { readonly name: CauseName }): Promise<Verdicts> => {
-  const deed = deeds[cause.name];
+  const deed = deedOf(cause.name);
   const group = `${subscription}/resourceGroups/g${randomUUID().slice(0, 8)}`;
-  const keyed = await makeKeyed(place, group, deed);
+  const keyed = await makeKeyed(place, group, { ...deed, purgeProtectionEnabled: false });
   const content = openContent(place);
   const members = new Map(fleetIn(group).map((member) => [member, cellFor(cause, member)]));
   const all = [...members.keys()];
 
   const { gates, answers } = await setStage(place, keyed.set, all, content);
-  const stopped = () => untilStopped(place, members);
+  const stopped = () => untilStopped(place, cause, keyed, members);
   await deed.inflict(place, keyed, stopped);
   await stopped();
   for (const gate of gates) gate.open();
@@ -82,13 +82,19 @@ const tryAsGuest = async (content: Content, member: Member): Promise<string> =>
  * Waits until the machines that ran are off where they should be: then compute has heard of the loss, and what waits at
  * the gates meets it. Those that do not stop are told by their cells.
  */
-const untilStopped = async (place: Place, members: ReadonlyMap<Member, Cell>): Promise<void> => {
+const untilStopped = async (
+  place: Place,
+  { effect }: Cause,
+  keyed: Keyed,
+  members: ReadonlyMap<Member, Cell>,
+): Promise<void> => {
   const stopping = [...members]
     .filter(([{ state }, { expected }]) => state === 'running' && expected.end === 'STOPPED')
     .map(([{ vm }]) => vm);
   await inTime('machines have stopped', async () => {
     const machines = await machinesIn(place.compute, [...members.keys()][0]?.vm ?? '');
-    return stopping.every((vm) => machines.get(vm)?.powerState === 'STOPPED');
+    const isOver = stopping.every((vm) => machines.get(vm)?.powerState === 'STOPPED');
+    return isOver && (effect !== 'loss' || (await place.isHeardOf(keyed)));
   });
 };
 
