@@ -95,17 +95,19 @@ test('CMK-105: deleting a key takes every version of every set, in one commit', 
   }
 });
 
-test('what leaves no doubt is lost at once: expiry, purge, deleted vaults, dates, a deleted identity', async () => {
+test('what leaves no doubt is lost at once: expiry, purge, deleted vaults, dates, operations, a deleted identity', async () => {
   const keyVersion = versionOf('1');
   const ofKey = { vault, key, accessEpoch: 101 };
   const scheduledPurgeTime = undefined;
   const dates = { ...ofKey, keyVersion, notBefore: undefined, expireTime };
+  const operations = { ...ofKey, keyVersion, keyOperations: ['WRAP_KEY' as const] };
   const cases = [
     [{ $case: 'keyExpired', value: { ...ofKey, keyVersion, expireTime } }, 'KEY_EXPIRED', 400],
     [{ $case: 'keyPurged', value: ofKey }, 'KEY_PURGED', 500],
     [{ $case: 'vaultDeleted', value: { vault, scheduledPurgeTime, accessEpoch: 101 } }, 'VAULT_DELETED', 500],
     [{ $case: 'vaultPurged', value: { vault, accessEpoch: 101 } }, 'KEY_PURGED', 500],
     [{ $case: 'keyVersionDatesSet', value: { ...dates, reason: 'KEY_EXPIRED' } }, 'KEY_EXPIRED', 500],
+    [{ $case: 'keyOperationsSet', value: { ...operations, reason: 'ACCESS_DENIED' } }, 'ACCESS_DENIED', 500],
   ] as const;
   for (const [event, reason, since] of cases) {
     const { parts, tellVault } = await world();
@@ -143,6 +145,13 @@ test('what may give or take is asked about, for the sets it reaches and no other
   const cases: readonly (readonly [Exclude<KeyVaultEvent['event'], undefined>, readonly string[]])[] = [
     [{ $case: 'keyVersionEnabled', value: { ...ofKey, keyVersion } }, [setName]],
     [{ $case: 'keyVersionDatesSet', value: { ...dates, reason: 'KEY_ACCESS_REASON_UNSPECIFIED' } }, [setName]],
+    [
+      {
+        $case: 'keyOperationsSet',
+        value: { ...ofKey, keyVersion, keyOperations: [], reason: 'KEY_ACCESS_REASON_UNSPECIFIED' },
+      },
+      [setName],
+    ],
     [{ $case: 'keyRecovered', value: ofKey }, [setName, otherSet]],
     [{ $case: 'vaultRecovered', value: { vault, accessEpoch: 101 } }, [setName, otherSet]],
     [

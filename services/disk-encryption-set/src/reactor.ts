@@ -104,6 +104,13 @@ export const reactions = (parts: {
           ? lose(fact, context, ofVersion(keyVersion), { reason, epoch })
           : question(fact, context, ofVersion(keyVersion));
       }
+      case 'keyOperationsSet': {
+        const { key, keyVersion, reason, accessEpoch: epoch } = event.value;
+        await notice(fact, context, key);
+        return reason === 'ACCESS_DENIED'
+          ? lose(fact, context, ofVersion(keyVersion), { reason, epoch })
+          : question(fact, context, ofVersion(keyVersion));
+      }
       case 'keyVersionCreated':
         return notice(fact, context, event.value.key);
       case 'keyVersionEnabled':
@@ -143,6 +150,7 @@ const keyVaultFacts = [
   'KeyVersionDisabled',
   'KeyVersionEnabled',
   'KeyVersionDatesSet',
+  'KeyOperationsSet',
   'KeyExpired',
   'KeyDeleted',
   'KeyRecovered',

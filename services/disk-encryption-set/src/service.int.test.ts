@@ -61,7 +61,7 @@ test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks 
   await refused({ diskEncryptionSetId: 'fresh' }, 'KEY_DISABLED');
 });
 
-test('CMK-105, CMK-120: disabling, deleting and withdrawing are told at once, and what comes back is told', async () => {
+test('CMK-105, CMK-120: disabling, deleting, withdrawing and taking operations are told at once, and what comes back is told', async () => {
   const { set, vault, key } = await readySet(world);
   await world.keyVault.disableKeyVersion({ name: key.name });
   const lost = await world.until(set.name, isLost(key.name, 'KEY_DISABLED'));
@@ -80,13 +80,18 @@ test('CMK-105, CMK-120: disabling, deleting and withdrawing are told at once, an
   await grant(world, set, vault);
   await world.until(set.name, isAvailable(key.name));
 
+  await world.keyVault.setKeyOperations({ name: key.name, keyOperations: ['WRAP_KEY', 'SIGN'] });
+  await world.until(set.name, isLost(key.name, 'ACCESS_DENIED'));
+  await world.keyVault.setKeyOperations({ name: key.name, keyOperations: ['UNWRAP_KEY', 'WRAP_KEY'] });
+  await world.until(set.name, isAvailable(key.name));
+
   const lose = 'keyAccessLost';
   const restore = 'keyAccessRestored';
   const all = await toldOf(world, set.name);
   const told = all.slice(all.findIndex((event) => event?.$case === restore));
   assert.deepEqual(
     told.map((event) => event?.$case),
-    [restore, lose, restore, lose, restore, lose, restore],
+    [restore, lose, restore, lose, restore, lose, restore, lose, restore],
   );
   const epochs = told.map((event) =>
     event?.$case === 'keyAccessLost' || event?.$case === 'keyAccessRestored' ? event.value.accessEpoch : 0,

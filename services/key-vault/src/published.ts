@@ -4,7 +4,8 @@ import type { ToFact, ToldFact } from '@interlock/messaging';
 import type { Instant } from '@interlock/runtime';
 import type { KeyEvent } from './key/events.ts';
 import { keys } from './key/key.ts';
-import { dateObstacle } from './key/usability.ts';
+import { dateObstacle, diskOperations, withheldOf } from './key/usability.ts';
+import { operationOnWire } from './key/wire.ts';
 import { type KeyUrls, versionName } from './names.ts';
 import type { VaultEvent } from './vault/events.ts';
 import { vaults } from './vault/vault.ts';
@@ -91,6 +92,13 @@ const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrl
       const reason = dateObstacle(event, at)?.reason ?? 'KEY_ACCESS_REASON_UNSPECIFIED';
       const window = { notBefore: time(notBefore), expireTime: time(expiresAt) };
       return told({ $case: 'keyVersionDatesSet', value: { ...ofVersion(version), ...window, reason } });
+    }
+    case 'KeyOperationsSet': {
+      const { version, operations } = event;
+      const isTaken = withheldOf(event, diskOperations).length > 0;
+      const reason = isTaken ? 'ACCESS_DENIED' : 'KEY_ACCESS_REASON_UNSPECIFIED';
+      const keyOperations = operations.map((operation) => operationOnWire[operation]);
+      return told({ $case: 'keyOperationsSet', value: { ...ofVersion(version), keyOperations, reason } });
     }
     case 'KeyVersionExpired': {
       const value = { ...ofVersion(event.version), expireTime: new Date(event.expiresAt) };

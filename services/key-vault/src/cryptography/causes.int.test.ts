@@ -95,6 +95,18 @@ const lacking = (...refused: readonly CallName[]) => {
     rewrapInto: reasonOf('rewrapInto'),
   };
 };
+/** The calls fail as the data plane does, and what a set asks for fails as the answer about its access (KV-88). */
+const withheld = (...operations: readonly ('wrapKey' | 'unwrapKey')[]) => {
+  const isWrap = operations.includes('wrapKey');
+  const isUnwrap = operations.includes('unwrapKey');
+  return {
+    check: 'ACCESS_DENIED',
+    wrap: isWrap ? 'KEY_OPERATION_NOT_ALLOWED' : undefined,
+    unwrap: isUnwrap ? 'KEY_OPERATION_NOT_ALLOWED' : undefined,
+    rewrapFrom: isUnwrap ? 'ACCESS_DENIED' : undefined,
+    rewrapInto: isWrap ? 'ACCESS_DENIED' : undefined,
+  };
+};
 const deleteKey = ({ vault, key }: Subject) => vault.deleteKey({ name: key, confirmName: key });
 const deleteVault = ({ vault, parent }: Subject) => vault.deleteVault({ name: parent, confirmName: parent });
 
@@ -166,6 +178,25 @@ const causes: readonly Cause[] = [
     cause: 'CMK-25: unwrapKey alone missing',
     take: ({ allow, parent }) => allow(parent, ['GET', 'WRAP_KEY']),
     reason: lacking('unwrap', 'rewrapFrom'),
+  },
+  {
+    cause: 'KV-88: the version is not for wrapKey any more',
+    take: ({ vault, name }) => vault.setKeyOperations({ name, keyOperations: ['UNWRAP_KEY', 'SIGN'] }),
+    reason: withheld('wrapKey'),
+  },
+  {
+    cause: 'KV-88: the version is not for unwrapKey any more',
+    role: true,
+    take: ({ vault, name }) => vault.setKeyOperations({ name, keyOperations: ['WRAP_KEY'] }),
+    reason: withheld('unwrapKey'),
+  },
+  {
+    cause: 'KV-88: the version is for nothing any more, after it was only for wrapKey',
+    take: async ({ vault, name }) => {
+      await vault.setKeyOperations({ name, keyOperations: ['WRAP_KEY'] });
+      await vault.setKeyOperations({ name, keyOperations: [] });
+    },
+    reason: withheld('wrapKey', 'unwrapKey'),
   },
   {
     cause: 'CMK-27: roles count instead of access policies',
@@ -259,6 +290,19 @@ test('G10: of several reasons the first in the order of precedence is told to wh
   await vault.disableKeyVersion({ name });
   await vault.removeAccessPolicy({ name: parent, principal: subject.identity.name });
   assert.equal(await reason(), 'ACCESS_DENIED');
+});
+
+test('KV-88: operations that are back are access that is back, and of a grant and an operation missing the grant is told', async () => {
+  const { vault, name, parent, allow, calls } = await setUp(false);
+  const { check } = calls(name);
+  await vault.setKeyOperations({ name, keyOperations: ['WRAP_KEY'] });
+  const refused = await refusalOf(check);
+  assert.deepEqual([refused?.code, refused?.metadata.operation], ['PERMISSION_DENIED', 'unwrapKey']);
+  await allow(parent, ['GET', 'WRAP_KEY']);
+  assert.deepEqual((await refusalOf(check))?.metadata.permission, 'unwrapKey');
+  await allow(parent, everything);
+  await vault.setKeyOperations({ name, keyOperations: ['UNWRAP_KEY', 'WRAP_KEY'] });
+  assert.ok((await check()).accessEpoch > Number(refused?.metadata.access_epoch));
 });
 
 test('G10: an identity that was never granted anything is refused without a since: nobody took anything away', async () => {

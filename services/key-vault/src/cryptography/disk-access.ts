@@ -13,7 +13,7 @@ import type { AuditLog } from '../audit/log.ts';
 import { diskPermissions } from '../guard.ts';
 import { authorizeRewrap } from '../key/decider.ts';
 import { isSameWord, type KeyVersion, versionOf } from '../key/key.ts';
-import { obstacleOf } from '../key/usability.ts';
+import { diskOperations, obstacleOf } from '../key/usability.ts';
 import { operationOnWire } from '../key/wire.ts';
 import { type KeyId, type KeyUrls, parseVersion, versionName } from '../names.ts';
 import { vaultDeleted } from '../vault/decider.ts';
@@ -21,7 +21,7 @@ import type { KeyPermission } from '../vault/events.ts';
 import type { StandingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
 import { explained } from './explained.ts';
-import { type CryptographyParts, deciding, lookAt, refusal } from './use.ts';
+import { type CryptographyParts, checkGranted, deciding, lookAt, refusal } from './use.ts';
 
 /** What disks and sets need beyond wrap and unwrap: request in, answer out. */
 export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly urls: KeyUrls }) => {
@@ -37,17 +37,18 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
         return deciding(async function decide(): Promise<KeyAccess> {
           const { epoch, vault, key } = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
           entry.about(id.key, id.version);
-          const answer = await explained(parts, id, call, epoch, async () => {
+          const { turned, version } = await explained(parts, id, call, epoch, async () => {
             const obstacle = obstacleOf(vault, key, id.version, clock.now(), request.allowExpired);
             const refused = obstacle && refusal(keyVersion, obstacle, 'checkAccess');
             const turned = await guard.permit(id.vault, vault, id.key, diskPermissions, call, refused);
             if (refused) throw refused;
-            return turned;
+            const present = versionOf(key, id.version);
+            if (!present) throw new Error('a version without an obstacle exists');
+            checkGranted(keyVersion, present, diskOperations);
+            return { turned, version: present };
           });
           // Access is back where it was noted as lost: the yes has to have a number above that note.
-          if (answer === 'returned') return decide();
-          const version = versionOf(key, id.version);
-          if (!version) throw new Error('a version without an obstacle exists');
+          if (turned === 'returned') return decide();
           if (request.wrappedProbe.length > 0) {
             const algorithm = encryptionAlgorithm(request.algorithm);
             const job = { algorithm, value: request.wrappedProbe, urgent: true };

@@ -2,14 +2,14 @@ import { type Category, type EventStore, Rejection } from '@interlock/event-stor
 import { type Call, principalOf } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import { tellDates } from '../key/decider.ts';
-import type { KeyEvent } from '../key/events.ts';
+import type { KeyEvent, KeyOperation } from '../key/events.ts';
 import { type Key, versionOf } from '../key/key.ts';
 import { type VersionId, versionName } from '../names.ts';
 import type { KeyPermission } from '../vault/events.ts';
 import { findOrigin } from './origin.ts';
 
-/** Refusals that are an answer about access: the reasons of `KeyAccessReason` that somebody decided. */
-const lossReasons: ReadonlySet<string> = new Set([
+/** Refusals that are an answer about access: the reasons of `KeyAccessReason` that somebody decided, and KV-88. */
+const explainable: ReadonlySet<string> = new Set([
   'KEY_DISABLED',
   'KEY_NOT_YET_VALID',
   'KEY_EXPIRED',
@@ -19,6 +19,7 @@ const lossReasons: ReadonlySet<string> = new Set([
   'VAULT_DELETED',
   'ACCESS_DENIED',
   'IDENTITY_DELETED',
+  'KEY_OPERATION_NOT_ALLOWED',
 ]);
 
 /**
@@ -41,16 +42,18 @@ export const explained = async <Value>(
   try {
     return await judge();
   } catch (error) {
-    if (!(error instanceof Rejection && lossReasons.has(error.reason))) throw error;
+    if (!(error instanceof Rejection && explainable.has(error.reason))) throw error;
     const { code, reason, message, metadata } = error;
     const version = id.version ?? metadata.key_version?.split('/versions/')[1];
     if (reason === 'KEY_EXPIRED' && version !== undefined) await tellEnd(parts, id.key, version, call);
+    const isWithheld = reason === 'KEY_OPERATION_NOT_ALLOWED' || (reason === 'ACCESS_DENIED' && !metadata.permission);
     const origin = await findOrigin(parts.store, {
       ...id,
       reason,
       version,
       principal: principalOf(call).name,
       permissions: (metadata.permission?.split(',') ?? []) as KeyPermission[],
+      operations: (isWithheld ? (metadata.operation?.split(',') ?? []) : []) as KeyOperation[],
     });
     throw new Rejection(
       code,

@@ -1,7 +1,8 @@
 import { type EventStore, eventReader, type RecordedEvent } from '@interlock/event-store';
 import { type Instant, traceIdOf } from '@interlock/runtime';
-import type { KeyEvent } from '../key/events.ts';
-import { keys } from '../key/key.ts';
+import type { KeyEvent, KeyOperation } from '../key/events.ts';
+import { type KeyVersion, keys } from '../key/key.ts';
+import { diskOperations, withheldOf } from '../key/usability.ts';
 import type { KeyPermission, VaultEvent } from '../vault/events.ts';
 import { evolve, initial, isStanding, type Vault, vaults } from '../vault/vault.ts';
 
@@ -27,6 +28,8 @@ export interface RefusedUse {
   readonly principal: string;
   /** What it lacks; empty where the refusal is not about grants. */
   readonly permissions: readonly KeyPermission[];
+  /** What the version is not for; empty where the refusal is not about its operations. */
+  readonly operations: readonly KeyOperation[];
 }
 
 interface Told<Event> {
@@ -39,7 +42,9 @@ const keyEvent = eventReader(keys);
 
 /** Finds the origin of a refusal in the stored events; `undefined` where access was never there to be taken. */
 export const findOrigin = async (store: EventStore, use: RefusedUse): Promise<LossOrigin | undefined> => {
-  if (use.reason === 'VAULT_DELETED' || use.reason === 'ACCESS_DENIED' || use.reason === 'IDENTITY_DELETED') {
+  const isOfVault =
+    use.reason === 'VAULT_DELETED' || use.reason === 'ACCESS_DENIED' || use.reason === 'IDENTITY_DELETED';
+  if (isOfVault && use.operations.length === 0) {
     const events = (await store.read(`vault-${use.vault}`)).flatMap((recorded): Told<VaultEvent>[] => {
       const read = vaultEvent(recorded);
       return read ? [{ recorded, event: read.event }] : [];
@@ -91,9 +96,33 @@ const keyLoss = (events: readonly Told<KeyEvent>[], use: RefusedUse): LossOrigin
       const isTimely = expiresAt === undefined || told?.event.type === 'KeyVersionExpired';
       return originAt(told, isTimely ? expiresAt : Math.max(expiresAt, told?.event.at ?? 0), position);
     }
+    case 'ACCESS_DENIED':
+    case 'KEY_OPERATION_NOT_ALLOWED':
+      return originAt(operationsTaken(events, use), undefined, position);
     default:
       return undefined;
   }
+};
+
+/** The event since which not all of the operations were there. */
+const operationsTaken = (
+  events: readonly Told<KeyEvent>[],
+  { version, operations }: RefusedUse,
+): Told<KeyEvent> | undefined => {
+  let taken: Told<KeyEvent> | undefined;
+  for (const told of events) {
+    const set = operationsSetBy(told.event, version);
+    if (set === undefined) continue;
+    taken = withheldOf(set, operations).length === 0 ? undefined : (taken ?? told);
+  }
+  return taken;
+};
+
+/** What a version is for since an event; undefined where that is about something else. */
+const operationsSetBy = (event: KeyEvent, version: string | undefined): Pick<KeyVersion, 'operations'> | undefined => {
+  if (event.type === 'KeyRestored') return event.versions.find((one) => one.version === version);
+  const isAboutOperations = event.type === 'KeyOperationsSet' || event.type === 'KeyVersionCreated';
+  return isAboutOperations && event.version === version ? event : undefined;
 };
 
 const isDisabling = (event: KeyEvent, version: string | undefined): boolean => {
@@ -114,7 +143,8 @@ const endsUse = (event: KeyEvent, version: string | undefined): boolean =>
   event.type === 'KeyDeleted' ||
   event.type === 'KeyPurged' ||
   isDisabling(event, version) ||
-  datesOf(event, version) !== undefined;
+  datesOf(event, version) !== undefined ||
+  withheldOf(operationsSetBy(event, version) ?? { operations: diskOperations }, diskOperations).length > 0;
 
 /** Identity's own word is the best origin; what a request here met first is one as long as that has not arrived. */
 const identityDeletion = (events: readonly Told<VaultEvent>[], { principal }: RefusedUse): LossOrigin | undefined => {

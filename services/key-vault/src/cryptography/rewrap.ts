@@ -11,7 +11,7 @@ import { parseVersion, versionName } from '../names.ts';
 import type { StandingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
 import { explained } from './explained.ts';
-import { type CryptographyParts, checkOperation, deciding, lookAt, refusal, type Sight } from './use.ts';
+import { type CryptographyParts, checkGranted, deciding, lookAt, refusal, type Sight } from './use.ts';
 
 /** Obstacles of a source that the owner's word overcomes; a purge or a deleted vault it does not. */
 const overcome: ReadonlySet<string> = new Set(['KEY_DISABLED', 'KEY_DELETED']);
@@ -72,8 +72,8 @@ const rewrap = async (
   const sourceVersion = versionOf(from.key, source.version);
   const targetVersion = versionOf(into.key, target.version);
   if (!sourceVersion || !targetVersion) throw new Error('versions without an obstacle exist');
-  checkOperation(sourceName, sourceVersion, 'unwrapKey');
-  checkOperation(targetName, targetVersion, 'wrapKey');
+  await explained(parts, source, call, from.epoch, async () => checkGranted(sourceName, sourceVersion, ['unwrapKey']));
+  await explained(parts, target, call, into.epoch, async () => checkGranted(targetName, targetVersion, ['wrapKey']));
   const algorithm = encryptionAlgorithm(request.algorithm);
   // The unwrapping is what costs.
   parts.limits.admitToVault(source.vault);

@@ -7,7 +7,7 @@ import type { Guard } from '../guard.ts';
 import { keyNotFound } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
 import { type Key, type KeyVersion, purgedVersionsOf } from '../key/key.ts';
-import { dateObstacle, isBoundByDates, type Obstacle } from '../key/usability.ts';
+import { dateObstacle, isBoundByDates, type Obstacle, withheldOf } from '../key/usability.ts';
 import type { KeyUses } from '../key/uses.ts';
 import { existingVersion } from '../key/wire.ts';
 import type { KeyMaterial } from '../key-material.ts';
@@ -103,12 +103,13 @@ export const useVersion = async <Value>(
       if (vault.status !== 'active') throw vaultDeleted(id.vault);
       const present = presentVersion(id, key);
       entry.about(id.key, present.version);
-      checkUsable(versionName(id.key, present.version), present, operation, parts.clock.now());
+      const presentName = versionName(id.key, present.version);
+      checkUsable(presentName, present, operation, parts.clock.now());
+      checkOperation(presentName, present, operation);
       return present;
     });
     const keyVersion = versionName(id.key, version.version);
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
-    checkOperation(keyVersion, version, operation);
     parts.limits.admitToVault(id.vault);
     const value = await work(parts.engine, parts.material.rsaKey(version));
     if (operation === 'wrapKey') entry.alongside(parts.uses.wrappedBy(keyVersion, parts.clock.now()));
@@ -142,7 +143,7 @@ const checkUsable = (keyVersion: string, version: KeyVersion, operation: KeyOper
 };
 
 /** KV-88 @throws Rejection FAILED_PRECONDITION KEY_OPERATION_NOT_ALLOWED */
-export const checkOperation = (keyVersion: string, version: KeyVersion, operation: KeyOperation): void => {
+const checkOperation = (keyVersion: string, version: KeyVersion, operation: KeyOperation): void => {
   if (version.operations.includes(operation)) return;
   throw new Rejection(
     'FAILED_PRECONDITION',
@@ -150,6 +151,20 @@ export const checkOperation = (keyVersion: string, version: KeyVersion, operatio
     `Operation ${operation} is not permitted on this key.`,
     { key_version: keyVersion, operation },
   );
+};
+
+/**
+ * Holds a version against what its use for disks needs. To a set that is access its key's owner has taken, like a
+ * permission; `operation` of the metadata names what, and there is no `permission`.
+ * @throws Rejection PERMISSION_DENIED ACCESS_DENIED
+ */
+export const checkGranted = (keyVersion: string, version: KeyVersion, wanted: readonly KeyOperation[]): void => {
+  const operation = withheldOf(version, wanted).join(',');
+  if (operation === '') return;
+  throw new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', `Operation ${operation} is not permitted on this key.`, {
+    key_version: keyVersion,
+    operation,
+  });
 };
 
 /** What each reason says in words (KV-87, KV-89); `%` stands for the operation. */

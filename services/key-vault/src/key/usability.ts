@@ -52,6 +52,15 @@ const deletionObstacle = (vault: StandingVault, key: Key): Obstacle | undefined 
   return vault.status === 'active' ? undefined : { reason: 'VAULT_DELETED', since: vault.deletedAt };
 };
 
+/** Operations of a version that a set needs: its identity's permissions of the same name are worth nothing without them. */
+export const diskOperations: readonly KeyOperation[] = ['wrapKey', 'unwrapKey'];
+
+/** Which of the operations a version is not for (KV-88). */
+export const withheldOf = (
+  { operations }: Pick<KeyVersion, 'operations'>,
+  wanted: readonly KeyOperation[],
+): readonly KeyOperation[] => wanted.filter((operation) => !operations.includes(operation));
+
 /** Operations that make something new: refused outside of the dates, the others never lock a customer out (KV-13). */
 const bound: ReadonlySet<KeyOperation> = new Set(['encrypt', 'wrapKey', 'sign']);
 
