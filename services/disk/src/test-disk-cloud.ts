@@ -76,6 +76,9 @@ export interface DiskCloud {
   close(): Promise<void>;
 }
 
+/** A whole disk is copied, on a machine that does other things as well. */
+export const copyMs = 60_000;
+
 const full = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
 /** Starts it. */
@@ -245,15 +248,18 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
       return { name, principal, vault: vaultName, keyVersion, keyUrl };
     },
     newDisk: ({ set, ...wish } = {}) =>
-      disks.createDisk({
-        parent: resourceGroup,
-        diskId: `d-${randomUUID().slice(0, 8)}`,
-        location,
-        sku: 'PREMIUM_SSD',
-        sizeGib: 1,
-        ...(set ? { encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set.name } } : {}),
-        ...wish,
-      }),
+      disks.createDisk(
+        {
+          parent: resourceGroup,
+          diskId: `d-${randomUUID().slice(0, 8)}`,
+          location,
+          sku: 'PREMIUM_SSD',
+          sizeGib: 1,
+          ...(set ? { encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set.name } } : {}),
+          ...wish,
+        },
+        { deadlineMs: copyMs },
+      ),
     async openNew(name, virtualMachine = `${resourceGroup}/virtualMachines/vm-${randomUUID().slice(0, 8)}`) {
       await compute.attachDisk({ name, virtualMachine, requestId: randomUUID() });
       return { ...(await compute.openDisk({ name, virtualMachine })), virtualMachine };

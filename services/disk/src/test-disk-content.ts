@@ -4,7 +4,7 @@ import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.t
 import type { Snapshot } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
 import { category } from '@interlock/event-store';
 import { disks } from './disk/state.ts';
-import { type DiskCloud, resourceGroup, type TestSet } from './test-disk-cloud.ts';
+import { copyMs, type DiskCloud, resourceGroup, type TestSet } from './test-disk-cloud.ts';
 
 /** Encryption with a set's key, and with the platform's, as requests say it. */
 export const underSet = (set: TestSet) =>
@@ -43,9 +43,12 @@ export const newSnapshot = (
   sourceDisk: string,
   wish: { readonly incremental?: boolean; readonly encryption?: ReturnType<typeof underSet> } = {},
 ): Promise<Snapshot> =>
-  cloud.disks.createSnapshot({
-    parent: resourceGroup,
-    snapshotId: `s-${randomUUID().slice(0, 8)}`,
-    sourceDisk,
-    ...wish,
-  });
+  cloud.disks.createSnapshot(
+    {
+      parent: resourceGroup,
+      snapshotId: `s-${randomUUID().slice(0, 8)}`,
+      sourceDisk,
+      ...wish,
+    },
+    { deadlineMs: copyMs },
+  );
