@@ -22,11 +22,11 @@ export const mutants: readonly Mutant[] = [
     seenIn: 'kubernetes#138950: a grace that is extended for ever',
   },
   {
-    name: 'the vault does not look at `enabled`',
+    name: 'a disabled version can be used all the same',
     guarantee: 'G4',
-    file: 'services/key-vault/src/key/usability.ts',
-    find: "enabled ? undefined : { reason: 'KEY_DISABLED'",
-    replace: "enabled || disabledAt !== undefined ? undefined : { reason: 'KEY_DISABLED'",
+    file: 'services/key-vault/src/key/key.ts',
+    find: 'enabled: false, disabledAt: event.at',
+    replace: 'disabledAt: event.at',
   },
   {
     name: 'machines that are starting are forgotten when a key is lost',

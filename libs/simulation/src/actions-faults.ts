@@ -70,16 +70,16 @@ export const faults: readonly Fault[] = [
     name: 'isolation',
     weight: 5,
     strike(stage) {
-      // A host that hears of a loss by no way at all has only its leases to go by (G1).
+      // Hosts that hear of a loss by no way at all have only their leases to go by (G1).
       const { world, random } = stage;
       const others: readonly Part[] = ['key-vault', 'identity', 'disk-encryption-set', 'bus'];
-      const lastsMs = 15_000 + random.fraction() * 20_000;
-      for (const other of others) world.faults.partition('disk', other);
+      const cut = others.flatMap((other) => [['disk', other] as const, ['compute', other] as const]);
+      for (const [a, b] of cut) world.faults.partition(a, b);
       const heal = (): void => {
-        for (const other of others) world.faults.heal('disk', other);
+        for (const [a, b] of cut) world.faults.heal(a, b);
       };
-      during(stage, ['disk', ...others], heal, lastsMs);
-      stage.later(random.fraction() * 3_000, () => revokeForAWhile(stage));
+      during(stage, ['disk', 'compute', ...others], heal, 18_000 + random.fraction() * 20_000);
+      stage.later(random.fraction() * 2_000, () => revokeForAWhile(stage, 15_000 + random.fraction() * 15_000));
     },
   },
   {

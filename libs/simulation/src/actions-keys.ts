@@ -86,7 +86,7 @@ const principalOf = ({ truth }: Stage, set: PlannedSet): string =>
 const revocations: readonly Revocation[] = [
   {
     name: 'disable',
-    weight: 6,
+    weight: 8,
     take: (stage, _set, name) =>
       isDone(attempt(stage, 'key.disable', name, () => stage.clients.keyVault.disableKeyVersion({ name }))),
     give: (stage, _set, name) =>
@@ -179,8 +179,11 @@ export const switchModel = (stage: Stage, vault: string, isAway: boolean): Promi
   );
 };
 
-/** Takes a key from a set, and gives it back after a while. */
-export const revokeForAWhile = async (stage: Stage): Promise<void> => {
+/**
+ * Takes a key from a set, and gives it back after a while.
+ * @param lastsMs how long; by chance when not said
+ */
+export const revokeForAWhile = async (stage: Stage, lastsMs = holdMs(stage)): Promise<void> => {
   const { random, truth, counts } = stage;
   const set = random.pick(plannedSets);
   const known = truth.losses.sets.get(setName(set.id));
@@ -191,9 +194,9 @@ export const revokeForAWhile = async (stage: Stage): Promise<void> => {
   const { take, give } = pickRevocation(stage);
   await preview(stage, keyVersion);
   if (random.chance(0.4)) await race(stage, setName(set.id));
-  if (random.chance(0.6)) tryToStart(stage, setName(set.id));
+  if (random.chance(0.8)) tryToStart(stage, setName(set.id));
   if (await take(stage, set, keyVersion)) counts.revocations += 1;
-  stage.later(holdMs(stage), async () => {
+  stage.later(lastsMs, async () => {
     await give(stage, set, keyVersion);
     if (truth.losses.standing(setName(set.id), keyVersion, 'opening').length === 0) counts.returns += 1;
   });

@@ -68,8 +68,8 @@ export const machineJudge = (parts: {
 
   /** Whatever runs now opened its disks anew: no key of them was lost all that while (CMK-106, VM-33). */
   const judgeStart = (machine: KnownMachine, only?: string): void => {
-    for (const { disk } of machine.disks.values()) {
-      if (only !== undefined && disk !== only) continue;
+    for (const { disk, phase } of machine.disks.values()) {
+      if (phase !== 'attached' || (only !== undefined && disk !== only)) continue;
       const known = truth.disks.disks.get(disk);
       if (!known) continue;
       const lost = truth.standing(known, 'opening').find(({ sinceMs }) => sinceMs < machine.askedMs);

@@ -98,13 +98,15 @@ export const openJudge = (parts: {
       const after = machines.foreseen(keyVersion);
       // Between question and answer nothing may have changed.
       if (!before || !after || before.size !== after.size || [...before].some((vm) => !after.has(vm))) return;
-      const said = impacts.filter(({ kind }) => kind === 'VIRTUAL_MACHINE_STOPS').map(({ resource }) => resource);
-      const isSame = said.length === before.size && said.every((vm) => before.has(vm));
+      // A machine is named once for each set it has disks of.
+      const stops = impacts.filter(({ kind }) => kind === 'VIRTUAL_MACHINE_STOPS');
+      const said = new Set(stops.map(({ resource }) => resource));
+      const isSame = said.size === before.size && [...said].every((vm) => before.has(vm));
       if (isSame) return;
       log.violate(
         'G2',
         `a loss of ${keyVersion} stops ${[...before].join(', ') || 'none'}`,
-        `foretold: ${said.join(', ') || 'none'}`,
+        `foretold: ${[...said].join(', ') || 'none'}`,
       );
     },
     onWrongContent: (disk, wrong) => log.violate('G5', `${disk} reads back what was written, byte for byte`, wrong),

@@ -8,6 +8,8 @@ export interface MachineDisk {
   readonly sku: Sku;
   readonly isOs: boolean;
   readonly lun: number;
+  /** What a stop finds half attached or half detached is freed, not opened again. */
+  phase: 'attaching' | 'attached' | 'detaching';
   /** Number of its last unwrap; a loss with a higher one concerns it. */
   accessEpoch: number;
   /** True time at which the open that counts was asked for. */
@@ -41,6 +43,10 @@ export const openMachineTruth = (nowMs: () => number): MachineTruth => {
     }
   };
 
+  const freeOthers = ({ disks }: KnownMachine): void => {
+    for (const [name, { phase }] of disks) if (phase !== 'attached') disks.delete(name);
+  };
+
   const applyTo = (machine: KnownMachine, event: VmEvent): void => {
     const begin = (power: KnownMachine['power']): void => {
       machine.power = power;
@@ -50,7 +56,15 @@ export const openMachineTruth = (nowMs: () => number): MachineTruth => {
       case 'VmCreated':
         machine.power = 'starting';
         for (const { disk, sku, isOs, lun } of event.disks) {
-          machine.disks.set(disk, { disk, sku, isOs, lun, accessEpoch: 0, askedMs: machine.askedMs });
+          machine.disks.set(disk, {
+            disk,
+            sku,
+            isOs,
+            lun,
+            phase: 'attached',
+            accessEpoch: 0,
+            askedMs: machine.askedMs,
+          });
         }
         opened(machine, event.opened);
         return;
@@ -79,10 +93,25 @@ export const openMachineTruth = (nowMs: () => number): MachineTruth => {
         return;
       case 'VmDeallocated':
         machine.power = 'deallocated';
+        freeOthers(machine);
         return;
+      case 'DisksClosed':
+        freeOthers(machine);
+        return;
+      case 'DiskAttachedToVm':
+      case 'DiskDetaching': {
+        const disk = machine.disks.get(event.disk);
+        if (disk) disk.phase = event.type === 'DiskDetaching' ? 'detaching' : 'attached';
+        return;
+      }
       case 'DiskAttaching':
         machine.askedMs = nowMs();
-        machine.disks.set(event.disk.disk, { ...event.disk, accessEpoch: 0, askedMs: machine.askedMs });
+        machine.disks.set(event.disk.disk, {
+          ...event.disk,
+          phase: 'attaching',
+          accessEpoch: 0,
+          askedMs: machine.askedMs,
+        });
         return;
       case 'DiskAttachFailed':
       case 'DiskDetachedFromVm':
