@@ -120,7 +120,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   standby.resume();
 
   const rewrapping = openRewrapping({ ...around, sessions, keyAccess });
-  const opening = openOpening({ ...around, sessions });
+  const opening = openOpening({ ...around, sessions, keyAccess });
   const growth = openDiskGrowth(around);
   const show = showDisk({ keyAccess, leases, sessions, volumes, clock });
   const regaining = openRegaining({ sessions, keyAccess, leases, terms, ...background });

@@ -1,6 +1,10 @@
 import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
 import type { Sessions } from '../data/sessions.ts';
-import type { Deks } from '../keys/deks.ts';
+import type { DiskHeader } from '../disk-header-format.ts';
+import { setOf } from '../encryption.ts';
+import type { Deks, OpenDek } from '../keys/deks.ts';
+import type { KeyAccess } from '../keys/key-access.ts';
+import { keyLost } from '../keys/key-reasons.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader } from '../volume/headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
@@ -34,10 +38,18 @@ export const openOpening = (parts: {
   readonly volumes: Volumes;
   readonly deks: Deks;
   readonly sessions: Sessions;
+  readonly keyAccess: Pick<KeyAccess, 'lossConcerning'>;
   readonly turns: Turns;
   readonly catchUp: CatchUp;
 }): Opening => {
-  const { disks, volumes, deks, sessions, turns, catchUp } = parts;
+  const { disks, volumes, deks, sessions, keyAccess, turns, catchUp } = parts;
+
+  /** A loss heard while the vault unwrapped concerns this open too, also of an ultra disk: what was not open is not pinned. */
+  const refuseLost = (name: string, disk: ActiveDisk, { wrap }: DiskHeader, { grant }: OpenDek): void => {
+    const key = { set: setOf(disk.encryption), keyVersion: wrap.keyVersion };
+    const loss = grant && keyAccess.lossConcerning(key, grant);
+    if (loss) throw keyLost({ ...key, resource: name }, loss);
+  };
 
   return async (name, allowed, decide, cause) => {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
@@ -51,6 +63,7 @@ export const openOpening = (parts: {
           const isSame = disk.volume.volumeId === before.volume.volumeId && now.sequence === header.sequence;
           if (!isSame) return undefined;
           await catchUp(name, cause);
+          refuseLost(name, disk, header, opened);
           const accessEpoch = opened.grant?.accessEpoch ?? 0;
           const after = await disks.transact(name, decide(disk.attachEpoch + 1, accessEpoch), cause);
           const active = { ...after, state: existing(after.state) };

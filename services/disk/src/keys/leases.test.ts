@@ -241,6 +241,31 @@ test(
 );
 
 test(
+  'G4, CMK-106: a loss heard while an open waits for its unwrap refuses the open, also of an ultra disk',
+  limit,
+  async () => {
+    for (const sku of ['ULTRA', 'PREMIUM_SSD'] as const) {
+      const { host, clock, run, open, stop } = await startLeaseHost();
+      const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one';
+      await (await open('d', sku)).close();
+      const hold = host.holdUnwrap();
+      const opening = host.disks.openDisk({
+        name: 'subscriptions/s/resourceGroups/g/disks/d',
+        virtualMachine: 'subscriptions/s/resourceGroups/g/virtualMachines/vm-d',
+      });
+      opening.catch(() => undefined);
+      await run(hold.reached);
+      const { keyVersion } = host.keyOf(set);
+      const loss = { set, keyVersion, accessEpoch: 5, since: new Date(clock.now()), partial: false };
+      await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, reason: 'KEY_EXPIRED' } });
+      hold.release();
+      await assert.rejects(run(opening), { reason: 'KEY_EXPIRED' });
+      await stop();
+    }
+  },
+);
+
+test(
   'G3, CMK-102: an ultra disk of a running machine keeps its I/O through a loss and through silence, visibly',
   limit,
   async () => {
