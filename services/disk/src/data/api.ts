@@ -114,7 +114,13 @@ export const diskDataApi = (parts: {
       // Without a key: what was acknowledged before a loss must reach stable storage after it.
       const session = await sessionOf(request.name, 'name', call);
       refuseEnded(session, now());
-      await session.disk.flush();
+      try {
+        await session.disk.flush();
+      } catch (error) {
+        // The access ended while the storage worked: that is what its caller is told.
+        if (error instanceof Rejection && error.reason === 'STORE_CLOSED') refuseEnded(session, now());
+        throw error;
+      }
       return {};
     },
   };
