@@ -7,6 +7,7 @@ import { admitPeople } from './steps/people.ts';
 import { deleteAndAssign, disableAndEnable, withdrawAndGrant } from './steps/revocations.ts';
 import { disableOldVersion, refuseDeletion, rotate } from './steps/rotation.ts';
 import { createSets } from './steps/sets.ts';
+import { timeCauses } from './steps/stopwatch.ts';
 import type { World } from './world.ts';
 
 /** Name of what is rehearsed, as the report says it. */
@@ -14,7 +15,7 @@ export const scenarioName = 'customer-managed keys: set up, rotate, lose and reg
 
 /**
  * The documented workflow from the empty cloud to the last byte: set up with eight machines, rotate, lose the key three
- * ways and get it back three ways, then open what is left on the disks.
+ * ways and get it back three ways, then every other way with a stopwatch, then open what is left on the disks.
  *
  * Without people, keys, sets and disks nothing can go on. After that each part is played even where the one before it
  * failed, as far as it can be.
@@ -43,6 +44,7 @@ export const playScenario = async (world: World): Promise<readonly string[]> => 
   await part('disabling', () => disableAndEnable(world, people, next));
   await part('deleting', () => deleteAndAssign(world, people, house, next, keys));
   await part('withdrawing', () => withdrawAndGrant(world, people, house, keys));
+  await part('stopwatch', () => timeCauses(world, people));
   const [marksThere] = await Promise.all([
     part('giving back', () => readMarks(world, people, marks)),
     part('record', () => readAudit(world, people)),

@@ -2,6 +2,7 @@ import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/
 import type { Attempt } from '../attempt.ts';
 import type { IoSummary } from './journal.ts';
 import type { Search } from './search.ts';
+import type { DiskProof, ImpactSeen, TimedLoss } from './timed.ts';
 
 /**
  * What the steps saw, each in a slice of its own: read back through the API, from the guests' journals, from the bytes
@@ -20,6 +21,7 @@ export interface Evidence {
   readonly setInUse: SetInUseSeen;
   readonly rotation: RotationSeen;
   readonly oldVersionDisabled: QuietSeen;
+  readonly impact: ImpactSeen;
   readonly disabled: LossSeen;
   readonly refusedWhileDisabled: RefusedSeen;
   readonly ultraWhileDisabled: ColdStartSeen;
@@ -29,6 +31,7 @@ export interface Evidence {
   readonly withdrawn: LossSeen;
   readonly blockedWhileWithdrawn: readonly Attempt[];
   readonly granted: ReturnSeen;
+  readonly timed: readonly TimedLoss[];
   readonly content: ContentSeen;
   readonly files: FilesSeen;
   readonly audit: readonly AuditSeen[];
@@ -249,6 +252,7 @@ export interface ContentSeen {
   readonly records: number;
   /** Disks of which a mark written at the start was read back through the API. */
   readonly marksRead: number;
+  readonly perDisk: readonly DiskProof[];
 }
 
 export interface FileSeen {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Io } from './journal.ts';
-import { expectedPlaces, mismatches, recordBytes } from './records.ts';
+import { acknowledged, expectedPlaces, mismatches, recordBytes } from './records.ts';
 
 const write = (seq: number, offset: number, ok = true): Io => ({
   disk: 'disks/a',
@@ -33,4 +33,12 @@ test('an older record, another disk’s, another place’s or one changed byte i
   assert.equal(mismatches('disks/a', place, recordBytes('disks/a', 7, 0, 8_192)), 2);
   right[5_000] = (right[5_000] ?? 0) ^ 1;
   assert.equal(mismatches('disks/a', place, right), 1);
+});
+
+test('what must be at a place is what is there if it may be, and else what was acknowledged', () => {
+  const place = { offset: 8_192, length: 8_192, candidates: [7, 9] };
+  const [last, unknown] = [recordBytes('disks/a', 7, 8_192, 8_192), recordBytes('disks/a', 9, 8_192, 8_192)];
+  const torn = Buffer.concat([unknown.subarray(0, 4_096), last.subarray(4_096)]);
+  assert.deepEqual(acknowledged('disks/a', place, torn), torn);
+  assert.deepEqual(acknowledged('disks/a', place, Buffer.alloc(8_192)), last);
 });

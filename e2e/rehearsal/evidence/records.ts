@@ -41,13 +41,27 @@ export function expectedPlaces(journal: readonly Io[], disk: string): readonly P
   return [...places.values()].map((place) => ({ ...place, candidates: [...place.candidates, last + 1] }));
 }
 
-/** How many of the place's sectors hold none of the candidates. */
-export function mismatches(disk: string, { offset, length, candidates }: Place, bytes: Uint8Array): number {
+/**
+ * What must be at a place: of each sector the content that may be there and is, and where none is, the one that was
+ * acknowledged last.
+ */
+export function acknowledged(disk: string, { offset, length, candidates }: Place, found: Uint8Array): Buffer {
   const possible = candidates.map((seq) => recordBytes(disk, seq, offset, length));
-  let wrong = 0;
+  const sectors: Uint8Array[] = [];
   for (let at = 0; at < length; at += sectorBytes) {
-    const sector = bytes.subarray(at, at + sectorBytes);
-    if (!possible.some((candidate) => candidate.subarray(at, at + sectorBytes).equals(sector))) wrong += 1;
+    const sectorOf = (bytes: Uint8Array): Uint8Array => bytes.subarray(at, at + sectorBytes);
+    const there = possible.map(sectorOf).find((sector) => Buffer.from(sector).equals(sectorOf(found)));
+    sectors.push(there ?? sectorOf(possible[0] ?? Buffer.alloc(length)));
+  }
+  return Buffer.concat(sectors);
+}
+
+/** How many of the place's sectors hold none of the candidates. */
+export function mismatches(disk: string, place: Place, bytes: Uint8Array): number {
+  const wanted = acknowledged(disk, place, bytes);
+  let wrong = 0;
+  for (let at = 0; at < place.length; at += sectorBytes) {
+    if (!wanted.subarray(at, at + sectorBytes).equals(bytes.subarray(at, at + sectorBytes))) wrong += 1;
   }
   return wrong;
 }

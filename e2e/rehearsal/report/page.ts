@@ -6,9 +6,12 @@ import type { Step } from '../timeline.ts';
 import { duration, type Html, html } from './html.ts';
 import { lanes } from './lanes.ts';
 import { primer } from './primer.ts';
+import { proof } from './proof.ts';
 import type { Report } from './report.ts';
 import { causeInWords, stops } from './stops.ts';
+import { stopwatch } from './stopwatch.ts';
 import { style } from './style.ts';
+import { truth } from './truth.ts';
 import { waterfall } from './waterfall.ts';
 
 /** What the page shows. */
@@ -54,6 +57,23 @@ ${primer()}
   <p>From the moment the vault has decided. Green: reads and writes still succeeded, as the disk had not heard yet. The dot:
   the machine is off.</p>
   ${stops(report)}
+</section>
+<section>
+  <h2>Every way to lose a key</h2>
+  <p>What becomes of a machine that runs, by the class of its disks under the key. <em>Mixed</em>: a Premium SSD and an ultra disk.</p>
+  ${truth(evidence)}
+</section>
+<section>
+  <h2>With a stopwatch</h2>
+  <p>Each cause on machines with a key of their own: from the loss to the last read or write that succeeded, by the guests’ own
+  record, and until the machine is off; then from the beginning of the way back until it runs.</p>
+  ${stopwatch(report)}
+</section>
+<section>
+  <h2>Every byte is there</h2>
+  <p>After all that, each disk was opened from its file with the private key its owner kept at home, and everything that had been
+  acknowledged was hashed and compared with what is there.</p>
+  ${proof(report)}
 </section>
 <section>
   <h2>How a decision travels</h2>

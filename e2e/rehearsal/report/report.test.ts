@@ -44,7 +44,17 @@ test('the report has the documented shape', () => {
   assert.equal(report.verdict, 'pass');
   assert.equal(report.startedAt, '1970-01-01T00:00:01.000Z');
   assert.equal(report.durationMs, 1_235);
-  assert.deepEqual(report.dataReturned, { disks: 13, bytesCompared: 1_000_000, mismatches: 0 });
+  const { proof, ...compared } = report.dataReturned;
+  assert.deepEqual(compared, { disks: 13, bytesCompared: 1_000_000, mismatches: 0 });
+  assert.deepEqual(proof, goodEvidence().content.perDisk);
+  assert.deepEqual(report.stopwatch[0], {
+    cause: 'version disabled',
+    reason: 'KEY_DISABLED',
+    machines: 3,
+    toLastGoodIoMs: { p50: 20, p95: 30, p99: 30, max: 30 },
+    toStoppedMs: { p50: 200, p95: 300, p99: 300, max: 300 },
+    toRunningMs: { p50: 400, p95: 600, p99: 600, max: 600 },
+  });
   assert.deepEqual(report.traces, [
     { of: 'KEY_DISABLED', traceId: 'c'.repeat(32), spans: 2, services: ['key-vault', 'compute'] },
   ]);

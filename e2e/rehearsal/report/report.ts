@@ -1,6 +1,8 @@
 import type { Span } from '@interlock/local/spans.ts';
 import type { Gathered, LossSeen } from '../evidence/evidence.ts';
+import type { DiskProof, TimedLoss } from '../evidence/timed.ts';
 import type { Verdict } from '../rules/rule.ts';
+import { type Quantiles, quantilesOf } from './quantiles.ts';
 
 /** `report.json`, described in docs/report.md. Grows by addition; `schema` changes when a field changes its meaning. */
 export interface Report {
@@ -12,7 +14,13 @@ export interface Report {
   readonly verdict: 'pass' | 'fail';
   readonly rules: readonly Verdict[];
   readonly revocations: readonly Revocation[];
-  readonly dataReturned: { readonly disks: number; readonly bytesCompared: number; readonly mismatches: number };
+  readonly stopwatch: readonly Timed[];
+  readonly dataReturned: {
+    readonly disks: number;
+    readonly bytesCompared: number;
+    readonly mismatches: number;
+    readonly proof: readonly DiskProof[];
+  };
   readonly traces: readonly TraceSummary[];
   /** Of what took part. */
   readonly versions: Readonly<Record<string, string>>;
@@ -29,7 +37,20 @@ export interface Revocation {
   readonly committedAt: string;
   readonly machines: readonly RevokedMachine[];
   /** Over the machines that stopped; null when none did. */
-  readonly toStoppedMs: { readonly p50: number; readonly p95: number; readonly max: number } | null;
+  readonly toStoppedMs: Pick<Quantiles, 'p50' | 'p95' | 'max'> | null;
+}
+
+/** How long one way to lose a key took, over the machines that went through it. */
+export interface Timed {
+  /** Name of the cause in the truth table. */
+  readonly cause: string;
+  readonly reason: string;
+  readonly machines: number;
+  /** From the loss to the last read or write that succeeded; negative: before the loss. */
+  readonly toLastGoodIoMs: Quantiles;
+  readonly toStoppedMs: Quantiles;
+  /** From the beginning of the way back until the guest runs. */
+  readonly toRunningMs: Quantiles;
 }
 
 export interface RevokedMachine {
@@ -66,7 +87,7 @@ export const buildReport = (parts: {
   readonly problems: readonly string[];
 }): Report => {
   const { scenario, startedAtMs, durationMs, verdicts, evidence, traces, versions, problems } = parts;
-  const { disks, bytesCompared, mismatches } = evidence.content ?? { disks: 0, bytesCompared: 0, mismatches: 0 };
+  const { disks, bytesCompared, mismatches, perDisk } = evidence.content ?? nothingCompared;
   const isGood = problems.length === 0 && verdicts.every(({ verdict }) => verdict === 'pass');
   return {
     schema: 1,
@@ -76,7 +97,8 @@ export const buildReport = (parts: {
     verdict: isGood ? 'pass' : 'fail',
     rules: verdicts,
     revocations: lossesOf(evidence).map(revocationOf),
-    dataReturned: { disks, bytesCompared, mismatches },
+    stopwatch: (evidence.timed ?? []).map(timedOf),
+    dataReturned: { disks, bytesCompared, mismatches, proof: perDisk },
     traces: traces.map(({ of, traceId, spans }) => ({
       of,
       traceId,
@@ -87,6 +109,19 @@ export const buildReport = (parts: {
     problems,
   };
 };
+
+const nothingCompared = { disks: 0, bytesCompared: 0, mismatches: 0, perDisk: [] };
+
+function timedOf({ cause, reason, machines }: TimedLoss): Timed {
+  return {
+    cause,
+    reason,
+    machines: machines.length,
+    toLastGoodIoMs: quantilesOf(machines.map(({ lastGoodIoAfterMs }) => lastGoodIoAfterMs)),
+    toStoppedMs: quantilesOf(machines.map(({ stoppedAfterMs }) => stoppedAfterMs)),
+    toRunningMs: quantilesOf(machines.map(({ runningAfterMs }) => runningAfterMs)),
+  };
+}
 
 /** The losses that were seen, in their order. */
 export const lossesOf = ({ disabled, deleted, withdrawn }: Gathered): readonly LossSeen[] =>
@@ -105,14 +140,14 @@ function revocationOf({ cause, keyVersion, committedAt, machines }: LossSeen): R
       reason,
     };
   });
-  const latencies = revoked.flatMap(({ stoppedAfterMs }) => stoppedAfterMs ?? []).toSorted((a, b) => a - b);
-  const at = (part: number): number => latencies[Math.max(0, Math.ceil(latencies.length * part) - 1)] ?? 0;
+  const latencies = revoked.flatMap(({ stoppedAfterMs }) => stoppedAfterMs ?? []);
+  const { p50, p95, max } = quantilesOf(latencies);
   return {
     cause,
     keyVersion,
     committedAt: new Date(committedAt).toISOString(),
     machines: revoked,
-    toStoppedMs: latencies.length === 0 ? null : { p50: at(0.5), p95: at(0.95), max: at(1) },
+    toStoppedMs: latencies.length === 0 ? null : { p50, p95, max },
   };
 }
 

@@ -54,6 +54,10 @@ th { text-align: left; font-weight: 500; font-size: 12.5px; color: var(--faint);
 td { vertical-align: top; padding: 9px 10px 9px 0; border-bottom: 1px solid var(--line); }
 tr:last-child td { border-bottom: 0; }
 td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; color: var(--soft); }
+.figures-table td, .truth td { padding: 6px 12px 6px 0; vertical-align: baseline; } .figures-table th.num { text-align: right; padding-right: 12px; }
+.figures-table { font-size: 13.5px; } .figures-table .group { text-align: right; padding-right: 12px; color: var(--soft); } .figures-table td:first-child { white-space: nowrap; color: var(--ink); }
+.truth { font-size: 13.5px; } .truth td { white-space: nowrap; } .truth .stops { color: var(--stop); } .truth .runs { color: var(--work); }
+.seen { color: inherit; font-size: 11px; } .legend .seen { color: var(--soft); } .wrong { color: var(--stop); } .note { font-size: 13px; margin: 12px 0 0; }
 .rules td:first-child { white-space: nowrap; width: 1%; padding-right: 16px; }
 .rules .evidence { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; margin-top: 2px; }
 .rules .evidence summary { cursor: pointer; list-style: none; display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow: hidden; }

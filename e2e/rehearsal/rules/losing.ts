@@ -6,8 +6,11 @@ export const losingRules = [
   rule(
     'CMK-100',
     'Disabling or deleting the key stops every machine with any disk under it',
-    ['disabled', 'deleted'],
-    ({ disabled, deleted }) => [disabled, deleted].flatMap((loss) => stopped(loss, () => true)),
+    ['impact', 'disabled', 'deleted'],
+    ({ impact, disabled, deleted }) => [
+      foretold(impact.stops, 'stops', disabled, ({ power }) => power === 'STOPPED'),
+      ...[disabled, deleted].flatMap((loss) => stopped(loss, () => true)),
+    ],
   ),
 
   rule(
@@ -25,10 +28,13 @@ export const losingRules = [
   rule(
     'CMK-102',
     'A machine with only ultra disks under the key keeps running; given back and started, it does not come up',
-    ['disabled', 'deleted', 'ultraWhileDisabled'],
-    ({ disabled, deleted, ultraWhileDisabled }) => {
+    ['impact', 'disabled', 'deleted', 'ultraWhileDisabled'],
+    ({ impact, disabled, deleted, ultraWhileDisabled }) => {
       const { start, namesDisk } = ultraWhileDisabled;
       return [
+        foretold(impact.failsAtNextStart, 'runs on and fails at its next start', disabled, ({ name }) => {
+          return name === ultraWhileDisabled.machine && start.outcome === 'failed';
+        }),
         ...[disabled, deleted].map((loss) =>
           untouched(
             loss.cause,
@@ -179,3 +185,15 @@ function untouched(cause: string, machines: readonly MachineAfterLoss[]): Findin
       `${cause}: ${listed(seen.map(({ name, power, io }) => `${name} ${power}, ${io.reads + io.writes} reads and writes since, ${io.failed} failed${io.failure && ` (${io.failure})`}`))}`,
   );
 }
+
+/** What was said beforehand is exactly what came. */
+const foretold = (
+  names: readonly string[],
+  how: string,
+  { machines }: LossSeen,
+  happened: (machine: MachineAfterLoss) => boolean,
+): Finding => {
+  const came = machines.filter(happened).map(({ name }) => name);
+  const isSame = came.toSorted().join() === names.toSorted().join();
+  return finding(isSame && came.length > 0, `foretold: ${how} ${listed(names)}; it was ${listed(came)}`);
+};

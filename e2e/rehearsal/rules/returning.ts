@@ -1,13 +1,18 @@
 import type { ReturnSeen } from '../evidence/evidence.ts';
-import { each, type Finding, finding, listed, rule } from './rule.ts';
+import { each, type Finding, finding, listed, rule, short } from './rule.ts';
+import { timedFindings } from './timed.ts';
 
 /** Rules about coming back (CMK-120, 121, 126, 127). */
 export const returningRules = [
   rule(
     'CMK-120',
     'Enabling the key again makes the disks usable and the machines startable',
-    ['enabled', 'disabled'],
-    ({ enabled, disabled }) => [...returned(enabled, isNotUltra), everyone(enabled, disabled.machines)],
+    ['enabled', 'disabled', 'timed'],
+    ({ enabled, disabled, timed }) => [
+      ...returned(enabled, isNotUltra),
+      everyone(enabled, disabled.machines),
+      ...timedFindings(timed, ['version disabled']),
+    ],
   ),
 
   rule(
@@ -38,6 +43,12 @@ export const returningRules = [
       finding(
         content.mismatches === 0 && content.bytesCompared > 0 && content.records > 0 && content.marksRead > 0,
         `${content.bytesCompared} bytes of ${content.disks} disks were compared (${content.records} acknowledged records of guests, ${content.marksRead} marks from the beginning): ${content.mismatches} mismatches`,
+      ),
+      each(
+        content.perDisk,
+        ({ bytes, acknowledged, found }) => bytes > 0 && acknowledged === found,
+        (seen) =>
+          `${seen.length} disks have the SHA-256 of what was acknowledged: ${listed(seen.map(({ disk }) => short(disk)))}`,
       ),
       ...[enabled, assigned, granted].map(({ how, verified, mismatched }) =>
         finding(

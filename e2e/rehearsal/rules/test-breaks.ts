@@ -141,6 +141,16 @@ export const breaks: Breaks = {
       e.grants.incomplete.pop();
     },
   },
+  'CMK-27': {
+    'the machines run on after the switch': (e) => {
+      one(one(e.timed, ({ cause }) => cause === 'permission model switched').machines).reason = '';
+    },
+  },
+  'CMK-38': {
+    'a machine without an identity behind it runs on': (e) => {
+      one(one(e.timed, ({ cause }) => cause === 'identity set to none').machines).stoppedAfterMs = Number.NaN;
+    },
+  },
   'CMK-80': {
     'a disk stayed behind in the list': (e) => {
       one(e.rotation.resources).keyVersion = first;

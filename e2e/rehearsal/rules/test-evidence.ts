@@ -1,6 +1,8 @@
+import { causes } from '../../truth-table/causes.ts';
 import type { Attempt } from '../attempt.ts';
 import type { Evidence, LossSeen, MachineAfterLoss, QuietSeen, ReturnSeen } from '../evidence/evidence.ts';
 import type { IoSummary } from '../evidence/journal.ts';
+import type { TimedLoss } from '../evidence/timed.ts';
 import { disksOf, machines, movedDisk, type PlannedDisk, type PlannedMachine, spareDisk } from '../world.ts';
 
 /** The same with everything writable, so that a test can break it. */
@@ -203,6 +205,7 @@ export const goodEvidence = (): Breakable<Evidence> => ({
     machines: quiet() as Breakable<QuietSeen>,
   },
   oldVersionDisabled: quiet() as Breakable<QuietSeen>,
+  impact: { stops: stopping.map(({ id }) => id), failsAtNextStart: ['vm-ultra'] },
   disabled: loss('KEY_DISABLED', second, stopping) as Breakable<LossSeen>,
   refusedWhileDisabled: {
     attempts: ['disk', 'snapshot', 'attach', 'export'].map((what) =>
@@ -225,7 +228,33 @@ export const goodEvidence = (): Breakable<Evidence> => ({
   withdrawn: loss('ACCESS_DENIED', brought, stopping.slice(0, 1)) as Breakable<LossSeen>,
   blockedWhileWithdrawn: [refused('reading', 'PERMISSION_DENIED', 'ACCESS_DENIED')],
   granted: back('granting', ['vm-ssd', 'vm-premium', 'vm-premium-v2']) as Breakable<ReturnSeen>,
-  content: { disks: 13, bytesCompared: 1_000_000, mismatches: 0, records: 200, marksRead: 13 },
+  timed: causes.map((cause) => ({
+    cause: cause.name,
+    reason: 'stopReason' in cause ? cause.stopReason : cause.reason,
+    machines: [1, 2, 3].map((n) => ({
+      name: `timed${n}`,
+      sku: 'PREMIUM_SSD',
+      reason: 'stopReason' in cause ? cause.stopReason : cause.reason,
+      lastGoodIoAfterMs: 10 * n,
+      stoppedAfterMs: 100 * n,
+      runningAfterMs: 200 * n,
+      verified: 10,
+      mismatched: 0,
+    })),
+  })) as Breakable<TimedLoss[]>,
+  content: {
+    disks: 13,
+    bytesCompared: 1_000_000,
+    mismatches: 0,
+    records: 200,
+    marksRead: 13,
+    perDisk: underAny.map((disk) => ({
+      disk: nameOf(disk),
+      bytes: 4_096,
+      acknowledged: 'a'.repeat(64),
+      found: 'a'.repeat(64),
+    })),
+  },
   files: {
     disks: underAny.map((disk) => ({
       disk: nameOf(disk),

@@ -1,8 +1,23 @@
-import { type Breaks, doesNotStart, failsIo, keepsRunning, machineOf, one, stopsUnasked } from './test-breaking.ts';
+import {
+  type Breaks,
+  type Broken,
+  doesNotStart,
+  failsIo,
+  keepsRunning,
+  machineOf,
+  one,
+  stopsUnasked,
+} from './test-breaking.ts';
+
+/** What was seen of a cause that was timed. */
+const timedOf = (evidence: Broken, name: string) => one(evidence.timed, ({ cause }) => cause === name);
 
 /** The part about losing a key and coming back, and what follows it by number. */
 export const lossBreaks: Breaks = {
   'CMK-100': {
+    'a machine stops that nobody was told of': (e) => {
+      e.impact.stops.pop();
+    },
     'a machine with one data disk under the key runs on': (e) => keepsRunning(e.disabled, 'vm-premium-v2'),
     'a stop has another reason': (e) => {
       machineOf(e.deleted, 'vm-hdd').reason = 'KEY_EXPIRED';
@@ -17,6 +32,9 @@ export const lossBreaks: Breaks = {
     'Premium SSD runs on': (e) => keepsRunning(e.disabled, 'vm-premium'),
   },
   'CMK-102': {
+    'nobody was told that it will not start': (e) => {
+      e.impact.failsAtNextStart = [];
+    },
     'the ultra machine stops': (e) => stopsUnasked(e.disabled, 'vm-ultra'),
     'its reads fail': (e) => failsIo(e.deleted, 'vm-ultra'),
     'it starts under the lost key': (e) => {
@@ -27,6 +45,14 @@ export const lossBreaks: Breaks = {
     },
   },
   'CMK-103': { 'the mixed machine runs on': (e) => keepsRunning(e.disabled, 'vm-mixed') },
+  'CMK-104': {
+    'a machine runs on when the key has expired': (e) => {
+      one(timedOf(e, 'expired').machines).stoppedAfterMs = Number.NaN;
+    },
+    'nobody let a key expire': (e) => {
+      e.timed = e.timed.filter(({ cause }) => cause !== 'expired');
+    },
+  },
   'CMK-105': {
     'data can be read without the grant': (e) => {
       one(e.blockedWhileWithdrawn).outcome = 'done';
@@ -68,6 +94,9 @@ export const lossBreaks: Breaks = {
     'a machine was forgotten': (e) => {
       e.enabled.starts = e.enabled.starts.filter(({ machine }) => machine !== 'vm-ssd');
     },
+    'a machine with a stopwatch finds nothing of what it wrote': (e) => {
+      one(timedOf(e, 'version disabled').machines).verified = 0;
+    },
     'a machine runs but does nothing': (e) => {
       one(e.enabled.io, ({ machine }) => machine === 'vm-hdd').writes = 0;
     },
@@ -78,6 +107,19 @@ export const lossBreaks: Breaks = {
       e.granted.starts = e.granted.starts.filter(({ machine }) => machine !== 'vm-premium');
     },
   },
+  'CMK-122': {
+    'a machine does not run again': (e) => {
+      one(timedOf(e, 'key deleted').machines).runningAfterMs = Number.NaN;
+    },
+  },
+  'CMK-123': {
+    'a stop has another reason': (e) => {
+      one(timedOf(e, 'get missing').machines).reason = 'KEY_DISABLED';
+    },
+    'a guest finds something else than it wrote': (e) => {
+      one(timedOf(e, 'role removed').machines).mismatched = 1;
+    },
+  },
   'CMK-126': {
     'the ultra machine does not come up after enabling': (e) => doesNotStart(e.enabled, 'vm-ultra'),
     'nor after another key': (e) => doesNotStart(e.assigned, 'vm-ultra'),
@@ -85,6 +127,9 @@ export const lossBreaks: Breaks = {
   'CMK-127': {
     'a sector differs': (e) => {
       e.content.mismatches = 1;
+    },
+    'a disk has another hash': (e) => {
+      one(e.content.perDisk).found = 'b'.repeat(64);
     },
     'nothing was compared': (e) => {
       Object.assign(e.content, { bytesCompared: 0, records: 0 });
@@ -102,6 +147,11 @@ export const lossBreaks: Breaks = {
     },
     'the set was left half deleted': (e) => {
       e.setInUse.stateAfterwards = 'DELETING';
+    },
+  },
+  'CMK-133': {
+    'a read succeeds after the stop': (e) => {
+      one(timedOf(e, 'vault deleted').machines).lastGoodIoAfterMs = 9_000;
     },
   },
   'CMK-144': {

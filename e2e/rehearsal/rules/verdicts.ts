@@ -5,6 +5,7 @@ import { returningRules } from './returning.ts';
 import { rotationRules } from './rotation.ts';
 import type { Rule, Verdict } from './rule.ts';
 import { settingUpRules } from './setting-up.ts';
+import { timedRules } from './timed.ts';
 
 /** Every rule the rehearsal judges, in the order of their numbers. */
 export const rules: readonly Rule[] = [
@@ -13,6 +14,7 @@ export const rules: readonly Rule[] = [
   ...rotationRules,
   ...losingRules,
   ...returningRules,
+  ...timedRules,
 ].toSorted((a, b) => numberOf(a) - numberOf(b));
 
 function numberOf({ id }: Rule): number {

@@ -1,9 +1,10 @@
-import type { KeyObject } from 'node:crypto';
+import { createHash, type KeyObject } from 'node:crypto';
 import type { AuditSeen, FileSeen } from '../evidence/evidence.ts';
 import { millisOf } from '../evidence/observe.ts';
 import { decryptSectors, readAsOwner, unwrapDek } from '../evidence/owner-key.ts';
-import { expectedPlaces, mismatches, recordBytes } from '../evidence/records.ts';
+import { acknowledged, expectedPlaces, mismatches, recordBytes } from '../evidence/records.ts';
 import { searchFiles } from '../evidence/search.ts';
+import type { DiskProof } from '../evidence/timed.ts';
 import { findVolumes, rawBytes, type Volume } from '../evidence/volume.ts';
 import { type Keys, machines, type People, vaultName, type World } from '../world.ts';
 import { isMarkThere, type Mark } from './disks.ts';
@@ -58,6 +59,7 @@ function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThe
     return [{ name, volume, dek: dekOrNothing(keys.imported.privateKey, volume) }];
   });
 
+  const perDisk: DiskProof[] = [];
   let records = 0;
   let bytesCompared = marks.reduce((sum, { bytes }) => sum + bytes.length, 0);
   let wrong = marks.length - marksThere;
@@ -66,13 +68,25 @@ function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThe
     const places = expectedPlaces(journal, name);
     let readable = dek !== undefined;
     if (dek !== undefined) {
-      for (const place of places) {
-        const found = mismatches(name, place, readAsOwner(volume, dek, place.offset, place.length));
+      const [written, readBack] = [createHash('sha256'), createHash('sha256')];
+      let bytes = 0;
+      for (const place of places.toSorted((one, other) => one.offset - other.offset)) {
+        const there = readAsOwner(volume, dek, place.offset, place.length);
+        written.update(acknowledged(name, place, there));
+        readBack.update(there);
+        const found = mismatches(name, place, there);
         wrong += found;
         records += 1;
-        bytesCompared += place.length;
+        bytes += place.length;
         readable &&= found === 0;
       }
+      bytesCompared += bytes;
+      if (mark !== undefined) {
+        written.update(mark.bytes);
+        readBack.update(readAsOwner(volume, dek, mark.offset, mark.bytes.length));
+        bytes += mark.bytes.length;
+      }
+      perDisk.push({ disk: name, bytes, acknowledged: written.digest('hex'), found: readBack.digest('hex') });
       readable &&= mark === undefined || mark.bytes.equals(readAsOwner(volume, dek, mark.offset, mark.bytes.length));
     }
     const old = before.get(name);
@@ -116,6 +130,7 @@ function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThe
     mismatches: wrong,
     records,
     marksRead: marksThere,
+    perDisk,
   };
   for (const { dek } of deks) dek.fill(0);
 }

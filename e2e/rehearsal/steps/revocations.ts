@@ -1,5 +1,8 @@
+import type { Impact_Kind } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
 import { attempt } from '../attempt.ts';
+import { lastSegment } from '../evidence/journal.ts';
 import { millisOf, untilSeen } from '../evidence/observe.ts';
+import type { ImpactSeen } from '../evidence/timed.ts';
 import {
   generatedKey,
   groupsOf,
@@ -9,6 +12,7 @@ import {
   machines,
   namesIn,
   type People,
+  type Person,
   spareDisk,
   vaultName,
   type World,
@@ -30,6 +34,14 @@ const untouched = machines.filter(({ onLoss }) => onLoss === 'untouched');
 export const disableAndEnable = async (world: World, people: People, key: KeyInVault): Promise<void> => {
   const { timeline, evidence } = world;
   const { vaultAdministrator } = people;
+  evidence.impact = await timeline.step(
+    {
+      who: 'Vault administrator',
+      title: 'Asks what disabling the key version would do',
+      rules: ['CMK-100', 'CMK-102'],
+    },
+    () => foretold(vaultAdministrator, key.version),
+  );
   evidence.disabled = await loseAccess(world, people, {
     step: {
       who: 'Vault administrator',
@@ -64,6 +76,18 @@ export const disableAndEnable = async (world: World, people: People, key: KeyInV
     { who: 'VM user', title: 'Starts every machine again', rules: ['CMK-120', 'CMK-126', 'CMK-127'] },
     idsOf([...stopping, ...ultra]),
   );
+};
+
+/** What would become of machines if the version were disabled. */
+const foretold = async ({ sets }: Person, keyVersion: string): Promise<ImpactSeen> => {
+  const target = { $case: 'keyVersion', value: keyVersion } as const;
+  const { impacts } = await sets.previewImpact({ target, action: 'DISABLE', pageSize: 1_000 });
+  const machinesThat = (kind: Impact_Kind): readonly string[] =>
+    impacts.filter((impact) => impact.kind === kind).map(({ resource }) => lastSegment(resource));
+  return {
+    stops: machinesThat('VIRTUAL_MACHINE_STOPS'),
+    failsAtNextStart: machinesThat('VIRTUAL_MACHINE_FAILS_AT_NEXT_START'),
+  };
 };
 
 /** Waits until the set knows about its key what the vault decided. */

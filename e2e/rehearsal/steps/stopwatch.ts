@@ -1,0 +1,138 @@
+import { until } from '../../cloud/until.ts';
+import { makeMachine } from '../../cloud/world.ts';
+import { type Cause, type CauseName, causes } from '../../truth-table/causes.ts';
+import { deeds, type Keyed, type Owner } from '../../truth-table/inflict.ts';
+import { makeKeyed, untilAvailable } from '../../truth-table/stage.ts';
+import { type Io, type Journals, journalReader, lastGoodIo, lastSegment } from '../evidence/journal.ts';
+import { millisOf, quietly, untilSeen } from '../evidence/observe.ts';
+import type { TimedLoss, TimedMachine } from '../evidence/timed.ts';
+import type { People, Person, World } from '../world.ts';
+
+/** Causes that can be undone by those who own the key, but for those told otherwise. */
+type Timed = Exclude<CauseName, (typeof untimed)[number]['name']>;
+
+/** Causes that are not timed here, and why. */
+export const untimed = [
+  { name: 'expired, next start', why: 'stops nothing' },
+  { name: 'key purged', why: 'refused here: the vaults of this run are purge protected' },
+  { name: 'vault unreachable', why: 'takes as long as the lease and the grace of the disk host, by their settings' },
+] as const satisfies readonly { readonly name: CauseName; readonly why: string }[];
+
+/** Machines of one lane go through its causes one after the other; lanes run side by side, each with a key of its own. */
+const lanes: readonly { readonly byRoles?: true; readonly causes: readonly Timed[] }[] = [
+  { causes: ['version disabled', 'expired', 'identity deleted', 'get missing'] },
+  { causes: ['key deleted', 'not yet valid', 'identity set to none', 'wrapKey missing'] },
+  { causes: ['vault deleted', 'access policy removed', 'permission model switched', 'unwrapKey missing'] },
+  { byRoles: true, causes: ['role removed', 'vault deleted and recovered'] },
+];
+/** Classes of their only disks; what the other classes do is seen before. Each machine more is a process more, fifteen times. */
+const skus = ['PREMIUM_SSD', 'STANDARD_HDD'] as const;
+/** Reads and writes per second: enough to see within 40 ms when they end. */
+const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 25, ioSizeBytes: 4_096 } as const;
+
+/** Loses the key in every way there is and gets it back, with a few machines each and a stopwatch. */
+export const timeCauses = (world: World, { administrator }: People): Promise<void> =>
+  world.timeline.step(
+    {
+      who: 'Vault administrator',
+      title: `Loses and regains keys in ${lanes.flatMap((lane) => lane.causes).length} ways, ${skus.length} machines each`,
+      rules: ['CMK-27', 'CMK-38', 'CMK-104', 'CMK-120', 'CMK-122', 'CMK-123', 'CMK-133'],
+    },
+    async () => {
+      const timed = await Promise.all(lanes.map((lane, n) => playLane(world, administrator, lane, n)));
+      world.evidence.timed = timed.flat();
+    },
+  );
+
+interface Lane {
+  readonly machines: readonly { readonly name: string; readonly sku: string }[];
+  readonly journals: () => Journals;
+}
+
+const playLane = async (
+  world: World,
+  person: Person,
+  { byRoles, causes: names }: (typeof lanes)[number],
+  n: number,
+): Promise<readonly TimedLoss[]> => {
+  const owner = { ...person, administrator: person.principal };
+  const group = `${world.cloud.administrator.subscription}/resourceGroups/timed${n}`;
+  const keyed = await makeKeyed(owner, group, { ...(byRoles ? { byRoles } : {}), purgeProtectionEnabled: true });
+  const machines = await Promise.all(
+    skus.map(async (sku) => ({
+      sku,
+      name: await makeMachine(person, keyed, `timed${n}-${sku.toLowerCase().replaceAll('_', '-')}`, [sku], workload),
+    })),
+  );
+  const folder = world.data.path('services', 'compute', 'guests');
+  const journals = journalReader(
+    folder,
+    machines.map(({ name }) => name),
+  );
+  const timed: TimedLoss[] = [];
+  for (const cause of causes.filter(({ name }) => names.some((one) => one === name))) {
+    world.signal.throwIfAborted();
+    timed.push(await timeCause(world, person, owner, keyed, cause, { machines, journals }));
+  }
+  await Promise.all(machines.map(({ name }) => person.compute.powerOffVirtualMachine({ name, skipShutdown: true })));
+  return timed;
+};
+
+const timeCause = async (
+  { clock }: World,
+  person: Person,
+  owner: Owner,
+  earlier: Keyed,
+  cause: Cause & { readonly name: CauseName },
+  { machines, journals }: Lane,
+): Promise<TimedLoss> => {
+  const deed = deeds[cause.name as Timed];
+  const { compute, sets } = person;
+  const readAll = () => Promise.all(machines.map(({ name }) => compute.getVirtualMachine({ name })));
+  await untilSeen('the guests write', async () => allHave(journals(), machines, ({ op, ok }) => ok && op === 'write'));
+  // A set whose identity was replaced has another one now.
+  const { identity } = await sets.getDiskEncryptionSet({ name: earlier.set });
+  const keyed = { ...earlier, identity: identity?.principal ?? '' };
+  const stopped = async () => {
+    await untilSeen('the machines have stopped', async () =>
+      (await readAll()).every(({ powerState }) => powerState === 'STOPPED'),
+    );
+  };
+
+  const askedAtMs = clock.now();
+  const lostAtMs = (await deed.inflict(owner, keyed, stopped)) ?? askedAtMs;
+  await stopped();
+  const [off, journal] = [await readAll(), journals()];
+  const returnedAtMs = clock.now();
+  await deed.undo(owner, keyed);
+  await quietly(() => untilAvailable(owner, keyed));
+  await Promise.all(
+    machines.map(({ name }) => until(`${name} starts`, async () => compute.startVirtualMachine({ name }))),
+  );
+  await untilSeen('the machines run again', async () =>
+    (await readAll()).every(({ powerState }) => powerState === 'RUNNING'),
+  );
+  const isCheck = ({ op, invokedAt }: Io): boolean => op === 'verify' && invokedAt >= returnedAtMs;
+  await untilSeen('the guests have found what they wrote', async () => allHave(journals(), machines, isCheck));
+  const [on, after] = [await readAll(), journals()];
+
+  const seen = ({ name, sku }: (typeof machines)[number], at: number): TimedMachine => {
+    const id = lastSegment(name);
+    const checks = (after[id] ?? []).filter(isCheck);
+    const disks = [...new Set((journal[id] ?? []).map(({ disk }) => disk))];
+    return {
+      name: id,
+      sku,
+      reason: off[at]?.stopReason?.reason ?? '',
+      lastGoodIoAfterMs: (lastGoodIo(journal[id] ?? [], disks) ?? Number.NaN) - lostAtMs,
+      stoppedAfterMs: millisOf(off[at]?.stopTime) - lostAtMs,
+      runningAfterMs: millisOf(on[at]?.startTime) - returnedAtMs,
+      verified: checks.filter(({ ok }) => ok).length,
+      mismatched: checks.filter(({ reason }) => reason === 'CONTENT_MISMATCH').length,
+    };
+  };
+  return { cause: cause.name, reason: cause.stopReason ?? cause.reason, machines: machines.map(seen) };
+};
+
+const allHave = (journals: Journals, machines: Lane['machines'], isIt: (io: Io) => boolean): boolean =>
+  machines.every(({ name }) => (journals[lastSegment(name)] ?? []).some(isIt));
