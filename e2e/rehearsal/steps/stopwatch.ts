@@ -1,3 +1,4 @@
+import type { PowerState, VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { until } from '../../cloud/until.ts';
 import { makeMachine } from '../../cloud/world.ts';
 import { type Cause, type CauseName, causes } from '../../truth-table/causes.ts';
@@ -88,33 +89,28 @@ const timeCause = async (
 ): Promise<TimedLoss> => {
   const deed = deeds[cause.name as Timed];
   const { compute, sets } = person;
-  const readAll = () => Promise.all(machines.map(({ name }) => compute.getVirtualMachine({ name })));
+  const allIn = (power: PowerState) => Promise.all(machines.map(({ name }) => inPower(person, name, power)));
   await untilSeen('the guests write', async () => allHave(journals(), machines, ({ op, ok }) => ok && op === 'write'));
   // A set whose identity was replaced has another one now.
   const { identity } = await sets.getDiskEncryptionSet({ name: earlier.set });
   const keyed = { ...earlier, identity: identity?.principal ?? '' };
   const stopped = async () => {
-    await untilSeen('the machines have stopped', async () =>
-      (await readAll()).every(({ powerState }) => powerState === 'STOPPED'),
-    );
+    await allIn('STOPPED');
   };
 
   const askedAtMs = clock.now();
   const lostAtMs = (await deed.inflict(owner, keyed, stopped)) ?? askedAtMs;
-  await stopped();
-  const [off, journal] = [await readAll(), journals()];
+  const [off, journal] = [await allIn('STOPPED'), journals()];
   const returnedAtMs = clock.now();
   await deed.undo(owner, keyed);
   await quietly(() => untilAvailable(owner, keyed));
   await Promise.all(
     machines.map(({ name }) => until(`${name} starts`, async () => compute.startVirtualMachine({ name }))),
   );
-  await untilSeen('the machines run again', async () =>
-    (await readAll()).every(({ powerState }) => powerState === 'RUNNING'),
-  );
+  const on = await allIn('RUNNING');
   const isCheck = ({ op, invokedAt }: Io): boolean => op === 'verify' && invokedAt >= returnedAtMs;
   await untilSeen('the guests have found what they wrote', async () => allHave(journals(), machines, isCheck));
-  const [on, after] = [await readAll(), journals()];
+  const after = journals();
 
   const seen = ({ name, sku }: (typeof machines)[number], at: number): TimedMachine => {
     const id = lastSegment(name);
@@ -133,6 +129,17 @@ const timeCause = async (
   };
   return { cause: cause.name, reason: cause.stopReason ?? cause.reason, machines: machines.map(seen) };
 };
+
+/** Waits until a machine is in that power state, told of each change and not asking. */
+const inPower = async ({ compute }: Person, name: string, power: PowerState): Promise<VirtualMachine> => {
+  const signal = AbortSignal.timeout(patienceMs);
+  for await (const machine of compute.watchVirtualMachine({ name }, { signal })) {
+    if (machine.powerState === power) return machine;
+  }
+  throw new Error(`${name} is not ${power} after ${patienceMs} ms`);
+};
+
+const patienceMs = 15_000;
 
 const allHave = (journals: Journals, machines: Lane['machines'], isIt: (io: Io) => boolean): boolean =>
   machines.every(({ name }) => (journals[lastSegment(name)] ?? []).some(isIt));
