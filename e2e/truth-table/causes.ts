@@ -16,9 +16,10 @@ export type LossReason =
  *
  * - `loss`: access ends, at once for everything but pinned ultra disks.
  * - `start only`: what runs goes on; nothing can be opened anew.
+ * - `throttle`: nobody decided anything; leases are renewed, and nothing can be opened anew for the moment.
  * - `outage`: nobody decided anything. What the grace of the disk host outlasts counts as lost until the vault answers.
  */
-export type Effect = 'loss' | 'start only' | 'outage';
+export type Effect = 'loss' | 'start only' | 'outage' | 'throttle';
 
 /** One way to lose a key, and the way back. */
 export interface Cause {
@@ -192,6 +193,15 @@ export const causes = [
     effect: 'outage',
     reason: 'KEY_VAULT_UNREACHABLE',
     back: 'key-vault answers again',
+    returns: true,
+  },
+  {
+    name: 'throttled',
+    rules: ['KV-95', 'KV-100'],
+    how: 'the vault is asked for more uses of its keys than it lets in; checks of leases are not among them',
+    effect: 'throttle',
+    reason: 'THROTTLED',
+    back: 'fewer requests, or a higher limit',
     returns: true,
   },
 ] as const satisfies readonly Cause[];

@@ -88,7 +88,7 @@ const giveIdentity = async (by: Owner, keyed: Keyed): Promise<void> => {
 };
 
 /** What its owner does to a key. */
-export const deeds: Readonly<Record<Exclude<CauseName, 'vault unreachable'>, Deed>> = {
+export const deeds: Readonly<Record<Exclude<CauseName, keyof typeof accidents>, Deed>> = {
   'version disabled': {
     inflict: ({ keyVault }, { keyVersion }) => atOnce(keyVault.disableKeyVersion({ name: keyVersion })),
     undo: ({ keyVault }, { keyVersion }) => keyVault.enableKeyVersion({ name: keyVersion }),
@@ -160,11 +160,24 @@ export const deeds: Readonly<Record<Exclude<CauseName, 'vault unreachable'>, Dee
   },
 };
 
-/** How a cause is brought about at a place. */
-export const deedOf = (name: CauseName): Deed<Place> => (name === 'vault unreachable' ? outage : deeds[name]);
+/** What is nobody's decision. */
+const accidents = {
+  'vault unreachable': {
+    inflict: ({ cloud }) => atOnce(cloud.stop('key-vault')),
+    undo: ({ cloud }) => cloud.start('key-vault'),
+  },
+  throttled: {
+    async inflict({ limitVaults, keyVault }, { keyVersion }) {
+      // Less than one use in all the time of a test, and that one is had here.
+      await limitVaults({ perSecond: 0.001, burst: 1 });
+      return atOnce(
+        keyVault.wrapKey({ name: keyVersion, plaintextKey: new Uint8Array(32), algorithm: 'RSA_OAEP_256' }),
+      );
+    },
+    undo: ({ limitVaults }) => limitVaults(undefined),
+  },
+} as const satisfies Readonly<Record<string, Deed<Place>>>;
 
-/** Nobody's doing. */
-const outage: Deed<Place> = {
-  inflict: ({ cloud }) => atOnce(cloud.stop('key-vault')),
-  undo: ({ cloud }) => cloud.start('key-vault'),
-};
+/** How a cause is brought about at a place. */
+export const deedOf = (name: CauseName): Deed<Place> =>
+  name === 'vault unreachable' || name === 'throttled' ? accidents[name] : deeds[name];

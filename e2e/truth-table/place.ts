@@ -27,6 +27,7 @@ import { assemble as assembleIdentity } from '../../services/identity/src/assemb
 import { hashSecret } from '../../services/identity/src/tokens.ts';
 import { assemble as assembleKeyVault } from '../../services/key-vault/src/assemble.ts';
 import { openFileSealKeyStore } from '../../services/key-vault/src/file-seal-key-store.ts';
+import type { Rate } from '../../services/key-vault/src/rate-limit.ts';
 import { createRsaPool } from '../../services/key-vault/src/rsa-pool.ts';
 import { closedGate, type Gate, type GatedDriver, gatedDriver } from './gated-driver.ts';
 
@@ -44,6 +45,8 @@ export interface Place {
   readonly compute: RpcClient<typeof ComputeServiceDefinition>;
   /** Holds what the disk service answers compute when it has opened the disks, so many, of that machine. */
   holdOpened(vm: string, disksCount: number): Gate;
+  /** Restarts key-vault with a limit to the uses of each vault's keys; `undefined`: none. */
+  limitVaults(vault: Rate | undefined): Promise<void>;
   /** Whether compute has heard from the set that it lost a key version: machines stop by reports of disk hosts, too. */
   isHeardOf(loss: { readonly set: string; readonly keyVersion: string }): Promise<boolean>;
   close(): Promise<void>;
@@ -87,6 +90,7 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
   const administrator = { id: randomUUID(), secret: 'administrator' };
   const services = new Map(workloads.map((name) => [name, { id: randomUUID(), secret: name }]));
   const workloadOf = (name: Workload) => services.get(name) ?? { id: '', secret: '' };
+  const limits: { vault: Rate | undefined } = { vault: undefined };
   // The same for every start of a service.
   const newKey = () => masterKey(randomBytes(32));
   const keys = { identity: newKey(), vault: newKey(), disk: newKey() };
@@ -134,6 +138,7 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
             vaultUriSuffix: 'vault.test',
             purgeProtectionDefault: false,
             retentionDayMs: 86_400_000,
+            rateLimits: { vault: limits.vault },
           },
         }),
       'disk-encryption-set': (seams) =>
@@ -212,6 +217,11 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
       const gate = closedGate(disksCount);
       opened.set(vm, gate);
       return gate;
+    },
+    async limitVaults(vault) {
+      limits.vault = vault;
+      await cloud.stop('key-vault');
+      await cloud.start('key-vault');
     },
     isHeardOf: (loss) => openLosses(storeOf('compute')).anyLost([loss]),
     close: () => scope.close(),

@@ -72,6 +72,7 @@ const ruleOf = ({ effect }: Cause, diskClass: DiskClass, state: MachineState): s
   if (state === 'stopped' || state === 'deallocated') return 'CMK-114';
   if (state === 'stopping') return 'CMK-106';
   if (effect === 'start only') return state === 'being created' ? 'CMK-106' : 'CMK-104';
+  if (effect === 'throttle') return state === 'being created' ? 'CMK-106' : 'KV-95';
   if (diskClass === 'Ultra') return state === 'being created' ? 'CMK-106' : 'CMK-102';
   if (state === 'being created' || state === 'attaching') return 'CMK-110';
   return diskClass === 'mixed' ? 'CMK-103' : 'CMK-101';
@@ -79,6 +80,8 @@ const ruleOf = ({ effect }: Cause, diskClass: DiskClass, state: MachineState): s
 
 const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState): Expectation => {
   const { effect, reason, returns, stopReason = reason } = cause;
+  const goesOn = effect === 'start only' || effect === 'throttle';
+  const isDecided = effect === 'loss' || effect === 'start only';
   const isAnswered = state === 'being created' || state === 'attaching';
   /** Off, and kept from starting: what every machine is that does not run when the key is lost (CMK-106, CMK-114). */
   const off = {
@@ -87,11 +90,11 @@ const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState):
     stopReason: 'none',
     io: 'refused',
     // Where what runs goes on, the disks serve it: only opening one anew is refused.
-    ...(effect === 'start only'
+    ...(goesOn
       ? ({ disks: 'AVAILABLE', diskReason: 'none' } as const)
       : ({ disks: 'UNAVAILABLE', diskReason: reason } as const)),
-    // A set goes by decisions of the vault alone, and silence is none.
-    set: effect === 'outage' ? 'none' : reason,
+    // A set goes by decisions of the vault alone: silence is none, nor is a refusal for the moment.
+    set: isDecided ? reason : 'none',
     start: reason,
     data: returns ? 'there' : 'lost',
   } as const;
@@ -102,11 +105,11 @@ const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState):
     case 'deallocated':
       return { ...off, end: 'DEALLOCATED' };
   }
-  const isSpared = diskClass === 'Ultra' || effect === 'start only';
+  const isSpared = diskClass === 'Ultra' || goesOn;
   // Its disks are there, so it is made; the start that follows needs a fresh unwrap and fails (VM-11, VM-47).
   if ((isSpared || effect === 'outage') && state === 'being created') return { ...off, answer: 'done', io: 'none' };
   if (isSpared) {
-    const disks = effect === 'start only' ? 'AVAILABLE' : 'LEASE_PINNED';
+    const disks = goesOn ? 'AVAILABLE' : 'LEASE_PINNED';
     return { ...off, end: 'RUNNING', answer: isAnswered ? 'done' : 'none', io: 'goes on', disks };
   }
   if (state === 'being created') {

@@ -17,6 +17,7 @@ export const untimed = [
   { name: 'expired, next start', why: 'stops nothing' },
   { name: 'key purged', why: 'refused here: the vaults of this run are purge protected' },
   { name: 'vault unreachable', why: 'takes as long as the lease and the grace of the disk host, by their settings' },
+  { name: 'throttled', why: 'stops nothing' },
 ] as const satisfies readonly { readonly name: CauseName; readonly why: string }[];
 
 /** Machines of one lane go through its causes one after the other; lanes run side by side, each with a key of its own. */
