@@ -66,6 +66,7 @@ export const assembleBeside = async (
         log,
         authorize,
         sets,
+        keyVault: parts.keyVault,
         chooseKey,
         attend,
         finishCreation: (set, cause) => finishCreation(parts, set, cause),

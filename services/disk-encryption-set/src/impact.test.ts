@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { beginning, type Event, placeOf, placeText, previewImpact } from './impact.ts';
 import { completeCreation, create } from './set/decider.ts';
-import { assignKey } from './set/key-change.ts';
+import { assignKey, finishRotation } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
 import { ofKey, ofVault, ofVersion } from './set/reach.ts';
 import { type FakeDisk, versionOf } from './test-neighbours.ts';
@@ -82,6 +82,8 @@ test('CMK-112: in the middle of a move only what is under the version yet is con
 test('CMK-108: a purge makes unreadable for good what no other key can unwrap', async () => {
   const parts = await world();
   const standby = 'vaults/kv2/keys/s/versions/00000000000000000000000000000001';
+  const key = { keyVersion: standby, keyUrl: '', sourceVault: '' };
+  await parts.decide(changeOptions(3, { standby: { key, agreedFor: [versionOf('1')] } }));
   parts.neighbours.stock.set('g/disks/kept', disk(setName, '1', { standbyKeyVersion: standby }));
   parts.neighbours.stock.set('g/disks/lost', disk(setName, '1'));
   parts.neighbours.stock.set('g/snapshots/lost', disk(setName, '1'));
@@ -91,8 +93,18 @@ test('CMK-108: a purge makes unreadable for good what no other key can unwrap', 
     'DISK_UNREADABLE g/disks/lost',
     'SNAPSHOT_UNREADABLE g/snapshots/lost',
   ]);
-  const own = { standbyKeyVersion: versionOf('9') };
-  parts.neighbours.stock.set('g/disks/kept', disk(setName, '1', own));
+  const reach = ofVersion(versionOf('1'));
+  const isKept = async () =>
+    !(await preview(parts, { action: 'PURGE', reach })).includes('DISK_UNREADABLE g/disks/kept');
+  await parts.decide(assignKey(4, { ...key, keyVersion: `vaults/kv3/keys/n/versions/${'7'.repeat(32)}` }, yesAt(5)));
+  assert.ok(await isKept(), 'the move by which the standby went can still begin from it');
+  await parts.decide(finishRotation(5, 2));
+  await parts.decide(assignKey(6, keyReference('1'), yesAt(6)));
+  assert.ok(!(await isKept()), 'a wrap that no move would begin from helps nobody');
+  const own = { keyVersion: `vaults/kv1/keys/s/versions/${'6'.repeat(32)}`, keyUrl: '', sourceVault: '' };
+  await parts.decide(finishRotation(7, 3));
+  await parts.decide(changeOptions(8, { standby: { key: own, agreedFor: [versionOf('1')] } }));
+  parts.neighbours.stock.set('g/disks/kept', disk(setName, '1', { standbyKeyVersion: own.keyVersion }));
   const both = await preview(parts, { action: 'PURGE', reach: ofVault('vaults/kv1') });
   assert.ok(both.includes('DISK_UNREADABLE g/disks/kept'), 'a standby that goes with it is none');
 });

@@ -7,7 +7,7 @@ import {
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
 import { type Cause, Rejection } from '@interlock/event-store';
 import { isReached, type Reach, reachedVersions } from './set/reach.ts';
-import type { DiskEncryptionSet, SetBody } from './set/state.ts';
+import { type DiskEncryptionSet, type SetBody, standbySourceOf } from './set/state.ts';
 import { callFor, type SetParts } from './sets.ts';
 
 /** What would happen, and to what. */
@@ -106,7 +106,7 @@ const stepFrom = async (
   return {
     impacts: page.resources
       .filter(({ keyVersion }) => keyVersions.includes(keyVersion))
-      .map((resource) => resourceImpact(set, resource, event, isLenient)),
+      .map((resource) => resourceImpact(set, withUsableStandby(resource, body), event, isLenient)),
     next: token === '' ? done : { set, part, token },
   };
 };
@@ -127,6 +127,12 @@ const machineImpact = (
     disks: [...disks],
     powerState,
   });
+
+/** A wrap under a key that is no standby of the set any more helps nobody: no move takes it for its source. */
+const withUsableStandby = (resource: EncryptedResource, set: SetBody): EncryptedResource => {
+  const standbys = [standbySourceOf(set), set.rotation?.standbySource].map((standby) => standby?.keyVersion);
+  return standbys.includes(resource.standbyKeyVersion) ? resource : { ...resource, standbyKeyVersion: '' };
+};
 
 const resourceImpact = (set: string, resource: EncryptedResource, event: Event, isLenient: boolean): Impact =>
   Impact.fromPartial({

@@ -8,6 +8,7 @@ import {
   newDisk,
   newKey,
   newVault,
+  ownerToken,
   principalOf,
   readySet,
   toldOf,
@@ -34,7 +35,12 @@ test('CMK-104, CMK-125: a set has its options from the beginning and tells them,
     autoKeyRotationEnabled: true,
     standbyKeyUrl: standby.keyUrl,
   } as const;
-  const made = await world.sets.createDiskEncryptionSet(wish);
+  await assert.rejects(world.sets.createDiskEncryptionSet(wish), { reason: 'KEY_OWNER_TOKEN_MISSING' });
+  const keyOwnerToken = await ownerToken(world);
+  await assert.rejects(world.sets.createDiskEncryptionSet({ ...wish, keyOwnerToken: 'none' }), {
+    reason: 'KEY_OWNER_TOKEN_INVALID',
+  });
+  const made = await world.sets.createDiskEncryptionSet({ ...wish, keyOwnerToken });
   const { keyExpiry, autoRestart, autoKeyRotationEnabled, standbyKey } = made;
   assert.deepEqual(
     [keyExpiry, autoRestart, autoKeyRotationEnabled, standbyKey?.keyVersion, standbyKey?.sourceVault],
@@ -43,7 +49,7 @@ test('CMK-104, CMK-125: a set has its options from the beginning and tells them,
   assert.deepEqual(await optionsTold(made.name), [
     { set: made.name, keyExpiry: 'NEXT_START', autoRestart: true, standbyKeyVersion: standby.name },
   ]);
-  assert.equal((await world.sets.createDiskEncryptionSet(wish)).name, made.name);
+  assert.equal((await world.sets.createDiskEncryptionSet(wish)).name, made.name, 'a repeat needs no word');
   await assert.rejects(world.sets.createDiskEncryptionSet({ ...wish, autoRestart: false }), {
     reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
   });
@@ -70,7 +76,7 @@ test('bad options are refused, each with its own reason, and nothing changes', a
   const { name } = set;
   const elsewhere = await newKey(world, await newVault(world, { location: 'northeurope' }));
   const ungranted = await newKey(world, await newVault(world));
-  const off = await newKey(world, vault);
+  const [off, fine] = [await newKey(world, vault), await newKey(world, vault)];
   await world.keyVault.disableKeyVersion({ name: off.name });
   const update = world.sets.updateDiskEncryptionSet;
   const refusals = [
@@ -82,6 +88,8 @@ test('bad options are refused, each with its own reason, and nothing changes', a
     [{ name, standbyKeyUrl: elsewhere.keyUrl }, 'LOCATION_MISMATCH'],
     [{ name, standbyKeyUrl: ungranted.keyUrl }, 'ACCESS_DENIED'],
     [{ name, standbyKeyUrl: off.keyUrl }, 'KEY_DISABLED'],
+    [{ name, standbyKeyUrl: fine.keyUrl }, 'KEY_OWNER_TOKEN_MISSING'],
+    [{ name, standbyKeyUrl: fine.keyUrl, keyOwnerToken: 'none' }, 'KEY_OWNER_TOKEN_INVALID'],
   ] as const;
   const { etag } = await world.sets.getDiskEncryptionSet({ name });
   for (const [request, reason] of refusals) await assert.rejects(update(request), { reason }, reason);
@@ -93,8 +101,11 @@ test('a standby key is named and taken away again', async () => {
   const { name } = set;
   const standby = await newKey(world, vault);
   await grant(world, set, vault);
-  const named = await world.sets.updateDiskEncryptionSet({ name, standbyKeyUrl: standby.keyUrl });
+  const keyOwnerToken = await ownerToken(world);
+  const named = await world.sets.updateDiskEncryptionSet({ name, standbyKeyUrl: standby.keyUrl, keyOwnerToken });
   assert.equal(named.standbyKey?.keyVersion, standby.name);
+  const again = await world.sets.updateDiskEncryptionSet({ name, standbyKeyUrl: standby.keyUrl });
+  assert.equal(again.etag, named.etag, 'what is so already needs no word and changes nothing');
   const gone = await world.sets.updateDiskEncryptionSet({ name, standbyKeyUrl: '' });
   assert.equal(gone.standbyKey, undefined);
 });

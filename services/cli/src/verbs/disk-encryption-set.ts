@@ -12,6 +12,7 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     targets: [{ word: 'set', kind: 'diskEncryptionSet', parent: 'parent', idField: 'disk_encryption_set_id' }],
     aliases: { key: 'key_url', 'standby-key': 'standby_key_url' },
     settles,
+    takesKeyOwner: true,
   }),
   set('show', 'GetDiskEncryptionSet', { targets: oneSet }),
   set('list', 'ListDiskEncryptionSets', {
@@ -22,6 +23,7 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     targets: oneSet,
     aliases: { 'standby-key': 'standby_key_url' },
     settles,
+    takesKeyOwner: true,
   }),
   set('delete', 'DeleteDiskEncryptionSet', { targets: oneSet, settles }),
   set('assign-key', 'AssignKey', { targets: oneSet, aliases: { key: 'key_url' }, settles, takesKeyOwner: true }),

@@ -29,6 +29,7 @@ import {
 } from './key-change.ts';
 import { changeOptions } from './options.ts';
 import { FINAL_EPOCH, lossReasons } from './reasons.ts';
+import { isSameKey } from './standby.ts';
 import { type DiskEncryptionSet, evolve, initial, type KeyAccess } from './state.ts';
 import { sets } from './streams.ts';
 
@@ -50,6 +51,9 @@ const otherKey = {
   keyUrl: `https://kv1.vault.test/keys/k2/${'9'.repeat(32)}`,
   sourceVault: '',
 };
+const thirdKey = { ...otherKey, keyVersion: `vaults/kv1/keys/k3/versions/${'8'.repeat(32)}` };
+/** A standby that the owners of these versions agreed to. */
+const agreed = (key: typeof otherKey, ...digits: readonly string[]) => ({ key, agreedFor: digits.map(versionOf) });
 const yes = (epoch: number, digit = '1') => ({ keyVersion: versionOf(digit), epoch });
 
 test('CMK-03: creating the same set again decides nothing, also after its key was changed', () => {
@@ -151,10 +155,10 @@ test('an update changes what it names and nothing else; a standby must be anothe
   const one = after(...created, changeOptions(3, { autoRestart: true }), changeOptions(4, { autoKeyRotation: true }));
   assert.ok(one.status === 'active');
   assert.deepEqual(one.options, { keyExpiry: 'stop', autoRestart: true, autoKeyRotation: true, standbyKey: null });
-  assert.throws(() => changeOptions(5, { standbyKey: keyReference('2') })(one), {
+  assert.throws(() => changeOptions(5, { standby: agreed(keyReference('2'), '1') })(one), {
     reason: 'STANDBY_KEY_NOT_INDEPENDENT',
   });
-  assert.deepEqual(changeOptions(5, { standbyKey: otherKey })(one).length, 1);
+  assert.deepEqual(changeOptions(5, { standby: agreed(otherKey, '1') })(one).length, 1);
 });
 
 test('a stored creation from before there were options has the plain ones', () => {
@@ -235,7 +239,7 @@ const anyChange = fc.record(
     keyExpiry: fc.constantFrom('stop', 'next_start'),
     autoRestart: fc.boolean(),
     autoKeyRotation: fc.boolean(),
-    standbyKey: fc.constantFrom(null, otherKey, keyReference('1')),
+    standby: fc.constantFrom(null, agreed(otherKey, '1'), agreed(thirdKey, '2'), agreed(keyReference('1'), '1')),
   },
   { requiredKeys: [] },
 );
@@ -252,6 +256,9 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
   fc.constant(release(3)),
   fc.constant(completeDeletion(3)),
   fc.tuple(digit, epoch).map(([d, e]) => assignKey(4, keyReference(d), yesAt(e))),
+  fc
+    .tuple(fc.constantFrom(otherKey, thirdKey), fc.constantFrom(null, otherKey.keyVersion))
+    .map(([key, word]) => assignKey(4, key, yesAt(5), word)),
   fc.tuple(digit, epoch, reason).map(([d, e, r]) => loseKey(5, loss(e, r, d))),
   fc.tuple(digit, epoch, reason).map(([d, e, r]) => refuseKey(5, loss(e, r, d))),
   fc.tuple(digit, epoch).map(([d, e]) => restoreKey(5, yes(e, d))),
@@ -307,6 +314,18 @@ test('from any history: the state survives JSON, is listed without failing, and 
       assert.ok(elsewhere.status);
     }),
     { numRuns: 300 },
+  );
+});
+
+test('CMK-10 from any history: no other key becomes active under a standby that its owner did not agree to', () => {
+  fc.assert(
+    fc.property(anyHistory, fc.constantFrom(otherKey, thirdKey), (set, key) => {
+      const assigned = attempt(assignKey(9, key, yesAt(5)), set);
+      if (assigned.length === 0 || set.status === 'absent' || isSameKey(set.activeKey, key)) return;
+      const after = assigned.reduce(evolve, set);
+      assert.equal(after.status !== 'absent' && after.options.standbyKey, null);
+    }),
+    { numRuns: 500 },
   );
 });
 

@@ -11,12 +11,21 @@ import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { askAccess } from '../key-access.ts';
 import type { ChooseKey } from '../key-choice.ts';
+import { ownersWord } from '../owners-word.ts';
 import { callFor, type SetParts } from '../sets.ts';
 import { activeSet, setNotFound } from './decider.ts';
-import type { SetEvent } from './events.ts';
+import type { KeyReference, SetEvent } from './events.ts';
 import { assignKey, releaseStandby, resumeRotation } from './key-change.ts';
 import type { LossReason } from './reasons.ts';
-import { type DiskEncryptionSet, evolve, keyVersionsOf, type LivingSet, type SetBody } from './state.ts';
+import { isStandbyKept } from './standby.ts';
+import {
+  type DiskEncryptionSet,
+  evolve,
+  keyVersionsOf,
+  type LivingSet,
+  type SetBody,
+  standbySourceOf,
+} from './state.ts';
 import { setOnWire } from './wire.ts';
 
 /** Versions that move only with their owner's word. An expired one unwraps still; a purged one never again. */
@@ -58,32 +67,54 @@ export const keyApi = (
    * Has the vault record the key owner's word, with the owner's own token (CMK-121): whoever gives it could as well have
    * made the old version usable, so a set's administrator alone cannot undo a revocation (CMK-10). For a purged key nobody
    * can; there it is the word of the standby key's owner, by which the standby wraps may be used.
-   * @returns whether they may
+   * @param standby the standby key whose wraps the move may find
+   * @returns whether they may be its source
    */
   const authorize = async (
     name: string,
     set: LivingSet,
     target: string,
+    standby: KeyReference | null,
     keyOwnerToken: string,
     cause: Cause,
   ): Promise<boolean> => {
     if (keyOwnerToken === '') return false;
-    const { principal, options } = set;
+    const { principal } = set;
     const losses = await lossesOf(name, set, target, cause);
     const sources = [...losses].filter(([, reason]) => ownersWordNeeded.has(reason)).map(([version]) => version);
-    const isStandbyNeeded = options.standbyKey !== null && [...losses.values()].includes('KEY_PURGED');
-    if (options.standbyKey !== null && isStandbyNeeded) sources.push(options.standbyKey.keyVersion);
+    const isStandbyNeeded = standby !== null && [...losses.values()].includes('KEY_PURGED');
+    if (standby !== null && isStandbyNeeded) sources.push(standby.keyVersion);
     for (const sourceKeyVersion of sources) {
-      try {
-        await keyVault.authorizeRewrap(
-          { sourceKeyVersion, targetKeyVersion: target, principal, diskEncryptionSet: name },
-          { ...callFor(cause), token: keyOwnerToken },
-        );
-      } catch (error) {
-        throw error instanceof Rejection && error.code === 'UNAUTHENTICATED' ? ownerTokenInvalid(error) : error;
-      }
+      const move = { sourceKeyVersion, targetKeyVersion: target, principal, diskEncryptionSet: name };
+      await ownersWord(keyVault, move, keyOwnerToken, cause);
     }
     return isStandbyNeeded;
+  };
+
+  /**
+   * Whether the owner of a new key agrees to the standby key, which else goes: what is under the new key would come under it
+   * as well (CMK-10). One who gave the word for the old key alone is no owner of the new one.
+   * @returns the version of the standby agreed to
+   */
+  const agreedStandby = async (
+    name: string,
+    set: LivingSet,
+    next: KeyReference,
+    keyOwnerToken: string,
+    cause: Cause,
+  ): Promise<string | null> => {
+    const { principal, options } = set;
+    const standby = options.standbyKey?.keyVersion;
+    const isWordWanted = standby !== undefined && !isStandbyKept(set, next, null) && isStandbyKept(set, next, standby);
+    if (keyOwnerToken === '' || !isWordWanted) return null;
+    const move = { sourceKeyVersion: next.keyVersion, targetKeyVersion: standby, principal, diskEncryptionSet: name };
+    try {
+      await ownersWord(keyVault, move, keyOwnerToken, cause);
+      return standby;
+    } catch (error) {
+      if (error instanceof Rejection && error.reason === 'ACCESS_DENIED') return null;
+      throw error;
+    }
   };
 
   return {
@@ -102,10 +133,11 @@ export const keyApi = (
       const question = { set: name, principal, keyVersion, correlationId: cause.correlationId };
       const answer = await askAccess(disks, question);
       if (!answer.granted) throw answer.rejection;
-      const isStandbyReleased = await authorize(name, set, keyVersion, keyOwnerToken, cause);
+      const isStandbyReleased = await authorize(name, set, keyVersion, standbySourceOf(set), keyOwnerToken, cause);
+      const agreed = await agreedStandby(name, set, key, keyOwnerToken, cause);
 
       const at = clock.now();
-      const assign = assignKey(at, key, { epoch: answer.epoch, principal });
+      const assign = assignKey(at, key, { epoch: answer.epoch, principal }, agreed);
       const decide = isStandbyReleased ? inTurn(assign, releaseStandby(at)) : assign;
       const assigned = await sets.transact(name, decide, cause, expectedVersion(etag));
       attend(name, cause);
@@ -116,7 +148,9 @@ export const keyApi = (
       const loaded = await loadAt(name, etag, cause);
       const set = activeSet(loaded.state);
       if (set.rotation === null || set.rotation.progress.status === 'finished') return setOnWire(loaded);
-      const isStandbyReleased = await authorize(name, set, set.activeKey.keyVersion, keyOwnerToken, cause);
+      const { standbySource } = set.rotation;
+      const target = set.activeKey.keyVersion;
+      const isStandbyReleased = await authorize(name, set, target, standbySource, keyOwnerToken, cause);
       const at = clock.now();
       const decide = isStandbyReleased ? inTurn(releaseStandby(at), resumeRotation(at)) : resumeRotation(at);
       const resumed = await sets.transact(name, decide, cause, expectedVersion(etag));
@@ -160,12 +194,3 @@ const rotationStateOf = (
   if (generation >= set.generation) return 'CURRENT';
   return set.rotation?.progress.status === 'waiting' ? 'BLOCKED' : 'PENDING';
 };
-
-const ownerTokenInvalid = (cause: Rejection): Rejection =>
-  new Rejection(
-    'INVALID_ARGUMENT',
-    'KEY_OWNER_TOKEN_INVALID',
-    `key_owner_token must be a valid access token for the vault: the vault refused it (${cause.reason})`,
-    { field: 'key_owner_token', vault_reason: cause.reason },
-    { cause },
-  );

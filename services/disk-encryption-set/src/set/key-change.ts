@@ -2,8 +2,8 @@ import type { Instant } from '@interlock/runtime';
 import { activeSet } from './decider.ts';
 import type { KeyReference, SetEvent } from './events.ts';
 import { identityChanged } from './identity.ts';
-import { isSameKey } from './options.ts';
 import type { LossReason } from './reasons.ts';
+import { isStandbyKept } from './standby.ts';
 import type { DiskEncryptionSet, Rotation } from './state.ts';
 
 /** The yes of a vault to an identity. */
@@ -15,21 +15,27 @@ export interface Yes {
 /**
  * Names another key version and begins the move to it (CMK-33, CMK-80). The active version again decides nothing. The
  * new one is available from the moment of the change, so that machines can start, and is asked about once more: what
- * happened to it before it was the set's was heard as none of its business.
+ * happened to it before it was the set's was heard as none of its business. A standby key goes with the key it was agreed
+ * for; what is wrapped under it stays a source of this move.
  * @param yes of the vault to the identity, for the new version
+ * @param agreedStandby version of the standby key that the owner of the new key agreed to; null for none
  * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY; ABORTED
  *   IDENTITY_CHANGED when the yes was given to another identity
  */
 export const assignKey =
-  (at: Instant, key: KeyReference, { epoch, principal }: Yes) =>
-  (set: DiskEncryptionSet): readonly SetEvent[] => {
-    const { activeKey, generation, principal: current } = activeSet(set);
+  (at: Instant, key: KeyReference, { epoch, principal }: Yes, agreedStandby: string | null = null) =>
+  (state: DiskEncryptionSet): readonly SetEvent[] => {
+    const set = activeSet(state);
+    const { activeKey, generation, options, principal: current } = set;
     const { keyVersion } = key;
     if (activeKey.keyVersion === keyVersion) return [];
     if (current !== principal) throw identityChanged(principal);
     const previousKeyVersion = activeKey.keyVersion;
     return [
       { type: 'KeyAssigned', key, previousKeyVersion, generation: generation + 1, at },
+      ...(isStandbyKept(set, key, agreedStandby)
+        ? []
+        : [{ type: 'SetOptionsChanged', ...options, standbyKey: null, at } as const]),
       { type: 'KeyAccessRestored', keyVersion, epoch, at },
       { type: 'KeyAccessQuestioned', keyVersion, epoch, since: at, traceId: '' },
     ];
@@ -126,20 +132,12 @@ export const resumeRotation =
       : [];
   };
 
-/**
- * Everything is under the active key: no older version is needed any more (CMK-34, CMK-89). A standby key that became the
- * active one is no standby any more.
- */
+/** Everything is under the active key: no older version is needed any more (CMK-34, CMK-89). */
 export const finishRotation =
   (at: Instant, generation: number) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (!isMoving(set, generation)) return [];
-    const { activeKey, options } = set;
-    const isUsedUp = options.standbyKey !== null && isSameKey(options.standbyKey, activeKey);
-    return [
-      { type: 'RotationFinished', keyVersion: activeKey.keyVersion, generation, at },
-      ...(isUsedUp ? [{ type: 'SetOptionsChanged', ...options, standbyKey: null, at } as const] : []),
-    ];
+    return [{ type: 'RotationFinished', keyVersion: set.activeKey.keyVersion, generation, at }];
   };
 
 /** Whether the move to that generation is the newest and not finished. */

@@ -5,18 +5,21 @@ import type {
   KeyExpiryPolicy as WireKeyExpiry,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
 import { Rejection } from '@interlock/event-store';
-import { names } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import { tellBarred } from './access.ts';
 import { activeSet } from './decider.ts';
-import type { AskedOptions, KeyExpiry, KeyReference, SetEvent, SetOptions } from './events.ts';
+import type { AskedOptions, KeyExpiry, SetEvent, SetOptions } from './events.ts';
+import { type AgreedStandby, checkAgreed, checkStandby } from './standby.ts';
 import type { DiskEncryptionSet } from './state.ts';
 
 /** What an update wants changed; what it does not name stays. */
-export type OptionsChange = Partial<SetOptions>;
+export interface OptionsChange extends Partial<Omit<SetOptions, 'standbyKey'>> {
+  /** Null takes it away, which needs nobody's word. */
+  readonly standby?: AgreedStandby | null;
+}
 
 /** What an update asks for: the standby key is a URL still, and null takes it away. */
-export interface AskedChange extends Omit<OptionsChange, 'standbyKey'> {
+export interface AskedChange extends Omit<OptionsChange, 'standby'> {
   readonly standby?: { readonly keyUrl: string; readonly sourceVault: string } | null;
   readonly identity?: 'system_assigned' | 'none';
 }
@@ -31,15 +34,20 @@ export const keyExpiryOnWire = { stop: 'STOP', next_start: 'NEXT_START' } as con
  * Changes options. What is so already decides nothing. Once an expiry is to stop machines, one that only barred starts
  * until now is told (CMK-104).
  * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY;
- *   INVALID_ARGUMENT STANDBY_KEY_NOT_INDEPENDENT
+ *   INVALID_ARGUMENT STANDBY_KEY_NOT_INDEPENDENT; ABORTED KEY_CHANGED
  */
 export const changeOptions =
-  (at: Instant, change: OptionsChange) =>
+  (at: Instant, { standby, ...change }: OptionsChange) =>
   (state: DiskEncryptionSet): readonly SetEvent[] => {
     const set = activeSet(state);
-    const options = { ...set.options, ...change };
-    if (change.standbyKey) checkStandby(change.standbyKey, set.activeKey);
+    const options = {
+      ...set.options,
+      ...change,
+      ...(standby === undefined ? {} : { standbyKey: standby === null ? null : standby.key }),
+    };
+    if (standby) checkStandby(standby.key, set.activeKey);
     if (isSame(options, set.options)) return [];
+    if (standby && standby.key.keyVersion !== set.options.standbyKey?.keyVersion) checkAgreed(standby, set);
     const isStricter = options.keyExpiry === 'stop' && set.options.keyExpiry === 'next_start';
     return [{ type: 'SetOptionsChanged', ...options, at }, ...(isStricter ? tellBarred(at)(set) : [])];
   };
@@ -49,25 +57,6 @@ const isSame = (one: SetOptions, other: SetOptions): boolean =>
   one.autoRestart === other.autoRestart &&
   one.autoKeyRotation === other.autoKeyRotation &&
   one.standbyKey?.keyVersion === other.standbyKey?.keyVersion;
-
-/**
- * A standby survives what happens to the active key only where it is another key: deletion and purge take all versions.
- * @throws Rejection INVALID_ARGUMENT STANDBY_KEY_NOT_INDEPENDENT
- */
-export const checkStandby = (standby: KeyReference, active: KeyReference): void => {
-  if (!isSameKey(standby, active)) return;
-  throw new Rejection(
-    'INVALID_ARGUMENT',
-    'STANDBY_KEY_NOT_INDEPENDENT',
-    `standby_key_url must name another key than the active one, ${keyOf(active)}: both would be deleted and purged together`,
-    { field: 'standby_key_url', key: keyOf(active) },
-  );
-};
-
-/** Whether two versions are of one key. */
-export const isSameKey = (one: KeyReference, other: KeyReference): boolean => keyOf(one) === keyOf(other);
-
-const keyOf = ({ keyVersion }: KeyReference): string => names.key.format(names.keyVersion.parse(keyVersion, 'key'));
 
 /**
  * Reads the options of a creation.

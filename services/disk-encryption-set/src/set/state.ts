@@ -46,7 +46,9 @@ export interface Rotation {
   readonly resourcesCount: number;
   readonly doneCount: number;
   readonly startedAt: Instant;
-  /** Whether the owner of the standby key lets its wraps stand in for those under a purged key. */
+  /** The standby key under which what moves may be wrapped as well; null where it has none. */
+  readonly standbySource: KeyReference | null;
+  /** Whether the owner of that key lets its wraps stand in for those under a purged key. */
   readonly isStandbyReleased: boolean;
 }
 
@@ -155,6 +157,10 @@ export const keyVersionsOf = ({ activeKey, previousKeys }: SetBody): readonly st
   ...previousKeys.map(({ keyVersion }) => keyVersion),
 ];
 
+/** The standby key whose wraps a move that begins now may find: the one named, else that of the move still unfinished. */
+export const standbySourceOf = ({ options, rotation }: SetBody): KeyReference | null =>
+  options.standbyKey ?? (rotation?.progress.status === 'finished' ? null : (rotation?.standbySource ?? null));
+
 type LifeEvent = Extract<SetEvent, { type: `Set${string}` }>;
 
 const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<SetBody> => {
@@ -162,7 +168,7 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
     case 'KeyAssigned': {
       const { key, generation, at } = event;
       const previousKeys = [...set.previousKeys, set.activeKey].filter((old) => old.keyVersion !== key.keyVersion);
-      const rotation = newRotation(generation, at);
+      const rotation = newRotation(generation, at, standbySourceOf(set));
       const following = { ...set.following, error: null };
       return { activeKey: key, previousKeys, generation, lastKeyRotationAt: at, rotation, following };
     }
@@ -181,7 +187,7 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
       return {
         principal,
         generation,
-        rotation: newRotation(generation, at),
+        rotation: newRotation(generation, at, standbySourceOf(set)),
         access: Object.fromEntries(access),
         questions: {},
         identity: { ...set.identity, isMade: false },
@@ -251,12 +257,13 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
   }
 };
 
-const newRotation = (generation: number, startedAt: Instant): Rotation => ({
+const newRotation = (generation: number, startedAt: Instant, standbySource: KeyReference | null): Rotation => ({
   generation,
   progress: { status: 'running' },
   resourcesCount: 0,
   doneCount: 0,
   startedAt,
+  standbySource,
   isStandbyReleased: false,
 });
 
