@@ -92,7 +92,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     toFact,
     reactions: [
       { source: 'disk-encryption-set', handlers: setReactor({ store, stops, returns, losses, options, clock }) },
-      { source: 'disk', handlers: diskReactor({ vms, clock }) },
+      { source: 'disk', handlers: diskReactor({ returns }) },
     ],
     background: [engine.run, sweep],
   };

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { openVirtualCloud } from './test-cloud.ts';
+import { keyVersionOf } from './test-disk-service.ts';
 import { fleetOf } from './test-fleet.ts';
 
 const world = await openVirtualCloud(2);
@@ -130,4 +131,69 @@ promised('autoRestart: a start that fails is shown and not repeated', async () =
   driver.broken.delete(name);
   await clock.sleep(300_000);
   assert.equal((await fleet.get(name)).powerState, 'STOPPED');
+});
+
+/** Another key is assigned to a set: what the disk service makes of one of its disks, and tells. */
+const moved = async (disk: string, set: string): Promise<void> => {
+  const previousKeyVersion = keyVersionOf(set);
+  const keyVersion = previousKeyVersion.replace('/keys/', '/keys/next-');
+  Object.assign(world.disks.disks.get(disk) ?? {}, { keyVersion });
+  const value = { resource: disk, diskEncryptionSet: set, previousKeyVersion, keyVersion, generation: 2 };
+  await world.tellOfDisk({ $case: 'dekRewrapped', value });
+};
+
+promised(
+  'CMK-121, autoRestart: machines whose disks come under another key start again, where that is wanted',
+  async () => {
+    const [wanted, usual] = [fleet.newSet(), fleet.newSet()];
+    await wantRestarts(wanted);
+    const again = await fleet.running(['PREMIUM_SSD', wanted], ['STANDARD_SSD', wanted]);
+    const stays = await fleet.running(['PREMIUM_SSD', usual]);
+    for (const set of [wanted, usual]) await fleet.lose(set);
+    for (const { name } of [again, stays]) await fleet.settled(name, 'STOPPED');
+    const [first = '', second = ''] = again.disks;
+    await moved(first, wanted);
+    await moved(stays.disks[0] ?? '', usual);
+    await quiet();
+    assert.equal((await fleet.get(again.name)).powerState, 'STOPPED', 'a disk of it is under the lost key still');
+    await moved(second, wanted);
+    await fleet.settled(again.name, 'RUNNING');
+    await moved(second, wanted);
+    await quiet();
+    assert.deepEqual([fleet.startsOf(again.name), fleet.startsOf(stays.name)], [2, 1]);
+    const { entries } = await world.compute.listActivityLog({ name: stays.name });
+    const health = entries.filter(({ category }) => category === 'RESOURCE_HEALTH').map(({ status }) => status);
+    assert.deepEqual(health, ['ACTIVE', 'RESOLVED'], 'nothing is in the way of the other one either');
+  },
+);
+
+promised('CMK-121, autoRestart: disks that move at once start their machine once', async () => {
+  const set = fleet.newSet();
+  await wantRestarts(set);
+  const { name, disks } = await fleet.running(['PREMIUM_SSD', set], ['STANDARD_SSD', set], ['STANDARD_HDD', set]);
+  await fleet.lose(set);
+  await fleet.settled(name, 'STOPPED');
+  await Promise.all(disks.map((disk) => moved(disk, set)));
+  await fleet.settled(name, 'RUNNING');
+  await quiet();
+  assert.equal(fleet.startsOf(name), 2);
+});
+
+promised('CMK-121, autoRestart: one key replaced and the other returned, in whichever order', async () => {
+  for (const isReplacedFirst of [true, false]) {
+    const sets = [fleet.newSet(), fleet.newSet()] as const;
+    for (const set of sets) await wantRestarts(set);
+    const { name, disks } = await fleet.running(['PREMIUM_SSD', sets[0]], ['STANDARD_SSD', sets[1]]);
+    for (const set of sets) await fleet.lose(set);
+    await fleet.settled(name, 'STOPPED');
+    const replace = () => moved(disks[0] ?? '', sets[0]);
+    const restore = () => fleet.restore(sets[1]);
+    const [first, second] = isReplacedFirst ? [replace, restore] : [restore, replace];
+    await first();
+    await quiet();
+    assert.equal((await fleet.get(name)).powerState, 'STOPPED');
+    await second();
+    await fleet.settled(name, 'RUNNING');
+    assert.equal(fleet.startsOf(name), 2);
+  }
 });

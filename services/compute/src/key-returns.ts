@@ -1,15 +1,26 @@
 import type { Category, Cause, Loaded } from '@interlock/event-store';
-import type { Clock, Random } from '@interlock/runtime';
+import type { Clock, Instant, Random } from '@interlock/runtime';
 import type { Losses } from './losses.ts';
 import type { SetOptions } from './set-options.ts';
-import type { Vm } from './vm/decider.ts';
+import type { Machine, Vm } from './vm/decider.ts';
+import { underKey } from './vm/disk-state.ts';
 import type { VmEvent } from './vm/events.ts';
-import { isHeldByKey, type KeyOfSet, keyAccessReturned, type Restart } from './vm/key-return.ts';
+import { diskKeyReplaced, isHeldByKey, type KeyOfSet, keyAccessReturned, type Restart } from './vm/key-return.ts';
+import type { DiskKey } from './vm/progress.ts';
 
-/** Carries the return of a key to the machines that it was in the way of. */
+/** Carries the return of a key, or of its data to a disk, to the machines that the loss was in the way of. */
 export interface KeyReturns {
   /** Shows a version of a set as usable again, page by page, and starts again what its owner wants started. */
   returned(key: KeyOfSet, cause: Cause): Promise<void>;
+  /** Shows a disk under the key it is under now, and starts its machine again if its owner wants that. */
+  moved(changed: DiskKey, cause: Cause): Promise<void>;
+}
+
+/** One way back, and what it says about a machine. */
+interface WayBack {
+  /** Keys of the machine's disks that it does not say anything about. */
+  readonly others: (machine: Machine) => readonly KeyOfSet[];
+  readonly decide: (at: Instant, restart: Restart | undefined) => (vm: Vm) => readonly VmEvent[];
 }
 
 /** Machines read and decided in one go. */
@@ -29,7 +40,7 @@ export const keyReturns = (parts: {
   /** How these machines are to be started again; one that is not named stays off (CMK-125). */
   const restartsOf = async (
     machines: readonly Loaded<Vm>[],
-    key: KeyOfSet,
+    way: WayBack,
     cause: Cause,
   ): Promise<ReadonlyMap<string, Restart>> => {
     const restarts = new Map<string, Restart>();
@@ -39,34 +50,32 @@ export const keyReturns = (parts: {
       const { set } = state.stopReason;
       if (!wanted.has(set)) wanted.set(set, (await options.of(set)).autoRestart);
       if (wanted.get(set) !== true) continue;
-      const isOther = (disk: KeyOfSet): boolean =>
-        disk.set !== '' && !(disk.set === key.set && disk.keyVersion === key.keyVersion);
-      const isClear = !(await losses.anyLost(state.disks.filter(isOther)));
+      const isClear = !(await losses.anyLost(way.others(state)));
       const work = { ...cause, id: random.uuid(), kind: 'start', at: clock.now(), caller: 'system:compute' } as const;
       restarts.set(id, { work, isClear });
     }
     return restarts;
   };
 
-  const decidePage = async (page: readonly Loaded<Vm>[], key: KeyOfSet, cause: Cause): Promise<void> => {
+  const decideAll = async (machines: readonly Loaded<Vm>[], way: WayBack, cause: Cause): Promise<void> => {
     const at = clock.now();
-    const restarts = await restartsOf(page, key, cause);
-    const concerned = page.filter(({ id, state }) => keyAccessReturned(at, key, restarts.get(id))(state).length > 0);
+    const restarts = await restartsOf(machines, way, cause);
+    const concerned = machines.filter(({ id, state }) => way.decide(at, restarts.get(id))(state).length > 0);
     if (concerned.length === 0) return;
     const { changed } = await vms.transactMany(
       concerned.map(({ id }) => id),
-      (state, id) => keyAccessReturned(at, key, restarts.get(id))(state),
+      (state, id) => way.decide(at, restarts.get(id))(state),
       cause,
     );
     kick(changed.map(({ id }) => id));
     // The other key of one that owes its start may have returned between the look and the commit: then nobody else starts it.
     const owing = changed.filter(({ state }) => state.status === 'active' && state.owesStart === true);
-    const late = [...(await restartsOf(owing, key, cause))].filter(([, { isClear }]) => isClear);
+    const late = [...(await restartsOf(owing, way, cause))].filter(([, { isClear }]) => isClear);
     if (late.length === 0) return;
     const clear = new Map(late);
     const started = await vms.transactMany(
       [...clear.keys()],
-      (state, id) => keyAccessReturned(at, key, clear.get(id))(state),
+      (state, id) => way.decide(at, clear.get(id))(state),
       cause,
     );
     kick(started.changed.map(({ id }) => id));
@@ -74,6 +83,12 @@ export const keyReturns = (parts: {
 
   return {
     async returned(key, cause) {
+      const isOther = (disk: KeyOfSet): boolean =>
+        disk.set !== '' && !(disk.set === key.set && disk.keyVersion === key.keyVersion);
+      const way: WayBack = {
+        others: ({ disks }) => disks.filter(isOther),
+        decide: (at, restart) => keyAccessReturned(at, key, restart),
+      };
       let after: string | undefined;
       do {
         const page = await vms.list({
@@ -81,9 +96,18 @@ export const keyReturns = (parts: {
           limit: pageSize,
           ...(after === undefined ? {} : { after }),
         });
-        await decidePage(page.items, key, cause);
+        await decideAll(page.items, way, cause);
         after = page.next;
       } while (after !== undefined);
+    },
+    async moved(changed, cause) {
+      // The key it is under now may be lost by now as well.
+      const way: WayBack = {
+        others: ({ disks }) => disks.map((disk) => underKey(disk, changed)).filter(({ set }) => set !== ''),
+        decide: (at, restart) => diskKeyReplaced(at, changed, restart),
+      };
+      // One machine has a disk; others may just be finding out that they cannot.
+      await decideAll(await vms.listAll({ index: { index: 'disk', value: changed.disk } }), way, cause);
     },
   };
 };

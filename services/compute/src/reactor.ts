@@ -1,17 +1,14 @@
 import { DiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
-import type { Category, EventStore, Loaded } from '@interlock/event-store';
-import { type Effect, type Handlers, NO_EFFECT } from '@interlock/messaging';
+import type { EventStore } from '@interlock/event-store';
+import { type Handlers, NO_EFFECT } from '@interlock/messaging';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { KeyReturns } from './key-returns.ts';
 import type { KeyStops } from './key-stops.ts';
 import type { Losses } from './losses.ts';
 import type { SetOptions } from './set-options.ts';
-import type { Vm } from './vm/decider.ts';
-import type { VmEvent } from './vm/events.ts';
 import { lossReasonOf } from './vm/machine.ts';
-import { diskKeyChanged } from './vm/progress.ts';
 
 /**
  * What compute does about the facts of disk encryption sets: a lost key stops machines, a returned one is no longer shown
@@ -74,33 +71,27 @@ export const setReactor = (parts: {
   };
 };
 
-/** What compute does about the facts of disks: it remembers under which key each of its disks is. */
-export const diskReactor = (parts: { readonly vms: Category<Vm, VmEvent>; readonly clock: Clock }): Handlers => {
-  const { vms, clock } = parts;
-  const keyChanged = async (changed: {
-    readonly disk: string;
-    readonly set: string;
-    readonly keyVersion: string;
-    readonly diskVersion: number;
-  }): Promise<Effect> => {
-    // One machine has a disk; others may just be finding out that they cannot.
-    const holders = await vms.listAll({ index: { index: 'disk', value: changed.disk } });
-    const prepared = holders.map((vm: Loaded<Vm>) => vms.prepare(vm, diskKeyChanged(clock.now(), changed)));
-    return { appends: prepared.flatMap(({ append }) => append ?? []), rows: prepared.flatMap(({ row }) => row ?? []) };
-  };
+/**
+ * What compute does about the facts of disks: it remembers under which key each of its disks is, and a disk that came under
+ * another key is back for its machine.
+ */
+export const diskReactor = ({ returns }: { readonly returns: KeyReturns }): Handlers => {
   return {
-    async DiskEncryptionChanged(fact) {
+    async DiskEncryptionChanged(fact, { cause }) {
       const { event } = DiskEvent.decode(fact.payload);
       if (event?.$case !== 'diskEncryptionChanged') throw misfit(fact.type);
       const { disk, encryption, keyVersion } = event.value;
       const set = encryption?.diskEncryptionSet ?? '';
-      return keyChanged({ disk, set, keyVersion, diskVersion: fact.version });
+      await returns.moved({ disk, set, keyVersion, diskVersion: fact.version }, cause);
+      return NO_EFFECT;
     },
-    async DekRewrapped(fact) {
+    async DekRewrapped(fact, { cause }) {
       const { event } = DiskEvent.decode(fact.payload);
       if (event?.$case !== 'dekRewrapped') throw misfit(fact.type);
       const { resource, diskEncryptionSet, keyVersion } = event.value;
-      return keyChanged({ disk: resource, set: diskEncryptionSet, keyVersion, diskVersion: fact.version });
+      const changed = { disk: resource, set: diskEncryptionSet, keyVersion, diskVersion: fact.version };
+      await returns.moved(changed, cause);
+      return NO_EFFECT;
     },
   };
 };

@@ -135,6 +135,11 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
         vm.blocked.every(({ set, keyVersion }) => set === event.set && keyVersion === event.keyVersion);
       return isLast ? resolved : [];
     }
+    case 'DiskKeyChanged': {
+      const isLast =
+        vm.status === 'active' && vm.blocked.length > 0 && vm.blocked.every(({ disk }) => disk === event.disk);
+      return isLast ? resolved : [];
+    }
     case 'OutageExplained': {
       if (healthEvent === undefined) return [];
       const explained = event.disks.map((disk) => ({ ...event.loss, disk }));
@@ -153,7 +158,6 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
     case 'DisksOpened':
     case 'DisksClosed':
     case 'VmKeptOff':
-    case 'DiskKeyChanged':
       return [];
   }
 };

@@ -123,6 +123,15 @@ const unreasoned = ({ stopReason: _reason, ...machine }: Machine): Machine => ma
 /** The machine without what was to become of an earlier stop: a start or another stop took its place. */
 const undecided = ({ isKeptOff: _off, startsAgain: _again, owesStart: _owed, ...machine }: Machine): Machine => machine;
 
+/** What is to become of a machine whose lost key returned or was replaced. */
+const restartOf = ({
+  startsAgain,
+  owesStart,
+}: Pick<Extract<VmEvent, { type: 'KeyAccessReturned' }>, 'startsAgain' | 'owesStart'>): Partial<Machine> => ({
+  ...(startsAgain === undefined ? {} : { startsAgain }),
+  ...(owesStart === undefined ? {} : { owesStart }),
+});
+
 const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
   const everyDisk = (change: (disk: VmDisk) => VmDisk): readonly VmDisk[] => machine.disks.map((disk) => change(disk));
   /** Without what a stop left half attached or half detached: that is freed when the disks are closed. */
@@ -227,15 +236,14 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
         ...machine,
         disks: everyDisk((disk) => underKey(disk, event)),
         blocked: machine.blocked.filter(({ disk }) => disk !== event.disk),
+        ...restartOf(event),
       };
     }
     case 'KeyAccessReturned': {
-      const { startsAgain, owesStart } = event;
       return {
         ...machine,
         blocked: machine.blocked.filter((loss) => loss.set !== event.set || loss.keyVersion !== event.keyVersion),
-        ...(startsAgain === undefined ? {} : { startsAgain }),
-        ...(owesStart === undefined ? {} : { owesStart }),
+        ...restartOf(event),
       };
     }
     case 'OutageExplained': {

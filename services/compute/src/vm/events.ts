@@ -100,6 +100,9 @@ export type VmEvent =
       readonly keyVersion: string;
       /** As in `OpenedDisk`. */
       readonly diskVersion?: number;
+      /** As in `KeyAccessReturned`: the key it was under was in the way, and the new one is not. */
+      readonly startsAgain?: Work;
+      readonly owesStart?: boolean;
       readonly at: Instant;
     }
   /** A key that was in the way can be used again; the machine stays as it is (CMK-125), unless its owner wants it started. */

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { stopForKeyLoss } from './key-loss.ts';
-import { keyAccessReturned } from './key-return.ts';
+import { diskKeyReplaced, keyAccessReturned } from './key-return.ts';
 import { deallocate, detach, powerOff, start } from './operations.ts';
 import { deallocated, guestStopped, startFailed } from './progress.ts';
 import { ask, at, disk, fold, running, setOf, version1, version2, work } from './test-machine.ts';
@@ -86,4 +86,50 @@ test('autoRestart: a machine without an OS disk cannot start, so it does not', (
     detach(ask('x'), 'none'),
   );
   assert.deepEqual(typesOf(keyAccessReturned(at, key, restart)(fold(bare))), ['KeyAccessReturned']);
+});
+
+const second = disk('second', 3, 'PREMIUM_SSD', 'des');
+const underNew = ({ disk: name }: typeof data) => ({ ...key, disk: name, keyVersion: version2, diskVersion: 7 });
+const bothOff = then(running([os, data, second]), lose, guestStopped(at, 'k'));
+
+test('CMK-121, autoRestart: a machine starts when the last of its disks has come under another key, once', () => {
+  assert.deepEqual(typesOf(diskKeyReplaced(at, underNew(data))(fold(bothOff))), ['DiskKeyChanged'], 'CMK-125');
+  const one = then(bothOff, diskKeyReplaced(at, underNew(data), restart));
+  assert.equal(powerAfter(one), 'stopped');
+  assert.deepEqual(
+    diskKeyReplaced(at, underNew(data), restart)(fold(one)),
+    [],
+    'told again while the other is to move',
+  );
+  const both = then(one, diskKeyReplaced(at, underNew(second), restart));
+  assert.equal(powerAfter(both), 'starting');
+  assert.deepEqual(diskKeyReplaced(at, underNew(second), restart)(fold(both)), []);
+});
+
+test('CMK-121, autoRestart: a disk whose key was in nobody’s way, and a machine its user wants off, start nothing', () => {
+  const [moved] = diskKeyReplaced(at, { ...underNew(other), ...otherKey, keyVersion: version2 }, restart)(fold(off));
+  assert.equal(moved?.type === 'DiskKeyChanged' && moved.owesStart, undefined);
+  const keptOff = then(bothOff, powerOff(ask('p'), { isHard: false }));
+  const replaced = then(
+    keptOff,
+    diskKeyReplaced(at, underNew(data), restart),
+    diskKeyReplaced(at, underNew(second), restart),
+  );
+  assert.equal(powerAfter(replaced), 'stopped');
+});
+
+test('CMK-121, autoRestart: with another key lost the start is owed, and made up for by whatever clears it', () => {
+  const owing = then(off, diskKeyReplaced(at, underNew(data), { ...restart, isClear: false }));
+  assert.equal(powerAfter(owing), 'stopped');
+  assert.deepEqual(typesOf(keyAccessReturned(at, otherKey, restart)(fold(owing))), ['VmStarting']);
+  assert.deepEqual(typesOf(diskKeyReplaced(at, underNew(data), restart)(fold(owing))), ['VmStarting']);
+});
+
+test('CMK-121, autoRestart: a disk that moves while the machine is still stopping starts it once it is off', () => {
+  const moved = then(stopping, diskKeyReplaced(at, underNew(data), restart));
+  assert.deepEqual(typesOf(guestStopped(at, 'k')(fold(moved))), ['VmStopped', 'VmStarting']);
+  const owing = then(stopping, diskKeyReplaced(at, underNew(data), { ...restart, isClear: false }));
+  assert.deepEqual(typesOf(guestStopped(at, 'k')(fold(owing))), ['VmStopped']);
+  const late = then(owing, diskKeyReplaced(at, underNew(data), restart));
+  assert.deepEqual(typesOf(guestStopped(at, 'k')(fold(late))), ['VmStopped', 'VmStarting']);
 });

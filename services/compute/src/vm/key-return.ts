@@ -2,6 +2,7 @@ import type { Instant } from '@interlock/runtime';
 import type { Machine, Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import type { VmDisk, Work } from './machine.ts';
+import { type DiskKey, diskKeyChanged } from './progress.ts';
 
 /** A key version of a set. */
 export type KeyOfSet = Pick<VmDisk, 'set' | 'keyVersion'>;
@@ -31,6 +32,29 @@ export const keyAccessReturned =
     if (!restart.isClear || !vm.blocked.every(isKey)) return isBlocked ? [{ ...returned, owesStart: true }] : [];
     if (vm.power === 'stopping') return [{ ...returned, startsAgain: restart.work }];
     return [...(isBlocked ? [returned] : []), { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
+  };
+
+/**
+ * A disk came under another key (CMK-121). For a machine that its old key stopped that is a return as well: with `restart`
+ * it starts again, once, when no other key is in its way; else it owes its start to what is in the way still.
+ */
+export const diskKeyReplaced =
+  (at: Instant, changed: DiskKey, restart?: Restart) =>
+  (vm: Vm): readonly VmEvent[] => {
+    const moved = diskKeyChanged(at, changed)(vm);
+    if (vm.status !== 'active' || restart === undefined || !isHeldByKey(vm)) return moved;
+    const isFreed = moved.length > 0 && vm.blocked.some(({ disk }) => disk === changed.disk);
+    // Owing without any news: what was to start it was decided before and did not get further.
+    const isOwed = vm.owesStart === true && vm.disks.some(({ disk }) => disk === changed.disk);
+    if (!(isFreed || isOwed)) return moved;
+    const isClear = restart.isClear && vm.blocked.every(({ disk }) => disk === changed.disk);
+    if (!isClear) return moved.map((one) => ({ ...one, owesStart: true }));
+    if (vm.power === 'stopping') {
+      const { set, keyVersion } = changed;
+      const news = moved.length > 0 ? moved : [{ type: 'KeyAccessReturned', set, keyVersion, at } as const];
+      return news.map((one) => ({ ...one, startsAgain: restart.work }));
+    }
+    return [...moved, { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
   };
 
 /** Off, or on its way there, only because of a lost key. */

@@ -122,19 +122,19 @@ export const guestEnded =
       ? [{ type: 'VmStopping', work, at: work.at }]
       : [];
 
+/** Where a disk's data key is now. */
+export interface DiskKey {
+  readonly disk: string;
+  readonly set: string;
+  readonly keyVersion: string;
+  /** Version of the disk's stream that says so; what is known from a later one stays. */
+  readonly diskVersion: number;
+}
+
 /** The disk service moved a disk's data key under another set or version; later losses must find it there. */
 export const diskKeyChanged =
-  (
-    at: Instant,
-    changed: {
-      readonly disk: string;
-      readonly set: string;
-      readonly keyVersion: string;
-      /** Version of the disk's stream that says so; what is known from a later one stays. */
-      readonly diskVersion: number;
-    },
-  ) =>
-  (vm: Vm): readonly VmEvent[] => {
+  (at: Instant, changed: DiskKey) =>
+  (vm: Vm): readonly Extract<VmEvent, { type: 'DiskKeyChanged' }>[] => {
     const disks: readonly (PlannedDisk | VmDisk)[] = vm.status === 'active' || vm.status === 'creating' ? vm.disks : [];
     const disk = disks.find((one) => one.disk === changed.disk);
     if (!disk || isOldNews(disk, changed)) return [];
