@@ -36,6 +36,8 @@ const stops: Readonly<Record<string, Step>> = {
   'vault deleted': (world, { kv1 }) => world.vault.deleteVault({ name: kv1, confirmName: kv1 }),
   'grants withdrawn': (world, fleet) =>
     world.vault.removeAccessPolicy({ name: fleet.kv1, principal: principalOf(fleet) }),
+  'unwrapKey taken from the version': (world, { first }) =>
+    world.vault.setKeyOperations({ name: first.name, keyOperations: ['WRAP_KEY', 'SIGN'] }),
   'identity none': (world, { set }) => world.sets.updateDiskEncryptionSet({ name: set.name, identityType: 'NONE' }),
   'identity deleted': (world, fleet) => world.identity.deletePrincipal({ name: principalOf(fleet) }),
 };
@@ -64,6 +66,9 @@ const recoverVault: Step = async (world, { kv1, set }) => {
 };
 const grantAgain: Step = (world, { kv1, set }) => world.grant(kv1, set);
 
+const giveOperations: Step = (world, { first }) =>
+  world.vault.setKeyOperations({ name: first.name, keyOperations: ['UNWRAP_KEY', 'WRAP_KEY'] });
+
 const ways: readonly (readonly [cause: string, way: string, Step])[] = [
   ['disabled', 'enabled', enable],
   ['disabled', 'another version, with the word', assign('newVersion', 'with the word')],
@@ -76,6 +81,7 @@ const ways: readonly (readonly [cause: string, way: string, Step])[] = [
   ['not valid yet', 'another nbf', moveDates],
   ['vault deleted', 'recovered and granted again', recoverVault],
   ['grants withdrawn', 'granted again', grantAgain],
+  ['unwrapKey taken from the version', 'given back', giveOperations],
   ['identity none', 'another identity with grants', newIdentity],
   ['identity deleted', 'another identity with grants', newIdentity],
 ];
@@ -104,6 +110,25 @@ for (const [cause, way, goBack] of ways) {
     });
   });
 }
+
+test('CMK-121, autoRestart: machines whose disks moved to another key run again by themselves, where that is wanted', async () => {
+  await inSimulatedCloud(24, async (world) => {
+    const fleet = await fleetOf(world);
+    await world.sets.updateDiskEncryptionSet({ name: fleet.set.name, autoRestart: true });
+    const off = await world.newMachine('vm3', fleet.set);
+    await world.compute.powerOffVirtualMachine({ name: off });
+    await world.untilPower(off, 'STOPPED');
+    await stops.deleted?.(world, fleet);
+    await world.settled();
+    assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED']);
+    await assign('otherVault', 'with the word')(world, fleet);
+    for (const name of fleet.machines) await world.untilPower(name, 'RUNNING');
+    await world.settled();
+    assert.deepEqual(await powersOf(world, fleet), ['RUNNING', 'RUNNING']);
+    assert.equal(await world.powerOf(off), 'STOPPED', 'its user had it off before');
+    assert.deepEqual(await world.withAccess(fleet.loose, (io) => io.read(written.length)), written);
+  });
+});
 
 for (const cause of ['disabled', 'deleted'] as const) {
   test(`CMK-10, CMK-121: who controls the set but not the key cannot undo its being ${cause}`, async () => {
