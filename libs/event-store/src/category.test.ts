@@ -1,52 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock, systemRandom } from '@interlock/runtime';
-import { type CategoryDefinition, category } from './category.ts';
+import { category } from './category.ts';
 import { memoryStore } from './memory-store.ts';
-import { Rejection } from './rejection.ts';
 import type { Cause } from './store.ts';
 import { table } from './table.ts';
+import { lamps, make, turn } from './test-lamps.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
-
-type LampEvent = { type: 'LampMade'; room: string } | { type: 'LampSwitched'; on: boolean } | { type: 'LampBroken' };
-type Lamp = { status: 'absent' } | { status: 'whole'; room: string; on: boolean } | { status: 'broken' };
-
-const lamps: CategoryDefinition<Lamp, LampEvent> = {
-  name: 'lamp',
-  stateVersion: 1,
-  initial: { status: 'absent' },
-  evolve: (lamp, event) => {
-    switch (event.type) {
-      case 'LampMade':
-        return { status: 'whole', room: event.room, on: false };
-      case 'LampSwitched':
-        return lamp.status === 'whole' ? { ...lamp, on: event.on } : lamp;
-      case 'LampBroken':
-        return { status: 'broken' };
-    }
-  },
-  upcast: { LampMade: { 1: (old) => ({ room: old.place ?? 'nowhere' }) } },
-  indexes: (lamp) =>
-    lamp.status === 'whole'
-      ? [
-          { index: 'room', value: lamp.room },
-          { index: 'on', value: String(lamp.on) },
-        ]
-      : [],
-  isGone: (lamp) => lamp.status === 'broken',
-};
-
-const make =
-  (room: string) =>
-  (lamp: Lamp): readonly LampEvent[] =>
-    lamp.status === 'absent' ? [{ type: 'LampMade', room }] : [];
-const turn =
-  (on: boolean) =>
-  (lamp: Lamp): readonly LampEvent[] => {
-    if (lamp.status !== 'whole') throw new Rejection('NOT_FOUND', 'LAMP_NOT_FOUND', 'no such lamp');
-    return lamp.on === on ? [] : [{ type: 'LampSwitched', on }];
-  };
 
 const opened = () => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
@@ -138,27 +99,6 @@ test('old event shapes are lifted while reading; new ones carry the new schema',
   assert.deepEqual((await lamp.load('old')).state, { status: 'whole', room: 'attic', on: false });
   await lamp.transact('new', make('hall'), cause);
   assert.equal((await store.read('lamp-new'))[0]?.schema, 2);
-});
-
-test('G7: a state rebuilt from position 0 equals the live one', async () => {
-  const { store, lamp } = opened();
-  for (const id of ['a', 'b', 'c', 'd']) await lamp.transact(id, make(`room of ${id}`), cause);
-  await lamp.transact('b', turn(true), cause);
-  await lamp.transact('c', () => [{ type: 'LampBroken' }], cause);
-  const live = await lamp.list({ limit: 10 });
-  assert.deepEqual(
-    live.items.map((i) => i.id),
-    ['a', 'b', 'd'],
-    'a gone stream has no row',
-  );
-  const fresh = category(store, { ...lamps, stateVersion: 2 });
-  assert.deepEqual((await fresh.list({ limit: 10 })).items, []);
-  assert.equal(await fresh.rebuild(), 4);
-  assert.deepEqual(await fresh.list({ limit: 10 }), live);
-  assert.deepEqual(
-    await fresh.list({ index: { index: 'on', value: 'true' }, limit: 10 }),
-    await lamp.list({ index: { index: 'on', value: 'true' }, limit: 10 }),
-  );
 });
 
 test('lists page by page without overlap', async () => {

@@ -2,8 +2,8 @@ import { inSpan } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { type EventOf, eventCodec, type Upcasters } from './event-codec.ts';
 import { Rejection } from './rejection.ts';
-import { rowChange } from './row-change.ts';
-import type { Append, Cause, EventStore, IndexEntry, JsonObject, RowChange, StreamName } from './store.ts';
+import { stateRows } from './state-rows.ts';
+import type { Append, Cause, EventStore, IndexEntry, RowChange, StateTable, StreamName } from './store.ts';
 import { VersionConflict } from './store.ts';
 
 /** How the streams of one kind are folded, stored and found. */
@@ -27,6 +27,11 @@ export interface Loaded<State> {
   readonly id: string;
   readonly state: State;
   readonly version: number;
+  /**
+   * Every entry an earlier state may have left in the index. There only when the row was missing or older than the
+   * stream, and the state comes from the events.
+   */
+  readonly formerEntries?: readonly IndexEntry[];
 }
 
 /** What a transaction did. */
@@ -90,13 +95,18 @@ export interface Category<State, Event extends EventOf> {
   list(query: ListQuery): Promise<Page<State>>;
   /** Every item of a list, page by page. */
   listAll(query: Omit<ListQuery, 'limit'>): Promise<readonly Loaded<State>[]>;
-  /** Rewrites every state row from the events, from position 0. Safe beside writers. @returns streams rebuilt */
-  rebuild(): Promise<number>;
+  /**
+   * Makes the rows of these streams anew from the events where they are missing or older than their streams. Safe
+   * beside writers of every kind. @returns how many were made anew
+   */
+  renew(ids: readonly string[]): Promise<number>;
+  /** Where the states of these streams are. */
+  readonly table: StateTable;
 }
 
 /** A transaction that met this many conflicts in a row gives up: something keeps rewriting the stream. */
 const maxConflicts = 20;
-/** Streams decided and stored in one transaction by `transactMany`, and read in one query by `rebuild`. */
+/** Streams decided and stored in one transaction by `transactMany`. */
 const chunkSize = 1_000;
 
 const tracer = trace.getTracer('@interlock/event-store');
@@ -106,48 +116,18 @@ export const category = <State, Event extends EventOf>(
   store: EventStore,
   definition: CategoryDefinition<State, Event>,
 ): Category<State, Event> => {
-  const tableName = `${definition.name}_v${definition.stateVersion}`;
   const streamOf = (id: string): StreamName => `${definition.name}-${id}`;
   const codec = eventCodec<Event>(definition.upcast ?? {});
-  const indexesOf = (state: State, id: string): readonly IndexEntry[] =>
-    isGone(state) ? [] : (definition.indexes?.(state, id) ?? []);
-  const isGone = (state: State): boolean => definition.isGone?.(state) ?? false;
-
-  const fold = async (id: string): Promise<Loaded<State>> => {
-    const events = await store.read(streamOf(id));
-    const state = events.map(codec.decode).reduce(definition.evolve, definition.initial);
-    return { id, state, version: events.length };
-  };
-
-  const loadMany = async (ids: readonly string[]): Promise<readonly Loaded<State>[]> => {
-    const rows = new Map((await store.getRows(tableName, ids)).map((row) => [row.key, row]));
-    return Promise.all(
-      ids.map((id) => {
-        const row = rows.get(id);
-        // No row: never written, gone, or not yet rebuilt in this shape. The events know.
-        return row ? { id, state: row.row as State, version: row.version } : fold(id);
-      }),
-    );
-  };
-
-  const load = async (id: string): Promise<Loaded<State>> => {
-    const [row] = await store.getRows(tableName, [id]);
-    return row ? { id, state: row.row as State, version: row.version } : fold(id);
-  };
+  const rows = stateRows(store, definition);
+  const { load, loadMany } = rows;
 
   const prepare = (loaded: Loaded<State>, decide: (state: State) => readonly Event[]): Prepared<State, Event> => {
-    const { id, version } = loaded;
-    const events = decide(loaded.state);
-    if (events.length === 0) return { ...loaded, events, positions: [] };
-    const state = events.reduce(definition.evolve, loaded.state);
-    const row = rowChange(tableName, id, {
-      row: isGone(state) ? null : (state as JsonObject),
-      version: version + events.length,
-      before: version === 0 ? [] : indexesOf(loaded.state, id),
-      after: indexesOf(state, id),
-    });
-    const append = { stream: streamOf(id), expected: version, events: events.map(codec.encode) };
-    return { id, state, version: version + events.length, events, positions: [], append, row };
+    const { id, state: before, version: expected } = loaded;
+    const events = decide(before);
+    if (events.length === 0) return { id, state: before, version: expected, events, positions: [] };
+    const next = { id, state: events.reduce(definition.evolve, before), version: expected + events.length };
+    const append = { stream: streamOf(id), expected, events: events.map(codec.encode) };
+    return { ...next, events, positions: [], append, row: rows.change(loaded, next) };
   };
 
   const storeOne = async (prepared: Prepared<State, Event>, cause: Cause): Promise<Transacted<State, Event>> => {
@@ -208,16 +188,18 @@ export const category = <State, Event extends EventOf>(
   };
 
   const list = async (query: ListQuery): Promise<Page<State>> => {
-    const rows = await store.listRows({ table: tableName, ...query, limit: query.limit + 1 });
-    const items = rows
+    const found = await store.listRows({ table: rows.table.table, ...query, limit: query.limit + 1 });
+    const items = found
       .slice(0, query.limit)
       .map(({ key, row, version }) => ({ id: key, state: row as State, version }));
     const last = items.at(-1);
-    return rows.length > query.limit && last ? { items, next: last.id } : { items };
+    return found.length > query.limit && last ? { items, next: last.id } : { items };
   };
 
   return {
     definition,
+    table: rows.table,
+    renew: rows.renew,
     load,
     loadMany,
     prepare,
@@ -270,35 +252,6 @@ export const category = <State, Event extends EventOf>(
         after = page.next;
       } while (after !== undefined);
       return items;
-    },
-    async rebuild() {
-      const rebuilt = new Set<string>();
-      const prefix = `${definition.name}-`;
-      let position = 0;
-      for (;;) {
-        const events = await store.feed(position, chunkSize);
-        const last = events.at(-1);
-        if (!last) return rebuilt.size;
-        position = last.position;
-        const ids = new Set(
-          events.filter((e) => e.stream.startsWith(prefix)).map((e) => e.stream.slice(prefix.length)),
-        );
-        for (const id of ids) {
-          if (rebuilt.has(id)) continue;
-          rebuilt.add(id);
-          const [{ state, version }, [before]] = await Promise.all([fold(id), store.getRows(tableName, [id])]);
-          const row = rowChange(tableName, id, {
-            row: isGone(state) ? null : (state as JsonObject),
-            version,
-            before: before ? indexesOf(before.row as State, id) : [],
-            after: indexesOf(state, id),
-          });
-          await store.commit(
-            { rows: [row] },
-            { correlationId: 'rebuild', causationId: 'rebuild', caller: 'system:rebuild' },
-          );
-        }
-      }
     },
   };
 };

@@ -13,6 +13,7 @@ export { type EventOf, eventReader, type Upcasters } from './event-codec.ts';
 export { memoryStore } from './memory-store.ts';
 export { openPostgresStore, type PostgresStoreOptions } from './postgres-store.ts';
 export { Rejection, type RejectionCode } from './rejection.ts';
+export { type RowKeeper, rowKeeper } from './row-keeper.ts';
 export {
   type Append,
   type Cause,
@@ -27,8 +28,12 @@ export {
   type RecordedEvent,
   type RowChange,
   type RowQuery,
+  type RowRenewal,
+  type StateTable,
   type StoredRow,
+  type StoredState,
   StoreUnavailable,
+  type StreamBehind,
   type StreamName,
   VersionConflict,
 } from './store.ts';

@@ -1,5 +1,16 @@
 import type { Clock, Random } from '@interlock/runtime';
-import type { Commit, EventStore, IndexEntry, RecordedEvent, StoredRow, StreamName } from './store.ts';
+import type {
+  Commit,
+  EventStore,
+  IndexEntry,
+  RecordedEvent,
+  RowChange,
+  RowRenewal,
+  StoredRow,
+  StoredState,
+  StreamBehind,
+  StreamName,
+} from './store.ts';
 import { CursorConflict, VersionConflict } from './store.ts';
 
 interface MemoryTable {
@@ -67,8 +78,8 @@ export const memoryStore = (dependencies: { readonly clock: Clock; readonly rand
     }
   };
 
-  const changeRows = (commit: Commit): void => {
-    for (const change of commit.rows ?? []) {
+  const changeRows = (changes: readonly RowChange[]): void => {
+    for (const change of changes) {
       const target = tableOf(change.table);
       const before = target.rows.get(change.key);
       if (!before || before.version <= change.version) {
@@ -87,7 +98,7 @@ export const memoryStore = (dependencies: { readonly clock: Clock; readonly rand
   return {
     async commit(commit, cause) {
       check(commit);
-      changeRows(commit);
+      changeRows(commit.rows ?? []);
       for (const move of commit.cursors ?? []) cursors.set(move.name, move.to);
       const positions: number[] = [];
       const time = clock.now();
@@ -153,6 +164,39 @@ export const memoryStore = (dependencies: { readonly clock: Clock; readonly rand
         .sort()
         .slice(0, query.limit)
         .flatMap((key) => rows.get(key) ?? []);
+    },
+    async getStates({ table, category }, ids) {
+      const { rows } = tableOf(table);
+      const states: StoredState[] = [];
+      for (const id of new Set(ids)) {
+        const version = streams.get(`${category}-${id}`)?.length ?? 0;
+        const row = rows.get(id);
+        if (version > 0) states.push({ id, version, rowVersion: row?.version ?? 0, ...(row ? { row: row.row } : {}) });
+      }
+      return states;
+    },
+    async streamsBehind({ tables: asked, after, span }) {
+      const looked = feed.slice(after, after + span);
+      const newest = new Map(looked.map(({ stream, version }) => [stream, version]));
+      const behind: StreamBehind[] = [];
+      for (const { category, table } of asked) {
+        const { rows } = tableOf(table);
+        for (const [stream, version] of newest) {
+          if (!stream.startsWith(`${category}-`)) continue;
+          const id = stream.slice(category.length + 1);
+          if ((rows.get(id)?.version ?? 0) < version) behind.push({ category, table, id });
+        }
+      }
+      return { behind, reached: after + looked.length };
+    },
+    async renewRows(renewals) {
+      const isMoved = ({ stream, change }: RowRenewal): boolean =>
+        (streams.get(stream)?.length ?? 0) !== change.version;
+      const isBehind = ({ change: { table, key, version } }: RowRenewal): boolean =>
+        (tableOf(table).rows.get(key)?.version ?? 0) < version;
+      const standing = renewals.filter((renewal) => !isMoved(renewal) && isBehind(renewal));
+      changeRows(standing.map(({ change }) => change));
+      return renewals.filter(isMoved).map(({ stream }) => stream);
     },
     async cursor(name) {
       return cursors.get(name) ?? 0;

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { systemClock, systemRandom } from '@interlock/runtime';
+import { category } from './category.ts';
 import { openPostgresStore } from './postgres-store.ts';
 import { type Cause, type EventStore, type RecordedEvent, StoreUnavailable, VersionConflict } from './store.ts';
 import { createTestDatabase, type TestDatabase } from './test-database.ts';
+import { lamps, make } from './test-lamps.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
 
@@ -178,4 +180,27 @@ test('a server that is not there is reported as unavailable, not as a refusal', 
     openPostgresStore({ url: nowhere.href, clock: systemClock, random: systemRandom }),
     StoreUnavailable,
   );
+});
+
+test('a row stays removed by a commit that is under way while the row is made anew', async () => {
+  const store = await open();
+  const lamp = category(store, lamps);
+  await lamp.transact('a', make('hall'), cause);
+  await database.sql`delete from rows where table_name = 'lamp_v1'`;
+  const waitingForUs = async (): Promise<boolean> => {
+    const [{ count } = { count: 0 }] = await database.sql<{ count: number }[]>`
+      select count(*) from pg_locks where relation = 'rows'::regclass and not granted`;
+    return count > 0;
+  };
+  const renewing = await database.sql.begin(async (sql) => {
+    // The first half of a commit that breaks the lamp: there is no row to remove.
+    await sql`select commit_batch('[]', '[]', '[{"table":"lamp_v1","key":"a","version":2,"row":null}]', '[]', '[]', '[]')`;
+    const renewed = lamp.renew(['a']);
+    while (!(await waitingForUs())) await systemClock.sleep(5);
+    await sql`select commit_batch('[{"stream":"lamp-a","expected":1}]',
+      '[{"stream":"lamp-a","version":2,"type":"LampBroken","schema":1,"data":{},"meta":{"id":"e"},"time_ms":0}]', '[]', '[]', '[]', '[]')`;
+    return { renewed };
+  });
+  assert.equal(await renewing.renewed, 0);
+  assert.deepEqual((await lamp.list({ limit: 1 })).items, []);
 });

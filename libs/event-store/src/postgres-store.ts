@@ -3,6 +3,7 @@ import type { Clock, Random } from '@interlock/runtime';
 import postgres from 'postgres';
 import { type ConnectionOptions, openConnections, type Sql, transactionTimeoutMs } from './connection.ts';
 import { takeBatch, type Waiting } from './group-commit.ts';
+import { entriesOnWire, type Reaching, rowMaintenance } from './postgres-rows.ts';
 import type { Cause, EventStore, RecordedEvent, StoredRow, StreamName } from './store.ts';
 import { CursorConflict, StoreUnavailable, VersionConflict } from './store.ts';
 
@@ -158,6 +159,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
         return [...rows];
       });
     },
+    ...rowMaintenance(sql, reaching),
     cursor(name) {
       return reaching(async () => {
         const [row] = await sql<{ position: number }[]>`select position from cursors where name = ${name}`;
@@ -173,9 +175,6 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     },
   };
 };
-
-/** Waits for an answer, but not for ever. @throws StoreUnavailable for anything that is not the server's definite word */
-type Reaching = <T>(work: () => Promise<T>) => Promise<T>;
 
 const migrate = (sql: Sql, reaching: Reaching): Promise<void> =>
   reaching(async () => {
@@ -259,14 +258,12 @@ const callCommit = async (
     ),
   );
   const rows = batch.flatMap(({ commit }) => commit.rows ?? []);
-  const entries = (side: 'removed' | 'added') =>
-    rows.flatMap((row) => row[side].map((entry) => ({ table: row.table, key: row.key, ...entry })));
   const [result] = await sql<{ base: number }[]>`select commit_batch(
     ${JSON.stringify(appends.map(({ stream, expected }) => ({ stream, expected })))}::text::json,
     ${JSON.stringify(events)}::text::json,
     ${JSON.stringify(rows.map(({ table, key, version, row }) => ({ table, key, version, row })))}::text::json,
-    ${JSON.stringify(entries('removed'))}::text::json,
-    ${JSON.stringify(entries('added'))}::text::json,
+    ${entriesOnWire(rows, 'removed')}::text::json,
+    ${entriesOnWire(rows, 'added')}::text::json,
     ${JSON.stringify(batch.flatMap(({ commit }) => commit.cursors ?? []))}::text::json) as base`;
   if (!result) throw new Error('commit_batch answered no row');
   return result.base;

@@ -1,4 +1,4 @@
--- The record of one service. The same schema serves every service; `commit_batch` is the only writer.
+-- The record of one service. The same schema serves every service; `commit_batch` and `renew_rows` are the only writers.
 
 create table if not exists events (
   position bigint not null,
@@ -112,5 +112,50 @@ begin
       as (stream text, version integer, type text, schema smallint, data json, meta json, time_ms bigint))
       with ordinality as e(stream, version, type, schema, data, meta, time_ms, n);
   return v_base;
+end
+$$;
+
+-- Puts rows of one service in place that lag behind their streams, made anew from the events. Answers the streams that
+-- moved since they were folded, as a JSON array; those are passed over.
+-- The lock waits for every commit under way (all of them write here first) and keeps new ones out until this one ends: what
+-- is compared is what is stored, and a row cannot come back that a commit nobody sees yet has removed. Reads go on.
+create or replace function renew_rows(p_rows json, p_removed json, p_added json)
+returns json language plpgsql as $$
+declare
+  v_moved json;
+  v_behind json;
+begin
+  lock table rows in share row exclusive mode;
+
+  select json_agg(r.stream) into v_moved
+    from json_to_recordset(p_rows) as r(stream text, version bigint)
+    where r.version <> coalesce((select e.version from events e where e.stream = r.stream order by e.version desc limit 1), 0);
+
+  select json_agg(json_build_object('table', r."table", 'key', r.key)) into v_behind
+    from json_to_recordset(p_rows) as r("table" text, key text, stream text, version bigint)
+    where r.stream not in (select json_array_elements_text(coalesce(v_moved, '[]')))
+      and not exists (select from rows where rows.table_name = r."table" and rows.key = r.key and rows.version >= r.version);
+
+  insert into rows (table_name, key, version, row)
+    select r."table", r.key, r.version, r.row
+    from json_to_recordset(p_rows) as r("table" text, key text, version bigint, row json)
+    join json_to_recordset(v_behind) as b("table" text, key text) using ("table", key)
+    where json_typeof(r.row) = 'object'
+    on conflict (table_name, key) do update set version = excluded.version, row = excluded.row;
+
+  delete from rows using json_to_recordset(p_rows) as r("table" text, key text, row json)
+    join json_to_recordset(v_behind) as b("table" text, key text) using ("table", key)
+    where rows.table_name = r."table" and rows.key = r.key and (r.row is null or json_typeof(r.row) = 'null');
+
+  delete from row_index using json_to_recordset(p_removed) as x("table" text, index text, value text, key text)
+    join json_to_recordset(v_behind) as b("table" text, key text) using ("table", key)
+    where row_index.table_name = x."table" and row_index.index = x.index and row_index.value = x.value and row_index.key = x.key;
+
+  insert into row_index (table_name, index, value, key)
+    select x."table", x.index, x.value, x.key
+    from json_to_recordset(p_added) as x("table" text, index text, value text, key text)
+    join json_to_recordset(v_behind) as b("table" text, key text) using ("table", key)
+    on conflict do nothing;
+  return coalesce(v_moved, '[]');
 end
 $$;

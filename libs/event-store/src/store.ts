@@ -93,6 +93,34 @@ export interface StoredRow {
   readonly version: number;
 }
 
+/** A stream as stored: its state row, and the version it really has. */
+export interface StoredState {
+  readonly id: string;
+  /** The row, and the version it was folded at; absent for a stream without one: its state is gone, or in no row yet. */
+  readonly row?: JsonObject;
+  readonly rowVersion: number;
+  /** Version of the stream; above `rowVersion` when somebody appended who does not write this table. */
+  readonly version: number;
+}
+
+/** The table that holds the states of one kind of stream. */
+export interface StateTable {
+  /** First part of the stream names. */
+  readonly category: string;
+  readonly table: string;
+}
+
+/** A stream whose row is older than its events. */
+export interface StreamBehind extends StateTable {
+  readonly id: string;
+}
+
+/** A row made anew from the events of its stream. */
+export interface RowRenewal {
+  readonly stream: StreamName;
+  readonly change: RowChange;
+}
+
 /** Which rows of a table to list, in order of their keys. */
 export interface RowQuery {
   readonly table: string;
@@ -132,6 +160,23 @@ export interface EventStore {
   /** The rows with these keys, in any order; a missing key has no row in the answer. */
   getRows(table: string, keys: readonly string[]): Promise<readonly StoredRow[]>;
   listRows(query: RowQuery): Promise<readonly StoredRow[]>;
+  /** State rows and stream versions of these ids as of one moment, in any order; nothing for a stream nobody wrote. */
+  getStates(table: StateTable, ids: readonly string[]): Promise<readonly StoredState[]>;
+  /**
+   * Looks at the `span` positions above `after`: which streams have an event there that their row has not taken in (or
+   * no row, as a gone one). `reached` is how far was looked; equal to `after` at the end of the store.
+   */
+  streamsBehind(query: {
+    readonly tables: readonly StateTable[];
+    readonly after: number;
+    readonly span: number;
+  }): Promise<{ readonly behind: readonly StreamBehind[]; readonly reached: number }>;
+  /**
+   * Puts rows that lag behind their streams in place, while nobody else changes a row. A row that is already as new is
+   * left alone; a stream that is not at the version of its change any more is passed over.
+   * @returns the streams passed over
+   */
+  renewRows(renewals: readonly RowRenewal[]): Promise<readonly StreamName[]>;
   /** Value of a cursor; 0 for one that nobody moved. */
   cursor(name: string): Promise<number>;
   /** Ends background work and connections. Calls in flight finish first. */

@@ -1,5 +1,5 @@
 import type { ChannelOptions } from '@grpc/grpc-js';
-import type { EventStore } from '@interlock/event-store';
+import type { EventStore, RowKeeper } from '@interlock/event-store';
 import type { Handlers, ToFact } from '@interlock/messaging';
 import type {
   Authorizer,
@@ -30,6 +30,8 @@ export interface ClientWish {
  */
 export interface Seams<Settings> {
   readonly store: EventStore;
+  /** Opens the streams of one kind of this service, with state rows and lists complete; they are kept so while it runs. */
+  readonly openCategory: RowKeeper['open'];
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

@@ -1,5 +1,5 @@
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import type { EventStore } from '@interlock/event-store';
+import { type EventStore, rowKeeper } from '@interlock/event-store';
 import { type Bus, messagingApi, type ReadFeed, startConsumer, startRelay } from '@interlock/messaging';
 import {
   type Authorizer,
@@ -56,8 +56,10 @@ export const wire = async <Settings>(
   const keys: KeySource = () => (own.authority?.keys ?? peers.keys)();
   const permissions = cachingAuthorizer({ check, clock, authzTtlMs: around.authzTtlMs });
 
+  const rows = rowKeeper({ store, clock, log });
   const assembly = await assemble({
     store,
+    openCategory: rows.open,
     clock,
     random,
     log,
@@ -84,7 +86,7 @@ export const wire = async <Settings>(
   scope.defer('relay', () => relay.stop());
 
   const ending = new AbortController();
-  const background = (assembly.background ?? []).map((run) => run(ending.signal));
+  const background = [rows.follow, ...(assembly.background ?? [])].map((run) => run(ending.signal));
   scope.defer('background work', () => {
     ending.abort();
     return Promise.all(background);

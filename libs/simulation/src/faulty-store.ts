@@ -64,6 +64,9 @@ export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
     waitForEvents: (position, signal) => gate.through(waitForEvents(position, signal)),
     getRows: (table, keys) => read(() => inner.getRows(table, keys)),
     listRows: (query) => read(() => inner.listRows(query)),
+    getStates: (table, ids) => read(() => inner.getStates(table, ids)),
+    streamsBehind: (query) => read(() => inner.streamsBehind(query)),
+    renewRows: (renewals) => read(() => inner.renewRows(renewals)),
     cursor: (name) => read(() => inner.cursor(name)),
     // The store belongs to the world and outlives the process.
     close: async () => undefined,

@@ -1,6 +1,5 @@
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import { category } from '@interlock/event-store';
 import type { Assemble } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { accessLossApi } from './access-loss-api.ts';
@@ -38,9 +37,9 @@ export interface ComputeSettings {
 
 /** Puts compute together. */
 export const assemble: Assemble<ComputeSettings> = async (seams) => {
-  const { store, clock, random, log, tracer, settings, authorize, client } = seams;
+  const { store, openCategory, clock, random, log, tracer, settings, authorize, client } = seams;
   const { driver, startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;
-  const vms = category(store, virtualMachines);
+  const vms = await openCategory(virtualMachines);
   const losses = openLosses(store);
   const diskClient = client('disk', DiskServiceDefinition);
   const disks = openDisks({ client: diskClient, clock, random, callsMax: diskCallsMax });

@@ -3,7 +3,6 @@ import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/di
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { category } from '@interlock/event-store';
 import type { Assemble, Assembly, Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { checkAccess } from './access-check.ts';
@@ -44,8 +43,8 @@ export const assembleBeside = async (
   seams: Seams<DiskEncryptionSetSettings>,
   neighbours: Neighbours,
 ): Promise<Assembly> => {
-  const { store, clock, random, log, tracer, settings, authorize, scope } = seams;
-  const sets = category(store, setStreams);
+  const { store, openCategory, clock, random, log, tracer, settings, authorize, scope } = seams;
+  const sets = await openCategory(setStreams);
   const parts = { ...neighbours, clock, sets, requirePurgeProtection: settings.requirePurgeProtection };
   const ending = new AbortController();
   const work = upkeep({ ...parts, random, log, tracer, settings: settings.upkeep, signal: ending.signal });

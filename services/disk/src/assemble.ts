@@ -3,7 +3,6 @@ import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/di
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { category } from '@interlock/event-store';
 import type { Assemble } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import type { MasterKey } from '@interlock/sealing';
@@ -66,6 +65,7 @@ const flowControlWindowBytes = 1024 * 1024;
 /** Puts disk together. */
 export const assemble: Assemble<DiskSettings> = async ({
   store,
+  openCategory,
   clock,
   random,
   log,
@@ -75,8 +75,8 @@ export const assemble: Assemble<DiskSettings> = async ({
   client,
   scope,
 }) => {
-  const disks = category(store, diskStreams);
-  const snapshots = category(store, snapshotStreams);
+  const disks = await openCategory(diskStreams);
+  const snapshots = await openCategory(snapshotStreams);
   const platformKey = openPlatformKey(settings.masterKey, random);
   const mask = createXtsMask();
   const turns = createTurns();

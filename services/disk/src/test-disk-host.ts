@@ -1,7 +1,7 @@
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { category, memoryStore } from '@interlock/event-store';
+import { category, memoryStore, rowKeeper } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
 import type { Handlers } from '@interlock/messaging';
 import {
@@ -74,11 +74,14 @@ export const startDiskHost = async (
   let running: { readonly scope: Scope; readonly server: InProcessServer; readonly handlers: Handlers };
   const start = async (): Promise<void> => {
     const scope = createScope();
+    const store = faults.wrap(realStore);
+    const log = logger({ service: 'disk', clock, write: () => undefined });
     const seams = {
-      store: faults.wrap(realStore),
+      store,
+      openCategory: rowKeeper({ store, clock, log }).open,
       clock,
       random,
-      log: logger({ service: 'disk', clock, write: () => undefined }),
+      log,
       tracer,
       authorize: async () => ({ allowed: true, principalActive: true }),
       forgetPermissions: () => undefined,
@@ -99,7 +102,7 @@ export const startDiskHost = async (
     const { services, reactions = [] } = await assemble(seams as unknown as Seams<DiskSettings>);
     const authenticate = async (workload: string) =>
       ({ kind: 'workload', workload, id: workload, name: `principals/${workload}`, tenant: 't' }) as const;
-    const { authorize, log } = seams;
+    const { authorize } = seams;
     const server = serveInProcess({ name: 'disk', services, authenticate, authorize, clock, random, tracer, log });
     running = { scope, server, handlers: reactions[0]?.handlers ?? {} };
   };

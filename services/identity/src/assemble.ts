@@ -1,5 +1,4 @@
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
-import { category } from '@interlock/event-store';
 import { type Assemble, workloads } from '@interlock/host';
 import { type Authorizer, names, rs256, service, type TokenFormat } from '@interlock/rpc';
 import type { MasterKey } from '@interlock/sealing';
@@ -32,15 +31,22 @@ const byRoleGiven =
   'identity/roleAssignments on the scope; for roles about keys alone identity/keyVaultRoleAssignments is enough';
 
 /** Puts identity together. */
-export const assemble: Assemble<IdentitySettings> = async ({ store, clock, random, settings, authorize }) => {
-  const tenants = category(store, tenantStreams);
-  const subscriptions = category(store, subscriptionStreams);
-  const principals = category(store, principalStreams);
-  const assignments = category(store, roleAssignments);
+export const assemble: Assemble<IdentitySettings> = async ({
+  store,
+  openCategory,
+  clock,
+  random,
+  settings,
+  authorize,
+}) => {
+  const tenants = await openCategory(tenantStreams);
+  const subscriptions = await openCategory(subscriptionStreams);
+  const principals = await openCategory(principalStreams);
+  const assignments = await openCategory(roleAssignments);
   const { lifetimes, issuer } = settings;
   const ring = await openKeyRing({
     store,
-    keys: category(store, signingKeys),
+    keys: await openCategory(signingKeys),
     masterKey: settings.masterKey,
     format: settings.tokenFormat ?? rs256,
     clock,

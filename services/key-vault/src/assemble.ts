@@ -1,6 +1,5 @@
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { category } from '@interlock/event-store';
 import type { Assemble } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import type { MasterKeys } from '@interlock/sealing';
@@ -55,9 +54,20 @@ const byRole = (action: string) =>
 
 /** Puts key-vault together. */
 export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
-  const { store, clock, random, log: logger, settings, authorize, forgetPermissions, client, scope } = seams;
-  const vaults = category(store, vaultStreams);
-  const keys = category(store, keyStreams);
+  const {
+    store,
+    openCategory,
+    clock,
+    random,
+    log: logger,
+    settings,
+    authorize,
+    forgetPermissions,
+    client,
+    scope,
+  } = seams;
+  const vaults = await openCategory(vaultStreams);
+  const keys = await openCategory(keyStreams);
   const urls = keyUrls(settings.vaultUriSuffix);
   const sealing = createSealing({ store: settings.sealKeys, masterKeys: settings.masterKeys, random });
   const engine = settings.engine(sealing);

@@ -48,9 +48,9 @@ before(async () => {
     }),
     store: (store): EventStore => ({
       ...store,
-      async getRows(table, keys) {
-        if (table.startsWith('key_v')) await stateRead.pass();
-        return store.getRows(table, keys);
+      async getStates(table, ids) {
+        if (table.category === 'key') await stateRead.pass();
+        return store.getStates(table, ids);
       },
     }),
     bus: (bus): Bus => ({

@@ -1,0 +1,76 @@
+import type { Sql } from './connection.ts';
+import type { EventStore, JsonObject, RowChange, StreamBehind, StreamName } from './store.ts';
+
+/** Waits for an answer, but not for ever. @throws StoreUnavailable for anything that is not the server's definite word */
+export type Reaching = <T>(work: () => Promise<T>) => Promise<T>;
+
+/** Index entries that rows lose or gain, as the functions of `schema.sql` take them. */
+export const entriesOnWire = (rows: readonly RowChange[], side: 'removed' | 'added'): string =>
+  JSON.stringify(rows.flatMap((row) => row[side].map((entry) => ({ table: row.table, key: row.key, ...entry }))));
+
+interface StateRow {
+  readonly id: string;
+  readonly row: JsonObject | null;
+  readonly rowVersion: number | null;
+  readonly version: number;
+}
+
+/** The part of the Postgres store that compares state rows with their streams and puts them right. */
+export const rowMaintenance = (
+  sql: Sql,
+  reaching: Reaching,
+): Pick<EventStore, 'getStates' | 'streamsBehind' | 'renewRows'> => ({
+  getStates({ table, category }, ids) {
+    return reaching(async () => {
+      // One statement, so that row and version are of one moment.
+      const found = await sql<StateRow[]>`
+        select k.id, r.row, r.version as "rowVersion", e.version
+        from unnest(${sql.array([...ids])}::text[]) as k(id)
+        cross join lateral (
+          select version from events where stream = ${`${category}-`} || k.id order by version desc limit 1
+        ) as e
+        left join rows r on r.table_name = ${table} and r.key = k.id`;
+      return found.map(({ id, row, rowVersion, version }) => ({
+        id,
+        version,
+        rowVersion: rowVersion ?? 0,
+        ...(row === null ? {} : { row }),
+      }));
+    });
+  },
+  streamsBehind({ tables, after, span }) {
+    return reaching(async () => {
+      const [found] = await sql<{ reached: number; behind: StreamBehind[] }[]>`
+        with looked as (
+          select stream, max(version) as version from events
+          where position > ${after} and position <= ${after + span} group by stream
+        )
+        select greatest(${after}::bigint, least(${after + span}::bigint, (select position from head))) as reached,
+          coalesce((
+            select json_agg(json_build_object('category', t.category, 'table', t."table", 'id', s.id))
+            from json_to_recordset(${JSON.stringify(tables)}::text::json) as t(category text, "table" text)
+            join looked on split_part(looked.stream, '-', 1) = t.category
+            cross join lateral (select substr(looked.stream, length(t.category) + 2) as id) as s
+            where not exists (
+              select from rows where table_name = t."table" and key = s.id and rows.version >= looked.version
+            )
+          ), '[]') as behind`;
+      if (!found) throw new Error('the store answered no row');
+      return found;
+    });
+  },
+  renewRows(renewals) {
+    return reaching(async () => {
+      const changes = renewals.map(({ change }) => change);
+      const rows = renewals.map(({ stream, change: { table, key, version, row } }) => {
+        return { stream, table, key, version, row };
+      });
+      const [found] = await sql<{ moved: StreamName[] }[]>`select renew_rows(
+        ${JSON.stringify(rows)}::text::json,
+        ${entriesOnWire(changes, 'removed')}::text::json,
+        ${entriesOnWire(changes, 'added')}::text::json) as moved`;
+      if (!found) throw new Error('renew_rows answered no row');
+      return found.moved;
+    });
+  },
+});

@@ -1,0 +1,313 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import fc from 'fast-check';
+import { type Category, category, type Loaded } from './category.ts';
+import { eventCodec } from './event-codec.ts';
+import { memoryStore } from './memory-store.ts';
+import { openPostgresStore } from './postgres-store.ts';
+import { rowKeeper } from './row-keeper.ts';
+import { type Cause, type EventStore, StoreUnavailable } from './store.ts';
+import { createTestDatabase, type TestDatabase } from './test-database.ts';
+import { type Lamp, type LampEvent, lamps, make, turn } from './test-lamps.ts';
+
+type Lamps = Category<Lamp, LampEvent>;
+
+const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const log = logger({ service: 'test', clock: systemClock, write: () => undefined });
+const keeperOf = (store: EventStore) => rowKeeper({ store, clock: systemClock, log });
+const breakIt = (lamp: Lamp): readonly LampEvent[] => (lamp.status === 'whole' ? [{ type: 'LampBroken' }] : []);
+/** Like `make`, and a broken one is replaced: a row that was removed is wanted again. */
+const makeAgain =
+  (room: string) =>
+  (lamp: Lamp): readonly LampEvent[] =>
+    lamp.status === 'whole' ? [] : [{ type: 'LampMade', room }];
+const rooms = ['hall', 'attic', 'cellar'];
+
+let names = 0;
+/** Lamps of a category of their own, since the tests share a store. */
+const release = (stateVersion: number, name: string) => ({ ...lamps, name, stateVersion });
+const newName = (): string => `lamp${++names}`;
+
+const everyRow = async (opened: Lamps): Promise<readonly Loaded<Lamp>[]> => opened.listAll({});
+
+/** What the rows and every list have to be: the fold of the events. */
+const assertIsFold = async (store: EventStore, opened: Lamps): Promise<void> => {
+  const { name, evolve, initial, upcast } = opened.definition;
+  const codec = eventCodec<LampEvent>(upcast ?? {});
+  const states = new Map<string, { state: Lamp; version: number }>();
+  for (const event of await store.feed(0, 1_000_000)) {
+    if (!event.stream.startsWith(`${name}-`)) continue;
+    const { state } = states.get(event.stream.slice(name.length + 1)) ?? { state: initial };
+    const next = { state: evolve(state, codec.decode(event)), version: event.version };
+    states.set(event.stream.slice(name.length + 1), next);
+  }
+  const standing = [...states]
+    .filter(([, { state }]) => state.status === 'whole')
+    .map(([id, one]) => ({ id, ...one }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+  assert.deepEqual(await everyRow(opened), standing);
+  const lists = [
+    ...rooms.map((value) => ({ index: 'room', value })),
+    ...['true', 'false'].map((value) => ({ index: 'on', value })),
+  ];
+  for (const index of lists) {
+    const listed = standing.filter(
+      ({ state }) => state.status === 'whole' && String(index.index === 'room' ? state.room : state.on) === index.value,
+    );
+    assert.deepEqual(await opened.listAll({ index }), listed, JSON.stringify(index));
+  }
+};
+
+/** Follows until the rows of these categories are what they have to be; they stay so. */
+const followUntilFold = async (
+  store: EventStore,
+  keepers: readonly ReturnType<typeof keeperOf>[],
+  opened: readonly Lamps[],
+): Promise<void> => {
+  const ending = new AbortController();
+  const following = keepers.map((keeper) => keeper.follow(ending.signal));
+  const assertAll = () => Promise.all(opened.map((one) => assertIsFold(store, one)));
+  const givenUpAt = systemClock.monotonicMs() + 3_000;
+  while (
+    await assertAll().then(
+      () => false,
+      () => systemClock.monotonicMs() < givenUpAt,
+    )
+  )
+    await systemClock.sleep(5);
+  ending.abort();
+  await Promise.all(following);
+  await assertAll();
+};
+
+const contract = (kind: string, open: () => Promise<EventStore>, runs: number) => {
+  describe(`rows kept on the ${kind} store`, () => {
+    let store: EventStore;
+    before(async () => {
+      store = await open();
+    });
+    after(() => store.close());
+
+    test('G7: a new state version finds its lists complete: made from position 0, gone streams left out', async () => {
+      const name = newName();
+      const old = await keeperOf(store).open(release(1, name));
+      for (const id of ['a', 'b', 'c', 'd']) await old.transact(id, make('hall'), cause);
+      await old.transact('b', turn(true), cause);
+      await old.transact('c', breakIt, cause);
+      assert.deepEqual((await category(store, release(2, name)).list({ limit: 10 })).items, [], 'nobody has made them');
+      const renewed = await keeperOf(store).open(release(2, name));
+      assert.deepEqual(await everyRow(renewed), await everyRow(old));
+      await assertIsFold(store, renewed);
+    });
+
+    test('more streams than one page: all of them are made, and the cursor says how far', async () => {
+      const name = newName();
+      const old = category(store, release(1, name));
+      await old.transactMany(
+        Array.from({ length: 2_300 }, (_, n) => `l${n}`),
+        make('attic'),
+        cause,
+      );
+      const renewed = await keeperOf(store).open(release(2, name));
+      assert.equal((await everyRow(renewed)).length, 2_300);
+      assert.equal(await store.cursor(`rows/${name}_v2`), await store.head());
+    });
+
+    test('with nothing to do a start costs one look at the cursor, and no look at events or rows', async () => {
+      const name = newName();
+      await keeperOf(store).open(release(1, name));
+      const asked: string[] = [];
+      const watched = new Proxy(store, {
+        get(target, method) {
+          if (typeof method === 'string') asked.push(method);
+          return Reflect.get(target, method);
+        },
+      });
+      await keeperOf(watched).open(release(1, name));
+      assert.deepEqual(asked, ['head', 'cursor']);
+    });
+
+    test('ended in the middle, it goes on from where it came to', async () => {
+      const name = newName();
+      await category(store, release(1, name)).transactMany(
+        Array.from({ length: 2_300 }, (_, n) => `l${n}`),
+        make('attic'),
+        cause,
+      );
+      let left = 1;
+      const dying: EventStore = {
+        ...store,
+        async renewRows(renewals) {
+          if (left-- === 0) throw new StoreUnavailable('gone');
+          return store.renewRows(renewals);
+        },
+      };
+      await assert.rejects(keeperOf(dying).open(release(2, name)), StoreUnavailable);
+      const done = (await everyRow(category(store, release(2, name)))).length;
+      assert.ok(done > 0 && done < 2_300, `${done} rows were made before the end`);
+      assert.ok((await store.cursor(`rows/${name}_v2`)) > 0);
+      let made = 0;
+      const counting: EventStore = {
+        ...store,
+        renewRows(renewals) {
+          made += renewals.length;
+          return store.renewRows(renewals);
+        },
+      };
+      await assertIsFold(store, await keeperOf(counting).open(release(2, name)));
+      assert.equal(made, 2_300 - done, 'no row is made twice');
+    });
+
+    test('a release that keeps another table does not make a load or a decision old', async () => {
+      const name = newName();
+      const [one, two] = [await keeperOf(store).open(release(1, name)), await keeperOf(store).open(release(2, name))];
+      await one.transact('a', make('hall'), cause);
+      await one.transact('a', turn(true), cause);
+      assert.deepEqual((await two.load('a')).state, { status: 'whole', room: 'hall', on: true });
+      assert.deepEqual((await two.transact('a', turn(true), cause)).events, [], 'it is on');
+      assert.equal((await two.transact('a', turn(false), cause, { expected: 2 })).version, 3);
+      assert.deepEqual((await one.loadMany(['a']))[0]?.version, 3);
+      const { changed } = await one.transactMany(['a'], turn(true), cause);
+      assert.equal(changed.length, 1);
+      await two.transact('a', breakIt, cause);
+      for (const opened of [one, two]) {
+        await opened.renew(['a']);
+        await assertIsFold(store, opened);
+      }
+    });
+
+    test('a row that a commit removed does not come back with what was read before', async () => {
+      const name = newName();
+      const old = category(store, release(1, name));
+      await old.transact('a', make('hall'), cause);
+      const late: EventStore = {
+        ...store,
+        async renewRows(renewals) {
+          // Between the fold and the write of the row: broken, by this release and so without any row.
+          await category(store, release(2, name)).transact('a', breakIt, cause);
+          return store.renewRows(renewals);
+        },
+      };
+      const renewed = await keeperOf(late).open(release(2, name));
+      assert.deepEqual(await everyRow(renewed), []);
+    });
+
+    test('a newer row is not replaced by an older one', async () => {
+      const name = newName();
+      const old = category(store, release(1, name));
+      await old.transact('a', make('hall'), cause);
+      const late: EventStore = {
+        ...store,
+        async renewRows(renewals) {
+          await category(store, release(2, name)).transact('a', turn(true), cause);
+          return store.renewRows(renewals);
+        },
+      };
+      const renewed = await keeperOf(late).open(release(2, name));
+      assert.equal((await renewed.list({ limit: 1 })).items[0]?.version, 2);
+      await assertIsFold(store, renewed);
+    });
+
+    test('while it follows, what another release writes appears in the lists', async () => {
+      const name = newName();
+      const keeper = keeperOf(store);
+      const two = await keeper.open(release(2, name));
+      const ending = new AbortController();
+      const following = keeper.follow(ending.signal);
+      const one = category(store, release(1, name));
+      await one.transact('a', make('cellar'), cause);
+      while ((await two.list({ index: { index: 'room', value: 'cellar' }, limit: 1 })).items.length === 0)
+        await systemClock.sleep(10);
+      await one.transact('a', breakIt, cause);
+      while ((await two.list({ limit: 1 })).items.length > 0) await systemClock.sleep(10);
+      ending.abort();
+      await following;
+      assert.equal(await store.cursor(`rows/${name}_v2`), await store.head(), 'the next start has nothing to do');
+    });
+
+    test('G7: whatever writers of several releases do beside rebuilds, the rows end as the fold of the events', async () => {
+      const step = fc.record({
+        release: fc.constantFrom(1, 2),
+        id: fc.constantFrom('a', 'b', 'c'),
+        wish: fc.oneof(
+          fc.constantFrom(...rooms).map((room) => ({ what: 'make' as const, room })),
+          fc.constantFrom(true, false).map((on) => ({ what: 'turn' as const, on })),
+          fc.constant({ what: 'break' as const }),
+        ),
+        pauses: fc.nat(3),
+      });
+      const script = fc.array(step, { maxLength: 12 });
+      await fc.assert(
+        fc.asyncProperty(script, fc.array(script, { minLength: 2, maxLength: 4 }), async (past, writers) => {
+          const name = newName();
+          const at = (version: number) => category(store, release(version, name));
+          const play = async (steps: typeof past, yields: boolean): Promise<void> => {
+            for (const { release: version, id, wish, pauses } of steps) {
+              for (let n = 0; yields && n < pauses; n++) await new Promise(setImmediate);
+              await at(version).transactMany(
+                [id],
+                wish.what === 'make'
+                  ? makeAgain(wish.room)
+                  : wish.what === 'break'
+                    ? breakIt
+                    : (lamp) => (lamp.status === 'whole' ? turn(wish.on)(lamp) : []),
+                cause,
+              );
+            }
+          };
+          await play(past, false);
+          const keepers = [keeperOf(store), keeperOf(store), keeperOf(store)] as const;
+          const [[one, two]] = await Promise.all([
+            Promise.all([
+              keepers[0].open(release(1, name)),
+              keepers[1].open(release(2, name)),
+              keepers[2].open(release(2, name)),
+            ]),
+            ...writers.map((steps) => play(steps, true)),
+          ]);
+          await followUntilFold(store, keepers, [one, two]);
+        }),
+        { numRuns: runs, interruptAfterTimeLimit: 20_000 },
+      );
+    });
+  });
+};
+
+/** The memory store as if it were far away: every call takes some turns of the event loop, each another number. */
+const slowed = (store: EventStore): EventStore => {
+  const turns = async (): Promise<void> => {
+    for (let n = Math.floor(systemRandom.fraction() * 3); n > 0; n--) await new Promise(setImmediate);
+  };
+  const slow =
+    <Arguments extends readonly unknown[], Result>(call: (...given: Arguments) => Promise<Result>) =>
+    async (...given: Arguments): Promise<Result> => {
+      await turns();
+      const result = await call(...given);
+      await turns();
+      return result;
+    };
+  return {
+    ...store,
+    commit: slow(store.commit),
+    read: slow(store.read),
+    getStates: slow(store.getStates),
+    streamsBehind: slow(store.streamsBehind),
+    renewRows: slow(store.renewRows),
+  };
+};
+
+contract('memory', async () => slowed(memoryStore({ clock: systemClock, random: systemRandom })), 100);
+
+describe('on Postgres', () => {
+  let database: TestDatabase;
+  before(async () => {
+    database = await createTestDatabase();
+  });
+  after(() => database.drop());
+  contract(
+    'Postgres',
+    () => openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom, pollIntervalMs: 20 }),
+    25,
+  );
+});

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type CategoryDefinition, category, memoryStore } from '@interlock/event-store';
+import { memoryBus } from '@interlock/messaging';
+import { createScope, logger, seededRandom, systemClock } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { Assemble } from './assembly.ts';
+import type { Peers } from './peers.ts';
+import { wire } from './wiring.ts';
+
+type Counted = { type: 'Counted' };
+const counters = (stateVersion: number): CategoryDefinition<{ count: number }, Counted> => ({
+  name: 'counter',
+  stateVersion,
+  initial: { count: 0 },
+  evolve: ({ count }) => ({ count: count + 1 }),
+});
+const countOnce = (): readonly Counted[] => [{ type: 'Counted' }];
+const cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+
+test('G7: a service whose state version was raised finds every stream in its lists while it is put together', async () => {
+  const random = seededRandom(1);
+  const store = memoryStore({ clock: systemClock, random });
+  const old = category(store, counters(1));
+  for (const id of ['a', 'b']) await old.transact(id, countOnce, cause);
+  const scope = createScope();
+  const nobody: Peers = {
+    client: () => assert.fail('nobody is asked'),
+    keys: async () => ({ keys: [] }),
+    check: async () => assert.fail('nobody is asked'),
+  };
+  const seen: string[][] = [];
+  const listed = async (counter: ReturnType<typeof category<{ count: number }, Counted>>) =>
+    (await counter.listAll({})).map(({ id, state }) => `${id} ${state.count}`);
+  let opened: ReturnType<typeof category<{ count: number }, Counted>> | undefined;
+  const assemble: Assemble<undefined> = async ({ openCategory }) => {
+    opened = await openCategory(counters(2));
+    seen.push(await listed(opened));
+    return { services: [], toFact: () => null };
+  };
+  const around = {
+    name: 'compute' as const,
+    store,
+    bus: memoryBus({ clock: systemClock, random }),
+    peers: nobody,
+    clock: systemClock,
+    random,
+    log: logger({ service: 'compute', clock: systemClock, write: () => undefined }),
+    tracer: trace.getTracer('test'),
+    scope,
+    authzTtlMs: 0,
+    partitionCount: 1,
+  };
+  await wire(around, undefined, assemble);
+  assert.deepEqual(seen, [['a 1', 'b 1']]);
+
+  // The release before goes on beside it, and writes rows of its own version only.
+  await old.transact('a', countOnce, cause);
+  await old.transact('c', countOnce, cause);
+  assert.ok(opened);
+  while ((await listed(opened)).join() !== 'a 2,b 1,c 1') await systemClock.sleep(10);
+  await scope.close();
+  assert.equal(await store.cursor('rows/counter_v2'), await store.head(), 'the next start has nothing to do');
+});
