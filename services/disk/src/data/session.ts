@@ -4,7 +4,7 @@ import type { EncryptedDisk } from '../encrypted-disk.ts';
 import type { KeyAccess, Lease } from '../keys/key-access.ts';
 import { keyLost } from '../keys/key-reasons.ts';
 import type { KeyGrant } from '../keys/lease.ts';
-import type { LeaseUser } from '../keys/leases.ts';
+import type { LeaseUser } from '../keys/lease-user.ts';
 import type { WriteGate } from '../volume/write-gate.ts';
 
 /** One open of a disk: what a token gives access to. Kept in memory; the events know enough to make it again. */

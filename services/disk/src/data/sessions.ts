@@ -8,12 +8,14 @@ import { createEncryptedDisk } from '../encrypted-disk.ts';
 import { setOf } from '../encryption.ts';
 import type { Deks, OpenDek } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
-import type { Leases, LeaseUser } from '../keys/leases.ts';
+import type { LeaseUser } from '../keys/lease-user.ts';
+import type { Leases } from '../keys/leases.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader } from '../volume/headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { SectorCipher } from '../xts.ts';
 import { epochOfToken, hashAccessToken } from './access-token.ts';
+import { bridge } from './bridging.ts';
 import { isPinned, mayUseDek, outdated, type Session } from './session.ts';
 
 /** The disks that are open on this host: at most one session a disk, that of its newest epoch. */
@@ -187,28 +189,6 @@ export const openSessions = (parts: {
     }
   };
 
-  /** The yes to the version before counts on, for its own time; then there is the new lease or no DEK. */
-  const bridge = async (session: Session, before: Session['lease']): Promise<void> => {
-    const yes = before?.yes();
-    const { held, lease } = session;
-    if (!lease || !held) return;
-    // Whoever said yes to one version said nothing about another: every loss of that concerns this DEK.
-    const asked = held.grant?.asked ?? yes?.asked;
-    const grant = lease.isHeld() ? lease.yes() : asked && { accessEpoch: 0, asked };
-    session.held = { grant };
-    if (grant && !session.isPinnable && keyAccess.lossConcerning(lease.key, grant)) return drop(session);
-    if (lease.isHeld() || !yes) return dropUnusable(session);
-    const term = keyAccess.termOf(yes);
-    session.bridge = term;
-    dropUnusable(session);
-    while (session.bridge === term && term.isHeld()) {
-      await clock.sleep(term.leftMs(), session.ending.signal);
-    }
-    if (session.bridge !== term) return;
-    session.bridge = undefined;
-    dropUnusable(session);
-  };
-
   /** One that cannot be made now is made with its first read or write, which then says why not. */
   const resumeOne = (name: string): Promise<void> =>
     turns(name, async () => {
@@ -263,7 +243,7 @@ export const openSessions = (parts: {
       const before = session?.lease;
       if (!session || !before || before === keyAccess.lease(key)) return;
       moveTo(session, key);
-      void bridge(session, before);
+      void bridge(session, before, { keyAccess, clock, drop, dropUnusable });
     },
     fetchDek(session, cause) {
       session.fetching ??= fetch(session, cause).finally(() => {

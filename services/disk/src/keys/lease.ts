@@ -1,4 +1,4 @@
-import type { Clock, Instant } from '@interlock/runtime';
+import type { Clock } from '@interlock/runtime';
 
 /**
  * A lease: the right of this host to use unwrapped DEKs of one (set, key version) for a time (G1).
@@ -130,10 +130,3 @@ export const nextStep = (watch: LeaseWatch): LeaseStep => {
   ];
   return { do: 'wait', forMs: Math.min(...waits) };
 };
-
-/** Why a vault gave no answer, and when it gave none last. */
-export interface Silence {
-  readonly at: Instant;
-  /** A status or reason, never a text from outside. */
-  readonly why: string;
-}

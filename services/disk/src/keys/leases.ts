@@ -1,29 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { type Cause, Rejection } from '@interlock/event-store';
-import { RETRY_AFTER_MS, RpcFailure } from '@interlock/rpc';
 import { type Clock, DomainAttribute, type Instant, inSpan, type Logger, type Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { KeyAccess, Lease, LossSource, SetKeyVersion } from './key-access.ts';
 import { definiteReason } from './key-reasons.ts';
-import { endOf, type KeyGrant, type LeaseTerms, leftMs, nextStep, pacing, readingOf, type Silence } from './lease.ts';
+import { endOf, type LeaseTerms, leftMs, nextStep, pacing, readingOf } from './lease.ts';
+import type { LeaseUser } from './lease-user.ts';
 import type { LossReports } from './loss-reports.ts';
 import type { SetOptions } from './set-options.ts';
-
-/** Whoever uses DEKs under a lease: an open disk, or a copy being made. */
-export interface LeaseUser {
-  /** Full name of the disk or snapshot. */
-  readonly name: string;
-  /** Keeps its DEK beyond the lease: an ultra disk of a running machine (CMK-102). */
-  readonly isPinnable: boolean;
-  /** Access epoch of the last unwrap on record. */
-  readonly accessEpoch: number;
-  /** Under which yes its DEK was unwrapped; undefined while it is not in memory. */
-  grant(): KeyGrant | undefined;
-  /** Overwrites the DEK: at once after a loss; when the time of the lease is over, unless something else allows its use. */
-  drop(why: 'lost' | 'ended'): void;
-  /** Asks the vault with the user's own wrapped DEK as the probe. @throws as `Deks.check` */
-  probe(options: { readonly allowExpired: boolean; readonly deadlineMs: number }, cause: Cause): Promise<unknown>;
-}
+import { askedWaitMs, type Silence, whyOf } from './silence.ts';
 
 /** One lease with those who use it, as it is now. */
 export interface LeaseReport {
@@ -289,18 +273,4 @@ export const openLeases = (parts: {
     },
     list: () => [...entries].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, entry]) => entry),
   };
-};
-
-/** How long the vault asked to be left alone; never so long that a lease could not be renewed in time. */
-const askedWaitMs = (error: unknown, ttlMs: number): number => {
-  const cause = error instanceof Rejection ? error.cause : undefined;
-  const asked = cause instanceof Rejection ? Number(cause.metadata[RETRY_AFTER_MS] ?? 0) : 0;
-  return Number.isFinite(asked) ? Math.min(asked, ttlMs / 6) : 0;
-};
-
-/** In one word why there was no answer. */
-const whyOf = (error: unknown): string => {
-  const cause = error instanceof Rejection && error.cause !== undefined ? error.cause : error;
-  if (cause instanceof RpcFailure) return cause.code;
-  return cause instanceof Rejection ? cause.reason : 'INTERNAL';
 };
