@@ -54,6 +54,8 @@ export interface DiskCloud {
   readonly vault: RpcClient<typeof KeyVaultServiceDefinition>;
   readonly sets: RpcClient<typeof DiskEncryptionSetServiceDefinition>;
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
+  /** A token for the vault of the administrator, who owns every key. */
+  ownerToken(): Promise<string>;
   /** The administrator, and a user without any role. */
   userAs(somebody: { readonly id: string; readonly secret: string }): RpcClient<typeof DiskServiceDefinition>;
   newSet(wish?: {
@@ -206,6 +208,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
   const vault = admin.client('key-vault', KeyVaultServiceDefinition);
   const sets = admin.client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
   const data = admin.client('disk', DiskDataServiceDefinition);
+  const identity = admin.client('identity', IdentityServiceDefinition);
   const withToken = (token: string) => ({ metadata: new Metadata({ [accessTokenKey]: token }) });
 
   const newKey: DiskCloud['newKey'] = async (parent) => {
@@ -223,7 +226,12 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
     data,
     vault,
     sets,
-    identity: admin.client('identity', IdentityServiceDefinition),
+    identity,
+    async ownerToken() {
+      const { id: clientId, secret: clientSecret } = administrator;
+      const audience = 'interlock:key-vault';
+      return (await identity.issueToken({ clientId, clientSecret, audience })).accessToken;
+    },
     userAs: (somebody) => cloud.as(somebody).client('disk', DiskServiceDefinition),
     newKey,
     async newSet({ isDouble = false, withoutGrant = false, location: at = location } = {}) {
