@@ -356,3 +356,22 @@ test(
     await stop();
   },
 );
+
+test('G3: without any grace a host that starts, or wakes, asks before it counts a key as lost', limit, async () => {
+  const { host, clock, terms, open, lease, run, pass, until, stop } = await startLeaseHost({ unreachableGraceMs: 0 });
+  const disk = await open('d');
+  host.setDelay(400);
+  await run(host.restart());
+  await pass(200);
+  assert.equal((await lease())?.countedAsLost, false);
+  await until(async () => (await lease())?.state === 'HELD');
+  clock.suspend(terms.ttlMs);
+  assert.equal(await disk.read(), 'ok');
+  await pass(terms.ttlMs * 2);
+  assert.equal(host.reports.length, 0);
+  host.setVault(silence);
+  await until(() => host.reports.length > 0);
+  assert.equal(host.reports[0]?.reason, 'KEY_VAULT_UNREACHABLE');
+  assert.equal((await lease())?.state, 'PAUSED');
+  await stop();
+});

@@ -189,12 +189,13 @@ export const openLeases = (parts: {
   const watchOf = (entry: Entry) => {
     const now = readingOf(clock);
     const yes = entry.lease.yes();
-    const { endedAtMs, isCountedAsLost } = entry;
-    const isSilent = endedAtMs !== undefined && !isCountedAsLost && keyAccess.lossOf(entry.key) === undefined;
+    const { endedAtMs, isCountedAsLost, failures } = entry;
+    const isOver = endedAtMs !== undefined && !isCountedAsLost && keyAccess.lossOf(entry.key) === undefined;
     return {
       leftMs: yes && leftMs(endOf(yes, ttlMs), now),
       isEnded: endedAtMs !== undefined,
-      outageInMs: isSilent ? endedAtMs + unreachableGraceMs - now.monotonicMs : undefined,
+      // Who was not asked yet, as after a start or a suspension, is not silent.
+      outageInMs: isOver && failures > 0 ? endedAtMs + unreachableGraceMs - now.monotonicMs : undefined,
       askInMs: entry.askAtMs - now.monotonicMs,
       questions: entry.questions,
     };
@@ -260,6 +261,8 @@ export const openLeases = (parts: {
     },
     async changed(key, withinMs, until) {
       const entry = entries.get(nameOf(key));
+      // A machine that wakes finds its lease over before any timer does: whoever waits makes the loop look.
+      entry?.wake.abort();
       const over = new AbortController();
       const sleeping = clock.sleep(withinMs, AbortSignal.any([over.signal, until, signal]));
       await Promise.race(entry ? [entry.change.promise, sleeping] : [sleeping]);
