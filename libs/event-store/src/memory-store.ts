@@ -45,7 +45,10 @@ const frozenCopy = (value: unknown): unknown => {
 
 const copyOfObject = (value: object): object => {
   const copy: Record<string, unknown> = {};
-  for (const [key, part] of Object.entries(value)) if (part !== undefined) copy[key] = frozenCopy(part);
+  for (const key in value) {
+    const part: unknown = Reflect.get(value, key);
+    if (part !== undefined) copy[key] = frozenCopy(part);
+  }
   return copy;
 };
 

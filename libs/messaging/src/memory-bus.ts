@@ -71,11 +71,19 @@ export const memoryBus = (options: {
   let session = 1;
   let connected = true;
   let closed = false;
-  /** Subscribers that wait for something to change. */
-  const waiting = new Set<() => void>();
+  /** Subscribers that wait for something to change, by subject. */
+  const waiting = new Map<string, Set<() => void>>();
 
-  const wake = (): void => {
-    for (const go of [...waiting]) go();
+  const waitingFor = (subject: string): Set<() => void> => {
+    const found = waiting.get(subject) ?? new Set();
+    waiting.set(subject, found);
+    return found;
+  };
+  const wake = (subject: string): void => {
+    for (const go of [...(waiting.get(subject) ?? [])]) go();
+  };
+  const wakeAll = (): void => {
+    for (const subject of [...waiting.keys()]) wake(subject);
   };
   const happens = (probability: number): boolean => probability > 0 && random.fraction() < probability;
   const ofSubject = (subject: string): Message[] => {
@@ -98,26 +106,36 @@ export const memoryBus = (options: {
   /** Moves new messages of the subject to the durable, with their faults. */
   const admit = (durable: Durable, subject: string): void => {
     const held = ofSubject(subject);
-    const known = held.findLastIndex((message) => message.sequence < durable.nextSequence);
-    const room = MAX_ACK_PENDING - durable.outstanding.size;
-    for (const message of held.slice(known + 1, known + 1 + Math.max(0, room))) {
+    let index = held.length;
+    while (index > 0 && (held[index - 1]?.sequence ?? 0) >= durable.nextSequence) index -= 1;
+    for (; index < held.length && durable.outstanding.size < MAX_ACK_PENDING; index += 1) {
+      const message = held[index];
+      if (!message) return;
       durable.nextSequence = message.sequence + 1;
       const dueAt = happens(faults.delay) ? clock.monotonicMs() + random.fraction() * faults.delayMs : 0;
       durable.outstanding.set(message.sequence, { message, deliveryCount: 0, dueAt });
     }
   };
 
-  /** The next message that is due, and (when none is) how long until one will be. */
+  /** The next message that is due, and (when none is) how long until one will be. They lie in order of their sequence. */
   const next = (durable: Durable): { readonly found?: Outstanding; readonly waitMs: number } => {
     const now = clock.monotonicMs();
-    const waiting = [...durable.outstanding.values()].sort((a, b) => a.message.sequence - b.message.sequence);
-    const due = waiting.filter((one) => one.dueAt <= now);
-    const found = due.length > 1 && happens(faults.reorder) ? due[1] : due[0];
-    const waitMs = Math.min(...waiting.map((one) => one.dueAt - now));
+    let found: Outstanding | undefined;
+    let waitMs = Number.POSITIVE_INFINITY;
+    for (const one of durable.outstanding.values()) {
+      if (one.dueAt > now) waitMs = Math.min(waitMs, one.dueAt - now);
+      else if (!found) {
+        found = one;
+        if (faults.reorder === 0) break;
+      } else {
+        if (happens(faults.reorder)) found = one;
+        break;
+      }
+    }
     return found ? { found, waitMs: 0 } : { waitMs };
   };
 
-  const deliver = (durable: Durable, one: Outstanding): Delivery => {
+  const deliver = (durable: Durable, subject: string, one: Outstanding): Delivery => {
     one.deliveryCount += 1;
     one.dueAt = clock.monotonicMs() + (happens(faults.duplicate) ? 0 : ackWaitMs);
     const { sequence: own } = one.message;
@@ -125,11 +143,11 @@ export const memoryBus = (options: {
       bytes: one.message.bytes,
       deliveryCount: one.deliveryCount,
       ack: () => {
-        if (connected && durable.outstanding.delete(own)) wake();
+        if (connected && durable.outstanding.delete(own)) wake(subject);
       },
       nak: (delayMs) => {
         one.dueAt = clock.monotonicMs() + delayMs;
-        wake();
+        wake(subject);
       },
       working: () => {
         one.dueAt = clock.monotonicMs() + ackWaitMs;
@@ -138,16 +156,16 @@ export const memoryBus = (options: {
   };
 
   /** Waits for a new message, for `waitMs`, or for the end of the subscription; the first of them. */
-  const pause = (waitMs: number, signal: AbortSignal): Promise<void> =>
+  const pause = (subject: string, waitMs: number, signal: AbortSignal): Promise<void> =>
     new Promise((resolve) => {
       const go = (): void => {
         due?.cancel();
-        waiting.delete(go);
+        waitingFor(subject).delete(go);
         signal.removeEventListener('abort', go);
         resolve();
       };
       const due = Number.isFinite(waitMs) ? clock.alarm(waitMs, go) : undefined;
-      waiting.add(go);
+      waitingFor(subject).add(go);
       signal.addEventListener('abort', go);
     });
 
@@ -162,7 +180,7 @@ export const memoryBus = (options: {
         const held = ofSubject(subject);
         held.push({ sequence, subject, bytes: bytes.slice() });
         if (held.length > MESSAGES_MAX) held.splice(0, MESSAGES_MAX / 2);
-        wake();
+        wake(subject);
       }
       if (happens(faults.loseAck)) throw new Error('the acknowledgement was lost');
     },
@@ -175,8 +193,8 @@ export const memoryBus = (options: {
       while (!interest.signal.aborted && !closed) {
         if (connected) admit(durable, interest.subject);
         const { found, waitMs } = connected ? next(durable) : { waitMs: Number.POSITIVE_INFINITY };
-        if (found) yield deliver(durable, found);
-        else await pause(waitMs, interest.signal);
+        if (found) yield deliver(durable, interest.subject, found);
+        else await pause(interest.subject, waitMs, interest.signal);
       }
     },
     session: () => session,
@@ -187,7 +205,7 @@ export const memoryBus = (options: {
       connected = true;
       session += 1;
       for (const { outstanding } of durables.values()) for (const one of outstanding.values()) one.dueAt = 0;
-      wake();
+      wakeAll();
     },
     forget(subject, count) {
       const forgotten = ofSubject(subject).splice(-count, count);
@@ -200,7 +218,7 @@ export const memoryBus = (options: {
     },
     async close() {
       closed = true;
-      wake();
+      wakeAll();
     },
   };
 };

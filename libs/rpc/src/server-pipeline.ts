@@ -125,32 +125,37 @@ export function serverPipeline(
 class HandlerCall implements CallContext, CallFields {
   readonly metadata: CallContext['metadata'];
   readonly peer: string;
-  readonly header: CallContext['header'];
-  readonly trailer: CallContext['trailer'];
-  readonly sendHeader: CallContext['sendHeader'];
   readonly caller: CallFields['caller'];
   readonly cause: CallFields['cause'];
   readonly requestId: string;
   readonly deadline: CallFields['deadline'];
   readonly remainingMs: CallFields['remainingMs'];
   declare readonly token?: string;
+  readonly #context: CallContext;
   readonly #timer: CallTimer;
 
   constructor(context: CallContext, fields: CallFields, timer: CallTimer) {
     this.metadata = context.metadata;
     this.peer = context.peer;
-    this.header = context.header;
-    this.trailer = context.trailer;
-    this.sendHeader = context.sendHeader;
     this.caller = fields.caller;
     this.cause = fields.cause;
     this.requestId = fields.requestId;
     this.deadline = fields.deadline;
     this.remainingMs = fields.remainingMs;
     if (fields.token !== undefined) this.token = fields.token;
+    this.#context = context;
     this.#timer = timer;
   }
 
+  get header(): CallContext['header'] {
+    return this.#context.header;
+  }
+  get trailer(): CallContext['trailer'] {
+    return this.#context.trailer;
+  }
+  sendHeader(): void {
+    this.#context.sendHeader();
+  }
   get signal(): AbortSignal {
     return this.#timer.signal;
   }

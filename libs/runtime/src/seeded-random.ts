@@ -12,7 +12,8 @@ export interface SeededRandom extends Random {
   fork(name: string): SeededRandom;
 }
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+/** Four hexadecimal digits each. */
+const HEX = Array.from({ length: 65_536 }, (_, half) => half.toString(16).padStart(4, '0'));
 
 /** Makes it (mulberry32). For tests and the simulation, never for keys. @param seed its low 32 bits count */
 export const seededRandom = (seed: number): SeededRandom => {
@@ -25,8 +26,7 @@ export const seededRandom = (seed: number): SeededRandom => {
   };
   const fraction = (): number => word() / 2 ** 32;
   const int = (below: number): number => Math.floor(fraction() * below);
-  const hexOf = (value: number): string =>
-    `${HEX[value >>> 24]}${HEX[(value >>> 16) & 255]}${HEX[(value >>> 8) & 255]}${HEX[value & 255]}`;
+  const half = (value: number): string => HEX[value & 65_535] ?? '';
   return {
     fraction,
     int,
@@ -50,9 +50,9 @@ export const seededRandom = (seed: number): SeededRandom => {
       return bytes;
     },
     uuid() {
-      const [a, b, c, d] = [hexOf(word()), hexOf(word()), hexOf(word()), hexOf(word())];
-      const variant = '89ab'[Number.parseInt(c.slice(0, 1), 16) & 3];
-      return `${a}-${b.slice(0, 4)}-4${b.slice(5)}-${variant}${c.slice(1, 4)}-${c.slice(4)}${d}`;
+      const [a, b, c, d] = [word(), word(), word(), word()];
+      // Version 4 of RFC 9562 §5.4, and its variant.
+      return `${half(a >>> 16)}${half(a)}-${half(b >>> 16)}-${half((b & 0x0fff) | 0x4000)}-${half(((c >>> 16) & 0x3fff) | 0x8000)}-${half(c)}${half(d >>> 16)}${half(d)}`;
     },
   };
 };

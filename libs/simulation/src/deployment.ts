@@ -35,7 +35,7 @@ export interface SimulatedSettings {
 
 /** Short enough that a history of minutes sees each of them pass, long enough that idle time costs little. */
 export const simulatedSettings: SimulatedSettings = {
-  authzTtlMs: 2_000,
+  authzTtlMs: 4_000,
   leases: { ttlMs: 10_000, ioPauseTimeoutMs: 5_000, unreachableGraceMs: 30_000 },
   sweepIntervalMs: 5_000,
   guestStopTimeoutMs: 2_000,
