@@ -58,18 +58,21 @@ export const ioJudge = (parts: {
 }) => {
   const { log, truth, troubles, bounds } = parts;
 
-  /** Whether the lease of a running machine's ultra disk is pinned: opened before the loss, by a process that still lives (CMK-102). */
-  const isPinned = (disk: KnownDisk, { by, attachEpoch }: DiskIo): boolean => {
+  /**
+   * Whether the lease of a running machine's ultra disk is pinned: opened before the loss, by a process that still lives
+   * (CMK-102). `surely`: that process opened it; one that began later may have got the data key again before the loss.
+   */
+  const isPinned = (disk: KnownDisk, { by, attachEpoch }: DiskIo, how: 'surely' | 'maybe'): boolean => {
     const { sku, open } = disk;
     if (by !== 'machine' || sku !== 'ultra' || open?.attachEpoch !== attachEpoch) return false;
     const sinceMs = Math.min(...truth.standing(disk, 'running').map(({ sinceMs }) => sinceMs));
-    return open.atMs <= sinceMs && troubles.startedMs('disk') <= open.atMs;
+    return open.atMs <= sinceMs && troubles.startedMs('disk') <= (how === 'surely' ? open.atMs : sinceMs);
   };
 
   const afterSuccess = (disk: KnownDisk, io: DiskIo): void => {
     if (io.kind === 'flush') return;
     const boundMs = truth.boundMs(disk);
-    if (boundMs === undefined || isPinned(disk, io)) return;
+    if (boundMs === undefined || isPinned(disk, io, 'maybe')) return;
     const why = truth.standing(disk, 'running').map(({ reason, sinceMs }) => `${reason} since ${seconds(sinceMs)}`);
     const what = `a ${io.kind} on ${disk.name}, under ${truth.disks.keyVersionOf(disk)} (${why.join(', ')})`;
     if (io.invokedMs > boundMs) {
@@ -121,7 +124,7 @@ export const ioJudge = (parts: {
     const { reason } = error;
     if (definiteReasons.has(reason)) {
       afterKeyRefusal(what, error, io.invokedMs);
-      if (disk && isPinned(disk, io) && truth.nowMs() > (disk.open?.atMs ?? 0)) {
+      if (disk && isPinned(disk, io, 'surely') && truth.nowMs() > (disk.open?.atMs ?? 0)) {
         log.violate('G3', `${what} goes on: its lease is pinned`, `${reason}: ${error.message}`);
       }
     } else if (outages.has(reason)) {

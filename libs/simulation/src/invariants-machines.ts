@@ -9,8 +9,8 @@ import type { KnownMachine } from './oracle-machines.ts';
 import type { SimulatedCloud } from './simulated-cloud.ts';
 import type { Troubles } from './workload-troubles.ts';
 
-/** Parts a machine's stop needs: the rest may be down or cut off (G2). */
-const stoppers = ['compute', 'disk', 'store', 'calls', 'volumes'] as const;
+/** Parts a machine's stop needs; without the vault's word nobody knows of a loss. The rest may be down or cut off (G2). */
+const stoppers = ['compute', 'disk', 'key-vault', 'identity', 'store', 'calls', 'volumes'] as const;
 
 /** G2, G3, G4 and G10 of machines: who must stop, who must not, who must not start, and what is said about it. */
 export const machineJudge = (parts: {
@@ -87,7 +87,8 @@ export const machineJudge = (parts: {
   const goingToRun = (): ReadonlyMap<string, readonly string[]> => {
     const found = new Map<string, readonly string[]>();
     for (const { name, power, disks } of truth.machines.machines.values()) {
-      if (power === 'starting') found.set(name, [...disks.keys()]);
+      const open = [...disks.keys()].filter((disk) => truth.disks.disks.get(disk)?.open?.by === 'machine');
+      if (power === 'starting') found.set(name, open);
     }
     for (const [vm, disks] of world.guests.guests)
       found.set(
