@@ -39,7 +39,7 @@ export const mutants: readonly Mutant[] = [
     name: 'events are told before they are committed',
     guarantee: 'G7',
     file: 'libs/event-store/src/memory-store.ts',
-    find: '      check(commit);\n      changeRows(commit);',
+    find: '      check(commit);\n      changeRows(commit.rows ?? []);',
     replace: `      try {
         check(commit);
       } catch (error) {
@@ -51,7 +51,7 @@ export const mutants: readonly Mutant[] = [
         }
         throw error;
       }
-      changeRows(commit);`,
+      changeRows(commit.rows ?? []);`,
   },
   {
     name: 'the feed is ordered by a sequence alone, so what commits late is skipped',
