@@ -47,8 +47,11 @@ export interface Place {
   holdOpened(vm: string, disksCount: number): Gate;
   /** Restarts key-vault with a limit to the uses of each vault's keys; `undefined`: none. */
   limitVaults(vault: Rate | undefined): Promise<void>;
-  /** Whether compute has heard from the set that it lost a key version: machines stop by reports of disk hosts, too. */
-  isHeardOf(loss: { readonly set: string; readonly keyVersion: string }): Promise<boolean>;
+  /**
+   * Number of the newest loss of a key version that compute has heard of; 0 for none. Machines stop by reports of disk
+   * hosts as well, which may come before the set has told of the loss.
+   */
+  heardLoss(key: { readonly set: string; readonly keyVersion: string }): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -223,7 +226,10 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
       await cloud.stop('key-vault');
       await cloud.start('key-vault');
     },
-    isHeardOf: (loss) => openLosses(storeOf('compute')).anyLost([loss]),
+    async heardLoss({ set, keyVersion }) {
+      const loss = await openLosses(storeOf('compute')).of(set, keyVersion);
+      return loss?.accessEpoch ?? 0;
+    },
     close: () => scope.close(),
   };
 };

@@ -1,7 +1,6 @@
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
-import { until } from '../cloud/until.ts';
 import type { Content } from './content.ts';
-import { attachLun, createMember, disksUnderKey, type Member } from './fleet.ts';
+import { attachLun, createMember, disksUnderKey, type Member, patient } from './fleet.ts';
 import { reasonOf } from './looking.ts';
 import type { Place } from './place.ts';
 
@@ -41,7 +40,7 @@ export const dataOf = async (place: Place, set: string, member: Member, content:
     const outcome = isThere ? await started(place, name) : await created(place, name);
     if (outcome !== 'runs') return lostOr(outcome);
     if (!isThere) return 'none';
-    if (attached) await place.compute.attachDisk({ name, disk: attached.name, lun: attachLun });
+    if (attached) await place.compute.attachDisk({ name, disk: attached.name, lun: attachLun }, patient);
     let missing = 0;
     for (const disk of disksUnderKey(member)) missing += await content.missingAsGuest(member, disk);
     return missing === 0 ? 'there' : `${missing} blocks missing`;
@@ -83,12 +82,8 @@ const ended = async (
   name: string,
   isEnded: (machine: VirtualMachine) => boolean,
 ): Promise<VirtualMachine> => {
-  const signal = AbortSignal.timeout(20_000);
-  for await (const machine of compute.watchVirtualMachine({ name }, { signal })) {
+  for await (const machine of compute.watchVirtualMachine({ name }, patient)) {
     if (isEnded(machine)) return machine;
   }
-  return until(`${name} is as wanted`, async () => {
-    const machine = await compute.getVirtualMachine({ name });
-    return isEnded(machine) && machine;
-  });
+  throw new Error(`the watch of ${name} ended before it was as wanted`);
 };

@@ -6,7 +6,7 @@ import { cellsOf } from './table.ts';
 import { tryCause, type Verdicts } from './trial.ts';
 
 /** Causes played at once: each waits more than it computes. */
-const atOnce = 3;
+const atOnce = 2;
 
 /** Tests that play these causes on one place, each on a fleet of its own, with a test for each cell. */
 export const testCauses = (causes: readonly (Cause & { readonly name: CauseName })[], terms: PlaceTerms = {}): void => {

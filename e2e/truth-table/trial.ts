@@ -94,8 +94,15 @@ const untilStopped = async (
   await inTime('machines have stopped', async () => {
     const machines = await machinesIn(place.compute, [...members.keys()][0]?.vm ?? '');
     const isOver = stopping.every((vm) => machines.get(vm)?.powerState === 'STOPPED');
-    return isOver && (effect !== 'loss' || (await place.isHeardOf(keyed)));
+    return isOver && (effect !== 'loss' || (await isHeard(place, keyed)));
   });
+};
+
+/** Whether compute has heard of the loss from the set itself. */
+const isHeard = async (place: Place, { set, keyVersion }: Keyed): Promise<boolean> => {
+  const { keyAccess } = await place.sets.getDiskEncryptionSet({ name: set });
+  const lost = keyAccess.find((access) => access.keyVersion === keyVersion && access.state === 'LOST');
+  return lost !== undefined && (await place.heardLoss({ set, keyVersion })) >= lost.accessEpoch;
 };
 
 const untilAtRest = async (
