@@ -22,14 +22,17 @@ export const rowMaintenance = (
 ): Pick<EventStore, 'getStates' | 'streamsBehind' | 'renewRows'> => ({
   getStates({ table, category }, ids) {
     return reaching(async () => {
-      // One statement, so that row and version are of one moment.
+      // One statement, so that row and version are of one moment. The limits keep it two look-ups an id, whatever the
+      // planner believes of tables that were filled a moment ago.
       const found = await sql<StateRow[]>`
         select k.id, r.row, r.version as "rowVersion", e.version
         from unnest(${sql.array([...ids])}::text[]) as k(id)
         cross join lateral (
           select version from events where stream = ${`${category}-`} || k.id order by version desc limit 1
         ) as e
-        left join rows r on r.table_name = ${table} and r.key = k.id`;
+        left join lateral (
+          select row, version from rows where table_name = ${table} and key = k.id limit 1
+        ) as r on true`;
       return found.map(({ id, row, rowVersion, version }) => ({
         id,
         version,
@@ -51,9 +54,8 @@ export const rowMaintenance = (
             from json_to_recordset(${JSON.stringify(tables)}::text::json) as t(category text, "table" text)
             join looked on split_part(looked.stream, '-', 1) = t.category
             cross join lateral (select substr(looked.stream, length(t.category) + 2) as id) as s
-            where not exists (
-              select from rows where table_name = t."table" and key = s.id and rows.version >= looked.version
-            )
+            where looked.version >
+              coalesce((select rows.version from rows where table_name = t."table" and key = s.id limit 1), 0)
           ), '[]') as behind`;
       if (!found) throw new Error('the store answered no row');
       return found;

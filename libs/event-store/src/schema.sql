@@ -134,7 +134,7 @@ begin
   select json_agg(json_build_object('table', r."table", 'key', r.key)) into v_behind
     from json_to_recordset(p_rows) as r("table" text, key text, stream text, version bigint)
     where r.stream not in (select json_array_elements_text(coalesce(v_moved, '[]')))
-      and not exists (select from rows where rows.table_name = r."table" and rows.key = r.key and rows.version >= r.version);
+      and r.version > coalesce((select rows.version from rows where rows.table_name = r."table" and rows.key = r.key limit 1), 0);
 
   insert into rows (table_name, key, version, row)
     select r."table", r.key, r.version, r.row
