@@ -136,7 +136,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a header is not synced before it counts',
-    guarantee: 'G5',
+    guarantee: 'G6',
     file: 'services/disk/src/disk-header.ts',
     find: '  await store.flush();\n',
     replace: '',
