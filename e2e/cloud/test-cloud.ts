@@ -6,6 +6,9 @@ import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { type Clients, type Outside, openOutside } from './clients.ts';
 
+/** Room of a service's stream: the server is shared with other tests. */
+const STREAM_BYTES_MAX = 16 * 1024 ** 2;
+
 /** A cloud of separate processes for one test file. */
 export interface TestCloud {
   readonly cloud: LocalCloud;
@@ -28,7 +31,7 @@ export const testCloud = async (settings: Readonly<Record<string, string>> = {})
     env: process.env,
     name: `t${randomBytes(4).toString('hex')}`,
     temporary: true,
-    settings,
+    settings: { NATS_STREAM_BYTES_MAX: String(STREAM_BYTES_MAX), ...settings },
   });
   const outside = openOutside(cloud);
   return {

@@ -10,12 +10,11 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase } from '@interlock/event-store/test-database';
 import { type InProcessCloud, inProcessCloud, workloads } from '@interlock/host';
-import { natsBus } from '@interlock/messaging';
+import type { Bus } from '@interlock/messaging';
+import { openTestBus } from '@interlock/messaging/test-bus';
 import type { Definition, RpcClient, Workload } from '@interlock/rpc';
 import { createScope, logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
-import { jetstreamManager } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleCompute } from '../../services/compute/src/assemble.ts';
 import { openLosses } from '../../services/compute/src/losses.ts';
@@ -271,21 +270,8 @@ const openStores = async (scope: Scope): Promise<ReadonlyMap<Workload, EventStor
   return stores;
 };
 
-const openBus = async (scope: Scope) => {
-  const servers = process.env.NATS_URL;
-  if (!servers) throw new Error('NATS_URL is not set: run this test through `npm test`');
-  const namespace = `t${randomUUID().slice(0, 8)}`;
-  scope.defer('streams', () => deleteStreams(servers, namespace));
-  const bus = await natsBus({ servers: [servers], clock: systemClock, namespace });
+const openBus = async (scope: Scope): Promise<Bus> => {
+  const bus = await openTestBus();
   scope.defer('bus', () => bus.close());
   return bus;
-};
-
-const deleteStreams = async (servers: string, namespace: string): Promise<void> => {
-  const connection = await connect({ servers });
-  const { streams } = await jetstreamManager(connection);
-  for await (const { config } of streams.list()) {
-    if (config.name.startsWith(`${namespace}_`)) await streams.delete(config.name);
-  }
-  await connection.close();
 };

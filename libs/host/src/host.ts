@@ -62,6 +62,7 @@ export const hostService = <const Spec extends ConfigSpec>({
       const bus = await natsBus({
         servers: [config.natsUrl],
         clock,
+        streamBytesMax: config.natsStreamBytesMax,
         ...(config.natsNamespace === undefined ? {} : { namespace: config.natsNamespace }),
         report: (problem, error) => log.warn(problem, { error }),
       });

@@ -1,3 +1,4 @@
+import { STREAM_BYTES_MAX_DEFAULT } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import { int, oneOf, optional, secretFile, telemetrySpec, text, url } from '@interlock/runtime';
 
@@ -16,6 +17,10 @@ export const hostSpec = {
   databaseUrl: url('Postgres 17 database of this service alone'),
   natsUrl: url('NATS server with JetStream'),
   natsNamespace: optional(text('Keeps several systems apart on one NATS server: put before every stream and subject')),
+  natsStreamBytesMax: int('Disk space in bytes the NATS server reserves for the stream of this service', {
+    min: 4 * 1024 ** 2,
+    default: STREAM_BYTES_MAX_DEFAULT,
+  }),
   partitionCount: int('In how many partitions facts are told; the same in every service, and never changed', {
     min: 1,
     max: 256,

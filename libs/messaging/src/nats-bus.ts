@@ -22,8 +22,8 @@ const HOUR_MS = 3_600_000;
 
 /** Facts older than this are read from their source, not from the bus. */
 const MAX_AGE_MS = 24 * HOUR_MS;
-/** Disk space of one service's stream; the oldest messages make room. */
-const MAX_BYTES = 1024 ** 3;
+/** Disk space of one service's stream by default. */
+export const STREAM_BYTES_MAX_DEFAULT = 1024 ** 3;
 /** How long the server recognises a message id. A courtesy: nothing depends on it. */
 const DUPLICATE_WINDOW_MS = 120 * SECOND_MS;
 /** Messages asked for at once by a subscription: with 512 KiB a batch, at most 4 MiB wait in memory. */
@@ -36,6 +36,8 @@ const FETCH_EXPIRES_MS = 30 * SECOND_MS;
 const RESUBSCRIBE_MS = 250;
 /** JetStream's answer to a stream that exists with another configuration. */
 const STREAM_CONFIGURED_OTHERWISE = 10058;
+/** JetStream's answer where the space for a stream cannot be reserved. */
+const NO_ROOM_FOR_STREAM = 10047;
 
 export interface NatsBusOptions {
   readonly servers: readonly string[];
@@ -46,6 +48,8 @@ export interface NatsBusOptions {
   readonly ackWaitMs?: number;
   /** How long a publish waits for its acknowledgement; default 5,000. */
   readonly publishTimeoutMs?: number;
+  /** Disk space the server reserves for one service's stream; the oldest messages make room. Default 1 GiB. */
+  readonly streamBytesMax?: number;
   /** Keeps several systems apart on one server: put before every stream and subject. Letters and digits. */
   readonly namespace?: string;
   /** Certificates, credentials, and whatever else the connection needs. */
@@ -60,6 +64,7 @@ export interface NatsBusOptions {
  */
 export const natsBus = async (options: NatsBusOptions): Promise<Bus> => {
   const { clock, replicas = 1, ackWaitMs = 30 * SECOND_MS, publishTimeoutMs = 5 * SECOND_MS, report } = options;
+  const { streamBytesMax = STREAM_BYTES_MAX_DEFAULT } = options;
   const prefix = options.namespace ? { stream: `${options.namespace}_`, subject: `${options.namespace}.` } : undefined;
   const streamName = (stream: string): string => `${prefix?.stream ?? ''}${stream}`;
   const subjectName = (subject: string): string => `${prefix?.subject ?? ''}${subject}`;
@@ -100,14 +105,16 @@ export const natsBus = async (options: NatsBusOptions): Promise<Bus> => {
       storage: StorageType.File,
       discard: DiscardPolicy.Old,
       max_age: nanos(MAX_AGE_MS),
-      max_bytes: MAX_BYTES,
+      max_bytes: streamBytesMax,
       duplicate_window: nanos(DUPLICATE_WINDOW_MS),
       num_replicas: replicas,
     };
     try {
       await manager.streams.add(config);
     } catch (error) {
-      if (!(error instanceof JetStreamApiError && error.code === STREAM_CONFIGURED_OTHERWISE)) throw error;
+      if (!(error instanceof JetStreamApiError)) throw error;
+      if (error.code === NO_ROOM_FOR_STREAM) throw noRoom(config.name, streamBytesMax, error);
+      if (error.code !== STREAM_CONFIGURED_OTHERWISE) throw error;
       await manager.streams.update(config.name, config);
     }
   };
@@ -208,3 +215,23 @@ const asDelivery = (message: JsMsg): Delivery => ({
   nak: (delayMs) => message.nak(delayMs),
   working: () => message.working(),
 });
+
+const noRoom = (stream: string, bytes: number, cause: Error): Error =>
+  new Error(
+    `the NATS server has no room for stream ${stream}, which reserves ${bytes} bytes: give JetStream more space, delete ` +
+      'streams nobody needs, or lower NATS_STREAM_BYTES_MAX',
+    { cause },
+  );
+
+/** Deletes every stream whose name begins so, with its messages and consumers. For systems that are gone for good. */
+export const deleteStreams = async (server: string, prefix: string): Promise<void> => {
+  const connection = await connect({ servers: server });
+  try {
+    const { streams } = await jetstreamManager(connection);
+    const names: string[] = [];
+    for await (const name of streams.names()) if (name.startsWith(prefix)) names.push(name);
+    for (const name of names) await streams.delete(name);
+  } finally {
+    await connection.close();
+  }
+};

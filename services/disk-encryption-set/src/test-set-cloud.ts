@@ -12,12 +12,10 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase } from '@interlock/event-store/test-database';
 import { inProcessCloud } from '@interlock/host';
-import { natsBus } from '@interlock/messaging';
+import { openTestBus } from '@interlock/messaging/test-bus';
 import type { RpcClient, Workload } from '@interlock/rpc';
 import { createScope, logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
-import { jetstreamManager } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleIdentity } from '../../identity/src/assemble.ts';
 import { hashSecret } from '../../identity/src/tokens.ts';
@@ -65,8 +63,6 @@ export const startSetCloud = async ({ isPurgeProtected = true } = {}): Promise<S
 };
 
 const openSetCloud = async (scope: Scope, isPurgeProtected: boolean): Promise<SetCloud> => {
-  const natsUrl = process.env.NATS_URL;
-  if (!natsUrl) throw new Error('NATS_URL is not set: run this test through `npm test`');
   const clock = systemClock;
   const random = systemRandom;
   const folder = await mkdtemp(join(tmpdir(), 'interlock-sets-'));
@@ -84,9 +80,7 @@ const openSetCloud = async (scope: Scope, isPurgeProtected: boolean): Promise<Se
     if (!store) throw new Error(`${service} does not run here`);
     return store;
   };
-  const namespace = `t${randomUUID().slice(0, 8)}`;
-  scope.defer('streams', () => deleteStreams(natsUrl, namespace));
-  const bus = await natsBus({ servers: [natsUrl], clock, namespace });
+  const bus = await openTestBus();
   scope.defer('bus', () => bus.close());
 
   const person = (secret: string): Somebody => {
@@ -221,13 +215,4 @@ const openSetCloud = async (scope: Scope, isPurgeProtected: boolean): Promise<Se
     },
     close: () => scope.close(),
   };
-};
-
-const deleteStreams = async (servers: string, namespace: string): Promise<void> => {
-  const connection = await connect({ servers });
-  const { streams } = await jetstreamManager(connection);
-  for await (const { config } of streams.list()) {
-    if (config.name.startsWith(`${namespace}_`)) await streams.delete(config.name);
-  }
-  await connection.close();
 };

@@ -11,7 +11,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { type EventStore, memoryStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
 import { inProcessCloud } from '@interlock/host';
-import { natsBus } from '@interlock/messaging';
+import { openTestBus } from '@interlock/messaging/test-bus';
 import type { RpcClient, Workload } from '@interlock/rpc';
 import { createScope, logger, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
@@ -85,8 +85,6 @@ const full = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
 /** Starts it. */
 export const startDiskCloud = async (): Promise<DiskCloud> => {
-  const natsUrl = process.env.NATS_URL;
-  if (!natsUrl) throw new Error('NATS_URL is not set: run this test through `npm test`');
   const clock = systemClock;
   const random = systemRandom;
   const scope = createScope();
@@ -96,7 +94,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
   scope.defer('database', () => database.drop());
   const store = await openPostgresStore({ url: database.url, clock, random });
   scope.defer('store', () => store.close());
-  const bus = await natsBus({ servers: [natsUrl], clock, namespace: `t${randomUUID().slice(0, 8)}` });
+  const bus = await openTestBus();
   scope.defer('bus', () => bus.close());
   const stores = new Map<Workload, EventStore>([['disk', store]]);
   const storeOf = (service: Workload): EventStore => {

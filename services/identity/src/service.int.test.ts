@@ -5,7 +5,7 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
 import { type InProcessCloud, inProcessCloud } from '@interlock/host';
-import { natsBus } from '@interlock/messaging';
+import { openTestBus } from '@interlock/messaging/test-bus';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
@@ -36,11 +36,9 @@ const managedIdentityMs = 1_250;
 let cloud: InProcessCloud;
 const closing: (() => Promise<unknown>)[] = [];
 before(async () => {
-  const natsUrl = process.env.NATS_URL;
-  if (!natsUrl) throw new Error('NATS_URL is not set: run this test through `npm test`');
   database = await createTestDatabase();
   store = await openPostgresStore({ url: database.url, clock, random });
-  const bus = await natsBus({ servers: [natsUrl], clock, namespace: `t${randomUUID().slice(0, 8)}` });
+  const bus = await openTestBus();
   const settings = {
     bootstrap,
     masterKey: masterKey(random.bytes(32)),

@@ -7,7 +7,8 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
 import { type InProcessCloud, inProcessCloud } from '@interlock/host';
-import { type Bus, natsBus } from '@interlock/messaging';
+import type { Bus } from '@interlock/messaging';
+import { openTestBus } from '@interlock/messaging/test-bus';
 import type { RpcClient } from '@interlock/rpc';
 import { type Clock, createScope, logger, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
@@ -70,8 +71,6 @@ export const startVaultCloud = async (
     readonly managedIdentityMs?: number;
   } = {},
 ): Promise<VaultCloud> => {
-  const natsUrl = process.env.NATS_URL;
-  if (!natsUrl) throw new Error('NATS_URL is not set: run this test through `npm test`');
   const scope = createScope();
   const { clock = systemClock } = changes;
   const random = systemRandom;
@@ -86,7 +85,7 @@ export const startVaultCloud = async (
   const vaultStore = changes.store?.(store) ?? store;
   const identityStore = await openPostgresStore({ url: identityDatabase.url, clock, random });
   scope.defer('store of identity', () => identityStore.close());
-  const bus = await natsBus({ servers: [natsUrl], clock, namespace: `t${randomUUID().slice(0, 8)}` });
+  const bus = await openTestBus();
   scope.defer('bus', () => bus.close());
 
   const person = (secret: string): Somebody => {
