@@ -63,7 +63,11 @@ export const refuseKey =
     if (!has(set, keyVersion)) return [];
     const known = set.access[keyVersion];
     const answer = answered(set, { keyVersion, epoch, granted: false });
-    const loss = lostOrBarred(set, { keyVersion, reason, epoch, since, traceId }, stopsNothing(set, reason), at);
+    const isBarredOnly = stopsNothing(set, reason);
+    // Whoever heard of the loss has its reason to correct; the number stays, for an expiry concerns nobody who opened since.
+    const isCorrection = isBarredOnly && known?.state === 'lost' && known.isTold;
+    const told = { keyVersion, reason, epoch: isCorrection ? known.epoch : epoch, since, traceId };
+    const loss = lostOrBarred(set, told, isBarredOnly && !isCorrection, at);
     if (known === undefined) return [loss, ...answer];
     const isNew = known.state === 'available' || known.reason !== reason || set.questions[keyVersion] !== undefined;
     return known.epoch >= epoch || !isNew ? answer : [loss, ...answer];

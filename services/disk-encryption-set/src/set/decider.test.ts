@@ -138,6 +138,21 @@ test('CMK-104: under NEXT_START an expiry bars starts and tells nobody; every ot
   assert.deepEqual(deleted?.type === 'KeyAccessLost' && deleted.reason, 'KEY_DELETED');
 });
 
+test('CMK-104, G10: an expiry behind a told loss corrects its reason under its number, so that it concerns nobody who opened since', () => {
+  const disabled = after(
+    ...created,
+    changeOptions(3, { keyExpiry: 'next_start' }),
+    loseKey(4, loss(7, 'KEY_DISABLED')),
+    questionKey(versionOf('1'), { epoch: 9, since: 5, traceId: '' }),
+  );
+  const [told, ...rest] = refuseKey(6, loss(10, 'KEY_EXPIRED'))(disabled);
+  assert.ok(told?.type === 'KeyAccessLost');
+  assert.deepEqual([told.reason, told.epoch, rest.map(({ type }) => type)], ['KEY_EXPIRED', 7, ['KeyAccessAnswered']]);
+  const corrected = [told, ...rest].reduce(evolve, disabled);
+  assert.deepEqual(refuseKey(7, loss(11, 'KEY_EXPIRED'))(corrected), [], 'said once');
+  assert.deepEqual(typesOf(restoreKey(8, yes(12))(corrected)), ['KeyAccessRestored']);
+});
+
 test('CMK-104: once an expiry is to stop machines, one that only barred starts is told, once', () => {
   const barred = after(...created, changeOptions(3, { keyExpiry: 'next_start' }), loseKey(4, loss(7, 'KEY_EXPIRED')));
   const stricter = changeOptions(5, { keyExpiry: 'stop' });
