@@ -35,9 +35,10 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
         entry.forResource(request.resource);
         trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
         return deciding(async function decide(): Promise<KeyAccess> {
-          const { epoch, vault, key } = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
+          const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
+          const { epoch, vault, key } = sight;
           entry.about(id.key, id.version);
-          const { turned, version } = await explained(parts, id, call, epoch, async () => {
+          const { turned, version } = await explained(parts, id, call, sight, async () => {
             const obstacle = obstacleOf(vault, key, id.version, clock.now(), request.allowExpired);
             const refused = obstacle && refusal(keyVersion, obstacle, 'checkAccess');
             const turned = await guard.permit(id.vault, vault, id.key, diskPermissions, call, refused);
@@ -71,9 +72,10 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
         const id = urls.parse(request.keyUrl);
         const keyVersion = versionName(id.key, id.version);
         entry.forResource(request.resource);
-        const { epoch, vault, key } = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
+        const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
+        const { vault, key } = sight;
         entry.about(id.key, id.version);
-        const version = await explained(parts, id, call, epoch, async () => {
+        const version = await explained(parts, id, call, sight, async () => {
           if (vault.status !== 'active') throw vaultDeleted(id.vault);
           const found = versionOf(key, id.version);
           // A disabled or expired version is described, not refused: the caller names what is wrong with it.
@@ -93,7 +95,8 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
         names.diskEncryptionSet.parse(request.diskEncryptionSet, 'disk_encryption_set');
         const targetKeyVersion = versionName(target.key, target.version);
         entry.forResource(request.diskEncryptionSet);
-        const { epoch, vault, key } = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
+        const sight = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
+        const { epoch, vault, key } = sight;
         entry.about(source.key, source.version);
         await guard.permit(source.vault, vault, source.key, ownerPermissions(key, source.version), call);
         if (vault.status !== 'active') throw vaultDeleted(source.vault);

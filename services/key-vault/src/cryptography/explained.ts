@@ -6,7 +6,7 @@ import type { KeyEvent, KeyOperation } from '../key/events.ts';
 import { type Key, versionOf } from '../key/key.ts';
 import { type VersionId, versionName } from '../names.ts';
 import type { KeyPermission } from '../vault/events.ts';
-import { findOrigin } from './origin.ts';
+import { findOrigin, type Seen } from './origin.ts';
 
 /** Refusals that are an answer about access: the reasons of `KeyAccessReason` that somebody decided, and KV-88. */
 const explainable: ReadonlySet<string> = new Set([
@@ -30,13 +30,16 @@ const explainable: ReadonlySet<string> = new Set([
  * being read; an answer given after the return of access has one no lower than the return's predecessor. So a host that
  * compares the two is never wrong about which came first.
  *
- * @param epoch head of the event feed from before the state was read
+ * What was committed after the state was read had no part in the refusal: with a number of that it would pass for an answer
+ * to it, and a return that came in between would never be noticed.
+ *
+ * @param sight what the judgement is about: the head of the event feed from before the state was read, and the versions read
  */
 export const explained = async <Value>(
   parts: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent>; readonly clock: Clock },
   id: VersionId,
   call: Call,
-  epoch: number,
+  { epoch, seen }: { readonly epoch: number; readonly seen: Seen },
   judge: () => Promise<Value>,
 ): Promise<Value> => {
   try {
@@ -49,6 +52,7 @@ export const explained = async <Value>(
     const isWithheld = reason === 'KEY_OPERATION_NOT_ALLOWED' || (reason === 'ACCESS_DENIED' && !metadata.permission);
     const origin = await findOrigin(parts.store, {
       ...id,
+      seen,
       reason,
       version,
       principal: principalOf(call).name,

@@ -20,9 +20,10 @@ export const newerVersionApi = (parts: CryptographyParts & { readonly log: Audit
       async (request: FindNewerKeyVersionRequest, call: Call, entry): Promise<FindNewerKeyVersionResponse> => {
         const id = parseVersion(request.keyVersion, 'key_version');
         entry.forResource(request.resource);
-        const { epoch, vault, key } = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
+        const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
+        const { vault, key } = sight;
         entry.about(id.key, id.version);
-        const named = await explained(parts, id, call, epoch, async () => {
+        const named = await explained(parts, id, call, sight, async () => {
           const found = versionOf(key, id.version);
           if (vault.status === 'active' && key.status === 'active' && found) return { key, version: found };
           const obstacle = obstacleOf(vault, key, id.version, clock.now());

@@ -15,8 +15,15 @@ export interface LossOrigin {
   readonly traceId: string;
 }
 
+/** Versions of the streams of a vault and a key at which a decision was taken. */
+export interface Seen {
+  readonly vaultVersion: number;
+  readonly keyVersion: number;
+}
+
 /** A refusal in search of its origin. */
 export interface RefusedUse {
+  readonly seen: Seen;
   readonly reason: string;
   /** Last segment of the vault's name. */
   readonly vault: string;
@@ -47,17 +54,23 @@ export const findOrigin = async (store: EventStore, use: RefusedUse): Promise<Lo
   if (isOfVault && use.operations.length === 0) {
     const events = (await store.read(`vault-${use.vault}`)).flatMap((recorded): Told<VaultEvent>[] => {
       const read = vaultEvent(recorded);
-      return read ? [{ recorded, event: read.event }] : [];
+      return read && isSeen(recorded, use.seen.vaultVersion) ? [{ recorded, event: read.event }] : [];
     });
     if (use.reason === 'VAULT_DELETED') return originAt(events.findLast(({ event }) => event.type === 'VaultDeleted'));
     return use.reason === 'IDENTITY_DELETED' ? identityDeletion(events, use) : grantTaken(events, use);
   }
   const events = (await store.read(`key-${use.key}`)).flatMap((recorded): Told<KeyEvent>[] => {
     const read = keyEvent(recorded);
-    return read ? [{ recorded, event: read.event }] : [];
+    return read && isSeen(recorded, use.seen.keyVersion) ? [{ recorded, event: read.event }] : [];
   });
   return keyLoss(events, use);
 };
+
+/** What a request itself puts on record about its refusal, after it has read the state. */
+const notes: ReadonlySet<string> = new Set(['IdentityAnswerTurned', 'KeyVersionExpired']);
+
+const isSeen = ({ type, version }: RecordedEvent, seenVersion: number): boolean =>
+  version <= seenVersion || notes.has(type);
 
 const originAt = (
   told: Told<{ readonly at: Instant }> | undefined,

@@ -51,11 +51,11 @@ const rewrap = async (
   const into = await lookAt(parts, target, call, entry, 'FAILED_PRECONDITION');
   // In one vault the record names the version the key ends under; in two, each record names its own.
   entry.about(target.key, target.version);
-  await explained(parts, source, call, from.epoch, () =>
+  await explained(parts, source, call, from, () =>
     guard.permit(source.vault, from.vault, source.key, ['unwrapKey'], call),
   );
   const now = clock.now();
-  await explained(parts, target, call, into.epoch, async () => {
+  await explained(parts, target, call, into, async () => {
     await guard.permit(target.vault, into.vault, target.key, ['wrapKey'], call);
     const obstacle = obstacleOf(into.vault, into.key, target.version, now);
     if (obstacle) throw refusal(targetName, obstacle, 'wrapKey');
@@ -66,14 +66,14 @@ const rewrap = async (
     principal: principalOf(call).name,
     diskEncryptionSet: request.diskEncryptionSet,
   };
-  await explained(parts, source, call, from.epoch, async () => checkSource(from, sourceName, word, now));
+  await explained(parts, source, call, from, async () => checkSource(from, sourceName, word, now));
   checkProtection(from.vault, into.vault);
 
   const sourceVersion = versionOf(from.key, source.version);
   const targetVersion = versionOf(into.key, target.version);
   if (!sourceVersion || !targetVersion) throw new Error('versions without an obstacle exist');
-  await explained(parts, source, call, from.epoch, async () => checkGranted(sourceName, sourceVersion, ['unwrapKey']));
-  await explained(parts, target, call, into.epoch, async () => checkGranted(targetName, targetVersion, ['wrapKey']));
+  await explained(parts, source, call, from, async () => checkGranted(sourceName, sourceVersion, ['unwrapKey']));
+  await explained(parts, target, call, into, async () => checkGranted(targetName, targetVersion, ['wrapKey']));
   const algorithm = encryptionAlgorithm(request.algorithm);
   // The unwrapping is what costs.
   parts.limits.admitToVault(source.vault);

@@ -18,6 +18,7 @@ import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
 import { isStanding, type StandingVault, type Vault } from '../vault/vault.ts';
 import { explained } from './explained.ts';
+import type { Seen } from './origin.ts';
 
 /** What every use of a key needs. */
 export interface CryptographyParts {
@@ -39,6 +40,8 @@ export interface Sight {
    * number may not be.
    */
   readonly epoch: number;
+  /** Versions of the two streams as they were read: what came later had no part in the decision. */
+  readonly seen: Seen;
   readonly vault: StandingVault;
   readonly key: Key;
 }
@@ -66,17 +69,21 @@ export const lookAt = async (
 ): Promise<Sight> => {
   const { store, vaults, keys } = parts;
   const epoch = await store.head();
-  const [{ state: vault }, { state: key }] = await Promise.all([vaults.load(vaultId), keys.load(keyName)]);
+  const [{ state: vault, version: vaultVersion }, { state: key, version: keyVersion }] = await Promise.all([
+    vaults.load(vaultId),
+    keys.load(keyName),
+  ]);
+  const seen = { vaultVersion, keyVersion };
   if (!isStanding(vault)) {
     const isKnown = version !== undefined && purgedVersionsOf(key).includes(version);
     if (vault.status !== 'purged' || !isKnown) throw vaultNotFound(vaultId);
-    return explained(parts, { vault: vaultId, key: keyName, version }, call, epoch, async () => {
+    return explained(parts, { vault: vaultId, key: keyName, version }, call, { epoch, seen }, async () => {
       throw versionPurged(versionName(keyName, version), codeOfPurged);
     });
   }
   entry.inVault(vaultId);
   entry.about(keyName);
-  return { epoch, vault, key };
+  return { epoch, seen, vault, key };
 };
 
 /**
@@ -96,9 +103,10 @@ export const useVersion = async <Value>(
   const id = parseKeyOrVersion(request.name, 'name');
   entry.forResource(request.resource);
   return deciding(async () => {
-    const { epoch, vault, key } = await lookAt(parts, id, call, entry, 'NOT_FOUND');
+    const sight = await lookAt(parts, id, call, entry, 'NOT_FOUND');
+    const { epoch, vault, key } = sight;
     if (id.version !== undefined) entry.about(id.key, id.version);
-    const version = await explained(parts, id, call, epoch, async () => {
+    const version = await explained(parts, id, call, sight, async () => {
       await parts.guard.permit(id.vault, vault, id.key, [operation], call);
       if (vault.status !== 'active') throw vaultDeleted(id.vault);
       const present = presentVersion(id, key);
