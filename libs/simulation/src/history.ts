@@ -23,6 +23,7 @@ export interface PlayedHistory {
   readonly seed: number;
   readonly machines: number;
   readonly actions: number;
+  /** Kinds of fault that were begun, of those in `actions-faults.ts`. */
   readonly faultKinds: number;
   readonly revocations: number;
   readonly returns: number;
@@ -69,7 +70,7 @@ export const playHistory = async (options: HistoryOptions): Promise<PlayedHistor
     seed,
     machines: stage.truth.machines.machines.size,
     actions: log.actions.length,
-    faultKinds: world.faults.kinds().size,
+    faultKinds: stage.struck.size,
     ...stage.counts,
     virtualMs: world.clock.monotonicMs(),
     violation: log.violation,
@@ -128,6 +129,7 @@ const openStage = (world: SimulatedCloud, log: HistoryLog, isThorough: boolean):
     troubles,
     random: world.random.fork('workload'),
     counts: { revocations: 0, returns: 0 },
+    struck: new Set(),
     begin,
     later(delayMs, work) {
       const start = (): void => {

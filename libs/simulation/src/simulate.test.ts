@@ -26,5 +26,6 @@ test('G1 G2 G3 G4 G5 G6 G7 G8 G9 G10: hold in forty known histories and one nobo
   const mean = (sum: number): number => sum / summary.histories;
   assert.ok(mean(summary.machines) >= 10, meansLine(summary));
   assert.ok(mean(summary.actions) >= 200, meansLine(summary));
+  assert.ok(mean(summary.faultKinds) >= 3, meansLine(summary));
   assert.ok(mean(summary.revocations) >= 1 && mean(summary.returns) >= 1, meansLine(summary));
 });

@@ -19,6 +19,8 @@ export interface Stage {
   readonly random: SeededRandom;
   /** What the history has seen, for its summary. */
   readonly counts: { revocations: number; returns: number };
+  /** Names of the faults that were begun. */
+  readonly struck: Set<string>;
   /** Does an action now; it is awaited before the history is judged. */
   begin(work: () => Promise<unknown>): void;
   /** The same after a time. */

@@ -8,7 +8,7 @@ import { attempt, type Stage } from './workload-stage.ts';
 
 /** How a history is paced. */
 export interface Pace {
-  /** Actions begun, I/O of guests among them. */
+  /** Actions begun, I/O of guests among them, before everything is brought to its end, which takes some 80 more. */
   readonly actions: number;
   /** Mean time between two of them, in milliseconds. */
   readonly everyMs: number;
@@ -16,16 +16,27 @@ export interface Pace {
   readonly faults: number;
 }
 
-export const usualPace: Pace = { actions: 210, everyMs: 280, faults: 5 };
+export const usualPace: Pace = { actions: 150, everyMs: 280, faults: 5 };
+
+/** Kinds of fault of every history that lasts long enough: what goes wrong at once is what is hard to get right. */
+const leastKinds = 3;
+
+const beginFault = (stage: Stage): void => {
+  const { struck } = stage;
+  const fault = pickByWeight(stage, struck.size < leastKinds ? faults.filter(({ name }) => !struck.has(name)) : faults);
+  struck.add(fault.name);
+  fault.strike(stage);
+};
 
 /** Acts at random until so many actions were begun, with faults in between. */
 export const act = async (stage: Stage, pace: Pace, untilAction: number): Promise<void> => {
   const { world, random, judge, log } = stage;
-  const strikes = new Set(Array.from({ length: pace.faults }, () => random.int(pace.actions)));
+  const strikes = new Set<number>();
+  while (strikes.size < Math.min(pace.faults, pace.actions / 2)) strikes.add(random.int(pace.actions));
   // Each history sees at least one revocation that its faults may meet.
   const certain = 20 + random.int(60);
   for (let step = 0; log.actions.length < Math.min(pace.actions, untilAction); step += 1) {
-    if (strikes.has(step)) pickByWeight(stage, faults).strike(stage);
+    if (strikes.has(step)) beginFault(stage);
     if (random.chance(0.02)) stage.begin(judge.disturb);
     if (step === certain) stage.begin(() => revokeForAWhile(stage));
     const { run } = pickByWeight(stage, actions);

@@ -141,7 +141,11 @@ export const createGuard = (parts: {
     const wasRefused = (vault.refusedAnswers ?? []).includes(answerOf(principal, key));
     if (kind !== 'managed_identity' || removed === wasRefused || (!removed && !isWhole)) return false;
     const answer = { principal, key, removed, position: judgement.identityAsOf };
-    const { events } = await vaults.transact(vaultId, noteIdentityAnswer(clock.now(), answer), call.cause);
+    const { events } = await vaults.transact(
+      vaultId,
+      noteIdentityAnswer(clock.now(), answer, judgement.isGone),
+      call.cause,
+    );
     return events.length > 0;
   };
 

@@ -111,18 +111,30 @@ test('a change at identity is noted once per source, and an older one never afte
 });
 
 test("G1: identity's answer about a use is noted when it turns, a refusal first, and not when it is repeated", () => {
+  const roles: VaultEvent = { ...created, permissionModel: 'role_assignment' };
   const no = { principal: 'principals/a', key: 'vaults/v/keys/k', removed: true, position: 5 };
   const yes = { ...no, removed: false, position: 9 };
-  const refused = given(created).when(noteIdentityAnswer(at, no));
+  const refused = given(roles).when(noteIdentityAnswer(at, no));
   assert.deepEqual(refused, [{ type: 'IdentityAnswerTurned', ...no, at }]);
-  assert.deepEqual(given(created).when(noteIdentityAnswer(at, yes)), []);
-  assert.deepEqual(given(created, ...refused).when(noteIdentityAnswer(at, { ...no, position: 8 })), []);
-  assert.equal(given(created, ...refused).when(noteIdentityAnswer(at, { ...no, key: 'vaults/v/keys/l' })).length, 1);
-  const returned = given(created, ...refused).when(noteIdentityAnswer(at, yes));
-  const state = fold([created, ...refused, ...returned]);
+  assert.deepEqual(given(roles).when(noteIdentityAnswer(at, yes)), []);
+  assert.deepEqual(given(roles, ...refused).when(noteIdentityAnswer(at, { ...no, position: 8 })), []);
+  assert.equal(given(roles, ...refused).when(noteIdentityAnswer(at, { ...no, key: 'vaults/v/keys/l' })).length, 1);
+  const returned = given(roles, ...refused).when(noteIdentityAnswer(at, yes));
+  const state = fold([roles, ...refused, ...returned]);
   assert.ok(isStanding(state));
   assert.deepEqual([state.refusedAnswers, identityKnownTo(state)], [[], 9]);
-  assert.deepEqual(given(created, deleted).when(noteIdentityAnswer(at, no)), []);
+  assert.deepEqual(given(roles, deleted).when(noteIdentityAnswer(at, no)), []);
+});
+
+test("G7: an answer of identity's that was overtaken is not noted, or its number would make it the newest", () => {
+  const no = { principal: 'principals/a', key: 'vaults/v/keys/k', removed: true, position: 5 };
+  const change = { source: 'roleAssignments/1', position: 6, principal: 'principals/a', removed: false };
+  const roles: VaultEvent = { ...created, permissionModel: 'role_assignment' };
+  const assigned = given(roles).when(noteGrantChange(at, change));
+  assert.deepEqual(given(roles, ...assigned).when(noteIdentityAnswer(at, no)), []);
+  // Under access policies roles say nothing; that the principal is gone does.
+  assert.deepEqual(given(created).when(noteIdentityAnswer(at, no)), []);
+  assert.equal(given(created).when(noteIdentityAnswer(at, no, true)).length, 1);
 });
 
 const instant = fc.integer({ min: at, max: at + 100 * dayMs });

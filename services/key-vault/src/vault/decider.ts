@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { KeyPermission, NewVault, PermissionModel, VaultEvent } from './events.ts';
-import { type ActiveVault, answerOf, type Vault } from './vault.ts';
+import { type ActiveVault, answerOf, identityKnownTo, type Vault } from './vault.ts';
 
 /** Principals in the access policies of one vault. Rule KV-72. */
 export const accessPoliciesMax = 1_024;
@@ -109,14 +109,27 @@ export const noteGrantChange =
     return [{ type: 'GrantsChanged', ...change, at }];
   };
 
+/** What identity said about a use of a key. */
+export interface IdentityAnswer {
+  readonly principal: string;
+  /** `vaults/<v>/keys/<k>` */
+  readonly key: string;
+  readonly removed: boolean;
+  /** Place in identity's feed as of which it holds. */
+  readonly position: number;
+}
+
 /**
  * Notes what identity answered about a use of a key, where that is another answer than the last one noted; only a
- * refusal is worth a first note.
+ * refusal is worth a first note. An answer that was overtaken is not noted, for its number would make it the newest: by a
+ * switch to access policies, which makes roles count for nothing, or by a later change at identity that the vault has seen.
+ * @param isGone whether the principal is gone: that counts under each permission model
  */
 export const noteIdentityAnswer =
-  (at: Instant, answer: { readonly principal: string; readonly key: string; removed: boolean; position: number }) =>
+  (at: Instant, answer: IdentityAnswer, isGone = false) =>
   (vault: Vault): readonly VaultEvent[] => {
-    if (vault.status !== 'active') return [];
+    if (vault.status !== 'active' || answer.position < identityKnownTo(vault)) return [];
+    if (vault.permissionModel !== 'role_assignment' && !isGone) return [];
     const isRefused = (vault.refusedAnswers ?? []).includes(answerOf(answer.principal, answer.key));
     return isRefused === answer.removed ? [] : [{ type: 'IdentityAnswerTurned', ...answer, at }];
   };
