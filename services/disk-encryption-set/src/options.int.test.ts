@@ -47,7 +47,7 @@ test('CMK-104, CMK-125: a set has its options from the beginning and tells them,
     ['NEXT_START', true, true, standby.name, vault],
   );
   assert.deepEqual(await optionsTold(made.name), [
-    { set: made.name, keyExpiry: 'NEXT_START', autoRestart: true, standbyKeyVersion: standby.name },
+    { set: made.name, keyExpiry: 'NEXT_START', autoRestart: true, standbyKeyVersion: standby.name, generation: 1 },
   ]);
   assert.equal((await world.sets.createDiskEncryptionSet(wish)).name, made.name, 'a repeat needs no word');
   await assert.rejects(world.sets.createDiskEncryptionSet({ ...wish, autoRestart: false }), {

@@ -28,9 +28,9 @@ const factOf = (set: string, event: SetEvent): ToldFact | null => {
       return told(event.type, { $case: 'setCreated', value });
     }
     case 'SetOptionsChanged': {
-      const { autoRestart, standbyKey } = event;
+      const { autoRestart, standbyKey, generation } = event;
       const keyExpiry = keyExpiryOnWire[event.keyExpiry];
-      const value = { set, keyExpiry, autoRestart, standbyKeyVersion: standbyKey?.keyVersion ?? '' };
+      const value = { set, keyExpiry, autoRestart, standbyKeyVersion: standbyKey?.keyVersion ?? '', generation };
       return told(event.type, { $case: 'setOptionsChanged', value });
     }
     case 'SetDeleted':

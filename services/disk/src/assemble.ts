@@ -119,7 +119,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   await sessions.resume();
   standby.resume();
 
-  const rewrapping = openRewrapping({ ...around, sessions, keyAccess });
+  const rewrapping = openRewrapping({ ...around, sessions, keyAccess, options });
   const opening = openOpening({ ...around, sessions, keyAccess });
   const growth = openDiskGrowth(around);
   const show = showDisk({ keyAccess, leases, sessions, volumes, clock });

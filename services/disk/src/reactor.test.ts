@@ -63,7 +63,7 @@ test('CMK-104: what a set says about the expiry of its key holds after a restart
   const change = (keyExpiry: 'STOP' | 'NEXT_START') =>
     tell('SetOptionsChanged', {
       $case: 'setOptionsChanged',
-      value: { set, keyExpiry, autoRestart: false, standbyKeyVersion: '' },
+      value: { set, keyExpiry, autoRestart: false, standbyKeyVersion: '', generation: 1 },
     });
   assert.equal(options.outlivesExpiry(set), false);
   await change('NEXT_START');

@@ -41,6 +41,12 @@ export const reactions = (parts: {
       keyAccess.restored({ set, keyVersion }, accessEpoch);
       return effectOf(await losses.restored({ set, keyVersion }));
     },
+    RotationFinished: async (fact) => {
+      const { event } = eventOf(fact);
+      // What moved while the set's word about its standby was on its way is brought in line with it.
+      if (event?.$case === 'rotationFinished') standby.kick(event.value.set);
+      return NO_EFFECT;
+    },
     SetDeleted: async (fact) => {
       const { event } = eventOf(fact);
       if (event?.$case !== 'setDeleted') return NO_EFFECT;

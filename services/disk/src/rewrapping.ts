@@ -14,6 +14,7 @@ import { type Encryption, setOf, type VolumeRef, type WrapRef } from './encrypti
 import { transactGuarded } from './guarded-commit.ts';
 import type { KeyAccess } from './keys/key-access.ts';
 import type { SetKey, SetKeys } from './keys/set-keys.ts';
+import type { SetOptions } from './keys/set-options.ts';
 import type { Vault } from './keys/vault.ts';
 import {
   existing as existingSnapshot,
@@ -61,10 +62,11 @@ export const openRewrapping = (parts: {
   readonly vault: Vault;
   readonly keyAccess: Pick<KeyAccess, 'lease'>;
   readonly setKeys: SetKeys;
+  readonly options: Pick<SetOptions, 'standbyOf' | 'standbySince'>;
   readonly turns: Turns;
   readonly clock: Clock;
 }): Rewrapping => {
-  const { store, disks, snapshots, volumes, sessions, vault, keyAccess, setKeys, turns, clock } = parts;
+  const { store, disks, snapshots, volumes, sessions, vault, keyAccess, setKeys, options, turns, clock } = parts;
 
   return async (resource, target, cause) => {
     const { name, kind } = resource;
@@ -158,12 +160,14 @@ export const openRewrapping = (parts: {
             await settle(header);
             await tidyHeader(volumes, volumeId);
           } else {
-            // The key a disk is under needs no standby that is the same.
-            const isOwnStandby = header.standby?.keyVersion === target.keyVersion;
+            // The key a disk is under needs no standby that is the same, nor one that went with the key before.
+            const standby = header.standby?.keyVersion;
+            const isOwnStandby = standby === target.keyVersion;
+            const isOutdated = target.generation >= options.standbySince(set) && standby !== options.standbyOf(set);
             const change = {
               wrap,
               generation: target.generation,
-              ...(isOwnStandby ? { standby: undefined } : {}),
+              ...(isOwnStandby || isOutdated ? { standby: undefined } : {}),
             };
             await replaceHeader(volumes, volumeId, header.sequence, change, settle);
           }

@@ -13,10 +13,10 @@ const standbyVersion = `vaults/sss/keys/k1/versions/${'f'.repeat(32)}`;
 const under = (diskEncryptionSet: string) =>
   ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet }) as const;
 
-const name = (host: DiskHost, standbyKeyVersion: string) =>
+const name = (host: DiskHost, standbyKeyVersion: string, generation = 1) =>
   host.tell('SetOptionsChanged', {
     $case: 'setOptionsChanged',
-    value: { set: setName, keyExpiry: 'STOP', autoRestart: false, standbyKeyVersion },
+    value: { set: setName, keyExpiry: 'STOP', autoRestart: false, standbyKeyVersion, generation },
   });
 /** What each disk and snapshot of the set has as its standby wrap, as the set sees it. */
 const standbys = async (host: DiskHost) => {
@@ -85,6 +85,43 @@ test(
     });
     assert.deepEqual(await host.content(content.length), content);
     assert.deepEqual(await standbys(host), { d: standbyVersion }, 'the standby stays one');
+    await host.stop();
+  },
+);
+
+test(
+  'CMK-108, CMK-10: a standby that went with the key before is none of what is under the new key, and stays what the rest moves from',
+  limit,
+  async () => {
+    const host = await hostWithDisk();
+    await createDisk(host, 'later');
+    await name(host, standbyVersion);
+    await until(allHave(host, standbyVersion));
+    const target = await beginMove(host);
+    host.forgetKeysBefore(setName);
+    await name(host, '', target.generation);
+    await createDisk(host, 'fresh');
+    await host.asSets.rewrapDek({ ...target, fromStandby: true });
+    assert.deepEqual(await standbys(host), { d: '', fresh: '', later: standbyVersion });
+    assert.deepEqual(await host.content(content.length), content);
+    await host.asSets.rewrapDek({ ...target, name: `${parent}/disks/later`, fromStandby: true });
+    assert.deepEqual(await standbys(host), { d: '', fresh: '', later: '' });
+    await host.stop();
+  },
+);
+
+test(
+  'CMK-10: a disk that moved before the word about the standby was here loses the wrap when it is',
+  limit,
+  async () => {
+    const host = await hostWithDisk();
+    await name(host, standbyVersion);
+    await until(allHave(host, standbyVersion));
+    const target = await beginMove(host);
+    await host.asSets.rewrapDek(target);
+    assert.deepEqual(await standbys(host), { d: standbyVersion });
+    await name(host, '', target.generation);
+    await until(allHave(host, ''));
     await host.stop();
   },
 );

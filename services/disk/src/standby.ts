@@ -22,7 +22,8 @@ import type { Volumes } from './volume/volumes.ts';
  *
  * The DEK never leaves the vault for it. The wrap wins no lease and opens nothing here: it serves only a `Rewrap` away from
  * a purged key, by the word of the standby key's owner. It is made after its disk and not with it, so that a standby key
- * that cannot be used keeps nobody from working; `standby_key_version` of a resource tells whether it is there.
+ * that cannot be used keeps nobody from working; `standby_key_version` of a resource tells whether it is there. What is under
+ * an older generation than the set's word about its standby is left alone: it may have to move from the wrap it has.
  */
 export interface StandbyUpkeep {
   /** Something about the set may have changed: looks at its disks and snapshots, and again until all is as it should be. */
@@ -58,7 +59,7 @@ export const openStandbyUpkeep = (parts: {
   readonly volumes: Volumes;
   readonly vault: Pick<Vault, 'rewrap'>;
   readonly setKeys: Pick<SetKeys, 'inForce'>;
-  readonly options: Pick<SetOptions, 'standbyOf' | 'mayHaveStandby' | 'withStandby'>;
+  readonly options: Pick<SetOptions, 'standbyOf' | 'standbySince' | 'mayHaveStandby' | 'withStandby'>;
   readonly turns: Turns;
   readonly catchUp: CatchUp;
   readonly clock: Clock;
@@ -93,7 +94,7 @@ export const openStandbyUpkeep = (parts: {
     const { load, note } = kinds[kind];
     const wanted = options.standbyOf(set);
     const before = await turns(name, () => load(name, cause));
-    if (setOf(before.encryption) !== set) return;
+    if (setOf(before.encryption) !== set || before.generation < options.standbySince(set)) return;
     const { volumeId } = before.volume;
     const header = await currentHeader(volumes, volumeId);
     const isThere = (header.standby?.keyVersion ?? '') === wanted;
@@ -120,6 +121,7 @@ export const openStandbyUpkeep = (parts: {
 
   const isKept = (state: Disk | Snapshot, set: string): boolean => {
     if (state.status !== 'active' || setOf(state.encryption) !== set) return true;
+    if (state.generation < options.standbySince(set)) return true;
     const wanted = options.standbyOf(set);
     const isNeeded = wanted !== '' && wanted !== state.keyVersion;
     return (state.standbyKeyVersion ?? '') === (isNeeded ? wanted : '');

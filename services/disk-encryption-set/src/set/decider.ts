@@ -52,7 +52,7 @@ export const completeCreation =
     const { keyVersion } = set.activeKey;
     return [
       { type: 'SetCreated', location, encryptionType, principal, keyVersion, generation, at },
-      { type: 'SetOptionsChanged', ...options, at },
+      { type: 'SetOptionsChanged', ...options, generation, at },
       { type: 'KeyAccessQuestioned', keyVersion, epoch: 0, since: at, traceId: '' },
     ];
   };

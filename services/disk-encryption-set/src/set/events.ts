@@ -67,7 +67,12 @@ export type SetEvent =
       readonly generation: number;
       readonly at: Instant;
     }
-  | ({ readonly type: 'SetOptionsChanged'; readonly at: Instant } & SetOptions)
+  | ({
+      readonly type: 'SetOptionsChanged';
+      /** From which generation on the standby key is meant: what is under an older one keeps its wraps until it moves. */
+      readonly generation: number;
+      readonly at: Instant;
+    } & SetOptions)
   /** The set has no identity any more: nothing under it can use a key. The principal is deleted afterwards (CMK-38). */
   | { readonly type: 'IdentityRemoved'; readonly principal: string; readonly at: Instant }
   /** The principal of a removed identity is gone at identity. */
@@ -184,4 +189,5 @@ const plainOptions: AskedOptions = {
 /** Lifts the stored shapes of older schemas. */
 export const upcast: Upcasters = {
   SetCreating: { 1: (old) => ({ ...old, askedOptions: { ...plainOptions }, standbyKey: null }) },
+  SetOptionsChanged: { 1: (old) => ({ ...old, generation: 0 }) },
 };

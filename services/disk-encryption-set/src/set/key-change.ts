@@ -35,7 +35,7 @@ export const assignKey =
       { type: 'KeyAssigned', key, previousKeyVersion, generation: generation + 1, at },
       ...(isStandbyKept(set, key, agreedStandby)
         ? []
-        : [{ type: 'SetOptionsChanged', ...options, standbyKey: null, at } as const]),
+        : [{ type: 'SetOptionsChanged', ...options, standbyKey: null, generation: generation + 1, at } as const]),
       { type: 'KeyAccessRestored', keyVersion, epoch, at },
       { type: 'KeyAccessQuestioned', keyVersion, epoch, since: at, traceId: '' },
     ];

@@ -49,7 +49,8 @@ export const changeOptions =
     if (isSame(options, set.options)) return [];
     if (standby && standby.key.keyVersion !== set.options.standbyKey?.keyVersion) checkAgreed(standby, set);
     const isStricter = options.keyExpiry === 'stop' && set.options.keyExpiry === 'next_start';
-    return [{ type: 'SetOptionsChanged', ...options, at }, ...(isStricter ? tellBarred(at)(set) : [])];
+    const { generation } = set;
+    return [{ type: 'SetOptionsChanged', ...options, generation, at }, ...(isStricter ? tellBarred(at)(set) : [])];
   };
 
 const isSame = (one: SetOptions, other: SetOptions): boolean =>

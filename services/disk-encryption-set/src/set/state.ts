@@ -134,7 +134,7 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
     case 'SetDeleteRefused':
       return { ...set, status: 'active' };
     case 'SetOptionsChanged': {
-      const { type: _type, at: _at, ...options } = event;
+      const { type: _type, at: _at, generation: _from, ...options } = event;
       if (!options.autoKeyRotation) return { ...set, options, following: { due: null, error: null } };
       const isTurnedOn = !set.options.autoKeyRotation;
       return { ...set, options, following: isTurnedOn ? { due: 0, error: null } : set.following };

@@ -332,7 +332,7 @@ test(
     const change = (keyExpiry: 'STOP' | 'NEXT_START') =>
       host.tell('SetOptionsChanged', {
         $case: 'setOptionsChanged',
-        value: { set, keyExpiry, autoRestart: false, standbyKeyVersion: '' },
+        value: { set, keyExpiry, autoRestart: false, standbyKeyVersion: '', generation: 1 },
       });
     const disk = await open('d');
     host.setEpoch(5);

@@ -67,7 +67,8 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
 
   const ask = async (set: string) => {
     const found = await sets.getDiskEncryptionSet({ name: set });
-    options.note(set, { keyExpiry: found.keyExpiry, standbyKeyVersion: found.standbyKey?.keyVersion ?? '' });
+    const { keyExpiry, generation, standbyKey } = found;
+    options.note(set, { keyExpiry, generation, standbyKeyVersion: standbyKey?.keyVersion ?? '' });
     const key = {
       principal: found.identity?.principal ?? '',
       keyVersion: found.activeKey?.keyVersion ?? '',

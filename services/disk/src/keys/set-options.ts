@@ -6,6 +6,8 @@ export interface ToldOptions {
   readonly keyExpiry: KeyExpiryPolicy;
   /** Full name; `''` for none. */
   readonly standbyKeyVersion: string;
+  /** From which generation on that is so. */
+  readonly generation: number;
 }
 
 /** The options of sets, as far as they differ from the default. */
@@ -14,6 +16,8 @@ export interface SetOptions {
   outlivesExpiry(set: string): boolean;
   /** The version every DEK of the set is wrapped under as well; `''` for none. */
   standbyOf(set: string): string;
+  /** From which generation on that is so: what is under an older one keeps the standby wrap it has, to move from it. */
+  standbySince(set: string): number;
   /** Whether its disks may have a wrap under a standby key: it has one, or may have had. */
   mayHaveStandby(set: string): boolean;
   /** Every set of which that is so. */
@@ -31,6 +35,8 @@ export interface SetOptions {
 interface StoredOptions {
   readonly keyExpiry: 'STOP' | 'NEXT_START';
   readonly standbyKeyVersion: string;
+  /** Absent in rows from before it was told: for every generation. */
+  readonly generation?: number;
 }
 
 /** Rows read at once while recalling. */
@@ -41,8 +47,10 @@ export const openSetOptions = (store: EventStore): SetOptions => {
   const rows = table<StoredOptions>(store, { name: 'set_option', version: 1 });
   const known = new Map<string, StoredOptions & { readonly isTold: boolean }>();
 
-  const hold = (set: string, { keyExpiry, standbyKeyVersion }: ToldOptions, isTold: boolean): StoredOptions => {
-    const options = { keyExpiry: keyExpiry === 'NEXT_START' ? 'NEXT_START' : 'STOP', standbyKeyVersion } as const;
+  const hold = (set: string, told: ToldOptions, isTold: boolean): StoredOptions => {
+    const { standbyKeyVersion, generation } = told;
+    const keyExpiry = told.keyExpiry === 'NEXT_START' ? 'NEXT_START' : 'STOP';
+    const options = { keyExpiry, standbyKeyVersion, generation } as const;
     const differs = options.keyExpiry === 'NEXT_START' || standbyKeyVersion !== '';
     if (known.has(set) || differs) known.set(set, { ...options, isTold });
     return options;
@@ -51,6 +59,7 @@ export const openSetOptions = (store: EventStore): SetOptions => {
   return {
     outlivesExpiry: (set) => known.get(set)?.keyExpiry === 'NEXT_START',
     standbyOf: (set) => known.get(set)?.standbyKeyVersion ?? '',
+    standbySince: (set) => known.get(set)?.generation ?? 0,
     mayHaveStandby: (set) => known.has(set),
     withStandby: () => [...known.keys()],
     note: (set, asked) => {
@@ -60,7 +69,10 @@ export const openSetOptions = (store: EventStore): SetOptions => {
       const options = hold(set, told, true);
       if (!known.has(set)) return undefined;
       const before = await rows.get(set);
-      const isSame = before?.keyExpiry === options.keyExpiry && before.standbyKeyVersion === options.standbyKeyVersion;
+      const isSame =
+        before?.keyExpiry === options.keyExpiry &&
+        before.standbyKeyVersion === options.standbyKeyVersion &&
+        before.generation === options.generation;
       return isSame ? undefined : rows.put(set, options, before);
     },
     async forgotten(set) {
