@@ -1,4 +1,4 @@
-import type { Clock, Logger } from '@interlock/runtime';
+import { type Clock, failureLog, type Logger } from '@interlock/runtime';
 import { type Category, type CategoryDefinition, category } from './category.ts';
 import type { EventOf } from './event-codec.ts';
 import type { Cause, EventStore, StreamBehind } from './store.ts';
@@ -112,15 +112,22 @@ export const rowKeeper = (parts: {
     },
     async follow(signal) {
       if (all.length === 0) return;
+      const attempts = failureLog({
+        log,
+        clock,
+        failing: 'state rows are not looked after',
+        back: 'state rows are looked after again',
+      });
       let position = Math.min(...all.map(({ reached }) => reached));
       while (!signal.aborted) {
         if (!(await store.waitForEvents(position, signal))) break;
         try {
           position = await lookToTheEnd(position, signal);
+          attempts.succeeded();
           await clock.sleep(lookIntervalMs, signal);
         } catch (error) {
           if (!(error instanceof StoreUnavailable)) throw error;
-          log.warn('state rows are looked after again', { error });
+          attempts.failed(error);
           await clock.sleep(retryMs, signal);
         }
       }

@@ -64,7 +64,7 @@ export const hostService = <const Spec extends ConfigSpec>({
         clock,
         streamBytesMax: config.natsStreamBytesMax,
         ...(config.natsNamespace === undefined ? {} : { namespace: config.natsNamespace }),
-        report: (problem, error) => log.warn(problem, { error }),
+        log,
       });
       scope.defer('bus', () => bus.close());
 

@@ -1,6 +1,6 @@
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { CursorConflict, type EventStore, type RowChange } from '@interlock/event-store';
-import type { Clock, Logger, Random } from '@interlock/runtime';
+import { type Clock, failureLog, type Logger, type Random } from '@interlock/runtime';
 import { backoffMs } from './backoff.ts';
 import { causeOf, type Effect, type Handlers, messageOf, NO_EFFECT, reasonOf, verdictOn } from './handlers.ts';
 import { encodeFact, PARKED_BEHIND, type ParkedRow, parkedFacts } from './parked.ts';
@@ -120,6 +120,7 @@ export const createLane = (options: LaneOptions): Lane => {
 
   const applyOne = async (fact: Fact): Promise<void> => {
     let attempts = 0;
+    const failing = failureLog({ log, clock, failing: 'fact is tried again', back: 'fact is applied' });
     let conflicts = 0;
     let isStale = parkedStreams === undefined;
     let givenUp: { readonly error: unknown } | undefined;
@@ -130,6 +131,7 @@ export const createLane = (options: LaneOptions): Lane => {
         if (fact.position <= reached) return;
         if (givenUp) await parkFailed(fact, givenUp.error, attempts);
         else await attempt(fact);
+        if (!givenUp) failing.succeeded();
         return;
       } catch (error) {
         // Whatever happened, the commit may have been stored, or somebody else may have been faster.
@@ -142,7 +144,7 @@ export const createLane = (options: LaneOptions): Lane => {
         const isHopeless = verdict === 'final' || (verdict !== 'passing' && attempts >= maxAttempts);
         if (isHopeless && !givenUp) givenUp = { error };
         else await clock.sleep(backoffMs(attempts, random), signal);
-        if (!givenUp) log.warn('fact is tried again', { error, source, partition, position: fact.position, attempts });
+        if (!givenUp) failing.failed(error, { source, partition, position: fact.position });
       }
     }
   };

@@ -1,4 +1,4 @@
-import type { Clock } from '@interlock/runtime';
+import { type Clock, failureLog, type Logger } from '@interlock/runtime';
 import {
   AckPolicy,
   type Consumer,
@@ -54,8 +54,8 @@ export interface NatsBusOptions {
   readonly namespace?: string;
   /** Certificates, credentials, and whatever else the connection needs. */
   readonly connection?: Omit<NodeConnectionOptions, 'servers'>;
-  /** Told about every failure the bus recovers from by itself. */
-  readonly report?: (problem: string, error: unknown) => void;
+  /** For failures the bus recovers from by itself. */
+  readonly log?: Logger;
 }
 
 /**
@@ -63,7 +63,7 @@ export interface NatsBusOptions {
  * server forgot it. Waits for the server to come up, reconnects for ever, and gives up only on `close`.
  */
 export const natsBus = async (options: NatsBusOptions): Promise<Bus> => {
-  const { clock, replicas = 1, ackWaitMs = 30 * SECOND_MS, publishTimeoutMs = 5 * SECOND_MS, report } = options;
+  const { clock, replicas = 1, ackWaitMs = 30 * SECOND_MS, publishTimeoutMs = 5 * SECOND_MS, log } = options;
   const { streamBytesMax = STREAM_BYTES_MAX_DEFAULT } = options;
   const prefix = options.namespace ? { stream: `${options.namespace}_`, subject: `${options.namespace}.` } : undefined;
   const streamName = (stream: string): string => `${prefix?.stream ?? ''}${stream}`;
@@ -188,14 +188,18 @@ export const natsBus = async (options: NatsBusOptions): Promise<Bus> => {
     },
     async *subscribe(interest) {
       let consumer: Consumer | undefined;
+      const { durable } = interest;
+      const attempts =
+        log && failureLog({ log, clock, failing: 'subscription is set up again', back: 'subscription is back' });
       while (!interest.signal.aborted && !connection.isClosed()) {
         try {
           consumer ??= await openConsumer(interest);
           yield* pull(consumer, interest.signal);
+          attempts?.succeeded();
         } catch (error) {
           consumer = undefined;
           if (interest.signal.aborted || connection.isClosed()) return;
-          report?.(`subscription ${interest.durable} is set up again`, error);
+          attempts?.failed(error, { durable });
           await clock.sleep(RESUBSCRIBE_MS, interest.signal);
         }
       }

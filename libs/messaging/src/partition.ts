@@ -1,4 +1,5 @@
 import { type Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { failureLog } from '@interlock/runtime';
 import { backoffMs } from './backoff.ts';
 import type { Delivery } from './bus.ts';
 import type { ConsumerOptions } from './consumer.ts';
@@ -55,14 +56,17 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     return mine;
   };
 
-  /** Repeats the work until it succeeds or the reader stops. */
+  /** Repeats the work until it succeeds or the reader stops. @param what for the log, as it is when it is done */
   const insist = async (what: string, work: () => Promise<void>): Promise<void> => {
+    const attempts = failureLog({ log, clock, failing: `${what} again`, back: what });
     for (let failures = 1; !signal.aborted; failures += 1) {
       try {
-        return await work();
+        await work();
+        attempts.succeeded();
+        return;
       } catch (error) {
         if (signal.aborted) return;
-        log.warn(what, { error, source, partition, position: lane.reached(), failures });
+        attempts.failed(error, { source, partition, position: lane.reached() });
         await clock.sleep(backoffMs(failures, random), signal);
       }
     }
@@ -103,7 +107,7 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
   };
 
   const catchUp = (position: number): Promise<void> =>
-    insist('feed is read again', async () => {
+    insist('feed is read', async () => {
       // Another replica of this service may have taken in what we miss.
       await lane.refresh();
       while (lane.reached() < position && !signal.aborted) {
@@ -127,7 +131,7 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     await apply(batch, deliveryCount);
     if (signal.aborted) return;
     lane.advance(batch.lastPosition);
-    if (batch.facts.length > 0) await insist('place is saved again', () => lane.save());
+    if (batch.facts.length > 0) await insist('place is saved', () => lane.save());
   };
 
   /** Says again and again that a delivery is still being worked on, until it is told to end. */
@@ -164,6 +168,12 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
 
   /** After a silence the watermarks are late: what the source has told since is read from it. */
   const watchSilence = async (): Promise<void> => {
+    const attempts = failureLog({
+      log,
+      clock,
+      failing: 'bus is silent and source not reached',
+      back: 'source is reached again',
+    });
     while (!signal.aborted) {
       const silentMs = clock.monotonicMs() - heardAt;
       await clock.sleep(Math.max(1, silenceMs - silentMs), signal);
@@ -174,14 +184,15 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
           await lane.refresh();
           while (await readOnce());
         });
+        attempts.succeeded();
       } catch (error) {
-        if (!signal.aborted) log.warn('bus is silent and source not reached', { error, source, partition });
+        if (!signal.aborted) attempts.failed(error, { source, partition });
       }
     }
   };
 
   const run = async (): Promise<void> => {
-    await insist('place is read again', () => lane.refresh());
+    await insist('place is read', () => lane.refresh());
     await Promise.all([listen(), watchSilence()]);
   };
 

@@ -1,6 +1,6 @@
 import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { CursorConflict, type EventStore } from '@interlock/event-store';
-import type { Clock, Logger, Random } from '@interlock/runtime';
+import { type Clock, failureLog, type Logger, type Outage, type Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import { backoffMs } from './backoff.ts';
 import { batchesOf, messageIdOf, type PartitionProgress, watermarkOf } from './batches.ts';
@@ -41,6 +41,8 @@ export interface RelayOptions {
 export interface Relay {
   /** Position up to which the bus acknowledged everything that is told. */
   position(): number;
+  /** Why nothing is told now, and since when; undefined while it tells. */
+  outage(): Outage | undefined;
   /** Stops telling. What is in flight may or may not arrive; the next relay finds out. */
   stop(): Promise<void>;
 }
@@ -68,7 +70,7 @@ export const startRelay = (options: RelayOptions): Relay => {
   const { signal } = stopping;
   let cursor = 0;
   let acknowledged = 0;
-  let failures = 0;
+  const attempts = failureLog({ log, clock, failing: 'relay begins again', back: 'relay tells again' });
 
   const publish = async (batch: FactBatch, messageId: string): Promise<void> =>
     bus.publish(subjectOf(service, batch.partition), messageId, FactBatch.encode(batch).finish());
@@ -85,7 +87,7 @@ export const startRelay = (options: RelayOptions): Relay => {
     const outcome = await oldest.outcome;
     if ('failure' in outcome) throw outcome.failure;
     acknowledged = oldest.reaches ?? acknowledged;
-    if (oldest.reaches === undefined) failures = 0;
+    if (oldest.reaches === undefined) attempts.succeeded();
     if (acknowledged - cursor >= CURSOR_STRIDE) await moveCursor();
   };
 
@@ -146,7 +148,7 @@ export const startRelay = (options: RelayOptions): Relay => {
       if (markDue) {
         await publishWatermarks(progress, position);
         markedAt = clock.monotonicMs();
-        failures = 0;
+        attempts.succeeded();
       }
       if (run.length > 0) continue;
       await moveCursor();
@@ -159,9 +161,8 @@ export const startRelay = (options: RelayOptions): Relay => {
       try {
         await tellInOneSession();
       } catch (error) {
-        failures += 1;
-        log.warn('relay begins again', { error, service, failures });
-        await clock.sleep(backoffMs(failures, random), signal);
+        attempts.failed(error, { service });
+        await clock.sleep(backoffMs(attempts.outage()?.failures ?? 1, random), signal);
       }
     }
   };
@@ -169,6 +170,7 @@ export const startRelay = (options: RelayOptions): Relay => {
 
   return {
     position: () => acknowledged,
+    outage: attempts.outage,
     async stop() {
       stopping.abort();
       await running;

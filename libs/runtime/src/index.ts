@@ -13,6 +13,7 @@ export {
 } from './config.ts';
 export { bool, type Defaulted, int, oneOf, optional, secret, secretFile, text, url } from './config-readers.ts';
 export { type ErrorLink, errorChain } from './error-chain.ts';
+export { type FailureLog, failureLog, type Outage } from './failure-log.ts';
 export { type LogFields, type Logger, type LoggerOptions, logger } from './logger.ts';
 export { type Random, systemRandom } from './random.ts';
 export { ExitCode, type RunOptions, runService, type Startup } from './run.ts';

@@ -1,0 +1,55 @@
+import type { Clock, Instant } from './clock.ts';
+import type { LogFields, Logger } from './logger.ts';
+
+/** While something goes on failing, it is logged once in this time. */
+const REPEAT_MS = 60_000;
+
+/** Something that is tried again for as long as it fails. */
+export interface Outage {
+  readonly since: Instant;
+  /** Failures without a success in between; at least 1. */
+  readonly failures: number;
+  /** The newest. */
+  readonly error: unknown;
+}
+
+/** Logs what is tried again and again: the first failure, one a minute while it lasts, and its end. */
+export interface FailureLog {
+  failed(error: unknown, fields?: LogFields): void;
+  /** Says that it works; costs nothing where it did before. */
+  succeeded(): void;
+  /** The failure that lasts; undefined while it works. */
+  outage(): Outage | undefined;
+}
+
+/** @param parts what the log says when it fails, and when it works again */
+export const failureLog = (parts: {
+  readonly log: Logger;
+  readonly clock: Pick<Clock, 'now' | 'monotonicMs'>;
+  readonly failing: string;
+  readonly back: string;
+}): FailureLog => {
+  const { log, clock, failing, back } = parts;
+  let current: (Outage & { readonly begunAt: number; readonly loggedAt: number }) | undefined;
+  return {
+    failed(error, fields = {}) {
+      const now = clock.monotonicMs();
+      const { since, begunAt, loggedAt, failures } = current ?? {
+        since: clock.now(),
+        begunAt: now,
+        loggedAt: Number.NEGATIVE_INFINITY,
+        failures: 0,
+      };
+      const isDue = now - loggedAt >= REPEAT_MS;
+      current = { since, begunAt, failures: failures + 1, error, loggedAt: isDue ? now : loggedAt };
+      if (isDue) log.warn(failing, { ...fields, error, failures: failures + 1, failingMs: Math.round(now - begunAt) });
+    },
+    succeeded() {
+      if (!current) return;
+      const { failures, begunAt } = current;
+      current = undefined;
+      log.info(back, { failures, failedMs: Math.round(clock.monotonicMs() - begunAt) });
+    },
+    outage: () => current,
+  };
+};
