@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock, systemRandom } from '@interlock/runtime';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
 import { memoryBus } from './memory-bus.ts';
 import { natsBus } from './nats-bus.ts';
+import { openTestBus } from './test-bus.ts';
 import { ACK_WAIT_MS, busContract, bytes, insist, newInterest, text, until } from './test-bus-contract.ts';
 import { startTestNatsServer } from './test-nats-server.ts';
 
@@ -65,6 +68,45 @@ test('the NATS bus makes streams and durables again on a server that forgot ever
     assert.deepEqual(taken, ['a', 'b']);
   } finally {
     await bus.close();
+    await server.remove();
+  }
+});
+
+test('a NATS server without room for a stream is named as that, and room is taken as soon as there is some', async () => {
+  const server = await startTestNatsServer();
+  const open = (streamBytesMax: number) => natsBus({ servers: [server.url], clock: systemClock, streamBytesMax });
+  const [greedy, modest] = [await open(2 ** 52), await open(16 * 1024 ** 2)];
+  try {
+    const { subject } = newInterest();
+    await assert.rejects(greedy.publish(subject, 'a', bytes('a')), /no room for stream .* lower NATS_STREAM_BYTES_MAX/);
+    await modest.publish(subject, 'a', bytes('a'));
+    assert.equal(Buffer.from((await modest.lastMessage(subject)) ?? []).toString(), 'a');
+  } finally {
+    await Promise.all([greedy.close(), modest.close()]);
+    await server.remove();
+  }
+});
+
+test('a test world takes its streams with it, and nobody else’s', async () => {
+  const server = await startTestNatsServer();
+  const [one, other] = [await openTestBus(server.url), await openTestBus(server.url)];
+  const looking = await connect({ servers: server.url });
+  const streamsCount = async () => {
+    const { streams } = await jetstreamManager(looking);
+    return (await streams.names().next()).length;
+  };
+  try {
+    const { subject } = newInterest();
+    await one.publish(subject, 'a', bytes('a'));
+    await other.publish(subject, 'a', bytes('a'));
+    assert.equal(await streamsCount(), 2);
+    await one.close();
+    assert.equal(await streamsCount(), 1);
+    assert.ok(await other.lastMessage(subject));
+    await other.close();
+    assert.equal(await streamsCount(), 0);
+  } finally {
+    await looking.close();
     await server.remove();
   }
 });
