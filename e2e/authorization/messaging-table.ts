@@ -18,5 +18,6 @@ export const messagingTable = services.flatMap((service) =>
       request: () => ({ name: 'parkedFacts/identity-1' }),
     },
     listConsumers: { rule: reads, request: () => ({}) },
+    getRelay: { rule: reads, request: () => ({}) },
   }),
 );

@@ -94,11 +94,12 @@ export const wire = async <Settings>(
 
   const messaging = service({
     definition: MessagingServiceDefinition,
-    implementation: messagingApi({ ...common, toFact: assembly.toFact, consumers }),
+    implementation: messagingApi({ ...common, toFact: assembly.toFact, consumers, relay }),
     authorization: {
       readFeed: { workload: workloads },
       listParkedFacts: { action: 'platform/messaging/read', scope: () => '/' },
       replayParkedFact: { action: 'platform/messaging/write', scope: () => '/' },
+      getRelay: { action: 'platform/messaging/read', scope: () => '/' },
       listConsumers: { action: 'platform/messaging/read', scope: () => '/' },
     },
   });

@@ -5,7 +5,7 @@ import { memoryStore } from '@interlock/event-store';
 import { seededRandom, virtualClock } from '@interlock/runtime';
 import { messagingApi } from './messaging-api.ts';
 import { partitionOf } from './subjects.ts';
-import { testWorld, toFact } from './test-world.ts';
+import { idleRelay, testWorld, toFact } from './test-world.ts';
 
 const cause = { correlationId: 'c', causationId: 'd', caller: 'p' };
 
@@ -13,7 +13,16 @@ const feedOf = (payloadBytes = 1) => {
   const world = testWorld();
   const clock = virtualClock();
   const store = memoryStore({ clock, random: seededRandom(1) });
-  const api = messagingApi({ service: 'src', store, toFact, consumers: [], clock, log: world.log, partitionCount: 2 });
+  const api = messagingApi({
+    service: 'src',
+    store,
+    toFact,
+    consumers: [],
+    relay: idleRelay,
+    clock,
+    log: world.log,
+    partitionCount: 2,
+  });
   const append = (index: number, type = 'Changed') =>
     store.commit(
       {
@@ -96,6 +105,7 @@ test('consumers are listed by source and partition, page by page, with gap and l
     store: world.sink,
     toFact,
     consumers: [consumer],
+    relay: idleRelay,
     clock: world.clock,
     log: world.log,
   });
@@ -113,4 +123,30 @@ test('consumers are listed by source and partition, page by page, with gap and l
   isHeld = false;
   await world.clock.until(() => consumer.status().every(({ gap }) => gap === 0));
   await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('a service that cannot tell says so, since when, why, and how much waits; then that it tells again', async () => {
+  const world = testWorld();
+  const relay = world.startRelay();
+  const { source: store, clock, log } = world;
+  const api = messagingApi({ service: 'src', store, toFact, consumers: [], relay, clock, log });
+  await world.append('disk-1', 'Created', 'Changed');
+  await clock.pass(100);
+  assert.deepEqual(await api.getRelay(), { position: 2, gap: 0, failingSince: undefined, problem: '' });
+  world.bus.disconnect();
+  const cutAt = clock.now();
+  await world.append('disk-1', 'Changed');
+  await clock.pass(120_000);
+  const silent = await api.getRelay();
+  assert.deepEqual([silent.position, silent.gap], [2, 1]);
+  const failingSince = silent.failingSince?.getTime() ?? assert.fail('it fails');
+  assert.ok(failingSince - cutAt < 2_000, `${failingSince - cutAt} ms after the cut`);
+  assert.match(silent.problem, /./);
+  const warnings = world.lines.filter((line) => line.includes('relay begins again'));
+  assert.ok(warnings.length >= 2 && warnings.length <= 3, `${warnings.length} lines in two minutes`);
+  world.bus.reconnect();
+  await clock.pass(10_000);
+  assert.deepEqual(await api.getRelay(), { position: 3, gap: 0, failingSince: undefined, problem: '' });
+  assert.equal(world.lines.filter((line) => line.includes('relay tells again')).length, 1);
+  await relay.stop();
 });

@@ -6,6 +6,7 @@ import type {
   ListParkedFactsRequest,
   ListParkedFactsResponse,
   ReadFeedRequest,
+  Relay as RelayResource,
   ReplayParkedFactRequest,
   ReplayParkedFactResponse,
 } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
@@ -14,9 +15,12 @@ import type { Clock, Logger } from '@interlock/runtime';
 import type { Consumer } from './consumer.ts';
 import type { ToFact } from './facts.ts';
 import { readFeed } from './feed.ts';
+import { messageOf } from './handlers.ts';
 import { parkedFacts, toParkedFact } from './parked.ts';
+import type { Relay } from './relay.ts';
 import { replayParked } from './replay.ts';
 import { DEFAULT_PARTITION_COUNT } from './subjects.ts';
+import { RELAY_CURSOR } from './told.ts';
 
 const PAGE_MAX = 1_000;
 const PARKED_PAGE_DEFAULT = 100;
@@ -26,6 +30,7 @@ export interface MessagingApiOptions {
   readonly store: EventStore;
   readonly toFact: ToFact;
   readonly consumers: readonly Consumer[];
+  readonly relay: Pick<Relay, 'position' | 'outage'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** In how many partitions this service tells; default 4. */
@@ -41,10 +46,11 @@ export interface MessagingApi {
     call: { readonly signal: AbortSignal },
   ): Promise<ReplayParkedFactResponse>;
   listConsumers(request: ListConsumersRequest): Promise<ListConsumersResponse>;
+  getRelay(): Promise<RelayResource>;
 }
 
 export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
-  const { store, consumers, partitionCount = DEFAULT_PARTITION_COUNT } = options;
+  const { store, consumers, relay, partitionCount = DEFAULT_PARTITION_COUNT } = options;
   const parked = parkedFacts(store);
 
   const describe = async (consumer: Consumer): Promise<readonly ConsumerResource[]> =>
@@ -76,6 +82,19 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
         partitionCount: consumer.status().length,
       }));
       return replayParked({ ...options, sources }, name, signal);
+    },
+
+    async getRelay() {
+      const [head, stored] = await Promise.all([store.head(), store.cursor(RELAY_CURSOR)]);
+      // One that could not begin yet knows less than the relay before it.
+      const position = Math.max(relay.position(), stored);
+      const outage = relay.outage();
+      return {
+        position,
+        gap: Math.max(0, head - position),
+        failingSince: outage && new Date(outage.since),
+        problem: outage ? messageOf(outage.error) : '',
+      };
     },
 
     async listConsumers({ pageSize, pageToken }) {

@@ -4,7 +4,7 @@ import { Rejection, type StreamName } from '@interlock/event-store';
 import type { Consumer } from './consumer.ts';
 import type { Handler } from './handlers.ts';
 import { messagingApi } from './messaging-api.ts';
-import { copyHandler, testWorld, toFact, type World } from './test-world.ts';
+import { copyHandler, idleRelay, testWorld, toFact, type World } from './test-world.ts';
 
 const call = { signal: new AbortController().signal };
 const POISONED: StreamName = 'disk-1';
@@ -31,6 +31,7 @@ const apiOf = (world: World, consumer: Consumer) =>
     store: world.sink,
     toFact,
     consumers: [consumer],
+    relay: idleRelay,
     clock: world.clock,
     log: world.log,
   });

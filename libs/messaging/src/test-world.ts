@@ -144,3 +144,6 @@ export const testWorld = (seed = 1): World => {
     },
   };
 };
+
+/** Of a service whose own facts are not looked at. */
+export const idleRelay = { position: () => 0, outage: () => undefined };

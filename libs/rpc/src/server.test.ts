@@ -61,12 +61,14 @@ describe('what tools find at a server', () => {
       listParkedFacts: unimplemented,
       replayParkedFact: unimplemented,
       listConsumers: unimplemented,
+      getRelay: unimplemented,
     };
     const authorization = {
       readFeed: { workload: ['disk'] },
       listParkedFacts: { workload: ['disk'] },
       replayParkedFact: { workload: ['disk'] },
       listConsumers: { workload: ['disk'] },
+      getRelay: { workload: ['disk'] },
     } as const;
     server = await start({
       isReady: () => isReady,

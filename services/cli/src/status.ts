@@ -1,6 +1,8 @@
+import type { JsonObject } from '@bufbuild/protobuf';
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
+import type { Caller } from './calls.ts';
 import { plainText } from './failure.ts';
 import { isObject, methodOf } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
@@ -9,19 +11,25 @@ import { services } from './settings.ts';
 /** How one service does. */
 interface ServiceStatus {
   readonly service: Workload;
-  readonly state: 'serving' | 'refusing' | 'unreachable';
+  /** `silent`: it serves, and cannot tell the others what happens in it. */
+  readonly state: 'serving' | 'silent' | 'refusing' | 'unreachable';
   /** Round trip of the question, in milliseconds. */
   readonly answerMs: number;
   /** Facts of other services it has not applied yet, and how long the oldest has waited. */
   readonly gap: number;
   readonly lagMs: number;
   readonly parked: number;
-  /** Why it does not serve; empty when it does. */
+  /** Events of its own it has not told yet. */
+  readonly untold: number;
+  /** Why it does not serve or is silent; empty when it does. */
   readonly problem: string;
 }
 
-/** Asks every service how it does and shows it. @returns whether all serve */
-export async function showStatus(session: Session): Promise<boolean> {
+/** What the question works with. */
+type StatusSession = Pick<Session, 'clock' | 'terminal' | 'isJson'> & { readonly caller: Pick<Caller, 'call'> };
+
+/** Asks every service how it does and shows it. @returns whether all serve and tell */
+export async function showStatus(session: StatusSession): Promise<boolean> {
   const found = await Promise.all(services.map((service) => statusOf(service, session)));
   const { terminal, isJson } = session;
   if (isJson) writeJson(terminal, { services: found.map((status) => ({ ...status })) });
@@ -35,21 +43,24 @@ export async function showStatus(session: Session): Promise<boolean> {
   return found.every(({ state }) => state === 'serving');
 }
 
-async function statusOf(service: Workload, { caller, clock }: Session): Promise<ServiceStatus> {
+async function statusOf(service: Workload, { caller, clock }: StatusSession): Promise<ServiceStatus> {
   const since = clock.monotonicMs();
-  const base = { service, gap: 0, lagMs: 0, parked: 0 };
+  const base = { service, gap: 0, lagMs: 0, parked: 0, untold: 0 };
   try {
-    const { consumers } = await caller.call(service, methodOf(MessagingServiceDefinition, 'ListConsumers'), {});
+    const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
+    const [{ consumers }, relay] = await Promise.all([ask('ListConsumers'), ask('GetRelay')]);
     const rows = Array.isArray(consumers) ? consumers.filter(isObject) : [];
+    const problem = silenceOf(relay);
     const numbers = (field: string): number[] => rows.map((row) => Number(row[field] ?? 0));
     return {
       ...base,
-      state: 'serving',
+      state: problem === '' ? 'serving' : 'silent',
       answerMs: Math.round(clock.monotonicMs() - since),
       gap: sum(numbers('gap')),
       lagMs: Math.max(0, ...numbers('lagMs')),
       parked: sum(numbers('parkedCount')),
-      problem: '',
+      untold: Number(relay.gap ?? 0),
+      problem,
     };
   } catch (error) {
     if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
@@ -66,3 +77,7 @@ async function statusOf(service: Workload, { caller, clock }: Session): Promise<
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+/** Why a service cannot tell what happens in it; empty when it can. */
+const silenceOf = ({ failingSince, problem }: JsonObject): string =>
+  failingSince === undefined ? '' : `has told nothing since ${failingSince}: ${problem}`;

@@ -8,5 +8,6 @@ export const messagingVerbs: readonly Verb[] = [
   noun('parked')('list', 'ListParkedFacts'),
   noun('parked')('replay', 'ReplayParkedFact', { targets: [{ word: 'fact', field: 'name' }] }),
   noun('consumers')('list', 'ListConsumers', { isDefault: true }),
+  noun('relay')('show', 'GetRelay', { isDefault: true }),
   noun('feed')('read', 'ReadFeed'),
 ];

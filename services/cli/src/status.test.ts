@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { JsonObject } from '@bufbuild/protobuf';
+import type { Workload } from '@interlock/rpc';
+import { showStatus } from './status.ts';
+import { sleepingClock } from './test-session.ts';
+
+const consumers = [
+  { name: 'consumers/key-vault-0', gap: '2', lagMs: '40', parkedCount: 1 },
+  { name: 'consumers/key-vault-1', gap: '0', lagMs: '90', parkedCount: 0 },
+];
+const telling = { position: '7', gap: '0', problem: '' };
+
+/** Asks with these relays; every service has the same consumers. */
+const ask = async (relays: Partial<Record<Workload, JsonObject>>, isJson = false) => {
+  const lines: string[] = [];
+  const nothing = () => assert.fail('only lines are written');
+  const isWell = await showStatus({
+    caller: {
+      call: async (service, { path }) => (path.endsWith('/GetRelay') ? (relays[service] ?? telling) : { consumers }),
+    },
+    clock: sleepingClock(),
+    terminal: {
+      out: (line) => lines.push(line),
+      err: nothing,
+      outBytes: nothing,
+      in: nothing,
+      readFile: nothing,
+      writeFile: nothing,
+    },
+    isJson,
+  });
+  return { isWell, text: lines.join('\n') };
+};
+
+test('who serves is shown with what it has not heard yet', async () => {
+  const { isWell, text } = await ask({});
+  assert.equal(isWell, true);
+  assert.match(text, /^disk +serving +0 ms +2 +90 ms +1$/m);
+});
+
+test('a service that cannot tell the others what happens in it is silent, says why, and not all is well', async () => {
+  const silent = { position: '7', gap: '3', failingSince: '2026-01-01T00:00:00Z', problem: 'no room for stream X' };
+  const { isWell, text } = await ask({ 'key-vault': silent });
+  assert.equal(isWell, false);
+  assert.match(text, /^key-vault +silent +has told nothing since 2026-01-01T00:00:00Z: no room for stream X$/m);
+  assert.match(text, /^identity +serving/m);
+  const { services } = JSON.parse((await ask({ 'key-vault': silent }, true)).text);
+  assert.deepEqual([services[1].service, services[1].state, services[1].untold], ['key-vault', 'silent', 3]);
+});
