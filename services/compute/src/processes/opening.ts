@@ -30,7 +30,7 @@ export interface OpenOutcome {
  * @throws Interrupted
  */
 export const openAll = async (
-  { disks, clock, losses }: ProcessParts,
+  { disks, clock, random, losses }: ProcessParts,
   vm: string,
   work: Work,
   wanted: readonly ToOpen[],
@@ -43,7 +43,8 @@ export const openAll = async (
     wanted.map(async (disk) => {
       try {
         await prepare(disk, patience);
-        const request = { name: disk.disk, virtualMachine: vm };
+        // Made once, so that a request that was lost and arrives late is no open of its own and outdates nothing.
+        const request = { name: disk.disk, virtualMachine: vm, accessSecret: Buffer.from(random.bytes(32)) };
         const { correlationId } = work;
         const answer = await disks.insist(
           (client, options) => client.openDisk(request, { ...options, correlationId }),

@@ -6,17 +6,24 @@ export const accessTokenKey = 'x-interlock-disk-access';
 
 /** A token for one epoch of a disk: the epoch in front, so that an old one is told apart from a wrong one. */
 export interface AccessToken {
-  /** A secret: answered once, kept nowhere. */
+  /** A secret: answered, kept nowhere. */
   readonly token: string;
   /** What is kept. The token has 256 random bits, so a slow hash would add nothing. */
   readonly tokenHash: string;
 }
 
-/** Makes a token. */
-export const newAccessToken = (attachEpoch: number, random: Pick<Random, 'bytes'>): AccessToken => {
-  const token = `${attachEpoch}.${Buffer.from(random.bytes(32)).toString('base64url')}`;
+/** Bytes of the secret in a token. */
+export const accessSecretLength = 32;
+
+/** Makes the token of an epoch; the same for the same secret. */
+export const accessTokenOf = (attachEpoch: number, secret: Uint8Array): AccessToken => {
+  const token = `${attachEpoch}.${Buffer.from(secret).toString('base64url')}`;
   return { token, tokenHash: hashAccessToken(token) };
 };
+
+/** Makes a token that nobody else has. */
+export const newAccessToken = (attachEpoch: number, random: Pick<Random, 'bytes'>): AccessToken =>
+  accessTokenOf(attachEpoch, random.bytes(accessSecretLength));
 
 /** SHA-256, base64url. */
 export const hashAccessToken = (token: string): string => createHash('sha256').update(token).digest('base64url');

@@ -25,7 +25,7 @@ export interface Sessions {
    * @throws Rejection UNAUTHENTICATED DISK_ACCESS_TOKEN_MISSING, DISK_ACCESS_TOKEN_INVALID; FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED
    */
   of(name: string, token: string | undefined): Promise<Session>;
-  /** Makes the session of the disk's newest access, in its turn; an older one ends first. Clears the DEK. */
+  /** Makes the session of the disk's newest access, in its turn; an older one ends first, the same one goes on. Clears the DEK. */
   begin(disk: Loaded<ActiveDisk>, opened: OpenDek): Promise<void>;
   /** Ends a disk's session: its DEK is overwritten before this returns. Rule CMK-102. */
   end(name: string): void;
@@ -227,7 +227,11 @@ export const openSessions = (parts: {
       const { access } = loaded.state;
       if (access === null) throw new Error('a session begins with an access');
       try {
-        give(await make(loaded, access), opened);
+        const known = sessions.get(loaded.id);
+        // The same open again: its reads and writes go on.
+        const isSame = known?.attachEpoch === access.attachEpoch && known.tokenHash === access.tokenHash;
+        if (isSame && known.held) return;
+        give(isSame ? known : await make(loaded, access), opened);
       } finally {
         opened.dek.fill(0);
       }

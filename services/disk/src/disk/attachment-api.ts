@@ -13,7 +13,7 @@ import { type Category, type Loaded, Rejection } from '@interlock/event-store';
 import { type Call, names } from '@interlock/rpc';
 import { type Clock, DomainAttribute, type Random } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { newAccessToken } from '../data/access-token.ts';
+import { accessSecretLength, accessTokenOf, newAccessToken } from '../data/access-token.ts';
 import type { Sessions } from '../data/sessions.ts';
 import { setOf, skuOnWire } from '../encryption.ts';
 import type { Turns } from '../turns.ts';
@@ -51,6 +51,16 @@ export const attachmentApi = (parts: {
     trace.getActiveSpan()?.setAttribute(DomainAttribute.virtualMachine, virtualMachine);
     return virtualMachine;
   };
+  const secretOf = (asked: Uint8Array): Uint8Array => {
+    if (asked.length === 0) return random.bytes(accessSecretLength);
+    if (asked.length === accessSecretLength) return asked;
+    throw new Rejection(
+      'INVALID_ARGUMENT',
+      'ACCESS_SECRET_INVALID',
+      `access_secret must have ${accessSecretLength} bytes, or be empty, not ${asked.length}`,
+      { field: 'access_secret' },
+    );
+  };
   /** Decides in the disk's turn; a session the events know no longer ends with it. */
   const change = (name: string, decide: (disk: Disk) => readonly DiskEvent[], { cause }: Call): Promise<Loaded<Disk>> =>
     turns(name, async () => {
@@ -78,19 +88,16 @@ export const attachmentApi = (parts: {
     async openDisk(request: OpenDiskRequest, { cause }: Call): Promise<OpenDiskResponse> {
       const name = named(request.name);
       const virtualMachine = machine(request.virtualMachine);
-      const told = { accessToken: '' };
+      const secret = secretOf(request.accessSecret);
+      const tokenHashOf = (attachEpoch: number): string => accessTokenOf(attachEpoch, secret).tokenHash;
       const { state, version } = await opening(
         name,
         openable(clock.now(), virtualMachine),
-        (attachEpoch, accessEpoch) => {
-          const { token, tokenHash } = newAccessToken(attachEpoch, random);
-          told.accessToken = token;
-          return open(clock.now(), { virtualMachine, attachEpoch, tokenHash, accessEpoch });
-        },
+        (attachEpoch, accessEpoch) => open(clock.now(), { virtualMachine, attachEpoch, tokenHashOf, accessEpoch }),
         cause,
       );
       return {
-        accessToken: told.accessToken,
+        accessToken: accessTokenOf(state.attachEpoch, secret).token,
         attachEpoch: state.attachEpoch,
         dataAddress,
         accessEpoch: state.accessEpoch,

@@ -31,23 +31,31 @@ export const attach =
     return [{ type: 'DiskAttached', ...wish, at }];
   };
 
-/** The DEK was unwrapped for a machine: it may read and write, and whoever could before may not. */
+/**
+ * The DEK was unwrapped for a machine: it may read and write, and whoever could before may not. The same open again
+ * decides nothing, so that a repeat that arrives after its answer was used takes nothing away.
+ * @param tokenHashOf hash of this open's token for an epoch
+ */
 export const open =
   (
     at: Instant,
-    opened: {
+    {
+      tokenHashOf,
+      ...opened
+    }: {
       readonly virtualMachine: string;
       readonly attachEpoch: number;
-      readonly tokenHash: string;
+      readonly tokenHashOf: (attachEpoch: number) => string;
       readonly accessEpoch: number;
     },
   ): Decision =>
   (disk) => {
     const active = openable(at, opened.virtualMachine)(disk);
     const { access } = active;
-    if (access?.attachEpoch === opened.attachEpoch && access.tokenHash === opened.tokenHash) return [];
+    if (access?.by === 'machine' && access.tokenHash === tokenHashOf(access.attachEpoch)) return [];
+    const tokenHash = tokenHashOf(opened.attachEpoch);
     if (opened.attachEpoch !== active.attachEpoch + 1) throw changed();
-    return [{ type: 'DiskOpened', ...opened, at }];
+    return [{ type: 'DiskOpened', ...opened, tokenHash, at }];
   };
 
 /**

@@ -34,10 +34,16 @@ const after = (...commands: readonly Command[]): Disk =>
   commands.reduce((disk: Disk, command) => command(disk).reduce(evolve, disk), initial);
 const types = (events: readonly DiskEvent[]): readonly string[] => events.map(({ type }) => type);
 
+/** Hash of the token an open with that secret has at an epoch. */
+const hashesOf =
+  (secret: string) =>
+  (attachEpoch: number): string =>
+    `${secret}@${attachEpoch}`;
+
 const begun = decider.begin(at, 'wish', 'v', spec);
 const made = decider.finish(at, { uniqueId: 'u', volume, wrap, accessEpoch: 7 });
 const attached = decider.attach(at, { virtualMachine: vm, isOsDisk: false, requestId: 'r1' });
-const opened = decider.open(at, { virtualMachine: vm, attachEpoch: 1, tokenHash: 'h1', accessEpoch: 8 });
+const opened = decider.open(at, { virtualMachine: vm, attachEpoch: 1, tokenHashOf: hashesOf('1'), accessEpoch: 8 });
 const access = decider.beginAccess(at, {
   attachEpoch: 1,
   level: 'read',
@@ -79,14 +85,20 @@ describe('who holds a disk (VM-07, VM-18)', () => {
   });
   test('opening needs the attachment, and each open ends the one before', () => {
     assert.throws(() => opened(after(begun, made)), { reason: 'DISK_NOT_ATTACHED' });
-    const again = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHash: 'h2', accessEpoch: 9 });
+    const again = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHashOf: hashesOf('2'), accessEpoch: 9 });
     const disk = after(begun, made, attached, opened, again);
-    assert.deepEqual(disk.status === 'active' && disk.access, { by: 'machine', attachEpoch: 2, tokenHash: 'h2' });
-    const stale = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHash: 'h3', accessEpoch: 9 });
+    assert.deepEqual(disk.status === 'active' && disk.access, { by: 'machine', attachEpoch: 2, tokenHash: '2@2' });
+    const stale = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHashOf: hashesOf('3'), accessEpoch: 9 });
     assert.throws(() => stale(disk), { code: 'ABORTED' });
   });
+  test('G5: the same open again, however late, decides nothing and outdates nothing', () => {
+    const late = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHashOf: hashesOf('1'), accessEpoch: 9 });
+    assert.deepEqual(late(after(begun, made, attached, opened)), []);
+    const newer = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHashOf: hashesOf('2'), accessEpoch: 9 });
+    assert.deepEqual(types(newer(after(begun, made, attached, opened))), ['DiskOpened']);
+  });
   test('closing leaves a newer open alone, and another machine', () => {
-    const again = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHash: 'h2', accessEpoch: 9 });
+    const again = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHashOf: hashesOf('2'), accessEpoch: 9 });
     const disk = after(begun, made, attached, opened, again);
     assert.deepEqual(decider.close(at, vm, true, 1)(disk), []);
     assert.deepEqual(decider.close(at, otherVm, true, 0)(disk), []);
@@ -202,7 +214,12 @@ const commands: fc.Arbitrary<Command> = fc
       decider.finish(time, { uniqueId: 'u', volume, wrap: ref, accessEpoch: number }),
       decider.fail(time, 'u', text),
       decider.attach(time, { virtualMachine: machine, isOsDisk: flag, requestId: text }),
-      decider.open(time, { virtualMachine: machine, attachEpoch: number, tokenHash: text, accessEpoch: number }),
+      decider.open(time, {
+        virtualMachine: machine,
+        attachEpoch: number,
+        tokenHashOf: hashesOf(text),
+        accessEpoch: number,
+      }),
       decider.close(time, machine, flag, number),
       decider.detach(time, machine),
       decider.beginAccess(time, {
