@@ -5,6 +5,8 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { entryOf, serviceNames } from '@interlock/local/services.ts';
 import { connect, openChannel } from '@interlock/rpc';
@@ -51,9 +53,19 @@ const versions = async (): Promise<readonly string[]> => {
   return [...all, vault, version, set, ...machines].map(({ name, etag }) => `${name} ${etag}`);
 };
 
+/** The versions once what went before has settled: the same at two looks a while apart. */
+const settledVersions = async (): Promise<readonly string[]> => {
+  for (let earlier = await versions(); ; ) {
+    await sleep(300);
+    const now = await versions();
+    if (isDeepStrictEqual(now, earlier)) return now;
+    earlier = now;
+  }
+};
+
 /** Sees that something is refused for that reason, and that nothing changed. */
 const refused = async (reason: string, act: () => Promise<unknown>): Promise<void> => {
-  const earlier = await versions();
+  const earlier = await settledVersions();
   await assert.rejects(act, { reason });
   assert.deepEqual(await versions(), earlier, `${reason}: nothing changed`);
 };

@@ -50,7 +50,7 @@ test('every RPC says that it may be repeated, but the one that tells a secret on
 });
 
 test('an RPC that only reads is marked so, and only such a one', () => {
-  const reads = /^(Get|List|Read|Watch|Check(?=Permission))/;
+  const reads = /^(Get|List|Read|Watch|Preview|Check(?=Permission))/;
   for (const method of methods) {
     const marked = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
     assert.equal(marked, reads.test(method.name), `${method.parent.typeName}.${method.name}`);

@@ -35,6 +35,7 @@ export const nouns: Readonly<Record<string, string>> = {
   'signing-key': 'the keys that sign tokens',
   parked: 'facts a service could not take in',
   consumers: 'how far services have read each other',
+  relay: 'whether a service can tell its facts',
   feed: 'facts a service told',
   platform: 'what services ask each other; needs the identity of a service',
 };
