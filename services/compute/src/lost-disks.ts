@@ -71,14 +71,16 @@ export const lostDisks = (parts: {
     const open = state.disks.filter(({ disk, access }) => names.includes(disk) && access === 'open');
     const seen: SeenLost[] = [];
     let cause = heard?.cause;
-    for (const { disk, attachEpoch, keyVersion: believed, set } of open) {
+    for (const { disk, attachEpoch, accessEpoch, keyVersion: believed, set } of open) {
       const found = await askAgain(disk, patience);
       const reason = found && reasonOf(found);
       if (!found || !reason) continue;
       const keyVersion = found.keyVersion || believed;
-      // Told before by its own name, the loss has a number and a cause that a disk does not know.
+      // Told before by its own name, the loss has a number and a cause that a disk does not know. One from before the
+      // disk was opened is another loss, also where its return has not been heard of yet.
       const known = await losses.of(set, keyVersion);
-      const told = known?.reason === reason && !known.isOver ? known : undefined;
+      const isThis = known?.reason === reason && !known.isOver && known.accessEpoch > accessEpoch;
+      const told = isThis ? known : undefined;
       cause ??= told?.cause;
       const loss: KeyLoss = {
         reason,
