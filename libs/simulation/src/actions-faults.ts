@@ -68,7 +68,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'isolation',
-    weight: 9,
+    weight: 16,
     strike(stage) {
       // Hosts that hear of a loss by no way at all have only their leases to go by (G1).
       const { world, random } = stage;
