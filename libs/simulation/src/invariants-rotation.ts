@@ -52,7 +52,7 @@ export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readon
     if (row.status !== 'active') return;
     const shown = new Set([row.activeKey, ...row.previousKeys].map(({ keyVersion }) => keyVersion));
     for (const disk of truth.disks.disks.values()) {
-      if (disk.set !== name || disk.isDeleting) continue;
+      if (disk.set !== name || disk.isDeleting || disk.isChanging) continue;
       const keyVersion = truth.disks.keyVersionOf(disk);
       if (keyVersion === '' || shown.has(keyVersion)) continue;
       log.violate(

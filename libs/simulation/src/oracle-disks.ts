@@ -26,6 +26,8 @@ export interface KnownDisk {
   /** When its data key was last moved to another version or set. */
   movedAtMs: number;
   isDeleting: boolean;
+  /** Between two sets: its header may be under a key of either. */
+  isChanging: boolean;
 }
 
 /** Which disks and snapshots there are, and under which key version the header of each really is. */
@@ -68,6 +70,7 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
         open: undefined,
         movedAtMs: nowMs(),
         isDeleting: false,
+        isChanging: false,
       });
       return;
     }
@@ -91,7 +94,14 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
         disk.open = undefined;
         disk.attachedTo = '';
         return;
+      case 'EncryptionChanging':
+        disk.isChanging = true;
+        return;
+      case 'EncryptionChangeFailed':
+        disk.isChanging = false;
+        return;
       case 'DiskEncryptionChanged':
+        disk.isChanging = false;
         disk.set = setOf(event.encryption);
         disk.volumeId = event.volume.volumeId;
         disk.movedAtMs = nowMs();
@@ -120,6 +130,7 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
         open: undefined,
         movedAtMs: nowMs(),
         isDeleting: false,
+        isChanging: false,
       });
       return;
     }
