@@ -70,7 +70,9 @@ export const refuseKey =
     const loss = lostOrBarred(set, told, isBarredOnly && !isCorrection, at);
     if (known === undefined) return [loss, ...answer];
     const isNew = known.state === 'available' || known.reason !== reason || set.questions[keyVersion] !== undefined;
-    return known.epoch >= epoch || !isNew ? answer : [loss, ...answer];
+    // A fact of the same number may have kept a reason that is over: the vault knows which one is in force.
+    const isOtherReason = known.state === 'lost' && known.epoch === epoch && known.reason !== reason;
+    return (known.epoch >= epoch && !isOtherReason) || !isNew ? answer : [loss, ...answer];
   };
 
 /** Tells what only barred starts so far, once an expiry is to stop machines (CMK-104). */

@@ -153,6 +153,20 @@ test('CMK-104, G10: an expiry behind a told loss corrects its reason under its n
   assert.deepEqual(typesOf(restoreKey(8, yes(12))(corrected)), ['KeyAccessRestored']);
 });
 
+test('G10: a reason that is over is corrected by a refusal of the same number, once', () => {
+  const lost = after(
+    ...created,
+    loseKey(4, loss(7, 'KEY_DISABLED')),
+    questionKey(versionOf('1'), { epoch: 8, since: 5, traceId: '' }),
+    loseKey(5, loss(9, 'KEY_EXPIRED')),
+  );
+  assert.ok(lost.status === 'active');
+  const [told, ...rest] = refuseKey(6, loss(9, 'KEY_EXPIRED'))(lost);
+  assert.ok(told?.type === 'KeyAccessLost');
+  assert.deepEqual([told.reason, told.epoch, rest.map(({ type }) => type)], ['KEY_EXPIRED', 9, ['KeyAccessAnswered']]);
+  assert.deepEqual(refuseKey(7, loss(9, 'KEY_EXPIRED'))([told, ...rest].reduce(evolve, lost)), []);
+});
+
 test('CMK-104: once an expiry is to stop machines, one that only barred starts is told, once', () => {
   const barred = after(...created, changeOptions(3, { keyExpiry: 'next_start' }), loseKey(4, loss(7, 'KEY_EXPIRED')));
   const stricter = changeOptions(5, { keyExpiry: 'stop' });
