@@ -12,7 +12,10 @@ export interface KnownLoss extends SetLoss {
 
 /** What is known about lost key versions: the newest loss of each. */
 export interface Losses {
-  /** Keeps a loss, unless the same or a newer one of the same set and version is known. */
+  /**
+   * Keeps a loss, unless the same or a newer one of the same set and version is known. One of the same number with another
+   * reason is a correction of what was told first.
+   */
   remember(loss: SetLoss, cause: Cause): Promise<void>;
   /** The newest loss of a version; `undefined` when none is known. */
   of(set: string, keyVersion: string): Promise<KnownLoss | undefined>;
@@ -75,8 +78,11 @@ export const openLosses = (store: EventStore): Losses => {
   return {
     async remember(loss, cause) {
       const known = await rows.get(keyOf(loss.set, loss.keyVersion));
-      if (known !== undefined && known.accessEpoch >= loss.accessEpoch) return;
-      await store.commit({ rows: [put({ ...loss, cause, isOver: false })] }, cause);
+      if (known !== undefined && known.accessEpoch > loss.accessEpoch) return;
+      const isSameNumber = known?.accessEpoch === loss.accessEpoch;
+      if (isSameNumber && (known.isOver || known.reason === loss.reason)) return;
+      // A correction says why, not what began it.
+      await store.commit({ rows: [put({ ...loss, cause: isSameNumber ? known.cause : cause, isOver: false })] }, cause);
     },
     of: (set, keyVersion) => rows.get(keyOf(set, keyVersion)),
     async anyLost(keys) {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { RpcFailure } from '@interlock/rpc';
+import { openLosses } from './losses.ts';
 import { openVirtualCloud, until } from './test-cloud.ts';
 import { keyVersionOf } from './test-disk-service.ts';
 import { fleetOf } from './test-fleet.ts';
@@ -155,6 +156,64 @@ promised(
     assert.ok(clock.monotonicMs() - t0 <= sweepIntervalMs + 1_000, `${clock.monotonicMs() - t0} ms`);
     assert.equal((await fleet.get(spared.name)).powerState, 'RUNNING');
     await world.cloud.start('disk-encryption-set');
+  },
+);
+
+promised('G3, G10: a stop found by looking names the loss told last only where that concerns the open', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  const told = await fleet.lose(set);
+  assert.equal((await fleet.settled(name, 'STOPPED')).stopReason?.accessEpoch, told);
+  // The key returns and is lost again for the same reason, and nobody tells of either.
+  disks.restore(set, keyVersionOf(set));
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  disks.lose(set, keyVersionOf(set));
+  disks.show(set, keyVersionOf(set), 'KEY_DISABLED');
+  const { stopReason } = await fleet.settled(name, 'STOPPED');
+  assert.deepEqual([stopReason?.reason, stopReason?.accessEpoch], ['KEY_DISABLED', 0]);
+  // Told in the end, it is the newest, and names the next stop that is found by looking.
+  disks.restore(set, keyVersionOf(set));
+  disks.show(set, keyVersionOf(set), undefined);
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  const newest = disks.lose(set, keyVersionOf(set));
+  const losses = openLosses(world.store);
+  const loss = {
+    reason: 'KEY_DISABLED',
+    set,
+    keyVersion: keyVersionOf(set),
+    since: 1,
+    traceId: '',
+    accessEpoch: newest,
+  };
+  await losses.remember(
+    { ...loss, reason: 'KEY_DISABLED' },
+    { correlationId: 'c', causationId: 'c', caller: 'system:test' },
+  );
+  disks.show(set, keyVersionOf(set), 'KEY_DISABLED');
+  const stopped = await fleet.settled(name, 'STOPPED');
+  assert.deepEqual([stopped.stopReason?.reason, stopped.stopReason?.accessEpoch], ['KEY_DISABLED', newest]);
+});
+
+promised(
+  'G10: a loss that is told again under its number with another reason is corrected, one that is over is not',
+  async () => {
+    const set = fleet.newSet();
+    const keyVersion = keyVersionOf(set);
+    const accessEpoch = disks.lose(set, keyVersion);
+    const losses = openLosses(world.store);
+    const cause = (id: string) => ({ correlationId: id, causationId: id, caller: 'system:test' });
+    const loss = { set, keyVersion, since: clock.now(), traceId: '', accessEpoch };
+    await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, cause('disabled'));
+    await losses.remember({ ...loss, reason: 'KEY_EXPIRED' }, cause('expired'));
+    const known = await losses.of(set, keyVersion);
+    assert.deepEqual([known?.reason, known?.cause.correlationId], ['KEY_EXPIRED', 'disabled']);
+    await losses.remember({ ...loss, reason: 'KEY_DELETED', accessEpoch: accessEpoch - 1 }, cause('late'));
+    await world.store.commit({ rows: await losses.returned(set, keyVersion, accessEpoch) }, cause('returned'));
+    await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, cause('disabled'));
+    const over = await losses.of(set, keyVersion);
+    assert.deepEqual([over?.reason, over?.isOver], ['KEY_EXPIRED', true]);
   },
 );
 

@@ -95,13 +95,20 @@ const lostOrBarred = (set: LivingSet, loss: Loss, isBarredOnly: boolean, at: Ins
     ? { type: 'KeyAccessBarred', ...loss, at }
     : { type: 'KeyAccessLost', ...loss, partial: set.previousKeys.length > 0, at };
 
-/** An answer from before the question is none: the question stays open. */
+/**
+ * An answer from before the question is none, and neither is one from before a loss that was heard of meanwhile: which reason
+ * is in force since then, or whether that loss is over, it cannot say. The question stays open, and the vault is asked again.
+ */
 const answered = (
   set: LivingSet,
   answer: { readonly keyVersion: string; readonly epoch: number; readonly granted: boolean },
 ): readonly SetEvent[] => {
   const open = set.questions[answer.keyVersion];
-  return open === undefined || open.epoch > answer.epoch ? [] : [{ type: 'KeyAccessAnswered', ...answer }];
+  const known = set.access[answer.keyVersion];
+  const lostAt = known?.state === 'lost' ? known.epoch : 0;
+  return open === undefined || Math.max(open.epoch, lostAt) > answer.epoch
+    ? []
+    : [{ type: 'KeyAccessAnswered', ...answer }];
 };
 
 /** Every version is lost with the identity, for good as far as this identity goes (CMK-38, CMK-105). */

@@ -167,6 +167,22 @@ test('G10: a reason that is over is corrected by a refusal of the same number, o
   assert.deepEqual(refuseKey(7, loss(9, 'KEY_EXPIRED'))([told, ...rest].reduce(evolve, lost)), []);
 });
 
+test('G10: an answer from before a loss that was heard meanwhile leaves the question open; the next one names the reason in force', () => {
+  // Disabled at 7, enabled again at 8, expired at 9: asked because of 8, the vault decided before 9.
+  const lost = after(
+    ...created,
+    loseKey(4, loss(7, 'KEY_DISABLED')),
+    questionKey(versionOf('1'), { epoch: 8, since: 5, traceId: '' }),
+    loseKey(5, loss(9, 'KEY_EXPIRED')),
+  );
+  assert.deepEqual(restoreKey(6, yes(8))(lost), []);
+  assert.deepEqual(refuseKey(6, loss(8, 'KEY_DELETED'))(lost), []);
+  const [told, ...rest] = refuseKey(7, loss(10, 'KEY_EXPIRED'))(lost);
+  assert.equal(told?.type === 'KeyAccessLost' && told.reason, 'KEY_EXPIRED');
+  assert.deepEqual(typesOf(rest), ['KeyAccessAnswered']);
+  assert.deepEqual(typesOf(restoreKey(8, yes(11))(lost)), ['KeyAccessRestored', 'KeyAccessAnswered']);
+});
+
 test('CMK-104: once an expiry is to stop machines, one that only barred starts is told, once', () => {
   const barred = after(...created, changeOptions(3, { keyExpiry: 'next_start' }), loseKey(4, loss(7, 'KEY_EXPIRED')));
   const stricter = changeOptions(5, { keyExpiry: 'stop' });

@@ -54,23 +54,31 @@ export const findOrigin = async (store: EventStore, use: RefusedUse): Promise<Lo
   if (isOfVault && use.operations.length === 0) {
     const events = (await store.read(`vault-${use.vault}`)).flatMap((recorded): Told<VaultEvent>[] => {
       const read = vaultEvent(recorded);
-      return read && isSeen(recorded, use.seen.vaultVersion) ? [{ recorded, event: read.event }] : [];
+      return read && isSeen(recorded, use.seen.vaultVersion, use.reason) ? [{ recorded, event: read.event }] : [];
     });
     if (use.reason === 'VAULT_DELETED') return originAt(events.findLast(({ event }) => event.type === 'VaultDeleted'));
     return use.reason === 'IDENTITY_DELETED' ? identityDeletion(events, use) : grantTaken(events, use);
   }
   const events = (await store.read(`key-${use.key}`)).flatMap((recorded): Told<KeyEvent>[] => {
     const read = keyEvent(recorded);
-    return read && isSeen(recorded, use.seen.keyVersion) ? [{ recorded, event: read.event }] : [];
+    return read && isSeen(recorded, use.seen.keyVersion, use.reason) ? [{ recorded, event: read.event }] : [];
   });
   return keyLoss(events, use);
 };
 
-/** What a request itself puts on record about its refusal, after it has read the state. */
-const notes: ReadonlySet<string> = new Set(['IdentityAnswerTurned', 'KeyVersionExpired']);
+/**
+ * What a request itself puts on record about a refusal for that reason, after it has read the state. Committed only where
+ * the reason still holds then, so the number of such a note is one at which the refusal is true, whatever else came in between.
+ * To a refusal for another reason the same event is news that it has not seen.
+ */
+const notes: Readonly<Record<string, RecordedEvent['type']>> = {
+  KEY_EXPIRED: 'KeyVersionExpired',
+  ACCESS_DENIED: 'IdentityAnswerTurned',
+  IDENTITY_DELETED: 'IdentityAnswerTurned',
+};
 
-const isSeen = ({ type, version }: RecordedEvent, seenVersion: number): boolean =>
-  version <= seenVersion || notes.has(type);
+const isSeen = ({ type, version }: RecordedEvent, seenVersion: number, reason: string): boolean =>
+  version <= seenVersion || notes[reason] === type;
 
 const originAt = (
   told: Told<{ readonly at: Instant }> | undefined,
