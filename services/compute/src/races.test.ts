@@ -229,3 +229,40 @@ promised(
     assert.equal(disks.disks.has(osDisk), false);
   },
 );
+
+promised(
+  'G5: an open of an attach that a stop cut short takes the disk from no later open, however late it arrives',
+  async () => {
+    const set = fleet.newSet();
+    const { name } = await fleet.running(['PREMIUM_SSD', set]);
+    const disk = fleet.newDisk('PREMIUM_SSD', set);
+    // It belonged to another machine before, so the number of its last open has to be asked for.
+    diskNamed(disk).attachEpoch = 3;
+    const onItsWay = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<void>();
+    disks.before = async (call) => {
+      if (call !== `openDisk ${disk}` || diskNamed(disk).attachEpoch !== 3) return;
+      disks.before = undefined;
+      onItsWay.resolve();
+      await held.promise;
+    };
+    const attaching = world.compute.attachDisk({ name, lun: 9, disk }).catch((error: unknown) => error);
+    await onItsWay.promise;
+    await fleet.lose(set);
+    await fleet.settled(name, 'STOPPED');
+    await attaching;
+    await fleet.restore(set);
+    await settle();
+    if (!(await fleet.get(name)).dataDisks.some((one) => one.disk === disk)) {
+      await world.compute.attachDisk({ name, lun: 9, disk });
+    }
+    await world.compute.startVirtualMachine({ name });
+    await fleet.settled(name, 'RUNNING');
+    const newest = diskNamed(disk).attachEpoch;
+    assert.ok(newest > 3);
+    held.resolve();
+    await settle();
+    assert.equal(diskNamed(disk).attachEpoch, newest);
+    assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+  },
+);

@@ -167,11 +167,15 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       disk.state = 'ATTACHED';
       return onWire(name);
     },
-    async openDisk({ name, virtualMachine }) {
+    async openDisk({ name, virtualMachine, attachEpochBefore = Number.MAX_SAFE_INTEGER }) {
       await asked('openDisk', name);
       const disk = find(name);
       if (disk.managedBy !== virtualMachine) {
         throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', `${name} is not attached`);
+      }
+      if (disk.attachEpoch > attachEpochBefore) {
+        const metadata = { attach_epoch: String(disk.attachEpoch) };
+        throw new Rejection('FAILED_PRECONDITION', 'ATTACH_EPOCH_OUTDATED', `${name} was opened since`, metadata);
       }
       requireKey(name, disk);
       disk.isOpen = true;

@@ -1,4 +1,6 @@
-import { Interrupted, type Patience } from '../disks.ts';
+import type { OpenDiskRequest, OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import { Rejection } from '@interlock/event-store';
+import { type Disks, Interrupted, type Patience } from '../disks.ts';
 import type { GuestDisk } from '../driver.ts';
 import { lossBehind } from '../failures.ts';
 import type { OpenedDisk } from '../vm/events.ts';
@@ -44,12 +46,9 @@ export const openAll = async (
       try {
         await prepare(disk, patience);
         // Made once, so that a request that was lost and arrives late is no open of its own and outdates nothing.
-        const request = { name: disk.disk, virtualMachine: vm, accessSecret: Buffer.from(random.bytes(32)) };
-        const { correlationId } = work;
-        const answer = await disks.insist(
-          (client, options) => client.openDisk(request, { ...options, correlationId }),
-          patience,
-        );
+        const accessSecret = Buffer.from(random.bytes(32));
+        const request = { name: disk.disk, virtualMachine: vm, accessSecret };
+        const answer = await openAfter(disks, request, disk.attachEpoch, work, patience);
         return { disk, answer };
       } catch (error) {
         patience.untilMs = clock.now();
@@ -77,6 +76,32 @@ export const openAll = async (
     guestDisks.push({ disk: disk.disk, lun, isOs, sizeBytes, dataAddress, accessToken, isContinued });
   }
   return { opened, heardBefore, guestDisks, failures };
+};
+
+/**
+ * Opens a disk that nobody has opened since the open of that number, or since the newest that is found. So a request of
+ * work that was given up, which may arrive at any time, never takes the disk from an open that came after it.
+ */
+const openAfter = async (
+  disks: Disks,
+  request: Pick<OpenDiskRequest, 'name' | 'virtualMachine' | 'accessSecret'>,
+  attachEpoch: number,
+  { correlationId }: Work,
+  patience: Patience,
+): Promise<OpenDiskResponse> => {
+  for (let attachEpochBefore = attachEpoch; ; ) {
+    try {
+      return await disks.insist(
+        (client, options) => client.openDisk({ ...request, attachEpochBefore }, { ...options, correlationId }),
+        patience,
+      );
+    } catch (error) {
+      const isOvertaken = error instanceof Rejection && error.reason === 'ATTACH_EPOCH_OUTDATED';
+      const newest = isOvertaken ? Number(error.metadata.attach_epoch) : 0;
+      if (!(newest > attachEpochBefore)) throw error;
+      attachEpochBefore = newest;
+    }
+  }
 };
 
 /**

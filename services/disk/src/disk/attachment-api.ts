@@ -19,7 +19,17 @@ import { setOf, skuOnWire } from '../encryption.ts';
 import type { Turns } from '../turns.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { ShowDisk } from './api.ts';
-import { accessible, attach, beginAccess, close, detach, endAccess, open, openable } from './attachment-decider.ts';
+import {
+  accessible,
+  attach,
+  beginAccess,
+  close,
+  detach,
+  endAccess,
+  type OpenWish,
+  open,
+  openable,
+} from './attachment-decider.ts';
 import type { DiskEvent } from './events.ts';
 import type { Opening } from './opening.ts';
 import type { Disk } from './state.ts';
@@ -89,11 +99,15 @@ export const attachmentApi = (parts: {
       const name = named(request.name);
       const virtualMachine = machine(request.virtualMachine);
       const secret = secretOf(request.accessSecret);
-      const tokenHashOf = (attachEpoch: number): string => accessTokenOf(attachEpoch, secret).tokenHash;
+      const wish: OpenWish = {
+        virtualMachine,
+        tokenHashOf: (attachEpoch) => accessTokenOf(attachEpoch, secret).tokenHash,
+        before: request.attachEpochBefore,
+      };
       const { state, version } = await opening(
         name,
-        openable(clock.now(), virtualMachine),
-        (attachEpoch, accessEpoch) => open(clock.now(), { virtualMachine, attachEpoch, tokenHashOf, accessEpoch }),
+        openable(clock.now(), wish),
+        (attachEpoch, accessEpoch) => open(clock.now(), wish, { attachEpoch, accessEpoch }),
         cause,
       );
       return {

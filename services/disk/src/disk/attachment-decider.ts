@@ -31,41 +31,42 @@ export const attach =
     return [{ type: 'DiskAttached', ...wish, at }];
   };
 
+/** A machine's wish to open a disk. */
+export interface OpenWish {
+  readonly virtualMachine: string;
+  /** Hash of this open's token for an epoch. */
+  readonly tokenHashOf: (attachEpoch: number) => string;
+  /** The newest open the machine knows of; undefined: it takes the place of whichever there is. */
+  readonly before: number | undefined;
+}
+
 /**
  * The DEK was unwrapped for a machine: it may read and write, and whoever could before may not. The same open again
  * decides nothing, so that a repeat that arrives after its answer was used takes nothing away.
- * @param tokenHashOf hash of this open's token for an epoch
  */
 export const open =
-  (
-    at: Instant,
-    {
-      tokenHashOf,
-      ...opened
-    }: {
-      readonly virtualMachine: string;
-      readonly attachEpoch: number;
-      readonly tokenHashOf: (attachEpoch: number) => string;
-      readonly accessEpoch: number;
-    },
-  ): Decision =>
+  (at: Instant, wish: OpenWish, opened: { readonly attachEpoch: number; readonly accessEpoch: number }): Decision =>
   (disk) => {
-    const active = openable(at, opened.virtualMachine)(disk);
-    const { access } = active;
-    if (access?.by === 'machine' && access.tokenHash === tokenHashOf(access.attachEpoch)) return [];
-    const tokenHash = tokenHashOf(opened.attachEpoch);
+    const active = openable(at, wish)(disk);
+    if (isOpenedBy(active, wish)) return [];
     if (opened.attachEpoch !== active.attachEpoch + 1) throw changed();
-    return [{ type: 'DiskOpened', ...opened, tokenHash, at }];
+    const { virtualMachine, tokenHashOf } = wish;
+    return [{ type: 'DiskOpened', virtualMachine, ...opened, tokenHash: tokenHashOf(opened.attachEpoch), at }];
   };
 
+const isOpenedBy = ({ access }: ActiveDisk, { tokenHashOf }: OpenWish): boolean =>
+  access?.by === 'machine' && access.tokenHash === tokenHashOf(access.attachEpoch);
+
 /**
- * Asks whether that machine may open the disk, before the vault is asked.
- * @throws Rejection FAILED_PRECONDITION DISK_NOT_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING
+ * Asks whether that machine may open the disk, before the vault is asked. A wish that was overtaken by a newer open of the
+ * same machine is refused: it may have been given up long ago.
+ * @throws Rejection FAILED_PRECONDITION DISK_NOT_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING, ATTACH_EPOCH_OUTDATED
  */
 export const openable =
-  (at: Instant, virtualMachine: string) =>
+  (at: Instant, wish: OpenWish) =>
   (disk: Disk): ActiveDisk => {
     const active = existing(disk);
+    const { virtualMachine, before } = wish;
     if (active.holder?.virtualMachine !== virtualMachine) {
       throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', `the disk is not attached to ${virtualMachine}`, {
         virtual_machine: virtualMachine,
@@ -73,6 +74,14 @@ export const openable =
     }
     refuseUserAccess(active, at);
     refuseChanging(active);
+    if (before !== undefined && active.attachEpoch > before && !isOpenedBy(active, wish)) {
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'ATTACH_EPOCH_OUTDATED',
+        `the disk was opened again since: the newest open is number ${active.attachEpoch}, and the caller knew of ${before}`,
+        { attach_epoch: String(active.attachEpoch) },
+      );
+    }
     return active;
   };
 

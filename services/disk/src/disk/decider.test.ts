@@ -34,16 +34,17 @@ const after = (...commands: readonly Command[]): Disk =>
   commands.reduce((disk: Disk, command) => command(disk).reduce(evolve, disk), initial);
 const types = (events: readonly DiskEvent[]): readonly string[] => events.map(({ type }) => type);
 
-/** Hash of the token an open with that secret has at an epoch. */
-const hashesOf =
-  (secret: string) =>
-  (attachEpoch: number): string =>
-    `${secret}@${attachEpoch}`;
+/** The wish for an open with that secret: its token's hash is `<secret>@<epoch>`. */
+const wishOf = (secret: string, before?: number, virtualMachine = vm): attachment.OpenWish => ({
+  virtualMachine,
+  tokenHashOf: (attachEpoch) => `${secret}@${attachEpoch}`,
+  before,
+});
 
 const begun = decider.begin(at, 'wish', 'v', spec);
 const made = decider.finish(at, { uniqueId: 'u', volume, wrap, accessEpoch: 7 });
 const attached = decider.attach(at, { virtualMachine: vm, isOsDisk: false, requestId: 'r1' });
-const opened = decider.open(at, { virtualMachine: vm, attachEpoch: 1, tokenHashOf: hashesOf('1'), accessEpoch: 8 });
+const opened = decider.open(at, wishOf('1'), { attachEpoch: 1, accessEpoch: 8 });
 const access = decider.beginAccess(at, {
   attachEpoch: 1,
   level: 'read',
@@ -85,20 +86,29 @@ describe('who holds a disk (VM-07, VM-18)', () => {
   });
   test('opening needs the attachment, and each open ends the one before', () => {
     assert.throws(() => opened(after(begun, made)), { reason: 'DISK_NOT_ATTACHED' });
-    const again = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHashOf: hashesOf('2'), accessEpoch: 9 });
+    const again = decider.open(at, wishOf('2'), { attachEpoch: 2, accessEpoch: 9 });
     const disk = after(begun, made, attached, opened, again);
     assert.deepEqual(disk.status === 'active' && disk.access, { by: 'machine', attachEpoch: 2, tokenHash: '2@2' });
-    const stale = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHashOf: hashesOf('3'), accessEpoch: 9 });
+    const stale = decider.open(at, wishOf('3'), { attachEpoch: 2, accessEpoch: 9 });
     assert.throws(() => stale(disk), { code: 'ABORTED' });
   });
   test('G5: the same open again, however late, decides nothing and outdates nothing', () => {
-    const late = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHashOf: hashesOf('1'), accessEpoch: 9 });
+    const late = decider.open(at, wishOf('1'), { attachEpoch: 2, accessEpoch: 9 });
     assert.deepEqual(late(after(begun, made, attached, opened)), []);
-    const newer = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHashOf: hashesOf('2'), accessEpoch: 9 });
+    const newer = decider.open(at, wishOf('2'), { attachEpoch: 2, accessEpoch: 9 });
     assert.deepEqual(types(newer(after(begun, made, attached, opened))), ['DiskOpened']);
   });
+  test('G5: an open that was given up takes the disk from no newer one, whenever it arrives', () => {
+    const disk = after(begun, made, attached, opened);
+    const late = decider.open(at, wishOf('late', 0), { attachEpoch: 2, accessEpoch: 9 });
+    assert.throws(() => late(disk), { reason: 'ATTACH_EPOCH_OUTDATED', metadata: { attach_epoch: '1' } });
+    assert.throws(() => decider.openable(at, wishOf('late', 0))(disk), { reason: 'ATTACH_EPOCH_OUTDATED' });
+    assert.deepEqual(decider.open(at, wishOf('1', 0), { attachEpoch: 2, accessEpoch: 9 })(disk), [], 'its own repeat');
+    const next = decider.open(at, wishOf('next', 1), { attachEpoch: 2, accessEpoch: 9 });
+    assert.deepEqual(types(next(disk)), ['DiskOpened']);
+  });
   test('closing leaves a newer open alone, and another machine', () => {
-    const again = decider.open(at, { virtualMachine: vm, attachEpoch: 2, tokenHashOf: hashesOf('2'), accessEpoch: 9 });
+    const again = decider.open(at, wishOf('2'), { attachEpoch: 2, accessEpoch: 9 });
     const disk = after(begun, made, attached, opened, again);
     assert.deepEqual(decider.close(at, vm, true, 1)(disk), []);
     assert.deepEqual(decider.close(at, otherVm, true, 0)(disk), []);
@@ -214,10 +224,8 @@ const commands: fc.Arbitrary<Command> = fc
       decider.finish(time, { uniqueId: 'u', volume, wrap: ref, accessEpoch: number }),
       decider.fail(time, 'u', text),
       decider.attach(time, { virtualMachine: machine, isOsDisk: flag, requestId: text }),
-      decider.open(time, {
-        virtualMachine: machine,
+      decider.open(time, wishOf(text, flag ? number : undefined, machine), {
         attachEpoch: number,
-        tokenHashOf: hashesOf(text),
         accessEpoch: number,
       }),
       decider.close(time, machine, flag, number),
