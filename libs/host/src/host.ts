@@ -16,6 +16,8 @@ import {
 } from '@interlock/runtime';
 import type { Assemble } from './assembly.ts';
 import { channelWish, openPeers } from './peers.ts';
+import { startProbes } from './probe-server.ts';
+import { isReachable, openPatiently } from './reaching.ts';
 import { hostSpec } from './settings.ts';
 import { wire } from './wiring.ts';
 
@@ -52,17 +54,20 @@ export const hostService = <const Spec extends ConfigSpec>({
       scope.defer('telemetry', () => telemetry.shutdown());
       const { tracer } = telemetry;
 
-      const store = await openPostgresStore({
-        url: config.databaseUrl,
-        clock,
-        random,
-        maxConnections: config.storeConnections,
-      });
+      const isStopping = () => scope.signal.aborted;
+      const probes = config.probeAddress === undefined ? undefined : await startProbes(config.probeAddress, isStopping);
+      scope.defer('probes', () => probes?.close());
+
+      const store = await openPatiently(
+        () => openPostgresStore({ url: config.databaseUrl, clock, random, maxConnections: config.storeConnections }),
+        { clock, log, patienceMs: config.startPatienceMs, signal: scope.signal },
+      );
       scope.defer('event store', () => store.close());
       const bus = await natsBus({
-        servers: [config.natsUrl],
+        servers: config.natsUrl.split(','),
         clock,
         streamBytesMax: config.natsStreamBytesMax,
+        replicas: config.natsStreamReplicas,
         ...(config.natsNamespace === undefined ? {} : { namespace: config.natsNamespace }),
         log,
       });
@@ -117,10 +122,17 @@ export const hostService = <const Spec extends ConfigSpec>({
         tracer,
         log,
         reflectionDescriptors: fileDescriptorSet,
+        isReady: () => isReachable(store, clock),
         ...(wired.assembly.onRefused === undefined ? {} : { onRefused: wired.assembly.onRefused }),
         ...wired.assembly.server,
       });
-      scope.defer('server', () => server.stop());
+      scope.defer('server', () => server.stop({ graceMs: serverGraceMs(config.shutdownGraceMs) }));
+      probes?.started(async () => [
+        { name: 'store', isThere: await isReachable(store, clock), counts: true },
+        // Reached once, or the service would not have started. From then on a vault that cannot tell its facts must all
+        // the same be asked: without NATS its answers are all that bounds a revocation (decision 0020).
+        { name: 'bus', isThere: bus.isConnected(), counts: false },
+      ]);
       return { address: server.address };
     },
   });
@@ -141,6 +153,9 @@ const serverTls = (config: ConfigOf<typeof hostSpec>): ServerTls => ({
   certificate: required(config.tlsCertificateFile, 'TLS_CERTIFICATE_FILE'),
   key: required(config.tlsKeyFile, 'TLS_KEY_FILE'),
 });
+
+/** What calls under way may take of the time to stop; the rest is for consumers, the relay and the last spans. */
+const serverGraceMs = (shutdownGraceMs: number): number => Math.floor(shutdownGraceMs * 0.7);
 
 const required = <Value>(value: Value | undefined, variable: string): Value => {
   if (value !== undefined) return value;

@@ -1,6 +1,6 @@
 import { STREAM_BYTES_MAX_DEFAULT } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
-import { int, oneOf, optional, secretFile, telemetrySpec, text, url } from '@interlock/runtime';
+import { int, oneOf, optional, runSpec, secretFile, telemetrySpec, text, url, urls } from '@interlock/runtime';
 
 /** Every service of the system. */
 export const workloads: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
@@ -8,19 +8,23 @@ export const workloads: readonly Workload[] = ['identity', 'key-vault', 'disk-en
 /** The settings every service has; its own are added in its `main.ts`. */
 export const hostSpec = {
   ...telemetrySpec,
+  ...runSpec,
   serviceAddress: text('host:port to serve on; port 0 takes a free one'),
+  probeAddress: optional(text('host:port of the probes of a kubelet, plain HTTP: /startupz, /livez, /readyz')),
+  startPatienceMs: int('How long a start waits for a store that cannot be reached yet', { min: 0, default: 0 }),
   identityAddress: text('host:port of identity'),
   keyVaultAddress: text('host:port of key-vault'),
   diskEncryptionSetAddress: text('host:port of disk-encryption-set'),
   diskAddress: text('host:port of disk'),
   computeAddress: text('host:port of compute'),
   databaseUrl: url('Postgres 17 database of this service alone'),
-  natsUrl: url('NATS server with JetStream'),
+  natsUrl: urls('NATS servers with JetStream'),
   natsNamespace: optional(text('Keeps several systems apart on one NATS server: put before every stream and subject')),
   natsStreamBytesMax: int('Disk space in bytes the NATS server reserves for the stream of this service', {
     min: 4 * 1024 ** 2,
     default: STREAM_BYTES_MAX_DEFAULT,
   }),
+  natsStreamReplicas: int('Copies of the stream of this service in a NATS cluster', { min: 1, max: 5, default: 1 }),
   partitionCount: int('In how many partitions facts are told; the same in every service, and never changed', {
     min: 1,
     max: 256,

@@ -58,11 +58,17 @@ export interface NatsBusOptions {
   readonly log?: Logger;
 }
 
+/** The bus on NATS, which also knows how its connection is. */
+export interface NatsBus extends Bus {
+  /** Whether the connection stands, as far as the client knows: a server that fell silent is noticed within some 20 s. */
+  isConnected(): boolean;
+}
+
 /**
  * The bus on NATS JetStream: one file-storage stream per source, created when first used and created again when the
  * server forgot it. Waits for the server to come up, reconnects for ever, and gives up only on `close`.
  */
-export const natsBus = async (options: NatsBusOptions): Promise<Bus> => {
+export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   const { clock, replicas = 1, ackWaitMs = 30 * SECOND_MS, publishTimeoutMs = 5 * SECOND_MS, log } = options;
   const { streamBytesMax = STREAM_BYTES_MAX_DEFAULT } = options;
   const prefix = options.namespace ? { stream: `${options.namespace}_`, subject: `${options.namespace}.` } : undefined;
@@ -85,10 +91,13 @@ export const natsBus = async (options: NatsBusOptions): Promise<Bus> => {
   const created = new Map<string, Promise<void>>();
   const fetching = new Set<ConsumerMessages>();
   let session = 1;
+  let isConnected = true;
 
   const watchConnection = async (): Promise<void> => {
     for await (const status of connection.status()) {
+      if (status.type === 'disconnect') isConnected = false;
       if (status.type !== 'reconnect') continue;
+      isConnected = true;
       session += 1;
       created.clear();
       // A request for messages dies with its connection; stopped here it is made anew at once instead of timing out.
@@ -205,6 +214,7 @@ export const natsBus = async (options: NatsBusOptions): Promise<Bus> => {
       }
     },
     session: () => session,
+    isConnected: () => isConnected && !connection.isClosed(),
     async close() {
       await connection.close();
       await watching;

@@ -24,6 +24,20 @@ export const url = (description: string, options: Defaulted<string> = {}): Reade
   show: withoutPassword,
 });
 
+/** Absolute URLs, separated by commas, kept as text. Passwords in them are never shown. */
+export const urls = (description: string): Reader<string> => {
+  const expected = 'URLs such as scheme://host:port, separated by commas';
+  const shown = (raw: string): string => raw.split(',').map(withoutPassword).join(',');
+  return {
+    ...reader(description, expected, {}, (raw) =>
+      raw.split(',').every((one) => URL.canParse(one))
+        ? { ok: true, value: raw }
+        : { ok: false, got: shown(raw), expected },
+    ),
+    show: shown,
+  };
+};
+
 /** A whole number within bounds; its unit belongs into the setting's name (`leaseTtlMs`). */
 export const int = (
   description: string,

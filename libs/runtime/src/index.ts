@@ -11,12 +11,12 @@ export {
   readConfig,
   variableOf,
 } from './config.ts';
-export { bool, type Defaulted, int, oneOf, optional, secret, secretFile, text, url } from './config-readers.ts';
+export { bool, type Defaulted, int, oneOf, optional, secret, secretFile, text, url, urls } from './config-readers.ts';
 export { type ErrorLink, errorChain } from './error-chain.ts';
 export { type FailureLog, failureLog, type Outage } from './failure-log.ts';
 export { type LogFields, type Logger, type LoggerOptions, logger } from './logger.ts';
 export { type Random, systemRandom } from './random.ts';
-export { ExitCode, type RunOptions, runService, type Startup } from './run.ts';
+export { ExitCode, type RunOptions, runService, runSpec, type Startup } from './run.ts';
 export { createScope, type Scope, ScopeError } from './scope.ts';
 export { type SeededRandom, seededRandom } from './seeded-random.ts';
 export { startTelemetry, type Telemetry, type TelemetryOptions, telemetryOptions, telemetrySpec } from './telemetry.ts';

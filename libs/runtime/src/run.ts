@@ -30,9 +30,19 @@ export interface RunOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Opens everything, registers each part on the scope, and says where the service listens. */
   readonly start: (startup: Startup) => Promise<{ readonly address: string }>;
-  /** How long closing may take before the process ends regardless. Default 10,000 ms. */
-  readonly drainMs?: number;
 }
+
+/** Settings of how a process ends; spread into a service's own specification, so that they are shown with the others. */
+export const runSpec = {
+  interlockParentPid: optional(int('Process without which this one ends', { min: 1 })),
+  shutdownGraceMs: int('How long closing may take after SIGTERM before the process ends regardless', {
+    min: 100,
+    default: 10_000,
+  }),
+} as const;
+
+/** How long closing may take in milliseconds where the settings could not be read. */
+const GRACE_MS_UNREAD = 10_000;
 
 /** How often the parent is looked for, in milliseconds. */
 const PARENT_POLL_MS = 500;
@@ -45,11 +55,12 @@ const PARENT_POLL_MS = 500;
  * leaves nothing behind. The parent is polled: a closed standard input says the same only where the launcher holds that
  * pipe and passes it to nobody else, and an IPC channel exists only under `fork`.
  */
-export async function runService({ name, env, start, drainMs = 10_000 }: RunOptions): Promise<void> {
+export async function runService({ name, env, start }: RunOptions): Promise<void> {
   const clock = systemClock;
   const log = logger({ service: name, clock });
   const scope = createScope();
   let stopping = false;
+  let graceMs: number = GRACE_MS_UNREAD;
 
   const crash = (event: string) => (error: unknown) => {
     log.error(event, { error });
@@ -66,9 +77,9 @@ export async function runService({ name, env, start, drainMs = 10_000 }: RunOpti
     stopping = true;
     log.info('stopping', { why });
     const timer = setTimeout(() => {
-      log.error('did not close in time', { drainMs, stillOpen: scope.open() });
+      log.error('did not close in time', { graceMs, stillOpen: scope.open() });
       process.exit(ExitCode.failed);
-    }, drainMs);
+    }, graceMs);
     try {
       await scope.close();
     } catch (error) {
@@ -83,9 +94,8 @@ export async function runService({ name, env, start, drainMs = 10_000 }: RunOpti
   process.on('SIGINT', () => void stop('SIGINT', ExitCode.stopped));
 
   try {
-    const { interlockParentPid } = readConfig(env, {
-      interlockParentPid: optional(int('Process without which this one ends', { min: 1 })),
-    });
+    const { interlockParentPid, shutdownGraceMs } = readConfig(env, runSpec);
+    graceMs = shutdownGraceMs;
     if (interlockParentPid !== undefined) {
       watchParent(interlockParentPid, () => void stop('parent is gone', ExitCode.stopped));
     }

@@ -5,8 +5,7 @@ import { runService } from './run.ts';
 /** A service that behaves as `BEHAVIOUR` says: what `run.test.ts` starts as a process of its own. */
 await runService({
   name: 'test',
-  env: process.env,
-  drainMs: 300,
+  env: { SHUTDOWN_GRACE_MS: '300', ...process.env },
   start: async ({ scope, log, env }) => {
     const { behaviour } = readConfig(env, {
       behaviour: oneOf('What to do', ['serve', 'hang on close', 'fail on close', 'fail on start', 'crash', 'throw'], {

@@ -18,6 +18,10 @@ export interface MasterKeys {
 
 const masterKeyLength = 32;
 
+/** Permission bits of a master key file that let others use or replace it; of a file that its owner hands to our group. */
+const EXPOSED = 0o077;
+const HANDED_EXPOSED = 0o037;
+
 /** Takes over 32 bytes and clears them. @throws Rejection MASTER_KEY_MALFORMED for any other length. */
 export function masterKey(bytes: Uint8Array): MasterKey {
   if (bytes.length !== masterKeyLength) {
@@ -31,19 +35,18 @@ export function masterKey(bytes: Uint8Array): MasterKey {
 }
 
 /**
- * Reads the master key from a file of 32 raw bytes that only its owner can read.
+ * Reads the master key from a file of 32 raw bytes that only its owner can read. Where somebody else owns the file and
+ * hands it to this process through its group (the secret volumes of Kubernetes do: root's, mode 0440, group `fsGroup`),
+ * the group may read it too: nobody but this process is in that group.
  * @throws Rejection FAILED_PRECONDITION: MASTER_KEY_EXPOSED, MASTER_KEY_MALFORMED; NOT_FOUND: MASTER_KEY_MISSING.
  */
 export async function readMasterKey(path: string): Promise<MasterKey> {
-  const mode = await stat(path).then(
-    (found) => found.mode,
-    (cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'ENOENT') throw cause;
-      throw new Rejection('NOT_FOUND', 'MASTER_KEY_MISSING', `there is no master key at ${path}`, { path });
-    },
-  );
-  if (mode & 0o077) {
-    const shown = (mode & 0o777).toString(8);
+  const file = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT') throw cause;
+    throw new Rejection('NOT_FOUND', 'MASTER_KEY_MISSING', `there is no master key at ${path}`, { path });
+  });
+  if (isExposed(file, process.getuid?.())) {
+    const shown = (file.mode & 0o777).toString(8);
     throw new Rejection(
       'FAILED_PRECONDITION',
       'MASTER_KEY_EXPOSED',
@@ -54,10 +57,17 @@ export async function readMasterKey(path: string): Promise<MasterKey> {
   return masterKey(await readFile(path));
 }
 
+/** Whether others than the process of user `self` can use or replace a file. */
+export const isExposed = (
+  { mode, uid }: { readonly mode: number; readonly uid: number },
+  self: number | undefined,
+): boolean => (mode & (uid === self ? EXPOSED : HANDED_EXPOSED)) !== 0;
+
 /** Makes a master key file (mode 0600, synced) unless there is one, and reads it. For the first start of a vault. */
 export async function obtainMasterKey(path: string, random: Random): Promise<MasterKey> {
   const file = await open(path, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code !== 'EEXIST') throw cause;
+    // A read-only volume says so whether the file is there or not: reading it finds out.
+    if (cause.code !== 'EEXIST' && cause.code !== 'EROFS') throw cause;
     return undefined;
   });
   if (file) {
