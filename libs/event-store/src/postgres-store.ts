@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import type { Clock, Random } from '@interlock/runtime';
 import postgres from 'postgres';
 import { type ConnectionOptions, openConnections, type Sql, transactionTimeoutMs } from './connection.ts';
 import { takeBatch, type Waiting } from './group-commit.ts';
+import { migrate } from './migration.ts';
 import { entriesOnWire, type Reaching, rowMaintenance } from './postgres-rows.ts';
 import type { Cause, EventStore, RecordedEvent, StoredRow, StreamName } from './store.ts';
 import { CursorConflict, StoreUnavailable, VersionConflict } from './store.ts';
@@ -54,7 +54,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
   const sql = openConnections(options.url, options);
   const answerTimeoutMs = options.answerTimeoutMs ?? (options.transactionTimeoutMs ?? transactionTimeoutMs) + 2_000;
   const reaching = <T>(work: () => Promise<T>): Promise<T> => answered(work, clock, answerTimeoutMs);
-  await migrate(sql, reaching);
+  await reaching(() => migrate(sql));
   const queue: Waiting[] = [];
   let flushing: Promise<void> | undefined;
   let knownHead = 0;
@@ -175,16 +175,6 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     },
   };
 };
-
-const migrate = (sql: Sql, reaching: Reaching): Promise<void> =>
-  reaching(async () => {
-    const schema = await readFile(new URL('schema.sql', import.meta.url), 'utf8');
-    await sql.begin(async (transaction) => {
-      // Two processes creating the same table at once would fail in the catalogue; 'intl' as a number names the lock.
-      await transaction`select pg_advisory_xact_lock(0x696e746c)`;
-      await transaction.unsafe(schema);
-    });
-  });
 
 /** Stores one batch; answers each of its commits. What conflicts is refused, and the rest is stored without it. */
 const storeBatch = async (

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, test } from 'node:test';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { openConnections, type Sql } from './connection.ts';
+import { migrate, SCHEMA_VERSION } from './migration.ts';
+import { openPostgresStore } from './postgres-store.ts';
+import { createTestDatabase, type TestDatabase } from './test-database.ts';
+
+let database: TestDatabase;
+const pools: Sql[] = [];
+const replica = (): Sql => {
+  const sql = openConnections(database.url, { maxConnections: 1 });
+  pools.push(sql);
+  return sql;
+};
+before(async () => {
+  database = await createTestDatabase();
+});
+beforeEach(() => database.sql.unsafe('drop schema public cascade; create schema public'));
+after(async () => {
+  await Promise.all(pools.map((sql) => sql.end({ timeout: 1 })));
+  await database.drop();
+});
+
+const probeOf = async (): Promise<string | undefined> =>
+  (await database.sql<{ probe: string }[]>`select probe()`)[0]?.probe;
+const withProbe = (text: string): Promise<string> =>
+  Promise.resolve(`create or replace function probe() returns text language sql as $$ select '${text}' $$`);
+const versionNow = async (): Promise<number | undefined> =>
+  (await database.sql<{ version: number }[]>`select version from schema_version`)[0]?.version;
+
+test('several replicas that start at once on an empty database all come up, and one set of tables is there', async () => {
+  const stores = await Promise.all(
+    Array.from({ length: 6 }, () =>
+      openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom, maxConnections: 1 }),
+    ),
+  );
+  assert.deepEqual(await Promise.all(stores.map((store) => store.head())), [0, 0, 0, 0, 0, 0]);
+  assert.equal(await versionNow(), SCHEMA_VERSION);
+  await Promise.all(stores.map((store) => store.close()));
+});
+
+test('replicas of two releases that start at once leave what the newer one needs, in whatever order', async () => {
+  const [older, newer] = [1, 2];
+  await Promise.all(
+    Array.from({ length: 8 }, (_, n) =>
+      n % 2 === 0
+        ? migrate(replica(), older, withProbe('of the release before'))
+        : migrate(replica(), newer, withProbe('of this release')),
+    ),
+  );
+  assert.equal(await probeOf(), 'of this release');
+  assert.equal(await versionNow(), newer);
+});
+
+test('a replica of the release before that restarts in the middle of an update takes nothing back', async () => {
+  await migrate(replica(), 2, withProbe('of this release'));
+  await migrate(replica(), 1, withProbe('of the release before'));
+  assert.equal(await probeOf(), 'of this release');
+});
+
+test('a store made before schemas had versions is taken over with everything in it', async () => {
+  const store = await openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom });
+  await store.commit(
+    { appends: [{ stream: 'lamp-a', expected: 0, events: [{ type: 'Made', schema: 1, data: {} }] }] },
+    { correlationId: 'c', causationId: 'r', caller: 'principals/p' },
+  );
+  await store.close();
+  await database.sql`drop table schema_version`;
+
+  const again = await openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom });
+  assert.equal((await again.read('lamp-a')).length, 1);
+  assert.equal(await versionNow(), SCHEMA_VERSION);
+  await again.close();
+});
+
+test('a migration that fails leaves the version as it was', async () => {
+  await migrate(replica(), 1, withProbe('good'));
+  await assert.rejects(migrate(replica(), 2, Promise.resolve('create table half (a integer); select nonsense()')));
+  assert.equal(await versionNow(), 1);
+  const [half] = await database.sql<{ half: string | null }[]>`select to_regclass('half') as half`;
+  assert.equal(half?.half, null);
+});
