@@ -23,7 +23,7 @@ export interface Fleet extends FleetWorld {
   readonly computeSql: Sql;
   /** Has every machine run again after the key is back, in bulk and not by unwrapping. */
   startAgain(): Promise<void>;
-  /** Waits until every service has told what it stored, and no disk is still to be closed. */
+  /** Waits until every service has told what it stored. */
   rest(): Promise<void>;
 }
 
@@ -80,15 +80,6 @@ export const openFleet = async (
         restMs,
       );
     }
-    await until(
-      'every disk of a stopped machine is closed',
-      async () => {
-        const [row] = await computeSql<{ open: number }[]>`
-          select count(*)::int as open from rows where table_name = 'vm_v1' and row::text like '%"closing"%'`;
-        return row?.open === 0;
-      },
-      restMs,
-    );
   };
   await rest();
   return {

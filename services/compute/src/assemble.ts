@@ -3,6 +3,7 @@ import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/di
 import type { Assemble } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { accessLossApi } from './access-loss-api.ts';
+import { closings } from './closings.ts';
 import { openDisks } from './disks.ts';
 import type { Driver } from './driver.ts';
 import { createEngine } from './engine.ts';
@@ -47,8 +48,11 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const askedDisks = openDisks({ client: diskClient, clock, random, callsMax: diskCallsMax });
   const work = { vms, disks, driver, losses, clock, random, log, startTimeoutMs, guestStopTimeoutMs };
   const engine = createEngine({ ...work, tracer });
+  const { preempt } = engine;
   const begin = driver.hasGuests ? engine.preempt : engine.kick;
-  const stops = keyStops({ store, vms, disks: askedDisks, driver, losses, clock, random, begin });
+  const closing = closings({ vms, engine, clock, log });
+  const closeDisksOf = closing.ofSet;
+  const stops = keyStops({ store, vms, disks: askedDisks, driver, losses, clock, random, preempt, closeDisksOf });
   const plan = diskPlanner({ disks: askedDisks, authorize });
   const lost = lostDisks({ vms, disks: askedDisks, driver, losses, clock, random, begin });
   const options = openSetOptions(store);
@@ -93,6 +97,6 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       { source: 'disk-encryption-set', handlers: setReactor({ store, stops, returns, losses, options, clock }) },
       { source: 'disk', handlers: diskReactor({ returns }) },
     ],
-    background: [engine.run, sweep],
+    background: [engine.run, closing.run, sweep],
   };
 };

@@ -6,7 +6,7 @@ import { creation } from './processes/creation.ts';
 import { starting } from './processes/starting.ts';
 import type { Busy, ProcessParts, StepContext } from './processes/step.ts';
 import { closing, deallocating, deleting, stopping } from './processes/stopping.ts';
-import type { Vm } from './vm/decider.ts';
+import { isToBeClosed, type Vm } from './vm/decider.ts';
 
 /** Carries out what was decided about machines, each on its own, one step at a time. */
 export interface Engine {
@@ -14,12 +14,18 @@ export interface Engine {
   kick(ids: readonly string[]): void;
   /** The same, and whatever is being done with them now is cut short: they are to be stopped. */
   preempt(ids: readonly string[]): void;
+  /** Whether it has less to do than what a fleet leaves behind: whoever has work that can wait asks before bringing more. */
+  hasRoom(): boolean;
+  /** Resolves once it has room, or when `signal` is aborted. */
+  room(signal: AbortSignal): Promise<void>;
   /** Works until `signal` is aborted; what is not finished then is resumed by the next run. */
   run(signal: AbortSignal): Promise<void>;
 }
 
 /** Machines worked on at once, those being stopped for a key aside: none of them ever waits for another (VM-45). */
 const machinesMax = 512;
+/** Machines in hand from which on there is no room for what can wait: bounds the memory, and keeps every turn taken. */
+const roomMax = 2_000;
 const backoffMsMin = 100;
 const backoffMsMax = 5_000;
 
@@ -48,8 +54,9 @@ const nextFor = (parts: ProcessParts, vm: string, state: Vm): Next | undefined =
   if (state.status !== 'active') return undefined;
   const { work } = state;
   if (work === undefined) {
-    const isOpen = state.disks.some(({ access }) => access === 'closing');
-    return isOpen ? named('close disks of', undefined, (context) => closing(parts)(vm, state, context)) : undefined;
+    return isToBeClosed(state)
+      ? named('close disks of', undefined, (context) => closing(parts)(vm, state, context))
+      : undefined;
   }
   const busy: Busy = { ...state, work };
   const step = stepOf(busy);
@@ -80,6 +87,13 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
   const turns = limiter(machinesMax);
   let waiting = new Map<string, { readonly isUrgent: boolean }>();
   let woken = Promise.withResolvers<void>();
+  let roomy = Promise.withResolvers<void>();
+
+  const hasRoom = (): boolean => tasks.size + waiting.size < roomMax;
+  const forget = (id: string): void => {
+    tasks.delete(id);
+    if (hasRoom()) roomy.resolve();
+  };
 
   const enqueue = (ids: readonly string[], isUrgent: boolean): void => {
     for (const id of ids) waiting.set(id, { isUrgent: isUrgent || waiting.get(id)?.isUrgent === true });
@@ -104,8 +118,8 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
     };
     const step = inSpan(tracer, next.name, options, () => next.run({ signal, settled }));
     task.running.add(step);
-    const forget = (): boolean => task.running.delete(step);
-    void step.then(forget, forget);
+    const ended = (): boolean => task.running.delete(step);
+    void step.then(ended, ended);
     await orInterrupted(step, signal);
     // Interrupted between its last commit and its end, or somebody else was faster: else a step changes something.
     if ((await vms.load(id)).version === version) throw new Error(`nothing came of "${next.name}"`);
@@ -119,7 +133,7 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
         failures = 0;
         if (!isBusy && !task.again) {
           // At once, so that what is said from now on begins anew.
-          tasks.delete(id);
+          forget(id);
           return;
         }
       } catch (error) {
@@ -153,6 +167,16 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
   return {
     kick: (ids) => enqueue(ids, false),
     preempt: (ids) => enqueue(ids, true),
+    hasRoom,
+    async room(signal) {
+      const leave = (): void => roomy.resolve();
+      signal.addEventListener('abort', leave, { once: true });
+      while (!hasRoom() && !signal.aborted) {
+        roomy = Promise.withResolvers();
+        await roomy.promise;
+      }
+      signal.removeEventListener('abort', leave);
+    },
     async run(ending) {
       const all = new Set<Promise<void>>();
       ending.addEventListener('abort', () => woken.resolve(), { once: true });

@@ -61,10 +61,12 @@ export const keyStops = (parts: {
   readonly losses: Losses;
   readonly clock: Clock;
   readonly random: Random;
-  /** Told which machines are being stopped. */
-  readonly begin: (ids: readonly string[]) => void;
+  /** Told which machines are being stopped and are not off yet. */
+  readonly preempt: (ids: readonly string[]) => void;
+  /** Told that machines of a set are off: their disks are to be closed. */
+  readonly closeDisksOf: (set: string) => void;
 }): KeyStops => {
-  const { store, vms, disks, driver, losses, clock, random, begin } = parts;
+  const { store, vms, disks, driver, losses, clock, random, preempt, closeDisksOf } = parts;
 
   const disksUnder = async (
     { set, keyVersion }: SetLoss,
@@ -86,14 +88,13 @@ export const keyStops = (parts: {
     }
   };
 
-  /** @returns the machines that are being stopped */
   const storeChunk = async (
     page: readonly Loaded<Vm>[],
     decide: (vm: Vm) => readonly VmEvent[],
     cause: Cause,
-  ): Promise<readonly string[]> => {
+  ): Promise<Stopping> => {
     const decided = page.map((loaded) => vms.prepare(loaded, decide)).filter(({ append }) => append);
-    if (decided.length === 0) return [];
+    if (decided.length === 0) return { count: 0, unfinished: [] };
     try {
       const appends = decided.flatMap(({ append }) => append ?? []);
       await store.commit({ appends, rows: decided.flatMap(({ row }) => row ?? []) }, cause);
@@ -108,7 +109,8 @@ export const keyStops = (parts: {
 
   /** Decides about every machine of a set, a page a commit. @returns how many are being stopped */
   const pass = async (set: string, decide: (vm: Vm) => readonly VmEvent[], cause: Cause): Promise<number> => {
-    const stopped: string[] = [];
+    let stopped = 0;
+    let off = 0;
     let storing: Promise<void> = Promise.resolve();
     let after: string | undefined;
     do {
@@ -118,18 +120,18 @@ export const keyStops = (parts: {
         ...(after === undefined ? {} : { after }),
       });
       await storing;
-      storing = storeChunk(page.items, decide, cause).then((ids) => {
-        stopped.push(...ids);
-        if (driver.hasGuests) begin(ids);
+      storing = storeChunk(page.items, decide, cause).then(({ count, unfinished }) => {
+        stopped += count;
+        off += count - unfinished.length;
+        preempt(unfinished);
       });
       // The failure is thrown where it is awaited; the next page may still be on its way then.
       storing.catch(() => undefined);
       after = page.next;
     } while (after !== undefined);
     await storing;
-    // Without guests all of them are off by now; what is left is to close their disks, which may wait for the pass.
-    if (!driver.hasGuests) begin(stopped);
-    return stopped.length;
+    if (off > 0) closeDisksOf(set);
+    return stopped;
   };
 
   return {
@@ -149,8 +151,17 @@ export const keyStops = (parts: {
   };
 };
 
-const stoppingOf = (decided: readonly Pick<Transacted<Vm, VmEvent>, 'id' | 'events'>[]): readonly string[] =>
-  decided.filter(({ events }) => events.some(({ type }) => type === 'VmStopping')).map(({ id }) => id);
+/** What was decided to stop: how many machines, and which of them are not off yet. */
+interface Stopping {
+  readonly count: number;
+  readonly unfinished: readonly string[];
+}
+
+const stoppingOf = (decided: readonly Pick<Transacted<Vm, VmEvent>, 'id' | 'events'>[]): Stopping => {
+  const stopping = decided.filter(({ events }) => events.some(({ type }) => type === 'VmStopping'));
+  const unfinished = stopping.filter(({ events }) => !events.some(({ type }) => type === 'VmStopped'));
+  return { count: stopping.length, unfinished: unfinished.map(({ id }) => id) };
+};
 
 /** A stop by the platform as a piece of work: nobody asked, and its correlation is that of the change behind it (VM-44). */
 export const keyStopWork = (cause: Cause, clock: Clock, random: Random): Work => ({

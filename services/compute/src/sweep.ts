@@ -6,7 +6,7 @@ import type { Engine } from './engine.ts';
 import type { KeyReturns } from './key-returns.ts';
 import { type KeyStops, keyStopWork } from './key-stops.ts';
 import { type LostDisks, reasonOf } from './lost-disks.ts';
-import type { Machine, Vm } from './vm/decider.ts';
+import { isToBeClosed, type Machine, type Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import { isOutage } from './vm/loss-words.ts';
 import type { KeyLoss } from './vm/machine.ts';
@@ -38,7 +38,7 @@ export const sweeper = (parts: {
   readonly stops: Pick<KeyStops, 'explain'>;
   readonly returns: KeyReturns;
   readonly driver: Driver;
-  readonly engine: Pick<Engine, 'kick'>;
+  readonly engine: Pick<Engine, 'kick' | 'hasRoom'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -67,7 +67,8 @@ export const sweeper = (parts: {
     for (const { id, state } of machines) {
       if (state.status === 'creating') unfinished.push(id);
       if (state.status !== 'active') continue;
-      if (state.work || state.disks.some(({ access }) => access === 'closing')) unfinished.push(id);
+      // Beside a fleet that waits for its disks to be closed, what is left of that comes with a later sweep.
+      if (state.work || (isToBeClosed(state) && engine.hasRoom())) unfinished.push(id);
       for (const loss of state.blocked) if (isOutage(loss.reason)) outages.set(`${loss.set} ${loss.keyVersion}`, loss);
       if (state.work?.kind === 'delete' || (state.power !== 'running' && state.power !== 'starting')) continue;
       for (const { set } of state.disks) if (set !== '') sets.add(set);

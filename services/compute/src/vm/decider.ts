@@ -266,6 +266,10 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
 /** Whether the key of a disk being lost stops a machine: there is a customer key, and the class is not ultra (CMK-102). */
 export const isStoppedByLoss = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean => set !== '' && sku !== 'ULTRA';
 
+/** Whether all that is left to be done with a machine is to close disks. */
+export const isToBeClosed = (vm: Vm): boolean =>
+  vm.status === 'active' && vm.work === undefined && vm.disks.some(({ access }) => access === 'closing');
+
 /**
  * How machines are stored and found: `set` by the sets of their disks, `disk` by their disks, `work` while something is
  * under way. Nothing that a stop because of a key changes is indexed: it happens to a whole fleet at once, and moving

@@ -4,7 +4,7 @@ import type { VmEvent } from './events.ts';
 import { instanceViewOf } from './instance-view.ts';
 import { applyKeyLoss, FINAL_EPOCH, isNumbered, type LossTerms, stopForKeyLoss, stopForLostDisks } from './key-loss.ts';
 import { keyAccessReturned } from './key-return.ts';
-import { attach, powerOff, remove, restart, start } from './operations.ts';
+import { attach, detach, powerOff, remove, restart, start } from './operations.ts';
 import { guestStopped } from './progress.ts';
 import {
   ask,
@@ -169,9 +169,12 @@ test('G2: a stop pre-empts an operation, which then has failed; a machine on its
   }
 });
 
-test('without a guest a machine is off in the same step, unless an ultra disk has to be closed first', () => {
+test('without a guest a machine is off in the same step, unless something under way has to end first', () => {
   assert.deepEqual(typesOf(stop(running([os, data]), { isInstant: true })), ['VmStopping', 'VmStopped']);
-  assert.deepEqual(typesOf(stop(running([os, data, ultra]), { isInstant: true })), ['VmStopping']);
+  assert.deepEqual(typesOf(stop(running([os, data, ultra]), { isInstant: true })), ['VmStopping', 'VmStopped']);
+  const before = running([os, data]);
+  const detaching = [...before, ...detach(ask('d'), data.disk)(fold(before))];
+  assert.deepEqual(typesOf(stop(detaching, { isInstant: true })), ['VmStopping']);
 });
 
 test('CMK-125: when the key returns only what is shown changes; the machine stays off', () => {

@@ -95,9 +95,8 @@ const stop = (machine: Machine, blocked: readonly KeyLoss[], work: Work, isInsta
     ...(preempted === undefined ? {} : { preempted }),
     at: work.at,
   };
-  // The lease of an ultra disk is pinned until it is closed, so that one has to go first.
-  const isReady =
-    machine.power === 'running' && machine.work === undefined && machine.disks.every(({ sku }) => sku !== 'ULTRA');
+  // Where something is under way, that has to end first.
+  const isReady = machine.power === 'running' && machine.work === undefined;
   return isInstant && isReady ? [stopping, { type: 'VmStopped', reason, at: work.at }] : [stopping];
 };
 

@@ -1,5 +1,5 @@
 import type { Instant } from '@interlock/runtime';
-import type { Machine, Vm } from './decider.ts';
+import { isToBeClosed, type Machine, type Vm } from './decider.ts';
 import { isOldNews } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import type { Failure, KeyLoss, PlannedDisk, VmDisk, Work } from './machine.ts';
@@ -82,9 +82,7 @@ export const deleted: Report = (at, workId) => (vm) =>
 export const disksClosed =
   (at: Instant) =>
   (vm: Vm): readonly VmEvent[] =>
-    vm.status === 'active' && vm.work === undefined && vm.disks.some(({ access }) => access === 'closing')
-      ? [{ type: 'DisksClosed', at }]
-      : [];
+    isToBeClosed(vm) ? [{ type: 'DisksClosed', at }] : [];
 
 /** The disk being attached is there, and the guest has it. */
 export const diskAttached: Report = (at, workId) => (vm) =>
