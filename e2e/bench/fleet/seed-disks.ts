@@ -55,7 +55,7 @@ export const diskSeeding = (store: EventStore, volumeFolder: string): DiskSeedin
       begin(at, JSON.stringify([fleetLocation, sku, sizeGib, set.name]), volumeId, spec),
       finish(at, { uniqueId, volume, wrap: { keyVersion, generation }, accessEpoch }),
       attach(at, { virtualMachine, isOsDisk, requestId: systemRandom.uuid() }),
-      open(at, { virtualMachine, attachEpoch: 1, tokenHashOf: () => tokenHash, accessEpoch }),
+      open(at, { virtualMachine, tokenHashOf: () => tokenHash, before: undefined }, { attachEpoch: 1, accessEpoch }),
     ];
   };
 
