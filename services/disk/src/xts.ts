@@ -1,7 +1,7 @@
 import { type Cipheriv, createCipheriv, createDecipheriv, createSecretKey, type Decipheriv } from 'node:crypto';
 import { Rejection } from '@interlock/event-store';
-import { pieceSize, sectorSize } from './sector.ts';
-import type { XtsMask } from './xts-mask.ts';
+import { sectorSize } from './sector.ts';
+import { maskSize, type XtsMask } from './xts-mask.ts';
 
 /**
  * AES-256-XTS (IEEE 1619) over sectors of 4 KiB, the tweak being the sector's number as 128 bits little-endian: what
@@ -72,8 +72,8 @@ function maskedXts(dataKey: Uint8Array, tweakKey: Uint8Array, mask: XtsMask): Se
   const tweaker = createCipheriv(ecb, tweakKey, null).setAutoPadding(false);
 
   const transform = (through: Cipheriv | Decipheriv, sector: number, source: Uint8Array, target: Uint8Array) => {
-    for (let from = 0; from < source.length; from += pieceSize) {
-      const to = Math.min(from + pieceSize, source.length);
+    for (let from = 0; from < source.length; from += maskSize) {
+      const to = Math.min(from + maskSize, source.length);
       const sectors = (to - from) / sectorSize;
       const data = mask.data.subarray(0, to - from);
       mask.tweaks.set(tweaker.update(sectorNumbers(sector + from / sectorSize, sectors)));
@@ -128,7 +128,8 @@ function sectorNumbers(first: number, count: number): Uint8Array {
   const bytes = new Uint8Array(count * 16);
   const view = new DataView(bytes.buffer);
   for (let index = 0; index < count; index += 1) {
-    view.setUint32(index * 16, (first + index) % 0x1_0000_0000, true);
+    // `>>> 0` is the number modulo 2^32, also of one above it.
+    view.setUint32(index * 16, (first + index) >>> 0, true);
     view.setUint32(index * 16 + 4, Math.floor((first + index) / 0x1_0000_0000), true);
   }
   return bytes;
