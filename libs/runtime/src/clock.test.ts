@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { bootTime, systemClock } from './clock.ts';
 
@@ -81,4 +82,14 @@ test('a wait longer than a timer of the system can be, or without an end, does n
   for (let day = 60; day < 63; day += 1) t.mock.timers.tick(dayMs);
   assert.deepEqual(woken, ['in sixty days']);
   never.cancel();
+});
+
+test('a sleep ends with the first of its signals, at once where one is aborted already, and leaves no listener', async () => {
+  const [one, other] = [new AbortController(), new AbortController()];
+  const long = systemClock.sleep(86_400_000, one.signal, undefined, other.signal);
+  assert.equal(getEventListeners(one.signal, 'abort').length, 1);
+  other.abort();
+  await long;
+  assert.deepEqual(getEventListeners(one.signal, 'abort'), []);
+  await systemClock.sleep(86_400_000, one.signal, other.signal);
 });

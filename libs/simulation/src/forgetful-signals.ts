@@ -17,7 +17,11 @@ export const installForgetfulSignals = (): void => {
         return either.signal;
       }
     }
-    for (const signal of signals) signal.addEventListener('abort', () => either.abort(signal.reason), { once: true });
+    const follow = (event: Event): void => {
+      for (const signal of signals) signal.removeEventListener('abort', follow);
+      either.abort(event.target instanceof AbortSignal ? event.target.reason : undefined);
+    };
+    for (const signal of signals) signal.addEventListener('abort', follow);
     return either.signal;
   };
 };

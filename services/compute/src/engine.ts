@@ -101,10 +101,10 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
   };
 
   /** One step. @returns false when there is nothing to do */
-  const advance = async (id: string, task: Task, ending: AbortSignal): Promise<boolean> => {
+  const advance = async (id: string, task: Task): Promise<boolean> => {
     task.again = false;
     task.interrupt = new AbortController();
-    const signal = AbortSignal.any([task.interrupt.signal, ending]);
+    const { signal } = task.interrupt;
     const { state, version } = await vms.load(id);
     const next = nextFor(parts, id, state);
     if (!next) return false;
@@ -129,7 +129,7 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
   const work = async (id: string, task: Task, ending: AbortSignal): Promise<void> => {
     for (let failures = 0; !ending.aborted; ) {
       try {
-        const isBusy = await advance(id, task, ending);
+        const isBusy = await advance(id, task);
         failures = 0;
         if (!isBusy && !task.again) {
           // At once, so that what is said from now on begins anew.
@@ -141,7 +141,7 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
         failures += 1;
         log.warn('machine is tried again', { vm: id, error, failures });
         const waitMs = Math.min(backoffMsMax, backoffMsMin * 2 ** (failures - 1));
-        await clock.sleep(waitMs, AbortSignal.any([task.interrupt.signal, ending]));
+        await clock.sleep(waitMs, task.interrupt.signal);
       }
     }
   };
@@ -179,7 +179,11 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
     },
     async run(ending) {
       const all = new Set<Promise<void>>();
-      ending.addEventListener('abort', () => woken.resolve(), { once: true });
+      const end = (): void => {
+        for (const { interrupt } of tasks.values()) interrupt.abort();
+        woken.resolve();
+      };
+      ending.addEventListener('abort', end, { once: true });
       while (!ending.aborted) {
         await woken.promise;
         woken = Promise.withResolvers();

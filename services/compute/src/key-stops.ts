@@ -72,13 +72,13 @@ export const keyStops = (parts: {
     { set, keyVersion }: SetLoss,
     signal: AbortSignal,
   ): Promise<NonNullable<LossTerms['isUnder']>> => {
-    const late = new AbortController();
+    const patience = new AbortController();
     const answered = new AbortController();
-    void clock.sleep(confirmMs, answered.signal).then(() => late.abort());
+    void clock.sleep(confirmMs, answered.signal, signal).then(() => patience.abort());
     const confirmed = new Set<string>();
     try {
-      const patience = { signal: AbortSignal.any([signal, late.signal]) };
-      for await (const { name } of disks.ofSet({ diskEncryptionSet: set, keyVersion }, patience)) confirmed.add(name);
+      const under = disks.ofSet({ diskEncryptionSet: set, keyVersion }, { signal: patience.signal });
+      for await (const { name } of under) confirmed.add(name);
       return ({ disk }) => confirmed.has(disk);
     } catch (error) {
       if (!(error instanceof Interrupted) || signal.aborted) throw error;

@@ -172,7 +172,7 @@ export const openStandbyUpkeep = (parts: {
       failures += 1;
       state.wake = new AbortController();
       const waitMs = Math.min(retryMsMax, retryMs * 2 ** (failures - 1)) * (0.5 + random.fraction() / 2);
-      await clock.sleep(waitMs, AbortSignal.any([state.wake.signal, signal]));
+      await clock.sleep(waitMs, state.wake.signal, signal);
     }
     running.delete(set);
   };

@@ -88,7 +88,7 @@ const sleepOrEvent = async (
   signal: AbortSignal,
 ): Promise<void> => {
   const woken = new AbortController();
-  const either = AbortSignal.any([signal, woken.signal]);
-  await Promise.race([clock.sleep(durationMs, either), store.waitForEvents(position, either)]);
+  const passed = clock.sleep(durationMs, signal, woken.signal);
+  await Promise.race([passed, store.waitForEvents(position, woken.signal)]);
   woken.abort();
 };

@@ -217,7 +217,7 @@ export const openLeases = (parts: {
         void ask(entry);
       } else {
         entry.wake = new AbortController();
-        await clock.sleep(step.forMs, AbortSignal.any([entry.wake.signal, signal]));
+        await clock.sleep(step.forMs, entry.wake.signal, signal);
       }
     }
   };
@@ -264,7 +264,7 @@ export const openLeases = (parts: {
       // A machine that wakes finds its lease over before any timer does: whoever waits makes the loop look.
       entry?.wake.abort();
       const over = new AbortController();
-      const sleeping = clock.sleep(withinMs, AbortSignal.any([over.signal, until, signal]));
+      const sleeping = clock.sleep(withinMs, over.signal, until, signal);
       await Promise.race(entry ? [entry.change.promise, sleeping] : [sleeping]);
       over.abort();
     },
