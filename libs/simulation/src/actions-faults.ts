@@ -55,7 +55,37 @@ const pulse = <Rates extends object>(rates: Rates, raised: Partial<Rates>): (() 
   };
 };
 
+/**
+ * The clock of key-vault is the one dates are meant on: what they say changes with it, for the truth as well. Set by less than
+ * a token of an identity lives, so that it does not just cut everybody off.
+ */
+const strikeVaultClock = (stage: Stage): void => {
+  const { world, random, truth } = stage;
+  const set = (offsetMs: number): void => truth.losses.setClock(() => world.faults.jumpClock('key-vault', offsetMs));
+  set((random.fraction() - 0.5) * 6_000);
+  during(stage, ['key-vault'], () => set(0));
+};
+
+/** Services that more than one process may do the work of; volumes have one holder. */
+const replicated = ['key-vault', 'disk-encryption-set', 'identity'] as const;
+
 export const faults: readonly Fault[] = [
+  {
+    name: 'replica',
+    weight: 4,
+    strike(stage) {
+      // Two at once, one of which may end in the middle of its work: what is decided twice, and by whom, must not show.
+      const { world, random, troubles } = stage;
+      const service = random.pick(replicated);
+      stage.begin(() => world.faults.restart(service, 1));
+      if (random.chance(0.5)) return;
+      stage.later(5_000 + random.fraction() * 20_000, async () => {
+        world.faults.crash(service, 1);
+        // Calls that it had in hand are without an answer.
+        troubles.begin(service)();
+      });
+    },
+  },
   {
     name: 'partition',
     weight: 6,
@@ -143,8 +173,8 @@ export const faults: readonly Fault[] = [
     weight: 2,
     strike(stage) {
       const { world, random } = stage;
-      // The clock of key-vault is the one dates are meant on: where it goes wrong, so does what a date says.
-      const service = random.pick(['identity', 'disk-encryption-set', 'disk', 'compute'] as const);
+      const service = random.pick(['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'] as const);
+      if (service === 'key-vault') return strikeVaultClock(stage);
       if (random.chance(0.5)) world.faults.driftClock(service, random.int(400) - 200);
       else world.faults.jumpClock(service, (random.fraction() - 0.5) * 20_000);
       during(stage, [service], () => world.faults.jumpClock(service, 0));

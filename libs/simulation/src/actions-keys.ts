@@ -1,42 +1,7 @@
 import type { Action } from './actions.ts';
-import {
-  encryptionPermissions,
-  encryptionRole,
-  group,
-  type PlannedSet,
-  plannedSets,
-  plannedVaults,
-  setName,
-} from './workload-estate.ts';
+import { pickRevocation } from './revocations.ts';
+import { keyOf, plannedSets, setName } from './workload-estate.ts';
 import { attempt, type Stage } from './workload-stage.ts';
-
-/** `vaults/<v>` and `vaults/<v>/keys/<k>` of a key version. */
-export const vaultOf = (keyVersion: string): string => keyVersion.split('/').slice(0, 2).join('/');
-export const keyOf = (keyVersion: string): string => keyVersion.split('/versions/')[0] ?? '';
-
-const grantAll = (set: PlannedSet, stage: Stage, vault: string): Promise<unknown> =>
-  grant(stage, vault, stage.truth.losses.sets.get(setName(set.id))?.principal ?? '');
-
-/** Gives a set's identity what it needs in a vault, by the vault's model of the plan. */
-export const grant = async (stage: Stage, vault: string, principal: string): Promise<unknown> => {
-  const { clients, world, truth } = stage;
-  const isByRole = plannedVaults.some(({ id, model }) => `vaults/${id}` === vault && model === 'ROLE_ASSIGNMENT');
-  if (!isByRole) {
-    const accessPolicy = { principal, keyPermissions: [...encryptionPermissions] };
-    return attempt(stage, 'vault.grant', `${vault} to ${principal}`, () =>
-      clients.keyVault.setAccessPolicy({ name: vault, accessPolicy }),
-    );
-  }
-  if (truth.losses.access.rolesOf(principal).length > 0) return undefined;
-  return attempt(stage, 'role.assign', `${vault} to ${principal}`, () =>
-    clients.identity.createRoleAssignment({
-      roleAssignmentId: world.random.uuid(),
-      principal,
-      role: encryptionRole,
-      scope: `${group}/${vault}`,
-    }),
-  );
-};
 
 /** How long a revocation lasts: an instant, less than a lease, or well beyond it. */
 const holdMs = ({ random }: Stage): number => {
@@ -44,139 +9,6 @@ const holdMs = ({ random }: Stage): number => {
   if (kind < 0.15) return random.fraction() * 100;
   if (kind < 0.5) return 500 + random.fraction() * 5_000;
   return 8_000 + random.fraction() * 25_000;
-};
-
-/** A way to take a key away from a set, and the way back. */
-interface Revocation {
-  readonly name: string;
-  readonly weight: number;
-  /** @returns whether it was done */
-  take(stage: Stage, set: PlannedSet, keyVersion: string): Promise<boolean>;
-  give(stage: Stage, set: PlannedSet, keyVersion: string): Promise<unknown>;
-}
-
-const isDone = async (attempted: ReturnType<typeof attempt>): Promise<boolean> =>
-  (await attempted).outcome.kind === 'ok';
-
-/** A moment as the API takes it: whole seconds, as dates of keys are. */
-const atSecond = (instant: number): Date => new Date(Math.floor(instant / 1_000) * 1_000);
-
-const setDates = (stage: Stage, name: string, dates: { readonly notBefore?: Date; readonly expireTime?: Date }) =>
-  attempt(stage, 'key.setDates', `${name} ${JSON.stringify(dates)}`, () =>
-    stage.clients.keyVault.setKeyVersionDates({ name, ...dates }),
-  );
-
-const removeRoles = async (stage: Stage, principal: string): Promise<boolean> => {
-  let isAny = false;
-  for (const id of stage.truth.losses.access.rolesOf(principal)) {
-    const name = `roleAssignments/${id}`;
-    isAny =
-      (await isDone(
-        attempt(stage, 'role.remove', `${name} of ${principal}`, () =>
-          stage.clients.identity.deleteRoleAssignment({ name }),
-        ),
-      )) || isAny;
-  }
-  return isAny;
-};
-
-const principalOf = ({ truth }: Stage, set: PlannedSet): string =>
-  truth.losses.sets.get(setName(set.id))?.principal ?? '';
-
-const revocations: readonly Revocation[] = [
-  {
-    name: 'disable',
-    weight: 8,
-    take: (stage, _set, name) =>
-      isDone(attempt(stage, 'key.disable', name, () => stage.clients.keyVault.disableKeyVersion({ name }))),
-    give: (stage, _set, name) =>
-      attempt(stage, 'key.enable', name, () => stage.clients.keyVault.enableKeyVersion({ name })),
-  },
-  {
-    name: 'expire',
-    weight: 4,
-    take: async (stage, _set, name) => {
-      const expireTime = atSecond(stage.world.clock.now() + stage.random.int(6_000));
-      return isDone(setDates(stage, name, { expireTime }));
-    },
-    give: (stage, _set, name) => setDates(stage, name, {}),
-  },
-  {
-    name: 'not yet valid',
-    weight: 2,
-    take: async (stage, _set, name) =>
-      isDone(setDates(stage, name, { notBefore: atSecond(stage.world.clock.now() + 60_000) })),
-    give: (stage, _set, name) => setDates(stage, name, {}),
-  },
-  {
-    name: 'delete',
-    weight: 3,
-    take: (stage, _set, keyVersion) =>
-      isDone(
-        attempt(stage, 'key.delete', keyOf(keyVersion), () =>
-          stage.clients.keyVault.deleteKey({ name: keyOf(keyVersion), confirmName: keyOf(keyVersion) }),
-        ),
-      ),
-    give: (stage, _set, keyVersion) =>
-      attempt(stage, 'key.recover', keyOf(keyVersion), () =>
-        stage.clients.keyVault.recoverKey({ name: keyOf(keyVersion) }),
-      ),
-  },
-  {
-    name: 'delete vault',
-    weight: 2,
-    take: (stage, _set, keyVersion) =>
-      isDone(
-        attempt(stage, 'vault.delete', vaultOf(keyVersion), () =>
-          stage.clients.keyVault.deleteVault({ name: vaultOf(keyVersion), confirmName: vaultOf(keyVersion) }),
-        ),
-      ),
-    give: async (stage, set, keyVersion) => {
-      const vault = vaultOf(keyVersion);
-      await attempt(stage, 'vault.recover', vault, () => stage.clients.keyVault.recoverVault({ name: vault }));
-      await grantAll(set, stage, vault);
-    },
-  },
-  {
-    name: 'take the grant',
-    weight: 5,
-    async take(stage, set, keyVersion) {
-      const vault = vaultOf(keyVersion);
-      const principal = principalOf(stage, set);
-      const { clients, random } = stage;
-      if (plannedVaults.some(({ id, model }) => `vaults/${id}` === vault && model === 'ROLE_ASSIGNMENT')) {
-        return removeRoles(stage, principal);
-      }
-      if (random.chance(0.5)) {
-        const work = () => clients.keyVault.removeAccessPolicy({ name: vault, principal });
-        return isDone(attempt(stage, 'vault.revoke', `${vault} from ${principal}`, work));
-      }
-      const missing = random.pick(encryptionPermissions);
-      const keyPermissions = encryptionPermissions.filter((one) => one !== missing);
-      const accessPolicy = { principal, keyPermissions };
-      const work = () => clients.keyVault.setAccessPolicy({ name: vault, accessPolicy });
-      return isDone(attempt(stage, 'vault.revoke', `${missing} in ${vault} from ${principal}`, work));
-    },
-    give: (stage, set, keyVersion) => grantAll(set, stage, vaultOf(keyVersion)),
-  },
-  {
-    name: 'switch the model',
-    weight: 2,
-    take: (stage, _set, keyVersion) => switchModel(stage, vaultOf(keyVersion), true),
-    give: (stage, _set, keyVersion) => switchModel(stage, vaultOf(keyVersion), false),
-  },
-];
-
-/** To the other model, or back to that of the plan. */
-export const switchModel = (stage: Stage, vault: string, isAway: boolean): Promise<boolean> => {
-  const planned = plannedVaults.find(({ id }) => `vaults/${id}` === vault)?.model ?? 'ACCESS_POLICY';
-  const other = planned === 'ACCESS_POLICY' ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY';
-  const permissionModel = isAway ? other : planned;
-  return isDone(
-    attempt(stage, 'vault.setModel', `${vault} ${permissionModel}`, () =>
-      stage.clients.keyVault.setPermissionModel({ name: vault, permissionModel }),
-    ),
-  );
 };
 
 /**
@@ -252,16 +84,6 @@ const tryToStart = (stage: Stage, set: string): void => {
       }
     }
   });
-};
-
-const pickRevocation = ({ random }: Stage): Revocation => {
-  let left = random.fraction() * revocations.reduce((sum, { weight }) => sum + weight, 0);
-  return (
-    revocations.find(({ weight }) => {
-      left -= weight;
-      return left < 0;
-    }) ?? random.pick(revocations)
-  );
 };
 
 const newVersion: Action = {

@@ -1,6 +1,5 @@
 import type { Action } from './actions.ts';
-import { keyOf } from './actions-keys.ts';
-import { plannedSets, setName } from './workload-estate.ts';
+import { keyOf, plannedSets, setName } from './workload-estate.ts';
 import { attempt, type Stage } from './workload-stage.ts';
 
 /** Versioned URL of a key version, as its vault writes it. */

@@ -26,7 +26,7 @@ export interface FaultControl {
   slow(service: Workload, delayMs: number): void;
   /** The service refuses every call with a rate limit; undefined ends it. */
   throttle(service: Workload, retryAfterMs: number | undefined): void;
-  /** Sets the wall clock of a service's machine that far from the true time. */
+  /** Sets the wall clocks of a service's machines that far from the true time. */
   jumpClock(service: Workload, offsetMs: number): void;
   /** Makes a service's clock go wrong by so many microseconds a second. */
   driftClock(service: Workload, ppm: number): void;
@@ -52,6 +52,8 @@ export interface FaultParts {
   readonly log: (line: string) => void;
 }
 
+/** Processes a service may have at once. */
+const REPLICAS = [0, 1] as const;
 /** A supervisor waits so long before it starts a process again that did not come up. */
 const RESTART_MS = 500;
 
@@ -152,7 +154,7 @@ export const createFaultControl = (world: FaultParts): FaultControl => {
     },
     jumpClock(service, offsetMs) {
       strike('clock jump', `the clock of ${service} is ${Math.round(offsetMs)} ms off`);
-      processes.skewOf({ service, replica: 0 }).offsetMs = offsetMs;
+      for (const replica of REPLICAS) processes.skewOf({ service, replica }).offsetMs = offsetMs;
     },
     driftClock(service, ppm) {
       strike('clock drift', `the clock of ${service} gains ${Math.round(ppm)} µs a second`);
@@ -169,9 +171,8 @@ export const createFaultControl = (world: FaultParts): FaultControl => {
       for (const [a, b] of cuts.all()) heal(a, b);
       for (const replica of [...paused.values()]) resume(replica);
       for (const service of world.services) {
-        const skew = processes.skewOf({ service, replica: 0 });
-        skew.offsetMs = 0;
-        skew.driftPpm = 0;
+        for (const replica of REPLICAS)
+          Object.assign(processes.skewOf({ service, replica }), { offsetMs: 0, driftPpm: 0 });
       }
       for (const { service, replica } of [...down.values()]) await restart(service, replica);
     },

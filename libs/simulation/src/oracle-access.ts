@@ -28,6 +28,9 @@ interface Version {
   enabled: boolean;
   notBefore: number | undefined;
   expiresAt: number | undefined;
+  /** Whether its end was told: it has come for good, whatever a clock that was set back says. */
+  hasEnded: boolean;
+  operations: readonly string[];
   readonly n: string;
 }
 
@@ -54,6 +57,8 @@ const encryptionRoles: ReadonlySet<string> = new Set([
 
 /** What a set's identity needs, all three (CMK-25). */
 const needed = ['get', 'wrapKey', 'unwrapKey'] as const;
+/** What a version has to be for: to a set a key that lacks one is access that was taken (KV-88). */
+const neededOperations = ['wrapKey', 'unwrapKey'] as const;
 
 /**
  * Who may use which key version now, told anew from the committed events of key-vault and identity: the rules in their
@@ -72,6 +77,8 @@ export interface AccessTruth {
   keyVersions(): readonly string[];
   /** Modulus of a version as its JWK has it; undefined for one that is purged or unknown. */
   modulusOf(keyVersion: string): string | undefined;
+  /** Whether a principal is gone for good. */
+  isDeleted(principal: string): boolean;
   /** Role assignments of a principal, by id. */
   rolesOf(principal: string): readonly string[];
 }
@@ -102,6 +109,8 @@ export const openAccessTruth = (): AccessTruth => {
           enabled: event.enabled,
           notBefore: event.notBefore,
           expiresAt: event.expiresAt,
+          hasEnded: false,
+          operations: event.operations,
           n: event.n,
         });
         return true;
@@ -110,7 +119,11 @@ export const openAccessTruth = (): AccessTruth => {
       case 'KeyVersionDisabled':
         return change(event.version, { enabled: false });
       case 'KeyVersionDatesSet':
-        return change(event.version, { notBefore: event.notBefore, expiresAt: event.expiresAt });
+        return change(event.version, { notBefore: event.notBefore, expiresAt: event.expiresAt, hasEnded: false });
+      case 'KeyVersionExpired':
+        return change(event.version, { hasEnded: true });
+      case 'KeyOperationsSet':
+        return change(event.version, { operations: event.operations });
       case 'KeyDeleted':
         key.status = 'deleted';
         return true;
@@ -223,9 +236,10 @@ export const openAccessTruth = (): AccessTruth => {
       if (version) {
         if (!version.enabled) add('KEY_DISABLED');
         if (version.notBefore !== undefined && instant < version.notBefore) add('KEY_NOT_YET_VALID');
-        if (version.expiresAt !== undefined && instant >= version.expiresAt) {
-          add('KEY_EXPIRED', 'key-vault', version.expiresAt);
+        if (version.expiresAt !== undefined && (instant >= version.expiresAt || version.hasEnded)) {
+          add('KEY_EXPIRED', 'key-vault', Math.min(instant, version.expiresAt));
         }
+        if (neededOperations.some((one) => !version.operations.includes(one))) add('ACCESS_DENIED');
         if (key?.status === 'deleted') add('KEY_DELETED');
       } else add(key?.purged.has(id) || vault?.status === 'purged' ? 'KEY_PURGED' : 'KEY_VERSION_NOT_FOUND');
       if (vault?.status === 'deleted') add('VAULT_DELETED');
@@ -242,6 +256,7 @@ export const openAccessTruth = (): AccessTruth => {
     },
     keyVersions: () =>
       [...keys].flatMap(([name, { versions }]) => [...versions.keys()].map((id) => `${name}/versions/${id}`)),
+    isDeleted: (principal) => deleted.has(principal),
     modulusOf: (keyVersion) => versionOf(keyVersion)?.n,
     rolesOf: (principal) => [...roles].filter(([, role]) => role.principal === principal).map(([id]) => id),
     isGone(keyVersion) {

@@ -39,6 +39,8 @@ export interface LossTruth {
   readonly access: AccessTruth;
   readonly sets: ReadonlyMap<string, KnownSet>;
   apply(event: RecordedEvent): void;
+  /** Sets the vault's clock: dates begin or cease to matter at this moment. */
+  setClock(set: () => void): void;
   /** What is in the way now; empty: the key can be used. */
   standing(set: string, keyVersion: string, purpose: Purpose): readonly Standing[];
   /** Every loss up to now, oldest first. */
@@ -48,8 +50,8 @@ export interface LossTruth {
 interface Pair {
   readonly set: string;
   readonly keyVersion: string;
-  /** By reason. */
-  standing: ReadonlyMap<DefiniteReason, Standing>;
+  /** By reason and by who decided it. */
+  standing: ReadonlyMap<string, Standing>;
   readonly losses: Readonly<Record<Purpose, Loss[]>>;
   /** Wall clock of the vault at which its dates matter next. */
   nextDate: number | undefined;
@@ -67,18 +69,21 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
   const matters = (pair: Pair, reason: DefiniteReason, purpose: Purpose): boolean =>
     purpose === 'opening' || reason !== 'KEY_EXPIRED' || sets.get(pair.set)?.expiresAtNextStart !== true;
 
-  const refresh = (pair: Pair): void => {
+  /** @param isClockSet whether the vault's clock was set just now: what it passes over begins at this moment */
+  const refresh = (pair: Pair, isClockSet = false): void => {
     const set = sets.get(pair.set);
     if (!set) return;
     const at = nowMs();
     const instant = vaultNow();
-    const found = new Map<DefiniteReason, Standing>();
+    const found = new Map<string, Standing>();
     for (const { reason, owner, fromInstant } of access.obstacles(set.principal, pair.keyVersion, instant)) {
-      const known = pair.standing.get(reason);
       const began = fromInstant === undefined ? at : at - (instant - fromInstant);
       // A date set into the past took effect when it was set, one that was reached at that moment.
-      const sinceMs = pair.nextDate !== undefined && instant >= pair.nextDate ? Math.min(at, began) : at;
-      found.set(reason, known?.owner === owner ? known : { reason, owner, sinceMs: known?.sinceMs ?? sinceMs });
+      const isReached = !isClockSet && pair.nextDate !== undefined && instant >= pair.nextDate;
+      const sinceMs = isReached ? Math.min(at, began) : at;
+      // Of two who take access away for the same reason each has its own time: what one still gives, the other may not.
+      const name = `${reason} ${owner}`;
+      found.set(name, found.get(name) ?? pair.standing.get(name) ?? { reason, owner, sinceMs });
     }
     pair.standing = found;
     pair.nextDate = access.nextDate(pair.keyVersion, instant);
@@ -167,6 +172,11 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
         const { type, data } = event;
         applySet(event.stream.slice('set-'.length), { type, ...data } as unknown as SetEvent);
       } else if (access.apply(event)) for (const pair of pairs.values()) refresh(pair);
+    },
+    setClock(set) {
+      for (const pair of pairs.values()) refresh(pair);
+      set();
+      for (const pair of pairs.values()) refresh(pair, true);
     },
     standing(set, keyVersion, purpose) {
       const pair = pairOf(set, keyVersion);

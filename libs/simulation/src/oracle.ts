@@ -28,7 +28,7 @@ export interface Truth {
 export const openTruth = (world: SimulatedCloud): Truth => {
   const { clock, settings } = world;
   const nowMs = (): number => clock.monotonicMs();
-  const losses = openLossTruth(nowMs, () => clock.now());
+  const losses = openLossTruth(nowMs, () => world.clockOf('key-vault'));
   const disks = openDiskTruth(nowMs, world.volumes);
   const machines = openMachineTruth(nowMs);
   const contents = new Map<string, DiskContent>();

@@ -37,6 +37,8 @@ export interface SimulatedCloud {
   readonly settings: SimulatedSettings;
   /** True time: that of people outside and of the verdict. Services read it wrong where their clock is skewed. */
   readonly clock: VirtualClock;
+  /** Wall clock of a service's machines, as far as it was set wrong; what it drifts comes on top. */
+  clockOf(service: Workload): number;
   /** Chance for whoever acts on the cloud; what the cloud itself draws does not shift it. */
   readonly random: SeededRandom;
   readonly people: People;
@@ -176,6 +178,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     seed,
     settings,
     clock,
+    clockOf: (service) => Math.floor(clock.now() + processes.skewOf({ service, replica: 0 }).offsetMs),
     random: chance.fork('history'),
     people: deployment.people,
     faults,

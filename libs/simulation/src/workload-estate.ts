@@ -38,8 +38,14 @@ export const diskName = (id: string): string => `${group}/disks/${id}`;
 export const machineName = (id: string): string => `${group}/virtualMachines/${id}`;
 export const setName = (id: string): string => `${group}/diskEncryptionSets/${id}`;
 
+/** `vaults/<v>` and `vaults/<v>/keys/<k>` of a key version. */
+export const vaultOf = (keyVersion: string): string => keyVersion.split('/').slice(0, 2).join('/');
+export const keyOf = (keyVersion: string): string => keyVersion.split('/versions/')[0] ?? '';
+
 /** All that a set's identity needs, and everything (CMK-25). */
 export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
+/** Operations of a key version without which it is of no use to a set (KV-88). */
+export const encryptionOperations = ['WRAP_KEY', 'UNWRAP_KEY'] as const;
 export const encryptionRole = 'roles/keyVaultCryptoServiceEncryptionUser';
 
 /** A vault of the plan. One of them goes by roles. */

@@ -1,8 +1,17 @@
 import { actions, pickByWeight } from './actions.ts';
 import { faults } from './actions-faults.ts';
-import { grant, keyOf, revokeForAWhile, switchModel, vaultOf } from './actions-keys.ts';
+import { revokeForAWhile } from './actions-keys.ts';
 import { sectorCells } from './oracle-content.ts';
-import { plannedSets, plannedVaults, setName, waitUntil } from './workload-estate.ts';
+import { grant, renewIdentity, setOperations, switchModel } from './revocations.ts';
+import {
+  encryptionOperations,
+  keyOf,
+  plannedSets,
+  plannedVaults,
+  setName,
+  vaultOf,
+  waitUntil,
+} from './workload-estate.ts';
 import { type DataAccess, readRange, sectorsInUse } from './workload-io.ts';
 import { attempt, type Stage } from './workload-stage.ts';
 
@@ -49,7 +58,8 @@ export const act = async (stage: Stage, pace: Pace, untilAction: number): Promis
 
 /** Ends every fault, and waits as long as everything may take to settle. */
 export const settle = async (stage: Stage): Promise<void> => {
-  const { world, judge, log } = stage;
+  const { world, judge, log, truth } = stage;
+  truth.losses.setClock(() => world.faults.jumpClock('key-vault', 0));
   await world.faults.healAll();
   judge.heal();
   log.note('every fault is over');
@@ -75,12 +85,17 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
   for (const name of versions) {
     await attempt(stage, 'key.enable', name, () => keyVault.enableKeyVersion({ name }));
     await attempt(stage, 'key.setDates', name, () => keyVault.setKeyVersionDates({ name }));
+    await setOperations(stage, name, encryptionOperations);
   }
-  for (const { id } of plannedSets) {
-    const set = truth.losses.sets.get(setName(id));
+  for (const planned of plannedSets) {
+    const set = truth.losses.sets.get(setName(planned.id));
     if (!set) continue;
-    const vaults = new Set([set.activeKey, ...set.previousKeys].map(vaultOf));
-    for (const vault of vaults) await grant(stage, vault, set.principal);
+    const isGone = set.principal === '' || truth.losses.access.isDeleted(set.principal);
+    if (isGone) await renewIdentity(stage, planned);
+    else {
+      const vaults = new Set([set.activeKey, ...set.previousKeys].map(vaultOf));
+      for (const vault of vaults) await grant(stage, vault, set.principal);
+    }
   }
 };
 
