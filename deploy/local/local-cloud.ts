@@ -126,6 +126,8 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
     TLS_KEY_FILE: certificates.keyFile,
     TLS_CA_FILE: certificates.authorityFile,
     OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
+    // The receiver keeps spans alone.
+    OTEL_METRICS_EXPORTER: env.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT === undefined ? 'none' : 'otlp',
     BOOTSTRAP_FILE: identities.bootstrapFile,
     ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
     // Guests outlive a compute that crashes, and end with the cloud, however that ends: this process lives as long.

@@ -12,7 +12,7 @@ import type {
   Workload,
 } from '@interlock/rpc';
 import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
-import type { Tracer } from '@opentelemetry/api';
+import type { Meter, Tracer } from '@opentelemetry/api';
 
 /** How a client of another service is to be made. */
 export interface ClientWish {
@@ -36,6 +36,8 @@ export interface Seams<Settings> {
   readonly random: Random;
   readonly log: Logger;
   readonly tracer: Tracer;
+  /** Makes instruments; see docs/metrics.md for their names. */
+  readonly meter: Meter;
   readonly settings: Settings;
   /** Asks identity whether a principal may do something, with answers cached for at most `AUTHZ_TTL_MS`. */
   readonly authorize: Authorizer;

@@ -52,7 +52,7 @@ export const hostService = <const Spec extends ConfigSpec>({
       const random = systemRandom;
       const telemetry = startTelemetry({ service: name, random, ...telemetryOptions(config) });
       scope.defer('telemetry', () => telemetry.shutdown());
-      const { tracer } = telemetry;
+      const { tracer, meter } = telemetry;
 
       const isStopping = () => scope.signal.aborted;
       const probes = config.probeAddress === undefined ? undefined : await startProbes(config.probeAddress, isStopping);
@@ -99,6 +99,7 @@ export const hostService = <const Spec extends ConfigSpec>({
           random,
           log,
           tracer,
+          meter,
           scope,
           authzTtlMs: config.authzTtlMs,
           partitionCount: config.partitionCount,
@@ -120,6 +121,7 @@ export const hostService = <const Spec extends ConfigSpec>({
         clock,
         random,
         tracer,
+        meter,
         log,
         reflectionDescriptors: fileDescriptorSet,
         isReady: () => isReachable(store, clock),

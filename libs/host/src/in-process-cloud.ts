@@ -13,7 +13,7 @@ import {
   type Workload,
 } from '@interlock/rpc';
 import { type Clock, createScope, type Logger, type Random, type Scope } from '@interlock/runtime';
-import type { Tracer } from '@opentelemetry/api';
+import { createNoopMeter, type Meter, type Tracer } from '@opentelemetry/api';
 import type { Assemble } from './assembly.ts';
 import { openPeers, type Peers } from './peers.ts';
 import { wire } from './wiring.ts';
@@ -51,6 +51,8 @@ export interface InProcessCloudOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly tracer: Tracer;
+  /** Default: one that measures nothing. */
+  readonly meter?: Meter;
   /** `iss` of the tokens, as identity issues them. */
   readonly issuer: string;
   /** How tokens are signed, as identity does it. Default `rs256`. */
@@ -163,8 +165,8 @@ export const inProcessCloud = async (options: InProcessCloudOptions): Promise<In
     const scope = createScope();
     try {
       const self: Replica = { service, replica };
-      const { clock, random, log, tracer, bus, watermarkMs, silenceMs } = options;
-      const shared = { clock, random, log, tracer, bus, store: options.storeOf(service) };
+      const { clock, random, log, tracer, meter = createNoopMeter(), bus, watermarkMs, silenceMs } = options;
+      const shared = { clock, random, log, tracer, meter, bus, store: options.storeOf(service) };
       const { assemble = usual, ...own } = options.ownSeams?.(self) ?? {};
       const seams = { ...shared, ...own };
       const peers = peersOf(self, options.workloadOf(service), seams, scope);
@@ -191,6 +193,7 @@ export const inProcessCloud = async (options: InProcessCloudOptions): Promise<In
         clock: seams.clock,
         random: seams.random,
         tracer: seams.tracer,
+        meter: seams.meter,
         log: seams.log,
         ...(wired.assembly.onRefused === undefined ? {} : { onRefused: wired.assembly.onRefused }),
         ...(messageBytesMax === undefined ? {} : { messageBytesMax }),

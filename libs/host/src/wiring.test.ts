@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { type CategoryDefinition, category, memoryStore } from '@interlock/event-store';
 import { memoryBus } from '@interlock/messaging';
 import { createScope, logger, seededRandom, systemClock } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
+import { createNoopMeter, trace } from '@opentelemetry/api';
 import type { Assemble } from './assembly.ts';
 import type { Peers } from './peers.ts';
 import { wire } from './wiring.ts';
@@ -47,6 +47,7 @@ test('G7: a service whose state version was raised finds every stream in its lis
     random,
     log: logger({ service: 'compute', clock: systemClock, write: () => undefined }),
     tracer: trace.getTracer('test'),
+    meter: createNoopMeter(),
     scope,
     authzTtlMs: 0,
     partitionCount: 1,

@@ -1,6 +1,6 @@
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type EventStore, rowKeeper } from '@interlock/event-store';
-import { type Bus, messagingApi, type ReadFeed, startConsumer, startRelay } from '@interlock/messaging';
+import { type Bus, messagingApi, meterMessaging, type ReadFeed, startConsumer, startRelay } from '@interlock/messaging';
 import {
   type Authorizer,
   type BoundService,
@@ -11,7 +11,7 @@ import {
   type Workload,
 } from '@interlock/rpc';
 import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
-import type { Tracer } from '@opentelemetry/api';
+import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Assemble, Assembly } from './assembly.ts';
 import type { Peers } from './peers.ts';
 import { workloads } from './settings.ts';
@@ -26,6 +26,7 @@ export interface Surroundings {
   readonly random: Random;
   readonly log: Logger;
   readonly tracer: Tracer;
+  readonly meter: Meter;
   readonly scope: Scope;
   readonly authzTtlMs: number;
   readonly partitionCount: number;
@@ -50,7 +51,7 @@ export const wire = async <Settings>(
   settings: Settings,
   assemble: Assemble<Settings>,
 ): Promise<Wired> => {
-  const { name, store, bus, peers, clock, random, log, tracer, scope, partitionCount } = around;
+  const { name, store, bus, peers, clock, random, log, tracer, meter, scope, partitionCount } = around;
   const own: { authority?: Assembly['authority'] } = {};
   const check: Authorizer = (...question) => (own.authority?.check ?? peers.check)(...question);
   const keys: KeySource = () => (own.authority?.keys ?? peers.keys)();
@@ -64,6 +65,7 @@ export const wire = async <Settings>(
     random,
     log,
     tracer,
+    meter,
     settings,
     authorize: permissions.authorize,
     forgetPermissions: permissions.invalidate,
@@ -84,6 +86,7 @@ export const wire = async <Settings>(
   scope.defer('consumers', () => Promise.all(consumers.map((consumer) => consumer.stop())));
   const relay = startRelay({ ...telling, toFact: assembly.toFact });
   scope.defer('relay', () => relay.stop());
+  scope.defer('messaging metrics', meterMessaging({ ...common, meter, consumers, relay }));
 
   const ending = new AbortController();
   const background = [rows.follow, ...(assembly.background ?? [])].map((run) => run(ending.signal));

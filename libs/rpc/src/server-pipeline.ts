@@ -1,7 +1,14 @@
 import { Rejection } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
-import { contextFromTraceparent, DomainAttribute, failSpan, openSpan, traceparentOf } from '@interlock/runtime';
-import { context as otel, type Span, SpanKind, type Tracer } from '@opentelemetry/api';
+import {
+  contextFromTraceparent,
+  DomainAttribute,
+  DURATION_BUCKETS_S,
+  failSpan,
+  openSpan,
+  traceparentOf,
+} from '@interlock/runtime';
+import { createNoopMeter, type Meter, context as otel, type Span, SpanKind, type Tracer } from '@opentelemetry/api';
 import { type CallContext, ServerError, type ServerMiddleware, Status } from 'nice-grpc-common';
 import { authorise, type Rule } from './authorization.ts';
 import type { Authorizer } from './authorizer.ts';
@@ -18,6 +25,8 @@ export interface PipelineOptions {
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly tracer: Tracer;
+  /** Measures calls as `rpc.server.call.duration`; default: nothing is measured. */
+  readonly meter?: Meter;
   readonly log: Logger;
   /**
    * Told of every call that was refused before its handler ran, and awaited before the refusal leaves: for a service that
@@ -57,6 +66,11 @@ export function serverPipeline(
   stopping: AbortSignal,
 ): ServerMiddleware<CallFields> {
   const { tracer, log, clock, deadlineMaxMs = 30_000, streamDeadlineMaxMs = 3_600_000 } = options;
+  const duration = (options.meter ?? createNoopMeter()).createHistogram('rpc.server.call.duration', {
+    unit: 's',
+    description: 'How long calls took, streams included',
+    advice: { explicitBucketBoundaries: [...DURATION_BUCKETS_S] },
+  });
 
   return async function* pipeline(call, context) {
     const method = call.method.path.slice(1);
@@ -74,6 +88,9 @@ export function serverPipeline(
     const inCall = <Result>(fields: CallFields, fn: () => Result): Result =>
       otel.with(spanContext, () => runAsCall(fields, fn));
 
+    const startedMs = clock.monotonicMs();
+    // A caller that goes away between two messages of a stream.
+    let status = 'CANCELLED';
     let unfinished: { return(): Promise<unknown> } | undefined;
     try {
       const anonymous = anonymousCall(options, context, span, timer);
@@ -92,7 +109,7 @@ export function serverPipeline(
           inCall(fields, () => answers.next()),
           deadlineExceeded,
         );
-        span.setAttribute(RpcAttribute.status, 'OK');
+        status = 'OK';
         return answer.value;
       }
       const answers = call.next(call.request, handlerContext);
@@ -104,13 +121,21 @@ export function serverPipeline(
       }
       unfinished = undefined;
       if (timer.ended() !== undefined) throw new Error('the stream was ended from outside');
-      span.setAttribute(RpcAttribute.status, 'OK');
+      status = 'OK';
     } catch (error) {
-      throw translate(error, timer, context, span, (internal) =>
+      const answer = translate(error, timer, context, span, (internal) =>
         otel.with(spanContext, () => log.error('request failed', { rpc: method, error: internal })),
       );
+      status = statusName(answer.code);
+      throw answer;
     } finally {
       timer.stop();
+      span.setAttribute(RpcAttribute.status, status);
+      duration.record((clock.monotonicMs() - startedMs) / 1_000, {
+        [RpcAttribute.system]: 'grpc',
+        [RpcAttribute.method]: method,
+        [RpcAttribute.status]: status,
+      });
       // Left between two messages because the caller is gone: the handler's own `finally` has to run.
       await unfinished?.return();
       span.end();
@@ -267,7 +292,6 @@ function translate(
   const error = outcome(thrown, timer);
   if (error instanceof Rejection) span.setAttribute(DomainAttribute.rejectionReason, error.reason);
   const answer = error instanceof ServerError ? error : answerFor(error, context, span);
-  span.setAttribute(RpcAttribute.status, statusName(answer.code));
   if (SERVER_FAULTS.includes(answer.code)) failSpan(span, error);
   if (!(error instanceof ServerError) && isInternal(error)) logInternal(error);
   return answer;

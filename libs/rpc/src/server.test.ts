@@ -4,7 +4,9 @@ import { after, before, describe, test } from 'node:test';
 import { credentials as grpcCredentials, Client as RawClient } from '@grpc/grpc-js';
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { Rejection } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { testMeter } from '@interlock/runtime/test-meter';
 import { trace } from '@opentelemetry/api';
 import { BasicConstraintsExtension, SubjectAlternativeNameExtension, X509CertificateGenerator } from '@peculiar/x509';
 import { openChannel } from './channel.ts';
@@ -205,4 +207,34 @@ describe('over TLS', () => {
     await assert.rejects(call('plaintext'), unavailable);
     await server.stop();
   });
+});
+
+test('how long calls took is a metric, by method and status', async () => {
+  const { meter, read } = testMeter();
+  const refusing: EchoHandlers = {
+    ...echo,
+    change: async () => {
+      throw new Rejection('NOT_FOUND', 'THING_NOT_FOUND', 'there is none');
+    },
+  };
+  const services = [service({ definition: echoDefinition, implementation: refusing, authorization: openRules })];
+  const server = await start({ meter, services });
+  const channel = openChannel({ address: server.address, tls: 'plaintext' });
+  const seams = { clock: systemClock, random: systemRandom, tracer: trace.getTracer('test'), credentials: BEARER };
+  const client = connect({ channel, definition: echoDefinition, audience: 'interlock:echo', ...seams });
+  try {
+    await client.echo({ text: 'a' });
+    await assert.rejects(client.change({ text: 'a' }), Rejection);
+    for await (const _ of client.list({ text: 'a' })) {
+      // Read to its end.
+    }
+  } finally {
+    channel.close();
+    await server.stop();
+  }
+  const found = (await read('rpc.server.call.duration')).map(
+    ([by, value]) => `${by['rpc.method']} ${by['rpc.response.status_code']} ${(value as { count: number }).count}`,
+  );
+  const of = (method: string) => `${echoDefinition.fullName}/${method}`;
+  assert.deepEqual(found, [`${of('Echo')} OK 1`, `${of('Change')} NOT_FOUND 1`, `${of('List')} OK 1`]);
 });

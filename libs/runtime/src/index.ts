@@ -15,6 +15,7 @@ export { bool, type Defaulted, int, oneOf, optional, secret, secretFile, text, u
 export { type ErrorLink, errorChain } from './error-chain.ts';
 export { type FailureLog, failureLog, type Outage } from './failure-log.ts';
 export { type LogFields, type Logger, type LoggerOptions, logger } from './logger.ts';
+export { DURATION_BUCKETS_S } from './metrics.ts';
 export { type Random, systemRandom } from './random.ts';
 export { ExitCode, type RunOptions, runService, runSpec, type Startup } from './run.ts';
 export { createScope, type Scope, ScopeError } from './scope.ts';

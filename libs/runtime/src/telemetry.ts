@@ -1,7 +1,8 @@
-import { context, type Tracer, trace } from '@opentelemetry/api';
+import { context, createNoopMeter, type Meter, type Tracer, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes } from '@opentelemetry/resources';
+import type { MetricReader } from '@opentelemetry/sdk-metrics';
 import {
   AlwaysOffSampler,
   AlwaysOnSampler,
@@ -12,14 +13,18 @@ import {
 } from '@opentelemetry/sdk-trace';
 import { ATTR_SERVICE_NAME } from '@opentelemetry/semantic-conventions';
 import { bool, int, oneOf, optional, url } from './config-readers.ts';
+import { startMetrics } from './metrics.ts';
 import type { Random } from './random.ts';
 
 /** The standard OpenTelemetry variables a service understands; spread into its own specification for `readConfig`. */
 export const telemetrySpec = {
-  otelExporterOtlpEndpoint: optional(url('OTLP collector over HTTP; /v1/traces is appended')),
+  otelExporterOtlpEndpoint: optional(url('OTLP collector over HTTP; /v1/traces and /v1/metrics are appended')),
   otelExporterOtlpTracesEndpoint: optional(url('OTLP address for traces, used as it is; wins over the general one')),
-  otelSdkDisabled: bool('Makes no spans at all', { default: false }),
+  otelExporterOtlpMetricsEndpoint: optional(url('OTLP address for metrics, used as it is; wins over the general one')),
+  otelSdkDisabled: bool('Makes no spans and no metrics at all', { default: false }),
   otelTracesSampler: oneOf('Which traces are kept', ['always_on', 'always_off'], { default: 'always_on' }),
+  otelMetricsExporter: oneOf('Whether metrics are exported', ['otlp', 'none'], { default: 'otlp' }),
+  otelMetricExportInterval: int('Milliseconds between two exports of metrics', { min: 100, default: 60_000 }),
   otelBspScheduleDelay: int('Milliseconds between two exports', { min: 1, default: 1_000 }),
   otelBspMaxQueueSize: int('Spans held while waiting for an export; more are dropped', { min: 1, default: 16_384 }),
   otelBspMaxExportBatchSize: int('Spans in one export', { min: 1, default: 1_024 }),
@@ -32,15 +37,23 @@ export interface TelemetryOptions {
   readonly random: Pick<Random, 'bytes'>;
   /** Where spans go, as a full address; without one spans are made (events still carry trace ids) and not exported. */
   readonly tracesEndpoint?: string | undefined;
+  /** Where metrics go, as a full address; without one nothing is measured. */
+  readonly metricsEndpoint?: string | undefined;
+  /** Milliseconds between two exports of metrics; default 60,000. */
+  readonly metricsIntervalMs?: number;
   readonly disabled?: boolean;
   readonly sampled?: boolean;
   readonly batch?: { readonly delayMs: number; readonly queueSizeMax: number; readonly batchSizeMax: number };
   /** Further receivers of finished spans: an in-memory exporter in tests. */
   readonly processors?: readonly SpanProcessor[];
+  /** Further readers of metrics. */
+  readonly metricReaders?: readonly MetricReader[];
 }
 
 export interface Telemetry {
   readonly tracer: Tracer;
+  /** Makes the instruments of the process; one that does nothing where metrics go nowhere. */
+  readonly meter: Meter;
   /** Exports what is waiting. */
   flush(): Promise<void>;
   /** Exports what is waiting and stops. */
@@ -48,16 +61,30 @@ export interface Telemetry {
 }
 
 /**
- * Starts tracing for the process: a tracer, and the running context kept across `await`. Once a process.
+ * Starts telemetry for the process: a tracer, the running context kept across `await`, and a meter. Once a process.
  * Everything is sampled unless told otherwise, because the trace of a revocation is part of its explanation (G10).
  */
 export function startTelemetry(options: TelemetryOptions): Telemetry {
   const contextManager = new AsyncLocalStorageContextManager().enable();
   context.setGlobalContextManager(contextManager);
-  if (options.disabled === true) return { tracer: trace.getTracer('interlock'), flush: done, shutdown: disableContext };
+  if (options.disabled === true) {
+    return {
+      tracer: trace.getTracer('interlock'),
+      meter: createNoopMeter(),
+      flush: async () => undefined,
+      shutdown: disableContext,
+    };
+  }
 
+  const resource = resourceFromAttributes({
+    [ATTR_SERVICE_NAME]: options.service,
+    'service.namespace': 'interlock',
+    // What several replicas of a service report is told apart by this (and by nothing that a restart keeps).
+    'service.instance.id': Buffer.from(options.random.bytes(8)).toString('hex'),
+  });
+  const metrics = startMetrics({ ...options, resource });
   const provider = new TracerProvider({
-    resource: resourceFromAttributes({ [ATTR_SERVICE_NAME]: options.service, 'service.namespace': 'interlock' }),
+    resource,
     sampler: options.sampled === false ? new AlwaysOffSampler() : new AlwaysOnSampler(),
     idGenerator: idGenerator(options.random),
     spanProcessors: [...exporting(options), ...(options.processors ?? [])],
@@ -65,9 +92,12 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   trace.setGlobalTracerProvider(provider);
   return {
     tracer: provider.getTracer('interlock'),
-    flush: () => provider.forceFlush(),
+    meter: metrics.meter,
+    flush: async () => {
+      await Promise.all([provider.forceFlush(), metrics.flush()]);
+    },
     shutdown: async () => {
-      await provider.shutdown();
+      await Promise.all([provider.shutdown(), metrics.shutdown()]);
       trace.disable();
       await disableContext();
     },
@@ -83,17 +113,24 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
 export function telemetryOptions(config: {
   readonly otelExporterOtlpEndpoint: string | undefined;
   readonly otelExporterOtlpTracesEndpoint: string | undefined;
+  readonly otelExporterOtlpMetricsEndpoint: string | undefined;
+  readonly otelMetricsExporter: 'otlp' | 'none';
+  readonly otelMetricExportInterval: number;
   readonly otelSdkDisabled: boolean;
   readonly otelTracesSampler: 'always_on' | 'always_off';
   readonly otelBspScheduleDelay: number;
   readonly otelBspMaxQueueSize: number;
   readonly otelBspMaxExportBatchSize: number;
 }): Omit<TelemetryOptions, 'service' | 'random'> {
-  const general = config.otelExporterOtlpEndpoint;
+  const general = config.otelExporterOtlpEndpoint?.replace(/\/$/, '');
+  const below = (path: string): string | undefined => (general === undefined ? undefined : `${general}${path}`);
   return {
-    tracesEndpoint:
-      config.otelExporterOtlpTracesEndpoint ??
-      (general === undefined ? undefined : `${general.replace(/\/$/, '')}/v1/traces`),
+    tracesEndpoint: config.otelExporterOtlpTracesEndpoint ?? below('/v1/traces'),
+    metricsEndpoint:
+      config.otelMetricsExporter === 'none'
+        ? undefined
+        : (config.otelExporterOtlpMetricsEndpoint ?? below('/v1/metrics')),
+    metricsIntervalMs: config.otelMetricExportInterval,
     disabled: config.otelSdkDisabled,
     sampled: config.otelTracesSampler === 'always_on',
     batch: {
@@ -133,5 +170,3 @@ function exporting({ tracesEndpoint, batch }: TelemetryOptions): SpanProcessor[]
     }),
   ];
 }
-
-async function done(): Promise<void> {}

@@ -78,6 +78,9 @@ describe('telemetryOptions', () => {
   const settings = {
     otelExporterOtlpEndpoint: undefined,
     otelExporterOtlpTracesEndpoint: undefined,
+    otelExporterOtlpMetricsEndpoint: undefined,
+    otelMetricsExporter: 'otlp',
+    otelMetricExportInterval: 60_000,
     otelSdkDisabled: false,
     otelTracesSampler: 'always_on',
     otelBspScheduleDelay: 1_000,
@@ -91,6 +94,17 @@ describe('telemetryOptions', () => {
     assert.equal(telemetryOptions(general).tracesEndpoint, 'http://collector:4318/v1/traces');
     const own = { ...general, otelExporterOtlpTracesEndpoint: 'http://traces/x' };
     assert.equal(telemetryOptions(own).tracesEndpoint, 'http://traces/x');
+  });
+
+  test('so it is with metrics, and their exporter can be turned off alone', () => {
+    assert.equal(telemetryOptions(settings).metricsEndpoint, undefined);
+    const general = { ...settings, otelExporterOtlpEndpoint: 'http://collector:4318' };
+    assert.equal(telemetryOptions(general).metricsEndpoint, 'http://collector:4318/v1/metrics');
+    const own = { ...general, otelExporterOtlpMetricsEndpoint: 'http://metrics/x' };
+    assert.equal(telemetryOptions(own).metricsEndpoint, 'http://metrics/x');
+    const off = telemetryOptions({ ...own, otelMetricsExporter: 'none' });
+    assert.equal(off.metricsEndpoint, undefined);
+    assert.equal(off.tracesEndpoint, 'http://collector:4318/v1/traces');
   });
 
   test('a batch is never larger than the queue, which the exporter would refuse', () => {

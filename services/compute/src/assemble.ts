@@ -15,6 +15,7 @@ import { lostDisks } from './lost-disks.ts';
 import { toFact } from './published.ts';
 import { diskReactor, setReactor } from './reactor.ts';
 import { openSetOptions } from './set-options.ts';
+import { meterStops } from './stop-metrics.ts';
 import { sweeper } from './sweep.ts';
 import { vmApi } from './vm/api.ts';
 import { virtualMachines } from './vm/decider.ts';
@@ -38,7 +39,7 @@ export interface ComputeSettings {
 
 /** Puts compute together. */
 export const assemble: Assemble<ComputeSettings> = async (seams) => {
-  const { store, openCategory, clock, random, log, tracer, settings, authorize, client } = seams;
+  const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, client } = seams;
   const { driver, startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;
   const vms = await openCategory(virtualMachines);
   const losses = openLosses(store);
@@ -46,15 +47,26 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const disks = openDisks({ client: diskClient, clock, random, callsMax: diskCallsMax });
   // What people wait for while they ask does not queue behind the disks of a whole fleet.
   const askedDisks = openDisks({ client: diskClient, clock, random, callsMax: diskCallsMax });
-  const work = { vms, disks, driver, losses, clock, random, log, startTimeoutMs, guestStopTimeoutMs };
+  const measureStops = meterStops(meter);
+  const work = { vms, disks, driver, losses, clock, random, log, measureStops, startTimeoutMs, guestStopTimeoutMs };
   const engine = createEngine({ ...work, tracer });
   const { preempt } = engine;
   const begin = driver.hasGuests ? engine.preempt : engine.kick;
   const closing = closings({ vms, engine, clock, log });
-  const closeDisksOf = closing.ofSet;
-  const stops = keyStops({ store, vms, disks: askedDisks, driver, losses, clock, random, preempt, closeDisksOf });
+  const stops = keyStops({
+    store,
+    vms,
+    disks: askedDisks,
+    driver,
+    losses,
+    clock,
+    random,
+    preempt,
+    closeDisksOf: closing.ofSet,
+    measure: measureStops,
+  });
   const plan = diskPlanner({ disks: askedDisks, authorize });
-  const lost = lostDisks({ vms, disks: askedDisks, driver, losses, clock, random, begin });
+  const lost = lostDisks({ vms, disks: askedDisks, driver, losses, clock, random, begin, measure: measureStops });
   const options = openSetOptions(store);
   const returns = keyReturns({ vms, losses, options, clock, random, kick: engine.kick });
   const intervalMs = settings.sweepIntervalMs;

@@ -10,6 +10,7 @@ import type { Clock, Random } from '@interlock/runtime';
 import { type Disks, Interrupted } from './disks.ts';
 import type { Driver } from './driver.ts';
 import type { Losses } from './losses.ts';
+import type { StopMeter } from './stop-metrics.ts';
 import type { Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import { applyKeyLoss, explainOutage, type LossTerms, type SetLoss } from './vm/key-loss.ts';
@@ -65,8 +66,9 @@ export const keyStops = (parts: {
   readonly preempt: (ids: readonly string[]) => void;
   /** Told that machines of a set are off: their disks are to be closed. */
   readonly closeDisksOf: (set: string) => void;
+  readonly measure: StopMeter;
 }): KeyStops => {
-  const { store, vms, disks, driver, losses, clock, random, preempt, closeDisksOf } = parts;
+  const { store, vms, disks, driver, losses, clock, random, preempt, closeDisksOf, measure } = parts;
 
   const disksUnder = async (
     { set, keyVersion }: SetLoss,
@@ -98,11 +100,13 @@ export const keyStops = (parts: {
     try {
       const appends = decided.flatMap(({ append }) => append ?? []);
       await store.commit({ appends, rows: decided.flatMap(({ row }) => row ?? []) }, cause);
+      for (const { events } of decided) measure(events);
       return stoppingOf(decided);
     } catch (error) {
       if (!(error instanceof VersionConflict)) throw error;
       const ids = decided.map(({ id }) => id);
       const { changed } = await vms.transactMany(ids, (state) => decide(state), cause);
+      for (const { events } of changed) measure(events);
       return stoppingOf(changed);
     }
   };

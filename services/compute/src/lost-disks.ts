@@ -5,6 +5,7 @@ import { type Disks, limiter, type Patience } from './disks.ts';
 import type { Driver } from './driver.ts';
 import { keyStopWork } from './key-stops.ts';
 import type { Losses } from './losses.ts';
+import type { StopMeter } from './stop-metrics.ts';
 import type { Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import { type SeenLost, stopForLostDisks } from './vm/key-loss.ts';
@@ -40,8 +41,9 @@ export const lostDisks = (parts: {
   readonly random: Random;
   /** Told which machines are being stopped. */
   readonly begin: (ids: readonly string[]) => void;
+  readonly measure: StopMeter;
 }): LostDisks => {
-  const { vms, disks, driver, losses, clock, random, begin } = parts;
+  const { vms, disks, driver, losses, clock, random, begin, measure } = parts;
   const turns = limiter(machinesMax);
 
   /** The disk as it is now, if it still has no data. */
@@ -97,6 +99,7 @@ export const lostDisks = (parts: {
     const by = cause ?? ownCause();
     const terms = { work: keyStopWork(by, clock, random), isInstant: !driver.hasGuests };
     const { events } = await vms.transact(vm, stopForLostDisks(seen, terms), by);
+    measure(events);
     if (events.length > 0) begin([vm]);
     return events.length > 0;
   };

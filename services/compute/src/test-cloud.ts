@@ -16,7 +16,7 @@ import {
   virtualClock,
 } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
-import { trace } from '@opentelemetry/api';
+import { type Meter, trace } from '@opentelemetry/api';
 import { assemble as assembleIdentity } from '../../identity/src/assemble.ts';
 import { hashSecret } from '../../identity/src/tokens.ts';
 import { assemble, type ComputeSettings } from './assemble.ts';
@@ -49,6 +49,7 @@ export interface TestCloudOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly tokenFormat?: TokenFormat;
+  readonly meter?: Meter;
   /** Which of compute's replicas takes a call; by default the lowest. */
   readonly chooseReplica?: (running: readonly number[]) => number;
 }
@@ -126,6 +127,7 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
     issuer: 'https://identity.test',
     authzTtlMs: 60_000,
     ...(tokenFormat === undefined ? {} : { tokenFormat }),
+    ...(options.meter === undefined ? {} : { meter: options.meter }),
     ...(options.chooseReplica === undefined ? {} : { chooseReplica: options.chooseReplica }),
   });
   const tell = async (from: Workload, type: string, payload: Uint8Array, cause: Partial<Cause> = {}): Promise<void> => {

@@ -12,6 +12,7 @@ import { keyChoice } from './key-choice.ts';
 import type { Neighbours } from './neighbours.ts';
 import { toFact } from './published.ts';
 import { reactions } from './reactor.ts';
+import { meterRotations } from './rotation-metrics.ts';
 import { setApi } from './set/api.ts';
 import { impactApi } from './set/impact-api.ts';
 import { keyApi } from './set/key-api.ts';
@@ -43,11 +44,12 @@ export const assembleBeside = async (
   seams: Seams<DiskEncryptionSetSettings>,
   neighbours: Neighbours,
 ): Promise<Assembly> => {
-  const { store, openCategory, clock, random, log, tracer, settings, authorize, scope } = seams;
+  const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, scope } = seams;
   const sets = await openCategory(setStreams);
   const parts = { ...neighbours, clock, sets, requirePurgeProtection: settings.requirePurgeProtection };
   const ending = new AbortController();
   const work = upkeep({ ...parts, random, log, tracer, settings: settings.upkeep, signal: ending.signal });
+  scope.defer('rotation metrics', meterRotations({ meter, sets }));
   scope.defer('work on sets', () => {
     ending.abort();
     return work.idle();

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { testMeter } from '@interlock/runtime/test-meter';
 import { finishCreation } from './creation.ts';
 import { rotate } from './rotation.ts';
+import { meterRotations } from './rotation-metrics.ts';
 import { assignKey } from './set/key-change.ts';
 import type { SetBody } from './set/state.ts';
 import { fakeKey, versionOf } from './test-neighbours.ts';
@@ -188,4 +190,20 @@ test('CMK-86: a move that a newer key has overtaken ends by itself; the newer on
   await assertFinished(parts, '3');
   const calls = parts.neighbours.calls.filter((method) => method === 'rewrapDek').length;
   assert.equal(calls, 11, 'ten by the newer move, and the one refusal that ends the overtaken one');
+});
+
+test('what a move has left is a metric as long as it is unfinished, with what it waits for', async () => {
+  const parts = await assigned();
+  const { meter, read } = testMeter();
+  const end = meterRotations({ meter, sets: parts.sets });
+  const old = parts.neighbours.keys.get(versionOf('1'));
+  assert.ok(old);
+  old.lost = 'KEY_DISABLED';
+  await run(parts);
+  const state = { 'interlock.des': setName, 'interlock.rotation.state': 'waiting', 'interlock.reason': 'KEY_DISABLED' };
+  assert.deepEqual(await read('interlock.rotation.left'), [[state, 10]]);
+  old.lost = undefined;
+  await run(parts);
+  assert.deepEqual(await read('interlock.rotation.left'), []);
+  end();
 });

@@ -70,6 +70,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   random,
   log,
   tracer,
+  meter,
   settings,
   authorize,
   client,
@@ -96,7 +97,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const compute = client('compute', ComputeServiceDefinition);
   const reports = openLossReports({ compute, diskHost: dataAddress, ...background });
   const leases = openLeases({ keyAccess, options, reports, terms, ...background });
-  meterLeases({ leases, ...background });
+  scope.defer('lease metrics', meterLeases({ leases, keyAccess, meter, clock }));
   const deks = openDeks({ vault, setKeys, platformKey, random });
   const volumes = openVolumes({ files: settings.files, platformKey, random });
   scope.defer('volumes', () => volumes.close());

@@ -16,7 +16,7 @@ import {
 } from '@interlock/rpc';
 import { type Clock, createScope, logger, systemRandom as random, type Scope, systemClock } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
-import { trace } from '@opentelemetry/api';
+import { createNoopMeter, trace } from '@opentelemetry/api';
 import { Metadata } from 'nice-grpc';
 import { assemble, type DiskSettings } from './assemble.ts';
 import type { BlockStore } from './block-store.ts';
@@ -83,6 +83,7 @@ export const startDiskHost = async (
       random,
       log,
       tracer,
+      meter: createNoopMeter(),
       authorize: async () => ({ allowed: true, principalActive: true }),
       forgetPermissions: () => undefined,
       client: (service: string, _definition: unknown, options?: { readonly credentials?: TokenSource }) =>

@@ -4,6 +4,7 @@ import type { Disks } from '../disks.ts';
 import type { Driver } from '../driver.ts';
 import { keyStopWork } from '../key-stops.ts';
 import type { Losses } from '../losses.ts';
+import type { StopMeter } from '../stop-metrics.ts';
 import type { Machine, Vm } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { stopForKeyLoss } from '../vm/key-loss.ts';
@@ -19,6 +20,7 @@ export interface ProcessParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly measureStops: StopMeter;
   /** How long a start, create or attach goes on without a definite answer. */
   readonly startTimeoutMs: number;
   /** How long a guest may take to shut down (VM-42). */

@@ -26,7 +26,8 @@ export const stopping =
         if (!(error instanceof TimedOut)) throw error;
       }
     }
-    await vms.transact(vm, guestStopped(clock.now(), work.id), causeOf(work));
+    const { events } = await vms.transact(vm, guestStopped(clock.now(), work.id), causeOf(work));
+    parts.measureStops(events);
   };
 
 /** Closes the disks of a machine that is off, and frees what was being attached to it or detached from it. */

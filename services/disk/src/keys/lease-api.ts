@@ -53,18 +53,17 @@ const leaseOnWire = (
   const yes = lease.yes();
   const loss = keyAccess.lossOf(lease.key);
   const isHeld = lease.isHeld();
-  const pinned = isHeld ? [] : [...users].filter((user) => user.isPinnable && user.grant() !== undefined);
   return WireLease.fromPartial({
     diskHost,
     diskEncryptionSet,
     keyVersion,
-    state: stateOf(isHeld, pinned.length, loss !== undefined),
+    state: stateOfLease(found, loss !== undefined),
     winTime: timeOf(isHeld ? wonAt : undefined),
     ageMs: yes ? Math.round(ageMs(yes.asked.at, now)) : 0,
     expiresInMs: yes ? Math.max(0, Math.round(leftMs(endOf(yes, terms.ttlMs), now))) : 0,
     accessEpoch: yes?.accessEpoch ?? 0,
     openCount: users.size,
-    pinnedCount: pinned.length,
+    pinnedCount: pinnedCountOf(found),
     ...(isHeld ? {} : { reason: (loss?.reason ?? 'KEY_VAULT_UNREACHABLE') satisfies KeyAccessReason }),
     since: timeOf(isHeld ? undefined : (loss?.since ?? found.endedAt)),
     silentTime: timeOf(silence?.at),
@@ -76,9 +75,17 @@ const leaseOnWire = (
 
 const timeOf = (at: Instant | undefined): Date | undefined => (at === undefined ? undefined : new Date(at));
 
-const stateOf = (isHeld: boolean, pinnedCount: number, isLost: boolean): Lease_State => {
-  if (isHeld) return 'HELD';
-  if (pinnedCount > 0) return 'PINNED';
+/** Disks that go on without the lease: ultra, of running machines, with a data key in memory (CMK-102). */
+const pinnedCountOf = ({ lease, users }: LeaseReport): number =>
+  lease.isHeld() ? 0 : [...users].filter((user) => user.isPinnable && user.grant() !== undefined).length;
+
+/** What is so of a lease that somebody uses. @param isLost whether a loss of its key is in force */
+export const stateOfLease = (
+  report: LeaseReport,
+  isLost: boolean,
+): Extract<Lease_State, 'HELD' | 'PAUSED' | 'LOST' | 'PINNED'> => {
+  if (report.lease.isHeld()) return 'HELD';
+  if (pinnedCountOf(report) > 0) return 'PINNED';
   return isLost ? 'LOST' : 'PAUSED';
 };
 

@@ -1,45 +1,35 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { virtualClock } from '@interlock/runtime';
-import { createNoopMeter, type MeterProvider, type ObservableCallback } from '@opentelemetry/api';
+import { testMeter } from '@interlock/runtime/test-meter';
 import { createKeyAccess } from './key-access.ts';
 import { leaseDefaults } from './lease.ts';
 import { meterLeases } from './lease-metrics.ts';
 import type { LeaseReport } from './leases.ts';
 
-test('the age of a lease is a metric, in seconds, by set and key version, as long as it has a yes', async () => {
+test('a lease is counted by its state, and its age is a metric in seconds as long as it has a yes', async () => {
   const clock = virtualClock();
-  const access = createKeyAccess(clock, leaseDefaults);
-  const callbacks = new Set<ObservableCallback>();
-  const names: (string | undefined)[] = [];
-  const meters: MeterProvider = {
-    getMeter: () => ({
-      ...createNoopMeter(),
-      createObservableGauge: (name, options) => {
-        names.push(name, options?.unit);
-        return {
-          addCallback: (callback) => void callbacks.add(callback),
-          removeCallback: (callback) => void callbacks.delete(callback),
-        };
-      },
-    }),
-  };
+  const keyAccess = createKeyAccess(clock, leaseDefaults);
+  const { meter, read, unitOf } = testMeter();
   const key = { set: 'set', keyVersion: 'version' };
-  const report = { lease: access.lease(key), users: new Set() } as unknown as LeaseReport;
-  const ending = new AbortController();
-  meterLeases({ leases: { list: () => [report] }, clock, signal: ending.signal, meters });
-  const observed = () => {
-    const values: unknown[] = [];
-    for (const callback of callbacks) callback({ observe: (...value) => values.push(value) });
-    return values;
-  };
-  assert.deepEqual(names, ['interlock.lease.age', 's']);
-  assert.deepEqual(observed(), []);
-  access.granted(key, { accessEpoch: 1, asked: access.ask() }, 'unwrapped');
+  const report = { lease: keyAccess.lease(key), users: new Set() } as unknown as LeaseReport;
+  const end = meterLeases({ leases: { list: () => [report] }, keyAccess, clock, meter });
+  const counts = async () =>
+    Object.fromEntries(
+      (await read('interlock.lease.count')).map(([by, value]) => [by['interlock.lease.state'], value]),
+    );
+
+  assert.deepEqual(await read('interlock.lease.age'), []);
+  assert.deepEqual(await counts(), { HELD: 0, PAUSED: 1, LOST: 0, PINNED: 0 });
+  keyAccess.granted(key, { accessEpoch: 1, asked: keyAccess.ask() }, 'unwrapped');
   await clock.pass(2_500);
-  assert.deepEqual(observed(), [[2.5, { 'interlock.des': 'set', 'interlock.key.version': 'version' }]]);
-  access.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 2 }, 'fact');
-  assert.deepEqual(observed(), []);
-  ending.abort();
-  assert.equal(callbacks.size, 0);
+  const by = { 'interlock.des': 'set', 'interlock.key.version': 'version' };
+  assert.deepEqual(await read('interlock.lease.age'), [[by, 2.5]]);
+  assert.equal(await unitOf('interlock.lease.age'), 's');
+  assert.deepEqual(await counts(), { HELD: 1, PAUSED: 0, LOST: 0, PINNED: 0 });
+  keyAccess.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 2 }, 'fact');
+  assert.deepEqual(await read('interlock.lease.age'), []);
+  assert.deepEqual(await counts(), { HELD: 0, PAUSED: 0, LOST: 1, PINNED: 0 });
+  end();
+  assert.deepEqual(await counts(), {});
 });

@@ -1,35 +1,52 @@
 import { type Clock, DomainAttribute } from '@interlock/runtime';
-import { type MeterProvider, metrics } from '@opentelemetry/api';
+import type { BatchObservableResult, Meter } from '@opentelemetry/api';
+import type { KeyAccess } from './key-access.ts';
 import { ageMs, readingOf } from './lease.ts';
+import { stateOfLease } from './lease-api.ts';
 import type { Leases } from './leases.ts';
 
+/** Attribute with the state of a lease, in the words of the API. */
+const STATE = 'interlock.lease.state';
+
+const STATES = ['HELD', 'PAUSED', 'LOST', 'PINNED'] as const;
+
 /**
- * Shows the age of every lease as `interlock.lease.age`: seconds since the question of its newest yes was sent, by set and
- * key version. A healthy one stays below half of LEASE_TTL_MS; one without a yes is not observed. Goes on until `signal`.
+ * Shows the leases of this host: how many are in each state as `interlock.lease.count`, and the age of each as
+ * `interlock.lease.age`: seconds since the question of its newest yes was sent, by set and key version. A healthy one
+ * stays below half of LEASE_TTL_MS; one without a yes is not observed.
+ * @returns ends it
  */
 export const meterLeases = (parts: {
   readonly leases: Pick<Leases, 'list'>;
+  readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
   readonly clock: Pick<Clock, 'monotonicMs' | 'bootMs'>;
-  readonly signal: AbortSignal;
-  /** Default: that of the process, which observes nothing unless one is set up. */
-  readonly meters?: MeterProvider;
-}): void => {
-  const { leases, clock, signal, meters = metrics.getMeterProvider() } = parts;
-  const age = meters.getMeter('@interlock/disk').createObservableGauge('interlock.lease.age', {
+  readonly meter: Meter;
+}): (() => void) => {
+  const { leases, keyAccess, clock, meter } = parts;
+  const age = meter.createObservableGauge('interlock.lease.age', {
     unit: 's',
     description: 'Time since the question was sent whose yes a lease rests on',
   });
-  const observe: Parameters<typeof age.addCallback>[0] = (result) => {
+  const count = meter.createObservableGauge('interlock.lease.count', {
+    unit: '{lease}',
+    description: 'Leases that open disks use, by state',
+  });
+  const observe = (result: BatchObservableResult): void => {
     const now = readingOf(clock);
-    for (const { lease } of leases.list()) {
+    const counts = new Map<(typeof STATES)[number], number>(STATES.map((state) => [state, 0]));
+    for (const report of leases.list()) {
+      const { lease } = report;
+      const state = stateOfLease(report, keyAccess.lossOf(lease.key) !== undefined);
+      counts.set(state, (counts.get(state) ?? 0) + 1);
       const yes = lease.yes();
       if (!yes) continue;
-      result.observe(ageMs(yes.asked.at, now) / 1_000, {
+      result.observe(age, ageMs(yes.asked.at, now) / 1_000, {
         [DomainAttribute.diskEncryptionSet]: lease.key.set,
         [DomainAttribute.keyVersion]: lease.key.keyVersion,
       });
     }
+    for (const [state, number] of counts) result.observe(count, number, { [STATE]: state });
   };
-  age.addCallback(observe);
-  signal.addEventListener('abort', () => age.removeCallback(observe), { once: true });
+  meter.addBatchObservableCallback(observe, [age, count]);
+  return () => meter.removeBatchObservableCallback(observe, [age, count]);
 };

@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { filesLike, textOf } from './sources.ts';
+
+const sources = filesLike(/^(libs|services)\/.*\.ts$/).filter(
+  (file) => !/(^|\/)(test-[^/]*|[^/]*\.test)\.ts$/.test(file),
+);
+
+/** The names of instruments in the code: what is passed to a meter, or to a helper beside it. */
+const inCode = new Set(
+  sources
+    .map(textOf)
+    .filter((text) => /create(Histogram|Counter|ObservableGauge)\(/.test(text))
+    .flatMap((text) => [...text.matchAll(/'((?:interlock|rpc\.server)(?:\.[a-z_]+){2,})',\s+(?:\{|'[s{])/g)])
+    .map(([, name = '']) => name),
+);
+
+const onPage = new Set([...textOf('docs/metrics.md').matchAll(/^\| `([a-z._]+)` \|/gm)].map(([, name = '']) => name));
+
+test('docs/metrics.md has every metric of the code, and no other', () => {
+  assert.ok(inCode.has('interlock.lease.age') && inCode.has('interlock.feed.gap'), [...inCode].join());
+  assert.deepEqual([...onPage].sort(), [...inCode].sort());
+});

@@ -1,0 +1,57 @@
+import type { EventStore } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import type { BatchObservableResult, Meter } from '@opentelemetry/api';
+import type { Consumer } from './consumer.ts';
+import { parkedFacts } from './parked.ts';
+import type { Relay } from './relay.ts';
+import { RELAY_CURSOR } from './told.ts';
+
+/** Attribute with the service whose facts are heard; the name of OpenTelemetry's conventions for messaging. */
+const SOURCE = 'messaging.destination.name';
+
+/**
+ * Shows how far a service is behind: with what it hears (`interlock.feed.*`, one value a source) and with what it tells
+ * (`interlock.relay.*`). Read when metrics are exported, never before.
+ * @returns ends it
+ */
+export const meterMessaging = (parts: {
+  readonly meter: Meter;
+  readonly store: EventStore;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly consumers: readonly Pick<Consumer, 'source' | 'status'>[];
+  readonly relay: Pick<Relay, 'position' | 'outage'>;
+}): (() => void) => {
+  const { meter, store, clock, consumers, relay } = parts;
+  const gauge = (name: string, unit: string, description: string) =>
+    meter.createObservableGauge(name, { unit, description });
+  const gap = gauge('interlock.feed.gap', '{fact}', 'Facts known to exist and not yet applied: at least so many');
+  const lag = gauge('interlock.feed.lag', 's', 'How long the oldest fact in hand has waited to be applied');
+  const parked = gauge('interlock.feed.parked', '{fact}', 'Facts no retry could apply, and those behind them');
+  const untold = gauge('interlock.relay.gap', '{event}', 'Events stored and not yet told');
+  const outage = gauge('interlock.relay.outage', 's', 'For how long nothing could be told; 0 while the relay tells');
+  const instruments = [gap, lag, parked, untold, outage];
+  const parkedOf = parkedFacts(store);
+
+  const observeSource = async (result: BatchObservableResult, { source, status }: (typeof consumers)[number]) => {
+    const partitions = status();
+    const of = { [SOURCE]: source };
+    const counts = await Promise.all(
+      partitions.map(async ({ partition }) => (await parkedOf.ofPartition(source, partition)).count),
+    );
+    result.observe(gap, sum(partitions.map((one) => one.gap)), of);
+    result.observe(lag, Math.max(0, ...partitions.map(({ lagMs }) => lagMs)) / 1_000, of);
+    result.observe(parked, sum(counts), of);
+  };
+  const observe = async (result: BatchObservableResult): Promise<void> => {
+    const since = relay.outage()?.since;
+    result.observe(outage, since === undefined ? 0 : Math.max(0, clock.now() - since) / 1_000);
+    const [head, stored] = await Promise.all([store.head(), store.cursor(RELAY_CURSOR)]);
+    // A relay that could not begin yet knows less than the one before it.
+    result.observe(untold, Math.max(0, head - Math.max(relay.position(), stored)));
+    await Promise.all(consumers.map((consumer) => observeSource(result, consumer)));
+  };
+  meter.addBatchObservableCallback(observe, instruments);
+  return () => meter.removeBatchObservableCallback(observe, instruments);
+};
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
