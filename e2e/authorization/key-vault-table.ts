@@ -127,6 +127,8 @@ export const keyVaultTable = rowsOf(
   getKeyVersion: named('GET'),
   listKeys: inEachModel([wholeVault('LIST')], ({ vault }) => ({ parent: vault })),
   listKeyVersions: inEachModel([key('LIST')], ({ missingKey }) => ({ parent: missingKey })),
+  disableKey: named('UPDATE'),
+  enableKey: named('UPDATE'),
   enableKeyVersion: changed,
   disableKeyVersion: changed,
   setKeyVersionDates: changed,

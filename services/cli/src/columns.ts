@@ -44,6 +44,8 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'kind',
     'resource',
     'set:diskEncryptionSet',
+    'already',
+    'starts again:startsAgain',
     'disks',
     'machine:virtualMachine',
     'powerState',

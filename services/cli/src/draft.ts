@@ -5,7 +5,7 @@ const looked = Symbol('looked up');
 
 /** Something only a service knows; asked once everything typed is known to be right. */
 export interface Lookup {
-  readonly [looked]: 'version' | 'url' | 'set-identity' | 'self';
+  readonly [looked]: 'version' | 'only-version' | 'url' | 'set-identity' | 'self';
   /** Full name of a key, a key version or a set; empty for `self`. */
   readonly name: string;
 }
@@ -22,6 +22,8 @@ export interface DraftObject {
 export interface Resolver {
   /** Name of the version a key stands for. */
   version(key: string): Promise<string>;
+  /** Name of the version of a key that has one alone. @throws UsageError where it has several */
+  onlyVersion(key: string): Promise<string>;
   /** Versioned URL of a key or a version. */
   url(keyOrVersion: string): Promise<string>;
   /** `principals/{uuid}` of a set. */
@@ -32,6 +34,8 @@ export interface Resolver {
 
 /** The current version of a key. */
 export const versionOf = (name: string): Lookup => ({ [looked]: 'version', name });
+/** The only version of a key. */
+export const onlyVersionOf = (name: string): Lookup => ({ [looked]: 'only-version', name });
 /** The URL of a key or a version. */
 export const urlOf = (name: string): Lookup => ({ [looked]: 'url', name });
 /** The principal of a set. */
@@ -57,6 +61,8 @@ async function resolvedValue(draft: Draft, resolver: Resolver): Promise<JsonValu
   switch (draft[looked]) {
     case 'version':
       return resolver.version(draft.name);
+    case 'only-version':
+      return resolver.onlyVersion(draft.name);
     case 'url':
       return resolver.url(draft.name);
     case 'set-identity':

@@ -1,5 +1,5 @@
 import { type DescEnum, type DescField, ScalarType } from '@bufbuild/protobuf';
-import { type Draft, identityOf, self, urlOf, versionOf } from './draft.ts';
+import { type Draft, identityOf, onlyVersionOf, self, urlOf, versionOf } from './draft.ts';
 import { fullName, type NameDefaults, type NameKind } from './names.ts';
 import { choiceOf } from './similar.ts';
 import { UsageError } from './usage-error.ts';
@@ -70,9 +70,10 @@ export function nameValue(kind: NameKind, text: string, flag: string, names: Nam
   if (kind === 'principal' && text.startsWith('set:')) {
     return identityOf(fullName('diskEncryptionSet', text.slice('set:'.length), names, flag));
   }
-  if (kind === 'keyVersion') {
+  if (kind === 'keyVersion' || kind === 'onlyVersion') {
     const name = fullName('keyOrVersion', text, names, flag);
-    return name.includes('/versions/') ? name : versionOf(name);
+    if (name.includes('/versions/')) return name;
+    return kind === 'keyVersion' ? versionOf(name) : onlyVersionOf(name);
   }
   return fullName(kind, text, names, flag);
 }

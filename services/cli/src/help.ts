@@ -15,7 +15,11 @@ export interface Described {
 export function helpTexts({ options, commands }: Described): Partial<Help> {
   const describe = (command: Command): string => {
     const verb = commands.get(command);
-    return verb === undefined ? command.description() : protoComments().method(verb.definition.fullName, verb.method);
+    if (verb === undefined) return command.description();
+    const text = protoComments().method(verb.definition.fullName, verb.method);
+    if (verb.versionMethod === undefined) return text;
+    const ofVersion = protoComments().method(verb.definition.fullName, verb.versionMethod);
+    return `${text} Where a version is named, that one alone: ${ofVersion}`;
   };
   return {
     showGlobalOptions: true,

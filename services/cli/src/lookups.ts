@@ -4,6 +4,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import type { Caller } from './calls.ts';
 import type { Resolver } from './draft.ts';
 import { isObject, methodOf } from './schema.ts';
+import { UsageError } from './usage-error.ts';
 
 /** Answers lookups by asking the services. Each method throws what the service answers, a missing key for example. */
 export function resolverOf(caller: Caller): Resolver {
@@ -11,6 +12,16 @@ export function resolverOf(caller: Caller): Resolver {
     caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetKeyVersion'), { name });
   return {
     version: async (key) => textOf(await version(key), 'name'),
+    onlyVersion: async (key) => {
+      const list = methodOf(KeyVaultServiceDefinition, 'ListKeyVersions');
+      const { keyVersions } = await caller.call('key-vault', list, { parent: key, pageSize: 2 });
+      const [only, second] = Array.isArray(keyVersions) ? keyVersions : [];
+      if (isObject(only) && second === undefined) return textOf(only, 'name');
+      const short = key.replace(/^vaults\/([^/]+)\/keys\//, '$1/');
+      throw new UsageError(
+        `${short} has several versions: name the one that is meant, ${short}/<version> (interlock key versions ${short})`,
+      );
+    },
     url: async (keyOrVersion) => textOf(await version(keyOrVersion), 'keyUrl'),
     setIdentity: async (name) => {
       const getSet = methodOf(DiskEncryptionSetServiceDefinition, 'GetDiskEncryptionSet');

@@ -3,7 +3,7 @@ import { names } from '@interlock/rpc';
 import { UsageError } from './usage-error.ts';
 
 /** Kinds of names that may be typed in short. */
-export type NameKind = keyof typeof names | 'keyOrVersion' | 'container' | 'role' | 'scope';
+export type NameKind = keyof typeof names | 'keyOrVersion' | 'onlyVersion' | 'container' | 'role' | 'scope';
 
 /** What stands for the parts of a name that are not typed. */
 export interface NameDefaults {
@@ -23,7 +23,7 @@ export function fullName(kind: NameKind, text: string, defaults: NameDefaults, f
   if (kind === 'container')
     return fullName(/^subscriptions\/[^/]+$/.test(text) ? 'subscription' : 'resourceGroup', text, defaults, flag);
   if (kind === 'role') return text.startsWith('roles/') ? text : `roles/${text}`;
-  if (kind === 'keyOrVersion') {
+  if (kind === 'keyOrVersion' || kind === 'onlyVersion') {
     const isVersion = text.split('/').length === 3 || text.includes('/versions/');
     return fullName(isVersion ? 'keyVersion' : 'key', text, defaults, flag);
   }

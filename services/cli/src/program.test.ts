@@ -72,6 +72,17 @@ test('names and flags become the request', async () => {
   });
 });
 
+test('what is to go is named again as it was named, in full, or by its last word', async () => {
+  for (const text of ['kv1/k1', 'vaults/kv1/keys/k1', 'k1']) {
+    for (const target of ['kv1/k1', 'vaults/kv1/keys/k1']) {
+      const request = await requestOf('key', 'delete', target, '--confirm', text);
+      assert.deepEqual(request, { name: 'vaults/kv1/keys/k1', confirmName: 'vaults/kv1/keys/k1' });
+    }
+  }
+  assert.equal((await requestOf('vault', 'purge', 'vaults/kv1', '--confirm', 'kv1'))?.confirmName, 'vaults/kv1');
+  await assert.rejects(requestOf('key', 'delete', 'kv1/k1', '--confirm', 'k2'), UsageError);
+});
+
 test('global flags count before and after the verb', async () => {
   for (const args of [
     ['--group', 'h', 'vm', 'start', 'vm1'],
@@ -101,17 +112,101 @@ test('flags come on top of a body', async () => {
   );
 });
 
+test('a key is disabled and enabled as a whole, a version by its name, and it is said what was done', async () => {
+  const versions = [true, false].map((enabled, n) => ({ name: `vaults/kv1/keys/k1/versions/${n}`, enabled }));
+  const { run, sent, lines } = testProgram({
+    DisableKey: [
+      { keyVersions: versions, disabled: [versions[0]?.name ?? ''] },
+      { keyVersions: versions, disabled: [] },
+    ],
+    EnableKey: { keyVersions: versions, enabled: [versions[0]?.name ?? ''] },
+    DisableKeyVersion: { name: version },
+  });
+  await run('key', 'disable', 'kv1/k1');
+  assert.match(lines.at(-1) ?? '', /^disabled: 1 version; 1 of 2 were disabled before$/);
+  await run('key', 'disable', 'kv1/k1');
+  assert.match(lines.at(-1) ?? '', /nothing has changed/);
+  await run('key', 'enable', 'kv1/k1');
+  assert.equal(
+    lines.at(-1),
+    'enabled: 1 version; disabled by its own name and still so, to be enabled by it: kv1/k1/1',
+  );
+  await run('key', 'disable', version);
+  assert.match(lines.at(-1) ?? '', /this version alone/);
+  const { length } = lines;
+  await run('key', 'disable', 'kv1/k1', '--json');
+  assert.equal(lines.length, length + 1, 'programs have the answer');
+  assert.deepEqual(
+    sent.map(({ method, request }) => [method, request]),
+    [
+      ['DisableKey', { name: 'vaults/kv1/keys/k1' }],
+      ['DisableKey', { name: 'vaults/kv1/keys/k1' }],
+      ['EnableKey', { name: 'vaults/kv1/keys/k1' }],
+      ['DisableKeyVersion', { name: version }],
+      ['DisableKey', { name: 'vaults/kv1/keys/k1' }],
+    ],
+  );
+});
+
+test('what concerns the disks of one version has to name it, where there are several', async () => {
+  const one = testProgram({ ListKeyVersions: { keyVersions: [{ name: version }] } });
+  await one.run('key', 'set-dates', 'kv1/k1', '--expire-time', '+90d');
+  assert.equal(one.sent.at(-1)?.request.name, version);
+  const two = testProgram({ ListKeyVersions: { keyVersions: [{ name: version }, { name: `${version}0` }] } });
+  await assert.rejects(two.run('key', 'set-dates', 'kv1/k1', '--expire-time', '+90d'), /kv1\/k1 has several versions/);
+  assert.deepEqual(
+    two.sent.map(({ method }) => method),
+    ['ListKeyVersions'],
+  );
+});
+
+test('a preview says what is supposed, what that comes to, and whether it is so already', async () => {
+  const [stops, fails, loses] = ['VIRTUAL_MACHINE_STOPS', 'VIRTUAL_MACHINE_FAILS_AT_NEXT_START', 'SET_LOSES_KEY'];
+  const { run, lines } = testProgram({
+    PreviewImpact: [
+      { impacts: [] },
+      {
+        impacts: [
+          { kind: loses, resource: 's' },
+          { kind: stops, resource: 'a', startsAgain: true },
+          { kind: stops, resource: 'b' },
+          { kind: fails, resource: 'b' },
+          { kind: fails, resource: 'c' },
+          { kind: 'DISK_UNAVAILABLE', resource: 'd' },
+        ],
+      },
+      { impacts: [{ kind: loses, resource: 's', already: true }] },
+    ],
+  });
+  await run('impact', 'kv1/k1');
+  assert.equal(
+    lines.at(-1),
+    'if every version of kv1/k1 were disabled (--action says what else): nothing depends on it',
+  );
+  await run('impact', 'kv1', '--action', 'purge');
+  assert.equal(
+    lines.at(-1),
+    'if kv1 were purged: 2 machines would stop (1 of them start again by themselves when the key is back), ' +
+      '1 machine would fail at the next start, 1 disk or snapshot without data',
+  );
+  await run('impact', version, '--action', 'disable');
+  assert.match(
+    lines.at(-1) ?? '',
+    /^if kv1\/k1\/0123456789abcdef0123456789abcdef were disabled: .*; all of that is so already$/,
+  );
+});
+
 test('a key stands for its current version, and a set for its identity', async () => {
   const { run, sent } = testProgram({
     GetKeyVersion: { name: version, keyUrl: 'https://kv1/keys/k1/0' },
     GetDiskEncryptionSet: { identity: { principal: 'principals/00000000-0000-4000-8000-000000000002' } },
   });
-  await run('key', 'disable', 'kv1/k1');
+  await run('key', 'set-tags', 'kv1/k1', '--tags', 'a=b');
   assert.deepEqual(
     sent.map(({ method, request }) => [method, request]),
     [
       ['GetKeyVersion', { name: 'vaults/kv1/keys/k1' }],
-      ['DisableKeyVersion', { name: version }],
+      ['SetKeyTags', { name: version, tags: { a: 'b' } }],
     ],
   );
   await run('set', 'create', 'des1', '--key', 'kv1/k1');

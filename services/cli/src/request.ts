@@ -32,7 +32,7 @@ export function draftOf(verb: Verb, request: DescMessage, typed: Typed, context:
     if (word !== undefined) putTarget(draft, request, target, word, context);
   }
   for (const [flag, texts] of typed.flags) {
-    for (const text of texts) putFlag(draft, flag, text, context);
+    for (const text of texts) putFlag(draft, flag, confirmed(flag, text, typed.words[0]), context);
   }
   for (const [name, source] of Object.entries(verb.defaults ?? {})) {
     const path = [fieldOf(request, name)];
@@ -41,6 +41,12 @@ export function draftOf(verb: Verb, request: DescMessage, typed: Typed, context:
     if (value !== undefined) put(draft, path, value);
   }
   return draft;
+}
+
+/** What is to go is named again by the words it was named with, or by the last of them. */
+function confirmed({ field }: FieldFlag, text: string, target: string | undefined): string {
+  const isSame = field.name === 'confirm_name' && target?.split('/').at(-1) === text;
+  return isSame ? target : text;
 }
 
 function putTarget(

@@ -2,6 +2,7 @@ import { type JsonObject, ScalarType } from '@bufbuild/protobuf';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import { resolved } from './draft.ts';
 import { resolverOf } from './lookups.ts';
+import { shortName } from './names.ts';
 import { listOf, render, stateLine } from './render.ts';
 import { draftOf, type Typed } from './request.ts';
 import { type Method, methodOf } from './schema.ts';
@@ -29,8 +30,8 @@ const WATCH_MS = 86_400_000;
 
 /** Calls the RPC of a verb and shows the answer. @throws UsageError, Rejection, RpcFailure, NotSettled */
 export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): Promise<void> {
-  const method = methodOf(verb.definition, verb.method);
-  const request = await requestOf(verb, method, flags, session);
+  const request = await requestOf(verb, flags, session);
+  const method = methodFor(verb, request);
   const { terminal, isJson, settings, trace } = session;
   if (method.isStream) return watch(servedBy(verb, flags), method, request, session);
 
@@ -40,7 +41,11 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   const answer = await answerOf(servedBy(verb, flags), method, request, session);
   const shown = await finished(verb, flags, answer, session);
   if (isJson) writeJson(terminal, shown);
-  else terminal.out(render(method.response, shown, settings.names));
+  else {
+    terminal.out(render(method.response, shown, settings.names));
+    const note = verb.note?.(shown, request, (name) => shortName(name, settings.names));
+    if (note !== undefined) terminal.out(note);
+  }
   if (!isJson && method.hasEffect && trace !== undefined) terminal.err(`trace: ${trace}`);
 }
 
@@ -62,8 +67,15 @@ async function askEveryService(method: Method, request: JsonObject, session: Ses
   if (failure !== undefined) throw failure.reason;
 }
 
-async function requestOf(verb: Verb, method: Method, flags: VerbFlags, session: Session): Promise<JsonObject> {
+/** The RPC that is meant: by a version that is named another one, for some verbs. */
+function methodFor({ definition, method, versionMethod }: Verb, { name }: JsonObject): Method {
+  const isVersion = typeof name === 'string' && name.includes('/versions/');
+  return methodOf(definition, isVersion ? (versionMethod ?? method) : method);
+}
+
+async function requestOf(verb: Verb, flags: VerbFlags, session: Session): Promise<JsonObject> {
   const { caller, clock, random, terminal, settings } = session;
+  const method = methodOf(verb.definition, verb.method);
   const draft = draftOf(verb, method.request, flags, {
     ...settings,
     kinds: verb.kinds ?? {},
@@ -79,7 +91,7 @@ async function requestOf(verb: Verb, method: Method, flags: VerbFlags, session: 
     draft.keyOwnerToken = await owner.token('key-vault');
   }
   const request = await resolved(draft, resolverOf(caller));
-  method.requestOf(request);
+  methodFor(verb, request).requestOf(request);
   return request;
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { beginning, type Event, placeOf, placeText, previewImpact } from './impact.ts';
+import { loseKey } from './set/access.ts';
 import { completeCreation, create } from './set/decider.ts';
 import { assignKey, finishRotation } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
@@ -143,4 +144,31 @@ test('a page token of somebody else is refused', () => {
   for (const text of ['', 'machines', 'elsewhere\na\nb', 'done\na\nb\nc']) {
     assert.throws(() => placeOf(text), { code: 'INVALID_ARGUMENT', reason: 'PAGE_TOKEN_INVALID' }, text);
   }
+});
+
+test('what is so already is said to be, and whether a machine that stops starts again by itself', async () => {
+  const parts = await world();
+  parts.neighbours.stock.set('g/disks/a', disk(setName, '1'));
+  parts.neighbours.fleet.set('vm1', ['g/disks/a']);
+  await parts.decide(changeOptions(3, { autoRestart: true }));
+  const event = { action: 'DISABLE', reach: ofKey(key) } as const;
+  const lines = async (of: Event): Promise<string[]> => {
+    const { impacts } = await previewImpact(parts, of, beginning, 100, testCause);
+    return impacts
+      .filter(({ diskEncryptionSet }) => diskEncryptionSet === setName)
+      .map(({ kind, already, startsAgain }) =>
+        [kind, already && 'already', startsAgain && 'again'].filter(Boolean).join(' '),
+      );
+  };
+  assert.deepEqual(await lines(event), ['SET_LOSES_KEY', 'VIRTUAL_MACHINE_STOPS again', 'DISK_UNAVAILABLE']);
+  await parts.decide(
+    loseKey(4, { keyVersion: versionOf('1'), reason: 'KEY_DISABLED', epoch: 9, since: 4, traceId: '' }),
+  );
+  assert.deepEqual(await lines(event), [
+    'SET_LOSES_KEY already',
+    'VIRTUAL_MACHINE_STOPS again',
+    'DISK_UNAVAILABLE already',
+  ]);
+  const purge = await lines({ ...event, action: 'PURGE' });
+  assert.ok(!purge.join().includes('already'), 'what a purge takes was only away until now');
 });

@@ -83,6 +83,7 @@ const stepFrom = async (
       resource: found.id,
       diskEncryptionSet: found.id,
       keyVersions: [...keyVersions],
+      already: body !== undefined && isLostAlready(body, keyVersions, event),
     });
     const next: Place = { set: found.id, part: keyVersions.length > 0 ? 'machines' : 'done', token: '' };
     return { impacts: keyVersions.length > 0 ? [line] : [], next };
@@ -97,7 +98,13 @@ const stepFrom = async (
     const page = await machines.previewKeyLoss(request, callFor(cause));
     const token = page.nextPageToken;
     return {
-      impacts: page.impacts.map((one) => machineImpact(set, one, isLenient)),
+      impacts: page.impacts.map((one) =>
+        machineImpact(set, one, {
+          isLenient,
+          startsAgain: body.options.autoRestart,
+          isLost: isLostAlready(body, keyVersions, event),
+        }),
+      ),
       next: { set, part: token === '' ? 'resources' : 'machines', token },
     };
   }
@@ -106,7 +113,10 @@ const stepFrom = async (
   return {
     impacts: page.resources
       .filter(({ keyVersion }) => keyVersions.includes(keyVersion))
-      .map((resource) => resourceImpact(set, withUsableStandby(resource, body), event, isLenient)),
+      .map((resource) => ({
+        ...resourceImpact(set, withUsableStandby(resource, body), event, isLenient),
+        already: isLostAlready(body, [resource.keyVersion], event),
+      })),
     next: token === '' ? done : { set, part, token },
   };
 };
@@ -115,18 +125,29 @@ const stepFrom = async (
 const bodyOf = (state: DiskEncryptionSet): SetBody | undefined =>
   state.status === 'absent' || state.status === 'deleted' ? undefined : state;
 
+/** Whether all of these versions are lost to the set as it is. What a purge adds to that is new, unless it was one. */
+const isLostAlready = ({ access }: SetBody, keyVersions: readonly string[], { action }: Event): boolean =>
+  keyVersions.every((version) => {
+    const known = access[version];
+    return known?.state === 'lost' && (action !== 'PURGE' || known.reason === 'KEY_PURGED');
+  });
+
 const machineImpact = (
   set: string,
   { virtualMachine, outcome, disks, powerState }: VirtualMachineImpact,
-  isLenient: boolean,
-): Impact =>
-  Impact.fromPartial({
-    kind: outcome === 'STOPS' && !isLenient ? 'VIRTUAL_MACHINE_STOPS' : 'VIRTUAL_MACHINE_FAILS_AT_NEXT_START',
+  of: { readonly isLenient: boolean; readonly startsAgain: boolean; readonly isLost: boolean },
+): Impact => {
+  const isStopped = outcome === 'STOPS' && !of.isLenient;
+  return Impact.fromPartial({
+    kind: isStopped ? 'VIRTUAL_MACHINE_STOPS' : 'VIRTUAL_MACHINE_FAILS_AT_NEXT_START',
     resource: virtualMachine,
     diskEncryptionSet: set,
     disks: [...disks],
     powerState,
+    already: !isStopped && of.isLost,
+    startsAgain: isStopped && of.startsAgain,
   });
+};
 
 /** A wrap under a key that is no standby of the set any more helps nobody: no move takes it for its source. */
 const withUsableStandby = (resource: EncryptedResource, set: SetBody): EncryptedResource => {

@@ -134,6 +134,17 @@ const causes: Readonly<Record<string, Cause>> = {
     action: 'DISABLE',
     act: (world, { first }) => world.vault.disableKeyVersion({ name: first.name }),
   },
+  'a key disabled': {
+    target: key,
+    action: 'DISABLE',
+    act: (world, { first }) => world.vault.disableKey({ name: keyOf(first.name) }),
+  },
+  'a key disabled whose newest version no set has': {
+    target: key,
+    action: 'ACTION_UNSPECIFIED',
+    prepare: (world, { kv1 }) => world.newKey(kv1, 'k1'),
+    act: (world, { first }) => world.vault.disableKey({ name: keyOf(first.name) }),
+  },
   'a key deleted': {
     target: key,
     action: 'DELETE',
@@ -153,6 +164,29 @@ const causes: Readonly<Record<string, Cause>> = {
     action: 'EXPIRE',
     prepare: (world, { set }) => world.sets.updateDiskEncryptionSet({ name: set.name, keyExpiry: 'NEXT_START' }),
     act: expire,
+  },
+  'a key expired, in all its versions': {
+    target: key,
+    action: 'EXPIRE',
+    prepare: (world, { kv1 }) => world.newKey(kv1, 'k1'),
+    act: async (world, { first }) => {
+      const { keyVersions } = await world.vault.listKeyVersions({ parent: keyOf(first.name) });
+      const expireTime = new Date(world.clock.now());
+      for (const { name } of keyVersions) await world.vault.setKeyVersionDates({ name, expireTime });
+    },
+  },
+  'a vault purged': {
+    target: vault,
+    action: 'PURGE',
+    act: async (world, { kv1 }) => {
+      await world.vault.deleteVault({ name: kv1, confirmName: kv1 });
+      await world.vault.purgeVault({ name: kv1, confirmName: kv1 });
+    },
+  },
+  'all grants on a vault withdrawn': {
+    target: vault,
+    action: 'REVOKE',
+    act: (world, { kv1, set }) => world.vault.removeAccessPolicy({ name: kv1, principal: principalOf(set) }),
   },
   'a vault deleted': {
     target: vault,
@@ -227,3 +261,16 @@ for (const [name, { target, action, prepare, act }] of Object.entries(causes)) {
     });
   });
 }
+
+test('G3: a preview of a version speaks of that version alone, as the change does', async () => {
+  await inSimulatedCloud(12, async (world) => {
+    const fleet = await fleetOf(world);
+    const newest = await world.newKey(fleet.kv1, 'k1');
+    await world.clock.sleep(2_000);
+    const before = await powersOf(world);
+    assert.deepEqual(await previewOf(world, { target: { $case: 'keyVersion', value: newest.name } }), []);
+    await world.vault.disableKeyVersion({ name: newest.name });
+    await world.settled();
+    assert.deepEqual(await powersOf(world), before);
+  });
+});

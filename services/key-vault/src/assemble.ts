@@ -133,6 +133,8 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
       getKeyVersion: byGuard,
       listKeys: byGuard,
       listKeyVersions: byGuard,
+      disableKey: byGuard,
+      enableKey: byGuard,
       enableKeyVersion: byGuard,
       disableKeyVersion: byGuard,
       setKeyVersionDates: byGuard,

@@ -1,4 +1,5 @@
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { impactNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const set = nounOf('disk-encryption-set', DiskEncryptionSetServiceDefinition, 'set');
@@ -32,6 +33,7 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
   set('watch', 'WatchDiskEncryptionSet', { targets: oneSet }),
   impact('preview', 'PreviewImpact', {
     isDefault: true,
+    note: impactNote,
     targets: [
       {
         word: 'vault/key[/version]|vault|principal',

@@ -1,4 +1,5 @@
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { disabledNote, enabledNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('key-vault', KeyVaultServiceDefinition, name);
@@ -11,6 +12,8 @@ const newKey: readonly Target[] = [{ word: 'vault/key', kind: 'key', parent: 'pa
 const oneVault = named('vault', 'vault');
 const oneKey = named('vault/key', 'key');
 const oneVersion = named('vault/key[/version]', 'keyVersion');
+/** What differs by version has to name it, where there are several. */
+const onlyVersion = named('vault/key[/version]', 'onlyVersion');
 const use = named('vault/key[/version]', 'keyOrVersion');
 
 /** What is in use goes only by being named again: `--confirm vault/key`. */
@@ -19,7 +22,10 @@ const naming = {
   key: { aliases: { confirm: 'confirm_name' }, kinds: { confirm_name: 'key' } },
 } as const;
 
-/** What the key vault is asked. Where a version is wanted, a key stands for its current one. */
+/**
+ * What the key vault is asked. Where a version is wanted, a key stands for its current one; where it matters to disks
+ * which, for its only one. Disabled and enabled is a key as a whole, unless a version is named: as `impact` foretells it.
+ */
 export const keyVaultVerbs: readonly Verb[] = [
   vault('create', 'CreateVault', {
     targets: [{ word: 'id', field: 'vault_id' }],
@@ -53,10 +59,10 @@ export const keyVaultVerbs: readonly Verb[] = [
   key('list', 'ListKeys', { targets: named('vault', 'vault', 'parent') }),
   key('version', 'GetKeyVersion', { targets: use }),
   key('versions', 'ListKeyVersions', { targets: named('vault/key', 'key', 'parent') }),
-  key('enable', 'EnableKeyVersion', { targets: oneVersion }),
-  key('disable', 'DisableKeyVersion', { targets: oneVersion }),
-  key('set-dates', 'SetKeyVersionDates', { targets: oneVersion }),
-  key('set-operations', 'SetKeyOperations', { targets: oneVersion, aliases: { operations: 'key_operations' } }),
+  key('enable', 'EnableKey', { targets: use, versionMethod: 'EnableKeyVersion', note: enabledNote }),
+  key('disable', 'DisableKey', { targets: use, versionMethod: 'DisableKeyVersion', note: disabledNote }),
+  key('set-dates', 'SetKeyVersionDates', { targets: onlyVersion }),
+  key('set-operations', 'SetKeyOperations', { targets: onlyVersion, aliases: { operations: 'key_operations' } }),
   key('set-tags', 'SetKeyTags', { targets: oneVersion }),
   key('rotate', 'RotateKey', { targets: oneKey, defaults: { request_id: 'uuid' } }),
   key('delete', 'DeleteKey', { targets: oneKey, ...naming.key }),

@@ -16,7 +16,9 @@ const everyRpc = [...registry]
 
 test('every RPC of every service is one command', () => {
   const covered = [
-    ...verbs.map(({ definition, method }) => methodOf(definition, method).path),
+    ...verbs.flatMap(({ definition, method, versionMethod }) =>
+      [method, ...(versionMethod === undefined ? [] : [versionMethod])].map((name) => methodOf(definition, name).path),
+    ),
     ...diskDataMethods.map((name) => `interlock.disk.v1.DiskDataService/${name}`),
   ];
   assert.ok(everyRpc.length > 80);
@@ -44,6 +46,15 @@ test('every field of every request can be typed', () => {
     );
     const flagNames = flags.map(({ name }) => name);
     assert.deepEqual(flagNames, [...new Set(flagNames)], `${verb.noun} ${verb.verb}`);
+  }
+});
+
+test('where a version of a key is asked for by another RPC, that takes the same request', () => {
+  for (const { definition, method, versionMethod } of verbs) {
+    if (versionMethod === undefined) continue;
+    const [whole, one] = [method, versionMethod].map((name) => methodOf(definition, name).request.fields);
+    const shapeOf = (fields: typeof whole) => fields?.map(({ name, number, fieldKind }) => [name, number, fieldKind]);
+    assert.deepEqual(shapeOf(one), shapeOf(whole), method);
   }
 });
 

@@ -1,5 +1,6 @@
 import type { Definition, Workload } from '@interlock/rpc';
 import type { NameKind } from '../names.ts';
+import type { Note } from './notes.ts';
 
 /** What stands on the command line without a flag. */
 export type Target =
@@ -28,6 +29,10 @@ export interface Verb {
   readonly definition: Definition;
   /** Name in the .proto file. */
   readonly method: string;
+  /** The RPC in its place where what is named is one version of a key; its request has the same fields. */
+  readonly versionMethod?: string;
+  /** A line for people beside the answer. */
+  readonly note?: Note;
   readonly targets?: readonly Target[];
   /** Flag → field path, beside the flags named like the fields. */
   readonly aliases?: Readonly<Record<string, string>>;

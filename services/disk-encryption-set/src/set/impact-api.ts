@@ -26,7 +26,7 @@ type Target = NonNullable<PreviewImpactRequest['target']>;
 
 /** What is meant when the action is not said. */
 const defaultActions = {
-  key: 'DELETE',
+  key: 'DISABLE',
   keyVersion: 'DISABLE',
   vault: 'DELETE',
   principal: 'REVOKE',

@@ -8,7 +8,9 @@ import type {
   RecoverKeyRequest,
 } from '@interlock/contracts/interlock/key_vault/v1/key.ts';
 import type {
+  DisableKeyRequest,
   DisableKeyVersionRequest,
+  EnableKeyRequest,
   EnableKeyVersionRequest,
   GetKeyVersionRequest,
   ListKeyVersionsRequest,
@@ -28,7 +30,9 @@ import type { KeyPermission } from '../vault/events.ts';
 import { checkedDates, checkedTags } from './attributes.ts';
 import type { Confirmation } from './confirmation.ts';
 import {
+  disableKey,
   disableVersion,
+  enableKey,
   enableVersion,
   keyDeleted,
   keyNotFound,
@@ -73,6 +77,25 @@ export const keyApi = (parts: {
     existingVersion(await keys.load(key), version);
     const after = await keys.transact(key, decide(version), call.cause, expectedVersion(request.etag));
     return keyVersionOnWire(after, version, urls);
+  };
+
+  /** A change of every version, for which `update` is needed as for one. @returns them all, and which of them it changed */
+  const updateKey = async (
+    request: { readonly name: string; readonly etag: string },
+    decide: (key: Key) => readonly KeyEvent[],
+    call: Call,
+    entry: AuditDraft,
+  ) => {
+    const { key } = await changing(request.name, 'update', call, entry);
+    const after = await keys.transact(key, decide, call.cause, expectedVersion(request.etag));
+    const all = isStanding(after.state) ? Object.keys(after.state.versions) : [];
+    const changed = after.events.flatMap((event) =>
+      event.type === 'KeyVersionEnabled' || event.type === 'KeyVersionDisabled' ? [event.version] : [],
+    );
+    return {
+      keyVersions: all.map((version) => keyVersionOnWire(after, version, urls)),
+      changed: changed.map((version) => versionName(key, version)),
+    };
   };
 
   const listed = async (
@@ -142,6 +165,14 @@ export const keyApi = (parts: {
       if (loaded.state.status !== 'deleted') throw keyNotFound(key);
       return keyOnWire(loaded, vault);
     }),
+    disableKey: log.audited('KeyUpdate', async (request: DisableKeyRequest, call: Call, entry) => {
+      const { keyVersions, changed } = await updateKey(request, disableKey(clock.now()), call, entry);
+      return { keyVersions, disabled: changed };
+    }),
+    enableKey: log.audited('KeyUpdate', async (request: EnableKeyRequest, call: Call, entry) => {
+      const { keyVersions, changed } = await updateKey(request, enableKey(clock.now()), call, entry);
+      return { keyVersions, enabled: changed };
+    }),
     enableKeyVersion: log.audited('KeyUpdate', (request: EnableKeyVersionRequest, call: Call, entry) =>
       updateVersion(request, (version) => enableVersion(clock.now(), version), call, entry),
     ),
@@ -169,7 +200,7 @@ export const keyApi = (parts: {
     ),
     deleteKey: log.audited('KeyDelete', async (request: DeleteKeyRequest, call: Call, entry) => {
       const { vault, key, state } = await changing(request.name, 'delete', call, entry);
-      if (state.status === 'active') await confirm.key(key, state, request.confirmName);
+      if (state.status === 'active') await confirm.key(key, state, request.confirmName, 'delete');
       const at = clock.now();
       const decide = remove(at, at + vault.retentionDays * retentionDayMs);
       return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault);
@@ -183,7 +214,7 @@ export const keyApi = (parts: {
       const { vault, key, state } = await changing(request.name, 'purge', call, entry);
       const decide = purge(clock.now(), vault.purgeProtected);
       // What stands in the way of the purge itself is told first: no name helps against that.
-      if (decide(state).length > 0) await confirm.key(key, state, request.confirmName);
+      if (decide(state).length > 0) await confirm.key(key, state, request.confirmName, 'purge');
       await keys.transact(key, decide, call.cause, expectedVersion(request.etag));
       await material.destroyPurged(key, call.cause);
       return {};

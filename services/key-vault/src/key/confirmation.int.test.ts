@@ -45,7 +45,7 @@ test('CMK-130: a key that ever wrapped something is deleted and purged only by n
     await assert.rejects(vault().deleteKey({ name, ...(confirmName === undefined ? {} : { confirmName }) }), {
       code: 'FAILED_PRECONDITION',
       reason: 'KEY_IN_USE',
-      message: /interlock impact .*--confirm/,
+      message: /interlock impact .* --action delete.*--confirm/,
       metadata: { key: name, confirm_name: name },
     });
   }

@@ -9,9 +9,9 @@ import type { KeyUses } from './uses.ts';
  */
 export interface Confirmation {
   /** @throws Rejection FAILED_PRECONDITION KEY_IN_USE; INVALID_ARGUMENT CONFIRM_NAME_MISMATCH */
-  key(name: string, key: Key, confirmName: string): Promise<void>;
+  key(name: string, key: Key, confirmName: string, action: 'delete' | 'purge'): Promise<void>;
   /** The same for every key in a vault. @throws Rejection FAILED_PRECONDITION VAULT_IN_USE; CONFIRM_NAME_MISMATCH */
-  vault(vaultId: string, confirmName: string): Promise<void>;
+  vault(vaultId: string, confirmName: string, action: 'delete' | 'purge'): Promise<void>;
 }
 
 /** Makes it. */
@@ -47,22 +47,29 @@ export const confirmation = (parts: {
   };
 
   return {
-    async key(name, key, confirmName) {
+    async key(name, key, confirmName, action) {
       if (isConfirmed(name, confirmName) || !isStanding(key)) return;
-      if (await uses.hasWrapped(name, Object.keys(key.versions))) throw inUse('KEY_IN_USE', 'key', name);
+      if (await uses.hasWrapped(name, Object.keys(key.versions))) {
+        throw inUse('KEY_IN_USE', 'key', name, action);
+      }
     },
-    async vault(vaultId, confirmName) {
+    async vault(vaultId, confirmName, action) {
       const name = `vaults/${vaultId}`;
       if (isConfirmed(name, confirmName)) return;
-      if (await isVaultUsed(vaultId)) throw inUse('VAULT_IN_USE', 'vault', name);
+      if (await isVaultUsed(vaultId)) throw inUse('VAULT_IN_USE', 'vault', name, action);
     },
   };
 };
 
-const inUse = (reason: 'KEY_IN_USE' | 'VAULT_IN_USE', what: 'key' | 'vault', name: string): Rejection =>
+const inUse = (
+  reason: 'KEY_IN_USE' | 'VAULT_IN_USE',
+  what: 'key' | 'vault',
+  name: string,
+  action: 'delete' | 'purge',
+): Rejection =>
   new Rejection(
     'FAILED_PRECONDITION',
     reason,
-    `${name} has wrapped the keys of disks or other data, which cannot be read without it: look what it would stop with \`interlock impact ${name}\`, then say confirm_name "${name}" (\`--confirm ${name}\`)`,
+    `${name} has wrapped the keys of disks or other data, which cannot be read without it: look what it would stop with \`interlock impact ${name} --action ${action}\`, then say confirm_name "${name}" (\`--confirm ${name}\`)`,
     { [what]: name, confirm_name: name },
   );

@@ -5,7 +5,9 @@ import fc from 'fast-check';
 import {
   authorizeRewrap,
   createVersion,
+  disableKey,
   disableVersion,
+  enableKey,
   enableVersion,
   purge,
   purgeWithVault,
@@ -228,6 +230,8 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.tuple(instant, requestId, version).map(([t, r, v]) => rotate(t, r, material(v))),
   fc.tuple(instant, version).map(([t, v]) => enableVersion(t, v)),
   fc.tuple(instant, version).map(([t, v]) => disableVersion(t, v)),
+  instant.map((t) => disableKey(t)),
+  instant.map((t) => enableKey(t)),
   fc.tuple(instant, version, dates).map(([t, v, d]) => setDates(t, v, d)),
   fc.tuple(instant, version, attributes).map(([t, v, a]) => setOperations(t, v, a.operations)),
   fc.tuple(instant, version, attributes).map(([t, v, a]) => setTags(t, v, a.tags)),

@@ -62,10 +62,43 @@ export const enableVersion =
 export const disableVersion =
   (at: Instant, version: string) =>
   (key: Key): readonly KeyEvent[] => {
-    if (existing(key, version).enabled) return [{ type: 'KeyVersionDisabled', version, at }];
-    const hasWords = active(key).authorizations.some(({ source }) => source === version);
-    return hasWords ? [{ type: 'RewrapAuthorizationsCancelled', version, at }] : [];
+    const { enabled, isDisabledWithKey } = existing(key, version);
+    if (enabled) return [{ type: 'KeyVersionDisabled', version, at }];
+    return [
+      ...(isDisabledWithKey === true ? [{ type: 'KeyVersionKeptDisabled', version, at } as const] : []),
+      ...cancelledWords(key, version, at),
+    ];
   };
+
+/** What was authorised for a version that is already disabled is taken back by whoever disables it again. */
+const cancelledWords = (key: Key, version: string, at: Instant): readonly KeyEvent[] =>
+  active(key).authorizations.some(({ source }) => source === version)
+    ? [{ type: 'RewrapAuthorizationsCancelled', version, at }]
+    : [];
+
+/**
+ * Stops every use of a key: all its versions that are enabled are disabled, and remember that it was with the key.
+ * Disabling it again decides nothing but to take back what was authorised meanwhile.
+ * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED
+ */
+export const disableKey =
+  (at: Instant) =>
+  (key: Key): readonly KeyEvent[] =>
+    Object.values(active(key).versions).flatMap(({ version, enabled }): readonly KeyEvent[] =>
+      enabled ? [{ type: 'KeyVersionDisabled', version, withKey: true, at }] : cancelledWords(key, version, at),
+    );
+
+/**
+ * Lets a key be used again that was disabled as a whole: the versions that were disabled with it. Those that were
+ * disabled by their own name stay so.
+ * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED
+ */
+export const enableKey =
+  (at: Instant) =>
+  (key: Key): readonly KeyEvent[] =>
+    Object.values(active(key).versions)
+      .filter(({ enabled, isDisabledWithKey }) => !enabled && isDisabledWithKey === true)
+      .map(({ version }) => ({ type: 'KeyVersionEnabled', version, at }));
 
 /**
  * Sets the window of use of a version (KV-13).

@@ -45,7 +45,19 @@ export type KeyEvent =
     } & VersionMaterial &
       VersionAttributes)
   | { readonly type: 'KeyVersionEnabled'; readonly version: string; readonly at: Instant }
-  | { readonly type: 'KeyVersionDisabled'; readonly version: string; readonly at: Instant }
+  | {
+      readonly type: 'KeyVersionDisabled';
+      readonly version: string;
+      /** Together with the whole key, and to be enabled with it. */
+      readonly withKey?: true;
+      readonly at: Instant;
+    }
+  | {
+      /** A version disabled with its key was disabled by its own name too: it stays so when the key is enabled. */
+      readonly type: 'KeyVersionKeptDisabled';
+      readonly version: string;
+      readonly at: Instant;
+    }
   | {
       readonly type: 'KeyVersionDatesSet';
       readonly version: string;

@@ -92,6 +92,30 @@ test('KV-16, KV-24: a disabled and expired version is still read, listed, update
   });
 });
 
+test('a key is disabled with all its versions at once, and comes back with them', async () => {
+  const parent = await newVault(world);
+  const versions = [await newKey(parent), await newKey(parent), await newKey(parent)].map(({ name }) => name);
+  const [first = '', second = '', third = ''] = versions;
+  const name = `${parent}/keys/k1`;
+  await vault().disableKeyVersion({ name: first });
+  const gone = await vault().disableKey({ name });
+  assert.deepEqual(gone.disabled, [second, third]);
+  assert.deepEqual(
+    gone.keyVersions.map((version) => [version.name, version.enabled]),
+    versions.map((version) => [version, false]),
+  );
+  assert.deepEqual((await vault().disableKey({ name })).disabled, []);
+  const back = await vault().enableKey({ name });
+  assert.deepEqual(back.enabled, [second, third]);
+  assert.deepEqual(
+    back.keyVersions.map(({ enabled }) => enabled),
+    [false, true, true],
+  );
+  await assert.rejects(vault().disableKey({ name, etag: '99' }), { code: 'ABORTED', reason: 'ETAG_MISMATCH' });
+  await assert.rejects(vault().disableKey({ name: first }), { reason: 'NAME_INVALID' });
+  await assert.rejects(vault().enableKey({ name: `${parent}/keys/none` }), { reason: 'KEY_NOT_FOUND' });
+});
+
 test('an etag that is not the current one changes nothing', async () => {
   const parent = await newVault(world);
   const { name, etag } = await newKey(parent);

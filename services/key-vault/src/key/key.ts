@@ -8,6 +8,8 @@ export interface KeyVersion extends RestoredVersion {
   readonly requestId: string;
   /** Since when it is disabled; absent while it is enabled. */
   readonly disabledAt?: Instant;
+  /** It was disabled with the whole key, and comes back with it. */
+  readonly isDisabledWithKey?: true;
   /** Whether its expiry has been told, or needs no telling because the dates that made it so were. */
   readonly isExpiryTold: boolean;
   /** False while a beginning that lies ahead is still to be told. */
@@ -76,11 +78,20 @@ export const evolve = (key: Key, event: KeyEvent): Key => {
       return { ...newLife(at, purgedVersionsOf(key)), status: 'active', versions, current: version.version };
     }
     case 'KeyVersionEnabled':
-      return withVersion(key, event, ({ disabledAt: _disabledAt, ...version }) => ({ ...version, enabled: true }));
+      return withVersion(key, event, (version) => {
+        const { disabledAt: _disabledAt, isDisabledWithKey: _withKey, ...enabled } = version;
+        return { ...enabled, enabled: true };
+      });
     case 'KeyVersionDisabled': {
-      const disabled = withVersion(key, event, (version) => ({ ...version, enabled: false, disabledAt: event.at }));
-      return withoutWords(disabled, event.version);
+      const change = { enabled: false, disabledAt: event.at };
+      const mark = event.withKey === true ? { isDisabledWithKey: true as const } : {};
+      return withoutWords(
+        withVersion(key, event, (version) => ({ ...version, ...change, ...mark })),
+        event.version,
+      );
     }
+    case 'KeyVersionKeptDisabled':
+      return withVersion(key, event, ({ isDisabledWithKey: _withKey, ...version }) => version);
     case 'KeyVersionDatesSet':
       return withVersion(
         key,

@@ -136,7 +136,7 @@ export const vaultApi = (parts: {
     deleteVault: log.audited('VaultDelete', async (request: DeleteVaultRequest, call: Call, entry) => {
       const vaultId = parseVault(request.name, 'name');
       const vault = await guard.managedVault(vaultId, 'keyVault/vaults/delete', call, entry);
-      if (vault.status === 'active') await confirm.vault(vaultId, request.confirmName);
+      if (vault.status === 'active') await confirm.vault(vaultId, request.confirmName, 'delete');
       return change(request, 'keyVault/vaults/delete', remove(clock.now(), retentionDayMs), call, entry);
     }),
     recoverVault: log.audited('VaultRecover', (request: RecoverVaultRequest, call: Call, entry) =>
@@ -150,7 +150,7 @@ export const vaultApi = (parts: {
       const vault = await guard.managedVault(vaultId, 'keyVault/vaults/purge', call, entry);
       const decide = beginPurge(clock.now());
       // What stands in the way of the purge itself is told first: no name helps against that.
-      if (decide(vault).length > 0) await confirm.vault(vaultId, request.confirmName);
+      if (decide(vault).length > 0) await confirm.vault(vaultId, request.confirmName, 'purge');
       await change(request, 'keyVault/vaults/purge', decide, call, entry);
       await parts.purgeVault(vaultId, call.cause);
       return {};

@@ -1,0 +1,83 @@
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+
+/** A line beside an answer, for what a table of it does not say. @param short a name as people type it */
+export type Note = (answer: JsonObject, request: JsonObject, short: (name: string) => string) => string | undefined;
+
+/** What `key disable` did: to one version, or to how many of how many. */
+export const disabledNote: Note = (answer, request, short) => {
+  const { keyVersions, disabled } = answer;
+  if (!Array.isArray(keyVersions)) return `disabled: this version alone, not its key (${keyOf(request, short)})`;
+  const count = countOf(disabled);
+  if (count === 0) return 'every version of it was disabled before: nothing has changed';
+  if (count === keyVersions.length) return `disabled: ${versions(count)}, and with that the whole key`;
+  return `disabled: ${versions(count)}; ${keyVersions.length - count} of ${keyVersions.length} were disabled before`;
+};
+
+/** What `key enable` did, and which versions it left alone. */
+export const enabledNote: Note = (answer, request, short) => {
+  const { keyVersions, enabled } = answer;
+  if (!Array.isArray(keyVersions)) return `enabled: this version alone, not its key (${keyOf(request, short)})`;
+  const off = keyVersions.filter((version) => isObject(version) && version.enabled !== true);
+  const count = countOf(enabled);
+  const done =
+    count === 0 ? 'no version was disabled with the key: nothing has changed' : `enabled: ${versions(count)}`;
+  if (off.length === 0) return done;
+  const names = off.map((version) => (isObject(version) ? short(String(version.name)) : '')).join(', ');
+  return `${done}; disabled by its own name and still so, to be enabled by it: ${names}`;
+};
+
+/** What a preview comes to. */
+export const impactNote: Note = ({ impacts }, request, short) => {
+  const what = supposed(request, short);
+  if (!Array.isArray(impacts) || impacts.length === 0) return `${what}: nothing depends on it`;
+  const lines = impacts.filter(isObject);
+  const of = (kinds: RegExp) => lines.filter(({ kind }) => kinds.test(String(kind)));
+  const stops = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/));
+  const again = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/).filter(({ startsAgain }) => startsAgain === true));
+  const fails = new Set([...namesOf(of(/^VIRTUAL_MACHINE_FAILS/))].filter((name) => !stops.has(name)));
+  const resources = of(/^(DISK|SNAPSHOT)_/);
+  const restart = again.size === 0 ? '' : ` (${again.size} of them start again by themselves when the key is back)`;
+  const words = [
+    stops.size === 0 ? '' : `${counted(stops.size, 'machine')} would stop${restart}`,
+    fails.size === 0 ? '' : `${counted(fails.size, 'machine')} would fail at the next start`,
+    resources.length === 0
+      ? ''
+      : `${counted(resources.length, 'disk or snapshot', 'disks and snapshots')} without data`,
+  ].filter((one) => one !== '');
+  const already = lines.every((line) => line.already === true) ? '; all of that is so already' : '';
+  return `${what}: ${words.length === 0 ? 'a set would lose its key, and nothing else' : words.join(', ')}${already}`;
+};
+
+const participles: Readonly<Record<string, string>> = {
+  DISABLE: 'disabled',
+  DELETE: 'deleted',
+  PURGE: 'purged',
+  EXPIRE: 'expired',
+};
+
+/** `if every version of kv1/k1 were disabled`. What is meant where no action is said is the service's default. */
+function supposed({ key, keyVersion, vault, principal, action }: JsonObject, short: (name: string) => string): string {
+  const asked = typeof action === 'string' && action !== 'ACTION_UNSPECIFIED' ? action : undefined;
+  const said = asked ?? (vault === undefined ? (principal === undefined ? 'DISABLE' : 'REVOKE') : 'DELETE');
+  const name = short(String(key ?? keyVersion ?? vault ?? principal ?? 'it'));
+  const hint = asked === undefined ? ' (--action says what else)' : '';
+  if (said === 'REVOKE') {
+    return principal === undefined
+      ? `if all grants of sets on ${name} were withdrawn${hint}`
+      : `if all grants of ${name} were withdrawn${hint}`;
+  }
+  const isEvery = key !== undefined && (said === 'DISABLE' || said === 'EXPIRE');
+  return `if ${isEvery ? 'every version of ' : ''}${name} were ${participles[said] ?? said.toLowerCase()}${hint}`;
+}
+
+const keyOf = ({ name }: JsonObject, short: (name: string) => string): string =>
+  short(String(name).split('/versions/')[0] ?? '');
+
+const namesOf = (lines: readonly JsonObject[]): ReadonlySet<string> =>
+  new Set(lines.map(({ resource }) => String(resource)));
+
+const countOf = (value: JsonValue | undefined): number => (Array.isArray(value) ? value.length : 0);
+const counted = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`;
+const versions = (count: number): string => counted(count, 'version');
+const isObject = (value: JsonValue): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
