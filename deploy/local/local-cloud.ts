@@ -43,6 +43,8 @@ export interface LocalCloud {
   readonly natsUrl: string;
   /** PEM file of the authority that signed the services' certificate. */
   readonly authorityFile: string;
+  /** PEM files of what callers show, where services want to see a certificate. Local ones do not. */
+  readonly client?: { readonly certificateFile: string; readonly keyFile: string };
   readonly administrator: Administrator;
   readonly spans: SpanStore;
   readonly postgres: Postgres;

@@ -8,6 +8,7 @@ import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messa
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import {
   type Channel,
+  type ClientTls,
   connect,
   type Definition,
   openChannel,
@@ -46,12 +47,23 @@ export interface Outside {
   close(): void;
 }
 
+/** What has to be known of a cloud to come into it from outside. */
+export type OutsideOf = Pick<LocalCloud, 'addresses' | 'administrator' | 'authorityFile' | 'client'>;
+
+/** Whom to trust there, and what to show where a certificate is wanted. */
+export const tlsInto = ({ authorityFile, client }: Pick<OutsideOf, 'authorityFile' | 'client'>): ClientTls => ({
+  ca: readFileSync(authorityFile, 'utf8'),
+  ...(client === undefined
+    ? {}
+    : { certificate: readFileSync(client.certificateFile, 'utf8'), key: readFileSync(client.keyFile, 'utf8') }),
+});
+
 /** Opens ways into a local cloud, over TLS, as its users come. */
-export const openOutside = (cloud: LocalCloud, tracer: Tracer = trace.getTracer('outside')): Outside => {
-  const ca = readFileSync(cloud.authorityFile, 'utf8');
+export const openOutside = (cloud: OutsideOf, tracer: Tracer = trace.getTracer('outside')): Outside => {
+  const tls = tlsInto(cloud);
   const channels = new Map<Workload, Channel>();
   const channelTo = (service: Workload): Channel => {
-    const channel = channels.get(service) ?? openChannel({ address: cloud.addresses[service], tls: { ca } });
+    const channel = channels.get(service) ?? openChannel({ address: cloud.addresses[service], tls });
     channels.set(service, channel);
     return channel;
   };

@@ -1,11 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { type Channel, connect, openChannel } from '@interlock/rpc';
 import { type Clock, type Random, systemClock, systemRandom } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import { Metadata } from 'nice-grpc-common';
-import type { Clients } from '../cloud/clients.ts';
+import { type Clients, type OutsideOf, tlsInto } from '../cloud/clients.ts';
 
 /** Reads and writes disks directly, as their user does while no machine runs on them. */
 export interface DataPath {
@@ -16,15 +14,15 @@ export interface DataPath {
 
 /** Opens it; a channel is made for each disk host it meets. */
 export const openDataPath = (
-  cloud: LocalCloud,
+  cloud: OutsideOf,
   tracer: Tracer,
   clock: Clock = systemClock,
   random: Random = systemRandom,
 ): DataPath => {
-  const ca = readFileSync(cloud.authorityFile, 'utf8');
+  const tls = tlsInto(cloud);
   const channels = new Map<string, Channel>();
   const clientAt = (address: string) => {
-    const channel = channels.get(address) ?? openChannel({ address, tls: { ca } });
+    const channel = channels.get(address) ?? openChannel({ address, tls });
     channels.set(address, channel);
     const definition = DiskDataServiceDefinition;
     // The access token of the disk is all that is needed: no credentials of a person.

@@ -1,7 +1,7 @@
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
 import { openPostgresStore } from '@interlock/event-store';
 import { natsBus } from '@interlock/messaging';
-import { openChannel, type ServerTls, startServer, tokenVerifier, type Workload } from '@interlock/rpc';
+import { type ClientTls, openChannel, type ServerTls, startServer, tokenVerifier, type Workload } from '@interlock/rpc';
 import {
   ConfigError,
   type ConfigOf,
@@ -80,9 +80,18 @@ export const hostService = <const Spec extends ConfigSpec>({
         disk: config.diskAddress,
         compute: config.computeAddress,
       };
-      const tls = config.transport === 'plaintext' ? 'plaintext' : { ca: required(config.tlsCaFile, 'TLS_CA_FILE') };
+      const tls = config.transport === 'plaintext' ? 'plaintext' : clientTls(config);
+      const balancing = { 'grpc.service_config': serviceConfig(config.rpcBalancing) };
       const peers = openPeers({
-        open: (peer, wish) => openChannel({ address: addresses[peer], tls, ...channelWish(wish) }),
+        open: (peer, wish) => {
+          const { channelOptions, ...rest } = channelWish(wish);
+          return openChannel({
+            address: addresses[peer],
+            tls,
+            ...rest,
+            channelOptions: { ...balancing, ...channelOptions },
+          });
+        },
         workload: { id: config.workloadId, secret: config.workloadSecretFile },
         clock,
         random,
@@ -154,7 +163,20 @@ export const readSettings = <const Spec extends ConfigSpec>(
 const serverTls = (config: ConfigOf<typeof hostSpec>): ServerTls => ({
   certificate: required(config.tlsCertificateFile, 'TLS_CERTIFICATE_FILE'),
   key: required(config.tlsKeyFile, 'TLS_KEY_FILE'),
+  ...(config.tlsClientCaFile === undefined ? {} : { clientCa: config.tlsClientCaFile }),
 });
+
+/** What this service trusts, and the certificate it shows to whoever wants to see one. */
+const clientTls = ({ tlsCaFile, tlsCertificateFile, tlsKeyFile }: ConfigOf<typeof hostSpec>): ClientTls => ({
+  ca: required(tlsCaFile, 'TLS_CA_FILE'),
+  ...(tlsCertificateFile === undefined || tlsKeyFile === undefined
+    ? {}
+    : { certificate: tlsCertificateFile, key: tlsKeyFile }),
+});
+
+/** The gRPC service configuration: which of the addresses behind a name is called. */
+const serviceConfig = (policy: 'pick_first' | 'round_robin'): string =>
+  JSON.stringify({ loadBalancingConfig: [{ [policy]: {} }] });
 
 /** What calls under way may take of the time to stop; the rest is for consumers, the relay and the last spans. */
 const serverGraceMs = (shutdownGraceMs: number): number => Math.floor(shutdownGraceMs * 0.7);

@@ -36,6 +36,16 @@ export const hostSpec = {
   tlsCertificateFile: optional(secretFile('PEM file with the certificate of this service')),
   tlsKeyFile: optional(secretFile('PEM file with its private key')),
   tlsCaFile: optional(secretFile('PEM file with the authority that signed the certificates of all services')),
+  tlsClientCaFile: optional(
+    secretFile('PEM file with the authority of callers; with it each has to show a certificate (mutual TLS)'),
+  ),
+  rpcBalancing: oneOf(
+    'Which address of a service is called, where its name has several',
+    ['pick_first', 'round_robin'],
+    {
+      default: 'pick_first',
+    },
+  ),
   workloadId: text('UUID of the principal of this service'),
   workloadSecretFile: secretFile('File with the secret of that principal'),
   tokenIssuer: text('`iss` of the tokens identity issues', { default: 'https://identity.interlock' }),

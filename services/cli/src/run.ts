@@ -50,7 +50,7 @@ export async function run(args: readonly string[], env: Environment, terminal: T
       });
       scope.defer('telemetry', () => atMost(FLUSH_MS, telemetry.shutdown()));
       const opened = new Map<Workload, Channel>();
-      const tls = { ca: settings.authority };
+      const tls = { ca: settings.authority, ...settings.client };
       const channel = (service: Workload): Channel => {
         const found = opened.get(service) ?? openChannel({ address: settings.addresses[service], tls });
         if (!opened.has(service)) scope.defer(`channel to ${service}`, () => found.close());

@@ -40,6 +40,7 @@ test('the launcher says where the cloud is and who acts', () => {
     data,
     addresses,
     authority: 'pem',
+    client: undefined,
     credentials: { principal: principalId, secret: 's' },
     tenant: 'tenants/local',
     names: { subscription: 'subscriptions/local', group: 'g' },
@@ -63,6 +64,14 @@ test('flags come before the environment, and that before the files', () => {
   assert.equal(settings.names.subscription, 'subscriptions/s3');
   assert.throws(() => readSettings({ data, as: 'bob' }, env), UsageError);
   assert.throws(() => readSettings({ data, as: `${bob}:${data}/none` }, env), /cannot be read/);
+});
+
+test('a certificate of the caller comes with its key, or not at all', () => {
+  write();
+  const env = { INTERLOCK_CERTIFICATE_FILE: authorityFile };
+  assert.throws(() => readSettings({ data }, env), /only together/);
+  const settings = readSettings({ data }, { ...env, INTERLOCK_KEY_FILE: authorityFile });
+  assert.deepEqual(settings.client, { certificate: 'pem', key: 'pem' });
 });
 
 test('a broken file is named', () => {

@@ -25,6 +25,8 @@ export interface Settings {
   readonly addresses: Readonly<Record<ServiceName, string>>;
   /** PEM text of the authority the services' certificates come from. */
   readonly authority: string;
+  /** PEM texts of what is shown to services that want to see a certificate (mutual TLS). */
+  readonly client: { readonly certificate: string; readonly key: string } | undefined;
   readonly credentials: Credentials;
   /** `tenants/{t}` for what is made without saying in which. */
   readonly tenant: string | undefined;
@@ -75,6 +77,7 @@ export function readSettings(flags: GlobalFlags, env: Environment): Settings {
     data,
     addresses,
     authority: readText(authorityFile, 'the authority'),
+    client: clientOf(env, cloud),
     credentials: credentialsOf(flags.as ?? env.INTERLOCK_AS, administrator, data),
     tenant: env.INTERLOCK_TENANT ?? textIn(administrator, 'tenant'),
     names: {
@@ -101,6 +104,17 @@ export function credentialsFrom(text: string, flag: string): Credentials {
 
 /** The services by name, for what asks every one of them. */
 export const services = serviceNames;
+
+/** `INTERLOCK_CERTIFICATE_FILE` and `INTERLOCK_KEY_FILE`, or what `cloud.json` names. @throws UsageError for one alone */
+function clientOf(env: Environment, cloud: unknown): Settings['client'] {
+  const certificate = env.INTERLOCK_CERTIFICATE_FILE ?? textIn(cloud, 'certificateFile');
+  const key = env.INTERLOCK_KEY_FILE ?? textIn(cloud, 'keyFile');
+  if (certificate === undefined && key === undefined) return undefined;
+  if (certificate === undefined || key === undefined) {
+    throw new UsageError('INTERLOCK_CERTIFICATE_FILE and INTERLOCK_KEY_FILE are of use only together');
+  }
+  return { certificate: readText(certificate, 'the certificate'), key: readText(key, 'its key') };
+}
 
 function credentialsOf(as: string | undefined, administrator: unknown, data: string): Credentials {
   if (as !== undefined && as !== '') return credentialsFrom(as, '--as');

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { hostService } from '@interlock/host';
+import { hostService, hostSpec } from '@interlock/host';
 import { int, oneOf, optional, secretFile, text } from '@interlock/runtime';
 import { assemble } from './assemble.ts';
 import { guestDriver } from './drivers/guest-driver.ts';
@@ -29,9 +29,12 @@ await hostService({
     dataDisksMax: int('Most data disks of a machine', { min: 1, max: 64, default: 64 }),
     diskCallsMax: int('Calls of the disk service at once', { min: 1, default: 64 }),
     tlsCaFile: optional(secretFile('PEM file with the authority that signed the certificates of the disk hosts')),
+    tlsCertificateFile: hostSpec.tlsCertificateFile,
+    tlsKeyFile: hostSpec.tlsKeyFile,
   },
   assemble: async (seams) => {
     const { settings, clock, log } = seams;
+    const { tlsCertificateFile, tlsKeyFile } = settings;
     const parentPid = settings.guestParentPid ?? settings.interlockParentPid;
     const driver =
       settings.guestDriver === 'idle'
@@ -39,6 +42,9 @@ await hostService({
         : guestDriver({
             folder: join(settings.dataFolder, 'guests'),
             authority: settings.tlsCaFile ?? 'plaintext',
+            ...(tlsCertificateFile === undefined || tlsKeyFile === undefined
+              ? {}
+              : { client: { certificate: tlsCertificateFile, key: tlsKeyFile } }),
             ...(parentPid === undefined ? {} : { parentPid }),
             node: process.execPath,
             env: Object.fromEntries(

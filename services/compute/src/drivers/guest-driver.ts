@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Clock, Logger } from '@interlock/runtime';
 import { limiter } from '../disks.ts';
 import type { Driver, GuestDisk } from '../driver.ts';
-import { type GuestFile, guestFiles, readGuestFile } from '../guest/plan.ts';
+import { type ClientCertificate, type GuestFile, guestFiles, readGuestFile } from '../guest/plan.ts';
 import { findGuest, type GuestProcess, signalGuest } from './guest-process.ts';
 
 export interface GuestDriverOptions {
@@ -13,6 +13,8 @@ export interface GuestDriverOptions {
   readonly folder: string;
   /** PEM text of the authority of the disk hosts. */
   readonly authority: string | 'plaintext';
+  /** The certificate guests show, where disk hosts want to see one. */
+  readonly client?: ClientCertificate;
   /** Process without which guests end; they outlive this one. */
   readonly parentPid?: number;
   /** The Node that runs guests, and the little of the environment they get. */
@@ -133,9 +135,16 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
       const folder = folderOf(vm);
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       rmSync(join(folder, guestFiles.applied), { force: true });
-      const { authority, parentPid } = options;
-      const common = { vm, authority, workload, disks, generation: 1 };
-      writePlan(vm, parentPid === undefined ? common : { ...common, parentPid });
+      const { authority, client, parentPid } = options;
+      writePlan(vm, {
+        vm,
+        authority,
+        workload,
+        disks,
+        generation: 1,
+        ...(client === undefined ? {} : { client }),
+        ...(parentPid === undefined ? {} : { parentPid }),
+      });
       const own = {};
       starts.set(vm, own);
       await turns(async () => {

@@ -16,9 +16,15 @@ const planFile = join(folder, guestFiles.plan);
 const journalFile = join(folder, guestFiles.journal);
 
 const clients = new Map<string, Client>();
-const { authority, parentPid } = readGuestFile(planFile);
+const { authority, client, parentPid } = readGuestFile(planFile);
 const channelCredentials =
-  authority === 'plaintext' ? credentials.createInsecure() : credentials.createSsl(Buffer.from(authority));
+  authority === 'plaintext'
+    ? credentials.createInsecure()
+    : credentials.createSsl(
+        Buffer.from(authority),
+        client === undefined ? null : Buffer.from(client.key),
+        client === undefined ? null : Buffer.from(client.certificate),
+      );
 const clientOf = (address: string): Client => {
   const found =
     clients.get(address) ??

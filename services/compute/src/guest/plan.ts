@@ -6,10 +6,18 @@ export interface GuestFile extends GuestPlan {
   readonly vm: string;
   /** PEM text of the authority that signed the certificates of the disk hosts, or none where something else secures the network. */
   readonly authority: string | 'plaintext';
+  /** What the guest shows to disk hosts that want to see a certificate. */
+  readonly client?: ClientCertificate;
   /** Process without which the guest ends. */
   readonly parentPid?: number;
   /** Rises with each change of the file: the guest says which one it has applied. */
   readonly generation: number;
+}
+
+/** PEM texts of a certificate and its private key. */
+export interface ClientCertificate {
+  readonly certificate: string;
+  readonly key: string;
 }
 
 /** Names inside the folder of a guest. */
@@ -24,11 +32,19 @@ export const guestFiles = {
 /** Reads the file. @throws Error when it is not there or not whole */
 export const readGuestFile = (path: string): GuestFile => {
   const given: Partial<GuestFile> = JSON.parse(readFileSync(path, 'utf8'));
-  const { vm, authority, workload, disks, generation, parentPid } = given;
+  const { vm, authority, client, workload, disks, generation, parentPid } = given;
   if (!vm || !authority || !workload || !disks || generation === undefined) {
     throw new Error(`${path} must have vm, authority, workload, disks and generation`);
   }
-  return { vm, authority, workload, disks, generation, ...(parentPid === undefined ? {} : { parentPid }) };
+  return {
+    vm,
+    authority,
+    workload,
+    disks,
+    generation,
+    ...(client === undefined ? {} : { client }),
+    ...(parentPid === undefined ? {} : { parentPid }),
+  };
 };
 
 /** Whether two descriptions are of the same open of a disk. */
