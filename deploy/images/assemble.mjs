@@ -1,0 +1,133 @@
+/**
+ * node deploy/images/assemble.mjs <image> <folder>
+ *
+ * Lays out the root of one image in an empty folder; runs inside the build container (deploy/Containerfile). Two runs on
+ * the same sources, packages and base lay out the same files with the same content.
+ *
+ * ```
+ * /usr/local/bin/node          the Node of the lockfile
+ * /lib, /lib64, /usr/lib …     the shared libraries it is linked to, from the base
+ * /etc/passwd, /etc/group      one user, 10001
+ * /app                         main.mjs, the workspace packages, node_modules, sbom.cdx.json
+ * ```
+ */
+import { execFileSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { billOfMaterials } from './bill-of-materials.mjs';
+import { images } from './services.mjs';
+
+const repository = fileURLToPath(new URL('../..', import.meta.url));
+const [, , name, root] = process.argv;
+const image = Object.hasOwn(images, name ?? '') ? images[name] : undefined;
+if (image === undefined || root === undefined) {
+  console.error(`Usage: node deploy/images/assemble.mjs <image> <folder>; images: ${Object.keys(images).join(', ')}`);
+  process.exit(1);
+}
+
+const app = join(root, 'app');
+mkdirSync(app, { recursive: true });
+copySources();
+installPackages();
+const node = realpathSync(process.execPath);
+copyTo('/usr/local/bin/node', node);
+const libraries = librariesOf(node);
+for (const library of libraries) copyTo(library, realpathSync(library));
+addUser();
+writeFileSync(
+  join(app, 'main.mjs'),
+  `// Resolves where this file is, and so wherever the image was unpacked.\nawait import('./${image.main}');\n`,
+);
+const bill = billOfMaterials({ name, root, app, libraries, fromPnpm: pnpmBill() });
+writeFileSync(join(app, 'sbom.cdx.json'), `${JSON.stringify(bill, undefined, 1)}\n`);
+
+/** The workspace without what only tests and people read. */
+function copySources() {
+  for (const file of ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', 'LICENSE'])
+    cpSync(join(repository, file), join(app, file));
+  for (const folder of ['libs', ...image.folders]) {
+    cpSync(join(repository, folder), join(app, folder), { recursive: true, filter: isNeeded });
+  }
+}
+
+function isNeeded(path) {
+  const inside = relative(repository, path);
+  if (inside.split('/').includes('node_modules')) return false;
+  return !/(\.test\.ts|\.md|\.proto)$|\/test-[^/]*\.ts$|^libs\/simulation(\/|$)/.test(inside);
+}
+
+/** What the packages need to run, and nothing of what builds or tests them. */
+function installPackages() {
+  const filters = image.packages.flatMap((one) => ['--filter', `${one}...`]);
+  const install = ['install', '--prod', '--no-optional', '--frozen-lockfile', '--prefer-offline', '--loglevel=error'];
+  run('pnpm', [...install, ...filters], app);
+  // When it was installed, and from where: of no use in an image, and different each time.
+  for (const file of ['node_modules/.modules.yaml', 'node_modules/.pnpm-workspace-state-v1.json'])
+    rmSync(join(app, file), { force: true });
+  for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml']) rmSync(join(app, file));
+  prune(join(app, 'node_modules/.pnpm'));
+}
+
+/** Declarations, source maps, sources and words: a third of what is installed, read by nobody at run time. */
+function prune(folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) prune(path);
+    else if (/\.(map|md|markdown|d\.[cm]?ts|flow)$/.test(entry.name)) rmSync(path);
+    else if (/\.[cm]?ts$/.test(entry.name)) rmSync(path);
+  }
+}
+
+function pnpmBill() {
+  const filters = image.packages.flatMap((one) => ['--filter', one]);
+  const bills = run(
+    'pnpm',
+    ['sbom', '--sbom-format', 'cyclonedx', '--prod', '--no-optional', '--lockfile-only', ...filters],
+    repository,
+  );
+  return JSON.parse(bills);
+}
+
+/** Absolute paths of the shared libraries a program is linked to, the loader included. */
+function librariesOf(program) {
+  const lines = run('ldd', [program], '/').split('\n');
+  const found = lines.flatMap((line) => /(?:=>\s*)?(\/\S+)\s+\(0x/.exec(line)?.[1] ?? []);
+  if (!found.some((path) => path.includes('libc.so'))) throw new Error(`ldd told nothing of ${program}`);
+  return [...new Set(found)].sort();
+}
+
+function copyTo(target, source) {
+  const path = join(root, target);
+  mkdirSync(dirname(path), { recursive: true });
+  if (!existsSync(path)) cpSync(source, path);
+  if (lstatSync(path).isSymbolicLink()) throw new Error(`${target} is still a link`);
+}
+
+function addUser() {
+  mkdirSync(join(root, 'etc'), { recursive: true });
+  writeFileSync(join(root, 'etc/passwd'), 'interlock:x:10001:10001::/data:/nonexistent\n');
+  writeFileSync(join(root, 'etc/group'), 'interlock:x:10001:\n');
+  cpSync(join(repository, 'LICENSE'), join(root, 'app/LICENSE'));
+  const release = '/etc/os-release';
+  if (existsSync(release)) writeFileSync(join(root, 'etc/os-release'), readFileSync(release));
+}
+
+function run(command, args, cwd) {
+  return execFileSync(command, args, {
+    cwd,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 2 ** 28,
+  });
+}

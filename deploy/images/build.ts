@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runCommand } from '../local/command.ts';
+import { LauncherError, repository } from '../local/data-folder.ts';
+import { type Builder, buildImage, findBuilder, importDebianBase } from './builder.ts';
+import { images } from './services.mjs';
+
+const help = `npm run images [-- <image>…] [--base <reference>] [--debian-base] [--prefix <text>] [--tag <tag>] [--ca <file>] [--no-cache]
+
+Builds ${Object.keys(images).join(', ')} with buildah, podman or docker; all of them unless some are named.
+
+  --base         what builds them; default as in deploy/Containerfile. Pin it: --base docker.io/library/node@sha256:…
+  --debian-base  makes a base from Debian packages first (mmdebstrap), for where no image registry can be reached
+  --prefix       before the name of each image; default localhost/interlock/
+  --tag          default the version of this project
+  --ca           certificates to trust while packages are fetched, where a registry has an authority of its own
+  --no-cache     builds every layer anew
+
+The last line is JSON: for each image its size in bytes, its digest, and how long the build took.`;
+
+/** Largest an image may be, in bytes. */
+const SIZE_BYTES_MAX = 200 * 1024 ** 2;
+
+/** `npm run images`: builds every image and says how large it is. Ends with 1 when one is too large. */
+runCommand(async () => {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      base: { type: 'string' },
+      'debian-base': { type: 'boolean', default: false },
+      prefix: { type: 'string', default: 'localhost/interlock/' },
+      tag: { type: 'string', default: versionOfProject() },
+      ca: { type: 'string' },
+      'no-cache': { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(help);
+    return { exitCode: 0 };
+  }
+  const unknown = positionals.filter((name) => !Object.hasOwn(images, name));
+  if (unknown.length > 0) throw new LauncherError(`There is no image ${unknown.join(', ')}.\n\n${help}`);
+  const names = positionals.length > 0 ? positionals : Object.keys(images);
+
+  const builder: Builder = await findBuilder(process.env);
+  const base = values['debian-base'] ? await importDebianBase(builder, console.log) : values.base;
+  const built = [];
+  for (const name of names) {
+    const reference = `${values.prefix}${name}:${values.tag}`;
+    const image = await buildImage(builder, {
+      image: name,
+      reference,
+      base,
+      certificates: values.ca,
+      isCached: !values['no-cache'],
+    });
+    console.log(
+      `${reference}  ${(image.sizeBytes / 1024 ** 2).toFixed(0)} MiB  ${(image.tookMs / 1000).toFixed(1)} s  ${image.digest}`,
+    );
+    built.push({ image: reference, ...image });
+  }
+  const tooLarge = built.filter(({ sizeBytes }) => sizeBytes > SIZE_BYTES_MAX);
+  for (const { image } of tooLarge) console.error(`${image} is larger than ${SIZE_BYTES_MAX / 1024 ** 2} MiB`);
+  return { exitCode: tooLarge.length === 0 ? 0 : 1, lastLine: JSON.stringify({ images: built }) };
+});
+
+function versionOfProject(): string {
+  return JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')).version;
+}

@@ -1,0 +1,7 @@
+/** One image: what it runs and what goes into it. */
+export interface Image {
+  readonly main: string;
+  readonly packages: readonly string[];
+  readonly folders: readonly string[];
+}
+export const images: Readonly<Record<string, Image>>;
