@@ -4,9 +4,11 @@ import type { EventStore, JsonObject, RowChange, StreamBehind, StreamName } from
 /** Waits for an answer, but not for ever. @throws StoreUnavailable for anything that is not the server's definite word */
 export type Reaching = <T>(work: () => Promise<T>) => Promise<T>;
 
-/** Index entries that rows lose or gain, as the functions of `schema.sql` take them. */
-export const entriesOnWire = (rows: readonly RowChange[], side: 'removed' | 'added'): string =>
-  JSON.stringify(rows.flatMap((row) => row[side].map((entry) => ({ table: row.table, key: row.key, ...entry }))));
+/** Index entries that rows lose or gain, as the functions of `schema.sql` take them; null for none. */
+export const entriesOnWire = (rows: readonly RowChange[], side: 'removed' | 'added'): string | null => {
+  const entries = rows.flatMap((row) => row[side].map((entry) => ({ table: row.table, key: row.key, ...entry })));
+  return entries.length === 0 ? null : JSON.stringify(entries);
+};
 
 interface StateRow {
   readonly id: string;

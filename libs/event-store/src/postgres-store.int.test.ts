@@ -204,3 +204,59 @@ test('a row stays removed by a commit that is under way while the row is made an
   assert.equal(await renewing.renewed, 0);
   assert.deepEqual((await lamp.list({ limit: 1 })).items, []);
 });
+
+test('what a process stored itself it feeds as everybody else reads it, whoever stored what lies between', async () => {
+  const [one, other] = await Promise.all([open(), open()]);
+  const start = await one.head();
+  const lit = (n: number, store: EventStore): Promise<unknown> =>
+    store.commit(
+      {
+        appends: [
+          {
+            stream: `lamp-feed-${n}`,
+            expected: 0,
+            events: [
+              {
+                type: 'LampMade',
+                schema: 1,
+                data: { text: 'a "quoted"\nline, \\ and ü', list: [1, null, { deep: true }] },
+              },
+              { type: 'LampLit', schema: 2, data: {} },
+            ],
+          },
+        ],
+      },
+      n % 2 === 0 ? cause : { ...cause, caller: 'principals/"other"', traceparent: '00-aa-bb-01' },
+    );
+  // Together, so that commits of two causes share a transaction; then in turn with another process.
+  await Promise.all([1, 2, 3].map((n) => lit(n, one)));
+  for (const n of [4, 5, 6]) await lit(n, n % 2 === 0 ? other : one);
+  const fed: RecordedEvent[] = [];
+  while (fed.length < 12) fed.push(...(await one.feed(start + fed.length, 5)));
+  const reader = await open();
+  assert.deepEqual(fed, await reader.feed(start, 12));
+});
+
+test('a name with a line break is refused alone, and nothing of its commit is stored', async () => {
+  const store = await open();
+  const start = await store.head();
+  const append = (stream: `lamp-${string}`) => ({
+    appends: [{ stream, expected: 0, events: [{ type: 'LampMade', schema: 1, data: {} }] }],
+  });
+  const outcomes = await Promise.allSettled([
+    store.commit(append('lamp-whole'), cause),
+    store.commit(append('lamp-two\nlines'), cause),
+    store.commit(
+      { rows: [{ table: 'lamp_v1', key: 'two\nlines', row: {}, version: 1, removed: [], added: [] }] },
+      cause,
+    ),
+  ]);
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'rejected'],
+  );
+  assert.deepEqual(
+    (await store.feed(start, 10)).map(({ stream }) => stream),
+    ['lamp-whole'],
+  );
+});

@@ -1,9 +1,11 @@
 import type { Clock, Random } from '@interlock/runtime';
 import postgres from 'postgres';
-import { type ConnectionOptions, openConnections, type Sql, transactionTimeoutMs } from './connection.ts';
+import { storeColumns } from './commit-columns.ts';
+import { type ConnectionOptions, openConnections, transactionTimeoutMs } from './connection.ts';
 import { takeBatch, type Waiting } from './group-commit.ts';
 import { migrate } from './migration.ts';
-import { entriesOnWire, type Reaching, rowMaintenance } from './postgres-rows.ts';
+import { type Reaching, rowMaintenance } from './postgres-rows.ts';
+import { recentEvents } from './recent-events.ts';
 import type { Cause, EventStore, RecordedEvent, StoredRow, StreamName } from './store.ts';
 import { CursorConflict, StoreUnavailable, VersionConflict } from './store.ts';
 
@@ -24,7 +26,9 @@ export interface PostgresStoreOptions extends ConnectionOptions {
 
 /** Most events and rows in one transaction: keeps the event loop's pauses and the server's memory bounded. */
 const maxBatchWeight = 20_000;
-/** How often a transaction that lost a deadlock is tried again before its callers hear of it. */
+/** Events kept after they were stored, for followers of the feed: some transactions of the largest size. */
+const recentEventsMax = 10_000;
+/** How often a transaction that lost a deadlock or a race is tried again before its callers hear of it. */
 const maxAttempts = 5;
 
 interface EventRow {
@@ -58,6 +62,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
   const queue: Waiting[] = [];
   let flushing: Promise<void> | undefined;
   let knownHead = 0;
+  const recent = recentEvents(recentEventsMax);
   const waiters = new Set<() => void>();
   const closing = new AbortController();
   let polling: Promise<void> | undefined;
@@ -72,8 +77,12 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     while (queue.length > 0)
       await storeBatch(takeBatch(queue, maxBatchWeight), {
         reaching,
-        store: (batch) => callCommit(sql, batch, { clock, random }),
-        learnHead,
+        store: (batch) => storeColumns(sql, batch, { clock, random }),
+        stored: (events) => {
+          const [first] = events;
+          if (first) recent.add(first.position, events);
+          learnHead(events.at(-1)?.position ?? 0);
+        },
       });
     flushing = undefined;
   };
@@ -112,6 +121,8 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
       });
     },
     feed(after, limit) {
+      const known = recent.after(after, limit);
+      if (known) return Promise.resolve(known);
       return reaching(async () => {
         const rows = await sql<EventRow[]>`
           select * from events where position > ${after} order by position limit ${limit}`;
@@ -181,28 +192,28 @@ const storeBatch = async (
   batch: readonly Waiting[],
   parts: {
     readonly reaching: Reaching;
-    readonly store: (batch: readonly Waiting[]) => Promise<number>;
-    readonly learnHead: (position: number) => void;
+    readonly store: (batch: readonly Waiting[]) => Promise<readonly RecordedEvent[]>;
+    readonly stored: (events: readonly RecordedEvent[]) => void;
   },
 ): Promise<void> => {
   let left = batch;
   for (let attempt = 1; left.length > 0; attempt++) {
     try {
-      const base = await parts.reaching(() => parts.store(left));
-      let next = base;
+      const events = await parts.reaching(() => parts.store(left));
+      parts.stored(events);
+      let next = 0;
       for (const waiting of left) {
         const count = (waiting.commit.appends ?? []).reduce((sum, append) => sum + append.events.length, 0);
-        waiting.resolve({ positions: Array.from({ length: count }, (_, n) => next + n + 1) });
+        waiting.resolve({ positions: events.slice(next, next + count).map(({ position }) => position) });
         next += count;
       }
-      parts.learnHead(next);
       return;
     } catch (error) {
       if (error instanceof postgres.PostgresError && error.code === 'IL001') {
         left = refuse(left, namesIn(error), streamsOf, (names) => new VersionConflict(names as StreamName[]));
       } else if (error instanceof postgres.PostgresError && error.code === 'IL002') {
         left = refuse(left, namesIn(error), cursorsOf, (names) => new CursorConflict(names.join(', ')));
-      } else if (!(isDeadlock(error) && attempt < maxAttempts)) {
+      } else if (!(isRace(error) && attempt < maxAttempts)) {
         if (left.length > 1 && !(error instanceof StoreUnavailable)) {
           // One of them holds what the database refuses, and nobody says which: each alone finds out.
           for (const waiting of left) await storeBatch([waiting], parts);
@@ -232,36 +243,12 @@ const refuse = (
     return names.length === 0;
   });
 
-const callCommit = async (
-  sql: Sql,
-  batch: readonly Waiting[],
-  { clock, random }: { readonly clock: Clock; readonly random: Random },
-): Promise<number> => {
-  const time_ms = clock.now();
-  const appends = batch.flatMap(({ commit }) => commit.appends ?? []);
-  const events = batch.flatMap(({ commit, cause }) =>
-    (commit.appends ?? []).flatMap(({ stream, expected, events }) =>
-      events.map(({ type, schema, data }, n) => {
-        const meta = { id: random.uuid(), ...cause };
-        return { stream, version: expected + n + 1, type, schema, data, meta, time_ms };
-      }),
-    ),
-  );
-  const rows = batch.flatMap(({ commit }) => commit.rows ?? []);
-  const [result] = await sql<{ base: number }[]>`select commit_batch(
-    ${JSON.stringify(appends.map(({ stream, expected }) => ({ stream, expected })))}::text::json,
-    ${JSON.stringify(events)}::text::json,
-    ${JSON.stringify(rows.map(({ table, key, version, row }) => ({ table, key, version, row })))}::text::json,
-    ${entriesOnWire(rows, 'removed')}::text::json,
-    ${entriesOnWire(rows, 'added')}::text::json,
-    ${JSON.stringify(batch.flatMap(({ commit }) => commit.cursors ?? []))}::text::json) as base`;
-  if (!result) throw new Error('commit_batch answered no row');
-  return result.base;
-};
-
-/** 40P01 deadlock, 40001 serialisation: nothing was stored and the same transaction may succeed. */
-const isDeadlock = (error: unknown): boolean =>
-  error instanceof postgres.PostgresError && (error.code === '40P01' || error.code === '40001');
+/**
+ * 40P01 deadlock, 40001 serialisation, 23505 somebody appended to one of the streams while this waited for the head: nothing
+ * was stored, and the same transaction may succeed or learn what is in its way.
+ */
+const isRace = (error: unknown): boolean =>
+  error instanceof postgres.PostgresError && ['40P01', '40001', '23505'].includes(error.code);
 
 /** SQLSTATE classes that say the server is not there for us: connection, resources, operator intervention, and our own time limits. */
 const unavailableClasses = new Set(['08', '53', '57', '25', '55']);

@@ -1,4 +1,4 @@
--- The record of one service. The same schema serves every service; `commit_batch` and `renew_rows` are the only writers.
+-- The record of one service. The same schema serves every service; `commit_columns`, `commit_batch` and `renew_rows` are the only writers.
 
 create table if not exists events (
   position bigint not null,
@@ -45,7 +45,7 @@ create table if not exists cursors (
   position bigint not null
 ) with (fillfactor = 50);
 
--- Stores a batch of commits. Fails as a whole: IL001 = streams that moved (detail: JSON array of names), IL002 = cursors that moved.
+-- How the release before stores a batch of commits; it may still run beside this one. Fails as a whole: IL001 = streams that moved (detail: JSON array of names), IL002 = cursors that moved.
 -- Rows, index entries and cursors first: the head's lock is held for nothing but the append.
 create or replace function commit_batch(p_appends json, p_events json, p_rows json, p_removed json, p_added json, p_cursors json)
 returns bigint language plpgsql as $$
@@ -115,9 +115,96 @@ begin
 end
 $$;
 
+-- Stores a batch of commits: p_events events of so many streams, p_rows rows to be put, rows that go, index entries, cursors. A text
+-- holds a value a line, the texts of one kind in the same order; of causes there is one for all events, or one each. Null: none.
+-- Fails as a whole: IL001 = streams that moved (detail: JSON array of names), IL002 = cursors that moved, 23505 = somebody appended
+-- to one of the streams since it was looked at (a repeat finds out which).
+-- The head's lock is taken last and held for nothing but the append: versions are looked at before it, and what is appended to a
+-- stream between the look and the lock meets the primary key of events.
+create or replace function commit_columns(
+  p_events integer, p_streams text, p_expected text,
+  p_event_streams text, p_event_versions text, p_types text, p_schemas text, p_data text, p_ids text, p_causes text, p_time_ms bigint,
+  p_rows integer, p_row_tables text, p_row_keys text, p_row_versions text, p_row_data text,
+  p_gone json, p_removed json, p_added json, p_cursors json)
+returns bigint language plpgsql as $$
+declare
+  v_base bigint;
+  v_conflicts json;
+  v_cause text := case when strpos(p_causes, E'\n') = 0 then p_causes end;
+begin
+  if p_rows > 0 then
+    insert into rows (table_name, key, version, row)
+      select r."table", r.key, r.version, r.row::json
+      from unnest(string_to_array(p_row_tables, E'\n'), string_to_array(p_row_keys, E'\n'),
+        string_to_array(p_row_versions, E'\n')::bigint[], string_to_array(p_row_data, E'\n')) as r("table", key, version, row)
+      order by r."table", r.key
+      on conflict (table_name, key) do update set version = excluded.version, row = excluded.row
+      where rows.version <= excluded.version;
+  end if;
+
+  if p_gone is not null then
+    delete from rows using json_to_recordset(p_gone) as r("table" text, key text, version bigint)
+      where rows.table_name = r."table" and rows.key = r.key and rows.version <= r.version;
+  end if;
+
+  if p_removed is not null then
+    delete from row_index using json_to_recordset(p_removed) as x("table" text, index text, value text, key text)
+      where row_index.table_name = x."table" and row_index.index = x.index and row_index.value = x.value and row_index.key = x.key;
+  end if;
+
+  if p_added is not null then
+    insert into row_index (table_name, index, value, key)
+      select x."table", x.index, x.value, x.key
+      from json_to_recordset(p_added) as x("table" text, index text, value text, key text)
+      order by 1, 2, 3, 4
+      on conflict do nothing;
+  end if;
+
+  if p_cursors is not null then
+    insert into cursors (name, position)
+      select c.name, 0 from json_to_recordset(p_cursors) as c(name text, "from" bigint, "to" bigint)
+      where c."from" = 0 order by c.name
+      on conflict do nothing;
+    with moved as (
+      update cursors set position = c."to"
+      from json_to_recordset(p_cursors) as c(name text, "from" bigint, "to" bigint)
+      where cursors.name = c.name and cursors.position = c."from"
+      returning cursors.name
+    )
+    select json_agg(c.name) into v_conflicts
+      from json_to_recordset(p_cursors) as c(name text)
+      where not exists (select from moved where moved.name = c.name);
+    if v_conflicts is not null then
+      raise exception using errcode = 'IL002', message = 'cursors moved', detail = v_conflicts::text;
+    end if;
+  end if;
+
+  if p_events = 0 then
+    return 0;
+  end if;
+
+  select json_agg(a.stream) into v_conflicts
+    from unnest(string_to_array(p_streams, E'\n'), string_to_array(p_expected, E'\n')::integer[]) as a(stream, expected)
+    where a.expected <> coalesce((select e.version from events e where e.stream = a.stream order by e.version desc limit 1), 0);
+  if v_conflicts is not null then
+    raise exception using errcode = 'IL001', message = 'streams moved', detail = v_conflicts::text;
+  end if;
+
+  update head set position = position + p_events returning position - p_events into v_base;
+
+  insert into events (position, stream, version, type, schema, data, meta, time_ms)
+    select v_base + e.n, e.stream, e.version, e.type, e.schema, e.data::json,
+      ('{"id":"' || e.id || '",' || substr(coalesce(v_cause, e.cause), 2))::json, p_time_ms
+    from unnest(string_to_array(p_event_streams, E'\n'), string_to_array(p_event_versions, E'\n')::integer[],
+      string_to_array(p_types, E'\n'), string_to_array(p_schemas, E'\n')::smallint[], string_to_array(p_data, E'\n'),
+      string_to_array(p_ids, E'\n'), string_to_array(p_causes, E'\n')) with ordinality as e(stream, version, type, schema, data, id, cause, n);
+  return v_base;
+end
+$$;
+
 -- Puts rows of one service in place that lag behind their streams, made anew from the events. Answers the streams that
 -- moved since they were folded, as a JSON array; those are passed over.
--- The lock waits for every commit under way (all of them write here first) and keeps new ones out until this one ends: what
+-- The lock waits for every commit under way that changes rows (they write here first) and keeps new ones out until this one ends: what
 -- is compared is what is stored, and a row cannot come back that a commit nobody sees yet has removed. Reads go on.
 create or replace function renew_rows(p_rows json, p_removed json, p_added json)
 returns json language plpgsql as $$

@@ -1,0 +1,74 @@
+import type { Clock, Random } from '@interlock/runtime';
+import type { Sql } from './connection.ts';
+import type { Waiting } from './group-commit.ts';
+import { entriesOnWire } from './postgres-rows.ts';
+import type { CursorMove, RecordedEvent } from './store.ts';
+
+/**
+ * Values of one column, a line each. Numbers, JSON as `JSON.stringify` writes it, and names hold no line break; a name that
+ * does makes its column longer than the others, and the server refuses what is missing in those.
+ */
+const lines = (values: readonly (string | number)[]): string => values.join('\n');
+const jsonOrNull = (list: readonly unknown[]): string | null => (list.length === 0 ? null : JSON.stringify(list));
+
+/**
+ * Stores a batch of commits in one transaction. Events and rows travel as columns: the server takes them apart in less than
+ * half the time that a JSON document of the same content costs it.
+ * @returns the events as they are recorded, in the order of the batch
+ * @throws PostgresError as `commit_columns` in `schema.sql` says
+ */
+export const storeColumns = async (
+  sql: Sql,
+  batch: readonly Waiting[],
+  { clock, random }: { readonly clock: Clock; readonly random: Random },
+): Promise<readonly RecordedEvent[]> => {
+  const time = clock.now();
+  const streams: string[] = [];
+  const expectations: number[] = [];
+  const events: Omit<RecordedEvent, 'position'>[] = [];
+  const data: string[] = [];
+  const causes: string[] = [];
+  for (const { commit, cause } of batch) {
+    const causeText = JSON.stringify(cause);
+    for (const { stream, expected, events: appended } of commit.appends ?? []) {
+      streams.push(stream);
+      expectations.push(expected);
+      let version = expected;
+      for (const event of appended) {
+        version += 1;
+        events.push({ ...event, stream, version, id: random.uuid(), cause, time });
+        data.push(JSON.stringify(event.data));
+        causes.push(causeText);
+      }
+    }
+  }
+  const rows = batch.flatMap(({ commit }) => commit.rows ?? []);
+  const put = rows.filter(({ row }) => row !== null);
+  const gone = rows.filter(({ row }) => row === null).map(({ table, key, version }) => ({ table, key, version }));
+  const cursors: readonly CursorMove[] = batch.flatMap(({ commit }) => commit.cursors ?? []);
+  // Whoever changes many streams at once has one cause for all of them.
+  const isOneCause = causes.every((cause) => cause === causes[0]);
+  const [result] = await sql<{ base: number }[]>`select commit_columns(
+    ${events.length}::integer,
+    ${lines(streams)}::text,
+    ${lines(expectations)}::text,
+    ${lines(events.map(({ stream }) => stream))}::text,
+    ${lines(events.map(({ version }) => version))}::text,
+    ${lines(events.map(({ type }) => type))}::text,
+    ${lines(events.map(({ schema }) => schema))}::text,
+    ${lines(data)}::text,
+    ${lines(events.map(({ id }) => id))}::text,
+    ${lines(isOneCause ? causes.slice(0, 1) : causes)}::text,
+    ${time}::bigint,
+    ${put.length}::integer,
+    ${lines(put.map(({ table }) => table))}::text,
+    ${lines(put.map(({ key }) => key))}::text,
+    ${lines(put.map(({ version }) => version))}::text,
+    ${lines(put.map(({ row }) => JSON.stringify(row)))}::text,
+    ${jsonOrNull(gone)}::text::json,
+    ${entriesOnWire(rows, 'removed')}::text::json,
+    ${entriesOnWire(rows, 'added')}::text::json,
+    ${jsonOrNull(cursors)}::text::json) as base`;
+  if (!result) throw new Error('commit_columns answered no row');
+  return events.map((event, n) => ({ ...event, position: result.base + n + 1 }));
+};
