@@ -91,17 +91,13 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
     checkPlaintext(job, modulusLength(key.publicJwk), legacyPadding);
     const { algorithm } = job;
     const publicKey = { version: key.version, jwk: key.publicJwk };
-    return submit(
-      { operation: 'encrypt', publicKey, algorithm, value: Uint8Array.from(job.value) },
-      undefined,
-      job.urgent,
-    );
+    return submit({ operation: 'encrypt', publicKey, algorithm, value: job.value }, undefined, job.urgent);
   };
   const decrypt = async (key: RsaKey, job: CipherJob) => {
     checkCiphertext(job, modulusLength(key.publicJwk), legacyPadding);
     const { version } = key;
-    const value = Uint8Array.from(job.value);
-    return submit({ operation: 'decrypt', version, algorithm: job.algorithm, value }, key, job.urgent);
+    const { algorithm, value } = job;
+    return submit({ operation: 'decrypt', version, algorithm, value }, key, job.urgent);
   };
 
   return {
@@ -126,7 +122,7 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
           publicKey: { version: target.version, jwk: target.publicJwk },
           targetAlgorithm: job.targetAlgorithm,
           targetLimit: plaintextLimit(job.targetAlgorithm, modulusLength(target.publicJwk), legacyPadding),
-          value: Uint8Array.from(job.value),
+          value: job.value,
         },
         source,
         job.urgent,
@@ -134,15 +130,13 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
     },
     async sign(key, job) {
       const { hash } = checkDigest(job);
-      const { algorithm } = job;
-      const value = Uint8Array.from(job.digest);
+      const { algorithm, digest: value } = job;
       return submit({ operation: 'sign', version: key.version, algorithm, hash, value }, key);
     },
     async verify(key, job) {
       const { hash } = checkDigest(job);
-      const { algorithm, signature } = job;
+      const { algorithm, digest: value, signature } = job;
       const publicKey = { version: key.version, jwk: key.publicJwk };
-      const value = Uint8Array.from(job.digest);
       if (signature.length !== modulusLength(key.publicJwk)) return false;
       const [matches] = await submit({ operation: 'verify', publicKey, algorithm, hash, value, signature }, undefined);
       return matches === 1;

@@ -57,10 +57,10 @@ port.on('message', (message: ToWorker) => {
       const broken = loadKeys(message.keys);
       const outcomes = message.jobs.map((job) => {
         const failed = 'version' in job ? broken.get(job.version) : undefined;
-        return failed ?? attempt(() => movable(performRsaJob(keyring, job)));
+        return failed ?? attempt(() => performRsaJob(keyring, job));
       });
-      const buffers = outcomes.flatMap((outcome) => (outcome.ok ? [outcome.value.buffer] : []));
-      return answer({ type: 'jobs', id: message.id, outcomes }, buffers);
+      const { moved, buffer } = packed(outcomes);
+      return answer({ type: 'jobs', id: message.id, outcomes: moved }, [buffer]);
     }
     case 'generate':
       return void generate(message);
@@ -122,11 +122,25 @@ function sealNew(sealKey: Uint8Array, version: string, pkcs8: Uint8Array): Uint8
   }
 }
 
-/** Moves bytes into a buffer of their own, which then changes threads without leaving a copy behind. */
-function movable(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const own = Uint8Array.from(bytes);
-  bytes.fill(0);
-  return own;
+/**
+ * Moves all results into one buffer, which then changes threads without leaving a copy behind. A buffer for each would cost
+ * more than everything else about a message.
+ */
+function packed(outcomes: readonly Outcome<Uint8Array>[]): {
+  readonly moved: readonly Outcome<Uint8Array>[];
+  readonly buffer: ArrayBuffer;
+} {
+  const buffer = new ArrayBuffer(outcomes.reduce((sum, outcome) => sum + (outcome.ok ? outcome.value.length : 0), 0));
+  let used = 0;
+  const moved = outcomes.map((outcome) => {
+    if (!outcome.ok) return outcome;
+    const value = new Uint8Array(buffer, used, outcome.value.length);
+    value.set(outcome.value);
+    used += value.length;
+    outcome.value.fill(0);
+    return { ok: true, value } as const;
+  });
+  return { moved, buffer };
 }
 
 function attempt<T>(work: () => T): Outcome<T> {
