@@ -1,7 +1,16 @@
 import { readFileSync } from 'node:fs';
+import type { UnwrapKeysResponse } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
 import { Rejection } from '@interlock/event-store';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
-import { type Channel, connect, openChannel, RpcFailure, type Workload } from '@interlock/rpc';
+import {
+  type Channel,
+  connect,
+  type ItemRefusal,
+  itemError,
+  openChannel,
+  RpcFailure,
+  type Workload,
+} from '@interlock/rpc';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { Metadata } from 'nice-grpc-common';
@@ -55,7 +64,10 @@ export const openCalls = (cloud: LocalCloud): Calls => {
       const sent = requestStream === true ? streamOf(request) : request;
       try {
         const answer = Reflect.apply(Reflect.get(client, row.method), client, [sent, options]);
-        await (isStream(answer) ? firstOf(answer) : answer);
+        const received: unknown = await (isStream(answer) ? firstOf(answer) : answer);
+        // A batch is answered; the refusal is that of its item.
+        const refused = refusedItemOf(received);
+        if (refused) throw itemError(refused, { method: row.rpc, peer: row.service });
         return { code: 'OK', reason: '', message: '', metadata: {} };
       } catch (error) {
         if (error instanceof Rejection) {
@@ -76,6 +88,13 @@ async function* streamOf(messages: unknown): AsyncGenerator<unknown> {
   if (!Array.isArray(messages)) throw new Error('the request of a stream is a list of messages');
   yield* messages;
 }
+
+const refusedItemOf = (answer: unknown): ItemRefusal | undefined => {
+  if (typeof answer !== 'object' || answer === null || !('outcomes' in answer)) return undefined;
+  const { outcomes } = answer as { readonly outcomes: UnwrapKeysResponse['outcomes'] };
+  const refused = outcomes.find(({ outcome }) => outcome?.$case === 'refused')?.outcome;
+  return refused?.$case === 'refused' ? refused.value : undefined;
+};
 
 const isStream = (answer: unknown): answer is AsyncIterable<unknown> =>
   typeof answer === 'object' && answer !== null && Symbol.asyncIterator in answer;

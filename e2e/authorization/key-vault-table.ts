@@ -154,6 +154,9 @@ export const keyVaultTable = rowsOf(
     algorithm,
     wrappedKey: notOfThisKey,
   })),
+  unwrapKeys: inEachModel([usedKey('UNWRAP_KEY')], (vault) => ({
+    items: [{ unwrap: { name: vault.key, algorithm, wrappedKey: notOfThisKey } }],
+  })),
   sign: inEachModel([usedKey('SIGN')], (vault) => ({ name: vault.key, algorithm: 'RS256', digest })),
   verify: inEachModel([usedKey('VERIFY')], (vault) => ({
     name: vault.key,
@@ -198,6 +201,22 @@ export const keyVaultTable = rowsOf(
       wrappedKey: notOfThisKey,
       algorithm,
       diskEncryptionSet: set,
+    }),
+  ),
+  rewrapKeys: inEachModel(
+    [usedKey('UNWRAP_KEY'), key('WRAP_KEY', ({ targetKey }) => targetKey)],
+    ({ keyVersion, targetKeyVersion }, { set }) => ({
+      items: [
+        {
+          rewrap: {
+            sourceKeyVersion: keyVersion,
+            targetKeyVersion,
+            wrappedKey: notOfThisKey,
+            algorithm,
+            diskEncryptionSet: set,
+          },
+        },
+      ],
     }),
   ),
   listAuditEntries: {

@@ -97,7 +97,8 @@ export function fromWire(
 /** Canonical name of a numeric status; `UNKNOWN` for a number gRPC does not define. */
 export const statusName = (code: Status): StatusName => STATUS_NAMES.find((name) => Status[name] === code) ?? 'UNKNOWN';
 
-function asRejection(error: unknown): Rejection | undefined {
+/** What an error says to a caller; undefined for one whose cause stays here. */
+export function asRejection(error: unknown): Rejection | undefined {
   if (error instanceof Rejection) return error;
   if (error instanceof VersionConflict) {
     return new Rejection(
@@ -152,7 +153,8 @@ function errorInfoOf(bytes: Uint8Array): ErrorInfo | undefined {
     .find(({ domain }) => domain === ERROR_DOMAIN);
 }
 
-const REJECTION_CODES: readonly RejectionCode[] = [
+/** Codes a refusal of ours can have. */
+export const REJECTION_CODES: readonly RejectionCode[] = [
   'INVALID_ARGUMENT',
   'NOT_FOUND',
   'ALREADY_EXISTS',

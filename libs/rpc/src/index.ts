@@ -18,6 +18,7 @@ export {
   cachingAuthorizer,
   type Decision,
 } from './authorizer.ts';
+export { type ItemRefusal, itemError, itemRefusal } from './batch-item.ts';
 export {
   type Call,
   type Caller,
@@ -30,7 +31,15 @@ export {
 export { type Channel, type ChannelSettings, type ClientTls, openChannel } from './channel.ts';
 export { type ConnectOptions, connect, type RpcClient } from './client.ts';
 export type { CallOptions, RetryPolicy } from './client-pipeline.ts';
-export { DETAILS_TRAILER, ERROR_DOMAIN, RETRY_AFTER_MS, RpcFailure, type StatusName, toWire } from './errors.ts';
+export {
+  DETAILS_TRAILER,
+  ERROR_DOMAIN,
+  isInternal,
+  RETRY_AFTER_MS,
+  RpcFailure,
+  type StatusName,
+  toWire,
+} from './errors.ts';
 export { type InProcessOptions, type InProcessServer, type Link, serveInProcess } from './in-process.ts';
 export type { Carry } from './in-process-client.ts';
 export { expectedVersion, pageOf, pageToken } from './paging.ts';

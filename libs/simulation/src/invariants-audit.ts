@@ -1,5 +1,5 @@
 import { Status } from 'nice-grpc-common';
-import type { AuditEntry } from '../../../services/key-vault/src/audit/entry.ts';
+import { type AuditRow, entriesOf } from '../../../services/key-vault/src/audit/entry.ts';
 import type { HistoryLog } from './history-log.ts';
 import type { Answered } from './oracle-answers.ts';
 import type { SimulatedCloud } from './simulated-cloud.ts';
@@ -36,10 +36,11 @@ export const auditJudge = ({ world, log }: { readonly world: SimulatedCloud; rea
     async checkAll(): Promise<void> {
       const recorded = new Map<string, number>();
       const rows = await world.storeOf('key-vault').listRows({ table: 'audit_v1', limit: 1_000_000 });
-      for (const { row } of rows) {
-        const { operation, key, result } = row as unknown as AuditEntry;
-        count(recorded, `${operation} of ${key.split('/versions/')[0]}: ${result}`, occurrences(row));
-      }
+      // An entry above the rate limit stands for many refusals.
+      for (const { operation, key, result, occurrences = 1 } of rows.flatMap(({ row }) =>
+        entriesOf(row as unknown as AuditRow),
+      ))
+        count(recorded, `${operation} of ${key.split('/versions/')[0]}: ${result}`, occurrences);
       for (const [name, times] of answered) {
         if ((recorded.get(name) ?? 0) >= times) continue;
         log.violate('G9', `${name} is on record ${times} times`, `${recorded.get(name) ?? 0} times`);
@@ -48,7 +49,3 @@ export const auditJudge = ({ world, log }: { readonly world: SimulatedCloud; rea
     },
   };
 };
-
-/** An entry above the rate limit stands for many refusals. */
-const occurrences = (row: { readonly [key: string]: unknown }): number =>
-  typeof row.occurrenceCount === 'number' ? Math.max(1, row.occurrenceCount) : 1;

@@ -8,8 +8,10 @@ import { auditLog } from './audit/log.ts';
 import { backgroundWork } from './background.ts';
 import { keyBackup } from './backup.ts';
 import { cryptographyApi } from './cryptography/api.ts';
+import { openEachItem } from './cryptography/batch.ts';
 import { diskAccessApi } from './cryptography/disk-access.ts';
 import { impactPreviewApi } from './cryptography/impact-preview.ts';
+import { openLooking } from './cryptography/looking.ts';
 import { newerVersionApi } from './cryptography/newer-version.ts';
 import { rewrapApi } from './cryptography/rewrap.ts';
 import { createGuard } from './guard.ts';
@@ -95,6 +97,8 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     random,
     vaults,
     keys,
+    eachItem: openEachItem(logger),
+    look: openLooking({ store, vaults, keys }),
     guard,
     authorize,
     log,
@@ -152,6 +156,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
       decrypt: byGuard,
       wrapKey: byGuard,
       unwrapKey: byGuard,
+      unwrapKeys: byGuard,
       sign: byGuard,
       verify: byGuard,
       checkAccess: byGuard,
@@ -160,6 +165,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
       authorizeImpactPreview: { workload: ['disk-encryption-set'] },
       authorizeRewrap: byGuard,
       rewrap: byGuard,
+      rewrapKeys: byGuard,
       listAuditEntries: byRole('keyVault/vaults/read'),
     },
   });

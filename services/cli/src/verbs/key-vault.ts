@@ -92,4 +92,6 @@ export const keyVaultVerbs: readonly Verb[] = [
     aliases: { source: 'source_key_version', target: 'target_key_version', set: 'disk_encryption_set' },
     output: 'wrappedKey',
   }),
+  platform('unwrap-keys', 'UnwrapKeys'),
+  platform('rewrap-keys', 'RewrapKeys'),
 ];

@@ -6,15 +6,17 @@ import { type EventStore, type IndexEntry, Rejection, table } from '@interlock/e
 import { type Call, pageOf, pageToken } from '@interlock/rpc';
 import type { Guard } from '../guard.ts';
 import { parseVault } from '../names.ts';
-import { type AuditEntry, auditTable, timeInKey, within } from './entry.ts';
+import { type AuditEntry, type AuditRow, auditTable, entriesOf, timeInKey, within } from './entry.ts';
 import type { AuditDraft, AuditLog } from './log.ts';
 
 /** Entries of a page when the request does not say. */
 const pageSizeDefault = 100;
 /** Entries looked at for one answer: a filter that matches little answers a short page, with a token to go on. */
 const scannedMax = 5_000;
-/** What a query counts for at least, so that many tiny ones end too. */
-const scannedPerQuery = 100;
+/** What a query counts for besides, so that many that find little end too. */
+const scannedPerQuery = 10;
+/** Rows read at once; each holds up to 64 entries. */
+const rowsPerQuery = 100;
 
 const resultOnWire = { success: 'SUCCESS', refused: 'REFUSED', failed: 'FAILED' } as const;
 
@@ -30,6 +32,26 @@ export const auditApi = ({
 }) => {
   const rows = table(store, auditTable);
 
+  /** Entries from behind a place on, and after each query one without an entry, so that queries count too. */
+  async function* entriesAfter(
+    place: string,
+    query: { readonly prefix: string; readonly index: IndexEntry | undefined },
+    limit: number,
+  ): AsyncGenerator<{ readonly id: string; readonly one?: AuditEntry }> {
+    const { prefix, index } = query;
+    const [rowKey = '', taken] = place.split('.');
+    // The place came from outside: it must not lead to the record of another vault.
+    const begun = taken !== undefined && rowKey.startsWith(prefix) ? await rows.get(rowKey) : undefined;
+    if (begun) yield* idsOf(rowKey, begun).slice(Number(taken) + 1);
+    for (let next: string | undefined = rowKey; next !== undefined; ) {
+      const wish = { prefix, after: next, limit: Math.min(limit, rowsPerQuery) };
+      const page = await rows.list(index === undefined ? wish : { ...wish, index });
+      for (const { key, row } of page.items) yield* idsOf(key, row);
+      next = page.next;
+      if (next !== undefined) yield { id: next };
+    }
+  }
+
   return {
     listAuditEntries: log.audited(
       'VaultAuditList',
@@ -44,14 +66,17 @@ export const auditApi = ({
         const startTime = request.startTime?.getTime() ?? 0;
         const from = Math.max(vault.createdAt, startTime);
         const found: WireAuditEntry[] = [];
-        let next: string | undefined = after ?? `${vaultId}/${timeInKey(from)}`;
-        for (let scanned = 0; next !== undefined && found.length < limit && scanned < scannedMax; ) {
-          const query = { prefix: `${vaultId}/`, after: next, limit: limit - found.length };
-          const page = await rows.list({ ...query, ...(index === undefined ? {} : { index }) });
-          const matching = page.items.filter(({ row }) => matches(row, request) && row.time >= startTime);
-          found.push(...matching.map(({ key, row }) => onWire(key, row)));
-          scanned += Math.max(page.items.length, scannedPerQuery);
-          next = page.next;
+        let scanned = 0;
+        let at = after ?? `${vaultId}/${timeInKey(from)}`;
+        let next: string | undefined;
+        for await (const { id, one } of entriesAfter(at, { prefix: `${vaultId}/`, index }, limit)) {
+          if (found.length === limit || scanned >= scannedMax) {
+            next = at;
+            break;
+          }
+          if (one && matches(one, request) && one.time >= startTime) found.push(onWire(id, one));
+          scanned += one ? 1 : scannedPerQuery;
+          at = id;
         }
         return { auditEntries: found, nextPageToken: pageToken(next) };
       },
@@ -76,15 +101,19 @@ const indexFor = ({ key, principal, operation }: ListAuditEntriesRequest, vault:
   return operation === '' ? undefined : { index: 'operation', value: within(vault, operation) };
 };
 
-const matches = (row: AuditEntry, { principal, operation }: ListAuditEntriesRequest): boolean =>
-  (principal === '' || row.caller === principal) && (operation === '' || row.operation === operation);
+const matches = (entry: AuditEntry, { principal, operation }: ListAuditEntriesRequest): boolean =>
+  (principal === '' || entry.caller === principal) && (operation === '' || entry.operation === operation);
 
-const onWire = (rowKey: string, row: AuditEntry): WireAuditEntry => {
-  const { key, time, result, occurrences = 1, ...same } = row;
-  const [vault, id] = rowKey.split('/');
+/** The entries of a row with their ids, in the order of both: `<row>.<place in the row>`. */
+const idsOf = (rowKey: string, row: AuditRow): readonly { readonly id: string; readonly one: AuditEntry }[] =>
+  entriesOf(row).map((one, n) => ({ id: `${rowKey}.${n}`, one }));
+
+const onWire = (id: string, entry: AuditEntry): WireAuditEntry => {
+  const { key, time, result, occurrences = 1, ...same } = entry;
+  const [vault, place] = id.split('/');
   return {
     ...same,
-    name: `vaults/${vault}/auditEntries/${id}`,
+    name: `vaults/${vault}/auditEntries/${place}`,
     time: new Date(time),
     keyVersion: key,
     result: resultOnWire[result],

@@ -62,6 +62,40 @@ export interface AuditEntry {
   readonly occurrences?: number;
 }
 
+/**
+ * A stored row: an entry, and others written at the same time of which only some fields differ. So the record of a thousand
+ * unwraps with one key is not a thousand times the same text, and not a thousand rows.
+ */
+export interface AuditRow extends AuditEntry {
+  readonly also?: readonly Pick<AuditEntry, VaryingField>[];
+}
+
+/** What may differ within a row; everything a row is found by is the same. */
+const varyingFields = ['time', 'resource', 'correlationId', 'traceId', 'durationUs', 'callerAddress'] as const;
+type VaryingField = (typeof varyingFields)[number];
+
+/** What two entries of one row have in common, as a text to compare. A count of refusals has a row of its own. */
+export const likeness = (entry: AuditEntry): string =>
+  JSON.stringify({ ...entry, ...Object.fromEntries(varyingFields.map((field) => [field, ''])) });
+
+/** Puts entries of one likeness, at least one, into a row. */
+export const rowOf = ([first, ...others]: readonly AuditEntry[]): AuditRow => {
+  if (first === undefined) throw new RangeError('a row holds an entry');
+  if (others.length === 0) return first;
+  return {
+    ...first,
+    also: others.map(({ time, resource, correlationId, traceId, durationUs, callerAddress }) => {
+      return { time, resource, correlationId, traceId, durationUs, callerAddress };
+    }),
+  };
+};
+
+/** The entries of a row, in the order in which they were written. */
+export const entriesOf = ({ also = [], ...first }: AuditRow): readonly AuditEntry[] => [
+  first,
+  ...also.map((varying) => ({ ...first, ...varying })),
+];
+
 /** Index value that keeps vaults apart: rows of every vault share the table. */
 export const within = (vault: string, value: string): string => `${vault}/${value}`;
 
@@ -69,7 +103,7 @@ export const within = (vault: string, value: string): string => `${vault}/${valu
  * The record, outside of the event feed. Keys are `<vault>/<milliseconds>-<sequence>-<random>`: within a vault in the
  * order in which entries were written.
  */
-export const auditTable: TableDefinition<AuditEntry> = {
+export const auditTable: TableDefinition<AuditRow> = {
   name: 'audit',
   version: 1,
   indexes: (entry, rowKey) => {

@@ -1,10 +1,12 @@
-import { type EventStore, Rejection, type RejectionCode, type RowChange, table } from '@interlock/event-store';
+import { type EventStore, Rejection, type RejectionCode, type RowChange } from '@interlock/event-store';
 import { type Call, principalOf, type Refusal, RpcFailure } from '@interlock/rpc';
 import { type Clock, type Logger, type Random, traceIdOf } from '@interlock/runtime';
+import { batchMax } from '../cryptography/batch.ts';
 import type { KeyUrls } from '../names.ts';
 import type { RateLimit, RequestKind } from '../rate-limit.ts';
 import { countedRefusals } from './counted.ts';
-import { type AuditEntry, type AuditOperation, auditTable, timeInKey } from './entry.ts';
+import type { AuditEntry, AuditOperation } from './entry.ts';
+import { auditWriter } from './writer.ts';
 
 /** What a request turned out to be about, filled in by its handler as it finds out. */
 export interface AuditDraft {
@@ -18,8 +20,15 @@ export interface AuditDraft {
   alongside(also: { readonly change: RowChange; stored(): void } | undefined): void;
 }
 
+/** Who asks, from where and why: what the record needs of a call. */
+export type Asking = Pick<Call, 'caller' | 'cause' | 'peer'>;
+
 /** A handler of a request that goes on record. */
-export type AuditedHandler<Request, Answer> = (request: Request, call: Call, entry: AuditDraft) => Promise<Answer>;
+export type AuditedHandler<Request, Answer, By extends Asking> = (
+  request: Request,
+  call: By,
+  entry: AuditDraft,
+) => Promise<Answer>;
 
 /** Puts requests on record. */
 export interface AuditLog {
@@ -28,11 +37,11 @@ export interface AuditLog {
    * record cannot be written there is no answer.
    * @param discard clears an answer that must not leave
    */
-  audited<Request, Answer>(
+  audited<Request, Answer, By extends Asking = Call>(
     operation: AuditOperation,
-    handle: AuditedHandler<Request, Answer>,
+    handle: AuditedHandler<Request, Answer, By>,
     discard?: (answer: Answer) => void,
-  ): (request: Request, call: Call) => Promise<Answer>;
+  ): (request: Request, call: By) => Promise<Answer>;
   /**
    * Puts a call on record that was refused before its handler ran: without a token, or with one that is not accepted
    * (KV-80, KV-81, KV-114). Nothing is recorded for a request that names no vault which exists.
@@ -63,8 +72,6 @@ const kindOf = (operation: AuditOperation): RequestKind => {
 };
 
 const resourceLengthMax = 512;
-/** Entries of one process within a millisecond keep their order up to this many. */
-const sequenceMax = 1_000_000;
 
 /** Opens the record of all vaults of a store. Entries share transactions with each other (group commit). */
 export const auditLog = (parts: {
@@ -78,15 +85,8 @@ export const auditLog = (parts: {
   readonly countWindowMs: number;
   readonly vaultExists: (vault: string) => Promise<boolean>;
 }): AuditLog => {
-  const { store, clock, random, urls, limits } = parts;
-  const rows = table(store, auditTable);
-  let sequence = 0;
-
-  const rowKey = (vault: string): string => {
-    sequence = (sequence + 1) % sequenceMax;
-    const suffix = Buffer.from(random.bytes(4)).toString('hex');
-    return `${vault}/${timeInKey(clock.now())}-${String(sequence).padStart(6, '0')}-${suffix}`;
-  };
+  const { clock, urls, limits } = parts;
+  const writer = auditWriter(parts);
 
   const counted = countedRefusals({
     clock,
@@ -96,10 +96,7 @@ export const auditLog = (parts: {
       const vaults = new Set(refusals.map(({ vault }) => vault));
       const exists = new Map<string, boolean>();
       for (const vault of vaults) exists.set(vault, await parts.vaultExists(vault));
-      const known = refusals.filter(({ vault }) => exists.get(vault));
-      const id = random.uuid();
-      const cause = { correlationId: id, causationId: id, caller: 'system:key-vault' };
-      await store.commit({ rows: known.map(({ vault, entry }) => rows.put(rowKey(vault), entry, undefined)) }, cause);
+      await writer.write(refusals.filter(({ vault }) => exists.get(vault)));
     },
   });
   /** An entry for a refusal that never got as far as a key. */
@@ -123,8 +120,8 @@ export const auditLog = (parts: {
     durationUs: 0,
     callerAddress,
   });
-  const count = (operation: AuditOperation, request: unknown, call: Call, rejection: unknown): void => {
-    const vault = vaultNamedIn(request);
+  const count = (operation: AuditOperation, request: unknown, call: Asking, rejection: unknown): void => {
+    const [vault] = vaultsNamedIn(request);
     if (vault === undefined) return;
     counted.add({ vault, entry: outsideEntry(vault, operation, call, call.peer, rejection) });
   };
@@ -178,9 +175,11 @@ export const auditLog = (parts: {
           durationUs: Math.round((clock.monotonicMs() - startedMs) * 1_000),
           callerAddress: call.peer,
         });
-        const changes = subjects.map(({ vault, key, uri }) => rows.put(rowKey(vault), entry(key, uri), undefined));
         const stored = outcome.result === 'success' ? others : [];
-        await store.commit({ rows: [...changes, ...stored.map(({ change }) => change)] }, cause);
+        await writer.write(
+          subjects.map(({ vault, key, uri }) => ({ vault, entry: entry(key, uri) })),
+          stored.map(({ change }) => change),
+        );
         for (const other of stored) other.stored();
       };
 
@@ -201,23 +200,26 @@ export const auditLog = (parts: {
       return answer;
     },
     async refused({ request, call, peer, rejection }) {
-      const vault = vaultNamedIn(request);
-      if (vault === undefined) return;
-      // The port changes with each connection.
-      if (!limits.mayRecord(peer.replace(/:\d+$/, ''))) {
-        counted.add({ vault, entry: outsideEntry(vault, 'Authentication', call, peer, rejection) });
-        return;
+      for (const vault of vaultsNamedIn(request)) {
+        const entry = outsideEntry(vault, 'Authentication', call, peer, rejection);
+        // The port changes with each connection.
+        if (!limits.mayRecord(peer.replace(/:\d+$/, ''))) counted.add({ vault, entry });
+        else if (await parts.vaultExists(vault)) await writer.write([{ vault, entry }]);
       }
-      if (!(await parts.vaultExists(vault))) return;
-      const entry = outsideEntry(vault, 'Authentication', call, peer, rejection);
-      await store.commit({ rows: [rows.put(rowKey(vault), entry, undefined)] }, call.cause);
     },
   };
 };
 
 const isThrottled = (error: unknown): boolean => error instanceof Rejection && error.reason === 'THROTTLED';
 
-/** The vault a request is about: the first of its texts that is the name of a vault, or of something in one. */
+/** The vault a request is about, of a batch those of its items: the first text that is the name of one, or of something in one. */
+const vaultsNamedIn = (request: unknown): readonly string[] => {
+  const items: unknown = typeof request === 'object' && request !== null ? Reflect.get(request, 'items') : undefined;
+  if (!Array.isArray(items)) return [vaultNamedIn(request) ?? []].flat();
+  const wishes = items.slice(0, batchMax).flatMap((item: object) => Object.values(item));
+  return [...new Set(wishes.flatMap((wish) => vaultNamedIn(wish) ?? []))];
+};
+
 const vaultNamedIn = (request: unknown): string | undefined => {
   if (typeof request !== 'object' || request === null) return undefined;
   for (const value of Object.values(request)) {

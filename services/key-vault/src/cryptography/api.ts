@@ -1,22 +1,40 @@
-import type {
-  DecryptRequest,
-  EncryptionAlgorithm,
-  EncryptRequest,
-  SignatureAlgorithm,
-  SignRequest,
+import {
+  type DecryptRequest,
+  type EncryptionAlgorithm,
+  type EncryptRequest,
+  type SignatureAlgorithm,
+  type SignRequest,
   UnwrapKeyRequest,
-  VerifyRequest,
-  WrapKeyRequest,
+  type UnwrapKeysRequest,
+  type UnwrapKeysResponse,
+  type VerifyRequest,
+  type WrapKeyRequest,
 } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
 import { Rejection } from '@interlock/event-store';
 import type { Call } from '@interlock/rpc';
-import type { AuditLog } from '../audit/log.ts';
+import type { Asking, AuditLog } from '../audit/log.ts';
 import type { CipherJob } from '../rsa.ts';
+import type { EachItem } from './batch.ts';
 import { type CryptographyParts, useVersion } from './use.ts';
 
 /** Uses of a key version: request in, result out (KV-30…KV-32, KV-40). */
-export const cryptographyApi = (parts: CryptographyParts & { readonly log: AuditLog }) => {
+export const cryptographyApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly eachItem: EachItem }) => {
   const { log } = parts;
+  const unwrapOne = log.audited(
+    'KeyUnwrap',
+    async (request: UnwrapKeyRequest, call: Asking, entry) => {
+      const { value: plaintextKey, ...used } = await useVersion(
+        parts,
+        request,
+        'unwrapKey',
+        call,
+        entry,
+        (engine, key) => engine.unwrap(key, cipherJob(request.algorithm, request.wrappedKey, 'wrapped_key')),
+      );
+      return { ...used, plaintextKey };
+    },
+    ({ plaintextKey }) => plaintextKey.fill(0),
+  );
   return {
     encrypt: log.audited('KeyEncrypt', async (request: EncryptRequest, call: Call, entry) => {
       const { value: ciphertext, ...used } = await useVersion(parts, request, 'encrypt', call, entry, (engine, key) =>
@@ -44,21 +62,20 @@ export const cryptographyApi = (parts: CryptographyParts & { readonly log: Audit
         request.plaintextKey.fill(0);
       }
     }),
-    unwrapKey: log.audited(
-      'KeyUnwrap',
-      async (request: UnwrapKeyRequest, call: Call, entry) => {
-        const { value: plaintextKey, ...used } = await useVersion(
-          parts,
-          request,
-          'unwrapKey',
-          call,
-          entry,
-          (engine, key) => engine.unwrap(key, cipherJob(request.algorithm, request.wrappedKey, 'wrapped_key')),
-        );
-        return { ...used, plaintextKey };
-      },
-      ({ plaintextKey }) => plaintextKey.fill(0),
-    ),
+    unwrapKey: unwrapOne,
+    async unwrapKeys({ items }: UnwrapKeysRequest, call: Call): Promise<UnwrapKeysResponse> {
+      const outcomes = await parts.eachItem(items, call, ({ unwrap }, by) =>
+        unwrapOne(unwrap ?? UnwrapKeyRequest.create(), by),
+      );
+      return {
+        outcomes: outcomes.map((outcome) => ({
+          outcome:
+            'answer' in outcome
+              ? { $case: 'unwrapped', value: outcome.answer }
+              : { $case: 'refused', value: outcome.refused },
+        })),
+      };
+    },
     sign: log.audited('KeySign', async (request: SignRequest, call: Call, entry) => {
       const { value: signature, ...used } = await useVersion(parts, request, 'sign', call, entry, (engine, key) =>
         engine.sign(key, { algorithm: signatureAlgorithm(request.algorithm), digest: request.digest }),

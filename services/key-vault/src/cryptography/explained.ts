@@ -1,6 +1,7 @@
 import { type Category, type EventStore, Rejection } from '@interlock/event-store';
-import { type Call, principalOf } from '@interlock/rpc';
+import { principalOf } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
+import type { Asking } from '../audit/log.ts';
 import { tellDates } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
 import { type Key, versionOf } from '../key/key.ts';
@@ -38,7 +39,7 @@ const explainable: ReadonlySet<string> = new Set([
 export const explained = async <Value>(
   parts: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent>; readonly clock: Clock },
   id: VersionId,
-  call: Call,
+  call: Asking,
   { epoch, seen }: { readonly epoch: number; readonly seen: Seen },
   judge: () => Promise<Value>,
 ): Promise<Value> => {
@@ -80,7 +81,7 @@ const tellEnd = async (
   { keys, clock }: { readonly keys: Category<Key, KeyEvent>; readonly clock: Clock },
   key: string,
   version: string,
-  call: Call,
+  call: Asking,
 ): Promise<void> => {
   const { state } = await keys.load(key);
   if (versionOf(state, version)?.isExpiryTold === false) await keys.transact(key, tellDates(clock.now()), call.cause);

@@ -1,15 +1,21 @@
-import type { RewrapRequest, RewrapResponse } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import {
+  type RewrapKeysRequest,
+  type RewrapKeysResponse,
+  RewrapRequest,
+  type RewrapResponse,
+} from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
 import { type Call, names, principalOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { AuditDraft, AuditLog } from '../audit/log.ts';
+import type { Asking, AuditDraft, AuditLog } from '../audit/log.ts';
 import type { RewrapWord } from '../key/events.ts';
 import { isSameWord, isStanding, isWordGood, versionOf } from '../key/key.ts';
 import { obstacleOf } from '../key/usability.ts';
 import { parseVersion, versionName } from '../names.ts';
 import type { StandingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
+import type { EachItem } from './batch.ts';
 import { explained } from './explained.ts';
 import { type CryptographyParts, checkGranted, deciding, lookAt, refusal, type Sight } from './use.ts';
 
@@ -22,16 +28,30 @@ const harmless: ReadonlySet<string> = new Set(['KEY_EXPIRED', 'KEY_NOT_YET_VALID
  * Moves a wrapped key from one version to another inside the vault: nobody ever holds it in plain text, and it is under
  * a customer's key at every moment (CMK-15). A disabled or deleted source needs the recorded word of its owner.
  */
-export const rewrapApi = (parts: CryptographyParts & { readonly log: AuditLog }) => ({
-  rewrap: parts.log.audited('KeyRewrap', (request: RewrapRequest, call: Call, entry) =>
+export const rewrapApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly eachItem: EachItem }) => {
+  const one = parts.log.audited('KeyRewrap', (request: RewrapRequest, call: Asking, entry) =>
     deciding(() => rewrap(parts, request, call, entry)),
-  ),
-});
+  );
+  return {
+    rewrap: one,
+    async rewrapKeys({ items }: RewrapKeysRequest, call: Call): Promise<RewrapKeysResponse> {
+      const outcomes = await parts.eachItem(items, call, ({ rewrap }, by) => one(rewrap ?? RewrapRequest.create(), by));
+      return {
+        outcomes: outcomes.map((outcome) => ({
+          outcome:
+            'answer' in outcome
+              ? { $case: 'rewrapped', value: outcome.answer }
+              : { $case: 'refused', value: outcome.refused },
+        })),
+      };
+    },
+  };
+};
 
 const rewrap = async (
   parts: CryptographyParts,
   request: RewrapRequest,
-  call: Call,
+  call: Asking,
   entry: AuditDraft,
 ): Promise<RewrapResponse> => {
   const { guard, engine, material, clock } = parts;

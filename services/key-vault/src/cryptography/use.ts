@@ -1,8 +1,7 @@
 import { type Category, type EventStore, Rejection } from '@interlock/event-store';
-import type { Call } from '@interlock/rpc';
 import { type Clock, DomainAttribute, type Instant } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { AuditDraft } from '../audit/log.ts';
+import type { Asking, AuditDraft } from '../audit/log.ts';
 import type { Guard } from '../guard.ts';
 import { keyNotFound } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
@@ -18,6 +17,7 @@ import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
 import { isStanding, type StandingVault, type Vault } from '../vault/vault.ts';
 import { explained } from './explained.ts';
+import type { Looking } from './looking.ts';
 import type { Seen } from './origin.ts';
 
 /** What every use of a key needs. */
@@ -26,6 +26,7 @@ export interface CryptographyParts {
   readonly clock: Clock;
   readonly vaults: Category<Vault, VaultEvent>;
   readonly keys: Category<Key, KeyEvent>;
+  readonly look: Looking;
   readonly guard: Guard;
   readonly engine: RsaEngine;
   readonly material: KeyMaterial;
@@ -63,16 +64,14 @@ const looksMax = 3;
 export const lookAt = async (
   parts: CryptographyParts,
   { vault: vaultId, key: keyName, version }: VersionId,
-  call: Call,
+  call: Asking,
   entry: AuditDraft,
   codeOfPurged: 'NOT_FOUND' | 'FAILED_PRECONDITION',
 ): Promise<Sight> => {
-  const { store, vaults, keys } = parts;
-  const epoch = await store.head();
-  const [{ state: vault, version: vaultVersion }, { state: key, version: keyVersion }] = await Promise.all([
-    vaults.load(vaultId),
-    keys.load(keyName),
-  ]);
+  const look = await parts.look(vaultId, keyName);
+  const { epoch } = look;
+  const { state: vault, version: vaultVersion } = look.vault;
+  const { state: key, version: keyVersion } = look.key;
   const seen = { vaultVersion, keyVersion };
   if (!isStanding(vault)) {
     const isKnown = version !== undefined && purgedVersionsOf(key).includes(version);
@@ -96,7 +95,7 @@ export const useVersion = async <Value>(
   parts: CryptographyParts,
   request: { readonly name: string; readonly resource: string },
   operation: KeyOperation,
-  call: Call,
+  call: Asking,
   entry: AuditDraft,
   work: (engine: RsaEngine, key: RsaKey) => Promise<Value>,
 ): Promise<Used<Value>> => {

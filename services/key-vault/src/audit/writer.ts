@@ -1,0 +1,104 @@
+import { type EventStore, type RowChange, StoreUnavailable, table } from '@interlock/event-store';
+import type { Clock, Instant, Random } from '@interlock/runtime';
+import { type AuditEntry, type AuditRow, auditTable, likeness, rowOf, timeInKey } from './entry.ts';
+
+/** An entry, and the vault on whose record it belongs. */
+export interface VaultEntry {
+  readonly vault: string;
+  readonly entry: AuditEntry;
+}
+
+/** Stores entries. */
+export interface AuditWriter {
+  /**
+   * Stores these entries, and `also` with them, all or nothing. All that is written while a commit is under way shares the
+   * next one, and what is alike in it a row: a row with its index entries costs many times as much as an entry within it.
+   */
+  write(entries: readonly VaultEntry[], also?: readonly RowChange[]): Promise<void>;
+}
+
+interface Waiting {
+  /** When it was asked for: the vault of an earlier owner of the name has what was asked before it was gone. */
+  readonly at: Instant;
+  readonly entries: readonly VaultEntry[];
+  readonly also: readonly RowChange[];
+  readonly resolve: () => void;
+  readonly reject: (cause: unknown) => void;
+}
+
+/** Rows of one process within a millisecond keep their order up to this many. */
+const sequenceMax = 1_000_000;
+/** Entries of one row: enough to make its cost small for each, few enough to be read for one of them. */
+const entriesPerRow = 64;
+/** What waits is stored in portions of so many writes. */
+const writesPerCommit = 1_024;
+
+/** Opens the record for writing. */
+export const auditWriter = (parts: {
+  readonly store: EventStore;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly random: Pick<Random, 'bytes'>;
+}): AuditWriter => {
+  const { store, clock, random } = parts;
+  const rows = table<AuditRow>(store, auditTable);
+  const waiting: Waiting[] = [];
+  let isWriting = false;
+  let sequence = 0;
+
+  const rowKey = (vault: string, at: Instant): string => {
+    sequence = (sequence + 1) % sequenceMax;
+    const suffix = Buffer.from(random.bytes(4)).toString('hex');
+    return `${vault}/${timeInKey(at)}-${String(sequence).padStart(6, '0')}-${suffix}`;
+  };
+
+  const commit = async (writes: readonly Waiting[]): Promise<void> => {
+    const all = writes.flatMap(({ at, entries }) => entries.map(({ vault, entry }) => ({ vault, entry, at })));
+    const alike = Map.groupBy(all, ({ vault, entry }) => `${vault} ${likeness(entry)}`);
+    const changes: RowChange[] = [];
+    for (const group of alike.values()) {
+      for (let start = 0; start < group.length; start += entriesPerRow) {
+        const [first, ...others] = group.slice(start, start + entriesPerRow);
+        if (!first) continue;
+        const row = rowOf([first, ...others].map(({ entry }) => entry));
+        changes.push(rows.put(rowKey(first.vault, first.at), row, undefined));
+      }
+    }
+    // Several may bring the same row; a statement stores a row once.
+    const also = new Map(
+      writes.flatMap(({ also }) => also.map((change) => [`${change.table} ${change.key}`, change] as const)),
+    );
+    await store.commit({ rows: [...changes, ...also.values()] }, cause);
+  };
+
+  const writeAll = async (): Promise<void> => {
+    while (waiting.length > 0) {
+      const writes = waiting.splice(0, writesPerCommit);
+      try {
+        await commit(writes);
+        for (const { resolve } of writes) resolve();
+      } catch (error) {
+        // One of them holds what the database refuses, and nobody says which: each alone finds out.
+        const isOfOne = !(error instanceof StoreUnavailable) && writes.length > 1;
+        for (const write of writes) {
+          if (isOfOne) await commit([write]).then(write.resolve, write.reject);
+          else write.reject(error);
+        }
+      }
+    }
+    isWriting = false;
+  };
+
+  return {
+    write: (entries, also = []) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ at: clock.now(), entries, also, resolve, reject });
+        if (isWriting) return;
+        isWriting = true;
+        // A microtask later, so that what is written in one turn shares the first commit too.
+        queueMicrotask(() => void writeAll());
+      }),
+  };
+};
+
+/** Rows have no cause of their own: every entry names the request it is about. */
+const cause = { correlationId: 'audit', causationId: 'audit', caller: 'system:key-vault' };

@@ -1,0 +1,92 @@
+import type { Category, EventStore, Loaded } from '@interlock/event-store';
+import type { KeyEvent } from '../key/events.ts';
+import type { Key } from '../key/key.ts';
+import type { VaultEvent } from '../vault/events.ts';
+import type { Vault } from '../vault/vault.ts';
+
+/** A vault and a key as they were stored at one time. */
+export interface Look {
+  /** Head of the event feed, read before the states were. */
+  readonly epoch: number;
+  readonly vault: Loaded<Vault>;
+  readonly key: Loaded<Key>;
+}
+
+/**
+ * Reads the states that uses of keys are judged by. Every look begins after it was asked for, so nobody is judged by what
+ * was known before the question (no cache of a past yes); but all that is asked for while a look is under way shares the
+ * next one, whatever vaults and keys it is about. So a thousand unwraps cost a few reads, and one costs one.
+ *
+ * @param vaultId its id @param key `vaults/<v>/keys/<k>`
+ */
+export type Looking = (vaultId: string, key: string) => Promise<Look>;
+
+interface Asked {
+  readonly vaultId: string;
+  readonly key: string;
+  readonly resolve: (look: Look) => void;
+  readonly reject: (cause: unknown) => void;
+}
+
+/** Questions answered by one look at most: bounds what is read at once. */
+const sharedMax = 1_000;
+
+/** Opens it. */
+export const openLooking = (parts: {
+  readonly store: Pick<EventStore, 'head'>;
+  readonly vaults: Pick<Category<Vault, VaultEvent>, 'loadMany'>;
+  readonly keys: Pick<Category<Key, KeyEvent>, 'loadMany'>;
+}): Looking => {
+  const { store, vaults, keys } = parts;
+  const asked: Asked[] = [];
+  let isLooking = false;
+
+  const look = async (questions: readonly Asked[]): Promise<void> => {
+    const epoch = await store.head();
+    const [vaultsSeen, keysSeen] = await Promise.all([
+      loadAll(
+        vaults,
+        questions.map(({ vaultId }) => vaultId),
+      ),
+      loadAll(
+        keys,
+        questions.map(({ key }) => key),
+      ),
+    ]);
+    for (const { vaultId, key, resolve } of questions) {
+      resolve({ epoch, vault: seen(vaultsSeen, vaultId), key: seen(keysSeen, key) });
+    }
+  };
+
+  const lookAtAll = async (): Promise<void> => {
+    isLooking = true;
+    while (asked.length > 0) {
+      const questions = asked.splice(0, sharedMax);
+      await look(questions).catch((error: unknown) => {
+        for (const { reject } of questions) reject(error);
+      });
+    }
+    isLooking = false;
+  };
+
+  return (vaultId, key) =>
+    new Promise((resolve, reject) => {
+      asked.push({ vaultId, key, resolve, reject });
+      if (isLooking) return;
+      isLooking = true;
+      // A microtask later, so that what is asked in one turn shares the first look too.
+      queueMicrotask(() => void lookAtAll());
+    });
+};
+
+const loadAll = async <State>(
+  category: { loadMany(ids: readonly string[]): Promise<readonly Loaded<State>[]> },
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, Loaded<State>>> =>
+  new Map((await category.loadMany([...new Set(ids)])).map((loaded) => [loaded.id, loaded]));
+
+const seen = <State>(all: ReadonlyMap<string, Loaded<State>>, id: string): Loaded<State> => {
+  const loaded = all.get(id);
+  if (!loaded) throw new Error(`${id} was not looked at`);
+  return loaded;
+};
