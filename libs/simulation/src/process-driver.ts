@@ -9,5 +9,6 @@ export const processDriver = (inner: Driver, gate: Gate): Driver => ({
   attach: (vm, disk) => gate.through(inner.attach(vm, disk)),
   detach: (vm, disk) => gate.through(inner.detach(vm, disk)),
   isRunning: (vm) => gate.through(inner.isRunning(vm)),
+  endOf: (vm) => gate.through(inner.endOf(vm)),
   onEnded: (listener) => inner.onEnded((vm) => gate.whenOpen(() => listener(vm))),
 });

@@ -38,6 +38,61 @@ promised('CMK-125: a returned key starts nothing, unless the owner of its set wa
   );
 });
 
+promised('autoRestart: machines that were stopped before it was turned on come back with the key as well', async () => {
+  const [set, other] = [fleet.newSet(), fleet.newSet()];
+  const single = await fleet.running(['PREMIUM_SSD', set]);
+  const double = await fleet.running(['PREMIUM_SSD', set], ['STANDARD_SSD', other]);
+  for (const one of [set, other]) await fleet.lose(one);
+  for (const { name } of [single, double]) await fleet.settled(name, 'STOPPED');
+  await fleet.restore(other);
+  await quiet();
+  await wantRestarts(set);
+  await wantRestarts(other);
+  await quiet();
+  assert.equal((await fleet.get(single.name)).powerState, 'STOPPED', 'its key is not back yet');
+  await fleet.restore(set);
+  for (const { name } of [single, double]) await fleet.settled(name, 'RUNNING');
+});
+
+promised('autoRestart: turned on after the key came back it starts nothing: that return is over', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  await fleet.lose(set);
+  await fleet.settled(name, 'STOPPED');
+  await fleet.restore(set);
+  await quiet();
+  await wantRestarts(set);
+  await quiet();
+  assert.equal((await fleet.get(name)).powerState, 'STOPPED');
+});
+
+promised('autoRestart: the log names the service as who starts, and the return of the key as why', async () => {
+  const set = fleet.newSet();
+  await wantRestarts(set);
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  await fleet.lose(set);
+  await fleet.settled(name, 'STOPPED');
+  const keyVersion = keyVersionOf(set);
+  world.disks.show(set, keyVersion, undefined);
+  const accessEpoch = world.disks.restore(set, keyVersion);
+  const traceId = 'ab'.repeat(16);
+  const givenBack = {
+    caller: 'principals/owner',
+    correlationId: 'given-back',
+    traceparent: `00-${traceId}-${'1'.repeat(16)}-01`,
+  };
+  await world.tellOfSet({ $case: 'keyAccessRestored', value: { set, keyVersion, accessEpoch } }, givenBack);
+  await fleet.settled(name, 'RUNNING');
+  const { entries } = await world.compute.listActivityLog({ name });
+  const rows = entries.filter(({ correlationId }) => correlationId === 'given-back');
+  assert.deepEqual(
+    rows.map(({ status, caller }) => `${status} ${caller}`),
+    ['RESOLVED ', 'STARTED system:compute', 'SUCCEEDED system:compute'],
+  );
+  const { cause, diskEncryptionSet, keyUrl, traceId: found } = rows[1]?.properties ?? {};
+  assert.deepEqual([cause, diskEncryptionSet, keyUrl, found], ['KEY_ACCESS_RESTORED', set, keyVersion, traceId]);
+});
+
 promised('autoRestart: turned off again, and forgotten with its set', async () => {
   const [off, gone] = [fleet.newSet(), fleet.newSet()];
   await wantRestarts(off);

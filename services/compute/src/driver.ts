@@ -21,6 +21,9 @@ export interface GuestPlan {
   readonly workload: Workload;
 }
 
+/** How a guest came to an end that nobody asked for. */
+export type GuestEnd = 'GUEST_ENDED' | 'HOST_RESTARTED';
+
 /** How a guest is ended. */
 export interface StopOrder {
   /** Ask it to shut down first, and give it so long (VM-42). */
@@ -40,6 +43,8 @@ export interface Driver {
   /** Takes a disk from a guest; nothing happens when there is no guest, or no such disk. */
   detach(vm: string, disk: string): Promise<void>;
   isRunning(vm: string): Promise<boolean>;
+  /** Of a guest that is gone although nobody stopped it: whether it ended by itself, or with what it ran on. */
+  endOf(vm: string): Promise<GuestEnd>;
   /** Calls `listener` with a machine whose guest ended although nobody stopped it. At least once, maybe late. */
   onEnded(listener: (vm: string) => void): void;
 }

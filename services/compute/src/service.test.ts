@@ -608,8 +608,28 @@ test('VM-43: a guest that ends by itself leaves its machine stopped, and the log
   world.driver.crash(name);
   const vm = await inPower(name, 'STOPPED');
   assert.equal(vm.stopReason, undefined);
+  assert.equal(vm.stopCause, 'GUEST_ENDED');
   const { entries } = await world.compute.listActivityLog({ name });
   assert.equal(entries.at(-1)?.properties.annotation, 'VirtualMachineStoppedInternally');
+  assert.equal(entries.at(-1)?.properties.cause, 'GUEST_ENDED');
+});
+
+test('a machine whose host was restarted is stopped, and says so until its next start', async () => {
+  const { name } = await runningVm(['PREMIUM_SSD', newSet()]);
+  world.driver.restartHost();
+  await world.cloud.stop('compute');
+  await world.cloud.start('compute');
+  assert.equal((await inPower(name, 'STOPPED')).stopCause, 'HOST_RESTARTED');
+  const { statuses } = await world.compute.getInstanceView({ name });
+  assert.match(statuses.find(({ code }) => code === 'PowerState/stopped')?.message ?? '', /HOST_RESTARTED/);
+  const { entries } = await world.compute.listActivityLog({ name });
+  const last = entries.at(-1);
+  assert.deepEqual(
+    [last?.category, last?.status, last?.properties.cause],
+    ['RESOURCE_HEALTH', 'ACTIVE', 'HOST_RESTARTED'],
+  );
+  await world.compute.startVirtualMachine({ name });
+  assert.equal((await inPower(name, 'RUNNING')).stopCause, 'STOP_CAUSE_UNSPECIFIED');
 });
 
 test('a guest that does not come up fails the start, and the next one may succeed', async () => {

@@ -56,7 +56,8 @@ export const sweeper = (parts: {
     if (await driver.isRunning(vm)) return;
     const cause = ownCause();
     const work = { ...keyStopWork(cause, clock, random), kind: 'guestEnded' } as const;
-    const { events } = await vms.transact(vm, guestEnded(work, startedAt), cause);
+    const end = await driver.endOf(vm);
+    const { events } = await vms.transact(vm, guestEnded(work, startedAt, end), cause);
     if (events.length > 0) engine.kick([vm]);
   };
 

@@ -178,3 +178,21 @@ test('a guest that is killed is told of; one whose launcher is gone ends by itse
     (isRunning) => !isRunning,
   );
 });
+
+test('what a guest ended with is told apart: itself, or the host it ran on', { timeout: 60_000 }, async () => {
+  const first = driver();
+  const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
+  await first.start(vm, { disks: [], workload: idle });
+  const pid = Number(readFileSync(join(home(), 'guest.pid'), 'utf8'));
+  process.kill(pid, 'SIGKILL');
+  const second = driver();
+  await until(
+    () => second.isRunning(vm),
+    (isRunning) => !isRunning,
+  );
+  assert.equal(await second.endOf(vm), 'GUEST_ENDED');
+  // The process without which guests end is another one now.
+  assert.equal(await driver({ parentPid: process.ppid }).endOf(vm), 'HOST_RESTARTED');
+  await second.stop(vm, { graceMs: 0 });
+  assert.equal(await second.endOf(vm), 'HOST_RESTARTED', 'nothing of it is left');
+});

@@ -6,7 +6,7 @@ import type { Clock, Logger } from '@interlock/runtime';
 import { limiter } from '../disks.ts';
 import type { Driver, GuestDisk } from '../driver.ts';
 import { type ClientCertificate, type GuestFile, guestFiles, readGuestFile } from '../guest/plan.ts';
-import { findGuest, type GuestProcess, signalGuest } from './guest-process.ts';
+import { findGuest, type GuestProcess, hostRun, signalGuest } from './guest-process.ts';
 
 export interface GuestDriverOptions {
   /** Holds a folder for each machine, `<folder>/subscriptions/…/virtualMachines/<vm>`, with the journal of its I/O. */
@@ -48,6 +48,7 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
   const starts = new Map<string, object>();
   const listeners: ((vm: string) => void)[] = [];
   const turns = limiter(startsMax);
+  const host = hostRun(options.parentPid);
   const folderOf = (vm: string): string => join(options.folder, ...vm.split('/'));
 
   const hold = (vm: string, found: GuestProcess): Held => {
@@ -142,6 +143,7 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
         workload,
         disks,
         generation: 1,
+        host,
         ...(client === undefined ? {} : { client }),
         ...(parentPid === undefined ? {} : { parentPid }),
       });
@@ -173,6 +175,15 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
       if (guestOf(vm)) await change(vm, (before) => before.filter((one) => one.disk !== disk));
     },
     isRunning: async (vm) => guestOf(vm) !== undefined,
+    async endOf(vm) {
+      try {
+        return readGuestFile(join(folderOf(vm), guestFiles.plan)).host === host ? 'GUEST_ENDED' : 'HOST_RESTARTED';
+      } catch (error) {
+        // What described the guest is gone as well: with the storage of the host.
+        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 'HOST_RESTARTED';
+        throw error;
+      }
+    },
     onEnded: (listener) => {
       listeners.push(listener);
     },

@@ -29,6 +29,18 @@ const pidOf = (folder: string): number | undefined => {
   return text !== undefined && Number.isSafeInteger(pid) && pid > 1 ? pid : undefined;
 };
 
+/**
+ * Names what guests live with: this boot of the machine, and the process without which they end. Another text means that
+ * every guest of before is gone for that reason. A process id comes again, with another start time.
+ */
+export const hostRun = (parentPid: number | undefined): string => {
+  const boot = textOf('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
+  if (parentPid === undefined) return boot;
+  // The name in the second field may have spaces and brackets; the start time is the 20th behind it.
+  const startedAt = textOf(`/proc/${parentPid}/stat`)?.split(') ').at(-1)?.split(' ')[19] ?? '';
+  return [boot, parentPid, startedAt].join(':');
+};
+
 /** Whether that process is the guest of the folder: a process id may belong to another by now. */
 const isGuest = (pid: number, folder: string): boolean => {
   const commandLine = textOf(`/proc/${pid}/cmdline`);

@@ -8,5 +8,6 @@ export const idleDriver = (): Driver => ({
   attach: async () => {},
   detach: async () => {},
   isRunning: async () => true,
+  endOf: async () => 'GUEST_ENDED',
   onEnded: () => {},
 });

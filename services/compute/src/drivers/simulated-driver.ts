@@ -15,6 +15,8 @@ export interface SimulatedDriver extends Driver {
   readonly history: readonly string[];
   /** Ends a guest from inside. */
   crash(vm: string): void;
+  /** Ends every guest, as a restart of the host does; nobody is told. */
+  restartHost(): void;
 }
 
 export const simulatedDriver = (clock: Clock): SimulatedDriver => {
@@ -26,6 +28,7 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
   /** Starts under way; each is ended by aborting it. */
   const starting = new Map<string, AbortController>();
   const broken = new Set<string>();
+  const lostWithHost = new Set<string>();
   const disksOf = (vm: string): readonly GuestDisk[] => {
     const disks = guests.get(vm);
     if (!disks) throw new Error(`${vm} has no guest`);
@@ -51,6 +54,7 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
       if (broken.has(vm)) throw new Error(`the guest of ${vm} did not come up`);
       history.push(`start ${vm}`);
       guests.set(vm, disks);
+      lostWithHost.delete(vm);
     },
     async stop(vm, { graceMs }) {
       starting.get(vm)?.abort();
@@ -73,8 +77,13 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
         );
     },
     isRunning: async (vm) => guests.has(vm),
+    endOf: async (vm) => (lostWithHost.has(vm) ? 'HOST_RESTARTED' : 'GUEST_ENDED'),
     onEnded: (listener) => {
       listeners.push(listener);
+    },
+    restartHost() {
+      for (const vm of guests.keys()) lostWithHost.add(vm);
+      guests.clear();
     },
     crash(vm) {
       if (guests.delete(vm)) for (const tell of listeners) tell(vm);

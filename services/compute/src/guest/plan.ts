@@ -10,6 +10,8 @@ export interface GuestFile extends GuestPlan {
   readonly client?: ClientCertificate;
   /** Process without which the guest ends. */
   readonly parentPid?: number;
+  /** What the guest runs on, as long as that lasts: see `hostRun`. */
+  readonly host?: string;
   /** Rises with each change of the file: the guest says which one it has applied. */
   readonly generation: number;
 }
@@ -32,7 +34,7 @@ export const guestFiles = {
 /** Reads the file. @throws Error when it is not there or not whole */
 export const readGuestFile = (path: string): GuestFile => {
   const given: Partial<GuestFile> = JSON.parse(readFileSync(path, 'utf8'));
-  const { vm, authority, client, workload, disks, generation, parentPid } = given;
+  const { vm, authority, client, workload, disks, generation, parentPid, host } = given;
   if (!vm || !authority || !workload || !disks || generation === undefined) {
     throw new Error(`${path} must have vm, authority, workload, disks and generation`);
   }
@@ -44,6 +46,7 @@ export const readGuestFile = (path: string): GuestFile => {
     generation,
     ...(client === undefined ? {} : { client }),
     ...(parentPid === undefined ? {} : { parentPid }),
+    ...(host === undefined ? {} : { host }),
   };
 };
 

@@ -4,9 +4,11 @@ import {
   type ActivityLogEntry_Status,
 } from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
 import { eventReader, type RecordedEvent } from '@interlock/event-store';
+import { traceIdOf } from '@interlock/runtime';
+import type { GuestEnd } from '../driver.ts';
 import { evolve, initial, type Vm, virtualMachines } from './decider.ts';
 import type { VmEvent } from './events.ts';
-import type { Failure, KeyLoss, WorkKind } from './machine.ts';
+import type { Failure, KeyLoss, Work, WorkKind } from './machine.ts';
 
 /** Actions as public clouds name them. */
 const operations: Readonly<Record<WorkKind, string>> = {
@@ -29,6 +31,8 @@ interface Row {
   readonly status: ActivityLogEntry_Status;
   readonly category?: ActivityLogEntry_Category;
   readonly properties?: Readonly<Record<string, string>>;
+  /** Who decided it, where that is not who began it all. */
+  readonly caller?: string;
 }
 
 const vmEvent = eventReader(virtualMachines);
@@ -64,7 +68,7 @@ const entry = (vm: string, { version, time, cause }: RecordedEvent, n: number, r
     operationId: row.operationId,
     status: row.status,
     category,
-    caller: category === 'ADMINISTRATIVE' ? cause.caller : '',
+    caller: category === 'ADMINISTRATIVE' ? (row.caller ?? cause.caller) : '',
     correlationId: cause.correlationId,
     properties,
   });
@@ -101,7 +105,9 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
     case 'VmStarting':
       // A restart began when it stopped.
       if (event.work.kind === 'restart') return ended('ACCEPTED');
-      return [{ operation: event.work.kind, operationId: event.work.id, status: 'STARTED' }];
+      return [
+        { operation: event.work.kind, operationId: event.work.id, status: 'STARTED', ...startOf(vm, event.work) },
+      ];
     case 'VmStarted':
       return [...ended('SUCCEEDED'), ...resolved];
     case 'VmDeallocated':
@@ -116,7 +122,7 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
     case 'DiskAttachFailed':
       return [failed(event.failure)];
     case 'VmStopping': {
-      const { work: begun, reason, blocked = [], preempted } = event;
+      const { work: begun, reason, end, blocked = [], preempted } = event;
       if (begun.kind !== 'keyStop' && begun.kind !== 'guestEnded') {
         return [{ operation: begun.kind, operationId: begun.id, status: 'STARTED' }];
       }
@@ -125,7 +131,7 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
         operationId: begun.id,
         status: 'ACTIVE',
         category: 'RESOURCE_HEALTH',
-        properties: reason === undefined ? endedInside : keyProperties(reason, [reason, ...blocked]),
+        properties: reason === undefined ? endProperties(end) : keyProperties(reason, [reason, ...blocked]),
       };
       return preempted === undefined ? [health] : [failed(preempted), health];
     }
@@ -169,7 +175,20 @@ const failed = ({ operation, operationId, code, message, loss }: Failure): Row =
   properties: { statusCode: code, statusMessage: message, ...(loss === undefined ? {} : keyProperties(loss, [loss])) },
 });
 
-const endedInside = { availability: 'Unavailable', annotation: 'VirtualMachineStoppedInternally' };
+/** A start that nobody asked for is one because a key is back, or another one for its data: said is by whom, and why. */
+const startOf = (vm: Vm, { caller, traceparent }: Work): Pick<Row, 'caller' | 'properties'> => {
+  if (!caller.startsWith('system:') || vm.status !== 'active' || vm.stopReason === undefined) return {};
+  const { set, keyVersion } = vm.stopReason;
+  const traceId = traceIdOf(traceparent) ?? '';
+  return { caller, properties: { cause: 'KEY_ACCESS_RESTORED', keyUrl: keyVersion, diskEncryptionSet: set, traceId } };
+};
+
+/** Old events do not say which it was. */
+const endProperties = (end: GuestEnd = 'GUEST_ENDED'): Readonly<Record<string, string>> => ({
+  availability: 'Unavailable',
+  annotation: end === 'GUEST_ENDED' ? 'VirtualMachineStoppedInternally' : 'VirtualMachineHostRestarted',
+  cause: end,
+});
 
 const keyProperties = (loss: KeyLoss, blocked: readonly KeyLoss[]): Readonly<Record<string, string>> => ({
   availability: 'Unavailable',

@@ -303,7 +303,7 @@ const command = fc.constantFrom<(state: Vm) => readonly VmEvent[]>(
   progress.diskAttached(at, 'op'),
   progress.diskAttachFailed(at, 'op', failure),
   progress.diskDetached(at, 'op'),
-  progress.guestEnded(work('guestEnded', 'n'), at),
+  progress.guestEnded(work('guestEnded', 'n'), at, 'HOST_RESTARTED'),
   progress.diskKeyChanged(at, { disk: data.disk, set: data.set, keyVersion: version2, diskVersion: 9 }),
   stopForKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: false }),
   stopForKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: true }),

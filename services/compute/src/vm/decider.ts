@@ -1,5 +1,6 @@
 import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
+import type { GuestEnd } from '../driver.ts';
 import { closed, maybeReopened, newDisk, toClose, underKey, withOpened } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import { isOutage } from './loss-words.ts';
@@ -57,6 +58,8 @@ export interface Machine {
   readonly work?: Work;
   /** The lost key that stopped it last; gone with the next start. */
   readonly stopReason?: KeyLoss;
+  /** How its guest came to an end that nobody asked for; gone with the next start. */
+  readonly guestEnd?: GuestEnd;
   /** Its user asked for it to be off since a lost key stopped it. */
   readonly isKeptOff?: boolean;
   /** Starts again, by this work, once it is off: its key returned while it was stopping. */
@@ -119,7 +122,7 @@ const born = (
 const idle = ({ work: _work, ...machine }: Machine): Machine => machine;
 /** The machine without the failure of an earlier operation: the last one succeeded. */
 const healthy = ({ failure: _failure, ...machine }: Machine): Machine => machine;
-const unreasoned = ({ stopReason: _reason, ...machine }: Machine): Machine => machine;
+const unreasoned = ({ stopReason: _reason, guestEnd: _end, ...machine }: Machine): Machine => machine;
 /** The machine without what was to become of an earlier stop: a start or another stop took its place. */
 const undecided = ({ isKeptOff: _off, startsAgain: _again, owesStart: _owed, ...machine }: Machine): Machine => machine;
 
@@ -159,7 +162,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       return { ...idle(machine), disks, power: machine.startsFrom, powerSince: at, failure, blocked };
     }
     case 'VmStopping': {
-      const { work, reason, blocked, preempted, at } = event;
+      const { work, reason, end, blocked, preempted, at } = event;
       const restarts =
         work.requestId === undefined ? machine.restarts : [...machine.restarts, work.requestId].slice(-restartsMax);
       const disks = machine.power === 'starting' ? everyDisk(maybeReopened) : machine.disks;
@@ -168,6 +171,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       return {
         ...stopping,
         ...(reason === undefined ? {} : { stopReason: reason, blocked: [reason, ...(blocked ?? [])] }),
+        ...(end === undefined ? {} : { guestEnd: end }),
         ...(preempted === undefined ? {} : { failure: preempted }),
       };
     }

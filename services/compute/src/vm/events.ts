@@ -1,4 +1,5 @@
 import type { Instant } from '@interlock/runtime';
+import type { GuestEnd } from '../driver.ts';
 import type { Failure, KeyLoss, PlannedDisk, Wish, Work } from './machine.ts';
 
 /** A disk as the disk service opened it: what was unwrapped, and at which numbers. */
@@ -60,6 +61,8 @@ export type VmEvent =
       readonly work: Work;
       /** The lost key behind it; absent when somebody asked or the guest ended by itself. */
       readonly reason?: KeyLoss;
+      /** How the guest came to its end, where it was gone before anything was decided; absent in old events. */
+      readonly end?: GuestEnd;
       /** Every further disk under the lost key, besides that of `reason`. */
       readonly blocked?: readonly KeyLoss[];
       /** What became of the operation that was under way. */

@@ -6,6 +6,7 @@ import {
 } from '@interlock/contracts/interlock/compute/v1/instance_view.ts';
 import type { Loaded } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
+import type { GuestEnd } from '../driver.ts';
 import type { Vm } from './decider.ts';
 import { lossMessage } from './loss-words.ts';
 import { type Failure, type KeyLoss, type LossReason, lossReasonOf } from './machine.ts';
@@ -37,9 +38,22 @@ export const instanceViewOf = (loaded: Loaded<Vm>): InstanceView => {
   const since = vm.status === 'active' ? vm.powerSince : vm.createdAt;
   const blocked = vm.status === 'active' ? vm.blocked : [];
   return {
-    statuses: [provisioningStatus(vm), status(`PowerState/${power}`, 'INFO', `VM ${power}`, since)],
+    statuses: [provisioningStatus(vm), status(`PowerState/${power}`, 'INFO', `VM ${power}`, since, whyOff(vm))],
     disks: vm.disks.map(({ disk }) => diskView(disk, blocked, vm.createdAt)),
   };
+};
+
+/** Why a machine is off that nobody wanted off; empty where somebody did. */
+const whyOff = (vm: ReturnType<typeof shown>): string => {
+  if (vm.status !== 'active') return '';
+  const { stopReason, guestEnd } = vm;
+  if (stopReason !== undefined) return lossMessage(stopReason);
+  return guestEnd === undefined ? '' : endMessages[guestEnd];
+};
+
+const endMessages: Readonly<Record<GuestEnd, string>> = {
+  GUEST_ENDED: 'GUEST_ENDED: the guest came to an end by itself.',
+  HOST_RESTARTED: 'HOST_RESTARTED: what the machine ran on was restarted. Start it again.',
 };
 
 const provisioningStatus = (vm: ReturnType<typeof shown>): InstanceStatus => {

@@ -1,4 +1,5 @@
 import type { Instant } from '@interlock/runtime';
+import type { GuestEnd } from '../driver.ts';
 import { isToBeClosed, type Machine, type Vm } from './decider.ts';
 import { isOldNews } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
@@ -114,10 +115,10 @@ export const diskDetached: Report = (at, workId) => (vm) =>
  * @param startedAt the run it was seen gone in: a machine restarted meanwhile is left alone
  */
 export const guestEnded =
-  (work: Work, startedAt: Instant | undefined) =>
+  (work: Work, startedAt: Instant | undefined, end: GuestEnd) =>
   (vm: Vm): readonly VmEvent[] =>
     vm.status === 'active' && vm.power === 'running' && vm.work === undefined && vm.startedAt === startedAt
-      ? [{ type: 'VmStopping', work, at: work.at }]
+      ? [{ type: 'VmStopping', work, end, at: work.at }]
       : [];
 
 /** Where a disk's data key is now. */

@@ -4,10 +4,11 @@ import {
   type PowerState,
   VirtualMachine,
   type VirtualMachine_ProvisioningState,
+  type VirtualMachine_StopCause,
   type Failure as WireFailure,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Loaded } from '@interlock/event-store';
-import type { Power, Vm } from './decider.ts';
+import type { Machine, Power, Vm } from './decider.ts';
 import type { Failure, KeyLoss, VmDisk } from './machine.ts';
 import { notFound } from './operations.ts';
 
@@ -39,6 +40,7 @@ export const vmOnWire = (loaded: Loaded<Vm>): VirtualMachine => {
     powerState: powerOf(vm),
     createTime: new Date(vm.createdAt),
     ...(active?.stopReason === undefined ? {} : { stopReason: lossOnWire(active.stopReason) }),
+    stopCause: stopCauseOf(active),
     ...(active?.failure === undefined ? {} : { failure: failureOnWire(active.failure) }),
     ...(active?.startedAt === undefined ? {} : { startTime: new Date(active.startedAt) }),
     ...(active?.stoppedAt === undefined ? {} : { stopTime: new Date(active.stoppedAt) }),
@@ -77,6 +79,12 @@ const powers = {
 
 /** What it does (VM-02). */
 export const powerOf = (vm: Shown): PowerState => (vm.status === 'creating' ? 'CREATING' : powers[vm.power]);
+
+/** Why it is off, or about to be, although nobody asked for that. */
+export const stopCauseOf = (vm: Machine | undefined): VirtualMachine_StopCause => {
+  if (vm?.stopReason !== undefined) return 'KEY_LOST';
+  return vm?.guestEnd ?? 'STOP_CAUSE_UNSPECIFIED';
+};
 
 /** A disk of a machine; the LUN of an OS disk is 0 and without meaning. */
 export const attachedDiskOnWire = ({
