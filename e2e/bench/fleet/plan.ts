@@ -58,7 +58,7 @@ export function* planFleet(stopping: number, place: FleetPlace): Generator<Fleet
     const isBeside = toStop === 0 || (n % 3 === 2 && beside > 0);
     if (isBeside) beside -= 1;
     else toStop -= 1;
-    const lostSet = place.lost[n % place.lost.length] ?? place.lost[0];
+    const lostSet = place.lost[(isBeside ? beside : toStop) % place.lost.length] ?? place.lost[0];
     const id = `f${String(n).padStart(7, '0')}`;
     const disk = (kind: string, more: Pick<FleetDisk, 'isOs' | 'sku' | 'set'>): FleetDisk => ({
       name: `${place.group}/disks/${id}-${kind}`,

@@ -25,8 +25,14 @@ export const storeColumns = async (
   const time = clock.now();
   const streams: string[] = [];
   const expectations: number[] = [];
-  const events: Omit<RecordedEvent, 'position'>[] = [];
+  /** Recorded events, but for their positions, which the server gives out. */
+  const events: { -readonly [Field in keyof RecordedEvent]: RecordedEvent[Field] }[] = [];
+  const eventStreams: string[] = [];
+  const versions: number[] = [];
+  const types: string[] = [];
+  const schemas: number[] = [];
   const data: string[] = [];
+  const ids: string[] = [];
   const causes: string[] = [];
   for (const { commit, cause } of batch) {
     const causeText = JSON.stringify(cause);
@@ -36,8 +42,15 @@ export const storeColumns = async (
       let version = expected;
       for (const event of appended) {
         version += 1;
-        events.push({ ...event, stream, version, id: random.uuid(), cause, time });
+        const id = random.uuid();
+        const { type, schema } = event;
+        events.push({ position: 0, stream, version, type, schema, data: event.data, id, cause, time });
+        eventStreams.push(stream);
+        versions.push(version);
+        types.push(type);
+        schemas.push(schema);
         data.push(JSON.stringify(event.data));
+        ids.push(id);
         causes.push(causeText);
       }
     }
@@ -52,12 +65,12 @@ export const storeColumns = async (
     ${events.length}::integer,
     ${lines(streams)}::text,
     ${lines(expectations)}::text,
-    ${lines(events.map(({ stream }) => stream))}::text,
-    ${lines(events.map(({ version }) => version))}::text,
-    ${lines(events.map(({ type }) => type))}::text,
-    ${lines(events.map(({ schema }) => schema))}::text,
+    ${lines(eventStreams)}::text,
+    ${lines(versions)}::text,
+    ${lines(types)}::text,
+    ${lines(schemas)}::text,
     ${lines(data)}::text,
-    ${lines(events.map(({ id }) => id))}::text,
+    ${lines(ids)}::text,
     ${lines(isOneCause ? causes.slice(0, 1) : causes)}::text,
     ${time}::bigint,
     ${put.length}::integer,
@@ -70,5 +83,6 @@ export const storeColumns = async (
     ${entriesOnWire(rows, 'added')}::text::json,
     ${jsonOrNull(cursors)}::text::json) as base`;
   if (!result) throw new Error('commit_columns answered no row');
-  return events.map((event, n) => ({ ...event, position: result.base + n + 1 }));
+  for (const [n, event] of events.entries()) event.position = result.base + n + 1;
+  return events;
 };

@@ -24,6 +24,7 @@ const touched = (commit: Commit): readonly string[] => [
  * `maxWeight` events and rows (at least one commit). What does not fit keeps its place and its order.
  */
 export const takeBatch = (queue: Waiting[], maxWeight: number): readonly Waiting[] => {
+  if (queue.length === 1) return queue.splice(0);
   const batch: Waiting[] = [];
   const left: Waiting[] = [];
   const taken = new Set<string>();

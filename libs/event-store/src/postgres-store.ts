@@ -27,7 +27,7 @@ export interface PostgresStoreOptions extends ConnectionOptions {
 /** Most events and rows in one transaction: keeps the event loop's pauses and the server's memory bounded. */
 const maxBatchWeight = 20_000;
 /** Events kept after they were stored, for followers of the feed: some transactions of the largest size. */
-const recentEventsMax = 10_000;
+const recentEventsMax = 4_000;
 /** How often a transaction that lost a deadlock or a race is tried again before its callers hear of it. */
 const maxAttempts = 5;
 

@@ -25,8 +25,12 @@ export interface BatchShape {
 export const batchesOf = (facts: readonly Fact[], progress: PartitionProgress[], shape: BatchShape): FactBatch[] => {
   const batches: FactBatch[] = [];
   const open = new Map<number, { readonly batch: FactBatch; bytes: number }>();
+  let stream: string | undefined;
+  let partition = 0;
   for (const fact of facts) {
-    const partition = partitionOf(fact.stream, shape.partitionCount);
+    // What is decided about a stream in one go stands side by side.
+    if (fact.stream !== stream) partition = partitionOf(fact.stream, shape.partitionCount);
+    stream = fact.stream;
     const { toldTo, previous } = progress[partition] ?? { toldTo: 0, previous: 0 };
     if (fact.position <= toldTo) continue;
     const bytes = factBytes(fact);

@@ -43,5 +43,8 @@ export const factBytes = (fact: Fact): number =>
   Buffer.byteLength(fact.stream) +
   Buffer.byteLength(fact.caller) +
   Buffer.byteLength(fact.type) +
-  Buffer.byteLength(fact.eventId + fact.correlationId + fact.causationId + fact.traceparent) +
+  Buffer.byteLength(fact.eventId) +
+  Buffer.byteLength(fact.correlationId) +
+  Buffer.byteLength(fact.causationId) +
+  Buffer.byteLength(fact.traceparent) +
   FACT_OVERHEAD_BYTES;

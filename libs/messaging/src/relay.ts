@@ -5,6 +5,7 @@ import type { Tracer } from '@opentelemetry/api';
 import { backoffMs } from './backoff.ts';
 import { batchesOf, messageIdOf, type PartitionProgress, watermarkOf } from './batches.ts';
 import type { Bus } from './bus.ts';
+import { encoder } from './encoding.ts';
 import { renderFact, type ToFact } from './facts.ts';
 import { inSendSpan } from './spans.ts';
 import { DEFAULT_PARTITION_COUNT, subjectOf } from './subjects.ts';
@@ -66,6 +67,7 @@ export const startRelay = (options: RelayOptions): Relay => {
   const { service, store, bus, toFact, clock, random, log, tracer } = options;
   const { partitionCount = DEFAULT_PARTITION_COUNT, watermarkMs = WATERMARK_MS } = options;
   const shape = { source: service, partitionCount, batchBytes: BATCH_BYTES };
+  const encodeBatch = encoder(FactBatch);
   const stopping = new AbortController();
   const { signal } = stopping;
   let cursor = 0;
@@ -73,7 +75,7 @@ export const startRelay = (options: RelayOptions): Relay => {
   const attempts = failureLog({ log, clock, failing: 'relay begins again', back: 'relay tells again' });
 
   const publish = async (batch: FactBatch, messageId: string): Promise<void> =>
-    bus.publish(subjectOf(service, batch.partition), messageId, FactBatch.encode(batch).finish());
+    bus.publish(subjectOf(service, batch.partition), messageId, encodeBatch(batch));
 
   const send = (batch: FactBatch): InFlight['outcome'] =>
     inSendSpan(tracer, batch, (sent) => publish(sent, messageIdOf(sent))).then(

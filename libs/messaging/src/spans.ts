@@ -28,7 +28,10 @@ const attributesOf = (batch: FactBatch, operation: 'send' | 'process'): Attribut
 /** Parent of a batch's span: the first fact's span when all facts belong to one trace, none otherwise. */
 const parentOf = ([first, ...others]: readonly Fact[]): Context => {
   const traceId = traceIdOf(first?.traceparent);
-  const isOneTrace = others.every(({ traceparent }) => traceIdOf(traceparent) === traceId);
+  // What was changed in one go has the same text, which need not be taken apart again.
+  const isOfTrace = ({ traceparent }: Fact): boolean =>
+    traceparent === first?.traceparent || traceIdOf(traceparent) === traceId;
+  const isOneTrace = others.every(isOfTrace);
   return isOneTrace ? contextFromTraceparent(first?.traceparent) : ROOT_CONTEXT;
 };
 

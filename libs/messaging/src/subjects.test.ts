@@ -6,6 +6,12 @@ test('the hash is FNV-1a with its published vectors: changing it would lose the 
   assert.equal(fnv1a32(''), 0x811c9dc5);
   assert.equal(fnv1a32('a'), 0xe40c292c);
   assert.equal(fnv1a32('foobar'), 0xbf9cf968);
+  // Of other characters the bytes of UTF-8 count, wherever they begin.
+  const byHand = [0x61, 0xc3, 0xbc, 0xe2, 0x82, 0xac].reduce(
+    (hash, byte) => Math.imul(hash ^ byte, 0x01000193),
+    0x811c9dc5,
+  );
+  assert.equal(fnv1a32('aü€'), byHand >>> 0);
 });
 
 test('streams spread over every partition, and each stays in its own', () => {

@@ -1,10 +1,24 @@
 /** Partitions of a source unless it is configured otherwise. Consumers count with the same number as their source. */
 export const DEFAULT_PARTITION_COUNT = 4;
 
+const offsetBasis = 0x811c9dc5;
+const prime = 0x01000193;
+
 /** FNV-1a, 32 bits, over the UTF-8 bytes of the text. Stable for ever: it decides where facts of a stream are found. */
 export const fnv1a32 = (text: string): number => {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(text, 'utf8')) hash = Math.imul(hash ^ byte, 0x01000193);
+  let hash = offsetBasis;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    // A character of ASCII is its own only byte.
+    if (code > 0x7f) return fnv1a32OfBytes(Buffer.from(text, 'utf8'));
+    hash = Math.imul(hash ^ code, prime);
+  }
+  return hash >>> 0;
+};
+
+const fnv1a32OfBytes = (bytes: Uint8Array): number => {
+  let hash = offsetBasis;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, prime);
   return hash >>> 0;
 };
 

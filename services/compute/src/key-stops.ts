@@ -40,7 +40,7 @@ export interface KeyStops {
 }
 
 /** Machines read, decided and stored in one go: bounds the memory of a pass and the pause of the event loop. */
-const chunkSize = 1_000;
+const chunkSize = 500;
 /**
  * How long the disk service may take to say which disks are meant, in milliseconds: losses are handled in turn, so the
  * machines of other sets wait as long.

@@ -1,19 +1,20 @@
 import { ComputeEvent } from '@interlock/contracts/interlock/compute/v1/compute_events.ts';
 import { eventReader } from '@interlock/event-store';
-import type { ToFact } from '@interlock/messaging';
+import { encoder, type ToFact } from '@interlock/messaging';
 import { virtualMachines } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import type { VmDisk } from './vm/machine.ts';
 import { attachedDiskOnWire, failureOnWire, lossOnWire } from './vm/wire.ts';
 
 const vmEvent = eventReader(virtualMachines);
+const encode = encoder(ComputeEvent);
 
 /** What other services hear of machines. A machine is told as created with the disks it was asked for with. */
 export const toFact: ToFact = (recorded) => {
   const found = vmEvent(recorded);
   const event = found && told(found.id, found.event);
   if (!found || !event) return null;
-  return { type: nameOf(event.$case), payload: ComputeEvent.encode({ event }).finish() };
+  return { type: nameOf(event.$case), payload: encode({ event }) };
 };
 
 type Told = NonNullable<ComputeEvent['event']>;
