@@ -21,6 +21,7 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'reason',
     'keyVersion',
     'caller',
+    'for:onBehalfOf',
     'resource',
     'count:occurrenceCount',
     'traceId',

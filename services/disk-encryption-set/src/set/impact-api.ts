@@ -48,7 +48,7 @@ export const impactApi = (parts: SetParts & { readonly authorize: Authorizer }) 
   /** The vault says who may take a key away, and whether it is there; readers of the whole platform may look at all. */
   const permittedKey = async (name: string, action: Action, caller: Principal, cause: Cause): Promise<string> => {
     const { allowed: isPlatformReader } = await authorize(caller, read, '/');
-    const asker = isPlatformReader ? {} : { principal: caller.name, tenant: `tenants/${caller.tenant}` };
+    const asker = { principal: caller.name, tenant: `tenants/${caller.tenant}`, permittedElsewhere: isPlatformReader };
     const request = { name, change: changes[action], ...asker };
     return (await keyVault.authorizeImpactPreview(request, callFor(cause))).name;
   };

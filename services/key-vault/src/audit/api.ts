@@ -102,14 +102,15 @@ const indexFor = ({ key, principal, operation }: ListAuditEntriesRequest, vault:
 };
 
 const matches = (entry: AuditEntry, { principal, operation }: ListAuditEntriesRequest): boolean =>
-  (principal === '' || entry.caller === principal) && (operation === '' || entry.operation === operation);
+  (principal === '' || entry.caller === principal || entry.onBehalfOf === principal) &&
+  (operation === '' || entry.operation === operation);
 
 /** The entries of a row with their ids, in the order of both: `<row>.<place in the row>`. */
 const idsOf = (rowKey: string, row: AuditRow): readonly { readonly id: string; readonly one: AuditEntry }[] =>
   entriesOf(row).map((one, n) => ({ id: `${rowKey}.${n}`, one }));
 
 const onWire = (id: string, entry: AuditEntry): WireAuditEntry => {
-  const { key, time, result, occurrences = 1, ...same } = entry;
+  const { key, time, result, occurrences = 1, onBehalfOf = '', ...same } = entry;
   const [vault, place] = id.split('/');
   return {
     ...same,
@@ -118,5 +119,6 @@ const onWire = (id: string, entry: AuditEntry): WireAuditEntry => {
     keyVersion: key,
     result: resultOnWire[result],
     occurrenceCount: occurrences,
+    onBehalfOf,
   };
 };

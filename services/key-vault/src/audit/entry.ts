@@ -47,6 +47,8 @@ export interface AuditEntry {
   readonly requestUri: string;
   /** `principals/<id>`, or who in the service itself. */
   readonly caller: string;
+  /** `principals/<id>` a service asked for; absent: the caller asked for itself. */
+  readonly onBehalfOf?: string;
   readonly tenant: string;
   readonly httpStatusCode: number;
   readonly result: 'success' | 'refused' | 'failed';
@@ -115,6 +117,7 @@ export const auditTable: TableDefinition<AuditRow> = {
       ...index('key', key),
       ...(version === undefined ? [] : index('key', entry.key)),
       ...index('principal', entry.caller),
+      ...(entry.onBehalfOf === entry.caller ? [] : index('principal', entry.onBehalfOf)),
       ...index('operation', entry.operation),
     ];
   },

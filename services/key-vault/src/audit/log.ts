@@ -16,6 +16,8 @@ export interface AuditDraft {
   about(key: string, version?: string): void;
   /** What the caller says the use is for; at most 512 characters are kept. */
   forResource(resource: string): void;
+  /** Names the principal a service asks for. */
+  onBehalfOf(principal: string): void;
   /** Something to store together with the entry of a success. `stored` is called afterwards. */
   alongside(also: { readonly change: RowChange; stored(): void } | undefined): void;
 }
@@ -139,6 +141,7 @@ export const auditLog = (parts: {
       const startedMs = clock.monotonicMs();
       const subjects: { vault: string; key: string; uri: string }[] = [];
       let resource = '';
+      let onBehalfOf: string | undefined;
       const others: { readonly change: RowChange; stored(): void }[] = [];
       const draft: AuditDraft = {
         inVault(vault) {
@@ -154,6 +157,9 @@ export const auditLog = (parts: {
         forResource(text) {
           resource = text.slice(0, resourceLengthMax);
         },
+        onBehalfOf(principal) {
+          onBehalfOf = principal;
+        },
         alongside(also) {
           if (also) others.push(also);
         },
@@ -167,6 +173,7 @@ export const auditLog = (parts: {
           key,
           requestUri,
           caller: caller.name,
+          ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
           tenant: 'tenant' in caller ? `tenants/${caller.tenant}` : '',
           ...outcome,
           resource,

@@ -63,3 +63,26 @@ test('a preview of what is not there, or cannot happen to it, is refused with it
   ] as const;
   for (const [name, change, reason] of refusals) await assert.rejects(ask({ name, change }), { reason }, reason);
 });
+
+test('CMK-11: the record says who looked, through which service, and at what', async () => {
+  const vault = await newVault(world);
+  const { name: version } = await world.vault().createKey({ parent: vault, keyId: 'k', requestId: randomUUID() });
+  const { name: principal } = await world.newPrincipal();
+  const ask = asSets().authorizeImpactPreview;
+  const looked = { name: version, change: 'KEY_CHANGE_DISABLE', principal, tenant } as const;
+  await assert.rejects(ask(looked), { reason: 'ACCESS_DENIED' });
+  await ask({ ...looked, permittedElsewhere: true });
+  const byThem = { parent: vault, principal, operation: 'ImpactPreview' };
+  const { auditEntries } = await world.vault().listAuditEntries(byThem);
+  assert.deepEqual(
+    auditEntries.map(({ onBehalfOf, resource, keyVersion, result }) => [onBehalfOf, resource, keyVersion, result]),
+    [
+      [principal, version, version, 'REFUSED'],
+      [principal, version, version, 'SUCCESS'],
+    ],
+  );
+  assert.ok(
+    auditEntries.every(({ caller }) => caller !== principal && caller !== ''),
+    'the service asked',
+  );
+});

@@ -59,6 +59,7 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
     entry: AuditDraft,
   ) => {
     const { vault, key } = await lookAt(parts, id, call, entry, 'NOT_FOUND');
+    if (id.version !== undefined && versionOf(key, id.version)) entry.about(id.key, id.version);
     if (asker && isVaultAction(right)) await guard.managedVault(id.vault, right, asker, entry);
     else if (asker && !isVaultAction(right)) await guard.permit(id.vault, vault, id.key, [right], asker);
     return key;
@@ -85,6 +86,8 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
       async (request: AuthorizeImpactPreviewRequest, call: Call, entry): Promise<AuthorizeImpactPreviewResponse> => {
         const { name, change } = request;
         const asker = askerOf(request, call);
+        if (request.principal !== '') entry.onBehalfOf(request.principal);
+        entry.forResource(name);
         const isVault = name.split('/').length === 2;
         return {
           name: await (isVault ? ofVault(name, change, asker, entry) : ofKey(name, change, { call, asker }, entry)),
@@ -103,8 +106,9 @@ interface Asking {
   readonly asker: Asker;
 }
 
-const askerOf = ({ principal, tenant }: AuthorizeImpactPreviewRequest, { cause }: Call): Asker => {
-  if (principal === '') return undefined;
+const askerOf = (request: AuthorizeImpactPreviewRequest, { cause }: Call): Asker => {
+  const { principal, tenant, permittedElsewhere } = request;
+  if (principal === '' || permittedElsewhere) return undefined;
   const { principal: id } = names.principal.parse(principal, 'principal');
   const { tenant: tenantId } = names.tenant.parse(tenant, 'tenant');
   return { caller: { kind: 'app', id, name: principal, tenant: tenantId }, cause };
