@@ -12,7 +12,7 @@ export interface Waiting {
 const weight = (commit: Commit): number =>
   (commit.appends ?? []).reduce((sum, append) => sum + append.events.length, 0) + (commit.rows?.length ?? 0);
 
-/** Names of everything a commit writes; two commits that share one cannot ride in the same transaction. */
+/** Names of everything a commit writes; two commits that share one cannot be under way at once. */
 const touched = (commit: Commit): readonly string[] => [
   ...(commit.appends ?? []).map((append) => `s:${append.stream}`),
   ...(commit.rows ?? []).map((row) => `r:${row.table}:${row.key}`),
@@ -20,21 +20,28 @@ const touched = (commit: Commit): readonly string[] => [
 ];
 
 /**
- * Takes from the front of the queue what can be stored in one transaction: commits that touch different things, up to
- * `maxWeight` events and rows (at least one commit). What does not fit keeps its place and its order.
+ * Takes from the front of the queue what can be stored in one transaction: commits that touch different things, and
+ * nothing of `held`, up to `maxWeight` events and rows (or the first one that can go). What does not fit keeps its place
+ * and its order.
+ * @returns the commits, and the names they touch
  */
-export const takeBatch = (queue: Waiting[], maxWeight: number): readonly Waiting[] => {
-  if (queue.length === 1) return queue.splice(0);
+export const takeBatch = (
+  queue: Waiting[],
+  maxWeight: number,
+  held: ReadonlySet<string> = new Set(),
+): { readonly batch: readonly Waiting[]; readonly names: readonly string[] } => {
   const batch: Waiting[] = [];
   const left: Waiting[] = [];
+  const own: string[] = [];
   const taken = new Set<string>();
   let total = 0;
   for (const waiting of queue) {
     const names = touched(waiting.commit);
     const size = weight(waiting.commit);
-    const fits = batch.length === 0 || (total + size <= maxWeight && !names.some((name) => taken.has(name)));
-    if (fits) {
+    const isFree = !names.some((name) => taken.has(name) || held.has(name));
+    if (isFree && (batch.length === 0 || total + size <= maxWeight)) {
       batch.push(waiting);
+      own.push(...names);
       total += size;
     } else {
       left.push(waiting);
@@ -43,5 +50,89 @@ export const takeBatch = (queue: Waiting[], maxWeight: number): readonly Waiting
     for (const name of names) taken.add(name);
   }
   queue.splice(0, queue.length, ...left);
-  return batch;
+  return { batch, names: own };
+};
+
+/** Most events and rows in one transaction: keeps the event loop's pauses and the server's memory bounded. */
+const maxBatchWeight = 20_000;
+/** More would only queue up behind each other at the head's lock. */
+const maxUnderWay = 2;
+/** What the server works on one event or row, in ms; on another machine it is another, of the same order. */
+const workMs = 0.005;
+/** Share by which a slower flush than known moves what is known; a faster one counts at once. */
+const slowerShare = 0.1;
+
+/** Commits of one process on their way into the store. */
+export interface CommitQueue {
+  /** Takes a commit; it is answered by its `resolve` or `reject`. */
+  push(waiting: Waiting): void;
+  /** Resolves once nothing waits and nothing is under way. */
+  idle(): Promise<void>;
+}
+
+/**
+ * Puts the commits of one process into as few transactions as pays: the first goes at once, and whatever is asked for
+ * meanwhile shares the next. Every transaction holds the head's lock through a flush of its own, so a second one beside
+ * the first pays only where it takes more work off than a flush lasts: then many are shared out between two, and the
+ * server works on one while this process prepares the other. Commits that touch the same thing keep the order of their calls.
+ * @param store stores a batch and answers each of its commits; never rejects. @returns how long the transaction took
+ * beyond the server's work on it, in ms; undefined when that is not known
+ */
+export const commitQueue = (store: (batch: readonly Waiting[]) => Promise<number | undefined>): CommitQueue => {
+  const queue: Waiting[] = [];
+  const held = new Set<string>();
+  let waitingWeight = 0;
+  let underWay = 0;
+  let isScheduled = false;
+  let flushMs = 0;
+  let idlers: (() => void)[] = [];
+
+  const paysAlone = (weight: number): boolean => weight * workMs >= flushMs;
+
+  const learnFlush = (ms: number | undefined): void => {
+    if (ms !== undefined) flushMs = ms < flushMs ? ms : flushMs + (ms - flushMs) * slowerShare;
+  };
+
+  /** Sends what may go. @returns whether something did */
+  const send = (): boolean => {
+    const half = Math.ceil(waitingWeight / maxUnderWay);
+    const share = underWay === 0 && paysAlone(half) ? half : waitingWeight;
+    const { batch, names } = takeBatch(queue, Math.min(maxBatchWeight, share), held);
+    if (batch.length === 0) return false;
+    for (const { commit } of batch) waitingWeight -= weight(commit);
+    for (const name of names) held.add(name);
+    underWay++;
+    void store(batch).then((ms) => {
+      learnFlush(ms);
+      for (const name of names) held.delete(name);
+      underWay--;
+      pump();
+    });
+    return true;
+  };
+
+  const pump = (): void => {
+    isScheduled = false;
+    while (queue.length > 0 && underWay < maxUnderWay) {
+      if (underWay > 0 && !paysAlone(waitingWeight)) break;
+      if (!send()) break;
+    }
+    if (queue.length > 0 || underWay > 0) return;
+    for (const wake of idlers) wake();
+    idlers = [];
+  };
+
+  return {
+    push(waiting) {
+      queue.push(waiting);
+      waitingWeight += weight(waiting.commit);
+      if (isScheduled) return;
+      isScheduled = true;
+      // A microtask later, so that commits of the same turn share a transaction.
+      queueMicrotask(pump);
+    },
+    idle() {
+      return queue.length === 0 && underWay === 0 ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve));
+    },
+  };
 };

@@ -75,7 +75,7 @@ test('G7: a feed reader sees every event once and in order, with many writers, s
       await systemClock.sleep(15);
       await database.sql`
         select pg_terminate_backend(pid) from pg_stat_activity
-        where datname = current_database() and query like 'select commit_batch%' and pid <> pg_backend_pid()`;
+        where datname = current_database() and query like 'select commit_columns%' and pid <> pg_backend_pid()`;
     }
   })();
   let unavailable = 0;

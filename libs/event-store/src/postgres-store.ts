@@ -1,13 +1,13 @@
 import type { Clock, Random } from '@interlock/runtime';
 import postgres from 'postgres';
-import { storeColumns } from './commit-columns.ts';
 import { type ConnectionOptions, openConnections, transactionTimeoutMs } from './connection.ts';
-import { takeBatch, type Waiting } from './group-commit.ts';
+import { commitQueue } from './group-commit.ts';
 import { migrate } from './migration.ts';
-import { type Reaching, rowMaintenance } from './postgres-rows.ts';
+import { storeBatch } from './postgres-commit.ts';
+import { rowMaintenance } from './postgres-rows.ts';
 import { recentEvents } from './recent-events.ts';
 import type { Cause, EventStore, RecordedEvent, StoredRow, StreamName } from './store.ts';
-import { CursorConflict, StoreUnavailable, VersionConflict } from './store.ts';
+import { StoreUnavailable } from './store.ts';
 
 /** What the Postgres store needs from `main.ts`. */
 export interface PostgresStoreOptions extends ConnectionOptions {
@@ -24,12 +24,8 @@ export interface PostgresStoreOptions extends ConnectionOptions {
   readonly answerTimeoutMs?: number;
 }
 
-/** Most events and rows in one transaction: keeps the event loop's pauses and the server's memory bounded. */
-const maxBatchWeight = 20_000;
 /** Events kept after they were stored, for followers of the feed: some transactions of the largest size. */
 const recentEventsMax = 4_000;
-/** How often a transaction that lost a deadlock or a race is tried again before its callers hear of it. */
-const maxAttempts = 5;
 
 interface EventRow {
   position: number;
@@ -59,8 +55,6 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
   const answerTimeoutMs = options.answerTimeoutMs ?? (options.transactionTimeoutMs ?? transactionTimeoutMs) + 2_000;
   const reaching = <T>(work: () => Promise<T>): Promise<T> => answered(work, clock, answerTimeoutMs);
   await reaching(() => migrate(sql));
-  const queue: Waiting[] = [];
-  let flushing: Promise<void> | undefined;
   let knownHead = 0;
   const recent = recentEvents(recentEventsMax);
   const waiters = new Set<() => void>();
@@ -73,19 +67,12 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     for (const wake of waiters) wake();
   };
 
-  const flush = async (): Promise<void> => {
-    while (queue.length > 0)
-      await storeBatch(takeBatch(queue, maxBatchWeight), {
-        reaching,
-        store: (batch) => storeColumns(sql, batch, { clock, random }),
-        stored: (events) => {
-          const [first] = events;
-          if (first) recent.add(first.position, events);
-          learnHead(events.at(-1)?.position ?? 0);
-        },
-      });
-    flushing = undefined;
+  const stored = (events: readonly RecordedEvent[]): void => {
+    const [first] = events;
+    if (first) recent.add(first.position, events);
+    learnHead(events.at(-1)?.position ?? 0);
   };
+  const commits = commitQueue((batch) => storeBatch(batch, { sql, clock, random, reaching, stored }));
 
   const head = (): Promise<number> =>
     reaching(async () => {
@@ -108,9 +95,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
   return {
     commit(commit, cause) {
       return new Promise((resolve, reject) => {
-        queue.push({ commit, cause, resolve, reject });
-        // A microtask later, so that commits of the same turn share the first transaction too.
-        flushing ??= Promise.resolve().then(flush);
+        commits.push({ commit, cause, resolve, reject });
       });
     },
     read(stream, after = 0) {
@@ -180,75 +165,12 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     async close() {
       closing.abort();
       for (const wake of waiters) wake();
-      await flushing;
+      await commits.idle();
       await polling;
       await sql.end({ timeout: 5 });
     },
   };
 };
-
-/** Stores one batch; answers each of its commits. What conflicts is refused, and the rest is stored without it. */
-const storeBatch = async (
-  batch: readonly Waiting[],
-  parts: {
-    readonly reaching: Reaching;
-    readonly store: (batch: readonly Waiting[]) => Promise<readonly RecordedEvent[]>;
-    readonly stored: (events: readonly RecordedEvent[]) => void;
-  },
-): Promise<void> => {
-  let left = batch;
-  for (let attempt = 1; left.length > 0; attempt++) {
-    try {
-      const events = await parts.reaching(() => parts.store(left));
-      parts.stored(events);
-      let next = 0;
-      for (const waiting of left) {
-        const count = (waiting.commit.appends ?? []).reduce((sum, append) => sum + append.events.length, 0);
-        waiting.resolve({ positions: events.slice(next, next + count).map(({ position }) => position) });
-        next += count;
-      }
-      return;
-    } catch (error) {
-      if (error instanceof postgres.PostgresError && error.code === 'IL001') {
-        left = refuse(left, namesIn(error), streamsOf, (names) => new VersionConflict(names as StreamName[]));
-      } else if (error instanceof postgres.PostgresError && error.code === 'IL002') {
-        left = refuse(left, namesIn(error), cursorsOf, (names) => new CursorConflict(names.join(', ')));
-      } else if (!(isRace(error) && attempt < maxAttempts)) {
-        if (left.length > 1 && !(error instanceof StoreUnavailable)) {
-          // One of them holds what the database refuses, and nobody says which: each alone finds out.
-          for (const waiting of left) await storeBatch([waiting], parts);
-        } else {
-          for (const waiting of left) waiting.reject(error);
-        }
-        return;
-      }
-    }
-  }
-};
-
-const streamsOf = (waiting: Waiting): readonly string[] =>
-  (waiting.commit.appends ?? []).map((append) => append.stream);
-const cursorsOf = (waiting: Waiting): readonly string[] => (waiting.commit.cursors ?? []).map((cursor) => cursor.name);
-const namesIn = (error: postgres.PostgresError): ReadonlySet<string> => new Set(JSON.parse(error.detail ?? '[]'));
-
-const refuse = (
-  batch: readonly Waiting[],
-  conflicting: ReadonlySet<string>,
-  namesOf: (waiting: Waiting) => readonly string[],
-  conflict: (names: readonly string[]) => Error,
-): readonly Waiting[] =>
-  batch.filter((waiting) => {
-    const names = namesOf(waiting).filter((name) => conflicting.has(name));
-    if (names.length > 0) waiting.reject(conflict(names));
-    return names.length === 0;
-  });
-
-/**
- * 40P01 deadlock, 40001 serialisation, 23505 somebody appended to one of the streams while this waited for the head: nothing
- * was stored, and the same transaction may succeed or learn what is in its way.
- */
-const isRace = (error: unknown): boolean =>
-  error instanceof postgres.PostgresError && ['40P01', '40001', '23505'].includes(error.code);
 
 /** SQLSTATE classes that say the server is not there for us: connection, resources, operator intervention, and our own time limits. */
 const unavailableClasses = new Set(['08', '53', '57', '25', '55']);

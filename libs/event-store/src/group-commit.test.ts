@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { commitQueue, takeBatch, type Waiting } from './group-commit.ts';
+import type { StreamName } from './store.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+
+const waiting = (stream: StreamName): Waiting => ({
+  commit: { appends: [{ stream, expected: 0, events: [{ type: 'A', schema: 1, data: {} }] }] },
+  cause,
+  resolve: () => {},
+  reject: () => {},
+});
+const streams = (batch: readonly Waiting[]): readonly string[] =>
+  batch.flatMap(({ commit }) => (commit.appends ?? []).map(({ stream }) => stream));
+
+/** A queue whose transactions end when told to. */
+const open = () => {
+  const underWay: { readonly streams: readonly string[]; readonly end: (flushMs?: number) => Promise<void> }[] = [];
+  const queue = commitQueue(
+    (batch) =>
+      new Promise((resolve) => {
+        const end = async (flushMs?: number): Promise<void> => {
+          underWay.splice(underWay.indexOf(entry), 1);
+          resolve(flushMs);
+          await settled();
+        };
+        const entry = { streams: streams(batch), end };
+        underWay.push(entry);
+      }),
+  );
+  const push = async (...names: readonly StreamName[]): Promise<void> => {
+    for (const name of names) queue.push(waiting(name));
+    await settled();
+  };
+  return { queue, underWay, push };
+};
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const many = (count: number, prefix: string): readonly StreamName[] =>
+  Array.from({ length: count }, (_, n): StreamName => `${prefix}-${n}`);
+
+test('a batch leaves out what touches something held, and whatever is behind that', () => {
+  const queue = ['a-1', 'b-1', 'a-1', 'c-1'].map((stream) => waiting(stream as StreamName));
+  const { batch, names } = takeBatch(queue, 100, new Set(['s:b-1']));
+  assert.deepEqual(streams(batch), ['a-1', 'c-1']);
+  assert.deepEqual(names, ['s:a-1', 's:c-1']);
+  assert.deepEqual(streams(queue), ['b-1', 'a-1']);
+});
+
+test('a batch holds at least one commit, and no more than the weight allows', () => {
+  const queue = many(5, 'a').map(waiting);
+  assert.equal(takeBatch(queue, 0).batch.length, 1);
+  assert.equal(takeBatch(queue, 3).batch.length, 3);
+  assert.equal(queue.length, 1);
+});
+
+test('what is asked for while a transaction is under way shares the next one', async () => {
+  const { underWay, push } = open();
+  await push('a-1');
+  await underWay[0]?.end(50);
+  await push('b-1');
+  await push('c-1');
+  await push('d-1');
+  assert.deepEqual(
+    underWay.map((one) => one.streams),
+    [['b-1']],
+  );
+  await underWay[0]?.end(50);
+  assert.deepEqual(
+    underWay.map((one) => one.streams),
+    [['c-1', 'd-1']],
+  );
+});
+
+test('many are shared out between two transactions where a flush is short, and share one where it is long', async () => {
+  for (const [flushMs, expected] of [
+    [0.1, [50, 50]],
+    [100, [100]],
+  ] as const) {
+    const { underWay, push } = open();
+    // A slower flush than known is believed bit by bit.
+    for (let round = 0; round < 60; round++) {
+      await push('warm-1');
+      await underWay[0]?.end(flushMs);
+    }
+    await push(...many(100, 'a'));
+    assert.deepEqual(
+      underWay.map((one) => one.streams.length),
+      expected,
+      `a flush of ${flushMs} ms`,
+    );
+  }
+});
+
+test('a commit waits for the one before it on the same stream, also when a second transaction could go', async () => {
+  const { queue, underWay, push } = open();
+  await push(...many(50, 'a'));
+  assert.equal(underWay.length, 2);
+  await push('a-0', ...many(50, 'b'));
+  const first = underWay.find((one) => one.streams.includes('a-0'));
+  const second = underWay.find((one) => one !== first);
+  await second?.end(0);
+  assert.ok(underWay.every((one) => one === first || !one.streams.includes('a-0')));
+  await first?.end(0);
+  let isIdle = false;
+  const idle = queue.idle().then(() => {
+    isIdle = true;
+  });
+  let again = 0;
+  while (underWay.length > 0) {
+    assert.equal(isIdle, false);
+    again += underWay[0]?.streams.includes('a-0') ? 1 : 0;
+    await underWay[0]?.end(0);
+  }
+  await idle;
+  assert.equal(again, 1);
+});

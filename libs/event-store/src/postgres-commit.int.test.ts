@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { openPostgresStore } from './postgres-store.ts';
+import { type Cause, CursorConflict, type EventStore, type StreamName, VersionConflict } from './store.ts';
+import { createTestDatabase, type TestDatabase } from './test-database.ts';
+
+const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const append = (stream: StreamName, expected: number) => ({
+  stream,
+  expected,
+  events: [{ type: 'A', schema: 1, data: {} }],
+});
+
+let database: TestDatabase;
+let stores: readonly EventStore[];
+before(async () => {
+  database = await createTestDatabase();
+  const options = { url: database.url, clock: systemClock, random: systemRandom };
+  stores = await Promise.all([openPostgresStore(options), openPostgresStore(options), openPostgresStore(options)]);
+});
+after(async () => {
+  await Promise.all(stores.map((store) => store.close()));
+  await database.drop();
+});
+
+/** How many transactions wait for another one: here, for the head. */
+const waitingForHead = async (): Promise<number> => {
+  const [row] = await database.sql<{ count: number }[]>`
+    select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  return row?.count ?? 0;
+};
+
+test('of several processes that appended to a stream at once, all of which found it at the expected version, one succeeds', async () => {
+  const outcomes = await database.sql.begin(async (sql) => {
+    await sql`select position from head for update`;
+    // All have looked at the stream and wait for the head.
+    const racing = Promise.allSettled(
+      stores.map((store, n) => store.commit({ appends: [append('race-1', 0), append(`race-own${n}`, 0)] }, cause)),
+    );
+    while ((await waitingForHead()) < stores.length) await systemClock.sleep(5);
+    return { racing };
+  });
+  const settled = await outcomes.racing;
+  assert.equal(settled.filter(({ status }) => status === 'fulfilled').length, 1);
+  for (const outcome of settled) {
+    if (outcome.status === 'fulfilled') continue;
+    assert.ok(outcome.reason instanceof VersionConflict, String(outcome.reason));
+    assert.deepEqual(outcome.reason.streams, ['race-1']);
+  }
+  const [store] = stores;
+  assert.equal((await store?.read('race-1'))?.length, 1);
+  const stored = await Promise.all(stores.map(async (_, n) => (await store?.read(`race-own${n}`))?.length));
+  assert.deepEqual(stored.toSorted(), [0, 0, 1]);
+});
+
+test('a commit that is ahead of one stream and behind another names both', async () => {
+  const [store] = stores;
+  assert.ok(store);
+  await store.commit({ appends: [append('ahead-1', 0), append('behind-1', 0), append('right-1', 0)] }, cause);
+  await store.commit({ appends: [append('behind-1', 1)] }, cause);
+  const appends = [append('ahead-1', 2), append('behind-1', 1), append('right-1', 1)];
+  await assert.rejects(store.commit({ appends }, cause), (error: unknown) => {
+    assert.ok(error instanceof VersionConflict);
+    assert.deepEqual(error.streams, ['ahead-1', 'behind-1']);
+    return true;
+  });
+});
+
+test('a cursor that somebody else has moved to the very same place is a conflict', async () => {
+  const [store, other] = stores;
+  assert.ok(store && other);
+  const move = (from: number, to: number) => ({ cursors: [{ name: 'shared', from, to }] });
+  for (const [from, to] of [
+    [0, 3],
+    [3, 8],
+  ] as const) {
+    await store.commit(move(from, to), cause);
+    await assert.rejects(other.commit(move(from, to), cause), CursorConflict);
+    await assert.rejects(
+      other.commit({ cursors: [{ name: `new${to}`, from: 0, to: 1 }, ...move(from, to).cursors] }, cause),
+      (error: unknown) => error instanceof CursorConflict && error.cursor === 'shared',
+    );
+    assert.equal(await store.cursor(`new${to}`), 0);
+  }
+});

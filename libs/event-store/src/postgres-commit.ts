@@ -1,0 +1,87 @@
+import type { Clock, Random } from '@interlock/runtime';
+import postgres from 'postgres';
+import { storeColumns } from './commit-columns.ts';
+import type { Sql } from './connection.ts';
+import type { Waiting } from './group-commit.ts';
+import type { Reaching } from './postgres-rows.ts';
+import type { RecordedEvent, StreamName } from './store.ts';
+import { CursorConflict, StoreUnavailable, VersionConflict } from './store.ts';
+
+/** How often a transaction that lost a deadlock or a race is tried again before its callers hear of it. */
+const maxAttempts = 5;
+
+/** What storing a batch needs. */
+export interface CommitParts {
+  readonly sql: Sql;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly reaching: Reaching;
+  /** Told the events of each transaction, as they are recorded. */
+  readonly stored: (events: readonly RecordedEvent[]) => void;
+}
+
+/**
+ * Stores one batch in one transaction; answers each of its commits. What conflicts is refused, and the rest is stored
+ * without it. Never rejects.
+ * @returns how long the transaction took beyond the server's work on it, in ms: its flush, and the way there and back;
+ * undefined when it was not one transaction
+ */
+export const storeBatch = async (batch: readonly Waiting[], parts: CommitParts): Promise<number | undefined> => {
+  let left = batch;
+  for (let attempt = 1; left.length > 0; attempt++) {
+    try {
+      const since = parts.clock.monotonicMs();
+      const { events, workMs } = await parts.reaching(() => storeColumns(parts.sql, left, parts));
+      const tookMs = parts.clock.monotonicMs() - since;
+      parts.stored(events);
+      let next = 0;
+      for (const waiting of left) {
+        const count = countOf(waiting);
+        waiting.resolve({ positions: events.slice(next, next + count).map(({ position }) => position) });
+        next += count;
+      }
+      return attempt === 1 ? tookMs - workMs : undefined;
+    } catch (error) {
+      if (error instanceof postgres.PostgresError && error.code === 'IL001') {
+        left = refuse(left, namesIn(error), streamsOf, (names) => new VersionConflict(names as StreamName[]));
+      } else if (error instanceof postgres.PostgresError && error.code === 'IL002') {
+        left = refuse(left, namesIn(error), cursorsOf, (names) => new CursorConflict(names.join(', ')));
+      } else if (!(isRace(error) && attempt < maxAttempts)) {
+        if (left.length > 1 && !(error instanceof StoreUnavailable)) {
+          // One of them holds what the database refuses, and nobody says which: each alone finds out.
+          for (const waiting of left) await storeBatch([waiting], parts);
+        } else {
+          for (const waiting of left) waiting.reject(error);
+        }
+        return undefined;
+      }
+    }
+  }
+  return undefined;
+};
+
+const countOf = ({ commit }: Waiting): number =>
+  (commit.appends ?? []).reduce((sum, append) => sum + append.events.length, 0);
+const streamsOf = (waiting: Waiting): readonly string[] =>
+  (waiting.commit.appends ?? []).map((append) => append.stream);
+const cursorsOf = (waiting: Waiting): readonly string[] => (waiting.commit.cursors ?? []).map((cursor) => cursor.name);
+const namesIn = (error: postgres.PostgresError): ReadonlySet<string> => new Set(JSON.parse(error.detail ?? '[]'));
+
+const refuse = (
+  batch: readonly Waiting[],
+  conflicting: ReadonlySet<string>,
+  namesOf: (waiting: Waiting) => readonly string[],
+  conflict: (names: readonly string[]) => Error,
+): readonly Waiting[] =>
+  batch.filter((waiting) => {
+    const names = namesOf(waiting).filter((name) => conflicting.has(name));
+    if (names.length > 0) waiting.reject(conflict(names));
+    return names.length === 0;
+  });
+
+/**
+ * 40P01 deadlock, 40001 serialisation, 23505 somebody appended to one of the streams while we waited for the head: nothing
+ * was stored, and the same transaction may succeed or learns what is in its way.
+ */
+const isRace = (error: unknown): boolean =>
+  error instanceof postgres.PostgresError && ['40P01', '40001', '23505'].includes(error.code);
