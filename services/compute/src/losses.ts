@@ -1,7 +1,7 @@
 import { type Cause, type EventStore, type RowChange, table } from '@interlock/event-store';
 import { isStoppedByLoss } from './vm/decider.ts';
 import type { OpenedDisk } from './vm/events.ts';
-import { FINAL_EPOCH, type SetLoss } from './vm/key-loss.ts';
+import { FINAL_EPOCH, isOlder, type SetLoss } from './vm/key-loss.ts';
 
 /** A loss with what began it, so that a stop that comes later still names its cause. */
 export interface KnownLoss extends SetLoss {
@@ -105,9 +105,7 @@ export const openLosses = (store: EventStore): Losses => {
         .map(({ disk, key }) => ({ disk, key, loss: known.get(key) }))
         .find(
           ({ disk, key, loss }) =>
-            loss !== undefined &&
-            loss.accessEpoch > disk.accessEpoch &&
-            !(loss.accessEpoch === FINAL_EPOCH && heardBefore.has(key)),
+            loss !== undefined && isOlder(disk, loss) && !(loss.accessEpoch === FINAL_EPOCH && heardBefore.has(key)),
         )?.loss;
     },
     async returned(set, keyVersion, accessEpoch) {

@@ -160,6 +160,34 @@ promised(
   },
 );
 
+promised('G3: the end of an identity that is heard late stops nobody who opened as the next one', async () => {
+  const set = fleet.newSet();
+  const before = await fleet.running(['PREMIUM_SSD', set]);
+  const identities = [`principals/${random.uuid()}`, `principals/${random.uuid()}`] as const;
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  for (const [turn, identity] of identities.entries()) {
+    disks.identities.set(set, identity);
+    await world.compute.restartVirtualMachine({ name: turn === 0 ? before.name : name, requestId: random.uuid() });
+    await settle();
+  }
+  const value = {
+    set,
+    keyVersion: keyVersionOf(set),
+    // The reason that was there first may hide that it is the identity that ended.
+    reason: 'VAULT_DELETED',
+    accessEpoch: Number.MAX_SAFE_INTEGER,
+    since: new Date(clock.now()),
+    partial: false,
+    principal: identities[0],
+  } as const;
+  await world.tellOfSet({ $case: 'keyAccessLost', value });
+  await fleet.settled(before.name, 'STOPPED');
+  await settle();
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+  await world.tellOfSet({ $case: 'keyAccessLost', value: { ...value, principal: identities[1] } });
+  await fleet.settled(name, 'STOPPED');
+});
+
 const wishFor = (id: string, set: string) => ({
   parent: 'subscriptions/s/resourceGroups/g',
   virtualMachineId: id,

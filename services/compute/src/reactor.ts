@@ -27,7 +27,7 @@ export const setReactor = (parts: {
     async KeyAccessLost(fact, { cause, signal }) {
       const { event } = DiskEncryptionSetEvent.decode(fact.payload);
       if (event?.$case !== 'keyAccessLost') throw misfit(fact.type);
-      const { set, keyVersion, accessEpoch, since, partial: isPartial } = event.value;
+      const { set, keyVersion, accessEpoch, since, partial: isPartial, principal } = event.value;
       const reason = lossReasonOf(event.value.reason);
       if (!reason) throw new Error(`a loss must have a reason, not ${event.value.reason}`);
       trace.getActiveSpan()?.setAttributes({
@@ -42,6 +42,7 @@ export const setReactor = (parts: {
         since: since?.getTime() ?? fact.eventTime?.getTime() ?? clock.now(),
         traceId: traceIdOf(fact.traceparent) ?? '',
         accessEpoch,
+        ...(principal === undefined ? {} : { principal }),
       };
       await stops.stopFor({ loss, isPartial }, cause, signal);
       return NO_EFFECT;

@@ -30,6 +30,8 @@ export interface FakeDisk {
 export interface FakeDiskService {
   readonly bound: BoundService;
   readonly disks: Map<string, FakeDisk>;
+  /** As whom the disks of a set are unwrapped; a set that is not in it does not say. */
+  readonly identities: Map<string, string>;
   /** `<method> <disk>` of every call, in order. */
   readonly calls: string[];
   /** Sees every call before it is carried out; throws, or waits, to be a bad neighbour. */
@@ -193,6 +195,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         keyVersion: disk.keyVersion,
         sizeBytes: 4 * 2 ** 30,
         diskVersion: disk.version,
+        principal: fake.identities.get(disk.set) ?? '',
       });
       await fake.beforeAnswer?.(`openDisk ${name}`);
       return answer;
@@ -230,6 +233,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
 
   const fake: FakeDiskService = {
     disks,
+    identities: new Map(),
     calls,
     before: undefined,
     beforeAnswer: undefined,

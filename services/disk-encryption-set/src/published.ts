@@ -41,9 +41,9 @@ const factOf = (set: string, event: SetEvent): ToldFact | null => {
       return told(event.type, { $case: 'keyAssigned', value });
     }
     case 'KeyAccessLost': {
-      const { keyVersion, epoch: accessEpoch, partial } = event;
+      const { keyVersion, epoch: accessEpoch, partial, principal } = event;
       const since = new Date(event.since);
-      const value = { set, keyVersion, reason: reasonOnWire(event.reason), accessEpoch, since, partial };
+      const value = { set, keyVersion, reason: reasonOnWire(event.reason), accessEpoch, since, partial, principal };
       return told(event.type, { $case: 'keyAccessLost', value });
     }
     case 'KeyAccessRestored': {

@@ -75,3 +75,16 @@ test('CMK-104: what a set says about the expiry of its key holds after a restart
   await tell('SetDeleted', { $case: 'setDeleted', value: { set } });
   assert.ok(!options.outlivesExpiry(set) && !(await restarted()).options.outlivesExpiry(set));
 });
+
+test('G3: a host that begins anew holds no disk to a loss that was over when the disk was opened', async () => {
+  const { tell, restarted } = world();
+  const lost = { set, keyVersion, accessEpoch: 7, since: new Date(1), partial: false, reason: 'KEY_DISABLED' } as const;
+  await tell('KeyAccessLost', { $case: 'keyAccessLost', value: lost });
+  // The key returned at 9 and disks were opened; the set, which nobody answered, has not told of it.
+  const keyAccess = await restarted();
+  const key = { set, keyVersion };
+  assert.equal(keyAccess.lossAfter(key, 9), undefined);
+  assert.equal(keyAccess.lossAfter(key, 6)?.reason, 'KEY_DISABLED');
+  keyAccess.lost(key, { reason: 'KEY_DELETED', accessEpoch: 9, since: 2, traceId: '' }, keyAccess.ask());
+  assert.equal(keyAccess.lossAfter(key, 9)?.reason, 'KEY_DELETED', 'a refusal of the vault is from now');
+});

@@ -26,11 +26,17 @@ export const reactions = (parts: {
     KeyAccessLost: async (fact, { cause }) => {
       const { event } = eventOf(fact);
       if (event?.$case !== 'keyAccessLost') return NO_EFFECT;
-      const { set, keyVersion, reason: name, accessEpoch, since } = event.value;
+      const { set, keyVersion, reason: name, accessEpoch, since, principal } = event.value;
       const reason = lossReasonNamed(name);
       // An outage is no loss here: each lease runs to its end, and this host looks for itself.
       if (!reason) return NO_EFFECT;
-      const loss = { reason, accessEpoch, since: since?.getTime() ?? clock.now(), traceId: traceIdOf(cause) };
+      const loss = {
+        reason,
+        accessEpoch,
+        since: since?.getTime() ?? clock.now(),
+        traceId: traceIdOf(cause),
+        ...(principal === undefined ? {} : { principal }),
+      };
       keyAccess.lost({ set, keyVersion }, loss, 'fact');
       return { rows: [await losses.lost({ set, keyVersion }, loss)] };
     },

@@ -69,8 +69,9 @@ export const openAll = async (
     }
     const { attachEpoch, accessEpoch, diskEncryptionSet: set, keyVersion, diskVersion, sku } = outcome.answer;
     const numbers = { accessEpoch, attachEpoch, diskVersion };
-    const { dataAddress, accessToken, sizeBytes } = outcome.answer;
-    opened.push({ disk: disk.disk, sku: skuOf(sku) ?? disk.sku, set, keyVersion, ...numbers });
+    const { dataAddress, accessToken, sizeBytes, principal } = outcome.answer;
+    const as = principal === '' ? {} : { principal };
+    opened.push({ disk: disk.disk, sku: skuOf(sku) ?? disk.sku, set, keyVersion, ...numbers, ...as });
     const { lun, isOs } = disk;
     const isContinued = disk.attachEpoch > 0;
     guestDisks.push({ disk: disk.disk, lun, isOs, sizeBytes, dataAddress, accessToken, isContinued });

@@ -15,9 +15,10 @@ export const withOpened = (disks: readonly VmDisk[], opened: readonly OpenedDisk
   disks.map((disk) => {
     const found = opened.find((one) => one.disk === disk.disk);
     if (!found) return disk;
-    const { isOpenUnsure: _unsure, ...known } = disk;
-    const { sku, accessEpoch, attachEpoch } = found;
-    return underKey({ ...known, sku, accessEpoch, attachEpoch, access: 'open' }, found);
+    const { isOpenUnsure: _unsure, principal: _before, ...known } = disk;
+    const { sku, accessEpoch, attachEpoch, principal } = found;
+    const as = principal === undefined ? {} : { principal };
+    return underKey({ ...known, sku, accessEpoch, attachEpoch, ...as, access: 'open' }, found);
   });
 
 /** Where its data key was last seen. */

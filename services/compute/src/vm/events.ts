@@ -15,6 +15,8 @@ export interface OpenedDisk {
   readonly attachEpoch: number;
   /** Version of the disk's stream that set and key version are from; absent in old events. */
   readonly diskVersion?: number;
+  /** As whom it was unwrapped: the end of another identity does not concern it. Absent under a key of the platform. */
+  readonly principal?: string;
 }
 
 /** The facts of one machine. These names and shapes are on disk: add; never rename, never reuse. */

@@ -76,7 +76,7 @@ export const explainOutage =
     if (vm.status !== 'active' || isOutage(loss.reason)) return [];
     const disks = vm.blocked
       .filter(({ reason, set, keyVersion }) => isOutage(reason) && set === loss.set && keyVersion === loss.keyVersion)
-      .filter(({ disk }) => !isNumbered(loss) || isOlder(epochOf(vm, disk), loss))
+      .filter(({ disk }) => !isNumbered(loss) || isOlder({ accessEpoch: epochOf(vm, disk) }, loss))
       .map(({ disk }) => disk);
     return disks.length === 0 ? [] : [{ type: 'OutageExplained', loss, disks, at }];
   };
@@ -108,10 +108,20 @@ const isConcerned = (disk: VmDisk, { loss, isUnder }: LossTerms): boolean =>
   disk.access === 'open' &&
   disk.set === loss.set &&
   isStoppedByLoss(disk) &&
-  isOlder(disk.accessEpoch, loss) &&
+  isOlder(disk, loss) &&
   (isUnder === undefined || isUnder(disk));
 
-const isOlder = (accessEpoch: number, loss: SetLoss): boolean => accessEpoch < loss.accessEpoch;
+/**
+ * Whether a loss came after an unwrap. The end of an identity is above every number, and comes after nothing that was
+ * unwrapped as another one, however late it is heard.
+ */
+export const isOlder = (
+  { accessEpoch, principal }: Pick<VmDisk, 'accessEpoch' | 'principal'>,
+  loss: Pick<SetLoss, 'accessEpoch' | 'principal'>,
+): boolean => {
+  const isOfOther = loss.principal !== undefined && principal !== undefined && loss.principal !== principal;
+  return !isOfOther && accessEpoch < loss.accessEpoch;
+};
 
 /** The number of a loss that no vault decided: whoever lost its identity lost every key, whatever the vault's count. */
 export const FINAL_EPOCH = Number.MAX_SAFE_INTEGER;

@@ -34,6 +34,8 @@ export interface KeyLoss {
   readonly traceId: string;
   /** Number of the loss; 0 where it is not known (the disk service said so while opening). */
   readonly accessEpoch: number;
+  /** The identity that ended; absent for a loss of the key. */
+  readonly principal?: string;
 }
 
 /** Why an operation failed. */
@@ -139,6 +141,8 @@ export interface VmDisk {
   readonly access: 'closed' | 'opening' | 'open' | 'closing';
   /** Number of the last unwrap; 0 before the first. */
   readonly accessEpoch: number;
+  /** As whom it was unwrapped last; absent before the first, and under a key of the platform. */
+  readonly principal?: string;
   /** Number of the last open; 0 before the first since it was attached. */
   readonly attachEpoch: number;
   /** Whether there may be a later open, whose answer did not arrive. */

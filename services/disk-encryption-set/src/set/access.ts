@@ -93,7 +93,14 @@ const stopsNothing = ({ options }: LivingSet, reason: LossReason): boolean =>
 const lostOrBarred = (set: LivingSet, loss: Loss, isBarredOnly: boolean, at: Instant): SetEvent =>
   isBarredOnly
     ? { type: 'KeyAccessBarred', ...loss, at }
-    : { type: 'KeyAccessLost', ...loss, partial: set.previousKeys.length > 0, at };
+    : {
+        type: 'KeyAccessLost',
+        ...loss,
+        partial: set.previousKeys.length > 0,
+        // What no yes undoes is the end of this identity, and concerns nobody who asked as another.
+        ...(loss.epoch === FINAL_EPOCH ? { principal: set.principal } : {}),
+        at,
+      };
 
 /**
  * An answer from before the question is none, and neither is one from before a loss that was heard of meanwhile: which reason

@@ -220,6 +220,16 @@ test('a deleted identity is final: no later yes and no later question brings it 
   );
 });
 
+test('G3: the end of an identity names it, also behind another reason; a loss of the key names none', () => {
+  const deleted = after(...created, loseKey(3, loss(7, 'VAULT_DELETED')));
+  assert.ok(deleted.status === 'active');
+  const [end] = loseKey(4, loss(FINAL_EPOCH, 'IDENTITY_DELETED'))(deleted);
+  assert.ok(end?.type === 'KeyAccessLost');
+  assert.deepEqual([end.reason, end.principal], ['VAULT_DELETED', deleted.principal]);
+  const [lost] = loseKey(3, loss(7, 'KEY_DISABLED'))(after(...created));
+  assert.equal(lost?.type === 'KeyAccessLost' && 'principal' in lost, false);
+});
+
 test('CMK-33, CMK-34, CMK-35: assigning a key raises the generation, keeps the old one until all has moved', () => {
   const moving = after(...created, assignKey(3, keyReference('2'), yesAt(7)));
   assert.ok(moving.status === 'active');

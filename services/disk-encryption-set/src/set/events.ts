@@ -110,6 +110,8 @@ export type SetEvent =
       readonly traceId: string;
       /** A move to another key is unfinished: only some disks are under this version. */
       readonly partial: boolean;
+      /** The identity that ended; absent for a loss of the key, and in old events. */
+      readonly principal?: string;
       readonly at: Instant;
     }
   /** Access ended for what begins anew, while what runs goes on: an expiry under `next_start`. Nobody has to be told. */

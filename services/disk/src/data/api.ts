@@ -19,7 +19,7 @@ const messageDataMax = 2 * 1024 * 1024;
  */
 export const diskDataApi = (parts: {
   readonly sessions: Sessions;
-  readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
+  readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   readonly regaining: Regaining;
   readonly clock: Clock;
 }): Implementation<typeof diskDataDefinition> => {

@@ -83,6 +83,7 @@ const waiting = (clock: VirtualClock, limits: { readonly waitingMax: number; rea
   const session = {
     name: 'd',
     lease,
+    user: { accessEpoch: 0 },
     held: { grant: undefined },
     bridge: undefined,
     isPinnable: false,
@@ -92,7 +93,7 @@ const waiting = (clock: VirtualClock, limits: { readonly waitingMax: number; rea
   } as unknown as Session;
   const regaining = openRegaining({
     sessions: { fetchDek: async () => undefined },
-    keyAccess: { lossOf: () => undefined },
+    keyAccess: { lossAfter: () => undefined },
     leases: { changed: (_key, withinMs, signal) => clock.sleep(Math.min(withinMs, 10), signal) },
     terms: { ioPauseTimeoutMs: 5_000 },
     limits,

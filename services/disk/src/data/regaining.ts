@@ -44,7 +44,7 @@ const beforeDeadlineMs = (remainingMs: number): number => Math.min(250, remainin
 /** Nobody waits yet. Rules G1, CMK-113. */
 export const openRegaining = (parts: {
   readonly sessions: Pick<Sessions, 'fetchDek'>;
-  readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
+  readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   readonly leases: Pick<Leases, 'changed'>;
   readonly terms: Pick<LeaseTerms, 'ioPauseTimeoutMs'>;
   readonly limits?: PauseLimits;

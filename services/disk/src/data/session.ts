@@ -45,7 +45,7 @@ export const isPinned = ({ isPinnable, lease, held }: Session): boolean =>
 
 /** What checks of a session ask. */
 export interface PieceGate {
-  readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
+  readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   now(): Instant;
   /** Waits for the lease and gets the DEK where it is not in memory: after a restart, or when access has returned. */
   regain(session: Session): Promise<void>;
@@ -68,8 +68,8 @@ export const mayUseDek = ({ held, lease, bridge, isPinnable }: Session): boolean
   held !== undefined && (lease === undefined || isPinnable || lease.isHeld() || bridge?.isHeld() === true);
 
 /** @throws Rejection a reason of key loss */
-export const refuseLost = ({ lease, name }: Session, keyAccess: Pick<KeyAccess, 'lossOf'>): void => {
-  const loss = lease && keyAccess.lossOf(lease.key);
+export const refuseLost = ({ lease, name, user }: Session, keyAccess: Pick<KeyAccess, 'lossAfter'>): void => {
+  const loss = lease && keyAccess.lossAfter(lease.key, user.accessEpoch);
   if (loss) throw keyLost({ ...lease.key, resource: name }, loss);
 };
 

@@ -25,7 +25,8 @@ import { trace } from '@opentelemetry/api';
 import type { Sessions } from '../data/sessions.ts';
 import { type Encryption, encryptionFromWire, setOf, skuFromWire } from '../encryption.ts';
 import type { DekHolder } from '../keys/deks.ts';
-import type { KeyAccess } from '../keys/key-access.ts';
+import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
+import type { LossFacts } from '../keys/key-reasons.ts';
 import type { Leases } from '../keys/leases.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
 import { existing as existingSnapshot, type Snapshot } from '../snapshot/decider.ts';
@@ -47,7 +48,7 @@ export type ShowDisk = (loaded: Loaded<Disk>) => Promise<WireDisk>;
 /** Makes what shows disks. */
 export const showDisk =
   (parts: {
-    readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
+    readonly keyAccess: Pick<KeyAccess, 'lossOf' | 'lossAfter'>;
     readonly leases: Pick<Leases, 'outageOf'>;
     readonly sessions: Sessions;
     readonly volumes: Volumes;
@@ -59,11 +60,21 @@ export const showDisk =
     const key = keyOf(state);
     return diskOnWire(loaded, {
       at: clock.now(),
-      loss: key && (keyAccess.lossOf(key) ?? leases.outageOf(key)),
+      loss: key && (lossFor(state, key, keyAccess) ?? leases.outageOf(key)),
       isPinned: sessions.isPinned(loaded.id),
       allocatedBytes: 'volume' in state ? await volumes.allocatedBytes(state.volume.volumeId) : 0,
     });
   };
+
+/** What keeps a disk from its data: for one that is open, only what came after that. */
+const lossFor = (
+  state: Disk,
+  key: SetKeyVersion,
+  keyAccess: Pick<KeyAccess, 'lossOf' | 'lossAfter'>,
+): LossFacts | undefined =>
+  state.status === 'active' && state.access !== null
+    ? keyAccess.lossAfter(key, state.accessEpoch)
+    : keyAccess.lossOf(key);
 
 /** Disks as resources: request in, resource out. */
 export const diskApi = (parts: {

@@ -107,7 +107,14 @@ export const attachmentApi = (parts: {
       const { state, version } = await opening(
         name,
         openable(clock.now(), wish),
-        (attachEpoch, accessEpoch) => open(clock.now(), wish, { attachEpoch, accessEpoch }),
+        (attachEpoch, grant) => {
+          const { accessEpoch = 0, principal } = grant ?? {};
+          return open(clock.now(), wish, {
+            attachEpoch,
+            accessEpoch,
+            ...(principal === undefined ? {} : { principal }),
+          });
+        },
         cause,
       );
       return {
@@ -120,6 +127,7 @@ export const attachmentApi = (parts: {
         keyVersion: state.keyVersion,
         sizeBytes: state.sizeGib * bytesPerGib,
         diskVersion: version,
+        principal: state.principal ?? '',
       };
     },
     async closeDisk(request: CloseDiskRequest, call: Call): Promise<WireDisk> {
@@ -157,10 +165,16 @@ export const attachmentApi = (parts: {
       const { state } = await opening(
         name,
         accessible,
-        (attachEpoch, accessEpoch) => {
+        (attachEpoch, grant) => {
           const { token, tokenHash } = newAccessToken(attachEpoch, random);
           told.accessToken = token;
-          return beginAccess(clock.now(), { attachEpoch, level, tokenHash, expiresAt, accessEpoch });
+          return beginAccess(clock.now(), {
+            attachEpoch,
+            level,
+            tokenHash,
+            expiresAt,
+            accessEpoch: grant?.accessEpoch ?? 0,
+          });
         },
         cause,
       );

@@ -45,7 +45,11 @@ export interface OpenWish {
  * decides nothing, so that a repeat that arrives after its answer was used takes nothing away.
  */
 export const open =
-  (at: Instant, wish: OpenWish, opened: { readonly attachEpoch: number; readonly accessEpoch: number }): Decision =>
+  (
+    at: Instant,
+    wish: OpenWish,
+    opened: { readonly attachEpoch: number; readonly accessEpoch: number; readonly principal?: string },
+  ): Decision =>
   (disk) => {
     const active = openable(at, wish)(disk);
     if (isOpenedBy(active, wish)) return [];

@@ -48,6 +48,8 @@ export type DiskEvent =
       /** SHA-256 of the access token, base64url. */
       readonly tokenHash: string;
       readonly accessEpoch: number;
+      /** As whom the vault was asked; absent under a key of the platform, and in old events. */
+      readonly principal?: string;
       readonly at: Instant;
     }
   | {

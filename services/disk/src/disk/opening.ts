@@ -5,6 +5,7 @@ import { setOf } from '../encryption.ts';
 import type { Deks, OpenDek } from '../keys/deks.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import { keyLost } from '../keys/key-reasons.ts';
+import type { KeyGrant } from '../keys/lease.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader } from '../volume/headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
@@ -13,8 +14,11 @@ import { existing } from './decider.ts';
 import type { DiskEvent } from './events.ts';
 import type { ActiveDisk, Disk } from './state.ts';
 
-/** What an access decides once the DEK is in hand: the events, for the next attach epoch. */
-export type AccessDecision = (attachEpoch: number, accessEpoch: number) => (disk: Disk) => readonly DiskEvent[];
+/**
+ * What an access decides once the DEK is in hand: the events, for the next attach epoch.
+ * @param grant the yes under which it was unwrapped; undefined under a key of the platform
+ */
+export type AccessDecision = (attachEpoch: number, grant: KeyGrant | undefined) => (disk: Disk) => readonly DiskEvent[];
 
 /**
  * Unwraps the DEK afresh and gives access to a disk: for a machine's open and for a user's. The vault is asked outside of
@@ -64,8 +68,7 @@ export const openOpening = (parts: {
           if (!isSame) return undefined;
           await catchUp(name, cause);
           refuseLost(name, disk, header, opened);
-          const accessEpoch = opened.grant?.accessEpoch ?? 0;
-          const after = await disks.transact(name, decide(disk.attachEpoch + 1, accessEpoch), cause);
+          const after = await disks.transact(name, decide(disk.attachEpoch + 1, opened.grant), cause);
           const active = { ...after, state: existing(after.state) };
           await sessions.begin(active, opened);
           return active;

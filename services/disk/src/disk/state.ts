@@ -38,6 +38,8 @@ export interface ActiveDisk extends DiskSpec, WrapRef {
   readonly attachEpoch: number;
   /** Access epoch of the key version when it was last used for this disk. */
   readonly accessEpoch: number;
+  /** As whom it was used at the newest open; absent before the first, and under a key of the platform. */
+  readonly principal?: string;
   /** A change of encryption under way; `null` for none. */
   readonly changing: { readonly encryption: Encryption; readonly volumeId: string } | null;
   /** The newest attach requests, oldest first: a repeat attaches nothing, also after a detach. */
@@ -101,9 +103,11 @@ const evolveActive = (
       return { ...disk, holder: { virtualMachine, isOsDisk, isDeallocated: false }, access: null, attachRequests };
     }
     case 'DiskOpened': {
-      const { attachEpoch, tokenHash, accessEpoch } = event;
+      const { attachEpoch, tokenHash, accessEpoch, principal } = event;
+      const { principal: _before, ...rest } = disk;
       const holder = disk.holder && { ...disk.holder, isDeallocated: false };
-      return { ...disk, holder, access: { by: 'machine', attachEpoch, tokenHash }, attachEpoch, accessEpoch };
+      const opened = { attachEpoch, accessEpoch, ...(principal === undefined ? {} : { principal }) };
+      return { ...rest, holder, access: { by: 'machine', attachEpoch, tokenHash }, ...opened };
     }
     case 'DiskClosed': {
       const holder = disk.holder && { ...disk.holder, isDeallocated: event.isDeallocated };

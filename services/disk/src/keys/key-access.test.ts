@@ -33,6 +33,25 @@ test('a late loss does not hit who unwrapped after it, and is not shown as in fo
   assert.equal(access.lossOf(key), undefined);
 });
 
+test('G3: the end of an identity concerns who was told yes as that one, and nobody who was as another', () => {
+  const access = createKeyAccess();
+  const old: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal: 'principals/old' };
+  const later = { monotonicMs: 1, bootMs: 1 };
+  const next: KeyGrant = { accessEpoch: 6, asked: { ...access.ask(), at: later }, principal: 'principals/next' };
+  access.granted(key, old, 'unwrapped');
+  access.granted(key, next, 'unwrapped');
+  const hit: boolean[] = [];
+  access.listen({ lost: (_key, concerns) => hit.push(concerns(old), concerns(next)) });
+  const end = { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED', principal: 'principals/old' } as const;
+  access.lost(key, end, 'fact');
+  assert.deepEqual(hit, [true, false]);
+  assert.equal(access.lossOf(key), undefined, 'it is over for the set');
+  assert.ok(access.lease(key).isHeld());
+  const renewed = { ...access.ask(), at: { monotonicMs: 2, bootMs: 2 } };
+  access.granted(key, { ...next, accessEpoch: 7, asked: renewed }, 'unwrapped');
+  assert.equal(access.lease(key).yes()?.accessEpoch, 7, 'and the lease is renewed');
+});
+
 test('but it still drops a DEK that was unwrapped before it', () => {
   const access = createKeyAccess();
   const early = access.ask();

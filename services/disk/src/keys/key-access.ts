@@ -9,7 +9,8 @@ import { type Asked, endOf, type KeyGrant, type LeaseTerms, leftMs, readingOf } 
  * numbered by the access epoch of the vault: a loss e concerns whoever unwrapped at an epoch below e, and nobody else,
  * however late it is heard. Not every no has a new number, for a key can just run out: a refusal also concerns a yes that
  * was asked for before it. Where a refusal has no epoch, the order of asking and hearing on this host decides. After a loss
- * only a yes that was asked for later, at an epoch no lower, counts.
+ * only a yes that was asked for later, at an epoch no lower, counts. The end of an identity has no number to compare: it
+ * concerns who was told yes as that identity.
  *
  * A yes that proved an unwrap is a lease: it lets DEKs be used until its time is over (`lease.ts`). A loss ends it at once.
  *
@@ -31,6 +32,11 @@ export interface KeyAccess {
   forget(set: string): void;
   /** The loss in force, or undefined: as far as known the key can be used. */
   lossOf(key: SetKeyVersion): LossFacts | undefined;
+  /**
+   * The loss in force as far as it concerns a disk whose open is on record with that number. What a set told of up to then is
+   * over for it, though this host, begun anew, remembers the loss and not the yes that came after it.
+   */
+  lossAfter(key: SetKeyVersion, accessEpoch: number): LossFacts | undefined;
   /** The loss in force that concerns a DEK unwrapped with this grant; undefined: as far as losses go it may be used. */
   lossConcerning(key: SetKeyVersion, grant: KeyGrant): LossFacts | undefined;
   /** The lease of a key; the same object for the same key, for as long as its set exists. */
@@ -104,7 +110,8 @@ export const createKeyAccess = (
   let order = 0;
 
   const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
-  const concerns = (loss: Known, { accessEpoch, asked: { order: asked } }: KeyGrant): boolean => {
+  const concerns = (loss: Known, { accessEpoch, principal, asked: { order: asked } }: KeyGrant): boolean => {
+    if (isOfAnother(loss, principal)) return false;
     if (loss.accessEpoch === undefined) return asked < loss.heard;
     if (accessEpoch < loss.accessEpoch) return true;
     const isEarlier = loss.asked !== undefined && asked < loss.asked;
@@ -188,7 +195,9 @@ export const createKeyAccess = (
       const isLater = known === undefined || (known.accessEpoch ?? 0) <= (facts.accessEpoch ?? Number.MAX_SAFE_INTEGER);
       const isOver = entry.newest !== undefined && !concerns(loss, entry.newest);
       if (isLater && !isOver) entry.loss = loss;
-      entry.floorEpoch = Math.max(entry.floorEpoch, facts.accessEpoch ?? 0);
+      if (!isOfAnother(loss, entry.newest?.principal)) {
+        entry.floorEpoch = Math.max(entry.floorEpoch, facts.accessEpoch ?? 0);
+      }
       if (entry.yes !== undefined && concerns(loss, entry.yes)) end(entry);
       for (const { lost } of listeners) lost?.(entry.lease.key, (grant) => concerns(loss, grant), loss.source);
     },
@@ -217,6 +226,11 @@ export const createKeyAccess = (
       }
     },
     lossOf: (key) => entries.get(nameOf(key))?.loss,
+    lossAfter(key, accessEpoch) {
+      const loss = entries.get(nameOf(key))?.loss;
+      const isOver = loss?.source === 'fact' && accessEpoch >= (loss.accessEpoch ?? Number.POSITIVE_INFINITY);
+      return isOver ? undefined : loss;
+    },
     lossConcerning(key, grant) {
       const loss = entries.get(nameOf(key))?.loss;
       return loss && concerns(loss, grant) ? loss : undefined;
@@ -232,6 +246,10 @@ export const createKeyAccess = (
     },
   };
 };
+
+/** The end of an identity, however late it is heard, says nothing about another one. */
+const isOfAnother = (loss: LossFacts, principal: string | undefined): boolean =>
+  loss.principal !== undefined && principal !== undefined && loss.principal !== principal;
 
 const isNewer = (one: KeyGrant, other: KeyGrant | undefined): boolean =>
   other === undefined ||

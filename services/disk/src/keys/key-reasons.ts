@@ -55,6 +55,8 @@ export interface LossFacts {
   readonly traceId: string;
   /** Undefined where whoever refused did not say. */
   readonly accessEpoch: number | undefined;
+  /** `principals/<uuid>`: of an identity that ended; absent for a loss of the key. */
+  readonly principal?: string;
 }
 
 /** The refusal of everything that needs a lost key (CMK-105, CMK-110). Also for I/O under way. */

@@ -49,6 +49,8 @@ export interface Asked {
 export interface KeyGrant {
   readonly accessEpoch: number;
   readonly asked: Asked;
+  /** `principals/<uuid>`: who was told yes; absent where that is not known. */
+  readonly principal?: string;
 }
 
 /** How much slower this host's clocks may run than the vault's: crystals differ by less than 0.02 %, virtual clocks by more. */

@@ -8,6 +8,7 @@ interface StoredLoss {
   readonly accessEpoch: number;
   readonly since: number;
   readonly traceId: string;
+  readonly principal?: string;
 }
 
 interface SetLosses {
@@ -37,9 +38,11 @@ const pageSize = 1_000;
 export const openLossTable = (store: EventStore): LossTable => {
   const rows = table<SetLosses>(store, { name: 'set_loss', version: 1 });
   return {
-    async lost({ set, keyVersion }, { reason, accessEpoch, since, traceId }) {
+    async lost({ set, keyVersion }, loss) {
+      const { reason, accessEpoch, since, traceId, principal } = loss;
       const before = await rows.get(set);
-      const losses = { ...before?.losses, [keyVersion]: { reason, accessEpoch, since, traceId } };
+      const stored = { reason, accessEpoch, since, traceId, ...(principal === undefined ? {} : { principal }) };
+      const losses = { ...before?.losses, [keyVersion]: stored };
       return rows.put(set, { losses }, before);
     },
     async restored({ set, keyVersion }) {

@@ -167,7 +167,7 @@ export const openVault = (parts: {
       (client) => client.checkAccess(request, deadlineMs === undefined ? {} : { deadlineMs }),
       asked,
     );
-    const grant = { accessEpoch: access.accessEpoch, asked };
+    const grant = { accessEpoch: access.accessEpoch, asked, principal: question.principal };
     keyAccess.granted(question, grant, wrapped === undefined ? 'stated' : 'unwrapped');
     return { access, grant };
   };
