@@ -62,6 +62,26 @@ for (const [name, newStore] of Object.entries(stores)) {
       );
     });
 
+    test('pieces on their way beside each other keep to themselves, in parts as their receiver wants them', async () => {
+      const disk = createEncryptedDisk(await newStore(4 * pieceSize), newCipher());
+      const content = randomBytes(4 * pieceSize);
+      const pieces = [0, 1, 2, 3].map((n) => [n * pieceSize, (n + 1) * pieceSize] as const);
+      await Promise.all(pieces.map(([from, to]) => disk.write(from, content.subarray(from, to), allowed)));
+      const parts = { bytesMax: 16 * sectorSize, allocate: (length: number) => new Uint8Array(length) };
+      const readers = pieces.map(([from]) => disk.read(from + 5, pieceSize - 5, allowed, parts));
+      const received: Uint8Array[][] = readers.map(() => []);
+      // In turn, part by part, so that all of them are held open at once.
+      for (let part = 0; part < 16; part++) {
+        for (const [n, reader] of readers.entries()) received[n]?.push((await reader.next()).value);
+      }
+      for (const [n, [from, to]] of pieces.entries()) {
+        assert.deepEqual(new Set(received[n]?.map(({ length }) => length)), new Set([65_531, 65_536]));
+        assert.ok(Buffer.concat(received[n] ?? []).equals(content.subarray(from + 5, to)));
+      }
+      await Promise.all(readers.map((reader) => reader.return(undefined)));
+      await disk.close();
+    });
+
     test('concurrent writes into one sector lose nothing, whole-sector writes among them', async () => {
       const disk = createEncryptedDisk(await newStore(2 * sectorSize), newCipher());
       const model = Buffer.alloc(2 * sectorSize);

@@ -1,6 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import { type BlockStore, writtenRuns } from './block-store.ts';
 import { createRangeLock } from './range-lock.ts';
+import { createScratch, type Scratch } from './scratch.ts';
 import { pieceSize, sectorSize } from './sector.ts';
 import type { SectorCipher } from './xts.ts';
 
@@ -13,8 +14,8 @@ export type AccessCheck = () => void | Promise<void>;
 /**
  * A disk as a guest sees it: bytes at offsets, encrypted sector by sector on their way to the store. Rules CMK-08, 09.
  *
- * Access is checked before each piece of at most 1 MiB is touched, and again when it is done, before it is answered or the
- * next one is begun: a key can be lost, and a process be stopped for any time, while the store and the cipher work (G1).
+ * Access is checked before each piece of at most 1 MiB is touched, and again when it is done, before it, or a part of it, is
+ * answered or the next one is begun: a key can be lost, and a process be stopped for any time, while the store and the cipher work (G1).
  *
  * Sectors never written hold zeros. Such a hole is known by its ciphertext: all zeros. A written sector can look like one
  * only if AES maps it there, which happens to one content in 2^32768 of each sector. So no map of written sectors is
@@ -28,10 +29,11 @@ export type AccessCheck = () => void | Promise<void>;
 export interface EncryptedDisk {
   size(): number;
   /**
-   * The bytes from `offset` on, in order, in pieces of at most 1 MiB that belong to the receiver.
+   * The bytes from `offset` on, in order, in parts that belong to the receiver. A part is decrypted when it is asked for.
+   * @param parts how the bytes are cut; by default into pieces
    * @throws Rejection OUT_OF_RANGE, DEK_DROPPED, and what `check` throws.
    */
-  read(offset: number, length: number, check: AccessCheck): AsyncGenerator<Uint8Array>;
+  read(offset: number, length: number, check: AccessCheck, parts?: Parts): AsyncGenerator<Uint8Array>;
   /**
    * Writes `bytes` at `offset`; they are not changed. When it throws, any of its pieces may be written.
    * @throws Rejection OUT_OF_RANGE, DEK_DROPPED, and what `check` throws.
@@ -49,11 +51,28 @@ export interface EncryptedDisk {
   close(): Promise<void>;
 }
 
+/** How a read is cut: a door that sends smaller messages, or puts something in front of each, needs no copy for it. */
+export interface Parts {
+  /** Most bytes of one, whole sectors and at most a piece. */
+  readonly bytesMax: number;
+  /** Makes a part of so many bytes; they are then filled. */
+  allocate(length: number): Uint8Array;
+}
+
+const wholePieces: Parts = { bytesMax: pieceSize, allocate: (length) => Buffer.allocUnsafeSlow(length) };
+
 /** Times a piece is begun again whose key was dropped under it. */
 const droppedMax = 3;
 
-/** Puts a cipher over a store. The disk owns both from now on; without a cipher it waits for `giveKey`. */
-export function createEncryptedDisk(store: BlockStore, initialCipher?: SectorCipher): EncryptedDisk {
+/**
+ * Puts a cipher over a store. The disk owns both from now on; without a cipher it waits for `giveKey`.
+ * @param scratch may be shared by all disks of a process
+ */
+export function createEncryptedDisk(
+  store: BlockStore,
+  initialCipher?: SectorCipher,
+  scratch: Scratch = createScratch(),
+): EncryptedDisk {
   const lock = createRangeLock();
   let cipher = initialCipher;
 
@@ -66,21 +85,29 @@ export function createEncryptedDisk(store: BlockStore, initialCipher?: SectorCip
     cipher = undefined;
   };
 
-  /** Reads and decrypts whole sectors. Holes stay zeros. */
+  /** Decrypts whole sectors; `source` and `target` may be the same. Holes stay zeros. */
+  const decrypt = (from: number, source: Uint8Array, target: Uint8Array) => {
+    const sectors = currentCipher();
+    let done = 0;
+    for (const [start, end] of writtenRuns(source)) {
+      if (target !== source) target.fill(0, done, start);
+      sectors.decrypt((from + start) / sectorSize, source.subarray(start, end), target.subarray(start, end));
+      done = end;
+    }
+    if (target !== source) target.fill(0, done);
+  };
+
+  /** Reads and decrypts whole sectors. */
   const load = async (from: number, into: Uint8Array) => {
     await store.read(from, into);
-    const sectors = currentCipher();
-    for (const [start, end] of writtenRuns(into)) {
-      const run = into.subarray(start, end);
-      sectors.decrypt((from + start) / sectorSize, run, run);
-    }
+    decrypt(from, into, into);
   };
 
   /**
    * Does one piece and checks once more. Where the key was dropped while the store worked, the check decides: it throws why,
    * or waits until the key is back, and the piece is begun again.
    */
-  const checkedPiece = async <Result>(piece: () => Promise<Result>, check: AccessCheck): Promise<Result> => {
+  const checkedPiece = async <Result>(piece: () => Promise<Result> | Result, check: AccessCheck): Promise<Result> => {
     for (let dropped = 0; ; dropped += 1) {
       try {
         const result = await piece();
@@ -94,52 +121,77 @@ export function createEncryptedDisk(store: BlockStore, initialCipher?: SectorCip
     }
   };
 
-  const readPiece = (from: number, to: number, check: AccessCheck) => {
+  /** Decrypts the part [from, to) of the sectors in `sealed`, which begin at `start`. */
+  const openPart = (sealed: Uint8Array, start: number, [from, to]: Range, allocate: Parts['allocate']): Uint8Array => {
+    const part = allocate(to - from);
     const [first, end] = sectorsAround(from, to);
-    return lock.hold(first, end, 'read', async () => {
-      await check();
-      currentCipher();
-      const sectors = Buffer.allocUnsafeSlow((end - first) * sectorSize);
-      await load(first * sectorSize, sectors);
-      return sectors.subarray(from - first * sectorSize, to - first * sectorSize);
-    });
+    const source = sealed.subarray(first * sectorSize - start, end * sectorSize - start);
+    if (source.length === part.length) decrypt(from, source, part);
+    else {
+      const sectors = new Uint8Array(source.length);
+      decrypt(first * sectorSize, source, sectors);
+      part.set(sectors.subarray(from - first * sectorSize, to - first * sectorSize));
+    }
+    return part;
   };
 
-  const writePiece = (from: number, bytes: Uint8Array, check: AccessCheck) => {
-    const to = from + bytes.length;
+  async function* readPiece([from, to]: Range, check: AccessCheck, { bytesMax, allocate }: Parts) {
+    const [first, end] = sectorsAround(from, to);
+    const start = first * sectorSize;
+    const sealed = scratch.take((end - first) * sectorSize);
+    const load = () =>
+      lock.hold(first, end, 'read', async () => {
+        await check();
+        currentCipher();
+        await store.read(start, sealed);
+      });
+    try {
+      await checkedPiece(load, check);
+      for (const part of ranges(from, to, bytesMax)) {
+        yield await checkedPiece(() => openPart(sealed, start, part, allocate), check);
+      }
+    } finally {
+      scratch.give(sealed);
+    }
+  }
+
+  const writePiece = ([from, to]: Range, bytes: Uint8Array, check: AccessCheck) => {
     const [first, end] = sectorsAround(from, to);
     return lock.hold(first, end, 'write', async () => {
       await check();
       currentCipher();
       const start = first * sectorSize;
-      const sealed = Buffer.allocUnsafeSlow((end - first) * sectorSize);
-      let plain = bytes;
-      if (sealed.length !== bytes.length) {
-        // Read-modify-write: only the sectors at the edges keep bytes of their own.
-        plain = sealed;
-        const lastAt = sealed.length - sectorSize;
-        if (from !== start) await load(start, sealed.subarray(0, sectorSize));
-        const isLastLoaded = from !== start && lastAt === 0;
-        if (to !== start + sealed.length && !isLastLoaded) await load(start + lastAt, sealed.subarray(lastAt));
-        sealed.set(bytes, from - start);
+      const sealed = scratch.take((end - first) * sectorSize);
+      try {
+        let plain = bytes;
+        if (sealed.length !== bytes.length) {
+          // Read-modify-write: only the sectors at the edges keep bytes of their own.
+          plain = sealed;
+          const lastAt = sealed.length - sectorSize;
+          if (from !== start) await load(start, sealed.subarray(0, sectorSize));
+          const isLastLoaded = from !== start && lastAt === 0;
+          if (to !== start + sealed.length && !isLastLoaded) await load(start + lastAt, sealed.subarray(lastAt));
+          sealed.set(bytes, from - start);
+        }
+        currentCipher().encrypt(first, plain, sealed);
+        await store.write(start, sealed);
+      } finally {
+        scratch.give(sealed);
       }
-      currentCipher().encrypt(first, plain, sealed);
-      await store.write(start, sealed);
     });
   };
 
   return {
     size: () => store.size(),
-    async *read(offset, length, check) {
+    async *read(offset, length, check, parts = wholePieces) {
       checkRange(offset, length, store.size());
-      for (const [from, to] of pieces(offset, length)) {
-        yield await checkedPiece(() => readPiece(from, to, check), check);
-      }
+      for (const piece of ranges(offset, offset + length, pieceSize)) yield* readPiece(piece, check, parts);
     },
     async write(offset, bytes, check) {
       checkRange(offset, bytes.length, store.size());
-      for (const [from, to] of pieces(offset, bytes.length)) {
-        await checkedPiece(() => writePiece(from, bytes.subarray(from - offset, to - offset), check), check);
+      for (const piece of ranges(offset, offset + bytes.length, pieceSize)) {
+        const part = bytes.subarray(piece[0] - offset, piece[1] - offset);
+        await checkedPiece(() => writePiece(piece, part, check), check);
       }
     },
     flush: () => store.flush(),
@@ -161,11 +213,13 @@ const sectorsAround = (from: number, to: number): [first: number, end: number] =
   Math.ceil(to / sectorSize),
 ];
 
-/** Cuts a range where the disk has multiples of the piece size, so that only its two ends can be unaligned. */
-function* pieces(offset: number, length: number): Generator<readonly [from: number, to: number]> {
-  const end = offset + length;
-  for (let from = offset; from < end; ) {
-    const to = Math.min(end, (Math.floor(from / pieceSize) + 1) * pieceSize);
+/** Bytes [from, to). */
+type Range = readonly [from: number, to: number];
+
+/** Cuts a range where the disk has multiples of `size`, so that only its two ends can be unaligned. */
+function* ranges(start: number, end: number, size: number): Generator<Range> {
+  for (let from = start; from < end; ) {
+    const to = Math.min(end, (Math.floor(from / size) + 1) * size);
     yield [from, to];
     from = to;
   }

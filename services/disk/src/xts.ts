@@ -79,7 +79,10 @@ function maskedXts(dataKey: Uint8Array, tweakKey: Uint8Array, mask: XtsMask): Se
       mask.tweaks.set(tweaker.update(sectorNumbers(sector + from / sectorSize, sectors)));
       data.set(source.subarray(from, to));
       mask.apply(sectors);
-      data.set(through.update(data));
+      const turned = through.update(data);
+      data.set(turned);
+      // Frees the memory now: left to the garbage collector, it would run for every few pieces.
+      turned.buffer.transfer(0);
       mask.apply(sectors);
       target.set(data, from);
     }

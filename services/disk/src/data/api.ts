@@ -2,16 +2,19 @@ import type { FlushRequest, ReadRequest, WriteRequest } from '@interlock/contrac
 import { Rejection } from '@interlock/event-store';
 import { type Call, type Implementation, names } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
-import type { AccessCheck } from '../encrypted-disk.ts';
+import type { AccessCheck, Parts } from '../encrypted-disk.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import { accessTokenKey } from './access-token.ts';
-import type { diskDataDefinition } from './definition.ts';
+import { type diskDataDefinition, readData } from './definition.ts';
 import type { Regaining } from './regaining.ts';
 import { checkPiece, refuseEnded, type Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
 /** Most bytes of one message. */
 const messageDataMax = 2 * 1024 * 1024;
+
+/** 64 KiB a message: smaller ones cost more of gRPC's work, larger ones copies of what it received so far. */
+const messageParts: Parts = { bytesMax: 64 * 1024, allocate: readData };
 
 /**
  * Reads and writes. The access token is the credential; access is checked before each piece of at most 1 MiB and again
@@ -63,7 +66,7 @@ export const diskDataApi = (parts: {
       checkRange(request.name, request.offsetBytes, request.lengthBytes, session.disk.size());
       const check = checkOf(session, call, 0);
       try {
-        for await (const data of session.disk.read(request.offsetBytes, request.lengthBytes, check)) {
+        for await (const data of session.disk.read(request.offsetBytes, request.lengthBytes, check, messageParts)) {
           yield { data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
         }
       } catch (error) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { ReadResponse, WriteRequest } from '@interlock/contracts/interlock/disk/v1/data.ts';
-import { diskDataDefinition } from './definition.ts';
+import { diskDataDefinition, readData } from './definition.ts';
 
 const { read, write } = diskDataDefinition.methods;
 
@@ -12,6 +12,17 @@ test('a read is encoded as the generated code does it, whatever its length', () 
     const encoded = read.responseType.encode(message).finish();
     assert.deepEqual(Buffer.from(encoded), Buffer.from(ReadResponse.encode(message).finish()));
     assert.deepEqual(read.responseType.decode(Buffer.from(encoded)), message);
+  }
+});
+
+test('data made with room for its field is sent where it lies', () => {
+  for (const length of [1, 127, 128, 65_536]) {
+    const data = readData(length);
+    data.set(randomBytes(length));
+    const expected = Buffer.from(ReadResponse.encode({ data }).finish());
+    const encoded = read.responseType.encode({ data }).finish();
+    assert.deepEqual(Buffer.from(encoded), expected);
+    assert.equal(encoded.buffer, data.buffer);
   }
 });
 

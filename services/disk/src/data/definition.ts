@@ -3,8 +3,8 @@ import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v
 import { sharedBytes } from '@interlock/rpc';
 
 /**
- * DiskDataService with codecs that do not copy what is read and written more than the wire needs: one copy of a read, into
- * the message it is sent in, and none of a write. On the wire nothing differs from the generated ones.
+ * DiskDataService with codecs that do not copy what is read and written: a read is decrypted into the message it is sent in,
+ * a write encrypted from the one it came in. On the wire nothing differs from the generated ones.
  */
 export const diskDataDefinition = {
   ...DiskDataServiceDefinition,
@@ -31,13 +31,19 @@ export const diskDataDefinition = {
 /** Tags of length-delimited fields: number × 8 + 2. */
 const tag = { first: 0x0a, second: 0x12 } as const;
 
-/** `ReadResponse{data}` in a buffer of its own. */
+/** Data of a `ReadResponse`, to be filled, with room in front for the field that goes before it on the wire. */
+export const readData = (length: number): Buffer<ArrayBuffer> => {
+  const room = 1 + varint(length).length;
+  return Buffer.from(Buffer.allocUnsafeSlow(room + length).buffer, room, length);
+};
+
+/** `ReadResponse{data}` in a buffer of its own: that of the data where it has the room. */
 const encodeRead = (data: Uint8Array): Uint8Array => {
-  const length = varint(data.length);
-  const message = new Uint8Array(1 + length.length + data.length);
-  message[0] = tag.first;
-  message.set(length, 1);
-  message.set(data, 1 + length.length);
+  const head = [tag.first, ...varint(data.length)];
+  const hasRoom = data.byteOffset === head.length && data.buffer.byteLength === head.length + data.length;
+  const message = hasRoom ? new Uint8Array(data.buffer) : new Uint8Array(head.length + data.length);
+  message.set(head);
+  if (!hasRoom) message.set(data, head.length);
   return sharedBytes(message);
 };
 

@@ -10,6 +10,7 @@ import type { Deks, OpenDek } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
+import { createScratch } from '../scratch.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader } from '../volume/headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
@@ -67,6 +68,7 @@ export const openSessions = (parts: {
 }): Sessions => {
   const { disks, volumes, deks, keyAccess, leases, turns, openCipher, clock, log } = parts;
   const sessions = new Map<string, Session>();
+  const scratch = createScratch();
   /** Volumes being given free by ended sessions. */
   const ending = new Map<string, Promise<void>>();
 
@@ -131,7 +133,7 @@ export const openSessions = (parts: {
       level: access.by === 'machine' ? 'write' : access.level,
       expiresAt: access.by === 'machine' ? undefined : access.expiresAt,
       isPinnable,
-      disk: createEncryptedDisk(store),
+      disk: createEncryptedDisk(store, undefined, scratch),
       gate,
       writes: new Set(),
       user,
