@@ -27,4 +27,7 @@ export const itemError = (
     : new Rejection(rejectionCode, reason, message, metadata);
 };
 
+/** Whether the service could not deal with the item now and says nothing about it. */
+export const isUnavailable = ({ code }: Pick<ItemRefusal, 'code'>): boolean => code === Status.UNAVAILABLE;
+
 const internal = { code: 'INTERNAL', reason: 'INTERNAL', message: 'internal error', metadata: {} } as const;

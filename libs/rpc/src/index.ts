@@ -18,7 +18,7 @@ export {
   cachingAuthorizer,
   type Decision,
 } from './authorizer.ts';
-export { type ItemRefusal, itemError, itemRefusal } from './batch-item.ts';
+export { type ItemRefusal, isUnavailable, itemError, itemRefusal } from './batch-item.ts';
 export {
   type Call,
   type Caller,

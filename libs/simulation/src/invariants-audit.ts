@@ -1,3 +1,5 @@
+import type { UnwrapKeyItem, UnwrapKeysResponse } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
+import type { RewrapItem, RewrapKeysResponse } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Status } from 'nice-grpc-common';
 import { type AuditRow, entriesOf } from '../../../services/key-vault/src/audit/entry.ts';
 import type { HistoryLog } from './history-log.ts';
@@ -24,13 +26,29 @@ export const auditJudge = ({ world, log }: { readonly world: SimulatedCloud; rea
   const count = (counts: Map<string, number>, name: string, more = 1): void => {
     counts.set(name, (counts.get(name) ?? 0) + more);
   };
-  world.onAnswer(({ service, path, request, refusal }: Answered) => {
-    if (service !== 'key-vault' || (refusal !== undefined && !decided.has(refusal))) return;
-    const use = uses[path.slice(path.lastIndexOf('/') + 1)];
+  const note = (method: string, request: unknown, refusal: Status | undefined): void => {
+    if (refusal !== undefined && !decided.has(refusal)) return;
+    const use = uses[method];
     if (!use || typeof request !== 'object' || request === null) return;
     const keyVersion: unknown = Reflect.get(request, use.field);
     const result = refusal === undefined ? 'success' : 'refused';
     count(answered, `${use.operation} of ${String(keyVersion).split('/versions/')[0]}: ${result}`);
+  };
+  world.onAnswer(({ service, path, request, refusal, answer }: Answered) => {
+    if (service !== 'key-vault') return;
+    const method = path.slice(path.lastIndexOf('/') + 1);
+    if (refusal !== undefined || (method !== 'UnwrapKeys' && method !== 'RewrapKeys'))
+      return note(method, request, refusal);
+    // Each item of a batch is a use, or a refusal, of its own.
+    const { items } = request as {
+      readonly items: readonly (Partial<UnwrapKeyItem> & Partial<RewrapItem>)[];
+    };
+    const { outcomes } = answer as UnwrapKeysResponse | RewrapKeysResponse;
+    for (const [n, { unwrap, rewrap }] of items.entries()) {
+      const outcome = outcomes[n]?.outcome;
+      const code = outcome?.$case === 'refused' ? outcome.value.code : undefined;
+      note(unwrap ? 'UnwrapKey' : 'Rewrap', unwrap ?? rewrap, code);
+    }
   });
   return {
     async checkAll(): Promise<void> {

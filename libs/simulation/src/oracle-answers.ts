@@ -7,6 +7,8 @@ export interface Answered {
   /** `/package.Service/Method`. */
   readonly path: string;
   readonly request: unknown;
+  /** Absent when it was refused. */
+  readonly answer?: unknown;
   /** Absent when it did what was asked; else the status of the refusal. */
   readonly refusal?: Status;
 }
@@ -21,7 +23,7 @@ export const toldLink =
       async once(method, request, options) {
         try {
           const answer = await inner.once(method, request, options);
-          for (const listener of listeners) listener({ service, path: method.path, request });
+          for (const listener of listeners) listener({ service, path: method.path, request, answer });
           return answer;
         } catch (error) {
           if (error instanceof ClientError) {

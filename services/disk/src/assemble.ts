@@ -92,6 +92,7 @@ export const assemble: Assemble<DiskSettings> = async ({
     keyAccess,
     options,
     clock,
+    tracer,
   });
   const background = { clock, random, log, tracer, signal: scope.signal };
   const compute = client('compute', ComputeServiceDefinition);

@@ -1,9 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { ReportAccessLostRequest } from '@interlock/contracts/interlock/compute/v1/access_loss.ts';
 import type { KeyExpiryPolicy } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
-import type { CheckAccessRequest, RewrapRequest } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import { UnwrapKeyRequest, type UnwrapKeysRequest } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
+import {
+  type CheckAccessRequest,
+  type RewrapKeysRequest,
+  RewrapRequest,
+} from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
-import { RpcFailure, type TokenSource } from '@interlock/rpc';
+import { itemRefusal, RpcFailure, type TokenSource } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { SetKey } from './keys/set-keys.ts';
 import type { Faults } from './test-fault.ts';
@@ -141,20 +146,24 @@ export const startTestVault = (parts: {
       },
       wrapKey: (request: { name: string; plaintextKey: Uint8Array }) =>
         decided('wrapKey', async () => ({ wrappedKey: await mixAs(request.name, request.plaintextKey) })),
-      unwrapKey: ({ name, wrappedKey }: { name: string; wrappedKey: Uint8Array }) =>
-        decided('unwrapKey', async () => {
-          state.unwraps += 1;
-          const plaintextKey = await mixAs(name, wrappedKey);
-          const hold = held.shift();
-          hold?.reach();
-          await hold?.released;
-          return { plaintextKey };
-        }),
-      rewrap: ({ sourceKeyVersion, targetKeyVersion, wrappedKey }: RewrapRequest) =>
-        decided('rewrap', async () => ({
-          wrappedKey: await mixAs(targetKeyVersion, await mixAs(sourceKeyVersion, wrappedKey)),
-          accessEpoch: state.epoch,
-        })),
+      unwrapKeys: ({ items }: UnwrapKeysRequest) =>
+        eachItem(items, ({ unwrap: { name, wrappedKey } = UnwrapKeyRequest.create() }) =>
+          decided('unwrapKey', async () => {
+            state.unwraps += 1;
+            const plaintextKey = await mixAs(name, wrappedKey);
+            const hold = held.shift();
+            hold?.reach();
+            await hold?.released;
+            return { $case: 'unwrapped' as const, value: { plaintextKey } };
+          }),
+        ),
+      rewrapKeys: ({ items }: RewrapKeysRequest) =>
+        eachItem(items, ({ rewrap: { sourceKeyVersion, targetKeyVersion, wrappedKey } = RewrapRequest.create() }) =>
+          decided('rewrap', async () => {
+            const moved = await mixAs(targetKeyVersion, await mixAs(sourceKeyVersion, wrappedKey));
+            return { $case: 'rewrapped' as const, value: { wrappedKey: moved, accessEpoch: state.epoch } };
+          }),
+        ),
     });
   };
 
@@ -185,6 +194,20 @@ export const startTestVault = (parts: {
   };
   return { control, neighbours, vaultAs };
 };
+
+/** Each item by itself, as the vault does it: a refusal is the item's, anything else the call's. */
+const eachItem = async <Item, Outcome>(items: readonly Item[], handle: (item: Item) => Promise<Outcome>) => ({
+  outcomes: await Promise.all(
+    items.map(async (item) => {
+      try {
+        return { outcome: await handle(item) };
+      } catch (error) {
+        if (!(error instanceof Rejection)) throw error;
+        return { outcome: { $case: 'refused' as const, value: itemRefusal(error) } };
+      }
+    }),
+  ),
+});
 
 const principalOf = (n: number | string): string => `principals/0000000${n}-0000-0000-0000-000000000000`;
 

@@ -1,20 +1,15 @@
 import type { KeyAccess as GrantedAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
-import type { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { CheckAccessRequest } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
 import { type RpcClient, type TokenSource, tokenSource } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
+import { type Tracer, trace } from '@opentelemetry/api';
 import type { KeyAccess } from './key-access.ts';
 import { definiteReason, type KeyUse, keyLost, type LossFacts, vaultUnreachable } from './key-reasons.ts';
-import type { KeyGrant } from './lease.ts';
+import type { Asked, KeyGrant } from './lease.ts';
 import type { SetOptions } from './set-options.ts';
-
-/** What disks need of a vault. */
-export type VaultClient = Pick<
-  RpcClient<typeof KeyVaultServiceDefinition>,
-  'checkAccess' | 'wrapKey' | 'unwrapKey' | 'rewrap'
->;
+import { type BatchingVault, openBatchingVault, type Told, type VaultClient, withFreshToken } from './vault-client.ts';
 
 /** What disks need of identity: to speak as a set. */
 export type IdentityClient = Pick<RpcClient<typeof IdentityServiceDefinition>, 'issueManagedIdentityToken'>;
@@ -83,22 +78,20 @@ export const openVault = (parts: {
   readonly keyAccess: KeyAccess;
   readonly options: Pick<SetOptions, 'outlivesExpiry'>;
   readonly clock: Clock;
+  readonly tracer: Tracer;
 }): Vault => {
-  const { connect, identities, keyAccess, options, clock } = parts;
-  const clients = new Map<string, VaultClient>();
+  const { connect, identities, keyAccess, options, clock, tracer } = parts;
+  const clients = new Map<string, BatchingVault>();
 
-  const clientOf = (principal: string): VaultClient => {
-    const client =
-      clients.get(principal) ??
-      connect(
-        tokenSource({
-          clock,
-          issue: async (audience) => {
-            const { accessToken, expireTime } = await identities.issueManagedIdentityToken({ principal, audience });
-            return { token: accessToken, expireTime: expireTime?.getTime() ?? clock.now() };
-          },
-        }),
-      );
+  const open = (principal: string): BatchingVault => {
+    const issue = async (audience: string) => {
+      const { accessToken, expireTime } = await identities.issueManagedIdentityToken({ principal, audience });
+      return { token: accessToken, expireTime: expireTime?.getTime() ?? clock.now() };
+    };
+    return openBatchingVault({ client: connect(tokenSource({ clock, issue })), ask: keyAccess.ask, clock, tracer });
+  };
+  const vaultAs = (principal: string): BatchingVault => {
+    const client = clients.get(principal) ?? open(principal);
     clients.delete(principal);
     clients.set(principal, client);
     if (clients.size > clientsMax) {
@@ -106,16 +99,6 @@ export const openVault = (parts: {
       if (oldest !== undefined) clients.delete(oldest);
     }
     return client;
-  };
-
-  /** Once more where the token was refused: the next one is new, and a deleted identity gets none, which is definite. */
-  const withFreshToken = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
-    try {
-      return await ask();
-    } catch (error) {
-      if (error instanceof Rejection && error.code === 'UNAUTHENTICATED') return ask();
-      throw error;
-    }
   };
 
   /** What a definite no says about the key; undefined for anything else. */
@@ -138,22 +121,40 @@ export const openVault = (parts: {
       ? error
       : vaultUnreachable(question, error);
 
-  /** Asks about the one version the question names: a definite no is heard by every disk under it. */
+  /** What a failure to answer a question about one version comes to: a definite no is heard by every disk under it. */
+  const failed = (question: VaultQuestion, error: unknown, asked: Asked): unknown => {
+    const loss = lossIn(error);
+    if (!loss) return withoutLoss(question, error);
+    // Where the set says that what runs outlives the expiry of its key, such a no is about what was asked for alone.
+    const isLoss = loss.reason !== 'KEY_EXPIRED' || !options.outlivesExpiry(question.set);
+    if (isLoss) keyAccess.lost(question, loss, asked);
+    return keyLost(question, loss, error);
+  };
   const asking = async <Answer>(
     question: VaultQuestion,
     ask: (client: VaultClient) => Promise<Answer>,
     asked = keyAccess.ask(),
   ): Promise<Answer> => {
     try {
-      return await withFreshToken(() => ask(clientOf(question.principal)));
+      return await withFreshToken(() => ask(vaultAs(question.principal).client));
     } catch (error) {
-      const loss = lossIn(error);
-      if (!loss) throw withoutLoss(question, error);
-      // Where the set says that what runs outlives the expiry of its key, such a no is about what was asked for alone.
-      const isLoss = loss.reason !== 'KEY_EXPIRED' || !options.outlivesExpiry(question.set);
-      if (isLoss) keyAccess.lost(question, loss, asked);
-      throw keyLost(question, loss, error);
+      throw failed(question, error, asked);
     }
+  };
+  const answered = <Answer>(question: VaultQuestion, told: Told<Answer>): Answer => {
+    if ('answer' in told) return told.answer;
+    throw failed(question, told.error, told.asked);
+  };
+
+  /** Whether the key may be used: asked together by all who open disks under it at the moment. */
+  const stated = async (question: VaultQuestion): Promise<KeyGrant> => {
+    const { keyVersion, resource, set, principal } = question;
+    const request = CheckAccessRequest.create({ keyVersion, resource: resource || set });
+    const told = await vaultAs(principal).check(request);
+    const { accessEpoch } = answered(question, told);
+    const grant = { accessEpoch, asked: told.asked };
+    keyAccess.granted(question, grant, 'stated');
+    return grant;
   };
 
   const check: Vault['check'] = async (question, wrapped, terms) => {
@@ -176,7 +177,7 @@ export const openVault = (parts: {
     check,
     async wrap(question, payload) {
       // A wrap alone needs neither get nor unwrapKey: without them the disk could never be read again (CMK-25).
-      const { grant } = await check(question);
+      const grant = await stated(question);
       const { keyVersion: name, resource } = question;
       const { wrappedKey } = await asking(question, (client) =>
         client.wrapKey({
@@ -191,37 +192,34 @@ export const openVault = (parts: {
     async unwrap(question, wrapped, held) {
       // Unwrapping alone goes on after the key has expired and needs no get, so the check comes first (CMK-104). The grant
       // is the check's: a loss between the two has a higher epoch and still concerns this DEK.
-      const grant = held ?? (await check(question)).grant;
-      const { keyVersion: name, resource } = question;
-      const { plaintextKey } = await asking(question, (client) =>
-        client.unwrapKey({ name, algorithm, wrappedKey: Buffer.from(wrapped), resource }),
-      );
+      const grant = held ?? (await stated(question));
+      const { keyVersion: name, resource, principal } = question;
+      const wish = { name, algorithm, wrappedKey: Buffer.from(wrapped), resource } as const;
+      const { plaintextKey } = answered(question, await vaultAs(principal).unwrap(wish));
       if (held === undefined) keyAccess.granted(question, grant, 'unwrapped');
       return { payload: plaintextKey, grant };
     },
     async rewrap(question, target, wrapped) {
-      const asked = keyAccess.ask();
-      try {
-        const { set: diskEncryptionSet, resource, keyVersion: sourceKeyVersion, principal } = question;
-        const { wrappedKey, accessEpoch } = await withFreshToken(() =>
-          clientOf(principal).rewrap({
-            sourceKeyVersion,
-            targetKeyVersion: target,
-            wrappedKey: Buffer.from(wrapped),
-            algorithm,
-            diskEncryptionSet,
-            resource,
-          }),
-        );
-        const grant = { accessEpoch, asked };
+      const { set: diskEncryptionSet, resource, keyVersion: sourceKeyVersion, principal } = question;
+      const told = await vaultAs(principal).rewrap({
+        sourceKeyVersion,
+        targetKeyVersion: target,
+        wrappedKey: Buffer.from(wrapped),
+        algorithm,
+        diskEncryptionSet,
+        resource,
+      });
+      if ('answer' in told) {
+        const { wrappedKey, accessEpoch } = told.answer;
+        const grant = { accessEpoch, asked: told.asked };
         keyAccess.granted({ set: diskEncryptionSet, keyVersion: target }, grant, 'stated');
         return { wrapped: wrappedKey, grant };
-      } catch (error) {
-        const loss = lossIn(error);
-        if (!loss) throw withoutLoss(question, error);
-        const concerned = error instanceof Rejection ? error.metadata.key_version : undefined;
-        throw keyLost({ ...question, keyVersion: concerned ?? question.keyVersion }, loss, error);
       }
+      const { error } = told;
+      const loss = lossIn(error);
+      if (!loss) throw withoutLoss(question, error);
+      const concerned = error instanceof Rejection ? error.metadata.key_version : undefined;
+      throw keyLost({ ...question, keyVersion: concerned ?? question.keyVersion }, loss, error);
     },
   };
 };

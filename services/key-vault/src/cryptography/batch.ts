@@ -1,7 +1,7 @@
 import type { ItemRefusal as WireRefusal } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { ItemOrigin } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
 import { Rejection } from '@interlock/event-store';
-import { CallMetadata, isInternal, itemRefusal } from '@interlock/rpc';
+import { CallMetadata, isInternal, isUnavailable, itemRefusal } from '@interlock/rpc';
 import { type Logger, traceIdOf } from '@interlock/runtime';
 import type { Asking } from '../audit/log.ts';
 
@@ -24,19 +24,25 @@ export type ItemOutcome<Answer> = { readonly answer: Answer } | { readonly refus
  */
 export const openEachItem =
   (log: Logger): EachItem =>
-  (items, call, handle) => {
+  async (items, call, handle) => {
     if (items.length === 0 || items.length > batchMax) throw batchSizeInvalid(items.length);
-    return Promise.all(
+    const errors: unknown[] = [];
+    const outcomes = await Promise.all(
       items.map(async (item) => {
         try {
           return { answer: await handle(item, onBehalfOf(call, item.origin)) };
         } catch (error) {
           // A call alone would have been logged so.
           if (isInternal(error)) log.error('an item of a batch failed', { error });
-          return { refused: { ...itemRefusal(error) } };
+          const refused = { ...itemRefusal(error) };
+          if (isUnavailable(refused)) errors.push(error);
+          return { refused };
         }
       }),
     );
+    // Nothing was dealt with, so the call may be repeated as one alone would be.
+    if (errors.length === items.length) throw errors[0];
+    return outcomes;
   };
 
 /** The call as the item's own work would have made it. @throws Rejection INVALID_ARGUMENT METADATA_INVALID */

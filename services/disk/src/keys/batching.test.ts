@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { virtualClock } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { openBatching, type SendBatch } from './batching.ts';
+
+const tracer = trace.getTracer('test');
+
+/** A batching whose calls are answered by hand. */
+const byHand = (sizeMax = 3) => {
+  const clock = virtualClock();
+  const calls: {
+    readonly wishes: readonly string[];
+    readonly answer: (outcomes?: Awaited<ReturnType<SendBatch<string, string>>>) => void;
+    readonly fail: (error: Error) => void;
+  }[] = [];
+  let idle = 0;
+  const ask = openBatching<string, string>({
+    name: 'batch',
+    sizeMax,
+    clock,
+    tracer,
+    onIdle: () => {
+      idle += 1;
+    },
+    send: (items) =>
+      new Promise((resolve, reject) => {
+        const wishes = items.map(({ wish }) => wish);
+        calls.push({
+          wishes,
+          answer: (outcomes = wishes.map((wish) => ({ answer: `${wish}!` }))) => resolve(outcomes),
+          fail: reject,
+        });
+      }),
+  });
+  return { clock, ask, calls, sent: () => calls.map(({ wishes }) => wishes.join('')), idle: () => idle };
+};
+
+test('what is asked in one turn is sent together, in calls of a bounded size, and everybody gets their own answer', async () => {
+  const { ask, calls, sent } = byHand();
+  const answers = ['a', 'b', 'c', 'd'].map((wish) => ask(wish));
+  await nextTurn();
+  assert.deepEqual(sent(), ['abc', 'd']);
+  for (const { answer } of calls) answer();
+  assert.deepEqual(await Promise.all(answers), ['a!', 'b!', 'c!', 'd!']);
+});
+
+test('what is asked while two calls are under way waits for the end of one, and shares the next', async () => {
+  const { ask, calls, sent, idle } = byHand();
+  const answers = [];
+  for (const wish of ['a', 'b', 'c', 'd']) {
+    answers.push(ask(wish));
+    await nextTurn();
+  }
+  assert.deepEqual(sent(), ['a', 'b']);
+  calls[1]?.answer();
+  await nextTurn();
+  assert.deepEqual(sent(), ['a', 'b', 'cd']);
+  assert.equal(idle(), 0);
+  calls[0]?.answer();
+  calls[2]?.answer();
+  assert.deepEqual(await Promise.all(answers), ['a!', 'b!', 'c!', 'd!']);
+  await nextTurn();
+  assert.equal(idle(), 1);
+});
+
+test('calls that are not answered hold up nobody for long', async () => {
+  const { clock, ask, calls, sent } = byHand();
+  for (const wish of ['a', 'b']) {
+    ask(wish).catch(() => undefined);
+    await nextTurn();
+  }
+  const late = ask('c');
+  await clock.pass(19);
+  assert.deepEqual(sent(), ['a', 'b']);
+  await clock.pass(1);
+  await nextTurn();
+  assert.deepEqual(sent(), ['a', 'b', 'c']);
+  calls[2]?.answer();
+  assert.equal(await late, 'c!');
+});
+
+test('a refusal is one asker’s, a failure of the call everybody’s, and a missing outcome is one', async () => {
+  const { ask, calls } = byHand();
+  const settled = (wishes: readonly string[]) => Promise.allSettled(wishes.map((wish) => ask(wish)));
+  const first = settled(['a', 'b', 'c']);
+  await nextTurn();
+  calls[0]?.answer([{ answer: 'A' }, { error: new Error('not b') }]);
+  assert.deepEqual(
+    (await first).map((one) => (one.status === 'fulfilled' ? one.value : String(one.reason))),
+    ['A', 'Error: not b', 'Error: a batch of 3 was answered without number 2'],
+  );
+  const second = settled(['d', 'e']);
+  await nextTurn();
+  calls[1]?.fail(new Error('cut off'));
+  assert.deepEqual(
+    (await second).map((one) => one.status === 'rejected' && String(one.reason)),
+    ['Error: cut off', 'Error: cut off'],
+  );
+});

@@ -1,0 +1,101 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { currentCall } from '@interlock/rpc';
+import { type Clock, currentTraceparent, inSpan, linkTo } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
+
+/** A wish that waits to be sent, and the work it belongs to: what `interlock.key_vault.v1.ItemOrigin` says. */
+export interface BatchItem<Wish> {
+  readonly wish: Wish;
+  readonly origin: { readonly correlationId: string; readonly traceparent: string };
+}
+
+/** What became of one wish. */
+export type BatchOutcome<Answer> = { readonly answer: Answer } | { readonly error: unknown };
+
+/** Sends wishes together and says what became of each, in their order. What it throws became of all of them. */
+export type SendBatch<Wish, Answer> = (items: readonly BatchItem<Wish>[]) => Promise<readonly BatchOutcome<Answer>[]>;
+
+/** Asks for one thing; when it is sent, and with what else, is not the asker's business. */
+export type Batching<Wish, Answer> = (wish: Wish) => Promise<Answer>;
+
+interface Waiting<Wish, Answer> extends BatchItem<Wish> {
+  /** Runs something as part of the asker's own work: its trace, its deadline. */
+  readonly asAsker: <Result>(fn: () => Result) => Result;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (cause: unknown) => void;
+}
+
+/** Calls under way at one time before what is asked waits for the end of one: two, so that the other side never waits for us. */
+const underWayMax = 2;
+/** Longest wait for that: a call that is lost on its way holds up nobody. */
+const lingerMs = 20;
+
+/**
+ * Puts together what is asked at about the same time: what comes in one turn of the event loop, and under load what comes
+ * while earlier calls are under way. A wish that comes alone is sent alone and at once, as part of its asker's work; a batch
+ * of several is sent apart from all of them, so that nobody's deadline is that of the others, with a link to each trace.
+ * @param name of the span of a batch of several
+ */
+export const openBatching = <Wish, Answer>(parts: {
+  readonly name: string;
+  readonly sizeMax: number;
+  readonly send: SendBatch<Wish, Answer>;
+  readonly clock: Pick<Clock, 'alarm'>;
+  readonly tracer: Tracer;
+  /** Called when nothing waits and nothing is under way. */
+  readonly onIdle?: () => void;
+}): Batching<Wish, Answer> => {
+  const { name, sizeMax, send, clock, tracer, onIdle } = parts;
+  const outsideOfCalls = AsyncLocalStorage.snapshot();
+  const waiting: Waiting<Wish, Answer>[] = [];
+  let underWay = 0;
+  let isPlanned = false;
+  let patience: { cancel(): void } | undefined;
+
+  const sendApart = (batch: readonly Waiting<Wish, Answer>[]) => {
+    const links = batch.slice(0, linksMax).flatMap(({ origin }) => linkTo(origin.traceparent) ?? []);
+    return outsideOfCalls(() => inSpan(tracer, name, { links }, () => send(batch)));
+  };
+
+  const settle = async (batch: readonly Waiting<Wish, Answer>[]): Promise<void> => {
+    underWay += 1;
+    const [first] = batch;
+    try {
+      const outcomes = await (first && batch.length === 1 ? first.asAsker(() => send(batch)) : sendApart(batch));
+      for (const [n, { resolve, reject }] of batch.entries()) {
+        const outcome = outcomes[n];
+        if (outcome && 'answer' in outcome) resolve(outcome.answer);
+        else reject(outcome ? outcome.error : new Error(`a batch of ${batch.length} was answered without number ${n}`));
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+    underWay -= 1;
+    if (waiting.length > 0) sendWaiting();
+    else if (underWay === 0) onIdle?.();
+  };
+
+  const sendWaiting = (isPatient = true): void => {
+    isPlanned = false;
+    patience?.cancel();
+    patience = undefined;
+    while (waiting.length > 0 && (underWay < underWayMax || !isPatient)) void settle(waiting.splice(0, sizeMax));
+    if (waiting.length > 0) patience = clock.alarm(lingerMs, () => sendWaiting(false));
+  };
+
+  return (wish) =>
+    new Promise((resolve, reject) => {
+      const origin = {
+        correlationId: currentCall()?.cause.correlationId ?? '',
+        traceparent: currentTraceparent() ?? '',
+      };
+      waiting.push({ wish, origin, asAsker: AsyncLocalStorage.snapshot(), resolve, reject });
+      if (isPlanned || patience !== undefined) return;
+      isPlanned = true;
+      // A microtask later, so that what is asked in one turn is sent together.
+      queueMicrotask(() => outsideOfCalls(sendWaiting));
+    });
+};
+
+/** Links of a span; more would be cut off. */
+const linksMax = 128;

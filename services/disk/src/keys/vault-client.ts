@@ -1,0 +1,121 @@
+import type { KeyAccess as GrantedAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
+import type { UnwrapKeyRequest, UnwrapKeyResponse } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
+import type {
+  CheckAccessRequest,
+  RewrapRequest,
+  RewrapResponse,
+} from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import type { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { Rejection } from '@interlock/event-store';
+import { type ItemRefusal, itemError, type RpcClient } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
+import { type BatchItem, type Batching, type BatchOutcome, openBatching } from './batching.ts';
+import type { Asked } from './lease.ts';
+
+/** What disks need of a vault. */
+export type VaultClient = Pick<
+  RpcClient<typeof KeyVaultServiceDefinition>,
+  'checkAccess' | 'wrapKey' | 'unwrapKeys' | 'rewrapKeys'
+>;
+
+/** An answer of the vault, or its failure, and when it was asked for. */
+export type Told<Answer> = { readonly asked: Asked } & BatchOutcome<Answer>;
+
+/** The vault as one identity sees it. What is asked at about the same time is sent together. */
+export interface BatchingVault {
+  readonly client: VaultClient;
+  readonly unwrap: Batching<UnwrapKeyRequest, Told<UnwrapKeyResponse>>;
+  readonly rewrap: Batching<RewrapRequest, Told<RewrapResponse>>;
+  /** One question for all who ask the same before it is sent, and for nobody who asks later. The first says what it is for. */
+  check(request: CheckAccessRequest): Promise<Told<GrantedAccess>>;
+}
+
+/** Items of one call: the vault takes up to 256, and so many keep it busy for as long as the next call takes to come. */
+const itemsMax = 64;
+
+/** Opens it. @param ask begins a question: all items of a call are asked for at one moment, right before it is sent */
+export const openBatchingVault = (parts: {
+  readonly client: VaultClient;
+  readonly ask: () => Asked;
+  readonly clock: Pick<Clock, 'alarm'>;
+  readonly tracer: Tracer;
+}): BatchingVault => {
+  const { client, ask, clock, tracer } = parts;
+  const checks = new Map<string, Batching<CheckAccessRequest, Told<GrantedAccess>>>();
+
+  /** @param call the outcomes, one a wish */
+  const told = <Wish, Answer>(
+    name: string,
+    sizeMax: number,
+    call: (items: readonly BatchItem<Wish>[]) => Promise<readonly BatchOutcome<Answer>[]>,
+    onIdle = () => {},
+  ): Batching<Wish, Told<Answer>> =>
+    openBatching<Wish, Told<Answer>>({
+      name,
+      sizeMax,
+      clock,
+      tracer,
+      onIdle,
+      async send(items) {
+        const asked = ask();
+        try {
+          const outcomes = await withFreshToken(() => call(items));
+          return outcomes.map((outcome) => ({ answer: { asked, ...outcome } }));
+        } catch (error) {
+          return items.map(() => ({ answer: { asked, error } }));
+        }
+      },
+    });
+
+  return {
+    client,
+    unwrap: told('unwrap data keys', itemsMax, async (items) => {
+      const { outcomes } = await client.unwrapKeys({
+        items: items.map(({ wish, origin }) => ({ unwrap: wish, origin })),
+      });
+      return outcomes.map(({ outcome }) =>
+        outcome?.$case === 'unwrapped' ? { answer: outcome.value } : { error: refused('UnwrapKeys', outcome?.value) },
+      );
+    }),
+    rewrap: told('rewrap data keys', itemsMax, async (items) => {
+      const { outcomes } = await client.rewrapKeys({
+        items: items.map(({ wish, origin }) => ({ rewrap: wish, origin })),
+      });
+      return outcomes.map(({ outcome }) =>
+        outcome?.$case === 'rewrapped' ? { answer: outcome.value } : { error: refused('RewrapKeys', outcome?.value) },
+      );
+    }),
+    check(request) {
+      const { keyVersion } = request;
+      const known = checks.get(keyVersion);
+      if (known) return known(request);
+      const checking = told(
+        'check access',
+        Number.POSITIVE_INFINITY,
+        async (items: readonly BatchItem<CheckAccessRequest>[]) => {
+          const [first] = items;
+          if (!first) return [];
+          const answer = await client.checkAccess(first.wish);
+          return items.map(() => ({ answer }));
+        },
+        () => checks.delete(keyVersion),
+      );
+      checks.set(keyVersion, checking);
+      return checking(request);
+    },
+  };
+};
+
+/** Once more where the token was refused: the next one is new, and a deleted identity gets none, which is definite. */
+export const withFreshToken = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof Rejection && error.code === 'UNAUTHENTICATED') return ask();
+    throw error;
+  }
+};
+
+const refused = (method: string, refusal: ItemRefusal | undefined): Error =>
+  refusal ? itemError(refusal, { method, peer: 'key-vault' }) : new Error(`${method} answered an item with nothing`);
