@@ -10,7 +10,7 @@ export {
 } from './category.ts';
 export { type ConnectionOptions, openConnections, type Sql } from './connection.ts';
 export { type EventOf, eventReader, type Upcasters } from './event-codec.ts';
-export { memoryStore } from './memory-store.ts';
+export { type MemoryStore, memoryStore, type StoreImage } from './memory-store.ts';
 export { openPostgresStore, type PostgresStoreOptions } from './postgres-store.ts';
 export { Rejection, type RejectionCode } from './rejection.ts';
 export { type RowKeeper, rowKeeper } from './row-keeper.ts';

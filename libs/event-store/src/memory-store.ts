@@ -52,16 +52,42 @@ const copyOfObject = (value: object): object => {
   return copy;
 };
 
+/** What a memory store holds, for others to begin with. Nobody changes it: what is stored is frozen, and lists are copied. */
+export interface StoreImage {
+  readonly feed: readonly RecordedEvent[];
+  readonly tables: ReadonlyMap<string, MemoryTable>;
+  readonly cursors: ReadonlyMap<string, number>;
+}
+
+/** A store in memory, with what only the simulation may do. */
+export interface MemoryStore extends EventStore {
+  /** Everything it holds now. */
+  image(): StoreImage;
+}
+
+const copyOfTable = ({ rows, entries }: MemoryTable): MemoryTable => ({
+  rows: new Map(rows),
+  entries: new Map([...entries].map(([name, keys]) => [name, new Set(keys)])),
+});
+
+const copyOfTables = (tables: ReadonlyMap<string, MemoryTable>): Map<string, MemoryTable> =>
+  new Map([...tables].map(([name, table]) => [name, copyOfTable(table)]));
+
 /**
  * The event store in memory: the twin of the Postgres store for decider-level tests and for the simulation. It passes
- * the same contract suite. Nothing outlives the object.
+ * the same contract suite. Nothing outlives the object but its images.
+ * @param dependencies.image what it holds at first; default: nothing
  */
-export const memoryStore = (dependencies: { readonly clock: Clock; readonly random: Random }): EventStore => {
-  const { clock, random } = dependencies;
-  const feed: RecordedEvent[] = [];
-  const streams = new Map<StreamName, RecordedEvent[]>();
-  const tables = new Map<string, MemoryTable>();
-  const cursors = new Map<string, number>();
+export const memoryStore = (dependencies: {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly image?: StoreImage;
+}): MemoryStore => {
+  const { clock, random, image } = dependencies;
+  const feed: RecordedEvent[] = [...(image?.feed ?? [])];
+  const streams: Map<StreamName, RecordedEvent[]> = Map.groupBy(feed, ({ stream }) => stream);
+  const tables = copyOfTables(image?.tables ?? new Map());
+  const cursors = new Map(image?.cursors);
   let waiters: (() => void)[] = [];
 
   const tableOf = (name: string): MemoryTable => {
@@ -99,6 +125,7 @@ export const memoryStore = (dependencies: { readonly clock: Clock; readonly rand
   };
 
   return {
+    image: () => ({ feed: [...feed], tables: copyOfTables(tables), cursors: new Map(cursors) }),
     async commit(commit, cause) {
       check(commit);
       changeRows(commit.rows ?? []);

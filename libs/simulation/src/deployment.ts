@@ -1,14 +1,14 @@
 import type { CloudService } from '@interlock/host';
 import { simulatedTokens, type TokenFormat, type Workload } from '@interlock/rpc';
 import type { SeededRandom } from '@interlock/runtime';
-import { masterKey } from '@interlock/sealing';
+import { type MasterKey, masterKey } from '@interlock/sealing';
 import { assemble as assembleCompute } from '../../../services/compute/src/assemble.ts';
 import type { Driver } from '../../../services/compute/src/driver.ts';
 import { assemble as assembleDisk } from '../../../services/disk/src/assemble.ts';
 import type { LeaseTerms } from '../../../services/disk/src/keys/lease.ts';
 import type { VolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
 import { assemble as assembleSets } from '../../../services/disk-encryption-set/src/assemble.ts';
-import { assemble as assembleIdentity } from '../../../services/identity/src/assemble.ts';
+import { assemble as assembleIdentity, type IdentitySettings } from '../../../services/identity/src/assemble.ts';
 import { hashSecret } from '../../../services/identity/src/tokens.ts';
 import { assemble as assembleKeyVault } from '../../../services/key-vault/src/assemble.ts';
 import type { SealKeyStore } from '../../../services/key-vault/src/seal-key-store.ts';
@@ -66,7 +66,14 @@ export interface People {
 export const issuer = 'https://identity.simulation';
 export const subscriptions = ['s1', 's2'] as const;
 
-/** What the cloud of one history is made of beside its stores: everything drawn from its seed. */
+/** What a cloud is founded on: whoever goes on with its stores needs the same. */
+export interface Founding {
+  readonly people: People;
+  readonly bootstrap: IdentitySettings['bootstrap'];
+  readonly masterKeys: Readonly<Record<'identity' | 'vault' | 'disk', MasterKey>>;
+}
+
+/** What the cloud of one history is made of beside its stores. */
 export interface Deployment {
   readonly people: People;
   readonly tokenFormat: TokenFormat;
@@ -82,7 +89,8 @@ export interface Hardware {
   readonly ciphers: CipherWatch;
 }
 
-export const createDeployment = (random: SeededRandom, settings: SimulatedSettings): Deployment => {
+/** Draws people and master keys of a new cloud. */
+export const foundCloud = (random: SeededRandom): Founding => {
   const somebody = (secret: string): Somebody => {
     const id = random.uuid();
     return { id, name: `principals/${id}`, secret };
@@ -115,15 +123,21 @@ export const createDeployment = (random: SeededRandom, settings: SimulatedSettin
       scope: '/',
     })),
   };
-  const tokenFormat = simulatedTokens(random.fork('tokens'));
   const masterKeys = {
     identity: masterKey(random.bytes(32)),
     vault: masterKey(random.bytes(32)),
     disk: masterKey(random.bytes(32)),
   };
+  return { people: { administrator, workloads }, bootstrap, masterKeys };
+};
+
+/** @param random for the keys that sign tokens */
+export const createDeployment = (founding: Founding, random: SeededRandom, settings: SimulatedSettings): Deployment => {
+  const { people, bootstrap, masterKeys } = founding;
+  const tokenFormat = simulatedTokens(random);
   const { authzTtlMs, userTokenMs } = settings;
   return {
-    people: { administrator, workloads },
+    people,
     tokenFormat,
     services: (hardware) => ({
       identity: (seams) =>

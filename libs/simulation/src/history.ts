@@ -1,10 +1,11 @@
 import type { SimulatedSettings } from './deployment.ts';
+import { estateImage } from './estate-image.ts';
 import { type HistoryLog, openHistoryLog, type Violation } from './history-log.ts';
 import { openJudge } from './invariants.ts';
 import { openTruth } from './oracle.ts';
 import { type Committed, createSimulatedCloud, type SimulatedCloud } from './simulated-cloud.ts';
 import { act, type Pace, readEverything, restoreEverything, settle, startEverything, usualPace } from './workload.ts';
-import { clientsOf, makeEstate } from './workload-estate.ts';
+import { clientsOf, openEstate } from './workload-estate.ts';
 import type { Stage } from './workload-stage.ts';
 import { openTroubles } from './workload-troubles.ts';
 
@@ -39,12 +40,14 @@ const isWorthALine = (type: string): boolean => !type.startsWith('Rotation') || 
 /** Plays one history: an estate, people and guests who act on it at random, faults, and what must be true at the end. */
 export const playHistory = async (options: HistoryOptions): Promise<PlayedHistory> => {
   const { seed, settings, untilAction = Number.POSITIVE_INFINITY, isThorough = seed % 8 === 0 } = options;
-  const world = await createSimulatedCloud({ seed, ...(settings === undefined ? {} : { settings }) });
+  const { cloud: image, commits } = await estateImage();
+  const world = await createSimulatedCloud({ seed, image, ...(settings === undefined ? {} : { settings }) });
   const log = openHistoryLog(() => world.clock.monotonicMs());
   const stage = openStage(world, log, isThorough);
+  for (const committed of commits) stage.truth.apply(committed);
   try {
     await world.run(async () => {
-      await makeEstate(world);
+      await openEstate(world);
       await act(stage, { ...usualPace, ...options.pace }, untilAction);
       await stage.end();
       const { checkSettled, checkEnd } = stage.judge;

@@ -1,12 +1,27 @@
-import { type Commit, type EventStore, memoryStore, type RecordedEvent } from '@interlock/event-store';
+import {
+  type Commit,
+  type EventStore,
+  type MemoryStore,
+  memoryStore,
+  type RecordedEvent,
+  type StoreImage,
+} from '@interlock/event-store';
 import { type InProcessCloud, inProcessCloud, type Peers, type Replica, workloads } from '@interlock/host';
 import { type MemoryBus, memoryBus, subjectOf } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import { logger, type SeededRandom, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
 import { type SimulatedDriver, simulatedDriver } from '../../../services/compute/src/drivers/simulated-driver.ts';
-import { memoryVolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
+import { memoryVolumeFiles, type VolumesImage } from '../../../services/disk/src/volume/volume-files.ts';
 import { createMemorySealKeyStore } from '../../../services/key-vault/src/seal-key-store.ts';
-import { createDeployment, issuer, type People, type SimulatedSettings, simulatedSettings } from './deployment.ts';
+import {
+  createDeployment,
+  type Founding,
+  foundCloud,
+  issuer,
+  type People,
+  type SimulatedSettings,
+  simulatedSettings,
+} from './deployment.ts';
 import { createFaultControl, type FaultControl } from './fault-control.ts';
 import { type FaultRates, noCallFaults, noStoreFaults, noVolumeFaults } from './fault-rates.ts';
 import { installForgetfulSignals } from './forgetful-signals.ts';
@@ -25,10 +40,24 @@ export interface Committed {
   readonly events: readonly RecordedEvent[];
 }
 
+/** What of a cloud outlives all its processes, and what it was founded on: for another world to begin with. */
+export interface CloudImage {
+  readonly founding: Founding;
+  readonly stores: ReadonlyMap<Workload, StoreImage>;
+  readonly volumes: VolumesImage;
+  readonly sealKeys: ReadonlyMap<string, Uint8Array>;
+}
+
 export interface SimulatedCloudOptions {
-  /** From which everything follows: the same seed, the same history. */
+  /** From which everything follows: the same seed (and image), the same history. */
   readonly seed: number;
   readonly settings?: Partial<SimulatedSettings>;
+  /** What lies on storage at first. Its processes are gone, and the bus knows nothing any more. Default: an empty cloud. */
+  readonly image?: CloudImage;
+  /** Wall clock at which the world begins, in milliseconds since the Unix epoch. */
+  readonly startMs?: number;
+  /** See `countingTracing`. */
+  readonly firstSpan?: number;
 }
 
 /** The whole cloud in one process, in virtual time, from one seed. */
@@ -63,6 +92,8 @@ export interface SimulatedCloud {
   readonly serviceLog: readonly string[];
   /** Does the work while virtual time passes as far as it has to. */
   run<Result>(work: () => Promise<Result>): Promise<Result>;
+  /** What lies on storage now. Nobody may be writing. */
+  image(): Promise<CloudImage>;
   /** Ends the world at once: nothing of it runs any more. */
   close(): void;
 }
@@ -79,12 +110,12 @@ const DISK_BYTES = 256 * 1024;
  * tracing of the process belongs to it.
  */
 export const createSimulatedCloud = async (options: SimulatedCloudOptions): Promise<SimulatedCloud> => {
-  const { seed } = options;
+  const { seed, image } = options;
   const settings: SimulatedSettings = { ...simulatedSettings, ...options.settings };
-  const clock = virtualClock();
+  const clock = virtualClock(options.startMs);
   const chance = seededRandom(seed);
   installForgetfulSignals();
-  const tracer = countingTracing();
+  const tracer = countingTracing(options.firstSpan);
   const log: string[] = [];
   const note = (line: string): void => {
     log.push(`${(clock.monotonicMs() / 1_000).toFixed(3)} ${line}`);
@@ -93,8 +124,17 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
 
   const listeners: ((committed: Committed) => void)[] = [];
   const answerListeners: ((answered: Answered) => void)[] = [];
-  const stores = new Map(workloads.map((service) => [service, toldStore(service, clock, chance, listeners)]));
-  const storeOf = (service: Workload): EventStore => {
+  const stores = new Map(
+    workloads.map((service) => {
+      const store = memoryStore({
+        clock,
+        random: chance.fork(`store of ${service}`),
+        ...(image === undefined ? {} : { image: imageOf(image, service) }),
+      });
+      return [service, toldStore(service, store, listeners)];
+    }),
+  );
+  const storeOf = (service: Workload): MemoryStore => {
     const store = stores.get(service);
     if (!store) throw new Error(`${service} is no service`);
     return store;
@@ -109,10 +149,14 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   const cuts = createCuts();
   const slow = new Map<Part, number>();
   const throttled = new Map<Part, number>();
-  const volumes = memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES);
+  const volumes = memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES, image?.volumes);
+  const sealKeys = createMemorySealKeyStore();
+  for (const [id, record] of image?.sealKeys ?? []) await sealKeys.create(id, record);
   const guests = simulatedDriver(clock);
   const ciphers = openCipherWatch();
-  const deployment = createDeployment(chance.fork('deployment'), settings);
+  const ownChance = chance.fork('deployment');
+  const founding = image?.founding ?? foundCloud(ownChance);
+  const deployment = createDeployment(founding, ownChance.fork('tokens'), settings);
   const processes = createProcesses({
     clock,
     random: chance.fork('processes'),
@@ -123,7 +167,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     storeOf,
     volumes,
     driver: guests,
-    sealKeys: createMemorySealKeyStore(),
+    sealKeys,
     ciphers,
     servicesOver: deployment.services,
     write: (line) => serviceLog.push(line),
@@ -136,7 +180,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
       : { part: replica.service, gate: processes.gateOf(replica) };
 
   const starting = inProcessCloud({
-    services: deployment.services({ volumes, driver: guests, sealKeys: createMemorySealKeyStore(), ciphers }),
+    services: deployment.services({ volumes, driver: guests, sealKeys, ciphers }),
     storeOf,
     bus,
     workloadOf: (service) => deployment.people.workloads[service],
@@ -198,6 +242,19 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     note,
     serviceLog,
     run: (work) => clock.drive(work(), LIMIT_MS),
+    async image() {
+      const records = new Map<string, Uint8Array>();
+      for (const id of await sealKeys.ids()) {
+        const found = await sealKeys.read(id);
+        if (found.status === 'present') records.set(id, found.record);
+      }
+      return {
+        founding,
+        stores: new Map(workloads.map((service) => [service, storeOf(service).image()])),
+        volumes: volumes.image(),
+        sealKeys: records,
+      };
+    },
     close() {
       for (const service of workloads) {
         for (const replica of cloud.running(service)) {
@@ -209,14 +266,18 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   };
 };
 
+const imageOf = ({ stores }: CloudImage, service: Workload): StoreImage => {
+  const found = stores.get(service);
+  if (!found) throw new Error(`the image has no store of ${service}`);
+  return found;
+};
+
 /** A memory store that says what was stored, whether its writer learns of it or not. */
 const toldStore = (
   service: Workload,
-  clock: VirtualClock,
-  chance: SeededRandom,
+  store: MemoryStore,
   listeners: readonly ((committed: Committed) => void)[],
-): EventStore => {
-  const store = memoryStore({ clock, random: chance.fork(`store of ${service}`) });
+): MemoryStore => {
   return {
     ...store,
     async commit(commit, cause) {

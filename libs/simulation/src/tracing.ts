@@ -72,9 +72,10 @@ let isInstalled = false;
 /**
  * Tracing for this process that counts spans in place of drawing ids and records nothing. The counter begins anew with
  * each world, so only one world runs at a time.
+ * @param first the number to count from: one whose events go on in another world counts where that one never comes
  */
-export const countingTracing = (): Tracer => {
-  spans = 0;
+export const countingTracing = (first = 0): Tracer => {
+  spans = first;
   if (!isInstalled) {
     const provider: TracerProvider = { getTracer: () => countingTracer };
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());

@@ -13,6 +13,12 @@ import { sectorSize } from './sector.ts';
 /** Bytes that real storage writes all or none of: where a torn sector may be cut. */
 const atomicUnit = 512;
 
+/** The content of a platter that nobody writes to, for others to begin with. Sectors are replaced, never changed. */
+export interface PlatterImage {
+  readonly size: number;
+  readonly sectors: ReadonlyMap<number, Uint8Array>;
+}
+
 /** What a memory store leaves behind: it outlives `close` and `crash`, as a file does. */
 export interface Platter {
   /** Opens the store. @throws Rejection ABORTED DISK_BUSY while it is open. */
@@ -24,13 +30,20 @@ export interface Platter {
   crash(): void;
   /** Content of a sector as it is now, without opening the store; undefined for a hole. For whoever judges from outside. */
   peek(sector: number): Uint8Array | undefined;
+  /** Everything on it now, as if it were flushed. */
+  image(): PlatterImage;
 }
 
-/** A disk in memory for tests and the simulation. */
-export function createPlatter(name: string, initialSize: number, random: Random): Platter {
+/** A disk in memory for tests and the simulation. @param sectors what lies on it at first */
+export function createPlatter(
+  name: string,
+  initialSize: number,
+  random: Random,
+  sectors: PlatterImage['sectors'] = new Map(),
+): Platter {
   checkGrowth(initialSize, 0);
   /** Current content, and for sectors not flushed what storage still holds (undefined: nothing). */
-  const current = new Map<number, Uint8Array>();
+  const current = new Map(sectors);
   const unflushed = new Map<number, Uint8Array | undefined>();
   let size = initialSize;
   let flushedSize = initialSize;
@@ -104,6 +117,7 @@ export function createPlatter(name: string, initialSize: number, random: Random)
   return {
     open,
     peek: (sector) => current.get(sector),
+    image: () => ({ size, sectors: new Map(current) }),
     crash() {
       holder = 0;
       const last = [...unflushed.keys()].at(-1);

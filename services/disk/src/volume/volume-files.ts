@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Random } from '@interlock/runtime';
 import type { BlockStore } from '../block-store.ts';
 import { openFileBlockStore } from '../file-block-store.ts';
-import { createPlatter, type Platter } from '../memory-block-store.ts';
+import { createPlatter, type Platter, type PlatterImage } from '../memory-block-store.ts';
 
 /** The parts a volume consists of: its sectors, its header, and for a disk encrypted twice the key of the lower layer. */
 export type VolumePart = 'data' | 'header' | 'layer';
@@ -53,6 +53,9 @@ export const folderVolumeFiles = (folder: string): VolumeFiles => {
   };
 };
 
+/** Volumes nobody has open, for others to begin with: by the name of the part. */
+export type VolumesImage = ReadonlyMap<string, PlatterImage>;
+
 /** Volumes in memory, with what only a verdict from outside may do. */
 export interface MemoryVolumeFiles extends VolumeFiles {
   /** Cuts the power of every part. */
@@ -60,14 +63,23 @@ export interface MemoryVolumeFiles extends VolumeFiles {
   volumeIds(): readonly string[];
   /** A sector of a part as it is now, without opening it; undefined for a hole and for a part that is not there. */
   peek(volumeId: string, part: VolumePart, sector: number): Uint8Array | undefined;
+  /** Everything that lies on them now. */
+  image(): VolumesImage;
 }
 
 /**
  * Parts in memory, for tests and the simulation: they outlive the service that opened them.
  * @param partBytesMax what a part is cut off at: copying a whole disk costs time for its holes too
+ * @param image what there is at first
  */
-export const memoryVolumeFiles = (random: Random, partBytesMax = Number.POSITIVE_INFINITY): MemoryVolumeFiles => {
-  const platters = new Map<string, Platter>();
+export const memoryVolumeFiles = (
+  random: Random,
+  partBytesMax = Number.POSITIVE_INFINITY,
+  image: VolumesImage = new Map(),
+): MemoryVolumeFiles => {
+  const platters = new Map<string, Platter>(
+    [...image].map(([key, { size, sectors }]) => [key, createPlatter(key, size, random, sectors)]),
+  );
   return {
     async open(volumeId, part) {
       return platters.get(`${volumeId}.${part}`)?.open();
@@ -85,6 +97,7 @@ export const memoryVolumeFiles = (random: Random, partBytesMax = Number.POSITIVE
       return 0;
     },
     volumeIds: () => [...new Set([...platters.keys()].map((key) => key.slice(0, key.indexOf('.'))))].sort(),
+    image: () => new Map([...platters].map(([key, platter]) => [key, platter.image()])),
     peek: (volumeId, part, sector) => platters.get(`${volumeId}.${part}`)?.peek(sector),
     crash: () => {
       for (const platter of platters.values()) platter.crash();
