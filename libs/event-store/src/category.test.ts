@@ -130,3 +130,33 @@ test('table rows move their index entries', async () => {
   await store.commit({ rows: [notes.remove('n', { about: 'b' })] }, cause);
   assert.equal(await notes.get('n'), undefined);
 });
+
+test('states that were read before are decided on as they are, and again where they have changed since', async () => {
+  const { store, lamp } = opened();
+  await lamp.transactMany(['a', 'b', 'c'], make('hall'), cause);
+  const { items } = await lamp.list({ limit: 10 });
+  await lamp.transact('b', turn(true), cause);
+  const decided: string[] = [];
+  const { changed } = await lamp.transactMany(
+    items,
+    (state, id) => {
+      decided.push(id);
+      return turn(true)(state);
+    },
+    cause,
+  );
+  assert.deepEqual(changed.map(({ id }) => id).sort(), ['a', 'c'], 'b was on already, as the second look says');
+  assert.deepEqual(decided, ['a', 'b', 'c', 'b']);
+  assert.equal(await store.head(), 6);
+});
+
+test('rows go with the first chunk, also where nothing is decided or nobody is asked', async () => {
+  const { store, lamp } = opened();
+  const notes = table<{ readonly text: string }>(store, { name: 'note', version: 1 });
+  const note = (key: string) => ({ rows: [notes.put(key, { text: key }, undefined)] });
+  await lamp.transactMany(['a'], make('hall'), cause, note('with a decision'));
+  await lamp.transactMany(['a'], make('hall'), cause, note('without one'));
+  await lamp.transactMany([], make('hall'), cause, note('about nobody'));
+  assert.equal((await notes.list({ limit: 10 })).items.length, 3);
+  assert.equal(await store.head(), 1);
+});

@@ -81,11 +81,17 @@ export interface Category<State, Event extends EventOf> {
   /**
    * The same decision for many streams, stored in bounded chunks: the way to stop a fleet, and with one id the way to
    * stop a machine. A stream for which `decide` throws a `Rejection` is passed over and reported in `rejected`.
+   * @param streams ids, or states as they were read before: on those it is decided first, and again on what they have
+   *   become where that is not theirs any more
    */
   transactMany(
-    ids: readonly string[],
+    streams: readonly (string | Loaded<State>)[],
     decide: (state: State, id: string) => readonly Event[],
     cause: Cause,
+    options?: {
+      /** Stored together with what is decided of the first chunk, also when that is nothing. */
+      readonly rows?: readonly RowChange[];
+    },
   ): Promise<{
     readonly changed: readonly Transacted<State, Event>[];
     readonly rejected: readonly { id: string; rejection: Rejection }[];
@@ -140,10 +146,17 @@ export const category = <State, Event extends EventOf>(
     });
   };
 
+  const loadedOf = async (streams: readonly (string | Loaded<State>)[]): Promise<readonly Loaded<State>[]> => {
+    const ids = streams.filter((stream) => typeof stream === 'string');
+    const known = streams.filter((stream) => typeof stream !== 'string');
+    return ids.length === 0 ? known : [...known, ...(await loadMany(ids))];
+  };
+
   const transactChunk = async (
-    ids: readonly string[],
+    streams: readonly (string | Loaded<State>)[],
     decide: (state: State, id: string) => readonly Event[],
     cause: Cause,
+    also: readonly RowChange[],
   ): Promise<{
     changed: Transacted<State, Event>[];
     rejected: { id: string; rejection: Rejection }[];
@@ -151,7 +164,7 @@ export const category = <State, Event extends EventOf>(
   }> => {
     const rejected: { id: string; rejection: Rejection }[] = [];
     let left: Prepared<State, Event>[] = [];
-    for (const loaded of await loadMany(ids)) {
+    for (const loaded of await loadedOf(streams)) {
       try {
         const prepared = prepare(loaded, (state) => decide(state, loaded.id));
         if (prepared.append) left.push(prepared);
@@ -161,9 +174,10 @@ export const category = <State, Event extends EventOf>(
       }
     }
     const moved: string[] = [];
-    while (left.length > 0) {
+    while (left.length + also.length > 0) {
       try {
-        const commit = { appends: left.flatMap((p) => p.append ?? []), rows: left.flatMap((p) => p.row ?? []) };
+        const rows = [...also, ...left.flatMap((p) => p.row ?? [])];
+        const commit = { appends: left.flatMap((p) => p.append ?? []), rows };
         const { positions } = await inSpan(
           tracer,
           `append ${definition.name}`,
@@ -219,11 +233,12 @@ export const category = <State, Event extends EventOf>(
         name: id,
       });
     },
-    async transactMany(ids, decide, cause) {
+    async transactMany(streams, decide, cause, options = {}) {
       const changed: Transacted<State, Event>[] = [];
       const rejected: { id: string; rejection: Rejection }[] = [];
-      let round = [...new Set(ids)];
-      for (let attempt = 1; round.length > 0; attempt++) {
+      let round: readonly (string | Loaded<State>)[] = [...new Set(streams)];
+      let also = options.rows ?? [];
+      for (let attempt = 1; round.length + also.length > 0; attempt++) {
         if (attempt > maxConflicts) {
           throw new Rejection(
             'ABORTED',
@@ -233,8 +248,9 @@ export const category = <State, Event extends EventOf>(
           );
         }
         const moved: string[] = [];
-        for (let start = 0; start < round.length; start += chunkSize) {
-          const chunk = await transactChunk(round.slice(start, start + chunkSize), decide, cause);
+        for (let start = 0; start < round.length + also.length; start += chunkSize) {
+          const chunk = await transactChunk(round.slice(start, start + chunkSize), decide, cause, also);
+          also = [];
           changed.push(...chunk.changed);
           rejected.push(...chunk.rejected);
           moved.push(...chunk.moved);

@@ -54,7 +54,6 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const begin = driver.hasGuests ? engine.preempt : engine.kick;
   const closing = closings({ vms, engine, clock, log });
   const stops = keyStops({
-    store,
     vms,
     disks: askedDisks,
     driver,

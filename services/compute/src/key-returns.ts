@@ -63,7 +63,7 @@ export const keyReturns = (parts: {
     const concerned = machines.filter(({ id, state }) => way.decide(at, restarts.get(id))(state).length > 0);
     if (concerned.length === 0) return;
     const { changed } = await vms.transactMany(
-      concerned.map(({ id }) => id),
+      concerned,
       (state, id) => way.decide(at, restarts.get(id))(state),
       cause,
     );

@@ -1,11 +1,4 @@
-import {
-  type Category,
-  type Cause,
-  type EventStore,
-  type Loaded,
-  type Transacted,
-  VersionConflict,
-} from '@interlock/event-store';
+import type { Category, Cause, Page, RowChange, Transacted } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import { type Disks, Interrupted } from './disks.ts';
 import type { Driver } from './driver.ts';
@@ -52,10 +45,10 @@ const confirmMs = 3_000;
  * which a machine moved meanwhile are decided again. No machine is asked about over the network, and shutting down
  * begins page by page, beside the pass.
  *
- * Machines that open their disks while the pass runs are not missed: the loss is remembered first (see `Losses`).
+ * Machines that open their disks while the pass runs are not missed: the loss is remembered before it begins (see `Losses`),
+ * in the commit of what its first page, read beforehand, decides: so one machine alone is off as soon as the loss is known.
  */
 export const keyStops = (parts: {
-  readonly store: EventStore;
   readonly vms: Category<Vm, VmEvent>;
   readonly disks: Disks;
   readonly driver: Driver;
@@ -68,7 +61,7 @@ export const keyStops = (parts: {
   readonly closeDisksOf: (set: string) => void;
   readonly measure: StopMeter;
 }): KeyStops => {
-  const { store, vms, disks, driver, losses, clock, random, preempt, closeDisksOf, measure } = parts;
+  const { vms, disks, driver, losses, clock, random, preempt, closeDisksOf, measure } = parts;
 
   const disksUnder = async (
     { set, keyVersion }: SetLoss,
@@ -90,67 +83,59 @@ export const keyStops = (parts: {
     }
   };
 
-  const storeChunk = async (
-    page: readonly Loaded<Vm>[],
-    decide: (vm: Vm) => readonly VmEvent[],
-    cause: Cause,
-  ): Promise<Stopping> => {
-    const decided = page.map((loaded) => vms.prepare(loaded, decide)).filter(({ append }) => append);
-    if (decided.length === 0) return { count: 0, unfinished: [] };
-    try {
-      const appends = decided.flatMap(({ append }) => append ?? []);
-      await store.commit({ appends, rows: decided.flatMap(({ row }) => row ?? []) }, cause);
-      for (const { events } of decided) measure(events);
-      return stoppingOf(decided);
-    } catch (error) {
-      if (!(error instanceof VersionConflict)) throw error;
-      const ids = decided.map(({ id }) => id);
-      const { changed } = await vms.transactMany(ids, (state) => decide(state), cause);
-      for (const { events } of changed) measure(events);
-      return stoppingOf(changed);
-    }
-  };
+  const pageOf = (set: string, after: string | undefined): Promise<Page<Vm>> =>
+    vms.list({ index: { index: 'set', value: set }, limit: chunkSize, ...(after === undefined ? {} : { after }) });
 
-  /** Decides about every machine of a set, a page a commit. @returns how many are being stopped */
-  const pass = async (set: string, decide: (vm: Vm) => readonly VmEvent[], cause: Cause): Promise<number> => {
+  /** One pass over the machines of a set. */
+  const openPass = (set: string, decide: (vm: Vm) => readonly VmEvent[], cause: Cause) => {
     let stopped = 0;
     let off = 0;
-    let storing: Promise<void> = Promise.resolve();
-    let after: string | undefined;
-    do {
-      const page = await vms.list({
-        index: { index: 'set', value: set },
-        limit: chunkSize,
-        ...(after === undefined ? {} : { after }),
-      });
-      await storing;
-      storing = storeChunk(page.items, decide, cause).then(({ count, unfinished }) => {
-        stopped += count;
-        off += count - unfinished.length;
-        preempt(unfinished);
-      });
-      // The failure is thrown where it is awaited; the next page may still be on its way then.
-      storing.catch(() => undefined);
-      after = page.next;
-    } while (after !== undefined);
-    await storing;
-    if (off > 0) closeDisksOf(set);
-    return stopped;
+    /** Decides about a page, in one commit with these rows. */
+    const store = async (page: Page<Vm>, rows: readonly RowChange[] = []): Promise<void> => {
+      const { changed } = await vms.transactMany(page.items, decide, cause, { rows });
+      for (const { events } of changed) measure(events);
+      const { count, unfinished } = stoppingOf(changed);
+      stopped += count;
+      off += count - unfinished.length;
+      preempt(unfinished);
+    };
+    return {
+      store,
+      /** Goes through all of them, a page a commit. @returns how many are being stopped by this pass */
+      async run(): Promise<number> {
+        let storing: Promise<void> = Promise.resolve();
+        let after: string | undefined;
+        do {
+          const page = await pageOf(set, after);
+          await storing;
+          storing = store(page);
+          // The failure is thrown where it is awaited; the next page may still be on its way then.
+          storing.catch(() => undefined);
+          after = page.next;
+        } while (after !== undefined);
+        await storing;
+        if (off > 0) closeDisksOf(set);
+        return stopped;
+      },
+    };
   };
 
   return {
     async stopFor({ loss, isPartial }, cause, signal) {
-      await losses.remember(loss, cause);
-      const terms: LossTerms = {
-        loss,
-        work: keyStopWork(cause, clock, random),
-        isInstant: !driver.hasGuests,
-        ...(isPartial ? { isUnder: await disksUnder(loss, signal) } : {}),
-      };
-      return pass(loss.set, applyKeyLoss(terms), cause);
+      const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests };
+      if (isPartial) {
+        // What is asked of the disk service may take a while: whoever opens disks meanwhile is to find the loss.
+        await losses.remember(loss, cause);
+        return openPass(loss.set, applyKeyLoss({ ...terms, isUnder: await disksUnder(loss, signal) }), cause).run();
+      }
+      const pass = openPass(loss.set, applyKeyLoss(terms), cause);
+      const [first, news] = await Promise.all([pageOf(loss.set, undefined), losses.heard(loss, cause)]);
+      await pass.store(first, news);
+      // From the first page on again: who opened disks after that was read and before the loss was stored knows nothing of it.
+      return pass.run();
     },
     async explain(loss, cause) {
-      await pass(loss.set, explainOutage(loss, clock.now()), cause);
+      await openPass(loss.set, explainOutage(loss, clock.now()), cause).run();
     },
   };
 };

@@ -17,6 +17,8 @@ export interface Losses {
    * reason is a correction of what was told first.
    */
   remember(loss: SetLoss, cause: Cause): Promise<void>;
+  /** Describes the same, to be stored together with what follows from it. */
+  heard(loss: SetLoss, cause: Cause): Promise<readonly RowChange[]>;
   /** The newest loss of a version; `undefined` when none is known. */
   of(set: string, keyVersion: string): Promise<KnownLoss | undefined>;
   /** Whether one of these keys is lost now, as far as is known. */
@@ -75,14 +77,20 @@ export const openLosses = (store: EventStore): Losses => {
     } while (after !== undefined);
   }
 
+  const heard: Losses['heard'] = async (loss, cause) => {
+    const known = await rows.get(keyOf(loss.set, loss.keyVersion));
+    if (known !== undefined && known.accessEpoch > loss.accessEpoch) return [];
+    const isSameNumber = known?.accessEpoch === loss.accessEpoch;
+    if (isSameNumber && (known.isOver || known.reason === loss.reason)) return [];
+    // A correction says why, not what began it.
+    return [put({ ...loss, cause: isSameNumber ? known.cause : cause, isOver: false })];
+  };
+
   return {
+    heard,
     async remember(loss, cause) {
-      const known = await rows.get(keyOf(loss.set, loss.keyVersion));
-      if (known !== undefined && known.accessEpoch > loss.accessEpoch) return;
-      const isSameNumber = known?.accessEpoch === loss.accessEpoch;
-      if (isSameNumber && (known.isOver || known.reason === loss.reason)) return;
-      // A correction says why, not what began it.
-      await store.commit({ rows: [put({ ...loss, cause: isSameNumber ? known.cause : cause, isOver: false })] }, cause);
+      const news = await heard(loss, cause);
+      if (news.length > 0) await store.commit({ rows: news }, cause);
     },
     of: (set, keyVersion) => rows.get(keyOf(set, keyVersion)),
     async anyLost(keys) {

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Category, type Cause, category, type EventStore, memoryStore } from '@interlock/event-store';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import type { Disks } from './disks.ts';
+import { idleDriver } from './drivers/idle-driver.ts';
+import { keyStops } from './key-stops.ts';
+import { openLosses } from './losses.ts';
+import { type Vm, virtualMachines } from './vm/decider.ts';
+import type { VmEvent } from './vm/events.ts';
+import { at, disk, openedAt, running, setOf, stopped, version1, work } from './vm/test-machine.ts';
+
+const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const os = disk('os', 0, 'PREMIUM_SSD', 'des');
+const loss = {
+  reason: 'KEY_DISABLED',
+  set: setOf('des'),
+  keyVersion: version1,
+  since: at,
+  traceId: 't',
+  accessEpoch: 6,
+} as const;
+const noDisks: Disks = {
+  insist: () => assert.fail('no machine is asked about over the network'),
+  ofSet: () => assert.fail('no disk is asked about over the network'),
+};
+
+/** Stops over a store in memory. @param listed called with the machines after each look at a set */
+const openStops = (listed: (vms: Category<Vm, VmEvent>) => Promise<void> = async () => {}) => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const commits: number[] = [];
+  const watched: EventStore = {
+    ...store,
+    commit: (commit, why) => {
+      commits.push((commit.appends ?? []).length);
+      return store.commit(commit, why);
+    },
+  };
+  const vms = category(watched, virtualMachines);
+  const closed: string[] = [];
+  const stops = keyStops({
+    vms: {
+      ...vms,
+      async list(query) {
+        const page = await vms.list(query);
+        await listed(vms);
+        return page;
+      },
+    },
+    disks: noDisks,
+    driver: idleDriver(),
+    losses: openLosses(watched),
+    clock: systemClock,
+    random: systemRandom,
+    preempt: (ids) => assert.deepEqual(ids, [], 'without guests a machine is off at once'),
+    closeDisksOf: (set) => closed.push(set),
+    measure: () => {},
+  });
+  const seed = async (ids: readonly string[], history: readonly VmEvent[]): Promise<void> => {
+    await vms.transactMany(ids, () => history, cause);
+    commits.length = 0;
+  };
+  const stop = (): Promise<number> => stops.stopFor({ loss, isPartial: false }, cause, new AbortController().signal);
+  return { vms, seed, stop, commits, closed };
+};
+
+test('one machine is off with the commit that keeps the loss, and its disks are closed after it', async () => {
+  const { vms, seed, stop, commits, closed } = openStops();
+  await seed(['a'], running([os]));
+  assert.equal(await stop(), 1);
+  const { state } = await vms.load('a');
+  assert.ok(state.status === 'active' && state.power === 'stopped' && state.stopReason?.reason === 'KEY_DISABLED');
+  assert.deepEqual(commits, [1]);
+  assert.deepEqual(closed, [setOf('des')]);
+});
+
+test('a fleet of several pages stops in a commit a page, each machine once however often the loss is heard of (VM-45)', async () => {
+  const { vms, seed, stop, commits } = openStops();
+  const ids = Array.from({ length: 1_234 }, (_, n) => `vm${String(n).padStart(5, '0')}`);
+  await seed(ids, running([os]));
+  assert.equal(await stop(), ids.length);
+  assert.ok(commits.length <= 3, `${commits.length} commits`);
+  assert.equal(await stop(), 0);
+  const machines = await vms.loadMany(ids);
+  assert.ok(
+    machines.every(({ state, version }) => version === 5 && state.status === 'active' && state.power === 'stopped'),
+  );
+});
+
+test('G2: a machine that opened its disks after it was read and before the loss was stored stops all the same', async () => {
+  let looks = 0;
+  const { vms, seed, stop } = openStops(async (machines) => {
+    looks += 1;
+    if (looks > 1) return;
+    const opened = openedAt(5, [os], 2);
+    await machines.transact(
+      'late',
+      () => [
+        { type: 'DisksOpened', opened, at },
+        { type: 'VmStarted', at },
+      ],
+      cause,
+    );
+  });
+  await seed(['early'], running([os]));
+  await seed(['late'], [...stopped([os]), { type: 'VmStarting', work: work('start', 's'), from: 'stopped', at }]);
+  assert.equal(await stop(), 2);
+  const { state } = await vms.load('late');
+  assert.ok(state.status === 'active' && state.power === 'stopped');
+});
