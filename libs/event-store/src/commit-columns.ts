@@ -1,7 +1,7 @@
 import type { Clock, Random } from '@interlock/runtime';
 import type { Sql } from './connection.ts';
 import type { Waiting } from './group-commit.ts';
-import { entriesOf, onWire } from './postgres-rows.ts';
+import { entriesOnWire } from './postgres-rows.ts';
 import type { CursorMove, RecordedEvent } from './store.ts';
 
 /**
@@ -9,12 +9,13 @@ import type { CursorMove, RecordedEvent } from './store.ts';
  * does makes its column longer than the others, and the server refuses what is missing in those.
  */
 const lines = (values: readonly (string | number)[]): string => values.join('\n');
+const jsonOrNull = (list: readonly unknown[]): string | null => (list.length === 0 ? null : JSON.stringify(list));
 
-/** What became of a batch. */
-export interface StoredColumns {
+/** What one transaction stored. */
+export interface StoredBatch {
   /** The events as they are recorded, in the order of the batch. */
   readonly events: readonly RecordedEvent[];
-  /** From the statement's start until its work was done, in ms; waiting for locks included, the flush of the commit not. */
+  /** From the statement's start until its work was done, in ms: waiting for locks included, the flush of the commit not. */
   readonly workMs: number;
 }
 
@@ -27,7 +28,7 @@ export const storeColumns = async (
   sql: Sql,
   batch: readonly Waiting[],
   { clock, random }: { readonly clock: Clock; readonly random: Random },
-): Promise<StoredColumns> => {
+): Promise<StoredBatch> => {
   const time = clock.now();
   const streams: string[] = [];
   const expectations: number[] = [];
@@ -84,10 +85,10 @@ export const storeColumns = async (
     ${lines(put.map(({ key }) => key))}::text,
     ${lines(put.map(({ version }) => version))}::text,
     ${lines(put.map(({ row }) => JSON.stringify(row)))}::text,
-    ${onWire(gone)}::text::json,
-    ${onWire(entriesOf(rows, 'removed'))}::text::json,
-    ${onWire(entriesOf(rows, 'added'))}::text::json,
-    ${onWire(cursors)}::text::json) as base,
+    ${jsonOrNull(gone)}::text::json,
+    ${entriesOnWire(rows, 'removed')}::text::json,
+    ${entriesOnWire(rows, 'added')}::text::json,
+    ${jsonOrNull(cursors)}::text::json) as base,
     extract(epoch from clock_timestamp() - statement_timestamp())::float8 * 1000 as work_ms`;
   if (!result) throw new Error('commit_columns answered no row');
   for (const [n, event] of events.entries()) event.position = result.base + n + 1;

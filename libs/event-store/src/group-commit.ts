@@ -21,27 +21,26 @@ const touched = (commit: Commit): readonly string[] => [
 
 /**
  * Takes from the front of the queue what can be stored in one transaction: commits that touch different things, and
- * nothing of `held`, up to `maxWeight` events and rows (or the first one that can go). What does not fit keeps its place
- * and its order.
- * @returns the commits, and the names they touch
+ * nothing of what is under way, up to `maxWeight` events and rows (or the first one that can go). What does not fit keeps
+ * its place and its order.
  */
 export const takeBatch = (
   queue: Waiting[],
   maxWeight: number,
-  held: ReadonlySet<string> = new Set(),
-): { readonly batch: readonly Waiting[]; readonly names: readonly string[] } => {
+  underWay: readonly Waiting[] = [],
+): readonly Waiting[] => {
+  // Names are for telling commits apart.
+  if (queue.length === 1 && underWay.length === 0) return queue.splice(0);
   const batch: Waiting[] = [];
   const left: Waiting[] = [];
-  const own: string[] = [];
-  const taken = new Set<string>();
+  const taken = new Set<string>(underWay.flatMap(({ commit }) => touched(commit)));
   let total = 0;
   for (const waiting of queue) {
     const names = touched(waiting.commit);
     const size = weight(waiting.commit);
-    const isFree = !names.some((name) => taken.has(name) || held.has(name));
+    const isFree = !names.some((name) => taken.has(name));
     if (isFree && (batch.length === 0 || total + size <= maxWeight)) {
       batch.push(waiting);
-      own.push(...names);
       total += size;
     } else {
       left.push(waiting);
@@ -50,7 +49,7 @@ export const takeBatch = (
     for (const name of names) taken.add(name);
   }
   queue.splice(0, queue.length, ...left);
-  return { batch, names: own };
+  return batch;
 };
 
 /** Most events and rows in one transaction: keeps the event loop's pauses and the server's memory bounded. */
@@ -80,9 +79,8 @@ export interface CommitQueue {
  */
 export const commitQueue = (store: (batch: readonly Waiting[]) => Promise<number | undefined>): CommitQueue => {
   const queue: Waiting[] = [];
-  const held = new Set<string>();
+  const underWay = new Set<readonly Waiting[]>();
   let waitingWeight = 0;
-  let underWay = 0;
   let isScheduled = false;
   let flushMs = 0;
   let idlers: (() => void)[] = [];
@@ -96,16 +94,14 @@ export const commitQueue = (store: (batch: readonly Waiting[]) => Promise<number
   /** Sends what may go. @returns whether something did */
   const send = (): boolean => {
     const half = Math.ceil(waitingWeight / maxUnderWay);
-    const share = underWay === 0 && paysAlone(half) ? half : waitingWeight;
-    const { batch, names } = takeBatch(queue, Math.min(maxBatchWeight, share), held);
+    const share = underWay.size === 0 && paysAlone(half) ? half : waitingWeight;
+    const batch = takeBatch(queue, Math.min(maxBatchWeight, share), [...underWay].flat());
     if (batch.length === 0) return false;
     for (const { commit } of batch) waitingWeight -= weight(commit);
-    for (const name of names) held.add(name);
-    underWay++;
+    underWay.add(batch);
     void store(batch).then((ms) => {
       learnFlush(ms);
-      for (const name of names) held.delete(name);
-      underWay--;
+      underWay.delete(batch);
       pump();
     });
     return true;
@@ -113,11 +109,11 @@ export const commitQueue = (store: (batch: readonly Waiting[]) => Promise<number
 
   const pump = (): void => {
     isScheduled = false;
-    while (queue.length > 0 && underWay < maxUnderWay) {
-      if (underWay > 0 && !paysAlone(waitingWeight)) break;
+    while (queue.length > 0 && underWay.size < maxUnderWay) {
+      if (underWay.size > 0 && !paysAlone(waitingWeight)) break;
       if (!send()) break;
     }
-    if (queue.length > 0 || underWay > 0) return;
+    if (queue.length > 0 || underWay.size > 0) return;
     for (const wake of idlers) wake();
     idlers = [];
   };
@@ -132,7 +128,9 @@ export const commitQueue = (store: (batch: readonly Waiting[]) => Promise<number
       queueMicrotask(pump);
     },
     idle() {
-      return queue.length === 0 && underWay === 0 ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve));
+      return queue.length === 0 && underWay.size === 0
+        ? Promise.resolve()
+        : new Promise((resolve) => idlers.push(resolve));
     },
   };
 };

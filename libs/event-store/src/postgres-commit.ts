@@ -16,7 +16,7 @@ export interface CommitParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly reaching: Reaching;
-  /** Told the events of each transaction, as they are recorded. */
+  /** Told the events of each transaction, before the callers are. */
   readonly stored: (events: readonly RecordedEvent[]) => void;
 }
 
@@ -36,9 +36,9 @@ export const storeBatch = async (batch: readonly Waiting[], parts: CommitParts):
       parts.stored(events);
       let next = 0;
       for (const waiting of left) {
-        const count = countOf(waiting);
-        waiting.resolve({ positions: events.slice(next, next + count).map(({ position }) => position) });
-        next += count;
+        const own = events.slice(next, next + countOf(waiting));
+        next += own.length;
+        waiting.resolve({ positions: own.map(({ position }) => position) });
       }
       return attempt === 1 ? tookMs - workMs : undefined;
     } catch (error) {

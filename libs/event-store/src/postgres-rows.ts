@@ -4,12 +4,11 @@ import type { EventStore, JsonObject, RowChange, StreamBehind, StreamName } from
 /** Waits for an answer, but not for ever. @throws StoreUnavailable for anything that is not the server's definite word */
 export type Reaching = <T>(work: () => Promise<T>) => Promise<T>;
 
-/** A list as the functions of `schema.sql` take it: JSON text, or null for one without entries, which they pass over. */
-export const onWire = (list: readonly object[]): string | null => (list.length === 0 ? null : JSON.stringify(list));
-
-/** Index entries that rows lose or gain, as the functions of `schema.sql` take them. */
-export const entriesOf = (rows: readonly RowChange[], side: 'removed' | 'added'): readonly object[] =>
-  rows.flatMap((row) => row[side].map((entry) => ({ table: row.table, key: row.key, ...entry })));
+/** Index entries that rows lose or gain, as the functions of `schema.sql` take them; null for none. */
+export const entriesOnWire = (rows: readonly RowChange[], side: 'removed' | 'added'): string | null => {
+  const entries = rows.flatMap((row) => row[side].map((entry) => ({ table: row.table, key: row.key, ...entry })));
+  return entries.length === 0 ? null : JSON.stringify(entries);
+};
 
 interface StateRow {
   readonly id: string;
@@ -72,8 +71,8 @@ export const rowMaintenance = (
       });
       const [found] = await sql<{ moved: StreamName[] }[]>`select renew_rows(
         ${JSON.stringify(rows)}::text::json,
-        ${onWire(entriesOf(changes, 'removed'))}::text::json,
-        ${onWire(entriesOf(changes, 'added'))}::text::json) as moved`;
+        ${entriesOnWire(changes, 'removed')}::text::json,
+        ${entriesOnWire(changes, 'added')}::text::json) as moved`;
       if (!found) throw new Error('renew_rows answered no row');
       return found.moved;
     });

@@ -194,11 +194,12 @@ begin
     return 0;
   end if;
 
-  -- At the expected version there is the event of that version (of an unwritten stream none) and none after it.
-  select case when count(e.version) filter (where e.version > a.expected) > 0 or count(e.version) <> count(*) filter (where a.expected > 0)
-    then '[]'::json end into v_conflicts
+  -- At the expected version there is the event of that version (of an unwritten stream none) and none after it. One range per
+  -- stream costs a third of looking for its newest event; only where that does not hold is it looked for which ones moved.
+  select '[]'::json into v_conflicts
     from unnest(string_to_array(p_streams, E'\n'), string_to_array(p_expected, E'\n')::integer[]) as a(stream, expected)
-    left join events e on e.stream = a.stream and e.version between a.expected and a.expected + 1;
+    left join events e on e.stream = a.stream and e.version between a.expected and a.expected + 1
+    having count(e.version) filter (where e.version > a.expected) > 0 or count(e.version) <> count(*) filter (where a.expected > 0);
   if v_conflicts is not null then
     select json_agg(a.stream) into v_conflicts
       from unnest(string_to_array(p_streams, E'\n'), string_to_array(p_expected, E'\n')::integer[]) as a(stream, expected)
@@ -206,7 +207,7 @@ begin
     raise exception using errcode = 'IL001', message = 'streams moved', detail = v_conflicts::text;
   end if;
 
-  update head set position = position + p_events returning position - p_events into v_base;
+  update head set position = position + p_events where singleton returning position - p_events into v_base;
 
   insert into events (position, stream, version, type, schema, data, meta, time_ms)
     select v_base + e.n, e.stream, e.version, e.type, e.schema, e.data::json,
