@@ -27,7 +27,7 @@ export const setReactor = (parts: {
     async KeyAccessLost(fact, { cause, signal }) {
       const { event } = DiskEncryptionSetEvent.decode(fact.payload);
       if (event?.$case !== 'keyAccessLost') throw misfit(fact.type);
-      const { set, keyVersion, accessEpoch, since, partial: isPartial, principal } = event.value;
+      const { set, keyVersion, accessEpoch, since, partial: isPartial, principal, traceId } = event.value;
       const reason = lossReasonOf(event.value.reason);
       if (!reason) throw new Error(`a loss must have a reason, not ${event.value.reason}`);
       trace.getActiveSpan()?.setAttributes({
@@ -40,7 +40,8 @@ export const setReactor = (parts: {
         set,
         keyVersion,
         since: since?.getTime() ?? fact.eventTime?.getTime() ?? clock.now(),
-        traceId: traceIdOf(fact.traceparent) ?? '',
+        // The fact itself may come of a look long after the loss.
+        traceId: traceId || (traceIdOf(fact.traceparent) ?? ''),
         accessEpoch,
         ...(principal === undefined ? {} : { principal }),
       };

@@ -1,6 +1,7 @@
 import type { Cause } from '@interlock/event-store';
 import { askAccess } from './key-access.ts';
 import { answeredTo, refuseKey, restoreKey } from './set/access.ts';
+import { FINAL_EPOCH } from './set/reasons.ts';
 import { keyVersionsOf } from './set/state.ts';
 import type { SetParts } from './sets.ts';
 
@@ -34,13 +35,16 @@ export const checkAccess = async (
       );
       isRestored ||= events.some(({ type }) => type === 'KeyAccessRestored');
     } else {
+      // A refusal without an epoch is at least as young as what made us ask.
+      const epoch = answer.epoch ?? Math.max(question?.epoch ?? 0, known?.epoch ?? 0);
+      // That an identity is gone is answered by who found out; identity's own word, heard before, says when and by what.
+      const told = known?.state === 'lost' && known.epoch === FINAL_EPOCH && epoch === FINAL_EPOCH ? known : undefined;
       const loss = {
         keyVersion,
         reason: answer.reason,
-        // A refusal without an epoch is at least as young as what made us ask.
-        epoch: answer.epoch ?? Math.max(question?.epoch ?? 0, known?.epoch ?? 0),
-        since: answer.since ?? question?.since ?? at,
-        traceId: question?.traceId ?? '',
+        epoch,
+        since: told?.since ?? answer.since ?? question?.since ?? at,
+        traceId: told?.traceId || answer.traceId || question?.traceId || '',
       };
       await sets.transact(set, answeredTo(principal, refuseKey(at, loss)), cause);
     }

@@ -24,6 +24,8 @@ export type AccessAnswer =
       readonly epoch: number | undefined;
       /** Undefined where the refusal did not carry it. */
       readonly since: Instant | undefined;
+      /** Trace of the commit that took access away; empty where the refusal did not carry it. */
+      readonly traceId: string;
       /** As the service that refused worded it. */
       readonly rejection: Rejection;
     };
@@ -44,13 +46,14 @@ export const askAccess = async (disks: Disks, question: AccessQuestion): Promise
   } catch (error) {
     const reason = definiteReason(error);
     if (!(error instanceof Rejection) || reason === undefined) throw error;
-    const { access_epoch: epoch = '', since = '' } = error.metadata;
+    const { access_epoch: epoch = '', since = '', trace_id: traceId = '' } = error.metadata;
     const sinceAt = Date.parse(since);
     return {
       granted: false,
       reason,
       epoch: reason === 'IDENTITY_DELETED' ? FINAL_EPOCH : /^\d{1,15}$/.test(epoch) ? Number(epoch) : undefined,
       since: Number.isNaN(sinceAt) ? undefined : sinceAt,
+      traceId,
       rejection: error,
     };
   }
@@ -62,6 +65,7 @@ const noIdentity = (set: string): AccessAnswer => ({
   reason: 'IDENTITY_DELETED',
   epoch: FINAL_EPOCH,
   since: undefined,
+  traceId: '',
   rejection: new Rejection(
     'FAILED_PRECONDITION',
     'IDENTITY_DELETED',

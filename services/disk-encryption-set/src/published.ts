@@ -42,8 +42,18 @@ const factOf = (set: string, event: SetEvent): ToldFact | null => {
     }
     case 'KeyAccessLost': {
       const { keyVersion, epoch: accessEpoch, partial, principal } = event;
+      const traceId = event.traceId || undefined;
       const since = new Date(event.since);
-      const value = { set, keyVersion, reason: reasonOnWire(event.reason), accessEpoch, since, partial, principal };
+      const value = {
+        set,
+        keyVersion,
+        reason: reasonOnWire(event.reason),
+        accessEpoch,
+        since,
+        partial,
+        principal,
+        traceId,
+      };
       return told(event.type, { $case: 'keyAccessLost', value });
     }
     case 'KeyAccessRestored': {

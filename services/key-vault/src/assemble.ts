@@ -62,6 +62,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     clock,
     random,
     log: logger,
+    tracer,
     settings,
     authorize,
     forgetPermissions,
@@ -175,6 +176,6 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     onRefused: log.refused,
     toFact: toFact(urls),
     reactions: [{ source: 'identity', handlers: reactor({ clock, vaults, forgetPermissions }) }],
-    background: backgroundWork({ ...parts, log: logger, sealing, purgeVault, writeCounts: log.writeCounts }),
+    background: backgroundWork({ ...parts, log: logger, tracer, sealing, purgeVault, writeCounts: log.writeCounts }),
   };
 };

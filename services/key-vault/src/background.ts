@@ -1,5 +1,6 @@
 import { type Category, type Cause, type EventStore, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Instant, Logger, Random } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
 import { type DueSource, watchDueTimes } from './due-times.ts';
 import { evictUnusable } from './eviction.ts';
 import { purge, tellDates } from './key/decider.ts';
@@ -22,6 +23,7 @@ export const backgroundWork = (parts: {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly tracer: Tracer;
   readonly vaults: Category<Vault, VaultEvent>;
   readonly keys: Category<Key, KeyEvent>;
   readonly engine: RsaEngine;

@@ -52,6 +52,29 @@ test('G3: the end of an identity concerns who was told yes as that one, and nobo
   assert.equal(access.lease(key).yes()?.accessEpoch, 7, 'and the lease is renewed');
 });
 
+test('G5: after the end of an identity the first yes to another one wins the lease, told of by the set or not', () => {
+  const access = createKeyAccess();
+  access.granted(key, { accessEpoch: 4, asked: access.ask(), principal: 'principals/old' }, 'unwrapped');
+  access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal: 'principals/old' }, 'fact');
+  assert.equal(access.lease(key).isHeld(), false);
+  access.granted(key, { accessEpoch: 6, asked: access.ask(), principal: 'principals/old' }, 'unwrapped');
+  assert.equal(access.lease(key).isHeld(), false, 'the one that is gone never');
+  access.granted(key, { accessEpoch: 6, asked: access.ask(), principal: 'principals/next' }, 'unwrapped');
+  assert.equal(access.lossOf(key), undefined);
+  assert.ok(access.lease(key).isHeld());
+});
+
+test('G10: what a set tells after the end of its identity is about the next one, and is why the key is lost now', () => {
+  const access = createKeyAccess();
+  const end = { ...loss(Number.MAX_SAFE_INTEGER), principal: 'principals/old' } as const;
+  access.lost(key, end, 'fact');
+  access.lost(key, { ...loss(8), reason: 'ACCESS_DENIED' }, 'fact');
+  assert.equal(access.lossOf(key)?.reason, 'ACCESS_DENIED');
+  access.granted(key, { accessEpoch: 9, asked: access.ask() }, 'unwrapped');
+  access.restored(key, 9);
+  assert.equal(access.lossOf(key), undefined);
+});
+
 test('but it still drops a DEK that was unwrapped before it', () => {
   const access = createKeyAccess();
   const early = access.ask();

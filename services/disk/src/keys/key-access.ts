@@ -192,12 +192,14 @@ export const createKeyAccess = (
         asked,
         isCrossed: asked !== undefined && entry.grantHeard > asked,
       };
-      const isLater = known === undefined || (known.accessEpoch ?? 0) <= (facts.accessEpoch ?? Number.MAX_SAFE_INTEGER);
+      // Facts of a set come in order: the one after the end of an identity is about the next, whose numbers are lower.
+      const isOfNext = source === 'fact' && known?.principal !== undefined && known.principal !== facts.principal;
+      const isLater =
+        known === undefined || isOfNext || (known.accessEpoch ?? 0) <= (facts.accessEpoch ?? Number.MAX_SAFE_INTEGER);
       const isOver = entry.newest !== undefined && !concerns(loss, entry.newest);
       if (isLater && !isOver) entry.loss = loss;
-      if (!isOfAnother(loss, entry.newest?.principal)) {
-        entry.floorEpoch = Math.max(entry.floorEpoch, facts.accessEpoch ?? 0);
-      }
+      // No yes reaches the number of an identity's end: that is over with the first yes to another identity.
+      if (facts.principal === undefined) entry.floorEpoch = Math.max(entry.floorEpoch, facts.accessEpoch ?? 0);
       if (entry.yes !== undefined && concerns(loss, entry.yes)) end(entry);
       for (const { lost } of listeners) lost?.(entry.lease.key, (grant) => concerns(loss, grant), loss.source);
     },
