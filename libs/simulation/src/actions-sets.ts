@@ -24,33 +24,32 @@ const assignKey: Action = {
   weight: 3,
   async run(stage) {
     const set = setName(stage.random.pick(plannedSets).id);
-    await assignTo(stage, set);
+    await assignAny(stage, set);
     // A second thought, while disks are still moving.
-    if (stage.random.chance(0.4)) await assignTo(stage, set);
+    if (stage.random.chance(0.4)) await assignAny(stage, set);
   },
 };
 
-const assignTo = async (stage: Stage, set: string): Promise<void> => {
-  const { random, clients, truth } = stage;
+const assignAny = async (stage: Stage, set: string): Promise<void> => {
+  const { random, truth } = stage;
   const known = truth.losses.sets.get(set);
   const versions = truth.losses.access.keyVersions();
   if (!known || versions.length === 0) return;
   // Mostly another version of its own key, sometimes one of another key, which it may have no grant on.
   const own = versions.filter((one) => keyOf(one) === keyOf(known.activeKey));
   const keyVersion = random.pick(own.length > 0 && random.chance(0.8) ? own : versions);
-  const withWord = random.chance(0.4);
-  await attempt(
-    stage,
-    'set.assignKey',
-    `${keyVersion} to ${set}${withWord ? ' with its owner’s word' : ''}`,
-    async () =>
-      clients.sets.assignKey({
-        name: set,
-        keyUrl: keyUrlOf(keyVersion),
-        ...(withWord ? { keyOwnerToken: await ownerToken(stage) } : {}),
-      }),
-  );
+  await assignTo(stage, set, keyVersion, random.chance(0.4));
 };
+
+/** Gives a set another key. @param withWord whether the owner of the old one agrees, should that be unusable */
+export const assignTo = (stage: Stage, name: string, keyVersion: string, withWord: boolean): Promise<unknown> =>
+  attempt(stage, 'set.assignKey', `${keyVersion} to ${name}${withWord ? ' with its owner’s word' : ''}`, async () =>
+    stage.clients.sets.assignKey({
+      name,
+      keyUrl: keyUrlOf(keyVersion),
+      ...(withWord ? { keyOwnerToken: await ownerToken(stage) } : {}),
+    }),
+  );
 
 const resumeRotation: Action = {
   name: 'set.resumeRotation',

@@ -2,6 +2,7 @@ import { dataActions } from './actions-data.ts';
 import { diskActions } from './actions-disks.ts';
 import { keyActions } from './actions-keys.ts';
 import { machineActions } from './actions-machines.ts';
+import { purgeActions } from './actions-purges.ts';
 import { setActions } from './actions-sets.ts';
 import type { Stage } from './workload-stage.ts';
 
@@ -20,6 +21,7 @@ export const actions: readonly Action[] = [
   ...diskActions,
   ...keyActions,
   ...setActions,
+  ...purgeActions,
 ];
 
 /** One of them, by weight. */

@@ -1,4 +1,6 @@
 import type { RecordedEvent } from '@interlock/event-store';
+import type { Workload } from '@interlock/rpc';
+import { traceIdOf } from '@interlock/runtime';
 import type { VmEvent } from '../../../services/compute/src/vm/events.ts';
 import { type KeyLoss, lossReasons } from '../../../services/compute/src/vm/machine.ts';
 import type { HistoryLog } from './history-log.ts';
@@ -22,6 +24,15 @@ export const machineJudge = (parts: {
 }) => {
   const { world, log, truth, troubles, bounds } = parts;
 
+  /** Traces of everything that can take access away: commits of key-vault and identity, and a set's loss of its identity. */
+  const causes = new Set<string>();
+
+  /** What was told by its number has the trace of the commit that took access away. */
+  const judgeTrace = (machine: KnownMachine, { reason, traceId, accessEpoch }: KeyLoss): void => {
+    if (accessEpoch === 0 || causes.has(traceId)) return;
+    log.violate('G10', `the stop of ${machine.name} for ${reason} names the trace of its cause`, traceId || 'none');
+  };
+
   /** A stop needs a loss the machine had not lived through already when it opened its disks (G3, losses are numbered). */
   const judgeStop = (machine: KnownMachine, reason: KeyLoss): void => {
     const what = `${machine.name} is not stopped for ${reason.reason} of ${reason.keyVersion}`;
@@ -41,6 +52,7 @@ export const machineJudge = (parts: {
       }
       return;
     }
+    judgeTrace(machine, reason);
     const losses = truth.losses.losses(reason.set, reason.keyVersion, 'running');
     // An open may be refused, or pass just before the loss, up to the time its request may take.
     const fromMs = disk.askedMs;
@@ -115,6 +127,13 @@ export const machineJudge = (parts: {
         if (machine.power === 'creating') return undefined;
       }
       return found;
+    },
+
+    onCause(service: Workload, { type, cause }: RecordedEvent): void {
+      if (service === 'key-vault' || service === 'identity' || type === 'IdentityRemoved') {
+        causes.add(traceIdOf(cause.traceparent) ?? '');
+        causes.delete('');
+      }
     },
 
     /** Called with each event of compute after the truth knows it; `before` is what the machine was. */

@@ -70,6 +70,20 @@ export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readon
         if (table.startsWith('set_v') && row !== null) checkRow(key, row as unknown as DiskEncryptionSet);
       }
     },
+    /** A key was destroyed: whatever is lost with it is under a set that says it needs that key. */
+    onPurge(): void {
+      for (const disk of truth.disks.disks.values()) {
+        const set = truth.losses.sets.get(disk.set);
+        if (!set || set.isDeleted || disk.isDeleting || disk.isChanging || !truth.isGone(disk)) continue;
+        const keyVersion = truth.disks.keyVersionOf(disk);
+        if (keyVersion === set.activeKey || set.previousKeys.has(keyVersion)) continue;
+        log.violate(
+          'G6',
+          `${disk.set} shows every key something is under: ${disk.name} went with ${keyVersion}`,
+          'not this',
+        );
+      }
+    },
     onEvent({ stream, type }: RecordedEvent): void {
       if (type === 'RotationFinished' || type === 'KeyAssigned') checkSet(stream.slice('set-'.length), `at ${type}`);
     },

@@ -1,6 +1,5 @@
 import type { Vm } from '../../../services/compute/src/vm/decider.ts';
 import type { HistoryLog } from './history-log.ts';
-import { definiteReasons } from './invariants-io.ts';
 import type { Truth } from './oracle.ts';
 import type { SimulatedCloud } from './simulated-cloud.ts';
 import type { Clients } from './workload-estate.ts';
@@ -46,8 +45,12 @@ export const viewJudge = (parts: {
     if (standing.length > 0 && availability === 'AVAILABLE') {
       log.violate('G7', `${name} is unavailable: ${standing.map(({ reason }) => reason).join(', ')}`, availability);
     }
-    if (availability !== 'AVAILABLE' && !definiteReasons.has(unavailableReason)) {
-      log.violate('G10', `${name} says why it is ${availability}`, unavailableReason);
+    if (
+      availability !== 'AVAILABLE' &&
+      !truth.standing(disk, 'opening').some(({ reason }) => reason === unavailableReason)
+    ) {
+      const reasons = standing.map(({ reason }) => reason).join(', ');
+      log.violate('G10', `${name} says why it is ${availability}: ${reasons}`, unavailableReason);
     }
   };
 

@@ -89,8 +89,10 @@ export const openJudge = (parts: {
     onCommit({ service, commit, events }) {
       if (service === 'disk-encryption-set') rotations.onRows(commit.rows ?? []);
       for (const event of events) {
+        machines.onCause(service, event);
         if (service === 'compute') machines.onEvent(event);
         else if (service === 'disk-encryption-set') rotations.onEvent(event);
+        else if (event.type === 'KeyPurged') rotations.onPurge();
       }
     },
     foreseen: machines.foreseen,

@@ -124,6 +124,39 @@ export const startEverything = async (stage: Stage): Promise<void> => {
   }
 };
 
+/** What is under a destroyed key is never read again, and whoever tries hears why (CMK-108). */
+export const provePurged = async (stage: Stage): Promise<void> => {
+  const { truth, clients, log, world } = stage;
+  for (const disk of [...truth.disks.disks.values()]) {
+    const { name, attachedTo } = disk;
+    if (disk.isSnapshot || disk.isDeleting || !truth.isGone(disk)) continue;
+    if (attachedTo === '') {
+      const { outcome } = await attempt(stage, 'disk.export', name, () =>
+        clients.disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 }),
+      );
+      if (outcome.kind === 'refused' && outcome.reason === 'KEY_PURGED') continue;
+      log.violate(
+        'G10',
+        `${name} is under a purged key, and whoever wants to read it is told KEY_PURGED`,
+        JSON.stringify(outcome),
+      );
+      return;
+    }
+    const machine = truth.machines.machines.get(attachedTo);
+    if (machine?.power !== 'stopped' && machine?.power !== 'deallocated') continue;
+    await attempt(stage, 'vm.start', attachedTo, () => clients.compute.startVirtualMachine({ name: attachedTo }));
+    await reached(() => waitUntil(world, 'the start has ended', async () => machine.power !== 'starting'));
+    const { failure } = await clients.compute.getVirtualMachine({ name: attachedTo });
+    if (!world.guests.guests.has(attachedTo) && failure?.code === 'KEY_PURGED') continue;
+    log.violate(
+      'G4',
+      `${attachedTo} does not start without ${name}, whose key was purged, and says so`,
+      failure?.code ?? 'it runs',
+    );
+    return;
+  }
+};
+
 const reached = async (work: () => Promise<void>): Promise<boolean> => {
   try {
     await work();

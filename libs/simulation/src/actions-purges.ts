@@ -1,0 +1,77 @@
+import type { Action } from './actions.ts';
+import { assignTo } from './actions-sets.ts';
+import { keyOf, plannedSets, setName, vaultOf } from './workload-estate.ts';
+import { attempt, type Stage } from './workload-stage.ts';
+
+/** Sets whose key somebody purges although it is in use: small ones, so that most of the estate is left to look at. */
+const purgedSets = ['lodge', 'barn', 'mill'] as const;
+
+/** How long a move to a new key is waited for before the old one is left alone, and between two looks, in milliseconds. */
+const moveMaxMs = 30_000;
+const lookMs = 1_000;
+
+/** Deletes a key and destroys it (CMK-108). */
+const purge = async (stage: Stage, name: string): Promise<void> => {
+  const { clients, random, world } = stage;
+  const request = { name, confirmName: name };
+  const { outcome } = await attempt(stage, 'key.delete', name, () => clients.keyVault.deleteKey(request));
+  if (outcome.kind === 'refused') return;
+  if (random.chance(0.5)) await world.clock.sleep(random.fraction() * 8_000);
+  const { outcome: purged } = await attempt(stage, 'key.purge', name, () => clients.keyVault.purgeKey(request));
+  if (purged.kind === 'ok') stage.counts.revocations += 1;
+};
+
+/** What is under the key is lost for good, and everybody is told so. */
+const purgeInUse: Action = {
+  name: 'key.purge',
+  weight: 0.25,
+  async run(stage) {
+    const known = stage.truth.losses.sets.get(setName(stage.random.pick(purgedSets)));
+    if (known && !known.isDeleted) await purge(stage, keyOf(known.activeKey));
+  },
+};
+
+/** Keys some set says it needs, as anybody can ask. Undefined where one did not answer. */
+const neededKeys = async (stage: Stage): Promise<ReadonlySet<string> | undefined> => {
+  const needed = new Set<string>();
+  for (const { id } of plannedSets) {
+    const name = setName(id);
+    const { value } = await attempt(stage, 'set.get', name, () => stage.clients.sets.getDiskEncryptionSet({ name }));
+    if (!value?.activeKey) return undefined;
+    for (const { keyVersion } of [value.activeKey, ...value.previousKeys]) needed.add(keyOf(keyVersion));
+  }
+  return needed;
+};
+
+/**
+ * Gives a set a key of its own and destroys the old one once every set says that it does not need it: whoever believes
+ * that loses nothing (G6).
+ */
+const replaceKey: Action = {
+  name: 'set.replaceKey',
+  weight: 0.5,
+  async run(stage) {
+    const { random, clients, truth, world } = stage;
+    const set = setName(random.pick(plannedSets).id);
+    const known = truth.losses.sets.get(set);
+    if (!known || known.isDeleted) return;
+    const old = keyOf(known.activeKey);
+    const parent = vaultOf(old);
+    const keyId = `k-${stage.nextNumber()}`;
+    const { value: made } = await attempt(stage, 'key.create', `${parent}/keys/${keyId}`, () =>
+      clients.keyVault.createKey({ parent, keyId, requestId: random.uuid() }),
+    );
+    if (!made) return;
+    await assignTo(stage, set, made.name, true);
+    for (let waitedMs = 0; waitedMs < moveMaxMs && !stage.isEnding(); waitedMs += lookMs) {
+      await world.clock.sleep(lookMs);
+      const needed = await neededKeys(stage);
+      if (!needed || needed.has(old)) continue;
+      await purge(stage, old);
+      return;
+    }
+  },
+};
+
+/** What destroys keys. */
+export const purgeActions: readonly Action[] = [purgeInUse, replaceKey];
