@@ -162,10 +162,42 @@ function runToEnd(entry, args) {
     // At Ctrl-C the terminal tells the child as well; being told twice does no harm.
     process.on(signal, () => child.kill(signal));
   }
+  whenNpmIsGone(() => child.kill('SIGTERM'));
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => resolve(code ?? 128 + constants.signals[signal]));
   });
+}
+
+/**
+ * Calls `gone` once the npm that runs this script has ended. A signal to npm alone (a service manager's, `kill`) ends it and
+ * leaves what it started behind, with nobody to stop it. Between npm and this process there may be a shell.
+ */
+function whenNpmIsGone(gone) {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const shell = process.ppid;
+  const isShell = /^(ba|da|a)?sh$/.test(textOf(`/proc/${shell}/comm`).trim());
+  const npm = isShell ? parentOf(shell) : undefined;
+  const timer = setInterval(() => {
+    if (process.ppid === shell && (npm === undefined || parentOf(shell) === npm)) return;
+    clearInterval(timer);
+    gone();
+  }, 500);
+  timer.unref();
+}
+
+/** Process id of a process's parent, where the system says; the name in front of it may hold anything. */
+function parentOf(pid) {
+  return textOf(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ')[1];
+}
+
+/** A file of the system about a process that may be gone, or of another system. */
+function textOf(file) {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 function searchPath() {

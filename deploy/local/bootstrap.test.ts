@@ -77,3 +77,24 @@ test('a file that does not exist is named', async () => {
   assert.deepEqual(await once(child, 'close'), [1, null]);
   assert.match(chunks.join(''), /deploy\/local\/nothing\.ts does not exist/);
 });
+
+test('what npm runs ends with npm, also where a signal ends npm alone', async (t) => {
+  for (const shell of [[], ['sh', '-c', '"$@"; exit', 'sh']]) {
+    // Stands for npm: it starts the script and, killed, tells it nothing.
+    const starter = `const [command, ...args] = process.argv.slice(1);
+      require('child_process').spawn(command, args, { stdio: 'inherit' });
+      setInterval(() => {}, 1000);`;
+    const npm = spawn(process.execPath, ['-e', starter, '--', ...shell, process.execPath, bootstrap, staying], {
+      env: { ...process.env, INTERLOCK_DATA: folder, npm_lifecycle_event: 'up' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const lines = createInterface({ input: npm.stdout })[Symbol.asyncIterator]();
+    const { pid } = JSON.parse((await lines.next()).value ?? '');
+    t.after(() => {
+      if (processStart(pid) !== undefined) process.kill(pid, 'SIGKILL');
+    });
+    npm.kill('SIGTERM');
+    assert.equal((await lines.next()).value, 'closed');
+    while (processStart(pid) !== undefined) await delay(20);
+  }
+});

@@ -60,7 +60,7 @@ test('every service gets what it needs to serve and to find the others', async (
     assert(own !== undefined);
     assert.equal(own.KEY_VAULT_ADDRESS, cloud.addresses['key-vault']);
     assert.equal(own.DISK_ENCRYPTION_SET_ADDRESS, cloud.addresses['disk-encryption-set']);
-    assert.equal(own.SERVICE_ADDRESS, cloud.addresses[service]);
+    assert.equal(own.SERVICE_ADDRESS, cloud.addresses[service].replace('localhost', '127.0.0.1'));
     assert.equal(new URL(own.DATABASE_URL ?? '').pathname, `/${name}_${service.replaceAll('-', '_')}`);
     assert.equal(own.DATA_FOLDER, data.path('services', service));
     assert.equal(own.NATS_NAMESPACE, name);

@@ -107,7 +107,9 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
   const receiver = await startSpanReceiver({ store: spans, file: data.path('spans.jsonl'), random: systemRandom });
   scope.defer('span receiver', receiver.stop);
   const identities = openIdentities(data, systemRandom);
-  const addresses = eachService((service) => `127.0.0.1:${ports[serviceNames.indexOf(service)]}`);
+  const portOf = (service: ServiceName) => ports[serviceNames.indexOf(service)];
+  // Called by name: TLS has no word for a server that is an address.
+  const addresses = eachService((service) => `localhost:${portOf(service)}`);
 
   data.folder('logs');
   const life = await startGuarded({
@@ -145,7 +147,7 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
       entry: entry(service),
       env: {
         ...shared,
-        SERVICE_ADDRESS: addresses[service],
+        SERVICE_ADDRESS: `127.0.0.1:${portOf(service)}`,
         DATABASE_URL: postgres.shortUrl(databaseOf(name, service)),
         DATA_FOLDER: data.folder('services', service),
         WORKLOAD_ID: principalId,
