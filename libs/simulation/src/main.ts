@@ -49,6 +49,10 @@ const playMany = async (options: RunOptions, elapsedMs: () => number): Promise<R
 
 try {
   const options = readOptions(process.argv.slice(2), () => randomInt(2 ** 32));
+  if (options === undefined) {
+    console.log(usage);
+    process.exit(0);
+  }
   const startedMs = performance.now();
   const elapsedMs = (): number => performance.now() - startedMs;
   const isReplay = options.isChosen && options.histories === 1;

@@ -27,7 +27,8 @@ export const usage = `npm run simulate -- [option …]
   --seconds S     plays for so many seconds of real time (default 60)
   --histories N   plays so many histories
   --workers N     on so many threads (default 2)
-  --until N       stops acting before the Nth action of each history`;
+  --until N       stops acting before the Nth action of each history
+  --help          says this`;
 
 /** Seeds are 32 bits. */
 const SEED_MAX = 2 ** 32 - 1;
@@ -37,9 +38,11 @@ const WORKERS_DEFAULT = 2;
 /**
  * Reads the command line.
  * @param drawSeed takes a seed where none is given
+ * @returns undefined where help is asked for
  * @throws UsageError naming the option and what it must be
  */
-export const readOptions = (args: readonly string[], drawSeed: () => number): RunOptions => {
+export const readOptions = (args: readonly string[], drawSeed: () => number): RunOptions | undefined => {
+  if (args.includes('--help')) return undefined;
   const given = parse(args);
   const number = (name: string, min: number, max: number): number | undefined => {
     const text = given[name];
@@ -64,10 +67,20 @@ export const readOptions = (args: readonly string[], drawSeed: () => number): Ru
 
 const text = { type: 'string' } as const;
 
+/** `--seed -1` as `--seed=-1`: what is wrong about it is the number, and not that it looks like an option. */
+const joined = (args: readonly string[]): string[] =>
+  args.flatMap((arg, index) => {
+    const next = args[index + 1] ?? '';
+    if (isName(arg) && isNegative(next)) return [`${arg}=${next}`];
+    return isNegative(arg) && isName(args[index - 1] ?? '') ? [] : [arg];
+  });
+const isName = (arg: string): boolean => /^--[a-z]+$/.test(arg);
+const isNegative = (arg: string): boolean => /^-\d/.test(arg);
+
 const parse = (args: readonly string[]): Readonly<Record<string, string | undefined>> => {
   try {
     const options = { seed: text, seconds: text, histories: text, workers: text, until: text };
-    return { ...parseArgs({ args: [...args], options, allowPositionals: false }).values };
+    return { ...parseArgs({ args: joined(args), options, allowPositionals: false }).values };
   } catch (cause) {
     throw new UsageError(cause instanceof Error ? cause.message : String(cause), { cause });
   }

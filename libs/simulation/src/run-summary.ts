@@ -34,13 +34,15 @@ export const withResult = (summary: RunSummary, result: Result): RunSummary => (
   returns: summary.returns + result.returns,
 });
 
+const counted = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`;
+
 const perHistory = (sum: number, { histories }: RunSummary): string => (sum / Math.max(1, histories)).toFixed(1);
 
 /** How fast it went, in one line. */
 export const throughputLine = (summary: RunSummary, elapsedMs: number): string => {
   const perSecond = (amount: number): string => ((amount / Math.max(1, elapsedMs)) * 1_000).toFixed(2);
   const virtualHours = summary.virtualMs / 3_600_000;
-  return `${summary.histories} histories in ${(elapsedMs / 1_000).toFixed(1)} s: ${perSecond(summary.histories)} histories and ${perSecond(virtualHours)} virtual hours a second, ${summary.violations.length} violations`;
+  return `${counted(summary.histories, 'history', 'histories')} in ${(elapsedMs / 1_000).toFixed(1)} s: ${perSecond(summary.histories)} histories and ${perSecond(virtualHours)} virtual hours a second, ${counted(summary.violations.length, 'violation')}`;
 };
 
 /** What a history had on average, in one line. */

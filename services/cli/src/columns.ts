@@ -1,6 +1,6 @@
 /**
  * Columns of lists by type: the state, why, and since when come before the rest. A column is a path into the JSON of the
- * resource, with `TITLE:` before it where its last word would say too little. Other types show every plain field.
+ * resource, with `TITLE:` before it where its last word would say too little, and `?` behind it where only yes is worth a word. Other types show every plain field.
  */
 export const columns: Readonly<Record<string, readonly string[]>> = {
   'interlock.key_vault.v1.Vault': [
@@ -45,8 +45,8 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'kind',
     'resource',
     'set:diskEncryptionSet',
-    'already',
-    'starts again:startsAgain',
+    'already?',
+    'starts again:startsAgain?',
     'disks',
     'machine:virtualMachine',
     'powerState',

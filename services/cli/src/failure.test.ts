@@ -24,6 +24,21 @@ test('a refusal says code, reason, message, trace and what to do', () => {
   assert.ok(typeof json === 'object' && json !== null && 'reason' in json && json.reason === 'KEY_DISABLED');
 });
 
+test('the trace of the command and that of the loss behind its failure are told apart', () => {
+  const loss = 'ab'.repeat(16);
+  const refused = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no', { key_version: key, trace_id: loss });
+  const notStarted = new NotSettled('KEY_DISABLED', 'no', { trace_id: loss });
+  for (const error of [refused, notStarted]) {
+    const failure = failureOf(error, trace, names);
+    assert.deepEqual(failureText(failure).split('\n').slice(1, 3), [`trace: ${trace}`, `trace of the cause: ${loss}`]);
+    const { error: json } = failureJson(failure);
+    assert.ok(typeof json === 'object' && json !== null && !Array.isArray(json));
+    assert.deepEqual([json.trace, json.causeTrace], [trace, loss]);
+  }
+  const own = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no', { trace_id: trace });
+  assert.equal(failureOf(own, trace, names).causeTrace, undefined);
+});
+
 test('exit codes tell refused, not understood and no answer apart', () => {
   const cases: readonly (readonly [unknown, number])[] = [
     [new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', ''), 1],

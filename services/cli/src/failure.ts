@@ -27,7 +27,10 @@ export interface Failure {
   readonly reason: string;
   readonly message: string;
   readonly metadata: Readonly<Record<string, string>>;
+  /** Of this command. */
   readonly trace: string | undefined;
+  /** Of what is behind the failure: a key that was taken away. Absent where that is not known, or this very command. */
+  readonly causeTrace: string | undefined;
   readonly hint: string | undefined;
 }
 
@@ -36,11 +39,11 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
   if (error instanceof Rejection) {
     const { code, reason, message, metadata } = error;
     const exitCode = code === 'UNAVAILABLE' ? ExitCode.unreachable : ExitCode.refused;
-    return { exitCode, code, reason, message, metadata, trace, hint: hintFor(reason, metadata, names) };
+    const causeTrace = causeIn(metadata, trace);
+    return { exitCode, code, reason, message, metadata, trace, causeTrace, hint: hintFor(reason, metadata, names) };
   }
   if (error instanceof NotSettled) {
     const { reason, message, metadata } = error;
-    const cause = metadata.trace_id === '' ? undefined : metadata.trace_id;
     const hint = hintFor(reason, metadata, names);
     return {
       exitCode: ExitCode.refused,
@@ -48,11 +51,12 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
       reason,
       message: withFacts(message, metadata),
       metadata,
-      trace: cause ?? trace,
+      trace,
+      causeTrace: causeIn(metadata, trace),
       hint,
     };
   }
-  const plain = { metadata: {}, trace };
+  const plain = { metadata: {}, trace, causeTrace: undefined };
   if (error instanceof RpcFailure) {
     const isInternal = error.code === 'INTERNAL';
     return {
@@ -91,21 +95,28 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
 }
 
 /** One line, then the trace and what to do. */
-export function failureText({ code, reason, message, trace, hint }: Failure): string {
+export function failureText({ code, reason, message, trace, causeTrace, hint }: Failure): string {
   const title = code === 'USAGE' ? `error: ${message}` : `error: ${code} ${reason}: ${message}`;
   return [
     title.replace(/\s*\n\s*/g, ' '),
     ...(trace === undefined ? [] : [`trace: ${trace}`]),
+    ...(causeTrace === undefined ? [] : [`trace of the cause: ${causeTrace}`]),
     ...(hint === undefined ? [] : [`hint: ${hint}`]),
   ].join('\n');
 }
 
 /** The same for `--json`. */
-export function failureJson({ code, reason, message, metadata, trace, hint }: Failure): JsonObject {
+export function failureJson({ code, reason, message, metadata, trace, causeTrace, hint }: Failure): JsonObject {
   const error: JsonObject = { code, reason, message, metadata: { ...metadata } };
   if (trace !== undefined) error.trace = trace;
+  if (causeTrace !== undefined) error.causeTrace = causeTrace;
   if (hint !== undefined) error.hint = hint;
   return { error };
+}
+
+/** Refusals because of a key carry the trace of the loss. */
+function causeIn({ trace_id: cause }: Failure['metadata'], own: string | undefined): string | undefined {
+  return cause === undefined || cause === '' || cause === own ? undefined : cause;
 }
 
 function withFacts(message: string, { since, disk, key_version }: Failure['metadata']): string {

@@ -24,7 +24,7 @@ const vague: ReadonlySet<string> = new Set(['type', 'kind', 'name']);
 
 /** The flags of a verb: one a field, in the order of the fields, then the aliases. What its targets fill has none. */
 export function flagsOf(request: DescMessage, { targets = [], aliases = {} }: Verb): readonly FieldFlag[] {
-  const taken = new Set(targets.flatMap(fieldsOf));
+  const taken = new Set(targets.filter((target) => !isOptional(target)).flatMap(fieldsOf));
   const free = request.fields.filter(({ name }) => !taken.has(name));
   const own = new Set(free.map(({ name }) => name));
   const flags = free.flatMap((field) => {
@@ -68,6 +68,9 @@ export function fieldOf(message: DescMessage, name: string): DescField {
   if (field === undefined) throw new Error(`${message.typeName} has no field ${name}`);
   return field;
 }
+
+/** Whether it may be left out, and said by a flag instead. */
+export const isOptional = (target: Target): boolean => 'optional' in target && target.optional === true;
 
 /** Names of the fields a target fills. */
 export const fieldsOf = (target: Target): readonly string[] => {

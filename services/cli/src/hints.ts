@@ -35,6 +35,11 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
     PURGE_PROTECTION_REQUIRED: `interlock vault enable-purge-protection ${vault}`,
     OPERATION_IN_PROGRESS: 'wait for the running operation to end: --wait does',
     KEY_NAME_HELD: `interlock key recover ${key}, or take another name`,
+    UPDATE_EMPTY: `say what to change, for example interlock set update ${set} --auto-restart (also --key-expiry, --auto-key-rotation-enabled, --standby-key, --identity-type; --no-… turns off)`,
+    KEY_OWNER_TOKEN_MISSING:
+      "the key's owner has to agree: --as-key-owner where that is you, else --key-owner <principal>:<secret file>",
+    KEY_OWNER_TOKEN_INVALID:
+      'give the word anew: --as-key-owner, or --key-owner <principal>:<secret file>; a token lasts for minutes only',
     TIMEOUT: 'give it longer with --timeout',
   };
   return hints[reason];

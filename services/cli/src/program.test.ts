@@ -186,7 +186,7 @@ test('a preview says what is supposed, what that comes to, and whether it is so 
   await run('impact', 'kv1', '--action', 'purge');
   assert.equal(
     lines.at(-1),
-    'if kv1 were purged: 2 machines would stop (1 of them start again by themselves when the key is back), ' +
+    'if kv1 were purged: 2 machines would stop, of which 1 would start again by themselves when the key is back, ' +
       '1 machine would fail at the next start, 1 disk or snapshot without data',
   );
   await run('impact', version, '--action', 'disable');
@@ -357,4 +357,29 @@ test('what an impact is asked for is told apart by its form, and its verb may be
   });
   assert.deepEqual(await requestOf('impact', 'preview', ADMINISTRATOR), { principal: ADMINISTRATOR });
   await assert.rejects(requestOf('impact', 'kv1/k1/x/y/z'), UsageError);
+});
+
+test('vault revoke takes its principal as vault grant does, or in short', async () => {
+  const principal = 'principals/00000000-0000-4000-8000-000000000002';
+  for (const args of [['--principal', principal], [principal]]) {
+    assert.deepEqual(await requestOf('vault', 'revoke', 'kv1', ...args), { name: 'vaults/kv1', principal });
+  }
+});
+
+test('help with a noun tells of the verb that is meant without one', async () => {
+  const { run, lines } = testProgram();
+  await assert.rejects(run('impact', '--help'), CommanderError);
+  assert.match(lines.join('\n'), /--action <disable\|delete\|purge\|expire\|revoke>/);
+});
+
+test('what is deleted is waited for until it is gone', async () => {
+  const gone = new Rejection('NOT_FOUND', 'VIRTUAL_MACHINE_NOT_FOUND', '');
+  const name = `${group}/virtualMachines/vm1`;
+  const answers = {
+    DeleteVirtualMachine: { name, provisioningState: 'DELETING' },
+    GetVirtualMachine: [{ name, provisioningState: 'DELETING' }, gone],
+  };
+  const { run, lines } = testProgram(answers);
+  await run('vm', 'delete', 'vm1', '--wait');
+  assert.deepEqual(lines, ['vm1 is gone']);
 });

@@ -26,9 +26,11 @@ export function table(message: DescMessage, rows: readonly JsonValue[], names: N
   const cells = columnsOf(message)
     .map((column) => {
       const at = column.indexOf(':');
-      const path = at < 0 ? column : column.slice(at + 1);
+      const path = (at < 0 ? column : column.slice(at + 1)).replace(/\?$/, '');
       const title = at < 0 ? wordsOf(path) : column.slice(0, at);
-      return { title: title.toUpperCase(), texts: rows.map((row) => cell(valueAt(row, path.split('.')), names)) };
+      const textOf = (value: JsonValue | undefined): string =>
+        column.endsWith('?') ? (value === true ? 'yes' : '') : cell(value, names);
+      return { title: title.toUpperCase(), texts: rows.map((row) => textOf(valueAt(row, path.split('.')))) };
     })
     .filter(({ texts }) => texts.some((text) => text !== ''));
   const widths = cells.map(({ title, texts }) => Math.max(title.length, ...texts.map(({ length }) => length)));

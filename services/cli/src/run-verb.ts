@@ -41,6 +41,7 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   const answer = await answerOf(servedBy(verb, flags), method, request, session);
   const shown = await finished(verb, flags, answer, session);
   if (isJson) writeJson(terminal, shown);
+  else if (shown.deleted === true) terminal.out(`${shortName(String(shown.name), settings.names)} is gone`);
   else {
     terminal.out(render(method.response, shown, settings.names));
     const note = verb.note?.(shown, request, (name) => shortName(name, settings.names));

@@ -40,10 +40,8 @@ test('a settled answer is not asked about again', async () => {
 });
 
 test('what is deleted is gone in the end', async () => {
-  await settle(
-    { provisioningState: 'DELETING' },
-    { ...watched({ provisioningState: 'DELETING' }, gone), isDeletion: true },
-  );
+  const options = { ...watched({ name: 'vm', provisioningState: 'DELETING' }, gone), isDeletion: true };
+  assert.deepEqual(await settle({ name: 'vm', provisioningState: 'DELETING' }, options), { name: 'vm', deleted: true });
   await assert.rejects(settle({ provisioningState: 'UPDATING' }, watched(gone)), gone);
 });
 

@@ -34,7 +34,8 @@ const POLL_MS_MAX = 500;
 
 /**
  * Reads a resource until it is in a passing state no more. Polls and does not watch, so that a service that restarts
- * meanwhile is no end. Answers it as it was read last.
+ * meanwhile is no end. Answers it as it was read last;
+ * what was deleted and is gone as `{ name, deleted: true }`.
  * @throws NotSettled with the reason the resource gives, or TIMEOUT
  */
 export async function settle(first: JsonObject, options: SettleOptions): Promise<JsonObject> {
@@ -55,7 +56,8 @@ export async function settle(first: JsonObject, options: SettleOptions): Promise
     try {
       current = await get();
     } catch (error) {
-      if (isDeletion && error instanceof Rejection && error.code === 'NOT_FOUND') return current;
+      if (isDeletion && error instanceof Rejection && error.code === 'NOT_FOUND')
+        return { name: current.name ?? '', deleted: true };
       throw error;
     }
   }

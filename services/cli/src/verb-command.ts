@@ -1,5 +1,5 @@
 import { Argument, type Command, Option } from 'commander';
-import { type FieldFlag, flagsOf } from './field-flags.ts';
+import { type FieldFlag, flagsOf, isOptional } from './field-flags.ts';
 import { placeholderOf } from './field-values.ts';
 import type { Described } from './help.ts';
 import { runVerb } from './run-verb.ts';
@@ -15,8 +15,10 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
   const isList = verb.method.startsWith('List');
   const command = parent.command(verb.verb, { isDefault: verb.isDefault === true });
   described.commands.set(command, verb);
+  // Whoever asks for help with the noun alone is told about the verb that is meant then.
+  if (verb.isDefault === true) parent.addHelpText('after', () => `\n${command.helpInformation()}`);
   const serviceForm = isList ? '[service]' : '<service>';
-  const words = (verb.targets ?? []).map(({ word }) => `<${word}>`);
+  const words = (verb.targets ?? []).map((target) => (isOptional(target) ? `[${target.word}]` : `<${target.word}>`));
   command.usage([...(verb.service === 'any' ? [serviceForm] : []), ...words, '[--flags]'].join(' '));
   if (verb.service === 'any') command.addArgument(new Argument(serviceForm, 'which service').choices(services));
   // A body may hold what a target would; the service says what is missing.
@@ -46,7 +48,7 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
     const [first, ...rest] = verb.service === 'any' ? command.args : [undefined, ...command.args];
     const words = (verb.targets ?? []).map((_, index) => rest[index]);
     const body = textOf(options.body);
-    const [missing] = (verb.targets ?? []).filter((_, index) => words[index] === undefined);
+    const [missing] = (verb.targets ?? []).filter((target, index) => words[index] === undefined && !isOptional(target));
     if (missing !== undefined && body === undefined) throw new UsageError(`missing <${missing.word}>`);
     const isOwner = options.asKeyOwner === true;
     if (isOwner && options.keyOwner !== undefined)

@@ -140,7 +140,7 @@ test('CMK-110, CMK-106: a create under a lost key is refused with the reason, an
   await assert.rejects(world.compute.createVirtualMachine(request), {
     code: 'FAILED_PRECONDITION',
     reason: 'KEY_DISABLED',
-    message: `The key vault key '${keyVersionOf(set)}' used for disk encryption set '${set}' must be enabled state.`,
+    message: `The key vault key '${keyVersionOf(set)}' used for disk encryption set '${set}' must be in the enabled state.`,
   });
   await assert.rejects(get(`${parent}/virtualMachines/${virtualMachineId}`), { reason: 'VIRTUAL_MACHINE_NOT_FOUND' });
   assert.equal(world.disks.disks.has(`${parent}/disks/${virtualMachineId}-os`), false);

@@ -41,7 +41,10 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: oneVault,
     aliases: { permissions: 'access_policy.key_permissions' },
   }),
-  vault('revoke', 'RemoveAccessPolicy', { targets: [...oneVault, ...named('principal', 'principal', 'principal')] }),
+  vault('revoke', 'RemoveAccessPolicy', {
+    // As it is granted, or in short.
+    targets: [...oneVault, { word: 'principal', field: 'principal', kind: 'principal', optional: true }],
+  }),
   vault('set-permission-model', 'SetPermissionModel', {
     targets: [...oneVault, { word: 'model', field: 'permission_model' }],
   }),

@@ -36,7 +36,8 @@ export const impactNote: Note = ({ impacts }, request, short) => {
   const again = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/).filter(({ startsAgain }) => startsAgain === true));
   const fails = new Set([...namesOf(of(/^VIRTUAL_MACHINE_FAILS/))].filter((name) => !stops.has(name)));
   const resources = of(/^(DISK|SNAPSHOT)_/);
-  const restart = again.size === 0 ? '' : ` (${again.size} of them start again by themselves when the key is back)`;
+  const restart =
+    again.size === 0 ? '' : `, of which ${again.size} would start again by themselves when the key is back`;
   const words = [
     stops.size === 0 ? '' : `${counted(stops.size, 'machine')} would stop${restart}`,
     fails.size === 0 ? '' : `${counted(fails.size, 'machine')} would fail at the next start`,

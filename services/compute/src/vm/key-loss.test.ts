@@ -96,7 +96,7 @@ test('VM-40, VM-41: running, stopping, stopped, not deallocated; provisioning st
     {
       code: 'ProvisioningState/failed/KeyVaultKeyNotEnabled',
       level: 'ERROR',
-      message: `The key vault key '${version1}' used for disk encryption set '${setOf('des')}' must be enabled state.`,
+      message: `The key vault key '${version1}' used for disk encryption set '${setOf('des')}' must be in the enabled state.`,
     },
   );
   assert.deepEqual(

@@ -14,7 +14,7 @@ export const lossMessage = ({ reason, keyVersion, set }: Pick<KeyLoss, 'reason' 
   const key = `The key vault key '${keyVersion}' used for disk encryption set '${set}'`;
   switch (reason) {
     case 'KEY_DISABLED':
-      return `${key} must be enabled state.`;
+      return `${key} must be in the enabled state.`;
     case 'KEY_EXPIRED':
       return `Unable to access key '${keyVersion}'. Key is expired.`;
     case 'ACCESS_DENIED':

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readOptions, UsageError } from './run-options.ts';
+import { emptySummary, throughputLine } from './run-summary.ts';
+
+const read = (...args: readonly string[]) => readOptions(args, () => 7);
+
+test('what is wrong about an option is said in words, a negative number too', () => {
+  const wrong = [
+    [['--seed', '-1'], '--seed must be a whole number from 0 to 4294967295, not "-1"'],
+    [['--seed=-1'], '--seed must be a whole number from 0 to 4294967295, not "-1"'],
+    [['--seconds', '0'], '--seconds must be a whole number from 1 to 86400, not "0"'],
+  ] as const;
+  for (const [args, message] of wrong) {
+    assert.throws(
+      () => read(...args),
+      (error) => error instanceof UsageError && error.message === message,
+    );
+  }
+  assert.throws(() => read('--sede', '1'), UsageError);
+});
+
+test('help is no mistake, and a seed is drawn where none is given', () => {
+  assert.equal(read('--help'), undefined);
+  assert.deepEqual([read()?.seed, read('--seed', '3')?.seed, read('--seed', '3')?.histories], [7, 3, 1]);
+});
+
+test('one is one', () => {
+  assert.match(throughputLine({ ...emptySummary, histories: 1 }, 1_000), /^1 history in 1\.0 s: .* 0 violations$/);
+});
