@@ -14,6 +14,8 @@ export interface Closings {
 
 /** Machines read at once. */
 const pageSize = 1_000;
+/** How long disks that nobody uses any more wait, in milliseconds: stops of other sets, and telling them, go first. */
+const pauseMs = 500;
 /** Pause before a store that could not be reached is asked again, in milliseconds. */
 const retryMs = 1_000;
 
@@ -62,6 +64,7 @@ export const closings = (parts: {
           await woken.promise;
           continue;
         }
+        await clock.sleep(pauseMs, signal);
         waiting.delete(set);
         try {
           await closeAll(set, signal);
