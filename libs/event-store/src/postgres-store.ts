@@ -184,18 +184,13 @@ const asUnavailable = (error: unknown): unknown => {
   return error;
 };
 
-const answered = async <T>(work: () => Promise<T>, clock: Clock, timeoutMs: number): Promise<T> => {
-  const patience = new AbortController();
-  const tooLate = clock.sleep(timeoutMs, patience.signal).then((): never => {
-    throw new StoreUnavailable(`the event store did not answer within ${timeoutMs} ms`);
+/** An alarm and not an aborted sleep: that would cost three errors with their stacks for each statement. */
+const answered = <T>(work: () => Promise<T>, clock: Clock, timeoutMs: number): Promise<T> =>
+  new Promise((resolve, reject) => {
+    const patience = clock.alarm(timeoutMs, () =>
+      reject(new StoreUnavailable(`the event store did not answer within ${timeoutMs} ms`)),
+    );
+    work()
+      .finally(() => patience.cancel())
+      .then(resolve, (error: unknown) => reject(asUnavailable(error)));
   });
-  // Once the answer is there nobody waits for this any more.
-  tooLate.catch(() => {});
-  try {
-    return await Promise.race([work(), tooLate]);
-  } catch (error) {
-    throw asUnavailable(error);
-  } finally {
-    patience.abort();
-  }
-};
