@@ -2,6 +2,7 @@ import { Rejection } from '@interlock/event-store';
 import { RETRY_AFTER_MS } from '@interlock/rpc';
 import type { RsaKey } from './rsa.ts';
 import type { RsaJob } from './rsa-job.ts';
+import { fairQueue } from './rsa-queue.ts';
 import type { RsaThread } from './rsa-thread.ts';
 import type { LoadKey, Outcome } from './rsa-worker.ts';
 import type { Sealing } from './sealing.ts';
@@ -19,7 +20,7 @@ interface Task {
 }
 
 /**
- * Brings jobs to threads: two queues (urgent first), batches, private keys sent along where a thread has not got them.
+ * Brings jobs to threads: two queues (urgent first) in which keys take turns, batches, private keys sent along where a thread has not got them.
  */
 export interface RsaDispatch {
   /**
@@ -41,15 +42,17 @@ export function createRsaDispatch(parts: {
 }): RsaDispatch {
   const { threads, sealing, queueLimit, keysPerWorker, nextId } = parts;
   const underWay = new Map<RsaThread, number>(threads.map((thread) => [thread, 0]));
-  const urgent: Task[] = [];
-  const normal: Task[] = [];
+  const urgent = fairQueue<Task>();
+  const normal = fairQueue<Task>();
   const loads = new Set<{ readonly version: string; isEvicted: boolean }>();
   let pumpPlanned = false;
 
   const submit = (job: RsaJob, key: RsaKey | undefined, isUrgent = false): Promise<Uint8Array> => {
     const queue = isUrgent ? urgent : normal;
     if (queue.length >= queueLimit) throw throttled(queueLimit);
-    const done = new Promise<Uint8Array>((resolve, reject) => queue.push({ job, key, resolve, reject }));
+    const done = new Promise<Uint8Array>((resolve, reject) =>
+      queue.push(lineOf(job, key), { job, key, resolve, reject }),
+    );
     if (!pumpPlanned) {
       pumpPlanned = true;
       // Jobs asked for in the same turn of the event loop share a message: waking a thread costs as much as a tenth of a job.
@@ -66,8 +69,8 @@ export function createRsaDispatch(parts: {
         if (waiting === 0) return;
         if ((underWay.get(thread) ?? 0) > turn) continue;
         const share = Math.min(batchSize, Math.ceil(waiting / threads.length));
-        const tasks = urgent.splice(0, share);
-        tasks.push(...normal.splice(0, share - tasks.length));
+        const tasks = urgent.take(share);
+        tasks.push(...normal.take(share - tasks.length));
         underWay.set(thread, (underWay.get(thread) ?? 0) + 1);
         void run(thread, tasks).finally(() => {
           underWay.set(thread, (underWay.get(thread) ?? 0) - 1);
@@ -166,18 +169,15 @@ export function createRsaDispatch(parts: {
     submit,
     async evict(version) {
       for (const loading of loads) if (loading.version === version) loading.isEvicted = true;
-      for (const queue of [urgent, normal]) {
-        const kept = queue.filter(({ key, reject }) => {
-          if (key?.version !== version) return true;
-          reject(evicted(version));
-          return false;
-        });
-        queue.splice(0, queue.length, ...kept);
-      }
+      for (const queue of [urgent, normal]) for (const { reject } of queue.remove(version)) reject(evicted(version));
       await Promise.all(threads.map((thread) => forget(thread, version)));
     },
   };
 }
+
+/** Jobs with one private key wait in its line, those with one public key in another, which no eviction concerns. */
+const lineOf = (job: RsaJob, key: RsaKey | undefined): string =>
+  key?.version ?? `public ${'publicKey' in job ? job.publicKey.version : ''}`;
 
 /** When to come back to a full queue: it holds about as much as the threads of a small machine do in that time. */
 const queueRetryMs = 1_000;

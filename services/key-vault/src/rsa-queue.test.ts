@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fairQueue } from './rsa-queue.ts';
+
+/** A queue in which `line` + number are the jobs, pushed in this order. */
+const queueOf = (...jobs: readonly string[]) => {
+  const queue = fairQueue<string>();
+  for (const job of jobs) queue.push(job.slice(0, 1), job);
+  return queue;
+};
+
+test('lines take turns, and each keeps its order', () => {
+  const queue = queueOf('a1', 'a2', 'a3', 'a4', 'b1', 'b2', 'c1');
+  assert.deepEqual(queue.take(4), ['a1', 'b1', 'c1', 'a2']);
+  queue.push('c', 'c2');
+  assert.equal(queue.length, 4);
+  assert.deepEqual(queue.take(2), ['b2', 'a3']);
+  assert.deepEqual(queue.take(9), ['c2', 'a4']);
+  assert.deepEqual([queue.length, queue.take(1)], [0, []]);
+});
+
+test('one who comes behind a thousand jobs of another is served next', () => {
+  const queue = queueOf(...Array.from({ length: 1_000 }, (_, n) => `a${n}`));
+  queue.take(32);
+  queue.push('b', 'b1');
+  assert.ok(queue.take(2).includes('b1'));
+});
+
+test('a line that is removed is gone, and the others stay', () => {
+  const queue = queueOf('a1', 'a2', 'b1', 'a3');
+  queue.take(1);
+  assert.deepEqual(queue.remove('a'), ['a2', 'a3']);
+  assert.deepEqual(queue.remove('a'), []);
+  assert.deepEqual([queue.length, queue.take(5)], [1, ['b1']]);
+});
