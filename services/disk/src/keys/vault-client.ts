@@ -31,8 +31,8 @@ export interface BatchingVault {
   check(request: CheckAccessRequest): Promise<Told<GrantedAccess>>;
 }
 
-/** Items of one call: the vault takes up to 256, and so many keep it busy for as long as the next call takes to come. */
-const itemsMax = 64;
+/** Items of one call. The vault takes up to 256; so many are 15 ms of RSA-2048 on two cores, beside which a call costs little. */
+const itemsMax = 128;
 
 /** Opens it. @param ask begins a question: all items of a call are asked for at one moment, right before it is sent */
 export const openBatchingVault = (parts: {

@@ -65,31 +65,36 @@ export interface AuditEntry {
 }
 
 /**
- * A stored row: an entry, and others written at the same time of which only some fields differ. So the record of a thousand
+ * A stored row: an entry, and of others written at the same time only what differs from it. So the record of a thousand
  * unwraps with one key is not a thousand times the same text, and not a thousand rows.
  */
 export interface AuditRow extends AuditEntry {
-  readonly also?: readonly Pick<AuditEntry, VaryingField>[];
+  readonly also?: readonly Partial<Pick<AuditEntry, VaryingField>>[];
 }
 
 /** What may differ within a row; everything a row is found by is the same. */
 const varyingFields = ['time', 'resource', 'correlationId', 'traceId', 'durationUs', 'callerAddress'] as const;
 type VaryingField = (typeof varyingFields)[number];
+const varying: ReadonlySet<string> = new Set(varyingFields);
 
-/** What two entries of one row have in common, as a text to compare. A count of refusals has a row of its own. */
-export const likeness = (entry: AuditEntry): string =>
-  JSON.stringify({ ...entry, ...Object.fromEntries(varyingFields.map((field) => [field, ''])) });
+/** What entries of one row have in common, as a text to compare. */
+export const likeness = (entry: AuditEntry): string => {
+  let text = '';
+  // Whatever fields there are: one that is not known to vary is the same in all of them.
+  for (const name in entry) if (!varying.has(name)) text += `${name}\0${entry[name as keyof AuditEntry]}\0`;
+  return text;
+};
 
 /** Puts entries of one likeness, at least one, into a row. */
 export const rowOf = ([first, ...others]: readonly AuditEntry[]): AuditRow => {
   if (first === undefined) throw new RangeError('a row holds an entry');
-  if (others.length === 0) return first;
-  return {
-    ...first,
-    also: others.map(({ time, resource, correlationId, traceId, durationUs, callerAddress }) => {
-      return { time, resource, correlationId, traceId, durationUs, callerAddress };
-    }),
-  };
+  return others.length === 0 ? first : { ...first, also: others.map((entry) => difference(first, entry)) };
+};
+
+const difference = (first: AuditEntry, entry: AuditEntry): Partial<AuditEntry> => {
+  const differing: Partial<Record<VaryingField, string | number>> = {};
+  for (const field of varyingFields) if (entry[field] !== first[field]) differing[field] = entry[field];
+  return differing as Partial<AuditEntry>;
 };
 
 /** The entries of a row, in the order in which they were written. */
