@@ -1,0 +1,88 @@
+import { execFile } from 'node:child_process';
+import { existsSync, writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { type DataFolder, LauncherError } from '@interlock/local/data-folder.ts';
+import { startGuarded } from '@interlock/local/guarded-process.ts';
+import type { Scope } from '@interlock/runtime';
+import type { Operation } from './operations.ts';
+
+const run = promisify(execFile);
+
+/** Another server of encrypted blocks, measured by fio. */
+export interface Peer {
+  readonly name: 'nbdkit' | 'qemuNbd';
+  /** @returns the rate in the operation's unit */
+  measure(operation: Operation, seconds: number): Promise<number>;
+}
+
+/** Programs needed beside Node, and the Debian package of each. */
+const programs = { nbdkit: 'nbdkit', 'qemu-nbd': 'qemu-utils', 'qemu-img': 'qemu-utils', fio: 'fio' } as const;
+
+/** @throws LauncherError naming every program that is missing, and what to install */
+export const checkPeers = (path = process.env.PATH ?? ''): void => {
+  const isThere = (program: string) => path.split(':').some((folder) => existsSync(`${folder}/${program}`));
+  const missing = Object.entries(programs).filter(([program]) => !isThere(program));
+  if (missing.length === 0) return;
+  throw new LauncherError(
+    `disk-io measures peers that are not on this machine: ${missing.map(([program]) => program).join(', ')}. ` +
+      `Install them (apt-get install ${[...new Set(missing.map(([, name]) => name))].join(' ')}), or run with --smoke, which leaves them out.`,
+  );
+};
+
+/**
+ * nbdkit and qemu-nbd, each serving a LUKS volume in a file of the same folder the disks' volumes lie in: AES-256-XTS as
+ * well, but over NBD on a Unix socket and without TLS, and driven by fio, which is written in C.
+ */
+export const startPeers = async (folder: DataFolder, regionBytes: number, scope: Scope): Promise<readonly Peer[]> => {
+  const secretFile = folder.path('passphrase');
+  writeFileSync(secretFile, 'only for this bench', { mode: 0o600 });
+  const secret = ['--object', `secret,id=s,file=${secretFile}`];
+  const start = async (name: Peer['name'], command: string, argsFor: (image: string, socket: string) => string[]) => {
+    const [image, socket] = [folder.path(`${name}.luks`), folder.path(`${name}.sock`)];
+    // The default makes a guess at the passphrase take seconds, also for those who know it.
+    const options = 'key-secret=s,iter-time=50';
+    await run('qemu-img', ['create', '-q', '-f', 'luks', ...secret, '-o', options, image, String(regionBytes)]);
+    const output = folder.path(`${name}.log`);
+    const args = argsFor(image, socket);
+    const server = await startGuarded({ command, args, cwd: '/', output, stopSignal: 'TERM', graceMs: 5_000 });
+    scope.defer(name, server.stop);
+    for (let waited = 0; !existsSync(socket); waited += 20) {
+      if (waited > 10_000) throw new LauncherError(`${command} did not serve within 10 s; see ${output}.`);
+      await delay(20);
+    }
+    const fio = (operation: Operation, limit: readonly string[]) => measureByFio(socket, operation, regionBytes, limit);
+    // Written once as a whole, as the disk is: nothing is measured on holes.
+    await fio({ pattern: 'sequential', direction: 'write', bytes: 1_048_576, depth: 8 }, []);
+    return {
+      name,
+      measure: (operation: Operation, seconds: number) =>
+        fio(operation, ['--time_based', `--runtime=${seconds}`, `--ramp_time=${seconds / 4}`]),
+    };
+  };
+  return [
+    await start('nbdkit', 'nbdkit', (image, socket) => [
+      ...['--foreground', '--unix', socket, '--filter=luks', 'file', image, `passphrase=+${secretFile}`],
+    ]),
+    await start('qemuNbd', 'qemu-nbd', (image, socket) => [
+      ...[...secret, '--persistent', '--shared=8', '--socket', socket],
+      ...['--image-opts', `driver=luks,key-secret=s,file.driver=file,file.filename=${image}`],
+    ]),
+  ];
+};
+
+const measureByFio = async (
+  socket: string,
+  { pattern, direction, bytes, depth }: Operation,
+  regionBytes: number,
+  limit: readonly string[],
+): Promise<number> => {
+  const { stdout } = await run('fio', [
+    ...['--name=peer', '--ioengine=nbd', `--uri=nbd+unix:///?socket=${socket}`, '--output-format=json'],
+    ...[`--rw=${pattern === 'random' ? 'rand' : ''}${direction}`, `--bs=${bytes}`, `--iodepth=${depth}`],
+    ...[`--size=${regionBytes}`, '--randrepeat=1', '--norandommap', ...limit],
+  ]);
+  const [job] = JSON.parse(stdout).jobs;
+  const { bw_bytes: bytesPerSecond, iops } = job[direction];
+  return pattern === 'sequential' ? bytesPerSecond / 1e6 : iops;
+};
