@@ -6,7 +6,8 @@ import { after, test } from 'node:test';
 import { connect } from '@nats-io/transport-node';
 import { openDataFolder } from './data-folder.ts';
 import { startNats } from './nats.ts';
-import { installCommands } from './nats-install.ts';
+import { natsServer } from './programs.ts';
+import { installCommands } from './system-program.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -54,13 +55,13 @@ test('a server that cannot be used is named', async () => {
 
 test('the package manager is used only where it needs no password', () => {
   assert.equal(
-    installCommands('/nonexistent', true, () => true),
+    installCommands(natsServer, '/nonexistent', true, () => true),
     undefined,
   );
   const path = process.env.PATH ?? '';
-  const asRoot = installCommands(path, true, () => false);
+  const asRoot = installCommands(natsServer, path, true, () => false);
   assert.equal(
-    installCommands('/nonexistent', false, () => false),
+    installCommands(natsServer, '/nonexistent', false, () => false),
     undefined,
   );
   // On a machine without any of the known managers there is nothing more to see.

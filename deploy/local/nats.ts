@@ -6,7 +6,8 @@ import { type DataFolder, LauncherError } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
 import { logTail } from './log-tail.ts';
-import { installNats } from './nats-install.ts';
+import { natsServer } from './programs.ts';
+import { installProgram } from './system-program.ts';
 
 /** A NATS server with JetStream. */
 export interface Nats {
@@ -116,7 +117,7 @@ async function installed(
   env: Readonly<Record<string, string | undefined>>,
   say: (line: string) => void,
 ): Promise<string> {
-  await installNats(env, say);
+  await installProgram(natsServer, env, say);
   const binary = findNats(env.PATH ?? '');
   if (binary === undefined)
     throw new LauncherError('The package was installed, but there is no nats-server on the PATH.');

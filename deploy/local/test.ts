@@ -1,5 +1,5 @@
-import { globSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { join, relative, resolve } from 'node:path';
+import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { delimiter, join, relative, resolve } from 'node:path';
 import type { Scope } from '@interlock/runtime';
 import { runCommand } from './command.ts';
 import { type DataFolder, dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
@@ -7,6 +7,8 @@ import { startGuarded } from './guarded-process.ts';
 import { tryLock } from './lock.mjs';
 import { startNats } from './nats.ts';
 import { startPostgres } from './postgres.ts';
+import { kubectl } from './programs.ts';
+import { installProgram } from './system-program.ts';
 
 /** What is checked beside the tests; each counts as one. */
 const checks = [
@@ -23,6 +25,7 @@ runCommand(async (scope) => {
   const data = temporaryData(scope);
   const env = { ...process.env, PATH: `${join(repository, 'node_modules/.bin')}:${process.env.PATH}` };
 
+  await provideKubectl(files, env);
   const servers = startServers(scope, data);
   // The checks run while the servers start; a failure of the servers is reported where they are awaited.
   servers.catch(() => undefined);
@@ -72,6 +75,17 @@ function testFiles(globs: readonly string[]): string[] {
   const files = globSync(patterns, { cwd: from, exclude }).map((file) => relative(repository, resolve(from, file)));
   if (files.length === 0) throw new LauncherError(`No test file matches ${patterns.join(' ')} in ${from}.`);
   return files.sort();
+}
+
+/** For the tests that render manifests. Where it cannot be installed they fail and say what is missing; the others run. */
+async function provideKubectl(files: readonly string[], env: Readonly<Record<string, string | undefined>>) {
+  const isNeeded = files.some((file) => file.startsWith('e2e/kubernetes/'));
+  const isThere = (env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, kubectl.name)));
+  if (!isNeeded || isThere) return;
+  await installProgram(kubectl, env, console.error).catch((error: unknown) => {
+    if (!(error instanceof LauncherError)) throw error;
+    console.error(error.message);
+  });
 }
 
 /** Servers of this run only: tests may run beside a running cloud, and beside each other. */

@@ -3,26 +3,37 @@ import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { LauncherError } from './data-folder.ts';
 
-const managers: readonly { readonly name: string; readonly needsRoot: boolean; readonly steps: readonly string[][] }[] =
-  [
-    {
-      name: 'apt-get',
-      needsRoot: true,
-      steps: [['update'], ['install', '-y', '--no-install-recommends', 'nats-server']],
-    },
-    { name: 'dnf', needsRoot: true, steps: [['install', '-y', 'nats-server']] },
-    { name: 'apk', needsRoot: true, steps: [['add', 'nats-server']] },
-    { name: 'brew', needsRoot: false, steps: [['install', 'nats-server']] },
-  ];
+/** A program that comes with the system's package manager. */
+export interface SystemProgram {
+  /** As it is called. */
+  readonly name: string;
+  /** The package that has it, by package manager. */
+  readonly packages: Readonly<Record<'apt-get' | 'dnf' | 'apk' | 'brew', string>>;
+  /** What to do where it cannot be installed. */
+  readonly byHand: string;
+}
 
-const byHand =
-  'Get nats-server 2.10 or newer (https://github.com/nats-io/nats-server/releases, one file), put it on the PATH, or set NATS_URL to a server with JetStream.';
+const managers: readonly {
+  readonly name: keyof SystemProgram['packages'];
+  readonly needsRoot: boolean;
+  readonly steps: (name: string) => readonly string[][];
+}[] = [
+  {
+    name: 'apt-get',
+    needsRoot: true,
+    steps: (name) => [['update'], ['install', '-y', '--no-install-recommends', name]],
+  },
+  { name: 'dnf', needsRoot: true, steps: (name) => [['install', '-y', name]] },
+  { name: 'apk', needsRoot: true, steps: (name) => [['add', name]] },
+  { name: 'brew', needsRoot: false, steps: (name) => [['install', name]] },
+];
 
 /**
- * The commands that would install `nats-server` here, in order; undefined when there is no way without a password.
+ * The commands that would install a program here, in order; undefined when there is no way without a password.
  * @param sudoWorks whether `sudo -n` is allowed
  */
 export function installCommands(
+  { packages }: Pick<SystemProgram, 'packages'>,
   path: string,
   isRoot: boolean,
   sudoWorks: () => boolean,
@@ -31,23 +42,25 @@ export function installCommands(
   const manager = managers.find(({ name }) => has(name));
   if (manager === undefined) return undefined;
   const prefix = !manager.needsRoot || isRoot ? [] : has('sudo') && sudoWorks() ? ['sudo', '-n'] : undefined;
-  return prefix && manager.steps.map((step) => [...prefix, manager.name, ...step]);
+  return prefix && manager.steps(packages[manager.name]).map((step) => [...prefix, manager.name, ...step]);
 }
 
 /**
- * Installs `nats-server` with the package manager of the system, printing each command before it runs.
+ * Installs a program with the package manager of the system, printing each command before it runs.
  * @throws LauncherError when that is not possible; says how to get it by hand.
  */
-export async function installNats(
+export async function installProgram(
+  program: SystemProgram,
   env: Readonly<Record<string, string | undefined>>,
   say: (line: string) => void,
 ): Promise<void> {
+  const { name, byHand } = program;
   const path = env.PATH ?? '';
   const sudoWorks = () => spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0;
-  const commands = installCommands(path, process.getuid?.() === 0, sudoWorks);
-  if (commands === undefined) throw new LauncherError(`nats-server is not installed. ${byHand}`);
+  const commands = installCommands(program, path, process.getuid?.() === 0, sudoWorks);
+  if (commands === undefined) throw new LauncherError(`${name} is not installed. ${byHand}`);
   for (const command of commands) {
-    say(`nats-server is missing, running: ${command.join(' ')}`);
+    say(`${name} is missing, running: ${command.join(' ')}`);
     const status = await run(command, { ...env, DEBIAN_FRONTEND: 'noninteractive' });
     if (status !== 0) throw new LauncherError(`"${command.join(' ')}" ended with status ${status}. ${byHand}`);
   }
