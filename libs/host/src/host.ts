@@ -17,7 +17,7 @@ import {
 import type { Assemble } from './assembly.ts';
 import { channelWish, openPeers } from './peers.ts';
 import { startProbes } from './probe-server.ts';
-import { isReachable, openPatiently } from './reaching.ts';
+import { atMost, isReachable, openPatiently } from './reaching.ts';
 import { hostSpec } from './settings.ts';
 import { wire } from './wiring.ts';
 
@@ -51,7 +51,8 @@ export const hostService = <const Spec extends ConfigSpec>({
       log.info('settings', { ...describeConfig(hostSpec, config), ...describeConfig(spec, settings) });
       const random = systemRandom;
       const telemetry = startTelemetry({ service: name, random, ...telemetryOptions(config) });
-      scope.defer('telemetry', () => telemetry.shutdown());
+      // A collector that is gone must not use up the time there is to stop.
+      scope.defer('telemetry', () => atMost(LAST_EXPORT_MS, telemetry.shutdown(), clock));
       const { tracer, meter } = telemetry;
 
       const isStopping = () => scope.signal.aborted;
@@ -147,6 +148,9 @@ export const hostService = <const Spec extends ConfigSpec>({
       return { address: server.address };
     },
   });
+
+/** How long the end of a service waits for its last spans and metrics to be taken, in milliseconds. */
+const LAST_EXPORT_MS = 3_000;
 
 /** Reads the settings of every service and those of this one. @throws ConfigError with every problem of both */
 export const readSettings = <const Spec extends ConfigSpec>(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StoreUnavailable } from '@interlock/event-store';
 import { logger, virtualClock } from '@interlock/runtime';
-import { isReachable, openPatiently } from './reaching.ts';
+import { atMost, isReachable, openPatiently } from './reaching.ts';
 
 const patient = (patienceMs: number, signal = new AbortController().signal) => {
   const clock = virtualClock();
@@ -54,4 +54,13 @@ test('a store is reachable when it answers, not when it refuses, and not when it
   const silent = isReachable({ head: () => new Promise(() => undefined) }, clock);
   await clock.pass(1_000);
   assert.equal(await silent, false);
+});
+
+test('work is waited for, but not for ever; what fails in time fails', async () => {
+  const clock = virtualClock();
+  await atMost(1_000, Promise.resolve(), clock);
+  const late = atMost(1_000, new Promise(() => undefined), clock);
+  await clock.pass(1_000);
+  await late;
+  await assert.rejects(atMost(1_000, Promise.reject(new Error('refused')), clock), /refused/);
 });

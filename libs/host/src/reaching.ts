@@ -45,3 +45,14 @@ export const isReachable = async (store: Pick<EventStore, 'head'>, clock: Clock)
     patience.abort();
   }
 };
+
+/** Waits for work, but no longer than that; what it comes to after that is nobody's. Its failure before that is. */
+export const atMost = async (limitMs: number, work: Promise<unknown>, clock: Clock): Promise<void> => {
+  const over = new AbortController();
+  work.catch(() => undefined);
+  try {
+    await Promise.race([work, clock.sleep(limitMs, over.signal)]);
+  } finally {
+    over.abort();
+  }
+};

@@ -44,6 +44,9 @@ export const runSpec = {
 /** How long closing may take in milliseconds where the settings could not be read. */
 const GRACE_MS_UNREAD = 10_000;
 
+/** A part that takes longer to close is named in the log, in milliseconds. */
+const SLOW_CLOSE_MS = 500;
+
 /** How often the parent is looked for, in milliseconds. */
 const PARENT_POLL_MS = 500;
 
@@ -58,7 +61,16 @@ const PARENT_POLL_MS = 500;
 export async function runService({ name, env, start }: RunOptions): Promise<void> {
   const clock = systemClock;
   const log = logger({ service: name, clock });
-  const scope = createScope();
+  // What takes long to close is named, so that a slow stop explains itself.
+  let closing = { name: '', sinceMs: 0 };
+  const closed = (): void => {
+    const tookMs = Math.round(clock.monotonicMs() - closing.sinceMs);
+    if (closing.name !== '' && tookMs >= SLOW_CLOSE_MS) log.info('took long to close', { part: closing.name, tookMs });
+  };
+  const scope = createScope((name) => {
+    closed();
+    closing = { name, sinceMs: clock.monotonicMs() };
+  });
   let stopping = false;
   let graceMs: number = GRACE_MS_UNREAD;
 
@@ -86,6 +98,7 @@ export async function runService({ name, env, start }: RunOptions): Promise<void
       log.error('closing failed', { error });
       process.exit(ExitCode.failed);
     }
+    closed();
     clearTimeout(timer);
     log.info('stopped');
     process.exit(code);

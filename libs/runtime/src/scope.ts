@@ -21,8 +21,11 @@ export interface Scope {
   close(): Promise<void>;
 }
 
-/** An empty scope. */
-export function createScope(): Scope {
+/**
+ * An empty scope.
+ * @param onClosing told the name of each part before it is closed
+ */
+export function createScope(onClosing: (name: string) => void = () => undefined): Scope {
   const entries: { readonly name: string; readonly close: () => Promise<unknown> | unknown }[] = [];
   const ending = new AbortController();
   const failures: unknown[] = [];
@@ -30,6 +33,7 @@ export function createScope(): Scope {
 
   const closeAll = async (): Promise<void> => {
     for (let entry = entries.at(-1); entry !== undefined; entry = entries.at(-1)) {
+      onClosing(entry.name);
       try {
         await entry.close();
       } catch (error) {
