@@ -8,11 +8,13 @@
  * /usr/local/bin/node          the Node of the lockfile
  * /lib, /lib64, /usr/lib …     the shared libraries it is linked to, from the base
  * /etc/passwd, /etc/group      one user, 10001
+ * /tmp                         empty; anybody's
  * /app                         main.mjs, the workspace packages, node_modules, sbom.cdx.json
  * ```
  */
 import { execFileSync } from 'node:child_process';
 import {
+  chmodSync,
   cpSync,
   existsSync,
   lstatSync,
@@ -45,6 +47,10 @@ copyTo('/usr/local/bin/node', node);
 const libraries = librariesOf(node);
 for (const library of libraries) copyTo(library, realpathSync(library));
 addUser();
+const scratch = join(root, 'tmp');
+mkdirSync(scratch);
+// mkdir's own mode is cut by the umask.
+chmodSync(scratch, 0o1777);
 writeFileSync(
   join(app, 'main.mjs'),
   `// Resolves where this file is, and so wherever the image was unpacked.\nawait import('./${image.main}');\n`,

@@ -71,29 +71,13 @@ export function openIdentities(data: DataFolder, random: Random): Identities {
   });
   // The file comes last: where it is there, so are all the secrets its hashes are of.
   if (!existsSync(bootstrapFile)) {
-    const subscription = { id: 'local', displayName: 'Local subscription' };
-    const administrator: Administrator = {
-      principalId: random.uuid(),
-      secret: secretText(random),
-      tenant: 'tenants/local',
-      subscription: `subscriptions/${subscription.id}`,
-    };
+    const { administrator, secrets, identities } = makeIdentities(random);
     replaceFile(administratorFile, `${JSON.stringify(administrator, undefined, 2)}\n`);
-    const workloads = serviceNames.map((service) => {
-      const secret = secretText(random);
+    for (const service of serviceNames) {
       const { secretFile, masterKeyFile } = workloadFiles(service);
-      replaceFile(secretFile, secret);
+      replaceFile(secretFile, secrets[service]);
       replaceFile(masterKeyFile, random.bytes(32));
-      return { service, principalId: random.uuid(), secretHash: hashOf(secret) };
-    });
-    const { principalId, secret } = administrator;
-    const identities: BootstrapIdentities = {
-      tenant: { id: 'local', displayName: 'Local tenant' },
-      subscriptions: [subscription],
-      administrator: { principalId, displayName: 'Local administrator', secretHash: hashOf(secret) },
-      workloads,
-      roleAssignments: administratorRoles.map((role) => ({ id: random.uuid(), principalId, role, scope: '/' })),
-    };
+    }
     replaceFile(bootstrapFile, `${JSON.stringify(identities, undefined, 2)}\n`);
   }
 
@@ -115,6 +99,41 @@ export function openIdentities(data: DataFolder, random: Random): Identities {
       compute: workload('compute'),
     },
   };
+}
+
+/** New identities: what identity is told of them, and the secrets it is told only the hashes of. */
+export function makeIdentities(random: Random): {
+  readonly identities: BootstrapIdentities;
+  readonly administrator: Administrator;
+  readonly secrets: Readonly<Record<ServiceName, string>>;
+} {
+  const subscription = { id: 'local', displayName: 'Local subscription' };
+  const administrator: Administrator = {
+    principalId: random.uuid(),
+    secret: secretText(random),
+    tenant: 'tenants/local',
+    subscription: `subscriptions/${subscription.id}`,
+  };
+  const secrets = {
+    identity: secretText(random),
+    'key-vault': secretText(random),
+    'disk-encryption-set': secretText(random),
+    disk: secretText(random),
+    compute: secretText(random),
+  };
+  const { principalId, secret } = administrator;
+  const identities: BootstrapIdentities = {
+    tenant: { id: 'local', displayName: 'Local tenant' },
+    subscriptions: [subscription],
+    administrator: { principalId, displayName: 'Local administrator', secretHash: hashOf(secret) },
+    workloads: serviceNames.map((service) => ({
+      service,
+      principalId: random.uuid(),
+      secretHash: hashOf(secrets[service]),
+    })),
+    roleAssignments: administratorRoles.map((role) => ({ id: random.uuid(), principalId, role, scope: '/' })),
+  };
+  return { identities, administrator, secrets };
 }
 
 function secretText(random: Random): string {

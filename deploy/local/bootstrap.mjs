@@ -101,6 +101,7 @@ function dependenciesHash() {
     'pnpm-lock.yaml',
     'pnpm-workspace.yaml',
     'package.json',
+    'deploy/kubernetes/package.json',
     'deploy/local/package.json',
     'e2e/package.json',
   ];

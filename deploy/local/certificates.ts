@@ -58,17 +58,27 @@ export async function openCertificates(data: DataFolder, now: number): Promise<C
     server === undefined ||
     !(await server.certificate.verify({ publicKey: authority.certificate, date: new Date(now) }))
   ) {
-    await writePair(await makeServer(authority, now), files.certificateFile, files.keyFile);
+    await writePair(await makeServer(authority, now, localNames), files.certificateFile, files.keyFile);
   }
   return { authorityFile: files.authorityFile, certificateFile: files.certificateFile, keyFile: files.keyFile };
 }
 
-interface Pair {
+/** A certificate and its private key. */
+export interface Pair {
   readonly certificate: X509Certificate;
   readonly privateKey: webcrypto.CryptoKey;
 }
 
-async function makeAuthority(now: number): Promise<Pair> {
+/** For whom a certificate is. */
+export interface CertificateNames {
+  readonly dns: readonly string[];
+  readonly ip: readonly string[];
+}
+
+const localNames: CertificateNames = { dns: ['localhost'], ip: ['127.0.0.1', '::1'] };
+
+/** A new authority, valid for ten years. @param now milliseconds since the epoch */
+export async function makeAuthority(now: number): Promise<Pair> {
   const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const certificate = await X509CertificateGenerator.createSelfSigned({
     name: 'CN=Interlock local authority',
@@ -84,7 +94,8 @@ async function makeAuthority(now: number): Promise<Pair> {
   return { certificate, privateKey: keys.privateKey };
 }
 
-async function makeServer(authority: Pair, now: number): Promise<Pair> {
+/** A new certificate of the authority, for servers and for those who call them, valid for a year. */
+export async function makeServer(authority: Pair, now: number, names: CertificateNames): Promise<Pair> {
   const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const certificate = await X509CertificateGenerator.create({
     subject: 'CN=Interlock local services',
@@ -98,9 +109,8 @@ async function makeServer(authority: Pair, now: number): Promise<Pair> {
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
       new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth]),
       new SubjectAlternativeNameExtension([
-        { type: 'dns', value: 'localhost' },
-        { type: 'ip', value: '127.0.0.1' },
-        { type: 'ip', value: '::1' },
+        ...names.dns.map((value) => ({ type: 'dns', value }) as const),
+        ...names.ip.map((value) => ({ type: 'ip', value }) as const),
       ]),
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
       await AuthorityKeyIdentifierExtension.create(authority.certificate),
@@ -123,11 +133,17 @@ async function readPair(certificateFile: string, keyFile: string, now: number): 
   return { certificate, privateKey: await crypto.subtle.importKey('pkcs8', key, algorithm, true, ['sign']) };
 }
 
+/** PEM texts; the key as PKCS #8. */
+export async function pemOf(pair: Pair): Promise<{ readonly certificate: string; readonly key: string }> {
+  const key = PemConverter.encode(await crypto.subtle.exportKey('pkcs8', pair.privateKey), 'PRIVATE KEY');
+  return { certificate: `${pair.certificate.toString('pem')}\n`, key: `${key}\n` };
+}
+
 /** The certificate last: where it is there, its key is. */
 async function writePair(pair: Pair, certificateFile: string, keyFile: string): Promise<void> {
-  const key = PemConverter.encode(await crypto.subtle.exportKey('pkcs8', pair.privateKey), 'PRIVATE KEY');
-  replaceFile(keyFile, `${key}\n`, 0o600);
-  replaceFile(certificateFile, `${pair.certificate.toString('pem')}\n`, 0o644);
+  const { certificate, key } = await pemOf(pair);
+  replaceFile(keyFile, key, 0o600);
+  replaceFile(certificateFile, certificate, 0o644);
 }
 
 function replaceFile(file: string, content: string, mode: number): void {

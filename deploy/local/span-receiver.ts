@@ -23,7 +23,7 @@ const bodyBytesMax = 16 * 2 ** 20;
 const defaultFileBytesMax = 64 * 2 ** 20;
 
 /**
- * Serves on a free port of 127.0.0.1. Each span goes to the store, and as one line of JSON to `file`; when that is full it
+ * Serves on a free port of 127.0.0.1, unless told otherwise. Each span goes to the store, and as one line of JSON to `file`; when that is full it
  * becomes `<name>.1.jsonl` in place of the one before.
  */
 export async function startSpanReceiver(options: {
@@ -31,9 +31,12 @@ export async function startSpanReceiver(options: {
   readonly file: string;
   readonly random: Random;
   readonly fileBytesMax?: number;
+  /** Where something else decides who may connect (a network policy): this host and port, and no secret in the path. */
+  readonly open?: { readonly host: string; readonly port: number };
 }): Promise<SpanReceiver> {
   const { store, file, random, fileBytesMax = defaultFileBytesMax } = options;
-  const prefix = `/${Buffer.from(random.bytes(16)).toString('hex')}`;
+  const prefix = options.open === undefined ? `/${Buffer.from(random.bytes(16)).toString('hex')}` : '';
+  const { host, port: wanted } = options.open ?? { host: '127.0.0.1', port: 0 };
 
   const receive = async (request: IncomingMessage): Promise<object> => {
     const spans = spansOf(JSON.parse(await bodyOf(request)));
@@ -62,11 +65,11 @@ export async function startSpanReceiver(options: {
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(0, '127.0.0.1', resolve);
+    server.listen(wanted, host, resolve);
   });
   const { port } = server.address() as AddressInfo;
   return {
-    endpoint: `http://127.0.0.1:${port}${prefix}`,
+    endpoint: `http://${host}:${port}${prefix}`,
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

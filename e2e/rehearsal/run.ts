@@ -1,7 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
-import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { traceTree } from '@interlock/local/trace-tree.ts';
 import { createScope, systemClock, systemRandom } from '@interlock/runtime';
 import { openOutside } from '../cloud/clients.ts';
@@ -16,7 +15,7 @@ import { playScenario, scenarioName } from './scenario.ts';
 import { stepLines, summaryLines, traceLines, verdictLines } from './terminal.ts';
 import { createTimeline } from './timeline.ts';
 import { traceRehearsal } from './tracing.ts';
-import { machines, namesIn } from './world.ts';
+import { machines, namesIn, type RehearsedCloud } from './world.ts';
 
 /** Where the rehearsal finds and leaves things. */
 export interface RehearsalOptions {
@@ -42,7 +41,7 @@ export interface RehearsalOutcome {
  * Plays the documented workflow on a fresh cloud, judges every rule by what was seen, and writes the report. A step that
  * fails is told and costs the rules that need it; the report is written all the same.
  */
-export const rehearse = async (cloud: LocalCloud, options: RehearsalOptions): Promise<RehearsalOutcome> => {
+export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions): Promise<RehearsalOutcome> => {
   const { data, out, signal } = options;
   const say = (line: string) => {
     if (!signal.aborted) options.say(line);
@@ -119,7 +118,7 @@ const countOf = ({ rules }: Report) => ({
 });
 
 /** The trace of each loss, once the spans of all who took part have come in; what is late is missing, and no fault. */
-const tracesOf = async ({ spans }: LocalCloud, evidence: Gathered) =>
+const tracesOf = async ({ spans }: Pick<RehearsedCloud, 'spans'>, evidence: Gathered) =>
   Promise.all(
     lossesOf(evidence).map(async ({ cause, traceId }) => {
       const services = () => new Set(spans.spansOfTrace(traceId).map(({ service }) => service));
@@ -128,7 +127,10 @@ const tracesOf = async ({ spans }: LocalCloud, evidence: Gathered) =>
     }),
   );
 
-const versionsOf = ({ postgres, nats }: LocalCloud): Readonly<Record<string, string>> => ({
+const versionsOf = ({
+  postgres,
+  nats,
+}: Pick<RehearsedCloud, 'postgres' | 'nats'>): Readonly<Record<string, string>> => ({
   node: process.version,
   openssl: process.versions.openssl ?? '',
   postgres: postgres.description,

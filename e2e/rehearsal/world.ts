@@ -1,17 +1,26 @@
 import type { KeyObject } from 'node:crypto';
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { DataFolder } from '@interlock/local/data-folder.ts';
-import type { LocalCloud } from '@interlock/local/local-cloud.ts';
+import type { SpanStore } from '@interlock/local/spans.ts';
 import type { Clock, Random } from '@interlock/runtime';
-import type { Clients, Outside } from '../cloud/clients.ts';
+import type { Clients, Outside, OutsideOf } from '../cloud/clients.ts';
 import type { DataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
 import type { Journals } from './evidence/journal.ts';
 import type { Timeline } from './timeline.ts';
 
+/** What a rehearsal needs of the cloud it is played on. */
+export interface RehearsedCloud extends OutsideOf {
+  /** Where the spans of its services arrive. */
+  readonly spans: SpanStore;
+  /** What it runs on, for the report. */
+  readonly postgres: { readonly description: string };
+  readonly nats: { readonly description: string };
+}
+
 /** What every step has at hand. */
 export interface World {
-  readonly cloud: LocalCloud;
+  readonly cloud: RehearsedCloud;
   readonly data: DataFolder;
   readonly outside: Outside;
   readonly dataPath: DataPath;
@@ -62,8 +71,11 @@ export interface KeySet {
 /** Region of everything here. */
 export const location = 'westeurope';
 
+/** Sets one rehearsal apart from another in the same cloud: `REHEARSAL_TAG`, behind the names of the vault and the groups. */
+const { REHEARSAL_TAG: tag = '' } = process.env;
+
 /** Ids of the vault and of what is in it. */
-export const vaultId = 'rehearsal';
+export const vaultId = `rehearsal${tag}`;
 export const vaultName = `vaults/${vaultId}`;
 export const generatedKey = `${vaultName}/keys/house`;
 export const importedKeyId = 'brought';
@@ -71,7 +83,11 @@ export const importedKeyId = 'brought';
 /** Resource groups: keys lie apart from machines, so that who runs machines has no say over keys (CMK-06). */
 export const groupsOf = ({ cloud }: Pick<World, 'cloud'>) => {
   const { subscription } = cloud.administrator;
-  return { keys: `${subscription}/resourceGroups/keys`, machines: `${subscription}/resourceGroups/machines` };
+  return {
+    keys: `${subscription}/resourceGroups/keys${tag}`,
+    machines: `${subscription}/resourceGroups/machines${tag}`,
+    timed: (lane: number) => `${subscription}/resourceGroups/timed${lane}${tag}`,
+  };
 };
 
 /** A disk of the plan. `set`: under which of the two sets, or the platform's key. */

@@ -7,7 +7,7 @@ import { makeKeyed, untilAvailable } from '../../truth-table/stage.ts';
 import { type Io, type Journals, journalReader, lastGoodIo, lastSegment } from '../evidence/journal.ts';
 import { millisOf, quietly, untilSeen } from '../evidence/observe.ts';
 import type { TimedLoss, TimedMachine } from '../evidence/timed.ts';
-import type { People, Person, World } from '../world.ts';
+import { groupsOf, type People, type Person, type World } from '../world.ts';
 
 /** Causes that can be undone by those who own the key, but for those told otherwise. */
 type Timed = Exclude<CauseName, (typeof untimed)[number]['name']>;
@@ -58,7 +58,7 @@ const playLane = async (
   n: number,
 ): Promise<readonly TimedLoss[]> => {
   const owner = { ...person, administrator: person.principal };
-  const group = `${world.cloud.administrator.subscription}/resourceGroups/timed${n}`;
+  const group = groupsOf(world).timed(n);
   const keyed = await makeKeyed(owner, group, { ...(byRoles ? { byRoles } : {}), purgeProtectionEnabled: true });
   const machines = await Promise.all(
     skus.map(async (sku) => ({

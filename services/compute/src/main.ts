@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hostService, hostSpec } from '@interlock/host';
 import { int, oneOf, optional, secretFile, text } from '@interlock/runtime';
@@ -35,12 +36,14 @@ await hostService({
   assemble: async (seams) => {
     const { settings, clock, log } = seams;
     const { tlsCertificateFile, tlsKeyFile } = settings;
+    const folder = join(settings.dataFolder, 'guests');
+    await mkdir(folder, { recursive: true, mode: 0o700 });
     const parentPid = settings.guestParentPid ?? settings.interlockParentPid;
     const driver =
       settings.guestDriver === 'idle'
         ? idleDriver()
         : guestDriver({
-            folder: join(settings.dataFolder, 'guests'),
+            folder,
             authority: settings.tlsCaFile ?? 'plaintext',
             ...(tlsCertificateFile === undefined || tlsKeyFile === undefined
               ? {}

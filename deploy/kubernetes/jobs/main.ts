@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runCommand } from '@interlock/local/command.ts';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { clusterApi, ownNamespace } from '../setup/cluster-api.ts';
+import { makeSecrets, namesMade } from '../setup/secrets.ts';
+import { setUp } from '../setup/setup.ts';
+import { reportLines } from './report-lines.ts';
+
+/**
+ * What the `tools` image runs, by its first argument:
+ *
+ * | | |
+ * | --- | --- |
+ * | `setup` | makes the Secrets of a new cloud in the namespace of its pod |
+ * | `secrets [namespace] [--certificates-exist]` | prints them as a list for `kubectl create -f -` instead |
+ * | `rehearse` | rehearses on the cloud around it and prints the report at the end |
+ * | `interlock …` | the command line |
+ */
+const [command, ...args] = process.argv.slice(2);
+
+if (command === 'interlock') {
+  const { run } = await import('../../../services/cli/src/run.ts');
+  const { openTerminal } = await import('../../../services/cli/src/terminal.ts');
+  process.exit(await run(args, process.env, openTerminal()));
+}
+
+runCommand(async (scope) => {
+  const fresh = (namespace: string, hasCertificates: boolean) =>
+    makeSecrets({ namespace, hasCertificates, now: systemClock.now(), random: systemRandom });
+  switch (command) {
+    case 'setup': {
+      const namespace = ownNamespace();
+      const api = clusterApi(process.env.KUBERNETES_API ?? 'https://kubernetes.default.svc', namespace);
+      const made = await setUp(api, namesMade(false), () => fresh(namespace, false));
+      console.log(made.length === 0 ? 'this cloud was set up before' : `made ${made.join(', ')}`);
+      return { exitCode: 0 };
+    }
+    case 'secrets': {
+      const hasCertificates = args.includes('--certificates-exist');
+      const namespace = args.find((one) => !one.startsWith('--')) ?? 'interlock';
+      const items = await fresh(namespace, hasCertificates);
+      return { exitCode: 0, lastLine: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }) };
+    }
+    case 'rehearse': {
+      const { rehearseInCluster } = await import('../../../e2e/rehearsal/in-cluster.ts');
+      const outcome = await rehearseInCluster(process.env, scope);
+      const out = process.env.OUT_FOLDER ?? '';
+      for (const name of ['report.json', 'report.html'])
+        for (const line of reportLines(name, readFileSync(join(out, name)))) console.log(line);
+      return { exitCode: outcome.verdict === 'pass' ? 0 : 1, lastLine: JSON.stringify(outcome) };
+    }
+    default:
+      console.error(`"${command ?? ''}" is not known: setup, secrets, rehearse or interlock`);
+      return { exitCode: 2 };
+  }
+});

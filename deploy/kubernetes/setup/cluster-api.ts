@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs';
+import type { Secret } from './secrets.ts';
+
+/** The API server answered with something that is neither done nor "exists already". */
+export class ClusterRefusal extends Error {
+  override readonly name = 'ClusterRefusal';
+}
+
+/** The little this needs of the Kubernetes API, as the service account of a pod. */
+export interface ClusterApi {
+  /** Names of the Secrets there are in the pod's namespace. @throws ClusterRefusal */
+  secretNames(): Promise<ReadonlySet<string>>;
+  /** @returns whether it was made: false when one of that name exists. @throws ClusterRefusal */
+  createSecret(secret: Secret): Promise<boolean>;
+  /** @throws ClusterRefusal, also when there is none */
+  readSecret(name: string): Promise<Pick<Secret, 'data'>>;
+  /** Nothing happens when there is none. @throws ClusterRefusal */
+  deleteSecret(name: string): Promise<void>;
+}
+
+/** Folder in which Kubernetes gives a pod its service account. */
+export const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+/** Which namespace this pod is in. @throws Error outside of a pod with a service account */
+export const ownNamespace = (folder = serviceAccountFolder): string =>
+  readFileSync(`${folder}/namespace`, 'utf8').trim();
+
+/**
+ * The API of the cluster this pod runs in. Node has to trust the cluster's authority (`NODE_EXTRA_CA_CERTS`).
+ * @param server base address, `https://kubernetes.default.svc`
+ */
+export const clusterApi = (server: string, namespace: string, folder = serviceAccountFolder): ClusterApi => {
+  const secrets = `${server}/api/v1/namespaces/${namespace}/secrets`;
+  const call = async (method: 'GET' | 'POST' | 'DELETE', name = '', body?: Secret): Promise<Response> => {
+    try {
+      return await fetch(`${secrets}${name}`, {
+        method,
+        headers: {
+          // Read for each call: kubelets renew it.
+          authorization: `Bearer ${readFileSync(`${folder}/token`, 'utf8').trim()}`,
+          'content-type': 'application/json',
+        },
+        signal: AbortSignal.timeout(CALL_MS),
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+    } catch (error) {
+      throw new ClusterRefusal(`the API server at ${server} gives no answer`, { cause: error });
+    }
+  };
+  return {
+    async secretNames() {
+      const response = await call('GET');
+      if (!response.ok) throw await refusal('list Secrets', response);
+      const { items } = (await response.json()) as { items: readonly { metadata: { name: string } }[] };
+      return new Set(items.map(({ metadata }) => metadata.name));
+    },
+    async createSecret(secret) {
+      const response = await call('POST', '', secret);
+      if (response.status === CONFLICT) return false;
+      if (!response.ok) throw await refusal(`make Secret ${secret.metadata.name}`, response);
+      return true;
+    },
+    async readSecret(name) {
+      const response = await call('GET', `/${name}`);
+      if (!response.ok) throw await refusal(`read Secret ${name}`, response);
+      return (await response.json()) as Pick<Secret, 'data'>;
+    },
+    async deleteSecret(name) {
+      const response = await call('DELETE', `/${name}`);
+      if (!response.ok && response.status !== NOT_FOUND) throw await refusal(`delete Secret ${name}`, response);
+    },
+  };
+};
+
+const CALL_MS = 10_000;
+const CONFLICT = 409;
+const NOT_FOUND = 404;
+const FORBIDDEN = 403;
+
+const refusal = async (what: string, response: Response): Promise<ClusterRefusal> => {
+  const cure =
+    response.status === FORBIDDEN ? ': give the service account of this Job the Role of overlays/local/setup.yaml' : '';
+  return new ClusterRefusal(`cannot ${what}: ${response.status} ${(await response.text()).slice(0, 300)}${cure}`);
+};

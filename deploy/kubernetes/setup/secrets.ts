@@ -1,0 +1,128 @@
+import { makeIdentities } from '@interlock/local/bootstrap-identities.ts';
+import { makeAuthority, makeServer, pemOf } from '@interlock/local/certificates.ts';
+import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import type { Random } from '@interlock/runtime';
+
+/** A Secret of Kubernetes, as much of it as is made here. Values are base64. */
+export interface Secret {
+  readonly apiVersion: 'v1';
+  readonly kind: 'Secret';
+  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
+  readonly type: 'Opaque' | 'kubernetes.io/tls' | 'kubernetes.io/basic-auth';
+  readonly immutable?: boolean;
+  readonly data: Readonly<Record<string, string>>;
+}
+
+/** Names of the Secrets the manifests refer to. A test holds both together. */
+export const secretNames = {
+  /** `administrator.json`: the first administrator's principal and secret. For people, mounted by the rehearsal alone. */
+  administrator: 'interlock-administrator',
+  /** `identities.json`: what identity makes at its first start. */
+  bootstrap: 'interlock-bootstrap',
+  /** `tls.crt`, `tls.key`, `ca.crt`: one certificate for each service, signed by one authority. */
+  tls: (service: ServiceName) => `interlock-tls-${service}`,
+  /** The same for people and jobs that call services. */
+  clientTls: 'interlock-tls-client',
+  /** `id`, `secret`, `master-key` of a service. */
+  workload: (service: ServiceName) => `interlock-workload-${service}`,
+  /** `username`, `password` of its database. */
+  store: (service: ServiceName) => `interlock-store-${service}`,
+  /** `password` of the superuser of a Postgres that nobody else runs. */
+  postgres: 'interlock-postgres',
+} as const;
+
+/** Which secrets there are: `external` ones are made by something else in the cluster. */
+export interface SecretsWish {
+  /** Namespace the services run in: part of the names in certificates. */
+  readonly namespace: string;
+  /** Whether something else (cert-manager) makes certificates. */
+  readonly hasCertificates: boolean;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  readonly random: Random;
+}
+
+/**
+ * Everything secret that a new cloud in a cluster needs, made together: the identities file has the hashes of the services'
+ * secrets, so either all of these are new or none is.
+ */
+export const makeSecrets = async ({
+  namespace,
+  hasCertificates,
+  now,
+  random,
+}: SecretsWish): Promise<readonly Secret[]> => {
+  const { identities, administrator, secrets } = makeIdentities(random);
+  const principalOf = (service: ServiceName): string => {
+    const found = identities.workloads.find((workload) => workload.service === service);
+    if (found === undefined) throw new Error(`no identity was made for ${service}`);
+    return found.principalId;
+  };
+  const password = (): string => Buffer.from(random.bytes(24)).toString('base64url');
+  return [
+    secret(secretNames.administrator, 'Opaque', { 'administrator.json': json(administrator) }),
+    secret(secretNames.bootstrap, 'Opaque', { 'identities.json': json(identities) }),
+    ...serviceNames.map((service) =>
+      secret(secretNames.workload(service), 'Opaque', {
+        id: principalOf(service),
+        secret: secrets[service],
+        'master-key': random.bytes(MASTER_KEY_BYTES),
+      }),
+    ),
+    ...serviceNames.map((service) =>
+      secret(secretNames.store(service), 'kubernetes.io/basic-auth', {
+        username: databaseIn(service),
+        password: password(),
+      }),
+    ),
+    secret(secretNames.postgres, 'Opaque', { password: password() }),
+    ...(hasCertificates ? [] : await certificates(namespace, now)),
+  ];
+};
+
+/** Names of what `makeSecrets` makes. */
+export const namesMade = (hasCertificates: boolean): readonly string[] => [
+  secretNames.administrator,
+  secretNames.bootstrap,
+  ...serviceNames.map(secretNames.workload),
+  ...serviceNames.map(secretNames.store),
+  secretNames.postgres,
+  ...(hasCertificates ? [] : [...serviceNames.map(secretNames.tls), secretNames.clientTls]),
+];
+
+/** Name of a service's database, and of the role that owns it. */
+export const databaseIn = (service: ServiceName): string => `interlock_${service.replaceAll('-', '_')}`;
+
+const MASTER_KEY_BYTES = 32;
+
+/** DNS names of a service: in its namespace, from outside of it, and at the near end of a port-forward. */
+export const namesOf = (service: ServiceName, namespace: string): readonly string[] => [
+  service,
+  `${service}.${namespace}.svc`,
+  // Each pod of a StatefulSet by its own name: a disk host's data is served where the disk is.
+  `*.${service}.${namespace}.svc`,
+  'localhost',
+];
+
+const certificates = async (namespace: string, now: number): Promise<readonly Secret[]> => {
+  const authority = await makeAuthority(now);
+  const { certificate: ca } = await pemOf(authority);
+  const issue = async (name: string, dns: readonly string[]): Promise<Secret> => {
+    const { certificate, key } = await pemOf(await makeServer(authority, now, { dns, ip: ['127.0.0.1'] }));
+    return secret(name, 'kubernetes.io/tls', { 'tls.crt': certificate, 'tls.key': key, 'ca.crt': ca });
+  };
+  return Promise.all([
+    ...serviceNames.map((service) => issue(secretNames.tls(service), namesOf(service, namespace))),
+    issue(secretNames.clientTls, ['interlock-client']),
+  ]);
+};
+
+const secret = (name: string, type: Secret['type'], values: Readonly<Record<string, string | Uint8Array>>): Secret => ({
+  apiVersion: 'v1',
+  kind: 'Secret',
+  metadata: { name, labels: { 'app.kubernetes.io/part-of': 'interlock' } },
+  type,
+  data: Object.fromEntries(Object.entries(values).map(([key, value]) => [key, Buffer.from(value).toString('base64')])),
+});
+
+const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;

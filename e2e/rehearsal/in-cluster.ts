@@ -1,0 +1,77 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DataFolder } from '@interlock/local/data-folder.ts';
+import { addressVariableOf, type ServiceName } from '@interlock/local/services.ts';
+import { startSpanReceiver } from '@interlock/local/span-receiver.ts';
+import { spanStore } from '@interlock/local/spans.ts';
+import { ConfigError, type createScope, readConfig, systemRandom, text } from '@interlock/runtime';
+import { type RehearsalOutcome, rehearse } from './run.ts';
+import type { RehearsedCloud } from './world.ts';
+
+/** Port at which the collector gives a copy of the services' spans, while a rehearsal runs. */
+const SPANS_PORT = 4318;
+
+const spec = {
+  cloudFolder: text('Folder with the volumes of disk and compute: services/disk/volumes, services/compute/guests'),
+  administratorFile: text('JSON file with the principal and secret of the administrator'),
+  tlsCaFile: text('PEM file with the authority of the services'),
+  tlsCertificateFile: text('PEM file with the certificate to show them'),
+  tlsKeyFile: text('PEM file with its key'),
+  outFolder: text('Where report.json and report.html go'),
+} as const;
+
+/**
+ * Rehearses on the cloud this process stands in: services at the addresses the environment names, their volumes mounted to
+ * read, their spans received from the collector.
+ * @throws ConfigError for an environment that lacks something
+ */
+export const rehearseInCluster = async (
+  env: Readonly<Record<string, string | undefined>>,
+  scope: ReturnType<typeof createScope>,
+): Promise<RehearsalOutcome> => {
+  const config = readConfig(env, spec);
+  const data = mountedFolder(config.cloudFolder);
+  const spans = spanStore();
+  const receiver = await startSpanReceiver({
+    store: spans,
+    file: data.path('spans.jsonl'),
+    random: systemRandom,
+    open: { host: '0.0.0.0', port: SPANS_PORT },
+  });
+  scope.defer('span receiver', receiver.stop);
+  const address = (service: ServiceName): string => {
+    const variable = addressVariableOf(service);
+    const found = env[variable];
+    if (found !== undefined && found !== '') return found;
+    throw new ConfigError([{ name: variable, got: 'nothing', expected: `host:port of ${service}` }]);
+  };
+  const cloud: RehearsedCloud = {
+    addresses: {
+      identity: address('identity'),
+      'key-vault': address('key-vault'),
+      'disk-encryption-set': address('disk-encryption-set'),
+      disk: address('disk'),
+      compute: address('compute'),
+    },
+    administrator: JSON.parse(readFileSync(config.administratorFile, 'utf8')),
+    authorityFile: config.tlsCaFile,
+    client: { certificateFile: config.tlsCertificateFile, keyFile: config.tlsKeyFile },
+    spans,
+    postgres: { description: 'the Postgres of the cluster' },
+    nats: { description: 'the NATS of the cluster' },
+  };
+  return rehearse(cloud, { data, out: config.outFolder, say: console.log, signal: scope.signal });
+};
+
+/** A folder of mounts: a volume is its cluster's, so unlike a launcher's folder it belongs to somebody else. */
+const mountedFolder = (root: string): DataFolder => {
+  const path = (...segments: string[]) => join(root, ...segments);
+  return {
+    root,
+    path,
+    folder: (...segments) => {
+      mkdirSync(path(...segments), { recursive: true, mode: 0o700 });
+      return path(...segments);
+    },
+  };
+};
