@@ -3,6 +3,7 @@ import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
 import { hintFor } from './hints.ts';
+import { ClusterProblem } from './kubectl.ts';
 import type { NameDefaults } from './names.ts';
 import { NoCloud } from './settings.ts';
 import { NotSettled } from './settle.ts';
@@ -80,6 +81,18 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
       reason: 'NO_CLOUD',
       message,
       hint: undefined,
+    };
+  }
+  if (error instanceof ClusterProblem) {
+    const { message } = error;
+    return {
+      ...plain,
+      exitCode: ExitCode.refused,
+      code: 'FAILED',
+      reason: 'CLUSTER',
+      message,
+      hint: undefined,
+      trace: undefined,
     };
   }
   const isUsage = error instanceof UsageError || error instanceof CommanderError;

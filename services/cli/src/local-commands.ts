@@ -7,8 +7,8 @@ export interface LocalCommands {
   up(flags: GlobalFlags): Promise<void>;
   /** Stops the running cloud. */
   down(flags: GlobalFlags): Promise<void>;
-  /** Rehearses on a cloud of its own. */
-  rehearse(flags: GlobalFlags): Promise<void>;
+  /** Rehearses on a cloud of its own, or as a Job of a cluster. */
+  rehearse(flags: GlobalFlags & { readonly kubernetes?: boolean }): Promise<void>;
   status(flags: GlobalFlags): Promise<void>;
   trace(id: string, flags: GlobalFlags): Promise<void>;
 }
@@ -23,7 +23,8 @@ export function addLocalCommands(program: Command, runner: LocalCommands): void 
   status.action(() => runner.status(status.optsWithGlobals()));
   const rehearse = program
     .command('rehearse')
-    .description('rehearses losing and regaining a key on a cloud of its own');
+    .description('rehearses losing and regaining a key on a cloud of its own')
+    .option('--kubernetes', 'as a Job in a cluster, on the cloud that is there; brings the report back');
   rehearse.action(() => runner.rehearse(rehearse.optsWithGlobals()));
   const trace = program.command('trace').description('shows what a request led to, in every service');
   trace.argument('<id>', '32 hexadecimal digits, as errors and logs give it');

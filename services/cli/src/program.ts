@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { addDiskDataCommands } from './disk-data-commands.ts';
 import { type Described, helpTexts } from './help.ts';
 import { addLocalCommands } from './local-commands.ts';
+import { addProbeCommands } from './probe-commands.ts';
 import type { Runner } from './runner.ts';
 import { addVerbCommand } from './verb-command.ts';
 import { nouns, verbs } from './verbs/table.ts';
@@ -26,6 +27,7 @@ export function programOf(runner: Runner): Command {
   program.addHelpText('after', footer);
 
   addLocalCommands(program, runner);
+  addProbeCommands(program, runner);
   for (const [noun, description] of Object.entries(nouns)) {
     const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');
     for (const verb of verbs.filter((one) => one.noun === noun)) addVerbCommand(parent, verb, described, runner);
@@ -42,6 +44,8 @@ function globalOptions(): readonly Option[] {
     new Option('--group <group>', 'resource group of names typed in short (INTERLOCK_GROUP)'),
     new Option('--subscription <subscription>', 'subscription of names typed in short (INTERLOCK_SUBSCRIPTION)'),
     new Option('--as <principal:file>', 'acts as this principal, with the secret in the file (INTERLOCK_AS)'),
+    new Option('--context <name>', 'a cloud in the cluster of this kubectl context (INTERLOCK_CONTEXT)'),
+    new Option('--namespace <name>', 'namespace it is in (INTERLOCK_NAMESPACE; default interlock)'),
     new Option('--data <folder>', "the launcher's data folder (INTERLOCK_DATA)"),
   ];
 }

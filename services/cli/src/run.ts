@@ -10,14 +10,17 @@ import {
 } from '@interlock/runtime';
 import { CommanderError } from 'commander';
 import { caller } from './calls.ts';
+import { type ClusterCloud, openClusterCloud } from './cluster.ts';
+import { rehearseOnCluster } from './cluster-rehearsal.ts';
 import { ExitCode, failureJson, failureOf, failureText } from './failure.ts';
 import { durationMs } from './field-values.ts';
+import { type ClusterPlace, openKubectl } from './kubectl.ts';
 import { runLauncher, stopCloud } from './launcher.ts';
 import type { NameDefaults } from './names.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
 import { type Session, type Terminal, writeJson } from './session.ts';
-import { dataFolder, type Environment, readSettings } from './settings.ts';
+import { dataFolder, type Environment, type GlobalFlags, readSettings } from './settings.ts';
 import { showStatus } from './status.ts';
 import { showTrace } from './trace.ts';
 
@@ -37,11 +40,13 @@ export async function run(args: readonly string[], env: Environment, terminal: T
     exitCode: ExitCode.ok,
   };
   const withSession: Runner['withSession'] = async (name, flags, work) => {
-    const settings = readSettings(flags, env);
-    known.names = settings.names;
     const timeoutMs = flags.timeout === undefined ? undefined : durationMs(flags.timeout, '--timeout');
     const scope = createScope();
     try {
+      const cluster = await clusterOf(flags, env);
+      scope.defer('cluster', () => cluster?.close());
+      const settings = readSettings(cluster === undefined ? flags : { ...flags, data: cluster.folder }, env);
+      known.names = settings.names;
       const telemetry = startTelemetry({
         service: 'interlock-cli',
         random: systemRandom,
@@ -65,7 +70,12 @@ export async function run(args: readonly string[], env: Environment, terminal: T
         terminal,
         isJson: flags.json === true,
         timeoutMs,
-        dataChannel: (address) => openChannel({ address, tls, messageBytesMax: DATA_MESSAGE_BYTES_MAX }),
+        dataChannel: (address) =>
+          openChannel({
+            address: cluster?.dataAddress(address) ?? address,
+            tls,
+            messageBytesMax: DATA_MESSAGE_BYTES_MAX,
+          }),
       };
       await inSpan(telemetry.tracer, `interlock ${name}`, {}, (span) => {
         known.trace = traceIdOf(traceparentOf(span.spanContext()));
@@ -81,6 +91,13 @@ export async function run(args: readonly string[], env: Environment, terminal: T
       known.exitCode = await runLauncher('up.ts', dataFolder(flags, env), env);
     },
     rehearse: async (flags) => {
+      if (flags.kubernetes === true) {
+        const out = dataFolder(flags, env);
+        const parts = { clock: systemClock, random: systemRandom, terminal, out };
+        const hasPassed = await rehearseOnCluster(openKubectl(placeOf(flags, env), env), parts);
+        known.exitCode = hasPassed ? ExitCode.ok : ExitCode.refused;
+        return;
+      }
       known.exitCode = await runLauncher('start.ts', dataFolder(flags, env), env);
     },
     down: (flags) => stopCloud(dataFolder(flags, env), systemClock, terminal),
@@ -88,6 +105,19 @@ export async function run(args: readonly string[], env: Environment, terminal: T
       withSession('status', flags, async (session) => {
         if (!(await showStatus(session))) known.exitCode = ExitCode.unreachable;
       }),
+    probe: async (name, flags, work) => {
+      try {
+        await withSession(name, flags, async (session) => {
+          known.exitCode = (await work(session)) ? ExitCode.ok : ExitCode.refused;
+        });
+      } catch (error) {
+        // Whoever steers by a probe wants to know whether all is well, and not knowing is not well.
+        const failure = failureOf(error, known.trace, known.names);
+        if (failure.exitCode === ExitCode.usage) throw error;
+        terminal.err(failureText(failure));
+        known.exitCode = ExitCode.refused;
+      }
+    },
     trace: (id, flags) => showTrace(id, dataFolder(flags, env), terminal, flags.json === true),
     print: (text) => terminal.out(text.trimEnd()),
     printUsage: (text) => terminal.err(text.trimEnd()),
@@ -103,6 +133,21 @@ export async function run(args: readonly string[], env: Environment, terminal: T
     else terminal.err(failureText(failure));
     return failure.exitCode;
   }
+}
+
+/** Where in which cluster; the flags first. */
+function placeOf(flags: GlobalFlags, env: Environment): ClusterPlace {
+  const context = flags.context ?? env.INTERLOCK_CONTEXT;
+  return {
+    context: context === '' ? undefined : context,
+    namespace: flags.namespace ?? env.INTERLOCK_NAMESPACE ?? 'interlock',
+  };
+}
+
+/** The cloud in a cluster, where one is named. */
+async function clusterOf(flags: GlobalFlags, env: Environment): Promise<ClusterCloud | undefined> {
+  const place = placeOf(flags, env);
+  return place.context === undefined ? undefined : openClusterCloud(openKubectl(place, env));
 }
 
 /** Waits for the work, but no longer than that: an end that takes long is nobody's interest here. */

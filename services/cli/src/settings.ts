@@ -43,6 +43,9 @@ export interface GlobalFlags {
   readonly group?: string;
   readonly json?: boolean;
   readonly timeout?: string;
+  /** A context of the kubeconfig: the cloud is in that cluster. */
+  readonly context?: string;
+  readonly namespace?: string;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;

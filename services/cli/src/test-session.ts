@@ -42,6 +42,8 @@ export function testProgram(
     readonly files?: Readonly<Record<string, string>>;
     readonly channel?: Channel;
     readonly clock?: Clock;
+    /** Gets the session of a probe, in place of the probe. */
+    readonly onProbe?: (session: Session) => void;
   } = {},
 ) {
   const sent: SentCall[] = [];
@@ -82,30 +84,31 @@ export function testProgram(
     writeFile: (path, content) => written.set(path, content),
   };
   const local = async () => undefined;
+  const sessionOf = (flags: GlobalFlags): Session => ({
+    caller: callerAs(ADMINISTRATOR),
+    settings: {
+      names: { subscription: flags.subscription ?? 'subscriptions/local', group: flags.group ?? 'g' },
+      tenant: 'tenants/local',
+    },
+    clock: options.clock ?? sleepingClock(),
+    random: {
+      uuid: () => '00000000-0000-4000-8000-0000000000ff',
+      fraction: () => 0,
+      bytes: (n) => Buffer.alloc(n),
+    },
+    tracer: trace.getTracer('test'),
+    trace: undefined,
+    terminal,
+    isJson: flags.json === true,
+    timeoutMs: undefined,
+    dataChannel: () => {
+      if (options.channel === undefined) throw new Error('this test has no data path');
+      return options.channel;
+    },
+  });
   const program = programOf({
-    withSession: (_name: string, flags: GlobalFlags, work: (session: Session) => Promise<void>) =>
-      work({
-        caller: callerAs(ADMINISTRATOR),
-        settings: {
-          names: { subscription: flags.subscription ?? 'subscriptions/local', group: flags.group ?? 'g' },
-          tenant: 'tenants/local',
-        },
-        clock: options.clock ?? sleepingClock(),
-        random: {
-          uuid: () => '00000000-0000-4000-8000-0000000000ff',
-          fraction: () => 0,
-          bytes: (n) => Buffer.alloc(n),
-        },
-        tracer: trace.getTracer('test'),
-        trace: undefined,
-        terminal,
-        isJson: flags.json === true,
-        timeoutMs: undefined,
-        dataChannel: () => {
-          if (options.channel === undefined) throw new Error('this test has no data path');
-          return options.channel;
-        },
-      }),
+    withSession: (_name, flags, work) => work(sessionOf(flags)),
+    probe: async (_name, flags) => options.onProbe?.(sessionOf(flags)),
     up: local,
     down: local,
     rehearse: local,

@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { reportLines } from '@interlock/kubernetes/jobs/report-lines.ts';
+import { systemRandom } from '@interlock/runtime';
+import { openClusterCloud } from './cluster.ts';
+import { rehearseOnCluster } from './cluster-rehearsal.ts';
+import { ClusterProblem, openKubectl } from './kubectl.ts';
+import { run } from './run.ts';
+import type { Terminal } from './session.ts';
+import { readSettings } from './settings.ts';
+import { type Answer, testKubectl } from './test-kubectl.ts';
+import { sleepingClock } from './test-session.ts';
+
+const made: string[] = [];
+afterEach(() => {
+  for (const folder of made.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+const secretAnswer = (data: Readonly<Record<string, string>>): string =>
+  JSON.stringify({
+    data: Object.fromEntries(Object.entries(data).map(([key, text]) => [key, Buffer.from(text).toString('base64')])),
+  });
+const principalId = '00000000-0000-4000-8000-000000000001';
+const administrator = JSON.stringify({
+  principalId,
+  secret: 's',
+  tenant: 'tenants/t',
+  subscription: 'subscriptions/x',
+});
+const forwards: readonly Answer[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute', 'disk-0'].map(
+  (target, n) => ({
+    when: `port-forward (svc|pod)/${target} `,
+    out: `Forwarding from 127.0.0.1:4000${n} -> 7400\n`,
+    stays: true,
+  }),
+);
+const cluster: readonly Answer[] = [
+  { when: 'get secret interlock-administrator', out: secretAnswer({ 'administrator.json': administrator }) },
+  { when: 'get secret interlock-tls-client', out: secretAnswer({ 'tls.crt': 'C', 'tls.key': 'K', 'ca.crt': 'A' }) },
+  { when: 'get pods --selector app', out: JSON.stringify({ items: [{ metadata: { name: 'disk-0' } }] }) },
+  ...forwards,
+];
+
+const kubectlWith = (answers: readonly Answer[], context: string | undefined = 'laptop') => {
+  const { folder, calls } = testKubectl(answers);
+  made.push(folder);
+  const env = { PATH: `${folder}:${process.env.PATH}` };
+  return { kubectl: openKubectl({ context, namespace: 'interlock' }, env), env, calls };
+};
+const callsIn = (file: string): { args: string; input: string }[] =>
+  readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+test('a cloud in a cluster looks like a local one: settings are read from what its Secrets and port-forwards gave', async () => {
+  const { kubectl, calls } = kubectlWith(cluster);
+  const cloud = await openClusterCloud(kubectl);
+  assert.equal(statSync(join(cloud.folder, 'administrator.json')).mode & 0o777, 0o600);
+  const settings = readSettings({ data: cloud.folder }, {});
+  assert.deepEqual(settings.addresses, {
+    identity: '127.0.0.1:40000',
+    'key-vault': '127.0.0.1:40001',
+    'disk-encryption-set': '127.0.0.1:40002',
+    disk: '127.0.0.1:40003',
+    compute: '127.0.0.1:40004',
+  });
+  assert.deepEqual(settings.client, { certificate: 'C', key: 'K' });
+  assert.equal(settings.authority, 'A');
+  assert.equal(settings.credentials.principal, principalId);
+  assert.equal(cloud.dataAddress('disk-0.disk.interlock.svc:7400'), '127.0.0.1:40005');
+  assert.equal(cloud.dataAddress('elsewhere:1'), 'elsewhere:1');
+  for (const { args } of callsIn(calls)) assert.match(args, /^--context laptop --namespace interlock /);
+  cloud.close();
+  assert.equal(existsSync(cloud.folder), false, 'what was secret is gone with it');
+});
+
+for (const [what, words, cure] of [
+  ['an unknown context', 'error: context "laptop" does not exist', /get-contexts lists/],
+  ['no context at all', 'error: current-context is not set', /--context/],
+  [
+    'an unreachable cluster',
+    'dial tcp 127.0.0.1:6443: connect: connection refused',
+    /context "laptop" does not answer/,
+  ],
+  ['a cluster that wants a login', 'error: You must be logged in to the server (Unauthorized)', /log in/],
+  [
+    'a secret that is missing',
+    'Error from server (NotFound): secrets "interlock-administrator" not found',
+    /Job setup/,
+  ],
+  ['somebody without rights', 'Error from server (Forbidden): secrets is forbidden', /may not do this in namespace/],
+] as const) {
+  test(`${what} is named with its cure, and the command ends with 1`, async () => {
+    const { env } = kubectlWith([{ when: '', err: `${words}\n`, code: 1 }]);
+    const said: string[] = [];
+    const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
+    assert.equal(await run(['status', '--context', 'laptop'], env, terminal), 1);
+    assert.match(said.join('\n'), cure);
+  });
+}
+
+const silent: Terminal = {
+  out: () => undefined,
+  err: () => undefined,
+  outBytes: async () => undefined,
+  in: async function* () {},
+  readFile: () => Buffer.alloc(0),
+  writeFile: () => undefined,
+};
+
+test('without kubectl it says so', async () => {
+  const kubectl = openKubectl({ context: undefined, namespace: 'n' }, { PATH: '/nonexistent' });
+  await assert.rejects(
+    openClusterCloud(kubectl),
+    (error) => error instanceof ClusterProblem && /kubectl is not on the PATH/.test(error.message),
+  );
+});
+
+test('a Secret without a key it should have is named', async () => {
+  const { kubectl } = kubectlWith([
+    { when: 'interlock-administrator', out: secretAnswer({ other: 'x' }) },
+    ...cluster.slice(1),
+  ]);
+  await assert.rejects(openClusterCloud(kubectl), /interlock-administrator .* has no administrator\.json/);
+});
+
+const report = { 'report.json': '{"verdict":"pass"}', 'report.html': '<p>' };
+const logOf = (files: Readonly<Record<string, string>>): string =>
+  ['a step', ...Object.entries(files).flatMap(([name, text]) => reportLines(name, Buffer.from(text)))].join('\n');
+const job = (status: object, log: string): readonly Answer[] => [
+  { when: 'create --filename -', out: 'created' },
+  { when: 'get deployment identity', out: 'registry.example.com/interlock/identity:0.1.0' },
+  { when: 'get pods --selector job-name', out: JSON.stringify({ items: [{ status: { phase: 'Running' } }] }) },
+  { when: 'logs --follow', out: log },
+  { when: 'get job', out: JSON.stringify({ status }) },
+];
+const rehearse = async (answers: readonly Answer[]) => {
+  const { kubectl, calls } = kubectlWith(answers);
+  const out = mkdtempSync(join(tmpdir(), 'interlock-report-'));
+  made.push(out);
+  const lines: string[] = [];
+  const terminal = { ...silent, out: (text: string) => lines.push(text), err: (text: string) => lines.push(text) };
+  const outcome = rehearseOnCluster(kubectl, { clock: sleepingClock(), random: systemRandom, terminal, out });
+  return { outcome, out, lines, calls };
+};
+
+test('a rehearsal on a cluster is a Job beside its services, and its report comes back', async () => {
+  const { outcome, out, lines, calls } = await rehearse(job({ succeeded: 1 }, logOf(report)));
+  assert.equal(await outcome, true);
+  for (const [name, text] of Object.entries(report)) assert.equal(readFileSync(join(out, name), 'utf8'), text);
+  assert.ok(lines.includes('a step'));
+  assert.ok(!lines.some((line) => line.startsWith('interlock-file')));
+  const { input } = callsIn(calls).find(({ args }) => args.includes('create')) ?? assert.fail('no Job was made');
+  const manifest = JSON.parse(input);
+  const [container] = manifest.spec.template.spec.containers;
+  assert.equal(container.image, 'registry.example.com/interlock/tools:0.1.0');
+  const tag = /^rehearsal-([0-9a-f]{6})$/.exec(manifest.metadata.name)?.[1];
+  assert.equal(container.env.find(({ name }: { name: string }) => name === 'REHEARSAL_TAG').value, `-${tag}`);
+});
+
+test('a rehearsal in which a rule did not hold is no success, and its report comes back', async () => {
+  const { outcome, out } = await rehearse(job({ failed: 1 }, logOf(report)));
+  assert.equal(await outcome, false);
+  assert.ok(existsSync(join(out, 'report.json')));
+});
+
+test('a Job that ends without a report is a failure that says so', async () => {
+  const { outcome } = await rehearse(job({ failed: 1 }, 'cannot start'));
+  await assert.rejects(outcome, /ended without a report/);
+});
+
+test('a Job whose image is not there is taken away again, with the cure', async () => {
+  const waiting = { reason: 'ErrImagePull', message: 'no such image' };
+  const { outcome, lines, calls } = await rehearse([
+    {
+      when: 'get pods --selector job-name',
+      out: JSON.stringify({ items: [{ status: { containerStatuses: [{ state: { waiting } }] } }] }),
+    },
+    { when: 'delete job', out: 'deleted' },
+    ...job({}, ''),
+  ]);
+  await assert.rejects(outcome, /ErrImagePull: no such image\nload the image into the cluster/);
+  assert.ok(callsIn(calls).some(({ args }) => args.includes('delete job rehearsal-')));
+  assert.ok(lines.some((line) => /taken away again/.test(line)));
+});
+
+test('a report of which a line is missing is not written', async () => {
+  const half = logOf({ 'report.json': gzipSync(systemRandom.bytes(40_000)).toString('base64') })
+    .split('\n')
+    .slice(0, -1)
+    .join('\n');
+  const { outcome, out } = await rehearse(job({ succeeded: 1 }, half));
+  await assert.rejects(outcome, /of report\.json only/);
+  assert.equal(existsSync(join(out, 'report.json')), false);
+});

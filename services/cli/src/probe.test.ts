@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { probeLeases, probePower, probeServices, showFindings } from './probe.ts';
+import { run } from './run.ts';
+import type { Session } from './session.ts';
+import { type Answers, testProgram } from './test-session.ts';
+
+/** The session a probe would get, with services that answer so. */
+const sessionWith = async (answers: Answers): Promise<{ session: Session }> => {
+  const { promise, resolve } = Promise.withResolvers<Session>();
+  await testProgram(answers, { onProbe: resolve }).run('probe', 'services');
+  return { session: await promise };
+};
+
+const set = 'subscriptions/local/resourceGroups/g/diskEncryptionSets/des1';
+const lease = (state: string, ageMs: number) => ({
+  diskEncryptionSet: set,
+  keyVersion: 'vaults/v/keys/k/versions/1',
+  state,
+  ageMs: String(ageMs),
+});
+
+test('services are steady when each tells and none is behind', async () => {
+  const calm: Answers = { GetRelay: { gap: '0' }, ListConsumers: { consumers: [{ gap: '0', parkedCount: 0 }] } };
+  const { session } = await sessionWith(calm);
+  assert.ok((await probeServices(session, 0)).every(({ isSo }) => isSo));
+
+  const unsteady: readonly (readonly [Answers, RegExp])[] = [
+    [{ ...calm, ListConsumers: { consumers: [{ gap: '3', parkedCount: 0 }] } }, /3 facts behind/],
+    [{ ...calm, ListConsumers: { consumers: [{ gap: '0', parkedCount: 1 }] } }, /1 parked/],
+    [{ ...calm, GetRelay: { failingSince: '2026-01-01T00:00:00Z' } }, /told nothing since 2026/],
+  ];
+  for (const [answers, words] of unsteady) {
+    const found = await probeServices((await sessionWith(answers)).session, 0);
+    assert.ok(found.every(({ isSo, text }) => !isSo && words.test(text)));
+  }
+  const behind = await sessionWith({ ...calm, ListConsumers: { consumers: [{ gap: '3', parkedCount: 0 }] } });
+  assert.ok(
+    (await probeServices(behind.session, 3)).every(({ isSo }) => isSo),
+    'as many as were allowed',
+  );
+});
+
+test('leases are steady when none waits for a vault and none that is held is old, on every page', async () => {
+  const { session } = await sessionWith({
+    ListLeases: [
+      { leases: [lease('HELD', 1_000)], nextPageToken: 'more' },
+      { leases: [lease('HELD', 61_000), lease('PAUSED', 70_000), lease('LOST', 0), lease('PINNED', 90_000)] },
+    ],
+  });
+  const found = await probeLeases(session, 60_000);
+  assert.deepEqual(
+    found.map(({ isSo }) => isSo),
+    [true, false, false, true, true],
+  );
+});
+
+test('machines are steady in the power state that is asked for', async () => {
+  const { session } = await sessionWith({ GetVirtualMachine: { powerState: 'RUNNING' } });
+  assert.deepEqual(await probePower(session, 'RUNNING', ['vm1']), [{ isSo: true, text: 'vm1 is RUNNING' }]);
+  assert.deepEqual(await probePower(session, 'STOPPED', ['vm1']), [{ isSo: false, text: 'vm1 is RUNNING' }]);
+});
+
+test('what is not so is shown as such, and where there is nothing to look at that is said', async () => {
+  const lines: string[] = [];
+  const { session } = await sessionWith({});
+  const shown = { ...session, terminal: { ...session.terminal, out: (text: string) => lines.push(text) } };
+  assert.equal(
+    showFindings(shown, [
+      { isSo: true, text: 'a' },
+      { isSo: false, text: 'b' },
+    ]),
+    false,
+  );
+  assert.equal(showFindings(shown, []), true);
+  assert.deepEqual(lines, ['ok      a', 'NOT SO  b', 'ok      there is nothing to look at']);
+});
+
+test('a probe that cannot find out ends with 1, a typing error with 2', async () => {
+  const said: string[] = [];
+  const terminal = {
+    out: () => undefined,
+    err: (text: string) => said.push(text),
+    outBytes: async () => undefined,
+    in: async function* () {},
+    readFile: () => Buffer.alloc(0),
+    writeFile: () => undefined,
+  };
+  const nowhere = { INTERLOCK_DATA: '/nonexistent/interlock' };
+  assert.equal(await run(['probe', 'services'], nowhere, terminal), 1);
+  assert.match(said.join('\n'), /no cloud runs/);
+  assert.equal(await run(['probe', 'running'], nowhere, terminal), 2);
+});
+
+test('a refusal is no finding: it reaches whoever asked', async () => {
+  const { session } = await sessionWith({
+    GetVirtualMachine: new Rejection('NOT_FOUND', 'VM_NOT_FOUND', 'there is none'),
+  });
+  await assert.rejects(probePower(session, 'RUNNING', ['vm1']), Rejection);
+});

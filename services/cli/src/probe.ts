@@ -1,0 +1,94 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { fullName } from './names.ts';
+import { isObject, methodOf } from './schema.ts';
+import { type Session, writeJson } from './session.ts';
+import { services } from './settings.ts';
+
+/** What a probe found: one line for people, and whether it is as it should be. */
+export interface Finding {
+  readonly isSo: boolean;
+  readonly text: string;
+}
+
+/** What a probe works with. */
+type ProbeSession = Pick<Session, 'terminal' | 'isJson' | 'settings'> & {
+  readonly caller: Pick<Session['caller'], 'call'>;
+};
+
+/** Every service answers, tells its facts, and is no more than `gapMax` facts behind with those of others. */
+export const probeServices = async ({ caller }: ProbeSession, gapMax: number): Promise<readonly Finding[]> =>
+  Promise.all(
+    services.map(async (service) => {
+      const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
+      const [relay, { consumers }] = await Promise.all([ask('GetRelay'), ask('ListConsumers')]);
+      const rows = Array.isArray(consumers) ? consumers.filter(isObject) : [];
+      const gap = rows.reduce((sum, row) => sum + Number(row.gap ?? 0), 0);
+      const parked = rows.reduce((sum, row) => sum + Number(row.parkedCount ?? 0), 0);
+      const silent = relay.failingSince === undefined ? '' : `, has told nothing since ${String(relay.failingSince)}`;
+      return {
+        isSo: silent === '' && gap <= gapMax && parked === 0,
+        text: `${service} is ${gap} facts behind, ${parked} parked${silent}`,
+      };
+    }),
+  );
+
+/** No lease is paused, and none that is held rests on a yes older than `ageMaxMs`. A lost one is no fault: somebody took the key away. */
+export const probeLeases = async ({ caller }: ProbeSession, ageMaxMs: number): Promise<readonly Finding[]> => {
+  const leases = await all(caller, 'disk', methodOf(DiskServiceDefinition, 'ListLeases'), 'leases');
+  return leases.map((lease) => {
+    const ageMs = Number(lease.ageMs ?? 0);
+    const isOld = lease.state === 'HELD' && ageMs > ageMaxMs;
+    return {
+      isSo: lease.state !== 'PAUSED' && !isOld,
+      text: `${String(lease.diskEncryptionSet)} ${String(lease.keyVersion)}: ${String(lease.state)}, ${Math.round(ageMs / 1_000)} s old`,
+    };
+  });
+};
+
+/** These machines are in that power state. */
+export const probePower = async (
+  { caller, settings }: ProbeSession,
+  power: 'RUNNING' | 'STOPPED',
+  machines: readonly string[],
+): Promise<readonly Finding[]> =>
+  Promise.all(
+    machines.map(async (typed) => {
+      const name = fullName('virtualMachine', typed, settings.names, '<vm>');
+      const machine = await caller.call('compute', methodOf(ComputeServiceDefinition, 'GetVirtualMachine'), { name });
+      return { isSo: machine.powerState === power, text: `${typed} is ${String(machine.powerState)}` };
+    }),
+  );
+
+/**
+ * Shows what was found. @returns whether all is so; also when there was nothing to look at, which is then said
+ */
+export const showFindings = ({ terminal, isJson }: ProbeSession, findings: readonly Finding[]): boolean => {
+  const isSo = findings.every((finding) => finding.isSo);
+  if (isJson) writeJson(terminal, { ok: isSo, findings: findings.map((finding) => ({ ...finding })) });
+  else {
+    for (const finding of findings) terminal.out(`${finding.isSo ? 'ok    ' : 'NOT SO'}  ${finding.text}`);
+    if (findings.length === 0) terminal.out('ok      there is nothing to look at');
+  }
+  return isSo;
+};
+
+/** Every page of a list. */
+const all = async (
+  caller: ProbeSession['caller'],
+  service: 'disk',
+  method: ReturnType<typeof methodOf>,
+  field: string,
+): Promise<readonly JsonObject[]> => {
+  const items: JsonObject[] = [];
+  let pageToken = '';
+  do {
+    const page = await caller.call(service, method, { pageToken });
+    const found = page[field];
+    if (Array.isArray(found)) items.push(...found.filter(isObject));
+    pageToken = String(page.nextPageToken ?? '');
+  } while (pageToken !== '');
+  return items;
+};
