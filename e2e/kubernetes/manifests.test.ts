@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import { hostSpec } from '@interlock/host';
+import { serviceNames } from '@interlock/local/services.ts';
+import { variableOf } from '@interlock/runtime';
+import { namesMade, secretNames } from '../../deploy/kubernetes/setup/secrets.ts';
+import { filesLike, textOf } from '../docs/sources.ts';
+import { podProblems } from './pod-rules.ts';
+import { containersOf, danglingIn, selects, workloadsIn } from './references.ts';
+import { hasKubectl, type KubernetesObject, type Overlay, objectsIn, overlays, render } from './render.ts';
+import { problemsOf } from './schemas.ts';
+
+const rendered = new Map<Overlay, readonly KubernetesObject[]>();
+before(async () => {
+  assert.ok(hasKubectl(), 'kubectl is needed to render the overlays: apt-get install kubernetes-client');
+  for (const overlay of overlays) rendered.set(overlay, await render(overlay));
+});
+const objectsOf = (overlay: Overlay): readonly KubernetesObject[] => rendered.get(overlay) ?? [];
+const find = (overlay: Overlay, kind: string, name: string): KubernetesObject =>
+  objectsOf(overlay).find((object) => object.kind === kind && object.metadata.name === name) ??
+  assert.fail(`${overlay} has no ${kind} ${name}`);
+const own = (overlay: Overlay) =>
+  workloadsIn(objectsOf(overlay)).filter(({ metadata }) => serviceNames.some((name) => name === metadata.name));
+
+/** Secrets that are there before an overlay is applied, or are made by what it applies. */
+const secretsOf = (overlay: Overlay): ReadonlySet<string> =>
+  overlay === 'production'
+    ? new Set([
+        ...namesMade(true),
+        ...objectsOf(overlay).flatMap(({ kind, spec }) => (kind === 'Certificate' ? (spec.secretName ?? []) : [])),
+      ])
+    : new Set(namesMade(false));
+
+for (const overlay of overlays) {
+  describe(`the ${overlay} overlay`, () => {
+    test('every object is one its API server takes, field by field', async () => {
+      const problems: string[] = [];
+      for (const object of objectsOf(overlay))
+        for (const problem of await problemsOf(object))
+          problems.push(`${object.kind} ${object.metadata.name}: ${problem}`);
+      assert.deepEqual(problems, []);
+      assert.ok(objectsOf(overlay).length > 40);
+    });
+
+    test('names are there once, and everything is in the namespace', () => {
+      const names = objectsOf(overlay).map(
+        ({ apiVersion, kind, metadata }) => `${apiVersion} ${kind} ${metadata.name}`,
+      );
+      assert.deepEqual(names, [...new Set(names)]);
+      for (const { kind, metadata } of objectsOf(overlay))
+        if (kind !== 'Namespace') assert.equal(metadata.namespace, 'interlock', `${kind} ${metadata.name}`);
+    });
+
+    test('whatever is referred to is there', () => {
+      assert.deepEqual(danglingIn(objectsOf(overlay), secretsOf(overlay)), []);
+    });
+
+    test('pods are restricted, limited and probed, their images say what they are, and no secret is in plain text', () => {
+      assert.deepEqual(workloadsIn(objectsOf(overlay)).flatMap(podProblems), []);
+      assert.equal(objectsOf(overlay).filter(({ kind }) => kind === 'Secret').length, 0);
+      assert.equal(
+        find(overlay, 'Namespace', 'interlock').metadata.labels?.['pod-security.kubernetes.io/enforce'],
+        'restricted',
+      );
+    });
+
+    test('liveness asks nobody else, and stopping fits into its time', () => {
+      const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
+      for (const workload of own(overlay)) {
+        const { terminationGracePeriodSeconds = 30 } = workload.spec.template.spec;
+        for (const { livenessProbe, readinessProbe, startupProbe, lifecycle } of containersOf(workload)) {
+          assert.equal(livenessProbe?.httpGet?.path, '/livez');
+          assert.equal(readinessProbe?.httpGet?.path, '/readyz');
+          assert.equal(startupProbe?.httpGet?.path, '/startupz');
+          const pauseSeconds = lifecycle?.preStop?.sleep?.seconds ?? 0;
+          assert.ok(Number(data.SHUTDOWN_GRACE_MS) / 1_000 + pauseSeconds < terminationGracePeriodSeconds);
+        }
+      }
+    });
+
+    test('every variable is one the services know', () => {
+      const known = new Set(Object.keys(hostSpec).map(variableOf));
+      for (const file of filesLike(/^services\/[a-z-]+\/src\/(main|settings)\.ts$/))
+        for (const [, name = ''] of textOf(file).matchAll(
+          /^\s+([a-z][A-Za-z]+): (?:int|text|bool|oneOf|optional|secretFile|url|rate|burst|hostSpec)\b/gm,
+        ))
+          known.add(variableOf(name));
+      const parts = new Set([
+        'STORE_USER',
+        'STORE_PASSWORD',
+        'STORE_HOST',
+        'POD_NAME',
+        'POD_NAMESPACE',
+        'NODE_COMPILE_CACHE',
+      ]);
+      const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
+      const used = [
+        ...Object.keys(data),
+        ...own(overlay).flatMap((workload) =>
+          containersOf(workload).flatMap(({ env = [] }) => env.map(({ name }) => name)),
+        ),
+      ];
+      assert.deepEqual(
+        [...new Set(used)].filter((name) => !known.has(name) && !parts.has(name)),
+        [],
+      );
+      assert.ok(known.has('MASTER_KEY_FILE') && known.has('LEASE_TTL_MS'));
+    });
+
+    test('nobody reaches anybody unless a policy says so', () => {
+      const policies = objectsOf(overlay).filter(({ kind }) => kind === 'NetworkPolicy');
+      const deny = policies.find(({ metadata }) => metadata.name === 'deny-by-default');
+      assert.deepEqual(deny?.spec.podSelector, {});
+      assert.deepEqual(deny?.spec.policyTypes, ['Ingress', 'Egress']);
+      assert.equal(deny?.spec.ingress, undefined);
+      assert.equal(deny?.spec.egress, undefined);
+      for (const workload of workloadsIn(objectsOf(overlay))) {
+        const { labels } = workload.spec.template.metadata;
+        const named = policies.filter(({ metadata, spec }) => {
+          return !['deny-by-default', 'names'].includes(metadata.name) && selects(spec.podSelector, labels);
+        });
+        assert.ok(named.length > 0, `${workload.metadata.name} has a policy of its own`);
+      }
+      for (const { metadata, spec } of policies)
+        for (const { from } of spec.ingress ?? [])
+          if (metadata.name !== 'otel-collector')
+            assert.ok((from ?? []).length > 0, `${metadata.name} lets anybody in`);
+    });
+  });
+}
+
+describe('production', () => {
+  test('three of what may be three, over zones and nodes, one disturbed at a time, more by load', () => {
+    for (const name of ['identity', 'key-vault', 'disk-encryption-set']) {
+      const spread = find('production', 'Deployment', name).spec.template.spec.topologySpreadConstraints ?? [];
+      assert.deepEqual(
+        spread.map(({ topologyKey }) => topologyKey),
+        ['topology.kubernetes.io/zone', 'kubernetes.io/hostname'],
+      );
+      assert.equal(find('production', 'PodDisruptionBudget', name).spec.maxUnavailable, 1);
+      assert.ok(Number(find('production', 'ScaledObject', name).spec.minReplicaCount) >= 3);
+      assert.equal(find('production', 'Deployment', name).spec.replicas, undefined, 'its autoscaler says how many');
+    }
+    assert.equal(find('production', 'StatefulSet', 'nats').spec.replicas, 3);
+    assert.deepEqual(find('production', 'PersistentVolumeClaim', 'key-vault-seal-keys').spec.accessModes, [
+      'ReadWriteMany',
+    ]);
+  });
+
+  test('a failover takes no commit back, and what NATS may lose is stated', () => {
+    const { instances, postgresql } = find('production', 'Cluster', 'interlock-postgres').spec;
+    assert.equal(instances, 3);
+    assert.deepEqual(postgresql?.synchronous, { method: 'any', number: 1, dataDurability: 'required' });
+    assert.match(find('production', 'ConfigMap', 'nats-config').data?.['nats.conf'] ?? '', /sync_interval: \d+s/);
+    assert.equal(find('production', 'ConfigMap', 'interlock-settings').data?.NATS_STREAM_REPLICAS, '3');
+  });
+
+  test('every service has a certificate in the names it is called by, for both ends of a call', () => {
+    for (const name of serviceNames) {
+      const { dnsNames = [], usages = [], secretName } = find('production', 'Certificate', name).spec;
+      assert.equal(secretName, secretNames.tls(name));
+      for (const dns of [name, `${name}.interlock.svc`, 'localhost'])
+        assert.ok(dnsNames.includes(dns), `${name}: ${dns}`);
+      assert.ok(usages.includes('server auth') && usages.includes('client auth'));
+    }
+    assert.ok(find('production', 'Certificate', 'disk').spec.dnsNames?.includes('*.disk.interlock.svc'));
+    assert.equal(find('production', 'Certificate', 'client').spec.secretName, secretNames.clientTls);
+  });
+});
+
+test('the files beside the overlays are taken by their API servers too', async () => {
+  const files = filesLike(/^deploy\/kubernetes\/(jobs|experiments\/litmus|overlays\/chaos\/experiments)\/.*\.yaml$/);
+  assert.ok(files.length >= 8);
+  const problems: string[] = [];
+  for (const file of files)
+    for (const object of objectsIn(textOf(file))) {
+      for (const problem of await problemsOf(object)) problems.push(`${file}: ${problem}`);
+      if (object.kind === 'Job') problems.push(...podProblems(object).map((problem) => `${file}: ${problem}`));
+    }
+  assert.deepEqual(problems, []);
+});

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { textOf } from '../docs/sources.ts';
+import { objectsIn } from './render.ts';
+
+/** Names as Prometheus has them, from the table of docs/metrics.md: dots become `_`, the unit is appended. */
+const metricNames = new Set(
+  [...textOf('docs/metrics.md').matchAll(/^\| `([a-z._]+)` \| (gauge|histogram)(, s)? \|/gm)].flatMap(
+    ([, name = '', kind, seconds]) => {
+      const base = `${name.replaceAll('.', '_')}${seconds === undefined ? '' : '_seconds'}`;
+      return kind === 'histogram' ? [`${base}_bucket`, `${base}_count`, `${base}_sum`] : [base];
+    },
+  ),
+);
+/** Attributes of docs/metrics.md, and what a resource gives every value, as labels. */
+const labelNames = new Set([
+  ...[...textOf('docs/metrics.md').matchAll(/`((?:interlock|messaging|rpc|service)\.[a-z._]+)`/g)].map(
+    ([, name = '']) => name.replaceAll('.', '_'),
+  ),
+  'le',
+  'namespace',
+]);
+/** Of what Kubernetes and cert-manager measure. */
+const others = new Set(['certmanager_certificate_not_before_timestamp_seconds', 'kube_pod_start_time']);
+
+const alerts = objectsIn(textOf('deploy/kubernetes/overlays/production/alerts.yaml')).flatMap(({ spec }) =>
+  (spec.groups ?? []).flatMap(({ rules }) => rules),
+);
+const scaling = objectsIn(textOf('deploy/kubernetes/overlays/production/autoscaling.yaml')).flatMap(({ spec }) =>
+  (spec.triggers ?? []).flatMap(({ metadata }) => metadata.query ?? []),
+);
+const dashboard: { panels: { title: string; targets?: { expr: string }[] }[] } = JSON.parse(
+  textOf('deploy/kubernetes/dashboards/interlock.json'),
+);
+const litmus = [...textOf('deploy/kubernetes/experiments/litmus/faults.yaml').matchAll(/query: (.*)$/gm)].map(
+  ([, query = '']) => query,
+);
+const queries = [
+  ...alerts.map(({ expr }) => expr),
+  ...scaling,
+  ...litmus,
+  ...dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)),
+];
+
+test('every query asks for metrics and labels that are measured', () => {
+  assert.ok(
+    metricNames.has('interlock_lease_age_seconds') && metricNames.has('interlock_revocation_duration_seconds_bucket'),
+  );
+  assert.ok(queries.length > 20);
+  const unknown = queries.flatMap((query) => {
+    const names = [...query.matchAll(/\b((?:interlock|rpc_server|certmanager|kube)_[a-z_]+)\b(?=[{[)\s]|$)/g)].map(
+      ([, name = '']) => name,
+    );
+    const labels = [
+      ...[...query.matchAll(/\bby \(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(/,\s*/)),
+      ...[...query.matchAll(/([a-z_]+)=~?"/g)].map(([, name = '']) => name),
+    ];
+    return [
+      ...names.filter((name) => !metricNames.has(name) && !others.has(name) && !labelNames.has(name)),
+      ...labels.filter((name) => !labelNames.has(name)),
+    ];
+  });
+  assert.deepEqual(unknown, []);
+});
+
+test('what the operators were promised is on the dashboard', () => {
+  const all = queries.join('\n');
+  for (const name of [
+    'interlock_revocation_duration',
+    'interlock_lease_age',
+    'interlock_feed_gap',
+    'interlock_feed_lag',
+    'interlock_rotation_left',
+  ])
+    assert.ok(all.includes(name), name);
+});
+
+test('every alert has a page that says what to do, and every page an alert', () => {
+  const pages = [...textOf('docs/operations.md').matchAll(/^## (\w+)$/gm)].map(([, name = '']) => name);
+  assert.deepEqual(alerts.map(({ alert }) => alert).sort(), [...pages].sort());
+  for (const { alert, annotations } of alerts)
+    assert.equal(annotations.runbook, `docs/operations.md#${alert.toLowerCase()}`);
+});

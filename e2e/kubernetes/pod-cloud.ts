@@ -1,0 +1,99 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { LauncherError } from '@interlock/local/data-folder.ts';
+import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { makeSecrets } from '../../deploy/kubernetes/setup/secrets.ts';
+import { until } from '../cloud/until.ts';
+import { openPodman, type Podman, type RunningPod } from './podman.ts';
+import { type Cluster, podOf, type RunnablePod } from './pods.ts';
+import { type KubernetesObject, render } from './render.ts';
+
+/** The cloud of the `local` overlay as containers on this machine. */
+export interface PodCloud {
+  readonly cluster: Cluster;
+  readonly podman: Podman;
+  /** The pods that run now, by service. */
+  readonly services: Map<ServiceName, RunningPod>;
+  /** From the first service started to the last one ready, in milliseconds. */
+  readonly readyMs: number;
+  /** The pod of a workload of the overlay, or of another manifest. */
+  pod(workload: KubernetesObject): RunnablePod;
+  /** The workload of a service in the overlay. */
+  workload(name: string): KubernetesObject;
+  /** Where the content of a claim lies on this machine. */
+  volumeFolder(claim: string): Promise<string>;
+  stop(): Promise<void>;
+}
+
+const namespace = 'interlock';
+/** How long a pod may take to be ready: what its startup probe allows. */
+const READY_MS = 180_000;
+
+/**
+ * Starts what the `local` overlay says: Postgres, NATS and the five services, with Secrets as the setup Job makes them.
+ * Without collector and Jaeger, of which there is no image here; services lose nothing but spans by that.
+ * @param folder for Secrets, manifests and logs
+ * @throws LauncherError naming what is missing, or the pod that did not become ready with the end of its log
+ */
+export const startPodCloud = async (id: string, folder: string, say: (line: string) => void): Promise<PodCloud> => {
+  const objects = await render('local');
+  const secrets = await makeSecrets({
+    namespace,
+    hasCertificates: false,
+    now: systemClock.now(),
+    random: systemRandom,
+  });
+  mkdirSync(folder, { recursive: true, mode: 0o711 });
+  const cluster: Cluster = {
+    objects,
+    secrets: new Map(secrets.map(({ metadata, data }) => [metadata.name, data])),
+    folder: join(folder, 'secrets'),
+    namespace,
+  };
+  const workload = (name: string): KubernetesObject => {
+    const found = objects.find(
+      ({ kind, metadata }) => ['Deployment', 'StatefulSet'].includes(kind) && metadata.name === name,
+    );
+    if (found === undefined) throw new Error(`the overlay has no workload ${name}`);
+    return found;
+  };
+  const podman = await openPodman(id, join(folder, 'podman'), process.env);
+  try {
+    const pod = (of: KubernetesObject): RunnablePod => podOf(of, cluster);
+    const [postgres, nats] = await Promise.all([
+      podman.play(pod(workload('postgres'))),
+      podman.play(pod(workload('nats'))),
+    ]);
+    say(`postgres ${postgres.ip}, nats ${nats.ip}`);
+    const since = performance.now();
+    const services = new Map<ServiceName, RunningPod>();
+    for (const name of serviceNames) services.set(name, await podman.play(pod(workload(name))));
+    await Promise.all([...services].map(([name, running]) => untilReady(name, running)));
+    const readyMs = Math.round(performance.now() - since);
+    say(`five services ready ${(readyMs / 1000).toFixed(1)} s after the first was started`);
+    return {
+      cluster,
+      podman,
+      services,
+      readyMs,
+      pod,
+      workload,
+      volumeFolder: podman.volumeFolder,
+      stop: () => podman.removeAll(),
+    };
+  } catch (error) {
+    await podman.removeAll();
+    throw error;
+  }
+};
+
+/** Asks the readiness probe as a kubelet would. @throws LauncherError with the end of the pod's log */
+export const untilReady = async (name: string, { ip, logs }: RunningPod): Promise<void> => {
+  try {
+    await until(`${name} is ready`, async () => (await fetch(`http://${ip}:7480/readyz`)).ok, READY_MS);
+  } catch (error) {
+    const log = (await logs()).split('\n').slice(-15).join('\n');
+    throw new LauncherError(`${name} did not become ready.\n${log}`, { cause: error });
+  }
+};

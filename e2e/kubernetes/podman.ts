@@ -1,0 +1,141 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { LauncherError } from '@interlock/local/data-folder.ts';
+import { stringify } from 'yaml';
+import { isOnPath, runProgram } from '../../deploy/images/builder.ts';
+import type { Manifest, RunnablePod } from './pods.ts';
+
+/** Containers of one run, under a network and names of its own. */
+export interface Podman {
+  /** Starts a pod. `suffix` sets a second instance apart, as a rolling update has it for a moment. */
+  play(pod: RunnablePod, suffix?: string): Promise<RunningPod>;
+  /** Where the content of a claim of this run lies on this machine. */
+  volumeFolder(claim: string): Promise<string>;
+  /** Removes every pod, volume and the network of this run. */
+  removeAll(): Promise<void>;
+}
+
+/** A pod that was started. */
+export interface RunningPod {
+  readonly name: string;
+  /** Reachable from this machine. */
+  readonly ip: string;
+  /**
+   * SIGTERM, then SIGKILL after the grace; resolves when the container has ended.
+   * @returns its exit code, and how long it took
+   */
+  stop(graceSeconds: number): Promise<{ readonly exitCode: number; readonly tookMs: number }>;
+  /** SIGKILL. */
+  kill(): Promise<void>;
+  /** Passes each line the container prints to `line` until it ends. @returns its exit code */
+  follow(line: (text: string) => void): Promise<number>;
+  /** What it printed up to now. */
+  logs(): Promise<string>;
+  /** Takes it away with its names; its volumes stay. */
+  remove(): Promise<void>;
+}
+
+/**
+ * podman for one run. Needs root, and the limits this process has: a container may not have more than its parent.
+ * @param folder for configuration and manifests
+ * @throws LauncherError when podman is missing
+ */
+export const openPodman = async (id: string, folder: string, env: NodeJS.ProcessEnv): Promise<Podman> => {
+  if (!isOnPath('podman', env)) {
+    throw new LauncherError(
+      'podman is not on the PATH: apt-get install podman netavark aardvark-dns runc (without systemd runc is needed).',
+    );
+  }
+  mkdirSync(folder, { recursive: true });
+  const configuration = join(folder, 'containers.conf');
+  writeFileSync(configuration, await containersConf(env));
+  const own = { ...env, CONTAINERS_CONF_OVERRIDE: configuration, PODMAN_IGNORE_CGROUPSV1_WARNING: '1' };
+  const podman = (...args: readonly string[]): Promise<string> => runProgram('podman', args, own);
+  const network = `interlock-${id}`;
+  const volumes = new Set<string>();
+  const pods = new Set<string>();
+  await podman('network', 'create', network);
+
+  return {
+    async play(pod, suffix = '') {
+      const name = `${id}-${pod.name}${suffix}`;
+      const objects = pod.objects.map((object) => scoped(object, id, name));
+      for (const { kind, metadata } of objects) if (kind !== 'Pod') volumes.add(metadata.name);
+      const file = join(folder, `${name}.yaml`);
+      writeFileSync(file, objects.map((object) => stringify(object)).join('---\n'), { mode: 0o600 });
+      const aliases = [pod.name, ...pod.aliases].map((alias) => `alias=${alias}`).join(',');
+      pods.add(name);
+      await podman('kube', 'play', '--network', `${network}:${aliases}`, '--log-driver', 'k8s-file', file);
+      const [container = ''] = (await podman('ps', '--all', '--format', '{{.Names}}', '--filter', `pod=${name}`))
+        .split('\n')
+        .filter((one) => one !== '' && !one.endsWith('-infra'));
+      const ip = (
+        await podman('pod', 'inspect', name, '--format', '{{.InfraContainerID}}').then((infra) =>
+          podman('inspect', infra.trim(), '--format', `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`),
+        )
+      ).trim();
+      return {
+        name,
+        ip,
+        async stop(graceSeconds) {
+          const since = performance.now();
+          await podman('stop', '--time', String(graceSeconds), container);
+          const tookMs = Math.round(performance.now() - since);
+          const code = await podman('inspect', container, '--format', '{{.State.ExitCode}}');
+          return { exitCode: Number(code), tookMs };
+        },
+        kill: async () => void (await podman('kill', container)),
+        async follow(line) {
+          const child = spawn('podman', ['logs', '--follow', container], {
+            env: own,
+            stdio: ['ignore', 'pipe', 'pipe'],
+          });
+          for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', line);
+          await new Promise((resolve) => child.once('close', resolve));
+          return Number(await podman('wait', container));
+        },
+        // Services log to standard error, and say on standard output that they are ready.
+        logs: () => runProgram('sh', ['-c', 'exec podman logs "$0" 2>&1', container], own),
+        async remove() {
+          await podman('pod', 'rm', '--force', '--time', '0', name);
+          pods.delete(name);
+        },
+      };
+    },
+    volumeFolder: async (claim) =>
+      (await podman('volume', 'inspect', `${id}-${claim}`, '--format', '{{.Mountpoint}}')).trim(),
+    async removeAll() {
+      for (const name of pods) await podman('pod', 'rm', '--force', '--time', '0', '--ignore', name);
+      for (const name of volumes) await podman('volume', 'rm', '--force', name);
+      await podman('network', 'rm', '--force', network);
+    },
+  };
+};
+
+/** The object under names of this run: podman knows no namespaces. */
+const scoped = (object: Manifest, id: string, podName: string): Manifest =>
+  JSON.parse(
+    JSON.stringify(
+      {
+        ...object,
+        metadata: { ...object.metadata, name: object.kind === 'Pod' ? podName : `${id}-${object.metadata.name}` },
+      },
+      (key, value) => {
+        if (key === 'claimName') return `${id}-${value}`;
+        if (key === 'configMap' || key === 'configMapRef') return { ...value, name: `${id}-${value.name}` };
+        return value;
+      },
+    ),
+  );
+
+/** runc, because crun wants a newer kernel interface than some test machines have; limits no higher than our own. */
+const containersConf = async (env: NodeJS.ProcessEnv): Promise<string> => {
+  const hard = async (flag: string): Promise<string> =>
+    (await runProgram('sh', ['-c', `ulimit -H${flag}`], env)).trim();
+  const limit = (name: string, value: string): string[] =>
+    value === 'unlimited' ? [] : [`"${name}=${value}:${value}"`];
+  const limits = [...limit('nofile', await hard('n')), ...limit('nproc', await hard('p').catch(() => 'unlimited'))];
+  return `[engine]\nruntime = "runc"\n[containers]\ndefault_ulimits = [${limits.join(', ')}]\n`;
+};

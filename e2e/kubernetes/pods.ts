@@ -1,0 +1,169 @@
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Container, KubernetesObject, PodSpec, Variable, Volume } from './render.ts';
+
+/**
+ * Pods as podman can run them, made from what a cluster would make pods of. podman plays the part of kubelet and container
+ * runtime; what a control plane adds is done here, and only that:
+ *
+ * - the pod of a Deployment or StatefulSet (one replica), with the claims of its templates;
+ * - Secret volumes as a kubelet lays them out for a pod with `fsGroup`: root's, the group's to read;
+ * - the values of `$(NAME)` in variables, and the fields of the pod they refer to;
+ * - the names a pod has through its Service.
+ */
+export interface RunnablePod {
+  readonly name: string;
+  /** Further DNS names. */
+  readonly aliases: readonly string[];
+  /** What is given to `podman kube play`: the ConfigMaps and claims the pod needs, then the pod. */
+  readonly objects: readonly Manifest[];
+}
+
+/** An object as it is handed to podman. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly labels?: object; readonly annotations?: object };
+}
+
+/** What pods are made of. */
+export interface Cluster {
+  readonly objects: readonly KubernetesObject[];
+  readonly secrets: ReadonlyMap<string, Readonly<Record<string, string>>>;
+  /** Folder for the content of Secrets. */
+  readonly folder: string;
+  readonly namespace: string;
+}
+
+/** The pod of a workload, or of a Job. @throws Error naming what the cluster does not have */
+export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod => {
+  const { name } = workload.metadata;
+  const template = workload.spec.template;
+  const isStateful = workload.kind === 'StatefulSet';
+  const podName = isStateful ? `${name}-0` : name;
+  const { fsGroup, runAsGroup, runAsUser = 0 } = template.spec.securityContext ?? {};
+  const group = fsGroup ?? runAsGroup ?? 0;
+  const claims = isStateful ? (workload.spec.volumeClaimTemplates ?? []) : [];
+  const volumes: readonly Volume[] = [
+    // podman's own would be root's; a kubelet's are the group's to write.
+    ...(template.spec.volumes ?? []).map((volume) =>
+      volume.emptyDir === undefined
+        ? volume
+        : { name: volume.name, persistentVolumeClaim: { claimName: `empty-${volume.name}-${podName}` } },
+    ),
+    ...claims.map((claim) => ({
+      name: claim.metadata.name,
+      persistentVolumeClaim: { claimName: `${claim.metadata.name}-${podName}` },
+    })),
+  ];
+  const claimNames = volumes.flatMap(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? []);
+  const configMaps = new Set([
+    ...volumes.flatMap(({ configMap }) => configMap?.name ?? []),
+    ...template.spec.containers.flatMap((container) =>
+      (container.envFrom ?? []).map(({ configMapRef }) => configMapRef.name),
+    ),
+  ]);
+  const pod: Manifest & { readonly spec: object } = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: podName, labels: template.metadata.labels },
+    spec: {
+      ...withoutCluster(template.spec),
+      restartPolicy: 'Never',
+      volumes: volumes.map((volume) => (volume.secret === undefined ? volume : laidOut(volume, group, cluster))),
+      containers: template.spec.containers.map((container) => ({
+        ...withoutProbes(container),
+        env: resolved(container.env ?? [], { podName, cluster }),
+      })),
+    },
+  };
+  return {
+    name: podName,
+    aliases: isStateful
+      ? [name, `${podName}.${name}`, `${podName}.${name}.${cluster.namespace}.svc`]
+      : [`${name}.${cluster.namespace}.svc`],
+    objects: [
+      ...[...configMaps].map((map) => find(cluster, 'ConfigMap', map)),
+      ...claimNames.map((claim) => claimOf(claim, group, runAsUser)),
+      pod,
+    ],
+  };
+};
+
+/** What is a scheduler's and an API server's, not a kubelet's. */
+const withoutCluster = ({ serviceAccountName: _account, topologySpreadConstraints: _spread, ...spec }: PodSpec) => spec;
+
+/** podman runs probes through systemd, which a container host for tests has not; they are asked from outside (run.ts). */
+const withoutProbes = ({
+  startupProbe: _startup,
+  livenessProbe: _live,
+  readinessProbe: _ready,
+  lifecycle: _lifecycle,
+  ...container
+}: Container) => container;
+
+const find = ({ objects }: Cluster, kind: string, name: string): KubernetesObject => {
+  const found = objects.find((object) => object.kind === kind && object.metadata.name === name);
+  if (found === undefined) throw new Error(`the overlay has no ${kind} ${name}`);
+  return found;
+};
+
+const secretOf = ({ secrets }: Cluster, name: string): Readonly<Record<string, string>> => {
+  const found = secrets.get(name);
+  if (found === undefined) throw new Error(`the cluster has no Secret ${name}`);
+  return found;
+};
+
+const secretValue = (cluster: Cluster, { name, key }: { readonly name: string; readonly key: string }): string => {
+  const value = secretOf(cluster, name)[key];
+  if (value === undefined) throw new Error(`Secret ${name} has no ${key}`);
+  return Buffer.from(value, 'base64').toString();
+};
+
+/** A Secret volume as files on the host, owned by root and readable for the pod's group. */
+const laidOut = ({ name, secret }: Volume, group: number, cluster: Cluster): Readonly<Record<string, unknown>> => {
+  const { secretName = '', defaultMode = 0o644 } = secret ?? {};
+  const path = join(cluster.folder, `${secretName}-${group}`);
+  mkdirSync(path, { recursive: true });
+  for (const [key, value] of Object.entries(secretOf(cluster, secretName))) {
+    const file = join(path, key);
+    writeFileSync(file, Buffer.from(value, 'base64'));
+    chownSync(file, 0, group);
+    chmodSync(file, defaultMode);
+  }
+  return { name, hostPath: { path, type: 'Directory' } };
+};
+
+/** A claim whose volume belongs to the pod's user and group: what `fsGroup` does to a volume in a cluster. */
+const claimOf = (name: string, group: number, user: number): Manifest & { readonly spec: object } => ({
+  apiVersion: 'v1',
+  kind: 'PersistentVolumeClaim',
+  metadata: {
+    name,
+    annotations: { 'volume.podman.io/uid': String(user), 'volume.podman.io/gid': String(group) },
+  },
+  spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+});
+
+/** Variables with their values: in order, because one may be made of those before it. */
+const resolved = (
+  variables: readonly Variable[],
+  { podName, cluster }: { readonly podName: string; readonly cluster: Cluster },
+): readonly { readonly name: string; readonly value: string }[] => {
+  const values = new Map<string, string>();
+  const fields: Readonly<Record<string, string>> = {
+    'metadata.name': podName,
+    'metadata.namespace': cluster.namespace,
+  };
+  for (const { name, value, valueFrom } of variables) {
+    const { secretKeyRef, configMapKeyRef, fieldRef } = valueFrom ?? {};
+    const found =
+      value?.replace(/\$\((\w+)\)/g, (whole, other: string) => values.get(other) ?? whole) ??
+      (secretKeyRef && secretValue(cluster, secretKeyRef)) ??
+      (configMapKeyRef && find(cluster, 'ConfigMap', configMapKeyRef.name).data?.[configMapKeyRef.key]) ??
+      (fieldRef && fields[fieldRef.fieldPath]);
+    if (found === undefined) throw new Error(`variable ${name} of ${podName} refers to nothing`);
+    values.set(name, found);
+  }
+  return [...values].map(([name, value]) => ({ name, value }));
+};

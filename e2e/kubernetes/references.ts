@@ -1,0 +1,114 @@
+import type { Container, KubernetesObject, Labels, PodSelector, PodTemplate } from './render.ts';
+
+/** What makes pods. */
+export const workloadsIn = (objects: readonly KubernetesObject[]): readonly KubernetesObject[] =>
+  objects.filter(({ kind }) => ['Deployment', 'StatefulSet', 'Job'].includes(kind));
+
+/** The containers of a workload. */
+export const containersOf = ({ spec }: KubernetesObject): readonly Container[] => spec.template.spec.containers;
+
+/** Whether a selector means these labels. */
+export const selects = (selector: PodSelector | undefined, labels: Labels): boolean =>
+  Object.entries(selector?.matchLabels ?? {}).every(([key, value]) => labels[key] === value) &&
+  (selector?.matchExpressions ?? []).every(
+    ({ key, operator, values }) => operator === 'In' && values.includes(labels[key] ?? ''),
+  );
+
+/**
+ * What refers to something that is not there: selectors without a pod, targets without a workload, volumes and variables
+ * without their ConfigMap, claim or account. A cluster accepts all that and then stands still.
+ * @param external names of Secrets that are made by something else
+ */
+export const danglingIn = (objects: readonly KubernetesObject[], external: ReadonlySet<string>): readonly string[] => {
+  const workloads = workloadsIn(objects);
+  const templates = workloads.map(({ spec }) => spec.template);
+  const has = (kind: string, name: string): boolean =>
+    objects.some((object) => object.kind === kind && object.metadata.name === name);
+  const isSomePod = (selector: PodSelector | undefined): boolean =>
+    templates.some(({ metadata }) => selects(selector, metadata.labels));
+  const problems: string[] = [];
+  const want = (isSo: boolean, problem: string): void => {
+    if (!isSo) problems.push(problem);
+  };
+  for (const object of objects) {
+    const { kind, metadata, spec } = object;
+    const of = `${kind} ${metadata.name}`;
+    switch (kind) {
+      case 'Deployment':
+      case 'StatefulSet':
+        want(selects(spec.selector, spec.template.metadata.labels), `${of}: its selector does not mean its own pods`);
+        if (kind === 'StatefulSet')
+          want(has('Service', spec.serviceName ?? ''), `${of}: no Service ${spec.serviceName}`);
+        break;
+      case 'Service': {
+        const ports = templates
+          .filter(({ metadata: { labels } }) => selects({ matchLabels: spec.selector ?? {} }, labels))
+          .flatMap(({ spec: { containers } }) => containers.flatMap((container) => container.ports ?? []));
+        // The rehearsal's pod is made by a Job that is no part of an overlay.
+        if (spec.selector?.['app.kubernetes.io/name'] === 'rehearsal') break;
+        for (const { targetPort } of spec.ports ?? [])
+          want(
+            ports.some(({ name, containerPort }) => name === targetPort || containerPort === targetPort),
+            `${of}: no pod it selects has port ${targetPort}`,
+          );
+        break;
+      }
+      case 'HorizontalPodAutoscaler':
+      case 'ScaledObject':
+        want(has(spec.scaleTargetRef?.kind ?? '', spec.scaleTargetRef?.name ?? ''), `${of}: its target is not there`);
+        break;
+      case 'PodDisruptionBudget':
+        want(isSomePod(spec.selector), `${of}: it protects no pod`);
+        break;
+      case 'NetworkPolicy': {
+        const outside = ['rehearsal', 'experimenter', 'postgres'];
+        const name = spec.podSelector?.matchLabels?.['app.kubernetes.io/name'] ?? '';
+        want(outside.includes(name) || isSomePod(spec.podSelector), `${of}: it means no pod`);
+        break;
+      }
+    }
+  }
+  for (const workload of workloads) {
+    const of = `${workload.kind} ${workload.metadata.name}`;
+    for (const problem of danglingInTemplate(workload, { has, external })) problems.push(`${of}: ${problem}`);
+  }
+  return problems;
+};
+
+const danglingInTemplate = (
+  { spec }: KubernetesObject,
+  known: { readonly has: (kind: string, name: string) => boolean; readonly external: ReadonlySet<string> },
+): readonly string[] => {
+  const { template, volumeClaimTemplates = [] } = spec;
+  const problems: string[] = [];
+  const want = (isSo: boolean, problem: string): void => {
+    if (!isSo) problems.push(problem);
+  };
+  const account = template.spec.serviceAccountName;
+  want(account !== undefined && known.has('ServiceAccount', account), `no ServiceAccount ${account}`);
+  const claims = new Set(volumeClaimTemplates.map(({ metadata }) => metadata.name));
+  const volumes = new Set([...claims, ...(template.spec.volumes ?? []).map(({ name }) => name)]);
+  for (const { secret, configMap, persistentVolumeClaim } of template.spec.volumes ?? []) {
+    if (secret) want(known.external.has(secret.secretName), `nobody makes Secret ${secret.secretName}`);
+    if (configMap) want(known.has('ConfigMap', configMap.name), `no ConfigMap ${configMap.name}`);
+    if (persistentVolumeClaim) {
+      const { claimName } = persistentVolumeClaim;
+      want(known.has('PersistentVolumeClaim', claimName), `no PersistentVolumeClaim ${claimName}`);
+    }
+  }
+  for (const container of template.spec.containers) {
+    for (const { name } of container.volumeMounts ?? []) want(volumes.has(name), `no volume ${name}`);
+    for (const { configMapRef } of container.envFrom ?? [])
+      want(known.has('ConfigMap', configMapRef.name), `no ConfigMap ${configMapRef.name}`);
+    for (const { name, valueFrom } of container.env ?? []) {
+      const { secretKeyRef, configMapKeyRef } = valueFrom ?? {};
+      if (secretKeyRef)
+        want(known.external.has(secretKeyRef.name), `${name}: nobody makes Secret ${secretKeyRef.name}`);
+      if (configMapKeyRef) want(known.has('ConfigMap', configMapKeyRef.name), `${name}: no ConfigMap`);
+    }
+  }
+  return problems;
+};
+
+/** A pod template of whatever kind: for rules that hold for all. */
+export type { PodTemplate };

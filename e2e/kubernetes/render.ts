@@ -1,0 +1,172 @@
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { repository } from '@interlock/local/data-folder.ts';
+import { parseAllDocuments } from 'yaml';
+import { runProgram } from '../../deploy/images/builder.ts';
+
+/** Name and value of labels, or of annotations. */
+export type Labels = Readonly<Record<string, string>>;
+
+/** An object of Kubernetes, as much of its shape as is looked at here; schemas.ts checks all of it. */
+export interface KubernetesObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly generateName?: string;
+    readonly namespace?: string;
+    readonly labels?: Labels;
+    readonly annotations?: Labels;
+  };
+  readonly data?: Readonly<Record<string, string>>;
+  readonly spec: Spec;
+}
+
+/** What stands below `spec` of the kinds here. */
+export interface Spec {
+  readonly template: PodTemplate;
+  readonly replicas?: number;
+  readonly selector?: Labels & { readonly matchLabels?: Labels };
+  readonly serviceName?: string;
+  readonly volumeClaimTemplates?: readonly KubernetesObject[];
+  readonly ports?: readonly { readonly port: number; readonly targetPort: string | number }[];
+  readonly podSelector?: PodSelector;
+  readonly policyTypes?: readonly string[];
+  readonly ingress?: readonly { readonly from?: readonly Peer[] }[];
+  readonly egress?: readonly { readonly to?: readonly Peer[] }[];
+  readonly scaleTargetRef?: { readonly kind: string; readonly name: string };
+  readonly minReplicas?: number;
+  readonly minReplicaCount?: number;
+  readonly maxUnavailable?: number;
+  readonly secretName?: string;
+  readonly dnsNames?: readonly string[];
+  readonly usages?: readonly string[];
+  readonly instances?: number;
+  readonly postgresql?: { readonly synchronous?: { readonly number: number; readonly dataDurability?: string } };
+  readonly accessModes?: readonly string[];
+  readonly groups?: readonly { readonly rules: readonly AlertRule[] }[];
+  readonly triggers?: readonly { readonly type: string; readonly metadata: Labels }[];
+  readonly entry?: string;
+  readonly templates?: readonly WorkflowTemplate[];
+}
+
+/** Which pods: by labels, and by what a label may be. */
+export interface PodSelector {
+  readonly matchLabels?: Labels;
+  readonly matchExpressions?: readonly {
+    readonly key: string;
+    readonly operator: string;
+    readonly values: readonly string[];
+  }[];
+}
+
+/** Who may call, or be called. */
+export interface Peer {
+  readonly podSelector?: PodSelector;
+  readonly namespaceSelector?: PodSelector;
+}
+
+/** A rule of Prometheus. */
+export interface AlertRule {
+  readonly alert: string;
+  readonly expr: string;
+  readonly annotations: Labels;
+}
+
+/** A step of a Workflow of Chaos Mesh. */
+export interface WorkflowTemplate {
+  readonly name: string;
+  readonly templateType: string;
+  readonly children?: readonly string[];
+  readonly conditionalBranches?: readonly { readonly target: string }[];
+  readonly task?: { readonly container: Container; readonly volumes?: readonly Volume[] };
+}
+
+/** What pods are made of. */
+export interface PodTemplate {
+  readonly metadata: { readonly labels: Labels };
+  readonly spec: PodSpec;
+}
+
+/** A pod. */
+export interface PodSpec {
+  readonly containers: readonly Container[];
+  readonly volumes?: readonly Volume[];
+  readonly securityContext?: Readonly<Record<string, unknown>> & {
+    readonly runAsUser?: number;
+    readonly runAsGroup?: number;
+    readonly fsGroup?: number;
+  };
+  readonly serviceAccountName?: string;
+  readonly automountServiceAccountToken?: boolean;
+  readonly enableServiceLinks?: boolean;
+  readonly terminationGracePeriodSeconds?: number;
+  readonly topologySpreadConstraints?: readonly { readonly topologyKey: string }[];
+}
+
+/** A container of a pod. */
+export interface Container {
+  readonly name: string;
+  readonly image: string;
+  readonly imagePullPolicy?: string;
+  readonly args?: readonly string[];
+  readonly env?: readonly Variable[];
+  readonly envFrom?: readonly { readonly configMapRef: { readonly name: string } }[];
+  readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly resources?: { readonly requests?: Labels; readonly limits?: Labels };
+  readonly securityContext?: Readonly<Record<string, unknown>>;
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
+  readonly startupProbe?: Probe;
+  readonly livenessProbe?: Probe;
+  readonly readinessProbe?: Probe;
+  readonly lifecycle?: { readonly preStop?: { readonly sleep?: { readonly seconds: number } } };
+}
+
+/** How a container is asked. */
+export interface Probe {
+  readonly httpGet?: { readonly path: string; readonly port: string };
+  readonly exec?: { readonly command: readonly string[] };
+}
+
+/** A variable of a container, or where its value comes from. */
+export interface Variable {
+  readonly name: string;
+  readonly value?: string;
+  readonly valueFrom?: {
+    readonly secretKeyRef?: { readonly name: string; readonly key: string };
+    readonly configMapKeyRef?: { readonly name: string; readonly key: string };
+    readonly fieldRef?: { readonly fieldPath: string };
+  };
+}
+
+/** A volume of a pod. */
+export interface Volume {
+  readonly name: string;
+  readonly secret?: { readonly secretName: string; readonly defaultMode?: number };
+  readonly configMap?: { readonly name: string };
+  readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
+  readonly emptyDir?: object;
+}
+
+/** The overlays there are. */
+export const overlays = ['local', 'production', 'chaos'] as const;
+
+export type Overlay = (typeof overlays)[number];
+
+/** Whether `kubectl` is there to render with. */
+export const hasKubectl = (): boolean =>
+  (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'kubectl')));
+
+/** Every object of an overlay as `kubectl kustomize` renders it. @throws LauncherError with kubectl's words */
+export const render = async (overlay: Overlay): Promise<readonly KubernetesObject[]> =>
+  objectsIn(
+    await runProgram('kubectl', ['kustomize', join(repository, 'deploy/kubernetes/overlays', overlay)], process.env),
+  );
+
+/** The objects of a YAML text. @throws Error for text that is not YAML, or defines a key twice */
+export const objectsIn = (text: string): readonly KubernetesObject[] =>
+  parseAllDocuments(text, { uniqueKeys: true }).flatMap((document) => {
+    if (document.errors.length > 0) throw document.errors[0];
+    const value: KubernetesObject | null = document.toJS();
+    return value === null ? [] : [value];
+  });

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { namesMade } from '../../deploy/kubernetes/setup/secrets.ts';
+import { podProblems } from './pod-rules.ts';
+import { danglingIn } from './references.ts';
+import { hasKubectl, type KubernetesObject, render } from './render.ts';
+import { problemsOf } from './schemas.ts';
+
+/** The rules themselves: something is broken for each of them, and it must say so. */
+
+let objects: readonly KubernetesObject[] = [];
+before(async () => {
+  assert.ok(hasKubectl(), 'kubectl is needed to render the overlays: apt-get install kubernetes-client');
+  objects = await render('local');
+});
+
+/** What a test may change in an object: anything. */
+type Draft = { [field: string]: Draft };
+
+/** A copy of the overlay with one object changed. */
+const broken = (kind: string, name: string, change: (object: Draft) => void): readonly KubernetesObject[] => {
+  const copy: KubernetesObject[] = structuredClone([...objects]);
+  const found = copy.find((object) => object.kind === kind && object.metadata.name === name);
+  if (found === undefined) assert.fail(`no ${kind} ${name}`);
+  change(found as unknown as Draft);
+  return copy;
+};
+const put = (object: Draft, path: string, value: unknown): void => {
+  const fields = path.split('.');
+  const last = fields.pop() ?? '';
+  const parent = fields.reduce((inner, field) => inner[field] ?? assert.fail(`no ${field} in ${path}`), object);
+  if (value === undefined) delete parent[last];
+  else (parent as Record<string, unknown>)[last] = value;
+};
+const identity = (path: string, value: unknown) => {
+  const copy = broken('Deployment', 'identity', (object) => put(object, path, value));
+  return copy.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'identity') ?? assert.fail();
+};
+const container = 'spec.template.spec.containers.0';
+
+const podRules: readonly (readonly [string, unknown, RegExp])[] = [
+  ['spec.template.spec.securityContext.runAsNonRoot', undefined, /may run as root/],
+  ['spec.template.spec.securityContext.runAsUser', 0, /may run as root/],
+  ['spec.template.spec.securityContext.seccompProfile', undefined, /no seccomp profile/],
+  ['spec.template.spec.enableServiceLinks', true, /a variable for each Service/],
+  ['spec.template.spec.automountServiceAccountToken', true, /a token of the cluster/],
+  ['spec.template.spec.volumes', [{ name: 'x', hostPath: { path: '/' } }], /a folder of its node/],
+  ['spec.template.spec.terminationGracePeriodSeconds', 5, /killed before it is told/],
+  [`${container}.resources.limits.memory`, undefined, /no limit of memory/],
+  [`${container}.resources.requests.cpu`, undefined, /requests no cpu/],
+  [`${container}.image`, 'localhost/interlock/identity', /does not say which version/],
+  [`${container}.image`, 'localhost/interlock/identity:latest', /does not say which version/],
+  [`${container}.imagePullPolicy`, 'Always', /only imported/],
+  [`${container}.securityContext.allowPrivilegeEscalation`, undefined, /gain privileges/],
+  [`${container}.securityContext.readOnlyRootFilesystem`, false, /write to its root/],
+  [`${container}.securityContext.capabilities`, { drop: ['ALL'], add: ['NET_ADMIN'] }, /keeps capabilities/],
+  [`${container}.livenessProbe`, undefined, /no livenessProbe/],
+  [`${container}.readinessProbe`, undefined, /no readinessProbe/],
+  [`${container}.env`, [{ name: 'STORE_PASSWORD', value: 'hunter2' }], /secret in plain text/],
+];
+for (const [path, value, words] of podRules) {
+  test(`a pod rule sees ${path.replace(container, 'container')} = ${JSON.stringify(value)}`, () => {
+    const problems = podProblems(identity(path, value));
+    assert.equal(problems.length, 1, problems.join('\n'));
+    assert.match(problems[0] ?? '', words);
+  });
+}
+
+const schemaRules: readonly (readonly [string, unknown, RegExp])[] = [
+  ['spec.replica', 3, /spec\.replica is no field/],
+  ['spec.replicas', 'three', /replicas must be integer/],
+  ['spec.template', undefined, /template/],
+  [`${container}.readinessProbe.httpGet.prot`, 'probes', /prot is no field/],
+  [`${container}.resources.limit`, {}, /resources\.limit is no field/],
+  ['metadata.label', {}, /metadata\.label is no field/],
+];
+for (const [path, value, words] of schemaRules) {
+  test(`a schema sees ${path.replace(container, 'container')} = ${JSON.stringify(value)}`, async () => {
+    assert.match((await problemsOf(identity(path, value))).join('\n'), words);
+  });
+}
+
+test('a kind nobody knows is no valid object', async () => {
+  const unknown = { ...identity('spec.replicas', 1), kind: 'Deploymint' };
+  assert.match((await problemsOf(unknown)).join('\n'), /no model of apps\/v1 Deploymint/);
+});
+
+const references: readonly (readonly [string, string, string, unknown, RegExp])[] = [
+  ['Deployment', 'identity', 'spec.selector.matchLabels', { a: 'b' }, /does not mean its own pods/],
+  ['Service', 'key-vault', 'spec.selector', { 'app.kubernetes.io/name': 'vault' }, /no pod it selects has port/],
+  ['Service', 'key-vault', 'spec.ports.0.targetPort', 'http', /no pod it selects has port http/],
+  ['StatefulSet', 'disk', 'spec.serviceName', 'disks', /no Service disks/],
+  ['HorizontalPodAutoscaler', 'identity', 'spec.scaleTargetRef.name', 'idenity', /target is not there/],
+  ['NetworkPolicy', 'nats', 'spec.podSelector.matchLabels', { 'app.kubernetes.io/name': 'nat' }, /means no pod/],
+  ['Deployment', 'identity', 'spec.template.spec.serviceAccountName', 'nobody', /no ServiceAccount nobody/],
+  ['Deployment', 'identity', 'spec.template.spec.volumes.0.secret.secretName', 'lost', /nobody makes Secret lost/],
+  ['Deployment', 'identity', `${container}.envFrom.0.configMapRef.name`, 'settings', /no ConfigMap settings/],
+  ['Deployment', 'identity', `${container}.volumeMounts.0.name`, 'tsl', /no volume tsl/],
+  ['Deployment', 'identity', `${container}.env.0.valueFrom.secretKeyRef.name`, 'lost', /nobody makes Secret lost/],
+  ['StatefulSet', 'postgres', 'spec.template.spec.volumes.0.configMap.name', 'dbs', /no ConfigMap dbs/],
+];
+for (const [kind, name, path, value, words] of references) {
+  test(`a reference is missed: ${kind} ${name} ${path.replace(container, 'container')}`, () => {
+    const problems = danglingIn(
+      broken(kind, name, (object) => put(object, path, value)),
+      new Set(namesMade(false)),
+    );
+    assert.match(problems.join('\n'), words);
+  });
+}
+
+test('nothing is missed where nothing is broken', () => {
+  assert.deepEqual(danglingIn(objects, new Set(namesMade(false))), []);
+});

@@ -1,0 +1,62 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runCommand } from '@interlock/local/command.ts';
+import { dataRoot, openDataFolder, repository } from '@interlock/local/data-folder.ts';
+import { reportReader } from '../../deploy/kubernetes/jobs/report-lines.ts';
+import { type PodCloud, startPodCloud } from './pod-cloud.ts';
+import { objectsIn } from './render.ts';
+import { rollEverything } from './rolling.ts';
+
+const help = `npm run pods [-- rehearsal|rolling]
+
+Starts the images of this machine as containers from the rendered local overlay (podman, as root), and plays on them:
+  rehearsal   the whole workflow, as its Job does
+  rolling     every service replaced while guests write and a key is taken away
+Both unless one is named. Make the images first: npm run images. Postgres and NATS are those of the overlay, or stand-ins of
+that name (e2e/kubernetes/stand-ins). The last line is JSON.`;
+
+/**
+ * `npm run pods`: the images of this machine, started as containers from the rendered `local` overlay, with the rehearsal
+ * played on them as its Job would be, and a rolling update. Ends with 0 when every rule and promise held.
+ */
+runCommand(async (scope) => {
+  const wishes = process.argv.slice(2);
+  const unknown = wishes.filter((one) => one !== 'rehearsal' && one !== 'rolling');
+  if (unknown.length > 0) {
+    console.log(help);
+    return { exitCode: unknown.every((one) => one === '--help' || one === '-h') ? 0 : 2 };
+  }
+  const isWished = (one: string): boolean => wishes.length === 0 || wishes.includes(one);
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-pods-'));
+  scope.defer('folder', () => rmSync(folder, { recursive: true, force: true }));
+  const cloud = await startPodCloud(randomBytes(3).toString('hex'), folder, console.log);
+  scope.defer('pods', cloud.stop);
+
+  const rehearsal = isWished('rehearsal') ? await rehearseThere(cloud) : undefined;
+  const out = openDataFolder(dataRoot(process.env));
+  for (const [name, content] of rehearsal?.reports ?? []) writeFileSync(out.path(name), content, { mode: 0o600 });
+  const rolling = isWished('rolling') ? await rollEverything(cloud, console.log) : undefined;
+  const exitCode = rehearsal?.exitCode ?? 0;
+  const outcome = {
+    readyMs: cloud.readyMs,
+    ...(rehearsal === undefined ? {} : { rehearsal: exitCode === 0 ? 'pass' : 'fail' }),
+    ...(rolling === undefined ? {} : { rolling }),
+  };
+  return { exitCode, lastLine: JSON.stringify(outcome) };
+});
+
+/** Plays the rehearsal's Job as a pod, which is told the services' spans in the collector's place. */
+async function rehearseThere(cloud: PodCloud) {
+  const [job] = objectsIn(readFileSync(join(repository, 'deploy/kubernetes/jobs/rehearsal.yaml'), 'utf8'));
+  if (job === undefined) throw new Error('rehearsal.yaml holds no Job');
+  const pod = cloud.pod(job);
+  const running = await cloud.podman.play({ ...pod, aliases: [...pod.aliases, 'otel-collector'] });
+  const reader = reportReader();
+  const exitCode = await running.follow((line) => {
+    if (!reader.take(line)) console.log(line);
+  });
+  await running.remove();
+  return { exitCode, reports: reader.files() };
+}
