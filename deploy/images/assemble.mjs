@@ -70,7 +70,7 @@ function copySources() {
 function isNeeded(path) {
   const inside = relative(repository, path);
   if (inside.split('/').includes('node_modules')) return false;
-  return !/(\.test\.ts|\.md|\.proto)$|\/test-[^/]*\.ts$|^libs\/simulation(\/|$)/.test(inside);
+  return !/(\.test\.ts|\.md)$|\/test-[^/]*\.ts$|^libs\/simulation(\/|$)/.test(inside);
 }
 
 /** What the packages need to run, and nothing of what builds or tests them. */

@@ -45,7 +45,7 @@ runCommand(async () => {
   const names = positionals.length > 0 ? positionals : Object.keys(images);
 
   const builder: Builder = await findBuilder(process.env);
-  const base = values['debian-base'] ? await importDebianBase(builder, console.log) : values.base;
+  const base = values['debian-base'] ? await importDebianBase(builder, console.log, !values['no-cache']) : values.base;
   const built = [];
   for (const name of names) {
     const reference = `${values.prefix}${name}:${values.tag}`;

@@ -104,15 +104,21 @@ const bytesOf = (size: unknown): number => {
 };
 
 /**
- * Makes the base from Debian packages and imports it.
+ * Makes the base from Debian packages and imports it; one that is there is taken, unless `isCached` is false.
  * @throws LauncherError where mmdebstrap is missing, or the builder cannot import
  */
-export const importDebianBase = async (builder: Builder, say: (line: string) => void): Promise<string> => {
+export const importDebianBase = async (
+  builder: Builder,
+  say: (line: string) => void,
+  isCached: boolean,
+): Promise<string> => {
   if (builder.name === 'docker') throw new LauncherError('--debian-base needs podman or buildah.');
   if (!isOnPath('podman', builder.env)) throw new LauncherError('--debian-base imports with podman: install podman.');
   if (!isOnPath('mmdebstrap', builder.env)) {
     throw new LauncherError('--debian-base needs mmdebstrap: apt-get install mmdebstrap.');
   }
+  const listed = await runProgram('podman', ['images', '--quiet', debianBase], builder.env);
+  if (isCached && listed.trim() !== '') return debianBase;
   const folder = mkdtempSync(join(tmpdir(), 'interlock-base-'));
   try {
     const archive = join(folder, 'base.tar');

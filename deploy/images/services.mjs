@@ -12,7 +12,8 @@ export const images = {
   tools: {
     main: 'deploy/kubernetes/jobs/main.ts',
     packages: ['@interlock/e2e', '@interlock/cli'],
-    folders: ['deploy/local', 'deploy/kubernetes', 'e2e', 'services/cli', 'services/compute/src/guest'],
+    // The command line's help is what the .proto files say.
+    folders: ['proto', 'deploy/local', 'deploy/kubernetes', 'e2e', 'services/cli', 'services/compute/src/guest'],
   },
 };
 

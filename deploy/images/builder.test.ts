@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { LauncherError } from '../local/data-folder.ts';
+import { buildImage, findBuilder, importDebianBase, runProgram } from './builder.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-builder-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A program of that name which notes its arguments and does what the script says. @returns an environment that finds it */
+const program = (name: string, script: string): NodeJS.ProcessEnv => {
+  const path = join(folder, name);
+  writeFileSync(path, `#!/bin/sh\necho "$@" >> ${join(folder, 'calls')}\n${script}\n`);
+  chmodSync(path, 0o755);
+  return { ...process.env, PATH: `${folder}:/usr/bin:/bin` };
+};
+const wish = {
+  image: 'disk',
+  reference: 'localhost/interlock/disk:0.1.0',
+  base: undefined,
+  certificates: undefined,
+  isCached: true,
+};
+
+test('without a program that builds images the error says how to get one', async () => {
+  await assert.rejects(findBuilder({ PATH: '/nonexistent' }), /apt-get install buildah/);
+});
+
+test('an image is built from the one recipe, and its size and digest are read, whatever builds it', async () => {
+  const answers = {
+    buildah: `case "$1" in images) echo '[{"id":"abc","size":"149 MB"}]';; esac`,
+    podman: `case "$1" in images) echo '[{"Id":"sha256:abc","Size":149000000}]';; esac`,
+    docker: `case "$1" in image) echo '[{"Id":"sha256:abc","Size":149000000}]';; esac`,
+  };
+  for (const name of ['buildah', 'podman', 'docker'] as const) {
+    const env = program(name, answers[name]);
+    writeFileSync(join(folder, 'calls'), '');
+    const { sizeBytes, digest } = await buildImage({ name, env }, wish);
+    assert.equal(sizeBytes, 149_000_000);
+    assert.equal(digest, 'sha256:abc');
+    const [build = ''] = readFileSync(join(folder, 'calls'), 'utf8').split('\n');
+    assert.match(
+      build,
+      /^build --build-arg SERVICE=disk .*--file \S+deploy\/Containerfile --tag localhost\/interlock\/disk:0\.1\.0/,
+    );
+    assert.doesNotMatch(build, /BASE=|--no-cache/);
+  }
+});
+
+test('a base, certificates and a build without cache are passed on', async () => {
+  const env = program('buildah', `case "$1" in images) echo '[{"id":"a","size":"1.5 GB"}]';; esac`);
+  writeFileSync(join(folder, 'calls'), '');
+  const { sizeBytes } = await buildImage(
+    { name: 'buildah', env },
+    { ...wish, base: 'b@sha256:0', certificates: '/ca.pem', isCached: false },
+  );
+  assert.equal(sizeBytes, 1_500_000_000);
+  const calls = readFileSync(join(folder, 'calls'), 'utf8');
+  assert.match(calls, /--build-arg BASE=b@sha256:0 .*--volume \/ca\.pem:\S+:ro .*--no-cache/);
+});
+
+test('a build that fails repeats what the builder said', async () => {
+  const env = program('podman', 'echo "no space left on device" >&2; exit 125');
+  await assert.rejects(
+    buildImage({ name: 'podman', env }, wish),
+    (error) => error instanceof LauncherError && /podman build failed \(125\):\nno space left/.test(error.message),
+  );
+});
+
+test('a size that means nothing is no size', async () => {
+  const env = program('buildah', `case "$1" in images) echo '[{"id":"a","size":"much"}]';; esac`);
+  await assert.rejects(buildImage({ name: 'buildah', env }, wish), /a size that means nothing: much/);
+});
+
+test('a base of Debian packages names what it needs', async () => {
+  const say = () => undefined;
+  await assert.rejects(importDebianBase({ name: 'docker', env: {} }, say, true), /needs podman or buildah/);
+  await assert.rejects(importDebianBase({ name: 'podman', env: { PATH: '' } }, say, true), /install podman/);
+  await assert.rejects(runProgram('interlock-no-such-program', [], process.env), /cannot be started/);
+});
