@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { openDataFolder } from '@interlock/local/data-folder.ts';
+import { freePort } from '@interlock/local/free-port.ts';
+import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import { openOutside } from '../cloud/clients.ts';
+import { until } from '../cloud/until.ts';
+
+/** One service on a Postgres and a NATS of its own, which may be taken away. */
+let cloud: LocalCloud;
+let probes = '';
+const folder = mkdtempSync(join(tmpdir(), 'interlock-probes-'));
+before(async () => {
+  const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
+  probes = `127.0.0.1:${await freePort()}`;
+  cloud = await startLocalCloud({
+    data: openDataFolder(folder),
+    env,
+    services: ['identity'],
+    settings: { PROBE_ADDRESS: probes },
+  });
+});
+after(async () => {
+  await cloud?.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const ask = async (path: string): Promise<readonly [number, unknown]> => {
+  const response = await fetch(`http://${probes}${path}`);
+  return [response.status, await response.json()];
+};
+const answers = (path: string, status: number, body: object) =>
+  until(`${path} answers ${status} ${JSON.stringify(body)}`, async () => {
+    const [found, json] = await ask(path);
+    return found === status && JSON.stringify(json) === JSON.stringify(body);
+  });
+
+test('without NATS a service says so, and is asked all the same; without its store it is not ready; it lives through both', async () => {
+  await answers('/startupz', 200, { started: true });
+  await answers('/readyz', 200, { store: true, bus: true });
+
+  await cloud.nats.kill();
+  await answers('/readyz', 200, { store: true, bus: false });
+  const outside = openOutside(cloud);
+  const { subscriptions } = await outside.administrator.identity.listSubscriptions({});
+  assert.equal(subscriptions.length, 1);
+  outside.close();
+  await cloud.nats.restart();
+  await answers('/readyz', 200, { store: true, bus: true });
+
+  await cloud.postgres.kill();
+  await answers('/readyz', 503, { store: false, bus: true });
+  assert.deepEqual(await ask('/livez'), [200, { live: true }]);
+  assert.deepEqual(await ask('/startupz'), [200, { started: true }]);
+  await cloud.postgres.restart();
+  await answers('/readyz', 200, { store: true, bus: true });
+});
