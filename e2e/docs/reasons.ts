@@ -45,6 +45,8 @@ const noReasons = new Set([
   'NO_SIDE_EFFECTS',
   // What a guest writes into its journal.
   'CONTENT_MISMATCH',
+  // What the activity log gives as the cause of a start.
+  'KEY_ACCESS_RESTORED',
 ]);
 
 /**
