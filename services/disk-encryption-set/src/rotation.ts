@@ -58,7 +58,8 @@ export const rotate = async (
   const generation = state.status === 'active' ? state.generation : 0;
   if (!isMoving(state, generation)) return;
   const { keyVersion } = state.activeKey;
-  const { isStandbyReleased: fromStandby } = state.rotation;
+  const { isStandbyReleased, standbySource } = state.rotation;
+  const fromStandbyKeyVersion = isStandbyReleased ? (standbySource?.keyVersion ?? '') : '';
   const { principal } = state;
 
   if (principal === '') {
@@ -101,7 +102,7 @@ export const rotate = async (
       const page = await listed(pageToken);
       const before = pass.moved;
       await forEachBounded(page.resources, settings.concurrency, (resource) =>
-        moveOne({ disks, keyVersion, generation, fromStandby, call, signal }, resource, pass),
+        moveOne({ disks, keyVersion, generation, fromStandbyKeyVersion, call, signal }, resource, pass),
       );
       left -= pass.moved - before;
       if (pass.isOvertaken) return;
@@ -131,17 +132,17 @@ const moveOne = async (
     readonly disks: SetParts['disks'];
     readonly keyVersion: string;
     readonly generation: number;
-    readonly fromStandby: boolean;
+    readonly fromStandbyKeyVersion: string;
     readonly call: ReturnType<typeof callFor>;
     readonly signal: AbortSignal;
   },
   resource: EncryptedResource,
   pass: Pass,
 ): Promise<void> => {
-  const { disks, keyVersion: targetKeyVersion, generation, fromStandby, call, signal } = move;
+  const { disks, keyVersion: targetKeyVersion, generation, fromStandbyKeyVersion, call, signal } = move;
   if (signal.aborted || pass.isOvertaken || pass.obstacles.has(resource.keyVersion)) return;
   try {
-    await disks.rewrapDek({ name: resource.name, targetKeyVersion, generation, fromStandby }, call);
+    await disks.rewrapDek({ name: resource.name, targetKeyVersion, generation, fromStandbyKeyVersion }, call);
     pass.moved++;
   } catch (error) {
     if (isOutage(error)) {

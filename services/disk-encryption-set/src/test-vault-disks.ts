@@ -91,7 +91,7 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
         .map(([name, { keyVersion, generation }]) => EncryptedResource.fromPartial({ name, keyVersion, generation }));
       return { resources, nextPageToken: '' };
     },
-    async rewrapDek({ name = '', targetKeyVersion = '', generation = 0, fromStandby = false }) {
+    async rewrapDek({ name = '', targetKeyVersion = '', generation = 0, fromStandbyKeyVersion = '' }) {
       const disk = existing(name);
       const { keyVersion: sourceKeyVersion, set: diskEncryptionSet } = disk;
       if (sourceKeyVersion === targetKeyVersion) {
@@ -116,7 +116,7 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
           return await rewrap(disk);
         } catch (error) {
           const isPurged = error instanceof Rejection && error.reason === 'KEY_PURGED';
-          if (!isPurged || !fromStandby || disk.standby === undefined) throw error;
+          if (!isPurged || disk.standby?.keyVersion !== fromStandbyKeyVersion) throw error;
           return rewrap(disk.standby);
         }
       };

@@ -81,12 +81,12 @@ export const keyChangeApi = (parts: {
       return { resources: items.map(({ resource }) => resource), nextPageToken };
     },
     async rewrapDek(
-      { name, targetKeyVersion, generation, fromStandby }: RewrapDekRequest,
+      { name, targetKeyVersion, generation, fromStandbyKeyVersion }: RewrapDekRequest,
       { cause }: Call,
     ): Promise<EncryptedResource> {
       const kind = kindOf(name);
       names.keyVersion.parse(targetKeyVersion, 'target_key_version');
-      await rewrapping({ name, kind }, { keyVersion: targetKeyVersion, generation, fromStandby }, cause);
+      await rewrapping({ name, kind }, { keyVersion: targetKeyVersion, generation, fromStandbyKeyVersion }, cause);
       return show(name);
     },
   };

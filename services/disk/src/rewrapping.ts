@@ -48,7 +48,12 @@ interface Wrapped extends WrapRef {
  */
 export type Rewrapping = (
   resource: { readonly name: string; readonly kind: 'disk' | 'snapshot' },
-  target: { readonly keyVersion: string; readonly generation: number; readonly fromStandby: boolean },
+  target: {
+    readonly keyVersion: string;
+    readonly generation: number;
+    /** The standby version whose owner has agreed to a move from its wrap; empty: none did. */
+    readonly fromStandbyKeyVersion: string;
+  },
   cause: Cause,
 ) => Promise<void>;
 
@@ -99,7 +104,10 @@ export const openRewrapping = (parts: {
       }
     };
 
-    /** Where the key of the wrap is purged, by the wrap under the standby key, if its owner has agreed (CMK-108). */
+    /**
+     * Where the key of the wrap is purged, by the wrap under the standby key, if the owner of that very key has agreed: a
+     * header may still have the wrap of a standby that was replaced (CMK-10, CMK-108).
+     */
     const fromEither = async ({ wrap, standby }: DiskHeader, set: string, principal: string) => {
       const from = ({ keyVersion, wrapped }: DiskHeader['wrap']) =>
         vault.rewrap({ set, principal, keyVersion, resource: name }, target.keyVersion, wrapped);
@@ -107,7 +115,7 @@ export const openRewrapping = (parts: {
         return await from(wrap);
       } catch (error) {
         const isPurged = error instanceof Rejection && error.reason === 'KEY_PURGED';
-        if (!isPurged || !target.fromStandby || !standby) throw error;
+        if (!isPurged || !standby || standby.keyVersion !== target.fromStandbyKeyVersion) throw error;
         // Moving to the standby key itself needs nothing moved.
         return from(standby);
       }

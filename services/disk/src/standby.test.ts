@@ -78,7 +78,12 @@ test(
     const target = await beginMove(host);
     host.forgetKeysBefore(setName);
     await assert.rejects(host.asSets.rewrapDek(target), { reason: 'KEY_PURGED' });
-    assert.deepEqual(await host.asSets.rewrapDek({ ...target, fromStandby: true }), {
+    // The owner of another standby, which took the place of this one, has no say over this wrap.
+    const otherStandby = `vaults/kv2/keys/other/versions/${'b'.repeat(32)}`;
+    await assert.rejects(host.asSets.rewrapDek({ ...target, fromStandbyKeyVersion: otherStandby }), {
+      reason: 'KEY_PURGED',
+    });
+    assert.deepEqual(await host.asSets.rewrapDek({ ...target, fromStandbyKeyVersion: standbyVersion }), {
       ...(await host.asSets.listEncryptedResources({ diskEncryptionSet: setName })).resources[0],
       keyVersion: target.targetKeyVersion,
       generation: target.generation,
@@ -101,10 +106,10 @@ test(
     host.forgetKeysBefore(setName);
     await name(host, '', target.generation);
     await createDisk(host, 'fresh');
-    await host.asSets.rewrapDek({ ...target, fromStandby: true });
+    await host.asSets.rewrapDek({ ...target, fromStandbyKeyVersion: standbyVersion });
     assert.deepEqual(await standbys(host), { d: '', fresh: '', later: standbyVersion });
     assert.deepEqual(await host.content(content.length), content);
-    await host.asSets.rewrapDek({ ...target, name: `${parent}/disks/later`, fromStandby: true });
+    await host.asSets.rewrapDek({ ...target, name: `${parent}/disks/later`, fromStandbyKeyVersion: standbyVersion });
     assert.deepEqual(await standbys(host), { d: '', fresh: '', later: '' });
     await host.stop();
   },
@@ -133,7 +138,12 @@ test('CMK-108: a disk that moves to its standby key has no wrap of that key besi
   const { generation, principal } = host.keyOf(setName);
   const next = { diskEncryptionSet: setName, generation: generation + 1, keyVersion: standbyVersion, principal };
   await host.asSets.beginGeneration(next);
-  const target = { name: diskName, targetKeyVersion: standbyVersion, generation: generation + 1, fromStandby: true };
+  const target = {
+    name: diskName,
+    targetKeyVersion: standbyVersion,
+    generation: generation + 1,
+    fromStandbyKeyVersion: standbyVersion,
+  };
   await host.asSets.rewrapDek(target);
   assert.deepEqual(await standbys(host), { d: '' });
   assert.deepEqual(await host.content(content.length), content);
@@ -193,7 +203,7 @@ test(
         await until(allHave(host, standbyVersion));
         const target = await beginMove(host);
         host.forgetKeysBefore(setName);
-        await host.asSets.rewrapDek({ ...target, fromStandby: true });
+        await host.asSets.rewrapDek({ ...target, fromStandbyKeyVersion: standbyVersion });
         await host.stop();
       }
     }
