@@ -106,7 +106,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const sessions = openSessions({ disks, volumes, deks, keyAccess, leases, turns, openCipher, clock, log });
   scope.defer('open disks', () => sessions.close());
 
-  const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, leases, random, mask });
+  const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, leases, terms, mask, ...background });
   const catchUp = openCatchUp({ disks, volumes, sessions, clock });
   const parts = { store, disks, snapshots, volumes, deks, vault, setKeys, turns };
   const standby = openStandbyUpkeep({ ...parts, catchUp, options, ...background });

@@ -5,15 +5,10 @@ import { openDiskCipher } from '../dek.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
 import { createEncryptedDisk } from '../encrypted-disk.ts';
 import { type Encryption, setOf } from '../encryption.ts';
-import { type DekHolder, type Deks, firstHeader } from '../keys/deks.ts';
-import type { KeyAccess } from '../keys/key-access.ts';
-import { keyLost, vaultUnreachable } from '../keys/key-reasons.ts';
-import type { LeaseUser } from '../keys/lease-user.ts';
-import type { Leases } from '../keys/leases.ts';
+import { type DekHolder, firstHeader } from '../keys/deks.ts';
 import type { SetKey, SetKeys } from '../keys/set-keys.ts';
-import type { XtsMask } from '../xts-mask.ts';
-import { currentHeader, replaceHeader, writeFirstHeader } from './headers.ts';
-import type { Volumes } from './volumes.ts';
+import { type CopyParts, openCopySource } from './copy-source.ts';
+import { replaceHeader, writeFirstHeader } from './headers.ts';
 
 /** Bytes of a GiB. */
 export const bytesPerGib = 2 ** 30;
@@ -54,56 +49,21 @@ export interface VolumeMaking {
 const generationsMax = 10;
 
 /** Opens it. */
-export const openVolumeMaking = (parts: {
-  readonly volumes: Volumes;
-  readonly deks: Deks;
-  readonly setKeys: SetKeys;
-  readonly keyAccess: Pick<KeyAccess, 'lease' | 'lossOf'>;
-  readonly leases: Pick<Leases, 'join' | 'leave'>;
-  readonly random: Pick<Random, 'uuid'>;
-  readonly mask: XtsMask | undefined;
-}): VolumeMaking => {
-  const { volumes, deks, setKeys, keyAccess, leases, random, mask } = parts;
+export const openVolumeMaking = (
+  parts: CopyParts & { readonly setKeys: SetKeys; readonly random: Pick<Random, 'uuid'> },
+): VolumeMaking => {
+  const { volumes, deks, setKeys, random, mask } = parts;
 
-  /**
-   * Reads what the source holds and writes it under the new DEK; holes and sectors of zeros stay holes. The copy uses the
-   * lease of the source's key as an open disk does, but does not wait for it: without it, it fails.
-   */
+  /** Reads what the source holds and writes it under the new DEK; holes and sectors of zeros stay holes. */
   const copyContent = async (source: DekHolder, target: { volumeId: string; dek: Uint8Array }, cause: Cause) => {
-    const header = await currentHeader(volumes, source.volume.volumeId);
-    const { dek, grant } = await deks.unwrap(source, header, cause);
-    const cipher = openDiskCipher(dek, mask);
-    dek.fill(0);
-    const from = await volumes.open(source.volume.volumeId);
-    const reading = createEncryptedDisk(from.store, cipher);
-    const key = { set: setOf(source.encryption), keyVersion: header.wrap.keyVersion };
-    let held = grant;
-    const user: LeaseUser = {
-      name: source.name,
-      isPinnable: false,
-      accessEpoch: grant?.accessEpoch ?? 0,
-      grant: () => held,
-      drop: () => {
-        held = undefined;
-        reading.dropKey();
-      },
-      probe: (terms, probing) => deks.check(source, header, probing, terms),
-    };
-    const lease = grant && keyAccess.lease(key);
-    const check = () => {
-      if (lease === undefined || (held !== undefined && lease.isHeld())) return;
-      const loss = keyAccess.lossOf(key);
-      const use = { ...key, resource: source.name };
-      throw loss ? keyLost(use, loss) : vaultUnreachable(use, new Error('the lease ended while a copy was made'));
-    };
-    if (grant) leases.join(key, user);
+    const from = await openCopySource(parts, source, cause);
     try {
       const to = await volumes.open(target.volumeId);
       const writing = createEncryptedDisk(to.store, openDiskCipher(target.dek, mask));
       try {
         await from.gate.still(async () => {
           let offset = 0;
-          for await (const piece of reading.read(0, reading.size(), check)) {
+          for await (const piece of from.disk.read(0, from.disk.size(), from.check)) {
             for (const [start, end] of writtenRuns(piece))
               await writing.write(offset + start, piece.subarray(start, end), () => undefined);
             offset += piece.length;
@@ -114,8 +74,7 @@ export const openVolumeMaking = (parts: {
         await writing.close();
       }
     } finally {
-      leases.leave(key, user);
-      await reading.close();
+      await from.close();
     }
   };
 

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { seededRandom, virtualClock } from '@interlock/runtime';
+import { openDiskCipher } from '../dek.ts';
+import type { DiskHeader } from '../disk-header-format.ts';
+import { createEncryptedDisk } from '../encrypted-disk.ts';
+import type { Deks } from '../keys/deks.ts';
+import { createKeyAccess } from '../keys/key-access.ts';
+import { createPlatter } from '../memory-block-store.ts';
+import { pieceSize } from '../sector.ts';
+import { openCopySource } from './copy-source.ts';
+import type { Volumes } from './volumes.ts';
+
+const key = { set: 'set', keyVersion: 'one' };
+const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+const terms = { ttlMs: 10_000, ioPauseTimeoutMs: 3_000 };
+const pieces = 3;
+
+/** A source of three pieces under a lease that the test lets lapse and come back. */
+const world = async () => {
+  const clock = virtualClock();
+  const random = seededRandom(3);
+  const keyAccess = createKeyAccess(clock, terms);
+  const dek = random.bytes(32);
+  const platter = createPlatter('source', pieces * pieceSize, random);
+  const written = createEncryptedDisk(platter.open(), openDiskCipher(Buffer.from(dek), undefined));
+  const content = Buffer.concat(Array.from({ length: pieces }, (_, n) => Buffer.alloc(pieceSize, n + 1)));
+  await written.write(0, content, () => undefined);
+  await written.close();
+  let unwraps = 0;
+  const yes = () => ({ accessEpoch: 5, asked: keyAccess.ask() });
+  const grant = yes();
+  keyAccess.granted(key, grant, 'unwrapped');
+  const deks = {
+    async unwrap(_holder: unknown, _header: unknown, _cause: unknown, held = grant) {
+      unwraps += 1;
+      return { dek: Buffer.from(dek), grant: held };
+    },
+  };
+  const header = { wrap: { keyVersion: key.keyVersion } } as DiskHeader;
+  const volumes = {
+    withHeader: async () => ({ current: header }),
+    open: async () => ({ store: platter.open(), gate: { still: (work: () => unknown) => work() } }),
+  };
+  let drop: (() => void) | undefined;
+  const source = await openCopySource(
+    {
+      volumes: volumes as unknown as Volumes,
+      deks: deks as unknown as Deks,
+      keyAccess,
+      leases: {
+        join: (_key, user) => {
+          drop = () => user.drop('ended');
+        },
+        leave: () => undefined,
+        changed: (_key, withinMs, signal) => clock.sleep(Math.min(withinMs, 100), signal),
+      },
+      terms,
+      clock,
+      mask: undefined,
+      signal: new AbortController().signal,
+    },
+    {
+      name: 'snapshot',
+      encryption: { type: 'customer', set: key.set },
+      volume: { volumeId: 'v', dekId: 'k', dekDiskId: 'u', headerSequence: 1 },
+    },
+    cause,
+  );
+  return {
+    clock,
+    keyAccess,
+    content,
+    source,
+    unwraps: () => unwraps,
+    /** The time of the yes is over: DEKs are overwritten. */
+    lapse: async () => {
+      await clock.sleep(terms.ttlMs);
+      drop?.();
+    },
+    renew: () => keyAccess.granted(key, yes(), 'unwrapped'),
+    /** @param after what happens behind the first piece */
+    async copy(after: () => Promise<unknown>): Promise<Buffer> {
+      const copied: Uint8Array[] = [];
+      for await (const piece of source.disk.read(0, source.disk.size(), source.check)) {
+        copied.push(Buffer.from(piece));
+        if (copied.length === 1) await after();
+      }
+      return Buffer.concat(copied);
+    },
+  };
+};
+
+const reasonOf = (copy: Promise<unknown>): Promise<string> =>
+  copy.then(
+    () => 'done',
+    (error: unknown) => (error instanceof Rejection ? error.reason : String(error)),
+  );
+
+test('G1: a copy waits without a lease, and goes on with the data key unwrapped anew once there is one', async () => {
+  const { clock, content, source, copy, lapse, renew, unwraps } = await world();
+  await clock.drive(
+    (async () => {
+      const copied = await copy(async () => {
+        await lapse();
+        void clock.sleep(1_000).then(renew);
+      });
+      assert.ok(copied.equals(content));
+      assert.equal(unwraps(), 2);
+      await source.close();
+    })(),
+  );
+});
+
+test('G1: a copy waits for no longer than reads and writes may, and fails as unreachable', async () => {
+  const { clock, copy, lapse } = await world();
+  await clock.drive(
+    (async () => {
+      let lapsedMs = 0;
+      const ended = await reasonOf(
+        copy(async () => {
+          await lapse();
+          lapsedMs = clock.monotonicMs();
+        }),
+      );
+      assert.equal(ended, 'KEY_VAULT_UNREACHABLE');
+      assert.equal(clock.monotonicMs() - lapsedMs, terms.ioPauseTimeoutMs);
+    })(),
+  );
+});
+
+test('G1, CMK-110: a loss ends a copy that waits', async () => {
+  const { clock, copy, lapse, keyAccess } = await world();
+  await clock.drive(
+    (async () => {
+      const ended = reasonOf(
+        copy(async () => {
+          await lapse();
+          void clock.sleep(500).then(() => {
+            keyAccess.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 6 }, 'fact');
+          });
+        }),
+      );
+      assert.equal(await ended, 'KEY_DISABLED');
+    })(),
+  );
+});
