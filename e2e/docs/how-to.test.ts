@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { run } from '../../services/cli/src/run.ts';
+import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+import { commandsOf, type PageCommand } from './how-to.ts';
+
+/** In this order each finds what it begins with: the README makes it, and every other leaves it as it was. */
+const pages = [
+  'README.md',
+  'docs/how-to/revoke-and-give-back.md',
+  'docs/how-to/rotate-a-key.md',
+  'docs/how-to/restart-by-themselves.md',
+  'docs/how-to/use-a-key-in-another-vault.md',
+  'docs/how-to/keep-a-standby-key.md',
+];
+
+/** What a command only looks at comes true a little later, where another service has to hear of it first. */
+const looks = new Set(['list', 'show', 'resources', 'activity-log']);
+const patienceMs = 20_000;
+
+/** What each page begins with besides: the README's own end has stopped it. */
+const running: PageCommand = { page: '', args: ['vm', 'start', 'vm1', '--wait'], isRefused: false, words: [] };
+
+let world: TestCloud;
+before(async () => {
+  world = await testCloud();
+});
+after(() => world?.stop());
+
+const play = async ({ args }: PageCommand): Promise<{ readonly exitCode: number; readonly output: string }> => {
+  const lines: string[] = [];
+  const say = (text: string): void => void lines.push(text);
+  const unused = (): never => assert.fail('these commands read and write no data');
+  const terminal = { out: say, err: say, outBytes: unused, in: unused, readFile: unused, writeFile: unused };
+  const exitCode = await run(args, { INTERLOCK_DATA: world.folder, INTERLOCK_GROUP: 'demo' }, terminal);
+  return { exitCode, output: lines.join('\n') };
+};
+
+/** What is wrong with how a command went; undefined: it went as its page says. */
+const flaw = (command: PageCommand, { exitCode, output }: Awaited<ReturnType<typeof play>>): string | undefined => {
+  if (exitCode !== (command.isRefused ? 1 : 0)) return `ended with ${exitCode}`;
+  const missing = command.words.filter((word) => !output.includes(word));
+  return missing.length === 0 ? undefined : `does not say ${missing.join(', ')}`;
+};
+
+describe('what the pages tell people to type does what they say', () => {
+  for (const page of pages) {
+    test(page, async () => {
+      const commands = commandsOf(page);
+      assert.ok(commands.length > 5, 'the commands are found');
+      if (page !== 'README.md') await play(running);
+      for (const command of commands) {
+        const endMs = performance.now() + patienceMs;
+        const mayWait = command.args.some((word) => looks.has(word));
+        for (;;) {
+          const went = await play(command);
+          const problem = flaw(command, went);
+          if (problem === undefined) break;
+          const typed = `npx interlock ${command.args.join(' ')}`;
+          assert.ok(mayWait && performance.now() < endMs, `${page}: ${typed}: ${problem}\n${went.output}`);
+        }
+      }
+    });
+  }
+});

@@ -1,0 +1,34 @@
+import { textOf } from './sources.ts';
+
+/** A command of a page, as a reader copies it. */
+export interface PageCommand {
+  readonly page: string;
+  /** Words behind `npx interlock`. */
+  readonly args: readonly string[];
+  /** What its comment promises: whether it is refused, and words of its output. */
+  readonly isRefused: boolean;
+  readonly words: readonly string[];
+}
+
+/** Words of a comment that an output has literally: states, reasons and principals. */
+const literal =
+  /\b[A-Z][A-Z_]{3,}\b|\bsystem:[a-z]+\b|\b[a-z0-9]+\/keys\/[a-z0-9]+\b|nothing depends on it|disabled|enabled|would start again by themselves/g;
+
+/**
+ * The commands of a page, in order: lines of its blocks that begin with `npx interlock`. One that a reader has to fill in
+ * (`<version>`) or that moves data through the shell is left out.
+ */
+export const commandsOf = (page: string): readonly PageCommand[] =>
+  [...textOf(page).matchAll(/^```\n([\s\S]*?)^```$/gm)]
+    .flatMap(([, block = '']) => block.split('\n'))
+    .filter((line) => line.startsWith('npx interlock ') && !/[<>|]/.test(line.split(' #')[0] ?? ''))
+    .map((line) => {
+      const [command = '', comment = ''] = line.split(/\s+# /);
+      const args = command
+        .trim()
+        .split(/\s+/)
+        .slice(2)
+        .map((word) => (word === '""' ? '' : word));
+      const words = /, or /.test(comment) ? [] : [...comment.matchAll(literal)].map(([word]) => word);
+      return { page, args, isRefused: /\brefused\b/.test(comment), words };
+    });
