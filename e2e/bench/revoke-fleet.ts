@@ -1,21 +1,14 @@
-import { randomBytes } from 'node:crypto';
-import { startLocalCloud } from '@interlock/local/local-cloud.ts';
-import type { Scope } from '@interlock/runtime';
-import { type Clients, openOutside } from '../cloud/clients.ts';
-import { until } from '../cloud/until.ts';
+import { createScope, type Scope } from '@interlock/runtime';
 import type { BenchOptions } from './bench.ts';
 import { backendsOf, cpuMs } from './fleet/cpu.ts';
-import { type Fleet, openFleet } from './fleet/fleet.ts';
+import { openFleetCloud } from './fleet/fleet-cloud.ts';
 import { openFleetFloor } from './fleet/floor.ts';
 import { highestPeak, resetPeaks } from './fleet/memory.ts';
-import { type ToldFacts, toldFacts } from './fleet/told-facts.ts';
+import { assertListed, restore, revoke } from './fleet/rounds.ts';
 import { type Measurement, measurement, percentile, timed } from './measure.ts';
 
 /** Machines that must stop, when no size is asked for. */
 const sizes = [1, 1_000, 10_000];
-/** A revocation of any size must be over by then. */
-const stopMs = 300_000;
-
 /** Rounds that are measured. */
 const roundsOf = (size: number): number => (size <= 100 ? 30 : size <= 1_000 ? 7 : size <= 10_000 ? 3 : 2);
 /** From here on a round is long enough to warm up by itself, and the first one counts as well. */
@@ -28,29 +21,20 @@ const warmSize = 50_000;
  */
 export const revokeFleet = async (options: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
   const measured: Measurement[] = [];
-  for (const size of options.size === undefined ? (options.smoke ? [1] : sizes) : [options.size])
-    measured.push(await revokeOne(options, size, scope));
+  for (const size of options.size === undefined ? (options.smoke ? [1] : sizes) : [options.size]) {
+    // A cloud after the other on the same folder.
+    const own = createScope();
+    scope.defer('fleet', () => own.close());
+    measured.push(await revokeOne(options, size, own));
+    await own.close();
+  }
   return measured;
 };
 
-const revokeOne = async ({ smoke, data }: BenchOptions, size: number, scope: Scope): Promise<Measurement> => {
-  const name = `bench_${randomBytes(4).toString('hex')}`;
-  const cloud = await startLocalCloud({
-    data,
-    env: process.env,
-    name,
-    temporary: true,
-    // The sweep asks about every disk of a fleet; it is what finds losses that nobody told, and none of those is measured.
-    settings: { GUEST_DRIVER: 'idle', SWEEP_INTERVAL_MS: '3600000' },
-  });
-  scope.defer('cloud', cloud.stop);
-  const outside = openOutside(cloud);
-  scope.defer('clients', async () => outside.close());
-  const clients = outside.administrator;
-  const volumeFolder = data.path('services', 'disk', 'volumes');
-  const fleet = await openFleet({ cloud, clients, volumeFolder }, size, scope);
+const revokeOne = async (options: BenchOptions, size: number, scope: Scope): Promise<Measurement> => {
+  const { cloud, clients, fleet, told: listen } = await openFleetCloud(options, size, scope);
+  const told = await listen('VmStopped');
   const { natsUrl } = cloud;
-  const told = await toldFacts({ natsUrl, stream: `${name}_interlock_compute`, type: 'VmStopped' }, scope);
 
   const ours: number[] = [];
   const floors: number[] = [];
@@ -64,7 +48,7 @@ const revokeOne = async ({ smoke, data }: BenchOptions, size: number, scope: Sco
   }
   const peaks: { service: string; mib: number }[] = [];
   let cpu: Readonly<Record<string, number>> = {};
-  const rounds = smoke ? 1 : roundsOf(size);
+  const rounds = options.smoke ? 1 : roundsOf(size);
   while (ours.length < rounds) {
     await restore(clients, fleet);
     resetPeaks(cloud);
@@ -92,59 +76,4 @@ const revokeOne = async ({ smoke, data }: BenchOptions, size: number, scope: Sco
     fleet: fleet.size,
     messages: told.messages(),
   });
-};
-
-/** Takes the key away; resolves when the last stop was told and the machine it is about is listed as stopped. */
-const revoke = async (clients: Clients, fleet: Fleet, told: ToldFacts): Promise<void> => {
-  told.begin();
-  await clients.keyVault.disableKeyVersion({ name: fleet.keyVersion });
-  const limit = new AbortController();
-  const late = setTimeout(() => limit.abort(), stopMs);
-  const tooLate = new Promise<never>((_, reject) => {
-    limit.signal.addEventListener('abort', () =>
-      reject(new Error(`${told.count()} of ${fleet.stopping} machines were told as stopped within ${stopMs} ms`)),
-    );
-  });
-  await Promise.race([told.reached(fleet.stopping), tooLate]);
-  clearTimeout(late);
-  // Rows move with their events, so what is told is listed: seen here for the last, and for all of them after the round.
-  const { virtualMachines } = await clients.compute.listVirtualMachines({
-    parent: fleet.group,
-    powerState: 'STOPPED',
-    pageSize: 1,
-  });
-  if (virtualMachines.length === 0) throw new Error('a machine that is told as stopped is not listed as such');
-};
-
-/** Every machine of the fleet is listed, those that had to stop as stopped because of the key, all others as running. */
-const assertListed = async (clients: Clients, { group, stopping, size }: Fleet): Promise<void> => {
-  const counts = { stopped: 0, running: 0 };
-  let pageToken = '';
-  do {
-    const page = await clients.compute.listVirtualMachines({ parent: group, pageSize: 1_000, pageToken });
-    for (const { powerState, stopReason } of page.virtualMachines) {
-      if (powerState === 'STOPPED' && stopReason?.reason === 'KEY_DISABLED') counts.stopped += 1;
-      if (powerState === 'RUNNING') counts.running += 1;
-    }
-    pageToken = page.nextPageToken;
-  } while (pageToken !== '');
-  if (counts.stopped !== stopping || counts.running !== size - stopping) {
-    throw new Error(
-      `of ${size} machines ${stopping} must be stopped and the others running, not ${counts.stopped} and ${counts.running}`,
-    );
-  }
-};
-
-/** Gives the key back and has every machine run again, and everything come to rest. */
-const restore = async (clients: Clients, fleet: Fleet): Promise<void> => {
-  await fleet.rest();
-  await clients.keyVault.enableKeyVersion({ name: fleet.keyVersion });
-  await until('the sets may use their key', async () => {
-    const sets = await Promise.all(fleet.lost.map(({ name }) => clients.sets.getDiskEncryptionSet({ name })));
-    return sets.every(({ keyAccess }) => keyAccess.every(({ state }) => state === 'AVAILABLE'));
-  });
-  await fleet.rest();
-  await fleet.startAgain();
-  await fleet.rest();
-  await fleet.computeSql`vacuum rows, events, floor_rows, floor_events`;
 };

@@ -7,9 +7,16 @@ import { append } from './append.ts';
 import type { Bench } from './bench.ts';
 import { cipher } from './disk-io/cipher.ts';
 import { diskIo } from './disk-io/disk-io.ts';
+import { restoreFleet } from './restore-fleet.ts';
 import { revokeFleet } from './revoke-fleet.ts';
 
-const benches: Readonly<Record<string, Bench>> = { append, cipher, 'disk-io': diskIo, 'revoke-fleet': revokeFleet };
+const benches: Readonly<Record<string, Bench>> = {
+  append,
+  cipher,
+  'disk-io': diskIo,
+  'restore-fleet': restoreFleet,
+  'revoke-fleet': revokeFleet,
+};
 
 /** `npm run bench -- <name> [--size N] [--smoke] [--history FILE]`: prints one JSON line per size; the last line is such a line. */
 runCommand(async (scope) => {

@@ -28,14 +28,24 @@ interface Written {
  *
  * It reads nothing and decides nothing: it knows beforehand what is to be written.
  *
- * @param factBytes bytes of all facts of a revocation as they were published
+ * @param written `factBytes`: of all facts as they were published; `lastEvent`, `eventsEach`: what is written for a machine
  */
 export const openFleetFloor = async (
   { computeSql: sql, stopping, group }: Fleet,
-  { natsUrl, factBytes }: { readonly natsUrl: string; readonly factBytes: number },
+  {
+    natsUrl,
+    factBytes,
+    lastEvent = 'VmStopped',
+    eventsEach = 2,
+  }: {
+    readonly natsUrl: string;
+    readonly factBytes: number;
+    readonly lastEvent?: string;
+    readonly eventsEach?: number;
+  },
   scope: Scope,
 ): Promise<() => Promise<void>> => {
-  const written = await readWritten(sql, group);
+  const written = await readWritten(sql, group, { lastEvent, eventsEach });
   await sql`create table floor_rows (like rows including all) with (fillfactor = 50)`;
   await sql`create table floor_events (like events including all)`;
   const prefix = `${group}/virtualMachines/`;
@@ -94,7 +104,7 @@ export const openFleetFloor = async (
         // The last range publishes what rounding left.
         const bytes = to === stopping ? bytesLeft : Math.round((factBytes * (to - from)) / stopping);
         bytesLeft -= bytes;
-        bus.publish(bytes);
+        if (bytes > 0) bus.publish(bytes);
       }
     };
     await Promise.all(Array.from({ length: connectionsMax }, worker));
@@ -104,18 +114,22 @@ export const openFleetFloor = async (
   };
 };
 
-/** What compute wrote for the machine it stopped last. */
-const readWritten = async (sql: Sql, group: string): Promise<Written> => {
+/** What compute wrote for the machine it changed last, with so many events up to one of that type. */
+const readWritten = async (
+  sql: Sql,
+  group: string,
+  { lastEvent, eventsEach }: { readonly lastEvent: string; readonly eventsEach: number },
+): Promise<Written> => {
   const [last] = await sql<{ stream: string; version: number }[]>`
-    select stream, version from events where type = 'VmStopped' order by position desc limit 1`;
-  if (!last) throw new Error('no machine was stopped yet: there is nothing to take as a template');
+    select stream, version from events where type = ${lastEvent} order by position desc limit 1`;
+  if (!last) throw new Error(`there is no ${lastEvent} yet that could be taken as a template`);
   const id = last.stream.slice(-idLength);
   const key = `${group}/virtualMachines/${id}`;
   const [row] = await sql<{ row: string }[]>`
     select row::text as row from rows where table_name = 'vm_v1' and key = ${key}`;
   const events = await sql<{ type: string; data: string; meta: string; id: string }[]>`
     select type, data::text as data, meta::text as meta, meta->>'id' as id from events
-    where stream = ${last.stream} and version <= ${last.version} and version > ${last.version - 2} order by version`;
+    where stream = ${last.stream} and version <= ${last.version} and version > ${last.version - eventsEach} order by version`;
   if (!row) throw new Error(`${key} has no row`);
   return {
     row: row.row.replaceAll(id, '@@'),

@@ -15,7 +15,7 @@ export const openedDiskVersion = 4;
 export interface MachineSeeding {
   /** Makes these machines, each running. */
   make(machines: readonly FleetMachine[], accessEpoch: number): Promise<void>;
-  /** Starts these machines, which are off, with their disks opened at that epoch and as often as `opens` says. */
+  /** Starts those of these machines that are off, with their disks opened at that epoch and as often as `opens` says. */
   startAgain(machines: readonly FleetMachine[], accessEpoch: number, opens: number): Promise<void>;
 }
 
@@ -57,7 +57,7 @@ export const machineSeeding = (store: EventStore): MachineSeeding => {
   const decideAll = async (
     machines: readonly FleetMachine[],
     decide: (machine: FleetMachine) => Decision,
-  ): Promise<void> => {
+  ): Promise<number> => {
     const byName = new Map(machines.map((machine) => [machine.name, machine]));
     const { changed } = await vms.transactMany(
       [...byName.keys()],
@@ -68,13 +68,12 @@ export const machineSeeding = (store: EventStore): MachineSeeding => {
       },
       seedCause(),
     );
-    if (changed.length !== machines.length)
-      throw new Error(`${machines.length - changed.length} of ${machines.length} machines are not as expected`);
+    return changed.length;
   };
 
   return {
-    make: (machines, accessEpoch) =>
-      decideAll(machines, ({ name, disks }) => {
+    async make(machines, accessEpoch) {
+      const made = await decideAll(machines, ({ name, disks }) => {
         const ask = askOf(name);
         const planned = disks.map(
           ({ name: disk, lun, isOs, sku, set }): PlannedDisk => ({
@@ -96,12 +95,15 @@ export const machineSeeding = (store: EventStore): MachineSeeding => {
         };
         const opened = disks.map((disk) => openedOf(disk, accessEpoch, 1));
         return inTurn(create(ask, wish, planned), created(ask.at, ask.id, opened), guestStarted(ask.at, ask.id));
-      }),
-    startAgain: (machines, accessEpoch, opens) =>
-      decideAll(machines, ({ name, disks }) => {
+      });
+      if (made !== machines.length) throw new Error(`only ${made} of ${machines.length} machines were made`);
+    },
+    async startAgain(machines, accessEpoch, opens) {
+      await decideAll(machines, ({ name, disks }) => {
         const ask = askOf(name);
         const opened = disks.map((disk) => openedOf(disk, accessEpoch, opens));
         return inTurn(start(ask), disksOpened(ask.at, ask.id, opened), guestStarted(ask.at, ask.id));
-      }),
+      });
+    },
   };
 };

@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto';
+import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import type { Scope } from '@interlock/runtime';
+import { type Clients, openOutside } from '../../cloud/clients.ts';
+import type { BenchOptions } from '../bench.ts';
+import { type Fleet, openFleet } from './fleet.ts';
+import { type ToldFacts, toldFacts } from './told-facts.ts';
+
+/** A cloud of separate processes with a fleet in it. */
+export interface FleetCloud {
+  readonly cloud: LocalCloud;
+  /** The services as the administrator sees them. */
+  readonly clients: Clients;
+  readonly fleet: Fleet;
+  /** Counts facts of compute of that type from now on. */
+  told(type: string): Promise<ToldFacts>;
+}
+
+/** Starts a cloud and puts a fleet in place, of which so many machines stop with the key. */
+export const openFleetCloud = async (
+  { data }: Pick<BenchOptions, 'data'>,
+  stopping: number,
+  scope: Scope,
+): Promise<FleetCloud> => {
+  const name = `bench_${randomBytes(4).toString('hex')}`;
+  const cloud = await startLocalCloud({
+    data,
+    env: process.env,
+    name,
+    temporary: true,
+    // The sweep asks about every disk of a fleet; it is what finds losses that nobody told, and none of those is measured.
+    settings: { GUEST_DRIVER: 'idle', SWEEP_INTERVAL_MS: '3600000' },
+  });
+  scope.defer('cloud', cloud.stop);
+  const outside = openOutside(cloud);
+  scope.defer('clients', async () => outside.close());
+  const clients = outside.administrator;
+  const volumeFolder = data.path('services', 'disk', 'volumes');
+  const fleet = await openFleet({ cloud, clients, volumeFolder }, stopping, scope);
+  const { natsUrl } = cloud;
+  return {
+    cloud,
+    clients,
+    fleet,
+    told: (type) => toldFacts({ natsUrl, stream: `${name}_interlock_compute`, type }, scope),
+  };
+};

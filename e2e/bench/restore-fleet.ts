@@ -1,0 +1,125 @@
+import { createScope, type Scope } from '@interlock/runtime';
+import type { Clients } from '../cloud/clients.ts';
+import { until } from '../cloud/until.ts';
+import type { BenchOptions } from './bench.ts';
+import type { Fleet } from './fleet/fleet.ts';
+import { type FleetCloud, openFleetCloud } from './fleet/fleet-cloud.ts';
+import { openFleetFloor } from './fleet/floor.ts';
+import { highestPeak, resetPeaks } from './fleet/memory.ts';
+import { planFleet } from './fleet/plan.ts';
+import { giveBack, restore, revoke } from './fleet/rounds.ts';
+import type { ToldFacts } from './fleet/told-facts.ts';
+import { type Measurement, measurement, timed } from './measure.ts';
+import { rsaSpeed } from './openssl-speed.ts';
+
+/** Machines a lost key has stopped, when no size is asked for. */
+const sizeDefault = 10_000;
+/** Most machines that are started, and starts asked for at once: enough to keep both cores busy. */
+const startsMax = 10_000;
+const askedAtOnce = 256;
+/** Everything must be over by then. */
+const limitMs = 600_000;
+/** How long each part of the RSA floor is measured. */
+const rsaSeconds = 2;
+
+/**
+ * The way back of a fleet. First how long it takes from `EnableKeyVersion` called until every machine the loss had stopped is
+ * stored as free to start, beside the floor of `fleet/floor.ts` for the rows that are written then. Then how long it takes from
+ * the first `StartVirtualMachine` asked for until the last of so many machines is told as running, each disk opened with a
+ * real unwrap, beside what `openssl speed` needs for as many private operations on the same cores.
+ */
+export const restoreFleet = async (options: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
+  const { smoke, size = smoke ? 2 : sizeDefault } = options;
+  const own = createScope();
+  scope.defer('fleet', () => own.close());
+  const opened = await openFleetCloud(options, size, own);
+  const { cloud, clients, fleet } = opened;
+  const stopped = await opened.told('VmStopped');
+  const started = await opened.told('VmStarted');
+  const rounds = smoke ? 1 : size <= 10_000 ? 3 : 1;
+
+  await revoke(clients, fleet, stopped);
+  const returns = { ours: [] as number[], floor: [] as number[] };
+  const starts: number[] = [];
+  let floor: (() => Promise<void>) | undefined;
+  let peak = { service: '', mib: 0 };
+  const count = Math.min(size, startsMax);
+  let disks = 0;
+  for (let round = 0; round < rounds; round++) {
+    if (round > 0) {
+      await restore(clients, fleet);
+      await revoke(clients, fleet, stopped);
+    }
+    await fleet.rest();
+    resetPeaks(cloud);
+    returns.ours.push(await timed(() => allReturned(opened)));
+    floor ??= await openFleetFloor(
+      fleet,
+      { natsUrl: cloud.natsUrl, factBytes: 0, lastEvent: 'KeyAccessReturned', eventsEach: 1 },
+      own,
+    );
+    if (returns.floor.length === 0) await floor();
+    returns.floor.push(await timed(floor));
+    await fleet.rest();
+    starts.push(
+      await timed(async () => {
+        disks = await startSome(clients, fleet, count, started);
+      }),
+    );
+    const most = highestPeak(cloud);
+    if (most.mib > peak.mib) peak = most;
+  }
+  const { decrypt } = await rsaSpeed(2048, smoke ? 1 : rsaSeconds);
+  await own.close();
+  const memory = { peakMib: peak.mib, peakOf: peak.service };
+  return [
+    measurement({ bench: 'restore-fleet', size, unit: 'ms' }, returns.ours, returns.floor, {
+      ...memory,
+      what: 'key enabled, every machine free to start',
+    }),
+    measurement({ bench: 'restore-fleet', size: count, unit: 'ms' }, starts, [(disks / decrypt) * 1_000], {
+      ...memory,
+      what: 'so many machines started, each disk unwrapped',
+      unwraps: disks,
+    }),
+  ];
+};
+
+/** Gives the key back; resolves when that is stored for every machine it was in the way of. */
+const allReturned = async ({ clients, fleet }: FleetCloud): Promise<void> => {
+  const { computeSql: sql, stopping } = fleet;
+  const [before] = await sql<{ position: number }[]>`select position from head`;
+  const base = before?.position ?? 0;
+  await giveBack(clients, fleet);
+  await until(
+    'every machine is free to start',
+    async () => {
+      const [now] = await sql<{ position: number }[]>`select position from head`;
+      if ((now?.position ?? 0) < base + stopping) return false;
+      const [found] = await sql<{ count: number }[]>`
+        select count(*)::int as count from events where position > ${base} and type = 'KeyAccessReturned'`;
+      return found?.count === stopping;
+    },
+    limitMs,
+  );
+};
+
+/** Starts so many machines through the API; resolves when the last is told as running. @returns disks they opened */
+const startSome = async (clients: Clients, fleet: Fleet, count: number, started: ToldFacts): Promise<number> => {
+  const machines = [];
+  for (const machine of planFleet(fleet.stopping, fleet)) if (machine.stops) machines.push(machine);
+  const chosen = machines.slice(0, count);
+  started.begin();
+  let next = 0;
+  const asking = async (): Promise<void> => {
+    for (let machine = chosen[next++]; machine; machine = chosen[next++])
+      await clients.compute.startVirtualMachine({ name: machine.name });
+  };
+  await Promise.all(Array.from({ length: Math.min(askedAtOnce, count) }, asking));
+  const late = setTimeout(() => {
+    throw new Error(`${started.count()} of ${count} machines were told as running within ${limitMs} ms`);
+  }, limitMs);
+  await started.reached(count);
+  clearTimeout(late);
+  return chosen.reduce((sum, { disks }) => sum + disks.length, 0);
+};
