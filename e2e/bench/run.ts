@@ -7,6 +7,7 @@ import { append } from './append.ts';
 import type { Bench } from './bench.ts';
 import { cipher } from './disk-io/cipher.ts';
 import { diskIo } from './disk-io/disk-io.ts';
+import { fairness } from './fairness.ts';
 import { restoreFleet } from './restore-fleet.ts';
 import { revokeFleet } from './revoke-fleet.ts';
 
@@ -14,6 +15,7 @@ const benches: Readonly<Record<string, Bench>> = {
   append,
   cipher,
   'disk-io': diskIo,
+  fairness,
   'restore-fleet': restoreFleet,
   'revoke-fleet': revokeFleet,
 };
