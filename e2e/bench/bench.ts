@@ -8,6 +8,8 @@ export interface BenchOptions {
   readonly size: number | undefined;
   /** As small as possible: shows that the bench runs, and measures nothing. */
   readonly smoke: boolean;
+  /** Settings of the services beside those of the bench. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** A folder of this run alone. */
   readonly data: DataFolder;
 }

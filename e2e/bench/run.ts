@@ -10,6 +10,7 @@ import { diskIo } from './disk-io/disk-io.ts';
 import { fairness } from './fairness.ts';
 import { restoreFleet } from './restore-fleet.ts';
 import { revokeFleet } from './revoke-fleet.ts';
+import { unwrap } from './unwrap.ts';
 
 const benches: Readonly<Record<string, Bench>> = {
   append,
@@ -18,6 +19,7 @@ const benches: Readonly<Record<string, Bench>> = {
   fairness,
   'restore-fleet': restoreFleet,
   'revoke-fleet': revokeFleet,
+  unwrap,
 };
 
 /** `npm run bench -- <name> [--size N] [--smoke] [--history FILE]`: prints one JSON line per size; the last line is such a line. */
