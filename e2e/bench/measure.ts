@@ -16,9 +16,16 @@ export interface Measurement {
   readonly samples: number;
   readonly commit: string;
   readonly machine: string;
-  /** Whatever else the bench has to say. */
-  readonly [detail: string]: string | number;
+  /** Whatever else the bench has to say; `quantilesOf` latencies under a name that ends in `Quantiles`. */
+  readonly [detail: string]: string | number | readonly number[];
 }
+
+/** Shares at which `quantilesOf` reads a distribution. */
+export const QUANTILE_SHARES = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1] as const;
+
+/** A distribution as history keeps it: its values at `QUANTILE_SHARES`. @throws RangeError without samples */
+export const quantilesOf = (samples: readonly number[]): readonly number[] =>
+  QUANTILE_SHARES.map((share) => rounded(percentile(samples, share)));
 
 /** Middle value; of an even number the mean of the middle two. @throws RangeError without samples */
 export const median = (samples: readonly number[]): number => percentile(samples, 0.5);
@@ -40,20 +47,19 @@ export const timed = async (work: () => Promise<unknown>): Promise<number> => {
 };
 
 /**
- * Measures two things in turn, A B A B …, after one warm-up of each, so that a drift of the machine's speed meets both.
+ * Measures several things in turn, A B C A B C …, after one warm-up of each, so that a drift of the machine's speed meets
+ * all of them.
  * @returns the samples of each, in ms
  */
-export const inTurn = async (
+export const inTurns = async <Name extends string>(
   rounds: number,
-  ours: () => Promise<unknown>,
-  floor: () => Promise<unknown>,
-): Promise<{ readonly ours: readonly number[]; readonly floor: readonly number[] }> => {
-  await ours();
-  await floor();
-  const samples = { ours: [] as number[], floor: [] as number[] };
+  works: Readonly<Record<Name, () => Promise<unknown>>>,
+): Promise<Readonly<Record<Name, readonly number[]>>> => {
+  const all = Object.entries(works) as [Name, () => Promise<unknown>][];
+  for (const [, work] of all) await work();
+  const samples = Object.fromEntries(all.map(([name]) => [name, []])) as unknown as Record<Name, number[]>;
   for (let round = 0; round < rounds; round++) {
-    samples.ours.push(await timed(ours));
-    samples.floor.push(await timed(floor));
+    for (const [name, work] of all) samples[name].push(await timed(work));
   }
   return samples;
 };
@@ -63,7 +69,7 @@ export const measurement = (
   named: { readonly bench: string; readonly size: number; readonly unit: string },
   values: readonly number[],
   floors: readonly number[],
-  details: Readonly<Record<string, string | number>> = {},
+  details: Readonly<Record<string, string | number | readonly number[]>> = {},
 ): Measurement => {
   const [value, floor] = [median(values), median(floors)];
   return {
@@ -79,7 +85,8 @@ export const measurement = (
   };
 };
 
-const rounded = (value: number): number => Number(value.toPrecision(4));
+/** Four significant digits. */
+export const rounded = (value: number): number => Number(value.toPrecision(4));
 
 const commit = (): string => {
   const git = (...args: string[]): string =>

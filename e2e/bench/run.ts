@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runCommand } from '@interlock/local/command.ts';
@@ -8,6 +8,7 @@ import type { Bench } from './bench.ts';
 import { cipher } from './disk-io/cipher.ts';
 import { diskIo } from './disk-io/disk-io.ts';
 import { fairness } from './fairness.ts';
+import { HISTORY_VARIABLE, openHistory } from './history.ts';
 import { restoreFleet } from './restore-fleet.ts';
 import { revokeFleet } from './revoke-fleet.ts';
 import { unwrap } from './unwrap.ts';
@@ -22,25 +23,47 @@ const benches: Readonly<Record<string, Bench>> = {
   unwrap,
 };
 
-/** `npm run bench -- <name> [--size N] [--smoke] [--history FILE]`: prints one JSON line per size; the last line is such a line. */
+const usage = 'npm run bench -- <name> [--size N] [--smoke] [--history FILE]';
+
+const readArguments = () => {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { size: { type: 'string' }, smoke: { type: 'boolean', default: false }, history: { type: 'string' } },
+    });
+  } catch (error) {
+    throw new LauncherError(`${error instanceof Error ? error.message : error}\n${usage}`);
+  }
+};
+
+/**
+ * `npm run bench -- <name> [--size N] [--smoke] [--history FILE]`: prints one JSON line per size; the last line is such a
+ * line. Keeps the lines in the history file as well, or in the one `INTERLOCK_BENCH_HISTORY` names.
+ */
 runCommand(async (scope) => {
-  const { positionals, values } = parseArgs({
-    allowPositionals: true,
-    options: { size: { type: 'string' }, smoke: { type: 'boolean', default: false }, history: { type: 'string' } },
-  });
-  const [name = ''] = positionals;
+  const { positionals, values } = readArguments();
+  const [name = '', ...more] = positionals;
   const bench = benches[name];
-  if (!bench) throw new LauncherError(`There is no bench "${name}". There are: ${Object.keys(benches).join(', ')}.`);
+  const names = Object.keys(benches).join(', ');
+  if (!bench || more.length > 0)
+    throw new LauncherError(
+      name === '' || more.length > 0
+        ? `Name one bench: ${usage}. There are: ${names}.`
+        : `There is no bench "${name}". There are: ${names}.`,
+    );
   const size = values.size === undefined ? undefined : Number(values.size);
-  if (size !== undefined && !(Number.isInteger(size) && size > 0))
+  if (size !== undefined && !(Number.isSafeInteger(size) && size > 0))
     throw new LauncherError(`--size must be a whole number above 0, not "${values.size}".`);
+  const file = values.history ?? process.env[HISTORY_VARIABLE];
+  const history = file ? openHistory(file) : undefined;
 
   const root = mkdtempSync(join(openDataFolder(dataRoot(process.env)).folder('bench'), 'run-'));
   scope.defer('bench data', () => rmSync(root, { recursive: true, force: true }));
   const measurements = await bench({ size, smoke: values.smoke, data: openDataFolder(root) }, scope);
+  // What only shows that it runs measures nothing.
+  if (!values.smoke) history?.add(measurements);
   const lines = measurements.map((measurement) => JSON.stringify(measurement));
   for (const line of lines.slice(0, -1)) console.log(line);
-  if (values.history !== undefined) appendFileSync(values.history, `${lines.join('\n')}\n`);
   const lastLine = lines.at(-1);
   return lastLine === undefined ? { exitCode: 1 } : { exitCode: 0, lastLine };
 });

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { repository } from '@interlock/local/data-folder.ts';
+import { openHistory, readHistory } from './history.ts';
+import { measurement } from './measure.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'history-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const one = measurement({ bench: 'b', size: 1, unit: 'ms' }, [1, 2, 3], [1, 1, 1], { p95: 3, quantiles: [1, 2, 3] });
+
+test('what is added is read again, in order, with the time of its run', () => {
+  const file = join(folder, 'kept');
+  openHistory(file).add([one, { ...one, size: 2 }]);
+  openHistory(file).add([{ ...one, size: 3 }]);
+  const kept = readHistory(file);
+  assert.deepEqual(
+    kept.map(({ time: _time, ...line }) => line),
+    [one, { ...one, size: 2 }, { ...one, size: 3 }],
+  );
+  assert.equal(kept[0]?.time, kept[1]?.time);
+  for (const { time } of kept) assert.equal(new Date(time).toISOString(), time);
+});
+
+test('a file in the repository is refused and not made, whatever way leads there', () => {
+  const file = join(repository, 'e2e', 'bench', 'kept');
+  assert.throws(() => openHistory(file), /outside/);
+  symlinkSync(join(repository, 'e2e'), join(folder, 'link'));
+  assert.throws(() => openHistory(join(folder, 'link', 'kept')), /outside/);
+  assert.equal(existsSync(file), false);
+  assert.equal(existsSync(join(repository, 'e2e', 'kept')), false);
+});
+
+test('a folder that is not there, a file that is not there, and a line that is none of a bench are named', () => {
+  assert.throws(() => openHistory(join(folder, 'no', 'kept')), /cannot be written/);
+  assert.throws(() => readHistory(join(folder, 'none')), /cannot be read.*npm run bench/s);
+  const file = join(folder, 'odd');
+  openHistory(file).add([one]);
+  appendFileSync(file, '\n{"bench":"b"}\n');
+  assert.throws(() => readHistory(file), /Line 3 of/);
+});
