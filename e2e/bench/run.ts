@@ -8,7 +8,9 @@ import type { Bench } from './bench.ts';
 import { cipher } from './disk-io/cipher.ts';
 import { diskIo } from './disk-io/disk-io.ts';
 import { fairness } from './fairness.ts';
+import { feed } from './feed.ts';
 import { HISTORY_VARIABLE, openHistory } from './history.ts';
+import { rebuild } from './rebuild.ts';
 import { restoreFleet } from './restore-fleet.ts';
 import { revokeFleet } from './revoke-fleet.ts';
 import { unwrap } from './unwrap.ts';
@@ -18,6 +20,8 @@ const benches: Readonly<Record<string, Bench>> = {
   cipher,
   'disk-io': diskIo,
   fairness,
+  feed,
+  rebuild,
   'restore-fleet': restoreFleet,
   'revoke-fleet': revokeFleet,
   unwrap,

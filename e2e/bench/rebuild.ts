@@ -1,0 +1,113 @@
+import { once } from 'node:events';
+import { openConnections, openPostgresStore, rowKeeper, type Sql } from '@interlock/event-store';
+import { LauncherError } from '@interlock/local/data-folder.ts';
+import { startPostgres } from '@interlock/local/postgres.ts';
+import { logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import type { BenchOptions } from './bench.ts';
+import { inTurns, type Measurement, measurement } from './measure.ts';
+
+const eventsPerStream = 10;
+const defaultEvents = 1_000_000;
+
+/**
+ * Seconds until the state rows of `--size` events (1,000,000 by default; 10 a stream, the streams interleaved) are made
+ * anew from position 0, as a service does it before it serves a new version of a state.
+ *
+ * - floor: the events go out with COPY and as many rows as there are streams come in with COPY, into a table with the
+ *   same index, nothing decoded and nothing folded
+ */
+export const rebuild = async (
+  { smoke, size, data: folder }: BenchOptions,
+  scope: Scope,
+): Promise<readonly Measurement[]> => {
+  const events = size ?? (smoke ? 1_000 : defaultEvents);
+  if (events % eventsPerStream !== 0)
+    throw new LauncherError(`--size is the number of events here, a multiple of ${eventsPerStream}, not ${events}.`);
+  const streams = events / eventsPerStream;
+  const postgres = await startPostgres(folder, process.env);
+  scope.defer('Postgres', postgres.stop);
+  const database = `bench_rebuild_${process.pid}`;
+  await postgres.createDatabases([database]);
+  scope.defer('database', () => postgres.dropDatabases([database]));
+  const url = postgres.shortUrl(database);
+  const store = await openPostgresStore({ url, clock: systemClock, random: systemRandom });
+  scope.defer('store', () => store.close());
+  const sql = openConnections(url, { maxConnections: 1, transactionTimeoutMs: 300_000 });
+  scope.defer('floor', () => sql.end());
+  await fill(sql, events, streams);
+  await sql`create table raw (like rows including all)`;
+
+  let stateVersion = 0;
+  const ours = async (): Promise<void> => {
+    stateVersion++;
+    const log = logger({ service: 'bench', clock: systemClock, write: () => {} });
+    const counters = await rowKeeper({ store, clock: systemClock, log }).open({
+      name: 'counter',
+      stateVersion,
+      initial: { count: 0, latest: '' },
+      evolve: ({ count }, { name }: { readonly type: 'Counted'; readonly name: string }) => ({
+        count: count + 1,
+        latest: name,
+      }),
+    });
+    const [made] = await sql<{ rows: number; events: number }[]>`
+      select count(*) as rows, coalesce(sum((row->>'count')::bigint), 0)::bigint as events
+      from rows where table_name = ${counters.table.table}`;
+    if (made?.rows !== streams || made.events !== events)
+      throw new Error(`the rows are not what the events say: ${JSON.stringify(made)}`);
+  };
+  const samples = await inTurns(smoke ? 1 : 3, {
+    value: ours,
+    floor: async () => {
+      await copyOut(sql);
+      await copyIn(sql, streams);
+    },
+    // Neither counts: what the next round starts from.
+    cleaning: async () => {
+      await sql`truncate rows, raw`;
+      await sql`delete from cursors`;
+    },
+  });
+  const seconds = (took: readonly number[]): readonly number[] => took.map((ms) => ms / 1000);
+  return [
+    measurement({ bench: 'rebuild', size: events, unit: 's' }, seconds(samples.value), seconds(samples.floor), {
+      streams,
+      eventsPerSecond: Math.round((events * 1000) / Math.min(...samples.value)),
+    }),
+  ];
+};
+
+/** Events of the size of real ones, as if every stream had been written to in turn. */
+const fill = async (sql: Sql, events: number, streams: number): Promise<void> => {
+  await sql`
+    insert into events (position, stream, version, type, schema, data, meta, time_ms)
+    select n, 'counter-' || (n % ${streams}::bigint), 1 + (n - 1) / ${streams}::bigint, 'Counted', 1,
+      json_build_object('name', repeat('x', 120), 'version', repeat('y', 32), 'at', 1700000000000 + n),
+      json_build_object('id', gen_random_uuid(), 'correlationId', gen_random_uuid(), 'causationId', gen_random_uuid(), 'caller', 'system:bench'),
+      1700000000000 + n
+    from generate_series(1, ${events}::bigint) n`;
+  await sql`update head set position = ${events}`;
+  await sql`analyze events`;
+};
+
+const copyOut = async (sql: Sql): Promise<void> => {
+  const out = await sql`copy events to stdout`.readable();
+  let bytes = 0;
+  for await (const chunk of out) bytes += (chunk as Uint8Array).byteLength;
+  if (bytes === 0) throw new Error('COPY gave nothing');
+};
+
+const copyIn = async (sql: Sql, streams: number): Promise<void> => {
+  const into = await sql`copy raw from stdin`.writable();
+  const row = JSON.stringify({ count: eventsPerStream, latest: 'x'.repeat(120) });
+  const rowsAtOnce = 1_000;
+  for (let from = 0; from < streams; from += rowsAtOnce) {
+    let text = '';
+    for (let n = from; n < Math.min(streams, from + rowsAtOnce); n++)
+      text += `counter_v1\t${n}\t${eventsPerStream}\t${row}\n`;
+    if (!into.write(text)) await once(into, 'drain');
+  }
+  const finished = once(into, 'finish');
+  into.end();
+  await finished;
+};
