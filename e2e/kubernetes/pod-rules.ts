@@ -29,6 +29,11 @@ const securityProblems = (pod: PodSpec): readonly string[] => {
       'gets a token of the cluster it has no use for',
     ),
     ...problem(
+      // What is not said is 0644.
+      (pod.volumes ?? []).some(({ secret }) => secret !== undefined && ((secret.defaultMode ?? 0o644) & 0o037) !== 0),
+      'has secrets that others may read, or the group may write',
+    ),
+    ...problem(
       (pod.volumes ?? []).some((volume) => 'hostPath' in volume),
       'mounts a folder of its node',
     ),

@@ -45,6 +45,8 @@ const podRules: readonly (readonly [string, unknown, RegExp])[] = [
   ['spec.template.spec.enableServiceLinks', true, /a variable for each Service/],
   ['spec.template.spec.automountServiceAccountToken', true, /a token of the cluster/],
   ['spec.template.spec.volumes', [{ name: 'x', hostPath: { path: '/' } }], /a folder of its node/],
+  ['spec.template.spec.volumes.0.secret.defaultMode', 440, /secrets that others may read/],
+  ['spec.template.spec.volumes.0.secret.defaultMode', undefined, /secrets that others may read/],
   ['spec.template.spec.terminationGracePeriodSeconds', 5, /killed before it is told/],
   [`${container}.resources.limits.memory`, undefined, /no limit of memory/],
   [`${container}.resources.requests.cpu`, undefined, /requests no cpu/],
