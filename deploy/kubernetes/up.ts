@@ -35,10 +35,10 @@ runCommand(async () => {
   if (!isOnPath('kubectl', process.env)) {
     throw new LauncherError('kubectl is not on the PATH: https://kubernetes.io/docs/tasks/tools, 1.30 or newer.');
   }
-  const context = values.context ?? (await run('kubectl', ['config', 'current-context'])).trim();
+  const context = values.context ?? (await currentContext());
   const kubectl = (...args: readonly string[]) => run('kubectl', ['--context', context, ...args]);
   // Before anything is built: an unreachable cluster is known at once.
-  await kubectl('version', '--output', 'json');
+  await kubectl('get', '--raw', '/version');
 
   const builder = await findBuilder(process.env);
   const references = Object.keys(images).map((image) => ({ image, reference: `localhost/interlock/${image}:${tag}` }));
@@ -94,6 +94,19 @@ Everything is ready ${(readyMs / 1000).toFixed(0)} s after it was applied. Try:
   kubectl --context ${context} --namespace interlock port-forward svc/jaeger 16686    # traces`);
   return { exitCode: 0, lastLine: JSON.stringify({ context, readyMs }) };
 });
+
+async function currentContext(): Promise<string> {
+  const contexts = (await run('kubectl', ['config', 'get-contexts', '--output', 'name'])).trim();
+  if (contexts === '') {
+    throw new LauncherError('kubectl knows no cluster. Make one: kind create cluster, or k3d cluster create.');
+  }
+  // Without a current one it prints nothing but an error.
+  const current = await run('kubectl', ['config', 'current-context']).catch(() => '');
+  if (current !== '') return current.trim();
+  throw new LauncherError(
+    `No context is the current one. Name one with --context: ${contexts.split('\n').join(', ')}.`,
+  );
+}
 
 function run(program: string, args: readonly string[]): Promise<string> {
   return runProgram(program, args, process.env);

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
@@ -49,6 +49,7 @@ export const startPodCloud = async (id: string, folder: string, say: (line: stri
     objects,
     secrets: new Map(secrets.map(({ metadata, data }) => [metadata.name, data])),
     folder: join(folder, 'secrets'),
+    give: (file, group) => chownSync(file, 0, group),
     namespace,
   };
   const workload = (name: string): KubernetesObject => {

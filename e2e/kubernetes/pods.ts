@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Container, KubernetesObject, PodSpec, Variable, Volume } from './render.ts';
 
@@ -33,6 +33,8 @@ export interface Cluster {
   /** Folder for the content of Secrets. */
   readonly folder: string;
   readonly namespace: string;
+  /** Gives a file of root's to a group. */
+  readonly give: (file: string, group: number) => void;
 }
 
 /** The pod of a workload, or of a Job. @throws Error naming what the cluster does not have */
@@ -128,7 +130,7 @@ const laidOut = ({ name, secret }: Volume, group: number, cluster: Cluster): Rea
   for (const [key, value] of Object.entries(secretOf(cluster, secretName))) {
     const file = join(path, key);
     writeFileSync(file, Buffer.from(value, 'base64'));
-    chownSync(file, 0, group);
+    cluster.give(file, group);
     chmodSync(file, defaultMode);
   }
   return { name, hostPath: { path, type: 'Directory' } };

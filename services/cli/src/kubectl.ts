@@ -134,5 +134,5 @@ const problemIn = (words: string, { context, namespace }: ClusterPlace): Cluster
       `is Interlock in namespace ${namespace}? kubectl apply -k deploy/kubernetes/overlays/local, or name another with --namespace`,
     ],
   ].find(([pattern]) => (pattern as RegExp).test(words))?.[1];
-  return new ClusterProblem(`kubectl: ${said}${cure === undefined ? '' : `\n${String(cure)}`}`);
+  return new ClusterProblem(`kubectl: ${said}${cure === undefined ? '' : `. ${String(cure)}`}`);
 };

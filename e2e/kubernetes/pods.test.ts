@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { systemRandom } from '@interlock/runtime';
+import { makeSecrets } from '../../deploy/kubernetes/setup/secrets.ts';
+import { type Cluster, podOf } from './pods.ts';
+import { workloadsIn } from './references.ts';
+import { hasKubectl, type KubernetesObject, type PodSpec, render } from './render.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-pods-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const given = new Map<string, number>();
+let cluster: Cluster;
+before(async () => {
+  assert.ok(hasKubectl(), 'kubectl is needed to render the overlays: apt-get install kubernetes-client');
+  const wish = { namespace: 'interlock', hasCertificates: false, now: Date.now(), random: systemRandom };
+  cluster = {
+    objects: await render('local'),
+    secrets: new Map((await makeSecrets(wish)).map(({ metadata, data }) => [metadata.name, data])),
+    folder,
+    namespace: 'interlock',
+    give: (file, group) => given.set(file, group),
+  };
+});
+
+const workload = (name: string): KubernetesObject =>
+  workloadsIn(cluster.objects).find(({ metadata }) => metadata.name === name) ?? assert.fail(`no workload ${name}`);
+const specOf = (name: string): PodSpec => {
+  const pod = podOf(workload(name), cluster).objects.find(({ kind }) => kind === 'Pod');
+  assert.ok(pod !== undefined && 'spec' in pod);
+  return pod.spec as PodSpec;
+};
+
+test('every workload becomes a pod podman can run: variables have values, Secrets lie as files, claims belong to their user', () => {
+  for (const object of workloadsIn(cluster.objects)) {
+    const { objects } = podOf(object, cluster);
+    const text = JSON.stringify(objects.filter(({ kind }) => kind === 'Pod'));
+    for (const left of ['"secret":', '"valueFrom"', '"emptyDir"', '$(', 'Probe"', '"lifecycle"'])
+      assert.ok(!text.includes(left), `${object.metadata.name} still has ${left}`);
+    for (const { kind, metadata } of objects)
+      if (kind === 'PersistentVolumeClaim') assert.ok(metadata.annotations, `${metadata.name} has an owner`);
+  }
+});
+
+test('a variable is made of those before it, and of the pod it is in', () => {
+  const env = new Map(specOf('disk').containers[0]?.env?.map(({ name, value }) => [name, value]));
+  assert.equal(env.get('DATA_ADDRESS'), 'disk-0.disk.interlock.svc:7400');
+  const [user, password] = ['username', 'password'].map((key) =>
+    Buffer.from(cluster.secrets.get('interlock-store-disk')?.[key] ?? '', 'base64').toString(),
+  );
+  assert.equal(env.get('DATABASE_URL'), `postgres://${user}:${password}@postgres:5432/interlock_disk`);
+});
+
+test('a Secret is laid out for the group of its pod, with the mode it is given', () => {
+  specOf('key-vault');
+  const place = join(folder, 'interlock-workload-key-vault-10001');
+  assert.deepEqual(readdirSync(place).sort(), ['id', 'master-key', 'secret']);
+  assert.equal(statSync(join(place, 'master-key')).mode & 0o777, 0o440);
+  assert.equal(readFileSync(join(place, 'master-key')).length, 32);
+  assert.equal(given.get(join(place, 'master-key')), 10_001);
+});
+
+test('a pod of a StatefulSet has its number, its volume and its names', () => {
+  const { name, aliases, objects } = podOf(workload('disk'), cluster);
+  assert.equal(name, 'disk-0');
+  assert.ok(aliases.includes('disk') && aliases.includes('disk-0.disk.interlock.svc'));
+  assert.ok(objects.some(({ kind, metadata }) => kind === 'PersistentVolumeClaim' && metadata.name === 'data-disk-0'));
+});
+
+test('what a cluster lacks is named', () => {
+  const without = {
+    ...cluster,
+    secrets: new Map([...cluster.secrets].filter(([name]) => name !== 'interlock-tls-disk')),
+  };
+  assert.throws(() => podOf(workload('disk'), without), /the cluster has no Secret interlock-tls-disk/);
+  const empty = { ...cluster, secrets: new Map([...cluster.secrets, ['interlock-store-disk', {}]]) };
+  assert.throws(() => podOf(workload('disk'), empty), /Secret interlock-store-disk has no username/);
+  const bare = { ...cluster, objects: cluster.objects.filter(({ kind }) => kind !== 'ConfigMap') };
+  assert.throws(() => podOf(workload('disk'), bare), /the overlay has no ConfigMap/);
+});
