@@ -28,7 +28,7 @@ after(() => chaos?.stop());
 
 const stopMs = times.sweepIntervalMs + times.guestStopTimeoutMs;
 /** What a guest is told while the process of the disk host is gone. */
-const hostIsGone = ['UNAVAILABLE', 'CANCELLED', 'ATTACH_EPOCH_OUTDATED'];
+const hostIsGone = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'ATTACH_EPOCH_OUTDATED'];
 
 test('G1, G3, G5, CMK-104: key-vault is down: I/O pauses at the end of the lease, then fails as KEY_VAULT_UNREACHABLE, no machine stops; when it is back I/O goes on and nothing is lost', (t) =>
   withTrial(chaos, async (trial) => {

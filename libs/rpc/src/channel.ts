@@ -40,7 +40,7 @@ export function openChannel(settings: ChannelSettings): Channel {
     // A server that restarts must be found again within a lease, not after grpc-js's two minutes.
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 2_000,
-    // The same for one that has moved to another address: after half a minute by default.
+    // And where it comes back under another address, as pods do, not after grpc-js's thirty seconds between two look-ups.
     'grpc.dns_min_time_between_resolutions_ms': 1_000,
     ...settings.channelOptions,
   });

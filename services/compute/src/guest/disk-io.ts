@@ -37,7 +37,9 @@ const deadlineMs = 5_000;
 /** The methods of grpc-js and nothing above it: a guest should be up within the time a process needs to load. */
 export const diskIo = (client: Client, { disk, accessToken }: GuestDisk, clock: Pick<Clock, 'now'>): DiskIo => {
   const metadata = (): Metadata => {
-    const entries = new Metadata();
+    // A host that cannot be reached for a moment is waited for until the deadline, as a kernel waits for its disk: a restart of
+    // the host is then a slow operation and no failed one. What the host answers is never repeated.
+    const entries = new Metadata({ waitForReady: true });
     entries.set('x-interlock-disk-access', accessToken);
     entries.set('x-interlock-timeout-ms', String(deadlineMs));
     return entries;

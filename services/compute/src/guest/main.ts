@@ -32,6 +32,7 @@ const clientOf = (address: string): Client => {
       // A disk host that restarts must be found again within a lease.
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
+      'grpc.dns_min_time_between_resolutions_ms': 500,
     });
   clients.set(address, found);
   return found;

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { Client, credentials } from '@grpc/grpc-js';
+import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { Rejection } from '@interlock/event-store';
+import { type RunningServer, service, startServer } from '@interlock/rpc';
+import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { GuestDisk } from '../driver.ts';
+import { diskIo, IoError } from './disk-io.ts';
+
+const log = logger({ service: 'test', clock, write: () => {} });
+const disk: GuestDisk = {
+  disk: 'disks/d',
+  lun: 0,
+  isOs: true,
+  sizeBytes: 4096,
+  dataAddress: '',
+  accessToken: 'token',
+  isContinued: false,
+};
+const never = new AbortController().signal;
+
+/** Calls that reached the host. */
+let calls = 0;
+let refusal: string | undefined;
+const data = service({
+  definition: DiskDataServiceDefinition,
+  implementation: {
+    async *read() {
+      calls += 1;
+      yield { data: new Uint8Array(8) };
+    },
+    async write(requests) {
+      calls += 1;
+      if (refusal !== undefined) throw new Rejection('UNAVAILABLE', refusal, 'refused');
+      let writtenBytes = 0;
+      for await (const { data: piece } of requests) writtenBytes += piece.length;
+      return { writtenBytes };
+    },
+    async flush() {
+      calls += 1;
+      return {};
+    },
+  },
+  authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
+});
+const host = (address: string): Promise<RunningServer> =>
+  startServer({
+    address,
+    tls: 'plaintext',
+    services: [data],
+    authenticate: async () => assert.fail('nobody is asked who they are'),
+    authorize: async () => assert.fail('nobody is asked what they may do'),
+    clock,
+    random,
+    tracer: trace.getTracer('test'),
+    log,
+  });
+
+const clients: Client[] = [];
+after(() => {
+  for (const client of clients) client.close();
+});
+const clientOf = (address: string): Client => {
+  const client = new Client(address, credentials.createInsecure(), {
+    'grpc.initial_reconnect_backoff_ms': 50,
+    'grpc.max_reconnect_backoff_ms': 100,
+  });
+  clients.push(client);
+  return client;
+};
+
+test('a host that is restarted makes reads, writes and flushes slow, and fails none', async () => {
+  const first = await host('127.0.0.1:0');
+  const io = diskIo(clientOf(first.address), disk, clock);
+  await io.write(0, new Uint8Array(8), never);
+  await first.stop();
+  const waiting = [io.write(0, new Uint8Array(8), never), io.read(0, 8, never), io.flush(never)];
+  const settled = await Promise.race([...waiting, clock.sleep(300).then(() => 'waiting')]);
+  assert.equal(settled, 'waiting', 'nothing fails while the host is gone');
+  const second = await host(first.address);
+  await Promise.all(waiting);
+  await second.stop();
+});
+
+test('what a host answers is an answer: it is not asked again', async () => {
+  const running = await host('127.0.0.1:0');
+  const io = diskIo(clientOf(running.address), disk, clock);
+  calls = 0;
+  refusal = 'KEY_VAULT_UNREACHABLE';
+  await assert.rejects(
+    io.write(0, new Uint8Array(8), never),
+    (error) => error instanceof IoError && error.reason === 'KEY_VAULT_UNREACHABLE',
+  );
+  assert.equal(calls, 1);
+  await running.stop();
+});
+
+test('whoever stops waits for no host', async () => {
+  const gone = await host('127.0.0.1:0');
+  await gone.stop();
+  const io = diskIo(clientOf(gone.address), disk, clock);
+  const stopping = new AbortController();
+  const waiting = assert.rejects(io.flush(stopping.signal), (error) => error instanceof IoError);
+  stopping.abort();
+  await waiting;
+});
