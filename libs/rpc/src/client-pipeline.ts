@@ -1,14 +1,16 @@
 import { Rejection } from '@interlock/event-store';
 import { type Clock, DomainAttribute, failSpan, openSpan, type Random, traceparentOf } from '@interlock/runtime';
-import { context as otel, SpanKind, type Tracer } from '@opentelemetry/api';
+import { type Context, context as otel, type Span, SpanKind, type Tracer } from '@opentelemetry/api';
 import {
   ClientError,
   type ClientMiddleware,
+  type ClientMiddlewareCall,
   Metadata,
   type MethodDescriptor,
   type CallOptions as NiceCallOptions,
   Status,
 } from 'nice-grpc-common';
+import { answeredOnce } from './answered-once.ts';
 import { CallMetadata, currentCall } from './call.ts';
 import { type CallTimer, startTimer } from './call-timer.ts';
 import { DETAILS_TRAILER, fromWire, RETRY_AFTER_MS, RpcFailure } from './errors.ts';
@@ -61,74 +63,156 @@ const DEADLINE_DEFAULT_MS = 10_000;
  * only within the deadline, and never a call that sends a stream or has begun to receive one.
  */
 export function clientPipeline(options: ClientPipelineOptions): ClientMiddleware<CallOptions> {
-  const { peer, clock, tracer, defaultDeadlineMs = DEADLINE_DEFAULT_MS, retry = RETRY_DEFAULT } = options;
+  return (call, callOptions) =>
+    call.responseStream
+      ? streamed(options, call, callOptions)
+      : answeredOnce(() => answered(options, call, callOptions));
+}
 
-  return async function* pipeline(call, callOptions) {
-    const method = call.method.path.slice(1);
-    const { span, spanContext } = openSpan(tracer, method, {
+type Call<Request, Response> = ClientMiddlewareCall<Request, Response>;
+
+/** A call with one answer. */
+async function answered<Request, Response>(
+  options: ClientPipelineOptions,
+  call: Call<Request, Response> & { readonly responseStream: false },
+  callOptions: NiceCallOptions & CallOptions,
+): Promise<Response> {
+  const tries = new Tries(options, call.method, callOptions);
+  try {
+    for (;;) {
+      try {
+        const answers = call.next(call.request, await tries.begin());
+        const answer = await otel.with(tries.spanContext, () => answers.next());
+        tries.succeeded();
+        // One that yields where it was to return breaks the contract of nice-grpc, which says so itself.
+        return answer.value as Response;
+      } catch (error) {
+        await tries.failed(error, false);
+      }
+    }
+  } catch (error) {
+    tries.gaveUp(error);
+    throw error;
+  } finally {
+    tries.end();
+  }
+}
+
+/** A call with a stream of answers. */
+async function* streamed<Request, Response>(
+  options: ClientPipelineOptions,
+  call: Call<Request, Response> & { readonly responseStream: true },
+  callOptions: NiceCallOptions & CallOptions,
+): AsyncGenerator<Awaited<Response>, void, undefined> {
+  const tries = new Tries(options, call.method, callOptions);
+  let begun = false;
+  try {
+    for (;;) {
+      try {
+        for await (const message of call.next(call.request, await tries.begin())) {
+          begun = true;
+          yield message;
+        }
+        tries.succeeded();
+        return;
+      } catch (error) {
+        await tries.failed(error, begun);
+      }
+    }
+  } catch (error) {
+    tries.gaveUp(error);
+    throw error;
+  } finally {
+    tries.end();
+  }
+}
+
+/** One call with all its tries: its span, its time, its token, and what its failures mean. */
+class Tries {
+  readonly spanContext: Context;
+  readonly #options: ClientPipelineOptions;
+  readonly #descriptor: MethodDescriptor;
+  readonly #callOptions: NiceCallOptions & CallOptions;
+  readonly #method: string;
+  readonly #span: Span;
+  readonly #traceparent: string | undefined;
+  readonly #timer: CallTimer;
+  #attempt = 0;
+  #token: string | undefined;
+  #details: Uint8Array | undefined;
+
+  constructor(options: ClientPipelineOptions, method: MethodDescriptor, callOptions: NiceCallOptions & CallOptions) {
+    const { peer, clock, tracer, defaultDeadlineMs = DEADLINE_DEFAULT_MS } = options;
+    this.#options = options;
+    this.#descriptor = method;
+    this.#callOptions = callOptions;
+    this.#method = method.path.slice(1);
+    const { span, spanContext } = openSpan(tracer, this.#method, {
       kind: SpanKind.CLIENT,
       attributes: {
         [RpcAttribute.system]: 'grpc',
-        [RpcAttribute.method]: method,
+        [RpcAttribute.method]: this.#method,
         [RpcAttribute.serverAddress]: peer,
       },
     });
-    const timer = startTimer(clock, timeoutMs(callOptions, defaultDeadlineMs), callOptions.signal);
-    const traceparent = traceparentOf(span.spanContext());
-    let token: string | undefined;
-    let begun = false;
-    try {
-      for (let attempt = 1; ; attempt++) {
-        let details: Uint8Array | undefined;
-        try {
-          token = callOptions.token ?? (await options.credentials?.token(options.audience));
-          const attemptOptions = {
-            ...callOptions,
-            metadata: metadataFor(callOptions, timer, traceparent, token),
-            signal: timer.signal,
-            onTrailer: (trailer: Metadata) => {
-              details = trailer.get(DETAILS_TRAILER);
-              callOptions.onTrailer?.(trailer);
-            },
-          };
-          if (!call.responseStream) {
-            const answers = call.next(call.request, attemptOptions);
-            const answer = await otel.with(spanContext, () => answers.next());
-            span.setAttribute(RpcAttribute.status, 'OK');
-            return answer.value;
-          }
-          for await (const message of call.next(call.request, attemptOptions)) {
-            begun = true;
-            yield message;
-          }
-          span.setAttribute(RpcAttribute.status, 'OK');
-          return;
-        } catch (thrown) {
-          const error = received(thrown, details, timer, method, peer);
-          const waitMs = begun ? undefined : waitBeforeRetry(error, call.method, attempt, retry, options.random);
-          if (waitMs === undefined || waitMs >= timer.remainingMs()) throw error;
-          span.addEvent('retry', { attempt, waitMs, code: error instanceof Rejection ? error.code : 'UNAVAILABLE' });
-          await clock.sleep(waitMs, timer.signal);
-        }
-      }
-    } catch (error) {
-      if (
-        error instanceof Rejection &&
-        error.code === 'UNAUTHENTICATED' &&
-        token !== undefined &&
-        callOptions.token === undefined
-      ) {
-        options.credentials?.refused(options.audience, token);
-      }
-      if (error instanceof Rejection) span.setAttribute(DomainAttribute.rejectionReason, error.reason);
-      if (error instanceof Rejection || error instanceof RpcFailure) span.setAttribute(RpcAttribute.status, error.code);
-      failSpan(span, error);
-      throw error;
-    } finally {
-      timer.stop();
-      span.end();
+    this.#span = span;
+    this.spanContext = spanContext;
+    this.#traceparent = traceparentOf(span.spanContext());
+    this.#timer = startTimer(clock, timeoutMs(callOptions, defaultDeadlineMs), callOptions.signal);
+  }
+
+  /** Begins a try. @returns what nice-grpc is given for it @throws what the source of tokens throws */
+  async begin(): Promise<NiceCallOptions & CallOptions> {
+    const callOptions = this.#callOptions;
+    const { audience, credentials } = this.#options;
+    this.#attempt += 1;
+    this.#details = undefined;
+    this.#token = callOptions.token ?? (await credentials?.token(audience));
+    return {
+      ...callOptions,
+      metadata: metadataFor(callOptions, this.#timer, this.#traceparent, this.#token),
+      signal: this.#timer.signal,
+      onTrailer: (trailer: Metadata) => {
+        this.#details = trailer.get(DETAILS_TRAILER);
+        callOptions.onTrailer?.(trailer);
+      },
+    };
+  }
+
+  succeeded(): void {
+    this.#span.setAttribute(RpcAttribute.status, 'OK');
+  }
+
+  /** Waits until the call is to be tried again. @param begun whether messages were received already @throws what the caller is told, where it is not */
+  async failed(thrown: unknown, begun: boolean): Promise<void> {
+    const { peer, clock, random, retry = RETRY_DEFAULT } = this.#options;
+    const error = received(thrown, this.#details, this.#timer, this.#method, peer);
+    const attempt = this.#attempt;
+    const waitMs = begun ? undefined : waitBeforeRetry(error, this.#descriptor, attempt, retry, random);
+    if (waitMs === undefined || waitMs >= this.#timer.remainingMs()) throw error;
+    const code = error instanceof Rejection ? error.code : 'UNAVAILABLE';
+    this.#span.addEvent('retry', { attempt, waitMs, code });
+    await clock.sleep(waitMs, this.#timer.signal);
+  }
+
+  /** Notes what the caller is told. */
+  gaveUp(error: unknown): void {
+    const { audience, credentials } = this.#options;
+    const isOwnToken = this.#token !== undefined && this.#callOptions.token === undefined;
+    if (error instanceof Rejection && error.code === 'UNAUTHENTICATED' && isOwnToken) {
+      credentials?.refused(audience, this.#token ?? '');
     }
-  };
+    if (error instanceof Rejection) this.#span.setAttribute(DomainAttribute.rejectionReason, error.reason);
+    if (error instanceof Rejection || error instanceof RpcFailure) {
+      this.#span.setAttribute(RpcAttribute.status, error.code);
+    }
+    failSpan(this.#span, error);
+  }
+
+  end(): void {
+    this.#timer.stop();
+    this.#span.end();
+  }
 }
 
 /** A call made while serving another waits no longer than the caller of that one does. */

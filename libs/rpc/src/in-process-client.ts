@@ -1,5 +1,6 @@
 import type { Client } from 'nice-grpc';
 import type { ClientMiddleware, ClientMiddlewareCall, CallOptions as NiceCallOptions } from 'nice-grpc-common';
+import { answeredOnce } from './answered-once.ts';
 import type { CallOptions } from './client-pipeline.ts';
 import { type Definition, type Method, methodsOf } from './service.ts';
 
@@ -49,19 +50,6 @@ function clientCall(method: Method, request: unknown, carry: Carry): ClientMiddl
       } as const);
   return { method: descriptor, ...asked, ...answered };
 }
-
-/** What a generator would be that returns what `work` does, without the cost of one: middleware wants that shape. */
-export const answeredOnce = (work: () => Promise<unknown>): AsyncGenerator<never, unknown> => ({
-  next: async () => ({ done: true, value: await work() }),
-  return: async (value) => ({ done: true, value: await value }),
-  throw: async (error) => {
-    throw error;
-  },
-  [Symbol.asyncIterator]() {
-    return this;
-  },
-  [Symbol.asyncDispose]: async () => undefined,
-});
 
 const isStream = (method: Method, request: unknown): request is AsyncIterable<unknown> => {
   if (!method.requestStream) return false;

@@ -7,9 +7,10 @@ import {
   type ServerMiddlewareCall,
   Status,
 } from 'nice-grpc-common';
+import { answeredOnce } from './answered-once.ts';
 import type { CallFields } from './call.ts';
 import type { Channel } from './channel.ts';
-import { answeredOnce, type Carry, inProcessClient } from './in-process-client.ts';
+import { type Carry, inProcessClient } from './in-process-client.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './server.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, type Handler, type Method, rulesOf } from './service.ts';

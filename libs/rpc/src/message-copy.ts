@@ -8,7 +8,8 @@ export const ownBytes = <Message>(message: Message): Message => {
 };
 
 const ownBytesIn = (parts: object): void => {
-  for (const [key, part] of Object.entries(parts)) {
+  for (const key in parts) {
+    const part: unknown = Reflect.get(parts, key);
     if (typeof part !== 'object' || part === null || part instanceof Date) continue;
     if (part instanceof Uint8Array) Reflect.set(parts, key, copyOf(part));
     else ownBytesIn(part);

@@ -8,11 +8,28 @@ import {
   openSpan,
   traceparentOf,
 } from '@interlock/runtime';
-import { createNoopMeter, type Meter, context as otel, type Span, SpanKind, type Tracer } from '@opentelemetry/api';
-import { type CallContext, ServerError, type ServerMiddleware, Status } from 'nice-grpc-common';
-import { authorise, type Rule } from './authorization.ts';
+import {
+  type Context,
+  createNoopMeter,
+  type Histogram,
+  type Meter,
+  context as otel,
+  type Span,
+  SpanKind,
+  type Tracer,
+} from '@opentelemetry/api';
+import {
+  type CallContext,
+  ServerError,
+  type ServerMiddleware,
+  type ServerMiddlewareCall,
+  Status,
+} from 'nice-grpc-common';
+import { admitOrTell, anonymousCall, TIMEOUT } from './admission.ts';
+import { answeredOnce } from './answered-once.ts';
+import type { Rule } from './authorization.ts';
 import type { Authorizer } from './authorizer.ts';
-import { type CallFields, CallMetadata, runAsCall, tokenMissing } from './call.ts';
+import { type CallFields, CallMetadata, runAsCall } from './call.ts';
 import { type CallTimer, serverStopping, startTimer } from './call-timer.ts';
 import { DETAILS_TRAILER, isInternal, statusName, toWire } from './errors.ts';
 import { RpcAttribute } from './rpc-attributes.ts';
@@ -55,7 +72,7 @@ export interface Refusal {
  * The server's side of a call: span, deadline, translation of errors, authentication, authorisation, handler.
  *
  * One middleware and not a chain of them, because every link of a chain is one more generator that each message of a
- * stream passes through. It hands messages on without looking at them.
+ * stream passes through. It hands messages on without looking at them. A call with one answer goes through no generator.
  *
  * @param rules path → who may call it; a path without a rule is refused
  * @param stopping aborted when streams have to end because the server stops
@@ -65,14 +82,105 @@ export function serverPipeline(
   rules: ReadonlyMap<string, Rule<unknown>>,
   stopping: AbortSignal,
 ): ServerMiddleware<CallFields> {
-  const { tracer, log, clock, deadlineMaxMs = 30_000, streamDeadlineMaxMs = 3_600_000 } = options;
   const duration = (options.meter ?? createNoopMeter()).createHistogram('rpc.server.call.duration', {
     unit: 's',
     description: 'How long calls took, streams included',
     advice: { explicitBucketBoundaries: [...DURATION_BUCKETS_S] },
   });
+  const parts = { options, rules, stopping, duration };
+  return (call, context) =>
+    call.responseStream ? streamed(parts, call, context) : answeredOnce(() => answered(parts, call, context));
+}
 
-  return async function* pipeline(call, context) {
+/** What the calls of one server share. */
+interface Parts {
+  readonly options: PipelineOptions;
+  readonly rules: ReadonlyMap<string, Rule<unknown>>;
+  readonly stopping: AbortSignal;
+  readonly duration: Histogram;
+}
+
+type ServerCall<Request, Response> = ServerMiddlewareCall<Request, Response, CallFields>;
+
+/** A call with one answer. */
+async function answered<Request, Response>(
+  parts: Parts,
+  call: ServerCall<Request, Response> & { readonly responseStream: false },
+  context: CallContext,
+): Promise<Response> {
+  const serving = new Serving(parts, call, context);
+  const { timer } = serving;
+  const admitAndHandle = async (): Promise<Response> => {
+    const fields = await serving.admitted();
+    // Nobody waits for it any more.
+    if (timer.ended() === 'deadline') throw deadlineExceeded();
+    const answers = call.next(call.request, new HandlerCall(context, fields, timer));
+    const { value } = await runAsCall(fields, () => answers.next());
+    return value;
+  };
+  try {
+    const answer = await timer.race(serving.inSpan(admitAndHandle), deadlineExceeded);
+    serving.succeeded();
+    return answer;
+  } catch (error) {
+    throw serving.failure(error);
+  } finally {
+    timer.stop();
+    serving.end();
+  }
+}
+
+/** A call with a stream of answers. */
+async function* streamed<Request, Response>(
+  parts: Parts,
+  call: ServerCall<Request, Response> & { readonly responseStream: true },
+  context: CallContext,
+): AsyncGenerator<Awaited<Response>, void, undefined> {
+  const serving = new Serving(parts, call, context);
+  const { timer } = serving;
+  let unfinished: { return(): Promise<unknown> } | undefined;
+  try {
+    const fields = await timer.race(
+      serving.inSpan(() => serving.admitted()),
+      deadlineExceeded,
+    );
+    const inCall = <Result>(fn: () => Result): Result => serving.inSpan(() => runAsCall(fields, fn));
+    const answers = call.next(call.request, new HandlerCall(context, fields, timer));
+    unfinished = { return: () => inCall(() => answers.return()) };
+    for (;;) {
+      const answer = await inCall(() => answers.next());
+      if (answer.done === true) break;
+      yield answer.value;
+    }
+    unfinished = undefined;
+    if (timer.ended() !== undefined) throw new Error('the stream was ended from outside');
+    serving.succeeded();
+  } catch (error) {
+    throw serving.failure(error);
+  } finally {
+    timer.stop();
+    // Left between two messages because the caller is gone: the handler's own `finally` has to run.
+    await unfinished?.return();
+    serving.end();
+  }
+}
+
+/** One call that is being served: its span, its time, and what its failures look like from outside. */
+class Serving {
+  readonly timer: CallTimer;
+  readonly #options: PipelineOptions;
+  readonly #rule: Rule<unknown> | undefined;
+  readonly #call: { readonly method: { readonly path: string }; readonly request: unknown };
+  readonly #context: CallContext;
+  readonly #span: Span;
+  readonly #spanContext: Context;
+  readonly #duration: Histogram;
+  readonly #startedMs: number;
+  /** As it is until it is known: a caller that goes away between two messages of a stream. */
+  #status = 'CANCELLED';
+
+  constructor({ options, rules, stopping, duration }: Parts, call: ServerCall<unknown, unknown>, context: CallContext) {
+    const { tracer, clock, deadlineMaxMs = 30_000, streamDeadlineMaxMs = 3_600_000 } = options;
     const method = call.method.path.slice(1);
     const { span, spanContext } = openSpan(tracer, method, {
       kind: SpanKind.SERVER,
@@ -84,63 +192,59 @@ export function serverPipeline(
       parent: contextFromTraceparent(context.metadata.get(CallMetadata.traceparent)),
     });
     const timeoutMs = wantedTimeoutMs(context, call.responseStream ? streamDeadlineMaxMs : deadlineMaxMs);
-    const timer = startTimer(clock, timeoutMs, context.signal, call.responseStream ? stopping : undefined);
-    const inCall = <Result>(fields: CallFields, fn: () => Result): Result =>
-      otel.with(spanContext, () => runAsCall(fields, fn));
+    this.timer = startTimer(clock, timeoutMs, context.signal, call.responseStream ? stopping : undefined);
+    this.#options = options;
+    this.#rule = rules.get(call.method.path);
+    this.#call = call;
+    this.#context = context;
+    this.#span = span;
+    this.#spanContext = spanContext;
+    this.#duration = duration;
+    this.#startedMs = clock.monotonicMs();
+  }
 
-    const startedMs = clock.monotonicMs();
-    // A caller that goes away between two messages of a stream.
-    let status = 'CANCELLED';
-    let unfinished: { return(): Promise<unknown> } | undefined;
-    try {
-      const anonymous = anonymousCall(options, context, span, timer);
-      const rule = rules.get(call.method.path);
-      const fields = await timer.race(
-        inCall(anonymous, () => admitOrTell(options, rule, call, context, anonymous)),
-        deadlineExceeded,
-      );
-      span.setAttribute(DomainAttribute.caller, fields.caller.name);
-      span.setAttribute(DomainAttribute.correlationId, fields.cause.correlationId);
+  inSpan<Result>(fn: () => Result): Result {
+    return otel.with(this.#spanContext, fn);
+  }
 
-      const handlerContext = new HandlerCall(context, fields, timer);
-      if (!call.responseStream) {
-        const answers = call.next(call.request, handlerContext);
-        const answer = await timer.race(
-          inCall(fields, () => answers.next()),
-          deadlineExceeded,
-        );
-        status = 'OK';
-        return answer.value;
-      }
-      const answers = call.next(call.request, handlerContext);
-      unfinished = { return: () => inCall(fields, () => answers.return()) };
-      for (;;) {
-        const answer = await inCall(fields, () => answers.next());
-        if (answer.done === true) break;
-        yield answer.value;
-      }
-      unfinished = undefined;
-      if (timer.ended() !== undefined) throw new Error('the stream was ended from outside');
-      status = 'OK';
-    } catch (error) {
-      const answer = translate(error, timer, context, span, (internal) =>
-        otel.with(spanContext, () => log.error('request failed', { rpc: method, error: internal })),
-      );
-      status = statusName(answer.code);
-      throw answer;
-    } finally {
-      timer.stop();
-      span.setAttribute(RpcAttribute.status, status);
-      duration.record((clock.monotonicMs() - startedMs) / 1_000, {
-        [RpcAttribute.system]: 'grpc',
-        [RpcAttribute.method]: method,
-        [RpcAttribute.status]: status,
-      });
-      // Left between two messages because the caller is gone: the handler's own `finally` has to run.
-      await unfinished?.return();
-      span.end();
-    }
-  };
+  /** The call once it is known who makes it, and that they may. Belongs into the span. @throws Rejection, see `admit` */
+  async admitted(): Promise<CallFields> {
+    const anonymous = anonymousCall(this.#options, this.#context, this.#span, this.timer);
+    const fields = await runAsCall(anonymous, () =>
+      admitOrTell(this.#options, this.#rule, this.#call, this.#context, anonymous),
+    );
+    this.#span.setAttribute(DomainAttribute.caller, fields.caller.name);
+    this.#span.setAttribute(DomainAttribute.correlationId, fields.cause.correlationId);
+    return fields;
+  }
+
+  succeeded(): void {
+    this.#status = 'OK';
+  }
+
+  /** What the caller is told of a failure; what it must not see is logged. */
+  failure(error: unknown): ServerError {
+    const answer = translate(error, this.timer, this.#context, this.#span, (internal) =>
+      this.inSpan(() => this.#options.log.error('request failed', { rpc: this.#method, error: internal })),
+    );
+    this.#status = statusName(answer.code);
+    return answer;
+  }
+
+  end(): void {
+    this.#span.setAttribute(RpcAttribute.status, this.#status);
+    this.#duration.record((this.#options.clock.monotonicMs() - this.#startedMs) / 1_000, {
+      [RpcAttribute.system]: 'grpc',
+      [RpcAttribute.method]: this.#method,
+      [RpcAttribute.status]: this.#status,
+    });
+    this.#span.end();
+  }
+
+  /** `package.Service/Method`. */
+  get #method(): string {
+    return this.#call.method.path.slice(1);
+  }
 }
 
 /**
@@ -193,82 +297,6 @@ const deadlineExceeded = (): ServerError =>
 function wantedTimeoutMs(context: CallContext, longestMs: number): number {
   const wanted = context.metadata.get(CallMetadata.timeoutMs);
   return wanted !== undefined && TIMEOUT.test(wanted) ? Math.min(Number(wanted), longestMs) : longestMs;
-}
-
-const TIMEOUT = /^\d{1,12}$/;
-const CORRELATION_ID = /^[0-9A-Za-z_-]{1,64}$/;
-
-/** The call as far as it is known before anybody has shown who asks. @throws Rejection INVALID_ARGUMENT METADATA_INVALID */
-function anonymousCall(options: PipelineOptions, context: CallContext, span: Span, timer: CallTimer): CallFields {
-  const given = (key: string, pattern: RegExp, expected: string): string | undefined => {
-    const value = context.metadata.get(key);
-    if (value === undefined || pattern.test(String(value))) return value === undefined ? undefined : String(value);
-    throw new Rejection('INVALID_ARGUMENT', 'METADATA_INVALID', `metadata "${key}" must be ${expected}`, { key });
-  };
-  given(CallMetadata.timeoutMs, TIMEOUT, 'a whole number of milliseconds, up to 12 digits');
-  const correlationId = given(CallMetadata.correlationId, CORRELATION_ID, '1 to 64 letters, digits, "-" or "_"');
-  const requestId = options.random.uuid();
-  const traceparent = traceparentOf(span.spanContext());
-  const caller = { kind: 'anonymous', name: 'system:anonymous' } as const;
-  return {
-    caller,
-    cause: {
-      correlationId: correlationId ?? requestId,
-      causationId: requestId,
-      caller: caller.name,
-      ...(traceparent === undefined ? {} : { traceparent }),
-    },
-    requestId,
-    deadline: timer.deadline,
-    remainingMs: timer.remainingMs,
-  };
-}
-
-/** `admit`, with refusals told to whoever keeps a record of them. */
-async function admitOrTell(
-  options: PipelineOptions,
-  rule: Rule<unknown> | undefined,
-  { method, request }: { readonly method: { readonly path: string }; readonly request: unknown },
-  context: CallContext,
-  anonymous: CallFields,
-): Promise<CallFields> {
-  try {
-    return await admit(options, rule, request, context, anonymous);
-  } catch (error) {
-    if (error instanceof Rejection) {
-      const { peer } = context;
-      await options.onRefused?.({ method: method.path.slice(1), request, call: anonymous, peer, rejection: error });
-    }
-    throw error;
-  }
-}
-
-/** Finds out who asks and whether they may. Authentication comes before everything that could tell what exists (KV-80). */
-async function admit(
-  options: PipelineOptions,
-  rule: Rule<unknown> | undefined,
-  request: unknown,
-  context: CallContext,
-  anonymous: CallFields,
-): Promise<CallFields> {
-  if (rule === undefined) throw new Error('the method has no authorization rule');
-  if ('public' in rule) return anonymous;
-  const token = bearerToken(context);
-  const caller = await options.authenticate(token);
-  await authorise(rule, caller, request, options.authorize);
-  return { ...anonymous, caller, cause: { ...anonymous.cause, caller: caller.name }, token };
-}
-
-function bearerToken(context: CallContext): string {
-  const authorization = context.metadata.get(CallMetadata.authorization);
-  if (authorization === undefined) throw tokenMissing();
-  const token = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
-  if (token !== undefined) return token;
-  throw new Rejection(
-    'UNAUTHENTICATED',
-    'TOKEN_MALFORMED',
-    `metadata "${CallMetadata.authorization}" must be "Bearer <token>"`,
-  );
 }
 
 /** Codes that mean the server failed; the others are answers and leave the span unfailed, as the conventions ask. */

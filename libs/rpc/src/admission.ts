@@ -1,0 +1,90 @@
+import { Rejection } from '@interlock/event-store';
+import { traceparentOf } from '@interlock/runtime';
+import type { Span } from '@opentelemetry/api';
+import type { CallContext } from 'nice-grpc-common';
+import { authorise, type Rule } from './authorization.ts';
+import { type CallFields, CallMetadata, tokenMissing } from './call.ts';
+import type { CallTimer } from './call-timer.ts';
+import type { PipelineOptions } from './server-pipeline.ts';
+
+/** A whole number of milliseconds as metadata carries it. */
+export const TIMEOUT = /^\d{1,12}$/;
+const CORRELATION_ID = /^[0-9A-Za-z_-]{1,64}$/;
+
+/** The call as far as it is known before anybody has shown who asks. @throws Rejection INVALID_ARGUMENT METADATA_INVALID */
+export function anonymousCall(
+  options: PipelineOptions,
+  context: CallContext,
+  span: Span,
+  timer: CallTimer,
+): CallFields {
+  const given = (key: string, pattern: RegExp, expected: string): string | undefined => {
+    const value = context.metadata.get(key);
+    if (value === undefined || pattern.test(String(value))) return value === undefined ? undefined : String(value);
+    throw new Rejection('INVALID_ARGUMENT', 'METADATA_INVALID', `metadata "${key}" must be ${expected}`, { key });
+  };
+  given(CallMetadata.timeoutMs, TIMEOUT, 'a whole number of milliseconds, up to 12 digits');
+  const correlationId = given(CallMetadata.correlationId, CORRELATION_ID, '1 to 64 letters, digits, "-" or "_"');
+  const requestId = options.random.uuid();
+  const traceparent = traceparentOf(span.spanContext());
+  const caller = { kind: 'anonymous', name: 'system:anonymous' } as const;
+  return {
+    caller,
+    cause: {
+      correlationId: correlationId ?? requestId,
+      causationId: requestId,
+      caller: caller.name,
+      ...(traceparent === undefined ? {} : { traceparent }),
+    },
+    requestId,
+    deadline: timer.deadline,
+    remainingMs: timer.remainingMs,
+  };
+}
+
+/** `admit`, with refusals told to whoever keeps a record of them. */
+export async function admitOrTell(
+  options: PipelineOptions,
+  rule: Rule<unknown> | undefined,
+  { method, request }: { readonly method: { readonly path: string }; readonly request: unknown },
+  context: CallContext,
+  anonymous: CallFields,
+): Promise<CallFields> {
+  try {
+    return await admit(options, rule, request, context, anonymous);
+  } catch (error) {
+    if (error instanceof Rejection) {
+      const { peer } = context;
+      await options.onRefused?.({ method: method.path.slice(1), request, call: anonymous, peer, rejection: error });
+    }
+    throw error;
+  }
+}
+
+/** Finds out who asks and whether they may. Authentication comes before everything that could tell what exists (KV-80). */
+async function admit(
+  options: PipelineOptions,
+  rule: Rule<unknown> | undefined,
+  request: unknown,
+  context: CallContext,
+  anonymous: CallFields,
+): Promise<CallFields> {
+  if (rule === undefined) throw new Error('the method has no authorization rule');
+  if ('public' in rule) return anonymous;
+  const token = bearerToken(context);
+  const caller = await options.authenticate(token);
+  await authorise(rule, caller, request, options.authorize);
+  return { ...anonymous, caller, cause: { ...anonymous.cause, caller: caller.name }, token };
+}
+
+function bearerToken(context: CallContext): string {
+  const authorization = context.metadata.get(CallMetadata.authorization);
+  if (authorization === undefined) throw tokenMissing();
+  const token = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
+  if (token !== undefined) return token;
+  throw new Rejection(
+    'UNAUTHENTICATED',
+    'TOKEN_MALFORMED',
+    `metadata "${CallMetadata.authorization}" must be "Bearer <token>"`,
+  );
+}
