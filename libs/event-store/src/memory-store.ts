@@ -19,7 +19,8 @@ interface MemoryTable {
   readonly entries: Map<string, Set<string>>;
 }
 
-const entryName = (entry: IndexEntry): string => JSON.stringify([entry.index, entry.value]);
+/** Names of indexes are the code's own and have no line end in them. */
+const entryName = ({ index, value }: IndexEntry): string => `${index}\n${value}`;
 
 /**
  * A deep, frozen copy, as of a trip through a database: what was stored cannot change under a reader, and what is

@@ -61,7 +61,7 @@ export interface WireError {
 export function toWire(error: unknown, traceId: string | undefined): WireError {
   const rejection = asRejection(error);
   if (rejection !== undefined) {
-    return encode(Status[rejection.code], rejection.message, rejection.reason, rejection.metadata);
+    return encode(Status[rejection.code], rejection.message, rejection.reason, { ...rejection.metadata });
   }
   return encode(
     Status.INTERNAL,
@@ -124,20 +124,23 @@ export function asRejection(error: unknown): Rejection | undefined {
   return undefined;
 }
 
-function encode(code: Status, message: string, reason: string, metadata: Readonly<Record<string, string>>): WireError {
+function encode(code: Status, message: string, reason: string, metadata: Record<string, string>): WireError {
   const details = [
-    any(ErrorInfo.$type, ErrorInfo.encode(ErrorInfo.fromPartial({ reason, domain: ERROR_DOMAIN, metadata }))),
+    any(ErrorInfo.$type, ErrorInfo.encode({ $type: ErrorInfo.$type, reason, domain: ERROR_DOMAIN, metadata })),
   ];
   const retryAfterMs = Number(metadata[RETRY_AFTER_MS]);
   if (Number.isFinite(retryAfterMs)) {
     const retryDelay = { seconds: Math.floor(retryAfterMs / 1_000), nanos: (retryAfterMs % 1_000) * 1_000_000 };
     details.push(any(RetryInfo.$type, RetryInfo.encode(RetryInfo.fromPartial({ retryDelay }))));
   }
-  return { code, message, details: RpcStatus.encode(RpcStatus.fromPartial({ code, message, details })).finish() };
+  return { code, message, details: RpcStatus.encode({ $type: RpcStatus.$type, code, message, details }).finish() };
 }
 
-const any = (type: string, writer: { finish(): Uint8Array }): Any =>
-  Any.fromPartial({ typeUrl: `type.googleapis.com/${type}`, value: writer.finish() });
+const any = (type: string, writer: { finish(): Uint8Array }): Any => ({
+  $type: Any.$type,
+  typeUrl: `type.googleapis.com/${type}`,
+  value: writer.finish(),
+});
 
 function errorInfoOf(bytes: Uint8Array): ErrorInfo | undefined {
   let status: RpcStatus;

@@ -1,4 +1,4 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, hash, timingSafeEqual } from 'node:crypto';
 import type { Random } from '@interlock/runtime';
 import { errors, type JWTHeaderParameters, UnsecuredJWT } from 'jose';
 import type { TokenFormat } from './token-format.ts';
@@ -9,7 +9,7 @@ import type { TokenFormat } from './token-format.ts';
  */
 export const simulatedTokens = (random: Pick<Random, 'bytes'>): TokenFormat => {
   const modulusBytes = 256;
-  const signatureOf = (n: string, signed: string): Buffer => createHmac('sha256', n).update(signed).digest();
+  const signatureOf = (n: string, signed: string): Buffer => hash('sha256', `${n}.${signed}`, 'buffer');
   const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
   return {

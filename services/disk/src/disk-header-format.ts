@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { keyCheckLength } from './dek.ts';
 import { sectorSize } from './sector.ts';
 
@@ -70,7 +70,7 @@ export function decodeSlot(bytes: Uint8Array): DiskHeader | undefined {
   return isRecord(parsed) ? headerFrom(parsed) : undefined;
 }
 
-const checksum = (sector: Buffer) => createHash('sha256').update(sector.subarray(0, checksumAt)).digest();
+const checksum = (sector: Buffer) => hash('sha256', sector.subarray(0, checksumAt), 'buffer');
 
 function headerFrom(json: Record<string, unknown>): DiskHeader | undefined {
   const { diskId, dekId, size, cipher, sequence, generation, hostEpoch } = json;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { Rejection } from '@interlock/event-store';
 import type { Clock, Instant } from '@interlock/runtime';
 import type { Principal } from './principal/decider.ts';
@@ -93,4 +93,4 @@ const kindOf = (principal: Extract<Principal, { status: 'active' }>): string => 
 };
 
 /** Hash under which a secret is stored. Secrets are 256 random bits, so a slow password hash would add nothing. */
-export const hashSecret = (text: string): string => createHash('sha256').update(text).digest('base64url');
+export const hashSecret = (text: string): string => hash('sha256', text, 'base64url');

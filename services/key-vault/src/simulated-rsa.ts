@@ -1,4 +1,4 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, hash, timingSafeEqual } from 'node:crypto';
 import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 import {
@@ -136,26 +136,35 @@ function scramble(key: RsaKey, algorithm: string, plaintext: Uint8Array, salt: A
   body.set(salt, 2);
   body.set(plaintext, 2 + salt.length);
   const tag = macOf(key, algorithm, body);
-  const hidden = stream(body.length, key.publicJwk.n, algorithm, tag);
-  return Uint8Array.of(0, ...tag, ...body.map((byte, index) => byte ^ (hidden[index] ?? 0)));
+  const ciphertext = new Uint8Array(1 + tagLength + body.length);
+  ciphertext.set(tag, 1);
+  hide(ciphertext.subarray(1 + tagLength), body, stream(body.length, key.publicJwk.n, algorithm, tag));
+  return ciphertext;
 }
 
 function unscramble(key: Pick<RsaKey, 'publicJwk'>, algorithm: string, given: Uint8Array): Uint8Array {
   const ciphertext = Uint8Array.from(given);
   const tag = ciphertext.subarray(1, 1 + tagLength);
-  const hidden = stream(ciphertext.length - 1 - tagLength, key.publicJwk.n, algorithm, tag);
-  const body = ciphertext.subarray(1 + tagLength).map((byte, index) => byte ^ (hidden[index] ?? 0));
+  const body = ciphertext.slice(1 + tagLength);
+  hide(body, body, stream(body.length, key.publicJwk.n, algorithm, tag));
   if (ciphertext[0] !== 0 || !timingSafeEqual(tag, macOf(key, algorithm, body))) throw badCiphertext(algorithm);
   const start = algorithm === 'RSA1_5' ? 2 : 2 + saltLength;
   return body.slice(start, start + new DataView(body.buffer).getUint16(0));
 }
 
+/** `target` = `source` under the stream; the two may be the same. A loop, not `map`: that calls a function for each byte. */
+const hide = (target: Uint8Array, source: Uint8Array, under: Uint8Array): void => {
+  for (let at = 0; at < target.length; at += 1) target[at] = (source[at] ?? 0) ^ (under[at] ?? 0);
+};
+
 const macOf = (key: Pick<RsaKey, 'publicJwk'>, algorithm: string, body: Uint8Array): Uint8Array =>
-  createHmac('sha256', `${key.publicJwk.n} ${algorithm}`).update(body).digest().subarray(0, tagLength);
+  hash('sha256', joined([key.publicJwk.n, algorithm, body]), 'buffer').subarray(0, tagLength);
 
 /** `length` bytes that look random and depend on all of `seeds`. */
-function stream(length: number, ...seeds: readonly (string | Uint8Array)[]): Uint8Array {
-  const hash = createHash('shake256', { outputLength: length });
-  for (const seed of seeds) hash.update(seed).update('\0');
-  return hash.digest();
-}
+const stream = (length: number, ...seeds: readonly (string | Uint8Array)[]): Uint8Array =>
+  createHash('shake256', { outputLength: length }).update(joined(seeds)).digest();
+
+/** All of them as one text of bytes, a zero behind each. */
+const joined = (seeds: readonly (string | Uint8Array)[]): Buffer =>
+  Buffer.concat(seeds.flatMap((seed) => [typeof seed === 'string' ? Buffer.from(seed) : seed, zero]));
+const zero = new Uint8Array(1);

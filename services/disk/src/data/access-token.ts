@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Random } from '@interlock/runtime';
 
 /** Metadata key in which reads and writes carry their token. */
@@ -26,7 +26,7 @@ export const newAccessToken = (attachEpoch: number, random: Pick<Random, 'bytes'
   accessTokenOf(attachEpoch, random.bytes(accessSecretLength));
 
 /** SHA-256, base64url. */
-export const hashAccessToken = (token: string): string => createHash('sha256').update(token).digest('base64url');
+export const hashAccessToken = (token: string): string => hash('sha256', token, 'base64url');
 
 /** The epoch a token says it is for; undefined for a text that is no token of ours. */
 export const epochOfToken = (token: string): number | undefined => {
