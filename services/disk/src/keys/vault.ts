@@ -152,7 +152,7 @@ export const openVault = (parts: {
     const request = CheckAccessRequest.create({ keyVersion, resource: resource || set });
     const told = await vaultAs(principal).check(request);
     const { accessEpoch } = answered(question, told);
-    const grant = { accessEpoch, asked: told.asked };
+    const grant = { accessEpoch, asked: told.asked, principal };
     keyAccess.granted(question, grant, 'stated');
     return grant;
   };
@@ -211,7 +211,7 @@ export const openVault = (parts: {
       });
       if ('answer' in told) {
         const { wrappedKey, accessEpoch } = told.answer;
-        const grant = { accessEpoch, asked: told.asked };
+        const grant = { accessEpoch, asked: told.asked, principal };
         keyAccess.granted({ set: diskEncryptionSet, keyVersion: target }, grant, 'stated');
         return { wrapped: wrappedKey, grant };
       }
