@@ -45,6 +45,8 @@ export interface ServiceProcess {
  * fleet leaves behind is dead by then all the same; a bulk pass takes as long, and a third less memory.
  */
 const nodeOptions = ['--max-semi-space-size=8'];
+/** The C library keeps what its threads gave free apart for each of them; two such heaps are enough, and 30 MiB less a service. */
+const memoryEnv = { MALLOC_ARENA_MAX: '2' };
 
 /** A start rebuilds views and may wait for the other services; beyond this it hangs. */
 const startTimeoutMs = 60_000;
@@ -95,7 +97,7 @@ async function launch(command: ServiceCommand): Promise<GuardedProcess> {
   const child = await startGuarded({
     command: process.execPath,
     args: [...nodeOptions, command.entry],
-    env: command.env,
+    env: { ...memoryEnv, ...command.env },
     cwd: '/',
     output: command.logFile,
     onLine: (line) => {

@@ -25,7 +25,7 @@ export interface Engine {
 /** Machines worked on at once, those being stopped for a key aside: none of them ever waits for another (VM-45). */
 const machinesMax = 512;
 /** Machines in hand from which on there is no room for what can wait: bounds the memory, and keeps every turn taken. */
-const roomMax = 2_000;
+const roomMax = 1_000;
 const backoffMsMin = 100;
 const backoffMsMax = 5_000;
 
