@@ -120,13 +120,19 @@ export const assignmentAction = (role: Role, verb: 'write' | 'delete'): string =
 /** The role of that name; `undefined` for an unknown one. */
 export const roleNamed = (name: string): Role | undefined => roles.find((role) => role.name === name);
 
-const matches = (pattern: string, action: string): boolean =>
-  new RegExp(
-    `^${pattern
-      .split('*')
-      .map((part) => part.replace(/[.\\/]/g, '\\$&'))
-      .join('.*')}$`,
-  ).test(action);
+/** Patterns as they are held against actions; there are few, and every check of a permission asks for some. */
+const expressions = new Map<string, RegExp>();
+
+const expressionOf = (pattern: string): RegExp => {
+  const known = expressions.get(pattern);
+  if (known !== undefined) return known;
+  const parts = pattern.split('*').map((part) => part.replace(/[.\\/]/g, '\\$&'));
+  const made = new RegExp(`^${parts.join('.*')}$`);
+  expressions.set(pattern, made);
+  return made;
+};
+
+const matches = (pattern: string, action: string): boolean => expressionOf(pattern).test(action);
 
 /** Actions under this prefix reach key material: only `dataActions` grant them. */
 const isDataAction = (action: string): boolean => action.startsWith('keyVault/keys/');
