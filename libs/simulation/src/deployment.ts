@@ -28,6 +28,8 @@ export interface SimulatedSettings {
   /** How often sets that stand still are looked for, and how often a rotation that waits for a key is tried. */
   readonly watchdogMs: number;
   readonly rotationRetryMs: number;
+  /** How often a set that follows its key asks for a newer version, beside hearing of one. */
+  readonly rotationCheckMs: number;
   readonly retentionDayMs: number;
   readonly watermarkMs: number;
   readonly silenceMs: number;
@@ -35,7 +37,7 @@ export interface SimulatedSettings {
 
 /** Short enough that a history of minutes sees each of them pass, long enough that idle time costs little. */
 export const simulatedSettings: SimulatedSettings = {
-  authzTtlMs: 4_000,
+  authzTtlMs: 5_000,
   leases: { ttlMs: 10_000, ioPauseTimeoutMs: 5_000, unreachableGraceMs: 30_000 },
   sweepIntervalMs: 5_000,
   guestStopTimeoutMs: 2_000,
@@ -43,9 +45,10 @@ export const simulatedSettings: SimulatedSettings = {
   userTokenMs: 3_600_000,
   watchdogMs: 2_000,
   rotationRetryMs: 5_000,
+  rotationCheckMs: 10_000,
   retentionDayMs: 60_000,
-  watermarkMs: 2_000,
-  silenceMs: 5_000,
+  watermarkMs: 4_000,
+  silenceMs: 10_000,
 };
 
 /** Somebody with a secret. */
@@ -172,7 +175,7 @@ export const createDeployment = (founding: Founding, random: SeededRandom, setti
             upkeep: {
               watchdogMs: settings.watchdogMs,
               rotationRetryMs: settings.rotationRetryMs,
-              rotationCheckIntervalMs: settings.rotationRetryMs,
+              rotationCheckIntervalMs: settings.rotationCheckMs,
               rotation: { concurrency: 4, pageSize: 8 },
             },
           },

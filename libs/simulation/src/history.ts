@@ -4,7 +4,16 @@ import { type HistoryLog, openHistoryLog, type Violation } from './history-log.t
 import { openJudge } from './invariants.ts';
 import { openTruth } from './oracle.ts';
 import { type Committed, createSimulatedCloud, type SimulatedCloud } from './simulated-cloud.ts';
-import { act, type Pace, readEverything, restoreEverything, settle, startEverything, usualPace } from './workload.ts';
+import {
+  act,
+  hear,
+  type Pace,
+  readEverything,
+  restoreEverything,
+  settle,
+  startEverything,
+  usualPace,
+} from './workload.ts';
 import { clientsOf, openEstate } from './workload-estate.ts';
 import type { Stage } from './workload-stage.ts';
 import { openTroubles } from './workload-troubles.ts';
@@ -55,7 +64,7 @@ export const playHistory = async (options: HistoryOptions): Promise<PlayedHistor
         settle,
         checkSettled,
         restoreEverything,
-        settle,
+        hear,
         startEverything,
         readEverything,
         checkSettled,

@@ -90,7 +90,6 @@ const disk = (id: string, sku: DiskSku, set = ''): PlannedDisk => ({ id, sku, se
 export const plannedMachines: Readonly<Record<string, readonly PlannedDisk[]>> = {
   'vm-premium': [disk('premium-os', 'PREMIUM_SSD', 'house')],
   'vm-standard': [disk('ssd-os', 'STANDARD_SSD', 'house'), disk('hdd-data', 'STANDARD_HDD', 'house')],
-  'vm-hdd': [disk('hdd-os', 'STANDARD_HDD', 'lodge')],
   'vm-premium-v2': [disk('v2-os', 'PREMIUM_SSD'), disk('v2-data', 'PREMIUM_SSD_V2', 'house')],
   'vm-ultra': [disk('ultra-os', 'PREMIUM_SSD'), disk('ultra-data', 'ULTRA', 'house')],
   'vm-mixed': [
@@ -99,8 +98,7 @@ export const plannedMachines: Readonly<Record<string, readonly PlannedDisk[]>> =
     disk('mixed-ssd', 'STANDARD_SSD', 'house'),
   ],
   'vm-platform': [disk('platform-os', 'STANDARD_SSD')],
-  'vm-lodge-mixed': [disk('lodge-os', 'PREMIUM_SSD', 'lodge'), disk('lodge-ultra', 'ULTRA', 'lodge')],
-  'vm-lodge-ultra': [disk('lodge-platform', 'STANDARD_SSD'), disk('lodge-data', 'ULTRA', 'lodge')],
+  'vm-lodge-mixed': [disk('lodge-os', 'STANDARD_HDD', 'lodge'), disk('lodge-ultra', 'ULTRA', 'lodge')],
   'vm-mill': [disk('mill-os', 'PREMIUM_SSD', 'mill')],
   'vm-two-sets': [disk('two-os', 'PREMIUM_SSD', 'mill'), disk('two-data', 'STANDARD_SSD', 'house')],
   'vm-barn': [disk('barn-os', 'PREMIUM_SSD', 'barn')],

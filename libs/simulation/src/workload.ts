@@ -25,7 +25,7 @@ export interface Pace {
   readonly faults: number;
 }
 
-export const usualPace: Pace = { actions: 150, everyMs: 280, faults: 5 };
+export const usualPace: Pace = { actions: 134, everyMs: 280, faults: 5 };
 
 /** Kinds of fault of every history that lasts long enough: what goes wrong at once is what is hard to get right. */
 const leastKinds = 3;
@@ -66,6 +66,11 @@ export const settle = async (stage: Stage): Promise<void> => {
   world.guests.slowToStart.clear();
   world.guests.slowToStop.clear();
   await world.clock.sleep(judge.bounds.leaseTtlMs + world.settings.authzTtlMs + judge.bounds.stopMs);
+};
+
+/** Waits until whoever needs a key that was given back may use it: no answer of before is used any longer than this. */
+export const hear = async ({ world, judge }: Stage): Promise<void> => {
+  await world.clock.sleep(judge.bounds.leaseTtlMs + world.settings.authzTtlMs);
 };
 
 /** Gives back whatever was taken, so that everything that can come back does (G5). */
