@@ -63,7 +63,7 @@ test(
 test('CMK-07, CMK-11: the vault is asked by the identity of the set and by nobody else', limit, async () => {
   const set = await cloud.newSet();
   const disk = await cloud.newDisk({ set });
-  await cloud.openNew(disk.name);
+  assert.equal((await cloud.openNew(disk.name)).principal, set.principal, 'as compute is told');
   const { auditEntries } = await cloud.vault.listAuditEntries({ parent: set.vault });
   const uses = auditEntries.filter(({ operation }) => /Wrap|Unwrap/.test(operation));
   assert.ok(uses.some(({ operation, resource }) => /KeyWrap/.test(operation) && resource === disk.name));

@@ -22,8 +22,8 @@ export const bridge = async (
   if (!lease || !held) return;
   const yes = before.yes();
   // Whoever said yes to one version said nothing about another: every loss of that concerns this DEK.
-  const asked = held.grant?.asked ?? yes?.asked;
-  const grant = lease.isHeld() ? lease.yes() : asked && { accessEpoch: 0, asked };
+  const last = held.grant ?? yes;
+  const grant = lease.isHeld() ? lease.yes() : last && { ...last, accessEpoch: 0 };
   session.held = { grant };
   if (grant && !isPinnable && keyAccess.lossConcerning(lease.key, grant)) return drop(session);
   if (lease.isHeld() || !yes) return dropUnusable(session);

@@ -123,8 +123,10 @@ export const openVault = (parts: {
 
   /** What a failure to answer a question about one version comes to: a definite no is heard by every disk under it. */
   const failed = (question: VaultQuestion, error: unknown, asked: Asked): unknown => {
-    const loss = lossIn(error);
-    if (!loss) return withoutLoss(question, error);
+    const found = lossIn(error);
+    if (!found) return withoutLoss(question, error);
+    // That an identity is gone says nothing about the one the set may have by now, whose yes may be here already.
+    const loss = found.reason === 'IDENTITY_DELETED' ? { ...found, principal: question.principal } : found;
     // Where the set says that what runs outlives the expiry of its key, such a no is about what was asked for alone.
     const isLoss = loss.reason !== 'KEY_EXPIRED' || !options.outlivesExpiry(question.set);
     if (isLoss) keyAccess.lost(question, loss, asked);
