@@ -24,8 +24,6 @@ export interface HistoryOptions {
   /** Stops acting before this action, and brings the history to its end from there. */
   readonly untilAction?: number;
   readonly settings?: Partial<SimulatedSettings>;
-  /** Whether what costs much (every row against its fold, secrets in every text) is checked too; default: each eighth seed. */
-  readonly isThorough?: boolean;
 }
 
 /** A history that was played to its end, or to its first violation. */
@@ -48,11 +46,11 @@ const isWorthALine = (type: string): boolean => !type.startsWith('Rotation') || 
 
 /** Plays one history: an estate, people and guests who act on it at random, faults, and what must be true at the end. */
 export const playHistory = async (options: HistoryOptions): Promise<PlayedHistory> => {
-  const { seed, settings, untilAction = Number.POSITIVE_INFINITY, isThorough = seed % 8 === 0 } = options;
+  const { seed, settings, untilAction = Number.POSITIVE_INFINITY } = options;
   const { cloud: image, commits } = await estateImage();
   const world = await createSimulatedCloud({ seed, image, ...(settings === undefined ? {} : { settings }) });
   const log = openHistoryLog(() => world.clock.monotonicMs());
-  const stage = openStage(world, log, isThorough);
+  const stage = openStage(world, log);
   for (const committed of commits) stage.truth.apply(committed);
   try {
     await world.run(async () => {
@@ -95,11 +93,11 @@ const merged = (some: readonly string[], others: readonly string[]): readonly st
   [...some, ...others].toSorted((a, b) => Number.parseFloat(a) - Number.parseFloat(b));
 
 /** Puts the stage together. `end` waits for what was begun; what was planned for later is done at once. */
-const openStage = (world: SimulatedCloud, log: HistoryLog, isThorough: boolean): Stage & { end(): Promise<void> } => {
+const openStage = (world: SimulatedCloud, log: HistoryLog): Stage & { end(): Promise<void> } => {
   const truth = openTruth(world);
   const troubles = openTroubles(world);
   const clients = clientsOf(world);
-  const judge = openJudge({ world, log, truth, troubles, clients, isThorough });
+  const judge = openJudge({ world, log, truth, troubles, clients });
   const running = new Set<Promise<unknown>>();
   const planned = new Set<() => void>();
   const mistakes: unknown[] = [];

@@ -69,10 +69,8 @@ export const openJudge = (parts: {
   readonly truth: Truth;
   readonly troubles: Troubles;
   readonly clients: Clients;
-  /** Whether what costs much is checked as well. */
-  readonly isThorough: boolean;
 }): Judge => {
-  const { world, log, isThorough } = parts;
+  const { world, log } = parts;
   const bounds = boundsOf(world.settings);
   const io = ioJudge({ ...parts, bounds });
   const machines = machineJudge({ ...parts, bounds });
@@ -135,7 +133,6 @@ export const openJudge = (parts: {
     async checkEnd() {
       await witness.checkAll();
       await audit.checkAll();
-      if (!isThorough) return;
       await checkRows(world, log);
       await secrets.checkAll();
     },
