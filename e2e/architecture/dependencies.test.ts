@@ -132,3 +132,16 @@ test('what the simulation runs waits for the clock it is given alone: no timer, 
   );
   assert.deepEqual(wrong, []);
 });
+
+test('a guest loads next to nothing: it is a process a machine, and has to be up at once', () => {
+  const guest = files.filter((file) => file.startsWith('services/compute/src/guest/') && !isTest(file));
+  const loaded = guest.flatMap((from) => {
+    const { module } = parseSync(from, readFileSync(join(root, from), 'utf8'));
+    return module.staticImports
+      .filter(({ entries }) => !entries.every(({ isType }) => isType))
+      .map(({ moduleRequest }) => ({ from, to: moduleRequest.value }));
+  });
+  const allowed = /^(node:|\.\/|@grpc\/grpc-js$|@interlock\/contracts\/|@interlock\/runtime\/clock$)/;
+  assert.ok(loaded.some(({ to }) => to === '@grpc/grpc-js'));
+  assert.deepEqual(show(loaded.filter(({ to }) => !allowed.test(to))), []);
+});
