@@ -155,6 +155,7 @@ function runToEnd(entry, args) {
     env: {
       ...process.env,
       PATH: searchPath(),
+      INTERLOCK_STARTED_AT: String(Math.round(performance.timeOrigin)),
       NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(data, 'compile-cache'),
     },
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],

@@ -35,6 +35,8 @@ export interface RehearsalOutcome {
   readonly rules: { readonly pass: number; readonly fail: number };
   /** Path of `report.json`. */
   readonly report: string;
+  /** When the first machine ran, in milliseconds since the epoch; absent when none did. */
+  readonly firstMachineRanAtMs?: number;
 }
 
 /**
@@ -106,7 +108,13 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
     });
     writeFileSync(pageFile, page, { mode: 0o600 });
     say(`\nThe same as a page: ${pageFile}`);
-    return { verdict: report.verdict, rules: countOf(report), report: reportFile };
+    const { firstMachineRanAt } = report;
+    return {
+      verdict: report.verdict,
+      rules: countOf(report),
+      report: reportFile,
+      ...(firstMachineRanAt === null ? {} : { firstMachineRanAtMs: Date.parse(firstMachineRanAt) }),
+    };
   } finally {
     await scope.close();
   }

@@ -60,7 +60,7 @@ const evidenceMax = 320;
 const shortened = (text: string): string => (text.length <= evidenceMax ? text : `${text.slice(0, evidenceMax)} …`);
 
 /** Latencies and data, in a few lines. */
-export const summaryLines = ({ revocations, stopwatch, dataReturned }: Report): readonly string[] => [
+export const summaryLines = ({ revocations, stopwatch, stopwatchTotal, dataReturned }: Report): readonly string[] => [
   '',
   ...revocations.map(({ cause, machines, toStoppedMs }) => {
     const stopped = machines.filter((machine) => machine.stopped).length;
@@ -70,14 +70,17 @@ export const summaryLines = ({ revocations, stopwatch, dataReturned }: Report): 
         : `stopped after p50 ${toStoppedMs.p50} ms, p95 ${toStoppedMs.p95} ms, last ${toStoppedMs.max} ms`;
     return `${cause.padEnd(14)} ${stopped} of ${machines.length} machines: ${times}`;
   }),
-  ...stopwatchLine(stopwatch),
+  ...stopwatchLine(stopwatch, stopwatchTotal),
   `Data returned  ${dataReturned.disks} disks, ${dataReturned.bytesCompared} bytes compared, ${dataReturned.mismatches} mismatches`,
 ];
 
 /** All timed causes in one line: the page has each. */
-function stopwatchLine(stopwatch: Report['stopwatch']): readonly string[] {
+function stopwatchLine(stopwatch: Report['stopwatch'], total: Report['stopwatchTotal']): readonly string[] {
   const [slowest] = stopwatch.toSorted((one, other) => other.toStoppedMs.max - one.toStoppedMs.max);
-  if (slowest === undefined) return [];
+  if (slowest === undefined || total === null) return [];
   const { cause, toStoppedMs } = slowest;
-  return [`Stopwatch      ${stopwatch.length} ways to lose a key: slowest to stop ${toStoppedMs.max} ms (${cause})`];
+  const { machines, toStoppedMs: all } = total;
+  return [
+    `Stopwatch      ${stopwatch.length} ways to lose a key, ${machines} stops: p50 ${all.p50} ms, p95 ${all.p95} ms, slowest ${toStoppedMs.max} ms (${cause})`,
+  ];
 }

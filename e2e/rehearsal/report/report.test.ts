@@ -55,6 +55,8 @@ test('the report has the documented shape', () => {
     toStoppedMs: { p50: 200, p95: 300, p99: 300, max: 300 },
     toRunningMs: { p50: 400, p95: 600, p99: 600, max: 600 },
   });
+  assert.equal(report.stopwatchTotal?.machines, 3 * report.stopwatch.length);
+  assert.ok(report.firstMachineRanAt !== null && Date.parse(report.firstMachineRanAt) > 0);
   assert.deepEqual(report.traces, [
     { of: 'KEY_DISABLED', traceId: 'c'.repeat(32), spans: 2, services: ['key-vault', 'compute'] },
   ]);

@@ -15,6 +15,10 @@ export interface Report {
   readonly rules: readonly Verdict[];
   readonly revocations: readonly Revocation[];
   readonly stopwatch: readonly Timed[];
+  /** Over the machines of every timed cause: enough of them for a p95. Null when none was timed. */
+  readonly stopwatchTotal: Omit<Timed, 'cause' | 'reason'> | null;
+  /** When the first machine ran; null when none did. */
+  readonly firstMachineRanAt: string | null;
   readonly dataReturned: {
     readonly disks: number;
     readonly bytesCompared: number;
@@ -98,6 +102,8 @@ export const buildReport = (parts: {
     rules: verdicts,
     revocations: lossesOf(evidence).map(revocationOf),
     stopwatch: (evidence.timed ?? []).map(timedOf),
+    stopwatchTotal: totalOf(evidence.timed ?? []),
+    firstMachineRanAt: firstOf(evidence),
     dataReturned: { disks, bytesCompared, mismatches, proof: perDisk },
     traces: traces.map(({ of, traceId, spans }) => ({
       of,
@@ -112,10 +118,20 @@ export const buildReport = (parts: {
 
 const nothingCompared = { disks: 0, bytesCompared: 0, mismatches: 0, perDisk: [] };
 
-function timedOf({ cause, reason, machines }: TimedLoss): Timed {
+const timedOf = ({ cause, reason, machines }: TimedLoss): Timed => ({ cause, reason, ...timesOf(machines) });
+
+function totalOf(timed: readonly TimedLoss[]): Report['stopwatchTotal'] {
+  const machines = timed.flatMap((loss) => loss.machines);
+  return machines.length === 0 ? null : timesOf(machines);
+}
+
+function firstOf({ machines = [] }: Gathered): string | null {
+  const times = machines.map(({ startTime }) => startTime).filter((time) => time > 0);
+  return times.length === 0 ? null : new Date(Math.min(...times)).toISOString();
+}
+
+function timesOf(machines: TimedLoss['machines']): Omit<Timed, 'cause' | 'reason'> {
   return {
-    cause,
-    reason,
     machines: machines.length,
     toLastGoodIoMs: quantilesOf(machines.map(({ lastGoodIoAfterMs }) => lastGoodIoAfterMs)),
     toStoppedMs: quantilesOf(machines.map(({ stoppedAfterMs }) => stoppedAfterMs)),
