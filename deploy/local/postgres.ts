@@ -105,7 +105,8 @@ async function givenPostgres(url: string): Promise<Postgres> {
       pid: undefined,
       url: databaseUrl,
       shortUrl: databaseUrl,
-      createDatabases: (names) => createDatabases(() => connect(url, options), names),
+      createDatabases: (names) =>
+        createDatabases(() => connect(url, { ...options, max: Math.max(1, names.length) }), names),
       dropDatabases: (names) => dropDatabases(() => connect(url, options), names),
       stop: async () => undefined,
       kill: async () => Promise.reject(notOurs()),
@@ -150,7 +151,8 @@ async function ownPostgres(data: DataFolder, path: string, machine: Machine): Pr
     url,
     shortUrl: (database) =>
       `postgres://postgres@localhost:${port}/${database}?host=${encodeURIComponent(socketFolder.path)}`,
-    createDatabases: (names) => createDatabases(() => connect({ ...options, database: 'postgres' }), names),
+    createDatabases: (names) =>
+      createDatabases(() => connect({ ...options, max: Math.max(1, names.length), database: 'postgres' }), names),
     dropDatabases: (names) => dropDatabases(() => connect({ ...options, database: 'postgres' }), names),
     stop: async () => {
       await server.stop();
@@ -283,7 +285,8 @@ async function createDatabases(open: () => connect.Sql, names: readonly string[]
   try {
     const rows = await sql<{ datname: string }[]>`select datname from pg_database`;
     const existing = new Set(rows.map((row) => row.datname));
-    for (const name of names) if (!existing.has(name)) await sql`create database ${sql(name)}`;
+    // At once: each is a copy of the template, and mostly waits for storage.
+    await Promise.all(names.filter((name) => !existing.has(name)).map((name) => sql`create database ${sql(name)}`));
   } finally {
     await sql.end();
   }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { runCommand } from './command.ts';
 import { dataRoot, holdDataFolder, openDataFolder } from './data-folder.ts';
 import { startLocalCloud } from './local-cloud.ts';
@@ -12,7 +12,11 @@ runCommand(async (scope) => {
   // Beside the cloud of `npm run up`, which may be running and holds what its user made.
   const data = openDataFolder(openDataFolder(dataRoot(process.env)).folder('rehearsal'));
   const release = holdDataFolder(data);
-  for (const left of ['postgres', 'nats', 'services', 'bootstrap', 'logs', 'spans.jsonl', 'spans.1.jsonl'])
+  // Making a server takes longer than all services take to start, so one that was left in good order is used again: its
+  // databases went with their run. What was killed leaves them, and is made anew.
+  const isServerKept = existsSync(data.path('stopped-well'));
+  const leftovers = ['stopped-well', 'nats', 'services', 'bootstrap', 'logs', 'spans.jsonl', 'spans.1.jsonl'];
+  for (const left of isServerKept ? leftovers : ['postgres', ...leftovers])
     rmSync(data.path(left), { recursive: true, force: true });
   release();
 
@@ -37,6 +41,7 @@ runCommand(async (scope) => {
     signal: scope.signal,
   });
   await scope.close();
+  writeFileSync(data.path('stopped-well'), '', { mode: 0o600 });
   const { firstMachineRanAtMs, ...result } = outcome;
   const seconds = {
     ...(firstMachineRanAtMs === undefined ? {} : { firstMachine: secondsUntil(firstMachineRanAtMs) }),
