@@ -38,31 +38,31 @@ const revokeOne = async (options: BenchOptions, size: number, scope: Scope): Pro
 
   const ours: number[] = [];
   const floors: number[] = [];
-  resetPeaks(cloud);
-  const first = await timed(() => revoke(clients, fleet, told));
-  const floor = await openFleetFloor(fleet, { natsUrl, factBytes: told.bytes() }, scope);
-  const firstFloor = await timed(floor);
-  if (size >= warmSize) {
-    ours.push(first);
-    floors.push(firstFloor);
-  }
   const peaks: { service: string; mib: number }[] = [];
   let cpu: Readonly<Record<string, number>> = {};
-  const rounds = options.smoke ? 1 : roundsOf(size);
-  while (ours.length < rounds) {
-    await restore(clients, fleet);
+  let floor: (() => Promise<void>) | undefined;
+  const perMachine = (ms: number): number => Math.round((ms / size) * 1_000);
+  for (let round = 0; ours.length < (options.smoke ? 1 : roundsOf(size)); round++) {
+    if (round > 0) await restore(clients, fleet);
     resetPeaks(cloud);
     const backends = await backendsOf(fleet.computeSql);
-    const perMachine = (ms: number): number => Math.round((ms / size) * 1_000);
     const [server, service] = [cpuMs(backends), cpuMs([cloud.pid('compute')])];
-    ours.push(await timed(() => revoke(clients, fleet, told)));
-    const [serverAfter, serviceAfter] = [cpuMs(backends), cpuMs([cloud.pid('compute')])];
-    cpu = { computeCpu: perMachine(serviceAfter - service), postgresCpu: perMachine(serverAfter - server) };
-    const floorServer = cpuMs(backends);
-    floors.push(await timed(floor));
-    cpu = { ...cpu, floorPostgresCpu: perMachine(cpuMs(backends) - floorServer) };
+    const took = await timed(() => revoke(clients, fleet, told));
+    cpu = {
+      computeCpu: perMachine(cpuMs([cloud.pid('compute')]) - service),
+      postgresCpu: perMachine(cpuMs(backends) - server),
+    };
+    floor ??= await openFleetFloor(fleet, { natsUrl, factBytes: told.bytes() }, scope);
+    const floorBackends = await backendsOf(fleet.computeSql);
+    const floorServer = cpuMs(floorBackends);
+    const floorTook = await timed(floor);
+    cpu = { ...cpu, floorPostgresCpu: perMachine(cpuMs(floorBackends) - floorServer) };
     await assertListed(clients, fleet);
     peaks.push(highestPeak(cloud));
+    // The first round warms up both, unless it is long enough to do that by itself.
+    if (round === 0 && size < warmSize && !options.smoke) continue;
+    ours.push(took);
+    floors.push(floorTook);
   }
   const peak = peaks.reduce((most, one) => (one.mib > most.mib ? one : most));
   return measurement({ bench: 'revoke-fleet', size, unit: 'ms' }, ours, floors, {
