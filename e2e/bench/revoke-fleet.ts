@@ -3,6 +3,7 @@ import type { BenchOptions } from './bench.ts';
 import { backendsOf, cpuMs } from './fleet/cpu.ts';
 import { openFleetCloud } from './fleet/fleet-cloud.ts';
 import { openFleetFloor } from './fleet/floor.ts';
+import { openGuestIo } from './fleet/guest-io.ts';
 import { highestPeak, resetPeaks } from './fleet/memory.ts';
 import { assertListed, restore, revoke } from './fleet/rounds.ts';
 import { type Measurement, measurement, percentile, timed } from './measure.ts';
@@ -11,6 +12,9 @@ import { type Measurement, measurement, percentile, timed } from './measure.ts';
 const sizes = [1, 1_000, 10_000];
 /** Rounds that are measured. */
 const roundsOf = (size: number): number => (size <= 100 ? 30 : size <= 1_000 ? 7 : size <= 10_000 ? 3 : 2);
+/** Disks under the lost key that are read and written meanwhile, in fleets from that size on. */
+const guestCount = 50;
+const guestsFrom = 1_000;
 /** From here on a round is long enough to warm up by itself, and the first one counts as well. */
 const warmSize = 50_000;
 
@@ -40,18 +44,27 @@ const revokeOne = async (options: BenchOptions, size: number, scope: Scope): Pro
   const floors: number[] = [];
   const peaks: { service: string; mib: number }[] = [];
   let cpu: Readonly<Record<string, number>> = {};
+  const lastIo: number[] = [];
   let floor: (() => Promise<void>) | undefined;
+  const guests =
+    size >= guestsFrom ? await openGuestIo({ cloud, clients, world: fleet }, guestCount, scope) : undefined;
   const perMachine = (ms: number): number => Math.round((ms / size) * 1_000);
   for (let round = 0; ours.length < (options.smoke ? 1 : roundsOf(size)); round++) {
     if (round > 0) await restore(clients, fleet);
+    await guests?.begin();
     resetPeaks(cloud);
     const backends = await backendsOf(fleet.computeSql);
     const [server, service] = [cpuMs(backends), cpuMs([cloud.pid('compute')])];
+    const since = performance.now();
     const took = await timed(() => revoke(clients, fleet, told));
     cpu = {
       computeCpu: perMachine(cpuMs([cloud.pid('compute')]) - service),
       postgresCpu: perMachine(cpuMs(backends) - server),
     };
+    if (guests) {
+      const { lastRead, lastWrite } = await guests.end();
+      lastIo.push(Math.max(lastRead, lastWrite) - since);
+    }
     floor ??= await openFleetFloor(fleet, { natsUrl, factBytes: told.bytes() }, scope);
     const floorBackends = await backendsOf(fleet.computeSql);
     const floorServer = cpuMs(floorBackends);
@@ -71,6 +84,7 @@ const revokeOne = async (options: BenchOptions, size: number, scope: Scope): Pro
     microsecondsPerMachine: Number(((percentile(ours, 0.5) / size) * 1_000).toFixed(2)),
     // Microseconds of processor time a machine in the last round: what the figures above do not say on a busy machine.
     ...cpu,
+    ...(lastIo.length > 0 ? { lastGoodIoMs: Number(Math.max(...lastIo).toFixed(1)), guests: guestCount } : {}),
     peakMib: peak.mib,
     peakOf: peak.service,
     fleet: fleet.size,
