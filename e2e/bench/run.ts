@@ -13,6 +13,7 @@ import { HISTORY_VARIABLE, openHistory } from './history.ts';
 import { rebuild } from './rebuild.ts';
 import { restoreFleet } from './restore-fleet.ts';
 import { revokeFleet } from './revoke-fleet.ts';
+import { rotateFleet } from './rotate-fleet.ts';
 import { start } from './start/start.ts';
 import { unwrap } from './unwrap.ts';
 
@@ -25,6 +26,7 @@ const benches: Readonly<Record<string, Bench>> = {
   rebuild,
   'restore-fleet': restoreFleet,
   'revoke-fleet': revokeFleet,
+  'rotate-fleet': rotateFleet,
   start,
   unwrap,
 };
