@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Kept } from '../history.ts';
+import { measurement, quantilesOf } from '../measure.ts';
+import { renderPage } from './page.ts';
+
+const line = (size: number, value: number, floor: number, time: string, details = {}): Kept => ({
+  time,
+  ...measurement({ bench: 'feed', size, unit: 'events/s' }, [value, value, value], [floor, floor, floor], details),
+  commit: `c<${time.slice(8, 10)}>`,
+});
+const latencyMsQuantiles = quantilesOf([1, 2, 3, 5, 8]);
+const history = [
+  line(100, 30, 100, '2026-01-01T00:00:00.000Z'),
+  line(100, 70, 100, '2026-01-02T00:00:00.000Z', { latencyRatio: 2.5, latencyMsQuantiles }),
+  line(1_000, 90, 100, '2026-01-02T00:00:00.000Z', { latencyRatio: 1.5, latencyMsQuantiles }),
+];
+
+test('the page judges the newest line of each size by its targets', () => {
+  const page = renderPage(history);
+  const verdicts = [...page.matchAll(/>((?:ratio|latencyRatio) [^<]*)<\/span>/g)].map(([, words]) => words);
+  assert.deepEqual(verdicts, [
+    'ratio ≥ 0.6 reached',
+    'latencyRatio ≤ 2 missed',
+    'ratio ≥ 0.6 reached',
+    'latencyRatio ≤ 2 reached',
+  ]);
+  const early = renderPage(history.slice(0, 1));
+  assert.match(early, /ratio ≥ 0.6 missed/);
+  assert.match(early, /latencyRatio ≤ 2 not measured/);
+});
+
+test('growth, before and after, and latencies are drawn, each for light and for dark', () => {
+  const page = renderPage(history);
+  const titles = [...page.matchAll(/<figure aria-label="([^"]*)"/g)].map(([, title]) => title);
+  assert.deepEqual(titles, [
+    'Growth with size',
+    'Ratio to the floor, run by run',
+    'Latency, size 100',
+    'Latency, size 1,000',
+  ]);
+  assert.equal(page.split('class="in-light"').length, titles.length + 1);
+  assert.equal(page.split('class="in-dark"').length, titles.length + 1);
+  // One size alone does not grow, and without quantiles there is no distribution.
+  assert.deepEqual([...renderPage(history.slice(0, 1)).matchAll(/<figure/g)].length, 1);
+});
+
+test('the page needs nothing from outside, and what a line says is text', () => {
+  const page = renderPage(history);
+  assert.doesNotMatch(page, /<script|<link|<img|@import|url\((?!#)/);
+  assert.doesNotMatch(page, /c<0/);
+  assert.match(page, /c&lt;02&gt;/);
+});

@@ -1,0 +1,33 @@
+import { writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runCommand } from '@interlock/local/command.ts';
+import { LauncherError } from '@interlock/local/data-folder.ts';
+import { HISTORY_VARIABLE, readHistory } from '../history.ts';
+import { renderPage } from './page.ts';
+
+const usage = `npm run bench:report -- --history FILE [--out FILE]   (or ${HISTORY_VARIABLE} names the history)`;
+
+const readArguments = () => {
+  try {
+    return parseArgs({ options: { history: { type: 'string' }, out: { type: 'string' } } }).values;
+  } catch (error) {
+    throw new LauncherError(`${error instanceof Error ? error.message : error}\n${usage}`);
+  }
+};
+
+/** `npm run bench:report`: draws a history as one HTML page, by default beside it; the last line says where. */
+runCommand(async () => {
+  const { history = process.env[HISTORY_VARIABLE], out } = readArguments();
+  if (!history) throw new LauncherError(`Name the history to draw: ${usage}`);
+  const kept = readHistory(history);
+  if (kept.length === 0)
+    throw new LauncherError(`The history ${resolve(history)} is empty: run a bench with --history first.`);
+  const file = resolve(out ?? `${history}.html`);
+  try {
+    writeFileSync(file, renderPage(kept));
+  } catch (error) {
+    throw new LauncherError(`The page ${file} cannot be written: ${error instanceof Error ? error.message : error}.`);
+  }
+  return { exitCode: 0, lastLine: file };
+});
