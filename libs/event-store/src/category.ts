@@ -106,6 +106,11 @@ export interface Category<State, Event extends EventOf> {
    * beside writers of every kind. @returns how many were made anew
    */
   renew(ids: readonly string[]): Promise<number>;
+  /**
+   * The same for every stream of the kind, in one pass over their events, `pageEvents` at a time. What is appended while
+   * the pass is under way may be missing. @returns how many streams there are
+   */
+  renewAll(pageEvents: number): Promise<number>;
   /** Where the states of these streams are. */
   readonly table: StateTable;
 }
@@ -214,6 +219,7 @@ export const category = <State, Event extends EventOf>(
     definition,
     table: rows.table,
     renew: rows.renew,
+    renewAll: rows.renewAll,
     load,
     loadMany,
     prepare,

@@ -11,7 +11,7 @@ export const eventCodec = <Event extends EventOf>(upcast: Upcasters) => {
   const currentSchema = (type: string): number => 1 + Math.max(0, ...Object.keys(upcast[type] ?? {}).map(Number));
   return {
     encode: ({ type, ...data }: Event): NewEvent => ({ type, schema: currentSchema(type), data: data as JsonObject }),
-    decode: ({ type, schema, data }: RecordedEvent): Event => {
+    decode: ({ type, schema, data }: NewEvent): Event => {
       const current = currentSchema(type);
       let shape = data;
       for (let version = schema; version < current; version++) {

@@ -10,6 +10,7 @@ import type {
   StoredState,
   StreamBehind,
   StreamName,
+  StreamPiece,
 } from './store.ts';
 import { CursorConflict, VersionConflict } from './store.ts';
 
@@ -161,6 +162,22 @@ export const memoryStore = (dependencies: {
     },
     async read(stream, after = 0) {
       return (streams.get(stream) ?? []).slice(after);
+    },
+    async readStreams({ category, after, limit }) {
+      const prefix = `${category}-`;
+      const names = [...streams.keys()]
+        .filter((name) => name.startsWith(prefix) && name >= (after?.stream ?? ''))
+        .sort();
+      const pieces: StreamPiece[] = [];
+      let left = limit;
+      for (const stream of names) {
+        const from = stream === after?.stream ? after.version : 0;
+        const events = (streams.get(stream) ?? []).slice(from, from + left);
+        if (events.length > 0) pieces.push({ stream, version: from + events.length, events });
+        left -= events.length;
+        if (left === 0) break;
+      }
+      return pieces;
     },
     async feed(after, limit) {
       return feed.slice(after, after + limit);

@@ -8,6 +8,10 @@ import { CursorConflict, StoreUnavailable } from './store.ts';
 const spanLength = 1_000;
 /** A cursor is stored once in so many positions: so many are looked at again after a crash. */
 const cursorStride = 10_000;
+/** From so many positions on, a table that has come nowhere is made in one pass over the streams: it would look at most streams many times otherwise. */
+const passFrom = 10_000;
+/** Events read at once in such a pass. */
+const pageEvents = 20_000;
 /** Shortest time between two looks at what was appended. */
 const lookIntervalMs = 500;
 /** Pause before the store is asked again after it could not be reached. */
@@ -49,8 +53,10 @@ export const rowKeeper = (parts: {
   readonly store: EventStore;
   readonly clock: Clock;
   readonly log: Logger;
+  /** When and how a table is made in one pass; others than by default are for tests. */
+  readonly pass?: { readonly from: number; readonly pageEvents: number };
 }): RowKeeper => {
-  const { store, clock, log } = parts;
+  const { store, clock, log, pass = { from: passFrom, pageEvents } } = parts;
   const all: Kept[] = [];
 
   const saveCursors = async (tables: readonly Kept[]): Promise<void> => {
@@ -105,6 +111,13 @@ export const rowKeeper = (parts: {
       const cursor = `rows/${opened.table.table}`;
       const [head, stored] = await Promise.all([store.head(), store.cursor(cursor)]);
       const kept: Kept = { table: opened.table, renew: opened.renew, cursor, stored, reached: stored };
+      if (stored === 0 && head >= pass.from) {
+        // A pass that is cut short begins again: it takes as long as reading the events. Whatever is appended meanwhile is
+        // behind the head of before, and looked at from there.
+        const streams = await opened.renewAll(pass.pageEvents);
+        log.info('state rows made from all events', { table: opened.table.table, streams });
+        kept.reached = head;
+      }
       while (kept.reached < head) await look([kept], kept.reached);
       await saveCursors([kept]);
       all.push(kept);

@@ -1,7 +1,16 @@
 import type { CategoryDefinition, Loaded } from './category.ts';
 import { type EventOf, eventCodec } from './event-codec.ts';
 import { rowChange } from './row-change.ts';
-import type { EventStore, IndexEntry, JsonObject, RowChange, StateTable, StoredState, StreamName } from './store.ts';
+import type {
+  EventStore,
+  IndexEntry,
+  JsonObject,
+  RowChange,
+  StateTable,
+  StoredState,
+  StreamName,
+  StreamPiece,
+} from './store.ts';
 
 /** The states of one kind of stream: read from their rows, from the events where those know more, and written back. */
 export interface StateRows<State> {
@@ -12,6 +21,8 @@ export interface StateRows<State> {
   change(loaded: Loaded<State>, next: Loaded<State>): RowChange;
   /** See `Category.renew`. */
   renew(ids: readonly string[]): Promise<number>;
+  /** See `Category.renewAll`. */
+  renewAll(pageEvents: number): Promise<number>;
 }
 
 /** Streams made anew in one transaction. */
@@ -63,6 +74,28 @@ export const stateRows = <State, Event extends EventOf>(
     return formerEntries === undefined ? moved : { ...moved, added: after };
   };
 
+  /** Goes on folding a stream, from the beginning or from where a piece ended. */
+  const foldOn = (before: Loaded<State>, piece: StreamPiece): Loaded<State> => {
+    let state = before.state;
+    const formerEntries = [...(before.formerEntries ?? [])];
+    for (const event of piece.events) {
+      state = evolve(state, codec.decode(event));
+      for (const entry of indexesOf(state, before.id)) {
+        if (!formerEntries.some(({ index, value }) => index === entry.index && value === entry.value))
+          formerEntries.push(entry);
+      }
+    }
+    return { id: before.id, state, version: piece.version, formerEntries };
+  };
+
+  /** Puts the rows of folded streams. Rows that are as new stay; a stream that moved has news behind whoever asked. */
+  const put = async (folded: readonly Loaded<State>[]): Promise<void> => {
+    for (let start = 0; start < folded.length; start += chunkSize) {
+      const chunk = folded.slice(start, start + chunkSize);
+      await store.renewRows(chunk.map((is) => ({ stream: streamOf(is.id), change: change(is, is) })));
+    }
+  };
+
   /** One look and one turn. @returns how many rows were put, and the streams somebody appended to in between */
   const renewOnce = async (ids: readonly string[]): Promise<{ renewed: number; moved: readonly string[] }> => {
     const stored = await store.getStates(table, ids);
@@ -79,9 +112,37 @@ export const stateRows = <State, Event extends EventOf>(
     return { renewed: renewals.length - moved.length, moved: moved.map(idOf) };
   };
 
+  const renewAll = async (pageEvents: number): Promise<number> => {
+    const read = (after?: StreamPiece): Promise<readonly StreamPiece[]> => {
+      const page = store.readStreams({ category: name, limit: pageEvents, ...(after === undefined ? {} : { after }) });
+      // It may fail while the page before is put; then who waits for it hears of that failure first.
+      page.catch(() => {});
+      return page;
+    };
+    let total = 0;
+    let open: Loaded<State> | undefined;
+    for (let reading = read(); ; ) {
+      const page = await reading;
+      const last = page.at(-1);
+      // The next page is read while this one is folded and put.
+      if (last) reading = read(last);
+      const complete: Loaded<State>[] = [];
+      for (const piece of page) {
+        const id = idOf(piece.stream);
+        if (open && open.id !== id) complete.push(open);
+        open = foldOn(open?.id === id ? open : { id, state: initial, version: 0 }, piece);
+      }
+      if (!last && open) complete.push(open);
+      await put(complete);
+      total += complete.length;
+      if (!last) return total;
+    }
+  };
+
   return {
     table,
     change,
+    renewAll,
     async load(id) {
       const [stored] = await store.getStates(table, [id]);
       return asLoaded(id, stored);

@@ -103,6 +103,15 @@ export interface StoredState {
   readonly version: number;
 }
 
+/** A piece of one stream, as `readStreams` gives it. */
+export interface StreamPiece {
+  readonly stream: StreamName;
+  /** Version of the last event of the piece. */
+  readonly version: number;
+  /** At least one, oldest first. */
+  readonly events: readonly NewEvent[];
+}
+
 /** The table that holds the states of one kind of stream. */
 export interface StateTable {
   /** First part of the stream names. */
@@ -151,6 +160,15 @@ export interface EventStore {
   commit(commit: Commit, cause: Cause): Promise<{ readonly positions: readonly number[] }>;
   /** Events of one stream, oldest first, with versions above `after` (default 0). Empty for a stream nobody wrote. */
   read(stream: StreamName, after?: number): Promise<readonly RecordedEvent[]>;
+  /**
+   * At most `limit` events of one category, stream by stream in order of names, each oldest first, from behind a place on
+   * (exclusive; from the beginning without one). A stream that does not fit goes on in the next answer. Empty at the end.
+   */
+  readStreams(query: {
+    readonly category: string;
+    readonly after?: Pick<StreamPiece, 'stream' | 'version'>;
+    readonly limit: number;
+  }): Promise<readonly StreamPiece[]>;
   /** At most `limit` events with positions above `after`, in order. Empty when there are none yet. */
   feed(after: number, limit: number): Promise<readonly RecordedEvent[]>;
   /** Position of the newest event; 0 in an empty store. */

@@ -6,6 +6,7 @@ import {
   type EventStore,
   type NewEvent,
   type StreamName,
+  type StreamPiece,
   VersionConflict,
 } from './store.ts';
 
@@ -116,6 +117,36 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
         seen,
         Array.from({ length: head }, (_, n) => n + 1),
       );
+    });
+
+    test('the streams of a category are read one after the other, in pieces of any size', async () => {
+      const stored = { 'kind-b': 3, 'kind-a': 1, 'kind-a/x': 2, 'kind-z é': 1, 'kindred-a': 2, 'kin-a': 1 };
+      for (const [stream, count] of Object.entries(stored)) {
+        const events = Array.from({ length: count }, (_, n) => event('Made "so"', { n: n + 1, text: '[,]"' }));
+        await store.commit({ appends: [{ stream: stream as StreamName, expected: 0, events }] }, cause);
+      }
+      for (const limit of [1, 2, 3, 100]) {
+        const seen: string[] = [];
+        let after: StreamPiece | undefined;
+        for (;;) {
+          const pieces = await store.readStreams({ category: 'kind', limit, ...(after ? { after } : {}) });
+          after = pieces.at(-1);
+          if (!after) break;
+          assert.ok(pieces.reduce((sum, piece) => sum + piece.events.length, 0) <= limit);
+          for (const { stream, version, events } of pieces) {
+            for (const [at, { type, schema, data }] of events.entries()) {
+              const n = version - events.length + at + 1;
+              assert.deepEqual({ type, schema, data }, event('Made "so"', { n, text: '[,]"' }));
+              seen.push(`${stream} ${n}`);
+            }
+          }
+        }
+        assert.deepEqual(
+          seen,
+          ['kind-a 1', 'kind-a/x 1', 'kind-a/x 2', 'kind-b 1', 'kind-b 2', 'kind-b 3', 'kind-z é 1'],
+          `${limit} at a time`,
+        );
+      }
     });
 
     test('waiting for events ends when one is stored, and when the signal says so', async () => {

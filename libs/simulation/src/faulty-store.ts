@@ -59,6 +59,7 @@ export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
     commit: (wish, cause) =>
       isCommitSure() && isFree() ? inner.commit(wish, cause) : gate.through(commit(wish, cause)),
     read: (stream, after) => read(() => inner.read(stream, after)),
+    readStreams: (query) => read(() => inner.readStreams(query)),
     feed: (after, limit) => read(() => inner.feed(after, limit)),
     head: () => read(() => inner.head()),
     waitForEvents: (position, signal) => gate.through(waitForEvents(position, signal)),
