@@ -1,5 +1,15 @@
 import type { Sql } from './connection.ts';
-import type { EventStore, JsonObject, NewEvent, RowChange, StreamBehind, StreamName } from './store.ts';
+import { sharedLooks } from './shared-looks.ts';
+import type {
+  EventStore,
+  JsonObject,
+  NewEvent,
+  RowChange,
+  StateTable,
+  StoredState,
+  StreamBehind,
+  StreamName,
+} from './store.ts';
 
 /** Waits for an answer, but not for ever. @throws StoreUnavailable for anything that is not the server's definite word */
 export type Reaching = <T>(work: () => Promise<T>) => Promise<T>;
@@ -21,11 +31,14 @@ interface StateRow {
 export const rowMaintenance = (
   sql: Sql,
   reaching: Reaching,
-): Pick<EventStore, 'readStreams' | 'getStates' | 'streamsBehind' | 'renewRows'> => ({
-  readStreams({ category, after, limit }) {
-    return reaching(async () => {
-      // A row a stream: what the driver does for a row of its own costs more than parsing an event.
-      const found = await sql<{ stream: StreamName; version: number; events: string }[]>`
+): Pick<EventStore, 'readStreams' | 'getStates' | 'streamsBehind' | 'renewRows'> => {
+  /** By table: there are as many as a service has kinds of streams. */
+  const looks = new Map<string, (ids: readonly string[]) => Promise<readonly StoredState[]>>();
+  return {
+    readStreams({ category, after, limit }) {
+      return reaching(async () => {
+        // A row a stream: what the driver does for a row of its own costs more than parsing an event.
+        const found = await sql<{ stream: StreamName; version: number; events: string }[]>`
         select stream, max(version) as version,
           '[' || string_agg('[' || to_json(type) || ',' || schema || ',' || data || ']', ',' order by version) || ']' as events
         from (
@@ -35,39 +48,24 @@ export const rowMaintenance = (
           order by stream, version limit ${limit}
         ) as e
         group by stream order by stream`;
-      return found.map(({ stream, version, events }) => ({
-        stream,
-        version,
-        events: (JSON.parse(events) as [string, number, JsonObject][]).map(
-          ([type, schema, data]): NewEvent => ({ type, schema, data }),
-        ),
-      }));
-    });
-  },
-  getStates({ table, category }, ids) {
-    return reaching(async () => {
-      // One statement, so that row and version are of one moment. The limits keep it two look-ups an id, whatever the
-      // planner believes of tables that were filled a moment ago.
-      const found = await sql<StateRow[]>`
-        select k.id, r.row, r.version as "rowVersion", e.version
-        from unnest(${sql.array([...ids])}::text[]) as k(id)
-        cross join lateral (
-          select version from events where stream = ${`${category}-`} || k.id order by version desc limit 1
-        ) as e
-        left join lateral (
-          select row, version from rows where table_name = ${table} and key = k.id limit 1
-        ) as r on true`;
-      return found.map(({ id, row, rowVersion, version }) => ({
-        id,
-        version,
-        rowVersion: rowVersion ?? 0,
-        ...(row === null ? {} : { row }),
-      }));
-    });
-  },
-  streamsBehind({ tables, after, span }) {
-    return reaching(async () => {
-      const [found] = await sql<{ reached: number; behind: StreamBehind[] }[]>`
+        return found.map(({ stream, version, events }) => ({
+          stream,
+          version,
+          events: (JSON.parse(events) as [string, number, JsonObject][]).map(
+            ([type, schema, data]): NewEvent => ({ type, schema, data }),
+          ),
+        }));
+      });
+    },
+    getStates(table, ids) {
+      const name = `${table.table} ${table.category}`;
+      const find = looks.get(name) ?? sharedLooks((keys) => reaching(() => findStates(sql, table, keys)));
+      looks.set(name, find);
+      return find(ids);
+    },
+    streamsBehind({ tables, after, span }) {
+      return reaching(async () => {
+        const [found] = await sql<{ reached: number; behind: StreamBehind[] }[]>`
         with looked as (
           select stream, max(version) as version from events
           where position > ${after} and position <= ${after + span} group by stream
@@ -81,22 +79,47 @@ export const rowMaintenance = (
             where looked.version >
               coalesce((select rows.version from rows where table_name = t."table" and key = s.id limit 1), 0)
           ), '[]') as behind`;
-      if (!found) throw new Error('the store answered no row');
-      return found;
-    });
-  },
-  renewRows(renewals) {
-    return reaching(async () => {
-      const changes = renewals.map(({ change }) => change);
-      const rows = renewals.map(({ stream, change: { table, key, version, row } }) => {
-        return { stream, table, key, version, row };
+        if (!found) throw new Error('the store answered no row');
+        return found;
       });
-      const [found] = await sql<{ moved: StreamName[] }[]>`select renew_rows(
+    },
+    renewRows(renewals) {
+      return reaching(async () => {
+        const changes = renewals.map(({ change }) => change);
+        const rows = renewals.map(({ stream, change: { table, key, version, row } }) => {
+          return { stream, table, key, version, row };
+        });
+        const [found] = await sql<{ moved: StreamName[] }[]>`select renew_rows(
         ${JSON.stringify(rows)}::text::json,
         ${entriesOnWire(changes, 'removed')}::text::json,
         ${entriesOnWire(changes, 'added')}::text::json) as moved`;
-      if (!found) throw new Error('renew_rows answered no row');
-      return found.moved;
-    });
-  },
-});
+        if (!found) throw new Error('renew_rows answered no row');
+        return found.moved;
+      });
+    },
+  };
+};
+
+const findStates = async (
+  sql: Sql,
+  { table, category }: StateTable,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, StoredState>> => {
+  // One statement, so that row and version are of one moment. The limits keep it two look-ups an id, whatever the
+  // planner believes of tables that were filled a moment ago.
+  const found = await sql<StateRow[]>`
+    select k.id, r.row, r.version as "rowVersion", e.version
+    from unnest(${sql.array([...ids])}::text[]) as k(id)
+    cross join lateral (
+      select version from events where stream = ${`${category}-`} || k.id order by version desc limit 1
+    ) as e
+    left join lateral (
+      select row, version from rows where table_name = ${table} and key = k.id limit 1
+    ) as r on true`;
+  return new Map(
+    found.map(({ id, row, rowVersion, version }) => [
+      id,
+      { id, version, rowVersion: rowVersion ?? 0, ...(row === null ? {} : { row }) },
+    ]),
+  );
+};
