@@ -11,10 +11,13 @@ import type { BenchOptions } from '../bench.ts';
 import { type Measurement, measurement, median } from '../measure.ts';
 import { type DataClient, type DataTarget, openDataClient } from './data-client.ts';
 import { checkPeers, type Peer, startPeers } from './nbd-peers.ts';
-import { operationsAt, perform, unitOf } from './operations.ts';
+import { type Operation, operationsAt, perform, unitOf } from './operations.ts';
 
 /** Bytes of data in a message of an answer: that of the disk service. */
 const messageBytes = 65_536;
+
+/** How long one sample takes. */
+const sampleSeconds = 0.5;
 
 /**
  * Reads and writes of a disk under a customer's key, through DiskDataService, with its lease looked at on every piece: 1 MiB
@@ -24,34 +27,29 @@ const messageBytes = 65_536;
  */
 export const diskIo = async ({ smoke, size, data }: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
   if (!smoke) checkPeers();
-  const regionBytes = (smoke ? 4 : 256) * 1_048_576;
+  const regionBytes = (smoke ? 4 : 128) * 1_048_576;
   const content = randomBytes(1_048_576);
   const ours = await openDisk(data, scope);
   const floor = await openFloor(data, scope);
-  const region = { regionBytes, content };
-  const fill = { pattern: 'sequential', direction: 'write', bytes: 1_048_576, depth: 4 } as const;
-  await perform(ours, fill, { ...region, count: regionBytes / fill.bytes });
+  const region = { regionBytes, content, seconds: smoke ? 0 : sampleSeconds };
+  // Written once as a whole: nothing is measured on holes.
+  for (let offset = 0; offset < regionBytes; offset += content.length) await ours.write(offset, content);
 
-  const results: { operation: ReturnType<typeof operationsAt>[number]; ours: number[]; floors: number[] }[] = [];
+  const results: { operation: Operation; ours: number[]; floors: number[] }[] = [];
   for (const operation of operationsAt(size === undefined ? [1, 32] : [size])) {
-    const count = smoke
-      ? operation.depth * 2
-      : operation.pattern === 'sequential'
-        ? 256
-        : 1_000 + 100 * operation.depth;
     const samples = { operation, ours: [] as number[], floors: [] as number[] };
     const rounds = smoke ? 1 : 7;
     for (let round = 0; round <= rounds; round++) {
-      const [value, floorValue] = [
-        await perform(ours, operation, { ...region, count }),
-        await perform(floor, operation, { ...region, count }),
-      ];
+      const [value, floorValue] = [await perform(ours, operation, region), await perform(floor, operation, region)];
       // The first round warms up both.
       if (round === 0 && !smoke) continue;
       samples.ours.push(value);
       samples.floors.push(floorValue);
     }
     results.push(samples);
+    const { pattern, direction, depth } = operation;
+    const [value, floorValue] = [median(samples.ours), median(samples.floors)].map((rate) => Math.round(rate));
+    console.error(`${pattern} ${direction}, depth ${depth}: ${value} ${unitOf(operation)}, bare gRPC ${floorValue}`);
   }
   const peers = smoke ? [] : await startPeers(data, regionBytes, scope);
   const measurements: Measurement[] = [];
@@ -64,11 +62,11 @@ export const diskIo = async ({ smoke, size, data }: BenchOptions, scope: Scope):
   return measurements;
 };
 
-const besidePeers = async (peers: readonly Peer[], operation: Parameters<Peer['measure']>[0]) => {
+const besidePeers = async (peers: readonly Peer[], operation: Operation) => {
   const rates: Record<string, number> = {};
   for (const peer of peers) {
     const samples = [];
-    for (let round = 0; round < 3; round++) samples.push(await peer.measure(operation, 1));
+    for (let round = 0; round < 3; round++) samples.push(await peer.measure(operation, sampleSeconds));
     rates[peer.name] = Number(median(samples).toPrecision(4));
   }
   return rates;

@@ -21,13 +21,14 @@ export const operationsAt = (depths: readonly number[]): readonly Operation[] =>
   );
 
 /**
- * Does `count` reads or writes in the first `regionBytes` of a disk, `depth` at a time.
+ * Reads or writes in the first `regionBytes` of a disk, `depth` at a time, for as long as it should; what is under way then is
+ * finished and counts.
  * @returns the rate, in the operation's unit
  */
 export const perform = async (
   client: Pick<DataClient, 'read' | 'write'>,
   { pattern, direction, bytes, depth }: Operation,
-  { count, regionBytes, content }: { count: number; regionBytes: number; content: Uint8Array },
+  { seconds, regionBytes, content }: { seconds: number; regionBytes: number; content: Uint8Array },
 ): Promise<number> => {
   const places = regionBytes / bytes;
   const data = content.subarray(0, bytes);
@@ -40,14 +41,15 @@ export const perform = async (
     return place % places;
   };
   const since = performance.now();
+  const end = since + seconds * 1_000;
   await Promise.all(
     Array.from({ length: depth }, async () => {
-      while (next < count) {
+      do {
         const offset = placeOf(next++) * bytes;
         await (direction === 'read' ? client.read(offset, bytes) : client.write(offset, data));
-      }
+      } while (performance.now() < end);
     }),
   );
-  const seconds = (performance.now() - since) / 1_000;
-  return pattern === 'sequential' ? (count * bytes) / 1e6 / seconds : count / seconds;
+  const took = (performance.now() - since) / 1_000;
+  return pattern === 'sequential' ? (next * bytes) / 1e6 / took : next / took;
 };
