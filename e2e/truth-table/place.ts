@@ -167,6 +167,7 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
             dataAddress: 'disk.test:1',
             snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 60_000 },
             leases: terms.leases,
+            host: { folder: 'volumes', machine: 'this', ttlMs: 30_000 },
           },
         }),
       compute: (seams) =>

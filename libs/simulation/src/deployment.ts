@@ -21,6 +21,8 @@ export interface SimulatedSettings {
   readonly authzTtlMs: number;
   /** What a disk host's lease is worth, how long I/O waits for a silent vault, and when that counts as lost. */
   readonly leases: LeaseTerms;
+  /** How long the disk host may use its volumes after its last renewal. */
+  readonly hostLeaseTtlMs: number;
   readonly sweepIntervalMs: number;
   readonly guestStopTimeoutMs: number;
   readonly startTimeoutMs: number;
@@ -39,6 +41,7 @@ export interface SimulatedSettings {
 export const simulatedSettings: SimulatedSettings = {
   authzTtlMs: 5_000,
   leases: { ttlMs: 10_000, ioPauseTimeoutMs: 5_000, unreachableGraceMs: 30_000 },
+  hostLeaseTtlMs: 30_000,
   sweepIntervalMs: 5_000,
   guestStopTimeoutMs: 2_000,
   startTimeoutMs: 20_000,
@@ -189,6 +192,7 @@ export const createDeployment = (founding: Founding, random: SeededRandom, setti
             dataAddress: 'disk.simulation:1',
             snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
             leases: settings.leases,
+            host: { folder: 'volumes', machine: 'this', ttlMs: settings.hostLeaseTtlMs },
             watchCipher: hardware.ciphers.watch,
           },
         }),

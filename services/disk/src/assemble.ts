@@ -19,6 +19,8 @@ import { openEncryptionChange } from './disk/encryption-change.ts';
 import { openDiskGrowth } from './disk/growth.ts';
 import { openOpening } from './disk/opening.ts';
 import { disks as diskStreams } from './disk/state.ts';
+import { holdFiles } from './host/held-files.ts';
+import { type HostIdentity, takeOwnership } from './host/ownership.ts';
 import { keyChangeApi } from './key-change-api.ts';
 import { openDeks } from './keys/deks.ts';
 import { createKeyAccess } from './keys/key-access.ts';
@@ -55,6 +57,10 @@ export interface DiskSettings {
   readonly dataAddress: string;
   readonly snapshotLimits: SnapshotLimits;
   readonly leases: LeaseTerms;
+  /** Who this host is to others that may serve the same volumes. */
+  readonly host: HostIdentity;
+  /** Told when another host has taken the volumes: this process is of no use any more. */
+  readonly onReplaced?: () => void;
   /** Sees each cipher of an open disk, and hands it or another on: the simulation watches which of them live. */
   readonly watchCipher?: (cipher: SectorCipher, disk: string) => SectorCipher;
 }
@@ -100,7 +106,22 @@ export const assemble: Assemble<DiskSettings> = async ({
   const leases = openLeases({ keyAccess, options, reports, terms, ...background });
   scope.defer('lease metrics', meterLeases({ leases, keyAccess, meter, clock }));
   const deks = openDeks({ vault, setKeys, platformKey, random });
-  const volumes = openVolumes({ files: settings.files, platformKey, random });
+  const holding = holdFiles(settings.files, () => ownership);
+  const letGo = (): void => {
+    holding.letGo().catch((error: unknown) => log.error('a volume could not be let go of', { error }));
+  };
+  const ownership = await takeOwnership({
+    store,
+    host: settings.host,
+    clock,
+    random,
+    log,
+    signal: scope.signal,
+    onEnd: letGo,
+    onReplaced: settings.onReplaced ?? (() => undefined),
+  });
+  scope.defer('ownership', () => ownership.release());
+  const volumes = openVolumes({ files: holding.files, platformKey, hostEpoch: ownership.epoch, random });
   scope.defer('volumes', () => volumes.close());
   const openCipher = (dek: Uint8Array, disk: string) => watchCipher(openDiskCipher(dek, mask), disk);
   const sessions = openSessions({ disks, volumes, deks, keyAccess, leases, turns, openCipher, clock, log });
@@ -168,7 +189,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   });
   const data = service({
     definition: diskDataDefinition,
-    implementation: diskDataApi({ sessions, keyAccess, regaining, clock }),
+    implementation: diskDataApi({ sessions, keyAccess, regaining, ownership, clock }),
     // The access token is the credential: it is for one disk and one open, ends with it, and a guest has no other.
     authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
   });

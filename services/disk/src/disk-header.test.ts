@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
-import { erasePrevious, headerSize, readHeader, writeHeader } from './disk-header.ts';
+import { erasePrevious, headerSize, readHeader, stampHostEpoch, writeHeader } from './disk-header.ts';
 import type { DiskHeader } from './disk-header-format.ts';
 import { createPlatter } from './memory-block-store.ts';
 import { sectorSize } from './sector.ts';
@@ -112,6 +112,51 @@ test('an empty header, noise, two disks in one header and a write that does not 
   const store = newPlatter().open();
   const deaf = { ...store, write: async () => undefined };
   await assert.rejects(writeHeader(deaf, first), hasReason('HEADER_CORRUPT'));
+});
+
+test('the epoch of a later host comes into the header and nothing else changes; an earlier host is refused', async () => {
+  const refuse = () => new Rejection('FAILED_PRECONDITION', 'TEST_REPLACED', 'another host was here');
+  const store = newPlatter().open();
+  await stampHostEpoch(store, 8, refuse);
+  await assert.rejects(readHeader(store), hasReason('HEADER_CORRUPT'), 'there was none to put it into');
+  await writeHeader(store, first);
+  await stampHostEpoch(store, 7, refuse);
+  await stampHostEpoch(store, 8, refuse);
+  await stampHostEpoch(store, 8, refuse);
+  assert.deepEqual(await readHeader(store), { current: { ...first, hostEpoch: 8 }, previous: undefined });
+  await assert.rejects(stampHostEpoch(store, 7, refuse), hasReason('TEST_REPLACED'));
+  // Over a rotation that was left unfinished: what counts stays.
+  await writeHeader(store, { ...second, hostEpoch: 8 });
+  await stampHostEpoch(store, 9, refuse);
+  assert.deepEqual(await readHeader(store), { current: { ...second, hostEpoch: 9 }, previous: undefined });
+});
+
+test('a crash while the epoch is written leaves a header that counts, with one epoch or the other', async () => {
+  const refuse = () => assert.fail('nobody was here');
+  const seen = new Set<number>();
+  for (let round = 0; round < 100; round += 1) {
+    const platter = newPlatter();
+    const store = platter.open();
+    await writeHeader(store, first);
+    let flushesLeft = round % 2;
+    const failing = {
+      ...store,
+      flush: async () => {
+        flushesLeft -= 1;
+        if (flushesLeft < 0) platter.crash();
+        else await store.flush();
+      },
+    };
+    await assert.rejects(stampHostEpoch(failing, 8, refuse), hasReason('STORE_CLOSED'));
+    const again = platter.open();
+    const { current } = await readHeader(again);
+    assert.deepEqual({ ...current, hostEpoch: 7 }, first);
+    seen.add(current.hostEpoch);
+    await stampHostEpoch(again, 8, refuse);
+    await erasePrevious(again);
+    assert.deepEqual(await readHeader(again), { current: { ...first, hostEpoch: 8 }, previous: undefined });
+  }
+  assert.deepEqual(seen, new Set([7, 8]));
 });
 
 test('a header too large for its slot is refused before anything is written', async () => {

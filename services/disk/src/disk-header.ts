@@ -5,7 +5,8 @@ import { sectorSize } from './sector.ts';
 
 /**
  * The header of a disk: two slots of one sector each, in a small store beside the data. A slot is whole in itself, so a
- * crash while one is written leaves the other. Of two good slots the one with the higher sequence counts.
+ * crash while one is written leaves the other. Of two good slots the one with the higher sequence counts; with the same
+ * sequence, the one with the higher host epoch, which alone then differs.
  *
  *   rotation:  [old][    ] ─write B, flush, read back─▶ [old][new] ─commit the event─▶ erase A ─▶ [    ][new]
  */
@@ -25,15 +26,15 @@ export const headerSize = 2 * sectorSize;
 export async function readHeader(store: BlockStore): Promise<FoundHeader> {
   const [a, b] = await readSlots(store);
   const good = [a, b].filter((slot) => slot.status === 'good');
-  const [first, second] = good.toSorted((left, right) => right.header.sequence - left.header.sequence);
+  const [first, second] = good.toSorted(
+    ({ header: left }, { header: right }) => right.sequence - left.sequence || right.hostEpoch - left.hostEpoch,
+  );
   if (!first) throw corrupt(`slot A is ${a.status}, slot B is ${b.status}`);
   const { header: current } = first;
   const previous = second?.header;
   if (previous) {
-    const differs = (['diskId', 'sequence'] as const).find((field) =>
-      field === 'sequence' ? current.sequence === previous.sequence : current.diskId !== previous.diskId,
-    );
-    if (differs) throw corrupt(`both slots are good but their ${differs} cannot be so`);
+    if (current.diskId !== previous.diskId) throw corrupt('both slots are good but are of different disks');
+    if (isSameHeader(current, previous)) throw corrupt('both slots are good and both count');
   }
   return { current, previous };
 }
@@ -72,10 +73,32 @@ export async function writeHeader(store: BlockStore, header: DiskHeader): Promis
 export async function erasePrevious(store: BlockStore): Promise<void> {
   const { current } = await readHeader(store);
   for (const slot of await readSlots(store)) {
-    const isCurrent = slot.status === 'good' && slot.header.sequence === current.sequence;
+    const isCurrent = slot.status === 'good' && isSameHeader(slot.header, current);
     if (!isCurrent && slot.status !== 'empty') await writeSlot(store, slot.index, new Uint8Array(sectorSize));
   }
 }
+
+/**
+ * Puts the epoch of the host that owns the volume into its header, durably; the sequence stays, for nothing of the disk has
+ * changed. Nothing happens where it stands there, or no header is written yet.
+ * @param refuse makes the refusal for a host that finds a later one's epoch
+ * @throws Rejection as `readHeader`, and what `refuse` makes
+ */
+export async function stampHostEpoch(store: BlockStore, hostEpoch: number, refuse: () => Rejection): Promise<void> {
+  const slots = await readSlots(store);
+  if (slots.every(({ status }) => status === 'empty')) return;
+  const { current, previous } = await readHeader(store);
+  if (current.hostEpoch > hostEpoch) throw refuse();
+  if (current.hostEpoch === hostEpoch) return;
+  if (previous) await erasePrevious(store);
+  const at = slots.findIndex((slot) => slot.status === 'good' && isSameHeader(slot.header, current));
+  await writeSlot(store, at === 0 ? 1 : 0, encodeSlot({ ...current, hostEpoch }));
+  await erasePrevious(store);
+}
+
+/** Two slots that cannot be told apart by what decides between them. */
+const isSameHeader = (one: DiskHeader, other: DiskHeader): boolean =>
+  one.sequence === other.sequence && one.hostEpoch === other.hostEpoch;
 
 type Slot =
   | { readonly status: 'good'; readonly index: number; readonly header: DiskHeader }

@@ -12,7 +12,7 @@ import { type BlockStore, checkGrowth, checkSectors, copySectors, diskBusy, stor
  */
 export async function openFileBlockStore(path: string, size: number): Promise<BlockStore> {
   checkGrowth(size, 0);
-  const unlock = lock(path);
+  const unlock = lockFile(path);
   let file: FileHandle | undefined;
   try {
     file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
@@ -92,8 +92,11 @@ function fileBlockStore(path: string, file: FileHandle, initialSize: number, unl
   return store;
 }
 
-/** @returns what gives the lock free. */
-function lock(path: string): () => void {
+/**
+ * Takes the exclusive lock of `path`, which need not be there, on `<path>.lock`.
+ * @returns what gives it free @throws Rejection ABORTED DISK_BUSY
+ */
+export function lockFile(path: string): () => void {
   const database = new DatabaseSync(`${path}.lock`);
   try {
     // Nothing is ever written, so the journal need be no file: making and removing one took most of the time.

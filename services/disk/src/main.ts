@@ -1,9 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hostService } from '@interlock/host';
-import { systemRandom } from '@interlock/runtime';
+import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
+import { folderId, lockFolder, machineId } from './host/folder-identity.ts';
 import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
 import { folderVolumeFiles } from './volume/volume-files.ts';
 
@@ -16,6 +17,9 @@ await hostService({
     const { settings } = seams;
     const volumeFolder = join(settings.dataFolder, 'volumes');
     await mkdir(volumeFolder, { recursive: true, mode: 0o700 });
+    // A process that is asked to end has as long as this to do so.
+    const unlock = await lockFolder(volumeFolder, { clock: systemClock, patienceMs: 30_000 });
+    seams.scope.defer('volume folder', async () => unlock());
     return assemble({
       ...seams,
       settings: {
@@ -28,6 +32,13 @@ await hostService({
           recentMs: settings.snapshotsRecentMs,
         },
         leases: leaseTermsOf(settings),
+        host: {
+          folder: await folderId(volumeFolder, systemRandom),
+          machine: await machineId(),
+          ttlMs: settings.hostLeaseTtlMs,
+        },
+        // Whatever starts processes here starts a new one, which then waits for its turn.
+        onReplaced: () => process.kill(process.pid, 'SIGTERM'),
       },
     });
   },

@@ -1,4 +1,5 @@
 import { type ConfigOf, type ConfigProblem, int, optional, text } from '@interlock/runtime';
+import { hostLeaseTtlDefaultMs } from './host/ownership.ts';
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
 
 /** The settings of this service beside those of every service. */
@@ -14,6 +15,10 @@ export const diskSpec = {
     min: 1_000,
     default: leaseDefaults.ttlMs,
   }),
+  hostLeaseTtlMs: int(
+    'How long this host may use its volumes after its last renewal; another machine that takes them waits as long',
+    { min: 1_000, default: hostLeaseTtlDefaultMs },
+  ),
   ioPauseTimeoutMs: int('How long reads and writes wait for a vault that gives no answer once a lease is over', {
     min: 0,
     default: leaseDefaults.ioPauseTimeoutMs,

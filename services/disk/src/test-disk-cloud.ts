@@ -186,6 +186,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
             dataAddress: 'disk.test:1',
             snapshotLimits: { perDiskMax: 5, recentMax: 4, recentMs: 300_000 },
             leases: leaseDefaults,
+            host: { folder: 'volumes', machine: 'this', ttlMs: 30_000 },
           },
         }),
     },

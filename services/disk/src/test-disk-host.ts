@@ -1,7 +1,7 @@
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { category, memoryStore, rowKeeper } from '@interlock/event-store';
+import { category, type EventStore, memoryStore, rowKeeper } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
 import type { Handlers } from '@interlock/messaging';
 import {
@@ -53,6 +53,11 @@ export interface DiskHost extends TestVault {
   /** Volumes that a disk or snapshot refers to. */
   volumesInUse(): Promise<readonly string[]>;
   stateOf(name: string): Promise<Disk>;
+  /**
+   * Cuts this host off from its store and starts another on the same volumes, on another machine, which is then what all the
+   * rest speaks to. @returns what still speaks to the first, with the access it had
+   */
+  takenOver(): Promise<{ write(content: Uint8Array): Promise<void>; flush(): Promise<void>; reconnect(): void }>;
   /** As after a crash: what was not flushed is lost by chance, and the service starts on what is left. */
   restart(): Promise<void>;
   stop(): Promise<void>;
@@ -60,7 +65,7 @@ export interface DiskHost extends TestVault {
 
 /** Starts it, with an empty store. */
 export const startDiskHost = async (
-  options: { readonly clock?: Clock; readonly leases?: Partial<LeaseTerms> } = {},
+  options: { readonly clock?: Clock; readonly leases?: Partial<LeaseTerms>; readonly hostLeaseTtlMs?: number } = {},
 ): Promise<DiskHost> => {
   const { clock = systemClock } = options;
   const faults = createFaults();
@@ -71,10 +76,18 @@ export const startDiskHost = async (
   const world = startTestVault({ sets: [setName, otherSetName], clock, faults });
   const wrapStore = (answer: unknown): unknown => (isBlockStore(answer) ? faults.wrap(answer) : answer);
 
-  let running: { readonly scope: Scope; readonly server: InProcessServer; readonly handlers: Handlers };
-  const start = async (): Promise<void> => {
+  interface Running {
+    readonly scope: Scope;
+    readonly server: InProcessServer;
+    readonly handlers: Handlers;
+    readonly storeLink: { isCut: boolean };
+  }
+  let running: Running;
+  const replaced: Scope[] = [];
+  const start = async (machine = 'this'): Promise<void> => {
     const scope = createScope();
-    const store = faults.wrap(realStore);
+    const storeLink = { isCut: false };
+    const store = cuttable(faults.wrap(realStore), storeLink);
     const log = logger({ service: 'disk', clock, write: () => undefined });
     const seams = {
       store,
@@ -97,6 +110,7 @@ export const startDiskHost = async (
         dataAddress: 'here:1',
         snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 1 },
         leases: { ...leaseDefaults, ...options.leases },
+        host: { folder: 'volumes', machine, ttlMs: options.hostLeaseTtlMs ?? 30_000 },
       },
     };
     // The neighbours have only the methods that are asked here.
@@ -105,7 +119,7 @@ export const startDiskHost = async (
       ({ kind: 'workload', workload, id: workload, name: `principals/${workload}`, tenant: 't' }) as const;
     const { authorize } = seams;
     const server = serveInProcess({ name: 'disk', services, authenticate, authorize, clock, random, tracer, log });
-    running = { scope, server, handlers: reactions[0]?.handlers ?? {} };
+    running = { scope, server, handlers: reactions[0]?.handlers ?? {}, storeLink };
   };
   await start();
 
@@ -187,15 +201,48 @@ export const startDiskHost = async (
       return [...disks, ...snapshots].flatMap(({ state }) => ('volume' in state ? [state.volume.volumeId] : [])).sort();
     },
     stateOf: async (name) => (await category(realStore, diskStreams).load(name)).state,
+    async takenOver() {
+      const { storeLink, scope } = running;
+      const [client, credential] = [data(), await access('WRITE')];
+      const write = async (content: Uint8Array) => {
+        const requests = (async function* () {
+          yield { header: { name: diskName, offsetBytes: 0 }, data: Buffer.from(content) };
+        })();
+        await client.write(requests, credential);
+      };
+      storeLink.isCut = true;
+      replaced.push(scope);
+      await start('other');
+      return {
+        write,
+        flush: async () => void (await client.flush({ name: diskName }, credential)),
+        reconnect: () => {
+          storeLink.isCut = false;
+        },
+      };
+    },
     async restart() {
       running.server.stop();
       await running.scope.close();
       files.crash();
       await start();
     },
-    stop: () => running.scope.close(),
+    async stop() {
+      for (const scope of [running.scope, ...replaced]) await scope.close();
+    },
   };
 };
+
+/** A store that gives no answer while it is cut off. */
+const cuttable = (store: EventStore, link: { readonly isCut: boolean }): EventStore =>
+  new Proxy(store, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) =>
+        link.isCut ? Promise.reject(new Error('cut off from the store')) : Reflect.apply(value, target, args);
+    },
+  });
 
 const isBlockStore = (value: unknown): value is BlockStore =>
   typeof value === 'object' && value !== null && 'copyTo' in value;

@@ -3,6 +3,7 @@ import { Rejection } from '@interlock/event-store';
 import { type Call, type Implementation, names } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { AccessCheck, Parts } from '../encrypted-disk.ts';
+import type { Ownership } from '../host/ownership.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import { accessTokenKey } from './access-token.ts';
 import { type diskDataDefinition, readData } from './definition.ts';
@@ -24,9 +25,10 @@ export const diskDataApi = (parts: {
   readonly sessions: Sessions;
   readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   readonly regaining: Regaining;
+  readonly ownership: Pick<Ownership, 'check'>;
   readonly clock: Clock;
 }): Implementation<typeof diskDataDefinition> => {
-  const { sessions, keyAccess, regaining, clock } = parts;
+  const { sessions, keyAccess, regaining, ownership, clock } = parts;
   const now = () => clock.now();
 
   const sessionOf = (name: string, field: string, call: Call): Promise<Session> => {
@@ -37,7 +39,7 @@ export const diskDataApi = (parts: {
   const checkOf = (session: Session, call: Call, bytes: number): AccessCheck => {
     const { cause, signal } = call;
     const io = { bytes, remainingMs: () => call.remainingMs(), signal, cause };
-    const gate = { keyAccess, now, regain: () => regaining(session, io) };
+    const gate = { keyAccess, ownership, now, regain: () => regaining(session, io) };
     return () => checkPiece(session, gate);
   };
 
@@ -118,6 +120,7 @@ export const diskDataApi = (parts: {
       const session = await sessionOf(request.name, 'name', call);
       refuseEnded(session, now());
       try {
+        // Asks, before and afterwards, whether this host still owns the volume.
         await session.disk.flush();
       } catch (error) {
         // The access ended while the storage worked: that is what its caller is told.

@@ -1,6 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { EncryptedDisk } from '../encrypted-disk.ts';
+import type { Ownership } from '../host/ownership.ts';
 import type { KeyAccess, Lease } from '../keys/key-access.ts';
 import { keyLost } from '../keys/key-reasons.ts';
 import type { KeyGrant } from '../keys/lease.ts';
@@ -45,6 +46,8 @@ export const isPinned = ({ isPinnable, lease, held }: Session): boolean =>
 
 /** What checks of a session ask. */
 export interface PieceGate {
+  /** Whether this host still owns the volume. */
+  readonly ownership: Pick<Ownership, 'check'>;
   readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   now(): Instant;
   /** Waits for the lease and gets the DEK where it is not in memory: after a restart, or when access has returned. */
@@ -54,10 +57,12 @@ export interface PieceGate {
 /**
  * Asked before each piece of I/O, and again before it is acknowledged. Costs a few comparisons while the lease is held
  * and the DEK is in memory; without them it waits, for no longer than I/O may be paused.
- * @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED; a reason of key loss; UNAVAILABLE. Rules G1, CMK-100, CMK-105.
+ * @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED, DISK_HOST_REPLACED; a reason of key loss; UNAVAILABLE. Rules G1,
+ *   CMK-100, CMK-105.
  */
 export const checkPiece = (session: Session, gate: PieceGate): void | Promise<void> => {
   refuseEnded(session, gate.now());
+  gate.ownership.check();
   if (mayUseDek(session)) return;
   refuseLost(session, gate.keyAccess);
   return gate.regain(session);

@@ -75,7 +75,7 @@ const openedDisk = async () => {
   const loaded = await disks.load(diskName);
 
   const platformKey = openPlatformKey(masterKey(random.bytes(32)), random);
-  const volumes = openVolumes({ files: memoryVolumeFiles(random), platformKey, random });
+  const volumes = openVolumes({ files: memoryVolumeFiles(random), platformKey, hostEpoch: 1, random });
   await volumes.create(volumeId, 2 ** 20, false);
   const keyAccess = createKeyAccess(clock, leaseDefaults);
   const ending = new AbortController();

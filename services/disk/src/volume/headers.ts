@@ -2,6 +2,7 @@ import { Rejection } from '@interlock/event-store';
 import { erasePrevious, readHeader, writeHeader } from '../disk-header.ts';
 import type { DekWrap, DiskHeader } from '../disk-header-format.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import { hostReplaced } from '../host/ownership.ts';
 import type { Volumes } from './volumes.ts';
 
 /** The current header of a volume. @throws Rejection DATA_LOSS HEADER_CORRUPT, VOLUME_MISSING */
@@ -17,7 +18,8 @@ export type HeaderChange = Partial<Pick<DiskHeader, 'size' | 'wrap' | 'generatio
  * Replaces the header: the new one is durable and read back before `commit`, and the old one is erased after it, so a wrap
  * is always somewhere and the header is never behind the events. A header ahead of them is caught up by its reader.
  * @param expected sequence of the header the change was prepared from
- * @throws Rejection ABORTED HEADER_STALE when it has changed since, and whatever `commit` throws
+ * @throws Rejection ABORTED HEADER_STALE when it has changed since; FAILED_PRECONDITION DISK_HOST_REPLACED; and whatever
+ *   `commit` throws
  */
 export const replaceHeader = (
   volumes: Volumes,
@@ -39,8 +41,10 @@ export const replaceHeader = (
         },
       );
     }
+    const { hostEpoch } = volumes;
+    if (current.hostEpoch > hostEpoch) throw hostReplaced({ volume: volumeId }, hostEpoch);
     if (previous) await erasePrevious(store);
-    const { standby, ...rest } = { ...current, ...change };
+    const { standby, ...rest } = { ...current, ...change, hostEpoch };
     const next = { ...rest, ...(standby === undefined ? {} : { standby }), sequence: current.sequence + 1 };
     await writeHeader(store, next);
     await commit(next);
@@ -48,11 +52,12 @@ export const replaceHeader = (
     return next;
   });
 
-/** Writes the first header of a volume. */
+/** Writes the first header of a volume, with the epoch of this host. */
 export const writeFirstHeader = (volumes: Volumes, volumeId: string, header: DiskHeader): Promise<DiskHeader> =>
   volumes.withHeader(volumeId, async (store) => {
-    await writeHeader(store, header);
-    return header;
+    const owned = { ...header, hostEpoch: volumes.hostEpoch };
+    await writeHeader(store, owned);
+    return owned;
   });
 
 /** Erases what a crash left of the header before the current one. */

@@ -1,7 +1,8 @@
 import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 import type { BlockStore } from '../block-store.ts';
-import { headerSize } from '../disk-header.ts';
+import { headerSize, stampHostEpoch } from '../disk-header.ts';
+import { hostReplaced } from '../host/ownership.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
 import { sectorSize } from '../sector.ts';
 import { createTurns } from '../turns.ts';
@@ -18,9 +19,11 @@ export interface OpenVolume {
 
 /** The volumes of this host. They know nothing of DEKs. */
 export interface Volumes {
+  /** The epoch under which this host owns them. It stands in the header of each that was opened since. */
+  readonly hostEpoch: number;
   /** Makes a volume, with a key of the platform for the lower layer if it has one. Repeating it opens what is there. */
   create(volumeId: string, sizeBytes: number, isLayered: boolean): Promise<void>;
-  /** @throws Rejection DATA_LOSS VOLUME_MISSING, LAYER_CORRUPT; ABORTED DISK_BUSY */
+  /** @throws Rejection DATA_LOSS VOLUME_MISSING, HEADER_CORRUPT, LAYER_CORRUPT; ABORTED DISK_BUSY; FAILED_PRECONDITION DISK_HOST_REPLACED */
   open(volumeId: string): Promise<OpenVolume>;
   /** Runs `work` on the header alone, one after another. @throws Rejection DATA_LOSS VOLUME_MISSING; ABORTED DISK_BUSY */
   withHeader<Result>(volumeId: string, work: (header: BlockStore) => Promise<Result>): Promise<Result>;
@@ -47,16 +50,27 @@ interface Shared extends OpenVolume {
 export const openVolumes = (parts: {
   readonly files: VolumeFiles;
   readonly platformKey: PlatformKey;
+  readonly hostEpoch: number;
   readonly random: Pick<Random, 'bytes'>;
 }): Volumes => {
-  const { files, platformKey, random } = parts;
+  const { files, platformKey, hostEpoch, random } = parts;
   const turns = createTurns();
   const opened = new Map<string, Shared>();
+
+  const withHeader: Volumes['withHeader'] = (volumeId, work) =>
+    turns(`${volumeId} header`, async () => {
+      const header = await files.open(volumeId, 'header');
+      if (!header) throw missing(volumeId);
+      return work(header).finally(() => header.close());
+    });
 
   const openData = async (volumeId: string): Promise<Shared> => {
     const raw = await files.open(volumeId, 'data');
     if (!raw) throw missing(volumeId);
     try {
+      await withHeader(volumeId, (header) =>
+        stampHostEpoch(header, hostEpoch, () => hostReplaced({ volume: volumeId }, hostEpoch)),
+      );
       const key = await layerKeyOf(volumeId);
       const store = key ? withInfrastructureLayer(raw, key) : raw;
       key?.fill(0);
@@ -125,6 +139,7 @@ export const openVolumes = (parts: {
     });
 
   return {
+    hostEpoch,
     async create(volumeId, sizeBytes, isLayered) {
       await (await files.create(volumeId, 'data', sizeBytes)).close();
       await (await files.create(volumeId, 'header', headerSize)).close();
@@ -134,12 +149,7 @@ export const openVolumes = (parts: {
       const { shared, close } = await open(volumeId);
       return { store: { ...shared.store, close }, gate: shared.gate };
     },
-    withHeader: (volumeId, work) =>
-      turns(`${volumeId} header`, async () => {
-        const header = await files.open(volumeId, 'header');
-        if (!header) throw missing(volumeId);
-        return work(header).finally(() => header.close());
-      }),
+    withHeader,
     async copy(from, to) {
       const source = await open(from);
       try {

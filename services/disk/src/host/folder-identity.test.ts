@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
+import { folderId, lockFolder, machineId } from './folder-identity.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-folder-'));
+after(() => rmSync(folder, { recursive: true }));
+
+test('one process of a machine has the folder; the next waits for it, but not for ever', async () => {
+  const unlock = await lockFolder(folder, { clock, patienceMs: 0 });
+  await assert.rejects(lockFolder(folder, { clock, patienceMs: 0 }), /another process serves the volumes/);
+  const next = lockFolder(folder, { clock, patienceMs: 600_000 });
+  unlock();
+  (await next)();
+});
+
+test('a folder keeps its name, and a machine has one while it runs', async () => {
+  const id = await folderId(folder, random);
+  assert.match(id, /^[0-9a-f-]{36}$/);
+  assert.equal(await folderId(folder, random), id);
+  assert.equal(await machineId(), await machineId());
+});

@@ -1,0 +1,61 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { Rejection } from '@interlock/event-store';
+import type { Clock, Random } from '@interlock/runtime';
+import { lockFile } from '../file-block-store.ts';
+
+/** How often a lock that somebody else has is tried again, in milliseconds. */
+const lockAgainMs = 100;
+
+/**
+ * Takes the operating system's lock on a folder for the life of this process: one process of a machine serves it at a time.
+ * @param patienceMs how long the process that has it may take to end
+ * @returns what gives it free
+ * @throws Error naming the folder when another process keeps it
+ */
+export const lockFolder = async (
+  folder: string,
+  { clock, patienceMs }: { readonly clock: Clock; readonly patienceMs: number },
+): Promise<() => void> => {
+  const endMs = clock.monotonicMs() + patienceMs;
+  for (;;) {
+    try {
+      return lockFile(join(folder, 'host'));
+    } catch (error) {
+      const isBusy = error instanceof Rejection && error.reason === 'DISK_BUSY';
+      if (!isBusy) throw error;
+      if (clock.monotonicMs() >= endMs) {
+        throw new Error(`another process serves the volumes in ${folder}; it still did after ${patienceMs} ms`, {
+          cause: error,
+        });
+      }
+      await clock.sleep(lockAgainMs);
+    }
+  }
+};
+
+/** The name of a folder, whatever it is mounted as; made when it has none. Call it under the folder's lock. */
+export const folderId = async (folder: string, random: Pick<Random, 'uuid'>): Promise<string> => {
+  const path = join(folder, 'folder-id');
+  const read = async (): Promise<string> => (await readFile(path, 'utf8')).trim();
+  const isMissing = (error: unknown) => error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  const found = await read().catch((error: unknown) => {
+    if (isMissing(error)) return '';
+    throw error;
+  });
+  if (found !== '') return found;
+  const id = random.uuid();
+  await writeFile(path, `${id}\n`, { mode: 0o600, flush: true });
+  return id;
+};
+
+/** The name of the running kernel: of its boot where it tells one (Linux), else of the machine. */
+export const machineId = async (): Promise<string> => {
+  try {
+    return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  } catch {
+    // Another system. A machine that starts again has then the same name, and no process of before it.
+    return hostname();
+  }
+};

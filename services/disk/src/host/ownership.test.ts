@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type EventStore, memoryStore } from '@interlock/event-store';
+import { logger, systemRandom as random, type VirtualClock, virtualClock } from '@interlock/runtime';
+import { type Ownership, takeOwnership } from './ownership.ts';
+
+const ttlMs = 10_000;
+
+/** A store, and hosts that want its one folder. */
+const world = () => {
+  const clock = virtualClock();
+  const store = memoryStore({ clock, random });
+  const told: string[] = [];
+  const host = (machine: string, through: EventStore = store) => {
+    const stop = new AbortController();
+    const taking = takeOwnership({
+      store: through,
+      host: { folder: 'f', machine, ttlMs },
+      clock,
+      random,
+      log: logger({ service: 'disk', clock, write: () => undefined }),
+      signal: stop.signal,
+      onEnd: () => told.push(`${machine} ended`),
+      onReplaced: () => told.push(`${machine} replaced`),
+    });
+    return { taking, stop };
+  };
+  return { clock, store, told, host };
+};
+
+/** A way to a store that can be cut, and whose next answer can be lost after the work is done. */
+const link = (store: EventStore) => {
+  const state = { isCut: false, losesAnswer: false };
+  const commit: EventStore['commit'] = async (...args) => {
+    if (state.isCut) throw new Error('no answer');
+    const answer = await store.commit(...args);
+    if (!state.losesAnswer) return answer;
+    state.losesAnswer = false;
+    throw new Error('no answer');
+  };
+  return { state, store: { ...store, commit } };
+};
+
+const owns = (ownership: Ownership): boolean => {
+  try {
+    ownership.check();
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** Lets time pass in small steps. @returns what `look` said after each */
+const pass = async <Seen>(clock: VirtualClock, durationMs: number, look: () => Seen): Promise<readonly Seen[]> => {
+  const seen: Seen[] = [];
+  for (let passed = 0; passed < durationMs; passed += 50) {
+    await clock.pass(50);
+    seen.push(look());
+  }
+  return seen;
+};
+
+test('an owner that renews owns for as long as it runs, and a successor waits for as long', async () => {
+  const { clock, told, host } = world();
+  const first = await clock.drive(host('a').taking);
+  let isTaken = false;
+  const second = host('b');
+  void second.taking.then(() => {
+    isTaken = true;
+  });
+  assert.ok((await pass(clock, 20 * ttlMs, () => owns(first) && !isTaken)).every(Boolean));
+  assert.deepEqual([first.epoch, told], [1, []]);
+  await first.release();
+  assert.ok(!owns(first));
+  await pass(clock, ttlMs, () => undefined);
+  assert.equal((await second.taking).epoch, 2, 'what is given back is not waited out');
+});
+
+test('one that is cut off owns nothing before another does, and nothing afterwards', async () => {
+  const { clock, store, told, host } = world();
+  const way = link(store);
+  const first = await clock.drive(host('a', way.store).taking);
+  await pass(clock, 3 * ttlMs, () => undefined);
+  way.state.isCut = true;
+  let second: Ownership | undefined;
+  void host('b').taking.then((taken) => {
+    second = taken;
+  });
+  const owners = await pass(clock, 3 * ttlMs, () => [owns(first), second !== undefined && owns(second)]);
+  assert.ok(
+    owners.every(([old, next]) => !(old && next)),
+    'never both',
+  );
+  assert.deepEqual(owners.at(-1), [false, true]);
+  assert.equal(second?.epoch, 2);
+  assert.deepEqual(told, ['a ended']);
+  way.state.isCut = false;
+  await pass(clock, 2 * ttlMs, () => undefined);
+  assert.deepEqual(told, ['a ended', 'a replaced']);
+  assert.throws(() => first.check(), { reason: 'DISK_HOST_REPLACED' });
+});
+
+test('one that is cut off for longer than its lease stops, and goes on when nobody took its place', async () => {
+  const { clock, store, told, host } = world();
+  const way = link(store);
+  const first = await clock.drive(host('a', way.store).taking);
+  way.state.isCut = true;
+  await pass(clock, 2 * ttlMs, () => undefined);
+  assert.throws(() => first.check(), { reason: 'DISK_HOST_LEASE_OVER' });
+  way.state.isCut = false;
+  await pass(clock, ttlMs, () => undefined);
+  assert.ok(owns(first));
+  assert.deepEqual([first.epoch, told], [1, ['a ended']]);
+});
+
+test('a renewal whose answer is lost is its own, and takes nothing away', async () => {
+  const { clock, store, told, host } = world();
+  const way = link(store);
+  const first = await clock.drive(host('a', way.store).taking);
+  way.state.losesAnswer = true;
+  assert.ok((await pass(clock, 3 * ttlMs, () => owns(first))).every(Boolean));
+  assert.ok(!way.state.losesAnswer);
+  assert.deepEqual(told, []);
+});
+
+test('a process that starts again on the same machine waits for nothing and keeps the epoch', async () => {
+  const { clock, told, host } = world();
+  const first = await clock.drive(host('a').taking);
+  const again = await clock.drive(host('a').taking);
+  assert.deepEqual([first.epoch, again.epoch], [1, 1]);
+  await pass(clock, ttlMs, () => undefined);
+  assert.ok(owns(again) && !owns(first));
+  assert.deepEqual(told, ['a ended', 'a replaced']);
+});
+
+test('a successor that is stopped while it waits has taken nothing', async () => {
+  const { clock, host } = world();
+  const first = await clock.drive(host('a').taking);
+  const second = host('b');
+  const waiting = assert.rejects(second.taking, /stopped while/);
+  second.stop.abort();
+  await pass(clock, ttlMs, () => undefined);
+  await waiting;
+  assert.ok(owns(first));
+});
