@@ -7,6 +7,7 @@ import type { Clients, Outside, OutsideOf } from '../cloud/clients.ts';
 import type { DataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
 import type { Journals } from './evidence/journal.ts';
+import { tag } from './settings.ts';
 import type { Timeline } from './timeline.ts';
 
 /** What a rehearsal needs of the cloud it is played on. */
@@ -70,9 +71,6 @@ export interface KeySet {
 
 /** Region of everything here. */
 export const location = 'westeurope';
-
-/** Sets one rehearsal apart from another in the same cloud: `REHEARSAL_TAG`, behind the names of the vault and the groups. */
-const { REHEARSAL_TAG: tag = '' } = process.env;
 
 /** Ids of the vault and of what is in it. */
 export const vaultId = `rehearsal${tag}`;

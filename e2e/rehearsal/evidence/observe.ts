@@ -1,11 +1,9 @@
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import { until } from '../../cloud/until.ts';
+import { patienceMs } from '../settings.ts';
 import { groupsOf, type Person, type PlannedMachine, type World } from '../world.ts';
 import { type IoSummary, lastSegment, summarize } from './journal.ts';
-
-/** The longest any single thing may take before the rehearsal gives up on it, in milliseconds. */
-const patienceMs = 15_000;
 
 /** Machines by the last segment of their names. */
 export type Fleet = ReadonlyMap<string, VirtualMachine>;

@@ -7,6 +7,7 @@ import { makeKeyed, untilAvailable } from '../../truth-table/stage.ts';
 import { type Io, type Journals, journalReader, lastGoodIo, lastSegment } from '../evidence/journal.ts';
 import { millisOf, quietly, untilSeen } from '../evidence/observe.ts';
 import type { TimedLoss, TimedMachine } from '../evidence/timed.ts';
+import { patienceMs } from '../settings.ts';
 import { groupsOf, type People, type Person, type World } from '../world.ts';
 
 /** Causes that can be undone by those who own the key, but for those told otherwise. */
@@ -139,8 +140,6 @@ const inPower = async ({ compute }: Person, name: string, power: PowerState): Pr
   }
   throw new Error(`${name} is not ${power} after ${patienceMs} ms`);
 };
-
-const patienceMs = 15_000;
 
 const allHave = (journals: Journals, machines: Lane['machines'], isIt: (io: Io) => boolean): boolean =>
   machines.every(({ name }) => (journals[lastSegment(name)] ?? []).some(isIt));
