@@ -35,7 +35,9 @@ for (const page of pages) {
   });
 
   test(`${page}: the command line knows every command`, () => {
-    const commands = [...text.matchAll(/(?:npx |`)interlock ((?:--[a-z]+ \S+ )*)([a-z][a-z-]*)(?: ([a-z][a-z-]*))?/g)];
+    const commands = [
+      ...text.matchAll(/(?:^|npx |`)interlock ((?:--[a-z]+ \S+ )*)([a-z][a-z-]*)(?: ([a-z][a-z-]*))?/gm),
+    ];
     for (const [command, , noun = '', verb] of commands) assert.ok(isKnown(noun, verb), command);
     if (page.startsWith('docs/')) assert.ok(commands.length > 5);
   });
