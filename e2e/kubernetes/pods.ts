@@ -75,6 +75,8 @@ export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod
       volumes: volumes.map((volume) => (volume.secret === undefined ? volume : laidOut(volume, group, cluster))),
       containers: template.spec.containers.map((container) => ({
         ...withoutProbes(container),
+        // What it requests is the scheduler's to find a node by; podman would take it for its share of this machine.
+        resources: { limits: container.resources?.limits ?? {} },
         env: resolved(container.env ?? [], { podName, cluster }),
       })),
     },
