@@ -38,9 +38,9 @@ export interface Disks {
     call: (client: DiskClient, options: CallOptions) => Promise<Answer>,
     patience: Patience,
   ): Promise<Answer>;
-  /** Every disk of a set, or of one of its key versions, page by page. */
+  /** Every disk of a set, or of one of its key versions, or those of them that have no data now, page by page. */
   ofSet(
-    filter: { readonly diskEncryptionSet: string; readonly keyVersion?: string },
+    filter: { readonly diskEncryptionSet: string; readonly keyVersion?: string; readonly unavailableOnly?: boolean },
     patience: Patience,
   ): AsyncGenerator<Disk>;
 }
@@ -84,10 +84,10 @@ export const openDisks = (parts: {
 
   return {
     insist,
-    async *ofSet({ diskEncryptionSet, keyVersion = '' }, patience) {
+    async *ofSet({ diskEncryptionSet, keyVersion = '', unavailableOnly = false }, patience) {
       let pageToken = '';
       do {
-        const request = { diskEncryptionSet, keyVersion, pageSize, pageToken };
+        const request = { diskEncryptionSet, keyVersion, unavailableOnly, pageSize, pageToken };
         const page = await insist((disk, options) => disk.listDisks(request, options), patience);
         yield* page.disks;
         pageToken = page.nextPageToken;

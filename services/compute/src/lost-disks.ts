@@ -116,7 +116,7 @@ export const lostDisks = (parts: {
         );
         stopped += outcomes.filter(Boolean).length;
       };
-      for await (const found of disks.ofSet(filter, patience)) {
+      for await (const found of disks.ofSet({ ...filter, unavailableOnly: true }, patience)) {
         if (found.managedBy === '' || reasonOf(found) === undefined) continue;
         suspects.set(found.managedBy, [...(suspects.get(found.managedBy) ?? []), found.name]);
         if (suspects.size >= batchSize) await decide();

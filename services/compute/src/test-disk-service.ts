@@ -146,11 +146,12 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       await fake.beforeAnswer?.(`getDisk ${name}`);
       return answer;
     },
-    async listDisks({ diskEncryptionSet, keyVersion }) {
+    async listDisks({ diskEncryptionSet, keyVersion, unavailableOnly }) {
       await asked('listDisks', diskEncryptionSet);
       const isAsked = ({ set, keyVersion: own }: FakeDisk): boolean =>
         set === diskEncryptionSet && (keyVersion === '' || own === keyVersion);
-      return { disks: [...disks].filter(([, disk]) => isAsked(disk)).map(([name]) => onWire(name)) };
+      const asWanted = [...disks].filter(([, disk]) => isAsked(disk)).map(([name]) => onWire(name));
+      return { disks: asWanted.filter(({ availability }) => !unavailableOnly || availability === 'UNAVAILABLE') };
     },
     async deleteDisk({ name }) {
       await asked('deleteDisk', name);

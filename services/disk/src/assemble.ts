@@ -151,7 +151,17 @@ export const assemble: Assemble<DiskSettings> = async ({
   const control = service({
     definition: DiskServiceDefinition,
     implementation: {
-      ...diskApi({ ...around, creation: diskCreation, encryptionChange, growth, sessions, authorize, show }),
+      ...diskApi({
+        ...around,
+        creation: diskCreation,
+        encryptionChange,
+        growth,
+        sessions,
+        keyAccess,
+        leases,
+        authorize,
+        show,
+      }),
       ...attachmentApi({ disks, opening, sessions, turns, clock, random, dataAddress, show }),
       ...snapshotApi({ ...around, creation: snapshotCreation, authorize, limits }),
       ...keyChangeApi({ disks, snapshots, vault, setKeys, rewrapping }),

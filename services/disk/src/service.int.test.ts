@@ -158,10 +158,17 @@ test(
     const snapshot = { parent: resourceGroup, snapshotId: 's-lost', sourceDisk: disk.name };
     await assert.rejects(cloud.disks.createSnapshot(snapshot), { reason: 'KEY_DISABLED' });
     assert.equal((await cloud.disks.listDisks({ diskEncryptionSet: lost.name })).disks.length, 1);
+    const unavailable = async (filter: { diskEncryptionSet?: string; parent?: string }): Promise<readonly string[]> =>
+      (await cloud.disks.listDisks({ ...filter, unavailableOnly: true })).disks.map(({ name }) => name);
+    assert.deepEqual(await unavailable({ diskEncryptionSet: lost.name }), [disk.name]);
+    assert.deepEqual(await unavailable({ diskEncryptionSet: other.name }), []);
+    const lostAnywhere = await unavailable({ parent: resourceGroup });
+    assert.ok(lostAnywhere.includes(disk.name) && !lostAnywhere.includes(spared.name));
 
     // CMK-120, CMK-127: enabled again, the same open reads the same bytes.
     await cloud.vault.enableKeyVersion({ name: lost.keyVersion });
     await until(async () => (await cloud.disks.getDisk({ name: disk.name })).availability === 'AVAILABLE');
+    assert.deepEqual(await unavailable({ diskEncryptionSet: lost.name }), []);
     assert.deepEqual(await cloud.read(disk.name, open.accessToken, 0, content.length), content);
   },
 );

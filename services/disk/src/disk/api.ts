@@ -47,24 +47,34 @@ export type ShowDisk = (loaded: Loaded<Disk>) => Promise<WireDisk>;
 
 /** Makes what shows disks. */
 export const showDisk =
-  (parts: {
-    readonly keyAccess: Pick<KeyAccess, 'lossOf' | 'lossAfter'>;
-    readonly leases: Pick<Leases, 'outageOf'>;
-    readonly sessions: Sessions;
-    readonly volumes: Volumes;
-    readonly clock: Clock;
-  }): ShowDisk =>
+  (
+    parts: {
+      readonly volumes: Volumes;
+      readonly clock: Clock;
+    } & ReachParts,
+  ): ShowDisk =>
   async (loaded) => {
-    const { keyAccess, leases, sessions, volumes, clock } = parts;
+    const { volumes, clock } = parts;
     const { state } = loaded;
-    const key = keyOf(state);
     return diskOnWire(loaded, {
       at: clock.now(),
-      loss: key && (lossFor(state, key, keyAccess) ?? leases.outageOf(key)),
-      isPinned: sessions.isPinned(loaded.id),
+      ...reachOf(loaded, parts),
       allocatedBytes: 'volume' in state ? await volumes.allocatedBytes(state.volume.volumeId) : 0,
     });
   };
+
+/** What is known of the reach of disks' data. */
+interface ReachParts {
+  readonly keyAccess: Pick<KeyAccess, 'lossOf' | 'lossAfter' | 'isAnyLost'>;
+  readonly leases: Pick<Leases, 'outageOf' | 'isAnyOut'>;
+  readonly sessions: Pick<Sessions, 'isPinned'>;
+}
+
+/** What is between a disk and its data, and whether a running machine has it all the same. */
+const reachOf = ({ id, state }: Loaded<Disk>, { keyAccess, leases, sessions }: ReachParts) => {
+  const key = keyOf(state);
+  return { loss: key && (lossFor(state, key, keyAccess) ?? leases.outageOf(key)), isPinned: sessions.isPinned(id) };
+};
 
 /** What keeps a disk from its data: for one that is open, only what came after that. */
 const lossFor = (
@@ -84,14 +94,16 @@ export const diskApi = (parts: {
   readonly encryptionChange: EncryptionChange;
   readonly growth: DiskGrowth;
   readonly sessions: Sessions;
+  readonly keyAccess: ReachParts['keyAccess'];
+  readonly leases: ReachParts['leases'];
   readonly volumes: Volumes;
   readonly turns: Turns;
   readonly authorize: Authorizer;
   readonly clock: Clock;
   readonly show: ShowDisk;
 }) => {
-  const { disks, snapshots, creation, encryptionChange, growth, sessions, volumes, turns, authorize, clock, show } =
-    parts;
+  const { disks, snapshots, creation, encryptionChange, growth, sessions, keyAccess, leases } = parts;
+  const { volumes, turns, authorize, clock, show } = parts;
 
   /** Compute acts for whoever it has asked about already; everybody else needs the role. */
   const permit = async (call: Call, action: string, scope: string): Promise<void> => {
@@ -173,17 +185,23 @@ export const diskApi = (parts: {
         (parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription).parse(parent, 'parent');
       if (set !== '') names.diskEncryptionSet.parse(set, 'disk_encryption_set');
       if (keyVersion !== '') names.keyVersion.parse(keyVersion, 'key_version');
+      // The losses of a set are few, its disks may be a hundred thousand.
+      const isAllInReach = set !== '' && !keyAccess.isAnyLost(set) && !leases.isAnyOut(set);
+      if (request.unavailableOnly && isAllInReach) return { disks: [], nextPageToken: '' };
+      const isAsked = (loaded: Loaded<Disk>): boolean => {
+        const { loss, isPinned } = reachOf(loaded, { keyAccess, leases, sessions });
+        return !request.unavailableOnly || (loss !== undefined && !isPinned);
+      };
       const index = keyVersion === '' ? { index: 'set', value: set } : { index: 'key_version', value: keyVersion };
       const query = {
         ...pageOfRequest(request),
         ...(set === '' && keyVersion === '' ? {} : { index }),
         ...(parent === '' ? {} : { prefix: `${parent}/` }),
       };
-      const { items, next } = await listKept(
-        disks,
-        query,
-        ({ state }) => set === '' || (state.status !== 'absent' && setOf(state.encryption) === set),
-      );
+      const { items, next } = await listKept(disks, query, (loaded) => {
+        const { state } = loaded;
+        return (set === '' || (state.status !== 'absent' && setOf(state.encryption) === set)) && isAsked(loaded);
+      });
       return { disks: await Promise.all(items.map(show)), nextPageToken: pageToken(next) };
     },
     async deleteDisk({ name, etag }: DeleteDiskRequest, call: Call) {

@@ -32,6 +32,8 @@ export interface KeyAccess {
   forget(set: string): void;
   /** The loss in force, or undefined: as far as known the key can be used. */
   lossOf(key: SetKeyVersion): LossFacts | undefined;
+  /** Whether there is a loss in force of any version of a set. */
+  isAnyLost(set: string): boolean;
   /**
    * The loss in force as far as it concerns a disk whose open is on record with that number. What a set told of up to then is
    * over for it, though this host, begun anew, remembers the loss and not the yes that came after it.
@@ -228,6 +230,7 @@ export const createKeyAccess = (
       }
     },
     lossOf: (key) => entries.get(nameOf(key))?.loss,
+    isAnyLost: (set) => [...entries.values()].some(({ lease, loss }) => lease.key.set === set && loss !== undefined),
     lossAfter(key, accessEpoch) {
       const loss = entries.get(nameOf(key))?.loss;
       const isOver = loss?.source === 'fact' && accessEpoch >= (loss.accessEpoch ?? Number.POSITIVE_INFINITY);

@@ -170,9 +170,15 @@ test(
     const { host, clock, terms, open, lease, run, until, stop } = await startLeaseHost();
     const disk = await open('d');
     const shownDisk = async () => run(host.disks.getDisk({ name: disk.name }));
+    const listed = async (): Promise<readonly string[]> => {
+      const { diskEncryptionSet = '' } = (await lease()) ?? {};
+      const { disks } = await run(host.disks.listDisks({ diskEncryptionSet, unavailableOnly: true }));
+      return disks.map(({ name }) => name);
+    };
     const epoch = (await lease())?.accessEpoch;
     host.setVault(silence);
     await until(async () => (await lease())?.state === 'PAUSED');
+    assert.deepEqual(await listed(), [], 'a pause is no loss yet');
     const endedMs = clock.monotonicMs();
     await until(() => host.reports.length > 0);
     assert.ok(Math.abs(clock.monotonicMs() - endedMs - terms.unreachableGraceMs) <= 10);
@@ -186,6 +192,7 @@ test(
       { availability, unavailableReason },
       { availability: 'UNAVAILABLE', unavailableReason: 'KEY_VAULT_UNREACHABLE' },
     );
+    assert.deepEqual(await listed(), [disk.name]);
     host.setEpoch(7);
     host.setVault(refusal('KEY_DELETED', 7));
     await until(async () => (await shownDisk()).unavailableReason === 'KEY_DELETED');

@@ -36,6 +36,8 @@ export interface Leases {
   changed(key: SetKeyVersion, withinMs: number, signal: AbortSignal): Promise<void>;
   /** The silence of a vault that counts as a loss outside; undefined for none. */
   outageOf(key: SetKeyVersion): { readonly reason: 'KEY_VAULT_UNREACHABLE'; readonly since: Instant } | undefined;
+  /** Whether there is one for any version of a set. */
+  isAnyOut(set: string): boolean;
   /** Every lease that is used, in order of names. */
   list(): readonly LeaseReport[];
 }
@@ -274,6 +276,7 @@ export const openLeases = (parts: {
         ? { reason: 'KEY_VAULT_UNREACHABLE', since: entry.endedAt ?? clock.now() }
         : undefined;
     },
+    isAnyOut: (set) => [...entries.values()].some(({ key, isCountedAsLost }) => key.set === set && isCountedAsLost),
     list: () => [...entries].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, entry]) => entry),
   };
 };
