@@ -32,7 +32,7 @@ export const reactions = (parts: {
     decide: (keyVersion: string) => (set: DiskEncryptionSet) => readonly SetEvent[],
     cause: Cause,
   ): Promise<readonly string[]> => {
-    const concerned = (await sets.listAll({ index: reach.index })).map(({ id }) => id);
+    const concerned = await sets.listAll({ index: reach.index });
     const decideOne = (set: DiskEncryptionSet): readonly SetEvent[] =>
       set.status === 'absent' ? [] : reachedVersions(reach, set).flatMap((version) => decide(version)(set));
     const { changed } = await sets.transactMany(concerned, decideOne, cause);

@@ -74,8 +74,13 @@ export const keyApi = (parts: {
     await guard.keyVault(vault, key, 'update', call, entry);
     entry.about(key, version);
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, versionName(key, version));
-    existingVersion(await keys.load(key), version);
-    const after = await keys.transact(key, decide(version), call.cause, expectedVersion(request.etag));
+    // That something is not there precedes that its etag is another.
+    if (request.etag !== '') existingVersion(await keys.load(key), version);
+    const decideExisting = (state: Key): readonly KeyEvent[] => {
+      existingVersion({ id: key, state }, version);
+      return decide(version)(state);
+    };
+    const after = await keys.transact(key, decideExisting, call.cause, expectedVersion(request.etag));
     return keyVersionOnWire(after, version, urls);
   };
 
