@@ -65,7 +65,10 @@ export const storeColumns = async (
   const rows = batch.flatMap(({ commit }) => commit.rows ?? []);
   const put = rows.filter(({ row }) => row !== null);
   const gone = rows.filter(({ row }) => row === null).map(({ table, key, version }) => ({ table, key, version }));
-  const cursors: readonly CursorMove[] = batch.flatMap(({ commit }) => commit.cursors ?? []);
+  // Several may want the same cursor where it is, and say so with the same words.
+  const cursors: readonly CursorMove[] = [
+    ...new Map(batch.flatMap(({ commit }) => (commit.cursors ?? []).map((move) => [move.name, move]))).values(),
+  ];
   // Whoever changes many streams at once has one cause for all of them.
   const isOneCause = causes.every((cause) => cause === causes[0]);
   const [result] = await sql<{ base: number; work_ms: number }[]>`select commit_columns(

@@ -113,3 +113,17 @@ test('a commit waits for the one before it on the same stream, also when a secon
   await idle;
   assert.equal(again, 1);
 });
+
+test('commits that want a cursor where it is share a transaction, and one that moves it is alone with it', () => {
+  const guarded = (stream: StreamName, from: number, to = from): Waiting => ({
+    ...waiting(stream),
+    commit: { ...waiting(stream).commit, cursors: [{ name: 'generation', from, to }] },
+  });
+  const queue = [guarded('a-1', 3), guarded('a-2', 3), guarded('a-3', 3, 4), guarded('a-4', 3), waiting('a-5')];
+  assert.deepEqual(streams(takeBatch(queue, 100)), ['a-1', 'a-2', 'a-5']);
+  assert.deepEqual(streams(takeBatch(queue, 100)), ['a-3']);
+  assert.deepEqual(streams(takeBatch(queue, 100)), ['a-4']);
+  const others = [guarded('b-1', 3), guarded('b-2', 4), guarded('b-3', 3)];
+  assert.deepEqual(streams(takeBatch(others, 100)), ['b-1']);
+  assert.deepEqual(streams(takeBatch([guarded('c-1', 3)], 100, [guarded('c-2', 3)])), []);
+});

@@ -1,4 +1,4 @@
-import type { Cause, Commit } from './store.ts';
+import type { Cause, Commit, CursorMove } from './store.ts';
 
 /** One caller's commit, waiting for the transaction that will carry it. */
 export interface Waiting {
@@ -19,6 +19,11 @@ const touched = (commit: Commit): readonly string[] => [
   ...(commit.cursors ?? []).map((cursor) => `c:${cursor.name}`),
 ];
 
+/** A cursor that a commit wants where it is, and does not move: as many as like may want that in one transaction. */
+const guardOf = ({ name, from, to }: CursorMove): string | undefined =>
+  from === to ? `c:${name} at ${from}` : undefined;
+const guardsOf = (commit: Commit): readonly string[] => (commit.cursors ?? []).flatMap((move) => guardOf(move) ?? []);
+
 /**
  * Takes from the front of the queue what can be stored in one transaction: commits that touch different things, and
  * nothing of what is under way, up to `maxWeight` events and rows (or the first one that can go). What does not fit keeps
@@ -34,16 +39,22 @@ export const takeBatch = (
   const batch: Waiting[] = [];
   const left: Waiting[] = [];
   const taken = new Set<string>(underWay.flatMap(({ commit }) => touched(commit)));
+  /** By cursor, what the batch wants of it; nothing of what was left behind is here. */
+  const guarded = new Map<string, string>();
   let total = 0;
   for (const waiting of queue) {
     const names = touched(waiting.commit);
+    const guards = guardsOf(waiting.commit);
     const size = weight(waiting.commit);
-    const isFree = !names.some((name) => taken.has(name));
+    const isShared = (name: string): boolean => guards.includes(guarded.get(name) ?? '');
+    const isFree = !names.some((name) => taken.has(name) && !isShared(name));
     if (isFree && (batch.length === 0 || total + size <= maxWeight)) {
       batch.push(waiting);
       total += size;
+      for (const guard of guards) guarded.set(guard.slice(0, guard.lastIndexOf(' at ')), guard);
     } else {
       left.push(waiting);
+      for (const name of names) guarded.delete(name);
     }
     // Also what was left behind holds its names, so that a later commit of the same stream does not overtake it.
     for (const name of names) taken.add(name);
