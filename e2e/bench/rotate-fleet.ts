@@ -1,14 +1,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import type { Scope } from '@interlock/runtime';
-import { type Clients, openOutside } from '../cloud/clients.ts';
+import type { Clients } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { location } from '../cloud/world.ts';
 import type { BenchOptions } from './bench.ts';
 import { type DataClient, openDataClient } from './disk-io/data-client.ts';
 import { cpuMs } from './fleet/cpu.ts';
-import { type Fleet, openFleet } from './fleet/fleet.ts';
+import type { Fleet } from './fleet/fleet.ts';
+import { openFleetCloud } from './fleet/fleet-cloud.ts';
 import { planFleet } from './fleet/plan.ts';
 import { type Measurement, measurement, median, percentile, timed } from './measure.ts';
 import { rsaSpeed } from './openssl-speed.ts';
@@ -37,23 +38,8 @@ export const rotateFleet = async (options: BenchOptions, scope: Scope): Promise<
 };
 
 const rotateOne = async (options: BenchOptions, size: number, scope: Scope): Promise<Measurement> => {
-  const { smoke, data, settings } = options;
-  const cloud = await startLocalCloud({
-    data,
-    env: process.env,
-    name: `bench_${randomBytes(4).toString('hex')}`,
-    temporary: true,
-    settings: { GUEST_DRIVER: 'idle', SWEEP_INTERVAL_MS: '3600000', ...settings },
-  });
-  scope.defer('cloud', cloud.stop);
-  const outside = openOutside(cloud);
-  scope.defer('clients', async () => outside.close());
-  const clients = outside.administrator;
-  const fleet = await openFleet(
-    { cloud, clients, volumeFolder: data.path('services', 'disk', 'volumes') },
-    size,
-    scope,
-  );
+  const { smoke } = options;
+  const { cloud, clients, fleet } = await openFleetCloud(options, size, scope);
   const disks = await Promise.all(
     Array.from({ length: busyDisks }, (_, n) => openBusyDisk(cloud, clients, fleet, `busy${n}`, scope)),
   );

@@ -18,7 +18,7 @@ export interface FleetCloud {
 
 /** Starts a cloud and puts a fleet in place, of which so many machines stop with the key. */
 export const openFleetCloud = async (
-  { data }: Pick<BenchOptions, 'data'>,
+  { data, settings }: Pick<BenchOptions, 'data' | 'settings'>,
   stopping: number,
   scope: Scope,
 ): Promise<FleetCloud> => {
@@ -29,7 +29,7 @@ export const openFleetCloud = async (
     name,
     temporary: true,
     // The sweep asks about every disk of a fleet; it is what finds losses that nobody told, and none of those is measured.
-    settings: { GUEST_DRIVER: 'idle', SWEEP_INTERVAL_MS: '3600000' },
+    settings: { GUEST_DRIVER: 'idle', SWEEP_INTERVAL_MS: '3600000', ...settings },
   });
   scope.defer('cloud', cloud.stop);
   const outside = openOutside(cloud);
