@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
-import type { Scope } from '@interlock/runtime';
+import { createScope, type Scope } from '@interlock/runtime';
 import type { Clients } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { location } from '../cloud/world.ts';
@@ -32,8 +32,13 @@ const idleMs = 5_000;
  */
 export const rotateFleet = async (options: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
   const measured: Measurement[] = [];
-  for (const size of options.size === undefined ? (options.smoke ? [2] : sizes) : [options.size])
-    measured.push(await rotateOne(options, size, scope));
+  for (const size of options.size === undefined ? (options.smoke ? [2] : sizes) : [options.size]) {
+    // A cloud after the other on the same folder.
+    const own = createScope();
+    scope.defer('fleet', () => own.close());
+    measured.push(await rotateOne(options, size, own));
+    await own.close();
+  }
   return measured;
 };
 

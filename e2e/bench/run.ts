@@ -15,6 +15,7 @@ import { restoreFleet } from './restore-fleet.ts';
 import { revokeFleet } from './revoke-fleet.ts';
 import { rotateFleet } from './rotate-fleet.ts';
 import { start } from './start/start.ts';
+import { traceCost } from './trace-cost.ts';
 import { unwrap } from './unwrap.ts';
 
 const benches: Readonly<Record<string, Bench>> = {
@@ -28,6 +29,7 @@ const benches: Readonly<Record<string, Bench>> = {
   'revoke-fleet': revokeFleet,
   'rotate-fleet': rotateFleet,
   start,
+  'trace-cost': traceCost,
   unwrap,
 };
 
