@@ -53,7 +53,7 @@ export const feed = async (
     value: () => pipe.commitMany(events / streams.length),
     floor: () => tellMany(floor, events),
   });
-  const seconds = smoke ? 0.1 : 10;
+  const seconds = smoke ? 0.1 : 5;
   const latencies = await atRate(seconds, (stream) => pipe.commitOne(stream));
   const floorLatencies = await atRate(seconds, (stream) => timedTell(floor, stream));
   const [p50, floorP50] = [percentile(latencies, 0.5), percentile(floorLatencies, 0.5)];
