@@ -26,10 +26,12 @@ export const machineJudge = (parts: {
 
   /** Traces of everything that can take access away: commits of key-vault and identity, and a set's loss of its identity. */
   const causes = new Set<string>();
+  /** Sets that were given another identity: one that never had access to a key lost none, and there is no cause to name. */
+  const renewed = new Set<string>();
 
   /** What was told by its number has the trace of the commit that took access away. */
-  const judgeTrace = (machine: KnownMachine, { reason, traceId, accessEpoch }: KeyLoss): void => {
-    if (accessEpoch === 0 || causes.has(traceId)) return;
+  const judgeTrace = (machine: KnownMachine, { reason, set, traceId, accessEpoch }: KeyLoss): void => {
+    if (accessEpoch === 0 || causes.has(traceId) || (reason === 'ACCESS_DENIED' && renewed.has(set))) return;
     log.violate('G10', `the stop of ${machine.name} for ${reason} names the trace of its cause`, traceId || 'none');
   };
 
@@ -129,7 +131,8 @@ export const machineJudge = (parts: {
       return found;
     },
 
-    onCause(service: Workload, { type, cause }: RecordedEvent): void {
+    onCause(service: Workload, { stream, type, cause }: RecordedEvent): void {
+      if (type === 'IdentityReplaced') renewed.add(stream.slice('set-'.length));
       if (service === 'key-vault' || service === 'identity' || type === 'IdentityRemoved') {
         causes.add(traceIdOf(cause.traceparent) ?? '');
         causes.delete('');

@@ -2,8 +2,12 @@ import type { Cause } from '@interlock/event-store';
 import { askAccess } from './key-access.ts';
 import { answeredTo, refuseKey, restoreKey } from './set/access.ts';
 import { FINAL_EPOCH } from './set/reasons.ts';
-import { keyVersionsOf } from './set/state.ts';
+import { type KeyAccess, keyVersionsOf, type Question } from './set/state.ts';
 import type { SetParts } from './sets.ts';
+
+/** Trace of the loss that goes on, where no cause made us ask. */
+const lostBefore = (question: Question | undefined, known: KeyAccess | undefined): string =>
+  question?.traceId === '' && known?.state === 'lost' ? known.traceId : '';
 
 /**
  * Asks about every version of a set that a question is open for, and about one that is not valid yet, which becomes so
@@ -44,7 +48,8 @@ export const checkAccess = async (
         reason: answer.reason,
         epoch,
         since: told?.since ?? answer.since ?? question?.since ?? at,
-        traceId: told?.traceId || answer.traceId || question?.traceId || '',
+        // Asked because there is another identity, and not because of a cause: what took access away before is still why.
+        traceId: told?.traceId || lostBefore(question, known) || answer.traceId || question?.traceId || '',
       };
       await sets.transact(set, answeredTo(principal, refuseKey(at, loss)), cause);
     }

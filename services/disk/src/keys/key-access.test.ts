@@ -64,6 +64,15 @@ test('G5: after the end of an identity the first yes to another one wins the lea
   assert.ok(access.lease(key).isHeld());
 });
 
+test('G10: the end of an identity that nobody was told yes as yet is why the key is lost, whatever an earlier one was told', () => {
+  const access = createKeyAccess();
+  const end = (principal: string) => ({ ...loss(Number.MAX_SAFE_INTEGER), principal }) as const;
+  access.granted(key, { accessEpoch: 4, asked: access.ask(), principal: 'principals/old' }, 'unwrapped');
+  access.lost(key, end('principals/old'), 'fact');
+  access.lost(key, { ...end('principals/next'), reason: 'IDENTITY_DELETED' }, 'fact');
+  assert.equal(access.lossOf(key)?.reason, 'IDENTITY_DELETED');
+});
+
 test('G10: what a set tells after the end of its identity is about the next one, and is why the key is lost now', () => {
   const access = createKeyAccess();
   const end = { ...loss(Number.MAX_SAFE_INTEGER), principal: 'principals/old' } as const;

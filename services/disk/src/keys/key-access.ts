@@ -91,6 +91,8 @@ interface Entry {
   loss: Known | undefined;
   /** The grant with the highest epoch, the last asked for of those: a loss that does not concern it is over already. */
   newest: KeyGrant | undefined;
+  /** Identities whose end the set told of: what they were told before says nothing about the one after them. */
+  readonly ended: Set<string>;
   /** When the last grant was heard. */
   grantHeard: number;
   /** What a yes must be asked for later than: the last loss that ended. */
@@ -133,6 +135,7 @@ export const createKeyAccess = (
       },
       loss: undefined,
       newest: undefined,
+      ended: new Set(),
       grantHeard: 0,
       floorHeard: 0,
       floorEpoch: 0,
@@ -198,7 +201,9 @@ export const createKeyAccess = (
       const isOfNext = source === 'fact' && known?.principal !== undefined && known.principal !== facts.principal;
       const isLater =
         known === undefined || isOfNext || (known.accessEpoch ?? 0) <= (facts.accessEpoch ?? Number.MAX_SAFE_INTEGER);
-      const isOver = entry.newest !== undefined && !concerns(loss, entry.newest);
+      if (source === 'fact' && facts.principal !== undefined) entry.ended.add(facts.principal);
+      const isLiving = entry.newest?.principal === undefined || !entry.ended.has(entry.newest.principal);
+      const isOver = entry.newest !== undefined && isLiving && !concerns(loss, entry.newest);
       if (isLater && !isOver) entry.loss = loss;
       // No yes reaches the number of an identity's end: that is over with the first yes to another identity.
       if (facts.principal === undefined) entry.floorEpoch = Math.max(entry.floorEpoch, facts.accessEpoch ?? 0);
