@@ -81,6 +81,19 @@ const without = (missing: AccessPolicy_KeyPermission): Deed => ({
   undo: grantAgain,
 });
 
+/** Operations of a version that a set cannot do without. */
+const encryptionOperations = ['WRAP_KEY', 'UNWRAP_KEY'] as const;
+
+/** Leaves the version itself without one of the two: no grant makes up for that (KV-88). */
+const keyWithout = (missing: (typeof encryptionOperations)[number]): Deed => ({
+  inflict({ keyVault }, { keyVersion: name }) {
+    const keyOperations = encryptionOperations.filter((one) => one !== missing);
+    return atOnce(keyVault.setKeyOperations({ name, keyOperations }));
+  },
+  undo: ({ keyVault }, { keyVersion: name }) =>
+    keyVault.setKeyOperations({ name, keyOperations: [...encryptionOperations] }),
+});
+
 /** A deleted principal never comes back: the set gets another one, which needs a grant of its own (CMK-39). */
 const giveIdentity = async (by: Owner, keyed: Keyed): Promise<void> => {
   const set = await by.sets.updateDiskEncryptionSet({ name: keyed.set, identityType: 'SYSTEM_ASSIGNED' });
@@ -145,6 +158,8 @@ export const deeds: Readonly<Record<Exclude<CauseName, keyof typeof accidents>, 
   'get missing': without('GET'),
   'wrapKey missing': without('WRAP_KEY'),
   'unwrapKey missing': without('UNWRAP_KEY'),
+  'wrapKey taken from the key': keyWithout('WRAP_KEY'),
+  'unwrapKey taken from the key': keyWithout('UNWRAP_KEY'),
   'permission model switched': {
     inflict: ({ keyVault }, { vault }) =>
       atOnce(keyVault.setPermissionModel({ name: vault, permissionModel: 'ROLE_ASSIGNMENT' })),
