@@ -28,8 +28,8 @@ const lanes: readonly { readonly byRoles?: true; readonly causes: readonly Timed
   { causes: ['vault deleted', 'access policy removed', 'permission model switched', 'unwrapKey missing'] },
   { byRoles: true, causes: ['role removed', 'vault deleted and recovered'] },
 ];
-/** Classes of their only disks: every one that a loss stops. Each machine more is a process more, fifteen times. */
-const skus = ['PREMIUM_SSD', 'PREMIUM_SSD_V2', 'STANDARD_SSD', 'STANDARD_HDD'] as const;
+/** Classes of their only disks: every one that a machine boots from. Each machine more is a process more, fifteen times. */
+const skus = ['PREMIUM_SSD', 'STANDARD_SSD', 'STANDARD_HDD'] as const;
 /** Reads and writes per second: enough to see within 40 ms when they end. */
 const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 25, ioSizeBytes: 4_096 } as const;
 
