@@ -54,7 +54,7 @@ export const restore = async (clients: Clients, fleet: Fleet): Promise<void> => 
   await fleet.rest();
   await fleet.startAgain();
   await fleet.rest();
-  await fleet.computeSql`vacuum rows, events, floor_rows, floor_events`;
+  await fleet.computeSql`vacuum`;
 };
 
 /** Gives the key back; resolves once every set may use it. */
