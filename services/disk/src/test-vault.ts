@@ -26,6 +26,8 @@ export interface TestVault {
   setEpoch(epoch: number): void;
   /** Unwraps asked for so far. */
   unwraps(): number;
+  /** Calls that asked for them. */
+  unwrapCalls(): number;
   /** Questions of leases and opens, oldest first. */
   readonly checks: CheckAccessRequest[];
   /** What compute was told, and how it answers. */
@@ -69,6 +71,7 @@ export const startTestVault = (parts: {
   const reports: ReportAccessLostRequest[] = [];
   const state = {
     unwraps: 0,
+    unwrapCalls: 0,
     mood: 'well' as VaultMood,
     delayMs: 0,
     epoch: 1,
@@ -146,8 +149,9 @@ export const startTestVault = (parts: {
       },
       wrapKey: (request: { name: string; plaintextKey: Uint8Array }) =>
         decided('wrapKey', async () => ({ wrappedKey: await mixAs(request.name, request.plaintextKey) })),
-      unwrapKeys: ({ items }: UnwrapKeysRequest) =>
-        eachItem(items, ({ unwrap: { name, wrappedKey } = UnwrapKeyRequest.create() }) =>
+      unwrapKeys: ({ items }: UnwrapKeysRequest) => {
+        state.unwrapCalls += 1;
+        return eachItem(items, ({ unwrap: { name, wrappedKey } = UnwrapKeyRequest.create() }) =>
           decided('unwrapKey', async () => {
             state.unwraps += 1;
             const plaintextKey = await mixAs(name, wrappedKey);
@@ -156,7 +160,8 @@ export const startTestVault = (parts: {
             await hold?.released;
             return { $case: 'unwrapped' as const, value: { plaintextKey } };
           }),
-        ),
+        );
+      },
       rewrapKeys: ({ items }: RewrapKeysRequest) =>
         eachItem(items, ({ rewrap: { sourceKeyVersion, targetKeyVersion, wrappedKey } = RewrapRequest.create() }) =>
           decided('rewrap', async () => {
@@ -171,6 +176,7 @@ export const startTestVault = (parts: {
     checks,
     reports,
     unwraps: () => state.unwraps,
+    unwrapCalls: () => state.unwrapCalls,
     keyOf,
     setVault: (mood) => Object.assign(state, { mood }),
     setDelay: (delayMs) => Object.assign(state, { delayMs }),
