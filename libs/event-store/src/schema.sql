@@ -207,14 +207,18 @@ begin
     raise exception using errcode = 'IL001', message = 'streams moved', detail = v_conflicts::text;
   end if;
 
-  update head set position = position + p_events where singleton returning position - p_events into v_base;
-
-  insert into events (position, stream, version, type, schema, data, meta, time_ms)
-    select v_base + e.n, e.stream, e.version, e.type, e.schema, e.data::json,
-      ('{"id":"' || e.id || '",' || substr(coalesce(v_cause, e.cause), 2))::json, p_time_ms
-    from unnest(string_to_array(p_event_streams, E'\n'), string_to_array(p_event_versions, E'\n')::integer[],
-      string_to_array(p_types, E'\n'), string_to_array(p_schemas, E'\n')::smallint[], string_to_array(p_data, E'\n'),
-      string_to_array(p_ids, E'\n'), string_to_array(p_causes, E'\n')) with ordinality as e(stream, version, type, schema, data, id, cause, n);
+  -- One statement: what is inserted needs what the update of the head answers, so the lock comes first.
+  with head_moved as (
+    update head set position = position + p_events where singleton returning position - p_events as base
+  ), appended as (
+    insert into events (position, stream, version, type, schema, data, meta, time_ms)
+      select h.base + e.n, e.stream, e.version, e.type, e.schema, e.data::json,
+        ('{"id":"' || e.id || '",' || substr(coalesce(v_cause, e.cause), 2))::json, p_time_ms
+      from head_moved h, unnest(string_to_array(p_event_streams, E'\n'), string_to_array(p_event_versions, E'\n')::integer[],
+        string_to_array(p_types, E'\n'), string_to_array(p_schemas, E'\n')::smallint[], string_to_array(p_data, E'\n'),
+        string_to_array(p_ids, E'\n'), string_to_array(p_causes, E'\n')) with ordinality as e(stream, version, type, schema, data, id, cause, n)
+  )
+  select base into v_base from head_moved;
   return v_base;
 end
 $$;
