@@ -23,7 +23,7 @@ p { margin: 0 0 10px; max-width: 78ch; color: var(--soft); }
 .note { font-size: 13.5px; }
 section { background: var(--sheet); border: 1px solid var(--line); border-radius: 12px; padding: 22px 24px; margin-top: 20px; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 22px 28px; margin-top: 8px; }
-figure { margin: 0; }
+figure { margin: 0; max-width: 560px; }
 figure svg { display: block; width: 100%; height: auto; }
 .scroll { overflow-x: auto; margin-top: 12px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
