@@ -61,8 +61,9 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
     if (stopping.signal.aborted) throw refuse(Status.UNAVAILABLE, 'the server has stopped');
     const found = handlers.get(method.path);
     if (found === undefined) throw refuse(Status.UNIMPLEMENTED, 'the server does not implement this method');
+    /** As over the wire: what arrives lies in memory of its own, and whoever encoded it may give back his at once. */
     const within = (bytes: Uint8Array): Uint8Array => {
-      if (bytes.length <= messageBytesMax) return bytes;
+      if (bytes.length <= messageBytesMax) return Buffer.from(new Uint8Array(bytes).buffer);
       throw refuse(Status.RESOURCE_EXHAUSTED, `message larger than max (${bytes.length} vs ${messageBytesMax})`);
     };
     const copyRequest = (message: unknown): unknown =>
