@@ -82,7 +82,8 @@ const measureByFio = async (
     ...[`--rw=${pattern === 'random' ? 'rand' : ''}${direction}`, `--bs=${bytes}`, `--iodepth=${depth}`],
     ...[`--size=${regionBytes}`, '--randrepeat=1', '--norandommap', ...limit],
   ]);
-  const [job] = JSON.parse(stdout).jobs;
+  // Before its JSON it says in plain words that it connects.
+  const [job] = JSON.parse(stdout.slice(stdout.indexOf('{'))).jobs;
   const { bw_bytes: bytesPerSecond, iops } = job[direction];
   return pattern === 'sequential' ? bytesPerSecond / 1e6 : iops;
 };
