@@ -86,7 +86,11 @@ export const machineJudge = (parts: {
       if (phase !== 'attached' || (only !== undefined && disk !== only)) continue;
       const known = truth.disks.disks.get(disk);
       if (!known) continue;
-      const lost = truth.standing(known, 'opening').find(({ sinceMs }) => sinceMs < machine.askedMs);
+      // What identity takes away reaches a vault that has not heard of it only once its last answer is too old.
+      const staleMs = { 'key-vault': 0, identity: world.settings.authzTtlMs } as const;
+      const lost = truth
+        .standing(known, 'opening')
+        .find(({ sinceMs, owner }) => sinceMs + staleMs[owner] < machine.askedMs);
       if (lost && known.movedAtMs < machine.askedMs) {
         log.violate(
           'G4',
