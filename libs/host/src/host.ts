@@ -142,7 +142,7 @@ export const hostService = <const Spec extends ConfigSpec>({
       probes?.started(async () => [
         { name: 'store', isThere: await isReachable(store, clock), counts: true },
         // Reached once, or the service would not have started. From then on a vault that cannot tell its facts must all
-        // the same be asked: without NATS its answers are all that bounds a revocation (decision 0020).
+        // the same be asked: without NATS its answers are all that bounds a revocation (decision 0009).
         { name: 'bus', isThere: bus.isConnected(), counts: false },
       ]);
       return { address: server.address };
