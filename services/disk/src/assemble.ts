@@ -146,7 +146,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const opening = openOpening({ ...around, sessions, keyAccess });
   const growth = openDiskGrowth(around);
   const show = showDisk({ keyAccess, leases, sessions, volumes, clock });
-  const regaining = openRegaining({ sessions, keyAccess, leases, terms, ...background });
+  const regaining = openRegaining({ sessions, keyAccess, leases, ownership, terms, ...background });
 
   const control = service({
     definition: DiskServiceDefinition,
@@ -199,7 +199,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   });
   const data = service({
     definition: diskDataDefinition,
-    implementation: diskDataApi({ sessions, keyAccess, regaining, ownership, clock }),
+    implementation: diskDataApi({ sessions, keyAccess, regaining, ownership, terms, clock }),
     // The access token is the credential: it is for one disk and one open, ends with it, and a guest has no other.
     authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
   });

@@ -61,8 +61,10 @@ export interface Parts {
 
 const wholePieces: Parts = { bytesMax: pieceSize, allocate: (length) => Buffer.allocUnsafeSlow(length) };
 
-/** Times a piece is begun again whose key was dropped under it. */
+/** Times a piece is begun again whose key was dropped under it, or whose volume was let go of. */
 const droppedMax = 3;
+/** What may be back once the check lets it pass. */
+const regained: ReadonlySet<string> = new Set(['DEK_DROPPED', 'DISK_HOST_LEASE_OVER']);
 
 /**
  * Puts a cipher over a store. The disk owns both from now on; without a cipher it waits for `giveKey`.
@@ -104,8 +106,8 @@ export function createEncryptedDisk(
   };
 
   /**
-   * Does one piece and checks once more. Where the key was dropped while the store worked, the check decides: it throws why,
-   * or waits until the key is back, and the piece is begun again.
+   * Does one piece and checks once more. Where the key was dropped, or the volume let go of, while the store worked, the check
+   * decides: it throws why, or waits until that is back, and the piece is begun again.
    */
   const checkedPiece = async <Result>(piece: () => Promise<Result> | Result, check: AccessCheck): Promise<Result> => {
     for (let dropped = 0; ; dropped += 1) {
@@ -114,7 +116,7 @@ export function createEncryptedDisk(
         await check();
         return result;
       } catch (error) {
-        const isDropped = error instanceof Rejection && error.reason === 'DEK_DROPPED';
+        const isDropped = error instanceof Rejection && regained.has(error.reason);
         if (!isDropped || dropped === droppedMax) throw error;
         await check();
       }

@@ -5,6 +5,7 @@ import type { Clock } from '@interlock/runtime';
 import type { AccessCheck, Parts } from '../encrypted-disk.ts';
 import type { Ownership } from '../host/ownership.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
+import type { LeaseTerms } from '../keys/lease.ts';
 import { accessTokenKey } from './access-token.ts';
 import { type diskDataDefinition, readData } from './definition.ts';
 import type { Regaining } from './regaining.ts';
@@ -25,10 +26,12 @@ export const diskDataApi = (parts: {
   readonly sessions: Sessions;
   readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   readonly regaining: Regaining;
-  readonly ownership: Pick<Ownership, 'check'>;
+  readonly ownership: Pick<Ownership, 'isHeld' | 'regained'>;
+  /** How long I/O may wait. */
+  readonly terms: Pick<LeaseTerms, 'ioPauseTimeoutMs'>;
   readonly clock: Clock;
 }): Implementation<typeof diskDataDefinition> => {
-  const { sessions, keyAccess, regaining, ownership, clock } = parts;
+  const { sessions, keyAccess, regaining, ownership, terms, clock } = parts;
   const now = () => clock.now();
 
   const sessionOf = (name: string, field: string, call: Call): Promise<Session> => {
@@ -36,6 +39,18 @@ export const diskDataApi = (parts: {
     return sessions.of(name, call.metadata.get(accessTokenKey));
   };
   /** @param bytes how many the call holds in memory while it waits */
+  /** A flush needs no key, but the volume: it waits for that as reads and writes do, also where that is lost meanwhile. */
+  const flush = async (session: Session, call: Call): Promise<void> => {
+    const endMs = clock.monotonicMs() + Math.min(terms.ioPauseTimeoutMs, call.remainingMs());
+    for (;;) {
+      await ownership.regained(Math.max(0, endMs - clock.monotonicMs()), call.signal);
+      try {
+        return await session.disk.flush();
+      } catch (error) {
+        if (!(error instanceof Rejection && error.reason === 'DISK_HOST_LEASE_OVER')) throw error;
+      }
+    }
+  };
   const checkOf = (session: Session, call: Call, bytes: number): AccessCheck => {
     const { cause, signal } = call;
     const io = { bytes, remainingMs: () => call.remainingMs(), signal, cause };
@@ -120,8 +135,7 @@ export const diskDataApi = (parts: {
       const session = await sessionOf(request.name, 'name', call);
       refuseEnded(session, now());
       try {
-        // Asks, before and afterwards, whether this host still owns the volume.
-        await session.disk.flush();
+        await flush(session, call);
       } catch (error) {
         // The access ended while the storage worked: that is what its caller is told.
         if (error instanceof Rejection && error.reason === 'STORE_CLOSED') refuseEnded(session, now());

@@ -95,6 +95,7 @@ const waiting = (clock: VirtualClock, limits: { readonly waitingMax: number; rea
     sessions: { fetchDek: async () => undefined },
     keyAccess: { lossAfter: () => undefined },
     leases: { changed: (_key, withinMs, signal) => clock.sleep(Math.min(withinMs, 10), signal) },
+    ownership: { isHeld: () => true, regained: async () => undefined },
     terms: { ioPauseTimeoutMs: 5_000 },
     limits,
     clock,

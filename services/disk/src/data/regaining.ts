@@ -1,5 +1,6 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
+import type { Ownership } from '../host/ownership.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import { vaultUnreachable } from '../keys/key-reasons.ts';
 import type { LeaseTerms } from '../keys/lease.ts';
@@ -22,7 +23,8 @@ export interface PausedIo {
  * Lets a read or write wait until the DEK of its disk may be used again: for the lease, which is asked for once for all who
  * wait, then for the DEK. It waits for at most the pause allowed, or until its own deadline; then, and when too many
  * wait already, it fails as unreachable. What changes meanwhile is looked at again: a loss, the end of the access.
- * @throws Rejection UNAVAILABLE KEY_VAULT_UNREACHABLE; a reason of key loss; FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED;
+ * The lease of this host on its volumes comes before both.
+ * @throws Rejection UNAVAILABLE KEY_VAULT_UNREACHABLE, DISK_HOST_LEASE_OVER; FAILED_PRECONDITION DISK_HOST_REPLACED; a reason of key loss; FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED;
  *   DATA_LOSS WRONG_DEK, HEADER_CORRUPT
  */
 export type Regaining = (session: Session, io: PausedIo) => Promise<void>;
@@ -46,13 +48,14 @@ export const openRegaining = (parts: {
   readonly sessions: Pick<Sessions, 'fetchDek'>;
   readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   readonly leases: Pick<Leases, 'changed'>;
+  readonly ownership: Pick<Ownership, 'isHeld' | 'regained'>;
   readonly terms: Pick<LeaseTerms, 'ioPauseTimeoutMs'>;
   readonly limits?: PauseLimits;
   readonly clock: Clock;
   /** Aborted when this host stops: nothing waits any longer. */
   readonly signal: AbortSignal;
 }): Regaining => {
-  const { sessions, keyAccess, leases, terms, limits = pauseLimits, clock, signal } = parts;
+  const { sessions, keyAccess, leases, ownership, terms, limits = pauseLimits, clock, signal } = parts;
   const paused = { waiting: 0, bytes: 0 };
 
   const until = async (session: Session, io: PausedIo): Promise<void> => {
@@ -62,9 +65,13 @@ export const openRegaining = (parts: {
     let failure: unknown;
     for (;;) {
       refuseEnded(session, clock.now());
+      const leftMs = endMs - clock.monotonicMs();
+      if (!ownership.isHeld()) {
+        await ownership.regained(Math.max(0, leftMs), over);
+        continue;
+      }
       if (mayUseDek(session)) return;
       refuseLost(session, keyAccess);
-      const leftMs = endMs - clock.monotonicMs();
       if (leftMs <= 0 || over.aborted) throw unreachable(session, failure);
       const { lease } = session;
       if (lease === undefined || lease.isHeld()) {

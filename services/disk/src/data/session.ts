@@ -47,23 +47,22 @@ export const isPinned = ({ isPinnable, lease, held }: Session): boolean =>
 /** What checks of a session ask. */
 export interface PieceGate {
   /** Whether this host still owns the volume. */
-  readonly ownership: Pick<Ownership, 'check'>;
+  readonly ownership: Pick<Ownership, 'isHeld'>;
   readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   now(): Instant;
-  /** Waits for the lease and gets the DEK where it is not in memory: after a restart, or when access has returned. */
+  /** Waits for the leases and gets the DEK where it is not in memory: after a restart, or when access has returned. */
   regain(session: Session): Promise<void>;
 }
 
 /**
  * Asked before each piece of I/O, and again before it is acknowledged. Costs a few comparisons while the lease is held
- * and the DEK is in memory; without them it waits, for no longer than I/O may be paused.
+ * and the DEK is in memory; without them, and without the lease of the host, it waits, for no longer than I/O may be paused.
  * @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED, DISK_HOST_REPLACED; a reason of key loss; UNAVAILABLE. Rules G1,
  *   CMK-100, CMK-105.
  */
 export const checkPiece = (session: Session, gate: PieceGate): void | Promise<void> => {
   refuseEnded(session, gate.now());
-  gate.ownership.check();
-  if (mayUseDek(session)) return;
+  if (gate.ownership.isHeld() && mayUseDek(session)) return;
   refuseLost(session, gate.keyAccess);
   return gate.regain(session);
 };

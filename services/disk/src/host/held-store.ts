@@ -35,9 +35,18 @@ export const holdStore = (first: BlockStore, reopen: () => Promise<BlockStore>, 
     return opened;
   };
   const owned = async <Result>(work: (store: BlockStore) => Promise<Result>): Promise<Result> => {
-    const result = await work(await use());
-    check();
-    return result;
+    for (;;) {
+      const held = await use();
+      try {
+        const result = await work(held);
+        check();
+        return result;
+      } catch (error) {
+        check();
+        // Let go of while it worked, and held again by now: the file is opened again, and what was not answered is repeated.
+        if (held === current || isClosed) throw error;
+      }
+    }
   };
   return {
     store: {

@@ -143,3 +143,36 @@ test('a successor that is stopped while it waits has taken nothing', async () =>
   await waiting;
   assert.ok(owns(first));
 });
+
+test('after the machine was suspended whoever waits has the lease renewed at once', async () => {
+  const { clock, host } = world();
+  const first = await clock.drive(host('a').taking);
+  clock.suspend(10 * ttlMs);
+  assert.ok(!first.isHeld());
+  let waitedMs: number | undefined;
+  const since = clock.monotonicMs();
+  const { signal } = new AbortController();
+  void first.regained(ttlMs, signal).then(() => {
+    waitedMs = clock.monotonicMs() - since;
+  });
+  await pass(clock, 100, () => undefined);
+  assert.ok(waitedMs !== undefined && waitedMs <= 100, `waited for ${waitedMs} ms`);
+  assert.ok(first.isHeld());
+});
+
+test('whoever waits for a lease that cannot be renewed is told so when the wait is over, or when another host has it', async () => {
+  const { clock, store, host } = world();
+  const way = link(store);
+  const first = await clock.drive(host('a', way.store).taking);
+  way.state.isCut = true;
+  await pass(clock, 2 * ttlMs, () => undefined);
+  const { signal } = new AbortController();
+  const over = assert.rejects(first.regained(500, signal), { reason: 'DISK_HOST_LEASE_OVER' });
+  await pass(clock, 600, () => undefined);
+  await over;
+  const replaced = assert.rejects(first.regained(10 * ttlMs, signal), { reason: 'DISK_HOST_REPLACED' });
+  await clock.drive(host('b').taking);
+  way.state.isCut = false;
+  await pass(clock, 2 * ttlMs, () => undefined);
+  await replaced;
+});

@@ -18,6 +18,14 @@ export interface Ownership {
   readonly epoch: number;
   /** Asked before anything is done with a volume, and again before it is answered. @throws Rejection UNAVAILABLE DISK_HOST_LEASE_OVER; FAILED_PRECONDITION DISK_HOST_REPLACED */
   check(): void;
+  /** Whether `check` would let it pass. */
+  isHeld(): boolean;
+  /**
+   * Where the lease is over, as it is after the machine was suspended, has it asked for at once and waits until it is held
+   * again: for no longer than `withinMs`, or until `signal` is aborted.
+   * @throws Rejection as `check` does
+   */
+  regained(withinMs: number, signal: AbortSignal): Promise<void>;
   /** Ends the renewals, and lets a successor begin without a wait. Call it when nothing touches a volume any more. */
   release(): Promise<void>;
 }
@@ -131,6 +139,8 @@ export const takeOwnership = async (parts: {
   let isReplaced = false;
   let isReleased = false;
   const ending = new AbortController();
+  let wake = new AbortController();
+  let change = Promise.withResolvers<void>();
   let isEndTold = false;
   const isOver = (): boolean => leftMs(end, readingOf(clock)) <= 0;
 
@@ -147,6 +157,8 @@ export const takeOwnership = async (parts: {
       await write(renewals, lease);
       renewals += 1;
       end = usableFrom(asked);
+      change.resolve();
+      change = Promise.withResolvers();
     } catch (error) {
       if (!(error instanceof CursorConflict)) throw error;
       // Somebody else's write, or one of our own whose answer was lost; that one is worth nothing, but the next may be.
@@ -158,9 +170,11 @@ export const takeOwnership = async (parts: {
   };
   const keep = async (): Promise<void> => {
     while (!ending.signal.aborted) {
+      wake = new AbortController();
       await clock.sleep(
         isOver() ? ttlMs / 10 : Math.min(ttlMs / 3, ttlMs / 10 + leftMs(end, readingOf(clock)) / 3),
         ending.signal,
+        wake.signal,
       );
       if (ending.signal.aborted) return;
       try {
@@ -170,6 +184,7 @@ export const takeOwnership = async (parts: {
         continue;
       }
       isReplaced = true;
+      change.resolve();
       tellEnd();
       log.error('another host has taken the volumes of this one', { folder, epoch: lease.epoch });
       onReplaced();
@@ -184,11 +199,25 @@ export const takeOwnership = async (parts: {
   };
   const work = Promise.all([keep(), watch()]);
 
+  const check = (): void => {
+    if (isReplaced) throw hostReplaced({ folder }, lease.epoch);
+    if (isReleased || isOver()) throw leaseOver(folder, lease.epoch);
+  };
+
   return {
     epoch: lease.epoch,
-    check() {
-      if (isReplaced) throw hostReplaced({ folder }, lease.epoch);
-      if (isReleased || isOver()) throw leaseOver(folder, lease.epoch);
+    check,
+    isHeld: () => !isReplaced && !isReleased && !isOver(),
+    async regained(withinMs, signal) {
+      if (!isReplaced && !isReleased && isOver()) {
+        const { promise } = change;
+        // A machine that wakes finds its lease over before any timer does: whoever waits has it renewed.
+        wake.abort();
+        const passed = new AbortController();
+        await Promise.race([promise, clock.sleep(withinMs, passed.signal, signal)]);
+        passed.abort();
+      }
+      check();
     },
     async release() {
       if (isReleased) return;
