@@ -134,8 +134,8 @@ const timeCause = async (
 
 /** Waits until a machine is in that power state, told of each change and not asking. */
 const inPower = async ({ compute }: Person, name: string, power: PowerState): Promise<VirtualMachine> => {
-  const signal = AbortSignal.timeout(patienceMs);
-  for await (const machine of compute.watchVirtualMachine({ name }, { signal })) {
+  const limits = { signal: AbortSignal.timeout(patienceMs), deadlineMs: patienceMs };
+  for await (const machine of compute.watchVirtualMachine({ name }, limits)) {
     if (machine.powerState === power) return machine;
   }
   throw new Error(`${name} is not ${power} after ${patienceMs} ms`);
