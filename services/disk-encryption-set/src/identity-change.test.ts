@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
+import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { checkAccess } from './access-check.ts';
 import { finishDeletion } from './deletion.ts';
 import { settleIdentity } from './identity-change.ts';
+import { reactions } from './reactor.ts';
+import { loseKey } from './set/access.ts';
 import { completeCreation, startDeletion } from './set/decider.ts';
 import { removeIdentity, replaceIdentity } from './set/identity.ts';
+import { FINAL_EPOCH } from './set/reasons.ts';
+import { versionOf } from './test-neighbours.ts';
 import { creatingSet, failAtEach, principal, setName, type TestSets, testCause } from './test-sets.ts';
 
 const other = 'principals/00000000-0000-4000-8000-000000000002';
+const third = 'principals/00000000-0000-4000-8000-000000000003';
 const run = (parts: TestSets) => settleIdentity(parts, setName, testCause);
 
 /** A set whose identity was removed, and another one chosen; nothing of it is done at identity yet. */
@@ -51,4 +59,59 @@ test('CMK-39: a set deleted before its old identity was leaves neither behind', 
   await finishDeletion(parts, setName, testCause);
   assert.equal((await parts.state()).status, 'deleted');
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
+});
+
+test('CMK-37: an identity deleted before the set knew that it was made is found out, and replaced', async () => {
+  const parts = await begun();
+  parts.neighbours.outage = (_call, method) => (method === 'createManagedIdentity' ? 'after' : undefined);
+  await assert.rejects(run(parts));
+  parts.neighbours.outage = undefined;
+  await parts.neighbours.identities.deletePrincipal({ name: other });
+  await run(parts);
+  await checkAccess(parts, setName, testCause);
+  await parts.decide(replaceIdentity(6, third));
+  await run(parts);
+  const state = await parts.state();
+  assert.deepEqual(state.status === 'active' && [state.principal, state.identity.isMade], [third, true]);
+});
+
+test('CMK-39: an identity that was taken away while it was being made is not left behind', async () => {
+  const parts = await begun();
+  const { identities } = parts;
+  const createManagedIdentity: typeof identities.createManagedIdentity = async (...wish) => {
+    // Another replica settles the removal before the principal is there to be deleted.
+    await parts.decide(removeIdentity(5, ''));
+    await run(parts);
+    return identities.createManagedIdentity(...wish);
+  };
+  await settleIdentity({ ...parts, identities: { ...identities, createManagedIdentity } }, setName, testCause);
+  assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
+});
+
+test('G7: the end of an identity that is heard while the set gets another takes nothing from that one', async () => {
+  const parts = await creatingSet();
+  await parts.decide(completeCreation(2));
+  const end = {
+    keyVersion: versionOf('1'),
+    reason: 'IDENTITY_DELETED',
+    epoch: FINAL_EPOCH,
+    since: 3,
+    traceId: '',
+  } as const;
+  // The other replica was quicker: by the time this one decides, the loss is told and the identity replaced.
+  const transactMany: typeof parts.sets.transactMany = async (...transaction) => {
+    await parts.decide(loseKey(3, end));
+    await parts.decide(replaceIdentity(4, other));
+    return parts.sets.transactMany(...transaction);
+  };
+  const { identity } = reactions({ ...parts, sets: { ...parts.sets, transactMany }, attend: () => undefined });
+  const event = IdentityEvent.fromPartial({ event: { $case: 'principalDeleted', value: { principal } } });
+  const fact = Fact.fromPartial({
+    type: 'PrincipalDeleted',
+    payload: Buffer.from(IdentityEvent.encode(event).finish()),
+  });
+  await identity.PrincipalDeleted?.(fact, { cause: testCause, signal: new AbortController().signal });
+  const state = await parts.state();
+  assert.ok(state.status === 'active');
+  assert.deepEqual([state.principal, state.access[versionOf('1')]?.epoch], [other, 0], 'no loss of the new one');
 });

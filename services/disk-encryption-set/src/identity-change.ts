@@ -22,8 +22,23 @@ export const settleIdentity = async (
   const { principal, tenant, identity } = state;
   if (principal === '' || identity.isMade) return;
   const { principal: principalId } = names.principal.parse(principal, 'principal');
-  await identities.createManagedIdentity({ principalId, tenant, owner: set }, callFor(cause));
-  await sets.transact(set, completeIdentity(clock.now(), principal), cause);
+  await makeIdentity(identities, { principalId, tenant, owner: set }, cause);
+  const { state: after } = await sets.transact(set, completeIdentity(clock.now(), principal), cause);
+  // Taken away meanwhile, and perhaps looked for at identity before it was there: nobody else would delete it.
+  if (after.status !== 'absent' && after.principal !== principal) await deleteIdentity(identities, principal, cause);
+};
+
+/** Makes a principal. One that was made and deleted since counts as made: whoever asks as it hears that it is gone. */
+const makeIdentity = async (
+  identities: SetParts['identities'],
+  wish: { readonly principalId: string; readonly tenant: string; readonly owner: string },
+  cause: Cause,
+): Promise<void> => {
+  try {
+    await identities.createManagedIdentity(wish, callFor(cause));
+  } catch (error) {
+    if (!(error instanceof Rejection && error.reason === 'PRINCIPAL_ALREADY_EXISTS')) throw error;
+  }
 };
 
 /** Deletes a principal; one that never was is as gone as one can be. */

@@ -272,11 +272,13 @@ test('CMK-38: without an identity every key is lost at once, and what another id
 
 test('CMK-37: an identity deleted behind the back of the set is replaced, one that is well is not', () => {
   const well = after(...created, restoreKey(3, yes(5)));
-  assert.deepEqual(replaceIdentity(4, 'principals/00000000-0000-4000-8000-000000000002')(well), []);
-  const gone = loseKey(4, loss(FINAL_EPOCH, 'IDENTITY_DELETED'))(well).reduce(evolve, well);
-  assert.deepEqual(typesOf(replaceIdentity(5, 'principals/00000000-0000-4000-8000-000000000002')(gone)), [
-    'IdentityReplaced',
-  ]);
+  const replace = replaceIdentity(6, 'principals/00000000-0000-4000-8000-000000000002');
+  assert.deepEqual(replace(well), []);
+  const end = loseKey(5, loss(FINAL_EPOCH, 'IDENTITY_DELETED'));
+  assert.deepEqual(typesOf(replace(end(well).reduce(evolve, well))), ['IdentityReplaced']);
+  const disabled = loseKey(4, loss(7))(well).reduce(evolve, well);
+  const both = end(disabled).reduce(evolve, disabled);
+  assert.deepEqual(typesOf(replace(both)), ['IdentityReplaced'], 'also where the key is disabled, which is told first');
 });
 
 test('a set on its way in or out cannot change its key', () => {

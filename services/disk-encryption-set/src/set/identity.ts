@@ -3,6 +3,7 @@ import type { Instant } from '@interlock/runtime';
 import { loseIdentity } from './access.ts';
 import { activeSet } from './decider.ts';
 import type { SetEvent } from './events.ts';
+import { FINAL_EPOCH } from './reasons.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type LivingSet } from './state.ts';
 
 /**
@@ -53,11 +54,9 @@ export const completeIdentity =
     ];
   };
 
-/** Whether the identity was deleted behind the back of the set. */
+/** Whether the identity was deleted behind the back of the set; its number says so, also where a more telling reason is shown. */
 const isIdentityGone = (set: LivingSet): boolean =>
-  Object.values(set.access).some(
-    (known) => known.state === 'lost' && known.reason === 'IDENTITY_DELETED' && known.epoch > 0,
-  );
+  Object.values(set.access).some((known) => known.state === 'lost' && known.epoch === FINAL_EPOCH);
 
 /** @returns the refusal of a change decided for an identity that the set has no longer */
 export const identityChanged = (principal: string): Rejection =>

@@ -6,6 +6,8 @@ export interface Reach {
   readonly index: IndexEntry;
   /** `vaults/<v>`, `vaults/<v>/keys/<k>`, a key version, or empty for every version. */
   readonly path: string;
+  /** `principals/<uuid>`: only as long as the set has this identity; absent: whichever it has. */
+  readonly principal?: string;
 }
 
 /** One key version. */
@@ -20,10 +22,14 @@ export const ofKey = (key: string): Reach => ({ index: { index: 'key', value: ke
 /** Every key of a vault. */
 export const ofVault = (vault: string): Reach => ({ index: { index: 'vault', value: vault }, path: vault });
 
-/** The set with this identity; `path` narrows to what a grant of it was about. */
+/**
+ * The set with this identity; `path` narrows to what a grant of it was about. The set may have another one by the time it is
+ * decided: what became of the earlier one is none of its business then.
+ */
 export const ofPrincipal = (principal: string, path: string): Reach => ({
   index: { index: 'principal', value: principal },
   path,
+  principal,
 });
 
 /** Whether a key version lies at or under the path. */
@@ -32,4 +38,6 @@ export const isReached = ({ path }: Reach, keyVersion: string): boolean =>
 
 /** The versions of a set that are reached, the active one first. */
 export const reachedVersions = (reach: Reach, set: SetBody): readonly string[] =>
-  keyVersionsOf(set).filter((keyVersion) => isReached(reach, keyVersion));
+  reach.principal === undefined || reach.principal === set.principal
+    ? keyVersionsOf(set).filter((keyVersion) => isReached(reach, keyVersion))
+    : [];
