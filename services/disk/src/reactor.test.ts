@@ -85,6 +85,10 @@ test('G3: a host that begins anew holds no disk to a loss that was over when the
   const key = { set, keyVersion };
   assert.equal(keyAccess.lossAfter(key, 9), undefined);
   assert.equal(keyAccess.lossAfter(key, 6)?.reason, 'KEY_DISABLED');
-  keyAccess.lost(key, { reason: 'KEY_DELETED', accessEpoch: 9, since: 2, traceId: '' }, keyAccess.ask());
+  keyAccess.lost(
+    key,
+    { reason: 'KEY_DELETED', accessEpoch: 9, since: 2, traceId: '' },
+    { ...keyAccess.ask(), principal: 'principals/one' },
+  );
   assert.equal(keyAccess.lossAfter(key, 9)?.reason, 'KEY_DELETED', 'a refusal of the vault is from now');
 });

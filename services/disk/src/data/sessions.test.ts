@@ -103,7 +103,7 @@ const openedDisk = async () => {
     clock,
     log,
   });
-  const grant = { accessEpoch: 4, asked: keyAccess.ask() };
+  const grant = { accessEpoch: 4, asked: keyAccess.ask(), principal: undefined };
   keyAccess.granted(key, grant, 'unwrapped');
   return {
     keyAccess,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { virtualClock } from '@interlock/runtime';
 import { createKeyAccess as createOver } from './key-access.ts';
-import type { KeyGrant } from './lease.ts';
+import type { Asked, KeyGrant, Refused } from './lease.ts';
 
 const ttlMs = 10_000;
 const createKeyAccess = (clock = virtualClock()) => createOver(clock, { ttlMs });
@@ -11,10 +11,13 @@ const key = { set: 'set', keyVersion: 'one' };
 const loss = (accessEpoch: number | undefined) =>
   ({ reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch }) as const;
 
+const principal = 'principals/one';
+const refused = (asked: Asked, as = principal): Refused => ({ ...asked, principal: as });
+
 test('CMK-112: a loss concerns whoever unwrapped before it, under that version of that set alone', () => {
   const access = createKeyAccess();
   const dropped: boolean[] = [];
-  const grant: KeyGrant = { accessEpoch: 4, asked: access.ask() };
+  const grant: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
   access.listen({ lost: (lost, concerns) => dropped.push(lost.keyVersion === 'one' && concerns(grant)) });
   access.lost(key, loss(5), 'fact');
   assert.deepEqual(dropped, [true]);
@@ -26,7 +29,7 @@ test('CMK-112: a loss concerns whoever unwrapped before it, under that version o
 
 test('a late loss does not hit who unwrapped after it, and is not shown as in force', () => {
   const access = createKeyAccess();
-  const grant: KeyGrant = { accessEpoch: 9, asked: access.ask() };
+  const grant: KeyGrant = { accessEpoch: 9, asked: access.ask(), principal };
   access.granted(key, grant, 'unwrapped');
   access.lost(key, loss(5), 'fact');
   assert.equal(access.lossConcerning(key, grant), undefined);
@@ -79,17 +82,58 @@ test('G10: what a set tells after the end of its identity is about the next one,
   access.lost(key, end, 'fact');
   access.lost(key, { ...loss(8), reason: 'ACCESS_DENIED' }, 'fact');
   assert.equal(access.lossOf(key)?.reason, 'ACCESS_DENIED');
-  access.granted(key, { accessEpoch: 9, asked: access.ask() }, 'unwrapped');
+  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
   access.restored(key, 9);
+  assert.equal(access.lossOf(key), undefined);
+});
+
+/** A key of a set whose identity `old` ended, as the set told, and that has `next` since. */
+const replaced = () => {
+  const access = createKeyAccess();
+  const [old, next] = ['principals/old', 'principals/next'] as const;
+  const asked = access.ask();
+  access.granted(key, { accessEpoch: 4, asked, principal: old }, 'unwrapped');
+  access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED', principal: old }, 'fact');
+  return { access, old, next };
+};
+
+test('G10: what an identity that ended is refused for says nothing about the next one, whenever it is heard', () => {
+  const { access, old } = replaced();
+  const end = { ...loss(undefined), reason: 'IDENTITY_DELETED', principal: old } as const;
+  access.lost(key, { ...loss(8), reason: 'ACCESS_DENIED' }, 'fact');
+  access.lost(key, end, refused(access.ask(), old));
+  assert.equal(access.lossOf(key)?.reason, 'ACCESS_DENIED', 'what the set told of the next one stays');
+  access.restored(key, 9);
+  access.lost(key, end, refused(access.ask(), old));
+  access.lost(key, { ...loss(12), reason: 'ACCESS_DENIED' }, refused(access.ask(), old));
+  assert.equal(access.lossOf(key), undefined, 'access is back, though this host asks as the earlier one yet');
+  access.lost(key, { ...loss(13), reason: 'KEY_DISABLED' }, refused(access.ask(), old));
+  assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED', 'the key is disabled whoever asks');
+});
+
+test('G1: no yes to an identity that ended wins a lease, also once the next one has access', () => {
+  const { access, old, next } = replaced();
+  access.restored(key, 9);
+  access.granted(key, { accessEpoch: 10, asked: access.ask(), principal: old }, 'unwrapped');
+  assert.equal(access.lease(key).isHeld(), false);
+  access.granted(key, { accessEpoch: 10, asked: access.ask(), principal: next }, 'unwrapped');
+  assert.ok(access.lease(key).isHeld());
+});
+
+test('G3: a late end of an identity is over by a yes to the next, though an earlier yes had a higher number', () => {
+  const access = createKeyAccess();
+  access.granted(key, { accessEpoch: 6, asked: access.ask(), principal: 'principals/old' }, 'unwrapped');
+  access.granted(key, { accessEpoch: 5, asked: access.ask(), principal: 'principals/next' }, 'unwrapped');
+  access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal: 'principals/old' }, 'fact');
   assert.equal(access.lossOf(key), undefined);
 });
 
 test('but it still drops a DEK that was unwrapped before it', () => {
   const access = createKeyAccess();
   const early = access.ask();
-  access.granted(key, { accessEpoch: 9, asked: access.ask() }, 'unwrapped');
+  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
   const hit: boolean[] = [];
-  access.listen({ lost: (_key, concerns) => hit.push(concerns({ accessEpoch: 4, asked: early })) });
+  access.listen({ lost: (_key, concerns) => hit.push(concerns({ accessEpoch: 4, asked: early, principal })) });
   access.lost(key, loss(5), 'fact');
   assert.deepEqual(hit, [true]);
 });
@@ -97,17 +141,17 @@ test('but it still drops a DEK that was unwrapped before it', () => {
 test('a yes that was asked for before a loss was heard does not end it', () => {
   const access = createKeyAccess();
   const asked = access.ask();
-  access.lost(key, loss(undefined), access.ask());
-  access.granted(key, { accessEpoch: 100, asked }, 'unwrapped');
+  access.lost(key, loss(undefined), refused(access.ask()));
+  access.granted(key, { accessEpoch: 100, asked, principal }, 'unwrapped');
   assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED');
-  access.granted(key, { accessEpoch: 100, asked: access.ask() }, 'unwrapped');
+  access.granted(key, { accessEpoch: 100, asked: access.ask(), principal }, 'unwrapped');
   assert.equal(access.lossOf(key), undefined);
 });
 
 test('neither does one with a lower epoch, whenever it was asked for', () => {
   const access = createKeyAccess();
-  access.lost(key, loss(5), access.ask());
-  access.granted(key, { accessEpoch: 4, asked: access.ask() }, 'unwrapped');
+  access.lost(key, loss(5), refused(access.ask()));
+  access.granted(key, { accessEpoch: 4, asked: access.ask(), principal }, 'unwrapped');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
 });
 
@@ -116,7 +160,7 @@ test('restored ends the loss told before it, but not a newer refusal', () => {
   access.lost(key, loss(5), 'fact');
   access.restored(key, 6);
   assert.equal(access.lossOf(key), undefined);
-  access.lost(key, loss(9), access.ask());
+  access.lost(key, loss(9), refused(access.ask()));
   access.lost(key, loss(7), 'fact');
   access.restored(key, 8);
   assert.equal(access.lossOf(key)?.accessEpoch, 9);
@@ -141,7 +185,7 @@ test('CMK-39: a set made again under the name of a deleted one has lost nothing'
 
 test('CMK-39: and its losses count, whatever the deleted one was granted', () => {
   const access = createKeyAccess();
-  access.granted(key, { accessEpoch: 9, asked: access.ask() }, 'unwrapped');
+  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
   access.forget('set');
   access.lost(key, loss(5), 'fact');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
@@ -149,12 +193,12 @@ test('CMK-39: and its losses count, whatever the deleted one was granted', () =>
 
 test('CMK-104: a refusal without a new number, as when a key runs out, ends what was granted before it was asked for', () => {
   const access = createKeyAccess();
-  access.granted(key, { accessEpoch: 5, asked: access.ask() }, 'unwrapped');
+  access.granted(key, { accessEpoch: 5, asked: access.ask(), principal }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
-  access.lost(key, { ...loss(5), reason: 'KEY_EXPIRED' }, access.ask());
+  access.lost(key, { ...loss(5), reason: 'KEY_EXPIRED' }, refused(access.ask()));
   assert.equal(access.lossOf(key)?.reason, 'KEY_EXPIRED');
   assert.equal(access.lease(key).isHeld(), false);
-  access.granted(key, { accessEpoch: 5, asked: access.ask() }, 'unwrapped');
+  access.granted(key, { accessEpoch: 5, asked: access.ask(), principal }, 'unwrapped');
   assert.equal(access.lossOf(key), undefined);
   assert.ok(access.lease(key).isHeld());
 });
@@ -166,24 +210,24 @@ test('G1: of a yes and a no that cross on their way the one with the higher epoc
   ] as const) {
     const access = createKeyAccess();
     const [first, second] = [access.ask(), access.ask()];
-    access.granted(key, { accessEpoch: yesEpoch, asked: first }, 'unwrapped');
-    access.lost(key, loss(5), second);
+    access.granted(key, { accessEpoch: yesEpoch, asked: first, principal }, 'unwrapped');
+    access.lost(key, loss(5), refused(second));
     assert.equal(access.lease(key).isHeld(), isHeld);
   }
 });
 
 test('G1: a no that was asked for after the last yes was heard counts, whatever number a restored vault gives it', () => {
   const access = createKeyAccess();
-  access.granted(key, { accessEpoch: 50, asked: access.ask() }, 'unwrapped');
-  access.lost(key, loss(5), access.ask());
+  access.granted(key, { accessEpoch: 50, asked: access.ask(), principal }, 'unwrapped');
+  access.lost(key, loss(5), refused(access.ask()));
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
   assert.equal(access.lease(key).isHeld(), false);
 });
 
 test('G1: a yes without an unwrap ends a loss and wins no lease', () => {
   const access = createKeyAccess();
-  access.lost(key, loss(5), access.ask());
-  access.granted(key, { accessEpoch: 5, asked: access.ask() }, 'stated');
+  access.lost(key, loss(5), refused(access.ask()));
+  access.granted(key, { accessEpoch: 5, asked: access.ask(), principal }, 'stated');
   assert.equal(access.lossOf(key), undefined);
   assert.equal(access.lease(key).isHeld(), false);
 });
@@ -193,11 +237,11 @@ test('G1: what was asked for before a loss wins nothing after its return, nor do
   const early = access.ask();
   access.lost(key, loss(5), 'fact');
   access.restored(key, 8);
-  access.granted(key, { accessEpoch: 9, asked: early }, 'unwrapped');
+  access.granted(key, { accessEpoch: 9, asked: early, principal }, 'unwrapped');
   assert.equal(access.lease(key).isHeld(), false);
-  access.granted(key, { accessEpoch: 7, asked: access.ask() }, 'unwrapped');
+  access.granted(key, { accessEpoch: 7, asked: access.ask(), principal }, 'unwrapped');
   assert.equal(access.lease(key).isHeld(), false);
-  access.granted(key, { accessEpoch: 8, asked: access.ask() }, 'unwrapped');
+  access.granted(key, { accessEpoch: 8, asked: access.ask(), principal }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
 });
 
@@ -206,13 +250,13 @@ test('CMK-38, CMK-39: a set with a new identity wins its lease again, also where
   const lease = access.lease(key);
   // The end of an identity has no number in the vault: it is told as the highest there is.
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED' }, 'fact');
-  access.lost(key, { ...loss(undefined), reason: 'IDENTITY_DELETED' }, access.ask());
-  access.granted(key, { accessEpoch: 7, asked: access.ask() }, 'stated');
-  access.granted(key, { accessEpoch: 7, asked: access.ask() }, 'unwrapped');
+  access.lost(key, { ...loss(undefined), reason: 'IDENTITY_DELETED' }, refused(access.ask()));
+  access.granted(key, { accessEpoch: 7, asked: access.ask(), principal }, 'stated');
+  access.granted(key, { accessEpoch: 7, asked: access.ask(), principal }, 'unwrapped');
   assert.equal(lease.isHeld(), false, 'not before the set has said so');
   access.restored(key, 7);
-  access.granted(key, { accessEpoch: 6, asked: access.ask() }, 'unwrapped');
+  access.granted(key, { accessEpoch: 6, asked: access.ask(), principal }, 'unwrapped');
   assert.equal(lease.isHeld(), false, 'not by a yes older than the one that ended the loss');
-  access.granted(key, { accessEpoch: 7, asked: access.ask() }, 'unwrapped');
+  access.granted(key, { accessEpoch: 7, asked: access.ask(), principal }, 'unwrapped');
   assert.equal(lease.isHeld(), true);
 });

@@ -1,6 +1,6 @@
 import type { Clock } from '@interlock/runtime';
-import type { LossFacts } from './key-reasons.ts';
-import { type Asked, endOf, type KeyGrant, type LeaseTerms, leftMs, readingOf } from './lease.ts';
+import { isAboutAsker, type LossFacts } from './key-reasons.ts';
+import { type Asked, endOf, type KeyGrant, type LeaseTerms, leftMs, type Refused, readingOf } from './lease.ts';
 
 /**
  * Whether unwrapped DEKs may be used now, per (set, key version): what every piece of I/O asks.
@@ -10,7 +10,8 @@ import { type Asked, endOf, type KeyGrant, type LeaseTerms, leftMs, readingOf } 
  * however late it is heard. Not every no has a new number, for a key can just run out: a refusal also concerns a yes that
  * was asked for before it. Where a refusal has no epoch, the order of asking and hearing on this host decides. After a loss
  * only a yes that was asked for later, at an epoch no lower, counts. The end of an identity has no number to compare: it
- * concerns who was told yes as that identity.
+ * concerns who was told yes as that identity. Once the set has told of it, no yes to that identity counts, and neither does a
+ * no that is about it alone: questions asked as the earlier identity are answered when the set has another one already.
  *
  * A yes that proved an unwrap is a lease: it lets DEKs be used until its time is over (`lease.ts`). A loss ends it at once.
  *
@@ -25,7 +26,7 @@ export interface KeyAccess {
    */
   granted(key: SetKeyVersion, grant: KeyGrant, proof: 'unwrapped' | 'stated'): void;
   /** Somebody with authority said no: the set by a fact, or the vault to a question. Listeners hear it before this returns. */
-  lost(key: SetKeyVersion, loss: LossFacts, source: 'fact' | Asked): void;
+  lost(key: SetKeyVersion, loss: LossFacts, source: 'fact' | Refused): void;
   /** The set says that access is back. DEKs may be used from the next yes on. */
   restored(key: SetKeyVersion, accessEpoch: number): void;
   /** The set is gone: what was lost to it is not lost to a later one of that name (CMK-39). */
@@ -89,10 +90,11 @@ interface Known extends LossFacts {
 interface Entry {
   readonly lease: Lease;
   loss: Known | undefined;
-  /** The grant with the highest epoch, the last asked for of those: a loss that does not concern it is over already. */
+  /**
+   * The grant to the last identity asked as with the highest epoch, the last asked for of those; undefined once that identity
+   * has ended. A loss that does not concern it is over already.
+   */
   newest: KeyGrant | undefined;
-  /** Identities whose end the set told of: what they were told before says nothing about the one after them. */
-  readonly ended: Set<string>;
   /** When the last grant was heard. */
   grantHeard: number;
   /** What a yes must be asked for later than: the last loss that ended. */
@@ -110,6 +112,8 @@ export const createKeyAccess = (
   { ttlMs }: Pick<LeaseTerms, 'ttlMs'>,
 ): KeyAccess => {
   const entries = new Map<string, Entry>();
+  /** By set: identities whose end it told of. What they were told says nothing about the one after them. */
+  const ended = new Map<string, Set<string>>();
   const listeners: KeyAccessListener[] = [];
   let order = 0;
 
@@ -135,7 +139,6 @@ export const createKeyAccess = (
       },
       loss: undefined,
       newest: undefined,
-      ended: new Set(),
       grantHeard: 0,
       floorHeard: 0,
       floorEpoch: 0,
@@ -159,6 +162,14 @@ export const createKeyAccess = (
     entry.endMonotonicMs = Number.NEGATIVE_INFINITY;
     entry.endBootMs = Number.NEGATIVE_INFINITY;
   };
+  const hasEnded = (set: string, principal: string | undefined): boolean =>
+    principal !== undefined && ended.get(set)?.has(principal) === true;
+  const noteEnd = (set: string, principal: string): void => {
+    ended.set(set, (ended.get(set) ?? new Set()).add(principal));
+    for (const entry of entries.values()) {
+      if (entry.lease.key.set === set && entry.newest?.principal === principal) entry.newest = undefined;
+    }
+  };
   const isOverBy = (loss: Known, grant: KeyGrant): boolean => grant.asked.order > loss.heard && !concerns(loss, grant);
 
   return {
@@ -167,6 +178,7 @@ export const createKeyAccess = (
       return { order, at: readingOf(clock) };
     },
     granted(key, grant, proof) {
+      if (hasEnded(key.set, grant.principal)) return;
       const entry = entryOf(key);
       order += 1;
       entry.grantHeard = order;
@@ -184,6 +196,7 @@ export const createKeyAccess = (
       if (isWon) for (const { held } of listeners) held?.(entry.lease.key, grant);
     },
     lost(key, facts, source) {
+      if (source !== 'fact' && isAboutAsker(facts.reason) && hasEnded(key.set, source.principal)) return;
       const entry = entryOf(key);
       order += 1;
       const known = entry.loss;
@@ -201,9 +214,8 @@ export const createKeyAccess = (
       const isOfNext = source === 'fact' && known?.principal !== undefined && known.principal !== facts.principal;
       const isLater =
         known === undefined || isOfNext || (known.accessEpoch ?? 0) <= (facts.accessEpoch ?? Number.MAX_SAFE_INTEGER);
-      if (source === 'fact' && facts.principal !== undefined) entry.ended.add(facts.principal);
-      const isLiving = entry.newest?.principal === undefined || !entry.ended.has(entry.newest.principal);
-      const isOver = entry.newest !== undefined && isLiving && !concerns(loss, entry.newest);
+      if (source === 'fact' && facts.principal !== undefined) noteEnd(key.set, facts.principal);
+      const isOver = entry.newest !== undefined && !concerns(loss, entry.newest);
       if (isLater && !isOver) entry.loss = loss;
       // No yes reaches the number of an identity's end: that is over with the first yes to another identity.
       if (facts.principal === undefined) entry.floorEpoch = Math.max(entry.floorEpoch, facts.accessEpoch ?? 0);
@@ -228,6 +240,7 @@ export const createKeyAccess = (
     },
     forget(set) {
       const prefix = nameOf({ set, keyVersion: '' });
+      ended.delete(set);
       for (const [name, entry] of entries) {
         if (!name.startsWith(prefix)) continue;
         entries.delete(name);
@@ -261,7 +274,10 @@ export const createKeyAccess = (
 const isOfAnother = (loss: LossFacts, principal: string | undefined): boolean =>
   loss.principal !== undefined && principal !== undefined && loss.principal !== principal;
 
-const isNewer = (one: KeyGrant, other: KeyGrant | undefined): boolean =>
-  other === undefined ||
-  one.accessEpoch > other.accessEpoch ||
-  (one.accessEpoch === other.accessEpoch && one.asked.order > other.asked.order);
+/** Whoever is asked as later is the set's identity now, whatever number an earlier one was given. */
+const isNewer = (one: KeyGrant, other: KeyGrant | undefined): boolean => {
+  if (other === undefined) return true;
+  const isSame = one.principal === undefined || other.principal === undefined || one.principal === other.principal;
+  if (isSame && one.accessEpoch !== other.accessEpoch) return one.accessEpoch > other.accessEpoch;
+  return one.asked.order > other.asked.order;
+};

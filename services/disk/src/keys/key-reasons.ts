@@ -20,6 +20,10 @@ const lossReasons: readonly LossReason[] = [
   'IDENTITY_DELETED',
 ];
 
+/** Whether a refusal for that reason is about who asked, and may hold for nobody else; the others are about the key. */
+export const isAboutAsker = (reason: LossReason): boolean =>
+  reason === 'ACCESS_DENIED' || reason === 'IDENTITY_DELETED';
+
 /** The vault's words for things that are gone, in the words of the one enumeration. */
 const synonyms: Readonly<Record<string, LossReason>> = {
   KEY_NOT_FOUND: 'KEY_VERSION_NOT_FOUND',

@@ -7,6 +7,8 @@ import { type Asked, ageMs, type KeyGrant, type LeaseWatch, nextStep, pacing, re
 
 const key = { set: 'set', keyVersion: 'version' };
 
+const principal = 'principals/one';
+
 /** What can happen to a lease; `question` is one of those asked so far. */
 type Happening =
   | { readonly type: 'ask' }
@@ -76,7 +78,7 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
         const renewal = one.type === 'renew' ? questions.at(-1) : undefined;
         if (one.type === 'renew' && renewal) {
           await clock.pass(one.afterMs);
-          const grant = { accessEpoch: one.epoch, asked: renewal };
+          const grant = { accessEpoch: one.epoch, asked: renewal, principal };
           access.granted(key, grant, 'unwrapped');
           yeses.push({ ...grant, proof: 'unwrapped' });
         }
@@ -89,13 +91,17 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
           const asked = questions.at(-1 - one.question);
           if (!asked) continue;
           if (one.type === 'yes') {
-            const grant = { accessEpoch: one.epoch, asked };
+            const grant = { accessEpoch: one.epoch, asked, principal };
             access.granted(key, grant, one.proof);
             yeses.push({ ...grant, proof: one.proof });
           } else {
             const before = access.ask().order;
             const wasOver = one.epoch !== undefined && one.epoch <= granted();
-            access.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: one.epoch }, asked);
+            access.lost(
+              key,
+              { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: one.epoch },
+              { ...asked, principal },
+            );
             losses.push({ order: before, epoch: one.epoch, wasOver });
           }
         }

@@ -49,8 +49,14 @@ export interface Asked {
 export interface KeyGrant {
   readonly accessEpoch: number;
   readonly asked: Asked;
-  /** `principals/<uuid>`: who was told yes; absent where that is not known. */
-  readonly principal?: string;
+  /** `principals/<uuid>`: who was told yes; undefined where that is not known. */
+  readonly principal: string | undefined;
+}
+
+/** A question that was refused. */
+export interface Refused extends Asked {
+  /** `principals/<uuid>`: who was told no. */
+  readonly principal: string;
 }
 
 /** How much slower this host's clocks may run than the vault's: crystals differ by less than 0.02 %, virtual clocks by more. */

@@ -129,7 +129,7 @@ export const openVault = (parts: {
     const loss = found.reason === 'IDENTITY_DELETED' ? { ...found, principal: question.principal } : found;
     // Where the set says that what runs outlives the expiry of its key, such a no is about what was asked for alone.
     const isLoss = loss.reason !== 'KEY_EXPIRED' || !options.outlivesExpiry(question.set);
-    if (isLoss) keyAccess.lost(question, loss, asked);
+    if (isLoss) keyAccess.lost(question, loss, { ...asked, principal: question.principal });
     return keyLost(question, loss, error);
   };
   const asking = async <Answer>(

@@ -29,7 +29,7 @@ const world = async () => {
   await written.write(0, content, () => undefined);
   await written.close();
   let unwraps = 0;
-  const yes = () => ({ accessEpoch: 5, asked: keyAccess.ask() });
+  const yes = () => ({ accessEpoch: 5, asked: keyAccess.ask(), principal: undefined });
   const grant = yes();
   keyAccess.granted(key, grant, 'unwrapped');
   const deks = {
