@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { virtualClock } from '@interlock/runtime';
@@ -98,4 +99,25 @@ test('a refusal is one asker’s, a failure of the call everybody’s, and a mis
     (await second).map((one) => one.status === 'rejected' && String(one.reason)),
     ['Error: cut off', 'Error: cut off'],
   );
+});
+
+test('a batch of several belongs to no call, neither to one of its askers nor to the one that opened it', async () => {
+  const work = new AsyncLocalStorage<string>();
+  const sentAs: unknown[] = [];
+  // Opened when it is first needed, within a call whose deadline passes long before the last batch.
+  const ask = work.run('opener', () =>
+    openBatching<string, string>({
+      name: 'batch',
+      sizeMax: 3,
+      clock: virtualClock(),
+      tracer,
+      send: async (items) => {
+        sentAs.push(work.getStore());
+        return items.map(({ wish }) => ({ answer: wish }));
+      },
+    }),
+  );
+  await work.run('asker', () => Promise.all([ask('a'), ask('b')]));
+  await work.run('asker', () => ask('c'));
+  assert.deepEqual(sentAs, [undefined, 'asker'], 'one alone is part of the work of whoever asks');
 });

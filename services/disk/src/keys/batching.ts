@@ -12,8 +12,14 @@ export interface BatchItem<Wish> {
 /** What became of one wish. */
 export type BatchOutcome<Answer> = { readonly answer: Answer } | { readonly error: unknown };
 
-/** Sends wishes together and says what became of each, in their order. What it throws became of all of them. */
-export type SendBatch<Wish, Answer> = (items: readonly BatchItem<Wish>[]) => Promise<readonly BatchOutcome<Answer>[]>;
+/**
+ * Sends wishes together and says what became of each, in their order. What it throws became of all of them.
+ * @param within how long the call may take, where that is not for the running call to say
+ */
+export type SendBatch<Wish, Answer> = (
+  items: readonly BatchItem<Wish>[],
+  within: { readonly deadlineMs?: number },
+) => Promise<readonly BatchOutcome<Answer>[]>;
 
 /** Asks for one thing; when it is sent, and with what else, is not the asker's business. */
 export type Batching<Wish, Answer> = (wish: Wish) => Promise<Answer>;
@@ -21,9 +27,17 @@ export type Batching<Wish, Answer> = (wish: Wish) => Promise<Answer>;
 interface Waiting<Wish, Answer> extends BatchItem<Wish> {
   /** Runs something as part of the asker's own work: its trace, its deadline. */
   readonly asAsker: <Result>(fn: () => Result) => Result;
+  /** Milliseconds until its asker wants no answer any more. */
+  readonly remainingMs: () => number;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (cause: unknown) => void;
 }
+
+/**
+ * Made as this module is loaded, and not where a batching is opened: that happens within the call that needs it first, whose
+ * deadline would be that of all batches ever after.
+ */
+const outsideOfCalls = AsyncLocalStorage.snapshot();
 
 /** Calls under way at one time before what is asked waits for the end of one: two, so that the other side never waits for us. */
 const underWayMax = 2;
@@ -33,7 +47,8 @@ const lingerMs = 20;
 /**
  * Puts together what is asked at about the same time: what comes in one turn of the event loop, and under load what comes
  * while earlier calls are under way. A wish that comes alone is sent alone and at once, as part of its asker's work; a batch
- * of several is sent apart from all of them, so that nobody's deadline is that of the others, with a link to each trace.
+ * of several is sent apart from all of them, with a link to each trace, and may take as long as the most patient of them waits:
+ * so nobody's deadline cuts others off, and all hear why there is no answer (a vault that is too busy) before they give up.
  * @param name of the span of a batch of several
  */
 export const openBatching = <Wish, Answer>(parts: {
@@ -46,7 +61,6 @@ export const openBatching = <Wish, Answer>(parts: {
   readonly onIdle?: () => void;
 }): Batching<Wish, Answer> => {
   const { name, sizeMax, send, clock, tracer, onIdle } = parts;
-  const outsideOfCalls = AsyncLocalStorage.snapshot();
   const waiting: Waiting<Wish, Answer>[] = [];
   let underWay = 0;
   let isPlanned = false;
@@ -54,14 +68,16 @@ export const openBatching = <Wish, Answer>(parts: {
 
   const sendApart = (batch: readonly Waiting<Wish, Answer>[]) => {
     const links = batch.slice(0, linksMax).flatMap(({ origin }) => linkTo(origin.traceparent) ?? []);
-    return outsideOfCalls(() => inSpan(tracer, name, { links }, () => send(batch)));
+    const longestMs = Math.max(...batch.map(({ remainingMs }) => remainingMs()));
+    const within = Number.isFinite(longestMs) ? { deadlineMs: longestMs } : {};
+    return outsideOfCalls(() => inSpan(tracer, name, { links }, () => send(batch, within)));
   };
 
   const settle = async (batch: readonly Waiting<Wish, Answer>[]): Promise<void> => {
     underWay += 1;
     const [first] = batch;
     try {
-      const outcomes = await (first && batch.length === 1 ? first.asAsker(() => send(batch)) : sendApart(batch));
+      const outcomes = await (first && batch.length === 1 ? first.asAsker(() => send(batch, {})) : sendApart(batch));
       for (const [n, { resolve, reject }] of batch.entries()) {
         const outcome = outcomes[n];
         if (outcome && 'answer' in outcome) resolve(outcome.answer);
@@ -85,11 +101,10 @@ export const openBatching = <Wish, Answer>(parts: {
 
   return (wish) =>
     new Promise((resolve, reject) => {
-      const origin = {
-        correlationId: currentCall()?.cause.correlationId ?? '',
-        traceparent: currentTraceparent() ?? '',
-      };
-      waiting.push({ wish, origin, asAsker: AsyncLocalStorage.snapshot(), resolve, reject });
+      const call = currentCall();
+      const origin = { correlationId: call?.cause.correlationId ?? '', traceparent: currentTraceparent() ?? '' };
+      const remainingMs = call?.remainingMs ?? (() => Number.POSITIVE_INFINITY);
+      waiting.push({ wish, origin, asAsker: AsyncLocalStorage.snapshot(), remainingMs, resolve, reject });
       if (isPlanned || patience !== undefined) return;
       isPlanned = true;
       // A microtask later, so that what is asked in one turn is sent together.

@@ -10,7 +10,7 @@ import { Rejection } from '@interlock/event-store';
 import { type ItemRefusal, itemError, type RpcClient } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import { type BatchItem, type Batching, type BatchOutcome, openBatching } from './batching.ts';
+import { type BatchItem, type Batching, type BatchOutcome, openBatching, type SendBatch } from './batching.ts';
 import type { Asked } from './lease.ts';
 
 /** What disks need of a vault. */
@@ -48,7 +48,7 @@ export const openBatchingVault = (parts: {
   const told = <Wish, Answer>(
     name: string,
     sizeMax: number,
-    call: (items: readonly BatchItem<Wish>[]) => Promise<readonly BatchOutcome<Answer>[]>,
+    call: SendBatch<Wish, Answer>,
     onIdle = () => {},
   ): Batching<Wish, Told<Answer>> =>
     openBatching<Wish, Told<Answer>>({
@@ -57,10 +57,10 @@ export const openBatchingVault = (parts: {
       clock,
       tracer,
       onIdle,
-      async send(items) {
+      async send(items, within) {
         const asked = ask();
         try {
-          const outcomes = await withFreshToken(() => call(items));
+          const outcomes = await withFreshToken(() => call(items, within));
           return outcomes.map((outcome) => ({ answer: { asked, ...outcome } }));
         } catch (error) {
           return items.map(() => ({ answer: { asked, error } }));
@@ -70,18 +70,16 @@ export const openBatchingVault = (parts: {
 
   return {
     client,
-    unwrap: told('unwrap data keys', itemsMax, async (items) => {
-      const { outcomes } = await client.unwrapKeys({
-        items: items.map(({ wish, origin }) => ({ unwrap: wish, origin })),
-      });
+    unwrap: told('unwrap data keys', itemsMax, async (items, within) => {
+      const wanted = items.map(({ wish, origin }) => ({ unwrap: wish, origin }));
+      const { outcomes } = await client.unwrapKeys({ items: wanted }, within);
       return outcomes.map(({ outcome }) =>
         outcome?.$case === 'unwrapped' ? { answer: outcome.value } : { error: refused('UnwrapKeys', outcome?.value) },
       );
     }),
-    rewrap: told('rewrap data keys', itemsMax, async (items) => {
-      const { outcomes } = await client.rewrapKeys({
-        items: items.map(({ wish, origin }) => ({ rewrap: wish, origin })),
-      });
+    rewrap: told('rewrap data keys', itemsMax, async (items, within) => {
+      const wanted = items.map(({ wish, origin }) => ({ rewrap: wish, origin }));
+      const { outcomes } = await client.rewrapKeys({ items: wanted }, within);
       return outcomes.map(({ outcome }) =>
         outcome?.$case === 'rewrapped' ? { answer: outcome.value } : { error: refused('RewrapKeys', outcome?.value) },
       );
@@ -93,10 +91,10 @@ export const openBatchingVault = (parts: {
       const checking = told(
         'check access',
         Number.POSITIVE_INFINITY,
-        async (items: readonly BatchItem<CheckAccessRequest>[]) => {
+        async (items: readonly BatchItem<CheckAccessRequest>[], within) => {
           const [first] = items;
           if (!first) return [];
-          const answer = await client.checkAccess(first.wish);
+          const answer = await client.checkAccess(first.wish, within);
           return items.map(() => ({ answer }));
         },
         () => checks.delete(keyVersion),
