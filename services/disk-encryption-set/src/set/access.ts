@@ -24,7 +24,7 @@ export const loseKey =
     const known = set.access[loss.keyVersion];
     if (known !== undefined && known.epoch >= loss.epoch) return [];
     // What was not told is no reason to tell now: a deletion is one, the expiry before it was none.
-    const isAdded = known?.state === 'lost' && (known.isTold || stopsNothing(set, loss.reason));
+    const isAdded = known?.state === 'lost' && (known.toldEpoch !== null || stopsNothing(set, loss.reason));
     const reason = isAdded ? moreTelling(known.reason, loss.reason) : loss.reason;
     return [lostOrBarred(set, { ...loss, reason }, stopsNothing(set, loss.reason), at)];
   };
@@ -64,10 +64,11 @@ export const refuseKey =
     const known = set.access[keyVersion];
     const answer = answered(set, { keyVersion, epoch, granted: false });
     const isBarredOnly = stopsNothing(set, reason);
-    // Whoever heard of the loss has its reason to correct; the number stays, for an expiry concerns nobody who opened since.
-    const isCorrection = isBarredOnly && known?.state === 'lost' && known.isTold;
-    const told = { keyVersion, reason, epoch: isCorrection ? known.epoch : epoch, since, traceId };
-    const loss = lostOrBarred(set, told, isBarredOnly && !isCorrection, at);
+    // Whoever heard of the loss has its reason to correct; the number they heard stays, for an expiry concerns nobody who
+    // opened since, also where it has been noted under its own meanwhile.
+    const toldEpoch = isBarredOnly && known?.state === 'lost' ? known.toldEpoch : null;
+    const told = { keyVersion, reason, epoch: toldEpoch ?? epoch, since, traceId };
+    const loss = lostOrBarred(set, told, isBarredOnly && toldEpoch === null, at);
     if (known === undefined) return [loss, ...answer];
     const isNew = known.state === 'available' || known.reason !== reason || set.questions[keyVersion] !== undefined;
     // A fact of the same number may have kept a reason that is over: the vault knows which one is in force.
@@ -81,7 +82,7 @@ export const tellBarred =
   (set: LivingSet): readonly SetEvent[] =>
     keyVersionsOf(set).flatMap((keyVersion) => {
       const known = set.access[keyVersion];
-      if (known?.state !== 'lost' || known.isTold) return [];
+      if (known?.state !== 'lost' || (known.toldEpoch ?? -1) >= known.epoch) return [];
       const { reason, epoch, since, traceId } = known;
       return [lostOrBarred(set, { keyVersion, reason, epoch, since, traceId }, false, at)];
     });

@@ -12,8 +12,11 @@ export type KeyAccess =
       readonly epoch: number;
       readonly since: Instant;
       readonly traceId: string;
-      /** Whether others heard of it; an expiry under `next_start` concerns nobody who runs. */
-      readonly isTold: boolean;
+      /**
+       * The number others heard last; null where they heard of none. An expiry under `next_start` concerns nobody who runs, so
+       * one behind a told loss raises `epoch` alone.
+       */
+      readonly toldEpoch: number | null;
     };
 
 /** What the vault is to be asked about a version. */
@@ -183,7 +186,7 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
     case 'IdentityReplaced': {
       const { principal, generation, at } = event;
       // What another identity lost or was asked about says nothing about this one; a loss stays until there is a yes.
-      const access = Object.entries(set.access).map(([version, known]) => [version, { ...known, epoch: 0 }] as const);
+      const access = Object.entries(set.access).map(([version, known]) => [version, begunAnew(known)] as const);
       return {
         principal,
         generation,
@@ -197,13 +200,14 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
       return { identity: { ...set.identity, isMade: true } };
     case 'KeyAccessLost': {
       const { keyVersion, reason, epoch, since, traceId } = event;
-      return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, isTold: true });
+      // A correction has the number of what was told before, and undoes nothing that came since.
+      const newest = Math.max(epoch, lostIn(set, keyVersion)?.epoch ?? 0);
+      return withAccess(set, keyVersion, { state: 'lost', reason, epoch: newest, since, traceId, toldEpoch: epoch });
     }
     case 'KeyAccessBarred': {
       const { keyVersion, reason, epoch, since, traceId } = event;
-      const known = set.access[keyVersion];
-      const isTold = known?.state === 'lost' && known.isTold;
-      return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, isTold });
+      const toldEpoch = lostIn(set, keyVersion)?.toldEpoch ?? null;
+      return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, toldEpoch });
     }
     case 'KeyAccessRestored': {
       const { keyVersion, epoch, at } = event;
@@ -269,6 +273,14 @@ const newRotation = (generation: number, startedAt: Instant, standbySource: KeyR
 
 /** What was noticed later than the look is still to be looked at. */
 const dueAfter = ({ due }: Following, position: number): number | null => (due !== null && due > position ? due : null);
+
+const lostIn = ({ access }: SetBody, keyVersion: string): Extract<KeyAccess, { state: 'lost' }> | undefined => {
+  const known = access[keyVersion];
+  return known?.state === 'lost' ? known : undefined;
+};
+
+const begunAnew = (known: KeyAccess): KeyAccess =>
+  known.state === 'lost' && known.toldEpoch !== null ? { ...known, epoch: 0, toldEpoch: 0 } : { ...known, epoch: 0 };
 
 const withAccess = (set: SetBody, keyVersion: string, access: KeyAccess): Partial<SetBody> => ({
   access: { ...set.access, [keyVersion]: access },

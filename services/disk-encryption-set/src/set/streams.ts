@@ -39,7 +39,7 @@ const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): reado
 /** How sets are stored and found: by what a fact of key-vault or identity names, by region, and by what is left to do. */
 export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
   name: 'set',
-  stateVersion: 5,
+  stateVersion: 6,
   initial,
   evolve,
   upcast,
