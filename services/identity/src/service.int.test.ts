@@ -221,6 +221,15 @@ test('CMK-04: a managed identity is made by its service, gets tokens only throug
   await assert.rejects(as(ids.disk, 'disk').issueManagedIdentityToken(asked), { reason: 'IDENTITY_DELETED' });
 });
 
+test('CMK-38: the service of managed identities is told that one it takes away was never made, and others learn nothing', async () => {
+  const name = `principals/${randomUUID()}`;
+  await assert.rejects(as(ids.des, 'des').deletePrincipal({ name }), {
+    code: 'NOT_FOUND',
+    reason: 'PRINCIPAL_NOT_FOUND',
+  });
+  await assert.rejects(as(ids.disk, 'disk').deletePrincipal({ name }), { code: 'PERMISSION_DENIED' });
+});
+
 test('CMK-07, G1: a token of a managed identity is for the key vault alone, and lives no longer than it may', async () => {
   const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
   const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };

@@ -95,9 +95,11 @@ export const principalApi = (parts: {
     async deletePrincipal(request: DeletePrincipalRequest, call: Call) {
       const id = idOf(request.name, 'name');
       const { state } = await principals.load(id);
-      // The service that made a managed identity takes it away with its resource (CMK-39); everybody else needs a role.
+      // The service that made a managed identity takes it away with its resource (CMK-39); everybody else needs a role. That
+      // service hears NOT_FOUND of one that was taken away before it was made: a refusal would have it try for ever.
       const isOwner =
-        principalOf(call).workload === 'disk-encryption-set' && state.status !== 'absent' && state.owner !== undefined;
+        principalOf(call).workload === 'disk-encryption-set' &&
+        (state.status === 'absent' || state.owner !== undefined);
       if (!isOwner) {
         const scope = await parts.scopeToChange(request.name);
         await requirePermission(parts.authorize, principalOf(call), 'identity/principals/delete', scope);
