@@ -227,8 +227,8 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
       await cloud.start('key-vault');
     },
     async heardLoss({ set, keyVersion }) {
-      const loss = await openLosses(storeOf('compute')).of(set, keyVersion);
-      return loss?.accessEpoch ?? 0;
+      const losses = await openLosses(storeOf('compute')).of(set, keyVersion);
+      return Math.max(0, ...losses.map(({ accessEpoch }) => accessEpoch));
     },
     close: () => scope.close(),
   };

@@ -10,17 +10,20 @@ export interface KnownLoss extends SetLoss {
   readonly isOver: boolean;
 }
 
-/** What is known about lost key versions: the newest loss of each. */
+/**
+ * What is known about lost key versions: the newest numbered loss of each, and the end of each identity that had it. An end
+ * has no number to compare, so it stands beside what the next identity loses and hides nothing of that.
+ */
 export interface Losses {
   /**
    * Keeps a loss, unless the same or a newer one of the same set and version is known. One of the same number with another
-   * reason is a correction of what was told first.
+   * reason is a correction of what was told first. The end of an identity is compared with that of the same one alone.
    */
   remember(loss: SetLoss, cause: Cause): Promise<void>;
   /** Describes the same, to be stored together with what follows from it. */
   heard(loss: SetLoss, cause: Cause): Promise<readonly RowChange[]>;
-  /** The newest loss of a version; `undefined` when none is known. */
-  of(set: string, keyVersion: string): Promise<KnownLoss | undefined>;
+  /** The newest numbered loss of a version, if one is known, and then the ends of its identities that are not over. */
+  of(set: string, keyVersion: string): Promise<readonly KnownLoss[]>;
   /** Whether one of these keys is lost now, as far as is known. */
   anyLost(keys: readonly { readonly set: string; readonly keyVersion: string }[]): Promise<boolean>;
   /**
@@ -35,7 +38,7 @@ export interface Losses {
    * @param heardBefore what `unnumbered` said before the disks were opened
    */
   missedBy(opened: readonly OpenedDisk[], heardBefore: ReadonlySet<string>): Promise<KnownLoss | undefined>;
-  /** Describes that a key has returned at that number: what was lost up to then is over. */
+  /** Describes that a key has returned at that number: what was lost up to then is over, and so is every end of an identity. */
   returned(set: string, keyVersion: string, accessEpoch: number): Promise<readonly RowChange[]>;
   /**
    * Describes the end of every loss of a deleted set: another set may be made under its name and use the same key
@@ -51,12 +54,15 @@ const pageSize = 1_000;
 /** No name holds a space, so the prefix of a set is that of no other. */
 const prefixOf = (set: string): string => `${set} `;
 const keyOf = (set: string, keyVersion: string): string => `${prefixOf(set)}${keyVersion}`;
+/** Key of its row: behind that of the version for the end of an identity, one for each. */
+const rowKeyOf = ({ set, keyVersion, accessEpoch, principal }: SetLoss): string =>
+  accessEpoch === FINAL_EPOCH ? `${keyOf(set, keyVersion)} ${principal ?? ''}` : keyOf(set, keyVersion);
 
 export const openLosses = (store: EventStore): Losses => {
   const rows = table<KnownLoss>(store, { name: tableName, version: tableVersion });
   // The number of the loss is the version of the row: a store never puts a lower one over a higher one.
   const put = (loss: KnownLoss): RowChange => ({
-    ...rows.put(keyOf(loss.set, loss.keyVersion), loss, undefined),
+    ...rows.put(rowKeyOf(loss), loss, undefined),
     version: loss.accessEpoch,
   });
   const remove = (key: string, loss: KnownLoss): RowChange => ({
@@ -64,11 +70,11 @@ export const openLosses = (store: EventStore): Losses => {
     version: loss.accessEpoch,
   });
 
-  async function* ofSet(set: string): AsyncGenerator<{ readonly key: string; readonly row: KnownLoss }> {
+  async function* under(prefix: string): AsyncGenerator<{ readonly key: string; readonly row: KnownLoss }> {
     let after: string | undefined;
     do {
       const page: Awaited<ReturnType<typeof rows.list>> = await rows.list({
-        prefix: prefixOf(set),
+        prefix,
         limit: pageSize,
         ...(after === undefined ? {} : { after }),
       });
@@ -77,8 +83,11 @@ export const openLosses = (store: EventStore): Losses => {
     } while (after !== undefined);
   }
 
+  const ofSet = (set: string) => under(prefixOf(set));
+  const ofVersion = (set: string, keyVersion: string) => Array.fromAsync(under(keyOf(set, keyVersion)));
+
   const heard: Losses['heard'] = async (loss, cause) => {
-    const known = await rows.get(keyOf(loss.set, loss.keyVersion));
+    const known = await rows.get(rowKeyOf(loss));
     if (known !== undefined && known.accessEpoch > loss.accessEpoch) return [];
     const isSameNumber = known?.accessEpoch === loss.accessEpoch;
     if (isSameNumber && (known.isOver || known.reason === loss.reason)) return [];
@@ -92,10 +101,12 @@ export const openLosses = (store: EventStore): Losses => {
       const news = await heard(loss, cause);
       if (news.length > 0) await store.commit({ rows: news }, cause);
     },
-    of: (set, keyVersion) => rows.get(keyOf(set, keyVersion)),
+    of: async (set, keyVersion) => (await ofVersion(set, keyVersion)).map(({ row }) => row),
     async anyLost(keys) {
-      const known = await rows.getMany(keys.map(({ set, keyVersion }) => keyOf(set, keyVersion)));
-      return [...known.values()].some(({ isOver }) => !isOver);
+      for (const { set, keyVersion } of keys) {
+        if ((await ofVersion(set, keyVersion)).some(({ row }) => !row.isOver)) return true;
+      }
+      return false;
     },
     async unnumbered(sets) {
       const found = new Set<string>();
@@ -105,23 +116,23 @@ export const openLosses = (store: EventStore): Losses => {
       return found;
     },
     async missedBy(opened, heardBefore) {
-      const exposed = opened.filter(isStoppedByLoss);
-      if (exposed.length === 0) return undefined;
-      const known = await rows.getMany(exposed.map(({ set, keyVersion }) => keyOf(set, keyVersion)));
-      return exposed
-        .map((disk) => ({ disk, key: keyOf(disk.set, disk.keyVersion) }))
-        .map(({ disk, key }) => ({ disk, key, loss: known.get(key) }))
-        .find(
-          ({ disk, key, loss }) =>
-            loss !== undefined && isOlder(disk, loss) && !(loss.accessEpoch === FINAL_EPOCH && heardBefore.has(key)),
-        )?.loss;
+      const known = new Map<string, Awaited<ReturnType<typeof ofVersion>>>();
+      for (const disk of opened.filter(isStoppedByLoss)) {
+        const name = keyOf(disk.set, disk.keyVersion);
+        const losses = known.get(name) ?? (await ofVersion(disk.set, disk.keyVersion));
+        known.set(name, losses);
+        const missed = losses.find(
+          ({ key, row }) => isOlder(disk, row) && !(row.accessEpoch === FINAL_EPOCH && heardBefore.has(key)),
+        );
+        if (missed) return missed.row;
+      }
+      return undefined;
     },
     async returned(set, keyVersion, accessEpoch) {
-      const key = keyOf(set, keyVersion);
-      const known = await rows.get(key);
-      if (known === undefined) return [];
-      if (known.accessEpoch === FINAL_EPOCH) return [remove(key, known)];
-      return known.accessEpoch > accessEpoch || known.isOver ? [] : [put({ ...known, isOver: true })];
+      return (await ofVersion(set, keyVersion)).flatMap(({ key, row }) => {
+        if (row.accessEpoch === FINAL_EPOCH) return [remove(key, row)];
+        return row.accessEpoch > accessEpoch || row.isOver ? [] : [put({ ...row, isOver: true })];
+      });
     },
     async forgotten(set) {
       const removals: RowChange[] = [];

@@ -8,7 +8,7 @@ import type { Losses } from './losses.ts';
 import type { StopMeter } from './stop-metrics.ts';
 import type { Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
-import { type SeenLost, stopForLostDisks } from './vm/key-loss.ts';
+import { isOlder, type SeenLost, stopForLostDisks } from './vm/key-loss.ts';
 import { type KeyLoss, type LossReason, lossReasonOf } from './vm/machine.ts';
 
 /** Stops machines by what the disk service says about their disks now. */
@@ -73,16 +73,17 @@ export const lostDisks = (parts: {
     const open = state.disks.filter(({ disk, access }) => names.includes(disk) && access === 'open');
     const seen: SeenLost[] = [];
     let cause = heard?.cause;
-    for (const { disk, attachEpoch, accessEpoch, keyVersion: believed, set } of open) {
+    for (const { disk, attachEpoch, accessEpoch, principal, keyVersion: believed, set } of open) {
       const found = await askAgain(disk, patience);
       const reason = found && reasonOf(found);
       if (!found || !reason) continue;
       const keyVersion = found.keyVersion || believed;
       // Told before by its own name, the loss has a number and a cause that a disk does not know. One from before the
       // disk was opened is another loss, also where its return has not been heard of yet.
-      const known = await losses.of(set, keyVersion);
-      const isThis = known?.reason === reason && !known.isOver && known.accessEpoch > accessEpoch;
-      const told = isThis ? known : undefined;
+      const unwrap = { accessEpoch, ...(principal === undefined ? {} : { principal }) };
+      const told = (await losses.of(set, keyVersion)).find(
+        (known) => known.reason === reason && !known.isOver && isOlder(unwrap, known),
+      );
       cause ??= told?.cause;
       const loss: KeyLoss = {
         reason,

@@ -133,6 +133,32 @@ test('CMK-39: a loss for good is kept, and forgotten with its set alone', async 
   assert.deepEqual([await missed(set), await missed(`${set}b`), await missed(other)], [undefined, `${set}b`, other]);
 });
 
+test('G2: the end of an identity hides nothing that the next one loses, nor its own end', async () => {
+  const losses = openLosses(store);
+  const set = newSet();
+  const keyVersion = keyVersionOf(set);
+  const cause = { correlationId: randomUUID(), causationId: randomUUID(), caller: 'system:test' };
+  const [old, next] = ['principals/old', 'principals/next'] as const;
+  const about = { set, keyVersion, since: 1, traceId: '' };
+  const end = (principal: string) =>
+    ({ ...about, reason: 'IDENTITY_DELETED', accessEpoch: Number.MAX_SAFE_INTEGER, principal }) as const;
+  const disk = { set, keyVersion, disk: 'd', sku: 'PREMIUM_SSD', attachEpoch: 1, accessEpoch: 7 } as const;
+  const missed = async (before: ReadonlySet<string>) =>
+    (await losses.missedBy([{ ...disk, principal: next }], before))?.reason;
+  await losses.remember(end(old), cause);
+  const before = await losses.unnumbered([set]);
+  assert.equal(await missed(before), undefined, 'opened as the next one');
+  await losses.remember({ ...about, reason: 'ACCESS_DENIED', accessEpoch: 9 }, cause);
+  assert.equal(await missed(before), 'ACCESS_DENIED');
+  await store.commit({ rows: await losses.returned(set, keyVersion, 10) }, cause);
+  assert.equal(await losses.anyLost([about]), false);
+  const opened = { ...disk, accessEpoch: 11, principal: next };
+  await losses.remember(end(old), cause);
+  const early = await losses.unnumbered([set]);
+  await losses.remember(end(next), cause);
+  assert.equal((await losses.missedBy([opened], early))?.principal, next, 'heard after the disk began to be opened');
+});
+
 test('VM-45: a fleet without guests is stopped in one pass, each machine once, its disks closed afterwards', async () => {
   const fleetDatabase = await createTestDatabase();
   closing.push(() => fleetDatabase.drop());
