@@ -115,3 +115,13 @@ test('G7: the end of an identity that is heard while the set gets another takes 
   assert.ok(state.status === 'active');
   assert.deepEqual([state.principal, state.access[versionOf('1')]?.epoch], [other, 0], 'no loss of the new one');
 });
+
+test('G10: a set without an identity says so, whatever the last one was refused', async () => {
+  const parts = await creatingSet();
+  await parts.decide(completeCreation(2));
+  const refused = { keyVersion: versionOf('1'), reason: 'ACCESS_DENIED', epoch: 7, since: 3, traceId: '' } as const;
+  await parts.decide(loseKey(3, refused));
+  const [, lost] = removeIdentity(4, '')(await parts.state());
+  assert.ok(lost?.type === 'KeyAccessLost');
+  assert.deepEqual([lost.reason, lost.principal], ['IDENTITY_DELETED', principal]);
+});

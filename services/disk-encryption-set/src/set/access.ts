@@ -24,7 +24,10 @@ export const loseKey =
     const known = set.access[loss.keyVersion];
     if (known !== undefined && known.epoch >= loss.epoch) return [];
     // What was not told is no reason to tell now: a deletion is one, the expiry before it was none.
-    const isAdded = known?.state === 'lost' && (known.toldEpoch !== null || stopsNothing(set, loss.reason));
+    const isHeard = known?.state === 'lost' && (known.toldEpoch !== null || stopsNothing(set, loss.reason));
+    // What was refused to an identity that is gone is refused to nobody, and no later fact would say that it is over.
+    const isMoot = loss.epoch === FINAL_EPOCH && known?.state === 'lost' && known.reason === 'ACCESS_DENIED';
+    const isAdded = isHeard && !isMoot;
     const reason = isAdded ? moreTelling(known.reason, loss.reason) : loss.reason;
     return [lostOrBarred(set, { ...loss, reason }, stopsNothing(set, loss.reason), at)];
   };
