@@ -60,10 +60,13 @@ export const ioJudge = (parts: {
 
   /**
    * Whether the lease of a running machine's ultra disk is pinned: opened before the loss, by a process that still lives
-   * (CMK-102). `surely`: that process opened it; one that began later may have got the data key again before the loss.
+   * (CMK-102). `surely`: that process opened it; one that began later may have got the data key again before the loss. What
+   * was asked for before the disk was closed may have been done before, though it is answered after.
    */
-  const isPinned = (disk: KnownDisk, { by, attachEpoch }: DiskIo, how: 'surely' | 'maybe'): boolean => {
-    const { sku, open } = disk;
+  const isPinned = (disk: KnownDisk, { by, attachEpoch, invokedMs }: DiskIo, how: 'surely' | 'maybe'): boolean => {
+    const { sku, closed } = disk;
+    const isJustClosed = how === 'maybe' && closed?.attachEpoch === attachEpoch && invokedMs <= closed.closedMs;
+    const open = isJustClosed ? closed : disk.open;
     if (by !== 'machine' || sku !== 'ultra' || open?.attachEpoch !== attachEpoch) return false;
     const sinceMs = Math.min(...truth.standing(disk, 'running').map(({ sinceMs }) => sinceMs));
     return open.atMs <= sinceMs && troubles.startedMs('disk') <= (how === 'surely' ? open.atMs : sinceMs);

@@ -23,6 +23,8 @@ export interface KnownDisk {
   volumeId: string;
   attachedTo: string;
   open: OpenAccess | undefined;
+  /** The last open that ended: what was asked for under it may be answered just after. */
+  closed: (OpenAccess & { readonly closedMs: number }) | undefined;
   /** When its data key was last moved to another version or set. */
   movedAtMs: number;
   isDeleting: boolean;
@@ -68,6 +70,7 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
         volumeId: event.volume.volumeId,
         attachedTo: '',
         open: undefined,
+        closed: undefined,
         movedAtMs: nowMs(),
         isDeleting: false,
         isChanging: false,
@@ -88,6 +91,7 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
         return;
       case 'DiskClosed':
       case 'AccessEnded':
+        if (disk.open) disk.closed = { ...disk.open, closedMs: nowMs() };
         disk.open = undefined;
         return;
       case 'DiskDetached':
@@ -128,6 +132,7 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
         volumeId: event.volume.volumeId,
         attachedTo: '',
         open: undefined,
+        closed: undefined,
         movedAtMs: nowMs(),
         isDeleting: false,
         isChanging: false,
