@@ -1,11 +1,20 @@
+import { randomInt } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
+/** Below this are ports of well-known services. */
+const lowestPort = 10_000;
+/** Where the operating system begins to take ports for outgoing connections, when it does not say (Linux, ip(7)). */
+const ephemeralDefault = 32_768;
+/** Ports tried for one that is free, before the operating system is asked for any. */
+const attemptsMax = 50;
+
 /**
- * Ports on 127.0.0.1 that nobody listens on, all different. They are not reserved: whoever binds one must cope with
- * having lost it in between.
+ * Ports on 127.0.0.1 that nobody listens on, all different. They are not reserved, but lie below those the operating system
+ * takes for outgoing connections, of which every process makes many: those would take one in the seconds before it is bound.
  */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, listen));
+  const servers = await Promise.all(Array.from({ length: count }, listenSomewhere));
   const ports = servers.map((server) => {
     const address = server.address();
     if (address === null || typeof address === 'string') throw new Error('a TCP server has no port');
@@ -22,10 +31,31 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-function listen() {
+async function listenSomewhere(): Promise<ReturnType<typeof createServer>> {
+  const end = ephemeralStart();
+  for (let attempt = 0; attempt < attemptsMax && end > lowestPort; attempt += 1) {
+    try {
+      return await listen(randomInt(lowestPort, end));
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) throw error;
+    }
+  }
+  return listen(0);
+}
+
+function ephemeralStart(): number {
+  try {
+    return Number(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s+/)[0]);
+  } catch {
+    // Not Linux: its usual range holds elsewhere too, or above.
+    return ephemeralDefault;
+  }
+}
+
+function listen(port: number) {
   return new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
     const server = createServer();
     server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => resolve(server));
+    server.listen(port, '127.0.0.1', () => resolve(server));
   });
 }
