@@ -56,6 +56,11 @@ export function openDataFolder(root: string): DataFolder {
     );
   }
   chmodSync(root, 0o700);
+  return foldersAt(root);
+}
+
+/** The same for a folder that is there already and may belong to somebody else, as a mounted volume does. */
+export const foldersAt = (root: string): DataFolder => {
   const path = (...segments: string[]) => join(root, ...segments);
   return {
     root,
@@ -65,7 +70,7 @@ export function openDataFolder(root: string): DataFolder {
       return path(...segments);
     },
   };
-}
+};
 
 /**
  * Makes this process the only launcher on the folder, until the returned function is called or the process ends.

@@ -1,6 +1,5 @@
-import { mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import type { DataFolder } from '@interlock/local/data-folder.ts';
+import { readFileSync } from 'node:fs';
+import { foldersAt } from '@interlock/local/data-folder.ts';
 import { addressVariableOf, type ServiceName } from '@interlock/local/services.ts';
 import { startSpanReceiver } from '@interlock/local/span-receiver.ts';
 import { spanStore } from '@interlock/local/spans.ts';
@@ -30,7 +29,7 @@ export const rehearseInCluster = async (
   scope: ReturnType<typeof createScope>,
 ): Promise<RehearsalOutcome> => {
   const config = readConfig(env, spec);
-  const data = mountedFolder(config.cloudFolder);
+  const data = foldersAt(config.cloudFolder);
   const spans = spanStore();
   const receiver = await startSpanReceiver({
     store: spans,
@@ -61,17 +60,4 @@ export const rehearseInCluster = async (
     nats: { description: 'the NATS of the cluster' },
   };
   return rehearse(cloud, { data, out: config.outFolder, say: console.log, signal: scope.signal });
-};
-
-/** A folder of mounts: a volume is its cluster's, so unlike a launcher's folder it belongs to somebody else. */
-const mountedFolder = (root: string): DataFolder => {
-  const path = (...segments: string[]) => join(root, ...segments);
-  return {
-    root,
-    path,
-    folder: (...segments) => {
-      mkdirSync(path(...segments), { recursive: true, mode: 0o700 });
-      return path(...segments);
-    },
-  };
 };

@@ -76,4 +76,12 @@ test('missing rights name the way to give them', () => {
     principal: 'principals/p',
   });
   assert.match(failureOf(byRole, trace, names).hint ?? '', /role assign p <role> --scope subscriptions\/s/);
+  // What a machine says of its vault does not tell which of the two it is.
+  const passedOn = new Rejection('FAILED_PRECONDITION', 'ACCESS_DENIED', '', {
+    key_version: `vaults/kv1/keys/k1/versions/${'a'.repeat(32)}`,
+    disk_encryption_set: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1',
+  });
+  const hint = failureOf(passedOn, trace, names).hint ?? '';
+  assert.match(hint, /vault grant kv1 --principal set:\S*des1 --permissions get,wrap-key,unwrap-key/);
+  assert.match(hint, /role assign set:\S*des1 keyVaultCryptoServiceEncryptionUser --scope/);
 });

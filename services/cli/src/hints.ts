@@ -45,11 +45,16 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
   return hints[reason];
 }
 
-/** By which of its ways a right can be given depends on what was missing: a permission on keys, or an action. */
+/**
+ * By which of its ways a right can be given depends on what was missing: a permission on keys, or an action. Where neither
+ * is said (a disk or machine passes on what its vault said) both are named: a policy counts for nothing in a vault with roles.
+ */
 function accessHint({ permission, action, principal, scope }: Facts, vault: string, set: string): string {
-  const who = principal?.replace('principals/', '') ?? `<principal|set:${set}>`;
+  const who = principal?.replace('principals/', '') ?? (set === '<set>' ? '<principal>' : `set:${set}`);
   if (action !== undefined)
     return `interlock role assign ${who} <role> --scope ${scope ?? '<scope>'} (see interlock role list)`;
   const rights = permission?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`) ?? 'get,wrap-key,unwrap-key';
-  return `interlock vault grant ${vault} --principal ${who} --permissions ${rights}, together with what it may do already`;
+  const policy = `interlock vault grant ${vault} --principal ${who} --permissions ${rights}, together with what it may do already`;
+  if (permission !== undefined) return policy;
+  return `${policy}; in a vault with role assignments (interlock vault show ${vault}) instead interlock role assign ${who} keyVaultCryptoServiceEncryptionUser --scope <the vault's scope>`;
 }
