@@ -2,6 +2,7 @@ import type { Evidence, Gathered, LossSeen } from '../evidence/evidence.ts';
 import type { Io, Journals } from '../evidence/journal.ts';
 import type { Step } from '../timeline.ts';
 import { type Html, html, px } from './html.ts';
+import { labelHeight, labelRows } from './label-rows.ts';
 import { lossesOf } from './report.ts';
 
 /** Pixels of the picture. */
@@ -9,7 +10,6 @@ const nameWidth = 236;
 const plotWidth = 880;
 const laneHeight = 36;
 const laneGap = 10;
-const top = 74;
 /** Completed operations are counted in steps of this many milliseconds. */
 const bucketMs = 60;
 /** A silence longer than this is shown as one, in milliseconds. */
@@ -29,7 +29,13 @@ export function lanes(parts: {
   if (all.length === 0) return html`<p>No machine did any reads or writes.</p>`;
   const fromMs = Math.min(...all.map(({ invokedAt }) => invokedAt)) - 100;
   const toMs = Math.max(...all.map(({ completedAt }) => completedAt)) + 100;
+  const marks = steps.flatMap(({ event, startMs }) => (event === undefined ? [] : [{ ...event, startMs }]));
   const x = (ms: number): number => nameWidth + ((ms - fromMs) / (toMs - fromMs)) * plotWidth;
+  const placed = labelRows(
+    marks.map((mark) => ({ ...mark, at: x(mark.startMs) })),
+    nameWidth + plotWidth,
+  );
+  const top = 2 * labelHeight + Math.max(0, ...placed.map(({ row }) => row)) * labelHeight;
   const bottom = top + machines.length * (laneHeight + laneGap);
   const losses = lossesOf(evidence);
   return html`<svg viewBox="0 0 ${nameWidth + plotWidth + 8} ${bottom + 26}" role="img"
@@ -39,7 +45,7 @@ export function lanes(parts: {
       lane(machine, journals[machine.name] ?? [], top + index * (laneHeight + laneGap), { x, fromMs, toMs, losses }),
     )}
     ${axis(fromMs, toMs, bottom, x)}
-    ${events(steps, bottom, x)}
+    ${events(placed, bottom)}
   </svg>`;
 }
 
@@ -137,18 +143,25 @@ function axis(fromMs: number, toMs: number, y: number, x: (ms: number) => number
   });
 }
 
-/** Labels alternate between three heights, so that neighbours can be read, and lie above every line. */
-function events(steps: readonly Step[], bottom: number, x: (ms: number) => number): readonly Html[] {
-  const marks = steps
-    .flatMap(({ event, startMs }) => (event === undefined ? [] : [{ ...event, at: x(startMs) }]))
-    .map((mark, index) => ({ ...mark, y: 14 + (index % 3) * 18 }));
-  const lines = marks.map(
-    ({ kind, at, y }) =>
-      html`<line class="event-${kind}" x1="${px(at)}" x2="${px(at)}" y1="${y - 10}" y2="${bottom - 4}" stroke-width="1.5"/>`,
+/** The moments at which access went or came: a line through all machines, and what it was above them. */
+function events(
+  placed: readonly {
+    readonly kind: string;
+    readonly label: string;
+    readonly at: number;
+    readonly row: number;
+    readonly isLeft: boolean;
+  }[],
+  bottom: number,
+): readonly Html[] {
+  const heightOf = (row: number): number => 14 + row * labelHeight;
+  const lines = placed.map(
+    ({ kind, at, row }) =>
+      html`<line class="event-${kind}" x1="${px(at)}" x2="${px(at)}" y1="${heightOf(row) - 10}" y2="${bottom - 4}" stroke-width="1.5"/>`,
   );
-  const labels = marks.map(({ label, kind, at, y }) => {
-    const isRight = at > nameWidth + plotWidth - 110;
-    return html`<text class="label label-${kind}" x="${px(at + (isRight ? -6 : 6))}" y="${y}" text-anchor="${isRight ? 'end' : 'start'}">${label}</text>`;
-  });
+  const labels = placed.map(
+    ({ label, kind, at, row, isLeft }) =>
+      html`<text class="label label-${kind}" x="${px(at + (isLeft ? -6 : 6))}" y="${heightOf(row)}" text-anchor="${isLeft ? 'end' : 'start'}">${label}</text>`,
+  );
   return [...lines, ...labels];
 }
