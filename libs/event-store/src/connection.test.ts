@@ -1,0 +1,15 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { openConnections } from './connection.ts';
+
+test('G2: however long a database was away, the next attempt to reach it comes within half a second', async (t) => {
+  for (const url of ['postgres://nobody@127.0.0.1:1/none', 'postgres://nobody@localhost/none?host=/nowhere']) {
+    const sql = openConnections(url);
+    t.after(() => sql.end());
+    const { backoff } = sql.options as unknown as { backoff(attempts: number): number };
+    for (let attempts = 0; attempts < 100; attempts += 1) {
+      const seconds = backoff(attempts);
+      assert.ok(seconds > 0 && seconds <= 0.5, `${seconds} s after ${attempts} attempts`);
+    }
+  }
+});
