@@ -28,6 +28,8 @@ interface Version {
   enabled: boolean;
   notBefore: number | undefined;
   expiresAt: number | undefined;
+  /** Whether its beginning lies behind it: it was told, or lay in the past when it was set. */
+  hasBegun: boolean;
   /** Whether its end was told: it has come for good, whatever a clock that was set back says. */
   hasEnded: boolean;
   operations: readonly string[];
@@ -54,6 +56,10 @@ const encryptionRoles: ReadonlySet<string> = new Set([
   'roles/keyVaultCryptoUser',
   'roles/keyVaultCryptoServiceEncryptionUser',
 ]);
+
+/** Whether a window that is set begins no later than it is set. */
+const hasBegun = ({ notBefore, at }: { readonly notBefore?: number; readonly at: number }): boolean =>
+  notBefore === undefined || notBefore <= at;
 
 /** What a set's identity needs, all three (CMK-25). */
 const needed = ['get', 'wrapKey', 'unwrapKey'] as const;
@@ -87,6 +93,8 @@ export const openAccessTruth = (): AccessTruth => {
   const keys = new Map<string, Key>();
   const vaults = new Map<string, Vault>();
   const roles = new Map<string, { readonly principal: string; readonly role: string; readonly scope: string }>();
+  /** Principals that are there; a set names its next identity before that is made. */
+  const living = new Set<string>();
   const deleted = new Set<string>();
 
   const keyNamed = (name: string): Key => {
@@ -109,6 +117,7 @@ export const openAccessTruth = (): AccessTruth => {
           enabled: event.enabled,
           notBefore: event.notBefore,
           expiresAt: event.expiresAt,
+          hasBegun: hasBegun(event),
           hasEnded: false,
           operations: event.operations,
           n: event.n,
@@ -119,7 +128,14 @@ export const openAccessTruth = (): AccessTruth => {
       case 'KeyVersionDisabled':
         return change(event.version, { enabled: false });
       case 'KeyVersionDatesSet':
-        return change(event.version, { notBefore: event.notBefore, expiresAt: event.expiresAt, hasEnded: false });
+        return change(event.version, {
+          notBefore: event.notBefore,
+          expiresAt: event.expiresAt,
+          hasBegun: hasBegun(event),
+          hasEnded: false,
+        });
+      case 'KeyVersionBegan':
+        return change(event.version, { hasBegun: true });
       case 'KeyVersionExpired':
         return change(event.version, { hasEnded: true });
       case 'KeyOperationsSet':
@@ -217,9 +233,10 @@ export const openAccessTruth = (): AccessTruth => {
         case 'role_assignment':
           return applyRole(id, event as RoleAssignmentEvent);
         case 'principal':
+          if (type === 'PrincipalCreated') return living.add(`principals/${id}`).size > 0;
           if (type !== 'PrincipalDeleted') return false;
           deleted.add(`principals/${id}`);
-          return true;
+          return living.delete(`principals/${id}`);
         default:
           return false;
       }
@@ -235,7 +252,8 @@ export const openAccessTruth = (): AccessTruth => {
       const vault = vaults.get(vaultId);
       if (version) {
         if (!version.enabled) add('KEY_DISABLED');
-        if (version.notBefore !== undefined && instant < version.notBefore) add('KEY_NOT_YET_VALID');
+        if (version.notBefore !== undefined && instant < version.notBefore && !version.hasBegun)
+          add('KEY_NOT_YET_VALID');
         if (version.expiresAt !== undefined && (instant >= version.expiresAt || version.hasEnded)) {
           add('KEY_EXPIRED', 'key-vault', Math.min(instant, version.expiresAt));
         }
@@ -246,7 +264,7 @@ export const openAccessTruth = (): AccessTruth => {
       if (vault && principal !== '' && !isGranted(vault, vaultId, keyName, principal)) {
         add('ACCESS_DENIED', vault.model === 'access_policy' ? 'key-vault' : 'identity');
       }
-      if (principal === '' || deleted.has(principal)) add('IDENTITY_DELETED', 'identity');
+      if (!living.has(principal)) add('IDENTITY_DELETED', 'identity');
       return found;
     },
     nextDate(keyVersion, instant) {

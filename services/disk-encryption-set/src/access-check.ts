@@ -11,7 +11,8 @@ const lostBefore = (question: Question | undefined, known: KeyAccess | undefined
 
 /**
  * Asks about every version of a set that a question is open for, and about one that is not valid yet, which becomes so
- * by time alone; then decides by the answers (CMK-105, CMK-120).
+ * by time alone; then decides by the answers (CMK-105, CMK-120). Nobody is asked as an identity that is not made yet: once
+ * it is, every version is in question.
  * @returns whether a version can be used that could not before
  * @throws RpcFailure or Rejection where there is no definite answer: the question stays open
  */
@@ -22,7 +23,8 @@ export const checkAccess = async (
 ): Promise<boolean> => {
   const { state } = await sets.load(set);
   if (state.status !== 'active' && state.status !== 'deleting') return false;
-  const { principal, questions, access } = state;
+  const { principal, questions, access, identity } = state;
+  if (principal !== '' && !identity.isMade) return false;
   let isRestored = false;
   for (const keyVersion of keyVersionsOf(state)) {
     const question = questions[keyVersion];

@@ -6,7 +6,7 @@ import { checkAccess } from './access-check.ts';
 import { finishDeletion } from './deletion.ts';
 import { settleIdentity } from './identity-change.ts';
 import { reactions } from './reactor.ts';
-import { loseKey } from './set/access.ts';
+import { loseKey, questionKey } from './set/access.ts';
 import { completeCreation, startDeletion } from './set/decider.ts';
 import { removeIdentity, replaceIdentity } from './set/identity.ts';
 import { FINAL_EPOCH } from './set/reasons.ts';
@@ -15,7 +15,9 @@ import { creatingSet, failAtEach, principal, setName, type TestSets, testCause }
 
 const other = 'principals/00000000-0000-4000-8000-000000000002';
 const third = 'principals/00000000-0000-4000-8000-000000000003';
-const run = (parts: TestSets) => settleIdentity(parts, setName, testCause);
+const run = async (parts: TestSets): Promise<void> => {
+  await settleIdentity(parts, setName, testCause);
+};
 
 /** A set whose identity was removed, and another one chosen; nothing of it is done at identity yet. */
 const begun = async (): Promise<TestSets> => {
@@ -44,6 +46,20 @@ test('CMK-38: an outage at any step leaves the old identity deleted and one new 
     ]);
   });
   assert.equal(tried, 8, 'two calls and two commits, each before and after its effect');
+});
+
+test('G7: a set asks for nothing as an identity that is not made yet, and for everything once it is', async () => {
+  const parts = await begun();
+  const keyVersion = versionOf('1');
+  await parts.decide(questionKey(keyVersion, { epoch: 5, since: 5, traceId: '' }));
+  // What a run did that began before the set got this identity: it made none, and goes on to what is in question.
+  assert.equal(await checkAccess(parts, setName, testCause), false);
+  assert.ok(!parts.neighbours.calls.includes('checkKeyAccess'));
+  await run(parts);
+  parts.neighbours.epoch = 5;
+  assert.equal(await checkAccess(parts, setName, testCause), true);
+  const state = await parts.state();
+  assert.deepEqual(state.status === 'active' && [state.access[keyVersion]?.state, state.questions], ['available', {}]);
 });
 
 test('two replicas that settle the same change make one identity', async () => {

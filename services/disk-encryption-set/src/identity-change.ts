@@ -6,26 +6,28 @@ import { callFor, type SetParts } from './sets.ts';
 /**
  * Does at identity what a change of a set's identity left to do: deletes the principals of removed ones, makes that of a
  * new one under the id the set has stored. Safe to repeat after a crash at any step and beside another replica.
+ * @returns whether the set has an identity now that was not made before: there is something to ask about
  * @throws RpcFailure or Rejection where identity does not answer: it is taken up again later
  */
 export const settleIdentity = async (
   { clock, sets, identities }: Pick<SetParts, 'clock' | 'sets' | 'identities'>,
   set: string,
   cause: Cause,
-): Promise<void> => {
+): Promise<boolean> => {
   const { state } = await sets.load(set);
-  if (state.status !== 'active') return;
+  if (state.status !== 'active') return false;
   for (const name of state.identity.retiring) {
     await deleteIdentity(identities, name, cause);
     await sets.transact(set, retireIdentity(clock.now(), name), cause);
   }
   const { principal, tenant, identity } = state;
-  if (principal === '' || identity.isMade) return;
+  if (principal === '' || identity.isMade) return false;
   const { principal: principalId } = names.principal.parse(principal, 'principal');
   await makeIdentity(identities, { principalId, tenant, owner: set }, cause);
-  const { state: after } = await sets.transact(set, completeIdentity(clock.now(), principal), cause);
+  const { state: after, events } = await sets.transact(set, completeIdentity(clock.now(), principal), cause);
   // Taken away meanwhile, and perhaps looked for at identity before it was there: nobody else would delete it.
   if (after.status !== 'absent' && after.principal !== principal) await deleteIdentity(identities, principal, cause);
+  return events.length > 0;
 };
 
 /** Makes a principal. One that was made and deleted since counts as made: whoever asks as it hears that it is gone. */

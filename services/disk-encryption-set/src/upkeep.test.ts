@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import { RpcFailure } from '@interlock/rpc';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
+import { questionKey } from './set/access.ts';
 import { create, startDeletion } from './set/decider.ts';
+import { removeIdentity } from './set/identity.ts';
 import { assignKey } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
 import type { DiskEncryptionSet } from './set/state.ts';
@@ -103,6 +105,33 @@ test('a restart between a request and its work loses nothing, and one outage is 
   assert.deepEqual(made, [{ owner: setName, isDeleted: false }]);
   await parts.sets.transact(setName, startDeletion(3), testCause);
   await watchUntil(parts, ({ status }) => status === 'deleted');
+});
+
+test('G1: an identity that was taken away is deleted while a disk host is asked and gives no answer', {
+  timeout: 15_000,
+}, async () => {
+  const parts = await creatingSet();
+  await watchUntil(parts, ({ status }) => status === 'active');
+  const asked = Promise.withResolvers<void>();
+  const silence = Promise.withResolvers<never>();
+  const disks: TestSets['disks'] = {
+    ...parts.disks,
+    checkKeyAccess: () => {
+      asked.resolve();
+      return silence.promise;
+    },
+  };
+  await parts.decide(questionKey(versionOf('1'), { epoch: 9, since: 2, traceId: '' }));
+  void asked.promise.then(() => parts.decide(removeIdentity(3, '')));
+  const isRetired = (set: DiskEncryptionSet) =>
+    set.status === 'active' && set.principal === '' && set.identity.retiring.length === 0;
+  const isOver = async (): Promise<boolean> => {
+    if (!isRetired(await parts.state())) return false;
+    silence.reject(new RpcFailure('DEADLINE_EXCEEDED', 'checkKeyAccess', 'fake', 'no answer'));
+    return true;
+  };
+  await watchUntil({ ...parts, disks }, isRetired, isOver);
+  assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
 
 test('CMK-81: a set that follows its key finds a newer version by time alone, without any fact', async () => {

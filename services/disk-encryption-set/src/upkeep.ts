@@ -85,13 +85,22 @@ export const upkeep = (
         const { state } = await sets.load(set);
         if (state.status === 'creating') await finishCreation(parts, set, cause);
         if (state.status === 'deleting' || state.status === 'released') await finishDeletion(parts, set, cause);
-        await settleIdentity(parts, set, cause);
         const isRestored = await checkAccess(parts, set, cause);
         const { state: settled } = await sets.load(set);
         if (settled.status !== 'active') return;
         if (settled.rotation?.progress.status === 'waiting' && isRestored) rotations.add(set, cause);
         const { due, error } = settled.following;
         if (due !== null || error !== null) following.add(set, cause);
+      }),
+  });
+  // Apart from what is asked of disks: an identity that was taken away must not live on behind a host that gives no answer (G1).
+  const identities: WorkQueue = workQueue({
+    limit: settledAtOnce,
+    signal,
+    report,
+    run: (set, cause) =>
+      traced('settle identity', set, cause, async () => {
+        if (await settleIdentity(parts, set, cause)) attend(set, cause);
       }),
   });
   const following: WorkQueue = workQueue({
@@ -128,6 +137,7 @@ export const upkeep = (
       }
     };
   const attend = (set: string, cause: Cause): void => {
+    identities.add(set, cause);
     settling.add(set, cause);
     rotations.add(set, cause);
   };
@@ -140,6 +150,7 @@ export const upkeep = (
       watchdog(followingIndex, settings.rotationCheckIntervalMs, following, following.add),
     ],
     async idle() {
+      await identities.idle();
       await settling.idle();
       await following.idle();
       await settling.idle();

@@ -214,6 +214,11 @@ test('CMK-04: a managed identity is made by its service, gets tokens only throug
     reason: 'PRINCIPAL_HAS_NO_SECRETS',
   });
   const asked = { principal: identity.name, audience: 'interlock:key-vault' };
+  const unmade = { ...asked, principal: `principals/${randomUUID()}` };
+  await assert.rejects(as(ids.disk, 'disk').issueManagedIdentityToken(unmade), {
+    code: 'NOT_FOUND',
+    reason: 'PRINCIPAL_NOT_FOUND',
+  });
   await assert.rejects(as(ids.des, 'des').issueManagedIdentityToken(asked), { reason: 'WORKLOAD_REQUIRED' });
   const { accessToken } = await as(ids.disk, 'disk').issueManagedIdentityToken(asked);
   assert.equal(decodeJwt(accessToken).idtyp, 'managed_identity');

@@ -9,6 +9,7 @@ import { type Call, names } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import { hasSecret, type Principal } from './principal/decider.ts';
 import type { PrincipalEvent } from './principal/events.ts';
+import { principalNotFound } from './principal/wire.ts';
 import type { SigningKey } from './signing-key/decider.ts';
 import type { KeyRing } from './signing-key/key-ring.ts';
 import { hashSecret, type TokenIssuer } from './tokens.ts';
@@ -43,11 +44,13 @@ export const tokenApi = (parts: {
     async issueManagedIdentityToken({ principal, audience }: IssueManagedIdentityTokenRequest) {
       const { principal: id } = names.principal.parse(principal, 'principal');
       const { state } = await principals.load(id);
-      if (state.status !== 'active') {
+      // Not made yet is no loss: its resource has stored the name and makes it next.
+      if (state.status === 'absent') throw principalNotFound(id);
+      if (state.status === 'deleted') {
         throw new Rejection(
           'FAILED_PRECONDITION',
           'IDENTITY_DELETED',
-          `${principal} is deleted or never was: its resource has no identity`,
+          `${principal} is deleted: its resource has no identity`,
           { principal },
         );
       }

@@ -3,7 +3,7 @@ import { eventReader } from '@interlock/event-store';
 import type { ToFact, ToldFact } from '@interlock/messaging';
 import type { Instant } from '@interlock/runtime';
 import type { KeyEvent } from './key/events.ts';
-import { keys } from './key/key.ts';
+import { keys, toldWith } from './key/key.ts';
 import { dateObstacle, diskOperations, withheldOf } from './key/usability.ts';
 import { operationOnWire } from './key/wire.ts';
 import { type KeyUrls, versionName } from './names.ts';
@@ -89,7 +89,7 @@ const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrl
       return told({ $case: 'keyVersionDisabled', value: { ...ofVersion(event.version), reason: 'KEY_DISABLED' } });
     case 'KeyVersionDatesSet': {
       const { version, notBefore, expiresAt, at } = event;
-      const reason = dateObstacle(event, at)?.reason ?? 'KEY_ACCESS_REASON_UNSPECIFIED';
+      const reason = dateObstacle({ ...event, ...toldWith(event, at) }, at)?.reason ?? 'KEY_ACCESS_REASON_UNSPECIFIED';
       const window = { notBefore: time(notBefore), expireTime: time(expiresAt) };
       return told({ $case: 'keyVersionDatesSet', value: { ...ofVersion(version), ...window, reason } });
     }

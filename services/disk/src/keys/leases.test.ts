@@ -40,6 +40,7 @@ test('CMK-113: one question a set, key version and host renews the lease, early 
   await stop();
 });
 
+const unmade = (): Error => new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', 'principals/next does not exist');
 const noAnswers: readonly (readonly [string, () => Error])[] = [
   ['unavailable', silence],
   ['timeout', () => new RpcFailure('DEADLINE_EXCEEDED', 'CheckAccess', 'key-vault', 'late')],
@@ -51,6 +52,7 @@ const noAnswers: readonly (readonly [string, () => Error])[] = [
   ['throttled', () => new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', 'slower', { retryAfterMs: '1000' })],
   ['dependency', () => new Rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', 'identity is away')],
   ['unauthenticated', () => new Rejection('UNAUTHENTICATED', 'TOKEN_EXPIRED', 'expired')],
+  ['identity being made', unmade],
   ['bug', () => new TypeError('undefined is not a function')],
 ];
 for (const [what, error] of noAnswers) {
@@ -85,6 +87,13 @@ for (const [what, error] of noAnswers) {
     },
   );
 }
+
+test('G10: who asks as an identity that is being made is told to try again, and no loss', limit, async () => {
+  const { host, open, stop } = await startLeaseHost();
+  host.setVault(unmade);
+  await assert.rejects(open('d'), { code: 'UNAVAILABLE', reason: 'KEY_VAULT_UNREACHABLE' });
+  await stop();
+});
 
 test('G1: the time of a lease starts before its question is sent, however long the answer takes', limit, async () => {
   const { host, clock, terms, open, until, pass, stop } = await startLeaseHost();

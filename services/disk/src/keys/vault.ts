@@ -71,6 +71,9 @@ export const vaultAlgorithm = 'RSA-OAEP-256';
 /** Identities whose client is kept; the one not used for longest goes first. */
 const clientsMax = 1_000;
 
+/** Whether identity does not know who asks: a set names its next identity before that is made, so nothing is decided yet. */
+const isUnmade = ({ reason }: Rejection): boolean => reason === 'PRINCIPAL_NOT_FOUND';
+
 /** Opens the way to the vault. */
 export const openVault = (parts: {
   readonly connect: (credentials: TokenSource) => VaultClient;
@@ -117,7 +120,7 @@ export const openVault = (parts: {
 
   /** What a failure that is no loss is told as: a refusal of the request itself stays, everything else is no answer. */
   const withoutLoss = (question: KeyUse, error: unknown): unknown =>
-    error instanceof Rejection && !error.retryable() && error.code !== 'UNAUTHENTICATED'
+    error instanceof Rejection && !error.retryable() && error.code !== 'UNAUTHENTICATED' && !isUnmade(error)
       ? error
       : vaultUnreachable(question, error);
 

@@ -15,11 +15,7 @@ export const principalTypeOnWire = {
 
 /** A principal as the API shows it. @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND for one that never was */
 export const principalOnWire = ({ id, state, version }: Loaded<Principal>): WirePrincipal => {
-  if (state.status === 'absent') {
-    throw new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', `principals/${id} does not exist`, {
-      name: `principals/${id}`,
-    });
-  }
+  if (state.status === 'absent') throw principalNotFound(id);
   const secrets = state.status === 'active' ? Object.entries(state.secrets) : [];
   return WirePrincipal.fromPartial({
     name: `principals/${id}`,
@@ -39,3 +35,7 @@ export const principalOnWire = ({ id, state, version }: Loaded<Principal>): Wire
     etag: String(version),
   });
 };
+
+/** @returns the refusal of a request about a principal that never was */
+export const principalNotFound = (id: string): Rejection =>
+  new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', `principals/${id} does not exist`, { name: `principals/${id}` });

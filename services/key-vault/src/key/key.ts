@@ -12,12 +12,12 @@ export interface KeyVersion extends RestoredVersion {
   readonly isDisabledWithKey?: true;
   /** Whether its expiry has been told, or needs no telling because the dates that made it so were. */
   readonly isExpiryTold: boolean;
-  /** False while a beginning that lies ahead is still to be told. */
+  /** False while a beginning that lies ahead is still to be told; absent once it has come, for every replica. */
   readonly isBeginningTold?: boolean;
 }
 
 /** What of a version's window needs no telling any more, because the event that made it says it. */
-const toldWith = (
+export const toldWith = (
   { notBefore, expiresAt }: Pick<RestoredVersion, 'notBefore' | 'expiresAt'>,
   at: Instant,
 ): Pick<KeyVersion, 'isExpiryTold' | 'isBeginningTold'> => ({

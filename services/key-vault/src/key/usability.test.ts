@@ -95,3 +95,11 @@ test('G1: an end that was told has come for a replica whose clock is behind, unt
   const moved: KeyEvent = { type: 'KeyVersionDatesSet', version, expiresAt: at + 90, at: at + 6 };
   assert.equal(reasonAfter([ended, told, moved], false, at + 1), undefined);
 });
+
+test('G7: a beginning that was told has come for a replica whose clock is behind, until the dates are moved', () => {
+  const told: KeyEvent = { type: 'KeyVersionBegan', version, notBefore: at + 50, at: at + 50 };
+  assert.equal(reasonAfter([early], false, at + 49), 'KEY_NOT_YET_VALID');
+  assert.equal(reasonAfter([early, told], false, at + 49), undefined);
+  const moved: KeyEvent = { type: 'KeyVersionDatesSet', version, notBefore: at + 90, at: at + 51 };
+  assert.equal(reasonAfter([early, told, moved], false, at + 52), 'KEY_NOT_YET_VALID');
+});

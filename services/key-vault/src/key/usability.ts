@@ -36,13 +36,19 @@ const stateObstacle = ({ enabled, disabledAt }: KeyVersion): Obstacle | undefine
 
 /**
  * Whether the moment lies outside the version's window: begins with `nbf`, ends before `exp` (KV-13). An end that was
- * told has come for every replica, also for one whose clock is behind: nobody is given a yes above the number of a loss.
+ * told has come for every replica, also for one whose clock is behind: nobody is given a yes above the number of a loss. So
+ * has a beginning: a no above its number would pass for news, and nothing would tell once more that it is over.
  */
 export const dateObstacle = (
-  { notBefore, expiresAt, isExpiryTold = false }: Pick<KeyVersion, 'notBefore' | 'expiresAt'> & Partial<KeyVersion>,
+  {
+    notBefore,
+    expiresAt,
+    isExpiryTold = false,
+    isBeginningTold = true,
+  }: Pick<KeyVersion, 'notBefore' | 'expiresAt'> & Partial<KeyVersion>,
   now: Instant,
 ): Obstacle | undefined => {
-  if (notBefore !== undefined && now < notBefore) return { reason: 'KEY_NOT_YET_VALID' };
+  if (!isBeginningTold && notBefore !== undefined && now < notBefore) return { reason: 'KEY_NOT_YET_VALID' };
   const hasEnded = expiresAt !== undefined && (now >= expiresAt || isExpiryTold);
   return hasEnded ? { reason: 'KEY_EXPIRED', since: expiresAt } : undefined;
 };
