@@ -223,4 +223,7 @@ export const keyVaultTable = rowsOf(
     rule: role(need('keyVault/vaults/read', on.vault)),
     request: ({ policyVault }) => ({ parent: policyVault.vault, pageSize: 1 }),
   },
+  getHold: { rule: role(need('platform/hold/read', on.platform)), request: () => ({}) },
+  // None is on: whoever may is told HOLD_NOT_FOUND.
+  confirmKeyStates: { rule: role(need('platform/hold/write', on.platform)), request: () => ({ holdId: 'none' }) },
 });

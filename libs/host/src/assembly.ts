@@ -13,6 +13,7 @@ import type {
 } from '@interlock/rpc';
 import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
+import type { Finding } from './probe-server.ts';
 
 /** How a client of another service is to be made. */
 export interface ClientWish {
@@ -59,6 +60,8 @@ export interface Reaction {
 export interface Assembly {
   readonly services: readonly BoundService[];
   readonly toFact: ToFact;
+  /** What `/readyz` shows beside store and bus. */
+  readonly findings?: () => readonly Finding[];
   readonly reactions?: readonly Reaction[];
   /** Work of its own (sweeps, timers), begun when everything else runs; returns when `signal` is aborted. */
   readonly background?: readonly ((signal: AbortSignal) => Promise<void>)[];

@@ -144,6 +144,7 @@ export const hostService = <const Spec extends ConfigSpec>({
         // Reached once, or the service would not have started. From then on a vault that cannot tell its facts must all
         // the same be asked: without NATS its answers are all that bounds a revocation (decision 0009).
         { name: 'bus', isThere: bus.isConnected(), counts: false },
+        ...(wired.assembly.findings?.() ?? []),
       ]);
       return { address: server.address };
     },

@@ -220,3 +220,25 @@ test('two consumers of one service share the facts and never repeat an effect', 
   await world.clock.until(() => world.isComplete(streams));
   await Promise.all(parts.map((part) => part.stop()));
 });
+
+test('a source that was restored to an earlier moment, and this service was not: nothing is passed over, and the lag tells (G7)', async () => {
+  const { append, clock, sink, startRelay, startConsumer, lines, copied } = testWorld();
+  await append('a-1', 'Created');
+  const cause = { correlationId: 'c', causationId: 'd', caller: 'system:dst' };
+  await sink.commit(
+    { cursors: [0, 1].map((partition) => ({ name: `consumer:src:${partition}`, from: 0, to: 50 })) },
+    cause,
+  );
+  const consumer = startConsumer();
+  const relay = startRelay();
+  await clock.until(() =>
+    lines.some((line) => line.includes('was restored to an earlier moment and this service was not')),
+  );
+  await append('a-1', ...Array<'Changed'>(60).fill('Changed'));
+  await clock.pass(60_000);
+  assert.deepEqual(await copied('a-1'), [], 'what stands above its place now may be half of something');
+  const lags = consumer.status().map(({ lagMs, gap }) => lagMs >= 50_000 && gap > 0);
+  assert.ok(lags.includes(true), JSON.stringify(consumer.status()));
+  await consumer.stop();
+  await relay.stop();
+});

@@ -23,7 +23,8 @@ export interface FeedOptions {
  * Told facts of one partition after a position, straight from the store. `lastPosition` of the answer is how far was
  * read: no told fact of the partition up to there is missing in it. Reading goes on behind it; an answer that ends
  * where it began has reached the end.
- * @throws Rejection INVALID_PARTITION, INVALID_LIMIT, INVALID_POSITION
+ * @throws Rejection INVALID_PARTITION, INVALID_LIMIT, INVALID_POSITION; OUT_OF_RANGE FEED_ENDS_EARLIER for a position the store
+ *   has not reached: whoever was there has heard of a history that was taken back
  */
 export const readFeed = async (options: FeedOptions, request: ReadFeedRequest): Promise<FactBatch> => {
   assertReadable(options, request);
@@ -55,10 +56,25 @@ export const readFeed = async (options: FeedOptions, request: ReadFeedRequest): 
       readTo = recorded.position;
       if (facts.length === limit) return answer();
     }
+    if (run.length === 0 && readTo === afterPosition) await assertReached(store, service, afterPosition);
     if (run.length < RUN_LENGTH) break;
   }
   return answer();
 };
+
+const assertReached = async (store: EventStore, service: string, position: number): Promise<void> => {
+  const head = await store.head();
+  if (position <= head) return;
+  throw new Rejection(
+    'OUT_OF_RANGE',
+    FEED_ENDS_EARLIER,
+    `after_position: the feed of ${service} ends at ${head}, before ${position}: its store was restored to an earlier moment`,
+    { after_position: String(position), head: String(head) },
+  );
+};
+
+/** Reason of a feed that ends before the place of its reader; `head` of the metadata is where. */
+export const FEED_ENDS_EARLIER = 'FEED_ENDS_EARLIER';
 
 const assertReadable = ({ partitionCount }: FeedOptions, request: ReadFeedRequest): void => {
   const { partition, afterPosition, limit } = request;

@@ -1,8 +1,10 @@
 import { type Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { failureLog } from '@interlock/runtime';
+import { Rejection } from '@interlock/event-store';
+import { failureLog, type Instant } from '@interlock/runtime';
 import { backoffMs } from './backoff.ts';
 import type { Delivery } from './bus.ts';
 import type { ConsumerOptions } from './consumer.ts';
+import { FEED_ENDS_EARLIER } from './feed.ts';
 import { createLane } from './lane.ts';
 import { inProcessSpan } from './spans.ts';
 import { durableOf, streamOf, subjectOf } from './subjects.ts';
@@ -37,6 +39,10 @@ export interface PartitionOptions extends Required<ConsumerOptions> {
 /**
  * Reads one partition of a source, from the bus while that keeps up, from the source itself where something is missing:
  * when a batch or watermark names a previous position we have not reached, and when the bus has been silent for long.
+ *
+ * A source whose feed ends before our place was restored to an earlier moment, and this service was not: what it tells from
+ * there on stands under positions we have passed, and nobody can say which of ours were taken back. Then nothing is taken in
+ * any more, and the lag says so, until this service's store is restored to the same moment.
  */
 export const startPartition = (options: PartitionOptions): PartitionReader => {
   const { service, source, partition, partitionCount, bus, clock, random, log, tracer, readFeed, signal } = options;
@@ -46,6 +52,8 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
   let inHand: readonly Fact[] = [];
   let toldTo = 0;
   let heardAt = clock.monotonicMs();
+  let lookedAt = heardAt - silenceMs;
+  let restoredSince: Instant | undefined;
   let turn: Promise<void> = Promise.resolve();
 
   /** One at a time: the bus and the look after a silence never apply facts at once. */
@@ -76,7 +84,8 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
 
   const lagMs = (): number => {
     const [oldest] = unapplied();
-    return oldest?.eventTime ? Math.max(0, clock.now() - oldest.eventTime.getTime()) : 0;
+    const since = restoredSince ?? oldest?.eventTime?.getTime();
+    return since === undefined ? 0 : Math.max(0, clock.now() - since);
   };
 
   const apply = async (batch: FactBatch, deliveryCount: number): Promise<void> => {
@@ -94,10 +103,28 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     inHand = [];
   };
 
+  const assertSameHistory = (): void => {
+    if (restoredSince === undefined) return;
+    throw new Error(`${source} was restored to an earlier moment, and this service was not`);
+  };
+
+  const noteRestore = (error: unknown): never => {
+    if (error instanceof Rejection && error.reason === FEED_ENDS_EARLIER && restoredSince === undefined) {
+      restoredSince = clock.now();
+      log.error('the source was restored to an earlier moment and this service was not: restore it to the same one', {
+        error,
+        source,
+        partition,
+      });
+    }
+    throw error;
+  };
+
   /** Reads the feed of the source once. @returns whether it went on */
   const readOnce = async (): Promise<boolean> => {
+    assertSameHistory();
     const afterPosition = lane.reached();
-    const batch = await readFeed({ source, partition, partitionCount, afterPosition, signal });
+    const batch = await readFeed({ source, partition, partitionCount, afterPosition, signal }).catch(noteRestore);
     assertMeantForUs(batch);
     await apply(batch, 1);
     if (signal.aborted || batch.lastPosition <= afterPosition) return false;
@@ -126,12 +153,26 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
   };
 
   const takeIn = async (batch: FactBatch, deliveryCount: number): Promise<void> => {
+    // A watermark below our place: of a relay that is behind another, or of a source that was restored.
+    if (batch.facts.length === 0 && batch.lastPosition < lane.reached()) await lookOnce();
+    assertSameHistory();
     toldTo = Math.max(toldTo, batch.facts.at(-1)?.position ?? batch.previousPosition);
     if (batch.previousPosition > lane.reached()) await catchUp(batch.previousPosition);
     await apply(batch, deliveryCount);
     if (signal.aborted) return;
     lane.advance(batch.lastPosition);
     if (batch.facts.length > 0) await insist('place is saved', () => lane.save());
+  };
+
+  /** Asks the source itself, at most once in a silence's time; a failure of that is the next look's. */
+  const lookOnce = async (): Promise<void> => {
+    if (clock.monotonicMs() - lookedAt < silenceMs) return;
+    lookedAt = clock.monotonicMs();
+    try {
+      await readOnce();
+    } catch (error) {
+      log.warn('source is not reached', { error, source, partition });
+    }
   };
 
   /** Says again and again that a delivery is still being worked on, until it is told to end. */
@@ -200,7 +241,7 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     done: run(),
     status() {
       const waiting = unapplied().length;
-      const gap = Math.max(waiting, toldTo > lane.reached() ? 1 : 0);
+      const gap = Math.max(waiting, toldTo > lane.reached() || restoredSince !== undefined ? 1 : 0);
       return { source, partition, position: lane.reached(), gap, lagMs: lagMs() };
     },
   };

@@ -241,7 +241,7 @@ test('refuses a bus that is ahead of its store, and says what to do', async () =
     log,
     tracer,
   });
-  await clock.until(() => lines.some((line) => line.includes('restored from a backup')));
+  await clock.until(() => lines.some((line) => line.includes('NATS_NAMESPACE')));
   assert.equal(await restored.cursor('relay'), 0);
   await relay.stop();
 });

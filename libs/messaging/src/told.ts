@@ -49,8 +49,8 @@ const assertSameHistory = (batch: FactBatch, partitionCount: number, head: numbe
   }
   if (batch.lastPosition > head) {
     throw new Error(
-      `the bus holds position ${batch.lastPosition} of ${batch.source}, but its store ends at ${head}: the store is ` +
-        'older than what was told from it (restored from a backup?); its consumers have to be brought in line first',
+      `the bus holds position ${batch.lastPosition} of ${batch.source}, but its store ends at ${head}: the store was restored ` +
+        'to an earlier moment, and the bus holds facts that were taken back. Give every service a new NATS_NAMESPACE',
     );
   }
 };

@@ -35,6 +35,12 @@ test('services are steady when each tells and none is behind', async () => {
     const found = await probeServices((await sessionWith(answers)).session, 0);
     assert.ok(found.every(({ isSo, text }) => !isSo && words.test(text)));
   }
+  const held = { ...calm, GetHold: { hold: { holdId: 'restore-1', reason: 'ASKED_FOR' } } };
+  const onHold = (await probeServices((await sessionWith(held)).session, 0)).filter(({ isSo }) => !isSo);
+  assert.deepEqual(
+    onHold.map(({ text }) => text),
+    ['key-vault is 0 facts behind, 0 parked, lets nobody use a key (hold restore-1)'],
+  );
   const behind = await sessionWith({ ...calm, ListConsumers: { consumers: [{ gap: '3', parkedCount: 0 }] } });
   assert.ok(
     (await probeServices(behind.session, 3)).every(({ isSo }) => isSo),

@@ -2,6 +2,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { currentHold } from './hold.ts';
 import { fullName } from './names.ts';
 import { isObject, methodOf } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
@@ -18,7 +19,7 @@ type ProbeSession = Pick<Session, 'terminal' | 'isJson' | 'settings'> & {
   readonly caller: Pick<Session['caller'], 'call'>;
 };
 
-/** Every service answers, tells its facts, and is no more than `gapMax` facts behind with those of others. */
+/** Every service answers, tells its facts, is not on hold, and is no more than `gapMax` facts behind with those of others. */
 export const probeServices = async ({ caller }: ProbeSession, gapMax: number): Promise<readonly Finding[]> =>
   Promise.all(
     services.map(async (service) => {
@@ -27,10 +28,12 @@ export const probeServices = async ({ caller }: ProbeSession, gapMax: number): P
       const rows = Array.isArray(consumers) ? consumers.filter(isObject) : [];
       const gap = rows.reduce((sum, row) => sum + Number(row.gap ?? 0), 0);
       const parked = rows.reduce((sum, row) => sum + Number(row.parkedCount ?? 0), 0);
+      const hold = service === 'key-vault' ? await currentHold(caller) : undefined;
+      const held = hold === undefined ? '' : `, lets nobody use a key (hold ${String(hold.holdId)})`;
       const silent = relay.failingSince === undefined ? '' : `, has told nothing since ${String(relay.failingSince)}`;
       return {
-        isSo: silent === '' && gap <= gapMax && parked === 0,
-        text: `${service} is ${gap} facts behind, ${parked} parked${silent}`,
+        isSo: silent === '' && hold === undefined && gap <= gapMax && parked === 0,
+        text: `${service} is ${gap} facts behind, ${parked} parked${silent}${held}`,
       };
     }),
   );

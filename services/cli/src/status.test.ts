@@ -12,12 +12,15 @@ const consumers = [
 const telling = { position: '7', gap: '0', problem: '' };
 
 /** Asks with these relays; every service has the same consumers. */
-const ask = async (relays: Partial<Record<Workload, JsonObject>>, isJson = false) => {
+const ask = async (relays: Partial<Record<Workload, JsonObject>>, isJson = false, held: JsonObject = {}) => {
   const lines: string[] = [];
   const nothing = () => assert.fail('only lines are written');
   const isWell = await showStatus({
     caller: {
-      call: async (service, { path }) => (path.endsWith('/GetRelay') ? (relays[service] ?? telling) : { consumers }),
+      call: async (service, { path }) => {
+        if (path.endsWith('/GetHold')) return held;
+        return path.endsWith('/GetRelay') ? (relays[service] ?? telling) : { consumers };
+      },
     },
     clock: sleepingClock(),
     terminal: {
@@ -47,4 +50,12 @@ test('a service that cannot tell the others what happens in it is silent, says w
   assert.match(text, /^identity +serving/m);
   const { services } = JSON.parse((await ask({ 'key-vault': silent }, true)).text);
   assert.deepEqual([services[1].service, services[1].state, services[1].untold], ['key-vault', 'silent', 3]);
+});
+
+test('a key-vault that lets nobody use a key says so, since when and why', async () => {
+  const hold = { holdId: 'a1b2c3d4', startTime: '2026-01-01T00:00:00Z', reason: 'STORE_WENT_BACK' };
+  const { isWell, text } = await ask({}, false, { hold });
+  assert.equal(isWell, false);
+  assert.match(text, /^key-vault +on hold +lets nobody use a key since 2026-01-01T00:00:00Z: STORE_WENT_BACK/m);
+  assert.match(text, /^disk +serving/m);
 });

@@ -4,6 +4,7 @@ import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import type { Caller } from './calls.ts';
 import { plainText } from './failure.ts';
+import { currentHold } from './hold.ts';
 import { isObject, methodOf } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
 import { services } from './settings.ts';
@@ -11,8 +12,8 @@ import { services } from './settings.ts';
 /** How one service does. */
 interface ServiceStatus {
   readonly service: Workload;
-  /** `silent`: it serves, and cannot tell the others what happens in it. */
-  readonly state: 'serving' | 'silent' | 'refusing' | 'unreachable';
+  /** `silent`: it serves, and cannot tell the others what happens in it. `on hold`: it lets nobody use a key. */
+  readonly state: 'serving' | 'silent' | 'on hold' | 'refusing' | 'unreachable';
   /** Round trip of the question, in milliseconds. */
   readonly answerMs: number;
   /** Facts of other services it has not applied yet, and how long the oldest has waited. */
@@ -21,7 +22,7 @@ interface ServiceStatus {
   readonly parked: number;
   /** Events of its own it has not told yet. */
   readonly untold: number;
-  /** Why it does not serve or is silent; empty when it does. */
+  /** Why it is in no other state than `serving`; empty there. */
   readonly problem: string;
 }
 
@@ -50,11 +51,13 @@ async function statusOf(service: Workload, { caller, clock }: StatusSession): Pr
     const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
     const [{ consumers }, relay] = await Promise.all([ask('ListConsumers'), ask('GetRelay')]);
     const rows = Array.isArray(consumers) ? consumers.filter(isObject) : [];
-    const problem = silenceOf(relay);
+    const held = holdOf(service === 'key-vault' ? await currentHold(caller) : undefined);
+    const silence = silenceOf(relay);
+    const problem = held || silence;
     const numbers = (field: string): number[] => rows.map((row) => Number(row[field] ?? 0));
     return {
       ...base,
-      state: problem === '' ? 'serving' : 'silent',
+      state: held !== '' ? 'on hold' : silence !== '' ? 'silent' : 'serving',
       answerMs: Math.round(clock.monotonicMs() - since),
       gap: sum(numbers('gap')),
       lagMs: Math.max(0, ...numbers('lagMs')),
@@ -77,6 +80,10 @@ async function statusOf(service: Workload, { caller, clock }: StatusSession): Pr
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+/** Why nobody may use a key; empty when everybody may who may. */
+const holdOf = (hold: JsonObject | undefined): string =>
+  hold === undefined ? '' : `lets nobody use a key since ${hold.startTime}: ${hold.reason} (interlock hold show)`;
 
 /** Why a service cannot tell what happens in it; empty when it can. */
 const silenceOf = ({ failingSince, problem }: JsonObject): string =>

@@ -15,6 +15,9 @@ import { openLooking } from './cryptography/looking.ts';
 import { newerVersionApi } from './cryptography/newer-version.ts';
 import { rewrapApi } from './cryptography/rewrap.ts';
 import { createGuard } from './guard.ts';
+import { holdApi } from './hold/api.ts';
+import { type HoldTerms, neverOnHold, openHolding } from './hold/holding.ts';
+import { meterHold } from './hold/metrics.ts';
 import { keyApi } from './key/api.ts';
 import { confirmation } from './key/confirmation.ts';
 import { keys as keyStreams } from './key/key.ts';
@@ -45,6 +48,8 @@ export interface KeyVaultSettings {
   readonly purgeProtectionDefault: boolean;
   /** What may be asked of one replica. Without it: as much as it can do. */
   readonly rateLimits?: RateLimits;
+  /** What can put it on hold; without it nothing does. */
+  readonly hold?: HoldTerms;
   /** Length of a day of soft-delete retention, in milliseconds: shorter in tests. */
   readonly retentionDayMs: number;
 }
@@ -63,6 +68,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     random,
     log: logger,
     tracer,
+    meter,
     settings,
     authorize,
     forgetPermissions,
@@ -76,6 +82,9 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
   const engine = settings.engine(sealing);
   scope.defer('RSA engine', () => engine.close());
 
+  const terms = settings.hold;
+  const holding = terms ? await openHolding({ store, clock, random, log: logger, terms }) : neverOnHold(store);
+  scope.defer('hold metrics', meterHold(meter, holding));
   const guard = createGuard({ clock, vaults, authorize });
   const vaultExists = async (vault: string): Promise<boolean> => isStanding((await vaults.load(vault)).state);
   const { rateLimits = {} } = settings;
@@ -99,7 +108,8 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     vaults,
     keys,
     eachItem: openEachItem(logger),
-    look: openLooking({ store, vaults, keys }),
+    holding,
+    look: openLooking({ store: holding, vaults, keys }),
     guard,
     authorize,
     log,
@@ -120,6 +130,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
       ...impactPreviewApi(parts),
       ...rewrapApi(parts),
       ...auditApi(parts),
+      ...holdApi(parts),
     },
     authorization: {
       createVault: byRole('keyVault/vaults/write'),
@@ -168,6 +179,8 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
       rewrap: byGuard,
       rewrapKeys: byGuard,
       listAuditEntries: byRole('keyVault/vaults/read'),
+      getHold: { action: 'platform/hold/read', scope: () => '/' },
+      confirmKeyStates: { action: 'platform/hold/write', scope: () => '/' },
     },
   });
 
@@ -175,6 +188,8 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     services: [api],
     onRefused: log.refused,
     toFact: toFact(urls),
+    // An operator has to reach it, and sets have to hear what is taken away meanwhile: so it stays ready (decision 0012).
+    findings: () => [{ name: 'inUse', isThere: holding.current() === undefined, counts: false }],
     reactions: [{ source: 'identity', handlers: reactor({ clock, vaults, forgetPermissions }) }],
     background: backgroundWork({ ...parts, log: logger, tracer, sealing, purgeVault, writeCounts: log.writeCounts }),
   };

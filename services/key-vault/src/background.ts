@@ -3,6 +3,7 @@ import type { Clock, Instant, Logger, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import { type DueSource, watchDueTimes } from './due-times.ts';
 import { evictUnusable } from './eviction.ts';
+import type { Holding } from './hold/holding.ts';
 import { purge, tellDates } from './key/decider.ts';
 import type { KeyEvent } from './key/events.ts';
 import { type Key, dueTime as keyDueTime } from './key/key.ts';
@@ -17,7 +18,7 @@ import { type Vault, dueTime as vaultDueTime } from './vault/vault.ts';
 /** How long a process whose store was away waits before it begins anew. */
 const restartMs = 1_000;
 
-/** What key-vault does by itself: tells expiries, purges on time, forgets keys that may not be used, finishes purges, writes counted refusals. */
+/** What key-vault does by itself: tells expiries, purges on time, forgets keys that may not be used, finishes purges, writes counted refusals, sees whether its store went back. */
 export const backgroundWork = (parts: {
   readonly store: EventStore;
   readonly clock: Clock;
@@ -31,6 +32,7 @@ export const backgroundWork = (parts: {
   readonly sealing: Sealing;
   readonly purgeVault: VaultPurge;
   readonly writeCounts: (signal: AbortSignal) => Promise<void>;
+  readonly holding: Holding;
 }): readonly ((signal: AbortSignal) => Promise<void>)[] => {
   const { clock, random, log, vaults, keys, material, sealing, purgeVault } = parts;
   const newCause = (): Cause => {
@@ -70,6 +72,7 @@ export const backgroundWork = (parts: {
     persistent((signal) => watchDueTimes({ ...parts, sources, newCause }, signal)),
     persistent((signal) => evictUnusable(parts, signal)),
     persistent(parts.writeCounts),
+    parts.holding.watch,
     persistent(() => material.sweep(newCause())),
     // Moves seal keys that are still under a previous master key; without one it finds nothing to do.
     persistent(() => sealing.resealAll()),

@@ -5,6 +5,7 @@ import { bool, int, optional, systemRandom, text } from '@interlock/runtime';
 import { obtainMasterKey, readMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
 import { openFileSealKeyStore } from './file-seal-key-store.ts';
+import { fileHistoryMarks } from './hold/file-history-marks.ts';
 import type { Rate } from './rate-limit.ts';
 import { createRsaPool } from './rsa-pool.ts';
 
@@ -30,6 +31,9 @@ await hostService({
     rateLimitPrincipalBurst: burst,
     rateLimitVaultPerSecond: rate('Uses a second of the keys of one vault'),
     rateLimitVaultBurst: burst,
+    hold: optional(
+      text('Name of a hold: no key is used until it is confirmed (interlock hold confirm), once for each name'),
+    ),
     retentionDayMs: int('Length of a day of soft-delete retention', { min: 1, default: 86_400_000 }),
   },
   assemble: async (seams) => {
@@ -45,6 +49,10 @@ await hostService({
           previous: await Promise.all(previousFiles.map(readMasterKey)),
         },
         sealKeys: await openFileSealKeyStore(join(settings.dataFolder, 'seal-keys'), systemRandom),
+        hold: {
+          marks: fileHistoryMarks(join(settings.dataFolder, 'history.json'), systemRandom),
+          asked: settings.hold,
+        },
         rateLimits: {
           principal: rateOf(settings.rateLimitPrincipalPerSecond, settings.rateLimitPrincipalBurst),
           vault: rateOf(settings.rateLimitVaultPerSecond, settings.rateLimitVaultBurst),

@@ -1,11 +1,12 @@
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { disabledNote, enabledNote } from './notes.ts';
+import { disabledNote, enabledNote, holdNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('key-vault', KeyVaultServiceDefinition, name);
 const vault = noun('vault');
 const key = noun('key');
 const audit = noun('audit');
+const hold = noun('hold');
 const platform = noun('platform');
 
 const newKey: readonly Target[] = [{ word: 'vault/key', kind: 'key', parent: 'parent', idField: 'key_id' }];
@@ -86,6 +87,9 @@ export const keyVaultVerbs: readonly Verb[] = [
   }),
 
   audit('list', 'ListAuditEntries', { targets: named('vault', 'vault', 'parent'), kinds: { key: 'keyOrVersion' } }),
+
+  hold('show', 'GetHold', { isDefault: true, note: holdNote }),
+  hold('confirm', 'ConfirmKeyStates', { targets: [{ word: 'hold', field: 'hold_id' }], note: holdNote }),
 
   platform('check-access', 'CheckAccess', { targets: named('vault/key[/version]', 'keyVersion', 'key_version') }),
   platform('resolve-key', 'ResolveKeyForEncryption'),

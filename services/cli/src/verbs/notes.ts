@@ -26,6 +26,13 @@ export const enabledNote: Note = (answer, request, short) => {
   return `${done}; disabled by its own name and still so, to be enabled by it: ${names}`;
 };
 
+/** Whether keys may be used, and what ends a hold. */
+export const holdNote: Note = ({ hold }) =>
+  hold === undefined || !isObject(hold)
+    ? 'no hold: keys may be used'
+    : `nobody may use a key. Look at them first: what was taken away after position ${hold.position} is back. ` +
+      `Then: interlock hold confirm ${hold.holdId}`;
+
 /** What a preview comes to. */
 export const impactNote: Note = ({ impacts }, request, short) => {
   const what = supposed(request, short);

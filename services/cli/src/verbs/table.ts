@@ -21,6 +21,7 @@ export const nouns: Readonly<Record<string, string>> = {
   vault: 'vaults, and who may use their keys',
   key: 'keys and their versions; enabling, disabling, using them',
   audit: 'the record of a vault: every use, change and refusal',
+  hold: 'whether the vault lets nobody use a key, as it does after a restore',
   set: 'disk encryption sets: tie disks to one key',
   impact: 'what taking a key away would do, asked beforehand',
   disk: 'encrypted disks and their data',

@@ -3,6 +3,7 @@ import { type Clock, DomainAttribute, type Instant } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Asking, AuditDraft } from '../audit/log.ts';
 import type { Guard } from '../guard.ts';
+import type { Holding } from '../hold/holding.ts';
 import { keyNotFound } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
 import { type Key, type KeyVersion, purgedVersionsOf } from '../key/key.ts';
@@ -27,6 +28,7 @@ export interface CryptographyParts {
   readonly vaults: Category<Vault, VaultEvent>;
   readonly keys: Category<Key, KeyEvent>;
   readonly look: Looking;
+  readonly holding: Pick<Holding, 'check'>;
   readonly guard: Guard;
   readonly engine: RsaEngine;
   readonly material: KeyMaterial;
@@ -58,8 +60,8 @@ export interface Used<Value> {
 const looksMax = 3;
 
 /**
- * Looks at a vault and a key.
- * @throws Rejection NOT_FOUND VAULT_NOT_FOUND; KEY_PURGED, with `codeOfPurged`, when the version went with its vault
+ * Looks at a vault and a key, for a use of it.
+ * @throws Rejection UNAVAILABLE KEY_VAULT_ON_HOLD; NOT_FOUND VAULT_NOT_FOUND; KEY_PURGED, with `codeOfPurged`, when the version went with its vault
  */
 export const lookAt = async (
   parts: CryptographyParts,
@@ -82,6 +84,7 @@ export const lookAt = async (
   }
   entry.inVault(vaultId);
   entry.about(keyName);
+  parts.holding.check();
   return { epoch, seen, vault, key };
 };
 

@@ -1,0 +1,10 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import type { Caller } from './calls.ts';
+import { isObject, methodOf } from './schema.ts';
+
+/** Why key-vault lets nobody use a key, as it answers it; undefined while keys may be used. */
+export const currentHold = async (caller: Pick<Caller, 'call'>): Promise<JsonObject | undefined> => {
+  const { hold } = await caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetHold'), {});
+  return isObject(hold) ? hold : undefined;
+};

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+import { memoryHistoryMarks } from './history-mark.ts';
+
+const asked = 'restore-1';
+let cloud: VaultCloud;
+before(async () => {
+  cloud = await startVaultCloud({ settings: { hold: { marks: memoryHistoryMarks(), asked } } });
+});
+after(() => cloud?.close());
+
+const onHold = { code: 'UNAVAILABLE', reason: 'KEY_VAULT_ON_HOLD' };
+
+test('KV-114, G9: on hold keys are managed and not used; refusals are on record; an operator ends it', async () => {
+  const vault = cloud.vault();
+  const name = await newVault(cloud);
+  const version = await vault.createKey({ parent: name, keyId: 'k1', keySizeBits: 2048, requestId: randomUUID() });
+  const probe = { name: version.name, algorithm: 'RSA_OAEP_256', plaintextKey: Buffer.alloc(32, 1) } as const;
+  await assert.rejects(vault.wrapKey(probe), onHold);
+  const identity = await cloud.newManagedIdentity();
+  await assert.rejects(identity.vault.checkAccess({ keyVersion: version.name }), onHold);
+
+  // What was taken away after the moment can be taken away again.
+  await vault.disableKeyVersion({ name: version.name });
+  const { auditEntries } = await vault.listAuditEntries({ parent: name });
+  const refused = auditEntries.filter(({ reason }) => reason === 'KEY_VAULT_ON_HOLD').map(({ operation }) => operation);
+  assert.deepEqual([...new Set(refused)].sort(), ['KeyCheckAccess', 'KeyWrap']);
+
+  const { hold } = await vault.getHold({});
+  assert.deepEqual([hold?.holdId, hold?.reason], [asked, 'ASKED_FOR']);
+  const somebody = await cloud.newPrincipal();
+  await assert.rejects(cloud.vault(somebody).confirmKeyStates({ holdId: asked }), { code: 'PERMISSION_DENIED' });
+  await assert.rejects(vault.confirmKeyStates({ holdId: 'other' }), { code: 'NOT_FOUND', reason: 'HOLD_NOT_FOUND' });
+  assert.equal((await vault.confirmKeyStates({ holdId: asked })).hold, undefined);
+  assert.equal((await vault.getHold({})).hold, undefined);
+
+  await assert.rejects(vault.wrapKey(probe), { code: 'FAILED_PRECONDITION', reason: 'KEY_DISABLED' });
+  await vault.enableKeyVersion({ name: version.name });
+  assert.equal((await vault.wrapKey(probe)).wrappedKey.length, 256);
+});

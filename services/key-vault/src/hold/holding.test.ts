@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { type Cause, type EventStore, memoryStore } from '@interlock/event-store';
+import { logger, seededRandom, systemRandom, virtualClock } from '@interlock/runtime';
+import { fileHistoryMarks } from './file-history-marks.ts';
+import { memoryHistoryMarks } from './history-mark.ts';
+import { type HoldTerms, openHolding } from './holding.ts';
+
+const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/operator' };
+const onHold = { code: 'UNAVAILABLE', reason: 'KEY_VAULT_ON_HOLD' };
+
+const world = () => {
+  const clock = virtualClock();
+  const random = seededRandom(1);
+  const lines: string[] = [];
+  const log = logger({ service: 'test', clock, write: (line) => lines.push(line) });
+  const storeOf = async (events: number): Promise<EventStore> => {
+    const store = memoryStore({ clock, random });
+    await append(store, events);
+    return store;
+  };
+  const append = async (store: EventStore, events: number): Promise<void> => {
+    const expected = (await store.read('key-1')).length;
+    const added = Array.from({ length: events }, () => ({ type: 'Changed', schema: 1, data: {} }));
+    if (events > 0) await store.commit({ appends: [{ stream: 'key-1', expected, events: added }] }, cause);
+  };
+  const open = (store: EventStore, terms: HoldTerms) => openHolding({ store, clock, random, log, terms });
+  return { clock, lines, storeOf, append, open };
+};
+
+test('a store that goes on is never on hold, and its mark follows it', async () => {
+  const { clock, storeOf, append, open } = world();
+  const marks = memoryHistoryMarks();
+  const store = await storeOf(3);
+  const holding = await open(store, { marks });
+  const ending = new AbortController();
+  const watching = holding.watch(ending.signal);
+  await append(store, 4);
+  await clock.until(async () => (await marks.read())?.position === 7);
+  holding.check();
+  ending.abort();
+  await watching;
+  (await open(store, { marks })).check();
+});
+
+test('a store that was restored to an earlier moment lets nobody use a key until its states are confirmed, once for every replica and start', async () => {
+  const { storeOf, append, open } = world();
+  const marks = memoryHistoryMarks();
+  await open(await storeOf(7), { marks });
+  const restored = await storeOf(4);
+  const [one, other] = [await open(restored, { marks }), await open(restored, { marks })];
+  const hold = one.current() ?? assert.fail('it is on hold');
+  assert.deepEqual([hold.reason, hold.position, hold.knownPosition], ['STORE_WENT_BACK', 4, 7]);
+  assert.throws(() => one.check(), { ...onHold, message: new RegExp(`position 4; it had been at 7.*${hold.id}`) });
+  assert.throws(() => other.check(), onHold);
+  await append(restored, 1);
+  assert.throws(() => one.check(), onHold, 'what is put right meanwhile confirms nothing');
+
+  await assert.rejects(one.confirm('another', cause), { code: 'NOT_FOUND', reason: 'HOLD_NOT_FOUND' });
+  await one.confirm(hold.id, cause);
+  one.check();
+  await one.confirm(hold.id, cause);
+  (await open(restored, { marks })).check();
+  assert.equal((await marks.read())?.position, 5);
+  assert.notEqual((await marks.read())?.id, hold.id, 'the next restore is another hold');
+});
+
+test('a replica hears what another one confirmed', async () => {
+  const { clock, storeOf, open } = world();
+  const marks = memoryHistoryMarks();
+  await open(await storeOf(7), { marks });
+  const restored = await storeOf(4);
+  const [one, other] = [await open(restored, { marks }), await open(restored, { marks })];
+  const ending = new AbortController();
+  const watching = other.watch(ending.signal);
+  await one.confirm(one.current()?.id ?? '', cause);
+  await clock.until(async () => other.current() === undefined);
+  other.check();
+  ending.abort();
+  await watching;
+});
+
+test('a store that is restored under a running replica is noticed by the look itself', async () => {
+  const { storeOf, open } = world();
+  let store = await storeOf(7);
+  const changing: EventStore = { ...store, head: () => store.head() };
+  const holding = await open(changing, { marks: memoryHistoryMarks() });
+  holding.check();
+  store = await storeOf(5);
+  assert.equal(await holding.head(), 5);
+  assert.throws(() => holding.check(), onHold);
+});
+
+test('looks at once, answered out of order, are no restore', async () => {
+  const { storeOf, append, open } = world();
+  const store = await storeOf(3);
+  const late = Promise.withResolvers<void>();
+  let isLate = false;
+  const slow: EventStore = {
+    ...store,
+    async head() {
+      const position = await store.head();
+      if (isLate) await late.promise;
+      return position;
+    },
+  };
+  const holding = await open(slow, { marks: memoryHistoryMarks() });
+  isLate = true;
+  const first = holding.head();
+  await Promise.resolve();
+  isLate = false;
+  await append(store, 2);
+  assert.equal(await holding.head(), 5);
+  late.resolve();
+  assert.equal(await first, 3);
+  holding.check();
+});
+
+test('a hold that is asked for by name lasts until that name is confirmed, and not again', async () => {
+  const { storeOf, open } = world();
+  const marks = memoryHistoryMarks();
+  const store = await storeOf(3);
+  const holding = await open(store, { marks, asked: 'drill-1' });
+  assert.equal(holding.current()?.reason, 'ASKED_FOR');
+  assert.throws(() => holding.check(), { ...onHold, message: /its operator asked for it.*drill-1/ });
+  await holding.confirm('drill-1', cause);
+  holding.check();
+  (await open(store, { marks, asked: 'drill-1' })).check();
+  assert.equal((await open(store, { marks, asked: 'drill-2' })).current()?.id, 'drill-2');
+});
+
+test('a restore that was asked about is confirmed for both: what went back, and what was asked', async () => {
+  const { storeOf, open } = world();
+  const marks = memoryHistoryMarks();
+  await open(await storeOf(7), { marks });
+  const holding = await open(await storeOf(4), { marks, asked: 'restore' });
+  const first = holding.current() ?? assert.fail('it is on hold');
+  assert.equal(first.reason, 'STORE_WENT_BACK');
+  await holding.confirm(first.id, cause);
+  assert.equal(holding.current()?.id, 'restore');
+  await holding.confirm('restore', cause);
+  holding.check();
+});
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-history-'));
+after(() => rmSync(folder, { recursive: true }));
+
+test('a mark in a file is there whole or not at all, for its owner alone', async () => {
+  const file = join(folder, 'history.json');
+  const marks = fileHistoryMarks(file, systemRandom);
+  assert.equal(await marks.read(), undefined);
+  await marks.write({ id: 'a', position: 1 });
+  await marks.write({ id: 'a', position: 2 });
+  assert.deepEqual(await fileHistoryMarks(file, systemRandom).read(), { id: 'a', position: 2 });
+  assert.deepEqual(readdirSync(folder), ['history.json']);
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  writeFileSync(file, '{"id":"a"}');
+  await assert.rejects(marks.read(), /is no mark of a history.*HOLD/);
+});
