@@ -7,7 +7,7 @@ import type { Ownership } from '../host/ownership.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import type { LeaseTerms } from '../keys/lease.ts';
 import { accessTokenKey } from './access-token.ts';
-import { type diskDataDefinition, readData } from './definition.ts';
+import { type diskDataDefinition, giveBack, readData } from './definition.ts';
 import type { Regaining } from './regaining.ts';
 import { checkPiece, refuseEnded, type Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -95,7 +95,8 @@ export const diskDataApi = (parts: {
       let target: { readonly session: Session; readonly name: string } | undefined;
       let offset = 0;
       let written = 0;
-      for await (const { header, data } of requests) {
+      for await (const message of requests) {
+        const { header, data } = message;
         if (target === undefined) {
           if (!header) throw headerMisplaced('the first message must have a header');
           const session = await sessionOf(header.name, 'header.name', call);
@@ -123,6 +124,7 @@ export const diskDataApi = (parts: {
         await writeWhile(session, () => session.disk.write(at, data, check), check);
         offset += data.length;
         written += data.length;
+        giveBack(message);
       }
       if (target === undefined) throw headerMisplaced('the first message must have a header');
       // The stream may have been kept open for any time since its last piece.

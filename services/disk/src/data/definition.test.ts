@@ -7,7 +7,7 @@ import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v
 import { connect, openChannel, service, startServer } from '@interlock/rpc';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { diskDataDefinition, readData } from './definition.ts';
+import { diskDataDefinition, giveBack, readData } from './definition.ts';
 
 const { read, write } = diskDataDefinition.methods;
 
@@ -96,6 +96,23 @@ test('a write is decoded as the generated code does it, and its data is not copi
     assert.deepEqual(decoded, message);
     if (message.data.length > 0) assert.equal(decoded.data.buffer, encoded.buffer);
   }
+});
+
+test('the memory of a write is given back where it is the message’s own, and left alone where others share it', () => {
+  const encoded = WriteRequest.encode({ header: undefined, data: randomBytes(70_000) }).finish();
+  /** As gRPC receives it: behind its prefix of five bytes, with more after it where the buffer is shared. */
+  const received = (behind: number) => {
+    const frame = Buffer.from(new ArrayBuffer(5 + encoded.length + behind));
+    frame.set(encoded, 5);
+    return write.requestType.decode(frame.subarray(5, 5 + encoded.length));
+  };
+  const [own, shared] = [received(0), received(100)];
+  const sent = { header: undefined, data: randomBytes(10) };
+  for (const message of [own, shared, sent]) giveBack(message);
+  assert.equal(own.data.buffer.byteLength, 0);
+  assert.equal(shared.data.length, 70_000);
+  assert.equal(sent.data.length, 10);
+  giveBack(own);
 });
 
 test('a message cut short is refused', () => {

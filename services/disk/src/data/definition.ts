@@ -5,6 +5,9 @@ import { sharedBytes } from '@interlock/rpc';
 /**
  * DiskDataService with codecs that do not copy what is read and written: a read is decrypted into the message it is sent in,
  * a write encrypted from the one it came in. On the wire nothing differs from the generated ones.
+ *
+ * The memory of both is given back as soon as nobody needs it. Left to the garbage collector, it would look through
+ * everything this process holds for every few pieces: a third of what a write costs.
  */
 export const diskDataDefinition = {
   ...DiskDataServiceDefinition,
@@ -56,8 +59,7 @@ const encodeRead = (data: Uint8Array): Uint8Array => {
   }
   const message = new Uint8Array(buffer);
   message.set(head);
-  // gRPC copies what it is handed before it does anything else. Its memory is free from then on, and given back now: left to
-  // the garbage collector, that would run for every few pieces.
+  // gRPC copies what it is handed before it does anything else. Its memory is free from then on.
   if (buffer instanceof ArrayBuffer) queueMicrotask(() => buffer.transfer(0));
   return sharedBytes(message);
 };
@@ -76,7 +78,21 @@ const decodeWrite = (bytes: Uint8Array): WriteRequest => {
     else throw new Error('the message has a field that is not known here');
     at = to;
   }
+  const { buffer } = bytes;
+  const isAlone = bytes.byteOffset === framePrefixLength && bytes.length === buffer.byteLength - framePrefixLength;
+  if (isAlone) receivedAlone.add(buffer);
   return { header, data };
+};
+
+/** What gRPC has in front of each message: a flag and a length. */
+const framePrefixLength = 5;
+
+/** The memory of messages that were received into a buffer of their own. Small ones share theirs with others. */
+const receivedAlone = new WeakSet<ArrayBufferLike>();
+
+/** Gives the memory of a received `WriteRequest` back, where it has its own: nobody may use its data any more. */
+export const giveBack = ({ data: { buffer } }: Pick<WriteRequest, 'data'>): void => {
+  if (receivedAlone.delete(buffer) && buffer instanceof ArrayBuffer) buffer.transfer(0);
 };
 
 const varint = (value: number): readonly number[] =>
