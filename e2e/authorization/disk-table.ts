@@ -164,6 +164,14 @@ export const diskTable = rowsOf(
       generation: 1,
     }),
   },
+  rewrapDeks: {
+    rule: ofSet,
+    request: ({ missingDisk, policyVault }) => ({
+      names: [missingDisk],
+      targetKeyVersion: policyVault.targetKeyVersion,
+      generation: 1,
+    }),
+  },
   listLeases: [
     { rule: role(need('compute/diskEncryptionSets/read', on.platform)), request: () => ({}) },
     { when: 'of a set', rule: role(readsSet), request: ({ set }) => ({ diskEncryptionSet: set }) },

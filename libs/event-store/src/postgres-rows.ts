@@ -6,6 +6,7 @@ import type {
   NewEvent,
   RowChange,
   StateTable,
+  StoredRow,
   StoredState,
   StreamBehind,
   StreamName,
@@ -31,10 +32,16 @@ interface StateRow {
 export const rowMaintenance = (
   sql: Sql,
   reaching: Reaching,
-): Pick<EventStore, 'readStreams' | 'getStates' | 'streamsBehind' | 'renewRows'> => {
-  /** By table: there are as many as a service has kinds of streams. */
+): Pick<EventStore, 'readStreams' | 'getStates' | 'getRows' | 'streamsBehind' | 'renewRows'> => {
+  /** By table: there are as many as a service has kinds of streams, and of rows. */
   const looks = new Map<string, (ids: readonly string[]) => Promise<readonly StoredState[]>>();
+  const rowLooks = new Map<string, (keys: readonly string[]) => Promise<readonly StoredRow[]>>();
   return {
+    getRows(table, keys) {
+      const find = rowLooks.get(table) ?? sharedLooks((all) => reaching(() => findRows(sql, table, all)));
+      rowLooks.set(table, find);
+      return find(keys);
+    },
     readStreams({ category, after, limit }) {
       return reaching(async () => {
         // A row a stream: what the driver does for a row of its own costs more than parsing an event.
@@ -98,6 +105,12 @@ export const rowMaintenance = (
       });
     },
   };
+};
+
+const findRows = async (sql: Sql, table: string, keys: readonly string[]): Promise<ReadonlyMap<string, StoredRow>> => {
+  const found = await sql<StoredRow[]>`
+    select key, row, version from rows where table_name = ${table} and key = any(${sql.array([...keys])}::text[])`;
+  return new Map(found.map((row) => [row.key, row]));
 };
 
 const findStates = async (

@@ -130,13 +130,6 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
       }
       return !signal.aborted && !closing.signal.aborted;
     },
-    getRows(table, keys) {
-      return reaching(async () => {
-        const rows = await sql<StoredRow[]>`
-          select key, row, version from rows where table_name = ${table} and key = any(${sql.array([...keys])}::text[])`;
-        return [...rows];
-      });
-    },
     listRows(query) {
       return reaching(async () => {
         const { table, index, prefix = '', after, limit } = query;

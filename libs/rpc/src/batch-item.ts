@@ -1,6 +1,7 @@
 import { Rejection } from '@interlock/event-store';
+import type { Logger } from '@interlock/runtime';
 import { Status } from 'nice-grpc-common';
-import { asRejection, REJECTION_CODES, RpcFailure, statusName } from './errors.ts';
+import { asRejection, isInternal, REJECTION_CODES, RpcFailure, statusName } from './errors.ts';
 
 /** Why one item of a batch was refused or failed, as `interlock.access.v1.ItemRefusal` has it. */
 export interface ItemRefusal {
@@ -29,5 +30,45 @@ export const itemError = (
 
 /** Whether the service could not deal with the item now and says nothing about it. */
 export const isUnavailable = ({ code }: Pick<ItemRefusal, 'code'>): boolean => code === Status.UNAVAILABLE;
+
+/** What became of an item. */
+export type ItemOutcome<Answer> = { readonly answer: Answer } | { readonly refused: ItemRefusal };
+
+/**
+ * Deals with every item of a batch by itself, as if it had come alone; all begin at once.
+ * @param sizeMax most items of one call
+ * @throws Rejection INVALID_ARGUMENT BATCH_SIZE_INVALID; what the first item threw where none could be dealt with now, so that
+ *   the call may be repeated as one for it alone would be
+ */
+export const settleItems = async <Item, Answer>(
+  items: readonly Item[],
+  { sizeMax, log }: { readonly sizeMax: number; readonly log: Logger },
+  handle: (item: Item) => Promise<Answer>,
+): Promise<readonly ItemOutcome<Answer>[]> => {
+  if (items.length === 0 || items.length > sizeMax) throw batchSizeInvalid(items.length, sizeMax);
+  const errors: unknown[] = [];
+  const outcomes = await Promise.all(
+    items.map(async (item) => {
+      try {
+        return { answer: await handle(item) };
+      } catch (error) {
+        // A call alone would have been logged so.
+        if (isInternal(error)) log.error('an item of a batch failed', { error });
+        const refused = itemRefusal(error);
+        if (isUnavailable(refused)) errors.push(error);
+        return { refused };
+      }
+    }),
+  );
+  if (errors.length === items.length) throw errors[0];
+  return outcomes;
+};
+
+const batchSizeInvalid = (size: number, limit: number): Rejection =>
+  new Rejection('INVALID_ARGUMENT', 'BATCH_SIZE_INVALID', `a batch has 1 to ${limit} items, not ${size}`, {
+    field: 'items',
+    size: String(size),
+    limit: String(limit),
+  });
 
 const internal = { code: 'INTERNAL', reason: 'INTERNAL', message: 'internal error', metadata: {} } as const;

@@ -18,7 +18,14 @@ export {
   cachingAuthorizer,
   type Decision,
 } from './authorizer.ts';
-export { type ItemRefusal, isUnavailable, itemError, itemRefusal } from './batch-item.ts';
+export {
+  type ItemOutcome,
+  type ItemRefusal,
+  isUnavailable,
+  itemError,
+  itemRefusal,
+  settleItems,
+} from './batch-item.ts';
 export {
   type Call,
   type Caller,

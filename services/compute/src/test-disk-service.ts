@@ -228,6 +228,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
     beginGeneration: notFaked,
     listEncryptedResources: notFaked,
     rewrapDek: notFaked,
+    rewrapDeks: notFaked,
     listLeases: notFaked,
   };
   const anybody = { authenticated: true, why: 'a fake asks nobody' } as const;
@@ -262,6 +263,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         beginGeneration: anybody,
         listEncryptedResources: anybody,
         rewrapDek: anybody,
+        rewrapDeks: anybody,
         listLeases: anybody,
       },
     }),

@@ -14,11 +14,15 @@ await hostService({
       min: 10,
       default: 3_600_000,
     }),
-    rotationConcurrency: int('Disks and snapshots of one set moved to another key at once', { min: 1, default: 8 }),
+    rotationConcurrency: int('Disks and snapshots of one set moved to another key at once', {
+      min: 1,
+      max: 512,
+      default: 256,
+    }),
     rotationPageSize: int('Disks and snapshots moved between two progress events', {
       min: 1,
       max: 1_000,
-      default: 200,
+      default: 1_000,
     }),
   },
   assemble: ({ settings, ...seams }) =>

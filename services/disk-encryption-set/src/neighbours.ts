@@ -13,7 +13,7 @@ export type KeyVault = Pick<
 /** What sets need of disk: who uses a set, and every use of a key, done there as the set's identity. */
 export type Disks = Pick<
   RpcClient<typeof DiskServiceDefinition>,
-  'checkKeyAccess' | 'beginGeneration' | 'listEncryptedResources' | 'rewrapDek'
+  'checkKeyAccess' | 'beginGeneration' | 'listEncryptedResources' | 'rewrapDeks'
 >;
 
 /** What sets need of identity: which subscriptions a tenant has, and an identity of their own. */

@@ -1,5 +1,6 @@
 import type { EncryptedResource } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import { type Cause, Rejection } from '@interlock/event-store';
+import { itemError, type RpcFailure } from '@interlock/rpc';
 import { forEachBounded } from './bounded.ts';
 import { definiteReason } from './key-access.ts';
 import { isOutage } from './outages.ts';
@@ -14,6 +15,11 @@ export interface RotationSettings {
   /** Disks and snapshots listed at once, and the most moved between two progress events. */
   readonly pageSize: number;
 }
+
+/** Batches of one set under way at once: while the vault works on one, the disk host writes the headers of the other. */
+const batchesUnderWay = 2;
+/** Most disks and snapshots of one batch, by the word of the disk service. */
+const batchMax = 256;
 
 /** What stands in the way of a disk or snapshot. */
 interface Obstacle {
@@ -101,8 +107,12 @@ export const rotate = async (
       if (!(await tell()) || signal.aborted) return;
       const page = await listed(pageToken);
       const before = pass.moved;
-      await forEachBounded(page.resources, settings.concurrency, (resource) =>
-        moveOne({ disks, keyVersion, generation, fromStandbyKeyVersion, call, signal }, resource, pass),
+      const { concurrency } = settings;
+      const move = { disks, keyVersion, generation, fromStandbyKeyVersion, call, signal };
+      await forEachBounded(
+        batchesOf(page.resources, concurrency),
+        Math.min(batchesUnderWay, concurrency),
+        (resources) => moveTogether(move, resources, pass),
       );
       left -= pass.moved - before;
       if (pass.isOvertaken) return;
@@ -127,7 +137,15 @@ export const rotate = async (
   await sets.transact(set, finishRotation(clock.now(), generation), cause);
 };
 
-const moveOne = async (
+const batchesOf = (resources: readonly EncryptedResource[], concurrency: number): readonly EncryptedResource[][] => {
+  const size = Math.min(batchMax, Math.ceil(concurrency / batchesUnderWay));
+  return Array.from({ length: Math.ceil(resources.length / size) }, (_, n) =>
+    resources.slice(n * size, (n + 1) * size),
+  );
+};
+
+/** Moves what nothing stands in the way of, together. Each has an outcome of its own. */
+const moveTogether = async (
   move: {
     readonly disks: SetParts['disks'];
     readonly keyVersion: string;
@@ -136,25 +154,35 @@ const moveOne = async (
     readonly call: ReturnType<typeof callFor>;
     readonly signal: AbortSignal;
   },
-  resource: EncryptedResource,
+  listed: readonly EncryptedResource[],
   pass: Pass,
 ): Promise<void> => {
   const { disks, keyVersion: targetKeyVersion, generation, fromStandbyKeyVersion, call, signal } = move;
-  if (signal.aborted || pass.isOvertaken || pass.obstacles.has(resource.keyVersion)) return;
+  if (signal.aborted || pass.isOvertaken) return;
+  const resources = listed.filter(({ keyVersion }) => !pass.obstacles.has(keyVersion));
+  if (resources.length === 0) return;
+  const names = resources.map(({ name }) => name);
   try {
-    await disks.rewrapDek({ name: resource.name, targetKeyVersion, generation, fromStandbyKeyVersion }, call);
-    pass.moved++;
-  } catch (error) {
-    if (isOutage(error)) {
-      pass.unclear ??= error;
-      return;
+    const { outcomes } = await disks.rewrapDeks({ names, targetKeyVersion, generation, fromStandbyKeyVersion }, call);
+    for (const [n, resource] of resources.entries()) {
+      const outcome = outcomes[n]?.outcome;
+      if (outcome?.$case === 'moved') pass.moved++;
+      else if (outcome) note(pass, resource, itemError(outcome.value, { method: 'RewrapDeks', peer: 'disk' }));
+      else throw new Error(`RewrapDeks answered ${resource.name} with nothing`);
     }
-    if (!(error instanceof Rejection)) throw error;
-    // Deleted while we came to it: one less to move.
-    if (error.reason === 'DISK_NOT_FOUND' || error.reason === 'SNAPSHOT_NOT_FOUND') pass.moved++;
-    else if (error.reason === 'GENERATION_OUTDATED') pass.isOvertaken = true;
-    else noteObstacle(pass, resource, error);
+  } catch (error) {
+    if (!isOutage(error)) throw error;
+    pass.unclear ??= error;
   }
+};
+
+/** Notes why one was not moved. */
+const note = (pass: Pass, resource: EncryptedResource, error: Rejection | RpcFailure): void => {
+  if (!(error instanceof Rejection) || isOutage(error)) pass.unclear ??= error;
+  // Deleted while we came to it: one less to move.
+  else if (error.reason === 'DISK_NOT_FOUND' || error.reason === 'SNAPSHOT_NOT_FOUND') pass.moved++;
+  else if (error.reason === 'GENERATION_OUTDATED') pass.isOvertaken = true;
+  else noteObstacle(pass, resource, error);
 };
 
 /** A refusal that names a key version stands for all under it; any other is about this one disk alone. */

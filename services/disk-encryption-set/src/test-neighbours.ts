@@ -2,8 +2,11 @@ import { type DiskSku, KeyAccess } from '@interlock/contracts/interlock/access/v
 import { PreviewKeyLossResponse } from '@interlock/contracts/interlock/compute/v1/key_loss_preview.ts';
 import {
   BeginGenerationResponse,
+  type DeepPartial,
   EncryptedResource,
   ListEncryptedResourcesResponse,
+  type RewrapDekOutcome,
+  type RewrapDeksRequest,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import { Principal } from '@interlock/contracts/interlock/identity/v1/principal.ts';
 import { ListSubscriptionsResponse } from '@interlock/contracts/interlock/identity/v1/tenant.ts';
@@ -13,7 +16,7 @@ import {
   RewrapAuthorization,
 } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
-import { RpcFailure } from '@interlock/rpc';
+import { itemRefusal, RpcFailure } from '@interlock/rpc';
 import type { Neighbours } from './neighbours.ts';
 import type { LossReason } from './set/reasons.ts';
 
@@ -87,6 +90,14 @@ const keyRefusal = (reason: LossReason, keyVersion: string, epoch: number): Reje
     access_epoch: String(epoch),
   });
 
+const outcomeOf = (work: () => EncryptedResource): RewrapDekOutcome['outcome'] => {
+  try {
+    return { $case: 'moved', value: work() };
+  } catch (error) {
+    return { $case: 'refused', value: { ...itemRefusal(error) } };
+  }
+};
+
 /** Makes them with two usable keys, `1…` and `2…`. */
 export const fakeNeighbours = (): FakeNeighbours => {
   const generations = new Map<string, number>();
@@ -121,6 +132,27 @@ export const fakeNeighbours = (): FakeNeighbours => {
   const requireUse = (keyVersion: string): void => {
     const { lost } = keyOf(keyVersion);
     if (lost !== undefined) throw keyRefusal(lost, keyVersion, neighbours.epoch);
+  };
+
+  const rewrapOne = (
+    name: string,
+    { targetKeyVersion = '', generation = 0 }: Omit<DeepPartial<RewrapDeksRequest>, 'names'>,
+  ): EncryptedResource => {
+    const disk = neighbours.stock.get(name);
+    if (!disk) throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', name);
+    if (generation !== generations.get(disk.set)) {
+      throw new Rejection('FAILED_PRECONDITION', 'GENERATION_OUTDATED', `${generation}`);
+    }
+    if (disk.damaged) throw new Rejection('DATA_LOSS', 'DISK_HEADER_CORRUPT', name);
+    if (disk.generation < generation) {
+      const word = `${disk.keyVersion} ${targetKeyVersion}`;
+      if (!neighbours.words.includes(word) && keyOf(disk.keyVersion).lost !== 'KEY_EXPIRED') {
+        requireUse(disk.keyVersion);
+      }
+      requireUse(targetKeyVersion);
+      Object.assign(disk, { keyVersion: targetKeyVersion, generation });
+    }
+    return EncryptedResource.fromPartial({ name, ...disk });
   };
 
   const neighbours: FakeNeighbours = {
@@ -180,23 +212,9 @@ export const fakeNeighbours = (): FakeNeighbours => {
         const nextPageToken = after.length > resources.length ? (resources.at(-1)?.name ?? '') : '';
         return ListEncryptedResourcesResponse.fromPartial({ resources, nextPageToken });
       }),
-      rewrapDek: call('rewrapDek', ({ name = '', targetKeyVersion = '', generation = 0 }) => {
-        const disk = neighbours.stock.get(name);
-        if (!disk) throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', name);
-        if (generation !== generations.get(disk.set)) {
-          throw new Rejection('FAILED_PRECONDITION', 'GENERATION_OUTDATED', `${generation}`);
-        }
-        if (disk.damaged) throw new Rejection('DATA_LOSS', 'DISK_HEADER_CORRUPT', name);
-        if (disk.generation < generation) {
-          const word = `${disk.keyVersion} ${targetKeyVersion}`;
-          if (!neighbours.words.includes(word) && keyOf(disk.keyVersion).lost !== 'KEY_EXPIRED') {
-            requireUse(disk.keyVersion);
-          }
-          requireUse(targetKeyVersion);
-          Object.assign(disk, { keyVersion: targetKeyVersion, generation });
-        }
-        return EncryptedResource.fromPartial({ name, ...disk });
-      }),
+      rewrapDeks: call('rewrapDeks', ({ names = [], ...target }) => ({
+        outcomes: names.map((name) => ({ outcome: outcomeOf(() => rewrapOne(name, target)) })),
+      })),
     },
     machines: {
       previewKeyLoss: call('previewKeyLoss', (request) => {

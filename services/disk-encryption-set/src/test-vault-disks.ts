@@ -1,8 +1,14 @@
-import { BeginGenerationResponse, EncryptedResource } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
+import {
+  BeginGenerationResponse,
+  type DeepPartial,
+  EncryptedResource,
+  type RewrapDeksRequest,
+} from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import type { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import type { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
-import type { RpcClient } from '@interlock/rpc';
+import { type RpcClient, settleItems } from '@interlock/rpc';
+import { logger, systemClock } from '@interlock/runtime';
 import type { Disks } from './neighbours.ts';
 
 /** A disk that is nothing but its wrapped data key. */
@@ -34,6 +40,7 @@ export interface VaultDisks extends Disks {
 }
 
 const algorithm = 'RSA_OAEP_256';
+const log = logger({ service: 'disk', clock: systemClock, write: () => undefined });
 
 /** Identity and key-vault as the disk service sees them, which alone may act as the identity of a set. */
 export interface SeenByDisk {
@@ -55,6 +62,47 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
     const disk = stock.get(name);
     if (!disk) throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', name);
     return disk;
+  };
+
+  const rewrapOne = async (
+    name: string,
+    {
+      targetKeyVersion = '',
+      generation = 0,
+      fromStandbyKeyVersion = '',
+    }: Omit<DeepPartial<RewrapDeksRequest>, 'names'>,
+  ): Promise<EncryptedResource> => {
+    const disk = existing(name);
+    const { keyVersion: sourceKeyVersion, set: diskEncryptionSet } = disk;
+    if (sourceKeyVersion === targetKeyVersion) {
+      disk.generation = generation;
+      return EncryptedResource.fromPartial({ name, keyVersion: targetKeyVersion, generation });
+    }
+    const principal = principals.get(diskEncryptionSet) ?? disk.principal;
+    const rewrap = async (source: { readonly keyVersion: string; readonly wrappedKey: Uint8Array }) =>
+      seen().keyVault.rewrap(
+        {
+          sourceKeyVersion: source.keyVersion,
+          targetKeyVersion,
+          wrappedKey: Buffer.from(source.wrappedKey),
+          algorithm,
+          diskEncryptionSet,
+          resource: name,
+        },
+        await as(principal),
+      );
+    const moved = async () => {
+      try {
+        return await rewrap(disk);
+      } catch (error) {
+        const isPurged = error instanceof Rejection && error.reason === 'KEY_PURGED';
+        if (!isPurged || disk.standby?.keyVersion !== fromStandbyKeyVersion) throw error;
+        return rewrap(disk.standby);
+      }
+    };
+    const { wrappedKey } = await moved();
+    Object.assign(disk, { keyVersion: targetKeyVersion, wrappedKey, generation });
+    return EncryptedResource.fromPartial({ name, keyVersion: targetKeyVersion, generation });
   };
 
   return {
@@ -91,38 +139,16 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
         .map(([name, { keyVersion, generation }]) => EncryptedResource.fromPartial({ name, keyVersion, generation }));
       return { resources, nextPageToken: '' };
     },
-    async rewrapDek({ name = '', targetKeyVersion = '', generation = 0, fromStandbyKeyVersion = '' }) {
-      const disk = existing(name);
-      const { keyVersion: sourceKeyVersion, set: diskEncryptionSet } = disk;
-      if (sourceKeyVersion === targetKeyVersion) {
-        disk.generation = generation;
-        return EncryptedResource.fromPartial({ name, keyVersion: targetKeyVersion, generation });
-      }
-      const principal = principals.get(diskEncryptionSet) ?? disk.principal;
-      const rewrap = async (source: { readonly keyVersion: string; readonly wrappedKey: Uint8Array }) =>
-        seen().keyVault.rewrap(
-          {
-            sourceKeyVersion: source.keyVersion,
-            targetKeyVersion,
-            wrappedKey: Buffer.from(source.wrappedKey),
-            algorithm,
-            diskEncryptionSet,
-            resource: name,
-          },
-          await as(principal),
-        );
-      const moved = async () => {
-        try {
-          return await rewrap(disk);
-        } catch (error) {
-          const isPurged = error instanceof Rejection && error.reason === 'KEY_PURGED';
-          if (!isPurged || disk.standby?.keyVersion !== fromStandbyKeyVersion) throw error;
-          return rewrap(disk.standby);
-        }
+    async rewrapDeks({ names = [], ...target }) {
+      const outcomes = await settleItems(names, { sizeMax: 256, log }, (name) => rewrapOne(name, target));
+      return {
+        outcomes: outcomes.map((outcome) => ({
+          outcome:
+            'answer' in outcome
+              ? { $case: 'moved', value: outcome.answer }
+              : { $case: 'refused', value: { ...outcome.refused } },
+        })),
       };
-      const { wrappedKey } = await moved();
-      Object.assign(disk, { keyVersion: targetKeyVersion, wrappedKey, generation });
-      return EncryptedResource.fromPartial({ name, keyVersion: targetKeyVersion, generation });
     },
   };
 };

@@ -164,7 +164,7 @@ export const assemble: Assemble<DiskSettings> = async ({
       }),
       ...attachmentApi({ disks, opening, sessions, turns, clock, random, dataAddress, show }),
       ...snapshotApi({ ...around, creation: snapshotCreation, authorize, limits }),
-      ...keyChangeApi({ disks, snapshots, vault, setKeys, rewrapping }),
+      ...keyChangeApi({ disks, snapshots, vault, setKeys, rewrapping, log }),
       ...leaseApi({ leases, keyAccess, reports, terms, diskHost: dataAddress, clock }),
     },
     authorization: {
@@ -191,6 +191,7 @@ export const assemble: Assemble<DiskSettings> = async ({
       beginGeneration: { workload: ['disk-encryption-set'] },
       listEncryptedResources: { workload: ['disk-encryption-set'] },
       rewrapDek: { workload: ['disk-encryption-set'] },
+      rewrapDeks: { workload: ['disk-encryption-set'] },
       listLeases: {
         action: 'compute/diskEncryptionSets/read',
         scope: ({ diskEncryptionSet }) => diskEncryptionSet || '/',

@@ -19,12 +19,17 @@ export interface FoundHeader {
 /** Bytes of the store a header lives in. */
 export const headerSize = 2 * sectorSize;
 
+/** Both slots as they were read. They stay so as long as whoever read them is the only one who writes. */
+export type HeaderSlots = readonly [Slot, Slot];
+
 /**
  * Reads the header. A slot torn by a crash is passed over as long as the other is good.
  * @throws Rejection DATA_LOSS HEADER_CORRUPT when no slot is good, or both are but do not belong together.
  */
-export async function readHeader(store: BlockStore): Promise<FoundHeader> {
-  const [a, b] = await readSlots(store);
+export const readHeader = async (store: BlockStore): Promise<FoundHeader> => headerIn(await readSlots(store));
+
+/** The header these slots hold. @throws Rejection as `readHeader` */
+export function headerIn([a, b]: HeaderSlots): FoundHeader {
   const good = [a, b].filter((slot) => slot.status === 'good');
   const [first, second] = good.toSorted(
     ({ header: left }, { header: right }) => right.sequence - left.sequence || right.hostEpoch - left.hostEpoch,
@@ -42,12 +47,13 @@ export async function readHeader(store: BlockStore): Promise<FoundHeader> {
 /**
  * Writes a header into the slot that is not current, makes it durable and reads it back. The current slot stays until
  * `erasePrevious`. An unfinished rotation must be ended before anything else is written.
+ * @param slots as they are, where they are known. @returns the slots as they are then
  * @throws Rejection ABORTED HEADER_STALE unless the sequence follows the current one; FAILED_PRECONDITION HEADER_BUSY
  * while a previous slot is there; DATA_LOSS HEADER_CORRUPT when what was written does not read back.
  */
-export async function writeHeader(store: BlockStore, header: DiskHeader): Promise<void> {
-  const slots = await readSlots(store);
-  const good = slots.filter((slot) => slot.status === 'good');
+export async function writeHeader(store: BlockStore, header: DiskHeader, slots?: HeaderSlots): Promise<HeaderSlots> {
+  const known = slots ?? (await readSlots(store));
+  const good = known.filter((slot) => slot.status === 'good');
   if (good.length === 2) {
     throw new Rejection('FAILED_PRECONDITION', 'HEADER_BUSY', 'both slots are in use; erase the previous one first', {
       disk: header.diskId,
@@ -63,20 +69,29 @@ export async function writeHeader(store: BlockStore, header: DiskHeader): Promis
       { sequence: String(header.sequence), expected: String(expected) },
     );
   }
-  await writeSlot(store, current?.index === 0 ? 1 : 0, encodeSlot(header));
+  const index = current?.index === 0 ? 1 : 0;
+  await writeSlot(store, index, encodeSlot(header));
+  return withSlot(known, { status: 'good', index, header });
 }
 
 /**
  * Erases everything but the current slot, durably: an old wrap, or what a torn write left. Call it after the event that
- * makes the current slot count is committed. Repeating it does nothing. @throws Rejection as `readHeader`.
+ * makes the current slot count is committed. Repeating it does nothing.
+ * @param slots as they are, where they are known. @returns the slots as they are then @throws Rejection as `readHeader`.
  */
-export async function erasePrevious(store: BlockStore): Promise<void> {
-  const { current } = await readHeader(store);
-  for (const slot of await readSlots(store)) {
+export async function erasePrevious(store: BlockStore, slots?: HeaderSlots): Promise<HeaderSlots> {
+  let known = slots ?? (await readSlots(store));
+  const { current } = headerIn(known);
+  for (const slot of known) {
     const isCurrent = slot.status === 'good' && isSameHeader(slot.header, current);
-    if (!isCurrent && slot.status !== 'empty') await writeSlot(store, slot.index, new Uint8Array(sectorSize));
+    if (isCurrent || slot.status === 'empty') continue;
+    await writeSlot(store, slot.index, new Uint8Array(sectorSize));
+    known = withSlot(known, { status: 'empty', index: slot.index });
   }
+  return known;
 }
+
+const withSlot = ([a, b]: HeaderSlots, slot: Slot): HeaderSlots => (slot.index === 0 ? [slot, b] : [a, slot]);
 
 /**
  * Puts the epoch of the host that owns the volume into its header, durably; the sequence stays, for nothing of the disk has
@@ -104,7 +119,8 @@ type Slot =
   | { readonly status: 'good'; readonly index: number; readonly header: DiskHeader }
   | { readonly status: 'empty' | 'corrupt'; readonly index: number };
 
-async function readSlots(store: BlockStore): Promise<readonly [Slot, Slot]> {
+/** Reads both slots. */
+export async function readSlots(store: BlockStore): Promise<HeaderSlots> {
   const bytes = new Uint8Array(headerSize);
   await store.read(0, bytes);
   const slot = (index: number): Slot => {

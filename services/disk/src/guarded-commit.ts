@@ -4,6 +4,7 @@ import {
   type CursorMove,
   type EventOf,
   type EventStore,
+  type Loaded,
   Rejection,
   type Transacted,
   VersionConflict,
@@ -14,6 +15,8 @@ const conflictsMax = 20;
 
 /**
  * Decides and stores like `transact`, on condition that a cursor is where it was: for what depends on the generation of a set.
+ * @param known the state as it was read before: on that it is decided first, and again on what it has become where it is not
+ *   that any more
  * @throws CursorConflict when it is elsewhere: nothing is stored
  */
 export const transactGuarded = async <State, Event extends EventOf>(
@@ -23,9 +26,11 @@ export const transactGuarded = async <State, Event extends EventOf>(
   decide: (state: State) => readonly Event[],
   cause: Cause,
   guard: CursorMove | undefined,
+  known?: Loaded<State>,
 ): Promise<Transacted<State, Event>> => {
   for (let conflicts = 0; conflicts < conflictsMax; conflicts += 1) {
-    const { append, row, ...transacted } = category.prepare(await category.load(id), decide);
+    const loaded = conflicts === 0 && known !== undefined ? known : await category.load(id);
+    const { append, row, ...transacted } = category.prepare(loaded, decide);
     if (!append || !row) return transacted;
     try {
       const { positions } = await store.commit(

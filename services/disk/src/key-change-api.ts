@@ -4,10 +4,12 @@ import {
   EncryptedResource,
   type ListEncryptedResourcesRequest,
   type RewrapDekRequest,
+  type RewrapDeksRequest,
+  type RewrapDeksResponse,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
-import { type Category, type Loaded, Rejection } from '@interlock/event-store';
-import { type Call, names } from '@interlock/rpc';
-import { DomainAttribute } from '@interlock/runtime';
+import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import { type Call, names, settleItems } from '@interlock/rpc';
+import { DomainAttribute, type Logger } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
@@ -19,6 +21,9 @@ import type { Rewrapping } from './rewrapping.ts';
 import type { Snapshot } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
 
+/** Disks and snapshots of one `RewrapDeks`: as many as the vault takes in one call. */
+const batchMax = 256;
+
 /** What a disk encryption set needs when its key is checked or changed. */
 export const keyChangeApi = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
@@ -26,16 +31,26 @@ export const keyChangeApi = (parts: {
   readonly vault: Vault;
   readonly setKeys: SetKeys;
   readonly rewrapping: Rewrapping;
+  readonly log: Logger;
 }) => {
-  const { disks, snapshots, vault, setKeys, rewrapping } = parts;
+  const { disks, snapshots, vault, setKeys, rewrapping, log } = parts;
 
   const kindOf = (name: string): 'disk' | 'snapshot' => {
     const kind = name.split('/').at(-2) === 'snapshots' ? 'snapshot' : 'disk';
     names[kind].parse(name, 'name');
     return kind;
   };
-  const show = async (name: string): Promise<EncryptedResource> =>
-    kindOf(name) === 'disk' ? diskAsResource(await disks.load(name)) : snapshotAsResource(await snapshots.load(name));
+  const rewrapOne = async (
+    name: string,
+    target: Pick<RewrapDekRequest, 'targetKeyVersion' | 'generation' | 'fromStandbyKeyVersion'>,
+    cause: Cause,
+  ): Promise<EncryptedResource> => {
+    const kind = kindOf(name);
+    const { targetKeyVersion: keyVersion, generation, fromStandbyKeyVersion } = target;
+    names.keyVersion.parse(keyVersion, 'target_key_version');
+    const moved = await rewrapping({ name, kind }, { keyVersion, generation, fromStandbyKeyVersion }, cause);
+    return moved.kind === 'disk' ? diskAsResource(moved.now) : snapshotAsResource(moved.now);
+  };
 
   return {
     async checkKeyAccess({ diskEncryptionSet: set, keyVersion, principal }: CheckKeyAccessRequest) {
@@ -80,14 +95,19 @@ export const keyChangeApi = (parts: {
       const { items, nextPageToken } = mergePages(pages, page.limit);
       return { resources: items.map(({ resource }) => resource), nextPageToken };
     },
-    async rewrapDek(
-      { name, targetKeyVersion, generation, fromStandbyKeyVersion }: RewrapDekRequest,
-      { cause }: Call,
-    ): Promise<EncryptedResource> {
-      const kind = kindOf(name);
-      names.keyVersion.parse(targetKeyVersion, 'target_key_version');
-      await rewrapping({ name, kind }, { keyVersion: targetKeyVersion, generation, fromStandbyKeyVersion }, cause);
-      return show(name);
+    rewrapDek: ({ name, ...target }: RewrapDekRequest, { cause }: Call) => rewrapOne(name, target, cause),
+    async rewrapDeks({ names: resources, ...target }: RewrapDeksRequest, { cause }: Call): Promise<RewrapDeksResponse> {
+      const outcomes = await settleItems(resources, { sizeMax: batchMax, log }, (name) =>
+        rewrapOne(name, target, cause),
+      );
+      return {
+        outcomes: outcomes.map((outcome) => ({
+          outcome:
+            'answer' in outcome
+              ? { $case: 'moved', value: outcome.answer }
+              : { $case: 'refused', value: { ...outcome.refused } },
+        })),
+      };
     },
   };
 };

@@ -13,7 +13,7 @@ before(async () => {
 });
 after(() => cloud.close());
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 180_000 };
 const cause = { correlationId: 'test', causationId: 'test', caller: 'system:test' };
 
 describe('moving to another key', () => {

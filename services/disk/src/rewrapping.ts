@@ -1,4 +1,11 @@
-import { type Category, type Cause, CursorConflict, type EventStore, Rejection } from '@interlock/event-store';
+import {
+  type Category,
+  type Cause,
+  CursorConflict,
+  type EventStore,
+  type Loaded,
+  Rejection,
+} from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { Sessions } from './data/sessions.ts';
 import {
@@ -35,6 +42,12 @@ interface Wrapped extends WrapRef {
   readonly accessEpoch?: number;
 }
 
+/** One that was looked at, and how what its header says is stored. */
+interface Opened {
+  readonly wrapped: Wrapped;
+  readonly commit: (header: DiskHeader, accessEpoch: number, cause: Cause) => Promise<Moved>;
+}
+
 /**
  * Moves the DEK of a disk or snapshot to another key version, inside the vault; I/O goes on (CMK-15, CMK-16, CMK-82).
  *
@@ -43,6 +56,9 @@ interface Wrapped extends WrapRef {
  * The vault is asked outside of the resource's turn, so closing a disk never waits for it. A disk that is open has the
  * lease of its new version before it moves, so that its I/O goes on. After a crash a header that is ahead of the events
  * counts, and the events catch up here.
+ *
+ * Many may be asked for at one time: what begins in one turn shares looks at the store, messages to the vault and commits.
+ * @returns the disk or snapshot as it is then
  * @throws Rejection FAILED_PRECONDITION GENERATION_OUTDATED, NOT_ENCRYPTED_WITH_SET; a reason of key loss, with `key_version`
  *   saying whether of source or target
  */
@@ -55,7 +71,12 @@ export type Rewrapping = (
     readonly fromStandbyKeyVersion: string;
   },
   cause: Cause,
-) => Promise<void>;
+) => Promise<Moved>;
+
+/** A disk or snapshot as it is after its move. */
+export type Moved =
+  | { readonly kind: 'disk'; readonly now: Loaded<Disk> }
+  | { readonly kind: 'snapshot'; readonly now: Loaded<Snapshot> };
 
 /** Opens it. */
 export const openRewrapping = (parts: {
@@ -73,36 +94,49 @@ export const openRewrapping = (parts: {
 }): Rewrapping => {
   const { store, disks, snapshots, volumes, sessions, vault, keyAccess, setKeys, options, turns, clock } = parts;
 
-  return async (resource, target, cause) => {
-    const { name, kind } = resource;
-    const load = async (): Promise<Wrapped> => {
-      if (kind === 'snapshot') return existingSnapshot((await snapshots.load(name)).state);
-      const disk = existingDisk((await disks.load(name)).state);
-      // A header that is ahead of a changing disk is the change: nothing else may move it.
-      refuseChanging(disk);
-      return disk;
-    };
-
-    const commit = async (encryption: Encryption, header: DiskHeader, accessEpoch: number): Promise<void> => {
-      const wrap = wrapRefOf(encryption, header);
-      const guard = setKeys.guard(setOf(encryption), wrap.generation);
-      const { sequence, standby } = header;
-      const at = clock.now();
-      const standbyKeyVersion = standby?.keyVersion ?? '';
-      if (kind === 'disk') {
+  /** What stands in a header, as events and the guard of the generation have it. */
+  const factsOf = (encryption: Encryption, header: DiskHeader) => {
+    const wrap = wrapRefOf(encryption, header);
+    const { sequence, standby } = header;
+    const guard = setKeys.guard(setOf(encryption), wrap.generation);
+    return { wrap, guard, sequence, standbyKeyVersion: standby?.keyVersion ?? '', at: clock.now() };
+  };
+  const openDisk = async (name: string): Promise<Opened> => {
+    const loaded = await disks.load(name);
+    const found = existingDisk(loaded.state);
+    // A header that is ahead of a changing disk is the change: nothing else may move it.
+    refuseChanging(found);
+    return {
+      wrapped: found,
+      async commit(header, accessEpoch, cause) {
+        const { wrap, guard, sequence, standbyKeyVersion, at } = factsOf(found.encryption, header);
         const decide = (disk: Disk) => [
           ...rewrapDisk(at, wrap, sequence, accessEpoch)(disk),
           ...noteDiskStandby(at, standbyKeyVersion, sequence)(disk),
         ];
-        await transactGuarded(store, disks, name, decide, cause, guard);
-      } else {
+        return { kind: 'disk', now: await transactGuarded(store, disks, name, decide, cause, guard, loaded) };
+      },
+    };
+  };
+  const openSnapshot = async (name: string): Promise<Opened> => {
+    const loaded = await snapshots.load(name);
+    const found = existingSnapshot(loaded.state);
+    return {
+      wrapped: found,
+      async commit(header, accessEpoch, cause) {
+        const { wrap, guard, sequence, standbyKeyVersion, at } = factsOf(found.encryption, header);
         const decide = (snapshot: Snapshot) => [
           ...rewrapSnapshot(at, wrap, sequence, accessEpoch)(snapshot),
           ...noteSnapshotStandby(at, standbyKeyVersion, sequence)(snapshot),
         ];
-        await transactGuarded(store, snapshots, name, decide, cause, guard);
-      }
+        return { kind: 'snapshot', now: await transactGuarded(store, snapshots, name, decide, cause, guard, loaded) };
+      },
     };
+  };
+
+  return async (resource, target, cause) => {
+    const { name, kind } = resource;
+    const load = () => (kind === 'snapshot' ? openSnapshot(name) : openDisk(name));
 
     /**
      * Where the key of the wrap is purged, by the wrap under the standby key, if the owner of that very key has agreed: a
@@ -137,7 +171,7 @@ export const openRewrapping = (parts: {
     };
 
     for (;;) {
-      const before = await load();
+      const { wrapped: before } = await load();
       const set = setOf(before.encryption);
       if (set === '') {
         throw new Rejection('FAILED_PRECONDITION', 'NOT_ENCRYPTED_WITH_SET', `${name} is under a key of the platform`, {
@@ -148,43 +182,45 @@ export const openRewrapping = (parts: {
       if (key.generation !== target.generation) throw outdated(set, target.generation, key.generation);
 
       const { volumeId } = before.volume;
-      const header = await currentHeader(volumes, volumeId);
-      const isMoved = header.wrap.keyVersion === target.keyVersion && header.generation === target.generation;
-      // The header says where the DEK is, whatever the vault says now: a no ends the session once it is moved.
-      if (isMoved) await prove(set, key, header.wrap.wrapped).catch(() => undefined);
-      const { wrap, grant } = isMoved ? { wrap: header.wrap, grant: undefined } : await moved(header, set, key);
-
+      const release = volumes.keepHeader(volumeId);
       try {
-        await turns(name, async () => {
-          const state = await load();
+        const header = await currentHeader(volumes, volumeId);
+        const isMoved = header.wrap.keyVersion === target.keyVersion && header.generation === target.generation;
+        // The header says where the DEK is, whatever the vault says now: a no ends the session once it is moved.
+        if (isMoved) await prove(set, key, header.wrap.wrapped).catch(() => undefined);
+        const { wrap, grant } = isMoved ? { wrap: header.wrap, grant: undefined } : await moved(header, set, key);
+        return await turns(name, async () => {
+          const { wrapped: state, commit } = await load();
           if (state.volume.volumeId !== volumeId) throw stale();
-          const settle = async (next: DiskHeader): Promise<void> => {
-            await commit(state.encryption, next, grant?.accessEpoch ?? state.accessEpoch ?? 0);
+          const settle = async (next: DiskHeader): Promise<Moved> => {
+            const moved = await commit(next, grant?.accessEpoch ?? state.accessEpoch ?? 0, cause);
             // At once, for what follows may fail: from here on a loss of the new version is what ends the session.
             sessions.rewrapped(name, { set, keyVersion: target.keyVersion });
+            return moved;
           };
           if (isMoved) {
             // An earlier attempt came so far: whatever it did not do is done now.
-            await settle(header);
+            const done = await settle(header);
             await tidyHeader(volumes, volumeId);
-          } else {
-            // The key a disk is under needs no standby that is the same, nor one that went with the key before.
-            const standby = header.standby?.keyVersion;
-            const isOwnStandby = standby === target.keyVersion;
-            const isOutdated = target.generation >= options.standbySince(set) && standby !== options.standbyOf(set);
-            const change = {
-              wrap,
-              generation: target.generation,
-              ...(isOwnStandby || isOutdated ? { standby: undefined } : {}),
-            };
-            await replaceHeader(volumes, volumeId, header.sequence, change, settle);
+            return done;
           }
+          // The key a disk is under needs no standby that is the same, nor one that went with the key before.
+          const standby = header.standby?.keyVersion;
+          const isOwnStandby = standby === target.keyVersion;
+          const isOutdated = target.generation >= options.standbySince(set) && standby !== options.standbyOf(set);
+          const change = {
+            wrap,
+            generation: target.generation,
+            ...(isOwnStandby || isOutdated ? { standby: undefined } : {}),
+          };
+          return (await replaceHeader(volumes, volumeId, header.sequence, change, settle)).committed;
         });
-        return;
       } catch (error) {
         // Somebody else moved the header or the generation meanwhile: look again.
         const isStale = error instanceof Rejection && error.reason === 'HEADER_STALE';
         if (!(isStale || error instanceof CursorConflict)) throw error;
+      } finally {
+        await release();
       }
     }
   };

@@ -113,7 +113,9 @@ export const openStandbyUpkeep = (parts: {
       const isMoved = header.wrap.keyVersion !== now.keyVersion || header.generation !== now.generation;
       // A rewrap whose event is missing: the rotation tells of it first.
       if (!isSame || isMoved) throw changedMeanwhile(name);
-      const commit = (sequence: number) => note(name, standby?.keyVersion ?? '', sequence, cause);
+      const commit = async (sequence: number): Promise<void> => {
+        await note(name, standby?.keyVersion ?? '', sequence, cause);
+      };
       if (standby === header.standby) await commit(header.sequence);
       else await replaceHeader(volumes, volumeId, header.sequence, { standby }, ({ sequence }) => commit(sequence));
     });

@@ -127,7 +127,7 @@ export const openEncryptionChange = (parts: {
         );
         const accessEpoch = grant?.accessEpoch ?? 0;
         const inForce: SetKey | undefined = key;
-        header = await replaceHeader(
+        ({ header } = await replaceHeader(
           volumes,
           volumeId,
           header.sequence,
@@ -142,7 +142,7 @@ export const openEncryptionChange = (parts: {
               if (!(error instanceof CursorConflict)) throw error;
             }
           },
-        );
+        ));
         if (!done) key = await setKeys.inForce(set, cause);
       }
     } finally {

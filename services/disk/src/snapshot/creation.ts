@@ -108,7 +108,13 @@ export const openSnapshotCreation = (parts: {
       const question = { set, principal, keyVersion: header.wrap.keyVersion, resource: name };
       const { wrapped } = await vault.rewrap(question, target, header.wrap.wrapped);
       const wrap = { ...header.wrap, keyVersion: target, wrapped: Uint8Array.from(wrapped) };
-      header = await replaceHeader(volumes, volumeId, header.sequence, { wrap, generation }, async () => undefined);
+      ({ header } = await replaceHeader(
+        volumes,
+        volumeId,
+        header.sequence,
+        { wrap, generation },
+        async () => undefined,
+      ));
     }
   };
 

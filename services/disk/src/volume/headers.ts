@@ -1,5 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import { erasePrevious, readHeader, writeHeader } from '../disk-header.ts';
+import { erasePrevious, headerIn, readHeader, readSlots, writeHeader } from '../disk-header.ts';
 import type { DekWrap, DiskHeader } from '../disk-header-format.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
 import { hostReplaced } from '../host/ownership.ts';
@@ -18,18 +18,20 @@ export type HeaderChange = Partial<Pick<DiskHeader, 'size' | 'wrap' | 'generatio
  * Replaces the header: the new one is durable and read back before `commit`, and the old one is erased after it, so a wrap
  * is always somewhere and the header is never behind the events. A header ahead of them is caught up by its reader.
  * @param expected sequence of the header the change was prepared from
+ * @returns the new header, and what `commit` returned
  * @throws Rejection ABORTED HEADER_STALE when it has changed since; FAILED_PRECONDITION DISK_HOST_REPLACED; and whatever
  *   `commit` throws
  */
-export const replaceHeader = (
+export const replaceHeader = <Committed>(
   volumes: Volumes,
   volumeId: string,
   expected: number,
   change: HeaderChange,
-  commit: (header: DiskHeader) => Promise<unknown>,
-): Promise<DiskHeader> =>
+  commit: (header: DiskHeader) => Promise<Committed>,
+): Promise<{ readonly header: DiskHeader; readonly committed: Committed }> =>
   volumes.withHeader(volumeId, async (store) => {
-    const { current, previous } = await readHeader(store);
+    let slots = await readSlots(store);
+    const { current, previous } = headerIn(slots);
     if (current.sequence !== expected) {
       throw new Rejection(
         'ABORTED',
@@ -43,13 +45,13 @@ export const replaceHeader = (
     }
     const { hostEpoch } = volumes;
     if (current.hostEpoch > hostEpoch) throw hostReplaced({ volume: volumeId }, hostEpoch);
-    if (previous) await erasePrevious(store);
     const { standby, ...rest } = { ...current, ...change, hostEpoch };
     const next = { ...rest, ...(standby === undefined ? {} : { standby }), sequence: current.sequence + 1 };
-    await writeHeader(store, next);
-    await commit(next);
-    await erasePrevious(store);
-    return next;
+    if (previous) slots = await erasePrevious(store, slots);
+    slots = await writeHeader(store, next, slots);
+    const committed = await commit(next);
+    await erasePrevious(store, slots);
+    return { header: next, committed };
   });
 
 /** Writes the first header of a volume, with the epoch of this host. */
@@ -61,8 +63,8 @@ export const writeFirstHeader = (volumes: Volumes, volumeId: string, header: Dis
   });
 
 /** Erases what a crash left of the header before the current one. */
-export const tidyHeader = (volumes: Volumes, volumeId: string): Promise<void> =>
-  volumes.withHeader(volumeId, erasePrevious);
+export const tidyHeader = (volumes: Volumes, volumeId: string): Promise<unknown> =>
+  volumes.withHeader(volumeId, (store) => erasePrevious(store));
 
 /** The key version and generation a header says, as events and the API have them. */
 export const wrapRefOf = (encryption: Encryption, header: DiskHeader): WrapRef =>

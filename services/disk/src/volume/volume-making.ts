@@ -102,13 +102,13 @@ export const openVolumeMaking = (
           key = await setKeys.inForce(set, cause);
           wrapped = await deks.wrap(dek, owner, { name, set, key });
           const { wrap, ref } = wrapped;
-          header = await replaceHeader(
+          ({ header } = await replaceHeader(
             volumes,
             volumeId,
             header.sequence,
             { wrap, generation: ref.generation },
             async () => undefined,
-          );
+          ));
         }
       } finally {
         dek.fill(0);

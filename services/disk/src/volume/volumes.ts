@@ -27,6 +27,11 @@ export interface Volumes {
   open(volumeId: string): Promise<OpenVolume>;
   /** Runs `work` on the header alone, one after another. @throws Rejection DATA_LOSS VOLUME_MISSING; ABORTED DISK_BUSY */
   withHeader<Result>(volumeId: string, work: (header: BlockStore) => Promise<Result>): Promise<Result>;
+  /**
+   * Has the header stay open from its next use on, so that whoever needs it again and again opens it once. Others may use it
+   * meanwhile as ever. @returns gives it free
+   */
+  keepHeader(volumeId: string): () => Promise<void>;
   /** Makes `to` hold the same sectors and the same lower layer as `from`, but no header. Writers of `from` wait. */
   copy(from: string, to: string): Promise<void>;
   /** Ends every use of a volume and removes it. Repeating it does nothing. */
@@ -56,13 +61,35 @@ export const openVolumes = (parts: {
   const { files, platformKey, hostEpoch, random } = parts;
   const turns = createTurns();
   const opened = new Map<string, Shared>();
+  /** Headers that stay open. */
+  const kept = new Map<string, { keepers: number; header: BlockStore | undefined }>();
+
+  const inHeaderTurn = <Result>(volumeId: string, work: () => Promise<Result>): Promise<Result> =>
+    turns(`${volumeId} header`, work);
 
   const withHeader: Volumes['withHeader'] = (volumeId, work) =>
-    turns(`${volumeId} header`, async () => {
-      const header = await files.open(volumeId, 'header');
+    inHeaderTurn(volumeId, async () => {
+      const keeping = kept.get(volumeId);
+      const header = keeping?.header ?? (await files.open(volumeId, 'header'));
       if (!header) throw missing(volumeId);
-      return work(header).finally(() => header.close());
+      if (!keeping) return work(header).finally(() => header.close());
+      keeping.header = header;
+      return work(header);
     });
+
+  const keepHeader: Volumes['keepHeader'] = (volumeId) => {
+    const keeping = kept.get(volumeId) ?? { keepers: 0, header: undefined };
+    keeping.keepers += 1;
+    kept.set(volumeId, keeping);
+    // In its turn: whoever waits for the header finds it open, and never its lock taken by a file that is about to be closed.
+    return () =>
+      inHeaderTurn(volumeId, async () => {
+        keeping.keepers -= 1;
+        if (keeping.keepers > 0) return;
+        kept.delete(volumeId);
+        await keeping.header?.close();
+      });
+  };
 
   const openData = async (volumeId: string): Promise<Shared> => {
     const raw = await files.open(volumeId, 'data');
@@ -150,6 +177,7 @@ export const openVolumes = (parts: {
       return { store: { ...shared.store, close }, gate: shared.gate };
     },
     withHeader,
+    keepHeader,
     async copy(from, to) {
       const source = await open(from);
       try {

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { test } from 'node:test';
+import { systemRandom } from '@interlock/runtime';
+import { masterKey } from '@interlock/sealing';
+import type { DiskHeader } from '../disk-header-format.ts';
+import { platformKey } from '../keys/platform-key.ts';
+import { currentHeader, replaceHeader, writeFirstHeader } from './headers.ts';
+import { memoryVolumeFiles, type VolumeFiles } from './volume-files.ts';
+import { openVolumes } from './volumes.ts';
+
+const volumeId = randomUUID();
+const first: DiskHeader = {
+  diskId: randomUUID(),
+  dekId: randomUUID(),
+  size: 2 ** 30,
+  cipher: 'AES-256-XTS-4096',
+  keyCheck: systemRandom.bytes(16),
+  sequence: 1,
+  generation: 1,
+  hostEpoch: 1,
+  wrap: {
+    keyVersion: 'vaults/a/keys/b/versions/1',
+    algorithm: 'RSA-OAEP-256',
+    wrapped: Uint8Array.from(systemRandom.bytes(256)),
+  },
+};
+
+/** A volume with a header, and what was done with its file since: one letter each. */
+const volumeWithHeader = async () => {
+  const files = memoryVolumeFiles(systemRandom);
+  let done = '';
+  const watched: VolumeFiles = {
+    ...files,
+    async open(id, part) {
+      const store = await files.open(id, part);
+      if (part !== 'header' || !store) return store;
+      done += 'o';
+      return {
+        ...store,
+        read: (offset, into) => {
+          done += 'r';
+          return store.read(offset, into);
+        },
+        write: (offset, bytes) => {
+          done += 'w';
+          return store.write(offset, bytes);
+        },
+        flush: () => {
+          done += 'f';
+          return store.flush();
+        },
+        close: () => {
+          done += 'c';
+          return store.close();
+        },
+      };
+    },
+  };
+  const key = platformKey(masterKey(Uint8Array.from(systemRandom.bytes(32))), systemRandom);
+  const volumes = openVolumes({ files: watched, platformKey: key, hostEpoch: 1, random: systemRandom });
+  await volumes.create(volumeId, 4_096, false);
+  await writeFirstHeader(volumes, volumeId, first);
+  return {
+    volumes,
+    since: () => {
+      const since = done;
+      done = '';
+      return since;
+    },
+  };
+};
+
+test('CMK-88: a header is replaced by one look, a slot written, flushed and read back, and after the commit the other erased likewise', async () => {
+  const { volumes, since } = await volumeWithHeader();
+  since();
+  let before = '';
+  const { header, committed } = await replaceHeader(volumes, volumeId, 1, { generation: 2 }, async ({ sequence }) => {
+    before = since();
+    return sequence;
+  });
+  assert.deepEqual([before, since()], ['orwfr', 'wfrc']);
+  assert.deepEqual([header.sequence, header.generation, committed], [2, 2, 2]);
+  assert.deepEqual(await currentHeader(volumes, volumeId), header);
+});
+
+test('a header that is kept is opened once, by whoever comes first, and closed when the last keeper has done', async () => {
+  const { volumes, since } = await volumeWithHeader();
+  const [one, other] = [volumes.keepHeader(volumeId), volumes.keepHeader(volumeId)];
+  since();
+  await Promise.all([currentHeader(volumes, volumeId), currentHeader(volumes, volumeId)]);
+  await one();
+  assert.equal(since(), 'orr');
+  // The file is locked as long as it is open: whoever waits for its turn must not open it beside.
+  await Promise.all([currentHeader(volumes, volumeId), other(), currentHeader(volumes, volumeId)]);
+  assert.equal(since(), 'rcorc');
+});
