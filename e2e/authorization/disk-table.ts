@@ -141,6 +141,12 @@ export const diskTable = rowsOf(
     rule: workload('compute'),
     request: ({ missingDisk, missingMachine }) => ({ name: missingDisk, virtualMachine: missingMachine }),
   },
+  closeDisks: {
+    rule: workload('compute'),
+    request: ({ missingDisk, missingMachine }) => ({
+      closings: [{ name: missingDisk, virtualMachine: missingMachine }],
+    }),
+  },
   detachDisk: {
     rule: workload('compute'),
     request: ({ missingDisk, missingMachine }) => ({ name: missingDisk, virtualMachine: missingMachine }),

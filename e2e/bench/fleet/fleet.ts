@@ -9,7 +9,7 @@ import { machineSeeding } from './seed-machines.ts';
 import { type FleetWorld, makeFleetWorld } from './world.ts';
 
 /** Machines put in place in one go: bounds the memory of the bench. */
-const chunkSize = 1_000;
+const chunkSize = 5_000;
 /** How long services may take to come to rest after a fleet was put in place, or was stopped. */
 const restMs = 600_000;
 
@@ -38,11 +38,12 @@ export const openFleet = async (
     const url = cloud.databaseUrls[service];
     const store = await openPostgresStore({ url, clock: systemClock, random: systemRandom, maxConnections: 4 });
     scope.defer(`store of ${service}`, () => store.close());
-    return store;
+    const sql = openConnections(url, { maxConnections: 4, transactionTimeoutMs: 120_000 });
+    scope.defer(`database of ${service}`, () => sql.end());
+    return { store, sql };
   };
   const [vault, disk, compute] = await Promise.all([storeOf('key-vault'), storeOf('disk'), storeOf('compute')]);
-  const computeSql = openConnections(cloud.databaseUrls.compute, { maxConnections: 4, transactionTimeoutMs: 120_000 });
-  scope.defer('database of compute', () => computeSql.end());
+  const { sql: computeSql } = compute;
   const world = await makeFleetWorld(clients);
   const machines = machineSeeding(compute);
   const disks = diskSeeding(disk, volumeFolder);
@@ -61,13 +62,13 @@ export const openFleet = async (
     if (chunk.length > 0) await work(chunk);
   };
 
-  const accessEpoch = await vault.head();
+  const accessEpoch = await vault.store.head();
   await Promise.all([
     inChunks((chunk) => disks.make(chunk, accessEpoch)),
     inChunks((chunk) => machines.make(chunk, accessEpoch)),
   ]);
   // The planner of tables that were just filled believes that they are empty.
-  await computeSql`vacuum (analyze) rows, row_index, events`;
+  await Promise.all([compute, disk].map(({ sql }) => sql`vacuum (analyze) rows, row_index, events`));
   let size = 0;
   for (const _ of planFleet(stopping, world)) size += 1;
 
@@ -99,7 +100,7 @@ export const openFleet = async (
         restMs,
       );
       opens += 1;
-      const epoch = await vault.head();
+      const epoch = await vault.store.head();
       await inChunks(
         (chunk) => machines.startAgain(chunk, epoch, opens),
         ({ stops }) => stops,

@@ -43,6 +43,9 @@ export interface FleetPlace {
 /** One in so many machines has an ultra disk as well. */
 const ultraEvery = 20;
 
+/** The last part of a machine's name, which the names of its disks begin with. */
+export const machineIdOf = (machine: string): string => machine.slice(machine.lastIndexOf('/') + 1);
+
 /** The region of every machine and disk. */
 export const fleetLocation = location;
 

@@ -1,7 +1,7 @@
 import { constants, publicEncrypt } from 'node:crypto';
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Category, category, type EventStore } from '@interlock/event-store';
+import { type Category, category, type EventStore, type Sql } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { newAccessToken } from '../../../services/disk/src/data/access-token.ts';
 import { dekLength } from '../../../services/disk/src/dek.ts';
@@ -11,12 +11,14 @@ import { begin, type Decision, finish } from '../../../services/disk/src/disk/de
 import type { DiskEvent } from '../../../services/disk/src/disk/events.ts';
 import { type Disk, disks as diskStreams, evolve } from '../../../services/disk/src/disk/state.ts';
 import { headerSize } from '../../../services/disk/src/disk-header.ts';
-import { encodeSlot } from '../../../services/disk/src/disk-header-format.ts';
+import { type DiskHeader, encodeSlot } from '../../../services/disk/src/disk-header-format.ts';
 import { firstHeader } from '../../../services/disk/src/keys/deks.ts';
 import { volumeRefOf } from '../../../services/disk/src/volume/headers.ts';
 import { bytesPerGib } from '../../../services/disk/src/volume/volume-making.ts';
-import { type FleetDisk, type FleetMachine, fleetLocation } from './plan.ts';
+import { inTurn } from './in-turn.ts';
+import { type FleetDisk, type FleetMachine, fleetLocation, machineIdOf } from './plan.ts';
 import { seedCause } from './seed-cause.ts';
+import { type Original, type StreamCopy, streamCopies } from './stream-copies.ts';
 
 /** Disks put in place as the disk service itself would have, in bulk. */
 export interface DiskSeeding {
@@ -28,19 +30,29 @@ const sizeGib = 1;
 
 /**
  * @param store the disk service's own
+ * @param sql its database
  * @param volumeFolder where its volumes lie
  */
-export const diskSeeding = (store: EventStore, volumeFolder: string): DiskSeeding => {
+export const diskSeeding = (
+  { store, sql }: { readonly store: EventStore; readonly sql: Sql },
+  volumeFolder: string,
+): DiskSeeding => {
   mkdirSync(volumeFolder, { recursive: true, mode: 0o700 });
   const disks: Category<Disk, DiskEvent> = category(store, diskStreams);
+  const storeCopies = streamCopies(sql, disks.table);
+  /** The first disk of each kind: decided, and copied for all others. */
+  const originals = new Map<string, Original>();
 
-  const decisionsOf = (disk: FleetDisk, virtualMachine: string, accessEpoch: number): readonly Decision[] => {
+  const decideOne = async (
+    { name, isOs: isOsDisk, set, sku }: FleetDisk,
+    virtualMachine: string,
+    { header, volumeId }: MadeVolume,
+    accessEpoch: number,
+  ): Promise<void> => {
     const at = systemClock.now();
-    const { isOs: isOsDisk, set, sku } = disk;
-    const uniqueId = systemRandom.uuid();
-    const volumeId = systemRandom.uuid();
-    const header = makeVolume(disk, { volumeFolder, volumeId, uniqueId });
     const { keyVersion, generation } = set;
+    const { diskId: uniqueId } = header;
+    const volume = volumeRefOf(volumeId, header);
     const spec = {
       uniqueId,
       location: fleetLocation,
@@ -49,51 +61,51 @@ export const diskSeeding = (store: EventStore, volumeFolder: string): DiskSeedin
       encryption: { type: 'customer', set: set.name },
       source: '',
     } as const;
-    const volume = volumeRefOf(volumeId, header);
     const { tokenHash } = newAccessToken(1, systemRandom);
-    return [
+    const decisions: readonly Decision[] = [
       begin(at, JSON.stringify([fleetLocation, sku, sizeGib, set.name]), volumeId, spec),
       finish(at, { uniqueId, volume, wrap: { keyVersion, generation }, accessEpoch }),
       attach(at, { virtualMachine, isOsDisk, requestId: systemRandom.uuid() }),
       open(at, { virtualMachine, tokenHashOf: () => tokenHash, before: undefined }, { attachEpoch: 1, accessEpoch }),
     ];
+    await disks.transact(name, inTurn(evolve)(...decisions), seedCause());
   };
 
   return {
     async make(machines, accessEpoch) {
-      const wanted = new Map(
-        machines.flatMap(({ name: machine, disks }) => disks.map((disk) => [disk.name, { disk, machine }] as const)),
-      );
-      const { changed } = await disks.transactMany(
-        [...wanted.keys()],
-        (state, name) => {
-          const found = wanted.get(name);
-          if (!found) throw new Error(`${name} was not asked for`);
-          const events: DiskEvent[] = [];
-          let now = state;
-          for (const decide of decisionsOf(found.disk, found.machine, accessEpoch)) {
-            const more = decide(now);
-            events.push(...more);
-            now = more.reduce(evolve, now);
+      const copies: StreamCopy[] = [];
+      for (const { name: machine, disks: own } of machines) {
+        for (const disk of own) {
+          const made = makeVolume(disk, volumeFolder);
+          const { volumeId, header } = made;
+          const texts = [machineIdOf(machine), header.diskId, volumeId, header.dekId];
+          const kind = `${disk.sku} ${disk.isOs} ${disk.set.name}`;
+          const original = originals.get(kind);
+          if (original) {
+            copies.push({ original, id: disk.name, texts });
+          } else {
+            originals.set(kind, { id: disk.name, texts });
+            await decideOne(disk, machine, made, accessEpoch);
           }
-          return events;
-        },
-        seedCause(),
-      );
-      if (changed.length !== wanted.size) throw new Error(`only ${changed.length} of ${wanted.size} disks were made`);
+        }
+      }
+      await storeCopies(copies);
     },
   };
 };
 
+interface MadeVolume {
+  readonly volumeId: string;
+  readonly header: DiskHeader;
+}
+
 /**
  * The files of an empty disk, with a fresh DEK that is kept nowhere but wrapped in the header. Not flushed: a power cut ends
- * the bench as well. @returns the header
+ * the bench as well.
  */
-const makeVolume = (
-  { set }: FleetDisk,
-  { volumeFolder, volumeId, uniqueId }: Readonly<Record<'volumeFolder' | 'volumeId' | 'uniqueId', string>>,
-) => {
-  const owner = { dekId: systemRandom.uuid(), diskId: uniqueId };
+const makeVolume = ({ set }: FleetDisk, volumeFolder: string): MadeVolume => {
+  const volumeId = systemRandom.uuid();
+  const owner = { dekId: systemRandom.uuid(), diskId: systemRandom.uuid() };
   const dek = systemRandom.bytes(dekLength);
   const payload = encodeDekPayload(dek, owner);
   const wrapped = publicEncrypt(
@@ -107,7 +119,7 @@ const makeVolume = (
   payload.fill(0);
   makeFile(join(volumeFolder, `${volumeId}.data`), sizeGib * bytesPerGib);
   makeFile(join(volumeFolder, `${volumeId}.header`), headerSize, encodeSlot(header));
-  return header;
+  return { volumeId, header };
 };
 
 const makeFile = (path: string, size: number, content?: Uint8Array): void => {

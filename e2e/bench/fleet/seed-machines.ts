@@ -1,12 +1,14 @@
-import { type Category, category, type EventStore } from '@interlock/event-store';
+import { type Category, category, type EventStore, type Sql } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { evolve, type Vm, virtualMachines } from '../../../services/compute/src/vm/decider.ts';
 import type { OpenedDisk, VmEvent } from '../../../services/compute/src/vm/events.ts';
 import type { PlannedDisk, Wish, Work } from '../../../services/compute/src/vm/machine.ts';
 import { create, start } from '../../../services/compute/src/vm/operations.ts';
 import { created, disksOpened, guestStarted } from '../../../services/compute/src/vm/progress.ts';
-import { type FleetDisk, type FleetMachine, fleetLocation } from './plan.ts';
+import { inTurn } from './in-turn.ts';
+import { type FleetDisk, type FleetMachine, fleetLocation, machineIdOf } from './plan.ts';
 import { seedCause } from './seed-cause.ts';
+import { type Original, type StreamCopy, streamCopies } from './stream-copies.ts';
 
 /** Version of a disk's stream after it was made, attached and opened: what `seedDisks` leaves. */
 export const openedDiskVersion = 4;
@@ -21,23 +23,16 @@ export interface MachineSeeding {
 
 type Decision = (vm: Vm) => readonly VmEvent[];
 
-/** What a chain of decisions leads to, each made on what the ones before led to. */
-const inTurn =
-  (...decisions: readonly Decision[]): Decision =>
-  (vm) => {
-    const events: VmEvent[] = [];
-    let state = vm;
-    for (const decide of decisions) {
-      const more = decide(state);
-      events.push(...more);
-      state = more.reduce(evolve, state);
-    }
-    return events;
-  };
-
-/** @param store compute's own */
-export const machineSeeding = (store: EventStore): MachineSeeding => {
+/**
+ * @param store compute's own
+ * @param sql its database
+ */
+export const machineSeeding = ({ store, sql }: { readonly store: EventStore; readonly sql: Sql }): MachineSeeding => {
   const vms: Category<Vm, VmEvent> = category(store, virtualMachines);
+  const chain = inTurn(evolve);
+  const storeCopies = streamCopies(sql, vms.table);
+  /** The first machine of each kind: decided, and copied for all others. */
+  const originals = new Map<string, Original>();
   const openedOf = ({ name: disk, sku, set }: FleetDisk, accessEpoch: number, attachEpoch: number): OpenedDisk => ({
     disk,
     sku,
@@ -73,7 +68,21 @@ export const machineSeeding = (store: EventStore): MachineSeeding => {
 
   return {
     async make(machines, accessEpoch) {
-      const made = await decideAll(machines, ({ name, disks }) => {
+      const first: FleetMachine[] = [];
+      const copies: StreamCopy[] = [];
+      for (const machine of machines) {
+        const { name: id, disks } = machine;
+        const texts = [machineIdOf(id)];
+        const kind = disks.map(({ sku, set }) => `${sku} ${set.name}`).join();
+        const original = originals.get(kind);
+        if (original) {
+          copies.push({ original, id, texts });
+        } else {
+          originals.set(kind, { id, texts });
+          first.push(machine);
+        }
+      }
+      const made = await decideAll(first, ({ name, disks }) => {
         const ask = askOf(name);
         const planned = disks.map(
           ({ name: disk, lun, isOs, sku, set }): PlannedDisk => ({
@@ -94,15 +103,16 @@ export const machineSeeding = (store: EventStore): MachineSeeding => {
           disks: planned.map(({ disk, lun, isOs, deleteWithVm }) => ({ disk, lun, isOs, deleteWithVm })),
         };
         const opened = disks.map((disk) => openedOf(disk, accessEpoch, 1));
-        return inTurn(create(ask, wish, planned), created(ask.at, ask.id, opened), guestStarted(ask.at, ask.id));
+        return chain(create(ask, wish, planned), created(ask.at, ask.id, opened), guestStarted(ask.at, ask.id));
       });
-      if (made !== machines.length) throw new Error(`only ${made} of ${machines.length} machines were made`);
+      if (made !== first.length) throw new Error(`only ${made} of ${first.length} machines were made`);
+      await storeCopies(copies);
     },
     async startAgain(machines, accessEpoch, opens) {
       await decideAll(machines, ({ name, disks }) => {
         const ask = askOf(name);
         const opened = disks.map((disk) => openedOf(disk, accessEpoch, opens));
-        return inTurn(start(ask), disksOpened(ask.at, ask.id, opened), guestStarted(ask.at, ask.id));
+        return chain(start(ask), disksOpened(ask.at, ask.id, opened), guestStarted(ask.at, ask.id));
       });
     },
   };

@@ -81,12 +81,13 @@ export interface Category<State, Event extends EventOf> {
   /**
    * The same decision for many streams, stored in bounded chunks: the way to stop a fleet, and with one id the way to
    * stop a machine. A stream for which `decide` throws a `Rejection` is passed over and reported in `rejected`.
+   * @param decide told the version of the state as well: what was done outside about one state may hold for no other
    * @param streams ids, or states as they were read before: on those it is decided first, and again on what they have
    *   become where that is not theirs any more
    */
   transactMany(
     streams: readonly (string | Loaded<State>)[],
-    decide: (state: State, id: string) => readonly Event[],
+    decide: (state: State, id: string, version: number) => readonly Event[],
     cause: Cause,
     options?: {
       /** Stored together with what is decided of the first chunk, also when that is nothing. */
@@ -159,7 +160,7 @@ export const category = <State, Event extends EventOf>(
 
   const transactChunk = async (
     streams: readonly (string | Loaded<State>)[],
-    decide: (state: State, id: string) => readonly Event[],
+    decide: (state: State, id: string, version: number) => readonly Event[],
     cause: Cause,
     also: readonly RowChange[],
   ): Promise<{
@@ -171,7 +172,7 @@ export const category = <State, Event extends EventOf>(
     let left: Prepared<State, Event>[] = [];
     for (const loaded of await loadedOf(streams)) {
       try {
-        const prepared = prepare(loaded, (state) => decide(state, loaded.id));
+        const prepared = prepare(loaded, (state) => decide(state, loaded.id, loaded.version));
         if (prepared.append) left.push(prepared);
       } catch (error) {
         if (!(error instanceof Rejection)) throw error;

@@ -52,7 +52,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const engine = createEngine({ ...work, tracer });
   const { preempt } = engine;
   const begin = driver.hasGuests ? engine.preempt : engine.kick;
-  const closing = closings({ vms, engine, clock, log });
+  const closing = closings({ vms, disks, engine, clock, random, log });
   const stops = keyStops({
     vms,
     disks: askedDisks,
@@ -61,7 +61,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     clock,
     random,
     preempt,
-    closeDisksOf: closing.ofSet,
+    closing,
     measure: measureStops,
   });
   const plan = diskPlanner({ disks: askedDisks, authorize });
@@ -69,7 +69,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const options = openSetOptions(store);
   const returns = keyReturns({ vms, losses, options, clock, random, kick: engine.kick });
   const intervalMs = settings.sweepIntervalMs;
-  const sweep = sweeper({ ...work, disks: askedDisks, lost, stops, returns, engine, intervalMs });
+  const sweep = sweeper({ ...work, disks: askedDisks, lost, stops, returns, engine, closing, intervalMs });
 
   const api = service({
     definition: ComputeServiceDefinition,

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Cause, category, memoryStore, StoreUnavailable } from '@interlock/event-store';
+import { type Cause, category, memoryStore, Rejection, StoreUnavailable } from '@interlock/event-store';
+import { itemRefusal } from '@interlock/rpc';
 import { logger, systemClock, systemRandom, virtualClock } from '@interlock/runtime';
 import { closings } from './closings.ts';
+import { type DiskClient, openDisks } from './disks.ts';
 import { virtualMachines } from './vm/decider.ts';
-import { disk, running, setOf, stopped } from './vm/test-machine.ts';
+import type { VmEvent } from './vm/events.ts';
+import { at, disk, openedAt, running, setOf, stopped, work } from './vm/test-machine.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
@@ -13,12 +16,39 @@ const off = stopped([os]).slice(0, -1);
 const idsOf = (prefix: string, count: number): readonly string[] =>
   Array.from({ length: count }, (_, n) => `${prefix}${String(n).padStart(5, '0')}`);
 
-/** Closings at work over a store in memory, and an engine that has room for a page each time it is told so. */
-const openClosings = (listing: () => void = () => {}) => {
+/** What follows on that when its user starts it and powers it off again. */
+const startedAndStopped: readonly VmEvent[] = [
+  { type: 'DisksClosed', at },
+  { type: 'VmStarting', work: work('start', 's'), from: 'stopped', at },
+  { type: 'DisksOpened', opened: openedAt(6, [os], 2), at },
+  { type: 'VmStarted', at },
+  { type: 'VmStopping', work: work('powerOff', 'q'), at },
+  { type: 'VmStopped', at },
+];
+
+type Answer = Awaited<ReturnType<DiskClient['closeDisks']>>['outcomes'][number];
+const closed: Answer = { outcome: { $case: 'closed', value: {} } };
+const refused = (error: unknown): Answer => ({ outcome: { $case: 'refused', value: { ...itemRefusal(error) } } });
+
+/** Closings at work over a store in memory and a disk service that answers as `close` says. */
+const openClosings = (
+  parts: {
+    readonly listing?: () => void;
+    readonly close?: (vm: string, call: number) => Promise<Answer> | Answer;
+  } = {},
+) => {
+  const { listing = () => {}, close = () => closed } = parts;
   const clock = virtualClock();
   const vms = category(memoryStore({ clock: systemClock, random: systemRandom }), virtualMachines);
+  const calls: string[][] = [];
   const handed: string[] = [];
-  const waiting: (() => void)[] = [];
+  const client = {
+    async closeDisks({ closings: wanted = [] }) {
+      const machines = wanted.map(({ virtualMachine = '' }) => virtualMachine);
+      calls.push(machines);
+      return { outcomes: await Promise.all(machines.map((vm) => close(vm, calls.length))) };
+    },
+  } as Partial<DiskClient> as DiskClient;
   const closing = closings({
     vms: {
       ...vms,
@@ -27,15 +57,10 @@ const openClosings = (listing: () => void = () => {}) => {
         return vms.list(query);
       },
     },
-    engine: {
-      kick: (ids) => void handed.push(...ids),
-      room: (signal) =>
-        new Promise((resolve) => {
-          waiting.push(resolve);
-          signal.addEventListener('abort', () => resolve(), { once: true });
-        }),
-    },
+    disks: openDisks({ client, clock, random: systemRandom, callsMax: 8 }),
+    engine: { kick: (ids) => void handed.push(...ids), room: async () => {} },
     clock,
+    random: systemRandom,
     log: logger({ service: 'compute', clock, write: () => {} }),
   });
   const ending = new AbortController();
@@ -43,14 +68,16 @@ const openClosings = (listing: () => void = () => {}) => {
   return {
     vms,
     clock,
+    /** Machines of each call. */
+    calls,
+    /** Machines left to the engine. */
     handed,
     closing,
-    /** Lets one page go on. */
-    async makeRoom() {
-      await clock.until(() => waiting.length > 0);
-      waiting.shift()?.();
-    },
-    waits: () => waiting.length > 0,
+    /** Whether the disks of all these are recorded as closed. */
+    areClosed: async (ids: readonly string[]) =>
+      (await vms.loadMany(ids)).every(
+        ({ state }) => state.status === 'active' && state.disks.every(({ access }) => access === 'closed'),
+      ),
     async stop() {
       ending.abort();
       await done;
@@ -58,42 +85,102 @@ const openClosings = (listing: () => void = () => {}) => {
   };
 };
 
-test('what is to be closed is handed over a page at a time, no faster than there is room, and nothing else', async () => {
-  const { vms, clock, handed, closing, makeRoom, waits, stop } = openClosings();
+test('the disks of a fleet are closed in few calls, and nothing else', async () => {
+  const { vms, clock, calls, closing, areClosed, stop } = openClosings();
   const closable = idsOf('b', 1_500);
   await vms.transactMany(closable, () => off, cause);
   await vms.transactMany(idsOf('a', 3), () => running([os]), cause);
   closing.ofSet(setOf('des'));
-  await makeRoom();
-  await clock.until(waits);
-  assert.deepEqual(handed, closable.slice(0, 997), 'the three that run were on the first page');
-  await makeRoom();
-  await clock.until(() => handed.length === closable.length);
-  assert.deepEqual(handed, closable);
+  await clock.until(() => calls.flat().length === closable.length);
+  await clock.until(() => areClosed(closable));
+  assert.deepEqual(calls.flat(), closable);
+  assert.deepEqual(
+    calls.map(({ length }) => length),
+    [500, 497, 500, 3],
+    'the three that run were on the first page of a thousand',
+  );
   await stop();
 });
 
 test('a store that does not answer is asked again, and a set that is named meanwhile has its turn', async () => {
   let outages = 2;
-  const { vms, clock, handed, closing, makeRoom, stop } = openClosings(() => {
-    if (outages-- > 0) throw new StoreUnavailable('away');
+  const { vms, clock, closing, areClosed, stop } = openClosings({
+    listing: () => {
+      if (outages-- > 0) throw new StoreUnavailable('away');
+    },
   });
   await vms.transactMany(['a'], () => off, cause);
   const other = disk('os', 0, 'PREMIUM_SSD', 'other');
   await vms.transactMany(['b'], () => stopped([other]).slice(0, -1), cause);
   closing.ofSet(setOf('des'));
   closing.ofSet(setOf('other'));
-  for (let look = 0; look < 4; look++) await makeRoom();
-  await clock.until(() => handed.length === 2);
-  assert.deepEqual(handed.toSorted(), ['a', 'b']);
+  await clock.until(() => areClosed(['a', 'b']));
   await stop();
 });
 
-test('it ends at once while it waits for room', async () => {
-  const { vms, clock, handed, closing, waits, stop } = openClosings();
+test('what is refused for good counts as closed, and only what has no definite answer is asked for again', async () => {
+  const { vms, clock, calls, closing, areClosed, stop } = openClosings({
+    close: (vm, call) => {
+      if (vm === 'gone') return refused(new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'gone', {}));
+      return vm === 'busy' && call === 1 ? refused(new Rejection('ABORTED', 'CONTENTION', 'busy', {})) : closed;
+    },
+  });
+  await vms.transactMany(['busy', 'gone', 'well'], () => off, cause);
+  closing.everywhere();
+  await clock.until(() => areClosed(['busy', 'gone', 'well']));
+  assert.deepEqual(calls, [['busy', 'gone', 'well'], ['busy']]);
+  await stop();
+});
+
+test('a page with a disk that gives no answer is left to the engine, and the others go on', async () => {
+  const { vms, clock, handed, closing, areClosed, stop } = openClosings({
+    close: (vm) => (vm === 'a00001' ? refused(new Error('down')) : closed),
+  });
+  const [first, second] = [idsOf('a', 1_000), idsOf('b', 2)];
+  await vms.transactMany([...first, ...second], () => off, cause);
+  closing.ofSet(setOf('des'));
+  await clock.until(() => areClosed(second));
+  assert.deepEqual(handed, first);
+  await stop();
+});
+
+test('G5: a machine that moved while its disks were closed is not taken for closed', async () => {
+  const { vms, clock, closing, calls, stop } = openClosings({
+    close: async (vm) => {
+      // Started and stopped again meanwhile: what is to be closed now is another open.
+      await vms.transactMany([vm], () => startedAndStopped, cause);
+      return closed;
+    },
+  });
   await vms.transactMany(['a'], () => off, cause);
   closing.ofSet(setOf('des'));
-  await clock.until(waits);
+  await clock.until(() => calls.length === 1);
+  await clock.pass(10_000);
+  const { state } = await vms.load('a');
+  assert.deepEqual(state.status === 'active' && state.disks.map(({ access }) => access), ['closing']);
   await stop();
-  assert.deepEqual(handed, []);
+});
+
+test('VM-45: stops go first: no page is closed while a pass is under way', async () => {
+  const { vms, clock, calls, closing, areClosed, stop } = openClosings();
+  await vms.transactMany(['a'], () => off, cause);
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const passes = [closing.after(() => first.promise), closing.after(() => second.promise)];
+  closing.ofSet(setOf('des'));
+  await clock.pass(10_000);
+  first.resolve();
+  await clock.pass(10_000);
+  assert.deepEqual(calls, []);
+  second.resolve();
+  await clock.until(() => areClosed(['a']));
+  await Promise.all(passes);
+  await stop();
+});
+
+test('it ends at once while it waits for an answer', async () => {
+  const { vms, clock, calls, closing, stop } = openClosings({ close: () => new Promise(() => {}) });
+  await vms.transactMany(['a'], () => off, cause);
+  closing.ofSet(setOf('des'));
+  await clock.until(() => calls.length === 1);
+  await stop();
 });

@@ -7,7 +7,7 @@ import type { Clock, Random } from '@interlock/runtime';
 /** What compute asks of the disk service. */
 export type DiskClient = Pick<
   RpcClient<typeof DiskServiceDefinition>,
-  'createDisk' | 'getDisk' | 'listDisks' | 'deleteDisk' | 'attachDisk' | 'openDisk' | 'closeDisk' | 'detachDisk'
+  'createDisk' | 'getDisk' | 'listDisks' | 'deleteDisk' | 'attachDisk' | 'openDisk' | 'closeDisks' | 'detachDisk'
 >;
 
 /** The work was stopped from outside: something more important took its place, or the service ends. */

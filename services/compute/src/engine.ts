@@ -2,10 +2,11 @@ import { contextFromTraceparent, DomainAttribute, inSpan } from '@interlock/runt
 import type { Tracer } from '@opentelemetry/api';
 import { Interrupted, limiter, orInterrupted } from './disks.ts';
 import { attaching, detaching } from './processes/attachment.ts';
+import { closing } from './processes/closing.ts';
 import { creation } from './processes/creation.ts';
 import { starting } from './processes/starting.ts';
 import type { Busy, ProcessParts, StepContext } from './processes/step.ts';
-import { closing, deallocating, deleting, stopping } from './processes/stopping.ts';
+import { deallocating, deleting, stopping } from './processes/stopping.ts';
 import { isToBeClosed, type Vm } from './vm/decider.ts';
 
 /** Carries out what was decided about machines, each on its own, one step at a time. */
@@ -116,7 +117,7 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
       attributes: { [DomainAttribute.virtualMachine]: id },
       parent: contextFromTraceparent(next.traceparent),
     };
-    const step = inSpan(tracer, next.name, options, () => next.run({ signal, settled }));
+    const step = inSpan(tracer, next.name, options, () => next.run({ signal, settled, version }));
     task.running.add(step);
     const ended = (): boolean => task.running.delete(step);
     void step.then(ended, ended);

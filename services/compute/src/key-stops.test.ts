@@ -53,7 +53,7 @@ const openStops = (listed: (vms: Category<Vm, VmEvent>) => Promise<void> = async
     clock: systemClock,
     random: systemRandom,
     preempt: (ids) => assert.deepEqual(ids, [], 'without guests a machine is off at once'),
-    closeDisksOf: (set) => closed.push(set),
+    closing: { ofSet: (set) => void closed.push(set), after: (work) => work() },
     measure: () => {},
   });
   const seed = async (ids: readonly string[], history: readonly VmEvent[]): Promise<void> => {

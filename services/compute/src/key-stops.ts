@@ -1,5 +1,6 @@
 import type { Category, Cause, Page, RowChange, Transacted } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
+import type { Closings } from './closings.ts';
 import { type Disks, Interrupted } from './disks.ts';
 import type { Driver } from './driver.ts';
 import type { Losses } from './losses.ts';
@@ -57,11 +58,11 @@ export const keyStops = (parts: {
   readonly random: Random;
   /** Told which machines are being stopped and are not off yet. */
   readonly preempt: (ids: readonly string[]) => void;
-  /** Told that machines of a set are off: their disks are to be closed. */
-  readonly closeDisksOf: (set: string) => void;
+  /** Told that machines of a set are off and their disks are to be closed, which waits for every pass that is under way. */
+  readonly closing: Pick<Closings, 'ofSet' | 'after'>;
   readonly measure: StopMeter;
 }): KeyStops => {
-  const { vms, disks, driver, losses, clock, random, preempt, closeDisksOf, measure } = parts;
+  const { vms, disks, driver, losses, clock, random, preempt, closing, measure } = parts;
 
   const disksUnder = async (
     { set, keyVersion }: SetLoss,
@@ -114,26 +115,28 @@ export const keyStops = (parts: {
           after = page.next;
         } while (after !== undefined);
         await storing;
-        if (off > 0) closeDisksOf(set);
+        if (off > 0) closing.ofSet(set);
         return stopped;
       },
     };
   };
 
+  const stopFor: KeyStops['stopFor'] = async ({ loss, isPartial }, cause, signal) => {
+    const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests };
+    if (isPartial) {
+      // What is asked of the disk service may take a while: whoever opens disks meanwhile is to find the loss.
+      await losses.remember(loss, cause);
+      return openPass(loss.set, applyKeyLoss({ ...terms, isUnder: await disksUnder(loss, signal) }), cause).run();
+    }
+    const pass = openPass(loss.set, applyKeyLoss(terms), cause);
+    const [first, news] = await Promise.all([pageOf(loss.set, undefined), losses.heard(loss, cause)]);
+    await pass.store(first, news);
+    // From the first page on again: who opened disks after that was read and before the loss was stored knows nothing of it.
+    return pass.run();
+  };
+
   return {
-    async stopFor({ loss, isPartial }, cause, signal) {
-      const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests };
-      if (isPartial) {
-        // What is asked of the disk service may take a while: whoever opens disks meanwhile is to find the loss.
-        await losses.remember(loss, cause);
-        return openPass(loss.set, applyKeyLoss({ ...terms, isUnder: await disksUnder(loss, signal) }), cause).run();
-      }
-      const pass = openPass(loss.set, applyKeyLoss(terms), cause);
-      const [first, news] = await Promise.all([pageOf(loss.set, undefined), losses.heard(loss, cause)]);
-      await pass.store(first, news);
-      // From the first page on again: who opened disks after that was read and before the loss was stored knows nothing of it.
-      return pass.run();
-    },
+    stopFor: (news, cause, signal) => closing.after(() => stopFor(news, cause, signal)),
     async explain(loss, cause) {
       await openPass(loss.set, explainOutage(loss, clock.now()), cause).run();
     },

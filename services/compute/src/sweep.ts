@@ -1,5 +1,6 @@
 import { type Category, type Loaded, Rejection } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
+import type { Closings } from './closings.ts';
 import { type Disks, limiter, TimedOut } from './disks.ts';
 import type { Driver } from './driver.ts';
 import type { Engine } from './engine.ts';
@@ -39,12 +40,13 @@ export const sweeper = (parts: {
   readonly returns: KeyReturns;
   readonly driver: Driver;
   readonly engine: Pick<Engine, 'kick' | 'hasRoom'>;
+  readonly closing: Pick<Closings, 'everywhere'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   readonly intervalMs: number;
 }) => {
-  const { vms, disks, lost, stops, returns, driver, engine, clock, random, log, intervalMs } = parts;
+  const { vms, disks, lost, stops, returns, driver, engine, closing, clock, random, log, intervalMs } = parts;
   const turns = limiter(questionsMax);
   const ownCause = () => {
     const id = random.uuid();
@@ -68,8 +70,10 @@ export const sweeper = (parts: {
     for (const { id, state } of machines) {
       if (state.status === 'creating') unfinished.push(id);
       if (state.status !== 'active') continue;
-      // Beside a fleet that waits for its disks to be closed, what is left of that comes with a later sweep.
-      if (state.work || (isToBeClosed(state) && engine.hasRoom())) unfinished.push(id);
+      const isClosable = isToBeClosed(state);
+      if (state.work || (isClosable && engine.hasRoom())) unfinished.push(id);
+      // What a whole fleet left behind is closed together.
+      else if (isClosable) closing.everywhere();
       for (const loss of state.blocked) if (isOutage(loss.reason)) outages.set(`${loss.set} ${loss.keyVersion}`, loss);
       if (state.work?.kind === 'delete' || (state.power !== 'running' && state.power !== 'starting')) continue;
       for (const { set } of state.disks) if (set !== '') sets.add(set);

@@ -1,8 +1,8 @@
-import { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import { type CloseDiskRequest, OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { type Disk, Disk as DiskMessage } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { Rejection } from '@interlock/event-store';
-import { type BoundService, type Implementation, service } from '@interlock/rpc';
+import { type BoundService, type Implementation, itemRefusal, service } from '@interlock/rpc';
 import { statusOf } from './vm/loss-words.ts';
 import type { LossReason, Sku } from './vm/machine.ts';
 import { skuOf } from './wire-sku.ts';
@@ -201,14 +201,27 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       await fake.beforeAnswer?.(`openDisk ${name}`);
       return answer;
     },
-    async closeDisk({ name, virtualMachine, deallocated, attachEpoch }) {
-      await asked('closeDisk', name);
-      const disk = find(name);
-      if (disk.managedBy === virtualMachine && (attachEpoch === 0 || attachEpoch >= disk.attachEpoch)) {
-        disk.isOpen = false;
-        disk.state = deallocated ? 'RESERVED' : 'ATTACHED';
-      }
-      return onWire(name);
+    closeDisk: notFaked,
+    async closeDisks({ closings }) {
+      const closeOne = async ({ name, virtualMachine, deallocated, attachEpoch }: CloseDiskRequest): Promise<void> => {
+        await asked('closeDisk', name);
+        const disk = find(name);
+        if (disk.managedBy === virtualMachine && (attachEpoch === 0 || attachEpoch >= disk.attachEpoch)) {
+          disk.isOpen = false;
+          disk.state = deallocated ? 'RESERVED' : 'ATTACHED';
+        }
+      };
+      const outcomes = await Promise.all(
+        closings.map(async (closing) => {
+          try {
+            await closeOne(closing);
+            return { outcome: { $case: 'closed', value: {} } } as const;
+          } catch (error) {
+            return { outcome: { $case: 'refused', value: { ...itemRefusal(error) } } } as const;
+          }
+        }),
+      );
+      return { outcomes };
     },
     async detachDisk({ name, virtualMachine }) {
       await asked('detachDisk', name);
@@ -256,6 +269,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         attachDisk: anybody,
         openDisk: anybody,
         closeDisk: anybody,
+        closeDisks: anybody,
         detachDisk: anybody,
         beginAccess: anybody,
         endAccess: anybody,

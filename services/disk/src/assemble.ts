@@ -14,6 +14,7 @@ import { openDiskCipher } from './dek.ts';
 import { diskApi, showDisk } from './disk/api.ts';
 import { attachmentApi } from './disk/attachment-api.ts';
 import { openCatchUp } from './disk/catching-up.ts';
+import { openClosing } from './disk/closing.ts';
 import { openDiskCreation } from './disk/creation.ts';
 import { openEncryptionChange } from './disk/encryption-change.ts';
 import { openDiskGrowth } from './disk/growth.ts';
@@ -144,6 +145,7 @@ export const assemble: Assemble<DiskSettings> = async ({
 
   const rewrapping = openRewrapping({ ...around, sessions, keyAccess, options });
   const opening = openOpening({ ...around, sessions, keyAccess });
+  const closing = openClosing({ disks, sessions, turns, clock });
   const growth = openDiskGrowth(around);
   const show = showDisk({ keyAccess, leases, sessions, volumes, clock });
   const regaining = openRegaining({ sessions, keyAccess, leases, ownership, terms, ...background });
@@ -162,7 +164,7 @@ export const assemble: Assemble<DiskSettings> = async ({
         authorize,
         show,
       }),
-      ...attachmentApi({ disks, opening, sessions, turns, clock, random, dataAddress, show }),
+      ...attachmentApi({ disks, opening, closing, sessions, turns, clock, random, dataAddress, show }),
       ...snapshotApi({ ...around, creation: snapshotCreation, authorize, limits }),
       ...keyChangeApi({ disks, snapshots, vault, setKeys, rewrapping, log }),
       ...leaseApi({ leases, keyAccess, reports, terms, diskHost: dataAddress, clock }),
@@ -184,6 +186,7 @@ export const assemble: Assemble<DiskSettings> = async ({
       attachDisk: { workload: ['compute'] },
       openDisk: { workload: ['compute'] },
       closeDisk: { workload: ['compute'] },
+      closeDisks: { workload: ['compute'] },
       detachDisk: { workload: ['compute'] },
       beginAccess: { action: 'compute/disks/beginAccess', scope: ({ name }) => name },
       endAccess: { action: 'compute/disks/beginAccess', scope: ({ name }) => name },

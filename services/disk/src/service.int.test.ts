@@ -265,7 +265,19 @@ test('the vault away: what is open goes on, what would be opened is told that it
   await assert.rejects(cloud.openNew(other.name), { code: 'UNAVAILABLE', reason: 'KEY_VAULT_UNREACHABLE' });
   await cloud.read(disk.name, open.accessToken, 0, 4_096);
   const { virtualMachine } = open;
-  assert.equal((await cloud.compute.closeDisk({ name: disk.name, virtualMachine })).state, 'ATTACHED');
+  const missing = `${resourceGroup}/disks/missing`;
+  const { outcomes } = await cloud.compute.closeDisks({
+    closings: [
+      { name: disk.name, virtualMachine },
+      { name: missing, virtualMachine },
+    ],
+  });
+  assert.deepEqual(
+    outcomes.map(({ outcome }) => (outcome?.$case === 'refused' ? outcome.value.reason : outcome?.$case)),
+    ['closed', 'DISK_NOT_FOUND'],
+  );
+  assert.equal((await cloud.compute.getDisk({ name: disk.name })).state, 'ATTACHED');
+  await assert.rejects(cloud.compute.closeDisks({ closings: [] }), { reason: 'BATCH_SIZE_INVALID' });
   assert.equal((await cloud.compute.detachDisk({ name: disk.name, virtualMachine })).state, 'UNATTACHED');
   await cloud.disks.deleteDisk({ name: disk.name });
   await cloud.start('key-vault');

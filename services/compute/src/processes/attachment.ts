@@ -2,9 +2,9 @@ import { Interrupted, orInterrupted, type Patience } from '../disks.ts';
 import { failureOf, lossBehind } from '../failures.ts';
 import type { VmDisk } from '../vm/machine.ts';
 import { diskAttached, diskAttachFailed, diskDetached, diskKeyChanged, disksOpened } from '../vm/progress.ts';
+import { closeEach, detachOne } from './closing.ts';
 import { openAll } from './opening.ts';
 import { type Busy, causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
-import { detachOne } from './stopping.ts';
 
 /**
  * Attaches a disk. A running machine gets it at once, with a fresh unwrap (VM-18); when that is refused, the disk is
@@ -54,8 +54,9 @@ const reserve = async (
   const seen = { disk, set: encryption?.diskEncryptionSet ?? '', keyVersion, diskVersion: Number(etag) };
   await vms.transact(vm, diskKeyChanged(clock.now(), seen), causeOf(work));
   if (power !== 'deallocated') return;
-  const reserved = { name: disk, virtualMachine: vm, deallocated: true };
-  await disks.insist((client, options) => client.closeDisk(reserved, { ...options, correlationId }), patience);
+  const reserved = { name: disk, virtualMachine: vm, deallocated: true, attachEpoch: 0 };
+  const [refused] = await closeEach(disks, [reserved], { correlationId }, patience);
+  if (refused) throw refused.refusal;
 };
 
 /** Opens the disk and gives it to the guest. @returns false when the machine is being stopped instead */

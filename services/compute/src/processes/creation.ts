@@ -7,9 +7,9 @@ import type { OpenedDisk } from '../vm/events.ts';
 import type { KeyLoss, PlannedDisk, Work } from '../vm/machine.ts';
 import { created, creationFailed } from '../vm/progress.ts';
 import { encryptionTypeOf } from '../wire-encryption.ts';
+import { detachOne } from './closing.ts';
 import { openAll, worstOf } from './opening.ts';
 import { causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
-import { detachOne } from './stopping.ts';
 
 export type Creating = Extract<Vm, { status: 'creating' }>;
 

@@ -33,6 +33,8 @@ export interface StepContext {
   readonly signal: AbortSignal;
   /** Resolves once every earlier step that was cut short has really ended: nothing of it is on its way any more. */
   readonly settled: () => Promise<void>;
+  /** Version of the state that the step was begun with. */
+  readonly version: number;
 }
 
 /**

@@ -3,6 +3,8 @@ import type {
   BeginAccessRequest,
   BeginAccessResponse,
   CloseDiskRequest,
+  CloseDisksRequest,
+  CloseDisksResponse,
   DetachDiskRequest,
   EndAccessRequest,
   OpenDiskRequest,
@@ -10,7 +12,7 @@ import type {
 } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import type { Disk as WireDisk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Category, type Loaded, Rejection } from '@interlock/event-store';
-import { type Call, names } from '@interlock/rpc';
+import { type Call, itemRefusal, names } from '@interlock/rpc';
 import { type Clock, DomainAttribute, type Random } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { accessSecretLength, accessTokenOf, newAccessToken } from '../data/access-token.ts';
@@ -23,17 +25,19 @@ import {
   accessible,
   attach,
   beginAccess,
-  close,
   detach,
   endAccess,
   type OpenWish,
   open,
   openable,
 } from './attachment-decider.ts';
+import type { Closing, ClosingWish } from './closing.ts';
 import type { DiskEvent } from './events.ts';
 import type { Opening } from './opening.ts';
 import type { Disk } from './state.ts';
 
+/** Most disks closed in one call: some 250 bytes each on their way, and one commit. */
+const closingsMax = 1_000;
 /** Longest direct access, in seconds. */
 const accessSecondsMax = 86_400;
 
@@ -41,6 +45,7 @@ const accessSecondsMax = 86_400;
 export const attachmentApi = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
   readonly opening: Opening;
+  readonly closing: Closing;
   readonly sessions: Sessions;
   readonly turns: Turns;
   readonly clock: Clock;
@@ -49,7 +54,7 @@ export const attachmentApi = (parts: {
   readonly dataAddress: string;
   readonly show: ShowDisk;
 }) => {
-  const { disks, opening, sessions, turns, clock, random, dataAddress, show } = parts;
+  const { disks, opening, closing, sessions, turns, clock, random, dataAddress, show } = parts;
 
   const named = (name: string): string => {
     names.disk.parse(name, 'name');
@@ -131,14 +136,24 @@ export const attachmentApi = (parts: {
       };
     },
     async closeDisk(request: CloseDiskRequest, call: Call): Promise<WireDisk> {
-      const virtualMachine = machine(request.virtualMachine);
-      return show(
-        await change(
-          named(request.name),
-          close(clock.now(), virtualMachine, request.deallocated, request.attachEpoch),
-          call,
-        ),
-      );
+      named(request.name);
+      machine(request.virtualMachine);
+      const [outcome] = await closing([closingWish(request)], call.cause);
+      if (!outcome) throw new Error('a closing has an outcome');
+      if ('refused' in outcome) throw outcome.refused;
+      return show(outcome.disk);
+    },
+    async closeDisks({ closings }: CloseDisksRequest, { cause }: Call): Promise<CloseDisksResponse> {
+      if (closings.length === 0 || closings.length > closingsMax) throw batchSizeInvalid(closings.length);
+      const outcomes = await closing(closings.map(closingWish), cause);
+      return {
+        outcomes: outcomes.map((outcome) => ({
+          outcome:
+            'refused' in outcome
+              ? { $case: 'refused', value: { ...itemRefusal(outcome.refused) } }
+              : { $case: 'closed', value: {} },
+        })),
+      };
     },
     async detachDisk(request: DetachDiskRequest, call: Call): Promise<WireDisk> {
       return show(await change(named(request.name), detach(clock.now(), machine(request.virtualMachine)), call));
@@ -186,3 +201,17 @@ export const attachmentApi = (parts: {
     },
   };
 };
+
+/** @throws Rejection INVALID_ARGUMENT */
+const closingWish = ({ name, virtualMachine, deallocated, attachEpoch }: CloseDiskRequest): ClosingWish => {
+  names.disk.parse(name, 'name');
+  names.virtualMachine.parse(virtualMachine, 'virtual_machine');
+  return { name, virtualMachine, isDeallocated: deallocated, attachEpoch };
+};
+
+const batchSizeInvalid = (size: number): Rejection =>
+  new Rejection('INVALID_ARGUMENT', 'BATCH_SIZE_INVALID', `a batch has 1 to ${closingsMax} items, not ${size}`, {
+    field: 'closings',
+    size: String(size),
+    limit: String(closingsMax),
+  });

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { category, memoryStore } from '@interlock/event-store';
+import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
+import { createTurns } from '../turns.ts';
+import { openClosing } from './closing.ts';
+import type { DiskEvent } from './events.ts';
+import { disks as diskStreams } from './state.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const [vm, other] = ['subscriptions/s/resourceGroups/g/virtualMachines/vm', 'subscriptions/s/resourceGroups/g/vm2'];
+const at = 1;
+
+/** A disk that a machine has opened once. */
+const opened = (uniqueId: string, virtualMachine = vm): readonly DiskEvent[] => {
+  const spec = {
+    uniqueId,
+    location: 'l',
+    sku: 'premium_ssd',
+    sizeGib: 1,
+    encryption: { type: 'platform' },
+    source: '',
+  } as const;
+  const volume = { volumeId: uniqueId, dekId: 'dek', dekDiskId: uniqueId, headerSequence: 1 };
+  return [
+    { type: 'DiskCreating', volumeId: uniqueId, wish: '', at, ...spec },
+    { type: 'DiskCreated', volume, accessEpoch: 0, keyVersion: '', generation: 0, at, ...spec },
+    { type: 'DiskAttached', virtualMachine, isOsDisk: false, requestId: 'r', at },
+    { type: 'DiskOpened', attachEpoch: 1, virtualMachine, tokenHash: 't', accessEpoch: 0, at },
+  ];
+};
+
+/** Closings over a store in memory. */
+const openWorld = async (names: readonly string[]) => {
+  const store = memoryStore({ clock, random });
+  const turns = createTurns();
+  const ended: string[] = [];
+  let commits = 0;
+  const disks = category(
+    {
+      ...store,
+      commit: (...commit) => {
+        commits += 1;
+        return store.commit(...commit);
+      },
+    },
+    diskStreams,
+  );
+  await disks.transactMany(names, (_, name) => opened(name), cause);
+  commits = 0;
+  const closing = openClosing({ disks, sessions: { end: (name) => void ended.push(name) }, turns, clock });
+  return {
+    turns,
+    disks,
+    ended,
+    commits: () => commits,
+    closing,
+    async isOpen(name: string) {
+      const { state } = await disks.load(name);
+      return state.status === 'active' && state.access !== null;
+    },
+  };
+};
+
+const wish = (name: string, more: { virtualMachine?: string; isDeallocated?: boolean; attachEpoch?: number } = {}) => ({
+  name,
+  virtualMachine: vm,
+  isDeallocated: false,
+  attachEpoch: 1,
+  ...more,
+});
+
+test('CMK-102: the disks of a call are closed in one commit, their sessions end, and each has an outcome of its own', async () => {
+  const { closing, ended, commits, isOpen } = await openWorld(['a', 'b', 'c', 'foreign']);
+  const outcomes = await closing(
+    [wish('a'), wish('missing'), wish('b'), wish('foreign', { virtualMachine: other }), wish('c', { attachEpoch: 0 })],
+    cause,
+  );
+  assert.deepEqual(
+    outcomes.map((outcome) => ('refused' in outcome ? outcome.refused.reason : outcome.disk.version)),
+    [5, 'DISK_NOT_FOUND', 5, 4, 5],
+  );
+  assert.equal(commits(), 1);
+  assert.deepEqual(ended.toSorted(), ['a', 'b', 'c']);
+  assert.equal(await isOpen('foreign'), true);
+  await closing([wish('a'), wish('b')], cause);
+  assert.equal(commits(), 1, 'a repeat decides nothing');
+});
+
+test('a disk that somebody works on is closed after that, and no other waits for it', async () => {
+  const { closing, turns, isOpen } = await openWorld(['a', 'busy', 'c']);
+  const held = Promise.withResolvers<void>();
+  const working = turns('busy', () => held.promise);
+  const done = closing([wish('a'), wish('busy'), wish('c')], cause);
+  while ((await isOpen('a')) || (await isOpen('c'))) await new Promise(setImmediate);
+  assert.equal(await isOpen('busy'), true);
+  assert.ok(turns.isFree('a'), 'others have had their turns back');
+  held.resolve();
+  await Promise.all([working, done]);
+  assert.equal(await isOpen('busy'), false);
+  assert.ok(turns.isFree('busy'));
+});
+
+test('CMK-102: closings of one disk in one call happen in turn', async () => {
+  const { closing, disks } = await openWorld(['a']);
+  const outcomes = await closing([wish('a'), wish('a', { isDeallocated: true, attachEpoch: 0 })], cause);
+  const { state } = await disks.load('a');
+  assert.equal(state.status === 'active' && state.holder?.isDeallocated, true);
+  assert.deepEqual(
+    outcomes.map((outcome) => 'disk' in outcome && outcome.disk.version),
+    [6, 6],
+  );
+});
