@@ -21,7 +21,26 @@ export interface ConnectionOptions {
   readonly transactionTimeoutMs?: number;
   /** Longest wait for a lock; default 5 s. */
   readonly lockTimeoutMs?: number;
+  /** Settings of the server for these connections. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /**
+   * Whether each new connection asks the server for its array types first, as the driver does by default: a round trip that
+   * only array parameters need, and even then the first query of all is sent without them.
+   */
+  readonly fetchTypes?: boolean;
 }
+
+/**
+ * For connections that do nothing but commit: every statement there is planned once, and every join is a look-up per
+ * record, also in plans made while the tables were empty.
+ */
+export const commitSettings = {
+  plan_cache_mode: 'force_generic_plan',
+  enable_seqscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  jit: 'off',
+};
 
 /**
  * Opens a pool (connections are made on first use). Positions come back as numbers: they stay below 2^53. A TCP
@@ -38,6 +57,7 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
     max: options.maxConnections ?? 10,
     backoff: (attempts: number) => Math.min(3 ** attempts / 100, reconnectSecondsMax),
     onnotice: () => {},
+    fetch_types: options.fetchTypes ?? true,
     types: {
       bigint: {
         to: 20,
@@ -47,6 +67,7 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
       },
     },
     connection: {
+      ...options.settings,
       application_name: 'interlock',
       transaction_timeout: options.transactionTimeoutMs ?? transactionTimeoutMs,
       idle_in_transaction_session_timeout: options.transactionTimeoutMs ?? transactionTimeoutMs,

@@ -65,8 +65,8 @@ export const takeBatch = (
 
 /** Most events and rows in one transaction: keeps the event loop's pauses and the server's memory bounded. */
 const maxBatchWeight = 20_000;
-/** More would only queue up behind each other at the head's lock. */
-const maxUnderWay = 2;
+/** Most transactions at once; more would only queue up behind each other at the head's lock. */
+export const maxUnderWay = 2;
 /** What the server works on one event or row, in ms; on another machine it is another, of the same order. */
 const workMs = 0.005;
 /** Share by which a slower flush than known moves what is known; a faster one counts at once. */

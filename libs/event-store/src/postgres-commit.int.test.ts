@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { openPostgresStore } from './postgres-store.ts';
-import { type Cause, CursorConflict, type EventStore, type StreamName, VersionConflict } from './store.ts';
+import { type Cause, type Commit, CursorConflict, type EventStore, type StreamName, VersionConflict } from './store.ts';
 import { createTestDatabase, type TestDatabase } from './test-database.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
@@ -83,4 +83,62 @@ test('a cursor that somebody else has moved to the very same place is a conflict
     );
     assert.equal(await store.cursor(`new${to}`), 0);
   }
+});
+
+test('every kind of record a commit may hold is stored, alone and beside every other', async () => {
+  const [store] = stores;
+  assert.ok(store);
+  const kinds = ['events', 'cursors', 'put', 'gone'] as const;
+  const entries = (value: string) => [{ index: 'colour', value }];
+  const parts = (name: string): Readonly<Record<(typeof kinds)[number], Commit>> => ({
+    events: { appends: [append(`kinds-${name}`, 0)] },
+    cursors: { cursors: [{ name: `kinds-${name}`, from: 0, to: 7 }] },
+    put: { rows: [{ table: 'kinds_v1', key: name, row: { name }, version: 1, removed: [], added: entries(name) }] },
+    gone: {
+      rows: [
+        { table: 'kinds_v1', key: `${name}-old`, row: null, version: 2, removed: entries(`${name}-old`), added: [] },
+      ],
+    },
+  });
+  for (let chosen = 0; chosen < 2 ** kinds.length; chosen++) {
+    const name = `n${chosen}`;
+    const old = {
+      table: 'kinds_v1',
+      key: `${name}-old`,
+      row: {},
+      version: 1,
+      removed: [],
+      added: entries(`${name}-old`),
+    };
+    await store.commit({ rows: [old] }, cause);
+    const has = (kind: (typeof kinds)[number]): boolean => (chosen & (1 << kinds.indexOf(kind))) !== 0;
+    const all = parts(name);
+    const commits = kinds.filter(has).map((kind) => all[kind]);
+    const rows = commits.flatMap((part) => part.rows ?? []);
+    const commit: Commit = Object.assign({}, ...commits, rows.length > 0 ? { rows } : {});
+    await store.commit(commit, cause);
+    assert.equal((await store.read(`kinds-${name}`)).length, has('events') ? 1 : 0, name);
+    assert.equal(await store.cursor(`kinds-${name}`), has('cursors') ? 7 : 0, name);
+    assert.deepEqual(await keysUnder(store, name), has('put') ? [name] : [], name);
+    assert.deepEqual(await keysUnder(store, `${name}-old`), has('gone') ? [] : [`${name}-old`], name);
+    const left: readonly unknown[] = await store.getRows('kinds_v1', [name, `${name}-old`]);
+    assert.equal(left.length, (has('put') ? 1 : 0) + (has('gone') ? 0 : 1), name);
+  }
+});
+
+const keysUnder = async (store: EventStore, value: string): Promise<readonly string[]> =>
+  (await store.listRows({ table: 'kinds_v1', index: { index: 'colour', value }, limit: 9 })).map(({ key }) => key);
+
+test('a commit does not wait for reads, however many are under way', async () => {
+  const [store] = stores;
+  assert.ok(store);
+  await database.sql
+    .begin(async (sql) => {
+      // Whoever reads a cursor waits from here on, on every connection that reads.
+      await sql`lock table cursors in access exclusive mode`;
+      const reads = Array.from({ length: 40 }, () => store.cursor('none'));
+      await store.commit({ appends: [append('beside-reads-1', 0)] }, cause);
+      return { reads: Promise.all(reads) };
+    })
+    .then(({ reads }) => reads);
 });

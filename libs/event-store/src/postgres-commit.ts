@@ -1,9 +1,10 @@
 import type { Clock, Random } from '@interlock/runtime';
 import postgres from 'postgres';
-import { storeColumns } from './commit-columns.ts';
+import { batchRecords } from './commit-records.ts';
+import { type CommitStatement, commitStatement, type Kind } from './commit-statement.ts';
 import type { Sql } from './connection.ts';
 import type { Waiting } from './group-commit.ts';
-import type { Reaching } from './postgres-rows.ts';
+import type { Reaching } from './lanes.ts';
 import type { RecordedEvent, StreamName } from './store.ts';
 import { CursorConflict, StoreUnavailable, VersionConflict } from './store.ts';
 
@@ -12,9 +13,9 @@ const maxAttempts = 5;
 
 /** What storing a batch needs. */
 export interface CommitParts {
-  readonly sql: Sql;
   readonly clock: Clock;
   readonly random: Random;
+  /** Reaches the connections that commit. */
   readonly reaching: Reaching;
   /** Told the events of each transaction, before the callers are. */
   readonly stored: (events: readonly RecordedEvent[]) => void;
@@ -31,7 +32,7 @@ export const storeBatch = async (batch: readonly Waiting[], parts: CommitParts):
   for (let attempt = 1; left.length > 0; attempt++) {
     try {
       const since = parts.clock.monotonicMs();
-      const { events, workMs } = await parts.reaching(() => storeColumns(parts.sql, left, parts));
+      const { events, workMs } = await parts.reaching((sql) => storeOnce(sql, left, parts));
       const tookMs = parts.clock.monotonicMs() - since;
       parts.stored(events);
       let next = 0;
@@ -58,6 +59,35 @@ export const storeBatch = async (batch: readonly Waiting[], parts: CommitParts):
     }
   }
   return undefined;
+};
+
+/** What one transaction stored. */
+interface Stored {
+  readonly events: readonly RecordedEvent[];
+  /** The server's work, in ms: waiting for locks included, the flush of the commit not. */
+  readonly workMs: number;
+}
+
+/** By kinds: a service has as many as kinds of commits. */
+const statements = new Map<string, CommitStatement>();
+const statementOf = (kinds: ReadonlySet<Kind>): CommitStatement => {
+  const name = [...kinds].join(' ');
+  const statement = statements.get(name) ?? commitStatement(kinds);
+  statements.set(name, statement);
+  return statement;
+};
+
+const storeOnce = async (sql: Sql, batch: readonly Waiting[], parts: CommitParts): Promise<Stored> => {
+  const { kinds, parameters, events } = batchRecords(batch, parts);
+  const { text, parameters: names } = statementOf(kinds);
+  const [result] = await sql.unsafe<{ base: number; work_ms: number }[]>(
+    text,
+    names.map((name) => parameters[name]),
+    { prepare: true },
+  );
+  if (!result) throw new Error('the statement of a commit answered no row');
+  for (const [n, event] of events.entries()) event.position = result.base + n + 1;
+  return { events, workMs: result.work_ms };
 };
 
 const countOf = ({ commit }: Waiting): number =>

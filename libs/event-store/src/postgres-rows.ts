@@ -1,4 +1,5 @@
 import type { Sql } from './connection.ts';
+import type { Reaching } from './lanes.ts';
 import { sharedLooks } from './shared-looks.ts';
 import type {
   EventStore,
@@ -12,11 +13,8 @@ import type {
   StreamName,
 } from './store.ts';
 
-/** Waits for an answer, but not for ever. @throws StoreUnavailable for anything that is not the server's definite word */
-export type Reaching = <T>(work: () => Promise<T>) => Promise<T>;
-
-/** Index entries that rows lose or gain, as the functions of `schema.sql` take them; null for none. */
-export const entriesOnWire = (rows: readonly RowChange[], side: 'removed' | 'added'): string | null => {
+/** Index entries that rows lose or gain, as `renew_rows` takes them; null for none. */
+const entriesOnWire = (rows: readonly RowChange[], side: 'removed' | 'added'): string | null => {
   const entries = rows.flatMap((row) => row[side].map((entry) => ({ table: row.table, key: row.key, ...entry })));
   return entries.length === 0 ? null : JSON.stringify(entries);
 };
@@ -30,7 +28,6 @@ interface StateRow {
 
 /** The part of the Postgres store that compares state rows with their streams and puts them right. */
 export const rowMaintenance = (
-  sql: Sql,
   reaching: Reaching,
 ): Pick<EventStore, 'readStreams' | 'getStates' | 'getRows' | 'streamsBehind' | 'renewRows'> => {
   /** By table: there are as many as a service has kinds of streams, and of rows. */
@@ -38,12 +35,12 @@ export const rowMaintenance = (
   const rowLooks = new Map<string, (keys: readonly string[]) => Promise<readonly StoredRow[]>>();
   return {
     getRows(table, keys) {
-      const find = rowLooks.get(table) ?? sharedLooks((all) => reaching(() => findRows(sql, table, all)));
+      const find = rowLooks.get(table) ?? sharedLooks((all) => reaching((sql) => findRows(sql, table, all)));
       rowLooks.set(table, find);
       return find(keys);
     },
     readStreams({ category, after, limit }) {
-      return reaching(async () => {
+      return reaching(async (sql) => {
         // A row a stream: what the driver does for a row of its own costs more than parsing an event.
         const found = await sql<{ stream: StreamName; version: number; events: string }[]>`
         select stream, max(version) as version,
@@ -66,12 +63,12 @@ export const rowMaintenance = (
     },
     getStates(table, ids) {
       const name = `${table.table} ${table.category}`;
-      const find = looks.get(name) ?? sharedLooks((keys) => reaching(() => findStates(sql, table, keys)));
+      const find = looks.get(name) ?? sharedLooks((keys) => reaching((sql) => findStates(sql, table, keys)));
       looks.set(name, find);
       return find(ids);
     },
     streamsBehind({ tables, after, span }) {
-      return reaching(async () => {
+      return reaching(async (sql) => {
         const [found] = await sql<{ reached: number; behind: StreamBehind[] }[]>`
         with looked as (
           select stream, max(version) as version from events
@@ -91,7 +88,7 @@ export const rowMaintenance = (
       });
     },
     renewRows(renewals) {
-      return reaching(async () => {
+      return reaching(async (sql) => {
         const changes = renewals.map(({ change }) => change);
         const rows = renewals.map(({ stream, change: { table, key, version, row } }) => {
           return { stream, table, key, version, row };
@@ -109,7 +106,8 @@ export const rowMaintenance = (
 
 const findRows = async (sql: Sql, table: string, keys: readonly string[]): Promise<ReadonlyMap<string, StoredRow>> => {
   const found = await sql<StoredRow[]>`
-    select key, row, version from rows where table_name = ${table} and key = any(${sql.array([...keys])}::text[])`;
+    select key, row, version from rows where table_name = ${table}
+      and key = any(array(select json_array_elements_text(${JSON.stringify(keys)}::text::json)))`;
   return new Map(found.map((row) => [row.key, row]));
 };
 
@@ -122,7 +120,7 @@ const findStates = async (
   // planner believes of tables that were filled a moment ago.
   const found = await sql<StateRow[]>`
     select k.id, r.row, r.version as "rowVersion", e.version
-    from unnest(${sql.array([...ids])}::text[]) as k(id)
+    from json_array_elements_text(${JSON.stringify(ids)}::text::json) as k(id)
     cross join lateral (
       select version from events where stream = ${`${category}-`} || k.id order by version desc limit 1
     ) as e

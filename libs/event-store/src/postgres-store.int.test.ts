@@ -75,7 +75,7 @@ test('G7: a feed reader sees every event once and in order, with many writers, s
       await systemClock.sleep(15);
       await database.sql`
         select pg_terminate_backend(pid) from pg_stat_activity
-        where datname = current_database() and query like 'select commit_columns%' and pid <> pg_backend_pid()`;
+        where datname = current_database() and query like '/* commit */%' and pid <> pg_backend_pid()`;
     }
   })();
   let unavailable = 0;
@@ -194,11 +194,12 @@ test('a row stays removed by a commit that is under way while the row is made an
   };
   const renewing = await database.sql.begin(async (sql) => {
     // The first half of a commit that breaks the lamp: there is no row to remove.
-    await sql`select commit_batch('[]', '[]', '[{"table":"lamp_v1","key":"a","version":2,"row":null}]', '[]', '[]', '[]')`;
+    await sql`delete from rows where table_name = 'lamp_v1' and key = 'a' and version <= 2`;
     const renewed = lamp.renew(['a']);
     while (!(await waitingForUs())) await systemClock.sleep(5);
-    await sql`select commit_batch('[{"stream":"lamp-a","expected":1}]',
-      '[{"stream":"lamp-a","version":2,"type":"LampBroken","schema":1,"data":{},"meta":{"id":"e"},"time_ms":0}]', '[]', '[]', '[]', '[]')`;
+    await sql`
+      with head_moved as (update head set position = position + 1 returning position)
+      insert into events select position, 'lamp-a', 2, 'LampBroken', 1, '{}', '{"id":"e"}', 0 from head_moved`;
     return { renewed };
   });
   assert.equal(await renewing.renewed, 0);
@@ -259,4 +260,19 @@ test('a name with a line break is refused alone, and nothing of its commit is st
     (await store.feed(start, 10)).map(({ stream }) => stream),
     ['lamp-whole'],
   );
+});
+
+test('the first question on a connection may name many things, as any later one', async () => {
+  const store = await open();
+  const lamp = category(store, lamps);
+  await lamp.transact('first', make('hall'), cause);
+  // As many at once as there are connections, and more.
+  const found = await Promise.all(
+    Array.from({ length: 12 }, () => store.getRows(lamp.table.table, ['first', 'none', 'with\na "line"'])),
+  );
+  for (const rows of found)
+    assert.deepEqual(
+      rows.map(({ key }) => key),
+      ['first'],
+    );
 });

@@ -1,7 +1,14 @@
 import type { Clock, Random } from '@interlock/runtime';
 import postgres from 'postgres';
-import { type ConnectionOptions, openConnections, transactionTimeoutMs } from './connection.ts';
-import { commitQueue } from './group-commit.ts';
+import {
+  type ConnectionOptions,
+  commitSettings,
+  openConnections,
+  type Sql,
+  transactionTimeoutMs,
+} from './connection.ts';
+import { commitQueue, maxUnderWay } from './group-commit.ts';
+import { openLanes, type Reaching } from './lanes.ts';
 import { migrate } from './migration.ts';
 import { storeBatch } from './postgres-commit.ts';
 import { rowMaintenance } from './postgres-rows.ts';
@@ -24,6 +31,8 @@ export interface PostgresStoreOptions extends ConnectionOptions {
   readonly answerTimeoutMs?: number;
 }
 
+/** Connections to the server, when `main.ts` names no number. */
+const maxConnectionsDefault = 10;
 /** Events kept after they were stored, for followers of the feed: some transactions of the largest size. */
 const recentEventsMax = 4_000;
 
@@ -51,10 +60,16 @@ const toRecorded = (row: EventRow): RecordedEvent => {
  */
 export const openPostgresStore = async (options: PostgresStoreOptions): Promise<EventStore> => {
   const { clock, random } = options;
-  const sql = openConnections(options.url, options);
+  const maxConnections = options.maxConnections ?? maxConnectionsDefault;
+  const openOne = (settings: ConnectionOptions['settings'] = {}): Sql =>
+    openConnections(options.url, { ...options, maxConnections: 1, fetchTypes: false, settings });
+  // Commits have connections of their own: they wait for no read, and plan a statement once and for all.
+  const committing = openLanes(Math.min(maxUnderWay, Math.ceil(maxConnections / 2)), () => openOne(commitSettings));
+  const reading = openLanes(Math.max(1, maxConnections - committing.count), () => openOne());
   const answerTimeoutMs = options.answerTimeoutMs ?? (options.transactionTimeoutMs ?? transactionTimeoutMs) + 2_000;
-  const reaching = <T>(work: () => Promise<T>): Promise<T> => answered(work, clock, answerTimeoutMs);
-  await reaching(() => migrate(sql));
+  const reaching: Reaching = (work) => answered(() => reading.use(work), clock, answerTimeoutMs);
+  const reachingCommit: Reaching = (work) => answered(() => committing.use(work), clock, answerTimeoutMs);
+  await reaching((sql) => migrate(sql));
   let knownHead = 0;
   const recent = recentEvents(recentEventsMax);
   const waiters = new Set<() => void>();
@@ -72,10 +87,10 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     if (first) recent.add(first.position, events);
     learnHead(events.at(-1)?.position ?? 0);
   };
-  const commits = commitQueue((batch) => storeBatch(batch, { sql, clock, random, reaching, stored }));
+  const commits = commitQueue((batch) => storeBatch(batch, { clock, random, reaching: reachingCommit, stored }));
 
   const head = (): Promise<number> =>
-    reaching(async () => {
+    reaching(async (sql) => {
       const [row] = await sql<{ position: number }[]>`select position from head`;
       return row?.position ?? 0;
     });
@@ -99,7 +114,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
       });
     },
     read(stream, after = 0) {
-      return reaching(async () => {
+      return reaching(async (sql) => {
         const rows = await sql<EventRow[]>`
           select * from events where stream = ${stream} and version > ${after} order by version`;
         return rows.map(toRecorded);
@@ -108,7 +123,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     feed(after, limit) {
       const known = recent.after(after, limit);
       if (known) return Promise.resolve(known);
-      return reaching(async () => {
+      return reaching(async (sql) => {
         const rows = await sql<EventRow[]>`
           select * from events where position > ${after} order by position limit ${limit}`;
         return rows.map(toRecorded);
@@ -131,7 +146,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
       return !signal.aborted && !closing.signal.aborted;
     },
     listRows(query) {
-      return reaching(async () => {
+      return reaching(async (sql) => {
         const { table, index, prefix = '', after, limit } = query;
         // Bounds on the key keep both forms range scans, however many rows there are.
         const bounds = (column: postgres.PendingQuery<postgres.Row[]>) => sql`
@@ -148,9 +163,9 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
         return [...rows];
       });
     },
-    ...rowMaintenance(sql, reaching),
+    ...rowMaintenance(reaching),
     cursor(name) {
-      return reaching(async () => {
+      return reaching(async (sql) => {
         const [row] = await sql<{ position: number }[]>`select position from cursors where name = ${name}`;
         return row?.position ?? 0;
       });
@@ -160,7 +175,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
       for (const wake of waiters) wake();
       await commits.idle();
       await polling;
-      await sql.end({ timeout: 5 });
+      await Promise.all([committing.end(5), reading.end(5)]);
     },
   };
 };

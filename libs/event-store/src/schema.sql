@@ -1,4 +1,4 @@
--- The record of one service. The same schema serves every service; `commit_columns`, `commit_batch` and `renew_rows` are the only writers.
+-- The record of one service. The same schema serves every service; the statement of `commit-statement.ts`, `commit_columns` and `renew_rows` are the only writers.
 
 create table if not exists events (
   position bigint not null,
@@ -45,77 +45,14 @@ create table if not exists cursors (
   position bigint not null
 ) with (fillfactor = 50);
 
--- How the release before stores a batch of commits; it may still run beside this one. Fails as a whole: IL001 = streams that moved (detail: JSON array of names), IL002 = cursors that moved.
--- Rows, index entries and cursors first: the head's lock is held for nothing but the append.
-create or replace function commit_batch(p_appends json, p_events json, p_rows json, p_removed json, p_added json, p_cursors json)
-returns bigint language plpgsql as $$
-declare
-  v_count bigint;
-  v_base bigint;
-  v_conflicts json;
+-- Ends a commit that cannot be stored: IL001 = streams that moved, IL002 = cursors that moved. Not called where none did: then their names are null.
+create or replace function commit_refused(p_code text, p_names json) returns boolean language plpgsql strict as $$
 begin
-  insert into rows (table_name, key, version, row)
-    select r."table", r.key, r.version, r.row
-    from json_to_recordset(p_rows) as r("table" text, key text, version bigint, row json)
-    where json_typeof(r.row) = 'object'
-    order by r."table", r.key
-    on conflict (table_name, key) do update set version = excluded.version, row = excluded.row
-    where rows.version <= excluded.version;
-
-  delete from rows using json_to_recordset(p_rows) as r("table" text, key text, version bigint, row json)
-    where rows.table_name = r."table" and rows.key = r.key and rows.version <= r.version
-      and (r.row is null or json_typeof(r.row) = 'null');
-
-  delete from row_index using json_to_recordset(p_removed) as x("table" text, index text, value text, key text)
-    where row_index.table_name = x."table" and row_index.index = x.index and row_index.value = x.value and row_index.key = x.key;
-
-  insert into row_index (table_name, index, value, key)
-    select x."table", x.index, x.value, x.key
-    from json_to_recordset(p_added) as x("table" text, index text, value text, key text)
-    order by 1, 2, 3, 4
-    on conflict do nothing;
-
-  insert into cursors (name, position)
-    select c.name, 0 from json_to_recordset(p_cursors) as c(name text, "from" bigint, "to" bigint)
-    where c."from" = 0 order by c.name
-    on conflict do nothing;
-  with moved as (
-    update cursors set position = c."to"
-    from json_to_recordset(p_cursors) as c(name text, "from" bigint, "to" bigint)
-    where cursors.name = c.name and cursors.position = c."from"
-    returning cursors.name
-  )
-  select json_agg(c.name) into v_conflicts
-    from json_to_recordset(p_cursors) as c(name text)
-    where not exists (select from moved where moved.name = c.name);
-  if v_conflicts is not null then
-    raise exception using errcode = 'IL002', message = 'cursors moved', detail = v_conflicts::text;
-  end if;
-
-  v_count := json_array_length(p_events);
-  if v_count = 0 then
-    return 0;
-  end if;
-
-  update head set position = position + v_count returning position - v_count into v_base;
-
-  select json_agg(a.stream) into v_conflicts
-    from json_to_recordset(p_appends) as a(stream text, expected integer)
-    where a.expected <> coalesce((select e.version from events e where e.stream = a.stream order by e.version desc limit 1), 0);
-  if v_conflicts is not null then
-    raise exception using errcode = 'IL001', message = 'streams moved', detail = v_conflicts::text;
-  end if;
-
-  insert into events (position, stream, version, type, schema, data, meta, time_ms)
-    select v_base + e.n, e.stream, e.version, e.type, e.schema, e.data, e.meta, e.time_ms
-    from rows from (json_to_recordset(p_events)
-      as (stream text, version integer, type text, schema smallint, data json, meta json, time_ms bigint))
-      with ordinality as e(stream, version, type, schema, data, meta, time_ms, n);
-  return v_base;
+  raise exception using errcode = p_code, message = 'moved', detail = p_names::text;
 end
 $$;
 
--- Stores a batch of commits: p_events events of so many streams, p_rows rows to be put, rows that go, index entries, cursors. A text
+-- How the release before stores a batch of commits; it may still run beside this one. p_events events of so many streams, p_rows rows to be put, rows that go, index entries, cursors. A text
 -- holds a value a line, the texts of one kind in the same order; of causes there is one for all events, or one each. Null: none.
 -- Fails as a whole: IL001 = streams that moved (detail: JSON array of names), IL002 = cursors that moved, 23505 = somebody appended
 -- to one of the streams since it was looked at (a repeat finds out which).

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Sql } from './connection.ts';
+import { openLanes } from './lanes.ts';
+
+/** Lanes over connections that are only numbers, and work that ends when told to. */
+const open = (count: number) => {
+  const numbers = new Map<Sql, number>();
+  const ended: number[] = [];
+  const lanes = openLanes(count, () => {
+    const number = numbers.size;
+    const end = async (): Promise<void> => {
+      ended.push(number);
+    };
+    const sql = { end } as Sql;
+    numbers.set(sql, number);
+    return sql;
+  });
+  const begin = (): { readonly lane: number; end(failure?: Error): Promise<void> } => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let lane = -1;
+    const work = lanes.use((sql) => {
+      lane = numbers.get(sql) ?? -1;
+      return promise;
+    });
+    return {
+      lane,
+      async end(failure) {
+        if (failure) reject(failure);
+        else resolve();
+        await work.catch((error: unknown) => assert.equal(error, failure));
+      },
+    };
+  };
+  return { lanes, begin, ended };
+};
+
+test('work that comes one after the other stays on one connection', async () => {
+  const { begin } = open(3);
+  for (let n = 0; n < 4; n++) {
+    const work = begin();
+    assert.equal(work.lane, 0);
+    await work.end(n % 2 === 0 ? new Error('refused') : undefined);
+  }
+});
+
+test('work that comes at once is shared out, and lines up where the least is under way', async () => {
+  const { begin } = open(2);
+  const works = [begin(), begin(), begin(), begin()];
+  assert.deepEqual(
+    works.map(({ lane }) => lane),
+    [0, 1, 0, 1],
+  );
+  await works[1]?.end();
+  assert.equal(begin().lane, 1);
+  await works[0]?.end();
+  await works[2]?.end();
+  assert.equal(begin().lane, 0);
+});
+
+test('every connection is closed', async () => {
+  const { lanes, ended } = open(3);
+  await lanes.end(1);
+  assert.deepEqual(ended, [0, 1, 2]);
+});

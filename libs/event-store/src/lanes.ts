@@ -1,0 +1,38 @@
+import type { Sql } from './connection.ts';
+
+/** Does some work on a connection and waits for the answer, but not for ever. @throws StoreUnavailable for anything that is not the server's definite word */
+export type Reaching = <T>(work: (sql: Sql) => Promise<T>) => Promise<T>;
+
+/** Connections that serve one purpose. */
+export interface Lanes {
+  readonly count: number;
+  /** Does some work on one connection. */
+  use<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
+  /** Closes them. @param timeout seconds that work under way is given to end */
+  end(timeout: number): Promise<void>;
+}
+
+/**
+ * Opens so many connections (made on first use). The first one that is free gets the work, so that most of it is done
+ * where the server has planned its statements and filled its caches already: a pool that takes turns has every
+ * connection learn everything. When none is free, work lines up where the least is under way.
+ * @param open opens a pool of one connection
+ */
+export const openLanes = (count: number, open: () => Sql): Lanes => {
+  const lanes = Array.from({ length: count }, () => ({ sql: open(), underWay: 0 }));
+  return {
+    count,
+    async use(work) {
+      const lane = lanes.reduce((best, one) => (one.underWay < best.underWay ? one : best));
+      lane.underWay += 1;
+      try {
+        return await work(lane.sql);
+      } finally {
+        lane.underWay -= 1;
+      }
+    },
+    async end(timeout) {
+      await Promise.all(lanes.map(({ sql }) => sql.end({ timeout })));
+    },
+  };
+};
