@@ -141,6 +141,9 @@ describe('production', () => {
       assert.ok(Number(find('production', 'ScaledObject', name).spec.minReplicaCount) >= 3);
       assert.equal(find('production', 'Deployment', name).spec.replicas, undefined, 'its autoscaler says how many');
     }
+    for (const { metadata, spec } of workloadsIn(objectsOf('production')))
+      for (const { nodeTaintsPolicy } of spec.template.spec.topologySpreadConstraints ?? [])
+        assert.equal(nodeTaintsPolicy, 'Honor', `${metadata.name}: a node that takes none of its pods counts as empty`);
     assert.equal(find('production', 'StatefulSet', 'nats').spec.replicas, 3);
     assert.deepEqual(find('production', 'PersistentVolumeClaim', 'key-vault-seal-keys').spec.accessModes, [
       'ReadWriteMany',

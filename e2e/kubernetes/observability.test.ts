@@ -19,6 +19,8 @@ const labelNames = new Set([
   ),
   'le',
   'namespace',
+  // Of cert-manager, and made of the name of a pod by label_replace.
+  'name',
 ]);
 /** Of what Kubernetes and cert-manager measure. */
 const others = new Set(['certmanager_certificate_not_before_timestamp_seconds', 'kube_pod_start_time']);

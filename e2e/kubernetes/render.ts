@@ -32,8 +32,8 @@ export interface Spec {
   readonly ports?: readonly { readonly port: number; readonly targetPort: string | number }[];
   readonly podSelector?: PodSelector;
   readonly policyTypes?: readonly string[];
-  readonly ingress?: readonly { readonly from?: readonly Peer[] }[];
-  readonly egress?: readonly { readonly to?: readonly Peer[] }[];
+  readonly ingress?: readonly { readonly from?: readonly Peer[]; readonly ports?: readonly PolicyPort[] }[];
+  readonly egress?: readonly { readonly to?: readonly Peer[]; readonly ports?: readonly PolicyPort[] }[];
   readonly scaleTargetRef?: { readonly kind: string; readonly name: string };
   readonly minReplicas?: number;
   readonly minReplicaCount?: number;
@@ -56,7 +56,7 @@ export interface PodSelector {
   readonly matchExpressions?: readonly {
     readonly key: string;
     readonly operator: string;
-    readonly values: readonly string[];
+    readonly values?: readonly string[];
   }[];
 }
 
@@ -64,6 +64,12 @@ export interface PodSelector {
 export interface Peer {
   readonly podSelector?: PodSelector;
   readonly namespaceSelector?: PodSelector;
+}
+
+/** A port a policy opens. */
+export interface PolicyPort {
+  readonly protocol: string;
+  readonly port: number;
 }
 
 /** A rule of Prometheus. */
@@ -101,7 +107,7 @@ export interface PodSpec {
   readonly automountServiceAccountToken?: boolean;
   readonly enableServiceLinks?: boolean;
   readonly terminationGracePeriodSeconds?: number;
-  readonly topologySpreadConstraints?: readonly { readonly topologyKey: string }[];
+  readonly topologySpreadConstraints?: readonly { readonly topologyKey: string; readonly nodeTaintsPolicy?: string }[];
 }
 
 /** A container of a pod. */

@@ -20,8 +20,8 @@ export interface RollingOutcome {
   readonly stoppedMs: number;
   /** Operations of the guests that were not concerned while stateless services were replaced; none of them failed. */
   readonly operations: number;
-  /** Longest operation while the disk host was replaced, and how many found it gone beyond their deadline of 5 s. */
-  readonly disk: { readonly longestMs: number; readonly failed: number };
+  /** The disk host: from SIGTERM to its successor being ready, and the longest operation meanwhile; none failed. */
+  readonly disk: { readonly goneMs: number; readonly longestMs: number; readonly operations: number };
 }
 
 /** What Kubernetes gives a pod to end (base/*.yaml), in seconds. */
@@ -35,7 +35,8 @@ const replaced = ['identity', 'key-vault', 'disk-encryption-set'] as const;
 
 /**
  * Replaces identity, key-vault and disk-encryption-set as a rolling update does, while guests read and write, and takes a key
- * away in the middle of it. Then disk and compute, which are hosts: one after the other, with a gap.
+ * away in the middle of it. Then disk and compute, which are hosts: one after the other, with a gap, which the I/O of guests
+ * waits out in the one case and machines end with in the other.
  * @throws AssertionError naming the promise that was broken
  */
 export const rollEverything = async (cloud: PodCloud, say: (line: string) => void): Promise<RollingOutcome> => {
@@ -115,14 +116,18 @@ export const rollEverything = async (cloud: PodCloud, say: (line: string) => voi
     for (const name of kept.machines) assert.equal((await untilPower(clients, name, 'RUNNING')).powerState, 'RUNNING');
     const around = ofKept().filter(({ completedAt }) => completedAt >= diskGoesAt);
     const disk = {
+      goneMs: diskBackAt - diskGoesAt,
       longestMs: Math.max(...around.map(({ invokedAt, completedAt }) => completedAt - invokedAt)),
-      failed: around.filter(({ ok }) => !ok).length,
+      operations: around.length,
     };
-    const unexpected = around.filter(({ ok, reason }) => !ok && !hostIsAway.includes(reason));
-    assert.deepEqual(unexpected, [], 'a host that is away is waited for; nothing else happens to I/O');
+    assert.deepEqual(
+      around.filter(({ ok }) => !ok),
+      [],
+      'a host that is replaced is waited for: its I/O is slow and does not fail',
+    );
     say(
-      `disk: replaced in place in ${diskBackAt - diskGoesAt} ms (it ended in ${drainMs.disk} ms); machines ran on, ` +
-        `the longest operation took ${disk.longestMs} ms, ${disk.failed} gave up`,
+      `disk: replaced in place in ${disk.goneMs} ms (it ended in ${drainMs.disk} ms); machines ran on, ` +
+        `the longest of ${disk.operations} operations took ${disk.longestMs} ms`,
     );
 
     drainMs.compute = await restartHost(cloud, 'compute', forwarders);
@@ -145,9 +150,6 @@ export const rollEverything = async (cloud: PodCloud, say: (line: string) => voi
     for (const forwarder of forwarders.values()) forwarder.close();
   }
 };
-
-/** What I/O is told while a disk host is replaced, beyond its deadline; and by one that has not taken its volumes over yet. */
-const hostIsAway: readonly string[] = ['DEADLINE_EXCEEDED', 'UNAVAILABLE', 'DISK_HOST_LEASE_OVER'];
 
 const isWrite = ({ op, ok }: Io): boolean => op === 'write' && ok;
 

@@ -30,12 +30,19 @@ const hopeless = new Set([
  */
 export const rehearseOnCluster = async (
   kubectl: Kubectl,
-  parts: { readonly clock: Clock; readonly random: Random; readonly terminal: Terminal; readonly out: string },
+  parts: {
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly terminal: Terminal;
+    readonly out: string;
+    /** The tools image; by default the one beside that of identity. */
+    readonly image?: string | undefined;
+  },
 ): Promise<boolean> => {
   const { clock, random, terminal, out } = parts;
   const tag = Buffer.from(random.bytes(3)).toString('hex');
   const name = `rehearsal-${tag}`;
-  const manifest = jobOf(name, tag, await toolsImage(kubectl));
+  const manifest = jobOf(name, tag, parts.image ?? (await toolsImage(kubectl)));
   await kubectl.run(['create', '--filename', '-'], JSON.stringify(manifest));
   terminal.err(`Job ${name} in namespace ${kubectl.place.namespace}`);
   try {
@@ -94,12 +101,12 @@ const toolsImage = async (kubectl: Kubectl): Promise<string> => {
   const image = await kubectl.run(['get', 'deployment', 'identity', '--output', `jsonpath=${path}`]);
   if (!/\/identity[:@]/.test(image)) {
     throw new ClusterProblem(
-      `Deployment identity runs ${image}: where its tools image is cannot be told from that name`,
+      `Deployment identity runs ${image}: where its tools image is cannot be told from that name. Name it with --image`,
     );
   }
   if (image.includes('@')) {
     throw new ClusterProblem(
-      `Deployment identity runs ${image}, by digest: make the Job yourself, from deploy/kubernetes/jobs/rehearsal.yaml with the digest of the tools image`,
+      `Deployment identity runs ${image}, by digest, which says nothing about that of its tools image. Name it with --image`,
     );
   }
   return image.replace('/identity:', '/tools:');
@@ -107,7 +114,11 @@ const toolsImage = async (kubectl: Kubectl): Promise<string> => {
 
 const untilStarted = async (kubectl: Kubectl, job: string, clock: Clock): Promise<void> => {
   const endMs = clock.monotonicMs() + START_MS;
-  for (let last = 'no pod was made'; ; await clock.sleep(LOOK_MS)) {
+  for (
+    let last = `no pod was made (kubectl --namespace ${kubectl.place.namespace} describe job ${job} says why)`;
+    ;
+    await clock.sleep(LOOK_MS)
+  ) {
     const list = await kubectl.json(['get', 'pods', '--selector', `job-name=${job}`]);
     const [pod] = isObject(list) && Array.isArray(list.items) ? list.items.filter(isObject) : [];
     const status = pod !== undefined && isObject(pod.status) ? pod.status : {};

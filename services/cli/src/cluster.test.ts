@@ -139,13 +139,13 @@ const job = (status: object, log: string): readonly Answer[] => [
   { when: 'logs --follow', out: log },
   { when: 'get job', out: JSON.stringify({ status }) },
 ];
-const rehearse = async (answers: readonly Answer[]) => {
+const rehearse = async (answers: readonly Answer[], image?: string) => {
   const { kubectl, calls } = kubectlWith(answers);
   const out = mkdtempSync(join(tmpdir(), 'interlock-report-'));
   made.push(out);
   const lines: string[] = [];
   const terminal = { ...silent, out: (text: string) => lines.push(text), err: (text: string) => lines.push(text) };
-  const outcome = rehearseOnCluster(kubectl, { clock: sleepingClock(), random: systemRandom, terminal, out });
+  const outcome = rehearseOnCluster(kubectl, { clock: sleepingClock(), random: systemRandom, terminal, out, image });
   return { outcome, out, lines, calls };
 };
 
@@ -161,6 +161,21 @@ test('a rehearsal on a cluster is a Job beside its services, and its report come
   assert.equal(container.image, 'registry.example.com/interlock/tools:0.1.0');
   const tag = /^rehearsal-([0-9a-f]{6})$/.exec(manifest.metadata.name)?.[1];
   assert.equal(container.env.find(({ name }: { name: string }) => name === 'REHEARSAL_TAG').value, `-${tag}`);
+});
+
+test('the image of a rehearsal is named where that of identity does not tell', async () => {
+  const byDigest = {
+    when: 'get deployment identity',
+    out: `registry.example.com/interlock/identity@sha256:${'0'.repeat(64)}`,
+  };
+  const { outcome, calls } = await rehearse([byDigest, ...job({ succeeded: 1 }, logOf(report))]);
+  await assert.rejects(outcome, /by digest.*--image/);
+  assert.ok(!callsIn(calls).some(({ args }) => args.includes('create')), 'nothing was made');
+  const named = await rehearse(
+    [byDigest, ...job({ succeeded: 1 }, logOf(report))],
+    'registry.example.com/tools@sha256:1',
+  );
+  assert.equal(await named.outcome, true);
 });
 
 test('a rehearsal in which a rule did not hold is no success, and its report comes back', async () => {

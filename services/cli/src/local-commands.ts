@@ -8,7 +8,7 @@ export interface LocalCommands {
   /** Stops the running cloud. */
   down(flags: GlobalFlags): Promise<void>;
   /** Rehearses on a cloud of its own, or as a Job of a cluster. */
-  rehearse(flags: GlobalFlags & { readonly kubernetes?: boolean }): Promise<void>;
+  rehearse(flags: GlobalFlags & { readonly kubernetes?: boolean; readonly image?: string }): Promise<void>;
   status(flags: GlobalFlags): Promise<void>;
   trace(id: string, flags: GlobalFlags): Promise<void>;
 }
@@ -24,7 +24,8 @@ export function addLocalCommands(program: Command, runner: LocalCommands): void 
   const rehearse = program
     .command('rehearse')
     .description('rehearses losing and regaining a key on a cloud of its own')
-    .option('--kubernetes', 'as a Job in a cluster, on the cloud that is there; brings the report back');
+    .option('--kubernetes', 'as a Job in a cluster, on the cloud that is there; brings the report back')
+    .option('--image <reference>', 'with --kubernetes: the tools image; default the one beside that of identity');
   rehearse.action(() => runner.rehearse(rehearse.optsWithGlobals()));
   const trace = program.command('trace').description('shows what a request led to, in every service');
   trace.argument('<id>', '32 hexadecimal digits, as errors and logs give it');

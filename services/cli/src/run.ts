@@ -93,7 +93,7 @@ export async function run(args: readonly string[], env: Environment, terminal: T
     rehearse: async (flags) => {
       if (flags.kubernetes === true) {
         const out = dataFolder(flags, env);
-        const parts = { clock: systemClock, random: systemRandom, terminal, out };
+        const parts = { clock: systemClock, random: systemRandom, terminal, out, image: flags.image };
         const hasPassed = await rehearseOnCluster(openKubectl(placeOf(flags, env), env), parts);
         known.exitCode = hasPassed ? ExitCode.ok : ExitCode.refused;
         return;

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { serviceNames } from '@interlock/local/services.ts';
+import { blocked, type Place } from './network-flows.ts';
+import { workloadsIn } from './references.ts';
+import { hasKubectl, type KubernetesObject, type Overlay, overlays, render } from './render.ts';
+
+/**
+ * Every connection the system needs, held against the policies in both directions: what a cluster would show only by standing
+ * still. And connections nobody needs, which must not be.
+ */
+
+const rendered = new Map<Overlay, readonly KubernetesObject[]>();
+before(async () => {
+  assert.ok(hasKubectl(), 'kubectl is needed to render the overlays: apt-get install kubernetes-client');
+  for (const overlay of overlays) rendered.set(overlay, await render(overlay));
+});
+
+const partOf = { 'app.kubernetes.io/part-of': 'interlock' };
+const named = (name: string): Place => ({ labels: { 'app.kubernetes.io/name': name, ...partOf } });
+const services = serviceNames.map(named);
+const rehearsal = named('rehearsal');
+const collector = named('otel-collector');
+const apiServer: Place = { labels: {}, isOutside: true };
+const names: Place = { labels: { 'k8s-app': 'kube-dns' }, namespace: 'kube-system' };
+/** As CloudNativePG labels what it makes. */
+const cnpg = { 'cnpg.io/cluster': 'interlock-postgres', 'app.kubernetes.io/name': 'postgresql' };
+const postgres: Place = { labels: { ...cnpg, ...partOf, 'cnpg.io/instanceName': 'interlock-postgres-1' } };
+const postgresJob: Place = { labels: { ...cnpg, 'cnpg.io/jobRole': 'join' } };
+const operator: Place = { labels: { 'app.kubernetes.io/name': 'cloudnative-pg' }, namespace: 'cnpg-system' };
+const observability = (name: string): Place => ({ labels: { app: name }, namespace: 'observability' });
+const person: Place = { labels: {}, namespace: 'callers' };
+/** As Chaos Mesh labels the pod of a Task. */
+const task: Place = { labels: { 'chaos-mesh.org/workflow': 'revoke-x', 'chaos-mesh.org/controlled-by': 'revoke-x-1' } };
+const stranger: Place = { labels: {} };
+
+type Flow = readonly [string, Place | readonly Place[], Place | readonly Place[], number];
+
+const inEvery: readonly Flow[] = [
+  ['services ask each other, and guests their disk host', services, services, 7400],
+  ['services tell and hear facts', services, named('nats'), 4222],
+  ['a rehearsal asks services', rehearsal, services, 7400],
+];
+const inOwnServers: readonly Flow[] = [
+  ['services store', services, named('postgres'), 5432],
+  ['services export spans and metrics', services, collector, 4318],
+  ['traces are kept', collector, named('jaeger'), 4317],
+  ['a rehearsal gets its spans', collector, rehearsal, 4318],
+  ['Secrets are made', named('setup'), apiServer, 443],
+  ['metrics are scraped', observability('prometheus'), collector, 9464],
+];
+const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
+  local: [...inEvery, ...inOwnServers],
+  chaos: [
+    ...inEvery,
+    ...inOwnServers,
+    ['a Task of a Workflow asks services', task, services, 7400],
+    ['a Job of an experiment asks services', named('experimenter'), services, 7400],
+  ],
+  production: [
+    ...inEvery,
+    ['services store', services, postgres, 5432],
+    ['services export spans and metrics', services, observability('collector'), 4318],
+    ['NATS servers find each other', named('nats'), named('nats'), 6222],
+    ['Postgres servers follow each other', postgres, postgres, 5432],
+    ['a new Postgres server copies the first', postgresJob, postgres, 5432],
+    ['Postgres servers watch their Cluster, its Jobs too', [postgres, postgresJob], apiServer, 443],
+    ['the operator asks its servers', operator, postgres, 8000],
+    ['Postgres metrics are scraped', observability('prometheus'), postgres, 9187],
+    ['a rehearsal gets its spans', observability('collector'), rehearsal, 4318],
+    ['people call from where they may', person, services, 7400],
+  ],
+};
+const unwanted: readonly Flow[] = [
+  ['a stranger in the namespace', stranger, services, 7400],
+  ['NATS calls a service', named('nats'), services, 7400],
+  ['a rehearsal reads a store', rehearsal, [named('postgres'), postgres], 5432],
+  ['a rehearsal publishes a fact', rehearsal, named('nats'), 4222],
+  ['a service leaves the cluster', services, apiServer, 443],
+  ['another namespace calls a service', { labels: partOf, namespace: 'other' }, services, 7400],
+  ['another namespace reads a store', { labels: partOf, namespace: 'other' }, [named('postgres'), postgres], 5432],
+  ['another namespace publishes a fact', person, named('nats'), 4222],
+];
+
+const each = (places: Place | readonly Place[]): readonly Place[] => ('labels' in places ? [places] : places);
+const pairs = ([, from, to]: Flow) => each(from).flatMap((one) => each(to).map((other) => [one, other] as const));
+
+for (const overlay of overlays) {
+  test(`${overlay}: every connection that is needed has a rule at both ends`, () => {
+    const objects = rendered.get(overlay) ?? [];
+    const problems = needed[overlay].flatMap((flow) =>
+      pairs(flow).flatMap(([from, to]) =>
+        blocked(objects, from, to, flow[3]).map(
+          (way) => `${flow[0]}: nothing lets it ${way} (${JSON.stringify([from, to])})`,
+        ),
+      ),
+    );
+    assert.deepEqual(problems, []);
+  });
+
+  test(`${overlay}: every pod may look up names`, () => {
+    const objects = rendered.get(overlay) ?? [];
+    const pods = workloadsIn(objects).map(({ spec }): Place => ({ labels: spec.template.metadata.labels }));
+    for (const pod of [...pods, rehearsal, postgresJob, task])
+      for (const protocol of ['UDP', 'TCP']) assert.deepEqual(blocked(objects, pod, names, 53, protocol), []);
+  });
+
+  test(`${overlay}: what nobody needs is kept out`, () => {
+    const objects = rendered.get(overlay) ?? [];
+    for (const flow of unwanted)
+      for (const [from, to] of pairs(flow)) assert.notDeepEqual(blocked(objects, from, to, flow[3]), [], flow[0]);
+  });
+}
