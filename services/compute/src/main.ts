@@ -5,6 +5,7 @@ import { int, oneOf, optional, secretFile, text } from '@interlock/runtime';
 import { assemble } from './assemble.ts';
 import { guestDriver } from './drivers/guest-driver.ts';
 import { idleDriver } from './drivers/idle-driver.ts';
+import { ioTimeoutDefaultMs } from './guest/disk-io.ts';
 
 /** The little of the environment a guest gets: no secrets are in these. */
 const guestEnvironment = ['PATH', 'NODE_COMPILE_CACHE', 'TZ'];
@@ -22,6 +23,13 @@ await hostService({
     ),
     interlockParentPid: optional(int('Process that started this service', { min: 1 })),
     guestStopTimeoutMs: int('How long a guest may take to shut down before it is ended', { min: 0, default: 10_000 }),
+    guestIoTimeoutMs: int(
+      'Longest single read, write or flush of a guest: how long it waits for a disk host that is being replaced',
+      {
+        min: 100,
+        default: ioTimeoutDefaultMs,
+      },
+    ),
     startTimeoutMs: int('How long a create, start, restart or attach goes on without a definite answer', {
       min: 100,
       default: 60_000,
@@ -45,6 +53,7 @@ await hostService({
         : guestDriver({
             folder,
             authority: settings.tlsCaFile ?? 'plaintext',
+            ioTimeoutMs: settings.guestIoTimeoutMs,
             ...(tlsCertificateFile === undefined || tlsKeyFile === undefined
               ? {}
               : { client: { certificate: tlsCertificateFile, key: tlsKeyFile } }),

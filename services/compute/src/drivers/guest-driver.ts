@@ -15,6 +15,8 @@ export interface GuestDriverOptions {
   readonly authority: string | 'plaintext';
   /** The certificate guests show, where disk hosts want to see one. */
   readonly client?: ClientCertificate;
+  /** Longest single read, write or flush of a guest, in milliseconds, where it is not the usual one. */
+  readonly ioTimeoutMs?: number;
   /** Process without which guests end; they outlive this one. */
   readonly parentPid?: number;
   /** The Node that runs guests, and the little of the environment they get. */
@@ -136,10 +138,11 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
       const folder = folderOf(vm);
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       rmSync(join(folder, guestFiles.applied), { force: true });
-      const { authority, client, parentPid } = options;
+      const { authority, client, parentPid, ioTimeoutMs } = options;
       writePlan(vm, {
         vm,
         authority,
+        ...(ioTimeoutMs === undefined ? {} : { ioTimeoutMs }),
         workload,
         disks,
         generation: 1,

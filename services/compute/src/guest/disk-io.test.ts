@@ -97,6 +97,13 @@ test('what a host answers is an answer: it is not asked again', async () => {
   await running.stop();
 });
 
+test('a host that stays away is waited for as long as it was said', async () => {
+  const gone = await host('127.0.0.1:0');
+  await gone.stop();
+  const io = diskIo(clientOf(gone.address), disk, clock, 200);
+  await assert.rejects(io.flush(never), (error) => error instanceof IoError && error.reason === 'DEADLINE_EXCEEDED');
+});
+
 test('whoever stops waits for no host', async () => {
   const gone = await host('127.0.0.1:0');
   await gone.stop();

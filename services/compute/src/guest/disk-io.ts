@@ -31,20 +31,28 @@ export class IoError extends Error {
 }
 
 const service = '/interlock.disk.v1.DiskDataService';
-/** Longest single read, write or flush, in milliseconds: what is invoked before a key is lost has ended by then. */
-const deadlineMs = 5_000;
+/** Longest single read, write or flush, in milliseconds, where nothing else is said: what is invoked before a key is lost has ended by then. */
+export const ioTimeoutDefaultMs = 5_000;
 
-/** The methods of grpc-js and nothing above it: a guest should be up within the time a process needs to load. */
-export const diskIo = (client: Client, { disk, accessToken }: GuestDisk, clock: Pick<Clock, 'now'>): DiskIo => {
+/**
+ * The methods of grpc-js and nothing above it: a guest should be up within the time a process needs to load.
+ * @param timeoutMs longest single read, write or flush
+ */
+export const diskIo = (
+  client: Client,
+  { disk, accessToken }: GuestDisk,
+  clock: Pick<Clock, 'now'>,
+  timeoutMs = ioTimeoutDefaultMs,
+): DiskIo => {
   const metadata = (): Metadata => {
     // A host that cannot be reached for a moment is waited for until the deadline, as a kernel waits for its disk: a restart of
     // the host is then a slow operation and no failed one. What the host answers is never repeated.
     const entries = new Metadata({ waitForReady: true });
     entries.set('x-interlock-disk-access', accessToken);
-    entries.set('x-interlock-timeout-ms', String(deadlineMs));
+    entries.set('x-interlock-timeout-ms', String(timeoutMs));
     return entries;
   };
-  const options = () => ({ deadline: clock.now() + deadlineMs });
+  const options = () => ({ deadline: clock.now() + timeoutMs });
   const encode =
     <Message>(codec: { encode(message: Message): { finish(): Uint8Array } }) =>
     (message: Message): Buffer =>

@@ -18,7 +18,7 @@ const planFile = join(folder, guestFiles.plan);
 const journalFile = join(folder, guestFiles.journal);
 
 const clients = new Map<string, Client>();
-const { authority, client, parentPid } = readGuestFile(planFile);
+const { authority, client, parentPid, ioTimeoutMs } = readGuestFile(planFile);
 const channelCredentials =
   authority === 'plaintext'
     ? credentials.createInsecure()
@@ -51,7 +51,7 @@ const guest = createGuest({
   journal: openJournal(journalFile),
   history,
   clock,
-  openIo: (disk) => diskIo(clientOf(disk.dataAddress), disk, clock),
+  openIo: (disk) => diskIo(clientOf(disk.dataAddress), disk, clock, ioTimeoutMs),
 });
 
 const apply = async (): Promise<void> => {

@@ -8,6 +8,8 @@ export interface GuestFile extends GuestPlan {
   readonly authority: string | 'plaintext';
   /** What the guest shows to disk hosts that want to see a certificate. */
   readonly client?: ClientCertificate;
+  /** Longest single read, write or flush, in milliseconds, where it is not the usual one. */
+  readonly ioTimeoutMs?: number;
   /** Process without which the guest ends. */
   readonly parentPid?: number;
   /** What the guest runs on, as long as that lasts: see `hostRun`. */
@@ -34,7 +36,7 @@ export const guestFiles = {
 /** Reads the file. @throws Error when it is not there or not whole */
 export const readGuestFile = (path: string): GuestFile => {
   const given: Partial<GuestFile> = JSON.parse(readFileSync(path, 'utf8'));
-  const { vm, authority, client, workload, disks, generation, parentPid, host } = given;
+  const { vm, authority, client, workload, disks, generation, parentPid, host, ioTimeoutMs } = given;
   if (!vm || !authority || !workload || !disks || generation === undefined) {
     throw new Error(`${path} must have vm, authority, workload, disks and generation`);
   }
@@ -45,6 +47,7 @@ export const readGuestFile = (path: string): GuestFile => {
     disks,
     generation,
     ...(client === undefined ? {} : { client }),
+    ...(ioTimeoutMs === undefined ? {} : { ioTimeoutMs }),
     ...(parentPid === undefined ? {} : { parentPid }),
     ...(host === undefined ? {} : { host }),
   };
