@@ -21,7 +21,7 @@ import { openDiskGrowth } from './disk/growth.ts';
 import { openOpening } from './disk/opening.ts';
 import { disks as diskStreams } from './disk/state.ts';
 import { holdFiles } from './host/held-files.ts';
-import { type HostIdentity, takeOwnership } from './host/ownership.ts';
+import { type HostIdentity, type Owner, takeOwnership } from './host/ownership.ts';
 import { keyChangeApi } from './key-change-api.ts';
 import { openDeks } from './keys/deks.ts';
 import { createKeyAccess } from './keys/key-access.ts';
@@ -62,6 +62,8 @@ export interface DiskSettings {
   readonly host: HostIdentity;
   /** Told when another host has taken the volumes: this process is of no use any more. */
   readonly onReplaced?: () => void;
+  /** Keeps with the volumes who owns them. */
+  readonly onTaken?: (owner: Owner) => Promise<void>;
   /** Sees each cipher of an open disk, and hands it or another on: the simulation watches which of them live. */
   readonly watchCipher?: (cipher: SectorCipher, disk: string) => SectorCipher;
 }
@@ -118,6 +120,7 @@ export const assemble: Assemble<DiskSettings> = async ({
     random,
     log,
     signal: scope.signal,
+    onTaken: settings.onTaken,
     onEnd: letGo,
     onReplaced: settings.onReplaced ?? (() => undefined),
   });

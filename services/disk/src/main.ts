@@ -4,7 +4,7 @@ import { hostService } from '@interlock/host';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
-import { folderId, lockFolder, machineId } from './host/folder-identity.ts';
+import { folderId, lockFolder, machineId, readOwner, writeOwner } from './host/folder-identity.ts';
 import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
 import { folderVolumeFiles } from './volume/volume-files.ts';
 
@@ -36,7 +36,9 @@ await hostService({
           folder: await folderId(volumeFolder, systemRandom),
           machine: await machineId(),
           ttlMs: settings.hostLeaseTtlMs,
+          lastOwner: await readOwner(volumeFolder),
         },
+        onTaken: (owner) => writeOwner(volumeFolder, owner),
         // Whatever starts processes here starts a new one, which then waits for its turn.
         onReplaced: () => process.kill(process.pid, 'SIGTERM'),
       },

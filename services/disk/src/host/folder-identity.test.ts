@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
-import { folderId, lockFolder, machineId } from './folder-identity.ts';
+import { folderId, lockFolder, machineId, readOwner, writeOwner } from './folder-identity.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-folder-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -22,4 +22,15 @@ test('a folder keeps its name, and a machine has one while it runs', async () =>
   assert.match(id, /^[0-9a-f-]{36}$/);
   assert.equal(await folderId(folder, random), id);
   assert.equal(await machineId(), await machineId());
+});
+
+test('a folder keeps who owned it last', async () => {
+  const place = join(folder, 'owned');
+  mkdirSync(place);
+  assert.equal(await readOwner(place), undefined);
+  await writeOwner(place, { epoch: 3, machine: 'm' });
+  await writeOwner(place, { epoch: 4, machine: 'n' });
+  assert.deepEqual(await readOwner(place), { epoch: 4, machine: 'n' });
+  writeFileSync(join(place, 'owner.json'), '{}');
+  await assert.rejects(readOwner(place), /owner\.json does not say/);
 });

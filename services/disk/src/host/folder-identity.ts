@@ -1,9 +1,10 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import { lockFile } from '../file-block-store.ts';
+import type { Owner } from './ownership.ts';
 
 /** How often a lock that somebody else has is tried again, in milliseconds. */
 const lockAgainMs = 100;
@@ -39,16 +40,39 @@ export const lockFolder = async (
 export const folderId = async (folder: string, random: Pick<Random, 'uuid'>): Promise<string> => {
   const path = join(folder, 'folder-id');
   const read = async (): Promise<string> => (await readFile(path, 'utf8')).trim();
-  const isMissing = (error: unknown) => error instanceof Error && 'code' in error && error.code === 'ENOENT';
-  const found = await read().catch((error: unknown) => {
-    if (isMissing(error)) return '';
-    throw error;
-  });
+  const found = await read().catch(absentIs(''));
   if (found !== '') return found;
   const id = random.uuid();
   await writeFile(path, `${id}\n`, { mode: 0o600, flush: true });
   return id;
 };
+
+/** For `catch`: a missing file is `value`; everything else stays an error. */
+const absentIs =
+  <Value>(value: Value) =>
+  (error: unknown): Value => {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return value;
+    throw error;
+  };
+
+/** Who owned the folder last; undefined for one that nobody has. Call it under the folder's lock. @throws Error for a file that says something else */
+export const readOwner = async (folder: string): Promise<Owner | undefined> => {
+  const path = join(folder, ownerFile);
+  const text = await readFile(path, 'utf8').catch(absentIs(undefined));
+  if (text === undefined) return undefined;
+  const { epoch, machine }: Partial<Owner> = JSON.parse(text);
+  if (Number.isSafeInteger(epoch) && typeof machine === 'string') return { epoch: Number(epoch), machine };
+  throw new Error(`${path} does not say who owned the folder last`);
+};
+
+/** Keeps who owns the folder now, whole or not at all. Call it under the folder's lock. */
+export const writeOwner = async (folder: string, owner: Owner): Promise<void> => {
+  const path = join(folder, ownerFile);
+  await writeFile(`${path}.new`, `${JSON.stringify(owner)}\n`, { mode: 0o600, flush: true });
+  await rename(`${path}.new`, path);
+};
+
+const ownerFile = 'owner.json';
 
 /** The name of the running kernel: of its boot where it tells one (Linux), else of the machine. */
 export const machineId = async (): Promise<string> => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type EventStore, memoryStore } from '@interlock/event-store';
 import { logger, systemRandom as random, type VirtualClock, virtualClock } from '@interlock/runtime';
-import { type Ownership, takeOwnership } from './ownership.ts';
+import { type Owner, type Ownership, takeOwnership } from './ownership.ts';
 
 const ttlMs = 10_000;
 
@@ -11,11 +11,16 @@ const world = () => {
   const clock = virtualClock();
   const store = memoryStore({ clock, random });
   const told: string[] = [];
+  /** What the folder keeps. */
+  let lastOwner: Owner | undefined;
   const host = (machine: string, through: EventStore = store) => {
     const stop = new AbortController();
     const taking = takeOwnership({
       store: through,
-      host: { folder: 'f', machine, ttlMs },
+      host: { folder: 'f', machine, ttlMs, lastOwner },
+      onTaken: async (owner) => {
+        lastOwner = owner;
+      },
       clock,
       random,
       log: logger({ service: 'disk', clock, write: () => undefined }),
@@ -131,6 +136,22 @@ test('a process that starts again on the same machine waits for nothing and keep
   await pass(clock, ttlMs, () => undefined);
   assert.ok(owns(again) && !owns(first));
   assert.deepEqual(told, ['a ended', 'a replaced']);
+});
+
+test('a store that was restored to an earlier moment gives no epoch below those in the headers', async () => {
+  const { clock, host } = world();
+  const first = await clock.drive(host('a').taking);
+  await first.release();
+  const second = await clock.drive(host('b').taking);
+  assert.equal(second.epoch, 2);
+  await second.release();
+  const restored = () => memoryStore({ clock, random });
+  const again = await clock.drive(host('b', restored()).taking);
+  assert.equal(again.epoch, 2, 'the machine that had it keeps its epoch');
+  await again.release();
+  const other = await clock.drive(host('c', restored()).taking);
+  assert.equal(other.epoch, 3, 'another one takes the next');
+  await other.release();
 });
 
 test('a successor that is stopped while it waits has taken nothing', async () => {

@@ -41,6 +41,17 @@ export interface HostIdentity {
   readonly machine: string;
   /** How long a renewal is worth, in milliseconds; ≥ 1,000. */
   readonly ttlMs: number;
+  /**
+   * Who owned the folder last, as it says itself: a store that was restored to an earlier moment knows an earlier one, and
+   * headers written since have a higher epoch than it would give.
+   */
+  readonly lastOwner?: Owner | undefined;
+}
+
+/** An owner of a folder, as the folder keeps it. */
+export interface Owner {
+  readonly epoch: number;
+  readonly machine: string;
 }
 
 /** What applies where nothing else is said. */
@@ -62,6 +73,7 @@ const waitedOutMs = (ttlMs: number): number => ttlMs + (ttlMs - usableMs(ttlMs))
 /**
  * Takes the folder, after the lease of whoever had it is waited out, and keeps it until `release`.
  * @param onEnd told each time the lease runs out: every file is to be let go of
+ * @param onTaken keeps the new owner with the folder, before anything is done there
  * @param onReplaced told once when another host has taken the folder: this one will never have it again
  * @throws what the store throws, and when `signal` is aborted meanwhile
  */
@@ -72,11 +84,12 @@ export const takeOwnership = async (parts: {
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  readonly onTaken?: ((owner: Owner) => Promise<void>) | undefined;
   readonly onEnd: () => void;
   readonly onReplaced: () => void;
 }): Promise<Ownership> => {
-  const { store, host, clock, random, log, signal, onEnd, onReplaced } = parts;
-  const { folder, machine, ttlMs } = host;
+  const { store, host, clock, random, log, signal, onEnd, onReplaced, onTaken = async () => undefined } = parts;
+  const { folder, machine, ttlMs, lastOwner } = host;
   const rows = table<HostLease>(store, { name: 'disk_host', version: 1 });
   const cursor = `disk-host/${folder}`;
   const holder = random.uuid();
@@ -122,7 +135,7 @@ export const takeOwnership = async (parts: {
       seenAt = readingOf(clock);
     }
     const before = seen.lease;
-    const epoch = before === undefined ? 1 : before.machine === machine ? before.epoch : before.epoch + 1;
+    const epoch = Math.max(epochAfter(before, machine), epochAfter(lastOwner, machine));
     const asked = readingOf(clock);
     try {
       const lease = { epoch, holder, machine, ttlMs, isReleased: false };
@@ -135,6 +148,7 @@ export const takeOwnership = async (parts: {
     }
   }
   const lease = mine;
+  await onTaken({ epoch: lease.epoch, machine });
 
   let isReplaced = false;
   let isReleased = false;
@@ -230,6 +244,12 @@ export const takeOwnership = async (parts: {
       );
     },
   };
+};
+
+/** A machine keeps its epoch, another takes the next. */
+const epochAfter = (before: Owner | undefined, machine: string): number => {
+  if (before === undefined) return 1;
+  return before.machine === machine ? before.epoch : before.epoch + 1;
 };
 
 const leaseOver = (folder: string, epoch: number): Rejection =>
