@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { chmodSync, cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
+import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import { outsideHome } from '@interlock/local/unprivileged.ts';
+import { type Clients, type Outside, openOutside } from '../cloud/clients.ts';
+import { until } from '../cloud/until.ts';
+import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
+import { journalReader } from '../rehearsal/evidence/journal.ts';
+
+/**
+ * The disaster drill of docs/how-to/deploy-on-kubernetes.md on real processes: the stores of all services go back to one
+ * earlier moment, while everything else (headers and data of disks, seal keys, the facts NATS holds) stays as it was later.
+ */
+
+const settings = { LEASE_TTL_MS: '3000', AUTHZ_TTL_MS: '1000', IO_PAUSE_TIMEOUT_MS: '1500', SWEEP_INTERVAL_MS: '1000' };
+
+let folder: string;
+let data: DataFolder;
+let cloud: LocalCloud;
+let outside: Outside;
+let clients: Clients;
+
+const start = async (further: Readonly<Record<string, string>> = {}): Promise<void> => {
+  // Servers that were given are others' too: their data is not ours to put back.
+  const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
+  cloud = await startLocalCloud({ data, env, settings: { ...settings, ...further } });
+  outside = openOutside(cloud);
+  clients = outside.administrator;
+};
+const stop = async (): Promise<void> => {
+  outside?.close();
+  await cloud?.stop();
+};
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'interlock-restore-'));
+  data = openDataFolder(folder);
+  await start();
+});
+after(async () => {
+  await stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const databaseFolder = (): string => {
+  const [home] = [data.path('postgres'), outsideHome(data)].map((one) => join(one, 'data')).filter(existsSync);
+  return home ?? assert.fail('the database has a folder');
+};
+
+/** A copy of the database as of one moment for all services: what a snapshot of its volume is. */
+const backUp = async (copy: string): Promise<void> => {
+  await cloud.postgres.kill();
+  cpSync(databaseFolder(), copy, { recursive: true, preserveTimestamps: true });
+  await cloud.postgres.restart();
+};
+const restore = (copy: string): void => {
+  const place = databaseFolder();
+  rmSync(place, { recursive: true });
+  cpSync(copy, place, { recursive: true, preserveTimestamps: true });
+  chmodSync(place, 0o700);
+};
+
+const powerOf = async (name: string) => (await clients.compute.getVirtualMachine({ name })).powerState;
+const newKey = async (world: World, keyId: string) =>
+  clients.keyVault.createKey({ parent: world.vault, keyId, keySizeBits: 2048, requestId: randomUUID() });
+const assign = async (world: World, keyUrl: string): Promise<void> => {
+  await clients.sets.assignKey({ name: world.set, keyUrl });
+  await until('every disk is under the new key', async () => {
+    const { previousKeys } = await clients.sets.getDiskEncryptionSet({ name: world.set });
+    return previousKeys.length === 0;
+  });
+};
+
+test('G5, G6, G7: stores restored to an earlier moment give no key back that was taken away, and lose no byte, no move of a key and no later revocation', async () => {
+  const lost = await makeWorld(clients, [['PREMIUM_SSD']]);
+  const moved = await makeWorld(clients, [['STANDARD_SSD'], ['PREMIUM_SSD']]);
+  const [lostMachine = '', ...movedMachines] = [...lost.machines, ...moved.machines];
+  const next = await newKey(moved, 'k2');
+  const vault = await clients.keyVault.createVault({
+    vaultId: `kv-${randomUUID().slice(0, 8)}`,
+    resourceGroup: lost.group,
+    location: 'westeurope',
+    permissionModel: 'ROLE_ASSIGNMENT',
+  });
+  const purged = await clients.keyVault.createKey({
+    parent: vault.name,
+    keyId: 'gone',
+    keySizeBits: 2048,
+    requestId: randomUUID(),
+  });
+  const secret = { name: purged.name, algorithm: 'RSA_OAEP_256' } as const;
+  const { ciphertext } = await clients.keyVault.encrypt({ ...secret, plaintext: Buffer.from('a secret') });
+  const read = journalReader(data.path('services', 'compute', 'guests'), [...lost.machines, ...moved.machines]);
+  const operations = () => Object.values(read()).flat();
+  await until('guests write', async () => operations().filter(({ op, ok }) => op === 'write' && ok).length > 30);
+
+  const copy = join(folder, 'copy');
+  await backUp(copy);
+  await until('machines run on', async () => {
+    await clients.identity.listSubscriptions({});
+    return (await powerOf(lostMachine)) === 'RUNNING';
+  });
+
+  // What came after the moment.
+  await clients.keyVault.disableKeyVersion({ name: lost.keyVersion });
+  await untilPower(clients, lostMachine, 'STOPPED');
+  await assign(moved, next.keyUrl);
+  const key = purged.name.split('/versions/')[0] ?? '';
+  await clients.keyVault.deleteKey({ name: key });
+  await clients.keyVault.purgeKey({ name: key });
+  const since = Date.now();
+  await until('guests write under the new key', async () =>
+    operations().some(({ op, ok, invokedAt }) => op === 'write' && ok && invokedAt > since),
+  );
+
+  await stop();
+  restore(copy);
+  // What NATS holds was told of a time that was taken back: it is not heard again.
+  await start({ NATS_NAMESPACE: 'restored1' });
+
+  const { hold } = await clients.keyVault.getHold({});
+  assert.equal(hold?.reason, 'STORE_WENT_BACK');
+  const { enabled } = await clients.keyVault.getKeyVersion({ name: lost.keyVersion });
+  assert.equal(enabled, true, 'the key that was taken away is back');
+  await Promise.all([lostMachine, ...movedMachines].map((name) => untilPower(clients, name, 'STOPPED', 60_000)));
+  await clients.compute.startVirtualMachine({ name: lostMachine });
+  await until('nobody may use a key, whoever asks', async () => {
+    const { auditEntries } = await clients.keyVault.listAuditEntries({ parent: lost.vault, pageSize: 1_000 });
+    return auditEntries.some(({ reason }) => reason === 'KEY_VAULT_ON_HOLD');
+  });
+  assert.notEqual(await powerOf(lostMachine), 'RUNNING');
+
+  await clients.keyVault.disableKeyVersion({ name: lost.keyVersion });
+  await clients.keyVault.confirmKeyStates({ holdId: hold?.holdId ?? '' });
+  await until('what was taken away is away', async () => {
+    const { keyAccess } = await clients.sets.getDiskEncryptionSet({ name: lost.set });
+    return keyAccess.some(({ reason }) => reason === 'KEY_DISABLED');
+  });
+  await untilPower(clients, lostMachine, 'STOPPED', 90_000);
+
+  // The move that was finished is finished again from the headers, and nothing depends on the old key any more.
+  await startAgain(clients, moved.set, movedMachines);
+  await assign(moved, next.keyUrl);
+  await clients.keyVault.disableKeyVersion({ name: moved.keyVersion });
+  const restartedAt = Date.now();
+  await until('what was written before the moment and after it is read again', async () =>
+    movedMachines.every((name) => {
+      const machine = name.split('/').at(-1) ?? '';
+      return (read()[machine] ?? []).some(({ op, invokedAt }) => op === 'verify' && invokedAt > restartedAt - 60_000);
+    }),
+  );
+  assert.deepEqual(
+    operations().filter(({ reason }) => reason === 'CONTENT_MISMATCH'),
+    [],
+  );
+  for (const name of movedMachines) assert.equal(await powerOf(name), 'RUNNING');
+
+  await assert.rejects(clients.keyVault.decrypt({ ...secret, ciphertext }), { reason: 'KEY_PURGED' });
+
+  // Facts flow again: this one reaches the machines by itself.
+  await clients.keyVault.disableKeyVersion({ name: next.name });
+  for (const name of movedMachines) {
+    const stopped = await untilPower(clients, name, 'STOPPED');
+    assert.equal(stopped.stopReason?.reason, 'KEY_DISABLED');
+  }
+  await clients.keyVault.enableKeyVersion({ name: next.name });
+  await startAgain(clients, moved.set, movedMachines);
+});
