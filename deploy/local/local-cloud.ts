@@ -8,7 +8,7 @@ import { startGuarded } from './guarded-process.ts';
 import { type Nats, startNats } from './nats.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { type Crash, type ServiceProcess, startService } from './processes.ts';
-import { addressVariableOf, databaseOf, entryOf, type ServiceName, serviceNames } from './services.ts';
+import { addressVariableOf, databaseOf, entryOf, isOneAtATime, type ServiceName, serviceNames } from './services.ts';
 import { startSpanReceiver } from './span-receiver.ts';
 import { type SpanStore, spanStore } from './spans.ts';
 
@@ -20,6 +20,8 @@ export interface LocalCloudOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Which services; by default all. */
   readonly services?: readonly ServiceName[];
+  /** Processes of each service; default 1. */
+  readonly replicas?: number;
   /** Keeps clouds apart that share given servers: begins the names of databases, streams and subjects. */
   readonly name?: string;
   /** Removes its databases and streams when it stops: for given servers, which would keep them. */
@@ -34,9 +36,15 @@ export interface LocalCloudOptions {
   readonly onCrash?: (crash: Crash) => void;
 }
 
-/** A running cloud of separate processes. Services are named; an unknown or not started one is an error. */
+/**
+ * A running cloud of separate processes. Services are named, their replicas numbered from 0; an unknown or not started one
+ * is an error.
+ */
 export interface LocalCloud {
-  /** host:port of each service, the same for the life of the cloud; also of those not started. */
+  /**
+   * host:port of each service, the same for the life of the cloud; also of those not started. With several replicas as many,
+   * separated by commas, but for disk: whichever of its processes has the volumes serves on the one address.
+   */
   readonly addresses: Readonly<Record<ServiceName, string>>;
   /** The database of each service, over TCP. */
   readonly databaseUrls: Readonly<Record<ServiceName, string>>;
@@ -49,13 +57,13 @@ export interface LocalCloud {
   readonly spans: SpanStore;
   readonly postgres: Postgres;
   readonly nats: Nats;
-  pid(service: ServiceName): number;
+  pid(service: ServiceName, replica?: number): number;
   /** Ends with SIGKILL. */
-  kill(service: ServiceName): Promise<void>;
+  kill(service: ServiceName, replica?: number): Promise<void>;
   /** Starts again, stopping it first where it runs. */
-  restart(service: ServiceName): Promise<void>;
-  pause(service: ServiceName): void;
-  resume(service: ServiceName): void;
+  restart(service: ServiceName, replica?: number): Promise<void>;
+  pause(service: ServiceName, replica?: number): void;
+  resume(service: ServiceName, replica?: number): void;
   /** Stops everything in the reverse order. May be called more than once. */
   stop(): Promise<void>;
 }
@@ -77,6 +85,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
 
 async function start(options: LocalCloudOptions, scope: ReturnType<typeof createScope>): Promise<LocalCloud> {
   const { data, env, services = serviceNames, name = 'interlock', entry = entryOf, say = () => undefined } = options;
+  const { replicas = 1 } = options;
   for (const service of services) {
     if (!existsSync(entry(service)))
       throw new LauncherError(`${entry(service)} does not exist: ${service} cannot be started.`);
@@ -95,7 +104,7 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
       return started;
     }),
     openCertificates(data, systemClock.now()),
-    freePorts(serviceNames.length),
+    freePorts(serviceNames.length * replicas),
   ]);
   const databases = services.map((service) => databaseOf(name, service));
   await postgres.createDatabases(databases);
@@ -107,9 +116,13 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
   const receiver = await startSpanReceiver({ store: spans, file: data.path('spans.jsonl'), random: systemRandom });
   scope.defer('span receiver', receiver.stop);
   const identities = openIdentities(data, systemRandom);
-  const portOf = (service: ServiceName) => ports[serviceNames.indexOf(service)];
+  const numbers = Array.from({ length: replicas }, (_, replica) => replica);
+  const portOf = (service: ServiceName, replica: number) =>
+    ports[serviceNames.indexOf(service) * replicas + (isOneAtATime(service) ? 0 : replica)];
   // Called by name: TLS has no word for a server that is an address.
-  const addresses = eachService((service) => `localhost:${portOf(service)}`);
+  const addresses = eachService((service) =>
+    [...new Set(numbers.map((replica) => `localhost:${portOf(service, replica)}`))].join(','),
+  );
 
   data.folder('logs');
   const life = await startGuarded({
@@ -134,41 +147,48 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
     OTEL_METRICS_EXPORTER: env.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT === undefined ? 'none' : 'otlp',
     BOOTSTRAP_FILE: identities.bootstrapFile,
     ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
+    ...(replicas === 1 ? {} : { RPC_BALANCING: 'round_robin', STANDBY: 'true' }),
     // Guests outlive a compute that crashes, and end with the cloud, however that ends: this process lives as long.
     GUEST_PARENT_PID: String(life.pid),
     ...options.settings,
   };
-  const processes = new Map<ServiceName, ServiceProcess>();
-  const startOne = async (service: ServiceName) => {
+  const processes = new Map<string, ServiceProcess>();
+  const nameOf = (service: ServiceName, replica: number) => (replica === 0 ? service : `${service}-${replica}`);
+  const startOne = async (service: ServiceName, replica: number) => {
     const since = performance.now();
     const { principalId, secretFile, masterKeyFile } = identities.workloads[service];
+    const own = nameOf(service, replica);
     const started = await startService({
-      name: service,
+      name: own,
       entry: entry(service),
       env: {
         ...shared,
-        SERVICE_ADDRESS: `127.0.0.1:${portOf(service)}`,
+        SERVICE_ADDRESS: `127.0.0.1:${portOf(service, replica)}`,
+        REPLICA_NAME: isOneAtATime(service) ? service : own,
         DATABASE_URL: postgres.shortUrl(databaseOf(name, service)),
         DATA_FOLDER: data.folder('services', service),
         WORKLOAD_ID: principalId,
         WORKLOAD_SECRET_FILE: secretFile,
         MASTER_KEY_FILE: masterKeyFile,
       },
-      logFile: data.path('logs', `${service}.log`),
+      logFile: data.path('logs', `${own}.log`),
       onCrash: options.onCrash ?? (({ message }) => console.error(`\n${message}`)),
     });
-    processes.set(service, started);
-    say(`${service} serves on ${addresses[service]} (${Math.round(performance.now() - since)} ms)`);
+    processes.set(own, started);
+    const does = started.isStandby ? 'stands by for' : 'serves on';
+    say(`${own} ${does} localhost:${portOf(service, replica)} (${Math.round(performance.now() - since)} ms)`);
   };
+  const all = services.flatMap((service) => numbers.map((replica) => ({ service, replica })));
   // Registered before the start: a stop in the middle of it ends those that are there. In the order of their listing, not of their luck.
   scope.defer('services', async () => {
-    for (const service of services.toReversed()) await processes.get(service)?.stop();
+    for (const service of services.toReversed())
+      await Promise.all(numbers.map((replica) => processes.get(nameOf(service, replica))?.stop()));
   });
-  await allOrFirstFailure(services.map(startOne));
+  await allOrFirstFailure(all.map(({ service, replica }) => startOne(service, replica)));
 
-  const running = (service: ServiceName): ServiceProcess => {
-    const found = processes.get(service);
-    if (found === undefined) throw new Error(`${service} was not started in this cloud`);
+  const running = (service: ServiceName, replica = 0): ServiceProcess => {
+    const found = processes.get(nameOf(service, replica));
+    if (found === undefined) throw new Error(`${nameOf(service, replica)} was not started in this cloud`);
     return found;
   };
   const { administrator, administratorFile } = identities;
@@ -193,11 +213,11 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
     spans,
     postgres,
     nats,
-    pid: (service) => running(service).pid,
-    kill: (service) => running(service).kill(),
-    restart: (service) => running(service).restart(),
-    pause: (service) => running(service).pause(),
-    resume: (service) => running(service).resume(),
+    pid: (service, replica) => running(service, replica).pid,
+    kill: (service, replica) => running(service, replica).kill(),
+    restart: (service, replica) => running(service, replica).restart(),
+    pause: (service, replica) => running(service, replica).pause(),
+    resume: (service, replica) => running(service, replica).resume(),
     stop: () => scope.close(),
   };
 }

@@ -28,6 +28,8 @@ export interface ServiceProcess {
   readonly name: string;
   /** Of the running process, or of the last one. */
   readonly pid: number;
+  /** Whether it said at its start that another process is at work in its place. */
+  readonly isStandby: boolean;
   /** SIGKILL; resolves when it is gone. Not reported as a crash. */
   kill(): Promise<void>;
   /** SIGSTOP: everything stands still, connections stay open. */
@@ -36,7 +38,7 @@ export interface ServiceProcess {
   resume(): void;
   /** SIGTERM, then SIGKILL when it does not drain in time. */
   stop(): Promise<void>;
-  /** Stops it where it runs, starts it, resolves when it serves. @throws LauncherError as the first start. */
+  /** Stops it where it runs, starts it, resolves when it serves or stands by. @throws LauncherError as the first start. */
   restart(): Promise<void>;
 }
 
@@ -55,11 +57,11 @@ const startTimeoutMs = 60_000;
 const graceMs = 12_000;
 
 /**
- * Starts a service; resolves when it says that it serves.
+ * Starts a service; resolves when it says that it serves, or that it stands by for a process that does.
  * @throws LauncherError with the end of its log when it ends before that, or says nothing for 60 s.
  */
 export async function startService(command: ServiceCommand): Promise<ServiceProcess> {
-  let running = await launch(command);
+  let { child: running, isStandby } = await launch(command);
   let isEndWanted = false;
   const watch = (child: GuardedProcess) =>
     void child.exited.then(({ status }) => {
@@ -75,6 +77,9 @@ export async function startService(command: ServiceCommand): Promise<ServiceProc
     get pid() {
       return running.pid;
     },
+    get isStandby() {
+      return isStandby;
+    },
     kill: async () => {
       isEndWanted = true;
       running.signal('SIGKILL');
@@ -85,15 +90,15 @@ export async function startService(command: ServiceCommand): Promise<ServiceProc
     stop,
     restart: async () => {
       await stop();
-      running = await launch(command);
+      ({ child: running, isStandby } = await launch(command));
       isEndWanted = false;
       watch(running);
     },
   };
 }
 
-async function launch(command: ServiceCommand): Promise<GuardedProcess> {
-  const ready = Promise.withResolvers<'ready'>();
+async function launch(command: ServiceCommand): Promise<{ child: GuardedProcess; isStandby: boolean }> {
+  const ready = Promise.withResolvers<'ready' | 'standby'>();
   const child = await startGuarded({
     command: process.execPath,
     args: [...nodeOptions, command.entry],
@@ -101,7 +106,8 @@ async function launch(command: ServiceCommand): Promise<GuardedProcess> {
     cwd: '/',
     output: command.logFile,
     onLine: (line) => {
-      if (isReadyLine(line)) ready.resolve('ready');
+      const said = saidIn(line);
+      if (said !== undefined) ready.resolve(said);
     },
     stopSignal: 'TERM',
     graceMs,
@@ -114,7 +120,7 @@ async function launch(command: ServiceCommand): Promise<GuardedProcess> {
     delay(startTimeoutMs, 'silent' as const, { signal: patience.signal }).catch(() => 'silent' as const),
   ]);
   patience.abort();
-  if (outcome === 'ready') return child;
+  if (outcome === 'ready' || outcome === 'standby') return { child, isStandby: outcome === 'standby' };
   if (outcome === 'silent') {
     await child.stop();
     throw new LauncherError(
@@ -124,14 +130,16 @@ async function launch(command: ServiceCommand): Promise<GuardedProcess> {
   throw new LauncherError(explain(command, outcome.status));
 }
 
-/** Services print one line of JSON when they serve: `{"ready":true,"service":…,"address":…}`. */
-function isReadyLine(line: string): boolean {
-  if (!line.startsWith('{')) return false;
+/** Services print one line of JSON when they serve, `{"ready":true,…}`, or begin to stand by, `{"standby":true,…}`. */
+function saidIn(line: string): 'ready' | 'standby' | undefined {
+  if (!line.startsWith('{')) return undefined;
   try {
-    return Object(JSON.parse(line)).ready === true;
+    const { ready, standby } = Object(JSON.parse(line));
+    if (ready === true) return 'ready';
+    return standby === true ? 'standby' : undefined;
   } catch {
     // Something else that happens to begin with a brace.
-    return false;
+    return undefined;
   }
 }
 

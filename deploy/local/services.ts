@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { repository } from './data-folder.ts';
+import { LauncherError, repository } from './data-folder.ts';
 
 /** The services of the cloud, in the order in which they are listed; they are stopped in the reverse one. */
 export const serviceNames = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'] as const;
@@ -19,4 +19,20 @@ export function databaseOf(cloud: string, service: ServiceName): string {
 /** The variable in which the others find its address: `KEY_VAULT_ADDRESS`. */
 export function addressVariableOf(service: ServiceName): string {
   return `${service.toUpperCase().replaceAll('-', '_')}_ADDRESS`;
+}
+
+/**
+ * Whether of several processes of a service one works and the others stand by: disk has the volumes of its folder to itself,
+ * so they take turns under one address and one name.
+ */
+export function isOneAtATime(service: ServiceName): boolean {
+  return service === 'disk';
+}
+
+/** How many processes of each service `--replicas` asks for; 1 where it is not given. @throws LauncherError for anything but a whole number from 1 */
+export function replicasOf(text: string | undefined): number {
+  if (text === undefined) return 1;
+  const count = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(count) && count >= 1) return count;
+  throw new LauncherError(`--replicas must be a whole number from 1, not "${text}".`);
 }

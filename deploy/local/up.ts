@@ -1,12 +1,34 @@
+import { parseArgs } from 'node:util';
 import { runCommand } from './command.ts';
-import { dataRoot, openDataFolder } from './data-folder.ts';
+import { dataRoot, LauncherError, openDataFolder } from './data-folder.ts';
 import { startLocalCloud } from './local-cloud.ts';
+import { replicasOf } from './services.ts';
+
+const usage = `npm run up [-- --replicas N]
+
+Runs the whole cloud until Ctrl-C; its data stays.
+  --replicas N   processes of each service, 1 by default. Of disk one works and the others stand by: it has the volumes of
+                 its folder to itself. The guests of compute's processes are on this one machine, which all of them share.`;
+
+const readArguments = () => {
+  try {
+    return parseArgs({ options: { replicas: { type: 'string' }, help: { type: 'boolean', short: 'h' } } }).values;
+  } catch (error) {
+    throw new LauncherError(`${error instanceof Error ? error.message : error}\n\n${usage}`);
+  }
+};
 
 /** `npm run up`: runs the cloud until Ctrl-C. */
 runCommand(async (scope) => {
+  const { replicas: wanted, help } = readArguments();
+  if (help === true) {
+    console.log(usage);
+    return { exitCode: 0 };
+  }
+  const replicas = replicasOf(wanted);
   const data = openDataFolder(dataRoot(process.env));
   const { INTERLOCK_DATA: folder } = process.env;
-  const cloud = await startLocalCloud({ data, env: process.env, say: console.log });
+  const cloud = await startLocalCloud({ data, env: process.env, replicas, say: console.log });
   scope.defer('cloud', cloud.stop);
   console.log(`
 The cloud is running. Try, in another terminal:

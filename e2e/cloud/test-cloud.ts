@@ -23,14 +23,16 @@ export interface TestCloud {
 /**
  * Starts a cloud on the servers of `DATABASE_URL` and `NATS_URL`, under a name of its own; what it made there goes with it.
  * @param settings for the services, beside their defaults
+ * @param replicas processes of each service
  */
-export const testCloud = async (settings: Readonly<Record<string, string>> = {}): Promise<TestCloud> => {
+export const testCloud = async (settings: Readonly<Record<string, string>> = {}, replicas = 1): Promise<TestCloud> => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
   const cloud = await startLocalCloud({
     data: openDataFolder(folder),
     env: process.env,
     name: `t${randomBytes(4).toString('hex')}`,
     temporary: true,
+    replicas,
     settings: { NATS_STREAM_BYTES_MAX: String(STREAM_BYTES_MAX), ...settings },
   });
   const outside = openOutside(cloud);

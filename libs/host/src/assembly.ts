@@ -14,6 +14,7 @@ import type {
 import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Finding } from './probe-server.ts';
+import type { Shares } from './shares/shares.ts';
 
 /** How a client of another service is to be made. */
 export interface ClientWish {
@@ -46,6 +47,8 @@ export interface Seams<Settings> {
   readonly forgetPermissions: () => void;
   /** A client of another service. Clients of one service share a connection unless they wish for different channels. */
   readonly client: <D extends Definition>(service: Workload, definition: D, wish?: ClientWish) => RpcClient<D>;
+  /** Divides work among the replicas of this service that only one of them may do at a time. */
+  readonly shares: Pick<Shares, 'keep' | 'holds'>;
   /** Closed when the service stops: what `assemble` opens is registered here. */
   readonly scope: Scope;
 }

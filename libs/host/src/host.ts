@@ -102,6 +102,8 @@ export const hostService = <const Spec extends ConfigSpec>({
       const wired = await wire(
         {
           name,
+          replica: config.replicaName ?? env.HOSTNAME ?? name,
+          shareTtlMs: config.shareTtlMs,
           store,
           bus,
           peers,

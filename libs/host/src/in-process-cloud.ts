@@ -64,6 +64,8 @@ export interface InProcessCloudOptions {
   readonly isEncoded?: boolean;
   /** Time between two watermarks of a relay; default 1,000 ms. */
   readonly watermarkMs?: number;
+  /** How long after the last word of a replica others do its share of the work; default 3,000 ms. */
+  readonly shareTtlMs?: number;
   /** After this long without a message a consumer asks its source; default 5,000 ms. */
   readonly silenceMs?: number;
   /** Seams of one replica alone, asked for at each of its starts: a clock that goes wrong, a store it is cut off from. */
@@ -165,7 +167,17 @@ export const inProcessCloud = async (options: InProcessCloudOptions): Promise<In
     const scope = createScope();
     try {
       const self: Replica = { service, replica };
-      const { clock, random, log, tracer, meter = createNoopMeter(), bus, watermarkMs, silenceMs } = options;
+      const {
+        clock,
+        random,
+        log,
+        tracer,
+        meter = createNoopMeter(),
+        bus,
+        watermarkMs,
+        silenceMs,
+        shareTtlMs,
+      } = options;
       const shared = { clock, random, log, tracer, meter, bus, store: options.storeOf(service) };
       const { assemble = usual, ...own } = options.ownSeams?.(self) ?? {};
       const seams = { ...shared, ...own };
@@ -173,8 +185,9 @@ export const inProcessCloud = async (options: InProcessCloudOptions): Promise<In
       const pace = {
         ...(watermarkMs === undefined ? {} : { watermarkMs }),
         ...(silenceMs === undefined ? {} : { silenceMs }),
+        ...(shareTtlMs === undefined ? {} : { shareTtlMs }),
       };
-      const around = { name: service, ...seams, peers, scope, partitionCount, authzTtlMs, ...pace };
+      const around = { name: service, replica: name, ...seams, peers, scope, partitionCount, authzTtlMs, ...pace };
       const wired = await wire(around, undefined, assemble);
       const authenticate = tokenVerifier({
         keys: wired.keys,

@@ -10,3 +10,4 @@ export {
 } from './in-process-cloud.ts';
 export { openPeers, type Peers, type PeersOptions } from './peers.ts';
 export { hostSpec, workloads } from './settings.ts';
+export type { Shares } from './shares/shares.ts';

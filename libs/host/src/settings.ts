@@ -1,6 +1,7 @@
 import { STREAM_BYTES_MAX_DEFAULT } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import { int, oneOf, optional, runSpec, secretFile, telemetrySpec, text, url, urls } from '@interlock/runtime';
+import { shareTtlDefaultMs } from './shares/shares.ts';
 
 /** Every service of the system. */
 export const workloads: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
@@ -11,6 +12,15 @@ export const hostSpec = {
   ...runSpec,
   serviceAddress: text('host:port to serve on; port 0 takes a free one'),
   probeAddress: optional(text('host:port of the probes of a kubelet, plain HTTP: /startupz, /livez, /readyz')),
+  replicaName: optional(
+    text(
+      'Name of this replica, of its own among those of the service; by default HOSTNAME, which is another in each pod',
+    ),
+  ),
+  shareTtlMs: int('How long after the last word of a replica the others do its share of the work', {
+    min: 500,
+    default: shareTtlDefaultMs,
+  }),
   startPatienceMs: int('How long a start waits for a store that cannot be reached yet', { min: 0, default: 0 }),
   identityAddress: text('host:port of identity'),
   keyVaultAddress: text('host:port of key-vault'),

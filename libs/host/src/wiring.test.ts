@@ -40,6 +40,7 @@ test('G7: a service whose state version was raised finds every stream in its lis
   };
   const around = {
     name: 'compute' as const,
+    replica: 'compute',
     store,
     bus: memoryBus({ clock: systemClock, random }),
     peers: nobody,

@@ -15,10 +15,13 @@ import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Assemble, Assembly } from './assembly.ts';
 import type { Peers } from './peers.ts';
 import { workloads } from './settings.ts';
+import { openShares } from './shares/shares.ts';
 
 /** What surrounds one service, real or simulated. */
 export interface Surroundings {
   readonly name: Workload;
+  /** Names this replica among those of the service; a process of the same name takes over from the one before it. */
+  readonly replica: string;
   readonly store: EventStore;
   readonly bus: Bus;
   readonly peers: Peers;
@@ -30,6 +33,8 @@ export interface Surroundings {
   readonly scope: Scope;
   readonly authzTtlMs: number;
   readonly partitionCount: number;
+  /** How long after the last word of a replica others do its share of the work; default 3,000 ms. */
+  readonly shareTtlMs?: number;
   /** Time between two watermarks of the relay; default 1,000 ms. */
   readonly watermarkMs?: number;
   /** After this long without a message the source is asked; default 5,000 ms. */
@@ -58,6 +63,14 @@ export const wire = async <Settings>(
   const permissions = cachingAuthorizer({ check, clock, authzTtlMs: around.authzTtlMs });
 
   const rows = rowKeeper({ store, clock, log });
+  const shares = openShares({
+    store,
+    clock,
+    log,
+    replica: around.replica,
+    process: random.uuid(),
+    ...(around.shareTtlMs === undefined ? {} : { ttlMs: around.shareTtlMs }),
+  });
   const assembly = await assemble({
     store,
     openCategory: rows.open,
@@ -70,6 +83,7 @@ export const wire = async <Settings>(
     authorize: permissions.authorize,
     forgetPermissions: permissions.invalidate,
     client: peers.client,
+    shares,
     scope,
   });
   own.authority = assembly.authority;
@@ -82,14 +96,16 @@ export const wire = async <Settings>(
   const common = { service: name, store, bus, clock, random, log, tracer, partitionCount };
   const hearing = around.silenceMs === undefined ? common : { ...common, silenceMs: around.silenceMs };
   const telling = around.watermarkMs === undefined ? common : { ...common, watermarkMs: around.watermarkMs };
-  const consumers = (assembly.reactions ?? []).map((reaction) => startConsumer({ ...hearing, ...reaction, readFeed }));
+  const consumers = (assembly.reactions ?? []).map((reaction) =>
+    startConsumer({ ...hearing, ...reaction, readFeed, keep: shares.keep }),
+  );
   scope.defer('consumers', () => Promise.all(consumers.map((consumer) => consumer.stop())));
   const relay = startRelay({ ...telling, toFact: assembly.toFact });
   scope.defer('relay', () => relay.stop());
   scope.defer('messaging metrics', meterMessaging({ ...common, meter, consumers, relay }));
 
   const ending = new AbortController();
-  const background = [rows.follow, ...(assembly.background ?? [])].map((run) => run(ending.signal));
+  const background = [rows.follow, shares.run, ...(assembly.background ?? [])].map((run) => run(ending.signal));
   scope.defer('background work', () => {
     ending.abort();
     return Promise.all(background);

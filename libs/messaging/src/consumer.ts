@@ -16,6 +16,13 @@ export type ReadFeed = (request: {
   readonly signal: AbortSignal;
 }) => Promise<FactBatch>;
 
+/**
+ * Sees to it that of all replicas of a service one does this work at a time: `work` begins when it is this one's turn, is
+ * told by `signal` when it no longer is, and resolves once nothing of it goes on.
+ * @param share names the work, the same in every replica
+ */
+export type Keep = (share: string, work: (signal: AbortSignal) => Promise<void>) => void;
+
 export interface ConsumerOptions {
   /** The service that consumes, for example `disk-encryption-set`. */
   readonly service: string;
@@ -29,6 +36,8 @@ export interface ConsumerOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly tracer: Tracer;
+  /** Divides the partitions among the replicas of the service; by default there is but this one. */
+  readonly keep?: Keep;
   /** As the source has it; default 4. */
   readonly partitionCount?: number;
   /** Attempts after which a fact with an unknown error is parked; default 8, about ten seconds. */
@@ -41,9 +50,10 @@ export interface ConsumerOptions {
 export interface Consumer {
   readonly source: string;
   readonly handlers: Handlers;
-  /** One entry per partition. */
+  readonly partitionCount: number;
+  /** One entry per partition that this replica hears. */
   status(): readonly PartitionStatus[];
-  /** Stops after the fact in hand; what is not applied comes again. */
+  /** Stops after the fact in hand; what is not applied comes again. Where `keep` is given, whoever gave it ends the work. */
   stop(): Promise<void>;
 }
 
@@ -52,21 +62,31 @@ const SILENCE_MS = 5_000;
 
 /**
  * Takes in the facts of one source: each takes effect exactly once, in the order of its stream (G7), whatever the bus
- * loses, doubles or reorders. Partitions go on independently of each other.
+ * loses, doubles or reorders. Partitions go on independently of each other; one replica hears each of them at a time.
  */
 export const startConsumer = (options: ConsumerOptions): Consumer => {
   const { partitionCount = DEFAULT_PARTITION_COUNT, maxAttempts = ATTEMPTS_MAX, silenceMs = SILENCE_MS } = options;
   const stopping = new AbortController();
-  const readers: readonly PartitionReader[] = Array.from({ length: partitionCount }, (_, partition) =>
-    startPartition({ ...options, partition, partitionCount, maxAttempts, silenceMs, signal: stopping.signal }),
-  );
+  const alone: Promise<void>[] = [];
+  const { keep = (_, work) => void alone.push(work(stopping.signal)) } = options;
+  const readers = new Map<number, PartitionReader>();
+  const hear = async (partition: number, signal: AbortSignal): Promise<void> => {
+    const reader = startPartition({ ...options, partition, partitionCount, maxAttempts, silenceMs, signal });
+    readers.set(partition, reader);
+    await reader.done;
+    readers.delete(partition);
+  };
+  for (let partition = 0; partition < partitionCount; partition += 1) {
+    keep(`facts of ${options.source}/${partition}`, (signal) => hear(partition, signal));
+  }
   return {
     source: options.source,
     handlers: options.handlers,
-    status: () => readers.map((reader) => reader.status()),
+    partitionCount,
+    status: () => [...readers.values()].map((reader) => reader.status()),
     async stop() {
       stopping.abort();
-      await Promise.all(readers.map(({ done }) => done));
+      await Promise.all(alone);
     },
   };
 };

@@ -16,6 +16,7 @@ import type { Consumer } from './consumer.ts';
 import type { ToFact } from './facts.ts';
 import { readFeed } from './feed.ts';
 import { messageOf } from './handlers.ts';
+import { cursorOf } from './lane.ts';
 import { parkedFacts, toParkedFact } from './parked.ts';
 import type { Relay } from './relay.ts';
 import { replayParked } from './replay.ts';
@@ -53,18 +54,25 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
   const { store, consumers, relay, partitionCount = DEFAULT_PARTITION_COUNT } = options;
   const parked = parkedFacts(store);
 
-  const describe = async (consumer: Consumer): Promise<readonly ConsumerResource[]> =>
-    Promise.all(
-      consumer.status().map(async ({ source, partition, position, gap, lagMs }) => ({
-        name: `consumers/${source}-${partition}`,
-        source,
-        partition,
-        position,
-        gap,
-        lagMs,
-        parkedCount: (await parked.ofPartition(source, partition)).count,
-      })),
+  const describe = async (consumer: Consumer): Promise<readonly ConsumerResource[]> => {
+    const { source, partitionCount: count } = consumer;
+    const heard = new Map(consumer.status().map((status) => [status.partition, status]));
+    return Promise.all(
+      Array.from({ length: count }, async (_, partition) => {
+        const here = heard.get(partition);
+        return {
+          name: `consumers/${source}-${partition}`,
+          source,
+          partition,
+          position: here?.position ?? (await store.cursor(cursorOf(source, partition))),
+          gap: here?.gap ?? 0,
+          lagMs: here?.lagMs ?? 0,
+          parkedCount: (await parked.ofPartition(source, partition)).count,
+          heardElsewhere: here === undefined,
+        };
+      }),
     );
+  };
 
   return {
     readFeed: (request) => readFeed({ ...options, partitionCount }, request),
@@ -79,7 +87,7 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
       const sources = consumers.map((consumer) => ({
         source: consumer.source,
         handlers: consumer.handlers,
-        partitionCount: consumer.status().length,
+        partitionCount: consumer.partitionCount,
       }));
       return replayParked({ ...options, sources }, name, signal);
     },

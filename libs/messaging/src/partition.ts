@@ -31,7 +31,7 @@ export interface PartitionReader {
   readonly done: Promise<void>;
 }
 
-export interface PartitionOptions extends Required<ConsumerOptions> {
+export interface PartitionOptions extends Required<Omit<ConsumerOptions, 'keep'>> {
   readonly partition: number;
   readonly signal: AbortSignal;
 }

@@ -1,6 +1,7 @@
 import { ChannelCredentials, type ChannelOptions } from '@grpc/grpc-js';
 import { type Client, createChannel, createClientFactory } from 'nice-grpc';
 import type { ClientMiddleware } from 'nice-grpc-common';
+import { targetOf } from './address-list.ts';
 import type { CallOptions } from './client-pipeline.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './server.ts';
 import type { Definition } from './service.ts';
@@ -22,7 +23,7 @@ export interface ClientTls {
 }
 
 export interface ChannelSettings {
-  /** `host:port`. */
+  /** `host:port`, or several of them, separated by commas: the replicas of one service, with certificates for one host. */
   readonly address: string;
   readonly tls: ClientTls | 'plaintext';
   /** Largest message taken or sent, in bytes. Default `CONTROL_MESSAGE_BYTES_MAX`. */
@@ -34,16 +35,20 @@ export interface ChannelSettings {
 /** Opens a gRPC channel. It connects with the first call and again whenever the connection is lost. */
 export function openChannel(settings: ChannelSettings): Channel {
   const { address, tls, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX } = settings;
-  const channel = createChannel(address, tls === 'plaintext' ? ChannelCredentials.createInsecure() : credentials(tls), {
-    'grpc.max_receive_message_length': messageBytesMax,
-    'grpc.max_send_message_length': messageBytesMax,
-    // A server that restarts must be found again within a lease, not after grpc-js's two minutes.
-    'grpc.initial_reconnect_backoff_ms': 100,
-    'grpc.max_reconnect_backoff_ms': 2_000,
-    // And where it comes back under another address, as pods do, not after grpc-js's thirty seconds between two look-ups.
-    'grpc.dns_min_time_between_resolutions_ms': 1_000,
-    ...settings.channelOptions,
-  });
+  const channel = createChannel(
+    targetOf(address),
+    tls === 'plaintext' ? ChannelCredentials.createInsecure() : credentials(tls),
+    {
+      'grpc.max_receive_message_length': messageBytesMax,
+      'grpc.max_send_message_length': messageBytesMax,
+      // A server that restarts must be found again within a lease, not after grpc-js's two minutes.
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 2_000,
+      // And where it comes back under another address, as pods do, not after grpc-js's thirty seconds between two look-ups.
+      'grpc.dns_min_time_between_resolutions_ms': 1_000,
+      ...settings.channelOptions,
+    },
+  );
   return {
     peer: address,
     client: (definition, middleware) => createClientFactory().use(middleware).create(definition, channel),

@@ -14,6 +14,15 @@ export {
 export { bool, type Defaulted, int, oneOf, optional, secret, secretFile, text, url, urls } from './config-readers.ts';
 export { type ErrorLink, errorChain } from './error-chain.ts';
 export { type FailureLog, failureLog, type Outage } from './failure-log.ts';
+export {
+  ageMs,
+  type ClockReading,
+  leftMs,
+  readingOf,
+  usableMs,
+  usableUntil,
+  waitedOutMs,
+} from './lease-time.ts';
 export { type LogFields, type Logger, type LoggerOptions, logger } from './logger.ts';
 export { DURATION_BUCKETS_S } from './metrics.ts';
 export { type Random, systemRandom } from './random.ts';

@@ -23,6 +23,8 @@ export interface SimulatedSettings {
   readonly leases: LeaseTerms;
   /** How long the disk host may use its volumes after its last renewal. */
   readonly hostLeaseTtlMs: number;
+  /** How long after the last word of a replica the others do its share of the work. */
+  readonly shareTtlMs: number;
   readonly sweepIntervalMs: number;
   readonly guestStopTimeoutMs: number;
   readonly startTimeoutMs: number;
@@ -42,6 +44,7 @@ export const simulatedSettings: SimulatedSettings = {
   authzTtlMs: 5_000,
   leases: { ttlMs: 10_000, ioPauseTimeoutMs: 5_000, unreachableGraceMs: 30_000 },
   hostLeaseTtlMs: 30_000,
+  shareTtlMs: 6_000,
   sweepIntervalMs: 5_000,
   guestStopTimeoutMs: 2_000,
   startTimeoutMs: 20_000,

@@ -195,6 +195,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     isEncoded: false,
     watermarkMs: settings.watermarkMs,
     silenceMs: settings.silenceMs,
+    shareTtlMs: settings.shareTtlMs,
     ownSeams: (replica) => processes.begin(replica),
     linkBetween: (from, to) => toldLink(linkBetween(network, endOf(from), endOf(to)), to.service, answerListeners),
     chooseReplica: (running) => choice.pick(running),

@@ -16,9 +16,14 @@ const STOP_MS_MAX = 30_000;
  * Runs a script of the launcher in the foreground, as npm would: `up.ts`, `start.ts`.
  * @returns its exit code
  */
-export function runLauncher(script: string, data: string, env: Environment): Promise<number> {
+export function runLauncher(
+  script: string,
+  data: string,
+  env: Environment,
+  args: readonly string[] = [],
+): Promise<number> {
   const bootstrap = join(repository, 'deploy/local/bootstrap.mjs');
-  const child = spawn(process.execPath, [bootstrap, join('deploy/local', script)], {
+  const child = spawn(process.execPath, [bootstrap, join('deploy/local', script), ...args], {
     cwd: repository,
     env: { ...env, INTERLOCK_DATA: data },
     stdio: 'inherit',

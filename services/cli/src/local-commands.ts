@@ -4,7 +4,7 @@ import type { GlobalFlags } from './settings.ts';
 /** The commands about the local cloud itself. Each says what it does on the terminal. */
 export interface LocalCommands {
   /** Runs the cloud in the foreground. */
-  up(flags: GlobalFlags): Promise<void>;
+  up(flags: GlobalFlags & { readonly replicas?: string }): Promise<void>;
   /** Stops the running cloud. */
   down(flags: GlobalFlags): Promise<void>;
   /** Rehearses on a cloud of its own, or as a Job of a cluster. */
@@ -15,7 +15,10 @@ export interface LocalCommands {
 
 /** Adds `up`, `down`, `status`, `rehearse` and `trace`. */
 export function addLocalCommands(program: Command, runner: LocalCommands): void {
-  const up = program.command('up').description('runs a local cloud until Ctrl-C');
+  const up = program
+    .command('up')
+    .description('runs a local cloud until Ctrl-C')
+    .option('--replicas <n>', 'processes of each service; of disk one works and the others stand by');
   up.action(() => runner.up(up.optsWithGlobals()));
   const down = program.command('down').description('stops the local cloud; its data stays');
   down.action(() => runner.down(down.optsWithGlobals()));

@@ -88,7 +88,8 @@ export async function run(args: readonly string[], env: Environment, terminal: T
   const program = programOf({
     withSession,
     up: async (flags) => {
-      known.exitCode = await runLauncher('up.ts', dataFolder(flags, env), env);
+      const args = flags.replicas === undefined ? [] : ['--replicas', flags.replicas];
+      known.exitCode = await runLauncher('up.ts', dataFolder(flags, env), env, args);
     },
     rehearse: async (flags) => {
       if (flags.kubernetes === true) {

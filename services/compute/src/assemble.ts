@@ -4,6 +4,7 @@ import type { Assemble } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { accessLossApi } from './access-loss-api.ts';
 import { closings } from './closings.ts';
+import { hearDecisions } from './decisions.ts';
 import { openDisks } from './disks.ts';
 import type { Driver } from './driver.ts';
 import { createEngine } from './engine.ts';
@@ -12,6 +13,7 @@ import { keyReturns } from './key-returns.ts';
 import { keyStops } from './key-stops.ts';
 import { openLosses } from './losses.ts';
 import { lostDisks } from './lost-disks.ts';
+import { guardedDriver, machineShares, shareOf } from './machine-shares.ts';
 import { toFact } from './published.ts';
 import { diskReactor, setReactor } from './reactor.ts';
 import { openSetOptions } from './set-options.ts';
@@ -39,8 +41,11 @@ export interface ComputeSettings {
 
 /** Puts compute together. */
 export const assemble: Assemble<ComputeSettings> = async (seams) => {
-  const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, client } = seams;
-  const { driver, startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;
+  const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, client, shares } = seams;
+  const { startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;
+  // Machines with guests are divided among the replicas; without there is nothing two of them could do to each other.
+  const isDivided = settings.driver.hasGuests;
+  const driver = isDivided ? guardedDriver(settings.driver, (vm) => shares.holds(shareOf(vm))) : settings.driver;
   const vms = await openCategory(virtualMachines);
   const losses = openLosses(store);
   const diskClient = client('disk', DiskServiceDefinition);
@@ -50,6 +55,8 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const measureStops = meterStops(meter);
   const work = { vms, disks, driver, losses, clock, random, log, measureStops, startTimeoutMs, guestStopTimeoutMs };
   const engine = createEngine({ ...work, tracer });
+  if (isDivided) for (const share of machineShares) shares.keep(share, (signal) => engine.serve(share, signal));
+  const hear = isDivided ? [hearDecisions({ store, engine, clock, log, from: await store.head() })] : [];
   const { preempt } = engine;
   const begin = driver.hasGuests ? engine.preempt : engine.kick;
   const closing = closings({ vms, disks, engine, clock, random, log });
@@ -108,6 +115,6 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       { source: 'disk-encryption-set', handlers: setReactor({ store, stops, returns, losses, options, clock }) },
       { source: 'disk', handlers: diskReactor({ returns }) },
     ],
-    background: [engine.run, closing.run, sweep],
+    background: [engine.run, ...hear, closing.run, sweep],
   };
 };

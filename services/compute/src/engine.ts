@@ -1,6 +1,7 @@
 import { contextFromTraceparent, DomainAttribute, inSpan } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import { Interrupted, limiter, orInterrupted } from './disks.ts';
+import { shareOf } from './machine-shares.ts';
 import { attaching, detaching } from './processes/attachment.ts';
 import { closing } from './processes/closing.ts';
 import { creation } from './processes/creation.ts';
@@ -9,12 +10,26 @@ import type { Busy, ProcessParts, StepContext } from './processes/step.ts';
 import { deallocating, deleting, stopping } from './processes/stopping.ts';
 import { isToBeClosed, type Vm } from './vm/decider.ts';
 
-/** Carries out what was decided about machines, each on its own, one step at a time. */
+/**
+ * Carries out what was decided about machines, each on its own, one step at a time. Where machines have guests it works only
+ * on those of the shares that it serves, and lets what is said about others pass.
+ */
 export interface Engine {
   /** These machines may have something to do. Safe to say twice, and about any machine. */
   kick(ids: readonly string[]): void;
   /** The same, and whatever is being done with them now is cut short: they are to be stopped. */
   preempt(ids: readonly string[]): void;
+  /** The same about one, for whoever saw what was decided: nothing is cut short that began after that version was stored. */
+  heard(id: string, version: number, isUrgent: boolean): void;
+  /** Whether this replica works on a machine now. */
+  isOurs(id: string): boolean;
+  /**
+   * Works on the machines of a share until `signal` is aborted, and resolves once nothing of that goes on. What was begun
+   * with them before has to be said to it again: see `onServed`.
+   */
+  serve(share: string, signal: AbortSignal): Promise<void>;
+  /** Calls `listener` whenever a share begins to be served. */
+  onServed(listener: () => void): void;
   /** Whether it has less to do than what a fleet leaves behind: whoever has work that can wait asks before bringing more. */
   hasRoom(): boolean;
   /** Resolves once it has room, or when `signal` is aborted. */
@@ -37,6 +52,8 @@ interface Task {
   interrupt: AbortController;
   /** False while it waits for its turn. */
   isStarted: boolean;
+  /** Of the machine as the running step found it. */
+  version: number;
   /** Steps that have not really ended yet, interrupted ones included. */
   readonly running: Set<Promise<void>>;
 }
@@ -83,7 +100,9 @@ const stepOf = ({ work, power }: Busy) => {
  * that is remembered: a crash at any point is followed by the same step again.
  */
 export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }): Engine => {
-  const { vms, clock, log, tracer } = parts;
+  const { vms, driver, clock, log, tracer } = parts;
+  const served = new Set<string>();
+  const servedListeners: (() => void)[] = [];
   const tasks = new Map<string, Task>();
   const turns = limiter(machinesMax);
   let waiting = new Map<string, { readonly isUrgent: boolean }>();
@@ -96,7 +115,11 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
     if (hasRoom()) roomy.resolve();
   };
 
-  const enqueue = (ids: readonly string[], isUrgent: boolean): void => {
+  /** Of machines without guests any replica may do the work of any: what is done twice is done once. */
+  const isOurs = (id: string): boolean => !driver.hasGuests || served.has(shareOf(id));
+
+  const enqueue = (all: readonly string[], isUrgent: boolean): void => {
+    const ids = driver.hasGuests ? all.filter(isOurs) : all;
     for (const id of ids) waiting.set(id, { isUrgent: isUrgent || waiting.get(id)?.isUrgent === true });
     if (ids.length > 0) woken.resolve();
   };
@@ -107,7 +130,10 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
     task.interrupt = new AbortController();
     const { signal } = task.interrupt;
     const { state, version } = await vms.load(id);
-    const next = nextFor(parts, id, state);
+    task.version = version;
+    // What came up while it was read begins anew, before anything is done that it would cut short.
+    if (signal.aborted) throw new Interrupted('something else came up');
+    const next = isOurs(id) ? nextFor(parts, id, state) : undefined;
     if (!next) return false;
     const earlier = [...task.running];
     const settled = async (): Promise<void> => {
@@ -130,9 +156,9 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
   const work = async (id: string, task: Task, ending: AbortSignal): Promise<void> => {
     for (let failures = 0; !ending.aborted; ) {
       try {
-        const isBusy = await advance(id, task);
+        const isBusy = isOurs(id) && (await advance(id, task));
         failures = 0;
-        if (!isBusy && !task.again) {
+        if (!isBusy && (!task.again || !isOurs(id))) {
           // At once, so that what is said from now on begins anew.
           forget(id);
           return;
@@ -160,7 +186,13 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
       existing.interrupt.abort();
       return start(existing);
     }
-    const task: Task = { again: false, interrupt: new AbortController(), isStarted: false, running: new Set() };
+    const task: Task = {
+      again: false,
+      interrupt: new AbortController(),
+      isStarted: false,
+      version: 0,
+      running: new Set(),
+    };
     tasks.set(id, task);
     return isUrgent ? start(task) : turns(() => start(task));
   };
@@ -168,6 +200,26 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
   return {
     kick: (ids) => enqueue(ids, false),
     preempt: (ids) => enqueue(ids, true),
+    heard(id, version, isUrgent) {
+      if ((tasks.get(id)?.version ?? 0) < version) enqueue([id], isUrgent);
+    },
+    isOurs,
+    onServed: (listener) => {
+      servedListeners.push(listener);
+    },
+    async serve(share, signal) {
+      served.add(share);
+      for (const listener of servedListeners) listener();
+      if (!signal.aborted) {
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+      }
+      served.delete(share);
+      const left = [...tasks].flatMap(([id, task]) => (shareOf(id) === share ? [task] : []));
+      for (const { interrupt } of left) interrupt.abort();
+      while (left.some(({ running }) => running.size > 0)) {
+        await Promise.allSettled(left.flatMap(({ running }) => [...running]));
+      }
+    },
     hasRoom,
     async room(signal) {
       const leave = (): void => roomy.resolve();

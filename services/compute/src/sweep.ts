@@ -39,7 +39,7 @@ export const sweeper = (parts: {
   readonly stops: Pick<KeyStops, 'explain'>;
   readonly returns: KeyReturns;
   readonly driver: Driver;
-  readonly engine: Pick<Engine, 'kick' | 'hasRoom'>;
+  readonly engine: Pick<Engine, 'kick' | 'hasRoom' | 'isOurs' | 'onServed'>;
   readonly closing: Pick<Closings, 'everywhere'>;
   readonly clock: Clock;
   readonly random: Random;
@@ -55,7 +55,7 @@ export const sweeper = (parts: {
 
   /** Stops a machine whose guest is gone: nobody can tell what became of its writes, so nobody starts it again but its user. */
   const endedInside = async (vm: string, { startedAt }: Machine): Promise<void> => {
-    if (await driver.isRunning(vm)) return;
+    if (!engine.isOurs(vm) || (await driver.isRunning(vm))) return;
     const cause = ownCause();
     const work = { ...keyStopWork(cause, clock, random), kind: 'guestEnded' } as const;
     const end = await driver.endOf(vm);
@@ -139,13 +139,17 @@ export const sweeper = (parts: {
         }
       })();
     });
+    let wake = new AbortController();
+    // What the replica before left unfinished, and guests that ended meanwhile.
+    engine.onServed(() => wake.abort());
     while (!signal.aborted) {
+      wake = new AbortController();
       try {
         await sweepOnce(signal);
       } catch (error) {
         if (!signal.aborted) log.warn('sweep did not finish', { error });
       }
-      await clock.sleep(intervalMs, signal);
+      await clock.sleep(intervalMs, signal, wake.signal);
     }
   };
 };

@@ -2,7 +2,7 @@ import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute
 import { DiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import { type Cause, type EventStore, memoryStore } from '@interlock/event-store';
-import { type CloudService, type InProcessCloud, inProcessCloud } from '@interlock/host';
+import { type CloudService, type InProcessCloud, inProcessCloud, type OwnSeams, type Replica } from '@interlock/host';
 import { type Bus, memoryBus, type ToFact } from '@interlock/messaging';
 import { type BoundService, type RpcClient, simulatedTokens, type TokenFormat, type Workload } from '@interlock/rpc';
 import {
@@ -52,6 +52,8 @@ export interface TestCloudOptions {
   readonly meter?: Meter;
   /** Which of compute's replicas takes a call; by default the lowest. */
   readonly chooseReplica?: (running: readonly number[]) => number;
+  /** What a replica has to itself, given the store of its service. */
+  readonly ownSeams?: (replica: Replica, store: EventStore) => OwnSeams;
 }
 
 /** The same in virtual time, from a seed: `clock.drive` lets time pass while something is done. */
@@ -129,6 +131,9 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
     ...(tokenFormat === undefined ? {} : { tokenFormat }),
     ...(options.meter === undefined ? {} : { meter: options.meter }),
     ...(options.chooseReplica === undefined ? {} : { chooseReplica: options.chooseReplica }),
+    ...(options.ownSeams === undefined
+      ? {}
+      : { ownSeams: (replica) => options.ownSeams?.(replica, storeOf(replica.service)) ?? {} }),
   });
   const tell = async (from: Workload, type: string, payload: Uint8Array, cause: Partial<Cause> = {}): Promise<void> => {
     const event = { type, schema: 1, data: { payload: Buffer.from(payload).toString('base64') } };

@@ -17,8 +17,16 @@ await hostService({
     const { settings } = seams;
     const volumeFolder = join(settings.dataFolder, 'volumes');
     await mkdir(volumeFolder, { recursive: true, mode: 0o700 });
-    // A process that is asked to end has as long as this to do so.
-    const unlock = await lockFolder(volumeFolder, { clock: systemClock, patienceMs: 30_000 });
+    const unlock = await lockFolder(volumeFolder, {
+      clock: systemClock,
+      // A process that is asked to end has as long as this to do so.
+      patienceMs: settings.standby ? Number.POSITIVE_INFINITY : 30_000,
+      signal: seams.scope.signal,
+      onWaiting: () => {
+        seams.log.info('another process serves the volumes: standing by', { folder: volumeFolder });
+        if (settings.standby) process.stdout.write(`${JSON.stringify({ standby: true, service: 'disk' })}\n`);
+      },
+    });
     seams.scope.defer('volume folder', async () => unlock());
     return assemble({
       ...seams,

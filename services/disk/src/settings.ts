@@ -1,10 +1,13 @@
-import { type ConfigOf, type ConfigProblem, int, optional, text } from '@interlock/runtime';
+import { bool, type ConfigOf, type ConfigProblem, int, optional, text } from '@interlock/runtime';
 import { hostLeaseTtlDefaultMs } from './host/ownership.ts';
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
 
 /** The settings of this service beside those of every service. */
 export const diskSpec = {
   dataFolder: text('Folder of this host alone for the volumes of disks and snapshots; made when missing'),
+  standby: bool('Whether to wait, for as long as it takes, for a process that serves the volumes to end', {
+    default: false,
+  }),
   masterKeyFile: text('File of 32 bytes the keys of the platform are sealed under; made when missing'),
   diskAddress: text('host:port of disk'),
   dataAddress: optional(text('host:port at which machines reach the data of disks; by default that of disk')),

@@ -171,6 +171,8 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
         signalGuest(guest, 'SIGKILL');
         await guest.ended;
       }
+      // Those of a guest that another replica has started since are its own.
+      if (findGuest(folderOf(vm), clock)) return;
       for (const file of [guestFiles.plan, guestFiles.pid]) rmSync(join(folderOf(vm), file), { force: true });
     },
     attach: (vm, disk) => change(vm, (before) => [...before.filter((one) => one.disk !== disk.disk), disk]),

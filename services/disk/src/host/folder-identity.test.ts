@@ -10,11 +10,24 @@ const folder = mkdtempSync(join(tmpdir(), 'interlock-folder-'));
 after(() => rmSync(folder, { recursive: true }));
 
 test('one process of a machine has the folder; the next waits for it, but not for ever', async () => {
-  const unlock = await lockFolder(folder, { clock, patienceMs: 0 });
-  await assert.rejects(lockFolder(folder, { clock, patienceMs: 0 }), /another process serves the volumes/);
-  const next = lockFolder(folder, { clock, patienceMs: 600_000 });
+  const { signal } = new AbortController();
+  const unlock = await lockFolder(folder, { clock, patienceMs: 0, signal });
+  await assert.rejects(lockFolder(folder, { clock, patienceMs: 0, signal }), /another process serves the volumes/);
+  const next = lockFolder(folder, { clock, patienceMs: 600_000, signal });
   unlock();
   (await next)();
+});
+
+test('a process that stands by says so once, waits for as long as it takes, and ends when it is asked to', async () => {
+  const stopping = new AbortController();
+  const patient = { clock, patienceMs: Number.POSITIVE_INFINITY, signal: stopping.signal };
+  const unlock = await lockFolder(folder, { ...patient, onWaiting: () => assert.fail('nobody has it') });
+  const standsBy = Promise.withResolvers<void>();
+  const next = lockFolder(folder, { ...patient, onWaiting: standsBy.resolve });
+  await standsBy.promise;
+  stopping.abort();
+  await assert.rejects(next, /stopped while another process serves/);
+  unlock();
 });
 
 test('a folder keeps its name, and a machine has one while it runs', async () => {

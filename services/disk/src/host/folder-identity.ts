@@ -12,15 +12,24 @@ const lockAgainMs = 100;
 /**
  * Takes the operating system's lock on a folder for the life of this process: one process of a machine serves it at a time.
  * @param patienceMs how long the process that has it may take to end
+ * @param onWaiting told once when there is such a process
  * @returns what gives it free
- * @throws Error naming the folder when another process keeps it
+ * @throws Error naming the folder when another process keeps it, or when `signal` is aborted meanwhile
  */
 export const lockFolder = async (
   folder: string,
-  { clock, patienceMs }: { readonly clock: Clock; readonly patienceMs: number },
+  parts: {
+    readonly clock: Clock;
+    readonly patienceMs: number;
+    readonly signal: AbortSignal;
+    readonly onWaiting?: () => void;
+  },
 ): Promise<() => void> => {
+  const { clock, patienceMs, signal } = parts;
   const endMs = clock.monotonicMs() + patienceMs;
+  let { onWaiting } = parts;
   for (;;) {
+    if (signal.aborted) throw new Error(`stopped while another process serves the volumes in ${folder}`);
     try {
       return lockFile(join(folder, 'host'));
     } catch (error) {
@@ -31,7 +40,9 @@ export const lockFolder = async (
           cause: error,
         });
       }
-      await clock.sleep(lockAgainMs);
+      onWaiting?.();
+      onWaiting = undefined;
+      await clock.sleep(lockAgainMs, signal);
     }
   }
 };

@@ -1,6 +1,15 @@
 import { type Cause, CursorConflict, type EventStore, Rejection, table } from '@interlock/event-store';
-import type { Clock, Logger, Random } from '@interlock/runtime';
-import { ageMs, leftMs, type Reading, readingOf, usableMs } from '../keys/lease.ts';
+import {
+  ageMs,
+  type Clock,
+  type ClockReading,
+  type Logger,
+  leftMs,
+  type Random,
+  readingOf,
+  usableUntil,
+  waitedOutMs,
+} from '@interlock/runtime';
 
 /**
  * Who may touch the volumes of a folder: one host, by a lease in the store of this service, renewed while it runs.
@@ -67,9 +76,6 @@ interface HostLease {
   readonly isReleased: boolean;
 }
 
-/** A successor's clock may be fast by as much as the holder's may be slow. */
-const waitedOutMs = (ttlMs: number): number => ttlMs + (ttlMs - usableMs(ttlMs));
-
 /**
  * Takes the folder, after the lease of whoever had it is waited out, and keeps it until `release`.
  * @param onEnd told each time the lease runs out: every file is to be let go of
@@ -117,11 +123,7 @@ export const takeOwnership = async (parts: {
   };
   let mine: HostLease | undefined;
   let renewals = 0;
-  let end: Reading = seenAt;
-  const usableFrom = (asked: Reading): Reading => ({
-    monotonicMs: asked.monotonicMs + usableMs(ttlMs),
-    bootMs: asked.bootMs + usableMs(ttlMs),
-  });
+  let end: ClockReading = seenAt;
   while (mine === undefined) {
     const { lease } = seen;
     if (mustWait() > 0)
@@ -140,7 +142,7 @@ export const takeOwnership = async (parts: {
     try {
       const lease = { epoch, holder, machine, ttlMs, isReleased: false };
       await write(seen.renewals, lease);
-      [mine, renewals, end] = [lease, seen.renewals + 1, usableFrom(asked)];
+      [mine, renewals, end] = [lease, seen.renewals + 1, usableUntil(asked, ttlMs)];
     } catch (error) {
       if (!(error instanceof CursorConflict)) throw error;
       seen = await read();
@@ -170,7 +172,7 @@ export const takeOwnership = async (parts: {
     try {
       await write(renewals, lease);
       renewals += 1;
-      end = usableFrom(asked);
+      end = usableUntil(asked, ttlMs);
       change.resolve();
       change = Promise.withResolvers();
     } catch (error) {

@@ -1,6 +1,6 @@
-import type { Clock } from '@interlock/runtime';
+import { type Clock, leftMs, readingOf } from '@interlock/runtime';
 import { isAboutAsker, type LossFacts } from './key-reasons.ts';
-import { type Asked, endOf, type KeyGrant, type LeaseTerms, leftMs, type Refused, readingOf } from './lease.ts';
+import { type Asked, endOf, type KeyGrant, type LeaseTerms, type Refused } from './lease.ts';
 
 /**
  * Whether unwrapped DEKs may be used now, per (set, key version): what every piece of I/O asks.

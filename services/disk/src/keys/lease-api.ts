@@ -6,10 +6,10 @@ import {
   Lease as WireLease,
 } from '@interlock/contracts/interlock/disk/v1/lease.ts';
 import { names, pageToken } from '@interlock/rpc';
-import type { Clock, Instant } from '@interlock/runtime';
+import { ageMs, type Clock, type Instant, leftMs, readingOf } from '@interlock/runtime';
 import { pageOfRequest } from '../listing.ts';
 import type { KeyAccess } from './key-access.ts';
-import { ageMs, endOf, type LeaseTerms, leftMs, readingOf } from './lease.ts';
+import { endOf, type LeaseTerms } from './lease.ts';
 import type { LeaseReport, Leases } from './leases.ts';
 import type { LossReports, ReportState } from './loss-reports.ts';
 

@@ -1,7 +1,6 @@
-import { type Clock, DomainAttribute } from '@interlock/runtime';
+import { ageMs, type Clock, DomainAttribute, readingOf } from '@interlock/runtime';
 import type { BatchObservableResult, Meter } from '@opentelemetry/api';
 import type { KeyAccess } from './key-access.ts';
-import { ageMs, readingOf } from './lease.ts';
 import { stateOfLease } from './lease-api.ts';
 import type { Leases } from './leases.ts';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { virtualClock } from '@interlock/runtime';
+import { ageMs, readingOf, usableMs, virtualClock } from '@interlock/runtime';
 import fc from 'fast-check';
 import { createKeyAccess } from './key-access.ts';
-import { type Asked, ageMs, type KeyGrant, type LeaseWatch, nextStep, pacing, readingOf, usableMs } from './lease.ts';
+import { type Asked, type KeyGrant, type LeaseWatch, nextStep, pacing } from './lease.ts';
 
 const key = { set: 'set', keyVersion: 'version' };
 

@@ -1,4 +1,4 @@
-import type { Clock } from '@interlock/runtime';
+import { type ClockReading, usableUntil } from '@interlock/runtime';
 
 /**
  * A lease: the right of this host to use unwrapped DEKs of one (set, key version) for a time (G1).
@@ -25,24 +25,11 @@ export interface LeaseTerms {
 /** What applies where nothing else is said. */
 export const leaseDefaults: LeaseTerms = { ttlMs: 60_000, ioPauseTimeoutMs: 30_000, unreachableGraceMs: 600_000 };
 
-/** One moment by the two clocks of a lease, in milliseconds since their arbitrary starts. */
-export interface Reading {
-  readonly monotonicMs: number;
-  /** Goes on while the machine is suspended. */
-  readonly bootMs: number;
-}
-
-/** This moment. */
-export const readingOf = (clock: Pick<Clock, 'monotonicMs' | 'bootMs'>): Reading => ({
-  monotonicMs: clock.monotonicMs(),
-  bootMs: clock.bootMs(),
-});
-
 /** A question to the vault, before it is sent. */
 export interface Asked {
   /** Place among everything this host has asked and heard. */
   readonly order: number;
-  readonly at: Reading;
+  readonly at: ClockReading;
 }
 
 /** A yes of the vault. */
@@ -59,27 +46,8 @@ export interface Refused extends Asked {
   readonly principal: string;
 }
 
-/** How much slower this host's clocks may run than the vault's: crystals differ by less than 0.02 %, virtual clocks by more. */
-const driftRatio = 0.005;
-/** What reading a clock may be off by, in milliseconds. */
-const readingErrorMs = 1;
-
-/** For how long a yes is used, in milliseconds: its worth less a margin for clocks that run slow. */
-export const usableMs = (ttlMs: number): number => ttlMs * (1 - driftRatio) - readingErrorMs;
-
 /** Up to when a yes lets DEKs be used: by whichever clock comes there first. */
-export const endOf = ({ asked: { at } }: KeyGrant, ttlMs: number): Reading => ({
-  monotonicMs: at.monotonicMs + usableMs(ttlMs),
-  bootMs: at.bootMs + usableMs(ttlMs),
-});
-
-/** Milliseconds until then; 0 or less when it is over. */
-export const leftMs = (end: Reading, now: Reading): number =>
-  Math.min(end.monotonicMs - now.monotonicMs, end.bootMs - now.bootMs);
-
-/** Milliseconds since then, by the clock that went further. */
-export const ageMs = (since: Reading, now: Reading): number =>
-  Math.max(now.monotonicMs - since.monotonicMs, now.bootMs - since.bootMs);
+export const endOf = ({ asked: { at } }: KeyGrant, ttlMs: number): ClockReading => usableUntil(at, ttlMs);
 
 /** How a host asks again, all in milliseconds. */
 export const pacing = {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
+import { usableMs } from '@interlock/runtime';
 import { startLeaseHost } from '../test-lease-host.ts';
 import { refusal, silence } from '../test-vault.ts';
-import { usableMs } from './lease.ts';
 
 const limit = { timeout: 60_000 };
 

@@ -1,9 +1,18 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { type Clock, DomainAttribute, type Instant, inSpan, type Logger, type Random } from '@interlock/runtime';
+import {
+  type Clock,
+  DomainAttribute,
+  type Instant,
+  inSpan,
+  type Logger,
+  leftMs,
+  type Random,
+  readingOf,
+} from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { KeyAccess, Lease, LossSource, SetKeyVersion } from './key-access.ts';
 import { definiteReason } from './key-reasons.ts';
-import { endOf, type LeaseTerms, leftMs, nextStep, pacing, readingOf } from './lease.ts';
+import { endOf, type LeaseTerms, nextStep, pacing } from './lease.ts';
 import type { LeaseUser } from './lease-user.ts';
 import type { LossReports } from './loss-reports.ts';
 import type { SetOptions } from './set-options.ts';

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { ActivityLogEntry } from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
+import { serviceNames } from '@interlock/local/services.ts';
+import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+import { until } from '../cloud/until.ts';
+import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
+
+const replicas = [0, 1] as const;
+
+let cloud: TestCloud;
+let world: World;
+before(async () => {
+  cloud = await testCloud({}, replicas.length);
+  const kinds = ['PREMIUM_SSD', 'STANDARD_SSD', 'PREMIUM_SSD', 'STANDARD_SSD'] as const;
+  world = await makeWorld(cloud.clients, [...kinds.map((kind) => [kind]), ['platform']]);
+});
+after(() => cloud.stop());
+
+/** What the platform did to a machine because of a key: one row for each stop. */
+const stopsOf = async (name: string): Promise<readonly ActivityLogEntry[]> => {
+  const rows: ActivityLogEntry[] = [];
+  let pageToken = '';
+  do {
+    const page = await cloud.clients.compute.listActivityLog({ name, pageSize: 100, pageToken });
+    rows.push(...page.entries);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  return rows.filter(({ category, status }) => category === 'RESOURCE_HEALTH' && status === 'ACTIVE');
+};
+
+for (const service of serviceNames) {
+  for (const victim of replicas) {
+    test(`CMK-100, G2, G3, G5, G7: ${service}, replica ${victim} of two, is killed while a key is being disabled; each machine stops once`, async () => {
+      const { clients } = cloud;
+      const machines = world.machines.slice(0, -1);
+      const control = world.machines.at(-1) ?? '';
+      const stopsBefore = await Promise.all(machines.map(async (name) => (await stopsOf(name)).length));
+      const disabled = clients.keyVault.disableKeyVersion({ name: world.keyVersion });
+      await cloud.cloud.kill(service, victim);
+      const isAnswered = await disabled.then(
+        () => true,
+        () => false,
+      );
+      // Nobody restarts anything: the other replica is all there is, and a call that was cut off is asked again.
+      if (!isAnswered) {
+        await until('the key is disabled', async () => {
+          await clients.keyVault.disableKeyVersion({ name: world.keyVersion });
+          return true;
+        });
+      }
+      for (const name of machines) {
+        const { stopReason } = await untilPower(clients, name, 'STOPPED');
+        assert.equal(stopReason?.reason, 'KEY_DISABLED', name);
+      }
+      // The share of the dead replica has moved on: the one that is left hears every partition, and none is behind.
+      await until(`the other replica of ${service} hears everything`, async () => {
+        const { consumers } = await clients.messaging(service).listConsumers({});
+        return consumers.every(({ heardElsewhere, gap }) => !heardElsewhere && gap === 0);
+      });
+      await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
+      await startAgain(clients, world.set, machines);
+      await cloud.cloud.restart(service, victim);
+      for (const [n, name] of machines.entries()) {
+        const stops = await stopsOf(name);
+        assert.equal(stops.length - (stopsBefore[n] ?? 0), 1, `${name}: ${JSON.stringify(stops)}`);
+      }
+      // A disk host that was killed lost what it had in memory; the machine beside the key goes on when it is back.
+      await until('the machine beside the key runs', async () => {
+        const machine = await clients.compute.getVirtualMachine({ name: control });
+        assert.notEqual(machine.stopReason?.reason, 'KEY_DISABLED');
+        return machine.powerState === 'RUNNING';
+      });
+    });
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * How the replicas of a service divide its work: who is there, and who has which share. One row, changed by one replica
+ * at a time; everything here is pure.
+ *
+ *   free ──taken by a replica that has less than its part──▶ owned ──given up by one that has more, or leaves──▶ free
+ *    ▲                                                         │
+ *    └──────────── its owner has said nothing for a ttl ───────┘
+ *
+ * A share is named `<kind>/<rest>`. Each kind is divided apart, so that no replica gets all the shares of one kind only.
+ */
+export interface Division {
+  readonly members: Readonly<Record<string, Member>>;
+  /** Name of the member that has a share, by share. */
+  readonly owners: Readonly<Record<string, string>>;
+}
+
+/** A replica as the others know it. */
+export interface Member {
+  /** Of this process: another one of the same name is its successor, and the first has ended. */
+  readonly run: string;
+  /** Rises with each sign of life of the process. */
+  readonly beat: number;
+  /** For how long a sign of life is worth, in milliseconds. */
+  readonly ttlMs: number;
+  /** The kinds of shares it takes part in. */
+  readonly kinds: readonly string[];
+}
+
+export const noDivision: Division = { members: {}, owners: {} };
+
+/** One replica's next word. */
+export interface Word {
+  /** Name of the replica. */
+  readonly me: string;
+  readonly run: string;
+  readonly beat: number;
+  readonly ttlMs: number;
+  /** All shares there are, as this replica knows them. */
+  readonly shares: readonly string[];
+  /** Members that have said nothing for longer than they may. */
+  readonly silent: ReadonlySet<string>;
+  /** Own shares on which nothing is done any more. */
+  readonly givenUp: ReadonlySet<string>;
+}
+
+export const kindOf = (share: string): string => share.slice(0, share.indexOf('/'));
+
+const kindsIn = (shares: readonly string[]): readonly string[] => [...new Set(shares.map(kindOf))].sort();
+
+const without = <Value>(
+  record: Readonly<Record<string, Value>>,
+  isOut: (key: string, value: Value) => boolean,
+): Record<string, Value> => Object.fromEntries(Object.entries(record).filter(([key, value]) => !isOut(key, value)));
+
+/** How many shares of a kind a member is to have: all have as many, and the first by name one more where it does not come out even. */
+const partOf = (me: string, members: Division['members'], kind: string, count: number): number => {
+  const taking = Object.keys(members)
+    .filter((name) => members[name]?.kinds.includes(kind))
+    .sort();
+  const place = taking.indexOf(me);
+  return place < 0 ? 0 : Math.floor(count / taking.length) + (place < count % taking.length ? 1 : 0);
+};
+
+/** The shares of a member. */
+export const sharesOf = ({ owners }: Division, me: string): readonly string[] =>
+  Object.keys(owners)
+    .filter((share) => owners[share] === me)
+    .sort();
+
+/** The division after a replica said that it lives: silent members are out, and it has taken what it lacks of its part. */
+export const wordOf = (division: Division, { me, run, beat, ttlMs, shares, silent, givenUp }: Word): Division => {
+  const kinds = kindsIn(shares);
+  const members = { ...without(division.members, (name) => silent.has(name)), [me]: { run, beat, ttlMs, kinds } };
+  const owners = without(
+    division.owners,
+    (share, owner) => !(owner in members) || (owner === me && givenUp.has(share)),
+  );
+  for (const kind of kinds) {
+    const all = shares.filter((share) => kindOf(share) === kind).sort();
+    const mine = all.filter((share) => owners[share] === me).length;
+    const free = all.filter((share) => owners[share] === undefined);
+    for (const share of free.slice(0, Math.max(0, partOf(me, members, kind, all.length) - mine))) owners[share] = me;
+  }
+  return { members, owners };
+};
+
+/** Shares of a member beyond its part: to be given up once what is done on them has ended. */
+export const surplusOf = (division: Division, me: string, shares: readonly string[]): readonly string[] =>
+  kindsIn(shares).flatMap((kind) => {
+    const all = shares.filter((share) => kindOf(share) === kind);
+    const mine = sharesOf(division, me).filter((share) => kindOf(share) === kind);
+    return mine.slice(partOf(me, division.members, kind, all.length));
+  });
+
+/** The division after a replica has left: what it had is free. */
+export const leftBy = ({ members, owners }: Division, me: string): Division => ({
+  members: without(members, (name) => name === me),
+  owners: without(owners, (_, owner) => owner === me),
+});

@@ -1,0 +1,214 @@
+import { type Cause, CursorConflict, type EventStore, table } from '@interlock/event-store';
+import {
+  ageMs,
+  type Clock,
+  type ClockReading,
+  failureLog,
+  type Logger,
+  leftMs,
+  readingOf,
+  usableUntil,
+  waitedOutMs,
+} from '@interlock/runtime';
+import { type Division, leftBy, noDivision, sharesOf, surplusOf, wordOf } from './division.ts';
+
+/** Work that one replica of a service does at a time, in shares. */
+export interface Shares {
+  /**
+   * Registers a share, `<kind>/<rest>`, by the same name in every replica. `work` begins whenever this replica comes to have
+   * the share, is told by `signal` when it no longer has, and resolves once nothing of it goes on any more. Only then does
+   * another replica begin, but where this one fell silent: then after its time is over. Call it before `run`.
+   */
+  keep(share: string, work: (signal: AbortSignal) => Promise<void>): void;
+  /** Whether this replica has the share at this moment: asked right before and after what nobody else may do. */
+  holds(share: string): boolean;
+  /** Takes part until `signal` is aborted, then gives everything up. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** How long a sign of life is worth by default, in milliseconds: the work of a replica that died is done by others that long after. */
+export const shareTtlDefaultMs = 3_000;
+
+/** What is being done on a share. */
+interface Doing {
+  readonly ending: AbortController;
+  readonly ended: Promise<void>;
+}
+
+/** What was last seen of another replica. */
+interface Seen {
+  readonly word: string;
+  readonly at: ClockReading;
+}
+
+const rowKey = 'division';
+const cursorName = 'replicas';
+
+/**
+ * Divides work among the replicas of a service by one row in its store. Each says every third of its time that it lives;
+ * the cursor beside the row makes each word conditional on the one before, so that of a replica's word and another's finding
+ * that it is silent only one is stored. A replica counts its time from before it speaks, the others theirs from when they
+ * saw it; so it has stopped before another begins. A process that was stopped in the middle may still do one thing late:
+ * whatever must not happen twice is conditional by itself as well (cursors, versions, numbered opens).
+ * @param replica name of this replica; a process of the same name takes over from the one before it without a wait
+ * @param process names this process
+ */
+export const openShares = (parts: {
+  readonly store: EventStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly replica: string;
+  readonly process: string;
+  readonly ttlMs?: number;
+}): Shares => {
+  const { store, clock, log, replica: me, process: run, ttlMs = shareTtlDefaultMs } = parts;
+  const rows = table<Division>(store, { name: 'replicas', version: 1 });
+  const cause: Cause = { correlationId: run, causationId: 'shares', caller: 'system:replicas' };
+  const works = new Map<string, (signal: AbortSignal) => Promise<void>>();
+  const doing = new Map<string, Doing>();
+  const seen = new Map<string, Seen>();
+  const givenUp = new Set<string>();
+  let mine: ReadonlySet<string> = new Set();
+  let end: ClockReading | undefined;
+  let wake = new AbortController();
+  let beat = 0;
+
+  const isCurrent = (): boolean => end !== undefined && leftMs(end, readingOf(clock)) > 0;
+  const holds = (share: string): boolean => mine.has(share) && isCurrent();
+
+  /** Members that have said nothing new for their whole time, as far as this replica has watched. */
+  const silentIn = ({ members }: Division): ReadonlySet<string> => {
+    const now = readingOf(clock);
+    const silent = new Set<string>();
+    for (const [name, member] of Object.entries(members)) {
+      const word = `${member.run} ${member.beat}`;
+      const known = seen.get(name);
+      if (known?.word !== word) seen.set(name, { word, at: now });
+      else if (name !== me && ageMs(known.at, now) > waitedOutMs(member.ttlMs)) silent.add(name);
+    }
+    for (const name of seen.keys()) if (!(name in members)) seen.delete(name);
+    return silent;
+  };
+
+  /** Changes the row. @returns the division as it is then; undefined when another process has this replica's name */
+  const change = async (next: (before: Division) => Division): Promise<Division | undefined> => {
+    for (;;) {
+      const words = await store.cursor(cursorName);
+      const before = (await rows.get(rowKey)) ?? noDivision;
+      // The newer process wrote its name last; where that is not this one, it was replaced.
+      if (end !== undefined && before.members[me] !== undefined && before.members[me].run !== run) return undefined;
+      const after = next(before);
+      try {
+        await store.commit(
+          { rows: [rows.put(rowKey, after, undefined)], cursors: [{ name: cursorName, from: words, to: words + 1 }] },
+          cause,
+        );
+        return after;
+      } catch (error) {
+        if (!(error instanceof CursorConflict)) throw error;
+      }
+    }
+  };
+
+  const stopDoing = (share: string): void => doing.get(share)?.ending.abort();
+
+  const begin = (share: string): void => {
+    const work = works.get(share);
+    if (work === undefined) return;
+    const ending = new AbortController();
+    const run = async (): Promise<void> => {
+      try {
+        await work(ending.signal);
+      } catch (error) {
+        log.error('work on a share failed', { share, error });
+      }
+      doing.delete(share);
+      // What ended by itself begins again with the next word.
+      if (!ending.signal.aborted) return;
+      givenUp.add(share);
+      wake.abort();
+    };
+    // In a later turn, when it is known as being done.
+    doing.set(share, { ending, ended: Promise.resolve().then(run) });
+  };
+
+  /** Says once that this replica lives, and begins and ends work accordingly. @returns false when it was replaced */
+  const speak = async (): Promise<boolean> => {
+    const asked = readingOf(clock);
+    const shares = [...works.keys()];
+    // Never said twice, not even where others have forgotten this replica meanwhile.
+    beat += 1;
+    const division = await change((before) =>
+      wordOf(before, { me, run, beat, ttlMs, shares, silent: silentIn(before), givenUp }),
+    );
+    if (division === undefined) return false;
+    givenUp.clear();
+    end = usableUntil(asked, ttlMs);
+    const surplus = new Set(surplusOf(division, me, shares));
+    mine = new Set(sharesOf(division, me).filter((share) => !surplus.has(share)));
+    for (const share of doing.keys()) if (!mine.has(share)) stopDoing(share);
+    for (const share of surplus) if (!doing.has(share)) givenUp.add(share);
+    for (const share of mine) if (!doing.has(share)) begin(share);
+    if (givenUp.size > 0) wake.abort();
+    return true;
+  };
+
+  /** Ends all work, and waits for its end. */
+  const stopAll = async (): Promise<void> => {
+    mine = new Set();
+    for (const share of doing.keys()) stopDoing(share);
+    await Promise.all([...doing.values()].map(({ ended }) => ended));
+  };
+
+  /** Ends the work of a replica whose word is too old: others may begin. */
+  const watchTime = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      const left = end === undefined ? ttlMs : leftMs(end, readingOf(clock));
+      if (left <= 0 && mine.size > 0) {
+        log.warn('this replica could not say in time that it lives: its shares are others’ now', { replica: me });
+        mine = new Set();
+        for (const share of doing.keys()) stopDoing(share);
+      }
+      await clock.sleep(left > 0 ? left : ttlMs / 3, signal);
+    }
+  };
+
+  const takePart = async (signal: AbortSignal): Promise<void> => {
+    const attempts = failureLog({
+      log,
+      clock,
+      failing: 'replicas are not heard of',
+      back: 'replicas are heard of again',
+    });
+    while (!signal.aborted) {
+      wake = new AbortController();
+      try {
+        if (!(await speak())) {
+          log.error('another process has the name of this replica: it does no share of the work', { replica: me });
+          await stopAll();
+          return;
+        }
+        attempts.succeeded();
+        await clock.sleep(ttlMs / 3, signal, wake.signal);
+      } catch (error) {
+        attempts.failed(error, { replica: me });
+        await clock.sleep(ttlMs / 10, signal);
+      }
+    }
+  };
+
+  return {
+    keep(share, work) {
+      works.set(share, work);
+    },
+    holds,
+    async run(signal) {
+      if (works.size === 0) return;
+      await Promise.all([takePart(signal), watchTime(signal)]);
+      await stopAll();
+      await change((before) => leftBy(before, me)).catch((error: unknown) =>
+        log.warn('shares were not given back: others wait for this replica to be silent', { replica: me, error }),
+      );
+    },
+  };
+};

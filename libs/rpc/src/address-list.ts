@@ -1,0 +1,60 @@
+import { type ChannelOptions, experimental } from '@grpc/grpc-js';
+
+/** Targets of this scheme name every replica of a service, in place of a name that has several addresses. */
+const scheme = 'replicas';
+
+interface Target {
+  readonly path: string;
+}
+
+const addressesIn = (text: string): readonly string[] => text.split(',');
+
+/**
+ * Hands grpc-js the addresses of a list. Each is an endpoint of its own, so that a balancer passes over one that does not
+ * answer; all of them are one server by name, the host of the first, which their certificates must be for.
+ */
+class AddressListResolver implements experimental.Resolver {
+  private readonly target: Target;
+  private readonly listener: experimental.ResolverListener;
+  private isTold = false;
+
+  constructor(target: Target, listener: experimental.ResolverListener, _options: ChannelOptions) {
+    this.target = target;
+    this.listener = listener;
+  }
+
+  updateResolution(): void {
+    if (this.isTold) return;
+    this.isTold = true;
+    const endpoints = addressesIn(this.target.path).map((address) => {
+      const at = address.lastIndexOf(':');
+      return { addresses: [{ host: address.slice(0, at), port: Number(address.slice(at + 1)) }] };
+    });
+    // Never before the constructor has returned, as grpc-js asks of a resolver.
+    queueMicrotask(() => this.listener(experimental.statusOrFromValue(endpoints), {}, null, ''));
+  }
+
+  destroy(): void {
+    this.isTold = false;
+  }
+
+  static getDefaultAuthority({ path }: Target): string {
+    return addressesIn(path)[0] ?? path;
+  }
+}
+
+let isKnown = false;
+
+/**
+ * The target of grpc-js for an address: itself, or for a list (`host:port,host:port`) one that reaches any of them.
+ * @throws Error for a list with something in it that is no `host:port`
+ */
+export const targetOf = (address: string): string => {
+  const addresses = addressesIn(address);
+  if (addresses.length === 1) return address;
+  const misfit = addresses.find((one) => !/^[^:,/\s]+:\d+$/.test(one));
+  if (misfit !== undefined) throw new Error(`"${misfit}" in the list of addresses "${address}" is not host:port`);
+  if (!isKnown) experimental.registerResolver(scheme, AddressListResolver);
+  isKnown = true;
+  return `${scheme}:${address}`;
+};
