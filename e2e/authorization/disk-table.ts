@@ -137,6 +137,12 @@ export const diskTable = rowsOf(
     rule: workload('compute'),
     request: ({ missingDisk, missingMachine }) => ({ name: missingDisk, virtualMachine: missingMachine }),
   },
+  openDisks: {
+    rule: workload('compute'),
+    request: ({ missingDisk, missingMachine }) => ({
+      items: [{ open: { name: missingDisk, virtualMachine: missingMachine } }],
+    }),
+  },
   closeDisk: {
     rule: workload('compute'),
     request: ({ missingDisk, missingMachine }) => ({ name: missingDisk, virtualMachine: missingMachine }),

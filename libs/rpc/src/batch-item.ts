@@ -1,6 +1,7 @@
-import { Rejection } from '@interlock/event-store';
-import type { Logger } from '@interlock/runtime';
+import { type Cause, Rejection } from '@interlock/event-store';
+import { type Logger, traceIdOf } from '@interlock/runtime';
 import { Status } from 'nice-grpc-common';
+import { CallMetadata } from './call.ts';
 import { asRejection, isInternal, REJECTION_CODES, RpcFailure, statusName } from './errors.ts';
 
 /** Why one item of a batch was refused or failed, as `interlock.access.v1.ItemRefusal` has it. */
@@ -63,6 +64,31 @@ export const settleItems = async <Item, Answer>(
   if (errors.length === items.length) throw errors[0];
   return outcomes;
 };
+
+/** The work an item of a batch belongs to, as `interlock.access.v1.ItemOrigin` has it. */
+export interface ItemOrigin {
+  /** `''`: that of the call. */
+  readonly correlationId: string;
+  /** W3C trace context; `''`: that of the call. */
+  readonly traceparent: string;
+}
+
+/** The cause of a call as the item's own work would have had it. @throws Rejection INVALID_ARGUMENT METADATA_INVALID */
+export const onBehalfOf = (cause: Cause, origin: ItemOrigin | undefined): Cause => {
+  const { correlationId = '', traceparent = '' } = origin ?? {};
+  if (!/^[0-9A-Za-z_-]{0,64}$/.test(correlationId))
+    throw originInvalid(CallMetadata.correlationId, 'up to 64 letters, digits, "-" or "_"');
+  if (traceparent !== '' && traceIdOf(traceparent) === undefined)
+    throw originInvalid(CallMetadata.traceparent, 'a W3C trace context');
+  return {
+    ...cause,
+    ...(correlationId === '' ? {} : { correlationId }),
+    ...(traceparent === '' ? {} : { traceparent }),
+  };
+};
+
+const originInvalid = (key: string, expected: string): Rejection =>
+  new Rejection('INVALID_ARGUMENT', 'METADATA_INVALID', `the origin of an item must be ${expected}`, { key });
 
 const batchSizeInvalid = (size: number, limit: number): Rejection =>
   new Rejection('INVALID_ARGUMENT', 'BATCH_SIZE_INVALID', `a batch has 1 to ${limit} items, not ${size}`, {

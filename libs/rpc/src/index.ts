@@ -19,13 +19,16 @@ export {
   type Decision,
 } from './authorizer.ts';
 export {
+  type ItemOrigin,
   type ItemOutcome,
   type ItemRefusal,
   isUnavailable,
   itemError,
   itemRefusal,
+  onBehalfOf,
   settleItems,
 } from './batch-item.ts';
+export { type BatchItem, type Batching, type BatchOutcome, openBatching, type SendBatch } from './batching.ts';
 export {
   type Call,
   type Caller,
@@ -33,6 +36,7 @@ export {
   currentCall,
   type Principal,
   principalOf,
+  runAsCall,
   tokenMissing,
 } from './call.ts';
 export { type Channel, type ChannelSettings, type ClientTls, openChannel } from './channel.ts';

@@ -49,9 +49,9 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const vms = await openCategory(virtualMachines);
   const losses = openLosses(store);
   const diskClient = client('disk', DiskServiceDefinition);
-  const disks = openDisks({ client: diskClient, clock, random, callsMax: diskCallsMax });
+  const disks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
   // What people wait for while they ask does not queue behind the disks of a whole fleet.
-  const askedDisks = openDisks({ client: diskClient, clock, random, callsMax: diskCallsMax });
+  const askedDisks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
   const measureStops = meterStops(meter);
   const work = { vms, disks, driver, losses, clock, random, log, measureStops, startTimeoutMs, guestStopTimeoutMs };
   const engine = createEngine({ ...work, tracer });

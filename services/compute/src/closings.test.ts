@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { type Cause, category, memoryStore, Rejection, StoreUnavailable } from '@interlock/event-store';
 import { itemRefusal } from '@interlock/rpc';
 import { logger, systemClock, systemRandom, virtualClock } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
 import { closings } from './closings.ts';
 import { type DiskClient, openDisks } from './disks.ts';
 import { virtualMachines } from './vm/decider.ts';
@@ -57,7 +58,7 @@ const openClosings = (
         return vms.list(query);
       },
     },
-    disks: openDisks({ client, clock, random: systemRandom, callsMax: 8 }),
+    disks: openDisks({ client, clock, random: systemRandom, tracer: trace.getTracer('test'), callsMax: 8 }),
     engine: { kick: (ids) => void handed.push(...ids), room: async () => {} },
     clock,
     random: systemRandom,

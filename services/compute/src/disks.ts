@@ -1,13 +1,22 @@
+import type { OpenDiskRequest, OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import type { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { Rejection } from '@interlock/event-store';
-import type { CallOptions, RpcClient } from '@interlock/rpc';
+import {
+  type Batching,
+  type CallOptions,
+  type ItemRefusal,
+  itemError,
+  openBatching,
+  type RpcClient,
+} from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
 
 /** What compute asks of the disk service. */
 export type DiskClient = Pick<
   RpcClient<typeof DiskServiceDefinition>,
-  'createDisk' | 'getDisk' | 'listDisks' | 'deleteDisk' | 'attachDisk' | 'openDisk' | 'closeDisks' | 'detachDisk'
+  'createDisk' | 'getDisk' | 'listDisks' | 'deleteDisk' | 'attachDisk' | 'openDisks' | 'closeDisks' | 'detachDisk'
 >;
 
 /** The work was stopped from outside: something more important took its place, or the service ends. */
@@ -38,6 +47,12 @@ export interface Disks {
     call: (client: DiskClient, options: CallOptions) => Promise<Answer>,
     patience: Patience,
   ): Promise<Answer>;
+  /**
+   * Opens a disk of a set (`''`: of none), in one call with others of the set that are opened at about the same time: what
+   * a vault does not answer holds up no disk of another.
+   * @throws as `insist`
+   */
+  open(request: OpenDiskRequest, set: string, correlationId: string, patience: Patience): Promise<OpenDiskResponse>;
   /** Every disk of a set, or of one of its key versions, or those of them that have no data now, page by page. */
   ofSet(
     filter: { readonly diskEncryptionSet: string; readonly keyVersion?: string; readonly unavailableOnly?: boolean },
@@ -51,26 +66,27 @@ const backoffMsMax = 2_000;
 /** Deadline of one try, in milliseconds. The disk service gives up a call at its deadline as well. */
 export const callDeadlineMs = 10_000;
 const pageSize = 1_000;
+/** Disks opened in one call: as many as the disk service unwraps in one. */
+const opensMax = 128;
 
 /** @param callsMax calls under way at once; more wait their turn */
 export const openDisks = (parts: {
   readonly client: DiskClient;
   readonly clock: Clock;
   readonly random: Random;
+  readonly tracer: Tracer;
   readonly callsMax: number;
 }): Disks => {
-  const { client, clock, random } = parts;
+  const { client, clock, random, tracer } = parts;
   const turns = limiter(parts.callsMax);
 
-  const insist: Disks['insist'] = async (call, patience) => {
+  /** Repeats something until there is a definite answer. */
+  const repeat = async <Answer>(attempt: () => Promise<Answer>, patience: Patience): Promise<Answer> => {
     const { signal } = patience;
     for (let tries = 1; ; tries += 1) {
       if (signal.aborted) throw new Interrupted('stopped before the disk service was asked');
       try {
-        return await orInterrupted(
-          turns(() => call(client, { deadlineMs: callDeadlineMs })),
-          signal,
-        );
+        return await orInterrupted(attempt(), signal);
       } catch (error) {
         if (error instanceof Rejection && !error.retryable()) throw error;
         const waitMs = Math.min(backoffMsMax, backoffMsMin * 2 ** (tries - 1)) * (0.5 + random.fraction() / 2);
@@ -82,8 +98,34 @@ export const openDisks = (parts: {
     }
   };
 
+  const insist: Disks['insist'] = (call, patience) =>
+    repeat(() => turns(() => call(client, { deadlineMs: callDeadlineMs })), patience);
+
+  const opens = new Map<string, Batching<OpenDiskRequest, OpenDiskResponse>>();
+  const opensOf = (set: string): Batching<OpenDiskRequest, OpenDiskResponse> => {
+    const known = opens.get(set);
+    if (known) return known;
+    const opening = openBatching<OpenDiskRequest, OpenDiskResponse>({
+      name: 'open disks',
+      sizeMax: opensMax,
+      clock,
+      tracer,
+      onIdle: () => void opens.delete(set),
+      async send(items) {
+        const wanted = items.map(({ wish, origin }) => ({ open: wish, origin }));
+        const { outcomes } = await client.openDisks({ items: wanted }, { deadlineMs: callDeadlineMs });
+        return outcomes.map(({ outcome }) =>
+          outcome?.$case === 'opened' ? { answer: outcome.value } : { error: refusedBy('OpenDisks', outcome?.value) },
+        );
+      },
+    });
+    opens.set(set, opening);
+    return opening;
+  };
+
   return {
     insist,
+    open: (request, set, correlationId, patience) => repeat(() => opensOf(set)(request, correlationId), patience),
     async *ofSet({ diskEncryptionSet, keyVersion = '', unavailableOnly = false }, patience) {
       let pageToken = '';
       do {
@@ -95,6 +137,10 @@ export const openDisks = (parts: {
     },
   };
 };
+
+/** What a call for an item alone would have thrown; an item without an outcome is as good as unanswered. */
+export const refusedBy = (method: string, refusal: ItemRefusal | undefined): Error =>
+  refusal ? itemError(refusal, { method, peer: 'disk' }) : new Error(`${method} answered an item with nothing`);
 
 /** Waits for the result, but no longer than until the signal is aborted. What was sent is not called back. */
 export const orInterrupted = async <Result>(result: Promise<Result>, signal: AbortSignal): Promise<Result> => {

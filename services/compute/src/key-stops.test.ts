@@ -22,6 +22,7 @@ const loss = {
 } as const;
 const noDisks: Disks = {
   insist: () => assert.fail('no machine is asked about over the network'),
+  open: () => assert.fail('no machine is asked about over the network'),
   ofSet: () => assert.fail('no disk is asked about over the network'),
 };
 

@@ -1,8 +1,13 @@
-import { type CloseDiskRequest, OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import {
+  type CloseDiskRequest,
+  OpenDiskRequest,
+  OpenDiskResponse,
+} from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { type Disk, Disk as DiskMessage } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { Rejection } from '@interlock/event-store';
-import { type BoundService, type Implementation, itemRefusal, service } from '@interlock/rpc';
+import { type BoundService, type Implementation, service, settleItems } from '@interlock/rpc';
+import { logger, systemClock } from '@interlock/runtime';
 import { statusOf } from './vm/loss-words.ts';
 import type { LossReason, Sku } from './vm/machine.ts';
 import { skuOf } from './wire-sku.ts';
@@ -48,6 +53,8 @@ export interface FakeDiskService {
 }
 
 export const location = 'westeurope';
+
+const silent = logger({ service: 'disk', clock: systemClock, write: () => {} });
 
 export const fakeDiskService = (now: () => number): FakeDiskService => {
   const disks = new Map<string, FakeDisk>();
@@ -125,6 +132,41 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
     throw new Error('compute does not call this');
   };
 
+  const eachItem = <Item, Answer>(items: readonly Item[], handle: (item: Item) => Promise<Answer>) =>
+    settleItems(items, { sizeMax: 1_000, log: silent }, handle);
+  const openOne = async (wish: OpenDiskRequest): Promise<OpenDiskResponse> => {
+    const { name, virtualMachine, attachEpochBefore = Number.MAX_SAFE_INTEGER } = wish;
+    await asked('openDisk', name);
+    const disk = find(name);
+    if (disk.managedBy !== virtualMachine) {
+      throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', `${name} is not attached`);
+    }
+    if (disk.attachEpoch > attachEpochBefore) {
+      const metadata = { attach_epoch: String(disk.attachEpoch) };
+      throw new Rejection('FAILED_PRECONDITION', 'ATTACH_EPOCH_OUTDATED', `${name} was opened since`, metadata);
+    }
+    requireKey(name, disk);
+    disk.isOpen = true;
+    disk.state = 'ATTACHED';
+    disk.availability = 'AVAILABLE';
+    disk.unavailableReason = undefined;
+    disk.attachEpoch += 1;
+    const answer = OpenDiskResponse.fromPartial({
+      attachEpoch: disk.attachEpoch,
+      accessToken: `token-${name}-${disk.attachEpoch}`,
+      dataAddress: '127.0.0.1:1',
+      accessEpoch: disk.set === '' ? 0 : epoch,
+      sku: disk.sku,
+      diskEncryptionSet: disk.set,
+      keyVersion: disk.keyVersion,
+      sizeBytes: 4 * 2 ** 30,
+      diskVersion: disk.version,
+      principal: fake.identities.get(disk.set) ?? '',
+    });
+    await fake.beforeAnswer?.(`openDisk ${name}`);
+    return answer;
+  };
+
   const implementation: Implementation<typeof DiskServiceDefinition> = {
     async createDisk({ parent, diskId, sku, encryption }) {
       const name = `${parent}/disks/${diskId}`;
@@ -170,36 +212,17 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       disk.state = 'ATTACHED';
       return onWire(name);
     },
-    async openDisk({ name, virtualMachine, attachEpochBefore = Number.MAX_SAFE_INTEGER }) {
-      await asked('openDisk', name);
-      const disk = find(name);
-      if (disk.managedBy !== virtualMachine) {
-        throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', `${name} is not attached`);
-      }
-      if (disk.attachEpoch > attachEpochBefore) {
-        const metadata = { attach_epoch: String(disk.attachEpoch) };
-        throw new Rejection('FAILED_PRECONDITION', 'ATTACH_EPOCH_OUTDATED', `${name} was opened since`, metadata);
-      }
-      requireKey(name, disk);
-      disk.isOpen = true;
-      disk.state = 'ATTACHED';
-      disk.availability = 'AVAILABLE';
-      disk.unavailableReason = undefined;
-      disk.attachEpoch += 1;
-      const answer = OpenDiskResponse.fromPartial({
-        attachEpoch: disk.attachEpoch,
-        accessToken: `token-${name}-${disk.attachEpoch}`,
-        dataAddress: '127.0.0.1:1',
-        accessEpoch: disk.set === '' ? 0 : epoch,
-        sku: disk.sku,
-        diskEncryptionSet: disk.set,
-        keyVersion: disk.keyVersion,
-        sizeBytes: 4 * 2 ** 30,
-        diskVersion: disk.version,
-        principal: fake.identities.get(disk.set) ?? '',
-      });
-      await fake.beforeAnswer?.(`openDisk ${name}`);
-      return answer;
+    openDisk: notFaked,
+    async openDisks({ items }) {
+      const outcomes = await eachItem(items, async ({ open }) => openOne(OpenDiskRequest.fromPartial(open ?? {})));
+      return {
+        outcomes: outcomes.map((outcome) => ({
+          outcome:
+            'answer' in outcome
+              ? { $case: 'opened', value: outcome.answer }
+              : { $case: 'refused', value: { ...outcome.refused } },
+        })),
+      };
     },
     closeDisk: notFaked,
     async closeDisks({ closings }) {
@@ -211,17 +234,13 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
           disk.state = deallocated ? 'RESERVED' : 'ATTACHED';
         }
       };
-      const outcomes = await Promise.all(
-        closings.map(async (closing) => {
-          try {
-            await closeOne(closing);
-            return { outcome: { $case: 'closed', value: {} } } as const;
-          } catch (error) {
-            return { outcome: { $case: 'refused', value: { ...itemRefusal(error) } } } as const;
-          }
-        }),
-      );
-      return { outcomes };
+      const outcomes = await eachItem(closings, closeOne);
+      return {
+        outcomes: outcomes.map((outcome) => ({
+          outcome:
+            'answer' in outcome ? { $case: 'closed', value: {} } : { $case: 'refused', value: { ...outcome.refused } },
+        })),
+      };
     },
     async detachDisk({ name, virtualMachine }) {
       await asked('detachDisk', name);
@@ -268,6 +287,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         deleteSnapshot: anybody,
         attachDisk: anybody,
         openDisk: anybody,
+        openDisks: anybody,
         closeDisk: anybody,
         closeDisks: anybody,
         detachDisk: anybody,

@@ -233,6 +233,39 @@ test('an open outlives a restart of the service: the DEK is fetched with the fir
   assert.deepEqual(await cloud.read(disk.name, open.accessToken, 100, content.length), content);
 });
 
+test(
+  'CMK-08: disks of several machines are opened in one call, each for its own work, and one that is refused alone',
+  limit,
+  async () => {
+    const set = await cloud.newSet();
+    const [disk, other] = [await cloud.newDisk({ set }), await cloud.newDisk({ set })];
+    const [open, otherOpen] = [await cloud.openNew(disk.name), await cloud.openNew(other.name)];
+    const traceparent = `00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-01`;
+    const { outcomes } = await cloud.compute.openDisks({
+      items: [
+        {
+          open: { name: disk.name, virtualMachine: open.virtualMachine },
+          origin: { correlationId: 'start-1', traceparent },
+        },
+        { open: { name: other.name, virtualMachine: open.virtualMachine } },
+        { open: { name: other.name, virtualMachine: otherOpen.virtualMachine } },
+      ],
+    });
+    assert.deepEqual(
+      outcomes.map(({ outcome }) => (outcome?.$case === 'refused' ? outcome.value.reason : outcome?.$case)),
+      ['opened', 'DISK_NOT_ATTACHED', 'opened'],
+    );
+    const [first] = outcomes;
+    assert.ok(first?.outcome?.$case === 'opened');
+    await cloud.read(disk.name, first.outcome.value.accessToken, 0, 4_096);
+    const [event] = await cloud.database.sql<{ meta: { correlationId: string; traceparent: string } }[]>`
+    select meta from events where stream = ${`disk-${disk.name}`} and type = 'DiskOpened' order by version desc limit 1`;
+    assert.equal(event?.meta.correlationId, 'start-1');
+    assert.equal(event?.meta.traceparent, traceparent);
+    await assert.rejects(cloud.compute.openDisks({ items: [] }), { reason: 'BATCH_SIZE_INVALID' });
+  },
+);
+
 test('only the token of the newest open counts', limit, async () => {
   const disk = await cloud.newDisk();
   const first = await cloud.openNew(disk.name);

@@ -1,7 +1,6 @@
 import type { CloseDiskRequest } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
-import { itemError } from '@interlock/rpc';
-import type { Disks, Patience } from '../disks.ts';
+import { type Disks, type Patience, refusedBy } from '../disks.ts';
 import type { Machine } from '../vm/decider.ts';
 import type { VmDisk, Work } from '../vm/machine.ts';
 import { disksClosed } from '../vm/progress.ts';
@@ -106,9 +105,7 @@ export const closeEach = async (
     for (const [n, request] of left.entries()) {
       const outcome = outcomes[n]?.outcome;
       if (outcome?.$case === 'closed') continue;
-      const error = outcome
-        ? itemError(outcome.value, { method: 'CloseDisks', peer: 'disk' })
-        : new Error(`${left.length} closings were answered without number ${n}`);
+      const error = refusedBy('CloseDisks', outcome?.value);
       if (error instanceof Rejection && !error.retryable()) {
         refusals.push({ request, refusal: error });
       } else {

@@ -48,7 +48,7 @@ export const openAll = async (
         // Made once, so that a request that was lost and arrives late is no open of its own and outdates nothing.
         const accessSecret = Buffer.from(random.bytes(32));
         const request = { name: disk.disk, virtualMachine: vm, accessSecret };
-        const answer = await openAfter(disks, request, disk.attachEpoch, work, patience);
+        const answer = await openAfter(disks, request, disk, work, patience);
         return { disk, answer };
       } catch (error) {
         patience.untilMs = clock.now();
@@ -86,16 +86,13 @@ export const openAll = async (
 const openAfter = async (
   disks: Disks,
   request: Pick<OpenDiskRequest, 'name' | 'virtualMachine' | 'accessSecret'>,
-  attachEpoch: number,
+  { attachEpoch, set }: ToOpen,
   { correlationId }: Work,
   patience: Patience,
 ): Promise<OpenDiskResponse> => {
   for (let attachEpochBefore = attachEpoch; ; ) {
     try {
-      return await disks.insist(
-        (client, options) => client.openDisk({ ...request, attachEpochBefore }, { ...options, correlationId }),
-        patience,
-      );
+      return await disks.open({ ...request, attachEpochBefore }, set, correlationId, patience);
     } catch (error) {
       const isOvertaken = error instanceof Rejection && error.reason === 'ATTACH_EPOCH_OUTDATED';
       const newest = isOvertaken ? Number(error.metadata.attach_epoch) : 0;

@@ -1,20 +1,23 @@
-import type {
-  AttachDiskRequest,
-  BeginAccessRequest,
-  BeginAccessResponse,
-  CloseDiskRequest,
-  CloseDisksRequest,
-  CloseDisksResponse,
-  DetachDiskRequest,
-  EndAccessRequest,
+import {
+  type AttachDiskRequest,
+  type BeginAccessRequest,
+  type BeginAccessResponse,
+  type CloseDiskRequest,
+  type CloseDisksRequest,
+  type CloseDisksResponse,
+  type DetachDiskRequest,
+  type EndAccessRequest,
+  type OpenDiskItem,
   OpenDiskRequest,
-  OpenDiskResponse,
+  type OpenDiskResponse,
+  type OpenDisksRequest,
+  type OpenDisksResponse,
 } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import type { Disk as WireDisk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Category, type Loaded, Rejection } from '@interlock/event-store';
-import { type Call, itemRefusal, names } from '@interlock/rpc';
-import { type Clock, DomainAttribute, type Random } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
+import { type Call, itemRefusal, names, onBehalfOf, runAsCall, settleItems } from '@interlock/rpc';
+import { type Clock, contextFromTraceparent, DomainAttribute, type Logger, type Random } from '@interlock/runtime';
+import { context, trace } from '@opentelemetry/api';
 import { accessSecretLength, accessTokenOf, newAccessToken } from '../data/access-token.ts';
 import type { Sessions } from '../data/sessions.ts';
 import { setOf, skuOnWire } from '../encryption.ts';
@@ -36,6 +39,8 @@ import type { DiskEvent } from './events.ts';
 import type { Opening } from './opening.ts';
 import type { Disk } from './state.ts';
 
+/** Most disks opened in one call: as many as the vault takes in one. */
+const opensMax = 256;
 /** Most disks closed in one call: some 250 bytes each on their way, and one commit. */
 const closingsMax = 1_000;
 /** Longest direct access, in seconds. */
@@ -50,11 +55,12 @@ export const attachmentApi = (parts: {
   readonly turns: Turns;
   readonly clock: Clock;
   readonly random: Random;
+  readonly log: Logger;
   /** `host:port` of the DiskDataService that has the disks. */
   readonly dataAddress: string;
   readonly show: ShowDisk;
 }) => {
-  const { disks, opening, closing, sessions, turns, clock, random, dataAddress, show } = parts;
+  const { disks, opening, closing, sessions, turns, clock, random, log, dataAddress, show } = parts;
 
   const named = (name: string): string => {
     names.disk.parse(name, 'name');
@@ -84,6 +90,51 @@ export const attachmentApi = (parts: {
       return changed;
     });
 
+  const openOne = async (request: OpenDiskRequest, { cause }: Pick<Call, 'cause'>): Promise<OpenDiskResponse> => {
+    const name = named(request.name);
+    const virtualMachine = machine(request.virtualMachine);
+    const secret = secretOf(request.accessSecret);
+    const wish: OpenWish = {
+      virtualMachine,
+      tokenHashOf: (attachEpoch) => accessTokenOf(attachEpoch, secret).tokenHash,
+      before: request.attachEpochBefore,
+    };
+    const { state, version } = await opening(
+      name,
+      openable(clock.now(), wish),
+      (attachEpoch, grant) => {
+        const { accessEpoch = 0, principal } = grant ?? {};
+        return open(clock.now(), wish, {
+          attachEpoch,
+          accessEpoch,
+          ...(principal === undefined ? {} : { principal }),
+        });
+      },
+      cause,
+    );
+    return {
+      accessToken: accessTokenOf(state.attachEpoch, secret).token,
+      attachEpoch: state.attachEpoch,
+      dataAddress,
+      accessEpoch: state.accessEpoch,
+      sku: skuOnWire[state.sku],
+      diskEncryptionSet: setOf(state.encryption),
+      keyVersion: state.keyVersion,
+      sizeBytes: state.sizeGib * bytesPerGib,
+      diskVersion: version,
+      principal: state.principal ?? '',
+    };
+  };
+  /** In the trace and under the correlation id of the work it belongs to, as if it had come alone. */
+  const openItem = ({ open: request, origin }: OpenDiskItem, call: Call): Promise<OpenDiskResponse> => {
+    const cause = onBehalfOf(call.cause, origin);
+    const open = (): Promise<OpenDiskResponse> => openOne(request ?? OpenDiskRequest.create(), { cause });
+    const isOwn = cause.traceparent === call.cause.traceparent;
+    return runAsCall({ ...call, cause }, () =>
+      isOwn ? open() : context.with(contextFromTraceparent(cause.traceparent), open),
+    );
+  };
+
   return {
     async attachDisk(request: AttachDiskRequest, call: Call): Promise<WireDisk> {
       const { requestId, osDisk: isOsDisk } = request;
@@ -100,39 +151,16 @@ export const attachmentApi = (parts: {
       const wish = { virtualMachine: machine(request.virtualMachine), isOsDisk, requestId };
       return show(await change(named(request.name), attach(clock.now(), wish), call));
     },
-    async openDisk(request: OpenDiskRequest, { cause }: Call): Promise<OpenDiskResponse> {
-      const name = named(request.name);
-      const virtualMachine = machine(request.virtualMachine);
-      const secret = secretOf(request.accessSecret);
-      const wish: OpenWish = {
-        virtualMachine,
-        tokenHashOf: (attachEpoch) => accessTokenOf(attachEpoch, secret).tokenHash,
-        before: request.attachEpochBefore,
-      };
-      const { state, version } = await opening(
-        name,
-        openable(clock.now(), wish),
-        (attachEpoch, grant) => {
-          const { accessEpoch = 0, principal } = grant ?? {};
-          return open(clock.now(), wish, {
-            attachEpoch,
-            accessEpoch,
-            ...(principal === undefined ? {} : { principal }),
-          });
-        },
-        cause,
-      );
+    openDisk: openOne,
+    async openDisks({ items }: OpenDisksRequest, call: Call): Promise<OpenDisksResponse> {
+      const outcomes = await settleItems(items, { sizeMax: opensMax, log }, (item) => openItem(item, call));
       return {
-        accessToken: accessTokenOf(state.attachEpoch, secret).token,
-        attachEpoch: state.attachEpoch,
-        dataAddress,
-        accessEpoch: state.accessEpoch,
-        sku: skuOnWire[state.sku],
-        diskEncryptionSet: setOf(state.encryption),
-        keyVersion: state.keyVersion,
-        sizeBytes: state.sizeGib * bytesPerGib,
-        diskVersion: version,
-        principal: state.principal ?? '',
+        outcomes: outcomes.map((outcome) => ({
+          outcome:
+            'answer' in outcome
+              ? { $case: 'opened', value: outcome.answer }
+              : { $case: 'refused', value: { ...outcome.refused } },
+        })),
       };
     },
     async closeDisk(request: CloseDiskRequest, call: Call): Promise<WireDisk> {

@@ -7,10 +7,18 @@ import type {
 } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import type { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
-import { type ItemRefusal, itemError, type RpcClient } from '@interlock/rpc';
+import {
+  type BatchItem,
+  type Batching,
+  type BatchOutcome,
+  type ItemRefusal,
+  itemError,
+  openBatching,
+  type RpcClient,
+  type SendBatch,
+} from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import { type BatchItem, type Batching, type BatchOutcome, openBatching, type SendBatch } from './batching.ts';
 import type { Asked } from './lease.ts';
 
 /** What disks need of a vault. */

@@ -1,9 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { currentCall } from '@interlock/rpc';
 import { type Clock, currentTraceparent, inSpan, linkTo } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
+import { currentCall } from './call.ts';
 
-/** A wish that waits to be sent, and the work it belongs to: what `interlock.key_vault.v1.ItemOrigin` says. */
+/** A wish that waits to be sent, and the work it belongs to: what `interlock.access.v1.ItemOrigin` says. */
 export interface BatchItem<Wish> {
   readonly wish: Wish;
   readonly origin: { readonly correlationId: string; readonly traceparent: string };
@@ -21,8 +21,11 @@ export type SendBatch<Wish, Answer> = (
   within: { readonly deadlineMs?: number },
 ) => Promise<readonly BatchOutcome<Answer>[]>;
 
-/** Asks for one thing; when it is sent, and with what else, is not the asker's business. */
-export type Batching<Wish, Answer> = (wish: Wish) => Promise<Answer>;
+/**
+ * Asks for one thing; when it is sent, and with what else, is not the asker's business.
+ * @param correlationId of the work it belongs to, where that is not a call that is being handled
+ */
+export type Batching<Wish, Answer> = (wish: Wish, correlationId?: string) => Promise<Answer>;
 
 interface Waiting<Wish, Answer> extends BatchItem<Wish> {
   /** Runs something as part of the asker's own work: its trace, its deadline. */
@@ -99,10 +102,11 @@ export const openBatching = <Wish, Answer>(parts: {
     if (waiting.length > 0) patience = clock.alarm(lingerMs, () => sendWaiting(false));
   };
 
-  return (wish) =>
+  return (wish, correlationId) =>
     new Promise((resolve, reject) => {
       const call = currentCall();
-      const origin = { correlationId: call?.cause.correlationId ?? '', traceparent: currentTraceparent() ?? '' };
+      const traceparent = currentTraceparent() ?? '';
+      const origin = { correlationId: correlationId ?? call?.cause.correlationId ?? '', traceparent };
       const remainingMs = call?.remainingMs ?? (() => Number.POSITIVE_INFINITY);
       waiting.push({ wish, origin, asAsker: AsyncLocalStorage.snapshot(), remainingMs, resolve, reject });
       if (isPlanned || patience !== undefined) return;

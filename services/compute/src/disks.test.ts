@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { OpenDiskRequest, OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import { Rejection } from '@interlock/event-store';
+import { itemRefusal } from '@interlock/rpc';
+import { systemRandom, virtualClock } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { type DiskClient, openDisks, type Patience } from './disks.ts';
+
+const patience: Patience = { signal: new AbortController().signal };
+const wish = (name: string) => OpenDiskRequest.fromPartial({ name });
+
+/** Disks of a service that answers each open as `open` says, and what it was sent. */
+const openWorld = (open: (name: string, call: number) => Promise<OpenDiskResponse> | OpenDiskResponse) => {
+  const clock = virtualClock();
+  const calls: string[][] = [];
+  const correlations: string[] = [];
+  const client = {
+    async openDisks({ items = [] }) {
+      const names = items.map((item) => item.open?.name ?? '');
+      const call = calls.push(names);
+      correlations.push(...items.map(({ origin }) => origin?.correlationId ?? ''));
+      const outcomes = await Promise.all(
+        names.map(async (name) => {
+          try {
+            return { outcome: { $case: 'opened', value: await open(name, call) } } as const;
+          } catch (error) {
+            return { outcome: { $case: 'refused', value: { ...itemRefusal(error) } } } as const;
+          }
+        }),
+      );
+      return { outcomes };
+    },
+  } as Partial<DiskClient> as DiskClient;
+  const tracer = trace.getTracer('test');
+  return { clock, calls, correlations, disks: openDisks({ client, clock, random: systemRandom, tracer, callsMax: 1 }) };
+};
+
+test('disks of a set that are opened at the same time travel together, each for its own work', async () => {
+  const { disks, calls, correlations } = openWorld((name) => OpenDiskResponse.fromPartial({ accessToken: name }));
+  const names = ['a', 'b', 'c'];
+  const answers = await Promise.all(names.map((name) => disks.open(wish(name), 'set', `for ${name}`, patience)));
+  assert.deepEqual(
+    answers.map(({ accessToken }) => accessToken),
+    names,
+  );
+  assert.deepEqual(calls, [names]);
+  assert.deepEqual(correlations, ['for a', 'for b', 'for c']);
+});
+
+test('VM-47: a disk that is refused fails alone, and only one without a definite answer is asked for again', async () => {
+  const { disks, calls, clock } = openWorld((name, call) => {
+    if (name === 'lost') throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no', {});
+    if (name === 'busy' && call === 1) throw new Rejection('ABORTED', 'CONTENTION', 'later', {});
+    return OpenDiskResponse.create();
+  });
+  const open = (name: string): Promise<OpenDiskResponse> => disks.open(wish(name), 'set', '', patience);
+  const [lost, busy, well] = [open('lost'), open('busy'), open('well')];
+  await assert.rejects(lost, { reason: 'KEY_DISABLED' });
+  await well;
+  await clock.drive(busy);
+  assert.deepEqual(calls, [['lost', 'busy', 'well'], ['busy']]);
+});
+
+test('G3: a set whose vault is silent holds up no disk of another', async () => {
+  const never = new Promise<OpenDiskResponse>(() => {});
+  const { disks, calls } = openWorld((name) => (name === 'silent' ? never : OpenDiskResponse.create()));
+  void disks.open(wish('silent'), 'set 1', '', patience);
+  await disks.open(wish('well'), 'set 2', '', patience);
+  assert.deepEqual(calls, [['silent'], ['well']]);
+});
