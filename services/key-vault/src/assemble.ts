@@ -11,6 +11,7 @@ import { cryptographyApi } from './cryptography/api.ts';
 import { openEachItem } from './cryptography/batch.ts';
 import { diskAccessApi } from './cryptography/disk-access.ts';
 import { impactPreviewApi } from './cryptography/impact-preview.ts';
+import { openJudging } from './cryptography/judging.ts';
 import { openLooking } from './cryptography/looking.ts';
 import { newerVersionApi } from './cryptography/newer-version.ts';
 import { rewrapApi } from './cryptography/rewrap.ts';
@@ -109,6 +110,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     keys,
     eachItem: openEachItem(logger),
     holding,
+    judging: openJudging(urls),
     look: openLooking({ store: holding, vaults, keys }),
     guard,
     authorize,

@@ -1,7 +1,7 @@
 import { type Category, Rejection } from '@interlock/event-store';
 import { type Authorizer, type Call, type Principal, principalOf, requirePermission } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
-import type { AuditDraft } from './audit/log.ts';
+import type { AuditDraft } from './audit/draft.ts';
 import { noteIdentityAnswer, vaultDeleted, vaultNotFound } from './vault/decider.ts';
 import type { KeyPermission, VaultEvent } from './vault/events.ts';
 import {

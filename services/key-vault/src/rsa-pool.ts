@@ -41,7 +41,8 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
   const { sealing, legacyPadding = false, queueLimit = 4096, keysPerWorker = 2000 } = options;
   const workerUrl = options.workerUrl ?? new URL('./rsa-worker.ts', import.meta.url);
   const threads = Array.from({ length: Math.max(1, options.workers) }, () => createRsaThread(workerUrl));
-  const running = new Set<Promise<unknown>>();
+  let running = 0;
+  let onIdle: (() => void) | undefined;
   let messageId = 0;
   let newKeys = 0;
   let closed = false;
@@ -53,12 +54,14 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
   const checkOpen = () => {
     if (closed) throw new Rejection('UNAVAILABLE', 'RSA_CLOSED', 'this vault is shutting down; ask another replica');
   };
+  const ended = () => {
+    running -= 1;
+    if (running === 0) onIdle?.();
+  };
+  /** Work that is waited for when the pool is closed. */
   const track = <T>(work: Promise<T>): Promise<T> => {
-    const ended: Promise<unknown> = work.then(
-      () => running.delete(ended),
-      () => running.delete(ended),
-    );
-    running.add(ended);
+    running += 1;
+    work.then(ended, ended);
     return work;
   };
 
@@ -144,7 +147,7 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
     evict: (version) => dispatch.evict(version),
     async close() {
       closed = true;
-      await Promise.all(running);
+      if (running > 0) await new Promise<void>((resolve) => (onIdle = resolve));
       await Promise.all(threads.map((thread) => thread.stop()));
     },
   };

@@ -6,8 +6,9 @@ import { type EventStore, type IndexEntry, Rejection, table } from '@interlock/e
 import { type Call, pageOf, pageToken } from '@interlock/rpc';
 import type { Guard } from '../guard.ts';
 import { parseVault } from '../names.ts';
+import type { AuditDraft } from './draft.ts';
 import { type AuditEntry, type AuditRow, auditTable, entriesOf, timeInKey, within } from './entry.ts';
-import type { AuditDraft, AuditLog } from './log.ts';
+import type { AuditLog } from './log.ts';
 
 /** Entries of a page when the request does not say. */
 const pageSizeDefault = 100;

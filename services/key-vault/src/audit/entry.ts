@@ -77,7 +77,17 @@ const varyingFields = ['time', 'resource', 'correlationId', 'traceId', 'duration
 type VaryingField = (typeof varyingFields)[number];
 const varying: ReadonlySet<string> = new Set(varyingFields);
 
-/** What entries of one row have in common, as a text to compare. */
+/** Whether two entries may share a row. */
+export const areAlike = (one: AuditEntry, other: AuditEntry): boolean => {
+  // Whatever fields there are, as in `likeness`, which says the same at a higher price.
+  for (const name in one) {
+    const field = name as keyof AuditEntry;
+    if (one[field] !== other[field] && !varying.has(field)) return false;
+  }
+  return one.onBehalfOf === other.onBehalfOf && one.occurrences === other.occurrences;
+};
+
+/** What entries of one row have in common, as a text to find them by. */
 export const likeness = (entry: AuditEntry): string => {
   let text = '';
   // Whatever fields there are: one that is not known to vary is the same in all of them.

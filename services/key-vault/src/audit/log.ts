@@ -1,26 +1,13 @@
-import { type EventStore, Rejection, type RejectionCode, type RowChange } from '@interlock/event-store';
+import { type EventStore, Rejection, type RejectionCode } from '@interlock/event-store';
 import { type Call, principalOf, type Refusal, RpcFailure } from '@interlock/rpc';
 import { type Clock, type Logger, type Random, traceIdOf } from '@interlock/runtime';
 import { batchMax } from '../cryptography/batch.ts';
 import type { KeyUrls } from '../names.ts';
 import type { RateLimit, RequestKind } from '../rate-limit.ts';
 import { countedRefusals } from './counted.ts';
+import { type AuditDraft, EntryDraft } from './draft.ts';
 import type { AuditEntry, AuditOperation } from './entry.ts';
 import { auditWriter } from './writer.ts';
-
-/** What a request turned out to be about, filled in by its handler as it finds out. */
-export interface AuditDraft {
-  /** Names the vault whose record gets the entry. Nothing is recorded for a vault that does not exist. */
-  inVault(vault: string): void;
-  /** Names the key, or the exact version. */
-  about(key: string, version?: string): void;
-  /** What the caller says the use is for; at most 512 characters are kept. */
-  forResource(resource: string): void;
-  /** Names the principal a service asks for. */
-  onBehalfOf(principal: string): void;
-  /** Something to store together with the entry of a success. `stored` is called afterwards. */
-  alongside(also: { readonly change: RowChange; stored(): void } | undefined): void;
-}
 
 /** Who asks, from where and why: what the record needs of a call. */
 export type Asking = Pick<Call, 'caller' | 'cause' | 'peer'>;
@@ -72,8 +59,6 @@ const kindOf = (operation: AuditOperation): RequestKind => {
   if (operation === 'KeyCheckAccess') return 'check';
   return uses.has(operation) ? 'use' : 'manage';
 };
-
-const resourceLengthMax = 512;
 
 /** Opens the record of all vaults of a store. Entries share transactions with each other (group commit). */
 export const auditLog = (parts: {
@@ -139,52 +124,17 @@ export const auditLog = (parts: {
       }
       const time = clock.now();
       const startedMs = clock.monotonicMs();
-      const subjects: { vault: string; key: string; uri: string }[] = [];
-      let resource = '';
-      let onBehalfOf: string | undefined;
-      const others: { readonly change: RowChange; stored(): void }[] = [];
-      const draft: AuditDraft = {
-        inVault(vault) {
-          const last = subjects.at(-1);
-          if (last?.vault !== vault) subjects.push({ vault, key: '', uri: urls.vault(vault) });
-        },
-        about(key, version) {
-          const subject = subjects.findLast(({ vault }) => key.startsWith(`vaults/${vault}/`));
-          if (!subject) return;
-          subject.key = version === undefined ? key : `${key}/versions/${version}`;
-          subject.uri = version === undefined ? urls.key(key) : urls.version(key, version);
-        },
-        forResource(text) {
-          resource = text.slice(0, resourceLengthMax);
-        },
-        onBehalfOf(principal) {
-          onBehalfOf = principal;
-        },
-        alongside(also) {
-          if (also) others.push(also);
-        },
-      };
-      const record = async (outcome: Pick<AuditEntry, 'httpStatusCode' | 'result' | 'reason'>): Promise<void> => {
+      const draft = new EntryDraft(urls);
+      const record = async (outcome: Outcome): Promise<void> => {
+        const { subjects, others } = draft;
         if (subjects.length === 0) return;
-        const { caller, cause } = call;
-        const entry = (key: string, requestUri: string): AuditEntry => ({
-          time,
-          operation,
-          key,
-          requestUri,
-          caller: caller.name,
-          ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
-          tenant: 'tenant' in caller ? `tenants/${caller.tenant}` : '',
-          ...outcome,
-          resource,
-          correlationId: cause.correlationId,
-          traceId: traceIdOf(cause.traceparent) ?? '',
-          durationUs: Math.round((clock.monotonicMs() - startedMs) * 1_000),
-          callerAddress: call.peer,
-        });
+        const durationUs = Math.round((clock.monotonicMs() - startedMs) * 1_000);
         const stored = outcome.result === 'success' ? others : [];
         await writer.write(
-          subjects.map(({ vault, key, uri }) => ({ vault, entry: entry(key, uri) })),
+          subjects.map(({ vault, key, uri }) => ({
+            vault,
+            entry: entryOf(draft, call, { time, operation, key, requestUri: uri, durationUs }, outcome),
+          })),
           stored.map(({ change }) => change),
         );
         for (const other of stored) other.stored();
@@ -199,7 +149,7 @@ export const auditLog = (parts: {
         throw error;
       }
       try {
-        await record({ httpStatusCode: 200, result: 'success', reason: '' });
+        await record(success);
       } catch (error) {
         discard?.(answer);
         throw error;
@@ -216,6 +166,32 @@ export const auditLog = (parts: {
     },
   };
 };
+
+type Outcome = Pick<AuditEntry, 'httpStatusCode' | 'result' | 'reason'>;
+const success: Outcome = { httpStatusCode: 200, result: 'success', reason: '' };
+
+const entryOf = (
+  { resource, principal }: EntryDraft,
+  { caller, cause, peer }: Asking,
+  about: Pick<AuditEntry, 'time' | 'operation' | 'key' | 'requestUri' | 'durationUs'>,
+  { httpStatusCode, result, reason }: Outcome,
+): AuditEntry => ({
+  time: about.time,
+  operation: about.operation,
+  key: about.key,
+  requestUri: about.requestUri,
+  caller: caller.name,
+  ...(principal === undefined ? {} : { onBehalfOf: principal }),
+  tenant: 'tenant' in caller ? `tenants/${caller.tenant}` : '',
+  httpStatusCode,
+  result,
+  reason,
+  resource,
+  correlationId: cause.correlationId,
+  traceId: traceIdOf(cause.traceparent) ?? '',
+  durationUs: about.durationUs,
+  callerAddress: peer,
+});
 
 const isThrottled = (error: unknown): boolean => error instanceof Rejection && error.reason === 'THROTTLED';
 
@@ -261,7 +237,7 @@ const forbidden: ReadonlySet<string> = new Set([
   'PURGE_PROTECTED',
 ]);
 
-const outcomeOf = (error: unknown): Pick<AuditEntry, 'httpStatusCode' | 'result' | 'reason'> => {
+const outcomeOf = (error: unknown): Outcome => {
   if (error instanceof Rejection) {
     const isFault = error.code === 'UNAVAILABLE' || error.code === 'DATA_LOSS';
     const httpStatusCode = forbidden.has(error.reason) ? 403 : statusOf[error.code];

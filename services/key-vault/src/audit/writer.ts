@@ -1,6 +1,6 @@
 import { type EventStore, type RowChange, StoreUnavailable, table } from '@interlock/event-store';
 import type { Clock, Instant, Random } from '@interlock/runtime';
-import { type AuditEntry, type AuditRow, auditTable, likeness, rowOf, timeInKey } from './entry.ts';
+import { type AuditEntry, type AuditRow, areAlike, auditTable, likeness, rowOf, timeInKey } from './entry.ts';
 
 /** An entry, and the vault on whose record it belongs. */
 export interface VaultEntry {
@@ -52,17 +52,9 @@ export const auditWriter = (parts: {
   };
 
   const commit = async (writes: readonly Waiting[]): Promise<void> => {
-    const all = writes.flatMap(({ at, entries }) => entries.map(({ vault, entry }) => ({ vault, entry, at })));
-    const alike = Map.groupBy(all, ({ vault, entry }) => `${vault} ${likeness(entry)}`);
-    const changes: RowChange[] = [];
-    for (const group of alike.values()) {
-      for (let start = 0; start < group.length; start += entriesPerRow) {
-        const [first, ...others] = group.slice(start, start + entriesPerRow);
-        if (!first) continue;
-        const row = rowOf([first, ...others].map(({ entry }) => entry));
-        changes.push(rows.put(rowKey(first.vault, first.at), row, undefined));
-      }
-    }
+    const changes = rowsOf(writes).map(({ vault, at, entries }) =>
+      rows.put(rowKey(vault, at), rowOf(entries), undefined),
+    );
     // Several may bring the same row; a statement stores a row once.
     const also = new Map(
       writes.flatMap(({ also }) => also.map((change) => [`${change.table} ${change.key}`, change] as const)),
@@ -98,6 +90,35 @@ export const auditWriter = (parts: {
         queueMicrotask(() => void writeAll());
       }),
   };
+};
+
+/** What becomes a row: entries that are alike, and when the first of them was asked for. */
+interface Alike {
+  readonly vault: string;
+  readonly at: Instant;
+  readonly entries: AuditEntry[];
+}
+
+const rowsOf = (writes: readonly Waiting[]): readonly Alike[] => {
+  const all: Alike[] = [];
+  const growing = new Map<string, Alike>();
+  let last: Alike | undefined;
+  for (const { at, entries } of writes) {
+    for (const { vault, entry } of entries) {
+      // A batch brings one like the other, so most are like the one before.
+      const isLikeLast = last?.vault === vault && last.entries[0] !== undefined && areAlike(last.entries[0], entry);
+      const name = isLikeLast ? '' : `${vault} ${likeness(entry)}`;
+      let row: Alike | undefined = isLikeLast ? last : growing.get(name);
+      if (row === undefined || row.entries.length === entriesPerRow) {
+        row = { vault, at, entries: [] };
+        all.push(row);
+        growing.set(name || `${vault} ${likeness(entry)}`, row);
+      }
+      row.entries.push(entry);
+      last = row;
+    }
+  }
+  return all;
 };
 
 /** Rows have no cause of their own: every entry names the request it is about. */

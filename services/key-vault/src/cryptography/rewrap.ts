@@ -8,7 +8,8 @@ import { Rejection } from '@interlock/event-store';
 import { type Call, names, principalOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { Asking, AuditDraft, AuditLog } from '../audit/log.ts';
+import type { AuditDraft, AuditSubjects } from '../audit/draft.ts';
+import type { Asking, AuditLog } from '../audit/log.ts';
 import type { RewrapWord } from '../key/events.ts';
 import { isSameWord, isStanding, isWordGood, versionOf } from '../key/key.ts';
 import { obstacleOf } from '../key/usability.ts';
@@ -17,6 +18,7 @@ import type { StandingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
 import type { EachItem } from './batch.ts';
 import { explained } from './explained.ts';
+import { told } from './judging.ts';
 import { type CryptographyParts, checkGranted, deciding, lookAt, refusal, type Sight } from './use.ts';
 
 /** Obstacles of a source that the owner's word overcomes; a purge or a deleted vault it does not. */
@@ -54,23 +56,47 @@ const rewrap = async (
   call: Asking,
   entry: AuditDraft,
 ): Promise<RewrapResponse> => {
-  const { guard, engine, material, clock } = parts;
+  const { engine, material, clock } = parts;
+  entry.forResource(request.resource || request.diskEncryptionSet);
+  const { sourceKeyVersion, targetKeyVersion, diskEncryptionSet } = request;
+  const question = `rewrap ${sourceKeyVersion} ${targetKeyVersion} ${diskEncryptionSet}`;
+  const judged = await parts.judging(question, call, (subjects) => judge(parts, request, call, subjects));
+  const { source, target, from, into, epoch } = told(judged, entry);
+  trace.getActiveSpan()?.setAttributes({
+    [DomainAttribute.keyVersion]: target,
+    [DomainAttribute.diskEncryptionSet]: diskEncryptionSet,
+  });
+  const algorithm = encryptionAlgorithm(request.algorithm);
+  // The unwrapping is what costs.
+  parts.limits.admitToVault(source);
+  const wrappedKey = await engine.rewrap(material.rsaKey(from), material.rsaKey(into), {
+    sourceAlgorithm: algorithm,
+    targetAlgorithm: algorithm,
+    value: request.wrappedKey,
+  });
+  entry.alongside(parts.uses.wrappedBy(target, clock.now()));
+  return { keyVersion: target, wrappedKey, accessEpoch: epoch };
+};
+
+/** Between which versions a set's keys may move. */
+const judge = async (
+  parts: CryptographyParts,
+  request: Pick<RewrapRequest, 'sourceKeyVersion' | 'targetKeyVersion' | 'diskEncryptionSet'>,
+  call: Asking,
+  subjects: AuditSubjects,
+) => {
+  const { guard, clock } = parts;
   const source = parseVersion(request.sourceKeyVersion, 'source_key_version');
   const target = parseVersion(request.targetKeyVersion, 'target_key_version');
   names.diskEncryptionSet.parse(request.diskEncryptionSet, 'disk_encryption_set');
   const sourceName = versionName(source.key, source.version);
   const targetName = versionName(target.key, target.version);
-  entry.forResource(request.resource || request.diskEncryptionSet);
-  trace.getActiveSpan()?.setAttributes({
-    [DomainAttribute.keyVersion]: targetName,
-    [DomainAttribute.diskEncryptionSet]: request.diskEncryptionSet,
-  });
 
-  const from = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
-  entry.about(source.key, source.version);
-  const into = await lookAt(parts, target, call, entry, 'FAILED_PRECONDITION');
+  const from = await lookAt(parts, source, call, subjects, 'FAILED_PRECONDITION');
+  subjects.about(source.key, source.version);
+  const into = await lookAt(parts, target, call, subjects, 'FAILED_PRECONDITION');
   // In one vault the record names the version the key ends under; in two, each record names its own.
-  entry.about(target.key, target.version);
+  subjects.about(target.key, target.version);
   await explained(parts, source, call, from, () =>
     guard.permit(source.vault, from.vault, source.key, ['unwrapKey'], call),
   );
@@ -94,16 +120,7 @@ const rewrap = async (
   if (!sourceVersion || !targetVersion) throw new Error('versions without an obstacle exist');
   await explained(parts, source, call, from, async () => checkGranted(sourceName, sourceVersion, ['unwrapKey']));
   await explained(parts, target, call, into, async () => checkGranted(targetName, targetVersion, ['wrapKey']));
-  const algorithm = encryptionAlgorithm(request.algorithm);
-  // The unwrapping is what costs.
-  parts.limits.admitToVault(source.vault);
-  const wrappedKey = await engine.rewrap(material.rsaKey(sourceVersion), material.rsaKey(targetVersion), {
-    sourceAlgorithm: algorithm,
-    targetAlgorithm: algorithm,
-    value: request.wrappedKey,
-  });
-  entry.alongside(parts.uses.wrappedBy(targetName, clock.now()));
-  return { keyVersion: targetName, wrappedKey, accessEpoch: into.epoch };
+  return { source: source.vault, target: targetName, from: sourceVersion, into: targetVersion, epoch: into.epoch };
 };
 
 const checkSource = (

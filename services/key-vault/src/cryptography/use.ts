@@ -1,7 +1,8 @@
 import { type Category, type EventStore, Rejection } from '@interlock/event-store';
 import { type Clock, DomainAttribute, type Instant } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { Asking, AuditDraft } from '../audit/log.ts';
+import type { AuditDraft, AuditSubjects } from '../audit/draft.ts';
+import type { Asking } from '../audit/log.ts';
 import type { Guard } from '../guard.ts';
 import type { Holding } from '../hold/holding.ts';
 import { keyNotFound } from '../key/decider.ts';
@@ -18,6 +19,7 @@ import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
 import { isStanding, type StandingVault, type Vault } from '../vault/vault.ts';
 import { explained } from './explained.ts';
+import { type Judging, told } from './judging.ts';
 import type { Looking } from './looking.ts';
 import type { Seen } from './origin.ts';
 
@@ -28,6 +30,7 @@ export interface CryptographyParts {
   readonly vaults: Category<Vault, VaultEvent>;
   readonly keys: Category<Key, KeyEvent>;
   readonly look: Looking;
+  readonly judging: Judging;
   readonly holding: Pick<Holding, 'check'>;
   readonly guard: Guard;
   readonly engine: RsaEngine;
@@ -67,7 +70,7 @@ export const lookAt = async (
   parts: CryptographyParts,
   { vault: vaultId, key: keyName, version }: VersionId,
   call: Asking,
-  entry: AuditDraft,
+  entry: AuditSubjects,
   codeOfPurged: 'NOT_FOUND' | 'FAILED_PRECONDITION',
 ): Promise<Sight> => {
   const look = await parts.look(vaultId, keyName);
@@ -102,29 +105,44 @@ export const useVersion = async <Value>(
   entry: AuditDraft,
   work: (engine: RsaEngine, key: RsaKey) => Promise<Value>,
 ): Promise<Used<Value>> => {
-  const id = parseKeyOrVersion(request.name, 'name');
   entry.forResource(request.resource);
+  const question = `${operation} ${request.name}`;
   return deciding(async () => {
-    const sight = await lookAt(parts, id, call, entry, 'NOT_FOUND');
-    const { epoch, vault, key } = sight;
-    if (id.version !== undefined) entry.about(id.key, id.version);
-    const version = await explained(parts, id, call, sight, async () => {
-      await parts.guard.permit(id.vault, vault, id.key, [operation], call);
-      if (vault.status !== 'active') throw vaultDeleted(id.vault);
-      const present = presentVersion(id, key);
-      entry.about(id.key, present.version);
-      const presentName = versionName(id.key, present.version);
-      checkUsable(presentName, present, operation, parts.clock.now());
-      checkOperation(presentName, present, operation);
-      return present;
-    });
-    const keyVersion = versionName(id.key, version.version);
+    const judged = await parts.judging(question, call, (subjects) =>
+      judgeUse(parts, request.name, operation, call, subjects),
+    );
+    const { id, epoch, version, keyVersion } = told(judged, entry);
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
     parts.limits.admitToVault(id.vault);
     const value = await work(parts.engine, parts.material.rsaKey(version));
     if (operation === 'wrapKey') entry.alongside(parts.uses.wrappedBy(keyVersion, parts.clock.now()));
     return { keyVersion, accessEpoch: epoch, value };
   });
+};
+
+/** Which version may be used. @throws as `useVersion` */
+const judgeUse = async (
+  parts: CryptographyParts,
+  name: string,
+  operation: KeyOperation,
+  call: Asking,
+  subjects: AuditSubjects,
+) => {
+  const id = parseKeyOrVersion(name, 'name');
+  const sight = await lookAt(parts, id, call, subjects, 'NOT_FOUND');
+  const { epoch, vault, key } = sight;
+  if (id.version !== undefined) subjects.about(id.key, id.version);
+  const version = await explained(parts, id, call, sight, async () => {
+    await parts.guard.permit(id.vault, vault, id.key, [operation], call);
+    if (vault.status !== 'active') throw vaultDeleted(id.vault);
+    const present = presentVersion(id, key);
+    subjects.about(id.key, present.version);
+    const presentName = versionName(id.key, present.version);
+    checkUsable(presentName, present, operation, parts.clock.now());
+    checkOperation(presentName, present, operation);
+    return present;
+  });
+  return { id, epoch, version, keyVersion: versionName(id.key, version.version) };
 };
 
 /** Runs a decision and what follows from it, again when the key changed in between. */

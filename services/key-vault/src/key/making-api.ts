@@ -8,7 +8,8 @@ import type {
 import { type Category, Rejection } from '@interlock/event-store';
 import { type Call, checkId, expectedVersion, names } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
-import type { AuditDraft, AuditLog } from '../audit/log.ts';
+import type { AuditDraft } from '../audit/draft.ts';
+import type { AuditLog } from '../audit/log.ts';
 import type { Backup } from '../backup.ts';
 import type { Guard } from '../guard.ts';
 import type { KeyMaterial } from '../key-material.ts';

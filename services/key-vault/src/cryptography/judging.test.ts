@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Rejection } from '@interlock/event-store';
+import type { Asking } from '../audit/log.ts';
+import { keyUrls } from '../names.ts';
+import { openJudging, told } from './judging.ts';
+
+const asked = (id: string): Asking => ({
+  caller: { kind: 'managed_identity', id, name: `principals/${id}`, tenant: 't' },
+  cause: { correlationId: id, causationId: id, caller: id },
+  peer: '127.0.0.1:1',
+});
+
+/** Judges what the test lets it, and says what was judged for whom. */
+const watched = () => {
+  const judging = openJudging(keyUrls('vault.test'));
+  const judgements: string[] = [];
+  let answer = () => 'yes';
+  const ask = (question: string, who: string) =>
+    judging(question, asked(who), async (subjects) => {
+      judgements.push(`${who} ${question}`);
+      subjects.inVault('v1');
+      return answer();
+    });
+  return {
+    ask,
+    judgements,
+    answerWith: (next: () => string) => {
+      answer = next;
+    },
+  };
+};
+
+test('what is asked in one turn in the same words by the same principal is judged once, for all of them', async () => {
+  const { ask, judgements } = watched();
+  const all = await Promise.all([
+    ask('unwrapKey k', 'a'),
+    ask('unwrapKey k', 'a'),
+    ask('unwrapKey k', 'b'),
+    ask('get k', 'a'),
+  ]);
+  assert.deepEqual(judgements, ['a unwrapKey k', 'b unwrapKey k', 'a get k']);
+  for (const judged of all)
+    assert.deepEqual([judged.subjects.all.map(({ vault }) => vault), told(judged, nobody)], [['v1'], 'yes']);
+});
+
+test('G1: nobody is judged by what was decided before the question, a yes least of all', async () => {
+  const judging = openJudging(keyUrls('vault.test'));
+  const first = Promise.withResolvers<string>();
+  const slow = judging('unwrapKey k', asked('a'), () => first.promise);
+  await nextTurn();
+  const disabled = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'it is disabled by now');
+  const later = await judging('unwrapKey k', asked('a'), () => Promise.reject(disabled));
+  assert.throws(() => told(later, nobody), { reason: 'KEY_DISABLED' });
+  first.resolve('yes');
+  assert.equal(told(await slow, nobody), 'yes');
+  const again = await judging('unwrapKey k', asked('a'), () => Promise.reject(disabled));
+  assert.throws(() => told(again, nobody), { reason: 'KEY_DISABLED' });
+});
+
+test('G9: a refusal is told to everybody who asked, with what was found out for the record', async () => {
+  const { ask, answerWith } = watched();
+  answerWith(() => {
+    throw new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no');
+  });
+  for (const judged of await Promise.all([ask('unwrapKey k', 'a'), ask('unwrapKey k', 'a')])) {
+    let subjects: unknown;
+    assert.throws(
+      () =>
+        told(judged, {
+          concerns: (found) => {
+            subjects = found.all;
+          },
+        }),
+      { reason: 'ACCESS_DENIED' },
+    );
+    assert.deepEqual(subjects, [{ vault: 'v1', key: '', uri: 'https://v1.vault.test' }]);
+  }
+});
+
+const nobody = { concerns: () => undefined };

@@ -1,0 +1,64 @@
+import { principalOf } from '@interlock/rpc';
+import { FoundSubjects } from '../audit/draft.ts';
+import type { Asking } from '../audit/log.ts';
+import type { KeyUrls } from '../names.ts';
+
+/** A judgement, or why there is none, and what was found out about the question on the way: for the record of each asker. */
+export type Judged<Judgement> = { readonly subjects: FoundSubjects } & (
+  | { readonly judgement: Judgement }
+  | { readonly error: unknown }
+);
+
+/**
+ * Judges a question once for all who ask the same, as the same principal, in one turn of the event loop: a batch of unwraps
+ * with one key is one decision, and each has an entry of its own on the record. Nothing is remembered: judging begins after
+ * everybody it is for has asked, and whoever asks later is judged anew.
+ *
+ * @param question what is asked, in words: everything the judgement depends on beside the principal
+ * @param judge its cause is the first asker's
+ */
+export type Judging = <Judgement>(
+  question: string,
+  call: Asking,
+  judge: (subjects: FoundSubjects) => Promise<Judgement>,
+) => Promise<Judged<Judgement>>;
+
+/** Opens it. */
+export const openJudging = (urls: KeyUrls): Judging => {
+  const open = new Map<string, Promise<Judged<unknown>>>();
+  return <Judgement>(
+    question: string,
+    call: Asking,
+    judge: (subjects: FoundSubjects) => Promise<Judgement>,
+  ): Promise<Judged<Judgement>> => {
+    const { name, tenant } = principalOf(call);
+    const whole = `${name} ${tenant} ${question}`;
+    const known = open.get(whole);
+    // What is asked in the same words is judged by the same function.
+    if (known) return known as Promise<Judged<Judgement>>;
+    const begin = async (): Promise<Judged<Judgement>> => {
+      // A microtask later, and before anything is looked at: from here on nobody joins.
+      await undefined;
+      open.delete(whole);
+      const subjects = new FoundSubjects(urls);
+      try {
+        return { subjects, judgement: await judge(subjects) };
+      } catch (error) {
+        return { subjects, error };
+      }
+    };
+    const judging = begin();
+    open.set(whole, judging);
+    return judging;
+  };
+};
+
+/** What was judged, noted on the asker's entry. @throws why it was not */
+export const told = <Judgement>(
+  judged: Judged<Judgement>,
+  entry: { concerns(found: FoundSubjects): void },
+): Judgement => {
+  entry.concerns(judged.subjects);
+  if ('error' in judged) throw judged.error;
+  return judged.judgement;
+};
