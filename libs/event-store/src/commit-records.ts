@@ -66,8 +66,10 @@ export const batchRecords = (
       }
     }
     for (const row of commit.rows ?? []) addRow(row);
-    // Several may want the same cursor where it is, and say so with the same words.
-    for (const move of commit.cursors ?? []) cursors.set(named(move.name), move);
+    // Moves of one cursor go on from each other: they are one, from where the first begins to where the last ends.
+    for (const { name, from, to } of commit.cursors ?? []) {
+      cursors.set(named(name), { name, from: cursors.get(name)?.from ?? from, to });
+    }
   }
 
   const moves = [...cursors.values()];

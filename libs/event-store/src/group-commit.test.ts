@@ -114,16 +114,26 @@ test('a commit waits for the one before it on the same stream, also when a secon
   assert.equal(again, 1);
 });
 
-test('commits that want a cursor where it is share a transaction, and one that moves it is alone with it', () => {
-  const guarded = (stream: StreamName, from: number, to = from): Waiting => ({
+test('commits that go on from where the one before leaves a cursor share a transaction, in their order', () => {
+  const moving = (stream: StreamName, from: number, to = from): Waiting => ({
     ...waiting(stream),
     commit: { ...waiting(stream).commit, cursors: [{ name: 'generation', from, to }] },
   });
-  const queue = [guarded('a-1', 3), guarded('a-2', 3), guarded('a-3', 3, 4), guarded('a-4', 3), waiting('a-5')];
-  assert.deepEqual(streams(takeBatch(queue, 100)), ['a-1', 'a-2', 'a-5']);
-  assert.deepEqual(streams(takeBatch(queue, 100)), ['a-3']);
+  const queue = [
+    moving('a-1', 3),
+    moving('a-2', 3),
+    moving('a-3', 3, 4),
+    moving('a-4', 3),
+    moving('a-5', 4),
+    waiting('a-6'),
+  ];
+  assert.deepEqual(streams(takeBatch(queue, 100)), ['a-1', 'a-2', 'a-3', 'a-6']);
   assert.deepEqual(streams(takeBatch(queue, 100)), ['a-4']);
-  const others = [guarded('b-1', 3), guarded('b-2', 4), guarded('b-3', 3)];
-  assert.deepEqual(streams(takeBatch(others, 100)), ['b-1']);
-  assert.deepEqual(streams(takeBatch([guarded('c-1', 3)], 100, [guarded('c-2', 3)])), []);
+  assert.deepEqual(streams(takeBatch(queue, 100)), ['a-5']);
+  const chain = [moving('b-1', 3, 4), moving('b-1', 4, 5), moving('b-2', 5, 6), moving('b-3', 4, 5)];
+  // What has to wait for its stream keeps those behind it on the cursor waiting.
+  assert.deepEqual(streams(takeBatch(chain, 100)), ['b-1']);
+  assert.deepEqual(streams(takeBatch(chain, 100)), ['b-1', 'b-2']);
+  assert.deepEqual(streams(takeBatch(chain, 100)), ['b-3']);
+  assert.deepEqual(streams(takeBatch([moving('c-1', 3)], 100, [moving('c-2', 3)])), []);
 });

@@ -12,22 +12,22 @@ export interface Waiting {
 const weight = (commit: Commit): number =>
   (commit.appends ?? []).reduce((sum, append) => sum + append.events.length, 0) + (commit.rows?.length ?? 0);
 
+const cursorName = ({ name }: Pick<CursorMove, 'name'>): string => `c:${name}`;
+
 /** Names of everything a commit writes; two commits that share one cannot be under way at once. */
 const touched = (commit: Commit): readonly string[] => [
   ...(commit.appends ?? []).map((append) => `s:${append.stream}`),
   ...(commit.rows ?? []).map((row) => `r:${row.table}:${row.key}`),
-  ...(commit.cursors ?? []).map((cursor) => `c:${cursor.name}`),
+  ...(commit.cursors ?? []).map(cursorName),
 ];
-
-/** A cursor that a commit wants where it is, and does not move: as many as like may want that in one transaction. */
-const guardOf = ({ name, from, to }: CursorMove): string | undefined =>
-  from === to ? `c:${name} at ${from}` : undefined;
-const guardsOf = (commit: Commit): readonly string[] => (commit.cursors ?? []).flatMap((move) => guardOf(move) ?? []);
 
 /**
  * Takes from the front of the queue what can be stored in one transaction: commits that touch different things, and
  * nothing of what is under way, up to `maxWeight` events and rows (or the first one that can go). What does not fit keeps
  * its place and its order.
+ *
+ * A cursor may be touched by several: one goes on where the one before it in the batch leaves the cursor, be it that this
+ * wants it there and does not move it. So a consumer need not wait for each of its facts, and many may share a guard.
  */
 export const takeBatch = (
   queue: Waiting[],
@@ -39,22 +39,23 @@ export const takeBatch = (
   const batch: Waiting[] = [];
   const left: Waiting[] = [];
   const taken = new Set<string>(underWay.flatMap(({ commit }) => touched(commit)));
-  /** By cursor, what the batch wants of it; nothing of what was left behind is here. */
-  const guarded = new Map<string, string>();
+  /** By cursor, where the batch leaves it; none that what was left behind touches. */
+  const reached = new Map<string, number>();
   let total = 0;
   for (const waiting of queue) {
     const names = touched(waiting.commit);
-    const guards = guardsOf(waiting.commit);
+    const moves = waiting.commit.cursors ?? [];
     const size = weight(waiting.commit);
-    const isShared = (name: string): boolean => guards.includes(guarded.get(name) ?? '');
-    const isFree = !names.some((name) => taken.has(name) && !isShared(name));
+    const goesOn = (name: string): boolean =>
+      moves.some((move) => cursorName(move) === name && reached.get(name) === move.from);
+    const isFree = !names.some((name) => taken.has(name) && !goesOn(name));
     if (isFree && (batch.length === 0 || total + size <= maxWeight)) {
       batch.push(waiting);
       total += size;
-      for (const guard of guards) guarded.set(guard.slice(0, guard.lastIndexOf(' at ')), guard);
+      for (const move of moves) reached.set(cursorName(move), move.to);
     } else {
       left.push(waiting);
-      for (const name of names) guarded.delete(name);
+      for (const name of names) reached.delete(name);
     }
     // Also what was left behind holds its names, so that a later commit of the same stream does not overtake it.
     for (const name of names) taken.add(name);

@@ -44,9 +44,9 @@ export const storeBatch = async (batch: readonly Waiting[], parts: CommitParts):
       return attempt === 1 ? tookMs - workMs : undefined;
     } catch (error) {
       if (error instanceof postgres.PostgresError && error.code === 'IL001') {
-        left = refuse(left, namesIn(error), streamsOf, (names) => new VersionConflict(names as StreamName[]));
+        left = goingOn(refuse(left, namesIn(error), streamsOf, (names) => new VersionConflict(names as StreamName[])));
       } else if (error instanceof postgres.PostgresError && error.code === 'IL002') {
-        left = refuse(left, namesIn(error), cursorsOf, (names) => new CursorConflict(names.join(', ')));
+        left = goingOn(refuse(left, namesIn(error), cursorsOf, (names) => new CursorConflict(names.join(', '))));
       } else if (!(isRace(error) && attempt < maxAttempts)) {
         if (left.length > 1 && !(error instanceof StoreUnavailable)) {
           // One of them holds what the database refuses, and nobody says which: each alone finds out.
@@ -108,6 +108,17 @@ const refuse = (
     if (names.length > 0) waiting.reject(conflict(names));
     return names.length === 0;
   });
+
+/** Refuses what would move a cursor on from where something that was refused was to leave it. */
+const goingOn = (batch: readonly Waiting[]): readonly Waiting[] => {
+  const reached = new Map<string, number>();
+  return batch.filter(({ commit: { cursors = [] }, reject }) => {
+    const lost = cursors.filter(({ name, from }) => (reached.get(name) ?? from) !== from);
+    if (lost.length > 0) reject(new CursorConflict(lost.map(({ name }) => name).join(', ')));
+    else for (const { name, to } of cursors) reached.set(name, to);
+    return lost.length === 0;
+  });
+};
 
 /**
  * 40P01 deadlock, 40001 serialisation, 23505 somebody appended to one of the streams while we waited for the head: nothing

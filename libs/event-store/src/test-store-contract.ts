@@ -248,6 +248,29 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       );
     });
 
+    test('moves of a cursor that go on from each other need not wait for each other, and end at the first that fails', async () => {
+      const move = (from: number, to: number, stream: StreamName, expected = 0) =>
+        store.commit({ cursors: [{ name: 'chain', from, to }], appends: [append(stream, expected, 'Moved')] }, cause);
+      // Something under way first, so that the others share the next transaction of a store that groups.
+      const begun = store.commit({ appends: [append('chain-0', 0, 'Begun')] }, cause);
+      await Promise.all([begun, move(0, 2, 'chain-1'), move(2, 2, 'chain-2'), move(2, 5, 'chain-3')]);
+      assert.equal(await store.cursor('chain'), 5);
+      const outcomes = await Promise.allSettled([
+        store.commit({ appends: [append('chain-0', 1, 'Begun')] }, cause),
+        move(5, 5, 'chain-4'),
+        move(5, 7, 'chain-1'),
+        move(7, 8, 'chain-5'),
+        move(8, 9, 'chain-6'),
+        move(5, 6, 'chain-7'),
+      ]);
+      assert.deepEqual(
+        outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'stored' : outcome.reason.name)),
+        ['stored', 'stored', 'VersionConflict', 'CursorConflict', 'CursorConflict', 'stored'],
+      );
+      assert.equal(await store.cursor('chain'), 6);
+      for (const stream of ['chain-5', 'chain-6'] as const) assert.deepEqual(await store.read(stream), []);
+    });
+
     test('text and numbers of every kind survive', async () => {
       const data = {
         quote: `'"\\ {}`,

@@ -53,7 +53,7 @@ export interface Consumer {
   readonly partitionCount: number;
   /** One entry per partition that this replica hears. */
   status(): readonly PartitionStatus[];
-  /** Stops after the fact in hand; what is not applied comes again. Where `keep` is given, whoever gave it ends the work. */
+  /** Stops after the facts in hand; what is not applied comes again. Where `keep` is given, whoever gave it ends the work. */
   stop(): Promise<void>;
 }
 

@@ -8,6 +8,9 @@ import { encodeFact, PARKED_BEHIND, type ParkedRow, parkedFacts } from './parked
 /** Conflicts decided again at once; after so many something is wrong with the handler, and they count as failures. */
 const CONFLICTS_MAX = 20;
 
+/** Most facts decided beside each other: enough for a transaction to carry many, few enough for handlers with much work. */
+const TOGETHER_MAX = 16;
+
 export interface LaneOptions {
   /** The service that consumes. */
   readonly service: string;
@@ -24,8 +27,12 @@ export interface LaneOptions {
 }
 
 /**
- * Applies the facts of one partition of one source, in order and each exactly once: the cursor
+ * Applies the facts of one partition of one source, in the order of their streams and each exactly once: the cursor
  * `consumer:<source>:<partition>` moves in the commit of the effect, so a fact at or below it has taken effect.
+ *
+ * Facts of different streams that follow each other are decided beside each other, and their commits asked for at once, each
+ * moving the cursor on from the one before: the store takes them in few transactions. Where one fails, it and those behind
+ * it are decided again one by one:
  *
  *   fact ──handler──▶ effect ──commit with cursor──▶ done
  *     ▲                  │
@@ -63,14 +70,11 @@ export const createLane = (options: LaneOptions): Lane => {
     parkedStreams ??= (await parked.ofPartition(source, partition)).streams;
   };
 
-  const commitAt = async (fact: Fact, effect: Effect): Promise<void> => {
-    const hasEffect = (effect.appends?.length ?? 0) + (effect.rows?.length ?? 0) > 0;
-    if (hasEffect) {
-      const cursors = [{ name, from: stored, to: fact.position }];
-      await store.commit({ ...effect, cursors }, causeOf(fact, service));
-      stored = fact.position;
-    }
-    reached = fact.position;
+  /** Stores an effect, if there is one. @param from where the cursor is by then @returns where it is afterwards */
+  const storeEffect = async (fact: Fact, effect: Effect, from: number): Promise<number> => {
+    if (!hasEffect(effect)) return from;
+    await store.commit({ ...effect, cursors: [{ name, from, to: fact.position }] }, causeOf(fact, service));
+    return fact.position;
   };
 
   const parkedRow = (fact: Fact, why: Pick<ParkedRow, 'error' | 'reason' | 'attempts'>): ParkedRow => ({
@@ -111,11 +115,38 @@ export const createLane = (options: LaneOptions): Lane => {
     return true;
   };
 
+  const decide = async (fact: Fact): Promise<Effect> =>
+    (await handlers[fact.type]?.(fact, { cause: causeOf(fact, service), signal })) ?? NO_EFFECT;
+
   const attempt = async (fact: Fact): Promise<void> => {
     if (await parkBehind(fact)) return;
-    const handler = handlers[fact.type];
-    const effect = handler ? await handler(fact, { cause: causeOf(fact, service), signal }) : NO_EFFECT;
-    await commitAt(fact, effect);
+    stored = await storeEffect(fact, await decide(fact), stored);
+    reached = fact.position;
+  };
+
+  /** Applies facts of different streams up to the first that fails, if any; its failure shows when it is applied by itself. */
+  const applyTogether = async (facts: readonly Fact[]): Promise<void> => {
+    if (!parkedStreams || facts.some(({ stream }) => parkedStreams?.has(stream))) return;
+    const decisions = await Promise.allSettled(facts.map(decide));
+    if (signal.aborted) return;
+    let from = stored;
+    const storing: { readonly fact: Fact; readonly done: Promise<number> }[] = [];
+    for (const [n, fact] of facts.entries()) {
+      const decision = decisions[n];
+      if (decision?.status !== 'fulfilled') break;
+      storing.push({ fact, done: storeEffect(fact, decision.value, from) });
+      if (hasEffect(decision.value)) from = fact.position;
+    }
+    await Promise.allSettled(storing.map(({ done }) => done));
+    try {
+      for (const { fact, done } of storing) {
+        stored = await done;
+        reached = fact.position;
+      }
+    } catch {
+      // It may be stored all the same, or somebody else was faster: what is stored is read before the fact is tried again.
+      parkedStreams = undefined;
+    }
   };
 
   const applyOne = async (fact: Fact): Promise<void> => {
@@ -152,9 +183,12 @@ export const createLane = (options: LaneOptions): Lane => {
   return {
     reached: () => reached,
     async apply(facts) {
-      for (const fact of facts) {
-        if (signal.aborted) return;
-        await applyOne(fact);
+      for (const run of runsOf(facts)) {
+        if (run.length > 1) await applyTogether(run.filter(({ position }) => position > reached));
+        for (const fact of run) {
+          if (signal.aborted) return;
+          if (fact.position > reached) await applyOne(fact);
+        }
       }
     },
     advance(position) {
@@ -176,3 +210,21 @@ export const createLane = (options: LaneOptions): Lane => {
     refresh,
   };
 };
+
+const hasEffect = ({ appends = [], rows = [] }: Effect): boolean => appends.length + rows.length > 0;
+
+/** Cuts facts into runs without two of one stream. */
+function* runsOf(facts: readonly Fact[]): Generator<readonly Fact[]> {
+  let run: Fact[] = [];
+  const streams = new Set<string>();
+  for (const fact of facts) {
+    if (run.length === TOGETHER_MAX || streams.has(fact.stream)) {
+      yield run;
+      run = [];
+      streams.clear();
+    }
+    run.push(fact);
+    streams.add(fact.stream);
+  }
+  if (run.length > 0) yield run;
+}

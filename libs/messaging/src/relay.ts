@@ -7,6 +7,7 @@ import { batchesOf, messageIdOf, type PartitionProgress, watermarkOf } from './b
 import type { Bus } from './bus.ts';
 import { encoder } from './encoding.ts';
 import { renderFact, type ToFact } from './facts.ts';
+import { type Outcome, openInFlight } from './in-flight.ts';
 import { inSendSpan } from './spans.ts';
 import { DEFAULT_PARTITION_COUNT, subjectOf } from './subjects.ts';
 import { RELAY_CURSOR, toldSoFar } from './told.ts';
@@ -19,7 +20,10 @@ const BATCH_BYTES = 512 * 1024;
 const WINDOW = 16;
 /** By default. */
 const WATERMARK_MS = 1_000;
-/** While busy the cursor moves once in so many positions; when everything is told it moves at once. */
+/**
+ * The cursor moves once in so many positions, and with each watermark: moved behind every batch, it would be a commit more
+ * for each, and the next one would wait for it. What a relay after this one tells again for it is dropped by its readers.
+ */
 const CURSOR_STRIDE = 10_000;
 
 export interface RelayOptions {
@@ -48,13 +52,6 @@ export interface Relay {
   stop(): Promise<void>;
 }
 
-interface InFlight {
-  /** Settles, never rejects: the failure of the publish, if it failed. */
-  readonly outcome: Promise<{ readonly failure?: unknown }>;
-  /** Cursor position once this and everything before it is acknowledged; undefined amid a run. */
-  readonly reaches: number | undefined;
-}
-
 /**
  * Tells what happened in a service: follows the feed of its store, publishes the facts in batches per partition with
  * many in flight, and moves its cursor only behind what the bus acknowledged, in order.
@@ -77,21 +74,11 @@ export const startRelay = (options: RelayOptions): Relay => {
   const publish = async (batch: FactBatch, messageId: string): Promise<void> =>
     bus.publish(subjectOf(service, batch.partition), messageId, encodeBatch(batch));
 
-  const send = (batch: FactBatch): InFlight['outcome'] =>
+  const send = (batch: FactBatch): Promise<Outcome> =>
     inSendSpan(tracer, batch, (sent) => publish(sent, messageIdOf(sent))).then(
       () => ({}),
       (failure: unknown) => ({ failure }),
     );
-
-  const settleOldest = async (inFlight: InFlight[]): Promise<void> => {
-    const oldest = inFlight.shift();
-    if (!oldest) return;
-    const outcome = await oldest.outcome;
-    if ('failure' in outcome) throw outcome.failure;
-    acknowledged = oldest.reaches ?? acknowledged;
-    if (oldest.reaches === undefined) attempts.succeeded();
-    if (acknowledged - cursor >= CURSOR_STRIDE) await moveCursor();
-  };
 
   const moveCursor = async (): Promise<void> => {
     if (acknowledged <= cursor) return;
@@ -113,16 +100,17 @@ export const startRelay = (options: RelayOptions): Relay => {
     await Promise.all(marks.map((mark) => publish(mark, `${messageIdOf(mark)}@${clock.now()}`)));
   };
 
-  /** Waits for an event above the position, for at most the time between two watermarks. */
-  const waitForMore = async (position: number): Promise<void> => {
-    if (signal.aborted) return;
+  /** Waits for an event above the position, until a publish has failed, and for at most the time between two watermarks. */
+  const waitForMore = async (position: number, failed: AbortSignal): Promise<void> => {
+    if (signal.aborted || failed.aborted) return;
     const waiting = new AbortController();
     const stop = (): void => waiting.abort('waited long enough');
-    signal.addEventListener('abort', stop);
+    const ends = [signal, failed];
+    for (const end of ends) end.addEventListener('abort', stop);
     const tick = clock.alarm(watermarkMs, stop);
     await store.waitForEvents(position, waiting.signal);
     tick.cancel();
-    signal.removeEventListener('abort', stop);
+    for (const end of ends) end.removeEventListener('abort', stop);
   };
 
   /** Tells until stopped or until the bus is in another session. @throws what publishing or the store throws */
@@ -134,27 +122,30 @@ export const startRelay = (options: RelayOptions): Relay => {
     let position = Math.min(...progress.map(({ toldTo }) => toldTo));
     acknowledged = position;
     let markedAt = Number.NEGATIVE_INFINITY;
-    const inFlight: InFlight[] = [];
+    const inFlight = openInFlight((reaches) => {
+      acknowledged = reaches ?? acknowledged;
+      if (reaches === undefined) attempts.succeeded();
+    });
     while (!signal.aborted && bus.session() === session) {
       const run = await store.feed(position, RUN_LENGTH);
       const facts = run.flatMap((recorded) => renderFact(recorded, toFact) ?? []);
       for (const batch of batchesOf(facts, progress, shape)) {
-        while (inFlight.length >= WINDOW) await settleOldest(inFlight);
-        inFlight.push({ outcome: send(batch), reaches: undefined });
+        await inFlight.downTo(WINDOW - 1);
+        inFlight.add(send(batch), undefined);
       }
       position = run.at(-1)?.position ?? position;
-      inFlight.push({ outcome: Promise.resolve({}), reaches: position });
-      const markDue = clock.monotonicMs() - markedAt >= watermarkMs;
-      if (run.length > 0 && !markDue) continue;
-      while (inFlight.length > 0) await settleOldest(inFlight);
-      if (markDue) {
+      inFlight.add(Promise.resolve({}), position);
+      if (acknowledged - cursor >= CURSOR_STRIDE) await moveCursor();
+      if (clock.monotonicMs() - markedAt >= watermarkMs) {
+        await inFlight.downTo(0);
         await publishWatermarks(progress, position);
         markedAt = clock.monotonicMs();
         attempts.succeeded();
+        await moveCursor();
       }
-      if (run.length > 0) continue;
-      await moveCursor();
-      await waitForMore(position);
+      // A whole run may have more behind it. Otherwise nothing is waited for but the next event, acknowledgements neither.
+      if (run.length < RUN_LENGTH) await waitForMore(position, inFlight.failed);
+      if (inFlight.failed.aborted) await inFlight.downTo(0);
     }
   };
 

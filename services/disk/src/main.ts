@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { hostService } from '@interlock/host';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
@@ -7,6 +8,11 @@ import { assemble } from './assemble.ts';
 import { folderId, lockFolder, machineId, readOwner, writeOwner } from './host/folder-identity.ts';
 import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
 import { folderVolumeFiles } from './volume/volume-files.ts';
+
+// What is read and written passes through memory outside of V8's heap, some 2 MiB for each. V8 of Node 24 counts that against
+// the limit of the heap, which is small here, and looks through all of it after every few MiB; later releases count it apart,
+// as this asks for: up to 64 MiB wait to be given free instead.
+setFlagsFromString('--external-memory-accounted-in-global-limit');
 
 await hostService({
   name: 'disk',

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { checkPeers } from './disk-io/nbd-peers.ts';
+
+let folder = '';
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'interlock-bench-'));
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const run = (file: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+  const { status, stderr, stdout } = spawnSync(process.execPath, [join(import.meta.dirname, file), ...args], {
+    env: { ...process.env, INTERLOCK_DATA: folder, ...env },
+    encoding: 'utf8',
+  });
+  return { status, stderr, stdout };
+};
+const bench = (...args: readonly string[]) => run('run.ts', args);
+
+test('a bench that does not exist, or is not named, is refused, and those there are are named', () => {
+  for (const [args, expected] of [
+    [['disk-oi'], /There is no bench "disk-oi"\. There are: append, .*disk-io/],
+    [[], /Name one bench: npm run bench/],
+    [['feed', 'append'], /Name one bench: npm run bench/],
+    [['append', '--sizes', '1'], /Unknown option '--sizes'[\s\S]*npm run bench/],
+  ] as const) {
+    const { status, stderr, stdout } = bench(...args);
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.match(stderr, expected);
+    assert.doesNotMatch(stderr, / at .*\.ts:/, 'a text, not a stack');
+  }
+});
+
+test('a size that is no whole number above 0 is refused', () => {
+  for (const size of ['0', '1.5', 'many']) {
+    const { status, stderr } = bench('append', `--size=${size}`);
+    assert.equal(status, 1);
+    assert.match(stderr, new RegExp(`--size must be a whole number above 0, not "${size}"`));
+  }
+});
+
+test('a size that the bench has no meaning for is refused', () => {
+  const { status, stderr } = bench('cipher', '--size', '5');
+  assert.equal(status, 1);
+  assert.match(stderr, /whole sectors of 4/);
+});
+
+test('programs that a bench measures beside are named where they are missing, with the package to install', () => {
+  assert.throws(
+    () => checkPeers('/nowhere'),
+    /nbdkit, qemu-nbd, qemu-img, fio\. .*apt-get install nbdkit qemu-utils fio.*--smoke/,
+  );
+  const { status, stderr, stdout } = run('run.ts', ['disk-io'], { PATH: folder });
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.match(stderr, /disk-io measures peers that are not on this machine: nbdkit/);
+  const cipher = run('run.ts', ['cipher', '--smoke'], { PATH: folder });
+  assert.deepEqual([cipher.status, cipher.stdout], [1, '']);
+  assert.match(cipher.stderr, /apt-get install openssl/);
+});
+
+test('a report without a history, or of one that is empty or damaged, says so', () => {
+  for (const [args, expected] of [
+    [[], /Name the history to draw/],
+    [['--history', join(folder, 'none.jsonl')], /none\.jsonl/],
+  ] as const) {
+    const { status, stderr } = run('report/run.ts', args, { INTERLOCK_BENCH_HISTORY: '' });
+    assert.equal(status, 1);
+    assert.match(stderr, expected);
+  }
+});

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Outcome, openInFlight } from './in-flight.ts';
+
+/** In flight, with publishes whose outcome the test decides. */
+const flight = () => {
+  const acknowledged: (number | undefined)[] = [];
+  const inFlight = openInFlight((reaches) => acknowledged.push(reaches));
+  const send = (reaches?: number) => {
+    const { promise, resolve } = Promise.withResolvers<Outcome>();
+    inFlight.add(promise, reaches);
+    return resolve;
+  };
+  return { acknowledged, inFlight, send };
+};
+
+test('what is acknowledged before something older counts once that is', async () => {
+  const { acknowledged, inFlight, send } = flight();
+  const [first, second] = [send(1), send(2)];
+  second({});
+  await new Promise(setImmediate);
+  assert.deepEqual(acknowledged, []);
+  first({});
+  await inFlight.downTo(0);
+  assert.deepEqual(acknowledged, [1, 2]);
+});
+
+test('room is waited for, and no longer', async () => {
+  const { inFlight, send } = flight();
+  const [first] = [send(), send(), send()];
+  let hasRoom = false;
+  const waiting = inFlight.downTo(2).then(() => {
+    hasRoom = true;
+  });
+  await new Promise(setImmediate);
+  assert.equal(hasRoom, false);
+  first?.({});
+  await waiting;
+  await inFlight.downTo(2);
+});
+
+test('the first failure is told to whoever waits, and nothing behind it counts', async () => {
+  const { acknowledged, inFlight, send } = flight();
+  const [first, second, third] = [send(1), send(2), send(3)];
+  const waiting = inFlight.downTo(0);
+  for (const end of [first, third]) end({});
+  second({ failure: new Error('lost') });
+  await assert.rejects(waiting, /lost/);
+  assert.ok(inFlight.failed.aborted);
+  await new Promise(setImmediate);
+  assert.deepEqual(acknowledged, [1]);
+  await assert.rejects(inFlight.downTo(3), /lost/);
+});

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection, type StreamName } from '@interlock/event-store';
+import type { Handler } from './handlers.ts';
+import { partitionOf } from './subjects.ts';
+import { copyHandler, testWorld } from './test-world.ts';
+
+/** So many streams of partition 0 of 2: their facts arrive together. */
+const streamsOf = (count: number): readonly StreamName[] =>
+  Array.from({ length: count * 8 }, (_, n): StreamName => `disk-${n}`)
+    .filter((stream) => partitionOf(stream, 2) === 0)
+    .slice(0, count);
+
+/** One commit with an event of each stream: one batch of facts for whoever hears of them. */
+const appendAtOnce = (world: ReturnType<typeof testWorld>, streams: readonly StreamName[], type = 'Created') =>
+  world.source.commit(
+    { appends: streams.map((stream) => ({ stream, expected: 0, events: [{ type, schema: 1, data: {} }] })) },
+    { correlationId: 'c', causationId: 'r', caller: 'principals/p' },
+  );
+
+test('effects of different streams are asked for at once, each with its own fact as the cause', async () => {
+  const world = testWorld();
+  const streams = streamsOf(4);
+  let asked = 0;
+  const all = Promise.withResolvers<void>();
+  // Nothing is stored before all have been asked for.
+  world.faults.beforeCommit = async ({ appends = [] }) => {
+    asked += appends.filter(({ stream }) => stream.startsWith('copy-')).length;
+    if (asked === streams.length) all.resolve();
+    if (appends.length > 0) await all.promise;
+  };
+  await appendAtOnce(world, streams);
+  const parts = [world.startRelay(), world.startConsumer()];
+  await world.clock.until(() => world.isComplete(streams));
+  for (const stream of streams) {
+    const [[told], [effect]] = await Promise.all([world.source.read(stream), world.sink.read(`copy-${stream}`)]);
+    assert.equal(effect?.cause.causationId, told?.id);
+  }
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('facts of one stream wait for each other also among those of others', async () => {
+  const world = testWorld();
+  const [one = 'disk-0', other = 'disk-1'] = streamsOf(2);
+  const underWay = new Set<string>();
+  const handler: Handler = async (fact, context) => {
+    assert.equal(underWay.has(fact.stream), false);
+    underWay.add(fact.stream);
+    const effect = await copyHandler(world.sink)(fact, context);
+    underWay.delete(fact.stream);
+    return effect;
+  };
+  for (const stream of [one, other, one]) await world.append(stream, 'Created', 'Changed');
+  const parts = [world.startRelay(), world.startConsumer(handler)];
+  await world.clock.until(() => world.isComplete([one, other]));
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('one that no retry can cure among others parks its stream alone, and the others take effect once (G7)', async () => {
+  const world = testWorld();
+  const streams = streamsOf(5);
+  const poisoned = streams[2] ?? 'disk-0';
+  const handler: Handler = async (fact, context) => {
+    if (fact.stream === poisoned) throw new Rejection('INVALID_ARGUMENT', 'POISON', 'never');
+    return copyHandler(world.sink)(fact, context);
+  };
+  await appendAtOnce(world, streams);
+  const parts = [world.startRelay(), world.startConsumer(handler)];
+  const others = streams.filter((stream) => stream !== poisoned);
+  await world.clock.until(() => world.isComplete(others));
+  for (const stream of streams) await world.append(stream, 'Changed');
+  await world.clock.until(() => world.isComplete(others));
+  assert.deepEqual(await world.copied(poisoned), []);
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('a commit among others that is not stored, or stored and not known to be, loses and repeats nothing (G7)', async () => {
+  for (const fault of ['refuse', 'storeAndFail'] as const) {
+    const world = testWorld();
+    const streams = streamsOf(5);
+    await appendAtOnce(world, streams);
+    let effects = 0;
+    // The third, whoever asks for it.
+    world.faults.beforeCommit = async ({ appends = [] }) => {
+      if (appends.length > 0) effects += 1;
+      world.faults[fault] = effects === 3 ? 1 : 0;
+    };
+    const parts = [world.startRelay(), world.startConsumer()];
+    await world.clock.until(() => world.isComplete(streams));
+    await Promise.all(parts.map((part) => part.stop()));
+  }
+});
+
+test('facts without effect among others are passed over only when those before them are stored', async () => {
+  const world = testWorld();
+  const streams = streamsOf(3);
+  const [first = 'disk-0', , last = 'disk-1'] = streams;
+  let isDown = true;
+  world.faults.beforeCommit = async ({ appends = [] }) => {
+    world.faults.refuse = isDown && appends.length > 0 ? 1 : 0;
+  };
+  const handler: Handler = async (fact, context) =>
+    fact.stream === first ? copyHandler(world.sink)(fact, context) : {};
+  await appendAtOnce(world, streams);
+  const parts = [world.startRelay(), world.startConsumer(handler)];
+  await world.clock.pass(30_000);
+  assert.deepEqual([await world.copied(first), await world.copied(last)], [[], []]);
+  isDown = false;
+  await world.clock.until(() => world.isComplete([first]), 20_000);
+  await Promise.all(parts.map((part) => part.stop()));
+});
