@@ -17,7 +17,7 @@ await hostService({
     rotationConcurrency: int('Disks and snapshots of one set moved to another key at once', {
       min: 1,
       max: 512,
-      default: 256,
+      default: 128,
     }),
     rotationPageSize: int('Disks and snapshots moved between two progress events', {
       min: 1,

@@ -5,7 +5,7 @@ import { headerSize, stampHostEpoch } from '../disk-header.ts';
 import { hostReplaced } from '../host/ownership.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
 import { sectorSize } from '../sector.ts';
-import { createTurns } from '../turns.ts';
+import { createLanes, createTurns } from '../turns.ts';
 import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
 import type { VolumeFiles } from './volume-files.ts';
 import { createWriteGate, type WriteGate } from './write-gate.ts';
@@ -42,6 +42,12 @@ export interface Volumes {
   close(): Promise<void>;
 }
 
+/**
+ * Operations on headers at one time. Node works on files with four threads, first come, first served: so many headers may move
+ * to another key at once that reads and writes of guests would wait for all of them.
+ */
+const headerLanes = 2;
+
 /** What the key of a lower layer is sealed for. */
 const layerPurpose = 'interlock infrastructure layer';
 const layerSize = sectorSize;
@@ -60,9 +66,21 @@ export const openVolumes = (parts: {
 }): Volumes => {
   const { files, platformKey, hostEpoch, random } = parts;
   const turns = createTurns();
+  const lanes = createLanes(headerLanes);
   const opened = new Map<string, Shared>();
   /** Headers that stay open. */
   const kept = new Map<string, { keepers: number; header: BlockStore | undefined }>();
+
+  const openHeader = async (volumeId: string): Promise<BlockStore> => {
+    const header = await lanes(() => files.open(volumeId, 'header'));
+    if (!header) throw missing(volumeId);
+    return {
+      ...header,
+      read: (offset, into) => lanes(() => header.read(offset, into)),
+      write: (offset, bytes) => lanes(() => header.write(offset, bytes)),
+      flush: () => lanes(() => header.flush()),
+    };
+  };
 
   const inHeaderTurn = <Result>(volumeId: string, work: () => Promise<Result>): Promise<Result> =>
     turns(`${volumeId} header`, work);
@@ -70,8 +88,7 @@ export const openVolumes = (parts: {
   const withHeader: Volumes['withHeader'] = (volumeId, work) =>
     inHeaderTurn(volumeId, async () => {
       const keeping = kept.get(volumeId);
-      const header = keeping?.header ?? (await files.open(volumeId, 'header'));
-      if (!header) throw missing(volumeId);
+      const header = keeping?.header ?? (await openHeader(volumeId));
       if (!keeping) return work(header).finally(() => header.close());
       keeping.header = header;
       return work(header);
