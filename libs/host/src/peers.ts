@@ -88,8 +88,8 @@ export const openPeers = (options: PeersOptions): Peers => {
     },
     check: async (principal, action, scope) => {
       const asked = { principal: principal.name, action, scope };
-      const { allowed, principalActive, position } = await identity.checkPermission(asked);
-      return { allowed, principalActive, position };
+      const { allowed, principalActive, position, grantedAt } = await identity.checkPermission(asked);
+      return { allowed, principalActive, position, grantedAt };
     },
   };
 };

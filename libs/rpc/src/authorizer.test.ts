@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cachingAuthorizer, type Decision } from './authorizer.ts';
+import { cachingAuthorizer, covers, type Decision } from './authorizer.ts';
 import { manualClock } from './test-clock.ts';
 import { principalNamed } from './test-echo.ts';
 
@@ -103,5 +103,75 @@ test('G1: an answer from before a change its asker has heard of is asked anew, a
   assert.equal((await authorize(ann, 'read', '/', 4)).position, 4);
   assert.equal((await authorize(ann, 'read', '/', 6)).position, 7);
   assert.equal((await authorize(ann, 'read', '/', 6)).position, 7);
+  assert.equal(asked.length, 2);
+});
+
+test('scopes cover by whole segments', () => {
+  assert.equal(covers('/', 'subscriptions/s'), true);
+  assert.equal(covers('subscriptions/s', 'subscriptions/s/resourceGroups/g/vaults/v/keys/k'), true);
+  assert.equal(covers('subscriptions/s', 'subscriptions/s2'), false);
+  assert.equal(covers('subscriptions/s/resourceGroups/g', 'subscriptions/s'), false);
+});
+
+test('KV-73: a yes that rests on a role holds under the scope of that role, and nowhere else', async () => {
+  const { authorize, asked } = authorizer(() => ({ ...yes, grantedAt: 'subscriptions/s' }));
+  await authorize(ann, 'read', 'subscriptions/s/resourceGroups/g/disks/d1');
+  assert.equal((await authorize(ann, 'read', 'subscriptions/s/resourceGroups/g/disks/d2')).allowed, true);
+  assert.equal((await authorize(ann, 'read', 'subscriptions/s')).allowed, true);
+  assert.equal(asked.length, 1);
+  await authorize(ann, 'write', 'subscriptions/s/resourceGroups/g/disks/d2');
+  await authorize(principalNamed('bob'), 'read', 'subscriptions/s/resourceGroups/g/disks/d2');
+  await authorize(ann, 'read', 'subscriptions/s2');
+  await authorize(ann, 'read', '/');
+  assert.equal(asked.length, 5);
+});
+
+test('KV-73: a no says nothing about other scopes, whatever stands beside it', async () => {
+  const { authorize, asked } = authorizer(() => ({ ...no, grantedAt: '/' }));
+  await authorize(ann, 'read', 'subscriptions/s');
+  await authorize(ann, 'read', 'subscriptions/s/resourceGroups/g');
+  assert.equal(asked.length, 2);
+});
+
+test('G1: a yes for other scopes ends with its time to live, counted from before the question', async () => {
+  const answers = [Promise.withResolvers<Decision>(), Promise.withResolvers<Decision>()];
+  const [late] = answers;
+  const { authorize, clock, asked } = authorizer(() => answers.shift()?.promise ?? no);
+  const first = authorize(ann, 'read', 'subscriptions/s/resourceGroups/g');
+  clock.advance(TTL_MS - 1);
+  late?.resolve({ ...yes, grantedAt: '/' });
+  await first;
+  assert.equal((await authorize(ann, 'read', 'subscriptions/s2')).allowed, true);
+  clock.advance(1);
+  answers[0]?.resolve(no);
+  assert.equal((await authorize(ann, 'read', 'subscriptions/s2')).allowed, false);
+  assert.equal(asked.length, 2);
+});
+
+test('G1: a yes for other scopes is forgotten by invalidate, also one on its way', async () => {
+  const { promise, resolve } = Promise.withResolvers<Decision>();
+  const { authorize, invalidate, asked } = authorizer(() =>
+    asked.length === 1 ? promise : { ...yes, grantedAt: '/' },
+  );
+  const first = authorize(ann, 'read', 'subscriptions/s');
+  invalidate();
+  resolve({ ...yes, grantedAt: '/' });
+  await first;
+  await authorize(ann, 'read', 'subscriptions/s2');
+  assert.equal(asked.length, 2);
+  await authorize(ann, 'read', 'subscriptions/s3');
+  assert.equal(asked.length, 2);
+  invalidate();
+  await authorize(ann, 'read', 'subscriptions/s3');
+  assert.equal(asked.length, 3);
+});
+
+test('G1: a yes for other scopes from before a change its asker has heard of is asked anew', async () => {
+  const positions = [4, 7];
+  const { authorize, asked } = authorizer(() => ({ ...yes, grantedAt: '/', position: positions.shift() ?? 9 }));
+  await authorize(ann, 'read', 'subscriptions/s');
+  assert.equal((await authorize(ann, 'read', 'subscriptions/s2', 4)).position, 4);
+  assert.equal((await authorize(ann, 'read', 'subscriptions/s2', 6)).position, 7);
+  assert.equal((await authorize(ann, 'read', 'subscriptions/s3', 6)).position, 7);
   assert.equal(asked.length, 2);
 });

@@ -16,6 +16,7 @@ export {
   type CachingAuthorizer,
   type CachingAuthorizerOptions,
   cachingAuthorizer,
+  covers,
   type Decision,
 } from './authorizer.ts';
 export {

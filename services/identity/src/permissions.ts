@@ -1,9 +1,10 @@
 import type { Category } from '@interlock/event-store';
+import { covers } from '@interlock/rpc';
 import type { Principal } from './principal/decider.ts';
 import type { PrincipalEvent } from './principal/events.ts';
 import type { RoleAssignment } from './role-assignment/decider.ts';
 import type { RoleAssignmentEvent } from './role-assignment/events.ts';
-import { allows, covers, roleNamed } from './roles.ts';
+import { allows, roleNamed } from './roles.ts';
 import type { Subscription } from './tenancy/decider.ts';
 import type { SubscriptionEvent } from './tenancy/events.ts';
 
@@ -14,6 +15,8 @@ export interface Permission {
   readonly principalActive: boolean;
   /** Name of the assignment that allows it; empty when none does. */
   readonly roleAssignment: string;
+  /** Scope of that assignment: the same is allowed there and everywhere below. Empty when none does. */
+  readonly grantedAt: string;
 }
 
 /**
@@ -30,19 +33,26 @@ export const permissions =
   }) =>
   /** @param principalId UUID @param scope path; `/` is the platform */
   async (principalId: string, action: string, scope: string): Promise<Permission> => {
-    const refused = (principalActive: boolean): Permission => ({ allowed: false, principalActive, roleAssignment: '' });
+    const refused = (principalActive: boolean): Permission => ({
+      allowed: false,
+      principalActive,
+      roleAssignment: '',
+      grantedAt: '',
+    });
     const { state: principal } = await parts.principals.load(principalId);
     if (principal.status !== 'active') return refused(false);
     const isOwnTenant = await sameTenant(parts.subscriptions, principal.tenant, scope);
     const held = await parts.assignments.listAll({ index: { index: 'principal', value: `principals/${principalId}` } });
-    const granting = held.find(({ state: grant }) => {
+    let widest: { readonly roleAssignment: string; readonly grantedAt: string } | undefined;
+    for (const { id, state: grant } of held) {
       const role = grant.status === 'assigned' ? roleNamed(grant.role) : undefined;
-      if (grant.status !== 'assigned' || role === undefined) return false;
-      return (isOwnTenant || grant.scope === '/') && covers(grant.scope, scope) && allows(role, action);
-    });
-    return granting
-      ? { allowed: true, principalActive: true, roleAssignment: `roleAssignments/${granting.id}` }
-      : refused(true);
+      if (grant.status !== 'assigned' || role === undefined) continue;
+      if (!(isOwnTenant || grant.scope === '/') || !covers(grant.scope, scope) || !allows(role, action)) continue;
+      // All that count cover the asked scope, so that the shorter of two covers the longer.
+      if (widest && widest.grantedAt.length <= grant.scope.length) continue;
+      widest = { roleAssignment: `roleAssignments/${id}`, grantedAt: grant.scope };
+    }
+    return widest ? { allowed: true, principalActive: true, ...widest } : refused(true);
   };
 
 const sameTenant = async (

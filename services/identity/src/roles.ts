@@ -143,7 +143,3 @@ export const allows = (role: Role, action: string): boolean =>
     ? role.dataActions.some((pattern) => matches(pattern, action))
     : role.actions.some((pattern) => matches(pattern, action)) &&
       !(role.notActions ?? []).some((pattern) => matches(pattern, action));
-
-/** Whether a scope lies at or under another, by whole path segments: `/` holds everything (KV-73). */
-export const covers = (outer: string, inner: string): boolean =>
-  outer === '/' || inner === outer || inner.startsWith(`${outer}/`);

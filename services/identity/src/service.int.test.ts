@@ -160,17 +160,22 @@ test('KV-73: a role counts at and under its scope, and nowhere else; removing it
   await assert.rejects(admin().createRoleAssignment({ ...wish, roleAssignmentId: randomUUID() }), {
     reason: 'ROLE_ASSIGNMENT_ALREADY_EXISTS',
   });
-  const check = async (scope: string) =>
-    (
-      await as(ids.disk, 'disk').checkPermission({
-        principal: somebody.principal.name,
-        action: 'compute/disks/read',
-        scope,
-      })
-    ).allowed;
+  const permission = (scope: string) =>
+    as(ids.disk, 'disk').checkPermission({ principal: somebody.principal.name, action: 'compute/disks/read', scope });
+  const check = async (scope: string) => (await permission(scope)).allowed;
   assert.equal(await check('subscriptions/s1/resourceGroups/g/disks/d'), true);
   assert.equal(await check('subscriptions/s1'), false);
   assert.equal(await check('subscriptions/s1/resourceGroups/g2'), false);
+  const { roleAssignment, grantedAt } = await permission('subscriptions/s1/resourceGroups/g/disks/d');
+  assert.deepEqual({ roleAssignment, grantedAt }, { roleAssignment: assignment.name, grantedAt: wish.scope });
+  const wider = await admin().createRoleAssignment({
+    ...wish,
+    roleAssignmentId: randomUUID(),
+    scope: 'subscriptions/s1',
+  });
+  assert.equal((await permission('subscriptions/s1/resourceGroups/g/disks/d')).grantedAt, wider.scope);
+  await admin().deleteRoleAssignment({ name: wider.name });
+  assert.equal((await permission('subscriptions/s1')).grantedAt, '');
   await admin().deleteRoleAssignment({ name: assignment.name });
   assert.equal(await check('subscriptions/s1/resourceGroups/g/disks/d'), false);
 });
