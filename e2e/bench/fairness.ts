@@ -47,7 +47,7 @@ export const fairness = async (options: BenchOptions, scope: Scope): Promise<rea
     const [during, before] = [all(busy), all(quiet)];
     const p99 = (latencies: readonly number[]): number => percentile(latencies, 0.99);
     const line = measurement({ bench: 'fairness', size, unit: 'ms' }, [p99(during)], [p99(before)], {
-      what: `p99 of ${deed}`,
+      of: `p99 of ${deed}`,
       p50: Number(percentile(during, 0.5).toFixed(2)),
       idleP50: Number(percentile(before, 0.5).toFixed(2)),
       idleSamples: before.length,

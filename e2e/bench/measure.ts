@@ -5,6 +5,8 @@ import { cpus } from 'node:os';
 export interface Measurement {
   readonly bench: string;
   readonly size: number;
+  /** Which of several things the bench measures at one size: `sequential read`. Absent where it is one alone. */
+  readonly of?: string;
   readonly value: number;
   readonly unit: string;
   /** The same unit, from the floor or peer of this run. */

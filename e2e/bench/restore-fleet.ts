@@ -75,11 +75,11 @@ export const restoreFleet = async (options: BenchOptions, scope: Scope): Promise
   return [
     measurement({ bench: 'restore-fleet', size, unit: 'ms' }, returns.ours, returns.floor, {
       ...memory,
-      what: 'key enabled, every machine free to start',
+      of: 'key enabled, every machine free to start',
     }),
     measurement({ bench: 'restore-fleet', size: count, unit: 'ms' }, starts, [(disks / decrypt) * 1_000], {
       ...memory,
-      what: 'so many machines started, each disk unwrapped',
+      of: 'so many machines started, each disk unwrapped',
       unwraps: disks,
     }),
   ];

@@ -3,6 +3,8 @@ export interface Target {
   readonly bench: string;
   /** Sizes it is meant for; every size where it is absent. */
   readonly sizes?: readonly number[];
+  /** Begins the names of the things it is meant for, where a bench measures several; all of them where it is absent. */
+  readonly of?: string;
   /** Which figure of the line. */
   readonly figure: string;
   /** Rates are to be at least so much, durations at most. */
@@ -23,13 +25,20 @@ export const targets: readonly Target[] = [
   { bench: 'feed', figure: 'ratio', least: 0.6 },
   { bench: 'feed', figure: 'latencyRatio', most: 2 },
   { bench: 'rebuild', figure: 'ratio', most: 2 },
-  { bench: 'disk-io', figure: 'ratio', least: 0.85 },
+  { bench: 'disk-io', of: 'sequential', figure: 'ratio', least: 0.85 },
   { bench: 'trace-cost', figure: 'ratio', least: 0.95 },
 ];
 
 /** Those for one line. */
-export const targetsFor = (line: { readonly bench: string; readonly size: number }): readonly Target[] =>
-  targets.filter(({ bench, sizes }) => bench === line.bench && (sizes === undefined || sizes.includes(line.size)));
+export const targetsFor = (line: {
+  readonly bench: string;
+  readonly size: number;
+  readonly of?: string;
+}): readonly Target[] =>
+  targets.filter(
+    ({ bench, sizes, of = '' }) =>
+      bench === line.bench && (sizes === undefined || sizes.includes(line.size)) && (line.of ?? '').startsWith(of),
+  );
 
 /** Whether a line reaches a target; undefined where it does not have the figure. */
 export const isReached = (

@@ -57,7 +57,7 @@ export const diskIo = async ({ smoke, size, data }: BenchOptions, scope: Scope):
     const { pattern, direction, depth } = operation;
     const beside = smoke ? { peers: 'left out of the smoke form' } : await besidePeers(peers, operation);
     const named = { bench: 'disk-io', size: depth, unit: unitOf(operation) };
-    measurements.push(measurement(named, values, floors, { operation: `${pattern} ${direction}`, ...beside }));
+    measurements.push(measurement(named, values, floors, { of: `${pattern} ${direction}`, ...beside }));
   }
   return measurements;
 };

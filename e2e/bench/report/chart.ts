@@ -112,8 +112,15 @@ const optionOf = (theme: Theme, { title, x, y, series, marks = [] }: Chart): ECh
             silent: true,
             symbol: 'none',
             lineStyle: { color: theme.ink, type: 'dotted' as const, opacity: 0.6 },
-            label: { position: 'insideEndTop' as const, color: theme.ink, fontSize: 11 },
-            data: marks.map(({ at, text }) => ({ yAxis: at, label: { formatter: text } })),
+            label: { color: theme.ink, fontSize: 11 },
+            // Their words stand at the ends in turn: two targets can be close to each other.
+            data: marks.map(({ at, text }, mark) => ({
+              yAxis: at,
+              label: {
+                formatter: text,
+                position: mark % 2 === 0 ? ('insideEndTop' as const) : ('insideStartBottom' as const),
+              },
+            })),
           },
         }
       : {}),

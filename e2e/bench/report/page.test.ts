@@ -45,6 +45,28 @@ test('growth, before and after, and latencies are drawn, each for light and for 
   assert.deepEqual([...renderPage(history.slice(0, 1)).matchAll(/<figure/g)].length, 1);
 });
 
+test('of several things that a bench measures at one size each has its line, its plots and its targets', () => {
+  const of = (thing: string, ratio: number): Kept => ({
+    ...line(32, ratio, 1, '2026-01-03T00:00:00.000Z'),
+    bench: 'disk-io',
+    of: thing,
+  });
+  const page = renderPage([of('sequential read', 0.9), of('sequential write', 0.7), of('random read', 0.5)]);
+  const rows = [...page.matchAll(/<tr><td>(disk-io[^<]*)<.*?<td>((?:<span.*?<\/span> )?)<\/td>/g)].map(
+    ([, thing, verdict = '']) => [thing, /reached|missed/.exec(verdict)?.[0]],
+  );
+  assert.deepEqual(rows, [
+    ['disk-io: random read', undefined],
+    ['disk-io: sequential read', 'reached'],
+    ['disk-io: sequential write', 'missed'],
+  ]);
+  const titles = [...page.matchAll(/<figure aria-label="([^"]*)"/g)].map(([, title]) => title);
+  assert.deepEqual(
+    titles,
+    ['random read', 'sequential read', 'sequential write'].map((thing) => `Ratio to the floor, run by run: ${thing}`),
+  );
+});
+
 test('the page needs nothing from outside, and what a line says is text', () => {
   const page = renderPage(history);
   assert.doesNotMatch(page, /<script|<link|<img|@import|url\((?!#)/);

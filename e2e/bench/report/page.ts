@@ -2,7 +2,7 @@ import { type Html, html } from '../../rehearsal/report/html.ts';
 import type { Kept } from '../history.ts';
 import { inWords, isReached, targetsFor } from '../targets.ts';
 import { draw, short } from './chart.ts';
-import { beforeAndAfter, distributions, growth } from './plots.ts';
+import { byThing, plotsOf } from './plots.ts';
 import { style } from './style.ts';
 
 /** A page that needs nothing from outside: what benches measured, as figures and as plots. */
@@ -31,10 +31,10 @@ ${names.map((name) => section(history.filter(({ bench }) => bench === name)))}
   return page.html;
 };
 
-/** The newest line of each bench and size. */
+/** The newest line of each bench, thing and size. */
 const newestLines = (history: readonly Kept[]): readonly Kept[] =>
-  [...new Map(history.map((line) => [`${line.bench} ${line.size}`, line])).values()].toSorted(
-    (a, b) => a.bench.localeCompare(b.bench) || a.size - b.size,
+  [...new Map(history.map((line) => [`${line.bench} ${line.of} ${line.size}`, line])).values()].toSorted(
+    (a, b) => a.bench.localeCompare(b.bench) || (a.of ?? '').localeCompare(b.of ?? '') || a.size - b.size,
   );
 
 const latest = (history: readonly Kept[]): Html => html`<section>
@@ -44,7 +44,7 @@ const latest = (history: readonly Kept[]): Html => html`<section>
 ${newestLines(history).map(
   (
     line,
-  ) => html`<tr><td>${line.bench}</td><td class="num">${short(line.size)}</td><td class="num">${short(line.value)}</td><td class="num">${short(line.floor)}</td><td>${line.unit}</td><td class="num strong">${short(line.ratio)}</td><td>${verdicts(line)}</td><td class="num">${Math.round(line.spread * 100)} %</td><td class="num">${line.samples}</td><td class="mono">${line.commit}</td><td>${line.time.slice(0, 10)}</td></tr>
+  ) => html`<tr><td>${line.bench}${line.of === undefined ? '' : `: ${line.of}`}</td><td class="num">${short(line.size)}</td><td class="num">${short(line.value)}</td><td class="num">${short(line.floor)}</td><td>${line.unit}</td><td class="num strong">${short(line.ratio)}</td><td>${verdicts(line)}</td><td class="num">${Math.round(line.spread * 100)} %</td><td class="num">${line.samples}</td><td class="mono">${line.commit}</td><td>${line.time.slice(0, 10)}</td></tr>
 `,
 )}
 </table></div>
@@ -61,7 +61,7 @@ const verdicts = (line: Kept): readonly Html[] =>
 const section = (lines: readonly Kept[]): Html => html`<section>
 <h2>${lines[0]?.bench ?? ''}</h2>
 <div class="plots">
-${[...growth(lines), ...beforeAndAfter(lines), ...distributions(lines)].map(draw)}
+${[...byThing(lines)].flatMap(([thing, some]) => plotsOf(some, thing)).map(draw)}
 </div>
 ${details(lines)}
 </section>`;
@@ -70,6 +70,7 @@ const known = new Set([
   'time',
   'bench',
   'size',
+  'of',
   'value',
   'unit',
   'floor',
@@ -87,12 +88,13 @@ const details = (lines: readonly Kept[]): Html => {
     (name) => !known.has(name) && newest.some((line) => typeof line[name] !== 'object'),
   );
   if (names.length === 0) return html``;
+  const isOfSeveral = newest.some(({ of }) => of !== undefined);
   return html`<div class="scroll"><table>
-<tr><th class="num">size</th>${names.map((name) => html`<th class="num">${name}</th>`)}</tr>
+<tr>${isOfSeveral ? html`<th>of</th>` : ''}<th class="num">size</th>${names.map((name) => html`<th class="num">${name}</th>`)}</tr>
 ${newest.map(
   (
     line,
-  ) => html`<tr><td class="num">${short(line.size)}</td>${names.map((name) => html`<td class="num">${written(line[name])}</td>`)}</tr>
+  ) => html`<tr>${isOfSeveral ? html`<td>${line.of ?? ''}</td>` : ''}<td class="num">${short(line.size)}</td>${names.map((name) => html`<td class="num">${written(line[name])}</td>`)}</tr>
 `,
 )}
 </table></div>`;

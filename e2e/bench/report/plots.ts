@@ -9,8 +9,18 @@ const runsMax = 24;
 const newestBySize = (lines: readonly Kept[]): readonly Kept[] =>
   [...new Map(lines.map((line) => [line.size, line])).values()].toSorted((a, b) => a.size - b.size);
 
+/** The parts of one bench's history that are about one thing each, in order of its name; most benches measure one alone. */
+export const byThing = (lines: readonly Kept[]): ReadonlyMap<string, readonly Kept[]> =>
+  new Map([...Map.groupBy(lines, ({ of = '' }) => of)].toSorted(([a], [b]) => a.localeCompare(b)));
+
+/** The charts of one thing that a bench measures. */
+export const plotsOf = (lines: readonly Kept[], thing: string): readonly Chart[] =>
+  [...growth(lines), ...beforeAndAfter(lines), ...distributions(lines)].map((chart) =>
+    thing === '' ? chart : { ...chart, title: `${chart.title}: ${thing}` },
+  );
+
 /** How the figure and its floor grow with the size, where there are several sizes. */
-export const growth = (lines: readonly Kept[]): readonly Chart[] => {
+const growth = (lines: readonly Kept[]): readonly Chart[] => {
   const newest = newestBySize(lines);
   const [first] = newest;
   if (!first || newest.length < 2) return [];
@@ -35,11 +45,11 @@ export const growth = (lines: readonly Kept[]): readonly Chart[] => {
 
 /** Other rates or durations of the line, in the same unit: rates of a line that counts in them. */
 const isPeer = (name: string, lines: readonly Kept[]): boolean =>
-  ['oneStatement', 'emmett', 'eventOnly', 'decided'].includes(name) &&
+  ['oneStatement', 'emmett', 'eventOnly', 'decided', 'nbdkit', 'qemuNbd'].includes(name) &&
   lines.some((line) => typeof line[name] === 'number');
 
 /** The ratio of each size, run by run, with the targets. */
-export const beforeAndAfter = (lines: readonly Kept[]): readonly Chart[] => {
+const beforeAndAfter = (lines: readonly Kept[]): readonly Chart[] => {
   const runs = [...new Set(lines.map(({ time, commit }) => `${time} ${commit}`))].slice(-runsMax);
   const sizes = [...new Set(lines.map(({ size }) => size))].toSorted((a, b) => a - b);
   const marks = [...new Map(lines.flatMap(targetsFor).map((target) => [inWords(target), target])).values()].filter(
@@ -66,11 +76,16 @@ export const beforeAndAfter = (lines: readonly Kept[]): readonly Chart[] => {
 
 const markAt = ({ least, most }: Target): number => least ?? most ?? 0;
 
-/** A round number with a little room above the largest. */
-const roomFor = (values: readonly number[]): number => Number((Math.max(...values) * 1.15).toPrecision(2));
+/** A round number, which is a tick of the axis too, with a little room above the largest. */
+const roomFor = (values: readonly number[]): number => {
+  const least = Math.max(...values) * 1.05;
+  const decade = 10 ** Math.floor(Math.log10(least));
+  const step = least < 2 * decade ? decade / 5 : 2 * decade;
+  return Number((Math.ceil(least / step) * step).toPrecision(3));
+};
 
 /** Of every distribution on the newest lines: which share of all is below how much. */
-export const distributions = (lines: readonly Kept[]): readonly Chart[] =>
+const distributions = (lines: readonly Kept[]): readonly Chart[] =>
   newestBySize(lines).flatMap((line) => {
     const named = Object.entries(line).filter(([name, value]) => name.endsWith('Quantiles') && Array.isArray(value));
     if (named.length === 0) return [];

@@ -16,7 +16,7 @@ export const style = `
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1200px; margin: 0 auto; padding: 40px 24px 64px; }
+main { max-width: 1240px; margin: 0 auto; padding: 40px 24px 64px; }
 h1 { font-size: 32px; letter-spacing: -0.02em; margin: 0 0 10px; }
 h2 { font-size: 20px; letter-spacing: -0.01em; margin: 0 0 8px; }
 p { margin: 0 0 10px; max-width: 78ch; color: var(--soft); }
@@ -28,7 +28,7 @@ figure svg { display: block; width: 100%; height: auto; }
 .scroll { overflow-x: auto; margin-top: 12px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
 th { text-align: left; font-weight: 500; font-size: 12.5px; color: var(--soft); }
-th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 tr:last-child td { border-bottom: 0; }
 .num { text-align: right; font-variant-numeric: tabular-nums; }
 .strong { font-weight: 600; }
