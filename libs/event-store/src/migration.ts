@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Sql } from './connection.ts';
 
 /** Version of `schema.sql`: raised whenever that file changes in a way a server must learn of. */
-export const SCHEMA_VERSION = 5;
+export const SCHEMA_VERSION = 6;
 
 /**
  * Brings the tables and functions of a store to this release: creates what is missing, replaces what is older. Safe with

@@ -45,6 +45,26 @@ create table if not exists cursors (
   position bigint not null
 ) with (fillfactor = 50);
 
+-- Rows, index entries and cursors change all the time, and what they were before is garbage. By default a table is vacuumed once a fifth of it is: of a
+-- large one far too late, its dead index entries are walked over until then. These are vacuumed after a fiftieth, cursors (few, and moved with
+-- every commit) after a thousand moves. Only where it is not so yet: the change of a setting waits for a vacuum under way.
+do $$
+declare
+  v_table text;
+  v_options text[];
+begin
+  for v_table, v_options in values
+    ('rows', array['autovacuum_vacuum_scale_factor=0.02', 'autovacuum_vacuum_threshold=1000']),
+    ('row_index', array['autovacuum_vacuum_scale_factor=0.02', 'autovacuum_vacuum_threshold=1000']),
+    ('cursors', array['autovacuum_vacuum_scale_factor=0', 'autovacuum_vacuum_threshold=1000'])
+  loop
+    if not exists (select from pg_class where oid = v_table::regclass and reloptions @> v_options) then
+      execute format('alter table %I set (%s)', v_table, array_to_string(v_options, ', '));
+    end if;
+  end loop;
+end
+$$;
+
 -- Ends a commit that cannot be stored: IL001 = streams that moved, IL002 = cursors that moved. Not called where none did: then their names are null.
 create or replace function commit_refused(p_code text, p_names json) returns boolean language plpgsql strict as $$
 begin

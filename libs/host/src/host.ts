@@ -68,6 +68,7 @@ export const hostService = <const Spec extends ConfigSpec>({
         servers: config.natsUrl.split(','),
         clock,
         streamBytesMax: config.natsStreamBytesMax,
+        streamAgeMaxMs: config.natsStreamAgeMaxMs,
         replicas: config.natsStreamReplicas,
         ...(config.natsNamespace === undefined ? {} : { namespace: config.natsNamespace }),
         log,

@@ -1,4 +1,4 @@
-import { STREAM_BYTES_MAX_DEFAULT } from '@interlock/messaging';
+import { STREAM_AGE_MAX_DEFAULT_MS, STREAM_BYTES_MAX_DEFAULT } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import { int, oneOf, optional, runSpec, secretFile, telemetrySpec, text, url, urls } from '@interlock/runtime';
 import { shareTtlDefaultMs } from './shares/shares.ts';
@@ -34,6 +34,13 @@ export const hostSpec = {
     min: 4 * 1024 ** 2,
     default: STREAM_BYTES_MAX_DEFAULT,
   }),
+  natsStreamAgeMaxMs: int(
+    'How long the NATS server keeps a fact of this service at most; the store keeps it for ever',
+    {
+      min: 60_000,
+      default: STREAM_AGE_MAX_DEFAULT_MS,
+    },
+  ),
   natsStreamReplicas: int('Copies of the stream of this service in a NATS cluster', { min: 1, max: 5, default: 1 }),
   partitionCount: int('In how many partitions facts are told; the same in every service, and never changed', {
     min: 1,

@@ -6,7 +6,13 @@ export { type Effect, type FactContext, type Handler, type Handlers, NO_EFFECT }
 export { type BusFaults, type MemoryBus, memoryBus } from './memory-bus.ts';
 export { type MessagingApi, type MessagingApiOptions, messagingApi } from './messaging-api.ts';
 export { meterMessaging } from './messaging-metrics.ts';
-export { deleteStreams, type NatsBusOptions, natsBus, STREAM_BYTES_MAX_DEFAULT } from './nats-bus.ts';
+export {
+  deleteStreams,
+  type NatsBusOptions,
+  natsBus,
+  STREAM_AGE_MAX_DEFAULT_MS,
+  STREAM_BYTES_MAX_DEFAULT,
+} from './nats-bus.ts';
 export type { PartitionStatus } from './partition.ts';
 export { type Relay, type RelayOptions, startRelay } from './relay.ts';
 export { DEFAULT_PARTITION_COUNT, partitionOf, streamOf, subjectOf } from './subjects.ts';

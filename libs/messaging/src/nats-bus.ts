@@ -20,8 +20,8 @@ import { serviceOf, streamOf, subjectsOf } from './subjects.ts';
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
 
-/** Facts older than this are read from their source, not from the bus. */
-const MAX_AGE_MS = 24 * HOUR_MS;
+/** For how long a fact stays in its stream by default; an older one is read from its source. */
+export const STREAM_AGE_MAX_DEFAULT_MS = 24 * HOUR_MS;
 /** Disk space of one service's stream by default. */
 export const STREAM_BYTES_MAX_DEFAULT = 1024 ** 3;
 /** How long the server recognises a message id. A courtesy: nothing depends on it. */
@@ -50,6 +50,8 @@ export interface NatsBusOptions {
   readonly publishTimeoutMs?: number;
   /** Disk space the server reserves for one service's stream; the oldest messages make room. Default 1 GiB. */
   readonly streamBytesMax?: number;
+  /** How long messages stay at most, in milliseconds; consumers read what is older from its source. Default 24 hours. */
+  readonly streamAgeMaxMs?: number;
   /** Keeps several systems apart on one server: put before every stream and subject. Letters and digits. */
   readonly namespace?: string;
   /** Certificates, credentials, and whatever else the connection needs. */
@@ -70,7 +72,7 @@ export interface NatsBus extends Bus {
  */
 export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   const { clock, replicas = 1, ackWaitMs = 30 * SECOND_MS, publishTimeoutMs = 5 * SECOND_MS, log } = options;
-  const { streamBytesMax = STREAM_BYTES_MAX_DEFAULT } = options;
+  const { streamBytesMax = STREAM_BYTES_MAX_DEFAULT, streamAgeMaxMs = STREAM_AGE_MAX_DEFAULT_MS } = options;
   const prefix = options.namespace ? { stream: `${options.namespace}_`, subject: `${options.namespace}.` } : undefined;
   const streamName = (stream: string): string => `${prefix?.stream ?? ''}${stream}`;
   const subjectName = (subject: string): string => `${prefix?.subject ?? ''}${subject}`;
@@ -113,9 +115,10 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
       retention: RetentionPolicy.Limits,
       storage: StorageType.File,
       discard: DiscardPolicy.Old,
-      max_age: nanos(MAX_AGE_MS),
+      max_age: nanos(streamAgeMaxMs),
       max_bytes: streamBytesMax,
-      duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+      // The server takes none that is longer than messages stay.
+      duplicate_window: nanos(Math.min(DUPLICATE_WINDOW_MS, streamAgeMaxMs)),
       num_replicas: replicas,
     };
     try {

@@ -5,6 +5,7 @@ import { service } from '@interlock/rpc';
 import type { MasterKeys } from '@interlock/sealing';
 import { auditApi } from './audit/api.ts';
 import { auditLog } from './audit/log.ts';
+import { auditRetention, retentionShare } from './audit/retention.ts';
 import { backgroundWork } from './background.ts';
 import { keyBackup } from './backup.ts';
 import { cryptographyApi } from './cryptography/api.ts';
@@ -51,6 +52,8 @@ export interface KeyVaultSettings {
   readonly rateLimits?: RateLimits;
   /** What can put it on hold; without it nothing does. */
   readonly hold?: HoldTerms;
+  /** How long entries of the vaults' records are kept, in milliseconds; without it for ever. */
+  readonly auditRetentionMs?: number;
   /** Length of a day of soft-delete retention, in milliseconds: shorter in tests. */
   readonly retentionDayMs: number;
 }
@@ -74,6 +77,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     authorize,
     forgetPermissions,
     client,
+    shares,
     scope,
   } = seams;
   const vaults = await openCategory(vaultStreams);
@@ -92,6 +96,9 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
   const limits = rateLimit(rateLimits, clock);
   const { countWindowMs = 10_000 } = rateLimits;
   const log = auditLog({ store, clock, random, log: logger, urls, limits, countWindowMs, vaultExists });
+  const { auditRetentionMs: retentionMs } = settings;
+  if (retentionMs !== undefined)
+    shares.keep(retentionShare, auditRetention({ store, clock, log: logger, retentionMs }));
   const material = keyMaterial({ store, keys, sealing, engine, clock });
   const backup = keyBackup({ masterKeys: settings.masterKeys, sealing, material, random });
   const purgeVault = vaultPurge({ clock, vaults, keys, material });

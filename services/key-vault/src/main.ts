@@ -34,6 +34,11 @@ await hostService({
     hold: optional(
       text('Name of a hold: no key is used until it is confirmed (interlock hold confirm), once for each name'),
     ),
+    auditRetentionDays: int('Days for which entries of the record of vaults are kept; 0: for ever', {
+      min: 0,
+      max: 36_500,
+      default: 0,
+    }),
     retentionDayMs: int('Length of a day of soft-delete retention', { min: 1, default: 86_400_000 }),
   },
   assemble: async (seams) => {
@@ -53,6 +58,7 @@ await hostService({
           marks: fileHistoryMarks(join(settings.dataFolder, 'history.json'), systemRandom),
           asked: settings.hold,
         },
+        ...(settings.auditRetentionDays === 0 ? {} : { auditRetentionMs: settings.auditRetentionDays * 86_400_000 }),
         rateLimits: {
           principal: rateOf(settings.rateLimitPrincipalPerSecond, settings.rateLimitPrincipalBurst),
           vault: rateOf(settings.rateLimitVaultPerSecond, settings.rateLimitVaultBurst),
