@@ -206,6 +206,31 @@ test('in a new session of the bus it tells again what was acknowledged and forgo
   await relay.stop();
 });
 
+test('an acknowledgement that comes when its session is over counts no more', async () => {
+  const { clock, bus, start, append } = world();
+  const publish = bus.publish.bind(bus);
+  const held = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
+  bus.publish = async (...message) => {
+    const { promise } = held[bus.session() === 1 ? 0 : 1];
+    await publish(...message);
+    if (FactBatch.decode(message[2]).facts.length > 0) await promise;
+  };
+  const relay = start();
+  await clock.pass(0);
+  await append('disk-1', 'Created');
+  await clock.pass(0);
+  bus.disconnect();
+  for (let partition = 0; partition < PARTITIONS; partition += 1) bus.forget(subjectOf('src', partition), 1_000);
+  bus.reconnect();
+  await clock.pass(2_000);
+  held[0].resolve();
+  await clock.pass(2_000);
+  assert.equal(relay.position(), 0);
+  held[1].resolve();
+  await clock.until(() => relay.position() === 1);
+  await relay.stop();
+});
+
 test('a bus that forgot everything gets the new facts at once, and a watermark that shows what it lacks', async () => {
   const { clock, bus, store, start, append, onBus } = world();
   await append('disk-1', 'Created');

@@ -123,7 +123,9 @@ export const startRelay = (options: RelayOptions): Relay => {
     acknowledged = position;
     let markedAt = Number.NEGATIVE_INFINITY;
     const inFlight = openInFlight((reaches) => {
-      acknowledged = reaches ?? acknowledged;
+      // What an earlier session took may be forgotten by now.
+      if (bus.session() !== session) return;
+      acknowledged = Math.max(acknowledged, reaches ?? 0);
       if (reaches === undefined) attempts.succeeded();
     });
     while (!signal.aborted && bus.session() === session) {
