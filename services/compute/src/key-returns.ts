@@ -2,6 +2,7 @@ import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock, Instant, Random } from '@interlock/runtime';
 import type { Losses } from './losses.ts';
 import type { SetOptions } from './set-options.ts';
+import { throughSet } from './set-pass.ts';
 import type { Machine, Vm } from './vm/decider.ts';
 import { underKey } from './vm/disk-state.ts';
 import type { VmEvent } from './vm/events.ts';
@@ -22,9 +23,6 @@ interface WayBack {
   readonly others: (machine: Machine) => readonly KeyOfSet[];
   readonly decide: (at: Instant, restart: Restart | undefined) => (vm: Vm) => readonly VmEvent[];
 }
-
-/** Machines read and decided in one go. */
-const pageSize = 1_000;
 
 export const keyReturns = (parts: {
   readonly vms: Category<Vm, VmEvent>;
@@ -60,14 +58,8 @@ export const keyReturns = (parts: {
   const decideAll = async (machines: readonly Loaded<Vm>[], way: WayBack, cause: Cause): Promise<void> => {
     const at = clock.now();
     const restarts = await restartsOf(machines, way, cause);
-    const concerned = machines.filter(({ id, state }) => way.decide(at, restarts.get(id))(state).length > 0);
-    if (concerned.length === 0) return;
-    const { changed } = await vms.transactMany(
-      concerned,
-      (state, id) => way.decide(at, restarts.get(id))(state),
-      cause,
-    );
-    kick(changed.map(({ id }) => id));
+    const { changed } = await vms.transactMany(machines, (state, id) => way.decide(at, restarts.get(id))(state), cause);
+    kick(changed.filter(hasWork).map(({ id }) => id));
     // The other key of one that owes its start may have returned between the look and the commit: then nobody else starts it.
     const owing = changed.filter(({ state }) => state.status === 'active' && state.owesStart === true);
     const late = [...(await restartsOf(owing, way, cause))].filter(([, { isClear }]) => isClear);
@@ -78,7 +70,7 @@ export const keyReturns = (parts: {
       (state, id) => way.decide(at, clear.get(id))(state),
       cause,
     );
-    kick(started.changed.map(({ id }) => id));
+    kick(started.changed.filter(hasWork).map(({ id }) => id));
   };
 
   return {
@@ -89,16 +81,7 @@ export const keyReturns = (parts: {
         others: ({ disks }) => disks.filter(isOther),
         decide: (at, restart) => keyAccessReturned(at, key, restart),
       };
-      let after: string | undefined;
-      do {
-        const page = await vms.list({
-          index: { index: 'set', value: key.set },
-          limit: pageSize,
-          ...(after === undefined ? {} : { after }),
-        });
-        await decideAll(page.items, way, cause);
-        after = page.next;
-      } while (after !== undefined);
+      await throughSet(vms, key.set, ({ items }) => decideAll(items, way, cause));
     },
     async moved(changed, cause) {
       // The key it is under now may be lost by now as well.
@@ -111,3 +94,7 @@ export const keyReturns = (parts: {
     },
   };
 };
+
+/** Most machines of a fleet are only shown that their key is back: there is nothing to be done with them. */
+const hasWork = ({ state }: Pick<Loaded<Vm>, 'state'>): boolean =>
+  state.status === 'active' && state.work !== undefined;

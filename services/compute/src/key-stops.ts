@@ -4,6 +4,7 @@ import type { Closings } from './closings.ts';
 import { type Disks, Interrupted } from './disks.ts';
 import type { Driver } from './driver.ts';
 import type { Losses } from './losses.ts';
+import { pageOfSet, throughSet } from './set-pass.ts';
 import type { StopMeter } from './stop-metrics.ts';
 import type { Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
@@ -33,8 +34,6 @@ export interface KeyStops {
   explain(loss: SetLoss, cause: Cause): Promise<void>;
 }
 
-/** Machines read, decided and stored in one go: bounds the memory of a pass and the pause of the event loop. */
-const chunkSize = 500;
 /**
  * How long the disk service may take to say which disks are meant, in milliseconds: losses are handled in turn, so the
  * machines of other sets wait as long.
@@ -84,9 +83,6 @@ export const keyStops = (parts: {
     }
   };
 
-  const pageOf = (set: string, after: string | undefined): Promise<Page<Vm>> =>
-    vms.list({ index: { index: 'set', value: set }, limit: chunkSize, ...(after === undefined ? {} : { after }) });
-
   /** One pass over the machines of a set. */
   const openPass = (set: string, decide: (vm: Vm) => readonly VmEvent[], cause: Cause) => {
     let stopped = 0;
@@ -104,17 +100,7 @@ export const keyStops = (parts: {
       store,
       /** Goes through all of them, a page a commit. @returns how many are being stopped by this pass */
       async run(): Promise<number> {
-        let storing: Promise<void> = Promise.resolve();
-        let after: string | undefined;
-        do {
-          const page = await pageOf(set, after);
-          await storing;
-          storing = store(page);
-          // The failure is thrown where it is awaited; the next page may still be on its way then.
-          storing.catch(() => undefined);
-          after = page.next;
-        } while (after !== undefined);
-        await storing;
+        await throughSet(vms, set, store);
         if (off > 0) closing.ofSet(set);
         return stopped;
       },
@@ -129,7 +115,7 @@ export const keyStops = (parts: {
       return openPass(loss.set, applyKeyLoss({ ...terms, isUnder: await disksUnder(loss, signal) }), cause).run();
     }
     const pass = openPass(loss.set, applyKeyLoss(terms), cause);
-    const [first, news] = await Promise.all([pageOf(loss.set, undefined), losses.heard(loss, cause)]);
+    const [first, news] = await Promise.all([pageOfSet(vms, loss.set, undefined), losses.heard(loss, cause)]);
     await pass.store(first, news);
     // From the first page on again: who opened disks after that was read and before the loss was stored knows nothing of it.
     return pass.run();

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { category, type EventStore, memoryStore } from '@interlock/event-store';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { keyReturns } from './key-returns.ts';
+import { openLosses } from './losses.ts';
+import { openSetOptions } from './set-options.ts';
+import { virtualMachines } from './vm/decider.ts';
+import type { VmEvent } from './vm/events.ts';
+import { applyKeyLoss } from './vm/key-loss.ts';
+import { at, disk, fold, running, setOf, version1, work } from './vm/test-machine.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const os = disk('os', 0, 'PREMIUM_SSD', 'des');
+const loss = {
+  reason: 'KEY_DISABLED',
+  set: setOf('des'),
+  keyVersion: version1,
+  since: at,
+  traceId: 't',
+  accessEpoch: 6,
+} as const;
+const stopTerms = { loss, work: work('keyStop', 'k'), isInstant: true } as const;
+/** Stopped because its key was lost, its disk closed. */
+const stoppedByLoss: readonly VmEvent[] = [
+  ...running([os]),
+  ...applyKeyLoss(stopTerms)(fold(running([os]))),
+  { type: 'DisksClosed', at },
+];
+
+/** A fleet that a lost key has stopped, and what is done when that is back. */
+const openReturns = async (size: number, autoRestart: boolean) => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const commits: number[] = [];
+  const watched: EventStore = {
+    ...store,
+    commit: (commit, why) => {
+      commits.push((commit.appends ?? []).length);
+      return store.commit(commit, why);
+    },
+  };
+  const vms = category(watched, virtualMachines);
+  const options = openSetOptions(watched);
+  await store.commit({ rows: [options.put(setOf('des'), { autoRestart })] }, cause);
+  const ids = Array.from({ length: size }, (_, n) => `vm${String(n).padStart(5, '0')}`);
+  await vms.transactMany(ids, () => stoppedByLoss, cause);
+  commits.length = 0;
+  const kicked: string[] = [];
+  const returns = keyReturns({
+    vms,
+    losses: openLosses(watched),
+    options,
+    clock: systemClock,
+    random: systemRandom,
+    kick: (machines) => void kicked.push(...machines),
+  });
+  return {
+    vms,
+    ids,
+    commits,
+    kicked,
+    returned: () => returns.returned({ set: setOf('des'), keyVersion: version1 }, cause),
+  };
+};
+
+test('CMK-125: a fleet whose key is back is shown so in a commit a page, and nothing is done with any of its machines', async () => {
+  const { vms, ids, commits, kicked, returned } = await openReturns(1_200, false);
+  await returned();
+  const states = (await vms.loadMany(ids)).map(({ state }) => state);
+  assert.ok(states.every((state) => state.status === 'active' && state.blocked.length === 0));
+  assert.deepEqual(commits, [500, 500, 200]);
+  assert.deepEqual(kicked, [], 'the engine has nothing to look at');
+  await returned();
+  assert.equal(commits.length, 3, 'a return that is heard again decides nothing');
+});
+
+test('machines that start again are handed to the engine', async () => {
+  const { ids, kicked, returned } = await openReturns(3, true);
+  await returned();
+  assert.deepEqual(kicked.toSorted(), ids);
+});
