@@ -58,24 +58,29 @@ export const openOpening = (parts: {
   return async (name, allowed, decide, cause) => {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const before = allowed((await disks.load(name)).state);
-      const header = await currentHeader(volumes, before.volume.volumeId);
-      const opened = await deks.unwrap({ ...before, name }, header, cause);
+      // It is looked at again in the disk's turn, and where the volume is opened: each time it would be opened and locked anew.
+      const letGo = volumes.keepHeader(before.volume.volumeId);
+      let opened: OpenDek | undefined;
       try {
+        const header = await currentHeader(volumes, before.volume.volumeId);
+        opened = await deks.unwrap({ ...before, name }, header, cause);
+        const unwrapped = opened;
         const loaded = await turns(name, async () => {
           const disk = allowed((await disks.load(name)).state);
           const now = await currentHeader(volumes, disk.volume.volumeId);
           const isSame = disk.volume.volumeId === before.volume.volumeId && now.sequence === header.sequence;
           if (!isSame) return undefined;
           await catchUp(name, cause);
-          refuseLost(name, disk, header, opened);
-          const after = await disks.transact(name, decide(disk.attachEpoch + 1, opened.grant), cause);
+          refuseLost(name, disk, header, unwrapped);
+          const after = await disks.transact(name, decide(disk.attachEpoch + 1, unwrapped.grant), cause);
           const active = { ...after, state: existing(after.state) };
-          await sessions.begin(active, opened);
+          await sessions.begin(active, unwrapped);
           return active;
         });
         if (loaded) return loaded;
       } finally {
-        opened.dek.fill(0);
+        opened?.dek.fill(0);
+        await letGo();
       }
     }
     throw new Rejection('ABORTED', 'CONTENTION', `${name} is being changed by others all the time; try again`, {
