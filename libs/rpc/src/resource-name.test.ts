@@ -35,6 +35,17 @@ test('KV-01, KV-02, CMK-42: a wrong name says which field and what would be righ
   assert.throws(() => subscriptionOf('vaults/kv1'), { reason: 'NAME_INVALID' });
 });
 
+test('a name of the right form says which of its ids is wrong, and how it would be right', () => {
+  const refused = [
+    [names.vault, 'vaults/kv_1', /look like vaults\/\{vault\}, not "vaults\/kv_1": \{vault\} must be 3 to 24 letters/],
+    [names.key, 'vaults/kv1/keys/k_1', /: \{key\} must be 1 to 127 letters/],
+    [names.principal, 'principals/me', /: \{principal\} must be a UUID/],
+    [names.vault, 'vaults/kv1/keys/k', /not "vaults\/kv1\/keys\/k"$/],
+    [names.disk, 'subscriptions/s/resourceGroups/g/snapshots/s1', /snapshots\/s1"$/],
+  ] as const;
+  for (const [kind, name, message] of refused) assert.throws(() => kind.parse(name, 'name'), { message });
+});
+
 test('pages: default, bounds, tokens', () => {
   assert.deepEqual(pageOf({ pageSize: 0, pageToken: '' }), { limit: 50 });
   assert.deepEqual(pageOf({ pageSize: 9_999, pageToken: pageToken('a/b') }), { limit: 1_000, after: 'a/b' });

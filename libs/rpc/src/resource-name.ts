@@ -65,8 +65,16 @@ export const checkId = (id: string, variable: string, field: string): string => 
 export const resourceName = <const Pattern extends string>(pattern: Pattern): ResourceName<Pattern> => {
   const segments = pattern.split('/').map((text) => {
     const variable = /^\{(.*)\}$/.exec(text)?.[1];
-    return { text, variable, rule: variable === undefined ? undefined : idRule(variable).pattern };
+    return { text, variable, rule: variable === undefined ? undefined : idRule(variable) };
   });
+  /** The first id that is none, in a name that is otherwise of this form. */
+  const wrongPart = (parts: readonly string[]) => {
+    const isForm = parts.length === segments.length && segments.every(({ text, rule }, n) => rule || parts[n] === text);
+    if (!isForm) return undefined;
+    return segments.flatMap(({ text, variable, rule }, n) =>
+      variable === undefined || rule?.pattern.test(parts[n] ?? '') !== false ? [] : [{ text, rule }],
+    )[0];
+  };
   return {
     pattern,
     format: (ids) => {
@@ -82,16 +90,19 @@ export const resourceName = <const Pattern extends string>(pattern: Pattern): Re
           const part = parts[n] ?? '';
           if (variable === undefined || rule === undefined) return part === text;
           ids[variable] = part;
-          return rule.test(part);
+          return rule.pattern.test(part);
         });
       if (!fits) {
+        const value = name.slice(0, 200);
+        const wrong = wrongPart(parts);
+        const why = wrong === undefined ? '' : `: ${wrong.text} must be ${wrong.rule.words}`;
         throw new Rejection(
           'INVALID_ARGUMENT',
           'NAME_INVALID',
-          `${field} must look like ${pattern}, not "${name.slice(0, 200)}"`,
+          `${field} must look like ${pattern}, not "${value}"${why}`,
           {
             field,
-            value: name.slice(0, 200),
+            value,
             pattern,
           },
         );

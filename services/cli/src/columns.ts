@@ -17,6 +17,7 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
   'interlock.key_vault.v1.AuditEntry': [
     'time',
     'operation',
+    'change',
     'result',
     'reason',
     'keyVersion',

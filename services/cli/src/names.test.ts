@@ -38,6 +38,9 @@ test('what is no name is refused with what would be right', () => {
     ['disk', 'd 1', /must look like/],
     ['vault', '', /empty/],
     ['keyVersion', 'kv1/k1/abc', /must look like/],
+    ['vault', 'kv_1', /\{vault\} must be 3 to 24 letters/],
+    ['key', 'vaults/kv1', /begins like a full name, and is none/],
+    ['disk', 'disks/d1', /begins like a full name, and is none/],
     ['scope', 'g', /is not a scope/],
     ['principal', 'alice', /must look like/],
   ] as const;

@@ -68,6 +68,9 @@ function filled(
   const variables = words.length / 2;
   const lacking = variables - typed.length;
   const below = words[0] === 'subscriptions';
+  if (typed.length > 1 && words.some((word, index) => index % 2 === 0 && word === typed[0])) {
+    throw fail('it begins like a full name, and is none of that kind');
+  }
   if (lacking < 0 || typed.includes('')) throw fail('it has too many or empty parts');
   if (lacking > 0 && !below) throw fail(`it has ${typed.length} of ${variables} parts`);
   const ids = [...typed];

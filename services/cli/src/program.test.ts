@@ -187,7 +187,8 @@ test('a preview says what is supposed, what that comes to, and whether it is so 
   assert.equal(
     lines.at(-1),
     'if kv1 were purged: 2 machines would stop, of which 1 would start again by themselves when the key is back, ' +
-      '1 machine would fail at the next start, 1 disk or snapshot without data',
+      '1 machine would fail at the next start, ' +
+      '1 disk or snapshot without data until the set is given another key (their standby key opens them)',
   );
   await run('impact', version, '--action', 'disable');
   assert.match(

@@ -46,6 +46,8 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
     terminal.out(render(method.response, shown, settings.names));
     const note = verb.note?.(shown, request, (name) => shortName(name, settings.names));
     if (note !== undefined) terminal.out(note);
+    const doubt = await verb.doubt?.(session.caller, request);
+    if (doubt !== undefined) terminal.err(doubt);
   }
   if (!isJson && method.hasEffect && trace !== undefined) terminal.err(`trace: ${trace}`);
 }

@@ -39,6 +39,17 @@ test('a settled answer is not asked about again', async () => {
   await settle({ provisioningState: 'SUCCEEDED', powerState: 'RUNNING' }, watched());
 });
 
+test('a set that is made is shown once its vault has said whether it may use its key, and not for ever without', async () => {
+  const blank = { provisioningState: 'SUCCEEDED', keyAccess: [{ keyVersion: 'v' }] };
+  const lost = { provisioningState: 'SUCCEEDED', keyAccess: [{ keyVersion: 'v', state: 'LOST' }] };
+  assert.deepEqual(await settle(blank, watched(blank, lost)), lost);
+  assert.deepEqual(
+    await settle(blank, { ...watched(blank), timeoutMs: 60_000 }),
+    blank,
+    'a vault that gives no answer',
+  );
+});
+
 test('what is deleted is gone in the end', async () => {
   const options = { ...watched({ name: 'vm', provisioningState: 'DELETING' }, gone), isDeletion: true };
   assert.deepEqual(await settle({ name: 'vm', provisioningState: 'DELETING' }, options), { name: 'vm', deleted: true });

@@ -31,6 +31,8 @@ export interface SettleOptions {
 
 const POLL_MS_MIN = 20;
 const POLL_MS_MAX = 500;
+/** How long a set that is made may take to hear from its vault for the first time, before it is shown without. */
+const FIRST_ANSWER_MS = 5_000;
 
 /**
  * Reads a resource until it is in a passing state no more. Polls and does not watch, so that a service that restarts
@@ -43,12 +45,15 @@ export async function settle(first: JsonObject, options: SettleOptions): Promise
   const end = clock.monotonicMs() + timeoutMs;
   let current = first;
   let told = '';
+  let answerEnd: number | undefined;
   for (let waitMs = POLL_MS_MIN; ; waitMs = Math.min(waitMs * 1.5, POLL_MS_MAX)) {
     const state = stateOf(current);
     if (state !== told) say(state);
     told = state;
-    if (!isPassing(current) && (!isDeletion || current.provisioningState === 'FAILED'))
-      return judged(current, options.isRunWanted);
+    if (!isPassing(current) && (!isDeletion || current.provisioningState === 'FAILED')) {
+      answerEnd ??= Math.min(end, clock.monotonicMs() + FIRST_ANSWER_MS);
+      if (!isUnanswered(current) || clock.monotonicMs() >= answerEnd) return judged(current, options.isRunWanted);
+    }
     if (clock.monotonicMs() >= end) {
       throw notInTime(current, state, timeoutMs);
     }
@@ -85,6 +90,12 @@ function isPassing(resource: JsonObject): boolean {
   return [resource.provisioningState, resource.powerState].some(
     (state) => typeof state === 'string' && state.endsWith('ING') && state !== 'RUNNING',
   );
+}
+
+/** A set that has not heard yet whether it may use its key: what it would show is blank. */
+function isUnanswered({ provisioningState, keyAccess }: JsonObject): boolean {
+  if (provisioningState !== 'SUCCEEDED' || !Array.isArray(keyAccess)) return false;
+  return keyAccess.some((one) => isObject(one) && (one.state === undefined || one.state === 'STATE_UNSPECIFIED'));
 }
 
 function judged(resource: JsonObject, isRunWanted: boolean): JsonObject {

@@ -179,6 +179,7 @@ export const fakeNeighbours = (): FakeNeighbours => {
       }),
       authorizeImpactPreview: call('authorizeImpactPreview', ({ name = '' }: { name?: string | undefined }) => ({
         name,
+        refusedWith: '',
       })),
       authorizeRewrap: call('authorizeRewrap', (request, options) => {
         const { sourceKeyVersion = '', targetKeyVersion = '' } = request;

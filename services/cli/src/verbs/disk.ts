@@ -54,4 +54,7 @@ export const diskVerbs: readonly Verb[] = [
   platform('begin-generation', 'BeginGeneration', { targets: ofSet }),
   platform('encrypted-resources', 'ListEncryptedResources', { targets: ofSet }),
   platform('rewrap-dek', 'RewrapDek', { targets: [{ word: 'resource', field: 'name' }] }),
+  platform('rewrap-deks', 'RewrapDeks'),
+  platform('open-disks', 'OpenDisks'),
+  platform('close-disks', 'CloseDisks'),
 ];

@@ -1,4 +1,5 @@
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { scopeDoubt } from './doubts.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('identity', IdentityServiceDefinition, name);
@@ -46,6 +47,7 @@ export const identityVerbs: readonly Verb[] = [
   role('assign', 'CreateRoleAssignment', {
     targets: [...named('principal', 'principal', 'principal'), ...named('role', 'role', 'role')],
     defaults: { role_assignment_id: 'uuid' },
+    doubt: scopeDoubt,
   }),
   role('assignment', 'GetRoleAssignment', { targets: named('assignment', 'roleAssignment') }),
   role('assignments', 'ListRoleAssignments'),

@@ -1,5 +1,5 @@
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { disabledNote, enabledNote, holdNote } from './notes.ts';
+import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('key-vault', KeyVaultServiceDefinition, name);
@@ -57,8 +57,9 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: newKey,
     aliases: { size: 'key_size_bits' },
     defaults: { request_id: 'uuid' },
+    note: madeNote,
   }),
-  key('import', 'ImportKey', { targets: newKey, defaults: { request_id: 'uuid' } }),
+  key('import', 'ImportKey', { targets: newKey, defaults: { request_id: 'uuid' }, note: madeNote }),
   key('show', 'GetKey', { targets: oneKey }),
   key('list', 'ListKeys', { targets: named('vault', 'vault', 'parent') }),
   key('version', 'GetKeyVersion', { targets: use }),

@@ -3,6 +3,14 @@ import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 /** A line beside an answer, for what a table of it does not say. @param short a name as people type it */
 export type Note = (answer: JsonObject, request: JsonObject, short: (name: string) => string) => string | undefined;
 
+/** Whether `key create` and `key import` made a key, or a further version of one that was there. */
+export const madeNote: Note = ({ name, versionCount }, _request, short) => {
+  const key = short(String(name).split('/versions/')[0] ?? '');
+  return Number(versionCount ?? 1) > 1
+    ? `${key} was there: this is a new version of it, its ${ordinal(Number(versionCount))}. Sets that name an older one stay with that, unless they follow the newest`
+    : undefined;
+};
+
 /** What `key disable` did: to one version, or to how many of how many. */
 export const disabledNote: Note = (answer, request, short) => {
   const { keyVersions, disabled } = answer;
@@ -34,15 +42,21 @@ export const holdNote: Note = ({ hold }) =>
       `Then: interlock hold confirm ${hold.holdId}`;
 
 /** What a preview comes to. */
-export const impactNote: Note = ({ impacts }, request, short) => {
+export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
   const what = supposed(request, short);
-  if (!Array.isArray(impacts) || impacts.length === 0) return `${what}: nothing depends on it`;
+  const refusal =
+    refusedWith === 'PURGE_PROTECTED'
+      ? '; but the vault is purge protected: nobody can purge it, only the end of its retention does'
+      : '';
+  if (!Array.isArray(impacts) || impacts.length === 0) return `${what}: nothing depends on it${refusal}`;
   const lines = impacts.filter(isObject);
   const of = (kinds: RegExp) => lines.filter(({ kind }) => kinds.test(String(kind)));
   const stops = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/));
   const again = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/).filter(({ startsAgain }) => startsAgain === true));
   const fails = new Set([...namesOf(of(/^VIRTUAL_MACHINE_FAILS/))].filter((name) => !stops.has(name)));
-  const resources = of(/^(DISK|SNAPSHOT)_/);
+  const unreadable = of(/_UNREADABLE$/);
+  const resources = of(/^(DISK|SNAPSHOT)_UNAVAILABLE/);
+  const isPurge = request.action === 'PURGE';
   const restart =
     again.size === 0 ? '' : `, of which ${again.size} would start again by themselves when the key is back`;
   const words = [
@@ -50,10 +64,13 @@ export const impactNote: Note = ({ impacts }, request, short) => {
     fails.size === 0 ? '' : `${counted(fails.size, 'machine')} would fail at the next start`,
     resources.length === 0
       ? ''
-      : `${counted(resources.length, 'disk or snapshot', 'disks and snapshots')} without data`,
+      : `${counted(resources.length, 'disk or snapshot', 'disks and snapshots')} without data${isPurge ? ' until the set is given another key (their standby key opens them)' : ''}`,
+    unreadable.length === 0
+      ? ''
+      : `${counted(unreadable.length, 'disk or snapshot', 'disks and snapshots')} that nobody could ever read again`,
   ].filter((one) => one !== '');
   const already = lines.every((line) => line.already === true) ? '; all of that is so already' : '';
-  return `${what}: ${words.length === 0 ? 'a set would lose its key, and nothing else' : words.join(', ')}${already}`;
+  return `${what}: ${words.length === 0 ? 'a set would lose its key, and nothing else' : words.join(', ')}${already}${refusal}`;
 };
 
 const participles: Readonly<Record<string, string>> = {
@@ -77,6 +94,8 @@ function supposed({ key, keyVersion, vault, principal, action }: JsonObject, sho
   const isEvery = key !== undefined && (said === 'DISABLE' || said === 'EXPIRE');
   return `if ${isEvery ? 'every version of ' : ''}${name} were ${participles[said] ?? said.toLowerCase()}${hint}`;
 }
+
+const ordinal = (number: number): string => ['', 'first', 'second', 'third'][number] ?? `${number}th`;
 
 const keyOf = ({ name }: JsonObject, short: (name: string) => string): string =>
   short(String(name).split('/versions/')[0] ?? '');

@@ -1,5 +1,6 @@
 import type { Definition, Workload } from '@interlock/rpc';
 import type { NameKind } from '../names.ts';
+import type { Doubt } from './doubts.ts';
 import type { Note } from './notes.ts';
 
 /** What stands on the command line without a flag. */
@@ -33,6 +34,8 @@ export interface Verb {
   readonly versionMethod?: string;
   /** A line for people beside the answer. */
   readonly note?: Note;
+  /** A line for people that takes a question: about something the service that answered does not know. */
+  readonly doubt?: Doubt;
   readonly targets?: readonly Target[];
   /** Flag → field path, beside the flags named like the fields. */
   readonly aliases?: Readonly<Record<string, string>>;

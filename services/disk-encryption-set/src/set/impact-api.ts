@@ -46,11 +46,11 @@ export const impactApi = (parts: SetParts & { readonly authorize: Authorizer }) 
   const { sets, keyVault, authorize } = parts;
 
   /** The vault says who may take a key away, and whether it is there; readers of the whole platform may look at all. */
-  const permittedKey = async (name: string, action: Action, caller: Principal, cause: Cause): Promise<string> => {
+  const permittedKey = async (name: string, action: Action, caller: Principal, cause: Cause) => {
     const { allowed: isPlatformReader } = await authorize(caller, read, '/');
     const asker = { principal: caller.name, tenant: `tenants/${caller.tenant}`, permittedElsewhere: isPlatformReader };
     const request = { name, change: changes[action], ...asker };
-    return (await keyVault.authorizeImpactPreview(request, callFor(cause))).name;
+    return keyVault.authorizeImpactPreview(request, callFor(cause));
   };
 
   /** An identity is its set's: whoever may read the set may see what it would lose. */
@@ -76,19 +76,24 @@ export const impactApi = (parts: SetParts & { readonly authorize: Authorizer }) 
     );
   };
 
-  const reachOf = async (target: Target, action: Action, caller: Principal, cause: Cause): Promise<Reach> => {
+  /** What the change would reach, and why the vault would refuse the change itself. */
+  const reachOf = async (target: Target, action: Action, caller: Principal, cause: Cause) => {
+    const permitted = async (reach: (name: string) => Reach) => {
+      const { name, refusedWith } = await permittedKey(target.value, action, caller, cause);
+      return { reach: reach(name), refusedWith };
+    };
     switch (target.$case) {
       case 'key':
         names.key.parse(target.value, 'key');
-        return ofKey(await permittedKey(target.value, action, caller, cause));
+        return permitted(ofKey);
       case 'keyVersion':
         names.keyVersion.parse(target.value, 'key_version');
-        return ofVersion(await permittedKey(target.value, action, caller, cause));
+        return permitted(ofVersion);
       case 'vault':
         names.vault.parse(target.value, 'vault');
-        return ofVault(await permittedKey(target.value, action, caller, cause));
+        return permitted(ofVault);
       case 'principal':
-        return permittedPrincipal(target.value, action, caller);
+        return { reach: await permittedPrincipal(target.value, action, caller), refusedWith: '' };
     }
   };
 
@@ -99,9 +104,9 @@ export const impactApi = (parts: SetParts & { readonly authorize: Authorizer }) 
       const { limit, after } = pageOf(request);
       const from = after === undefined ? beginning : placeOf(after);
       const action = actionOf(request.action, target);
-      const reach = await reachOf(target, action, principalOf(call), call.cause);
+      const { reach, refusedWith } = await reachOf(target, action, principalOf(call), call.cause);
       const { impacts, next } = await previewImpact(parts, { action, reach }, from, limit, call.cause);
-      return { impacts: [...impacts], nextPageToken: pageToken(next && placeText(next)) };
+      return { impacts: [...impacts], nextPageToken: pageToken(next && placeText(next)), refusedWith };
     },
   };
 };

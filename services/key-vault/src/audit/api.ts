@@ -111,7 +111,7 @@ const idsOf = (rowKey: string, row: AuditRow): readonly { readonly id: string; r
   entriesOf(row).map((one, n) => ({ id: `${rowKey}.${n}`, one }));
 
 const onWire = (id: string, entry: AuditEntry): WireAuditEntry => {
-  const { key, time, result, occurrences = 1, onBehalfOf = '', ...same } = entry;
+  const { key, time, result, occurrences = 1, onBehalfOf = '', change = '', ...same } = entry;
   const [vault, place] = id.split('/');
   return {
     ...same,
@@ -121,5 +121,6 @@ const onWire = (id: string, entry: AuditEntry): WireAuditEntry => {
     result: resultOnWire[result],
     occurrenceCount: occurrences,
     onBehalfOf,
+    change,
   };
 };

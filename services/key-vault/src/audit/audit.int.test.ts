@@ -114,6 +114,41 @@ test('KV-114: every refusal is on record with its reason and status', async () =
   );
 });
 
+test('KV-113: what an update was to change is on record, and whether it changed anything, refused or not', async () => {
+  const { name, version } = await vaultWithKey();
+  const vault = world.vault();
+  const [key = ''] = version.split('/versions/');
+  const { name: principal } = world.administrator;
+  await vault.disableKeyVersion({ name: version });
+  await vault.disableKey({ name: key });
+  await vault.enableKeyVersion({ name: version });
+  await vault.setKeyVersionDates({ name: version, expireTime: new Date('2031-01-02T03:04:05Z') });
+  await vault.setKeyOperations({ name: version, keyOperations: ['WRAP_KEY', 'UNWRAP_KEY'] });
+  await vault.setKeyTags({ name: version, tags: { owner: 'a secret of theirs' } });
+  await assert.rejects(vault.disableKeyVersion({ name: version, etag: '1' }), { reason: 'ETAG_MISMATCH' });
+  await vault.setAccessPolicy({ name, accessPolicy: { principal, keyPermissions: ['GET', 'WRAP_KEY', 'UPDATE'] } });
+  await vault.removeAccessPolicy({ name, principal });
+  await vault.enablePurgeProtection({ name });
+  await vault.setPermissionModel({ name, permissionModel: 'ROLE_ASSIGNMENT' });
+  const { auditEntries } = await vault.listAuditEntries({ parent: name });
+  assert.deepEqual(
+    auditEntries.filter(({ operation }) => /Update|Patch/.test(operation)).map(({ change }) => change),
+    [
+      'disable',
+      'disable every version: was so already',
+      'enable',
+      'not before: none; expires: 2031-01-02T03:04:05.000Z',
+      'operations: WRAP_KEY, UNWRAP_KEY',
+      'tags: owner',
+      'disable',
+      `access policy of ${principal}: get, update, wrapKey`,
+      `access policy of ${principal}: none`,
+      'purge protection: on',
+      'permission model: role_assignment',
+    ],
+  );
+});
+
 test('KV-80, KV-81, KV-114: a call without an accepted token is on record, with the vault it was about', async () => {
   const { name, version } = await vaultWithKey();
   const { cloud, administrator } = world;

@@ -29,13 +29,15 @@ export interface AuditDraft extends AuditSubjects {
   concerns(found: FoundSubjects): void;
   /** What the caller says the use is for; at most 512 characters are kept. */
   forResource(resource: string): void;
+  /** Says what is to be changed, where the operation does not; at most 512 characters are kept. */
+  changing(what: string): void;
   /** Names the principal a service asks for. */
   onBehalfOf(principal: string): void;
   /** Something to store together with the entry of a success. */
   alongside(also: StoredAlongside | undefined): void;
 }
 
-const resourceLengthMax = 512;
+const textLengthMax = 512;
 
 /** What was found out so far: a vault once, in the order in which they were named. */
 export class FoundSubjects implements AuditSubjects {
@@ -61,6 +63,7 @@ export class FoundSubjects implements AuditSubjects {
 /** The draft of one entry. A class, because one is made for every use of a key. */
 export class EntryDraft implements AuditDraft {
   resource = '';
+  change: string | undefined;
   principal: string | undefined;
   readonly others: StoredAlongside[] = [];
   #subjects: FoundSubjects | undefined;
@@ -83,7 +86,10 @@ export class EntryDraft implements AuditDraft {
     this.#subjects = found;
   }
   forResource(resource: string): void {
-    this.resource = resource.length > resourceLengthMax ? resource.slice(0, resourceLengthMax) : resource;
+    this.resource = resource.length > textLengthMax ? resource.slice(0, textLengthMax) : resource;
+  }
+  changing(what: string): void {
+    this.change = what.slice(0, textLengthMax);
   }
   onBehalfOf(principal: string): void {
     this.principal = principal;

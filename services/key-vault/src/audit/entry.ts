@@ -49,6 +49,8 @@ export interface AuditEntry {
   readonly caller: string;
   /** `principals/<id>` a service asked for; absent: the caller asked for itself. */
   readonly onBehalfOf?: string;
+  /** What was to be changed, in words; absent where the operation says it. */
+  readonly change?: string;
   readonly tenant: string;
   readonly httpStatusCode: number;
   readonly result: 'success' | 'refused' | 'failed';

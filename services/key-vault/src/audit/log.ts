@@ -171,7 +171,7 @@ type Outcome = Pick<AuditEntry, 'httpStatusCode' | 'result' | 'reason'>;
 const success: Outcome = { httpStatusCode: 200, result: 'success', reason: '' };
 
 const entryOf = (
-  { resource, principal }: EntryDraft,
+  { resource, principal, change }: EntryDraft,
   { caller, cause, peer }: Asking,
   about: Pick<AuditEntry, 'time' | 'operation' | 'key' | 'requestUri' | 'durationUs'>,
   { httpStatusCode, result, reason }: Outcome,
@@ -182,6 +182,7 @@ const entryOf = (
   requestUri: about.requestUri,
   caller: caller.name,
   ...(principal === undefined ? {} : { onBehalfOf: principal }),
+  ...(change === undefined ? {} : { change }),
   tenant: 'tenant' in caller ? `tenants/${caller.tenant}` : '',
   httpStatusCode,
   result,

@@ -64,6 +64,21 @@ test('a preview of what is not there, or cannot happen to it, is refused with it
   for (const [name, change, reason] of refusals) await assert.rejects(ask({ name, change }), { reason }, reason);
 });
 
+test('CMK-134: a preview of a purge says that purge protection forbids it', async () => {
+  const ask = asSets().authorizeImpactPreview;
+  for (const [purgeProtected, refusedWith] of [
+    [true, 'PURGE_PROTECTED'],
+    [false, ''],
+  ] as const) {
+    const vault = await newVault(world, { purgeProtected });
+    await world.vault().createKey({ parent: vault, keyId: 'k', requestId: randomUUID() });
+    for (const name of [vault, `${vault}/keys/k`]) {
+      assert.equal((await ask({ name, change: 'KEY_CHANGE_PURGE' })).refusedWith, refusedWith);
+      assert.equal((await ask({ name, change: 'KEY_CHANGE_DELETE' })).refusedWith, '');
+    }
+  }
+});
+
 test('CMK-11: the record says who looked, through which service, and at what', async () => {
   const vault = await newVault(world);
   const { name: version } = await world.vault().createKey({ parent: vault, keyId: 'k', requestId: randomUUID() });

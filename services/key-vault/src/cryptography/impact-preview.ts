@@ -13,7 +13,7 @@ import { purgedVersionsOf, versionOf } from '../key/key.ts';
 import { parseKeyOrVersion, parseVault, type VersionId, versionName } from '../names.ts';
 import { vaultNotFound } from '../vault/decider.ts';
 import type { KeyPermission } from '../vault/events.ts';
-import { isStanding } from '../vault/vault.ts';
+import { isStanding, type StandingVault } from '../vault/vault.ts';
 import { type CryptographyParts, lookAt } from './use.ts';
 
 type Change = Exclude<KeyChange, 'KEY_CHANGE_UNSPECIFIED' | 'UNRECOGNIZED'>;
@@ -41,8 +41,10 @@ const vaultRights: Readonly<Partial<Record<KeyChange, VaultAction>>> = {
 /** Who may see what a change would do: whoever may make it. Permission comes before existence (KV-82). */
 export const impactPreviewApi = (parts: CryptographyParts & { readonly log: AuditLog }) => {
   const { vaults, guard, log } = parts;
+  // A preview uses no key: it is answered on hold too, where somebody has to see what they would take away.
+  const looking = { ...parts, holding: { check: () => undefined } };
 
-  const ofVault = async (name: string, change: KeyChange, asker: Asker, entry: AuditDraft): Promise<string> => {
+  const ofVault = async (name: string, change: KeyChange, asker: Asker, entry: AuditDraft): Promise<Previewed> => {
     const vault = parseVault(name, 'name');
     const action =
       vaultRights[change] ?? notApplicable(change, 'a vault is deleted, purged, or has its grants withdrawn');
@@ -50,7 +52,7 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
     const { state } = await vaults.load(vault);
     if (!isStanding(state)) throw vaultNotFound(vault);
     entry.inVault(vault);
-    return `vaults/${vault}`;
+    return { name: `vaults/${vault}`, refusedWith: refusedWith(change, state) };
   };
 
   const permitKey = async (
@@ -59,24 +61,24 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
     { call, asker }: Asking,
     entry: AuditDraft,
   ) => {
-    const { vault, key } = await lookAt(parts, id, call, entry, 'NOT_FOUND');
+    const { vault, key } = await lookAt(looking, id, call, entry, 'NOT_FOUND');
     if (id.version !== undefined && versionOf(key, id.version)) entry.about(id.key, id.version);
     if (asker && isVaultAction(right)) await guard.managedVault(id.vault, right, asker, entry);
     else if (asker && !isVaultAction(right)) await guard.permit(id.vault, vault, id.key, [right], asker);
-    return key;
+    return { vault, key };
   };
 
-  const ofKey = async (name: string, change: KeyChange, asking: Asking, entry: AuditDraft): Promise<string> => {
+  const ofKey = async (name: string, change: KeyChange, asking: Asking, entry: AuditDraft): Promise<Previewed> => {
     const id = parseKeyOrVersion(name, 'name');
     const rights: Readonly<Partial<Record<KeyChange, KeyPermission | VaultAction>>> =
       id.version === undefined ? keyRights : versionRights;
     const words =
       id.version === undefined ? 'say which change' : 'a version is disabled or expires; name its key for the rest';
-    const key = await permitKey(id, rights[change] ?? notApplicable(change, words), asking, entry);
+    const { vault, key } = await permitKey(id, rights[change] ?? notApplicable(change, words), asking, entry);
     if (key.status === 'absent' || key.status === 'purged') throw keyNotFound(id.key);
-    if (id.version === undefined) return id.key;
+    if (id.version === undefined) return { name: id.key, refusedWith: refusedWith(change, vault) };
     const version = versionName(id.key, id.version);
-    if (versionOf(key, id.version)) return version;
+    if (versionOf(key, id.version)) return { name: version, refusedWith: '' };
     const reason = purgedVersionsOf(key).includes(id.version) ? 'KEY_PURGED' : 'KEY_VERSION_NOT_FOUND';
     throw new Rejection('NOT_FOUND', reason, `${version} was not found in this key vault.`, { key_version: version });
   };
@@ -90,9 +92,7 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
         if (request.principal !== '') entry.onBehalfOf(request.principal);
         entry.forResource(name);
         const isVault = name.split('/').length === 2;
-        return {
-          name: await (isVault ? ofVault(name, change, asker, entry) : ofKey(name, change, { call, asker }, entry)),
-        };
+        return isVault ? ofVault(name, change, asker, entry) : ofKey(name, change, { call, asker }, entry);
       },
     ),
   };
@@ -100,6 +100,13 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
 
 /** Who considers the change, as guards want it; undefined for somebody whose right was established elsewhere. */
 type Asker = Pick<Call, 'caller' | 'cause'> | undefined;
+
+/** What may be previewed: its name as the vault writes it, and why the change itself would be refused. */
+type Previewed = AuthorizeImpactPreviewResponse;
+
+/** Whoever protected the vault from purges did so from everybody's (CMK-134). */
+const refusedWith = (change: KeyChange, { purgeProtected }: Pick<StandingVault, 'purgeProtected'>): string =>
+  change === 'KEY_CHANGE_PURGE' && purgeProtected ? 'PURGE_PROTECTED' : '';
 
 /** A question: the call it came with, and who considers the change. */
 interface Asking {

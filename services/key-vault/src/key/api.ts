@@ -67,10 +67,12 @@ export const keyApi = (parts: {
   /** A change of one version, for which `update` is needed (KV-24). */
   const updateVersion = async (
     request: { readonly name: string; readonly etag: string },
+    change: string,
     decide: (version: string) => (key: Key) => readonly KeyEvent[],
     call: Call,
     entry: AuditDraft,
   ) => {
+    entry.changing(change);
     const { vault, key, version } = parseVersion(request.name, 'name');
     await guard.keyVault(vault, key, 'update', call, entry);
     entry.about(key, version);
@@ -82,18 +84,22 @@ export const keyApi = (parts: {
       return decide(version)(state);
     };
     const after = await keys.transact(key, decideExisting, call.cause, expectedVersion(request.etag));
+    if (after.events.length === 0) entry.changing(`${change}${soAlready}`);
     return keyVersionOnWire(after, version, urls);
   };
 
   /** A change of every version, for which `update` is needed as for one. @returns them all, and which of them it changed */
   const updateKey = async (
     request: { readonly name: string; readonly etag: string },
+    change: string,
     decide: (key: Key) => readonly KeyEvent[],
     call: Call,
     entry: AuditDraft,
   ) => {
+    entry.changing(change);
     const { key } = await changing(request.name, 'update', call, entry);
     const after = await keys.transact(key, decide, call.cause, expectedVersion(request.etag));
+    if (after.events.length === 0) entry.changing(`${change}${soAlready}`);
     const all = isStanding(after.state) ? Object.keys(after.state.versions) : [];
     const changed = after.events.flatMap((event) =>
       event.type === 'KeyVersionEnabled' || event.type === 'KeyVersionDisabled' ? [event.version] : [],
@@ -172,22 +178,35 @@ export const keyApi = (parts: {
       return keyOnWire(loaded, vault);
     }),
     disableKey: log.audited('KeyUpdate', async (request: DisableKeyRequest, call: Call, entry) => {
-      const { keyVersions, changed } = await updateKey(request, disableKey(clock.now()), call, entry);
+      const { keyVersions, changed } = await updateKey(
+        request,
+        'disable every version',
+        disableKey(clock.now()),
+        call,
+        entry,
+      );
       return { keyVersions, disabled: changed };
     }),
     enableKey: log.audited('KeyUpdate', async (request: EnableKeyRequest, call: Call, entry) => {
-      const { keyVersions, changed } = await updateKey(request, enableKey(clock.now()), call, entry);
+      const { keyVersions, changed } = await updateKey(
+        request,
+        'enable what was disabled with the key',
+        enableKey(clock.now()),
+        call,
+        entry,
+      );
       return { keyVersions, enabled: changed };
     }),
     enableKeyVersion: log.audited('KeyUpdate', (request: EnableKeyVersionRequest, call: Call, entry) =>
-      updateVersion(request, (version) => enableVersion(clock.now(), version), call, entry),
+      updateVersion(request, 'enable', (version) => enableVersion(clock.now(), version), call, entry),
     ),
     disableKeyVersion: log.audited('KeyUpdate', (request: DisableKeyVersionRequest, call: Call, entry) =>
-      updateVersion(request, (version) => disableVersion(clock.now(), version), call, entry),
+      updateVersion(request, 'disable', (version) => disableVersion(clock.now(), version), call, entry),
     ),
     setKeyVersionDates: log.audited('KeyUpdate', (request: SetKeyVersionDatesRequest, call: Call, entry) =>
       updateVersion(
         request,
+        datesInWords(request),
         (version) => setDates(clock.now(), version, checkedDates(request.notBefore, request.expireTime)),
         call,
         entry,
@@ -196,13 +215,20 @@ export const keyApi = (parts: {
     setKeyOperations: log.audited('KeyUpdate', (request: SetKeyOperationsRequest, call: Call, entry) =>
       updateVersion(
         request,
+        `operations: ${request.keyOperations.join(', ')}`,
         (version) => setOperations(clock.now(), version, operationsFromWire(request.keyOperations)),
         call,
         entry,
       ),
     ),
     setKeyTags: log.audited('KeyUpdate', (request: SetKeyTagsRequest, call: Call, entry) =>
-      updateVersion(request, (version) => setTags(clock.now(), version, checkedTags(request.tags)), call, entry),
+      updateVersion(
+        request,
+        `tags: ${Object.keys(request.tags).join(', ')}`,
+        (version) => setTags(clock.now(), version, checkedTags(request.tags)),
+        call,
+        entry,
+      ),
     ),
     deleteKey: log.audited('KeyDelete', async (request: DeleteKeyRequest, call: Call, entry) => {
       const { vault, key, state } = await changing(request.name, 'delete', call, entry);
@@ -227,6 +253,12 @@ export const keyApi = (parts: {
     }),
   };
 };
+
+/** Ends what a record says of a change that changed nothing. */
+const soAlready = ': was so already';
+
+const datesInWords = ({ notBefore, expireTime }: Pick<SetKeyVersionDatesRequest, 'notBefore' | 'expireTime'>): string =>
+  `not before: ${notBefore?.toISOString() ?? 'none'}; expires: ${expireTime?.toISOString() ?? 'never'}`;
 
 const pageTokenInvalid = (): Rejection =>
   new Rejection(

@@ -70,6 +70,6 @@ const inUse = (
   new Rejection(
     'FAILED_PRECONDITION',
     reason,
-    `${name} has wrapped the keys of disks or other data, which cannot be read without it: look what it would stop with \`interlock impact ${name} --action ${action}\`, then say confirm_name "${name}" (\`--confirm ${name}\`)`,
+    `${name} has wrapped keys of disks or other data at some time, and whatever of that is left cannot be read without it; the vault cannot know whether anything is. Look what would come of it with \`interlock impact ${name} --action ${action}\`, then say confirm_name "${name}" (\`--confirm ${name}\`)`,
     { [what]: name, confirm_name: name },
   );

@@ -100,6 +100,7 @@ export const keyVersionOnWire = (
     updateTime: new Date(version.updatedAt),
     tags: version.tags,
     etag: String(etag),
+    versionCount: isStanding(state) ? Object.keys(state.versions).length : 0,
   };
 };
 

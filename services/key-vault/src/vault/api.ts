@@ -64,18 +64,22 @@ export const vaultApi = (parts: {
 }) => {
   const { clock, vaults, guard, authorize, log, urls, confirm, retentionDayMs } = parts;
 
-  /** A change of a vault the caller may manage: load, judge, decide, answer. */
+  /** A change of a vault the caller may manage: load, judge, decide, answer. @param what for the record, where the operation does not say it */
   const change = async (
     request: { readonly name: string; readonly etag: string },
     action: VaultAction,
     decide: (vault: Vault) => readonly VaultEvent[],
     call: Call,
     entry: AuditDraft,
+    what?: string,
   ) => {
+    if (what !== undefined) entry.changing(what);
     const vaultId = parseVault(request.name, 'name');
     const expected = expectedVersion(request.etag);
     await guard.managedVault(vaultId, action, call, entry);
-    return vaultOnWire(await vaults.transact(vaultId, decide, call.cause, expected), urls);
+    const after = await vaults.transact(vaultId, decide, call.cause, expected);
+    if (what !== undefined && after.events.length === 0) entry.changing(`${what}: was so already`);
+    return vaultOnWire(after, urls);
   };
 
   return {
@@ -111,20 +115,23 @@ export const vaultApi = (parts: {
       return { vaults: items.map((loaded) => vaultOnWire(loaded, urls)), nextPageToken: pageToken(next) };
     },
     enablePurgeProtection: log.audited('VaultPatch', (request: EnablePurgeProtectionRequest, call: Call, entry) =>
-      change(request, 'keyVault/vaults/write', enablePurgeProtection(clock.now()), call, entry),
+      change(request, 'keyVault/vaults/write', enablePurgeProtection(clock.now()), call, entry, 'purge protection: on'),
     ),
     setAccessPolicy: log.audited('VaultPatch', async (request: SetAccessPolicyRequest, call: Call, entry) => {
       const { principal, permissions } = accessPolicyFromWire(request.accessPolicy);
       const decide = setAccessPolicy(clock.now(), principal, permissions);
-      return change(request, 'keyVault/vaults/write', decide, call, entry);
+      const what = `access policy of ${principal}: ${permissions.join(', ')}`;
+      return change(request, 'keyVault/vaults/write', decide, call, entry, what);
     }),
     removeAccessPolicy: log.audited('VaultPatch', async (request: RemoveAccessPolicyRequest, call: Call, entry) => {
       names.principal.parse(request.principal, 'principal');
       const decide = removeAccessPolicy(clock.now(), request.principal);
-      return change(request, 'keyVault/vaults/write', decide, call, entry);
+      const what = `access policy of ${request.principal}: none`;
+      return change(request, 'keyVault/vaults/write', decide, call, entry, what);
     }),
     setPermissionModel: log.audited('VaultPatch', async (request: SetPermissionModelRequest, call: Call, entry) => {
       const permissionModel = permissionModelFromWire(request.permissionModel);
+      entry.changing(`permission model: ${permissionModel}`);
       const vaultId = parseVault(request.name, 'name');
       const vault = await guard.managedVault(vaultId, 'keyVault/vaults/write', call, entry);
       // Otherwise whoever may edit access policies could leave the role model and grant itself every key (KV-74).
@@ -132,7 +139,8 @@ export const vaultApi = (parts: {
         const scope = scopeOf(vault, vaultId);
         await requirePermission(authorize, principalOf(call), 'identity/roleAssignments/write', scope);
       }
-      return change(request, 'keyVault/vaults/write', setPermissionModel(clock.now(), permissionModel), call, entry);
+      const decide = setPermissionModel(clock.now(), permissionModel);
+      return change(request, 'keyVault/vaults/write', decide, call, entry, `permission model: ${permissionModel}`);
     }),
     deleteVault: log.audited('VaultDelete', async (request: DeleteVaultRequest, call: Call, entry) => {
       const vaultId = parseVault(request.name, 'name');
