@@ -135,9 +135,10 @@ export const rowKeeper = (parts: {
       while (!signal.aborted) {
         if (!(await store.waitForEvents(position, signal))) break;
         try {
+          // Not at once: whoever acts on the same event goes first, and later ones are looked at together with it.
+          await clock.sleep(lookIntervalMs, signal);
           position = await lookToTheEnd(position, signal);
           attempts.succeeded();
-          await clock.sleep(lookIntervalMs, signal);
         } catch (error) {
           if (!(error instanceof StoreUnavailable)) throw error;
           attempts.failed(error);

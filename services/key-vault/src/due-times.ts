@@ -54,6 +54,7 @@ export const watchDueTimes = async (
   let position = await store.head();
   for (const source of sources) for (const { id, dueAt } of await source.all()) put(source, id, dueAt);
 
+  /** @returns whether there may be more. */
   const follow = async (): Promise<boolean> => {
     const events = await store.feed(position, feedPage);
     for (const stream of new Set(events.map((event) => event.stream))) {
@@ -61,7 +62,7 @@ export const watchDueTimes = async (
       if (source) await refresh(source, stream.slice(source.streamPrefix.length));
     }
     position = events.at(-1)?.position ?? position;
-    return events.length > 0;
+    return events.length === feedPage;
   };
   const refresh = async (source: DueSource, id: string): Promise<void> => put(source, id, await source.dueAt(id));
 

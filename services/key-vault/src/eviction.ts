@@ -25,7 +25,8 @@ export const evictUnusable = async (
       for (const materialId of await unusableAfter({ store, keys }, found)) await engine.evict(materialId);
     }
     position = events.at(-1)?.position ?? position;
-    if (events.length === 0) await store.waitForEvents(position, signal);
+    // A page that is not full was the last one, or else this ends at once.
+    if (events.length < feedPage) await store.waitForEvents(position, signal);
   }
 };
 
