@@ -81,6 +81,7 @@ export const batchRecords = (
     cursors: moves.length > 0,
     newCursors: moves.some(({ from }) => from === 0),
     events: events.length > 0,
+    single: [put, gone, removed, added, moves, appends, events].every(({ length }) => length <= 1),
   };
   return {
     kinds: new Set((Object.keys(has) as Kind[]).filter((kind) => has[kind])),

@@ -1,5 +1,8 @@
-/** Kinds of records a batch may hold; `newCursors`: some of the cursors are where a cursor is that nobody has moved yet. */
-export type Kind = 'put' | 'gone' | 'removed' | 'added' | 'cursors' | 'newCursors' | 'events';
+/**
+ * Kinds of records a batch may hold. `newCursors`: some of the cursors are where a cursor is that nobody has moved yet.
+ * `single`: no list has more than one record, and none has to be taken apart.
+ */
+export type Kind = 'put' | 'gone' | 'removed' | 'added' | 'cursors' | 'newCursors' | 'events' | 'single';
 
 /** What a statement is given: lists of records as text, one a line, their fields apart by `FIELD_END`; null where the batch has none. */
 export interface CommitParameters {
@@ -44,6 +47,11 @@ export interface CommitStatement {
 export const commitStatement = (kinds: ReadonlySet<Kind>): CommitStatement => {
   const parameters: (keyof CommitParameters)[] = [];
   const $ = (name: keyof CommitParameters): string => `$${parameters.push(name)}`;
+  /** The records of a list: `l` the record, `n` its number. */
+  const lines = (name: keyof CommitParameters): string =>
+    kinds.has('single')
+      ? `(select ${$(name)}::text as l, 1::bigint as n) as lines`
+      : `string_to_table(${$(name)}, E'\\n') with ordinality as lines(l, n)`;
   const clauses: string[] = [];
   /** What has to be done, and not be refused, before the head is locked. */
   const conditions: string[] = [];
@@ -56,7 +64,7 @@ export const commitStatement = (kinds: ReadonlySet<Kind>): CommitStatement => {
     change(
       'put',
       `insert into rows (table_name, key, version, row)
-      select ${field(1)}, ${field(2)}, ${field(3)}::bigint, ${field(4)}::json from ${lines($('put'))} as l
+      select ${field(1)}, ${field(2)}, ${field(3)}::bigint, ${field(4)}::json from ${lines('put')}
       on conflict (table_name, key) do update set version = excluded.version, row = excluded.row
       where rows.version <= excluded.version`,
     );
@@ -65,7 +73,7 @@ export const commitStatement = (kinds: ReadonlySet<Kind>): CommitStatement => {
     change(
       'gone',
       `delete from rows using (
-        select ${field(1)} as table_name, ${field(2)} as key, ${field(3)}::bigint as version from ${lines($('gone'))} as l
+        select ${field(1)} as table_name, ${field(2)} as key, ${field(3)}::bigint as version from ${lines('gone')}
       ) as r where rows.table_name = r.table_name and rows.key = r.key and rows.version <= r.version`,
     );
   }
@@ -74,7 +82,7 @@ export const commitStatement = (kinds: ReadonlySet<Kind>): CommitStatement => {
       'removed',
       `delete from row_index as i using (
         select ${field(1)} as table_name, ${field(2)} as index, ${field(3)} as value, ${field(4)} as key
-        from ${lines($('removed'))} as l
+        from ${lines('removed')}
       ) as x where i.table_name = x.table_name and i.index = x.index and i.value = x.value and i.key = x.key`,
     );
   }
@@ -82,14 +90,14 @@ export const commitStatement = (kinds: ReadonlySet<Kind>): CommitStatement => {
     change(
       'added',
       `insert into row_index (table_name, index, value, key)
-      select ${field(1)}, ${field(2)}, ${field(3)}, ${field(4)} from ${lines($('added'))} as l
+      select ${field(1)}, ${field(2)}, ${field(3)}, ${field(4)} from ${lines('added')}
       on conflict do nothing`,
     );
   }
   if (kinds.has('cursors')) {
     clauses.push(
       `cursor as materialized (
-        select ${field(1)} as name, ${field(2)}::bigint as "from", ${field(3)}::bigint as "to" from ${lines($('cursors'))} as l
+        select ${field(1)} as name, ${field(2)}::bigint as "from", ${field(3)}::bigint as "to" from ${lines('cursors')}
       )`,
       `cursors_moved as (
         update cursors set position = c."to" from cursor as c
@@ -115,7 +123,7 @@ export const commitStatement = (kinds: ReadonlySet<Kind>): CommitStatement => {
     unlessSome(
       'IL001',
       'stream',
-      `(select ${field(1)} as stream, ${field(2)}::integer as expected from ${lines($('appends'))} as l) as a
+      `(select ${field(1)} as stream, ${field(2)}::integer as expected from ${lines('appends')}) as a
       where expected <> coalesce(
         (select e.version from events as e where e.stream = a.stream order by e.version desc limit 1), 0)`,
     ),
@@ -132,15 +140,18 @@ export const commitStatement = (kinds: ReadonlySet<Kind>): CommitStatement => {
       insert into events (position, stream, version, type, schema, data, meta, time_ms)
       select base + n, ${field(1)}, ${field(2)}::integer, ${field(3)}, ${field(4)}::smallint, ${field(7)}::json, (${meta})::json,
         ${$('timeMs')}::bigint
-      from head_moved, ${lines($('events'))} with ordinality as e(l, n)
+      from head_moved, ${lines('events')}
       returning position
     )`,
   );
-  return { text: compose(clauses, `select min(position) - 1 as base, ${work} from appended`), parameters };
+  // The answer waits for the insert, so that its work is measured; with one event there is nothing to measure.
+  const answer = kinds.has('single')
+    ? `base, ${work} from head_moved`
+    : `min(position) - 1 as base, ${work} from appended`;
+  return { text: compose(clauses, `select ${answer}`), parameters };
 };
 
 const field = (n: number): string => `split_part(l, E'\\x1f', ${n})`;
-const lines = (parameter: string): string => `string_to_table(${parameter}, E'\\n')`;
 
 /** From the statement's start until its work was done, in ms: waiting for locks included, the flush of the commit not. */
 const work = 'extract(epoch from clock_timestamp() - statement_timestamp())::float8 * 1000 as work_ms';

@@ -85,47 +85,43 @@ test('a cursor that somebody else has moved to the very same place is a conflict
   }
 });
 
-test('every kind of record a commit may hold is stored, alone and beside every other', async () => {
+test('every kind of record a commit may hold is stored, alone and beside every other, of one commit and of several', async () => {
   const [store] = stores;
   assert.ok(store);
-  const kinds = ['events', 'cursors', 'put', 'gone'] as const;
-  const entries = (value: string) => [{ index: 'colour', value }];
-  const parts = (name: string): Readonly<Record<(typeof kinds)[number], Commit>> => ({
-    events: { appends: [append(`kinds-${name}`, 0)] },
-    cursors: { cursors: [{ name: `kinds-${name}`, from: 0, to: 7 }] },
-    put: { rows: [{ table: 'kinds_v1', key: name, row: { name }, version: 1, removed: [], added: entries(name) }] },
-    gone: {
-      rows: [
-        { table: 'kinds_v1', key: `${name}-old`, row: null, version: 2, removed: entries(`${name}-old`), added: [] },
-      ],
-    },
-  });
   for (let chosen = 0; chosen < 2 ** kinds.length; chosen++) {
-    const name = `n${chosen}`;
-    const old = {
-      table: 'kinds_v1',
-      key: `${name}-old`,
-      row: {},
-      version: 1,
-      removed: [],
-      added: entries(`${name}-old`),
-    };
-    await store.commit({ rows: [old] }, cause);
     const has = (kind: (typeof kinds)[number]): boolean => (chosen & (1 << kinds.indexOf(kind))) !== 0;
-    const all = parts(name);
-    const commits = kinds.filter(has).map((kind) => all[kind]);
-    const rows = commits.flatMap((part) => part.rows ?? []);
-    const commit: Commit = Object.assign({}, ...commits, rows.length > 0 ? { rows } : {});
-    await store.commit(commit, cause);
-    assert.equal((await store.read(`kinds-${name}`)).length, has('events') ? 1 : 0, name);
-    assert.equal(await store.cursor(`kinds-${name}`), has('cursors') ? 7 : 0, name);
-    assert.deepEqual(await keysUnder(store, name), has('put') ? [name] : [], name);
-    assert.deepEqual(await keysUnder(store, `${name}-old`), has('gone') ? [] : [`${name}-old`], name);
-    const left: readonly unknown[] = await store.getRows('kinds_v1', [name, `${name}-old`]);
-    assert.equal(left.length, (has('put') ? 1 : 0) + (has('gone') ? 0 : 1), name);
+    // Asked for in one turn, commits share a transaction.
+    for (const names of [[`alone${chosen}`], [`one${chosen}`, `other${chosen}`]]) {
+      await Promise.all(names.map((name) => store.commit({ rows: [oldRow(name)] }, cause)));
+      await Promise.all(names.map((name) => store.commit(commitOf(name, kinds.filter(has)), cause)));
+      for (const name of names) {
+        assert.equal((await store.read(`kinds-${name}`)).length, has('events') ? 1 : 0, name);
+        assert.equal(await store.cursor(`kinds-${name}`), has('cursors') ? 7 : 0, name);
+        assert.deepEqual(await keysUnder(store, name), has('put') ? [name] : [], name);
+        assert.deepEqual(await keysUnder(store, `${name}-old`), has('gone') ? [] : [`${name}-old`], name);
+        const left = await store.getRows('kinds_v1', [name, `${name}-old`]);
+        assert.equal(left.length, (has('put') ? 1 : 0) + (has('gone') ? 0 : 1), name);
+      }
+    }
   }
 });
 
+const kinds = ['events', 'cursors', 'put', 'gone'] as const;
+const entries = (value: string) => [{ index: 'colour', value }];
+const oldRow = (name: string) => {
+  const key = `${name}-old`;
+  return { table: 'kinds_v1', key, row: {}, version: 1, removed: [], added: entries(key) };
+};
+const commitOf = (name: string, chosen: readonly (typeof kinds)[number][]): Commit => {
+  const has = (kind: (typeof kinds)[number]): boolean => chosen.includes(kind);
+  const put = { table: 'kinds_v1', key: name, row: { name }, version: 1, removed: [], added: entries(name) };
+  const gone = { ...oldRow(name), row: null, version: 2, removed: entries(`${name}-old`), added: [] };
+  return {
+    appends: has('events') ? [append(`kinds-${name}`, 0)] : [],
+    cursors: has('cursors') ? [{ name: `kinds-${name}`, from: 0, to: 7 }] : [],
+    rows: [...(has('put') ? [put] : []), ...(has('gone') ? [gone] : [])],
+  };
+};
 const keysUnder = async (store: EventStore, value: string): Promise<readonly string[]> =>
   (await store.listRows({ table: 'kinds_v1', index: { index: 'colour', value }, limit: 9 })).map(({ key }) => key);
 
