@@ -90,7 +90,7 @@ export const memoryStore = (dependencies: {
   const streams: Map<StreamName, RecordedEvent[]> = Map.groupBy(feed, ({ stream }) => stream);
   const tables = copyOfTables(image?.tables ?? new Map());
   const cursors = new Map(image?.cursors);
-  let waiters: (() => void)[] = [];
+  const waiters = new Set<() => void>();
 
   const tableOf = (name: string): MemoryTable => {
     let found = tables.get(name);
@@ -153,11 +153,7 @@ export const memoryStore = (dependencies: {
           positions.push(position);
         }
       }
-      if (positions.length > 0) {
-        const woken = waiters;
-        waiters = [];
-        for (const wake of woken) wake();
-      }
+      if (positions.length > 0) for (const wake of [...waiters]) wake();
       return { positions };
     },
     async read(stream, after = 0) {
@@ -188,8 +184,13 @@ export const memoryStore = (dependencies: {
     async waitForEvents(position, signal) {
       while (feed.length <= position && !signal.aborted) {
         await new Promise<void>((resolve) => {
-          waiters.push(resolve);
-          signal.addEventListener('abort', () => resolve(), { once: true });
+          const wake = (): void => {
+            waiters.delete(wake);
+            signal.removeEventListener('abort', wake);
+            resolve();
+          };
+          waiters.add(wake);
+          signal.addEventListener('abort', wake);
         });
       }
       return !signal.aborted;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import {
   type Cause,
@@ -159,6 +160,16 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       const never = store.waitForEvents(await store.head(), abort.signal);
       abort.abort();
       assert.equal(await never, false);
+    });
+
+    test('waiting for events leaves nothing behind at a signal that lasts', async () => {
+      const { signal } = new AbortController();
+      for (let version = 0; version < 3; version += 1) {
+        const waiting = store.waitForEvents(await store.head(), signal);
+        await store.commit({ appends: [append('wait-2', version, 'A')] }, cause);
+        assert.equal(await waiting, true);
+      }
+      assert.deepEqual(getEventListeners(signal, 'abort'), []);
     });
 
     test('rows are put, replaced, found by index and key, and removed', async () => {
