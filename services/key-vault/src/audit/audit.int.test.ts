@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { StoreUnavailable } from '@interlock/event-store';
+import { StoreUnavailable, table } from '@interlock/event-store';
 import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+import { auditTable, entriesOf } from './entry.ts';
 
 let world: VaultCloud;
 const store = { failsAppends: false, failsAudit: false };
@@ -146,6 +147,22 @@ test('KV-113: what an update was to change is on record, and whether it changed 
       'purge protection: on',
       'permission model: role_assignment',
     ],
+  );
+});
+
+test('G9, CMK-108: whoever asks for a version that went with its vault is on record', async () => {
+  const { name, version } = await vaultWithKey();
+  const vault = world.vault();
+  await vault.deleteVault({ name, confirmName: name });
+  await vault.purgeVault({ name, confirmName: name });
+  await assert.rejects(vault.checkAccess({ keyVersion: version, resource: 'disks/d1' }), { reason: 'KEY_PURGED' });
+  // Its name is free, so nobody lists this record any more; it is kept.
+  const rows = table(world.store, auditTable);
+  const { items } = await rows.list({ prefix: `${name.slice('vaults/'.length)}/`, limit: 100 });
+  const last = items.flatMap(({ row }) => entriesOf(row)).at(-1);
+  assert.deepEqual(
+    [last?.operation, last?.key, last?.result, last?.reason, last?.resource],
+    ['KeyCheckAccess', version, 'refused', 'KEY_PURGED', 'disks/d1'],
   );
 });
 

@@ -153,3 +153,15 @@ test('CMK-108: the old key is purged: no word and no new grant helps; it says so
     await vault().createKey({ parent: old.parent, keyId: 'k', requestId: randomUUID() });
   }
 });
+
+test('G9, CMK-108: a move from a version that went with its vault is on the record of the vault it was to end in', async () => {
+  const { old, next, rewrap } = await setUp();
+  await vault().deleteVault({ name: old.parent, confirmName: old.parent });
+  await vault().purgeVault({ name: old.parent, confirmName: old.parent });
+  await assert.rejects(rewrap(), { reason: 'KEY_PURGED' });
+  const { auditEntries } = await vault().listAuditEntries({ parent: next.parent, operation: 'KeyRewrap' });
+  assert.deepEqual(
+    auditEntries.map(({ keyVersion, result, reason }) => [keyVersion, result, reason]),
+    [[next.name, 'REFUSED', 'KEY_PURGED']],
+  );
+});

@@ -92,11 +92,16 @@ const judge = async (
   const sourceName = versionName(source.key, source.version);
   const targetName = versionName(target.key, target.version);
 
-  const from = await lookAt(parts, source, call, subjects, 'FAILED_PRECONDITION');
+  const looks = [
+    lookAt(parts, source, call, subjects, 'FAILED_PRECONDITION'),
+    lookAt(parts, target, call, subjects, 'FAILED_PRECONDITION'),
+  ] as const;
+  // Both are known before either refuses: each vault has the move on its record, also where the other is gone (G9).
+  await Promise.allSettled(looks);
   subjects.about(source.key, source.version);
-  const into = await lookAt(parts, target, call, subjects, 'FAILED_PRECONDITION');
   // In one vault the record names the version the key ends under; in two, each record names its own.
   subjects.about(target.key, target.version);
+  const [from, into] = await Promise.all(looks);
   await explained(parts, source, call, from, () =>
     guard.permit(source.vault, from.vault, source.key, ['unwrapKey'], call),
   );

@@ -81,6 +81,9 @@ export const lookAt = async (
   if (!isStanding(vault)) {
     const isKnown = version !== undefined && purgedVersionsOf(key).includes(version);
     if (vault.status !== 'purged' || !isKnown) throw vaultNotFound(vaultId);
+    // The record of a vault outlives it: who still asked for what went with it (G9).
+    entry.inVault(vaultId);
+    entry.about(keyName, version);
     return explained(parts, { vault: vaultId, key: keyName, version }, call, { epoch, seen }, async () => {
       throw versionPurged(versionName(keyName, version), codeOfPurged);
     });
