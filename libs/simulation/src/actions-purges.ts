@@ -4,14 +4,14 @@ import { keyOf, plannedSets, setName, vaultOf } from './workload-estate.ts';
 import { attempt, type Stage } from './workload-stage.ts';
 
 /** Sets whose key somebody purges although it is in use: small ones, so that most of the estate is left to look at. */
-const purgedSets = ['lodge', 'barn', 'mill'] as const;
+export const purgedSets = ['lodge', 'barn', 'mill'] as const;
 
 /** How long a move to a new key is waited for before the old one is left alone, and between two looks, in milliseconds. */
 const moveMaxMs = 30_000;
 const lookMs = 1_000;
 
 /** Deletes a key and destroys it (CMK-108). */
-const purge = async (stage: Stage, name: string): Promise<void> => {
+export const purge = async (stage: Stage, name: string): Promise<void> => {
   const { clients, random, world } = stage;
   const request = { name, confirmName: name };
   const { outcome } = await attempt(stage, 'key.delete', name, () => clients.keyVault.deleteKey(request));
@@ -31,6 +31,31 @@ const purgeInUse: Action = {
   },
 };
 
+/** Deletes a vault and destroys it with every key in it, where no large set would go with it (CMK-108, KV-66). */
+const purgeVault: Action = {
+  name: 'vault.purge',
+  weight: 0.15,
+  async run(stage) {
+    const { clients, random, truth, world, counts } = stage;
+    const { sets } = truth.losses;
+    const vaultsOf = (set: string): readonly string[] => {
+      const known = sets.get(setName(set));
+      return known && !known.isDeleted ? [known.activeKey, ...known.previousKeys].map(vaultOf) : [];
+    };
+    const [name] = vaultsOf(random.pick(purgedSets));
+    const isSpared = plannedSets.some(
+      ({ id }) => !purgedSets.some((one) => one === id) && vaultsOf(id).includes(name ?? ''),
+    );
+    if (name === undefined || isSpared) return;
+    const request = { name, confirmName: name };
+    const { outcome } = await attempt(stage, 'vault.delete', name, () => clients.keyVault.deleteVault(request));
+    if (outcome.kind === 'refused') return;
+    if (random.chance(0.5)) await world.clock.sleep(random.fraction() * 8_000);
+    const { outcome: purged } = await attempt(stage, 'vault.purge', name, () => clients.keyVault.purgeVault(request));
+    if (purged.kind === 'ok') counts.revocations += 1;
+  },
+};
+
 /** Keys some set says it needs, as anybody can ask. Undefined where one did not answer. */
 const neededKeys = async (stage: Stage): Promise<ReadonlySet<string> | undefined> => {
   const needed = new Set<string>();
@@ -38,7 +63,8 @@ const neededKeys = async (stage: Stage): Promise<ReadonlySet<string> | undefined
     const name = setName(id);
     const { value } = await attempt(stage, 'set.get', name, () => stage.clients.sets.getDiskEncryptionSet({ name }));
     if (!value?.activeKey) return undefined;
-    for (const { keyVersion } of [value.activeKey, ...value.previousKeys]) needed.add(keyOf(keyVersion));
+    const standby = value.standbyKey === undefined ? [] : [value.standbyKey];
+    for (const { keyVersion } of [value.activeKey, ...value.previousKeys, ...standby]) needed.add(keyOf(keyVersion));
   }
   return needed;
 };
@@ -74,4 +100,4 @@ const replaceKey: Action = {
 };
 
 /** What destroys keys. */
-export const purgeActions: readonly Action[] = [purgeInUse, replaceKey];
+export const purgeActions: readonly Action[] = [purgeInUse, purgeVault, replaceKey];

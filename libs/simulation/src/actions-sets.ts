@@ -1,22 +1,11 @@
 import type { Action } from './actions.ts';
-import { keyOf, plannedSets, setName } from './workload-estate.ts';
+import { keyOf, ownerToken, plannedSets, setName } from './workload-estate.ts';
 import { attempt, type Stage } from './workload-stage.ts';
 
 /** Versioned URL of a key version, as its vault writes it. */
 export const keyUrlOf = (keyVersion: string): string => {
   const [, vault, , key, , version] = keyVersion.split('/');
   return `https://${vault}.vault.simulation/keys/${key}/${version}`;
-};
-
-/** A token of the administrator, who owns every key: its word lets a set move from an unusable version. */
-const ownerToken = async ({ clients, world }: Stage): Promise<string> => {
-  const { id: clientId, secret: clientSecret } = world.people.administrator;
-  const { accessToken } = await clients.identity.issueToken({
-    clientId,
-    clientSecret,
-    audience: 'interlock:key-vault',
-  });
-  return accessToken;
 };
 
 const assignKey: Action = {
@@ -47,7 +36,7 @@ export const assignTo = (stage: Stage, name: string, keyVersion: string, withWor
     stage.clients.sets.assignKey({
       name,
       keyUrl: keyUrlOf(keyVersion),
-      ...(withWord ? { keyOwnerToken: await ownerToken(stage) } : {}),
+      ...(withWord ? { keyOwnerToken: await ownerToken(stage.world) } : {}),
     }),
   );
 
@@ -55,16 +44,19 @@ const resumeRotation: Action = {
   name: 'set.resumeRotation',
   weight: 1,
   async run(stage) {
-    const { random, clients } = stage;
-    const name = setName(random.pick(plannedSets).id);
-    await attempt(stage, 'set.resumeRotation', name, async () =>
-      clients.sets.resumeRotation({
-        name,
-        ...(random.chance(0.5) ? { keyOwnerToken: await ownerToken(stage) } : {}),
-      }),
-    );
+    const { random } = stage;
+    await resume(stage, setName(random.pick(plannedSets).id), random.chance(0.5));
   },
 };
+
+/** Has a move that waits tried again. @param withWord whether the owner of what it moves from agrees */
+export const resume = (stage: Stage, name: string, withWord: boolean): Promise<unknown> =>
+  attempt(stage, 'set.resumeRotation', `${name}${withWord ? ' with its owner’s word' : ''}`, async () =>
+    stage.clients.sets.resumeRotation({
+      name,
+      ...(withWord ? { keyOwnerToken: await ownerToken(stage.world) } : {}),
+    }),
+  );
 
 const changeOptions: Action = {
   name: 'set.update',

@@ -1,3 +1,4 @@
+import { moveFromStandbys } from './actions-standby.ts';
 import type { SimulatedSettings } from './deployment.ts';
 import { estateImage } from './estate-image.ts';
 import { type HistoryLog, openHistoryLog, type Violation } from './history-log.ts';
@@ -8,6 +9,7 @@ import {
   act,
   hear,
   type Pace,
+  provePurged,
   readEverything,
   restoreEverything,
   settle,
@@ -63,8 +65,10 @@ export const playHistory = async (options: HistoryOptions): Promise<PlayedHistor
         checkSettled,
         restoreEverything,
         hear,
+        moveFromStandbys,
         startEverything,
         readEverything,
+        provePurged,
         checkSettled,
         checkEnd,
       ];

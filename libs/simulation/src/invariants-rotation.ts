@@ -1,9 +1,21 @@
 import type { RecordedEvent, RowChange } from '@interlock/event-store';
+import type { DekWrap } from '../../../services/disk/src/disk-header-format.ts';
 import type { DiskEncryptionSet } from '../../../services/disk-encryption-set/src/set/state.ts';
 import { openSimulatedWrap } from '../../../services/key-vault/src/simulated-rsa.ts';
 import type { HistoryLog } from './history-log.ts';
 import type { Truth } from './oracle.ts';
-import type { KnownDisk } from './oracle-disks.ts';
+
+/** Why a wrap does not open with the version it names; undefined when it does, or that is gone. */
+export const wrongWrap = ({ losses }: Truth, { keyVersion, algorithm, wrapped }: DekWrap): string | undefined => {
+  const n = losses.access.modulusOf(keyVersion);
+  if (n === undefined) return undefined;
+  try {
+    openSimulatedWrap({ publicJwk: { kty: 'RSA', n, e: 'AQAB' } }, algorithm, wrapped);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+};
 
 /**
  * G6: what a set says about its keys is held against the headers on storage. A version that is neither active nor among
@@ -20,7 +32,8 @@ export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readon
         log.violate('G5', `the header of ${disk.name} can be read`, 'neither of its slots is good');
         return;
       }
-      const unopened = wrongWrap(disk);
+      const header = truth.disks.headerOf(disk);
+      const unopened = header && wrongWrap(truth, header.wrap);
       if (unopened !== undefined) {
         log.violate('G6', `${when}, the wrap of ${disk.name} opens with ${keyVersion}, as its header says`, unopened);
         return;
@@ -34,19 +47,6 @@ export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readon
       return;
     }
   };
-  /** Why the wrap in a header does not open with the version it names; undefined when it does, or that is gone. */
-  const wrongWrap = (disk: KnownDisk): string | undefined => {
-    const header = truth.disks.headerOf(disk);
-    const n = header && truth.losses.access.modulusOf(header.wrap.keyVersion);
-    if (!header || n === undefined) return undefined;
-    try {
-      openSimulatedWrap({ publicJwk: { kty: 'RSA', n, e: 'AQAB' } }, header.wrap.algorithm, header.wrap.wrapped);
-      return undefined;
-    } catch (error) {
-      return error instanceof Error ? error.message : String(error);
-    }
-  };
-
   /** What the set itself shows as its keys must cover every header, at the moment it is stored. */
   const checkRow = (name: string, row: DiskEncryptionSet): void => {
     if (row.status !== 'active') return;

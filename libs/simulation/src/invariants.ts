@@ -14,6 +14,7 @@ import { type DiskIo, definiteReasons, ioJudge } from './invariants-io.ts';
 import { machineJudge } from './invariants-machines.ts';
 import { rotationJudge } from './invariants-rotation.ts';
 import { secretsJudge } from './invariants-secrets.ts';
+import { standbyJudge } from './invariants-standby.ts';
 import { checkRows } from './invariants-store.ts';
 import { viewJudge } from './invariants-views.ts';
 import { openWitness } from './invariants-witness.ts';
@@ -79,6 +80,7 @@ export const openJudge = (parts: {
   const ciphers = cipherJudge({ ...parts, bounds });
   const audit = auditJudge(parts);
   const secrets = secretsJudge(parts);
+  const standbys = standbyJudge(parts);
   const source = world.random.fork('witness').pick(sources);
   const witness = openWitness({ world, log, ...source, partitionCount: PARTITIONS });
   return {
@@ -126,6 +128,7 @@ export const openJudge = (parts: {
     async checkSettled() {
       machines.checkGuests(true);
       rotations.checkAll();
+      standbys.checkAll();
       await views.checkAll();
     },
     disturb: witness.restart,

@@ -110,6 +110,20 @@ const revocations: readonly Revocation[] = [
       attempt(stage, 'key.enable', name, () => stage.clients.keyVault.enableKeyVersion({ name })),
   },
   {
+    name: 'disable the whole key',
+    weight: 4,
+    take: (stage, _set, keyVersion) =>
+      isDone(
+        attempt(stage, 'key.disableAll', keyOf(keyVersion), () =>
+          stage.clients.keyVault.disableKey({ name: keyOf(keyVersion) }),
+        ),
+      ),
+    give: (stage, _set, keyVersion) =>
+      attempt(stage, 'key.enableAll', keyOf(keyVersion), () =>
+        stage.clients.keyVault.enableKey({ name: keyOf(keyVersion) }),
+      ),
+  },
+  {
     name: 'expire',
     weight: 4,
     take: async (stage, _set, name) => {

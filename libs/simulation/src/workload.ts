@@ -8,6 +8,7 @@ import {
   keyOf,
   plannedSets,
   plannedVaults,
+  reached,
   setName,
   vaultOf,
   waitUntil,
@@ -98,7 +99,8 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
     const isGone = set.principal === '' || truth.losses.access.isDeleted(set.principal);
     if (isGone) await renewIdentity(stage, planned);
     else {
-      const vaults = new Set([set.activeKey, ...set.previousKeys].map(vaultOf));
+      const standby = [set.standbyKey, set.movingFrom ?? ''].filter((one) => one !== '');
+      const vaults = new Set([set.activeKey, ...set.previousKeys, ...standby].map(vaultOf));
       for (const vault of vaults) await grant(stage, vault, set.principal);
     }
   }
@@ -159,16 +161,6 @@ export const provePurged = async (stage: Stage): Promise<void> => {
       failure?.code ?? 'it runs',
     );
     return;
-  }
-};
-
-const reached = async (work: () => Promise<void>): Promise<boolean> => {
-  try {
-    await work();
-    return true;
-  } catch (error) {
-    if (error instanceof Error && error.message.startsWith('after ')) return false;
-    throw error;
   }
 };
 
