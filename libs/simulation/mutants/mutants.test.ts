@@ -7,8 +7,8 @@ import { mutants } from './mutants.ts';
 import { occurrences, root } from './patching.ts';
 import type { Hunt } from './play-mutant.ts';
 
-test('there are twenty planted bugs, each with a name of its own', () => {
-  assert.equal(mutants.length, 20);
+test('there are at least twenty planted bugs, each with a name of its own', () => {
+  assert.ok(mutants.length >= 20);
   assert.equal(new Set(mutants.map(({ name }) => name)).size, mutants.length);
 });
 
@@ -22,7 +22,9 @@ for (const { name, file, find, replace } of mutants) {
 
 test('G1: the simulation finds a lease that is not looked at', () => {
   const script = join(root, 'libs/simulation/mutants/play-mutant.ts');
-  const lines = execFileSync(process.execPath, [script, '0', '1', '60'], { encoding: 'utf8' }).trim().split('\n');
+  const lines = execFileSync(process.execPath, [script, '0', '1', 'Infinity', '60'], { encoding: 'utf8' })
+    .trim()
+    .split('\n');
   const hunt: Hunt = JSON.parse(lines.at(-1) ?? '');
   assert.ok(hunt.isFound, `not found in ${hunt.histories} histories`);
 });

@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Twenty bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
+ * Twenty-two bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
  * breaks: a verdict that cannot say no says nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -169,5 +169,19 @@ export const mutants: readonly Mutant[] = [
     file: 'services/key-vault/src/audit/log.ts',
     find: '        else await record(outcomeOf(error));\n',
     replace: '',
+  },
+  {
+    name: 'what was purged comes back from its standby wrap without anybody’s word',
+    guarantee: 'G4',
+    file: 'services/disk/src/rewrapping.ts',
+    find: 'if (!isPurged || !standby || standby.keyVersion !== target.fromStandbyKeyVersion) throw error;',
+    replace: 'if (!isPurged || !standby) throw error;',
+  },
+  {
+    name: 'a standby wrap is made with the first key',
+    guarantee: 'G6',
+    file: 'services/disk/src/standby.ts',
+    find: 'await vault.rewrap(question, wanted, header.wrap.wrapped);',
+    replace: 'await vault.rewrap(question, header.wrap.keyVersion, header.wrap.wrapped);',
   },
 ];

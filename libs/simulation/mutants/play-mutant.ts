@@ -14,9 +14,9 @@ export interface Hunt {
 
 /**
  * Plays histories over a planted bug until the promise it is about is seen broken. A process of its own for each, since
- * what is loaded once stays loaded. Arguments: the number of the mutant, the first seed, the limit in seconds.
+ * what is loaded once stays loaded. Arguments: the number of the mutant, the first seed, the limits in seconds and in histories.
  */
-const [number = '', firstSeed = '', limitSeconds = ''] = process.argv.slice(2);
+const [number = '', firstSeed = '', limitSeconds = '', limitHistories = 'Infinity'] = process.argv.slice(2);
 const mutant = mutants[Number(number)];
 if (!mutant) throw new Error(`there is no mutant number ${number}`);
 const planted = plant(mutant);
@@ -30,7 +30,7 @@ let hunt: Hunt | undefined;
 for (let seed = Number(firstSeed), histories = 1; hunt === undefined; seed += 1, histories += 1) {
   const { violation } = await playHistory({ seed });
   const isFound = violation?.guarantee === mutant.guarantee;
-  if (isFound || seconds() > Number(limitSeconds)) {
+  if (isFound || seconds() > Number(limitSeconds) || histories >= Number(limitHistories)) {
     hunt = { isFound, seed, histories, seconds: seconds(), others, actual: isFound ? violation.actual : '' };
   } else if (violation) others[violation.guarantee] = (others[violation.guarantee] ?? 0) + 1;
 }
