@@ -34,7 +34,7 @@ const purgeInUse: Action = {
 /** Deletes a vault and destroys it with every key in it, where no large set would go with it (CMK-108, KV-66). */
 const purgeVault: Action = {
   name: 'vault.purge',
-  weight: 0.15,
+  weight: 0.3,
   async run(stage) {
     const { clients, random, truth, world, counts } = stage;
     const { sets } = truth.losses;
