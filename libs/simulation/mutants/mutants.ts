@@ -66,9 +66,9 @@ export const mutants: readonly Mutant[] = [
     name: 'a fact counts as applied before its effect is stored',
     guarantee: 'G7',
     file: 'libs/messaging/src/lane.ts',
-    find: 'await store.commit({ ...effect, cursors }, causeOf(fact, service));',
-    replace:
-      'await store.commit({ cursors }, causeOf(fact, service));\n      await store.commit(effect, causeOf(fact, service));',
+    find: 'await store.commit({ ...effect, cursors: [{ name, from, to: fact.position }] }, causeOf(fact, service));',
+    replace: `await store.commit({ cursors: [{ name, from, to: fact.position }] }, causeOf(fact, service));
+    await store.commit(effect, causeOf(fact, service));`,
   },
   {
     name: 'a fact that comes again takes effect again',
@@ -103,8 +103,8 @@ export const mutants: readonly Mutant[] = [
     name: 'a rewrap wraps with the old version',
     guarantee: 'G6',
     file: 'services/key-vault/src/cryptography/rewrap.ts',
-    find: 'material.rsaKey(sourceVersion), material.rsaKey(targetVersion), {',
-    replace: 'material.rsaKey(sourceVersion), material.rsaKey(sourceVersion), {',
+    find: 'material.rsaKey(from), material.rsaKey(into), {',
+    replace: 'material.rsaKey(from), material.rsaKey(from), {',
   },
   {
     name: 'the previous keys of an unfinished rotation are lost with the next one',
