@@ -2,8 +2,10 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runCommand } from '@interlock/local/command.ts';
 import { LauncherError, repository } from '@interlock/local/data-folder.ts';
+import { ClusterProblem, openKubectl } from '../../services/cli/src/kubectl.ts';
 import { buildImage, findBuilder, isOnPath, runProgram } from '../images/builder.ts';
 import { images } from '../images/services.mjs';
+import { bringUp } from './bring-up.ts';
 import { loadingOf } from './loading.ts';
 
 const help = `npm run cluster [-- --context <name>] [--no-build] [--base <reference>]
@@ -20,14 +22,7 @@ const READY_SECONDS = 600;
 
 /** `npm run cluster`: from a clone to a running cloud on a laptop cluster. Safe to repeat. */
 runCommand(async () => {
-  const { values } = parseArgs({
-    options: {
-      context: { type: 'string' },
-      'no-build': { type: 'boolean', default: false },
-      base: { type: 'string' },
-      help: { type: 'boolean', short: 'h', default: false },
-    },
-  });
+  const values = wishes();
   if (values.help) {
     console.log(help);
     return { exitCode: 0 };
@@ -36,9 +31,9 @@ runCommand(async () => {
     throw new LauncherError('kubectl is not on the PATH: https://kubernetes.io/docs/tasks/tools, 1.30 or newer.');
   }
   const context = values.context ?? (await currentContext());
-  const kubectl = (...args: readonly string[]) => run('kubectl', ['--context', context, ...args]);
-  // Before anything is built: an unreachable cluster is known at once.
-  await kubectl('get', '--raw', '/version');
+  const kubectl = openKubectl({ context, namespace: 'interlock' }, process.env);
+  // Before anything is built: an unknown context and an unreachable cluster are known at once.
+  await inWords(kubectl.run(['get', '--raw', '/version']));
 
   const builder = await findBuilder(process.env);
   const references = Object.keys(images).map((image) => ({ image, reference: `localhost/interlock/${image}:${tag}` }));
@@ -56,35 +51,8 @@ runCommand(async () => {
   console.log(`${references.length} images loaded into ${context}`);
 
   const since = performance.now();
-  await kubectl('apply', '--kustomize', overlay);
-  await kubectl(
-    'wait',
-    '--namespace',
-    'interlock',
-    '--for=condition=Complete',
-    'job/setup',
-    `--timeout=${READY_SECONDS}s`,
-  );
-  for (const workload of [
-    'statefulset/postgres',
-    'statefulset/nats',
-    'deployment/identity',
-    'deployment/key-vault',
-    'deployment/disk-encryption-set',
-    'statefulset/disk',
-    'deployment/otel-collector',
-    'deployment/jaeger',
-  ])
-    await kubectl('rollout', 'status', '--namespace', 'interlock', workload, `--timeout=${READY_SECONDS}s`);
-  // Updated only on purpose (OnDelete), so it has no rollout to wait for.
-  await kubectl(
-    'wait',
-    '--namespace',
-    'interlock',
-    '--for=condition=Ready',
-    'pod/compute-0',
-    `--timeout=${READY_SECONDS}s`,
-  );
+  const hasNewImages = !values['no-build'];
+  await inWords(bringUp(kubectl, { overlay, readySeconds: READY_SECONDS, hasNewImages, say: console.log }));
   const readyMs = Math.round(performance.now() - since);
   console.log(`
 Everything is ready ${(readyMs / 1000).toFixed(0)} s after it was applied. Try:
@@ -94,6 +62,22 @@ Everything is ready ${(readyMs / 1000).toFixed(0)} s after it was applied. Try:
   kubectl --context ${context} --namespace interlock port-forward svc/jaeger 16686    # traces`);
   return { exitCode: 0, lastLine: JSON.stringify({ context, readyMs }) };
 });
+
+/** What was typed. @throws LauncherError for an option there is not */
+function wishes() {
+  try {
+    return parseArgs({
+      options: {
+        context: { type: 'string' },
+        'no-build': { type: 'boolean', default: false },
+        base: { type: 'string' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    }).values;
+  } catch (error) {
+    throw new LauncherError(`${error instanceof Error ? error.message : String(error)}\n\n${help}`, { cause: error });
+  }
+}
 
 async function currentContext(): Promise<string> {
   const contexts = (await run('kubectl', ['config', 'get-contexts', '--output', 'name'])).trim();
@@ -106,6 +90,15 @@ async function currentContext(): Promise<string> {
   throw new LauncherError(
     `No context is the current one. Name one with --context: ${contexts.split('\n').join(', ')}.`,
   );
+}
+
+/** What the cluster says, as this command says it. */
+async function inWords<Answer>(answer: Promise<Answer>): Promise<Answer> {
+  try {
+    return await answer;
+  } catch (error) {
+    throw error instanceof ClusterProblem ? new LauncherError(error.message, { cause: error }) : error;
+  }
 }
 
 function run(program: string, args: readonly string[]): Promise<string> {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { repository } from '@interlock/local/data-folder.ts';
+import { LauncherError, repository } from '@interlock/local/data-folder.ts';
 import { parseAllDocuments } from 'yaml';
 import { runProgram } from '../../deploy/images/builder.ts';
 
@@ -164,10 +164,15 @@ export const hasKubectl = (): boolean =>
   (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'kubectl')));
 
 /** Every object of an overlay as `kubectl kustomize` renders it. @throws LauncherError with kubectl's words */
-export const render = async (overlay: Overlay): Promise<readonly KubernetesObject[]> =>
-  objectsIn(
-    await runProgram('kubectl', ['kustomize', join(repository, 'deploy/kubernetes/overlays', overlay)], process.env),
-  );
+export const render = async (overlay: Overlay): Promise<readonly KubernetesObject[]> => {
+  if (!hasKubectl()) {
+    throw new LauncherError(
+      'kubectl is not on the PATH, and renders the manifests: apt-get install kubernetes-client.',
+    );
+  }
+  const folder = join(repository, 'deploy/kubernetes/overlays', overlay);
+  return objectsIn(await runProgram('kubectl', ['kustomize', folder], process.env));
+};
 
 /** The objects of a YAML text. @throws Error for text that is not YAML, or defines a key twice */
 export const objectsIn = (text: string): readonly KubernetesObject[] =>

@@ -21,9 +21,17 @@ export interface ClusterApi {
 /** Folder in which Kubernetes gives a pod its service account. */
 export const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 
-/** Which namespace this pod is in. @throws Error outside of a pod with a service account */
-export const ownNamespace = (folder = serviceAccountFolder): string =>
-  readFileSync(`${folder}/namespace`, 'utf8').trim();
+/** Which namespace this pod is in. @throws ClusterRefusal outside of a pod with a service account */
+export const ownNamespace = (folder = serviceAccountFolder): string => {
+  try {
+    return readFileSync(`${folder}/namespace`, 'utf8').trim();
+  } catch (error) {
+    throw new ClusterRefusal(
+      `there is no service account in ${folder}: this runs as a Job of a cluster (overlays/local/setup.yaml). To print the Secrets instead: secrets <namespace>`,
+      { cause: error },
+    );
+  }
+};
 
 /**
  * The API of the cluster this pod runs in. Node has to trust the cluster's authority (`NODE_EXTRA_CA_CERTS`).

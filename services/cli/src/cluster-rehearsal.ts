@@ -5,6 +5,7 @@ import { openDataFolder, repository } from '@interlock/local/data-folder.ts';
 import type { Clock, Random } from '@interlock/runtime';
 import { parse } from 'yaml';
 import { ClusterProblem, type Kubectl } from './kubectl.ts';
+import { waitingOf } from './pod-status.ts';
 import { isObject } from './schema.ts';
 import type { Terminal } from './session.ts';
 
@@ -138,21 +139,6 @@ const cureOf = (reason: string): string =>
   /Image/.test(reason)
     ? '\nload the image into the cluster: kind load docker-image, k3d image import, or push it to a registry'
     : '\na Secret, ConfigMap or key it refers to is missing in the namespace';
-
-/** Why the pod is not running yet: of its container, or of the scheduler. */
-const waitingOf = (
-  status: Readonly<Record<string, unknown>>,
-): { readonly reason: string; readonly message: string } | undefined => {
-  const containers = Array.isArray(status.containerStatuses) ? status.containerStatuses.filter(isObject) : [];
-  for (const { state } of containers) {
-    if (isObject(state) && isObject(state.waiting)) {
-      return { reason: String(state.waiting.reason), message: String(state.waiting.message ?? '') };
-    }
-  }
-  const conditions = Array.isArray(status.conditions) ? status.conditions.filter(isObject) : [];
-  const unscheduled = conditions.find(({ type, status: is }) => type === 'PodScheduled' && is === 'False');
-  return unscheduled && { reason: String(unscheduled.reason), message: String(unscheduled.message ?? '') };
-};
 
 const outcome = async (kubectl: Kubectl, name: string, clock: Clock): Promise<boolean> => {
   const endMs = clock.monotonicMs() + COUNTED_MS;

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { readFileSync, rmSync } from 'node:fs';
+import { afterEach, test } from 'node:test';
+import { openKubectl } from '../../services/cli/src/kubectl.ts';
+import { type Answer, testKubectl } from '../../services/cli/src/test-kubectl.ts';
+import { bringUp } from './bring-up.ts';
+
+const made: string[] = [];
+afterEach(() => {
+  for (const folder of made.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Brings up on a cluster that answers so. @returns what was said, and what kubectl was called with */
+const play = async (answers: readonly Answer[], hasNewImages = true) => {
+  const { folder, calls } = testKubectl([...answers, { when: '' }]);
+  made.push(folder);
+  const kubectl = openKubectl(
+    { context: 'kind-kind', namespace: 'interlock' },
+    { PATH: `${folder}:${process.env.PATH}` },
+  );
+  const said: string[] = [];
+  const outcome = await bringUp(kubectl, {
+    overlay: 'overlays/local',
+    readySeconds: 7,
+    hasNewImages,
+    say: (line) => said.push(line),
+  }).then(
+    () => 'ready',
+    (error: Error) => `${error.name}: ${error.message}`,
+  );
+  const called = readFileSync(calls, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => String(JSON.parse(line).args).replace('--context kind-kind --namespace interlock ', ''));
+  return { outcome, said, called };
+};
+const isThere: Answer = { when: 'get deployment identity', out: 'deployment.apps/identity' };
+
+test('a new cloud is applied and waited for, compute too, and nothing is replaced', async () => {
+  const { outcome, called } = await play([]);
+  assert.equal(outcome, 'ready');
+  assert.deepEqual(called.slice(1, 3), [
+    'apply --kustomize overlays/local',
+    'wait --for=condition=Complete job/setup --timeout=7s',
+  ]);
+  assert.equal(called.at(-1), 'wait --for=condition=Ready pod/compute-0 --timeout=7s');
+  assert.ok(!called.some((call) => call.includes('restart')));
+});
+
+test('new images under the tags of before replace the pods that run, but for compute, which is said', async () => {
+  const { outcome, called, said } = await play([isThere]);
+  assert.equal(outcome, 'ready');
+  const restart = called.find((call) => call.startsWith('rollout restart')) ?? assert.fail('nothing is replaced');
+  assert.match(restart, /deployment\/key-vault/);
+  assert.ok(!restart.includes('compute'));
+  assert.match(said.join(), /compute goes on.*delete pod compute-0/);
+  assert.ok(!(await play([isThere], false)).called.some((call) => call.includes('restart')), 'images as they were');
+});
+
+test('an overlay that is refused half way says that part of it may be there, and how it goes', async () => {
+  const err = 'Error from server (Forbidden): error when creating "overlays/local": deployments.apps is forbidden\n';
+  const { outcome } = await play([{ when: 'apply', err, code: 1 }]);
+  assert.match(outcome, /^LauncherError: kubectl: .*forbidden.*may not do this in namespace interlock/);
+  assert.match(
+    outcome,
+    /Part of overlays\/local may have been applied. Go on by running this again; take it away with kubectl delete -k/,
+  );
+});
+
+test('a Job that fails is told with the end of its log, and the pods that wait with what they wait for', async () => {
+  const waiting = (name: string, reason: string, message: string) => ({
+    metadata: { name },
+    status: { containerStatuses: [{ state: { waiting: { reason, message } } }] },
+  });
+  const items = [
+    waiting('postgres-0', 'CreateContainerConfigError', 'secret "interlock-postgres" not found'),
+    { metadata: { name: 'nats-0' }, status: { containerStatuses: [{ state: { running: {} } }] } },
+  ];
+  const { outcome } = await play([
+    { when: 'wait .*job/setup', err: 'error: timed out waiting for the condition on jobs/setup\n', code: 1 },
+    { when: 'get pods', out: JSON.stringify({ items }) },
+    { when: 'logs job/setup', out: 'HalfSetUp: Secrets that belong together are there only in part\n' },
+  ]);
+  assert.match(outcome, /job\/setup is not ready: kubectl: error: timed out/);
+  assert.match(outcome, /postgres-0: CreateContainerConfigError: secret "interlock-postgres" not found/);
+  assert.match(outcome, /The end of the log of job\/setup:\nHalfSetUp/);
+  assert.match(outcome, /take it away with kubectl delete -k/);
+  assert.ok(!outcome.includes('nats-0'));
+});
