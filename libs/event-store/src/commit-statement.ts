@@ -160,11 +160,13 @@ const work = 'extract(epoch from clock_timestamp() - statement_timestamp())::flo
 const unlessSome = (code: string, name: string, of: string): string =>
   `coalesce((select commit_refused('${code}', json_agg(${name})) from ${of}), true)`;
 
-/** With a comment by which a person finds it among the statements of a server. */
+/** With a comment by which a person finds it among the statements of a server; in one line, because the driver looks it up by its text. */
 const compose = (clauses: readonly string[], select: string, conditions: readonly string[] = []): string =>
   [
     '/* commit */',
     ...(clauses.length === 0 ? [] : [`with ${clauses.join(', ')}`]),
     select,
     ...(conditions.length === 0 ? [] : [`where ${conditions.join(' and ')}`]),
-  ].join(' ');
+  ]
+    .join(' ')
+    .replaceAll(/\s+/g, ' ');

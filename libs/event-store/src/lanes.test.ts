@@ -7,12 +7,16 @@ import { openLanes } from './lanes.ts';
 const open = (count: number) => {
   const numbers = new Map<Sql, number>();
   const ended: number[] = [];
+  const connected: number[] = [];
   const lanes = openLanes(count, () => {
     const number = numbers.size;
     const end = async (): Promise<void> => {
       ended.push(number);
     };
-    const sql = { end } as Sql;
+    const query = async (): Promise<void> => {
+      connected.push(number);
+    };
+    const sql = Object.assign(query, { end }) as unknown as Sql;
     numbers.set(sql, number);
     return sql;
   });
@@ -32,7 +36,7 @@ const open = (count: number) => {
       },
     };
   };
-  return { lanes, begin, ended };
+  return { lanes, begin, ended, connected };
 };
 
 test('work that comes one after the other stays on one connection', async () => {
@@ -62,4 +66,12 @@ test('every connection is closed', async () => {
   const { lanes, ended } = open(3);
   await lanes.end(1);
   assert.deepEqual(ended, [0, 1, 2]);
+});
+
+test('connections are opened beforehand as asked for, and no more than there are', async () => {
+  const { lanes, connected } = open(3);
+  await lanes.connect(2);
+  assert.deepEqual(connected, [0, 1]);
+  await lanes.connect(9);
+  assert.deepEqual(connected, [0, 1, 0, 1, 2]);
 });

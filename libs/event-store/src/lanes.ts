@@ -6,6 +6,8 @@ export type Reaching = <T>(work: (sql: Sql) => Promise<T>) => Promise<T>;
 /** Connections that serve one purpose. */
 export interface Lanes {
   readonly count: number;
+  /** Opens connections beforehand: the first work of each would wait for its process to be started. @param count at most so many */
+  connect(count: number): Promise<void>;
   /** Does some work on one connection. */
   use<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
   /** Closes them. @param timeout seconds that work under way is given to end */
@@ -13,7 +15,7 @@ export interface Lanes {
 }
 
 /**
- * Opens so many connections (made on first use). The first one that is free gets the work, so that most of it is done
+ * Opens so many connections, made on first use or by `connect`. The first one that is free gets the work, so that most of it is done
  * where the server has planned its statements and filled its caches already: a pool that takes turns has every
  * connection learn everything. When none is free, work lines up where the least is under way.
  * @param open opens a pool of one connection
@@ -22,6 +24,9 @@ export const openLanes = (count: number, open: () => Sql): Lanes => {
   const lanes = Array.from({ length: count }, () => ({ sql: open(), underWay: 0 }));
   return {
     count,
+    async connect(some) {
+      await Promise.all(lanes.slice(0, some).map(({ sql }) => sql`select`));
+    },
     async use(work) {
       const lane = lanes.reduce((best, one) => (one.underWay < best.underWay ? one : best));
       lane.underWay += 1;

@@ -33,6 +33,8 @@ export interface PostgresStoreOptions extends ConnectionOptions {
 
 /** Connections to the server, when `main.ts` names no number. */
 const maxConnectionsDefault = 10;
+/** Connections that read from the start on; more are opened where they are needed. */
+const readyToRead = 2;
 /** Events kept after they were stored, for followers of the feed: some transactions of the largest size. */
 const recentEventsMax = 4_000;
 
@@ -69,7 +71,9 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
   const answerTimeoutMs = options.answerTimeoutMs ?? (options.transactionTimeoutMs ?? transactionTimeoutMs) + 2_000;
   const reaching: Reaching = (work) => answered(() => reading.use(work), clock, answerTimeoutMs);
   const reachingCommit: Reaching = (work) => answered(() => committing.use(work), clock, answerTimeoutMs);
-  await reaching((sql) => migrate(sql));
+  await reaching(async (sql) => {
+    await Promise.all([migrate(sql), committing.connect(committing.count), reading.connect(readyToRead)]);
+  });
   let knownHead = 0;
   const recent = recentEvents(recentEventsMax);
   const waiters = new Set<() => void>();
