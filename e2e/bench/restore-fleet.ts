@@ -105,7 +105,7 @@ const allReturned = async ({ clients, fleet }: FleetCloud): Promise<void> => {
 };
 
 /** Starts so many machines through the API; resolves when the last is told as running. @returns disks they opened */
-const startSome = async (clients: Clients, fleet: Fleet, count: number, started: ToldFacts): Promise<number> => {
+export const startSome = async (clients: Clients, fleet: Fleet, count: number, started: ToldFacts): Promise<number> => {
   const machines = [];
   for (const machine of planFleet(fleet.stopping, fleet)) if (machine.stops) machines.push(machine);
   const chosen = machines.slice(0, count);

@@ -88,10 +88,13 @@ const movingDisks = (fleet: Fleet): number => {
   return count;
 };
 
-/** Makes the next version of the key, has every set of the fleet that is under the key move to it, and waits for all of them. */
-const rotate = async ({ keyVault, sets }: Clients, fleet: Fleet): Promise<void> => {
+/**
+ * Makes the next version of the key, has every set of the fleet that is under the key move to it, and waits for all of them.
+ * @returns the name of that version
+ */
+export const rotate = async ({ keyVault, sets }: Clients, fleet: Fleet): Promise<string> => {
   const [key = ''] = fleet.keyVersion.split('/versions/');
-  const { keyUrl } = await keyVault.rotateKey({ name: key, requestId: randomUUID() });
+  const { name: next, keyUrl } = await keyVault.rotateKey({ name: key, requestId: randomUUID() });
   await Promise.all(fleet.lost.map(({ name }) => sets.assignKey({ name, keyUrl })));
   await until(
     'no set needs the old version any more',
@@ -101,6 +104,7 @@ const rotate = async ({ keyVault, sets }: Clients, fleet: Fleet): Promise<void> 
     },
     rotationMs,
   );
+  return next;
 };
 
 /** A disk of the fleet's first set, written once from end to end of what is going to be read. */

@@ -5,6 +5,7 @@ import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot, LauncherError, openDataFolder } from '@interlock/local/data-folder.ts';
 import { append } from './append.ts';
 import type { Bench } from './bench.ts';
+import { churn } from './churn.ts';
 import { cipher } from './disk-io/cipher.ts';
 import { diskIo } from './disk-io/disk-io.ts';
 import { fairness } from './fairness.ts';
@@ -20,6 +21,7 @@ import { unwrap } from './unwrap.ts';
 
 const benches: Readonly<Record<string, Bench>> = {
   append,
+  churn,
   cipher,
   'disk-io': diskIo,
   fairness,
@@ -33,21 +35,33 @@ const benches: Readonly<Record<string, Bench>> = {
   unwrap,
 };
 
-const usage = 'npm run bench -- <name> [--size N] [--smoke] [--history FILE]';
+const usage = 'npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--smoke] [--history FILE]';
 
 const readArguments = () => {
   try {
     return parseArgs({
       allowPositionals: true,
-      options: { size: { type: 'string' }, smoke: { type: 'boolean', default: false }, history: { type: 'string' } },
+      options: {
+        size: { type: 'string' },
+        seconds: { type: 'string' },
+        replicas: { type: 'string' },
+        smoke: { type: 'boolean', default: false },
+        history: { type: 'string' },
+      },
     });
   } catch (error) {
     throw new LauncherError(`${error instanceof Error ? error.message : error}\n${usage}`);
   }
 };
 
+const countIn = (text: string | undefined, flag: string): number | undefined => {
+  const count = text === undefined ? undefined : Number(text);
+  if (count === undefined || (Number.isSafeInteger(count) && count > 0)) return count;
+  throw new LauncherError(`${flag} must be a whole number above 0, not "${text}".`);
+};
+
 /**
- * `npm run bench -- <name> [--size N] [--smoke] [--history FILE]`: prints one JSON line per size; the last line is such a
+ * `npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--smoke] [--history FILE]`: prints one JSON line per size; the last line is such a
  * line. Keeps the lines in the history file as well, or in the one `INTERLOCK_BENCH_HISTORY` names.
  */
 runCommand(async (scope) => {
@@ -61,15 +75,15 @@ runCommand(async (scope) => {
         ? `Name one bench: ${usage}. There are: ${names}.`
         : `There is no bench "${name}". There are: ${names}.`,
     );
-  const size = values.size === undefined ? undefined : Number(values.size);
-  if (size !== undefined && !(Number.isSafeInteger(size) && size > 0))
-    throw new LauncherError(`--size must be a whole number above 0, not "${values.size}".`);
+  const size = countIn(values.size, '--size');
+  const seconds = countIn(values.seconds, '--seconds');
+  const replicas = countIn(values.replicas, '--replicas');
   const file = values.history ?? process.env[HISTORY_VARIABLE];
   const history = file ? openHistory(file) : undefined;
 
   const root = mkdtempSync(join(openDataFolder(dataRoot(process.env)).folder('bench'), 'run-'));
   scope.defer('bench data', () => rmSync(root, { recursive: true, force: true }));
-  const measurements = await bench({ size, smoke: values.smoke, data: openDataFolder(root) }, scope);
+  const measurements = await bench({ size, seconds, replicas, smoke: values.smoke, data: openDataFolder(root) }, scope);
   // What only shows that it runs measures nothing.
   if (!values.smoke) history?.add(measurements);
   const lines = measurements.map((measurement) => JSON.stringify(measurement));

@@ -18,7 +18,7 @@ export interface FleetCloud {
 
 /** Starts a cloud and puts a fleet in place, of which so many machines stop with the key. */
 export const openFleetCloud = async (
-  { data, settings }: Pick<BenchOptions, 'data' | 'settings'>,
+  { data, settings, replicas = 1 }: Pick<BenchOptions, 'data' | 'settings'> & Partial<Pick<BenchOptions, 'replicas'>>,
   stopping: number,
   scope: Scope,
 ): Promise<FleetCloud> => {
@@ -28,6 +28,7 @@ export const openFleetCloud = async (
     env: process.env,
     name,
     temporary: true,
+    replicas,
     // The sweep asks about every disk of a fleet; it is what finds losses that nobody told, and none of those is measured.
     settings: { GUEST_DRIVER: 'idle', SWEEP_INTERVAL_MS: '3600000', ...settings },
   });

@@ -100,7 +100,7 @@ export const wire = async <Settings>(
     startConsumer({ ...hearing, ...reaction, readFeed, keep: shares.keep }),
   );
   scope.defer('consumers', () => Promise.all(consumers.map((consumer) => consumer.stop())));
-  const relay = startRelay({ ...telling, toFact: assembly.toFact });
+  const relay = startRelay({ ...telling, toFact: assembly.toFact, keep: shares.keep });
   scope.defer('relay', () => relay.stop());
   scope.defer('messaging metrics', meterMessaging({ ...common, meter, consumers, relay }));
 

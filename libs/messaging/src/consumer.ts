@@ -4,6 +4,7 @@ import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { Bus } from './bus.ts';
 import type { Handlers } from './handlers.ts';
+import type { Keep } from './keep.ts';
 import { type PartitionReader, type PartitionStatus, startPartition } from './partition.ts';
 import { DEFAULT_PARTITION_COUNT } from './subjects.ts';
 
@@ -15,13 +16,6 @@ export type ReadFeed = (request: {
   readonly afterPosition: number;
   readonly signal: AbortSignal;
 }) => Promise<FactBatch>;
-
-/**
- * Sees to it that of all replicas of a service one does this work at a time: `work` begins when it is this one's turn, is
- * told by `signal` when it no longer is, and resolves once nothing of it goes on.
- * @param share names the work, the same in every replica
- */
-export type Keep = (share: string, work: (signal: AbortSignal) => Promise<void>) => void;
 
 export interface ConsumerOptions {
   /** The service that consumes, for example `disk-encryption-set`. */

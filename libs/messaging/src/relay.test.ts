@@ -8,6 +8,7 @@ import type { ToFact } from './facts.ts';
 import { type MemoryBus, memoryBus } from './memory-bus.ts';
 import { startRelay } from './relay.ts';
 import { durableOf, streamOf, subjectOf } from './subjects.ts';
+import { testWorld } from './test-world.ts';
 
 const PARTITIONS = 4;
 const tracer = trace.getTracer('test');
@@ -278,4 +279,29 @@ test('two relays of one service do no harm', async () => {
   await clock.until(async () => (await store.cursor('relay')) === 30);
   await Promise.all(relays.map((relay) => relay.stop()));
   assert.equal(new Set(factsOf(await onBus())).size, 30);
+});
+
+test('G7: of two replicas the one whose turn it is tells; the other goes on from what the bus holds, at once and whole', async () => {
+  const world = testWorld(11);
+  const works: ((signal: AbortSignal) => Promise<void>)[] = [];
+  const keep = (share: string, work: (signal: AbortSignal) => Promise<void>): void => {
+    assert.equal(share, 'relay/0');
+    works.push(work);
+  };
+  for (let replica = 0; replica < 2; replica += 1) world.startRelay(keep);
+  const consumer = world.startConsumer();
+  await world.append('thing-a', 'Created', 'Changed');
+  await world.clock.drive(world.clock.sleep(3_000));
+  assert.equal(await world.source.cursor('relay'), 0, 'it is nobody’s turn');
+
+  for (const work of works) {
+    const turn = new AbortController();
+    const telling = work(turn.signal);
+    await world.append('thing-a', 'Changed');
+    await world.clock.until(() => world.isComplete(['thing-a']));
+    turn.abort();
+    await world.clock.drive(telling);
+  }
+  assert.equal((await world.copied('thing-a')).length, 4);
+  await world.clock.drive(consumer.stop());
 });

@@ -8,6 +8,7 @@ import type { Bus } from './bus.ts';
 import { encoder } from './encoding.ts';
 import { renderFact, type ToFact } from './facts.ts';
 import { type Outcome, openInFlight } from './in-flight.ts';
+import type { Keep } from './keep.ts';
 import { inSendSpan } from './spans.ts';
 import { DEFAULT_PARTITION_COUNT, subjectOf } from './subjects.ts';
 import { RELAY_CURSOR, toldSoFar } from './told.ts';
@@ -36,6 +37,8 @@ export interface RelayOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly tracer: Tracer;
+  /** Lets one replica of the service tell at a time; by default there is but this one. */
+  readonly keep?: Keep;
   /** Default 4. A number that was once used stays: consumers keep a place per partition. */
   readonly partitionCount?: number;
   /** Shortest time between two watermarks of a partition, and the longest until a new session is noticed while idle. */
@@ -48,7 +51,10 @@ export interface Relay {
   position(): number;
   /** Why nothing is told now, and since when; undefined while it tells. */
   outage(): Outage | undefined;
-  /** Stops telling. What is in flight may or may not arrive; the next relay finds out. */
+  /**
+   * Stops telling. What is in flight may or may not arrive; the next relay finds out. Where `keep` is given, whoever gave it
+   * ends the work.
+   */
   stop(): Promise<void>;
 }
 
@@ -58,7 +64,7 @@ export interface Relay {
  *
  * Facts may be told twice, never not at all (G7): at the start, after a failure and in every new session of the bus it
  * goes back to what the bus really holds, and every batch names the position before it, so that consumers see what is
- * missing. Several relays of one service do no harm; they only repeat each other.
+ * missing. Several relays of one service would do no harm, but each tell all of it; so one replica does it at a time.
  */
 export const startRelay = (options: RelayOptions): Relay => {
   const { service, store, bus, toFact, clock, random, log, tracer } = options;
@@ -66,7 +72,8 @@ export const startRelay = (options: RelayOptions): Relay => {
   const shape = { source: service, partitionCount, batchBytes: BATCH_BYTES };
   const encodeBatch = encoder(FactBatch);
   const stopping = new AbortController();
-  const { signal } = stopping;
+  const alone: Promise<void>[] = [];
+  const { keep = (_, work) => void alone.push(work(stopping.signal)) } = options;
   let cursor = 0;
   let acknowledged = 0;
   const attempts = failureLog({ log, clock, failing: 'relay begins again', back: 'relay tells again' });
@@ -101,7 +108,7 @@ export const startRelay = (options: RelayOptions): Relay => {
   };
 
   /** Waits for an event above the position, until a publish has failed, and for at most the time between two watermarks. */
-  const waitForMore = async (position: number, failed: AbortSignal): Promise<void> => {
+  const waitForMore = async (position: number, failed: AbortSignal, signal: AbortSignal): Promise<void> => {
     if (signal.aborted || failed.aborted) return;
     const waiting = new AbortController();
     const stop = (): void => waiting.abort('waited long enough');
@@ -114,7 +121,7 @@ export const startRelay = (options: RelayOptions): Relay => {
   };
 
   /** Tells until stopped or until the bus is in another session. @throws what publishing or the store throws */
-  const tellInOneSession = async (): Promise<void> => {
+  const tellInOneSession = async (signal: AbortSignal): Promise<void> => {
     const session = bus.session();
     const told = await toldSoFar({ service, partitionCount }, { store, bus });
     const { progress } = told;
@@ -146,29 +153,29 @@ export const startRelay = (options: RelayOptions): Relay => {
         await moveCursor();
       }
       // A whole run may have more behind it. Otherwise nothing is waited for but the next event, acknowledgements neither.
-      if (run.length < RUN_LENGTH) await waitForMore(position, inFlight.failed);
+      if (run.length < RUN_LENGTH) await waitForMore(position, inFlight.failed, signal);
       if (inFlight.failed.aborted) await inFlight.downTo(0);
     }
   };
 
-  const run = async (): Promise<void> => {
+  const tell = async (signal: AbortSignal): Promise<void> => {
     while (!signal.aborted) {
       try {
-        await tellInOneSession();
+        await tellInOneSession(signal);
       } catch (error) {
         attempts.failed(error, { service });
         await clock.sleep(backoffMs(attempts.outage()?.failures ?? 1, random), signal);
       }
     }
   };
-  const running = run();
+  keep('relay/0', tell);
 
   return {
     position: () => acknowledged,
     outage: attempts.outage,
     async stop() {
       stopping.abort();
-      await running;
+      await Promise.all(alone);
     },
   };
 };

@@ -6,6 +6,7 @@ import { type Consumer, type ReadFeed, startConsumer } from './consumer.ts';
 import type { ToFact } from './facts.ts';
 import { readFeed } from './feed.ts';
 import type { Handler } from './handlers.ts';
+import type { Keep } from './keep.ts';
 import { type MemoryBus, memoryBus } from './memory-bus.ts';
 import { type Relay, startRelay } from './relay.ts';
 
@@ -35,7 +36,7 @@ export interface World {
   /** How often the source was asked for its feed. */
   readonly feedCalls: () => number;
   append(stream: StreamName, ...types: string[]): Promise<void>;
-  startRelay(): Relay;
+  startRelay(keep?: Keep): Relay;
   /** @param handler for every fact type the tests use; default `copyHandler` */
   startConsumer(handler?: Handler): Consumer;
   /** What was told of a stream, and what the consumer made of it: `<version> <type>`, in order. */
@@ -116,7 +117,7 @@ export const testWorld = (seed = 1): World => {
       const cause = { correlationId: `correlation-${stream}`, causationId: 'request', caller: 'principals/p' };
       await source.commit({ appends: [{ stream, expected, events }] }, cause);
     },
-    startRelay: () =>
+    startRelay: (keep) =>
       startRelay({
         service: 'src',
         store: faulty(source),
@@ -127,6 +128,7 @@ export const testWorld = (seed = 1): World => {
         log,
         tracer,
         partitionCount: PARTITIONS,
+        ...(keep === undefined ? {} : { keep }),
       }),
     startConsumer(handler = copyHandler(sink)) {
       const handlers = Object.fromEntries(FACT_TYPES.map((type) => [type, handler]));

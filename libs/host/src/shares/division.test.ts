@@ -41,6 +41,16 @@ test('one replica has everything; each further one gets its part of each kind', 
   assert.deepEqual(settled(two, ['a', 'b']).owners, two.owners, 'nothing moves any more');
 });
 
+test('what one replica alone can have stays with it, whatever the names of those who join', () => {
+  const one = ['relay/0'];
+  const say = (before: Division, me: string) =>
+    wordOf(before, { me, run: me, beat: 1, ttlMs: 3_000, shares: one, silent: new Set(), givenUp: new Set() });
+  const joined = say(say(say(noDivision, 'b'), 'a'), 'c');
+  assert.deepEqual(sharesOf(joined, 'b'), one);
+  assert.deepEqual(surplusOf(joined, 'b', one), []);
+  assert.deepEqual(sharesOf(say(leftBy(joined, 'b'), 'a'), 'a'), one);
+});
+
 test('nothing is taken from a replica that lives: it keeps what it has until it gives it up', () => {
   const alone = word(noDivision, 'a');
   const joined = word(alone, 'b');

@@ -84,12 +84,18 @@ export const wordOf = (division: Division, { me, run, beat, ttlMs, shares, silen
   return { members, owners };
 };
 
-/** Shares of a member beyond its part: to be given up once what is done on them has ended. */
+/**
+ * Shares of a member beyond its part: to be given up once what is done on them has ended. What does not come out even stays
+ * with whoever has it, as long as nobody has two less.
+ */
 export const surplusOf = (division: Division, me: string, shares: readonly string[]): readonly string[] =>
   kindsIn(shares).flatMap((kind) => {
-    const all = shares.filter((share) => kindOf(share) === kind);
-    const mine = sharesOf(division, me).filter((share) => kindOf(share) === kind);
-    return mine.slice(partOf(me, division.members, kind, all.length));
+    const { length: count } = shares.filter((share) => kindOf(share) === kind);
+    const of = (name: string) => sharesOf(division, name).filter((share) => kindOf(share) === kind);
+    const taking = Object.keys(division.members).filter((name) => division.members[name]?.kinds.includes(kind));
+    const least = Math.min(...taking.map((name) => of(name).length));
+    const isEven = least >= Math.floor(count / taking.length);
+    return of(me).slice(isEven ? Math.ceil(count / taking.length) : partOf(me, division.members, kind, count));
   });
 
 /** The division after a replica has left: what it had is free. */
