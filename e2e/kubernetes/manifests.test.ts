@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { hostSpec } from '@interlock/host';
 import { serviceNames } from '@interlock/local/services.ts';
-import { variableOf } from '@interlock/runtime';
+import { readConfig, variableOf } from '@interlock/runtime';
 import { namesMade, secretNames } from '../../deploy/kubernetes/setup/secrets.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 import { podProblems } from './pod-rules.ts';
@@ -105,6 +105,27 @@ for (const overlay of overlays) {
         [],
       );
       assert.ok(known.has('MASTER_KEY_FILE') && known.has('LEASE_TTL_MS'));
+    });
+
+    test('the connections of as many replicas as there may be fit into Postgres, in a rolling update too', () => {
+      const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
+      const { storeConnections } = readConfig(data, { storeConnections: hostSpec.storeConnections });
+      const scalers = objectsOf(overlay).filter(({ kind }) => /^(ScaledObject|HorizontalPodAutoscaler)$/.test(kind));
+      const mostOf = ({ kind, metadata, spec }: KubernetesObject): number => {
+        const scaler = scalers.find((one) => one.spec.scaleTargetRef?.name === metadata.name);
+        const replicas = scaler?.spec.maxReplicaCount ?? scaler?.spec.maxReplicas ?? spec.replicas ?? 1;
+        return replicas + (kind === 'Deployment' ? 1 : 0);
+      };
+      const processes = own(overlay).reduce((sum, workload) => sum + mostOf(workload), 0);
+      const most =
+        overlay === 'production'
+          ? find(overlay, 'Cluster', 'interlock-postgres').spec.postgresql?.parameters?.max_connections
+          : /max_connections=(\d+)/.exec(
+              containersOf(find(overlay, 'StatefulSet', 'postgres'))[0]?.args?.join(' ') ?? '',
+            )?.[1];
+      // One more than its own each, and some for operators, copies and people.
+      const wanted = processes * (storeConnections + 1) + 20;
+      assert.ok(wanted <= Number(most), `${processes} processes want ${wanted} of ${most} connections`);
     });
 
     test('nobody reaches anybody unless a policy says so', () => {

@@ -36,13 +36,18 @@ export interface Spec {
   readonly egress?: readonly { readonly to?: readonly Peer[]; readonly ports?: readonly PolicyPort[] }[];
   readonly scaleTargetRef?: { readonly kind: string; readonly name: string };
   readonly minReplicas?: number;
+  readonly maxReplicas?: number;
   readonly minReplicaCount?: number;
+  readonly maxReplicaCount?: number;
   readonly maxUnavailable?: number;
   readonly secretName?: string;
   readonly dnsNames?: readonly string[];
   readonly usages?: readonly string[];
   readonly instances?: number;
-  readonly postgresql?: { readonly synchronous?: { readonly number: number; readonly dataDurability?: string } };
+  readonly postgresql?: {
+    readonly synchronous?: { readonly number: number; readonly dataDurability?: string };
+    readonly parameters?: Labels;
+  };
   readonly accessModes?: readonly string[];
   readonly groups?: readonly { readonly rules: readonly AlertRule[] }[];
   readonly triggers?: readonly { readonly type: string; readonly metadata: Labels }[];
