@@ -1,4 +1,4 @@
-import { type EventStore, StoreUnavailable } from '@interlock/event-store';
+import { type Commit, type EventStore, StoreUnavailable } from '@interlock/event-store';
 import type { SeededRandom, VirtualClock } from '@interlock/runtime';
 import type { StoreFaults } from './fault-rates.ts';
 import type { Gate } from './gate.ts';
@@ -37,15 +37,36 @@ export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
     if (random.chance(faults.failRead)) return gate.through(Promise.reject(new StoreUnavailable('the read failed')));
     return gate.through(work());
   };
+  /** By cursor: until the last commit that moves it has arrived. A process's moves of one cursor do not overtake each other. */
+  const moving = new Map<string, Promise<void>>();
+  const isOvertaking = ({ cursors = [] }: Commit): boolean => cursors.some(({ name }) => moving.has(name));
+  /** Takes a turn for every cursor of the commit. @returns what to wait for before arriving, and what to call then */
+  const turnOf = ({ cursors = [] }: Commit): { readonly before: Promise<unknown>; readonly arrived: () => void } => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const before = Promise.all(cursors.map(({ name }) => moving.get(name)));
+    for (const { name } of cursors) moving.set(name, promise);
+    const arrived = (): void => {
+      for (const { name } of cursors) if (moving.get(name) === promise) moving.delete(name);
+      resolve();
+    };
+    return { before, arrived };
+  };
   const commit: EventStore['commit'] = async (wish, cause) => {
-    if (isCut()) return unreachable();
-    if (random.chance(faults.refuse)) throw new StoreUnavailable('refused');
-    await late();
-    if (isCut()) return unreachable();
-    const stored = await inner.commit(wish, cause);
-    await late();
-    if (isCut() || random.chance(faults.storeAndFail)) throw new StoreUnavailable('stored, but nobody knows');
-    return stored;
+    const { before, arrived } = turnOf(wish);
+    try {
+      if (isCut()) return await unreachable();
+      if (random.chance(faults.refuse)) throw new StoreUnavailable('refused');
+      await late();
+      await before;
+      if (isCut()) return await unreachable();
+      const stored = await inner.commit(wish, cause);
+      arrived();
+      await late();
+      if (isCut() || random.chance(faults.storeAndFail)) throw new StoreUnavailable('stored, but nobody knows');
+      return stored;
+    } finally {
+      arrived();
+    }
   };
   const waitForEvents = async (position: number, signal: AbortSignal): Promise<boolean> => {
     let isWoken = await inner.waitForEvents(position, signal);
@@ -57,7 +78,7 @@ export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
 
   return {
     commit: (wish, cause) =>
-      isCommitSure() && isFree() ? inner.commit(wish, cause) : gate.through(commit(wish, cause)),
+      isCommitSure() && isFree() && !isOvertaking(wish) ? inner.commit(wish, cause) : gate.through(commit(wish, cause)),
     read: (stream, after) => read(() => inner.read(stream, after)),
     readStreams: (query) => read(() => inner.readStreams(query)),
     feed: (after, limit) => read(() => inner.feed(after, limit)),
