@@ -66,8 +66,8 @@ const strikeVaultClock = (stage: Stage): void => {
   during(stage, ['key-vault'], () => set(0));
 };
 
-/** Services that more than one process may do the work of; volumes have one holder. */
-const replicated = ['key-vault', 'disk-encryption-set', 'identity'] as const;
+/** Services that more than one process may do the work of, the one that divides its work more often; volumes have one holder. */
+const replicated = ['key-vault', 'disk-encryption-set', 'identity', 'compute', 'compute'] as const;
 
 export const faults: readonly Fault[] = [
   {
@@ -79,10 +79,20 @@ export const faults: readonly Fault[] = [
       const service = random.pick(replicated);
       stage.begin(() => world.faults.restart(service, 1));
       if (random.chance(0.5)) return;
+      // Either of the two: what the first one had as its share is the second one's then.
+      const replica = random.int(2);
       stage.later(5_000 + random.fraction() * 20_000, async () => {
-        world.faults.crash(service, 1);
-        // Calls that it had in hand are without an answer.
-        troubles.begin(service)();
+        world.faults.crash(service, replica);
+        // Calls that it had in hand are without an answer, and its share of the work waits for the next to take it.
+        const end = troubles.begin(service);
+        if (replica === 1) {
+          end();
+          return;
+        }
+        await world.clock.sleep(random.fraction() * 10_000);
+        await world.faults.restart(service, replica);
+        troubles.noteStart(service);
+        end();
       });
     },
   },
