@@ -85,3 +85,11 @@ test('missing rights name the way to give them', () => {
   assert.match(hint, /vault grant kv1 --principal set:\S*des1 --permissions get,wrap-key,unwrap-key/);
   assert.match(hint, /role assign set:\S*des1 keyVaultCryptoServiceEncryptionUser --scope/);
 });
+
+test('a key vault on hold says what to look at and what ends it', () => {
+  const error = new Rejection('UNAVAILABLE', 'KEY_VAULT_ON_HOLD', 'on hold', { hold: 'a1b2c3d4' });
+  assert.match(
+    failureText(failureOf(error, trace, names)),
+    /hint: .*interlock hold show.*interlock hold confirm a1b2c3d4/,
+  );
+});

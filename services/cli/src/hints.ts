@@ -24,6 +24,7 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
     ACCESS_DENIED: accessHint(facts, vault, set),
     IDENTITY_DELETED: 'the identity of the set is gone: put the disks under another set',
     KEY_VAULT_UNREACHABLE: 'try again; interlock status shows whether the key vault serves',
+    KEY_VAULT_ON_HOLD: `look at what was restored (interlock hold show, interlock key list ${vault}), then interlock hold confirm ${facts.hold ?? '<hold>'}`,
     THROTTLED: 'try again in a moment',
     CONTENTION: 'try again',
     ETAG_MISMATCH: 'somebody changed it meanwhile: show it and repeat with its etag',
