@@ -93,3 +93,15 @@ test('tables that change all the time are vacuumed early, also in a store of an 
   const rows = found.find(({ relname }) => relname === 'rows');
   assert.ok(rows?.reloptions.includes('fillfactor=50'), 'what was set before stays');
 });
+
+test('a store that cannot be opened leaves no connection behind', async () => {
+  await database.sql`create table schema_version (nonsense integer)`;
+  const connections = async (): Promise<number | undefined> => {
+    const [row] = await database.sql<{ count: number }[]>`
+      select count(*) from pg_stat_activity where datname = current_database()`;
+    return row?.count;
+  };
+  const before = await connections();
+  await assert.rejects(openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom }), /version/);
+  while ((await connections()) !== before) await systemClock.sleep(5);
+});

@@ -71,9 +71,18 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
   const answerTimeoutMs = options.answerTimeoutMs ?? (options.transactionTimeoutMs ?? transactionTimeoutMs) + 2_000;
   const reaching: Reaching = (work) => answered(() => reading.use(work), clock, answerTimeoutMs);
   const reachingCommit: Reaching = (work) => answered(() => committing.use(work), clock, answerTimeoutMs);
-  await reaching(async (sql) => {
-    await Promise.all([migrate(sql), committing.connect(committing.count), reading.connect(readyToRead)]);
-  });
+  const disconnect = async (seconds: number): Promise<void> => {
+    await Promise.all([committing.end(seconds), reading.end(seconds)]);
+  };
+  try {
+    await reaching(async (sql) => {
+      await Promise.all([migrate(sql), committing.connect(committing.count), reading.connect(readyToRead)]);
+    });
+  } catch (error) {
+    // Whoever tries again opens connections of its own.
+    await disconnect(0);
+    throw error;
+  }
   let knownHead = 0;
   const recent = recentEvents(recentEventsMax);
   const waiters = new Set<() => void>();
@@ -179,7 +188,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
       for (const wake of waiters) wake();
       await commits.idle();
       await polling;
-      await Promise.all([committing.end(5), reading.end(5)]);
+      await disconnect(5);
     },
   };
 };
