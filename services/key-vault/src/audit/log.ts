@@ -125,36 +125,43 @@ export const auditLog = (parts: {
       const time = clock.now();
       const startedMs = clock.monotonicMs();
       const draft = new EntryDraft(urls);
+      const arrived = writer.expect();
       const record = async (outcome: Outcome): Promise<void> => {
         const { subjects, others } = draft;
         if (subjects.length === 0) return;
         const durationUs = Math.round((clock.monotonicMs() - startedMs) * 1_000);
         const stored = outcome.result === 'success' ? others : [];
-        await writer.write(
+        const written = writer.write(
           subjects.map(({ vault, key, uri }) => ({
             vault,
             entry: entryOf(draft, call, { time, operation, key, requestUri: uri, durationUs }, outcome),
           })),
           stored.map(({ change }) => change),
         );
+        arrived();
+        await written;
         for (const other of stored) other.stored();
       };
 
-      let answer: Awaited<ReturnType<typeof handle>>;
       try {
-        answer = await handle(request, call, draft);
-      } catch (error) {
-        if (isThrottled(error)) count(operation, request, call, error);
-        else await record(outcomeOf(error));
-        throw error;
+        let answer: Awaited<ReturnType<typeof handle>>;
+        try {
+          answer = await handle(request, call, draft);
+        } catch (error) {
+          if (isThrottled(error)) count(operation, request, call, error);
+          else await record(outcomeOf(error));
+          throw error;
+        }
+        try {
+          await record(success);
+        } catch (error) {
+          discard?.(answer);
+          throw error;
+        }
+        return answer;
+      } finally {
+        arrived();
       }
-      try {
-        await record(success);
-      } catch (error) {
-        discard?.(answer);
-        throw error;
-      }
-      return answer;
     },
     async refused({ request, call, peer, rejection }) {
       for (const vault of vaultsNamedIn(request)) {

@@ -15,6 +15,11 @@ export interface AuditWriter {
    * next one, and what is alike in it a row: a row with its index entries costs many times as much as an entry within it.
    */
   write(entries: readonly VaultEntry[], also?: readonly RowChange[]): Promise<void>;
+  /**
+   * Says that a write is on its way: others wait for it, a little, to share its commit. Where none is on its way nothing waits.
+   * @returns says that it is here, or will not come
+   */
+  expect(): () => void;
 }
 
 interface Waiting {
@@ -30,19 +35,26 @@ interface Waiting {
 const sequenceMax = 1_000_000;
 /** Entries of one row: enough to make its cost small for each, few enough to be read for one of them. */
 const entriesPerRow = 64;
-/** What waits is stored in portions of so many writes. */
-const writesPerCommit = 1_024;
+/** What waits is stored in portions of so many writes: some 2 ms of the event loop. */
+const writesPerCommit = 256;
+/**
+ * Longest a write waits for others that are on their way, in ms: about as long as a message to an RSA thread lasts. A commit
+ * alone costs what thirty entries cost within one.
+ */
+const patienceMs = 4;
 
 /** Opens the record for writing. */
 export const auditWriter = (parts: {
   readonly store: EventStore;
-  readonly clock: Pick<Clock, 'now'>;
+  readonly clock: Pick<Clock, 'now' | 'alarm'>;
   readonly random: Pick<Random, 'bytes'>;
 }): AuditWriter => {
   const { store, clock, random } = parts;
   const rows = table<AuditRow>(store, auditTable);
   const waiting: Waiting[] = [];
   let isWriting = false;
+  let onTheirWay = 0;
+  let patience: { cancel(): void } | undefined;
   let sequence = 0;
 
   const rowKey = (vault: string, at: Instant): string => {
@@ -62,33 +74,54 @@ export const auditWriter = (parts: {
     await store.commit({ rows: [...changes, ...also.values()] }, cause);
   };
 
-  const writeAll = async (): Promise<void> => {
-    while (waiting.length > 0) {
-      const writes = waiting.splice(0, writesPerCommit);
-      try {
-        await commit(writes);
-        for (const { resolve } of writes) resolve();
-      } catch (error) {
-        // One of them holds what the database refuses, and nobody says which: each alone finds out.
-        const isOfOne = !(error instanceof StoreUnavailable) && writes.length > 1;
-        for (const write of writes) {
-          if (isOfOne) await commit([write]).then(write.resolve, write.reject);
-          else write.reject(error);
-        }
+  const writePortion = async (): Promise<void> => {
+    const writes = waiting.splice(0, writesPerCommit);
+    try {
+      await commit(writes);
+      for (const { resolve } of writes) resolve();
+    } catch (error) {
+      // One of them holds what the database refuses, and nobody says which: each alone finds out.
+      const isOfOne = !(error instanceof StoreUnavailable) && writes.length > 1;
+      for (const write of writes) {
+        if (isOfOne) await commit([write]).then(write.resolve, write.reject);
+        else write.reject(error);
       }
     }
     isWriting = false;
+    writeSoon();
+  };
+
+  const writeNow = (): void => {
+    patience?.cancel();
+    patience = undefined;
+    if (isWriting || waiting.length === 0) return;
+    isWriting = true;
+    // A microtask later, so that what is written in one turn shares the commit.
+    queueMicrotask(() => void writePortion());
+  };
+
+  const writeSoon = (): void => {
+    if (isWriting || waiting.length === 0) return;
+    if (onTheirWay === 0 || waiting.length >= writesPerCommit) writeNow();
+    else patience ??= clock.alarm(patienceMs, writeNow);
   };
 
   return {
     write: (entries, also = []) =>
       new Promise((resolve, reject) => {
         waiting.push({ at: clock.now(), entries, also, resolve, reject });
-        if (isWriting) return;
-        isWriting = true;
-        // A microtask later, so that what is written in one turn shares the first commit too.
-        queueMicrotask(() => void writeAll());
+        writeSoon();
       }),
+    expect() {
+      onTheirWay += 1;
+      let isHere = false;
+      return () => {
+        if (isHere) return;
+        isHere = true;
+        onTheirWay -= 1;
+        writeSoon();
+      };
+    },
   };
 };
 

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type Commit, type EventStore, memoryStore } from '@interlock/event-store';
+import { systemRandom as random, systemClock } from '@interlock/runtime';
+import type { AuditEntry } from './entry.ts';
+import { auditWriter } from './writer.ts';
+
+const entryFor = (resource: string, differences: Partial<AuditEntry> = {}): AuditEntry => ({
+  time: 1,
+  operation: 'KeyUnwrap',
+  key: 'vaults/v1/keys/k1/versions/1',
+  requestUri: 'https://v1.vault.test/keys/k1/1',
+  caller: 'principals/p',
+  tenant: 'tenants/t',
+  httpStatusCode: 200,
+  result: 'success',
+  reason: '',
+  resource,
+  correlationId: resource,
+  traceId: '',
+  durationUs: 1,
+  callerAddress: '127.0.0.1:1',
+  ...differences,
+});
+
+/** A writer whose patience ends when the test says so, and how many rows each commit had. */
+const openWriter = () => {
+  const real = memoryStore({ clock: systemClock, random });
+  const commits: number[] = [];
+  const store: EventStore = {
+    ...real,
+    commit: (commit: Commit, cause) => {
+      commits.push(commit.rows?.length ?? 0);
+      return real.commit(commit, cause);
+    },
+  };
+  let wake: (() => void) | undefined;
+  const alarm = (_ms: number, then: () => void) => {
+    wake = then;
+    return {
+      cancel: () => {
+        wake = undefined;
+      },
+    };
+  };
+  const writer = auditWriter({ store, clock: { now: systemClock.now, alarm }, random });
+  const write = (resource: string, differences?: Partial<AuditEntry>) =>
+    writer.write([{ vault: 'v1', entry: entryFor(resource, differences) }]);
+  return { writer, write, commits, isPatient: () => wake !== undefined, losePatience: () => wake?.() };
+};
+
+test('G9: a write waits for those that are on their way and shares their commit; with none on its way it waits for nobody', async () => {
+  const { writer, write, commits, isPatient } = openWriter();
+  await write('alone');
+  assert.deepEqual(commits, [1]);
+
+  const [one, other] = [writer.expect(), writer.expect()];
+  const first = write('one');
+  one();
+  await nextTurn();
+  assert.deepEqual([commits.length, isPatient()], [1, true]);
+  const second = write('other');
+  other();
+  await Promise.all([first, second]);
+  assert.deepEqual([commits, isPatient()], [[1, 1], false], 'alike, so one row holds both');
+});
+
+test('G9: nobody waits longer than the patience lasts, nor for what will not come', async () => {
+  const { writer, write, commits, losePatience } = openWriter();
+  const late = writer.expect();
+  const impatient = write('one');
+  await nextTurn();
+  losePatience();
+  await impatient;
+  assert.equal(commits.length, 1);
+
+  const waiting = write('two');
+  await nextTurn();
+  assert.equal(commits.length, 1);
+  late();
+  late();
+  await waiting;
+  assert.equal(commits.length, 2);
+});
+
+test('what differs in more than what may vary within a row has a row of its own', async () => {
+  const { writer, write, commits } = openWriter();
+  const arrived = writer.expect();
+  const all = [
+    write('one'),
+    write('two', { reason: 'KEY_DISABLED' }),
+    write('three'),
+    write('four', { occurrences: 2 }),
+  ];
+  arrived();
+  await Promise.all(all);
+  assert.deepEqual(commits, [3]);
+});
