@@ -8,7 +8,10 @@ export type Upcasters = Readonly<Record<string, Readonly<Record<number, (data: J
 
 /** Between the flat event deciders see and the stored form with its schema number. */
 export const eventCodec = <Event extends EventOf>(upcast: Upcasters) => {
-  const currentSchema = (type: string): number => 1 + Math.max(0, ...Object.keys(upcast[type] ?? {}).map(Number));
+  const lifted = new Map(
+    Object.entries(upcast).map(([type, lifts]) => [type, 1 + Math.max(0, ...Object.keys(lifts).map(Number))]),
+  );
+  const currentSchema = (type: string): number => lifted.get(type) ?? 1;
   return {
     encode: ({ type, ...data }: Event): NewEvent => ({ type, schema: currentSchema(type), data: data as JsonObject }),
     decode: ({ type, schema, data }: NewEvent): Event => {
