@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { serviceNames } from '@interlock/local/services.ts';
+import { textOf } from '../docs/sources.ts';
 import { blocked, type Place } from './network-flows.ts';
 import { workloadsIn } from './references.ts';
-import { hasKubectl, type KubernetesObject, type Overlay, overlays, render } from './render.ts';
+import { hasKubectl, type KubernetesObject, type Overlay, objectsIn, overlays, render } from './render.ts';
 
 /**
  * Every connection the system needs, held against the policies in both directions: what a cluster would show only by standing
@@ -111,3 +112,20 @@ for (const overlay of overlays) {
       for (const [from, to] of pairs(flow)) assert.notDeepEqual(blocked(objects, from, to, flow[3]), [], flow[0]);
   });
 }
+
+test('the pods of LitmusChaos reach what their probes and faults ask, by the policies beside its experiments', () => {
+  const own = objectsIn(textOf('deploy/kubernetes/experiments/litmus/policies.yaml'));
+  const litmus: Place = { labels: { 'app.kubernetes.io/part-of': 'litmus' } };
+  for (const overlay of overlays) {
+    const objects = [...(rendered.get(overlay) ?? []), ...own];
+    for (const [to, port] of [
+      [apiServer, 443],
+      [observability('prometheus'), 9090],
+      ...services.map((service) => [service, 7480] as const),
+    ] as const) {
+      assert.deepEqual(blocked(objects, litmus, to, port), []);
+      assert.notDeepEqual(blocked(rendered.get(overlay) ?? [], litmus, to, port), [], 'not without them');
+    }
+    assert.notDeepEqual(blocked(objects, litmus, named('postgres'), 5432), []);
+  }
+});
