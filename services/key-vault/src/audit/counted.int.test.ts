@@ -26,6 +26,8 @@ before(async () => {
 after(() => world.close());
 
 const algorithm = 'RSA_OAEP_256';
+/** A flood takes its time where others use the processors. */
+const patient = { deadlineMs: 120_000 };
 
 /** A vault with a key, and as many sets' identities that may use it. */
 const setUp = async (identities: number) => {
@@ -37,8 +39,8 @@ const setUp = async (identities: number) => {
     const keyPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
     const accessPolicy = { principal: identity.name, keyPermissions: [...keyPermissions] };
     await world.vault().setAccessPolicy({ name: parent, accessPolicy });
-    const wrap = () => identity.vault.wrapKey({ name, algorithm, plaintextKey: Buffer.alloc(32, 1) });
-    const check = () => identity.vault.checkAccess({ keyVersion: name });
+    const wrap = () => identity.vault.wrapKey({ name, algorithm, plaintextKey: Buffer.alloc(32, 1) }, patient);
+    const check = () => identity.vault.checkAccess({ keyVersion: name }, patient);
     members.push({ identity, wrap, check });
   }
   return { parent, name, members };
