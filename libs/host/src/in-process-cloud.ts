@@ -64,7 +64,7 @@ export interface InProcessCloudOptions {
   readonly isEncoded?: boolean;
   /** Time between two watermarks of a relay; default 1,000 ms. */
   readonly watermarkMs?: number;
-  /** How long after the last word of a replica others do its share of the work; default 3,000 ms. */
+  /** How long after the last word of a replica others do its share of the work; default 5,000 ms. */
   readonly shareTtlMs?: number;
   /** After this long without a message a consumer asks its source; default 5,000 ms. */
   readonly silenceMs?: number;

@@ -33,7 +33,7 @@ export interface Surroundings {
   readonly scope: Scope;
   readonly authzTtlMs: number;
   readonly partitionCount: number;
-  /** How long after the last word of a replica others do its share of the work; default 3,000 ms. */
+  /** How long after the last word of a replica others do its share of the work; default 5,000 ms. */
   readonly shareTtlMs?: number;
   /** Time between two watermarks of the relay; default 1,000 ms. */
   readonly watermarkMs?: number;

@@ -44,7 +44,7 @@ export const simulatedSettings: SimulatedSettings = {
   authzTtlMs: 5_000,
   leases: { ttlMs: 10_000, ioPauseTimeoutMs: 5_000, unreachableGraceMs: 30_000 },
   hostLeaseTtlMs: 30_000,
-  shareTtlMs: 9_000,
+  shareTtlMs: 10_000,
   sweepIntervalMs: 5_000,
   guestStopTimeoutMs: 2_000,
   startTimeoutMs: 20_000,

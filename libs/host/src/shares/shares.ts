@@ -27,7 +27,7 @@ export interface Shares {
 }
 
 /** How long a sign of life is worth by default, in milliseconds: the work of a replica that died is done by others that long after. */
-export const shareTtlDefaultMs = 3_000;
+export const shareTtlDefaultMs = 5_000;
 
 /** What is being done on a share. */
 interface Doing {
@@ -41,11 +41,14 @@ interface Seen {
   readonly at: ClockReading;
 }
 
+/** How often a replica speaks within its time: some words may be lost, and the others look as often. */
+const wordsPerTtl = 4;
+
 const rowKey = 'division';
 const cursorName = 'replicas';
 
 /**
- * Divides work among the replicas of a service by one row in its store. Each says every third of its time that it lives;
+ * Divides work among the replicas of a service by one row in its store. Each says every quarter of its time that it lives;
  * the cursor beside the row makes each word conditional on the one before, so that of a replica's word and another's finding
  * that it is silent only one is stored. A replica counts its time from before it speaks, the others theirs from when they
  * saw it; so it has stopped before another begins. A process that was stopped in the middle may still do one thing late:
@@ -84,7 +87,7 @@ export const openShares = (parts: {
       const word = `${member.run} ${member.beat}`;
       const known = seen.get(name);
       if (known?.word !== word) seen.set(name, { word, at: now });
-      else if (name !== me && ageMs(known.at, now) > waitedOutMs(member.ttlMs)) silent.add(name);
+      else if (member.run !== run && ageMs(known.at, now) > waitedOutMs(member.ttlMs)) silent.add(name);
     }
     for (const name of seen.keys()) if (!(name in members)) seen.delete(name);
     return silent;
@@ -95,8 +98,10 @@ export const openShares = (parts: {
     for (;;) {
       const words = await store.cursor(cursorName);
       const before = (await rows.get(rowKey)) ?? noDivision;
-      // The newer process wrote its name last; where that is not this one, it was replaced.
-      if (end !== undefined && before.members[me] !== undefined && before.members[me].run !== run) return undefined;
+      // The newer process wrote its name last. Where that is not this one, it was replaced, until that one has ended.
+      const namesake = before.members[me];
+      const isReplaced = end !== undefined && namesake !== undefined && namesake.run !== run;
+      if (isReplaced && !silentIn(before).has(me)) return undefined;
       const after = next(before);
       try {
         await store.commit(
@@ -110,7 +115,11 @@ export const openShares = (parts: {
     }
   };
 
-  const stopDoing = (share: string): void => doing.get(share)?.ending.abort();
+  /** Has all work end but on these shares. */
+  const keepDoing = (kept: ReadonlySet<string>): void => {
+    mine = kept;
+    for (const [share, { ending }] of doing) if (!kept.has(share)) ending.abort();
+  };
 
   const begin = (share: string): void => {
     const work = works.get(share);
@@ -132,7 +141,7 @@ export const openShares = (parts: {
     doing.set(share, { ending, ended: Promise.resolve().then(run) });
   };
 
-  /** Says once that this replica lives, and begins and ends work accordingly. @returns false when it was replaced */
+  /** Says once that this replica lives, and begins and ends work accordingly. @returns false where it was replaced */
   const speak = async (): Promise<boolean> => {
     const asked = readingOf(clock);
     const shares = [...works.keys()];
@@ -145,19 +154,11 @@ export const openShares = (parts: {
     givenUp.clear();
     end = usableUntil(asked, ttlMs);
     const surplus = new Set(surplusOf(division, me, shares));
-    mine = new Set(sharesOf(division, me).filter((share) => !surplus.has(share)));
-    for (const share of doing.keys()) if (!mine.has(share)) stopDoing(share);
+    keepDoing(new Set(sharesOf(division, me).filter((share) => !surplus.has(share))));
     for (const share of surplus) if (!doing.has(share)) givenUp.add(share);
     for (const share of mine) if (!doing.has(share)) begin(share);
     if (givenUp.size > 0) wake.abort();
     return true;
-  };
-
-  /** Ends all work, and waits for its end. */
-  const stopAll = async (): Promise<void> => {
-    mine = new Set();
-    for (const share of doing.keys()) stopDoing(share);
-    await Promise.all([...doing.values()].map(({ ended }) => ended));
   };
 
   /** Ends the work of a replica whose word is too old: others may begin. */
@@ -166,10 +167,9 @@ export const openShares = (parts: {
       const left = end === undefined ? ttlMs : leftMs(end, readingOf(clock));
       if (left <= 0 && mine.size > 0) {
         log.warn('this replica could not say in time that it lives: its shares are others’ now', { replica: me });
-        mine = new Set();
-        for (const share of doing.keys()) stopDoing(share);
+        keepDoing(new Set());
       }
-      await clock.sleep(left > 0 ? left : ttlMs / 3, signal);
+      await clock.sleep(left > 0 ? left : ttlMs / wordsPerTtl, signal);
     }
   };
 
@@ -183,13 +183,12 @@ export const openShares = (parts: {
     while (!signal.aborted) {
       wake = new AbortController();
       try {
-        if (!(await speak())) {
-          log.error('another process has the name of this replica: it does no share of the work', { replica: me });
-          await stopAll();
-          return;
+        if (await speak()) attempts.succeeded();
+        else {
+          keepDoing(new Set());
+          attempts.failed(new Error('another process has the name of this replica, which does nothing meanwhile'));
         }
-        attempts.succeeded();
-        await clock.sleep(ttlMs / 3, signal, wake.signal);
+        await clock.sleep(ttlMs / wordsPerTtl, signal, wake.signal);
       } catch (error) {
         attempts.failed(error, { replica: me });
         await clock.sleep(ttlMs / 10, signal);
@@ -205,7 +204,8 @@ export const openShares = (parts: {
     async run(signal) {
       if (works.size === 0) return;
       await Promise.all([takePart(signal), watchTime(signal)]);
-      await stopAll();
+      keepDoing(new Set());
+      await Promise.all([...doing.values()].map(({ ended }) => ended));
       await change((before) => leftBy(before, me)).catch((error: unknown) =>
         log.warn('shares were not given back: others wait for this replica to be silent', { replica: me, error }),
       );
