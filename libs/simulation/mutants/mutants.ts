@@ -59,7 +59,7 @@ export const mutants: readonly Mutant[] = [
     file: 'libs/event-store/src/memory-store.ts',
     find: 'return feed.slice(after, after + limit);',
     replace:
-      'return feed.slice(after, after + limit).filter(({ position }) => position !== feed.length - 1 || random.fraction() > 0.2);',
+      'return feed.slice(after, after + limit).filter(({ position }) => position !== feed.length - 1 || random.fraction() > 0.05);',
     seenIn: 'event tables read by a serial column while transactions overlap',
   },
   {
