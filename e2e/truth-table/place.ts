@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import type { OpenDisksRequest } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
@@ -241,7 +242,10 @@ const failed = (message: string): never => {
   throw new Error(message);
 };
 
-/** The client of the disk service, with the answers of held machines kept back; every other client as it is. */
+/** The call by which compute opens disks, of several machines in one. */
+const openingCall = 'openDisks' satisfies keyof RpcClient<typeof DiskServiceDefinition>;
+
+/** The client of the disk service, with answers that are also for held machines kept back; every other client as it is. */
 const holding = <D extends Definition>(
   client: RpcClient<D>,
   gates: ReadonlyMap<string, ReturnType<typeof closedGate>>,
@@ -249,10 +253,10 @@ const holding = <D extends Definition>(
   new Proxy(client, {
     get(target, name) {
       const method = Reflect.get(target, name);
-      if (name !== 'openDisk' || typeof method !== 'function') return method;
-      return async (request: { readonly virtualMachine: string }, ...rest: unknown[]) => {
+      if (name !== openingCall || typeof method !== 'function') return method;
+      return async (request: OpenDisksRequest, ...rest: unknown[]) => {
         const answer = await Reflect.apply(method, target, [request, ...rest]);
-        await gates.get(request.virtualMachine)?.pass();
+        await Promise.all(request.items.map(({ open }) => gates.get(open?.virtualMachine ?? '')?.pass()));
         return answer;
       };
     },

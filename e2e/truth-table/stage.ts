@@ -108,14 +108,18 @@ export const setStage = async (
 
   const answers = new Map<Member, Promise<string>>();
   const gates: Gate[] = [];
-  for (const member of members) {
-    const held = begin(place, set, member);
-    if (!held) continue;
-    gates.push(held.gate);
-    const answer = held.call.then(() => 'done', reasonOf);
-    if (member.state === 'attaching' || member.state === 'being created') answers.set(member, answer);
+  // Creates last: an answer that is held for one is held for every machine whose disks were opened in the same call.
+  const creates = inState('being created');
+  for (const wave of [members.filter((member) => !creates.includes(member)), creates]) {
+    for (const member of wave) {
+      const held = begin(place, set, member);
+      if (!held) continue;
+      gates.push(held.gate);
+      const answer = held.call.then(() => 'done', reasonOf);
+      if (member.state === 'attaching' || member.state === 'being created') answers.set(member, answer);
+    }
+    await allReached(gates);
   }
-  await allReached(gates);
   return { gates, answers };
 };
 
