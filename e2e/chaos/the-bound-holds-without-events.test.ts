@@ -20,7 +20,7 @@ after(() => chaos?.stop());
 /** With compute and its store up, machines stop by then also without any event (G2). */
 const stopWithinMs = times.leaseTtlMs + times.sweepIntervalMs + times.guestStopTimeoutMs;
 
-test('G1, G2, G3, G5, G7: NATS is down when a key is disabled: I/O ends within the bound and machines stop, by the lease alone; when it is back nothing happens twice', (t) =>
+test('CMK-107, G1, G2, G3, G5, G7: NATS is down when a key is disabled: I/O ends within the bound and machines stop, by the lease alone; when it is back nothing happens twice', (t) =>
   withTrial(chaos, async (trial) => {
     await chaos.kill('nats');
     const t0 = await disableKey(chaos, trial);

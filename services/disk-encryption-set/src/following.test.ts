@@ -24,7 +24,7 @@ const active = (set: DiskEncryptionSet) => {
   return set;
 };
 
-test('CMK-36, CMK-81: a set that follows its key moves to the newest version, as an assignment would', async () => {
+test('CMK-36, CMK-81, CMK-85: a set that follows its key moves to the newest version, as an assignment would', async () => {
   const parts = await following();
   assert.equal(await look(parts), true);
   const set = active(await parts.state());

@@ -95,29 +95,33 @@ test('G10: who asks as an identity that is being made is told to try again, and 
   await stop();
 });
 
-test('G1: the time of a lease starts before its question is sent, however long the answer takes', limit, async () => {
-  const { host, clock, terms, open, until, pass, stop } = await startLeaseHost();
-  const disk = await open('d');
-  host.setDelay(2_000);
-  let sentMs = 0;
-  const before = host.checks.length;
-  await until(() => {
-    if (host.checks.length === before) return false;
-    sentMs = clock.monotonicMs();
-    return true;
-  });
-  // This yes is on its way; nothing after it is answered.
-  await pass(1_500);
-  host.setVault(silence);
-  await pass(sentMs + usableMs(terms.ttlMs) - 1 - clock.monotonicMs());
-  host.setDelay(0);
-  assert.equal(await disk.read(), 'ok');
-  await pass(1);
-  const read = disk.begin();
-  await pass(terms.ioPauseTimeoutMs);
-  assert.equal(read.outcome(), 'KEY_VAULT_UNREACHABLE');
-  await stop();
-});
+test(
+  'CMK-107, G1: the time of a lease starts before its question is sent, however long the answer takes',
+  limit,
+  async () => {
+    const { host, clock, terms, open, until, pass, stop } = await startLeaseHost();
+    const disk = await open('d');
+    host.setDelay(2_000);
+    let sentMs = 0;
+    const before = host.checks.length;
+    await until(() => {
+      if (host.checks.length === before) return false;
+      sentMs = clock.monotonicMs();
+      return true;
+    });
+    // This yes is on its way; nothing after it is answered.
+    await pass(1_500);
+    host.setVault(silence);
+    await pass(sentMs + usableMs(terms.ttlMs) - 1 - clock.monotonicMs());
+    host.setDelay(0);
+    assert.equal(await disk.read(), 'ok');
+    await pass(1);
+    const read = disk.begin();
+    await pass(terms.ioPauseTimeoutMs);
+    assert.equal(read.outcome(), 'KEY_VAULT_UNREACHABLE');
+    await stop();
+  },
+);
 
 test('G1: a definite no ends the lease at once, for every disk under it', limit, async () => {
   const { host, open, lease, until, stop } = await startLeaseHost();

@@ -61,7 +61,7 @@ const countsOf = async (parent: string, principal: string, reason: string) => {
   return { entries: entries.length, refusals: entries.reduce((sum, { occurrenceCount }) => sum + occurrenceCount, 0) };
 };
 
-test('KV-95, G9: over the limit nothing reaches RSA, and refusals are on record as counts', async () => {
+test('KV-95, KV-100, G9: over the limit nothing reaches RSA, and refusals are on record as counts', async () => {
   const { parent, members } = await setUp(1);
   const [flooder] = members;
   assert.ok(flooder);
