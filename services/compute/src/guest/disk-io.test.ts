@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
 import { after, test } from 'node:test';
-import { Client, credentials } from '@grpc/grpc-js';
+import { Client, credentials, experimental } from '@grpc/grpc-js';
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
 import { type RunningServer, service, startServer } from '@interlock/rpc';
@@ -81,6 +83,50 @@ test('a host that is restarted makes reads, writes and flushes slow, and fails n
   assert.equal(settled, 'waiting', 'nothing fails while the host is gone');
   const second = await host(first.address);
   await Promise.all(waiting);
+  await second.stop();
+});
+
+/** Where the host of a target `moving:` is; undefined: its name is not known. */
+let whereabouts: string | undefined;
+class MovingResolver implements experimental.Resolver {
+  private readonly listener: experimental.ResolverListener;
+  constructor(_target: unknown, listener: experimental.ResolverListener) {
+    this.listener = listener;
+  }
+  updateResolution(): void {
+    const [host = '', port] = (whereabouts ?? '').split(':');
+    const found =
+      whereabouts === undefined
+        ? unknownName
+        : experimental.statusOrFromValue([{ addresses: [{ host, port: Number(port) }] }]);
+    // As slow as a name server; at once, look-ups and attempts to connect would chase each other.
+    void clock.sleep(20).then(() => this.listener(found, {}, null, ''));
+  }
+  destroy(): void {}
+  static getDefaultAuthority = (): string => 'host';
+}
+const unknownName = experimental.statusOrFromError<experimental.Endpoint[]>({ code: 14, details: 'no such name' });
+experimental.registerResolver('moving', MovingResolver);
+
+test('G5: a host that comes back elsewhere is found while its old address swallows what is sent there', async () => {
+  const first = await host('127.0.0.1:0');
+  whereabouts = first.address;
+  const io = diskIo(clientOf('moving:host'), disk, clock);
+  await io.write(0, new Uint8Array(8), never);
+  await first.stop();
+  const waiting = io.write(0, new Uint8Array(8), never);
+  await clock.sleep(300);
+  // From here on its name is not known, and whoever connects to the old address hears nothing.
+  whereabouts = undefined;
+  const connected: Socket[] = [];
+  const silent = createServer((socket) => connected.push(socket));
+  silent.listen(Number(first.address.split(':')[1]), '127.0.0.1');
+  await once(silent, 'connection');
+  const second = await host('127.0.0.1:0');
+  whereabouts = second.address;
+  await waiting;
+  for (const socket of connected) socket.destroy();
+  silent.close();
   await second.stop();
 });
 

@@ -34,6 +34,9 @@ const service = '/interlock.disk.v1.DiskDataService';
 /** Longest single read, write or flush, in milliseconds, where nothing else is said: what is invoked before a key is lost has ended by then. */
 export const ioTimeoutDefaultMs = 5_000;
 
+/** How often a host that something waits for is looked up anew, in milliseconds. */
+const lookUpMs = 500;
+
 /**
  * The methods of grpc-js and nothing above it: a guest should be up within the time a process needs to load.
  * @param timeoutMs longest single read, write or flush
@@ -41,7 +44,7 @@ export const ioTimeoutDefaultMs = 5_000;
 export const diskIo = (
   client: Client,
   { disk, accessToken }: GuestDisk,
-  clock: Pick<Clock, 'now'>,
+  clock: Pick<Clock, 'now' | 'alarm'>,
   timeoutMs = ioTimeoutDefaultMs,
 ): DiskIo => {
   const metadata = (): Metadata => {
@@ -53,6 +56,26 @@ export const diskIo = (
     return entries;
   };
   const options = () => ({ deadline: clock.now() + timeoutMs });
+  /**
+   * Cancels a call with the signal, and looks after the channel while the call waits. grpc-js looks a host up again when an
+   * attempt to connect has failed. A pod that was replaced may have no name for a moment, and its old address may swallow what
+   * is sent there: then no attempt fails for minutes. Each wish to connect has it look again.
+   * @returns ends both
+   */
+  const watch = (call: { cancel(): void }, signal: AbortSignal): (() => void) => {
+    const cancel = (): void => call.cancel();
+    if (signal.aborted) cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    const look = (): void => {
+      client.getChannel().getConnectivityState(true);
+      next = clock.alarm(lookUpMs, look);
+    };
+    let next = clock.alarm(lookUpMs, look);
+    return () => {
+      signal.removeEventListener('abort', cancel);
+      next.cancel();
+    };
+  };
   const encode =
     <Message>(codec: { encode(message: Message): { finish(): Uint8Array } }) =>
     (message: Message): Buffer =>
@@ -70,7 +93,7 @@ export const diskIo = (
           options(),
         );
         const pieces: Uint8Array[] = [];
-        const stop = cancelWith(call, signal);
+        const stop = watch(call, signal);
         call.on('data', ({ data }: ReadResponse) => pieces.push(data));
         call.on('error', (error: ServiceError) => {
           stop();
@@ -95,7 +118,7 @@ export const diskIo = (
             else resolve();
           },
         );
-        const stop = cancelWith(call, signal);
+        const stop = watch(call, signal);
         // The callback above tells of the failure; the stream says it a second time.
         call.on('error', () => undefined);
         call.write({ header: { name: disk, offsetBytes }, data });
@@ -116,16 +139,9 @@ export const diskIo = (
             else resolve();
           },
         );
-        const stop = cancelWith(call, signal);
+        const stop = watch(call, signal);
       }),
   };
-};
-
-const cancelWith = (call: { cancel(): void }, signal: AbortSignal): (() => void) => {
-  const cancel = (): void => call.cancel();
-  if (signal.aborted) cancel();
-  signal.addEventListener('abort', cancel, { once: true });
-  return () => signal.removeEventListener('abort', cancel);
 };
 
 const ioError = (error: ServiceError): IoError => {
