@@ -16,23 +16,53 @@ export interface HeldStore {
 export const holdStore = (first: BlockStore, reopen: () => Promise<BlockStore>, check: () => void): HeldStore => {
   let current: BlockStore | undefined = first;
   let reopening: Promise<BlockStore> | undefined;
+  /** The end of what was let go of last: what is under way there is finished first, and until then nobody can open the file. */
+  let leaving: Promise<unknown> = Promise.resolve();
   let size = first.size();
   let isClosed = false;
 
+  /** Whoever asks from its end on finds what it opened: nobody opens the volume a second time beside it. */
+  const openAgain = async (): Promise<BlockStore> => {
+    try {
+      await leaving;
+      const opened = await reopen();
+      if (!isClosed) {
+        current = opened;
+        return opened;
+      }
+      await opened.close();
+      throw storeClosed();
+    } catch (error) {
+      // Closed meanwhile, so the volume may be open for somebody else by now.
+      throw isClosed ? storeClosed() : error;
+    } finally {
+      reopening = undefined;
+    }
+  };
   const use = async (): Promise<BlockStore> => {
     check();
     if (isClosed) throw storeClosed();
     if (current) return current;
-    reopening ??= reopen().finally(() => {
-      reopening = undefined;
-    });
+    reopening ??= openAgain();
     const opened = await reopening;
-    if (isClosed) {
-      await opened.close();
-      throw storeClosed();
+    try {
+      check();
+    } catch (error) {
+      // Owned no longer since it was asked for: nobody else could open it.
+      await letGo();
+      throw error;
     }
-    current = opened;
     return opened;
+  };
+  const letGo = async (): Promise<void> => {
+    const held = current;
+    if (!held) return;
+    size = held.size();
+    current = undefined;
+    const closed = held.close();
+    // Whoever opens it again only has to know that it is over; a failure is that of `letGo`.
+    leaving = closed.catch(() => undefined);
+    await closed;
   };
   const owned = async <Result>(work: (store: BlockStore) => Promise<Result>): Promise<Result> => {
     for (;;) {
@@ -59,15 +89,11 @@ export const holdStore = (first: BlockStore, reopen: () => Promise<BlockStore>, 
       copyTo: (target) => owned((store) => store.copyTo(target)),
       async close() {
         isClosed = true;
-        await current?.close();
+        // Whoever opens the volume next finds nothing of it still open.
+        await reopening?.catch(() => undefined);
+        await Promise.all([current?.close(), leaving]);
       },
     },
-    async letGo() {
-      const held = current;
-      if (!held) return;
-      size = held.size();
-      current = undefined;
-      await held.close();
-    },
+    letGo,
   };
 };
