@@ -1,3 +1,4 @@
+import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { createScope, type Scope } from '@interlock/runtime';
 import type { Bench, BenchOptions } from './bench.ts';
 import { type Measurement, measurement } from './measure.ts';
@@ -31,12 +32,13 @@ type Runs = Readonly<Record<(typeof order)[number], readonly Measurement[]>>;
 
 const onAndOff = async (bench: Bench, options: BenchOptions, scope: Scope): Promise<Runs> => {
   const runs = { on: [] as Measurement[], off: [] as Measurement[] };
-  for (const tracing of options.smoke ? order.slice(0, 2) : order) {
-    // A cloud after the other on the same folder.
+  for (const [n, tracing] of (options.smoke ? order.slice(0, 2) : order).entries()) {
+    // A cloud after the other, each with a folder of its own: beside another store key-vault would take its folder for that of a restored one.
+    const data = openDataFolder(options.data.folder(`${bench.name}-${n}`));
     const own = createScope();
     scope.defer('cloud', () => own.close());
     const settings = { ...options.settings, ...(tracing === 'on' ? {} : { OTEL_SDK_DISABLED: 'true' }) };
-    runs[tracing].push(...(await bench({ ...options, settings }, own)));
+    runs[tracing].push(...(await bench({ ...options, data, settings }, own)));
     await own.close();
   }
   return runs;
