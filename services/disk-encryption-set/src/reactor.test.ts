@@ -65,6 +65,10 @@ const questionsIn = async (parts: TestSets, set: string) => {
   return state.status === 'absent' ? [] : Object.keys(state.questions);
 };
 const expireTime = new Date(400);
+const identityDeleted = {
+  $case: 'principalDeleted',
+  value: { principal, tenant: 'tenants/main', type: 'MANAGED_IDENTITY', owner: setName, deleteTime: lostTime },
+} as const;
 
 test('CMK-112: disabling a version takes it from the sets that have it, with its epoch, time and trace', async () => {
   const { parts, tellVault } = await world();
@@ -122,14 +126,7 @@ test('what leaves no doubt is lost at once: expiry, purge, deleted vaults, dates
     });
   }
   const { parts, tellIdentity } = await world();
-  const value = {
-    principal,
-    tenant: 'tenants/main',
-    type: 'MANAGED_IDENTITY',
-    owner: setName,
-    deleteTime: lostTime,
-  } as const;
-  await tellIdentity({ $case: 'principalDeleted', value });
+  await tellIdentity(identityDeleted);
   const access = await accessIn(parts, setName, '2');
   assert.equal(access?.state === 'lost' && access.reason, 'IDENTITY_DELETED');
   assert.equal(access?.epoch, FINAL_EPOCH);
@@ -207,6 +204,39 @@ test('CMK-105: an answer that the identity is deleted is final, as the fact of i
   await checkAccess(parts, setName, testCause);
   const access = await accessIn(parts, setName, '2');
   assert.deepEqual(access?.state === 'lost' && [access.reason, access.epoch], ['IDENTITY_DELETED', FINAL_EPOCH]);
+});
+
+test('G10, CMK-108: a purge is shown also where the identity ended before it; told twice it is shown once', async () => {
+  const { parts, tellVault, tellIdentity } = await world();
+  await tellVault({ $case: 'vaultDeleted', value: { vault, scheduledPurgeTime: undefined, accessEpoch: 101 } });
+  await tellIdentity(identityDeleted);
+  const before = await accessIn(parts, setName, '2');
+  assert.equal(before?.state === 'lost' && before.reason, 'VAULT_DELETED', 'the more telling of the two');
+  await tellVault({ $case: 'keyPurged', value: { vault, key, accessEpoch: 102 } });
+  for (const digit of ['1', '2']) {
+    const access = await accessIn(parts, setName, digit);
+    assert.deepEqual(access?.state === 'lost' && [access.reason, access.epoch], ['KEY_PURGED', FINAL_EPOCH]);
+  }
+  const { length } = await parts.history();
+  await tellVault({ $case: 'vaultPurged', value: { vault, accessEpoch: 103 } });
+  assert.equal((await parts.history()).length, length);
+});
+
+test('G10: another loss after the end of the identity is asked about: the reason shown may be over with it', async () => {
+  const { parts, tellVault, tellIdentity } = await world();
+  const keyVersion = versionOf('2');
+  await tellVault({ $case: 'keyExpired', value: { vault, key, keyVersion, expireTime, accessEpoch: 101 } });
+  await tellIdentity(identityDeleted);
+  const identity = parts.neighbours.principals.get(principal);
+  assert.ok(identity);
+  identity.isDeleted = true;
+  const dates = { vault, key, keyVersion, notBefore: new Date(9_000), expireTime: undefined, accessEpoch: 102 };
+  await tellVault({ $case: 'keyVersionDatesSet', value: { ...dates, reason: 'KEY_NOT_YET_VALID' } });
+  assert.ok((await questionsIn(parts, setName)).includes(keyVersion));
+  await checkAccess(parts, setName, testCause);
+  const access = await accessIn(parts, setName, '2');
+  assert.deepEqual(access?.state === 'lost' && [access.reason, access.epoch], ['IDENTITY_DELETED', FINAL_EPOCH]);
+  assert.deepEqual(await questionsIn(parts, setName), []);
 });
 
 test('CMK-81, CMK-84: what changes about the versions of a key is noticed by sets that follow it, and by no other', async () => {

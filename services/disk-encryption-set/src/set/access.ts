@@ -22,6 +22,7 @@ export const loseKey =
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (!has(set, loss.keyVersion)) return [];
     const known = set.access[loss.keyVersion];
+    if (known?.state === 'lost' && known.epoch === FINAL_EPOCH) return behindTheEnd(set, known.reason, loss, at);
     if (known !== undefined && known.epoch >= loss.epoch) return [];
     // What was not told is no reason to tell now: a deletion is one, the expiry before it was none.
     const isHeard = known?.state === 'lost' && (known.toldEpoch !== null || stopsNothing(set, loss.reason));
@@ -31,6 +32,18 @@ export const loseKey =
     const reason = isAdded ? moreTelling(known.reason, loss.reason) : loss.reason;
     return [lostOrBarred(set, { ...loss, reason }, stopsNothing(set, loss.reason), at)];
   };
+
+/**
+ * A loss heard of after the end of the identity takes nothing away any more, but the reason that is shown may be over with
+ * it: a deleted vault that is purged is not a deleted one. A purge is never over, so it is told under the number of the end,
+ * however late it is heard; of any other loss that number would hide whether it is over, so the vault is asked.
+ */
+const behindTheEnd = (set: LivingSet, shown: LossReason, loss: Loss, at: Instant): readonly SetEvent[] => {
+  const { keyVersion, reason, epoch, since, traceId } = loss;
+  if (epoch === FINAL_EPOCH || reason === shown || shown === 'KEY_PURGED') return [];
+  if (reason === 'KEY_PURGED') return [lostOrBarred(set, { ...loss, epoch: FINAL_EPOCH }, false, at)];
+  return questionKey(keyVersion, { epoch, since, traceId })(set);
+};
 
 /** Notes that the vault is to be asked about a version. A question already open and as young decides nothing. */
 export const questionKey =

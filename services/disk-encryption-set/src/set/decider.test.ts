@@ -226,6 +226,8 @@ test('G3: the end of an identity names it, also behind another reason; a loss of
   const [end] = loseKey(4, loss(FINAL_EPOCH, 'IDENTITY_DELETED'))(deleted);
   assert.ok(end?.type === 'KeyAccessLost');
   assert.deepEqual([end.reason, end.principal], ['VAULT_DELETED', deleted.principal]);
+  const [purged] = loseKey(5, loss(8, 'KEY_PURGED'))(evolve(deleted, end));
+  assert.ok(purged?.type === 'KeyAccessLost' && purged.principal === deleted.principal);
   const [lost] = loseKey(3, loss(7, 'KEY_DISABLED'))(after(...created));
   assert.equal(lost?.type === 'KeyAccessLost' && 'principal' in lost, false);
 });
@@ -317,6 +319,7 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
     .tuple(fc.constantFrom(otherKey, thirdKey), fc.constantFrom(null, otherKey.keyVersion))
     .map(([key, word]) => assignKey(4, key, yesAt(5), word)),
   fc.tuple(digit, epoch, reason).map(([d, e, r]) => loseKey(5, loss(e, r, d))),
+  fc.tuple(digit, reason).map(([d, r]) => loseKey(5, loss(FINAL_EPOCH, r, d))),
   fc.tuple(digit, epoch, reason).map(([d, e, r]) => refuseKey(5, loss(e, r, d))),
   fc.tuple(digit, epoch).map(([d, e]) => restoreKey(5, yes(e, d))),
   fc.tuple(digit, epoch).map(([d, e]) => questionKey(versionOf(d), { epoch: e, since: 5, traceId: '' })),
