@@ -8,6 +8,7 @@ import { tryLock } from './lock.mjs';
 import { startNats } from './nats.ts';
 import { startPostgres } from './postgres.ts';
 import { kubectl } from './programs.ts';
+import type { Summary } from './summary-reporter.ts';
 import { installProgram } from './system-program.ts';
 
 /** What is checked beside the tests; each counts as one. */
@@ -54,7 +55,10 @@ runCommand(async (scope) => {
   });
   scope.defer('tests', () => tests.stop());
   const { status } = await tests.exited;
-  results.push(readSummary(summaryFile, status));
+  const summary = readSummary(summaryFile, status);
+  results.push(summary);
+  // Once more, below what may be an hour of output.
+  for (const failure of summary.failures) console.log(`FAILED: ${failure}`);
 
   const passed = results.reduce((sum, result) => sum + result.passed, 0);
   const failed = results.reduce((sum, result) => sum + result.failed, 0);
@@ -135,8 +139,9 @@ async function runChecks(env: NodeJS.ProcessEnv, data: DataFolder): Promise<Resu
 }
 
 /** A run that ended badly without a failed test (it was killed, or the runner itself broke) is one failure. */
-function readSummary(file: string, status: number): Result {
+function readSummary(file: string, status: number): Summary {
   const text = readFileSync(file, 'utf8');
-  const { passed, failed } = text === '' ? { passed: 0, failed: 0 } : (JSON.parse(text) as Result);
-  return { passed, failed: status === 0 || failed > 0 ? failed : 1 };
+  const summary = text === '' ? { passed: 0, failed: 0, failures: [] } : (JSON.parse(text) as Summary);
+  if (status === 0 || summary.failed > 0) return summary;
+  return { ...summary, failed: 1, failures: [`the run of the tests ended with ${status}`] };
 }

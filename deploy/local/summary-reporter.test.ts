@@ -1,0 +1,41 @@
+import { deepEqual } from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { Summary } from './summary-reporter.ts';
+
+test('a run of tests is summed up with each failed test, its file and why, and groups are not named beside what failed in them', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'summary-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'some.test.mjs');
+  writeFileSync(
+    file,
+    `import { suite, test } from 'node:test';
+     suite('a group', () => {
+       test('holds', () => {});
+       test('breaks', () => { throw new Error('no key\\nand more'); });
+     });
+     test('is left out', { skip: true }, () => { throw new Error('never'); });`,
+  );
+  const broken = join(folder, 'broken.test.mjs');
+  writeFileSync(broken, 'this is not a program');
+
+  const { passed, failed, failures } = JSON.parse(await runTests([file, broken])) as Summary;
+
+  deepEqual({ passed, failed }, { passed: 1, failed: 2 });
+  deepEqual([...failures].sort(), [`${broken} (${broken}): test failed`, `breaks (${file}): no key`].sort());
+});
+
+/** What the reporter prints. The run itself ends with 1 when a test fails. */
+function runTests(files: readonly string[]): Promise<string> {
+  const reporter = join(import.meta.dirname, 'summary-reporter.ts');
+  // Node gives this to the processes of its test files; a runner that finds it takes itself for one of them.
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  return new Promise((resolve) => {
+    execFile(process.execPath, ['--test', `--test-reporter=${reporter}`, ...files], { env }, (_error, stdout) =>
+      resolve(stdout),
+    );
+  });
+}
