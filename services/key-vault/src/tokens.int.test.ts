@@ -7,11 +7,13 @@ import { Rejection } from '@interlock/event-store';
 import type { TokenSource } from '@interlock/rpc';
 import { newVault, startVaultCloud, until, type VaultCloud } from './test-vault-cloud.ts';
 
-/** What identity says is used for this long, and tokens of managed identities live as long. */
-const authzTtlMs = 1_000;
+/** What identity says is used for this long: longer than its process needs to end, also on a busy machine. */
+const authzTtlMs = 4_000;
+/** Tokens of managed identities live this long. */
+const managedIdentityMs = 1_000;
 let world: VaultCloud;
 before(async () => {
-  world = await startVaultCloud({ authzTtlMs, managedIdentityMs: authzTtlMs });
+  world = await startVaultCloud({ authzTtlMs, managedIdentityMs });
 });
 after(() => world.close());
 
