@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export const until = async <Answer>(
   what: string,
   look: () => Promise<Answer | undefined | false>,
-  limitMs = 30_000,
+  limitMs = 90_000,
 ): Promise<Answer> => {
   const deadline = performance.now() + limitMs;
   let cause: unknown;

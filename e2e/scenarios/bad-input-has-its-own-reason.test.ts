@@ -91,7 +91,7 @@ const startedWith = (settings: Readonly<Record<string, string>>): string => {
       ...settings,
     },
     encoding: 'utf8',
-    timeout: 30_000,
+    timeout: 120_000,
   });
   rmSync(folder, { recursive: true, force: true });
   assert.notEqual(status, 0);

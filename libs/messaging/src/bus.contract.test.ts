@@ -43,7 +43,7 @@ busContract('NATS', async () => {
 });
 
 test('the NATS bus makes streams and durables again on a server that forgot everything', {
-  timeout: 30_000,
+  timeout: 120_000,
 }, async () => {
   const server = await startTestNatsServer();
   const bus = await natsBus({ servers: [server.url], clock: systemClock, publishTimeoutMs: 1_000, namespace: 'n1' });

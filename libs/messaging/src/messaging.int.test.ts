@@ -102,7 +102,7 @@ const until = async (condition: () => Promise<boolean>): Promise<void> => {
 };
 
 test('on Postgres and NATS every fact takes effect once and in order, through a restart and a loss of the server (G7)', {
-  timeout: 90_000,
+  timeout: 180_000,
 }, async () => {
   let relay = await relayOn();
   let consumer = await consumerOn();

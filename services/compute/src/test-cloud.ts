@@ -166,13 +166,13 @@ const teller =
     return { services, toFact };
   };
 
-/** Reads again until the condition holds. @throws Error with what was read last when it does not within ten seconds */
+/** Reads again until the condition holds. @throws Error with what was read last when it does not within two minutes: a limit for what hangs, not a measure */
 export const until = async <Value>(
   read: () => Promise<Value>,
   condition: (value: Value) => boolean,
   clock: Clock = systemClock,
 ): Promise<Value> => {
-  const endMs = clock.monotonicMs() + 10_000;
+  const endMs = clock.monotonicMs() + 120_000;
   for (;;) {
     const value = await read();
     if (condition(value)) return value;

@@ -10,7 +10,7 @@ before(async () => {
 });
 after(() => cloud.close());
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 180_000 };
 
 describe('copies and snapshots', () => {
   test('CMK-58: a snapshot and a copy inherit the set, and hold the content of their moment', limit, async () => {

@@ -10,7 +10,7 @@ before(async () => {
 });
 after(() => cloud.close());
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 180_000 };
 
 describe('what a disk may be encrypted with', () => {
   test('CMK-51: the type and the set must agree, in the known words', limit, async () => {

@@ -11,7 +11,7 @@ before(async () => {
 });
 after(() => cloud.close());
 
-const limit = { timeout: 30_000 };
+const limit = { timeout: 180_000 };
 
 /** The first bytes of a file, more than a test writes: volumes are sparse, but as long as their disk. */
 const beginningOf = async (path: string): Promise<Buffer> => {

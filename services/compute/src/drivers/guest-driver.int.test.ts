@@ -100,7 +100,7 @@ const home = () => join(folder, ...vm.split('/'));
 const journal = async () => readJournal(join(home(), 'io.jsonl'));
 
 test('a guest works on its disks, survives its service, takes a disk more, and shuts down when asked', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   const first = driver();
   const own = diskNamed('a');
@@ -129,7 +129,7 @@ test('a guest works on its disks, survives its service, takes a disk more, and s
 });
 
 test('a refusal is journalled with the reason of the disk service, and what was acknowledged is found again', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   const own = driver();
   const disk = diskNamed('a', { isContinued: true, accessToken: 'token-2' });
@@ -145,7 +145,7 @@ test('a refusal is journalled with the reason of the disk service, and what was 
 });
 
 test('G8: tokens are in a file of its owner alone, and nowhere a process list shows them', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   const own = driver();
   await own.start(vm, { disks: [diskNamed('c', { accessToken: 'token-secret' })], workload });
@@ -158,7 +158,7 @@ test('G8: tokens are in a file of its owner alone, and nowhere a process list sh
   assert.throws(() => statSync(join(home(), 'guest.json')), { code: 'ENOENT' });
 });
 
-test('a guest that is killed is told of; one whose launcher is gone ends by itself', { timeout: 60_000 }, async () => {
+test('a guest that is killed is told of; one whose launcher is gone ends by itself', { timeout: 180_000 }, async () => {
   const own = driver();
   const ended: string[] = [];
   own.onEnded((name) => ended.push(name));
@@ -179,7 +179,7 @@ test('a guest that is killed is told of; one whose launcher is gone ends by itse
   );
 });
 
-test('what a guest ended with is told apart: itself, or the host it ran on', { timeout: 60_000 }, async () => {
+test('what a guest ended with is told apart: itself, or the host it ran on', { timeout: 180_000 }, async () => {
   const first = driver();
   const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
   await first.start(vm, { disks: [], workload: idle });

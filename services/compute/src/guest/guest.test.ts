@@ -62,7 +62,7 @@ const untilJournal = async (condition: (entries: readonly JournalEntry[]) => boo
 const guestOn = (io: DiskIo) =>
   createGuest({ journal: openJournal(path), history: readJournal(path), clock, openIo: () => io });
 
-test('a guest writes, reads back, compares and flushes, and journals all of it', { timeout: 10_000 }, async () => {
+test('a guest writes, reads back, compares and flushes, and journals all of it', { timeout: 120_000 }, async () => {
   const { io } = memoryDisk();
   const guest = guestOn(io);
   await guest.apply(planFor(disk));
@@ -79,7 +79,7 @@ test('a guest writes, reads back, compares and flushes, and journals all of it',
 });
 
 test('a failed write is journalled with its reason and repeated; the next run finds what was acknowledged', {
-  timeout: 10_000,
+  timeout: 120_000,
 }, async () => {
   const { io, faults } = memoryDisk();
   const first = guestOn(io);
@@ -102,7 +102,7 @@ test('a failed write is journalled with its reason and repeated; the next run fi
   assert.ok(checks.length > 0 && checks.every(({ ok }) => ok));
 });
 
-test('a lost or torn write is noticed', { timeout: 10_000 }, async () => {
+test('a lost or torn write is noticed', { timeout: 120_000 }, async () => {
   const { io, content } = memoryDisk();
   const first = guestOn(io);
   await first.apply(planFor(disk));
@@ -115,7 +115,7 @@ test('a lost or torn write is noticed', { timeout: 10_000 }, async () => {
   await second.shutDown();
 });
 
-test('a disk that is not continued is checked against nothing it held before', { timeout: 10_000 }, async () => {
+test('a disk that is not continued is checked against nothing it held before', { timeout: 120_000 }, async () => {
   const first = guestOn(memoryDisk().io);
   await first.apply(planFor(disk));
   await untilJournal((entries) => entries.some(({ op, ok }) => op === 'write' && ok));
@@ -129,7 +129,7 @@ test('a disk that is not continued is checked against nothing it held before', {
   assert.ok(readJournal(path).every(({ op, ok }) => ok && op !== 'verify'));
 });
 
-test('a plan without a disk lets it go; one with a new open works with that', { timeout: 10_000 }, async () => {
+test('a plan without a disk lets it go; one with a new open works with that', { timeout: 120_000 }, async () => {
   const { io } = memoryDisk();
   const guest = guestOn(io);
   await guest.apply(planFor(disk));

@@ -8,7 +8,7 @@ import { refusal, silence, type VaultMood } from '../test-vault.ts';
 import { openRegaining } from './regaining.ts';
 import type { Session } from './session.ts';
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 180_000 };
 const virtualMachine = 'subscriptions/s/resourceGroups/g/virtualMachines/vm-d';
 
 /** A host whose vault is silent and whose lease is over, and a read that waits for it. */

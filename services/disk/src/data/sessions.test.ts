@@ -26,7 +26,7 @@ const under = (diskEncryptionSet: string) =>
   ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet }) as const;
 
 test('CMK-100: a disk is opened anew while a write of its old access waits for the vault', {
-  timeout: 30_000,
+  timeout: 120_000,
 }, async () => {
   const host = await startDiskHost();
   const parent = 'subscriptions/s/resourceGroups/g';

@@ -14,7 +14,7 @@ const spec = {
 } as const;
 
 test('a host that is cut off from its store cannot write once another has taken its volumes over', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async (context) => {
   const host = await startDiskHost({ hostLeaseTtlMs: 1_000, leases: { ioPauseTimeoutMs: 300 } });
   // Hosts renew their lease for as long as they run, and keep the process alive with it.

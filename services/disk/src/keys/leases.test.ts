@@ -6,7 +6,7 @@ import { usableMs } from '@interlock/runtime';
 import { startLeaseHost } from '../test-lease-host.ts';
 import { refusal, silence } from '../test-vault.ts';
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 180_000 };
 
 test('CMK-113: one question a set, key version and host renews the lease, early and with jitter', limit, async () => {
   const { host, clock, terms, open, lease, until, pass, stop } = await startLeaseHost();
