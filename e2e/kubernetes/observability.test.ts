@@ -18,12 +18,8 @@ const labelNames = new Set([
     ([, name = '']) => name.replaceAll('.', '_'),
   ),
   'le',
-  'namespace',
-  // Of cert-manager, and made of the name of a pod by label_replace.
-  'name',
+  'interlock_tls_certificate',
 ]);
-/** Of what Kubernetes and cert-manager measure. */
-const others = new Set(['certmanager_certificate_not_before_timestamp_seconds', 'kube_pod_start_time']);
 
 const alerts = objectsIn(textOf('deploy/kubernetes/overlays/production/alerts.yaml')).flatMap(({ spec }) =>
   (spec.groups ?? []).flatMap(({ rules }) => rules),
@@ -50,7 +46,7 @@ test('every query asks for metrics and labels that are measured', () => {
   );
   assert.ok(queries.length > 20);
   const unknown = queries.flatMap((query) => {
-    const names = [...query.matchAll(/\b((?:interlock|rpc_server|certmanager|kube)_[a-z_]+)\b(?=[{[)\s]|$)/g)].map(
+    const names = [...query.matchAll(/\b((?:interlock|rpc_server)_[a-z_]+)\b(?=[{[)\s]|$)/g)].map(
       ([, name = '']) => name,
     );
     const labels = [
@@ -58,7 +54,7 @@ test('every query asks for metrics and labels that are measured', () => {
       ...[...query.matchAll(/([a-z_]+)=~?"/g)].map(([, name = '']) => name),
     ];
     return [
-      ...names.filter((name) => !metricNames.has(name) && !others.has(name) && !labelNames.has(name)),
+      ...names.filter((name) => !metricNames.has(name) && !labelNames.has(name)),
       ...labels.filter((name) => !labelNames.has(name)),
     ];
   });

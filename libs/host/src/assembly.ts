@@ -4,6 +4,7 @@ import type { Handlers, ToFact } from '@interlock/messaging';
 import type {
   Authorizer,
   BoundService,
+  Certificates,
   Definition,
   KeySource,
   Refusal,
@@ -11,7 +12,7 @@ import type {
   TokenSource,
   Workload,
 } from '@interlock/rpc';
-import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
+import type { Clock, Logger, Random, Renewed, Scope } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Finding } from './probe-server.ts';
 import type { Shares } from './shares/shares.ts';
@@ -49,6 +50,8 @@ export interface Seams<Settings> {
   readonly client: <D extends Definition>(service: Workload, definition: D, wish?: ClientWish) => RpcClient<D>;
   /** Divides work among the replicas of this service that only one of them may do at a time. */
   readonly shares: Pick<Shares, 'keep' | 'holds'>;
+  /** What this process shows and trusts, for connections a service makes by itself. */
+  readonly tls: Renewed<Certificates> | 'plaintext';
   /** Closed when the service stops: what `assemble` opens is registered here. */
   readonly scope: Scope;
 }

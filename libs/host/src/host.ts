@@ -1,7 +1,7 @@
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
 import { openPostgresStore } from '@interlock/event-store';
 import { natsBus } from '@interlock/messaging';
-import { type ClientTls, openChannel, type ServerTls, startServer, tokenVerifier, type Workload } from '@interlock/rpc';
+import { openChannel, startServer, tokenVerifier, type Workload } from '@interlock/rpc';
 import {
   ConfigError,
   type ConfigOf,
@@ -19,6 +19,7 @@ import { channelWish, openPeers } from './peers.ts';
 import { startProbes } from './probe-server.ts';
 import { atMost, isReachable, openPatiently } from './reaching.ts';
 import { hostSpec } from './settings.ts';
+import { openTls } from './tls.ts';
 import { wire } from './wiring.ts';
 
 /** What one service's `main.ts` says. */
@@ -59,6 +60,7 @@ export const hostService = <const Spec extends ConfigSpec>({
       const probes = config.probeAddress === undefined ? undefined : await startProbes(config.probeAddress, isStopping);
       scope.defer('probes', () => probes?.close());
 
+      const tls = await openTls(config, { clock, log, meter, scope });
       const store = await openPatiently(
         () => openPostgresStore({ url: config.databaseUrl, clock, random, maxConnections: config.storeConnections }),
         { clock, log, patienceMs: config.startPatienceMs, signal: scope.signal },
@@ -82,7 +84,6 @@ export const hostService = <const Spec extends ConfigSpec>({
         disk: config.diskAddress,
         compute: config.computeAddress,
       };
-      const tls = config.transport === 'plaintext' ? 'plaintext' : clientTls(config);
       const balancing = { 'grpc.service_config': serviceConfig(config.rpcBalancing) };
       const peers = openPeers({
         open: (peer, wish) => {
@@ -114,6 +115,7 @@ export const hostService = <const Spec extends ConfigSpec>({
           tracer,
           meter,
           scope,
+          tls,
           authzTtlMs: config.authzTtlMs,
           partitionCount: config.partitionCount,
         },
@@ -122,7 +124,7 @@ export const hostService = <const Spec extends ConfigSpec>({
       );
       const server = await startServer({
         address: config.serviceAddress,
-        tls: config.transport === 'plaintext' ? 'plaintext' : serverTls(config),
+        tls,
         services: wired.services,
         authenticate: tokenVerifier({
           keys: wired.keys,
@@ -171,30 +173,9 @@ export const readSettings = <const Spec extends ConfigSpec>(
   return { config: all, settings: all };
 };
 
-const serverTls = (config: ConfigOf<typeof hostSpec>): ServerTls => ({
-  certificate: required(config.tlsCertificateFile, 'TLS_CERTIFICATE_FILE'),
-  key: required(config.tlsKeyFile, 'TLS_KEY_FILE'),
-  ...(config.tlsClientCaFile === undefined ? {} : { clientCa: config.tlsClientCaFile }),
-});
-
-/** What this service trusts, and the certificate it shows to whoever wants to see one. */
-const clientTls = ({ tlsCaFile, tlsCertificateFile, tlsKeyFile }: ConfigOf<typeof hostSpec>): ClientTls => ({
-  ca: required(tlsCaFile, 'TLS_CA_FILE'),
-  ...(tlsCertificateFile === undefined || tlsKeyFile === undefined
-    ? {}
-    : { certificate: tlsCertificateFile, key: tlsKeyFile }),
-});
-
 /** The gRPC service configuration: which of the addresses behind a name is called. */
 const serviceConfig = (policy: 'pick_first' | 'round_robin'): string =>
   JSON.stringify({ loadBalancingConfig: [{ [policy]: {} }] });
 
 /** What calls under way may take of the time to stop; the rest is for consumers, the relay and the last spans. */
 const serverGraceMs = (shutdownGraceMs: number): number => Math.floor(shutdownGraceMs * 0.7);
-
-const required = <Value>(value: Value | undefined, variable: string): Value => {
-  if (value !== undefined) return value;
-  throw new Error(
-    `${variable} is not set: give it, or say TRANSPORT=plaintext where something else secures the network`,
-  );
-};

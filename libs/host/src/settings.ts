@@ -1,6 +1,17 @@
 import { STREAM_AGE_MAX_DEFAULT_MS, STREAM_BYTES_MAX_DEFAULT } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
-import { int, oneOf, optional, runSpec, secretFile, telemetrySpec, text, url, urls } from '@interlock/runtime';
+import {
+  int,
+  oneOf,
+  optional,
+  renewedFile,
+  runSpec,
+  secretFile,
+  telemetrySpec,
+  text,
+  url,
+  urls,
+} from '@interlock/runtime';
 import { shareTtlDefaultMs } from './shares/shares.ts';
 
 /** Every service of the system. */
@@ -50,12 +61,13 @@ export const hostSpec = {
   transport: oneOf('TLS, or plain text where something else secures the network', ['tls', 'plaintext'], {
     default: 'tls',
   }),
-  tlsCertificateFile: optional(secretFile('PEM file with the certificate of this service')),
-  tlsKeyFile: optional(secretFile('PEM file with its private key')),
-  tlsCaFile: optional(secretFile('PEM file with the authority that signed the certificates of all services')),
+  tlsCertificateFile: optional(renewedFile('PEM file with the certificate of this service')),
+  tlsKeyFile: optional(renewedFile('PEM file with its private key')),
+  tlsCaFile: optional(renewedFile('PEM file with the authorities that signed the certificates of all services')),
   tlsClientCaFile: optional(
-    secretFile('PEM file with the authority of callers; with it each has to show a certificate (mutual TLS)'),
+    renewedFile('PEM file with the authorities of callers; with it each has to show a certificate (mutual TLS)'),
   ),
+  tlsReloadIntervalMs: int('How often these files are read again', { min: 50, default: 10_000 }),
   rpcBalancing: oneOf(
     'Which address of a service is called, where its name has several',
     ['pick_first', 'round_robin'],

@@ -5,12 +5,13 @@ import {
   type Authorizer,
   type BoundService,
   type CachingAuthorizer,
+  type Certificates,
   cachingAuthorizer,
   type KeySource,
   service,
   type Workload,
 } from '@interlock/rpc';
-import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
+import type { Clock, Logger, Random, Renewed, Scope } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Assemble, Assembly } from './assembly.ts';
 import type { Peers } from './peers.ts';
@@ -31,6 +32,8 @@ export interface Surroundings {
   readonly tracer: Tracer;
   readonly meter: Meter;
   readonly scope: Scope;
+  /** Default: plain text, as there is no network in one process. */
+  readonly tls?: Renewed<Certificates> | 'plaintext';
   readonly authzTtlMs: number;
   readonly partitionCount: number;
   /** How long after the last word of a replica others do its share of the work; default 5,000 ms. */
@@ -84,6 +87,7 @@ export const wire = async <Settings>(
     forgetPermissions: permissions.invalidate,
     client: peers.client,
     shares,
+    tls: around.tls ?? 'plaintext',
     scope,
   });
   own.authority = assembly.authority;

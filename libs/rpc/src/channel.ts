@@ -1,8 +1,10 @@
-import { ChannelCredentials, type ChannelOptions } from '@grpc/grpc-js';
+import type { ChannelOptions } from '@grpc/grpc-js';
+import type { Renewed } from '@interlock/runtime';
 import { type Client, createChannel, createClientFactory } from 'nice-grpc';
 import type { ClientMiddleware } from 'nice-grpc-common';
 import { targetOf } from './address-list.ts';
 import type { CallOptions } from './client-pipeline.ts';
+import { type ClientTls, channelCredentials } from './credentials.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './server.ts';
 import type { Definition } from './service.ts';
 
@@ -15,17 +17,10 @@ export interface Channel {
   close(): void;
 }
 
-/** PEM texts of a client: whom it trusts and, for mutual TLS, what it shows. */
-export interface ClientTls {
-  readonly ca: string;
-  readonly certificate?: string;
-  readonly key?: string;
-}
-
 export interface ChannelSettings {
   /** `host:port`, or several of them, separated by commas: the replicas of one service, with certificates for one host. */
   readonly address: string;
-  readonly tls: ClientTls | 'plaintext';
+  readonly tls: ClientTls | Renewed<ClientTls> | 'plaintext';
   /** Largest message taken or sent, in bytes. Default `CONTROL_MESSAGE_BYTES_MAX`. */
   readonly messageBytesMax?: number;
   /** Further options of grpc-js: the data path sets `grpc-node.flow_control_window`. */
@@ -35,31 +30,19 @@ export interface ChannelSettings {
 /** Opens a gRPC channel. It connects with the first call and again whenever the connection is lost. */
 export function openChannel(settings: ChannelSettings): Channel {
   const { address, tls, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX } = settings;
-  const channel = createChannel(
-    targetOf(address),
-    tls === 'plaintext' ? ChannelCredentials.createInsecure() : credentials(tls),
-    {
-      'grpc.max_receive_message_length': messageBytesMax,
-      'grpc.max_send_message_length': messageBytesMax,
-      // A server that restarts must be found again within a lease, not after grpc-js's two minutes.
-      'grpc.initial_reconnect_backoff_ms': 100,
-      'grpc.max_reconnect_backoff_ms': 2_000,
-      // And where it comes back under another address, as pods do, not after grpc-js's thirty seconds between two look-ups.
-      'grpc.dns_min_time_between_resolutions_ms': 1_000,
-      ...settings.channelOptions,
-    },
-  );
+  const channel = createChannel(targetOf(address), channelCredentials(tls), {
+    'grpc.max_receive_message_length': messageBytesMax,
+    'grpc.max_send_message_length': messageBytesMax,
+    // A server that restarts must be found again within a lease, not after grpc-js's two minutes.
+    'grpc.initial_reconnect_backoff_ms': 100,
+    'grpc.max_reconnect_backoff_ms': 2_000,
+    // And where it comes back under another address, as pods do, not after grpc-js's thirty seconds between two look-ups.
+    'grpc.dns_min_time_between_resolutions_ms': 1_000,
+    ...settings.channelOptions,
+  });
   return {
     peer: address,
     client: (definition, middleware) => createClientFactory().use(middleware).create(definition, channel),
     close: () => channel.close(),
   };
-}
-
-function credentials({ ca, certificate, key }: ClientTls): ChannelCredentials {
-  return ChannelCredentials.createSsl(
-    Buffer.from(ca),
-    key === undefined ? null : Buffer.from(key),
-    certificate === undefined ? null : Buffer.from(certificate),
-  );
 }

@@ -40,9 +40,11 @@ export {
   runAsCall,
   tokenMissing,
 } from './call.ts';
-export { type Channel, type ChannelSettings, type ClientTls, openChannel } from './channel.ts';
+export { type CertificateFiles, type Certificates, openCertificates } from './certificates.ts';
+export { type Channel, type ChannelSettings, openChannel } from './channel.ts';
 export { type ConnectOptions, connect, type RpcClient } from './client.ts';
 export type { CallOptions, RetryPolicy } from './client-pipeline.ts';
+export type { ClientTls, ServerTls } from './credentials.ts';
 export {
   DETAILS_TRAILER,
   ERROR_DOMAIN,
@@ -62,7 +64,6 @@ export {
   DATA_MESSAGE_BYTES_MAX,
   type RunningServer,
   type ServerOptions,
-  type ServerTls,
   startServer,
 } from './server.ts';
 export type { PipelineOptions, Refusal } from './server-pipeline.ts';

@@ -1,4 +1,3 @@
-import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { credentials as grpcCredentials, Client as RawClient } from '@grpc/grpc-js';
@@ -8,12 +7,12 @@ import { Rejection } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { testMeter } from '@interlock/runtime/test-meter';
 import { trace } from '@opentelemetry/api';
-import { BasicConstraintsExtension, SubjectAlternativeNameExtension, X509CertificateGenerator } from '@peculiar/x509';
 import { openChannel } from './channel.ts';
 import { connect } from './client.ts';
 import { RpcFailure } from './errors.ts';
 import { type RunningServer, type ServerOptions, startServer } from './server.ts';
 import { service } from './service.ts';
+import { testAuthority } from './test-authority.ts';
 import { type EchoHandlers, echoDefinition, openRules, principalNamed } from './test-echo.ts';
 
 const BEARER = { token: async () => 'user-1', refused: () => undefined };
@@ -148,39 +147,8 @@ test('a caller of its own kind is held to the server’s deadline and gets a pla
 });
 
 describe('over TLS', () => {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-
-  async function authority(name: string) {
-    const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-    const ca = await X509CertificateGenerator.createSelfSigned({
-      name: `CN=${name}`,
-      keys,
-      signingAlgorithm: algorithm,
-      extensions: [new BasicConstraintsExtension(true, undefined, true)],
-    });
-    return {
-      ca: ca.toString('pem'),
-      issue: async () => {
-        const own = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-        const certificate = await X509CertificateGenerator.create({
-          subject: 'CN=test',
-          issuer: ca.subject,
-          publicKey: own.publicKey,
-          signingKey: keys.privateKey,
-          signingAlgorithm: algorithm,
-          extensions: [new SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }])],
-        });
-        const key = Buffer.from(await crypto.subtle.exportKey('pkcs8', own.privateKey)).toString('base64');
-        return {
-          certificate: certificate.toString('pem'),
-          key: `-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----\n`,
-        };
-      },
-    };
-  }
-
   test('a client trusts only its authority, and where asked has to show a certificate of it', async () => {
-    const [ours, others] = await Promise.all([authority('ours'), authority('others')]);
+    const [ours, others] = await Promise.all([testAuthority('ours'), testAuthority('others')]);
     const server = await start({ tls: { ...(await ours.issue()), clientCa: ours.ca }, services: [echoService] });
     const call = async (tls: Parameters<typeof openChannel>[0]['tls']) => {
       const channel = openChannel({ address: server.address, tls });

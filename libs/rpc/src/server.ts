@@ -1,6 +1,8 @@
-import { type ChannelOptions, ServerCredentials } from '@grpc/grpc-js';
+import type { ChannelOptions } from '@grpc/grpc-js';
+import type { Renewed } from '@interlock/runtime';
 import { createServer } from 'nice-grpc';
 import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-reflection';
+import { type ServerTls, serverCredentials } from './credentials.ts';
 import { health } from './health.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, rulesOf } from './service.ts';
@@ -11,17 +13,10 @@ export const CONTROL_MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
 /** Largest message of a data stream, in bytes: a piece of 2 MiB and room for the fields around it. */
 export const DATA_MESSAGE_BYTES_MAX = 2 * 1024 * 1024 + 64 * 1024;
 
-/** PEM texts of a server. With `clientCa` every client has to show a certificate of that authority (mutual TLS). */
-export interface ServerTls {
-  readonly certificate: string;
-  readonly key: string;
-  readonly clientCa?: string;
-}
-
 export interface ServerOptions extends PipelineOptions {
   /** `host:port`; port 0 takes a free one. */
   readonly address: string;
-  readonly tls: ServerTls | 'plaintext';
+  readonly tls: ServerTls | Renewed<ServerTls> | 'plaintext';
   readonly services: readonly BoundService[];
   /** Encoded google.protobuf.FileDescriptorSet for reflection; without it reflection is not offered. */
   readonly reflectionDescriptors?: Uint8Array;
@@ -65,10 +60,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     server.add(ServerReflectionService, ServerReflection(options.reflectionDescriptors, names));
   }
 
-  const port = await server.listen(
-    options.address,
-    tls === 'plaintext' ? ServerCredentials.createInsecure() : credentials(tls),
-  );
+  const port = await server.listen(options.address, serverCredentials(tls));
   return {
     address: `${options.address.replace(/:\d*$/, '')}:${port}`,
     stop: async ({ graceMs = 10_000, streamGraceMs = 1_000 } = {}) => {
@@ -87,12 +79,4 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       }
     },
   };
-}
-
-function credentials({ certificate, key, clientCa }: ServerTls): ServerCredentials {
-  return ServerCredentials.createSsl(
-    clientCa === undefined ? null : Buffer.from(clientCa),
-    [{ cert_chain: Buffer.from(certificate), private_key: Buffer.from(key) }],
-    clientCa !== undefined,
-  );
 }

@@ -87,28 +87,33 @@ export const secret = (description: string): Reader<string> => ({
 });
 
 /** Path of a file that holds a secret; the value is the file's content, without a line end at its end. */
-export const secretFile = (description: string): Reader<string> => {
-  const expected = 'the path of a readable file that is not empty';
-  return {
-    ...reader(description, expected, {}, (raw) => {
-      const content = contentOf(raw);
-      return content.ok && content.value === '' ? { ok: false, got: `${quoted(raw)} (empty)`, expected } : content;
-    }),
-    show: () => HIDDEN,
-  };
+export const secretFile = (description: string): Reader<string> => ({
+  ...reader(description, readableFile, {}, contentOf),
+  show: () => HIDDEN,
+});
 
-  function contentOf(path: string): Reading<string> {
-    try {
-      return { ok: true, value: readFileSync(path, 'utf8').replace(/\r?\n$/, '') };
-    } catch (error) {
-      return {
-        ok: false,
-        got: `${quoted(path)} (${error instanceof Error ? error.message : String(error)})`,
-        expected,
-      };
-    }
+/** Path of a file that is read again whenever it is renewed; the value is the path. */
+export const renewedFile = (description: string): Reader<string> =>
+  reader(description, readableFile, {}, (path) => {
+    const content = contentOf(path);
+    return content.ok ? { ok: true, value: path } : content;
+  });
+
+const readableFile = 'the path of a readable file that is not empty';
+
+function contentOf(path: string): Reading<string> {
+  const unusable = (why: string): Reading<string> => ({
+    ok: false,
+    got: `${quoted(path)} (${why})`,
+    expected: readableFile,
+  });
+  try {
+    const value = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+    return value === '' ? unusable('empty') : { ok: true, value };
+  } catch (error) {
+    return unusable(error instanceof Error ? error.message : String(error));
   }
-};
+}
 
 function reader<Value>(
   description: string,

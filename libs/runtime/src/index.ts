@@ -11,7 +11,19 @@ export {
   readConfig,
   variableOf,
 } from './config.ts';
-export { bool, type Defaulted, int, oneOf, optional, secret, secretFile, text, url, urls } from './config-readers.ts';
+export {
+  bool,
+  type Defaulted,
+  int,
+  oneOf,
+  optional,
+  renewedFile,
+  secret,
+  secretFile,
+  text,
+  url,
+  urls,
+} from './config-readers.ts';
 export { type ErrorLink, errorChain } from './error-chain.ts';
 export { type FailureLog, failureLog, type Outage } from './failure-log.ts';
 export {
@@ -26,6 +38,8 @@ export {
 export { type LogFields, type Logger, type LoggerOptions, logger } from './logger.ts';
 export { DURATION_BUCKETS_S } from './metrics.ts';
 export { type Random, systemRandom } from './random.ts';
+export { type Renewable, type Renewed, renewable } from './renewed.ts';
+export { type RenewedFiles, type RenewedFilesOptions, renewedFiles } from './renewed-files.ts';
 export { ExitCode, type RunOptions, runService, runSpec, type Startup } from './run.ts';
 export { createScope, type Scope, ScopeError } from './scope.ts';
 export { type SeededRandom, seededRandom } from './seeded-random.ts';

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hostService, hostSpec } from '@interlock/host';
-import { int, oneOf, optional, secretFile, text } from '@interlock/runtime';
+import { hostService } from '@interlock/host';
+import { int, oneOf, optional, text } from '@interlock/runtime';
 import { assemble } from './assemble.ts';
 import { guestDriver } from './drivers/guest-driver.ts';
 import { idleDriver } from './drivers/idle-driver.ts';
@@ -37,13 +37,9 @@ await hostService({
     sweepIntervalMs: int('How often everything is looked at again', { min: 100, default: 10_000 }),
     dataDisksMax: int('Most data disks of a machine', { min: 1, max: 64, default: 64 }),
     diskCallsMax: int('Calls of the disk service at once', { min: 1, default: 64 }),
-    tlsCaFile: optional(secretFile('PEM file with the authority that signed the certificates of the disk hosts')),
-    tlsCertificateFile: hostSpec.tlsCertificateFile,
-    tlsKeyFile: hostSpec.tlsKeyFile,
   },
   assemble: async (seams) => {
-    const { settings, clock, log } = seams;
-    const { tlsCertificateFile, tlsKeyFile } = settings;
+    const { settings, clock, log, tls } = seams;
     const folder = join(settings.dataFolder, 'guests');
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const parentPid = settings.guestParentPid ?? settings.interlockParentPid;
@@ -52,11 +48,8 @@ await hostService({
         ? idleDriver()
         : guestDriver({
             folder,
-            authority: settings.tlsCaFile ?? 'plaintext',
+            tls,
             ioTimeoutMs: settings.guestIoTimeoutMs,
-            ...(tlsCertificateFile === undefined || tlsKeyFile === undefined
-              ? {}
-              : { client: { certificate: tlsCertificateFile, key: tlsKeyFile } }),
             ...(parentPid === undefined ? {} : { parentPid }),
             node: process.execPath,
             env: Object.fromEntries(

@@ -77,7 +77,7 @@ after(async () => {
 const driver = (changes: Partial<GuestDriverOptions> = {}) =>
   guestDriver({
     folder,
-    authority: 'plaintext',
+    tls: 'plaintext',
     parentPid: process.pid,
     node: process.execPath,
     env: { PATH: process.env.PATH ?? '' },

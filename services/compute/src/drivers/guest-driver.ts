@@ -1,20 +1,20 @@
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Clock, Logger } from '@interlock/runtime';
+import { isDeepStrictEqual } from 'node:util';
+import type { Certificates } from '@interlock/rpc';
+import type { Clock, Logger, Renewed } from '@interlock/runtime';
 import { limiter } from '../disks.ts';
 import type { Driver, GuestDisk } from '../driver.ts';
-import { type ClientCertificate, type GuestFile, guestFiles, readGuestFile } from '../guest/plan.ts';
+import { type GuestFile, guestFiles, guestTls, readGuestFile } from '../guest/plan.ts';
 import { findGuest, type GuestProcess, hostRun, signalGuest } from './guest-process.ts';
 
 export interface GuestDriverOptions {
   /** Holds a folder for each machine, `<folder>/subscriptions/…/virtualMachines/<vm>`, with the journal of its I/O. */
   readonly folder: string;
-  /** PEM text of the authority of the disk hosts. */
-  readonly authority: string | 'plaintext';
-  /** The certificate guests show, where disk hosts want to see one. */
-  readonly client?: ClientCertificate;
+  /** What guests show and trust; running ones are told when it is renewed. */
+  readonly tls: Renewed<Certificates> | 'plaintext';
   /** Longest single read, write or flush of a guest, in milliseconds, where it is not the usual one. */
   readonly ioTimeoutMs?: number;
   /** Process without which guests end; they outlive this one. */
@@ -66,7 +66,11 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
     const held = guests.get(vm);
     if (held) return held;
     const found = findGuest(folderOf(vm), clock);
-    return found && hold(vm, found);
+    if (!found) return undefined;
+    const guest = hold(vm, found);
+    // It may have been started with certificates that were renewed while nobody of us was there.
+    renewTls(vm, guest);
+    return guest;
   };
 
   const writePlan = (vm: string, plan: GuestFile): void => {
@@ -74,6 +78,22 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
     writeFileSync(`${path}.new`, JSON.stringify(plan), { mode: 0o600 });
     renameSync(`${path}.new`, path);
   };
+
+  const renewTls = (vm: string, guest: GuestProcess): void => {
+    const [plan = '', applied = ''] = [guestFiles.plan, guestFiles.applied].map((file) => join(folderOf(vm), file));
+    // One whose plan is gone is about to end; one that has applied none is not up yet, and the signal would end it.
+    if (!existsSync(plan) || !existsSync(applied)) return;
+    const before = readGuestFile(plan);
+    const tls = guestTls(options.tls);
+    if (before.authority === tls.authority && isDeepStrictEqual(before.client, tls.client)) return;
+    writePlan(vm, { ...before, ...tls, generation: before.generation + 1 });
+    signalGuest(guest, 'SIGHUP');
+  };
+  if (options.tls !== 'plaintext') {
+    options.tls.onRenewal(() => {
+      for (const [vm, guest] of guests) renewTls(vm, guest);
+    });
+  }
 
   /** Changes the disks of a running guest and waits, not for ever, until it has taken them over. */
   const change = async (vm: string, disks: (before: readonly GuestDisk[]) => readonly GuestDisk[]): Promise<void> => {
@@ -128,7 +148,10 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
       signalGuest(held, 'SIGKILL');
       throw new Error(`the guest of ${vm} did not come up: ${outcome}; see ${join(folder, guestFiles.log)}`);
     }
-    if (guests.get(vm) === held) held.isEndWanted = false;
+    if (guests.get(vm) !== held) return;
+    held.isEndWanted = false;
+    // What was renewed while it came up, it has not heard of.
+    renewTls(vm, held);
   };
 
   return {
@@ -138,16 +161,15 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
       const folder = folderOf(vm);
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       rmSync(join(folder, guestFiles.applied), { force: true });
-      const { authority, client, parentPid, ioTimeoutMs } = options;
+      const { parentPid, ioTimeoutMs } = options;
       writePlan(vm, {
         vm,
-        authority,
+        ...guestTls(options.tls),
         ...(ioTimeoutMs === undefined ? {} : { ioTimeoutMs }),
         workload,
         disks,
         generation: 1,
         host,
-        ...(client === undefined ? {} : { client }),
         ...(parentPid === undefined ? {} : { parentPid }),
       });
       const own = {};

@@ -1,13 +1,15 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
-import { Client, credentials } from '@grpc/grpc-js';
-// Not by its index: that loads all of tracing, which takes twice as long as the rest of a guest.
+import { Client } from '@grpc/grpc-js';
+// Not by their indexes: those load all of tracing, which takes twice as long as the rest of a guest.
+import { channelCredentials } from '@interlock/rpc/credentials';
 import { type Clock, systemClock } from '@interlock/runtime/clock';
+import { renewable } from '@interlock/runtime/renewed';
 import { diskIo } from './disk-io.ts';
 import { createGuest } from './guest.ts';
 import { openJournal, readJournal } from './journal.ts';
-import { guestFiles, readGuestFile } from './plan.ts';
+import { clientTls, guestFiles, readGuestFile } from './plan.ts';
 
 /** How often a guest looks whether it is still wanted, in milliseconds. */
 const lookMs = 500;
@@ -18,19 +20,15 @@ const planFile = join(folder, guestFiles.plan);
 const journalFile = join(folder, guestFiles.journal);
 
 const clients = new Map<string, Client>();
-const { authority, client, parentPid, ioTimeoutMs } = readGuestFile(planFile);
-const channelCredentials =
-  authority === 'plaintext'
-    ? credentials.createInsecure()
-    : credentials.createSsl(
-        Buffer.from(authority),
-        client === undefined ? null : Buffer.from(client.key),
-        client === undefined ? null : Buffer.from(client.certificate),
-      );
+const first = readGuestFile(planFile);
+const { parentPid, ioTimeoutMs } = first;
+const firstTls = clientTls(first);
+const tls = firstTls === 'plaintext' ? undefined : renewable(firstTls);
+const ownCredentials = channelCredentials(tls ?? 'plaintext');
 const clientOf = (address: string): Client => {
   const found =
     clients.get(address) ??
-    new Client(address, channelCredentials, {
+    new Client(address, ownCredentials, {
       // A disk host that restarts must be found again within a lease.
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
@@ -56,6 +54,9 @@ const guest = createGuest({
 
 const apply = async (): Promise<void> => {
   const plan = readGuestFile(planFile);
+  // Connections that stand go on; whatever connects from now on shows and trusts these.
+  const planTls = clientTls(plan);
+  if (planTls !== 'plaintext') tls?.renew(planTls);
   await guest.apply(plan);
   writeFileSync(join(folder, guestFiles.applied), String(plan.generation));
 };

@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import type { Certificates, ClientTls } from '@interlock/rpc';
+import type { Renewed } from '@interlock/runtime';
 import type { GuestDisk, GuestPlan } from '../driver.ts';
 
 /** What a guest finds in the file it is started with. The file has secrets: only its owner may read it. */
@@ -23,6 +25,20 @@ export interface ClientCertificate {
   readonly certificate: string;
   readonly key: string;
 }
+
+/** The part of the file that is about TLS. */
+export type GuestTls = Pick<GuestFile, 'authority' | 'client'>;
+
+/** What guests are given of the certificates of their host. */
+export const guestTls = (tls: Renewed<Certificates> | 'plaintext'): GuestTls => {
+  if (tls === 'plaintext') return { authority: tls };
+  const { ca, certificate, key } = tls.current();
+  return { authority: ca, client: { certificate, key } };
+};
+
+/** The same as a channel takes it. */
+export const clientTls = ({ authority, client }: GuestTls): ClientTls | 'plaintext' =>
+  authority === 'plaintext' ? authority : { ca: authority, ...client };
 
 /** Names inside the folder of a guest. */
 export const guestFiles = {

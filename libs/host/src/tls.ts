@@ -1,0 +1,47 @@
+import { type CertificateFiles, type Certificates, openCertificates } from '@interlock/rpc';
+import type { Clock, ConfigOf, Logger, Renewed, Scope } from '@interlock/runtime';
+import type { Meter } from '@opentelemetry/api';
+import type { hostSpec } from './settings.ts';
+
+type TlsSettings = Pick<
+  ConfigOf<typeof hostSpec>,
+  'transport' | 'tlsCertificateFile' | 'tlsKeyFile' | 'tlsCaFile' | 'tlsClientCaFile' | 'tlsReloadIntervalMs'
+>;
+
+/**
+ * What this service shows and trusts, read again as long as it runs; `plaintext` where TRANSPORT says so.
+ * @throws Error naming the variable that is missing or the file that is of no use
+ */
+export const openTls = async (
+  config: TlsSettings,
+  seams: { readonly clock: Clock; readonly log: Logger; readonly meter: Meter; readonly scope: Scope },
+): Promise<Renewed<Certificates> | 'plaintext'> => {
+  if (config.transport === 'plaintext') return 'plaintext';
+  const { clock, log, meter, scope } = seams;
+  const files: CertificateFiles = {
+    certificate: required(config.tlsCertificateFile, 'TLS_CERTIFICATE_FILE'),
+    key: required(config.tlsKeyFile, 'TLS_KEY_FILE'),
+    ca: required(config.tlsCaFile, 'TLS_CA_FILE'),
+    ...(config.tlsClientCaFile === undefined ? {} : { clientCa: config.tlsClientCaFile }),
+  };
+  const certificates = await openCertificates({ files, clock, log, intervalMs: config.tlsReloadIntervalMs });
+  scope.defer('TLS certificate', () => certificates.close());
+  const remaining = meter.createObservableGauge('interlock.tls.certificate.remaining', {
+    description: 'Time until the certificate in use ends',
+    unit: 's',
+  });
+  remaining.addCallback((observed) => {
+    const { endsAt, authorityEndsAt } = certificates.current();
+    const leftS = (instant: number): number => (instant - clock.now()) / 1_000;
+    observed.observe(leftS(endsAt), { 'interlock.tls.certificate': 'own' });
+    observed.observe(leftS(authorityEndsAt), { 'interlock.tls.certificate': 'authority' });
+  });
+  return certificates;
+};
+
+const required = <Value>(value: Value | undefined, variable: string): Value => {
+  if (value !== undefined) return value;
+  throw new Error(
+    `${variable} is not set: give it, or say TRANSPORT=plaintext where something else secures the network`,
+  );
+};

@@ -1,0 +1,110 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { type Clock, type Instant, type Logger, type RenewedFiles, renewedFiles } from '@interlock/runtime';
+
+/** Where a process finds its TLS: paths of PEM files, which may be renewed at any time. */
+export interface CertificateFiles {
+  /** Its certificate, and those between it and the authority. */
+  readonly certificate: string;
+  readonly key: string;
+  /** Authorities of whom it calls. */
+  readonly ca: string;
+  /** Authorities of who calls it; with it every caller has to show a certificate. */
+  readonly clientCa?: string;
+}
+
+/** What the files say: PEM texts, and until when the certificate holds. */
+export interface Certificates {
+  readonly certificate: string;
+  readonly key: string;
+  readonly ca: string;
+  readonly clientCa?: string;
+  /** The first of the certificates shown ends then. */
+  readonly endsAt: Instant;
+  /** The last of the authorities trusted ends then: from that moment on nobody can be called. */
+  readonly authorityEndsAt: Instant;
+}
+
+/**
+ * Follows the certificate of this process and the authorities it trusts. New connections are made with what was read last;
+ * those that stand go on with what they were made with.
+ *
+ * A certificate that is not whole, has another key, has ended or has not begun never replaces one that holds.
+ * @param intervalMs between two looks at the files
+ * @throws Error naming the file that is of no use
+ */
+export const openCertificates = (parts: {
+  readonly files: CertificateFiles;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly intervalMs: number;
+}): Promise<RenewedFiles<Certificates>> => {
+  const { files, ...rest } = parts;
+  return renewedFiles({
+    ...rest,
+    what: 'TLS certificate',
+    files: [files.certificate, files.key, files.ca, ...(files.clientCa === undefined ? [] : [files.clientCa])],
+    parse: (textOf, before) => certificatesIn(files, textOf, parts.clock.now(), before),
+    describe: ({ certificate, endsAt, authorityEndsAt }) => ({
+      serialNumber: blocksOf(certificate)[0]?.serialNumber ?? '',
+      endsAt: timeOf(endsAt),
+      authorityEndsAt: timeOf(authorityEndsAt),
+    }),
+  });
+};
+
+const certificatesIn = (
+  files: CertificateFiles,
+  textOf: (file: string) => string,
+  now: Instant,
+  before: Certificates | undefined,
+): Certificates => {
+  const chain = chainIn(files.certificate, textOf);
+  const authorities = chainIn(files.ca, textOf);
+  if (files.clientCa !== undefined) chainIn(files.clientCa, textOf);
+  const [own] = chain;
+  if (!own?.checkPrivateKey(keyIn(files.key, textOf))) {
+    throw new Error(`the key in ${files.key} is not that of the certificate in ${files.certificate}`);
+  }
+  const beginsAt = Math.max(...chain.map(({ validFromDate }) => validFromDate.getTime()));
+  const endsAt = Math.min(...chain.map(({ validToDate }) => validToDate.getTime()));
+  if (before !== undefined && before.endsAt > now) {
+    if (endsAt <= now) throw new Error(`the certificate in ${files.certificate} has ended: ${timeOf(endsAt)}`);
+    if (beginsAt > now)
+      throw new Error(`the certificate in ${files.certificate} holds from ${timeOf(beginsAt)} on only`);
+  }
+  return {
+    certificate: textOf(files.certificate),
+    key: textOf(files.key),
+    ca: textOf(files.ca),
+    ...(files.clientCa === undefined ? {} : { clientCa: textOf(files.clientCa) }),
+    endsAt,
+    authorityEndsAt: Math.max(...authorities.map(({ validToDate }) => validToDate.getTime())),
+  };
+};
+
+const chainIn = (file: string, textOf: (file: string) => string): readonly X509Certificate[] => {
+  try {
+    const found = blocksOf(textOf(file));
+    if (found.length > 0) return found;
+  } catch (cause) {
+    throw new Error(`${file} has a certificate that cannot be read`, { cause });
+  }
+  throw new Error(`${file} has no certificate in PEM form`);
+};
+
+/** Each certificate of a PEM text. A beginning without an end counts as one that cannot be read. */
+const blocksOf = (pem: string): readonly X509Certificate[] =>
+  pem
+    .split(/(?=-----BEGIN CERTIFICATE-----)/)
+    .filter((block) => block.includes('-----BEGIN CERTIFICATE-----'))
+    .map((block) => new X509Certificate(block));
+
+const keyIn = (file: string, textOf: (file: string) => string) => {
+  try {
+    return createPrivateKey(textOf(file));
+  } catch (cause) {
+    throw new Error(`${file} has no private key that can be read`, { cause });
+  }
+};
+
+const timeOf = (instant: Instant): string => new Date(instant).toISOString();

@@ -1,0 +1,86 @@
+import { readFile } from 'node:fs/promises';
+import type { Clock } from './clock.ts';
+import { failureLog } from './failure-log.ts';
+import type { Logger } from './logger.ts';
+import { type Renewed, renewable } from './renewed.ts';
+
+/** Files that belong together, and what they say. */
+export interface RenewedFilesOptions<Value> {
+  /** What they are, for the log: `TLS certificate`. */
+  readonly what: string;
+  /** Their paths. */
+  readonly files: readonly string[];
+  /**
+   * Makes the value of what the files hold.
+   * @param before what holds now; none at the start
+   * @throws Error when the files are not whole, do not fit together, or are worse than what holds
+   */
+  readonly parse: (textOf: (file: string) => string, before: Value | undefined) => Value;
+  /** What the log may say of a value. */
+  readonly describe: (value: Value) => Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Milliseconds between two looks. */
+  readonly intervalMs: number;
+}
+
+/** A value that follows its files until it is closed. */
+export interface RenewedFiles<Value> extends Renewed<Value> {
+  close(): Promise<void>;
+}
+
+/**
+ * Reads files now, and again and again: by their content, because a kubelet replaces the folder a Secret lies in and neither
+ * the name nor, on every file system, the time of a file says so. What cannot be read or does not fit together (a renewal in
+ * the middle of being written) changes nothing: the value of before goes on, the log says so, and the next look tries again.
+ * @throws Error when the files are of no use at the start
+ */
+export const renewedFiles = async <Value>(options: RenewedFilesOptions<Value>): Promise<RenewedFiles<Value>> => {
+  const { what, files, describe, clock, log, intervalMs } = options;
+  const read = (): Promise<readonly string[]> => Promise.all(files.map((file) => readFile(file, 'utf8')));
+  const parse = (texts: readonly string[], before: Value | undefined): Value =>
+    options.parse((file) => texts[files.indexOf(file)] ?? '', before);
+
+  let inUse = await read();
+  const value = renewable(parse(inUse, undefined));
+  log.info(`${what} read`, describe(value.current()));
+  const closing = new AbortController();
+  const attempts = failureLog({
+    log,
+    clock,
+    failing: `${what} cannot be renewed: the one from before stays in use`,
+    back: `${what} is in order again`,
+  });
+
+  const look = async (): Promise<void> => {
+    try {
+      const texts = await read();
+      if (texts.some((text, at) => text !== inUse[at])) {
+        const next = parse(texts, value.current());
+        inUse = texts;
+        value.renew(next);
+        log.info(`${what} renewed`, describe(next));
+      }
+      attempts.succeeded();
+    } catch (error) {
+      attempts.failed(error, { files: files.join(', ') });
+    }
+  };
+  const follow = async (): Promise<void> => {
+    for (;;) {
+      await clock.sleep(intervalMs, closing.signal);
+      if (closing.signal.aborted) return;
+      await look();
+    }
+  };
+  const following = follow();
+
+  return {
+    current: value.current,
+    onRenewal: value.onRenewal,
+    close: () => {
+      closing.abort();
+      return following;
+    },
+  };
+};

@@ -1,0 +1,35 @@
+/** A value that is replaced while the process runs: certificates that end and are made anew. */
+export interface Renewed<Value> {
+  /** What holds now. Asked at every use, never kept. */
+  current(): Value;
+  /**
+   * Calls `listener` after each renewal.
+   * @returns ends that
+   */
+  onRenewal(listener: () => void): () => void;
+}
+
+/** A renewed value and who renews it. */
+export interface Renewable<Value> extends Renewed<Value> {
+  /** Replaces the value, then tells everybody. */
+  renew(value: Value): void;
+}
+
+/** @param first what holds until the first renewal */
+export const renewable = <Value>(first: Value): Renewable<Value> => {
+  const listeners = new Set<() => void>();
+  let value = first;
+  return {
+    current: () => value,
+    onRenewal: (listener) => {
+      // Its own, so that somebody who listens twice can end each.
+      const own = (): void => listener();
+      listeners.add(own);
+      return () => void listeners.delete(own);
+    },
+    renew: (next) => {
+      value = next;
+      for (const tell of listeners) tell();
+    },
+  };
+};
