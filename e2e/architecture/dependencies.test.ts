@@ -141,7 +141,8 @@ test('a guest loads next to nothing: it is a process a machine, and has to be up
       .filter(({ entries }) => !entries.every(({ isType }) => isType))
       .map(({ moduleRequest }) => ({ from, to: moduleRequest.value }));
   });
-  const allowed = /^(node:|\.\/|@grpc\/grpc-js$|@interlock\/contracts\/|@interlock\/runtime\/(clock|renewed)$|@interlock\/rpc\/credentials$)/;
+  const allowed =
+    /^(node:|\.\/|@grpc\/grpc-js$|@interlock\/contracts\/|@interlock\/runtime\/(clock|renewed)$|@interlock\/rpc\/credentials$)/;
   assert.ok(loaded.some(({ to }) => to === '@grpc/grpc-js'));
   assert.deepEqual(show(loaded.filter(({ to }) => !allowed.test(to))), []);
 });
