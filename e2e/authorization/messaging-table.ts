@@ -19,5 +19,6 @@ export const messagingTable = services.flatMap((service) =>
     },
     listConsumers: { rule: reads, request: () => ({}) },
     getRelay: { rule: reads, request: () => ({}) },
+    listReplicas: { rule: reads, request: () => ({}) },
   }),
 );

@@ -58,9 +58,15 @@ for (const service of serviceNames) {
         const { consumers } = await clients.messaging(service).listConsumers({});
         return consumers.every(({ heardElsewhere, gap }) => !heardElsewhere && gap === 0);
       });
+      const isOneGone = async (): Promise<boolean> => {
+        const { replicas: known } = await clients.messaging(service).listReplicas({});
+        return known.some(({ state }) => state === 'GONE');
+      };
+      await until(`what is left of ${service} knows that one is gone`, isOneGone);
       await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
       await startAgain(clients, world.set, machines);
       await cloud.cloud.restart(service, victim);
+      await until(`${service} is whole again`, async () => !(await isOneGone()));
       for (const [n, name] of machines.entries()) {
         const stops = await stopsOf(name);
         assert.equal(stops.length - (stopsBefore[n] ?? 0), 1, `${name}: ${JSON.stringify(stops)}`);

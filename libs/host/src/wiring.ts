@@ -1,4 +1,7 @@
-import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import {
+  MessagingServiceDefinition,
+  type Replica as ReplicaResource,
+} from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type EventStore, rowKeeper } from '@interlock/event-store';
 import { type Bus, messagingApi, meterMessaging, type ReadFeed, startConsumer, startRelay } from '@interlock/messaging';
 import {
@@ -16,7 +19,7 @@ import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Assemble, Assembly } from './assembly.ts';
 import type { Peers } from './peers.ts';
 import { workloads } from './settings.ts';
-import { openShares } from './shares/shares.ts';
+import { openShares, type Replica } from './shares/shares.ts';
 
 /** What surrounds one service, real or simulated. */
 export interface Surroundings {
@@ -117,14 +120,28 @@ export const wire = async <Settings>(
 
   const messaging = service({
     definition: MessagingServiceDefinition,
-    implementation: messagingApi({ ...common, toFact: assembly.toFact, consumers, relay }),
+    implementation: messagingApi({
+      ...common,
+      toFact: assembly.toFact,
+      consumers,
+      relay,
+      replicas: async () => (await shares.replicas()).map(replicaOf),
+    }),
     authorization: {
       readFeed: { workload: workloads },
       listParkedFacts: { action: 'platform/messaging/read', scope: () => '/' },
       replayParkedFact: { action: 'platform/messaging/write', scope: () => '/' },
       getRelay: { action: 'platform/messaging/read', scope: () => '/' },
       listConsumers: { action: 'platform/messaging/read', scope: () => '/' },
+      listReplicas: { action: 'platform/messaging/read', scope: () => '/' },
     },
   });
   return { assembly, services: [...assembly.services, messaging], keys, permissions };
 };
+
+const replicaOf = ({ name, state, shareCount, goneAt }: Replica): ReplicaResource => ({
+  name: `replicas/${name}`,
+  state: ({ working: 'WORKING', standby: 'STANDBY', gone: 'GONE' } as const)[state],
+  shareCount,
+  goneTime: goneAt === undefined ? undefined : new Date(goneAt),
+});

@@ -150,3 +150,21 @@ test('a service that cannot tell says so, since when, why, and how much waits; t
   assert.equal(world.lines.filter((line) => line.includes('relay tells again')).length, 1);
   await relay.stop();
 });
+
+test('the processes of a service are listed as its store knows them, in pages', async () => {
+  const { source: store, clock, log } = testWorld();
+  const known = [
+    { name: 'replicas/a', state: 'WORKING', shareCount: 3, goneTime: undefined },
+    { name: 'replicas/b', state: 'GONE', shareCount: 0, goneTime: new Date(7) },
+  ] as const;
+  const base = { service: 'src', store, toFact, consumers: [], relay: idleRelay, clock, log };
+  const api = messagingApi({ ...base, replicas: async () => known });
+  const first = await api.listReplicas({ pageSize: 1, pageToken: '' });
+  assert.deepEqual(first, { replicas: [known[0]], nextPageToken: 'replicas/a' });
+  assert.deepEqual(await api.listReplicas({ pageSize: 1, pageToken: first.nextPageToken }), {
+    replicas: [known[1]],
+    nextPageToken: '',
+  });
+  await assert.rejects(api.listReplicas({ pageSize: -1, pageToken: '' }), { reason: 'PAGE_SIZE_INVALID' });
+  assert.deepEqual((await messagingApi(base).listReplicas({ pageSize: 0, pageToken: '' })).replicas, []);
+});

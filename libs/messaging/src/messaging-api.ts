@@ -5,10 +5,13 @@ import type {
   ListConsumersResponse,
   ListParkedFactsRequest,
   ListParkedFactsResponse,
+  ListReplicasRequest,
+  ListReplicasResponse,
   ReadFeedRequest,
   Relay as RelayResource,
   ReplayParkedFactRequest,
   ReplayParkedFactResponse,
+  Replica,
 } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type EventStore, Rejection } from '@interlock/event-store';
 import type { Clock, Logger } from '@interlock/runtime';
@@ -32,6 +35,8 @@ export interface MessagingApiOptions {
   readonly toFact: ToFact;
   readonly consumers: readonly Consumer[];
   readonly relay: Pick<Relay, 'position' | 'outage'>;
+  /** The processes of the service as they are known in its store, by name; none where it is absent. */
+  readonly replicas?: () => Promise<readonly Replica[]>;
   readonly clock: Clock;
   readonly log: Logger;
   /** In how many partitions this service tells; default 4. */
@@ -48,10 +53,11 @@ export interface MessagingApi {
   ): Promise<ReplayParkedFactResponse>;
   listConsumers(request: ListConsumersRequest): Promise<ListConsumersResponse>;
   getRelay(): Promise<RelayResource>;
+  listReplicas(request: ListReplicasRequest): Promise<ListReplicasResponse>;
 }
 
 export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
-  const { store, consumers, relay, partitionCount = DEFAULT_PARTITION_COUNT } = options;
+  const { store, consumers, relay, replicas, partitionCount = DEFAULT_PARTITION_COUNT } = options;
   const parked = parkedFacts(store);
 
   const describe = async (consumer: Consumer): Promise<readonly ConsumerResource[]> => {
@@ -105,16 +111,29 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
       };
     },
 
-    async listConsumers({ pageSize, pageToken }) {
-      const limit = pageSizeOf(pageSize, PAGE_MAX);
+    async listConsumers(request) {
       const all = (await Promise.all(consumers.map(describe))).flat();
       const sorted = all.toSorted((a, b) => (a.source < b.source ? -1 : Number(a.source > b.source)));
-      const from = pageToken ? sorted.findIndex(({ name }) => name === pageToken) + 1 : 0;
-      const page = sorted.slice(from, from + limit);
-      const isLast = from + limit >= sorted.length;
-      return { consumers: page, nextPageToken: isLast ? '' : (page.at(-1)?.name ?? '') };
+      const [page, nextPageToken] = pageOf(sorted, request);
+      return { consumers: page, nextPageToken };
+    },
+
+    async listReplicas(request) {
+      const [page, nextPageToken] = pageOf((await replicas?.()) ?? [], request);
+      return { replicas: page, nextPageToken };
     },
   };
+};
+
+/** A page of what is listed from memory, and the token of the next one: the name of the last on this. */
+const pageOf = <Item extends { readonly name: string }>(
+  all: readonly Item[],
+  { pageSize, pageToken }: { readonly pageSize: number; readonly pageToken: string },
+): readonly [page: Item[], nextPageToken: string] => {
+  const limit = pageSizeOf(pageSize, PAGE_MAX);
+  const from = pageToken ? all.findIndex(({ name }) => name === pageToken) + 1 : 0;
+  const page = all.slice(from, from + limit);
+  return [page, from + limit >= all.length ? '' : (page.at(-1)?.name ?? '')];
 };
 
 const pageSizeOf = (pageSize: number, byDefault: number): number => {

@@ -63,6 +63,7 @@ describe('what tools find at a server', () => {
       replayParkedFact: unimplemented,
       listConsumers: unimplemented,
       getRelay: unimplemented,
+      listReplicas: unimplemented,
     };
     const authorization = {
       readFeed: { workload: ['disk'] },
@@ -70,6 +71,7 @@ describe('what tools find at a server', () => {
       replayParkedFact: { workload: ['disk'] },
       listConsumers: { workload: ['disk'] },
       getRelay: { workload: ['disk'] },
+      listReplicas: { workload: ['disk'] },
     } as const;
     server = await start({
       isReady: () => isReady,

@@ -11,14 +11,26 @@ const consumers = [
 ];
 const telling = { position: '7', gap: '0', problem: '' };
 
+const replica = (name: string, state = 'WORKING', also: JsonObject = {}): JsonObject => ({
+  name: `replicas/${name}`,
+  state,
+  ...also,
+});
+
 /** Asks with these relays; every service has the same consumers. */
-const ask = async (relays: Partial<Record<Workload, JsonObject>>, isJson = false, held: JsonObject = {}) => {
+const ask = async (
+  relays: Partial<Record<Workload, JsonObject>>,
+  isJson = false,
+  held: JsonObject = {},
+  replicas: Partial<Record<Workload, JsonObject[]>> = {},
+) => {
   const lines: string[] = [];
   const nothing = () => assert.fail('only lines are written');
   const isWell = await showStatus({
     caller: {
       call: async (service, { path }) => {
         if (path.endsWith('/GetHold')) return held;
+        if (path.endsWith('/ListReplicas')) return { replicas: replicas[service] ?? [replica(service)] };
         return path.endsWith('/GetRelay') ? (relays[service] ?? telling) : { consumers };
       },
     },
@@ -39,7 +51,7 @@ const ask = async (relays: Partial<Record<Workload, JsonObject>>, isJson = false
 test('who serves is shown with what it has not heard yet', async () => {
   const { isWell, text } = await ask({});
   assert.equal(isWell, true);
-  assert.match(text, /^disk +serving +0 ms +2 +90 ms +1$/m);
+  assert.match(text, /^disk +serving +0 ms +2 +90 ms +1 +1$/m);
 });
 
 test('a service that cannot tell the others what happens in it is silent, says why, and not all is well', async () => {
@@ -58,4 +70,24 @@ test('a key-vault that lets nobody use a key says so, since when and why', async
   assert.equal(isWell, false);
   assert.match(text, /^key-vault +on hold +lets nobody use a key since 2026-01-01T00:00:00Z: STORE_WENT_BACK/m);
   assert.match(text, /^disk +serving/m);
+});
+
+test('of several processes each is shown; one that is gone is named, and not all is well', async () => {
+  const replicas = {
+    compute: [replica('compute'), replica('compute-1', 'GONE', { goneTime: '2026-01-01T00:00:00Z' })],
+    disk: [replica('disk'), replica('disk-standby-1a2b3c4d', 'STANDBY')],
+  };
+  const { isWell, text } = await ask({}, false, {}, replicas);
+  assert.equal(isWell, false);
+  assert.match(text, /^compute +degraded +0 ms .* 1 of 2$/m);
+  assert.match(text, /^ {2}compute +working$/m);
+  assert.match(text, /^ {2}compute-1 +gone since 2026-01-01T00:00:00Z/m);
+  assert.match(text, /^disk +serving +0 ms .* 2, 1 standby$/m);
+  assert.match(text, /^ {2}disk-standby-1a2b3c4d +standby$/m);
+  assert.equal((await ask({}, false, {}, { disk: replicas.disk })).isWell, true);
+  const { services } = JSON.parse((await ask({}, true, {}, replicas)).text);
+  const compute = services.find(({ service }: { service: string }) => service === 'compute');
+  assert.equal(compute.state, 'degraded');
+  assert.equal(compute.problem, 'compute-1 is gone since 2026-01-01T00:00:00Z');
+  assert.deepEqual(compute.replicas[1], { name: 'compute-1', state: 'gone', since: '2026-01-01T00:00:00Z' });
 });

@@ -1,4 +1,4 @@
-import type { JsonObject } from '@bufbuild/protobuf';
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
@@ -12,8 +12,11 @@ import { services } from './settings.ts';
 /** How one service does. */
 interface ServiceStatus {
   readonly service: Workload;
-  /** `silent`: it serves, and cannot tell the others what happens in it. `on hold`: it lets nobody use a key. */
-  readonly state: 'serving' | 'silent' | 'on hold' | 'refusing' | 'unreachable';
+  /**
+   * `degraded`: it serves, with a process less than it had. `silent`: it serves, and cannot tell the others what happens in
+   * it. `on hold`: it lets nobody use a key.
+   */
+  readonly state: 'serving' | 'degraded' | 'silent' | 'on hold' | 'refusing' | 'unreachable';
   /** Round trip of the question, in milliseconds. */
   readonly answerMs: number;
   /** Facts of other services it has not applied yet, and how long the oldest has waited. */
@@ -22,23 +25,37 @@ interface ServiceStatus {
   readonly parked: number;
   /** Events of its own it has not told yet. */
   readonly untold: number;
+  /** Its processes, by name: those that work, stand by, or are gone. */
+  readonly replicas: readonly ReplicaStatus[];
   /** Why it is in no other state than `serving`; empty there. */
   readonly problem: string;
+}
+
+/** How one process of a service does, as its signs of life in the store of the service tell. */
+interface ReplicaStatus {
+  readonly name: string;
+  readonly state: 'working' | 'standby' | 'gone';
+  /** Since when it is gone; empty where it is not. */
+  readonly since: string;
 }
 
 /** What the question works with. */
 type StatusSession = Pick<Session, 'clock' | 'terminal' | 'isJson'> & { readonly caller: Pick<Caller, 'call'> };
 
-/** Asks every service how it does and shows it. @returns whether all serve and tell */
+/** Asks every service how it does and shows it. @returns whether all serve and tell, with every process they had */
 export async function showStatus(session: StatusSession): Promise<boolean> {
   const found = await Promise.all(services.map((service) => statusOf(service, session)));
   const { terminal, isJson } = session;
-  if (isJson) writeJson(terminal, { services: found.map((status) => ({ ...status })) });
+  if (isJson) writeJson(terminal, { services: found.map(jsonOf) });
   else {
-    terminal.out('SERVICE              STATE        ANSWER   GAP  LAG      PARKED');
-    for (const { service, state, answerMs, gap, lagMs, parked, problem } of found) {
-      const times = `${`${answerMs} ms`.padEnd(8)} ${String(gap).padEnd(4)} ${`${lagMs} ms`.padEnd(8)} ${parked}`;
-      terminal.out(`${service.padEnd(20)} ${state.padEnd(12)} ${state === 'serving' ? times : problem}`);
+    terminal.out('SERVICE              STATE        ANSWER   GAP  LAG      PARKED  PROCESSES');
+    for (const { service, state, answerMs, gap, lagMs, parked, replicas, problem } of found) {
+      const lag = `${lagMs} ms`.padEnd(8);
+      const numbers = `${`${answerMs} ms`.padEnd(8)} ${String(gap).padEnd(4)} ${lag} ${String(parked).padEnd(7)}`;
+      const isAnswering = state === 'serving' || state === 'degraded';
+      const rest = isAnswering ? `${numbers} ${processes(replicas)}` : problem;
+      terminal.out(`${service.padEnd(20)} ${state.padEnd(12)} ${rest}`);
+      if (replicas.length > 1) for (const replica of replicas) terminal.out(replicaLine(replica));
     }
   }
   return found.every(({ state }) => state === 'serving');
@@ -46,23 +63,27 @@ export async function showStatus(session: StatusSession): Promise<boolean> {
 
 async function statusOf(service: Workload, { caller, clock }: StatusSession): Promise<ServiceStatus> {
   const since = clock.monotonicMs();
-  const base = { service, gap: 0, lagMs: 0, parked: 0, untold: 0 };
+  const base = { service, gap: 0, lagMs: 0, parked: 0, untold: 0, replicas: [] };
   try {
     const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
-    const [{ consumers }, relay] = await Promise.all([ask('ListConsumers'), ask('GetRelay')]);
-    const rows = Array.isArray(consumers) ? consumers.filter(isObject) : [];
+    const questions = ['ListConsumers', 'GetRelay', 'ListReplicas'].map(ask);
+    const [{ consumers } = {}, relay = {}, { replicas: listed } = {}] = await Promise.all(questions);
+    const rows = objectsIn(consumers);
+    const replicas = objectsIn(listed).map(replicaOf);
     const held = holdOf(service === 'key-vault' ? await currentHold(caller) : undefined);
     const silence = silenceOf(relay);
-    const problem = held || silence;
+    const missing = replicas.filter(({ state }) => state === 'gone');
+    const problem = held || silence || missing.map(({ name, since }) => `${name} is gone since ${since}`).join('; ');
     const numbers = (field: string): number[] => rows.map((row) => Number(row[field] ?? 0));
     return {
       ...base,
-      state: held !== '' ? 'on hold' : silence !== '' ? 'silent' : 'serving',
+      state: held !== '' ? 'on hold' : silence !== '' ? 'silent' : missing.length > 0 ? 'degraded' : 'serving',
       answerMs: Math.round(clock.monotonicMs() - since),
       gap: sum(numbers('gap')),
       lagMs: Math.max(0, ...numbers('lagMs')),
       parked: sum(numbers('parkedCount')),
       untold: Number(relay.gap ?? 0),
+      replicas,
       problem,
     };
   } catch (error) {
@@ -78,6 +99,32 @@ async function statusOf(service: Workload, { caller, clock }: StatusSession): Pr
     };
   }
 }
+
+const jsonOf = (status: ServiceStatus): JsonObject => ({
+  ...status,
+  replicas: status.replicas.map((replica) => ({ ...replica })),
+});
+
+const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] =>
+  Array.isArray(value) ? value.filter(isObject) : [];
+
+const replicaOf = ({ name, state, goneTime }: JsonObject): ReplicaStatus => ({
+  name: String(name).replace('replicas/', ''),
+  state: state === 'GONE' ? 'gone' : state === 'STANDBY' ? 'standby' : 'working',
+  since: goneTime === undefined ? '' : String(goneTime),
+});
+
+/** `2`, `1 of 2`; `2, 1 standby`: of the two one. */
+function processes(replicas: readonly ReplicaStatus[]): string {
+  const count = (wanted: ReplicaStatus['state']): number => replicas.filter(({ state }) => state === wanted).length;
+  const there = replicas.length - count('gone');
+  const standby = count('standby');
+  const those = there === replicas.length ? `${there}` : `${there} of ${replicas.length}`;
+  return standby === 0 ? those : `${those}, ${standby} standby`;
+}
+
+const replicaLine = ({ name, state, since }: ReplicaStatus): string =>
+  `  ${name.padEnd(32)} ${state === 'gone' ? `gone since ${since}: the others do what it did` : state}`;
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 

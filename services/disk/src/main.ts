@@ -23,6 +23,8 @@ await hostService({
     const { settings } = seams;
     const volumeFolder = join(settings.dataFolder, 'volumes');
     await mkdir(volumeFolder, { recursive: true, mode: 0o700 });
+    const standing = new AbortController();
+    let stoodBy = Promise.resolve();
     const unlock = await lockFolder(volumeFolder, {
       clock: systemClock,
       // A process that is asked to end has as long as this to do so.
@@ -30,9 +32,13 @@ await hostService({
       signal: seams.scope.signal,
       onWaiting: () => {
         seams.log.info('another process serves the volumes: standing by', { folder: volumeFolder });
-        if (settings.standby) process.stdout.write(`${JSON.stringify({ standby: true, service: 'disk' })}\n`);
+        if (!settings.standby) return;
+        stoodBy = seams.shares.standBy(AbortSignal.any([standing.signal, seams.scope.signal]));
+        process.stdout.write(`${JSON.stringify({ standby: true, service: 'disk' })}\n`);
       },
     });
+    standing.abort();
+    await stoodBy;
     seams.scope.defer('volume folder', async () => unlock());
     return assemble({
       ...seams,

@@ -10,15 +10,29 @@ const shares = [
 ];
 const nobody = new Set<string>();
 
-const word = (before: Division, me: string, also: { silent?: string[]; givenUp?: readonly string[] } = {}): Division =>
+const word = (
+  before: Division,
+  me: string,
+  also: {
+    silent?: string[];
+    givenUp?: readonly string[];
+    ended?: string[];
+    run?: string;
+    stoodBy?: boolean;
+    now?: number;
+  } = {},
+): Division =>
   wordOf(before, {
     me,
-    run: `run of ${me}`,
+    run: also.run ?? `run of ${me}`,
     beat: 1,
     ttlMs: 3_000,
     shares,
-    silent: new Set(also.silent),
+    silent: new Set([...(also.silent ?? []), ...(also.ended ?? [])]),
+    ended: new Set(also.ended),
+    stoodBy: also.stoodBy ?? false,
     givenUp: new Set(also.givenUp),
+    now: also.now ?? 0,
   });
 
 /** Each says its word in turn, giving up at once what is too much, until nothing changes any more. */
@@ -44,7 +58,7 @@ test('one replica has everything; each further one gets its part of each kind', 
 test('what one replica alone can have stays with it, whatever the names of those who join', () => {
   const one = ['relay/0'];
   const say = (before: Division, me: string) =>
-    wordOf(before, { me, run: me, beat: 1, ttlMs: 3_000, shares: one, silent: new Set(), givenUp: new Set() });
+    wordOf(before, { me, run: me, beat: 1, ttlMs: 3_000, shares: one, silent: nobody, givenUp: nobody, now: 0 });
   const joined = say(say(say(noDivision, 'b'), 'a'), 'c');
   assert.deepEqual(sharesOf(joined, 'b'), one);
   assert.deepEqual(surplusOf(joined, 'b', one), []);
@@ -74,9 +88,40 @@ test('a replica of another release takes part in the kinds it knows', () => {
     shares: ['facts of key-vault/0', 'facts of key-vault/1'],
     silent: nobody,
     givenUp: nobody,
+    now: 0,
   });
   const both = word(old, 'new');
   assert.equal(sharesOf(both, 'new').filter((share) => share.startsWith('machines/')).length, 16);
+});
+
+test('who fell silent without leaving is gone until it is back or somebody new has come in its place', () => {
+  const two = settled(word(noDivision, 'a'), ['a', 'b']);
+  assert.deepEqual(word(leftBy(two, 'b'), 'a').gone, {}, 'who leaves is not missed');
+  assert.deepEqual(word(two, 'a', { silent: ['b'] }).gone, {}, 'nor is who was silent from the beginning');
+  const one = word(two, 'a', { ended: ['b'], now: 7 });
+  assert.deepEqual(one.gone, { b: 7 });
+  assert.deepEqual(word(one, 'a', { now: 8 }).gone, { b: 7 });
+  assert.deepEqual(leftBy(word(one, 'a'), 'a').gone, { b: 7 }, 'whoever else leaves');
+  assert.deepEqual(word(one, 'b').gone, {});
+  assert.deepEqual(word(one, 'c').gone, {});
+  assert.deepEqual(word(one, 'a', { now: 86_400_008 }).gone, {}, 'after a day');
+  const none = word({ ...one, gone: { b: 7, d: 5 } }, 'c');
+  assert.deepEqual(none.gone, { b: 7 }, 'the one that is gone longest is replaced first');
+});
+
+test('a standby that begins to work takes the place of one that has ended, and is missed as a standby', () => {
+  const before = word(noDivision, 'disk', { run: '12345678-9' });
+  assert.deepEqual(word(before, 'disk', { run: 'other', stoodBy: true, now: 7 }).gone, { 'disk-12345678': 7 });
+  assert.deepEqual(word(before, 'disk', { run: 'other', now: 7 }).gone, {}, 'a process that was started for it is it');
+  assert.deepEqual(word(leftBy(before, 'disk'), 'disk', { run: 'other', stoodBy: true }).gone, {}, 'it had left');
+  const other: Division = { ...noDivision, gone: { x: 7 } };
+  assert.deepEqual(word(other, 'disk', { stoodBy: true }).gone, { x: 7 }, 'and it is no new one');
+});
+
+test('what an earlier release wrote has nobody gone', () => {
+  const { gone: _, ...earlier } = word(noDivision, 'a');
+  assert.deepEqual(word(earlier, 'b', { ended: ['a'], now: 7 }).gone, { a: 7 });
+  assert.deepEqual(leftBy(earlier, 'a').gone, {});
 });
 
 test('G7: whoever comes and goes, each share ends with exactly one of those who are there', () => {

@@ -12,6 +12,11 @@ export interface Division {
   readonly members: Readonly<Record<string, Member>>;
   /** Name of the member that has a share, by share. */
   readonly owners: Readonly<Record<string, string>>;
+  /**
+   * Members that fell silent without leaving, and whose place nobody has taken since: when that was found, in milliseconds
+   * since the epoch, by name. For people to see; nothing is decided by it. Absent in what earlier releases wrote.
+   */
+  readonly gone?: Readonly<Record<string, number>>;
 }
 
 /** A replica as the others know it. */
@@ -39,6 +44,12 @@ export interface Word {
   readonly shares: readonly string[];
   /** Members that have said nothing for longer than they may. */
   readonly silent: ReadonlySet<string>;
+  /** Those members whose end this replica saw: it had heard of them before, so they were not silent from the beginning. */
+  readonly ended?: ReadonlySet<string>;
+  /** Whether this process stood by until now: whoever worked under its name and has not left has ended, and is gone. */
+  readonly stoodBy?: boolean;
+  /** Now, in milliseconds since the epoch. */
+  readonly now: number;
   /** Own shares on which nothing is done any more. */
   readonly givenUp: ReadonlySet<string>;
 }
@@ -68,7 +79,8 @@ export const sharesOf = ({ owners }: Division, me: string): readonly string[] =>
     .sort();
 
 /** The division after a replica said that it lives: silent members are out, and it has taken what it lacks of its part. */
-export const wordOf = (division: Division, { me, run, beat, ttlMs, shares, silent, givenUp }: Word): Division => {
+export const wordOf = (division: Division, word: Word): Division => {
+  const { me, run, beat, ttlMs, shares, silent, givenUp } = word;
   const kinds = kindsIn(shares);
   const members = { ...without(division.members, (name) => silent.has(name)), [me]: { run, beat, ttlMs, kinds } };
   const owners = without(
@@ -81,7 +93,23 @@ export const wordOf = (division: Division, { me, run, beat, ttlMs, shares, silen
     const free = all.filter((share) => owners[share] === undefined);
     for (const share of free.slice(0, Math.max(0, partOf(me, members, kind, all.length) - mine))) owners[share] = me;
   }
-  return { members, owners };
+  return { members, owners, gone: goneAfter(division, word) };
+};
+
+/** For how long somebody who is gone is shown: until then somebody has looked, or nobody misses it. */
+const goneMsMax = 86_400_000;
+
+/** Who is gone after that word. Whoever comes anew takes the place of the one that is gone longest. */
+const goneAfter = (
+  { members, gone = {} }: Division,
+  { me, run, ended = new Set(), stoodBy = false, now }: Word,
+): Record<string, number> => {
+  const isNew = !stoodBy && !(me in members) && !(me in gone);
+  const [longest] = isNew ? Object.keys(gone).sort((a, b) => (gone[a] ?? 0) - (gone[b] ?? 0)) : [me];
+  const left = without(gone, (name, at) => name === longest || now - at > goneMsMax);
+  const before = stoodBy && members[me]?.run !== run ? members[me] : undefined;
+  const names = [...ended, ...(before === undefined ? [] : [`${me}-${before.run.slice(0, 8)}`])];
+  return { ...left, ...Object.fromEntries(names.map((name) => [name, now])) };
 };
 
 /**
@@ -99,7 +127,8 @@ export const surplusOf = (division: Division, me: string, shares: readonly strin
   });
 
 /** The division after a replica has left: what it had is free. */
-export const leftBy = ({ members, owners }: Division, me: string): Division => ({
+export const leftBy = ({ members, owners, gone = {} }: Division, me: string): Division => ({
   members: without(members, (name) => name === me),
   owners: without(owners, (_, owner) => owner === me),
+  gone,
 });

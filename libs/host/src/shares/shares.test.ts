@@ -43,7 +43,21 @@ const makeWorld = () => {
       },
     };
   };
-  return { clock, store, start, mostAtOnce: () => mostAtOnce };
+  /** A store whose process has died as soon as `die` was called: it never answers again. */
+  const mortalStore = () => {
+    const life = { isOver: false };
+    const over: EventStore = {
+      ...store,
+      cursor: async (name) => (life.isOver ? new Promise(() => undefined) : store.cursor(name)),
+    };
+    return {
+      over,
+      die: () => {
+        life.isOver = true;
+      },
+    };
+  };
+  return { clock, store, start, mortalStore, mostAtOnce: () => mostAtOnce };
 };
 
 test('two replicas come to do half of the work each, and none of it is ever done by both', async () => {
@@ -61,16 +75,12 @@ test('two replicas come to do half of the work each, and none of it is ever done
 });
 
 test('what a replica did that died the other does within seconds; one that starts again under its name at once', async () => {
-  const { clock, store, start } = makeWorld();
-  const broken = { isBroken: false };
-  const mortal: EventStore = {
-    ...store,
-    cursor: async (name) => (broken.isBroken ? new Promise(() => undefined) : store.cursor(name)),
-  };
-  const a = start('a', { over: mortal });
+  const { clock, start, mortalStore } = makeWorld();
+  const mortal = mortalStore();
+  const a = start('a', { over: mortal.over });
   const b = start('b');
   await clock.until(() => a.works() === 4 && b.works() === 4);
-  broken.isBroken = true;
+  mortal.die();
   const diedAt = clock.monotonicMs();
   await clock.until(() => b.count() === 8);
   assert.ok(clock.monotonicMs() - diedAt <= 2 * ttlMs, `${clock.monotonicMs() - diedAt} ms`);
@@ -134,6 +144,82 @@ test('work that ended by itself begins again, and a failing piece holds up no ot
   await clock.until(() => begun === 3);
   assert.ok(clock.monotonicMs() >= ttlMs / 4, 'not in a hot loop');
   assert.equal(others, 1);
+  stopping.abort();
+  await clock.drive(running);
+});
+
+test('each replica knows who works; one that died is gone, since when, until one comes in its place; one that left is not', async () => {
+  const { clock, start, mortalStore } = makeWorld();
+  const mortal = mortalStore();
+  const a = start('a');
+  const b = start('b', { over: mortal.over });
+  await clock.until(() => a.works() === 4 && b.works() === 4);
+  const known = async () => (await a.shares.replicas()).map(({ name, state, shareCount }) => [name, state, shareCount]);
+  assert.deepEqual(await known(), [
+    ['a', 'working', 4],
+    ['b', 'working', 4],
+  ]);
+  mortal.die();
+  const diedAt = clock.now();
+  await clock.until(() => a.works() === 8);
+  assert.deepEqual(await known(), [
+    ['a', 'working', 8],
+    ['b', 'gone', 0],
+  ]);
+  const [, gone] = await a.shares.replicas();
+  assert.ok(gone?.goneAt !== undefined && gone.goneAt >= diedAt && gone.goneAt <= clock.now(), `${gone?.goneAt}`);
+  const c = start('c');
+  await clock.until(() => a.works() === 4 && c.works() === 4);
+  assert.deepEqual(
+    (await known()).map(([name]) => name),
+    ['a', 'c'],
+  );
+  await clock.drive(c.stop());
+  await clock.until(() => a.works() === 8);
+  assert.deepEqual(await known(), [['a', 'working', 8]]);
+});
+
+test('a whole service that was killed and starts with fewer processes misses none', async () => {
+  const { clock, start, mortalStore } = makeWorld();
+  const [one, two] = [mortalStore(), mortalStore()];
+  const a = start('a', { over: one.over });
+  const b = start('b', { over: two.over });
+  await clock.until(() => a.works() === 4 && b.works() === 4);
+  one.die();
+  two.die();
+  const again = start('a');
+  await clock.until(() => again.works() === 8);
+  assert.deepEqual(
+    (await again.shares.replicas()).map(({ name }) => name),
+    ['a'],
+  );
+});
+
+test('a standby is known while it waits; it works under the name of the one that ended, which is gone then', async () => {
+  const { clock, store, start, mortalStore } = makeWorld();
+  const mortal = mortalStore();
+  const a = start('a', { over: mortal.over });
+  await clock.until(() => a.works() === 8);
+  const log = logger({ service: 'test', clock, write: () => undefined });
+  const standby = openShares({ store, clock, log, replica: 'a', process: 'standby-1', ttlMs });
+  const works = new Set<string>();
+  standby.keep('work/0', async (signal) => {
+    works.add('work/0');
+    await clock.sleep(1_000_000, signal);
+  });
+  const locked = new AbortController();
+  const waiting = standby.standBy(locked.signal);
+  const names = async () => (await standby.replicas()).map(({ name, state }) => `${name} ${state}`);
+  await clock.pass(4 * ttlMs);
+  assert.deepEqual(await names(), ['a working', 'a-standby-standby- standby']);
+  assert.equal(a.count(), 8, 'it takes nothing from the one that works');
+  mortal.die();
+  locked.abort();
+  await clock.drive(waiting);
+  const stopping = new AbortController();
+  const running = standby.run(stopping.signal);
+  await clock.until(() => works.size === 1, ttlMs / 4);
+  assert.deepEqual(await names(), ['a working', 'a-a (1) gone']);
   stopping.abort();
   await clock.drive(running);
 });

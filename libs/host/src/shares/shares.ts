@@ -24,6 +24,25 @@ export interface Shares {
   holds(share: string): boolean;
   /** Takes part until `signal` is aborted, then gives everything up. */
   run(signal: AbortSignal): Promise<void>;
+  /**
+   * Says that this process lives and waits for another to end, until `signal` is aborted: then it begins to work in its
+   * place (`run`), or ends itself. For processes that take turns under one name.
+   */
+  standBy(signal: AbortSignal): Promise<void>;
+  /** The processes of the service by their own signs of life, by name: for people to see, and up to a `ttl` old. */
+  replicas(): Promise<readonly Replica[]>;
+}
+
+/** A process of a service, as the others know it. */
+export interface Replica {
+  /** Of its own among those of the service. */
+  readonly name: string;
+  /** `standby`: it waits for one that works to end. `gone`: it fell silent without leaving, and none came in its place. */
+  readonly state: 'working' | 'standby' | 'gone';
+  /** How many shares of the work it has. */
+  readonly shareCount: number;
+  /** When it was found gone, in milliseconds since the epoch. */
+  readonly goneAt: number | undefined;
 }
 
 /** How long a sign of life is worth by default, in milliseconds: the work of a replica that died is done by others that long after. */
@@ -39,6 +58,8 @@ interface Doing {
 interface Seen {
   readonly word: string;
   readonly at: ClockReading;
+  /** Whether it has said something new since it was first seen. */
+  readonly isLive: boolean;
 }
 
 /** How often a replica speaks within its time: some words may be lost, and the others look as often. */
@@ -75,6 +96,7 @@ export const openShares = (parts: {
   let end: ClockReading | undefined;
   let wake = new AbortController();
   let beat = 0;
+  let hasStoodBy = false;
 
   const isCurrent = (): boolean => end !== undefined && leftMs(end, readingOf(clock)) > 0;
   const holds = (share: string): boolean => mine.has(share) && isCurrent();
@@ -86,23 +108,23 @@ export const openShares = (parts: {
     for (const [name, member] of Object.entries(members)) {
       const word = `${member.run} ${member.beat}`;
       const known = seen.get(name);
-      if (known?.word !== word) seen.set(name, { word, at: now });
+      if (known?.word !== word) seen.set(name, { word, at: now, isLive: known !== undefined });
       else if (member.run !== run && ageMs(known.at, now) > waitedOutMs(member.ttlMs)) silent.add(name);
     }
     for (const name of seen.keys()) if (!(name in members)) seen.delete(name);
     return silent;
   };
 
-  /** Changes the row. @returns the division as it is then; undefined when another process has this replica's name */
-  const change = async (next: (before: Division) => Division): Promise<Division | undefined> => {
+  /** Of them those that had been heard of before: what fell silent before this process began was ended by nobody's fault. */
+  const endedIn = (silent: ReadonlySet<string>): ReadonlySet<string> =>
+    new Set([...silent].filter((name) => seen.get(name)?.isLive === true));
+
+  /** Changes the row. @returns the division as it is then; undefined when `next` will not */
+  const change = async (next: (before: Division) => Division | undefined): Promise<Division | undefined> => {
     for (;;) {
       const words = await store.cursor(cursorName);
-      const before = (await rows.get(rowKey)) ?? noDivision;
-      // The newer process wrote its name last. Where that is not this one, it was replaced, until that one has ended.
-      const namesake = before.members[me];
-      const isReplaced = end !== undefined && namesake !== undefined && namesake.run !== run;
-      if (isReplaced && !silentIn(before).has(me)) return undefined;
-      const after = next(before);
+      const after = next((await rows.get(rowKey)) ?? noDivision);
+      if (after === undefined) return undefined;
       try {
         await store.commit(
           { rows: [rows.put(rowKey, after, undefined)], cursors: [{ name: cursorName, from: words, to: words + 1 }] },
@@ -114,6 +136,15 @@ export const openShares = (parts: {
       }
     }
   };
+
+  /** The same by a replica that works. @returns undefined when another process has this replica's name */
+  const changeAsOwner = (next: (before: Division) => Division): Promise<Division | undefined> =>
+    change((before) => {
+      // The newer process wrote its name last. Where that is not this one, it was replaced, until that one has ended.
+      const namesake = before.members[me];
+      const isReplaced = end !== undefined && namesake !== undefined && namesake.run !== run;
+      return isReplaced && !silentIn(before).has(me) ? undefined : next(before);
+    });
 
   /** Has all work end but on these shares. */
   const keepDoing = (kept: ReadonlySet<string>): void => {
@@ -147,9 +178,13 @@ export const openShares = (parts: {
     const shares = [...works.keys()];
     // Never said twice, not even where others have forgotten this replica meanwhile.
     beat += 1;
-    const division = await change((before) =>
-      wordOf(before, { me, run, beat, ttlMs, shares, silent: silentIn(before), givenUp }),
-    );
+    const division = await changeAsOwner((before) => {
+      const silent = silentIn(before);
+      const now = clock.now();
+      const stoodBy = hasStoodBy && end === undefined;
+      const ended = endedIn(silent);
+      return wordOf(before, { me, run, beat, ttlMs, shares, silent, ended, stoodBy, givenUp, now });
+    });
     if (division === undefined) return false;
     givenUp.clear();
     end = usableUntil(asked, ttlMs);
@@ -206,9 +241,52 @@ export const openShares = (parts: {
       await Promise.all([takePart(signal), watchTime(signal)]);
       keepDoing(new Set());
       await Promise.all([...doing.values()].map(({ ended }) => ended));
-      await change((before) => leftBy(before, me)).catch((error: unknown) =>
+      await changeAsOwner((before) => leftBy(before, me)).catch((error: unknown) =>
         log.warn('shares were not given back: others wait for this replica to be silent', { replica: me, error }),
       );
+    },
+    async standBy(signal) {
+      const beside = `${me}-standby-${run.slice(0, 8)}`;
+      const attempts = failureLog({
+        log,
+        clock,
+        failing: 'nobody hears of this standby',
+        back: 'it is heard of again',
+      });
+      for (let spoken = 1; !signal.aborted; spoken += 1) {
+        try {
+          await change((before) => {
+            // Whether the one that works has ended its lock says, not its silence.
+            const silent = new Set([...silentIn(before)].filter((name) => name !== me));
+            const word = { run, beat: spoken, ttlMs, shares: [], givenUp: new Set<string>(), now: clock.now() };
+            return wordOf(before, { ...word, me: beside, silent, ended: endedIn(silent) });
+          });
+          attempts.succeeded();
+        } catch (error) {
+          attempts.failed(error, { replica: beside });
+        }
+        await clock.sleep(ttlMs / wordsPerTtl, signal);
+      }
+      hasStoodBy = true;
+      await change((before) => leftBy(before, beside)).catch((error: unknown) =>
+        log.warn('others take this standby for one that is gone', { replica: beside, error }),
+      );
+    },
+    async replicas() {
+      const division = (await rows.get(rowKey)) ?? noDivision;
+      const { members, gone = {} } = division;
+      const there = Object.entries(members).map(
+        ([name, { kinds }]): Replica => ({
+          name,
+          state: kinds.length === 0 ? 'standby' : 'working',
+          shareCount: sharesOf(division, name).length,
+          goneAt: undefined,
+        }),
+      );
+      const left = Object.entries(gone).map(
+        ([name, goneAt]): Replica => ({ name, state: 'gone', shareCount: 0, goneAt }),
+      );
+      return [...there, ...left].sort((a, b) => (a.name < b.name ? -1 : 1));
     },
   };
 };

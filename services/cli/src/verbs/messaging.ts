@@ -9,5 +9,6 @@ export const messagingVerbs: readonly Verb[] = [
   noun('parked')('replay', 'ReplayParkedFact', { targets: [{ word: 'fact', field: 'name' }] }),
   noun('consumers')('list', 'ListConsumers', { isDefault: true }),
   noun('relay')('show', 'GetRelay', { isDefault: true }),
+  noun('replicas')('list', 'ListReplicas', { isDefault: true }),
   noun('feed')('read', 'ReadFeed'),
 ];

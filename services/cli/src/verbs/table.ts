@@ -37,6 +37,7 @@ export const nouns: Readonly<Record<string, string>> = {
   parked: 'facts a service could not take in',
   consumers: 'how far services have read each other',
   relay: 'whether a service can tell its facts',
+  replicas: 'the processes of each service: which work, stand by, or are gone',
   feed: 'facts a service told',
   platform: 'what services ask each other; needs the identity of a service',
 };
