@@ -5,6 +5,7 @@ import { openCertificates } from './certificates.ts';
 import { type DataFolder, holdDataFolder, LauncherError } from './data-folder.ts';
 import { freePorts } from './free-port.ts';
 import { startGuarded } from './guarded-process.ts';
+import { endGuests } from './guests.ts';
 import { type Nats, startNats } from './nats.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { type Crash, type ServiceProcess, startService } from './processes.ts';
@@ -133,7 +134,11 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
     stopSignal: 'TERM',
     graceMs: 1_000,
   });
-  scope.defer('guests', () => life.stop());
+  const endOfGuests = async () => {
+    await life.stop();
+    await endGuests(data.path('services', 'compute', 'guests'), systemClock);
+  };
+  scope.defer('guests', endOfGuests);
 
   const shared = {
     ...env,
@@ -181,8 +186,11 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
   const all = services.flatMap((service) => numbers.map((replica) => ({ service, replica })));
   // Registered before the start: a stop in the middle of it ends those that are there. In the order of their listing, not of their luck.
   scope.defer('services', async () => {
-    for (const service of services.toReversed())
+    for (const service of services.toReversed()) {
       await Promise.all(numbers.map((replica) => processes.get(nameOf(service, replica))?.stop()));
+      // When nobody starts them any more, and while their disks are still served.
+      if (service === 'compute') await endOfGuests();
+    }
   });
   await allOrFirstFailure(all.map(({ service, replica }) => startOne(service, replica)));
 

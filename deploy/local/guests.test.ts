@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { systemClock } from '@interlock/runtime';
+import { endGuests } from './guests.ts';
+import { processStart } from './lock.mjs';
+
+const root = mkdtempSync(join(tmpdir(), 'interlock-guests-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+
+/** A process with the folder of a guest in its command line, as guests have it, and its id in the folder. */
+const startGuest = async (name: string, program: string): Promise<ChildProcess & { readonly pid: number }> => {
+  const folder = join(root, 'subscriptions/s/resourceGroups/g/virtualMachines', name);
+  mkdirSync(folder, { recursive: true });
+  const child = spawn(process.execPath, ['-e', `${program}; console.log('up')`, folder], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  assert(child.pid !== undefined && child.stdout !== null);
+  await once(child.stdout, 'data');
+  writeFileSync(join(folder, 'guest.pid'), String(child.pid));
+  return Object.assign(child, { pid: child.pid });
+};
+
+test('guests are asked to end, those that do not are ended, and all are gone when it is over', async () => {
+  const slow = `process.on('SIGTERM', () => setTimeout(() => process.exit(7), 300)); setInterval(() => {}, 1000)`;
+  const obeys = await startGuest('obeys', slow);
+  const ends = once(obeys, 'exit');
+  await endGuests(root, systemClock);
+  assert.equal(processStart(obeys.pid), undefined);
+  assert.deepEqual(await ends, [7, null], 'by itself');
+
+  const deaf = await startGuest('deaf', `process.on('SIGTERM', () => {}); setInterval(() => {}, 1000)`);
+  const other = await startGuest('other', `setInterval(() => {}, 1000)`);
+  // A process id that belongs to somebody else by now.
+  writeFileSync(join(root, 'subscriptions/s/resourceGroups/g/virtualMachines/other/guest.pid'), String(process.pid));
+  const isKilled = once(deaf, 'exit');
+  await endGuests(root, systemClock, 50);
+  assert.equal(processStart(deaf.pid), undefined);
+  assert.deepEqual(await isKilled, [null, 'SIGKILL']);
+  assert.notEqual(processStart(other.pid), undefined, 'what is no guest is left alone');
+  other.kill('SIGKILL');
+});
+
+test('where no guest ever was there is nothing to wait for', async () => {
+  await endGuests(join(root, 'nowhere'), systemClock);
+});

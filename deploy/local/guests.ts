@@ -1,0 +1,28 @@
+import { globSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Clock } from '@interlock/runtime';
+import { findGuest, signalGuest } from '../../services/compute/src/drivers/guest-process.ts';
+import { guestFiles } from '../../services/compute/src/guest/plan.ts';
+
+/** How long guests may take to shut down before they are ended, in milliseconds: as long as compute gives them. */
+export const guestGraceMs = 10_000;
+
+/**
+ * Asks every guest below a folder to shut down, ends those that do not, and resolves when their processes are gone. Nobody
+ * may start guests there meanwhile.
+ * @param folder where compute keeps them; it need not exist
+ */
+export async function endGuests(folder: string, clock: Clock, graceMs = guestGraceMs): Promise<void> {
+  const folders = globSync(`**/${guestFiles.pid}`, { cwd: folder }).map((file) => join(folder, dirname(file)));
+  const guests = folders.flatMap((own) => findGuest(own, clock) ?? []);
+  for (const guest of guests) signalGuest(guest, 'SIGTERM');
+  const allEnded = Promise.all(guests.map(({ ended }) => ended));
+  const patience = new AbortController();
+  await Promise.race([allEnded, clock.sleep(graceMs, patience.signal)]);
+  patience.abort();
+  for (const folder of folders) {
+    const left = findGuest(folder, clock);
+    if (left !== undefined) signalGuest(left, 'SIGKILL');
+  }
+  await allEnded;
+}
