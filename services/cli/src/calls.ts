@@ -1,5 +1,6 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { Rejection } from '@interlock/event-store';
 import { type CallOptions, type Channel, connect, type Definition, tokenSource, type Workload } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
@@ -64,13 +65,36 @@ export function caller(options: CallerOptions): Caller {
   };
   return {
     principal: `principals/${credentials.principal}`,
-    call: async (service, method, request, call = {}) => method.jsonOf(await send(service, method, request, call)),
+    call: async (service, method, request, call = {}) => {
+      try {
+        return method.jsonOf(await send(service, method, request, call));
+      } catch (error) {
+        throw withResource(error, request);
+      }
+    },
     stream: async function* (service, method, request, call = {}) {
-      for await (const answer of send(service, method, request, call)) yield method.jsonOf(answer);
+      try {
+        for await (const answer of send(service, method, request, call)) yield method.jsonOf(answer);
+      } catch (error) {
+        throw withResource(error, request);
+      }
     },
     token: (service) => tokens.token(audienceOf(service)),
     as: (other) => caller({ ...options, credentials: other }),
   };
+}
+
+/**
+ * A refusal that says what it is about: the rules of a service know a thing by its state and not by its name, so a refusal of
+ * theirs may not name it. The request does.
+ */
+export function withResource(error: unknown, { name, parent }: JsonObject): unknown {
+  if (!(error instanceof Rejection)) return error;
+  const resource = name ?? parent;
+  const { code, reason, message, metadata } = error;
+  const isNamed = (text: string) => message.includes(text) || Object.values(metadata).includes(text);
+  if (typeof resource !== 'string' || resource === '' || isNamed(resource)) return error;
+  return new Rejection(code, reason, message, { ...metadata, resource }, { cause: error });
 }
 
 /** Audience of the tokens a service takes. */

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { flushDisk, readDisk, writeDisk } from './disk-data.ts';
 import { fullName } from './names.ts';
+import { single } from './once.ts';
 import type { Runner } from './runner.ts';
 import type { Session } from './session.ts';
 import { UsageError } from './usage-error.ts';
@@ -8,11 +9,11 @@ import { UsageError } from './usage-error.ts';
 /** Adds `disk read`, `disk write` and `disk flush`: the data path, for disks no running machine has. */
 export function addDiskDataCommands(disk: Command, runner: Runner): void {
   const read = disk.command('read').description('Reads a range of a disk that no running machine has');
-  read.argument('<disk>').option('--offset <n>', 'where to begin, in bytes', '0');
-  read.option('--length <n>', 'how many bytes; to the end of the disk when absent');
-  read.option('--output <file>', 'in place of standard output');
+  read.argument('<disk>').addOption(single('--offset <n>', 'where to begin, in bytes; 0 when absent'));
+  read.addOption(single('--length <n>', 'how many bytes; to the end of the disk when absent'));
+  read.addOption(single('--output <file>', 'in place of standard output'));
   read.action((name: string) => {
-    const { offset, length, output }: Record<string, string | undefined> = read.opts();
+    const { offset = '0', length, output }: Record<string, string | undefined> = read.opts();
     const range = {
       offset: bytes(offset, '--offset'),
       length: length === undefined ? undefined : bytes(length, '--length'),
@@ -23,12 +24,12 @@ export function addDiskDataCommands(disk: Command, runner: Runner): void {
   });
 
   const write = disk.command('write').description('Writes standard input to a disk that no running machine has');
-  write.argument('<disk>').option('--offset <n>', 'where to begin, in bytes', '0');
-  write.option('--input <file>', 'in place of standard input');
+  write.argument('<disk>').addOption(single('--offset <n>', 'where to begin, in bytes; 0 when absent'));
+  write.addOption(single('--input <file>', 'in place of standard input'));
   write.option('--flush', 'puts it on stable storage before it ends');
   write.action((name: string) => {
     const options: Record<string, unknown> = write.opts();
-    const offset = bytes(String(options.offset), '--offset');
+    const offset = bytes(String(options.offset ?? '0'), '--offset');
     const input = typeof options.input === 'string' ? options.input : undefined;
     return runner.withSession('disk write', write.optsWithGlobals(), (session) =>
       writeDisk({ disk: diskName(name, session), offset, input, isFlushed: options.flush === true }, session),

@@ -52,13 +52,39 @@ export async function readDisk({ disk, offset, length, output }: ReadWish, sessi
 /** Writes standard input or a file to a disk that no machine uses. */
 export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, session: Session): Promise<void> {
   const { terminal, isJson } = session;
-  const pieces = input === undefined ? terminal.in() : [terminal.readFile(input)];
+  const pieces = await notEmpty(
+    input === undefined ? terminal.in() : [terminal.readFile(input)],
+    input ?? 'standard input',
+  );
   await withAccess('WRITE', disk, session, async ({ client, options }) => {
     const { writtenBytes } = await client.write(messages(disk, offset, pieces), options);
     if (isFlushed) await client.flush({ name: disk }, options);
     if (isJson) writeJson(terminal, { writtenBytes: String(writtenBytes), flushed: isFlushed });
     else terminal.err(`${writtenBytes} bytes written${isFlushed ? ' and flushed' : ''}`);
   });
+}
+
+/**
+ * The same pieces, once there is something in them: before access is asked for, so that nobody takes a file that is
+ * missing or a pipe that failed for a write that was done.
+ * @throws UsageError when there is nothing
+ */
+async function notEmpty(
+  pieces: AsyncIterable<Uint8Array> | readonly Uint8Array[],
+  source: string,
+): Promise<AsyncIterable<Uint8Array>> {
+  const rest = (async function* () {
+    yield* pieces;
+  })();
+  for (;;) {
+    const first = await rest.next();
+    if (first.done === true) throw new UsageError(`nothing to write: ${source} is empty`);
+    if (first.value.length === 0) continue;
+    return (async function* () {
+      yield first.value;
+      yield* rest;
+    })();
+  }
 }
 
 /** Puts every acknowledged write of a disk on stable storage. */
@@ -110,7 +136,7 @@ async function withAccess(
   }
 }
 
-async function* messages(disk: string, offset: number, pieces: AsyncIterable<Uint8Array> | readonly Uint8Array[]) {
+async function* messages(disk: string, offset: number, pieces: AsyncIterable<Uint8Array>) {
   yield { header: { name: disk, offsetBytes: offset }, data: new Uint8Array() };
   for await (const piece of pieces) {
     for (let at = 0; at < piece.length; at += PIECE_BYTES) {

@@ -4,7 +4,7 @@ import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
 import { hintFor } from './hints.ts';
 import { ClusterProblem } from './kubectl.ts';
-import type { NameDefaults } from './names.ts';
+import { type NameDefaults, shortName } from './names.ts';
 import { NoCloud } from './settings.ts';
 import { NotSettled } from './settle.ts';
 import { UsageError } from './usage-error.ts';
@@ -38,9 +38,11 @@ export interface Failure {
 /** @param trace trace of the command that failed; absent when none had begun */
 export function failureOf(error: unknown, trace: string | undefined, names: NameDefaults): Failure {
   if (error instanceof Rejection) {
-    const { code, reason, message, metadata } = error;
+    const { code, reason, metadata } = error;
     const exitCode = code === 'UNAVAILABLE' ? ExitCode.unreachable : ExitCode.refused;
     const causeTrace = causeIn(metadata, trace);
+    const { resource } = metadata;
+    const message = resource === undefined ? error.message : `${shortName(resource, names)}: ${error.message}`;
     return { exitCode, code, reason, message, metadata, trace, causeTrace, hint: hintFor(reason, metadata, names) };
   }
   if (error instanceof NotSettled) {

@@ -12,6 +12,7 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
   const key = version.split('/').slice(0, 2).join('/');
   const vault = about(/^vaults\/[^/]+$/) ?? version.split('/')[0] ?? '<vault>';
   const set = about(/\/diskEncryptionSets\/[^/]+$/) ?? '<set>';
+  const machine = about(/\/virtualMachines\/[^/]+$/) ?? '<vm>';
   const disk = about(/\/disks\/[^/]+$/) ?? '<disk>';
   const hints: Facts = {
     KEY_DISABLED: `interlock key enable ${version}, or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner (or resume-rotation, when that waits)`,
@@ -29,7 +30,7 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
     CONTENTION: 'try again',
     ETAG_MISMATCH: 'somebody changed it meanwhile: show it and repeat with its etag',
     INVALID_CLIENT: 'check --as: the principal, and the file with its secret',
-    DISK_ATTACHED: `interlock disk show ${disk} names the machine that has it: detach it there (to read it, deallocating the machine is enough)`,
+    DISK_ATTACHED: `interlock vm deallocate ${machine}; to delete the disk, or give it to another machine, interlock vm detach ${machine} ${disk}`,
     DISK_ENCRYPTION_SET_IN_USE: `interlock set resources ${set}`,
     ENCRYPTION_SET_MISSING: 'name a set with --set',
     ULTRA_SSD_NOT_ENABLED: 'make the machine with --ultra-ssd-enabled',

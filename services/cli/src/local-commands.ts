@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { single } from './once.ts';
 import type { GlobalFlags } from './settings.ts';
 
 /** The commands about the local cloud itself. Each says what it does on the terminal. */
@@ -18,7 +19,7 @@ export function addLocalCommands(program: Command, runner: LocalCommands): void 
   const up = program
     .command('up')
     .description('runs a local cloud until Ctrl-C')
-    .option('--replicas <n>', 'processes of each service; of disk one works and the others stand by');
+    .addOption(single('--replicas <n>', 'processes of each service; of disk one works and the others stand by'));
   up.action(() => runner.up(up.optsWithGlobals()));
   const down = program.command('down').description('stops the local cloud; its data stays');
   down.action(() => runner.down(down.optsWithGlobals()));
@@ -28,7 +29,9 @@ export function addLocalCommands(program: Command, runner: LocalCommands): void 
     .command('rehearse')
     .description('rehearses losing and regaining a key on a cloud of its own')
     .option('--kubernetes', 'as a Job in a cluster, on the cloud that is there; brings the report back')
-    .option('--image <reference>', 'with --kubernetes: the tools image; default the one beside that of identity');
+    .addOption(
+      single('--image <reference>', 'with --kubernetes: the tools image; default the one beside that of identity'),
+    );
   rehearse.action(() => runner.rehearse(rehearse.optsWithGlobals()));
   const trace = program.command('trace').description('shows what a request led to, in every service');
   trace.argument('<id>', '32 hexadecimal digits, as errors and logs give it');

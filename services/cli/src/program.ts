@@ -1,7 +1,9 @@
 import { Command, Option } from 'commander';
+import manifest from '../package.json' with { type: 'json' };
 import { addDiskDataCommands } from './disk-data-commands.ts';
 import { type Described, helpTexts } from './help.ts';
 import { addLocalCommands } from './local-commands.ts';
+import { single } from './once.ts';
 import { addProbeCommands } from './probe-commands.ts';
 import type { Runner } from './runner.ts';
 import { addVerbCommand } from './verb-command.ts';
@@ -18,6 +20,7 @@ export function programOf(runner: Runner): Command {
       'The command line of Interlock: pull the key and the machines stop; give it back and every byte is there.',
     )
     .usage('<noun> <verb> [names] [--flags]')
+    .version(`interlock ${manifest.version}`, '-V, --version', 'the version of this command line')
     .exitOverride()
     .configureOutput({ writeOut: runner.print, writeErr: runner.printUsage, outputError: () => undefined })
     .configureHelp(helpTexts(described))
@@ -40,13 +43,13 @@ export function programOf(runner: Runner): Command {
 function globalOptions(): readonly Option[] {
   return [
     new Option('--json', 'answers as JSON, one document'),
-    new Option('--timeout <duration>', 'how long to wait: 500ms, 30s, 2m (default 10s; 2m with --wait)'),
-    new Option('--group <group>', 'resource group of names typed in short (INTERLOCK_GROUP)'),
-    new Option('--subscription <subscription>', 'subscription of names typed in short (INTERLOCK_SUBSCRIPTION)'),
-    new Option('--as <principal:file>', 'acts as this principal, with the secret in the file (INTERLOCK_AS)'),
-    new Option('--context <name>', 'a cloud in the cluster of this kubectl context (INTERLOCK_CONTEXT)'),
-    new Option('--namespace <name>', 'namespace it is in (INTERLOCK_NAMESPACE; default interlock)'),
-    new Option('--data <folder>', "the launcher's data folder (INTERLOCK_DATA)"),
+    single('--timeout <duration>', 'how long to wait: 500ms, 30s, 2m (default 10s; 2m with --wait)'),
+    single('--group <group>', 'resource group of names typed in short (INTERLOCK_GROUP)'),
+    single('--subscription <subscription>', 'subscription of names typed in short (INTERLOCK_SUBSCRIPTION)'),
+    single('--as <principal:file>', 'acts as this principal, with the secret in the file (INTERLOCK_AS)'),
+    single('--context <name>', 'a cloud in the cluster of this kubectl context (INTERLOCK_CONTEXT)'),
+    single('--namespace <name>', 'namespace it is in (INTERLOCK_NAMESPACE; default interlock)'),
+    single('--data <folder>', "the launcher's data folder (INTERLOCK_DATA)"),
   ];
 }
 

@@ -31,7 +31,14 @@ export function draftOf(verb: Verb, request: DescMessage, typed: Typed, context:
     const word = typed.words[index];
     if (word !== undefined) putTarget(draft, request, target, word, context);
   }
+  const given = new Map<string, string>();
   for (const [flag, texts] of typed.flags) {
+    const field = flag.path.map(({ name }) => name).join('.');
+    const before = given.get(field);
+    if (before !== undefined && !flag.isRepeated) {
+      throw new UsageError(`--${before} and --${flag.name} are two names of the same: give one of them`);
+    }
+    given.set(field, flag.name);
     for (const text of texts) putFlag(draft, flag, confirmed(flag, text, typed.words[0]), context);
   }
   for (const [name, source] of Object.entries(verb.defaults ?? {})) {

@@ -5,6 +5,7 @@ import { resolverOf } from './lookups.ts';
 import { shortName } from './names.ts';
 import { listOf, render, stateLine } from './render.ts';
 import { draftOf, type Typed } from './request.ts';
+import { refuseMissing } from './required.ts';
 import { type Method, methodOf } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
 import { type Credentials, services } from './settings.ts';
@@ -86,6 +87,7 @@ async function requestOf(verb: Verb, flags: VerbFlags, session: Session): Promis
     random,
     readFile: terminal.readFile,
   });
+  refuseMissing(verb, method.request, draft);
   if (flags.keyOwner !== undefined) {
     if (draft.keyOwnerToken !== undefined || draft.key_owner_token !== undefined) {
       throw new UsageError('give the word of the key owner once: a token, --key-owner or --as-key-owner');

@@ -2,6 +2,8 @@ import { Argument, type Command, Option } from 'commander';
 import { type FieldFlag, flagsOf, isOptional } from './field-flags.ts';
 import { placeholderOf } from './field-values.ts';
 import type { Described } from './help.ts';
+import { once, single } from './once.ts';
+import { usageOf } from './required.ts';
 import { runVerb } from './run-verb.ts';
 import type { Runner } from './runner.ts';
 import { methodOf } from './schema.ts';
@@ -18,8 +20,8 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
   // Whoever asks for help with the noun alone is told about the verb that is meant then.
   if (verb.isDefault === true) parent.addHelpText('after', () => `\n${command.helpInformation()}`);
   const serviceForm = isList ? '[service]' : '<service>';
-  const words = (verb.targets ?? []).map((target) => (isOptional(target) ? `[${target.word}]` : `<${target.word}>`));
-  command.usage([...(verb.service === 'any' ? [serviceForm] : []), ...words, '[--flags]'].join(' '));
+  const [, , ...usage] = usageOf(verb, method.request).split(' ');
+  command.usage([...(verb.service === 'any' ? [serviceForm] : []), ...usage].join(' '));
   if (verb.service === 'any') command.addArgument(new Argument(serviceForm, 'which service').choices(services));
   // A body may hold what a target would; the service says what is missing.
   for (const { word } of verb.targets ?? []) command.argument(`[${word}]`);
@@ -34,13 +36,13 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
     for (const one of [option, ...more]) command.addOption(one);
     described.options.set(option, flag);
   }
-  command.option('--body <json|@file|->', 'the whole request as JSON; flags come on top');
+  command.addOption(single('--body <json|@file|->', 'the whole request as JSON; flags come on top'));
   if (verb.settles !== undefined) command.option('--wait', 'waits until the work is done, and fails when it fails');
   if (verb.output !== undefined)
-    command.option('--output <file>', `writes ${verb.output} to a file only its owner can read`);
+    command.addOption(single('--output <file>', `writes ${verb.output} to a file only its owner can read`));
   if (verb.takesKeyOwner === true) {
     command.option('--as-key-owner', "the caller gives the key owner's word itself");
-    command.option('--key-owner <principal:file>', "this principal gives the key owner's word");
+    command.addOption(single('--key-owner <principal:file>', "this principal gives the key owner's word"));
   }
 
   command.action(() => {
@@ -49,7 +51,11 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
     const words = (verb.targets ?? []).map((_, index) => rest[index]);
     const body = textOf(options.body);
     const [missing] = (verb.targets ?? []).filter((target, index) => words[index] === undefined && !isOptional(target));
-    if (missing !== undefined && body === undefined) throw new UsageError(`missing <${missing.word}>`);
+    if (missing !== undefined && body === undefined) {
+      throw new UsageError(
+        `missing <${missing.word}>. Usage: interlock ${usageOf(verb, method.request)} (--help says more)`,
+      );
+    }
     const isOwner = options.asKeyOwner === true;
     if (isOwner && options.keyOwner !== undefined)
       throw new UsageError('--key-owner and --as-key-owner exclude each other');
@@ -79,6 +85,7 @@ function optionsOf(flag: FieldFlag): readonly [Option, ...Option[]] {
   const option = new Option(`--${flag.name} <${placeholderOf(flag.field)}>`);
   option.hidden = flag.name === 'etag' || flag.name === 'page-token' || flag.name === 'request-id';
   if (flag.isRepeated) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
+  else option.argParser(once(option));
   return [option];
 }
 

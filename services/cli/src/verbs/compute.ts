@@ -14,6 +14,7 @@ export const computeVerbs: readonly Verb[] = [
   vm('create', 'CreateVirtualMachine', {
     targets: [{ word: 'vm', kind: 'virtualMachine', parent: 'parent', idField: 'virtual_machine_id' }],
     aliases: { 'data-disk': 'data_disks' },
+    required: ['location', 'os-disk'],
     settles: untilRunning,
   }),
   vm('show', 'GetVirtualMachine', { targets: oneVm }),

@@ -12,6 +12,7 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
   set('create', 'CreateDiskEncryptionSet', {
     targets: [{ word: 'set', kind: 'diskEncryptionSet', parent: 'parent', idField: 'disk_encryption_set_id' }],
     aliases: { key: 'key_url', 'standby-key': 'standby_key_url' },
+    required: ['location', 'key'],
     settles,
     takesKeyOwner: true,
   }),
@@ -27,7 +28,13 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     takesKeyOwner: true,
   }),
   set('delete', 'DeleteDiskEncryptionSet', { targets: oneSet, settles }),
-  set('assign-key', 'AssignKey', { targets: oneSet, aliases: { key: 'key_url' }, settles, takesKeyOwner: true }),
+  set('assign-key', 'AssignKey', {
+    targets: oneSet,
+    required: ['key'],
+    aliases: { key: 'key_url' },
+    settles,
+    takesKeyOwner: true,
+  }),
   set('resume-rotation', 'ResumeRotation', { targets: oneSet, settles, takesKeyOwner: true }),
   set('resources', 'ListAssociatedResources', { targets: oneSet }),
   set('watch', 'WatchDiskEncryptionSet', { targets: oneSet }),

@@ -17,6 +17,7 @@ export const diskVerbs: readonly Verb[] = [
   disk('create', 'CreateDisk', {
     targets: [{ word: 'disk', kind: 'disk', parent: 'parent', idField: 'disk_id' }],
     aliases: { ...encryption, size: 'size_gib' },
+    required: ['location', 'sku', ['size', 'source-snapshot', 'source-disk']],
     settles,
   }),
   disk('show', 'GetDisk', { targets: oneDisk }),
@@ -26,14 +27,24 @@ export const diskVerbs: readonly Verb[] = [
     defaults: { parent: 'group-or-subscription' },
   }),
   disk('delete', 'DeleteDisk', { targets: oneDisk }),
-  disk('change-encryption', 'ChangeDiskEncryption', { targets: oneDisk, aliases: encryption, settles }),
-  disk('grow', 'GrowDisk', { targets: oneDisk, aliases: { size: 'size_gib' }, settles }),
-  disk('begin-access', 'BeginAccess', { targets: oneDisk, output: 'accessToken' }),
+  disk('change-encryption', 'ChangeDiskEncryption', {
+    targets: oneDisk,
+    aliases: encryption,
+    required: [['set', 'encryption-type']],
+    settles,
+  }),
+  disk('grow', 'GrowDisk', { targets: oneDisk, aliases: { size: 'size_gib' }, required: ['size'], settles }),
+  disk('begin-access', 'BeginAccess', {
+    targets: oneDisk,
+    required: ['access-level', 'duration-seconds'],
+    output: 'accessToken',
+  }),
   disk('end-access', 'EndAccess', { targets: oneDisk }),
 
   snapshot('create', 'CreateSnapshot', {
     targets: [{ word: 'snapshot', kind: 'snapshot', parent: 'parent', idField: 'snapshot_id' }],
     aliases: { ...encryption, disk: 'source_disk' },
+    required: ['disk'],
     settles: { get: 'GetSnapshot' },
   }),
   snapshot('show', 'GetSnapshot', { targets: oneSnapshot }),

@@ -46,6 +46,7 @@ export const identityVerbs: readonly Verb[] = [
   role('list', 'ListRoles'),
   role('assign', 'CreateRoleAssignment', {
     targets: [...named('principal', 'principal', 'principal'), ...named('role', 'role', 'role')],
+    required: ['scope'],
     defaults: { role_assignment_id: 'uuid' },
     doubt: scopeDoubt,
   }),
@@ -54,11 +55,16 @@ export const identityVerbs: readonly Verb[] = [
   role('unassign', 'DeleteRoleAssignment', { targets: named('assignment', 'roleAssignment') }),
   platform('check-permission', 'CheckPermission', {
     targets: [...named('principal', 'principal', 'principal'), { word: 'action', field: 'action' }],
+    required: ['scope'],
   }),
 
-  token('issue', 'IssueToken', { output: 'accessToken' }),
+  token('issue', 'IssueToken', {
+    required: ['client-id', 'client-secret-file', 'audience'],
+    output: 'accessToken',
+  }),
   token('issue-managed-identity', 'IssueManagedIdentityToken', {
     targets: named('principal', 'principal', 'principal'),
+    required: ['audience'],
     output: 'accessToken',
   }),
   token('keys', 'GetJsonWebKeySet'),

@@ -30,6 +30,7 @@ const naming = {
 export const keyVaultVerbs: readonly Verb[] = [
   vault('create', 'CreateVault', {
     targets: [{ word: 'id', field: 'vault_id' }],
+    required: ['resource-group', 'location'],
     defaults: { resource_group: 'group' },
   }),
   vault('show', 'GetVault', { targets: oneVault }),
@@ -40,9 +41,11 @@ export const keyVaultVerbs: readonly Verb[] = [
   vault('enable-purge-protection', 'EnablePurgeProtection', { targets: oneVault }),
   vault('grant', 'SetAccessPolicy', {
     targets: oneVault,
+    required: ['principal', 'permissions'],
     aliases: { permissions: 'access_policy.key_permissions' },
   }),
   vault('revoke', 'RemoveAccessPolicy', {
+    required: ['principal'],
     // As it is granted, or in short.
     targets: [...oneVault, { word: 'principal', field: 'principal', kind: 'principal', optional: true }],
   }),
@@ -56,10 +59,16 @@ export const keyVaultVerbs: readonly Verb[] = [
   key('create', 'CreateKey', {
     targets: newKey,
     aliases: { size: 'key_size_bits' },
+    required: ['size'],
     defaults: { request_id: 'uuid' },
     note: madeNote,
   }),
-  key('import', 'ImportKey', { targets: newKey, defaults: { request_id: 'uuid' }, note: madeNote }),
+  key('import', 'ImportKey', {
+    targets: newKey,
+    required: [['pem-file', 'jwk-file']],
+    defaults: { request_id: 'uuid' },
+    note: madeNote,
+  }),
   key('show', 'GetKey', { targets: oneKey }),
   key('list', 'ListKeys', { targets: named('vault', 'vault', 'parent') }),
   key('version', 'GetKeyVersion', { targets: use }),
@@ -67,7 +76,11 @@ export const keyVaultVerbs: readonly Verb[] = [
   key('enable', 'EnableKey', { targets: use, versionMethod: 'EnableKeyVersion', note: enabledNote }),
   key('disable', 'DisableKey', { targets: use, versionMethod: 'DisableKeyVersion', note: disabledNote }),
   key('set-dates', 'SetKeyVersionDates', { targets: onlyVersion }),
-  key('set-operations', 'SetKeyOperations', { targets: onlyVersion, aliases: { operations: 'key_operations' } }),
+  key('set-operations', 'SetKeyOperations', {
+    targets: onlyVersion,
+    required: ['operations'],
+    aliases: { operations: 'key_operations' },
+  }),
   key('set-tags', 'SetKeyTags', { targets: oneVersion }),
   key('rotate', 'RotateKey', { targets: oneKey, defaults: { request_id: 'uuid' } }),
   key('delete', 'DeleteKey', { targets: oneKey, ...naming.key }),
@@ -76,14 +89,19 @@ export const keyVaultVerbs: readonly Verb[] = [
   key('show-deleted', 'GetDeletedKey', { targets: oneKey }),
   key('list-deleted', 'ListDeletedKeys', { targets: named('vault', 'vault', 'parent') }),
   key('backup', 'BackupKey', { targets: oneKey, output: 'backup' }),
-  key('restore', 'RestoreKey', { targets: named('vault', 'vault', 'parent'), defaults: { request_id: 'uuid' } }),
-  key('encrypt', 'Encrypt', { targets: use, output: 'ciphertext' }),
-  key('decrypt', 'Decrypt', { targets: use, output: 'plaintext' }),
-  key('wrap', 'WrapKey', { targets: use, output: 'wrappedKey' }),
-  key('unwrap', 'UnwrapKey', { targets: use, output: 'plaintextKey' }),
-  key('sign', 'Sign', { targets: use, output: 'signature' }),
-  key('verify', 'Verify', { targets: use }),
+  key('restore', 'RestoreKey', {
+    targets: named('vault', 'vault', 'parent'),
+    required: ['backup'],
+    defaults: { request_id: 'uuid' },
+  }),
+  key('encrypt', 'Encrypt', { targets: use, required: ['algorithm', 'plaintext'], output: 'ciphertext' }),
+  key('decrypt', 'Decrypt', { targets: use, required: ['algorithm', 'ciphertext'], output: 'plaintext' }),
+  key('wrap', 'WrapKey', { targets: use, required: ['algorithm', 'plaintext-key'], output: 'wrappedKey' }),
+  key('unwrap', 'UnwrapKey', { targets: use, required: ['algorithm', 'wrapped-key'], output: 'plaintextKey' }),
+  key('sign', 'Sign', { targets: use, required: ['algorithm', 'digest'], output: 'signature' }),
+  key('verify', 'Verify', { targets: use, required: ['algorithm', 'digest', 'signature'] }),
   key('authorize-rewrap', 'AuthorizeRewrap', {
+    required: ['source', 'target', 'set'],
     aliases: { source: 'source_key_version', target: 'target_key_version', set: 'disk_encryption_set' },
   }),
 

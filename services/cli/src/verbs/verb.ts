@@ -41,6 +41,11 @@ export interface Verb {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Kinds of names of fields whose own name does not say it: `parent` of a list. */
   readonly kinds?: Readonly<Record<string, NameKind>>;
+  /**
+   * Flags without which the service would refuse, by the names people type; of those in a list, one is enough. What a
+   * target, a body or a default fills counts as given.
+   */
+  readonly required?: readonly (string | readonly string[])[];
   /** Fields filled when nothing is typed for them. */
   readonly defaults?: Readonly<Record<string, 'uuid' | 'group' | 'group-or-subscription' | 'tenant'>>;
   /** Whether what it answers goes on for a while, so that `--wait` makes sense; how to look at it again. */

@@ -150,6 +150,9 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
         () => changing(disk),
         (error: Rejection) => {
           assert.match(error.message, /^Cannot change Encryption Setting of disk/);
+          // Whether it runs is not known here, and does not matter.
+          assert.match(error.message, /not deallocated: a machine that is only stopped still holds its disks/);
+          assert.doesNotMatch(error.message, /running/);
           assert.equal(error.reason, 'DISK_ATTACHED');
           return true;
         },
@@ -185,7 +188,8 @@ describe('growing (VM-27, VM-28)', () => {
   test('never shrinks, and not an OS disk of a machine that is allocated', () => {
     assert.throws(() => decider.growable(3)(after(begun, made)), { reason: 'DISK_CANNOT_SHRINK' });
     const os = after(begun, made, decider.attach(at, { virtualMachine: vm, isOsDisk: true, requestId: 'r' }));
-    assert.throws(() => decider.growable(5)(os), { reason: 'DISK_ATTACHED' });
+    const told = /^Cannot resize disk while it is the OS disk of \S+ and that is not deallocated/;
+    assert.throws(() => decider.growable(5)(os), { reason: 'DISK_ATTACHED', message: told });
     assert.equal(decider.growable(5)(after(begun, made, attached)).sizeGib, 4);
   });
 });

@@ -69,7 +69,7 @@ export const beginChange =
       const { virtualMachine } = active.holder;
       throw attached(
         active,
-        `Cannot change Encryption Setting of disk while it is attached to running VM ${virtualMachine}. It requires the virtual machine to be deallocated. Please stop your VM and retry the operation.`,
+        `Cannot change Encryption Setting of disk while it is attached to ${virtualMachine} and that is not deallocated: a machine that is only stopped still holds its disks. Deallocate it, or detach the disk, and retry the operation.`,
       );
     }
     refuseUserAccess(active, at);
@@ -141,7 +141,7 @@ export const growable =
     if (sizeGib > active.sizeGib && holder?.isOsDisk === true && !holder.isDeallocated) {
       throw attached(
         active,
-        `Cannot resize disk while it is attached to running VM ${holder.virtualMachine}. Resizing a disk of a virtual machine requires it to be deallocated. Please stop your VM and retry the operation.`,
+        `Cannot resize disk while it is the OS disk of ${holder.virtualMachine} and that is not deallocated: a machine that is only stopped still holds its disks. Deallocate it and retry the operation.`,
       );
     }
     refuseChanging(active);

@@ -94,7 +94,13 @@ test('a vault is deleted and purged only by name while a key in it ever wrapped 
   const used = await newKey(name, 'used');
   await newKey(name, 'unused');
   await wrap(used.name);
-  await assert.rejects(vault().deleteVault({ name }), { code: 'FAILED_PRECONDITION', reason: 'VAULT_IN_USE' });
+  await assert.rejects(vault().deleteVault({ name }), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'VAULT_IN_USE',
+    message: new RegExp(
+      `^a key in ${name} has wrapped data keys of disks, or other data: what is left of that cannot be`,
+    ),
+  });
   await assert.rejects(vault().deleteVault({ name, confirmName: used.name }), { reason: 'CONFIRM_NAME_MISMATCH' });
   await vault().deleteVault({ name, confirmName: name });
   await assert.rejects(vault().purgeVault({ name }), { reason: 'VAULT_IN_USE' });

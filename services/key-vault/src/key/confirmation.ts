@@ -70,6 +70,6 @@ const inUse = (
   new Rejection(
     'FAILED_PRECONDITION',
     reason,
-    `${name} has wrapped keys of disks or other data at some time, and whatever of that is left cannot be read without it; the vault cannot know whether anything is. Look what would come of it with \`interlock impact ${name} --action ${action}\`, then say confirm_name "${name}" (\`--confirm ${name}\`)`,
+    `${what === 'key' ? name : `a key in ${name}`} has wrapped data keys of disks, or other data: what is left of that ${action === 'delete' ? 'cannot be read until the key is recovered' : 'can never be read again'}. \`interlock impact ${name} --action ${action}\` lists the disks. To go on, repeat the call with confirm_name "${name}" (\`--confirm ${name}\`)`,
     { [what]: name, confirm_name: name },
   );
