@@ -40,7 +40,7 @@ export interface Trial {
 export const ending = ['CANCELLED', 'ATTACH_EPOCH_OUTDATED'];
 
 /** What processes of a busy machine may add to a time that is promised, in milliseconds. Never added to the bound of I/O. */
-export const slackMs = 4_000;
+export const slackMs = 15_000;
 
 const privatePem = generateKeyPairSync('rsa', {
   modulusLength: 2048,
