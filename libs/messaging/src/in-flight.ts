@@ -3,6 +3,13 @@ export interface Outcome {
   readonly failure?: unknown;
 }
 
+/** How this ends: settles, never rejects. */
+export const outcomeOf = (work: Promise<unknown>): Promise<Outcome> =>
+  work.then(
+    () => ({}),
+    (failure: unknown) => ({ failure }),
+  );
+
 /** What was handed to the bus and is not acknowledged yet. */
 export interface InFlight {
   /**

@@ -166,6 +166,32 @@ test('moves its cursor only behind what the bus acknowledged', async () => {
   await relay.stop();
 });
 
+test('tells on while its place waits to be stored, and stores the newest place afterwards', async () => {
+  const { clock, store, append, onBus, ...parts } = world();
+  const storing = Promise.withResolvers<void>();
+  const moves: number[] = [];
+  const slow: EventStore = {
+    ...store,
+    async commit(commit, cause) {
+      for (const { to } of commit.cursors ?? []) moves.push(to);
+      await storing.promise;
+      return store.commit(commit, cause);
+    },
+  };
+  await append('disk-1', 'Created');
+  const relay = startRelay({ service: 'src', ...parts, store: slow, toFact, clock, random: seededRandom(2), tracer });
+  await clock.until(async () => moves.length === 1);
+  await append('disk-2', 'Created');
+  await clock.until(async () => relay.position() === 2);
+  await clock.pass(3_000);
+  assert.deepEqual(factsOf(await onBus()).toSorted(), ['disk-1/1 Created', 'disk-2/1 Created']);
+  assert.deepEqual(moves, [1], 'one move at a time');
+  storing.resolve();
+  await clock.until(async () => (await store.cursor('relay')) === 2);
+  assert.deepEqual(moves, [1, 2]);
+  await relay.stop();
+});
+
 test('a successor goes on where the bus really is, however far the cursor was', async () => {
   const { clock, bus, store, start, append, onBus } = world();
   await append('disk-1', 'Created', 'Changed');

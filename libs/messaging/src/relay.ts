@@ -7,7 +7,7 @@ import { batchesOf, messageIdOf, type PartitionProgress, watermarkOf } from './b
 import type { Bus } from './bus.ts';
 import { encoder } from './encoding.ts';
 import { renderFact, type ToFact } from './facts.ts';
-import { type Outcome, openInFlight } from './in-flight.ts';
+import { type Outcome, openInFlight, outcomeOf } from './in-flight.ts';
 import type { Keep } from './keep.ts';
 import { inSendSpan } from './spans.ts';
 import { DEFAULT_PARTITION_COUNT, subjectOf } from './subjects.ts';
@@ -23,7 +23,7 @@ const WINDOW = 16;
 const WATERMARK_MS = 1_000;
 /**
  * The cursor moves once in so many positions, and with each watermark: moved behind every batch, it would be a commit more
- * for each, and the next one would wait for it. What a relay after this one tells again for it is dropped by its readers.
+ * for each. What a relay after this one tells again for it is dropped by its readers.
  */
 const CURSOR_STRIDE = 10_000;
 
@@ -82,18 +82,16 @@ export const startRelay = (options: RelayOptions): Relay => {
     bus.publish(subjectOf(service, batch.partition), messageId, encodeBatch(batch));
 
   const send = (batch: FactBatch): Promise<Outcome> =>
-    inSendSpan(tracer, batch, (sent) => publish(sent, messageIdOf(sent))).then(
-      () => ({}),
-      (failure: unknown) => ({ failure }),
-    );
+    outcomeOf(inSendSpan(tracer, batch, (sent) => publish(sent, messageIdOf(sent))));
 
   const moveCursor = async (): Promise<void> => {
     if (acknowledged <= cursor) return;
+    const to = acknowledged;
     const id = random.uuid();
     const cause = { correlationId: id, causationId: id, caller: 'system:relay' };
     try {
-      await store.commit({ cursors: [{ name: RELAY_CURSOR, from: cursor, to: acknowledged }] }, cause);
-      cursor = acknowledged;
+      await store.commit({ cursors: [{ name: RELAY_CURSOR, from: cursor, to }] }, cause);
+      cursor = to;
     } catch (error) {
       if (!(error instanceof CursorConflict)) throw error;
       // Another relay of this service moved it; either of us may go on from there.
@@ -101,18 +99,23 @@ export const startRelay = (options: RelayOptions): Relay => {
     }
   };
 
-  const publishWatermarks = async (progress: readonly PartitionProgress[], position: number): Promise<void> => {
+  /** @returns the outcome of each: they follow the facts on the same way, so neither waits for the other's acknowledgement */
+  const sendWatermarks = (progress: readonly PartitionProgress[], position: number): readonly Promise<Outcome>[] => {
     const marks = progress.map(({ previous }, partition) => watermarkOf(shape, partition, previous, position));
     // The time keeps a repeated watermark from being dropped as a duplicate: it is repeated because it may be lost.
-    await Promise.all(marks.map((mark) => publish(mark, `${messageIdOf(mark)}@${clock.now()}`)));
+    return marks.map((mark) => outcomeOf(publish(mark, `${messageIdOf(mark)}@${clock.now()}`)));
   };
 
-  /** Waits for an event above the position, until a publish has failed, and for at most the time between two watermarks. */
-  const waitForMore = async (position: number, failed: AbortSignal, signal: AbortSignal): Promise<void> => {
-    if (signal.aborted || failed.aborted) return;
+  /** Waits for an event above the position, until something has failed, and for at most the time between two watermarks. */
+  const waitForMore = async (
+    position: number,
+    failures: readonly AbortSignal[],
+    signal: AbortSignal,
+  ): Promise<void> => {
+    const ends = [signal, ...failures];
+    if (ends.some(({ aborted }) => aborted)) return;
     const waiting = new AbortController();
     const stop = (): void => waiting.abort('waited long enough');
-    const ends = [signal, failed];
     for (const end of ends) end.addEventListener('abort', stop);
     const tick = clock.alarm(watermarkMs, stop);
     await store.waitForEvents(position, waiting.signal);
@@ -135,6 +138,17 @@ export const startRelay = (options: RelayOptions): Relay => {
       acknowledged = Math.max(acknowledged, reaches ?? 0);
       if (reaches === undefined) attempts.succeeded();
     });
+    // Beside the telling, one at a time: a move waits for commits under way, which while a fleet stops are long.
+    let isMoving = false;
+    const moves = openInFlight(() => {
+      isMoving = false;
+    });
+    const beginMove = (): void => {
+      if (isMoving) return;
+      isMoving = true;
+      moves.add(outcomeOf(moveCursor()), undefined);
+    };
+    const failures = [inFlight.failed, moves.failed];
     while (!signal.aborted && bus.session() === session) {
       const run = await store.feed(position, RUN_LENGTH);
       const facts = run.flatMap((recorded) => renderFact(recorded, toFact) ?? []);
@@ -144,18 +158,18 @@ export const startRelay = (options: RelayOptions): Relay => {
       }
       position = run.at(-1)?.position ?? position;
       inFlight.add(Promise.resolve({}), position);
-      if (acknowledged - cursor >= CURSOR_STRIDE) await moveCursor();
+      if (acknowledged - cursor >= CURSOR_STRIDE) beginMove();
       if (clock.monotonicMs() - markedAt >= watermarkMs) {
-        await inFlight.downTo(0);
-        await publishWatermarks(progress, position);
+        for (const mark of sendWatermarks(progress, position)) inFlight.add(mark, undefined);
         markedAt = clock.monotonicMs();
-        attempts.succeeded();
-        await moveCursor();
+        beginMove();
       }
       // A whole run may have more behind it. Otherwise nothing is waited for but the next event, acknowledgements neither.
-      if (run.length < RUN_LENGTH) await waitForMore(position, inFlight.failed, signal);
+      if (run.length < RUN_LENGTH) await waitForMore(position, failures, signal);
       if (inFlight.failed.aborted) await inFlight.downTo(0);
+      if (moves.failed.aborted) await moves.downTo(0);
     }
+    await moves.downTo(0);
   };
 
   const tell = async (signal: AbortSignal): Promise<void> => {
