@@ -16,7 +16,7 @@ const pages = [
 
 /** What a command only looks at comes true a little later, where another service has to hear of it first. */
 const looks = new Set(['list', 'show', 'resources', 'activity-log']);
-const patienceMs = 20_000;
+const patienceMs = 90_000;
 
 /** What each page begins with besides: the README's own end has stopped it. */
 const running: PageCommand = { page: '', args: ['vm', 'start', 'vm1', '--wait'], isRefused: false, words: [] };
