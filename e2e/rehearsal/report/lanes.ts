@@ -1,6 +1,7 @@
 import type { Evidence, Gathered, LossSeen } from '../evidence/evidence.ts';
 import type { Io, Journals } from '../evidence/journal.ts';
 import type { Step } from '../timeline.ts';
+import { ticks } from './axis.ts';
 import { type Html, html, px } from './html.ts';
 import { labelHeight, labelRows } from './label-rows.ts';
 import { lossesOf } from './report.ts';
@@ -10,8 +11,9 @@ const nameWidth = 236;
 const plotWidth = 880;
 const laneHeight = 36;
 const laneGap = 10;
-/** Completed operations are counted in steps of this many milliseconds. */
-const bucketMs = 60;
+/** Completed operations are counted in steps of this many milliseconds, and never in narrower ones than a picture can show. */
+const bucketMsMin = 60;
+const barWidthMin = 1.2;
 /** A silence longer than this is shown as one, in milliseconds. */
 const silenceMs = 220;
 
@@ -38,11 +40,18 @@ export function lanes(parts: {
   const top = 2 * labelHeight + Math.max(0, ...placed.map(({ row }) => row)) * labelHeight;
   const bottom = top + machines.length * (laneHeight + laneGap);
   const losses = lossesOf(evidence);
+  const returns = marks.filter(({ kind }) => kind === 'return').map(({ startMs }) => startMs);
   return html`<svg viewBox="0 0 ${nameWidth + plotWidth + 8} ${bottom + 26}" role="img"
     aria-label="Reads and writes of each machine over time">
-    <defs>${pattern('off', 'var(--stop)', 0.42)}${pattern('away', 'var(--faint)', 0.35)}</defs>
+    <defs>${pattern('off', 'var(--stop)', 0.42)}${pattern('free', 'var(--work)', 0.42)}${pattern('away', 'var(--faint)', 0.35)}</defs>
     ${machines.map((machine, index) =>
-      lane(machine, journals[machine.name] ?? [], top + index * (laneHeight + laneGap), { x, fromMs, toMs, losses }),
+      lane(machine, journals[machine.name] ?? [], top + index * (laneHeight + laneGap), {
+        x,
+        fromMs,
+        toMs,
+        losses,
+        returns,
+      }),
     )}
     ${axis(fromMs, toMs, bottom, x)}
     ${events(placed, bottom)}
@@ -58,21 +67,24 @@ interface Scale {
   readonly fromMs: number;
   readonly toMs: number;
   readonly losses: readonly LossSeen[];
+  /** When somebody gave access back, in milliseconds since the epoch. */
+  readonly returns: readonly number[];
 }
 
 function lane(machine: Machine, journal: readonly Io[], y: number, scale: Scale): Html {
-  const { x } = scale;
+  const { x, fromMs, toMs } = scale;
+  const bucketMs = Math.max(bucketMsMin, ((toMs - fromMs) / plotWidth) * barWidthMin);
   const data = journal.filter(({ op }) => op !== 'flush');
   const counts = new Map<number, { good: number; bad: number }>();
   for (const { ok, completedAt } of data) {
-    const bucket = Math.floor((completedAt - scale.fromMs) / bucketMs);
+    const bucket = Math.floor((completedAt - fromMs) / bucketMs);
     const { good, bad } = counts.get(bucket) ?? { good: 0, bad: 0 };
     counts.set(bucket, ok ? { good: good + 1, bad } : { good, bad: bad + 1 });
   }
   const most = Math.max(1, ...[...counts.values()].map(({ good }) => good));
   const width = Math.max(1, x(bucketMs) - x(0) - 0.8);
   const bars = [...counts].map(([bucket, { good, bad }]) => {
-    const at = x(scale.fromMs + bucket * bucketMs);
+    const at = x(fromMs + bucket * bucketMs);
     // Checks after a start read much at once; the root keeps ordinary work visible beside them.
     const height = good === 0 ? 0 : (0.35 + 0.65 * Math.sqrt(good / most)) * (laneHeight - 8);
     return html`${
@@ -87,16 +99,22 @@ function lane(machine: Machine, journal: readonly Io[], y: number, scale: Scale)
     ${silences(machine, data, y, scale)}${bars}`;
 }
 
-/** Stretches without work: stopped for a lost key, or given back by the user. */
+/**
+ * Stretches without work: stopped for a lost key, and from when that was back waiting for somebody to start the machine; or
+ * given back by the user. A machine that only had to wait for a core was not restarted, so it checks nothing afterwards.
+ */
 function silences(
-  { name, onLoss }: Machine,
+  { name }: Machine,
   data: readonly Io[],
   y: number,
-  { x, losses, toMs }: Scale,
+  { x, losses, returns, toMs }: Scale,
 ): readonly Html[] {
+  const stretch = (kind: 'off' | 'free' | 'away', from: number, until: number): Html =>
+    html`<rect class="${kind}" x="${px(x(from))}" y="${y + 3}" width="${px(Math.max(0, x(until) - x(from)))}" height="${laneHeight - 6}" rx="3"/>`;
   const good = data.filter(({ ok }) => ok);
-  return good.flatMap(({ completedAt }, index) => {
-    const until = good[index + 1]?.completedAt ?? toMs;
+  return good.flatMap(({ completedAt, op }, index) => {
+    const next = good[index + 1];
+    const until = next?.completedAt ?? toMs;
     if (until - completedAt < silenceMs) return [];
     const isStopped = losses.some((loss) =>
       loss.machines.some(
@@ -107,12 +125,9 @@ function silences(
           machine.stoppedAt <= until,
       ),
     );
-    // Those the loss does not stop are given back by their user to see whether they start; others only had to wait for a core.
-    if (!isStopped && onLoss !== 'keeps running') return [];
-    const kind = isStopped ? 'off' : 'away';
-    return [
-      html`<rect class="${kind}" x="${px(x(completedAt))}" y="${y + 3}" width="${px(x(until) - x(completedAt))}" height="${laneHeight - 6}" rx="3"/>`,
-    ];
+    if (!isStopped) return next?.op === 'verify' && op !== 'verify' ? [stretch('away', completedAt, until)] : [];
+    const back = returns.find((at) => at > completedAt && at < until) ?? until;
+    return [stretch('off', completedAt, back), ...(back < until ? [stretch('free', back, until)] : [])];
   });
 }
 
@@ -135,11 +150,10 @@ function about({ disks, onLoss }: Machine): string {
 }
 
 function axis(fromMs: number, toMs: number, y: number, x: (ms: number) => number): readonly Html[] {
-  const seconds = Math.floor((toMs - fromMs) / 1_000);
-  return Array.from({ length: seconds + 1 }, (_, second) => {
-    const at = x(fromMs + second * 1_000);
+  return ticks(toMs - fromMs, plotWidth).map(({ atMs, label }) => {
+    const at = x(fromMs + atMs);
     return html`<line class="grid" x1="${px(at)}" x2="${px(at)}" y1="${y - 4}" y2="${y + 4}"/>
-      <text class="small" x="${px(at)}" y="${y + 18}" text-anchor="middle">${second} s</text>`;
+      <text class="small" x="${px(at)}" y="${y + 18}" text-anchor="middle">${label}</text>`;
   });
 }
 

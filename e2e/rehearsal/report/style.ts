@@ -40,6 +40,7 @@ svg .strong { fill: var(--ink); font-weight: 600; }
 .io { fill: var(--work); }
 .bad { fill: var(--stop); }
 .off { fill: url(#off); }
+.free { fill: url(#free); }
 .away { fill: url(#away); }
 .grid { stroke: var(--line); }
 .event-loss { stroke: var(--stop); } .event-return { stroke: var(--work); } .event-change { stroke: var(--key); }

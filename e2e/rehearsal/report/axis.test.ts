@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ticks } from './axis.ts';
+
+const pixels = 880;
+/** Rather more than a letter of the axis takes. */
+const letterWidth = 7;
+
+test('labels of the time axis never meet, however long it is, and there are always several', () => {
+  for (let lengthMs = 400; lengthMs < 4 * 86_400_000; lengthMs *= 1.07) {
+    const labels = ticks(lengthMs, pixels);
+    assert.ok(labels.length >= 3, `${lengthMs} ms: ${labels.length} labels`);
+    assert.equal(new Set(labels.map(({ label }) => label)).size, labels.length, `${lengthMs} ms: twice the same`);
+    for (const [n, { atMs, label }] of labels.slice(1).entries()) {
+      const before = labels[n];
+      assert.ok(before !== undefined && atMs <= lengthMs);
+      const apart = ((atMs - before.atMs) / lengthMs) * pixels;
+      const wide = ((label.length + before.label.length) / 2) * letterWidth;
+      assert.ok(apart > wide, `${lengthMs} ms: ${before.label} and ${label} are ${apart} pixels apart`);
+    }
+  }
+});
+
+test('labels are round times in one unit', () => {
+  const labels = (lengthMs: number) => ticks(lengthMs, pixels).map(({ label }) => label);
+  assert.deepEqual(labels(1_000).slice(0, 3), ['0.0 s', '0.1 s', '0.2 s']);
+  assert.deepEqual(labels(9_200).slice(0, 3), ['0 s', '1 s', '2 s']);
+  assert.deepEqual(labels(30_200), ['0 s', '5 s', '10 s', '15 s', '20 s', '25 s', '30 s']);
+  assert.deepEqual(labels(600_200), [
+    '0 min',
+    '1 min',
+    '2 min',
+    '3 min',
+    '4 min',
+    '5 min',
+    '6 min',
+    '7 min',
+    '8 min',
+    '9 min',
+    '10 min',
+  ]);
+});

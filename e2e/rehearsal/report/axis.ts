@@ -1,0 +1,34 @@
+/** A label of the axis. */
+export interface Tick {
+  /** Milliseconds from the beginning of the axis. */
+  readonly atMs: number;
+  readonly label: string;
+}
+
+/** Pixels between two labels at least: as much as the longest of them (`100 min`) and a gap. */
+const leastPixels = 64;
+
+/** Distances between labels, in milliseconds. */
+const steps = [
+  ...[100, 200, 500],
+  ...[1, 2, 5, 10, 15, 30].map((seconds) => seconds * 1_000),
+  ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * 60_000),
+  ...[1, 2, 3, 6, 12, 24].map((hours) => hours * 3_600_000),
+];
+
+/** The labels of a time axis of that length: as many round times as fit beside each other. */
+export const ticks = (lengthMs: number, pixels: number): readonly Tick[] => {
+  const fits = (step: number): boolean => (step / lengthMs) * pixels >= leastPixels;
+  const stepMs = steps.find(fits) ?? lengthMs;
+  return Array.from({ length: Math.floor(lengthMs / stepMs) + 1 }, (_, n) => ({
+    atMs: n * stepMs,
+    label: labelOf(n * stepMs, stepMs),
+  }));
+};
+
+/** All labels of an axis are in the unit of its step. */
+const labelOf = (ms: number, stepMs: number): string => {
+  if (stepMs < 1_000) return `${(ms / 1_000).toFixed(1)} s`;
+  if (stepMs < 60_000) return `${Math.round(ms / 1_000)} s`;
+  return stepMs < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
+};

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Gathered } from '../evidence/evidence.ts';
+import type { Io } from '../evidence/journal.ts';
+import { goodEvidence } from '../rules/test-evidence.ts';
+import type { Step } from '../timeline.ts';
+import { lanes } from './lanes.ts';
+
+const startMs = 1_000;
+
+const io = (atMs: number, op: Io['op'] = 'write'): Io => ({
+  disk: 'd',
+  op,
+  offset: 0,
+  length: 4_096,
+  seq: 1,
+  invokedAt: startMs + atMs,
+  completedAt: startMs + atMs,
+  ok: true,
+  reason: '',
+});
+
+const step = (atMs: number, kind: 'loss' | 'return', label: string): Step => ({
+  who: 'somebody',
+  title: label,
+  rules: [],
+  event: { label, kind },
+  startMs: startMs + atMs,
+  durationMs: 1,
+  traceId: '',
+  calls: [],
+  error: undefined,
+});
+
+/** Every 100 ms from one time to another, the first a check of what was there where the machine was started. */
+const worked = (fromMs: number, toMs: number): Io[] =>
+  Array.from({ length: (toMs - fromMs) / 100 }, (_, n) =>
+    io(fromMs + n * 100, n === 0 && fromMs > 0 ? 'verify' : 'write'),
+  );
+
+/** How one machine looks between 0 and 9 s: what was done to it, and stretches by their classes, in their order. */
+const stretches = (name: string, journal: readonly Io[]): readonly string[] => {
+  const { deleted: _, withdrawn: __, ...good } = goodEvidence();
+  const stoppedAt = startMs + 3_050;
+  const disabled = good.disabled && {
+    ...good.disabled,
+    machines: good.disabled.machines.map((machine) =>
+      machine.stoppedAt === undefined ? machine : { ...machine, stoppedAt },
+    ),
+  };
+  const evidence: Gathered = { ...good, disabled };
+  const machines = (good.machines ?? []).filter((machine) => machine.name === name);
+  assert.equal(machines.length, 1);
+  const steps = [step(3_000, 'loss', 'key disabled'), step(5_000, 'return', 'key enabled')];
+  const { html } = lanes({ machines, journals: { [name]: journal }, steps, evidence });
+  return [...html.matchAll(/<rect class="(off|free|away)" [^>]*width="([\d.]+)"/g)].map(
+    ([, kind, width]) => `${kind} ${Math.round(Number(width) / 10)}`,
+  );
+};
+
+test('a machine that was stopped is shown as off until access is back, and then as one that waits for its user', () => {
+  // 9.1 s are 880 pixels, so 2.1 and 2 s are some 200 and 190.
+  assert.deepEqual(stretches('vm-hdd', [...worked(0, 3_000), ...worked(7_000, 9_000)]), ['off 20', 'free 19']);
+});
+
+test('a machine that nobody starts again waits to the end', () => {
+  const [off, free, ...more] = stretches('vm-hdd', [...worked(0, 3_000), { ...io(9_000), ok: false }]);
+  assert.deepEqual([off?.split(' ')[0], free?.split(' ')[0], more], ['off', 'free', []]);
+});
+
+test('a machine that goes on is shown as restarted where it was, and not where it only had to wait', () => {
+  const restarted = [...worked(0, 6_000), ...worked(7_000, 9_000)];
+  const [away, ...more] = stretches('vm-ultra', restarted);
+  assert.deepEqual([away?.split(' ')[0], more], ['away', []]);
+  const waited = restarted.map((one): Io => ({ ...one, op: 'write' }));
+  assert.deepEqual(stretches('vm-ultra', waited), []);
+});
