@@ -80,11 +80,41 @@ test('spans that link to each other end', () => {
   assert.match(renderTrace(traceTree(store, traceA)), /: 2 spans/);
 });
 
-test('a span whose parent was not received stands as a root', () => {
+test('what hangs on a span that was not received says so, inside of it and as a consequence of it', () => {
   const store = spanStore();
-  store.add([span(1, {}), span(2, { parentSpanId: spanId(9) })]);
-  assert.equal(traceTree(store, traceA).length, 2);
-  assert.equal(renderTrace(traceTree(store, traceB)), 'no spans of this trace were received');
+  store.add([
+    span(1, {}),
+    span(2, { service: 'compute', parentSpanId: spanId(9) }),
+    span(3, { service: 'compute', parentSpanId: spanId(2) }),
+    span(4, { service: 'compute', parentSpanId: spanId(9) }),
+    span(5, { traceId: traceB, service: 'disk', links: [link(traceA, 8)] }),
+    span(6, { traceId: traceB, service: 'disk', parentSpanId: spanId(5) }),
+  ]);
+  const why =
+    'was not received: its process ended before it told of it, it is not over yet, or whoever made it does not export here';
+  assert.equal(
+    renderTrace(traceTree(store, traceA)),
+    `trace ${traceA}: 6 spans, 3 services, 7.0 ms; 2 not received
+key-vault  span 1          +0.0      2.0 ms
+(span ${spanId(9)} ${why})
+├─ compute  span 2         +1.0      2.0 ms
+│  └─ compute  span 3      +2.0      2.0 ms
+└─ compute  span 4         +3.0      2.0 ms
+(span ${spanId(8)} ${why})
+└┄ disk  span 5            +4.0      2.0 ms
+   └─ disk  span 6         +5.0      2.0 ms`,
+  );
+  assert.equal(renderTrace(traceTree(store, traceB)).split('\n')[0], `trace ${traceB}: 2 spans, 1 services, 3.0 ms`);
+  assert.equal(renderTrace(traceTree(spanStore(), traceB)), 'no spans of this trace were received');
+});
+
+test('a consequence of one that was received is not taken for one of a span that was not', () => {
+  const store = spanStore();
+  store.add([span(1, {}), span(2, { traceId: traceB, links: [link(traceA, 1), link(traceA, 9)] })]);
+  assert.deepEqual(
+    traceTree(store, traceA).map(({ missing, children }) => [missing, children.length]),
+    [[undefined, 1]],
+  );
 });
 
 test('the oldest spans go when there are too many, from every index', () => {
@@ -96,6 +126,7 @@ test('the oldest spans go when there are too many, from every index', () => {
     ['span 2', 'span 3'],
   );
   assert.deepEqual(store.spansLinkingTo({ traceId: traceB, spanId: spanId(7) }), []);
+  assert.deepEqual(store.spansLinkingInto(traceB), []);
   assert.deepEqual(
     store.findByAttribute('interlock.vm', 'x').map(({ name }) => name),
     ['span 2'],

@@ -37,6 +37,8 @@ export interface SpanStore {
   spansOfTrace(traceId: string): readonly Span[];
   /** Spans that link to the given one, by start. */
   spansLinkingTo(span: Pick<Span, 'traceId' | 'spanId'>): readonly Span[];
+  /** Spans that link to any span of that trace, received or not, by start. */
+  spansLinkingInto(traceId: string): readonly Span[];
   /** Spans with that attribute, or with that value of it, by start. */
   findByAttribute(key: string, value?: AttributeValue): readonly Span[];
   /** How many are held, and how many had to go because there were more than `capacity`. */
@@ -51,6 +53,7 @@ export function spanStore(capacity: number = defaultCapacity): SpanStore {
   const ring: Span[] = [];
   const byTrace = new Map<string, Set<Span>>();
   const byLink = new Map<string, Set<Span>>();
+  const byLinkedTrace = new Map<string, Set<Span>>();
   let next = 0;
   let dropped = 0;
 
@@ -58,18 +61,25 @@ export function spanStore(capacity: number = defaultCapacity): SpanStore {
     const oldest = ring[next];
     if (oldest !== undefined) {
       remove(byTrace, oldest.traceId, oldest);
-      for (const link of oldest.links) remove(byLink, nameOf(link), oldest);
+      for (const link of oldest.links) {
+        remove(byLink, nameOf(link), oldest);
+        remove(byLinkedTrace, link.traceId, oldest);
+      }
       dropped += 1;
     }
     ring[next] = span;
     next = (next + 1) % capacity;
     collect(byTrace, span.traceId, span);
-    for (const link of span.links) collect(byLink, nameOf(link), span);
+    for (const link of span.links) {
+      collect(byLink, nameOf(link), span);
+      collect(byLinkedTrace, link.traceId, span);
+    }
   };
   return {
     add: (spans) => spans.forEach(insert),
     spansOfTrace: (traceId) => sorted(byTrace.get(traceId) ?? []),
     spansLinkingTo: (span) => sorted(byLink.get(nameOf(span)) ?? []),
+    spansLinkingInto: (traceId) => sorted(byLinkedTrace.get(traceId) ?? []),
     findByAttribute: (key, value) =>
       sorted(ring.filter(({ attributes }) => (value === undefined ? key in attributes : attributes[key] === value))),
     count: () => ({ held: ring.length, dropped }),

@@ -5,20 +5,39 @@ export interface TraceNode {
   readonly span: Span;
   /** `parent`: called or done inside the span above; `link`: the span above is only named as a cause (a message in a batch). */
   readonly via: 'root' | 'parent' | 'link';
+  /**
+   * Of a root that is none: the id of the span it is said to be inside of, or a consequence of, which was not received.
+   * Whose process ended first never told of it; nor does a span that is not over, or a caller who exports elsewhere.
+   */
+  readonly missing?: string;
   /** By start. */
   readonly children: readonly TraceNode[];
 }
 
 /**
- * The trace as trees: one for each span whose parent was not received (normally one). Spans of other traces that link to
- * a span of this one follow it, with everything below them. No span appears twice.
+ * The trace as trees: normally one, and one for each span whose parent was not received. Spans of other traces that link to
+ * a span of this one follow it, with everything below them; those that link to one that was not received are roots as well. No
+ * span appears twice.
  */
 export function traceTree(store: SpanStore, traceId: string): TraceNode[] {
   const spans = store.spansOfTrace(traceId);
   const known = new Set(spans.map(({ spanId }) => spanId));
   const seen = new Set<Span>(spans);
-  const roots = spans.filter(({ parentSpanId }) => parentSpanId === undefined || !known.has(parentSpanId));
-  return roots.map((span) => nodeOf(store, span, 'root', seen));
+  const isMissing = (spanId: string | undefined): spanId is string => spanId !== undefined && !known.has(spanId);
+  const roots = spans
+    .filter(({ parentSpanId }) => parentSpanId === undefined || isMissing(parentSpanId))
+    .map((span): TraceNode => {
+      const node = nodeOf(store, span, 'root', seen);
+      return isMissing(span.parentSpanId) ? { ...node, via: 'parent', missing: span.parentSpanId } : node;
+    });
+  const causes = (span: Span) => span.links.filter((link) => link.traceId === traceId).map(({ spanId }) => spanId);
+  const linked = store.spansLinkingInto(traceId).flatMap((span): TraceNode[] => {
+    const missing = causes(span).find(isMissing);
+    if (missing === undefined || seen.has(span)) return [];
+    seen.add(span);
+    return [{ ...nodeOf(store, span, 'link', seen), missing }];
+  });
+  return [...roots, ...linked];
 }
 
 function nodeOf(store: SpanStore, span: Span, via: TraceNode['via'], seen: Set<Span>): TraceNode {
@@ -37,16 +56,27 @@ function nodeOf(store: SpanStore, span: Span, via: TraceNode['via'], seen: Set<S
  * wrong. What follows by a link hangs on a dotted line.
  */
 export function renderTrace(roots: readonly TraceNode[]): string {
-  const lines = roots.flatMap((root) => linesOf(root, '', ''));
-  const all = lines.map(({ span }) => span);
+  const missing = [...new Set(roots.flatMap((root) => root.missing ?? []))];
+  const lines = [
+    ...roots.filter((root) => root.missing === undefined).flatMap((root) => linesOf(root, '', '')),
+    ...missing.flatMap((spanId) =>
+      orphanLines(
+        spanId,
+        roots.filter((root) => root.missing === spanId),
+      ),
+    ),
+  ];
+  const all = lines.flatMap(({ span }) => span ?? []);
   const startMs = Math.min(...all.map((span) => span.startMs));
   const endMs = Math.max(...all.map((span) => span.startMs + span.durationMs));
   const [first] = all;
   if (first === undefined) return 'no spans of this trace were received';
-  const width = Math.max(...lines.map(({ text }) => text.length));
+  const width = Math.max(...lines.map(({ text, span }) => (span === undefined ? 0 : text.length)));
   const services = new Set(all.map(({ service }) => service)).size;
-  const title = `trace ${first.traceId}: ${all.length} spans, ${services} services, ${duration(endMs - startMs)}`;
+  const gaps = missing.length === 0 ? '' : `; ${missing.length} not received`;
+  const title = `trace ${first.traceId}: ${all.length} spans, ${services} services, ${duration(endMs - startMs)}${gaps}`;
   const rows = lines.map(({ text, span }) => {
+    if (span === undefined) return text;
     const offset = `+${(span.startMs - startMs).toFixed(1)}`.padStart(10);
     const failure = span.status === 'error' ? `  FAILED ${span.statusMessage}`.trimEnd() : '';
     return `${text.padEnd(width)}${offset}${duration(span.durationMs).padStart(12)}${failure}`;
@@ -54,21 +84,28 @@ export function renderTrace(roots: readonly TraceNode[]): string {
   return [title, ...rows].join('\n');
 }
 
-function linesOf(node: TraceNode, before: string, beforeChildren: string): { text: string; span: Span }[] {
-  const { span, children } = node;
-  const own = { text: `${before}${span.service}  ${span.name}`, span };
-  return [
-    own,
-    ...children.flatMap((child, index) => {
-      const isLast = index === children.length - 1;
-      const stroke = child.via === 'link' ? '┄' : '─';
-      return linesOf(
-        child,
-        `${beforeChildren}${isLast ? '└' : '├'}${stroke} `,
-        `${beforeChildren}${isLast ? ' ' : '│'}  `,
-      );
-    }),
-  ];
+/** A line, and the span it is about; none where that was not received. */
+interface Line {
+  readonly text: string;
+  readonly span: Span | undefined;
+}
+
+function linesOf({ span, children }: TraceNode, before: string, beforeChildren: string): Line[] {
+  return [{ text: `${before}${span.service}  ${span.name}`, span }, ...childLines(children, beforeChildren)];
+}
+
+/** What hangs on a span that was not received. */
+function orphanLines(spanId: string, children: readonly TraceNode[]): Line[] {
+  const text = `(span ${spanId} was not received: its process ended before it told of it, it is not over yet, or whoever made it does not export here)`;
+  return [{ text, span: undefined }, ...childLines(children, '')];
+}
+
+function childLines(children: readonly TraceNode[], before: string): Line[] {
+  return children.flatMap((child, index) => {
+    const isLast = index === children.length - 1;
+    const stroke = child.via === 'link' ? '┄' : '─';
+    return linesOf(child, `${before}${isLast ? '└' : '├'}${stroke} `, `${before}${isLast ? ' ' : '│'}  `);
+  });
 }
 
 function duration(ms: number): string {

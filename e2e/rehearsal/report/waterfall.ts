@@ -11,7 +11,9 @@ export function waterfall({ traceId, spans }: { readonly traceId: string; readon
   if (spans.length === 0) return html`<p>No spans of this trace were received.</p>`;
   const store = spanStore();
   store.add(spans);
-  const rows = traceTree(store, traceId).flatMap((root) => rowsOf(root, 0));
+  const roots = traceTree(store, traceId);
+  const rows = roots.flatMap((root) => rowsOf(root, 0));
+  const missing = new Set(roots.flatMap((root) => root.missing ?? []));
   const fromMs = Math.min(...spans.map(({ startMs }) => startMs));
   const wholeMs = Math.max(...spans.map(({ startMs, durationMs }) => startMs + durationMs)) - fromMs || 1;
   return html`<div class="rows">${rows.slice(0, rowsMax).map(({ span, depth }) => {
@@ -22,6 +24,7 @@ export function waterfall({ traceId, spans }: { readonly traceId: string; readon
       <div class="track"><i style="left: ${left.toFixed(2)}%; width: ${width.toFixed(2)}%; background: var(--${span.service}, var(--faint))"></i><span style="left: ${(left + width).toFixed(2)}%">${duration(span.durationMs)}${span.status === 'error' ? html` <b class="error">refused</b>` : ''}</span></div>
     </div>`;
   })}</div>
+  ${missing.size > 0 ? html`<p>${missing.size} more spans were not received, so what hangs on them stands by itself: the process of a span that was killed never told of it.</p>` : ''}
   ${rows.length > rowsMax ? html`<p>… and ${rows.length - rowsMax} more.</p>` : ''}`;
 }
 

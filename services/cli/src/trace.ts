@@ -22,7 +22,7 @@ export async function showTrace(traceId: string, data: string, terminal: Termina
   const roots = traceTree(store, traceId);
   if (roots.length === 0) {
     throw new UsageError(
-      `no spans of trace ${traceId} are in ${data}: services export theirs about a second after they end, and old ones are dropped`,
+      `no spans of trace ${traceId} are in ${data}: services export theirs a moment after they end, and old ones are dropped`,
     );
   }
   terminal.out(isJson ? JSON.stringify(roots, undefined, 2) : renderTrace(roots));
