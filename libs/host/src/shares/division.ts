@@ -29,6 +29,8 @@ export interface Member {
   readonly ttlMs: number;
   /** The kinds of shares it takes part in. */
   readonly kinds: readonly string[];
+  /** When it gave it, in milliseconds since the epoch by its own clock. For people only; earlier releases write none. */
+  readonly at?: number;
 }
 
 export const noDivision: Division = { members: {}, owners: {} };
@@ -44,7 +46,7 @@ export interface Word {
   readonly shares: readonly string[];
   /** Members that have said nothing for longer than they may. */
   readonly silent: ReadonlySet<string>;
-  /** Those members whose end this replica saw: it had heard of them before, so they were not silent from the beginning. */
+  /** Those of them that were not silent already when this replica began: their end is news. */
   readonly ended?: ReadonlySet<string>;
   /** Whether this process stood by until now: whoever worked under its name and has not left has ended, and is gone. */
   readonly stoodBy?: boolean;
@@ -82,7 +84,10 @@ export const sharesOf = ({ owners }: Division, me: string): readonly string[] =>
 export const wordOf = (division: Division, word: Word): Division => {
   const { me, run, beat, ttlMs, shares, silent, givenUp } = word;
   const kinds = kindsIn(shares);
-  const members = { ...without(division.members, (name) => silent.has(name)), [me]: { run, beat, ttlMs, kinds } };
+  const members = {
+    ...without(division.members, (name) => silent.has(name)),
+    [me]: { run, beat, ttlMs, kinds, at: word.now },
+  };
   const owners = without(
     division.owners,
     (share, owner) => !(owner in members) || (owner === me && givenUp.has(share)),

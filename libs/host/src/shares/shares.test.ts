@@ -187,11 +187,29 @@ test('a whole service that was killed and starts with fewer processes misses non
   await clock.until(() => a.works() === 4 && b.works() === 4);
   one.die();
   two.die();
+  await clock.pass(ttlMs);
   const again = start('a');
   await clock.until(() => again.works() === 8);
   assert.deepEqual(
     (await again.shares.replicas()).map(({ name }) => name),
     ['a'],
+  );
+});
+
+test('one that dies before its successor has heard two words of it is gone all the same', async () => {
+  const { clock, start, mortalStore } = makeWorld();
+  const [one, two] = [mortalStore(), mortalStore()];
+  const a = start('a', { over: one.over });
+  const b = start('b', { over: two.over });
+  await clock.until(() => a.works() === 4 && b.works() === 4);
+  one.die();
+  const again = start('a');
+  await clock.until(() => again.works() === 4, ttlMs / 4);
+  two.die();
+  await clock.until(() => again.works() === 8);
+  assert.deepEqual(
+    (await again.shares.replicas()).map(({ name, state }) => `${name} ${state}`),
+    ['a working', 'b gone'],
   );
 });
 

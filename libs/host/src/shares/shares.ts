@@ -58,7 +58,7 @@ interface Doing {
 interface Seen {
   readonly word: string;
   readonly at: ClockReading;
-  /** Whether it has said something new since it was first seen. */
+  /** Whether it lived when it was first seen, or has said something new since. */
   readonly isLive: boolean;
 }
 
@@ -108,14 +108,16 @@ export const openShares = (parts: {
     for (const [name, member] of Object.entries(members)) {
       const word = `${member.run} ${member.beat}`;
       const known = seen.get(name);
-      if (known?.word !== word) seen.set(name, { word, at: now, isLive: known !== undefined });
-      else if (member.run !== run && ageMs(known.at, now) > waitedOutMs(member.ttlMs)) silent.add(name);
+      if (known?.word !== word) {
+        const isLive = known !== undefined || clock.now() - (member.at ?? 0) < member.ttlMs;
+        seen.set(name, { word, at: now, isLive });
+      } else if (member.run !== run && ageMs(known.at, now) > waitedOutMs(member.ttlMs)) silent.add(name);
     }
     for (const name of seen.keys()) if (!(name in members)) seen.delete(name);
     return silent;
   };
 
-  /** Of them those that had been heard of before: what fell silent before this process began was ended by nobody's fault. */
+  /** Of them those whose end is news: what was silent before this process began belongs to another life of the service. */
   const endedIn = (silent: ReadonlySet<string>): ReadonlySet<string> =>
     new Set([...silent].filter((name) => seen.get(name)?.isLive === true));
 
