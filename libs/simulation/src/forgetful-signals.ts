@@ -1,27 +1,96 @@
-let isInstalled = false;
+type Listener = Parameters<AbortSignal['addEventListener']>[1];
+
+/** What listeners are given: that it happened. Whoever wants to know why asks the signal. */
+const happened = new Event('abort');
+
+/** An error of a listener is nobody's to catch, and keeps no other listener from being told. */
+const call = (listener: Listener): void => {
+  try {
+    if (typeof listener === 'function') listener(happened);
+    else listener.handleEvent(happened);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+};
+
+/** A signal that is a list of listeners and nothing besides. */
+class ForgetfulSignal implements AbortSignal {
+  onabort: AbortSignal['onabort'] = null;
+  aborted = false;
+  #reason: unknown;
+  /** Made for the first listener: most signals never have one. In order, and each once. */
+  #listeners: Set<Listener> | undefined;
+
+  static abort(reason?: unknown): AbortSignal {
+    const controller = new ForgetfulController();
+    controller.abort(reason);
+    return controller.signal;
+  }
+  static any(signals: readonly AbortSignal[]): AbortSignal {
+    const either = new ForgetfulController();
+    const follow = (): void => {
+      for (const signal of signals) signal.removeEventListener('abort', follow);
+      either.abort(signals.find(({ aborted }) => aborted)?.reason);
+    };
+    if (signals.some(({ aborted }) => aborted)) follow();
+    else for (const signal of signals) signal.addEventListener('abort', follow);
+    return either.signal;
+  }
+  static timeout(): never {
+    throw new Error('no signal of virtual time is aborted by real time: use an alarm of the clock');
+  }
+
+  /** Made when it is asked for: an error with its stack takes longer than all the rest of an abort. */
+  get reason(): unknown {
+    if (this.aborted && this.#reason === undefined) {
+      this.#reason = new DOMException('This operation was aborted', 'AbortError');
+    }
+    return this.#reason;
+  }
+  throwIfAborted(): void {
+    if (this.aborted) throw this.reason;
+  }
+  addEventListener(type: string, listener: Listener): void {
+    // It happens once, so every listener is one for once, and one that comes later is never called.
+    if (type !== 'abort' || this.aborted) return;
+    this.#listeners ??= new Set();
+    this.#listeners.add(listener);
+  }
+  removeEventListener(type: string, listener: Listener): void {
+    if (type === 'abort') this.#listeners?.delete(listener);
+  }
+  dispatchEvent(): never {
+    throw new Error('a signal is aborted by its controller alone');
+  }
+
+  /** For its controller alone. */
+  abortFor(reason: unknown): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    this.#reason = reason;
+    this.onabort?.(happened);
+    // One that another removes meanwhile is not called.
+    for (const listener of this.#listeners ?? []) call(listener);
+    this.#listeners = undefined;
+  }
+}
+
+class ForgetfulController implements AbortController {
+  readonly signal = new ForgetfulSignal();
+  abort(reason?: unknown): void {
+    this.signal.abortFor(reason);
+  }
+}
 
 /**
- * Replaces `AbortSignal.any` in this process by one that keeps nothing. Node's own holds every signal it made and
- * somebody listens to until it is aborted; those of a killed process never are, so each would keep its whole world for
- * ever. Here the signals that are listened to know those made of them, and all go together. Installed once; tells nothing
- * that Node's own would not.
+ * Replaces `AbortController` and `AbortSignal` in this process by ones that keep nothing and cost little. `AbortSignal.any`
+ * of Node holds every signal it made and somebody listens to until it is aborted; those of a killed process never are, so
+ * each would keep its whole world for ever. And its signals are event targets: the 5,000 listeners that come and go in one
+ * history are each validated, wrapped and registered. Installed once; tells nothing that Node's own would not.
  */
 export const installForgetfulSignals = (): void => {
-  if (isInstalled) return;
-  isInstalled = true;
-  AbortSignal.any = (signals) => {
-    const either = new AbortController();
-    for (const signal of signals) {
-      if (signal.aborted) {
-        either.abort(signal.reason);
-        return either.signal;
-      }
-    }
-    const follow = (event: Event): void => {
-      for (const signal of signals) signal.removeEventListener('abort', follow);
-      either.abort(event.target instanceof AbortSignal ? event.target.reason : undefined);
-    };
-    for (const signal of signals) signal.addEventListener('abort', follow);
-    return either.signal;
-  };
+  globalThis.AbortController = ForgetfulController;
+  globalThis.AbortSignal = ForgetfulSignal;
 };

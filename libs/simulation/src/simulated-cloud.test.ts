@@ -50,5 +50,6 @@ test('a world that is closed is forgotten, also what its killed processes waited
   const before = await heapMb();
   for (let seed = 3; seed < 13; seed += 1) await live(seed);
   const grownMb = (await heapMb()) - before;
-  assert.ok(grownMb < 3, `ten worlds left ${grownMb.toFixed(1)} MiB behind`);
+  // Kept, ten take 14 MiB; code that is compiled meanwhile takes 1.6, and on a busy machine twice that.
+  assert.ok(grownMb < 7, `ten worlds left ${grownMb.toFixed(1)} MiB behind`);
 });

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { installForgetfulSignals } from './forgetful-signals.ts';
+
+const native = { Controller: AbortController, Signal: AbortSignal };
+installForgetfulSignals();
+const forgetful = { Controller: AbortController, Signal: AbortSignal };
+
+/** Node's own and ours: whatever holds of one must hold of the other. */
+for (const [name, { Controller, Signal }] of Object.entries({ native, forgetful })) {
+  test(`${name} signals: listeners are told once, in order, each only once, and not when they were removed`, () => {
+    const controller = new Controller();
+    const { signal } = controller;
+    const told: string[] = [];
+    const one = () => told.push(`one ${signal.aborted}`);
+    const gone = () => told.push('gone');
+    const removed = () => told.push('removed meanwhile');
+    const remover = () => signal.removeEventListener('abort', removed);
+    for (const listener of [one, gone, remover, removed, one])
+      signal.addEventListener('abort', listener, { once: true });
+    signal.addEventListener('abort', { handleEvent: ({ type }) => told.push(type) });
+    signal.removeEventListener('abort', gone);
+    assert.equal(signal.aborted, false);
+    signal.throwIfAborted();
+    controller.abort('why');
+    controller.abort('again');
+    signal.addEventListener('abort', () => told.push('after it'));
+    assert.deepEqual(told, ['one true', 'abort']);
+    assert.deepEqual([signal.aborted, signal.reason], [true, 'why']);
+    assert.throws(
+      () => signal.throwIfAborted(),
+      (error) => error === 'why',
+    );
+  });
+
+  test(`${name} signals: the reason is an AbortError where none is given, and the same each time`, () => {
+    const controller = new Controller();
+    assert.equal(typeof controller.signal.reason, 'undefined');
+    controller.abort();
+    const { reason } = controller.signal;
+    assert.equal(reason?.name, 'AbortError');
+    assert.equal(controller.signal.reason, reason);
+    assert.equal(Signal.abort('at once').reason, 'at once');
+  });
+
+  test(`${name} signals: one made of several is aborted by the first, for its reason`, () => {
+    const [a, b] = [new Controller(), new Controller()];
+    const any = Signal.any([a.signal, b.signal]);
+    let told = 0;
+    any.addEventListener('abort', () => {
+      told += 1;
+    });
+    assert.equal(any.aborted, false);
+    b.abort('b');
+    a.abort('a');
+    assert.deepEqual([any.aborted, any.reason, told], [true, 'b', 1]);
+    assert.equal(Signal.any([new Controller().signal, a.signal]).reason, 'a');
+    assert.equal(Signal.any([new Controller().signal]).aborted, false);
+  });
+}
+
+test('one made of several leaves nothing at those that go on', () => {
+  const [long, short] = [new AbortController(), new AbortController()];
+  let listeners = 0;
+  const { addEventListener, removeEventListener } = long.signal;
+  long.signal.addEventListener = (...args) => {
+    listeners += 1;
+    addEventListener.apply(long.signal, args);
+  };
+  long.signal.removeEventListener = (...args) => {
+    listeners -= 1;
+    removeEventListener.apply(long.signal, args);
+  };
+  AbortSignal.any([long.signal, short.signal]);
+  assert.equal(listeners, 1);
+  short.abort();
+  assert.equal(listeners, 0);
+});
