@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { makeAuthority, makeServer, type Pair, pemOf } from '@interlock/local/certificates.ts';
+import { openDataFolder } from '@interlock/local/data-folder.ts';
+import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import { serviceNames } from '@interlock/local/services.ts';
+import { openOutside } from '../cloud/clients.ts';
+import { until } from '../cloud/until.ts';
+import { makeWorld, untilPower } from '../cloud/world.ts';
+import { type Io, journalReader } from '../rehearsal/evidence/journal.ts';
+
+const names = { dns: ['localhost'], ip: ['127.0.0.1'] };
+const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
+const files = { ca: join(folder, 'ca.pem'), certificate: join(folder, 'tls.pem'), key: join(folder, 'tls.key') };
+let authority: Pair;
+let cloud: LocalCloud;
+
+/** Everybody here shows the same certificate. Each file is replaced in one step; the pair is not, and need not be. */
+const lay = async (pair: Pair, ca: string): Promise<void> => {
+  const { certificate, key } = await pemOf(pair);
+  for (const [file, text] of [
+    [files.ca, ca],
+    [files.key, key],
+    [files.certificate, certificate],
+  ] as const) {
+    writeFileSync(`${file}.new`, text, { mode: 0o600 });
+    renameSync(`${file}.new`, file);
+  }
+};
+/** Waits until the process of every service says that it has taken over what lies there, beside those of before. */
+const taken = async (text: string): Promise<void> => {
+  for (const service of serviceNames)
+    await until(`${service}: ${text}`, async () =>
+      readFileSync(join(folder, `logs/${service}.log`), 'utf8').includes(text),
+    );
+};
+const serialOf = ({ certificate }: Pair): string => certificate.serialNumber.toUpperCase();
+
+before(async () => {
+  authority = await makeAuthority(Date.now());
+  await lay(await makeServer(authority, Date.now(), names), (await pemOf(authority)).certificate);
+  cloud = await startLocalCloud({
+    data: openDataFolder(folder),
+    env: process.env,
+    name: `t${randomBytes(4).toString('hex')}`,
+    temporary: true,
+    settings: {
+      NATS_STREAM_BYTES_MAX: String(16 * 1024 ** 2),
+      TLS_CERTIFICATE_FILE: files.certificate,
+      TLS_KEY_FILE: files.key,
+      TLS_CA_FILE: files.ca,
+      TLS_CLIENT_CA_FILE: files.ca,
+      TLS_RELOAD_INTERVAL_MS: '100',
+      GUEST_IO_TIMEOUT_MS: '30000',
+    },
+  });
+});
+after(async () => {
+  await cloud.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('G2, G6: certificate and authority of every service are replaced while guests write; no I/O fails, and a revocation goes its way over new connections', async () => {
+  const outside = () =>
+    openOutside({
+      ...cloud,
+      authorityFile: files.ca,
+      client: { certificateFile: files.certificate, keyFile: files.key },
+    });
+  const first = outside();
+  const world = await makeWorld(first.administrator, [['PREMIUM_SSD'], ['STANDARD_SSD']]);
+  const read = journalReader(join(folder, 'services/compute/guests'), world.machines);
+  const writesSince = (since: number): readonly Io[] =>
+    Object.values(read())
+      .flat()
+      .filter(({ op, invokedAt }) => op === 'write' && invokedAt >= since);
+  const guestsWrite = (since: number) =>
+    until('every guest writes', async () => {
+      const disks = new Set(writesSince(since).flatMap(({ disk, ok }) => (ok ? disk : [])));
+      return disks.size === world.machines.length;
+    });
+  await guestsWrite(0);
+
+  // The order in which an authority is replaced: trusted beside the old one, then used, then trusted alone.
+  const next = await makeAuthority(Date.now());
+  const [oldCa, newCa] = [(await pemOf(authority)).certificate, (await pemOf(next)).certificate];
+  const [one, two, three] = [
+    await makeServer(authority, Date.now(), names),
+    await makeServer(next, Date.now(), names),
+    await makeServer(next, Date.now(), names),
+  ];
+  for (const [pair, ca] of [
+    [one, `${oldCa}${newCa}`],
+    [two, `${oldCa}${newCa}`],
+    [three, newCa],
+  ] as const) {
+    await lay(pair, ca);
+    await taken(serialOf(pair));
+    // Calls over the connections of before go on, and over one made now.
+    await first.administrator.keyVault.getKeyVersion({ name: world.keyVersion });
+    const fresh = outside();
+    await fresh.administrator.keyVault.getKeyVersion({ name: world.keyVersion });
+    fresh.close();
+    await guestsWrite(Date.now());
+  }
+  first.close();
+
+  // Every connection there is ends, those of the guests too; guests outlive their compute.
+  for (const service of serviceNames) await cloud.restart(service);
+  await guestsWrite(Date.now());
+  assert.deepEqual(
+    Object.values(read())
+      .flat()
+      .filter(({ ok }) => !ok),
+    [],
+  );
+  const last = outside();
+  await last.administrator.keyVault.disableKeyVersion({ name: world.keyVersion });
+  for (const name of world.machines) {
+    const { stopReason } = await untilPower(last.administrator, name, 'STOPPED');
+    assert.equal(stopReason?.reason, 'KEY_DISABLED');
+  }
+  last.close();
+});
