@@ -3,9 +3,12 @@ import { completed, errorPage, isWordless, reasonRows } from './error-page.ts';
 import { reasonsInApi, reasonsInCode } from './reasons.ts';
 import { rulePage, rulesOn, withProofs } from './rule-page.ts';
 import { ruleProofs } from './rule-proofs.ts';
+import { settingsPage, withSettings } from './settings-page.ts';
 import { pathOf, textOf } from './sources.ts';
 
-/** `npm run rules`: brings what the pages of rules and of errors say about tests and code up to date. */
+/** `npm run rules`: brings what the pages of rules, errors and settings say about tests and code up to date. */
+writeFileSync(pathOf(settingsPage), withSettings(textOf(settingsPage)));
+
 const proofs = ruleProofs();
 const rules = withProofs(textOf(rulePage), proofs);
 writeFileSync(pathOf(rulePage), rules);

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { variableOf } from '@interlock/runtime';
+import { settingsPage, specs, variablesOn, withSettings } from './settings-page.ts';
+import { filesLike, textOf } from './sources.ts';
+
+const page = textOf(settingsPage);
+const sources = filesLike(/^(libs|services|deploy|e2e)\/.*\.(ts|mjs)$/)
+  .filter((file) => !/(^|\/)(test-[^/]*|[^/]*\.test)\.ts$|^libs\/contracts\//.test(file))
+  .map((file) => ({ file, text: textOf(file) }));
+
+/** What a system or npm sets, not somebody who sets up this one. */
+const notOurs = new Set(['PATH', 'HOSTNAME', 'INIT_CWD', 'TZ']);
+
+/** Variables that are read by name: `env.X`, `process.env.X`, `const { X: … } = process.env`, and names kept in a constant. */
+const readByName = (text: string): readonly string[] => [
+  ...[...text.matchAll(/\benv\.([A-Z][A-Z0-9_]+)\b/g)].map(([, name = '']) => name),
+  ...[...text.matchAll(/\{([^{}]*)\} = process\.env\b/g)].flatMap(([, inner = '']) =>
+    [...inner.matchAll(/\b([A-Z][A-Z0-9_]+)\b/g)].map(([, name = '']) => name),
+  ),
+  ...[...text.matchAll(/_VARIABLE = '([A-Z][A-Z0-9_]+)'/g)].map(([, name = '']) => name),
+];
+
+/** Variables of specifications that are written out where they are read: `const spec = { outFolder: text(…) }`. */
+const readBySpec = (text: string): readonly string[] =>
+  /\breadConfig\(/.test(text)
+    ? [...text.matchAll(/^\s+([a-z]\w+): (?:text|int|bool|oneOf|optional|url|secretFile)\(/gm)].map(([, name = '']) =>
+        variableOf(name),
+      )
+    : [];
+
+test('docs/settings.md has the settings of services as the code has them (npm run rules mends it)', () => {
+  assert.equal(withSettings(page), page);
+  for (const spec of Object.values(specs)) {
+    for (const name of Object.keys(spec)) assert.ok(variablesOn(page).includes(variableOf(name)), variableOf(name));
+  }
+});
+
+test('every variable that is read anywhere is on the page, and every one on the page is read', () => {
+  const read = new Set([
+    ...sources.flatMap(({ text }) => [...readByName(text), ...readBySpec(text)]),
+    ...Object.values(specs).flatMap((spec) => Object.keys(spec).map(variableOf)),
+    // Its name is put together from that of the service.
+    ...(textOf('services/cli/src/settings.ts').includes('_ADDRESS`]') ? ['INTERLOCK_<SERVICE>_ADDRESS'] : []),
+  ]);
+  assert.ok(read.has('CHAOS_SEED') && read.has('INTERLOCK_AS') && read.has('OUT_FOLDER'), [...read].join());
+  const known = [...read].filter((name) => !notOurs.has(name));
+  assert.deepEqual([...new Set(variablesOn(page))].sort(), known.sort());
+});

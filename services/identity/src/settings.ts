@@ -1,0 +1,15 @@
+import { hostSpec } from '@interlock/host';
+import { int, secretFile, text } from '@interlock/runtime';
+
+/** The settings of this service beside those of every service. */
+export const identitySpec = {
+  bootstrapFile: secretFile('JSON file with the first tenant, administrator and the principals of the services'),
+  masterKeyFile: text('File of 32 bytes the signing keys are sealed under; made when missing'),
+  tokenIssuer: text('`iss` of the tokens', { default: 'https://identity.interlock' }),
+  userTokenLifetimeMs: int('How long tokens of users, applications and services live', {
+    min: 1_000,
+    default: 600_000,
+  }),
+  // Tokens of managed identities live no longer than an answer about permissions is used: a lost identity is lost soon.
+  authzTtlMs: hostSpec.authzTtlMs,
+} as const;
