@@ -58,7 +58,7 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
 interface Heard {
   readonly order: number;
   readonly epoch: number | undefined;
-  /** Whether a yes no older than it was heard already. */
+  /** Whether a yes no older than it, or a loss after it, was heard already: then when it was heard says nothing. */
   readonly wasOver: boolean;
 }
 
@@ -96,7 +96,7 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
             yeses.push({ ...grant, proof: one.proof });
           } else {
             const before = access.ask().order;
-            const wasOver = one.epoch !== undefined && one.epoch <= granted();
+            const wasOver = one.epoch !== undefined && (one.epoch <= granted() || one.epoch < highest);
             access.lost(
               key,
               { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: one.epoch },
@@ -107,7 +107,7 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
         }
         if (one.type === 'fact') {
           const before = access.ask().order;
-          const wasOver = one.epoch <= granted();
+          const wasOver = one.epoch <= granted() || one.epoch < highest;
           access.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: one.epoch }, 'fact');
           losses.push({ order: before, epoch: one.epoch, wasOver });
         }
