@@ -128,7 +128,7 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
         assert.equal(access.lossOf(key), undefined, 'a lost lease is not held');
       }
     }),
-    { numRuns: 400 },
+    { numRuns: 8_000 },
   );
   assert.ok(held > 500, `the histories have held leases: ${held}`);
 });
