@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { heapFlags } from '../src/play-pool.ts';
 import { mutants } from './mutants.ts';
 import { root } from './patching.ts';
 import type { Hunt } from './play-mutant.ts';
 
-/** Longest hunt for one mutant, in seconds. */
+/** Longest hunt for one mutant, in seconds of processor time. */
 const limitSeconds = 60;
 /** Hunts at once. */
 const workers = 2;
@@ -16,7 +17,13 @@ const run = promisify(execFile);
 const hunt = async (number: number, seed: number): Promise<Hunt | Error> => {
   const script = join(root, 'libs/simulation/mutants/play-mutant.ts');
   try {
-    const { stdout } = await run(process.execPath, [script, String(number), String(seed), String(limitSeconds)]);
+    const { stdout } = await run(process.execPath, [
+      ...heapFlags,
+      script,
+      String(number),
+      String(seed),
+      String(limitSeconds),
+    ]);
     return JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
@@ -41,12 +48,12 @@ const work = async (): Promise<void> => {
       process.stdout.write(`${title}: NOT FOUND, ${outcome.message.split('\n').slice(0, 12).join('\n')}\n`);
     } else if (!outcome.isFound) {
       process.stdout.write(
-        `${title}: NOT FOUND in ${outcome.histories} histories, ${outcome.seconds.toFixed(1)} s; others ${JSON.stringify(outcome.others)}\n`,
+        `${title}: NOT FOUND in ${outcome.histories} histories, ${outcome.seconds.toFixed(1)} s of processor time; others ${JSON.stringify(outcome.others)}\n`,
       );
     } else {
       found += 1;
       process.stdout.write(
-        `${title}: found by ${mutant.guarantee} with seed ${outcome.seed} in ${outcome.seconds.toFixed(1)} s: ${outcome.actual.slice(0, 160)}\n`,
+        `${title}: found by ${mutant.guarantee} with seed ${outcome.seed} in ${outcome.seconds.toFixed(1)} s of processor time: ${outcome.actual.slice(0, 160)}\n`,
       );
     }
   }
