@@ -55,7 +55,8 @@ test('G7: a set asks for nothing as an identity that is not made yet, and for ev
   // What a run did that began before the set got this identity: it made none, and goes on to what is in question.
   assert.equal(await checkAccess(parts, setName, testCause), false);
   assert.ok(!parts.neighbours.calls.includes('checkKeyAccess'));
-  await run(parts);
+  assert.equal(await settleIdentity(parts, setName, testCause), true, 'there is something to ask about');
+  assert.equal(await settleIdentity(parts, setName, testCause), false);
   parts.neighbours.epoch = 5;
   assert.equal(await checkAccess(parts, setName, testCause), true);
   const state = await parts.state();
@@ -64,8 +65,9 @@ test('G7: a set asks for nothing as an identity that is not made yet, and for ev
 
 test('two replicas that settle the same change make one identity', async () => {
   const parts = await begun();
-  await Promise.all([run(parts), run(parts)]);
+  const settled = await Promise.all([1, 2].map(() => settleIdentity(parts, setName, testCause)));
   assert.deepEqual([...parts.neighbours.principals.keys()], [principal, other]);
+  assert.deepEqual(settled.sort(), [false, true], 'and one of them asks about it');
   assert.equal((await parts.history()).filter((type) => type === 'IdentityMade').length, 1);
 });
 

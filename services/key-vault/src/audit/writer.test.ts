@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type Commit, type EventStore, memoryStore } from '@interlock/event-store';
+import { type Commit, type EventStore, memoryStore, type RowChange } from '@interlock/event-store';
 import { systemRandom as random, systemClock } from '@interlock/runtime';
 import type { AuditEntry } from './entry.ts';
 import { auditWriter } from './writer.ts';
@@ -28,11 +28,17 @@ const entryFor = (resource: string, differences: Partial<AuditEntry> = {}): Audi
 const openWriter = () => {
   const real = memoryStore({ clock: systemClock, random });
   const commits: number[] = [];
+  const stored: (readonly RowChange[])[] = [];
+  const refused = new Set<string>();
   const store: EventStore = {
     ...real,
-    commit: (commit: Commit, cause) => {
-      commits.push(commit.rows?.length ?? 0);
-      return real.commit(commit, cause);
+    commit: async (commit: Commit, cause) => {
+      const rows = commit.rows ?? [];
+      commits.push(rows.length);
+      if (resourcesIn(rows).some((resource) => refused.has(resource))) throw new Error('the database refuses it');
+      stored.push(rows);
+      // What is not of the record is only looked at here.
+      return real.commit({ ...commit, rows: rows.filter(({ table }) => table !== 'other') }, cause);
     },
   };
   let wake: (() => void) | undefined;
@@ -47,8 +53,21 @@ const openWriter = () => {
   const writer = auditWriter({ store, clock: { now: systemClock.now, alarm }, random });
   const write = (resource: string, differences?: Partial<AuditEntry>) =>
     writer.write([{ vault: 'v1', entry: entryFor(resource, differences) }]);
-  return { writer, write, commits, isPatient: () => wake !== undefined, losePatience: () => wake?.() };
+  return {
+    writer,
+    write,
+    commits,
+    stored,
+    isPatient: () => wake !== undefined,
+    losePatience: () => wake?.(),
+    refuse: (resource: string) => refused.add(resource),
+    rowsStored: () => stored.flatMap(resourcesIn),
+  };
 };
+
+/** What the entries in rows of the record were for. */
+const resourcesIn = (rows: readonly RowChange[]): string[] =>
+  [...JSON.stringify(rows).matchAll(/"resource":"([^"]*)"/g)].map(([, resource = '']) => resource);
 
 test('G9: a write waits for those that are on their way and shares their commit; with none on its way it waits for nobody', async () => {
   const { writer, write, commits, isPatient } = openWriter();
@@ -82,6 +101,52 @@ test('G9: nobody waits longer than the patience lasts, nor for what will not com
   late();
   await waiting;
   assert.equal(commits.length, 2);
+
+  // Who says twice that it is here is not taken for another that is.
+  const next = writer.expect();
+  const third = write('three');
+  await nextTurn();
+  assert.equal(commits.length, 2);
+  next();
+  await third;
+});
+
+test('G9: of writes that share a commit the one that cannot be stored fails, and no other', async () => {
+  const { writer, write, rowsStored, refuse } = openWriter();
+  refuse('bad');
+  const arrived = writer.expect();
+  const all = [write('one'), write('bad'), write('two')];
+  arrived();
+  const outcomes = await Promise.allSettled(all);
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  );
+  assert.deepEqual(rowsStored().sort(), ['one', 'two']);
+});
+
+test('a row holds no more than 64 entries, and every one of them is stored', async () => {
+  const { writer, write, commits, rowsStored } = openWriter();
+  const arrived = writer.expect();
+  const names = Array.from({ length: 65 }, (_, n) => `entry ${n}`);
+  const all = names.map((name) => write(name));
+  arrived();
+  await Promise.all(all);
+  assert.deepEqual(commits, [2]);
+  assert.deepEqual(rowsStored().sort(), names.sort());
+});
+
+test('G9: what is to be stored with an entry is stored in its commit, and once where several bring it', async () => {
+  const { writer, stored } = openWriter();
+  const change: RowChange = { table: 'other', key: 'k', row: {}, version: 0, removed: [], added: [] };
+  const arrived = writer.expect();
+  const all = ['one', 'two'].map((name) => writer.write([{ vault: 'v1', entry: entryFor(name) }], [change]));
+  arrived();
+  await Promise.all(all);
+  assert.deepEqual(
+    stored.map((rows) => rows.filter((row) => row === change).length),
+    [1],
+  );
 });
 
 test('what differs in more than what may vary within a row has a row of its own', async () => {

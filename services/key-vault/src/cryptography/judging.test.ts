@@ -6,8 +6,8 @@ import type { Asking } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
 import { openJudging, told } from './judging.ts';
 
-const asked = (id: string): Asking => ({
-  caller: { kind: 'managed_identity', id, name: `principals/${id}`, tenant: 't' },
+const asked = (id: string, tenant = 't'): Asking => ({
+  caller: { kind: 'managed_identity', id, name: `principals/${id}`, tenant },
   cause: { correlationId: id, causationId: id, caller: id },
   peer: '127.0.0.1:1',
 });
@@ -43,6 +43,17 @@ test('what is asked in one turn in the same words by the same principal is judge
   assert.deepEqual(judgements, ['a unwrapKey k', 'b unwrapKey k', 'a get k']);
   for (const judged of all)
     assert.deepEqual([judged.subjects.all.map(({ vault }) => vault), told(judged, nobody)], [['v1'], 'yes']);
+});
+
+test('the same id in another tenant is somebody else', async () => {
+  const judging = openJudging(keyUrls('vault.test'));
+  const all = await Promise.all(
+    ['t', 'u'].map((tenant) => judging('get k', asked('a', tenant), async () => `judged in ${tenant}`)),
+  );
+  assert.deepEqual(
+    all.map((judged) => told(judged, nobody)),
+    ['judged in t', 'judged in u'],
+  );
 });
 
 test('G1: nobody is judged by what was decided before the question, a yes least of all', async () => {
