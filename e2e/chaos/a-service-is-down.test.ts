@@ -18,7 +18,7 @@ import {
 } from './trial.ts';
 
 /** Longer than a lease, a pause of I/O and a restart of key-vault on a busy machine: all that is seen before machines stop. */
-const unreachableGraceMs = 12_000;
+const unreachableGraceMs = 25_000;
 
 let chaos: ChaosCloud;
 before(async () => {
