@@ -74,3 +74,32 @@ export const watermarkOf = (
 /** Message id of a batch, `<service>:<partition>:<first>-<last>`: the same facts told again within moments are dropped. */
 export const messageIdOf = (batch: FactBatch): string =>
   `${batch.source}:${batch.partition}:${batch.firstPosition}-${batch.lastPosition}`;
+
+/**
+ * Joins batches that follow each other without a hole, for whoever takes in several that arrived while it was busy: as long
+ * as they hold at most so many facts together. Watermarks stay by themselves.
+ * @returns in the same order, each with what it is made of
+ */
+export const batchesTogether = <Received extends { readonly batch: FactBatch }>(
+  received: readonly Received[],
+  factsMax: number,
+): readonly { readonly batch: FactBatch; readonly of: readonly Received[] }[] => {
+  const joined: { batch: FactBatch; of: Received[] }[] = [];
+  for (const one of received) {
+    const last = joined.at(-1);
+    if (last && goesOn(last.batch, one.batch) && last.batch.facts.length + one.batch.facts.length <= factsMax) {
+      const facts = [...last.batch.facts, ...one.batch.facts];
+      last.batch = { ...last.batch, lastPosition: one.batch.lastPosition, facts };
+      last.of.push(one);
+    } else {
+      joined.push({ batch: one.batch, of: [one] });
+    }
+  }
+  return joined;
+};
+
+const goesOn = (before: FactBatch, after: FactBatch): boolean =>
+  before.facts.length > 0 &&
+  after.facts.length > 0 &&
+  after.previousPosition <= before.lastPosition &&
+  after.firstPosition > before.lastPosition;

@@ -171,6 +171,54 @@ test('facts without effect move the place too, and are not seen again', async ()
   await Promise.all([relay.stop(), second.stop()]);
 });
 
+test('a place moved by facts without effect is stored within a second, once for all of them', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer(async () => NO_EFFECT)];
+  await world.clock.pass(10_000);
+  let commits = 0;
+  world.faults.beforeCommit = async ({ cursors = [] }) => {
+    if (cursors.some(({ name }) => name.startsWith('consumer:'))) commits += 1;
+  };
+  const stream: StreamName = 'disk-1';
+  for (let n = 0; n < 5; n++) {
+    await world.append(stream, 'Changed');
+    await world.clock.pass(100);
+  }
+  assert.equal(commits, 0);
+  const place = `consumer:src:${partitionOf(stream, 2)}`;
+  await world.clock.until(async () => (await world.sink.cursor(place)) === 5, 1_000);
+  assert.equal(commits, 1);
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('facts of messages that wait are decided and stored together, each once and in order (G7)', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer()];
+  await world.clock.pass(0);
+  const streams = streamsOf(60).filter((stream) => partitionOf(stream, 2) === 0);
+  const busy = Promise.withResolvers<void>();
+  let underWay = 0;
+  const together: number[] = [];
+  world.faults.beforeCommit = async ({ cursors = [] }) => {
+    if (!cursors.some(({ name }) => name === 'consumer:src:0')) return;
+    underWay += 1;
+    together.push(underWay);
+    await busy.promise;
+    underWay -= 1;
+  };
+  // A message each: the first is being stored while the others arrive.
+  for (const stream of streams) {
+    await world.append(stream, 'Created');
+    await world.clock.pass(1);
+  }
+  assert.deepEqual(together, [1]);
+  busy.resolve();
+  await world.clock.until(() => world.isComplete(streams));
+  assert.equal(Math.max(...together), 16);
+  assert.equal(world.feedCalls(), 0);
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
 test('a consumer that was away for longer than the bus remembers reads the feed', async () => {
   const world = testWorld();
   const relay = world.startRelay();

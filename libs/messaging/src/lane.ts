@@ -9,7 +9,7 @@ import { encodeFact, PARKED_BEHIND, type ParkedRow, parkedFacts } from './parked
 const CONFLICTS_MAX = 20;
 
 /** Most facts decided beside each other: enough for a transaction to carry many, few enough for handlers with much work. */
-const TOGETHER_MAX = 16;
+export const TOGETHER_MAX = 16;
 
 export interface LaneOptions {
   /** The service that consumes. */

@@ -1,11 +1,12 @@
 import { type Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { Rejection } from '@interlock/event-store';
+import { Rejection, StoreUnavailable } from '@interlock/event-store';
 import { failureLog, type Instant } from '@interlock/runtime';
 import { backoffMs } from './backoff.ts';
+import { batchesTogether } from './batches.ts';
 import type { Delivery } from './bus.ts';
 import type { ConsumerOptions } from './consumer.ts';
 import { FEED_ENDS_EARLIER } from './feed.ts';
-import { createLane } from './lane.ts';
+import { createLane, TOGETHER_MAX } from './lane.ts';
 import { inProcessSpan } from './spans.ts';
 import { durableOf, streamOf, subjectOf } from './subjects.ts';
 
@@ -13,6 +14,14 @@ import { durableOf, streamOf, subjectOf } from './subjects.ts';
 const WORKING_MS = 10_000;
 /** A batch that cannot be meant for this consumer comes again after this time, until the configuration is mended. */
 const MISFIT_DELAY_MS = 5_000;
+/** Messages that may wait here while others are taken in, and their bytes. */
+const WAITING_MAX = TOGETHER_MAX;
+const WAITING_BYTES_MAX = 1024 * 1024;
+/**
+ * A place moved by facts without effect is stored within this time. A commit for each such message would cost as much as the
+ * effects of others; what a successor hears again for it decides nothing new.
+ */
+const SAVE_MS = 1_000;
 
 export interface PartitionStatus {
   readonly source: string;
@@ -36,6 +45,11 @@ export interface PartitionOptions extends Required<Omit<ConsumerOptions, 'keep'>
   readonly signal: AbortSignal;
 }
 
+interface Received {
+  readonly delivery: Delivery;
+  readonly batch: FactBatch;
+}
+
 /**
  * Reads one partition of a source, from the bus while that keeps up, from the source itself where something is missing:
  * when a batch or watermark names a previous position we have not reached, and when the bus has been silent for long.
@@ -55,6 +69,7 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
   let lookedAt = heardAt - silenceMs;
   let restoredSince: Instant | undefined;
   let turn: Promise<void> = Promise.resolve();
+  let saving: { cancel(): void } | undefined;
 
   /** One at a time: the bus and the look after a silence never apply facts at once. */
   const inTurn = (work: () => Promise<void>): Promise<void> => {
@@ -78,6 +93,14 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
         await clock.sleep(backoffMs(failures, random), signal);
       }
     }
+  };
+
+  const saveSoon = (): void => {
+    saving ??= clock.alarm(SAVE_MS, () => {
+      saving = undefined;
+      // Never rejects: it is repeated until it succeeds or the reader stops.
+      void inTurn(() => insist('place is saved', () => lane.save()));
+    });
   };
 
   const unapplied = (): readonly Fact[] => inHand.filter(({ position }) => position > lane.reached());
@@ -161,7 +184,7 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     await apply(batch, deliveryCount);
     if (signal.aborted) return;
     lane.advance(batch.lastPosition);
-    if (batch.facts.length > 0) await insist('place is saved', () => lane.save());
+    if (batch.facts.length > 0) saveSoon();
   };
 
   /** Asks the source itself, at most once in a silence's time; a failure of that is the next look's. */
@@ -185,26 +208,62 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     return () => next.cancel();
   };
 
-  const handle = async (delivery: Delivery): Promise<void> => {
-    const end = stayAtWork(delivery);
+  const refuse = (delivery: Delivery, error: unknown): void => {
+    log.error('message is not taken in', { error, source, partition, deliveryCount: delivery.deliveryCount });
+    delivery.nak(MISFIT_DELAY_MS);
+  };
+
+  const decoded = (delivery: Delivery): Received | undefined => {
     try {
       const batch = FactBatch.decode(delivery.bytes);
       assertMeantForUs(batch);
-      await inTurn(() => takeIn(batch, delivery.deliveryCount));
-      if (!signal.aborted) delivery.ack();
+      return { delivery, batch };
     } catch (error) {
-      log.error('message is not taken in', { error, source, partition, deliveryCount: delivery.deliveryCount });
-      delivery.nak(MISFIT_DELAY_MS);
-    } finally {
-      heardAt = clock.monotonicMs();
-      end();
+      refuse(delivery, error);
+      return undefined;
     }
+  };
+
+  /** Takes in what was delivered: facts of messages that wait together are taken in together. */
+  const handle = async (deliveries: readonly Delivery[]): Promise<void> => {
+    const ends = deliveries.map(stayAtWork);
+    const received = deliveries.flatMap((delivery) => decoded(delivery) ?? []);
+    for (const { batch, of } of batchesTogether(received, TOGETHER_MAX)) {
+      try {
+        await inTurn(() => takeIn(batch, Math.max(...of.map(({ delivery }) => delivery.deliveryCount))));
+        if (!signal.aborted) for (const { delivery } of of) delivery.ack();
+      } catch (error) {
+        for (const { delivery } of of) refuse(delivery, error);
+      } finally {
+        heardAt = clock.monotonicMs();
+      }
+    }
+    for (const end of ends) end();
   };
 
   const listen = async (): Promise<void> => {
     const durable = durableOf(service, source, partition);
     const interest = { stream: streamOf(source), subject: subjectOf(source, partition), durable, signal };
-    for await (const delivery of bus.subscribe(interest)) await handle(delivery);
+    let waiting: Delivery[] = [];
+    let bytes = 0;
+    const takeWaiting = async (): Promise<void> => {
+      while (waiting.length > 0) {
+        const taken = waiting;
+        waiting = [];
+        bytes = 0;
+        await handle(taken);
+      }
+    };
+    let handling: Promise<void> | undefined;
+    for await (const delivery of bus.subscribe(interest)) {
+      waiting.push(delivery);
+      bytes += delivery.bytes.byteLength;
+      handling ??= takeWaiting().finally(() => {
+        handling = undefined;
+      });
+      if (waiting.length >= WAITING_MAX || bytes >= WAITING_BYTES_MAX) await handling;
+    }
+    await handling;
   };
 
   /** After a silence the watermarks are late: what the source has told since is read from it. */
@@ -235,6 +294,11 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
   const run = async (): Promise<void> => {
     await insist('place is read', () => lane.refresh());
     await Promise.all([listen(), watchSilence()]);
+    saving?.cancel();
+    await inTurn(() => lane.save()).catch((error: unknown) => {
+      // A successor hears again what the stored place does not tell.
+      if (!(error instanceof StoreUnavailable)) throw error;
+    });
   };
 
   return {
