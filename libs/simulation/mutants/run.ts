@@ -30,12 +30,14 @@ const hunt = async (number: number, seed: number): Promise<Hunt | Error> => {
   }
 };
 
-const [wanted] = process.argv.slice(2);
-const chosen = mutants.map((_, number) => number).filter((number) => wanted === undefined || String(number) === wanted);
-if (chosen.length === 0) {
-  process.stderr.write(`there is no mutant number ${wanted}: they are 0 to ${mutants.length - 1}\n`);
+/** Numbers of those to hunt; none: all. */
+const wanted = process.argv.slice(2);
+const unknown = wanted.find((number) => !/^\d+$/.test(number) || mutants[Number(number)] === undefined);
+if (unknown !== undefined) {
+  process.stderr.write(`there is no mutant number ${unknown}: they are 0 to ${mutants.length - 1}\n`);
   process.exit(2);
 }
+const chosen = wanted.length > 0 ? wanted.map(Number) : [...mutants.keys()];
 const left = [...chosen];
 let found = 0;
 const work = async (): Promise<void> => {

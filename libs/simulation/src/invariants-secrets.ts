@@ -2,7 +2,7 @@ import { workloads } from '@interlock/host';
 import { openSimulatedWrap, simulatedPrivateKey } from '../../../services/key-vault/src/simulated-rsa.ts';
 import type { HistoryLog } from './history-log.ts';
 import type { Truth } from './oracle.ts';
-import type { SimulatedCloud } from './simulated-cloud.ts';
+import type { CloudImage, SimulatedCloud } from './simulated-cloud.ts';
 
 /** Bytes of a DEK at the start of what is wrapped. */
 const dekBytes = 32;
@@ -13,6 +13,9 @@ const formsOf = (secret: Uint8Array): readonly string[] => {
   const whole = bytes.subarray(0, 30);
   return [whole.toString('base64'), whole.toString('base64url'), bytes.toString('hex'), `[${[...bytes].join(',')}]`];
 };
+
+/** What histories of this process began with and was looked through: it cannot hold what was made later. */
+const clean = new WeakSet<CloudImage>();
 
 /**
  * G8: no plaintext DEK and no private key is in any event, row or line of a log. The DEKs are those that really wrap the
@@ -42,13 +45,18 @@ export const secretsJudge = (parts: {
 
   return {
     async checkAll(): Promise<void> {
+      const { begunWith } = world;
+      const known = begunWith && clean.has(begunWith) ? begunWith.stores : undefined;
       const places = new Map<string, string>([['a line of a log', world.serviceLog.join('\n')]]);
       for (const service of workloads) {
         const store = world.storeOf(service);
-        places.set(`an event of ${service}`, JSON.stringify(await store.feed(0, 1_000_000)));
+        const { feed, tables } = known?.get(service) ?? {};
+        places.set(`an event of ${service}`, JSON.stringify(await store.feed(feed?.length ?? 0, 1_000_000)));
         for (const table of tablesOf[service] ?? []) {
+          const before = tables?.get(table)?.rows;
           const rows = await store.listRows({ table, limit: 1_000_000 });
-          places.set(`a row of ${table} of ${service}`, JSON.stringify(rows));
+          const changed = rows.filter((row) => before?.get(row.key) !== row);
+          places.set(`a row of ${table} of ${service}`, JSON.stringify(changed));
         }
       }
       for (const [secret, forms] of secrets()) {
@@ -58,6 +66,7 @@ export const secretsJudge = (parts: {
           return;
         }
       }
+      if (begunWith) clean.add(begunWith);
     },
   };
 };

@@ -64,6 +64,8 @@ export interface SimulatedCloudOptions {
 export interface SimulatedCloud {
   readonly seed: number;
   readonly settings: SimulatedSettings;
+  /** What lay on storage when it began; undefined: nothing. */
+  readonly begunWith: CloudImage | undefined;
   /** True time: that of people outside and of the verdict. Services read it wrong where their clock is skewed. */
   readonly clock: VirtualClock;
   /** Wall clock of a service's machines, as far as it was set wrong; what it drifts comes on top. */
@@ -222,6 +224,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   return {
     seed,
     settings,
+    begunWith: image,
     clock,
     clockOf: (service) => Math.floor(clock.now() + processes.skewOf({ service, replica: 0 }).offsetMs),
     random: chance.fork('history'),
