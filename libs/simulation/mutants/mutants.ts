@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Twenty-two bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
+ * Twenty-three bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
  * breaks: a verdict that cannot say no says nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -98,6 +98,14 @@ export const mutants: readonly Mutant[] = [
     file: 'services/disk/src/data/sessions.ts',
     find: '    session.bridge = undefined;\n    session.disk.dropKey();',
     replace: '    session.bridge = undefined;',
+  },
+  {
+    name: 'the record of an unwrap holds what was unwrapped',
+    guarantee: 'G8',
+    file: 'services/key-vault/src/cryptography/api.ts',
+    find: '      return { ...used, plaintextKey };',
+    replace:
+      "      entry.changing(Buffer.from(plaintextKey).toString('base64'));\n      return { ...used, plaintextKey };",
   },
   {
     name: 'a rewrap wraps with the old version',
