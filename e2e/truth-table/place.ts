@@ -98,6 +98,8 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
   const newKey = () => masterKey(randomBytes(32));
   const keys = { identity: newKey(), vault: newKey(), disk: newKey() };
   const volumes = join(folder, 'volumes');
+  const files = folderVolumeFiles(volumes);
+  scope.defer('volume files', () => files.close());
   await mkdir(volumes);
 
   const cloud = await inProcessCloud({
@@ -164,7 +166,7 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
           ...seams,
           settings: {
             masterKey: keys.disk,
-            files: folderVolumeFiles(volumes),
+            files,
             dataAddress: 'disk.test:1',
             snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 60_000 },
             leases: terms.leases,

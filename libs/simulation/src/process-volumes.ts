@@ -1,5 +1,5 @@
 import type { SeededRandom, VirtualClock } from '@interlock/runtime';
-import type { BlockStore } from '../../../services/disk/src/block-store.ts';
+import { type BlockStore, writesDurably } from '../../../services/disk/src/block-store.ts';
 import type { VolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
 import type { VolumeFaults } from './fault-rates.ts';
 import type { Gate } from './gate.ts';
@@ -26,16 +26,23 @@ export const processVolumes = (
     };
     return gate.through(delayed());
   };
-  const storeOver = (store: BlockStore): BlockStore => ({
-    size: () => store.size(),
-    read: (offset, into) => slowly(() => store.read(offset, into)),
-    write: (offset, bytes) => slowly(() => store.write(offset, bytes)),
-    flush: () => slowly(() => store.flush()),
-    grow: (size) => slowly(() => store.grow(size)),
-    allocatedBytes: () => gate.through(store.allocatedBytes()),
-    copyTo: (target) => slowly(() => store.copyTo(target)),
-    close: () => gate.through(store.close()),
-  });
+  const storeOver = (store: BlockStore): BlockStore => {
+    const steps: Pick<BlockStore, 'read' | 'write' | 'flush'> = {
+      read: (offset, into) => slowly(() => store.read(offset, into)),
+      write: (offset, bytes) => slowly(() => store.write(offset, bytes)),
+      flush: () => slowly(() => store.flush()),
+    };
+    return {
+      ...steps,
+      size: () => store.size(),
+      // Each step may be the last one of the process.
+      writeDurably: writesDurably(steps),
+      grow: (size) => slowly(() => store.grow(size)),
+      allocatedBytes: () => gate.through(store.allocatedBytes()),
+      copyTo: (target) => slowly(() => store.copyTo(target)),
+      close: () => gate.through(store.close()),
+    };
+  };
   return {
     open: async (volumeId, part) => {
       const store = await gate.through(inner.open(volumeId, part));

@@ -1,19 +1,21 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { systemRandom } from '@interlock/runtime';
-import { openFileBlockStore } from './file-block-store.ts';
 import { createPlatter } from './memory-block-store.ts';
 import { sectorSize } from './sector.ts';
 import { blockStoreContract, content, hasReason, type NewDisks, size } from './test-block-store-contract.ts';
+import { folderVolumeFiles } from './volume/volume-files.ts';
 
 const directory = await mkdtemp(join(tmpdir(), 'interlock-stores-'));
-after(() => rm(directory, { recursive: true }));
+const files = folderVolumeFiles(directory);
+after(async () => {
+  await files.close();
+  await rm(directory, { recursive: true });
+});
 
 /** Each makes one disk and gives what opens it, again and again. */
 const disks: NewDisks = {
@@ -22,8 +24,12 @@ const disks: NewDisks = {
     return async () => platter.open();
   },
   file: (size) => {
-    const path = join(directory, randomBytes(8).toString('hex'));
-    return () => openFileBlockStore(path, size);
+    const volumeId = randomUUID();
+    return () => files.create(volumeId, 'data', size);
+  },
+  'small file': (size) => {
+    const volumeId = randomUUID();
+    return () => files.create(volumeId, 'header', size);
   },
 };
 blockStoreContract(disks);
@@ -49,22 +55,31 @@ test('a crash of the memory store keeps what was flushed, loses at most the rest
   assert.deepEqual([...outcomes].sort(), ['1', '2']);
 });
 
-test('the lock of a file ends with the process that held it, even when that is killed', async () => {
-  const path = join(directory, 'locked');
-  const script = `
-    const { openFileBlockStore } = await import(${JSON.stringify(new URL('./file-block-store.ts', import.meta.url).href)});
-    await openFileBlockStore(${JSON.stringify(path)}, ${size});
-    console.log('open');
-    setInterval(() => {}, 1000);`;
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  try {
-    await once(child.stdout, 'data');
-    await assert.rejects(openFileBlockStore(path, size), hasReason('DISK_BUSY'));
-  } finally {
-    child.kill('SIGKILL');
-    await once(child, 'exit');
+test('a file is closed when what is under way there is over, and can be opened again then, not before (CMK-127)', async () => {
+  for (const part of ['data', 'header'] as const) {
+    const volumeId = randomUUID();
+    const store = await files.create(volumeId, part, size);
+    const bytes = Buffer.alloc(size, 9);
+    let isWritten = false;
+    const written = store.write(0, bytes).then(() => (isWritten = true));
+    const closed = store.close();
+    await assert.rejects(files.open(volumeId, part), hasReason('DISK_BUSY'));
+    await closed;
+    assert.ok(isWritten);
+    await written;
+    const again = await files.open(volumeId, part);
+    assert.ok(again && (await content(again)).equals(bytes));
+    await again.close();
   }
-  await (await openFileBlockStore(path, size)).close();
+});
+
+test('a part that is not there is told as such, and its place stays free; a failure of the file system is thrown', async () => {
+  const volumeId = randomUUID();
+  assert.equal(await files.open(volumeId, 'header'), undefined);
+  await (await files.create(volumeId, 'header', size)).close();
+  const lost = folderVolumeFiles(join(directory, 'missing'));
+  await assert.rejects(lost.create(volumeId, 'data', size), { code: 'ENOENT' });
+  await assert.rejects(lost.create(volumeId, 'data', size), { code: 'ENOENT' }, 'and not DISK_BUSY');
+  await lost.close();
+  await assert.rejects(lost.open(volumeId, 'data'), /have ended/);
 });

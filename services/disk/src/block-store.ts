@@ -20,6 +20,11 @@ export interface BlockStore {
   write(offset: number, bytes: Uint8Array): Promise<void>;
   /** Everything written before the call, and the size, is on stable storage when it resolves. */
   flush(): Promise<void>;
+  /**
+   * `write`, `flush` of what was written, and `read` of the same range, in one go: for small pieces that everything hangs on.
+   * @returns whether it reads back as it was written
+   */
+  writeDurably(offset: number, bytes: Uint8Array): Promise<boolean>;
   /** Makes the store `size` bytes long; what is added reads as zeros. @throws Rejection OUT_OF_RANGE when smaller. */
   grow(size: number): Promise<void>;
   /** Bytes of storage in use. */
@@ -55,6 +60,17 @@ export function checkGrowth(size: number, current: number): void {
     { size: String(size), current: String(current) },
   );
 }
+
+/** `writeDurably` step by step, for stores that gain nothing by taking the steps in one go. */
+export const writesDurably =
+  (store: Pick<BlockStore, 'write' | 'flush' | 'read'>): BlockStore['writeDurably'] =>
+  async (offset, bytes) => {
+    await store.write(offset, bytes);
+    await store.flush();
+    const back = new Uint8Array(bytes.length);
+    await store.read(offset, back);
+    return Buffer.compare(back, bytes) === 0;
+  };
 
 /** A closed store refuses everything. */
 export const storeClosed = (): Rejection =>

@@ -3,10 +3,11 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
-import { erasePrevious, headerSize, readHeader, stampHostEpoch, writeHeader } from './disk-header.ts';
+import { erasePrevious, headerOver, headerSize, readHeader, stampHostEpoch, writeHeader } from './disk-header.ts';
 import type { DiskHeader } from './disk-header-format.ts';
 import { createPlatter } from './memory-block-store.ts';
 import { sectorSize } from './sector.ts';
+import { inSteps } from './test-block-store-contract.ts';
 
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
 const newPlatter = () => createPlatter('header', headerSize, systemRandom);
@@ -30,28 +31,28 @@ const second: DiskHeader = { ...first, sequence: 2, generation: 4, wrap: wrap('v
 
 test('a rotation: the new wrap stands beside the old one until that is erased (CMK-14, CMK-88)', async () => {
   const store = newPlatter().open();
-  await writeHeader(store, first);
-  assert.deepEqual(await readHeader(store), { current: first, previous: undefined });
-  await writeHeader(store, second);
-  assert.deepEqual(await readHeader(store), { current: second, previous: first });
-  await erasePrevious(store);
-  await erasePrevious(store);
-  assert.deepEqual(await readHeader(store), { current: second, previous: undefined });
+  await writeHeader(headerOver(store), first);
+  assert.deepEqual(await readHeader(headerOver(store)), { current: first, previous: undefined });
+  await writeHeader(headerOver(store), second);
+  assert.deepEqual(await readHeader(headerOver(store)), { current: second, previous: first });
+  await erasePrevious(headerOver(store));
+  await erasePrevious(headerOver(store));
+  assert.deepEqual(await readHeader(headerOver(store)), { current: second, previous: undefined });
   const bytes = new Uint8Array(headerSize);
   await store.read(0, bytes);
   assert.equal(Buffer.from(bytes).includes('versions/1'), false);
   const third = { ...second, sequence: 3, standby: wrap('vaults/standby/keys/b/versions/1') };
-  await writeHeader(store, third);
-  assert.deepEqual(await readHeader(store), { current: third, previous: second });
+  await writeHeader(headerOver(store), third);
+  assert.deepEqual(await readHeader(headerOver(store)), { current: third, previous: second });
 });
 
 test('a writer that is late, or would overwrite a wrap in use, is refused', async () => {
   const store = newPlatter().open();
-  await assert.rejects(writeHeader(store, second), hasReason('HEADER_STALE'));
-  await writeHeader(store, first);
-  await assert.rejects(writeHeader(store, first), hasReason('HEADER_STALE'));
-  await writeHeader(store, second);
-  await assert.rejects(writeHeader(store, { ...second, sequence: 3 }), hasReason('HEADER_BUSY'));
+  await assert.rejects(writeHeader(headerOver(store), second), hasReason('HEADER_STALE'));
+  await writeHeader(headerOver(store), first);
+  await assert.rejects(writeHeader(headerOver(store), first), hasReason('HEADER_STALE'));
+  await writeHeader(headerOver(store), second);
+  await assert.rejects(writeHeader(headerOver(store), { ...second, sequence: 3 }), hasReason('HEADER_BUSY'));
 });
 
 test('a crash while a slot is written or erased leaves the old header, the new one or both, never garbage', async () => {
@@ -59,31 +60,31 @@ test('a crash while a slot is written or erased leaves the old header, the new o
   for (let round = 0; round < 100; round += 1) {
     const platter = newPlatter();
     const store = platter.open();
-    await writeHeader(store, first);
+    await writeHeader(headerOver(store), first);
     // The power fails before the flush of the second slot.
-    const unflushed = { ...store, flush: async () => platter.crash() };
-    await assert.rejects(writeHeader(unflushed, second), hasReason('STORE_CLOSED'));
+    const unflushed = inSteps({ ...store, flush: async () => platter.crash() });
+    await assert.rejects(writeHeader(headerOver(unflushed), second), hasReason('STORE_CLOSED'));
     const reopened = platter.open();
-    const found = await readHeader(reopened);
+    const found = await readHeader(headerOver(reopened));
     assert.deepEqual(found.previous ?? found.current, first);
     if (found.previous) assert.deepEqual(found.current, second);
     seen.add(found.previous ? 'both' : 'old');
     if (found.previous) continue;
     // The torn slot is written again as if it had been empty.
-    await writeHeader(reopened, second);
-    const erasing = { ...reopened, flush: async () => platter.crash() };
-    await assert.rejects(erasePrevious(erasing), hasReason('STORE_CLOSED'));
+    await writeHeader(headerOver(reopened), second);
+    const erasing = inSteps({ ...reopened, flush: async () => platter.crash() });
+    await assert.rejects(erasePrevious(headerOver(erasing)), hasReason('STORE_CLOSED'));
     const last = platter.open();
-    assert.deepEqual((await readHeader(last)).current, second);
-    await erasePrevious(last);
-    assert.deepEqual(await readHeader(last), { current: second, previous: undefined });
+    assert.deepEqual((await readHeader(headerOver(last))).current, second);
+    await erasePrevious(headerOver(last));
+    assert.deepEqual(await readHeader(headerOver(last)), { current: second, previous: undefined });
   }
   assert.ok(seen.has('old'));
 });
 
 test('one changed byte anywhere makes a slot unusable; with no other slot the header is corrupt (never garbage)', async () => {
   const store = newPlatter().open();
-  await writeHeader(store, first);
+  await writeHeader(headerOver(store), first);
   const sector = new Uint8Array(sectorSize);
   await store.read(0, sector);
   for (let index = 0; index < sectorSize; index += 1) {
@@ -91,44 +92,44 @@ test('one changed byte anywhere makes a slot unusable; with no other slot the he
       0,
       sector.map((byte, at) => (at === index ? byte ^ 0x40 : byte)),
     );
-    await assert.rejects(readHeader(store), hasReason('HEADER_CORRUPT'));
+    await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'));
   }
   await store.write(0, sector);
-  assert.deepEqual((await readHeader(store)).current, first);
+  assert.deepEqual((await readHeader(headerOver(store))).current, first);
 });
 
 test('an empty header, noise, two disks in one header and a write that does not stick are corrupt', async () => {
   const empty = newPlatter().open();
-  await assert.rejects(readHeader(empty), hasReason('HEADER_CORRUPT'));
-  await assert.rejects(erasePrevious(empty), hasReason('HEADER_CORRUPT'));
+  await assert.rejects(readHeader(headerOver(empty)), hasReason('HEADER_CORRUPT'));
+  await assert.rejects(erasePrevious(headerOver(empty)), hasReason('HEADER_CORRUPT'));
   await empty.write(0, randomBytes(headerSize));
-  await assert.rejects(readHeader(empty), hasReason('HEADER_CORRUPT'));
+  await assert.rejects(readHeader(headerOver(empty)), hasReason('HEADER_CORRUPT'));
 
   const mixed = newPlatter().open();
-  await writeHeader(mixed, first);
-  await writeHeader(mixed, { ...second, diskId: randomUUID() });
-  await assert.rejects(readHeader(mixed), hasReason('HEADER_CORRUPT'));
+  await writeHeader(headerOver(mixed), first);
+  await writeHeader(headerOver(mixed), { ...second, diskId: randomUUID() });
+  await assert.rejects(readHeader(headerOver(mixed)), hasReason('HEADER_CORRUPT'));
 
   const store = newPlatter().open();
-  const deaf = { ...store, write: async () => undefined };
-  await assert.rejects(writeHeader(deaf, first), hasReason('HEADER_CORRUPT'));
+  const deaf = inSteps({ ...store, write: async () => undefined });
+  await assert.rejects(writeHeader(headerOver(deaf), first), hasReason('HEADER_CORRUPT'));
 });
 
 test('the epoch of a later host comes into the header and nothing else changes; an earlier host is refused', async () => {
   const refuse = () => new Rejection('FAILED_PRECONDITION', 'TEST_REPLACED', 'another host was here');
   const store = newPlatter().open();
-  await stampHostEpoch(store, 8, refuse);
-  await assert.rejects(readHeader(store), hasReason('HEADER_CORRUPT'), 'there was none to put it into');
-  await writeHeader(store, first);
-  await stampHostEpoch(store, 7, refuse);
-  await stampHostEpoch(store, 8, refuse);
-  await stampHostEpoch(store, 8, refuse);
-  assert.deepEqual(await readHeader(store), { current: { ...first, hostEpoch: 8 }, previous: undefined });
-  await assert.rejects(stampHostEpoch(store, 7, refuse), hasReason('TEST_REPLACED'));
+  await stampHostEpoch(headerOver(store), 8, refuse);
+  await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'), 'there was none to put it into');
+  await writeHeader(headerOver(store), first);
+  await stampHostEpoch(headerOver(store), 7, refuse);
+  await stampHostEpoch(headerOver(store), 8, refuse);
+  await stampHostEpoch(headerOver(store), 8, refuse);
+  assert.deepEqual(await readHeader(headerOver(store)), { current: { ...first, hostEpoch: 8 }, previous: undefined });
+  await assert.rejects(stampHostEpoch(headerOver(store), 7, refuse), hasReason('TEST_REPLACED'));
   // Over a rotation that was left unfinished: what counts stays.
-  await writeHeader(store, { ...second, hostEpoch: 8 });
-  await stampHostEpoch(store, 9, refuse);
-  assert.deepEqual(await readHeader(store), { current: { ...second, hostEpoch: 9 }, previous: undefined });
+  await writeHeader(headerOver(store), { ...second, hostEpoch: 8 });
+  await stampHostEpoch(headerOver(store), 9, refuse);
+  assert.deepEqual(await readHeader(headerOver(store)), { current: { ...second, hostEpoch: 9 }, previous: undefined });
 });
 
 test('a crash while the epoch is written leaves a header that counts, with one epoch or the other', async () => {
@@ -137,31 +138,60 @@ test('a crash while the epoch is written leaves a header that counts, with one e
   for (let round = 0; round < 100; round += 1) {
     const platter = newPlatter();
     const store = platter.open();
-    await writeHeader(store, first);
+    await writeHeader(headerOver(store), first);
     let flushesLeft = round % 2;
-    const failing = {
+    const failing = inSteps({
       ...store,
       flush: async () => {
         flushesLeft -= 1;
         if (flushesLeft < 0) platter.crash();
         else await store.flush();
       },
-    };
-    await assert.rejects(stampHostEpoch(failing, 8, refuse), hasReason('STORE_CLOSED'));
+    });
+    await assert.rejects(stampHostEpoch(headerOver(failing), 8, refuse), hasReason('STORE_CLOSED'));
     const again = platter.open();
-    const { current } = await readHeader(again);
+    const { current } = await readHeader(headerOver(again));
     assert.deepEqual({ ...current, hostEpoch: 7 }, first);
     seen.add(current.hostEpoch);
-    await stampHostEpoch(again, 8, refuse);
-    await erasePrevious(again);
-    assert.deepEqual(await readHeader(again), { current: { ...first, hostEpoch: 8 }, previous: undefined });
+    await stampHostEpoch(headerOver(again), 8, refuse);
+    await erasePrevious(headerOver(again));
+    assert.deepEqual(await readHeader(headerOver(again)), { current: { ...first, hostEpoch: 8 }, previous: undefined });
   }
   assert.deepEqual(seen, new Set([7, 8]));
+});
+
+test('a header that stays open is read once, and after a write whose end is not known again (CMK-14)', async () => {
+  const platter = newPlatter();
+  const store = platter.open();
+  let reads = 0;
+  let isFailing = false;
+  const open = headerOver({
+    ...store,
+    read: async (offset, into) => {
+      reads += 1;
+      await store.read(offset, into);
+    },
+    writeDurably: async (offset, bytes) => {
+      const isThere = await store.writeDurably(offset, bytes);
+      if (isFailing) throw new Error('the answer was lost');
+      return isThere;
+    },
+  });
+  await writeHeader(open, first);
+  await writeHeader(open, second);
+  await erasePrevious(open);
+  assert.deepEqual(await readHeader(open), { current: second, previous: undefined });
+  assert.equal(reads, 1);
+  isFailing = true;
+  const third = { ...second, sequence: 3 };
+  await assert.rejects(writeHeader(open, third), /the answer was lost/);
+  assert.deepEqual(await readHeader(open), { current: third, previous: second });
+  assert.equal(reads, 2);
 });
 
 test('a header too large for its slot is refused before anything is written', async () => {
   const store = newPlatter().open();
   const huge = { ...first, wrap: { ...first.wrap, wrapped: new Uint8Array(4000) } };
-  await assert.rejects(writeHeader(store, huge), /does not fit/);
-  await writeHeader(store, { ...first, standby: wrap('x'.repeat(300)) });
+  await assert.rejects(writeHeader(headerOver(store), huge), /does not fit/);
+  await writeHeader(headerOver(store), { ...first, standby: wrap('x'.repeat(300)) });
 });

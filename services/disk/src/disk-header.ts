@@ -19,17 +19,25 @@ export interface FoundHeader {
 /** Bytes of the store a header lives in. */
 export const headerSize = 2 * sectorSize;
 
-/** Both slots as they were read. They stay so as long as whoever read them is the only one who writes. */
-export type HeaderSlots = readonly [Slot, Slot];
+type HeaderSlots = readonly [Slot, Slot];
+
+/** A header that is open to one who is the only one to write it. */
+export interface OpenHeader {
+  readonly store: BlockStore;
+  /** Both slots as they are, where that is known: they stay so until they are written. Undefined before the first look. */
+  slots: HeaderSlots | undefined;
+}
+
+/** Opens a header nobody has looked at yet. */
+export const headerOver = (store: BlockStore): OpenHeader => ({ store, slots: undefined });
 
 /**
  * Reads the header. A slot torn by a crash is passed over as long as the other is good.
  * @throws Rejection DATA_LOSS HEADER_CORRUPT when no slot is good, or both are but do not belong together.
  */
-export const readHeader = async (store: BlockStore): Promise<FoundHeader> => headerIn(await readSlots(store));
+export const readHeader = async (header: OpenHeader): Promise<FoundHeader> => headerIn(await slotsOf(header));
 
-/** The header these slots hold. @throws Rejection as `readHeader` */
-export function headerIn([a, b]: HeaderSlots): FoundHeader {
+function headerIn([a, b]: HeaderSlots): FoundHeader {
   const good = [a, b].filter((slot) => slot.status === 'good');
   const [first, second] = good.toSorted(
     ({ header: left }, { header: right }) => right.sequence - left.sequence || right.hostEpoch - left.hostEpoch,
@@ -47,13 +55,12 @@ export function headerIn([a, b]: HeaderSlots): FoundHeader {
 /**
  * Writes a header into the slot that is not current, makes it durable and reads it back. The current slot stays until
  * `erasePrevious`. An unfinished rotation must be ended before anything else is written.
- * @param slots as they are, where they are known. @returns the slots as they are then
  * @throws Rejection ABORTED HEADER_STALE unless the sequence follows the current one; FAILED_PRECONDITION HEADER_BUSY
  * while a previous slot is there; DATA_LOSS HEADER_CORRUPT when what was written does not read back.
  */
-export async function writeHeader(store: BlockStore, header: DiskHeader, slots?: HeaderSlots): Promise<HeaderSlots> {
-  const known = slots ?? (await readSlots(store));
-  const good = known.filter((slot) => slot.status === 'good');
+export async function writeHeader(open: OpenHeader, header: DiskHeader): Promise<void> {
+  const slots = await slotsOf(open);
+  const good = slots.filter((slot) => slot.status === 'good');
   if (good.length === 2) {
     throw new Rejection('FAILED_PRECONDITION', 'HEADER_BUSY', 'both slots are in use; erase the previous one first', {
       disk: header.diskId,
@@ -70,28 +77,22 @@ export async function writeHeader(store: BlockStore, header: DiskHeader, slots?:
     );
   }
   const index = current?.index === 0 ? 1 : 0;
-  await writeSlot(store, index, encodeSlot(header));
-  return withSlot(known, { status: 'good', index, header });
+  await writeSlot(open, encodeSlot(header), { status: 'good', index, header });
 }
 
 /**
  * Erases everything but the current slot, durably: an old wrap, or what a torn write left. Call it after the event that
- * makes the current slot count is committed. Repeating it does nothing.
- * @param slots as they are, where they are known. @returns the slots as they are then @throws Rejection as `readHeader`.
+ * makes the current slot count is committed. Repeating it does nothing. @throws Rejection as `readHeader`.
  */
-export async function erasePrevious(store: BlockStore, slots?: HeaderSlots): Promise<HeaderSlots> {
-  let known = slots ?? (await readSlots(store));
-  const { current } = headerIn(known);
-  for (const slot of known) {
+export async function erasePrevious(open: OpenHeader): Promise<void> {
+  const slots = await slotsOf(open);
+  const { current } = headerIn(slots);
+  for (const slot of slots) {
     const isCurrent = slot.status === 'good' && isSameHeader(slot.header, current);
     if (isCurrent || slot.status === 'empty') continue;
-    await writeSlot(store, slot.index, new Uint8Array(sectorSize));
-    known = withSlot(known, { status: 'empty', index: slot.index });
+    await writeSlot(open, new Uint8Array(sectorSize), { status: 'empty', index: slot.index });
   }
-  return known;
 }
-
-const withSlot = ([a, b]: HeaderSlots, slot: Slot): HeaderSlots => (slot.index === 0 ? [slot, b] : [a, slot]);
 
 /**
  * Puts the epoch of the host that owns the volume into its header, durably; the sequence stays, for nothing of the disk has
@@ -99,16 +100,17 @@ const withSlot = ([a, b]: HeaderSlots, slot: Slot): HeaderSlots => (slot.index =
  * @param refuse makes the refusal for a host that finds a later one's epoch
  * @throws Rejection as `readHeader`, and what `refuse` makes
  */
-export async function stampHostEpoch(store: BlockStore, hostEpoch: number, refuse: () => Rejection): Promise<void> {
-  const slots = await readSlots(store);
+export async function stampHostEpoch(open: OpenHeader, hostEpoch: number, refuse: () => Rejection): Promise<void> {
+  const slots = await slotsOf(open);
   if (slots.every(({ status }) => status === 'empty')) return;
-  const { current, previous } = await readHeader(store);
+  const { current, previous } = headerIn(slots);
   if (current.hostEpoch > hostEpoch) throw refuse();
   if (current.hostEpoch === hostEpoch) return;
-  if (previous) await erasePrevious(store);
+  if (previous) await erasePrevious(open);
   const at = slots.findIndex((slot) => slot.status === 'good' && isSameHeader(slot.header, current));
-  await writeSlot(store, at === 0 ? 1 : 0, encodeSlot({ ...current, hostEpoch }));
-  await erasePrevious(store);
+  const header = { ...current, hostEpoch };
+  await writeSlot(open, encodeSlot(header), { status: 'good', index: at === 0 ? 1 : 0, header });
+  await erasePrevious(open);
 }
 
 /** Two slots that cannot be told apart by what decides between them. */
@@ -119,8 +121,12 @@ type Slot =
   | { readonly status: 'good'; readonly index: number; readonly header: DiskHeader }
   | { readonly status: 'empty' | 'corrupt'; readonly index: number };
 
-/** Reads both slots. */
-export async function readSlots(store: BlockStore): Promise<HeaderSlots> {
+const slotsOf = async (open: OpenHeader): Promise<HeaderSlots> => {
+  open.slots ??= await readSlots(open.store);
+  return open.slots;
+};
+
+async function readSlots(store: BlockStore): Promise<HeaderSlots> {
   const bytes = new Uint8Array(headerSize);
   await store.read(0, bytes);
   const slot = (index: number): Slot => {
@@ -132,13 +138,15 @@ export async function readSlots(store: BlockStore): Promise<HeaderSlots> {
   return [slot(0), slot(1)];
 }
 
-async function writeSlot(store: BlockStore, index: number, sector: Uint8Array): Promise<void> {
-  await store.write(index * sectorSize, sector);
-  await store.flush();
-  const back = new Uint8Array(sectorSize);
-  await store.read(index * sectorSize, back);
-  if (Buffer.compare(back, sector) !== 0)
+/** @param slot what it is once it is written */
+async function writeSlot(open: OpenHeader, sector: Uint8Array, slot: Slot): Promise<void> {
+  const { index } = slot;
+  const [a, b] = await slotsOf(open);
+  // Until it is known what became of it.
+  open.slots = undefined;
+  if (!(await open.store.writeDurably(index * sectorSize, sector)))
     throw corrupt(`slot ${'AB'[index]} reads back differently than it was written`);
+  open.slots = index === 0 ? [slot, b] : [a, slot];
 }
 
 const corrupt = (why: string) =>

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,21 +10,24 @@ import fc from 'fast-check';
 import type { BlockStore } from './block-store.ts';
 import { openDiskCipher } from './dek.ts';
 import { type AccessCheck, createEncryptedDisk, type EncryptedDisk } from './encrypted-disk.ts';
-import { openFileBlockStore } from './file-block-store.ts';
 import { createPlatter } from './memory-block-store.ts';
 import { pieceSize, sectorSize } from './sector.ts';
+import { folderVolumeFiles } from './volume/volume-files.ts';
 import { createXtsMask } from './xts-mask.ts';
 
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
 const mask = createXtsMask();
 const directory = await mkdtemp(join(tmpdir(), 'interlock-disks-'));
-after(() => rm(directory, { recursive: true }));
+const files = folderVolumeFiles(directory);
+after(async () => {
+  await files.close();
+  await rm(directory, { recursive: true });
+});
 
 const allowed: AccessCheck = () => undefined;
-const newPath = () => join(directory, randomBytes(8).toString('hex'));
 const stores: Record<string, (size: number) => Promise<BlockStore>> = {
   memory: async (size) => createPlatter('disk', size, systemRandom).open(),
-  file: (size) => openFileBlockStore(newPath(), size),
+  file: (size) => files.create(randomUUID(), 'data', size),
 };
 const dek = randomBytes(32);
 const newCipher = () => openDiskCipher(dek, mask);
@@ -185,15 +188,15 @@ for (const [name, newStore] of Object.entries(stores)) {
 }
 
 test('a plaintext pattern is never in the file, and unwritten room stays unallocated (CMK-12)', async () => {
-  const path = newPath();
-  const store = await openFileBlockStore(path, 64 * sectorSize);
+  const volumeId = randomUUID();
+  const store = await files.create(volumeId, 'data', 64 * sectorSize);
   const disk = createEncryptedDisk(store, newCipher());
   const pattern = Buffer.from('interlock-plaintext-');
   await disk.write(123, Buffer.alloc(5 * sectorSize, pattern), allowed);
   await disk.write(20 * sectorSize, Buffer.alloc(sectorSize), allowed);
   await disk.flush();
   assert.equal(await store.allocatedBytes(), 7 * sectorSize);
-  const raw = await readFile(path);
+  const raw = await readFile(join(directory, `${volumeId}.data`));
   for (let shift = 0; shift < pattern.length; shift += 1) {
     const part = Buffer.concat([pattern, pattern]).subarray(shift, shift + 6);
     assert.equal(raw.includes(part), false);

@@ -1,112 +1,117 @@
-import { constants, type FileHandle, open } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
-import { type BlockStore, checkGrowth, checkSectors, copySectors, diskBusy, storeClosed } from './block-store.ts';
+import { fdatasync, fstat, ftruncate, read, write } from 'node:fs';
+import { promisify } from 'node:util';
+import { type BlockStore, checkGrowth, checkSectors, copySectors, storeClosed } from './block-store.ts';
+import type { FileThreads } from './file-threads.ts';
+import type { OpenedFile } from './file-worker.ts';
 
-/**
- * Opens the sparse file at `path` as a store, and makes it, `size` bytes long, if there is none.
- *
- * The exclusive lock is the operating system's, on `<path>.lock`, so it ends with the process that holds it, however
- * that ends. Node has no call for such a lock; SQLite, which is built in, takes one with BEGIN EXCLUSIVE.
- * @throws Rejection ABORTED DISK_BUSY, and as `checkGrowth`.
- */
-export async function openFileBlockStore(path: string, size: number): Promise<BlockStore> {
-  checkGrowth(size, 0);
-  const unlock = lockFile(path);
-  let file: FileHandle | undefined;
-  try {
-    file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
-    const existing = (await file.stat()).size;
-    if (existing === 0) await createDurably(path, file, size);
-    return fileBlockStore(path, file, existing || size, unlock);
-  } catch (cause) {
-    await file?.close();
-    unlock();
-    throw cause;
-  }
+/** A file whose sectors are a store. Whoever opened it sees to it that nobody else has it open. */
+export interface BlockFile extends OpenedFile {
+  /** How it is called in messages. */
+  readonly path: string;
+  readonly threads: FileThreads;
+  /** `small`: a few sectors, on the threads. `large`: sectors of guests, on the pool of Node, which copies nothing. */
+  readonly kind: 'small' | 'large';
+  /** Told once the file is closed. */
+  readonly onClosed: () => void;
 }
 
-/** The size and the name of a new file must outlast a crash that its first flushed sectors outlast. */
-async function createDurably(path: string, file: FileHandle, size: number): Promise<void> {
-  await file.truncate(size);
-  await file.sync();
-  const directory = await open(dirname(path));
-  await directory.sync().finally(() => directory.close());
-}
-
-function fileBlockStore(path: string, file: FileHandle, initialSize: number, unlock: () => void): BlockStore {
+/** The store that a file is; its `close` closes the file. */
+export const fileBlockStore = ({ fd, size: initialSize, path, threads, kind, onClosed }: BlockFile): BlockStore => {
+  const access = kind === 'large' ? onPool(fd) : onThreads(fd, threads);
   let size = initialSize;
   let isOpen = true;
-  const checkOpen = () => {
+  let underWay = 0;
+  let onIdle = (): void => undefined;
+
+  /** A descriptor is given to the next file as soon as it is closed, so nothing may be under way with it then. */
+  const using = async <Result>(work: () => Promise<Result>): Promise<Result> => {
     if (!isOpen) throw storeClosed();
+    underWay += 1;
+    try {
+      return await work();
+    } finally {
+      underWay -= 1;
+      if (underWay === 0) onIdle();
+    }
   };
 
   const store: BlockStore = {
     size: () => size,
-    async read(offset, into) {
-      checkOpen();
-      checkSectors(offset, into.length, size);
-      for (let done = 0; done < into.length; ) {
-        const { bytesRead } = await file.read(into, done, into.length - done, offset + done);
-        if (bytesRead === 0) throw new Error(`${path} ends before ${offset + into.length} bytes`);
-        done += bytesRead;
-      }
-    },
-    async write(offset, bytes) {
-      checkOpen();
-      checkSectors(offset, bytes.length, size);
-      for (let done = 0; done < bytes.length; ) {
-        const { bytesWritten } = await file.write(bytes, done, bytes.length - done, offset + done);
-        done += bytesWritten;
-      }
-    },
-    async flush() {
-      checkOpen();
-      await file.datasync();
-    },
-    async grow(newSize) {
-      checkOpen();
-      checkGrowth(newSize, size);
-      await file.truncate(newSize);
-      size = newSize;
-    },
-    async allocatedBytes() {
-      checkOpen();
-      // The unit of `blocks` is 512 bytes whatever the file system's own is (POSIX).
-      return (await file.stat()).blocks * 512;
-    },
-    async copyTo(target) {
-      checkOpen();
-      checkSectors(0, size, target.size());
-      // Through memory: Node's reflink call removes a target that the file system cannot share blocks with, open or not.
-      await copySectors(store, target);
-      await target.flush();
-    },
+    read: (offset, into) =>
+      using(async () => {
+        checkSectors(offset, into.length, size);
+        for (let done = 0; done < into.length; ) {
+          const count = await access.read(into.subarray(done), offset + done);
+          if (count === 0) throw new Error(`${path} ends before ${offset + into.length} bytes`);
+          done += count;
+        }
+      }),
+    write: (offset, bytes) =>
+      using(async () => {
+        checkSectors(offset, bytes.length, size);
+        for (let done = 0; done < bytes.length; ) done += await access.write(bytes.subarray(done), offset + done);
+      }),
+    writeDurably: (offset, bytes) =>
+      using(async () => {
+        checkSectors(offset, bytes.length, size);
+        return threads.writeDurably(fd, offset, bytes);
+      }),
+    flush: () => using(access.flush),
+    grow: (newSize) =>
+      using(async () => {
+        checkGrowth(newSize, size);
+        await truncate(fd, newSize);
+        size = newSize;
+      }),
+    // The unit of `blocks` is 512 bytes whatever the file system's own is (POSIX).
+    allocatedBytes: () => using(async () => (await stat(fd)).blocks * 512),
+    copyTo: (target) =>
+      using(async () => {
+        checkSectors(0, size, target.size());
+        // Through memory: Node's reflink call removes a target that the file system cannot share blocks with, open or not.
+        await copySectors(store, target);
+        await target.flush();
+      }),
     async close() {
       if (!isOpen) return;
       isOpen = false;
-      await file.close();
-      unlock();
+      if (underWay > 0) await new Promise<void>((resolve) => (onIdle = resolve));
+      await threads.close(fd).finally(onClosed);
     },
   };
   return store;
+};
+
+const [stat, truncate] = [promisify(fstat), promisify(ftruncate)];
+
+/** What is done with the bytes of a file. Reading and writing answer how many bytes were. */
+interface FileAccess {
+  read(into: Uint8Array, offset: number): Promise<number>;
+  write(bytes: Uint8Array, offset: number): Promise<number>;
+  flush(): Promise<void>;
 }
 
-/**
- * Takes the exclusive lock of `path`, which need not be there, on `<path>.lock`.
- * @returns what gives it free @throws Rejection ABORTED DISK_BUSY
- */
-export function lockFile(path: string): () => void {
-  const database = new DatabaseSync(`${path}.lock`);
-  try {
-    // Nothing is ever written, so the journal need be no file: making and removing one took most of the time. And pages may be
-    // small: room for some is set aside, 154 KB a lock, and so an open disk, in place of 84.
-    database.exec('PRAGMA page_size = 512; PRAGMA busy_timeout = 0; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
-  } catch (cause) {
-    database.close();
-    // SQLITE_BUSY: somebody else has it. Anything else is a fault of the file system.
-    if (cause instanceof Error && 'errcode' in cause && cause.errcode === 5) throw diskBusy(path);
-    throw cause;
-  }
-  return () => database.close();
-}
+const onThreads = (fd: number, threads: FileThreads): FileAccess => ({
+  async read(into, offset) {
+    const bytes = await threads.read(fd, offset, into.length);
+    into.set(bytes);
+    return bytes.length;
+  },
+  async write(bytes, offset) {
+    await threads.write(fd, offset, bytes);
+    return bytes.length;
+  },
+  flush: () => threads.flush(fd),
+});
+
+const onPool = (fd: number): FileAccess => ({
+  read: (into, offset) =>
+    new Promise((resolve, reject) =>
+      read(fd, into, 0, into.length, offset, (error, count) => (error ? reject(error) : resolve(count))),
+    ),
+  write: (bytes, offset) =>
+    new Promise((resolve, reject) =>
+      write(fd, bytes, 0, bytes.length, offset, (error, count) => (error ? reject(error) : resolve(count))),
+    ),
+  flush: () => new Promise((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve()))),
+});

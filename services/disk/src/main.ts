@@ -40,11 +40,13 @@ await hostService({
     standing.abort();
     await stoodBy;
     seams.scope.defer('volume folder', async () => unlock());
+    const files = folderVolumeFiles(volumeFolder);
+    seams.scope.defer('volume files', () => files.close());
     return assemble({
       ...seams,
       settings: {
         masterKey: await obtainMasterKey(settings.masterKeyFile, systemRandom),
-        files: folderVolumeFiles(volumeFolder),
+        files,
         dataAddress: settings.dataAddress ?? settings.diskAddress,
         snapshotLimits: {
           perDiskMax: settings.snapshotsPerDiskMax,

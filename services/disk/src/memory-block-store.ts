@@ -7,6 +7,7 @@ import {
   diskBusy,
   isZeroSector,
   storeClosed,
+  writesDurably,
 } from './block-store.ts';
 import { sectorSize } from './sector.ts';
 
@@ -92,6 +93,7 @@ export function createPlatter(
         unflushed.clear();
         flushedSize = size;
       },
+      writeDurably: (offset, bytes) => writesDurably(store)(offset, bytes),
       async grow(newSize) {
         checkOpen();
         checkGrowth(newSize, size);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import type { BlockStore } from './block-store.ts';
+import { type BlockStore, writesDurably } from './block-store.ts';
 import { sectorSize } from './sector.ts';
 
 export const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
@@ -13,6 +13,9 @@ export const content = async (store: BlockStore): Promise<Buffer> => {
   await store.read(0, bytes);
   return bytes;
 };
+
+/** The store, with its durable writes made of its own steps: for stores of which a test has changed a step. */
+export const inSteps = (store: BlockStore): BlockStore => ({ ...store, writeDurably: writesDurably(store) });
 
 /** Each makes one disk and gives what opens it, again and again. */
 export type NewDisks = Readonly<Record<string, (size: number) => () => Promise<BlockStore>>>;
@@ -45,6 +48,18 @@ export const blockStoreContract = (disks: NewDisks): void => {
         await again.close();
       });
 
+      test('what is written durably reads back, also after close and open', async () => {
+        const open = newDisk(size);
+        const store = await open();
+        const bytes = randomBytes(2 * sectorSize);
+        await store.write(3 * sectorSize, randomBytes(4 * sectorSize));
+        assert.equal(await store.writeDurably(4 * sectorSize, bytes), true);
+        await store.close();
+        const again = await open();
+        assert.ok((await content(again)).subarray(4 * sectorSize, 6 * sectorSize).equals(bytes));
+        await again.close();
+      });
+
       test('does not keep the buffer of the writer', async () => {
         const store = await newDisk(size)();
         const bytes = Buffer.alloc(sectorSize, 1);
@@ -66,6 +81,7 @@ export const blockStoreContract = (disks: NewDisks): void => {
         ] as const) {
           await assert.rejects(store.read(offset, Buffer.alloc(length)), hasReason('OUT_OF_RANGE'));
           await assert.rejects(store.write(offset, Buffer.alloc(length)), hasReason('OUT_OF_RANGE'));
+          await assert.rejects(store.writeDurably(offset, Buffer.alloc(length)), hasReason('OUT_OF_RANGE'));
         }
         await store.close();
       });

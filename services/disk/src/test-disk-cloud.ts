@@ -90,6 +90,8 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
   const scope = createScope();
   const folder = await mkdtemp(join(tmpdir(), 'interlock-disk-'));
   scope.defer('folder', () => rm(folder, { recursive: true }));
+  const files = folderVolumeFiles(folder);
+  scope.defer('volume files', () => files.close());
   const database = await createTestDatabase();
   scope.defer('database', () => database.drop());
   const store = await openPostgresStore({ url: database.url, clock, random });
@@ -182,7 +184,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
           ...seams,
           settings: {
             masterKey: masterKey(Uint8Array.from(master)),
-            files: folderVolumeFiles(folder),
+            files,
             dataAddress: 'disk.test:1',
             snapshotLimits: { perDiskMax: 5, recentMax: 4, recentMs: 300_000 },
             leases: leaseDefaults,
@@ -288,7 +290,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
     async flush(name, token) {
       await data.flush({ name }, withToken(token));
     },
-    volumeFiles: async () => (await readdir(folder)).filter((file) => !file.endsWith('.lock')).sort(),
+    volumeFiles: async () => (await readdir(folder)).sort(),
     stop: (service) => cloud.stop(service),
     start: (service) => cloud.start(service),
     async restartDisk() {

@@ -24,6 +24,7 @@ import { accessTokenKey } from './data/access-token.ts';
 import { type Disk, disks as diskStreams } from './disk/state.ts';
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
 import { snapshots as snapshotStreams } from './snapshot/decider.ts';
+import { inSteps } from './test-block-store-contract.ts';
 import { createFaults, type Faults } from './test-fault.ts';
 import { startTestVault, type TestVault } from './test-vault.ts';
 import { memoryVolumeFiles } from './volume/volume-files.ts';
@@ -74,7 +75,7 @@ export const startDiskHost = async (
   const files = memoryVolumeFiles(random);
   const master = random.bytes(32);
   const world = startTestVault({ sets: [setName, otherSetName], clock, faults });
-  const wrapStore = (answer: unknown): unknown => (isBlockStore(answer) ? faults.wrap(answer) : answer);
+  const wrapStore = (answer: unknown): unknown => (isBlockStore(answer) ? inSteps(faults.wrap(answer)) : answer);
 
   interface Running {
     readonly scope: Scope;

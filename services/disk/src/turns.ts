@@ -49,23 +49,3 @@ export const inTurnsOf = async <Result>(
     end();
   }
 };
-
-/** Lets so much work go on at one time; the rest waits, in the order it was asked for. */
-export type Lanes = <Result>(work: () => Promise<Result>) => Promise<Result>;
-
-/** @param count of lanes, 1 or more. Work that waits for other work of the same lanes may wait for ever. */
-export const createLanes = (count: number): Lanes => {
-  const waiting: (() => void)[] = [];
-  let free = count;
-  return async (work) => {
-    if (free > 0) free -= 1;
-    else await new Promise<void>((begin) => waiting.push(begin));
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else free += 1;
-    }
-  };
-};

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +18,27 @@ test('one process of a machine has the folder; the next waits for it, but not fo
   const next = lockFolder(folder, { clock, patienceMs: 600_000, signal });
   unlock();
   (await next)();
+});
+
+test('the lock of a folder ends with the process that held it, even when that is killed', async () => {
+  const { signal } = new AbortController();
+  const script = `
+    const { lockFolder } = await import(${JSON.stringify(new URL('./folder-identity.ts', import.meta.url).href)});
+    const clock = { monotonicMs: () => 0 };
+    await lockFolder(${JSON.stringify(folder)}, { clock, patienceMs: 0, signal: new AbortController().signal });
+    console.log('locked');
+    setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    await once(child.stdout, 'data');
+    await assert.rejects(lockFolder(folder, { clock, patienceMs: 0, signal }), /another process serves the volumes/);
+  } finally {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+  (await lockFolder(folder, { clock, patienceMs: 0, signal }))();
 });
 
 test('a process that stands by says so once, waits for as long as it takes, and ends when it is asked to', async () => {

@@ -1,16 +1,16 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { Rejection } from '@interlock/event-store';
+import { DatabaseSync } from 'node:sqlite';
 import type { Clock, Random } from '@interlock/runtime';
-import { lockFile } from '../file-block-store.ts';
 import type { Owner } from './ownership.ts';
 
 /** How often a lock that somebody else has is tried again, in milliseconds. */
 const lockAgainMs = 100;
 
 /**
- * Takes the operating system's lock on a folder for the life of this process: one process of a machine serves it at a time.
+ * Takes the operating system's lock on a folder for the life of this process: one process of a machine serves it at a time, and
+ * so one has each volume open. The lock ends with the process that holds it, however that ends.
  * @param patienceMs how long the process that has it may take to end
  * @param onWaiting told once when there is such a process
  * @returns what gives it free
@@ -30,21 +30,32 @@ export const lockFolder = async (
   let { onWaiting } = parts;
   for (;;) {
     if (signal.aborted) throw new Error(`stopped while another process serves the volumes in ${folder}`);
-    try {
-      return lockFile(join(folder, 'host'));
-    } catch (error) {
-      const isBusy = error instanceof Rejection && error.reason === 'DISK_BUSY';
-      if (!isBusy) throw error;
-      if (clock.monotonicMs() >= endMs) {
-        throw new Error(`another process serves the volumes in ${folder}; it still did after ${patienceMs} ms`, {
-          cause: error,
-        });
-      }
-      onWaiting?.();
-      onWaiting = undefined;
-      await clock.sleep(lockAgainMs, signal);
-    }
+    const unlock = lockFile(join(folder, 'host.lock'));
+    if (unlock) return unlock;
+    if (clock.monotonicMs() >= endMs)
+      throw new Error(`another process serves the volumes in ${folder}; it still did after ${patienceMs} ms`);
+    onWaiting?.();
+    onWaiting = undefined;
+    await clock.sleep(lockAgainMs, signal);
   }
+};
+
+/**
+ * Node has no call for an exclusive lock of the operating system; SQLite, which is built in, takes one with BEGIN EXCLUSIVE.
+ * @returns what gives it free; undefined while somebody else has it
+ */
+const lockFile = (path: string): (() => void) | undefined => {
+  const database = new DatabaseSync(path);
+  try {
+    // Nothing is ever written, so the journal need be no file.
+    database.exec('PRAGMA busy_timeout = 0; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
+  } catch (cause) {
+    database.close();
+    // SQLITE_BUSY; anything else is a fault of the file system.
+    if (cause instanceof Error && 'errcode' in cause && cause.errcode === 5) return undefined;
+    throw cause;
+  }
+  return () => database.close();
 };
 
 /** The name of a folder, whatever it is mounted as; made when it has none. Call it under the folder's lock. */

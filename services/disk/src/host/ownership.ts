@@ -20,7 +20,7 @@ import {
  *
  * The host's time begins before a renewal is sent, the successor's after it has seen the last one, and clocks are given a
  * margin; so the first is over when the second is. What a process that was stopped in between may still do is held off by
- * the operating system's lock on each file, which it keeps as long as it lives, and by the epoch in each header.
+ * the operating system's lock on the folder, which it keeps as long as it lives, and by the epoch in each header.
  */
 export interface Ownership {
   /** Rises with each takeover by another machine. A process that starts again on the same machine keeps it. */

@@ -1,5 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import { erasePrevious, headerIn, readHeader, readSlots, writeHeader } from '../disk-header.ts';
+import { erasePrevious, readHeader, writeHeader } from '../disk-header.ts';
 import type { DekWrap, DiskHeader } from '../disk-header-format.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
 import { hostReplaced } from '../host/ownership.ts';
@@ -29,9 +29,8 @@ export const replaceHeader = <Committed>(
   change: HeaderChange,
   commit: (header: DiskHeader) => Promise<Committed>,
 ): Promise<{ readonly header: DiskHeader; readonly committed: Committed }> =>
-  volumes.withHeader(volumeId, async (store) => {
-    let slots = await readSlots(store);
-    const { current, previous } = headerIn(slots);
+  volumes.withHeader(volumeId, async (open) => {
+    const { current, previous } = await readHeader(open);
     if (current.sequence !== expected) {
       throw new Rejection(
         'ABORTED',
@@ -47,24 +46,24 @@ export const replaceHeader = <Committed>(
     if (current.hostEpoch > hostEpoch) throw hostReplaced({ volume: volumeId }, hostEpoch);
     const { standby, ...rest } = { ...current, ...change, hostEpoch };
     const next = { ...rest, ...(standby === undefined ? {} : { standby }), sequence: current.sequence + 1 };
-    if (previous) slots = await erasePrevious(store, slots);
-    slots = await writeHeader(store, next, slots);
+    if (previous) await erasePrevious(open);
+    await writeHeader(open, next);
     const committed = await commit(next);
-    await erasePrevious(store, slots);
+    await erasePrevious(open);
     return { header: next, committed };
   });
 
 /** Writes the first header of a volume, with the epoch of this host. */
 export const writeFirstHeader = (volumes: Volumes, volumeId: string, header: DiskHeader): Promise<DiskHeader> =>
-  volumes.withHeader(volumeId, async (store) => {
+  volumes.withHeader(volumeId, async (open) => {
     const owned = { ...header, hostEpoch: volumes.hostEpoch };
-    await writeHeader(store, owned);
+    await writeHeader(open, owned);
     return owned;
   });
 
 /** Erases what a crash left of the header before the current one. */
 export const tidyHeader = (volumes: Volumes, volumeId: string): Promise<unknown> =>
-  volumes.withHeader(volumeId, (store) => erasePrevious(store));
+  volumes.withHeader(volumeId, erasePrevious);
 
 /** The key version and generation a header says, as events and the API have them. */
 export const wrapRefOf = (encryption: Encryption, header: DiskHeader): WrapRef =>

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync } from 'node:crypto';
-import { type BlockStore, writtenRuns } from '../block-store.ts';
+import { type BlockStore, writesDurably, writtenRuns } from '../block-store.ts';
 import { sectorSize } from '../sector.ts';
 
 /** Bytes of the key of one layer: 256 random bits. */
@@ -38,8 +38,9 @@ export const withInfrastructureLayer = (store: BlockStore, key: Uint8Array): Blo
       into.set(cipher.update(bytes.subarray(at, at + sectorSize)), at);
     }
   };
-  return {
+  const layered: BlockStore = {
     ...store,
+    writeDurably: (offset, bytes) => writesDurably(layered)(offset, bytes),
     async read(offset, into) {
       await store.read(offset, into);
       for (const [from, to] of writtenRuns(into)) {
@@ -55,4 +56,5 @@ export const withInfrastructureLayer = (store: BlockStore, key: Uint8Array): Blo
       await store.write(offset, sealed);
     },
   };
+  return layered;
 };

@@ -1,8 +1,10 @@
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Random } from '@interlock/runtime';
-import type { BlockStore } from '../block-store.ts';
-import { openFileBlockStore } from '../file-block-store.ts';
+import { type BlockStore, checkGrowth, diskBusy } from '../block-store.ts';
+import { fileBlockStore } from '../file-block-store.ts';
+import { openFileThreads } from '../file-threads.ts';
+import type { OpenedFile } from '../file-worker.ts';
 import { createPlatter, type Platter, type PlatterImage } from '../memory-block-store.ts';
 
 /** The parts a volume consists of: its sectors, its header, and for a disk encrypted twice the key of the lower layer. */
@@ -22,34 +24,64 @@ export interface VolumeFiles {
   allocatedBytes(volumeId: string): Promise<number>;
 }
 
-/** Parts as sparse files `<volume>.<part>` in a folder that exists. */
-export const folderVolumeFiles = (folder: string): VolumeFiles => {
+/** Volumes in a folder, and the threads that work on them. */
+export interface FolderVolumeFiles extends VolumeFiles {
+  /** Ends the threads. Call it when every part is closed. */
+  close(): Promise<void>;
+}
+
+/**
+ * Parts as sparse files `<volume>.<part>` in a folder that exists, and that no other process serves: its lock is taken once
+ * (`lockFolder`), and not again for each file. Within the process a part is open once.
+ */
+export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
+  const threads = openFileThreads();
+  const inUse = new Set<string>();
   const pathOf = (volumeId: string, part: VolumePart): string => join(folder, `${volumeId}.${part}`);
-  const statOf = async (path: string) => {
+
+  const storeOf = async (
+    path: string,
+    part: VolumePart,
+    opening: (path: string) => Promise<OpenedFile | undefined>,
+  ): Promise<BlockStore | undefined> => {
+    if (inUse.has(path)) throw diskBusy(path);
+    inUse.add(path);
+    const free = () => void inUse.delete(path);
+    let file: OpenedFile | undefined;
     try {
-      return await stat(path);
-    } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-      throw error;
+      file = await opening(path);
+    } finally {
+      if (!file) free();
     }
+    const kind = part === 'data' ? 'large' : 'small';
+    return file && fileBlockStore({ ...file, path, threads, kind, onClosed: free });
   };
+
   return {
-    async open(volumeId, part) {
-      const path = pathOf(volumeId, part);
-      const found = await statOf(path);
-      return found && openFileBlockStore(path, found.size);
+    open: (volumeId, part) => storeOf(pathOf(volumeId, part), part, threads.open),
+    async create(volumeId, part, sizeBytes) {
+      checkGrowth(sizeBytes, 0);
+      const made = await storeOf(pathOf(volumeId, part), part, (path) => threads.create(path, sizeBytes));
+      if (made) return made;
+      throw new Error(`the ${part} of volume ${volumeId} was made and is not there`);
     },
-    create: (volumeId, part, sizeBytes) => openFileBlockStore(pathOf(volumeId, part), sizeBytes),
     async remove(volumeId) {
       for (const path of parts.map((part) => pathOf(volumeId, part))) {
         await rm(path, { force: true });
+        // Earlier versions kept the lock of a part beside it.
         await rm(`${path}.lock`, { force: true });
       }
     },
     async allocatedBytes(volumeId) {
-      // The unit of `blocks` is 512 bytes whatever the file system's own is (POSIX).
-      return ((await statOf(pathOf(volumeId, 'data')))?.blocks ?? 0) * 512;
+      try {
+        // The unit of `blocks` is 512 bytes whatever the file system's own is (POSIX).
+        return (await stat(pathOf(volumeId, 'data'))).blocks * 512;
+      } catch (error) {
+        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 0;
+        throw error;
+      }
     },
+    close: () => threads.stop(),
   };
 };
 

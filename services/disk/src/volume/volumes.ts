@@ -1,11 +1,11 @@
 import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 import type { BlockStore } from '../block-store.ts';
-import { headerSize, stampHostEpoch } from '../disk-header.ts';
+import { headerOver, headerSize, type OpenHeader, stampHostEpoch } from '../disk-header.ts';
 import { hostReplaced } from '../host/ownership.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
 import { sectorSize } from '../sector.ts';
-import { createLanes, createTurns } from '../turns.ts';
+import { createTurns } from '../turns.ts';
 import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
 import type { VolumeFiles } from './volume-files.ts';
 import { createWriteGate, type WriteGate } from './write-gate.ts';
@@ -26,10 +26,10 @@ export interface Volumes {
   /** @throws Rejection DATA_LOSS VOLUME_MISSING, HEADER_CORRUPT, LAYER_CORRUPT; ABORTED DISK_BUSY; FAILED_PRECONDITION DISK_HOST_REPLACED */
   open(volumeId: string): Promise<OpenVolume>;
   /** Runs `work` on the header alone, one after another. @throws Rejection DATA_LOSS VOLUME_MISSING; ABORTED DISK_BUSY */
-  withHeader<Result>(volumeId: string, work: (header: BlockStore) => Promise<Result>): Promise<Result>;
+  withHeader<Result>(volumeId: string, work: (header: OpenHeader) => Promise<Result>): Promise<Result>;
   /**
-   * Has the header stay open from its next use on, so that whoever needs it again and again opens it once. Others may use it
-   * meanwhile as ever. @returns gives it free
+   * Has the header stay open from its next use on, so that whoever needs it again and again opens and reads it once. Others may
+   * use it meanwhile as ever. @returns gives it free
    */
   keepHeader(volumeId: string): () => Promise<void>;
   /** Makes `to` hold the same sectors and the same lower layer as `from`, but no header. Writers of `from` wait. */
@@ -41,12 +41,6 @@ export interface Volumes {
   /** Gives every volume free. */
   close(): Promise<void>;
 }
-
-/**
- * Operations on headers at one time. Node works on files with four threads, first come, first served: so many headers may move
- * to another key at once that reads and writes of guests would wait for all of them.
- */
-const headerLanes = 2;
 
 /** What the key of a lower layer is sealed for. */
 const layerPurpose = 'interlock infrastructure layer';
@@ -66,20 +60,14 @@ export const openVolumes = (parts: {
 }): Volumes => {
   const { files, platformKey, hostEpoch, random } = parts;
   const turns = createTurns();
-  const lanes = createLanes(headerLanes);
   const opened = new Map<string, Shared>();
   /** Headers that stay open. */
-  const kept = new Map<string, { keepers: number; header: BlockStore | undefined }>();
+  const kept = new Map<string, { keepers: number; header: OpenHeader | undefined }>();
 
-  const openHeader = async (volumeId: string): Promise<BlockStore> => {
-    const header = await lanes(() => files.open(volumeId, 'header'));
-    if (!header) throw missing(volumeId);
-    return {
-      ...header,
-      read: (offset, into) => lanes(() => header.read(offset, into)),
-      write: (offset, bytes) => lanes(() => header.write(offset, bytes)),
-      flush: () => lanes(() => header.flush()),
-    };
+  const openHeader = async (volumeId: string): Promise<OpenHeader> => {
+    const store = await files.open(volumeId, 'header');
+    if (!store) throw missing(volumeId);
+    return headerOver(store);
   };
 
   const inHeaderTurn = <Result>(volumeId: string, work: () => Promise<Result>): Promise<Result> =>
@@ -89,7 +77,7 @@ export const openVolumes = (parts: {
     inHeaderTurn(volumeId, async () => {
       const keeping = kept.get(volumeId);
       const header = keeping?.header ?? (await openHeader(volumeId));
-      if (!keeping) return work(header).finally(() => header.close());
+      if (!keeping) return work(header).finally(() => header.store.close());
       keeping.header = header;
       return work(header);
     });
@@ -98,13 +86,13 @@ export const openVolumes = (parts: {
     const keeping = kept.get(volumeId) ?? { keepers: 0, header: undefined };
     keeping.keepers += 1;
     kept.set(volumeId, keeping);
-    // In its turn: whoever waits for the header finds it open, and never its lock taken by a file that is about to be closed.
+    // In its turn: whoever waits for the header finds it open, and never one that is about to be closed.
     return () =>
       inHeaderTurn(volumeId, async () => {
         keeping.keepers -= 1;
         if (keeping.keepers > 0) return;
         kept.delete(volumeId);
-        await keeping.header?.close();
+        await keeping.header?.store.close();
       });
   };
 

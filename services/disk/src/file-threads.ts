@@ -1,0 +1,170 @@
+import { Worker } from 'node:worker_threads';
+import type { FileAnswers, FileCall, FileOutcome, OpenedFile } from './file-worker.ts';
+import { packed } from './packing.ts';
+
+/**
+ * Works on small files, and opens and closes large ones, beside the pool of Node: that has four threads for the whole
+ * process, first come, first served, and reads and writes of guests are there. What is asked for in one turn of the event
+ * loop travels together. Failures are those of the file system, with its `code`.
+ */
+export interface FileThreads {
+  /** Opens a file that exists; undefined for one that does not. */
+  open(path: string): Promise<OpenedFile | undefined>;
+  /** Opens a file; one that is not there is made, `size` bytes long, and its name is on stable storage then. */
+  create(path: string, size: number): Promise<OpenedFile>;
+  /** @returns fewer bytes where the file ends */
+  read(fd: number, offset: number, length: number): Promise<Uint8Array>;
+  write(fd: number, offset: number, bytes: Uint8Array): Promise<void>;
+  /** Writes, has it on stable storage, and reads it back. @returns whether it reads back as it was written */
+  writeDurably(fd: number, offset: number, bytes: Uint8Array): Promise<boolean>;
+  /** Has everything written before the call on stable storage. */
+  flush(fd: number): Promise<void>;
+  close(fd: number): Promise<void>;
+  /** Ends the threads. Calls under way fail. */
+  stop(): Promise<void>;
+}
+
+/** So many flushes are under way at once. */
+const threadsCount = 2;
+/** Messages under way to one thread: with two it never waits for the event loop. */
+const messagesMax = 2;
+/**
+ * Work of one message: so many calls, of which one that flushes counts as many. Behind a message of flushes others wait, and
+ * each takes as long as the storage needs.
+ */
+const messageWeight = 32;
+const flushWeight = 2;
+
+interface Asked {
+  readonly call: FileCall;
+  readonly resolve: (answer: FileAnswers[FileCall['call']]) => void;
+  readonly reject: (cause: unknown) => void;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  /** Messages without an answer, in their order. */
+  readonly underWay: (readonly Asked[])[];
+}
+
+/**
+ * Nothing is under way yet; the threads begin with the first call, and keep the process alive only while they are asked.
+ * @param workerUrl the script of a thread; tests give one that dies on demand
+ */
+export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.meta.url)): FileThreads => {
+  const threads = new Set<Thread>();
+  const waiting: Asked[] = [];
+  let isPlanned = false;
+  let isStopped = false;
+
+  const start = (): Thread => {
+    // Files are opened by one thread and closed by another: nobody but us keeps account of them.
+    const worker = new Worker(workerUrl, { trackUnmanagedFds: false });
+    const thread: Thread = { worker, underWay: [] };
+    const lost = (why: string): void => {
+      threads.delete(thread);
+      if (!isStopped) pump();
+      const cause = new Error(`a thread that works on files ended (${why})`);
+      for (const { reject } of thread.underWay.splice(0).flat()) reject(cause);
+    };
+    worker.unref();
+    worker.on('message', (outcomes: readonly FileOutcome[]) => {
+      const asked = thread.underWay.shift() ?? [];
+      if (thread.underWay.length === 0) worker.unref();
+      // What waits goes on its way before what is done is gone on with.
+      pump();
+      for (const [n, { resolve, reject }] of asked.entries()) {
+        const outcome = outcomes[n];
+        if (outcome && 'answer' in outcome) resolve(outcome.answer);
+        else reject(failureOf(outcome));
+      }
+    });
+    worker.on('error', (cause) => lost(cause instanceof Error ? cause.message : String(cause)));
+    worker.on('exit', (code) => lost(`exit code ${code}`));
+    threads.add(thread);
+    return thread;
+  };
+
+  /** The thread with the fewest messages; undefined where none takes another. */
+  const takes = (): Thread | undefined => {
+    let least: Thread | undefined;
+    for (const thread of threads) if (!least || thread.underWay.length < least.underWay.length) least = thread;
+    const isIdle = least?.underWay.length === 0;
+    if (!isIdle && threads.size < threadsCount) return start();
+    return least && least.underWay.length < messagesMax ? least : undefined;
+  };
+
+  const takeMessage = (): readonly Asked[] => {
+    const share = Math.ceil(waiting.length / threadsCount);
+    let weight = 0;
+    let count = 0;
+    for (const { call } of waiting) {
+      if (count === share || weight >= messageWeight) break;
+      weight += flushes(call) ? flushWeight : 1;
+      count += 1;
+    }
+    return waiting.splice(0, count);
+  };
+
+  const pump = (): void => {
+    isPlanned = false;
+    while (waiting.length > 0) {
+      const thread = takes();
+      if (!thread) return;
+      const asked = takeMessage();
+      thread.underWay.push(asked);
+      thread.worker.ref();
+      const { calls, buffer } = packedCalls(asked);
+      thread.worker.postMessage(calls, [buffer]);
+    }
+  };
+
+  const ask = <Call extends FileCall['call']>(call: FileCall & { readonly call: Call }): Promise<FileAnswers[Call]> =>
+    new Promise((resolve, reject) => {
+      if (isStopped) throw new Error('the threads that work on files have ended');
+      // A thread answers a call with what belongs to that call.
+      waiting.push({ call, resolve: (answer) => resolve(answer as FileAnswers[Call]), reject });
+      if (isPlanned) return;
+      isPlanned = true;
+      setImmediate(pump);
+    });
+
+  return {
+    open: (path) => ask({ call: 'open', path }),
+    create: (path, size) => ask({ call: 'create', path, size }),
+    read: (fd, offset, length) => ask({ call: 'read', fd, offset, length }),
+    async write(fd, offset, bytes) {
+      await ask({ call: 'write', fd, offset, bytes, isDurable: false });
+    },
+    async writeDurably(fd, offset, bytes) {
+      return (await ask({ call: 'write', fd, offset, bytes, isDurable: true })) === true;
+    },
+    flush: (fd) => ask({ call: 'flush', fd }),
+    close: (fd) => ask({ call: 'close', fd }),
+    async stop() {
+      isStopped = true;
+      await Promise.all([...threads].map(({ worker }) => worker.terminate()));
+    },
+  };
+};
+
+const flushes = (call: FileCall): boolean =>
+  call.call === 'flush' || call.call === 'create' || (call.call === 'write' && call.isDurable);
+
+/** The calls with what they write in one buffer, which is moved to the thread. */
+const packedCalls = (
+  asked: readonly Asked[],
+): { readonly calls: readonly FileCall[]; readonly buffer: ArrayBuffer } => {
+  const { views, buffer } = packed(asked.flatMap(({ call }) => (call.call === 'write' ? [call.bytes] : [])));
+  let next = 0;
+  const calls = asked.map(({ call }) =>
+    call.call === 'write' ? { ...call, bytes: views[next++] ?? call.bytes } : call,
+  );
+  return { calls, buffer };
+};
+
+const failureOf = (outcome: FileOutcome | undefined): Error => {
+  if (!outcome || !('failure' in outcome)) return new Error('a thread that works on files gave no answer');
+  const { message, code } = outcome.failure;
+  return Object.assign(new Error(message), code === undefined ? {} : { code });
+};

@@ -1,0 +1,145 @@
+import {
+  closeSync,
+  constants,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { parentPort } from 'node:worker_threads';
+import { packed } from './packing.ts';
+
+/**
+ * A thread that works on small files, one call after another. It is an entry point, like a `main.ts`. Calls that were asked
+ * for at about the same time come in one message: one of the pool's would cost ten times as much processor time as the
+ * file system needs for it.
+ */
+export type FileCall =
+  /** Opens a file that exists. */
+  | { readonly call: 'open'; readonly path: string }
+  /** Opens a file; one that is not there is made, `size` bytes long, durably. */
+  | { readonly call: 'create'; readonly path: string; readonly size: number }
+  | { readonly call: 'read'; readonly fd: number; readonly offset: number; readonly length: number }
+  /** Writes it all. `isDurable`: flushes it as well, and compares it with what reads back. */
+  | {
+      readonly call: 'write';
+      readonly fd: number;
+      readonly offset: number;
+      readonly bytes: Uint8Array;
+      readonly isDurable: boolean;
+    }
+  | { readonly call: 'flush' | 'close'; readonly fd: number };
+
+/** An open file: the descriptor is the process's, so every thread may use it. */
+export interface OpenedFile {
+  readonly fd: number;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** What a call is answered with. */
+export interface FileAnswers {
+  /** Undefined: there is no such file. */
+  readonly open: OpenedFile | undefined;
+  readonly create: OpenedFile;
+  /** Fewer bytes than were asked for where the file ends. */
+  readonly read: Uint8Array;
+  /** Whether what was written durably reads back as it is; undefined otherwise. */
+  readonly write: boolean | undefined;
+  readonly flush: undefined;
+  readonly close: undefined;
+}
+
+/** The answer to one call, or its failure as far as that survives the way between threads. */
+export type FileOutcome =
+  | { readonly answer: FileAnswers[FileCall['call']] }
+  | { readonly failure: { readonly message: string; readonly code: string | undefined } };
+
+const perform = (asked: FileCall): FileAnswers[FileCall['call']] => {
+  switch (asked.call) {
+    case 'open':
+      return opened(asked.path);
+    case 'create':
+      return created(asked.path, asked.size);
+    case 'read':
+      return read(asked.fd, asked.offset, asked.length);
+    case 'write': {
+      const { fd, offset, bytes, isDurable } = asked;
+      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
+      if (!isDurable) return undefined;
+      fdatasyncSync(fd);
+      return Buffer.compare(read(fd, offset, bytes.length), bytes) === 0;
+    }
+    case 'flush':
+      return fdatasyncSync(asked.fd) ?? undefined;
+    case 'close':
+      return closeSync(asked.fd) ?? undefined;
+  }
+};
+
+const opened = (path: string): OpenedFile | undefined => {
+  try {
+    const fd = openSync(path, constants.O_RDWR);
+    return { fd, size: fstatSync(fd).size };
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+};
+
+/** The size and the name of a new file must outlast a crash that its first flushed sectors outlast. */
+const created = (path: string, size: number): OpenedFile => {
+  const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+  try {
+    const existing = fstatSync(fd).size;
+    if (existing > 0) return { fd, size: existing };
+    ftruncateSync(fd, size);
+    fsyncSync(fd);
+    const folder = openSync(dirname(path), constants.O_RDONLY);
+    try {
+      fsyncSync(folder);
+    } finally {
+      closeSync(folder);
+    }
+    return { fd, size };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+};
+
+const read = (fd: number, offset: number, length: number): Uint8Array => {
+  const bytes = new Uint8Array(length);
+  for (let done = 0; done < length; ) {
+    const count = readSync(fd, bytes, done, length - done, offset + done);
+    if (count === 0) return bytes.slice(0, done);
+    done += count;
+  }
+  return bytes;
+};
+
+const attempt = (asked: FileCall): FileOutcome => {
+  try {
+    return { answer: perform(asked) };
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
+    return { failure: { message: error instanceof Error ? error.message : String(error), code } };
+  }
+};
+
+const port = parentPort;
+if (!port) throw new Error('file-worker.ts runs only as a worker thread');
+port.on('message', (calls: readonly FileCall[]) => {
+  const outcomes = calls.map(attempt);
+  const read = packed(outcomes.flatMap((outcome) => bytesIn(outcome) ?? []));
+  let next = 0;
+  const moved = outcomes.map((outcome) => (bytesIn(outcome) ? { answer: read.views[next++] } : outcome));
+  port.postMessage(moved, [read.buffer]);
+});
+
+const bytesIn = (outcome: FileOutcome): Uint8Array | undefined =>
+  'answer' in outcome && outcome.answer instanceof Uint8Array ? outcome.answer : undefined;
