@@ -52,6 +52,37 @@ test('a conflict is decided again; with an etag it is refused', async () => {
   });
 });
 
+test('what was read before is not read again, and what has become of it decides', async () => {
+  const { store } = opened();
+  let looks = 0;
+  const counting = {
+    ...store,
+    getStates: (...asked: Parameters<typeof store.getStates>) => {
+      looks += 1;
+      return store.getStates(...asked);
+    },
+  };
+  const lamp = category(counting, lamps);
+  const nothing = await lamp.load('a');
+  const whole = await lamp.transact('a', make('hall'), cause, { known: nothing });
+  const on = await lamp.transact('a', turn(true), cause, { known: whole });
+  assert.deepEqual([on.version, looks], [2, 1]);
+  // Of the state before it would be decided that the lamp has to be turned off, or not to be made: neither is so any more.
+  await lamp.transact('a', turn(false), cause);
+  assert.deepEqual((await lamp.transact('a', turn(false), cause, { known: on })).events, []);
+  await assert.rejects(lamp.transact('b', turn(true), cause, { known: nothing, expected: 3 }), {
+    reason: 'ETAG_MISMATCH',
+  });
+  assert.equal(
+    (await lamp.transact('a', turn(true), cause, { known: nothing })).version,
+    4,
+    'a refusal is looked at again',
+  );
+  await assert.rejects(lamp.transact('a', turn(false), cause, { known: on, expected: on.version }), {
+    reason: 'ETAG_MISMATCH',
+  });
+});
+
 test('a rejection leaves nothing behind', async () => {
   const { store, lamp } = opened();
   await assert.rejects(lamp.transact('a', turn(true), cause), { reason: 'LAMP_NOT_FOUND' });

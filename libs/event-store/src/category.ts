@@ -76,7 +76,14 @@ export interface Category<State, Event extends EventOf> {
     id: string,
     decide: (state: State) => readonly Event[],
     cause: Cause,
-    options?: { readonly expected?: number },
+    options?: {
+      readonly expected?: number;
+      /**
+       * The state as it was read before: what is decided of it is stored without another look, if it is the state still.
+       * Where it is not, or nothing is decided of it, or it is refused, the stream is read as without it.
+       */
+      readonly known?: Loaded<State>;
+    },
   ): Promise<Transacted<State, Event>>;
   /**
    * The same decision for many streams, stored in bounded chunks: the way to stop a fleet, and with one id the way to
@@ -140,6 +147,17 @@ export const category = <State, Event extends EventOf>(
     const next = { id, state: events.reduce(definition.evolve, before), version: expected + events.length };
     const append = { stream: streamOf(id), expected, events: events.map(codec.encode) };
     return { ...next, events, positions: [], append, row: rows.change(loaded, next) };
+  };
+
+  /** What is decided of a state that may be an old one: only what the store will compare with the stream. */
+  const decidedOf = (known: Loaded<State>, decide: (state: State) => readonly Event[]) => {
+    try {
+      const prepared = prepare(known, decide);
+      return prepared.append === undefined ? undefined : prepared;
+    } catch (error) {
+      if (error instanceof Rejection) return undefined;
+      throw error;
+    }
   };
 
   const storeOne = async (prepared: Prepared<State, Event>, cause: Cause): Promise<Transacted<State, Event>> => {
@@ -226,6 +244,15 @@ export const category = <State, Event extends EventOf>(
     prepare,
     list,
     async transact(id, decide, cause, options = {}) {
+      const { known, expected } = options;
+      const first = known && known.version === (expected ?? known.version) ? decidedOf(known, decide) : undefined;
+      if (first) {
+        try {
+          return await storeOne(first, cause);
+        } catch (error) {
+          if (!(error instanceof VersionConflict)) throw error;
+        }
+      }
       for (let attempt = 1; attempt <= maxConflicts; attempt++) {
         const loaded = await load(id);
         if (options.expected !== undefined && options.expected !== loaded.version)

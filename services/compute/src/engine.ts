@@ -1,3 +1,4 @@
+import type { Loaded } from '@interlock/event-store';
 import { contextFromTraceparent, DomainAttribute, inSpan } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import { Interrupted, limiter, orInterrupted } from './disks.ts';
@@ -124,17 +125,22 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
     if (ids.length > 0) woken.resolve();
   };
 
-  /** One step. @returns false when there is nothing to do */
-  const advance = async (id: string, task: Task): Promise<boolean> => {
+  /**
+   * One step.
+   * @param known the machine as it was read after the step before, unless something was said about it since
+   * @returns the machine as it is then; undefined when there is nothing to do
+   */
+  const advance = async (id: string, task: Task, known: Loaded<Vm> | undefined): Promise<Loaded<Vm> | undefined> => {
     task.again = false;
     task.interrupt = new AbortController();
     const { signal } = task.interrupt;
-    const { state, version } = await vms.load(id);
+    const loaded = known ?? (await vms.load(id));
+    const { state, version } = loaded;
     task.version = version;
     // What came up while it was read begins anew, before anything is done that it would cut short.
     if (signal.aborted) throw new Interrupted('something else came up');
     const next = isOurs(id) ? nextFor(parts, id, state) : undefined;
-    if (!next) return false;
+    if (!next) return undefined;
     const earlier = [...task.running];
     const settled = async (): Promise<void> => {
       await orInterrupted(Promise.allSettled(earlier), signal);
@@ -143,22 +149,26 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
       attributes: { [DomainAttribute.virtualMachine]: id },
       parent: contextFromTraceparent(next.traceparent),
     };
-    const step = inSpan(tracer, next.name, options, () => next.run({ signal, settled, version }));
+    const step = inSpan(tracer, next.name, options, () => next.run({ signal, settled, loaded }));
     task.running.add(step);
     const ended = (): boolean => task.running.delete(step);
     void step.then(ended, ended);
     await orInterrupted(step, signal);
     // Interrupted between its last commit and its end, or somebody else was faster: else a step changes something.
-    if ((await vms.load(id)).version === version) throw new Error(`nothing came of "${next.name}"`);
-    return true;
+    const after = await vms.load(id);
+    if (after.version === version) throw new Error(`nothing came of "${next.name}"`);
+    return after;
   };
 
   const work = async (id: string, task: Task, ending: AbortSignal): Promise<void> => {
+    let known: Loaded<Vm> | undefined;
     for (let failures = 0; !ending.aborted; ) {
       try {
-        const isBusy = isOurs(id) && (await advance(id, task));
+        const left = task.again ? undefined : known;
+        known = undefined;
+        if (isOurs(id)) known = await advance(id, task, left);
         failures = 0;
-        if (!isBusy && (!task.again || !isOurs(id))) {
+        if (!known && (!task.again || !isOurs(id))) {
           // At once, so that what is said from now on begins anew.
           forget(id);
           return;

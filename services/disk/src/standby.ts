@@ -77,7 +77,7 @@ export const openStandbyUpkeep = (parts: {
         const disk = existingDisk((await disks.load(name)).state);
         refuseChanging(disk);
         // A header that is ahead for another reason is told as that first.
-        return catchUp(name, cause);
+        return (await catchUp(name, cause)).state;
       },
       note: (name: string, keyVersion: string, sequence: number, cause: Cause) =>
         disks.transact(name, noteDiskStandby(clock.now(), keyVersion, sequence), cause),

@@ -15,7 +15,7 @@ const callMax = 500;
 /** Closes the disks of a machine that is off, and frees what was being attached to it or detached from it. */
 export const closing =
   (parts: ProcessParts): Step<Machine> =>
-  async (id, state, { signal, settled, version }) => {
+  async (id, state, { signal, settled, loaded: { version } }) => {
     await settled();
     await closeMachines(parts, [{ id, state, version }], { signal });
   };

@@ -11,7 +11,7 @@ import { type Busy, causeOf, isStillAt, type ProcessParts, type Step, stopIfLoss
  */
 export const starting =
   (parts: ProcessParts): Step<Busy> =>
-  async (vm, machine, { signal, settled }) => {
+  async (vm, machine, { signal, settled, loaded }) => {
     const { vms, driver, clock } = parts;
     const { work } = machine;
     const cause = causeOf(work);
@@ -36,8 +36,8 @@ export const starting =
         failures.flatMap(({ loss }) => loss ?? []),
       );
 
-    const { state } = await vms.transact(vm, disksOpened(clock.now(), work.id, opened), cause);
-    if (!isStillAt(state, work) || (await stopIfLossMissed(parts, vm, outcome))) return;
+    const withDisks = await vms.transact(vm, disksOpened(clock.now(), work.id, opened), cause, { known: loaded });
+    if (!isStillAt(withDisks.state, work) || (await stopIfLossMissed(parts, vm, outcome))) return;
     if (signal.aborted) throw new Interrupted('stopped before the guest was started');
     try {
       await orInterrupted(driver.start(vm, { disks: guestDisks, workload: machine.workload }), signal);
@@ -47,5 +47,5 @@ export const starting =
       await driver.stop(vm, { graceMs: 0 });
       return fail(error, undefined, []);
     }
-    await vms.transact(vm, guestStarted(clock.now(), work.id), cause);
+    await vms.transact(vm, guestStarted(clock.now(), work.id), cause, { known: withDisks });
   };

@@ -1,4 +1,4 @@
-import type { Category, Cause } from '@interlock/event-store';
+import type { Category, Cause, Loaded } from '@interlock/event-store';
 import { type Clock, currentTraceparent, type Logger, type Random } from '@interlock/runtime';
 import type { Disks } from '../disks.ts';
 import type { Driver } from '../driver.ts';
@@ -33,8 +33,8 @@ export interface StepContext {
   readonly signal: AbortSignal;
   /** Resolves once every earlier step that was cut short has really ended: nothing of it is on its way any more. */
   readonly settled: () => Promise<void>;
-  /** Version of the state that the step was begun with. */
-  readonly version: number;
+  /** The machine as the step was begun with it. */
+  readonly loaded: Loaded<Vm>;
 }
 
 /**

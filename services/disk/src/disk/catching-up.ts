@@ -1,4 +1,4 @@
-import type { Category, Cause } from '@interlock/event-store';
+import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { Sessions } from '../data/sessions.ts';
 import { setOf } from '../encryption.ts';
@@ -14,26 +14,29 @@ import type { ActiveDisk, Disk } from './state.ts';
  * Called in the disk's turn, where nothing is under way; afterwards header and events agree, so whatever is ahead later is
  * what was begun after this. A disk that is open counts as under the version its header says. A disk whose encryption is
  * changing is left to the change. Rule CMK-88.
+ * @param known the disk as it was read before, for whoever commits on condition that it is so still
  * @returns the disk as it is then
  */
-export type CatchUp = (name: string, cause: Cause) => Promise<ActiveDisk>;
+export type CatchUp = (name: string, cause: Cause, known?: Loaded<Disk>) => Promise<Loaded<ActiveDisk>>;
 
 /** Opens it. */
-export const openCatchUp =
-  (parts: {
-    readonly disks: Category<Disk, DiskEvent>;
-    readonly volumes: Volumes;
-    readonly sessions: Pick<Sessions, 'rewrapped'>;
-    readonly clock: Clock;
-  }): CatchUp =>
-  async (name, cause) => {
-    const { disks, volumes, sessions, clock } = parts;
-    const disk = existing((await disks.load(name)).state);
+export const openCatchUp = (parts: {
+  readonly disks: Category<Disk, DiskEvent>;
+  readonly volumes: Volumes;
+  readonly sessions: Pick<Sessions, 'rewrapped'>;
+  readonly clock: Clock;
+}): CatchUp => {
+  const { disks, volumes, sessions, clock } = parts;
+  const catchUp: CatchUp = async (name, cause, known) => {
+    const loaded = known ?? (await disks.load(name));
+    const disk = existing(loaded.state);
     const { volumeId, headerSequence } = disk.volume;
     const header = await currentHeader(volumes, volumeId);
-    if (header.sequence <= headerSequence || disk.changing !== null) return disk;
+    if (header.sequence <= headerSequence || disk.changing !== null) return { ...loaded, state: disk };
+    // Perhaps only ahead of what it was.
+    if (known) return catchUp(name, cause);
     const at = clock.now();
-    const { state } = await disks.transact(
+    const after = await disks.transact(
       name,
       (now) => [
         ...rewrap(at, wrapRefOf(disk.encryption, header), header.sequence, disk.accessEpoch)(now),
@@ -45,5 +48,7 @@ export const openCatchUp =
     const set = setOf(disk.encryption);
     if (set !== '') sessions.rewrapped(name, { set, keyVersion: header.wrap.keyVersion });
     await tidyHeader(volumes, volumeId);
-    return existing(state);
+    return { ...after, state: existing(after.state) };
   };
+  return catchUp;
+};

@@ -232,7 +232,7 @@ export const openEncryptionChange = (parts: {
       turns(name, async () => {
         await settle(name, cause);
         // What the header is ahead by later is this change and nothing else.
-        const before = await catchUp(name, cause);
+        const { state: before } = await catchUp(name, cause);
         checkLayers(before.sku, encryption);
         const { events, state } = await disks.transact(
           name,

@@ -57,27 +57,30 @@ export const openOpening = (parts: {
 
   return async (name, allowed, decide, cause) => {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
-      const before = allowed((await disks.load(name)).state);
-      // It is looked at again in the disk's turn, and where the volume is opened: each time it would be opened and locked anew.
-      const letGo = volumes.keepHeader(before.volume.volumeId);
+      const before = await disks.load(name);
+      const disk = allowed(before.state);
+      const { volumeId } = disk.volume;
+      // It is looked at again in the disk's turn, and where the volume is opened: each time it would be opened and read anew.
+      const letGo = volumes.keepHeader(volumeId);
       let opened: OpenDek | undefined;
       try {
-        const header = await currentHeader(volumes, before.volume.volumeId);
-        opened = await deks.unwrap({ ...before, name }, header, cause);
+        const header = await currentHeader(volumes, volumeId);
+        opened = await deks.unwrap({ ...disk, name }, header, cause);
         const unwrapped = opened;
         const loaded = await turns(name, async () => {
-          const disk = allowed((await disks.load(name)).state);
-          const now = await currentHeader(volumes, disk.volume.volumeId);
-          const isSame = disk.volume.volumeId === before.volume.volumeId && now.sequence === header.sequence;
-          if (!isSame) return undefined;
-          await catchUp(name, cause);
-          refuseLost(name, disk, header, unwrapped);
-          const after = await disks.transact(name, decide(disk.attachEpoch + 1, unwrapped.grant), cause);
+          if ((await currentHeader(volumes, volumeId)).sequence !== header.sequence) return undefined;
+          const now = await catchUp(name, cause, before);
+          refuseLost(name, now.state, header, unwrapped);
+          // On condition that the disk is what it was when the vault was asked; else all is done again.
+          const terms = { known: now, expected: now.version };
+          const after = await disks.transact(name, decide(now.state.attachEpoch + 1, unwrapped.grant), cause, terms);
           const active = { ...after, state: existing(after.state) };
           await sessions.begin(active, unwrapped);
           return active;
         });
         if (loaded) return loaded;
+      } catch (error) {
+        if (!(error instanceof Rejection && error.reason === 'ETAG_MISMATCH')) throw error;
       } finally {
         opened?.dek.fill(0);
         await letGo();

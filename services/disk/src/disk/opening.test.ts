@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { diskName, setName, startDiskHost } from '../test-disk-host.ts';
+
+const virtualMachine = `${diskName.slice(0, diskName.lastIndexOf('/disks/'))}/virtualMachines/m`;
+
+/** A disk attached to a machine, and an open of it that the vault has unwrapped for and not answered yet. */
+const openUnderWay = async (context: TestContext) => {
+  const host = await startDiskHost();
+  context.after(() => host.stop());
+  await host.disks.createDisk({
+    parent: 'subscriptions/s/resourceGroups/g',
+    diskId: 'd',
+    location: 'l',
+    sku: 'PREMIUM_SSD',
+    sizeGib: 1,
+    encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName },
+  });
+  await host.disks.attachDisk({ name: diskName, virtualMachine, requestId: 'one' });
+  const hold = host.holdUnwrap();
+  const opening = host.disks.openDisk({ name: diskName, virtualMachine });
+  await hold.reached;
+  return { host, opening, release: hold.release, before: host.unwraps() };
+};
+
+test('CMK-106: a disk that changes while its key is unwrapped is opened as what it is then, with another unwrap', async (context) => {
+  const { host, opening, release, before } = await openUnderWay(context);
+  await host.disks.closeDisk({ name: diskName, virtualMachine, deallocated: true });
+  release();
+  const { attachEpoch } = await opening;
+  const state = await host.stateOf(diskName);
+  assert.equal(state.status === 'active' && state.access?.attachEpoch, attachEpoch);
+  assert.equal(host.unwraps(), before + 1);
+});
+
+test('VM-07: a disk that is detached while its key is unwrapped is not opened', async (context) => {
+  const { host, opening, release } = await openUnderWay(context);
+  await host.disks.detachDisk({ name: diskName, virtualMachine });
+  release();
+  await assert.rejects(opening, { code: 'FAILED_PRECONDITION' });
+  const state = await host.stateOf(diskName);
+  assert.equal(state.status === 'active' && state.access, null);
+});
