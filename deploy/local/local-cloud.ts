@@ -29,6 +29,8 @@ export interface LocalCloudOptions {
   readonly temporary?: boolean;
   /** Settings for the services beside those the launcher makes: shorter times in tests, for example. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** The same for one service alone: what it shows to a server. */
+  readonly settingsOf?: (service: ServiceName) => Readonly<Record<string, string>>;
   /** The file of each service. */
   readonly entry?: (service: ServiceName) => string;
   /** Progress, a line each. */
@@ -175,6 +177,7 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
         WORKLOAD_ID: principalId,
         WORKLOAD_SECRET_FILE: secretFile,
         MASTER_KEY_FILE: masterKeyFile,
+        ...options.settingsOf?.(service),
       },
       logFile: data.path('logs', `${own}.log`),
       onCrash: options.onCrash ?? (({ message }) => console.error(`\n${message}`)),

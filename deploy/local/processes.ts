@@ -48,7 +48,7 @@ export interface ServiceProcess {
  * of just under 2 GiB, far more than any service fills: from there on V8 lets it grow to four times what is alive before it
  * looks for garbage, below that to twice at most.
  */
-const nodeOptions = ['--max-semi-space-size=8', '--max-old-space-size=2000'];
+export const nodeOptions = ['--max-semi-space-size=8', '--max-old-space-size=2000'];
 /** The C library keeps what its threads gave free apart for each of them; two such heaps are enough, and 30 MiB less a service. */
 const memoryEnv = { MALLOC_ARENA_MAX: '2' };
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { hostSpec } from '@interlock/host';
-import { serviceNames } from '@interlock/local/services.ts';
+import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { readConfig, variableOf } from '@interlock/runtime';
+import { nkeyVariableOf } from '../../deploy/kubernetes/setup/nats-authorization.ts';
 import { namesMade, secretNames } from '../../deploy/kubernetes/setup/secrets.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 import { podProblems } from './pod-rules.ts';
@@ -26,8 +27,10 @@ const own = (overlay: Overlay) =>
 const secretsOf = (overlay: Overlay): ReadonlySet<string> =>
   overlay === 'production'
     ? new Set([
-        ...namesMade(true),
+        ...namesMade(true, true),
         ...objectsOf(overlay).flatMap(({ kind, spec }) => (kind === 'Certificate' ? (spec.secretName ?? []) : [])),
+        // The operator makes the authority of each cluster itself.
+        ...objectsOf(overlay).flatMap(({ kind, metadata }) => (kind === 'Cluster' ? `${metadata.name}-ca` : [])),
       ])
     : new Set(namesMade(false));
 
@@ -177,6 +180,37 @@ describe('production', () => {
     assert.deepEqual(postgresql?.synchronous, { method: 'any', number: 1, dataDurability: 'required' });
     assert.match(find('production', 'ConfigMap', 'nats-config').data?.['nats.conf'] ?? '', /sync_interval: \d+s/);
     assert.equal(find('production', 'ConfigMap', 'interlock-settings').data?.NATS_STREAM_REPLICAS, '3');
+  });
+
+  test('every service shows NATS a key of its own, and trusts only whom it should: nothing goes unencrypted', () => {
+    const { data = {} } = find('production', 'ConfigMap', 'interlock-settings');
+    const files = { DATABASE_CA_FILE: 'postgres-authority', NATS_SEED_FILE: 'nats-user', NATS_CA_FILE: 'tls' };
+    for (const workload of own('production')) {
+      const { name } = workload.metadata;
+      const [{ volumeMounts = [] } = {}] = containersOf(workload);
+      for (const [variable, volume] of Object.entries(files)) {
+        const mounted = volumeMounts.find(({ mountPath }) => data[variable]?.startsWith(`${mountPath}/`));
+        assert.equal(mounted?.name, volume, `${name}: ${variable}`);
+      }
+      const volumes = new Map(
+        (workload.spec.template.spec.volumes ?? []).map((volume) => [volume.name, volume.secret]),
+      );
+      assert.equal(volumes.get('nats-user')?.secretName, secretNames.nats(workload.metadata.name as ServiceName));
+      // Not with the key of the authority, which lies beside it.
+      assert.deepEqual(volumes.get('postgres-authority')?.items, [{ key: 'ca.crt', path: 'ca.crt' }]);
+    }
+    const [nats] = containersOf(find('production', 'StatefulSet', 'nats'));
+    for (const service of serviceNames) {
+      const variable = nats?.env?.find(({ name }) => name === nkeyVariableOf(service));
+      assert.deepEqual(variable?.valueFrom?.secretKeyRef, { name: secretNames.nats(service), key: 'public' });
+    }
+    const { dnsNames = [] } = find('production', 'Certificate', 'nats').spec;
+    for (const url of (data.NATS_URL ?? '').split(',')) assert.ok(dnsNames.includes(new URL(url).hostname), url);
+    const { postgresql } = find('production', 'Cluster', 'interlock-postgres').spec;
+    assert.deepEqual(postgresql?.pg_hba, ['hostnossl all all all reject']);
+    // A namespace would be in names nobody may use.
+    assert.equal(data.NATS_NAMESPACE, undefined);
+    assert.equal(readConfig(data, { partitionCount: hostSpec.partitionCount }).partitionCount, 4);
   });
 
   test('every service has a certificate in the names it is called by, for both ends of a call', () => {

@@ -57,7 +57,8 @@ const containerProblems = (container: Container, isJob: boolean): readonly strin
     ...problem(securityContext.allowPrivilegeEscalation !== false, 'may gain privileges'),
     ...problem(securityContext.readOnlyRootFilesystem !== true, 'may write to its root'),
     ...problem(!capabilities?.drop?.includes('ALL') || (capabilities.add ?? []).length > 0, 'keeps capabilities'),
-    ...(isJob
+    // What serves nobody has nothing to be asked at: it is watched by its end.
+    ...(isJob || container.ports === undefined
       ? []
       : (['startupProbe', 'livenessProbe', 'readinessProbe'] as const).flatMap((probe) =>
           problem(container[probe] === undefined, `has no ${probe}`),

@@ -47,6 +47,7 @@ export interface Spec {
   readonly postgresql?: {
     readonly synchronous?: { readonly number: number; readonly dataDurability?: string };
     readonly parameters?: Labels;
+    readonly pg_hba?: readonly string[];
   };
   readonly accessModes?: readonly string[];
   readonly groups?: readonly { readonly rules: readonly AlertRule[] }[];
@@ -153,7 +154,11 @@ export interface Variable {
 /** A volume of a pod. */
 export interface Volume {
   readonly name: string;
-  readonly secret?: { readonly secretName: string; readonly defaultMode?: number };
+  readonly secret?: {
+    readonly secretName: string;
+    readonly defaultMode?: number;
+    readonly items?: readonly { readonly key: string; readonly path: string }[];
+  };
   readonly configMap?: { readonly name: string };
   readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
   readonly emptyDir?: object;

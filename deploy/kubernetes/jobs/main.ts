@@ -13,7 +13,7 @@ import { reportLines } from './report-lines.ts';
  * | | |
  * | --- | --- |
  * | `setup` | makes the Secrets of a new cloud in the namespace of its pod |
- * | `secrets [namespace] [--certificates-exist]` | prints them as a list for `kubectl create -f -` instead |
+ * | `secrets [namespace] [--certificates-exist] [--nats-users]` | prints them as a list for `kubectl create -f -` instead |
  * | `rehearse` | rehearses on the cloud around it and prints the report at the end |
  * | `interlock …` | the command line |
  */
@@ -26,20 +26,20 @@ if (command === 'interlock') {
 }
 
 runCommand(async (scope) => {
-  const fresh = (namespace: string, hasCertificates: boolean) =>
-    makeSecrets({ namespace, hasCertificates, now: systemClock.now(), random: systemRandom });
+  const fresh = (namespace: string, hasCertificates: boolean, hasNatsUsers: boolean) =>
+    makeSecrets({ namespace, hasCertificates, hasNatsUsers, now: systemClock.now(), random: systemRandom });
   switch (command) {
     case 'setup': {
       const namespace = ownNamespace();
       const api = clusterApi(process.env.KUBERNETES_API ?? 'https://kubernetes.default.svc', namespace);
-      const made = await setUp(api, namesMade(false), () => fresh(namespace, false));
+      const made = await setUp(api, namesMade(false), () => fresh(namespace, false, false));
       console.log(made.length === 0 ? 'this cloud was set up before' : `made ${made.join(', ')}`);
       return { exitCode: 0 };
     }
     case 'secrets': {
       const hasCertificates = args.includes('--certificates-exist');
       const namespace = args.find((one) => !one.startsWith('--')) ?? 'interlock';
-      const items = await fresh(namespace, hasCertificates);
+      const items = await fresh(namespace, hasCertificates, args.includes('--nats-users'));
       return { exitCode: 0, lastLine: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }) };
     }
     case 'rehearse': {

@@ -30,9 +30,14 @@ const text = (secret: Secret | undefined, key: string): string =>
   Buffer.from(secret?.data[key] ?? '', 'base64').toString();
 
 test('what is made is what is named, with and without certificates', async () => {
-  for (const hasCertificates of [true, false]) {
-    const made = await makeSecrets({ ...wish, hasCertificates });
-    assert.deepEqual(made.map(({ metadata }) => metadata.name).sort(), [...namesMade(hasCertificates)].sort());
+  for (const [hasCertificates, hasNatsUsers] of [
+    [true, true],
+    [true, false],
+    [false, false],
+  ] as const) {
+    const made = await makeSecrets({ ...wish, hasCertificates, hasNatsUsers });
+    const expected = namesMade(hasCertificates, hasNatsUsers);
+    assert.deepEqual(made.map(({ metadata }) => metadata.name).sort(), [...expected].sort());
   }
 });
 

@@ -1,4 +1,5 @@
-import { connect } from 'node:net';
+import { connect, isIP } from 'node:net';
+import type { Renewed } from '@interlock/runtime';
 import postgres from 'postgres';
 
 /** A pool of connections to one database. */
@@ -28,6 +29,11 @@ export interface ConnectionOptions {
    * only array parameters need, and even then the first query of all is sent without them.
    */
   readonly fetchTypes?: boolean;
+  /**
+   * Authorities of the server, PEM: with them connections are TLS, and the server has to show a certificate of theirs for the
+   * host of the URL (`sslmode=verify-full`). Each connection is made with those of its time.
+   */
+  readonly authorities?: Renewed<string>;
 }
 
 /**
@@ -47,12 +53,15 @@ export const commitSettings = {
  * connection has Nagle's algorithm off, or every statement larger than one packet would wait for a delayed
  * acknowledgement (40 ms).
  * @param url `postgres://user@host:port/database`, or with `?host=/folder/of/the/socket` over a unix socket
+ * @throws Error for an `sslmode` that does not say what `authorities` say
  */
 export const openConnections = (url: string, options: ConnectionOptions = {}): Sql => {
   const socketFolder = new URL(url).searchParams.get('host');
   const overTcp = socketFolder === null || !socketFolder.startsWith('/');
   const target = new URL(url);
   if (!overTcp) target.searchParams.delete('host');
+  checkMode(target.searchParams.get('sslmode'), options.authorities !== undefined);
+  target.searchParams.delete('sslmode');
   const settings = {
     max: options.maxConnections ?? 10,
     backoff: (attempts: number) => Math.min(3 ** attempts / 100, reconnectSecondsMax),
@@ -83,5 +92,25 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
   }
   // Handed over unconnected: the driver listens to it from the beginning, and sees a refused connection as what it is.
   const socket = () => connect({ host: target.hostname, port: Number(target.port || '5432'), noDelay: true });
-  return postgres(target.href, { ...settings, socket } as typeof settings);
+  const { authorities } = options;
+  const ssl = authorities && tlsTo(target.hostname, authorities);
+  return postgres(target.href, { ...settings, ...(ssl === undefined ? {} : { ssl }), socket } as typeof settings);
 };
+
+/** The other modes of Postgres encrypt for whoever answers, or not at all when told so: either is no protection. */
+const checkMode = (mode: string | null, hasAuthorities: boolean): void => {
+  const isAgreed = hasAuthorities ? mode === null || mode === 'verify-full' : mode === null || mode === 'disable';
+  if (isAgreed) return;
+  throw new Error(
+    `sslmode=${mode} ${hasAuthorities ? 'contradicts' : 'needs'} DATABASE_CA_FILE: there is verify-full with it, or disable without`,
+  );
+};
+
+/** Read by the driver at each connection it makes, the authorities through their getter. */
+const tlsTo = (host: string, authorities: Renewed<string>) => ({
+  host,
+  ...(isIP(host) ? {} : { servername: host }),
+  get ca() {
+    return authorities.current();
+  },
+});

@@ -1,4 +1,4 @@
-import type { Clock, Random } from '@interlock/runtime';
+import { type Clock, certificateProblem, type Random } from '@interlock/runtime';
 import postgres from 'postgres';
 import {
   type ConnectionOptions,
@@ -199,6 +199,11 @@ const unavailableClasses = new Set(['08', '53', '57', '25', '55']);
 /** Anything that is not the server's definite word on our statement is unavailability, with the cause attached. */
 const asUnavailable = (error: unknown): unknown => {
   if (error instanceof postgres.PostgresError && !unavailableClasses.has(error.code.slice(0, 2))) return error;
+  const untrusted = certificateProblem(error);
+  if (untrusted !== undefined) {
+    const message = `the certificate of the Postgres server is not trusted: ${untrusted}; look at DATABASE_CA_FILE`;
+    return new StoreUnavailable(message, { cause: error });
+  }
   if (error instanceof Error && 'code' in error) {
     return new StoreUnavailable('the event store cannot be reached or did not answer in time', { cause: error });
   }

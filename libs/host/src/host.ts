@@ -19,7 +19,7 @@ import { channelWish, openPeers } from './peers.ts';
 import { startProbes } from './probe-server.ts';
 import { atMost, isReachable, openPatiently } from './reaching.ts';
 import { hostSpec } from './settings.ts';
-import { openTls } from './tls.ts';
+import { openStoreAuthorities, openTls } from './tls.ts';
 import { wire } from './wiring.ts';
 
 /** What one service's `main.ts` says. */
@@ -61,14 +61,28 @@ export const hostService = <const Spec extends ConfigSpec>({
       scope.defer('probes', () => probes?.close());
 
       const tls = await openTls(config, { clock, log, meter, scope });
+      const authorities = await openStoreAuthorities(config, { clock, log, scope });
+      const url = config.databaseUrl;
       const store = await openPatiently(
-        () => openPostgresStore({ url: config.databaseUrl, clock, random, maxConnections: config.storeConnections }),
+        () =>
+          openPostgresStore({
+            url,
+            clock,
+            random,
+            maxConnections: config.storeConnections,
+            ...(authorities === undefined ? {} : { authorities }),
+          }),
         { clock, log, patienceMs: config.startPatienceMs, signal: scope.signal },
       );
       scope.defer('event store', () => store.close());
       const bus = await natsBus({
         servers: config.natsUrl.split(','),
+        // Answers meant for one service are read by no other, where the servers have permissions.
+        inboxPrefix: `_INBOX_${name}`,
+        ...(config.natsSeedFile === undefined ? {} : { seed: config.natsSeedFile }),
+        ...(config.natsCaFile === undefined ? {} : { caFile: config.natsCaFile }),
         clock,
+        signal: scope.signal,
         streamBytesMax: config.natsStreamBytesMax,
         streamAgeMaxMs: config.natsStreamAgeMaxMs,
         replicas: config.natsStreamReplicas,

@@ -39,7 +39,16 @@ export const hostSpec = {
   diskAddress: text('host:port of disk'),
   computeAddress: text('host:port of compute'),
   databaseUrl: url('Postgres 17 database of this service alone'),
+  databaseCaFile: optional(
+    renewedFile(
+      'PEM file with the authorities of the Postgres server; with it connections are TLS, sslmode=verify-full',
+    ),
+  ),
   natsUrl: urls('NATS servers with JetStream'),
+  natsCaFile: optional(
+    renewedFile('PEM file with the authorities of the NATS servers; with it connections are TLS (handshake_first)'),
+  ),
+  natsSeedFile: optional(secretFile('File with the seed of the nkey the NATS servers know this service by')),
   natsNamespace: optional(text('Keeps several systems apart on one NATS server: put before every stream and subject')),
   natsStreamBytesMax: int('Disk space in bytes the NATS server reserves for the stream of this service', {
     min: 4 * 1024 ** 2,
@@ -67,7 +76,7 @@ export const hostSpec = {
   tlsClientCaFile: optional(
     renewedFile('PEM file with the authorities of callers; with it each has to show a certificate (mutual TLS)'),
   ),
-  tlsReloadIntervalMs: int('How often these files are read again', { min: 50, default: 10_000 }),
+  tlsReloadIntervalMs: int('How often these files, and DATABASE_CA_FILE, are read again', { min: 50, default: 10_000 }),
   rpcBalancing: oneOf(
     'Which address of a service is called, where its name has several',
     ['pick_first', 'round_robin'],

@@ -1,4 +1,4 @@
-import { type CertificateFiles, type Certificates, openCertificates } from '@interlock/rpc';
+import { type CertificateFiles, type Certificates, openAuthorities, openCertificates } from '@interlock/rpc';
 import type { Clock, ConfigOf, Logger, Renewed, Scope } from '@interlock/runtime';
 import type { Meter } from '@opentelemetry/api';
 import type { hostSpec } from './settings.ts';
@@ -37,6 +37,19 @@ export const openTls = async (
     observed.observe(leftS(authorityEndsAt), { 'interlock.tls.certificate': 'authority' });
   });
   return certificates;
+};
+
+/** The authorities of the Postgres server, read again as long as the service runs; undefined where it is reached without TLS. */
+export const openStoreAuthorities = async (
+  { databaseCaFile, tlsReloadIntervalMs }: Pick<ConfigOf<typeof hostSpec>, 'databaseCaFile' | 'tlsReloadIntervalMs'>,
+  seams: { readonly clock: Clock; readonly log: Logger; readonly scope: Scope },
+): Promise<Renewed<string> | undefined> => {
+  if (databaseCaFile === undefined) return undefined;
+  const { clock, log, scope } = seams;
+  const parts = { file: databaseCaFile, clock, log, intervalMs: tlsReloadIntervalMs };
+  const authorities = await openAuthorities('authority of Postgres', parts);
+  scope.defer('authority of Postgres', () => authorities.close());
+  return authorities;
 };
 
 const required = <Value>(value: Value | undefined, variable: string): Value => {

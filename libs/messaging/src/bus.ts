@@ -13,7 +13,7 @@ export interface Delivery {
 
 /** What to receive. */
 export interface Interest {
-  /** The stream of the source, `streamOf(source)`; it is created when it does not exist. */
+  /** The stream of the source, `streamOf(source)`; made by the source with what it publishes or asks, and waited for until then. */
   readonly stream: string;
   /** One subject, without wildcards. */
   readonly subject: string;

@@ -15,4 +15,4 @@ export {
 } from './nats-bus.ts';
 export type { PartitionStatus } from './partition.ts';
 export { type Relay, type RelayOptions, startRelay } from './relay.ts';
-export { DEFAULT_PARTITION_COUNT, partitionOf, streamOf, subjectOf } from './subjects.ts';
+export { DEFAULT_PARTITION_COUNT, durableOf, partitionOf, streamOf, subjectOf } from './subjects.ts';

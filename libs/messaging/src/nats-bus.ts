@@ -13,8 +13,9 @@ import {
   StorageType,
   type StreamConfig,
 } from '@nats-io/jetstream';
-import { connect, type NodeConnectionOptions, nanos } from '@nats-io/transport-node';
+import { connect, nanos } from '@nats-io/transport-node';
 import type { Bus, Delivery, Interest } from './bus.ts';
+import { connectNats, type NatsAccess } from './nats-connection.ts';
 import { serviceOf, streamOf, subjectsOf } from './subjects.ts';
 
 const SECOND_MS = 1_000;
@@ -36,11 +37,12 @@ const FETCH_EXPIRES_MS = 30 * SECOND_MS;
 const RESUBSCRIBE_MS = 250;
 /** JetStream's answer to a stream that exists with another configuration. */
 const STREAM_CONFIGURED_OTHERWISE = 10058;
+/** JetStream's answer about a stream that does not exist. */
+const STREAM_NOT_FOUND = 10059;
 /** JetStream's answer where the space for a stream cannot be reserved. */
 const NO_ROOM_FOR_STREAM = 10047;
 
-export interface NatsBusOptions {
-  readonly servers: readonly string[];
+export interface NatsBusOptions extends NatsAccess {
   readonly clock: Clock;
   /** Copies of each stream in a cluster; default 1. */
   readonly replicas?: number;
@@ -54,10 +56,10 @@ export interface NatsBusOptions {
   readonly streamAgeMaxMs?: number;
   /** Keeps several systems apart on one server: put before every stream and subject. Letters and digits. */
   readonly namespace?: string;
-  /** Certificates, credentials, and whatever else the connection needs. */
-  readonly connection?: Omit<NodeConnectionOptions, 'servers'>;
   /** For failures the bus recovers from by itself. */
   readonly log?: Logger;
+  /** Ends the wait for a server that is not there yet. */
+  readonly signal?: AbortSignal;
 }
 
 /** The bus on NATS, which also knows how its connection is. */
@@ -67,8 +69,9 @@ export interface NatsBus extends Bus {
 }
 
 /**
- * The bus on NATS JetStream: one file-storage stream per source, created when first used and created again when the
- * server forgot it. Waits for the server to come up, reconnects for ever, and gives up only on `close`.
+ * The bus on NATS JetStream: one file-storage stream per source, created when the source first uses it and created again when
+ * the server forgot it. Waits for the server to come up, reconnects for ever, and gives up only on `close`.
+ * @throws Error when a server refuses us: see `connectNats`
  */
 export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   const { clock, replicas = 1, ackWaitMs = 30 * SECOND_MS, publishTimeoutMs = 5 * SECOND_MS, log } = options;
@@ -77,16 +80,7 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   const streamName = (stream: string): string => `${prefix?.stream ?? ''}${stream}`;
   const subjectName = (subject: string): string => `${prefix?.subject ?? ''}${subject}`;
 
-  const connection = await connect({
-    reconnectTimeWait: 200,
-    reconnectJitter: 100,
-    pingInterval: 10 * SECOND_MS,
-    ignoreAuthErrorAbort: true,
-    ...options.connection,
-    servers: [...options.servers],
-    maxReconnectAttempts: -1,
-    waitOnFirstConnect: true,
-  });
+  const connection = await connectNats(options, { clock, log, signal: options.signal });
   const publisher = jetstream(connection, { timeout: publishTimeoutMs });
   // The server may be up before its JetStream is; every call finds out for itself, and is repeated by its caller.
   const manager = await jetstreamManager(connection, { timeout: publishTimeoutMs, checkAPI: false });
@@ -156,17 +150,15 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
 
   const openConsumer = async (interest: Interest): Promise<Consumer> => {
     const stream = streamName(interest.stream);
-    await onStream(serviceOf(interest.subject), () =>
-      manager.consumers.add(stream, {
-        durable_name: interest.durable,
-        filter_subject: subjectName(interest.subject),
-        ack_policy: AckPolicy.Explicit,
-        deliver_policy: DeliverPolicy.All,
-        ack_wait: nanos(ackWaitMs),
-        max_ack_pending: MAX_ACK_PENDING,
-        max_deliver: -1,
-      }),
-    );
+    await manager.consumers.add(stream, {
+      durable_name: interest.durable,
+      filter_subject: subjectName(interest.subject),
+      ack_policy: AckPolicy.Explicit,
+      deliver_policy: DeliverPolicy.All,
+      ack_wait: nanos(ackWaitMs),
+      max_ack_pending: MAX_ACK_PENDING,
+      max_deliver: -1,
+    });
     return publisher.consumers.get(stream, interest.durable);
   };
 
@@ -211,7 +203,9 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
         } catch (error) {
           consumer = undefined;
           if (interest.signal.aborted || connection.isClosed()) return;
-          attempts?.failed(error, { durable });
+          // Its source has not come up yet; nobody else may make its stream.
+          const isToCome = error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND;
+          if (!isToCome) attempts?.failed(error, { durable });
           await clock.sleep(RESUBSCRIBE_MS, interest.signal);
         }
       }

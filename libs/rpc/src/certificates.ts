@@ -52,6 +52,31 @@ export const openCertificates = (parts: {
   });
 };
 
+/**
+ * Follows a file of authorities alone. @throws Error when it is of no use
+ * @param what they are, for the log
+ */
+export const openAuthorities = (
+  what: string,
+  parts: { readonly file: string; readonly clock: Clock; readonly log: Logger; readonly intervalMs: number },
+): Promise<RenewedFiles<string>> => {
+  const { file, ...rest } = parts;
+  return renewedFiles({
+    ...rest,
+    what,
+    files: [file],
+    parse: (textOf) => {
+      chainIn(file, textOf);
+      return textOf(file);
+    },
+    describe: (pem) => ({
+      serialNumbers: blocksOf(pem)
+        .map(({ serialNumber }) => serialNumber)
+        .join(', '),
+    }),
+  });
+};
+
 const certificatesIn = (
   files: CertificateFiles,
   textOf: (file: string) => string,

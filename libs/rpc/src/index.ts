@@ -40,7 +40,7 @@ export {
   runAsCall,
   tokenMissing,
 } from './call.ts';
-export { type CertificateFiles, type Certificates, openCertificates } from './certificates.ts';
+export { type CertificateFiles, type Certificates, openAuthorities, openCertificates } from './certificates.ts';
 export { type Channel, type ChannelSettings, openChannel } from './channel.ts';
 export { type ConnectOptions, connect, type RpcClient } from './client.ts';
 export type { CallOptions, RetryPolicy } from './client-pipeline.ts';

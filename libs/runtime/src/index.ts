@@ -1,4 +1,5 @@
 export { DomainAttribute } from './attributes.ts';
+export { certificateProblem } from './certificate-problem.ts';
 export { type Alarm, type Clock, type Instant, sleepBy, systemClock } from './clock.ts';
 export {
   ConfigError,

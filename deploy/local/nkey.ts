@@ -1,0 +1,15 @@
+import { nkeys } from '@nats-io/transport-node';
+
+/** A user of NATS: it proves with its seed that it is whom the server knows by its public key. */
+export interface Nkey {
+  /** `SU…`: secret. */
+  readonly seed: string;
+  /** `U…`: what the server is told. */
+  readonly publicKey: string;
+}
+
+/** Makes a new one. */
+export const makeNkey = (): Nkey => {
+  const pair = nkeys.createUser();
+  return { seed: new TextDecoder().decode(pair.getSeed()), publicKey: pair.getPublicKey() };
+};

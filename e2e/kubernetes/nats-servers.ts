@@ -1,0 +1,164 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeServer, type Pair, pemOf } from '@interlock/local/certificates.ts';
+import { freePorts } from '@interlock/local/free-port.ts';
+import { makeNkey, type Nkey } from '@interlock/local/nkey.ts';
+import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { nkeyVariableOf } from '../../deploy/kubernetes/setup/nats-authorization.ts';
+import { until } from '../cloud/until.ts';
+import type { KubernetesObject } from './render.ts';
+
+/** NATS servers run with the configuration of the production overlay. */
+export interface OverlayNats {
+  /** `nats://localhost:port` of each, as `NATS_URL` takes them. */
+  readonly urls: readonly string[];
+  /** PEM file with the authority of their certificate. */
+  readonly caFile: string;
+  /** The users they know. */
+  readonly users: Readonly<Record<ServiceName, Nkey>>;
+  /** Lays a new certificate down and has every server read it, as the reloader does. @returns its serial number */
+  renewCertificate(): Promise<string>;
+  /** Has one more server try to join the cluster with another certificate, until it says that text; then it is ended. */
+  intrude(pair: Pair, until: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Waits for a text in the output of a server. @throws Error with the output when the process ends before it says so */
+type Said = (text: string) => Promise<void>;
+
+interface Server {
+  readonly child: ChildProcess;
+  readonly said: Said;
+}
+
+/** As many as the StatefulSet has. */
+const serverCount = 3;
+
+/**
+ * Starts `nats-server` three times from the ConfigMap `nats-config` as it was rendered: authorization, TLS, cluster. Changed
+ * is only what this machine has not: ports of their own, folders, and names of the pods.
+ * @param folder for their files, is made
+ * @throws Error with the output of one that does not start
+ */
+export const startOverlayNats = async (
+  objects: readonly KubernetesObject[],
+  folder: string,
+  authority: Pair,
+): Promise<OverlayNats> => {
+  const { data = {} } =
+    objects.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'nats-config') ?? {};
+  // One more for an intruder.
+  const ports = await freePorts(3 * (serverCount + 1));
+  const portsOf = (number: number) => ports.slice(3 * number, 3 * number + 3);
+  const tls = join(folder, 'tls');
+  const users: Readonly<Record<ServiceName, Nkey>> = {
+    identity: makeNkey(),
+    'key-vault': makeNkey(),
+    'disk-encryption-set': makeNkey(),
+    disk: makeNkey(),
+    compute: makeNkey(),
+  };
+  const keys = Object.fromEntries(serviceNames.map((name) => [nkeyVariableOf(name), users[name].publicKey]));
+
+  const start = (number: number, tlsFolder: string): Server => {
+    const own = join(folder, `nats-${number}`);
+    mkdirSync(own);
+    const [port, clusterPort, monitorPort] = portsOf(number);
+    const local = (text: string): string =>
+      text
+        .replace('0.0.0.0:4222', `127.0.0.1:${port}`)
+        .replace('0.0.0.0:8222', `127.0.0.1:${monitorPort}`)
+        .replace('0.0.0.0:6222', `127.0.0.1:${clusterPort}`)
+        .replace(/nats-(\d)\.nats:6222/g, (_, pod: string) => `localhost:${portsOf(Number(pod))[1]}`)
+        .replaceAll('/secrets/tls', tlsFolder)
+        .replace('/data', join(own, 'data'))
+        .replace('/run/nats', own);
+    for (const [name, text] of Object.entries(data)) writeFileSync(join(own, name), local(text));
+    const child = spawn('nats-server', ['--config', join(own, 'nats.conf')], {
+      env: { PATH: process.env.PATH ?? '', POD_NAME: `nats-${number}`, ...keys },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    return { child, said: listenTo(child) };
+  };
+  const lay = async (pair: Pair, into: string): Promise<void> => {
+    mkdirSync(into, { recursive: true });
+    const { certificate, key } = await pemOf(pair);
+    writeFileSync(join(into, 'ca.crt'), (await pemOf(authority)).certificate);
+    writeFileSync(join(into, 'tls.crt'), certificate);
+    writeFileSync(join(into, 'tls.key'), key, { mode: 0o600 });
+  };
+  const issue = () => makeServer(authority, Date.now(), { dns: ['localhost'], ip: [] });
+
+  await lay(await issue(), tls);
+  const servers = Array.from({ length: serverCount }, (_, number) => start(number, tls));
+  const stop = async (): Promise<void> => {
+    await Promise.all(servers.map(end));
+  };
+  try {
+    await Promise.all(servers.map(({ said }) => said('Server is ready')));
+    await until('the servers have found each other, and one leads', async () => {
+      const views = await Promise.all(servers.map((_, number) => clusterSeenBy(portsOf(number)[2] ?? 0)));
+      return views.some(({ replicas = [] }) => replicas.filter(({ current }) => current).length === serverCount - 1);
+    });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    urls: servers.map((_, number) => `nats://localhost:${portsOf(number)[0]}`),
+    caFile: join(tls, 'ca.crt'),
+    users,
+    renewCertificate: async () => {
+      const next = await issue();
+      await lay(next, tls);
+      const reloaded = servers.map(({ said }) => said('Reloaded server configuration'));
+      for (const { child } of servers) child.kill('SIGHUP');
+      await Promise.all(reloaded);
+      return next.certificate.serialNumber.toUpperCase();
+    },
+    intrude: async (pair, text) => {
+      const into = join(folder, 'intruder');
+      await lay(pair, into);
+      const intruder = start(serverCount, into);
+      try {
+        await intruder.said(text);
+      } finally {
+        await end(intruder);
+      }
+    },
+    stop,
+  };
+};
+
+/** How one server sees the cluster; whoever leads tells how the others keep up. */
+const clusterSeenBy = async (
+  monitorPort: number,
+): Promise<{ readonly replicas?: readonly { readonly current: boolean }[] }> => {
+  const answer = await fetch(`http://127.0.0.1:${monitorPort}/jsz`);
+  const { meta_cluster = {} } = Object(await answer.json());
+  return meta_cluster;
+};
+
+const end = async ({ child }: Server): Promise<void> => {
+  const ended = once(child, 'exit');
+  if (child.exitCode === null && child.kill('SIGTERM')) await ended;
+};
+
+const listenTo = (child: ChildProcess): Said => {
+  let output = '';
+  child.stderr?.on('data', (chunk) => {
+    output += chunk;
+  });
+  return (text) =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (output.includes(text)) resolve();
+      };
+      look();
+      child.stderr?.on('data', look);
+      child.once('error', reject);
+      child.once('exit', (code) => reject(new Error(`nats-server ended with ${code}: ${output}`)));
+    });
+};

@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { openPostgresStore, StoreUnavailable } from '@interlock/event-store';
+import { makeAuthority, type Pair, pemOf } from '@interlock/local/certificates.ts';
+import { openDataFolder } from '@interlock/local/data-folder.ts';
+import { type LocalCloud, type LocalCloudOptions, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import { databaseOf, type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { systemClock as clock, systemRandom as random, renewable } from '@interlock/runtime';
+import { openOutside } from '../cloud/clients.ts';
+import { type GuardedPostgres, startGuardedPostgres } from '../cloud/guarded-postgres.ts';
+import { makeWorld, startAgain, untilPower } from '../cloud/world.ts';
+import { type OverlayNats, startOverlayNats } from '../kubernetes/nats-servers.ts';
+import { render } from '../kubernetes/render.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
+const fileWith = (name: string, text: string): string => {
+  const path = join(folder, name);
+  writeFileSync(path, text, { mode: 0o600 });
+  return path;
+};
+let authority: Pair;
+let stranger: string;
+let nats: OverlayNats;
+let postgres: GuardedPostgres;
+before(async () => {
+  authority = await makeAuthority(Date.now());
+  stranger = (await pemOf(await makeAuthority(Date.now()))).certificate;
+  const production = await render('production');
+  const [rule = ''] =
+    production.find(({ kind }) => kind === 'Cluster')?.spec.postgresql?.pg_hba ?? assert.fail('no rule for Postgres');
+  nats = await startOverlayNats(production, join(folder, 'nats'), authority);
+  mkdirSync(join(folder, 'postgres'));
+  postgres = await startGuardedPostgres(join(folder, 'postgres'), authority, rule);
+  await postgres.createDatabases(['store', ...serviceNames.map((service) => databaseOf('guarded', service))]);
+});
+after(async () => {
+  await postgres?.stop();
+  await nats?.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A cloud whose services reach NATS and Postgres as those of production do. */
+const guardedCloud = (name: string, changes: Readonly<Record<string, string>>, services?: readonly ServiceName[]) => {
+  const data = join(folder, `${name}-cloud`);
+  mkdirSync(data);
+  const options: LocalCloudOptions = {
+    data: openDataFolder(data),
+    // Servers without guard are there as well; nobody is sent to them.
+    env: process.env,
+    name: `t${randomBytes(4).toString('hex')}`,
+    temporary: true,
+    ...(services === undefined ? {} : { services }),
+    settings: {
+      NATS_URL: nats.urls.join(','),
+      NATS_CA_FILE: nats.caFile,
+      NATS_NAMESPACE: '',
+      NATS_STREAM_REPLICAS: '3',
+      NATS_STREAM_BYTES_MAX: String(16 * 1024 ** 2),
+      DATABASE_CA_FILE: fileWith('postgres-ca.crt', postgres.ca),
+    },
+    settingsOf: (service) => ({
+      NATS_SEED_FILE: fileWith(`${service}.seed`, nats.users[service].seed),
+      DATABASE_URL: `${postgres.url(databaseOf('guarded', service))}?sslmode=verify-full`,
+      ...changes,
+    }),
+  };
+  return startLocalCloud(options);
+};
+
+test('G2, G5: with TLS to both, users of NATS with the permissions of the production overlay, and Postgres that takes nobody without TLS, keys go and come back', async () => {
+  const cloud: LocalCloud = await guardedCloud('whole', {});
+  const outside = openOutside(cloud);
+  try {
+    const clients = outside.administrator;
+    const world = await makeWorld(clients, [['PREMIUM_SSD'], ['STANDARD_SSD', 'platform']]);
+    await clients.keyVault.disableKeyVersion({ name: world.keyVersion });
+    for (const name of world.machines) await untilPower(clients, name, 'STOPPED');
+    await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
+    await startAgain(clients, world.set, world.machines);
+    for (const service of serviceNames) {
+      const { failingSince } = await clients.messaging(service).getRelay({});
+      assert.equal(failingSince, undefined, `${service} tells its facts`);
+      // What is not permitted is noticed nowhere else: facts then come from the source, seconds later.
+      const log = readFileSync(join(folder, `whole-cloud/logs/${service}.log`), 'utf8');
+      assert.match(log, /settings/);
+      assert.doesNotMatch(log, /NATS does not permit that|subscription is set up again/);
+    }
+  } finally {
+    outside.close();
+    await cloud.stop();
+  }
+});
+
+test('what is missing or wrong ends the start and is named', async () => {
+  for (const [name, changes, problem] of [
+    ['no-seed', { NATS_SEED_FILE: '/nowhere/seed' }, /NATS_SEED_FILE: got .*ENOENT/],
+    ['no-authority', { DATABASE_CA_FILE: '/nowhere/ca.crt' }, /DATABASE_CA_FILE: got .*ENOENT/],
+    ['empty', { NATS_CA_FILE: fileWith('empty', '') }, /NATS_CA_FILE: got .*empty/],
+    [
+      'half',
+      { DATABASE_CA_FILE: fileWith('half', postgres.ca.slice(0, 200)) },
+      /half has a certificate that cannot be read/,
+    ],
+    [
+      'other-nats',
+      { NATS_CA_FILE: fileWith('other-nats.crt', stranger) },
+      /certificate of the NATS server is not trusted/,
+    ],
+    [
+      'other-postgres',
+      { DATABASE_CA_FILE: fileWith('other-postgres.crt', stranger) },
+      /certificate of the Postgres server is not trusted.*DATABASE_CA_FILE/,
+    ],
+    ['another', { NATS_SEED_FILE: fileWith('none', 'SUnone') }, /NATS_SEED_FILE holds no seed/],
+    [
+      'mode',
+      { DATABASE_URL: `${postgres.url(databaseOf('guarded', 'identity'))}?sslmode=require` },
+      /sslmode=require contradicts DATABASE_CA_FILE/,
+    ],
+    [
+      'password',
+      { DATABASE_URL: postgres.url(databaseOf('guarded', 'identity')).replace(/:[^:@]+@/, ':wrong@') },
+      /password authentication failed/,
+    ],
+  ] as const) {
+    await assert.rejects(guardedCloud(name, changes, ['identity']), problem, name);
+  }
+});
+
+test('G1: a store that shows another certificate, or another name, gets no connection; a renewed authority is taken at once', async () => {
+  const authorities = renewable(postgres.ca);
+  const open = (url: string) => openPostgresStore({ url, authorities, clock, random, maxConnections: 2 });
+  const url = postgres.url('store');
+  const isUntrusted = (error: unknown) =>
+    error instanceof StoreUnavailable && /certificate of the Postgres server is not trusted/.test(error.message);
+  await assert.rejects(open(url.replace('localhost', '127.0.0.1')), isUntrusted);
+  await assert.rejects(openPostgresStore({ url, clock, random }), /no pg_hba.conf entry|pg_hba.conf rejects/);
+
+  const store = await open(url);
+  const next = await makeAuthority(Date.now());
+  await postgres.renew(next);
+  assert.equal(await store.head(), 0, 'connections that stand go on');
+  await assert.rejects(open(url), isUntrusted);
+  authorities.renew((await pemOf(next)).certificate);
+  const other = await open(url);
+  assert.equal(await other.head(), 0);
+  await Promise.all([store.close(), other.close()]);
+});
