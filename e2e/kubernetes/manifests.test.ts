@@ -182,6 +182,30 @@ describe('production', () => {
     assert.equal(find('production', 'ConfigMap', 'interlock-settings').data?.NATS_STREAM_REPLICAS, '3');
   });
 
+  test('what Postgres has stored reaches an object store, whose key is in a Secret', () => {
+    const [plugin] = find('production', 'Cluster', 'interlock-postgres').spec.plugins ?? [];
+    const store = find('production', 'ObjectStore', plugin?.parameters?.barmanObjectName ?? '');
+    assert.equal(plugin?.isWALArchiver, true);
+    const { cluster, pluginConfiguration, immediate } = find(
+      'production',
+      'ScheduledBackup',
+      'interlock-postgres',
+    ).spec;
+    assert.equal(cluster?.name, 'interlock-postgres');
+    assert.equal(pluginConfiguration?.name, plugin?.name);
+    assert.equal(immediate, true);
+    assert.deepEqual(store.spec.configuration?.s3Credentials, {
+      accessKeyId: { name: 'interlock-backups', key: 'ACCESS_KEY_ID' },
+      secretAccessKey: { name: 'interlock-backups', key: 'ACCESS_SECRET_KEY' },
+    });
+  });
+
+  test('an update of NATS waits for a server that catches up, and a Job that is done does not stand in the way of the next', () => {
+    const [nats] = containersOf(find('production', 'StatefulSet', 'nats'));
+    assert.equal(nats?.startupProbe?.httpGet?.path, '/healthz');
+    assert.ok(Number(find('local', 'Job', 'setup').spec.ttlSecondsAfterFinished) > 0);
+  });
+
   test('every service shows NATS a key of its own, and trusts only whom it should: nothing goes unencrypted', () => {
     const { data = {} } = find('production', 'ConfigMap', 'interlock-settings');
     const files = { DATABASE_CA_FILE: 'postgres-authority', NATS_SEED_FILE: 'nats-user', NATS_CA_FILE: 'tls' };

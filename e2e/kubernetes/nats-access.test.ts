@@ -81,7 +81,7 @@ describe('on a server with the configuration of the production overlay', () => {
   });
 
   for (const service of serviceNames) {
-    test(`${service} hears ${hears[service].join(' and ')} on each partition`, async () => {
+    test(`${service} hears ${hears[service].join(' and ')} on each partition`, { timeout: 120_000 }, async () => {
       const bus = await busOf(service);
       for (const source of hears[service])
         for (let partition = 0; partition < partitionCount; partition += 1) {

@@ -28,6 +28,9 @@ const names: Place = { labels: { 'k8s-app': 'kube-dns' }, namespace: 'kube-syste
 const cnpg = { 'cnpg.io/cluster': 'interlock-postgres', 'app.kubernetes.io/name': 'postgresql' };
 const postgres: Place = { labels: { ...cnpg, ...partOf, 'cnpg.io/instanceName': 'interlock-postgres-1' } };
 const postgresJob: Place = { labels: { ...cnpg, 'cnpg.io/jobRole': 'join' } };
+/** What was restored has another name: the one before is still there. */
+const restored: Place = { labels: { ...postgres.labels, 'cnpg.io/cluster': 'interlock-postgres-2' } };
+const restoreJob: Place = { labels: { 'cnpg.io/cluster': 'interlock-postgres-2', 'cnpg.io/jobRole': 'full-recovery' } };
 const operator: Place = { labels: { 'app.kubernetes.io/name': 'cloudnative-pg' }, namespace: 'cnpg-system' };
 const observability = (name: string): Place => ({ labels: { app: name }, namespace: 'observability' });
 const person: Place = { labels: {}, namespace: 'callers' };
@@ -65,7 +68,16 @@ const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
     ['NATS servers find each other', named('nats'), named('nats'), 6222],
     ['Postgres servers follow each other', postgres, postgres, 5432],
     ['a new Postgres server copies the first', postgresJob, postgres, 5432],
-    ['Postgres servers watch their Cluster, its Jobs too', [postgres, postgresJob], apiServer, 443],
+    [
+      'Postgres servers watch their Cluster and reach the object store, Jobs too',
+      [postgres, postgresJob],
+      apiServer,
+      443,
+    ],
+    ['a restore reads the object store', [restoreJob, restored], apiServer, 443],
+    ['a restore copies itself', restoreJob, restored, 5432],
+    ['services store in what was restored', services, restored, 5432],
+    ['the operator asks what was restored', operator, restored, 8000],
     ['the operator asks its servers', operator, postgres, 8000],
     ['Postgres metrics are scraped', observability('prometheus'), postgres, 9187],
     ['a rehearsal gets its spans', observability('collector'), rehearsal, 4318],

@@ -19,6 +19,8 @@ const labelNames = new Set([
   ),
   'le',
   'interlock_tls_certificate',
+  // Of CloudNativePG and its plugin.
+  'namespace',
 ]);
 
 const alerts = objectsIn(textOf('deploy/kubernetes/overlays/production/alerts.yaml')).flatMap(({ spec }) =>

@@ -49,6 +49,16 @@ export interface Spec {
     readonly parameters?: Labels;
     readonly pg_hba?: readonly string[];
   };
+  readonly plugins?: readonly {
+    readonly name: string;
+    readonly isWALArchiver?: boolean;
+    readonly parameters?: Labels;
+  }[];
+  readonly cluster?: { readonly name: string };
+  readonly pluginConfiguration?: { readonly name: string };
+  readonly immediate?: boolean;
+  readonly configuration?: { readonly s3Credentials?: object };
+  readonly ttlSecondsAfterFinished?: number;
   readonly accessModes?: readonly string[];
   readonly groups?: readonly { readonly rules: readonly AlertRule[] }[];
   readonly triggers?: readonly { readonly type: string; readonly metadata: Labels }[];
