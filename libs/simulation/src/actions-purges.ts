@@ -1,6 +1,7 @@
 import type { Action } from './actions.ts';
 import { assignTo } from './actions-sets.ts';
-import { keyOf, plannedSets, setName, vaultOf } from './workload-estate.ts';
+import { grant } from './revocations.ts';
+import { group, keyOf, location, plannedSets, plannedVaults, setName, vaultOf } from './workload-estate.ts';
 import { attempt, type Stage } from './workload-stage.ts';
 
 /** Sets whose key somebody purges although it is in use: small ones, so that most of the estate is left to look at. */
@@ -42,7 +43,8 @@ const purgeVault: Action = {
       const known = sets.get(setName(set));
       return known && !known.isDeleted ? [known.activeKey, ...known.previousKeys].map(vaultOf) : [];
     };
-    const [name] = vaultsOf(random.pick(purgedSets));
+    const set = random.pick(purgedSets);
+    const [name] = vaultsOf(set);
     const isSpared = plannedSets.some(
       ({ id }) => !purgedSets.some((one) => one === id) && vaultsOf(id).includes(name ?? ''),
     );
@@ -52,8 +54,38 @@ const purgeVault: Action = {
     if (outcome.kind === 'refused') return;
     if (random.chance(0.5)) await world.clock.sleep(random.fraction() * 8_000);
     const { outcome: purged } = await attempt(stage, 'vault.purge', name, () => clients.keyVault.purgeVault(request));
-    if (purged.kind === 'ok') counts.revocations += 1;
+    if (purged.kind !== 'ok') return;
+    counts.revocations += 1;
+    if (random.chance(0.6)) stage.later(random.fraction() * 8_000, () => remake(stage, name, setName(set)));
   },
+};
+
+/**
+ * Makes a vault and a key under the names of purged ones, for the set that lost them. They are others: what was under the
+ * old ones stays lost, whoever may use the new ones (CMK-108).
+ */
+const remake = async (stage: Stage, name: string, set: string): Promise<void> => {
+  const { clients, random, truth, world } = stage;
+  const known = truth.losses.sets.get(set);
+  if (!known || vaultOf(known.activeKey) !== name) return;
+  const vaultId = name.slice('vaults/'.length);
+  const { outcome } = await attempt(stage, 'vault.create', name, () =>
+    clients.keyVault.createVault({
+      vaultId,
+      resourceGroup: group,
+      location,
+      permissionModel: plannedVaults.find(({ id }) => id === vaultId)?.model ?? 'ACCESS_POLICY',
+      accessPolicies: [{ principal: world.people.administrator.name, keyPermissions: ['ALL'] }],
+      softDeleteRetentionDays: 7,
+    }),
+  );
+  if (outcome.kind === 'refused') return;
+  const [, keyId = ''] = keyOf(known.activeKey).split('/keys/');
+  const { value: made } = await attempt(stage, 'key.create', `${name}/keys/${keyId}`, () =>
+    clients.keyVault.createKey({ parent: name, keyId, requestId: random.uuid() }),
+  );
+  if (random.chance(0.7)) await grant(stage, name, known.principal);
+  if (made && random.chance(0.7)) await assignTo(stage, set, made.name, random.chance(0.5));
 };
 
 /** Keys some set says it needs, as anybody can ask. Undefined where one did not answer. */
