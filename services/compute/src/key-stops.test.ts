@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Category, type Cause, category, type EventStore, memoryStore } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
-import type { Disks } from './disks.ts';
+import { type Disks, Interrupted } from './disks.ts';
 import { idleDriver } from './drivers/idle-driver.ts';
 import { keyStops } from './key-stops.ts';
 import { openLosses } from './losses.ts';
@@ -20,6 +20,8 @@ const loss = {
   traceId: 't',
   accessEpoch: 6,
 } as const;
+const until = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 const noDisks: Disks = {
   insist: () => assert.fail('no machine is asked about over the network'),
   open: () => assert.fail('no machine is asked about over the network'),
@@ -27,7 +29,7 @@ const noDisks: Disks = {
 };
 
 /** Stops over a store in memory. @param listed called with the machines after each look at a set */
-const openStops = (listed: (vms: Category<Vm, VmEvent>) => Promise<void> = async () => {}) => {
+const openStops = (listed: (vms: Category<Vm, VmEvent>) => Promise<void> = async () => {}, disks: Disks = noDisks) => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const commits: number[] = [];
   const watched: EventStore = {
@@ -48,7 +50,7 @@ const openStops = (listed: (vms: Category<Vm, VmEvent>) => Promise<void> = async
         return page;
       },
     },
-    disks: noDisks,
+    disks,
     driver: idleDriver(),
     losses: openLosses(watched),
     clock: systemClock,
@@ -62,7 +64,7 @@ const openStops = (listed: (vms: Category<Vm, VmEvent>) => Promise<void> = async
     commits.length = 0;
   };
   const stop = (): Promise<number> => stops.stopFor({ loss, isPartial: false }, cause, new AbortController().signal);
-  return { vms, seed, stop, commits, closed };
+  return { vms, seed, stop, stops, commits, closed };
 };
 
 test('one machine is off with the commit that keeps the loss, and its disks are closed after it', async () => {
@@ -108,4 +110,48 @@ test('G2: a machine that opened its disks after it was read and before the loss 
   assert.equal(await stop(), 2);
   const { state } = await vms.load('late');
   assert.ok(state.status === 'active' && state.power === 'stopped');
+});
+
+test('a report of a loss whose pass is under way waits for that one, and asks nobody which disks are meant', async () => {
+  const reading = Promise.withResolvers<void>();
+  let looks = 0;
+  const { seed, stop, stops, commits } = openStops(async () => {
+    looks += 1;
+    await reading.promise;
+  });
+  await seed(['a', 'b'], running([os]));
+  const pass = stop();
+  const reports = Array.from({ length: 3 }, () =>
+    stops.stopFor({ loss, isPartial: true }, cause, new AbortController().signal),
+  );
+  const leaving = new AbortController();
+  const left = assert.rejects(stops.stopFor({ loss, isPartial: true }, cause, leaving.signal), Interrupted);
+  leaving.abort();
+  await left;
+  reading.resolve();
+  assert.deepEqual(await Promise.all([pass, ...reports]), [2, 2, 2, 2]);
+  // The first page, read beforehand, and the set once again.
+  assert.equal(looks, 2);
+  assert.deepEqual(commits, [2]);
+});
+
+test('a pass that ends with whoever began it is begun again by who waits for it; news of all disks do not wait for one about some', async () => {
+  const asked: AbortSignal[] = [];
+  const { seed, stop, stops } = openStops(undefined, {
+    ...noDisks,
+    async *ofSet(_, { signal }) {
+      asked.push(signal);
+      if (asked.length === 1) await until(signal);
+      if (signal.aborted) throw new Interrupted('asked for nothing');
+      yield { name: os.disk } as never;
+    },
+  });
+  await seed(['a'], running([os]));
+  const first = new AbortController();
+  const begun = assert.rejects(stops.stopFor({ loss, isPartial: true }, cause, first.signal), Interrupted);
+  const waiting = stops.stopFor({ loss, isPartial: true }, cause, new AbortController().signal);
+  assert.equal(await stop(), 1);
+  first.abort();
+  await begun;
+  assert.equal(await waiting, 0);
 });

@@ -1,7 +1,7 @@
 import type { Category, Cause, Page, RowChange, Transacted } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Closings } from './closings.ts';
-import { type Disks, Interrupted } from './disks.ts';
+import { type Disks, Interrupted, orInterrupted } from './disks.ts';
 import type { Driver } from './driver.ts';
 import type { Losses } from './losses.ts';
 import { pageOfSet, throughSet } from './set-pass.ts';
@@ -24,8 +24,10 @@ export interface LossNews {
 /** Stops machines whose key is lost. */
 export interface KeyStops {
   /**
-   * Stops every machine that a loss concerns, however many, each once however often it is heard of (VM-45).
-   * @returns how many are being stopped because of this news
+   * Stops every machine that a loss concerns, however many, each once however often it is heard of (VM-45). Heard of again
+   * while its pass is under way, it waits for that one: disk hosts report a loss until they get an answer, and a pass over a fleet for
+   * each of these reports would be more than all of its stops.
+   * @returns how many are being stopped by the pass
    * @throws Rejection when the disk service refuses to say which disks are meant: nothing is stopped then
    * @throws Interrupted
    */
@@ -121,13 +123,46 @@ export const keyStops = (parts: {
     return pass.run();
   };
 
+  /** By loss, the pass that is under way. */
+  const underWay = new Map<string, { readonly isPartial: boolean; readonly pass: Promise<number> }>();
+
+  const begin: KeyStops['stopFor'] = (news, cause, signal) => {
+    const name = nameOf(news.loss);
+    const pass = closing.after(() => stopFor(news, cause, signal));
+    const begun = { isPartial: news.isPartial, pass };
+    underWay.set(name, begun);
+    const end = (): void => {
+      if (underWay.get(name) === begun) underWay.delete(name);
+    };
+    void pass.then(end, end);
+    return pass;
+  };
+
+  const joinOrBegin: KeyStops['stopFor'] = async (news, cause, signal) => {
+    for (;;) {
+      const known = underWay.get(nameOf(news.loss));
+      // A pass over some disks of the set is not enough for who says that all are meant.
+      if (known === undefined || (known.isPartial && !news.isPartial)) return begin(news, cause, signal);
+      try {
+        return await orInterrupted(known.pass, signal);
+      } catch (error) {
+        // Whoever began it went away; we are still here.
+        if (!(error instanceof Interrupted) || signal.aborted) throw error;
+      }
+    }
+  };
+
   return {
-    stopFor: (news, cause, signal) => closing.after(() => stopFor(news, cause, signal)),
+    stopFor: joinOrBegin,
     async explain(loss, cause) {
       await openPass(loss.set, explainOutage(loss, clock.now()), cause).run();
     },
   };
 };
+
+/** What tells a loss from others; another reason of the same number is a correction, and news. */
+const nameOf = ({ set, keyVersion, accessEpoch, reason, principal = '' }: SetLoss): string =>
+  [set, keyVersion, accessEpoch, reason, principal].join(' ');
 
 /** What was decided to stop: how many machines, and which of them are not off yet. */
 interface Stopping {
