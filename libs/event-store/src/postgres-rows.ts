@@ -1,8 +1,10 @@
+import type postgres from 'postgres';
 import type { Sql } from './connection.ts';
 import type { Reaching } from './lanes.ts';
 import { sharedLooks } from './shared-looks.ts';
 import type {
   EventStore,
+  IndexEntry,
   JsonObject,
   NewEvent,
   RowChange,
@@ -13,11 +15,19 @@ import type {
   StreamName,
 } from './store.ts';
 
+/** Values of an index that one look is made for: as many facts are taken in together. Each may have as many rows as were asked for. */
+const entriesMax = 16;
+
 /** Index entries that rows lose or gain, as `renew_rows` takes them; null for none. */
 const entriesOnWire = (rows: readonly RowChange[], side: 'removed' | 'added'): string | null => {
   const entries = rows.flatMap((row) => row[side].map((entry) => ({ table: row.table, key: row.key, ...entry })));
   return entries.length === 0 ? null : JSON.stringify(entries);
 };
+
+/** The rows under one value of an index. */
+interface EntryRows {
+  readonly rows: readonly StoredRow[];
+}
 
 interface StateRow {
   readonly id: string;
@@ -29,11 +39,43 @@ interface StateRow {
 /** The part of the Postgres store that compares state rows with their streams and puts them right. */
 export const rowMaintenance = (
   reaching: Reaching,
-): Pick<EventStore, 'readStreams' | 'getStates' | 'getRows' | 'streamsBehind' | 'renewRows'> => {
+): Pick<EventStore, 'readStreams' | 'getStates' | 'getRows' | 'listRows' | 'streamsBehind' | 'renewRows'> => {
   /** By table: there are as many as a service has kinds of streams, and of rows. */
   const looks = new Map<string, (ids: readonly string[]) => Promise<readonly StoredState[]>>();
   const rowLooks = new Map<string, (keys: readonly string[]) => Promise<readonly StoredRow[]>>();
+  /** By table and index, and how many rows are wanted. */
+  const entryLooks = new Map<string, (values: readonly string[]) => Promise<readonly EntryRows[]>>();
+
+  const listByEntry = async (table: string, { index, value }: IndexEntry, limit: number) => {
+    const name = `${table} ${index} ${limit}`;
+    const find =
+      entryLooks.get(name) ??
+      sharedLooks((values) => reaching((sql) => findByEntries(sql, table, index, values, limit)), entriesMax);
+    entryLooks.set(name, find);
+    const [found] = await find([value]);
+    return found?.rows ?? [];
+  };
+
   return {
+    async listRows({ table, index, prefix = '', after, limit }) {
+      // Most looks at an index are of this kind: what there is about one thing, which a fact has told of.
+      if (index && prefix === '' && after === undefined) return listByEntry(table, index, limit);
+      return reaching(async (sql) => {
+        // Bounds on the key keep both forms range scans, however many rows there are.
+        const bounds = (column: postgres.PendingQuery<postgres.Row[]>) => sql`
+          ${after === undefined ? sql`` : sql`and ${column} > ${after}`}
+          ${prefix === '' ? sql`` : sql`and ${column} >= ${prefix} and starts_with(${column}, ${prefix})`}`;
+        const rows = index
+          ? await sql<StoredRow[]>`
+              select r.key, r.row, r.version from row_index x join rows r on r.table_name = x.table_name and r.key = x.key
+              where x.table_name = ${table} and x.index = ${index.index} and x.value = ${index.value} ${bounds(sql`x.key`)}
+              order by x.key limit ${limit}`
+          : await sql<StoredRow[]>`
+              select r.key, r.row, r.version from rows r
+              where r.table_name = ${table} ${bounds(sql`r.key`)} order by r.key limit ${limit}`;
+        return [...rows];
+      });
+    },
     getRows(table, keys) {
       const find = rowLooks.get(table) ?? sharedLooks((all) => reaching((sql) => findRows(sql, table, all)));
       rowLooks.set(table, find);
@@ -109,6 +151,26 @@ const findRows = async (sql: Sql, table: string, keys: readonly string[]): Promi
     select key, row, version from rows where table_name = ${table}
       and key = any(array(select json_array_elements_text(${JSON.stringify(keys)}::text::json)))`;
   return new Map(found.map((row) => [row.key, row]));
+};
+
+/** Each value has rows of its own, `limit` at most, in order of keys. */
+const findByEntries = async (
+  sql: Sql,
+  table: string,
+  index: string,
+  values: readonly string[],
+  limit: number,
+): Promise<ReadonlyMap<string, EntryRows>> => {
+  const found = await sql<(StoredRow & { value: string })[]>`
+    select k.value, r.key, r.row, r.version
+    from json_array_elements_text(${JSON.stringify(values)}::text::json) as k(value)
+    cross join lateral (
+      select r.key, r.row, r.version from row_index x join rows r on r.table_name = x.table_name and r.key = x.key
+      where x.table_name = ${table} and x.index = ${index} and x.value = k.value order by x.key limit ${limit}
+    ) as r
+    order by k.value, r.key`;
+  const byValue = Map.groupBy(found, ({ value }) => value);
+  return new Map([...byValue].map(([value, rows]) => [value, { rows: rows.map(({ value: _, ...row }) => row) }]));
 };
 
 const findStates = async (

@@ -13,7 +13,7 @@ import { migrate } from './migration.ts';
 import { storeBatch } from './postgres-commit.ts';
 import { rowMaintenance } from './postgres-rows.ts';
 import { recentEvents } from './recent-events.ts';
-import type { Cause, EventStore, RecordedEvent, StoredRow, StreamName } from './store.ts';
+import type { Cause, EventStore, RecordedEvent, StreamName } from './store.ts';
 import { StoreUnavailable } from './store.ts';
 
 /** What the Postgres store needs from `main.ts`. */
@@ -157,24 +157,6 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
         });
       }
       return !signal.aborted && !closing.signal.aborted;
-    },
-    listRows(query) {
-      return reaching(async (sql) => {
-        const { table, index, prefix = '', after, limit } = query;
-        // Bounds on the key keep both forms range scans, however many rows there are.
-        const bounds = (column: postgres.PendingQuery<postgres.Row[]>) => sql`
-          ${after === undefined ? sql`` : sql`and ${column} > ${after}`}
-          ${prefix === '' ? sql`` : sql`and ${column} >= ${prefix} and starts_with(${column}, ${prefix})`}`;
-        const rows = index
-          ? await sql<StoredRow[]>`
-              select r.key, r.row, r.version from row_index x join rows r on r.table_name = x.table_name and r.key = x.key
-              where x.table_name = ${table} and x.index = ${index.index} and x.value = ${index.value} ${bounds(sql`x.key`)}
-              order by x.key limit ${limit}`
-          : await sql<StoredRow[]>`
-              select r.key, r.row, r.version from rows r
-              where r.table_name = ${table} ${bounds(sql`r.key`)} order by r.key limit ${limit}`;
-        return [...rows];
-      });
     },
     ...rowMaintenance(reaching),
     cursor(name) {

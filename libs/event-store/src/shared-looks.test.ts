@@ -35,6 +35,13 @@ test('a look stays bounded; the callers it fails are those who share it', async 
     looks.map(({ length }) => length),
     [600, 601],
   );
+  const narrow: (readonly string[])[] = [];
+  const findFew = sharedLooks<string>(async (keys) => {
+    narrow.push(keys);
+    return new Map();
+  }, 2);
+  await Promise.all(['a', 'b', 'c'].map((key) => findFew([key])));
+  assert.deepEqual(narrow, [['a', 'b'], ['c']]);
   const failing = sharedLooks(async () => Promise.reject(new Error('gone')));
   const outcomes = await Promise.allSettled([failing(['a']), failing(['b'])]);
   assert.deepEqual(

@@ -1,5 +1,5 @@
-/** Most keys one look is made for. */
-const keysMax = 1_000;
+/** Most keys one look is made for, where nothing else is said. */
+const keysMaxDefault = 1_000;
 
 interface Look<Found> {
   readonly keys: Set<string>;
@@ -10,10 +10,12 @@ interface Look<Found> {
  * Lets callers of the same turn share one look at the store: after a shared transaction all its callers go on at once, and
  * what each of them looks up next would be a round trip of its own. Every look is made after the call.
  * @param look finds what there is for these keys; a key without anything is absent in the answer
+ * @param keysMax most keys of one look: bounds what is found at once
  * @returns the same for one caller: what was found for its keys, in any order
  */
 export const sharedLooks = <Found>(
   look: (keys: readonly string[]) => Promise<ReadonlyMap<string, Found>>,
+  keysMax = keysMaxDefault,
 ): ((keys: readonly string[]) => Promise<readonly Found[]>) => {
   let open: Look<Found> | undefined;
 

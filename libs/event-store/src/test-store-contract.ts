@@ -195,6 +195,16 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await keys({ prefix: 'a/', after: 'a/1' }), ['a/2']);
       assert.deepEqual(await keys({ after: 'a/1', limit: 2 }), ['a/2', 'b/1']);
       assert.deepEqual(await keys({ index: { index: 'colour', value: 'red' }, after: 'a/1', limit: 1 }), ['b/1']);
+      // At once: what each finds is its own, in order and within its limit.
+      const values = ['red', 'blue', 'green', ...Array.from({ length: 30 }, (_, n) => `colour ${n}`), 'red'];
+      const found = await Promise.all(
+        values.flatMap((value) => [1, 10].map((limit) => keys({ index: { index: 'colour', value }, limit }))),
+      );
+      const [red, blue] = [['a/1', 'b/1', 'b/2'], ['a/2']];
+      assert.deepEqual(found.slice(0, 4), [red.slice(0, 1), red, blue, blue]);
+      assert.deepEqual(found.slice(4, -2).flat(), []);
+      assert.deepEqual(found.slice(-2), [red.slice(0, 1), red]);
+      assert.deepEqual(await keys({ index: { index: 'other', value: 'red' } }), []);
       assert.deepEqual(await store.getRows('thing_v1', ['a/2', 'missing']), [
         { key: 'a/2', row: { n: 2 }, version: 2 },
       ]);
