@@ -138,10 +138,13 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       await keeperOf(store).open(release(1, name));
       const asked: string[] = [];
       const watched = new Proxy(store, {
-        get(target, method) {
-          if (typeof method === 'string') asked.push(method);
-          return Reflect.get(target, method);
-        },
+        get: (target, method) =>
+          typeof method !== 'string'
+            ? Reflect.get(target, method)
+            : (...given: unknown[]) => {
+                asked.push(method);
+                return Reflect.apply(Reflect.get(target, method), target, given);
+              },
       });
       await keeperOf(watched).open(release(1, name));
       assert.deepEqual(asked, ['head', 'cursor']);
@@ -243,6 +246,33 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       ending.abort();
       await following;
       assert.equal(await store.cursor(`rows/${name}_v2`), await store.head(), 'the next start has nothing to do');
+    });
+
+    test('what this process decided itself is not looked at again; what others stored in between is', async () => {
+      const name = newName();
+      const looked: number[] = [];
+      const watched: EventStore = {
+        ...store,
+        streamsBehind(query) {
+          looked.push(query.after);
+          return store.streamsBehind(query);
+        },
+      };
+      const keeper = keeperOf(watched);
+      const own = await keeper.open(release(2, name));
+      const before = await store.head();
+      looked.length = 0;
+      const ids = Array.from({ length: 3_000 }, (_, n) => `l${n}`);
+      await own.transactMany(ids, make('attic'), cause);
+      await category(store, release(1, name)).transact('other', make('cellar'), cause);
+      await own.transact('own', make('attic'), cause);
+      const ending = new AbortController();
+      const following = keeper.follow(ending.signal);
+      while ((await own.list({ prefix: 'other', limit: 1 })).items.length === 0) await systemClock.sleep(10);
+      ending.abort();
+      await following;
+      assert.deepEqual(looked.slice(0, 1), [before + 3_000]);
+      assert.equal((await everyRow(own)).length, 3_002);
     });
 
     test('G7: whatever writers of several releases do beside rebuilds, the rows end as the fold of the events', async () => {

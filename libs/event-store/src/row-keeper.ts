@@ -1,6 +1,7 @@
 import { type Clock, failureLog, type Logger } from '@interlock/runtime';
 import { type Category, type CategoryDefinition, category } from './category.ts';
 import type { EventOf } from './event-codec.ts';
+import { positionRanges } from './position-ranges.ts';
 import type { Cause, EventStore, StreamBehind } from './store.ts';
 import { CursorConflict, StoreUnavailable } from './store.ts';
 
@@ -47,7 +48,8 @@ interface Kept {
 
 /**
  * Makes the keeper of a service's rows. Where a table has come to is a cursor, `rows/<table>`, which replicas share: rows
- * may be newer than it says, never older. Rows written by this release are new already, and cost a look at their version.
+ * may be newer than it says, never older. What this process decides it stores with its rows, so nobody looks at that again; what
+ * others of its release decide is new already too, and costs a look at its version.
  */
 export const rowKeeper = (parts: {
   readonly store: EventStore;
@@ -58,6 +60,16 @@ export const rowKeeper = (parts: {
 }): RowKeeper => {
   const { store, clock, log, pass = { from: passFrom, pageEvents } } = parts;
   const all: Kept[] = [];
+  const ownPositions = positionRanges();
+  /** The store as categories have it: whatever they append has its row in the same commit. */
+  const noting: EventStore = {
+    ...store,
+    async commit(commit, why) {
+      const committed = await store.commit(commit, why);
+      ownPositions.add(committed.positions);
+      return committed;
+    },
+  };
 
   const saveCursors = async (tables: readonly Kept[]): Promise<void> => {
     const ahead = tables.filter(({ reached, stored }) => reached > stored);
@@ -98,6 +110,7 @@ export const rowKeeper = (parts: {
   const lookToTheEnd = async (from: number, signal: AbortSignal): Promise<number> => {
     let position = from;
     while (!signal.aborted) {
+      position = ownPositions.reach(position);
       const reached = await look(all, position);
       if (reached === position) break;
       position = reached;
@@ -107,7 +120,7 @@ export const rowKeeper = (parts: {
 
   return {
     async open(definition) {
-      const opened = category(store, definition);
+      const opened = category(noting, definition);
       const cursor = `rows/${opened.table.table}`;
       const [head, stored] = await Promise.all([store.head(), store.cursor(cursor)]);
       const kept: Kept = { table: opened.table, renew: opened.renew, cursor, stored, reached: stored };
