@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fdatasyncSync,
   fstatSync,
   fsyncSync,
@@ -82,6 +83,8 @@ const perform = (asked: FileCall): FileAnswers[FileCall['call']] => {
 };
 
 const opened = (path: string): OpenedFile | undefined => {
+  // Most volumes have no key of a lower layer: an error with its stack for each of them costs ten times as much as this look.
+  if (!existsSync(path)) return undefined;
   try {
     const fd = openSync(path, constants.O_RDWR);
     return { fd, size: fstatSync(fd).size };
