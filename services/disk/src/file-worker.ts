@@ -1,13 +1,13 @@
 import {
   closeSync,
   constants,
-  existsSync,
   fdatasyncSync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
   openSync,
   readSync,
+  statSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -84,7 +84,7 @@ const perform = (asked: FileCall): FileAnswers[FileCall['call']] => {
 
 const opened = (path: string): OpenedFile | undefined => {
   // Most volumes have no key of a lower layer: an error with its stack for each of them costs ten times as much as this look.
-  if (!existsSync(path)) return undefined;
+  if (!statSync(path, { throwIfNoEntry: false })) return undefined;
   try {
     const fd = openSync(path, constants.O_RDWR);
     return { fd, size: fstatSync(fd).size };
