@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
-import { type RunningServer, service, startServer } from '@interlock/rpc';
-import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
+import { type Certificates, type RunningServer, service, startServer } from '@interlock/rpc';
+import { systemClock as clock, logger, systemRandom as random, renewable } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { GuestDisk } from '../driver.ts';
 import { readJournal } from '../guest/journal.ts';
+import { readGuestFile } from '../guest/plan.ts';
 import { until } from '../test-cloud.ts';
 import { type GuestDriverOptions, guestDriver } from './guest-driver.ts';
 
@@ -195,4 +196,44 @@ test('what a guest ended with is told apart: itself, or the host it ran on', { t
   assert.equal(await driver({ parentPid: process.ppid }).endOf(vm), 'HOST_RESTARTED');
   await second.stop(vm, { graceMs: 0 });
   assert.equal(await second.endOf(vm), 'HOST_RESTARTED', 'nothing of it is left');
+});
+
+test('a renewed certificate reaches guests that run, come up, or were started by an earlier process of this service', {
+  timeout: 180_000,
+}, async () => {
+  const named = (name: string): Certificates => ({
+    certificate: `certificate ${name}`,
+    key: `key ${name}`,
+    ca: `authority ${name}`,
+    endsAt: 0,
+    authorityEndsAt: 0,
+  });
+  /** That guest has it, and says it has taken it over: the signal found it up, or it would have ended. */
+  const hasTaken = (name: string) =>
+    until(
+      async () => ({
+        plan: readGuestFile(join(home(), 'guest.json')),
+        applied: readFileSync(join(home(), 'guest.applied'), 'utf8'),
+      }),
+      ({ plan, applied }) => plan.client?.key === `key ${name}` && Number(applied) === plan.generation,
+    );
+  const tls = renewable(named('one'));
+  const own = driver({ tls });
+  const starting = own.start(vm, { disks: [], workload: { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } });
+  // While the process comes up it knows no signal yet.
+  await until(
+    async () => existsSync(join(home(), 'guest.pid')),
+    (isThere) => isThere,
+  );
+  tls.renew(named('two'));
+  await starting;
+  await hasTaken('two');
+  tls.renew(named('three'));
+  await hasTaken('three');
+
+  const later = driver({ tls: renewable(named('four')) });
+  assert.equal(await later.isRunning(vm), true);
+  await hasTaken('four');
+  assert.equal(readGuestFile(join(home(), 'guest.json')).authority, 'authority four');
+  await later.stop(vm, { graceMs: 5_000 });
 });
