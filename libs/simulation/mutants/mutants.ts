@@ -146,8 +146,8 @@ export const mutants: readonly Mutant[] = [
     name: 'a header is not synced before it counts',
     guarantee: 'G6',
     file: 'services/disk/src/disk-header.ts',
-    find: '  await store.flush();\n',
-    replace: '',
+    find: 'await open.store.writeDurably(index * sectorSize, sector)',
+    replace: '(await open.store.write(index * sectorSize, sector), true)',
   },
   {
     name: 'a flush flushes nothing',
