@@ -26,6 +26,10 @@ test('the cipher of a disk is XTS under two keys derived from the DEK, as the fo
 test('a key check value fits its own DEK and no other, and does not hold the DEK', () => {
   const dek = randomBytes(32);
   const check = keyCheckValue(dek);
+  assert.deepEqual(
+    Buffer.from(check),
+    Buffer.from(hkdfSync('sha256', dek, '', 'interlock disk v1: key check value', 16)),
+  );
   assert.equal(matchesKeyCheck(dek, check), true);
   assert.equal(matchesKeyCheck(randomBytes(32), check), false);
   assert.equal(matchesKeyCheck(dek, check.subarray(1)), false);
