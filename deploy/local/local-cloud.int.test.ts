@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { createScope } from '@interlock/runtime';
 import { openDataFolder } from './data-folder.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { processStart } from './lock.mjs';
@@ -81,6 +82,39 @@ test('every service gets what it needs to serve and to find the others', async (
   assert.equal(statSync(data.path('administrator.json')).mode & 0o777, 0o600);
   await cloud.stop();
   assert(!existsSync(data.path('cloud.json')));
+});
+
+test('a cloud that is closed while it starts ends its services before what they need, and none of them crashes', async () => {
+  const scope = createScope();
+  const crashes: Crash[] = [];
+  const data = openDataFolder(join(folder, 'interrupted'));
+  let closing: Promise<void> | undefined;
+  const starting = startLocalCloud({
+    data,
+    env,
+    name: uniqueName(),
+    temporary: true,
+    entry: () => fixture,
+    within: scope,
+    onCrash: (crash) => crashes.push(crash),
+    say: (line) => {
+      if (/serves on/.test(line)) closing ??= scope.close();
+    },
+  });
+  await assert.rejects(starting, /stopped while it started/);
+  await closing;
+  assert.deepEqual(crashes, []);
+  assert.equal(existsSync(data.path('cloud.json')), false);
+  // Whoever starts another one on the folder finds it free.
+  const again = await startLocalCloud({
+    data,
+    env,
+    name: uniqueName(),
+    temporary: true,
+    services: [],
+    entry: () => fixture,
+  });
+  await again.stop();
 });
 
 test('a service can be killed, restarted, paused and resumed, at the same address', async (t) => {

@@ -1,5 +1,5 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
-import { createScope, systemClock, systemRandom } from '@interlock/runtime';
+import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { type Administrator, openIdentities } from './bootstrap-identities.ts';
 import { openCertificates } from './certificates.ts';
 import { type DataFolder, holdDataFolder, LauncherError } from './data-folder.ts';
@@ -31,6 +31,8 @@ export interface LocalCloudOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** The same for one service alone: what it shows to a server. */
   readonly settingsOf?: (service: ServiceName) => Readonly<Record<string, string>>;
+  /** Closes the cloud when it closes, also while the cloud is still starting. */
+  readonly within?: Scope;
   /** The file of each service. */
   readonly entry?: (service: ServiceName) => string;
   /** Progress, a line each. */
@@ -78,6 +80,7 @@ export interface LocalCloud {
  */
 export async function startLocalCloud(options: LocalCloudOptions): Promise<LocalCloud> {
   const scope = createScope();
+  options.within?.defer('cloud', scope.close);
   try {
     return await start(options, scope);
   } catch (error) {
@@ -86,7 +89,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
   }
 }
 
-async function start(options: LocalCloudOptions, scope: ReturnType<typeof createScope>): Promise<LocalCloud> {
+async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalCloud> {
   const { data, env, services = serviceNames, name = 'interlock', entry = entryOf, say = () => undefined } = options;
   const { replicas = 1 } = options;
   for (const service of services) {
@@ -183,6 +186,8 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
       onCrash: options.onCrash ?? (({ message }) => console.error(`\n${message}`)),
     });
     processes.set(own, started);
+    // What came up after the stop had begun was not there to be stopped.
+    if (scope.signal.aborted) await started.stop();
     const does = started.isStandby ? 'stands by for' : 'serves on';
     say(`${own} ${does} localhost:${portOf(service, replica)} (${Math.round(performance.now() - since)} ms)`);
   };
@@ -195,7 +200,9 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
       if (service === 'compute') await endOfGuests();
     }
   });
+  refuseEnded(scope);
   await allOrFirstFailure(all.map(({ service, replica }) => startOne(service, replica)));
+  refuseEnded(scope);
 
   const running = (service: ServiceName, replica = 0): ServiceProcess => {
     const found = processes.get(nameOf(service, replica));
@@ -231,6 +238,11 @@ async function start(options: LocalCloudOptions, scope: ReturnType<typeof create
     resume: (service, replica) => running(service, replica).resume(),
     stop: () => scope.close(),
   };
+}
+
+/** @throws LauncherError when the cloud was closed while it started: what was started since is not left running */
+function refuseEnded({ signal }: Scope): void {
+  if (signal.aborted) throw new LauncherError('The cloud was stopped while it started.');
 }
 
 function eachService<Value>(make: (service: ServiceName) => Value): Record<ServiceName, Value> {

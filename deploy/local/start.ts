@@ -31,8 +31,8 @@ runCommand(async (scope) => {
     // Spans are to be there when their trace is shown.
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
     say: console.log,
+    within: scope,
   });
-  scope.defer('cloud', cloud.stop);
   const { rehearse } = await rehearsal;
   const outcome = await rehearse(cloud, {
     data,

@@ -28,15 +28,15 @@ runCommand(async (scope) => {
   const replicas = replicasOf(wanted);
   const data = openDataFolder(dataRoot(process.env));
   const { INTERLOCK_DATA: folder } = process.env;
-  const cloud = await startLocalCloud({
+  await startLocalCloud({
     data,
     env: process.env,
     replicas,
     say: console.log,
+    within: scope,
     // Five times as often as usual: whoever types a command looks at its trace next, and a process that is killed keeps less to itself.
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
   });
-  scope.defer('cloud', cloud.stop);
   console.log(`
 The cloud is running. Try, in another terminal:
 
