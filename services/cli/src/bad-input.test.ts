@@ -106,6 +106,11 @@ test('a refusal that does not say what it is about is told with the name that wa
   assert.equal(told(nameless, {}), 'error: NOT_FOUND DISK_NOT_FOUND: no such disk');
   const named = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', `${disk} is not there`);
   assert.equal(told(named, { name: disk }), `error: NOT_FOUND DISK_NOT_FOUND: ${disk} is not there`);
+  const vault = new Rejection('NOT_FOUND', 'VAULT_NOT_FOUND', 'vaults/kv9 does not exist');
+  assert.equal(
+    told(vault, { name: 'vaults/kv9/keys/k1' }),
+    'error: NOT_FOUND VAULT_NOT_FOUND: vaults/kv9 does not exist',
+  );
   const other = new Error('of another kind');
   assert.equal(withResource(other, { name: disk }), other);
 });

@@ -14,12 +14,12 @@ import type { Verb } from './verbs/verb.ts';
 /** Adds the command of one RPC to its noun: its targets as words, its fields as flags. */
 export function addVerbCommand(parent: Command, verb: Verb, described: Described, runner: Runner): void {
   const method = methodOf(verb.definition, verb.method);
-  const isList = verb.method.startsWith('List');
+  const asksAll = verb.asksAll ?? verb.method.startsWith('List');
   const command = parent.command(verb.verb, { isDefault: verb.isDefault === true });
   described.commands.set(command, verb);
   // Whoever asks for help with the noun alone is told about the verb that is meant then.
   if (verb.isDefault === true) parent.addHelpText('after', () => `\n${command.helpInformation()}`);
-  const serviceForm = isList ? '[service]' : '<service>';
+  const serviceForm = asksAll ? '[service]' : '<service>';
   const [, , ...usage] = usageOf(verb, method.request).split(' ');
   command.usage([...(verb.service === 'any' ? [serviceForm] : []), ...usage].join(' '));
   if (verb.service === 'any') command.addArgument(new Argument(serviceForm, 'which service').choices(services));

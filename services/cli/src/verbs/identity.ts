@@ -26,6 +26,7 @@ export const identityVerbs: readonly Verb[] = [
 
   principal('create', 'CreatePrincipal', {
     targets: [{ word: 'display-name', field: 'display_name' }],
+    required: ['type'],
     defaults: { principal_id: 'uuid', tenant: 'tenant' },
   }),
   principal('create-managed-identity', 'CreateManagedIdentity', {

@@ -8,7 +8,7 @@ export const messagingVerbs: readonly Verb[] = [
   noun('parked')('list', 'ListParkedFacts'),
   noun('parked')('replay', 'ReplayParkedFact', { targets: [{ word: 'fact', field: 'name' }] }),
   noun('consumers')('list', 'ListConsumers', { isDefault: true }),
-  noun('relay')('show', 'GetRelay', { isDefault: true }),
+  noun('relay')('show', 'GetRelay', { isDefault: true, asksAll: true }),
   noun('replicas')('list', 'ListReplicas', { isDefault: true }),
   noun('feed')('read', 'ReadFeed'),
 ];

@@ -52,6 +52,8 @@ export interface Verb {
   readonly settles?: { readonly get: string; readonly until?: 'running' };
   /** Field of the answer that `--output` writes to a file: bytes, or a secret. */
   readonly output?: string;
+  /** Of a verb any service answers: whether all are asked where none is named. Lists always are. */
+  readonly asksAll?: boolean;
   /** Whether the verb may be left out after its noun. */
   readonly isDefault?: boolean;
   /** Adds `--as-key-owner` and `--key-owner`, which fill `key_owner_token`. */

@@ -22,6 +22,7 @@ import { checkLayers, diskClasses } from '../disk/classes.ts';
 import { existing as existingDisk } from '../disk/decider.ts';
 import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
+import { diskNotFound } from '../disk/wire.ts';
 import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../encryption.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
 import type { Turns } from '../turns.ts';
@@ -102,6 +103,7 @@ export const snapshotApi = (parts: {
       if (before.state.status === 'active' && state.status === 'absent') {
         if (before.state.sourceDisk === sourceDisk && before.state.incremental === incremental) return show(before);
       }
+      if (state.status === 'absent') throw diskNotFound(sourceDisk);
       const disk = existingDisk(state);
       const encryption = wishedEncryption(request, name, disk);
       const set = setOf(encryption);
