@@ -33,6 +33,8 @@ export interface LocalCloudOptions {
   readonly settingsOf?: (service: ServiceName) => Readonly<Record<string, string>>;
   /** Closes the cloud when it closes, also while the cloud is still starting. */
   readonly within?: Scope;
+  /** Settings of a Postgres of our own, beside those the launcher makes. */
+  readonly postgresSettings?: Readonly<Record<string, string>>;
   /** The file of each service. */
   readonly entry?: (service: ServiceName) => string;
   /** Progress, a line each. */
@@ -99,7 +101,7 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
   scope.defer('data folder', holdDataFolder(data));
 
   const [postgres, nats, certificates, ports] = await Promise.all([
-    startPostgres(data, env).then((started) => {
+    startPostgres(data, env, {}, options.postgresSettings).then((started) => {
       scope.defer('Postgres', started.stop);
       say(started.description);
       return started;

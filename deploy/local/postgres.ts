@@ -76,14 +76,16 @@ const settings = {
 /**
  * The server behind `DATABASE_URL`, or one of our own in the data folder: initialised once, on a free port, ready when
  * this resolves.
+ * @param further settings of one of our own beside ours: an archive of its log, for example
  * @throws LauncherError when none can be reached or started; says what to do.
  */
 export async function startPostgres(
   data: DataFolder,
   env: Readonly<Record<string, string | undefined>>,
   machine: Machine = {},
+  further: Readonly<Record<string, string>> = {},
 ): Promise<Postgres> {
-  return env.DATABASE_URL ? givenPostgres(env.DATABASE_URL) : ownPostgres(data, env.PATH ?? '', machine);
+  return env.DATABASE_URL ? givenPostgres(env.DATABASE_URL) : ownPostgres(data, env.PATH ?? '', machine, further);
 }
 
 async function givenPostgres(url: string): Promise<Postgres> {
@@ -122,7 +124,12 @@ async function givenPostgres(url: string): Promise<Postgres> {
 
 const notOurs = () => new LauncherError('The server behind DATABASE_URL is not ours to end.');
 
-async function ownPostgres(data: DataFolder, path: string, machine: Machine): Promise<Postgres> {
+async function ownPostgres(
+  data: DataFolder,
+  path: string,
+  machine: Machine,
+  further: Readonly<Record<string, string>>,
+): Promise<Postgres> {
   const found = await findPostgres(path, majorOf(data), machine.debianRoot);
   const how = unprivileged(data, found.folder, machine.namespaces);
   const folder = join(how.home, 'data');
@@ -139,7 +146,11 @@ async function ownPostgres(data: DataFolder, path: string, machine: Machine): Pr
   };
   const start = async () => {
     await endOrphanedPostgres(folder);
-    return untilReady(() => launch(how, folder, socketFolder.path, port, logFile), options, logFile);
+    return untilReady(
+      () => launch(how, folder, { socketFolder: socketFolder.path, port, logFile, further }),
+      options,
+      logFile,
+    );
   };
   let server = await start();
   const url = (database: string) => `postgres://postgres:${password}@127.0.0.1:${port}/${database}`;
@@ -218,8 +229,24 @@ function openSocketFolder(how: Unprivileged): { path: string; close(): void } {
   return { path: short, close: () => rmSync(short, { recursive: true, force: true }) };
 }
 
-function launch(how: Unprivileged, folder: string, socketFolder: string, port: number, logFile: string) {
-  const all = { ...settings, listen_addresses: '127.0.0.1', unix_socket_directories: `"${socketFolder}"`, port };
+function launch(
+  how: Unprivileged,
+  folder: string,
+  parts: {
+    readonly socketFolder: string;
+    readonly port: number;
+    readonly logFile: string;
+    readonly further: Readonly<Record<string, string>>;
+  },
+) {
+  const { socketFolder, port, logFile, further } = parts;
+  const all = {
+    ...settings,
+    ...further,
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: `"${socketFolder}"`,
+    port,
+  };
   return startGuarded({
     ...how.wrap(join(how.binaries, 'postgres'), [
       '-D',

@@ -7,6 +7,7 @@ import { nkeyVariableOf } from '../../deploy/kubernetes/setup/nats-authorization
 import { namesMade, secretNames } from '../../deploy/kubernetes/setup/secrets.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 import { podProblems } from './pod-rules.ts';
+import { restrictedProblems } from './pod-security.ts';
 import { containersOf, danglingIn, selects, workloadsIn } from './references.ts';
 import { hasKubectl, type KubernetesObject, type Overlay, objectsIn, overlays, render } from './render.ts';
 import { problemsOf } from './schemas.ts';
@@ -65,6 +66,11 @@ for (const overlay of overlays) {
         find(overlay, 'Namespace', 'interlock').metadata.labels?.['pod-security.kubernetes.io/enforce'],
         'restricted',
       );
+    });
+
+    test('PodSecurity restricted admits every pod, control by control', () => {
+      for (const { metadata, spec } of workloadsIn(objectsOf(overlay)))
+        assert.deepEqual(restrictedProblems(spec.template.spec), [], metadata.name);
     });
 
     test('liveness asks nobody else, and stopping fits into its time', () => {
@@ -257,7 +263,9 @@ test('the files beside the overlays are taken by their API servers too', async (
   for (const file of files)
     for (const object of objectsIn(textOf(file))) {
       for (const problem of await problemsOf(object)) problems.push(`${file}: ${problem}`);
-      if (object.kind === 'Job') problems.push(...podProblems(object).map((problem) => `${file}: ${problem}`));
+      if (object.kind !== 'Job') continue;
+      problems.push(...podProblems(object).map((problem) => `${file}: ${problem}`));
+      problems.push(...restrictedProblems(object.spec.template.spec).map((control) => `${file}: ${control}`));
     }
   assert.deepEqual(problems, []);
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { namesMade } from '../../deploy/kubernetes/setup/secrets.ts';
 import { podProblems } from './pod-rules.ts';
+import { restrictedProblems } from './pod-security.ts';
 import { danglingIn } from './references.ts';
 import { hasKubectl, type KubernetesObject, render } from './render.ts';
 import { problemsOf } from './schemas.ts';
@@ -65,6 +66,32 @@ for (const [path, value, words] of podRules) {
     const problems = podProblems(identity(path, value));
     assert.equal(problems.length, 1, problems.join('\n'));
     assert.match(problems[0] ?? '', words);
+  });
+}
+
+const controls: readonly (readonly [string, unknown, string])[] = [
+  ['spec.template.spec.hostNetwork', true, 'Host Namespaces'],
+  ['spec.template.spec.securityContext.windowsOptions', { hostProcess: true }, 'HostProcess'],
+  ['spec.template.spec.securityContext.sysctls', [{ name: 'kernel.msgmax', value: '1' }], 'Sysctls'],
+  ['spec.template.spec.securityContext.appArmorProfile', { type: 'Unconfined' }, 'AppArmor'],
+  ['spec.template.spec.securityContext.seLinuxOptions', { type: 'spc_t' }, 'SELinux'],
+  ['spec.template.spec.securityContext.runAsNonRoot', undefined, 'Running as Non-root'],
+  ['spec.template.spec.securityContext.seccompProfile', undefined, 'Seccomp'],
+  ['spec.template.spec.volumes.0.nfs', { server: 'a', path: '/' }, 'Volume Types'],
+  ['spec.template.spec.initContainers', [{ name: 'x', image: 'x:1' }], 'Privilege Escalation,Capabilities'],
+  [`${container}.securityContext.privileged`, true, 'Privileged Containers'],
+  [`${container}.securityContext.procMount`, 'Unmasked', '/proc Mount Type'],
+  [`${container}.securityContext.runAsUser`, 0, 'Running as Non-root user'],
+  [`${container}.securityContext.runAsNonRoot`, false, 'Running as Non-root'],
+  [`${container}.securityContext.seccompProfile`, { type: 'Unconfined' }, 'Seccomp'],
+  [`${container}.securityContext.capabilities.add`, ['SYS_TIME'], 'Capabilities'],
+  [`${container}.securityContext.allowPrivilegeEscalation`, undefined, 'Privilege Escalation'],
+  [`${container}.ports.0.hostPort`, 7400, 'Host Ports'],
+  [`${container}.livenessProbe.httpGet.host`, '169.254.169.254', 'Host Probes / Lifecycle Hooks'],
+];
+for (const [path, value, control] of controls) {
+  test(`PodSecurity restricted refuses ${path.replace(container, 'container')} = ${JSON.stringify(value)}`, () => {
+    assert.equal(restrictedProblems(identity(path, value).spec.template.spec).join(), control);
   });
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { chmodSync, cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -8,13 +8,15 @@ import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { outsideHome } from '@interlock/local/unprivileged.ts';
 import { type Clients, type Outside, openOutside } from '../cloud/clients.ts';
+import { archiving, baseBackup, clockOf, putBack, recoveringTo } from '../cloud/database-archive.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 import { journalReader } from '../rehearsal/evidence/journal.ts';
 
 /**
- * The disaster drill of docs/how-to/deploy-on-kubernetes.md on real processes: the stores of all services go back to one
- * earlier moment, while everything else (headers and data of disks, seal keys, the facts NATS holds) stays as it was later.
+ * The disaster drill of docs/how-to/deploy-on-kubernetes.md on real processes: a base backup of the running server and its
+ * archived log take the stores of all services back to one earlier moment, while everything else (headers and data of disks,
+ * seal keys, the facts NATS holds) stays as it was later.
  */
 
 const settings = { LEASE_TTL_MS: '3000', AUTHZ_TTL_MS: '1000', IO_PAUSE_TIMEOUT_MS: '1500', SWEEP_INTERVAL_MS: '1000' };
@@ -25,10 +27,13 @@ let cloud: LocalCloud;
 let outside: Outside;
 let clients: Clients;
 
-const start = async (further: Readonly<Record<string, string>> = {}): Promise<void> => {
+const start = async (
+  postgresSettings: Readonly<Record<string, string>>,
+  further: Readonly<Record<string, string>> = {},
+): Promise<void> => {
   // Servers that were given are others' too: their data is not ours to put back.
   const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
-  cloud = await startLocalCloud({ data, env, settings: { ...settings, ...further } });
+  cloud = await startLocalCloud({ data, env, postgresSettings, settings: { ...settings, ...further } });
   outside = openOutside(cloud);
   clients = outside.administrator;
 };
@@ -39,7 +44,7 @@ const stop = async (): Promise<void> => {
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'interlock-restore-'));
   data = openDataFolder(folder);
-  await start();
+  await start(archiving);
 });
 after(async () => {
   await stop();
@@ -49,19 +54,6 @@ after(async () => {
 const databaseFolder = (): string => {
   const [home] = [data.path('postgres'), outsideHome(data)].map((one) => join(one, 'data')).filter(existsSync);
   return home ?? assert.fail('the database has a folder');
-};
-
-/** A copy of the database as of one moment for all services: what a snapshot of its volume is. */
-const backUp = async (copy: string): Promise<void> => {
-  await cloud.postgres.kill();
-  cpSync(databaseFolder(), copy, { recursive: true, preserveTimestamps: true });
-  await cloud.postgres.restart();
-};
-const restore = (copy: string): void => {
-  const place = databaseFolder();
-  rmSync(place, { recursive: true });
-  cpSync(copy, place, { recursive: true, preserveTimestamps: true });
-  chmodSync(place, 0o700);
 };
 
 const powerOf = async (name: string) => (await clients.compute.getVirtualMachine({ name })).powerState;
@@ -98,12 +90,11 @@ test('G5, G6, G7: stores restored to an earlier moment give no key back that was
   const operations = () => Object.values(read()).flat();
   await until('guests write', async () => operations().filter(({ op, ok }) => op === 'write' && ok).length > 30);
 
+  // Everybody goes on; what is told and written after the backup and before the moment is in the log alone.
   const copy = join(folder, 'copy');
-  await backUp(copy);
-  await until('machines run on', async () => {
-    await clients.identity.listSubscriptions({});
-    return (await powerOf(lostMachine)) === 'RUNNING';
-  });
+  await baseBackup(cloud.postgres.shortUrl('postgres'), databaseFolder(), copy);
+  const afterBackup = await newKey(lost, 'after-the-backup');
+  const moment = await clockOf(cloud.postgres.shortUrl('postgres'));
 
   // What came after the moment.
   await clients.keyVault.disableKeyVersion({ name: lost.keyVersion });
@@ -118,14 +109,15 @@ test('G5, G6, G7: stores restored to an earlier moment give no key back that was
   );
 
   await stop();
-  restore(copy);
+  putBack(copy, databaseFolder());
   // What NATS holds was told of a time that was taken back: it is not heard again.
-  await start({ NATS_NAMESPACE: 'restored1' });
+  await start(recoveringTo(moment), { NATS_NAMESPACE: 'restored1' });
 
   const { hold } = await clients.keyVault.getHold({});
   assert.equal(hold?.reason, 'STORE_WENT_BACK');
   const { enabled } = await clients.keyVault.getKeyVersion({ name: lost.keyVersion });
   assert.equal(enabled, true, 'the key that was taken away is back');
+  await clients.keyVault.getKeyVersion({ name: afterBackup.name });
   await Promise.all([lostMachine, ...movedMachines].map((name) => untilPower(clients, name, 'STOPPED', 60_000)));
   await clients.compute.startVirtualMachine({ name: lostMachine });
   await until('nobody may use a key, whoever asks', async () => {

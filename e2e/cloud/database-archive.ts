@@ -1,0 +1,87 @@
+import { chownSync, copyFileSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { openConnections } from '@interlock/event-store';
+
+/** Settings with which a Postgres server of our own keeps its log, beside its data folder. */
+export const archiving = {
+  wal_level: 'replica',
+  archive_mode: 'on',
+  // Run in the data folder, whose parent is the server's own as well. Never over what is there.
+  archive_command: 'mkdir -p ../archive && test ! -f ../archive/%f && cp %p ../archive/%f',
+} as const;
+
+/** Settings with which it reads that log again, up to a moment (`clockOf`), and goes on from there. */
+export const recoveringTo = (moment: string) => ({
+  ...archiving,
+  restore_command: 'cp ../archive/%f %p',
+  recovery_target_time: moment,
+  recovery_target_action: 'promote',
+  // Nobody is let in before it has got there.
+  hot_standby: 'off',
+});
+
+/** What a base backup leaves out: the log, which is archived, and what is of one run of the server. */
+const leftOut = new Set(['pg_wal', 'postmaster.pid', 'postmaster.opts', 'pg_replslot', 'pg_stat_tmp', 'pgsql_tmp']);
+
+/**
+ * Copies the data folder of a server that goes on writing, as tools for base backups do: between `pg_backup_start` and
+ * `pg_backup_stop`, in one session.
+ * @param url of the server, as a superuser
+ */
+export const baseBackup = async (url: string, home: string, copy: string): Promise<void> => {
+  const sql = openConnections(url, { maxConnections: 1 });
+  try {
+    await sql`select pg_backup_start('drill', true)`;
+    copyTree(home, copy);
+    const [label] = await sql<{ labelfile: string }[]>`select labelfile from pg_backup_stop(true)`;
+    writeFileSync(join(copy, 'backup_label'), label?.labelfile ?? '');
+  } finally {
+    await sql.end();
+  }
+};
+
+/** What time it is for the server, to the microsecond: what is committed later has a later time. */
+export const clockOf = async (url: string): Promise<string> => {
+  const sql = openConnections(url, { maxConnections: 1 });
+  try {
+    const [row] = await sql<{ moment: string }[]>`select clock_timestamp()::text as moment`;
+    return row?.moment ?? '';
+  } finally {
+    await sql.end();
+  }
+};
+
+/** Puts a base backup in the place of the data folder of a server that is stopped; its next start reads the log again. */
+export const putBack = (copy: string, home: string): void => {
+  const { uid, gid } = statSync(join(home, 'PG_VERSION'));
+  rmSync(home, { recursive: true });
+  copyTree(copy, home);
+  for (const name of ['pg_wal', 'pg_replslot']) mkdirSync(join(home, name), { mode: 0o700 });
+  writeFileSync(join(home, 'recovery.signal'), '');
+  own(home, uid, gid);
+};
+
+/** A file that is gone by the time it is copied was not needed: the log knows. */
+const copyTree = (from: string, to: string): void => {
+  mkdirSync(to, { recursive: true, mode: 0o700 });
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)];
+    if (leftOut.has(entry.name)) continue;
+    if (entry.isDirectory()) copyTree(source, target);
+    else copyUnlessGone(source, target);
+  }
+};
+
+const copyUnlessGone = (source: string, target: string): void => {
+  try {
+    copyFileSync(source, target);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
+};
+
+const own = (path: string, uid: number, gid: number): void => {
+  chownSync(path, uid, gid);
+  if (!statSync(path).isDirectory()) return;
+  for (const name of readdirSync(path)) own(join(path, name), uid, gid);
+};
