@@ -6,7 +6,7 @@ import { LauncherError, repository } from '../local/data-folder.ts';
 import { type Builder, buildImage, findBuilder, importDebianBase } from './builder.ts';
 import { images } from './services.mjs';
 
-const help = `npm run images [-- <image>…] [--base <reference>] [--debian-base] [--prefix <text>] [--tag <tag>] [--ca <file>] [--no-cache]
+const help = `npm run images [-- <image>…] [--base <reference>] [--debian-base] [--prefix <text>] [--tag <tag>] [--ca <file>] [--no-cache] [--twice]
 
 Builds ${Object.keys(images).join(', ')} with buildah, podman or docker; all of them unless some are named.
 
@@ -16,13 +16,14 @@ Builds ${Object.keys(images).join(', ')} with buildah, podman or docker; all of 
   --tag          default the version of this project
   --ca           certificates to trust while packages are fetched, where a registry has an authority of its own
   --no-cache     builds every layer anew
+  --twice        builds every layer anew, and again, and fails where the two are not the same image
 
 The last line is JSON: for each image its size in bytes, its digest, and how long the build took.`;
 
 /** Largest an image may be, in bytes. */
 const SIZE_BYTES_MAX = 200 * 1024 ** 2;
 
-/** `npm run images`: builds every image and says how large it is. Ends with 1 when one is too large. */
+/** `npm run images`: builds every image and says how large it is. Ends with 1 when one is too large, or not reproducible. */
 runCommand(async () => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -33,6 +34,7 @@ runCommand(async () => {
       tag: { type: 'string', default: versionOfProject() },
       ca: { type: 'string' },
       'no-cache': { type: 'boolean', default: false },
+      twice: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -46,24 +48,25 @@ runCommand(async () => {
 
   const builder: Builder = await findBuilder(process.env);
   const base = values['debian-base'] ? await importDebianBase(builder, console.log, !values['no-cache']) : values.base;
+  const isCached = !values['no-cache'] && !values.twice;
   const built = [];
+  const unlike: string[] = [];
   for (const name of names) {
     const reference = `${values.prefix}${name}:${values.tag}`;
-    const image = await buildImage(builder, {
-      image: name,
-      reference,
-      base,
-      certificates: values.ca,
-      isCached: !values['no-cache'],
-    });
+    const wish = { image: name, reference, base, certificates: values.ca, isCached };
+    const image = await buildImage(builder, wish);
     console.log(
       `${reference}  ${(image.sizeBytes / 1024 ** 2).toFixed(0)} MiB  ${(image.tookMs / 1000).toFixed(1)} s  ${image.digest}`,
     );
     built.push({ image: reference, ...image });
+    if (!values.twice) continue;
+    const { digest } = await buildImage(builder, wish);
+    if (digest !== image.digest) unlike.push(`${reference} was ${image.digest} and then ${digest}`);
   }
   const tooLarge = built.filter(({ sizeBytes }) => sizeBytes > SIZE_BYTES_MAX);
   for (const { image } of tooLarge) console.error(`${image} is larger than ${SIZE_BYTES_MAX / 1024 ** 2} MiB`);
-  return { exitCode: tooLarge.length === 0 ? 0 : 1, lastLine: JSON.stringify({ images: built }) };
+  for (const one of unlike) console.error(`${one}: the same sources made two images`);
+  return { exitCode: tooLarge.length + unlike.length === 0 ? 0 : 1, lastLine: JSON.stringify({ images: built }) };
 });
 
 function versionOfProject(): string {
