@@ -31,13 +31,15 @@ type Said = (text: string) => Promise<void>;
 interface Server {
   readonly child: ChildProcess;
   readonly said: Said;
+  /** All it said until now. */
+  readonly output: () => string;
 }
 
 /** As many as the StatefulSet has. */
 const serverCount = 3;
 
 /**
- * Starts `nats-server` three times from the ConfigMap `nats-config` as it was rendered: authorization, TLS, cluster. Changed
+ * Starts `nats-server` (or `NATS_SERVER`) three times from the ConfigMap `nats-config` as it was rendered: authorization, TLS, cluster. Changed
  * is only what this machine has not: ports of their own, folders, and names of the pods.
  * @param folder for their files, is made
  * @throws Error with the output of one that does not start
@@ -76,11 +78,11 @@ export const startOverlayNats = async (
         .replace('/data', join(own, 'data'))
         .replace('/run/nats', own);
     for (const [name, text] of Object.entries(data)) writeFileSync(join(own, name), local(text));
-    const child = spawn('nats-server', ['--config', join(own, 'nats.conf')], {
+    const child = spawn(process.env.NATS_SERVER ?? 'nats-server', ['--config', join(own, 'nats.conf')], {
       env: { PATH: process.env.PATH ?? '', POD_NAME: `nats-${number}`, ...keys },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    return { child, said: listenTo(child) };
+    return { child, ...listenTo(child) };
   };
   const lay = async (pair: Pair, into: string): Promise<void> => {
     mkdirSync(into, { recursive: true });
@@ -104,7 +106,8 @@ export const startOverlayNats = async (
     });
   } catch (error) {
     await stop();
-    throw error;
+    const words = servers.map(({ output }) => output().slice(-1_500)).join('\n\n');
+    throw new Error(`three NATS servers did not come up:\n${words}`, { cause: error });
   }
   return {
     urls: servers.map((_, number) => `nats://localhost:${portsOf(number)[0]}`),
@@ -146,12 +149,12 @@ const end = async ({ child }: Server): Promise<void> => {
   if (child.exitCode === null && child.kill('SIGTERM')) await ended;
 };
 
-const listenTo = (child: ChildProcess): Said => {
+const listenTo = (child: ChildProcess): Pick<Server, 'said' | 'output'> => {
   let output = '';
   child.stderr?.on('data', (chunk) => {
     output += chunk;
   });
-  return (text) =>
+  const said: Said = (text) =>
     new Promise((resolve, reject) => {
       const look = (): void => {
         if (output.includes(text)) resolve();
@@ -161,4 +164,5 @@ const listenTo = (child: ChildProcess): Said => {
       child.once('error', reject);
       child.once('exit', (code) => reject(new Error(`nats-server ended with ${code}: ${output}`)));
     });
+  return { said, output: () => output };
 };
