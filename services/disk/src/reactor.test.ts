@@ -58,6 +58,15 @@ test('CMK-39: a set made again under the name of a deleted one can use its key, 
   assert.equal((await restarted()).lossOf({ set, keyVersion }), undefined);
 });
 
+test('G10: a loss that its set found by looking keeps the trace of what took access away, also after a restart', async () => {
+  const { keyAccess, tell, restarted } = world();
+  const traceId = 'a'.repeat(32);
+  const lost = { set, keyVersion, accessEpoch: 7, since: new Date(1), partial: false, traceId };
+  await tell('KeyAccessLost', { $case: 'keyAccessLost', value: { ...lost, reason: 'KEY_PURGED' } });
+  assert.equal(keyAccess.lossOf({ set, keyVersion })?.traceId, traceId);
+  assert.equal((await restarted()).lossOf({ set, keyVersion })?.traceId, traceId);
+});
+
 test('CMK-104: what a set says about the expiry of its key holds after a restart, and ends with the set', async () => {
   const { options, tell, restarted } = world();
   const change = (keyExpiry: 'STOP' | 'NEXT_START') =>

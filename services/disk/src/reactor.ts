@@ -26,7 +26,7 @@ export const reactions = (parts: {
     KeyAccessLost: async (fact, { cause }) => {
       const { event } = eventOf(fact);
       if (event?.$case !== 'keyAccessLost') return NO_EFFECT;
-      const { set, keyVersion, reason: name, accessEpoch, since, principal } = event.value;
+      const { set, keyVersion, reason: name, accessEpoch, since, principal, traceId } = event.value;
       const reason = lossReasonNamed(name);
       // An outage is no loss here: each lease runs to its end, and this host looks for itself.
       if (!reason) return NO_EFFECT;
@@ -34,7 +34,8 @@ export const reactions = (parts: {
         reason,
         accessEpoch,
         since: since?.getTime() ?? clock.now(),
-        traceId: traceIdOf(cause),
+        // The fact itself may come of a look long after the loss.
+        traceId: traceId || traceIdOf(cause),
         ...(principal === undefined ? {} : { principal }),
       };
       keyAccess.lost({ set, keyVersion }, loss, 'fact');
