@@ -9,6 +9,7 @@ import { seconds } from './invariants-io.ts';
 import type { Truth } from './oracle.ts';
 import type { KnownMachine } from './oracle-machines.ts';
 import type { SimulatedCloud } from './simulated-cloud.ts';
+import { vaultOf } from './workload-estate.ts';
 import type { Troubles } from './workload-troubles.ts';
 
 /** Parts a machine's stop needs; without the vault's word nobody knows of a loss. The rest may be down or cut off (G2). */
@@ -28,10 +29,13 @@ export const machineJudge = (parts: {
   const causes = new Set<string>();
   /** Sets that were given another identity: one that never had access to a key lost none, and there is no cause to name. */
   const renewed = new Set<string>();
+  /** Vaults made again under the name of a purged one: nobody was ever granted anything in them, so it was taken from nobody. */
+  const remade = new Set<string>();
 
   /** What was told by its number has the trace of the commit that took access away. */
-  const judgeTrace = (machine: KnownMachine, { reason, set, traceId, accessEpoch }: KeyLoss): void => {
-    if (accessEpoch === 0 || causes.has(traceId) || (reason === 'ACCESS_DENIED' && renewed.has(set))) return;
+  const judgeTrace = (machine: KnownMachine, { reason, set, keyVersion, traceId, accessEpoch }: KeyLoss): void => {
+    if (accessEpoch === 0 || causes.has(traceId)) return;
+    if (reason === 'ACCESS_DENIED' && (renewed.has(set) || remade.has(vaultOf(keyVersion)))) return;
     log.violate('G10', `the stop of ${machine.name} for ${reason} names the trace of its cause`, traceId || 'none');
   };
 
@@ -137,6 +141,8 @@ export const machineJudge = (parts: {
 
     onCause(service: Workload, { stream, type, cause }: RecordedEvent): void {
       if (type === 'IdentityReplaced') renewed.add(stream.slice('set-'.length));
+      // Those of the estate were made before the history began.
+      if (type === 'VaultCreated') remade.add(`vaults/${stream.slice('vault-'.length)}`);
       if (service === 'key-vault' || service === 'identity' || type === 'IdentityRemoved') {
         causes.add(traceIdOf(cause.traceparent) ?? '');
         causes.delete('');
