@@ -9,6 +9,13 @@ export interface Skew {
   driftPpm: number;
 }
 
+/**
+ * Shortest time until an alarm that is not due yet, in milliseconds; a timer of Node takes a whole one. By rounding, a clock
+ * that drifts is short of the moment it was to be woken at by less than world time can tell: who waits for the rest would be
+ * woken at the same moment again, for ever.
+ */
+const alarmMsMin = 0.001;
+
 /** The clock one process reads: the world's, wrong by its skew, and standing behind its gate. */
 export const processClock = (world: VirtualClock, skew: Skew, gate: Gate): Clock => {
   let driftPpm = skew.driftPpm;
@@ -28,7 +35,8 @@ export const processClock = (world: VirtualClock, skew: Skew, gate: Gate): Clock
   };
   const startMs = world.now() - readMs;
   const alarm: Clock['alarm'] = (durationMs, wake) => {
-    const worldMs = driftPpm === 0 ? durationMs : durationMs / (1 + driftPpm / 1e6);
+    const askedMs = driftPpm === 0 ? durationMs : durationMs / (1 + driftPpm / 1e6);
+    const worldMs = askedMs > 0 ? Math.max(askedMs, alarmMsMin) : askedMs;
     let isCancelled = false;
     const pending = world.alarm(worldMs, () =>
       gate.whenOpen(() => {
