@@ -101,7 +101,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     shares.keep(retentionShare, auditRetention({ store, clock, log: logger, retentionMs }));
   const material = keyMaterial({ store, keys, sealing, engine, clock });
   const backup = keyBackup({ masterKeys: settings.masterKeys, sealing, material, random });
-  const purgeVault = vaultPurge({ clock, vaults, keys, material });
+  const purgeVault = vaultPurge({ store, clock, vaults, keys, material });
   const tenantOf = tenantLookup(client('identity', IdentityServiceDefinition));
   const uses = keyUses(store);
   const confirm = confirmation({ keys, uses });

@@ -52,7 +52,7 @@ export const backgroundWork = (parts: {
       const { state } = await vaults.load(id);
       if (state.status === 'deleted' && clock.now() < state.purgeAt) return;
       await vaults.transact(id, beginPurge(clock.now()), cause);
-      await purgeVault(id, cause);
+      await purgeVault(id);
     }),
   ];
 

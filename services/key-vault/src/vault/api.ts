@@ -161,7 +161,7 @@ export const vaultApi = (parts: {
       // What stands in the way of the purge itself is told first: no name helps against that.
       if (decide(vault).length > 0) await confirm.vault(vaultId, request.confirmName, 'purge');
       await change(request, 'keyVault/vaults/purge', decide, call, entry);
-      await parts.purgeVault(vaultId, call.cause);
+      await parts.purgeVault(vaultId);
       return {};
     }),
   };

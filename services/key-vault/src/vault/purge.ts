@@ -1,4 +1,4 @@
-import type { Category, Cause } from '@interlock/event-store';
+import type { Category, Cause, EventStore } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import { purgeWithVault } from '../key/decider.ts';
 import type { KeyEvent } from '../key/events.ts';
@@ -9,23 +9,26 @@ import type { VaultEvent } from './events.ts';
 import type { Vault } from './vault.ts';
 
 /** Finishes the purge of a vault that has begun; does nothing for any other. */
-export type VaultPurge = (vaultId: string, cause: Cause) => Promise<void>;
+export type VaultPurge = (vaultId: string) => Promise<void>;
 
 /**
  * Purges a vault: every key first, its name last. Every step may be repeated; a purge that a crash cut short is found by
- * the timers, because a vault that is `purging` is always due.
+ * the timers, because a vault that is `purging` is always due. So the request that began it and a timer may be at it at once:
+ * whoever stores a step, its cause is that of the beginning, which is what a refusal for a purged key goes back to (G10).
  */
 export const vaultPurge =
   (parts: {
+    readonly store: EventStore;
     readonly clock: Clock;
     readonly vaults: Category<Vault, VaultEvent>;
     readonly keys: Category<Key, KeyEvent>;
-    readonly material: KeyMaterial;
+    readonly material: Pick<KeyMaterial, 'keysOf' | 'destroyPurged'>;
   }): VaultPurge =>
-  async (vaultId, cause) => {
-    const { clock, vaults, keys, material } = parts;
+  async (vaultId) => {
+    const { store, clock, vaults, keys, material } = parts;
     const { state } = await vaults.load(vaultId);
     if (state.status !== 'purging') return;
+    const cause = await causeOfPurge(store, vaultId);
     for (const status of ['active', 'deleted']) {
       const found = await keys.listAll({ index: { index: status, value: vaultId } });
       const ids = found.map(({ id }) => id);
@@ -34,3 +37,10 @@ export const vaultPurge =
     for (const key of await material.keysOf(vaultId)) await material.destroyPurged(key, cause);
     await vaults.transact(vaultId, finishPurge(clock.now()), cause);
   };
+
+/** Why the purge that is under way was begun. */
+const causeOfPurge = async (store: EventStore, vaultId: string): Promise<Cause> => {
+  const begun = (await store.read(`vault-${vaultId}`)).findLast(({ type }) => type === 'VaultPurgeBegun');
+  if (!begun) throw new Error(`vault ${vaultId} is being purged, and nobody began it`);
+  return begun.cause;
+};
