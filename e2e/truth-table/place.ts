@@ -204,6 +204,7 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
     tracer: trace.getTracer('test'),
     issuer,
     authzTtlMs,
+    shareTtlMs,
   });
   scope.defer('cloud', () => cloud.close());
   const asAdministrator = cloud.as(administrator);
@@ -239,6 +240,12 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
 
 /** How long answers of identity are used, and how long tokens of managed identities live, in milliseconds. */
 const authzTtlMs = 500;
+
+/**
+ * How long after its last word the one replica of a service loses its shares, in milliseconds: longer than a busy machine stands
+ * still. Who loses the share of a machine that is held at a gate begins its step anew, and asks for a key that is gone by then.
+ */
+const shareTtlMs = 60_000;
 
 const failed = (message: string): never => {
   throw new Error(message);
