@@ -10,6 +10,6 @@ export const { rehearsalTag: tag, rehearsalPatienceMs: patienceMs } = readConfig
   ),
   rehearsalPatienceMs: int('The longest any single thing may take before the rehearsal gives up on it', {
     min: 1_000,
-    default: 15_000,
+    default: 45_000,
   }),
 });
