@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
 /** Letters of a line that are shown: how a line of a service begins says what happened; the rest is for the file. */
-const lineMax = 300;
+const lineMax = 600;
 
 /** The last lines of a log, at most 8 KiB of them, long ones cut; empty when there is no such file. */
 export function logTail(file: string, lines = 20): string {
