@@ -12,6 +12,14 @@ import type { SimulatedCloud } from './simulated-cloud.ts';
 import { vaultOf } from './workload-estate.ts';
 import type { Troubles } from './workload-troubles.ts';
 
+/** What a loss would stop, as the truth has it at one moment. */
+export interface Foreseen {
+  /** Names of machines. */
+  readonly stops: ReadonlySet<string>;
+  /** The moment: how many events of machines came before it. */
+  readonly moves: number;
+}
+
 /** Parts a machine's stop needs; without the vault's word nobody knows of a loss. The rest may be down or cut off (G2). */
 const stoppers = ['compute', 'disk', 'key-vault', 'identity', 'store', 'calls', 'volumes'] as const;
 
@@ -120,9 +128,12 @@ export const machineJudge = (parts: {
     return found;
   };
 
+  /** A machine for each event of compute, in order. */
+  const moves: string[] = [];
+
   return {
     /** Machines with a non-ultra disk under the version that run or are on their way there (CMK-100 to CMK-103). */
-    foreseen(keyVersion: string): ReadonlySet<string> | undefined {
+    foreseen(keyVersion: string): Foreseen | undefined {
       const troubledMs = troubles.lastAnyMs();
       if (troubledMs !== undefined && truth.nowMs() - troubledMs < bounds.settleMs / 10) return undefined;
       const found = new Set<string>();
@@ -136,8 +147,11 @@ export const machineJudge = (parts: {
         }
         if (machine.power === 'creating') return undefined;
       }
-      return found;
+      return { stops: found, moves: moves.length };
     },
+
+    /** Machines that something was stored of since: what was foreseen of them may have been otherwise in between. */
+    movedSince: ({ moves: before }: Foreseen): ReadonlySet<string> => new Set(moves.slice(before)),
 
     onCause(service: Workload, { stream, type, cause }: RecordedEvent): void {
       if (type === 'IdentityReplaced') renewed.add(stream.slice('set-'.length));
@@ -152,7 +166,9 @@ export const machineJudge = (parts: {
     /** Called with each event of compute after the truth knows it; `before` is what the machine was. */
     onEvent({ stream, type, data }: RecordedEvent): void {
       if (!stream.startsWith('vm-')) return;
-      const machine = truth.machines.machines.get(stream.slice('vm-'.length));
+      const vm = stream.slice('vm-'.length);
+      moves.push(vm);
+      const machine = truth.machines.machines.get(vm);
       if (!machine) return;
       const event = { type, ...data } as unknown as VmEvent;
       if (event.type === 'VmStopping' && event.reason) judgeStop(machine, event.reason);

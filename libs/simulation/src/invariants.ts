@@ -11,7 +11,7 @@ import { auditJudge } from './invariants-audit.ts';
 import { type Bounds, boundsOf } from './invariants-bounds.ts';
 import { cipherJudge } from './invariants-ciphers.ts';
 import { type DiskIo, definiteReasons, ioJudge } from './invariants-io.ts';
-import { machineJudge } from './invariants-machines.ts';
+import { type Foreseen, machineJudge } from './invariants-machines.ts';
 import { rotationJudge } from './invariants-rotation.ts';
 import { secretsJudge } from './invariants-secrets.ts';
 import { standbyJudge } from './invariants-standby.ts';
@@ -31,9 +31,9 @@ export interface Judge {
   onIo(io: DiskIo): void;
   onWrongContent(disk: string, wrong: string): void;
   /** Machines that a loss of the version would stop now, as the truth has it; undefined where that is not certain now. */
-  foreseen(keyVersion: string): ReadonlySet<string> | undefined;
+  foreseen(keyVersion: string): Foreseen | undefined;
   /** Called with what a preview says. @param before what was foreseen when it was asked for */
-  onPreview(keyVersion: string, impacts: readonly Impact[], before: ReadonlySet<string> | undefined): void;
+  onPreview(keyVersion: string, impacts: readonly Impact[], before: Foreseen | undefined): void;
   /** Called with each call that was not answered with what was asked for. */
   onFailure(action: ActionRecord, error: unknown): void;
   /** Looks at what must be so at any moment. */
@@ -98,16 +98,20 @@ export const openJudge = (parts: {
     foreseen: machines.foreseen,
     onPreview(keyVersion, impacts, before) {
       const after = machines.foreseen(keyVersion);
-      // Between question and answer nothing may have changed.
-      if (!before || !after || before.size !== after.size || [...before].some((vm) => !after.has(vm))) return;
+      if (!before || !after) return;
+      // Of what has moved between question and answer, there and back too, either may have been true when it was looked at.
+      const moved = machines.movedSince(before);
+      const still = (machines: Iterable<string>): ReadonlySet<string> =>
+        new Set([...machines].filter((vm) => !moved.has(vm)));
+      const wanted = still(before.stops);
+      // Nothing else may have changed: whose disk moved to another key, for one.
+      if (!isSameSet(wanted, still(after.stops))) return;
       // A machine is named once for each set it has disks of.
-      const stops = impacts.filter(({ kind }) => kind === 'VIRTUAL_MACHINE_STOPS');
-      const said = new Set(stops.map(({ resource }) => resource));
-      const isSame = said.size === before.size && [...said].every((vm) => before.has(vm));
-      if (isSame) return;
+      const said = still(impacts.flatMap(({ kind, resource }) => (kind === 'VIRTUAL_MACHINE_STOPS' ? [resource] : [])));
+      if (isSameSet(said, wanted)) return;
       log.violate(
         'G2',
-        `a loss of ${keyVersion} stops ${[...before].join(', ') || 'none'}`,
+        `a loss of ${keyVersion} stops ${[...wanted].join(', ') || 'none'}`,
         `foretold: ${[...said].join(', ') || 'none'}`,
       );
     },
@@ -141,3 +145,6 @@ export const openJudge = (parts: {
     },
   };
 };
+
+const isSameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolean =>
+  one.size === other.size && [...one].every((name) => other.has(name));
