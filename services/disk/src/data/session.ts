@@ -62,8 +62,10 @@ export interface PieceGate {
  */
 export const checkPiece = (session: Session, gate: PieceGate): void | Promise<void> => {
   refuseEnded(session, gate.now());
-  if (gate.ownership.isHeld() && mayUseDek(session)) return;
-  refuseLost(session, gate.keyAccess);
+  const mayUse = mayUseDek(session);
+  if (gate.ownership.isHeld() && mayUse) return;
+  // A pinned disk outlives the loss of its key, and only waits for the lease of its host (CMK-102).
+  if (!mayUse) refuseLost(session, gate.keyAccess);
   return gate.regain(session);
 };
 
