@@ -1,6 +1,7 @@
 import type { Cause, EventStore } from '@interlock/event-store';
 import { type Clock, currentTraceparent, type Instant, inSpan, type Logger } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
+import { sleepOrEvent } from './sleep-or-event.ts';
 
 /** Streams that need something done at a time. */
 export interface DueSource {
@@ -87,17 +88,4 @@ export const watchDueTimes = async (
     const waitMs = Math.min(nextAt - clock.now(), sleepMsMax);
     if (waitMs > 0) await sleepOrEvent(parts, position, waitMs, signal);
   }
-};
-
-/** Ends with the time, with the next event, or with the signal. */
-const sleepOrEvent = async (
-  { store, clock }: { readonly store: EventStore; readonly clock: Clock },
-  position: number,
-  durationMs: number,
-  signal: AbortSignal,
-): Promise<void> => {
-  const woken = new AbortController();
-  const passed = clock.sleep(durationMs, signal, woken.signal);
-  await Promise.race([passed, store.waitForEvents(position, woken.signal)]);
-  woken.abort();
 };

@@ -41,8 +41,15 @@ test('a store that goes on is never on hold, and its mark follows it', async () 
   await append(store, 4);
   await clock.until(async () => (await marks.read())?.position === 7);
   holding.check();
+  const mostMs = 300;
+  const before = clock.now();
+  await append(store, 1);
+  await clock.until(async () => (await marks.read())?.position === 8);
+  assert.ok(clock.now() - before <= mostMs, 'it follows a change soon, and not with the next look');
+  await append(store, 2);
   ending.abort();
   await watching;
+  assert.equal((await marks.read())?.position, 10, 'an orderly stop leaves it where the store is');
   (await open(store, { marks })).check();
 });
 

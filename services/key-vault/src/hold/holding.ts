@@ -1,5 +1,6 @@
 import { type Cause, type EventStore, Rejection, table } from '@interlock/event-store';
 import { type Clock, failureLog, type Instant, type Logger, type Random } from '@interlock/runtime';
+import { sleepOrEvent } from '../sleep-or-event.ts';
 import type { HistoryMark, HistoryMarks } from './history-mark.ts';
 
 /** Why nobody may use a key now. */
@@ -38,7 +39,7 @@ export interface Holding {
   current(): Hold | undefined;
   /** Ends the hold of that id; one that was ended before stays so. @throws Rejection NOT_FOUND HOLD_NOT_FOUND */
   confirm(id: string, cause: Cause): Promise<void>;
-  /** Follows the store and the other replicas until the signal. */
+  /** Follows the store and the other replicas until the signal; the mark is where the store is when it resolves. */
   watch(signal: AbortSignal): Promise<void>;
 }
 
@@ -59,6 +60,9 @@ interface ConfirmedRow {
 
 /** Time between two looks at the mark, and the longest a replica does not know what another confirmed, in milliseconds. */
 const lookMs = 1_000;
+
+/** How long the mark waits for further events before it follows, in milliseconds: one write for many changes. */
+const gatherMs = 100;
 
 /** Opens it; knows whether there is a hold when it resolves. @throws what the store and the marks throw */
 export const openHolding = async (parts: {
@@ -132,8 +136,9 @@ export const openHolding = async (parts: {
     async watch(signal) {
       const attempts = failureLog({ log, clock, failing: 'hold is looked at again', back: 'hold is looked at' });
       while (!signal.aborted) {
-        await clock.sleep(lookMs, signal);
-        if (signal.aborted) return;
+        await sleepOrEvent(parts, known?.position ?? 0, lookMs, signal);
+        await clock.sleep(gatherMs, signal);
+        // Once more when it ends: what was taken away last is known to whoever starts after a restore.
         try {
           await look();
           attempts.succeeded();
