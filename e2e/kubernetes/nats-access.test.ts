@@ -51,6 +51,59 @@ const busOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {}
   return bus;
 };
 const bytes = (text: string): Uint8Array => Buffer.from(text);
+/** No two messages of this file are one to the server. */
+let messageCount = 0;
+
+/** A service at what it does in production. Without a permission it needs it would wait for ever: here that ends it, and says which. */
+const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {}) => {
+  const denied = Promise.withResolvers<never>();
+  const write = (line: string): void => {
+    logged.push(line);
+    const { event, operation, subject } = JSON.parse(line);
+    if (event === 'NATS does not permit that')
+      denied.reject(new Error(`NATS does not permit ${service} to ${operation} ${subject}`));
+  };
+  const bus = await busOf(service, { log: logger({ service: 'test', clock, write }), ...changes });
+  const unlessDenied = async (work: (signal: AbortSignal) => Promise<void>): Promise<void> => {
+    const ending = new AbortController();
+    try {
+      await Promise.race([work(ending.signal), denied.promise]);
+    } finally {
+      ending.abort();
+    }
+  };
+  return {
+    /** Tells a fact on each partition and reads it back. */
+    tells: () =>
+      unlessDenied(async () => {
+        for (let partition = 0; partition < partitionCount; partition += 1) {
+          const subject = subjectOf(service, partition);
+          await bus.publish(subject, `${++messageCount}`, bytes(`${service} ${partition}`));
+          assert.equal(Buffer.from((await bus.lastMessage(subject)) ?? []).toString(), `${service} ${partition}`);
+        }
+      }),
+    /** Hears a fact that was told on each partition: refuses it, says that it is at work on it when it comes again, and is done with it. */
+    hears: (source: ServiceName) =>
+      unlessDenied(async (signal) => {
+        for (let partition = 0; partition < partitionCount; partition += 1) {
+          const interest = {
+            stream: streamOf(source),
+            subject: subjectOf(source, partition),
+            durable: durableOf(service, source, partition),
+            signal,
+          };
+          for await (const delivery of bus.subscribe(interest)) {
+            assert.match(Buffer.from(delivery.bytes).toString(), new RegExp(`^(${source} ${partition}|changed)$`));
+            delivery.nak(1);
+            if (delivery.deliveryCount < 2) continue;
+            delivery.working();
+            delivery.ack();
+            break;
+          }
+        }
+      }),
+  };
+};
 
 test('the authorization of the production overlay is the one that is written from who hears whom', () => {
   assert.equal(
@@ -65,44 +118,58 @@ test('the authorization of the production overlay is the one that is written fro
 });
 
 describe('on a server with the configuration of the production overlay', () => {
-  test('every service tells its facts on each partition and reads back what it told', async () => {
-    for (const service of serviceNames) {
-      const bus = await busOf(service);
-      for (let partition = 0; partition < partitionCount; partition += 1) {
-        const subject = subjectOf(service, partition);
-        await bus.publish(subject, `${partition}`, bytes(`${service} ${partition}`));
-        assert.equal(Buffer.from((await bus.lastMessage(subject)) ?? []).toString(), `${service} ${partition}`);
-      }
-    }
+  test('every service tells its facts on each partition and reads back what it told', {
+    timeout: 120_000,
+  }, async () => {
+    for (const service of serviceNames) await (await userOf(service)).tells();
   });
 
   test('a service whose stream was configured otherwise before changes it', async () => {
-    const bus = await busOf('identity', { streamBytesMax: 64 * 1024 ** 2 });
-    await bus.publish(subjectOf('identity', 0), 'changed', bytes('changed'));
+    await (await userOf('identity', { streamBytesMax: 64 * 1024 ** 2 })).tells();
   });
 
   for (const service of serviceNames) {
     test(`${service} hears ${hears[service].join(' and ')} on each partition`, { timeout: 120_000 }, async () => {
-      const bus = await busOf(service);
-      for (const source of hears[service])
-        for (let partition = 0; partition < partitionCount; partition += 1) {
-          const ending = new AbortController();
-          const interest = {
-            stream: streamOf(source),
-            subject: subjectOf(source, partition),
-            durable: durableOf(service, source, partition),
-            signal: ending.signal,
-          };
-          for await (const delivery of bus.subscribe(interest)) {
-            assert.match(Buffer.from(delivery.bytes).toString(), new RegExp(`^(${source} ${partition}|changed)$`));
-            delivery.nak(1);
-            if (delivery.deliveryCount < 2) continue;
-            delivery.working();
-            delivery.ack();
-            break;
-          }
-          ending.abort();
-        }
+      const user = await userOf(service);
+      for (const source of hears[service]) await user.hears(source);
+    });
+  }
+
+  // What this file would say of a permission that is missing: each of them, of one service.
+  const consumer = 'interlock_disk-encryption-set.disk_disk-encryption-set_0';
+  for (const subject of [
+    'interlock.disk.*',
+    '$JS.API.STREAM.CREATE.interlock_disk',
+    '$JS.API.STREAM.UPDATE.interlock_disk',
+    '$JS.API.STREAM.INFO.interlock_disk',
+    '$JS.API.STREAM.MSG.GET.interlock_disk',
+    `$JS.API.CONSUMER.CREATE.${consumer}.interlock.disk-encryption-set.0`,
+    `$JS.API.CONSUMER.INFO.${consumer}`,
+    `$JS.API.CONSUMER.MSG.NEXT.${consumer}`,
+    `$JS.ACK.${consumer}.>`,
+  ]) {
+    test(`a service that needs ${subject} and may not do it is told so by name`, { timeout: 60_000 }, async () => {
+      await nats.authorize((rendered) => {
+        const lines = rendered.split('\n');
+        const left = lines.filter((line) => line.trim() !== `"${subject}"`);
+        assert.equal(left.length, lines.length - 1);
+        return left.join('\n');
+      });
+      try {
+        await (await userOf('disk-encryption-set')).tells();
+        const [denied = ''] = subject.split(/[*>]/);
+        await assert.rejects(
+          async () => {
+            // Another size each time: the stream is changed.
+            const user = await userOf('disk', { streamBytesMax: 16 * 1024 ** 2 + ++messageCount });
+            await user.tells();
+            await user.hears('disk-encryption-set');
+          },
+          (error: Error) => error.message.startsWith(`NATS does not permit disk to publish ${denied}`),
+        );
+      } finally {
+        await nats.authorize((rendered) => rendered);
+      }
     });
   }
 

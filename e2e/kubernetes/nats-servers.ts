@@ -20,12 +20,14 @@ export interface OverlayNats {
   readonly users: Readonly<Record<ServiceName, Nkey>>;
   /** Lays a new certificate down and has every server read it, as the reloader does. @returns its serial number */
   renewCertificate(): Promise<string>;
+  /** Rewrites what users may do, as it was rendered at first, and has every server read it again; users it changes for connect anew. */
+  authorize(change: (rendered: string) => string): Promise<void>;
   /** Has one more server try to join the cluster with another certificate, until it says that text; then it is ended. */
   intrude(pair: Pair, until: string): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Waits for a text in the output of a server. @throws Error with the output when the process ends before it says so */
+/** Waits for a text in what a server says from now on. @throws Error with the output when the process ends before it says so */
 type Said = (text: string) => Promise<void>;
 
 interface Server {
@@ -93,6 +95,12 @@ export const startOverlayNats = async (
   };
   const issue = () => makeServer(authority, Date.now(), { dns: ['localhost'], ip: [] });
 
+  const readAgain = async (): Promise<void> => {
+    const reloaded = servers.map(({ said }) => said('Reloaded server configuration'));
+    for (const { child } of servers) child.kill('SIGHUP');
+    await Promise.all(reloaded);
+  };
+
   await lay(await issue(), tls);
   const servers = Array.from({ length: serverCount }, (_, number) => start(number, tls));
   const stop = async (): Promise<void> => {
@@ -116,10 +124,14 @@ export const startOverlayNats = async (
     renewCertificate: async () => {
       const next = await issue();
       await lay(next, tls);
-      const reloaded = servers.map(({ said }) => said('Reloaded server configuration'));
-      for (const { child } of servers) child.kill('SIGHUP');
-      await Promise.all(reloaded);
+      await readAgain();
       return next.certificate.serialNumber.toUpperCase();
+    },
+    authorize: async (change) => {
+      const name = 'authorization.conf';
+      for (let number = 0; number < serverCount; number += 1)
+        writeFileSync(join(folder, `nats-${number}`, name), change(data[name] ?? ''));
+      await readAgain();
     },
     intrude: async (pair, text) => {
       const into = join(folder, 'intruder');
@@ -154,15 +166,21 @@ const listenTo = (child: ChildProcess): Pick<Server, 'said' | 'output'> => {
   child.stderr?.on('data', (chunk) => {
     output += chunk;
   });
-  const said: Said = (text) =>
-    new Promise((resolve, reject) => {
-      const look = (): void => {
-        if (output.includes(text)) resolve();
-      };
-      look();
-      child.stderr?.on('data', look);
-      child.once('error', reject);
-      child.once('exit', (code) => reject(new Error(`nats-server ended with ${code}: ${output}`)));
+  const said: Said = (text) => {
+    const from = output.length;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const look = (): void => {
+      if (output.includes(text, from)) resolve();
+    };
+    const ended = (code: number | null): void => reject(new Error(`nats-server ended with ${code}: ${output}`));
+    child.stderr?.on('data', look);
+    child.once('error', reject);
+    child.once('exit', ended);
+    return promise.finally(() => {
+      child.stderr?.off('data', look);
+      child.off('error', reject);
+      child.off('exit', ended);
     });
+  };
   return { said, output: () => output };
 };
