@@ -11,6 +11,7 @@ import { durableOf, type NatsBusOptions, natsBus, streamOf, subjectOf } from '@i
 import { systemClock as clock, logger } from '@interlock/runtime';
 import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
 import { hears, natsAuthorizationPatch } from '../../deploy/kubernetes/setup/nats-authorization.ts';
+import { until } from '../cloud/until.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 import { type OverlayNats, startOverlayNats } from './nats-servers.ts';
 import { render } from './render.ts';
@@ -49,6 +50,18 @@ const busOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {}
   });
   closings.push(() => bus.close());
   return bus;
+};
+/** A connection with the rights of a service, and nothing else of it. */
+const connectAs = async (service: ServiceName) => {
+  const connection = await connect({
+    servers: [...nats.urls],
+    authenticator: nkeyAuthenticator(new TextEncoder().encode(nats.users[service].seed)),
+    tls: { caFile: nats.caFile, handshakeFirst: true },
+    inboxPrefix: `_INBOX_${service}`,
+    ignoreClusterUpdates: true,
+  });
+  closings.push(() => connection.close());
+  return connection;
 };
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 /** No two messages of this file are one to the server. */
@@ -118,6 +131,30 @@ test('the authorization of the production overlay is the one that is written fro
 });
 
 describe('on a server with the configuration of the production overlay', () => {
+  test('where a server is missing a stream has one copy, and three once the server is there', {
+    timeout: 120_000,
+  }, async () => {
+    const comeBack = await nats.loseOne();
+    const connection = await connectAs('disk');
+    const copies = async (): Promise<number> => {
+      const answer = await connection.request('$JS.API.STREAM.INFO.interlock_disk', '', { timeout: 5_000 });
+      return Object(answer.json()).config?.num_replicas;
+    };
+    const disk = await userOf('disk');
+    await until('the two that are left have a leader, and keep what is told', async () => {
+      await disk.tells();
+      return true;
+    });
+    assert.equal(await copies(), 1);
+    await comeBack();
+    await until('the stream has three copies', async () => {
+      // Looked at with the next message, and not again for some seconds.
+      await disk.tells();
+      return (await copies()) === 3;
+    });
+    assert.ok(logged.some((line) => line.includes('stream has its copies')));
+  });
+
   test('every service tells its facts on each partition and reads back what it told', {
     timeout: 120_000,
   }, async () => {
@@ -188,14 +225,7 @@ describe('on a server with the configuration of the production overlay', () => {
   });
 
   test('G3: no service takes messages of another, changes its stream, or listens in', async () => {
-    const connection = await connect({
-      servers: [...nats.urls],
-      authenticator: nkeyAuthenticator(new TextEncoder().encode(nats.users.disk.seed)),
-      tls: { caFile: nats.caFile, handshakeFirst: true },
-      inboxPrefix: '_INBOX_disk',
-      ignoreClusterUpdates: true,
-    });
-    closings.push(() => connection.close());
+    const connection = await connectAs('disk');
     const isForbidden = /Permissions Violation/;
     const foreign = 'interlock_key-vault';
     for (const subject of [

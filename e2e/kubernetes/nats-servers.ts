@@ -24,6 +24,8 @@ export interface OverlayNats {
   authorize(change: (rendered: string) => string): Promise<void>;
   /** Has one more server try to join the cluster with another certificate, until it says that text; then it is ended. */
   intrude(pair: Pair, until: string): Promise<void>;
+  /** Ends the last server. @returns starts it again, with what it had */
+  loseOne(): Promise<() => Promise<void>>;
   stop(): Promise<void>;
 }
 
@@ -68,7 +70,7 @@ export const startOverlayNats = async (
 
   const start = (number: number, tlsFolder: string): Server => {
     const own = join(folder, `nats-${number}`);
-    mkdirSync(own);
+    mkdirSync(own, { recursive: true });
     const [port, clusterPort, monitorPort] = portsOf(number);
     const local = (text: string): string =>
       text
@@ -102,15 +104,16 @@ export const startOverlayNats = async (
   };
 
   await lay(await issue(), tls);
-  const servers = Array.from({ length: serverCount }, (_, number) => start(number, tls));
+  const servers: Server[] = Array.from({ length: serverCount }, (_, number) => start(number, tls));
   const stop = async (): Promise<void> => {
     await Promise.all(servers.map(end));
   };
   try {
     await Promise.all(servers.map(({ said }) => said('Server is ready')));
+    // Not that each belongs to the cluster: where they come up slowly one of them may not until something is stored.
     await until('the servers have found each other, and one leads', async () => {
       const views = await Promise.all(servers.map((_, number) => clusterSeenBy(portsOf(number)[2] ?? 0)));
-      return views.some(({ replicas = [] }) => replicas.filter(({ current }) => current).length === serverCount - 1);
+      return views.every(({ leader }) => leader !== undefined && leader !== '');
     });
   } catch (error) {
     await stop();
@@ -143,14 +146,23 @@ export const startOverlayNats = async (
         await end(intruder);
       }
     },
+    loseOne: async () => {
+      const last = serverCount - 1;
+      const [gone] = servers.splice(last, 1);
+      if (gone === undefined) throw new Error('no server is left');
+      await end(gone);
+      return async () => {
+        const back = start(last, tls);
+        servers.push(back);
+        await back.said('Server is ready');
+      };
+    },
     stop,
   };
 };
 
-/** How one server sees the cluster; whoever leads tells how the others keep up. */
-const clusterSeenBy = async (
-  monitorPort: number,
-): Promise<{ readonly replicas?: readonly { readonly current: boolean }[] }> => {
+/** How one server sees the cluster. */
+const clusterSeenBy = async (monitorPort: number): Promise<{ readonly leader?: string }> => {
   const answer = await fetch(`http://127.0.0.1:${monitorPort}/jsz`);
   const { meta_cluster = {} } = Object(await answer.json());
   return meta_cluster;

@@ -39,6 +39,10 @@ const RESUBSCRIBE_MS = 250;
 const STREAM_CONFIGURED_OTHERWISE = 10058;
 /** JetStream's answer about a stream that does not exist. */
 const STREAM_NOT_FOUND = 10059;
+/** JetStream's answer where it knows of fewer servers than a stream wants copies. */
+const TOO_FEW_SERVERS = 10005;
+/** After this time more copies are asked for again, with the next message. */
+const COPIES_RETRY_MS = 5 * SECOND_MS;
 /** JetStream's answer where the space for a stream cannot be reserved. */
 const NO_ROOM_FOR_STREAM = 10047;
 
@@ -84,7 +88,15 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   const publisher = jetstream(connection, { timeout: publishTimeoutMs });
   // The server may be up before its JetStream is; every call finds out for itself, and is repeated by its caller.
   const manager = await jetstreamManager(connection, { timeout: publishTimeoutMs, checkAPI: false });
-  const created = new Map<string, Promise<void>>();
+  const created = new Map<string, Ensured>();
+  const copies =
+    log &&
+    failureLog({
+      log,
+      clock,
+      failing: 'stream has one copy until NATS has more servers',
+      back: 'stream has its copies',
+    });
   const fetching = new Set<ConsumerMessages>();
   let session = 1;
   let isConnected = true;
@@ -102,7 +114,8 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   };
   const watching = watchConnection();
 
-  const createStream = async (service: string): Promise<void> => {
+  /** @returns whether the stream has as many copies as it should */
+  const createStream = async (service: string): Promise<boolean> => {
     const config: Partial<StreamConfig> & { name: string } = {
       name: streamName(streamOf(service)),
       subjects: [subjectName(subjectsOf(service))],
@@ -116,25 +129,42 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
       num_replicas: replicas,
     };
     try {
-      await manager.streams.add(config);
+      await manager.streams.add(config).catch((error: unknown) => {
+        if (codeOf(error) !== STREAM_CONFIGURED_OTHERWISE) throw error;
+        return manager.streams.update(config.name, config);
+      });
     } catch (error) {
-      if (!(error instanceof JetStreamApiError)) throw error;
-      if (error.code === NO_ROOM_FOR_STREAM) throw noRoom(config.name, streamBytesMax, error);
-      if (error.code !== STREAM_CONFIGURED_OTHERWISE) throw error;
-      await manager.streams.update(config.name, config);
+      if (codeOf(error) === NO_ROOM_FOR_STREAM) throw noRoom(config.name, streamBytesMax, error);
+      if (codeOf(error) !== TOO_FEW_SERVERS || replicas === 1) throw error;
+      copies?.failed(error, { stream: config.name, replicas });
+      // One is down at the moment; or servers that came up slowly have formed a cluster without one of theirs, which they take
+      // in when that one starts again, and never before. Facts are told meanwhile.
+      await manager.streams.add({ ...config, num_replicas: 1 }).catch((failure: unknown) => {
+        // It is there, as it was made before.
+        if (codeOf(failure) !== STREAM_CONFIGURED_OTHERWISE) throw failure;
+      });
+      return false;
     }
+    copies?.succeeded();
+    return true;
   };
 
   /** Sees to it that the stream of a service exists; what succeeded once is trusted until something fails. */
   const ensureStream = (service: string): Promise<void> => {
     const known = created.get(service);
-    if (known) return known;
-    const creating = createStream(service).catch((error: unknown) => {
-      created.delete(service);
-      throw error;
-    });
-    created.set(service, creating);
-    return creating;
+    if (known && clock.monotonicMs() < known.untilMs) return known.done;
+    const ensured: Ensured = { untilMs: Number.POSITIVE_INFINITY, done: Promise.resolve() };
+    ensured.done = createStream(service).then(
+      (isWhole) => {
+        if (!isWhole) ensured.untilMs = clock.monotonicMs() + COPIES_RETRY_MS;
+      },
+      (error: unknown) => {
+        created.delete(service);
+        throw error;
+      },
+    );
+    created.set(service, ensured);
+    return ensured.done;
   };
 
   /** Runs a call on a service's stream; a failure makes the next call create the stream again, should it be gone. */
@@ -219,6 +249,16 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   };
 };
 
+/** A stream that is looked after. */
+interface Ensured {
+  /** Monotonic time from which on it is looked after again. */
+  untilMs: number;
+  /** Resolves once it is there. */
+  done: Promise<void>;
+}
+
+const codeOf = (error: unknown): number | undefined => (error instanceof JetStreamApiError ? error.code : undefined);
+
 const asDelivery = (message: JsMsg): Delivery => ({
   bytes: message.data,
   deliveryCount: message.info.deliveryCount,
@@ -227,7 +267,7 @@ const asDelivery = (message: JsMsg): Delivery => ({
   working: () => message.working(),
 });
 
-const noRoom = (stream: string, bytes: number, cause: Error): Error =>
+const noRoom = (stream: string, bytes: number, cause: unknown): Error =>
   new Error(
     `the NATS server has no room for stream ${stream}, which reserves ${bytes} bytes: give JetStream more space, delete ` +
       'streams nobody needs, or lower NATS_STREAM_BYTES_MAX',
