@@ -5,10 +5,11 @@ import { objectsIn } from './render.ts';
 
 /** Names as Prometheus has them, from the table of docs/metrics.md: dots become `_`, the unit is appended. */
 const metricNames = new Set(
-  [...textOf('docs/metrics.md').matchAll(/^\| `([a-z._]+)` \| (gauge|histogram)(, s)? \|/gm)].flatMap(
+  [...textOf('docs/metrics.md').matchAll(/^\| `([a-z._]+)` \| (gauge|histogram|counter)(, s)? \|/gm)].flatMap(
     ([, name = '', kind, seconds]) => {
       const base = `${name.replaceAll('.', '_')}${seconds === undefined ? '' : '_seconds'}`;
-      return kind === 'histogram' ? [`${base}_bucket`, `${base}_count`, `${base}_sum`] : [base];
+      if (kind === 'histogram') return [`${base}_bucket`, `${base}_count`, `${base}_sum`];
+      return [kind === 'counter' ? `${base}_total` : base];
     },
   ),
 );
@@ -19,8 +20,9 @@ const labelNames = new Set([
   ),
   'le',
   'interlock_tls_certificate',
-  // Of CloudNativePG and its plugin.
+  // Of CloudNativePG and its plugin, of kube-state-metrics and of kubelets.
   'namespace',
+  'statefulset',
 ]);
 
 const alerts = objectsIn(textOf('deploy/kubernetes/overlays/production/alerts.yaml')).flatMap(({ spec }) =>
@@ -79,5 +81,8 @@ test('every alert has a page that says what to do, and every page an alert', () 
   const pages = [...textOf('docs/operations.md').matchAll(/^## (\w+)$/gm)].map(([, name = '']) => name);
   assert.deepEqual(alerts.map(({ alert }) => alert).sort(), [...pages].sort());
   for (const { alert, annotations } of alerts)
-    assert.equal(annotations.runbook, `docs/operations.md#${alert.toLowerCase()}`);
+    assert.equal(
+      annotations.runbook_url,
+      `https://runbooks.example.com/interlock/operations.md#${alert.toLowerCase()}`,
+    );
 });

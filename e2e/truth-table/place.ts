@@ -181,6 +181,7 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
             driver,
             startTimeoutMs: terms.startTimeoutMs,
             guestStopTimeoutMs: 60_000,
+            leaseTtlMs: terms.leases.ttlMs,
             // What stops a machine here is what it heard, not that it looked.
             sweepIntervalMs: 3_600_000,
             dataDisksMax: 8,

@@ -206,6 +206,7 @@ export const createDeployment = (founding: Founding, random: SeededRandom, setti
             driver: hardware.driver,
             startTimeoutMs: settings.startTimeoutMs,
             guestStopTimeoutMs: settings.guestStopTimeoutMs,
+            leaseTtlMs: settings.leases.ttlMs,
             sweepIntervalMs: settings.sweepIntervalMs,
             dataDisksMax: 16,
             diskCallsMax: 16,

@@ -32,6 +32,8 @@ export interface ComputeSettings {
   readonly startTimeoutMs: number;
   /** How long a guest may take to shut down before it is ended (VM-42). */
   readonly guestStopTimeoutMs: number;
+  /** Bound of a revocation: machines that are off later are counted. */
+  readonly leaseTtlMs: number;
   /** How often everything is looked at again. */
   readonly sweepIntervalMs: number;
   readonly dataDisksMax: number;
@@ -52,7 +54,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const disks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
   // What people wait for while they ask does not queue behind the disks of a whole fleet.
   const askedDisks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
-  const measureStops = meterStops(meter);
+  const measureStops = meterStops(meter, settings.leaseTtlMs);
   const work = { vms, disks, driver, losses, clock, random, log, measureStops, startTimeoutMs, guestStopTimeoutMs };
   const engine = createEngine({ ...work, tracer });
   if (isDivided) for (const share of machineShares) shares.keep(share, (signal) => engine.serve(share, signal));

@@ -11,6 +11,10 @@ export const computeSpec = {
     int('Process without which guests end; without it they live as long as what started this service', { min: 1 }),
   ),
   interlockParentPid: optional(int('Process that started this service', { min: 1 })),
+  leaseTtlMs: int('Bound of a revocation, as disk has it: machines that are off later are counted', {
+    min: 1_000,
+    default: 60_000,
+  }),
   guestStopTimeoutMs: int('How long a guest may take to shut down before it is ended', { min: 0, default: 10_000 }),
   guestIoTimeoutMs: int(
     'Longest single read, write or flush of a guest: how long it waits for a disk host that is being replaced',

@@ -24,20 +24,27 @@ const measured = async (settings: TestCloudOptions['settings'] = {}) => {
       const value = { set, keyVersion, reason: 'KEY_DISABLED', accessEpoch, since, partial: false } as const;
       await world.tellOfSet({ $case: 'keyAccessLost', value });
       for (const { name } of [one, two]) await fleet.settled(name, 'STOPPED');
-      const found = await read('interlock.revocation.duration');
+      const duration = await read('interlock.revocation.duration');
+      const [[, late] = []] = await read('interlock.revocation.late');
       await world.close();
-      return found;
+      return { duration, late };
     })(),
   );
 };
 
 test('how long a revocation took is a metric by its cause: one value a machine that stopped because of it', async () => {
   for (const settings of [{}, { driver: idleDriver() }]) {
-    const [[by, value] = [], ...others] = await measured(settings);
+    const { duration, late } = await measured(settings);
+    const [[by, value] = [], ...others] = duration;
+    assert.equal(late, 0, 'within LEASE_TTL_MS');
     assert.deepEqual(others, []);
     assert.deepEqual(by, { 'interlock.reason': 'KEY_DISABLED' });
     const { count, sum } = value as { count: number; sum: number };
     assert.equal(count, 2);
     assert.equal(Math.round(sum), 4, `${sum} s, told two seconds late`);
   }
+});
+
+test('a machine that is off later than LEASE_TTL_MS is counted, whatever the bound is', async () => {
+  assert.equal((await measured({ leaseTtlMs: 1_000 })).late, 2);
 });

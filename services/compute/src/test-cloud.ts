@@ -86,6 +86,7 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
     driver,
     startTimeoutMs: 5_000,
     guestStopTimeoutMs: 200,
+    leaseTtlMs: 60_000,
     sweepIntervalMs: 60_000,
     dataDisksMax: 8,
     diskCallsMax: 16,

@@ -107,7 +107,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const compute = client('compute', ComputeServiceDefinition);
   const reports = openLossReports({ compute, diskHost: dataAddress, ...background });
   const leases = openLeases({ keyAccess, options, reports, terms, ...background });
-  scope.defer('lease metrics', meterLeases({ leases, keyAccess, meter, clock }));
+  scope.defer('lease metrics', meterLeases({ leases, keyAccess, meter, clock, ttlMs: terms.ttlMs }));
   const deks = openDeks({ vault, setKeys, platformKey, random });
   const holding = holdFiles(settings.files, () => ownership);
   const letGo = (): void => {

@@ -13,7 +13,7 @@ test('a lease is counted by its state, and its age is a metric in seconds as lon
   const { meter, read, unitOf } = testMeter();
   const key = { set: 'set', keyVersion: 'version' };
   const report = { lease: keyAccess.lease(key), users: new Set() } as unknown as LeaseReport;
-  const end = meterLeases({ leases: { list: () => [report] }, keyAccess, clock, meter });
+  const end = meterLeases({ leases: { list: () => [report] }, keyAccess, clock, meter, ttlMs: 20_000 });
   const counts = async () =>
     Object.fromEntries(
       (await read('interlock.lease.count')).map(([by, value]) => [by['interlock.lease.state'], value]),
@@ -30,6 +30,7 @@ test('a lease is counted by its state, and its age is a metric in seconds as lon
   keyAccess.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 2 }, 'fact');
   assert.deepEqual(await read('interlock.lease.age'), []);
   assert.deepEqual(await counts(), { HELD: 0, PAUSED: 0, LOST: 1, PINNED: 0 });
+  assert.deepEqual(await read('interlock.lease.ttl'), [[{}, 20]]);
   end();
   assert.deepEqual(await counts(), {});
 });

@@ -12,7 +12,7 @@ const STATES = ['HELD', 'PAUSED', 'LOST', 'PINNED'] as const;
 /**
  * Shows the leases of this host: how many are in each state as `interlock.lease.count`, and the age of each as
  * `interlock.lease.age`: seconds since the question of its newest yes was sent, by set and key version. A healthy one
- * stays below half of LEASE_TTL_MS; one without a yes is not observed.
+ * stays below half of `interlock.lease.ttl`, which is LEASE_TTL_MS in seconds; one without a yes is not observed.
  * @returns ends it
  */
 export const meterLeases = (parts: {
@@ -20,11 +20,16 @@ export const meterLeases = (parts: {
   readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
   readonly clock: Pick<Clock, 'monotonicMs' | 'bootMs'>;
   readonly meter: Meter;
+  readonly ttlMs: number;
 }): (() => void) => {
-  const { leases, keyAccess, clock, meter } = parts;
+  const { leases, keyAccess, clock, meter, ttlMs } = parts;
   const age = meter.createObservableGauge('interlock.lease.age', {
     unit: 's',
     description: 'Time since the question was sent whose yes a lease rests on',
+  });
+  const ttl = meter.createObservableGauge('interlock.lease.ttl', {
+    unit: 's',
+    description: 'How long a yes of a vault lets data keys be used',
   });
   const count = meter.createObservableGauge('interlock.lease.count', {
     unit: '{lease}',
@@ -32,6 +37,7 @@ export const meterLeases = (parts: {
   });
   const observe = (result: BatchObservableResult): void => {
     const now = readingOf(clock);
+    result.observe(ttl, ttlMs / 1_000);
     const counts = new Map<(typeof STATES)[number], number>(STATES.map((state) => [state, 0]));
     for (const report of leases.list()) {
       const { lease } = report;
@@ -46,6 +52,6 @@ export const meterLeases = (parts: {
     }
     for (const [state, number] of counts) result.observe(count, number, { [STATE]: state });
   };
-  meter.addBatchObservableCallback(observe, [age, count]);
-  return () => meter.removeBatchObservableCallback(observe, [age, count]);
+  meter.addBatchObservableCallback(observe, [age, ttl, count]);
+  return () => meter.removeBatchObservableCallback(observe, [age, ttl, count]);
 };

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { test } from 'node:test';
+import { runProgram } from '../../deploy/images/builder.ts';
+import { textOf } from '../docs/sources.ts';
+import { objectsIn } from './render.ts';
+
+/** Series as Prometheus would have them, and their values, one a minute, in promtool's notation: `0x8 1x40` is nine times 0, then 41 times 1. */
+type Series = Readonly<Record<string, string>>;
+
+/** What an alert fires on at the minute it is looked at, and what it leaves alone. */
+interface Case {
+  readonly fires: Series;
+  readonly quiet: Series;
+}
+
+const long = (value: number): string => `${value}x80`;
+const lease = (ageSeconds: number, ttlSeconds: number): Series => ({
+  'interlock_lease_age_seconds{interlock_des="des1", interlock_key_version="v1", service_name="disk"}':
+    long(ageSeconds),
+  'interlock_lease_ttl_seconds{service_name="disk"}': long(ttlSeconds),
+});
+const services = ['identity', 'key-vault', 'disk-encryption-set', 'compute'];
+const measured = (service: string): Series => ({
+  [`interlock_relay_outage_seconds{service_name="${service}"}`]: long(0),
+});
+const measuring: Series = Object.assign(
+  { 'interlock_lease_count{service_name="disk", interlock_lease_state="HELD"}': long(0) },
+  ...services.map(measured),
+);
+const without = (series: Series, gone: string): Series =>
+  Object.fromEntries(Object.entries(series).filter(([name]) => !name.includes(gone)));
+const hosts = (ready: number): Series => ({
+  'kube_statefulset_replicas{namespace="interlock", statefulset="disk"}': long(1),
+  'kube_statefulset_status_replicas_ready{namespace="interlock", statefulset="disk"}': long(ready),
+});
+const volume = (freeShare: number, namespace = 'interlock'): Series => ({
+  [`kubelet_volume_stats_available_bytes{namespace="${namespace}", persistentvolumeclaim="data-disk-0"}`]: long(
+    freeShare * 1_000,
+  ),
+  [`kubelet_volume_stats_capacity_bytes{namespace="${namespace}", persistentvolumeclaim="data-disk-0"}`]: long(1_000),
+});
+const gauge = (name: string, labels: string, fires: number, quiet: number): Case => ({
+  fires: { [`${name}{${labels}}`]: long(fires) },
+  quiet: { [`${name}{${labels}}`]: long(quiet) },
+});
+const heard = 'service_name="disk", messaging_destination_name="disk-encryption-set"';
+const certificate = 'service_name="disk", interlock_tls_certificate="own"';
+
+const cases: Readonly<Record<string, Case>> = {
+  // By the setting, whatever it is: 50 s are much of 60 and little of 300.
+  LeaseNotRenewed: { fires: lease(50, 60), quiet: lease(50, 300) },
+  LeaseOlderThanItsBound: { fires: lease(21, 20), quiet: lease(59, 60) },
+  VaultDoesNotAnswer: gauge('interlock_lease_count', 'interlock_lease_state="PAUSED"', 3, 0),
+  VaultOnHold: gauge('interlock_key_vault_hold', 'service_name="key-vault"', 1, 0),
+  // One machine, at minute 18, of a process that has counted none before.
+  RevocationBoundMissed: {
+    fires: { 'interlock_revocation_late_total{service_name="compute"}': '0x17 1x60' },
+    quiet: { 'interlock_revocation_late_total{service_name="compute"}': long(7) },
+  },
+  ConsumerStandsStill: gauge('interlock_feed_lag_seconds', heard, 31, 29),
+  FeedGapGrows: gauge('interlock_feed_gap', heard, 10_001, 10_000),
+  FactParked: gauge('interlock_feed_parked', heard, 1, 0),
+  RelaySilent: gauge('interlock_relay_outage_seconds', 'service_name="disk"', 11, 9),
+  RotationWaits: gauge('interlock_rotation_left', 'interlock_des="des1", interlock_rotation_state="waiting"', 2, 0),
+  MetricsMissing: { fires: { up: long(1) }, quiet: { 'interlock_feed_gap{service_name="disk"}': long(0) } },
+  HostGone: { fires: hosts(0), quiet: hosts(1) },
+  ServiceSilent: { fires: without(measuring, 'lease_count'), quiet: measuring },
+  VolumeFills: { fires: volume(0.14), quiet: volume(0.16) },
+  VolumeAlmostFull: { fires: volume(0.04), quiet: { ...volume(0.06), ...volume(0.01, 'another') } },
+  CertificateEndsSoon: gauge('interlock_tls_certificate_remaining_seconds', certificate, 19 * 86_400, 21 * 86_400),
+  LogNotArchived: {
+    fires: {
+      'cnpg_pg_stat_archiver_last_failed_time{namespace="interlock"}': long(200),
+      'cnpg_pg_stat_archiver_last_archived_time{namespace="interlock"}': long(100),
+    },
+    quiet: {
+      'cnpg_pg_stat_archiver_last_failed_time{namespace="interlock"}': long(100),
+      'cnpg_pg_stat_archiver_last_archived_time{namespace="interlock"}': long(200),
+    },
+  },
+  // The clock of these tests begins in 1970.
+  BackupTooOld: gauge(
+    'barman_cloud_cloudnative_pg_io_last_available_backup_timestamp',
+    'namespace="interlock"',
+    -3 * 86_400,
+    0,
+  ),
+};
+/** Those that wait for an hour are looked at after 70 minutes, the others after 20. */
+const slow = new Set(['RotationWaits', 'CertificateEndsSoon', 'BackupTooOld']);
+
+const [rules] = objectsIn(textOf('deploy/kubernetes/overlays/production/alerts.yaml'));
+const alerts = (rules?.spec.groups ?? []).flatMap((group) => group.rules);
+
+test('every alert has series it fires on, and series it leaves alone', () => {
+  assert.deepEqual(Object.keys(cases).sort(), alerts.map(({ alert }) => alert).sort());
+});
+
+test('no alert has the seconds of a setting written out, and each says where its page is', () => {
+  for (const { alert, expr, annotations } of alerts) {
+    if (/lease|revocation/.test(expr)) assert.doesNotMatch(expr, /\b(45|60)\b/, alert);
+    assert.ok(URL.canParse(annotations.runbook_url ?? ''), alert);
+  }
+});
+
+const hasPromtool = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'promtool')));
+
+test('every alert fires on what it is about, and on nothing else', async (t) => {
+  if (!hasPromtool) {
+    t.diagnostic('expressions were not evaluated: that needs promtool (apt-get install promtool)');
+    return;
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-alerts-'));
+  try {
+    writeFileSync(join(folder, 'rules.yaml'), JSON.stringify(rules?.spec));
+    const look = (alert: string, series: Series, count: number) => ({
+      name: `${alert} ${count === 0 ? 'is quiet' : 'fires'}`,
+      interval: '1m',
+      input_series: Object.entries(series).map(([name, values]) => ({ series: name, values })),
+      promql_expr_test: [
+        {
+          expr: `count(ALERTS{alertname="${alert}", alertstate="firing"})`,
+          eval_time: slow.has(alert) ? '70m' : '20m',
+          exp_samples: count === 0 ? [] : [{ labels: '{}', value: count }],
+        },
+      ],
+    });
+    const tests = Object.entries(cases).flatMap(([alert, { fires, quiet }]) => [
+      look(alert, fires, 1),
+      look(alert, quiet, 0),
+    ]);
+    for (const service of services)
+      tests.push(look('ServiceSilent', without(measuring, `service_name="${service}"`), 1));
+    writeFileSync(
+      join(folder, 'tests.yaml'),
+      JSON.stringify({ rule_files: ['rules.yaml'], evaluation_interval: '1m', tests }),
+    );
+    await runProgram('promtool', ['check', 'rules', join(folder, 'rules.yaml')], process.env);
+    await runProgram('promtool', ['test', 'rules', join(folder, 'tests.yaml')], process.env);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
