@@ -24,11 +24,19 @@ const find = (overlay: Overlay, kind: string, name: string): KubernetesObject =>
 const own = (overlay: Overlay) =>
   workloadsIn(objectsOf(overlay)).filter(({ metadata }) => serviceNames.some((name) => name === metadata.name));
 
+/** Secrets the example has fetched from a store outside of the cluster. */
+const fetchedIn = (objects: readonly KubernetesObject[]): readonly string[] =>
+  objects.flatMap(({ kind, spec }) => (kind === 'ExternalSecret' ? (spec.target?.name ?? []) : []));
+
+/** The overlay for a platform, and what such a platform makes of it. */
+const isProduction = (overlay: Overlay): boolean => overlay === 'production' || overlay === 'example';
+
 /** Secrets that are there before an overlay is applied, or are made by what it applies. */
 const secretsOf = (overlay: Overlay): ReadonlySet<string> =>
-  overlay === 'production'
+  isProduction(overlay)
     ? new Set([
-        ...namesMade(true, true),
+        // The example names those it has fetched; production expects them to be there.
+        ...(overlay === 'production' ? namesMade(true, true) : fetchedIn(objectsOf(overlay))),
         ...objectsOf(overlay).flatMap(({ kind, spec }) => (kind === 'Certificate' ? (spec.secretName ?? []) : [])),
         // The operator makes the authority of each cluster itself.
         ...objectsOf(overlay).flatMap(({ kind, metadata }) => (kind === 'Cluster' ? `${metadata.name}-ca` : [])),
@@ -126,12 +134,11 @@ for (const overlay of overlays) {
         return replicas + (kind === 'Deployment' ? 1 : 0);
       };
       const processes = own(overlay).reduce((sum, workload) => sum + mostOf(workload), 0);
-      const most =
-        overlay === 'production'
-          ? find(overlay, 'Cluster', 'interlock-postgres').spec.postgresql?.parameters?.max_connections
-          : /max_connections=(\d+)/.exec(
-              containersOf(find(overlay, 'StatefulSet', 'postgres'))[0]?.args?.join(' ') ?? '',
-            )?.[1];
+      const most = isProduction(overlay)
+        ? find(overlay, 'Cluster', 'interlock-postgres').spec.postgresql?.parameters?.max_connections
+        : /max_connections=(\d+)/.exec(
+            containersOf(find(overlay, 'StatefulSet', 'postgres'))[0]?.args?.join(' ') ?? '',
+          )?.[1];
       // One more than its own each, and some for operators, copies and people.
       const wanted = processes * (storeConnections + 1) + 20;
       assert.ok(wanted <= Number(most), `${processes} processes want ${wanted} of ${most} connections`);
@@ -159,100 +166,150 @@ for (const overlay of overlays) {
   });
 }
 
-describe('production', () => {
-  test('three of what may be three, over zones and nodes, one disturbed at a time, more by load', () => {
-    for (const name of ['identity', 'key-vault', 'disk-encryption-set']) {
-      const spread = find('production', 'Deployment', name).spec.template.spec.topologySpreadConstraints ?? [];
-      assert.deepEqual(
-        spread.map(({ topologyKey }) => topologyKey),
-        ['topology.kubernetes.io/zone', 'kubernetes.io/hostname'],
-      );
-      assert.equal(find('production', 'PodDisruptionBudget', name).spec.maxUnavailable, 1);
-      assert.ok(Number(find('production', 'ScaledObject', name).spec.minReplicaCount) >= 3);
-      assert.equal(find('production', 'Deployment', name).spec.replicas, undefined, 'its autoscaler says how many');
-    }
-    for (const { metadata, spec } of workloadsIn(objectsOf('production')))
-      for (const { nodeTaintsPolicy } of spec.template.spec.topologySpreadConstraints ?? [])
-        assert.equal(nodeTaintsPolicy, 'Honor', `${metadata.name}: a node that takes none of its pods counts as empty`);
-    assert.equal(find('production', 'StatefulSet', 'nats').spec.replicas, 3);
-    assert.deepEqual(find('production', 'PersistentVolumeClaim', 'key-vault-seal-keys').spec.accessModes, [
-      'ReadWriteMany',
-    ]);
-  });
+for (const overlay of overlays.filter(isProduction))
+  describe(`${overlay}, as a platform runs it`, () => {
+    test('three of what may be three, over zones and nodes, one disturbed at a time, more by load', () => {
+      for (const name of ['identity', 'key-vault', 'disk-encryption-set']) {
+        const spread = find(overlay, 'Deployment', name).spec.template.spec.topologySpreadConstraints ?? [];
+        assert.deepEqual(
+          spread.map(({ topologyKey }) => topologyKey),
+          ['topology.kubernetes.io/zone', 'kubernetes.io/hostname'],
+        );
+        assert.equal(find(overlay, 'PodDisruptionBudget', name).spec.maxUnavailable, 1);
+        assert.ok(Number(find(overlay, 'ScaledObject', name).spec.minReplicaCount) >= 3);
+        assert.equal(find(overlay, 'Deployment', name).spec.replicas, undefined, 'its autoscaler says how many');
+      }
+      for (const { metadata, spec } of workloadsIn(objectsOf(overlay)))
+        for (const { nodeTaintsPolicy } of spec.template.spec.topologySpreadConstraints ?? [])
+          assert.equal(
+            nodeTaintsPolicy,
+            'Honor',
+            `${metadata.name}: a node that takes none of its pods counts as empty`,
+          );
+      assert.equal(find(overlay, 'StatefulSet', 'nats').spec.replicas, 3);
+      assert.deepEqual(find(overlay, 'PersistentVolumeClaim', 'key-vault-seal-keys').spec.accessModes, [
+        'ReadWriteMany',
+      ]);
+    });
 
-  test('a failover takes no commit back, and what NATS may lose is stated', () => {
-    const { instances, postgresql } = find('production', 'Cluster', 'interlock-postgres').spec;
-    assert.equal(instances, 3);
-    assert.deepEqual(postgresql?.synchronous, { method: 'any', number: 1, dataDurability: 'required' });
-    assert.match(find('production', 'ConfigMap', 'nats-config').data?.['nats.conf'] ?? '', /sync_interval: \d+s/);
-    assert.equal(find('production', 'ConfigMap', 'interlock-settings').data?.NATS_STREAM_REPLICAS, '3');
-  });
+    test('a failover takes no commit back, and what NATS may lose is stated', () => {
+      const { instances, postgresql } = find(overlay, 'Cluster', 'interlock-postgres').spec;
+      assert.equal(instances, 3);
+      assert.deepEqual(postgresql?.synchronous, { method: 'any', number: 1, dataDurability: 'required' });
+      assert.match(find(overlay, 'ConfigMap', 'nats-config').data?.['nats.conf'] ?? '', /sync_interval: \d+s/);
+      assert.equal(find(overlay, 'ConfigMap', 'interlock-settings').data?.NATS_STREAM_REPLICAS, '3');
+    });
 
-  test('what Postgres has stored reaches an object store, whose key is in a Secret', () => {
-    const [plugin] = find('production', 'Cluster', 'interlock-postgres').spec.plugins ?? [];
-    const store = find('production', 'ObjectStore', plugin?.parameters?.barmanObjectName ?? '');
-    assert.equal(plugin?.isWALArchiver, true);
-    const { cluster, pluginConfiguration, immediate } = find(
-      'production',
-      'ScheduledBackup',
-      'interlock-postgres',
-    ).spec;
-    assert.equal(cluster?.name, 'interlock-postgres');
-    assert.equal(pluginConfiguration?.name, plugin?.name);
-    assert.equal(immediate, true);
-    assert.deepEqual(store.spec.configuration?.s3Credentials, {
-      accessKeyId: { name: 'interlock-backups', key: 'ACCESS_KEY_ID' },
-      secretAccessKey: { name: 'interlock-backups', key: 'ACCESS_SECRET_KEY' },
+    test('what Postgres has stored reaches an object store, whose key is in a Secret', () => {
+      const [plugin] = find(overlay, 'Cluster', 'interlock-postgres').spec.plugins ?? [];
+      const store = find(overlay, 'ObjectStore', plugin?.parameters?.barmanObjectName ?? '');
+      assert.equal(plugin?.isWALArchiver, true);
+      const { cluster, pluginConfiguration, immediate } = find(overlay, 'ScheduledBackup', 'interlock-postgres').spec;
+      assert.equal(cluster?.name, 'interlock-postgres');
+      assert.equal(pluginConfiguration?.name, plugin?.name);
+      assert.equal(immediate, true);
+      assert.deepEqual(store.spec.configuration?.s3Credentials, {
+        accessKeyId: { name: 'interlock-backups', key: 'ACCESS_KEY_ID' },
+        secretAccessKey: { name: 'interlock-backups', key: 'ACCESS_SECRET_KEY' },
+      });
+    });
+
+    test('an update of NATS waits for a server that catches up, and a Job that is done does not stand in the way of the next', () => {
+      const [nats] = containersOf(find(overlay, 'StatefulSet', 'nats'));
+      assert.equal(nats?.startupProbe?.httpGet?.path, '/healthz');
+      assert.ok(Number(find('local', 'Job', 'setup').spec.ttlSecondsAfterFinished) > 0);
+    });
+
+    test('every service shows NATS a key of its own, and trusts only whom it should: nothing goes unencrypted', () => {
+      const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
+      const files = { DATABASE_CA_FILE: 'postgres-authority', NATS_SEED_FILE: 'nats-user', NATS_CA_FILE: 'tls' };
+      for (const workload of own(overlay)) {
+        const { name } = workload.metadata;
+        const [{ volumeMounts = [] } = {}] = containersOf(workload);
+        for (const [variable, volume] of Object.entries(files)) {
+          const mounted = volumeMounts.find(({ mountPath }) => data[variable]?.startsWith(`${mountPath}/`));
+          assert.equal(mounted?.name, volume, `${name}: ${variable}`);
+        }
+        const volumes = new Map(
+          (workload.spec.template.spec.volumes ?? []).map((volume) => [volume.name, volume.secret]),
+        );
+        assert.equal(volumes.get('nats-user')?.secretName, secretNames.nats(workload.metadata.name as ServiceName));
+        // Not with the key of the authority, which lies beside it.
+        assert.deepEqual(volumes.get('postgres-authority')?.items, [{ key: 'ca.crt', path: 'ca.crt' }]);
+      }
+      const [nats] = containersOf(find(overlay, 'StatefulSet', 'nats'));
+      for (const service of serviceNames) {
+        const variable = nats?.env?.find(({ name }) => name === nkeyVariableOf(service));
+        assert.deepEqual(variable?.valueFrom?.secretKeyRef, { name: secretNames.nats(service), key: 'public' });
+      }
+      const { dnsNames = [] } = find(overlay, 'Certificate', 'nats').spec;
+      for (const url of (data.NATS_URL ?? '').split(',')) assert.ok(dnsNames.includes(new URL(url).hostname), url);
+      const { postgresql } = find(overlay, 'Cluster', 'interlock-postgres').spec;
+      assert.deepEqual(postgresql?.pg_hba, ['hostnossl all all all reject']);
+      // A namespace would be in names nobody may use.
+      assert.equal(data.NATS_NAMESPACE, undefined);
+      assert.equal(readConfig(data, { partitionCount: hostSpec.partitionCount }).partitionCount, 4);
+    });
+
+    test('every service has a certificate in the names it is called by, for both ends of a call', () => {
+      for (const name of serviceNames) {
+        const { dnsNames = [], usages = [], secretName } = find(overlay, 'Certificate', name).spec;
+        assert.equal(secretName, secretNames.tls(name));
+        for (const dns of [name, `${name}.interlock.svc`, 'localhost'])
+          assert.ok(dnsNames.includes(dns), `${name}: ${dns}`);
+        assert.ok(usages.includes('server auth') && usages.includes('client auth'));
+      }
+      assert.ok(find(overlay, 'Certificate', 'disk').spec.dnsNames?.includes('*.disk.interlock.svc'));
+      assert.equal(find(overlay, 'Certificate', 'client').spec.secretName, secretNames.clientTls);
     });
   });
 
-  test('an update of NATS waits for a server that catches up, and a Job that is done does not stand in the way of the next', () => {
-    const [nats] = containersOf(find('production', 'StatefulSet', 'nats'));
-    assert.equal(nats?.startupProbe?.httpGet?.path, '/healthz');
-    assert.ok(Number(find('local', 'Job', 'setup').spec.ttlSecondsAfterFinished) > 0);
+test('the page on upgrades finds every Secret that has to be there before production is applied', () => {
+  const page = textOf('docs/how-to/deploy-on-kubernetes.md');
+  const upgrade = page.slice(page.indexOf('\n## Upgrade'), page.indexOf('\n### Replace the authority'));
+  const [, pattern = ''] = /grep -hoE '([^']+)'/.exec(upgrade) ?? [];
+  const found = [...JSON.stringify(objectsOf('production')).matchAll(new RegExp(pattern, 'g'))].map(([name]) => name);
+  // Nothing that is applied mounts that of the administrator; and the superuser is that of the local Postgres.
+  const notMounted: readonly string[] = [secretNames.administrator, secretNames.postgres];
+  const wanted = namesMade(true, true).filter((name) => !notMounted.includes(name));
+  assert.deepEqual([...new Set(found)].sort(), [...wanted, 'interlock-backups'].sort());
+  assert.match(upgrade, /Secret `interlock-backups`/);
+});
+
+describe('example', () => {
+  test('every Secret is fetched that production expects, and no other', () => {
+    const wanted = namesMade(true, true).filter((name) => name !== secretNames.postgres);
+    const { configuration } = find('example', 'ObjectStore', 'interlock-backups').spec;
+    const backups = configuration?.s3Credentials as { readonly accessKeyId: { readonly name: string } };
+    const names = objectsOf('example').flatMap(({ kind, metadata }) =>
+      kind === 'ExternalSecret' ? metadata.name : [],
+    );
+    assert.deepEqual(names.sort(), [...wanted, backups.accessKeyId.name].sort());
   });
 
-  test('every service shows NATS a key of its own, and trusts only whom it should: nothing goes unencrypted', () => {
-    const { data = {} } = find('production', 'ConfigMap', 'interlock-settings');
-    const files = { DATABASE_CA_FILE: 'postgres-authority', NATS_SEED_FILE: 'nats-user', NATS_CA_FILE: 'tls' };
-    for (const workload of own('production')) {
-      const { name } = workload.metadata;
-      const [{ volumeMounts = [] } = {}] = containersOf(workload);
-      for (const [variable, volume] of Object.entries(files)) {
-        const mounted = volumeMounts.find(({ mountPath }) => data[variable]?.startsWith(`${mountPath}/`));
-        assert.equal(mounted?.name, volume, `${name}: ${variable}`);
-      }
-      const volumes = new Map(
-        (workload.spec.template.spec.volumes ?? []).map((volume) => [volume.name, volume.secret]),
+  test('nothing is left of what production only stands in for', () => {
+    const text = JSON.stringify(objectsOf('example'));
+    for (const placeholder of ['example.com', 'interlock-shared', 's3://interlock-backups', '.observability.svc'])
+      assert.ok(!text.includes(placeholder), placeholder);
+    for (const workload of own('example'))
+      for (const { image } of containersOf(workload)) assert.match(image, /^registry\.platform\.example\/.*@sha256:/);
+    const volumes = workloadsIn(objectsOf('example')).flatMap(({ spec }) => spec.volumeClaimTemplates ?? []);
+    assert.equal(volumes.length, 3);
+    for (const claim of [...volumes, find('example', 'PersistentVolumeClaim', 'key-vault-seal-keys')])
+      assert.notEqual(claim.spec.storageClassName, undefined);
+    for (const { alert, annotations } of find('example', 'PrometheusRule', 'interlock').spec.groups?.[0]?.rules ?? [])
+      assert.equal(
+        annotations.runbook_url,
+        `https://runbooks.platform.example/interlock/operations.md#${alert.toLowerCase()}`,
       );
-      assert.equal(volumes.get('nats-user')?.secretName, secretNames.nats(workload.metadata.name as ServiceName));
-      // Not with the key of the authority, which lies beside it.
-      assert.deepEqual(volumes.get('postgres-authority')?.items, [{ key: 'ca.crt', path: 'ca.crt' }]);
-    }
-    const [nats] = containersOf(find('production', 'StatefulSet', 'nats'));
-    for (const service of serviceNames) {
-      const variable = nats?.env?.find(({ name }) => name === nkeyVariableOf(service));
-      assert.deepEqual(variable?.valueFrom?.secretKeyRef, { name: secretNames.nats(service), key: 'public' });
-    }
-    const { dnsNames = [] } = find('production', 'Certificate', 'nats').spec;
-    for (const url of (data.NATS_URL ?? '').split(',')) assert.ok(dnsNames.includes(new URL(url).hostname), url);
-    const { postgresql } = find('production', 'Cluster', 'interlock-postgres').spec;
-    assert.deepEqual(postgresql?.pg_hba, ['hostnossl all all all reject']);
-    // A namespace would be in names nobody may use.
-    assert.equal(data.NATS_NAMESPACE, undefined);
-    assert.equal(readConfig(data, { partitionCount: hostSpec.partitionCount }).partitionCount, 4);
   });
 
-  test('every service has a certificate in the names it is called by, for both ends of a call', () => {
-    for (const name of serviceNames) {
-      const { dnsNames = [], usages = [], secretName } = find('production', 'Certificate', name).spec;
-      assert.equal(secretName, secretNames.tls(name));
-      for (const dns of [name, `${name}.interlock.svc`, 'localhost'])
-        assert.ok(dnsNames.includes(dns), `${name}: ${dns}`);
-      assert.ok(usages.includes('server auth') && usages.includes('client auth'));
-    }
-    assert.ok(find('production', 'Certificate', 'disk').spec.dnsNames?.includes('*.disk.interlock.svc'));
-    assert.equal(find('production', 'Certificate', 'client').spec.secretName, secretNames.clientTls);
+  test('what production stands for is untouched: the same objects, and Secrets', () => {
+    const names = (overlay: Overlay) =>
+      objectsOf(overlay)
+        .filter(({ kind }) => kind !== 'ExternalSecret')
+        .map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+    assert.deepEqual(names('example').sort(), names('production').sort());
   });
 });
 

@@ -32,8 +32,10 @@ const postgresJob: Place = { labels: { ...cnpg, 'cnpg.io/jobRole': 'join' } };
 const restored: Place = { labels: { ...postgres.labels, 'cnpg.io/cluster': 'interlock-postgres-2' } };
 const restoreJob: Place = { labels: { 'cnpg.io/cluster': 'interlock-postgres-2', 'cnpg.io/jobRole': 'full-recovery' } };
 const operator: Place = { labels: { 'app.kubernetes.io/name': 'cloudnative-pg' }, namespace: 'cnpg-system' };
-const observability = (name: string): Place => ({ labels: { app: name }, namespace: 'observability' });
+const telemetry = (name: string, namespace: string): Place => ({ labels: { app: name }, namespace });
+const observability = (name: string): Place => telemetry(name, 'observability');
 const person: Place = { labels: {}, namespace: 'callers' };
+const colleague: Place = { labels: {}, namespace: 'colleagues' };
 /** As Chaos Mesh labels the pod of a Task. */
 const task: Place = { labels: { 'chaos-mesh.org/workflow': 'revoke-x', 'chaos-mesh.org/controlled-by': 'revoke-x-1' } };
 const stranger: Place = { labels: {} };
@@ -53,6 +55,29 @@ const inOwnServers: readonly Flow[] = [
   ['Secrets are made', named('setup'), apiServer, 443],
   ['metrics are scraped', observability('prometheus'), collector, 9464],
 ];
+/** @param collector where spans and metrics go, @param caller from where people may call */
+const inProduction = (collector: Place, caller: Place): readonly Flow[] => [
+  ...inEvery,
+  ['services store', services, postgres, 5432],
+  ['services export spans and metrics', services, collector, 4318],
+  ['NATS servers find each other', named('nats'), named('nats'), 6222],
+  ['Postgres servers follow each other', postgres, postgres, 5432],
+  ['a new Postgres server copies the first', postgresJob, postgres, 5432],
+  [
+    'Postgres servers watch their Cluster and reach the object store, Jobs too',
+    [postgres, postgresJob],
+    apiServer,
+    443,
+  ],
+  ['a restore reads the object store', [restoreJob, restored], apiServer, 443],
+  ['a restore copies itself', restoreJob, restored, 5432],
+  ['services store in what was restored', services, restored, 5432],
+  ['the operator asks what was restored', operator, restored, 8000],
+  ['the operator asks its servers', operator, postgres, 8000],
+  ['Postgres metrics are scraped', { ...collector, labels: { app: 'prometheus' } }, postgres, 9187],
+  ['a rehearsal gets its spans', collector, rehearsal, 4318],
+  ['people call from where they may', caller, services, 7400],
+];
 const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
   local: [...inEvery, ...inOwnServers],
   chaos: [
@@ -61,28 +86,8 @@ const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
     ['a Task of a Workflow asks services', task, services, 7400],
     ['a Job of an experiment asks services', named('experimenter'), services, 7400],
   ],
-  production: [
-    ...inEvery,
-    ['services store', services, postgres, 5432],
-    ['services export spans and metrics', services, observability('collector'), 4318],
-    ['NATS servers find each other', named('nats'), named('nats'), 6222],
-    ['Postgres servers follow each other', postgres, postgres, 5432],
-    ['a new Postgres server copies the first', postgresJob, postgres, 5432],
-    [
-      'Postgres servers watch their Cluster and reach the object store, Jobs too',
-      [postgres, postgresJob],
-      apiServer,
-      443,
-    ],
-    ['a restore reads the object store', [restoreJob, restored], apiServer, 443],
-    ['a restore copies itself', restoreJob, restored, 5432],
-    ['services store in what was restored', services, restored, 5432],
-    ['the operator asks what was restored', operator, restored, 8000],
-    ['the operator asks its servers', operator, postgres, 8000],
-    ['Postgres metrics are scraped', observability('prometheus'), postgres, 9187],
-    ['a rehearsal gets its spans', observability('collector'), rehearsal, 4318],
-    ['people call from where they may', person, services, 7400],
-  ],
+  production: inProduction(observability('collector'), person),
+  example: inProduction(telemetry('collector', 'monitoring'), colleague),
 };
 const unwanted: readonly Flow[] = [
   ['a stranger in the namespace', stranger, services, 7400],

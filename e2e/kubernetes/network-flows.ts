@@ -62,4 +62,5 @@ const isPeer = (
 /** Labels of namespaces beside their names. */
 const namespaceLabels: Readonly<Record<string, Labels>> = {
   callers: { 'interlock.example.com/clients': 'true' },
+  colleagues: { 'platform.example/interlock-clients': 'true' },
 };

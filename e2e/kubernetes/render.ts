@@ -60,6 +60,8 @@ export interface Spec {
   readonly configuration?: { readonly s3Credentials?: object };
   readonly ttlSecondsAfterFinished?: number;
   readonly accessModes?: readonly string[];
+  readonly storageClassName?: string;
+  readonly target?: { readonly name: string };
   readonly groups?: readonly { readonly rules: readonly AlertRule[] }[];
   readonly triggers?: readonly { readonly type: string; readonly metadata: Labels }[];
   readonly entry?: string;
@@ -175,7 +177,7 @@ export interface Volume {
 }
 
 /** The overlays there are. */
-export const overlays = ['local', 'production', 'chaos'] as const;
+export const overlays = ['local', 'production', 'chaos', 'example'] as const;
 
 export type Overlay = (typeof overlays)[number];
 
