@@ -15,7 +15,7 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
   const machine = about(/\/virtualMachines\/[^/]+$/) ?? '<vm>';
   const disk = about(/\/disks\/[^/]+$/) ?? '<disk>';
   const hints: Facts = {
-    KEY_DISABLED: `interlock key enable ${version}, or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner (where it has that key already and its disks wait: interlock set resume-rotation ${set} --as-key-owner)`,
+    KEY_DISABLED: `interlock key enable ${version}, or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`,
     KEY_EXPIRED: `interlock key set-dates ${version} --expire-time +90d, or interlock set assign-key ${set} --key <vault>/<key>`,
     KEY_NOT_YET_VALID: `interlock key set-dates ${version} --not-before now`,
     KEY_DELETED: `interlock key recover ${key}, or interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`,

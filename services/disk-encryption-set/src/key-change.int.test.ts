@@ -121,6 +121,27 @@ test('CMK-83, CMK-121: under a disabled key a move waits, and the key owner’s 
   await world.disks.open(disk);
 });
 
+test('CMK-121: naming the same key again with the owner’s word lets a move go on that waits for it, and without it does nothing', async () => {
+  const { set, vault, key } = await readySet(world);
+  const disk = await newDisk(world, set);
+  const next = await newKey(world, vault);
+  const { name } = set;
+  await world.keyVault.disableKeyVersion({ name: key.name });
+  await world.until(name, isLost(key.name, 'KEY_DISABLED'));
+  await world.sets.assignKey({ name, keyUrl: next.keyUrl });
+  await world.until(name, isWaiting);
+  assert.equal((await world.sets.assignKey({ name, keyUrl: next.keyUrl })).rotation?.state, 'WAITING');
+  const { id: clientId, secret: clientSecret } = await world.newPrincipal();
+  const stranger = await world.identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' });
+  const again = { name, keyUrl: next.keyUrl };
+  await assert.rejects(world.sets.assignKey({ ...again, keyOwnerToken: stranger.accessToken }), {
+    reason: 'ACCESS_DENIED',
+  });
+  await world.sets.assignKey({ ...again, keyOwnerToken: await ownerToken(world) });
+  await world.until(name, isDone);
+  await world.disks.open(disk);
+});
+
 test('CMK-121, CMK-126: assigning a key with the owner’s word brings disks back from a disabled and a deleted key', async () => {
   for (const loss of ['disabled', 'deleted'] as const) {
     const { set, vault, key } = await readySet(world);

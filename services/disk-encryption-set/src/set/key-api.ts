@@ -117,16 +117,36 @@ export const keyApi = (
     }
   };
 
+  /** Takes an unfinished move up again, with the key owner's word where there is one. */
+  const resume = async (
+    loaded: Loaded<DiskEncryptionSet>,
+    { name, keyOwnerToken, etag }: ResumeRotationRequest,
+    cause: Cause,
+  ): Promise<WireSet> => {
+    const set = activeSet(loaded.state);
+    if (set.rotation === null || set.rotation.progress.status === 'finished') return setOnWire(loaded);
+    const { standbySource } = set.rotation;
+    const target = set.activeKey.keyVersion;
+    const isStandbyReleased = await authorize(name, set, target, standbySource, keyOwnerToken, cause);
+    const at = clock.now();
+    const decide = isStandbyReleased ? inTurn(releaseStandby(at), resumeRotation(at)) : resumeRotation(at);
+    const resumed = await sets.transact(name, decide, cause, expectedVersion(etag));
+    attend(name, cause);
+    return setOnWire(resumed);
+  };
+
   return {
     async assignKey(request: AssignKeyRequest, { cause }: Call): Promise<WireSet> {
       const { name, keyUrl, sourceVault, keyOwnerToken, etag } = request;
       const loaded = await loadAt(name, etag, cause);
       const set = activeSet(loaded.state);
-      if (keyUrl === set.activeKey.keyUrl) return setOnWire(loaded);
+      // The word that was not given with the key comes with the same wish again: what waits for it goes on.
+      const again = () => (keyOwnerToken === '' ? setOnWire(loaded) : resume(loaded, request, cause));
+      if (keyUrl === set.activeKey.keyUrl) return again();
       const { location, tenant, principal } = set;
       const { key } = await chooseKey({ set: name, location, keyUrl, sourceVault, tenant }, cause);
       const { keyVersion } = key;
-      if (keyVersion === set.activeKey.keyVersion) return setOnWire(loaded);
+      if (keyVersion === set.activeKey.keyVersion) return again();
       trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
 
       // A key the identity cannot use is refused before anything has changed (CMK-87).
@@ -144,18 +164,8 @@ export const keyApi = (
       return setOnWire(assigned);
     },
 
-    async resumeRotation({ name, keyOwnerToken, etag }: ResumeRotationRequest, { cause }: Call): Promise<WireSet> {
-      const loaded = await loadAt(name, etag, cause);
-      const set = activeSet(loaded.state);
-      if (set.rotation === null || set.rotation.progress.status === 'finished') return setOnWire(loaded);
-      const { standbySource } = set.rotation;
-      const target = set.activeKey.keyVersion;
-      const isStandbyReleased = await authorize(name, set, target, standbySource, keyOwnerToken, cause);
-      const at = clock.now();
-      const decide = isStandbyReleased ? inTurn(releaseStandby(at), resumeRotation(at)) : resumeRotation(at);
-      const resumed = await sets.transact(name, decide, cause, expectedVersion(etag));
-      attend(name, cause);
-      return setOnWire(resumed);
+    async resumeRotation(request: ResumeRotationRequest, { cause }: Call): Promise<WireSet> {
+      return resume(await loadAt(request.name, request.etag, cause), request, cause);
     },
 
     async listAssociatedResources(request: ListAssociatedResourcesRequest, { cause }: Call) {
