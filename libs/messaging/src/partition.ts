@@ -246,6 +246,7 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     const interest = { stream: streamOf(source), subject: subjectOf(source, partition), durable, signal };
     let waiting: Delivery[] = [];
     let bytes = 0;
+    let handling: Promise<void> | undefined;
     const takeWaiting = async (): Promise<void> => {
       while (waiting.length > 0) {
         const taken = waiting;
@@ -253,14 +254,13 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
         bytes = 0;
         await handle(taken);
       }
+      // In the step that finds nothing: what came between that and a later one would wait for the next message.
+      handling = undefined;
     };
-    let handling: Promise<void> | undefined;
     for await (const delivery of bus.subscribe(interest)) {
       waiting.push(delivery);
       bytes += delivery.bytes.byteLength;
-      handling ??= takeWaiting().finally(() => {
-        handling = undefined;
-      });
+      handling ??= takeWaiting();
       if (waiting.length >= WAITING_MAX || bytes >= WAITING_BYTES_MAX) await handling;
     }
     await handling;
