@@ -62,6 +62,10 @@ export const computeTable = rowsOf(
   },
   deleteVirtualMachine: { rule: changing('delete'), request: named },
   startVirtualMachine: { rule: operating('start'), request: named },
+  startVirtualMachines: {
+    rule: role(need('compute/virtualMachines/start', on.eachMachine, { opens: 'operator', near: 'reader' })),
+    request: ({ missingMachine }) => ({ names: [missingMachine] }),
+  },
   powerOffVirtualMachine: { rule: operating('powerOff'), request: named },
   deallocateVirtualMachine: { rule: operating('deallocate'), request: named },
   restartVirtualMachine: { rule: operating('restart'), request: (place) => ({ ...named(place), requestId }) },

@@ -94,6 +94,7 @@ export const on = {
   newDisk: scope('each new disk', ({ newDisk }) => newDisk),
   snapshot: scope('the snapshot', ({ missingSnapshot }) => missingSnapshot),
   machine: scope('the machine', ({ missingMachine }) => missingMachine),
+  eachMachine: scope('each machine', ({ missingMachine }) => missingMachine),
   idleMachine: scope('the machine', ({ idleMachine }) => idleMachine),
   newMachine: scope('the new machine', ({ newMachine }) => newMachine),
 } as const;

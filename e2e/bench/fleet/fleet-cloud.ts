@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import { serviceNames } from '@interlock/local/services.ts';
 import type { Scope } from '@interlock/runtime';
 import { type Clients, openOutside } from '../../cloud/clients.ts';
 import type { BenchOptions } from '../bench.ts';
+import { backendsOf, cpuMs } from './cpu.ts';
 import { type Fleet, openFleet } from './fleet.ts';
 import { type ToldFacts, toldFacts } from './told-facts.ts';
 
@@ -15,6 +17,16 @@ export interface FleetCloud {
   /** Counts facts of compute of that type from now on. */
   told(type: string): Promise<ToldFacts>;
 }
+
+/** Processor time of each service, of the server processes of compute's database, and of the bench itself so far, in ms. */
+export const cpuOfCloud = async ({
+  cloud,
+  fleet,
+}: Pick<FleetCloud, 'cloud' | 'fleet'>): Promise<Readonly<Record<string, number>>> => ({
+  ...Object.fromEntries(serviceNames.map((service) => [service, cpuMs([cloud.pid(service)])])),
+  postgres: cpuMs(await backendsOf(fleet.computeSql)),
+  bench: cpuMs([process.pid]),
+});
 
 /** Starts a cloud and puts a fleet in place, of which so many machines stop with the key. */
 export const openFleetCloud = async (

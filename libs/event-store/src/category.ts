@@ -1,4 +1,4 @@
-import { inSpan } from '@interlock/runtime';
+import { inSpan, sharedSpans } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { type EventOf, eventCodec, type Upcasters } from './event-codec.ts';
 import { Rejection } from './rejection.ts';
@@ -129,6 +129,10 @@ const maxConflicts = 20;
 const chunkSize = 1_000;
 
 const tracer = trace.getTracer('@interlock/event-store');
+/** Commits of one turn share a transaction, and where they are one piece of work, their span as well. */
+const spans = sharedSpans(tracer);
+/** How many streams a span is about. */
+const streamsCount = 'interlock.streams.count';
 
 /** Opens the streams of one kind in a store. */
 export const category = <State, Event extends EventOf>(
@@ -164,7 +168,7 @@ export const category = <State, Event extends EventOf>(
     const { append, row, ...transacted } = prepared;
     if (!append || !row) return transacted;
     const attributes = { 'interlock.stream': append.stream, 'interlock.stream.version': prepared.version };
-    return inSpan(tracer, `append ${definition.name}`, { attributes }, async () => {
+    return spans(`append ${definition.name}`, { attributes, count: streamsCount }, async () => {
       const { positions } = await store.commit({ appends: [append], rows: [row] }, cause);
       return { ...transacted, positions };
     });
@@ -205,7 +209,7 @@ export const category = <State, Event extends EventOf>(
         const { positions } = await inSpan(
           tracer,
           `append ${definition.name}`,
-          { attributes: { 'interlock.streams.count': left.length } },
+          { attributes: { [streamsCount]: left.length } },
           () => store.commit(commit, cause),
         );
         let next = 0;

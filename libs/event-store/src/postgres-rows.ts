@@ -15,7 +15,7 @@ import type {
   StreamName,
 } from './store.ts';
 
-/** Values of an index that one look is made for: as many facts are taken in together. Each may have as many rows as were asked for. */
+/** Values of an index, or prefixes, that one look is made for: as many facts are taken in together. Each may have as many rows as were asked for. */
 const entriesMax = 16;
 
 /** Index entries that rows lose or gain, as `renew_rows` takes them; null for none. */
@@ -24,7 +24,7 @@ const entriesOnWire = (rows: readonly RowChange[], side: 'removed' | 'added'): s
   return entries.length === 0 ? null : JSON.stringify(entries);
 };
 
-/** The rows under one value of an index. */
+/** The rows under one value of an index, or whose keys begin alike. */
 interface EntryRows {
   readonly rows: readonly StoredRow[];
 }
@@ -45,6 +45,8 @@ export const rowMaintenance = (
   const rowLooks = new Map<string, (keys: readonly string[]) => Promise<readonly StoredRow[]>>();
   /** By table and index, and how many rows are wanted. */
   const entryLooks = new Map<string, (values: readonly string[]) => Promise<readonly EntryRows[]>>();
+  /** By table, and how many rows are wanted. */
+  const prefixLooks = new Map<string, (prefixes: readonly string[]) => Promise<readonly EntryRows[]>>();
 
   const listByEntry = async (table: string, { index, value }: IndexEntry, limit: number) => {
     const name = `${table} ${index} ${limit}`;
@@ -56,10 +58,22 @@ export const rowMaintenance = (
     return found?.rows ?? [];
   };
 
+  /** Many who work on things of one owner ask what there is about it at the same time: one look answers all of them. */
+  const listByPrefix = async (table: string, prefix: string, limit: number) => {
+    const name = `${table} ${limit}`;
+    const find =
+      prefixLooks.get(name) ??
+      sharedLooks((prefixes) => reaching((sql) => findByPrefixes(sql, table, prefixes, limit)), entriesMax);
+    prefixLooks.set(name, find);
+    const [found] = await find([prefix]);
+    return found?.rows ?? [];
+  };
+
   return {
     async listRows({ table, index, prefix = '', after, limit }) {
       // Most looks at an index are of this kind: what there is about one thing, which a fact has told of.
       if (index && prefix === '' && after === undefined) return listByEntry(table, index, limit);
+      if (!index && prefix !== '' && after === undefined) return listByPrefix(table, prefix, limit);
       return reaching(async (sql) => {
         // Bounds on the key keep both forms range scans, however many rows there are.
         const bounds = (column: postgres.PendingQuery<postgres.Row[]>) => sql`
@@ -153,6 +167,26 @@ const findRows = async (sql: Sql, table: string, keys: readonly string[]): Promi
   return new Map(found.map((row) => [row.key, row]));
 };
 
+/** Each prefix has rows of its own, `limit` at most, in order of keys. */
+const findByPrefixes = async (
+  sql: Sql,
+  table: string,
+  prefixes: readonly string[],
+  limit: number,
+): Promise<ReadonlyMap<string, EntryRows>> => {
+  const found = await sql<(StoredRow & { value: string })[]>`
+    select k.value, r.key, r.row, r.version
+    from json_array_elements_text(${JSON.stringify(prefixes)}::text::json) as k(value)
+    cross join lateral (
+      -- The bound above keeps it a range scan: where the prefix is no constant, the planner derives none from it.
+      select key, row, version from rows
+      where table_name = ${table} and key >= k.value and key < k.value || chr(1114111) and starts_with(key, k.value)
+      order by key limit ${limit}
+    ) as r
+    order by k.value, r.key`;
+  return byValue(found);
+};
+
 /** Each value has rows of its own, `limit` at most, in order of keys. */
 const findByEntries = async (
   sql: Sql,
@@ -169,8 +203,12 @@ const findByEntries = async (
       where x.table_name = ${table} and x.index = ${index} and x.value = k.value order by x.key limit ${limit}
     ) as r
     order by k.value, r.key`;
-  const byValue = Map.groupBy(found, ({ value }) => value);
-  return new Map([...byValue].map(([value, rows]) => [value, { rows: rows.map(({ value: _, ...row }) => row) }]));
+  return byValue(found);
+};
+
+const byValue = (found: readonly (StoredRow & { value: string })[]): ReadonlyMap<string, EntryRows> => {
+  const groups = Map.groupBy(found, ({ value }) => value);
+  return new Map([...groups].map(([value, rows]) => [value, { rows: rows.map(({ value: _, ...row }) => row) }]));
 };
 
 const findStates = async (

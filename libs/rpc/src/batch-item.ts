@@ -38,15 +38,16 @@ export type ItemOutcome<Answer> = { readonly answer: Answer } | { readonly refus
 /**
  * Deals with every item of a batch by itself, as if it had come alone; all begin at once.
  * @param sizeMax most items of one call
+ * @param field of the request that holds them
  * @throws Rejection INVALID_ARGUMENT BATCH_SIZE_INVALID; what the first item threw where none could be dealt with now, so that
  *   the call may be repeated as one for it alone would be
  */
 export const settleItems = async <Item, Answer>(
   items: readonly Item[],
-  { sizeMax, log }: { readonly sizeMax: number; readonly log: Logger },
+  { sizeMax, field = 'items', log }: { readonly sizeMax: number; readonly field?: string; readonly log: Logger },
   handle: (item: Item) => Promise<Answer>,
 ): Promise<readonly ItemOutcome<Answer>[]> => {
-  if (items.length === 0 || items.length > sizeMax) throw batchSizeInvalid(items.length, sizeMax);
+  if (items.length === 0 || items.length > sizeMax) throw batchSizeInvalid(items.length, sizeMax, field);
   const errors: unknown[] = [];
   const outcomes = await Promise.all(
     items.map(async (item) => {
@@ -90,9 +91,9 @@ export const onBehalfOf = (cause: Cause, origin: ItemOrigin | undefined): Cause 
 const originInvalid = (key: string, expected: string): Rejection =>
   new Rejection('INVALID_ARGUMENT', 'METADATA_INVALID', `the origin of an item must be ${expected}`, { key });
 
-const batchSizeInvalid = (size: number, limit: number): Rejection =>
+const batchSizeInvalid = (size: number, limit: number, field: string): Rejection =>
   new Rejection('INVALID_ARGUMENT', 'BATCH_SIZE_INVALID', `a batch has 1 to ${limit} items, not ${size}`, {
-    field: 'items',
+    field,
     size: String(size),
     limit: String(limit),
   });

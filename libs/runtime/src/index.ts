@@ -52,7 +52,10 @@ export {
   inSpan,
   linkTo,
   openSpan,
+  type SharedSpanOptions,
+  type SharedSpans,
   type SpanOptions,
+  sharedSpans,
   traceIdOf,
   traceparentOf,
 } from './tracing.ts';

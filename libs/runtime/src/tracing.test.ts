@@ -5,7 +5,7 @@ import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-tr
 import { logger } from './logger.ts';
 import { systemRandom } from './random.ts';
 import { startTelemetry, type Telemetry, telemetryOptions } from './telemetry.ts';
-import { contextFromTraceparent, currentTraceparent, inSpan, linkTo, traceIdOf } from './tracing.ts';
+import { contextFromTraceparent, currentTraceparent, inSpan, linkTo, sharedSpans, traceIdOf } from './tracing.ts';
 
 const REMOTE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 
@@ -43,6 +43,53 @@ describe('tracing', () => {
     assert.equal(span?.spanContext().traceId, traceIdOf(REMOTE));
     assert.equal(span?.parentSpanContext?.spanId, 'b7ad6b7169203331');
     assert.equal(span?.links[0]?.context.spanId, 'b7ad6b7169203331');
+  });
+
+  test('work of one turn under one parent shares a span, which ends with the last of it', async () => {
+    const shared = sharedSpans(telemetry.tracer);
+    const { promise: held, resolve: letGo } = Promise.withResolvers<void>();
+    const step = (id: string, work: () => Promise<string | undefined>) =>
+      shared('step', { attributes: { id }, count: 'steps' }, work);
+    const traceparents = await inSpan(telemetry.tracer, 'outer', {}, async () => {
+      const together = [step('a', async () => currentTraceparent()), step('b', () => held.then(currentTraceparent))];
+      await new Promise(setImmediate);
+      assert.deepEqual(spans.getFinishedSpans(), [], 'b is not done');
+      const later = step('c', async () => currentTraceparent());
+      letGo();
+      return Promise.all([...together, later]);
+    });
+    assert.equal(traceparents[0], traceparents[1]);
+    assert.notEqual(traceparents[1], traceparents[2], 'what is begun later has a span of its own');
+    const found = spans.getFinishedSpans().filter(({ name }) => name === 'step');
+    assert.deepEqual(found.map(({ attributes }) => attributes).toSorted(), [{ id: 'c' }, { steps: 2 }]);
+    const [outer] = spans.getFinishedSpans().filter(({ name }) => name === 'outer');
+    for (const { parentSpanContext } of found) assert.equal(parentSpanContext?.spanId, outer?.spanContext().spanId);
+  });
+
+  test('work that shares a span under another parent, or without one, does not', async () => {
+    const shared = sharedSpans(telemetry.tracer);
+    const step = (parent = contextFromTraceparent(undefined)) =>
+      shared('step', { parent, count: 'steps' }, async () => currentTraceparent());
+    const traceparents = await Promise.all([step(), step(), step(contextFromTraceparent(REMOTE))]);
+    assert.equal(new Set(traceparents).size, 3);
+    assert.equal(spans.getFinishedSpans().length, 3);
+  });
+
+  test('of work that shares a span, what fails fails alone, and the span says so', async () => {
+    const shared = sharedSpans(telemetry.tracer);
+    const outcomes = await inSpan(telemetry.tracer, 'outer', {}, () =>
+      Promise.allSettled([
+        shared('step', { count: 'steps' }, async () => 1),
+        shared('step', { count: 'steps' }, async () => Promise.reject(new RangeError('no'))),
+      ]),
+    );
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['fulfilled', 'rejected'],
+    );
+    const [step] = spans.getFinishedSpans();
+    assert.equal(step?.status.code, SpanStatusCode.ERROR);
+    assert.deepEqual(step?.attributes, { 'error.type': 'RangeError', steps: 2 });
   });
 
   for (const malformed of [undefined, '', 'x', '00-00000000000000000000000000000000-b7ad6b7169203331-01']) {

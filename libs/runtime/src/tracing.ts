@@ -47,6 +47,76 @@ export async function inSpan<Result>(
   }
 }
 
+/**
+ * Runs work in spans that are shared: what is begun in one turn of the event loop under one parent and one name, by many who do
+ * the same for a fleet, is one span, which ends with the last of them. Work without a parent has a span of its own.
+ */
+export type SharedSpans = <Result>(
+  name: string,
+  options: SharedSpanOptions,
+  fn: () => Promise<Result>,
+) => Promise<Result>;
+
+/** How a span that may be shared starts. */
+export interface SharedSpanOptions extends Pick<SpanOptions, 'parent'> {
+  /** Of a span that is not shared. */
+  readonly attributes?: Attributes;
+  /** The attribute in their place that says how many share it. */
+  readonly count: string;
+}
+
+interface SharedSpan {
+  readonly span: Span;
+  readonly spanContext: Context;
+  readonly options: SharedSpanOptions;
+  count: number;
+  left: number;
+  /** While others may join it. */
+  isOpen: boolean;
+}
+
+/** Opens none yet. */
+export const sharedSpans = (tracer: Tracer): SharedSpans => {
+  const joinable = new Map<string, SharedSpan>();
+
+  const end = (shared: SharedSpan): void => {
+    if (shared.isOpen || shared.left > 0) return;
+    const { span, options, count } = shared;
+    span.setAttributes(count === 1 ? (options.attributes ?? {}) : { [options.count]: count });
+    span.end();
+  };
+
+  const begin = (key: string, name: string, options: SharedSpanOptions, parent: Context): SharedSpan => {
+    const shared = { ...openSpan(tracer, name, { parent }), options, count: 0, left: 0, isOpen: true };
+    joinable.set(key, shared);
+    queueMicrotask(() => {
+      joinable.delete(key);
+      shared.isOpen = false;
+      end(shared);
+    });
+    return shared;
+  };
+
+  return async (name, options, fn) => {
+    const { parent = context.active() } = options;
+    const above = trace.getSpanContext(parent);
+    if (above === undefined || !isSpanContextValid(above)) return inSpan(tracer, name, { ...options, parent }, fn);
+    const key = `${above.spanId} ${above.traceId} ${name}`;
+    const shared = joinable.get(key) ?? begin(key, name, options, parent);
+    shared.count += 1;
+    shared.left += 1;
+    try {
+      return await context.with(shared.spanContext, fn);
+    } catch (error) {
+      failSpan(shared.span, error);
+      throw error;
+    } finally {
+      shared.left -= 1;
+      end(shared);
+    }
+  };
+};
+
 /** Starts a span that the caller ends, for work that is not one function: a stream. */
 export function openSpan(
   tracer: Tracer,

@@ -1,3 +1,4 @@
+import { itemError } from '@interlock/rpc';
 import type { Action } from './actions.ts';
 import type { KnownMachine } from './oracle-machines.ts';
 import { encryptionOf, group, location, machineDisks, type PlannedDisk, plannedSets } from './workload-estate.ts';
@@ -34,6 +35,32 @@ const isRunning = ({ power }: KnownMachine): boolean => power === 'running';
 
 const skus = ['PREMIUM_SSD', 'STANDARD_SSD', 'STANDARD_HDD'] as const;
 const dataSkus = [...skus, 'PREMIUM_SSD_V2', 'ULTRA'] as const;
+
+/** Starts machines by one call, on record; each that is refused has its refusal judged as if it had been asked for alone. */
+export const startTogether = async (stage: Stage, names: readonly string[]): Promise<void> => {
+  const asked = await attempt(stage, 'vm.startMany', names.join(', '), () =>
+    stage.clients.compute.startVirtualMachines({ names: [...names] }),
+  );
+  for (const [n, { outcome }] of (asked.value?.outcomes ?? []).entries()) {
+    if (outcome?.$case !== 'refused') continue;
+    await attempt(stage, 'vm.start', names[n] ?? '', async () => {
+      throw itemError(outcome.value, { method: 'StartVirtualMachines', peer: 'compute' });
+    });
+  }
+};
+
+/** Some of what is off, and one that may not be. */
+const startMany: Action = {
+  name: 'vm.startMany',
+  weight: 3,
+  async run(stage) {
+    const { truth, random } = stage;
+    const machine = pickMachine(stage);
+    const some = [...truth.machines.machines.values()].filter((one) => isOff(one) && random.chance(0.7));
+    const names = new Set([...some, ...(machine ? [machine] : [])].map(({ name }) => name));
+    if (names.size > 0) await startTogether(stage, [...names]);
+  },
+};
 
 const createMachine: Action = {
   name: 'vm.create',
@@ -111,6 +138,7 @@ export const machineActions: readonly Action[] = [
   attachDisk,
   detachDisk,
   onMachine('vm.start', 8, isOff, ({ clients }, name) => clients.compute.startVirtualMachine({ name })),
+  startMany,
   onMachine('vm.powerOff', 2, isRunning, ({ clients, random }, name) =>
     clients.compute.powerOffVirtualMachine({ name, skipShutdown: random.chance(0.5) }),
   ),

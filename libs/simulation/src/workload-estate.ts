@@ -261,7 +261,9 @@ export const ownerToken = async (world: SimulatedCloud): Promise<string> => {
 /** Starts the machines of an estate that was made before, and waits until each runs. Nothing may go wrong meanwhile. */
 export const openEstate = async (world: SimulatedCloud): Promise<void> => {
   const { compute } = clientsOf(world);
-  await Promise.all(Object.keys(plannedMachines).map((id) => compute.startVirtualMachine({ name: machineName(id) })));
+  const { outcomes } = await compute.startVirtualMachines({ names: Object.keys(plannedMachines).map(machineName) });
+  const refused = outcomes.find(({ outcome }) => outcome?.$case !== 'starting');
+  if (refused) throw new Error(`a machine of the estate was refused its start: ${JSON.stringify(refused)}`);
   await untilAllRun(world);
 };
 

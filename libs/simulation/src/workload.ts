@@ -1,6 +1,7 @@
 import { actions, pickByWeight } from './actions.ts';
 import { faults } from './actions-faults.ts';
 import { revokeForAWhile } from './actions-keys.ts';
+import { startTogether } from './actions-machines.ts';
 import { sectorCells } from './oracle-content.ts';
 import { grant, renewIdentity, setOperations, switchModel } from './revocations.ts';
 import {
@@ -110,6 +111,7 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
 export const startEverything = async (stage: Stage): Promise<void> => {
   const { truth, clients, log, world } = stage;
   const expected: string[] = [];
+  const off: string[] = [];
   for (const machine of truth.machines.machines.values()) {
     const { name, power, disks } = machine;
     const isStartable = [...disks.values()].some(({ isOs }) => isOs);
@@ -119,9 +121,9 @@ export const startEverything = async (stage: Stage): Promise<void> => {
     });
     if (!isStartable || isGone) continue;
     expected.push(name);
-    if (power === 'running') continue;
-    await attempt(stage, 'vm.start', name, () => clients.compute.startVirtualMachine({ name }));
+    if (power !== 'running') off.push(name);
   }
+  if (off.length > 0) await startTogether(stage, off);
   const missing = () => expected.filter((name) => !world.guests.guests.has(name));
   const isUp = await reached(() => waitUntil(world, 'machines run', async () => missing().length === 0));
   if (isUp) return;

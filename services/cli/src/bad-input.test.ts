@@ -27,7 +27,7 @@ test('bad input is refused before anything is sent', async () => {
   const lines = [
     ['key', 'disbale', 'kv1/k1'],
     ['vm', 'start'],
-    ['vm', 'start', 'vm1', 'vm2'],
+    ['vm', 'stop', 'vm1', 'vm2'],
     ['vm', 'start', 'vm1', '--no-such-flag'],
     ['key', 'create', 'k1', '--size', '2048'],
     ['key', 'create', 'kv1/k1', '--size', 'big'],
@@ -47,7 +47,7 @@ test('what is missing is named as it is typed, together with how the command is 
     await toldFor('key', 'create', 'kv1/k1'),
     'missing --size. Usage: interlock key create <vault/key> --size <n> [--flags] (--help says more)',
   );
-  assert.match(await toldFor('vm', 'start'), /^missing <vm>\. Usage: interlock vm start <vm> \[--flags\]/);
+  assert.match(await toldFor('vm', 'start'), /^missing <vm>\. Usage: interlock vm start <vm\.\.\.> \[--flags\]/);
   assert.match(await toldFor('vault', 'grant', 'kv1'), /^missing --principal, --permissions\. Usage: /);
   assert.match(
     await toldFor('vault', 'revoke', 'kv1'),

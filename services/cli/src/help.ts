@@ -17,6 +17,9 @@ export function helpTexts({ options, commands }: Described): Partial<Help> {
     const verb = commands.get(command);
     if (verb === undefined) return command.description();
     const text = protoComments().method(verb.definition.fullName, verb.method);
+    if (verb.many !== undefined) {
+      return `${text} Where several are named: ${protoComments().method(verb.definition.fullName, verb.many.method)}`;
+    }
     if (verb.versionMethod === undefined) return text;
     const ofVersion = protoComments().method(verb.definition.fullName, verb.versionMethod);
     return `${text} Where a version is named, that one alone: ${ofVersion}`;

@@ -74,6 +74,44 @@ test('names and flags become the request', async () => {
   });
 });
 
+test('several machines are started by one call, waited for, and each refusal is told', async () => {
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const refused = { code: 5, reason: 'VIRTUAL_MACHINE_NOT_FOUND', message: 'there is none', metadata: {} };
+  const outcomes = [{ starting: vmOf('vm1', 'STARTING') }, { refused }, { starting: vmOf('vm3', 'STARTING') }];
+  const answers = {
+    StartVirtualMachines: { outcomes },
+    GetVirtualMachine: [
+      vmOf('vm1', 'RUNNING'),
+      { ...vmOf('vm3', 'STOPPED'), provisioningState: 'FAILED', failure: { code: 'KEY_DISABLED', message: 'no key' } },
+    ],
+  };
+  const { run, sent, lines, asides } = testProgram(answers);
+  await assert.rejects(
+    run('vm', 'start', 'vm1', 'vm2', 'other/vm3', '--wait'),
+    ({ reason, message }: NotSettled) => reason === 'VIRTUAL_MACHINE_NOT_FOUND' && message.startsWith('2 of 3: vm2'),
+  );
+  assert.deepEqual(sent[0]?.request, {
+    names: [
+      `${group}/virtualMachines/vm1`,
+      `${group}/virtualMachines/vm2`,
+      'subscriptions/local/resourceGroups/other/virtualMachines/vm3',
+    ],
+  });
+  assert.deepEqual(sent.map(({ method }) => method).slice(0, 1), ['StartVirtualMachines']);
+  assert.match(lines.join('\n'), /vm1 +RUNNING/);
+  assert.match(asides.join('\n'), /^vm2: VIRTUAL_MACHINE_NOT_FOUND: there is none$/m);
+  assert.match(asides.join('\n'), /vm3: KEY_DISABLED: /);
+});
+
+test('what is said about one machine is not said about several; one is asked for as ever', async () => {
+  const { run, sent } = testProgram();
+  await assert.rejects(run('vm', 'start', 'vm1', 'vm2', '--etag', '4'), UsageError);
+  await assert.rejects(run('vm', 'start', 'vm1', 'a/b/c/d'), UsageError);
+  assert.equal(sent.length, 0);
+  await run('vm', 'start', 'vm1', '--etag', '4');
+  assert.equal(sent[0]?.method, 'StartVirtualMachine');
+});
+
 test('what is to go is named again as it was named, in full, or by its last word', async () => {
   for (const text of ['kv1/k1', 'vaults/kv1/keys/k1', 'k1']) {
     for (const target of ['kv1/k1', 'vaults/kv1/keys/k1']) {

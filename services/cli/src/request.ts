@@ -12,6 +12,8 @@ import type { Target, Verb } from './verbs/verb.ts';
 export interface Typed {
   /** One for each target; absent where an optional one was not given. */
   readonly words: readonly (string | undefined)[];
+  /** Further names for the last target, of verbs that take many. */
+  readonly more: readonly string[];
   /** Flags that were given, with their texts. */
   readonly flags: readonly (readonly [FieldFlag, readonly string[]])[];
   /** JSON, `@file` or `-`: the request to begin with. */

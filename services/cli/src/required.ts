@@ -7,7 +7,10 @@ import type { Verb } from './verbs/verb.ts';
 
 /** How a verb is used, as one line: `disk grow <disk> --size <n> [--flags]`. */
 export function usageOf(verb: Verb, request: DescMessage): string {
-  const words = (verb.targets ?? []).map((target) => (isOptional(target) ? `[${target.word}]` : `<${target.word}>`));
+  const more = verb.many === undefined ? '' : '...';
+  const words = (verb.targets ?? []).map((target) =>
+    isOptional(target) ? `[${target.word}${more}]` : `<${target.word}${more}>`,
+  );
   const wanted = requiredFlags(verb, request).map((flags) => flags.map(shown).join('|'));
   const optional = (verb.targets ?? []).filter(isOptional).flatMap((target) => ('field' in target ? target.field : []));
   // What may be said by a word as well is not asked for twice.

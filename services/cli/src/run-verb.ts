@@ -6,6 +6,7 @@ import { shortName } from './names.ts';
 import { listOf, render, stateLine } from './render.ts';
 import { draftOf, type Typed } from './request.ts';
 import { refuseMissing } from './required.ts';
+import { runMany } from './run-many.ts';
 import { type Method, methodOf } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
 import { type Credentials, services } from './settings.ts';
@@ -31,6 +32,7 @@ const WATCH_MS = 86_400_000;
 
 /** Calls the RPC of a verb and shows the answer. @throws UsageError, Rejection, RpcFailure, NotSettled */
 export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): Promise<void> {
+  if (flags.more.length > 0) return runEach(verb, flags, session);
   const request = await requestOf(verb, flags, session);
   const method = methodFor(verb, request);
   const { terminal, isJson, settings, trace } = session;
@@ -51,6 +53,18 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
     if (doubt !== undefined) terminal.err(doubt);
   }
   if (!isJson && method.hasEffect && trace !== undefined) terminal.err(`trace: ${trace}`);
+}
+
+/** Several of one kind, named one after the other. */
+async function runEach(verb: Verb, flags: VerbFlags, session: Session): Promise<void> {
+  const { service } = verb;
+  if (service === 'any') throw new Error(`${verb.verb} is asked of one service`);
+  if (flags.flags.length > 0 || flags.body !== undefined) {
+    throw new UsageError('what is said beside the name is about one alone: name one, or leave it out');
+  }
+  const words = [...flags.words, ...flags.more].filter((word) => word !== undefined);
+  const awaiting = flags.wait ? (resource: JsonObject) => finished(verb, flags, resource, session) : undefined;
+  return runMany({ ...verb, service }, words, awaiting, session);
 }
 
 /** What answers is shown also where another service does not; that one's error ends the command. */

@@ -24,7 +24,7 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
   command.usage([...(verb.service === 'any' ? [serviceForm] : []), ...usage].join(' '));
   if (verb.service === 'any') command.addArgument(new Argument(serviceForm, 'which service').choices(services));
   // A body may hold what a target would; the service says what is missing.
-  for (const { word } of verb.targets ?? []) command.argument(`[${word}]`);
+  for (const { word } of verb.targets ?? []) command.argument(verb.many === undefined ? `[${word}]` : `[${word}...]`);
 
   const flags = flagsOf(method.request, verb);
   const shadowed = new Set(flags.filter(({ isAlias }) => isAlias).map(({ field }) => field));
@@ -62,6 +62,7 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
     const other = textOf(options.keyOwner);
     const typed = {
       words,
+      more: verb.many === undefined ? [] : command.args.slice(words.length),
       flags: [...byAttribute].flatMap(([attribute, flag]) => given(flag, options[attribute])),
       body,
       service: services.find((service) => service === first),

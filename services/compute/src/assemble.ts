@@ -76,14 +76,14 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const plan = diskPlanner({ disks: askedDisks, authorize });
   const lost = lostDisks({ vms, disks: askedDisks, driver, losses, clock, random, begin, measure: measureStops });
   const options = openSetOptions(store);
-  const returns = keyReturns({ vms, losses, options, clock, random, kick: engine.kick });
+  const returns = keyReturns({ vms, losses, options, clock, random, begun: engine.begun });
   const intervalMs = settings.sweepIntervalMs;
   const sweep = sweeper({ ...work, disks: askedDisks, lost, stops, returns, engine, closing, intervalMs });
 
   const api = service({
     definition: ComputeServiceDefinition,
     implementation: {
-      ...vmApi({ store, vms, clock, engine, plan, dataDisksMax }),
+      ...vmApi({ store, vms, clock, log, engine, authorize, plan, dataDisksMax }),
       ...readApi({ store, vms }),
       ...accessLossApi({ stops, lost, clock }),
       ...impactApi({ vms }),
@@ -97,6 +97,10 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       listVirtualMachines: { action: 'compute/virtualMachines/read', scope: ({ parent }) => parent },
       deleteVirtualMachine: { action: 'compute/virtualMachines/delete', scope: ({ name }) => name },
       startVirtualMachine: { action: 'compute/virtualMachines/start', scope: ({ name }) => name },
+      startVirtualMachines: {
+        authenticated: true,
+        why: 'compute/virtualMachines/start on each machine: one it may not start is refused by itself',
+      },
       powerOffVirtualMachine: { action: 'compute/virtualMachines/powerOff', scope: ({ name }) => name },
       deallocateVirtualMachine: { action: 'compute/virtualMachines/deallocate', scope: ({ name }) => name },
       restartVirtualMachine: { action: 'compute/virtualMachines/restart', scope: ({ name }) => name },

@@ -1,5 +1,5 @@
 import type { Loaded } from '@interlock/event-store';
-import { contextFromTraceparent, DomainAttribute, inSpan } from '@interlock/runtime';
+import { contextFromTraceparent, DomainAttribute, sharedSpans } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import { Interrupted, limiter, orInterrupted } from './disks.ts';
 import { shareOf } from './machine-shares.ts';
@@ -18,6 +18,8 @@ import { isToBeClosed, type Vm } from './vm/decider.ts';
 export interface Engine {
   /** These machines may have something to do. Safe to say twice, and about any machine. */
   kick(ids: readonly string[]): void;
+  /** The same, of machines as they were stored a moment ago: they are not read again. */
+  begun(machines: readonly Loaded<Vm>[]): void;
   /** The same, and whatever is being done with them now is cut short: they are to be stopped. */
   preempt(ids: readonly string[]): void;
   /** The same about one, for whoever saw what was decided: nothing is cut short that began after that version was stored. */
@@ -47,6 +49,8 @@ const backoffMsMin = 100;
 const backoffMsMax = 5_000;
 
 interface Task {
+  /** The machine as whoever spoke of it first knew it. */
+  readonly known: Loaded<Vm> | undefined;
   /** Set when something was said about the machine since it was read. */
   again: boolean;
   /** Cuts the running step short. */
@@ -56,13 +60,19 @@ interface Task {
   /** Of the machine as the running step found it. */
   version: number;
   /** Steps that have not really ended yet, interrupted ones included. */
-  readonly running: Set<Promise<void>>;
+  readonly running: Set<Promise<unknown>>;
+}
+
+/** Somebody spoke of a machine. */
+interface Waiting {
+  readonly isUrgent: boolean;
+  readonly known: Loaded<Vm> | undefined;
 }
 
 type Next = {
   readonly name: string;
   readonly traceparent: string | undefined;
-  run(context: StepContext): Promise<void>;
+  run(context: StepContext): Promise<Loaded<Vm> | undefined>;
 };
 
 /** What is to be done next with a machine; `undefined`: nothing. */
@@ -102,11 +112,13 @@ const stepOf = ({ work, power }: Busy) => {
  */
 export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }): Engine => {
   const { vms, driver, clock, log, tracer } = parts;
+  // What is begun with many machines at once, and for one cause, is one step of that.
+  const spans = sharedSpans(tracer);
   const served = new Set<string>();
   const servedListeners: (() => void)[] = [];
   const tasks = new Map<string, Task>();
   const turns = limiter(machinesMax);
-  let waiting = new Map<string, { readonly isUrgent: boolean }>();
+  let waiting = new Map<string, Waiting>();
   let woken = Promise.withResolvers<void>();
   let roomy = Promise.withResolvers<void>();
 
@@ -119,10 +131,12 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
   /** Of machines without guests any replica may do the work of any: what is done twice is done once. */
   const isOurs = (id: string): boolean => !driver.hasGuests || served.has(shareOf(id));
 
-  const enqueue = (all: readonly string[], isUrgent: boolean): void => {
-    const ids = driver.hasGuests ? all.filter(isOurs) : all;
-    for (const id of ids) waiting.set(id, { isUrgent: isUrgent || waiting.get(id)?.isUrgent === true });
-    if (ids.length > 0) woken.resolve();
+  const enqueue = (id: string, isUrgent: boolean, known?: Loaded<Vm>): void => {
+    if (!isOurs(id)) return;
+    const before = waiting.get(id);
+    // Of two who speak of it nobody knows who is the later, so it is read.
+    waiting.set(id, { isUrgent: isUrgent || before?.isUrgent === true, known: before ? undefined : known });
+    woken.resolve();
   };
 
   /**
@@ -147,21 +161,21 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
     };
     const options = {
       attributes: { [DomainAttribute.virtualMachine]: id },
+      count: 'interlock.vms.count',
       parent: contextFromTraceparent(next.traceparent),
     };
-    const step = inSpan(tracer, next.name, options, () => next.run({ signal, settled, loaded }));
+    const step = spans(next.name, options, () => next.run({ signal, settled, loaded }));
     task.running.add(step);
     const ended = (): boolean => task.running.delete(step);
     void step.then(ended, ended);
-    await orInterrupted(step, signal);
+    const after = (await orInterrupted(step, signal)) ?? (await vms.load(id));
     // Interrupted between its last commit and its end, or somebody else was faster: else a step changes something.
-    const after = await vms.load(id);
     if (after.version === version) throw new Error(`nothing came of "${next.name}"`);
     return after;
   };
 
   const work = async (id: string, task: Task, ending: AbortSignal): Promise<void> => {
-    let known: Loaded<Vm> | undefined;
+    let { known } = task;
     for (let failures = 0; !ending.aborted; ) {
       try {
         const left = task.again ? undefined : known;
@@ -183,7 +197,7 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
     }
   };
 
-  const begin = (id: string, isUrgent: boolean, ending: AbortSignal): Promise<void> | undefined => {
+  const begin = (id: string, { isUrgent, known }: Waiting, ending: AbortSignal): Promise<void> | undefined => {
     const start = async (task: Task): Promise<void> => {
       if (task.isStarted) return;
       task.isStarted = true;
@@ -197,6 +211,7 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
       return start(existing);
     }
     const task: Task = {
+      known,
       again: false,
       interrupt: new AbortController(),
       isStarted: false,
@@ -208,10 +223,17 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
   };
 
   return {
-    kick: (ids) => enqueue(ids, false),
-    preempt: (ids) => enqueue(ids, true),
+    kick(ids) {
+      for (const id of ids) enqueue(id, false);
+    },
+    begun(machines) {
+      for (const machine of machines) enqueue(machine.id, false, machine);
+    },
+    preempt(ids) {
+      for (const id of ids) enqueue(id, true);
+    },
     heard(id, version, isUrgent) {
-      if ((tasks.get(id)?.version ?? 0) < version) enqueue([id], isUrgent);
+      if ((tasks.get(id)?.version ?? 0) < version) enqueue(id, isUrgent);
     },
     isOurs,
     onServed: (listener) => {
@@ -253,8 +275,8 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
         if (ending.aborted) break;
         const batch = waiting;
         waiting = new Map();
-        for (const [id, { isUrgent }] of batch) {
-          const done = begin(id, isUrgent, ending);
+        for (const [id, said] of batch) {
+          const done = begin(id, said, ending);
           if (!done) continue;
           all.add(done);
           void done.finally(() => all.delete(done));

@@ -8,18 +8,11 @@ import { openSetOptions } from './set-options.ts';
 import { virtualMachines } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import { applyKeyLoss } from './vm/key-loss.ts';
-import { at, disk, fold, running, setOf, version1, work } from './vm/test-machine.ts';
+import { at, disk, fold, lossOf, running, setOf, version1, work } from './vm/test-machine.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
-const loss = {
-  reason: 'KEY_DISABLED',
-  set: setOf('des'),
-  keyVersion: version1,
-  since: at,
-  traceId: 't',
-  accessEpoch: 6,
-} as const;
+const loss = lossOf('des', 6);
 const stopTerms = { loss, work: work('keyStop', 'k'), isInstant: true } as const;
 /** Stopped because its key was lost, its disk closed. */
 const stoppedByLoss: readonly VmEvent[] = [
@@ -52,7 +45,7 @@ const openReturns = async (size: number, autoRestart: boolean) => {
     options,
     clock: systemClock,
     random: systemRandom,
-    kick: (machines) => void kicked.push(...machines),
+    begun: (machines) => void kicked.push(...machines.map(({ id }) => id)),
   });
   return {
     vms,

@@ -30,10 +30,10 @@ export const keyReturns = (parts: {
   readonly options: SetOptions;
   readonly clock: Clock;
   readonly random: Random;
-  /** Told which machines have something to do. */
-  readonly kick: (ids: readonly string[]) => void;
+  /** Told of machines that have something to do. */
+  readonly begun: (machines: readonly Loaded<Vm>[]) => void;
 }): KeyReturns => {
-  const { vms, losses, options, clock, random, kick } = parts;
+  const { vms, losses, options, clock, random, begun } = parts;
 
   /** How these machines are to be started again; one that is not named stays off (CMK-125). */
   const restartsOf = async (
@@ -59,7 +59,7 @@ export const keyReturns = (parts: {
     const at = clock.now();
     const restarts = await restartsOf(machines, way, cause);
     const { changed } = await vms.transactMany(machines, (state, id) => way.decide(at, restarts.get(id))(state), cause);
-    kick(changed.filter(hasWork).map(({ id }) => id));
+    begun(changed.filter(hasWork));
     // The other key of one that owes its start may have returned between the look and the commit: then nobody else starts it.
     const owing = changed.filter(({ state }) => state.status === 'active' && state.owesStart === true);
     const late = [...(await restartsOf(owing, way, cause))].filter(([, { isClear }]) => isClear);
@@ -70,7 +70,7 @@ export const keyReturns = (parts: {
       (state, id) => way.decide(at, clear.get(id))(state),
       cause,
     );
-    kick(started.changed.filter(hasWork).map(({ id }) => id));
+    begun(started.changed.filter(hasWork));
   };
 
   return {

@@ -8,18 +8,11 @@ import { keyStops } from './key-stops.ts';
 import { openLosses } from './losses.ts';
 import { type Vm, virtualMachines } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
-import { at, disk, openedAt, running, setOf, stopped, version1, work } from './vm/test-machine.ts';
+import { at, disk, lossOf, openedAt, running, setOf, stopped, work } from './vm/test-machine.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
-const loss = {
-  reason: 'KEY_DISABLED',
-  set: setOf('des'),
-  keyVersion: version1,
-  since: at,
-  traceId: 't',
-  accessEpoch: 6,
-} as const;
+const loss = lossOf('des', 6);
 const until = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 const noDisks: Disks = {

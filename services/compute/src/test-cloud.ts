@@ -1,6 +1,7 @@
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { type Cause, type EventStore, memoryStore } from '@interlock/event-store';
 import { type CloudService, type InProcessCloud, inProcessCloud, type OwnSeams, type Replica } from '@interlock/host';
 import { type Bus, memoryBus, type ToFact } from '@interlock/messaging';
@@ -34,6 +35,8 @@ export interface TestCloud {
   readonly compute: RpcClient<typeof ComputeServiceDefinition>;
   /** compute, as a workload sees it. */
   readonly computeAs: (workload: Workload) => RpcClient<typeof ComputeServiceDefinition>;
+  /** Identity, as its administrator sees it. */
+  readonly identity: RpcClient<typeof IdentityServiceDefinition>;
   tellOfSet(event: NonNullable<DiskEncryptionSetEvent['event']>, cause?: Partial<Cause>): Promise<void>;
   tellOfDisk(event: NonNullable<DiskEvent['event']>): Promise<void>;
   close(): Promise<void>;
@@ -151,6 +154,7 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
     driver,
     store,
     compute: clientFor(administrator, 'admin'),
+    identity: cloud.as({ id: administrator, secret: 'admin' }).client('identity', IdentityServiceDefinition),
     computeAs: (workload) => clientFor(ids.get(workload) ?? '', workload),
     tellOfSet: (event, cause) =>
       tell('disk-encryption-set', nameOf(event.$case), DiskEncryptionSetEvent.encode({ event }).finish(), cause),

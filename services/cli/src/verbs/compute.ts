@@ -23,7 +23,11 @@ export const computeVerbs: readonly Verb[] = [
     defaults: { parent: 'group-or-subscription' },
   }),
   vm('delete', 'DeleteVirtualMachine', { targets: oneVm, settles }),
-  vm('start', 'StartVirtualMachine', { targets: oneVm, settles: untilRunning }),
+  vm('start', 'StartVirtualMachine', {
+    targets: oneVm,
+    settles: untilRunning,
+    many: { method: 'StartVirtualMachines', field: 'names', callMax: 256 },
+  }),
   vm('stop', 'PowerOffVirtualMachine', { targets: oneVm, settles }),
   vm('deallocate', 'DeallocateVirtualMachine', { targets: oneVm, settles }),
   vm('restart', 'RestartVirtualMachine', {

@@ -16,8 +16,8 @@ const everyRpc = [...registry]
 
 test('every RPC of every service is one command', () => {
   const covered = [
-    ...verbs.flatMap(({ definition, method, versionMethod }) =>
-      [method, ...(versionMethod === undefined ? [] : [versionMethod])].map((name) => methodOf(definition, name).path),
+    ...verbs.flatMap(({ definition, method, versionMethod, many }) =>
+      [method, versionMethod ?? [], many?.method ?? []].flat().map((name) => methodOf(definition, name).path),
     ),
     ...diskDataMethods.map((name) => `interlock.disk.v1.DiskDataService/${name}`),
   ];
@@ -55,6 +55,25 @@ test('where a version of a key is asked for by another RPC, that takes the same 
     const [whole, one] = [method, versionMethod].map((name) => methodOf(definition, name).request.fields);
     const shapeOf = (fields: typeof whole) => fields?.map(({ name, number, fieldKind }) => [name, number, fieldKind]);
     assert.deepEqual(shapeOf(one), shapeOf(whole), method);
+  }
+});
+
+test('where many are named, another RPC takes their names and answers an outcome for each', () => {
+  const found = verbs.filter(({ many }) => many !== undefined);
+  assert.ok(found.length > 0);
+  for (const { definition, method, many, targets } of found) {
+    assert.ok(many);
+    const { request, response } = methodOf(definition, many.method);
+    assert.deepEqual(
+      request.fields.map(({ name, fieldKind }) => [name, fieldKind]),
+      [[many.field, 'list']],
+    );
+    assert.equal(targets?.length, 1);
+    const outcomes = response.fields.find(({ name }) => name === 'outcomes')?.message?.fields ?? [];
+    assert.deepEqual(
+      outcomes.map((field) => (field.name === 'refused' ? 'refused' : field.message)),
+      [methodOf(definition, method).response, 'refused'],
+    );
   }
 });
 

@@ -32,6 +32,11 @@ export interface Verb {
   readonly method: string;
   /** The RPC in its place where what is named is one version of a key; its request has the same fields. */
   readonly versionMethod?: string;
+  /**
+   * The RPC in its place where its target is named more than once: with the names in that field, so many a call at most. Answers
+   * an outcome for each: `refused`, or the resource.
+   */
+  readonly many?: { readonly method: string; readonly field: string; readonly callMax: number };
   /** A line for people beside the answer. */
   readonly note?: Note;
   /** A line for people that takes a question: about something the service that answered does not know. */

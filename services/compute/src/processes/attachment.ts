@@ -22,17 +22,16 @@ export const attaching =
     try {
       const patience = { signal, untilMs: work.at + parts.startTimeoutMs };
       await reserve(parts, vm, machine, disk, patience);
-      if (machine.power === 'running' && !(await handOver(parts, vm, machine, disk, patience))) return;
+      if (machine.power === 'running' && !(await handOver(parts, vm, machine, disk, patience))) return undefined;
     } catch (error) {
       if (error instanceof Interrupted) throw error;
       const at = clock.now();
       const failure = failureOf(error, lossBehind(error, disk, at), work, vm, at);
       await parts.driver.detach(vm, disk.disk);
       await detachOne(parts, vm, disk.disk, work, { signal });
-      await vms.transact(vm, diskAttachFailed(at, work.id, failure), cause);
-      return;
+      return vms.transact(vm, diskAttachFailed(at, work.id, failure), cause);
     }
-    await vms.transact(vm, diskAttached(clock.now(), work.id), cause);
+    return vms.transact(vm, diskAttached(clock.now(), work.id), cause);
   };
 
 /** Makes the disk this machine's at the disk service; without a host it is RESERVED (VM-07). */
@@ -88,5 +87,5 @@ export const detaching =
     await settled();
     await parts.driver.detach(vm, work.disk);
     await detachOne(parts, vm, work.disk, work, { signal });
-    await parts.vms.transact(vm, diskDetached(parts.clock.now(), work.id), causeOf(work));
+    return parts.vms.transact(vm, diskDetached(parts.clock.now(), work.id), causeOf(work));
   };

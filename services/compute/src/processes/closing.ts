@@ -18,6 +18,7 @@ export const closing =
   async (id, state, { signal, settled, loaded: { version } }) => {
     await settled();
     await closeMachines(parts, [{ id, state, version }], { signal });
+    return undefined;
   };
 
 /**

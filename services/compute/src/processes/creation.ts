@@ -1,5 +1,5 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { Rejection } from '@interlock/event-store';
+import { type Loaded, Rejection } from '@interlock/event-store';
 import { callDeadlineMs, type Patience } from '../disks.ts';
 import { failureOf } from '../failures.ts';
 import type { Vm } from '../vm/decider.ts';
@@ -34,10 +34,10 @@ export const creation =
     });
     const { opened, heardBefore, failures } = outcome;
 
-    const fail = async (error: unknown, loss: KeyLoss | undefined): Promise<void> => {
+    const fail = async (error: unknown, loss: KeyLoss | undefined): Promise<Loaded<Vm>> => {
       await undo(parts, vm, creating, (disk) => plan.get(disk)?.fate ?? newFate(), { signal });
       const at = clock.now();
-      await vms.transact(vm, creationFailed(at, work.id, failureOf(error, loss, work, vm, at)), cause);
+      return vms.transact(vm, creationFailed(at, work.id, failureOf(error, loss, work, vm, at)), cause);
     };
     const worst = worstOf(failures);
     if (worst) return fail(worst.error, worst.loss);
@@ -47,8 +47,8 @@ export const creation =
       const { cause: _cause, isOver: _over, ...loss } = missed;
       return fail(undefined, { ...loss, disk: firstUnder(opened, loss.set, loss.keyVersion) });
     }
-    const { state } = await vms.transact(vm, created(clock.now(), work.id, opened), cause);
-    if (isStillAt(state, work)) await stopIfLossMissed(parts, vm, outcome);
+    const after = await vms.transact(vm, created(clock.now(), work.id, opened), cause);
+    return isStillAt(after.state, work) && (await stopIfLossMissed(parts, vm, outcome)) ? undefined : after;
   };
 
 const firstUnder = (opened: readonly OpenedDisk[], set: string, keyVersion: string): string =>

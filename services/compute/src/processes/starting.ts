@@ -1,7 +1,9 @@
+import type { Loaded } from '@interlock/event-store';
 import { Interrupted, orInterrupted } from '../disks.ts';
 import { failureOf } from '../failures.ts';
+import type { Vm } from '../vm/decider.ts';
 import type { KeyLoss } from '../vm/machine.ts';
-import { disksOpened, guestStarted, startFailed } from '../vm/progress.ts';
+import { disksOpened, guestStarted, runsWithoutGuest, startFailed } from '../vm/progress.ts';
 import { openAll, worstOf } from './opening.ts';
 import { type Busy, causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
 
@@ -19,9 +21,9 @@ export const starting =
     // A guest can only be left from a start that a crash cut off; the tokens it has end with the opens below.
     await driver.stop(vm, { graceMs: 0 });
 
-    const fail = async (error: unknown, loss: KeyLoss | undefined, blocked: readonly KeyLoss[]): Promise<void> => {
+    const fail = (error: unknown, loss: KeyLoss | undefined, blocked: readonly KeyLoss[]): Promise<Loaded<Vm>> => {
       const at = clock.now();
-      await vms.transact(vm, startFailed(at, work.id, failureOf(error, loss, work, vm, at), blocked), cause);
+      return vms.transact(vm, startFailed(at, work.id, failureOf(error, loss, work, vm, at), blocked), cause);
     };
 
     const wanted = machine.disks.filter(({ phase }) => phase === 'attached');
@@ -36,8 +38,11 @@ export const starting =
         failures.flatMap(({ loss }) => loss ?? []),
       );
 
-    const withDisks = await vms.transact(vm, disksOpened(clock.now(), work.id, opened), cause, { known: loaded });
-    if (!isStillAt(withDisks.state, work) || (await stopIfLossMissed(parts, vm, outcome))) return;
+    const report = driver.hasGuests ? disksOpened : runsWithoutGuest;
+    const withDisks = await vms.transact(vm, report(clock.now(), work.id, opened), cause, { known: loaded });
+    const isOn = driver.hasGuests ? isStillAt(withDisks.state, work) : withDisks.events.length > 0;
+    if (!isOn || (await stopIfLossMissed(parts, vm, outcome))) return undefined;
+    if (!driver.hasGuests) return withDisks;
     if (signal.aborted) throw new Interrupted('stopped before the guest was started');
     try {
       await orInterrupted(driver.start(vm, { disks: guestDisks, workload: machine.workload }), signal);
@@ -47,5 +52,5 @@ export const starting =
       await driver.stop(vm, { graceMs: 0 });
       return fail(error, undefined, []);
     }
-    await vms.transact(vm, guestStarted(clock.now(), work.id), cause, { known: withDisks });
+    return vms.transact(vm, guestStarted(clock.now(), work.id), cause, { known: withDisks });
   };

@@ -40,8 +40,9 @@ export interface StepContext {
 /**
  * Does the next thing for one machine and records the outcome. May run again from its beginning after a crash, so all it
  * does is idempotent; what it reports about work that is over decides nothing.
+ * @returns the machine as it is then, where the step knows it
  */
-export type Step<State> = (vm: string, state: State, context: StepContext) => Promise<void>;
+export type Step<State> = (vm: string, state: State, context: StepContext) => Promise<Loaded<Vm> | undefined>;
 
 /** A machine with work under way. */
 export type Busy = Machine & { readonly work: Work };

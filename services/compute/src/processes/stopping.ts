@@ -22,8 +22,9 @@ export const stopping =
         if (!(error instanceof TimedOut)) throw error;
       }
     }
-    const { events } = await vms.transact(vm, guestStopped(clock.now(), work.id), causeOf(work));
-    parts.measureStops(events);
+    const after = await vms.transact(vm, guestStopped(clock.now(), work.id), causeOf(work));
+    parts.measureStops(after.events);
+    return after;
   };
 
 /** Gives the host of a machine back: its guest ends, its disks become RESERVED (VM-13). */
@@ -33,7 +34,7 @@ export const deallocating =
     await parts.driver.stop(vm, { graceMs: parts.guestStopTimeoutMs });
     await settled();
     await closeAll(parts, [{ vm, disks, isDeallocated: true }], work, { signal });
-    await parts.vms.transact(vm, deallocated(parts.clock.now(), work.id), causeOf(work));
+    return parts.vms.transact(vm, deallocated(parts.clock.now(), work.id), causeOf(work));
   };
 
 /** Deletes a machine: its guest ends, its disks are freed, and those that go with it are deleted (VM-17, CMK-131). */
@@ -56,5 +57,5 @@ export const deleting =
         );
       }),
     );
-    await vms.transact(vm, deleted(clock.now(), work.id), causeOf(work));
+    return vms.transact(vm, deleted(clock.now(), work.id), causeOf(work));
   };

@@ -6,12 +6,24 @@ import type {
   DetachDiskRequest,
   PowerOffVirtualMachineRequest,
   RestartVirtualMachineRequest,
+  StartVirtualMachineOutcome,
   StartVirtualMachineRequest,
+  StartVirtualMachinesRequest,
   VirtualMachine,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
-import { type Category, type EventStore, Rejection } from '@interlock/event-store';
-import { type Call, expectedVersion, names } from '@interlock/rpc';
-import { type Clock, DomainAttribute } from '@interlock/runtime';
+import { type Category, type EventStore, type Loaded, Rejection } from '@interlock/event-store';
+import {
+  type Authorizer,
+  type Call,
+  expectedVersion,
+  type ItemOutcome,
+  itemRefusal,
+  names,
+  principalOf,
+  requirePermission,
+  settleItems,
+} from '@interlock/rpc';
+import { type Clock, DomainAttribute, type Logger } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { changesOf } from '../changes.ts';
 import type { Engine } from '../engine.ts';
@@ -34,6 +46,12 @@ import type { DiskPlanner } from './planning.ts';
 import { checkDisk, checkLun, wishOf } from './requests.ts';
 import { shown, vmOnWire } from './wire.ts';
 
+/**
+ * Most machines started in one call: with as many disks as they may have and with long names, an answer stays below half of
+ * the largest message.
+ */
+const startsMax = 256;
+
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** What people do with machines: request in, decision, machine in its passing state out. */
@@ -41,11 +59,13 @@ export const vmApi = (parts: {
   readonly store: EventStore;
   readonly vms: Category<Vm, VmEvent>;
   readonly clock: Clock;
-  readonly engine: Pick<Engine, 'kick'>;
+  readonly log: Logger;
+  readonly engine: Pick<Engine, 'kick' | 'begun'>;
+  readonly authorize: Authorizer;
   readonly plan: DiskPlanner;
   readonly dataDisksMax: number;
 }) => {
-  const { vms, clock, engine, plan, dataDisksMax } = parts;
+  const { vms, clock, log, engine, authorize, plan, dataDisksMax } = parts;
 
   const checkName = (name: string): string => {
     names.virtualMachine.parse(name, 'name');
@@ -62,8 +82,22 @@ export const vmApi = (parts: {
   ): Promise<VirtualMachine> => {
     const vm = checkName(name);
     const loaded = await vms.transact(vm, decision(askOf(vm, call)), call.cause, expectedVersion(etag));
-    engine.kick([vm]);
+    engine.begun([loaded]);
     return vmOnWire(loaded);
+  };
+
+  /** Decides about many machines in one commit, and has carried out what was decided. @returns each as it is then, or why not */
+  const startAll = async (ids: readonly string[], call: Call): Promise<ReadonlyMap<string, Loaded<Vm> | Rejection>> => {
+    const found = new Map<string, Loaded<Vm> | Rejection>();
+    const decide = (state: Vm, vm: string, version: number): readonly VmEvent[] => {
+      found.set(vm, { id: vm, state, version });
+      return start(askOf(vm, call))(state);
+    };
+    const { changed, rejected } = await vms.transactMany(ids, decide, call.cause);
+    engine.begun(changed);
+    for (const machine of changed) found.set(machine.id, machine);
+    for (const { id, rejection } of rejected) found.set(id, rejection);
+    return found;
   };
 
   /** Answers once a wish that may be refused by others is settled. @throws Rejection as they refused it */
@@ -105,6 +139,25 @@ export const vmApi = (parts: {
       });
     },
     startVirtualMachine: (request: StartVirtualMachineRequest, call: Call) => command(request, call, start),
+    async startVirtualMachines({ names: wanted }: StartVirtualMachinesRequest, call: Call) {
+      const principal = principalOf(call);
+      const ask = (name: string) => requirePermission(authorize, principal, 'compute/virtualMachines/start', name);
+      let first: Promise<void> | undefined;
+      const allowed = await settleItems(wanted, { sizeMax: startsMax, field: 'names', log }, async (name) => {
+        names.virtualMachine.parse(name, 'names');
+        const before = first;
+        first ??= ask(name);
+        // Mostly all may be started by the same role: what is known of one then answers for the others.
+        await before?.catch(() => undefined);
+        await (before === undefined ? first : ask(name));
+        return name;
+      });
+      const started = await startAll(
+        [...new Set(allowed.flatMap((one) => ('answer' in one ? [one.answer] : [])))],
+        call,
+      );
+      return { outcomes: allowed.map((one) => ({ outcome: startOutcome(one, started) })) };
+    },
     powerOffVirtualMachine: (request: PowerOffVirtualMachineRequest, call: Call) =>
       command(request, call, (ask) => powerOff(ask, { isHard: request.skipShutdown })),
     deallocateVirtualMachine: (request: DeallocateVirtualMachineRequest, call: Call) =>
@@ -151,4 +204,14 @@ export const vmApi = (parts: {
       return command(request, call, (ask) => detach(ask, request.disk));
     },
   };
+};
+
+/** @param started what became of those its caller may start */
+const startOutcome = (
+  allowed: ItemOutcome<string>,
+  started: ReadonlyMap<string, Loaded<Vm> | Rejection>,
+): StartVirtualMachineOutcome['outcome'] => {
+  const machine = 'refused' in allowed ? undefined : started.get(allowed.answer);
+  if (machine !== undefined && !(machine instanceof Rejection)) return { $case: 'starting', value: vmOnWire(machine) };
+  return { $case: 'refused', value: { ...('refused' in allowed ? allowed.refused : itemRefusal(machine)) } };
 };

@@ -12,6 +12,7 @@ import {
   deallocatedVm,
   disk,
   fold,
+  lossOf,
   openedAt,
   running,
   setOf,
@@ -27,14 +28,7 @@ const os = disk('os', 0, 'PREMIUM_SSD');
 const data = disk('data', 1, 'STANDARD_SSD', 'des');
 const ultra = disk('ultra', 2, 'ULTRA', 'des');
 const other = disk('other', 3, 'STANDARD_HDD', 'elsewhere');
-const loss = {
-  reason: 'KEY_DISABLED',
-  set: setOf('des'),
-  keyVersion: version1,
-  since: at,
-  traceId: 't',
-  accessEpoch: 6,
-} as const;
+const loss = lossOf('des', 6);
 const terms = (changes: Partial<LossTerms> = {}): LossTerms => ({
   loss,
   work: work('keyStop', 'k'),

@@ -50,6 +50,11 @@ export const disksOpened =
       return news.length === 0 ? [] : [{ type: 'DisksOpened', opened: news, at }];
     });
 
+/** Disks were opened for a start that has no guest to bring up: then the machine runs in the same step. */
+export const runsWithoutGuest =
+  (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
+  (vm: Vm): readonly VmEvent[] => [...disksOpened(at, workId, opened)(vm), ...guestStarted(at, workId)(vm)];
+
 /** The guest runs. */
 export const guestStarted: Report = (at, workId) => (vm) =>
   during(vm, workId, ({ power }) => (power === 'starting' ? [{ type: 'VmStarted', at }] : []));

@@ -53,6 +53,10 @@ export const openedAt = (accessEpoch: number, disks: readonly PlannedDisk[], att
     attachEpoch,
   }));
 
+/** The loss of that version to a set, under that number. */
+export const lossOf = (set: string, accessEpoch: number) =>
+  ({ reason: 'KEY_DISABLED', set: setOf(set), keyVersion: version1, since: at, traceId: 't', accessEpoch }) as const;
+
 export const fold = (events: readonly VmEvent[]): Vm => events.reduce(evolve, initial);
 
 /** A machine with these disks that runs, opened at that unwrap. */

@@ -1,0 +1,97 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { Rejection } from '@interlock/event-store';
+import type { Workload } from '@interlock/rpc';
+import { fullName, type NameKind, shortName } from './names.ts';
+import { table } from './render.ts';
+import { isObject, methodOf } from './schema.ts';
+import { type Session, writeJson } from './session.ts';
+import { NotSettled } from './settle.ts';
+import { UsageError } from './usage-error.ts';
+import type { Verb } from './verbs/verb.ts';
+
+/** What became of one of many. */
+type Outcome =
+  | { readonly name: string; readonly resource: JsonObject }
+  | { readonly name: string; readonly reason: string; readonly message: string };
+
+/** How one that is under way is waited for. @throws NotSettled, or as its look fails */
+export type Awaiting = (resource: JsonObject) => Promise<JsonObject>;
+
+/**
+ * Calls the RPC that takes many names, as often as its limit asks, and shows what became of each: one that is refused keeps none
+ * of the others from being done.
+ * @param words names as they were typed, at least one
+ * @throws UsageError before anything is sent; NotSettled with the first refusal's reason where some were refused or failed
+ */
+export async function runMany(
+  verb: Verb & { readonly service: Workload },
+  words: readonly string[],
+  awaiting: Awaiting | undefined,
+  session: Session,
+): Promise<void> {
+  const { terminal, isJson, settings, trace } = session;
+  const { many } = verb;
+  const [target] = verb.targets ?? [];
+  if (many === undefined || target === undefined || !('kind' in target)) throw new Error(`${verb.verb} takes one name`);
+  const names = words.map((word) => nameOf(target.kind, word, target.word, session));
+  const outcomes: Outcome[] = [];
+  for (let start = 0; start < names.length; start += many.callMax) {
+    outcomes.push(...(await callWith(verb, many, names.slice(start, start + many.callMax), session)));
+  }
+  // All of them go on while one is waited for.
+  const settled =
+    awaiting === undefined ? outcomes : await Promise.all(outcomes.map((one) => settledBy(awaiting, one)));
+  const shown = settled.flatMap((one) => ('resource' in one ? [one.resource] : []));
+  const refused = settled.flatMap((one) => ('reason' in one ? [one] : []));
+  if (isJson) {
+    writeJson(terminal, { done: shown, refused: refused.map((one) => ({ ...one })) });
+  } else {
+    const resource = methodOf(verb.definition, verb.method).response;
+    if (shown.length > 0) terminal.out(table(resource, shown, settings.names));
+    for (const { name, reason, message } of refused) {
+      terminal.err(`${shortName(name, settings.names)}: ${reason}: ${message}`);
+    }
+    if (trace !== undefined) terminal.err(`trace: ${trace}`);
+  }
+  const [first] = refused;
+  if (first === undefined) return;
+  throw new NotSettled(
+    first.reason,
+    `${refused.length} of ${settled.length}: ${shortName(first.name, settings.names)}: ${first.message}`,
+  );
+}
+
+function nameOf(kind: NameKind, word: string, target: string, { settings }: Session): string {
+  if (word.startsWith('-')) throw new UsageError(`"${word}" is no name of a ${target}`);
+  return fullName(kind, word, settings.names, `<${target}>`);
+}
+
+async function callWith(
+  { service, definition }: Verb & { readonly service: Workload },
+  { method, field }: NonNullable<Verb['many']>,
+  names: readonly string[],
+  { caller }: Session,
+): Promise<readonly Outcome[]> {
+  const { outcomes } = await caller.call(service, methodOf(definition, method), { [field]: [...names] });
+  return names.map((name, n) => {
+    const outcome = Array.isArray(outcomes) ? outcomes[n] : undefined;
+    const [[kind, value] = []] = Object.entries(isObject(outcome) ? outcome : {});
+    if (kind === undefined || !isObject(value)) throw new Error(`${method} said nothing about ${name}`);
+    if (kind !== 'refused') return { name, resource: value };
+    return { name, reason: String(value.reason), message: String(value.message) };
+  });
+}
+
+/** What fails is the outcome of that one, and no end of the others. */
+async function settledBy(awaiting: Awaiting, outcome: Outcome): Promise<Outcome> {
+  if (!('resource' in outcome)) return outcome;
+  const { name } = outcome;
+  try {
+    return { name, resource: await awaiting(outcome.resource) };
+  } catch (error) {
+    if (error instanceof NotSettled || error instanceof Rejection) {
+      return { name, reason: error.reason, message: error.message };
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import { category, type EventStore, memoryStore } from '@interlock/event-store';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import type { Disks } from '../disks.ts';
+import type { Driver } from '../driver.ts';
+import { idleDriver } from '../drivers/idle-driver.ts';
+import { openLosses } from '../losses.ts';
+import { virtualMachines } from '../vm/decider.ts';
+import { at, disk, lossOf, setOf, stopped, version1, vm, work } from '../vm/test-machine.ts';
+import { starting } from './starting.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const os = disk('os', 0, 'PREMIUM_SSD', 'des');
+const loss = lossOf('des', 9);
+
+/** Starts a machine whose disk is unwrapped at epoch 8. @param meanwhile what happens before the answer is there */
+const start = async (driver: Driver, meanwhile: (losses: ReturnType<typeof openLosses>) => Promise<void>) => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const commits: (readonly string[])[] = [];
+  const watched: EventStore = {
+    ...store,
+    commit: (commit, why) => {
+      commits.push((commit.appends ?? []).flatMap(({ events }) => events.map(({ type }) => type)));
+      return store.commit(commit, why);
+    },
+  };
+  const vms = category(watched, virtualMachines);
+  const losses = openLosses(watched);
+  const begun = { type: 'VmStarting', work: work('start'), from: 'stopped', at } as const;
+  const loaded = await vms.transact(vm, () => [...stopped([os]), begun], cause);
+  const { state } = loaded;
+  assert.ok(state.status === 'active' && state.work);
+  const disks: Partial<Disks> = {
+    async open() {
+      await meanwhile(losses);
+      const keyOf = { diskEncryptionSet: setOf('des'), keyVersion: version1, accessEpoch: 8 };
+      return { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', principal: '' } as OpenDiskResponse;
+    },
+  };
+  const parts = {
+    ...{ vms, disks: disks as Disks, driver, losses, clock: systemClock, random: systemRandom },
+    log: logger({ service: 'test', clock: systemClock, write: () => {} }),
+    measureStops: () => {},
+    startTimeoutMs: 60_000,
+    guestStopTimeoutMs: 0,
+  };
+  commits.length = 0;
+  const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
+  const known = await starting(parts)(vm, { ...state, work: state.work }, context);
+  const after = await vms.load(vm);
+  return { commits, known, after, power: after.state.status === 'active' ? after.state.power : undefined };
+};
+
+const withGuests: Driver = { ...idleDriver(), hasGuests: true };
+const lost = (losses: ReturnType<typeof openLosses>) => losses.remember(loss, cause);
+
+test('VM-11: a machine with a guest runs once that is up; without one, as soon as its disks are open', async () => {
+  const guest = await start(withGuests, async () => {});
+  assert.deepEqual(guest.commits, [['DisksOpened'], ['VmStarted']]);
+  const idle = await start(idleDriver(), async () => {});
+  assert.deepEqual(idle.commits, [['DisksOpened', 'VmStarted']]);
+  for (const { known, after, power } of [guest, idle]) {
+    assert.equal(power, 'running');
+    assert.deepEqual({ ...known, ...after }, known, 'the step knows the machine as it is then');
+  }
+});
+
+test('G2: a loss stored while the disks were being opened is seen by whoever stores the open, guest or not', async () => {
+  const guest = await start(withGuests, lost);
+  assert.equal(guest.power, 'stopping');
+  assert.ok(!guest.commits.flat().includes('VmStarted'));
+  const idle = await start(idleDriver(), lost);
+  assert.equal(idle.power, 'stopped');
+  for (const { known, after } of [guest, idle]) {
+    assert.equal(known, undefined);
+    assert.equal(after.state.status === 'active' && after.state.stopReason?.accessEpoch, loss.accessEpoch);
+  }
+});
