@@ -23,6 +23,22 @@ test('the cipher of a disk is XTS under two keys derived from the DEK, as the fo
   assert.deepEqual(one, other);
 });
 
+test('G8: a cipher nobody has used is as good as one that was, and once destroyed it has nothing of its DEK', () => {
+  const dek = randomBytes(32);
+  const [used, unused] = [openDiskCipher(dek, undefined), openDiskCipher(dek, undefined)];
+  dek.fill(0);
+  const [plain, sector] = [randomBytes(sectorSize), Buffer.alloc(sectorSize)];
+  used.encrypt(3, plain, sector);
+  unused.decrypt(3, sector, sector);
+  assert.deepEqual(sector, plain, 'the caller has cleared its DEK since');
+  for (const cipher of [unused, openDiskCipher(randomBytes(32), undefined)]) {
+    cipher.destroy();
+    cipher.destroy();
+    assert.throws(() => cipher.encrypt(0, plain, sector), hasReason('DEK_DROPPED'));
+    assert.throws(() => cipher.decrypt(0, plain, sector), hasReason('DEK_DROPPED'));
+  }
+});
+
 test('a key check value fits its own DEK and no other, and does not hold the DEK', () => {
   const dek = randomBytes(32);
   const check = keyCheckValue(dek);

@@ -1,5 +1,5 @@
 import { hash, timingSafeEqual } from 'node:crypto';
-import { openXts, type SectorCipher, xtsKeyLength } from './xts.ts';
+import { destroyedCipher, openXts, type SectorCipher, xtsKeyLength } from './xts.ts';
 import type { XtsMask } from './xts-mask.ts';
 
 /** Length of a data encryption key: the AES-256 key of the rules, 32 random bytes. Rule CMK-12. */
@@ -81,8 +81,33 @@ const noSalt = new Uint8Array(hashLength);
 const infoOf = (purpose: string): Uint8Array => Buffer.concat([Buffer.from(purpose), Uint8Array.of(1)]);
 const infos = { data: infoOf(purposes.data), tweak: infoOf(purposes.tweak), check: infoOf(purposes.check) };
 
-/** Opens the cipher of a disk. The caller clears `dek`; what is derived from it is cleared here. Rules CMK-08, CMK-12. */
+/**
+ * Opens the cipher of a disk. The caller clears `dek`. It is made with its first use: a fleet that starts opens many disks that
+ * nobody reads for long, and to make one takes as long as to open the disk. Until then a copy of the DEK is kept, which is
+ * overwritten when the cipher is made or destroyed. Rules CMK-08, CMK-12.
+ */
 export function openDiskCipher(dek: Uint8Array, mask: XtsMask | undefined): SectorCipher {
+  const kept = secretBytes(dek.length);
+  kept.set(dek);
+  let made: SectorCipher | undefined;
+  const cipher = (): SectorCipher => {
+    made ??= makeDiskCipher(kept, mask);
+    kept.fill(0);
+    return made;
+  };
+  return {
+    encrypt: (sector, source, target) => cipher().encrypt(sector, source, target),
+    decrypt: (sector, source, target) => cipher().decrypt(sector, source, target),
+    destroy() {
+      kept.fill(0);
+      made ??= destroyedCipher;
+      made.destroy();
+    },
+  };
+}
+
+/** What is derived from the DEK is cleared here. */
+function makeDiskCipher(dek: Uint8Array, mask: XtsMask | undefined): SectorCipher {
   const halves = extracted(dek, (pseudorandom) =>
     (['data', 'tweak'] as const).map((purpose) => expanded(pseudorandom, purpose, dekLength)),
   );

@@ -40,13 +40,7 @@ export function openXts(key: Uint8Array, mask: XtsMask | undefined): SectorCiphe
 function guarded(cipher: SectorCipher): SectorCipher {
   let isDestroyed = false;
   const checked = (run: SectorCipher['encrypt']) => (sector: number, source: Uint8Array, target: Uint8Array) => {
-    if (isDestroyed) {
-      throw new Rejection(
-        'FAILED_PRECONDITION',
-        'DEK_DROPPED',
-        'the key of this disk was dropped; it must be unwrapped',
-      );
-    }
+    if (isDestroyed) throw dropped();
     if (source.length !== target.length || source.length % sectorSize !== 0) {
       throw new Error(
         `source and target must be equally many whole sectors, not ${source.length} and ${target.length}`,
@@ -63,6 +57,20 @@ function guarded(cipher: SectorCipher): SectorCipher {
     },
   };
 }
+
+const dropped = (): Rejection =>
+  new Rejection('FAILED_PRECONDITION', 'DEK_DROPPED', 'the key of this disk was dropped; it must be unwrapped');
+
+/** What is left of a cipher that was never used. */
+export const destroyedCipher: SectorCipher = {
+  encrypt() {
+    throw dropped();
+  },
+  decrypt() {
+    throw dropped();
+  },
+  destroy() {},
+};
 
 function maskedXts(dataKey: Uint8Array, tweakKey: Uint8Array, mask: XtsMask): SectorCipher {
   const ecb = 'aes-256-ecb';

@@ -21,6 +21,7 @@ import { context, trace } from '@opentelemetry/api';
 import { accessSecretLength, accessTokenOf, newAccessToken } from '../data/access-token.ts';
 import type { Sessions } from '../data/sessions.ts';
 import { setOf, skuOnWire } from '../encryption.ts';
+import { openMeeting } from '../meeting.ts';
 import type { Turns } from '../turns.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { ShowDisk } from './api.ts';
@@ -90,7 +91,11 @@ export const attachmentApi = (parts: {
       return changed;
     });
 
-  const openOne = async (request: OpenDiskRequest, { cause }: Pick<Call, 'cause'>): Promise<OpenDiskResponse> => {
+  const openOne = async (
+    request: OpenDiskRequest,
+    { cause }: Pick<Call, 'cause'>,
+    arrive?: () => Promise<void>,
+  ): Promise<OpenDiskResponse> => {
     const name = named(request.name);
     const virtualMachine = machine(request.virtualMachine);
     const secret = secretOf(request.accessSecret);
@@ -111,6 +116,7 @@ export const attachmentApi = (parts: {
         });
       },
       cause,
+      arrive,
     );
     return {
       accessToken: accessTokenOf(state.attachEpoch, secret).token,
@@ -126,9 +132,13 @@ export const attachmentApi = (parts: {
     };
   };
   /** In the trace and under the correlation id of the work it belongs to, as if it had come alone. */
-  const openItem = ({ open: request, origin }: OpenDiskItem, call: Call): Promise<OpenDiskResponse> => {
+  const openItem = async (
+    { open: request, origin }: OpenDiskItem,
+    call: Call,
+    arrive: () => Promise<void>,
+  ): Promise<OpenDiskResponse> => {
     const cause = onBehalfOf(call.cause, origin);
-    const open = (): Promise<OpenDiskResponse> => openOne(request ?? OpenDiskRequest.create(), { cause });
+    const open = (): Promise<OpenDiskResponse> => openOne(request ?? OpenDiskRequest.create(), { cause }, arrive);
     const isOwn = cause.traceparent === call.cause.traceparent;
     return runAsCall({ ...call, cause }, () =>
       isOwn ? open() : context.with(contextFromTraceparent(cause.traceparent), open),
@@ -151,9 +161,12 @@ export const attachmentApi = (parts: {
       const wish = { virtualMachine: machine(request.virtualMachine), isOsDisk, requestId };
       return show(await change(named(request.name), attach(clock.now(), wish), call));
     },
-    openDisk: openOne,
+    openDisk: (request: OpenDiskRequest, call: Call) => openOne(request, call),
     async openDisks({ items }: OpenDisksRequest, call: Call): Promise<OpenDisksResponse> {
-      const outcomes = await settleItems(items, { sizeMax: opensMax, log }, (item) => openItem(item, call));
+      const meeting = openMeeting(items.length);
+      const outcomes = await settleItems(items, { sizeMax: opensMax, log }, (item) =>
+        meeting.attend((arrive) => openItem(item, call, arrive)),
+      );
       return {
         outcomes: outcomes.map((outcome) => ({
           outcome:

@@ -26,6 +26,8 @@ const prepare = async () => {
   return {
     stop,
     host,
+    run,
+    disks,
     open: () =>
       run(
         Promise.allSettled(
@@ -50,6 +52,21 @@ test('a start of many disks asks once for all of them whether the key may be use
   assert.equal(unwraps, count, 'each has a DEK of its own');
   assert.ok(calls <= count / 4, `${calls} calls for ${count} disks`);
   assert.ok(checks <= count / 4, `${checks} questions for ${count} disks`);
+  await stop();
+});
+
+test('disks of one call are unwrapped by one message behind one question, and wait for none that cannot be opened', async () => {
+  const { host, run, disks, asked, stop } = await prepare();
+  const wanted = disks.map(({ name, virtualMachine }) => ({ open: { name, virtualMachine } }));
+  const [first, ...others] = wanted;
+  assert.ok(first);
+  const { name, virtualMachine } = first.open;
+  const missing = { open: { name: `${name}-missing`, virtualMachine } };
+  const elsewhere = { open: { name, virtualMachine: `${virtualMachine}-other` } };
+  const { outcomes } = await run(host.disks.openDisks({ items: [missing, ...others, elsewhere] }));
+  const words = outcomes.map(({ outcome }) => (outcome?.$case === 'refused' ? outcome.value.reason : outcome?.$case));
+  assert.deepEqual(words, ['DISK_NOT_FOUND', ...others.map(() => 'opened'), 'DISK_NOT_ATTACHED']);
+  assert.deepEqual(asked(), { unwraps: count - 1, calls: 1, checks: 1 });
   await stop();
 });
 

@@ -88,6 +88,19 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
     return { found, key };
   };
 
+  /** By set: its first key being asked for, by all who need one before there is an answer. */
+  const beginning = new Map<string, Promise<SetKey>>();
+  const first = async (set: string, cause: Cause): Promise<SetKey> => {
+    const known = beginning.get(set);
+    // Where it fails, that may be for its asker, who wants no answer any more.
+    if (known) return known.catch(() => first(set, cause));
+    const begun = ask(set)
+      .then(({ key }) => begin(set, key, cause))
+      .finally(() => beginning.delete(set));
+    beginning.set(set, begun);
+    return begun;
+  };
+
   return {
     begin,
     async forEncrypting({ type, set }, { name, location }, cause) {
@@ -116,7 +129,7 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
       return begin(set, key, cause);
     },
     async inForce(set, cause) {
-      return (await stored(set)) ?? begin(set, (await ask(set)).key, cause);
+      return (await stored(set)) ?? first(set, cause);
     },
     guard: (set, generation) => ({ name: cursorOf(set), from: generation, to: generation }),
   };
