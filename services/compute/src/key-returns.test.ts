@@ -9,6 +9,7 @@ import { virtualMachines } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import { applyKeyLoss } from './vm/key-loss.ts';
 import { at, disk, fold, lossOf, running, setOf, version1, work } from './vm/test-machine.ts';
+import { vmOnWire } from './vm/wire.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
@@ -65,6 +66,23 @@ test('CMK-125: a fleet whose key is back is shown so in a commit a page, and not
   assert.deepEqual(kicked, [], 'the engine has nothing to look at');
   await returned();
   assert.equal(commits.length, 3, 'a return that is heard again decides nothing');
+});
+
+test('CMK-125: a machine shows what stopped it until it is started, and whether that is the past', async () => {
+  const { vms, ids, returned } = await openReturns(1, false);
+  const seen = async () => {
+    const [loaded = assert.fail()] = await vms.loadMany(ids);
+    const { powerState, stopReason, keyReturned } = vmOnWire(loaded);
+    return [powerState, stopReason?.reason, keyReturned];
+  };
+  assert.deepEqual(await seen(), ['STOPPED', 'KEY_DISABLED', false]);
+  await returned();
+  assert.deepEqual(await seen(), ['STOPPED', 'KEY_DISABLED', true]);
+});
+
+test('a machine that no key has stopped says nothing of its return', () => {
+  const vm = vmOnWire({ id: 'vm', version: 1, state: fold(running([os])) });
+  assert.deepEqual([vm.powerState, vm.keyReturned], ['RUNNING', undefined]);
 });
 
 test('machines that start again are handed to the engine', async () => {

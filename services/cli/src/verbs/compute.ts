@@ -1,4 +1,5 @@
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { allReturnedNote, returnedNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('compute', ComputeServiceDefinition, name);
@@ -17,8 +18,9 @@ export const computeVerbs: readonly Verb[] = [
     required: ['location', 'os-disk'],
     settles: untilRunning,
   }),
-  vm('show', 'GetVirtualMachine', { targets: oneVm }),
+  vm('show', 'GetVirtualMachine', { targets: oneVm, note: returnedNote }),
   vm('list', 'ListVirtualMachines', {
+    note: allReturnedNote,
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
   }),

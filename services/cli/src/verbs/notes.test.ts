@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
-import { holdNote, impactNote, madeNote } from './notes.ts';
+import { allReturnedNote, holdNote, impactNote, madeNote, returnedNote } from './notes.ts';
 
 const short = (name: string) => name.replace('vaults/', '').replace('/keys', '');
 const key = 'vaults/kv1/keys/k1';
@@ -34,6 +34,15 @@ test('a key that was there gets a new version, which is said', () => {
   );
   assert.match(madeNote({ ...made, versionCount: 11 }, {}, short) ?? '', /its 11th/);
   assert.equal(madeNote({ ...made, versionCount: 1 }, {}, short), undefined);
+});
+
+test('CMK-125: what stopped a machine is told apart from what keeps it off', () => {
+  const vm = { name: 'vm1', stopReason: { reason: 'KEY_DISABLED' } };
+  assert.match(returnedNote({ ...vm, keyReturned: true }, {}, short) ?? '', /is over.*interlock vm start vm1$/);
+  for (const one of [vm, { ...vm, keyReturned: false }]) assert.equal(returnedNote(one, {}, short), undefined);
+  const list = (...virtualMachines: JsonObject[]) => allReturnedNote({ virtualMachines }, {}, short);
+  assert.match(list({ ...vm, keyReturned: true }, vm) ?? '', /^1 machine was stopped by a lost key that is back/);
+  assert.equal(list(vm), undefined);
 });
 
 test('a hold says what to look at and what ends it, and its absence that keys may be used', () => {

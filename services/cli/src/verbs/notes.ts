@@ -41,6 +41,21 @@ export const holdNote: Note = ({ hold }) =>
     : `nobody may use a key. Look at them first: what was taken away after position ${hold.position} is back. ` +
       `Then: interlock hold confirm ${hold.holdId}`;
 
+/** Whether what stopped a machine is the past: its reason stays until it is started. */
+export const returnedNote: Note = ({ name, keyReturned }, _request, short) =>
+  keyReturned === true
+    ? `what stopped it is over, its key can be used again: interlock vm start ${short(String(name))}`
+    : undefined;
+
+/** The same of a list. */
+export const allReturnedNote: Note = ({ virtualMachines }) => {
+  const listed = Array.isArray(virtualMachines) ? virtualMachines.filter(isObject) : [];
+  const count = listed.filter(({ keyReturned }) => keyReturned === true).length;
+  return count === 0
+    ? undefined
+    : `${counted(count, 'machine')} ${count === 1 ? 'was' : 'were'} stopped by a lost key that is back: interlock vm start starts one`;
+};
+
 /** What a preview comes to. */
 export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
   const what = supposed(request, short);

@@ -41,6 +41,9 @@ export const vmOnWire = (loaded: Loaded<Vm>): VirtualMachine => {
     createTime: new Date(vm.createdAt),
     ...(active?.stopReason === undefined ? {} : { stopReason: lossOnWire(active.stopReason) }),
     stopCause: stopCauseOf(active),
+    ...(active?.stopReason === undefined && active?.failure?.loss === undefined
+      ? {}
+      : { keyReturned: active.blocked.length === 0 }),
     ...(active?.failure === undefined ? {} : { failure: failureOnWire(active.failure) }),
     ...(active?.startedAt === undefined ? {} : { startTime: new Date(active.startedAt) }),
     ...(active?.stoppedAt === undefined ? {} : { stopTime: new Date(active.stoppedAt) }),
