@@ -42,6 +42,17 @@ test('bad input is refused before anything is sent', async () => {
   for (const args of lines) await toldFor(...args);
 });
 
+test('what is wrong is named as it is typed', async () => {
+  assert.match(await toldFor('disk', 'read', 'd1', '--length', '0'), /^--length must be 1 or more/);
+  const vm = ['vm', 'create', 'vm1', '--location', 'w', '--os-disk'];
+  assert.match(
+    await toldFor(...vm, 'disk=d1,sku=premium-ssd'),
+    /^--os-disk: disk and sku exclude each other: write disk, or (?=.*\bsku\b)(?=.*\bsize-gib\b)/,
+  );
+  assert.match(await toldFor(...vm, 'd1,sku=ultra'), /^--os-disk: disk and sku exclude each other/);
+  assert.match(await toldFor(...vm, 'skuu=ultra'), /^--os-disk has no field skuu: write .* Did you mean sku\?$/);
+});
+
 test('what is missing is named as it is typed, together with how the command is used', async () => {
   assert.equal(
     await toldFor('key', 'create', 'kv1/k1'),

@@ -10,7 +10,7 @@ import { UsageError } from './usage-error.ts';
 export function addDiskDataCommands(disk: Command, runner: Runner): void {
   const read = disk.command('read').description('Reads a range of a disk that no running machine has');
   read.argument('<disk>').addOption(single('--offset <n>', 'where to begin, in bytes; 0 when absent'));
-  read.addOption(single('--length <n>', 'how many bytes; to the end of the disk when absent'));
+  read.addOption(single('--length <n>', 'how many bytes, 1 or more; to the end of the disk when absent'));
   read.addOption(single('--output <file>', 'in place of standard output'));
   read.action((name: string) => {
     const { offset = '0', length, output }: Record<string, string | undefined> = read.opts();
@@ -18,6 +18,7 @@ export function addDiskDataCommands(disk: Command, runner: Runner): void {
       offset: bytes(offset, '--offset'),
       length: length === undefined ? undefined : bytes(length, '--length'),
     };
+    if (range.length === 0) throw new UsageError('--length must be 1 or more: there is nothing to read');
     return runner.withSession('disk read', read.optsWithGlobals(), (session) =>
       readDisk({ disk: diskName(name, session), ...range, output }, session),
     );

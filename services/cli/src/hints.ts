@@ -56,7 +56,7 @@ function accessHint({ permission, action, principal, scope }: Facts, vault: stri
   if (action !== undefined)
     return `interlock role assign ${who} <role> --scope ${scope ?? '<scope>'} (see interlock role list)`;
   const rights = permission?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`) ?? 'get,wrap-key,unwrap-key';
-  const policy = `interlock vault grant ${vault} --principal ${who} --permissions ${rights} (that replaces what it may do: name what it is to keep as well)`;
+  const policy = `interlock vault grant ${vault} --principal ${who} --permissions ${rights} --add (without --add that is all it may do then)`;
   if (permission !== undefined) return policy;
   return `${policy}; in a vault with role assignments (interlock vault show ${vault}) instead interlock role assign ${who} keyVaultCryptoServiceEncryptionUser --scope <the vault's scope>`;
 }

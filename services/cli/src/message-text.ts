@@ -1,4 +1,4 @@
-import type { DescField, DescMessage } from '@bufbuild/protobuf';
+import type { DescField, DescMessage, DescOneof } from '@bufbuild/protobuf';
 import { type DraftObject, put } from './draft.ts';
 import { fieldValue, type ValueContext } from './field-values.ts';
 import { isObject } from './schema.ts';
@@ -16,17 +16,20 @@ const shortWords: Readonly<Record<string, string>> = { set: 'disk_encryption_set
 export function messageValue(message: DescMessage, text: string, flag: string, context: ValueContext): DraftObject {
   if (text.startsWith('{') || text.startsWith('@')) return jsonText(text, flag, context);
   const draft: DraftObject = {};
+  const said = new Map<DescOneof, Said>();
   for (const [index, part] of text.split(',').entries()) {
     const [word, value] = halves(part);
     if (word === '') throw new UsageError(`${flag} "${text}" has an empty part`);
     if (value !== undefined) {
       const path = pathOf(message, word, flag);
+      refuseOther(said, path, word, flag);
       put(draft, path, leafValue(path, value, `${flag} ${word}`, context));
       continue;
     }
     const [first] = message.fields;
     const isFirst = index === 0 && first !== undefined && !leaves(message).some((path) => isNamed(path, word));
     const path = isFirst ? [first] : pathOf(message, word, flag);
+    refuseOther(said, path, isFirst ? nameOf(first) : word, flag);
     put(draft, path, leafValue(path, isFirst ? word : 'true', `${flag} ${word}`, context));
   }
   return draft;
@@ -57,16 +60,42 @@ export function leaves(message: DescMessage): readonly (readonly DescField[])[] 
   });
 }
 
+/** What was typed for one of several fields of which a message has one. */
+interface Said {
+  readonly field: DescField;
+  readonly word: string;
+}
+
+/** @throws UsageError for a word of another field of the same oneof, in the words that were typed */
+function refuseOther(said: Map<DescOneof, Said>, path: readonly DescField[], word: string, flag: string): void {
+  const [field] = path;
+  if (field?.oneof === undefined) return;
+  const before = said.get(field.oneof);
+  said.set(field.oneof, { field, word });
+  if (before === undefined || before.field === field) return;
+  const ways = [before.field, field].map((one) => wordsOf(one).join(', '));
+  throw new UsageError(`${flag}: ${before.word} and ${word} exclude each other: write ${ways.join(', or ')}`);
+}
+
+const nameOf = (field: DescField): string => field.name.replaceAll('_', '-');
+/** As what is behind a field is typed. */
+const wordsOf = (field: DescField): readonly string[] =>
+  field.fieldKind === 'message' ? leaves(field.message).map((path) => nameOf(path.at(-1) ?? field)) : [nameOf(field)];
+
 function pathOf(message: DescMessage, word: string, flag: string): readonly DescField[] {
   const all = leaves(message);
   const found = all.filter((path) => isNamed(path, word));
   const shallowest = Math.min(...found.map(({ length }) => length));
   const [path, second] = found.filter(({ length }) => length === shallowest);
   if (path !== undefined && second === undefined) return path;
-  const names = all.map((one) => one.at(-1)?.name.replaceAll('_', '-') ?? '');
+  const names = all.flatMap((one) => one.at(-1) ?? []).map(nameOf);
   const near = nearest(word, names);
+  if (second !== undefined) {
+    const ways = found.map((one) => one.map(({ name }) => name.replaceAll('_', '-')).join('.'));
+    throw new UsageError(`${flag}: ${word} may be ${ways.join(' or ')}: write which`);
+  }
   throw new UsageError(
-    `${flag} knows no ${word}: write ${names.join(', ')}.${near === undefined ? '' : ` Did you mean ${near}?`}`,
+    `${flag} has no field ${word}: write ${names.join(', ')}.${near === undefined ? '' : ` Did you mean ${near}?`}`,
   );
 }
 

@@ -19,29 +19,41 @@ export function usageOf(verb: Verb, request: DescMessage): string {
 }
 
 /** Refuses a request in which something is missing that has no default. @throws UsageError naming it, and the way to say it */
-export function refuseMissing(verb: Verb, request: DescMessage, draft: DraftObject): void {
-  const missing = requiredFlags(verb, request).filter((flags) => !flags.some(({ path }) => has(draft, path)));
+export function refuseMissing(
+  verb: Verb,
+  request: DescMessage,
+  draft: DraftObject,
+  switches: ReadonlySet<string>,
+): void {
+  const isGiven = (flag: Wanted): boolean => ('path' in flag ? has(draft, flag.path) : switches.has(flag.name));
+  const missing = requiredFlags(verb, request).filter((flags) => !flags.some(isGiven));
   if (missing.length === 0) return;
   const names = missing.map((flags) => flags.map(({ name }) => nameOf(name)).join(' or '));
   throw new UsageError(`missing ${names.join(', ')}. Usage: interlock ${usageOf(verb, request)} (--help says more)`);
 }
 
-function requiredFlags(verb: Verb, request: DescMessage): readonly (readonly FieldFlag[])[] {
+/** A flag that is wanted: of a field, or a switch of the verb. */
+type Wanted = FieldFlag | { readonly name: string };
+
+function requiredFlags(verb: Verb, request: DescMessage): readonly (readonly Wanted[])[] {
   const flags = flagsOf(request, verb);
   return (verb.required ?? []).map((one) =>
     (typeof one === 'string' ? [one] : one).map((name) => {
-      const found = flags.find((flag) => flag.name === name);
+      const found = flags.find((flag) => flag.name === name) ?? (name in (verb.switches ?? {}) ? { name } : undefined);
       if (found === undefined) throw new Error(`${verb.noun} ${verb.verb} has no flag --${name}`);
       return found;
     }),
   );
 }
 
-const isIn = (fields: readonly string[], flags: readonly FieldFlag[] = []): boolean =>
-  flags.some(({ field }) => fields.includes(field.name));
+const isIn = (fields: readonly string[], flags: readonly Wanted[] = []): boolean =>
+  flags.some((flag) => 'field' in flag && fields.includes(flag.field.name));
 
 /** The resource group is a setting of every command. */
 const nameOf = (name: string): string => (name === 'resource-group' ? '--group (or INTERLOCK_GROUP)' : `--${name}`);
 
-const shown = ({ name, field }: FieldFlag): string =>
-  name === 'resource-group' ? '--group <group>' : `--${name} <${placeholderOf(field)}>`;
+const shown = (flag: Wanted): string => {
+  const { name } = flag;
+  if (!('field' in flag)) return `--${name}`;
+  return name === 'resource-group' ? '--group <group>' : `--${name} <${placeholderOf(flag.field)}>`;
+};

@@ -12,6 +12,7 @@ import { type Session, writeJson } from './session.ts';
 import { type Credentials, services } from './settings.ts';
 import { settle } from './settle.ts';
 import { UsageError } from './usage-error.ts';
+import type { Seen } from './verbs/before.ts';
 import type { Verb } from './verbs/verb.ts';
 
 /** What was typed for a verb, beside the request. */
@@ -21,6 +22,8 @@ export interface VerbFlags extends Typed {
   readonly wait: boolean;
   /** File for the field of the answer that the verb names. */
   readonly output: string | undefined;
+  /** Switches of the verb that were given. */
+  readonly switches: ReadonlySet<string>;
   readonly keyOwner: Credentials | 'caller' | undefined;
 }
 
@@ -33,7 +36,7 @@ const WATCH_MS = 86_400_000;
 /** Calls the RPC of a verb and shows the answer. @throws UsageError, Rejection, RpcFailure, NotSettled */
 export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): Promise<void> {
   if (flags.more.length > 0) return runEach(verb, flags, session);
-  const request = await requestOf(verb, flags, session);
+  const { request, note: change } = await lookedAt(verb, flags, await requestOf(verb, flags, session), session);
   const method = methodFor(verb, request);
   const { terminal, isJson, settings, trace } = session;
   if (method.isStream) return watch(servedBy(verb, flags), method, request, session);
@@ -48,7 +51,7 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   else {
     terminal.out(render(method.response, shown, settings.names));
     const note = verb.note?.(shown, request, (name) => shortName(name, settings.names));
-    if (note !== undefined) terminal.out(note);
+    for (const line of [change, note]) if (line !== undefined) terminal.out(line);
     const doubt = await verb.doubt?.(session.caller, request);
     if (doubt !== undefined) terminal.err(doubt);
   }
@@ -91,6 +94,12 @@ function methodFor({ definition, method, versionMethod }: Verb, { name }: JsonOb
   return methodOf(definition, isVersion ? (versionMethod ?? method) : method);
 }
 
+/** The request after what its verb looks at before; one that was given whole is meant as it is. */
+async function lookedAt(verb: Verb, flags: VerbFlags, request: JsonObject, { caller }: Session): Promise<Seen> {
+  if (verb.before === undefined || flags.body !== undefined) return { request };
+  return verb.before({ caller, request, switches: flags.switches });
+}
+
 async function requestOf(verb: Verb, flags: VerbFlags, session: Session): Promise<JsonObject> {
   const { caller, clock, random, terminal, settings } = session;
   const method = methodOf(verb.definition, verb.method);
@@ -101,7 +110,7 @@ async function requestOf(verb: Verb, flags: VerbFlags, session: Session): Promis
     random,
     readFile: terminal.readFile,
   });
-  refuseMissing(verb, method.request, draft);
+  refuseMissing(verb, method.request, draft, flags.switches);
   if (flags.keyOwner !== undefined) {
     if (draft.keyOwnerToken !== undefined || draft.key_owner_token !== undefined) {
       throw new UsageError('give the word of the key owner once: a token, --key-owner or --as-key-owner');

@@ -40,6 +40,7 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
   if (verb.settles !== undefined) command.option('--wait', 'waits until the work is done, and fails when it fails');
   if (verb.output !== undefined)
     command.addOption(single('--output <file>', `writes ${verb.output} to a file only its owner can read`));
+  for (const [name, says] of Object.entries(verb.switches ?? {})) command.option(`--${name}`, says);
   if (verb.takesKeyOwner === true) {
     command.option('--as-key-owner', "the caller gives the key owner's word itself");
     command.addOption(single('--key-owner <principal:file>', "this principal gives the key owner's word"));
@@ -68,6 +69,7 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
       service: services.find((service) => service === first),
       wait: options.wait === true,
       output: textOf(options.output),
+      switches: new Set(Object.keys(verb.switches ?? {}).filter((name) => options[name] === true)),
       keyOwner: isOwner ? ('caller' as const) : other === undefined ? undefined : credentialsFrom(other, '--key-owner'),
     };
     return runner.withSession(`${verb.noun} ${verb.verb}`, command.optsWithGlobals(), (session) =>

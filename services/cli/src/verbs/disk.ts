@@ -1,4 +1,5 @@
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { setBefore } from './before.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('disk', DiskServiceDefinition, name);
@@ -22,6 +23,7 @@ export const diskVerbs: readonly Verb[] = [
   }),
   disk('show', 'GetDisk', { targets: oneDisk }),
   disk('list', 'ListDisks', {
+    before: setBefore,
     aliases: { set: 'disk_encryption_set' },
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
@@ -49,13 +51,14 @@ export const diskVerbs: readonly Verb[] = [
   }),
   snapshot('show', 'GetSnapshot', { targets: oneSnapshot }),
   snapshot('list', 'ListSnapshots', {
+    before: setBefore,
     aliases: { set: 'disk_encryption_set', disk: 'source_disk' },
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
   }),
   snapshot('delete', 'DeleteSnapshot', { targets: oneSnapshot }),
 
-  lease('list', 'ListLeases', { aliases: { set: 'disk_encryption_set' } }),
+  lease('list', 'ListLeases', { aliases: { set: 'disk_encryption_set' }, before: setBefore }),
 
   platform('attach-disk', 'AttachDisk', { targets: oneDisk, defaults: { request_id: 'uuid' } }),
   platform('open-disk', 'OpenDisk', { targets: oneDisk, output: 'accessToken' }),

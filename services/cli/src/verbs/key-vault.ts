@@ -1,4 +1,5 @@
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { datesBefore, grantBefore } from './before.ts';
 import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
@@ -43,6 +44,8 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: oneVault,
     required: ['principal', 'permissions'],
     aliases: { permissions: 'access_policy.key_permissions' },
+    switches: { add: 'keeps what the principal might do before; without it that is replaced' },
+    before: grantBefore,
   }),
   vault('revoke', 'RemoveAccessPolicy', {
     required: ['principal'],
@@ -75,7 +78,12 @@ export const keyVaultVerbs: readonly Verb[] = [
   key('versions', 'ListKeyVersions', { targets: named('vault/key', 'key', 'parent') }),
   key('enable', 'EnableKey', { targets: use, versionMethod: 'EnableKeyVersion', note: enabledNote }),
   key('disable', 'DisableKey', { targets: use, versionMethod: 'DisableKeyVersion', note: disabledNote }),
-  key('set-dates', 'SetKeyVersionDates', { targets: onlyVersion }),
+  key('set-dates', 'SetKeyVersionDates', {
+    targets: onlyVersion,
+    required: [['not-before', 'expire-time', 'clear']],
+    switches: { clear: 'takes away the dates that are not named; without it they stay' },
+    before: datesBefore,
+  }),
   key('set-operations', 'SetKeyOperations', {
     targets: onlyVersion,
     required: ['operations'],

@@ -1,5 +1,6 @@
 import type { Definition, Workload } from '@interlock/rpc';
 import type { NameKind } from '../names.ts';
+import type { Before } from './before.ts';
 import type { Doubt } from './doubts.ts';
 import type { Note } from './notes.ts';
 
@@ -39,6 +40,10 @@ export interface Verb {
   readonly many?: { readonly method: string; readonly field: string; readonly callMax: number };
   /** A line for people beside the answer. */
   readonly note?: Note;
+  /** What is looked at before the request is sent; a whole request (`--body`) is sent as it is. */
+  readonly before?: Before;
+  /** Flags that fill no field, for `before`: what `--help` says of each. */
+  readonly switches?: Readonly<Record<string, string>>;
   /** A line for people that takes a question: about something the service that answered does not know. */
   readonly doubt?: Doubt;
   readonly targets?: readonly Target[];
@@ -47,7 +52,7 @@ export interface Verb {
   /** Kinds of names of fields whose own name does not say it: `parent` of a list. */
   readonly kinds?: Readonly<Record<string, NameKind>>;
   /**
-   * Flags without which the service would refuse, by the names people type; of those in a list, one is enough. What a
+   * Flags without which the service would refuse, or do more than was meant, by the names people type; of those in a list, one is enough. What a
    * target, a body or a default fills counts as given.
    */
   readonly required?: readonly (string | readonly string[])[];

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { type Answers, testProgram } from '../test-session.ts';
+
+const other = 'principals/00000000-0000-4000-8000-0000000000bb';
+const person = 'principals/00000000-0000-4000-8000-0000000000aa';
+const version = 'vaults/kv1/keys/k1/versions/0123456789abcdef0123456789abcdef';
+
+/** What a command line sent last and showed. */
+const ran = async (answers: Answers, ...args: readonly string[]) => {
+  const { run, sent, lines } = testProgram(answers);
+  await run(...args);
+  return { request: sent.at(-1)?.request ?? {}, methods: sent.map(({ method }) => method), shown: lines.join('\n') };
+};
+
+const vault = {
+  name: 'vaults/kv1',
+  etag: '7',
+  accessPolicies: [
+    { principal: other, keyPermissions: ['ALL'] },
+    { principal: person, keyPermissions: ['GET', 'LIST'] },
+  ],
+};
+const grant = ['vault', 'grant', 'kv1', '--principal', person, '--permissions', 'get,wrap-key'];
+
+test('CMK-25: a grant replaces what a principal might do, and says what it took away', async () => {
+  const { request, shown } = await ran({ GetVault: vault, SetAccessPolicy: vault }, ...grant);
+  assert.deepEqual(request, {
+    name: 'vaults/kv1',
+    accessPolicy: { principal: person, keyPermissions: ['GET', 'WRAP_KEY'] },
+  });
+  assert.match(shown, /before: get,list; now: get,wrap-key\. Taken away: list \(--add keeps what was there\)/);
+});
+
+test('--add keeps what was there, of the vault that was seen', async () => {
+  const { request, shown } = await ran({ GetVault: vault, SetAccessPolicy: vault }, ...grant, '--add');
+  assert.deepEqual(request, {
+    name: 'vaults/kv1',
+    etag: '7',
+    accessPolicy: { principal: person, keyPermissions: ['GET', 'LIST', 'WRAP_KEY'] },
+  });
+  assert.match(shown, /before: get,list; now: get,list,wrap-key$/m);
+});
+
+test('a first grant, more than before, and all of it take nothing away', async () => {
+  const none = { ...vault, accessPolicies: [] };
+  assert.doesNotMatch((await ran({ GetVault: none, SetAccessPolicy: none }, ...grant)).shown, /before/);
+  const all = [...grant.slice(0, -1), 'all'];
+  const { shown } = await ran({ GetVault: vault, SetAccessPolicy: vault }, ...all);
+  assert.match(shown, /before: get,list; now: all$/m);
+  const less = ['vault', 'grant', 'kv1', '--principal', other, '--permissions', 'get'];
+  assert.match((await ran({ GetVault: vault, SetAccessPolicy: vault }, ...less)).shown, /Taken away: all/);
+});
+
+test('whoever may grant and not look grants as it was typed, but adds to nothing unseen', async () => {
+  const answers = { GetVault: new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no'), SetAccessPolicy: vault };
+  assert.deepEqual((await ran(answers, ...grant)).methods, ['GetVault', 'SetAccessPolicy']);
+  await assert.rejects(ran(answers, ...grant, '--add'), { reason: 'ACCESS_DENIED' });
+  const body = [
+    'vault',
+    'grant',
+    '--body',
+    JSON.stringify({ name: 'vaults/kv1', accessPolicy: { principal: person } }),
+  ];
+  await assert.rejects(ran(answers, ...body), /missing --permissions/);
+});
+
+const dates = { name: version, notBefore: '2026-01-01T00:00:00Z', expireTime: '2027-01-01T00:00:00Z', etag: '3' };
+const setDates = ['key', 'set-dates', 'kv1/k1/0123456789abcdef0123456789abcdef'];
+
+test('a date that is not named stays; --clear takes it away', async () => {
+  const answers = { GetKeyVersion: dates, SetKeyVersionDates: dates };
+  const expireTime = '2030-01-31T12:00:00Z';
+  assert.deepEqual((await ran(answers, ...setDates, '--expire-time', expireTime)).request, {
+    name: version,
+    notBefore: dates.notBefore,
+    expireTime,
+    etag: '3',
+  });
+  const cleared = await ran(answers, ...setDates, '--expire-time', expireTime, '--clear');
+  assert.deepEqual([cleared.request, cleared.methods], [{ name: version, expireTime }, ['SetKeyVersionDates']]);
+  assert.deepEqual((await ran(answers, ...setDates, '--clear')).request, { name: version });
+});
+
+test('dates that nobody named are not taken away', async () => {
+  const { run, sent } = testProgram({});
+  await assert.rejects(run(...setDates), /^UsageError: missing --not-before or --expire-time or --clear\. Usage: /);
+  assert.deepEqual(sent, []);
+});
+
+test('what is under a set that is not there is no empty list; a set service that is down hides no lease', async () => {
+  const missing = new Rejection('NOT_FOUND', 'DISK_ENCRYPTION_SET_NOT_FOUND', 'there is none');
+  for (const noun of ['lease', 'disk', 'snapshot'])
+    await assert.rejects(ran({ GetDiskEncryptionSet: missing }, noun, 'list', '--set', 'nope'), {
+      reason: 'DISK_ENCRYPTION_SET_NOT_FOUND',
+    });
+  const down = new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'down');
+  assert.equal((await ran({ GetDiskEncryptionSet: down }, 'lease', 'list', '--set', 'des1')).shown, 'none');
+  assert.deepEqual((await ran({}, 'lease', 'list')).methods, ['ListLeases']);
+});

@@ -1,0 +1,107 @@
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { Rejection } from '@interlock/event-store';
+import type { Caller } from '../calls.ts';
+import { isObject, methodOf } from '../schema.ts';
+
+/** What is looked at with. */
+export interface Look {
+  readonly caller: Pick<Caller, 'call'>;
+  readonly request: JsonObject;
+  /** Switches of the verb that were given. */
+  readonly switches: ReadonlySet<string>;
+}
+
+/** What is sent then, and a line for people about what it takes away. */
+export interface Seen {
+  readonly request: JsonObject;
+  readonly note?: string;
+}
+
+/**
+ * What a verb looks at before it asks: where a request says everything there is to be, and people say what is to change.
+ * @throws Rejection of whoever is asked
+ */
+export type Before = (look: Look) => Promise<Seen>;
+
+/** A policy replaces what a principal might do before: `--add` keeps that, and either way both are said. */
+export const grantBefore: Before = async ({ caller, request, switches }) => {
+  const policy = isObject(request.accessPolicy) ? request.accessPolicy : {};
+  const isAdding = switches.has('add');
+  let vault: JsonObject;
+  try {
+    vault = await caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetVault'), {
+      name: request.name ?? '',
+    });
+  } catch (error) {
+    // Whoever may give rights and not see them gives them as they are typed.
+    if (isAdding || !(error instanceof Rejection) || error.code !== 'PERMISSION_DENIED') throw error;
+    return { request };
+  }
+  const before = objectsIn(vault.accessPolicies).find(({ principal }) => principal === policy.principal);
+  const had = textsIn(before?.keyPermissions);
+  const wanted = textsIn(policy.keyPermissions);
+  const keyPermissions = isAdding ? [...new Set([...had, ...wanted])] : wanted;
+  const note = grantNote(had, keyPermissions);
+  return {
+    // What is added to must be what was seen.
+    request: {
+      ...request,
+      ...(isAdding && request.etag === undefined ? { etag: String(vault.etag) } : {}),
+      accessPolicy: { ...policy, keyPermissions },
+    },
+    ...(note === undefined ? {} : { note }),
+  };
+};
+
+function grantNote(had: readonly string[], has: readonly string[]): string | undefined {
+  if (had.length === 0) return undefined;
+  const gone =
+    had.includes('ALL') && !has.includes('ALL')
+      ? ['ALL']
+      : has.includes('ALL')
+        ? []
+        : had.filter((one) => !has.includes(one));
+  const change = `before: ${typed(had)}; now: ${typed(has)}`;
+  return gone.length === 0 ? change : `${change}. Taken away: ${typed(gone)} (--add keeps what was there)`;
+}
+
+/** Dates of a version are set together: the one that is not named stays, unless `--clear` takes it away. */
+export const datesBefore: Before = async ({ caller, request, switches }) => {
+  if (switches.has('clear') || (request.notBefore !== undefined && request.expireTime !== undefined))
+    return { request };
+  const method = methodOf(KeyVaultServiceDefinition, 'GetKeyVersion');
+  const { notBefore, expireTime, etag } = await caller.call('key-vault', method, { name: request.name ?? '' });
+  return {
+    request: {
+      ...(notBefore === undefined ? {} : { notBefore }),
+      ...(expireTime === undefined ? {} : { expireTime }),
+      ...(etag === undefined ? {} : { etag }),
+      ...request,
+    },
+  };
+};
+
+/** A list of what is under a set that is not there is no empty list. @throws Rejection DISK_ENCRYPTION_SET_NOT_FOUND */
+export const setBefore: Before = async ({ caller, request }) => {
+  const { diskEncryptionSet: name } = request;
+  if (typeof name !== 'string' || name === '') return { request };
+  const method = methodOf(DiskEncryptionSetServiceDefinition, 'GetDiskEncryptionSet');
+  try {
+    await caller.call('disk-encryption-set', method, { name });
+  } catch (error) {
+    // Lists are read most where something is down: only that the set is not there is an answer to the question.
+    if (error instanceof Rejection && error.code === 'NOT_FOUND') throw error;
+    if (!(error instanceof Error)) throw error;
+  }
+  return { request };
+};
+
+const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] =>
+  Array.isArray(value) ? value.filter(isObject) : [];
+const textsIn = (value: JsonValue | undefined): string[] =>
+  Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+/** As flags have them. */
+const typed = (permissions: readonly string[]): string =>
+  permissions.map((one) => one.toLowerCase().replaceAll('_', '-')).join(',');
