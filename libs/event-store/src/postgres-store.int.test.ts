@@ -137,6 +137,26 @@ test('events of another process wake a waiting feed', async () => {
   assert.equal(await waiting, true);
 });
 
+test('who waits for events has its turn to itself before the caller of the commit goes on', async () => {
+  const store = await open();
+  const order: string[] = [];
+  const head = await store.head();
+  const follow = async (): Promise<void> => {
+    await store.waitForEvents(head, new AbortController().signal);
+    // As many steps as a relay takes from there to the bus, and more.
+    for (let step = 0; step < 50; step += 1) await Promise.resolve();
+    order.push('follower');
+  };
+  const following = follow();
+  await store.commit(
+    { appends: [{ stream: 'turn-1', expected: 0, events: [{ type: 'A', schema: 1, data: {} }] }] },
+    cause,
+  );
+  order.push('caller');
+  await following;
+  assert.deepEqual(order, ['follower', 'caller']);
+});
+
 test('a commit the database refuses fails alone, whatever shares its transaction', async () => {
   const store = await open();
   const bad = { table: 'odd_v1', key: 'nul \u0000 character', row: {}, version: 0, removed: [], added: [] };

@@ -89,16 +89,19 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
   const closing = new AbortController();
   let polling: Promise<void> | undefined;
 
-  const learnHead = (position: number): void => {
-    if (position <= knownHead) return;
+  /** @returns whether somebody had waited for that */
+  const learnHead = (position: number): boolean => {
+    if (position <= knownHead) return false;
     knownHead = position;
+    const isAwaited = waiters.size > 0;
     for (const wake of waiters) wake();
+    return isAwaited;
   };
 
-  const stored = (events: readonly RecordedEvent[]): void => {
+  const stored = (events: readonly RecordedEvent[]): boolean => {
     const [first] = events;
     if (first) recent.add(first.position, events);
-    learnHead(events.at(-1)?.position ?? 0);
+    return learnHead(events.at(-1)?.position ?? 0);
   };
   const commits = commitQueue((batch) => storeBatch(batch, { clock, random, reaching: reachingCommit, stored }));
 

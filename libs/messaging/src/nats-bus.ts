@@ -14,6 +14,7 @@ import {
   type StreamConfig,
 } from '@nats-io/jetstream';
 import { connect, nanos } from '@nats-io/transport-node';
+import { acknowledgedPublishing } from './acknowledged.ts';
 import type { Bus, Delivery, Interest } from './bus.ts';
 import { connectNats, type NatsAccess } from './nats-connection.ts';
 import { serviceOf, streamOf, subjectsOf } from './subjects.ts';
@@ -85,7 +86,12 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   const subjectName = (subject: string): string => `${prefix?.subject ?? ''}${subject}`;
 
   const connection = await connectNats(options, { clock, log, signal: options.signal });
-  const publisher = jetstream(connection, { timeout: publishTimeoutMs });
+  const publishing = acknowledgedPublishing(connection, {
+    clock,
+    timeoutMs: publishTimeoutMs,
+    ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
+  });
+  const consumers = jetstream(connection, { timeout: publishTimeoutMs }).consumers;
   // The server may be up before its JetStream is; every call finds out for itself, and is repeated by its caller.
   const manager = await jetstreamManager(connection, { timeout: publishTimeoutMs, checkAPI: false });
   const created = new Map<string, Ensured>();
@@ -104,6 +110,8 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   const watchConnection = async (): Promise<void> => {
     for await (const status of connection.status()) {
       if (status.type === 'disconnect') isConnected = false;
+      // Also of what was published in between: the library forgets it with each attempt to connect.
+      if (status.type === 'disconnect' || status.type === 'reconnect') publishing.interrupted();
       if (status.type !== 'reconnect') continue;
       isConnected = true;
       session += 1;
@@ -189,7 +197,7 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
       max_ack_pending: MAX_ACK_PENDING,
       max_deliver: -1,
     });
-    return publisher.consumers.get(stream, interest.durable);
+    return consumers.get(stream, interest.durable);
   };
 
   const pull = async function* (consumer: Consumer, signal: AbortSignal): AsyncIterable<Delivery> {
@@ -212,7 +220,7 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
 
   return {
     async publish(subject, messageId, bytes) {
-      await onStream(serviceOf(subject), () => publisher.publish(subjectName(subject), bytes, { msgID: messageId }));
+      await onStream(serviceOf(subject), () => publishing.publish(subjectName(subject), messageId, bytes));
     },
     async lastMessage(subject) {
       const service = serviceOf(subject);
@@ -244,6 +252,7 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
     isConnected: () => isConnected && !connection.isClosed(),
     async close() {
       await connection.close();
+      publishing.interrupted();
       await watching;
     },
   };

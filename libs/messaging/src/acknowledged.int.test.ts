@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { systemClock, virtualClock } from '@interlock/runtime';
+import { JetStreamApiError, jetstreamManager } from '@nats-io/jetstream';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { acknowledgedPublishing } from './acknowledged.ts';
+import { startTestNatsServer, type TestNatsServer } from './test-nats-server.ts';
+
+const bytes = new Uint8Array([1, 2, 3]);
+let server: TestNatsServer;
+let connection: NatsConnection;
+
+before(async () => {
+  server = await startTestNatsServer();
+  connection = await connect({ servers: server.url });
+});
+after(async () => {
+  await connection?.close();
+  await server?.remove();
+});
+
+/** Somebody who hears what is published and acknowledges nothing. */
+const silence = async (subject: string): Promise<void> => {
+  connection.subscribe(subject);
+  await connection.flush();
+};
+
+test('each message is acknowledged to who published it: stored, seen before, refused with the reason, or taken by nobody', async () => {
+  const manager = await jetstreamManager(connection);
+  await manager.streams.add({ name: 'small', subjects: ['small.>'], max_msg_size: 100 });
+  const publishing = acknowledgedPublishing(connection, { clock: systemClock, timeoutMs: 60_000 });
+  const { publish } = publishing;
+  const outcomes = await Promise.allSettled([
+    publish('small.a', 'one', bytes),
+    publish('small.a', 'large', new Uint8Array(200)),
+    publish('small.a', 'one', bytes),
+    publish('nobody.a', 'two', bytes),
+  ]);
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'fulfilled', 'rejected'],
+  );
+  const [, tooLarge, , unheard] = outcomes as PromiseRejectedResult[];
+  assert.ok(tooLarge?.reason instanceof JetStreamApiError);
+  assert.match(String(tooLarge.reason), /message size exceeds maximum/);
+  assert.match(String(unheard?.reason), /no stream that takes the message/);
+  const { state } = await manager.streams.info('small');
+  assert.equal(state.messages, 1, 'a message id that was seen lately is stored once');
+  publishing.interrupted();
+});
+
+test('what is not acknowledged in time is given up, each in its own time', async () => {
+  await silence('silent.>');
+  const clock = virtualClock();
+  const { publish } = acknowledgedPublishing(connection, { clock, timeoutMs: 5_000 });
+  const ends: string[] = [];
+  const note = (name: string) => (error: unknown) => {
+    ends.push(`${name} ${clock.monotonicMs()}: ${error}`);
+  };
+  const startMs = clock.monotonicMs();
+  const first = publish('silent.a', '1', bytes).catch(note('first'));
+  await clock.pass(2_000);
+  const second = publish('silent.a', '2', bytes).catch(note('second'));
+  await clock.drive(Promise.all([first, second]));
+  assert.deepEqual(ends, [
+    `first ${startMs + 5_000}: Error: JetStream has not acknowledged a message within 5000 ms`,
+    `second ${startMs + 7_000}: Error: JetStream has not acknowledged a message within 5000 ms`,
+  ]);
+});
+
+test('what was on its way when the connection was lost is given up at once, and what comes after it is not', async () => {
+  await silence('cut.>');
+  const manager = await jetstreamManager(connection);
+  await manager.streams.add({ name: 'after', subjects: ['after.>'] });
+  const publishing = acknowledgedPublishing(connection, { clock: systemClock, timeoutMs: 600_000 });
+  const cut = publishing.publish('cut.a', '1', bytes);
+  publishing.interrupted();
+  await assert.rejects(cut, /the connection to NATS was lost/);
+  await publishing.publish('after.a', '2', bytes);
+  publishing.interrupted();
+});
