@@ -76,7 +76,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const plan = diskPlanner({ disks: askedDisks, authorize });
   const lost = lostDisks({ vms, disks: askedDisks, driver, losses, clock, random, begin, measure: measureStops });
   const options = openSetOptions(store);
-  const returns = keyReturns({ vms, losses, options, clock, random, begun: engine.begun });
+  const returns = keyReturns({ vms, losses, options, clock, random, begun: engine.begun, closing });
   const intervalMs = settings.sweepIntervalMs;
   const sweep = sweeper({ ...work, disks: askedDisks, lost, stops, returns, engine, closing, intervalMs });
 

@@ -26,10 +26,14 @@ const stoppedByLoss: readonly VmEvent[] = [
 const openReturns = async (size: number, autoRestart: boolean) => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const commits: number[] = [];
+  let goesFirst = false;
+  /** What was stored while disks might have been closed. */
+  const beside: unknown[] = [];
   const watched: EventStore = {
     ...store,
     commit: (commit, why) => {
       commits.push((commit.appends ?? []).length);
+      if (!goesFirst) beside.push(commit);
       return store.commit(commit, why);
     },
   };
@@ -39,6 +43,7 @@ const openReturns = async (size: number, autoRestart: boolean) => {
   const ids = Array.from({ length: size }, (_, n) => `vm${String(n).padStart(5, '0')}`);
   await vms.transactMany(ids, () => stoppedByLoss, cause);
   commits.length = 0;
+  beside.length = 0;
   const kicked: string[] = [];
   const returns = keyReturns({
     vms,
@@ -46,20 +51,30 @@ const openReturns = async (size: number, autoRestart: boolean) => {
     options,
     clock: systemClock,
     random: systemRandom,
+    closing: {
+      async after(work) {
+        goesFirst = true;
+        return work().finally(() => {
+          goesFirst = false;
+        });
+      },
+    },
     begun: (machines) => void kicked.push(...machines.map(({ id }) => id)),
   });
   return {
     vms,
     ids,
     commits,
+    beside,
     kicked,
     returned: () => returns.returned({ set: setOf('des'), keyVersion: version1 }, cause),
   };
 };
 
 test('CMK-125: a fleet whose key is back is shown so in a commit a page, and nothing is done with any of its machines', async () => {
-  const { vms, ids, commits, kicked, returned } = await openReturns(1_200, false);
+  const { vms, ids, commits, beside, kicked, returned } = await openReturns(1_200, false);
   await returned();
+  assert.deepEqual(beside, [], 'closing what their stop has left waits for it');
   const states = (await vms.loadMany(ids)).map(({ state }) => state);
   assert.ok(states.every((state) => state.status === 'active' && state.blocked.length === 0));
   assert.deepEqual(commits, [500, 500, 200]);

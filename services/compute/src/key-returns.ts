@@ -1,5 +1,6 @@
 import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock, Instant, Random } from '@interlock/runtime';
+import type { Closings } from './closings.ts';
 import type { Losses } from './losses.ts';
 import type { SetOptions } from './set-options.ts';
 import { throughSet } from './set-pass.ts';
@@ -32,8 +33,10 @@ export const keyReturns = (parts: {
   readonly random: Random;
   /** Told of machines that have something to do. */
   readonly begun: (machines: readonly Loaded<Vm>[]) => void;
+  /** Closes what a stopped fleet left, which can wait: a pass back goes first. */
+  readonly closing: Pick<Closings, 'after'>;
 }): KeyReturns => {
-  const { vms, losses, options, clock, random, begun } = parts;
+  const { vms, losses, options, clock, random, begun, closing } = parts;
 
   /** How these machines are to be started again; one that is not named stays off (CMK-125). */
   const restartsOf = async (
@@ -81,7 +84,7 @@ export const keyReturns = (parts: {
         others: ({ disks }) => disks.filter(isOther),
         decide: (at, restart) => keyAccessReturned(at, key, restart),
       };
-      await throughSet(vms, key.set, ({ items }) => decideAll(items, way, cause));
+      await closing.after(() => throughSet(vms, key.set, ({ items }) => decideAll(items, way, cause)));
     },
     async moved(changed, cause) {
       // The key it is under now may be lost by now as well.

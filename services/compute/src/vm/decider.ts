@@ -286,21 +286,17 @@ export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
   evolve,
   indexes: (vm) => {
     if (vm.status !== 'creating' && vm.status !== 'active') return [];
-    const disks: readonly Pick<VmDisk, 'disk' | 'set'>[] = vm.disks;
-    return [
-      ...entries(
-        'set',
-        disks.map(({ set }) => set).filter((set) => set !== ''),
-      ),
-      ...entries(
-        'disk',
-        disks.map(({ disk }) => disk),
-      ),
-      ...(vm.work === undefined ? [] : [{ index: 'work', value: 'pending' }]),
-    ];
+    // Asked twice for every commit of a fleet, and one has few disks: nothing is made but the entries.
+    const entries: IndexEntry[] = vm.work === undefined ? [] : [{ index: 'work', value: 'pending' }];
+    for (const { disk, set } of vm.disks) {
+      if (set !== '') addTo(entries, 'set', set);
+      addTo(entries, 'disk', disk);
+    }
+    return entries;
   },
   isGone: ({ status }) => status !== 'creating' && status !== 'active',
 };
 
-const entries = (index: string, values: readonly string[]): readonly IndexEntry[] =>
-  [...new Set(values)].map((value) => ({ index, value }));
+const addTo = (entries: IndexEntry[], index: string, value: string): void => {
+  if (!entries.some((one) => one.value === value && one.index === index)) entries.push({ index, value });
+};
