@@ -69,7 +69,7 @@ const maxBatchWeight = 20_000;
 /** Most transactions at once; more would only queue up behind each other at the head's lock. */
 export const maxUnderWay = 2;
 /** What the server works on one event or row, in ms; on another machine it is another, of the same order. */
-const workMs = 0.005;
+const workMs = 0.009;
 /** Share by which a slower flush than known moves what is known; a faster one counts at once. */
 const slowerShare = 0.1;
 

@@ -31,15 +31,13 @@ export const storeBatch = async (batch: readonly Waiting[], parts: CommitParts):
   let left = batch;
   for (let attempt = 1; left.length > 0; attempt++) {
     try {
-      const since = parts.clock.monotonicMs();
-      const { events, workMs } = await parts.reaching((sql) => storeOnce(sql, left, parts));
-      const tookMs = parts.clock.monotonicMs() - since;
+      const { events, flushMs } = await parts.reaching((sql) => storeOnce(sql, left, parts));
       const stored = left;
       // Whoever follows the feed, the relay before all, has the turn to itself: it hands over what is to be told before the
       // callers go on with what is left to do, which is as much again.
       if (parts.stored(events)) setImmediate(() => answer(stored, events));
       else answer(stored, events);
-      return attempt === 1 ? tookMs - workMs : undefined;
+      return attempt === 1 ? flushMs : undefined;
     } catch (error) {
       if (error instanceof postgres.PostgresError && error.code === 'IL001') {
         left = goingOn(refuse(left, namesIn(error), streamsOf, (names) => new VersionConflict(names as StreamName[])));
@@ -71,8 +69,8 @@ const answer = (batch: readonly Waiting[], events: readonly RecordedEvent[]): vo
 /** What one transaction stored. */
 interface Stored {
   readonly events: readonly RecordedEvent[];
-  /** The server's work, in ms: waiting for locks included, the flush of the commit not. */
-  readonly workMs: number;
+  /** How long it took beyond the server's work, waiting for locks included, in ms: the flush, and the way there and back. */
+  readonly flushMs: number;
 }
 
 /** By kinds: a service has as many as kinds of commits. */
@@ -87,14 +85,17 @@ const statementOf = (kinds: ReadonlySet<Kind>): CommitStatement => {
 const storeOnce = async (sql: Sql, batch: readonly Waiting[], parts: CommitParts): Promise<Stored> => {
   const { kinds, parameters, events } = batchRecords(batch, parts);
   const { text, parameters: names } = statementOf(kinds);
+  // From here on: what this process does to put a batch together, a second one can be stored beside.
+  const since = parts.clock.monotonicMs();
   const [result] = await sql.unsafe<{ base: number; work_ms: number }[]>(
     text,
     names.map((name) => parameters[name]),
     { prepare: true },
   );
+  const tookMs = parts.clock.monotonicMs() - since;
   if (!result) throw new Error('the statement of a commit answered no row');
   for (const [n, event] of events.entries()) event.position = result.base + n + 1;
-  return { events, workMs: result.work_ms };
+  return { events, flushMs: tookMs - result.work_ms };
 };
 
 const countOf = ({ commit }: Waiting): number =>
