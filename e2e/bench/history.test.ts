@@ -24,6 +24,14 @@ test('what is added is read again, in order, with the time of its run', () => {
   for (const { time } of kept) assert.equal(new Date(time).toISOString(), time);
 });
 
+test('what only showed that it runs leaves no line, and says so', () => {
+  const file = join(folder, 'smoke');
+  const said: string[] = [];
+  openHistory(file, true, (line) => said.push(line)).add([one]);
+  assert.deepEqual(readHistory(file), []);
+  assert.deepEqual(said, [`--smoke measures nothing: ${file} was given no line.`]);
+});
+
 test('a file in the repository is refused and not made, whatever way leads there', () => {
   const file = join(repository, 'e2e', 'bench', 'kept');
   assert.throws(() => openHistory(file), /outside/);

@@ -15,9 +15,14 @@ export const HISTORY_VARIABLE = 'INTERLOCK_BENCH_HISTORY';
 /**
  * Where measurements are kept: a file of JSON lines somebody chose. What one machine measured on one day is no part of
  * the repository, so a file inside it is refused.
+ * @param isSmoke what only shows that it runs measures nothing: no line is kept, and that is said
  * @throws LauncherError before anything is measured, when the file cannot be written or lies in the repository
  */
-export const openHistory = (file: string): { readonly add: (measurements: readonly Measurement[]) => void } => {
+export const openHistory = (
+  file: string,
+  isSmoke = false,
+  say: (line: string) => void = console.error,
+): { readonly add: (measurements: readonly Measurement[]) => void } => {
   const path = resolve(file);
   try {
     const fromRoot = relative(realpathSync(repository), realpathSync(dirname(path)));
@@ -32,6 +37,7 @@ export const openHistory = (file: string): { readonly add: (measurements: readon
   }
   return {
     add(measurements) {
+      if (isSmoke) return say(`--smoke measures nothing: ${path} was given no line.`);
       const time = new Date().toISOString();
       const lines = measurements.map((measurement) => JSON.stringify({ time, ...measurement }));
       appendFileSync(path, lines.map((line) => `${line}\n`).join(''));

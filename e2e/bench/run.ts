@@ -79,13 +79,12 @@ runCommand(async (scope) => {
   const seconds = countIn(values.seconds, '--seconds');
   const replicas = countIn(values.replicas, '--replicas');
   const file = values.history ?? process.env[HISTORY_VARIABLE];
-  const history = file ? openHistory(file) : undefined;
+  const history = file ? openHistory(file, values.smoke) : undefined;
 
   const root = mkdtempSync(join(openDataFolder(dataRoot(process.env)).folder('bench'), 'run-'));
   scope.defer('bench data', () => rmSync(root, { recursive: true, force: true }));
   const measurements = await bench({ size, seconds, replicas, smoke: values.smoke, data: openDataFolder(root) }, scope);
-  // What only shows that it runs measures nothing.
-  if (!values.smoke) history?.add(measurements);
+  history?.add(measurements);
   const lines = measurements.map((measurement) => JSON.stringify(measurement));
   for (const line of lines.slice(0, -1)) console.log(line);
   const lastLine = lines.at(-1);

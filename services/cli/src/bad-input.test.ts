@@ -44,6 +44,11 @@ test('bad input is refused before anything is sent', async () => {
 
 test('what is wrong is named as it is typed', async () => {
   assert.match(await toldFor('disk', 'read', 'd1', '--length', '0'), /^--length must be 1 or more/);
+  // A managed identity comes with its resource.
+  assert.match(
+    await toldFor('principal', 'create', 'app', '--type', 'managed-identity'),
+    /^--type must be one of user, application, not "managed-identity"\./,
+  );
   const vm = ['vm', 'create', 'vm1', '--location', 'w', '--os-disk'];
   assert.match(
     await toldFor(...vm, 'disk=d1,sku=premium-ssd'),
@@ -58,6 +63,13 @@ test('what is missing is named as it is typed, together with how the command is 
     await toldFor('key', 'create', 'kv1/k1'),
     'missing --size. Usage: interlock key create <vault/key> --size <n> [--flags] (--help says more)',
   );
+  for (const words of [
+    ['disk', 'read'],
+    ['disk', 'read', 'd1', 'd2'],
+    ['disk', 'read', 'd1', '--ofset', '1'],
+  ])
+    assert.match(await toldFor(...words), /\. Usage: interlock disk read <disk> \[--flags\] \(--help says more\)$/);
+  assert.match(await toldFor('trace'), /^missing required argument 'id'\. Usage: interlock trace <id> \[--flags\]/);
   assert.match(await toldFor('vm', 'start'), /^missing <vm>\. Usage: interlock vm start <vm\.\.\.> \[--flags\]/);
   assert.match(await toldFor('vault', 'grant', 'kv1'), /^missing --principal, --permissions\. Usage: /);
   assert.match(

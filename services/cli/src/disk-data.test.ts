@@ -8,7 +8,9 @@ import { trace } from '@opentelemetry/api';
 import type { Metadata } from 'nice-grpc-common';
 import { testProgram } from './test-session.ts';
 
-/** A disk of 64 bytes whose access token is `secret`. */
+const MIB = 1024 * 1024;
+
+/** A disk whose access token is `secret`. */
 function dataServer(content: Buffer) {
   const flushed: string[] = [];
   const check = (metadata: Metadata) => {
@@ -29,6 +31,8 @@ function dataServer(content: Buffer) {
         let writtenBytes = 0;
         for await (const { header, data: piece } of pieces) {
           if (header !== undefined) at = header.offsetBytes;
+          if (at + piece.length > content.length)
+            throw new Rejection('OUT_OF_RANGE', 'BEYOND_END_OF_DISK', 'the disk ends before');
           at += Buffer.from(piece).copy(content, at);
           writtenBytes += piece.length;
         }
@@ -85,6 +89,37 @@ test('what is written is read back, and access is given back each time', async (
       ['EndAccess', undefined],
     ],
   );
+});
+
+test('a write that fails midway says how much of it is acknowledged', async () => {
+  const content = Buffer.alloc(40 * MIB);
+  const { channel, flushed } = dataServer(content);
+  const written = async (size: number, ...flags: readonly string[]) => {
+    const input = 'x'.repeat(size);
+    const { run, asides } = testProgram(
+      { BeginAccess: access },
+      { channel, clock: systemClock, files: { '-': input } },
+    );
+    await run('disk', 'write', 'd1', ...flags);
+    return asides.join();
+  };
+  // Sixteen at a time: two portions fit, the third does not.
+  const failure = await written(41 * MIB, '--flush').then(
+    () => assert.fail('the disk is smaller'),
+    (error: unknown) => error,
+  );
+  assert.ok(failure instanceof Rejection && failure.reason === 'BEYOND_END_OF_DISK');
+  assert.equal(failure.metadata.acknowledged_bytes, String(32 * MIB));
+  assert.match(
+    failure.message,
+    /^the disk ends before\. 33554432 bytes from 0 on are written and acknowledged, not flushed; of \d+ more that were sent each/,
+  );
+  assert.ok(content.subarray(0, 32 * MIB).every((byte) => byte === 120));
+  assert.deepEqual(flushed, []);
+  await assert.rejects(written(2, '--offset', String(40 * MIB - 1)), {
+    metadata: { acknowledged_bytes: '0' },
+  });
+  assert.equal(await written(40 * MIB, '--flush'), `${40 * MIB} bytes written and flushed`);
 });
 
 test('access is given back also when the transfer fails', async () => {

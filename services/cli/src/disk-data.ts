@@ -1,5 +1,6 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { Rejection } from '@interlock/event-store';
 import { type CallOptions, connect, type RpcClient } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc-common';
 import { methodOf } from './schema.ts';
@@ -31,6 +32,8 @@ export interface WriteWish {
 
 /** Piece of a write: a message may hold 2 MiB. */
 const PIECE_BYTES = 1024 * 1024;
+/** What is acknowledged at once: how far a long write has come is known as exactly as this. */
+const PORTION_BYTES = 16 * PIECE_BYTES;
 
 /** A transfer takes as long as it takes; an hour is the end of what anybody waits. */
 const TRANSFER_MS = 3_600_000;
@@ -49,7 +52,10 @@ export async function readDisk({ disk, offset, length, output }: ReadWish, sessi
   });
 }
 
-/** Writes standard input or a file to a disk that no machine uses. */
+/**
+ * Writes standard input or a file to a disk that no machine uses, portion by portion.
+ * @throws Rejection whose message and metadata (`acknowledged_bytes`) say how far it came
+ */
 export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, session: Session): Promise<void> {
   const { terminal, isJson } = session;
   const pieces = await notEmpty(
@@ -57,11 +63,46 @@ export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, s
     input ?? 'standard input',
   );
   await withAccess('WRITE', disk, session, async ({ client, options }) => {
-    const { writtenBytes } = await client.write(messages(disk, offset, pieces), options);
-    if (isFlushed) await client.flush({ name: disk }, options);
+    const source = smallPieces(pieces);
+    let piece = await source.next();
+    let writtenBytes = 0;
+    let sentBytes = 0;
+    const portion = async function* (from: number) {
+      yield { header: { name: disk, offsetBytes: from }, data: new Uint8Array() };
+      for (const end = sentBytes + PORTION_BYTES; piece.done !== true && sentBytes + piece.value.length <= end; ) {
+        yield { header: undefined, data: piece.value };
+        sentBytes += piece.value.length;
+        piece = await source.next();
+      }
+    };
+    try {
+      while (piece.done !== true) {
+        const answer = await client.write(portion(offset + writtenBytes), options);
+        writtenBytes += answer.writtenBytes;
+      }
+      if (isFlushed) await client.flush({ name: disk }, options);
+    } catch (error) {
+      const words = progressIn(writtenBytes, sentBytes, offset);
+      if (!(error instanceof Rejection)) {
+        if (!isJson) terminal.err(words);
+        throw error;
+      }
+      const { code, reason, message, metadata } = error;
+      const facts = { ...metadata, acknowledged_bytes: String(writtenBytes) };
+      throw new Rejection(code, reason, `${message}. ${words}`, facts, { cause: error });
+    }
     if (isJson) writeJson(terminal, { writtenBytes: String(writtenBytes), flushed: isFlushed });
     else terminal.err(`${writtenBytes} bytes written${isFlushed ? ' and flushed' : ''}`);
   });
+}
+
+/** How far a write came that failed. */
+function progressIn(writtenBytes: number, sentBytes: number, offset: number): string {
+  const done = `${writtenBytes} bytes from ${offset} on are written and acknowledged, not flushed`;
+  const rest = sentBytes - writtenBytes;
+  return rest === 0
+    ? done
+    : `${done}; of ${rest} more that were sent each sector holds either its old or its new content`;
 }
 
 /**
@@ -136,13 +177,9 @@ async function withAccess(
   }
 }
 
-async function* messages(disk: string, offset: number, pieces: AsyncIterable<Uint8Array>) {
-  yield { header: { name: disk, offsetBytes: offset }, data: new Uint8Array() };
-  for await (const piece of pieces) {
-    for (let at = 0; at < piece.length; at += PIECE_BYTES) {
-      yield { header: undefined, data: piece.subarray(at, at + PIECE_BYTES) };
-    }
-  }
+async function* smallPieces(pieces: AsyncIterable<Uint8Array>) {
+  for await (const piece of pieces)
+    for (let at = 0; at < piece.length; at += PIECE_BYTES) yield piece.subarray(at, at + PIECE_BYTES);
 }
 
 function textOf(json: JsonObject, field: string): string {

@@ -2,6 +2,7 @@ import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf
 import { type DraftObject, put } from './draft.ts';
 import { fieldValue, isFileField, type ValueContext } from './field-values.ts';
 import { messageValue } from './message-text.ts';
+import { choiceOf } from './similar.ts';
 import { UsageError } from './usage-error.ts';
 import type { Target, Verb } from './verbs/verb.ts';
 
@@ -17,13 +18,18 @@ export interface FieldFlag {
   readonly isSwitch: boolean;
   /** Another name of a flag that exists. */
   readonly isAlias: boolean;
+  /** What may be typed for it, where that is less than its type has. */
+  readonly choices?: readonly string[];
 }
 
 /** Words that say too little without the message they belong to. */
 const vague: ReadonlySet<string> = new Set(['type', 'kind', 'name']);
 
 /** The flags of a verb: one a field, in the order of the fields, then the aliases. What its targets fill has none. */
-export function flagsOf(request: DescMessage, { targets = [], aliases = {} }: Verb): readonly FieldFlag[] {
+export function flagsOf(
+  request: DescMessage,
+  { targets = [], aliases = {}, choices = {} }: Verb,
+): readonly FieldFlag[] {
   const taken = new Set(targets.filter((target) => !isOptional(target)).flatMap(fieldsOf));
   const free = request.fields.filter(({ name }) => !taken.has(name));
   const own = new Set(free.map(({ name }) => name));
@@ -39,12 +45,14 @@ export function flagsOf(request: DescMessage, { targets = [], aliases = {} }: Ve
     ...flag(name, pathIn(request, path.split('.'))),
     isAlias: true,
   }));
-  return [...flags, ...more];
+  return [...flags, ...more].map((one) => ({ ...one, ...choicesFor(choices[one.field.name]) }));
 }
 
 /** Puts what was typed for a flag into the request. @throws UsageError */
-export function putFlag(draft: DraftObject, { name, path, field }: FieldFlag, text: string, context: ValueContext) {
+export function putFlag(draft: DraftObject, flag: FieldFlag, text: string, context: ValueContext) {
+  const { name, path, field, choices } = flag;
   const shown = `--${name}`;
+  if (choices !== undefined) choiceOf(text.toLowerCase().replaceAll('_', '-'), choices, shown);
   if (field.fieldKind === 'map') {
     const at = text.indexOf('=');
     if (at < 1) throw new UsageError(`${shown} must look like name=value, not "${text}"`);
@@ -61,6 +69,8 @@ export function putFlag(draft: DraftObject, { name, path, field }: FieldFlag, te
     put(draft, path, fieldValue(field, text, shown, context));
   }
 }
+
+const choicesFor = (choices: readonly string[] | undefined) => (choices === undefined ? {} : { choices });
 
 /** The field of that name. @throws Error for a name the message does not have */
 export function fieldOf(message: DescMessage, name: string): DescField {

@@ -35,6 +35,15 @@ export function runLauncher(
   });
 }
 
+/** Whether a launcher was at work on the folder and has ended: what it wrote says where services were. */
+export function isLauncherGone(data: string): boolean {
+  const lock = join(data, 'launcher.lock');
+  const attempt = existsSync(lock) ? tryLock(lock) : undefined;
+  if (attempt?.taken !== true) return false;
+  attempt.release();
+  return true;
+}
+
 /** Stops the launcher that runs on the folder, with everything it started, and waits for its end. */
 export async function stopCloud(data: string, clock: Clock, terminal: Terminal): Promise<void> {
   const lock = join(data, 'launcher.lock');

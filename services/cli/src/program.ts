@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import { Command, type CommanderError, Option } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
 import { addDiskDataCommands } from './disk-data-commands.ts';
 import { type Described, helpTexts } from './help.ts';
@@ -6,6 +6,7 @@ import { addLocalCommands } from './local-commands.ts';
 import { single } from './once.ts';
 import { addProbeCommands } from './probe-commands.ts';
 import type { Runner } from './runner.ts';
+import { UsageError } from './usage-error.ts';
 import { addVerbCommand } from './verb-command.ts';
 import { nouns, verbs } from './verbs/table.ts';
 
@@ -36,7 +37,27 @@ export function programOf(runner: Runner): Command {
     for (const verb of verbs.filter((one) => one.noun === noun)) addVerbCommand(parent, verb, described, runner);
     if (noun === 'disk') addDiskDataCommands(parent, runner);
   }
+  for (const command of leavesOf(program)) command.exitOverride((error) => refuse(command, error));
   return program;
+}
+
+const leavesOf = (command: Command): readonly Command[] =>
+  command.commands.length === 0 ? [command] : command.commands.flatMap(leavesOf);
+
+/** What is wrong with how a command was typed says how it is used. @throws UsageError, or what was no mistake as it is */
+function refuse(command: Command, error: CommanderError): never {
+  if (error.exitCode === 0 || error.code === 'commander.help') throw error;
+  const words = [];
+  for (let at: Command | null = command; at !== null; at = at.parent) words.unshift(at.name());
+  const message = error.message
+    .replace(/^error: /, '')
+    .replace(/\n\(Did/, ' (Did')
+    .replace(/\.?$/, '.');
+  const usage = `${words.join(' ')} ${command.usage().replace('[options]', '[--flags]')}`.replace(
+    /^(.*\S) \[--flags\](.*)$/,
+    '$1$2 [--flags]',
+  );
+  throw new UsageError(`${message} Usage: ${usage} (--help says more)`, { cause: error });
 }
 
 /** Flags of every command, before or after it. */

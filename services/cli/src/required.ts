@@ -55,5 +55,7 @@ const nameOf = (name: string): string => (name === 'resource-group' ? '--group (
 const shown = (flag: Wanted): string => {
   const { name } = flag;
   if (!('field' in flag)) return `--${name}`;
-  return name === 'resource-group' ? '--group <group>' : `--${name} <${placeholderOf(flag.field)}>`;
+  return name === 'resource-group'
+    ? '--group <group>'
+    : `--${name} <${flag.choices?.join('|') ?? placeholderOf(flag.field)}>`;
 };

@@ -15,7 +15,7 @@ import { rehearseOnCluster } from './cluster-rehearsal.ts';
 import { ExitCode, failureJson, failureOf, failureText } from './failure.ts';
 import { durationMs } from './field-values.ts';
 import { type ClusterPlace, openKubectl } from './kubectl.ts';
-import { runLauncher, stopCloud } from './launcher.ts';
+import { isLauncherGone, runLauncher, stopCloud } from './launcher.ts';
 import type { NameDefaults } from './names.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
@@ -104,7 +104,14 @@ export async function run(args: readonly string[], env: Environment, terminal: T
     down: (flags) => stopCloud(dataFolder(flags, env), systemClock, terminal),
     status: (flags) =>
       withSession('status', flags, async (session) => {
-        if (!(await showStatus(session))) known.exitCode = ExitCode.unreachable;
+        if (await showStatus(session)) return;
+        known.exitCode = ExitCode.unreachable;
+        const data = dataFolder(flags, env);
+        const isLocal =
+          placeOf(flags, env).context === undefined &&
+          !Object.keys(env).some((name) => /^INTERLOCK_.+_ADDRESS$/.test(name));
+        if (isLocal && isLauncherGone(data))
+          terminal.err(`what ran on ${data} has ended; npm run up starts it again, with its data`);
       }),
     probe: async (name, flags, work) => {
       try {

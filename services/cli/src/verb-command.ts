@@ -85,7 +85,7 @@ function optionsOf(flag: FieldFlag): readonly [Option, ...Option[]] {
     off.hidden = !flag.field.proto.proto3Optional;
     return [new Option(`--${flag.name}`), off];
   }
-  const option = new Option(`--${flag.name} <${placeholderOf(flag.field)}>`);
+  const option = new Option(`--${flag.name} <${flag.choices?.join('|') ?? placeholderOf(flag.field)}>`);
   option.hidden = flag.name === 'etag' || flag.name === 'page-token' || flag.name === 'request-id';
   if (flag.isRepeated) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
   else option.argParser(once(option));

@@ -27,6 +27,8 @@ export const identityVerbs: readonly Verb[] = [
   principal('create', 'CreatePrincipal', {
     targets: [{ word: 'display-name', field: 'display_name' }],
     required: ['type'],
+    // A managed identity is made with the resource it belongs to.
+    choices: { type: ['user', 'application'] },
     defaults: { principal_id: 'uuid', tenant: 'tenant' },
   }),
   principal('create-managed-identity', 'CreateManagedIdentity', {
