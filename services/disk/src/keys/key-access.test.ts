@@ -27,6 +27,28 @@ test('CMK-112: a loss concerns whoever unwrapped before it, under that version o
   assert.equal(access.lossOf({ ...key, set: 'other' }), undefined);
 });
 
+test('one yes for many disks is told once; the next, and the first after a loss, are told again', async () => {
+  const clock = virtualClock();
+  const access = createKeyAccess(clock);
+  const told: number[] = [];
+  access.listen({ held: (_key, grant) => told.push(grant.asked.order) });
+  const first: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  for (let disk = 0; disk < 3; disk += 1) access.granted(key, { ...first }, 'unwrapped');
+  assert.deepEqual(told, [first.asked.order]);
+  await clock.drive(clock.sleep(1));
+  const next: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  access.granted(key, next, 'unwrapped');
+  access.lost(key, loss(undefined), refused(first.asked));
+  const last: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  access.granted(key, last, 'unwrapped');
+  access.granted(key, last, 'unwrapped');
+  assert.deepEqual(
+    told,
+    [first, next, last].map(({ asked }) => asked.order),
+  );
+  assert.ok(access.lease(key).isHeld());
+});
+
 test('a late loss does not hit who unwrapped after it, and is not shown as in force', () => {
   const access = createKeyAccess();
   const grant: KeyGrant = { accessEpoch: 9, asked: access.ask(), principal };

@@ -191,9 +191,11 @@ export const createKeyAccess = (
       }
       const isLateEnough = grant.asked.order > entry.floorHeard && grant.accessEpoch >= entry.floorEpoch;
       const isWon = proof === 'unwrapped' && entry.loss === undefined && isLateEnough;
+      // One question is asked for many disks, and its yes proved by each of them: it is news once.
+      const isNews = isWon && entry.yes?.asked.order !== grant.asked.order;
       if (isWon) win(entry, grant);
       if (isReturned) for (const { returned } of listeners) returned?.(entry.lease.key);
-      if (isWon) for (const { held } of listeners) held?.(entry.lease.key, grant);
+      if (isNews) for (const { held } of listeners) held?.(entry.lease.key, grant);
     },
     lost(key, facts, source) {
       if (source !== 'fact' && isAboutAsker(facts.reason) && hasEnded(key.set, source.principal)) return;
