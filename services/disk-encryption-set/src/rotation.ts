@@ -1,4 +1,7 @@
-import type { EncryptedResource } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
+import type {
+  EncryptedResource,
+  ListEncryptedResourcesResponse,
+} from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import { type Cause, Rejection } from '@interlock/event-store';
 import { itemError, type RpcFailure } from '@interlock/rpc';
 import { forEachBounded } from './bounded.ts';
@@ -20,6 +23,8 @@ export interface RotationSettings {
 const batchesUnderWay = 2;
 /** Most disks and snapshots of one batch, by the word of the disk service. */
 const batchMax = 256;
+
+type Page = ListEncryptedResourcesResponse;
 
 /** What stands in the way of a disk or snapshot. */
 interface Obstacle {
@@ -82,17 +87,19 @@ export const rotate = async (
       { diskEncryptionSet: set, belowGeneration: generation, pageSize: settings.pageSize, pageToken },
       call,
     );
-  const countLeft = async (): Promise<number> => {
-    let count = 0;
-    for (let pageToken = '', isFirst = true; isFirst || pageToken !== ''; isFirst = false) {
-      const page = await listed(pageToken);
+  /** Counts what is left. The first page is kept: in most sets it is all there is. */
+  const lookAtLeft = async (): Promise<{ readonly count: number; readonly first: Page }> => {
+    const first = await listed('');
+    let count = first.resources.length;
+    for (let { nextPageToken } = first; nextPageToken !== ''; ) {
+      const page = await listed(nextPageToken);
       count += page.resources.length;
-      pageToken = page.nextPageToken;
+      nextPageToken = page.nextPageToken;
     }
-    return count;
+    return { count, first };
   };
 
-  let left = await countLeft();
+  let { count: left, first } = await lookAtLeft();
   const resourcesCount = Math.max(state.rotation.resourcesCount, left);
   /** @returns whether this move is still the newest */
   const tell = async (): Promise<boolean> => {
@@ -103,23 +110,26 @@ export const rotate = async (
 
   while (left > 0) {
     const pass: Pass = { moved: 0, obstacles: new Map(), unclear: undefined, isOvertaken: false };
-    for (let pageToken = '', isFirst = true; isFirst || pageToken !== ''; isFirst = false) {
-      if (!(await tell()) || signal.aborted) return;
-      const page = await listed(pageToken);
-      const before = pass.moved;
-      const { concurrency } = settings;
-      const move = { disks, keyVersion, generation, fromStandbyKeyVersion, call, signal };
-      await forEachBounded(
-        batchesOf(page.resources, concurrency),
-        Math.min(batchesUnderWay, concurrency),
-        (resources) => moveTogether(move, resources, pass),
-      );
-      left -= pass.moved - before;
-      if (pass.isOvertaken) return;
-      pageToken = page.nextPageToken;
-    }
-    const leftBefore = left + pass.moved;
-    left = await countLeft();
+    const leftBefore = left;
+    /** Page by page, each asked for while the one before it is worked on. */
+    const batchesLeft = async function* (): AsyncGenerator<readonly EncryptedResource[]> {
+      for (let page: Page | undefined = first; page !== undefined; ) {
+        left = leftBefore - pass.moved;
+        if (!(await tell())) pass.isOvertaken = true;
+        if (pass.isOvertaken || signal.aborted) return;
+        const next: Promise<Page> | undefined = page.nextPageToken === '' ? undefined : listed(page.nextPageToken);
+        // Waited for later, or by nobody once a batch has failed.
+        next?.catch(() => undefined);
+        yield* batchesOf(page.resources, settings.concurrency);
+        page = await next;
+      }
+    };
+    const move = { disks, keyVersion, generation, fromStandbyKeyVersion, call, signal };
+    await forEachBounded(batchesLeft(), Math.min(batchesUnderWay, settings.concurrency), (resources) =>
+      moveTogether(move, resources, pass),
+    );
+    if (pass.isOvertaken || signal.aborted) return;
+    ({ count: left, first } = await lookAtLeft());
     if (left === 0) break;
     if (!(await tell()) || signal.aborted) return;
     if (pass.moved > 0) {

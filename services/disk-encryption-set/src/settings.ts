@@ -15,9 +15,10 @@ export const setSpec = {
     max: 512,
     default: 128,
   }),
+  // A page is read, packed and unpacked in one turn of an event loop each, for which guests wait.
   rotationPageSize: int('Disks and snapshots moved between two progress events', {
     min: 1,
     max: 1_000,
-    default: 1_000,
+    default: 128,
   }),
 } as const;

@@ -6,6 +6,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import type { Assemble } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import type { MasterKey } from '@interlock/sealing';
+import { openBackground } from './background.ts';
 import { diskDataApi } from './data/api.ts';
 import { diskDataDefinition } from './data/definition.ts';
 import { openRegaining } from './data/regaining.ts';
@@ -146,6 +147,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   await sessions.resume();
   standby.resume();
 
+  const moves = openBackground(clock);
   const rewrapping = openRewrapping({ ...around, sessions, keyAccess, options });
   const opening = openOpening({ ...around, sessions, keyAccess });
   const closing = openClosing({ disks, sessions, turns, clock });
@@ -169,7 +171,7 @@ export const assemble: Assemble<DiskSettings> = async ({
       }),
       ...attachmentApi({ disks, opening, closing, sessions, turns, clock, random, log, dataAddress, show }),
       ...snapshotApi({ ...around, creation: snapshotCreation, authorize, limits }),
-      ...keyChangeApi({ disks, snapshots, vault, setKeys, rewrapping, log }),
+      ...keyChangeApi({ disks, snapshots, vault, setKeys, rewrapping, background: moves, log }),
       ...leaseApi({ leases, keyAccess, reports, terms, diskHost: dataAddress, clock }),
     },
     authorization: {
@@ -207,7 +209,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   });
   const data = service({
     definition: diskDataDefinition,
-    implementation: diskDataApi({ sessions, keyAccess, regaining, ownership, terms, clock }),
+    implementation: diskDataApi({ sessions, keyAccess, regaining, ownership, background: moves, terms, clock }),
     // The access token is the credential: it is for one disk and one open, ends with it, and a guest has no other.
     authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
   });

@@ -94,8 +94,8 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
     return least && least.underWay.length < messagesMax ? least : undefined;
   };
 
-  const takeMessage = (): readonly Asked[] => {
-    const share = Math.ceil(waiting.length / threadsCount);
+  /** @param share calls it has at most: what is asked for in one turn is shared out among the messages that may go */
+  const takeMessage = (share: number): readonly Asked[] => {
     let weight = 0;
     let count = 0;
     for (const { call } of waiting) {
@@ -108,10 +108,11 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
 
   const pump = (): void => {
     isPlanned = false;
+    const share = Math.ceil(waiting.length / threadsCount);
     while (waiting.length > 0) {
       const thread = takes();
       if (!thread) return;
-      const asked = takeMessage();
+      const asked = takeMessage(share);
       thread.underWay.push(asked);
       thread.worker.ref();
       const { calls, buffer } = packedCalls(asked);

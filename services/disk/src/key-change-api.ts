@@ -11,6 +11,8 @@ import { type Category, type Cause, type Loaded, Rejection } from '@interlock/ev
 import { type Call, names, settleItems } from '@interlock/rpc';
 import { DomainAttribute, type Logger } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
+import type { Background } from './background.ts';
+import type { Step } from './cohort.ts';
 import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
 import { setOf, skuOnWire } from './encryption.ts';
@@ -31,9 +33,10 @@ export const keyChangeApi = (parts: {
   readonly vault: Vault;
   readonly setKeys: SetKeys;
   readonly rewrapping: Rewrapping;
+  readonly background: Pick<Background, 'run'>;
   readonly log: Logger;
 }) => {
-  const { disks, snapshots, vault, setKeys, rewrapping, log } = parts;
+  const { disks, snapshots, vault, setKeys, rewrapping, background, log } = parts;
 
   const kindOf = (name: string): 'disk' | 'snapshot' => {
     const kind = name.split('/').at(-2) === 'snapshots' ? 'snapshot' : 'disk';
@@ -44,11 +47,12 @@ export const keyChangeApi = (parts: {
     name: string,
     target: Pick<RewrapDekRequest, 'targetKeyVersion' | 'generation' | 'fromStandbyKeyVersion'>,
     cause: Cause,
+    step: Step,
   ): Promise<EncryptedResource> => {
     const kind = kindOf(name);
     const { targetKeyVersion: keyVersion, generation, fromStandbyKeyVersion } = target;
     names.keyVersion.parse(keyVersion, 'target_key_version');
-    const moved = await rewrapping({ name, kind }, { keyVersion, generation, fromStandbyKeyVersion }, cause);
+    const moved = await rewrapping({ name, kind }, { keyVersion, generation, fromStandbyKeyVersion }, cause, step);
     return moved.kind === 'disk' ? diskAsResource(moved.now) : snapshotAsResource(moved.now);
   };
 
@@ -95,10 +99,11 @@ export const keyChangeApi = (parts: {
       const { items, nextPageToken } = mergePages(pages, page.limit);
       return { resources: items.map(({ resource }) => resource), nextPageToken };
     },
-    rewrapDek: ({ name, ...target }: RewrapDekRequest, { cause }: Call) => rewrapOne(name, target, cause),
+    rewrapDek: ({ name, ...target }: RewrapDekRequest, { cause }: Call) =>
+      background.run((step) => rewrapOne(name, target, cause, step)),
     async rewrapDeks({ names: resources, ...target }: RewrapDeksRequest, { cause }: Call): Promise<RewrapDeksResponse> {
       const outcomes = await settleItems(resources, { sizeMax: batchMax, log }, (name) =>
-        rewrapOne(name, target, cause),
+        background.run((step) => rewrapOne(name, target, cause, step)),
       );
       return {
         outcomes: outcomes.map((outcome) => ({

@@ -7,6 +7,7 @@ import {
   Rejection,
 } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
+import type { Step } from './cohort.ts';
 import type { Sessions } from './data/sessions.ts';
 import {
   existing as existingDisk,
@@ -57,7 +58,7 @@ interface Opened {
  * lease of its new version before it moves, so that its I/O goes on. After a crash a header that is ahead of the events
  * counts, and the events catch up here.
  *
- * Many may be asked for at one time: what begins in one turn shares looks at the store, messages to the vault and commits.
+ * Many may be asked for at one time: they keep step, so that they share looks at the store, messages to the vault and commits.
  * @returns the disk or snapshot as it is then
  * @throws Rejection FAILED_PRECONDITION GENERATION_OUTDATED, NOT_ENCRYPTED_WITH_SET; a reason of key loss, with `key_version`
  *   saying whether of source or target
@@ -71,6 +72,8 @@ export type Rewrapping = (
     readonly fromStandbyKeyVersion: string;
   },
   cause: Cause,
+  /** Keeps together those that are moved beside each other. */
+  step: Step,
 ) => Promise<Moved>;
 
 /** A disk or snapshot as it is after its move. */
@@ -134,7 +137,7 @@ export const openRewrapping = (parts: {
     };
   };
 
-  return async (resource, target, cause) => {
+  return async (resource, target, cause, step) => {
     const { name, kind } = resource;
     const load = () => (kind === 'snapshot' ? openSnapshot(name) : openDisk(name));
 
@@ -188,11 +191,13 @@ export const openRewrapping = (parts: {
         const isMoved = header.wrap.keyVersion === target.keyVersion && header.generation === target.generation;
         // The header says where the DEK is, whatever the vault says now: a no ends the session once it is moved.
         if (isMoved) await prove(set, key, header.wrap.wrapped).catch(() => undefined);
+        await step();
         const { wrap, grant } = isMoved ? { wrap: header.wrap, grant: undefined } : await moved(header, set, key);
         return await turns(name, async () => {
           const { wrapped: state, commit } = await load();
           if (state.volume.volumeId !== volumeId) throw stale();
           const settle = async (next: DiskHeader): Promise<Moved> => {
+            await step();
             const moved = await commit(next, grant?.accessEpoch ?? state.accessEpoch ?? 0, cause);
             // At once, for what follows may fail: from here on a loss of the new version is what ends the session.
             sessions.rewrapped(name, { set, keyVersion: target.keyVersion });

@@ -28,6 +28,8 @@ export interface TestVault {
   unwraps(): number;
   /** Calls that asked for them. */
   unwrapCalls(): number;
+  /** How many rewraps each call asked for that asked for any, oldest first. */
+  readonly rewrapCalls: number[];
   /** Questions of leases and opens, oldest first. */
   readonly checks: CheckAccessRequest[];
   /** What compute was told, and how it answers. */
@@ -69,6 +71,7 @@ export const startTestVault = (parts: {
   const held: { reach(): void; readonly released: Promise<void> }[] = [];
   const checks: CheckAccessRequest[] = [];
   const reports: ReportAccessLostRequest[] = [];
+  const rewrapCalls: number[] = [];
   const state = {
     unwraps: 0,
     unwrapCalls: 0,
@@ -162,18 +165,23 @@ export const startTestVault = (parts: {
           }),
         );
       },
-      rewrapKeys: ({ items }: RewrapKeysRequest) =>
-        eachItem(items, ({ rewrap: { sourceKeyVersion, targetKeyVersion, wrappedKey } = RewrapRequest.create() }) =>
-          decided('rewrap', async () => {
-            const moved = await mixAs(targetKeyVersion, await mixAs(sourceKeyVersion, wrappedKey));
-            return { $case: 'rewrapped' as const, value: { wrappedKey: moved, accessEpoch: state.epoch } };
-          }),
-        ),
+      rewrapKeys: ({ items }: RewrapKeysRequest) => {
+        rewrapCalls.push(items.length);
+        return eachItem(
+          items,
+          ({ rewrap: { sourceKeyVersion, targetKeyVersion, wrappedKey } = RewrapRequest.create() }) =>
+            decided('rewrap', async () => {
+              const moved = await mixAs(targetKeyVersion, await mixAs(sourceKeyVersion, wrappedKey));
+              return { $case: 'rewrapped' as const, value: { wrappedKey: moved, accessEpoch: state.epoch } };
+            }),
+        );
+      },
     });
   };
 
   const control: TestVault = {
     checks,
+    rewrapCalls,
     reports,
     unwraps: () => state.unwraps,
     unwrapCalls: () => state.unwrapCalls,

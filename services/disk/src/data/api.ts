@@ -2,6 +2,7 @@ import type { FlushRequest, ReadRequest, WriteRequest } from '@interlock/contrac
 import { Rejection } from '@interlock/event-store';
 import { type Call, type Implementation, names } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
+import type { Background } from '../background.ts';
 import type { AccessCheck, Parts } from '../encrypted-disk.ts';
 import type { Ownership } from '../host/ownership.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
@@ -27,15 +28,18 @@ export const diskDataApi = (parts: {
   readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   readonly regaining: Regaining;
   readonly ownership: Pick<Ownership, 'isHeld' | 'regained'>;
+  /** Work that yields to what is done here. */
+  readonly background: Pick<Background, 'noteGuest'>;
   /** How long I/O may wait. */
   readonly terms: Pick<LeaseTerms, 'ioPauseTimeoutMs'>;
   readonly clock: Clock;
 }): Implementation<typeof diskDataDefinition> => {
-  const { sessions, keyAccess, regaining, ownership, terms, clock } = parts;
+  const { sessions, keyAccess, regaining, ownership, background, terms, clock } = parts;
   const now = () => clock.now();
 
   const sessionOf = (name: string, field: string, call: Call): Promise<Session> => {
     names.disk.parse(name, field);
+    background.noteGuest();
     return sessions.of(name, call.metadata.get(accessTokenKey));
   };
   /** @param bytes how many the call holds in memory while it waits */

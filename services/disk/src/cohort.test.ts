@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { virtualClock } from '@interlock/runtime';
+import { openCohort } from './cohort.ts';
+
+const patienceMs = 20;
+
+test('members keep step: nobody goes on before all are as far, and those that end are waited for no more', async () => {
+  const clock = virtualClock();
+  const cohort = openCohort({ clock, patienceMs });
+  const order: string[] = [];
+  const held = Promise.withResolvers<void>();
+  const moved = ['a', 'b', 'late', 'failing'].map((name) =>
+    cohort.member(async (step) => {
+      if (name === 'late') await held.promise;
+      if (name === 'failing') throw new Error('no');
+      order.push(`${name} 1`);
+      await step();
+      order.push(`${name} 2`);
+      await step();
+      order.push(`${name} 3`);
+    }),
+  );
+  const [failing] = moved.slice(3);
+  assert.ok(failing);
+  await assert.rejects(failing, /no/);
+  await clock.pass(patienceMs - 1);
+  assert.deepEqual(order, ['a 1', 'b 1']);
+  held.resolve();
+  await Promise.all(moved.slice(0, 3));
+  assert.deepEqual(order.slice(2), ['late 1', 'a 2', 'b 2', 'late 2', 'a 3', 'b 3', 'late 3']);
+  assert.equal(clock.monotonicMs(), patienceMs - 1, 'no step waited for a timer');
+});
+
+test('one that is held up holds up the others for no longer than their patience', async () => {
+  const clock = virtualClock();
+  const cohort = openCohort({ clock, patienceMs });
+  const never = Promise.withResolvers<void>();
+  void cohort.member(() => never.promise);
+  let isDone = false;
+  const moved = cohort.member(async (step) => {
+    await step();
+    isDone = true;
+  });
+  await clock.pass(patienceMs - 1);
+  assert.equal(isDone, false);
+  await clock.pass(1);
+  await moved;
+  never.resolve();
+});
+
+test('whoever is alone waits for nobody', async () => {
+  const clock = virtualClock();
+  await openCohort({ clock, patienceMs }).member(async (step) => {
+    await step();
+    await step();
+  });
+  assert.equal(clock.monotonicMs(), 0);
+});

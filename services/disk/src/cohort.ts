@@ -1,0 +1,58 @@
+import type { Clock } from '@interlock/runtime';
+
+/** Waits until the others are as far. */
+export type Step = () => Promise<void>;
+
+/**
+ * Several who do the same thing beside each other and keep step: what they ask for after a step they ask for in one turn of
+ * the event loop, so that it travels in one message and is stored by one commit. Each of them alone would take as long, and
+ * a message, a commit and a fact told for each few of them cost more than what they carry.
+ */
+export interface Cohort {
+  /** Runs the work of one. From this call until its end the others wait for it at their steps. */
+  member<Result>(work: (step: Step) => Promise<Result>): Promise<Result>;
+}
+
+/**
+ * Opens an empty one. Whoever is alone waits for nobody.
+ * @param patienceMs longest wait at a step, in ms: one that is held up holds up the others for no longer
+ */
+export const openCohort = ({
+  clock,
+  patienceMs,
+}: {
+  readonly clock: Pick<Clock, 'alarm'>;
+  readonly patienceMs: number;
+}): Cohort => {
+  const waiting: (() => void)[] = [];
+  let membersCount = 0;
+  let patience: { cancel(): void } | undefined;
+
+  const goOn = (): void => {
+    patience?.cancel();
+    patience = undefined;
+    for (const resolve of waiting.splice(0)) resolve();
+  };
+  const goOnTogether = (): void => {
+    if (waiting.length > 0 && waiting.length >= membersCount) goOn();
+  };
+  const step: Step = () =>
+    new Promise((resolve) => {
+      waiting.push(resolve);
+      patience ??= clock.alarm(patienceMs, goOn);
+      // A microtask later: those of one turn join one after the other.
+      queueMicrotask(goOnTogether);
+    });
+
+  return {
+    async member(work) {
+      membersCount += 1;
+      try {
+        return await work(step);
+      } finally {
+        membersCount -= 1;
+        goOnTogether();
+      }
+    },
+  };
+};

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setName } from './test-disk-host.ts';
+import { startLeaseHost } from './test-lease-host.ts';
+
+const count = 100;
+
+/** Disks that nobody has open, and one that a guest reads, to be moved to another key. */
+const prepare = async () => {
+  const place = await startLeaseHost();
+  const { host, run } = place;
+  const parent = setName.slice(0, setName.lastIndexOf('/diskEncryptionSets/'));
+  const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName } as const;
+  const names: string[] = [];
+  for (let n = 0; n < count; n++) {
+    const wish = { parent, diskId: `d${n}`, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, encryption } as const;
+    names.push((await run(host.disks.createDisk(wish))).name);
+  }
+  const guest = await place.open('busy');
+  // Answers take their time, as they do over a network.
+  host.setDelay(10);
+  await host.rotate(setName);
+  const { generation, keyVersion, principal } = host.keyOf(setName);
+  await run(host.asSets.beginGeneration({ diskEncryptionSet: setName, generation, keyVersion, principal }));
+  return {
+    ...place,
+    guest,
+    begin: () => host.asSets.rewrapDeks({ names, generation, targetKeyVersion: keyVersion }, { deadlineMs: 60_000 }),
+  };
+};
+type Moves = Awaited<ReturnType<Awaited<ReturnType<typeof prepare>>['begin']>>;
+const assertMoved = ({ outcomes }: Moves): void =>
+  assert.deepEqual(new Set(outcomes.map(({ outcome }) => outcome?.$case)), new Set(['moved']));
+
+test('CMK-80: disks that move together and that no guest is beside ask the vault in one call', async () => {
+  const { host, begin, run, pass, stop } = await prepare();
+  await pass(2_000);
+  assertMoved(await run(begin()));
+  assert.deepEqual(host.rewrapCalls, [count]);
+  await stop();
+});
+
+test('G6: beside a guest who reads, disks move in portions, and all of them do', async () => {
+  const { host, guest, begin, run, pass, stop } = await prepare();
+  assert.equal(await guest.read(), 'ok');
+  const moves = begin();
+  // Each portion takes longer than this, for the vault takes its time.
+  for (let reads = 0; reads < count; reads++) {
+    await pass(1);
+    assert.equal(await guest.read(), 'ok');
+  }
+  assertMoved(await run(moves));
+  const [first = 0, ...others] = host.rewrapCalls;
+  assert.equal(first, 32);
+  assert.ok(others.length > 0 && others.every((size) => size < 64), `${host.rewrapCalls}`);
+  await stop();
+});
