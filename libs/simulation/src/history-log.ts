@@ -37,20 +37,36 @@ type Entry =
   | { readonly kind: 'end'; readonly atMs: number; readonly action: ActionRecord }
   | { readonly kind: 'fact' | 'note'; readonly atMs: number; readonly text: string };
 
+/** Where what does not hold is said; the first that is said counts. */
+export interface Verdict {
+  violate(guarantee: Guarantee, expected: string, actual: string): void;
+  readonly violation: Violation | undefined;
+}
+
+/** A verdict nobody is bound by: whether something would be said, were it the time to say it. */
+export const openTrial = (nowMs: () => number): Verdict => {
+  let violation: Violation | undefined;
+  return {
+    get violation() {
+      return violation;
+    },
+    violate(guarantee, expected, actual) {
+      violation ??= { guarantee, expected, actual, atMs: nowMs() };
+    },
+  };
+};
+
 /**
  * What happened, in order: who did what and how it ended, which facts services committed, which faults struck. Lines are
  * made only when somebody wants to read them.
  */
-export interface HistoryLog {
+export interface HistoryLog extends Verdict {
   begin(name: string, text: string): ActionRecord;
   end(action: ActionRecord, outcome: Outcome): void;
   /** Something a service committed. */
   fact(text: string): void;
   /** A fault, or a step of the history itself. */
   note(text: string): void;
-  /** Keeps the violation; the first of a history counts. */
-  violate(guarantee: Guarantee, expected: string, actual: string): void;
-  readonly violation: Violation | undefined;
   readonly actions: readonly ActionRecord[];
   /** One line an entry: `<seconds> <what>`. */
   lines(): readonly string[];

@@ -43,6 +43,9 @@ export interface PlayedHistory {
   lines(): readonly string[];
 }
 
+/** Share of histories that wait their whole time at the end. */
+const patientShare = 0.25;
+
 /** Facts of a commit worth a line: what services decided, not how far they have come. */
 const isWorthALine = (type: string): boolean => !type.startsWith('Rotation') || type === 'RotationFinished';
 
@@ -62,7 +65,6 @@ export const playHistory = async (options: HistoryOptions): Promise<PlayedHistor
       const { checkSettled, checkEnd } = stage.judge;
       const phases = [
         settle,
-        checkSettled,
         restoreEverything,
         hear,
         moveFromStandbys,
@@ -144,6 +146,7 @@ const openStage = (world: SimulatedCloud, log: HistoryLog): Stage & { end(): Pro
     random: world.random.fork('workload'),
     counts: { revocations: 0, returns: 0 },
     struck: new Set(),
+    isPatient: world.random.fork('patience').chance(patientShare),
     begin,
     later(delayMs, work) {
       const start = (): void => {

@@ -3,7 +3,7 @@ import type { Workload } from '@interlock/rpc';
 import { traceIdOf } from '@interlock/runtime';
 import type { VmEvent } from '../../../services/compute/src/vm/events.ts';
 import { type KeyLoss, lossReasons } from '../../../services/compute/src/vm/machine.ts';
-import type { HistoryLog } from './history-log.ts';
+import type { HistoryLog, Verdict } from './history-log.ts';
 import type { Bounds } from './invariants-bounds.ts';
 import { seconds } from './invariants-io.ts';
 import type { Truth } from './oracle.ts';
@@ -180,7 +180,7 @@ export const machineJudge = (parts: {
      * Looks at the guests that really run. @param isSettled nothing goes wrong and everything had its time: then each
      * machine under a lost key is down, without a date by which it has to be
      */
-    checkGuests(isSettled: boolean): void {
+    checkGuests(isSettled: boolean, verdict: Verdict = log): void {
       const nowMs = truth.nowMs();
       const troubledMs = troubles.lastMs(stoppers) ?? 0;
       const anyMs = troubles.lastAnyMs() ?? 0;
@@ -200,7 +200,7 @@ export const machineJudge = (parts: {
           const why = truth
             .standing(disk, 'running')
             .map(({ reason, sinceMs }) => `${reason} since ${seconds(sinceMs)}`);
-          log.violate(
+          verdict.violate(
             'G2',
             `the guest of ${vm} is off or not begun: ${name} is under a lost key (${why.join(', ')})`,
             'it runs, or is coming up',

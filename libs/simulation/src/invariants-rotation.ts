@@ -2,7 +2,7 @@ import type { RecordedEvent, RowChange } from '@interlock/event-store';
 import type { DekWrap } from '../../../services/disk/src/disk-header-format.ts';
 import type { DiskEncryptionSet } from '../../../services/disk-encryption-set/src/set/state.ts';
 import { openSimulatedWrap } from '../../../services/key-vault/src/simulated-rsa.ts';
-import type { HistoryLog } from './history-log.ts';
+import type { HistoryLog, Verdict } from './history-log.ts';
 import type { Truth } from './oracle.ts';
 
 /** Why a wrap does not open with the version it names; undefined when it does, or that is gone. */
@@ -22,24 +22,24 @@ export const wrongWrap = ({ losses }: Truth, { keyVersion, algorithm, wrapped }:
  * `previousKeys` is needed by no disk and no snapshot, so its owner may destroy it.
  */
 export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readonly truth: Truth }) => {
-  const checkSet = (name: string, when: string): void => {
+  const checkSet = (name: string, when: string, verdict: Verdict): void => {
     const set = truth.losses.sets.get(name);
     if (!set || set.isDeleted) return;
     for (const disk of truth.disks.disks.values()) {
       if (disk.set !== name || disk.isDeleting) continue;
       const keyVersion = truth.disks.keyVersionOf(disk);
       if (keyVersion === '') {
-        log.violate('G5', `the header of ${disk.name} can be read`, 'neither of its slots is good');
+        verdict.violate('G5', `the header of ${disk.name} can be read`, 'neither of its slots is good');
         return;
       }
       const header = truth.disks.headerOf(disk);
       const unopened = header && wrongWrap(truth, header.wrap);
       if (unopened !== undefined) {
-        log.violate('G6', `${when}, the wrap of ${disk.name} opens with ${keyVersion}, as its header says`, unopened);
+        verdict.violate('G6', `${when}, the wrap of ${disk.name} opens with ${keyVersion}, as its header says`, unopened);
         return;
       }
       if (keyVersion === set.activeKey || set.previousKeys.has(keyVersion)) continue;
-      log.violate(
+      verdict.violate(
         'G6',
         `${when}, ${disk.name} is under the active key of ${name} (${set.activeKey}) or one of its previous ones`,
         `its header says ${keyVersion || 'nothing readable'}`,
@@ -85,10 +85,10 @@ export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readon
       }
     },
     onEvent({ stream, type }: RecordedEvent): void {
-      if (type === 'RotationFinished' || type === 'KeyAssigned') checkSet(stream.slice('set-'.length), `at ${type}`);
+      if (type === 'RotationFinished' || type === 'KeyAssigned') checkSet(stream.slice('set-'.length), `at ${type}`, log);
     },
-    checkAll(): void {
-      for (const name of truth.losses.sets.keys()) checkSet(name, 'once everything has settled');
+    checkAll(verdict: Verdict): void {
+      for (const name of truth.losses.sets.keys()) checkSet(name, 'once everything has settled', verdict);
     },
   };
 };

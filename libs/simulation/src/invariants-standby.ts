@@ -1,5 +1,5 @@
 import type { RewrapItem, RewrapKeysResponse } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
-import type { HistoryLog } from './history-log.ts';
+import type { HistoryLog, Verdict } from './history-log.ts';
 import { wrongWrap } from './invariants-rotation.ts';
 import type { Truth } from './oracle.ts';
 import type { Answered } from './oracle-answers.ts';
@@ -44,12 +44,12 @@ export const standbyJudge = (parts: {
   });
 
   return {
-    checkAll(): void {
+    checkAll(verdict: Verdict): void {
       for (const disk of truth.disks.disks.values()) {
         const standby = disk.isDeleting ? undefined : truth.disks.headerOf(disk)?.standby;
         const unopened = standby && wrongWrap(truth, standby);
         if (unopened === undefined) continue;
-        log.violate('G6', `the standby wrap of ${disk.name} opens with ${standby?.keyVersion}`, unopened);
+        verdict.violate('G6', `the standby wrap of ${disk.name} opens with ${standby?.keyVersion}`, unopened);
         return;
       }
     },

@@ -1,5 +1,5 @@
 import type { Vm } from '../../../services/compute/src/vm/decider.ts';
-import type { HistoryLog } from './history-log.ts';
+import type { Verdict } from './history-log.ts';
 import type { Truth } from './oracle.ts';
 import type { SimulatedCloud } from './simulated-cloud.ts';
 import type { Clients } from './workload-estate.ts';
@@ -10,13 +10,12 @@ import type { Clients } from './workload-estate.ts';
  */
 export const viewJudge = (parts: {
   readonly world: SimulatedCloud;
-  readonly log: HistoryLog;
   readonly truth: Truth;
   readonly clients: Clients;
 }) => {
-  const { world, log, truth, clients } = parts;
+  const { world, truth, clients } = parts;
 
-  const checkSet = async (name: string): Promise<void> => {
+  const checkSet = async (name: string, verdict: Verdict): Promise<void> => {
     const found = await clients.sets.getDiskEncryptionSet({ name });
     for (const { keyVersion, state, reason } of found.keyAccess) {
       const standing = truth.losses.standing(name, keyVersion, 'opening');
@@ -25,14 +24,14 @@ export const viewJudge = (parts: {
       // An expiry that is not to stop anything is no loss to tell of.
       if (wanted === 'LOST' && truth.losses.standing(name, keyVersion, 'running').length === 0) continue;
       if (state !== wanted) {
-        log.violate('G7', `${name} says that ${keyVersion} is ${wanted} ${reasons}`, `${state} ${reason}`);
+        verdict.violate('G7', `${name} says that ${keyVersion} is ${wanted} ${reasons}`, `${state} ${reason}`);
       } else if (state === 'LOST' && !standing.some((one) => one.reason === reason)) {
-        log.violate('G10', `${name} says why ${keyVersion} is lost: ${reasons}`, reason);
+        verdict.violate('G10', `${name} says why ${keyVersion} is lost: ${reasons}`, reason);
       }
     }
   };
 
-  const checkDisk = async (name: string): Promise<void> => {
+  const checkDisk = async (name: string, verdict: Verdict): Promise<void> => {
     const disk = truth.disks.disks.get(name);
     if (!disk || disk.isSnapshot || disk.isDeleting) return;
     const { availability, unavailableReason = '' } = await clients.disks.getDisk({ name });
@@ -40,21 +39,21 @@ export const viewJudge = (parts: {
     // An expiry that bars starts alone: the disk may be shown either way.
     if (standing.length === 0 && truth.standing(disk, 'opening').length > 0) return;
     if (standing.length === 0 && availability !== 'AVAILABLE') {
-      log.violate('G7', `${name} is available again`, `${availability} ${unavailableReason}`);
+      verdict.violate('G7', `${name} is available again`, `${availability} ${unavailableReason}`);
     }
     if (standing.length > 0 && availability === 'AVAILABLE') {
-      log.violate('G7', `${name} is unavailable: ${standing.map(({ reason }) => reason).join(', ')}`, availability);
+      verdict.violate('G7', `${name} is unavailable: ${standing.map(({ reason }) => reason).join(', ')}`, availability);
     }
     if (
       availability !== 'AVAILABLE' &&
       !truth.standing(disk, 'opening').some(({ reason }) => reason === unavailableReason)
     ) {
       const reasons = standing.map(({ reason }) => reason).join(', ');
-      log.violate('G10', `${name} says why it is ${availability}: ${reasons}`, unavailableReason);
+      verdict.violate('G10', `${name} says why it is ${availability}: ${reasons}`, unavailableReason);
     }
   };
 
-  const checkMachines = async (): Promise<void> => {
+  const checkMachines = async (verdict: Verdict): Promise<void> => {
     const rows = await world.storeOf('compute').listRows({ table: 'vm_v1', limit: 1_000_000 });
     for (const { key, row } of rows) {
       const vm = row as unknown as Vm;
@@ -63,16 +62,23 @@ export const viewJudge = (parts: {
         const known = truth.disks.disks.get(disk);
         if (!known || (known.set === set && truth.disks.keyVersionOf(known) === keyVersion)) continue;
         const wanted = `${known.set} ${truth.disks.keyVersionOf(known)}`;
-        log.violate('G7', `${key} knows under which key ${disk} is: ${wanted}`, `${set} ${keyVersion}`);
+        verdict.violate('G7', `${key} knows under which key ${disk} is: ${wanted}`, `${set} ${keyVersion}`);
       }
     }
   };
 
   return {
-    async checkAll(): Promise<void> {
-      for (const [name, { isDeleted }] of truth.losses.sets) if (!isDeleted) await checkSet(name);
-      for (const name of [...truth.disks.disks.keys()]) await checkDisk(name);
-      await checkMachines();
+    /** Looks until something does not hold. @throws what a service throws that does not answer */
+    async checkAll(verdict: Verdict): Promise<void> {
+      for (const [name, { isDeleted }] of truth.losses.sets) {
+        if (verdict.violation) return;
+        if (!isDeleted) await checkSet(name, verdict);
+      }
+      for (const name of [...truth.disks.disks.keys()]) {
+        if (verdict.violation) return;
+        await checkDisk(name, verdict);
+      }
+      await checkMachines(verdict);
     },
   };
 };

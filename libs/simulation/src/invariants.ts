@@ -6,7 +6,7 @@ import { toFact as diskFacts } from '../../../services/disk/src/published.ts';
 import { toFact as setFacts } from '../../../services/disk-encryption-set/src/published.ts';
 import { keyUrls } from '../../../services/key-vault/src/names.ts';
 import { toFact as vaultFacts } from '../../../services/key-vault/src/published.ts';
-import type { ActionRecord, HistoryLog } from './history-log.ts';
+import { type ActionRecord, type HistoryLog, openTrial, type Verdict } from './history-log.ts';
 import { auditJudge } from './invariants-audit.ts';
 import { type Bounds, boundsOf } from './invariants-bounds.ts';
 import { cipherJudge } from './invariants-ciphers.ts';
@@ -40,6 +40,8 @@ export interface Judge {
   check(): void;
   /** Looks at what must be so once nothing goes wrong any more and everything had its time. */
   checkSettled(): Promise<void>;
+  /** Whether `checkSettled` would find nothing amiss by now. */
+  isSettled(): Promise<boolean>;
   /** Looks at the whole history once more, when it is over. */
   checkEnd(): Promise<void>;
   /** Something of the verdict itself that can be disturbed, at random moments. */
@@ -82,6 +84,12 @@ export const openJudge = (parts: {
   const secrets = secretsJudge(parts);
   const standbys = standbyJudge(parts);
   const source = world.random.fork('witness').pick(sources);
+  const checkSettled = async (verdict: Verdict): Promise<void> => {
+    machines.checkGuests(true, verdict);
+    rotations.checkAll(verdict);
+    standbys.checkAll(verdict);
+    if (!verdict.violation) await views.checkAll(verdict);
+  };
   const witness = openWitness({ world, log, ...source, partitionCount: PARTITIONS });
   return {
     bounds,
@@ -129,11 +137,17 @@ export const openJudge = (parts: {
       machines.checkGuests(false);
       ciphers.check();
     },
-    async checkSettled() {
-      machines.checkGuests(true);
-      rotations.checkAll();
-      standbys.checkAll();
-      await views.checkAll();
+    checkSettled: () => checkSettled(log),
+    async isSettled() {
+      const trial = openTrial(world.clock.monotonicMs);
+      try {
+        await checkSettled(trial);
+      } catch (error) {
+        // Whoever does not answer yet has not settled.
+        if (error instanceof RpcFailure || error instanceof Rejection) return false;
+        throw error;
+      }
+      return trial.violation === undefined;
     },
     disturb: witness.restart,
     heal: witness.heal,

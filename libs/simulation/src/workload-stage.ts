@@ -25,6 +25,8 @@ export interface Stage {
   begin(work: () => Promise<unknown>): void;
   /** The same after a time. */
   later(delayMs: number, work: () => Promise<unknown>): void;
+  /** Whether this history waits for as long as everything may take, though nothing is amiss any more: for what goes wrong late. */
+  readonly isPatient: boolean;
   /** Whether the history is being brought to its end: what was planned is not begun any more. */
   readonly isEnding: () => boolean;
   /** A number no other write, disk, machine or snapshot of this history has. */

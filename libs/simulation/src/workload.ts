@@ -58,7 +58,21 @@ export const act = async (stage: Stage, pace: Pace, untilAction: number): Promis
   }
 };
 
-/** Ends every fault, and waits as long as everything may take to settle. */
+/**
+ * Lets time pass until nothing is amiss, and judges that. Most histories go on as soon as it is so: nothing but heartbeats and
+ * renewals of leases happens in the rest of the time, and takes a tenth of a whole history to play.
+ * @param leastMs before which nobody looks @param mostMs by then it must be so
+ */
+const calm = async ({ world, judge, isPatient }: Stage, leastMs: number, mostMs: number): Promise<void> => {
+  for (let passedMs = isPatient ? mostMs : leastMs, waitMs = passedMs; ; passedMs += waitMs) {
+    await world.clock.sleep(waitMs);
+    if (passedMs >= mostMs) return judge.checkSettled();
+    if (await judge.isSettled()) return;
+    waitMs = Math.min(passedMs, mostMs - passedMs);
+  }
+};
+
+/** Ends every fault, and waits for everything to settle. */
 export const settle = async (stage: Stage): Promise<void> => {
   const { world, judge, log, truth } = stage;
   truth.losses.setClock(() => world.faults.jumpClock('key-vault', 0));
@@ -67,12 +81,17 @@ export const settle = async (stage: Stage): Promise<void> => {
   log.note('every fault is over');
   world.guests.slowToStart.clear();
   world.guests.slowToStop.clear();
-  await world.clock.sleep(judge.bounds.leaseTtlMs + world.settings.authzTtlMs + judge.bounds.stopMs);
+  const { leaseTtlMs, stopMs } = judge.bounds;
+  // News of before, and refusals that lead to more, come within a few seconds.
+  await calm(stage, 3_000, leaseTtlMs + world.settings.authzTtlMs + stopMs);
 };
 
-/** Waits until whoever needs a key that was given back may use it: no answer of before is used any longer than this. */
-export const hear = async ({ world, judge }: Stage): Promise<void> => {
-  await world.clock.sleep(judge.bounds.leaseTtlMs + world.settings.authzTtlMs);
+/** Waits until whoever needs a key that was given back may use it. */
+export const hear = async (stage: Stage): Promise<void> => {
+  const { judge, world } = stage;
+  const { authzTtlMs } = world.settings;
+  // What identity said before is used for its time, whatever is shown.
+  await calm(stage, authzTtlMs + 1_000, judge.bounds.leaseTtlMs + authzTtlMs);
 };
 
 /** Gives back whatever was taken, so that everything that can come back does (G5). */
