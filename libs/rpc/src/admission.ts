@@ -42,16 +42,26 @@ export function anonymousCall(
   };
 }
 
-/** `admit`, with refusals told to whoever keeps a record of them. */
-export async function admitOrTell(
+/**
+ * Finds out who asks and whether they may. Authentication comes before everything that could tell what exists (KV-80).
+ * Waits only where somebody has to be asked. Refusals are told to whoever keeps a record of them.
+ */
+export async function admit(
   options: PipelineOptions,
   rule: Rule<unknown> | undefined,
   { method, request }: { readonly method: { readonly path: string }; readonly request: unknown },
   context: CallContext,
   anonymous: CallFields,
 ): Promise<CallFields> {
+  if (rule === undefined) throw new Error('the method has no authorization rule');
+  if ('public' in rule) return anonymous;
   try {
-    return await admit(options, rule, request, context, anonymous);
+    const token = bearerToken(context);
+    const authenticated = options.authenticate(token);
+    const caller = authenticated instanceof Promise ? await authenticated : authenticated;
+    const authorised = authorise(rule, caller, request, options.authorize);
+    if (authorised) await authorised;
+    return { ...anonymous, caller, cause: { ...anonymous.cause, caller: caller.name }, token };
   } catch (error) {
     if (error instanceof Rejection) {
       const { peer } = context;
@@ -59,22 +69,6 @@ export async function admitOrTell(
     }
     throw error;
   }
-}
-
-/** Finds out who asks and whether they may. Authentication comes before everything that could tell what exists (KV-80). */
-async function admit(
-  options: PipelineOptions,
-  rule: Rule<unknown> | undefined,
-  request: unknown,
-  context: CallContext,
-  anonymous: CallFields,
-): Promise<CallFields> {
-  if (rule === undefined) throw new Error('the method has no authorization rule');
-  if ('public' in rule) return anonymous;
-  const token = bearerToken(context);
-  const caller = await options.authenticate(token);
-  await authorise(rule, caller, request, options.authorize);
-  return { ...anonymous, caller, cause: { ...anonymous.cause, caller: caller.name }, token };
 }
 
 function bearerToken(context: CallContext): string {

@@ -50,17 +50,25 @@ export type Authorization<Definition extends CompatServiceDefinition> = {
 
 /**
  * Holds a verified principal against a rule. The refusals are worded as KV-83 asks: who, which action, which scope.
+ * @returns what to wait for, where somebody has to be asked
  * @throws Rejection PERMISSION_DENIED ACCESS_DENIED or WORKLOAD_REQUIRED; UNAUTHENTICATED PRINCIPAL_DELETED
  */
-export async function authorise(
+export function authorise(
   rule: Rule<unknown>,
   principal: Principal,
   request: unknown,
   authorizer: Authorizer,
-): Promise<void> {
-  if ('public' in rule || 'authenticated' in rule) return;
-  if ('workload' in rule) return requireWorkload(rule.workload, principal);
-  await requirePermission(authorizer, principal, rule.action, await rule.scope(request));
+): Promise<void> | undefined {
+  if ('public' in rule || 'authenticated' in rule) return undefined;
+  if ('workload' in rule) {
+    requireWorkload(rule.workload, principal);
+    return undefined;
+  }
+  const { action } = rule;
+  const scope = rule.scope(request);
+  return typeof scope === 'string'
+    ? requirePermission(authorizer, principal, action, scope)
+    : scope.then((found) => requirePermission(authorizer, principal, action, found));
 }
 
 /**

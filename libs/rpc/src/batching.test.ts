@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { openBatching, type SendBatch } from './batching.ts';
+import { type CallFields, currentCall, runAsCall } from './call.ts';
 
 const tracer = trace.getTracer('test');
 
@@ -102,22 +102,28 @@ test('a refusal is one asker’s, a failure of the call everybody’s, and a mis
 });
 
 test('a batch of several belongs to no call, neither to one of its askers nor to the one that opened it', async () => {
-  const work = new AsyncLocalStorage<string>();
+  const callOf = (requestId: string): CallFields => ({
+    caller: { kind: 'anonymous', name: 'system:anonymous' },
+    cause: { correlationId: requestId, causationId: requestId, caller: 'system:anonymous' },
+    requestId,
+    deadline: 0,
+    remainingMs: () => 1_000,
+  });
   const sentAs: unknown[] = [];
   // Opened when it is first needed, within a call whose deadline passes long before the last batch.
-  const ask = work.run('opener', () =>
+  const ask = runAsCall(callOf('opener'), () =>
     openBatching<string, string>({
       name: 'batch',
       sizeMax: 3,
       clock: virtualClock(),
       tracer,
       send: async (items) => {
-        sentAs.push(work.getStore());
+        sentAs.push(currentCall()?.requestId);
         return items.map(({ wish }) => ({ answer: wish }));
       },
     }),
   );
-  await work.run('asker', () => Promise.all([ask('a'), ask('b')]));
-  await work.run('asker', () => ask('c'));
+  await runAsCall(callOf('asker'), () => Promise.all([ask('a'), ask('b')]));
+  await runAsCall(callOf('asker'), () => ask('c'));
   assert.deepEqual(sentAs, [undefined, 'asker'], 'one alone is part of the work of whoever asks');
 });

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Clock, currentTraceparent, inSpan, linkTo } from '@interlock/runtime';
-import type { Tracer } from '@opentelemetry/api';
-import { currentCall } from './call.ts';
+import { context as otel, type Tracer } from '@opentelemetry/api';
+import { currentCall, runAsCall } from './call.ts';
 
 /** A wish that waits to be sent, and the work it belongs to: what `interlock.access.v1.ItemOrigin` says. */
 export interface BatchItem<Wish> {
@@ -105,10 +105,19 @@ export const openBatching = <Wish, Answer>(parts: {
   return (wish, correlationId) =>
     new Promise((resolve, reject) => {
       const call = currentCall();
+      // These two are all of the asker's context that is looked at; a snapshot of the whole costs many times as much.
+      const running = otel.active();
       const traceparent = currentTraceparent() ?? '';
       const origin = { correlationId: correlationId ?? call?.cause.correlationId ?? '', traceparent };
       const remainingMs = call?.remainingMs ?? (() => Number.POSITIVE_INFINITY);
-      waiting.push({ wish, origin, asAsker: AsyncLocalStorage.snapshot(), remainingMs, resolve, reject });
+      waiting.push({
+        wish,
+        origin,
+        asAsker: (fn) => otel.with(running, () => runAsCall(call, fn)),
+        remainingMs,
+        resolve,
+        reject,
+      });
       if (isPlanned || patience !== undefined) return;
       isPlanned = true;
       // A microtask later, so that what is asked in one turn is sent together.

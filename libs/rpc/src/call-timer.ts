@@ -1,5 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import type { Clock, Instant } from '@interlock/runtime';
+import type { Alarm, Clock, Instant } from '@interlock/runtime';
 
 /** Why a call's signal was aborted. */
 export type Ended = 'deadline' | 'cancelled' | 'stopping';
@@ -21,54 +21,68 @@ export interface CallTimer {
 }
 
 /** Starts the timer of a call. `outer` ends it as cancelled; `stopping`, where given, as stopping. */
-export function startTimer(
+export const startTimer = (
   clock: Clock,
   timeoutMs: number,
   outer: AbortSignal | undefined,
   stopping?: AbortSignal,
-): CallTimer {
-  const endMs = clock.monotonicMs() + timeoutMs;
+): CallTimer => new StartedTimer(clock, timeoutMs, outer, stopping);
+
+/** A class, because there are two for each call, and an object with a getter put together anew costs more than all it does. */
+class StartedTimer implements CallTimer {
+  readonly deadline: Instant;
+  readonly remainingMs: () => number;
+  readonly #outer: AbortSignal | undefined;
+  readonly #stopping: AbortSignal | undefined;
+  readonly #cancel = (): void => this.#end('cancelled');
+  readonly #stop = (): void => this.#end('stopping');
+  readonly #alarm: Alarm;
   /** Made for whoever looks at it: most handlers do not. */
-  let ending: AbortController | undefined;
-  let expiring: (() => void)[] = [];
-  let why: Ended | undefined;
-  let isReleased = false;
+  #ending: AbortController | undefined;
+  #expiring: (() => void)[] = [];
+  #why: Ended | undefined;
+  #isReleased = false;
 
-  const end = (reason: Ended): void => {
-    if (why !== undefined || isReleased) return;
-    why = reason;
-    ending?.abort(ENDED);
-    if (reason === 'deadline') for (const expire of expiring) expire();
-    expiring = [];
-  };
-  const cancel = (): void => end('cancelled');
-  const stop = (): void => end('stopping');
-  listen(outer, cancel);
-  listen(stopping, stop);
-  const deadline = clock.alarm(timeoutMs, () => end('deadline'));
+  constructor(clock: Clock, timeoutMs: number, outer: AbortSignal | undefined, stopping: AbortSignal | undefined) {
+    const endMs = clock.monotonicMs() + timeoutMs;
+    this.deadline = clock.now() + timeoutMs;
+    this.remainingMs = () => endMs - clock.monotonicMs();
+    this.#outer = outer;
+    this.#stopping = stopping;
+    listen(outer, this.#cancel);
+    listen(stopping, this.#stop);
+    this.#alarm = clock.alarm(timeoutMs, () => this.#end('deadline'));
+  }
 
-  return {
-    get signal() {
-      ending ??= new AbortController();
-      if (why !== undefined && !ending.signal.aborted) ending.abort(ENDED);
-      return ending.signal;
-    },
-    deadline: clock.now() + timeoutMs,
-    remainingMs: () => endMs - clock.monotonicMs(),
-    ended: () => why,
-    race: (work, atDeadline) =>
-      new Promise((resolve, reject) => {
-        if (why === 'deadline') reject(atDeadline());
-        else if (why === undefined) expiring.push(() => reject(atDeadline()));
-        work.then(resolve, reject);
-      }),
-    stop: () => {
-      isReleased = true;
-      deadline.cancel();
-      outer?.removeEventListener('abort', cancel);
-      stopping?.removeEventListener('abort', stop);
-    },
-  };
+  #end(reason: Ended): void {
+    if (this.#why !== undefined || this.#isReleased) return;
+    this.#why = reason;
+    this.#ending?.abort(ENDED);
+    if (reason === 'deadline') for (const expire of this.#expiring) expire();
+    this.#expiring = [];
+  }
+
+  get signal(): AbortSignal {
+    this.#ending ??= new AbortController();
+    if (this.#why !== undefined && !this.#ending.signal.aborted) this.#ending.abort(ENDED);
+    return this.#ending.signal;
+  }
+  ended(): Ended | undefined {
+    return this.#why;
+  }
+  race<Result>(work: Promise<Result>, atDeadline: () => Error): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      if (this.#why === 'deadline') reject(atDeadline());
+      else if (this.#why === undefined) this.#expiring.push(() => reject(atDeadline()));
+      work.then(resolve, reject);
+    });
+  }
+  stop(): void {
+    this.#isReleased = true;
+    this.#alarm.cancel();
+    this.#outer?.removeEventListener('abort', this.#cancel);
+    this.#stopping?.removeEventListener('abort', this.#stop);
+  }
 }
 
 /** Reason of an abort nobody looks at: without one every abort would build a DOMException with its stack (12 µs each). */

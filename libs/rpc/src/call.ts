@@ -72,5 +72,5 @@ const running = new AsyncLocalStorage<CallFields | undefined>();
 /** The call whose handler is running here; outgoing calls take correlation id and deadline from it. */
 export const currentCall = (): CallFields | undefined => running.getStore();
 
-/** Runs `fn`, and everything it awaits, as part of that call. */
-export const runAsCall = <Result>(call: CallFields, fn: () => Result): Result => running.run(call, fn);
+/** Runs `fn`, and everything it awaits, as part of that call; `undefined`: of none. */
+export const runAsCall = <Result>(call: CallFields | undefined, fn: () => Result): Result => running.run(call, fn);

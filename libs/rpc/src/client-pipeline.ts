@@ -5,16 +5,17 @@ import {
   ClientError,
   type ClientMiddleware,
   type ClientMiddlewareCall,
-  Metadata,
+  type Metadata,
   type MethodDescriptor,
   type CallOptions as NiceCallOptions,
   Status,
 } from 'nice-grpc-common';
-import { answeredOnce } from './answered-once.ts';
+import { answeredOnce, answerOf } from './answered-once.ts';
 import { CallMetadata, currentCall } from './call.ts';
+import { CallEntries } from './call-entries.ts';
 import { type CallTimer, startTimer } from './call-timer.ts';
 import { DETAILS_TRAILER, fromWire, RETRY_AFTER_MS, RpcFailure } from './errors.ts';
-import { RpcAttribute } from './rpc-attributes.ts';
+import { attributesOfCall, RpcAttribute } from './rpc-attributes.ts';
 import type { TokenSource } from './token-source.ts';
 
 /** What a single call may set, beside nice-grpc's `signal` and `metadata`. */
@@ -81,11 +82,11 @@ async function answered<Request, Response>(
   try {
     for (;;) {
       try {
-        const answers = call.next(call.request, await tries.begin());
-        const answer = await otel.with(tries.spanContext, () => answers.next());
+        const token = tries.token();
+        const answers = call.next(call.request, tries.begin(token instanceof Promise ? await token : token));
+        const answer = await otel.with(tries.spanContext, () => answerOf(answers));
         tries.succeeded();
-        // One that yields where it was to return breaks the contract of nice-grpc, which says so itself.
-        return answer.value as Response;
+        return answer;
       } catch (error) {
         await tries.failed(error, false);
       }
@@ -109,7 +110,7 @@ async function* streamed<Request, Response>(
   try {
     for (;;) {
       try {
-        for await (const message of call.next(call.request, await tries.begin())) {
+        for await (const message of call.next(call.request, tries.begin(await tries.token()))) {
           begun = true;
           yield message;
         }
@@ -149,11 +150,7 @@ class Tries {
     this.#method = method.path.slice(1);
     const { span, spanContext } = openSpan(tracer, this.#method, {
       kind: SpanKind.CLIENT,
-      attributes: {
-        [RpcAttribute.system]: 'grpc',
-        [RpcAttribute.method]: this.#method,
-        [RpcAttribute.serverAddress]: peer,
-      },
+      attributes: attributesOfCall(this.#method, RpcAttribute.serverAddress, peer),
     });
     this.#span = span;
     this.spanContext = spanContext;
@@ -161,16 +158,21 @@ class Tries {
     this.#timer = startTimer(clock, timeoutMs(callOptions, defaultDeadlineMs), callOptions.signal);
   }
 
-  /** Begins a try. @returns what nice-grpc is given for it @throws what the source of tokens throws */
-  async begin(): Promise<NiceCallOptions & CallOptions> {
-    const callOptions = this.#callOptions;
+  /** The token of the next try; at once where it is in hand, as nearly always. @throws what the source of tokens throws */
+  token(): Promise<string> | string | undefined {
     const { audience, credentials } = this.#options;
     this.#attempt += 1;
     this.#details = undefined;
-    this.#token = callOptions.token ?? (await credentials?.token(audience));
+    return this.#callOptions.token ?? credentials?.token(audience);
+  }
+
+  /** Begins a try. @returns what nice-grpc is given for it */
+  begin(token: string | undefined): NiceCallOptions & CallOptions {
+    const callOptions = this.#callOptions;
+    this.#token = token;
     return {
       ...callOptions,
-      metadata: metadataFor(callOptions, this.#timer, this.#traceparent, this.#token),
+      metadata: metadataFor(callOptions, this.#timer, this.#traceparent, token),
       signal: this.#timer.signal,
       onTrailer: (trailer: Metadata) => {
         this.#details = trailer.get(DETAILS_TRAILER);
@@ -228,12 +230,12 @@ function metadataFor(
   traceparent: string | undefined,
   token: string | undefined,
 ): Metadata {
-  const metadata = Metadata(callOptions.metadata);
+  const metadata = new CallEntries(callOptions.metadata);
   const correlationId = callOptions.correlationId ?? currentCall()?.cause.correlationId;
-  if (correlationId !== undefined) metadata.set(CallMetadata.correlationId, correlationId);
-  if (traceparent !== undefined) metadata.set(CallMetadata.traceparent, traceparent);
-  if (token !== undefined) metadata.set(CallMetadata.authorization, `Bearer ${token}`);
-  metadata.set(CallMetadata.timeoutMs, String(Math.max(0, Math.ceil(timer.remainingMs()))));
+  if (correlationId !== undefined) metadata.put(CallMetadata.correlationId, correlationId);
+  if (traceparent !== undefined) metadata.put(CallMetadata.traceparent, traceparent);
+  if (token !== undefined) metadata.put(CallMetadata.authorization, `Bearer ${token}`);
+  metadata.put(CallMetadata.timeoutMs, String(Math.max(0, Math.ceil(timer.remainingMs()))));
   return metadata;
 }
 

@@ -1,6 +1,6 @@
 import type { Client } from 'nice-grpc';
 import type { ClientMiddleware, ClientMiddlewareCall, CallOptions as NiceCallOptions } from 'nice-grpc-common';
-import { answeredOnce } from './answered-once.ts';
+import { answeredOnce, answerOf } from './answered-once.ts';
 import type { CallOptions } from './client-pipeline.ts';
 import { type Definition, type Method, methodsOf } from './service.ts';
 
@@ -24,7 +24,13 @@ export function inProcessClient<D extends Definition>(
       middleware(clientCall(method, request, carry), options);
     methods[name] = method.responseStream
       ? begin
-      : async (...call: Parameters<typeof begin>) => (await begin(...call).next()).value;
+      : (...call: Parameters<typeof begin>) => {
+          try {
+            return answerOf(begin(...call));
+          } catch (error) {
+            return Promise.reject(error);
+          }
+        };
   }
   assertClient(methods, definition);
   return methods;

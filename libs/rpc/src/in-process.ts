@@ -7,7 +7,7 @@ import {
   type ServerMiddlewareCall,
   Status,
 } from 'nice-grpc-common';
-import { answeredOnce } from './answered-once.ts';
+import { answeredOnce, answerOf } from './answered-once.ts';
 import type { CallFields } from './call.ts';
 import type { Channel } from './channel.ts';
 import { type Carry, inProcessClient } from './in-process-client.ts';
@@ -82,19 +82,23 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
       gone?.abort(LEFT);
       reject?.(over);
     };
+    /** What comes of the answers, or what ends the call before: the caller left, or the server died. */
+    const orEnd = <Result>(ask: () => Promise<Result>): Promise<Result> =>
+      new Promise((resolve, rejectThis) => {
+        reject = rejectThis;
+        if (over !== undefined) rejectThis(over);
+        ask().then(resolve, rejectThis);
+      });
     const leave = (): void => endEarly(new DOMException('The call was aborted', 'AbortError'));
     const lose = (): void => endEarly(refuse(Status.UNAVAILABLE, 'the connection was lost'));
     if (signal?.aborted) leave();
     signal?.addEventListener('abort', leave, { once: true });
     inFlight.add(lose);
     return {
-      /** The next answer, or what ends the call before: the caller left, or the server died. */
-      next: (): Promise<IteratorResult<unknown, unknown>> =>
-        new Promise((resolve, rejectNext) => {
-          reject = rejectNext;
-          if (over !== undefined) rejectNext(over);
-          answers.next().then(resolve, rejectNext);
-        }),
+      /** The next of several answers. */
+      next: () => orEnd(() => answers.next()),
+      /** The only answer. */
+      only: () => orEnd(() => answerOf<unknown>(answers)),
       copy: (message: unknown): unknown =>
         isEncoded
           ? method.responseDeserialize(within(found.method.responseSerialize(message)))
@@ -117,7 +121,7 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
       const call = begin(method, request, callOptions);
       let isOver = false;
       try {
-        const { value } = await call.next();
+        const value = await call.only();
         isOver = true;
         return call.copy(value);
       } catch (error) {
@@ -213,10 +217,19 @@ function serverCall(
       } as const)
     : ({
         responseStream: false,
-        next: (message: unknown, context: unknown) => answeredOnce(async () => handle(message, context)),
+        next: (message: unknown, context: unknown) => answeredOnce(() => handled(handle, message, context)),
       } as const);
   return { method: descriptor, ...asked, ...answered };
 }
+
+/** What the handler answers: the promise it returns itself, without another around it. */
+const handled = (handle: Handler, message: unknown, context: unknown): Promise<unknown> => {
+  try {
+    return Promise.resolve(handle(message, context));
+  } catch (error) {
+    return Promise.reject(error);
+  }
+};
 
 async function* mapped(
   messages: AsyncIterable<unknown>,

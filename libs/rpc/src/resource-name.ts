@@ -61,6 +61,9 @@ export const checkId = (id: string, variable: string, field: string): string => 
   });
 };
 
+/** Names of one kind that are remembered as read, some 300 bytes each. */
+const namesMax = 2_000;
+
 /** Describes the names of one kind, for example `vaults/{vault}/keys/{key}`. */
 export const resourceName = <const Pattern extends string>(pattern: Pattern): ResourceName<Pattern> => {
   const segments = pattern.split('/').map((text) => {
@@ -75,6 +78,8 @@ export const resourceName = <const Pattern extends string>(pattern: Pattern): Re
       variable === undefined || rule?.pattern.test(parts[n] ?? '') !== false ? [] : [{ text, rule }],
     )[0];
   };
+  /** Names that were read before: the same ones come with every request. */
+  const read = new Map<string, Record<Variables<Pattern>, string>>();
   return {
     pattern,
     format: (ids) => {
@@ -82,6 +87,8 @@ export const resourceName = <const Pattern extends string>(pattern: Pattern): Re
       return segments.map(({ text, variable }) => (variable === undefined ? text : given[variable])).join('/');
     },
     parse: (name, field) => {
+      const before = read.get(name);
+      if (before) return before;
       const parts = name.split('/');
       const ids: Record<string, string> = {};
       const fits =
@@ -107,7 +114,10 @@ export const resourceName = <const Pattern extends string>(pattern: Pattern): Re
           },
         );
       }
-      return ids as Record<Variables<Pattern>, string>;
+      if (read.size === namesMax) read.clear();
+      const found = Object.freeze(ids as Record<Variables<Pattern>, string>);
+      read.set(name, found);
+      return found;
     },
   };
 };

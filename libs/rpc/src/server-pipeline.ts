@@ -25,14 +25,14 @@ import {
   type ServerMiddlewareCall,
   Status,
 } from 'nice-grpc-common';
-import { admitOrTell, anonymousCall, TIMEOUT } from './admission.ts';
-import { answeredOnce } from './answered-once.ts';
+import { admit, anonymousCall, TIMEOUT } from './admission.ts';
+import { answeredOnce, answerOf } from './answered-once.ts';
 import type { Rule } from './authorization.ts';
 import type { Authorizer } from './authorizer.ts';
 import { type CallFields, CallMetadata, runAsCall } from './call.ts';
 import { type CallTimer, serverStopping, startTimer } from './call-timer.ts';
 import { DETAILS_TRAILER, isInternal, statusName, toWire } from './errors.ts';
-import { RpcAttribute } from './rpc-attributes.ts';
+import { attributesOfCall, RpcAttribute } from './rpc-attributes.ts';
 import type { Authenticate } from './tokens.ts';
 
 /** What every call to a server goes through, whatever carries it. */
@@ -115,8 +115,7 @@ async function answered<Request, Response>(
     // Nobody waits for it any more.
     if (timer.ended() === 'deadline') throw deadlineExceeded();
     const answers = call.next(call.request, new HandlerCall(context, fields, timer));
-    const { value } = await runAsCall(fields, () => answers.next());
-    return value;
+    return await runAsCall(fields, () => answerOf(answers));
   };
   try {
     const answer = await timer.race(serving.inSpan(admitAndHandle), deadlineExceeded);
@@ -184,11 +183,7 @@ class Serving {
     const method = call.method.path.slice(1);
     const { span, spanContext } = openSpan(tracer, method, {
       kind: SpanKind.SERVER,
-      attributes: {
-        [RpcAttribute.system]: 'grpc',
-        [RpcAttribute.method]: method,
-        [RpcAttribute.clientAddress]: context.peer,
-      },
+      attributes: attributesOfCall(method, RpcAttribute.clientAddress, context.peer),
       parent: contextFromTraceparent(context.metadata.get(CallMetadata.traceparent)),
     });
     const timeoutMs = wantedTimeoutMs(context, call.responseStream ? streamDeadlineMaxMs : deadlineMaxMs);
@@ -211,7 +206,7 @@ class Serving {
   async admitted(): Promise<CallFields> {
     const anonymous = anonymousCall(this.#options, this.#context, this.#span, this.timer);
     const fields = await runAsCall(anonymous, () =>
-      admitOrTell(this.#options, this.#rule, this.#call, this.#context, anonymous),
+      admit(this.#options, this.#rule, this.#call, this.#context, anonymous),
     );
     this.#span.setAttribute(DomainAttribute.caller, fields.caller.name);
     this.#span.setAttribute(DomainAttribute.correlationId, fields.cause.correlationId);
@@ -233,11 +228,8 @@ class Serving {
 
   end(): void {
     this.#span.setAttribute(RpcAttribute.status, this.#status);
-    this.#duration.record((this.#options.clock.monotonicMs() - this.#startedMs) / 1_000, {
-      [RpcAttribute.system]: 'grpc',
-      [RpcAttribute.method]: this.#method,
-      [RpcAttribute.status]: this.#status,
-    });
+    const seconds = (this.#options.clock.monotonicMs() - this.#startedMs) / 1_000;
+    this.#duration.record(seconds, attributesOfCall(this.#method, RpcAttribute.status, this.#status));
     this.#span.end();
   }
 

@@ -64,7 +64,7 @@ test('an early renewal that fails costs nothing; at the end of the token it does
   clock.advance(LIFE_MS * 0.8);
   assert.equal(await tokens.token('a'), 'a#1');
   clock.advance(LIFE_MS * 0.2);
-  await assert.rejects(tokens.token('a'), /identity is down/);
+  await assert.rejects(async () => tokens.token('a'), /identity is down/);
   setDown(false);
   assert.equal(await tokens.token('a'), 'a#2');
 });

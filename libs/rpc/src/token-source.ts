@@ -8,8 +8,8 @@ export interface IssuedToken {
 
 /** Bearer tokens of one principal, by audience. */
 export interface TokenSource {
-  /** A token that is still good for a while. @throws whatever the issuer throws */
-  token(audience: string): Promise<string>;
+  /** A token that is still good for a while: at once where one is held. @throws whatever the issuer throws */
+  token(audience: string): Promise<string> | string;
   /** Says that a service refused this token, so that it is not handed out again. */
   refused(audience: string, token: string): void;
 }
@@ -47,7 +47,7 @@ export function tokenSource({ issue, clock, renewAfter = 0.7, reserveMs = 5_000 
   };
 
   return {
-    token: async (audience) => {
+    token: (audience) => {
       const current = held.get(audience);
       const now = clock.now();
       if (

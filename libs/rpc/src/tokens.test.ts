@@ -53,7 +53,7 @@ function suite(format: TokenFormat): void {
   const verifier = (published: () => readonly Signer[] = () => [first]) => {
     const clock = manualClock();
     let fetches = 0;
-    const verify = tokenVerifier({
+    const authenticate = tokenVerifier({
       keys: async () => {
         fetches += 1;
         return { keys: published().map(({ jwk }) => jwk) };
@@ -63,6 +63,7 @@ function suite(format: TokenFormat): void {
       clock,
       format,
     });
+    const verify = async (token: string) => authenticate(token);
     return { verify, clock, fetches: () => fetches };
   };
 
@@ -167,7 +168,7 @@ function suite(format: TokenFormat): void {
 
   test('keys that cannot be had say nothing about the token, and are asked for again', async () => {
     let isDown = true;
-    const verify = tokenVerifier({
+    const authenticate = tokenVerifier({
       keys: async () => {
         if (isDown) throw new RpcFailure('UNAVAILABLE', 'Identity/GetJsonWebKeySet', 'peer', 'down');
         return { keys: [first.jwk] };
@@ -178,9 +179,9 @@ function suite(format: TokenFormat): void {
       format,
     });
     const token = await first.sign();
-    await assert.rejects(verify(token), RpcFailure);
+    await assert.rejects(async () => authenticate(token), RpcFailure);
     isDown = false;
-    await verify(token);
+    await authenticate(token);
   });
 }
 

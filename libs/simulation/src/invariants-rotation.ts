@@ -35,7 +35,11 @@ export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readon
       const header = truth.disks.headerOf(disk);
       const unopened = header && wrongWrap(truth, header.wrap);
       if (unopened !== undefined) {
-        verdict.violate('G6', `${when}, the wrap of ${disk.name} opens with ${keyVersion}, as its header says`, unopened);
+        verdict.violate(
+          'G6',
+          `${when}, the wrap of ${disk.name} opens with ${keyVersion}, as its header says`,
+          unopened,
+        );
         return;
       }
       if (keyVersion === set.activeKey || set.previousKeys.has(keyVersion)) continue;
@@ -85,7 +89,8 @@ export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readon
       }
     },
     onEvent({ stream, type }: RecordedEvent): void {
-      if (type === 'RotationFinished' || type === 'KeyAssigned') checkSet(stream.slice('set-'.length), `at ${type}`, log);
+      if (type === 'RotationFinished' || type === 'KeyAssigned')
+        checkSet(stream.slice('set-'.length), `at ${type}`, log);
     },
     checkAll(verdict: Verdict): void {
       for (const name of truth.losses.sets.keys()) checkSet(name, 'once everything has settled', verdict);

@@ -79,7 +79,7 @@ export function caller(options: CallerOptions): Caller {
         throw withResource(error, request);
       }
     },
-    token: (service) => tokens.token(audienceOf(service)),
+    token: async (service) => tokens.token(audienceOf(service)),
     as: (other) => caller({ ...options, credentials: other }),
   };
 }
