@@ -17,8 +17,8 @@ export interface StepPlan {
 /** Something that machines may notice, by a few words. */
 export interface StepEvent {
   readonly label: string;
-  /** Access goes, access comes, or the key changes and nobody should notice. */
-  readonly kind: 'loss' | 'return' | 'change';
+  /** Access goes, access comes, the key changes and nobody should notice, or other machines are looked at from there on. */
+  readonly kind: 'loss' | 'return' | 'change' | 'aside';
 }
 
 /** A call of a step, made by the rehearsal on behalf of its people. */

@@ -4,7 +4,7 @@ import type { Gathered } from '../evidence/evidence.ts';
 import type { Io } from '../evidence/journal.ts';
 import { goodEvidence } from '../rules/test-evidence.ts';
 import type { Step } from '../timeline.ts';
-import { lanes } from './lanes.ts';
+import { lanes, pauses } from './lanes.ts';
 
 const startMs = 1_000;
 
@@ -20,7 +20,7 @@ const io = (atMs: number, op: Io['op'] = 'write'): Io => ({
   reason: '',
 });
 
-const step = (atMs: number, kind: 'loss' | 'return', label: string): Step => ({
+const step = (atMs: number, kind: 'loss' | 'return' | 'aside', label: string): Step => ({
   who: 'somebody',
   title: label,
   rules: [],
@@ -53,7 +53,8 @@ const stretches = (name: string, journal: readonly Io[]): readonly string[] => {
   assert.equal(machines.length, 1);
   const steps = [step(3_000, 'loss', 'key disabled'), step(5_000, 'return', 'key enabled')];
   const { html } = lanes({ machines, journals: { [name]: journal }, steps, evidence });
-  return [...html.matchAll(/<rect class="(off|free|away)" [^>]*width="([\d.]+)"/g)].map(
+  const [wide = ''] = html.split('class="on-narrow"');
+  return [...wide.matchAll(/<rect class="(off|free|away)" [^>]*width="([\d.]+)"/g)].map(
     ([, kind, width]) => `${kind} ${Math.round(Number(width) / 10)}`,
   );
 };
@@ -74,4 +75,36 @@ test('a machine that goes on is shown as restarted where it was, and not where i
   assert.deepEqual([away?.split(' ')[0], more], ['away', []]);
   const waited = restarted.map((one): Io => ({ ...one, op: 'write' }));
   assert.deepEqual(stretches('vm-ultra', waited), []);
+});
+
+test('a silence of all machines at once is marked; one that some worked through is not', () => {
+  const [one, other] = [worked(0, 3_000), worked(3_400, 5_000)];
+  assert.deepEqual(pauses([...one, ...other]), [[startMs + 2_900, startMs + 3_400]]);
+  assert.deepEqual(pauses([...one, ...other, io(3_150)]), []);
+  assert.deepEqual(pauses([...one, ...other, { ...io(3_150), ok: false }]).length, 1, 'what was refused is no work');
+});
+
+test('what comes after the rehearsal itself is folded, on both pictures, and every bar lies in its lane', () => {
+  const good = goodEvidence();
+  const machines = (good.machines ?? []).slice(0, 1);
+  const journals = { [machines[0]?.name ?? '']: worked(0, 30_000) };
+  const steps = [step(3_000, 'loss', 'key disabled'), step(8_000, 'aside', '12 more machines')];
+  const { html } = lanes({ machines, journals, steps, evidence: good });
+  const pictures = html.split('class="on-narrow"');
+  assert.equal(pictures.length, 2);
+  for (const [picture, left, right] of [
+    [pictures[0] ?? '', 236, 1_116],
+    [pictures[1] ?? '', 0, 350],
+  ] as const) {
+    assert.equal([...picture.matchAll(/class="fold"/g)].length, 1);
+    const bars = [...picture.matchAll(/class="io" x="([\d.]+)" y="[\d.]+" width="([\d.]+)"/g)];
+    assert.ok(bars.length > 100);
+    const ends = bars.map(([, at, width]) => [Number(at), Number(at) + Number(width)] as const);
+    assert.ok(
+      ends.every(([from, to]) => from >= left && to <= right + 3),
+      JSON.stringify(ends.slice(-3)),
+    );
+    const [, aside] = /class="event-aside" x1="([\d.]+)"/.exec(picture) ?? [];
+    assert.ok(Number(aside) > left + (right - left) * 0.7, 'the eight seconds of interest have most of the picture');
+  }
 });

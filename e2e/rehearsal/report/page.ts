@@ -43,7 +43,8 @@ ${primer()}
   <h2>What happened to the machines</h2>
   <p>Each row is a machine that keeps writing to its disks and reading back. Where the key is lost, the green ends; where it
   is back, the machine stays off until its user starts it (some are left off on purpose), and then first checks everything it ever
-  wrote. Ultra disks keep what they have open, and machines that do not use the key notice nothing.</p>
+  wrote. Ultra disks keep what they have open, and machines that do not use the key notice nothing. To the right, closer
+  together: the time in which every other way to lose a key is tried on more machines, which these share their processors with.</p>
   <div class="scroll wide">${lanes({ machines: evidence.machines ?? [], journals, steps, evidence })}</div>
   <div class="legend">
     <span><i style="background: var(--work)"></i>reads and writes that succeeded</span>
@@ -51,6 +52,7 @@ ${primer()}
     <span><i style="background: repeating-linear-gradient(45deg, var(--stop) 0 2px, transparent 2px 6px)"></i>stopped by the platform</span>
     <span><i style="background: repeating-linear-gradient(45deg, var(--work) 0 2px, transparent 2px 6px)"></i>off; access is back, and nobody has started it yet</span>
     <span><i style="background: repeating-linear-gradient(45deg, var(--faint) 0 2px, transparent 2px 6px)"></i>given back or restarted by its user</span>
+    <span><i style="background: var(--key); opacity: .3"></i>every machine waits at once: other machines are being started on the same processors</span>
   </div>
 </section>
 <section>

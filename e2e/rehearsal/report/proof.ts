@@ -6,12 +6,12 @@ const shownDigits = 16;
 
 /** Of each disk: the hash of all that was acknowledged, and of what its file holds. */
 export function proof({ dataReturned }: Report): Html {
-  return html`<div class="scroll"><table class="figures-table"><thead>
+  return html`<div class="scroll"><table class="figures-table stack"><thead>
     <tr><th>Disk</th><th class="num">Bytes</th><th>SHA-256 of what was acknowledged</th><th>of what is there</th><th></th></tr></thead><tbody>
     ${dataReturned.proof.map(({ disk, bytes, acknowledged, found }) => {
       const isSame = acknowledged === found;
-      return html`<tr><td class="mono">${disk.slice(disk.lastIndexOf('/') + 1)}</td><td class="num">${bytes.toLocaleString('en')}</td>
-        <td class="mono">${acknowledged.slice(0, shownDigits)}…</td><td class="mono">${found.slice(0, shownDigits)}…</td>
+      return html`<tr><td class="mono">${disk.slice(disk.lastIndexOf('/') + 1)}</td><td class="num" data-label="bytes">${bytes.toLocaleString('en')}</td>
+        <td class="mono" data-label="acknowledged">${acknowledged.slice(0, shownDigits)}…</td><td class="mono" data-label="there">${found.slice(0, shownDigits)}…</td>
         <td><span class="tick ${isSame ? 'pass' : 'fail'}">${isSame ? 'same' : 'differs'}</span></td></tr>`;
     })}</tbody></table></div>`;
 }

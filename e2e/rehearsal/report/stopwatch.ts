@@ -3,25 +3,44 @@ import { duration, type Html, html } from './html.ts';
 import type { Quantiles } from './quantiles.ts';
 import type { Report } from './report.ts';
 
+/** What is timed of each machine. */
+const timings = [
+  { of: 'toLastGoodIoMs', words: 'last good read or write' },
+  { of: 'toStoppedMs', words: 'machine is off' },
+  { of: 'toRunningMs', words: 'runs again' },
+] as const;
+/** A cause has a few machines: of so few a p95 would be the slowest of them. */
+const columns = ['p50', 'max'] as const;
+/** Durations without which a quantile is just the largest of them. */
+const tails = [
+  { part: 'p95', fewest: 20 },
+  { part: 'p99', fewest: 100 },
+] as const;
+
 /** How long each way to lose a key takes to act, and the way back to work. */
 export function stopwatch({ stopwatch: timed, stopwatchTotal: total }: Report): Html {
-  const columns = ['p50', 'p95', 'p99', 'max'] as const;
-  const cells = (quantiles: Quantiles, count: number): Html[] =>
-    columns.map((part) => html`<td class="num">${count < fewest[part] ? '–' : signed(quantiles[part])}</td>`);
-  const heads = columns.map((part, n) => html`<th class="num ${n === 0 ? 'first' : ''}">${part}</th>`);
-  return html`<div class="scroll"><table class="figures-table"><thead>
-    <tr><th></th><th></th><th colspan="4" class="group">last good read or write</th><th colspan="4" class="group">machine is off</th><th colspan="4" class="group">runs again</th></tr>
-    <tr><th>Cause</th><th class="num">Machines</th>${heads}${heads}${heads}</tr></thead><tbody>
+  const cells = (quantiles: Quantiles, words: string): Html[] =>
+    columns.map((part) => html`<td class="num" data-label="${words}, ${part}">${signed(quantiles[part])}</td>`);
+  const heads = timings.flatMap(() => columns.map((part) => html`<th class="num">${part}</th>`));
+  return html`<div class="scroll"><table class="figures-table stack"><thead>
+    <tr><th></th><th></th>${timings.map(({ words }) => html`<th colspan="${columns.length}" class="group">${words}</th>`)}</tr>
+    <tr><th>Cause</th><th class="num">Machines</th>${heads}</tr></thead><tbody>
     ${[...timed, ...(total === null ? [] : [{ cause: 'every cause', reason: '', ...total }])].map(
-      ({ cause, reason, machines, toLastGoodIoMs, toStoppedMs, toRunningMs }) => html`<tr>
-      <td>${cause}<div class="tag mono">${reason}</div></td><td class="num">${machines}</td>
-      ${cells(toLastGoodIoMs, machines)}${cells(toStoppedMs, machines)}${cells(toRunningMs, machines)}</tr>`,
+      (one) => html`<tr>
+      <td>${one.cause}<div class="tag mono">${one.reason}</div></td><td class="num all" data-label="machines">${one.machines}</td>
+      ${timings.map(({ of, words }) => cells(one[of], words))}</tr>`,
     )}</tbody></table></div>
-    <p class="note">A p95 of fewer than ${fewest.p95} machines, or a p99 of fewer than ${fewest.p99}, would be the slowest of them: –. Not timed here: ${untimed.map(({ name, why }) => `${name} (${why})`).join('; ')}.</p>`;
+    <p class="note">${total === null ? '' : tailsOf(total)}Not timed here: ${untimed.map(({ name, why }) => `${name} (${why})`).join('; ')}.</p>`;
 }
 
-/** Durations without which a quantile is just the largest of them. */
-const fewest = { p50: 1, p95: 20, p99: 100, max: 1 } as const;
+/** What only all machines together are enough for. */
+function tailsOf(total: NonNullable<Report['stopwatchTotal']>): string {
+  const known = tails.filter(({ fewest }) => total.machines >= fewest);
+  const words = known.map(
+    ({ part }) => `${part} ${timings.map(({ of, words }) => `${signed(total[of][part])} (${words})`).join(', ')}`,
+  );
+  return words.length === 0 ? '' : `Of all ${total.machines} machines: ${words.join('; ')}. `;
+}
 
 /** A duration; negative where it was over before the loss. */
 const signed = (ms: number): string => (ms < 0 ? `−${duration(-ms)}` : duration(ms));

@@ -43,9 +43,11 @@ svg .strong { fill: var(--ink); font-weight: 600; }
 .free { fill: url(#free); }
 .away { fill: url(#away); }
 .grid { stroke: var(--line); }
+.event-aside { stroke: var(--faint); stroke-dasharray: 3 3; } .fold { fill: var(--sheet); } .pause { fill: var(--key); opacity: 0.16; }
+.on-narrow { display: none; }
 .event-loss { stroke: var(--stop); } .event-return { stroke: var(--work); } .event-change { stroke: var(--key); }
 svg .label { paint-order: stroke; stroke: var(--sheet); stroke-width: 5px; stroke-linejoin: round; }
-svg .label-loss { fill: var(--stop); font-weight: 600; } svg .label-return { fill: var(--work); font-weight: 600; } svg .label-change { fill: var(--key); font-weight: 600; }
+svg .label-loss { fill: var(--stop); font-weight: 600; } svg .label-return { fill: var(--work); font-weight: 600; } svg .label-change { fill: var(--key); font-weight: 600; } svg .label-aside { fill: var(--soft); font-weight: 600; }
 .legend { display: flex; flex-wrap: wrap; gap: 6px 20px; margin-top: 10px; color: var(--soft); font-size: 13px; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(310px, 1fr)); gap: 26px; margin-top: 14px; }
@@ -81,5 +83,15 @@ td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: now
 .error { color: var(--stop); }
 details > summary.more { cursor: pointer; color: var(--soft); margin-top: 14px; font-weight: 500; }
 footer { margin-top: 26px; color: var(--faint); font-size: 13px; overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  .on-wide { display: none; } .on-narrow { display: block; } .wide svg { min-width: 0; }
+  .stack thead { display: none; } .stack, .stack tbody { display: block; }
+  .stack tr { display: grid; grid-template-columns: 1fr 1fr; gap: 1px 18px; padding: 9px 0; border-bottom: 1px solid var(--line); }
+  .stack tr:last-child { border-bottom: 0; }
+  .stack td, .stack td.num { display: flex; justify-content: space-between; gap: 8px; padding: 0; border: 0; white-space: normal; overflow-wrap: anywhere; text-align: right; }
+  .stack td:first-child, .stack td.all { grid-column: 1 / -1; text-align: left; color: var(--ink); font-weight: 600; }
+  .stack td > span { white-space: nowrap; }
+  .stack td[data-label]::before { content: attr(data-label); color: var(--faint); font-weight: 400; text-align: left; }
+}
 @media (max-width: 640px) { main { padding: 24px 14px 40px; } section { padding: 18px 16px; } h1 { font-size: 26px; } .row { grid-template-columns: 1fr; gap: 0; } }
 `;

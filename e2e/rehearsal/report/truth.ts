@@ -23,7 +23,7 @@ const played: Readonly<Record<string, CauseName>> = {
 /** The truth table: what becomes of a running machine, for each cause and class, with what this run has seen marked. */
 export function truth(evidence: Gathered): Html {
   const seen = seenIn(evidence);
-  return html`<div class="scroll"><table class="truth"><thead><tr><th>Cause</th>${diskClasses.map((name) => html`<th>${name}</th>`)}</tr></thead><tbody>
+  return html`<div class="scroll"><table class="truth stack"><thead><tr><th>Cause</th>${diskClasses.map((name) => html`<th>${name}</th>`)}</tr></thead><tbody>
     ${causes.map(
       (cause) =>
         html`<tr><td>${cause.name}</td>${running(cause).map((cell) => shown(cell, seen.get(keyOf(cell))))}</tr>`,
@@ -37,12 +37,12 @@ const running = (cause: Cause & { readonly name: CauseName }): readonly Cell[] =
 
 const keyOf = ({ cause, diskClass }: Pick<Cell, 'cause' | 'diskClass'>): string => `${cause} × ${diskClass}`;
 
-function shown({ expected }: Cell, isAsExpected: boolean | undefined): Html {
+function shown({ expected, diskClass }: Cell, isAsExpected: boolean | undefined): Html {
   const isOff = expected.end === 'STOPPED';
   const mark =
     isAsExpected === undefined ? '' : isAsExpected ? html`<b class="seen">●</b>` : html`<b class="wrong">✗</b>`;
   const words = isOff ? (expected.data === 'lost' ? 'stops, data lost' : 'stops') : 'runs on';
-  return html`<td class="${isOff ? 'stops' : 'runs'}">${words} ${mark}</td>`;
+  return html`<td class="${isOff ? 'stops' : 'runs'}" data-label="${diskClass}"><span>${words} ${mark}</span></td>`;
 }
 
 function seenIn({ disabled, deleted, withdrawn, timed = [] }: Gathered): Seen {

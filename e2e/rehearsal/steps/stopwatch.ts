@@ -39,6 +39,7 @@ export const timeCauses = (world: World, { administrator }: People): Promise<voi
     {
       who: 'Vault administrator',
       title: `Loses and regains keys in ${lanes.flatMap((lane) => lane.causes).length} ways, ${skus.length} machines each`,
+      event: { label: `${lanes.length * skus.length} more machines`, kind: 'aside' },
       rules: ['CMK-27', 'CMK-38', 'CMK-104', 'CMK-120', 'CMK-122', 'CMK-123', 'CMK-133'],
     },
     async () => {

@@ -1,0 +1,63 @@
+import { ticks } from './axis.ts';
+
+/** A label of the axis, in pixels from the left. */
+export interface AxisLabel {
+  readonly at: number;
+  readonly label: string;
+}
+
+/** From times to pixels. */
+export interface TimeScale {
+  /** Pixels from the left of a time in milliseconds since the epoch. */
+  readonly x: (ms: number) => number;
+  /** How many milliseconds a pixel is, there. */
+  readonly msPerPixel: (ms: number) => number;
+  /** When the part of the axis begins that has this time, in milliseconds since the epoch. */
+  readonly beginOf: (ms: number) => number;
+  readonly labels: readonly AxisLabel[];
+  /** Where time begins to go by faster, in pixels; undefined where it goes by evenly. */
+  readonly foldAt: number | undefined;
+}
+
+/** Of the width: what the first part gets where the second is drawn closer together. */
+const firstShare = 0.72;
+/** Pixels between the two parts. */
+const foldGap = 14;
+
+/**
+ * An axis on which what matters has room: where much time goes by after `foldMs`, that is drawn closer together, behind a gap.
+ * @param foldMs since the epoch, like the others; undefined for an even axis
+ */
+export const timeScale = (parts: {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly foldMs: number | undefined;
+  readonly left: number;
+  readonly width: number;
+}): TimeScale => {
+  const { fromMs, toMs, foldMs, left, width } = parts;
+  const isFolded = foldMs !== undefined && foldMs > fromMs && (foldMs - fromMs) / (toMs - fromMs) < firstShare;
+  const axisOf = (from: number, to: number, at: number, pixels: number, startMs: number) => {
+    const msPerPixel = (to - from) / pixels;
+    const labels = ticks(to - startMs, (to - startMs) / msPerPixel)
+      .map(({ atMs, label }) => ({ at: at + (startMs + atMs - from) / msPerPixel, label }))
+      .filter((one) => one.at >= at);
+    return { x: (ms: number) => at + (ms - from) / msPerPixel, msPerPixel, labels };
+  };
+  if (!isFolded) {
+    const { x, msPerPixel, labels } = axisOf(fromMs, toMs, left, width, fromMs);
+    return { x, msPerPixel: () => msPerPixel, beginOf: () => fromMs, labels, foldAt: undefined };
+  }
+  const firstWidth = width * firstShare;
+  const first = axisOf(fromMs, foldMs, left, firstWidth, fromMs);
+  const rest = axisOf(foldMs, toMs, left + firstWidth + foldGap, width - firstWidth - foldGap, fromMs);
+  const partOf = (ms: number) => (ms < foldMs ? first : rest);
+  return {
+    x: (ms) => partOf(ms).x(ms),
+    msPerPixel: (ms) => partOf(ms).msPerPixel,
+    beginOf: (ms) => (ms < foldMs ? fromMs : foldMs),
+    // The last label of the first part would stand in the way of the first of the second.
+    labels: [...first.labels.filter(({ at }) => at < left + firstWidth - foldGap), ...rest.labels],
+    foldAt: left + firstWidth + foldGap / 2,
+  };
+};
