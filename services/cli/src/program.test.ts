@@ -103,6 +103,36 @@ test('several machines are started by one call, waited for, and each refusal is 
   assert.match(asides.join('\n'), /vm3: KEY_DISABLED: /);
 });
 
+test('all machines that a lost key has stopped are started, page by page, and no other', async () => {
+  const vmOf = (n: number, powerState: string, stopCause = 'STOP_CAUSE_UNSPECIFIED') => ({
+    name: `${group}/virtualMachines/vm${n}`,
+    powerState,
+    stopCause,
+  });
+  const lost = Array.from({ length: 300 }, (_, n) => vmOf(n, 'STOPPED', 'KEY_LOST'));
+  const others = [vmOf(1_000, 'STOPPED'), vmOf(1_001, 'RUNNING'), vmOf(1_002, 'STOPPING', 'KEY_LOST')];
+  const starting = lost.map(({ name }) => ({ starting: { name, powerState: 'STARTING' } }));
+  const { run, sent, asides } = testProgram({
+    ListVirtualMachines: [
+      { virtualMachines: [...others, ...lost.slice(0, 100)], nextPageToken: 'more' },
+      { virtualMachines: lost.slice(100) },
+      { virtualMachines: others },
+    ],
+    StartVirtualMachines: [{ outcomes: starting.slice(0, 256) }, { outcomes: starting.slice(256) }],
+  });
+  await run('vm', 'start', '--stopped-by-key');
+  const asked = sent.filter(({ method }) => method === 'StartVirtualMachines').map(({ request }) => request.names);
+  assert.deepEqual(
+    asked.flat(),
+    lost.map(({ name }) => name),
+  );
+  assert.equal(asked.length, 2, '256 a call at most');
+  assert.deepEqual(sent[0]?.request, { parent: group });
+  await run('vm', 'start', '--stopped-by-key');
+  assert.match(asides.at(-1) ?? '', /^--stopped-by-key: there is none in local\/g$/);
+  await assert.rejects(run('vm', 'start', 'vm1', '--stopped-by-key'), UsageError);
+});
+
 test('what is said about one machine is not said about several; one is asked for as ever', async () => {
   const { run, sent } = testProgram();
   await assert.rejects(run('vm', 'start', 'vm1', 'vm2', '--etag', '4'), UsageError);

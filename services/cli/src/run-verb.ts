@@ -2,12 +2,12 @@ import { type JsonObject, ScalarType } from '@bufbuild/protobuf';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import { resolved } from './draft.ts';
 import { resolverOf } from './lookups.ts';
-import { shortName } from './names.ts';
+import { fullName, shortName } from './names.ts';
 import { listOf, render, stateLine } from './render.ts';
 import { draftOf, type Typed } from './request.ts';
 import { refuseMissing } from './required.ts';
 import { runMany } from './run-many.ts';
-import { type Method, methodOf } from './schema.ts';
+import { isObject, type Method, methodOf } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
 import { type Credentials, services } from './settings.ts';
 import { settle } from './settle.ts';
@@ -35,7 +35,9 @@ const WATCH_MS = 86_400_000;
 
 /** Calls the RPC of a verb and shows the answer. @throws UsageError, Rejection, RpcFailure, NotSettled */
 export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): Promise<void> {
-  if (flags.more.length > 0) return runEach(verb, flags, session);
+  const all = verb.many?.all;
+  if (all !== undefined && flags.switches.has(all.switch)) return runAll(verb, all, flags, session);
+  if (flags.more.length > 0) return runEach(verb, flags.words, flags, session);
   const { request, note: change } = await lookedAt(verb, flags, await requestOf(verb, flags, session), session);
   const method = methodFor(verb, request);
   const { terminal, isJson, settings, trace } = session;
@@ -59,15 +61,49 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
 }
 
 /** Several of one kind, named one after the other. */
-async function runEach(verb: Verb, flags: VerbFlags, session: Session): Promise<void> {
+async function runEach(
+  verb: Verb,
+  first: readonly (string | undefined)[],
+  flags: VerbFlags,
+  session: Session,
+): Promise<void> {
   const { service } = verb;
   if (service === 'any') throw new Error(`${verb.verb} is asked of one service`);
   if (flags.flags.length > 0 || flags.body !== undefined) {
     throw new UsageError('what is said beside the name is about one alone: name one, or leave it out');
   }
-  const words = [...flags.words, ...flags.more].filter((word) => word !== undefined);
+  const words = [...first, ...flags.more].filter((word) => word !== undefined);
   const awaiting = flags.wait ? (resource: JsonObject) => finished(verb, flags, resource, session) : undefined;
   return runMany({ ...verb, service }, words, awaiting, session);
+}
+
+/** All that a list shows and the verb means. */
+async function runAll(
+  verb: Verb,
+  { switch: name, list, isMeant }: NonNullable<NonNullable<Verb['many']>['all']>,
+  flags: VerbFlags,
+  session: Session,
+): Promise<void> {
+  if ([...flags.words, ...flags.more].some((word) => word !== undefined)) {
+    throw new UsageError(`--${name} is said in place of names: leave them out`);
+  }
+  const { names } = session.settings;
+  const parent =
+    names.group === undefined ? names.subscription : fullName('resourceGroup', names.group, names, '--group');
+  if (parent === undefined) throw new UsageError(`--${name} needs --group or --subscription`);
+  const method = methodOf(verb.definition, list);
+  const answer = await answerOf(servedBy(verb, flags), method, { parent }, session);
+  const found = elements(answer[listOf(method.response)?.jsonName ?? ''])
+    .filter(isObject)
+    .filter(isMeant);
+  if (found.length === 0) session.terminal.err(`--${name}: there is none in ${shortName(parent, names)}`);
+  else
+    await runEach(
+      verb,
+      found.map((resource) => String(resource.name)),
+      flags,
+      session,
+    );
 }
 
 /** What answers is shown also where another service does not; that one's error ends the command. */

@@ -52,7 +52,11 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
     const words = (verb.targets ?? []).map((_, index) => rest[index]);
     const body = textOf(options.body);
     const [missing] = (verb.targets ?? []).filter((target, index) => words[index] === undefined && !isOptional(target));
-    if (missing !== undefined && body === undefined) {
+    const switches = new Set(
+      Object.keys(verb.switches ?? {}).filter((name) => options[new Option(`--${name}`).attributeName()] === true),
+    );
+    const isAll = verb.many?.all !== undefined && switches.has(verb.many.all.switch);
+    if (missing !== undefined && body === undefined && !isAll) {
       throw new UsageError(
         `missing <${missing.word}>. Usage: interlock ${usageOf(verb, method.request)} (--help says more)`,
       );
@@ -69,7 +73,7 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
       service: services.find((service) => service === first),
       wait: options.wait === true,
       output: textOf(options.output),
-      switches: new Set(Object.keys(verb.switches ?? {}).filter((name) => options[name] === true)),
+      switches,
       keyOwner: isOwner ? ('caller' as const) : other === undefined ? undefined : credentialsFrom(other, '--key-owner'),
     };
     return runner.withSession(`${verb.noun} ${verb.verb}`, command.optsWithGlobals(), (session) =>

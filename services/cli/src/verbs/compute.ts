@@ -28,7 +28,19 @@ export const computeVerbs: readonly Verb[] = [
   vm('start', 'StartVirtualMachine', {
     targets: oneVm,
     settles: untilRunning,
-    many: { method: 'StartVirtualMachines', field: 'names', callMax: 256 },
+    switches: {
+      'stopped-by-key': 'all that a lost key has stopped, in the group or, without one, in the subscription',
+    },
+    many: {
+      method: 'StartVirtualMachines',
+      field: 'names',
+      callMax: 256,
+      all: {
+        switch: 'stopped-by-key',
+        list: 'ListVirtualMachines',
+        isMeant: ({ powerState, stopCause }) => powerState === 'STOPPED' && stopCause === 'KEY_LOST',
+      },
+    },
   }),
   vm('stop', 'PowerOffVirtualMachine', { targets: oneVm, settles }),
   vm('deallocate', 'DeallocateVirtualMachine', { targets: oneVm, settles }),

@@ -1,3 +1,4 @@
+import type { JsonObject } from '@bufbuild/protobuf';
 import type { Definition, Workload } from '@interlock/rpc';
 import type { NameKind } from '../names.ts';
 import type { Before } from './before.ts';
@@ -37,7 +38,13 @@ export interface Verb {
    * The RPC in its place where its target is named more than once: with the names in that field, so many a call at most. Answers
    * an outcome for each: `refused`, or the resource.
    */
-  readonly many?: { readonly method: string; readonly field: string; readonly callMax: number };
+  readonly many?: {
+    readonly method: string;
+    readonly field: string;
+    readonly callMax: number;
+    /** A switch of the verb that means, in place of names, all that a list of the group or subscription shows and this says. */
+    readonly all?: { readonly switch: string; readonly list: string; isMeant(resource: JsonObject): boolean };
+  };
   /** A line for people beside the answer. */
   readonly note?: Note;
   /** What is looked at before the request is sent; a whole request (`--body`) is sent as it is. */
