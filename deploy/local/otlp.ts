@@ -80,10 +80,12 @@ function attributeValue(value: unknown): AttributeValue {
 }
 
 function object(value: unknown, field: string): Json {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new OtlpError(`${field} must be an object`);
-  return { ...value };
+  if (!isObject(value)) throw new OtlpError(`${field} must be an object`);
+  return value;
 }
+
+const isObject = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function list(owner: unknown, field: string): Json[] {
   const value = object(owner, 'the message')[field] ?? [];

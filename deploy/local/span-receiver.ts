@@ -16,7 +16,7 @@ export interface SpanReceiver {
   stop(): Promise<void>;
 }
 
-/** A batch of 1,024 spans is about 1 MiB. */
+/** A thousand spans are about 1 MiB. */
 const bodyBytesMax = 16 * 2 ** 20;
 
 /** Two files of this size are kept at most. */
