@@ -1,8 +1,6 @@
 import type { Clock } from '@interlock/runtime';
 import { type Cohort, openCohort, type Step } from './cohort.ts';
 
-/** Longest wait of one for those it keeps step with, in ms: about as long as their headers take to be written. */
-const patienceMs = 20;
 /** How often it is looked how late this process is, in ms. */
 const sampleMs = 10;
 /** So late it may be where guests wait for it, in ms: about what a read takes with nothing beside it. */
@@ -49,7 +47,7 @@ export const openBackground = (clock: Pick<Clock, 'alarm' | 'monotonicMs'>): Bac
     const room = width === undefined ? waiting.length : width - underWay;
     const portion = Math.min(waiting.length, width === undefined ? waiting.length : Math.ceil(width / 2));
     if (portion === 0 || room < portion) return;
-    const cohort = openCohort({ clock, patienceMs });
+    const cohort = openCohort(clock);
     for (const start of waiting.splice(0, room)) {
       underWay += 1;
       void start(cohort).then(() => {

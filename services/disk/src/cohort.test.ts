@@ -3,11 +3,12 @@ import { test } from 'node:test';
 import { virtualClock } from '@interlock/runtime';
 import { openCohort } from './cohort.ts';
 
+/** As long as one waits for others. */
 const patienceMs = 20;
 
 test('members keep step: nobody goes on before all are as far, and those that end are waited for no more', async () => {
   const clock = virtualClock();
-  const cohort = openCohort({ clock, patienceMs });
+  const cohort = openCohort(clock);
   const order: string[] = [];
   const held = Promise.withResolvers<void>();
   const moved = ['a', 'b', 'late', 'failing'].map((name) =>
@@ -34,7 +35,7 @@ test('members keep step: nobody goes on before all are as far, and those that en
 
 test('one that is held up holds up the others for no longer than their patience', async () => {
   const clock = virtualClock();
-  const cohort = openCohort({ clock, patienceMs });
+  const cohort = openCohort(clock);
   const never = Promise.withResolvers<void>();
   void cohort.member(() => never.promise);
   let isDone = false;
@@ -51,7 +52,7 @@ test('one that is held up holds up the others for no longer than their patience'
 
 test('whoever is alone waits for nobody', async () => {
   const clock = virtualClock();
-  await openCohort({ clock, patienceMs }).member(async (step) => {
+  await openCohort(clock).member(async (step) => {
     await step();
     await step();
   });

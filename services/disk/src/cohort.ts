@@ -1,5 +1,8 @@
 import type { Clock } from '@interlock/runtime';
 
+/** Longest wait of one at a step, in ms: about as long as the headers of those it keeps step with take to be written. */
+const patienceMs = 20;
+
 /** Waits until the others are as far. */
 export type Step = () => Promise<void>;
 
@@ -13,17 +16,8 @@ export interface Cohort {
   member<Result>(work: (step: Step) => Promise<Result>): Promise<Result>;
 }
 
-/**
- * Opens an empty one. Whoever is alone waits for nobody.
- * @param patienceMs longest wait at a step, in ms: one that is held up holds up the others for no longer
- */
-export const openCohort = ({
-  clock,
-  patienceMs,
-}: {
-  readonly clock: Pick<Clock, 'alarm'>;
-  readonly patienceMs: number;
-}): Cohort => {
+/** Opens an empty one. Whoever is alone waits for nobody, and one that is held up holds up the others for no longer than their patience. */
+export const openCohort = (clock: Pick<Clock, 'alarm'>): Cohort => {
   const waiting: (() => void)[] = [];
   let membersCount = 0;
   let patience: { cancel(): void } | undefined;

@@ -18,10 +18,10 @@ import { type Category, type Loaded, Rejection } from '@interlock/event-store';
 import { type Call, itemRefusal, names, onBehalfOf, runAsCall, settleItems } from '@interlock/rpc';
 import { type Clock, contextFromTraceparent, DomainAttribute, type Logger, type Random } from '@interlock/runtime';
 import { context, trace } from '@opentelemetry/api';
+import { openCohort, type Step } from '../cohort.ts';
 import { accessSecretLength, accessTokenOf, newAccessToken } from '../data/access-token.ts';
 import type { Sessions } from '../data/sessions.ts';
 import { setOf, skuOnWire } from '../encryption.ts';
-import { openMeeting } from '../meeting.ts';
 import type { Turns } from '../turns.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { ShowDisk } from './api.ts';
@@ -94,7 +94,7 @@ export const attachmentApi = (parts: {
   const openOne = async (
     request: OpenDiskRequest,
     { cause }: Pick<Call, 'cause'>,
-    arrive?: () => Promise<void>,
+    step?: Step,
   ): Promise<OpenDiskResponse> => {
     const name = named(request.name);
     const virtualMachine = machine(request.virtualMachine);
@@ -116,7 +116,7 @@ export const attachmentApi = (parts: {
         });
       },
       cause,
-      arrive,
+      step,
     );
     return {
       accessToken: accessTokenOf(state.attachEpoch, secret).token,
@@ -135,10 +135,10 @@ export const attachmentApi = (parts: {
   const openItem = async (
     { open: request, origin }: OpenDiskItem,
     call: Call,
-    arrive: () => Promise<void>,
+    step: Step,
   ): Promise<OpenDiskResponse> => {
     const cause = onBehalfOf(call.cause, origin);
-    const open = (): Promise<OpenDiskResponse> => openOne(request ?? OpenDiskRequest.create(), { cause }, arrive);
+    const open = (): Promise<OpenDiskResponse> => openOne(request ?? OpenDiskRequest.create(), { cause }, step);
     const isOwn = cause.traceparent === call.cause.traceparent;
     return runAsCall({ ...call, cause }, () =>
       isOwn ? open() : context.with(contextFromTraceparent(cause.traceparent), open),
@@ -163,9 +163,9 @@ export const attachmentApi = (parts: {
     },
     openDisk: (request: OpenDiskRequest, call: Call) => openOne(request, call),
     async openDisks({ items }: OpenDisksRequest, call: Call): Promise<OpenDisksResponse> {
-      const meeting = openMeeting(items.length);
+      const cohort = openCohort(clock);
       const outcomes = await settleItems(items, { sizeMax: opensMax, log }, (item) =>
-        meeting.attend((arrive) => openItem(item, call, arrive)),
+        cohort.member((step) => openItem(item, call, step)),
       );
       return {
         outcomes: outcomes.map((outcome) => ({

@@ -1,4 +1,5 @@
 import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import type { Step } from '../cohort.ts';
 import type { Sessions } from '../data/sessions.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
 import { setOf } from '../encryption.ts';
@@ -24,7 +25,7 @@ export type AccessDecision = (attachEpoch: number, grant: KeyGrant | undefined) 
  * Unwraps the DEK afresh and gives access to a disk: for a machine's open and for a user's. The vault is asked outside of
  * the disk's turn, so closing never waits for it; if the disk changed meanwhile, all is done again.
  * @param allowed refuses before the vault is asked
- * @param arrive waits for disks that are opened together, before the vault is asked: so one question and one message are for all
+ * @param step waits for disks that are opened together, before the vault is asked: so one question and one message are for all
  * @throws Rejection of `allowed`; a reason of key loss; DATA_LOSS HEADER_CORRUPT, WRONG_DEK; UNAVAILABLE. Rules CMK-08, CMK-106.
  */
 export type Opening = (
@@ -32,7 +33,7 @@ export type Opening = (
   allowed: (disk: Disk) => ActiveDisk,
   decide: AccessDecision,
   cause: Cause,
-  arrive?: () => Promise<void>,
+  step?: Step,
 ) => Promise<Loaded<ActiveDisk>>;
 
 /** Times a disk may change under an opening before that is no coincidence. */
@@ -57,7 +58,7 @@ export const openOpening = (parts: {
     if (loss) throw keyLost({ ...key, resource: name }, loss);
   };
 
-  return async (name, allowed, decide, cause, arrive) => {
+  return async (name, allowed, decide, cause, step) => {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const before = await disks.load(name);
       const disk = allowed(before.state);
@@ -67,7 +68,7 @@ export const openOpening = (parts: {
       let opened: OpenDek | undefined;
       try {
         const header = await currentHeader(volumes, volumeId);
-        await arrive?.();
+        await step?.();
         opened = await deks.unwrap({ ...disk, name }, header, cause);
         const unwrapped = opened;
         const loaded = await turns(name, async () => {
