@@ -4,7 +4,7 @@ import { virtualClock } from '@interlock/runtime';
 import { openCohort } from './cohort.ts';
 
 /** As long as one waits for others. */
-const patienceMs = 20;
+const patienceMs = 50;
 
 test('members keep step: nobody goes on before all are as far, and those that end are waited for no more', async () => {
   const clock = virtualClock();

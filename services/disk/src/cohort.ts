@@ -1,7 +1,7 @@
 import type { Clock } from '@interlock/runtime';
 
-/** Longest wait of one at a step, in ms: about as long as the headers of those it keeps step with take to be written. */
-const patienceMs = 20;
+/** Longest wait of one at a step, in ms: several times what the headers of those it keeps step with take where nothing holds them up. */
+const patienceMs = 50;
 
 /** Waits until the others are as far. */
 export type Step = () => Promise<void>;
