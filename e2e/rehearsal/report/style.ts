@@ -50,6 +50,11 @@ svg .label { paint-order: stroke; stroke: var(--sheet); stroke-width: 5px; strok
 svg .label-loss { fill: var(--stop); font-weight: 600; } svg .label-return { fill: var(--work); font-weight: 600; } svg .label-change { fill: var(--key); font-weight: 600; } svg .label-aside { fill: var(--soft); font-weight: 600; }
 .legend { display: flex; flex-wrap: wrap; gap: 6px 20px; margin-top: 10px; color: var(--soft); font-size: 13px; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
+.chain { display: flex; align-items: center; margin: 22px 0 26px; }
+.link { flex: 1 1 0; padding: 17px 12px; border: 1.5px solid var(--of); border-radius: 10px; background: color-mix(in srgb, var(--of) 13%, transparent); text-align: center; }
+.link b { display: block; font-size: 13.5px; } .link span { font-size: 12.5px; color: var(--soft); }
+.arrow { flex: 0 0 86px; text-align: center; font-size: 11.5px; line-height: 1.2; color: var(--faint); } .arrow span { display: block; }
+.arrow i { display: block; height: 18px; font-style: normal; font-size: 17px; line-height: 17px; } .arrow i::before { content: "⟶"; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(310px, 1fr)); gap: 26px; margin-top: 14px; }
 .panels h3 { font-size: 15px; margin: 0; } .panels .sub { font-size: 13px; color: var(--soft); margin: 0 0 6px; }
 table { border-collapse: collapse; width: 100%; margin-top: 12px; }
@@ -84,6 +89,7 @@ td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: now
 details > summary.more { cursor: pointer; color: var(--soft); margin-top: 14px; font-weight: 500; }
 footer { margin-top: 26px; color: var(--faint); font-size: 13px; overflow-wrap: anywhere; }
 @media (max-width: 640px) {
+  .chain { flex-direction: column; align-items: stretch; } .link { padding: 10px 12px; } .arrow { flex-basis: auto; padding: 4px 0; } .arrow span, .arrow i { display: inline; } .arrow i::before { content: " ↓ "; }
   .on-wide { display: none; } .on-narrow { display: block; } .wide svg { min-width: 0; }
   .stack thead { display: none; } .stack, .stack tbody { display: block; }
   .stack tr { display: grid; grid-template-columns: 1fr 1fr; gap: 1px 18px; padding: 9px 0; border-bottom: 1px solid var(--line); }
