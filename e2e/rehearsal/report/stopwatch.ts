@@ -5,9 +5,9 @@ import type { Report } from './report.ts';
 
 /** What is timed of each machine. */
 const timings = [
-  { of: 'toLastGoodIoMs', words: 'last good read or write' },
-  { of: 'toStoppedMs', words: 'machine is off' },
-  { of: 'toRunningMs', words: 'runs again' },
+  { of: 'toLastGoodIoMs', words: 'last good read or write', short: 'last good' },
+  { of: 'toStoppedMs', words: 'machine is off', short: 'off' },
+  { of: 'toRunningMs', words: 'runs again', short: 'runs again' },
 ] as const;
 /** A cause has a few machines: of so few a p95 would be the slowest of them. */
 const columns = ['p50', 'max'] as const;
@@ -19,8 +19,8 @@ const tails = [
 
 /** How long each way to lose a key takes to act, and the way back to work. */
 export function stopwatch({ stopwatch: timed, stopwatchTotal: total }: Report): Html {
-  const cells = (quantiles: Quantiles, words: string): Html[] =>
-    columns.map((part) => html`<td class="num" data-label="${words}, ${part}">${signed(quantiles[part])}</td>`);
+  const cells = (quantiles: Quantiles, short: string): Html[] =>
+    columns.map((part) => html`<td class="num" data-label="${short}, ${part}">${signed(quantiles[part])}</td>`);
   const heads = timings.flatMap(() => columns.map((part) => html`<th class="num">${part}</th>`));
   return html`<div class="scroll"><table class="figures-table stack"><thead>
     <tr><th></th><th></th>${timings.map(({ words }) => html`<th colspan="${columns.length}" class="group">${words}</th>`)}</tr>
@@ -28,7 +28,7 @@ export function stopwatch({ stopwatch: timed, stopwatchTotal: total }: Report): 
     ${[...timed, ...(total === null ? [] : [{ cause: 'every cause', reason: '', ...total }])].map(
       (one) => html`<tr>
       <td>${one.cause}<div class="tag mono">${one.reason}</div></td><td class="num all" data-label="machines">${one.machines}</td>
-      ${timings.map(({ of, words }) => cells(one[of], words))}</tr>`,
+      ${timings.map(({ of, short }) => cells(one[of], short))}</tr>`,
     )}</tbody></table></div>
     <p class="note">${total === null ? '' : tailsOf(total)}Not timed here: ${untimed.map(({ name, why }) => `${name} (${why})`).join('; ')}.</p>`;
 }

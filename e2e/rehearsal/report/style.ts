@@ -94,10 +94,10 @@ footer { margin-top: 26px; color: var(--faint); font-size: 13px; overflow-wrap: 
   .stack thead { display: none; } .stack, .stack tbody { display: block; }
   .stack tr { display: grid; grid-template-columns: 1fr 1fr; gap: 1px 18px; padding: 9px 0; border-bottom: 1px solid var(--line); }
   .stack tr:last-child { border-bottom: 0; }
-  .stack td, .stack td.num { display: flex; justify-content: space-between; gap: 8px; padding: 0; border: 0; white-space: normal; overflow-wrap: anywhere; text-align: right; }
+  .stack td, .stack td.num { display: flex; justify-content: space-between; gap: 8px; padding: 0; border: 0; white-space: normal; text-align: right; }
+  .stack td.mono { overflow-wrap: anywhere; }
   .stack td:first-child, .stack td.all { grid-column: 1 / -1; text-align: left; color: var(--ink); font-weight: 600; }
-  .stack td > span { white-space: nowrap; }
-  .stack td[data-label]::before { content: attr(data-label); color: var(--faint); font-weight: 400; text-align: left; }
+  .stack td[data-label]::before { content: attr(data-label); color: var(--faint); font-weight: 400; text-align: left; white-space: nowrap; }
 }
 @media (max-width: 640px) { main { padding: 24px 14px 40px; } section { padding: 18px 16px; } h1 { font-size: 26px; } .row { grid-template-columns: 1fr; gap: 0; } }
 `;

@@ -34,6 +34,8 @@ await hostService({
         seams.log.info('another process serves the volumes: standing by', { folder: volumeFolder });
         if (!settings.standby) return;
         stoodBy = seams.shares.standBy(AbortSignal.any([standing.signal, seams.scope.signal]));
+        // One that is ended while it waits says so while its store is open: nobody is left to be taken for a standby.
+        seams.scope.defer('standing by', () => stoodBy);
         process.stdout.write(`${JSON.stringify({ standby: true, service: 'disk' })}\n`);
       },
     });
