@@ -7,8 +7,8 @@ import {
   type RewrapDeksRequest,
   type RewrapDeksResponse,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
-import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
-import { type Call, names, settleItems } from '@interlock/rpc';
+import { type Category, type Loaded, Rejection } from '@interlock/event-store';
+import { type Call, names, RpcFailure, settleItems } from '@interlock/rpc';
 import { DomainAttribute, type Logger } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Background } from './background.ts';
@@ -46,9 +46,11 @@ export const keyChangeApi = (parts: {
   const rewrapOne = async (
     name: string,
     target: Pick<RewrapDekRequest, 'targetKeyVersion' | 'generation' | 'fromStandbyKeyVersion'>,
-    cause: Cause,
+    { cause, signal }: Pick<Call, 'cause' | 'signal'>,
     step: Step,
   ): Promise<EncryptedResource> => {
+    // It waited for room until its caller had gone, who asks again: done for both it would only keep others waiting.
+    if (signal.aborted) throw new RpcFailure('CANCELLED', 'RewrapDeks', 'disk', 'its caller is gone');
     const kind = kindOf(name);
     const { targetKeyVersion: keyVersion, generation, fromStandbyKeyVersion } = target;
     names.keyVersion.parse(keyVersion, 'target_key_version');
@@ -99,11 +101,11 @@ export const keyChangeApi = (parts: {
       const { items, nextPageToken } = mergePages(pages, page.limit);
       return { resources: items.map(({ resource }) => resource), nextPageToken };
     },
-    rewrapDek: ({ name, ...target }: RewrapDekRequest, { cause }: Call) =>
-      background.run((step) => rewrapOne(name, target, cause, step)),
-    async rewrapDeks({ names: resources, ...target }: RewrapDeksRequest, { cause }: Call): Promise<RewrapDeksResponse> {
+    rewrapDek: ({ name, ...target }: RewrapDekRequest, call: Call) =>
+      background.run((step) => rewrapOne(name, target, call, step)),
+    async rewrapDeks({ names: resources, ...target }: RewrapDeksRequest, call: Call): Promise<RewrapDeksResponse> {
       const outcomes = await settleItems(resources, { sizeMax: batchMax, log }, (name) =>
-        background.run((step) => rewrapOne(name, target, cause, step)),
+        background.run((step) => rewrapOne(name, target, call, step)),
       );
       return {
         outcomes: outcomes.map((outcome) => ({

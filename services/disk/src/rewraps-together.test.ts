@@ -25,7 +25,8 @@ const prepare = async () => {
   return {
     ...place,
     guest,
-    begin: () => host.asSets.rewrapDeks({ names, generation, targetKeyVersion: keyVersion }, { deadlineMs: 60_000 }),
+    begin: (deadlineMs = 60_000) =>
+      host.asSets.rewrapDeks({ names, generation, targetKeyVersion: keyVersion }, { deadlineMs }),
   };
 };
 type Moves = Awaited<ReturnType<Awaited<ReturnType<typeof prepare>>['begin']>>;
@@ -53,5 +54,15 @@ test('G6: beside a guest who reads, disks move in portions, and all of them do',
   const [first = 0, ...others] = host.rewrapCalls;
   assert.equal(first, 32);
   assert.ok(others.length > 0 && others.every((size) => size < 64), `${host.rewrapCalls}`);
+  await stop();
+});
+
+test('what waits for room until its caller is gone is not moved: whoever asks again would wait behind it', async () => {
+  const { host, guest, begin, run, pass, stop } = await prepare();
+  assert.equal(await guest.read(), 'ok');
+  await run(assert.rejects(begin(5), { code: 'DEADLINE_EXCEEDED' }));
+  await pass(1_000);
+  assert.deepEqual(host.rewrapCalls, [32], 'those that had room');
+  assertMoved(await run(begin()));
   await stop();
 });
