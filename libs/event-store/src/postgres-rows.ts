@@ -18,6 +18,12 @@ import type {
 /** Values of an index, or prefixes, that one look is made for: as many facts are taken in together. Each may have as many rows as were asked for. */
 const entriesMax = 16;
 
+/**
+ * Behind every other character. As a parameter and not as `chr(…)`: that refuses it in a database of another encoding than UTF8,
+ * which an `initdb` without a locale makes.
+ */
+const lastCharacter = '\u{10ffff}';
+
 /** Index entries that rows lose or gain, as `renew_rows` takes them; null for none. */
 const entriesOnWire = (rows: readonly RowChange[], side: 'removed' | 'added'): string | null => {
   const entries = rows.flatMap((row) => row[side].map((entry) => ({ table: row.table, key: row.key, ...entry })));
@@ -180,7 +186,7 @@ const findByPrefixes = async (
     cross join lateral (
       -- The bound above keeps it a range scan: where the prefix is no constant, the planner derives none from it.
       select key, row, version from rows
-      where table_name = ${table} and key >= k.value and key < k.value || chr(1114111) and starts_with(key, k.value)
+      where table_name = ${table} and key >= k.value and key < k.value || ${lastCharacter} and starts_with(key, k.value)
       order by key limit ${limit}
     ) as r
     order by k.value, r.key`;

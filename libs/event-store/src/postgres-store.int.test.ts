@@ -157,6 +157,24 @@ test('who waits for events has its turn to itself before the caller of the commi
   assert.deepEqual(order, ['follower', 'caller']);
 });
 
+test('rows are listed by prefix in a database of no encoding too, as initdb without a locale makes it', async () => {
+  const plain = await createTestDatabase('SQL_ASCII');
+  const store = await openPostgresStore({ url: plain.url, clock: systemClock, random: systemRandom });
+  try {
+    const row = (key: string) => ({ table: 'odd_v1', key, row: {}, version: 0, removed: [], added: [] });
+    const keys = ['a/', 'a/1', 'a/é', 'a/\u{10fffe}', 'b/1'];
+    await store.commit({ rows: keys.map(row) }, cause);
+    const found = await store.listRows({ table: 'odd_v1', prefix: 'a/', limit: 10 });
+    assert.deepEqual(
+      found.map(({ key }) => key),
+      keys.slice(0, 4),
+    );
+  } finally {
+    await store.close();
+    await plain.drop();
+  }
+});
+
 test('a commit the database refuses fails alone, whatever shares its transaction', async () => {
   const store = await open();
   const bad = { table: 'odd_v1', key: 'nul \u0000 character', row: {}, version: 0, removed: [], added: [] };

@@ -12,15 +12,17 @@ export interface TestDatabase {
 
 /**
  * Creates an empty database on the server of `DATABASE_URL`.
+ * @param encoding of its texts; that of the server's own databases unless it is said
  * @throws when the variable is missing: such a test is never skipped in silence
  */
-export const createTestDatabase = async (): Promise<TestDatabase> => {
+export const createTestDatabase = async (encoding?: 'SQL_ASCII'): Promise<TestDatabase> => {
   const server = process.env.DATABASE_URL;
   if (!server)
     throw new Error('DATABASE_URL is not set: run this test through `npm test`, or point it at a Postgres 17 server');
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   const admin = openConnections(server, { maxConnections: 1 });
-  await admin.unsafe(`create database ${name}`);
+  const wish = encoding === undefined ? '' : ` encoding '${encoding}' locale 'C' template template0`;
+  await admin.unsafe(`create database ${name}${wish}`);
   const url = new URL(server);
   url.pathname = `/${name}`;
   const sql = openConnections(url.href, { maxConnections: 4 });
