@@ -34,10 +34,8 @@ class StartedTimer implements CallTimer {
   readonly remainingMs: () => number;
   readonly #outer: AbortSignal | undefined;
   readonly #stopping: AbortSignal | undefined;
-  readonly #cancel = (): void => this.#end('cancelled');
-  readonly #stop = (): void => this.#end('stopping');
   readonly #alarm: Alarm;
-  /** Made for whoever looks at it: most handlers do not. */
+  /** Made for whoever looks at it, and listens from then on: most handlers do not, and a listener costs more than the rest. */
   #ending: AbortController | undefined;
   #expiring: (() => void)[] = [];
   #why: Ended | undefined;
@@ -49,49 +47,54 @@ class StartedTimer implements CallTimer {
     this.remainingMs = () => endMs - clock.monotonicMs();
     this.#outer = outer;
     this.#stopping = stopping;
-    listen(outer, this.#cancel);
-    listen(stopping, this.#stop);
     this.#alarm = clock.alarm(timeoutMs, () => this.#end('deadline'));
   }
 
   #end(reason: Ended): void {
-    if (this.#why !== undefined || this.#isReleased) return;
+    if (this.#isReleased || this.ended() !== undefined) return;
     this.#why = reason;
     this.#ending?.abort(ENDED);
-    if (reason === 'deadline') for (const expire of this.#expiring) expire();
+    for (const expire of this.#expiring) expire();
     this.#expiring = [];
   }
+  /** Of the signals outside, which are looked at when somebody wants to know. */
+  readonly #look = (): void => {
+    if (this.ended() !== undefined) this.#ending?.abort(ENDED);
+  };
 
   get signal(): AbortSignal {
-    this.#ending ??= new AbortController();
-    if (this.#why !== undefined && !this.#ending.signal.aborted) this.#ending.abort(ENDED);
+    if (this.#ending === undefined) {
+      this.#ending = new AbortController();
+      for (const signal of [this.#outer, this.#stopping]) signal?.addEventListener('abort', this.#look, { once: true });
+      this.#look();
+    }
     return this.#ending.signal;
   }
   ended(): Ended | undefined {
+    if (this.#why === undefined && !this.#isReleased) {
+      if (this.#outer?.aborted) this.#why = 'cancelled';
+      else if (this.#stopping?.aborted) this.#why = 'stopping';
+    }
     return this.#why;
   }
   race<Result>(work: Promise<Result>, atDeadline: () => Error): Promise<Result> {
     return new Promise((resolve, reject) => {
-      if (this.#why === 'deadline') reject(atDeadline());
-      else if (this.#why === undefined) this.#expiring.push(() => reject(atDeadline()));
+      const why = this.ended();
+      if (why === 'deadline') reject(atDeadline());
+      else if (why === undefined) this.#expiring.push(() => reject(atDeadline()));
       work.then(resolve, reject);
     });
   }
   stop(): void {
     this.#isReleased = true;
     this.#alarm.cancel();
-    this.#outer?.removeEventListener('abort', this.#cancel);
-    this.#stopping?.removeEventListener('abort', this.#stop);
+    if (this.#ending === undefined) return;
+    for (const signal of [this.#outer, this.#stopping]) signal?.removeEventListener('abort', this.#look);
   }
 }
 
 /** Reason of an abort nobody looks at: without one every abort would build a DOMException with its stack (12 µs each). */
 const ENDED = 'the call has ended';
-
-const listen = (signal: AbortSignal | undefined, listener: () => void): void => {
-  if (signal?.aborted) listener();
-  else signal?.addEventListener('abort', listener, { once: true });
-};
 
 /** The refusal of a stream that had to end because its server stops: the caller opens it again elsewhere. */
 export const serverStopping = (): Rejection =>

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
+import { test } from 'node:test';
+import { virtualClock } from '@interlock/runtime';
+import { startTimer } from './call-timer.ts';
+
+const late = (): Error => new Error('late');
+
+test('a caller that has left is noticed by whoever looks, and costs nothing where nobody does', () => {
+  const caller = new AbortController();
+  const timer = startTimer(virtualClock(), 1_000, caller.signal);
+  assert.equal(getEventListeners(caller.signal, 'abort').length, 0);
+  assert.equal(timer.ended(), undefined);
+  caller.abort();
+  assert.equal(timer.ended(), 'cancelled');
+  assert.equal(timer.signal.aborted, true);
+  timer.stop();
+});
+
+test('a signal that was looked at is aborted when the caller leaves, when the server stops, and at the deadline', async () => {
+  const clock = virtualClock();
+  for (const why of ['cancelled', 'stopping', 'deadline'] as const) {
+    const [caller, stopping] = [new AbortController(), new AbortController()];
+    const timer = startTimer(clock, 1_000, caller.signal, stopping.signal);
+    const { signal } = timer;
+    assert.equal(signal.aborted, false);
+    if (why === 'cancelled') caller.abort();
+    else if (why === 'stopping') stopping.abort();
+    else await clock.pass(1_001);
+    assert.deepEqual([signal.aborted, timer.ended()], [true, why]);
+    timer.stop();
+    assert.equal(getEventListeners(caller.signal, 'abort').length, 0);
+  }
+});
+
+test('what ended a call first is why it ended: the deadline of a caller that has left is nobody’s', async () => {
+  const clock = virtualClock();
+  const caller = new AbortController();
+  const timer = startTimer(clock, 1_000, caller.signal);
+  const work = Promise.withResolvers<string>();
+  const answer = timer.race(work.promise, late);
+  caller.abort();
+  await clock.pass(2_000);
+  assert.equal(timer.ended(), 'cancelled');
+  work.resolve('done');
+  assert.equal(await answer, 'done');
+  timer.stop();
+});
+
+test('a call that is over is ended by nothing any more', async () => {
+  const clock = virtualClock();
+  const caller = new AbortController();
+  const timer = startTimer(clock, 1_000, caller.signal);
+  timer.stop();
+  caller.abort();
+  await clock.pass(2_000);
+  assert.equal(timer.ended(), undefined);
+});
