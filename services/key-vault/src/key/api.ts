@@ -74,16 +74,17 @@ export const keyApi = (parts: {
   ) => {
     entry.changing(change);
     const { vault, key, version } = parseVersion(request.name, 'name');
-    await guard.keyVault(vault, key, 'update', call, entry);
+    // Read beside each other: a revocation waits for this. Nothing is told of the key before the guard has let the caller pass.
+    const [, known] = await Promise.all([guard.keyVault(vault, key, 'update', call, entry), keys.load(key)]);
     entry.about(key, version);
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, versionName(key, version));
     // That something is not there precedes that its etag is another.
-    if (request.etag !== '') existingVersion(await keys.load(key), version);
+    if (request.etag !== '') existingVersion(known, version);
     const decideExisting = (state: Key): readonly KeyEvent[] => {
       existingVersion({ id: key, state }, version);
       return decide(version)(state);
     };
-    const after = await keys.transact(key, decideExisting, call.cause, expectedVersion(request.etag));
+    const after = await keys.transact(key, decideExisting, call.cause, { ...expectedVersion(request.etag), known });
     if (after.events.length === 0) entry.changing(`${change}${soAlready}`);
     return keyVersionOnWire(after, version, urls);
   };
