@@ -24,8 +24,8 @@ export interface FileThreads {
   stop(): Promise<void>;
 }
 
-/** So many flushes are under way at once. */
-const threadsCount = 2;
+/** So many flushes are under way at once: storage does several of them in about the time of one. */
+const threadsCount = 4;
 /** Messages under way to one thread: with two it never waits for the event loop. */
 const messagesMax = 2;
 /**
