@@ -37,10 +37,11 @@ export const diskDataApi = (parts: {
   const { sessions, keyAccess, regaining, ownership, background, terms, clock } = parts;
   const now = () => clock.now();
 
-  const sessionOf = (name: string, field: string, call: Call): Promise<Session> => {
+  const sessionOf = async (name: string, field: string, call: Call): Promise<Session> => {
     names.disk.parse(name, field);
+    const session = await sessions.of(name, call.metadata.get(accessTokenKey));
     background.noteGuest();
-    return sessions.of(name, call.metadata.get(accessTokenKey));
+    return session;
   };
   /** @param bytes how many the call holds in memory while it waits */
   /** A flush needs no key, but the volume: it waits for that as reads and writes do, also where that is lost meanwhile. */
