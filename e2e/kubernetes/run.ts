@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot, openDataFolder, repository } from '@interlock/local/data-folder.ts';
 import { reportReader } from '../../deploy/kubernetes/jobs/report-lines.ts';
+import { errorLines } from './error-lines.ts';
 import { type PodCloud, startPodCloud } from './pod-cloud.ts';
 import { objectsIn } from './render.ts';
 import { rollEverything } from './rolling.ts';
@@ -36,6 +37,7 @@ runCommand(async (scope) => {
 
   const rehearsal = isWished('rehearsal') ? await rehearseThere(cloud) : undefined;
   const out = openDataFolder(dataRoot(process.env));
+  if (rehearsal !== undefined && rehearsal.exitCode !== 0) await tellErrors(cloud);
   for (const [name, content] of rehearsal?.reports ?? []) writeFileSync(out.path(name), content, { mode: 0o600 });
   const rolling = isWished('rolling') ? await rollEverything(cloud, console.log) : undefined;
   const exitCode = rehearsal?.exitCode ?? 0;
@@ -46,6 +48,11 @@ runCommand(async (scope) => {
   };
   return { exitCode, lastLine: JSON.stringify(outcome) };
 });
+
+/** What the services have to say about a rehearsal that failed: their pods, and their logs, are gone afterwards. */
+async function tellErrors({ services }: PodCloud): Promise<void> {
+  for (const [name, { logs }] of services) for (const line of errorLines(await logs())) console.log(`${name}: ${line}`);
+}
 
 /** Plays the rehearsal's Job as a pod, which is told the services' spans in the collector's place. */
 async function rehearseThere(cloud: PodCloud) {
