@@ -27,7 +27,7 @@ import { snapshots as snapshotStreams } from './snapshot/decider.ts';
 import { inSteps } from './test-block-store-contract.ts';
 import { createFaults, type Faults } from './test-fault.ts';
 import { startTestVault, type TestVault } from './test-vault.ts';
-import { memoryVolumeFiles } from './volume/volume-files.ts';
+import { memoryVolumeFiles, type VolumeFiles, type VolumePart } from './volume/volume-files.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';
 export const diskName = `${group}/disks/d`;
@@ -66,13 +66,26 @@ export interface DiskHost extends TestVault {
 
 /** Starts it, with an empty store. */
 export const startDiskHost = async (
-  options: { readonly clock?: Clock; readonly leases?: Partial<LeaseTerms>; readonly hostLeaseTtlMs?: number } = {},
+  options: {
+    readonly clock?: Clock;
+    readonly leases?: Partial<LeaseTerms>;
+    readonly hostLeaseTtlMs?: number;
+    /** What the opening of a file waits for. */
+    readonly beforeOpen?: (part: VolumePart) => Promise<void>;
+  } = {},
 ): Promise<DiskHost> => {
   const { clock = systemClock } = options;
   const faults = createFaults();
   const tracer = trace.getTracer('test');
   const realStore = memoryStore({ clock, random });
   const files = memoryVolumeFiles(random);
+  const openedLater: VolumeFiles = {
+    ...files,
+    async open(volumeId, part) {
+      await options.beforeOpen?.(part);
+      return files.open(volumeId, part);
+    },
+  };
   const master = random.bytes(32);
   const world = startTestVault({ sets: [setName, otherSetName], clock, faults });
   const wrapStore = (answer: unknown): unknown => (isBlockStore(answer) ? inSteps(faults.wrap(answer)) : answer);
@@ -107,7 +120,7 @@ export const startDiskHost = async (
       scope,
       settings: {
         masterKey: masterKey(Uint8Array.from(master)),
-        files: faults.wrap(files, wrapStore),
+        files: faults.wrap(openedLater, wrapStore),
         dataAddress: 'here:1',
         snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 1 },
         leases: { ...leaseDefaults, ...options.leases },

@@ -48,10 +48,13 @@ export interface LeaseHost {
 }
 
 /** Ten seconds of lease, three of pause, twenty of grace. */
-export const startLeaseHost = async (wish: Partial<LeaseTerms> = {}): Promise<LeaseHost> => {
+export const startLeaseHost = async (
+  wish: Partial<LeaseTerms> = {},
+  surroundings: Pick<NonNullable<Parameters<typeof startDiskHost>[0]>, 'beforeOpen'> = {},
+): Promise<LeaseHost> => {
   const terms = { ttlMs: 10_000, ioPauseTimeoutMs: 3_000, unreachableGraceMs: 20_000, ...wish };
   const clock = virtualClock();
-  const host = await startDiskHost({ clock, leases: terms });
+  const host = await startDiskHost({ clock, leases: terms, ...surroundings });
 
   /** Whatever can go on without time does so before time passes: an answer goes through several turns of the event loop. */
   const until = (condition: () => boolean | Promise<boolean>): Promise<void> =>

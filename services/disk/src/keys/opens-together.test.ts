@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Clock } from '@interlock/runtime';
 import { setName } from '../test-disk-host.ts';
 import { startLeaseHost } from '../test-lease-host.ts';
 import { refusal } from '../test-vault.ts';
@@ -8,7 +9,13 @@ const count = 40;
 
 /** Disks of machines of their own, attached, which open and close together. */
 const prepare = async () => {
-  const { host, run, stop } = await startLeaseHost();
+  let opened = 0;
+  let slow: Clock | undefined;
+  const beforeOpen = async (): Promise<void> => {
+    opened += 1;
+    await slow?.sleep(opened % 5);
+  };
+  const { host, clock, run, stop } = await startLeaseHost({}, { beforeOpen });
   const group = setName.slice(0, setName.lastIndexOf('/diskEncryptionSets/'));
   const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName } as const;
   const disks = Array.from({ length: count }, (_, n) => {
@@ -22,6 +29,8 @@ const prepare = async () => {
   }
   // Answers take their time, as they do over a network: what is asked meanwhile travels together.
   host.setDelay(10);
+  // And files are opened in pieces, as threads do it.
+  slow = clock;
   const before = { unwraps: host.unwraps(), calls: host.unwrapCalls(), checks: host.checks.length };
   return {
     stop,
