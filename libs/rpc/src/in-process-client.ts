@@ -37,8 +37,6 @@ export function inProcessClient<D extends Definition>(
 }
 
 function clientCall(method: Method, request: unknown, carry: Carry): ClientMiddlewareCall<unknown, unknown> {
-  const { path, options } = method;
-  const descriptor = { path, requestStream: method.requestStream, responseStream: method.responseStream, options };
   const asked = isStream(method, request)
     ? ({ requestStream: true, request } as const)
     : ({ requestStream: false, request } as const);
@@ -54,7 +52,7 @@ function clientCall(method: Method, request: unknown, carry: Carry): ClientMiddl
         next: (message: unknown, callOptions: NiceCallOptions) =>
           answeredOnce(() => carry.once(method, message, callOptions)),
       } as const);
-  return { method: descriptor, ...asked, ...answered };
+  return { method, ...asked, ...answered };
 }
 
 const isStream = (method: Method, request: unknown): request is AsyncIterable<unknown> => {

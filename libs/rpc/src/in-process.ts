@@ -203,8 +203,7 @@ function serverCall(
   request: unknown,
   copyRequest: (message: unknown) => unknown,
 ): ServerMiddlewareCall<unknown, unknown, CallFields> {
-  const { path, options } = method;
-  const descriptor = { path, requestStream: method.requestStream, responseStream: method.responseStream, options };
+  const { path } = method;
   const asked = method.requestStream
     ? ({ requestStream: true, request: mapped(iterableFrom(request, path), copyRequest) } as const)
     : ({ requestStream: false, request: copyRequest(request) } as const);
@@ -219,7 +218,7 @@ function serverCall(
         responseStream: false,
         next: (message: unknown, context: unknown) => answeredOnce(() => handled(handle, message, context)),
       } as const);
-  return { method: descriptor, ...asked, ...answered };
+  return { method, ...asked, ...answered };
 }
 
 /** What the handler answers: the promise it returns itself, without another around it. */

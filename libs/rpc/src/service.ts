@@ -75,8 +75,16 @@ export function service<const D extends Definition>(parts: {
   };
 }
 
-/** The methods of a definition by the name handlers and clients use. */
+const known = new WeakMap<Definition, ReadonlyMap<string, Method>>();
+
+/** The methods of a definition by the name handlers and clients use: put together once, however many clients there are. */
 export function methodsOf(definition: Definition): ReadonlyMap<string, Method> {
+  const methods = known.get(definition) ?? readMethods(definition);
+  known.set(definition, methods);
+  return methods;
+}
+
+function readMethods(definition: Definition): ReadonlyMap<string, Method> {
   return new Map(
     Object.entries(definition.methods).map(([name, method]) => {
       const { requestType, responseType } = method;
