@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { installForgetfulSignals } from './forgetful-signals.ts';
 
 const native = { Controller: AbortController, Signal: AbortSignal };
@@ -56,6 +59,27 @@ for (const [name, { Controller, Signal }] of Object.entries({ native, forgetful 
     assert.deepEqual([any.aborted, any.reason, told], [true, 'b', 1]);
     assert.equal(Signal.any([new Controller().signal, a.signal]).reason, 'a');
     assert.equal(Signal.any([new Controller().signal]).aborted, false);
+  });
+
+  test(`${name} signals: one made of several, and who listens to it, is forgotten with those it was made of: nobody has to abort it`, async () => {
+    setFlagsFromString('--expose-gc');
+    const collect: unknown = runInNewContext('gc');
+    if (typeof collect !== 'function') throw new Error('there is no way to collect garbage');
+    const remembered: WeakRef<object>[] = [];
+    // As a process that is killed leaves it: it waits for what never comes.
+    const wait = (): void => {
+      const world = { name: 'a world' };
+      const killed = Signal.any([new Controller().signal, new Controller().signal]);
+      killed.addEventListener('abort', () => world.name);
+      remembered.push(new WeakRef(world));
+    };
+    for (let worlds = 0; worlds < 10; worlds += 1) wait();
+    const isLeft = (): boolean => remembered.some((ref) => ref.deref() !== undefined);
+    for (let round = 0; round < 20 && isLeft(); round += 1) {
+      await nextTurn();
+      collect();
+    }
+    assert.equal(isLeft(), false);
   });
 }
 

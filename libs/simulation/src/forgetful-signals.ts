@@ -85,10 +85,9 @@ class ForgetfulController implements AbortController {
 }
 
 /**
- * Replaces `AbortController` and `AbortSignal` in this process by ones that keep nothing and cost little. `AbortSignal.any`
- * of Node holds every signal it made and somebody listens to until it is aborted; those of a killed process never are, so
- * each would keep its whole world for ever. And its signals are event targets: the 5,000 listeners that come and go in one
- * history are each validated, wrapped and registered. Installed once; tells nothing that Node's own would not.
+ * Replaces `AbortController` and `AbortSignal` in this process by ones that keep nothing and cost little. Node's own are event
+ * targets: the 5,000 listeners that come and go in one history are each validated, wrapped and registered, and each of its
+ * signals made of several is held in registries until these are cleaned up. Installed once; tells nothing that Node's own would not.
  */
 export const installForgetfulSignals = (): void => {
   globalThis.AbortController = ForgetfulController;

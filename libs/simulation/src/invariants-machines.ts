@@ -3,11 +3,13 @@ import type { Workload } from '@interlock/rpc';
 import { traceIdOf } from '@interlock/runtime';
 import type { VmEvent } from '../../../services/compute/src/vm/events.ts';
 import { type KeyLoss, lossReasons } from '../../../services/compute/src/vm/machine.ts';
-import type { HistoryLog, Verdict } from './history-log.ts';
+import type { Verdict } from './history-log.ts';
 import type { Bounds } from './invariants-bounds.ts';
 import { seconds } from './invariants-io.ts';
 import type { Truth } from './oracle.ts';
-import type { KnownMachine } from './oracle-machines.ts';
+import type { DiskTruth } from './oracle-disks.ts';
+import type { LossTruth } from './oracle-losses.ts';
+import type { KnownMachine, MachineTruth } from './oracle-machines.ts';
 import type { SimulatedCloud } from './simulated-cloud.ts';
 import { vaultOf } from './workload-estate.ts';
 import type { Troubles } from './workload-troubles.ts';
@@ -25,10 +27,16 @@ const stoppers = ['compute', 'disk', 'key-vault', 'identity', 'store', 'calls', 
 
 /** G2, G3, G4 and G10 of machines: who must stop, who must not, who must not start, and what is said about it. */
 export const machineJudge = (parts: {
-  readonly world: SimulatedCloud;
-  readonly log: HistoryLog;
-  readonly truth: Truth;
-  readonly troubles: Troubles;
+  readonly world: Pick<SimulatedCloud, 'settings'> & {
+    readonly guests: { readonly guests: ReadonlyMap<string, readonly { readonly disk: string }[]> };
+  };
+  readonly log: Verdict;
+  readonly truth: Pick<Truth, 'nowMs' | 'standing' | 'boundMs'> & {
+    readonly machines: Pick<MachineTruth, 'machines'>;
+    readonly disks: Pick<DiskTruth, 'disks' | 'keyVersionOf'>;
+    readonly losses: Pick<LossTruth, 'losses'>;
+  };
+  readonly troubles: Pick<Troubles, 'lastMs' | 'lastAnyMs' | 'startedMs'>;
   readonly bounds: Bounds;
 }) => {
   const { world, log, truth, troubles, bounds } = parts;

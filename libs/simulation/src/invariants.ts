@@ -12,6 +12,7 @@ import { type Bounds, boundsOf } from './invariants-bounds.ts';
 import { cipherJudge } from './invariants-ciphers.ts';
 import { type DiskIo, definiteReasons, ioJudge } from './invariants-io.ts';
 import { type Foreseen, machineJudge } from './invariants-machines.ts';
+import { previewJudge } from './invariants-previews.ts';
 import { rotationJudge } from './invariants-rotation.ts';
 import { secretsJudge } from './invariants-secrets.ts';
 import { standbyJudge } from './invariants-standby.ts';
@@ -77,6 +78,7 @@ export const openJudge = (parts: {
   const bounds = boundsOf(world.settings);
   const io = ioJudge({ ...parts, bounds });
   const machines = machineJudge({ ...parts, bounds });
+  const previews = previewJudge({ log, machines });
   const rotations = rotationJudge(parts);
   const views = viewJudge(parts);
   const ciphers = cipherJudge({ ...parts, bounds });
@@ -104,25 +106,7 @@ export const openJudge = (parts: {
       }
     },
     foreseen: machines.foreseen,
-    onPreview(keyVersion, impacts, before) {
-      const after = machines.foreseen(keyVersion);
-      if (!before || !after) return;
-      // Of what has moved between question and answer, there and back too, either may have been true when it was looked at.
-      const moved = machines.movedSince(before);
-      const still = (machines: Iterable<string>): ReadonlySet<string> =>
-        new Set([...machines].filter((vm) => !moved.has(vm)));
-      const wanted = still(before.stops);
-      // Nothing else may have changed: whose disk moved to another key, for one.
-      if (!isSameSet(wanted, still(after.stops))) return;
-      // A machine is named once for each set it has disks of.
-      const said = still(impacts.flatMap(({ kind, resource }) => (kind === 'VIRTUAL_MACHINE_STOPS' ? [resource] : [])));
-      if (isSameSet(said, wanted)) return;
-      log.violate(
-        'G2',
-        `a loss of ${keyVersion} stops ${[...wanted].join(', ') || 'none'}`,
-        `foretold: ${[...said].join(', ') || 'none'}`,
-      );
-    },
+    onPreview: previews.onPreview,
     onWrongContent: (disk, wrong) => log.violate('G5', `${disk} reads back what was written, byte for byte`, wrong),
     onFailure({ name, text, invokedAtMs }, error) {
       const what = `${name} ${text}`;
@@ -159,6 +143,3 @@ export const openJudge = (parts: {
     },
   };
 };
-
-const isSameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolean =>
-  one.size === other.size && [...one].every((name) => other.has(name));
