@@ -94,9 +94,10 @@ export const vmApi = (parts: {
       return start(askOf(vm, call))(state);
     };
     const { changed, rejected } = await vms.transactMany(ids, decide, call.cause);
-    engine.begun(changed);
     for (const machine of changed) found.set(machine.id, machine);
     for (const { id, rejection } of rejected) found.set(id, rejection);
+    // Also what was under way before, as with one: whoever began it may be gone.
+    engine.begun([...found.values()].filter((one) => !(one instanceof Rejection)));
     return found;
   };
 
