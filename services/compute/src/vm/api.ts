@@ -97,7 +97,7 @@ export const vmApi = (parts: {
     for (const machine of changed) found.set(machine.id, machine);
     for (const { id, rejection } of rejected) found.set(id, rejection);
     // Also what was under way before, as with one: whoever began it may be gone.
-    engine.begun([...found.values()].filter((one) => !(one instanceof Rejection)));
+    engine.begun([...found.values()].flatMap((one) => (one instanceof Rejection ? [] : [one])));
     return found;
   };
 
