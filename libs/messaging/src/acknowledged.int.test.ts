@@ -68,6 +68,16 @@ test('what is not acknowledged in time is given up, each in its own time', async
   ]);
 });
 
+test('what we may not publish is given up at once, and what goes elsewhere is not', async () => {
+  await silence('mute.>');
+  const publishing = acknowledgedPublishing(connection, { clock: systemClock, timeoutMs: 600_000 });
+  const [ours, others] = [publishing.publish('mute.a', '1', bytes), publishing.publish('mute.b', '2', bytes)];
+  publishing.forbidden('mute.a', new Error('not permitted'));
+  await assert.rejects(ours, /not permitted/);
+  publishing.interrupted();
+  await assert.rejects(others, /the connection to NATS was lost/);
+});
+
 test('what was on its way when the connection was lost is given up at once, and what comes after it is not', async () => {
   await silence('cut.>');
   const manager = await jetstreamManager(connection);

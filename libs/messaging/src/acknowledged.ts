@@ -11,9 +11,12 @@ export interface AcknowledgedPublishing {
   publish(subject: string, messageId: string, bytes: Uint8Array): Promise<void>;
   /** Gives up what is not acknowledged yet: the answers to it went where the connection was, or nobody waits for them any more. */
   interrupted(): void;
+  /** Gives up what was published to a subject that we may not publish to: no answer comes to that. */
+  forbidden(subject: string, error: Error): void;
 }
 
 interface Unacknowledged {
+  readonly subject: string;
   readonly dueMs: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
@@ -81,13 +84,16 @@ export const acknowledgedPublishing = (
         const head = headers();
         head.set(PubHeaders.MsgIdHdr, messageId);
         connection.publish(subject, bytes, { headers: head, reply: `${inbox}.${token}` });
-        unacknowledged.set(token, { dueMs: clock.monotonicMs() + timeoutMs, resolve, reject });
+        unacknowledged.set(token, { subject, dueMs: clock.monotonicMs() + timeoutMs, resolve, reject });
         if (watching === undefined) watchTime();
       }),
     interrupted() {
       watching?.cancel();
       watching = undefined;
       for (const token of [...unacknowledged.keys()]) take(token)?.reject(new Error('the connection to NATS was lost'));
+    },
+    forbidden(subject, error) {
+      for (const [token, one] of unacknowledged) if (one.subject === subject) take(token)?.reject(error);
     },
   };
 };

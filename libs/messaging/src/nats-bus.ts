@@ -13,7 +13,7 @@ import {
   StorageType,
   type StreamConfig,
 } from '@nats-io/jetstream';
-import { connect, nanos } from '@nats-io/transport-node';
+import { connect, nanos, PermissionViolationError } from '@nats-io/transport-node';
 import { acknowledgedPublishing } from './acknowledged.ts';
 import type { Bus, Delivery, Interest } from './bus.ts';
 import { connectNats, type NatsAccess } from './nats-connection.ts';
@@ -110,6 +110,9 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   const watchConnection = async (): Promise<void> => {
     for await (const status of connection.status()) {
       if (status.type === 'disconnect') isConnected = false;
+      if (status.type === 'error' && status.error instanceof PermissionViolationError) {
+        publishing.forbidden(status.error.subject, status.error);
+      }
       // Also of what was published in between: the library forgets it with each attempt to connect.
       if (status.type === 'disconnect' || status.type === 'reconnect') publishing.interrupted();
       if (status.type !== 'reconnect') continue;
