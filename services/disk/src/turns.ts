@@ -11,10 +11,11 @@ export const createTurns = (): Turns => {
   const turns = async <Result>(key: string, work: () => Promise<Result>): Promise<Result> => {
     const before = last.get(key);
     const { promise: done, resolve: end } = Promise.withResolvers<void>();
-    const mine = (before ?? Promise.resolve()).then(() => done);
+    // Free, as nearly always: it begins at once, and whoever comes next waits for it alone.
+    const mine = before?.then(() => done) ?? done;
     last.set(key, mine);
     try {
-      await before;
+      if (before) await before;
       return await work();
     } finally {
       end();
