@@ -114,6 +114,8 @@ const moveFromStandby = async (stage: Stage, { id }: PlannedSet): Promise<void> 
       !access.isGone(source),
   );
   if (movable.length === 0) return;
+  // The owner's word does not stand for a right of the set: an identity it was given since has none there (CMK-10).
+  await grant(stage, vaultOf(source), known.principal);
   const [parent = ''] = policyVaults;
   const next = isActiveGone ? await makeKey(stage, set, parent, 'k') : known.activeKey;
   if (next === undefined) return;
