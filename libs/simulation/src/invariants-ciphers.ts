@@ -24,7 +24,7 @@ export const cipherJudge = (parts: {
   /** Disks of running machines that keep their DEK through a loss (CMK-102), and those nothing was lost of. */
   const mayHold = (disk: KnownDisk): boolean => {
     const boundMs = truth.boundMs(disk);
-    if (boundMs === undefined || (disk.sku === 'ultra' && disk.open?.by === 'machine')) return true;
+    if (boundMs === undefined || isPinned(disk)) return true;
     const lostMs = Math.min(...truth.standing(disk, 'running').map(({ sinceMs }) => sinceMs));
     const anyMs = troubles.lastAnyMs() ?? 0;
     // While events flow a loss is heard at once; who opens or moves a disk meanwhile hears of it by the refusal.
@@ -33,6 +33,11 @@ export const cipherJudge = (parts: {
     const troubledMs = troubles.lastMs(['disk']) ?? 0;
     return truth.nowMs() <= Math.max(boundMs, troubledMs) + lateMs;
   };
+
+  /** A close that is stored ends the session once the store has said so, and that may take its time. */
+  const isPinned = ({ sku, open, closed }: KnownDisk): boolean =>
+    sku === 'ultra' &&
+    (open?.by === 'machine' || (closed?.by === 'machine' && truth.nowMs() <= closed.closedMs + lateMs));
 
   return {
     check(): void {

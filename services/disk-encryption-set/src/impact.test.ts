@@ -49,7 +49,7 @@ const preview = async (parts: TestSets, event: Event, pageSize = 100): Promise<s
 test('a key takes with it every set that names a version of it, its machines, disks and snapshots, and nothing else', async () => {
   const parts = await world();
   parts.neighbours.stock.set('g/disks/a', disk(setName, '1'));
-  parts.neighbours.stock.set('g/disks/b', disk(otherSet, '2', { sku: 'ULTRA', managedBy: 'vm2' }));
+  parts.neighbours.stock.set('g/disks/b', disk(otherSet, '2', { sku: 'ULTRA', managedBy: 'vm2', openByMachine: true }));
   parts.neighbours.stock.set('g/snapshots/s', disk(setName, '1'));
   parts.neighbours.fleet.set('vm1', ['g/disks/a']);
   parts.neighbours.fleet.set('vm2', ['g/disks/b']);
@@ -112,7 +112,10 @@ test('CMK-108: a purge makes unreadable for good what no other key can unwrap', 
 
 test('CMK-104: an expiry under NEXT_START stops no machine, and takes no disk from one that runs', async () => {
   const parts = await world();
-  parts.neighbours.stock.set('g/disks/a', disk(setName, '1', { sku: 'PREMIUM_SSD', managedBy: 'vm1' }));
+  parts.neighbours.stock.set(
+    'g/disks/a',
+    disk(setName, '1', { sku: 'PREMIUM_SSD', managedBy: 'vm1', openByMachine: true }),
+  );
   parts.neighbours.fleet.set('vm1', ['g/disks/a']);
   await parts.decide(changeOptions(3, { keyExpiry: 'next_start' }));
   const reach = ofVersion(versionOf('1'));
@@ -124,6 +127,17 @@ test('CMK-104: an expiry under NEXT_START stops no machine, and takes no disk fr
     'VIRTUAL_MACHINE_STOPS vm1',
     'DISK_UNAVAILABLE g/disks/a',
   ]);
+});
+
+test('CMK-102: an ultra disk of a machine that is off is without data at once', async () => {
+  const parts = await world();
+  const reach = ofVersion(versionOf('1'));
+  const kindWhere = async (openByMachine: boolean) => {
+    parts.neighbours.stock.set('g/disks/u', disk(setName, '1', { sku: 'ULTRA', managedBy: 'vm1', openByMachine }));
+    return (await preview(parts, { action: 'DISABLE', reach })).at(-1);
+  };
+  assert.equal(await kindWhere(false), 'DISK_UNAVAILABLE g/disks/u');
+  assert.equal(await kindWhere(true), 'DISK_UNAVAILABLE_ONCE_STOPPED g/disks/u');
 });
 
 test('a fleet is read page by page, whatever the size of the pages, each line once', async () => {

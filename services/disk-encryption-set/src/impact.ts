@@ -167,12 +167,13 @@ const resourceImpact = (set: string, resource: EncryptedResource, event: Event, 
 
 /** A purge takes the data of everything that no other key can unwrap (CMK-108, CMK-134). */
 const kindOf = (resource: EncryptedResource, { action, reach }: Event, isLenient: boolean): Impact_Kind => {
-  const { name, sku, managedBy, standbyKeyVersion } = resource;
+  const { name, sku, openByMachine, standbyKeyVersion } = resource;
   const isSnapshot = name.split('/').at(-2) === 'snapshots';
   const isSurvivedByStandby = standbyKeyVersion !== '' && !isReached(reach, standbyKeyVersion);
   if (action === 'PURGE' && !isSurvivedByStandby) return isSnapshot ? 'SNAPSHOT_UNREADABLE' : 'DISK_UNREADABLE';
   if (isSnapshot) return 'SNAPSHOT_UNAVAILABLE';
-  const isKeptWhileRunning = managedBy !== '' && (sku === 'ULTRA' || isLenient);
+  // One that is attached to a machine that is off is in nobody's memory (CMK-102).
+  const isKeptWhileRunning = openByMachine && (sku === 'ULTRA' || isLenient);
   return isKeptWhileRunning ? 'DISK_UNAVAILABLE_ONCE_STOPPED' : 'DISK_UNAVAILABLE';
 };
 

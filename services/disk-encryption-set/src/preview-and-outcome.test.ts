@@ -241,6 +241,8 @@ for (const [name, { target, action, prepare, act }] of Object.entries(causes)) {
           ranOn.has(virtualMachine),
       );
       const keptNames = kept.map(({ resource }) => resource);
+      for (const { kind, resource, virtualMachine } of impacts)
+        if (kind === 'DISK_UNAVAILABLE_ONCE_STOPPED') assert.equal(before.get(virtualMachine), 'RUNNING', resource);
       const without = named(impacts, 'DISK_UNAVAILABLE', 'DISK_UNREADABLE', 'DISK_UNAVAILABLE_ONCE_STOPPED').filter(
         (disk) => !keptNames.includes(disk),
       );

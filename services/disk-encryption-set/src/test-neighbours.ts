@@ -33,6 +33,7 @@ export interface FakeDisk {
   generation: number;
   readonly sku?: DiskSku;
   readonly managedBy?: string;
+  readonly openByMachine?: boolean;
   readonly standbyKeyVersion?: string;
   /** Refuses to be moved for another reason than a key. */
   damaged?: boolean;

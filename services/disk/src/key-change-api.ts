@@ -149,6 +149,7 @@ const diskAsResource = ({ id: name, state }: Loaded<Disk>): EncryptedResource =>
           standbyKeyVersion: state.standbyKeyVersion ?? '',
         }
       : {}),
+    openByMachine: 'access' in state && state.access?.by === 'machine',
   });
 
 const snapshotAsResource = ({ id: name, state }: Loaded<Snapshot>): EncryptedResource =>

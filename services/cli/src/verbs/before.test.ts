@@ -41,6 +41,13 @@ test('--add keeps what was there, of the vault that was seen', async () => {
     accessPolicy: { principal: person, keyPermissions: ['GET', 'LIST', 'WRAP_KEY'] },
   });
   assert.match(shown, /before: get,list; now: get,list,wrap-key$/m);
+  const whole = ['vault', 'grant', 'kv1', '--principal', other, '--permissions', 'get', '--add'];
+  const all = await ran({ GetVault: vault, SetAccessPolicy: vault }, ...whole);
+  assert.deepEqual(
+    all.request.accessPolicy,
+    { principal: other, keyPermissions: ['ALL'] },
+    'there is no more than all',
+  );
 });
 
 test('a first grant, more than before, and all of it take nothing away', async () => {

@@ -42,7 +42,8 @@ export const grantBefore: Before = async ({ caller, request, switches }) => {
   const before = objectsIn(vault.accessPolicies).find(({ principal }) => principal === policy.principal);
   const had = textsIn(before?.keyPermissions);
   const wanted = textsIn(policy.keyPermissions);
-  const keyPermissions = isAdding ? [...new Set([...had, ...wanted])] : wanted;
+  const all = [...new Set([...had, ...wanted])];
+  const keyPermissions = !isAdding ? wanted : all.includes('ALL') ? ['ALL'] : all;
   const note = grantNote(had, keyPermissions);
   return {
     // What is added to must be what was seen.

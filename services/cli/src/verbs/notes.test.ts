@@ -43,6 +43,10 @@ test('CMK-125: what stopped a machine is told apart from what keeps it off', () 
   const list = (...virtualMachines: JsonObject[]) => allReturnedNote({ virtualMachines }, {}, short);
   assert.match(list({ ...vm, keyReturned: true }, vm) ?? '', /^1 machine was stopped by a lost key that is back/);
   assert.equal(list(vm), undefined);
+  // Its user stopped it, and a start failed while the key was away.
+  const failed = { name: 'vm2', keyReturned: true };
+  assert.match(returnedNote(failed, {}, short) ?? '', /^what its last operation failed for is over/);
+  assert.equal(list(failed), undefined);
 });
 
 test('a hold says what to look at and what ends it, and its absence that keys may be used', () => {

@@ -42,18 +42,19 @@ export const holdNote: Note = ({ hold }) =>
       `Then: interlock hold confirm ${hold.holdId}`;
 
 /** Whether what stopped a machine is the past: its reason stays until it is started. */
-export const returnedNote: Note = ({ name, keyReturned }, _request, short) =>
-  keyReturned === true
-    ? `what stopped it is over, its key can be used again: interlock vm start ${short(String(name))}`
-    : undefined;
+export const returnedNote: Note = ({ name, keyReturned, stopReason }, _request, short) => {
+  if (keyReturned !== true) return undefined;
+  const what = stopReason === undefined ? 'what its last operation failed for' : 'what stopped it';
+  return `${what} is over, its key can be used again: interlock vm start ${short(String(name))}`;
+};
 
 /** The same of a list. */
 export const allReturnedNote: Note = ({ virtualMachines }) => {
   const listed = Array.isArray(virtualMachines) ? virtualMachines.filter(isObject) : [];
-  const count = listed.filter(({ keyReturned }) => keyReturned === true).length;
+  const count = listed.filter(({ keyReturned, stopReason }) => keyReturned === true && stopReason !== undefined).length;
   return count === 0
     ? undefined
-    : `${counted(count, 'machine')} ${count === 1 ? 'was' : 'were'} stopped by a lost key that is back: interlock vm start starts one`;
+    : `${counted(count, 'machine')} ${count === 1 ? 'was' : 'were'} stopped by a lost key that is back: interlock vm start starts one, with --stopped-by-key all`;
 };
 
 /** What a preview comes to. */

@@ -100,6 +100,21 @@ test('VM-13: deallocate from any settled state', () => {
     assert.deepEqual(statesOf(done), ['SUCCEEDED', 'DEALLOCATED']);
   }
   assert.deepEqual(given(...deallocatedVm(disks)).when(deallocate(ask())), []);
+  const stopTime = (history: readonly VmEvent[]) => {
+    const state = fold(history);
+    return state.status === 'active' ? state.stoppedAt : undefined;
+  };
+  const deallocatedAt = at + 9_000;
+  const off = (history: readonly VmEvent[]) =>
+    after(after(history, deallocate(ask())), progress.deallocated(deallocatedAt, 'op'));
+  const stoppedAt = stopTime(stopped(disks));
+  assert.equal(stopTime(off(stopped(disks))), stoppedAt, 'it was off before');
+  const startedAgain: readonly VmEvent[] = [
+    ...stopped(disks),
+    { type: 'VmStarting', work: work('start'), from: 'stopped', at: at + 1_000 },
+    { type: 'VmStarted', at: at + 2_000 },
+  ];
+  assert.equal(stopTime(off(startedAgain)), deallocatedAt, 'it ran until then');
 });
 
 test('VM-14, VM-33: a restart stops, then starts with fresh opens; once for one request', () => {

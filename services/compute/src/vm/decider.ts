@@ -122,6 +122,10 @@ const born = (
 const idle = ({ work: _work, ...machine }: Machine): Machine => machine;
 /** The machine without the failure of an earlier operation: the last one succeeded. */
 const healthy = ({ failure: _failure, ...machine }: Machine): Machine => machine;
+/** When a machine that has not been started since was stopped; undefined for one that was running. */
+const offSince = ({ stoppedAt, startedAt }: Machine): Instant | undefined =>
+  stoppedAt !== undefined && stoppedAt >= (startedAt ?? 0) ? stoppedAt : undefined;
+
 const unreasoned = ({ stopReason: _reason, guestEnd: _end, ...machine }: Machine): Machine => machine;
 /** The machine without what was to become of an earlier stop: a start or another stop took its place. */
 const undecided = ({ isKeptOff: _off, startsAgain: _again, owesStart: _owed, ...machine }: Machine): Machine => machine;
@@ -197,7 +201,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
         disks: attachedOnly.map(closed),
         power: 'deallocated',
         powerSince: event.at,
-        stoppedAt: machine.power === 'deallocating' ? (machine.stoppedAt ?? event.at) : event.at,
+        stoppedAt: offSince(machine) ?? event.at,
       };
     case 'DisksClosed':
       return {
