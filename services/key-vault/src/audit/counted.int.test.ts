@@ -91,13 +91,14 @@ test('KV-95: the renewals of one set go on through a flood of wraps in its vault
 
 test('KV-95: whoever withdraws access is let in while the vault is flooded', async () => {
   const { name, members } = await setUp(2);
-  const flood = outcomesOf(members.flatMap(({ wrap }) => Array.from({ length: 200 }, wrap)));
+  // Some of it is late as well, and refused as what it asks for is gone.
+  const flood = Promise.allSettled(members.flatMap(({ wrap }) => Array.from({ length: 200 }, wrap)));
   await world.vault().disableKeyVersion({ name });
   const late = members.map(({ check }) => check());
   for (const outcome of await Promise.allSettled(late)) {
     assert.equal(outcome.status === 'rejected' && outcome.reason.reason, 'KEY_DISABLED');
   }
-  await flood.catch(() => undefined);
+  await flood;
 });
 
 test('KV-114: calls without an accepted token are counted above the limit as well, each still refused by its reason', async () => {
