@@ -12,7 +12,7 @@ import { openFleetCloud } from './fleet/fleet-cloud.ts';
 import { planFleet } from './fleet/plan.ts';
 import { giveBack, revoke } from './fleet/rounds.ts';
 import type { ToldFacts } from './fleet/told-facts.ts';
-import { type Measurement, measurement } from './measure.ts';
+import { growth, type Measurement, measurement, rounded } from './measure.ts';
 import { startSome } from './restore-fleet.ts';
 import { rotate } from './rotate-fleet.ts';
 
@@ -45,8 +45,8 @@ interface Standing {
 /**
  * A long life, at full speed: machines are started (a real unwrap a disk), their key is taken away and given back or their user
  * stops them, and now and then it is rotated, round after round, until the time is over. What a database grows by an event is
- * held against the event's own row. Beside it: memory of each service after each round, how much of the hot tables is garbage,
- * and how long the last fact took to be heard.
+ * held against the event's own row. Beside it: memory of each service after each round and how much the one grew that grew most,
+ * how much of the hot tables is garbage, and how long the last fact took to be heard.
  */
 export const churn = async (options: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
   const { smoke, size = smoke ? 2 : sizeDefault, seconds = secondsDefault } = options;
@@ -91,6 +91,9 @@ export const churn = async (options: BenchOptions, scope: Scope): Promise<readon
       deadShare: Number(last.deadShare.toFixed(3)),
       deadShareMost: Number(Math.max(...standings.map(({ deadShare }) => deadShare)).toFixed(3)),
       gapGoneMs: Math.round(last.restMs),
+      memoryGrowth: rounded(
+        Math.max(...serviceNames.map((service) => growth(standings.map(({ mib }) => mib[service])))),
+      ),
       ...Object.fromEntries(
         serviceNames.map((service) => [`mib of ${service}`, shown(standings.map(({ mib }) => mib[service]))]),
       ),

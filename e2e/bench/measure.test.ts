@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { measurement, median, percentile } from './measure.ts';
+import { growth, measurement, median, percentile } from './measure.ts';
 
 test('percentiles are interpolated', () => {
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);
   assert.equal(percentile([0, 10], 0.95), 9.5);
   assert.throws(() => median([]), RangeError);
+});
+
+test('growth leaves out what warms up, and tells what goes on', () => {
+  assert.equal(growth([10, 100, 100, 100, 100, 100, 100, 100]), 1);
+  assert.equal(growth([100, 110, 120, 130, 140, 150, 160, 180]), 170 / 125);
+  assert.equal(growth([100, 50]), 0.5);
+  assert.equal(growth([7]), 1);
+  assert.throws(() => growth([]), RangeError);
 });
 
 test('a measurement is a ratio of medians', () => {

@@ -41,6 +41,17 @@ export const percentile = (samples: readonly number[], share: number): number =>
   return low + (high - low) * (at - Math.floor(at));
 };
 
+/**
+ * How much a series still grows once it has begun: the median of its last quarter ÷ that of its second; 1 is flat. What warms
+ * up in the first quarter is left out. @throws RangeError without samples
+ */
+export const growth = (series: readonly number[]): number => median(quarter(series, 3)) / median(quarter(series, 1));
+
+const quarter = (series: readonly number[], n: number): readonly number[] => {
+  const from = Math.floor((n * series.length) / 4);
+  return series.slice(from, Math.max(from + 1, Math.floor(((n + 1) * series.length) / 4)));
+};
+
 /** Milliseconds `work` takes. */
 export const timed = async (work: () => Promise<unknown>): Promise<number> => {
   const since = performance.now();

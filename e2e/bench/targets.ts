@@ -16,10 +16,16 @@ export interface Target {
 export const targets: readonly Target[] = [
   { bench: 'revoke-fleet', sizes: [1], figure: 'ratio', most: 2 },
   { bench: 'revoke-fleet', sizes: [100_000], figure: 'ratio', most: 1.5 },
+  { bench: 'revoke-fleet', sizes: [10_000, 100_000, 300_000], figure: 'peakMib', most: 300 },
+  { bench: 'fairness', figure: 'ratio', most: 5 },
   { bench: 'restore-fleet', figure: 'ratio', most: 1.5 },
   { bench: 'rotate-fleet', figure: 'ratio', least: 0.7 },
+  { bench: 'rotate-fleet', figure: 'ioP99Ratio', most: 2 },
   { bench: 'unwrap', sizes: [2_048], figure: 'ratio', least: 0.8 },
   { bench: 'unwrap', sizes: [4_096], figure: 'ratio', least: 0.9 },
+  { bench: 'unwrap', sizes: [2_048], figure: 'oneByOneRatio', least: 0.55 },
+  { bench: 'unwrap', sizes: [4_096], figure: 'oneByOneRatio', least: 0.8 },
+  { bench: 'unwrap', figure: 'loopBlockedMs', most: 5 },
   { bench: 'append', sizes: [1, 64], figure: 'ratio', least: 0.7 },
   { bench: 'append', sizes: [64], figure: 'ratioToEmmett', least: 2 },
   { bench: 'feed', figure: 'ratio', least: 0.6 },
@@ -27,6 +33,8 @@ export const targets: readonly Target[] = [
   { bench: 'rebuild', figure: 'ratio', most: 2 },
   { bench: 'disk-io', of: 'sequential', figure: 'ratio', least: 0.85 },
   { bench: 'trace-cost', figure: 'ratio', least: 0.95 },
+  { bench: 'start', figure: 'value', most: 8_000 },
+  { bench: 'churn', figure: 'memoryGrowth', most: 1.05 },
 ];
 
 /** Those for one line. */

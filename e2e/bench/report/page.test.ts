@@ -52,7 +52,7 @@ test('of several things that a bench measures at one size each has its line, its
     of: thing,
   });
   const page = renderPage([of('sequential read', 0.9), of('sequential write', 0.7), of('random read', 0.5)]);
-  const rows = [...page.matchAll(/<tr><td>(disk-io[^<]*)<.*?<td>((?:<span.*?<\/span> )?)<\/td>/g)].map(
+  const rows = [...page.matchAll(/<tr><td>(disk-io[^<]*)<.*?<td class="verdicts">((?:<span.*?<\/span> )?)<\/td>/g)].map(
     ([, thing, verdict = '']) => [thing, /reached|missed/.exec(verdict)?.[0]],
   );
   assert.deepEqual(rows, [
@@ -65,6 +65,22 @@ test('of several things that a bench measures at one size each has its line, its
     titles,
     ['random read', 'sequential read', 'sequential write'].map((thing) => `Ratio to the floor, run by run: ${thing}`),
   );
+});
+
+test('what memory was in the course of a run is drawn, a line a service', () => {
+  const page = renderPage([
+    {
+      ...line(300, 900, 700, '2026-01-03T00:00:00.000Z', {
+        'mib of disk': [100, 180, 181],
+        'mib of compute': [90, 140, 141],
+        memoryGrowth: 1.2,
+      }),
+      bench: 'churn',
+    },
+  ]);
+  assert.match(page, /<figure aria-label="Resident memory, size 300"/);
+  for (const service of ['disk', 'compute']) assert.match(page, new RegExp(`<text[^>]*>${service}</text>`));
+  assert.match(page, /memoryGrowth ≤ 1.05 missed/);
 });
 
 test('the page needs nothing from outside, and what a line says is text', () => {

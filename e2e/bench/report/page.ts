@@ -44,7 +44,7 @@ const latest = (history: readonly Kept[]): Html => html`<section>
 ${newestLines(history).map(
   (
     line,
-  ) => html`<tr><td>${line.bench}${line.of === undefined ? '' : `: ${line.of}`}</td><td class="num">${short(line.size)}</td><td class="num">${short(line.value)}</td><td class="num">${short(line.floor)}</td><td>${line.unit}</td><td class="num strong">${short(line.ratio)}</td><td>${verdicts(line)}</td><td class="num">${Math.round(line.spread * 100)} %</td><td class="num">${line.samples}</td><td class="mono">${line.commit}</td><td>${line.time.slice(0, 10)}</td></tr>
+  ) => html`<tr><td>${line.bench}${line.of === undefined ? '' : `: ${line.of}`}</td><td class="num">${line.size.toLocaleString('en-US')}</td><td class="num">${short(line.value)}</td><td class="num">${short(line.floor)}</td><td>${line.unit}</td><td class="num strong">${short(line.ratio)}</td><td class="verdicts">${verdicts(line)}</td><td class="num">${Math.round(line.spread * 100)} %</td><td class="num">${line.samples}</td><td class="mono">${line.commit}</td><td>${line.time.slice(0, 10)}</td></tr>
 `,
 )}
 </table></div>
@@ -94,7 +94,7 @@ const details = (lines: readonly Kept[]): Html => {
 ${newest.map(
   (
     line,
-  ) => html`<tr>${isOfSeveral ? html`<td>${line.of ?? ''}</td>` : ''}<td class="num">${short(line.size)}</td>${names.map((name) => html`<td class="num">${written(line[name])}</td>`)}</tr>
+  ) => html`<tr>${isOfSeveral ? html`<td>${line.of ?? ''}</td>` : ''}<td class="num">${line.size.toLocaleString('en-US')}</td>${names.map((name) => html`<td class="num">${written(line[name])}</td>`)}</tr>
 `,
 )}
 </table></div>`;

@@ -15,7 +15,7 @@ export const byThing = (lines: readonly Kept[]): ReadonlyMap<string, readonly Ke
 
 /** The charts of one thing that a bench measures. */
 export const plotsOf = (lines: readonly Kept[], thing: string): readonly Chart[] =>
-  [...growth(lines), ...beforeAndAfter(lines), ...distributions(lines)].map((chart) =>
+  [...growth(lines), ...beforeAndAfter(lines), ...distributions(lines), ...courses(lines)].map((chart) =>
     thing === '' ? chart : { ...chart, title: `${chart.title}: ${thing}` },
   );
 
@@ -102,6 +102,24 @@ const distributions = (lines: readonly Kept[]): readonly Chart[] =>
             const share = QUANTILE_SHARES[n];
             return share === undefined || share === 1 || ms <= 0 ? [] : [[-Math.log10(1 - share), ms] as const];
           }),
+        })),
+      },
+    ];
+  });
+
+/** What the memory of each service was in the course of the newest run of each size, where a bench looks more than once. */
+const courses = (lines: readonly Kept[]): readonly Chart[] =>
+  newestBySize(lines).flatMap((line) => {
+    const looks = Object.entries(line).filter(([name, value]) => name.startsWith('mib of ') && Array.isArray(value));
+    if (looks.length === 0) return [];
+    return [
+      {
+        title: `Resident memory, size ${line.size.toLocaleString('en-US')}`,
+        x: { name: 'share of the run that is over', min: 0, max: 100, format: (share) => `${share} %` },
+        y: { name: 'MiB', min: 0 },
+        series: looks.map(([name, value]) => ({
+          name: name.replace('mib of ', ''),
+          points: (value as readonly number[]).map((mib, n, all) => [(100 * n) / Math.max(1, all.length - 1), mib]),
         })),
       },
     ];

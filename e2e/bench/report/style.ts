@@ -33,7 +33,8 @@ tr:last-child td { border-bottom: 0; }
 .num { text-align: right; font-variant-numeric: tabular-nums; }
 .strong { font-weight: 600; }
 .mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 12.5px; }
-.verdict { display: inline-block; padding: 1px 9px; border-radius: 999px; font-size: 12.5px; font-weight: 600; }
+.verdicts { white-space: normal; min-width: 200px; }
+.verdict { display: inline-block; padding: 1px 9px; border-radius: 999px; font-size: 12.5px; font-weight: 600; white-space: nowrap; }
 .pass { color: var(--pass); background: var(--pass-soft); }
 .fail { color: var(--fail); background: var(--fail-soft); }
 .none { color: var(--soft); background: var(--none-soft); }
