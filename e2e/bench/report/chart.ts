@@ -90,7 +90,14 @@ const optionOf = (theme: Theme, { title, x, y, series, marks = [] }: Chart): ECh
   color: [...theme.series],
   textStyle: { fontFamily: 'system-ui, sans-serif', color: theme.soft, fontSize: 12 },
   title: { text: title, left: 0, top: 0, textStyle: { color: theme.ink, fontSize: 14, fontWeight: 600 } },
-  legend: { top: 26, left: 0, itemWidth: 18, itemGap: 18, textStyle: { color: theme.soft }, data: series.map(({ name }) => name) },
+  legend: {
+    top: 26,
+    left: 0,
+    itemWidth: 18,
+    itemGap: 18,
+    textStyle: { color: theme.soft },
+    data: series.map(({ name }) => name),
+  },
   grid: { left: 64, right: 22, top: 84, bottom: 52 },
   xAxis: { ...axis(theme, x), nameGap: 30 },
   yAxis: {
