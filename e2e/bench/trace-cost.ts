@@ -1,48 +1,107 @@
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { createScope, type Scope } from '@interlock/runtime';
-import type { Bench, BenchOptions } from './bench.ts';
-import { type Measurement, measurement } from './measure.ts';
-import { revokeFleet } from './revoke-fleet.ts';
-import { unwrap } from './unwrap.ts';
+import type { BenchOptions } from './bench.ts';
+import { openFleetCloud } from './fleet/fleet-cloud.ts';
+import { restore, revoke } from './fleet/rounds.ts';
+import { type Measurement, measurement, median, rounded, timed } from './measure.ts';
+import { openUnwraps } from './unwrap.ts';
 
 /** Machines of the revocation, when no size is asked for. */
 const machines = 10_000;
 const keyBits = 2048;
-/** Order of the runs, so that a drift of the machine's speed meets both alike. */
-const order = ['on', 'off', 'off', 'on'] as const;
+/** Unwraps of one sample: some two seconds each where nothing else runs. */
+const batchedCount = 8_192;
+const singlesCount = 4_096;
+/** Pairs of samples, one with spans and one without. */
+const unwrapPairs = 7;
+const stopPairs = 5;
+
+/** Whether spans are made and exported. */
+const tracings = ['on', 'off'] as const;
+type Tracing = (typeof tracings)[number];
+type Both<Opened> = Readonly<Record<Tracing, Opened>>;
 
 /**
- * What tracing costs: `unwrap` (in batches, and one by one) and `revoke-fleet` with spans made and exported as always, and
- * with none. Each run is held against its own floor first, so what is compared is speeds as shares of what the machine
- * could do at the time; 1 means that tracing costs nothing. `--size` is the number of machines of the revocation.
+ * What tracing costs: unwraps (in batches, and one by one) and the stop of a fleet with spans made and exported as always,
+ * beside the same with none. Two clouds run at once, and one of them works at a time: a sample with and one without follow each
+ * other, each being the first of every other pair, so a drift of the machine's speed meets both alike. The value of a line is
+ * the median of what the pairs say, as a share of the speed without; 1 means that tracing costs nothing. `--size` is the
+ * number of machines that stop.
  */
 export const traceCost = async (options: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
-  const size = options.size ?? (options.smoke ? 1 : machines);
-  const unwraps = await onAndOff(unwrap, { ...options, size: keyBits }, scope);
-  const stops = await onAndOff(revokeFleet, { ...options, size }, scope);
-  return [
-    line('unwrap, in batches', keyBits, unwraps, ({ ratio }) => ratio),
-    line('unwrap, one by one', keyBits, unwraps, ({ oneByOneRatio }) => Number(oneByOneRatio)),
-    // Of a duration the floor is the smaller.
-    line('revoke-fleet', size, stops, ({ ratio }) => 1 / ratio),
-  ];
-};
+  const { smoke } = options;
+  const size = options.size ?? (smoke ? 1 : machines);
+  const lines: Measurement[] = [];
 
-type Runs = Readonly<Record<(typeof order)[number], readonly Measurement[]>>;
-
-const onAndOff = async (bench: Bench, options: BenchOptions, scope: Scope): Promise<Runs> => {
-  const runs = { on: [] as Measurement[], off: [] as Measurement[] };
-  for (const [n, tracing] of (options.smoke ? order.slice(0, 2) : order).entries()) {
-    // A cloud after the other, each with a folder of its own: beside another store key-vault would take its folder for that of a restored one.
-    const data = openDataFolder(options.data.folder(`${bench.name}-${n}`));
-    const own = createScope();
-    scope.defer('cloud', () => own.close());
-    const settings = { ...options.settings, ...(tracing === 'on' ? {} : { OTEL_SDK_DISABLED: 'true' }) };
-    runs[tracing].push(...(await bench({ ...options, data, settings }, own)));
-    await own.close();
+  const vaults = createScope();
+  scope.defer('vaults', () => vaults.close());
+  const unwraps = await onAndOff(options, 'unwrap', (own) => openUnwraps(own, vaults));
+  const keys = { on: await unwraps.on.makeKey(keyBits), off: await unwraps.off.makeKey(keyBits) };
+  for (const [of, kind, count] of [
+    ['unwrap, in batches', 'batched', smoke ? 128 : batchedCount],
+    ['unwrap, one by one', 'singles', smoke ? 128 : singlesCount],
+  ] as const) {
+    const pairs = await inPairs(smoke ? 1 : unwrapPairs, (tracing) => timed(() => keys[tracing][kind](count)));
+    lines.push(line(of, keyBits, pairs, { unwraps: count }));
   }
-  return runs;
+
+  await vaults.close();
+
+  const fleets = await onAndOff(options, 'stop', async (own) => {
+    const opened = await openFleetCloud(own, size, scope);
+    return { ...opened, facts: await opened.told('VmStopped') };
+  });
+  let round = 0;
+  const stops = await inPairs(smoke ? 1 : stopPairs, async (tracing) => {
+    const { clients, fleet, facts } = fleets[tracing];
+    if (round++ >= tracings.length) await restore(clients, fleet);
+    return timed(() => revoke(clients, fleet, facts));
+  });
+  lines.push(line('revoke-fleet', size, stops));
+  return lines;
 };
 
-const line = (of: string, size: number, { on, off }: Runs, speed: (run: Measurement) => number): Measurement =>
-  measurement({ bench: 'trace-cost', size, unit: 'of the floor' }, on.map(speed), off.map(speed), { of });
+/** One of each, with a folder of its own: beside another store key-vault would take its folder for that of a restored one. */
+const onAndOff = async <Opened>(
+  options: BenchOptions,
+  name: string,
+  open: (options: BenchOptions) => Promise<Opened>,
+): Promise<Both<Opened>> => {
+  const opened = async (tracing: Tracing): Promise<Opened> =>
+    open({
+      ...options,
+      data: openDataFolder(options.data.folder(`${name}-${tracing}`)),
+      settings: { ...options.settings, ...(tracing === 'on' ? {} : { OTEL_SDK_DISABLED: 'true' }) },
+    });
+  return { on: await opened('on'), off: await opened('off') };
+};
+
+/** Milliseconds of as many samples of each, after one of each to warm up. */
+const inPairs = async (
+  count: number,
+  sample: (tracing: Tracing) => Promise<number>,
+): Promise<Both<readonly number[]>> => {
+  const samples = { on: [] as number[], off: [] as number[] };
+  for (const tracing of tracings) await sample(tracing);
+  for (let pair = 0; pair < count; pair++) {
+    for (const tracing of pair % 2 === 0 ? tracings : tracings.toReversed())
+      samples[tracing].push(await sample(tracing));
+  }
+  return samples;
+};
+
+/** The speed with spans as a share of that without, pair by pair. */
+const line = (
+  of: string,
+  size: number,
+  { on, off }: Both<readonly number[]>,
+  details: Readonly<Record<string, number>> = {},
+): Measurement => {
+  const shares = on.map((ms, n) => (off[n] ?? Number.NaN) / ms);
+  return measurement(
+    { bench: 'trace-cost', size, unit: 'of the speed without' },
+    shares,
+    shares.map(() => 1),
+    { of, onMs: rounded(median(on)), offMs: rounded(median(off)), ...details },
+  );
+};

@@ -22,6 +22,43 @@ const batchItems = 128;
 const batchesInFlight = 2;
 const algorithm = 'RSA_OAEP_256';
 
+/** A vault, and a client on the same cores. */
+export interface Unwraps {
+  readonly cloud: LocalCloud;
+  /** Makes a key of that length, and what is unwrapped by it. */
+  makeKey(bits: number): Promise<{
+    /** Unwraps so many, in whole batches. */
+    batched(count: number): Promise<void>;
+    singles(count: number): Promise<void>;
+  }>;
+}
+
+/** Starts a vault, with its gRPC, TLS and record as always. */
+export const openUnwraps = async ({ data, settings }: BenchOptions, scope: Scope): Promise<Unwraps> => {
+  const cloud = await startLocalCloud({
+    data,
+    env: process.env,
+    name: `bench_${randomBytes(4).toString('hex')}`,
+    temporary: true,
+    services: ['identity', 'key-vault'],
+    ...(settings === undefined ? {} : { settings }),
+  });
+  scope.defer('cloud', cloud.stop);
+  const outside = openOutside(cloud);
+  scope.defer('clients', async () => outside.close());
+  const clients = outside.administrator;
+  return {
+    cloud,
+    async makeKey(bits) {
+      const key = await makeWrappedKeys(clients, bits, batchItems);
+      return {
+        batched: (count) => inFlight(batchesInFlight, Math.ceil(count / batchItems), () => unwrapBatch(clients, key)),
+        singles: (count) => inFlight(singlesInFlight, count, (n) => unwrapOne(clients, key, n)),
+      };
+    },
+  };
+};
+
 /**
  * Unwraps a second over gRPC with TLS, each on the record of its vault before it is answered, by a client on the same
  * cores: in batches (`UnwrapKeys`), which is the value of the line, and one by one. The floor is the private operation of
@@ -32,28 +69,20 @@ export const unwrap = async (options: BenchOptions, scope: Scope): Promise<reado
   if (size !== undefined && !sizes.includes(size))
     throw new LauncherError(`--size is the length of the key here: ${sizes.join(', ')}, not ${size}.`);
   const delays = loopDelays(data.folder('loop-delays'));
-  const cloud = await startLocalCloud({
-    data,
-    env: process.env,
-    name: `bench_${randomBytes(4).toString('hex')}`,
-    temporary: true,
-    services: ['identity', 'key-vault'],
-    settings: { ...delays.settings, ...options.settings },
-  });
-  scope.defer('cloud', cloud.stop);
-  const outside = openOutside(cloud);
-  scope.defer('clients', async () => outside.close());
-  const clients = outside.administrator;
+  const { cloud, makeKey } = await openUnwraps(
+    { ...options, settings: { ...delays.settings, ...options.settings } },
+    scope,
+  );
   const spent = await openSpent(cloud, scope);
 
   const results: Measurement[] = [];
   for (const bits of size === undefined ? sizes : [size]) {
-    const key = await makeWrappedKeys(clients, bits, batchItems);
+    const key = await makeKey(bits);
     // Some two seconds each where nothing else runs: an unwrap costs about the square of the length.
     const batches = smoke ? 1 : Math.round(150 * (2048 / bits) ** 2.5);
     const count = batches * batchItems;
-    const batched = () => inFlight(batchesInFlight, batches, () => unwrapBatch(clients, key));
-    const singles = () => inFlight(singlesInFlight, count, (n) => unwrapOne(clients, key, n));
+    const batched = () => key.batched(count);
+    const singles = () => key.singles(count);
     await batched();
     await singles();
     const samples = { batched: [] as number[], singles: [] as number[], floor: [] as number[] };

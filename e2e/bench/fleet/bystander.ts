@@ -12,24 +12,30 @@ import { timed } from '../measure.ts';
 /** What somebody does who has nothing to do with a fleet. */
 export type Deed = 'start' | 'read' | 'wrap';
 
-/** Latencies in ms, by deed, in the order of their beginnings. */
+/** Latencies in ms, by deed, in the order of their ends. */
 export type Latencies = Readonly<Record<Deed, readonly number[]>>;
 
 /** Pause between two deeds of a kind, in ms: looks often enough, and is no load of its own. */
 const pauseMs = 10;
+/** Machines, each started again and again: a fleet stops in the time of few starts of one. */
+const machinesCount = 8;
+/** Who read and wrap at once. */
+const readersCount = 2;
 /** Pause between two looks at a machine that starts, in ms. */
 const lookMs = 2;
 
 /**
- * Somebody with a vault, a set, a machine and a disk of their own. `watch` does, until the signal ends it, each thing again and
- * again: starts the machine and waits until it runs, reads 4 KiB of the disk, wraps a key in the vault.
+ * Somebody with a vault, a set, some machines and a disk of their own. `watch` does, until the signal ends it, each thing again
+ * and again: starts each machine and waits until it runs, reads 4 KiB of the disk, wraps a key in the vault.
  */
 export const openBystander = async (
   { cloud, clients }: { readonly cloud: LocalCloud; readonly clients: Clients },
   scope: Scope,
 ): Promise<{ watch(signal: AbortSignal): Promise<Latencies> }> => {
-  const { group, keyVersion, set, machines } = await makeWorld(clients, [['PREMIUM_SSD']]);
-  const [machine = ''] = machines;
+  const { group, keyVersion, set, machines } = await makeWorld(
+    clients,
+    Array.from({ length: machinesCount }, () => ['PREMIUM_SSD']),
+  );
   const { name: disk } = await clients.disks.createDisk({
     parent: group,
     diskId: 'own',
@@ -56,8 +62,8 @@ export const openBystander = async (
   });
   const plaintextKey = Buffer.from(systemRandom.bytes(32));
 
-  const deeds: Readonly<Record<Deed, () => Promise<number>>> = {
-    async start() {
+  const deeds = {
+    async start(machine: string) {
       await clients.compute.powerOffVirtualMachine({ name: machine });
       await untilPower(clients, machine, 'STOPPED');
       return timed(async () => {
@@ -79,20 +85,23 @@ export const openBystander = async (
         clients.keyVault.wrapKey({ name: keyVersion, algorithm: 'RSA_OAEP_256', plaintextKey, resource: disk }),
       ),
   };
-  const again = async (deed: Deed, signal: AbortSignal): Promise<readonly number[]> => {
-    const latencies: number[] = [];
-    do {
-      latencies.push(await deeds[deed]());
-      await sleep(pauseMs);
-    } while (!signal.aborted);
-    return latencies;
-  };
   return {
     async watch(signal) {
+      const again = async (each: readonly (() => Promise<number>)[]): Promise<readonly number[]> => {
+        const latencies: number[] = [];
+        const whoever = async (deed: () => Promise<number>): Promise<void> => {
+          do {
+            latencies.push(await deed());
+            await sleep(pauseMs);
+          } while (!signal.aborted);
+        };
+        await Promise.all(each.map(whoever));
+        return latencies;
+      };
       const [start, read, wrap] = await Promise.all([
-        again('start', signal),
-        again('read', signal),
-        again('wrap', signal),
+        again(machines.map((machine) => () => deeds.start(machine))),
+        again(Array.from({ length: readersCount }, () => deeds.read)),
+        again(Array.from({ length: readersCount }, () => deeds.wrap)),
       ]);
       return { start, read, wrap };
     },
