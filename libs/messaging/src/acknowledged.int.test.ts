@@ -49,6 +49,20 @@ test('each message is acknowledged to who published it: stored, seen before, ref
   publishing.interrupted();
 });
 
+test('G7: an answer that is no acknowledgement is none, and what is published after it is acknowledged', async () => {
+  const manager = await jetstreamManager(connection);
+  await manager.streams.add({ name: 'sound', subjects: ['sound.>'] });
+  const answers = [new Uint8Array(), new TextEncoder().encode('no JSON'), new TextEncoder().encode('{}'), bytes];
+  connection.subscribe('strange.>', { callback: (_, message) => void message.respond(answers.shift()) });
+  await connection.flush();
+  const publishing = acknowledgedPublishing(connection, { clock: systemClock, timeoutMs: 600_000 });
+  for (const n of [...answers.keys()]) {
+    await assert.rejects(publishing.publish('strange.a', String(n), bytes), /no acknowledgement of JetStream/);
+  }
+  await publishing.publish('sound.a', 'one', bytes);
+  publishing.interrupted();
+});
+
 test('what is not acknowledged in time is given up, each in its own time', async () => {
   await silence('silent.>');
   const clock = virtualClock();

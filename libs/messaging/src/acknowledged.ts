@@ -98,10 +98,30 @@ export const acknowledgedPublishing = (
   };
 };
 
+/** Never throws: in this place that would end the reading of the connection. */
 const refusalIn = (message: Msg): Error | undefined => {
   if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS) {
     return new Error('there is no JetStream, or no stream that takes the message');
   }
-  const { error } = message.json<{ readonly error?: ConstructorParameters<typeof JetStreamApiError>[0] }>();
-  return error && new JetStreamApiError(error);
+  try {
+    const { error, seq } = message.json<Acknowledgement>();
+    if (error) return new JetStreamApiError(error);
+    return seq === undefined ? notAcknowledged(message) : undefined;
+  } catch (cause) {
+    return notAcknowledged(message, cause);
+  }
 };
+
+/** Of what JetStream answers: where it has stored the message, or why it has not. */
+interface Acknowledgement {
+  readonly error?: ConstructorParameters<typeof JetStreamApiError>[0];
+  readonly seq?: number;
+}
+
+/** Somebody else has answered, who took the message off the subject: whether it was stored is not known. */
+const notAcknowledged = ({ headers: head, data }: Msg, cause?: unknown): Error =>
+  new Error(
+    `what answered is no acknowledgement of JetStream (status ${head?.code ?? 'none'}, ${data.length} bytes): ` +
+      'something else listens to this subject',
+    { cause },
+  );
