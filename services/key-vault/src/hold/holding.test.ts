@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { type Cause, type EventStore, memoryStore } from '@interlock/event-store';
 import { logger, seededRandom, systemRandom, virtualClock } from '@interlock/runtime';
 import { fileHistoryMarks } from './file-history-marks.ts';
-import { memoryHistoryMarks } from './history-mark.ts';
+import { type HistoryMark, memoryHistoryMarks } from './history-mark.ts';
 import { type HoldTerms, openHolding } from './holding.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/operator' };
@@ -51,6 +51,26 @@ test('a store that goes on is never on hold, and its mark follows it', async () 
   await watching;
   assert.equal((await marks.read())?.position, 10, 'an orderly stop leaves it where the store is');
   (await open(store, { marks })).check();
+});
+
+test('a stop in the middle of a look leaves the mark where the store is as well', async () => {
+  const { clock, storeOf, append, open } = world();
+  const marks = memoryHistoryMarks();
+  const store = await storeOf(3);
+  const ending = new AbortController();
+  const write = async (mark: HistoryMark): Promise<void> => {
+    // The store was read by now: what is stored from here on is for the next look.
+    if (mark.position === 4) {
+      await append(store, 1);
+      ending.abort();
+    }
+    await marks.write(mark);
+  };
+  const holding = await open(store, { marks: { ...marks, write } });
+  const watching = holding.watch(ending.signal);
+  await append(store, 1);
+  await clock.drive(watching);
+  assert.equal((await marks.read())?.position, 5);
 });
 
 test('a store that was restored to an earlier moment lets nobody use a key until its states are confirmed, once for every replica and start', async () => {

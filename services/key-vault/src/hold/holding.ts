@@ -135,10 +135,11 @@ export const openHolding = async (parts: {
     },
     async watch(signal) {
       const attempts = failureLog({ log, clock, failing: 'hold is looked at again', back: 'hold is looked at' });
-      while (!signal.aborted) {
+      for (let isLast = false; !isLast; ) {
         await sleepOrEvent(parts, known?.position ?? 0, lookMs, signal);
         await clock.sleep(gatherMs, signal);
-        // Once more when it ends: what was taken away last is known to whoever starts after a restore.
+        // The last look begins after the end: what was taken away last is known to whoever starts after a restore.
+        isLast = signal.aborted;
         try {
           await look();
           attempts.succeeded();
