@@ -56,3 +56,16 @@ test('a call that is over is ended by nothing any more', async () => {
   await clock.pass(2_000);
   assert.equal(timer.ended(), undefined);
 });
+
+test('whoever looks after the end sees how it ended, and nobody listens to the server for it', async () => {
+  const clock = virtualClock();
+  const stopping = new AbortController();
+  const timer = startTimer(clock, 1_000, undefined, stopping.signal);
+  await clock.pass(1_001);
+  timer.stop();
+  assert.equal(timer.signal.aborted, true);
+  const answered = startTimer(clock, 1_000, undefined, stopping.signal);
+  answered.stop();
+  assert.equal(answered.signal.aborted, false);
+  assert.equal(getEventListeners(stopping.signal, 'abort').length, 0);
+});

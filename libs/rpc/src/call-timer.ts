@@ -65,8 +65,10 @@ class StartedTimer implements CallTimer {
   get signal(): AbortSignal {
     if (this.#ending === undefined) {
       this.#ending = new AbortController();
-      for (const signal of [this.#outer, this.#stopping]) signal?.addEventListener('abort', this.#look, { once: true });
       this.#look();
+      // What was begun by a call may look after its end, which removes no listener any more; that of a server lives on.
+      if (this.#isReleased) return this.#ending.signal;
+      for (const signal of [this.#outer, this.#stopping]) signal?.addEventListener('abort', this.#look, { once: true });
     }
     return this.#ending.signal;
   }
