@@ -1,6 +1,6 @@
 import type { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { type Cause, CursorConflict, type CursorMove, type EventStore, Rejection, table } from '@interlock/event-store';
-import { isSameRegion, type RpcClient, subscriptionOf } from '@interlock/rpc';
+import { isSameRegion, type RpcClient, RpcFailure, subscriptionOf } from '@interlock/rpc';
 import { type Encryption, encryptionTypeOnWire } from '../encryption.ts';
 import type { SetOptions } from './set-options.ts';
 
@@ -92,8 +92,13 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
   const beginning = new Map<string, Promise<SetKey>>();
   const first = async (set: string, cause: Cause): Promise<SetKey> => {
     const known = beginning.get(set);
-    // Where it fails, that may be for its asker, who wants no answer any more.
-    if (known) return known.catch(() => first(set, cause));
+    if (known) {
+      return known.catch((error) => {
+        // What the set says, or nobody, is the answer to all; but its asker may have had no time left.
+        if (isOfItsCall(error)) return first(set, cause);
+        throw error;
+      });
+    }
     const begun = ask(set)
       .then(({ key }) => begin(set, key, cause))
       .finally(() => beginning.delete(set));
@@ -134,3 +139,6 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
     guard: (set, generation) => ({ name: cursorOf(set), from: generation, to: generation }),
   };
 };
+
+const isOfItsCall = (error: unknown): boolean =>
+  error instanceof RpcFailure && (error.code === 'CANCELLED' || error.code === 'DEADLINE_EXCEEDED');

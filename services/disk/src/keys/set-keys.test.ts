@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DiskEncryptionSet } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { type Cause, memoryStore, Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
+import { seededRandom, virtualClock } from '@interlock/runtime';
+import { openSetKeys } from './set-keys.ts';
+
+const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/s';
+const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+
+/** Five who need the key of a set at once that has none on record here. @param answers of the set, one after the other */
+const fiveAtOnce = async (answers: readonly (() => DiskEncryptionSet)[]) => {
+  let asked = 0;
+  const store = memoryStore({ clock: virtualClock(), random: seededRandom(1) });
+  const sets = {
+    getDiskEncryptionSet: async () => {
+      const answer = answers[asked];
+      asked += 1;
+      assert.ok(answer, 'asked more often than there are answers');
+      return answer();
+    },
+  };
+  const keys = openSetKeys(store, sets, { note: () => {} });
+  const outcomes = await Promise.allSettled(Array.from({ length: 5 }, () => keys.inForce(set, cause)));
+  return { asked, outcomes };
+};
+
+const known = (): DiskEncryptionSet =>
+  DiskEncryptionSet.fromPartial({
+    name: set,
+    identity: { principal: 'principals/i' },
+    activeKey: { keyVersion: 'vaults/v/keys/k/versions/1' },
+    generation: 3,
+  });
+const failing = (error: Error) => (): never => {
+  throw error;
+};
+const silent = (code: ConstructorParameters<typeof RpcFailure>[0]) =>
+  failing(new RpcFailure(code, 'GetDiskEncryptionSet', 'disk-encryption-set', 'no answer'));
+
+test('a set is asked for its key once by all who need it', async () => {
+  const { asked, outcomes } = await fiveAtOnce([known]);
+  assert.equal(asked, 1);
+  for (const outcome of outcomes) assert.equal(outcome.status === 'fulfilled' && outcome.value.generation, 3);
+});
+
+test('what the set says, or that nobody does, is the answer to all who asked together', async () => {
+  const gone = new Rejection('NOT_FOUND', 'DISK_ENCRYPTION_SET_NOT_FOUND', 'gone', {});
+  for (const answer of [failing(gone), silent('UNAVAILABLE')]) {
+    const { asked, outcomes } = await fiveAtOnce([answer]);
+    assert.equal(asked, 1, 'nobody waits for the failures of the others, one after the other');
+    for (const { status } of outcomes) assert.equal(status, 'rejected');
+  }
+});
+
+test('whoever asked for all and has no time left takes the answer from nobody', async () => {
+  for (const code of ['CANCELLED', 'DEADLINE_EXCEEDED'] as const) {
+    const { asked, outcomes } = await fiveAtOnce([silent(code), known]);
+    assert.equal(asked, 2);
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['rejected', 'fulfilled', 'fulfilled', 'fulfilled', 'fulfilled'],
+    );
+  }
+});
