@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
 import { NotSettled } from './settle.ts';
 import { ADMINISTRATOR, testProgram } from './test-session.ts';
@@ -131,6 +132,34 @@ test('all machines that a lost key has stopped are started, page by page, and no
   await run('vm', 'start', '--stopped-by-key');
   assert.match(asides.at(-1) ?? '', /^--stopped-by-key: there is none in local\/g$/);
   await assert.rejects(run('vm', 'start', 'vm1', '--stopped-by-key'), UsageError);
+});
+
+test('a call of several that has no answer hides nothing of what was done before it', async () => {
+  const names = Array.from({ length: 600 }, (_, n) => `vm${n}`);
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const silent = new RpcFailure('UNAVAILABLE', 'StartVirtualMachines', 'compute', 'nobody is there');
+  const outcomes = names.slice(0, 256).map((id) => ({ starting: vmOf(id, 'STARTING') }));
+  const { run, sent, lines, asides } = testProgram({ StartVirtualMachines: [{ outcomes }, silent] });
+  await assert.rejects(run('vm', 'start', ...names), ({ reason, message }: NotSettled) => {
+    return reason === 'NO_ANSWER' && message.startsWith('344 of 600: vm256');
+  });
+  assert.equal(sent.length, 2, 'no more is asked of whoever gives no answer');
+  assert.equal((lines.join('\n').match(/STARTING/g) ?? []).length, 256);
+  assert.match(asides.join('\n'), /^vm511: NO_ANSWER: .*nobody is there$/m);
+  assert.match(asides.join('\n'), /^vm512: NOT_ASKED: /m);
+  await assert.rejects(testProgram({ StartVirtualMachines: silent }).run('vm', 'start', 'vm1', 'vm2'), silent);
+});
+
+test('one of several whose end is not to be seen keeps nothing of the others from being shown', async () => {
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const silent = new RpcFailure('DEADLINE_EXCEEDED', 'GetVirtualMachine', 'compute', 'nobody is there');
+  const { run, lines, asides } = testProgram({
+    StartVirtualMachines: { outcomes: ['vm1', 'vm2'].map((id) => ({ starting: vmOf(id, 'STARTING') })) },
+    GetVirtualMachine: [silent, vmOf('vm2', 'RUNNING')],
+  });
+  await assert.rejects(run('vm', 'start', 'vm1', 'vm2', '--wait'), { reason: 'NO_ANSWER' });
+  assert.match(lines.join('\n'), /vm2 +RUNNING/);
+  assert.match(asides.join('\n'), /^vm1: NO_ANSWER: /m);
 });
 
 test('what is said about one machine is not said about several; one is asked for as ever', async () => {

@@ -1,6 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import type { Workload } from '@interlock/rpc';
+import { RpcFailure, type Workload } from '@interlock/rpc';
+import { failureOf } from './failure.ts';
 import { fullName, type NameKind, shortName } from './names.ts';
 import { table } from './render.ts';
 import { isObject, methodOf } from './schema.ts';
@@ -21,7 +22,8 @@ export type Awaiting = (resource: JsonObject) => Promise<JsonObject>;
  * Calls the RPC that takes many names, as often as its limit asks, and shows what became of each: one that is refused keeps none
  * of the others from being done.
  * @param words names as they were typed, at least one
- * @throws UsageError before anything is sent; NotSettled with the first refusal's reason where some were refused or failed
+ * @throws UsageError before anything is sent; what the first call threw; NotSettled with the first refusal's reason where some
+ *   were refused, failed, or had no answer
  */
 export async function runMany(
   verb: Verb & { readonly service: Workload },
@@ -36,11 +38,22 @@ export async function runMany(
   const names = words.map((word) => nameOf(target.kind, word, target.word, session));
   const outcomes: Outcome[] = [];
   for (let start = 0; start < names.length; start += many.callMax) {
-    outcomes.push(...(await callWith(verb, many, names.slice(start, start + many.callMax), session)));
+    const asked = names.slice(start, start + many.callMax);
+    try {
+      outcomes.push(...(await callWith(verb, many, asked, session)));
+    } catch (error) {
+      const failure = failureWords(error, session);
+      // What was done before is told all the same; of whoever gives no answer no more is asked.
+      if (start === 0 || failure === undefined) throw error;
+      outcomes.push(...asked.map((name) => ({ name, ...failure })));
+      const left = { reason: 'NOT_ASKED', message: 'not asked for, after the call before it failed' };
+      outcomes.push(...names.slice(start + many.callMax).map((name) => ({ name, ...left })));
+      break;
+    }
   }
   // All of them go on while one is waited for.
   const settled =
-    awaiting === undefined ? outcomes : await Promise.all(outcomes.map((one) => settledBy(awaiting, one)));
+    awaiting === undefined ? outcomes : await Promise.all(outcomes.map((one) => settledBy(awaiting, one, session)));
   const shown = settled.flatMap((one) => ('resource' in one ? [one.resource] : []));
   const refused = settled.flatMap((one) => ('reason' in one ? [one] : []));
   if (isJson) {
@@ -83,15 +96,21 @@ async function callWith(
 }
 
 /** What fails is the outcome of that one, and no end of the others. */
-async function settledBy(awaiting: Awaiting, outcome: Outcome): Promise<Outcome> {
+async function settledBy(awaiting: Awaiting, outcome: Outcome, session: Session): Promise<Outcome> {
   if (!('resource' in outcome)) return outcome;
   const { name } = outcome;
   try {
     return { name, resource: await awaiting(outcome.resource) };
   } catch (error) {
-    if (error instanceof NotSettled || error instanceof Rejection) {
-      return { name, reason: error.reason, message: error.message };
-    }
-    throw error;
+    const failure = failureWords(error, session);
+    if (failure === undefined) throw error;
+    return { name, ...failure };
   }
+}
+
+/** Reason and words of what a service said, or of its silence; undefined of anything else. */
+function failureWords(error: unknown, { settings }: Session): { reason: string; message: string } | undefined {
+  if (!(error instanceof NotSettled || error instanceof Rejection || error instanceof RpcFailure)) return undefined;
+  const { reason, message } = failureOf(error, undefined, settings.names);
+  return { reason, message: error instanceof RpcFailure ? message : error.message };
 }
