@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { renderTrace, traceTree } from '@interlock/local/trace-tree.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
-import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
+import { allowSet, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 
 let cloud: TestCloud;
 let world: World;
@@ -53,4 +54,36 @@ test('CMK-100, CMK-101, CMK-102, CMK-106, CMK-111, CMK-120, CMK-126: a disabled 
 
   await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
   await startAgain(clients, world.set, [premium, mixed, ultra]);
+});
+
+/** Waits until a trace has a span of each of these names, and everything that its spans hang on. Spans come a moment after their end. */
+const untilComplete = async (traceId: string, names: readonly string[]): Promise<void> => {
+  const { spans } = cloud.cloud;
+  const missing = () => {
+    const here = new Set(spans.spansOfTrace(traceId).map(({ name }) => name));
+    const holes = traceTree(spans, traceId).flatMap((root) => root.missing ?? []);
+    return [...names.filter((name) => !here.has(name)), ...holes];
+  };
+  await until(`the trace is complete`, async () => missing().length === 0, 30_000).catch((error) => {
+    throw new Error(`missing: ${missing().join(', ')}\n${renderTrace(traceTree(spans, traceId))}`, { cause: error });
+  });
+};
+
+test('G10: the traces of a revocation and of a start are complete: every span they hang on was received', async () => {
+  const { clients } = cloud;
+  const [premium = ''] = world.machines;
+  await clients.keyVault.removeAccessPolicy({ name: world.vault, principal: world.identity });
+  const { stopReason } = await untilPower(clients, premium, 'STOPPED');
+  // The host was refused while the disk was open, and told compute of it.
+  await untilComplete(stopReason?.traceId ?? '', [
+    'interlock.key_vault.v1.KeyVaultService/RemoveAccessPolicy',
+    'interlock.compute.v1.ComputeService/ReportAccessLost',
+    'keyStop virtual machine',
+  ]);
+  await allowSet(clients, world.vault, world.identity);
+  await startAgain(clients, world.set, [premium]);
+  const started = cloud.cloud.spans
+    .findByAttribute('rpc.method', 'interlock.compute.v1.ComputeService/StartVirtualMachine')
+    .at(-1);
+  await untilComplete(started?.traceId ?? '', ['start virtual machine', 'interlock.disk.v1.DiskService/OpenDisks']);
 });

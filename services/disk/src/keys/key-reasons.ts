@@ -57,6 +57,8 @@ export interface LossFacts {
   readonly since: Instant;
   /** 32 hexadecimal digits; `''` when its cause was not traced. */
   readonly traceId: string;
+  /** W3C trace context of the commit that took access away, where the vault said it. */
+  readonly traceparent?: string;
   /** Undefined where whoever refused did not say. */
   readonly accessEpoch: number | undefined;
   /** `principals/<uuid>`: of an identity that ended; absent for a loss of the key. */

@@ -2,8 +2,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { Rejection } from '@interlock/event-store';
 import type { RpcClient } from '@interlock/rpc';
-import { type Clock, contextFromTraceparent, type Logger, type Random } from '@interlock/runtime';
-import { context } from '@opentelemetry/api';
+import { type Clock, contextFromTraceparent, type Logger, type Random, traceIdOf } from '@interlock/runtime';
+import { type Context, context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import type { LossSource, SetKeyVersion } from './key-access.ts';
 import type { LossFacts } from './key-reasons.ts';
 
@@ -43,6 +43,8 @@ const deadlineMs = 10_000;
 
 interface Report {
   readonly loss: ReportedLoss;
+  /** Where its calls belong in the traces. */
+  readonly parent: Context;
   state: ReportState;
   readonly over: AbortController;
 }
@@ -63,12 +65,8 @@ export const openLossReports = (parts: {
   const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
   const outsideOfCalls = AsyncLocalStorage.snapshot();
 
-  /** The report belongs to the trace of what it tells. */
-  const traceOf = ({ traceId }: ReportedLoss) =>
-    contextFromTraceparent(traceId === '' ? undefined : `00-${traceId}-${spanId(random)}-01`);
-
   const run = async ({ set, keyVersion }: SetKeyVersion, report: Report, delayMs: number): Promise<void> => {
-    const { loss } = report;
+    const { loss, parent } = report;
     const ending = AbortSignal.any([report.over.signal, signal]);
     await clock.sleep(delayMs, ending);
     for (let failures = 1; !ending.aborted; failures += 1) {
@@ -81,8 +79,9 @@ export const openLossReports = (parts: {
           // Without a number it is the loss of the identity, which is final.
           accessEpoch: loss.accessEpoch ?? Number.MAX_SAFE_INTEGER,
           since: new Date(loss.since),
+          traceId: loss.traceId,
         };
-        await context.with(traceOf(loss), () => compute.reportAccessLost(request, { deadlineMs, signal: ending }));
+        await context.with(parent, () => compute.reportAccessLost(request, { deadlineMs, signal: ending }));
         report.state = 'accepted';
         return;
       } catch (error) {
@@ -109,7 +108,7 @@ export const openLossReports = (parts: {
       known?.over.abort();
       reports.delete(name);
       if (!loss) return;
-      const report: Report = { loss, state: 'pending', over: new AbortController() };
+      const report: Report = { loss, parent: parentOf(loss), state: 'pending', over: new AbortController() };
       reports.set(name, report);
       outsideOfCalls(() => void run(key, report, toldBy === 'fact' ? toldBySetMs : 0));
     },
@@ -120,4 +119,14 @@ export const openLossReports = (parts: {
 const isSame = (one: ReportedLoss, other: ReportedLoss): boolean =>
   one.reason === other.reason && one.accessEpoch === other.accessEpoch && one.since === other.since;
 
-const spanId = (random: Pick<Random, 'bytes'>): string => Buffer.from(random.bytes(8)).toString('hex');
+/**
+ * A report belongs to the trace of what it tells: below the work in which this host heard of the loss where that is of the same
+ * trace, else below the commit that the vault named. Of neither only the work is left, and the report says which trace is meant:
+ * a parent that nobody exports would leave a hole in the trace.
+ */
+const parentOf = ({ traceId, traceparent }: ReportedLoss): Context => {
+  if (traceId === '') return ROOT_CONTEXT;
+  const running = trace.getSpanContext(context.active());
+  if (running?.traceId !== traceId && traceIdOf(traceparent) === traceId) return contextFromTraceparent(traceparent);
+  return running === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, running);
+};

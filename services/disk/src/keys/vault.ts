@@ -108,12 +108,13 @@ export const openVault = (parts: {
   const lossIn = (error: unknown): LossFacts | undefined => {
     const reason = definiteReason(error);
     if (reason === undefined || !(error instanceof Rejection)) return undefined;
-    const { access_epoch: epoch = '', since = '' } = error.metadata;
+    const { access_epoch: epoch = '', since = '', traceparent } = error.metadata;
     const told = Date.parse(since);
     return {
       reason,
       since: Number.isNaN(told) ? clock.now() : told,
       traceId: error.metadata.trace_id ?? trace.getActiveSpan()?.spanContext().traceId ?? '',
+      ...(traceparent === undefined ? {} : { traceparent }),
       accessEpoch: /^\d{1,15}$/.test(epoch) ? Number(epoch) : undefined,
     };
   };

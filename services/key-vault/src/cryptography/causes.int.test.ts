@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import { inSpan, startTelemetry, systemRandom, type Telemetry } from '@interlock/runtime';
+import { inSpan, startTelemetry, systemRandom, type Telemetry, traceIdOf } from '@interlock/runtime';
 import { newVault, startVaultCloud, until, type VaultCloud } from '../test-vault-cloud.ts';
 
 let telemetry: Telemetry;
@@ -265,6 +265,7 @@ for (const { cause, role = false, prepare, take, reason, version, isWithoutOrigi
       if (isWithoutOrigin) continue;
       // What identity owns is told by a fact: until it is here, the request that met it first stands in for it.
       await until(async () => (await refusalOf(call))?.metadata.trace_id === traceId);
+      assert.equal(traceIdOf((await refusalOf(call))?.metadata.traceparent), traceId, name);
       const since = Date.parse((await refusalOf(call))?.metadata.since ?? '');
       assert.ok(since >= earliest, `${name}: since ${since}, taken from ${earliest} on`);
       if (!refused.reason.startsWith('IDENTITY') && !role) assert.ok(since <= latest, name);

@@ -1,6 +1,6 @@
 import { type Category, type EventStore, Rejection } from '@interlock/event-store';
 import { principalOf } from '@interlock/rpc';
-import type { Clock } from '@interlock/runtime';
+import { type Clock, traceIdOf } from '@interlock/runtime';
 import type { Asking } from '../audit/log.ts';
 import { tellDates } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
@@ -25,7 +25,7 @@ const explainable: ReadonlySet<string> = new Set([
 
 /**
  * Judges about a version; a refusal leaves with all a reader needs to act on it (G10): `key_version`, `access_epoch`,
- * and, where access was there before, `since` and the `trace_id` of the commit that took it away.
+ * and, where access was there before, `since`, `trace_id` and `traceparent` of the commit that took it away.
  *
  * The epoch of a refusal is no lower than the number of the loss, also where the loss was committed while the state was
  * being read; an answer given after the return of access has one no lower than the return's predecessor. So a host that
@@ -69,11 +69,16 @@ export const explained = async <Value>(
         ...(version === undefined ? { key: id.key } : { key_version: versionName(id.key, version) }),
         access_epoch: String(Math.max(epoch, origin?.position ?? 0)),
         ...(origin === undefined ? {} : { since: new Date(origin.since).toISOString() }),
-        ...(origin === undefined || origin.traceId === '' ? {} : { trace_id: origin.traceId }),
+        ...(origin?.traceparent === undefined ? {} : traceOf(origin.traceparent)),
       },
       { cause: error },
     );
   }
+};
+
+const traceOf = (traceparent: string): Record<string, string> => {
+  const traceId = traceIdOf(traceparent);
+  return traceId === undefined ? {} : { trace_id: traceId, traceparent };
 };
 
 /** An end met before the timer told it gets its number here: a refusal without one could not be compared with a yes. */

@@ -1,5 +1,5 @@
 import { type EventStore, eventReader, type RecordedEvent } from '@interlock/event-store';
-import { type Instant, traceIdOf } from '@interlock/runtime';
+import type { Instant } from '@interlock/runtime';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
 import { type KeyVersion, keys } from '../key/key.ts';
 import { diskOperations, withheldOf } from '../key/usability.ts';
@@ -11,8 +11,8 @@ export interface LossOrigin {
   /** Its number: whoever was given access at a lower one is concerned. */
   readonly position: number;
   readonly since: Instant;
-  /** Trace of that commit, not of the request that met the refusal; empty when it was not traced. */
-  readonly traceId: string;
+  /** Trace context of that commit, not of the request that met the refusal; undefined when it was not traced. */
+  readonly traceparent: string | undefined;
 }
 
 /** Versions of the streams of a vault and a key at which a decision was taken. */
@@ -88,7 +88,7 @@ const originAt = (
   told && {
     position: position ?? told.recorded.position,
     since: since ?? told.event.at,
-    traceId: traceIdOf(told.recorded.cause.traceparent) ?? '',
+    traceparent: told.recorded.cause.traceparent,
   };
 
 const keyLoss = (events: readonly Told<KeyEvent>[], use: RefusedUse): LossOrigin | undefined => {
