@@ -7,6 +7,7 @@ import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Metadata } from 'nice-grpc-common';
 import { testProgram } from './test-session.ts';
+import { UsageError } from './usage-error.ts';
 
 const MIB = 1024 * 1024;
 
@@ -97,7 +98,7 @@ test('a write that fails midway says how much of it is acknowledged', async () =
   const written = async (size: number, ...flags: readonly string[]) => {
     const input = 'x'.repeat(size);
     const { run, asides } = testProgram(
-      { BeginAccess: access },
+      { BeginAccess: { ...access, sizeBytes: String(content.length) } },
       { channel, clock: systemClock, files: { '-': input } },
     );
     await run('disk', 'write', 'd1', ...flags);
@@ -112,13 +113,15 @@ test('a write that fails midway says how much of it is acknowledged', async () =
   assert.equal(failure.metadata.acknowledged_bytes, String(32 * MIB));
   assert.match(
     failure.message,
-    /^the disk ends before\. 33554432 bytes from 0 on are written and acknowledged, not flushed; of \d+ more that were sent each/,
+    /^the disk ends before\. 33554432 bytes from 0 on are written and acknowledged, not flushed; of bytes 33554432 to 41943039 each sector/,
   );
   assert.ok(content.subarray(0, 32 * MIB).every((byte) => byte === 120));
   assert.deepEqual(flushed, []);
   await assert.rejects(written(2, '--offset', String(40 * MIB - 1)), {
     metadata: { acknowledged_bytes: '0' },
+    message: /; of bytes 41943039 to 41943039 each sector/,
   });
+  await assert.rejects(written(2, '--offset', String(40 * MIB)), UsageError);
   assert.equal(await written(40 * MIB, '--flush'), `${40 * MIB} bytes written and flushed`);
 });
 

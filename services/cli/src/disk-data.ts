@@ -41,8 +41,8 @@ const TRANSFER_MS = 3_600_000;
 /** Reads a range of a disk that no machine uses to standard output or a file. */
 export async function readDisk({ disk, offset, length, output }: ReadWish, session: Session): Promise<void> {
   await withAccess('READ', disk, session, async ({ client, options, sizeBytes }) => {
+    refuseBeyond(offset, sizeBytes);
     const lengthBytes = length ?? sizeBytes - offset;
-    if (lengthBytes <= 0) throw new UsageError(`--offset must be below the ${sizeBytes} bytes of the disk`);
     const kept: Uint8Array[] = [];
     for await (const { data } of client.read({ name: disk, offsetBytes: offset, lengthBytes }, options)) {
       if (output === undefined) await session.terminal.outBytes(data);
@@ -62,7 +62,8 @@ export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, s
     input === undefined ? terminal.in() : [terminal.readFile(input)],
     input ?? 'standard input',
   );
-  await withAccess('WRITE', disk, session, async ({ client, options }) => {
+  await withAccess('WRITE', disk, session, async ({ client, options, sizeBytes }) => {
+    refuseBeyond(offset, sizeBytes);
     const source = smallPieces(pieces);
     let piece = await source.next();
     let writtenBytes = 0;
@@ -70,8 +71,8 @@ export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, s
     const portion = async function* (from: number) {
       yield { header: { name: disk, offsetBytes: from }, data: new Uint8Array() };
       for (const end = sentBytes + PORTION_BYTES; piece.done !== true && sentBytes + piece.value.length <= end; ) {
-        yield { header: undefined, data: piece.value };
         sentBytes += piece.value.length;
+        yield { header: undefined, data: piece.value };
         piece = await source.next();
       }
     };
@@ -82,7 +83,7 @@ export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, s
       }
       if (isFlushed) await client.flush({ name: disk }, options);
     } catch (error) {
-      const words = progressIn(writtenBytes, sentBytes, offset);
+      const words = progressIn(writtenBytes, Math.min(sentBytes, sizeBytes - offset), offset);
       if (!(error instanceof Rejection)) {
         if (!isJson) terminal.err(words);
         throw error;
@@ -96,13 +97,17 @@ export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, s
   });
 }
 
-/** How far a write came that failed. */
+/** @throws UsageError for a first byte that the disk does not have */
+function refuseBeyond(offset: number, sizeBytes: number): void {
+  if (offset >= sizeBytes) throw new UsageError(`--offset must be below the ${sizeBytes} bytes of the disk`);
+}
+
+/** How far a write came that failed. @param sentBytes of what was sent, as much as the disk has room for */
 function progressIn(writtenBytes: number, sentBytes: number, offset: number): string {
   const done = `${writtenBytes} bytes from ${offset} on are written and acknowledged, not flushed`;
-  const rest = sentBytes - writtenBytes;
-  return rest === 0
-    ? done
-    : `${done}; of ${rest} more that were sent each sector holds either its old or its new content`;
+  if (sentBytes === writtenBytes) return done;
+  const [from, to] = [offset + writtenBytes, offset + sentBytes - 1];
+  return `${done}; of bytes ${from} to ${to} each sector holds either its old or its new content`;
 }
 
 /**
