@@ -30,7 +30,11 @@ export const loseKey =
     const isMoot = loss.epoch === FINAL_EPOCH && known?.state === 'lost' && known.reason === 'ACCESS_DENIED';
     const isAdded = isHeard && !isMoot;
     const reason = isAdded ? moreTelling(known.reason, loss.reason) : loss.reason;
-    return [lostOrBarred(set, { ...loss, reason }, stopsNothing(set, loss.reason), at)];
+    // The same loss under a new number, as of an expiry that is set again: access has been away all the time.
+    const isGoingOn =
+      known?.state === 'lost' && known.reason === reason && set.questions[loss.keyVersion] === undefined;
+    const { since, traceId } = isGoingOn ? known : loss;
+    return [lostOrBarred(set, { ...loss, reason, since, traceId }, stopsNothing(set, loss.reason), at)];
   };
 
 /**

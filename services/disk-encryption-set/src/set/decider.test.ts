@@ -153,6 +153,21 @@ test('CMK-104, G10: an expiry behind a told loss corrects its reason under its n
   assert.deepEqual(typesOf(restoreKey(8, yes(12))(corrected)), ['KeyAccessRestored']);
 });
 
+test('KV-13, G10: the same loss under a new number keeps since and trace, unless access may have been back in between', () => {
+  const set = after(...created, restoreKey(3, yes(6)), loseKey(4, loss(7, 'KEY_EXPIRED')));
+  const again = { ...loss(9, 'KEY_EXPIRED'), since: 8, traceId: 'b'.repeat(32) };
+  const [told] = loseKey(8, again)(set);
+  assert.ok(told?.type === 'KeyAccessLost');
+  assert.deepEqual([told.epoch, told.since, told.traceId], [9, 5, 'a'.repeat(32)]);
+  const asked = questionKey(versionOf('1'), { epoch: 8, since: 6, traceId: '' })(set).reduce(evolve, set);
+  const [anew] = loseKey(8, again)(asked);
+  assert.ok(anew?.type === 'KeyAccessLost');
+  assert.deepEqual([anew.epoch, anew.since, anew.traceId], [9, 8, 'b'.repeat(32)]);
+  const [other] = loseKey(8, { ...again, reason: 'KEY_DISABLED' })(set);
+  assert.ok(other?.type === 'KeyAccessLost');
+  assert.deepEqual([other.reason, other.since, other.traceId], ['KEY_DISABLED', 8, 'b'.repeat(32)]);
+});
+
 test('G10: a reason that is over is corrected by a refusal of the same number, once', () => {
   const lost = after(
     ...created,

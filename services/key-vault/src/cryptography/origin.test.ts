@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryStore } from '@interlock/event-store';
-import { seededRandom, virtualClock } from '@interlock/runtime';
+import { seededRandom, traceIdOf, virtualClock } from '@interlock/runtime';
 import { findOrigin } from './origin.ts';
 
 const cause = { correlationId: 'c', causationId: 'c', caller: 'principals/owner' };
@@ -81,4 +81,67 @@ test('G10: an end that was told while a refusal for another reason was answered 
   // What the request itself told is its own number.
   const expired = await findOrigin(store, { ...use, reason: 'KEY_EXPIRED', seen: { vaultVersion: 1, keyVersion: 3 } });
   assert.equal(expired?.position, positionOf('KeyVersionExpired'));
+});
+
+/** A version made at 1, valid at first, to which these happen. @returns since when it is refused for that reason, and by the commit of which time */
+const datesOrigin = async (
+  reason: 'KEY_EXPIRED' | 'KEY_NOT_YET_VALID',
+  made: { readonly notBefore?: number; readonly expiresAt?: number },
+  ...later: readonly { readonly type: string; readonly at: number; readonly [field: string]: unknown }[]
+) => {
+  const store = memoryStore({ clock: virtualClock(), random: seededRandom(1) });
+  const version = 'a'.repeat(32);
+  const key = 'vaults/v/keys/k';
+  const first = { type: 'KeyVersionCreated', bits: 2048, n: 'n', operations: [], enabled: true, ...made, at: 1 };
+  const events = [first, ...later];
+  for (const [expected, { type, ...data }] of events.entries()) {
+    const traceparent = `00-${String(data.at).padStart(32, '0')}-${'cd'.repeat(8)}-01`;
+    const appended = [{ type, schema: 1, data: { version, ...data } }];
+    await store.commit({ appends: [{ stream: `key-${key}`, expected, events: appended }] }, { ...cause, traceparent });
+  }
+  const seen = { vaultVersion: 1, keyVersion: events.length };
+  const use = { reason, vault: 'v', key, version, principal, permissions: [], operations: [], seen };
+  const origin = await findOrigin(store, use);
+  const stored = await store.read(`key-${key}`);
+  assert.equal(origin?.position, stored.at(-1)?.position, 'the number is that of the last');
+  return { since: origin?.since, committedAt: Number(traceIdOf(origin?.traceparent)) };
+};
+const datesSet = (at: number, dates: { readonly notBefore?: number; readonly expiresAt?: number }) => ({
+  type: 'KeyVersionDatesSet',
+  ...dates,
+  at,
+});
+const ended = (expiresAt: number, at = expiresAt) => ({ type: 'KeyVersionExpired', expiresAt, at });
+
+test('KV-13, G10: an expiry that is set again while it is over moves neither since nor the cause of the loss', async () => {
+  const origin = (...later: Parameters<typeof datesOrigin>[2][]) =>
+    datesOrigin('KEY_EXPIRED', { expiresAt: 10 }, ...later);
+  assert.deepEqual(await origin(ended(10)), { since: 10, committedAt: 10 });
+  assert.deepEqual(await origin(ended(10, 12)), { since: 10, committedAt: 12 }, 'told late');
+  assert.deepEqual(await origin(ended(10), datesSet(20, { expiresAt: 15 })), { since: 10, committedAt: 10 });
+  assert.deepEqual(await origin(ended(10), datesSet(20, { expiresAt: 3 })), { since: 10, committedAt: 10 });
+  // It was over before anybody told so.
+  assert.deepEqual(await origin(datesSet(20, { expiresAt: 15 })), { since: 10, committedAt: 1 });
+  assert.deepEqual(await origin(datesSet(5, { expiresAt: 3 })), { since: 5, committedAt: 5 }, 'lost when it was set');
+  // Access was back in between.
+  assert.deepEqual(await origin(ended(10), datesSet(20, { expiresAt: 30 }), datesSet(25, { expiresAt: 3 })), {
+    since: 25,
+    committedAt: 25,
+  });
+  assert.deepEqual(await origin(ended(10), datesSet(20, {}), datesSet(25, { expiresAt: 30 }), ended(30)), {
+    since: 30,
+    committedAt: 30,
+  });
+});
+
+test('KV-13, G10: a beginning that is put off again before it came moves neither since nor the cause of the loss', async () => {
+  const origin = (...later: Parameters<typeof datesOrigin>[2][]) => datesOrigin('KEY_NOT_YET_VALID', {}, ...later);
+  const first = datesSet(5, { notBefore: 50 });
+  assert.deepEqual(await origin(first), { since: 5, committedAt: 5 });
+  assert.deepEqual(await origin(first, datesSet(20, { notBefore: 90 })), { since: 5, committedAt: 5 });
+  assert.deepEqual(await origin(first, datesSet(20, {}), datesSet(25, { notBefore: 90 })), {
+    since: 25,
+    committedAt: 25,
+  });
+  assert.deepEqual(await origin(first, datesSet(60, { notBefore: 90 })), { since: 60, committedAt: 60 }, 'it had come');
 });

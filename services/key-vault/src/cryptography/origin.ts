@@ -109,13 +109,13 @@ const keyLoss = (events: readonly Told<KeyEvent>[], use: RefusedUse): LossOrigin
       );
     case 'KEY_PURGED':
       return originAt(events.findLast(({ event }) => event.type === 'KeyPurged'));
-    case 'KEY_NOT_YET_VALID':
+    case 'KEY_NOT_YET_VALID': {
+      const { told } = notValidSince(events, use.version) ?? {};
+      return originAt(told, undefined, position);
+    }
     case 'KEY_EXPIRED': {
-      const told = events.findLast(({ event }) => datesOf(event, use.version) !== undefined);
-      const expiresAt = use.reason === 'KEY_EXPIRED' && told ? datesOf(told.event, use.version)?.expiresAt : undefined;
-      // An end set into the past takes access away when it is set.
-      const isTimely = expiresAt === undefined || told?.event.type === 'KeyVersionExpired';
-      return originAt(told, isTimely ? expiresAt : Math.max(expiresAt, told?.event.at ?? 0), position);
+      const { told, since } = expiredSince(events, use.version) ?? {};
+      return originAt(told, since, position);
     }
     case 'ACCESS_DENIED':
     case 'KEY_OPERATION_NOT_ALLOWED':
@@ -123,6 +123,52 @@ const keyLoss = (events: readonly Told<KeyEvent>[], use: RefusedUse): LossOrigin
     default:
       return undefined;
   }
+};
+
+/** Where access by the dates of a version ended. */
+interface DatesEnd {
+  readonly told: Told<KeyEvent>;
+  readonly since: Instant;
+}
+
+/** An event about the dates of a version, with those it gives. */
+const datesSet = (events: readonly Told<KeyEvent>[], version: string | undefined) =>
+  events.flatMap((told) => {
+    const dates = datesOf(told.event, version);
+    return dates === undefined ? [] : [{ told, ...dates }];
+  });
+
+/** Since when a version is over: another date that is over as well, set meanwhile, takes nothing away any more. */
+const expiredSince = (events: readonly Told<KeyEvent>[], version: string | undefined): DatesEnd | undefined => {
+  let found: DatesEnd | undefined;
+  /** The date that counted up to the event that is looked at. */
+  let before: DatesEnd | undefined;
+  for (const { told, expiresAt } of datesSet(events, version)) {
+    const { type, at } = told.event;
+    const isNewLife = type === 'KeyRestored';
+    if (isNewLife || expiresAt === undefined || (expiresAt > at && type !== 'KeyVersionExpired')) found = undefined;
+    else if (type === 'KeyVersionExpired') found ??= { told, since: expiresAt };
+    else if (before !== undefined && before.since <= at) found ??= before;
+    // An end set into the past takes access away when it is set.
+    if (expiresAt !== undefined && expiresAt <= at) found ??= { told, since: at };
+    before = expiresAt === undefined ? undefined : { told, since: expiresAt };
+  }
+  return found ?? (before && { ...before, since: Math.max(before.since, before.told.event.at) });
+};
+
+/** Since when a version is not valid yet: a later beginning in place of one that has not come takes nothing away any more. */
+const notValidSince = (events: readonly Told<KeyEvent>[], version: string | undefined): DatesEnd | undefined => {
+  let found: DatesEnd | undefined;
+  let beginsAt: Instant = Number.NEGATIVE_INFINITY;
+  for (const { told, notBefore = Number.NEGATIVE_INFINITY } of datesSet(events, version)) {
+    // An end that came says nothing of the beginning, which has come before it.
+    if (told.event.type === 'KeyVersionExpired') continue;
+    const { type, at } = told.event;
+    if (type === 'KeyRestored' || beginsAt <= at) found = undefined;
+    found = notBefore > at ? (found ?? { told, since: at }) : undefined;
+    beginsAt = notBefore;
+  }
+  return found;
 };
 
 /** The event since which not all of the operations were there. */
@@ -153,7 +199,10 @@ const isDisabling = (event: KeyEvent, version: string | undefined): boolean => {
 };
 
 /** The window of use an event gives to a version, or the end of it that came. */
-const datesOf = (event: KeyEvent, version: string | undefined): { readonly expiresAt?: Instant } | undefined => {
+const datesOf = (
+  event: KeyEvent,
+  version: string | undefined,
+): { readonly notBefore?: Instant; readonly expiresAt?: Instant } | undefined => {
   if (event.type === 'KeyRestored') return event.versions.find((one) => one.version === version);
   const isAboutDates =
     event.type === 'KeyVersionDatesSet' || event.type === 'KeyVersionExpired' || event.type === 'KeyVersionCreated';
