@@ -21,8 +21,8 @@ const sizeDefault = 2_000;
 const secondsDefault = 3_600;
 /** The data keys move to a new version in every so many rounds. */
 const rotateEvery = 4;
-/** Stops asked for at once. */
-const askedAtOnce = 256;
+/** Stops asked for at once: enough to keep both cores busy, few enough that one is answered long before its deadline on a busy machine. */
+const askedAtOnce = 64;
 /** Everything must have come to rest by then. */
 const restMs = 600_000;
 /** Values of a series that are shown: enough to see whether it is flat. */
