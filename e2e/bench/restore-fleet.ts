@@ -3,7 +3,7 @@ import type { Clients } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import type { BenchOptions } from './bench.ts';
 import type { Fleet } from './fleet/fleet.ts';
-import { cpuOfCloud, type FleetCloud, openFleetCloud } from './fleet/fleet-cloud.ts';
+import { type FleetCloud, openFleetCloud, usageOfCloud, usedMeanwhile } from './fleet/fleet-cloud.ts';
 import { openFleetFloor } from './fleet/floor.ts';
 import { highestPeak, resetPeaks } from './fleet/memory.ts';
 import { planFleet } from './fleet/plan.ts';
@@ -63,19 +63,12 @@ export const restoreFleet = async (options: BenchOptions, scope: Scope): Promise
     if (returns.floor.length === 0) await floor();
     returns.floor.push(await timed(floor));
     await fleet.rest();
-    const before = await cpuOfCloud(opened);
-    starts.push(
-      await timed(async () => {
-        disks = await startSome(clients, fleet, count, started);
-      }),
-    );
-    const after = await cpuOfCloud(opened);
-    cpu = Object.fromEntries(
-      Object.entries(after).map(([name, ms]) => [
-        `${name}Cpu`,
-        Math.round(((ms - (before[name] ?? 0)) / count) * 1_000),
-      ]),
-    );
+    const before = await usageOfCloud(opened);
+    const tookMs = await timed(async () => {
+      disks = await startSome(clients, fleet, count, started);
+    });
+    cpu = usedMeanwhile([before, await usageOfCloud(opened)], { machines: count, tookMs });
+    starts.push(tookMs);
     const most = highestPeak(cloud);
     if (most.mib > peak.mib) peak = most;
   }

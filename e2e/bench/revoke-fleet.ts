@@ -1,7 +1,7 @@
 import { createScope, type Scope } from '@interlock/runtime';
 import type { BenchOptions } from './bench.ts';
 import { backendsOf, cpuMs } from './fleet/cpu.ts';
-import { openFleetCloud } from './fleet/fleet-cloud.ts';
+import { openFleetCloud, usageOfCloud, usedMeanwhile } from './fleet/fleet-cloud.ts';
 import { openFleetFloor } from './fleet/floor.ts';
 import { openGuestIo } from './fleet/guest-io.ts';
 import { highestPeak, resetPeaks } from './fleet/memory.ts';
@@ -36,7 +36,8 @@ export const revokeFleet = async (options: BenchOptions, scope: Scope): Promise<
 };
 
 const revokeOne = async (options: BenchOptions, size: number, scope: Scope): Promise<Measurement> => {
-  const { cloud, clients, fleet, told: listen } = await openFleetCloud(options, size, scope);
+  const opened = await openFleetCloud(options, size, scope);
+  const { cloud, clients, fleet, told: listen } = opened;
   const told = await listen('VmStopped');
   const { natsUrl } = cloud;
 
@@ -53,14 +54,10 @@ const revokeOne = async (options: BenchOptions, size: number, scope: Scope): Pro
     if (round > 0) await restore(clients, fleet);
     await guests?.begin();
     resetPeaks(cloud);
-    const backends = await backendsOf(fleet.computeSql);
-    const [server, service] = [cpuMs(backends), cpuMs([cloud.pid('compute')])];
+    const before = await usageOfCloud(opened);
     const since = performance.now();
     const took = await timed(() => revoke(clients, fleet, told));
-    cpu = {
-      computeCpu: perMachine(cpuMs([cloud.pid('compute')]) - service),
-      postgresCpu: perMachine(cpuMs(backends) - server),
-    };
+    cpu = usedMeanwhile([before, await usageOfCloud(opened)], { machines: size, tookMs: took });
     if (guests) {
       const { lastRead, lastWrite } = await guests.end();
       lastIo.push(Math.max(lastRead, lastWrite) - since);

@@ -4,7 +4,8 @@ import { serviceNames } from '@interlock/local/services.ts';
 import type { Scope } from '@interlock/runtime';
 import { type Clients, openOutside } from '../../cloud/clients.ts';
 import type { BenchOptions } from '../bench.ts';
-import { backendsOf, cpuMs } from './cpu.ts';
+import { rounded } from '../measure.ts';
+import { backendsOf, type ProcessorTime, processorTime, processTree, shareOfProcessors } from './cpu.ts';
 import { type Fleet, openFleet } from './fleet.ts';
 import { type ToldFacts, toldFacts } from './told-facts.ts';
 
@@ -18,15 +19,58 @@ export interface FleetCloud {
   told(type: string): Promise<ToldFacts>;
 }
 
-/** Processor time of each service, of the server processes of compute's database, and of the bench itself so far, in ms. */
-export const cpuOfCloud = async ({
-  cloud,
-  fleet,
-}: Pick<FleetCloud, 'cloud' | 'fleet'>): Promise<Readonly<Record<string, number>>> => ({
-  ...Object.fromEntries(serviceNames.map((service) => [service, cpuMs([cloud.pid(service)])])),
-  postgres: cpuMs(await backendsOf(fleet.computeSql)),
-  bench: cpuMs([process.pid]),
-});
+/** What each part of a cloud had of the processors so far. */
+export type CloudUsage = Readonly<Record<string, ProcessorTime>>;
+
+/**
+ * Of each service, the server processes of compute's database (`postgres`), those of everything else in Postgres, NATS, and
+ * the bench itself: everything that runs, where servers are the bench's own.
+ */
+export const usageOfCloud = async ({ cloud, fleet }: Pick<FleetCloud, 'cloud' | 'fleet'>): Promise<CloudUsage> => {
+  const backends = await backendsOf(fleet.computeSql);
+  const services = new Map(serviceNames.map((service) => [cloud.pid(service), service as string]));
+  const nameOf = ({ pid, program }: { readonly pid: number; readonly program: string }): string =>
+    services.get(pid) ?? (backends.includes(pid) ? 'postgres' : program === 'postgres' ? 'postgresElse' : program);
+  const parts = Map.groupBy(processTree(), nameOf);
+  return Object.fromEntries([...parts].map(([name, some]) => [name, processorTime(some.map(({ pid }) => pid))]));
+};
+
+/** Less than this for one machine is left out, in microseconds. */
+const mentioned = 1;
+
+/**
+ * What was used between two looks, for a line of the history: microseconds for one machine, by part, and the shares of all
+ * processors that they had (`busy`) and waited for (`waited`; more than 1 in all: there was work that had no processor).
+ */
+export const usedMeanwhile = (
+  [before, after]: readonly [CloudUsage, CloudUsage],
+  { machines, tookMs }: { readonly machines: number; readonly tookMs: number },
+): Readonly<Record<string, number>> => {
+  const used = Object.entries(after).map(([name, { ranMs, waitedMs }]) => ({
+    name,
+    ranMs: ranMs - (before[name]?.ranMs ?? 0),
+    waitedMs: waitedMs - (before[name]?.waitedMs ?? 0),
+  }));
+  const perMachine = (ms: number): number => Math.round((ms / machines) * 1_000);
+  const sum = (of: (one: ProcessorTime) => number): number => used.reduce((total, one) => total + of(one), 0);
+  return {
+    ...Object.fromEntries(
+      used.flatMap(({ name, ranMs }) => (perMachine(ranMs) < mentioned ? [] : [[`${name}Cpu`, perMachine(ranMs)]])),
+    ),
+    busy: rounded(
+      shareOfProcessors(
+        sum(({ ranMs }) => ranMs),
+        tookMs,
+      ),
+    ),
+    waited: rounded(
+      shareOfProcessors(
+        sum(({ waitedMs }) => waitedMs),
+        tookMs,
+      ),
+    ),
+  };
+};
 
 /** Starts a cloud and puts a fleet in place, of which so many machines stop with the key. */
 export const openFleetCloud = async (
