@@ -26,6 +26,11 @@ const record = (...fields: readonly (string | number)[]): string => fields.join(
 /** Records in an order that every process chooses: two that change the same rows wait for each other, and never in a circle. */
 const sorted = (records: string[]): string => (records.length > 1 ? records.sort() : records).join(RECORD_END);
 
+/** The same order, of rows: by table and key, before their contents stand behind that. */
+const inOrder = (rows: RowChange[]): readonly RowChange[] =>
+  rows.sort((a, b) => compared(a.table, b.table) || compared(a.key, b.key));
+const compared = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
 /** Takes the commits of a batch apart. @throws TypeError for a name that cannot be stored */
 export const batchRecords = (
   batch: readonly Waiting[],
@@ -35,7 +40,7 @@ export const batchRecords = (
   const recorded: Unplaced[] = [];
   const appends: string[] = [];
   const events: string[] = [];
-  const put: string[] = [];
+  const put: RowChange[] = [];
   const gone: string[] = [];
   const removed: string[] = [];
   const added: string[] = [];
@@ -43,14 +48,18 @@ export const batchRecords = (
   // Whoever changes many streams at once has one cause for all of them: it is sent once.
   const cause = JSON.stringify(batch[0]?.cause);
 
-  const addRow = ({ table, key, row, version, ...entries }: RowChange): void => {
+  const addRow = (change: RowChange): void => {
+    const { table, key, row, version } = change;
     named(key);
     const entry = ({ index, value }: IndexEntry): string => record(table, index, named(value), key);
     if (row === null) gone.push(record(table, key, version));
-    else put.push(record(table, key, version, JSON.stringify(row)));
-    for (const one of entries.removed) removed.push(entry(one));
-    for (const one of entries.added) added.push(entry(one));
+    else put.push(change);
+    for (const one of change.removed) removed.push(entry(one));
+    for (const one of change.added) added.push(entry(one));
   };
+  // In one piece with what stands around it, and not joined first: the list is put together in a single copy.
+  const putRecord = ({ table, key, row, version }: RowChange): string =>
+    `${table}${FIELD_END}${key}${FIELD_END}${version}${FIELD_END}${JSON.stringify(row)}`;
 
   for (const { commit, cause: own } of batch) {
     const ownCause = own === batch[0]?.cause ? cause : JSON.stringify(own);
@@ -62,7 +71,9 @@ export const batchRecords = (
         version += 1;
         const id = random.uuid();
         recorded.push({ position: 0, stream, version, type, schema, data, id, cause: own, time: timeMs });
-        events.push(record(stream, version, named(type), schema, id, causeField, JSON.stringify(data)));
+        events.push(
+          `${stream}${FIELD_END}${version}${FIELD_END}${named(type)}${FIELD_END}${schema}${FIELD_END}${id}${FIELD_END}${causeField}${FIELD_END}${JSON.stringify(data)}`,
+        );
       }
     }
     for (const row of commit.rows ?? []) addRow(row);
@@ -87,7 +98,7 @@ export const batchRecords = (
     kinds: new Set((Object.keys(has) as Kind[]).filter((kind) => has[kind])),
     events: recorded,
     parameters: {
-      put: sorted(put),
+      put: inOrder(put).map(putRecord).join(RECORD_END),
       gone: sorted(gone),
       removed: sorted(removed),
       added: sorted(added),

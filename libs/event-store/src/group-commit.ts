@@ -12,14 +12,38 @@ export interface Waiting {
 const weight = (commit: Commit): number =>
   (commit.appends ?? []).reduce((sum, append) => sum + append.events.length, 0) + (commit.rows?.length ?? 0);
 
-const cursorName = ({ name }: Pick<CursorMove, 'name'>): string => `c:${name}`;
+/** What some commits write. */
+interface Touched {
+  add(commit: Commit): void;
+  /** Whether a commit writes something of it. @param goesOn true for the move of a cursor that is no conflict */
+  has(commit: Commit, goesOn?: (move: CursorMove) => boolean): boolean;
+}
 
-/** Names of everything a commit writes; two commits that share one cannot be under way at once. */
-const touched = (commit: Commit): readonly string[] => [
-  ...(commit.appends ?? []).map((append) => `s:${append.stream}`),
-  ...(commit.rows ?? []).map((row) => `r:${row.table}:${row.key}`),
-  ...(commit.cursors ?? []).map(cursorName),
-];
+/**
+ * Nothing yet. Names are looked up as they are: to make one of kind and name for each stream and row of a fleet was a
+ * twentieth of what a stop costs.
+ */
+const openTouched = (): Touched => {
+  const streams = new Set<string>();
+  const cursors = new Set<string>();
+  /** Keys by table. */
+  const rows = new Map<string, Set<string>>();
+  return {
+    add(commit) {
+      for (const { stream } of commit.appends ?? []) streams.add(stream);
+      for (const { name } of commit.cursors ?? []) cursors.add(name);
+      for (const { table, key } of commit.rows ?? []) {
+        const keys = rows.get(table);
+        if (keys) keys.add(key);
+        else rows.set(table, new Set([key]));
+      }
+    },
+    has: (commit, goesOn = () => false) =>
+      (commit.appends ?? []).some(({ stream }) => streams.has(stream)) ||
+      (commit.rows ?? []).some(({ table, key }) => rows.get(table)?.has(key)) ||
+      (commit.cursors ?? []).some((move) => cursors.has(move.name) && !goesOn(move)),
+  };
+};
 
 /**
  * Takes from the front of the queue what can be stored in one transaction: commits that touch different things, and
@@ -34,31 +58,30 @@ export const takeBatch = (
   maxWeight: number,
   underWay: readonly Waiting[] = [],
 ): readonly Waiting[] => {
-  // Names are for telling commits apart.
+  // What is touched is for telling commits apart.
   if (queue.length === 1 && underWay.length === 0) return queue.splice(0);
   const batch: Waiting[] = [];
   const left: Waiting[] = [];
-  const taken = new Set<string>(underWay.flatMap(({ commit }) => touched(commit)));
+  const taken = openTouched();
+  for (const { commit } of underWay) taken.add(commit);
   /** By cursor, where the batch leaves it; none that what was left behind touches. */
   const reached = new Map<string, number>();
+  const goesOn = ({ name, from }: CursorMove): boolean => reached.get(name) === from;
   let total = 0;
   for (const waiting of queue) {
-    const names = touched(waiting.commit);
-    const moves = waiting.commit.cursors ?? [];
-    const size = weight(waiting.commit);
-    const goesOn = (name: string): boolean =>
-      moves.some((move) => cursorName(move) === name && reached.get(name) === move.from);
-    const isFree = !names.some((name) => taken.has(name) && !goesOn(name));
-    if (isFree && (batch.length === 0 || total + size <= maxWeight)) {
+    const { commit } = waiting;
+    const moves = commit.cursors ?? [];
+    const size = weight(commit);
+    if (!taken.has(commit, goesOn) && (batch.length === 0 || total + size <= maxWeight)) {
       batch.push(waiting);
       total += size;
-      for (const move of moves) reached.set(cursorName(move), move.to);
+      for (const { name, to } of moves) reached.set(name, to);
     } else {
       left.push(waiting);
-      for (const name of names) reached.delete(name);
+      for (const { name } of moves) reached.delete(name);
     }
-    // Also what was left behind holds its names, so that a later commit of the same stream does not overtake it.
-    for (const name of names) taken.add(name);
+    // Also what was left behind holds what it touches, so that a later commit of the same stream does not overtake it.
+    taken.add(commit);
   }
   queue.splice(0, queue.length, ...left);
   return batch;
