@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Clock } from '@interlock/runtime';
 import { setName } from './test-disk-host.ts';
 import { startLeaseHost } from './test-lease-host.ts';
 
@@ -7,7 +8,30 @@ const count = 100;
 
 /** Disks that nobody has open, and one that a guest reads, to be moved to another key. */
 const prepare = async () => {
-  const place = await startLeaseHost();
+  let slow: Clock | undefined;
+  let writes = 0;
+  /** How many disks were stored as moved in each turn of the event loop that stored any: those share a transaction. */
+  const movesPerTurn: number[] = [];
+  let isTurnOpen = false;
+  const place = await startLeaseHost(
+    {},
+    {
+      // One header is on stable storage before another.
+      async beforeWrite() {
+        writes += 1;
+        await slow?.sleep(writes % 5);
+      },
+      onCommit({ appends = [] }) {
+        if (!appends.some(({ events }) => events.some(({ type }) => type === 'DekRewrapped'))) return;
+        if (!isTurnOpen) movesPerTurn.push(0);
+        isTurnOpen = true;
+        movesPerTurn.push((movesPerTurn.pop() ?? 0) + 1);
+        setImmediate(() => {
+          isTurnOpen = false;
+        });
+      },
+    },
+  );
   const { host, run } = place;
   const parent = setName.slice(0, setName.lastIndexOf('/diskEncryptionSets/'));
   const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName } as const;
@@ -19,12 +43,14 @@ const prepare = async () => {
   const guest = await place.open('busy');
   // Answers take their time, as they do over a network.
   host.setDelay(10);
+  slow = place.clock;
   await host.rotate(setName);
   const { generation, keyVersion, principal } = host.keyOf(setName);
   await run(host.asSets.beginGeneration({ diskEncryptionSet: setName, generation, keyVersion, principal }));
   return {
     ...place,
     guest,
+    movesPerTurn,
     begin: (deadlineMs = 60_000) =>
       host.asSets.rewrapDeks({ names, generation, targetKeyVersion: keyVersion }, { deadlineMs }),
   };
@@ -38,6 +64,14 @@ test('CMK-80: disks that move together and that no guest is beside ask the vault
   await pass(2_000);
   assertMoved(await run(begin()));
   assert.deepEqual(host.rewrapCalls, [count]);
+  await stop();
+});
+
+test('disks that move together are stored as moved together, however long the header of each takes', async () => {
+  const { movesPerTurn, begin, run, pass, stop } = await prepare();
+  await pass(2_000);
+  assertMoved(await run(begin()));
+  assert.deepEqual(movesPerTurn, [count]);
   await stop();
 });
 

@@ -1,7 +1,7 @@
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { category, type EventStore, memoryStore, rowKeeper } from '@interlock/event-store';
+import { type Commit, category, type EventStore, memoryStore, rowKeeper } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
 import type { Handlers } from '@interlock/messaging';
 import {
@@ -72,18 +72,38 @@ export const startDiskHost = async (
     readonly hostLeaseTtlMs?: number;
     /** What the opening of a file waits for. */
     readonly beforeOpen?: (part: VolumePart) => Promise<void>;
+    /** What a write to a file waits for. */
+    readonly beforeWrite?: (part: VolumePart) => Promise<void>;
+    /** Told of each commit as it is asked for. */
+    readonly onCommit?: (commit: Commit) => void;
   } = {},
 ): Promise<DiskHost> => {
   const { clock = systemClock } = options;
   const faults = createFaults();
   const tracer = trace.getTracer('test');
-  const realStore = memoryStore({ clock, random });
+  const memory = memoryStore({ clock, random });
+  const realStore: EventStore = {
+    ...memory,
+    commit(commit, cause) {
+      options.onCommit?.(commit);
+      return memory.commit(commit, cause);
+    },
+  };
   const files = memoryVolumeFiles(random);
   const openedLater: VolumeFiles = {
     ...files,
     async open(volumeId, part) {
       await options.beforeOpen?.(part);
-      return files.open(volumeId, part);
+      const file = await files.open(volumeId, part);
+      return (
+        file && {
+          ...file,
+          async write(offset, bytes) {
+            await options.beforeWrite?.(part);
+            return file.write(offset, bytes);
+          },
+        }
+      );
     },
   };
   const master = random.bytes(32);
