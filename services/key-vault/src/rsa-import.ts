@@ -9,6 +9,9 @@ export interface ImportedKey {
   readonly pkcs8: Uint8Array;
 }
 
+/** OpenSSL (`OPENSSL_RSA_SMALL_MODULUS_BITS`) uses no key with a larger modulus whose public exponent has more than 64 bits. */
+const smallModulusBits = 3_072;
+
 const privateFields = ['d', 'p', 'q', 'dp', 'dq', 'qi'] as const;
 const fields = ['n', 'e', ...privateFields] as const;
 type Field = (typeof fields)[number];
@@ -101,6 +104,7 @@ function checkConsistency(key: Record<Field, bigint>, bits: number): void {
   };
   malformed(p > 1n && q > 1n && p * q === n, 'n', 'it must be p × q');
   weak((e & 1n) === 1n && e > 0xffffn && e < 1n << 256n, 'e', 'it must be odd, above 2^16 and below 2^256');
+  malformed(bits <= smallModulusBits || e < 1n << 64n, 'e', `above ${smallModulusBits} bits it must be below 2^64`);
   const distance = p > q ? p - q : q - p;
   weak(distance > 1n << BigInt(bits / 2 - 100), 'p', 'p and q are too close to each other');
   for (const field of ['p', 'q'] as const) malformed(checkPrimeSync(key[field]), field, 'it must be a prime');
