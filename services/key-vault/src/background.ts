@@ -70,12 +70,16 @@ export const backgroundWork = (parts: {
   };
   return [
     persistent((signal) => watchDueTimes({ ...parts, sources, newCause }, signal)),
-    persistent((signal) => evictUnusable(parts, signal)),
+    persistent(evictUnusable(parts)),
     persistent(parts.writeCounts),
     parts.holding.watch,
     persistent(() => material.sweep(newCause())),
     // Moves seal keys that are still under a previous master key; without one it finds nothing to do.
-    persistent(() => sealing.resealAll()),
+    async () => {
+      const { failedCount, failure } = await sealing.resealAll();
+      // Who needs one of those is told so by itself; all others go on.
+      if (failure) log.error('seal keys are not under the current master key', { failedCount, ...failure });
+    },
   ];
 };
 

@@ -10,24 +10,30 @@ const feedPage = 1_000;
  * Makes the workers forget the private keys of versions that are disabled, deleted or purged, in every replica: each
  * follows the feed by itself. For a purge that is the rest of it (KV-28, G8): the seal key is gone for all, what a replica
  * had opened before is not. Otherwise it is defence in depth: whether a version may be used is decided at every use.
+ * @returns follows until the signal; after a failure it goes on where it was, for nobody else tells it what it missed
  */
-export const evictUnusable = async (
-  parts: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent>; readonly engine: RsaEngine },
-  signal: AbortSignal,
-): Promise<void> => {
+export const evictUnusable = (parts: {
+  readonly store: EventStore;
+  readonly keys: Category<Key, KeyEvent>;
+  readonly engine: RsaEngine;
+}): ((signal: AbortSignal) => Promise<void>) => {
   const { store, keys, engine } = parts;
-  let position = await store.head();
-  while (!signal.aborted) {
-    const events = await store.feed(position, feedPage);
-    for (const recorded of events) {
-      const found = keyEvent(recorded);
-      if (!found) continue;
-      for (const materialId of await unusableAfter({ store, keys }, found)) await engine.evict(materialId);
+  let reached: number | undefined;
+  return async (signal) => {
+    let position = reached ?? (await store.head());
+    while (!signal.aborted) {
+      reached = position;
+      const events = await store.feed(position, feedPage);
+      for (const recorded of events) {
+        const found = keyEvent(recorded);
+        if (!found) continue;
+        for (const materialId of await unusableAfter({ store, keys }, found)) await engine.evict(materialId);
+      }
+      position = events.at(-1)?.position ?? position;
+      // A page that is not full was the last one, or else this ends at once.
+      if (events.length < feedPage) await store.waitForEvents(position, signal);
     }
-    position = events.at(-1)?.position ?? position;
-    // A page that is not full was the last one, or else this ends at once.
-    if (events.length < feedPage) await store.waitForEvents(position, signal);
-  }
+  };
 };
 
 /** Private keys that an event leaves nothing to do for. */
