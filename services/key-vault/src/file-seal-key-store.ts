@@ -4,6 +4,8 @@ import type { Random } from '@interlock/runtime';
 import type { SealKeyStore } from './seal-key-store.ts';
 
 const purgedSuffix = '.purged';
+/** Looks at a record that is all zeros; each that finds it replaced meanwhile means one more change of it. */
+const looksMax = 10;
 
 /**
  * A store in one directory (0700): `<id>` holds a record (0600), `<id>.purged` remembers a purge and wins over any
@@ -62,11 +64,14 @@ export async function openFileSealKeyStore(directory: string, random: Random): P
       return 'purged';
     },
     async read(id) {
-      if (await isPurged(id)) return { status: 'purged' };
-      const record = await read(path(id));
-      if (!record) return { status: 'absent' };
-      // Zeros are an old record that somebody was replacing or purging while we read: the next look finds what counts.
-      return record.some((byte) => byte !== 0) ? { status: 'present', record } : store.read(id);
+      for (let look = 1; ; look += 1) {
+        if (await isPurged(id)) return { status: 'purged' };
+        const record = await read(path(id));
+        if (!record) return { status: 'absent' };
+        // Zeros are an old record that somebody was replacing or purging while we read, and the next look finds what counts; or
+        // what a crash of the machine left.
+        if (look === looksMax || record.some((byte) => byte !== 0)) return { status: 'present', record };
+      }
     },
     async replace(id, record) {
       const old = await open(path(id), 'r+').catch(absentIs(undefined));

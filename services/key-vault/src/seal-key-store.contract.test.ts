@@ -113,3 +113,12 @@ test('a purge overwrites the record before it unlinks it', async () => {
   await store.destroy(a);
   assert.deepEqual(Uint8Array.from(await readFile(join(directory, 'witness'))), record(0));
 });
+
+test('a record that a crash of the machine left empty or as zeros is given as it is', { timeout: 60_000 }, async () => {
+  const directory = await newDirectory();
+  const store = await openFileSealKeyStore(directory, systemRandom);
+  await writeFile(join(directory, a), '');
+  await writeFile(join(directory, b), record(0));
+  assert.deepEqual(await read(store, a), { status: 'present', record: new Uint8Array() });
+  assert.deepEqual(await read(store, b), present(0));
+});

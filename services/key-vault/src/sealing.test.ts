@@ -92,14 +92,31 @@ test('a master key rotation may stop after every step; keys open all the while, 
       },
     };
     const during = sealingUnder(store, newKey, oldKey);
-    const [stopped] = await Promise.allSettled([sealingUnder(stopping, newKey, oldKey).resealAll()]);
-    assert.equal(stopped.status, stopAfter < versions.length ? 'rejected' : 'fulfilled');
+    const stopped = await sealingUnder(stopping, newKey, oldKey).resealAll();
+    assert.equal(stopped.failedCount, versions.length - stopAfter);
     assert.deepEqual(await Promise.all(versions.map(during.open)), sealKeys);
     const rest = await during.resealAll();
-    assert.deepEqual(rest, { resealed: versions.length - stopAfter, upToDate: stopAfter });
+    assert.deepEqual(rest, { resealed: versions.length - stopAfter, upToDate: stopAfter, failedCount: 0 });
     assert.deepEqual(await Promise.all(versions.map(sealingUnder(store, newKey).open)), sealKeys);
     await assert.rejects(sealingUnder(store, oldKey).open('1'), hasReason('MASTER_KEY_UNKNOWN'));
   }
+});
+
+test('seal keys that cannot be opened keep no other from being moved to another master key, and are named', async () => {
+  const [oldKey, newKey, lostKey] = [newMasterKey(), newMasterKey(), newMasterKey()];
+  const store = createMemorySealKeyStore();
+  const versions = ['1', '2', '3', '4'];
+  for (const name of versions) await sealingUnder(store, oldKey).obtain(name);
+  await store.replace(sealKeyId('1'), new Uint8Array());
+  await store.replace(sealKeyId('2'), new Uint8Array(68));
+  await sealingUnder(store, lostKey).obtain('lost');
+  const sealing = sealingUnder(store, newKey, oldKey);
+  const { failure, ...counts } = await sealing.resealAll();
+  assert.deepEqual(counts, { resealed: 2, upToDate: 0, failedCount: 3 });
+  assert.ok(failure?.sealKey === sealKeyId('1') && hasReason('SEAL_KEY_CORRUPT')(failure.error));
+  await assert.rejects(sealing.open('2'), hasReason('SEAL_KEY_CORRUPT'));
+  await assert.rejects(sealing.open('lost'), hasReason('MASTER_KEY_UNKNOWN'));
+  for (const name of versions.slice(2)) await sealingUnder(store, newKey).open(name);
 });
 
 test('the master key file: made once with mode 0600, read again, refused when exposed or malformed', async () => {

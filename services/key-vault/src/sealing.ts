@@ -26,9 +26,19 @@ export interface Sealing {
   destroy(version: string): Promise<void>;
   /**
    * Seals every seal key that is still under a previous master key under the current one. May stop at any point and
-   * be run again; `open` works all the while. Afterwards the previous master keys may be destroyed.
+   * be run again; `open` works all the while. Where none has failed, the previous master keys may be destroyed afterwards.
+   * One that cannot be opened, or not be written, keeps none of the others from being moved.
    */
-  resealAll(): Promise<{ readonly resealed: number; readonly upToDate: number }>;
+  resealAll(): Promise<Resealing>;
+}
+
+/** What became of a move to the current master key. */
+export interface Resealing {
+  readonly resealed: number;
+  readonly upToDate: number;
+  readonly failedCount: number;
+  /** The first that failed. */
+  readonly failure?: { readonly sealKey: string; readonly error: unknown };
 }
 
 const sealKeyLength = 32;
@@ -66,7 +76,12 @@ export function createSealing(parts: { store: SealKeyStore; masterKeys: MasterKe
       seal(masterKeys.current.key, random.bytes(nonceLength), sealKeyPurpose(id), sealKey),
     ]);
 
+  const corrupt = (id: string) =>
+    new Rejection('DATA_LOSS', 'SEAL_KEY_CORRUPT', `seal key ${id} was changed; restore its file`, { seal_key: id });
+
   const masterKeyOf = (id: string, record: Uint8Array): MasterKey => {
+    // What a full disk or a crash of the machine leaves names no master key.
+    if (record.every((byte) => byte === 0)) throw corrupt(id);
     const masterKeyId = Buffer.from(record.subarray(0, masterKeyIdLength)).toString('hex');
     const masterKey = [masterKeys.current, ...masterKeys.previous].find((candidate) => candidate.id === masterKeyId);
     if (masterKey) return masterKey;
@@ -82,9 +97,7 @@ export function createSealing(parts: { store: SealKeyStore; masterKeys: MasterKe
     const { key } = masterKeyOf(id, record);
     const sealKey = unseal(key, sealKeyPurpose(id), record.subarray(masterKeyIdLength));
     if (sealKey?.length === sealKeyLength) return sealKey;
-    throw new Rejection('DATA_LOSS', 'SEAL_KEY_CORRUPT', `seal key ${id} was changed; restore its file`, {
-      seal_key: id,
-    });
+    throw corrupt(id);
   };
 
   const purged = (version: string) =>
@@ -111,6 +124,19 @@ export function createSealing(parts: { store: SealKeyStore; masterKeys: MasterKe
     }
   };
 
+  const reseal = async (id: string): Promise<'resealed' | 'upToDate' | 'gone'> => {
+    const found = await store.read(id);
+    if (found.status !== 'present') return 'gone';
+    if (masterKeyOf(id, found.record).id === masterKeys.current.id) return 'upToDate';
+    const sealKey = openRecord(id, found.record);
+    try {
+      await store.replace(id, sealRecord(id, sealKey));
+    } finally {
+      sealKey.fill(0);
+    }
+    return 'resealed';
+  };
+
   return {
     open: openVersion,
     async obtain(version) {
@@ -124,24 +150,19 @@ export function createSealing(parts: { store: SealKeyStore; masterKeys: MasterKe
     },
     destroy: (version) => store.destroy(sealKeyId(version)),
     async resealAll() {
-      let resealed = 0;
-      let upToDate = 0;
+      const counts = { resealed: 0, upToDate: 0, gone: 0 };
+      let failedCount = 0;
+      let failure: Resealing['failure'];
       for (const id of await store.ids()) {
-        const found = await store.read(id);
-        if (found.status !== 'present') continue;
-        if (masterKeyOf(id, found.record).id === masterKeys.current.id) {
-          upToDate += 1;
-          continue;
-        }
-        const sealKey = openRecord(id, found.record);
         try {
-          await store.replace(id, sealRecord(id, sealKey));
-        } finally {
-          sealKey.fill(0);
+          counts[await reseal(id)] += 1;
+        } catch (error) {
+          failedCount += 1;
+          failure ??= { sealKey: id, error };
         }
-        resealed += 1;
       }
-      return { resealed, upToDate };
+      const { resealed, upToDate } = counts;
+      return { resealed, upToDate, failedCount, ...(failure === undefined ? {} : { failure }) };
     },
   };
 }
