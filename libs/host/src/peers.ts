@@ -88,8 +88,9 @@ export const openPeers = (options: PeersOptions): Peers => {
     },
     check: async (principal, action, scope) => {
       const asked = { principal: principal.name, action, scope };
-      const { allowed, principalActive, position, grantedAt } = await identity.checkPermission(asked);
-      return { allowed, principalActive, position, grantedAt };
+      const { allowed, principalActive, position, grantedAt, grantedActions, grantedNotActions } =
+        await identity.checkPermission(asked);
+      return { allowed, principalActive, position, grantedAt, grantedActions, grantedNotActions };
     },
   };
 };

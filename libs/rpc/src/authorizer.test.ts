@@ -126,6 +126,28 @@ test('KV-73: a yes that rests on a role holds under the scope of that role, and 
   assert.equal(asked.length, 5);
 });
 
+test('KV-70, KV-73: a yes that rests on a role holds for what that role allows, and for nothing else', async () => {
+  const role = { grantedAt: 'subscriptions/s', grantedActions: ['disks/*'], grantedNotActions: ['disks/delete'] };
+  const { authorize, asked } = authorizer(() => ({ ...yes, ...role }));
+  await authorize(ann, 'disks/read', 'subscriptions/s/resourceGroups/g');
+  assert.equal((await authorize(ann, 'disks/write', 'subscriptions/s')).allowed, true);
+  assert.equal(asked.length, 1);
+  await authorize(ann, 'disks/delete', 'subscriptions/s/resourceGroups/g');
+  await authorize(ann, 'machines/read', 'subscriptions/s/resourceGroups/g');
+  await authorize(ann, 'disks/write', 'subscriptions/s2');
+  await authorize(principalNamed('bob'), 'disks/write', 'subscriptions/s');
+  assert.equal(asked.length, 5);
+});
+
+test('G1: a yes for other actions is from before a change its asker has heard of, as the answer it came with', async () => {
+  const { authorize, asked } = authorizer(() => ({ ...yes, position: 4, grantedAt: '/', grantedActions: ['*'] }));
+  await authorize(ann, 'read', '/');
+  await authorize(ann, 'write', '/', 4);
+  assert.equal(asked.length, 1);
+  await authorize(ann, 'write', '/', 5);
+  assert.equal(asked.length, 2);
+});
+
 test('KV-73: a no says nothing about other scopes, whatever stands beside it', async () => {
   const { authorize, asked } = authorizer(() => ({ ...no, grantedAt: '/' }));
   await authorize(ann, 'read', 'subscriptions/s');

@@ -1,4 +1,5 @@
 import type { Clock } from '@interlock/runtime';
+import { type ActionPatterns, holdsAction } from './action-patterns.ts';
 import type { Principal } from './call.ts';
 
 /** An answer of identity to "may this principal do this here?". */
@@ -10,6 +11,10 @@ export interface Decision {
   readonly position?: number;
   /** Where the role was given that allows it: the yes holds for everything there and below. Absent or empty: nowhere else. */
   readonly grantedAt?: string;
+  /** What that role allows there, as patterns; the action asked about alone where identity does not say. */
+  readonly grantedActions?: readonly string[];
+  /** Patterns that are taken away from those again. */
+  readonly grantedNotActions?: readonly string[];
 }
 
 /** Whether a scope lies at or under another, by whole path segments: `/` holds everything (KV-73). */
@@ -36,12 +41,12 @@ export interface CachingAuthorizerOptions {
   readonly clock: Pick<Clock, 'monotonicMs'>;
   /** Longest use of an answer, yes or no, counted from before the question was sent. At most half of `leaseTtl` (G1). */
   readonly authzTtlMs: number;
-  /** Answers held, and as many pairs of principal and action for which roles are known; the oldest go first. Default 10,000. */
+  /** Answers held, and as many principals of which roles are known; the oldest go first. Default 10,000. */
   readonly entriesMax?: number;
 }
 
-/** A yes, for a scope and everything below it. */
-interface Grant {
+/** A yes to some actions, for a scope and everything below it. */
+interface Grant extends ActionPatterns {
   readonly scope: string;
   readonly askedMs: number;
   readonly decision: Decision;
@@ -56,8 +61,8 @@ const limit = (remembered: Map<string, unknown>, entriesMax: number): void => {
 
 /**
  * Remembers answers for a short time and merges equal questions that are asked at the same time. A yes also answers
- * questions about the same action elsewhere under the scope of the role it rests on: whoever has a role over many
- * machines is asked about once, not once a machine.
+ * questions about whatever the role it rests on allows, under the scope of that role: whoever has a role over many
+ * machines is asked about once, not once a machine or once an action.
  */
 export function cachingAuthorizer({
   check,
@@ -66,30 +71,32 @@ export function cachingAuthorizer({
   entriesMax = 10_000,
 }: CachingAuthorizerOptions): CachingAuthorizer {
   let answers = new Map<string, { readonly askedMs: number; readonly decision: Promise<Decision> }>();
-  /** By principal and action. */
+  /** By principal. */
   let grants = new Map<string, readonly Grant[]>();
 
   const isYoung = ({ askedMs }: { readonly askedMs: number }): boolean => clock.monotonicMs() - askedMs < authzTtlMs;
   // An answer from before a change its asker has heard of is none, however young it is.
   const knows = ({ position = 0 }: Decision, atLeast: number): boolean => atLeast === 0 || position >= atLeast;
 
-  const remember = (wish: string, askedMs: number, decision: Decision): void => {
-    const { allowed, grantedAt: scope } = decision;
+  const remember = (id: string, action: string, askedMs: number, decision: Decision): void => {
+    const { allowed, grantedAt: scope, grantedActions = [], grantedNotActions: notActions = [] } = decision;
     if (!allowed || scope === undefined || scope === '') return;
-    const others = (grants.get(wish) ?? []).filter((grant) => grant.scope !== scope && isYoung(grant));
-    grants.delete(wish);
-    grants.set(wish, [...others, { scope, askedMs, decision }]);
+    const actions = grantedActions.length > 0 ? grantedActions : [action];
+    // What it says anew is not kept twice.
+    const isSaid = (grant: Grant): boolean => grant.scope === scope && holdsAction(grant, action);
+    const others = (grants.get(id) ?? []).filter((grant) => !isSaid(grant) && isYoung(grant));
+    grants.delete(id);
+    grants.set(id, [...others, { scope, actions, notActions, askedMs, decision }]);
     limit(grants, entriesMax);
   };
 
   const authorize: Authorizer = async (principal, action, scope, atLeast = 0) => {
-    // Neither the id, a UUID, nor the action has a blank in it.
-    const wish = `${principal.id} ${action}`;
-    const question = `${wish} ${scope}`;
-    const granted = grants
-      .get(wish)
-      ?.find((grant) => covers(grant.scope, scope) && isYoung(grant) && knows(grant.decision, atLeast));
+    const isAnswer = (grant: Grant): boolean =>
+      covers(grant.scope, scope) && isYoung(grant) && knows(grant.decision, atLeast) && holdsAction(grant, action);
+    const granted = grants.get(principal.id)?.find(isAnswer);
     if (granted) return granted.decision;
+    // Neither the id, a UUID, nor the action has a blank in it.
+    const question = `${principal.id} ${action} ${scope}`;
     const askedMs = clock.monotonicMs();
     const known = answers.get(question);
     if (known !== undefined && isYoung(known)) {
@@ -104,7 +111,7 @@ export function cachingAuthorizer({
     limit(generation, entriesMax);
     decision.then(
       (answer) => {
-        if (generation === answers) remember(wish, askedMs, answer);
+        if (generation === answers) remember(principal.id, action, askedMs, answer);
       },
       () => {
         // A failure is no answer and is not remembered; whoever asked gets it from `decision` itself.

@@ -1,3 +1,4 @@
+export { type ActionPatterns, holdsAction } from './action-patterns.ts';
 export {
   type ActionRule,
   type AuthenticatedRule,

@@ -1,8 +1,17 @@
+import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import type { DiskEncryptionSet } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import type { Vm } from '../../../services/compute/src/vm/decider.ts';
 import type { Verdict } from './history-log.ts';
 import type { Truth } from './oracle.ts';
+import type { KnownDisk } from './oracle-disks.ts';
 import type { SimulatedCloud } from './simulated-cloud.ts';
-import type { Clients } from './workload-estate.ts';
+import { type Clients, group } from './workload-estate.ts';
+
+/** Most things a page holds: more than a history has. */
+const everything = 1_000;
+
+const byName = <One extends { readonly name: string }>(all: readonly One[]): ReadonlyMap<string, One> =>
+  new Map(all.map((one) => [one.name, one]));
 
 /**
  * What the services say once everything has settled is held against the truth: sets about their keys, disks about their
@@ -15,9 +24,9 @@ export const viewJudge = (parts: {
 }) => {
   const { world, truth, clients } = parts;
 
-  const checkSet = async (name: string, verdict: Verdict): Promise<void> => {
-    const found = await clients.sets.getDiskEncryptionSet({ name });
-    for (const { keyVersion, state, reason } of found.keyAccess) {
+  const checkSet = (name: string, told: DiskEncryptionSet | undefined, verdict: Verdict): void => {
+    if (!told) verdict.violate('G7', `${name} is listed`, 'it is not');
+    for (const { keyVersion, state, reason } of told?.keyAccess ?? []) {
       const standing = truth.losses.standing(name, keyVersion, 'opening');
       const wanted = standing.length === 0 ? 'AVAILABLE' : 'LOST';
       const reasons = standing.map((one) => one.reason).join(', ');
@@ -31,10 +40,13 @@ export const viewJudge = (parts: {
     }
   };
 
-  const checkDisk = async (name: string, verdict: Verdict): Promise<void> => {
-    const disk = truth.disks.disks.get(name);
-    if (!disk || disk.isSnapshot || disk.isDeleting) return;
-    const { availability, unavailableReason = '' } = await clients.disks.getDisk({ name });
+  const checkDisk = (disk: KnownDisk, told: Disk | undefined, verdict: Verdict): void => {
+    const { name } = disk;
+    if (!told) {
+      verdict.violate('G7', `${name} is listed`, 'it is not');
+      return;
+    }
+    const { availability, unavailableReason = '' } = told;
     const standing = truth.standing(disk, 'running');
     // An expiry that bars starts alone: the disk may be shown either way.
     if (standing.length === 0 && truth.standing(disk, 'opening').length > 0) return;
@@ -70,13 +82,17 @@ export const viewJudge = (parts: {
   return {
     /** Looks until something does not hold. @throws what a service throws that does not answer */
     async checkAll(verdict: Verdict): Promise<void> {
+      const { diskEncryptionSets } = await clients.sets.listDiskEncryptionSets({ parent: group, pageSize: everything });
+      const sets = byName(diskEncryptionSets);
       for (const [name, { isDeleted }] of truth.losses.sets) {
         if (verdict.violation) return;
-        if (!isDeleted) await checkSet(name, verdict);
+        if (!isDeleted) checkSet(name, sets.get(name), verdict);
       }
-      for (const name of [...truth.disks.disks.keys()]) {
+      const { disks: listed } = await clients.disks.listDisks({ parent: group, pageSize: everything });
+      const disks = byName(listed);
+      for (const disk of truth.disks.disks.values()) {
         if (verdict.violation) return;
-        await checkDisk(name, verdict);
+        if (!disk.isSnapshot && !disk.isDeleting) checkDisk(disk, disks.get(disk.name), verdict);
       }
       await checkMachines(verdict);
     },

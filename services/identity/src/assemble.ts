@@ -87,7 +87,14 @@ export const assemble: Assemble<IdentitySettings> = async ({
       ...tokens,
       async checkPermission({ principal, action, scope }) {
         const position = await store.head();
-        return { ...(await judge(names.principal.parse(principal, 'principal').principal, action, scope)), position };
+        const permission = await judge(names.principal.parse(principal, 'principal').principal, action, scope);
+        const { grantedActions, grantedNotActions } = permission;
+        return {
+          ...permission,
+          grantedActions: [...grantedActions],
+          grantedNotActions: [...grantedNotActions],
+          position,
+        };
       },
     },
     authorization: {

@@ -4,7 +4,7 @@ import type { Principal } from './principal/decider.ts';
 import type { PrincipalEvent } from './principal/events.ts';
 import type { RoleAssignment } from './role-assignment/decider.ts';
 import type { RoleAssignmentEvent } from './role-assignment/events.ts';
-import { allows, roleNamed } from './roles.ts';
+import { allowedWith, allows, roleNamed } from './roles.ts';
 import type { Subscription } from './tenancy/decider.ts';
 import type { SubscriptionEvent } from './tenancy/events.ts';
 
@@ -17,6 +17,10 @@ export interface Permission {
   readonly roleAssignment: string;
   /** Scope of that assignment: the same is allowed there and everywhere below. Empty when none does. */
   readonly grantedAt: string;
+  /** What else of the same kind the role of that assignment allows there and below, as patterns. Empty when none does. */
+  readonly grantedActions: readonly string[];
+  /** Patterns that are taken away from those again. */
+  readonly grantedNotActions: readonly string[];
 }
 
 /**
@@ -38,19 +42,27 @@ export const permissions =
       principalActive,
       roleAssignment: '',
       grantedAt: '',
+      grantedActions: [],
+      grantedNotActions: [],
     });
     const { state: principal } = await parts.principals.load(principalId);
     if (principal.status !== 'active') return refused(false);
     const isOwnTenant = await sameTenant(parts.subscriptions, principal.tenant, scope);
     const held = await parts.assignments.listAll({ index: { index: 'principal', value: `principals/${principalId}` } });
-    let widest: { readonly roleAssignment: string; readonly grantedAt: string } | undefined;
+    let widest: Omit<Permission, 'allowed' | 'principalActive'> | undefined;
     for (const { id, state: grant } of held) {
       const role = grant.status === 'assigned' ? roleNamed(grant.role) : undefined;
       if (grant.status !== 'assigned' || role === undefined) continue;
       if (!(isOwnTenant || grant.scope === '/') || !covers(grant.scope, scope) || !allows(role, action)) continue;
       // All that count cover the asked scope, so that the shorter of two covers the longer.
       if (widest && widest.grantedAt.length <= grant.scope.length) continue;
-      widest = { roleAssignment: `roleAssignments/${id}`, grantedAt: grant.scope };
+      const { actions, notActions } = allowedWith(role, action);
+      widest = {
+        roleAssignment: `roleAssignments/${id}`,
+        grantedAt: grant.scope,
+        grantedActions: actions,
+        grantedNotActions: notActions,
+      };
     }
     return widest ? { allowed: true, principalActive: true, ...widest } : refused(true);
   };

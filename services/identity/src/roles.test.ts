@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { allows, roleNamed } from './roles.ts';
+import { holdsAction } from '@interlock/rpc';
+import { allowedWith, allows, roleNamed, roles } from './roles.ts';
 
 const can = (role: string, action: string): boolean => {
   const found = roleNamed(`roles/${role}`);
@@ -29,4 +30,22 @@ test('operators run machines and read', () => {
   assert.equal(can('operator', 'compute/disks/read'), true);
   assert.equal(can('operator', 'compute/disks/write'), false);
   assert.equal(can('reader', 'compute/virtualMachines/start'), false);
+});
+
+test('KV-70, KV-73: what a role allows of one kind says of every action of that kind what the role itself says', () => {
+  const management = ['keyVault/vaults/write', 'compute/disks/read', 'identity/roleAssignments/write'];
+  const use = ['keyVault/keys/wrapKey', 'keyVault/keys/get', 'keyVault/keys/purge'];
+  for (const role of roles) {
+    for (const kind of [management, use]) {
+      for (const asked of kind) {
+        const patterns = allowedWith(role, asked);
+        for (const other of kind)
+          assert.equal(holdsAction(patterns, other), allows(role, other), `${role.name} ${other}`);
+      }
+    }
+    for (const asked of management) {
+      for (const other of use)
+        assert.equal(holdsAction(allowedWith(role, asked), other), false, `${role.name} ${other}`);
+    }
+  }
 });

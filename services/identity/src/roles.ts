@@ -1,3 +1,5 @@
+import { type ActionPatterns, holdsAction } from '@interlock/rpc';
+
 /** A built-in role: what its holder may do, as patterns of actions (`*` stands for any run of characters). */
 export interface Role {
   /** `roles/<name>` */
@@ -120,26 +122,18 @@ export const assignmentAction = (role: Role, verb: 'write' | 'delete'): string =
 /** The role of that name; `undefined` for an unknown one. */
 export const roleNamed = (name: string): Role | undefined => roles.find((role) => role.name === name);
 
-/** Patterns as they are held against actions; there are few, and every check of a permission asks for some. */
-const expressions = new Map<string, RegExp>();
-
-const expressionOf = (pattern: string): RegExp => {
-  const known = expressions.get(pattern);
-  if (known !== undefined) return known;
-  const parts = pattern.split('*').map((part) => part.replace(/[.\\/]/g, '\\$&'));
-  const made = new RegExp(`^${parts.join('.*')}$`);
-  expressions.set(pattern, made);
-  return made;
-};
-
-const matches = (pattern: string, action: string): boolean => expressionOf(pattern).test(action);
-
 /** Actions under this prefix reach key material: only `dataActions` grant them. */
-const isDataAction = (action: string): boolean => action.startsWith('keyVault/keys/');
+const dataActionPrefix = 'keyVault/keys/';
+const isDataAction = (action: string): boolean => action.startsWith(dataActionPrefix);
+
+/**
+ * What a role allows of the kind the action is of: management, or use of keys. Patterns of management never mean a use of keys,
+ * however wide they are.
+ */
+export const allowedWith = (role: Role, action: string): ActionPatterns =>
+  isDataAction(action)
+    ? { actions: role.dataActions, notActions: [] }
+    : { actions: role.actions, notActions: [...(role.notActions ?? []), `${dataActionPrefix}*`] };
 
 /** Whether the role allows the action. */
-export const allows = (role: Role, action: string): boolean =>
-  isDataAction(action)
-    ? role.dataActions.some((pattern) => matches(pattern, action))
-    : role.actions.some((pattern) => matches(pattern, action)) &&
-      !(role.notActions ?? []).some((pattern) => matches(pattern, action));
+export const allows = (role: Role, action: string): boolean => holdsAction(allowedWith(role, action), action);

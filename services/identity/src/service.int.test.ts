@@ -166,8 +166,14 @@ test('KV-73: a role counts at and under its scope, and nowhere else; removing it
   assert.equal(await check('subscriptions/s1/resourceGroups/g/disks/d'), true);
   assert.equal(await check('subscriptions/s1'), false);
   assert.equal(await check('subscriptions/s1/resourceGroups/g2'), false);
-  const { roleAssignment, grantedAt } = await permission('subscriptions/s1/resourceGroups/g/disks/d');
+  const { roleAssignment, grantedAt, grantedActions, grantedNotActions } = await permission(
+    'subscriptions/s1/resourceGroups/g/disks/d',
+  );
   assert.deepEqual({ roleAssignment, grantedAt }, { roleAssignment: assignment.name, grantedAt: wish.scope });
+  assert.deepEqual(
+    { grantedActions, grantedNotActions },
+    { grantedActions: ['*/read'], grantedNotActions: ['keyVault/keys/*'] },
+  );
   const wider = await admin().createRoleAssignment({
     ...wish,
     roleAssignmentId: randomUUID(),
@@ -175,7 +181,8 @@ test('KV-73: a role counts at and under its scope, and nowhere else; removing it
   });
   assert.equal((await permission('subscriptions/s1/resourceGroups/g/disks/d')).grantedAt, wider.scope);
   await admin().deleteRoleAssignment({ name: wider.name });
-  assert.equal((await permission('subscriptions/s1')).grantedAt, '');
+  const none = await permission('subscriptions/s1');
+  assert.deepEqual([none.grantedAt, none.grantedActions, none.grantedNotActions], ['', [], []]);
   await admin().deleteRoleAssignment({ name: assignment.name });
   assert.equal(await check('subscriptions/s1/resourceGroups/g/disks/d'), false);
 });

@@ -1,5 +1,12 @@
 import { type Category, Rejection } from '@interlock/event-store';
-import { type Authorizer, type Call, type Principal, principalOf, requirePermission } from '@interlock/rpc';
+import {
+  type Authorizer,
+  type Call,
+  type Decision,
+  type Principal,
+  principalOf,
+  requirePermission,
+} from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { AuditDraft } from './audit/draft.ts';
 import { noteIdentityAnswer, vaultDeleted, vaultNotFound } from './vault/decider.ts';
@@ -102,14 +109,17 @@ export const createGuard = (parts: {
     permissions: readonly KeyPermission[],
     principal: Principal,
   ): Promise<Judgement> => {
-    const scope = scopeOf(vault, vaultId, key);
     const atLeast = identityKnownTo(vault);
     const byRole = vault.permissionModel === 'role_assignment';
-    // In an access policy vault roles count for nothing; identity is asked only whether the principal still exists.
-    const asked = byRole ? permissions : permissions.slice(0, 1);
-    const decisions = await Promise.all(
-      asked.map((permission) => authorize(principal, `keyVault/keys/${permission}`, scope, atLeast)),
-    );
+    // In an access policy vault roles count for nothing; identity is asked only whether the principal still exists, which is
+    // the same question whatever it wants and wherever.
+    const asked: readonly KeyPermission[] = byRole ? permissions : ['get'];
+    const scope = byRole ? scopeOf(vault, vaultId, key) : '/';
+    const decide = (permission: KeyPermission): Promise<Decision> =>
+      authorize(principal, `keyVault/keys/${permission}`, scope, atLeast);
+    // The answer to the first mostly holds for the others too: a role that allows one of them allows all.
+    const first = await Promise.all(asked.slice(0, 1).map(decide));
+    const decisions = [...first, ...(await Promise.all(asked.slice(1).map(decide)))];
     const position = Math.min(...decisions.map((decision) => decision.position ?? 0));
     if (decisions.some(({ principalActive }) => !principalActive)) {
       return { isGone: true, lacking: permissions, identityAsOf: position };

@@ -1,0 +1,25 @@
+/** Actions as roles name them: patterns, in which `*` stands for any run of characters. */
+export interface ActionPatterns {
+  readonly actions: readonly string[];
+  /** Taken away again from `actions`. */
+  readonly notActions: readonly string[];
+}
+
+/** Patterns as they are held against actions; there are few, and every check of a permission asks for some. */
+const expressions = new Map<string, RegExp>();
+
+const expressionOf = (pattern: string): RegExp => {
+  const known = expressions.get(pattern);
+  if (known !== undefined) return known;
+  const parts = pattern.split('*').map((part) => part.replace(/[.\\/]/g, '\\$&'));
+  const made = new RegExp(`^${parts.join('.*')}$`);
+  expressions.set(pattern, made);
+  return made;
+};
+
+const isAmong = (patterns: readonly string[], action: string): boolean =>
+  patterns.some((pattern) => expressionOf(pattern).test(action));
+
+/** Whether an action is one of them. */
+export const holdsAction = ({ actions, notActions }: ActionPatterns, action: string): boolean =>
+  isAmong(actions, action) && !isAmong(notActions, action);
