@@ -72,6 +72,25 @@ test('the NATS bus makes streams and durables again on a server that forgot ever
   }
 });
 
+test('a NATS server that is gone or silent is named, with where it was looked for, and without the login', async () => {
+  const server = await startTestNatsServer();
+  const url = server.url.replace('//', '//somebody:secret@');
+  const bus = await natsBus({ servers: [url], clock: systemClock, publishTimeoutMs: 200 });
+  const { host } = new URL(url);
+  const { subject } = newInterest();
+  const asked = () => Promise.all([bus.lastMessage(subject), bus.publish(subject, 'a', bytes('a'))]);
+  try {
+    server.pause();
+    await assert.rejects(asked(), { message: `NATS (${host}) did not answer within 200 ms` });
+    await server.kill();
+    await until(() => !bus.isConnected());
+    await assert.rejects(asked(), { message: `NATS is not reachable at ${host}` });
+  } finally {
+    await bus.close();
+    await server.remove();
+  }
+});
+
 test('a NATS server without room for a stream is named as that, and room is taken as soon as there is some', async () => {
   const server = await startTestNatsServer();
   const open = (streamBytesMax: number) => natsBus({ servers: [server.url], clock: systemClock, streamBytesMax });

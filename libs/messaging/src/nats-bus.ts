@@ -13,7 +13,7 @@ import {
   StorageType,
   type StreamConfig,
 } from '@nats-io/jetstream';
-import { connect, nanos, PermissionViolationError } from '@nats-io/transport-node';
+import { connect, nanos, PermissionViolationError, TimeoutError } from '@nats-io/transport-node';
 import { acknowledgedPublishing } from './acknowledged.ts';
 import type { Bus, Delivery, Interest } from './bus.ts';
 import { connectNats, type NatsAccess } from './nats-connection.ts';
@@ -180,13 +180,24 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
 
   /** Runs a call on a service's stream; a failure makes the next call create the stream again, should it be gone. */
   const onStream = async <T>(service: string, call: () => Promise<T>): Promise<T> => {
-    await ensureStream(service);
     try {
+      await ensureStream(service);
       return await call();
     } catch (error) {
       created.delete(service);
-      throw error;
+      throw named(error);
     }
+  };
+
+  /** A silence in words that say whose it is: the library's own are `timeout`. */
+  const named = (error: unknown): unknown => {
+    const isSilence = !(error instanceof JetStreamApiError || error instanceof PermissionViolationError);
+    const where = options.servers.map(withoutLogin).join(', ');
+    if (!isConnected && isSilence) return new Error(`NATS is not reachable at ${where}`, { cause: error });
+    const isTimeout = error instanceof TimeoutError;
+    return isTimeout
+      ? new Error(`NATS (${where}) did not answer within ${publishTimeoutMs} ms`, { cause: error })
+      : error;
   };
 
   const openConsumer = async (interest: Interest): Promise<Consumer> => {
@@ -268,6 +279,9 @@ interface Ensured {
   /** Resolves once it is there. */
   done: Promise<void>;
 }
+
+/** `nats://user:password@host:port` as `host:port`: fit for a message. */
+const withoutLogin = (server: string): string => server.replace(/^(?:[a-z]+:\/\/)?(?:[^@/]*@)?/, '');
 
 const codeOf = (error: unknown): number | undefined => (error instanceof JetStreamApiError ? error.code : undefined);
 

@@ -10,6 +10,8 @@ export interface TestNatsServer {
   readonly url: string;
   /** Ends the server at once, as a crash would. */
   kill(): Promise<void>;
+  /** Lets it answer nothing, with its connections open. */
+  pause(): void;
   /** Starts it again on the same port. */
   start(): Promise<void>;
   /** Deletes what JetStream stored; only while it is not running. */
@@ -65,6 +67,7 @@ export const startTestNatsServer = async (): Promise<TestNatsServer> => {
     url: `nats://127.0.0.1:${port}`,
     start,
     kill,
+    pause: () => void running?.kill('SIGSTOP'),
     wipe: () => rm(store, { recursive: true, force: true }),
     async remove() {
       await kill();
