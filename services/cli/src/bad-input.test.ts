@@ -27,6 +27,8 @@ test('bad input is refused before anything is sent', async () => {
   const lines = [
     ['key', 'disbale', 'kv1/k1'],
     ['vm', 'start'],
+    ['vm', 'list', '--group', ''],
+    ['vm', 'list', '--as', ''],
     ['vm', 'stop', 'vm1', 'vm2'],
     ['vm', 'start', 'vm1', '--no-such-flag'],
     ['key', 'create', 'k1', '--size', '2048'],

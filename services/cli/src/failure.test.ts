@@ -55,6 +55,13 @@ test('exit codes tell refused, not understood and no answer apart', () => {
   for (const [error, exitCode] of cases) assert.equal(failureOf(error, trace, names).exitCode, exitCode, String(error));
 });
 
+test('more time is offered to who had too little, and not where nobody listens', () => {
+  const hintOf = (code: 'UNAVAILABLE' | 'DEADLINE_EXCEEDED') =>
+    failureOf(new RpcFailure(code, 'm', 'p', 'connect ECONNREFUSED 127.0.0.1:1'), trace, names).hint;
+  assert.equal(hintOf('UNAVAILABLE'), 'interlock status shows who serves');
+  assert.equal(hintOf('DEADLINE_EXCEEDED'), 'interlock status shows who serves; give it longer with --timeout');
+});
+
 test('what was not understood has no trace: nothing was sent', () => {
   assert.equal(failureText(failureOf(new UsageError('missing <vm>'), trace, names)), 'error: missing <vm>');
 });

@@ -71,7 +71,7 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
       trace: error.traceId ?? trace,
       hint: isInternal
         ? 'the cause is in the log of the service, in the data folder'
-        : 'interlock status shows who serves; give it longer with --timeout',
+        : `interlock status shows who serves${error.code === 'DEADLINE_EXCEEDED' ? '; give it longer with --timeout' : ''}`,
     };
   }
   if (error instanceof NoCloud) {

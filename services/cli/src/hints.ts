@@ -14,11 +14,19 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
   const set = about(/\/diskEncryptionSets\/[^/]+$/) ?? '<set>';
   const machine = about(/\/virtualMachines\/[^/]+$/) ?? '<vm>';
   const disk = about(/\/disks\/[^/]+$/) ?? '<disk>';
+  // Of a set that was given another key already, and whose disks wait for the word of who owns the old one.
+  const assigned = facts.assigned_key
+    ? shortName(facts.assigned_key, names).split('/').slice(0, 2).join('/')
+    : undefined;
+  const otherKey =
+    assigned === undefined
+      ? `or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`
+      : `or give the word of the owner of the old key (--key-owner, or --as-key-owner where that is you): interlock set assign-key ${set} --key ${assigned} --as-key-owner`;
   const hints: Facts = {
-    KEY_DISABLED: `interlock key enable ${version}, or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`,
+    KEY_DISABLED: `interlock key enable ${version}, ${otherKey}`,
     KEY_EXPIRED: `interlock key set-dates ${version} --expire-time +90d, or interlock set assign-key ${set} --key <vault>/<key>`,
     KEY_NOT_YET_VALID: `interlock key set-dates ${version} --not-before now`,
-    KEY_DELETED: `interlock key recover ${key}, or interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`,
+    KEY_DELETED: `interlock key recover ${key}, ${otherKey}`,
     KEY_PURGED: 'nothing brings the key back; what only it could unwrap is lost',
     KEY_VERSION_NOT_FOUND: `interlock key versions ${key}`,
     VAULT_DELETED: `interlock vault recover ${vault}; roles given on it are gone and must be given again, access policies come back`,

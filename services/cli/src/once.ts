@@ -7,6 +7,16 @@ export function single(flags: string, description: string): Option {
   return option.argParser(once(option));
 }
 
+/** The same, of which an empty text is none: what a script means by `--group "$G"` is never the default in its place. */
+export function filled(flags: string, description: string): Option {
+  const option = new Option(flags, description);
+  const take = once(option);
+  return option.argParser((text: string, before: string | undefined) => {
+    if (text !== '') return take(text, before);
+    throw new UsageError(`${option.long ?? option.flags} is empty: leave it out, or say which`);
+  });
+}
+
 /** Takes a value as it is. @throws UsageError for a second one */
 export const once =
   (option: Option) =>

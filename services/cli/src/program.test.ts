@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
+import { failureOf } from './failure.ts';
 import { NotSettled } from './settle.ts';
 import { ADMINISTRATOR, testProgram } from './test-session.ts';
 import { UsageError } from './usage-error.ts';
@@ -102,6 +103,22 @@ test('several machines are started by one call, waited for, and each refusal is 
   assert.match(lines.join('\n'), /vm1 +RUNNING/);
   assert.match(asides.join('\n'), /^vm2: VIRTUAL_MACHINE_NOT_FOUND: there is none$/m);
   assert.match(asides.join('\n'), /vm3: KEY_DISABLED: /);
+});
+
+test('of several starts that failed the first is what the hint is about, by name', async () => {
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const accessLoss = {
+    keyVersion: 'vaults/kv1/keys/k1/versions/0',
+    diskEncryptionSet: `${group}/diskEncryptionSets/des1`,
+  };
+  const failure = { code: 'KEY_DISABLED', message: 'no key', accessLoss };
+  const { run } = testProgram({
+    StartVirtualMachines: { outcomes: [{ starting: vmOf('vm1', 'STARTING') }, { starting: vmOf('vm2', 'STARTING') }] },
+    GetVirtualMachine: { ...vmOf('vm1', 'STOPPED'), provisioningState: 'FAILED', failure },
+  });
+  const error: unknown = await run('vm', 'start', 'vm1', 'vm2', '--wait').catch((thrown: unknown) => thrown);
+  const { hint = '' } = failureOf(error, undefined, { subscription: 'subscriptions/local', group: 'g' });
+  assert.match(hint, /^interlock key enable kv1\/k1\/0, or .* set assign-key des1 /);
 });
 
 test('all machines that a lost key has stopped are started, page by page, and no other', async () => {

@@ -3,7 +3,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { addDiskDataCommands } from './disk-data-commands.ts';
 import { type Described, helpTexts } from './help.ts';
 import { addLocalCommands } from './local-commands.ts';
-import { single } from './once.ts';
+import { filled, single } from './once.ts';
 import { addProbeCommands } from './probe-commands.ts';
 import type { Runner } from './runner.ts';
 import { UsageError } from './usage-error.ts';
@@ -64,13 +64,13 @@ function refuse(command: Command, error: CommanderError): never {
 function globalOptions(): readonly Option[] {
   return [
     new Option('--json', 'answers as JSON, one document'),
-    single('--timeout <duration>', 'how long to wait: 500ms, 30s, 2m (default 10s; 2m with --wait)'),
-    single('--group <group>', 'resource group of names typed in short (INTERLOCK_GROUP)'),
-    single('--subscription <subscription>', 'subscription of names typed in short (INTERLOCK_SUBSCRIPTION)'),
-    single('--as <principal:file>', 'acts as this principal, with the secret in the file (INTERLOCK_AS)'),
+    filled('--timeout <duration>', 'how long to wait: 500ms, 30s, 2m (default 10s; 2m with --wait)'),
+    filled('--group <group>', 'resource group of names typed in short (INTERLOCK_GROUP)'),
+    filled('--subscription <subscription>', 'subscription of names typed in short (INTERLOCK_SUBSCRIPTION)'),
+    filled('--as <principal:file>', 'acts as this principal, with the secret in the file (INTERLOCK_AS)'),
     single('--context <name>', 'a cloud in the cluster of this kubectl context (INTERLOCK_CONTEXT)'),
-    single('--namespace <name>', 'namespace it is in (INTERLOCK_NAMESPACE; default interlock)'),
-    single('--data <folder>', "the launcher's data folder (INTERLOCK_DATA)"),
+    filled('--namespace <name>', 'namespace it is in (INTERLOCK_NAMESPACE; default interlock)'),
+    filled('--data <folder>', "the launcher's data folder (INTERLOCK_DATA)"),
   ];
 }
 

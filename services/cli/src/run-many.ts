@@ -13,7 +13,10 @@ import type { Verb } from './verbs/verb.ts';
 /** What became of one of many. */
 type Outcome =
   | { readonly name: string; readonly resource: JsonObject }
-  | { readonly name: string; readonly reason: string; readonly message: string };
+  | { readonly name: string; readonly reason: string; readonly message: string; readonly metadata: Facts };
+
+/** What the words of a refusal are about, by name: keys, sets, disks. */
+type Facts = Readonly<Record<string, string>>;
 
 /** How one that is under way is waited for. @throws NotSettled, or as its look fails */
 export type Awaiting = (resource: JsonObject) => Promise<JsonObject>;
@@ -46,7 +49,7 @@ export async function runMany(
       // What was done before is told all the same; of whoever gives no answer no more is asked.
       if (start === 0 || failure === undefined) throw error;
       outcomes.push(...asked.map((name) => ({ name, ...failure })));
-      const left = { reason: 'NOT_ASKED', message: 'not asked for, after the call before it failed' };
+      const left = { reason: 'NOT_ASKED', message: 'not asked for, after the call before it failed', metadata: {} };
       outcomes.push(...names.slice(start + many.callMax).map((name) => ({ name, ...left })));
       break;
     }
@@ -71,6 +74,7 @@ export async function runMany(
   throw new NotSettled(
     first.reason,
     `${refused.length} of ${settled.length}: ${shortName(first.name, settings.names)}: ${first.message}`,
+    first.metadata,
   );
 }
 
@@ -91,9 +95,12 @@ async function callWith(
     const [[kind, value] = []] = Object.entries(isObject(outcome) ? outcome : {});
     if (kind === undefined || !isObject(value)) throw new Error(`${method} said nothing about ${name}`);
     if (kind !== 'refused') return { name, resource: value };
-    return { name, reason: String(value.reason), message: String(value.message) };
+    return { name, reason: String(value.reason), message: String(value.message), metadata: factsIn(value.metadata) };
   });
 }
+
+const factsIn = (metadata: unknown): Facts =>
+  Object.fromEntries(Object.entries(isObject(metadata) ? metadata : {}).map(([name, value]) => [name, String(value)]));
 
 /** What fails is the outcome of that one, and no end of the others. */
 async function settledBy(awaiting: Awaiting, outcome: Outcome, session: Session): Promise<Outcome> {
@@ -109,8 +116,11 @@ async function settledBy(awaiting: Awaiting, outcome: Outcome, session: Session)
 }
 
 /** Reason and words of what a service said, or of its silence; undefined of anything else. */
-function failureWords(error: unknown, { settings }: Session): { reason: string; message: string } | undefined {
+function failureWords(
+  error: unknown,
+  { settings }: Session,
+): { reason: string; message: string; metadata: Facts } | undefined {
   if (!(error instanceof NotSettled || error instanceof Rejection || error instanceof RpcFailure)) return undefined;
-  const { reason, message } = failureOf(error, undefined, settings.names);
-  return { reason, message: error instanceof RpcFailure ? message : error.message };
+  const { reason, message, metadata } = failureOf(error, undefined, settings.names);
+  return { reason, message: error instanceof RpcFailure ? message : error.message, metadata };
 }

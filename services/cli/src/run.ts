@@ -20,7 +20,7 @@ import type { NameDefaults } from './names.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
 import { type Session, type Terminal, writeJson } from './session.ts';
-import { dataFolder, type Environment, type GlobalFlags, readSettings } from './settings.ts';
+import { dataFolder, type Environment, type GlobalFlags, readSettings, withoutEmpty } from './settings.ts';
 import { showStatus } from './status.ts';
 import { showTrace } from './trace.ts';
 
@@ -31,7 +31,8 @@ const DEADLINE_MS = 10_000;
 const FLUSH_MS = 1_000;
 
 /** Runs one command line. @returns the exit code; what went wrong has been shown */
-export async function run(args: readonly string[], env: Environment, terminal: Terminal): Promise<number> {
+export async function run(args: readonly string[], environment: Environment, terminal: Terminal): Promise<number> {
+  const env = withoutEmpty(environment);
   const isJson = args.includes('--json');
   // Filled in while the command runs, for the error that ends it.
   const known: { names: NameDefaults; trace: string | undefined; exitCode: number } = {

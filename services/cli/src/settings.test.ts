@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { NoCloud, readSettings } from './settings.ts';
+import { NoCloud, readSettings, withoutEmpty } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 const data = mkdtempSync(join(tmpdir(), 'interlock-cli-'));
@@ -45,6 +45,15 @@ test('the launcher says where the cloud is and who acts', () => {
     tenant: 'tenants/local',
     names: { subscription: 'subscriptions/local', group: 'g' },
     tracesEndpoint: 'http://x/y/v1/traces',
+  });
+});
+
+test('an empty setting of the environment is not set, but for the one where that says something', () => {
+  const settings = { INTERLOCK_GROUP: '', INTERLOCK_NAMESPACE: '', INTERLOCK_DISK_ADDRESS: '', INTERLOCK_AS: '' };
+  assert.deepEqual(withoutEmpty({ ...settings, INTERLOCK_TENANT: 't', INTERLOCK_SPANS: '', OTHER: '' }), {
+    INTERLOCK_TENANT: 't',
+    INTERLOCK_SPANS: '',
+    OTHER: '',
   });
 });
 

@@ -50,6 +50,16 @@ export interface GlobalFlags {
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Of these an empty text says something: that there is none. */
+const mayBeEmpty: readonly string[] = ['INTERLOCK_SPANS'];
+
+/** The environment without settings that are empty, which are not set then: as in the services (`readConfig`). */
+export function withoutEmpty(env: Environment): Environment {
+  const isSet = ([name, value]: readonly [string, string | undefined]): boolean =>
+    value !== '' || !name.startsWith('INTERLOCK_') || mayBeEmpty.includes(name);
+  return Object.fromEntries(Object.entries(env).filter(isSet));
+}
+
 /**
  * Reads where the cloud is: flags first, then `INTERLOCK_*`, then what the launcher wrote into its data folder. Files the
  * first two make unnecessary need not exist.

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
+import { hintFor } from './hints.ts';
 import { NotSettled, type SettleOptions, settle } from './settle.ts';
 import { sleepingClock } from './test-session.ts';
 
@@ -74,6 +75,52 @@ test('what takes too long says so; a rotation that waits says for what', async (
   };
   const waiting = { provisioningState: 'UPDATING', rotation };
   await assert.rejects(settle(waiting, watched(waiting)), reason('KEY_DISABLED'));
+});
+
+test('a rotation that goes on only once somebody acts is said at once and given up soon, with what it needs', async () => {
+  const rotationOf = (waitingReason: string) => ({
+    state: 'WAITING',
+    waitingReason,
+    waitingForKeyVersion: 'vaults/v/keys/k/versions/0',
+    doneCount: 1,
+    resourcesCount: 3,
+  });
+  const setOf = (waitingReason: string) => ({
+    name: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1',
+    provisioningState: 'UPDATING',
+    activeKey: { keyVersion: 'vaults/v/keys/other/versions/1' },
+    rotation: rotationOf(waitingReason),
+  });
+  const said: string[] = [];
+  const clock = sleepingClock();
+  const startedMs = clock.monotonicMs();
+  const patient = {
+    ...watched(setOf('KEY_DISABLED')),
+    clock,
+    timeoutMs: 120_000,
+    say: (state: string) => said.push(state),
+  };
+  const error = await settle(setOf('KEY_DISABLED'), patient).catch((failure: unknown) => failure);
+  assert.ok(error instanceof NotSettled && error.reason === 'KEY_DISABLED', String(error));
+  assert.match(
+    error.message,
+    /^UPDATING: 1 of 3 disks and snapshots have moved, the rest waits for vaults\/v\/keys\/k\//,
+  );
+  assert.equal(error.metadata.assigned_key, 'vaults/v/keys/other/versions/1');
+  assert.ok(clock.monotonicMs() - startedMs < 5_000, `after ${clock.monotonicMs() - startedMs} ms`);
+  assert.deepEqual(said, ['UPDATING', 'waits for vaults/v/keys/k/versions/0: KEY_DISABLED']);
+  const hint = hintFor(error.reason, error.metadata, { subscription: undefined, group: undefined });
+  assert.match(
+    hint ?? '',
+    /^interlock key enable v\/k\/0, or give the word .* set assign-key .*des1 --key v\/other --as-key-owner$/,
+  );
+  // What a moment cures is waited for, and so is what was under way when it was asked.
+  const done = { name: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1', provisioningState: 'SUCCEEDED' };
+  for (const cured of ['KEY_VAULT_UNREACHABLE', 'KEY_DISABLED']) {
+    assert.equal(await settle(setOf(cured), { ...watched(done), timeoutMs: 120_000 }), done);
+  }
+  const silent = Array.from({ length: 20 }, () => setOf('KEY_VAULT_UNREACHABLE'));
+  assert.equal(await settle(setOf('KEY_VAULT_UNREACHABLE'), { ...watched(...silent, done), timeoutMs: 120_000 }), done);
 });
 
 const reason = (expected: string) => (error: unknown) => error instanceof NotSettled && error.reason === expected;

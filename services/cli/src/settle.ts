@@ -33,11 +33,15 @@ const POLL_MS_MIN = 20;
 const POLL_MS_MAX = 500;
 /** How long a set that is made may take to hear from its vault for the first time, before it is shown without. */
 const FIRST_ANSWER_MS = 5_000;
+/** How long a rotation may stand still for somebody to act: what was asked a moment ago may still be on its way to it. */
+const STUCK_MS = 2_000;
+/** Why a rotation waits, where time cures it. */
+const passing: readonly unknown[] = [undefined, 'UNKNOWN', 'KEY_VAULT_UNREACHABLE', 'THROTTLED', 'KEY_NOT_YET_VALID'];
 
 /**
  * Reads a resource until it is in a passing state no more. Polls and does not watch, so that a service that restarts
  * meanwhile is no end. Answers it as it was read last;
- * what was deleted and is gone as `{ name, deleted: true }`.
+ * what was deleted and is gone as `{ name, deleted: true }`. A rotation that goes on only once somebody acts is waited for no longer.
  * @throws NotSettled with the reason the resource gives, or TIMEOUT
  */
 export async function settle(first: JsonObject, options: SettleOptions): Promise<JsonObject> {
@@ -46,6 +50,7 @@ export async function settle(first: JsonObject, options: SettleOptions): Promise
   let current = first;
   let told = '';
   let answerEnd: number | undefined;
+  let stuck: { readonly on: string; readonly endMs: number } | undefined;
   for (let waitMs = POLL_MS_MIN; ; waitMs = Math.min(waitMs * 1.5, POLL_MS_MAX)) {
     const state = stateOf(current);
     if (state !== told) say(state);
@@ -54,9 +59,14 @@ export async function settle(first: JsonObject, options: SettleOptions): Promise
       answerEnd ??= Math.min(end, clock.monotonicMs() + FIRST_ANSWER_MS);
       if (!isUnanswered(current) || clock.monotonicMs() >= answerEnd) return judged(current, options.isRunWanted);
     }
-    if (clock.monotonicMs() >= end) {
-      throw notInTime(current, state, timeoutMs);
-    }
+    const now = clock.monotonicMs();
+    const on = isPassing(current) ? stuckOn(current) : undefined;
+    if (on === undefined) stuck = undefined;
+    else if (stuck?.on !== on) {
+      stuck = { on, endMs: now + STUCK_MS };
+      say(`waits for ${on}`);
+    } else if (now >= stuck.endMs) throw standingStill(current, state);
+    if (now >= end) throw notInTime(current, state, timeoutMs);
     await clock.sleep(waitMs);
     try {
       current = await get();
@@ -73,17 +83,38 @@ export function stateOf(resource: JsonObject): string {
   return [resource.provisioningState, resource.powerState].filter((state) => typeof state === 'string').join(' ');
 }
 
-/** A rotation that waits says for what: somebody has to act, so that is told in place of the time that is over. */
-function notInTime({ rotation }: JsonObject, state: string, timeoutMs: number): NotSettled {
+function notInTime(resource: JsonObject, state: string, timeoutMs: number): NotSettled {
   const still = `still ${state} after ${timeoutMs} ms`;
-  if (!isObject(rotation) || rotation.state !== 'WAITING') {
-    return new NotSettled('TIMEOUT', `${still}: it goes on; look again with show`);
-  }
-  const version = text(rotation.waitingForKeyVersion);
-  const moved = `${rotation.doneCount} of ${rotation.resourcesCount} disks and snapshots have moved`;
-  return new NotSettled(text(rotation.waitingReason), `${still}: ${moved}, the rest waits for ${version}`, {
-    key_version: version,
-  });
+  return waitOf(resource) === undefined
+    ? new NotSettled('TIMEOUT', `${still}: it goes on; look again with show`)
+    : standingStill(resource, still);
+}
+
+/** A rotation that waits says for what: somebody has to act, so that is told in place of the time that is over. */
+function standingStill(resource: JsonObject, state: string): NotSettled {
+  const { doneCount, resourcesCount, waitingForKeyVersion, waitingReason } = waitOf(resource) ?? {};
+  const version = text(waitingForKeyVersion);
+  const moved = `${doneCount} of ${resourcesCount} disks and snapshots have moved`;
+  const { activeKey } = resource;
+  return new NotSettled(
+    text(waitingReason),
+    `${state}: ${moved}, the rest waits for ${version}, and goes on by itself once that can be used`,
+    {
+      key_version: version,
+      disk_encryption_set: text(resource.name),
+      assigned_key: isObject(activeKey) ? text(activeKey.keyVersion) : '',
+    },
+  );
+}
+
+/** The rotation of a set, where it waits. */
+const waitOf = ({ rotation }: JsonObject): JsonObject | undefined =>
+  isObject(rotation) && rotation.state === 'WAITING' ? rotation : undefined;
+
+/** What a rotation waits for, where that takes somebody's act. */
+function stuckOn(resource: JsonObject): string | undefined {
+  const { waitingForKeyVersion, waitingReason } = waitOf(resource) ?? {};
+  return passing.includes(waitingReason) ? undefined : `${text(waitingForKeyVersion)}: ${text(waitingReason)}`;
 }
 
 function isPassing(resource: JsonObject): boolean {

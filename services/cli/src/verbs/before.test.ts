@@ -60,6 +60,20 @@ test('a first grant, more than before, and all of it take nothing away', async (
   assert.match((await ran({ GetVault: vault, SetAccessPolicy: vault }, ...less)).shown, /Taken away: all/);
 });
 
+test('CMK-100: what a revocation takes is said, also where that is nothing', async () => {
+  const revoke = (principal: string) => ['vault', 'revoke', 'kv1', '--principal', principal];
+  const answers = { GetVault: vault, RemoveAccessPolicy: vault };
+  const { request, shown } = await ran(answers, ...revoke(person));
+  assert.deepEqual(request, { name: 'vaults/kv1', principal: person });
+  assert.match(shown, /^taken from 00000000-0000-4000-8000-0000000000aa: get,list$/m);
+  const nobody = person.replace('aa', 'cc');
+  assert.match((await ran(answers, ...revoke(nobody))).shown, /^nothing to take: \S+cc has no policy here$/m);
+  const byRole = { ...answers, GetVault: { ...vault, permissionModel: 'ROLE_ASSIGNMENT' } };
+  assert.match((await ran(byRole, ...revoke(person))).shown, /get,list; what it may do in this vault is said by roles/);
+  const unseen = { ...answers, GetVault: new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no') };
+  assert.doesNotMatch((await ran(unseen, ...revoke(person))).shown, /take/);
+});
+
 test('whoever may grant and not look grants as it was typed, but adds to nothing unseen', async () => {
   const answers = { GetVault: new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no'), SetAccessPolicy: vault };
   assert.deepEqual((await ran(answers, ...grant)).methods, ['GetVault', 'SetAccessPolicy']);

@@ -29,18 +29,9 @@ export type Before = (look: Look) => Promise<Seen>;
 export const grantBefore: Before = async ({ caller, request, switches }) => {
   const policy = isObject(request.accessPolicy) ? request.accessPolicy : {};
   const isAdding = switches.has('add');
-  let vault: JsonObject;
-  try {
-    vault = await caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetVault'), {
-      name: request.name ?? '',
-    });
-  } catch (error) {
-    // Whoever may give rights and not see them gives them as they are typed.
-    if (isAdding || !(error instanceof Rejection) || error.code !== 'PERMISSION_DENIED') throw error;
-    return { request };
-  }
-  const before = objectsIn(vault.accessPolicies).find(({ principal }) => principal === policy.principal);
-  const had = textsIn(before?.keyPermissions);
+  const vault = await vaultSeen({ caller, request }, isAdding);
+  if (vault === undefined) return { request };
+  const had = permissionsIn(vault, policy.principal);
   const wanted = textsIn(policy.keyPermissions);
   const all = [...new Set([...had, ...wanted])];
   const keyPermissions = !isAdding ? wanted : all.includes('ALL') ? ['ALL'] : all;
@@ -55,6 +46,35 @@ export const grantBefore: Before = async ({ caller, request, switches }) => {
     ...(note === undefined ? {} : { note }),
   };
 };
+
+/** What goes with a policy is not in the answer any more: it is said, and that there was nothing to take. */
+export const revokeBefore: Before = async ({ caller, request }) => {
+  const vault = await vaultSeen({ caller, request });
+  if (vault === undefined) return { request };
+  const had = permissionsIn(vault, request.principal);
+  const who = String(request.principal ?? '').replace('principals/', '');
+  const note = had.length === 0 ? `nothing to take: ${who} has no policy here` : `taken from ${who}: ${typed(had)}`;
+  const isByRole = vault.permissionModel === 'ROLE_ASSIGNMENT';
+  const byRole = '; what it may do in this vault is said by roles: interlock role assignments';
+  return { request, note: `${note}${isByRole ? byRole : ''}` };
+};
+
+/** The vault as it is; undefined for whoever may change rights and not see them, unless it has to be seen. */
+async function vaultSeen(
+  { caller, request }: Pick<Look, 'caller' | 'request'>,
+  isNeeded = false,
+): Promise<JsonObject | undefined> {
+  const method = methodOf(KeyVaultServiceDefinition, 'GetVault');
+  try {
+    return await caller.call('key-vault', method, { name: request.name ?? '' });
+  } catch (error) {
+    if (isNeeded || !(error instanceof Rejection) || error.code !== 'PERMISSION_DENIED') throw error;
+    return undefined;
+  }
+}
+
+const permissionsIn = ({ accessPolicies }: JsonObject, principal: JsonValue | undefined): readonly string[] =>
+  textsIn(objectsIn(accessPolicies).find((policy) => policy.principal === principal)?.keyPermissions);
 
 function grantNote(had: readonly string[], has: readonly string[]): string | undefined {
   if (had.length === 0) return undefined;

@@ -1,5 +1,5 @@
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { datesBefore, grantBefore } from './before.ts';
+import { datesBefore, grantBefore, revokeBefore } from './before.ts';
 import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
@@ -51,6 +51,7 @@ export const keyVaultVerbs: readonly Verb[] = [
     required: ['principal'],
     // As it is granted, or in short.
     targets: [...oneVault, { word: 'principal', field: 'principal', kind: 'principal', optional: true }],
+    before: revokeBefore,
   }),
   vault('set-permission-model', 'SetPermissionModel', {
     targets: [...oneVault, { word: 'model', field: 'permission_model' }],
