@@ -81,10 +81,11 @@ export const rowMaintenance = (
       if (index && prefix === '' && after === undefined) return listByEntry(table, index, limit);
       if (!index && prefix !== '' && after === undefined) return listByPrefix(table, prefix, limit);
       return reaching(async (sql) => {
-        // Bounds on the key keep both forms range scans, however many rows there are.
+        // Bounds on the key keep both forms range scans, however many rows there are. That above is not left to the planner, who
+        // derives none from a prefix that is a parameter: the last page would look at every row behind it.
         const bounds = (column: postgres.PendingQuery<postgres.Row[]>) => sql`
           ${after === undefined ? sql`` : sql`and ${column} > ${after}`}
-          ${prefix === '' ? sql`` : sql`and ${column} >= ${prefix} and starts_with(${column}, ${prefix})`}`;
+          ${prefix === '' ? sql`` : sql`and ${column} >= ${prefix} and ${column} < ${prefix} || ${lastCharacter} and starts_with(${column}, ${prefix})`}`;
         const rows = index
           ? await sql<StoredRow[]>`
               select r.key, r.row, r.version from row_index x join rows r on r.table_name = x.table_name and r.key = x.key
