@@ -70,26 +70,79 @@ const regained: ReadonlySet<string> = new Set(['DEK_DROPPED', 'DISK_HOST_LEASE_O
  * Puts a cipher over a store. The disk owns both from now on; without a cipher it waits for `giveKey`.
  * @param scratch may be shared by all disks of a process
  */
-export function createEncryptedDisk(
+export const createEncryptedDisk = (
   store: BlockStore,
   initialCipher?: SectorCipher,
   scratch: Scratch = createScratch(),
-): EncryptedDisk {
-  const lock = createRangeLock();
-  let cipher = initialCipher;
+): EncryptedDisk => new DiskOverStore(store, initialCipher, scratch);
 
-  const currentCipher = (): SectorCipher => {
-    if (cipher) return cipher;
+/** A class: there is one for each open disk, and a function for each thing it does would take ten times as much memory. */
+class DiskOverStore implements EncryptedDisk {
+  readonly #store: BlockStore;
+  readonly #scratch: Scratch;
+  readonly #lock = createRangeLock();
+  #cipher: SectorCipher | undefined;
+
+  constructor(store: BlockStore, cipher: SectorCipher | undefined, scratch: Scratch) {
+    this.#store = store;
+    this.#cipher = cipher;
+    this.#scratch = scratch;
+  }
+
+  size(): number {
+    return this.#store.size();
+  }
+
+  async *read(
+    offset: number,
+    length: number,
+    check: AccessCheck,
+    parts: Parts = wholePieces,
+  ): AsyncGenerator<Uint8Array> {
+    checkRange(offset, length, this.#store.size());
+    for (const piece of ranges(offset, offset + length, pieceSize)) yield* this.#readPiece(piece, check, parts);
+  }
+
+  async write(offset: number, bytes: Uint8Array, check: AccessCheck): Promise<void> {
+    checkRange(offset, bytes.length, this.#store.size());
+    for (const piece of ranges(offset, offset + bytes.length, pieceSize)) {
+      const part = bytes.subarray(piece[0] - offset, piece[1] - offset);
+      await checkedPiece(() => this.#writePiece(piece, part, check), check);
+    }
+  }
+
+  flush(): Promise<void> {
+    return this.#store.flush();
+  }
+
+  grow(size: number): Promise<void> {
+    return this.#store.grow(size);
+  }
+
+  dropKey(): void {
+    this.#cipher?.destroy();
+    this.#cipher = undefined;
+  }
+
+  giveKey(next: SectorCipher): void {
+    this.dropKey();
+    this.#cipher = next;
+  }
+
+  async close(): Promise<void> {
+    this.dropKey();
+    await this.#store.close();
+  }
+
+  /** @throws Rejection DEK_DROPPED */
+  #currentCipher(): SectorCipher {
+    if (this.#cipher) return this.#cipher;
     throw new Rejection('FAILED_PRECONDITION', 'DEK_DROPPED', 'the key of this disk was dropped; it must be unwrapped');
-  };
-  const dropKey = () => {
-    cipher?.destroy();
-    cipher = undefined;
-  };
+  }
 
   /** Decrypts whole sectors; `source` and `target` may be the same. Holes stay zeros. */
-  const decrypt = (from: number, source: Uint8Array, target: Uint8Array) => {
-    const sectors = currentCipher();
+  #decrypt(from: number, source: Uint8Array, target: Uint8Array): void {
+    const sectors = this.#currentCipher();
     let done = 0;
     for (const [start, end] of writtenRuns(source)) {
       if (target !== source) target.fill(0, done, start);
@@ -97,118 +150,92 @@ export function createEncryptedDisk(
       done = end;
     }
     if (target !== source) target.fill(0, done);
-  };
+  }
 
   /** Reads and decrypts whole sectors. */
-  const load = async (from: number, into: Uint8Array) => {
-    await store.read(from, into);
-    decrypt(from, into, into);
-  };
-
-  /**
-   * Does one piece and checks once more. Where the key was dropped, or the volume let go of, while the store worked, the check
-   * decides: it throws why, or waits until that is back, and the piece is begun again.
-   */
-  const checkedPiece = async <Result>(piece: () => Promise<Result> | Result, check: AccessCheck): Promise<Result> => {
-    for (let dropped = 0; ; dropped += 1) {
-      try {
-        const result = await piece();
-        await check();
-        return result;
-      } catch (error) {
-        const isDropped = error instanceof Rejection && regained.has(error.reason);
-        if (!isDropped || dropped === droppedMax) throw error;
-        await check();
-      }
-    }
-  };
+  async #load(from: number, into: Uint8Array): Promise<void> {
+    await this.#store.read(from, into);
+    this.#decrypt(from, into, into);
+  }
 
   /** Decrypts the part [from, to) of the sectors in `sealed`, which begin at `start`. */
-  const openPart = (sealed: Uint8Array, start: number, [from, to]: Range, allocate: Parts['allocate']): Uint8Array => {
+  #openPart(sealed: Uint8Array, start: number, [from, to]: Range, allocate: Parts['allocate']): Uint8Array {
     const part = allocate(to - from);
     const [first, end] = sectorsAround(from, to);
     const source = sealed.subarray(first * sectorSize - start, end * sectorSize - start);
-    if (source.length === part.length) decrypt(from, source, part);
+    if (source.length === part.length) this.#decrypt(from, source, part);
     else {
       const sectors = new Uint8Array(source.length);
-      decrypt(first * sectorSize, source, sectors);
+      this.#decrypt(first * sectorSize, source, sectors);
       part.set(sectors.subarray(from - first * sectorSize, to - first * sectorSize));
     }
     return part;
-  };
+  }
 
-  async function* readPiece([from, to]: Range, check: AccessCheck, { bytesMax, allocate }: Parts) {
+  async *#readPiece([from, to]: Range, check: AccessCheck, { bytesMax, allocate }: Parts): AsyncGenerator<Uint8Array> {
     const [first, end] = sectorsAround(from, to);
     const start = first * sectorSize;
-    const sealed = scratch.take((end - first) * sectorSize);
+    const sealed = this.#scratch.take((end - first) * sectorSize);
     const load = () =>
-      lock.hold(first, end, 'read', async () => {
+      this.#lock.hold(first, end, 'read', async () => {
         await check();
-        currentCipher();
-        await store.read(start, sealed);
+        this.#currentCipher();
+        await this.#store.read(start, sealed);
       });
     try {
       await checkedPiece(load, check);
       for (const part of ranges(from, to, bytesMax)) {
-        yield await checkedPiece(() => openPart(sealed, start, part, allocate), check);
+        yield await checkedPiece(() => this.#openPart(sealed, start, part, allocate), check);
       }
     } finally {
-      scratch.give(sealed);
+      this.#scratch.give(sealed);
     }
   }
 
-  const writePiece = ([from, to]: Range, bytes: Uint8Array, check: AccessCheck) => {
+  #writePiece([from, to]: Range, bytes: Uint8Array, check: AccessCheck): Promise<void> {
     const [first, end] = sectorsAround(from, to);
-    return lock.hold(first, end, 'write', async () => {
+    return this.#lock.hold(first, end, 'write', async () => {
       await check();
-      currentCipher();
+      this.#currentCipher();
       const start = first * sectorSize;
-      const sealed = scratch.take((end - first) * sectorSize);
+      const sealed = this.#scratch.take((end - first) * sectorSize);
       try {
         let plain = bytes;
         if (sealed.length !== bytes.length) {
           // Read-modify-write: only the sectors at the edges keep bytes of their own.
           plain = sealed;
           const lastAt = sealed.length - sectorSize;
-          if (from !== start) await load(start, sealed.subarray(0, sectorSize));
+          if (from !== start) await this.#load(start, sealed.subarray(0, sectorSize));
           const isLastLoaded = from !== start && lastAt === 0;
-          if (to !== start + sealed.length && !isLastLoaded) await load(start + lastAt, sealed.subarray(lastAt));
+          if (to !== start + sealed.length && !isLastLoaded) await this.#load(start + lastAt, sealed.subarray(lastAt));
           sealed.set(bytes, from - start);
         }
-        currentCipher().encrypt(first, plain, sealed);
-        await store.write(start, sealed);
+        this.#currentCipher().encrypt(first, plain, sealed);
+        await this.#store.write(start, sealed);
       } finally {
-        scratch.give(sealed);
+        this.#scratch.give(sealed);
       }
     });
-  };
-
-  return {
-    size: () => store.size(),
-    async *read(offset, length, check, parts = wholePieces) {
-      checkRange(offset, length, store.size());
-      for (const piece of ranges(offset, offset + length, pieceSize)) yield* readPiece(piece, check, parts);
-    },
-    async write(offset, bytes, check) {
-      checkRange(offset, bytes.length, store.size());
-      for (const piece of ranges(offset, offset + bytes.length, pieceSize)) {
-        const part = bytes.subarray(piece[0] - offset, piece[1] - offset);
-        await checkedPiece(() => writePiece(piece, part, check), check);
-      }
-    },
-    flush: () => store.flush(),
-    grow: (size) => store.grow(size),
-    dropKey,
-    giveKey(next) {
-      dropKey();
-      cipher = next;
-    },
-    async close() {
-      dropKey();
-      await store.close();
-    },
-  };
+  }
 }
+
+/**
+ * Does one piece and checks once more. Where the key was dropped, or the volume let go of, while the store worked, the check
+ * decides: it throws why, or waits until that is back, and the piece is begun again.
+ */
+const checkedPiece = async <Result>(piece: () => Promise<Result> | Result, check: AccessCheck): Promise<Result> => {
+  for (let dropped = 0; ; dropped += 1) {
+    try {
+      const result = await piece();
+      await check();
+      return result;
+    } catch (error) {
+      const isDropped = error instanceof Rejection && regained.has(error.reason);
+      if (!isDropped || dropped === droppedMax) throw error;
+      await check();
+    }
+  }
+};
 
 const sectorsAround = (from: number, to: number): [first: number, end: number] => [
   Math.floor(from / sectorSize),

@@ -16,102 +16,137 @@ export interface BlockFile extends OpenedFile {
 }
 
 /** The store that a file is; its `close` closes the file. */
-export const fileBlockStore = ({ fd, size: initialSize, path, threads, kind, onClosed }: BlockFile): BlockStore => {
-  const access = kind === 'large' ? onPool(fd) : onThreads(fd, threads);
-  let size = initialSize;
-  let isOpen = true;
-  let underWay = 0;
-  let onIdle = (): void => undefined;
+export const fileBlockStore = (file: BlockFile): BlockStore => new FileBlockStore(file);
+
+/** A class, as whatever there is of each open disk: a function for each thing it does would take ten times as much memory. */
+class FileBlockStore implements BlockStore {
+  readonly #file: BlockFile;
+  #size: number;
+  #isOpen = true;
+  #underWay = 0;
+  #onIdle: (() => void) | undefined;
+
+  constructor(file: BlockFile) {
+    this.#file = file;
+    this.#size = file.size;
+  }
+
+  size(): number {
+    return this.#size;
+  }
+
+  read(offset: number, into: Uint8Array): Promise<void> {
+    return this.#using(async () => {
+      checkSectors(offset, into.length, this.#size);
+      for (let done = 0; done < into.length; ) {
+        const count = await this.#access.read(this.#file, into.subarray(done), offset + done);
+        if (count === 0) throw new Error(`${this.#file.path} ends before ${offset + into.length} bytes`);
+        done += count;
+      }
+    });
+  }
+
+  write(offset: number, bytes: Uint8Array): Promise<void> {
+    return this.#using(async () => {
+      checkSectors(offset, bytes.length, this.#size);
+      for (let done = 0; done < bytes.length; )
+        done += await this.#access.write(this.#file, bytes.subarray(done), offset + done);
+    });
+  }
+
+  writeDurably(offset: number, bytes: Uint8Array): Promise<boolean> {
+    return this.#using(async () => {
+      checkSectors(offset, bytes.length, this.#size);
+      return this.#file.threads.writeDurably(this.#file.fd, offset, bytes);
+    });
+  }
+
+  flush(): Promise<void> {
+    return this.#using(() => this.#access.flush(this.#file));
+  }
+
+  grow(size: number): Promise<void> {
+    return this.#using(async () => {
+      checkGrowth(size, this.#size);
+      await truncate(this.#file.fd, size);
+      this.#size = size;
+    });
+  }
+
+  allocatedBytes(): Promise<number> {
+    // The unit of `blocks` is 512 bytes whatever the file system's own is (POSIX).
+    return this.#using(async () => (await stat(this.#file.fd)).blocks * 512);
+  }
+
+  copyTo(target: BlockStore): Promise<void> {
+    return this.#using(async () => {
+      checkSectors(0, this.#size, target.size());
+      // Through memory: Node's reflink call removes a target that the file system cannot share blocks with, open or not.
+      await copySectors(this, target);
+      await target.flush();
+    });
+  }
+
+  async close(): Promise<void> {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    if (this.#underWay > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#onIdle = resolve;
+      await promise;
+    }
+    await this.#file.threads.close(this.#file.fd).finally(this.#file.onClosed);
+  }
+
+  get #access(): FileAccess {
+    return accesses[this.#file.kind];
+  }
 
   /** A descriptor is given to the next file as soon as it is closed, so nothing may be under way with it then. */
-  const using = async <Result>(work: () => Promise<Result>): Promise<Result> => {
-    if (!isOpen) throw storeClosed();
-    underWay += 1;
+  async #using<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (!this.#isOpen) throw storeClosed();
+    this.#underWay += 1;
     try {
       return await work();
     } finally {
-      underWay -= 1;
-      if (underWay === 0) onIdle();
+      this.#underWay -= 1;
+      if (this.#underWay === 0) this.#onIdle?.();
     }
-  };
-
-  const store: BlockStore = {
-    size: () => size,
-    read: (offset, into) =>
-      using(async () => {
-        checkSectors(offset, into.length, size);
-        for (let done = 0; done < into.length; ) {
-          const count = await access.read(into.subarray(done), offset + done);
-          if (count === 0) throw new Error(`${path} ends before ${offset + into.length} bytes`);
-          done += count;
-        }
-      }),
-    write: (offset, bytes) =>
-      using(async () => {
-        checkSectors(offset, bytes.length, size);
-        for (let done = 0; done < bytes.length; ) done += await access.write(bytes.subarray(done), offset + done);
-      }),
-    writeDurably: (offset, bytes) =>
-      using(async () => {
-        checkSectors(offset, bytes.length, size);
-        return threads.writeDurably(fd, offset, bytes);
-      }),
-    flush: () => using(access.flush),
-    grow: (newSize) =>
-      using(async () => {
-        checkGrowth(newSize, size);
-        await truncate(fd, newSize);
-        size = newSize;
-      }),
-    // The unit of `blocks` is 512 bytes whatever the file system's own is (POSIX).
-    allocatedBytes: () => using(async () => (await stat(fd)).blocks * 512),
-    copyTo: (target) =>
-      using(async () => {
-        checkSectors(0, size, target.size());
-        // Through memory: Node's reflink call removes a target that the file system cannot share blocks with, open or not.
-        await copySectors(store, target);
-        await target.flush();
-      }),
-    async close() {
-      if (!isOpen) return;
-      isOpen = false;
-      if (underWay > 0) await new Promise<void>((resolve) => (onIdle = resolve));
-      await threads.close(fd).finally(onClosed);
-    },
-  };
-  return store;
-};
+  }
+}
 
 const [stat, truncate] = [promisify(fstat), promisify(ftruncate)];
 
 /** What is done with the bytes of a file. Reading and writing answer how many bytes were. */
 interface FileAccess {
-  read(into: Uint8Array, offset: number): Promise<number>;
-  write(bytes: Uint8Array, offset: number): Promise<number>;
-  flush(): Promise<void>;
+  read(file: BlockFile, into: Uint8Array, offset: number): Promise<number>;
+  write(file: BlockFile, bytes: Uint8Array, offset: number): Promise<number>;
+  flush(file: BlockFile): Promise<void>;
 }
 
-const onThreads = (fd: number, threads: FileThreads): FileAccess => ({
-  async read(into, offset) {
+const onThreads: FileAccess = {
+  async read({ fd, threads }, into, offset) {
     const bytes = await threads.read(fd, offset, into.length);
     into.set(bytes);
     return bytes.length;
   },
-  async write(bytes, offset) {
+  async write({ fd, threads }, bytes, offset) {
     await threads.write(fd, offset, bytes);
     return bytes.length;
   },
-  flush: () => threads.flush(fd),
-});
+  flush: ({ fd, threads }) => threads.flush(fd),
+};
 
-const onPool = (fd: number): FileAccess => ({
-  read: (into, offset) =>
+const onPool: FileAccess = {
+  read: ({ fd }, into, offset) =>
     new Promise((resolve, reject) =>
       read(fd, into, 0, into.length, offset, (error, count) => (error ? reject(error) : resolve(count))),
     ),
-  write: (bytes, offset) =>
+  write: ({ fd }, bytes, offset) =>
     new Promise((resolve, reject) =>
       write(fd, bytes, 0, bytes.length, offset, (error, count) => (error ? reject(error) : resolve(count))),
     ),
-  flush: () => new Promise((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve()))),
-});
+  flush: ({ fd }) => new Promise((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve()))),
+};
+
+const accesses: Readonly<Record<BlockFile['kind'], FileAccess>> = { small: onThreads, large: onPool };

@@ -19,14 +19,7 @@ export const holdFiles = (files: VolumeFiles, owner: () => Pick<Ownership, 'chec
       if (opened) return opened;
       throw new Error(`the ${part} of volume ${volumeId} went away while another host could have it`);
     };
-    const holding = holdStore(first, reopen, check);
-    held.add(holding);
-    const { store } = holding;
-    const close = () => {
-      held.delete(holding);
-      return store.close();
-    };
-    return { ...store, close };
+    return holdStore(first, reopen, check, held).store;
   };
   return {
     files: {

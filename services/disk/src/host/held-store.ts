@@ -12,89 +12,139 @@ export interface HeldStore {
  * that belongs to another.
  * @param reopen opens the store anew once it was let go of
  * @param check throws where this host is not the owner
+ * @param among where it is as long as it is not closed
  */
-export const holdStore = (first: BlockStore, reopen: () => Promise<BlockStore>, check: () => void): HeldStore => {
-  let current: BlockStore | undefined = first;
-  let reopening: Promise<BlockStore> | undefined;
+export const holdStore = (
+  first: BlockStore,
+  reopen: () => Promise<BlockStore>,
+  check: () => void,
+  among?: Set<HeldStore>,
+): HeldStore => {
+  const held = new OwnedStore(first, reopen, check, among);
+  among?.add(held);
+  return held;
+};
+
+/** A class: there is one for each open disk (see `FileBlockStore`). */
+class OwnedStore implements HeldStore, BlockStore {
+  readonly #reopen: () => Promise<BlockStore>;
+  readonly #check: () => void;
+  readonly #among: Set<HeldStore> | undefined;
+  #current: BlockStore | undefined;
+  #reopening: Promise<BlockStore> | undefined;
   /** The end of what was let go of last: what is under way there is finished first, and until then nobody can open the file. */
-  let leaving: Promise<unknown> = Promise.resolve();
-  let size = first.size();
-  let isClosed = false;
+  #leaving: Promise<unknown> | undefined;
+  #size: number;
+  #isClosed = false;
+
+  constructor(
+    first: BlockStore,
+    reopen: () => Promise<BlockStore>,
+    check: () => void,
+    among: Set<HeldStore> | undefined,
+  ) {
+    this.#current = first;
+    this.#size = first.size();
+    this.#reopen = reopen;
+    this.#check = check;
+    this.#among = among;
+  }
+
+  get store(): BlockStore {
+    return this;
+  }
+
+  size(): number {
+    return this.#current?.size() ?? this.#size;
+  }
+  read(offset: number, into: Uint8Array): Promise<void> {
+    return this.#owned((store) => store.read(offset, into));
+  }
+  write(offset: number, bytes: Uint8Array): Promise<void> {
+    return this.#owned((store) => store.write(offset, bytes));
+  }
+  flush(): Promise<void> {
+    return this.#owned((store) => store.flush());
+  }
+  writeDurably(offset: number, bytes: Uint8Array): Promise<boolean> {
+    return this.#owned((store) => store.writeDurably(offset, bytes));
+  }
+  grow(size: number): Promise<void> {
+    return this.#owned((store) => store.grow(size));
+  }
+  allocatedBytes(): Promise<number> {
+    return this.#owned((store) => store.allocatedBytes());
+  }
+  copyTo(target: BlockStore): Promise<void> {
+    return this.#owned((store) => store.copyTo(target));
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#among?.delete(this);
+    // Whoever opens the volume next finds nothing of it still open.
+    await this.#reopening?.catch(() => undefined);
+    await Promise.all([this.#current?.close(), this.#leaving]);
+  }
+
+  async letGo(): Promise<void> {
+    const held = this.#current;
+    if (!held) return;
+    this.#size = held.size();
+    this.#current = undefined;
+    const closed = held.close();
+    // Whoever opens it again only has to know that it is over; a failure is that of `letGo`.
+    this.#leaving = closed.catch(() => undefined);
+    await closed;
+  }
+
+  async #owned<Result>(work: (store: BlockStore) => Promise<Result>): Promise<Result> {
+    for (;;) {
+      const held = await this.#use();
+      try {
+        const result = await work(held);
+        this.#check();
+        return result;
+      } catch (error) {
+        this.#check();
+        // Let go of while it worked, and held again by now: the file is opened again, and what was not answered is repeated.
+        if (held === this.#current || this.#isClosed) throw error;
+      }
+    }
+  }
+
+  async #use(): Promise<BlockStore> {
+    this.#check();
+    if (this.#isClosed) throw storeClosed();
+    if (this.#current) return this.#current;
+    this.#reopening ??= this.#openAgain();
+    const opened = await this.#reopening;
+    try {
+      this.#check();
+    } catch (error) {
+      // Owned no longer since it was asked for: nobody else could open it.
+      await this.letGo();
+      throw error;
+    }
+    return opened;
+  }
 
   /** Whoever asks from its end on finds what it opened: nobody opens the volume a second time beside it. */
-  const openAgain = async (): Promise<BlockStore> => {
+  async #openAgain(): Promise<BlockStore> {
     try {
-      await leaving;
-      const opened = await reopen();
-      if (!isClosed) {
-        current = opened;
+      await this.#leaving;
+      const opened = await this.#reopen();
+      if (!this.#isClosed) {
+        this.#current = opened;
         return opened;
       }
       await opened.close();
       throw storeClosed();
     } catch (error) {
       // Closed meanwhile, so the volume may be open for somebody else by now.
-      throw isClosed ? storeClosed() : error;
+      throw this.#isClosed ? storeClosed() : error;
     } finally {
-      reopening = undefined;
+      this.#reopening = undefined;
     }
-  };
-  const use = async (): Promise<BlockStore> => {
-    check();
-    if (isClosed) throw storeClosed();
-    if (current) return current;
-    reopening ??= openAgain();
-    const opened = await reopening;
-    try {
-      check();
-    } catch (error) {
-      // Owned no longer since it was asked for: nobody else could open it.
-      await letGo();
-      throw error;
-    }
-    return opened;
-  };
-  const letGo = async (): Promise<void> => {
-    const held = current;
-    if (!held) return;
-    size = held.size();
-    current = undefined;
-    const closed = held.close();
-    // Whoever opens it again only has to know that it is over; a failure is that of `letGo`.
-    leaving = closed.catch(() => undefined);
-    await closed;
-  };
-  const owned = async <Result>(work: (store: BlockStore) => Promise<Result>): Promise<Result> => {
-    for (;;) {
-      const held = await use();
-      try {
-        const result = await work(held);
-        check();
-        return result;
-      } catch (error) {
-        check();
-        // Let go of while it worked, and held again by now: the file is opened again, and what was not answered is repeated.
-        if (held === current || isClosed) throw error;
-      }
-    }
-  };
-  return {
-    store: {
-      size: () => current?.size() ?? size,
-      read: (offset, into) => owned((store) => store.read(offset, into)),
-      write: (offset, bytes) => owned((store) => store.write(offset, bytes)),
-      flush: () => owned((store) => store.flush()),
-      writeDurably: (offset, bytes) => owned((store) => store.writeDurably(offset, bytes)),
-      grow: (newSize) => owned((store) => store.grow(newSize)),
-      allocatedBytes: () => owned((store) => store.allocatedBytes()),
-      copyTo: (target) => owned((store) => store.copyTo(target)),
-      async close() {
-        isClosed = true;
-        // Whoever opens the volume next finds nothing of it still open.
-        await reopening?.catch(() => undefined);
-        await Promise.all([current?.close(), leaving]);
-      },
-    },
-    letGo,
-  };
-};
+  }
+}

@@ -39,7 +39,12 @@ export const withInfrastructureLayer = (store: BlockStore, key: Uint8Array): Blo
     }
   };
   const layered: BlockStore = {
-    ...store,
+    size: () => store.size(),
+    flush: () => store.flush(),
+    grow: (size) => store.grow(size),
+    allocatedBytes: () => store.allocatedBytes(),
+    copyTo: (target) => store.copyTo(target),
+    close: () => store.close(),
     writeDurably: (offset, bytes) => writesDurably(layered)(offset, bytes),
     async read(offset, into) {
       await store.read(offset, into);

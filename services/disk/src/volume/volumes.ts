@@ -7,6 +7,7 @@ import type { PlatformKey } from '../keys/platform-key.ts';
 import { sectorSize } from '../sector.ts';
 import { createTurns } from '../turns.ts';
 import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
+import { SharedStore } from './shared-store.ts';
 import type { VolumeFiles } from './volume-files.ts';
 import { createWriteGate, type WriteGate } from './write-gate.ts';
 
@@ -156,18 +157,12 @@ export const openVolumes = (parts: {
       await shared.raw.close();
     });
 
-  const open = (volumeId: string): Promise<{ readonly shared: Shared; close(): Promise<void> }> =>
+  const open = (volumeId: string): Promise<{ readonly shared: Shared; readonly use: BlockStore }> =>
     turns(volumeId, async () => {
       const shared = opened.get(volumeId) ?? (await openData(volumeId));
       opened.set(volumeId, shared);
       shared.uses += 1;
-      let isOpen = true;
-      const close = async (): Promise<void> => {
-        if (!isOpen) return;
-        isOpen = false;
-        await giveBack(volumeId, shared);
-      };
-      return { shared, close };
+      return { shared, use: new SharedStore(shared.store, () => giveBack(volumeId, shared)) };
     });
 
   return {
@@ -178,8 +173,8 @@ export const openVolumes = (parts: {
       if (isLayered) await createLayer(volumeId);
     },
     async open(volumeId) {
-      const { shared, close } = await open(volumeId);
-      return { store: { ...shared.store, close }, gate: shared.gate };
+      const { shared, use } = await open(volumeId);
+      return { store: use, gate: shared.gate };
     },
     withHeader,
     keepHeader,
@@ -189,7 +184,7 @@ export const openVolumes = (parts: {
         const target = await files.create(to, 'data', source.shared.raw.size());
         await source.shared.gate.still(() => source.shared.raw.copyTo(target)).finally(() => target.close());
       } finally {
-        await source.close();
+        await source.use.close();
       }
       await (await files.create(to, 'header', headerSize)).close();
       const layer = await files.open(from, 'layer');
