@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { jetstreamManager } from '@nats-io/jetstream';
@@ -87,6 +88,34 @@ test('a NATS server that is gone or silent is named, with where it was looked fo
     await assert.rejects(asked(), { message: `NATS is not reachable at ${host}` });
   } finally {
     await bus.close();
+    await server.remove();
+  }
+});
+
+test('what a NATS server has not acknowledged is given up with its connection, whoever ends that', {
+  timeout: 30_000,
+}, async () => {
+  const server = await startTestNatsServer();
+  // Nobody waits that long: what ends here ends because of the connection.
+  const open = () => natsBus({ servers: [server.url], clock: systemClock, publishTimeoutMs: 3_600_000 });
+  const [cut, closed] = [await open(), await open()];
+  try {
+    const { subject } = newInterest();
+    for (const bus of [cut, closed]) await bus.publish(subject, randomUUID(), bytes('a'));
+    server.pause();
+    const [lost, ended] = [cut, closed].map((bus) =>
+      assert.rejects(
+        bus.publish(subject, randomUUID(), bytes('b')),
+        /the connection to NATS was lost|NATS is not reachable/,
+      ),
+    );
+    await new Promise(setImmediate);
+    await closed.close();
+    await ended;
+    await server.kill();
+    await lost;
+  } finally {
+    await Promise.all([cut.close(), closed.close()]);
     await server.remove();
   }
 });

@@ -50,6 +50,24 @@ test('one that is held up holds up the others for no longer than their patience'
   never.resolve();
 });
 
+test('whoever ends behind all others lets them go on, without the patience of anybody', async () => {
+  const clock = virtualClock();
+  const cohort = openCohort(clock);
+  const held = Promise.withResolvers<void>();
+  let isOn = false;
+  void cohort.member(async (step) => {
+    await step();
+    isOn = true;
+  });
+  const ending = cohort.member(() => held.promise);
+  await clock.pass(1);
+  assert.equal(isOn, false);
+  held.resolve();
+  await ending;
+  await clock.pass(0);
+  assert.equal(isOn, true);
+});
+
 test('whoever is alone waits for nobody', async () => {
   const clock = virtualClock();
   await openCohort(clock).member(async (step) => {

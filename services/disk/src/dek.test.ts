@@ -80,3 +80,26 @@ test('a payload of another disk or DEK, or of another length, is refused and ove
   }
   assert.throws(() => encodeDekPayload(randomBytes(32), { ...owner, dekId: 'dek-1' }), hasReason('UUID_MALFORMED'));
 });
+
+test('G8, CMK-14: the copy of a DEK that a cipher keeps until its first use is overwritten by that, and by its end', (t) => {
+  const dek = randomBytes(32);
+  for (const isUsed of [true, false]) {
+    const copies = new Set<Uint8Array>();
+    const set = Uint8Array.prototype.set;
+    const watched = t.mock.method(
+      Uint8Array.prototype,
+      'set',
+      function (this: Uint8Array, ...given: Parameters<typeof set>) {
+        set.apply(this, given);
+        if (Buffer.compare(this, dek) === 0) copies.add(this);
+      },
+    );
+    const cipher = openDiskCipher(dek, undefined);
+    watched.mock.restore();
+    assert.ok(copies.size > 0, 'it is kept');
+    if (isUsed) cipher.encrypt(0, new Uint8Array(4_096), new Uint8Array(4_096));
+    else cipher.destroy();
+    for (const copy of copies) assert.ok(copy.every((byte) => byte === 0));
+    cipher.destroy();
+  }
+});

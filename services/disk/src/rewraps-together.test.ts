@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import type { Clock } from '@interlock/runtime';
+import { Metadata } from 'nice-grpc';
+import { accessTokenKey } from './data/access-token.ts';
 import { setName } from './test-disk-host.ts';
 import { startLeaseHost } from './test-lease-host.ts';
 
@@ -72,6 +75,20 @@ test('disks that move together are stored as moved together, however long the he
   await pass(2_000);
   assertMoved(await run(begin()));
   assert.deepEqual(movesPerTurn, [count]);
+  await stop();
+});
+
+test('somebody without access is no guest: disks move as if nobody asked', async () => {
+  const { host, guest, begin, run, pass, stop } = await prepare();
+  await pass(2_000);
+  const asked = async (): Promise<void> => {
+    const data = host.clientWithoutRetries(DiskDataServiceDefinition);
+    const metadata = new Metadata({ [accessTokenKey]: 'made up' });
+    for await (const _ of data.read({ name: guest.name, offsetBytes: 0, lengthBytes: 4_096 }, { metadata }));
+  };
+  await run(assert.rejects(asked()));
+  assertMoved(await run(begin()));
+  assert.deepEqual(host.rewrapCalls, [count]);
   await stop();
 });
 
