@@ -54,12 +54,13 @@ const machines = (count: number): readonly Loaded<Vm>[] =>
 
 test('a machine that was stored a moment ago is not read again, one that is only named is, and so is one that both speak of', async () => {
   const { engine, read, end } = openEngine();
-  const [known, both] = machines(2);
-  assert.ok(known && both);
-  engine.begun([known, both]);
+  const [known, both, turned] = machines(3);
+  assert.ok(known && both && turned);
+  engine.kick([turned.id]);
+  engine.begun([known, both, turned]);
   engine.kick(['named', both.id]);
   await manyTurns();
-  assert.deepEqual(read, [both.id, 'named']);
+  assert.deepEqual(read, [turned.id, both.id, 'named']);
   await end();
 });
 
