@@ -9,7 +9,7 @@ import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createScope } from '@interlock/runtime';
 import { openDataFolder } from './data-folder.ts';
-import { startLocalCloud } from './local-cloud.ts';
+import { type ReplicaCrash, startLocalCloud } from './local-cloud.ts';
 import { processStart } from './lock.mjs';
 import type { Crash } from './processes.ts';
 import { serviceNames } from './services.ts';
@@ -150,7 +150,7 @@ test('a service can be killed, restarted, paused and resumed, at the same addres
 
 test('a crash is reported with the end of the log', async (t) => {
   const data = openDataFolder(join(folder, 'crash'));
-  const { promise: crashed, resolve } = Promise.withResolvers<Crash>();
+  const { promise: crashed, resolve } = Promise.withResolvers<ReplicaCrash>();
   const cloud = await startLocalCloud({
     data,
     env,
@@ -162,9 +162,12 @@ test('a crash is reported with the end of the log', async (t) => {
   });
   t.after(cloud.stop);
   await assert.rejects(fetch(`http://${cloud.addresses.compute}/fail`));
-  const { name, status, message } = await crashed;
-  assert.deepEqual({ name, status }, { name: 'compute', status: 9 });
+  const { message, ...crash } = await crashed;
+  assert.deepEqual(crash, { name: 'compute', status: 9, service: 'compute', replica: 0 });
   assert.match(message, /compute ended with status 9[\s\S]*something broke/);
+  // What was told is all that bringing it back takes.
+  await cloud.restart(crash.service, crash.replica);
+  await ask(cloud.addresses.compute);
   await cloud.stop();
 });
 

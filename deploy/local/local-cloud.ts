@@ -40,7 +40,13 @@ export interface LocalCloudOptions {
   /** Progress, a line each. */
   readonly say?: (line: string) => void;
   /** A service that ended although nobody asked it to. By default its last words go to standard error. */
-  readonly onCrash?: (crash: Crash) => void;
+  readonly onCrash?: (crash: ReplicaCrash) => void;
+}
+
+/** An end that nobody asked for, and whose. */
+export interface ReplicaCrash extends Crash {
+  readonly service: ServiceName;
+  readonly replica: number;
 }
 
 /**
@@ -93,7 +99,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
 
 async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalCloud> {
   const { data, env, services = serviceNames, name = 'interlock', entry = entryOf, say = () => undefined } = options;
-  const { replicas = 1 } = options;
+  const { replicas = 1, onCrash = ({ message }) => console.error(`\n${message}`) } = options;
   for (const service of services) {
     if (!existsSync(entry(service)))
       throw new LauncherError(`${entry(service)} does not exist: ${service} cannot be started.`);
@@ -166,6 +172,11 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
   };
   const processes = new Map<string, ServiceProcess>();
   const nameOf = (service: ServiceName, replica: number) => (replica === 0 ? service : `${service}-${replica}`);
+  const running = (service: ServiceName, replica = 0): ServiceProcess => {
+    const found = processes.get(nameOf(service, replica));
+    if (found === undefined) throw new Error(`${nameOf(service, replica)} was not started in this cloud`);
+    return found;
+  };
   const startOne = async (service: ServiceName, replica: number) => {
     const since = performance.now();
     const { principalId, secretFile, masterKeyFile } = identities.workloads[service];
@@ -185,13 +196,18 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
         ...options.settingsOf?.(service),
       },
       logFile: data.path('logs', `${own}.log`),
-      onCrash: options.onCrash ?? (({ message }) => console.error(`\n${message}`)),
+      onCrash: (crash) => onCrash({ ...crash, service, replica }),
     });
     processes.set(own, started);
     // What came up after the stop had begun was not there to be stopped.
     if (scope.signal.aborted) await started.stop();
-    const does = started.isStandby ? 'stands by for' : 'serves on';
-    say(`${own} ${does} localhost:${portOf(service, replica)} (${Math.round(performance.now() - since)} ms)`);
+    sayServing(service, replica, since);
+  };
+  const sayServing = (service: ServiceName, replica: number, since: number): void => {
+    const { name: own, isStandby, pid } = running(service, replica);
+    const does = isStandby ? 'stands by for' : 'serves on';
+    const tookMs = Math.round(performance.now() - since);
+    say(`${own} ${does} localhost:${portOf(service, replica)} (process ${pid}, ${tookMs} ms)`);
   };
   const all = services.flatMap((service) => numbers.map((replica) => ({ service, replica })));
   // Registered before the start: a stop in the middle of it ends those that are there. In the order of their listing, not of their luck.
@@ -206,11 +222,6 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
   await allOrFirstFailure(all.map(({ service, replica }) => startOne(service, replica)));
   refuseEnded(scope);
 
-  const running = (service: ServiceName, replica = 0): ServiceProcess => {
-    const found = processes.get(nameOf(service, replica));
-    if (found === undefined) throw new Error(`${nameOf(service, replica)} was not started in this cloud`);
-    return found;
-  };
   const { administrator, administratorFile } = identities;
   const { endpoint } = receiver;
   const cloudFile = data.path('cloud.json');
@@ -235,7 +246,12 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     nats,
     pid: (service, replica) => running(service, replica).pid,
     kill: (service, replica) => running(service, replica).kill(),
-    restart: (service, replica) => running(service, replica).restart(),
+    restart: async (service, replica = 0) => {
+      const since = performance.now();
+      await running(service, replica).restart();
+      if (scope.signal.aborted) await running(service, replica).stop();
+      sayServing(service, replica, since);
+    },
     pause: (service, replica) => running(service, replica).pause(),
     resume: (service, replica) => running(service, replica).resume(),
     stop: () => scope.close(),

@@ -147,5 +147,5 @@ function saidIn(line: string): 'ready' | 'standby' | undefined {
 
 function explain({ name, logFile }: ServiceCommand, status: number): string {
   const how = status > 128 ? `was ended by signal ${status - 128}` : `ended with status ${status}`;
-  return `${name} ${how} and is not started again by itself; the rest goes on. The end of ${logFile}:\n${logTail(logFile)}`;
+  return `${name} ${how}. The end of ${logFile}:\n${logTail(logFile)}`;
 }

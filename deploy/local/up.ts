@@ -1,18 +1,25 @@
 import { parseArgs } from 'node:util';
+import { systemClock } from '@interlock/runtime';
 import { runCommand } from './command.ts';
 import { dataRoot, LauncherError, openDataFolder } from './data-folder.ts';
 import { startLocalCloud } from './local-cloud.ts';
+import { openRestarts, restartAfterOf } from './restarts.ts';
 import { replicasOf } from './services.ts';
 
-const usage = `npm run up [-- --replicas N]
+const usage = `npm run up [-- --replicas N --restart-after T]
 
 Runs the whole cloud until Ctrl-C; its data stays.
   --replicas N   processes of each service, 1 by default. Of disk one works and the others stand by: it has the volumes of
-                 its folder to itself. The guests of compute's processes are on this one machine, which all of them share.`;
+                 its folder to itself. The guests of compute's processes are on this one machine, which all of them share.
+  --restart-after T
+                 how long a service stays away that ended although nobody asked it to (kill -9): 500ms, 30s, 2m, 1s by
+                 default, twice as long each time it ends again soon; never leaves it away.`;
 
 const readArguments = () => {
   try {
-    return parseArgs({ options: { replicas: { type: 'string' }, help: { type: 'boolean', short: 'h' } } }).values;
+    const text = { type: 'string' } as const;
+    const options = { replicas: text, 'restart-after': text, help: { type: 'boolean', short: 'h' } } as const;
+    return parseArgs({ options }).values;
   } catch (error) {
     throw new LauncherError(`${error instanceof Error ? error.message : error}\n\n${usage}`);
   }
@@ -20,15 +27,23 @@ const readArguments = () => {
 
 /** `npm run up`: runs the cloud until Ctrl-C. */
 runCommand(async (scope) => {
-  const { replicas: wanted, help } = readArguments();
+  const { replicas: wanted, 'restart-after': after, help } = readArguments();
   if (help === true) {
     console.log(usage);
     return { exitCode: 0 };
   }
   const replicas = replicasOf(wanted);
+  const afterMs = restartAfterOf(after);
   const data = openDataFolder(dataRoot(process.env));
   const { INTERLOCK_DATA: folder } = process.env;
-  await startLocalCloud({
+  const onCrash = openRestarts({
+    restart: async ({ service, replica }) => (await starting).restart(service, replica),
+    afterMs,
+    clock: systemClock,
+    say: console.error,
+    signal: scope.signal,
+  });
+  const starting = startLocalCloud({
     data,
     env: process.env,
     replicas,
@@ -36,7 +51,9 @@ runCommand(async (scope) => {
     within: scope,
     // Five times as often as usual: whoever types a command looks at its trace next, and a process that is killed keeps less to itself.
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
+    onCrash,
   });
+  await starting;
   console.log(`
 The cloud is running. Try, in another terminal:
 

@@ -4,7 +4,7 @@ import type { Gathered } from '../evidence/evidence.ts';
 import type { Io } from '../evidence/journal.ts';
 import { goodEvidence } from '../rules/test-evidence.ts';
 import type { Step } from '../timeline.ts';
-import { lanes, pauses } from './lanes.ts';
+import { hasPauses, lanes, pauses } from './lanes.ts';
 
 const startMs = 1_000;
 
@@ -82,6 +82,13 @@ test('a silence of all machines at once is marked; one that some worked through 
   assert.deepEqual(pauses([...one, ...other]), [[startMs + 2_900, startMs + 3_400]]);
   assert.deepEqual(pauses([...one, ...other, io(3_150)]), []);
   assert.deepEqual(pauses([...one, ...other, { ...io(3_150), ok: false }]).length, 1, 'what was refused is no work');
+  const machines = (goodEvidence().machines ?? []).slice(0, 1);
+  const hasOf = (journal: readonly Io[]) => hasPauses({ machines, journals: { [machines[0]?.name ?? '']: journal } });
+  assert.deepEqual(
+    [hasOf([...one, ...other]), hasOf([...one, ...other, io(3_150)])],
+    [true, false],
+    'explained where it is',
+  );
 });
 
 test('what comes after the rehearsal itself is folded, on both pictures, and every bar lies in its lane', () => {

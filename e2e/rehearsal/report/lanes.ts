@@ -182,6 +182,10 @@ function about({ disks, onLoss }: Machine): string {
   return onLoss === 'untouched' ? `${classes}, another key` : `${classes} under the key`;
 }
 
+/** Whether the picture marks any pause, which wants to be explained then. */
+export const hasPauses = ({ machines, journals }: Pick<Content, 'machines' | 'journals'>): boolean =>
+  pauses(machines.flatMap(({ name }) => journals[name] ?? [])).length > 0;
+
 /** When every machine was silent at once, from and to in milliseconds since the epoch. */
 export function pauses(all: readonly Io[]): readonly (readonly [number, number])[] {
   const done = all

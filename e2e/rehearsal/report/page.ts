@@ -4,7 +4,7 @@ import type { Journals } from '../evidence/journal.ts';
 import { callsInWords } from '../terminal.ts';
 import type { Step } from '../timeline.ts';
 import { duration, type Html, html } from './html.ts';
-import { lanes } from './lanes.ts';
+import { hasPauses, lanes } from './lanes.ts';
 import { primer } from './primer.ts';
 import { proof } from './proof.ts';
 import type { Report } from './report.ts';
@@ -27,6 +27,7 @@ export interface PageContent {
 /** `report.html`: one file that needs nothing from outside, for people who do not know the project. */
 export const renderPage = (content: PageContent): string => {
   const { report, steps, journals, evidence, traces } = content;
+  const { machines = [] } = evidence;
   const page = html`<!doctype html>
 <html lang="en">
 <head>
@@ -45,14 +46,14 @@ ${primer()}
   is back, the machine stays off until its user starts it (some are left off on purpose), and then first checks everything it ever
   wrote. Ultra disks keep what they have open, and machines that do not use the key notice nothing. To the right, closer
   together: the time in which every other way to lose a key is tried on more machines, which these share their processors with.</p>
-  <div class="scroll wide">${lanes({ machines: evidence.machines ?? [], journals, steps, evidence })}</div>
+  <div class="scroll wide">${lanes({ machines, journals, steps, evidence })}</div>
   <div class="legend">
     <span><i style="background: var(--work)"></i>reads and writes that succeeded</span>
     <span><i style="background: var(--stop)"></i>reads and writes that were refused</span>
     <span><i style="background: repeating-linear-gradient(45deg, var(--stop) 0 2px, transparent 2px 6px)"></i>stopped by the platform</span>
     <span><i style="background: repeating-linear-gradient(45deg, var(--work) 0 2px, transparent 2px 6px)"></i>off; access is back, and nobody has started it yet</span>
     <span><i style="background: repeating-linear-gradient(45deg, var(--faint) 0 2px, transparent 2px 6px)"></i>given back or restarted by its user</span>
-    <span><i style="background: var(--key); opacity: .3"></i>every machine waits at once: other machines are being started on the same processors</span>
+    ${hasPauses({ machines, journals }) ? html`<span><i style="background: var(--key); opacity: .3"></i>every machine waits at once: other machines are being started on the same processors</span>` : []}
   </div>
 </section>
 <section>

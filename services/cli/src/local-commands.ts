@@ -5,7 +5,7 @@ import type { GlobalFlags } from './settings.ts';
 /** The commands about the local cloud itself. Each says what it does on the terminal. */
 export interface LocalCommands {
   /** Runs the cloud in the foreground. */
-  up(flags: GlobalFlags & { readonly replicas?: string }): Promise<void>;
+  up(flags: GlobalFlags & { readonly replicas?: string; readonly restartAfter?: string }): Promise<void>;
   /** Stops the running cloud. */
   down(flags: GlobalFlags): Promise<void>;
   /** Rehearses on a cloud of its own, or as a Job of a cluster. */
@@ -19,7 +19,13 @@ export function addLocalCommands(program: Command, runner: LocalCommands): void 
   const up = program
     .command('up')
     .description('runs a local cloud until Ctrl-C')
-    .addOption(single('--replicas <n>', 'processes of each service; of disk one works and the others stand by'));
+    .addOption(single('--replicas <n>', 'processes of each service; of disk one works and the others stand by'))
+    .addOption(
+      single(
+        '--restart-after <duration>',
+        'how long a service stays away that was killed (default 1s); never for good',
+      ),
+    );
   up.action(() => runner.up(up.optsWithGlobals()));
   const down = program.command('down').description('stops the local cloud; its data stays');
   down.action(() => runner.down(down.optsWithGlobals()));

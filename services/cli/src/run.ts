@@ -89,7 +89,10 @@ export async function run(args: readonly string[], environment: Environment, ter
   const program = programOf({
     withSession,
     up: async (flags) => {
-      const args = flags.replicas === undefined ? [] : ['--replicas', flags.replicas];
+      const args = [
+        ...(flags.replicas === undefined ? [] : ['--replicas', flags.replicas]),
+        ...(flags.restartAfter === undefined ? [] : ['--restart-after', flags.restartAfter]),
+      ];
       known.exitCode = await runLauncher('up.ts', dataFolder(flags, env), env, args);
     },
     rehearse: async (flags) => {

@@ -1,0 +1,78 @@
+import type { Clock } from '@interlock/runtime';
+import { LauncherError } from './data-folder.ts';
+import type { ReplicaCrash } from './local-cloud.ts';
+
+/** How long a service that ended stays away unless `--restart-after` says otherwise, in milliseconds. */
+const restartAfterMs = 1_000;
+/** Longest wait of a service that ends again and again, unless it was asked for a longer one. */
+const waitMsMax = 30_000;
+/** Who has run for so long is taken to be well: its next end is a first one. */
+const steadyMs = 60_000;
+
+const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };
+
+/**
+ * How long a service that ended stays away, in milliseconds; undefined for `never`, which leaves it away.
+ * @param text of `--restart-after`
+ * @throws LauncherError
+ */
+export function restartAfterOf(text: string | undefined): number | undefined {
+  if (text === undefined) return restartAfterMs;
+  if (text === 'never') return undefined;
+  const [, amount, unit = 's'] = /^(\d{1,6})(ms|s|m)?$/.exec(text) ?? [];
+  if (amount !== undefined) return Number(amount) * (unitsMs[unit] ?? 0);
+  throw new LauncherError(`--restart-after must be a duration such as 500ms, 30s or 2m, or never, not "${text}".`);
+}
+
+/** What restarts are made with. */
+export interface RestartParts {
+  /** Resolves when it serves or stands by. @throws when it does not come up */
+  readonly restart: (crash: ReplicaCrash) => Promise<void>;
+  /** See `restartAfterOf`. */
+  readonly afterMs: number | undefined;
+  readonly clock: Pick<Clock, 'sleep' | 'monotonicMs'>;
+  /** For people, a line each. */
+  readonly say: (line: string) => void;
+  /** Ends it: whoever is away stays away. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Brings back services that ended although nobody asked them to, as a platform does: after the wait, which doubles with each end
+ * that follows soon.
+ * @returns to be told of each end
+ */
+export const openRestarts = ({
+  restart,
+  afterMs,
+  clock,
+  say,
+  signal,
+}: RestartParts): ((crash: ReplicaCrash) => void) => {
+  const ends = new Map<string, { readonly count: number; readonly backAtMs: number }>();
+
+  const bringBack = async (crash: ReplicaCrash, firstMs: number): Promise<void> => {
+    const { name } = crash;
+    const before = ends.get(name);
+    const isSteady = before === undefined || clock.monotonicMs() - before.backAtMs >= steadyMs;
+    for (let count = isSteady ? 0 : before.count; ; count += 1) {
+      const waitMs = Math.min(firstMs * 2 ** count, Math.max(firstMs, waitMsMax));
+      say(`${name} is started again in ${waitMs} ms; the rest goes on.`);
+      await clock.sleep(waitMs, signal);
+      if (signal.aborted) return;
+      try {
+        await restart(crash);
+        ends.set(name, { count: count + 1, backAtMs: clock.monotonicMs() });
+        return;
+      } catch (error) {
+        say(error instanceof Error ? error.message : String(error));
+      }
+    }
+  };
+
+  return (crash) => {
+    say(`\n${crash.message}`);
+    if (afterMs === undefined) say(`${crash.name} stays away (--restart-after never); the rest goes on.`);
+    else void bringBack(crash, afterMs);
+  };
+};
