@@ -19,6 +19,13 @@ const managed: PrincipalEvent = {
 const secret: PrincipalEvent = { type: 'SecretAdded', secretId: 's', hash: 'h', at };
 const deleted: PrincipalEvent = { type: 'PrincipalDeleted', tenant: 'tenants/t', principalType: 'application', at };
 
+test('a secret may have any id that its creator chose, also one that every object has', () => {
+  const named = { ...secret, secretId: 'constructor' };
+  assert.deepEqual(given(created).when(addSecret(at, 'constructor', 'h', undefined)), [named]);
+  assert.deepEqual(given(created, named).when(addSecret(at, 'constructor', 'h', undefined)), []);
+  assert.deepEqual(given(created).when(removeSecret(at, 'constructor')), []);
+});
+
 test('a principal is created once; the same wish again decides nothing, another is refused', () => {
   assert.deepEqual(given().when(create(at, wish)), [created]);
   assert.deepEqual(given(created).when(create(at + 1, wish)), []);

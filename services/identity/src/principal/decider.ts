@@ -131,7 +131,8 @@ export const addSecret =
         field: 'expire_time',
       });
     }
-    const known = active.secrets[secretId];
+    // Ids are words of their creator, and every object has a `constructor`.
+    const known = Object.hasOwn(active.secrets, secretId) ? active.secrets[secretId] : undefined;
     if (known?.hash === hash) return [];
     if (known) {
       throw new Rejection(
@@ -158,7 +159,7 @@ export const addSecret =
 export const removeSecret =
   (at: Instant, secretId: string) =>
   (principal: Principal): readonly PrincipalEvent[] =>
-    existing(principal).secrets[secretId] ? [{ type: 'SecretRemoved', secretId, at }] : [];
+    Object.hasOwn(existing(principal).secrets, secretId) ? [{ type: 'SecretRemoved', secretId, at }] : [];
 
 /** Deletes a principal for good. @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND when it never existed */
 export const remove =
