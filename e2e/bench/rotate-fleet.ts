@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { createScope, type Scope } from '@interlock/runtime';
@@ -6,24 +6,23 @@ import type { Clients } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { location } from '../cloud/world.ts';
 import type { BenchOptions } from './bench.ts';
-import { type DataClient, openDataClient } from './disk-io/data-client.ts';
-import { cpuMs } from './fleet/cpu.ts';
+import type { DataTarget } from './disk-io/data-client.ts';
 import type { Fleet } from './fleet/fleet.ts';
-import { openFleetCloud } from './fleet/fleet-cloud.ts';
+import { openFleetCloud, usageOfCloud, usedMeanwhile } from './fleet/fleet-cloud.ts';
+import { openGuests } from './fleet/guest-latency.ts';
 import { planFleet } from './fleet/plan.ts';
-import { type Measurement, measurement, median, percentile, timed } from './measure.ts';
+import { type Measurement, measurement, percentile, quantilesOf, rounded, timed } from './measure.ts';
 import { rsaSpeed } from './openssl-speed.ts';
 
 /** Machines whose disks move, when no size is asked for. */
 const sizes = [1_000, 10_000];
 /** A rotation of any size must be over by then. */
 const rotationMs = 3_600_000;
-/** Disks that are read and written meanwhile, a piece of 4 KiB each in so many milliseconds. */
+/** Disks that are read and written meanwhile. */
 const busyDisks = 4;
-const ioEveryMs = 20;
-const ioBytes = 4_096;
-/** How long reads and writes are looked at while nothing else happens. */
-const idleMs = 5_000;
+/** How long guests read and write first, so that none of the code is run for the first time, and how long while nothing else happens. */
+const warmMs = 3_000;
+const idleMs = 6_000;
 
 /**
  * Rewraps a second while the data keys of a fleet move to a new version of their key, disk by disk: from `AssignKey` until
@@ -44,37 +43,43 @@ export const rotateFleet = async (options: BenchOptions, scope: Scope): Promise<
 
 const rotateOne = async (options: BenchOptions, size: number, scope: Scope): Promise<Measurement> => {
   const { smoke } = options;
-  const { cloud, clients, fleet } = await openFleetCloud(options, size, scope);
+  const opened = await openFleetCloud(options, size, scope);
+  const { cloud, clients, fleet } = opened;
   const disks = await Promise.all(
-    Array.from({ length: busyDisks }, (_, n) => openBusyDisk(cloud, clients, fleet, `busy${n}`, scope)),
+    Array.from({ length: busyDisks }, (_, n) => openBusyDisk(cloud, clients, fleet, `busy${n}`)),
   );
+  const guests = await openGuests(disks, scope);
   const moving = movingDisks(fleet) + busyDisks;
 
-  const idle = await readAndWrite(disks, () => delay(smoke ? 200 : idleMs));
-  const [rates, floors] = [[] as number[], [] as number[]];
-  const [busy, cpu]: [number[], Record<string, number>] = [[], {}];
+  await guests.during(() => delay(smoke ? 100 : warmMs));
+  const { tookMs: idle } = await guests.during(() => delay(smoke ? 200 : idleMs));
+  const [rates, floors, busy, late] = [[] as number[], [] as number[], [] as number[], [] as number[]];
+  let cpu = {};
   for (let round = 0; round < (smoke || size > 5_000 ? 1 : 3); round++) {
-    const services = ['key-vault', 'disk-encryption-set', 'disk'] as const;
-    const before = services.map((service) => cpuMs([cloud.pid(service)]));
+    const before = await usageOfCloud(opened);
     let took = 0;
-    const during = await readAndWrite(disks, async () => {
+    const { tookMs, loopLateMs } = await guests.during(async () => {
       took = await timed(() => rotate(clients, fleet));
     });
-    for (const [n, service] of services.entries()) {
-      const ms = cpuMs([cloud.pid(service)]) - (before[n] ?? 0);
-      cpu[`cpu of ${service}`] = Math.round((ms / moving) * 1_000);
-    }
+    cpu = usedMeanwhile([before, await usageOfCloud(opened)], { machines: moving, tookMs: took });
     rates.push((moving / took) * 1_000);
-    busy.push(percentile(during, 0.99));
+    busy.push(...tookMs);
+    late.push(loopLateMs);
     const { decrypt, encrypt } = await rsaSpeed(2048, 1);
     floors.push(1 / (1 / decrypt + 1 / encrypt));
   }
-  const [idleP99, busyP99] = [percentile(idle, 0.99), median(busy)];
+  const [idleP99, busyP99] = [percentile(idle, 0.99), percentile(busy, 0.99)];
   return measurement({ bench: 'rotate-fleet', size, unit: 'rewraps/s' }, rates, floors, {
     disks: moving,
-    idleP99Ms: Number(idleP99.toFixed(2)),
-    ioP99Ms: Number(busyP99.toFixed(2)),
-    ioP99Ratio: Number((busyP99 / idleP99).toFixed(2)),
+    idleP99Ms: rounded(idleP99),
+    ioP99Ms: rounded(busyP99),
+    ioP99Ratio: rounded(busyP99 / idleP99),
+    idleIo: idle.length,
+    io: busy.length,
+    idleIoQuantiles: quantilesOf(idle),
+    ioQuantiles: quantilesOf(busy),
+    // By how much the process of the guests itself came late: that is in the figures above.
+    guestLoopP99Ms: rounded(Math.max(...late)),
     // Microseconds of processor time a disk in the last round.
     ...cpu,
   });
@@ -112,14 +117,13 @@ export const rotate = async ({ keyVault, sets }: Clients, fleet: Fleet): Promise
   return next;
 };
 
-/** A disk of the fleet's first set, written once from end to end of what is going to be read. */
+/** A disk of the fleet's first set, to be read and written. */
 const openBusyDisk = async (
   cloud: LocalCloud,
   clients: Clients,
   { group, lost: [set] }: Fleet,
   diskId: string,
-  scope: Scope,
-): Promise<DataClient> => {
+): Promise<DataTarget> => {
   const { name: disk } = await clients.disks.createDisk({
     parent: group,
     diskId,
@@ -134,28 +138,5 @@ const openBusyDisk = async (
   });
   const access = await clients.disks.beginAccess({ name: disk, accessLevel: 'WRITE', durationSeconds: 3_600 });
   const { dataAddress: address, accessToken } = access;
-  const client = openDataClient({ address, authorityFile: cloud.authorityFile, disk, accessToken });
-  scope.defer('data client', async () => client.close());
-  await client.write(0, randomBytes(ioBytes));
-  return client;
-};
-
-/** Reads and writes until the work is done. No piece may fail (G6). @returns how long each piece took, in ms */
-const readAndWrite = async (disks: readonly DataClient[], work: () => Promise<unknown>): Promise<readonly number[]> => {
-  const took: number[] = [];
-  const content = randomBytes(ioBytes);
-  let isDone = false;
-  const guests = disks.map(async (disk, n) => {
-    for (let piece = 0; !isDone; piece++) {
-      await delay(ioEveryMs);
-      took.push(await timed(() => ((piece + n) % 2 === 0 ? disk.read(0, ioBytes) : disk.write(0, content))));
-    }
-  });
-  try {
-    await work();
-  } finally {
-    isDone = true;
-    await Promise.all(guests);
-  }
-  return took;
+  return { address, authorityFile: cloud.authorityFile, disk, accessToken };
 };

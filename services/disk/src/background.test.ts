@@ -40,21 +40,21 @@ test('where no guest is, everything asked for is under way at once', async () =>
 test('where guests are, a part is under way, more while this process is on time, and all is done in the end', async () => {
   const { clock, world, all } = startWork(300, { guests: true });
   await clock.pass(0);
-  assert.equal(world.underWay, 32);
+  assert.equal(world.underWay, 8);
   await clock.until(() => world.done === 300, 10_000);
   await all;
-  assert.ok(world.most > 32, `${world.most} at most`);
+  assert.ok(world.most > 8, `${world.most} at most`);
 });
 
 test('a process that is late for its guests has less under way, and never nothing', async () => {
   const { clock, world, all } = startWork(600, { guests: true });
-  await clock.until(() => world.underWay > 40, 10_000);
-  world.lateMs = 6;
-  await clock.until(() => world.underWay <= 32, 10_000);
+  await clock.until(() => world.underWay > 20, 10_000);
+  world.lateMs = 3;
+  await clock.until(() => world.underWay <= 8, 10_000);
   world.most = 0;
   await clock.until(() => world.done === 600, 10_000);
   await all;
-  assert.equal(world.most, 32);
+  assert.equal(world.most, 8);
 });
 
 test('once its guests are gone, what waits is under way at once', async () => {

@@ -103,7 +103,7 @@ test('G6: beside a guest who reads, disks move in portions, and all of them do',
   }
   assertMoved(await run(moves));
   const [first = 0, ...others] = host.rewrapCalls;
-  assert.equal(first, 32);
+  assert.equal(first, 8);
   assert.ok(others.length > 0 && others.every((size) => size < 64), `${host.rewrapCalls}`);
   await stop();
 });
@@ -113,7 +113,7 @@ test('what waits for room until its caller is gone is not moved: whoever asks ag
   assert.equal(await guest.read(), 'ok');
   await run(assert.rejects(begin(5), { code: 'DEADLINE_EXCEEDED' }));
   await pass(1_000);
-  assert.deepEqual(host.rewrapCalls, [32], 'those that had room');
+  assert.deepEqual(host.rewrapCalls, [8], 'those that had room');
   assertMoved(await run(begin()));
   await stop();
 });
