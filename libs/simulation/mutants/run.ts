@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { heapFlags } from '../src/play-pool.ts';
+import { engineFlags } from '../src/play-pool.ts';
 import { mutants } from './mutants.ts';
 import { root } from './patching.ts';
 import type { Hunt } from './play-mutant.ts';
@@ -18,7 +18,7 @@ const hunt = async (number: number, seed: number): Promise<Hunt | Error> => {
   const script = join(root, 'libs/simulation/mutants/play-mutant.ts');
   try {
     const { stdout } = await run(process.execPath, [
-      ...heapFlags,
+      ...engineFlags,
       script,
       String(number),
       String(seed),
