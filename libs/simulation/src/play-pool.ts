@@ -29,7 +29,8 @@ export interface PoolOptions {
  * generation holds seven. What it moves to the old one is garbage soon, and is not looked through before there is much of it.
  *
  * Its compilers wait for four and ten times as many calls as V8 itself would have them: what a history runs is wide and flat, and
- * to optimize what only looks hot is not worth its cost, which falls on the cores that the other threads play on.
+ * to optimize what only looks hot is hardly worth its cost, which falls on the cores that the other threads play on. It is a
+ * small gain: played turn by turn, 3 to 7 % less processor time in all, of which the thread itself takes 2 to 8 % more.
  */
 export const engineFlags: readonly string[] = [
   '--min-semi-space-size=640',
