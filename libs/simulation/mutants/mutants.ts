@@ -153,8 +153,8 @@ export const mutants: readonly Mutant[] = [
     name: 'a flush flushes nothing',
     guarantee: 'G5',
     file: 'services/disk/src/encrypted-disk.ts',
-    find: '    flush: () => store.flush(),',
-    replace: '    flush: async () => undefined,',
+    find: '    return this.#store.flush();',
+    replace: '    return Promise.resolve();',
   },
   {
     name: 'a rotation that has to wait is called finished',
