@@ -81,7 +81,7 @@ test('a NATS server that is gone or silent is named, with where it was looked fo
   const { subject } = newInterest();
   const asked = () => Promise.all([bus.lastMessage(subject), bus.publish(subject, 'a', bytes('a'))]);
   try {
-    server.pause();
+    await server.pause();
     await assert.rejects(asked(), { message: `NATS (${host}) did not answer within 200 ms` });
     await server.kill();
     await until(() => !bus.isConnected());
@@ -102,7 +102,7 @@ test('what a NATS server has not acknowledged is given up with its connection, w
   try {
     const { subject } = newInterest();
     for (const bus of [cut, closed]) await bus.publish(subject, randomUUID(), bytes('a'));
-    server.pause();
+    await server.pause();
     const [lost, ended] = [cut, closed].map((bus) =>
       assert.rejects(
         bus.publish(subject, randomUUID(), bytes('b')),

@@ -1,17 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** A NATS server of one test: may be killed and brought back with its data, or without. */
 export interface TestNatsServer {
   readonly url: string;
   /** Ends the server at once, as a crash would. */
   kill(): Promise<void>;
-  /** Lets it answer nothing, with its connections open. */
-  pause(): void;
+  /** Lets it answer nothing, with its connections open; resolves when its last thread stands still. */
+  pause(): Promise<void>;
   /** Starts it again on the same port. */
   start(): Promise<void>;
   /** Deletes what JetStream stored; only while it is not running. */
@@ -27,6 +28,14 @@ const freePort = async (): Promise<number> => {
   await once(server, 'close');
   if (address === null || typeof address === 'string') throw new Error('no TCP port');
   return address.port;
+};
+
+/** Whether no thread of a process runs any more (proc_pid_stat(5): `T`, stopped on a signal). @throws Error when it has ended */
+const standsStill = async (pid: number): Promise<boolean> => {
+  const tasks = `/proc/${pid}/task`;
+  const stats = await Promise.all((await readdir(tasks)).map((id) => readFile(join(tasks, id, 'stat'), 'utf8')));
+  // The state stands behind the name of the command, which is in brackets.
+  return stats.every((stat) => stat.slice(stat.lastIndexOf(')')).startsWith(') T'));
 };
 
 /** Starts `nats-server` (or `NATS_SERVER`) with JetStream in a temporary folder. @throws Error when it cannot be started */
@@ -67,7 +76,11 @@ export const startTestNatsServer = async (): Promise<TestNatsServer> => {
     url: `nats://127.0.0.1:${port}`,
     start,
     kill,
-    pause: () => void running?.kill('SIGSTOP'),
+    async pause() {
+      running?.kill('SIGSTOP');
+      // The signal is only on its way then: a thread on another processor may still take a message, and answer it.
+      while (running?.pid !== undefined && !(await standsStill(running.pid))) await delay(1);
+    },
     wipe: () => rm(store, { recursive: true, force: true }),
     async remove() {
       await kill();
