@@ -28,13 +28,8 @@ export const fairness = async (options: BenchOptions, scope: Scope): Promise<rea
   const bystander = await openBystander(opened, scope);
   const watchWhile = async (work: () => Promise<unknown>): Promise<Latencies> => {
     const over = new AbortController();
-    const watching = bystander.watch(over.signal);
-    try {
-      await work();
-    } finally {
-      over.abort();
-    }
-    return watching;
+    const [latencies] = await Promise.all([bystander.watch(over.signal), work().finally(() => over.abort())]);
+    return latencies;
   };
 
   // Warms up what is watched.

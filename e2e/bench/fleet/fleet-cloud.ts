@@ -15,7 +15,7 @@ export interface FleetCloud {
   /** The services as the administrator sees them. */
   readonly clients: Clients;
   readonly fleet: Fleet;
-  /** Counts facts of compute of that type from now on. */
+  /** Counts facts of compute of that type about machines of the fleet from now on. */
   told(type: string): Promise<ToldFacts>;
 }
 
@@ -99,6 +99,6 @@ export const openFleetCloud = async (
     cloud,
     clients,
     fleet,
-    told: (type) => toldFacts({ natsUrl, stream: `${name}_interlock_compute`, type }, scope),
+    told: (type) => toldFacts({ natsUrl, stream: `${name}_interlock_compute`, type, group: fleet.group }, scope),
   };
 };
