@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { test } from 'node:test';
 import { virtualClock } from '@interlock/runtime';
 import { openBackground } from './background.ts';
@@ -66,6 +67,26 @@ test('once its guests are gone, what waits is under way at once', async () => {
   await clock.pass(pieceMs);
   await Promise.all(pieces);
   assert.equal(world.done, 1);
+});
+
+test('a piece is part of the work of whoever asked for it, whoever makes room for it', async () => {
+  const clock = virtualClock();
+  const background = openBackground(clock);
+  background.noteGuest();
+  const call = new AsyncLocalStorage<number>();
+  const ofAsker = (_: unknown, n: number) =>
+    call.run(n, () =>
+      background.run(async () => {
+        const atFirst = call.getStore();
+        await clock.sleep(pieceMs);
+        return [atFirst, call.getStore()];
+      }),
+    );
+  const seen = await clock.drive(Promise.all(Array.from({ length: 100 }, ofAsker)));
+  assert.deepEqual(
+    seen,
+    Array.from({ length: 100 }, (_, n) => [n, n]),
+  );
 });
 
 test('a piece that fails makes room for the next, and its failure is its own', async () => {

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock } from '@interlock/runtime';
 import { type Cohort, openCohort, type Step } from './cohort.ts';
 
@@ -25,7 +26,7 @@ const widthMin = 8;
  * behind that the collector has to move.
  */
 export interface Background {
-  /** Does one piece when there is room for it, in step with those that are let in with it. */
+  /** Does one piece when there is room for it, in step with those that are let in with it, as part of its asker's own work. */
   run<Result>(work: (step: Step) => Promise<Result>): Promise<Result>;
   /** Says that a guest reads or writes. */
   noteGuest(): void;
@@ -88,11 +89,14 @@ export const openBackground = (clock: Pick<Clock, 'alarm' | 'monotonicMs'>): Bac
   };
 
   return {
-    run: (work) =>
-      new Promise((resolve, reject) => {
-        waiting.push((cohort) => cohort.member(work).then(resolve, reject));
+    run(work) {
+      // Whoever makes room lets it in: the deadline and the trace of that work are not this one's.
+      const asAsker = AsyncLocalStorage.snapshot();
+      return new Promise((resolve, reject) => {
+        waiting.push((cohort) => asAsker(() => cohort.member(work)).then(resolve, reject));
         plan();
-      }),
+      });
+    },
     noteGuest() {
       guestAtMs = clock.monotonicMs();
     },

@@ -8,7 +8,7 @@ import {
   type RewrapDeksResponse,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import { type Category, type Loaded, Rejection } from '@interlock/event-store';
-import { type Call, names, RpcFailure, settleItems } from '@interlock/rpc';
+import { type Call, names, settleItems } from '@interlock/rpc';
 import { DomainAttribute, type Logger } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Background } from './background.ts';
@@ -25,6 +25,9 @@ import type { SnapshotEvent } from './snapshot/events.ts';
 
 /** Disks and snapshots of one `RewrapDeks`: as many as the vault takes in one call. */
 const batchMax = 256;
+
+/** What a move may take once there is room for it, in ms: twenty times what it takes where nothing holds it up. */
+const moveMs = 1_000;
 
 /** What a disk encryption set needs when its key is checked or changed. */
 export const keyChangeApi = (parts: {
@@ -46,11 +49,11 @@ export const keyChangeApi = (parts: {
   const rewrapOne = async (
     name: string,
     target: Pick<RewrapDekRequest, 'targetKeyVersion' | 'generation' | 'fromStandbyKeyVersion'>,
-    { cause, signal }: Pick<Call, 'cause' | 'signal'>,
+    { cause, signal, remainingMs }: Pick<Call, 'cause' | 'signal' | 'remainingMs'>,
     step: Step,
   ): Promise<EncryptedResource> => {
-    // It waited for room until its caller had gone, who asks again: done for both it would only keep others waiting.
-    if (signal.aborted) throw new RpcFailure('CANCELLED', 'RewrapDeks', 'disk', 'its caller is gone');
+    // It waited for room until its caller had gone, or nearly so: who asks again is told in time, and nothing is begun in vain.
+    if (signal.aborted || remainingMs() < moveMs) throw busy(name);
     const kind = kindOf(name);
     const { targetKeyVersion: keyVersion, generation, fromStandbyKeyVersion } = target;
     names.keyVersion.parse(keyVersion, 'target_key_version');
@@ -118,6 +121,16 @@ export const keyChangeApi = (parts: {
     },
   };
 };
+
+const busy = (resource: string): Rejection =>
+  new Rejection(
+    'UNAVAILABLE',
+    'DISK_HOST_BUSY',
+    `${resource} waited for room beside guests for nearly all of its call: ask again`,
+    {
+      resource,
+    },
+  );
 
 const mark = (set: string, keyVersion: string): void => {
   trace

@@ -108,11 +108,13 @@ test('G6: beside a guest who reads, disks move in portions, and all of them do',
   await stop();
 });
 
-test('what waits for room until its caller is gone is not moved: whoever asks again would wait behind it', async () => {
-  const { host, guest, begin, run, pass, stop } = await prepare();
+test('what waits for room until little of its call is left is not begun, and the caller is told in time what was moved', async () => {
+  const { host, guest, begin, run, stop } = await prepare();
+  host.setDelay(400);
   assert.equal(await guest.read(), 'ok');
-  await run(assert.rejects(begin(5), { code: 'DEADLINE_EXCEEDED' }));
-  await pass(1_000);
+  const { outcomes } = await run(begin(1_300));
+  const told = outcomes.map(({ outcome }) => (outcome?.$case === 'refused' ? outcome.value.reason : outcome?.$case));
+  assert.deepEqual(told.toSorted(), [...Array(count - 8).fill('DISK_HOST_BUSY'), ...Array(8).fill('moved')]);
   assert.deepEqual(host.rewrapCalls, [8], 'those that had room');
   assertMoved(await run(begin()));
   await stop();
