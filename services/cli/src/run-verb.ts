@@ -38,9 +38,12 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   const all = verb.many?.all;
   if (all !== undefined && flags.switches.has(all.switch)) return runAll(verb, all, flags, session);
   if (flags.more.length > 0) return runEach(verb, flags.words, flags, session);
-  const { request, note: change } = await lookedAt(verb, flags, await requestOf(verb, flags, session), session);
+  const seen = await lookedAt(verb, flags, await requestOf(verb, flags, session), session);
+  const { request, note: change } = seen;
   const method = methodFor(verb, request);
   const { terminal, isJson, settings, trace } = session;
+  // Also to a program that reads the list: it may take an empty one for an answer.
+  if (seen.doubt !== undefined) terminal.err(isJson ? JSON.stringify({ doubt: seen.doubt }) : seen.doubt);
   if (method.isStream) return watch(servedBy(verb, flags), method, request, session);
 
   if (verb.service === 'any' && flags.service === undefined) {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
 import { type Answers, testProgram } from '../test-session.ts';
 
 const other = 'principals/00000000-0000-4000-8000-0000000000bb';
@@ -9,9 +10,10 @@ const version = 'vaults/kv1/keys/k1/versions/0123456789abcdef0123456789abcdef';
 
 /** What a command line sent last and showed. */
 const ran = async (answers: Answers, ...args: readonly string[]) => {
-  const { run, sent, lines } = testProgram(answers);
+  const { run, sent, lines, asides } = testProgram(answers);
   await run(...args);
-  return { request: sent.at(-1)?.request ?? {}, methods: sent.map(({ method }) => method), shown: lines.join('\n') };
+  const methods = sent.map(({ method }) => method);
+  return { request: sent.at(-1)?.request ?? {}, methods, shown: lines.join('\n'), asides };
 };
 
 const vault = {
@@ -110,13 +112,38 @@ test('dates that nobody named are not taken away', async () => {
   assert.deepEqual(sent, []);
 });
 
-test('what is under a set that is not there is no empty list; a set service that is down hides no lease', async () => {
+test('what is under a set that is not there is no empty list', async () => {
   const missing = new Rejection('NOT_FOUND', 'DISK_ENCRYPTION_SET_NOT_FOUND', 'there is none');
   for (const noun of ['lease', 'disk', 'snapshot'])
     await assert.rejects(ran({ GetDiskEncryptionSet: missing }, noun, 'list', '--set', 'nope'), {
       reason: 'DISK_ENCRYPTION_SET_NOT_FOUND',
     });
-  const down = new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'down');
-  assert.equal((await ran({ GetDiskEncryptionSet: down }, 'lease', 'list', '--set', 'des1')).shown, 'none');
   assert.deepEqual((await ran({}, 'lease', 'list')).methods, ['ListLeases']);
+});
+
+test('a service of sets that gives no answer hides no lease, and that nobody knows of the set is said', async () => {
+  const noAnswers = [
+    new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'nobody home'),
+    new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'nobody home'),
+    new RpcFailure('DEADLINE_EXCEEDED', 'GetDiskEncryptionSet', 'localhost:1', 'nobody home'),
+  ];
+  for (const noAnswer of noAnswers) {
+    const answers = { GetDiskEncryptionSet: noAnswer };
+    const { shown, asides } = await ran(answers, 'lease', 'list', '--set', 'des1');
+    assert.equal(shown, 'none');
+    assert.match(asides.join('\n'), /^whether there is a set \S+\/des1 is not known: .*nobody home$/);
+    const json = await ran(answers, 'lease', 'list', '--set', 'des1', '--json');
+    assert.match(JSON.parse(json.asides.join()).doubt, /not known: .*nobody home$/);
+  }
+  assert.deepEqual((await ran({}, 'lease', 'list', '--set', 'des1')).asides, []);
+});
+
+test('a list is not shown where the question about its set was wrong, or the command line is', async () => {
+  const failures = [
+    new Rejection('INVALID_ARGUMENT', 'NAME_INVALID', 'no such name'),
+    new Rejection('UNAUTHENTICATED', 'TOKEN_INVALID', 'who are you'),
+    new TypeError('undefined is not a function'),
+  ];
+  for (const failure of failures)
+    await assert.rejects(ran({ GetDiskEncryptionSet: failure }, 'lease', 'list', '--set', 'des1'), failure);
 });

@@ -2,6 +2,7 @@ import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
 import type { Caller } from '../calls.ts';
 import { isObject, methodOf } from '../schema.ts';
 
@@ -13,10 +14,13 @@ export interface Look {
   readonly switches: ReadonlySet<string>;
 }
 
-/** What is sent then, and a line for people about what it takes away. */
+/** What is sent then. */
 export interface Seen {
   readonly request: JsonObject;
+  /** A line for people about what it takes away. */
   readonly note?: string;
+  /** What could not be looked at, and so what the answer may not mean. */
+  readonly doubt?: string;
 }
 
 /**
@@ -104,19 +108,23 @@ export const datesBefore: Before = async ({ caller, request, switches }) => {
   };
 };
 
-/** A list of what is under a set that is not there is no empty list. @throws Rejection DISK_ENCRYPTION_SET_NOT_FOUND */
+/**
+ * A list of what is under a set that is not there is no empty list. Lists are read most where something is down, so a service
+ * of sets that gives no answer, or none to this caller, keeps nobody from reading them: it is said with the list.
+ * @throws Rejection DISK_ENCRYPTION_SET_NOT_FOUND, or whatever else that service has against the question
+ */
 export const setBefore: Before = async ({ caller, request }) => {
   const { diskEncryptionSet: name } = request;
   if (typeof name !== 'string' || name === '') return { request };
   const method = methodOf(DiskEncryptionSetServiceDefinition, 'GetDiskEncryptionSet');
   try {
     await caller.call('disk-encryption-set', method, { name });
+    return { request };
   } catch (error) {
-    // Lists are read most where something is down: only that the set is not there is an answer to the question.
-    if (error instanceof Rejection && error.code === 'NOT_FOUND') throw error;
-    if (!(error instanceof Error)) throw error;
+    const isDown = error instanceof RpcFailure || (error instanceof Rejection && error.retryable());
+    if (!isDown && !(error instanceof Rejection && error.code === 'PERMISSION_DENIED')) throw error;
+    return { request, doubt: `whether there is a set ${name} is not known: ${error.message}` };
   }
-  return { request };
 };
 
 const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] =>
