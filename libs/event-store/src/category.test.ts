@@ -117,6 +117,35 @@ test('many streams: conflicts are decided again, rejections are reported, the re
   assert.equal((await lamp.listAll({ index: { index: 'on', value: 'true' } })).length, 2_500);
 });
 
+test('many streams: one that others keep changing fails the call, or is rejected alone; the rest is stored either way', async () => {
+  const { store, lamp } = opened();
+  const ids = ['a', 'busy', 'c'];
+  await lamp.transactMany(ids, make('hall'), cause);
+  let isOn = false;
+  const racing = category(
+    {
+      ...store,
+      commit: async (given, why) => {
+        if (given.appends?.some(({ stream }) => stream === 'lamp-busy')) {
+          isOn = !isOn;
+          await lamp.transact('busy', turn(isOn), cause);
+        }
+        return store.commit(given, why);
+      },
+    },
+    lamps,
+  );
+  const toggle = (state: Parameters<ReturnType<typeof turn>>[0]) => turn(state.status === 'whole' && !state.on)(state);
+  await assert.rejects(racing.transactMany(ids, toggle, cause), { code: 'ABORTED', reason: 'CONTENTION' });
+  assert.deepEqual((await lamp.load('c')).state, { status: 'whole', room: 'hall', on: true });
+  const { changed, rejected } = await racing.transactMany(ids, toggle, cause, { onContention: 'reject' });
+  assert.deepEqual(changed.map(({ id }) => id).sort(), ['a', 'c']);
+  assert.deepEqual(
+    rejected.map(({ id, rejection }) => [id, rejection.reason, rejection.metadata.name]),
+    [['busy', 'CONTENTION', 'busy']],
+  );
+});
+
 test('old event shapes are lifted while reading; new ones carry the new schema', async () => {
   const { store, lamp } = opened();
   await store.commit(

@@ -99,6 +99,11 @@ export interface Category<State, Event extends EventOf> {
     options?: {
       /** Stored together with what is decided of the first chunk, also when that is nothing. */
       readonly rows?: readonly RowChange[];
+      /**
+       * What becomes of the call when others keep changing a stream, as `ABORTED` `CONTENTION`: by default it fails, though
+       * everything else is stored; with `reject` that stream is one of the rejected, and the caller hears of what is stored.
+       */
+      readonly onContention?: 'reject';
     },
   ): Promise<{
     readonly changed: readonly Transacted<State, Event>[];
@@ -267,9 +272,7 @@ export const category = <State, Event extends EventOf>(
           if (!(error instanceof VersionConflict)) throw error;
         }
       }
-      throw new Rejection('ABORTED', 'CONTENTION', `${id} is being changed by others all the time; try again`, {
-        name: id,
-      });
+      throw contention(id);
     },
     async transactMany(streams, decide, cause, options = {}) {
       const changed: Transacted<State, Event>[] = [];
@@ -278,12 +281,17 @@ export const category = <State, Event extends EventOf>(
       let also = options.rows ?? [];
       for (let attempt = 1; round.length + also.length > 0; attempt++) {
         if (attempt > maxConflicts) {
-          throw new Rejection(
-            'ABORTED',
-            'CONTENTION',
-            `${round.length} streams are being changed by others all the time`,
-            {},
-          );
+          const contended = round.map((stream) => (typeof stream === 'string' ? stream : stream.id));
+          if (options.onContention !== 'reject') {
+            throw new Rejection(
+              'ABORTED',
+              'CONTENTION',
+              `${contended.length} streams are being changed by others all the time`,
+              {},
+            );
+          }
+          rejected.push(...contended.map((id) => ({ id, rejection: contention(id) })));
+          break;
         }
         const moved: string[] = [];
         for (let start = 0; start < round.length + also.length; start += chunkSize) {
@@ -309,6 +317,9 @@ export const category = <State, Event extends EventOf>(
     },
   };
 };
+
+const contention = (id: string): Rejection =>
+  new Rejection('ABORTED', 'CONTENTION', `${id} is being changed by others all the time; try again`, { name: id });
 
 const etagMismatch = (id: string, expected: number, actual: number): Rejection =>
   new Rejection(

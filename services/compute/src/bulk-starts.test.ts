@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, mock, test } from 'node:test';
 import type { StartVirtualMachineOutcome } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
-import type { Rejection } from '@interlock/event-store';
+import { type Rejection, VersionConflict } from '@interlock/event-store';
 import { openVirtualCloud } from './test-cloud.ts';
 import { fleetOf } from './test-fleet.ts';
 
@@ -84,6 +84,27 @@ test(
     ]);
     await settledAll([first, last]);
     await fleet.settled(busy, 'DEALLOCATED');
+  }),
+);
+
+test(
+  'VM-11: a machine that others keep changing is refused by itself, and the others start at once',
+  driven(async () => {
+    const [first = '', busy = '', last = ''] = await off(3);
+    const { commit } = world.store;
+    const beaten = mock.method(world.store, 'commit', async (...given: Parameters<typeof commit>) => {
+      const [{ appends = [] }] = given;
+      const isStart = appends.some(({ stream, events }) => stream === `vm-${busy}` && events[0]?.type === 'VmStarting');
+      if (isStart) throw new VersionConflict([`vm-${busy}`]);
+      return commit(...given);
+    });
+    assert.deepEqual(await start([first, busy, last]), ['STARTING', 'CONTENTION', 'STARTING']);
+    const since = clock.now();
+    await settledAll([first, last]);
+    assert.ok(clock.now() - since < 1_000, 'long before a sweep finds them');
+    beaten.mock.restore();
+    assert.deepEqual(await start([busy]), ['STARTING']);
+    await settledAll([busy]);
   }),
 );
 

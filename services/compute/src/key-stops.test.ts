@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Category, type Cause, category, type EventStore, memoryStore } from '@interlock/event-store';
+import {
+  type Category,
+  type Cause,
+  category,
+  type EventStore,
+  memoryStore,
+  type StreamName,
+  VersionConflict,
+} from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { type Disks, Interrupted } from './disks.ts';
 import { idleDriver } from './drivers/idle-driver.ts';
@@ -21,14 +29,25 @@ const noDisks: Disks = {
   ofSet: () => assert.fail('no disk is asked about over the network'),
 };
 
-/** Stops over a store in memory. @param listed called with the machines after each look at a set */
-const openStops = (listed: (vms: Category<Vm, VmEvent>) => Promise<void> = async () => {}, disks: Disks = noDisks) => {
+/**
+ * Stops over a store in memory.
+ * @param listed called with the machines after each look at a set
+ * @param busy streams that somebody else changes just before each commit
+ */
+const openStops = (
+  listed: (vms: Category<Vm, VmEvent>) => Promise<void> = async () => {},
+  disks: Disks = noDisks,
+  busy: ReadonlySet<StreamName> = new Set(),
+) => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const commits: number[] = [];
   const watched: EventStore = {
     ...store,
-    commit: (commit, why) => {
-      commits.push((commit.appends ?? []).length);
+    commit: async (commit, why) => {
+      const streams = (commit.appends ?? []).map(({ stream }) => stream);
+      commits.push(streams.length);
+      const beaten = streams.filter((stream) => busy.has(stream));
+      if (beaten.length > 0) throw new VersionConflict(beaten);
       return store.commit(commit, why);
     },
   };
@@ -81,6 +100,28 @@ test('a fleet of several pages stops in a commit a page, each machine once howev
   assert.ok(
     machines.every(({ state, version }) => version === 5 && state.status === 'active' && state.power === 'stopped'),
   );
+});
+
+test('G2: a machine that others keep changing keeps no other from being stopped, and the pass is to be run again', async () => {
+  const busy = new Set<StreamName>();
+  const { vms, seed, stop, closed } = openStops(undefined, undefined, busy);
+  const ids = Array.from({ length: 1_001 }, (_, n) => `vm${String(n).padStart(5, '0')}`);
+  await seed(ids, running([os]));
+  busy.add('vm-vm00000');
+  await assert.rejects(stop(), { code: 'ABORTED', reason: 'CONTENTION' });
+  const powerOf = async (id: string) => {
+    const { state } = await vms.load(id);
+    return state.status === 'active' ? state.power : state.status;
+  };
+  assert.deepEqual(await Promise.all(['vm00000', 'vm00001', 'vm01000'].map(powerOf)), [
+    'running',
+    'stopped',
+    'stopped',
+  ]);
+  assert.deepEqual(closed, [setOf('des')], 'of those that are off');
+  busy.clear();
+  assert.equal(await stop(), 1);
+  assert.equal(await powerOf('vm00000'), 'stopped');
 });
 
 test('G2: a machine that opened its disks after it was read and before the loss was stored stops all the same', async () => {

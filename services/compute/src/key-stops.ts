@@ -1,4 +1,4 @@
-import type { Category, Cause, Page, RowChange, Transacted } from '@interlock/event-store';
+import type { Category, Cause, Page, Rejection, RowChange, Transacted } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Closings } from './closings.ts';
 import { type Disks, Interrupted, orInterrupted } from './disks.ts';
@@ -89,21 +89,30 @@ export const keyStops = (parts: {
   const openPass = (set: string, decide: (vm: Vm) => readonly VmEvent[], cause: Cause) => {
     let stopped = 0;
     let off = 0;
+    let contended: readonly Rejection[] = [];
     /** Decides about a page, in one commit with these rows. */
     const store = async (page: Page<Vm>, rows: readonly RowChange[] = []): Promise<void> => {
-      const { changed } = await vms.transactMany(page.items, decide, cause, { rows });
+      const options = { rows, onContention: 'reject' } as const;
+      const { changed, rejected } = await vms.transactMany(page.items, decide, cause, options);
       for (const { events } of changed) measure(events);
       const { count, unfinished } = stoppingOf(changed);
       stopped += count;
       off += count - unfinished.length;
       preempt(unfinished);
+      const refusals = rejected.map(({ rejection }) => rejection);
+      contended = [...contended, ...refusals.filter(({ reason }) => reason === 'CONTENTION')];
     };
     return {
       store,
-      /** Goes through all of them, a page a commit. @returns how many are being stopped by this pass */
+      /**
+       * Goes through all of them, a page a commit. @returns how many are being stopped by this pass
+       * @throws Rejection CONTENTION, once the others are dealt with, when somebody keeps changing a machine: it is to be run again
+       */
       async run(): Promise<number> {
+        contended = [];
         await throughSet(vms, set, store);
         if (off > 0) closing.ofSet(set);
+        for (const refusal of contended) throw refusal;
         return stopped;
       },
     };

@@ -93,7 +93,8 @@ export const vmApi = (parts: {
       found.set(vm, { id: vm, state, version });
       return start(askOf(vm, call))(state);
     };
-    const { changed, rejected } = await vms.transactMany(ids, decide, call.cause);
+    // One that others keep changing is no reason to leave those alone that are decided: they are begun here.
+    const { changed, rejected } = await vms.transactMany(ids, decide, call.cause, { onContention: 'reject' });
     for (const machine of changed) found.set(machine.id, machine);
     for (const { id, rejection } of rejected) found.set(id, rejection);
     // Also what was under way before, as with one: whoever began it may be gone.
