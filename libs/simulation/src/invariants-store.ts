@@ -5,6 +5,7 @@ import { virtualMachines } from '../../../services/compute/src/vm/decider.ts';
 import { disks } from '../../../services/disk/src/disk/state.ts';
 import { snapshots } from '../../../services/disk/src/snapshot/decider.ts';
 import { sets } from '../../../services/disk-encryption-set/src/set/streams.ts';
+import { grantHolders } from '../../../services/identity/src/grant-holder/decider.ts';
 import { principals } from '../../../services/identity/src/principal/decider.ts';
 import { roleAssignments } from '../../../services/identity/src/role-assignment/decider.ts';
 import { keys } from '../../../services/key-vault/src/key/key.ts';
@@ -110,6 +111,7 @@ const kind = <State, Event extends { readonly type: string }>(
 const kinds: readonly Kind[] = [
   kind('identity', principals),
   kind('identity', roleAssignments),
+  kind('identity', grantHolders),
   kind('key-vault', vaults),
   kind('key-vault', keys),
   kind('disk-encryption-set', sets),

@@ -3,12 +3,14 @@ import { type Assemble, workloads } from '@interlock/host';
 import { type Authorizer, names, rs256, service, type TokenFormat } from '@interlock/rpc';
 import type { MasterKey } from '@interlock/sealing';
 import { applyBootstrap, type Bootstrap } from './bootstrap.ts';
+import { grantHolders } from './grant-holder/decider.ts';
 import { permissions } from './permissions.ts';
 import { principalApi } from './principal/api.ts';
 import { principals as principalStreams } from './principal/decider.ts';
 import { toFact } from './published.ts';
 import { reactor } from './reactor.ts';
 import { roleAssignmentApi } from './role-assignment/api.ts';
+import { openAssigning } from './role-assignment/assigning.ts';
 import { roleAssignments } from './role-assignment/decider.ts';
 import { signingKeys } from './signing-key/decider.ts';
 import { openKeyRing } from './signing-key/key-ring.ts';
@@ -43,6 +45,7 @@ export const assemble: Assemble<IdentitySettings> = async ({
   const subscriptions = await openCategory(subscriptionStreams);
   const principals = await openCategory(principalStreams);
   const assignments = await openCategory(roleAssignments);
+  const assigning = openAssigning({ store, assignments, holders: await openCategory(grantHolders) });
   const { lifetimes, issuer } = settings;
   const ring = await openKeyRing({
     store,
@@ -53,7 +56,7 @@ export const assemble: Assemble<IdentitySettings> = async ({
     random,
     overlapMs: Math.max(lifetimes.userMs, lifetimes.managedIdentityMs),
   });
-  await applyBootstrap(settings.bootstrap, { clock, tenants, subscriptions, principals, assignments });
+  await applyBootstrap(settings.bootstrap, { clock, tenants, subscriptions, principals, assignments, assigning });
 
   const judge = permissions({ principals, assignments, subscriptions });
   const check: Authorizer = (principal, action, scope) => judge(principal.id, action, scope);
@@ -83,7 +86,7 @@ export const assemble: Assemble<IdentitySettings> = async ({
     implementation: {
       ...tenancyApi({ clock, tenants, subscriptions }),
       ...principalApi({ clock, random, authorize, scopeToChange, tenants, principals, assignments }),
-      ...roleAssignmentApi({ clock, authorize, principals, assignments }),
+      ...roleAssignmentApi({ clock, authorize, principals, assignments, assigning }),
       ...tokens,
       async checkPermission({ principal, action, scope }) {
         const position = await store.head();

@@ -1,8 +1,9 @@
-import type { Category, Cause } from '@interlock/event-store';
+import { type Category, type Cause, Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import * as principal from './principal/decider.ts';
 import type { PrincipalEvent, PrincipalType } from './principal/events.ts';
-import * as roleAssignment from './role-assignment/decider.ts';
+import type { Assigning } from './role-assignment/assigning.ts';
+import type { RoleAssignment } from './role-assignment/decider.ts';
 import type { RoleAssignmentEvent } from './role-assignment/events.ts';
 import * as tenancy from './tenancy/decider.ts';
 import type { SubscriptionEvent, TenantEvent } from './tenancy/events.ts';
@@ -38,7 +39,10 @@ export const parseBootstrap = (text: string): Bootstrap => {
 
 const cause: Cause = { correlationId: 'bootstrap', causationId: 'bootstrap', caller: 'system:bootstrap' };
 
-/** Makes what the bootstrap names, where it does not exist yet. Safe to repeat at every start, and by several replicas. */
+/**
+ * Makes what the bootstrap names, where it does not exist yet. Safe to repeat at every start, and by several replicas: what was
+ * taken away since, a first administrator for example, stays away.
+ */
 export const applyBootstrap = async (
   bootstrap: Bootstrap,
   parts: {
@@ -46,7 +50,8 @@ export const applyBootstrap = async (
     readonly tenants: Category<tenancy.Tenant, TenantEvent>;
     readonly subscriptions: Category<tenancy.Subscription, SubscriptionEvent>;
     readonly principals: Category<principal.Principal, PrincipalEvent>;
-    readonly assignments: Category<roleAssignment.RoleAssignment, RoleAssignmentEvent>;
+    readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
+    readonly assigning: Assigning;
   },
 ): Promise<void> => {
   const at = parts.clock.now();
@@ -60,6 +65,7 @@ export const applyBootstrap = async (
     profile: { displayName: string; workload?: string },
   ): Promise<void> => {
     const principalType: PrincipalType = 'application';
+    if ((await parts.principals.load(principalId)).state.status === 'deleted') return;
     await parts.principals.transact(principalId, principal.create(at, { tenant, principalType, ...profile }), cause);
     // Named by its hash: a bootstrap with a new secret adds that one, the same again adds nothing.
     await parts.principals.transact(
@@ -73,10 +79,12 @@ export const applyBootstrap = async (
     await application(workload, { displayName: workload.service, workload: workload.service });
   }
   for (const { id, principalId, role, scope } of bootstrap.roleAssignments) {
-    await parts.assignments.transact(
-      id,
-      roleAssignment.assign(at, { principal: `principals/${principalId}`, role, scope }),
-      cause,
-    );
+    if ((await parts.assignments.load(id)).state.status === 'removed') continue;
+    try {
+      await parts.assigning(id, { principal: `principals/${principalId}`, role, scope }, at, cause);
+    } catch (error) {
+      // Somebody gave the same under another id.
+      if (!(error instanceof Rejection) || error.reason !== 'ROLE_ASSIGNMENT_ALREADY_EXISTS') throw error;
+    }
   }
 };

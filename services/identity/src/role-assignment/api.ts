@@ -23,7 +23,8 @@ import type { Principal } from '../principal/decider.ts';
 import type { PrincipalEvent } from '../principal/events.ts';
 import { principalOnWire } from '../principal/wire.ts';
 import { assignmentAction, roleNamed, roles } from '../roles.ts';
-import { assign, type RoleAssignment, remove } from './decider.ts';
+import type { Assigning } from './assigning.ts';
+import { type RoleAssignment, remove } from './decider.ts';
 import type { RoleAssignmentEvent } from './events.ts';
 
 /** Where roles can be given (KV-73): the platform, a tenant, or a path in a subscription. */
@@ -35,8 +36,9 @@ export const roleAssignmentApi = (parts: {
   readonly authorize: Authorizer;
   readonly principals: Category<Principal, PrincipalEvent>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
+  readonly assigning: Assigning;
 }) => {
-  const { clock, authorize, principals, assignments } = parts;
+  const { clock, authorize, principals, assignments, assigning } = parts;
   const idOf = (name: string): string => names.roleAssignment.parse(name, 'name').roleAssignment;
   const ofPrincipal = (principal: string) => assignments.listAll({ index: { index: 'principal', value: principal } });
 
@@ -95,16 +97,7 @@ export const roleAssignmentApi = (parts: {
           name: principal,
         });
       }
-      const twin = (await ofPrincipal(principal)).find(
-        ({ id: other, state }) =>
-          other !== id && state.status === 'assigned' && state.role === role && state.scope === scope,
-      );
-      if (twin) {
-        throw new Rejection('ALREADY_EXISTS', 'ROLE_ASSIGNMENT_ALREADY_EXISTS', 'The role assignment already exists.', {
-          name: `roleAssignments/${twin.id}`,
-        });
-      }
-      return onWire(await assignments.transact(id, assign(clock.now(), { principal, role, scope }), call.cause));
+      return onWire(await assigning(id, { principal, role, scope }, clock.now(), call.cause));
     },
     async getRoleAssignment({ name }: GetRoleAssignmentRequest) {
       return onWire(await assignments.load(idOf(name)));

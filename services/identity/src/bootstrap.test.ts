@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { category, memoryStore } from '@interlock/event-store';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { applyBootstrap, type Bootstrap } from './bootstrap.ts';
+import { grantHolders } from './grant-holder/decider.ts';
+import * as principal from './principal/decider.ts';
+import { openAssigning } from './role-assignment/assigning.ts';
+import { remove, roleAssignments } from './role-assignment/decider.ts';
+import { subscriptions, tenants } from './tenancy/decider.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const bootstrap: Bootstrap = {
+  tenant: { id: 'main', displayName: 'Main' },
+  subscriptions: [{ id: 's1', displayName: 'One' }],
+  administrator: { principalId: 'admin', displayName: 'Administrator', secretHash: 'hash-of-admin' },
+  workloads: [{ service: 'disk', principalId: 'disk', secretHash: 'hash-of-disk' }],
+  roleAssignments: [{ id: 'first', principalId: 'admin', role: 'roles/owner', scope: '/' }],
+};
+const grant = { principal: 'principals/admin', role: 'roles/owner', scope: '/' };
+
+const openWorld = () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const assignments = category(store, roleAssignments);
+  const parts = {
+    clock: systemClock,
+    tenants: category(store, tenants),
+    subscriptions: category(store, subscriptions),
+    principals: category(store, principal.principals),
+    assignments,
+    assigning: openAssigning({ store, assignments, holders: category(store, grantHolders) }),
+  };
+  return { ...parts, store, start: (of: Bootstrap = bootstrap) => applyBootstrap(of, parts) };
+};
+
+test('a start makes what the bootstrap names, and the next starts, also at once, nothing more', async () => {
+  const { store, start, principals, assignments } = openWorld();
+  await Promise.all([start(), start()]);
+  const head = await store.head();
+  await start();
+  assert.equal(await store.head(), head);
+  assert.equal((await principals.load('admin')).state.status, 'active');
+  assert.equal((await assignments.load('first')).state.status, 'assigned');
+});
+
+test('what was taken away since stays away, and keeps nobody from starting', async () => {
+  const { store, start, principals, assignments } = openWorld();
+  await start();
+  await assignments.transact('first', remove(1), cause);
+  await principals.transact('admin', principal.remove(1), cause);
+  const head = await store.head();
+  await start();
+  assert.equal(await store.head(), head);
+  assert.equal((await principals.load('admin')).state.status, 'deleted');
+  assert.equal((await assignments.load('first')).state.status, 'removed');
+});
+
+test('a role that somebody gave before is not given a second time, so that taking it away does take it away', async () => {
+  const { start, assignments, assigning } = openWorld();
+  await start({ ...bootstrap, roleAssignments: [] });
+  await assigning('by-hand', grant, 1, cause);
+  await start();
+  const held = await assignments.listAll({ index: { index: 'principal', value: grant.principal } });
+  assert.deepEqual(
+    held.map(({ id }) => id),
+    ['by-hand'],
+  );
+});

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { category, type EventStore, memoryStore, openPostgresStore, Rejection } from '@interlock/event-store';
+import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { grantHolders } from '../grant-holder/decider.ts';
+import { openAssigning } from './assigning.ts';
+import { assign, type Grant, remove, roleAssignments } from './decider.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const newGrant = (): Grant => ({ principal: `principals/${systemRandom.uuid()}`, role: 'roles/reader', scope: '/' });
+
+/** What is promised over each store. @param open one more process on the same store */
+const assigningContract = (name: string, open: () => Promise<EventStore>): void => {
+  describe(`roles over the ${name} store`, () => {
+    const processOn = (store: EventStore) => {
+      const assignments = category(store, roleAssignments);
+      return { assignments, give: openAssigning({ store, assignments, holders: category(store, grantHolders) }) };
+    };
+    const stores: EventStore[] = [];
+    const processes: ReturnType<typeof processOn>[] = [];
+    before(async () => {
+      stores.push(await open(), await open());
+      processes.push(...stores.map(processOn));
+    });
+    after(() => Promise.all(stores.map((store) => store.close())));
+    const [one, other] = [() => processes[0] ?? assert.fail(), () => processes[1] ?? assert.fail()];
+
+    /** Everybody at once, in turns by either process. @returns who was given the role, and why the others were not */
+    const giveAtOnce = async (grant: Grant, ids: readonly string[]) => {
+      const given = await Promise.allSettled(
+        ids.map((id, n) => (n % 2 === 0 ? one() : other()).give(id, grant, systemClock.now(), cause)),
+      );
+      const refusals = given.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+      return { made: ids.filter((_, n) => given[n]?.status === 'fulfilled'), refusals };
+    };
+    const holdersOf = async ({ principal }: Grant): Promise<string[]> => {
+      const held = await one().assignments.listAll({ index: { index: 'principal', value: principal } });
+      return held.map(({ id }) => id);
+    };
+
+    test('of many that give a principal the same role on the same scope at the same moment, one is made', async () => {
+      const grant = newGrant();
+      const { made, refusals } = await giveAtOnce(grant, ids(12));
+      assert.equal(made.length, 1);
+      assert.deepEqual(await holdersOf(grant), made);
+      for (const refusal of refusals) {
+        assert.ok(refusal instanceof Rejection);
+        assert.equal(refusal.reason, 'ROLE_ASSIGNMENT_ALREADY_EXISTS');
+        assert.equal(refusal.metadata.name, `roleAssignments/${made}`);
+      }
+      await one().assignments.transact(made.join(), remove(systemClock.now()), cause);
+      assert.deepEqual(await holdersOf(grant), [], 'with that one the access is gone');
+    });
+
+    test('a role that was removed is given again, by one of those who do so at the same moment', async () => {
+      const grant = newGrant();
+      for (let round = 0; round < 3; round += 1) {
+        const { made, refusals } = await giveAtOnce(grant, ids(6));
+        assert.deepEqual([made.length, refusals.length], [1, 5]);
+        await other().assignments.transact(made.join(), remove(systemClock.now()), cause);
+      }
+    });
+
+    test('the same assignment asked for many times at once is made once, and each is told so', async () => {
+      const grant = newGrant();
+      const [id = ''] = ids(1);
+      const { made, refusals } = await giveAtOnce(grant, Array<string>(6).fill(id));
+      assert.deepEqual([made.length, refusals], [6, []]);
+      assert.equal((await stores[0]?.read(`role_assignment-${id}`))?.length, 1);
+    });
+
+    test('other roles, scopes and principals stand in nobody’s way', async () => {
+      const grant = newGrant();
+      const wishes = [
+        grant,
+        { ...grant, role: 'roles/owner' },
+        { ...grant, scope: 'subscriptions/s' },
+        { ...grant, principal: newGrant().principal },
+      ];
+      await Promise.all(wishes.map((wish) => one().give(systemRandom.uuid(), wish, systemClock.now(), cause)));
+      assert.equal((await holdersOf(grant)).length, 3);
+    });
+
+    test('an assignment from before grants had holders is found all the same', async () => {
+      const grant = newGrant();
+      const [old = '', next = ''] = ids(2);
+      await one().assignments.transact(old, assign(systemClock.now(), grant), cause);
+      await assert.rejects(other().give(next, grant, systemClock.now(), cause), {
+        reason: 'ROLE_ASSIGNMENT_ALREADY_EXISTS',
+      });
+      assert.equal((await one().give(old, grant, systemClock.now(), cause)).version, 1);
+    });
+  });
+};
+
+const ids = (count: number): string[] => Array.from({ length: count }, () => systemRandom.uuid());
+
+const shared = memoryStore({ clock: systemClock, random: systemRandom });
+assigningContract('memory', async () => shared);
+
+describe('on Postgres', () => {
+  let database: TestDatabase;
+  before(async () => {
+    database = await createTestDatabase();
+  });
+  after(() => database.drop());
+  assigningContract('Postgres', () =>
+    openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom, pollIntervalMs: 20 }),
+  );
+});
