@@ -12,7 +12,7 @@ import { openFleetCloud } from './fleet/fleet-cloud.ts';
 import { planFleet } from './fleet/plan.ts';
 import { giveBack, revoke } from './fleet/rounds.ts';
 import type { ToldFacts } from './fleet/told-facts.ts';
-import { growth, type Measurement, measurement, rounded } from './measure.ts';
+import { growth, type Measurement, measurement, rounded, timed } from './measure.ts';
 import { startSome } from './restore-fleet.ts';
 import { rotate } from './rotate-fleet.ts';
 
@@ -23,6 +23,11 @@ const secondsDefault = 3_600;
 const rotateEvery = 4;
 /** Stops asked for at once: enough to keep both cores busy, few enough that one is answered long before its deadline on a busy machine. */
 const askedAtOnce = 64;
+/**
+ * So long a stop may take, in ms: six times what a caller waits by default. What a busy machine has it wait for says nothing of
+ * a long life, and is shown (`slowestStopMs`).
+ */
+const stopMsMax = 60_000;
 /** Everything must have come to rest by then. */
 const restMs = 600_000;
 /** Values of a series that are shown: enough to see whether it is flat. */
@@ -63,6 +68,7 @@ export const churn = async (options: BenchOptions, scope: Scope): Promise<readon
   let current: Fleet = fleet;
   const standings: Standing[] = [await stand(cloud, clients, databases)];
   let round = 0;
+  let slowestStopMs = 0;
   do {
     round += 1;
     // A fleet is put in place running.
@@ -70,7 +76,7 @@ export const churn = async (options: BenchOptions, scope: Scope): Promise<readon
       await revoke(clients, current, stopped);
       await giveBack(clients, current);
     } else {
-      await powerOffAll(clients, current, stopped);
+      slowestStopMs = Math.max(slowestStopMs, await powerOffAll(clients, current, stopped));
     }
     await startSome(clients, current, size, started);
     if (round % rotateEvery === 0 || smoke) current = { ...current, keyVersion: await rotate(clients, current) };
@@ -91,6 +97,7 @@ export const churn = async (options: BenchOptions, scope: Scope): Promise<readon
       deadShare: Number(last.deadShare.toFixed(3)),
       deadShareMost: Number(Math.max(...standings.map(({ deadShare }) => deadShare)).toFixed(3)),
       gapGoneMs: Math.round(last.restMs),
+      slowestStopMs: Math.round(slowestStopMs),
       memoryGrowth: rounded(
         Math.max(...serviceNames.map((service) => growth(standings.map(({ mib }) => mib[service])))),
       ),
@@ -101,15 +108,20 @@ export const churn = async (options: BenchOptions, scope: Scope): Promise<readon
   ];
 };
 
-/** Has its user stop every machine under the key; resolves when the last is told as stopped. */
-const powerOffAll = async (clients: Clients, fleet: Fleet, stopped: ToldFacts): Promise<void> => {
+/**
+ * Has its user stop every machine under the key; resolves when the last is told as stopped.
+ * @returns how long the slowest answer took, in ms
+ */
+const powerOffAll = async (clients: Clients, fleet: Fleet, stopped: ToldFacts): Promise<number> => {
   const names: string[] = [];
   for (const { name, stops } of planFleet(fleet.stopping, fleet)) if (stops) names.push(name);
   stopped.begin();
   let next = 0;
+  let slowestMs = 0;
+  const stop = (name: string) => clients.compute.powerOffVirtualMachine({ name }, { deadlineMs: stopMsMax });
   const asking = async (): Promise<void> => {
     for (let name = names[next++]; name !== undefined; name = names[next++])
-      await clients.compute.powerOffVirtualMachine({ name });
+      slowestMs = Math.max(slowestMs, await timed(() => stop(name)));
   };
   await Promise.all(Array.from({ length: Math.min(askedAtOnce, names.length) }, asking));
   await Promise.race([
@@ -118,6 +130,7 @@ const powerOffAll = async (clients: Clients, fleet: Fleet, stopped: ToldFacts): 
       throw new Error(`${stopped.count()} of ${names.length} machines were told as stopped within ${restMs} ms`);
     }),
   ]);
+  return slowestMs;
 };
 
 /** Waits until everybody has heard what everybody has told, and looks. */
