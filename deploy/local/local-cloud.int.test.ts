@@ -9,9 +9,9 @@ import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createScope } from '@interlock/runtime';
 import { openDataFolder } from './data-folder.ts';
-import { type ReplicaCrash, startLocalCloud } from './local-cloud.ts';
+import { startLocalCloud } from './local-cloud.ts';
 import { processStart } from './lock.mjs';
-import type { Crash } from './processes.ts';
+import type { Crash } from './restartable.ts';
 import { serviceNames } from './services.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
@@ -150,7 +150,7 @@ test('a service can be killed, restarted, paused and resumed, at the same addres
 
 test('a crash is reported with the end of the log', async (t) => {
   const data = openDataFolder(join(folder, 'crash'));
-  const { promise: crashed, resolve } = Promise.withResolvers<ReplicaCrash>();
+  const { promise: crashed, resolve } = Promise.withResolvers<Crash>();
   const cloud = await startLocalCloud({
     data,
     env,
@@ -162,12 +162,39 @@ test('a crash is reported with the end of the log', async (t) => {
   });
   t.after(cloud.stop);
   await assert.rejects(fetch(`http://${cloud.addresses.compute}/fail`));
-  const { message, ...crash } = await crashed;
-  assert.deepEqual(crash, { name: 'compute', status: 9, service: 'compute', replica: 0 });
+  const { name, status, message, restart } = await crashed;
+  assert.deepEqual([name, status], ['compute', 9]);
   assert.match(message, /compute ended with status 9[\s\S]*something broke/);
   // What was told is all that bringing it back takes.
-  await cloud.restart(crash.service, crash.replica);
+  assert.equal(await restart(), cloud.pid('compute'));
   await ask(cloud.addresses.compute);
+  await cloud.stop();
+});
+
+test('servers of its own that somebody kills are told as services are, and come back where they were', async (t) => {
+  const crashes = new Map<string, Crash>();
+  const said: string[] = [];
+  const cloud = await startLocalCloud({
+    data: openDataFolder(join(folder, 'servers')),
+    env: { PATH: process.env.PATH },
+    services: [],
+    say: (line) => said.push(line),
+    onCrash: (crash) => crashes.set(crash.name, crash),
+  });
+  t.after(cloud.stop);
+  for (const [name, server] of [['NATS', cloud.nats] as const, ['Postgres', cloud.postgres] as const]) {
+    const { pid } = server;
+    assert.ok(pid !== undefined);
+    assert.ok(said.some((line) => line.startsWith(name) && line.endsWith(`, process ${pid}`)));
+    process.kill(pid, 'SIGKILL');
+    while (!crashes.has(name)) await delay(5);
+    assert.match(crashes.get(name)?.message ?? '', new RegExp(`^${name} was ended by signal 9`));
+    assert.equal(await crashes.get(name)?.restart(), server.pid);
+    assert.match(said.at(-1) ?? '', new RegExp(`^${name} serves again \\(process ${server.pid}, \\d+ ms\\)$`));
+  }
+  // Both answer under the addresses from before.
+  await cloud.nats.deleteStreams('none');
+  await cloud.postgres.createDatabases(['after']);
   await cloud.stop();
 });
 

@@ -8,7 +8,8 @@ import { startGuarded } from './guarded-process.ts';
 import { endGuests } from './guests.ts';
 import { type Nats, startNats } from './nats.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
-import { type Crash, type ServiceProcess, startService } from './processes.ts';
+import { type ServiceProcess, startService } from './processes.ts';
+import { type Crash, sayCrash } from './restartable.ts';
 import { addressVariableOf, databaseOf, entryOf, isOneAtATime, type ServiceName, serviceNames } from './services.ts';
 import { startSpanReceiver } from './span-receiver.ts';
 import { type SpanStore, spanStore } from './spans.ts';
@@ -39,14 +40,8 @@ export interface LocalCloudOptions {
   readonly entry?: (service: ServiceName) => string;
   /** Progress, a line each. */
   readonly say?: (line: string) => void;
-  /** A service that ended although nobody asked it to. By default its last words go to standard error. */
-  readonly onCrash?: (crash: ReplicaCrash) => void;
-}
-
-/** An end that nobody asked for, and whose. */
-export interface ReplicaCrash extends Crash {
-  readonly service: ServiceName;
-  readonly replica: number;
+  /** A service, or a server of ours, that ended although nobody asked it to. By default its last words go to standard error. */
+  readonly onCrash?: (crash: Crash) => void;
 }
 
 /**
@@ -99,22 +94,34 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
 
 async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalCloud> {
   const { data, env, services = serviceNames, name = 'interlock', entry = entryOf, say = () => undefined } = options;
-  const { replicas = 1, onCrash = ({ message }) => console.error(`\n${message}`) } = options;
+  const { replicas = 1, onCrash = sayCrash } = options;
   for (const service of services) {
     if (!existsSync(entry(service)))
       throw new LauncherError(`${entry(service)} does not exist: ${service} cannot be started.`);
   }
   scope.defer('data folder', holdDataFolder(data));
 
+  const onServerCrash = (crash: Crash): void =>
+    onCrash({
+      ...crash,
+      restart: async () => {
+        const since = performance.now();
+        const pid = await crash.restart();
+        say(`${crash.name} serves again (process ${pid}, ${Math.round(performance.now() - since)} ms)`);
+        return pid;
+      },
+    });
+  const sayServer = ({ description, pid }: Postgres | Nats): void =>
+    say(pid === undefined ? description : `${description}, process ${pid}`);
   const [postgres, nats, certificates, ports] = await Promise.all([
-    startPostgres(data, env, {}, options.postgresSettings).then((started) => {
+    startPostgres(data, env, {}, options.postgresSettings, onServerCrash).then((started) => {
       scope.defer('Postgres', started.stop);
-      say(started.description);
+      sayServer(started);
       return started;
     }),
-    startNats(data, env, say).then((started) => {
+    startNats(data, env, say, onServerCrash).then((started) => {
       scope.defer('NATS', started.stop);
-      say(started.description);
+      sayServer(started);
       return started;
     }),
     openCertificates(data, systemClock.now()),
@@ -196,12 +203,20 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
         ...options.settingsOf?.(service),
       },
       logFile: data.path('logs', `${own}.log`),
-      onCrash: (crash) => onCrash({ ...crash, service, replica }),
+      onCrash: (crash) => onCrash({ ...crash, restart: () => restartOne(service, replica) }),
     });
     processes.set(own, started);
     // What came up after the stop had begun was not there to be stopped.
     if (scope.signal.aborted) await started.stop();
     sayServing(service, replica, since);
+  };
+  const restartOne = async (service: ServiceName, replica: number): Promise<number> => {
+    const since = performance.now();
+    const own = running(service, replica);
+    await own.restart();
+    if (scope.signal.aborted) await own.stop();
+    sayServing(service, replica, since);
+    return own.pid;
   };
   const sayServing = (service: ServiceName, replica: number, since: number): void => {
     const { name: own, isStandby, pid } = running(service, replica);
@@ -247,10 +262,7 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     pid: (service, replica) => running(service, replica).pid,
     kill: (service, replica) => running(service, replica).kill(),
     restart: async (service, replica = 0) => {
-      const since = performance.now();
-      await running(service, replica).restart();
-      if (scope.signal.aborted) await running(service, replica).stop();
-      sayServing(service, replica, since);
+      await restartOne(service, replica);
     },
     pause: (service, replica) => running(service, replica).pause(),
     resume: (service, replica) => running(service, replica).resume(),

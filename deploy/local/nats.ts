@@ -7,6 +7,7 @@ import { freePort } from './free-port.ts';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
 import { logTail } from './log-tail.ts';
 import { natsServer } from './programs.ts';
+import { type Crash, sayCrash, startRestartable } from './restartable.ts';
 import { installProgram } from './system-program.ts';
 
 /** A NATS server with JetStream. */
@@ -32,14 +33,16 @@ const startTimeoutMs = 60_000;
 /**
  * The server behind `NATS_URL`, or one of our own with its streams in the data folder, on a free port. A missing
  * `nats-server` is installed with the system's package manager where that is possible.
+ * @param onCrash told when one of our own ends although nobody asked it to; by default its last words go to standard error
  * @throws LauncherError when none can be reached, installed or started; says what to do.
  */
 export async function startNats(
   data: DataFolder,
   env: Readonly<Record<string, string | undefined>>,
   say: (line: string) => void,
+  onCrash: (crash: Crash) => void = sayCrash,
 ): Promise<Nats> {
-  return env.NATS_URL ? givenNats(env.NATS_URL) : ownNats(data, env, say);
+  return env.NATS_URL ? givenNats(env.NATS_URL) : ownNats(data, env, say, onCrash);
 }
 
 async function givenNats(url: string): Promise<Nats> {
@@ -62,6 +65,7 @@ async function ownNats(
   data: DataFolder,
   env: Readonly<Record<string, string | undefined>>,
   say: (line: string) => void,
+  onCrash: (crash: Crash) => void,
 ): Promise<Nats> {
   const binary = findNats(env.PATH ?? '') ?? (await installed(env, say));
   const port = await freePort();
@@ -81,25 +85,17 @@ async function ownNats(
     await untilReady(started, url, logFile);
     return started;
   };
-  let server = await launch();
+  const server = await startRestartable({ name: 'NATS', logFile, launch, onCrash });
   return {
     description: `NATS (${binary})`,
     get pid() {
-      return server.pid;
+      return server.process.pid;
     },
     url,
     deleteStreams: (prefix) => deleteStreams(url, prefix),
-    stop: async () => {
-      await server.stop();
-    },
-    kill: async () => {
-      server.signal('SIGKILL');
-      await server.exited;
-    },
-    restart: async () => {
-      await server.stop();
-      server = await launch();
-    },
+    stop: server.stop,
+    kill: server.kill,
+    restart: server.restart,
   };
 }
 

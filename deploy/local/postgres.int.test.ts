@@ -11,6 +11,7 @@ import { openDataFolder } from './data-folder.ts';
 import { processStart } from './lock.mjs';
 import { startPostgres } from './postgres.ts';
 import { endOrphanedPostgres } from './postgres-orphan.ts';
+import type { Crash } from './restartable.ts';
 import { outsideHome } from './unprivileged.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
@@ -91,13 +92,15 @@ test('data of a version that is not installed is named, and left as it is', asyn
 
 test('starts again after its processes were killed', async (t) => {
   const data = openDataFolder(join(folder, 'killed'));
-  const first = await startPostgres(data, env);
+  const { promise: told, resolve: onCrash } = Promise.withResolvers<Crash>();
+  const first = await startPostgres(data, env, {}, {}, onCrash);
   t.after(first.stop);
   await query(first.shortUrl('postgres'), 'create table acknowledged as select 1 as value');
   assert(first.pid !== undefined);
   process.kill(first.pid, 'SIGKILL');
   const second = await startPostgres(data, env);
   t.after(second.stop);
+  assert.equal((await told).status, 137);
   assert.deepEqual(await query(second.shortUrl('postgres'), 'select value from acknowledged'), { value: 1 });
 });
 

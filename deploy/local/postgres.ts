@@ -19,6 +19,7 @@ import { type GuardedProcess, startGuarded } from './guarded-process.ts';
 import { logTail } from './log-tail.ts';
 import { findPostgres } from './postgres-binaries.ts';
 import { endOrphanedPostgres } from './postgres-orphan.ts';
+import { type Crash, sayCrash, startRestartable } from './restartable.ts';
 import { outsideHome, type Unprivileged, unprivileged } from './unprivileged.ts';
 
 /** A Postgres server to work with. */
@@ -77,6 +78,7 @@ const settings = {
  * The server behind `DATABASE_URL`, or one of our own in the data folder: initialised once, on a free port, ready when
  * this resolves.
  * @param further settings of one of our own beside ours: an archive of its log, for example
+ * @param onCrash told when one of our own ends although nobody asked it to; by default its last words go to standard error
  * @throws LauncherError when none can be reached or started; says what to do.
  */
 export async function startPostgres(
@@ -84,8 +86,10 @@ export async function startPostgres(
   env: Readonly<Record<string, string | undefined>>,
   machine: Machine = {},
   further: Readonly<Record<string, string>> = {},
+  onCrash: (crash: Crash) => void = sayCrash,
 ): Promise<Postgres> {
-  return env.DATABASE_URL ? givenPostgres(env.DATABASE_URL) : ownPostgres(data, env.PATH ?? '', machine, further);
+  const { DATABASE_URL: given, PATH: path = '' } = env;
+  return given ? givenPostgres(given) : ownPostgres(data, path, machine, further, onCrash);
 }
 
 async function givenPostgres(url: string): Promise<Postgres> {
@@ -129,6 +133,7 @@ async function ownPostgres(
   path: string,
   machine: Machine,
   further: Readonly<Record<string, string>>,
+  onCrash: (crash: Crash) => void,
 ): Promise<Postgres> {
   const found = await findPostgres(path, majorOf(data), machine.debianRoot);
   const how = unprivileged(data, found.folder, machine.namespaces);
@@ -144,7 +149,7 @@ async function ownPostgres(
     max: 1,
     onnotice: () => undefined,
   };
-  const start = async () => {
+  const launchReady = async () => {
     await endOrphanedPostgres(folder);
     return untilReady(
       () => launch(how, folder, { socketFolder: socketFolder.path, port, logFile, further }),
@@ -152,12 +157,12 @@ async function ownPostgres(
       logFile,
     );
   };
-  let server = await start();
+  const server = await startRestartable({ name: 'Postgres', logFile, launch: launchReady, onCrash });
   const url = (database: string) => `postgres://postgres:${password}@127.0.0.1:${port}/${database}`;
   return {
     description: `Postgres ${found.major} (${found.origin}, ${found.folder}), ${how.how}`,
     get pid() {
-      return server.pid;
+      return server.process.pid;
     },
     url,
     shortUrl: (database) =>
@@ -169,14 +174,8 @@ async function ownPostgres(
       await server.stop();
       socketFolder.close();
     },
-    kill: async () => {
-      server.signal('SIGKILL');
-      await server.exited;
-    },
-    restart: async () => {
-      await server.stop();
-      server = await start();
-    },
+    kill: server.kill,
+    restart: server.restart,
   };
 }
 

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { LauncherError } from './data-folder.ts';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
 import { logTail } from './log-tail.ts';
+import { type Crash, explainEnd, startRestartable } from './restartable.ts';
 
 /** How a service is started. */
 export interface ServiceCommand {
@@ -12,15 +13,6 @@ export interface ServiceCommand {
   readonly logFile: string;
   /** Told when the process ends although nobody asked it to. */
   readonly onCrash: (crash: Crash) => void;
-}
-
-/** An end that nobody asked for. */
-export interface Crash {
-  readonly name: string;
-  /** Exit status; 128 + n after signal n. */
-  readonly status: number;
-  /** For people: what happened, and the end of the log. */
-  readonly message: string;
 }
 
 /** A service as a process that can be ended and started again on the same address and data. */
@@ -63,39 +55,27 @@ const graceMs = 12_000;
  * @throws LauncherError with the end of its log when it ends before that, or says nothing for 60 s.
  */
 export async function startService(command: ServiceCommand): Promise<ServiceProcess> {
-  let { child: running, isStandby } = await launch(command);
-  let isEndWanted = false;
-  const watch = (child: GuardedProcess) =>
-    void child.exited.then(({ status }) => {
-      if (!isEndWanted) command.onCrash({ name: command.name, status, message: explain(command, status) });
-    });
-  watch(running);
-  const stop = async () => {
-    isEndWanted = true;
-    await running.stop();
+  const { name, logFile, onCrash } = command;
+  let isStandby = false;
+  const launchIt = async () => {
+    const { child, isStandby: standsBy } = await launch(command);
+    isStandby = standsBy;
+    return child;
   };
+  const own = await startRestartable({ name, logFile, launch: launchIt, onCrash });
   return {
-    name: command.name,
+    name,
     get pid() {
-      return running.pid;
+      return own.process.pid;
     },
     get isStandby() {
       return isStandby;
     },
-    kill: async () => {
-      isEndWanted = true;
-      running.signal('SIGKILL');
-      await running.exited;
-    },
-    pause: () => running.signal('SIGSTOP'),
-    resume: () => running.signal('SIGCONT'),
-    stop,
-    restart: async () => {
-      await stop();
-      ({ child: running, isStandby } = await launch(command));
-      isEndWanted = false;
-      watch(running);
-    },
+    kill: own.kill,
+    pause: () => own.process.signal('SIGSTOP'),
+    resume: () => own.process.signal('SIGCONT'),
+    stop: own.stop,
+    restart: own.restart,
   };
 }
 
@@ -129,7 +109,7 @@ async function launch(command: ServiceCommand): Promise<{ child: GuardedProcess;
       `${command.name} did not serve within ${startTimeoutMs / 1000} s. The end of ${command.logFile}:\n${logTail(command.logFile)}`,
     );
   }
-  throw new LauncherError(explain(command, outcome.status));
+  throw new LauncherError(explainEnd(command.name, command.logFile, outcome.status));
 }
 
 /** Services print one line of JSON when they serve, `{"ready":true,…}`, or begin to stand by, `{"standby":true,…}`. */
@@ -143,9 +123,4 @@ function saidIn(line: string): 'ready' | 'standby' | undefined {
     // Something else that happens to begin with a brace.
     return undefined;
   }
-}
-
-function explain({ name, logFile }: ServiceCommand, status: number): string {
-  const how = status > 128 ? `was ended by signal ${status - 128}` : `ended with status ${status}`;
-  return `${name} ${how}. The end of ${logFile}:\n${logTail(logFile)}`;
 }

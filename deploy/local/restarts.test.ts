@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { virtualClock } from '@interlock/runtime';
-import type { ReplicaCrash } from './local-cloud.ts';
+import type { Crash } from './restartable.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
-
-const crash: ReplicaCrash = { name: 'compute-1', status: 137, message: 'why', service: 'compute', replica: 1 };
 
 /** A service whose restarts fail so many times first. @returns when it was started again, in milliseconds since the start */
 const brought = (afterMs: number | undefined, failures = 0) => {
@@ -14,24 +12,25 @@ const brought = (afterMs: number | undefined, failures = 0) => {
   const restarted: number[] = [];
   const said: string[] = [];
   let left = failures;
-  const onCrash = openRestarts({
-    restart: async ({ service, replica }) => {
-      assert.deepEqual([service, replica], ['compute', 1]);
-      restarted.push(clock.monotonicMs() - startMs);
-      left -= 1;
-      if (left >= 0) throw new Error('it ends again');
-    },
+  const restart = async () => {
+    restarted.push(clock.monotonicMs() - startMs);
+    left -= 1;
+    if (left >= 0) throw new Error('it ends again');
+    return 1;
+  };
+  const crash: Crash = { name: 'compute-1', status: 137, message: 'why', restart };
+  const told = openRestarts({
     afterMs,
     clock,
     say: (line) => said.push(line),
     signal: ending.signal,
   });
-  return { clock, restarted, said, onCrash, end: () => ending.abort() };
+  return { clock, restarted, said, onCrash: () => told(crash), end: () => ending.abort() };
 };
 
 test('a service that was killed comes back after the wait, and it is said', async () => {
   const { clock, restarted, said, onCrash } = brought(1_000);
-  onCrash(crash);
+  onCrash();
   await clock.pass(5_000);
   assert.deepEqual(restarted, [1_000]);
   assert.deepEqual(said, ['\nwhy', 'compute-1 is started again in 1000 ms; the rest goes on.']);
@@ -39,31 +38,31 @@ test('a service that was killed comes back after the wait, and it is said', asyn
 
 test('who ends again soon, or does not come up, is waited for twice as long, at most 30 s; who has run is not', async () => {
   const failing = brought(1_000, 7);
-  failing.onCrash(crash);
+  failing.onCrash();
   await failing.clock.pass(300_000);
   assert.deepEqual(failing.restarted, [1_000, 3_000, 7_000, 15_000, 31_000, 61_000, 91_000, 121_000]);
   assert.ok(failing.said.includes('it ends again'));
   const soon = brought(1_000);
-  soon.onCrash(crash);
+  soon.onCrash();
   await soon.clock.pass(2_000);
-  soon.onCrash(crash);
+  soon.onCrash();
   await soon.clock.pass(100_000);
-  soon.onCrash(crash);
+  soon.onCrash();
   await soon.clock.pass(2_000);
   assert.deepEqual(soon.restarted, [1_000, 4_000, 103_000]);
 });
 
 test('who is to stay away stays away, for as long as was asked for, for good, or because everything ends', async () => {
   const long = brought(120_000);
-  long.onCrash(crash);
+  long.onCrash();
   await long.clock.pass(130_000);
   assert.deepEqual(long.restarted, [120_000]);
   const never = brought(undefined);
-  never.onCrash(crash);
+  never.onCrash();
   assert.deepEqual(never.said, ['\nwhy', 'compute-1 stays away (--restart-after never); the rest goes on.']);
   assert.equal(never.clock.pending(), 0);
   const ended = brought(1_000);
-  ended.onCrash(crash);
+  ended.onCrash();
   ended.end();
   await new Promise(setImmediate);
   assert.equal(ended.clock.pending(), 0);

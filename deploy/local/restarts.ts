@@ -1,10 +1,10 @@
 import type { Clock } from '@interlock/runtime';
 import { LauncherError } from './data-folder.ts';
-import type { ReplicaCrash } from './local-cloud.ts';
+import type { Crash } from './restartable.ts';
 
-/** How long a service that ended stays away unless `--restart-after` says otherwise, in milliseconds. */
+/** How long what ended stays away unless `--restart-after` says otherwise, in milliseconds. */
 const restartAfterMs = 1_000;
-/** Longest wait of a service that ends again and again, unless it was asked for a longer one. */
+/** Longest wait of what ends again and again, unless it was asked for a longer one. */
 const waitMsMax = 30_000;
 /** Who has run for so long is taken to be well: its next end is a first one. */
 const steadyMs = 60_000;
@@ -12,7 +12,7 @@ const steadyMs = 60_000;
 const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };
 
 /**
- * How long a service that ended stays away, in milliseconds; undefined for `never`, which leaves it away.
+ * How long what ended stays away, in milliseconds; undefined for `never`, which leaves it away.
  * @param text of `--restart-after`
  * @throws LauncherError
  */
@@ -26,8 +26,6 @@ export function restartAfterOf(text: string | undefined): number | undefined {
 
 /** What restarts are made with. */
 export interface RestartParts {
-  /** Resolves when it serves or stands by. @throws when it does not come up */
-  readonly restart: (crash: ReplicaCrash) => Promise<void>;
   /** See `restartAfterOf`. */
   readonly afterMs: number | undefined;
   readonly clock: Pick<Clock, 'sleep' | 'monotonicMs'>;
@@ -38,20 +36,14 @@ export interface RestartParts {
 }
 
 /**
- * Brings back services that ended although nobody asked them to, as a platform does: after the wait, which doubles with each end
- * that follows soon.
+ * Brings back services and servers that ended although nobody asked them to, as a platform does: after the wait, which doubles
+ * with each end that follows soon.
  * @returns to be told of each end
  */
-export const openRestarts = ({
-  restart,
-  afterMs,
-  clock,
-  say,
-  signal,
-}: RestartParts): ((crash: ReplicaCrash) => void) => {
+export const openRestarts = ({ afterMs, clock, say, signal }: RestartParts): ((crash: Crash) => void) => {
   const ends = new Map<string, { readonly count: number; readonly backAtMs: number }>();
 
-  const bringBack = async (crash: ReplicaCrash, firstMs: number): Promise<void> => {
+  const bringBack = async (crash: Crash, firstMs: number): Promise<void> => {
     const { name } = crash;
     const before = ends.get(name);
     const isSteady = before === undefined || clock.monotonicMs() - before.backAtMs >= steadyMs;
@@ -61,7 +53,7 @@ export const openRestarts = ({
       await clock.sleep(waitMs, signal);
       if (signal.aborted) return;
       try {
-        await restart(crash);
+        await crash.restart();
         ends.set(name, { count: count + 1, backAtMs: clock.monotonicMs() });
         return;
       } catch (error) {

@@ -13,8 +13,9 @@ Runs the whole cloud until Ctrl-C; its data stays.
                  its folder to itself, and is called disk by \`interlock status\` whichever it is; one that stands by is disk-standby-….
                  The guests of compute's processes are on this one machine, which all of them share.
   --restart-after T
-                 how long a service stays away that ended although nobody asked it to (kill -9): 500ms, 30s, 2m, 1s by
-                 default, twice as long each time it ends again soon; never leaves it away.`;
+                 how long a service stays away that ended although nobody asked it to (kill -9), and NATS or Postgres where
+                 they were started here: 500ms, 30s, 2m, 1s by default, twice as long each time it ends again soon; never
+                 leaves it away.`;
 
 const readArguments = () => {
   try {
@@ -37,14 +38,7 @@ runCommand(async (scope) => {
   const afterMs = restartAfterOf(after);
   const data = openDataFolder(dataRoot(process.env));
   const { INTERLOCK_DATA: folder } = process.env;
-  const onCrash = openRestarts({
-    restart: async ({ service, replica }) => (await starting).restart(service, replica),
-    afterMs,
-    clock: systemClock,
-    say: console.error,
-    signal: scope.signal,
-  });
-  const starting = startLocalCloud({
+  await startLocalCloud({
     data,
     env: process.env,
     replicas,
@@ -52,9 +46,8 @@ runCommand(async (scope) => {
     within: scope,
     // Five times as often as usual: whoever types a command looks at its trace next, and a process that is killed keeps less to itself.
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
-    onCrash,
+    onCrash: openRestarts({ afterMs, clock: systemClock, say: console.error, signal: scope.signal }),
   });
-  await starting;
   console.log(`
 The cloud is running. Try, in another terminal:
 

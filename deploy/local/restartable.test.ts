@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { type GuardedProcess, startGuarded } from './guarded-process.ts';
+import { processStart } from './lock.mjs';
+import { type Crash, startRestartable } from './restartable.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const logFile = join(folder, 'log');
+writeFileSync(logFile, 'last words\n');
+
+/** A process that does nothing. @param before run before each start but the first */
+const idling = async (before: () => Promise<void> = async () => undefined) => {
+  const launched: GuardedProcess[] = [];
+  const { promise: crashed, resolve: onCrash } = Promise.withResolvers<Crash>();
+  const launch = async () => {
+    if (launched.length > 0) await before();
+    const command = { command: 'sleep', args: ['infinity'], cwd: '/', output: logFile } as const;
+    const started = await startGuarded({ ...command, stopSignal: 'TERM', graceMs: 1_000 });
+    launched.push(started);
+    return started;
+  };
+  return { own: await startRestartable({ name: 'idle', logFile, launch, onCrash }), launched, crashed };
+};
+const isRunning = ({ pid }: GuardedProcess): boolean => processStart(pid) !== undefined;
+
+test('what ends by itself is told with its last words, and with what starts it again', async () => {
+  const { own, crashed } = await idling();
+  const { pid: first } = own.process;
+  process.kill(first, 'SIGKILL');
+  const { name, status, message, restart } = await crashed;
+  assert.deepEqual([name, status], ['idle', 137]);
+  assert.match(message, /^idle was ended by signal 9\. The end of .*\nlast words/);
+  const pid = await restart();
+  assert.notEqual(pid, first);
+  assert.equal(own.process.pid, pid);
+  assert.ok(isRunning(own.process));
+  await own.stop();
+  assert.ok(!isRunning(own.process));
+});
+
+test('what is killed, restarted and stopped on purpose is no crash', async () => {
+  const { own, launched, crashed } = await idling();
+  await own.kill();
+  await own.restart();
+  await own.restart();
+  await own.stop();
+  assert.deepEqual(launched.map(isRunning), [false, false, false]);
+  assert.equal(await Promise.race([crashed, 'nothing']), 'nothing');
+});
+
+test('whoever stops it while it is started again waits for that, and nothing is left running', async () => {
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  const { own, launched } = await idling(() => gate);
+  await own.kill();
+  const restarting = own.restart();
+  const stopping = own.stop();
+  open();
+  await Promise.all([restarting, stopping]);
+  assert.equal(launched.length, 2);
+  assert.deepEqual(launched.map(isRunning), [false, false]);
+});
+
+test('a start that fails is told to whoever asked for it, and may be tried again', async () => {
+  let failures = 1;
+  const { own } = await idling(async () => {
+    failures -= 1;
+    if (failures >= 0) throw new Error('no room');
+  });
+  await own.kill();
+  await assert.rejects(own.restart(), /no room/);
+  await own.restart();
+  assert.ok(isRunning(own.process));
+  await own.stop();
+});

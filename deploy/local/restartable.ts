@@ -1,0 +1,94 @@
+import type { GuardedProcess } from './guarded-process.ts';
+import { logTail } from './log-tail.ts';
+
+/** An end that nobody asked for. */
+export interface Crash {
+  readonly name: string;
+  /** Exit status; 128 + n after signal n. */
+  readonly status: number;
+  /** For people: what happened, and the end of the log. */
+  readonly message: string;
+  /** Starts it again on the same address and data. @returns its process id, once it serves @throws LauncherError as the first start */
+  readonly restart: () => Promise<number>;
+}
+
+/** What is done about a crash unless somebody does more. */
+export const sayCrash = ({ message }: Crash): void => console.error(`\n${message}`);
+
+/** What runs as a process, and is started anew each time it is to run. */
+export interface RestartableCommand {
+  readonly name: string;
+  readonly logFile: string;
+  /** Resolves when it serves. @throws LauncherError when it does not come to that, with nothing left running */
+  readonly launch: () => Promise<GuardedProcess>;
+  /** Told when the process ends although nobody asked it to. */
+  readonly onCrash: (crash: Crash) => void;
+}
+
+/** A process that can be ended and started again. */
+export interface Restartable {
+  /** The running process, or the last one. */
+  readonly process: GuardedProcess;
+  /** SIGKILL; resolves when it is gone. Not reported as a crash. */
+  kill(): Promise<void>;
+  /** Asks it to end, then kills it; resolves when it is gone. A restart that is under way comes to nothing. */
+  stop(): Promise<void>;
+  /** Stops it where it runs, and starts it. @throws LauncherError as the first start */
+  restart(): Promise<void>;
+}
+
+/** Starts it for the first time. @throws LauncherError of `launch` */
+export async function startRestartable({ name, logFile, launch, onCrash }: RestartableCommand): Promise<Restartable> {
+  let running = await launch();
+  let isEndWanted = false;
+  let isStopped = false;
+  let restarting: Promise<void> | undefined;
+  const watch = (child: GuardedProcess) =>
+    void child.exited.then(({ status }) => {
+      if (isEndWanted) return;
+      const bringBack = async () => {
+        await restart();
+        return running.pid;
+      };
+      onCrash({ name, status, message: explainEnd(name, logFile, status), restart: bringBack });
+    });
+  const startAgain = async () => {
+    isEndWanted = true;
+    isStopped = false;
+    await running.stop();
+    running = await launch();
+    // Asked to stop meanwhile: whoever did waits for this.
+    if (isStopped) return;
+    isEndWanted = false;
+    watch(running);
+  };
+  const restart = async () => {
+    restarting = startAgain();
+    await restarting;
+  };
+  watch(running);
+  return {
+    get process() {
+      return running;
+    },
+    kill: async () => {
+      isEndWanted = true;
+      running.signal('SIGKILL');
+      await running.exited;
+    },
+    stop: async () => {
+      isEndWanted = true;
+      isStopped = true;
+      // Its failure is told to whoever asked for the restart.
+      await restarting?.catch(() => undefined);
+      await running.stop();
+    },
+    restart,
+  };
+}
+
+/** How a process ended, and the end of what it wrote. */
+export function explainEnd(name: string, logFile: string, status: number): string {
+  const how = status > 128 ? `was ended by signal ${status - 128}` : `ended with status ${status}`;
+  return `${name} ${how}. The end of ${logFile}:\n${logTail(logFile)}`;
+}
