@@ -7,28 +7,56 @@ import { openBackground } from './background.ts';
 /** How long a piece lasts, in ms. */
 const pieceMs = 50;
 
+/** How long a piece lasts that goes on while others come and go, in ms. */
+const longMs = 100_000;
+
 /** Background work in pieces of which so many are asked for, in a process whose timers come as late as it says. */
-const startWork = (count: number, { guests }: { readonly guests: boolean }) => {
+const startWork = (
+  count: number,
+  { guests, lastsMs = () => pieceMs }: { readonly guests: boolean; readonly lastsMs?: (n: number) => number },
+) => {
   const clock = virtualClock();
-  const world = { lateMs: 0, underWay: 0, most: 0, done: 0 };
+  const world = {
+    /** How late the look of that number comes. */
+    lateMsOf: (_look: number): number => world.lateMs,
+    lateMs: 0,
+    looks: 0,
+    begun: 0,
+    underWay: 0,
+    most: 0,
+    done: 0,
+  };
   const background = openBackground({
     monotonicMs: clock.monotonicMs,
-    alarm: (durationMs, wake) => clock.alarm(durationMs + world.lateMs, wake),
+    alarm: (durationMs, wake) => {
+      world.looks += 1;
+      return clock.alarm(durationMs + world.lateMsOf(world.looks), wake);
+    },
   });
   const guestReads = (): void => {
     if (guests) background.noteGuest();
   };
   guestReads();
   const piece = async (): Promise<void> => {
+    const n = world.begun;
+    world.begun += 1;
     world.underWay += 1;
     world.most = Math.max(world.most, world.underWay);
-    await clock.sleep(pieceMs);
+    await clock.sleep(lastsMs(n));
     guestReads();
     world.underWay -= 1;
     world.done += 1;
   };
-  const all = Promise.all(Array.from({ length: count }, () => background.run(piece)));
-  return { clock, world, background, all };
+  const ask = (more: number): Promise<unknown> =>
+    Promise.all(Array.from({ length: more }, () => background.run(piece)));
+  /** Lets time pass in which guests go on reading. */
+  const passWithGuests = async (durationMs: number): Promise<void> => {
+    for (let leftMs = durationMs; leftMs > 0; leftMs -= 10) {
+      background.noteGuest();
+      await clock.pass(Math.min(10, leftMs));
+    }
+  };
+  return { clock, world, background, ask, passWithGuests, all: ask(count) };
 };
 
 test('where no guest is, everything asked for is under way at once', async () => {
@@ -56,6 +84,54 @@ test('a process that is late for its guests has less under way, and never nothin
   await clock.until(() => world.done === 600, 10_000);
   await all;
   assert.equal(world.most, 8);
+});
+
+test('beside guests pieces are let in together, half of what may be under way: one by one they would share nothing', async () => {
+  const { world, passWithGuests } = startWork(300, { guests: true, lastsMs: (n) => (n < 8 ? 1 + n : longMs) });
+  await passWithGuests(3);
+  assert.deepEqual([world.done, world.begun], [3, 8], 'room for three lets nobody in');
+  await passWithGuests(1);
+  assert.deepEqual([world.done, world.begun], [4, 12], 'room for four lets in four');
+});
+
+test('one more is let in for each four looks in a row that come on time', async () => {
+  const { world, passWithGuests } = startWork(500, { guests: true });
+  await passWithGuests(800);
+  // 80 looks of 10 ms: 20 more than the 8 of the beginning, in halves.
+  assert.ok(world.most >= 20 && world.most <= 28, `${world.most} at most`);
+});
+
+test('a process that is late at every third look lets in no more', async () => {
+  const { world, passWithGuests } = startWork(300, { guests: true });
+  world.lateMsOf = (look) => (look % 3 === 0 ? 3 : 0);
+  await passWithGuests(2_000);
+  assert.equal(world.most, 8);
+});
+
+test('one look that comes late halves what may be under way', async () => {
+  const { clock, world, passWithGuests } = startWork(2_000, { guests: true });
+  await clock.until(() => world.underWay >= 40, 10_000);
+  const lateOne = world.looks + 1;
+  world.lateMsOf = (look) => (look === lateOne ? 3 : 0);
+  await passWithGuests(2 * pieceMs);
+  world.most = 0;
+  await passWithGuests(pieceMs);
+  assert.ok(world.most >= 15 && world.most <= 25, `${world.most} at most`);
+});
+
+test('where nothing waits, being on time makes no room for what comes later', async () => {
+  const { clock, world, ask, passWithGuests } = startWork(20, { guests: true, lastsMs: () => longMs });
+  await clock.until(() => world.underWay === 20, 10_000);
+  await passWithGuests(2_000);
+  void ask(100);
+  await passWithGuests(5);
+  assert.equal(world.underWay, 20);
+});
+
+test('nobody looks while there is nothing to decide', async () => {
+  const { world, passWithGuests } = startWork(8, { guests: true, lastsMs: () => longMs });
+  await passWithGuests(1_000);
+  assert.deepEqual([world.underWay, world.looks], [8, 0]);
 });
 
 test('once its guests are gone, what waits is under way at once', async () => {
