@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { EncryptedResource } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import { testMeter } from '@interlock/runtime/test-meter';
 import { finishCreation } from './creation.ts';
 import { rotate } from './rotation.ts';
@@ -191,6 +192,83 @@ test('CMK-86: a move that a newer key has overtaken ends by itself; the newer on
   await assertFinished(parts, '3');
   const calls = parts.neighbours.calls.filter((method) => method === 'rewrapDeks').length;
   assert.equal(calls, 6, 'five batches of the newer move, and the one refusal that ends the overtaken one');
+});
+
+/** A run in which somebody assigns a third key at the first call of that kind, and does nothing else yet; the calls from then on. */
+const overtakenAt = async (parts: TestSets, method: 'listEncryptedResources' | 'rewrapDeks'): Promise<string[]> => {
+  parts.neighbours.keys.set(versionOf('3'), fakeKey('3'));
+  const { calls } = parts.neighbours;
+  let isOvertaken = false;
+  const intercepted = async (...asked: readonly unknown[]): Promise<unknown> => {
+    if (!isOvertaken) {
+      isOvertaken = true;
+      calls.length = 0;
+      await parts.decide(assignKey(3_000, keyReference('3'), yesAt(2)));
+    }
+    return Reflect.apply(parts.disks[method], parts.disks, asked);
+  };
+  const disks = { ...parts.disks, [method]: intercepted };
+  await rotate({ ...parts, disks, settings, signal: new AbortController().signal }, setName, testCause);
+  return [...calls];
+};
+
+test('CMK-86: a move whose set has another key since does no more than the page in hand, before that key has its barrier', async () => {
+  const parts = await assigned(20);
+  const calls = await overtakenAt(parts, 'rewrapDeks');
+  assert.deepEqual(calls, ['rewrapDeks', 'rewrapDeks'], 'both batches of the page in hand, and no list after them');
+  const moved = [...parts.neighbours.stock.values()].filter(({ keyVersion }) => keyVersion === versionOf('2'));
+  assert.equal(moved.length, 4);
+  assert.equal((await body(parts)).rotation?.progress.status, 'running', 'the newer move is told nothing of it');
+  await run(parts);
+  await assertFinished(parts, '3');
+});
+
+test('CMK-86: a move that was overtaken while it looked at what is left tells nothing, and moves nothing', async () => {
+  const parts = await assigned();
+  const calls = await overtakenAt(parts, 'listEncryptedResources');
+  assert.equal(calls.includes('rewrapDeks'), false);
+  await run(parts);
+  await assertFinished(parts, '3');
+});
+
+test('CMK-86: a move that finds a later barrier than its own asks for nothing more', async () => {
+  const parts = await assigned();
+  await parts.disks.beginGeneration({ diskEncryptionSet: setName, generation: 3 }, { correlationId: 'test' });
+  parts.neighbours.calls.length = 0;
+  await run(parts);
+  assert.deepEqual(parts.neighbours.calls, ['beginGeneration']);
+});
+
+test('CMK-88: a run that is stopped asks for nothing more once what is under way has ended', async () => {
+  const parts = await assigned(20);
+  const stopping = new AbortController();
+  const { calls } = parts.neighbours;
+  parts.neighbours.outage = (_call, method) => {
+    if (method === 'rewrapDeks' && !stopping.signal.aborted) {
+      stopping.abort();
+      calls.length = 0;
+    }
+    return undefined;
+  };
+  await run(parts, stopping.signal);
+  assert.deepEqual(calls, []);
+});
+
+test('a disk service that says of every disk that it has moved, and moves none, ends the run and is told so', async () => {
+  const parts = await assigned();
+  const disks: TestSets['disks'] = {
+    ...parts.disks,
+    rewrapDeks: async ({ names = [] }) => ({
+      outcomes: names.map((name) => ({
+        outcome: { $case: 'moved', value: EncryptedResource.fromPartial({ name }) } as const,
+      })),
+    }),
+  };
+  await assert.rejects(
+    rotate({ ...parts, disks, settings, signal: new AbortController().signal }, setName, testCause),
+    /10 moved, but as many as before are listed/,
+  );
+  assert.equal((await body(parts)).rotation?.progress.status, 'running');
 });
 
 test('what a move has left is a metric as long as it is unfinished, with what it waits for', async () => {

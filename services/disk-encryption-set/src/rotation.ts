@@ -131,7 +131,7 @@ export const rotate = async (
     if (pass.isOvertaken || signal.aborted) return;
     ({ count: left, first } = await lookAtLeft());
     if (left === 0) break;
-    if (!(await tell()) || signal.aborted) return;
+    await tell();
     if (pass.moved > 0) {
       // Nothing comes below a barrier, so what moved must be missing from the list.
       if (left >= leftBefore) throw new Error(`${set}: ${pass.moved} moved, but as many as before are listed`);
