@@ -32,13 +32,18 @@ const world = async () => {
   const yes = () => ({ accessEpoch: 5, asked: keyAccess.ask(), principal: undefined });
   const grant = yes();
   keyAccess.granted(key, grant, 'unwrapped');
+  let whileUnwrapped: () => Promise<void> = async () => undefined;
   const deks = {
-    async unwrap(_holder: unknown, _header: unknown, _cause: unknown, held = grant) {
+    async unwrap(_holder: unknown, { wrap }: DiskHeader, _cause: unknown, held = grant) {
       unwraps += 1;
+      unwrapped = wrap.keyVersion;
+      await whileUnwrapped();
       return { dek: Buffer.from(dek), grant: held };
     },
   };
-  const header = { wrap: { keyVersion: key.keyVersion } } as DiskHeader;
+  const headerUnder = (keyVersion: string) => ({ wrap: { keyVersion } }) as DiskHeader;
+  let header = headerUnder(key.keyVersion);
+  let unwrapped = '';
   const volumes = {
     withHeader: async () => ({ current: header }),
     open: async () => ({ store: platter.open(), gate: { still: (work: () => unknown) => work() } }),
@@ -79,7 +84,16 @@ const world = async () => {
       await clock.sleep(terms.ttlMs);
       drop?.();
     },
-    renew: () => keyAccess.granted(key, yes(), 'unwrapped'),
+    renew: (keyVersion = key.keyVersion) => keyAccess.granted({ ...key, keyVersion }, yes(), 'unwrapped'),
+    /** A rotation has moved the source to another version. */
+    move: (keyVersion: string) => {
+      header = headerUnder(keyVersion);
+    },
+    /** The version whose wrap was opened last. */
+    unwrapped: () => unwrapped,
+    onUnwrap: (happens: () => Promise<void>) => {
+      whileUnwrapped = happens;
+    },
     /** @param after what happens behind the first piece */
     async copy(after: () => Promise<unknown>): Promise<Buffer> {
       const copied: Uint8Array[] = [];
@@ -104,7 +118,7 @@ test('G1: a copy waits without a lease, and goes on with the data key unwrapped 
     (async () => {
       const copied = await copy(async () => {
         await lapse();
-        void clock.sleep(1_000).then(renew);
+        void clock.sleep(1_000).then(() => renew());
       });
       assert.ok(copied.equals(content));
       assert.equal(unwraps(), 2);
@@ -126,6 +140,42 @@ test('G1: a copy waits for no longer than reads and writes may, and fails as unr
       );
       assert.equal(ended, 'KEY_VAULT_UNREACHABLE');
       assert.equal(clock.monotonicMs() - lapsedMs, terms.ioPauseTimeoutMs);
+    })(),
+  );
+});
+
+test('G6, CMK-89: a copy goes on under the version its source has moved to when the one before is disabled', async () => {
+  const { clock, content, source, copy, lapse, renew, move, keyAccess, unwrapped } = await world();
+  await clock.drive(
+    (async () => {
+      const copied = await copy(async () => {
+        move('two');
+        renew('two');
+        keyAccess.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 6 }, 'fact');
+        await lapse();
+        void clock.sleep(500).then(() => renew('two'));
+      });
+      assert.ok(copied.equals(content));
+      assert.equal(unwrapped(), 'two');
+      await source.close();
+    })(),
+  );
+});
+
+test('G1, G8: a data key that comes when the lease has ended meanwhile is not kept', async () => {
+  const { clock, source, copy, lapse, renew, onUnwrap } = await world();
+  await clock.drive(
+    (async () => {
+      const ended = await reasonOf(
+        copy(async () => {
+          await lapse();
+          renew();
+          onUnwrap(lapse);
+        }),
+      );
+      assert.equal(ended, 'KEY_VAULT_UNREACHABLE');
+      const left = await reasonOf(source.disk.read(0, 1, () => undefined).next());
+      assert.equal(left, 'DEK_DROPPED');
     })(),
   );
 });

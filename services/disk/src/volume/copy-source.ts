@@ -1,11 +1,12 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import { openDiskCipher } from '../dek.ts';
+import type { DiskHeader } from '../disk-header-format.ts';
 import type { AccessCheck, EncryptedDisk } from '../encrypted-disk.ts';
 import { createEncryptedDisk } from '../encrypted-disk.ts';
 import { setOf } from '../encryption.ts';
 import type { DekHolder, Deks } from '../keys/deks.ts';
-import type { KeyAccess } from '../keys/key-access.ts';
+import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import { keyLost, vaultUnreachable } from '../keys/key-reasons.ts';
 import type { LeaseTerms } from '../keys/lease.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
@@ -48,16 +49,27 @@ export interface CopyParts {
  */
 export const openCopySource = async (parts: CopyParts, source: DekHolder, cause: Cause): Promise<CopySource> => {
   const { volumes, deks, keyAccess, leases, terms, clock, mask, signal } = parts;
-  const header = await currentHeader(volumes, source.volume.volumeId);
+  const { volumeId } = source.volume;
+  let header = await currentHeader(volumes, volumeId);
   const { dek, grant } = await deks.unwrap(source, header, cause);
-  const cipher = openDiskCipher(dek, mask);
-  dek.fill(0);
-  const { store, gate } = await volumes.open(source.volume.volumeId);
-  const disk = createEncryptedDisk(store, cipher);
-  const key = { set: setOf(source.encryption), keyVersion: header.wrap.keyVersion };
-  const use = { ...key, resource: source.name };
-  const lease = grant && keyAccess.lease(key);
+  const opened = async () => {
+    try {
+      const { store, gate } = await volumes.open(volumeId);
+      return { gate, disk: createEncryptedDisk(store, openDiskCipher(dek, mask)) };
+    } finally {
+      // Also where the volume cannot be opened: a cipher that nobody has would keep its copy.
+      dek.fill(0);
+    }
+  };
+  const { disk, gate } = await opened();
+  const keyIn = ({ wrap }: DiskHeader): SetKeyVersion => ({
+    set: setOf(source.encryption),
+    keyVersion: wrap.keyVersion,
+  });
+  let key = keyIn(header);
+  let lease = grant && keyAccess.lease(key);
   let held = grant;
+  const use = () => ({ ...key, resource: source.name });
   const user: LeaseUser = {
     name: source.name,
     isPinnable: false,
@@ -73,20 +85,43 @@ export const openCopySource = async (parts: CopyParts, source: DekHolder, cause:
   const isUsable = (): boolean => lease === undefined || (held !== undefined && lease.isHeld());
 
   const fetchDek = async (): Promise<void> => {
-    const opened = await deks.unwrap(source, header, cause, lease?.yes());
-    disk.giveKey(openDiskCipher(opened.dek, mask));
-    opened.dek.fill(0);
-    held = opened.grant;
+    const unwrapped = await deks.unwrap(source, header, cause, lease?.yes());
+    try {
+      // A lease that ended meanwhile found no DEK here to overwrite.
+      if (lease?.isHeld() !== true) return;
+      disk.giveKey(openDiskCipher(unwrapped.dek, mask));
+      held = unwrapped.grant;
+    } finally {
+      unwrapped.dek.fill(0);
+    }
+  };
+
+  /**
+   * Whether a rotation has moved the source to another version since: then the lost one is not needed any more, and the lease
+   * of the other counts (CMK-89).
+   */
+  const hasMoved = async (): Promise<boolean> => {
+    const now = await currentHeader(volumes, volumeId);
+    if (now.wrap.keyVersion === key.keyVersion) return false;
+    leases.leave(key, user);
+    header = now;
+    key = keyIn(now);
+    lease = keyAccess.lease(key);
+    leases.join(key, user);
+    return true;
   };
 
   const regain = async (): Promise<void> => {
     const endMs = clock.monotonicMs() + terms.ioPauseTimeoutMs;
     for (let failure: unknown; lease !== undefined && !isUsable(); ) {
       const loss = keyAccess.lossOf(key);
-      if (loss) throw keyLost(use, loss);
+      if (loss) {
+        if (await hasMoved()) continue;
+        throw keyLost(use(), loss);
+      }
       const leftMs = endMs - clock.monotonicMs();
       if (leftMs <= 0 || signal.aborted) {
-        throw vaultUnreachable(use, failure ?? new Error('the lease ended while a copy was made'));
+        throw vaultUnreachable(use(), failure ?? new Error('the lease ended while a copy was made'));
       }
       if (!lease.isHeld()) {
         await leases.changed(key, leftMs, signal);
