@@ -131,6 +131,24 @@ test(
   },
 );
 
+test(
+  'CMK-10: a snapshot taken from under a key that the standby went with has no wrap of that standby',
+  limit,
+  async () => {
+    const host = await hostWithDisk();
+    await name(host, standbyVersion);
+    await until(allHave(host, standbyVersion));
+    const target = await beginMove(host);
+    await name(host, '', target.generation);
+    const snapshot = await host.disks.createSnapshot({ parent, snapshotId: 's', sourceDisk: diskName });
+    await until(async () => (await standbys(host)).s === '' && (await settled(host)));
+    const next = { ...(await beginMove(host)), name: snapshot.name, fromStandbyKeyVersion: standbyVersion };
+    host.forgetKeysBefore(setName);
+    await assert.rejects(host.asSets.rewrapDek(next), { reason: 'KEY_PURGED' });
+    await host.stop();
+  },
+);
+
 test('CMK-108: a disk that moves to its standby key has no wrap of that key beside the other', limit, async () => {
   const host = await hostWithDisk();
   await name(host, standbyVersion);

@@ -22,7 +22,7 @@ import type { Turns } from '../turns.ts';
 import { currentHeader, replaceHeader, volumeRefOf, wrapRefOf, writeFirstHeader } from '../volume/headers.ts';
 import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
-import { begin, fail, finish, type Snapshot } from './decider.ts';
+import { begin, evolve, fail, finish, noteStandby, type Snapshot } from './decider.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
 /**
@@ -77,14 +77,14 @@ export const openSnapshotCreation = (parts: {
   ) => {
     const wrap = wrapRefOf(encryption, header);
     const guard = encryption.type === 'platform' ? undefined : setKeys.guard(encryption.set, wrap.generation);
-    const finished = await transactGuarded(
-      store,
-      snapshots,
-      name,
-      finish(clock.now(), uniqueId, volumeRefOf(volumeId, header), wrap),
-      cause,
-      guard,
-    );
+    const at = clock.now();
+    const decide = (snapshot: Snapshot): readonly SnapshotEvent[] => {
+      const made = finish(at, uniqueId, volumeRefOf(volumeId, header), wrap)(snapshot);
+      // What the disk's header had under a standby key came along: whoever does not know of it would leave it here for ever.
+      const noted = noteStandby(at, header.standby?.keyVersion ?? '', header.sequence);
+      return [...made, ...noted(made.reduce(evolve, snapshot))];
+    };
+    const finished = await transactGuarded(store, snapshots, name, decide, cause, guard);
     standby.kick(setOf(encryption));
     return finished;
   };
