@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { isExposed } from './master-key.ts';
+import { systemRandom } from '@interlock/runtime';
+import { isExposed, obtainMasterKey } from './master-key.ts';
 
 const self = 10_001;
 const root = 0;
@@ -13,4 +17,25 @@ test('a master key of our own is exposed as soon as anybody else may do anything
 test('one that its owner hands to us through our group may be read by the group, and no more', () => {
   for (const mode of [0o100440, 0o100640, 0o100400]) assert.equal(isExposed({ mode, uid: root }, self), false);
   for (const mode of [0o100444, 0o100460, 0o100450]) assert.equal(isExposed({ mode, uid: root }, self), true);
+});
+
+test('a first start that is cut off leaves no master key, and those that begin at once have the same', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'interlock-master-key-'));
+  try {
+    const path = join(folder, 'master.key');
+    const cutOff = {
+      ...systemRandom,
+      bytes: (length: number) => {
+        if (length === 32) throw new Error('cut off');
+        return systemRandom.bytes(length);
+      },
+    };
+    await assert.rejects(obtainMasterKey(path, cutOff), /cut off/);
+    assert.deepEqual(await readdir(folder), []);
+    const all = await Promise.all(Array.from({ length: 8 }, () => obtainMasterKey(path, systemRandom)));
+    assert.equal(new Set(all.map(({ id }) => id)).size, 1);
+    assert.deepEqual(await readdir(folder), ['master.key']);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

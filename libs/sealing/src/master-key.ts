@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
-import { open, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, link, open, readFile, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
@@ -63,24 +63,49 @@ export const isExposed = (
   self: number | undefined,
 ): boolean => (mode & (uid === self ? EXPOSED : HANDED_EXPOSED)) !== 0;
 
-/** Makes a master key file (mode 0600, synced) unless there is one, and reads it. For the first start of a vault. */
+/**
+ * Makes a master key file (mode 0600, synced) unless there is one, and reads it. It is there whole or not at all, whenever the
+ * process ends, and of several who begin at once all read the same. For the first start of a vault.
+ */
 export async function obtainMasterKey(path: string, random: Random): Promise<MasterKey> {
-  const file = await open(path, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
-    // A read-only volume says so whether the file is there or not: reading it finds out.
-    if (cause.code !== 'EEXIST' && cause.code !== 'EROFS') throw cause;
+  const isThere = await stat(path).then(
+    () => true,
+    (cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'ENOENT') throw cause;
+      return false;
+    },
+  );
+  if (!isThere) await makeMasterKeyFile(path, random);
+  return readMasterKey(path);
+}
+
+async function makeMasterKeyFile(path: string, random: Random): Promise<void> {
+  const name = `${path}.${Buffer.from(random.bytes(8)).toString('hex')}.new`;
+  const file = await open(name, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
+    // A volume that can only be read has the file or has none: whoever reads it says which.
+    if (cause.code !== 'EROFS') throw cause;
     return undefined;
   });
-  if (file) {
-    const bytes = random.bytes(masterKeyLength);
-    try {
-      await file.write(bytes);
-      await file.sync();
-    } finally {
-      bytes.fill(0);
-      await file.close();
-    }
-    const directory = await open(dirname(path));
-    await directory.sync().finally(() => directory.close());
+  if (!file) return;
+  try {
+    await writeSecret(file, random).finally(() => file.close());
+    // link, unlike rename, fails when somebody else was first: theirs is the key then.
+    await link(name, path).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'EEXIST') throw cause;
+    });
+  } finally {
+    await rm(name, { force: true });
   }
-  return readMasterKey(path);
+  const directory = await open(dirname(path));
+  await directory.sync().finally(() => directory.close());
+}
+
+async function writeSecret(file: FileHandle, random: Random): Promise<void> {
+  const bytes = random.bytes(masterKeyLength);
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    bytes.fill(0);
+  }
 }
