@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { category } from './category.ts';
 import { memoryStore } from './memory-store.ts';
-import type { Cause } from './store.ts';
+import type { Cause, EventStore, RowChange } from './store.ts';
 import { table } from './table.ts';
 import { lamps, make, turn } from './test-lamps.ts';
 
@@ -189,6 +189,41 @@ test('table rows move their index entries', async () => {
   ]);
   await store.commit({ rows: [notes.remove('n', { about: 'b' })] }, cause);
   assert.equal(await notes.get('n'), undefined);
+});
+
+test('a row that is made anew takes away each entry its stream ever had, once, however often it had it', async () => {
+  const { store } = opened();
+  const switched = Array.from({ length: 500 }, (_, n) => ({
+    type: 'LampSwitched',
+    schema: 1,
+    data: { on: n % 2 === 0 },
+  }));
+  const events = [{ type: 'LampMade', schema: 2, data: { room: 'hall' } }, ...switched];
+  await store.commit({ appends: [{ stream: 'lamp-a', expected: 0, events }] }, cause);
+  const changes: RowChange[] = [];
+  const noting: EventStore = {
+    ...store,
+    renewRows: (renewals) => {
+      changes.push(...renewals.map(({ change }) => change));
+      return store.renewRows(renewals);
+    },
+  };
+  for (const pageEvents of [1_000, 7]) {
+    changes.length = 0;
+    await category(noting, { ...lamps, stateVersion: pageEvents }).renewAll(pageEvents);
+    assert.deepEqual(
+      changes.map(({ removed, added }) => [removed, added]),
+      [
+        [
+          [{ index: 'on', value: 'true' }],
+          [
+            { index: 'room', value: 'hall' },
+            { index: 'on', value: 'false' },
+          ],
+        ],
+      ],
+    );
+  }
 });
 
 test('states that were read before are decided on as they are, and again where they have changed since', async () => {

@@ -243,6 +243,22 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await store.getRows('guard_v1', ['k']), [{ key: 'k', row: { version: 5 }, version: 5 }]);
     });
 
+    test('an index entry that is put twice, or is there already, is there once; taken away twice it is gone', async () => {
+      const entry = { index: 'colour', value: 'red' };
+      const put = (version: number, removed: (typeof entry)[], added: (typeof entry)[]) =>
+        store.commit({ rows: [{ table: 'twice_v1', key: 'k', row: { version }, version, removed, added }] }, cause);
+      const found = async () =>
+        (await store.listRows({ table: 'twice_v1', index: entry, limit: 9 })).map(({ version }) => version);
+      await put(1, [], [entry, entry]);
+      assert.deepEqual(await found(), [1]);
+      await put(2, [], [entry]);
+      assert.deepEqual(await found(), [2]);
+      await put(3, [entry, entry], []);
+      assert.deepEqual(await found(), []);
+      await put(4, [entry], []);
+      assert.deepEqual(await found(), []);
+    });
+
     test('versions of rows reach as far as whole numbers do', async () => {
       const row = { table: 'far_v1', key: 'k', row: {}, version: Number.MAX_SAFE_INTEGER, removed: [], added: [] };
       await store.commit({ rows: [row] }, cause);

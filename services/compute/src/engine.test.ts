@@ -4,28 +4,46 @@ import { type Category, category, type Loaded, memoryStore } from '@interlock/ev
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Disks } from './disks.ts';
+import type { Driver } from './driver.ts';
 import { idleDriver } from './drivers/idle-driver.ts';
 import { createEngine } from './engine.ts';
 import { openLosses } from './losses.ts';
 import { type Vm, virtualMachines } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
-import { disk, fold, running } from './vm/test-machine.ts';
+import { at, disk, fold, running, work } from './vm/test-machine.ts';
 
 const state = fold(running([disk('os', 0, 'PREMIUM_SSD')]));
 
-/** An engine over a store in which every machine runs, and which of them it has read. */
-const openEngine = () => {
+/**
+ * An engine over a store in which every machine runs and has nothing to do, and which of them it has read.
+ * @param world.reading what each look waits for
+ * @param world.stopping what the end of each guest waits for
+ * @param world.first what the first look finds; whatever a step stores, the machine runs then
+ */
+const openEngine = (
+  world: { readonly reading?: Promise<void>; readonly stopping?: Promise<void>; readonly first?: Vm } = {},
+) => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const read: string[] = [];
+  const driven: string[] = [];
   const vms: Category<Vm, VmEvent> = {
     ...category(store, virtualMachines),
     async load(id) {
-      read.push(id);
-      return { id, state, version: 3 };
+      const isFirst = read.push(id) === 1;
+      await world.reading;
+      return isFirst ? { id, state: world.first ?? state, version: 3 } : { id, state, version: 9 };
+    },
+    transact: async (id) => ({ id, state, version: 9, events: [], positions: [] }),
+  };
+  const driver: Driver = {
+    ...idleDriver(),
+    async stop(vm) {
+      driven.push(`stop ${vm}`);
+      await world.stopping;
     },
   };
   const engine = createEngine({
-    ...{ vms, driver: idleDriver(), losses: openLosses(store), disks: {} as Disks },
+    ...{ vms, driver, losses: openLosses(store), disks: {} as Disks },
     ...{ clock: systemClock, random: systemRandom, tracer: trace.getTracer('test') },
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     measureStops: () => {},
@@ -37,6 +55,7 @@ const openEngine = () => {
   return {
     engine,
     read,
+    driven,
     async end() {
       ending.abort();
       await done;
@@ -62,6 +81,37 @@ test('a machine that was stored a moment ago is not read again, one that is only
   await manyTurns();
   assert.deepEqual(read, [turned.id, both.id, 'named']);
   await end();
+});
+
+test('G2: what is said of a machine while it is read is looked at, also where the look finds nothing to do', async () => {
+  const gate = Promise.withResolvers<void>();
+  const { engine, read, end } = openEngine({ reading: gate.promise });
+  engine.kick(['vm0']);
+  await manyTurns();
+  engine.kick(['vm0']);
+  await manyTurns();
+  assert.deepEqual(read, ['vm0'], 'one look at a time');
+  gate.resolve();
+  await manyTurns();
+  assert.deepEqual(read, ['vm0', 'vm0']);
+  await end();
+});
+
+test('G2: what is said of a machine while a step goes on is looked at, not only what that step stored', async () => {
+  const later = fold([...running([disk('os', 0, 'PREMIUM_SSD')]), { type: 'VmStopping', work: work('powerOff'), at }]);
+  for (const isSaid of [false, true]) {
+    const gate = Promise.withResolvers<void>();
+    const { engine, read, driven, end } = openEngine({ stopping: gate.promise, first: later });
+    engine.kick(['vm0']);
+    await manyTurns();
+    assert.deepEqual(driven, ['stop vm0']);
+    if (isSaid) engine.kick(['vm0']);
+    await manyTurns();
+    gate.resolve();
+    await manyTurns();
+    assert.deepEqual(read, isSaid ? ['vm0', 'vm0'] : ['vm0'], `said: ${isSaid}`);
+    await end();
+  }
 });
 
 test('of a fleet larger than there is room for only the names are kept until its machines are worked on', async () => {

@@ -65,6 +65,23 @@ test('what one replica alone can have stays with it, whatever the names of those
   assert.deepEqual(sharesOf(say(leftBy(joined, 'b'), 'a'), 'a'), one);
 });
 
+test('what does not come out even stays with whoever has it, until somebody has two less', () => {
+  const nine = Array.from({ length: 9 }, (_, n) => `machines/${n}`);
+  const member = (...kinds: readonly string[]) => ({ run: 'r', beat: 1, ttlMs: 3_000, kinds });
+  /** The first by name would have one more; so many are the other's. */
+  const ofOther = (count: number): Division => ({
+    members: { a: member('machines'), z: member('machines'), other: member('relay') },
+    owners: Object.fromEntries(nine.map((share, n) => [share, n < count ? 'z' : 'a'])),
+  });
+  for (const even of [4, 5]) {
+    for (const me of ['a', 'z']) assert.deepEqual(surplusOf(ofOther(even), me, nine), [], `${even} ${me}`);
+  }
+  assert.equal(surplusOf(ofOther(6), 'z', nine).length, 2);
+  assert.deepEqual(surplusOf(ofOther(6), 'a', nine), []);
+  assert.equal(surplusOf(ofOther(3), 'a', nine).length, 1);
+  assert.deepEqual(surplusOf(ofOther(9), 'other', nine), []);
+});
+
 test('nothing is taken from a replica that lives: it keeps what it has until it gives it up', () => {
   const alone = word(noDivision, 'a');
   const joined = word(alone, 'b');
