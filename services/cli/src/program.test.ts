@@ -105,6 +105,14 @@ test('several machines are started by one call, waited for, and each refusal is 
   assert.match(asides.join('\n'), /vm3: KEY_DISABLED: /);
 });
 
+test('of several machines one that cannot be a name is refused before any is started', async () => {
+  for (const wrong of ['-x', '', 'a/b/c/d', 'vm 1']) {
+    const { run, sent } = testProgram();
+    await assert.rejects(run('vm', 'start', 'vm1', '--', wrong), UsageError, wrong);
+    assert.deepEqual(sent, [], wrong);
+  }
+});
+
 test('of several starts that failed the first is what the hint is about, by name', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const accessLoss = {

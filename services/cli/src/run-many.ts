@@ -2,12 +2,11 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import { failureOf } from './failure.ts';
-import { fullName, type NameKind, shortName } from './names.ts';
+import { fullName, shortName } from './names.ts';
 import { table } from './render.ts';
 import { isObject, methodOf } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
 import { NotSettled } from './settle.ts';
-import { UsageError } from './usage-error.ts';
 import type { Verb } from './verbs/verb.ts';
 
 /** What became of one of many. */
@@ -38,7 +37,7 @@ export async function runMany(
   const { many } = verb;
   const [target] = verb.targets ?? [];
   if (many === undefined || target === undefined || !('kind' in target)) throw new Error(`${verb.verb} takes one name`);
-  const names = words.map((word) => nameOf(target.kind, word, target.word, session));
+  const names = words.map((word) => fullName(target.kind, word, settings.names, `<${target.word}>`));
   const outcomes: Outcome[] = [];
   for (let start = 0; start < names.length; start += many.callMax) {
     const asked = names.slice(start, start + many.callMax);
@@ -76,11 +75,6 @@ export async function runMany(
     `${refused.length} of ${settled.length}: ${shortName(first.name, settings.names)}: ${first.message}`,
     first.metadata,
   );
-}
-
-function nameOf(kind: NameKind, word: string, target: string, { settings }: Session): string {
-  if (word.startsWith('-')) throw new UsageError(`"${word}" is no name of a ${target}`);
-  return fullName(kind, word, settings.names, `<${target}>`);
 }
 
 async function callWith(
