@@ -18,6 +18,14 @@ test('callers of one turn share a look, and each gets what it asked for', async 
   assert.deepEqual(found, [['row of a'], ['row of b'], ['row of a', 'row of c'], []]);
 });
 
+test('what no store holds is not looked for: it would fail for everybody who shares the look', async () => {
+  const { looks, find } = open();
+  assert.deepEqual(await Promise.all([find(['a', 'a\0']), find(['\0'])]), [['row of a'], []]);
+  assert.deepEqual(looks, [['a']]);
+  assert.deepEqual(await find(['\0b']), []);
+  assert.equal(looks.length, 1);
+});
+
 test('a look is made after the call: who comes while one is under way gets another', async () => {
   const { looks, find } = open();
   const first = find(['a']);

@@ -259,6 +259,19 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await found(), []);
     });
 
+    test('what no text can be has no row, and whoever asks for it does not fail who asks at the same time', async () => {
+      const row = { table: 'nul_v1', key: 'k', row: {}, version: 1, removed: [], added: [{ index: 'i', value: 'v' }] };
+      await store.commit({ rows: [row] }, cause);
+      const listed = (value: string) => store.listRows({ table: 'nul_v1', index: { index: 'i', value }, limit: 9 });
+      const under = (prefix: string) => store.listRows({ table: 'nul_v1', prefix, limit: 9 });
+      for (const look of [(key: string) => store.getRows('nul_v1', [key]), under]) {
+        assert.deepEqual(await Promise.all([look('k'), look('k\0')]), [[{ key: 'k', row: {}, version: 1 }], []]);
+      }
+      assert.deepEqual(await Promise.all([listed('v'), listed('v\0')]), [[{ key: 'k', row: {}, version: 1 }], []]);
+      const table = { table: 'nul_v1', category: 'nul' };
+      assert.deepEqual(await store.getStates(table, ['a\0', 'a']), []);
+    });
+
     test('versions of rows reach as far as whole numbers do', async () => {
       const row = { table: 'far_v1', key: 'k', row: {}, version: Number.MAX_SAFE_INTEGER, removed: [], added: [] };
       await store.commit({ rows: [row] }, cause);
