@@ -88,6 +88,14 @@ test('a request that cannot be answered says which field is wrong', async () => 
   await assert.rejects(read({ afterPosition: -1 }), { reason: 'INVALID_POSITION' });
   const { api } = feedOf();
   await assert.rejects(api.listParkedFacts({ pageSize: 1_001, pageToken: '' }), { reason: 'PAGE_SIZE_INVALID' });
+  const refused = { code: 'INVALID_ARGUMENT', reason: 'PAGE_TOKEN_INVALID', metadata: { field: 'page_token' } };
+  for (const pageToken of ['x', '\0', 'src-1', `src-${'0'.repeat(16)}\0`]) {
+    await assert.rejects(api.listParkedFacts({ pageSize: 1, pageToken }), refused);
+  }
+  assert.deepEqual((await api.listParkedFacts({ pageSize: 1, pageToken: `src-${'0'.repeat(16)}` })).parkedFacts, []);
+  for (const list of [api.listConsumers, api.listReplicas]) {
+    await assert.rejects(list({ pageSize: 1, pageToken: 'consumers/unknown-0' }), refused);
+  }
 });
 
 test('consumers are listed by source and partition, page by page, with gap and lag', async () => {

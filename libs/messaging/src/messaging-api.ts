@@ -20,7 +20,7 @@ import type { ToFact } from './facts.ts';
 import { readFeed } from './feed.ts';
 import { messageOf } from './handlers.ts';
 import { cursorOf } from './lane.ts';
-import { parkedFacts, toParkedFact } from './parked.ts';
+import { isParkedKey, parkedFacts, toParkedFact } from './parked.ts';
 import type { Relay } from './relay.ts';
 import { replayParked } from './replay.ts';
 import { DEFAULT_PARTITION_COUNT } from './subjects.ts';
@@ -85,6 +85,8 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
 
     async listParkedFacts({ pageSize, pageToken }) {
       const limit = pageSizeOf(pageSize, PARKED_PAGE_DEFAULT);
+      // Not looked for, for it may have been replayed since; but the store is asked about nothing that is no key.
+      if (pageToken && !isParkedKey(pageToken)) throw pageTokenInvalid();
       const { items, next } = await parked.list({ limit, ...(pageToken ? { after: pageToken } : {}) });
       return { parkedFacts: items.map(({ row }) => toParkedFact(row)), nextPageToken: next ?? '' };
     },
@@ -132,9 +134,18 @@ const pageOf = <Item extends { readonly name: string }>(
 ): readonly [page: Item[], nextPageToken: string] => {
   const limit = pageSizeOf(pageSize, PAGE_MAX);
   const from = pageToken ? all.findIndex(({ name }) => name === pageToken) + 1 : 0;
+  if (pageToken && from === 0) throw pageTokenInvalid();
   const page = all.slice(from, from + limit);
   return [page, from + limit >= all.length ? '' : (page.at(-1)?.name ?? '')];
 };
+
+const pageTokenInvalid = (): Rejection =>
+  new Rejection(
+    'INVALID_ARGUMENT',
+    'PAGE_TOKEN_INVALID',
+    'page_token must be the next_page_token of an earlier answer',
+    { field: 'page_token' },
+  );
 
 const pageSizeOf = (pageSize: number, byDefault: number): number => {
   if (Number.isInteger(pageSize) && pageSize >= 0 && pageSize <= PAGE_MAX) return pageSize || byDefault;

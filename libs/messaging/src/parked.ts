@@ -46,6 +46,9 @@ const PAGE = 1_000;
 const keyOf = (source: string, position: number): string =>
   `${source}-${String(position).padStart(POSITION_DIGITS, '0')}`;
 
+/** Whether a text has the form of such a key. */
+export const isParkedKey = (text: string): boolean => /^[a-z-]+-\d{16}$/.test(text);
+
 /** A parked row with its key. */
 export interface Parked {
   readonly key: string;

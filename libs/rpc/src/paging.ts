@@ -5,6 +5,9 @@ const defaultPageSize = 50;
 /** Most items of a page; a larger wish is answered with this many. */
 const maxPageSize = 1_000;
 
+/** What lists are in order of: names and ids. A store is not asked about anything else, as a text with a NUL, which it refuses. */
+const isKey = /^[\n\x20-\x7e]+$/;
+
 /**
  * Reads `page_size` and `page_token` of a list request into what stores take.
  * @throws Rejection INVALID_ARGUMENT PAGE_SIZE_INVALID for a negative size, PAGE_TOKEN_INVALID for a token not of ours
@@ -26,7 +29,7 @@ export const pageOf = (request: {
   const limit = Math.min(request.pageSize || defaultPageSize, maxPageSize);
   if (request.pageToken === '') return { limit };
   const after = Buffer.from(request.pageToken, 'base64url').toString();
-  if (pageToken(after) !== request.pageToken) {
+  if (!isKey.test(after) || pageToken(after) !== request.pageToken) {
     throw new Rejection(
       'INVALID_ARGUMENT',
       'PAGE_TOKEN_INVALID',

@@ -109,6 +109,10 @@ export const vaultApi = (parts: {
       return vaultOnWire(await vaults.load(vaultId), urls);
     }),
     async listVaults(request: ListVaultsRequest) {
+      (request.parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription).parse(
+        request.parent,
+        'parent',
+      );
       const page = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
       const index = { index: request.showDeleted ? 'in_or_deleted' : 'in', value: request.parent };
       const { items, next } = await vaults.list({ ...page, index });

@@ -67,6 +67,9 @@ test('vaults are listed by resource group and subscription, page by page, delete
     (await vault().listVaults({ parent: 'subscriptions/s2' })).vaults.filter(({ name }) => made.includes(name)).length,
     2,
   );
+  for (const parent of ['', 'nowhere', 'subscriptions/s2\0', `${resourceGroup}/vaults/v1`]) {
+    await assert.rejects(vault().listVaults({ parent }), { code: 'INVALID_ARGUMENT', reason: 'NAME_INVALID' });
+  }
 });
 
 test('KV-62, KV-63, KV-94, CMK-134: under purge protection nobody purges a key or the vault', async () => {
