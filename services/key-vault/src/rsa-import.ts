@@ -29,7 +29,7 @@ export function importRsaKey(material: RsaImport): ImportedKey {
   const jwk = material.format === 'jwk' ? material.jwk : jwkOfPem(material.pem);
   const numbers = readNumbers(jwk);
   const bits = numbers.n.toString(2).length;
-  checkSize(bits);
+  checkSize(bits, 'n');
   checkConsistency(numbers, bits);
   const encode = (field: Field) => base64url(numbers[field]);
   const publicJwk: RsaPublicJwk = { kty: 'RSA', n: encode('n'), e: encode('e') };

@@ -110,10 +110,11 @@ const refuse = (reason: string, message: string, metadata: Record<string, string
 /** Length of the modulus in bytes: also the length of every ciphertext and signature of the key. */
 export const modulusLength = (jwk: RsaPublicJwk): number => Math.floor((jwk.n.length * 3) / 4);
 
-/** @throws Rejection KEY_SIZE_UNSUPPORTED unless `bits` is one of `rsaSizes`. Rule CMK-20. */
-export function checkSize(bits: number): void {
+/** @throws Rejection KEY_SIZE_UNSUPPORTED unless `bits` is one of `rsaSizes`. Rules CMK-20, KV-93. */
+export function checkSize(bits: number, field = 'key_size_bits'): void {
   if (rsaSizes.some((size) => size === bits)) return;
-  throw refuse('KEY_SIZE_UNSUPPORTED', `key_size is ${bits} bits; it must be one of ${rsaSizes.join(', ')}`, {
+  throw refuse('KEY_SIZE_UNSUPPORTED', `${field} is ${bits} bits; it must be one of ${rsaSizes.join(', ')}`, {
+    field,
     key_size: String(bits),
   });
 }

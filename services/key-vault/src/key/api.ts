@@ -98,7 +98,8 @@ export const keyApi = (parts: {
     entry: AuditDraft,
   ) => {
     entry.changing(change);
-    const { key } = await changing(request.name, 'update', call, entry);
+    const { key, state } = await changing(request.name, 'update', call, entry);
+    existingVersion({ id: key, state }, undefined);
     const after = await keys.transact(key, decide, call.cause, expectedVersion(request.etag));
     if (after.events.length === 0) entry.changing(`${change}${soAlready}`);
     const all = isStanding(after.state) ? Object.keys(after.state.versions) : [];
@@ -124,14 +125,17 @@ export const keyApi = (parts: {
     return { keys: items.map((loaded) => keyOnWire(loaded, vault)), nextPageToken: pageToken(next) };
   };
 
-  /** A key for a change of the whole of it, with the vault that decides about its retention. */
+  /**
+   * A key for a change of the whole of it, with the vault that decides about its retention. That a key is not there precedes
+   * that its etag is another; of one that is purged a purge alone has something to say.
+   */
   const changing = async (name: string, permission: KeyPermission, call: Call, entry: AuditDraft) => {
     const { vault: vaultId, key } = parseKey(name, 'name');
     const vault = await guard.keyVault(vaultId, key, permission, call, entry);
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, key);
-    const loaded = await keys.load(key);
-    if (loaded.state.status === 'absent') throw keyNotFound(key);
-    return { vault, key, state: loaded.state };
+    const { state } = await keys.load(key);
+    if (!isStanding(state) && !(state.status === 'purged' && permission === 'purge')) throw keyNotFound(key);
+    return { vault, key, state };
   };
 
   return {

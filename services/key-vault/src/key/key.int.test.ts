@@ -48,7 +48,7 @@ test('KV-08, KV-09, KV-22: a key has the size and operations it was asked for, a
   });
 });
 
-test('CMK-20, KV-21: an RSA key is taken in as JWK or PEM and works; other kinds and broken ones are refused', async () => {
+test('CMK-20, KV-07, KV-21: an RSA key is taken in as JWK or PEM and works; other kinds and broken ones are refused', async () => {
   const parent = await newVault(world);
   const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const jwkJson = JSON.stringify(pair.privateKey.export({ format: 'jwk' }));
@@ -60,7 +60,15 @@ test('CMK-20, KV-21: an RSA key is taken in as JWK or PEM and works; other kinds
   assert.equal(version.publicKey?.n, pair.publicKey.export({ format: 'jwk' }).n);
   assert.notEqual((await importing({ $case: 'pem', value: pem })).name, version.name);
   const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
-  await assert.rejects(importing({ $case: 'jwkJson', value: JSON.stringify(ec) }), { reason: 'NOT_AN_RSA_KEY' });
+  const edwards = generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+  const symmetric = { kty: 'oct', k: randomBytes(32).toString('base64url') };
+  for (const other of [
+    { $case: 'jwkJson', value: JSON.stringify(ec) },
+    { $case: 'jwkJson', value: JSON.stringify(symmetric) },
+    { $case: 'pem', value: edwards },
+  ] as const) {
+    await assert.rejects(importing(other), { code: 'INVALID_ARGUMENT', reason: 'NOT_AN_RSA_KEY' });
+  }
   await assert.rejects(
     importing({ $case: 'jwkJson', value: '{"d":"secret' }),
     (error: Error) => !error.message.includes('secret'),
@@ -123,7 +131,68 @@ test('an etag that is not the current one changes nothing', async () => {
   assert.equal((await vault().disableKeyVersion({ name, etag })).enabled, false);
 });
 
-test('KV-14, KV-25, KV-26, KV-27: a deleted key is seen only among the deleted, and comes back with its versions', async () => {
+test('that a key or version is not there is told before that its etag is another', async () => {
+  const parent = await newVault(world);
+  const { name: version } = await newKey(parent);
+  const name = `${parent}/keys/k1`;
+  const etag = '99';
+  const requestId = randomUUID();
+  const missing = `${name}/versions/${'0'.repeat(32)}`;
+  await assert.rejects(vault().disableKeyVersion({ name: missing, etag }), { reason: 'KEY_VERSION_NOT_FOUND' });
+  await vault().deleteKey({ name, confirmName: name });
+  const ofDeleted = {
+    disableKey: () => vault().disableKey({ name, etag }),
+    enableKey: () => vault().enableKey({ name, etag }),
+    disableKeyVersion: () => vault().disableKeyVersion({ name: version, etag }),
+    rotateKey: () => vault().rotateKey({ name, requestId, etag }),
+  };
+  for (const [method, call] of Object.entries(ofDeleted)) {
+    await assert.rejects(call(), { code: 'NOT_FOUND', reason: 'KEY_DELETED' }, method);
+  }
+  await assert.rejects(vault().recoverKey({ name, etag }), { code: 'ABORTED', reason: 'ETAG_MISMATCH' });
+  await vault().purgeKey({ name, confirmName: name });
+  for (const key of [name, `${parent}/keys/none`]) {
+    const ofNone = {
+      disableKey: () => vault().disableKey({ name: key, etag }),
+      enableKey: () => vault().enableKey({ name: key, etag }),
+      deleteKey: () => vault().deleteKey({ name: key, etag }),
+      recoverKey: () => vault().recoverKey({ name: key, etag }),
+      rotateKey: () => vault().rotateKey({ name: key, requestId, etag }),
+    };
+    for (const [method, call] of Object.entries(ofNone)) {
+      await assert.rejects(call(), { code: 'NOT_FOUND', reason: 'KEY_NOT_FOUND' }, `${method} ${key}`);
+    }
+  }
+});
+
+test('KV-93: what is wrong with a request is refused with the field it is in', async () => {
+  const parent = await newVault(world);
+  const { name } = await newKey(parent);
+  const [algorithm, plaintextKey] = ['RSA_OAEP_256' as const, randomBytes(32)];
+  const wrong = {
+    key_id: () => newKey(parent, { keyId: 'not_allowed' }),
+    request_id: () => newKey(parent, { requestId: 'none' }),
+    key_size_bits: () => newKey(parent, { keySizeBits: 1_024 }),
+    key_material: () => vault().importKey({ parent, keyId: 'k2', requestId: randomUUID() }),
+    name: () => vault().getKey({ name: `${parent}/key/k1` }),
+    algorithm: () => vault().wrapKey({ name, plaintextKey }),
+    plaintext_key: () => vault().wrapKey({ name, algorithm, plaintextKey: Buffer.of() }),
+    wrapped_key: () => vault().unwrapKey({ name, algorithm, wrappedKey: Buffer.of() }),
+    expire_time: () => vault().setKeyVersionDates({ name, notBefore: new Date(9_000), expireTime: new Date(9_000) }),
+    tags: () => vault().setKeyTags({ name, tags: { '': 'x' } }),
+    page_size: () => vault().listKeys({ parent, pageSize: -1 }),
+    page_token: () => vault().listKeys({ parent, pageToken: '!' }),
+    etag: () => vault().disableKeyVersion({ name, etag: 'newest' }),
+  };
+  for (const [field, call] of Object.entries(wrong)) {
+    await assert.rejects(call(), (error: { code?: string; metadata?: Record<string, string> }) => {
+      assert.deepEqual([error.code, error.metadata?.field], ['INVALID_ARGUMENT', field]);
+      return true;
+    });
+  }
+});
+
+test('KV-14, KV-25, KV-26, KV-27, KV-91: a deleted key is seen only among the deleted, and comes back with its versions', async () => {
   const parent = await newVault(world);
   const name = `${parent}/keys/k1`;
   const version = await newKey(parent);
