@@ -30,6 +30,24 @@ describe('copies and snapshots', () => {
     const [kept] = (await cloud.disks.listSnapshots({ sourceDisk: disk.name })).snapshots;
     assert.equal(kept?.name, snapshot.name);
   });
+  test('a copy asked for again is the disk that was made, whatever has become of its source', limit, async () => {
+    const [set, other] = [await cloud.newSet(), await cloud.newSet()];
+    const source = await cloud.newDisk({ set });
+    const wish = { diskId: 'copied', source: { $case: 'sourceDisk', value: source.name }, sizeGib: 0 } as const;
+    const copy = await cloud.newDisk(wish);
+    const assertSame = async (what: string) => assert.deepEqual(await cloud.newDisk(wish), copy, what);
+    await assertSame('at once');
+    await cloud.disks.growDisk({ name: source.name, sizeGib: 2 });
+    await assertSame('larger');
+    await cloud.disks.changeDiskEncryption({ name: source.name, encryption: underSet(other) });
+    await assertSame('under another set');
+    for (const unlike of [{ sizeGib: 3 }, { sku: 'STANDARD_HDD' }, { encryption: underSet(other) }] as const) {
+      await assert.rejects(cloud.newDisk({ ...wish, ...unlike }), { reason: 'DISK_ALREADY_EXISTS' });
+    }
+    await cloud.disks.deleteDisk({ name: source.name });
+    await assertSame('gone');
+    await assert.rejects(cloud.newDisk({ ...wish, diskId: 'copied-too' }), { reason: 'DISK_NOT_FOUND' });
+  });
   test('to another set, and from the platform to a set: a full copy under a fresh DEK', limit, async () => {
     const [set, other] = [await cloud.newSet(), await cloud.newSet()];
     const content = randomBytes(5_000);
@@ -120,6 +138,35 @@ describe('the rest of a disk', () => {
       reason: 'DISK_NOT_FOUND',
     });
   });
+  test(
+    'CMK-109: under a key that cannot be used a set, its disks and snapshots are read, listed and deleted',
+    limit,
+    async () => {
+      const set = await cloud.newSet();
+      const disk = await cloud.newDisk({ set });
+      const snapshot = await newSnapshot(cloud, disk.name);
+      await cloud.vault.disableKeyVersion({ name: set.keyVersion });
+      await assert.rejects(contentOf(cloud, disk, 1), { reason: 'KEY_DISABLED' });
+      const { disks, sets } = cloud;
+      assert.equal((await disks.getDisk({ name: disk.name })).name, disk.name);
+      assert.equal((await disks.getSnapshot({ name: snapshot.name })).name, snapshot.name);
+      assert.equal((await sets.getDiskEncryptionSet({ name: set.name })).name, set.name);
+      const listed = { diskEncryptionSet: set.name };
+      assert.deepEqual(
+        (await disks.listDisks(listed)).disks.map(({ name }) => name),
+        [disk.name],
+      );
+      assert.deepEqual(
+        (await disks.listSnapshots(listed)).snapshots.map(({ name }) => name),
+        [snapshot.name],
+      );
+      await disks.deleteDisk({ name: disk.name });
+      await disks.deleteSnapshot({ name: snapshot.name });
+      await sets.deleteDiskEncryptionSet({ name: set.name });
+      await assert.rejects(disks.getSnapshot({ name: snapshot.name }), { reason: 'SNAPSHOT_NOT_FOUND' });
+      await assert.rejects(sets.getDiskEncryptionSet({ name: set.name }), { reason: 'DISK_ENCRYPTION_SET_NOT_FOUND' });
+    },
+  );
   test('lists go page by page, in order, and need a filter', limit, async () => {
     const set = await cloud.newSet();
     for (let n = 0; n < 3; n++) await cloud.newDisk({ set });

@@ -123,20 +123,26 @@ export const diskApi = (parts: {
     return name;
   };
 
+  /** Whoever copies a disk or snapshot reads all of it: more than a reader may. */
+  const permitCopy = async ({ source }: CreateDiskRequest, call: Call): Promise<void> => {
+    if (source === undefined) return;
+    const isDisk = source.$case === 'sourceDisk';
+    names[isDisk ? 'disk' : 'snapshot'].parse(source.value, isDisk ? 'source_disk' : 'source_snapshot');
+    await permit(call, isDisk ? 'compute/disks/beginAccess' : 'compute/snapshots/beginAccess', source.value);
+  };
+
   /** What a new disk is copied from, and how large and how encrypted that is. */
-  const sourceOf = async (
-    { source }: CreateDiskRequest,
-    call: Call,
-  ): Promise<{ readonly holder: DekHolder; readonly sizeGib: number; readonly location: string } | undefined> => {
+  const sourceOf = async ({
+    source,
+  }: CreateDiskRequest): Promise<
+    { readonly holder: DekHolder; readonly sizeGib: number; readonly location: string } | undefined
+  > => {
     if (source === undefined) return undefined;
     const name = source.value;
-    const isDisk = source.$case === 'sourceDisk';
-    names[isDisk ? 'disk' : 'snapshot'].parse(name, isDisk ? 'source_disk' : 'source_snapshot');
-    // Whoever copies a disk or snapshot reads all of it: more than a reader may.
-    await permit(call, isDisk ? 'compute/disks/beginAccess' : 'compute/snapshots/beginAccess', name);
-    const found = isDisk
-      ? existing((await disks.load(name)).state)
-      : existingSnapshot((await snapshots.load(name)).state);
+    const found =
+      source.$case === 'sourceDisk'
+        ? existing((await disks.load(name)).state)
+        : existingSnapshot((await snapshots.load(name)).state);
     const { encryption, volume, sizeGib, location } = found;
     return { holder: { name, encryption, volume }, sizeGib, location };
   };
@@ -161,7 +167,13 @@ export const diskApi = (parts: {
       const sku = skuFromWire(request.sku);
       const { location } = request;
       if (location === '') throw missing('location', 'the region, for example westeurope');
-      const source = await sourceOf(request, call);
+      await permitCopy(request, call);
+      const copyWish = copyWishOf(request);
+      if (copyWish !== undefined) {
+        const known = await disks.load(name);
+        if (known.state.status === 'active' && known.state.wish === copyWish) return show(known);
+      }
+      const source = await sourceOf(request);
       const encryption = wishedEncryption(request, name, source?.holder.encryption);
       await permitUse(call, encryption);
       const sizeGib = request.sizeGib === 0 && source ? source.sizeGib : request.sizeGib;
@@ -169,7 +181,7 @@ export const diskApi = (parts: {
       checkLayers(sku, encryption);
       if (source) refuseOtherPlace(name, location, sizeGib, source);
       const spec = { location, sku, sizeGib, encryption, source: source?.holder.name ?? '' };
-      return show(await creation.create(name, JSON.stringify(spec), spec, source?.holder, call.cause));
+      return show(await creation.create(name, copyWish ?? JSON.stringify(spec), spec, source?.holder, call.cause));
     },
     async getDisk({ name }: GetDiskRequest, call: Call): Promise<WireDisk> {
       await permit(call, 'compute/disks/read', named(name));
@@ -227,6 +239,10 @@ export const diskApi = (parts: {
 /** Where a list of disks needs the permission: at its parent, else at the subscription of the set, else everywhere. */
 const scopeOfList = ({ parent, diskEncryptionSet }: Pick<ListDisksRequest, 'parent' | 'diskEncryptionSet'>): string =>
   parent || (diskEncryptionSet === '' ? '/' : subscriptionOf(diskEncryptionSet));
+
+/** The wish for a copy as it was asked for: its source may be larger, elsewhere, or gone when it is asked for again. */
+const copyWishOf = ({ source, location, sku, sizeGib, encryption }: CreateDiskRequest): string | undefined =>
+  source && JSON.stringify({ location, sku, sizeGib, encryption: encryption ?? null, source: source.value });
 
 /** What the request says, else what the source has, else the platform's key (CMK-17, CMK-58). */
 const wishedEncryption = (
