@@ -26,7 +26,7 @@ const yes = { allowed: true, principalActive: true };
 const no = { allowed: false, principalActive: true };
 
 for (const decision of [yes, no]) {
-  test(`allowed=${decision.allowed} is remembered for the time to live and no longer`, async () => {
+  test(`CMK-28: allowed=${decision.allowed} is remembered for the time to live and no longer`, async () => {
     const { authorize, clock, asked } = authorizer(() => decision);
     await authorize(ann, 'read', '/');
     clock.advance(TTL_MS - 1);

@@ -109,7 +109,7 @@ test(
 );
 
 test(
-  'CMK-24: a machine that its caller may not start is refused by itself',
+  'a machine that its caller may not start is refused by itself',
   driven(async () => {
     const [allowed = '', other = ''] = await off(2);
     const caller = world.computeAs('disk');

@@ -13,6 +13,14 @@ after(() => cloud.close());
 const limit = { timeout: 180_000 };
 
 describe('what a disk may be encrypted with', () => {
+  test('CMK-17: what names no set, and has no source with one, is under a key of the platform', limit, async () => {
+    const disk = await cloud.newDisk();
+    const snapshot = await newSnapshot(cloud, disk.name);
+    const copy = await cloud.newDisk({ source: { $case: 'sourceSnapshot', value: snapshot.name } });
+    for (const { name, encryption, keyVersion } of [disk, snapshot, copy]) {
+      assert.deepEqual([encryption, keyVersion], [platformKey, ''], name);
+    }
+  });
   test('CMK-51: the type and the set must agree, in the known words', limit, async () => {
     const set = await cloud.newSet();
     await assert.rejects(
@@ -71,22 +79,30 @@ describe('what a disk may be encrypted with', () => {
 });
 
 describe('changing the encryption of a disk', () => {
-  test('CMK-53…57: platform → set → other set → platform, and the content stays', limit, async () => {
-    const [set, other] = [await cloud.newSet(), await cloud.newSet()];
-    const disk = await cloud.newDisk();
-    const content = randomBytes(12_345);
-    await fill(cloud, disk, content, 77);
-    for (const encryption of [underSet(set), underSet(other), platformKey]) {
-      const volume = await volumeOf(cloud, disk.name);
-      const changed = await cloud.disks.changeDiskEncryption({ name: disk.name, encryption });
-      assert.deepEqual(changed.encryption, encryption, 'CMK-55');
-      assert.equal(changed.provisioningState, 'SUCCEEDED');
-      assert.equal(await volumeOf(cloud, disk.name), volume, 'no data was copied');
-      assert.deepEqual(await contentOf(cloud, disk, content.length, 77), content);
-      const again = await cloud.disks.changeDiskEncryption({ name: disk.name, encryption });
-      assert.equal(again.provisioningState, 'SUCCEEDED');
-    }
-  });
+  test(
+    'CMK-53, CMK-54, CMK-55, CMK-57: platform → set → other set → platform, and the content stays',
+    limit,
+    async () => {
+      const [set, other] = [await cloud.newSet(), await cloud.newSet()];
+      const disk = await cloud.newDisk();
+      const content = randomBytes(12_345);
+      await fill(cloud, disk, content, 77);
+      for (const [encryption, keyVersion] of [
+        [underSet(set), set.keyVersion],
+        [underSet(other), other.keyVersion],
+        [platformKey, ''],
+      ] as const) {
+        const volume = await volumeOf(cloud, disk.name);
+        const changed = await cloud.disks.changeDiskEncryption({ name: disk.name, encryption });
+        assert.deepEqual([changed.encryption, changed.keyVersion], [encryption, keyVersion]);
+        assert.equal(changed.provisioningState, 'SUCCEEDED');
+        assert.equal(await volumeOf(cloud, disk.name), volume, 'no data was copied');
+        assert.deepEqual(await contentOf(cloud, disk, content.length, 77), content);
+        const again = await cloud.disks.changeDiskEncryption({ name: disk.name, encryption });
+        assert.equal(again.provisioningState, 'SUCCEEDED');
+      }
+    },
+  );
   test('with a snapshot that shares the DEK it is a full copy, so one DEK stays under one key', limit, async () => {
     const set = await cloud.newSet();
     const disk = await cloud.newDisk();

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { copyFile, open as openFile } from 'node:fs/promises';
+import { copyFile, open as openFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { begin, beginChange } from './disk/decider.ts';
+import { decodeSlot } from './disk-header-format.ts';
+import { sectorSize } from './sector.ts';
 import { type DiskCloud, location, resourceGroup, startDiskCloud, until } from './test-disk-cloud.ts';
 import { contentOf, diskStreams, newSnapshot, platformKey, volumeOf } from './test-disk-content.ts';
 
@@ -68,27 +70,62 @@ describe('moving to another key', () => {
       await assert.rejects(cloud.read(first.name, again.accessToken, 0, 4_096), { reason: 'KEY_DISABLED' });
     },
   );
-  test('a generation that is not in force is refused; one in force moves once', limit, async () => {
-    const set = await cloud.newSet();
-    const disk = await cloud.newDisk({ set });
-    const next = await cloud.newKey(set.vault);
-    const target = { name: disk.name, targetKeyVersion: next.keyVersion, generation: 2 };
-    await assert.rejects(cloud.setsWorkload.rewrapDek(target), { reason: 'GENERATION_OUTDATED' });
-    const begun = { diskEncryptionSet: set.name, generation: 2, keyVersion: next.keyVersion, principal: set.principal };
-    assert.equal((await cloud.setsWorkload.beginGeneration(begun)).generation, 2);
-    assert.equal((await cloud.setsWorkload.beginGeneration({ ...begun, generation: 1 })).generation, 2);
-    const below = { diskEncryptionSet: set.name, belowGeneration: 2 };
-    assert.equal((await cloud.setsWorkload.listEncryptedResources(below)).resources.length, 1);
-    const [one, two] = await Promise.all([cloud.setsWorkload.rewrapDek(target), cloud.setsWorkload.rewrapDek(target)]);
-    assert.deepEqual(one, two);
-    assert.equal(one.keyVersion, next.keyVersion);
-    assert.deepEqual((await cloud.setsWorkload.listEncryptedResources(below)).resources, []);
-    const events = await cloud.database
-      .sql`select type from events where stream = ${`disk-${disk.name}`} and type = 'DekRewrapped'`;
-    assert.equal(events.length, 1);
-    // CMK-86: what is made after the barrier is under the new generation, though the set itself still names the old key.
-    assert.equal((await cloud.newDisk({ set })).keyVersion, next.keyVersion);
-  });
+  test(
+    'CMK-86: a generation that is not in force is refused; one in force moves once, and what is made since is under it',
+    limit,
+    async () => {
+      const set = await cloud.newSet();
+      const disk = await cloud.newDisk({ set });
+      const next = await cloud.newKey(set.vault);
+      const target = { name: disk.name, targetKeyVersion: next.keyVersion, generation: 2 };
+      await assert.rejects(cloud.setsWorkload.rewrapDek(target), { reason: 'GENERATION_OUTDATED' });
+      const begun = {
+        diskEncryptionSet: set.name,
+        generation: 2,
+        keyVersion: next.keyVersion,
+        principal: set.principal,
+      };
+      assert.equal((await cloud.setsWorkload.beginGeneration(begun)).generation, 2);
+      assert.equal((await cloud.setsWorkload.beginGeneration({ ...begun, generation: 1 })).generation, 2);
+      const below = { diskEncryptionSet: set.name, belowGeneration: 2 };
+      assert.equal((await cloud.setsWorkload.listEncryptedResources(below)).resources.length, 1);
+      const [one, two] = await Promise.all([
+        cloud.setsWorkload.rewrapDek(target),
+        cloud.setsWorkload.rewrapDek(target),
+      ]);
+      assert.deepEqual(one, two);
+      assert.equal(one.keyVersion, next.keyVersion);
+      assert.deepEqual((await cloud.setsWorkload.listEncryptedResources(below)).resources, []);
+      const events = await cloud.database
+        .sql`select type from events where stream = ${`disk-${disk.name}`} and type = 'DekRewrapped'`;
+      assert.equal(events.length, 1);
+      // Under the new generation, though the set itself still names the old key.
+      assert.equal((await cloud.newDisk({ set })).keyVersion, next.keyVersion);
+    },
+  );
+  test(
+    'KV-43, KV-55: a wrap is kept with the exact version and the algorithm it was made with, and opened with these',
+    limit,
+    async () => {
+      const set = await cloud.newSet();
+      const disk = await cloud.newDisk({ set });
+      const bytes = await readFile(join(cloud.folder, `${await volumeOf(cloud, disk.name)}.header`));
+      const slots = [0, sectorSize].flatMap((at) => decodeSlot(bytes.subarray(at, at + sectorSize)) ?? []);
+      assert.deepEqual(
+        slots.map(({ wrap }) => [wrap.keyVersion, wrap.algorithm, wrap.wrapped.length]),
+        [[set.keyVersion, 'RSA-OAEP-256', 256]],
+      );
+      // Newer, and the current one since; whoever asked for the key's current version would not open the wrap.
+      const [key = ''] = set.keyVersion.split('/versions/');
+      await cloud.vault.rotateKey({ name: key, requestId: randomUUID() });
+      assert.equal((await contentOf(cloud, disk, 1)).length, 1);
+      const { auditEntries } = await cloud.vault.listAuditEntries({ parent: set.vault, operation: 'KeyUnwrap' });
+      assert.deepEqual(
+        [...new Set(auditEntries.map(({ keyVersion, result }) => `${keyVersion} ${result}`))],
+        [`${set.keyVersion} SUCCESS`],
+      );
+    },
+  );
   test('CheckKeyAccess answers the yes of the vault, or its no as it is', limit, async () => {
     const set = await cloud.newSet();
     const question = { diskEncryptionSet: set.name, keyVersion: set.keyVersion, principal: set.principal };

@@ -67,7 +67,7 @@ const reasonOf = (call: Promise<unknown>): Promise<string | undefined> =>
     (error: { reason?: string }) => error.reason ?? 'no reason',
   );
 
-test('KV-72, KV-82: each use needs its own permission; with all others it is still refused', async () => {
+test('KV-72, KV-75, KV-82: each use needs its own permission; with all others it is still refused, from the next call on', async () => {
   const subject = await vaultWithKey();
   const somebody = await world.newPrincipal();
   const calls = uses(subject, world.vault(somebody));
@@ -121,7 +121,7 @@ test('nobody without permission learns whether a key exists', async () => {
   await assert.rejects(client.checkAccess({ keyVersion: version }), denied);
 });
 
-test('KV-70, CMK-27: grants of the other model have no effect, and switching the model takes effect with the next call', async () => {
+test('KV-70, KV-75, CMK-27: grants of the other model have no effect, and switching the model takes effect with the next call', async () => {
   const subject = await vaultWithKey();
   const somebody = await world.newPrincipal();
   const scope = `subscriptions/s1/resourceGroups/g/${subject.name}`;

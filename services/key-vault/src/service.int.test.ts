@@ -48,6 +48,46 @@ test('a loss is told with its own position as access epoch, above every answer g
   assert.ok((await vault().checkAccess({ keyVersion: name })).accessEpoch > loss.position);
 });
 
+test('KV-54, KV-110, CMK-145: every change of keys and grants is told by its name, once; tags are nobody’s business', async () => {
+  const parent = await newVault(world);
+  const { name } = await newKey(parent);
+  const [key, requestId] = [`${parent}/keys/k1`, randomUUID()];
+  const { name: principal } = await world.newPrincipal();
+  const plaintextKey = randomBytes(32);
+  const algorithm = 'RSA_OAEP_256';
+  const changes: readonly (readonly [told: string, change: () => Promise<unknown>])[] = [
+    ['KeyVersionCreated', () => vault().rotateKey({ name: key, requestId })],
+    ['', () => vault().rotateKey({ name: key, requestId })],
+    ['', () => vault().wrapKey({ name, algorithm, plaintextKey })],
+    ['', () => vault().setKeyTags({ name, tags: { owner: 'somebody' } })],
+    ['KeyVersionDisabled', () => vault().disableKeyVersion({ name })],
+    ['KeyVersionEnabled', () => vault().enableKeyVersion({ name })],
+    ['KeyVersionDatesSet', () => vault().setKeyVersionDates({ name, expireTime: new Date('2101-01-01') })],
+    ['KeyOperationsSet', () => vault().setKeyOperations({ name, keyOperations: ['WRAP_KEY', 'UNWRAP_KEY'] })],
+    ['KeyDeleted', () => vault().deleteKey({ name: key, confirmName: key })],
+    ['KeyRecovered', () => vault().recoverKey({ name: key })],
+    ['', () => vault().recoverKey({ name: key })],
+    ['KeyDeleted', () => vault().deleteKey({ name: key, confirmName: key })],
+    ['KeyPurged', () => vault().purgeKey({ name: key, confirmName: key })],
+    [
+      'AccessPolicySet',
+      () => vault().setAccessPolicy({ name: parent, accessPolicy: { principal, keyPermissions: ['GET'] } }),
+    ],
+    ['AccessPolicyRemoved', () => vault().removeAccessPolicy({ name: parent, principal })],
+    ['PermissionModelSet', () => vault().setPermissionModel({ name: parent, permissionModel: 'ROLE_ASSIGNMENT' })],
+    ['VaultDeleted', () => vault().deleteVault({ name: parent, confirmName: parent })],
+    ['VaultRecovered', () => vault().recoverVault({ name: parent })],
+  ];
+  const toldSoFar = async () =>
+    (await facts()).filter(({ value }) => 'vault' in value && value.vault === parent).map(({ type }) => type);
+  const before = await toldSoFar();
+  for (const [, change] of changes) await change();
+  assert.deepEqual(
+    (await toldSoFar()).slice(before.length),
+    changes.map(([told]) => told).filter((told) => told !== ''),
+  );
+});
+
 test('CMK-104: the end of a version is told as a fact by the service itself, once', async () => {
   const parent = await newVault(world);
   const { name } = await newKey(parent);

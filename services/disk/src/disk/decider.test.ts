@@ -159,7 +159,7 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
       );
     }
   });
-  test('is allowed while deallocated; both sets are in use meanwhile', () => {
+  test('CMK-62: is allowed while deallocated; meanwhile both sets are in use, and nothing else begins', () => {
     const other: Encryption = { type: 'customer', set: `${set}2` };
     const disk = after(begun, made, attached, decider.close(at, vm, true, 0), decider.beginChange(at, other, 'v2'));
     const sets = disks.indexes?.(disk, 'd').filter(({ index }) => index === 'set');
@@ -167,9 +167,11 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
       sets?.map(({ value }) => value),
       [set, `${set}2`],
     );
-    assert.throws(() => attached(after(begun, made, decider.beginChange(at, other, 'v2'))), {
-      reason: 'DISK_CHANGING',
-    });
+    const underWay = after(begun, made, decider.beginChange(at, other, 'v2'));
+    assert.deepEqual(decider.beginChange(at, other, 'v3')(underWay), [], 'the same change again');
+    for (const another of [changing, attached, access, decider.growable(5), decider.remove(at)]) {
+      assert.throws(() => another(underWay), { code: 'ABORTED', reason: 'DISK_CHANGING' });
+    }
   });
   test('finishes with the new wrap, or leaves the disk as it was', () => {
     const changed = {

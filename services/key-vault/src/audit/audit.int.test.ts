@@ -115,7 +115,7 @@ test('KV-114: every refusal is on record with its reason and status', async () =
   );
 });
 
-test('KV-113: what an update was to change is on record, and whether it changed anything, refused or not', async () => {
+test('KV-113, CMK-145: what an update was to change is on record, and whether it changed anything, refused or not', async () => {
   const { name, version } = await vaultWithKey();
   const vault = world.vault();
   const [key = ''] = version.split('/versions/');

@@ -137,12 +137,29 @@ test('KV-09, KV-88: an operation that is not listed is refused', async () => {
   });
 });
 
-test('KV-90: missing keys and versions are not found', async () => {
+test('KV-11: a version that is enabled and within its dates serves all six operations', async () => {
+  const name = await vaultWithKey();
+  const nowMs = Date.now();
+  await vault().setKeyVersionDates({
+    name,
+    notBefore: new Date(nowMs - 60_000),
+    expireTime: new Date(nowMs + 3_600_000),
+  });
+  const { wrappedKey, bytes } = await wrapped(name);
+  assert.deepEqual(await unwrapped(name, wrappedKey), bytes);
+  const { ciphertext } = await vault().encrypt({ name, algorithm, plaintext: Buffer.from(bytes) });
+  assert.deepEqual(Buffer.from((await vault().decrypt({ name, algorithm, ciphertext })).plaintext), bytes);
+  const { signature } = await vault().sign({ name, algorithm: 'RS256', digest: Buffer.from(bytes) });
+  const asked = { name, algorithm: 'RS256', digest: Buffer.from(bytes), signature } as const;
+  assert.equal((await vault().verify(asked)).valid, true);
+});
+
+test('KV-90, KV-96: missing vaults, keys and versions are not found', async () => {
   const parent = await newVault(world);
   await assert.rejects(wrapped(`${parent}/keys/none`), { code: 'NOT_FOUND', reason: 'KEY_NOT_FOUND' });
   const name = await newKey(parent);
   await assert.rejects(wrapped(`${keyOf(name)}/versions/${'0'.repeat(32)}`), { reason: 'KEY_VERSION_NOT_FOUND' });
-  await assert.rejects(wrapped('vaults/nobody-made-it/keys/k'), { reason: 'VAULT_NOT_FOUND' });
+  await assert.rejects(wrapped('vaults/nobody-made-it/keys/k'), { code: 'NOT_FOUND', reason: 'VAULT_NOT_FOUND' });
   await vault().deleteKey({ name: keyOf(name), confirmName: keyOf(name) });
   await assert.rejects(wrapped(name), { code: 'NOT_FOUND', reason: 'KEY_DELETED' });
 });

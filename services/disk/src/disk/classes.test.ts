@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Sku } from '../encryption.ts';
+import { attach } from './attachment-decider.ts';
+import { checkLayers, checkSize, diskClasses } from './classes.ts';
+import { begin, finish } from './decider.ts';
+import { evolve, initial } from './state.ts';
+
+const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/d';
+const ordinary = { isDirect: false, outlivesKeyLoss: false, sizeGibMax: 32_767 };
+/** What the rules say of each class. */
+const rules: Readonly<Record<Sku, { isDirect: boolean; outlivesKeyLoss: boolean; sizeGibMax: number }>> = {
+  standard_hdd: ordinary,
+  standard_ssd: ordinary,
+  premium_ssd: ordinary,
+  premium_ssd_v2: { isDirect: true, outlivesKeyLoss: false, sizeGibMax: 65_536 },
+  ultra: { isDirect: true, outlivesKeyLoss: true, sizeGibMax: 65_536 },
+};
+
+/** A disk of a class that nobody has. */
+const diskOf = (sku: Sku) => {
+  const spec = {
+    uniqueId: 'u',
+    location: 'l',
+    sku,
+    sizeGib: 4,
+    source: '',
+    encryption: { type: 'customer', set },
+  } as const;
+  const volume = { volumeId: 'v', dekId: 'k', dekDiskId: 'u', headerSequence: 1 };
+  const wrap = { keyVersion: 'vaults/v/keys/k/versions/1', generation: 1 };
+  const making = begin(1, 'wish', 'v', spec)(initial).reduce(evolve, initial);
+  return finish(1, { uniqueId: 'u', volume, wrap, accessEpoch: 7 })(making).reduce(evolve, making);
+};
+const isRefused = (reason: string, attempt: () => unknown): boolean => {
+  try {
+    attempt();
+    return false;
+  } catch (error) {
+    assert.equal((error as { reason?: string }).reason, reason);
+    return true;
+  }
+};
+
+for (const [sku, { isDirect, outlivesKeyLoss, sizeGibMax }] of Object.entries(rules) as [Sku, (typeof rules)[Sku]][]) {
+  test(`CMK-61, CMK-71: ${sku} disks ${isDirect ? 'hold data only, have one layer and are snapshot step by step' : 'boot machines, may have two layers and are snapshot whole'}`, () => {
+    const boot = attach(1, { virtualMachine: 'vm', isOsDisk: true, requestId: 'r' });
+    assert.equal(
+      isRefused('OS_DISK_NOT_SUPPORTED', () => boot(diskOf(sku))),
+      isDirect,
+    );
+    assert.equal(
+      isRefused('DOUBLE_ENCRYPTION_NOT_SUPPORTED', () => checkLayers(sku, { type: 'double', set })),
+      isDirect,
+    );
+    checkLayers(sku, { type: 'customer', set });
+    assert.equal(diskClasses[sku].canSnapshotFully, !isDirect);
+  });
+
+  test(`CMK-101, CMK-102: ${sku} disks ${outlivesKeyLoss ? 'outlive' : 'end with'} the loss of their key while their machine runs`, () => {
+    assert.equal(diskClasses[sku].outlivesKeyLoss, outlivesKeyLoss);
+  });
+
+  test(`${sku} disks have 1 to ${sizeGibMax} GiB, whole ones`, () => {
+    for (const fine of [1, sizeGibMax]) checkSize(sku, fine);
+    for (const wrong of [0, -1, 1.5, sizeGibMax + 1, Number.NaN]) {
+      assert.ok(
+        isRefused('DISK_SIZE_INVALID', () => checkSize(sku, wrong)),
+        String(wrong),
+      );
+    }
+  });
+}
