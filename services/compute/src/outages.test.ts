@@ -259,3 +259,14 @@ promised('a report that cannot be confirmed is to be repeated', async () => {
   await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
   await fleet.settled(name, 'STOPPED');
 });
+
+promised('G10: whoever attaches a disk that the disk service says nothing about in time is told so', async () => {
+  const { name } = await fleet.running();
+  const disk = fleet.newDisk();
+  disks.before = async (call) => {
+    if (call.startsWith('getDisk')) throw new RpcFailure('UNAVAILABLE', 'DiskService', 'disk', 'down');
+  };
+  const attaching = world.compute.attachDisk({ name, disk, lun: 1 }, { deadlineMs: 3_000 });
+  await assert.rejects(attaching, { code: 'UNAVAILABLE', reason: 'DEPENDENCY_UNAVAILABLE' });
+  disks.before = undefined;
+});

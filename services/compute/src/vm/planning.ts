@@ -1,7 +1,7 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { Rejection } from '@interlock/event-store';
 import { type Authorizer, type Call, isSameRegion, principalOf, requirePermission } from '@interlock/rpc';
-import type { Disks } from '../disks.ts';
+import { type Disks, TimedOut } from '../disks.ts';
 import { skuOf } from '../wire-sku.ts';
 import type { PlannedDisk, WishedDisk } from './machine.ts';
 import { checkSku } from './requests.ts';
@@ -20,8 +20,20 @@ export interface PlanFor {
 export const diskPlanner = (parts: { readonly disks: Disks; readonly authorize: Authorizer }) => {
   const { disks, authorize } = parts;
 
-  const read = (name: string, { signal, deadline }: Call): Promise<Disk> =>
-    disks.insist((client, options) => client.getDisk({ name }, options), { signal, untilMs: deadline });
+  const read = async (name: string, { signal, deadline }: Call): Promise<Disk> => {
+    try {
+      return await disks.insist((client, options) => client.getDisk({ name }, options), { signal, untilMs: deadline });
+    } catch (error) {
+      if (!(error instanceof TimedOut)) throw error;
+      throw new Rejection(
+        'UNAVAILABLE',
+        'DEPENDENCY_UNAVAILABLE',
+        `the disk service did not say in time what ${name} is: try again`,
+        { service: 'disk', disk: name },
+        { cause: error },
+      );
+    }
+  };
 
   const existing = async (wished: WishedDisk, plan: PlanFor, field: string, call: Call): Promise<PlannedDisk> => {
     const { disk: name, isOs } = wished;
@@ -74,7 +86,10 @@ export const diskPlanner = (parts: { readonly disks: Disks; readonly authorize: 
     );
   };
 
-  /** @throws Rejection that names the field and what would be right; PERMISSION_DENIED ACCESS_DENIED; RpcFailure */
+  /**
+   * @throws Rejection that names the field and what would be right; PERMISSION_DENIED ACCESS_DENIED; UNAVAILABLE
+   *   DEPENDENCY_UNAVAILABLE; RpcFailure
+   */
   return (wished: WishedDisk, plan: PlanFor, field: string, call: Call): Promise<PlannedDisk> =>
     wished.make ? fresh(wished, wished.make, field, call) : existing(wished, plan, field, call);
 };
