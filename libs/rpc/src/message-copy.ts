@@ -7,13 +7,26 @@ export const ownBytes = <Message>(message: Message): Message => {
   return message;
 };
 
-const ownBytesIn = (parts: object): void => {
+const ownBytesIn = (message: object): void => {
+  if (Array.isArray(message)) {
+    const items: unknown[] = message;
+    for (let at = 0; at < items.length; at += 1) {
+      const item = items[at];
+      if (item instanceof Uint8Array) items[at] = copyOf(item);
+      else if (hasParts(item)) ownBytesIn(item);
+    }
+    return;
+  }
+  const parts = message as Record<string, unknown>;
   for (const key in parts) {
-    const part: unknown = Reflect.get(parts, key);
-    if (typeof part !== 'object' || part === null || part instanceof Date) continue;
-    if (part instanceof Uint8Array) Reflect.set(parts, key, copyOf(part));
-    else ownBytesIn(part);
+    const part = parts[key];
+    if (part instanceof Uint8Array) parts[key] = copyOf(part);
+    else if (hasParts(part)) ownBytesIn(part);
   }
 };
+
+/** Whether something has parts. */
+const hasParts = (part: unknown): part is object =>
+  typeof part === 'object' && part !== null && !(part instanceof Date);
 
 const copyOf = (bytes: Uint8Array): Uint8Array => (Buffer.isBuffer(bytes) ? Buffer.from(bytes) : bytes.slice());

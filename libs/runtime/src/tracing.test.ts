@@ -92,7 +92,19 @@ describe('tracing', () => {
     assert.deepEqual(step?.attributes, { 'error.type': 'RangeError', steps: 2 });
   });
 
-  for (const malformed of [undefined, '', 'x', '00-00000000000000000000000000000000-b7ad6b7169203331-01']) {
+  for (const malformed of [
+    undefined,
+    '',
+    'x',
+    '00-00000000000000000000000000000000-b7ad6b7169203331-01',
+    '00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01',
+    '00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01',
+    '00-0af7651916cd43dd8448eb211c80319g-b7ad6b7169203331-01',
+    '00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333:-01',
+    '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0x',
+    '00-0af7651916cd43dd8448eb211c80319c0b7ad6b7169203331-01',
+    'ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  ]) {
     test(`traceparent ${JSON.stringify(malformed)} begins a new trace`, async () => {
       await inSpan(telemetry.tracer, 'a', { parent: contextFromTraceparent(malformed) }, () => undefined);
       assert.equal(spans.getFinishedSpans()[0]?.parentSpanContext, undefined);
@@ -100,6 +112,11 @@ describe('tracing', () => {
       assert.equal(linkTo(malformed), undefined);
     });
   }
+
+  test('a traceparent of a later version, which may say more, goes on as well', () => {
+    const later = 'cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-comes-later';
+    assert.equal(traceIdOf(later), '0af7651916cd43dd8448eb211c80319c');
+  });
 
   test('an error fails its span, with its reason, and goes on', async () => {
     const error = Object.assign(new Error('key k1 is disabled'), { name: 'Rejection', reason: 'KEY_DISABLED' });

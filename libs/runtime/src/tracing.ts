@@ -2,7 +2,8 @@ import {
   type Attributes,
   type Context,
   context,
-  isSpanContextValid,
+  INVALID_SPANID,
+  INVALID_TRACEID,
   type Link,
   ROOT_CONTEXT,
   type Span,
@@ -100,7 +101,7 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
   return async (name, options, fn) => {
     const { parent = context.active() } = options;
     const above = trace.getSpanContext(parent);
-    if (above === undefined || !isSpanContextValid(above)) return inSpan(tracer, name, { ...options, parent }, fn);
+    if (above === undefined || !isReal(above)) return inSpan(tracer, name, { ...options, parent }, fn);
     const key = `${above.spanId} ${above.traceId} ${name}`;
     const shared = joinable.get(key) ?? begin(key, name, options, parent);
     shared.count += 1;
@@ -117,6 +118,33 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
   };
 };
 
+/**
+ * A context with one value beside those of another. What the API makes copies all values, and has functions of its own, for each
+ * span there is; a running span is the only value we put, so it takes the place of the one before.
+ */
+class ContextWith implements Context {
+  readonly #others: Context;
+  readonly #key: symbol;
+  readonly #value: unknown;
+  constructor(others: Context, key: symbol, value: unknown) {
+    this.#others = others;
+    this.#key = key;
+    this.#value = value;
+  }
+  getValue(key: symbol): unknown {
+    return key === this.#key ? this.#value : this.#others.getValue(key);
+  }
+  setValue(key: symbol, value: unknown): Context {
+    return new ContextWith(key === this.#key ? this.#others : this, key, value);
+  }
+  deleteValue(key: symbol): Context {
+    return this.setValue(key, undefined);
+  }
+}
+
+/** Without a value, as `ROOT_CONTEXT`. */
+const rootContext: Context = new ContextWith(ROOT_CONTEXT, Symbol('none'), undefined);
+
 /** Starts a span that the caller ends, for work that is not one function: a stream. */
 export function openSpan(
   tracer: Tracer,
@@ -124,7 +152,7 @@ export function openSpan(
   { kind = SpanKind.INTERNAL, attributes = {}, links = [], parent = context.active() }: SpanOptions,
 ): { readonly span: Span; readonly spanContext: Context } {
   const span = tracer.startSpan(name, { kind, attributes, links: [...links] }, parent);
-  return { span, spanContext: trace.setSpan(parent, span) };
+  return { span, spanContext: trace.setSpan(parent === ROOT_CONTEXT ? rootContext : parent, span) };
 }
 
 /** Marks a span as failed. The message stays out: it may be long, and the log has it with all its causes. */
@@ -144,23 +172,54 @@ export function currentTraceparent(): string | undefined {
 
 /** `00-<trace id>-<span id>-<flags>`, or `undefined` for a span that is not valid (tracing is off). */
 export function traceparentOf(span: SpanContext | undefined): string | undefined {
-  if (span === undefined || !isSpanContextValid(span)) return undefined;
+  if (span === undefined || !isReal(span)) return undefined;
   return `00-${span.traceId}-${span.spanId}-${span.traceFlags.toString(16).padStart(2, '0')}`;
 }
 
+/** Whether a tracer made it, or one who passed it on: where nothing is traced its ids are zeros. Their form was looked at when they came from outside. */
+const isReal = ({ traceId, spanId }: SpanContext): boolean => traceId !== INVALID_TRACEID && spanId !== INVALID_SPANID;
+
+const isHexIn = (text: string, from: number, to: number): boolean => {
+  for (let at = from; at < to; at += 1) {
+    const code = text.charCodeAt(at);
+    if (!((code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x66))) return false;
+  }
+  return true;
+};
+
+/** Whether a text has just the form in which `traceparentOf` writes: that of version 00. */
+const isOfVersion00 = (text: string): boolean =>
+  text.length === 55 &&
+  text.startsWith('00-') &&
+  text[35] === '-' &&
+  text[52] === '-' &&
+  isHexIn(text, 3, 35) &&
+  isHexIn(text, 36, 52) &&
+  isHexIn(text, 53, 55);
+
+/** What a traceparent says; null for one that is malformed. Nearly all are of one form, for which no pattern has to be tried. */
+const parsed = (traceparent: string | undefined): SpanContext | null => {
+  if (traceparent === undefined) return null;
+  if (!isOfVersion00(traceparent)) return parseTraceParent(traceparent);
+  const traceId = traceparent.slice(3, 35);
+  const spanId = traceparent.slice(36, 52);
+  const said = { traceId, spanId, traceFlags: Number.parseInt(traceparent.slice(53), 16) };
+  return isReal(said) ? said : null;
+};
+
 /** A context whose spans continue that trace. A missing or malformed text begins a new trace, as W3C asks. */
 export function contextFromTraceparent(traceparent: string | undefined): Context {
-  const remote = traceparent === undefined ? null : parseTraceParent(traceparent);
-  return remote === null ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, { ...remote, isRemote: true });
+  const remote = parsed(traceparent);
+  return remote === null ? ROOT_CONTEXT : trace.setSpanContext(rootContext, { ...remote, isRemote: true });
 }
 
 /** A link to the span named by a traceparent; `undefined` when there is none or it is malformed. */
 export function linkTo(traceparent: string | undefined): Link | undefined {
-  const remote = traceparent === undefined ? null : parseTraceParent(traceparent);
+  const remote = parsed(traceparent);
   return remote === null ? undefined : { context: { ...remote, isRemote: true } };
 }
 
 /** Trace id (32 hex digits) of a traceparent; `undefined` when there is none or it is malformed. */
 export function traceIdOf(traceparent: string | undefined): string | undefined {
-  return traceparent === undefined ? undefined : parseTraceParent(traceparent)?.traceId;
+  return parsed(traceparent)?.traceId;
 }
