@@ -132,20 +132,26 @@ export const inProcessCloud = async (options: InProcessCloudOptions): Promise<In
         made.set(server, client);
         return client;
       };
+      const callOf =
+        (method: string | symbol) =>
+        (...call: unknown[]): unknown => {
+          const replicas = replicasOf(service);
+          const [only = 0] = replicas.keys();
+          const replica = replicas.size > 1 ? chooseReplica([...replicas.keys()]) : only;
+          // A stopped one still answers UNAVAILABLE, through the client's own pipeline and its retries.
+          const server = replicas.get(replica)?.server ?? stopped.get(service);
+          if (!server) throw new RpcFailure('UNAVAILABLE', String(method), service, 'the service has not been started');
+          return Reflect.apply(Reflect.get(clientOf(replica, server), method), undefined, call);
+        };
+      const calls = new Map<string | symbol, ReturnType<typeof callOf>>();
       return new Proxy({} as RpcClient<D>, {
-        get: (_, method) =>
+        get: (_, method) => {
           // A client is looked at for `then` when it is returned from an async function.
-          method === 'then'
-            ? undefined
-            : (...call: unknown[]) => {
-                const replicas = replicasOf(service);
-                const replica = replicas.size === 0 ? 0 : chooseReplica([...replicas.keys()]);
-                // A stopped one still answers UNAVAILABLE, through the client's own pipeline and its retries.
-                const server = replicas.get(replica)?.server ?? stopped.get(service);
-                if (!server)
-                  throw new RpcFailure('UNAVAILABLE', String(method), service, 'the service has not been started');
-                return Reflect.apply(Reflect.get(clientOf(replica, server), method), undefined, call);
-              },
+          if (method === 'then') return undefined;
+          const known = calls.get(method) ?? callOf(method);
+          calls.set(method, known);
+          return known;
+        },
       });
     },
     close: () => {},

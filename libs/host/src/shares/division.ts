@@ -96,7 +96,9 @@ export const wordOf = (division: Division, word: Word): Division => {
     division.owners,
     (share, owner) => !(owner in members) || (owner === me && givenUp.has(share)),
   );
-  for (const kind of kinds) {
+  // Nearly always nothing is free, and this is asked with every word.
+  const isAnyFree = shares.some((share) => owners[share] === undefined);
+  for (const kind of isAnyFree ? kinds : []) {
     const all = shares.filter((share) => kindOf(share) === kind).sort();
     const mine = all.filter((share) => owners[share] === me).length;
     const free = all.filter((share) => owners[share] === undefined);
