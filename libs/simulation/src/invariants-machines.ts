@@ -125,8 +125,9 @@ export const machineJudge = (parts: {
   const goingToRun = (): ReadonlyMap<string, readonly string[]> => {
     const found = new Map<string, readonly string[]>();
     for (const { name, power, disks } of truth.machines.machines.values()) {
-      const open = [...disks.keys()].filter((disk) => truth.disks.disks.get(disk)?.open?.by === 'machine');
-      if (power === 'starting') found.set(name, open);
+      if (power !== 'starting') continue;
+      const isOpen = (disk: string): boolean => truth.disks.disks.get(disk)?.open?.by === 'machine';
+      found.set(name, [...disks.keys()].filter(isOpen));
     }
     for (const [vm, disks] of world.guests.guests)
       found.set(

@@ -5,10 +5,21 @@ import { openSimulatedWrap } from '../../../services/key-vault/src/simulated-rsa
 import type { HistoryLog, Verdict } from './history-log.ts';
 import type { Truth } from './oracle.ts';
 
+/** What was found of a wrap. It is asked for again and again, and as long as its sector lies there it is the same object. */
+const tried = new WeakMap<DekWrap, { readonly wrong: string | undefined }>();
+
 /** Why a wrap does not open with the version it names; undefined when it does, or that is gone. */
-export const wrongWrap = ({ losses }: Truth, { keyVersion, algorithm, wrapped }: DekWrap): string | undefined => {
-  const n = losses.access.modulusOf(keyVersion);
+export const wrongWrap = ({ losses }: Truth, wrap: DekWrap): string | undefined => {
+  const n = losses.access.modulusOf(wrap.keyVersion);
   if (n === undefined) return undefined;
+  const known = tried.get(wrap);
+  if (known) return known.wrong;
+  const wrong = whyNotOpened(n, wrap);
+  tried.set(wrap, { wrong });
+  return wrong;
+};
+
+const whyNotOpened = (n: string, { algorithm, wrapped }: DekWrap): string | undefined => {
   try {
     openSimulatedWrap({ publicJwk: { kty: 'RSA', n, e: 'AQAB' } }, algorithm, wrapped);
     return undefined;

@@ -197,10 +197,21 @@ export const openAccessTruth = (): AccessTruth => {
     return true;
   };
 
-  /** `vaults/<v>/keys/<k>` and `<v>` of a key version. */
-  const placeOf = (keyVersion: string) => {
+  interface Place {
+    /** `vaults/<v>/keys/<k>` and `<v>` of a key version. */
+    readonly key: string;
+    readonly vaultId: string;
+    /** Of the version. */
+    readonly id: string;
+  }
+  const places = new Map<string, Place>();
+  const placeOf = (keyVersion: string): Place => {
+    const known = places.get(keyVersion);
+    if (known) return known;
     const [key = '', id = ''] = keyVersion.split('/versions/');
-    return { key, id, vaultId: key.split('/')[1] ?? '' };
+    const place = { key, id, vaultId: key.split('/')[1] ?? '' };
+    places.set(keyVersion, place);
+    return place;
   };
   const versionOf = (keyVersion: string): Version | undefined => {
     const { key, id } = placeOf(keyVersion);

@@ -50,25 +50,33 @@ export interface DiskContent {
   written(): readonly number[];
 }
 
-/** Bytes of a cell after the write of that number. */
-export const cellContent = (cell: number, value: Value): Buffer => {
-  const mark = Buffer.alloc(8);
-  mark.writeUInt32BE(value, 0);
-  mark.writeUInt32BE((Math.imul(cell + 1, 0x9e3779b1) ^ Math.imul(value, 0x85ebca6b)) >>> 0, 4);
-  return Buffer.alloc(cellBytes, mark);
-};
+/** Bytes with which a cell begins, and which it repeats to its end: the number of the write, and what ties it to its place. */
+const markBytes = 8;
+const tieOf = (cell: number, value: Value): number =>
+  (Math.imul(cell + 1, 0x9e3779b1) ^ Math.imul(value, 0x85ebca6b)) >>> 0;
 
 /** Bytes of a range written by one write. */
-export const rangeContent = ({ first, count }: CellRange, value: Value): Buffer =>
-  Buffer.concat(Array.from({ length: count }, (_, n) => cellContent(first + n, value)));
+export const rangeContent = ({ first, count }: CellRange, value: Value): Buffer => {
+  const bytes = Buffer.alloc(count * cellBytes);
+  const mark = Buffer.alloc(markBytes);
+  mark.writeUInt32BE(value, 0);
+  for (let n = 0; n < count; n += 1) {
+    mark.writeUInt32BE(tieOf(first + n, value), 4);
+    bytes.fill(mark, n * cellBytes, (n + 1) * cellBytes);
+  }
+  return bytes;
+};
 
-const zeroCell = Buffer.alloc(cellBytes);
 const onlyZeros: ReadonlySet<Value> = new Set([zeros]);
 
-const sourceOf = (cell: number, bytes: Buffer): Value => {
-  const claimed = bytes.readUInt32BE(0);
-  if (claimed === 0) return bytes.equals(zeroCell) ? zeros : noise;
-  return bytes.equals(cellContent(cell, claimed)) ? claimed : noise;
+/** Where the content of a cell comes from, which begins at `at` of what was read. A read brings hundreds of cells: none is copied. */
+const sourceOf = (cell: number, bytes: Buffer, at: number): Value => {
+  const claimed = bytes.readUInt32BE(at);
+  const tie = claimed === zeros ? 0 : tieOf(cell, claimed);
+  const end = at + cellBytes;
+  const isWhole =
+    bytes.readUInt32BE(at + 4) === tie && bytes.compare(bytes, at, end - markBytes, at + markBytes, end) === 0;
+  return isWhole ? claimed : noise;
 };
 
 export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new Map()): DiskContent => {
@@ -99,7 +107,7 @@ export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new 
     const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     for (let n = 0; n < range.count; n += 1) {
       const at = range.first + n;
-      const value = sourceOf(at, whole.subarray(n * cellBytes, (n + 1) * cellBytes));
+      const value = sourceOf(at, whole, n * cellBytes);
       const cell = cells.get(at);
       const possible = cell?.possible ?? onlyZeros;
       if (!possible.has(value)) {

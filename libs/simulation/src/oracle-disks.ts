@@ -42,17 +42,22 @@ export interface DiskTruth {
   keyVersionOf(disk: KnownDisk): string;
 }
 
+/**
+ * Decoding a slot costs a hash: sectors are replaced, never changed, so the same object holds the same header, in every history
+ * that begins with it.
+ */
+const decoded = new WeakMap<Uint8Array, { readonly header: DiskHeader | undefined }>();
+
 export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): DiskTruth => {
   const disks = new Map<string, KnownDisk>();
-  /** Decoding a slot costs a hash: sectors are replaced, never changed, so the same object holds the same header. */
-  const decoded = new WeakMap<Uint8Array, { readonly header: DiskHeader | undefined }>();
-
   const slot = (volumeId: string, sector: number): DiskHeader | undefined => {
     const bytes = volumes.peek(volumeId, 'header', sector);
     if (!bytes) return undefined;
-    const known = decoded.get(bytes) ?? { header: decodeSlot(bytes) };
-    decoded.set(bytes, known);
-    return known.header;
+    const known = decoded.get(bytes);
+    if (known) return known.header;
+    const header = decodeSlot(bytes);
+    decoded.set(bytes, { header });
+    return header;
   };
   const headerOf = ({ volumeId }: KnownDisk): DiskHeader | undefined => {
     const [a, b] = [slot(volumeId, 0), slot(volumeId, 1)];

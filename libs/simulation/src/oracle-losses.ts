@@ -63,6 +63,9 @@ export interface LossTruth {
   losses(set: string, keyVersion: string, purpose: Purpose): readonly Loss[];
 }
 
+/** What stands in the way nearly always. */
+export const noneStanding: readonly Standing[] = [];
+
 interface Pair {
   readonly set: string;
   readonly keyVersion: string;
@@ -80,7 +83,8 @@ interface Pair {
 export const openLossTruth = (nowMs: () => number, vaultNow: () => number): LossTruth => {
   const access = openAccessTruth();
   const sets = new Map<string, KnownSet>();
-  const pairs = new Map<string, Pair>();
+  /** By set and by version: a pair is asked for at every look at every disk. */
+  const pairs = new Map<string, Map<string, Pair>>();
 
   const matters = (pair: Pair, reason: DefiniteReason, purpose: Purpose): boolean =>
     purpose === 'opening' || reason !== 'KEY_EXPIRED' || sets.get(pair.set)?.expiresAtNextStart !== true;
@@ -122,12 +126,19 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
     }
   };
 
+  const refreshAll = (isClockSet = false): void => {
+    for (const ofSet of pairs.values()) for (const pair of ofSet.values()) refresh(pair, isClockSet);
+  };
+  const refreshSet = (set: string): void => {
+    for (const pair of pairs.get(set)?.values() ?? []) refresh(pair);
+  };
+
   const pairOf = (set: string, keyVersion: string): Pair => {
-    const name = `${set} ${keyVersion}`;
-    let pair = pairs.get(name);
+    const ofSet = pairs.get(set) ?? new Map<string, Pair>();
+    let pair = ofSet.get(keyVersion);
     if (!pair) {
       pair = { set, keyVersion, standing: new Map(), losses: { running: [], opening: [] }, nextDate: undefined };
-      pairs.set(name, pair);
+      pairs.set(set, ofSet.set(keyVersion, pair));
       refresh(pair);
     } else if (pair.nextDate !== undefined && vaultNow() >= pair.nextDate) refresh(pair);
     return pair;
@@ -138,7 +149,7 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
       const { principal, key, askedOptions } = event;
       const expiresAtNextStart = askedOptions.keyExpiry === 'next_start';
       // A later set of the name has another identity: what an earlier one lost says nothing about it (CMK-39).
-      for (const [key, pair] of pairs) if (pair.set === name) pairs.delete(key);
+      pairs.delete(name);
       sets.set(name, {
         principal,
         activeKey: key.keyVersion,
@@ -169,7 +180,7 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
       case 'IdentityReplaced':
         set.principal = event.type === 'IdentityReplaced' ? event.principal : '';
         if (event.type === 'IdentityReplaced') set.movingFrom = standbySourceOf(set, true);
-        for (const pair of pairs.values()) if (pair.set === name) refresh(pair);
+        refreshSet(name);
         return;
       case 'RotationFinished':
         set.previousKeys.clear();
@@ -182,7 +193,7 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
         set.expiresAtNextStart = event.keyExpiry === 'next_start';
         set.standbyKey = event.standbyKey?.keyVersion ?? '';
         if (event.standbyKey !== null) set.standbys.add(event.standbyKey.keyVersion);
-        for (const pair of pairs.values()) if (pair.set === name) refresh(pair);
+        refreshSet(name);
         return;
       case 'SetDeleted':
       case 'SetCreationAbandoned':
@@ -197,19 +208,22 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
     apply(event) {
       // A date that was reached before this event and that it takes away was in the way until now.
       const instant = vaultNow();
-      for (const pair of pairs.values()) if (pair.nextDate !== undefined && instant >= pair.nextDate) refresh(pair);
+      for (const ofSet of pairs.values()) {
+        for (const pair of ofSet.values()) if (pair.nextDate !== undefined && instant >= pair.nextDate) refresh(pair);
+      }
       if (event.stream.startsWith('set-')) {
         const { type, data } = event;
         applySet(event.stream.slice('set-'.length), { type, ...data } as unknown as SetEvent);
-      } else if (access.apply(event)) for (const pair of pairs.values()) refresh(pair);
+      } else if (access.apply(event)) refreshAll();
     },
     setClock(set) {
-      for (const pair of pairs.values()) refresh(pair);
+      refreshAll();
       set();
-      for (const pair of pairs.values()) refresh(pair, true);
+      refreshAll(true);
     },
     standing(set, keyVersion, purpose) {
       const pair = pairOf(set, keyVersion);
+      if (pair.standing.size === 0) return noneStanding;
       return [...pair.standing.values()].filter(({ reason }) => matters(pair, reason, purpose));
     },
     losses: (set, keyVersion, purpose) => pairOf(set, keyVersion).losses[purpose],

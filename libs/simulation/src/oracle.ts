@@ -1,6 +1,6 @@
 import { type DiskContent, openContent } from './oracle-content.ts';
 import { type DiskTruth, type KnownDisk, openDiskTruth } from './oracle-disks.ts';
-import { type LossTruth, openLossTruth, type Purpose, type Standing } from './oracle-losses.ts';
+import { type LossTruth, noneStanding, openLossTruth, type Purpose, type Standing } from './oracle-losses.ts';
 import { type MachineTruth, openMachineTruth } from './oracle-machines.ts';
 import type { Committed, SimulatedCloud } from './simulated-cloud.ts';
 
@@ -34,7 +34,7 @@ export const openTruth = (world: SimulatedCloud): Truth => {
   const contents = new Map<string, DiskContent>();
 
   const standing: Truth['standing'] = (disk, purpose) =>
-    disk.set === '' ? [] : losses.standing(disk.set, disks.keyVersionOf(disk), purpose);
+    disk.set === '' ? noneStanding : losses.standing(disk.set, disks.keyVersionOf(disk), purpose);
   const contentOf = (name: string): DiskContent => {
     const found = contents.get(name) ?? openContent();
     contents.set(name, found);
@@ -51,12 +51,15 @@ export const openTruth = (world: SimulatedCloud): Truth => {
     standing,
     isGone: (disk) => disk.set !== '' && losses.access.isGone(disks.keyVersionOf(disk)),
     boundMs(disk) {
-      const bounds = standing(disk, 'running').map(
+      const found = standing(disk, 'running');
+      // Asked of every disk at every step, and nearly always there is nothing.
+      if (found.length === 0) return undefined;
+      const bounds = found.map(
         ({ sinceMs, owner }) =>
           // A disk that came under the key later has its lease from that moment.
           Math.max(sinceMs, disk.movedAtMs) + settings.leases.ttlMs + (owner === 'identity' ? settings.authzTtlMs : 0),
       );
-      return bounds.length === 0 ? undefined : Math.min(...bounds);
+      return Math.min(...bounds);
     },
     apply({ service, events }) {
       for (const event of events) {

@@ -1,4 +1,4 @@
-import { createHash, hash, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 import {
@@ -162,7 +162,7 @@ const macOf = (key: Pick<RsaKey, 'publicJwk'>, algorithm: string, body: Uint8Arr
 
 /** `length` bytes that look random and depend on all of `seeds`. */
 const stream = (length: number, ...seeds: readonly (string | Uint8Array)[]): Uint8Array =>
-  createHash('shake256', { outputLength: length }).update(joined(seeds)).digest();
+  hash('shake256', joined(seeds), { outputEncoding: 'buffer', outputLength: length });
 
 /** All of them as one text of bytes, a zero behind each. */
 const joined = (seeds: readonly (string | Uint8Array)[]): Buffer =>

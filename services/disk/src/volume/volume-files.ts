@@ -85,8 +85,8 @@ export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
   };
 };
 
-/** Volumes nobody has open, for others to begin with: by the name of the part. */
-export type VolumesImage = ReadonlyMap<string, PlatterImage>;
+/** Volumes nobody has open, for others to begin with: each part with what lies on it. */
+export type VolumesImage = readonly (PlatterImage & { readonly volumeId: string; readonly part: VolumePart })[];
 
 /** Volumes in memory, with what only a verdict from outside may do. */
 export interface MemoryVolumeFiles extends VolumeFiles {
@@ -107,32 +107,44 @@ export interface MemoryVolumeFiles extends VolumeFiles {
 export const memoryVolumeFiles = (
   random: Random,
   partBytesMax = Number.POSITIVE_INFINITY,
-  image: VolumesImage = new Map(),
+  image: VolumesImage = [],
 ): MemoryVolumeFiles => {
-  const platters = new Map<string, Platter>(
-    [...image].map(([key, { size, sectors }]) => [key, createPlatter(key, size, random, sectors)]),
-  );
+  /** By volume and by part: a verdict peeks at every header at every step. */
+  const platters = new Map<string, Map<VolumePart, Platter>>();
+  const nameOf = (volumeId: string, part: VolumePart): string => `${volumeId}.${part}`;
+  const platterOf = (volumeId: string, part: VolumePart): Platter | undefined => platters.get(volumeId)?.get(part);
+  const put = (volumeId: string, part: VolumePart, platter: Platter): Platter => {
+    const ofVolume = platters.get(volumeId) ?? new Map<VolumePart, Platter>();
+    platters.set(volumeId, ofVolume.set(part, platter));
+    return platter;
+  };
+  for (const { volumeId, part, size, sectors } of image) {
+    put(volumeId, part, createPlatter(nameOf(volumeId, part), size, random, sectors));
+  }
   return {
     async open(volumeId, part) {
-      return platters.get(`${volumeId}.${part}`)?.open();
+      return platterOf(volumeId, part)?.open();
     },
     async create(volumeId, part, sizeBytes) {
-      const key = `${volumeId}.${part}`;
-      const platter = platters.get(key) ?? createPlatter(key, Math.min(sizeBytes, partBytesMax), random);
-      platters.set(key, platter);
+      const size = Math.min(sizeBytes, partBytesMax);
+      const platter =
+        platterOf(volumeId, part) ?? put(volumeId, part, createPlatter(nameOf(volumeId, part), size, random));
       return platter.open();
     },
     async remove(volumeId) {
-      for (const part of parts) platters.delete(`${volumeId}.${part}`);
+      platters.delete(volumeId);
     },
     async allocatedBytes() {
       return 0;
     },
-    volumeIds: () => [...new Set([...platters.keys()].map((key) => key.slice(0, key.indexOf('.'))))].sort(),
-    image: () => new Map([...platters].map(([key, platter]) => [key, platter.image()])),
-    peek: (volumeId, part, sector) => platters.get(`${volumeId}.${part}`)?.peek(sector),
+    volumeIds: () => [...platters.keys()].sort(),
+    image: () =>
+      [...platters].flatMap(([volumeId, ofVolume]) =>
+        [...ofVolume].map(([part, platter]) => ({ volumeId, part, ...platter.image() })),
+      ),
+    peek: (volumeId, part, sector) => platterOf(volumeId, part)?.peek(sector),
     crash: () => {
-      for (const platter of platters.values()) platter.crash();
+      for (const ofVolume of platters.values()) for (const platter of ofVolume.values()) platter.crash();
     },
   };
 };
