@@ -58,8 +58,9 @@ export const mutants: readonly Mutant[] = [
     guarantee: 'G7',
     file: 'libs/event-store/src/memory-store.ts',
     find: 'return feed.slice(after, after + limit);',
+    // Not while the estate is made, which has no image yet: without an estate there is no history to find it in.
     replace:
-      'return feed.slice(after, after + limit).filter(({ position }) => position !== feed.length - 1 || random.fraction() > 0.05);',
+      'return feed.slice(after, after + limit).filter(({ position }) => image === undefined || position !== feed.length - 1 || random.fraction() > 0.05);',
     seenIn: 'event tables read by a serial column while transactions overlap',
   },
   {
