@@ -25,9 +25,9 @@ const byGuest = (
   },
 });
 
-/** What guests do with their disks. */
+/** What guests do with their disks: two of three actions. What owners and operators do happens in between. */
 export const dataActions: readonly Action[] = [
-  byGuest('write', 30, writeSomething),
-  byGuest('read', 22, readSomething),
-  byGuest('flush', 6, flush),
+  byGuest('write', 52, writeSomething),
+  byGuest('read', 48, readSomething),
+  byGuest('flush', 12, flush),
 ];

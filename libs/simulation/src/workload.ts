@@ -27,7 +27,10 @@ export interface Pace {
   readonly faults: number;
 }
 
-export const usualPace: Pace = { actions: 134, everyMs: 280, faults: 5 };
+export const usualPace: Pace = { actions: 127, everyMs: 250, faults: 4 };
+
+/** Part of the actions among which all faults begin: one that begins with the last of them has hardly anything to meet. */
+const faultsWithin = 0.75;
 
 /** Kinds of fault of every history that lasts long enough: what goes wrong at once is what is hard to get right. */
 const leastKinds = 3;
@@ -43,7 +46,8 @@ const beginFault = (stage: Stage): void => {
 export const act = async (stage: Stage, pace: Pace, untilAction: number): Promise<void> => {
   const { world, random, judge, log } = stage;
   const strikes = new Set<number>();
-  while (strikes.size < Math.min(pace.faults, pace.actions / 2)) strikes.add(random.int(pace.actions));
+  const lastStrike = Math.ceil(pace.actions * faultsWithin);
+  while (strikes.size < Math.min(pace.faults, pace.actions / 2)) strikes.add(random.int(lastStrike));
   // Each history sees at least one revocation that its faults may meet.
   const certain = 20 + random.int(60);
   for (let step = 0; log.actions.length < Math.min(pace.actions, untilAction); step += 1) {
