@@ -11,10 +11,10 @@ const fakeThread = (versions: readonly string[]) => {
   const messages: number[] = [];
   const answers: (() => void)[] = [];
   const ask = (_type: string, message: ToWorker): Promise<unknown> => {
-    const jobs = message.type === 'jobs' ? message.jobs : [];
+    assert.ok(message.type === 'jobs');
+    const { id, jobs, values } = message;
     messages.push(jobs.length);
-    const outcomes = jobs.map(({ value }) => ({ ok: true, value }));
-    return new Promise((resolve) => answers.push(() => resolve({ type: 'jobs', id: message.id, outcomes })));
+    return new Promise((resolve) => answers.push(() => resolve({ type: 'jobs', id, values, failures: new Map() })));
   };
   const thread: RsaThread = {
     loaded: new Set(versions),
@@ -40,7 +40,10 @@ const messagesOf = async (bits: number, count: number): Promise<readonly number[
   const publicJwk = { kty: 'RSA', n: Buffer.alloc(bits / 8, 255).toString('base64url'), e: 'AQAB' } as const;
   const key = { version: 'v', publicJwk, sealedPrivateKey: async () => new Uint8Array() };
   const job = () =>
-    ({ operation: 'decrypt', version: 'v', algorithm: 'RSA-OAEP-256', value: new Uint8Array(8) }) as const;
+    ({
+      work: { operation: 'decrypt', version: 'v', algorithm: 'RSA-OAEP-256' },
+      value: new Uint8Array(8),
+    }) as const;
   const all = Array.from({ length: count }, () => dispatch.submit(job(), key));
   let isDone = false;
   const done = Promise.all(all).then(() => {

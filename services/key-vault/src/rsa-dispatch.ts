@@ -1,10 +1,11 @@
 import { Rejection } from '@interlock/event-store';
 import { RETRY_AFTER_MS } from '@interlock/rpc';
+import { packValues, unpackValues } from './packed-values.ts';
 import { modulusLength, type RsaKey } from './rsa.ts';
-import type { RsaJob } from './rsa-job.ts';
+import { isSameWork, type RsaJob, type RsaWork } from './rsa-job.ts';
 import { fairQueue } from './rsa-queue.ts';
 import type { RsaThread } from './rsa-thread.ts';
-import type { LoadKey, Outcome } from './rsa-worker.ts';
+import type { Failure, LoadKey } from './rsa-worker.ts';
 import type { Sealing } from './sealing.ts';
 
 /**
@@ -137,17 +138,19 @@ export function createRsaDispatch(parts: {
   const send = async (thread: RsaThread, tasks: readonly Task[], keys: readonly LoadKey[]): Promise<void> => {
     for (const { version } of keys) makeRoom(thread, version);
     for (const { key } of tasks) if (key) touch(thread, key.version);
-    const { jobs, buffer } = packed(tasks.map(({ job }) => job));
-    const buffers = [buffer, ...keys.map(({ sealKey }) => bufferOf(sealKey))];
+    const jobs = worksOf(tasks);
+    const values = packValues(tasks.map(({ job }) => job.value));
+    const buffers = [values.bytes.buffer, ...keys.map(({ sealKey }) => bufferOf(sealKey))];
     try {
-      const { outcomes } = await thread.ask('jobs', { type: 'jobs', id: nextId(), keys, jobs }, buffers);
-      for (const [index, { resolve, reject, key }] of tasks.entries()) {
-        const outcome = outcomes[index];
-        if (outcome?.ok) {
-          resolve(outcome.value);
+      const answer = await thread.ask('jobs', { type: 'jobs', id: nextId(), keys, jobs, values }, buffers);
+      const results = unpackValues(answer.values);
+      for (const [number, { resolve, reject, key }] of tasks.entries()) {
+        const [result, failed] = [results[number], answer.failures.get(number)];
+        if (result && !failed) {
+          resolve(result);
           continue;
         }
-        const failure = failureOf(outcome);
+        const failure = failureOf(failed);
         // Perhaps the thread could not take the key; then the next job brings it again.
         if (key && !(failure instanceof Rejection && failure.reason === 'BAD_CIPHERTEXT')) {
           thread.loaded.delete(key.version);
@@ -193,8 +196,17 @@ export function createRsaDispatch(parts: {
 }
 
 /** Jobs with one private key wait in its line, those with one public key in another, which no eviction concerns. */
-const lineOf = (job: RsaJob, key: RsaKey | undefined): string =>
-  key?.version ?? `public ${'publicKey' in job ? job.publicKey.version : ''}`;
+const lineOf = ({ work }: RsaJob, key: RsaKey | undefined): string =>
+  key?.version ?? `public ${'publicKey' in work ? work.publicKey.version : ''}`;
+
+/** The work of each task. What is the same as before is the same object, which travels once: most of it is names and keys. */
+const worksOf = (tasks: readonly Task[]): readonly RsaWork[] => {
+  let last: RsaWork | undefined;
+  return tasks.map(({ job: { work } }) => {
+    last = last && isSameWork(last, work) ? last : work;
+    return last;
+  });
+};
 
 /** When to come back to a full queue: it holds about as much as the threads of a small machine do in that time. */
 const queueRetryMs = 1_000;
@@ -206,32 +218,19 @@ export const throttled = (limit: number): Rejection =>
     [RETRY_AFTER_MS]: String(queueRetryMs),
   });
 
-/** The error a failed outcome stands for. */
-export function failureOf(outcome: Outcome<unknown> | undefined): Error {
-  if (outcome && 'rejection' in outcome) {
-    const { code, reason, message, metadata } = outcome.rejection;
+/** The error a failure stands for. */
+export function failureOf(failure: Failure | undefined): Error {
+  if (failure && 'rejection' in failure) {
+    const { code, reason, message, metadata } = failure.rejection;
     return new Rejection(code, reason, message, metadata);
   }
-  return new Error(`an RSA job failed: ${outcome && 'defect' in outcome ? outcome.defect : 'no answer'}`);
+  return new Error(`an RSA job failed: ${failure?.defect ?? 'no answer'}`);
 }
 
 const evicted = (version: string) =>
   new Rejection('ABORTED', 'KEY_EVICTED', `${version} was evicted before this job began; decide about it again`, {
     version,
   });
-
-/** The jobs with their values in one buffer, which is moved to the thread: moving one for each job would cost more. */
-const packed = (jobs: readonly RsaJob[]): { readonly jobs: readonly RsaJob[]; readonly buffer: ArrayBuffer } => {
-  const buffer = new ArrayBuffer(jobs.reduce((length, { value }) => length + value.length, 0));
-  let used = 0;
-  const moved = jobs.map((job) => {
-    const value = new Uint8Array(buffer, used, job.value.length);
-    value.set(job.value);
-    used += value.length;
-    return { ...job, value };
-  });
-  return { jobs: moved, buffer };
-};
 
 /** Seal keys come in arrays with a buffer of their own, so the buffer can be moved. */
 function bufferOf(bytes: Uint8Array): ArrayBuffer {

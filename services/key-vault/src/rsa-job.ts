@@ -12,10 +12,10 @@ import {
 import { badCiphertext, type RsaPublicJwk } from './rsa.ts';
 import { digestInfo, encodePss, matchesPss, pkcs1Message } from './rsa-padding.ts';
 
-/** One piece of work as it travels to a worker. Lengths and algorithms were checked before. */
-export type RsaJob =
-  | { readonly operation: 'encrypt'; readonly publicKey: PublicKeyRef; readonly algorithm: string; value: Uint8Array }
-  | { readonly operation: 'decrypt'; readonly version: string; readonly algorithm: string; value: Uint8Array }
+/** What is done to a value. Lengths and algorithms were checked before. */
+export type RsaWork =
+  | { readonly operation: 'encrypt'; readonly publicKey: PublicKeyRef; readonly algorithm: string }
+  | { readonly operation: 'decrypt'; readonly version: string; readonly algorithm: string }
   | {
       readonly operation: 'rewrap';
       readonly version: string;
@@ -23,23 +23,33 @@ export type RsaJob =
       readonly publicKey: PublicKeyRef;
       readonly targetAlgorithm: string;
       readonly targetLimit: number;
-      value: Uint8Array;
     }
-  | {
-      readonly operation: 'sign';
-      readonly version: string;
-      readonly algorithm: string;
-      readonly hash: string;
-      value: Uint8Array;
-    }
+  | { readonly operation: 'sign'; readonly version: string; readonly algorithm: string; readonly hash: string }
   | {
       readonly operation: 'verify';
       readonly publicKey: PublicKeyRef;
       readonly algorithm: string;
       readonly hash: string;
-      value: Uint8Array;
       readonly signature: Uint8Array;
     };
+
+/** One piece of work. */
+export interface RsaJob {
+  readonly work: RsaWork;
+  readonly value: Uint8Array;
+}
+
+/** Whether the same is done to the value, with the same key: a version has one key for ever. */
+export const isSameWork = (one: RsaWork, other: RsaWork): boolean => {
+  if (one.operation !== other.operation || one.algorithm !== other.algorithm || one.operation === 'verify') return false;
+  const ofPrivate = 'version' in one ? one.version : '';
+  const ofPublic = 'publicKey' in one ? one.publicKey.version : '';
+  return (
+    ofPrivate === ('version' in other ? other.version : '') &&
+    ofPublic === ('publicKey' in other ? other.publicKey.version : '') &&
+    (one.operation !== 'rewrap' || (other.operation === 'rewrap' && one.targetAlgorithm === other.targetAlgorithm))
+  );
+};
 
 /** The public half of a version, so that a worker that never saw the version can use it. */
 export interface PublicKeyRef {
@@ -95,35 +105,35 @@ export function createKeyring(): Keyring {
 }
 
 /**
- * Does one job, on this thread, and overwrites `job.value`. @returns the answer; of `verify` one byte, 1 for true.
+ * Does one job, on this thread, and overwrites its value. @returns the answer; of `verify` one byte, 1 for true.
  * @throws Rejection BAD_CIPHERTEXT.
  */
-export function performRsaJob(keyring: Keyring, job: RsaJob): Uint8Array {
+export function performRsaJob(keyring: Keyring, { work, value }: RsaJob): Uint8Array {
   try {
-    switch (job.operation) {
+    switch (work.operation) {
       case 'encrypt':
-        return encrypt(keyring.publicKey(job.publicKey), job.algorithm, job.value);
+        return encrypt(keyring.publicKey(work.publicKey), work.algorithm, value);
       case 'decrypt':
-        return decrypt(keyring.privateKey(job.version), job.algorithm, job.value);
+        return decrypt(keyring.privateKey(work.version), work.algorithm, value);
       case 'rewrap': {
-        const plaintext = decrypt(keyring.privateKey(job.version), job.algorithm, job.value);
+        const plaintext = decrypt(keyring.privateKey(work.version), work.algorithm, value);
         try {
           // Longer than the target takes: not a DEK of ours, whatever it opened to.
-          if (plaintext.length > job.targetLimit) throw badCiphertext(job.algorithm);
-          return encrypt(keyring.publicKey(job.publicKey), job.targetAlgorithm, plaintext);
+          if (plaintext.length > work.targetLimit) throw badCiphertext(work.algorithm);
+          return encrypt(keyring.publicKey(work.publicKey), work.targetAlgorithm, plaintext);
         } finally {
           plaintext.fill(0);
         }
       }
       case 'sign':
-        return sign(keyring.privateKey(job.version), job.algorithm, job.hash, job.value);
+        return sign(keyring.privateKey(work.version), work.algorithm, work.hash, value);
       case 'verify': {
-        const matches = verify(keyring.publicKey(job.publicKey), job.algorithm, job.hash, job.value, job.signature);
+        const matches = verify(keyring.publicKey(work.publicKey), work.algorithm, work.hash, value, work.signature);
         return Uint8Array.of(matches ? 1 : 0);
       }
     }
   } finally {
-    job.value.fill(0);
+    value.fill(0);
   }
 }
 

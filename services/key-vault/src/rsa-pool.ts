@@ -94,13 +94,13 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
     checkPlaintext(job, modulusLength(key.publicJwk), legacyPadding);
     const { algorithm } = job;
     const publicKey = { version: key.version, jwk: key.publicJwk };
-    return submit({ operation: 'encrypt', publicKey, algorithm, value: job.value }, undefined, job.urgent);
+    return submit({ work: { operation: 'encrypt', publicKey, algorithm }, value: job.value }, undefined, job.urgent);
   };
   const decrypt = async (key: RsaKey, job: CipherJob) => {
     checkCiphertext(job, modulusLength(key.publicJwk), legacyPadding);
     const { version } = key;
     const { algorithm, value } = job;
-    return submit({ operation: 'decrypt', version, algorithm, value }, key, job.urgent);
+    return submit({ work: { operation: 'decrypt', version, algorithm }, value }, key, job.urgent);
   };
 
   return {
@@ -117,31 +117,28 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
     async rewrap(source, target, job) {
       const wrapped = { algorithm: job.sourceAlgorithm, value: job.value };
       checkCiphertext(wrapped, modulusLength(source.publicJwk), legacyPadding);
-      return submit(
-        {
-          operation: 'rewrap',
-          version: source.version,
-          algorithm: job.sourceAlgorithm,
-          publicKey: { version: target.version, jwk: target.publicJwk },
-          targetAlgorithm: job.targetAlgorithm,
-          targetLimit: plaintextLimit(job.targetAlgorithm, modulusLength(target.publicJwk), legacyPadding),
-          value: job.value,
-        },
-        source,
-        job.urgent,
-      );
+      const work = {
+        operation: 'rewrap',
+        version: source.version,
+        algorithm: job.sourceAlgorithm,
+        publicKey: { version: target.version, jwk: target.publicJwk },
+        targetAlgorithm: job.targetAlgorithm,
+        targetLimit: plaintextLimit(job.targetAlgorithm, modulusLength(target.publicJwk), legacyPadding),
+      } as const;
+      return submit({ work, value: job.value }, source, job.urgent);
     },
     async sign(key, job) {
       const { hash } = checkDigest(job);
       const { algorithm, digest: value } = job;
-      return submit({ operation: 'sign', version: key.version, algorithm, hash, value }, key);
+      return submit({ work: { operation: 'sign', version: key.version, algorithm, hash }, value }, key);
     },
     async verify(key, job) {
       const { hash } = checkDigest(job);
       const { algorithm, digest: value, signature } = job;
       const publicKey = { version: key.version, jwk: key.publicJwk };
       if (signature.length !== modulusLength(key.publicJwk)) return false;
-      const [matches] = await submit({ operation: 'verify', publicKey, algorithm, hash, value, signature }, undefined);
+      const work = { operation: 'verify', publicKey, algorithm, hash, signature } as const;
+      const [matches] = await submit({ work, value }, undefined);
       return matches === 1;
     },
     evict: (version) => dispatch.evict(version),

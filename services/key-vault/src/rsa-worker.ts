@@ -2,9 +2,10 @@ import { generateKeyPair, randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import { parentPort } from 'node:worker_threads';
 import { Rejection, type RejectionCode } from '@interlock/event-store';
+import { type PackedValues, packValues, unpackValues } from './packed-values.ts';
 import type { NewRsaKey, RsaImport } from './rsa.ts';
 import { importRsaKey, publicJwkOf } from './rsa-import.ts';
-import { createKeyring, performRsaJob, type RsaJob } from './rsa-job.ts';
+import { createKeyring, performRsaJob, type RsaWork } from './rsa-job.ts';
 import { openPrivateKey, sealPrivateKey } from './sealing.ts';
 
 /**
@@ -14,10 +15,16 @@ import { openPrivateKey, sealPrivateKey } from './sealing.ts';
  * Messages are handled in the order they come in, so an answer to `evict` means that no earlier job is left.
  */
 export type ToWorker =
-  | { readonly type: 'jobs'; readonly id: number; readonly keys: readonly LoadKey[]; readonly jobs: readonly RsaJob[] }
+  | ({ readonly type: 'jobs'; readonly id: number; readonly keys: readonly LoadKey[] } & PackedJobs)
   | { readonly type: 'generate'; readonly id: number; readonly version: string; bits: number; sealKey: Uint8Array }
   | { readonly type: 'import'; readonly id: number; readonly version: string; material: RsaImport; sealKey: Uint8Array }
   | { readonly type: 'evict'; readonly id: number; readonly version: string };
+
+/** Jobs, and a value for each. Jobs that are one object travel as one. */
+export interface PackedJobs {
+  readonly jobs: readonly RsaWork[];
+  readonly values: PackedValues;
+}
 
 /** A private key for the worker's keyring: sealed, with the seal key that opens it (moved here, and cleared). */
 export interface LoadKey {
@@ -26,9 +33,11 @@ export interface LoadKey {
   readonly sealKey: Uint8Array;
 }
 
-/** What became of one job. A failure that is no Rejection carries only a text. */
-export type Outcome<T> =
-  | { readonly ok: true; readonly value: T }
+/** What became of one job. */
+export type Outcome<T> = { readonly ok: true; readonly value: T } | Failure;
+
+/** A failure that is no Rejection carries only a text. */
+export type Failure =
   | { readonly ok: false; readonly rejection: RejectionParts }
   | { readonly ok: false; readonly defect: string };
 
@@ -42,9 +51,16 @@ export interface RejectionParts {
 
 /** The worker's answer to the message of the same id. */
 export type FromWorker =
-  | { readonly type: 'jobs'; readonly id: number; readonly outcomes: readonly Outcome<Uint8Array>[] }
+  | ({ readonly type: 'jobs'; readonly id: number } & PackedOutcomes)
   | { readonly type: 'key'; readonly id: number; readonly outcome: Outcome<NewRsaKey> }
   | { readonly type: 'evicted'; readonly id: number };
+
+/** What became of jobs, in their order: a value for each, empty for one that failed. */
+export interface PackedOutcomes {
+  readonly values: PackedValues;
+  /** By number of the job. */
+  readonly failures: ReadonlyMap<number, Failure>;
+}
 
 const keyring = createKeyring();
 const generatePair = promisify(generateKeyPair);
@@ -54,13 +70,8 @@ if (!port) throw new Error('rsa-worker.ts runs only as a worker thread');
 port.on('message', (message: ToWorker) => {
   switch (message.type) {
     case 'jobs': {
-      const broken = loadKeys(message.keys);
-      const outcomes = message.jobs.map((job) => {
-        const failed = 'version' in job ? broken.get(job.version) : undefined;
-        return failed ?? attempt(() => performRsaJob(keyring, job));
-      });
-      const { moved, buffer } = packed(outcomes);
-      return answer({ type: 'jobs', id: message.id, outcomes: moved }, [buffer]);
+      const { values, failures } = performAll(message, loadKeys(message.keys));
+      return answer({ type: 'jobs', id: message.id, values, failures }, [values.bytes.buffer]);
     }
     case 'generate':
       return void generate(message);
@@ -84,8 +95,8 @@ function answer(message: FromWorker, buffers: readonly ArrayBuffer[] = []): void
 }
 
 /** @returns versions whose key could not be opened, with the answer for each job that needs them. */
-function loadKeys(keys: readonly LoadKey[]): Map<string, Outcome<never>> {
-  const broken = new Map<string, Outcome<never>>();
+function loadKeys(keys: readonly LoadKey[]): Map<string, Failure> {
+  const broken = new Map<string, Failure>();
   for (const { version, sealed, sealKey } of keys) {
     const outcome = attempt(() => {
       const pkcs8 = openPrivateKey(sealKey, version, sealed);
@@ -122,26 +133,24 @@ function sealNew(sealKey: Uint8Array, version: string, pkcs8: Uint8Array): Uint8
   }
 }
 
-/**
- * Moves all results into one buffer, which then changes threads without leaving a copy behind. A buffer for each would cost
- * more than everything else about a message.
- */
-function packed(outcomes: readonly Outcome<Uint8Array>[]): {
-  readonly moved: readonly Outcome<Uint8Array>[];
-  readonly buffer: ArrayBuffer;
-} {
-  const buffer = new ArrayBuffer(outcomes.reduce((sum, outcome) => sum + (outcome.ok ? outcome.value.length : 0), 0));
-  let used = 0;
-  const moved = outcomes.map((outcome) => {
-    if (!outcome.ok) return outcome;
-    const value = new Uint8Array(buffer, used, outcome.value.length);
-    value.set(outcome.value);
-    used += value.length;
-    outcome.value.fill(0);
-    return { ok: true, value } as const;
+/** Does all jobs of a message. No copy of a result stays behind. @param broken versions whose key could not be opened */
+function performAll({ jobs, values }: PackedJobs, broken: ReadonlyMap<string, Failure>): PackedOutcomes {
+  const failures = new Map<number, Failure>();
+  const sources = unpackValues(values);
+  const results = jobs.map((work, number): Uint8Array => {
+    const value = sources[number] ?? nothing;
+    const outcome =
+      ('version' in work ? broken.get(work.version) : undefined) ?? attempt(() => performRsaJob(keyring, { work, value }));
+    if (outcome.ok) return outcome.value;
+    failures.set(number, outcome);
+    return nothing;
   });
-  return { moved, buffer };
+  const packed = packValues(results);
+  for (const result of results) result.fill(0);
+  return { values: packed, failures };
 }
+
+const nothing = new Uint8Array();
 
 function attempt<T>(work: () => T): Outcome<T> {
   try {
