@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { fairQueue } from './rsa-queue.ts';
 
 /** A queue in which `line` + number are the jobs, pushed in this order. */
@@ -32,4 +35,23 @@ test('a line that is removed is gone, and the others stay', () => {
   assert.deepEqual(queue.remove('a'), ['a2', 'a3']);
   assert.deepEqual(queue.remove('a'), []);
   assert.deepEqual([queue.length, queue.take(5)], [1, ['b1']]);
+});
+
+test('G8: what was taken is held no longer, also where its line never ends', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect: unknown = runInNewContext('gc');
+  if (typeof collect !== 'function') throw new Error('there is no way to collect garbage');
+  const queue = fairQueue<object>();
+  queue.push('a', {});
+  const pushAndTake = () => {
+    queue.push('a', {});
+    return queue.take(1).map((job) => new WeakRef(job));
+  };
+  const taken = Array.from({ length: 10 }, pushAndTake).flat();
+  const isLeft = (): boolean => taken.some((job) => job.deref() !== undefined);
+  for (let round = 0; round < 20 && isLeft(); round += 1) {
+    await nextTurn();
+    collect();
+  }
+  assert.deepEqual([queue.length, isLeft()], [1, false]);
 });

@@ -9,19 +9,28 @@ export interface FairQueue<Job> {
   remove(line: string): Job[];
 }
 
+/** A job, and the one behind it. What was taken is held by nobody here, however long a line never ends. */
+interface Place<Job> {
+  readonly job: Job;
+  next: Place<Job> | undefined;
+}
+
 /** An empty queue. */
 export const fairQueue = <Job>(): FairQueue<Job> => {
-  /** In the order of their turns. `next` is the first job that is still there. */
-  const lines = new Map<string, { readonly jobs: Job[]; next: number }>();
+  /** In the order of their turns. */
+  const lines = new Map<string, { first: Place<Job>; last: Place<Job> }>();
   let length = 0;
   return {
     get length() {
       return length;
     },
-    push(line, job) {
-      const known = lines.get(line);
-      if (known) known.jobs.push(job);
-      else lines.set(line, { jobs: [job], next: 0 });
+    push(name, job) {
+      const place = { job, next: undefined };
+      const line = lines.get(name);
+      if (line) {
+        line.last.next = place;
+        line.last = place;
+      } else lines.set(name, { first: place, last: place });
       length += 1;
     },
     take(count) {
@@ -29,19 +38,23 @@ export const fairQueue = <Job>(): FairQueue<Job> => {
       // A line that is put back comes after the last one, so the loop goes round.
       for (const [name, line] of lines) {
         if (taken.length === count) break;
-        taken.push(...line.jobs.slice(line.next, line.next + 1));
-        line.next += 1;
+        const { job, next } = line.first;
+        line.first.next = undefined;
+        taken.push(job);
         lines.delete(name);
-        if (line.next < line.jobs.length) lines.set(name, line);
+        if (next === undefined) continue;
+        line.first = next;
+        lines.set(name, line);
       }
       length -= taken.length;
       return taken;
     },
-    remove(line) {
-      const { jobs, next } = lines.get(line) ?? { jobs: [], next: 0 };
-      lines.delete(line);
-      length -= jobs.length - next;
-      return jobs.slice(next);
+    remove(name) {
+      const removed: Job[] = [];
+      for (let place = lines.get(name)?.first; place; place = place.next) removed.push(place.job);
+      lines.delete(name);
+      length -= removed.length;
+      return removed;
     },
   };
 };
