@@ -41,7 +41,8 @@ export interface RsaJob {
 
 /** Whether the same is done to the value, with the same key: a version has one key for ever. */
 export const isSameWork = (one: RsaWork, other: RsaWork): boolean => {
-  if (one.operation !== other.operation || one.algorithm !== other.algorithm || one.operation === 'verify') return false;
+  if (one.operation !== other.operation || one.algorithm !== other.algorithm || one.operation === 'verify')
+    return false;
   const ofPrivate = 'version' in one ? one.version : '';
   const ofPublic = 'publicKey' in one ? one.publicKey.version : '';
   return (
@@ -138,14 +139,26 @@ export function performRsaJob(keyring: Keyring, { work, value }: RsaJob): Uint8A
 }
 
 /** Padding options of an encryption algorithm. Rule KV-40. */
-function paddingOf(algorithm: string) {
+function paddingOf(algorithm: string): Padding {
   if (algorithm === 'RSA1_5') return { padding: constants.RSA_PKCS1_PADDING };
   const oaepHash = algorithm === 'RSA-OAEP-256' ? 'sha256' : 'sha1';
   return { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash };
 }
 
+interface Padding {
+  readonly padding: number;
+  readonly oaepHash?: string;
+}
+
+/**
+ * A key with the padding of its next operation, as `node:crypto` takes it. The object is the key itself and not one around
+ * it: Node tries first whether that is a key, and throws and catches two errors with their stacks until it knows, which is a
+ * twentieth of an unwrap.
+ */
+const padded = (key: KeyObject, { padding, oaepHash }: Padding): KeyObject => Object.assign(key, { padding, oaepHash });
+
 const encrypt = (key: KeyObject, algorithm: string, plaintext: Uint8Array) =>
-  publicEncrypt({ key, ...paddingOf(algorithm) }, plaintext);
+  publicEncrypt(padded(key, paddingOf(algorithm)), plaintext);
 
 function decrypt(key: KeyObject, algorithm: string, ciphertext: Uint8Array): Uint8Array {
   if (algorithm === 'RSA1_5') {
@@ -157,7 +170,7 @@ function decrypt(key: KeyObject, algorithm: string, ciphertext: Uint8Array): Uin
     return plaintext;
   }
   try {
-    return privateDecrypt({ key, ...paddingOf(algorithm) }, ciphertext);
+    return privateDecrypt(padded(key, paddingOf(algorithm)), ciphertext);
   } catch {
     // OpenSSL's text says at which step it failed, which nobody outside may learn.
     throw badCiphertext(algorithm);
@@ -166,7 +179,7 @@ function decrypt(key: KeyObject, algorithm: string, ciphertext: Uint8Array): Uin
 
 function openRaw(key: KeyObject, ciphertext: Uint8Array): Uint8Array | undefined {
   try {
-    return privateDecrypt({ key, padding: constants.RSA_NO_PADDING }, ciphertext);
+    return privateDecrypt(padded(key, { padding: constants.RSA_NO_PADDING }), ciphertext);
   } catch {
     // Raw RSA refuses only a number that is not below the modulus: no ciphertext of this key.
     return undefined;
@@ -175,11 +188,11 @@ function openRaw(key: KeyObject, ciphertext: Uint8Array): Uint8Array | undefined
 
 function sign(key: KeyObject, algorithm: string, hash: string, digest: Uint8Array): Uint8Array {
   if (algorithm.startsWith('RS')) {
-    return privateEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, digestInfo(hash, digest));
+    return privateEncrypt(padded(key, { padding: constants.RSA_PKCS1_PADDING }), digestInfo(hash, digest));
   }
   const modulusBits = key.asymmetricKeyDetails?.modulusLength ?? 0;
   const encoded = encodePss(hash, digest, randomBytes(digest.length), modulusBits / 8);
-  return privateEncrypt({ key, padding: constants.RSA_NO_PADDING }, encoded);
+  return privateEncrypt(padded(key, { padding: constants.RSA_NO_PADDING }), encoded);
 }
 
 function verify(key: KeyObject, algorithm: string, hash: string, digest: Uint8Array, signature: Uint8Array): boolean {
@@ -187,7 +200,7 @@ function verify(key: KeyObject, algorithm: string, hash: string, digest: Uint8Ar
   const padding = isPkcs1 ? constants.RSA_PKCS1_PADDING : constants.RSA_NO_PADDING;
   let opened: Uint8Array;
   try {
-    opened = publicDecrypt({ key, padding }, signature);
+    opened = publicDecrypt(padded(key, { padding }), signature);
   } catch {
     // Not below the modulus, or not padded as a signature: it is a signature of nothing.
     return false;

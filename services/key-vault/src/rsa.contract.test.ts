@@ -4,6 +4,8 @@ import {
   createHash,
   createPublicKey,
   generateKeyPairSync,
+  privateDecrypt,
+  publicEncrypt,
   randomBytes,
   verify as verifySignature,
 } from 'node:crypto';
@@ -284,6 +286,32 @@ for (const [name, createEngine] of Object.entries(engines)) {
     });
   });
 }
+
+test('each wrap of the worker threads has the padding of its algorithm, whatever the job before it had (KV-40)', async () => {
+  const engine = createRsaPool({ sealing: newSealing(), workers: 1, legacyPadding: true });
+  try {
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const jwk: Record<string, unknown> = { ...privateKey.export({ format: 'jwk' }) };
+    const key = keyOf('keys/p/1', await engine.import('keys/p/1', { format: 'jwk', jwk }));
+    const { RSA_PKCS1_OAEP_PADDING: padding, RSA_PKCS1_PADDING } = constants;
+    const paddings = [
+      ['RSA-OAEP-256', { padding, oaepHash: 'sha256' }],
+      ['RSA1_5', { padding: RSA_PKCS1_PADDING }],
+      ['RSA-OAEP', { padding, oaepHash: 'sha1' }],
+    ] as const;
+    const value = randomBytes(32);
+    await Promise.all(
+      [...paddings, ...paddings].map(async ([algorithm, options]) => {
+        const wrapped = await engine.wrap(key, { algorithm, value });
+        assert.deepEqual(privateDecrypt({ key: privateKey, ...options }, wrapped), value);
+        const sealed = publicEncrypt({ key: publicKey, ...options }, value);
+        assert.deepEqual(Buffer.from(await engine.unwrap(key, { algorithm, value: sealed })), value);
+      }),
+    );
+  } finally {
+    await engine.close();
+  }
+});
 
 test('signatures of the worker threads are those OpenSSL accepts (KV-41)', async () => {
   const engine = createRsaPool({ sealing: newSealing(), workers: 1 });
