@@ -35,33 +35,61 @@ export const isUnavailable = ({ code }: Pick<ItemRefusal, 'code'>): boolean => c
 /** What became of an item. */
 export type ItemOutcome<Answer> = { readonly answer: Answer } | { readonly refused: ItemRefusal };
 
+/** How dealing with one item ended, before anybody outside is told. */
+export type Settled<Answer> = { readonly answer: Answer } | { readonly error: unknown };
+
+/** What there is to say about a batch. */
+export interface BatchLimits {
+  /** Most items of one call. */
+  readonly sizeMax: number;
+  /** Field of the request that holds them. */
+  readonly field?: string;
+  readonly log: Logger;
+}
+
 /**
  * Deals with every item of a batch by itself, as if it had come alone; all begin at once.
- * @param sizeMax most items of one call
- * @param field of the request that holds them
- * @throws Rejection INVALID_ARGUMENT BATCH_SIZE_INVALID; what the first item threw where none could be dealt with now, so that
+ * @throws Rejection as `settleTogether`
+ */
+export const settleItems = <Item, Answer>(
+  items: readonly Item[],
+  limits: BatchLimits,
+  handle: (item: Item) => Promise<Answer>,
+): Promise<readonly ItemOutcome<Answer>[]> =>
+  settleTogether(items, limits, () =>
+    Promise.all(
+      items.map(async (item) => {
+        try {
+          return { answer: await handle(item) };
+        } catch (error) {
+          return { error };
+        }
+      }),
+    ),
+  );
+
+/**
+ * Deals with a batch in one go: what is the same for its items is done once. Each has an outcome of its own all the same.
+ * @param handle tells how each ended, in their order
+ * @throws Rejection INVALID_ARGUMENT BATCH_SIZE_INVALID; what the first item failed with where none could be dealt with now, so that
  *   the call may be repeated as one for it alone would be
  */
-export const settleItems = async <Item, Answer>(
+export const settleTogether = async <Item, Answer>(
   items: readonly Item[],
-  { sizeMax, field = 'items', log }: { readonly sizeMax: number; readonly field?: string; readonly log: Logger },
-  handle: (item: Item) => Promise<Answer>,
+  { sizeMax, field = 'items', log }: BatchLimits,
+  handle: (items: readonly Item[]) => Promise<readonly Settled<Answer>[]>,
 ): Promise<readonly ItemOutcome<Answer>[]> => {
   if (items.length === 0 || items.length > sizeMax) throw batchSizeInvalid(items.length, sizeMax, field);
   const errors: unknown[] = [];
-  const outcomes = await Promise.all(
-    items.map(async (item) => {
-      try {
-        return { answer: await handle(item) };
-      } catch (error) {
-        // A call alone would have been logged so.
-        if (isInternal(error)) log.error('an item of a batch failed', { error });
-        const refused = itemRefusal(error);
-        if (isUnavailable(refused)) errors.push(error);
-        return { refused };
-      }
-    }),
-  );
+  const outcomes = (await handle(items)).map((settled): ItemOutcome<Answer> => {
+    if ('answer' in settled) return settled;
+    const { error } = settled;
+    // A call alone would have been logged so.
+    if (isInternal(error)) log.error('an item of a batch failed', { error });
+    const refused = itemRefusal(error);
+    if (isUnavailable(refused)) errors.push(error);
+    return { refused };
+  });
   if (errors.length === items.length) throw errors[0];
   return outcomes;
 };
@@ -76,7 +104,8 @@ export interface ItemOrigin {
 
 /** The cause of a call as the item's own work would have had it. @throws Rejection INVALID_ARGUMENT METADATA_INVALID */
 export const onBehalfOf = (cause: Cause, origin: ItemOrigin | undefined): Cause => {
-  const { correlationId = '', traceparent = '' } = origin ?? {};
+  if (origin === undefined) return cause;
+  const { correlationId, traceparent } = origin;
   if (!/^[0-9A-Za-z_-]{0,64}$/.test(correlationId))
     throw originInvalid(CallMetadata.correlationId, 'up to 64 letters, digits, "-" or "_"');
   if (traceparent !== '' && traceIdOf(traceparent) === undefined)

@@ -28,7 +28,9 @@ export {
   itemError,
   itemRefusal,
   onBehalfOf,
+  type Settled,
   settleItems,
+  settleTogether,
 } from './batch-item.ts';
 export { type BatchItem, type Batching, type BatchOutcome, openBatching, type SendBatch } from './batching.ts';
 export {

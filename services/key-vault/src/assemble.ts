@@ -9,7 +9,7 @@ import { auditRetention, retentionShare } from './audit/retention.ts';
 import { backgroundWork } from './background.ts';
 import { keyBackup } from './backup.ts';
 import { cryptographyApi } from './cryptography/api.ts';
-import { openEachItem } from './cryptography/batch.ts';
+import { openSettleBatch } from './cryptography/batch.ts';
 import { diskAccessApi } from './cryptography/disk-access.ts';
 import { impactPreviewApi } from './cryptography/impact-preview.ts';
 import { openJudging } from './cryptography/judging.ts';
@@ -115,7 +115,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     random,
     vaults,
     keys,
-    eachItem: openEachItem(logger),
+    settleBatch: openSettleBatch(logger),
     holding,
     judging: openJudging(urls),
     look: openLooking({ store: holding, vaults, keys }),

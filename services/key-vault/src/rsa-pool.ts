@@ -12,7 +12,6 @@ import {
   type RsaKey,
 } from './rsa.ts';
 import { createRsaDispatch, failureOf, throttled } from './rsa-dispatch.ts';
-import type { RsaJob } from './rsa-job.ts';
 import { createRsaThread, type RsaThread } from './rsa-thread.ts';
 import type { Sealing } from './sealing.ts';
 
@@ -51,31 +50,24 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
     messageId += 1;
     return messageId;
   };
-  const checkOpen = () => {
+  /** Work that is waited for when the pool is closed. @throws Rejection UNAVAILABLE RSA_CLOSED */
+  const tracked = async <T>(begin: () => Promise<T>): Promise<T> => {
     if (closed) throw new Rejection('UNAVAILABLE', 'RSA_CLOSED', 'this vault is shutting down; ask another replica');
-  };
-  const ended = () => {
-    running -= 1;
-    if (running === 0) onIdle?.();
-  };
-  /** Work that is waited for when the pool is closed. */
-  const track = <T>(work: Promise<T>): Promise<T> => {
     running += 1;
-    work.then(ended, ended);
-    return work;
+    try {
+      return await begin();
+    } finally {
+      running -= 1;
+      if (running === 0) onIdle?.();
+    }
   };
 
-  const dispatch = createRsaDispatch({ threads, sealing, queueLimit, keysPerWorker, nextId });
-  const submit = (job: RsaJob, key: RsaKey | undefined, isUrgent?: boolean) => {
-    checkOpen();
-    return track(dispatch.submit(job, key, isUrgent));
-  };
+  const { submit, evict } = createRsaDispatch({ threads, sealing, queueLimit, keysPerWorker, nextId });
 
   const newKey = async (
     version: string,
     message: (sealKey: Uint8Array) => Parameters<RsaThread['ask']>[1],
   ): Promise<NewRsaKey> => {
-    checkOpen();
     if (newKeys >= newKeysMax) throw throttled(newKeysMax);
     const thread = threads[newKeys % threads.length];
     if (!thread) throw new Error('a pool without threads');
@@ -90,58 +82,63 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
     }
   };
 
-  const encrypt = async (key: RsaKey, job: CipherJob) => {
-    checkPlaintext(job, modulusLength(key.publicJwk), legacyPadding);
-    const { algorithm } = job;
-    const publicKey = { version: key.version, jwk: key.publicJwk };
-    return submit({ work: { operation: 'encrypt', publicKey, algorithm }, value: job.value }, undefined, job.urgent);
-  };
-  const decrypt = async (key: RsaKey, job: CipherJob) => {
-    checkCiphertext(job, modulusLength(key.publicJwk), legacyPadding);
-    const { version } = key;
-    const { algorithm, value } = job;
-    return submit({ work: { operation: 'decrypt', version, algorithm }, value }, key, job.urgent);
-  };
+  const encrypt = (key: RsaKey, job: CipherJob) =>
+    tracked(() => {
+      checkPlaintext(job, modulusLength(key.publicJwk), legacyPadding);
+      const { algorithm, value } = job;
+      const publicKey = { version: key.version, jwk: key.publicJwk };
+      return submit({ work: { operation: 'encrypt', publicKey, algorithm }, value }, undefined, job.urgent);
+    });
+  const decrypt = (key: RsaKey, job: CipherJob) =>
+    tracked(() => {
+      checkCiphertext(job, modulusLength(key.publicJwk), legacyPadding);
+      const { algorithm, value } = job;
+      return submit({ work: { operation: 'decrypt', version: key.version, algorithm }, value }, key, job.urgent);
+    });
 
   return {
-    async generate(version, bits) {
-      checkSize(bits);
-      return track(newKey(version, (sealKey) => ({ type: 'generate', id: nextId(), version, bits, sealKey })));
-    },
+    generate: (version, bits) =>
+      tracked(() => {
+        checkSize(bits);
+        return newKey(version, (sealKey) => ({ type: 'generate', id: nextId(), version, bits, sealKey }));
+      }),
     import: (version, material) =>
-      track(newKey(version, (sealKey) => ({ type: 'import', id: nextId(), version, material, sealKey }))),
+      tracked(() => newKey(version, (sealKey) => ({ type: 'import', id: nextId(), version, material, sealKey }))),
     encrypt,
     decrypt,
     wrap: encrypt,
     unwrap: decrypt,
-    async rewrap(source, target, job) {
-      const wrapped = { algorithm: job.sourceAlgorithm, value: job.value };
-      checkCiphertext(wrapped, modulusLength(source.publicJwk), legacyPadding);
-      const work = {
-        operation: 'rewrap',
-        version: source.version,
-        algorithm: job.sourceAlgorithm,
-        publicKey: { version: target.version, jwk: target.publicJwk },
-        targetAlgorithm: job.targetAlgorithm,
-        targetLimit: plaintextLimit(job.targetAlgorithm, modulusLength(target.publicJwk), legacyPadding),
-      } as const;
-      return submit({ work, value: job.value }, source, job.urgent);
-    },
-    async sign(key, job) {
-      const { hash } = checkDigest(job);
-      const { algorithm, digest: value } = job;
-      return submit({ work: { operation: 'sign', version: key.version, algorithm, hash }, value }, key);
-    },
-    async verify(key, job) {
-      const { hash } = checkDigest(job);
-      const { algorithm, digest: value, signature } = job;
-      const publicKey = { version: key.version, jwk: key.publicJwk };
-      if (signature.length !== modulusLength(key.publicJwk)) return false;
-      const work = { operation: 'verify', publicKey, algorithm, hash, signature } as const;
-      const [matches] = await submit({ work, value }, undefined);
-      return matches === 1;
-    },
-    evict: (version) => dispatch.evict(version),
+    rewrap: (source, target, job) =>
+      tracked(() => {
+        const wrapped = { algorithm: job.sourceAlgorithm, value: job.value };
+        checkCiphertext(wrapped, modulusLength(source.publicJwk), legacyPadding);
+        const work = {
+          operation: 'rewrap',
+          version: source.version,
+          algorithm: job.sourceAlgorithm,
+          publicKey: { version: target.version, jwk: target.publicJwk },
+          targetAlgorithm: job.targetAlgorithm,
+          targetLimit: plaintextLimit(job.targetAlgorithm, modulusLength(target.publicJwk), legacyPadding),
+        } as const;
+        return submit({ work, value: job.value }, source, job.urgent);
+      }),
+    sign: (key, job) =>
+      tracked(() => {
+        const { hash } = checkDigest(job);
+        const { algorithm, digest: value } = job;
+        return submit({ work: { operation: 'sign', version: key.version, algorithm, hash }, value }, key);
+      }),
+    verify: (key, job) =>
+      tracked(async () => {
+        const { hash } = checkDigest(job);
+        const { algorithm, digest: value, signature } = job;
+        const publicKey = { version: key.version, jwk: key.publicJwk };
+        if (signature.length !== modulusLength(key.publicJwk)) return false;
+        const work = { operation: 'verify', publicKey, algorithm, hash, signature } as const;
+        const [matches] = await submit({ work, value }, undefined);
+        return matches === 1;
+      }),
+    evict,
     async close() {
       closed = true;
       if (running > 0) await new Promise<void>((resolve) => (onIdle = resolve));

@@ -140,7 +140,8 @@ function performAll({ jobs, values }: PackedJobs, broken: ReadonlyMap<string, Fa
   const results = jobs.map((work, number): Uint8Array => {
     const value = sources[number] ?? nothing;
     const outcome =
-      ('version' in work ? broken.get(work.version) : undefined) ?? attempt(() => performRsaJob(keyring, { work, value }));
+      ('version' in work ? broken.get(work.version) : undefined) ??
+      attempt(() => performRsaJob(keyring, { work, value }));
     if (outcome.ok) return outcome.value;
     failures.set(number, outcome);
     return nothing;

@@ -1,13 +1,13 @@
 import { type EventStore, Rejection, type RejectionCode } from '@interlock/event-store';
-import { type Call, principalOf, type Refusal, RpcFailure } from '@interlock/rpc';
+import { type Call, principalOf, type Refusal, RpcFailure, type Settled } from '@interlock/rpc';
 import { type Clock, type Logger, type Random, traceIdOf } from '@interlock/runtime';
-import { batchMax } from '../cryptography/batch.ts';
+import { batchMax, settleReady } from '../cryptography/batch.ts';
 import type { KeyUrls } from '../names.ts';
 import type { RateLimit, RequestKind } from '../rate-limit.ts';
 import { countedRefusals } from './counted.ts';
-import { type AuditDraft, EntryDraft } from './draft.ts';
+import { type AuditDraft, EntryDraft, type StoredAlongside } from './draft.ts';
 import type { AuditEntry, AuditOperation } from './entry.ts';
-import { auditWriter } from './writer.ts';
+import { type AuditRecord, auditWriter } from './writer.ts';
 
 /** Who asks, from where and why: what the record needs of a call. */
 export type Asking = Pick<Call, 'caller' | 'cause' | 'peer'>;
@@ -18,6 +18,22 @@ export type AuditedHandler<Request, Answer, By extends Asking> = (
   call: By,
   entry: AuditDraft,
 ) => Promise<Answer>;
+
+/** A request of a batch. */
+export interface Asked<Request> {
+  readonly request: Request;
+  readonly call: Asking;
+}
+
+/** A request of a batch that is handled, and its entry. */
+export interface AuditedItem<Request> extends Asked<Request> {
+  readonly entry: AuditDraft;
+}
+
+/** Handles requests that are answered together, and tells how each ended, in their order. */
+export type AuditedBatchHandler<Request, Answer> = (
+  items: readonly AuditedItem<Request>[],
+) => Promise<readonly Settled<Answer>[]>;
 
 /** Puts requests on record. */
 export interface AuditLog {
@@ -31,6 +47,15 @@ export interface AuditLog {
     handle: AuditedHandler<Request, Answer, By>,
     discard?: (answer: Answer) => void,
   ): (request: Request, call: By) => Promise<Answer>;
+  /**
+   * The same for requests that are answered together: each has an entry of its own, and all of them are written at once, when the
+   * last of them has ended.
+   */
+  auditedTogether<Request, Answer>(
+    operation: AuditOperation,
+    handle: AuditedBatchHandler<Request, Answer>,
+    discard?: (answer: Answer) => void,
+  ): (asked: readonly Asked<Request>[]) => Promise<readonly Settled<Answer>[]>;
   /**
    * Puts a call on record that was refused before its handler ran: without a token, or with one that is not accepted
    * (KV-80, KV-81, KV-114). Nothing is recorded for a request that names no vault which exists.
@@ -113,31 +138,52 @@ export const auditLog = (parts: {
     counted.add({ vault, entry: outsideEntry(vault, operation, call, call.peer, rejection) });
   };
 
+  /** @throws Rejection THROTTLED, which is counted */
+  const admit = (operation: AuditOperation, request: unknown, call: Asking): void => {
+    try {
+      limits.admit(principalOf(call), kindOf(operation));
+    } catch (error) {
+      count(operation, request, call, error);
+      throw error;
+    }
+  };
+  /** What a request that was handled leaves on record, one above the limits aside, which is counted. */
+  const recordOf = (
+    { request, call, draft }: { readonly request: unknown; readonly call: Asking; readonly draft: EntryDraft },
+    about: Pick<AuditEntry, 'time' | 'operation' | 'durationUs'>,
+    ended: Settled<unknown>,
+  ): AuditRecord & { readonly stored: readonly StoredAlongside[] } => {
+    if ('error' in ended && isThrottled(ended.error)) {
+      count(about.operation, request, call, ended.error);
+      return nothing;
+    }
+    const { subjects, others } = draft;
+    if (subjects.length === 0) return nothing;
+    const outcome = 'error' in ended ? outcomeOf(ended.error) : success;
+    const stored = outcome.result === 'success' ? others : [];
+    return {
+      entries: subjects.map(({ vault, key, uri }) => ({
+        vault,
+        entry: entryOf(draft, call, { ...about, key, requestUri: uri }, outcome),
+      })),
+      also: stored.map(({ change }) => change),
+      stored,
+    };
+  };
+
   return {
     writeCounts: counted.run,
     audited: (operation, handle, discard) => async (request, call) => {
-      try {
-        limits.admit(principalOf(call), kindOf(operation));
-      } catch (error) {
-        count(operation, request, call, error);
-        throw error;
-      }
+      admit(operation, request, call);
       const time = clock.now();
       const startedMs = clock.monotonicMs();
       const draft = new EntryDraft(urls);
       const arrived = writer.expect();
-      const record = async (outcome: Outcome): Promise<void> => {
-        const { subjects, others } = draft;
-        if (subjects.length === 0) return;
+      const record = async (ended: Settled<unknown>): Promise<void> => {
         const durationUs = Math.round((clock.monotonicMs() - startedMs) * 1_000);
-        const stored = outcome.result === 'success' ? others : [];
-        const written = writer.write(
-          subjects.map(({ vault, key, uri }) => ({
-            vault,
-            entry: entryOf(draft, call, { time, operation, key, requestUri: uri, durationUs }, outcome),
-          })),
-          stored.map(({ change }) => change),
-        );
+        const { entries, also, stored } = recordOf({ request, call, draft }, { time, operation, durationUs }, ended);
+        if (entries.length === 0) return;
+        const written = writer.write(entries, also);
         arrived();
         await written;
         for (const other of stored) other.stored();
@@ -148,12 +194,11 @@ export const auditLog = (parts: {
         try {
           answer = await handle(request, call, draft);
         } catch (error) {
-          if (isThrottled(error)) count(operation, request, call, error);
-          else await record(outcomeOf(error));
+          await record({ error });
           throw error;
         }
         try {
-          await record(success);
+          await record({ answer });
         } catch (error) {
           discard?.(answer);
           throw error;
@@ -163,6 +208,42 @@ export const auditLog = (parts: {
         arrived();
       }
     },
+    auditedTogether: (operation, handle, discard) => (asked) =>
+      settleReady(
+        asked,
+        ({ request, call }) => {
+          admit(operation, request, call);
+          return { request, call, entry: new EntryDraft(urls) };
+        },
+        async (items) => {
+          const time = clock.now();
+          const startedMs = clock.monotonicMs();
+          const arrived = writer.expect();
+          try {
+            const ended = await handle(items).catch((error: unknown) => items.map(() => ({ error })));
+            if (ended.length !== items.length) throw new Error(`${ended.length} outcomes of ${items.length} requests`);
+            const durationUs = Math.round((clock.monotonicMs() - startedMs) * 1_000);
+            const about = { time, operation, durationUs };
+            const records = items.map(({ request, call, entry: draft }, place) =>
+              recordOf({ request, call, draft }, about, ended[place] ?? { error: undefined }),
+            );
+            const written = writer.writeEach(records);
+            arrived();
+            const failures = await written;
+            return ended.map((one, place) => {
+              const error = failures[place];
+              if (error === undefined) {
+                for (const other of records[place]?.stored ?? []) other.stored();
+                return one;
+              }
+              if ('answer' in one) discard?.(one.answer);
+              return { error };
+            });
+          } finally {
+            arrived();
+          }
+        },
+      ),
     async refused({ request, call, peer, rejection }) {
       for (const vault of vaultsNamedIn(request)) {
         const entry = outsideEntry(vault, 'Authentication', call, peer, rejection);
@@ -173,6 +254,9 @@ export const auditLog = (parts: {
     },
   };
 };
+
+/** What a request leaves on record that concerns no vault, or is counted. */
+const nothing = { entries: [], also: [], stored: [] };
 
 type Outcome = Pick<AuditEntry, 'httpStatusCode' | 'result' | 'reason'>;
 const success: Outcome = { httpStatusCode: 200, result: 'success', reason: '' };

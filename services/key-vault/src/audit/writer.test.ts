@@ -125,6 +125,29 @@ test('G9: of writes that share a commit the one that cannot be stored fails, and
   assert.deepEqual(rowsStored().sort(), ['one', 'two']);
 });
 
+test('G9: of requests that are answered together each is stored or not by itself, and all share a commit', async () => {
+  const { writer, commits, rowsStored, refuse } = openWriter();
+  const records = ['one', 'bad', 'two'].map((name) => ({
+    entries: [{ vault: 'v1', entry: entryFor(name) }],
+    also: [],
+  }));
+  assert.deepEqual(await writer.writeEach(records), [undefined, undefined, undefined]);
+  assert.deepEqual(commits, [1]);
+  refuse('bad');
+  const failures = await writer.writeEach(records);
+  assert.deepEqual(
+    failures.map((failure) => failure instanceof Error),
+    [false, true, false],
+  );
+  assert.deepEqual(rowsStored().sort(), ['bad', 'one', 'one', 'two', 'two']);
+  assert.deepEqual(await writer.writeEach([]), []);
+  assert.deepEqual(
+    await writer.writeEach([{ entries: [], also: [] }]),
+    [undefined],
+    'nothing to be recorded is no failure',
+  );
+});
+
 test('a row holds no more than 64 entries, and every one of them is stored', async () => {
   const { writer, write, commits, rowsStored } = openWriter();
   const arrived = writer.expect();

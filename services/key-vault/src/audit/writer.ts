@@ -8,6 +8,12 @@ export interface VaultEntry {
   readonly entry: AuditEntry;
 }
 
+/** What one request leaves on record. */
+export interface AuditRecord {
+  readonly entries: readonly VaultEntry[];
+  readonly also: readonly RowChange[];
+}
+
 /** Stores entries. */
 export interface AuditWriter {
   /**
@@ -16,17 +22,20 @@ export interface AuditWriter {
    */
   write(entries: readonly VaultEntry[], also?: readonly RowChange[]): Promise<void>;
   /**
+   * The same of requests that are answered together, each all or nothing by itself.
+   * @returns what became of each, once all are stored or cannot be: undefined, or why it is not stored
+   */
+  writeEach(records: readonly AuditRecord[]): Promise<readonly unknown[]>;
+  /**
    * Says that a write is on its way: others wait for it, a little, to share its commit. Where none is on its way nothing waits.
    * @returns says that it is here, or will not come
    */
   expect(): () => void;
 }
 
-interface Waiting {
+interface Waiting extends AuditRecord {
   /** When it was asked for: the vault of an earlier owner of the name has what was asked before it was gone. */
   readonly at: Instant;
-  readonly entries: readonly VaultEntry[];
-  readonly also: readonly RowChange[];
   readonly resolve: () => void;
   readonly reject: (cause: unknown) => void;
 }
@@ -37,6 +46,8 @@ const sequenceMax = 1_000_000;
 const entriesPerRow = 64;
 /** What waits is stored in portions of so many writes: some 2 ms of the event loop. */
 const writesPerCommit = 256;
+/** So many do not wait for more: the commit costs little for each of them. */
+const enoughWrites = 64;
 /**
  * Longest a write waits for others that are on their way, in ms: about as long as a message to an RSA thread lasts. A commit
  * alone costs what thirty entries cost within one.
@@ -102,7 +113,7 @@ export const auditWriter = (parts: {
 
   const writeSoon = (): void => {
     if (isWriting || waiting.length === 0) return;
-    if (onTheirWay === 0 || waiting.length >= writesPerCommit) writeNow();
+    if (onTheirWay === 0 || waiting.length >= enoughWrites) writeNow();
     else patience ??= clock.alarm(patienceMs, writeNow);
   };
 
@@ -111,6 +122,27 @@ export const auditWriter = (parts: {
       new Promise((resolve, reject) => {
         waiting.push({ at: clock.now(), entries, also, resolve, reject });
         writeSoon();
+      }),
+    writeEach: (records) =>
+      new Promise((resolve) => {
+        const failures: unknown[] = records.map(() => undefined);
+        let left = 0;
+        const ended = (): void => {
+          left -= 1;
+          if (left === 0) resolve(failures);
+        };
+        const at = clock.now();
+        for (const [place, { entries, also }] of records.entries()) {
+          if (entries.length === 0) continue;
+          left += 1;
+          const reject = (cause: unknown): void => {
+            failures[place] = cause;
+            ended();
+          };
+          waiting.push({ at, entries, also, resolve: ended, reject });
+        }
+        if (left === 0) resolve(failures);
+        else writeSoon();
       }),
     expect() {
       onTheirWay += 1;

@@ -4,6 +4,7 @@ import {
   type EncryptRequest,
   type SignatureAlgorithm,
   type SignRequest,
+  type UnwrapKeyOutcome,
   UnwrapKeyRequest,
   type UnwrapKeysRequest,
   type UnwrapKeysResponse,
@@ -12,81 +13,89 @@ import {
 } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
 import { Rejection } from '@interlock/event-store';
 import type { Call } from '@interlock/rpc';
-import type { Asking, AuditLog } from '../audit/log.ts';
+import type { AuditedItem, AuditLog } from '../audit/log.ts';
 import type { CipherJob } from '../rsa.ts';
-import type { EachItem } from './batch.ts';
-import { type CryptographyParts, useVersion } from './use.ts';
+import type { SettleBatch } from './batch.ts';
+import { type CryptographyParts, useKey, useKeyTogether, versionUse } from './use.ts';
 
 /** Uses of a key version: request in, result out (KV-30…KV-32, KV-40). */
-export const cryptographyApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly eachItem: EachItem }) => {
+export const cryptographyApi = (
+  parts: CryptographyParts & { readonly log: AuditLog; readonly settleBatch: SettleBatch },
+) => {
   const { log } = parts;
-  const unwrapOne = log.audited(
+  const encrypt = versionUse(parts, 'encrypt', (engine, key, { algorithm, plaintext }: EncryptRequest) =>
+    engine.encrypt(key, cipherJob(algorithm, plaintext, 'plaintext')),
+  );
+  const decrypt = versionUse(parts, 'decrypt', (engine, key, { algorithm, ciphertext }: DecryptRequest) =>
+    engine.decrypt(key, cipherJob(algorithm, ciphertext, 'ciphertext')),
+  );
+  const wrap = versionUse(parts, 'wrapKey', (engine, key, { algorithm, plaintextKey }: WrapKeyRequest) =>
+    engine.wrap(key, cipherJob(algorithm, plaintextKey, 'plaintext_key')),
+  );
+  const unwrap = versionUse(parts, 'unwrapKey', (engine, key, { algorithm, wrappedKey }: UnwrapKeyRequest) =>
+    engine.unwrap(key, cipherJob(algorithm, wrappedKey, 'wrapped_key')),
+  );
+  const sign = versionUse(parts, 'sign', (engine, key, { algorithm, digest }: SignRequest) =>
+    engine.sign(key, { algorithm: signatureAlgorithm(algorithm), digest }),
+  );
+  const verify = versionUse(parts, 'verify', (engine, key, { algorithm, digest, signature }: VerifyRequest) =>
+    engine.verify(key, { algorithm: signatureAlgorithm(algorithm), digest, signature }),
+  );
+  const unwrapTogether = log.auditedTogether(
     'KeyUnwrap',
-    async (request: UnwrapKeyRequest, call: Asking, entry) => {
-      const { value: plaintextKey, ...used } = await useVersion(
-        parts,
-        request,
-        'unwrapKey',
-        call,
-        entry,
-        (engine, key) => engine.unwrap(key, cipherJob(request.algorithm, request.wrappedKey, 'wrapped_key')),
-      );
-      return { ...used, plaintextKey };
-    },
-    ({ plaintextKey }) => plaintextKey.fill(0),
+    (items: readonly AuditedItem<UnwrapKeyRequest>[]) => useKeyTogether(parts, unwrap, items),
+    ({ value }) => value.fill(0),
   );
   return {
     encrypt: log.audited('KeyEncrypt', async (request: EncryptRequest, call: Call, entry) => {
-      const { value: ciphertext, ...used } = await useVersion(parts, request, 'encrypt', call, entry, (engine, key) =>
-        engine.encrypt(key, cipherJob(request.algorithm, request.plaintext, 'plaintext')),
-      );
+      const { value: ciphertext, ...used } = await useKey(parts, encrypt, { request, call, entry });
       return { ...used, ciphertext };
     }),
     decrypt: log.audited(
       'KeyDecrypt',
       async (request: DecryptRequest, call: Call, entry) => {
-        const { value: plaintext, ...used } = await useVersion(parts, request, 'decrypt', call, entry, (engine, key) =>
-          engine.decrypt(key, cipherJob(request.algorithm, request.ciphertext, 'ciphertext')),
-        );
+        const { value: plaintext, ...used } = await useKey(parts, decrypt, { request, call, entry });
         return { ...used, plaintext };
       },
       ({ plaintext }) => plaintext.fill(0),
     ),
     wrapKey: log.audited('KeyWrap', async (request: WrapKeyRequest, call: Call, entry) => {
       try {
-        const { value: wrappedKey, ...used } = await useVersion(parts, request, 'wrapKey', call, entry, (engine, key) =>
-          engine.wrap(key, cipherJob(request.algorithm, request.plaintextKey, 'plaintext_key')),
-        );
+        const { value: wrappedKey, ...used } = await useKey(parts, wrap, { request, call, entry });
         return { ...used, wrappedKey };
       } finally {
         request.plaintextKey.fill(0);
       }
     }),
-    unwrapKey: unwrapOne,
+    unwrapKey: log.audited(
+      'KeyUnwrap',
+      async (request: UnwrapKeyRequest, call: Call, entry) => {
+        const { value: plaintextKey, ...used } = await useKey(parts, unwrap, { request, call, entry });
+        return { ...used, plaintextKey };
+      },
+      ({ plaintextKey }) => plaintextKey.fill(0),
+    ),
     async unwrapKeys({ items }: UnwrapKeysRequest, call: Call): Promise<UnwrapKeysResponse> {
-      const outcomes = await parts.eachItem(items, call, ({ unwrap }, by) =>
-        unwrapOne(unwrap ?? UnwrapKeyRequest.create(), by),
+      const outcomes = await parts.settleBatch(
+        items,
+        call,
+        ({ unwrap = UnwrapKeyRequest.create() }) => unwrap,
+        unwrapTogether,
       );
       return {
-        outcomes: outcomes.map((outcome) => ({
-          outcome:
-            'answer' in outcome
-              ? { $case: 'unwrapped', value: outcome.answer }
-              : { $case: 'refused', value: outcome.refused },
-        })),
+        outcomes: outcomes.map((outcome): UnwrapKeyOutcome => {
+          if ('refused' in outcome) return { outcome: { $case: 'refused', value: outcome.refused } };
+          const { keyVersion, accessEpoch, value: plaintextKey } = outcome.answer;
+          return { outcome: { $case: 'unwrapped', value: { keyVersion, accessEpoch, plaintextKey } } };
+        }),
       };
     },
     sign: log.audited('KeySign', async (request: SignRequest, call: Call, entry) => {
-      const { value: signature, ...used } = await useVersion(parts, request, 'sign', call, entry, (engine, key) =>
-        engine.sign(key, { algorithm: signatureAlgorithm(request.algorithm), digest: request.digest }),
-      );
+      const { value: signature, ...used } = await useKey(parts, sign, { request, call, entry });
       return { ...used, signature };
     }),
     verify: log.audited('KeyVerify', async (request: VerifyRequest, call: Call, entry) => {
-      const { value: valid, ...used } = await useVersion(parts, request, 'verify', call, entry, (engine, key) => {
-        const { digest, signature } = request;
-        return engine.verify(key, { algorithm: signatureAlgorithm(request.algorithm), digest, signature });
-      });
+      const { value: valid, ...used } = await useKey(parts, verify, { request, call, entry });
       return { ...used, valid };
     }),
   };

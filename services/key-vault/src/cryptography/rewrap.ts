@@ -7,19 +7,26 @@ import {
 import { Rejection } from '@interlock/event-store';
 import { type Call, names, principalOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
-import type { AuditDraft, AuditSubjects } from '../audit/draft.ts';
-import type { Asking, AuditLog } from '../audit/log.ts';
+import type { AuditSubjects } from '../audit/draft.ts';
+import type { Asking, AuditedItem, AuditLog } from '../audit/log.ts';
 import type { RewrapWord } from '../key/events.ts';
-import { isSameWord, isStanding, isWordGood, versionOf } from '../key/key.ts';
+import { isSameWord, isStanding, isWordGood, type KeyVersion, versionOf } from '../key/key.ts';
 import { obstacleOf } from '../key/usability.ts';
 import { parseVersion, versionName } from '../names.ts';
 import type { StandingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
-import type { EachItem } from './batch.ts';
+import type { SettleBatch } from './batch.ts';
 import { explained } from './explained.ts';
-import { told } from './judging.ts';
-import { type CryptographyParts, checkGranted, deciding, lookAt, refusal, type Sight } from './use.ts';
+import {
+  type CryptographyParts,
+  checkGranted,
+  type KeyUse,
+  lookAt,
+  refusal,
+  type Sight,
+  useKey,
+  useKeyTogether,
+} from './use.ts';
 
 /** Obstacles of a source that the owner's word overcomes; a purge or a deleted vault it does not. */
 const overcome: ReadonlySet<string> = new Set(['KEY_DISABLED', 'KEY_DELETED']);
@@ -30,14 +37,22 @@ const harmless: ReadonlySet<string> = new Set(['KEY_EXPIRED', 'KEY_NOT_YET_VALID
  * Moves a wrapped key from one version to another inside the vault: nobody ever holds it in plain text, and it is under
  * a customer's key at every moment (CMK-15). A disabled or deleted source needs the recorded word of its owner.
  */
-export const rewrapApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly eachItem: EachItem }) => {
-  const one = parts.log.audited('KeyRewrap', (request: RewrapRequest, call: Asking, entry) =>
-    deciding(() => rewrap(parts, request, call, entry)),
+export const rewrapApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly settleBatch: SettleBatch }) => {
+  const rewrap = rewrapUse(parts);
+  const rewrapTogether = parts.log.auditedTogether('KeyRewrap', (items: readonly AuditedItem<RewrapRequest>[]) =>
+    useKeyTogether(parts, rewrap, items),
   );
   return {
-    rewrap: one,
+    rewrap: parts.log.audited('KeyRewrap', (request: RewrapRequest, call: Call, entry) =>
+      useKey(parts, rewrap, { request, call, entry }),
+    ),
     async rewrapKeys({ items }: RewrapKeysRequest, call: Call): Promise<RewrapKeysResponse> {
-      const outcomes = await parts.eachItem(items, call, ({ rewrap }, by) => one(rewrap ?? RewrapRequest.create(), by));
+      const outcomes = await parts.settleBatch(
+        items,
+        call,
+        ({ rewrap = RewrapRequest.create() }) => rewrap,
+        rewrapTogether,
+      );
       return {
         outcomes: outcomes.map((outcome) => ({
           outcome:
@@ -50,32 +65,41 @@ export const rewrapApi = (parts: CryptographyParts & { readonly log: AuditLog; r
   };
 };
 
-const rewrap = async (
-  parts: CryptographyParts,
-  request: RewrapRequest,
-  call: Asking,
-  entry: AuditDraft,
-): Promise<RewrapResponse> => {
+/** Between which versions keys may be moved, and as of which epoch. */
+interface Movable {
+  /** Id of the source's vault. */
+  readonly source: string;
+  readonly target: string;
+  readonly diskEncryptionSet: string;
+  readonly from: KeyVersion;
+  readonly into: KeyVersion;
+  readonly epoch: number;
+}
+
+const rewrapUse = (parts: CryptographyParts): KeyUse<RewrapRequest, Movable, RewrapResponse> => {
   const { engine, material, clock } = parts;
-  entry.forResource(request.resource || request.diskEncryptionSet);
-  const { sourceKeyVersion, targetKeyVersion, diskEncryptionSet } = request;
-  const question = `rewrap ${sourceKeyVersion} ${targetKeyVersion} ${diskEncryptionSet}`;
-  const judged = await parts.judging(question, call, (subjects) => judge(parts, request, call, subjects));
-  const { source, target, from, into, epoch } = told(judged, entry);
-  trace.getActiveSpan()?.setAttributes({
-    [DomainAttribute.keyVersion]: target,
-    [DomainAttribute.diskEncryptionSet]: diskEncryptionSet,
-  });
-  const algorithm = encryptionAlgorithm(request.algorithm);
-  // The unwrapping is what costs.
-  parts.limits.admitToVault(source);
-  const wrappedKey = await engine.rewrap(material.rsaKey(from), material.rsaKey(into), {
-    sourceAlgorithm: algorithm,
-    targetAlgorithm: algorithm,
-    value: request.wrappedKey,
-  });
-  entry.alongside(parts.uses.wrappedBy(target, clock.now()));
-  return { keyVersion: target, wrappedKey, accessEpoch: epoch };
+  return {
+    resource: ({ resource, diskEncryptionSet }) => resource || diskEncryptionSet,
+    question: ({ sourceKeyVersion, targetKeyVersion, diskEncryptionSet }) =>
+      `rewrap ${sourceKeyVersion} ${targetKeyVersion} ${diskEncryptionSet}`,
+    judge: (request, call, subjects) => judge(parts, request, call, subjects),
+    attributes: ({ target, diskEncryptionSet }) => ({
+      [DomainAttribute.keyVersion]: target,
+      [DomainAttribute.diskEncryptionSet]: diskEncryptionSet,
+    }),
+    async perform({ source, target, from, into, epoch }, request, entry) {
+      const algorithm = encryptionAlgorithm(request.algorithm);
+      // The unwrapping is what costs.
+      parts.limits.admitToVault(source);
+      const wrappedKey = await engine.rewrap(material.rsaKey(from), material.rsaKey(into), {
+        sourceAlgorithm: algorithm,
+        targetAlgorithm: algorithm,
+        value: request.wrappedKey,
+      });
+      entry.alongside(parts.uses.wrappedBy(target, clock.now()));
+      return { keyVersion: target, wrappedKey, accessEpoch: epoch };
+    },
+  };
 };
 
 /** Between which versions a set's keys may move. */
@@ -84,7 +108,7 @@ const judge = async (
   request: Pick<RewrapRequest, 'sourceKeyVersion' | 'targetKeyVersion' | 'diskEncryptionSet'>,
   call: Asking,
   subjects: AuditSubjects,
-) => {
+): Promise<Movable> => {
   const { guard, clock } = parts;
   const source = parseVersion(request.sourceKeyVersion, 'source_key_version');
   const target = parseVersion(request.targetKeyVersion, 'target_key_version');
@@ -125,7 +149,16 @@ const judge = async (
   if (!sourceVersion || !targetVersion) throw new Error('versions without an obstacle exist');
   await explained(parts, source, call, from, async () => checkGranted(sourceName, sourceVersion, ['unwrapKey']));
   await explained(parts, target, call, into, async () => checkGranted(targetName, targetVersion, ['wrapKey']));
-  return { source: source.vault, target: targetName, from: sourceVersion, into: targetVersion, epoch: into.epoch };
+  const { diskEncryptionSet } = request;
+  const { epoch } = into;
+  return {
+    source: source.vault,
+    target: targetName,
+    diskEncryptionSet,
+    from: sourceVersion,
+    into: targetVersion,
+    epoch,
+  };
 };
 
 const checkSource = (

@@ -1,8 +1,9 @@
 import { type Category, type EventStore, Rejection } from '@interlock/event-store';
+import type { Settled } from '@interlock/rpc';
 import { type Clock, DomainAttribute, type Instant } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
+import { type Attributes, trace } from '@opentelemetry/api';
 import type { AuditDraft, AuditSubjects } from '../audit/draft.ts';
-import type { Asking } from '../audit/log.ts';
+import type { Asking, AuditedItem } from '../audit/log.ts';
 import type { Guard } from '../guard.ts';
 import type { Holding } from '../hold/holding.ts';
 import { keyNotFound } from '../key/decider.ts';
@@ -94,43 +95,122 @@ export const lookAt = async (
   return { epoch, seen, vault, key };
 };
 
+/** A way of using keys: what is asked, who judges it, and what is done then. */
+export interface KeyUse<Request, Judgement, Answer> {
+  /** What the use is for, as the caller says. */
+  resource(request: Request): string;
+  /** In words: everything the judgement depends on beside the principal. */
+  question(request: Request): string;
+  judge(request: Request, call: Asking, subjects: AuditSubjects): Promise<Judgement>;
+  /** What a trace says of it. */
+  attributes(judgement: Judgement): Attributes;
+  perform(judgement: Judgement, request: Request, entry: AuditDraft): Promise<Answer>;
+}
+
 /**
- * Uses a version for one operation, after all checks in the order of the specification: permission, existence, state,
- * operation of the key; the parameters are the engine's (KV-11…KV-14, KV-82…KV-90).
- * @throws Rejection besides those of `Guard` and of the engine: NOT_FOUND KEY_NOT_FOUND, KEY_VERSION_NOT_FOUND, KEY_DELETED,
- *   KEY_PURGED; FAILED_PRECONDITION VAULT_DELETED, KEY_DISABLED, KEY_NOT_YET_VALID, KEY_EXPIRED, KEY_OPERATION_NOT_ALLOWED
+ * Uses keys for one request.
+ * @throws Rejection what the judgement says, and what `perform` fails with
  */
-export const useVersion = async <Value>(
-  parts: CryptographyParts,
-  request: { readonly name: string; readonly resource: string },
-  operation: KeyOperation,
-  call: Asking,
-  entry: AuditDraft,
-  work: (engine: RsaEngine, key: RsaKey) => Promise<Value>,
-): Promise<Used<Value>> => {
-  entry.forResource(request.resource);
-  const question = `${operation} ${request.name}`;
+export const useKey = async <Request, Judgement, Answer>(
+  { judging }: Pick<CryptographyParts, 'judging'>,
+  use: KeyUse<Request, Judgement, Answer>,
+  { request, call, entry }: AuditedItem<Request>,
+): Promise<Answer> => {
+  entry.forResource(use.resource(request));
+  const question = use.question(request);
   return deciding(async () => {
-    const judged = await parts.judging(question, call, (subjects) =>
-      judgeUse(parts, request.name, operation, call, subjects),
-    );
-    const { id, epoch, version, keyVersion } = told(judged, entry);
-    trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
-    parts.limits.admitToVault(id.vault);
-    const value = await work(parts.engine, parts.material.rsaKey(version));
-    if (operation === 'wrapKey') entry.alongside(parts.uses.wrappedBy(keyVersion, parts.clock.now()));
-    return { keyVersion, accessEpoch: epoch, value };
+    const judgement = told(await judging(question, call, (subjects) => use.judge(request, call, subjects)), entry);
+    trace.getActiveSpan()?.setAttributes(use.attributes(judgement));
+    return use.perform(judgement, request, entry);
   });
 };
 
-/** Which version may be used. @throws as `useVersion` */
+/** Uses keys for requests that are answered together, each as if it had come alone. Those that ask the same are judged once. */
+export const useKeyTogether = async <Request, Judgement, Answer>(
+  { judging }: Pick<CryptographyParts, 'judging'>,
+  use: KeyUse<Request, Judgement, Answer>,
+  items: readonly AuditedItem<Request>[],
+): Promise<readonly Settled<Answer>[]> => {
+  const settled = new Map<AuditedItem<Request>, Settled<Answer>>();
+  const settleAlike = async (question: string, alike: readonly AuditedItem<Request>[]): Promise<void> => {
+    const [first] = alike;
+    if (!first) return;
+    const judged = await judging(question, first.call, (subjects) => use.judge(first.request, first.call, subjects));
+    for (const { entry } of alike) entry.concerns(judged.subjects);
+    if ('error' in judged) {
+      const { error } = judged;
+      for (const item of alike) settled.set(item, { error });
+      return;
+    }
+    const { judgement } = judged;
+    trace.getActiveSpan()?.setAttributes(use.attributes(judgement));
+    const ends = await Promise.allSettled(alike.map(({ request, entry }) => use.perform(judgement, request, entry)));
+    for (const [place, item] of alike.entries()) {
+      const end = ends[place];
+      if (end) settled.set(item, end.status === 'fulfilled' ? { answer: end.value } : { error: end.reason });
+    }
+  };
+
+  for (const { request, entry } of items) entry.forResource(use.resource(request));
+  let left = items;
+  for (let look = 1; left.length > 0 && look <= looksMax; look += 1) {
+    const asked = Map.groupBy(left, ({ request }) => use.question(request));
+    await Promise.all([...asked].map(([question, alike]) => settleAlike(question, alike)));
+    left = left.filter((item) => isEvicted(settled.get(item)));
+  }
+  return items.map((item) => settled.get(item) ?? { error: new Error('a use of a key that nobody judged') });
+};
+
+const isEvicted = (settled: Settled<unknown> | undefined): boolean =>
+  settled !== undefined && 'error' in settled && isEviction(settled.error);
+const isEviction = (error: unknown): boolean => error instanceof Rejection && error.reason === 'KEY_EVICTED';
+
+/** A request to use a version. */
+export interface VersionRequest {
+  /** Key or version. */
+  readonly name: string;
+  readonly resource: string;
+}
+
+/** A version that was judged. */
+interface Usable {
+  readonly id: VersionId;
+  readonly epoch: number;
+  readonly version: KeyVersion;
+  readonly keyVersion: string;
+}
+
+/**
+ * The use of a version for one operation, after all checks in the order of the specification: permission, existence, state,
+ * operation of the key; the parameters are the engine's (KV-11…KV-14, KV-82…KV-90).
+ * Its refusals besides those of `Guard` and of the engine: NOT_FOUND KEY_NOT_FOUND, KEY_VERSION_NOT_FOUND, KEY_DELETED,
+ * KEY_PURGED; FAILED_PRECONDITION VAULT_DELETED, KEY_DISABLED, KEY_NOT_YET_VALID, KEY_EXPIRED, KEY_OPERATION_NOT_ALLOWED
+ */
+export const versionUse = <Request extends VersionRequest, Value>(
+  parts: CryptographyParts,
+  operation: KeyOperation,
+  work: (engine: RsaEngine, key: RsaKey, request: Request) => Promise<Value>,
+): KeyUse<Request, Usable, Used<Value>> => ({
+  resource: ({ resource }) => resource,
+  question: ({ name }) => `${operation} ${name}`,
+  judge: ({ name }, call, subjects) => judgeUse(parts, name, operation, call, subjects),
+  attributes: ({ keyVersion }) => ({ [DomainAttribute.keyVersion]: keyVersion }),
+  async perform({ id, epoch, version, keyVersion }, request, entry) {
+    parts.limits.admitToVault(id.vault);
+    const value = await work(parts.engine, parts.material.rsaKey(version), request);
+    if (operation === 'wrapKey') entry.alongside(parts.uses.wrappedBy(keyVersion, parts.clock.now()));
+    return { keyVersion, accessEpoch: epoch, value };
+  },
+});
+
+/** Which version may be used. @throws as `versionUse` says */
 const judgeUse = async (
   parts: CryptographyParts,
   name: string,
   operation: KeyOperation,
   call: Asking,
   subjects: AuditSubjects,
-) => {
+): Promise<Usable> => {
   const id = parseKeyOrVersion(name, 'name');
   const sight = await lookAt(parts, id, call, subjects, 'NOT_FOUND');
   const { epoch, vault, key } = sight;
@@ -154,7 +234,7 @@ export const deciding = async <Value>(decide: () => Promise<Value>): Promise<Val
     try {
       return await decide();
     } catch (error) {
-      if (!(error instanceof Rejection && error.reason === 'KEY_EVICTED') || look >= looksMax) throw error;
+      if (!isEviction(error) || look >= looksMax) throw error;
     }
   }
 };
