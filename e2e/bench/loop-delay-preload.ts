@@ -20,10 +20,12 @@ if (folder !== undefined && service !== undefined && isMainThread) {
     return user + system;
   };
   let lastUs = cpuUs();
+  let lastMs = performance.now();
   setInterval(() => {
-    const nowUs = cpuUs();
-    blockedUs = Math.max(blockedUs, nowUs - lastUs);
-    lastUs = nowUs;
+    const [nowUs, nowMs] = [cpuUs(), performance.now()];
+    // Some systems count the processor time of a thread in steps of 4 ms. It never used more than the time that passed.
+    blockedUs = Math.max(blockedUs, Math.min(nowUs - lastUs, (nowMs - lastMs) * 1_000));
+    [lastUs, lastMs] = [nowUs, nowMs];
   }, 1).unref();
   process.on('SIGUSR2', () => {
     const inMs = (nanoseconds: number): number => nanoseconds / 1e6;
