@@ -103,10 +103,10 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the record of an unwrap holds what was unwrapped',
     guarantee: 'G8',
-    file: 'services/key-vault/src/cryptography/api.ts',
-    find: '      return { ...used, plaintextKey };',
+    file: 'services/key-vault/src/cryptography/use.ts',
+    find: '    return { keyVersion, accessEpoch: epoch, value };',
     replace:
-      "      entry.changing(Buffer.from(plaintextKey).toString('base64'));\n      return { ...used, plaintextKey };",
+      "    if (operation === 'unwrapKey') entry.changing(Buffer.from(value).toString('base64'));\n    return { keyVersion, accessEpoch: epoch, value };",
   },
   {
     name: 'a rewrap wraps with the old version',
@@ -176,8 +176,8 @@ export const mutants: readonly Mutant[] = [
     name: 'refusals are not put on record',
     guarantee: 'G9',
     file: 'services/key-vault/src/audit/log.ts',
-    find: '        else await record(outcomeOf(error));\n',
-    replace: '',
+    find: '    if (subjects.length === 0) return nothing;',
+    replace: "    if (subjects.length === 0 || 'error' in ended) return nothing;",
   },
   {
     name: 'what was purged comes back from its standby wrap without anybody’s word',
