@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { StoreUnavailable } from '@interlock/event-store';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
 import { silence } from './test-vault.ts';
 
@@ -10,8 +11,8 @@ const under = (diskEncryptionSet: string) =>
 /** Calls of one rewrap, at most. */
 const callsMax = 40;
 
-const hostWithDisk = async (): Promise<DiskHost> => {
-  const host = await startDiskHost();
+const hostWithDisk = async (options: Parameters<typeof startDiskHost>[0] = {}): Promise<DiskHost> => {
+  const host = await startDiskHost(options);
   const parent = 'subscriptions/s/resourceGroups/g';
   await host.disks.createDisk({
     parent,
@@ -56,6 +57,25 @@ test('CMK-112: wherever a rewrap failed, once it is done a loss of the new versi
     await assert.rejects(read(content.length), { reason: 'KEY_PURGED' }, `fault at call ${failAt}`);
     await host.stop();
   }
+});
+
+test('CMK-112: an open disk whose move nobody knows to be stored is under the version its header says', async () => {
+  let isSilent = false;
+  const host = await hostWithDisk({
+    onCommit({ appends = [] }) {
+      const isMove = appends.some(({ events }) => events.some(({ type }) => type === 'DekRewrapped'));
+      if (isSilent && isMove) throw new StoreUnavailable('no answer');
+    },
+  });
+  const read = await host.reader();
+  const target = await beginMove(host);
+  isSilent = true;
+  await assert.rejects(host.asSets.rewrapDek(target), { reason: 'STORE_UNAVAILABLE' });
+  isSilent = false;
+  assert.deepEqual(await read(content.length), content);
+  await loseTarget(host, target.targetKeyVersion);
+  await assert.rejects(read(content.length), { reason: 'KEY_PURGED' });
+  await host.stop();
 });
 
 test('CMK-112: a DEK fetched while its disk moves counts as under the new version', async () => {

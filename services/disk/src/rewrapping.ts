@@ -198,10 +198,13 @@ export const openRewrapping = (parts: {
           if (state.volume.volumeId !== volumeId) throw stale();
           const settle = async (next: DiskHeader): Promise<Moved> => {
             await step();
-            const moved = await commit(next, grant?.accessEpoch ?? state.accessEpoch ?? 0, cause);
-            // At once, for what follows may fail: from here on a loss of the new version is what ends the session.
-            sessions.rewrapped(name, { set, keyVersion: target.keyVersion });
-            return moved;
+            try {
+              return await commit(next, grant?.accessEpoch ?? state.accessEpoch ?? 0, cause);
+            } finally {
+              // Whatever becomes of the commit, which may be stored without anybody hearing of it: the header says where the DEK
+              // is, so from here on a loss of the new version is what ends the session, and the lease of that what it needs.
+              sessions.rewrapped(name, { set, keyVersion: target.keyVersion });
+            }
           };
           if (isMoved) {
             // An earlier attempt came so far: whatever it did not do is done now.
