@@ -246,6 +246,21 @@ test('G1: a no that was asked for after the last yes was heard counts, whatever 
   assert.equal(access.lease(key).isHeld(), false);
 });
 
+test('an answer that others have overtaken shortens no lease, and is not what the lease rests on', async () => {
+  const clock = virtualClock();
+  const access = createKeyAccess(clock);
+  const early: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  await clock.drive(clock.sleep(ttlMs / 2));
+  const late: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  access.granted(key, late, 'unwrapped');
+  access.granted(key, early, 'unwrapped');
+  assert.equal(access.lease(key).yes(), late);
+  await clock.drive(clock.sleep(0.9 * ttlMs));
+  assert.ok(access.lease(key).isHeld());
+  await clock.drive(clock.sleep(0.1 * ttlMs));
+  assert.equal(access.lease(key).isHeld(), false);
+});
+
 test('G1: a yes without an unwrap ends a loss and wins no lease', () => {
   const access = createKeyAccess();
   access.lost(key, loss(5), refused(access.ask()));

@@ -163,6 +163,7 @@ test('G1: at every allowed lease time two answers can be lost before the lease i
       const refusedMs = pacing.retryMs(ttlMs, 1, chance) + pacing.retryMs(ttlMs, 2, chance);
       assert.ok(renewMs + refusedMs < 0.8 * usableMs(ttlMs), 'a vault that cannot be reached');
     }
+    assert.ok(pacing.deadlineMs(ttlMs) <= ttlMs / 2, 'an answer that comes in time is worth half a lease at least');
     assert.ok(usableMs(ttlMs) < ttlMs && usableMs(ttlMs) > ttlMs * 0.99);
   }
 });
