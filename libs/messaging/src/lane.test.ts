@@ -12,9 +12,14 @@ const streamsOf = (count: number): readonly StreamName[] =>
     .slice(0, count);
 
 /** One commit with an event of each stream: one batch of facts for whoever hears of them. */
-const appendAtOnce = (world: ReturnType<typeof testWorld>, streams: readonly StreamName[], type = 'Created') =>
+const appendAtOnce = (
+  world: ReturnType<typeof testWorld>,
+  streams: readonly StreamName[],
+  type = 'Created',
+  expected = 0,
+) =>
   world.source.commit(
-    { appends: streams.map((stream) => ({ stream, expected: 0, events: [{ type, schema: 1, data: {} }] })) },
+    { appends: streams.map((stream) => ({ stream, expected, events: [{ type, schema: 1, data: {} }] })) },
     { correlationId: 'c', causationId: 'r', caller: 'principals/p' },
   );
 
@@ -70,6 +75,24 @@ test('one that no retry can cure among others parks its stream alone, and the ot
   await world.clock.until(() => world.isComplete(others));
   for (const stream of streams) await world.append(stream, 'Changed');
   await world.clock.until(() => world.isComplete(others));
+  assert.deepEqual(await world.copied(poisoned), []);
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('a fact of a stream with a parked one waits behind it also among those of others (G7)', async () => {
+  const world = testWorld();
+  const streams = streamsOf(5);
+  const poisoned = streams[2] ?? 'disk-0';
+  const handler: Handler = async (fact, context) => {
+    if (fact.stream === poisoned && fact.type === 'Created') throw new Rejection('INVALID_ARGUMENT', 'POISON', 'never');
+    return copyHandler(world.sink)(fact, context);
+  };
+  const parts = [world.startRelay(), world.startConsumer(handler)];
+  const others = streams.filter((stream) => stream !== poisoned);
+  for (const [expected, type] of ['Created', 'Changed'].entries()) {
+    await appendAtOnce(world, streams, type, expected);
+    await world.clock.until(() => world.isComplete(others));
+  }
   assert.deepEqual(await world.copied(poisoned), []);
   await Promise.all(parts.map((part) => part.stop()));
 });

@@ -43,6 +43,18 @@ test('late in its life a token serves on while the next is fetched', async () =>
   assert.equal(await tokens.token('a'), 'a#2');
 });
 
+test('a token that could run out on its way is given to nobody', async () => {
+  const { tokens, clock, issued } = source();
+  await tokens.token('a');
+  clock.advance(LIFE_MS - 5_001);
+  assert.equal(await tokens.token('a'), 'a#1');
+  assert.equal(issued.length, 2, 'the next is asked for beside it');
+  const { tokens: idle, clock: later } = source();
+  await idle.token('a');
+  later.advance(LIFE_MS - 5_000);
+  assert.equal(await idle.token('a'), 'a#2');
+});
+
 test('a token of a second is asked for once in its life, and no call waits for the next one', async () => {
   const { tokens, clock, issued } = source(1_000);
   await tokens.token('a');
