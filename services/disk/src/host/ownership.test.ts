@@ -105,6 +105,30 @@ test('one that is cut off owns nothing before another does, and nothing afterwar
   assert.throws(() => first.check(), { reason: 'DISK_HOST_REPLACED' });
 });
 
+for (const renewed of [0, 2]) {
+  test(`G7: a lease counts from before it was asked for, however late the answer, after ${renewed} renewals`, async () => {
+    const { clock, store, host } = world();
+    const askedAt: number[] = [];
+    const slow: EventStore['commit'] = async (...args) => {
+      if (askedAt.length > renewed) throw new Error('no answer');
+      askedAt.push(clock.now());
+      const answer = await store.commit(...args);
+      await clock.sleep(2_000);
+      return answer;
+    };
+    const ownership = await clock.drive(host('a', { ...store, commit: slow }).taking);
+    const ownedAt: number[] = [];
+    for (let passed = 0; passed < 4 * ttlMs; passed += 50) {
+      await clock.pass(50);
+      if (owns(ownership)) ownedAt.push(clock.now());
+    }
+    assert.equal(askedAt.length, renewed + 1);
+    const ownedMs = (ownedAt.at(-1) ?? 0) - (askedAt.at(-1) ?? 0);
+    assert.ok(ownedMs < ttlMs && ownedMs > 0.9 * ttlMs, `${ownedMs} ms`);
+    await clock.drive(ownership.release().catch(() => undefined));
+  });
+}
+
 test('one that is cut off for longer than its lease stops, and goes on when nobody took its place', async () => {
   const { clock, store, told, host } = world();
   const way = link(store);
