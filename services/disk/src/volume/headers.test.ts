@@ -59,11 +59,14 @@ const volumeWithHeader = async () => {
     },
   };
   const key = platformKey(masterKey(Uint8Array.from(systemRandom.bytes(32))), systemRandom);
-  const volumes = openVolumes({ files: watched, platformKey: key, hostEpoch: 1, random: systemRandom });
+  /** The volumes as the host has them that owned the folder in that epoch. */
+  const as = (hostEpoch: number) => openVolumes({ files: watched, platformKey: key, hostEpoch, random: systemRandom });
+  const volumes = as(1);
   await volumes.create(volumeId, 4_096, false);
   await writeFirstHeader(volumes, volumeId, first);
   return {
     volumes,
+    as,
     since: () => {
       const since = done;
       done = '';
@@ -82,6 +85,15 @@ test('CMK-88: a header is replaced by one look, a slot written, flushed and read
   });
   assert.deepEqual([before, since()], ['orwfr', 'wfrc']);
   assert.deepEqual([header.sequence, header.generation, committed], [2, 2, 2]);
+  assert.deepEqual(await currentHeader(volumes, volumeId), header);
+});
+
+test('G7: a host replaces no header that a later owner of the volumes has written, and a later one any', async () => {
+  const { volumes, as } = await volumeWithHeader();
+  const { header } = await replaceHeader(as(2), volumeId, 1, { generation: 2 }, async () => undefined);
+  assert.equal(header.hostEpoch, 2);
+  const late = replaceHeader(volumes, volumeId, 2, { generation: 3 }, () => assert.fail('nothing is to be decided'));
+  await assert.rejects(late, { code: 'FAILED_PRECONDITION', reason: 'DISK_HOST_REPLACED' });
   assert.deepEqual(await currentHeader(volumes, volumeId), header);
 });
 
