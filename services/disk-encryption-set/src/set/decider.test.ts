@@ -89,6 +89,22 @@ test('CMK-43: a set says that work on it goes on, and one whose creation failed 
   }
 });
 
+test('G10, CMK-38: an identity that was removed while it was made says nothing about the one made after it', () => {
+  const [first, second] = [
+    'principals/00000000-0000-4000-8000-000000000002',
+    'principals/00000000-0000-4000-8000-000000000003',
+  ];
+  const replaced = after(
+    ...created,
+    removeIdentity(5, 'a'.repeat(32)),
+    replaceIdentity(6, first),
+    removeIdentity(7, 'b'.repeat(32)),
+    replaceIdentity(8, second),
+  );
+  assert.deepEqual(completeIdentity(9, first)(replaced), []);
+  assert.deepEqual(typesOf(completeIdentity(9, second)(replaced)).slice(0, 1), ['IdentityMade']);
+});
+
 test('CMK-39: after a deletion the name is free, and the new set has another identity', () => {
   const gone = after(...created, startDeletion(3), release(4), completeDeletion(5));
   const principal = 'principals/00000000-0000-4000-8000-000000000002';
