@@ -11,6 +11,11 @@ const waiting = (stream: StreamName): Waiting => ({
   resolve: () => {},
   reject: () => {},
 });
+/** A commit in bulk: a page of a fleet, one event a stream. */
+const page = (prefix: string, size = 500): Waiting => ({
+  ...waiting('page-0'),
+  commit: { appends: many(size, prefix).flatMap((stream) => waiting(stream).commit.appends ?? []) },
+});
 const streams = (batch: readonly Waiting[]): readonly string[] =>
   batch.flatMap(({ commit }) => (commit.appends ?? []).map(({ stream }) => stream));
 
@@ -29,11 +34,12 @@ const open = () => {
         underWay.push(entry);
       }),
   );
-  const push = async (...names: readonly StreamName[]): Promise<void> => {
-    for (const name of names) queue.push(waiting(name));
+  const pushAll = async (...all: readonly Waiting[]): Promise<void> => {
+    for (const one of all) queue.push(one);
     await settled();
   };
-  return { queue, underWay, push };
+  const push = (...names: readonly StreamName[]): Promise<void> => pushAll(...names.map(waiting));
+  return { queue, underWay, push, pushAll };
 };
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const many = (count: number, prefix: string): readonly StreamName[] =>
@@ -41,14 +47,14 @@ const many = (count: number, prefix: string): readonly StreamName[] =>
 
 test('a batch leaves out what touches something under way, and whatever is behind that', () => {
   const queue = ['a-1', 'b-1', 'a-1', 'c-1'].map((stream) => waiting(stream as StreamName));
-  assert.deepEqual(streams(takeBatch(queue, 100, [waiting('b-1')])), ['a-1', 'c-1']);
+  assert.deepEqual(streams(takeBatch(queue, { maxWeight: 100, underWay: [waiting('b-1')] })), ['a-1', 'c-1']);
   assert.deepEqual(streams(queue), ['b-1', 'a-1']);
 });
 
 test('a batch holds at least one commit, and no more than the weight allows', () => {
   const queue = many(5, 'a').map(waiting);
-  assert.equal(takeBatch(queue, 0).length, 1);
-  assert.equal(takeBatch(queue, 3).length, 3);
+  assert.equal(takeBatch(queue, { maxWeight: 0 }).length, 1);
+  assert.equal(takeBatch(queue, { maxWeight: 3 }).length, 3);
   assert.equal(queue.length, 1);
 });
 
@@ -114,6 +120,57 @@ test('a commit waits for the one before it on the same stream, also when a secon
   assert.equal(again, 1);
 });
 
+test('a small commit waits for no page of a fleet, neither stored with it nor before it', async () => {
+  const { underWay, push, pushAll } = open();
+  // Each page is a turn of its own.
+  await pushAll(page('a', 1_500), page('b', 1_500), page('c', 1_500), waiting('x-1'));
+  const first = () => underWay.map((one) => one.streams[0]);
+  assert.deepEqual(first(), ['x-1', 'a-0', 'b-0']);
+  assert.deepEqual(
+    underWay.map((one) => one.streams.length),
+    [1, 1_500, 1_500],
+  );
+  await push('y-1');
+  await push('z-1');
+  assert.deepEqual(first(), ['x-1', 'a-0', 'b-0']);
+  await underWay[0]?.end(0);
+  assert.deepEqual(first(), ['a-0', 'b-0', 'y-1']);
+  assert.deepEqual(underWay[2]?.streams, ['y-1', 'z-1']);
+  await underWay[0]?.end(0);
+  assert.deepEqual(first(), ['b-0', 'y-1', 'c-0']);
+});
+
+test('small commits without end hold up no page of a fleet', async () => {
+  const { underWay, push, pushAll } = open();
+  await push(...many(50, 'x'));
+  assert.equal(underWay.length, 2);
+  await push(...many(50, 'y'));
+  await pushAll(page('a'));
+  assert.deepEqual(underWay[2]?.streams.length, 500);
+});
+
+test('a small commit that touches what a page before it touches goes after that page', async () => {
+  const { queue, underWay, push, pushAll } = open();
+  await pushAll(page('a'), page('a'));
+  await push('a-7', 'x-1');
+  assert.deepEqual(
+    underWay.map((one) => one.streams.length),
+    [500, 1],
+  );
+  const ended: (string | undefined)[] = [];
+  let isIdle = false;
+  const idle = queue.idle().then(() => {
+    isIdle = true;
+  });
+  for (let next = underWay[0]; next !== undefined; next = underWay[0]) {
+    assert.equal(isIdle, false);
+    ended.push(next.streams.at(-1));
+    await next.end(0);
+  }
+  await idle;
+  assert.deepEqual(ended, ['a-499', 'x-1', 'a-499', 'a-7']);
+});
+
 test('commits that go on from where the one before leaves a cursor share a transaction, in their order', () => {
   const moving = (stream: StreamName, from: number, to = from): Waiting => ({
     ...waiting(stream),
@@ -127,13 +184,13 @@ test('commits that go on from where the one before leaves a cursor share a trans
     moving('a-5', 4),
     waiting('a-6'),
   ];
-  assert.deepEqual(streams(takeBatch(queue, 100)), ['a-1', 'a-2', 'a-3', 'a-6']);
-  assert.deepEqual(streams(takeBatch(queue, 100)), ['a-4']);
-  assert.deepEqual(streams(takeBatch(queue, 100)), ['a-5']);
+  assert.deepEqual(streams(takeBatch(queue, { maxWeight: 100 })), ['a-1', 'a-2', 'a-3', 'a-6']);
+  assert.deepEqual(streams(takeBatch(queue, { maxWeight: 100 })), ['a-4']);
+  assert.deepEqual(streams(takeBatch(queue, { maxWeight: 100 })), ['a-5']);
   const chain = [moving('b-1', 3, 4), moving('b-1', 4, 5), moving('b-2', 5, 6), moving('b-3', 4, 5)];
   // What has to wait for its stream keeps those behind it on the cursor waiting.
-  assert.deepEqual(streams(takeBatch(chain, 100)), ['b-1']);
-  assert.deepEqual(streams(takeBatch(chain, 100)), ['b-1', 'b-2']);
-  assert.deepEqual(streams(takeBatch(chain, 100)), ['b-3']);
-  assert.deepEqual(streams(takeBatch([moving('c-1', 3)], 100, [moving('c-2', 3)])), []);
+  assert.deepEqual(streams(takeBatch(chain, { maxWeight: 100 })), ['b-1']);
+  assert.deepEqual(streams(takeBatch(chain, { maxWeight: 100 })), ['b-1', 'b-2']);
+  assert.deepEqual(streams(takeBatch(chain, { maxWeight: 100 })), ['b-3']);
+  assert.deepEqual(streams(takeBatch([moving('c-1', 3)], { maxWeight: 100, underWay: [moving('c-2', 3)] })), []);
 });

@@ -45,25 +45,55 @@ const openTouched = (): Touched => {
   };
 };
 
+/** From so many events and rows on a piece of work is in bulk: a page of a fleet, which takes as long as hundreds of others. */
+export const bulkWeight = 256;
+/** Whether a commit is in bulk. */
+export const isBulk = ({ commit }: Waiting): boolean => weight(commit) >= bulkWeight;
+
+/** What a commit in bulk touches, found once: it is compared with all that come while it waits and while it is stored. */
+const touchedInBulk = new WeakMap<Waiting, Touched>();
+const touchedBy = (waiting: Waiting): Touched => {
+  const known = touchedInBulk.get(waiting);
+  if (known) return known;
+  const touched = openTouched();
+  touched.add(waiting.commit);
+  touchedInBulk.set(waiting, touched);
+  return touched;
+};
+
+/** What may go into one transaction. */
+export interface BatchLimits {
+  /** Most events and rows; the first commit that can go goes also if it has more. */
+  readonly maxWeight: number;
+  /** Those that may go at all; default all. */
+  readonly isWanted?: (waiting: Waiting) => boolean;
+  /** What is being stored: nothing of what that touches can go. */
+  readonly underWay?: readonly Waiting[];
+}
+
 /**
  * Takes from the front of the queue what can be stored in one transaction: commits that touch different things, and
- * nothing of what is under way, up to `maxWeight` events and rows (or the first one that can go). What does not fit keeps
- * its place and its order.
+ * nothing of what is under way. What does not fit keeps its place and its order.
  *
  * A cursor may be touched by several: one goes on where the one before it in the batch leaves the cursor, be it that this
  * wants it there and does not move it. So a consumer need not wait for each of its facts, and many may share a guard.
  */
 export const takeBatch = (
   queue: Waiting[],
-  maxWeight: number,
-  underWay: readonly Waiting[] = [],
+  { maxWeight, isWanted = () => true, underWay = [] }: BatchLimits,
 ): readonly Waiting[] => {
   // What is touched is for telling commits apart.
-  if (queue.length === 1 && underWay.length === 0) return queue.splice(0);
+  if (queue.length === 1 && underWay.length === 0) return queue.every(isWanted) ? queue.splice(0) : [];
   const batch: Waiting[] = [];
   const left: Waiting[] = [];
-  const taken = openTouched();
-  for (const { commit } of underWay) taken.add(commit);
+  /** By small commits, and by each one in bulk. */
+  const small = openTouched();
+  const taken = [small];
+  const take = (waiting: Waiting): void => {
+    if (isBulk(waiting)) taken.push(touchedBy(waiting));
+    else small.add(waiting.commit);
+  };
+  underWay.forEach(take);
   /** By cursor, where the batch leaves it; none that what was left behind touches. */
   const reached = new Map<string, number>();
   const goesOn = ({ name, from }: CursorMove): boolean => reached.get(name) === from;
@@ -72,7 +102,8 @@ export const takeBatch = (
     const { commit } = waiting;
     const moves = commit.cursors ?? [];
     const size = weight(commit);
-    if (!taken.has(commit, goesOn) && (batch.length === 0 || total + size <= maxWeight)) {
+    const fits = isWanted(waiting) && (batch.length === 0 || total + size <= maxWeight);
+    if (fits && !taken.some((touched) => touched.has(commit, goesOn))) {
       batch.push(waiting);
       total += size;
       for (const { name, to } of moves) reached.set(name, to);
@@ -81,7 +112,7 @@ export const takeBatch = (
       for (const { name } of moves) reached.delete(name);
     }
     // Also what was left behind holds what it touches, so that a later commit of the same stream does not overtake it.
-    taken.add(commit);
+    take(waiting);
   }
   queue.splice(0, queue.length, ...left);
   return batch;
@@ -89,8 +120,12 @@ export const takeBatch = (
 
 /** Most events and rows in one transaction: keeps the event loop's pauses and the server's memory bounded. */
 const maxBatchWeight = 20_000;
-/** Most transactions at once; more would only queue up behind each other at the head's lock. */
-export const maxUnderWay = 2;
+/** The same of commits in bulk, where its work is longer than its flush: whoever comes meanwhile waits for as long at the head's lock. */
+const bulkTurnWeight = 2_000;
+/** Most transactions of a kind at once; more would only queue up behind each other at the head's lock. */
+const maxOfAKind = 2;
+/** Most transactions at once: two in bulk, and a small one that waits for neither. */
+export const maxUnderWay = 3;
 /** What the server works on one event or row, in ms; on another machine it is another, of the same order. */
 const workMs = 0.009;
 /** Share by which a slower flush than known moves what is known; a faster one counts at once. */
@@ -104,18 +139,34 @@ export interface CommitQueue {
   idle(): Promise<void>;
 }
 
+/** Commits of a kind: those in bulk, or the small ones. */
+interface Kind {
+  readonly isWanted: (waiting: Waiting) => boolean;
+  /** What waits: how many, and how much they weigh. Some weigh nothing. */
+  waiting: number;
+  waitingWeight: number;
+  /** Transactions. */
+  underWay: number;
+}
+
 /**
  * Puts the commits of one process into as few transactions as pays: the first goes at once, and whatever is asked for
  * meanwhile shares the next. Every transaction holds the head's lock through a flush of its own, so a second one beside
  * the first pays only where it takes more work off than a flush lasts: then many are shared out between two, and the
  * server works on one while this process prepares the other. Commits that touch the same thing keep the order of their calls.
+ *
+ * Small commits and those in bulk never share a transaction: what somebody waits for would take as long as the pages of a
+ * fleet beside it, and wait for those before. Small ones go first, and have a transaction of their own under way beside two in
+ * bulk; what is left to wait for is the head, for one bounded turn of each of these.
  * @param store stores a batch and answers each of its commits; never rejects. @returns how long the transaction took
  * beyond the server's work on it, in ms; undefined when that is not known
  */
 export const commitQueue = (store: (batch: readonly Waiting[]) => Promise<number | undefined>): CommitQueue => {
   const queue: Waiting[] = [];
   const underWay = new Set<readonly Waiting[]>();
-  let waitingWeight = 0;
+  const small: Kind = { isWanted: (one) => !isBulk(one), waiting: 0, waitingWeight: 0, underWay: 0 };
+  const bulk: Kind = { isWanted: isBulk, waiting: 0, waitingWeight: 0, underWay: 0 };
+  const kindOf = (waiting: Waiting): Kind => (isBulk(waiting) ? bulk : small);
   let isScheduled = false;
   let flushMs = 0;
   let idlers: (() => void)[] = [];
@@ -126,16 +177,28 @@ export const commitQueue = (store: (batch: readonly Waiting[]) => Promise<number
     if (ms !== undefined) flushMs = ms < flushMs ? ms : flushMs + (ms - flushMs) * slowerShare;
   };
 
-  /** Sends what may go. @returns whether something did */
-  const send = (): boolean => {
-    const half = Math.ceil(waitingWeight / maxUnderWay);
-    const share = underWay.size === 0 && paysAlone(half) ? half : waitingWeight;
-    const batch = takeBatch(queue, Math.min(maxBatchWeight, share), [...underWay].flat());
+  const mostOf = (kind: Kind): number => (kind === small && bulk.underWay > 0 ? 1 : maxOfAKind);
+
+  const mayGo = (kind: Kind): boolean => {
+    if (kind.waiting === 0 || underWay.size >= maxUnderWay) return false;
+    return kind.underWay === 0 || (kind.underWay < mostOf(kind) && paysAlone(kind.waitingWeight));
+  };
+
+  /** Sends what may go of a kind. @returns whether something did */
+  const send = (kind: Kind): boolean => {
+    const part = Math.ceil(kind.waitingWeight / (mostOf(kind) - kind.underWay));
+    const share = paysAlone(part) ? part : kind.waitingWeight;
+    const turn = kind === bulk ? Math.max(bulkTurnWeight, flushMs / workMs) : maxBatchWeight;
+    const maxWeight = Math.min(maxBatchWeight, turn, share);
+    const batch = takeBatch(queue, { maxWeight, isWanted: kind.isWanted, underWay: [...underWay].flat() });
     if (batch.length === 0) return false;
-    for (const { commit } of batch) waitingWeight -= weight(commit);
+    kind.waiting -= batch.length;
+    for (const { commit } of batch) kind.waitingWeight -= weight(commit);
+    kind.underWay += 1;
     underWay.add(batch);
     void store(batch).then((ms) => {
       learnFlush(ms);
+      kind.underWay -= 1;
       underWay.delete(batch);
       pump();
     });
@@ -144,10 +207,7 @@ export const commitQueue = (store: (batch: readonly Waiting[]) => Promise<number
 
   const pump = (): void => {
     isScheduled = false;
-    while (queue.length > 0 && underWay.size < maxUnderWay) {
-      if (underWay.size > 0 && !paysAlone(waitingWeight)) break;
-      if (!send()) break;
-    }
+    for (const kind of [small, bulk]) while (mayGo(kind) && send(kind));
     if (queue.length > 0 || underWay.size > 0) return;
     for (const wake of idlers) wake();
     idlers = [];
@@ -156,7 +216,9 @@ export const commitQueue = (store: (batch: readonly Waiting[]) => Promise<number
   return {
     push(waiting) {
       queue.push(waiting);
-      waitingWeight += weight(waiting.commit);
+      const kind = kindOf(waiting);
+      kind.waiting += 1;
+      kind.waitingWeight += weight(waiting.commit);
       if (isScheduled) return;
       isScheduled = true;
       // A microtask later, so that commits of the same turn share a transaction.

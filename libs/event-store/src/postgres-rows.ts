@@ -1,6 +1,8 @@
 import type postgres from 'postgres';
 import type { Sql } from './connection.ts';
+import { bulkWeight } from './group-commit.ts';
 import type { Reaching } from './lanes.ts';
+import type { LoopTurns } from './loop-turns.ts';
 import { sharedLooks } from './shared-looks.ts';
 import type {
   EventStore,
@@ -42,9 +44,13 @@ interface StateRow {
   readonly version: number;
 }
 
-/** The part of the Postgres store that compares state rows with their streams and puts them right. */
+/**
+ * The part of the Postgres store that compares state rows with their streams and puts them right.
+ * @param turn comes before a page of a fleet is handed over: whoever asked for it decides all of it at once
+ */
 export const rowMaintenance = (
   reaching: Reaching,
+  turn: LoopTurns,
 ): Pick<EventStore, 'readStreams' | 'getStates' | 'getRows' | 'listRows' | 'streamsBehind' | 'renewRows'> => {
   /** By table: there are as many as a service has kinds of streams, and of rows. */
   const looks = new Map<string, (ids: readonly string[]) => Promise<readonly StoredState[]>>();
@@ -75,32 +81,41 @@ export const rowMaintenance = (
     return found?.rows ?? [];
   };
 
+  const list: EventStore['listRows'] = ({ table, index, prefix = '', after, limit }) => {
+    // Most looks at an index are of this kind: what there is about one thing, which a fact has told of.
+    if (index && prefix === '' && after === undefined) return listByEntry(table, index, limit);
+    if (!index && prefix !== '' && after === undefined) return listByPrefix(table, prefix, limit);
+    return reaching(async (sql) => {
+      // Bounds on the key keep both forms range scans, however many rows there are. That above is not left to the planner, who
+      // derives none from a prefix that is a parameter: the last page would look at every row behind it.
+      const bounds = (column: postgres.PendingQuery<postgres.Row[]>) => sql`
+        ${after === undefined ? sql`` : sql`and ${column} > ${after}`}
+        ${prefix === '' ? sql`` : sql`and ${column} >= ${prefix} and ${column} < ${prefix} || ${lastCharacter} and starts_with(${column}, ${prefix})`}`;
+      const rows = index
+        ? await sql<StoredRow[]>`
+            select r.key, r.row, r.version from row_index x join rows r on r.table_name = x.table_name and r.key = x.key
+            where x.table_name = ${table} and x.index = ${index.index} and x.value = ${index.value} ${bounds(sql`x.key`)}
+            order by x.key limit ${limit}`
+        : await sql<StoredRow[]>`
+            select r.key, r.row, r.version from rows r
+            where r.table_name = ${table} ${bounds(sql`r.key`)} order by r.key limit ${limit}`;
+      return [...rows];
+    });
+  };
+
+  /** A page of a fleet is handed over in its turn, everything else at once. */
+  const inTurn = async <Row>(found: Promise<readonly Row[]>): Promise<readonly Row[]> => {
+    const rows = await found;
+    if (rows.length >= bulkWeight) await turn();
+    return rows;
+  };
+
   return {
-    async listRows({ table, index, prefix = '', after, limit }) {
-      // Most looks at an index are of this kind: what there is about one thing, which a fact has told of.
-      if (index && prefix === '' && after === undefined) return listByEntry(table, index, limit);
-      if (!index && prefix !== '' && after === undefined) return listByPrefix(table, prefix, limit);
-      return reaching(async (sql) => {
-        // Bounds on the key keep both forms range scans, however many rows there are. That above is not left to the planner, who
-        // derives none from a prefix that is a parameter: the last page would look at every row behind it.
-        const bounds = (column: postgres.PendingQuery<postgres.Row[]>) => sql`
-          ${after === undefined ? sql`` : sql`and ${column} > ${after}`}
-          ${prefix === '' ? sql`` : sql`and ${column} >= ${prefix} and ${column} < ${prefix} || ${lastCharacter} and starts_with(${column}, ${prefix})`}`;
-        const rows = index
-          ? await sql<StoredRow[]>`
-              select r.key, r.row, r.version from row_index x join rows r on r.table_name = x.table_name and r.key = x.key
-              where x.table_name = ${table} and x.index = ${index.index} and x.value = ${index.value} ${bounds(sql`x.key`)}
-              order by x.key limit ${limit}`
-          : await sql<StoredRow[]>`
-              select r.key, r.row, r.version from rows r
-              where r.table_name = ${table} ${bounds(sql`r.key`)} order by r.key limit ${limit}`;
-        return [...rows];
-      });
-    },
+    listRows: (query) => inTurn(list(query)),
     getRows(table, keys) {
       const find = rowLooks.get(table) ?? sharedLooks((all) => reaching((sql) => findRows(sql, table, all)));
       rowLooks.set(table, find);
-      return find(keys);
+      return inTurn(find(keys));
     },
     readStreams({ category, after, limit }) {
       return reaching(async (sql) => {
@@ -128,7 +143,7 @@ export const rowMaintenance = (
       const name = `${table.table} ${table.category}`;
       const find = looks.get(name) ?? sharedLooks((keys) => reaching((sql) => findStates(sql, table, keys)));
       looks.set(name, find);
-      return find(ids);
+      return inTurn(find(ids));
     },
     streamsBehind({ tables, after, span }) {
       return reaching(async (sql) => {

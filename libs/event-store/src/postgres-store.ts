@@ -7,8 +7,9 @@ import {
   type Sql,
   transactionTimeoutMs,
 } from './connection.ts';
-import { commitQueue, maxUnderWay } from './group-commit.ts';
+import { bulkWeight, commitQueue, isBulk, maxUnderWay } from './group-commit.ts';
 import { openLanes, type Reaching } from './lanes.ts';
+import { openLoopTurns } from './loop-turns.ts';
 import { migrate } from './migration.ts';
 import { storeBatch } from './postgres-commit.ts';
 import { rowMaintenance } from './postgres-rows.ts';
@@ -103,7 +104,12 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     if (first) recent.add(first.position, events);
     return learnHead(events.at(-1)?.position ?? 0);
   };
-  const commits = commitQueue((batch) => storeBatch(batch, { clock, random, reaching: reachingCommit, stored }));
+  const turn = openLoopTurns();
+  const commits = commitQueue(async (batch) => {
+    // To put a page of a fleet together takes about as long as to decide it, which was done in this turn.
+    if (batch.some(isBulk)) await turn();
+    return storeBatch(batch, { clock, random, reaching: reachingCommit, stored });
+  });
 
   const head = (): Promise<number> =>
     reaching(async (sql) => {
@@ -136,14 +142,17 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
         return rows.map(toRecorded);
       });
     },
-    feed(after, limit) {
-      const known = recent.after(after, limit);
-      if (known) return Promise.resolve(known);
-      return reaching(async (sql) => {
-        const rows = await sql<EventRow[]>`
+    async feed(after, limit) {
+      const events =
+        recent.after(after, limit) ??
+        (await reaching(async (sql) => {
+          const rows = await sql<EventRow[]>`
           select * from events where position > ${after} order by position limit ${limit}`;
-        return rows.map(toRecorded);
-      });
+          return rows.map(toRecorded);
+        }));
+      // A relay goes on with the next page at once where that is known as well.
+      if (events.length >= bulkWeight) await turn();
+      return events;
     },
     head,
     async waitForEvents(position, signal) {
@@ -161,7 +170,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
       }
       return !signal.aborted && !closing.signal.aborted;
     },
-    ...rowMaintenance(reaching),
+    ...rowMaintenance(reaching, turn),
     cursor(name) {
       return reaching(async (sql) => {
         const [row] = await sql<{ position: number }[]>`select position from cursors where name = ${name}`;
