@@ -9,7 +9,7 @@
  * /lib, /lib64, /usr/lib …     the shared libraries it is linked to, from the base
  * /etc/passwd, /etc/group      one user, 10001
  * /tmp                         empty; anybody's
- * /app                         main.mjs, the workspace packages, node_modules, sbom.cdx.json
+ * /app                         main.mjs, the workspace packages without their types, node_modules, sbom.cdx.json
  * ```
  */
 import { execFileSync } from 'node:child_process';
@@ -25,6 +25,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { billOfMaterials } from './bill-of-materials.mjs';
@@ -41,6 +42,8 @@ if (image === undefined || root === undefined) {
 const app = join(root, 'app');
 mkdirSync(app, { recursive: true });
 copySources();
+takeTypesOut(app);
+copyTo('/app/without-types.mjs', fileURLToPath(new URL('without-types.mjs', import.meta.url)));
 installPackages();
 const node = realpathSync(process.execPath);
 copyTo('/usr/local/bin/node', node);
@@ -64,6 +67,15 @@ function copySources() {
     cpSync(join(repository, file), join(app, file));
   for (const folder of ['libs', ...image.folders]) {
     cpSync(join(repository, folder), join(app, folder), { recursive: true, filter: isNeeded });
+  }
+}
+
+/** Every .ts keeps its name, and every statement its place, so that errors and imports say what they say in the sources. */
+function takeTypesOut(folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile() || !entry.name.endsWith('.ts')) continue;
+    const path = join(entry.parentPath, entry.name);
+    writeFileSync(path, stripTypeScriptTypes(readFileSync(path, 'utf8')));
   }
 }
 
