@@ -125,6 +125,29 @@ test('a replica whose store is gone stops before another begins, and goes on whe
   assert.equal(mostAtOnce(), 1);
 });
 
+test('G7: the time of a replica counts from before its word was asked to be stored, however late the answer', async () => {
+  const { clock, store, start } = makeWorld();
+  let isCut = false;
+  const slow: EventStore = {
+    ...store,
+    commit: async (...given) => {
+      if (isCut) throw new StoreUnavailable('cut off');
+      const answer = await store.commit(...given);
+      await clock.sleep(0.8 * ttlMs);
+      return answer;
+    },
+  };
+  const a = start('a', { over: slow });
+  await clock.until(() => a.count() === 8);
+  isCut = true;
+  const heardAt = clock.monotonicMs();
+  await clock.until(() => a.count() === 0);
+  const usedMs = clock.monotonicMs() - heardAt;
+  assert.ok(usedMs <= 0.2 * ttlMs, `${usedMs} ms after the answer`);
+  isCut = false;
+  await clock.drive(a.stop());
+});
+
 test('work that ended by itself begins again, and a failing piece holds up no other', async () => {
   const { clock, store } = makeWorld();
   const log = logger({ service: 'test', clock, write: () => undefined });
