@@ -61,6 +61,8 @@ export const activityLogOf = (vm: string, recorded: readonly RecordedEvent[]): r
 
 const entry = (vm: string, { version, time, cause }: RecordedEvent, n: number, row: Row): ActivityLogEntry => {
   const { category = 'ADMINISTRATIVE', properties = {} } = row;
+  // A row about a lost key has the trace of the loss, where that is known: it leads to who took the key away.
+  const traceId = properties.traceId || traceIdOf(cause.traceparent);
   return ActivityLogEntry.fromPartial({
     name: `${vm}/activityLogEntries/${idOf(version, n)}`,
     eventTime: new Date(time),
@@ -70,7 +72,7 @@ const entry = (vm: string, { version, time, cause }: RecordedEvent, n: number, r
     category,
     caller: category === 'ADMINISTRATIVE' ? (row.caller ?? cause.caller) : '',
     correlationId: cause.correlationId,
-    properties,
+    properties: traceId === undefined ? properties : { ...properties, traceId },
   });
 };
 

@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { activityLogOf } from './activity-log.ts';
+import type { VmEvent } from './events.ts';
+import { at, disk, lossOf, running, setOf, version1, vm, work } from './test-machine.ts';
+
+const traces = { create: 'a1'.repeat(16), loss: 'b2'.repeat(16), stop: 'c3'.repeat(16), back: 'd4'.repeat(16) };
+
+/** The log of a machine whose events were stored in those traces. */
+const logOf = (events: readonly (readonly [VmEvent, string | undefined])[]) =>
+  activityLogOf(
+    vm,
+    events.map(([{ type, ...data }, traceId], n) => ({
+      position: n + 1,
+      stream: `vm-${vm}`,
+      version: n + 1,
+      id: `event-${n}`,
+      type,
+      schema: 1,
+      data: JSON.parse(JSON.stringify(data)),
+      cause: {
+        correlationId: 'cor',
+        causationId: 'req',
+        caller: 'principals/somebody',
+        ...(traceId === undefined ? {} : { traceparent: `00-${traceId}-${'1'.repeat(16)}-01` }),
+      },
+      time: at,
+    })),
+  ).map(({ status, properties }) => [status, properties.traceId]);
+
+const loss = { ...lossOf('des', 6), disk: disk('os', 0, 'PREMIUM_SSD').disk, traceId: traces.loss };
+const created = running([disk('os', 0, 'PREMIUM_SSD', 'des')]);
+const lost: readonly VmEvent[] = [
+  { type: 'VmStopping', work: work('keyStop', 'k'), reason: loss, blocked: [], at },
+  { type: 'VmStopped', reason: loss, at },
+];
+const back: VmEvent = { type: 'KeyAccessReturned', set: setOf('des'), keyVersion: version1, at };
+
+test('VM-43: each row has the trace of what it tells: of the operation, of the loss, of the return', () => {
+  const rows = logOf([
+    ...created.map((event) => [event, traces.create] as const),
+    ...lost.map((event) => [event, traces.stop] as const),
+    [back, traces.back],
+  ]);
+  assert.deepEqual(rows, [
+    ['STARTED', traces.create],
+    ['ACCEPTED', traces.create],
+    ['SUCCEEDED', traces.create],
+    ['ACTIVE', traces.loss],
+    ['RESOLVED', traces.back],
+  ]);
+});
+
+test('a loss without a trace is shown with that of its stop, and what nobody traced without any', () => {
+  const untraced: VmEvent = {
+    type: 'VmStopping',
+    work: work('keyStop', 'k'),
+    reason: { ...loss, traceId: '' },
+    blocked: [],
+    at,
+  };
+  const rows = logOf([...created.map((event) => [event, undefined] as const), [untraced, traces.stop]]);
+  assert.deepEqual(rows, [
+    ['STARTED', undefined],
+    ['ACCEPTED', undefined],
+    ['SUCCEEDED', undefined],
+    ['ACTIVE', traces.stop],
+  ]);
+});
