@@ -125,6 +125,26 @@ test('a write that fails midway says how much of it is acknowledged', async () =
   assert.equal(await written(40 * MIB, '--flush'), `${40 * MIB} bytes written and flushed`);
 });
 
+test('a write and a flush say in which trace they were, a read does not', async () => {
+  const { channel } = dataServer(Buffer.alloc(64));
+  const trace = 'ab'.repeat(16);
+  const options = { channel, clock: systemClock, files: { '-': 'four' }, trace };
+  const { run, asides, lines } = testProgram({ BeginAccess: access }, options);
+  await run('disk', 'write', 'd1', '--flush');
+  await run('disk', 'flush', 'd1');
+  await run('disk', 'read', 'd1', '--length', '4');
+  assert.deepEqual(asides, ['4 bytes written and flushed', `trace: ${trace}`, 'flushed', `trace: ${trace}`]);
+  await run('disk', 'write', 'd1', '--json');
+  await run('disk', 'flush', 'd1', '--json');
+  assert.deepEqual(
+    lines.map((line) => JSON.parse(line)),
+    [
+      { writtenBytes: '4', flushed: false, trace },
+      { flushed: true, trace },
+    ],
+  );
+});
+
 test('access is given back also when the transfer fails', async () => {
   const { channel } = dataServer(Buffer.alloc(64));
   const { run, sent } = testProgram(

@@ -57,7 +57,7 @@ export async function readDisk({ disk, offset, length, output }: ReadWish, sessi
  * @throws Rejection whose message and metadata (`acknowledged_bytes`) say how far it came
  */
 export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, session: Session): Promise<void> {
-  const { terminal, isJson } = session;
+  const { terminal, isJson, trace } = session;
   const pieces = await notEmpty(
     input === undefined ? terminal.in() : [terminal.readFile(input)],
     input ?? 'standard input',
@@ -92,8 +92,16 @@ export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, s
       const facts = { ...metadata, acknowledged_bytes: String(writtenBytes) };
       throw new Rejection(code, reason, `${message}. ${words}`, facts, { cause: error });
     }
-    if (isJson) writeJson(terminal, { writtenBytes: String(writtenBytes), flushed: isFlushed });
-    else terminal.err(`${writtenBytes} bytes written${isFlushed ? ' and flushed' : ''}`);
+    if (isJson) {
+      writeJson(terminal, {
+        writtenBytes: String(writtenBytes),
+        flushed: isFlushed,
+        ...(trace === undefined ? {} : { trace }),
+      });
+    } else {
+      terminal.err(`${writtenBytes} bytes written${isFlushed ? ' and flushed' : ''}`);
+      if (trace !== undefined) terminal.err(`trace: ${trace}`);
+    }
   });
 }
 
@@ -135,10 +143,14 @@ async function notEmpty(
 
 /** Puts every acknowledged write of a disk on stable storage. */
 export async function flushDisk(disk: string, session: Session): Promise<void> {
+  const { terminal, isJson, trace } = session;
   await withAccess('WRITE', disk, session, async ({ client, options }) => {
     await client.flush({ name: disk }, options);
-    if (session.isJson) writeJson(session.terminal, { flushed: true });
-    else session.terminal.err('flushed');
+    if (isJson) writeJson(terminal, { flushed: true, ...(trace === undefined ? {} : { trace }) });
+    else {
+      terminal.err('flushed');
+      if (trace !== undefined) terminal.err(`trace: ${trace}`);
+    }
   });
 }
 

@@ -42,6 +42,8 @@ export function testProgram(
     readonly files?: Readonly<Record<string, string>>;
     readonly channel?: Channel;
     readonly clock?: Clock;
+    /** Trace of its commands, as if somebody took spans. */
+    readonly trace?: string;
     /** Gets the session of a probe, in place of the probe. */
     readonly onProbe?: (session: Session) => void;
   } = {},
@@ -97,7 +99,7 @@ export function testProgram(
       bytes: (n) => Buffer.alloc(n),
     },
     tracer: trace.getTracer('test'),
-    trace: undefined,
+    trace: options.trace,
     terminal,
     isJson: flags.json === true,
     timeoutMs: undefined,
