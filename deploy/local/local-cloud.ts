@@ -133,8 +133,11 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     scope.defer('databases', () => postgres.dropDatabases(databases));
     scope.defer('streams', () => nats.deleteStreams(`${name}_`));
   }
-  const spans = spanStore();
-  const receiver = await startSpanReceiver({ store: spans, file: data.path('spans.jsonl'), random: systemRandom });
+  const receiver = await startSpanReceiver({
+    store: spanStore(),
+    file: data.path('spans.jsonl'),
+    random: systemRandom,
+  });
   scope.defer('span receiver', receiver.stop);
   const identities = openIdentities(data, systemRandom);
   const numbers = Array.from({ length: replicas }, (_, replica) => replica);
@@ -256,7 +259,7 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     natsUrl: nats.url,
     authorityFile: certificates.authorityFile,
     administrator,
-    spans,
+    spans: receiver.spans,
     postgres,
     nats,
     pid: (service, replica) => running(service, replica).pid,

@@ -13,6 +13,8 @@ export interface SpanReceiver {
    * `POST v1/traces`; `GET traces/<id>` answers the spans of a trace as a list.
    */
   readonly endpoint: string;
+  /** The store. What this process adds of its own here goes to the file as well, like what is received. */
+  readonly spans: SpanStore;
   stop(): Promise<void>;
 }
 
@@ -38,10 +40,15 @@ export async function startSpanReceiver(options: {
   const prefix = options.open === undefined ? `/${Buffer.from(random.bytes(16)).toString('hex')}` : '';
   const { host, port: wanted } = options.open ?? { host: '127.0.0.1', port: 0 };
 
+  const kept: SpanStore = {
+    ...store,
+    add: (spans) => {
+      store.add(spans);
+      append(file, fileBytesMax, spans.map((span) => `${JSON.stringify(span)}\n`).join(''));
+    },
+  };
   const receive = async (request: IncomingMessage): Promise<object> => {
-    const spans = spansOf(JSON.parse(await bodyOf(request)));
-    store.add(spans);
-    append(file, fileBytesMax, spans.map((span) => `${JSON.stringify(span)}\n`).join(''));
+    kept.add(spansOf(JSON.parse(await bodyOf(request))));
     return {};
   };
   const answer = async (request: IncomingMessage): Promise<object> => {
@@ -70,6 +77,7 @@ export async function startSpanReceiver(options: {
   const { port } = server.address() as AddressInfo;
   return {
     endpoint: `http://${host}:${port}${prefix}`,
+    spans: kept,
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

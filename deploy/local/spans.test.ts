@@ -161,6 +161,16 @@ test('spans of our own telemetry arrive, and lie in the file', async (t) => {
   assert.deepEqual(await told.json(), JSON.parse(JSON.stringify(store.spansOfTrace(outer.traceId))));
 });
 
+test('what the receiving process adds of its own lies in the file too, so that a trace read from it has its head', async (t) => {
+  const file = join(folder, 'own.jsonl');
+  const receiver = await startSpanReceiver({ store: spanStore(), file, random: systemRandom });
+  t.after(receiver.stop);
+  const own = span(1, { service: 'rehearsal' });
+  receiver.spans.add([own]);
+  assert.deepEqual(receiver.spans.spansOfTrace(traceA), [own]);
+  assert.deepEqual(JSON.parse(readFileSync(file, 'utf8')), JSON.parse(JSON.stringify(own)));
+});
+
 test('what cannot be taken is refused with the reason, and the next export is taken', async (t) => {
   const store = spanStore();
   const receiver = await startSpanReceiver({ store, file: join(folder, 'refused.jsonl'), random: systemRandom });

@@ -30,9 +30,8 @@ export const rehearseInCluster = async (
 ): Promise<RehearsalOutcome> => {
   const config = readConfig(env, spec);
   const data = foldersAt(config.cloudFolder);
-  const spans = spanStore();
   const receiver = await startSpanReceiver({
-    store: spans,
+    store: spanStore(),
     file: data.path('spans.jsonl'),
     random: systemRandom,
     open: { host: '0.0.0.0', port: SPANS_PORT },
@@ -55,7 +54,7 @@ export const rehearseInCluster = async (
     administrator: JSON.parse(readFileSync(config.administratorFile, 'utf8')),
     authorityFile: config.tlsCaFile,
     client: { certificateFile: config.tlsCertificateFile, keyFile: config.tlsKeyFile },
-    spans,
+    spans: receiver.spans,
     postgres: { description: 'the Postgres of the cluster' },
     nats: { description: 'the NATS of the cluster' },
   };

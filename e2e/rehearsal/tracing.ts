@@ -7,7 +7,7 @@ type FinishedSpan = Parameters<Processor['onEnd']>[0];
 
 /**
  * Traces the rehearsal itself, so that the calls its people make stand at the head of each trace. Its spans go straight
- * to where the launcher keeps those of the services.
+ * to where the launcher keeps those of the services, for the report and for `interlock trace` afterwards.
  */
 export const traceRehearsal = (spans: SpanStore, random: Random): Telemetry =>
   startTelemetry({
