@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { fieldOf } from './field-flags.ts';
-import { durationMs, fieldValue, type ValueContext } from './field-values.ts';
+import { durationMs, fieldValue, nameValue, placeholderOf, type ValueContext } from './field-values.ts';
 import { messageValue } from './message-text.ts';
 import { methodOf } from './schema.ts';
 import { UsageError } from './usage-error.ts';
@@ -83,4 +84,20 @@ test('durations have a unit', () => {
     [90_000, 500, 30_000, 120_000, 3_600_000],
   );
   assert.throws(() => durationMs('soon', '--timeout'), UsageError);
+});
+
+test('a size says in help and in its error that it is in GiB', () => {
+  const size = fieldOf(methodOf(DiskServiceDefinition, 'CreateDisk').request, 'size_gib');
+  assert.equal(placeholderOf(size), 'GiB');
+  assert.equal(placeholderOf(fieldOf(createKey, 'key_size_bits')), 'n');
+  assert.throws(() => fieldValue(size, '1G', '--size', context), /--size must be a whole number of GiB, not "1G"/);
+});
+
+test('who types something else for a principal is told of me, set:<set> and the list', () => {
+  assert.throws(
+    () => nameValue('principal', 'nobody', '--principal', context.names),
+    (error) => error instanceof UsageError && /me is.*set:<set>.*interlock principal list/.test(error.message),
+  );
+  const id = '00000000-0000-4000-8000-000000000001';
+  assert.equal(nameValue('principal', id, '--principal', context.names), `principals/${id}`);
 });

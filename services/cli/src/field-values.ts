@@ -58,7 +58,7 @@ export function fieldValue(field: DescField, text: string, flag: string, context
     case ScalarType.INT32:
       return integer(text, flag, 2 ** 31);
     case ScalarType.INT64:
-      return String(integer(text, flag, Number.MAX_SAFE_INTEGER + 1));
+      return String(integer(text, flag, Number.MAX_SAFE_INTEGER + 1, isInGib(field) ? ' of GiB' : ''));
     default:
       throw new UsageError(`${flag} cannot be typed here: use --body`);
   }
@@ -70,12 +70,24 @@ export function nameValue(kind: NameKind, text: string, flag: string, names: Nam
   if (kind === 'principal' && text.startsWith('set:')) {
     return identityOf(fullName('diskEncryptionSet', text.slice('set:'.length), names, flag));
   }
+  if (kind === 'principal') return principalName(text, flag, names);
   if (kind === 'keyVersion' || kind === 'onlyVersion') {
     const name = fullName('keyOrVersion', text, names, flag);
     if (name.includes('/versions/')) return name;
     return kind === 'keyVersion' ? versionOf(name) : onlyVersionOf(name);
   }
   return fullName(kind, text, names, flag);
+}
+
+/** Nobody remembers the number of a principal: whoever types something else is told of the ways around it. */
+function principalName(text: string, flag: string, names: NameDefaults): string {
+  try {
+    return fullName('principal', text, names, flag);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    const others = 'me is the caller, set:<set> the identity of a set, interlock principal list shows who there is';
+    throw new UsageError(`${error.message}; ${others}`, { cause: error });
+  }
 }
 
 /** What is typed for a value, for `--help`. */
@@ -87,6 +99,7 @@ export function placeholderOf(field: DescField): string {
   if (field.message !== undefined) return 'field=value,…';
   if (keyUrlFields.has(field.name)) return 'vault/key[/version]|url';
   if (field.scalar === ScalarType.BYTES) return '@file|base64:…';
+  if (isInGib(field)) return 'GiB';
   if (field.scalar === ScalarType.INT32 || field.scalar === ScalarType.INT64) return 'n';
   return field.name in fieldKinds ? 'name' : 'text';
 }
@@ -116,10 +129,12 @@ function booleanValue(text: string, flag: string): boolean {
   throw new UsageError(`${flag} must be true or false, not "${text}"`);
 }
 
-function integer(text: string, flag: string, below: number): number {
+const isInGib = ({ name }: DescField): boolean => name.endsWith('_gib');
+
+function integer(text: string, flag: string, below: number, of = ''): number {
   const value = /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
   if (Math.abs(value) < below) return value;
-  throw new UsageError(`${flag} must be a whole number, not "${text}"`);
+  throw new UsageError(`${flag} must be a whole number${of}, not "${text}"`);
 }
 
 function bytesValue(text: string, flag: string, context: ValueContext): string {

@@ -58,7 +58,10 @@ test('what is no name is refused with what would be right', () => {
 
 test('without a default a short name says which default is missing', () => {
   const none = { subscription: undefined, group: undefined };
-  assert.throws(() => fullName('disk', 'd1', none, '<disk>'), /no default resource group/);
+  assert.throws(
+    () => fullName('disk', 'd1', none, '<disk>'),
+    /no default resource group.*; write \{group\}\/d1 or subs/,
+  );
   assert.throws(() => fullName('disk', 'g/d1', none, '<disk>'), /no default subscription/);
 });
 

@@ -63,7 +63,7 @@ function filled(
   words: readonly string[],
   typed: readonly string[],
   { subscription, group }: NameDefaults,
-  fail: (why: string) => UsageError,
+  fail: (why: string, shortest?: string) => UsageError,
 ): string {
   const variables = words.length / 2;
   const lacking = variables - typed.length;
@@ -77,7 +77,8 @@ function filled(
   if (lacking >= 1 && variables >= 3) {
     if (lacking > 2) throw fail('it is too short');
     if (lacking === 2) {
-      if (group === undefined) throw fail('no default resource group is set (--group or INTERLOCK_GROUP)');
+      if (group === undefined)
+        throw fail('no default resource group is set (--group or INTERLOCK_GROUP)', `{group}/${typed.join('/')}`);
       ids.unshift(group);
     }
   }
@@ -89,14 +90,18 @@ function filled(
   return words.map((word, index) => (index % 2 === 0 ? word : ids[(index - 1) / 2])).join('/');
 }
 
-const missing = (kind: keyof typeof names, text: string, flag: string, variables: number) => (why: string) => {
-  const short = names[kind].pattern
+const missing =
+  (kind: keyof typeof names, text: string, flag: string, variables: number) => (why: string, shortest?: string) => {
+    const short = shortest ?? shortPatternOf(kind, variables);
+    return new UsageError(`${flag} "${text}" is not a name: ${why}; write ${short} or ${names[kind].pattern}`);
+  };
+
+const shortPatternOf = (kind: keyof typeof names, variables: number): string =>
+  names[kind].pattern
     .split('/')
     .filter((_, index) => index % 2 === 1)
     .slice(Math.min(2, variables - 1) * (names[kind].pattern.startsWith('subscriptions/') ? 1 : 0))
     .join('/');
-  return new UsageError(`${flag} "${text}" is not a name: ${why}; write ${short} or ${names[kind].pattern}`);
-};
 
 function validated(kind: keyof typeof names, full: string, flag: string): string {
   try {

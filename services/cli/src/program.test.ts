@@ -238,13 +238,14 @@ test('flags come on top of a body', async () => {
 
 test('a key is disabled and enabled as a whole, a version by its name, and it is said what was done', async () => {
   const versions = [true, false].map((enabled, n) => ({ name: `vaults/kv1/keys/k1/versions/${n}`, enabled }));
-  const { run, sent, lines } = testProgram({
+  const { run, sent, lines, asides } = testProgram({
     DisableKey: [
       { keyVersions: versions, disabled: [versions[0]?.name ?? ''] },
       { keyVersions: versions, disabled: [] },
     ],
     EnableKey: { keyVersions: versions, enabled: [versions[0]?.name ?? ''] },
     DisableKeyVersion: { name: version },
+    ListKeyVersions: { keyVersions: [{ name: version, enabled: false }] },
   });
   await run('key', 'disable', 'kv1/k1');
   assert.match(lines.at(-1) ?? '', /^disabled: 1 version; 1 of 2 were disabled before$/);
@@ -257,6 +258,7 @@ test('a key is disabled and enabled as a whole, a version by its name, and it is
   );
   await run('key', 'disable', version);
   assert.match(lines.at(-1) ?? '', /this version alone/);
+  assert.match(asides.join(), /no version of kv1\/k1 is enabled any more/);
   const { length } = lines;
   await run('key', 'disable', 'kv1/k1', '--json');
   assert.equal(lines.length, length + 1, 'programs have the answer');
@@ -267,6 +269,7 @@ test('a key is disabled and enabled as a whole, a version by its name, and it is
       ['DisableKey', { name: 'vaults/kv1/keys/k1' }],
       ['EnableKey', { name: 'vaults/kv1/keys/k1' }],
       ['DisableKeyVersion', { name: version }],
+      ['ListKeyVersions', { parent: 'vaults/kv1/keys/k1', pageToken: '' }],
       ['DisableKey', { name: 'vaults/kv1/keys/k1' }],
     ],
   );

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import { scopeDoubt } from './doubts.ts';
+import { lastVersionDoubt, scopeDoubt } from './doubts.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';
 const answering = (answer: { readonly resourceGroup: string } | Rejection) => ({
@@ -32,4 +32,28 @@ test('nothing is said of a vault that is there, of other scopes, and to whoever 
   for (const scope of ['/', group])
     assert.equal(await asked(scope, new Rejection('NOT_FOUND', 'VAULT_NOT_FOUND', '')), undefined);
   assert.equal(await asked(`${group}/vaults/kv1`, new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '')), undefined);
+});
+
+test('whoever disables the last enabled version by its name is told that the whole key is off', async () => {
+  const key = 'vaults/kv1/keys/k1';
+  const versions = (...enabled: readonly boolean[]) =>
+    enabled.map((one, n) => ({ name: `${key}/versions/${n}`, enabled: one }));
+  const asking = (...pages: readonly (readonly boolean[])[]) => {
+    const left = pages.map((page, n) => ({
+      keyVersions: versions(...page),
+      nextPageToken: n + 1 < pages.length ? 'more' : '',
+    }));
+    return lastVersionDoubt({ call: async () => left.shift() ?? assert.fail() }, { name: `${key}/versions/0` });
+  };
+  assert.match(
+    (await asking([false, false])) ?? '',
+    /no version of kv1\/k1 is enabled any more: the whole key is off.*interlock key enable kv1\/k1\/0$/,
+  );
+  assert.match((await asking([false], [false])) ?? '', /the whole key is off/);
+  assert.equal(await asking([false, true]), undefined);
+  assert.equal(await asking([false], [true]), undefined);
+  const unasked = { call: async () => assert.fail('a key that is disabled says so itself') };
+  assert.equal(await lastVersionDoubt(unasked, { name: key }), undefined);
+  const refusing = { call: async () => Promise.reject(new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '')) };
+  assert.equal(await lastVersionDoubt(refusing, { name: `${key}/versions/0` }), undefined);
 });

@@ -1,11 +1,38 @@
-import type { JsonObject } from '@bufbuild/protobuf';
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
 import type { Caller } from '../calls.ts';
-import { methodOf } from '../schema.ts';
+import { isObject, methodOf } from '../schema.ts';
 
 /** What may be wrong with what was done, found out by asking another service; undefined when nothing is. */
 export type Doubt = (caller: Pick<Caller, 'call'>, request: JsonObject) => Promise<string | undefined>;
+
+/**
+ * Whether a version that was disabled by its own name was the last one enabled: then its key is off as a whole, and
+ * enabling the key does not bring that version back.
+ */
+export const lastVersionDoubt: Doubt = async (caller, { name }) => {
+  const [key, version] = String(name).split('/versions/');
+  if (key === undefined || version === undefined) return undefined;
+  try {
+    // A page at a time: versions are as many as there were rotations, and one that is enabled is enough.
+    for (let pageToken = ''; ; ) {
+      const list = methodOf(KeyVaultServiceDefinition, 'ListKeyVersions');
+      const { keyVersions, nextPageToken } = await caller.call('key-vault', list, { parent: key, pageToken });
+      const isEnabled = (one: JsonValue) => isObject(one) && one.enabled === true;
+      if (!Array.isArray(keyVersions) || keyVersions.some(isEnabled)) return undefined;
+      if (typeof nextPageToken !== 'string' || nextPageToken === '') break;
+      pageToken = nextPageToken;
+    }
+  } catch (error) {
+    // It is disabled all the same, and whoever may not list versions learns nothing about the others.
+    if (error instanceof Rejection || error instanceof RpcFailure) return undefined;
+    throw error;
+  }
+  const short = key.replace(/^vaults\/([^/]+)\/keys\//, '$1/');
+  return `no version of ${short} is enabled any more: the whole key is off. What brings this one back: interlock key enable ${short}/${version}`;
+};
 
 /**
  * Whether the scope of a role is that of a vault that is there. Identity does not know vaults, and takes a role on one that is

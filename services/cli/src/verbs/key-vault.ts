@@ -1,5 +1,6 @@
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { datesBefore, grantBefore, revokeBefore } from './before.ts';
+import { lastVersionDoubt } from './doubts.ts';
 import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
@@ -78,7 +79,12 @@ export const keyVaultVerbs: readonly Verb[] = [
   key('version', 'GetKeyVersion', { targets: use }),
   key('versions', 'ListKeyVersions', { targets: named('vault/key', 'key', 'parent') }),
   key('enable', 'EnableKey', { targets: use, versionMethod: 'EnableKeyVersion', note: enabledNote }),
-  key('disable', 'DisableKey', { targets: use, versionMethod: 'DisableKeyVersion', note: disabledNote }),
+  key('disable', 'DisableKey', {
+    targets: use,
+    versionMethod: 'DisableKeyVersion',
+    note: disabledNote,
+    doubt: lastVersionDoubt,
+  }),
   key('set-dates', 'SetKeyVersionDates', {
     targets: onlyVersion,
     required: [['not-before', 'expire-time', 'clear']],

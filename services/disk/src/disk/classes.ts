@@ -43,7 +43,7 @@ export const checkSize = (sku: Sku, sizeGib: number): void => {
   throw new Rejection(
     'INVALID_ARGUMENT',
     'DISK_SIZE_INVALID',
-    `size_gib of a ${skuOnWire[sku]} disk must be 1 to ${sizeGibMax}, not ${sizeGib}`,
+    `size_gib of a ${skuOnWire[sku]} disk must be 1 to ${sizeGibMax} GiB, not ${sizeGib}`,
     { field: 'size_gib', value: String(sizeGib), max: String(sizeGibMax) },
   );
 };

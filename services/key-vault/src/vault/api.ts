@@ -37,6 +37,7 @@ import {
   removeAccessPolicy,
   setAccessPolicy,
   setPermissionModel,
+  takenByOwn,
 } from './decider.ts';
 import type { VaultEvent } from './events.ts';
 import type { VaultPurge } from './purge.ts';
@@ -101,7 +102,15 @@ export const vaultApi = (parts: {
         purgeProtected: request.purgeProtectionEnabled || parts.purgeProtectionDefault,
       } as const;
       entry.inVault(vaultId);
-      return vaultOnWire(await vaults.transact(vaultId, create(clock.now(), wish), call.cause), urls);
+      try {
+        return vaultOnWire(await vaults.transact(vaultId, create(clock.now(), wish), call.cause), urls);
+      } catch (error) {
+        if (!(error instanceof Rejection) || error.reason !== 'VAULT_ALREADY_EXISTS') throw error;
+        const { state } = await vaults.load(vaultId);
+        if (state.status !== 'active') throw error;
+        const { allowed } = await authorize(principalOf(call), 'keyVault/vaults/read', scopeOf(state, vaultId));
+        throw (allowed ? takenByOwn(state, wish) : undefined) ?? error;
+      }
     }),
     getVault: log.audited('VaultGet', async ({ name }: GetVaultRequest, call: Call, entry) => {
       const vaultId = parseVault(name, 'name');

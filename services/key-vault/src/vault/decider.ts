@@ -32,20 +32,41 @@ export const create =
         { field: 'vault_id' },
       );
     }
-    if (isSameWish(vault, wish)) return [];
+    if (differencesOf(vault, wish).length === 0) return [];
     throw new Rejection('ALREADY_EXISTS', 'VAULT_ALREADY_EXISTS', 'vault_id is taken: names of vaults are global', {
       field: 'vault_id',
     });
   };
 
-const isSameWish = (vault: ActiveVault, wish: NewVault): boolean =>
-  vault.resourceGroup === wish.resourceGroup &&
-  vault.location === wish.location &&
-  vault.sku === wish.sku &&
-  vault.retentionDays === wish.retentionDays &&
-  vault.asCreated.permissionModel === wish.permissionModel &&
-  vault.asCreated.purgeProtected === wish.purgeProtected &&
-  isSamePolicies(vault.asCreated.accessPolicies, wish.accessPolicies);
+/** In which fields a vault was created otherwise than is wished: `location is westeurope, not eastus`. None: the same wish. */
+const differencesOf = (vault: ActiveVault, wish: NewVault): readonly string[] => {
+  const { asCreated } = vault;
+  const pairs: readonly (readonly [string, string | number | boolean, string | number | boolean])[] = [
+    ['resource_group', vault.resourceGroup, wish.resourceGroup],
+    ['location', vault.location, wish.location],
+    ['sku', vault.sku, wish.sku],
+    ['soft_delete_retention_days', vault.retentionDays, wish.retentionDays],
+    ['permission_model', asCreated.permissionModel, wish.permissionModel],
+    ['purge_protection_enabled', asCreated.purgeProtected, wish.purgeProtected],
+  ];
+  const plain = pairs.flatMap(([field, was, wanted]) => (was === wanted ? [] : [`${field} ${was}, not ${wanted}`]));
+  return isSamePolicies(asCreated.accessPolicies, wish.accessPolicies) ? plain : [...plain, 'other access_policies'];
+};
+
+/**
+ * What stands in the way of a create, for who may read the vault that has the name: what differs. To others it says no more
+ * than that the name is taken.
+ */
+export const takenByOwn = (vault: ActiveVault, wish: NewVault): Rejection | undefined => {
+  const differences = differencesOf(vault, wish);
+  if (differences.length === 0) return undefined;
+  return new Rejection(
+    'ALREADY_EXISTS',
+    'VAULT_ALREADY_EXISTS',
+    `vault_id is taken: the vault is there, and was created with ${differences.join('; ')}`,
+    { field: 'vault_id' },
+  );
+};
 
 const isSamePolicies = (left: NewVault['accessPolicies'], right: NewVault['accessPolicies']): boolean => {
   const principals = Object.keys(left);

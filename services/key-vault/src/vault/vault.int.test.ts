@@ -46,6 +46,22 @@ test('KV-02: names of vaults are checked, global and not case-sensitive', async 
   );
 });
 
+test('KV-02: who may read the vault that has a name is told in what it differs, nobody else anything of it', async () => {
+  const group = (subscription: string) => `subscriptions/${subscription}/resourceGroups/g`;
+  const wish = { vaultId: `v${randomUUID().slice(0, 12)}`, resourceGroup: group('s1'), location: 'westeurope' };
+  await vault().createVault({ ...wish, purgeProtectionEnabled: true });
+  await assert.rejects(vault().createVault({ ...wish, location: 'eastus' }), {
+    reason: 'VAULT_ALREADY_EXISTS',
+    message: /created with location westeurope, not eastus; purge_protection_enabled true, not false$/,
+  });
+  const stranger = await world.newPrincipal();
+  await world.assignRole(stranger.name, 'roles/contributor', group('s2'));
+  await assert.rejects(world.vault(stranger).createVault({ ...wish, resourceGroup: group('s2') }), {
+    reason: 'VAULT_ALREADY_EXISTS',
+    message: 'vault_id is taken: names of vaults are global',
+  });
+});
+
 test('vaults are listed by resource group and subscription, page by page, deleted ones on request', async () => {
   const resourceGroup = `subscriptions/s2/resourceGroups/list-${randomUUID().slice(0, 8)}`;
   const made = [
