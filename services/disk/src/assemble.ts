@@ -40,6 +40,7 @@ import { toFact } from './published.ts';
 import { reactions } from './reactor.ts';
 import { recover } from './recovery.ts';
 import { openRewrapping } from './rewrapping.ts';
+import { openSettling } from './settling.ts';
 import { type SnapshotLimits, scopeOfList, snapshotApi } from './snapshot/api.ts';
 import { openSnapshotCreation } from './snapshot/creation.ts';
 import { snapshots as snapshotStreams } from './snapshot/decider.ts';
@@ -136,7 +137,8 @@ export const assemble: Assemble<DiskSettings> = async ({
   const catchUp = openCatchUp({ disks, volumes, sessions, clock });
   const parts = { store, disks, snapshots, volumes, deks, vault, setKeys, turns };
   const standby = openStandbyUpkeep({ ...parts, catchUp, options, ...background });
-  const around = { ...parts, catchUp, standby, making, ...background };
+  const settling = openSettling({ turns, ...background });
+  const around = { ...parts, catchUp, standby, making, settling, ...background };
   const diskCreation = openDiskCreation(around);
   const snapshotCreation = openSnapshotCreation(around);
   const encryptionChange = openEncryptionChange(around);

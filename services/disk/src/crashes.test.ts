@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { StoreUnavailable } from '@interlock/event-store';
@@ -21,15 +22,18 @@ interface Operation {
 }
 
 const content = randomBytes(10_000);
-const createDisk = (host: DiskHost, encryption: Encryption) =>
-  host.disks.createDisk({
+const diskWish = (encryption: Encryption) =>
+  ({
     parent: 'subscriptions/s/resourceGroups/g',
     diskId: 'd',
     location: 'l',
     sku: 'PREMIUM_SSD',
     sizeGib: 1,
     encryption,
-  });
+  }) as const;
+const createDisk = (host: DiskHost, encryption: Encryption) => host.disks.createDisk(diskWish(encryption));
+const snapshotName = 'subscriptions/s/resourceGroups/g/snapshots/s';
+const snapshotWish = { parent: 'subscriptions/s/resourceGroups/g', snapshotId: 's', sourceDisk: diskName };
 const under = (set: string): Encryption => ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set });
 const platform: Encryption = { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' };
 const withContent = (encryption: Encryption) => async (host: DiskHost) => {
@@ -91,8 +95,7 @@ const operations: readonly Operation[] = [
   {
     name: 'take a snapshot',
     prepare: withContent(under(setName)),
-    run: (host) =>
-      host.disks.createSnapshot({ parent: 'subscriptions/s/resourceGroups/g', snapshotId: 's', sourceDisk: diskName }),
+    run: (host) => host.disks.createSnapshot(snapshotWish),
     done: async (host) => {
       const { snapshots } = await host.disks.listSnapshots({ sourceDisk: diskName });
       assert.equal(snapshots.length, 1);
@@ -173,3 +176,104 @@ test('CMK-110: a change of encryption that the store left open is settled withou
   }
   assert.ok(hurt > 5);
 });
+
+/** Creations, with what is left of them when they fail in the middle. */
+const creations = [
+  {
+    name: 'create a disk',
+    prepare: async () => undefined,
+    run: (disks: DiskHost['disks']) => disks.createDisk(diskWish(under(setName))),
+    remove: (disks: DiskHost['disks']) => disks.deleteDisk({ name: diskName }),
+  },
+  {
+    name: 'take a snapshot',
+    prepare: withContent(under(setName)),
+    run: (disks: DiskHost['disks']) => disks.createSnapshot(snapshotWish),
+    remove: (disks: DiskHost['disks']) => disks.deleteSnapshot({ name: snapshotName }),
+  },
+] as const;
+const isWhole = async (host: DiskHost): Promise<boolean> => {
+  const states = [await host.stateOf(diskName), await host.snapshotStateOf(snapshotName)];
+  return (
+    states.every(({ status }) => status === 'absent' || status === 'active') &&
+    isDeepStrictEqual(host.volumeIds(), await host.volumesInUse())
+  );
+};
+const unavailable = (text: string): Error => new StoreUnavailable(text);
+
+for (const { name, prepare, run, remove } of creations) {
+  /** The n-th call and all later ones fail, so that the creation cannot be undone at once either, until `disarm`. */
+  const interrupted = async (failAt: number, error?: (text: string) => Error) => {
+    const host = await startDiskHost();
+    await prepare(host);
+    host.faults.arm(failAt, 'crash', error);
+    const disks = host.clientWithoutRetries(DiskServiceDefinition);
+    const isDone = await run(disks).then(
+      () => true,
+      () => false,
+    );
+    return { host, disks, isDone };
+  };
+
+  for (const [what, error] of [
+    ['the world', undefined],
+    ['the store', unavailable],
+  ] as const) {
+    test(`CMK-110: ${name}: what fails while ${what} is away is undone without a restart and without anybody asking`, {
+      timeout: 120_000,
+    }, async () => {
+      let failAt = 1;
+      for (let isThrough = false; !isThrough; failAt++) {
+        assert.ok(failAt < callsMax);
+        const { host, isDone } = await interrupted(failAt, error);
+        isThrough = isDone;
+        host.faults.disarm();
+        while (!(await isWhole(host))) await pause(5);
+        await host.stop();
+      }
+      assert.ok(failAt > 5, 'faults were injected');
+    });
+  }
+
+  test(`CMK-110: ${name}: what failed in the middle can be deleted as soon as the world is back`, {
+    timeout: 120_000,
+  }, async () => {
+    let failAt = 1;
+    for (let isThrough = false; !isThrough; failAt++) {
+      const { host, disks, isDone } = await interrupted(failAt);
+      isThrough = isDone;
+      host.faults.disarm();
+      await remove(disks).catch((error: unknown) =>
+        assert.match(String((error as { reason?: unknown }).reason), /^(DISK|SNAPSHOT)_NOT_FOUND$/),
+      );
+      assert.ok(await isWhole(host), `after a fault at call ${failAt}`);
+      await host.stop();
+    }
+    assert.ok(failAt > 5, 'faults were injected');
+  });
+
+  test(`CMK-110: ${name}: a commit that was stored and not answered leaves nothing half-made`, {
+    timeout: 120_000,
+  }, async () => {
+    let failAt = 1;
+    for (let isThrough = false; !isThrough; failAt++) {
+      let commits = Number.NEGATIVE_INFINITY;
+      const host = await startDiskHost({
+        afterCommit: () => {
+          commits += 1;
+          if (commits === failAt) throw new StoreUnavailable('stored, but not answered');
+        },
+      });
+      await prepare(host);
+      commits = 0;
+      isThrough = await run(host.clientWithoutRetries(DiskServiceDefinition)).then(
+        () => true,
+        () => false,
+      );
+      commits = Number.NEGATIVE_INFINITY;
+      while (!(await isWhole(host))) await pause(5);
+      await host.stop();
+    }
+    assert.ok(failAt > 2, 'answers were lost');
+  });
+}

@@ -5,6 +5,7 @@ import { gone as diskGone } from './disk/decider.ts';
 import type { EncryptionChange } from './disk/encryption-change.ts';
 import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
+import type { Settling } from './settling.ts';
 import type { SnapshotCreation } from './snapshot/creation.ts';
 import { type Snapshot, gone as snapshotGone } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
@@ -14,8 +15,8 @@ import type { Volumes } from './volume/volumes.ts';
 /**
  * The watchdog: settles what a crash left unfinished, before anything is served. Creations are undone, changes of
  * encryption finished or undone as the header says, deletions finished (CMK-110). What cannot be settled now, because its
- * volume is damaged, is reported and does not keep the rest from being served; it is tried again with the next request
- * about it, and at the next start.
+ * volume is damaged or the store is away, is reported and does not keep the rest from being served; it is tried again and
+ * again, and with the next request about it.
  */
 export const recover = async (
   parts: {
@@ -26,30 +27,37 @@ export const recover = async (
     readonly encryptionChange: EncryptionChange;
     readonly volumes: Volumes;
     readonly turns: Turns;
+    readonly settling: Settling;
     readonly clock: Clock;
     readonly log: Logger;
   },
   cause: Cause,
 ): Promise<void> => {
-  const { disks, snapshots, diskCreation, snapshotCreation, encryptionChange, volumes, turns, clock, log } = parts;
+  const { disks, snapshots, diskCreation, snapshotCreation, encryptionChange, volumes } = parts;
+  const { turns, settling, clock, log } = parts;
   const unfinished = { index: { index: 'unfinished', value: 'yes' } };
 
-  const settleDisk = async (name: string, state: Disk): Promise<void> => {
+  const settleDisk = async (name: string): Promise<void> => {
+    const { state } = await disks.load(name);
     if (state.status === 'creating') return diskCreation.undo(name, 'INTERRUPTED', cause);
     if (state.status === 'active') return encryptionChange.settle(name, cause);
     if (state.status !== 'deleting') return;
     await volumes.remove(state.volume.volumeId);
     await disks.transact(name, diskGone(clock.now()), cause);
   };
-  const settleSnapshot = async (name: string, state: Snapshot): Promise<void> => {
+  const settleSnapshot = async (name: string): Promise<void> => {
+    const { state } = await snapshots.load(name);
     if (state.status === 'creating') return snapshotCreation.undo(name, 'INTERRUPTED', cause);
     if (state.status !== 'deleting') return;
     await volumes.remove(state.volume.volumeId);
     await snapshots.transact(name, snapshotGone(clock.now()), cause);
   };
   const settled = (name: string, settle: () => Promise<void>): Promise<void> =>
-    turns(name, settle).catch((error: unknown) => log.error('unfinished work could not be settled', { name, error }));
+    turns(name, settle).catch((error: unknown) => {
+      log.error('unfinished work could not be settled yet', { name, error });
+      settling.later(name, settle);
+    });
 
-  for (const { id, state } of await disks.listAll(unfinished)) await settled(id, () => settleDisk(id, state));
-  for (const { id, state } of await snapshots.listAll(unfinished)) await settled(id, () => settleSnapshot(id, state));
+  for (const { id } of await disks.listAll(unfinished)) await settled(id, () => settleDisk(id));
+  for (const { id } of await snapshots.listAll(unfinished)) await settled(id, () => settleSnapshot(id));
 };

@@ -23,7 +23,7 @@ import type { BlockStore } from './block-store.ts';
 import { accessTokenKey } from './data/access-token.ts';
 import { type Disk, disks as diskStreams } from './disk/state.ts';
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
-import { snapshots as snapshotStreams } from './snapshot/decider.ts';
+import { type Snapshot, snapshots as snapshotStreams } from './snapshot/decider.ts';
 import { inSteps } from './test-block-store-contract.ts';
 import { createFaults, type Faults } from './test-fault.ts';
 import { startTestVault, type TestVault } from './test-vault.ts';
@@ -54,6 +54,7 @@ export interface DiskHost extends TestVault {
   /** Volumes that a disk or snapshot refers to. */
   volumesInUse(): Promise<readonly string[]>;
   stateOf(name: string): Promise<Disk>;
+  snapshotStateOf(name: string): Promise<Snapshot>;
   /**
    * Cuts this host off from its store and starts another on the same volumes, on another machine, which is then what all the
    * rest speaks to. @returns what still speaks to the first, with the access it had
@@ -76,6 +77,8 @@ export const startDiskHost = async (
     readonly beforeWrite?: (part: VolumePart) => Promise<void>;
     /** Told of each commit as it is asked for. */
     readonly onCommit?: (commit: Commit) => void;
+    /** Called when a commit is stored, before it is answered; what it throws is the answer. */
+    readonly afterCommit?: () => void;
   } = {},
 ): Promise<DiskHost> => {
   const { clock = systemClock } = options;
@@ -84,9 +87,11 @@ export const startDiskHost = async (
   const memory = memoryStore({ clock, random });
   const realStore: EventStore = {
     ...memory,
-    commit(commit, cause) {
+    async commit(commit, cause) {
       options.onCommit?.(commit);
-      return memory.commit(commit, cause);
+      const committed = await memory.commit(commit, cause);
+      options.afterCommit?.();
+      return committed;
     },
   };
   const files = memoryVolumeFiles(random);
@@ -235,6 +240,7 @@ export const startDiskHost = async (
       return [...disks, ...snapshots].flatMap(({ state }) => ('volume' in state ? [state.volume.volumeId] : [])).sort();
     },
     stateOf: async (name) => (await category(realStore, diskStreams).load(name)).state,
+    snapshotStateOf: async (name) => (await category(realStore, snapshotStreams).load(name)).state,
     async takenOver() {
       const { storeLink, scope } = running;
       const [client, credential] = [data(), await access('WRITE')];

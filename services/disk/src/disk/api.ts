@@ -151,6 +151,12 @@ export const diskApi = (parts: {
     const { state, version } = await disks.load(name);
     if (version === 0) throw diskNotFound(name);
     if (state.status === 'absent') return;
+    if (state.status === 'creating') {
+      // Nobody makes it any more, for this is its turn: what is left of a creation that failed needs no more than its undoing.
+      await disks.transact(name, () => [], cause, expectedVersion(etag));
+      await creation.undo(name, 'DELETED', cause);
+      return;
+    }
     const { state: after } = await disks.transact(name, remove(clock.now()), cause, expectedVersion(etag));
     sessions.end(name);
     if (after.status !== 'deleting') return;

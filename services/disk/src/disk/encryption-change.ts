@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import {
   type Category,
   type Cause,
@@ -14,6 +13,7 @@ import { type Encryption, setOf } from '../encryption.ts';
 import { transactGuarded } from '../guarded-commit.ts';
 import type { Deks } from '../keys/deks.ts';
 import type { SetKey, SetKeys } from '../keys/set-keys.ts';
+import type { Settling } from '../settling.ts';
 import type { Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
 import type { StandbyUpkeep } from '../standby.ts';
@@ -49,10 +49,6 @@ export interface EncryptionChange {
   settle(name: string, cause: Cause): Promise<void>;
 }
 
-/** Waits between tries to settle a change, in milliseconds: doubling up to the longest. */
-const settleMs = 100;
-const settleMsMax = 10_000;
-
 /** Opens it. */
 export const openEncryptionChange = (parts: {
   readonly store: EventStore;
@@ -66,10 +62,9 @@ export const openEncryptionChange = (parts: {
   readonly catchUp: CatchUp;
   readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Clock;
-  readonly random: Pick<Random, 'uuid' | 'fraction'>;
+  readonly settling: Settling;
+  readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
-  /** Ends what goes on by itself. */
-  readonly signal: AbortSignal;
 }): EncryptionChange => {
   const {
     store,
@@ -85,10 +80,8 @@ export const openEncryptionChange = (parts: {
     clock,
     random,
     log,
-    signal,
+    settling,
   } = parts;
-
-  const outsideOfCalls = AsyncLocalStorage.snapshot();
 
   const finishWith = (
     name: string,
@@ -208,23 +201,7 @@ export const openEncryptionChange = (parts: {
   };
 
   /** Until it is settled nobody can open the disk, so it is tried again until the store answers. */
-  const settleLater = (name: string, cause: Cause): void => {
-    const again = async (): Promise<void> => {
-      for (let failures = 1; !signal.aborted; failures += 1) {
-        await clock.sleep(
-          Math.min(settleMsMax, settleMs * 2 ** (failures - 1)) * (0.5 + random.fraction() / 2),
-          signal,
-        );
-        if (signal.aborted) return;
-        try {
-          return await turns(name, () => settle(name, cause));
-        } catch (error) {
-          if (failures === 1) log.warn('an unfinished change of encryption is tried again', { disk: name, error });
-        }
-      }
-    };
-    outsideOfCalls(() => void again());
-  };
+  const settleLater = (name: string, cause: Cause): void => settling.later(name, () => settle(name, cause));
 
   return {
     settle,

@@ -148,6 +148,12 @@ export const snapshotApi = (parts: {
         const { state, version } = await snapshots.load(name);
         if (version === 0) throw snapshotNotFound(name);
         if (state.status === 'absent') return;
+        if (state.status === 'creating') {
+          // Nobody takes it any more, for this is its turn: what is left of one that failed needs no more than its undoing.
+          await snapshots.transact(name, () => [], cause, expectedVersion(etag));
+          await creation.undo(name, 'DELETED', cause);
+          return;
+        }
         const { state: after } = await snapshots.transact(name, remove(clock.now()), cause, expectedVersion(etag));
         if (after.status !== 'deleting') return;
         await volumes.remove(after.volume.volumeId);

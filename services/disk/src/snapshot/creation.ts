@@ -17,6 +17,7 @@ import { transactGuarded } from '../guarded-commit.ts';
 import type { Deks } from '../keys/deks.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
 import type { Vault } from '../keys/vault.ts';
+import type { Settling } from '../settling.ts';
 import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader, replaceHeader, volumeRefOf, wrapRefOf, writeFirstHeader } from '../volume/headers.ts';
@@ -28,14 +29,19 @@ import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 /**
  * Takes a snapshot, so that nothing half-made remains (CMK-110). Under the disk's own key it has the same ciphertext and
  * the same wrapped DEK in a header of its own, which moves with the key of the set; under another key it is a full copy
- * under a fresh DEK. The disk's writers wait meanwhile, so it is the content of one moment.
+ * under a fresh DEK. The disk's writers wait meanwhile, so it is the content of one moment. What fails is undone as for disks.
  */
 export interface SnapshotCreation {
   /** @throws Rejection as CreateSnapshot lists them */
   create(name: string, wish: string, spec: Omit<SnapshotSpec, 'uniqueId'>, cause: Cause): Promise<Loaded<Snapshot>>;
-  /** Undoes what a crash left of a creation; does nothing otherwise. The caller has the snapshot's turn. */
+  /** Undoes what is left of a creation that is over; does nothing otherwise. The caller has the snapshot's turn. */
   undo(name: string, reason: string, cause: Cause): Promise<void>;
 }
+
+type Creating = Extract<Snapshot, { status: 'creating' }>;
+
+/** What an attempt gives its snapshot, and may leave behind. */
+type Made = Pick<Creating, 'uniqueId' | 'volumeId'>;
 
 /** Opens it. */
 export const openSnapshotCreation = (parts: {
@@ -48,12 +54,14 @@ export const openSnapshotCreation = (parts: {
   readonly vault: Vault;
   readonly setKeys: SetKeys;
   readonly turns: Turns;
+  readonly settling: Settling;
   readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
 }): SnapshotCreation => {
-  const { store, disks, snapshots, volumes, making, deks, vault, setKeys, turns, standby, clock, random, log } = parts;
+  const { store, disks, snapshots, volumes, making, deks, vault, setKeys } = parts;
+  const { turns, settling, standby, clock, random, log } = parts;
 
   const undo: SnapshotCreation['undo'] = async (name, reason, cause) => {
     const { state } = await snapshots.load(name);
@@ -62,12 +70,24 @@ export const openSnapshotCreation = (parts: {
     await snapshots.transact(name, fail(clock.now(), state.uniqueId, reason), cause);
   };
 
-  const undoUnsure = async (name: string, volumeId: string, uniqueId: string, cause: Cause): Promise<void> => {
+  /** After a store that did not answer, `finish` may still arrive: the name is taken from it before the volume goes. */
+  const undoUnsure = async (name: string, { volumeId, uniqueId }: Made, cause: Cause): Promise<void> => {
     const { state } = await snapshots.transact(name, fail(clock.now(), uniqueId, 'STORE_UNAVAILABLE'), cause);
-    if (state.status !== 'active') await volumes.remove(volumeId);
+    const isFinished = state.status === 'active' && state.uniqueId === uniqueId;
+    if (!isFinished) await volumes.remove(volumeId);
+    else standby.kick(setOf(state.encryption));
   };
 
-  type Creating = Extract<Snapshot, { status: 'creating' }>;
+  /** What made the creation fail is what the caller must hear; a leftover that stays for now is undone later. */
+  const undoAfter = async (error: unknown, name: string, made: Made, cause: Cause): Promise<void> => {
+    const reason = error instanceof Rejection ? error.reason : 'INTERNAL';
+    const undone = () =>
+      error instanceof StoreUnavailable ? undoUnsure(name, made, cause) : undo(name, reason, cause);
+    await undone().catch((failure: unknown) => {
+      log.error('a failed snapshot could not be undone yet', { snapshot: name, error: failure });
+      settling.later(name, undone);
+    });
+  };
 
   const commit = async (
     name: string,
@@ -123,44 +143,45 @@ export const openSnapshotCreation = (parts: {
     const { state } = loaded;
     if (state.status !== 'creating') return loaded;
     const { uniqueId, volumeId, encryption, location, sourceDisk, sourceUniqueId, sizeGib } = state;
-    try {
-      // Read after `begin`: a change of the disk's encryption begun later sees this snapshot and copies.
-      const disk = existingDisk((await disks.load(sourceDisk)).state);
-      if (disk.changing !== null || disk.uniqueId !== sourceUniqueId) {
-        throw new Rejection('ABORTED', 'DISK_CHANGING', `${sourceDisk} is being changed: try again`, {
-          disk: sourceDisk,
-        });
-      }
-      if (sameEncryption(encryption, disk.encryption)) return await share(name, state, disk, cause);
-      const source = { ...disk, name: sourceDisk };
-      const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: sizeGib * bytesPerGib, source };
-      return await making.fresh(wish, cause, ({ header }) => commit(name, state, header, cause));
-    } catch (error) {
-      const reason = error instanceof Rejection ? error.reason : 'INTERNAL';
-      const undone =
-        error instanceof StoreUnavailable ? undoUnsure(name, volumeId, uniqueId, cause) : undo(name, reason, cause);
-      // What made the creation fail is what the caller must hear; the leftover is undone by the next attempt or start.
-      await undone.catch((failure: unknown) =>
-        log.error('a failed snapshot could not be undone', { snapshot: name, error: failure }),
-      );
-      throw error;
+    // Read after `begin`: a change of the disk's encryption begun later sees this snapshot and copies.
+    const disk = existingDisk((await disks.load(sourceDisk)).state);
+    if (disk.changing !== null || disk.uniqueId !== sourceUniqueId) {
+      throw new Rejection('ABORTED', 'DISK_CHANGING', `${sourceDisk} is being changed: try again`, {
+        disk: sourceDisk,
+      });
     }
+    if (sameEncryption(encryption, disk.encryption)) return share(name, state, disk, cause);
+    const source = { ...disk, name: sourceDisk };
+    const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: sizeGib * bytesPerGib, source };
+    return making.fresh(wish, cause, ({ header }) => commit(name, state, header, cause));
   };
 
   return {
     undo,
     create: (name, wish, spec, cause) =>
       turns(name, async () => {
-        const uniqueId = random.uuid();
-        const beginning = () => begin(clock.now(), wish, random.uuid(), { ...spec, uniqueId });
-        const { events } = await snapshots.transact(name, beginning(), cause);
-        if (events.length > 0) return make(name, cause);
-        const found = await snapshots.load(name);
-        if (found.state.status === 'active') return found;
-        // Nobody else makes it, for this is its turn: an earlier attempt ended without being undone.
-        await undo(name, 'INTERRUPTED', cause);
-        await snapshots.transact(name, beginning(), cause);
-        return make(name, cause);
+        const made = { uniqueId: random.uuid(), volumeId: random.uuid() };
+        const beginning = begin(clock.now(), wish, made.volumeId, { ...spec, uniqueId: made.uniqueId });
+        try {
+          const { events } = await snapshots.transact(name, beginning, cause);
+          if (events.length === 0) {
+            const found = await snapshots.load(name);
+            if (found.state.status === 'active') return found;
+            // Nobody else makes it, for this is its turn: an earlier attempt ended without being undone.
+            await undo(name, 'INTERRUPTED', cause);
+            await snapshots.transact(name, beginning, cause);
+          }
+        } catch (error) {
+          // Not answered, and stored perhaps.
+          if (error instanceof StoreUnavailable) settling.later(name, () => undoUnsure(name, made, cause));
+          throw error;
+        }
+        try {
+          return await make(name, cause);
+        } catch (error) {
+          await undoAfter(error, name, made, cause);
+          throw error;
+        }
       }),
   };
 };
