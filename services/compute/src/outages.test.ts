@@ -3,7 +3,7 @@ import { after, test } from 'node:test';
 import { RpcFailure } from '@interlock/rpc';
 import { openLosses } from './losses.ts';
 import { openVirtualCloud, until } from './test-cloud.ts';
-import { keyVersionOf } from './test-disk-service.ts';
+import { keyVersionOf, location } from './test-disk-service.ts';
 import { fleetOf } from './test-fleet.ts';
 
 const sweepIntervalMs = 10_000;
@@ -270,3 +270,29 @@ promised('G10: whoever attaches a disk that the disk service says nothing about 
   await assert.rejects(attaching, { code: 'UNAVAILABLE', reason: 'DEPENDENCY_UNAVAILABLE' });
   disks.before = undefined;
 });
+
+promised(
+  'G10: whoever names a disk that is still being made waits for it, and is told so when that takes too long',
+  async () => {
+    const { name } = await fleet.running();
+    const disk = fleet.newDisk();
+    const made = disks.disks.get(disk);
+    assert.ok(made);
+    made.isCreating = true;
+    const attaching = world.compute.attachDisk({ name, disk, lun: 1 }, { deadlineMs: 3_000 });
+    await assert.rejects(attaching, { code: 'ABORTED', reason: 'DISK_CREATING' });
+    const vm = {
+      parent: 'subscriptions/s/resourceGroups/g',
+      virtualMachineId: 'later',
+      location,
+      osDisk: { source: { $case: 'disk', value: disk } },
+    } as const;
+    const creating = world.compute.createVirtualMachine(vm, { deadlineMs: 3_000 });
+    await assert.rejects(creating, { code: 'ABORTED', reason: 'DISK_CREATING' });
+    await assert.rejects(fleet.get(`${vm.parent}/virtualMachines/later`), { code: 'NOT_FOUND' });
+    const patient = world.compute.attachDisk({ name, disk, lun: 1 });
+    await clock.sleep(500);
+    made.isCreating = false;
+    await patient;
+  },
+);

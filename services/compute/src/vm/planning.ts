@@ -20,11 +20,20 @@ export interface PlanFor {
 export const diskPlanner = (parts: { readonly disks: Disks; readonly authorize: Authorizer }) => {
   const { disks, authorize } = parts;
 
-  const read = async (name: string, { signal, deadline }: Call): Promise<Disk> => {
+  /** @param options.isMade whether a disk that is still being made is waited for */
+  const read = async (name: string, { signal, deadline }: Call, options: { isMade: boolean }): Promise<Disk> => {
     try {
-      return await disks.insist((client, options) => client.getDisk({ name }, options), { signal, untilMs: deadline });
+      return await disks.insist(
+        async (client, within) => {
+          const found = await client.getDisk({ name }, within);
+          if (!options.isMade || found.provisioningState !== 'CREATING') return found;
+          throw new Rejection('ABORTED', 'DISK_CREATING', `${name} is being made: try again`, { disk: name });
+        },
+        { signal, untilMs: deadline },
+      );
     } catch (error) {
       if (!(error instanceof TimedOut)) throw error;
+      if (error.cause instanceof Rejection && error.cause.reason === 'DISK_CREATING') throw error.cause;
       throw new Rejection(
         'UNAVAILABLE',
         'DEPENDENCY_UNAVAILABLE',
@@ -38,7 +47,14 @@ export const diskPlanner = (parts: { readonly disks: Disks; readonly authorize: 
   const existing = async (wished: WishedDisk, plan: PlanFor, field: string, call: Call): Promise<PlannedDisk> => {
     const { disk: name, isOs } = wished;
     await requirePermission(authorize, principalOf(call), 'compute/disks/write', name);
-    const { location, managedBy, sku: wireSku, encryption, keyVersion, etag } = await read(name, call);
+    const {
+      location,
+      managedBy,
+      sku: wireSku,
+      encryption,
+      keyVersion,
+      etag,
+    } = await read(name, call, { isMade: true });
     if (!isSameRegion(location, plan.location)) {
       throw new Rejection(
         'INVALID_ARGUMENT',
@@ -71,7 +87,7 @@ export const diskPlanner = (parts: { readonly disks: Disks; readonly authorize: 
     await requirePermission(authorize, principal, 'compute/disks/write', wished.disk);
     if (make.set !== '') await requirePermission(authorize, principal, 'compute/diskEncryptionSets/read', make.set);
     try {
-      await read(wished.disk, call);
+      await read(wished.disk, call, { isMade: false });
     } catch (error) {
       if (error instanceof Rejection && error.code === 'NOT_FOUND') {
         return { ...wished, sku: make.sku, set: make.set, keyVersion: '' };
@@ -88,7 +104,7 @@ export const diskPlanner = (parts: { readonly disks: Disks; readonly authorize: 
 
   /**
    * @throws Rejection that names the field and what would be right; PERMISSION_DENIED ACCESS_DENIED; UNAVAILABLE
-   *   DEPENDENCY_UNAVAILABLE; RpcFailure
+   *   DEPENDENCY_UNAVAILABLE; ABORTED DISK_CREATING; RpcFailure
    */
   return (wished: WishedDisk, plan: PlanFor, field: string, call: Call): Promise<PlannedDisk> =>
     wished.make ? fresh(wished, wished.make, field, call) : existing(wished, plan, field, call);
