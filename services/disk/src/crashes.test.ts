@@ -277,3 +277,27 @@ for (const { name, prepare, run, remove } of creations) {
     assert.ok(failAt > 2, 'answers were lost');
   });
 }
+
+for (const [name, { prepare, run, remove }] of creations.map(
+  (creation) => [creation.name.replace(/^\S+/, 'delete'), creation] as const,
+)) {
+  test(`${name}: what was announced comes to an end without anybody asking again, whatever failed`, {
+    timeout: 120_000,
+  }, async () => {
+    let failAt = 1;
+    for (let isThrough = false; !isThrough; failAt++) {
+      const host = await startDiskHost();
+      await prepare(host);
+      await run(host.disks);
+      host.faults.arm(failAt, 'crash');
+      isThrough = await remove(host.clientWithoutRetries(DiskServiceDefinition)).then(
+        () => true,
+        () => false,
+      );
+      host.faults.disarm();
+      while (!(await isWhole(host))) await pause(5);
+      await host.stop();
+    }
+    assert.ok(failAt > 3, 'faults were injected');
+  });
+}

@@ -29,6 +29,7 @@ import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import type { LossFacts } from '../keys/key-reasons.ts';
 import type { Leases } from '../keys/leases.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
+import type { Settling } from '../settling.ts';
 import { existing as existingSnapshot, type Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
 import type { Turns } from '../turns.ts';
@@ -98,12 +99,13 @@ export const diskApi = (parts: {
   readonly leases: ReachParts['leases'];
   readonly volumes: Volumes;
   readonly turns: Turns;
+  readonly settling: Settling;
   readonly authorize: Authorizer;
   readonly clock: Clock;
   readonly show: ShowDisk;
 }) => {
   const { disks, snapshots, creation, encryptionChange, growth, sessions, keyAccess, leases } = parts;
-  const { volumes, turns, authorize, clock, show } = parts;
+  const { volumes, turns, settling, authorize, clock, show } = parts;
 
   /** Compute acts for whoever it has asked about already; everybody else needs the role. */
   const permit = async (call: Call, action: string, scope: string): Promise<void> => {
@@ -160,8 +162,18 @@ export const diskApi = (parts: {
     const { state: after } = await disks.transact(name, remove(clock.now()), cause, expectedVersion(etag));
     sessions.end(name);
     if (after.status !== 'deleting') return;
-    await volumes.remove(after.volume.volumeId);
-    await disks.transact(name, gone(clock.now()), cause);
+    const finish = async (): Promise<void> => {
+      await volumes.remove(after.volume.volumeId);
+      await disks.transact(name, gone(clock.now()), cause);
+    };
+    await finish().catch((error: unknown) => {
+      // It is announced, so it comes to an end without being asked for again.
+      settling.later(name, async () => {
+        const { state: left } = await disks.load(name);
+        if (left.status === 'deleting' && left.volume.volumeId === after.volume.volumeId) await finish();
+      });
+      throw error;
+    });
   };
 
   return {

@@ -25,6 +25,7 @@ import type { ActiveDisk, Disk } from '../disk/state.ts';
 import { diskNotFound } from '../disk/wire.ts';
 import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../encryption.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
+import type { Settling } from '../settling.ts';
 import type { Turns } from '../turns.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { SnapshotCreation } from './creation.ts';
@@ -48,11 +49,12 @@ export const snapshotApi = (parts: {
   readonly creation: SnapshotCreation;
   readonly volumes: Volumes;
   readonly turns: Turns;
+  readonly settling: Settling;
   readonly authorize: Authorizer;
   readonly clock: Clock;
   readonly limits: SnapshotLimits;
 }) => {
-  const { disks, snapshots, creation, volumes, turns, authorize, clock, limits } = parts;
+  const { disks, snapshots, creation, volumes, turns, settling, authorize, clock, limits } = parts;
 
   const show = async (loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
     const { state } = loaded;
@@ -156,8 +158,18 @@ export const snapshotApi = (parts: {
         }
         const { state: after } = await snapshots.transact(name, remove(clock.now()), cause, expectedVersion(etag));
         if (after.status !== 'deleting') return;
-        await volumes.remove(after.volume.volumeId);
-        await snapshots.transact(name, gone(clock.now()), cause);
+        const finish = async (): Promise<void> => {
+          await volumes.remove(after.volume.volumeId);
+          await snapshots.transact(name, gone(clock.now()), cause);
+        };
+        await finish().catch((error: unknown) => {
+          // It is announced, so it comes to an end without being asked for again.
+          settling.later(name, async () => {
+            const { state: left } = await snapshots.load(name);
+            if (left.status === 'deleting' && left.volume.volumeId === after.volume.volumeId) await finish();
+          });
+          throw error;
+        });
       });
       return {};
     },
