@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { renderTrace, traceTree } from '@interlock/local/trace-tree.ts';
+import { renderTrace, type TraceNode, traceTree } from '@interlock/local/trace-tree.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { allowSet, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
@@ -56,12 +56,18 @@ test('CMK-100, CMK-101, CMK-102, CMK-106, CMK-111, CMK-120, CMK-126: a disabled 
   await startAgain(clients, world.set, [premium, mixed, ultra]);
 });
 
-/** Waits until a trace has a span of each of these names, and everything that its spans hang on. Spans come a moment after their end. */
+const namesIn = ({ span, children }: TraceNode): readonly string[] => [span.name, ...children.flatMap(namesIn)];
+
+/**
+ * Waits until a trace has a span of each of these names, be it in a batch that others shared and that is linked, and everything
+ * that its spans hang on. Spans come a moment after their end.
+ */
 const untilComplete = async (traceId: string, names: readonly string[]): Promise<void> => {
   const { spans } = cloud.cloud;
   const missing = () => {
-    const here = new Set(spans.spansOfTrace(traceId).map(({ name }) => name));
-    const holes = traceTree(spans, traceId).flatMap((root) => root.missing ?? []);
+    const tree = traceTree(spans, traceId);
+    const here = new Set(tree.flatMap(namesIn));
+    const holes = tree.flatMap((root) => root.missing ?? []);
     return [...names.filter((name) => !here.has(name)), ...holes];
   };
   await until(`the trace is complete`, async () => missing().length === 0, 30_000).catch((error) => {
