@@ -37,6 +37,8 @@ const outages: ReadonlySet<string> = new Set([
   'THROTTLED',
   'STORE_UNAVAILABLE',
   'DEPENDENCY_UNAVAILABLE',
+  // The store that the host's hold of its volumes is renewed in was away for longer than that lasts.
+  'DISK_HOST_LEASE_OVER',
 ]);
 
 /** The session is over: what becomes of it is judged at the end of the history, when everything must be readable. */
