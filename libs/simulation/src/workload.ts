@@ -133,9 +133,13 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
 /** Starts every machine that is off and can be started; each must come up. */
 export const startEverything = async (stage: Stage): Promise<void> => {
   const { truth, clients, log, world } = stage;
+  const { machines } = truth.machines;
+  // Whoever asks while a machine is being stopped is refused, and asks again: a deallocation that faults held up may end late.
+  const isStopping = () => [...machines.values()].some(({ power }) => power === 'stopping' || power === 'deallocating');
+  await reached(() => waitUntil(world, 'what is being stopped is off', async () => !isStopping()));
   const expected: string[] = [];
   const off: string[] = [];
-  for (const machine of truth.machines.machines.values()) {
+  for (const machine of machines.values()) {
     const { name, power, disks } = machine;
     const isStartable = [...disks.values()].some(({ isOs }) => isOs);
     const isGone = [...disks.keys()].some((disk) => {
