@@ -1,12 +1,6 @@
-import {
-  type Category,
-  type Cause,
-  type EventStore,
-  type Loaded,
-  Rejection,
-  StoreUnavailable,
-} from '@interlock/event-store';
+import type { Category, Cause, EventStore, Loaded } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
+import { openAttempts } from '../attempts.ts';
 import { setOf } from '../encryption.ts';
 import { transactGuarded } from '../guarded-commit.ts';
 import type { DekHolder } from '../keys/deks.ts';
@@ -44,9 +38,6 @@ export interface DiskCreation {
   undo(name: string, reason: string, cause: Cause): Promise<void>;
 }
 
-/** What an attempt gives its disk, and may leave behind. */
-type Made = Pick<Extract<Disk, { status: 'creating' }>, 'uniqueId' | 'volumeId'>;
-
 /** Opens it. */
 export const openDiskCreation = (parts: {
   readonly store: EventStore;
@@ -63,31 +54,7 @@ export const openDiskCreation = (parts: {
 }): DiskCreation => {
   const { store, disks, volumes, making, setKeys, turns, settling, standby, clock, random, log } = parts;
 
-  const undo: DiskCreation['undo'] = async (name, reason, cause) => {
-    const { state } = await disks.load(name);
-    if (state.status !== 'creating') return;
-    await volumes.remove(state.volumeId);
-    await disks.transact(name, fail(clock.now(), state.uniqueId, reason), cause);
-  };
-
-  /** After a store that did not answer, `finish` may still arrive: the name is taken from it before the volume goes. */
-  const undoUnsure = async (name: string, { volumeId, uniqueId }: Made, cause: Cause): Promise<void> => {
-    const { state } = await disks.transact(name, fail(clock.now(), uniqueId, 'STORE_UNAVAILABLE'), cause);
-    const isFinished = state.status === 'active' && state.uniqueId === uniqueId;
-    if (!isFinished) await volumes.remove(volumeId);
-    else standby.kick(setOf(state.encryption));
-  };
-
-  /** What made the creation fail is what the caller must hear; a leftover that stays for now is undone later. */
-  const undoAfter = async (error: unknown, name: string, made: Made, cause: Cause): Promise<void> => {
-    const reason = error instanceof Rejection ? error.reason : 'INTERNAL';
-    const undone = () =>
-      error instanceof StoreUnavailable ? undoUnsure(name, made, cause) : undo(name, reason, cause);
-    await undone().catch((failure: unknown) => {
-      log.error('a failed creation could not be undone yet', { disk: name, error: failure });
-      settling.later(name, undone);
-    });
-  };
+  const attempts = openAttempts({ kind: disks, fail, volumes, turns, settling, standby, clock, random, log });
 
   const make = async (name: string, source: DekHolder | undefined, cause: Cause): Promise<Loaded<Disk>> => {
     const loaded = await disks.load(name);
@@ -110,31 +77,13 @@ export const openDiskCreation = (parts: {
   };
 
   return {
-    undo,
+    undo: attempts.undo,
     create: (name, wish, spec, source, cause) =>
-      turns(name, async () => {
-        const made = { uniqueId: random.uuid(), volumeId: random.uuid() };
-        const beginning = begin(clock.now(), wish, made.volumeId, { ...spec, uniqueId: made.uniqueId });
-        try {
-          const { events } = await disks.transact(name, beginning, cause);
-          if (events.length === 0) {
-            const found = await disks.load(name);
-            if (found.state.status === 'active') return found;
-            // Nobody else makes it, for this is its turn: an earlier attempt ended without being undone.
-            await undo(name, 'INTERRUPTED', cause);
-            await disks.transact(name, beginning, cause);
-          }
-        } catch (error) {
-          // Not answered, and stored perhaps.
-          if (error instanceof StoreUnavailable) settling.later(name, () => undoUnsure(name, made, cause));
-          throw error;
-        }
-        try {
-          return await make(name, source, cause);
-        } catch (error) {
-          await undoAfter(error, name, made, cause);
-          throw error;
-        }
-      }),
+      attempts.create(
+        name,
+        ({ uniqueId, volumeId }) => begin(clock.now(), wish, volumeId, { ...spec, uniqueId }),
+        () => make(name, source, cause),
+        cause,
+      ),
   };
 };

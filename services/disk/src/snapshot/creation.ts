@@ -5,9 +5,9 @@ import {
   type EventStore,
   type Loaded,
   Rejection,
-  StoreUnavailable,
 } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
+import { openAttempts } from '../attempts.ts';
 import { existing as existingDisk } from '../disk/decider.ts';
 import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
@@ -40,9 +40,6 @@ export interface SnapshotCreation {
 
 type Creating = Extract<Snapshot, { status: 'creating' }>;
 
-/** What an attempt gives its snapshot, and may leave behind. */
-type Made = Pick<Creating, 'uniqueId' | 'volumeId'>;
-
 /** Opens it. */
 export const openSnapshotCreation = (parts: {
   readonly store: EventStore;
@@ -63,31 +60,7 @@ export const openSnapshotCreation = (parts: {
   const { store, disks, snapshots, volumes, making, deks, vault, setKeys } = parts;
   const { turns, settling, standby, clock, random, log } = parts;
 
-  const undo: SnapshotCreation['undo'] = async (name, reason, cause) => {
-    const { state } = await snapshots.load(name);
-    if (state.status !== 'creating') return;
-    await volumes.remove(state.volumeId);
-    await snapshots.transact(name, fail(clock.now(), state.uniqueId, reason), cause);
-  };
-
-  /** After a store that did not answer, `finish` may still arrive: the name is taken from it before the volume goes. */
-  const undoUnsure = async (name: string, { volumeId, uniqueId }: Made, cause: Cause): Promise<void> => {
-    const { state } = await snapshots.transact(name, fail(clock.now(), uniqueId, 'STORE_UNAVAILABLE'), cause);
-    const isFinished = state.status === 'active' && state.uniqueId === uniqueId;
-    if (!isFinished) await volumes.remove(volumeId);
-    else standby.kick(setOf(state.encryption));
-  };
-
-  /** What made the creation fail is what the caller must hear; a leftover that stays for now is undone later. */
-  const undoAfter = async (error: unknown, name: string, made: Made, cause: Cause): Promise<void> => {
-    const reason = error instanceof Rejection ? error.reason : 'INTERNAL';
-    const undone = () =>
-      error instanceof StoreUnavailable ? undoUnsure(name, made, cause) : undo(name, reason, cause);
-    await undone().catch((failure: unknown) => {
-      log.error('a failed snapshot could not be undone yet', { snapshot: name, error: failure });
-      settling.later(name, undone);
-    });
-  };
+  const attempts = openAttempts({ kind: snapshots, fail, volumes, turns, settling, standby, clock, random, log });
 
   const commit = async (
     name: string,
@@ -157,31 +130,13 @@ export const openSnapshotCreation = (parts: {
   };
 
   return {
-    undo,
+    undo: attempts.undo,
     create: (name, wish, spec, cause) =>
-      turns(name, async () => {
-        const made = { uniqueId: random.uuid(), volumeId: random.uuid() };
-        const beginning = begin(clock.now(), wish, made.volumeId, { ...spec, uniqueId: made.uniqueId });
-        try {
-          const { events } = await snapshots.transact(name, beginning, cause);
-          if (events.length === 0) {
-            const found = await snapshots.load(name);
-            if (found.state.status === 'active') return found;
-            // Nobody else makes it, for this is its turn: an earlier attempt ended without being undone.
-            await undo(name, 'INTERRUPTED', cause);
-            await snapshots.transact(name, beginning, cause);
-          }
-        } catch (error) {
-          // Not answered, and stored perhaps.
-          if (error instanceof StoreUnavailable) settling.later(name, () => undoUnsure(name, made, cause));
-          throw error;
-        }
-        try {
-          return await make(name, cause);
-        } catch (error) {
-          await undoAfter(error, name, made, cause);
-          throw error;
-        }
-      }),
+      attempts.create(
+        name,
+        ({ uniqueId, volumeId }) => begin(clock.now(), wish, volumeId, { ...spec, uniqueId }),
+        () => make(name, cause),
+        cause,
+      ),
   };
 };
