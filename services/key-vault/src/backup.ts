@@ -64,7 +64,8 @@ export const keyBackup = (parts: {
         );
       }
       const held: Contents['versions'][number][] = [];
-      for (const { requestId: _requestId, disabledAt: _disabledAt, isExpiryTold: _told, ...version } of versions) {
+      for (const { requestId: _requestId, wish: _wish, ...kept } of versions) {
+        const { disabledAt: _disabledAt, isExpiryTold: _told, ...version } = kept;
         const sealed = await material.sealed(version.materialId);
         const sealKey = await sealing.open(version.materialId);
         held.push({ ...version, sealed: base64url(sealed), sealKey: base64url(sealKey) });

@@ -43,7 +43,11 @@ const makeMaterial = async () => {
 };
 const makeVersion = async () => {
   const attributes = { enabled: true, operations: [], tags: {} };
-  await world.keys.transact(key, createVersion(0, 'r', { ...(await makeMaterial()), ...attributes }), cause);
+  await world.keys.transact(
+    key,
+    createVersion(0, { requestId: 'r', wish: '' }, { ...(await makeMaterial()), ...attributes }),
+    cause,
+  );
 };
 
 test('a crash between material and event leaves a key that is swept away once no request can want it any more', async () => {

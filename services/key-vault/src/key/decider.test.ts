@@ -37,9 +37,10 @@ const material = (version: string): VersionMaterial => ({
   origin: 'generated',
 });
 const plain: VersionAttributes = { enabled: true, operations: ['wrapKey', 'unwrapKey'], tags: { a: 'b' } };
+const asked = (requestId: string, wish = 'w') => ({ requestId, wish });
 const created = (version: string, requestId: string, attributes: Partial<VersionAttributes> = {}): KeyEvent => ({
   type: 'KeyVersionCreated',
-  requestId,
+  ...asked(requestId),
   ...material(version),
   ...plain,
   ...attributes,
@@ -61,13 +62,24 @@ const word: RewrapWord = {
 };
 
 test('KV-03: creating under an existing name adds a version, which is current; the same request makes one', () => {
-  assert.deepEqual(given().when(createVersion(at, 'r1', { ...material(v1), ...plain })), [one]);
+  assert.deepEqual(given().when(createVersion(at, asked('r1'), { ...material(v1), ...plain })), [one]);
   const key = fold([one, two]);
   assert.ok(isStanding(key));
   assert.equal(key.current, v2);
   assert.deepEqual(Object.keys(key.versions), [v1, v2]);
-  assert.deepEqual(given(one).when(createVersion(at, 'r1', { ...material(v2), ...plain })), []);
-  assert.equal(versionMadeBy(fold([one]), 'r1')?.version, v1);
+  assert.deepEqual(given(one).when(createVersion(at, asked('r1'), { ...material(v2), ...plain })), []);
+  assert.equal(versionMadeBy(fold([one]), asked('r1'))?.version, v1);
+});
+
+test('a request id that is known and asks for something else makes nothing, and is told so', () => {
+  const other = asked('r1', 'another wish');
+  const isUsed = { code: 'ALREADY_EXISTS', reason: 'REQUEST_ID_USED' };
+  assert.throws(() => given(one).when(createVersion(at, other, { ...material(v2), ...plain })), isUsed);
+  assert.throws(() => given(one).when(rotate(at, other, material(v2))), isUsed);
+  assert.throws(() => versionMadeBy(fold([one]), other), isUsed);
+  // What was asked for under ids of long ago is not on record.
+  const { wish: _wish, ...old } = created(v1, 'r1') as Extract<KeyEvent, { type: 'KeyVersionCreated' }>;
+  assert.deepEqual(given(old).when(createVersion(at, other, { ...material(v2), ...plain })), []);
 });
 
 test('KV-04: disabling the current version does not make an older one current', () => {
@@ -102,17 +114,19 @@ test('KV-06: no event but the creation of a version says anything about its mate
 });
 
 test('KV-14, KV-64: a deleted key is not found for changes, and its name is held', () => {
-  for (const command of [enableVersion(at, v1), setTags(at, v1, {}), rotate(at, 'r9', material(v2))]) {
+  for (const command of [enableVersion(at, v1), setTags(at, v1, {}), rotate(at, asked('r9'), material(v2))]) {
     assert.throws(() => given(one, deleted).when(command), { code: 'NOT_FOUND', reason: 'KEY_DELETED' });
   }
-  const wish = createVersion(at, 'r9', { ...material(v2), ...plain });
+  const wish = createVersion(at, asked('r9'), { ...material(v2), ...plain });
   assert.throws(() => given(one, deleted).when(wish), { code: 'ALREADY_EXISTS', reason: 'KEY_NAME_HELD' });
   assert.throws(() => given(one, deleted).when(restore(at, 'r9', [])), { reason: 'KEY_NAME_HELD' });
 });
 
 test('KV-15: the name of a purged key is free, and its old versions are remembered as purged', () => {
   assert.throws(() => given(one, deleted, purged).when(enableVersion(at, v1)), { reason: 'KEY_NOT_FOUND' });
-  assert.deepEqual(given(one, deleted, purged).when(createVersion(at, 'r2', { ...material(v2), ...plain })), [two]);
+  assert.deepEqual(given(one, deleted, purged).when(createVersion(at, asked('r2'), { ...material(v2), ...plain })), [
+    two,
+  ]);
   const again = fold([one, deleted, purged, two]);
   assert.ok(again.status === 'active');
   assert.deepEqual(again.purgedVersions, [v1]);
@@ -137,7 +151,7 @@ test('KV-28, KV-63, KV-94: purge needs a delete first, and waits under protectio
 
 test('KV-33: a rotation keeps size, operations and tags, and leaves the older version as it is', () => {
   const narrow = created(v1, 'r1', { operations: ['wrapKey'], expiresAt: later });
-  const [made] = given(narrow).when(rotate(at, 'r2', material(v2)));
+  const [made] = given(narrow).when(rotate(at, asked('r2'), material(v2)));
   assert.ok(made?.type === 'KeyVersionCreated');
   assert.deepEqual(
     [made.operations, made.tags, made.enabled, made.expiresAt],
@@ -226,8 +240,8 @@ const restorable = { ...material(v1), ...plain, createdAt: at, updatedAt: at };
 const command: fc.Arbitrary<Command> = fc.oneof(
   fc
     .tuple(instant, requestId, version, attributes)
-    .map(([t, r, v, a]) => createVersion(t, r, { ...material(v), ...a })),
-  fc.tuple(instant, requestId, version).map(([t, r, v]) => rotate(t, r, material(v))),
+    .map(([t, r, v, a]) => createVersion(t, asked(r), { ...material(v), ...a })),
+  fc.tuple(instant, requestId, version).map(([t, r, v]) => rotate(t, asked(r), material(v))),
   fc.tuple(instant, version).map(([t, v]) => enableVersion(t, v)),
   fc.tuple(instant, version).map(([t, v]) => disableVersion(t, v)),
   instant.map((t) => disableKey(t)),

@@ -18,35 +18,54 @@ import {
   versionOf,
 } from './key.ts';
 
+/** A wish for a new version: the id its repeats have too, and a digest of what it asks for. */
+export interface Asked {
+  readonly requestId: string;
+  readonly wish: string;
+}
+
 /**
  * Adds a version, which becomes current (KV-03); a wish already fulfilled decides nothing. The name of a purged key is
  * free (KV-15).
- * @throws Rejection ALREADY_EXISTS KEY_NAME_HELD while a deleted key has the name (KV-64, KV-91)
+ * @throws Rejection ALREADY_EXISTS KEY_NAME_HELD while a deleted key has the name (KV-64, KV-91), REQUEST_ID_USED
  */
 export const createVersion =
-  (at: Instant, requestId: string, version: VersionMaterial & VersionAttributes) =>
+  (at: Instant, asked: Asked, version: VersionMaterial & VersionAttributes) =>
   (key: Key): readonly KeyEvent[] => {
     if (key.status === 'deleted') throw nameHeld();
-    if (versionMadeBy(key, requestId)) return [];
-    return [{ type: 'KeyVersionCreated', requestId, ...version, at }];
+    if (versionMadeBy(key, asked)) return [];
+    return [{ type: 'KeyVersionCreated', ...asked, ...version, at }];
   };
 
 /**
  * Adds a version like the current one, without dates (KV-33); the older ones stay as they are.
- * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED
+ * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED; ALREADY_EXISTS REQUEST_ID_USED
  */
 export const rotate =
-  (at: Instant, requestId: string, material: VersionMaterial) =>
+  (at: Instant, asked: Asked, material: VersionMaterial) =>
   (key: Key): readonly KeyEvent[] => {
     const found = active(key);
-    if (versionMadeBy(key, requestId)) return [];
+    if (versionMadeBy(key, asked)) return [];
     const { operations, tags } = existing(key, found.current);
-    return [{ type: 'KeyVersionCreated', requestId, ...material, enabled: true, operations, tags, at }];
+    return [{ type: 'KeyVersionCreated', ...asked, ...material, enabled: true, operations, tags, at }];
   };
 
-/** The version a wish has made, so that its repeat is recognised. */
-export const versionMadeBy = (key: Key, requestId: string): KeyVersion | undefined =>
-  key.status === 'active' ? Object.values(key.versions).find((version) => version.requestId === requestId) : undefined;
+/**
+ * The version a wish has made, so that its repeat is recognised.
+ * @throws Rejection ALREADY_EXISTS REQUEST_ID_USED when the id is known and asked for something else
+ */
+export const versionMadeBy = (key: Key, { requestId, wish }: Asked): KeyVersion | undefined => {
+  if (key.status !== 'active') return undefined;
+  const made = Object.values(key.versions).find((version) => version.requestId === requestId);
+  // Of one made before it was kept nobody knows what was asked for.
+  if (made?.wish === undefined || made.wish === wish) return made;
+  throw new Rejection(
+    'ALREADY_EXISTS',
+    'REQUEST_ID_USED',
+    `request_id ${requestId} has made version ${made.version}, and asked for something else then: choose another`,
+    { field: 'request_id', request_id: requestId, version: made.version },
+  );
+};
 
 /** Lets a version be used again. @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED, KEY_VERSION_NOT_FOUND */
 export const enableVersion =

@@ -41,6 +41,8 @@ export type KeyEvent =
       readonly type: 'KeyVersionCreated';
       /** The wish that made it, so that a repeat is recognised. */
       readonly requestId: string;
+      /** Digest of what was asked for: the same id with another one is no repeat. Absent before it was kept. */
+      readonly wish?: string;
       readonly at: Instant;
     } & VersionMaterial &
       VersionAttributes)

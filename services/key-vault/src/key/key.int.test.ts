@@ -29,6 +29,34 @@ test('KV-03, KV-20: the same request makes one version, also when asked at the s
   await assert.rejects(newKey(parent, { requestId: '' }), { reason: 'REQUEST_ID_INVALID' });
 });
 
+test('a request id that made a key makes no other: the same id for something else is refused, in whatever way it is used', async () => {
+  const parent = await newVault(world);
+  const [requestId, importId] = [randomUUID(), randomUUID()];
+  const first = await newKey(parent, { requestId, keySizeBits: 2048 });
+  const name = `${parent}/keys/k1`;
+  const pemOf = () => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+  const importing = (pem: string) =>
+    vault().importKey({ parent, keyId: 'k2', requestId: importId, keyMaterial: { $case: 'pem', value: pem } });
+  const [pem, other] = [pemOf(), pemOf()].map((key) => key.export({ format: 'pem', type: 'pkcs8' }).toString());
+  const imported = await importing(pem ?? '');
+  assert.equal((await importing(pem ?? '')).name, imported.name);
+  const again = { parent, keyId: 'k1', requestId };
+  for (const used of [
+    () => vault().createKey({ ...again, keySizeBits: 3072 }),
+    () => vault().createKey({ ...again, tags: { a: 'b' } }),
+    () => vault().createKey({ ...again, attributes: { enabled: false } }),
+    () => vault().rotateKey({ name, requestId }),
+    () => importing(other ?? ''),
+  ]) {
+    await assert.rejects(used(), { code: 'ALREADY_EXISTS', reason: 'REQUEST_ID_USED' });
+  }
+  // A repeat is one also when the version was changed meanwhile, and when it leaves a default out.
+  await vault().setKeyTags({ name: first.name, tags: { later: 'on' } });
+  assert.equal((await vault().createKey(again)).name, first.name);
+  const { keyVersions } = await vault().listKeyVersions({ parent: name });
+  assert.equal(keyVersions.length, 1);
+});
+
 test('KV-08, KV-09, KV-22: a key has the size and operations it was asked for, and shows its public half only', async () => {
   const parent = await newVault(world);
   const version = await newKey(parent, { keySizeBits: 3072 });

@@ -6,6 +6,8 @@ import type { KeyEvent, RestoredVersion, RewrapWord } from './events.ts';
 export interface KeyVersion extends RestoredVersion {
   /** The wish that made it; empty for a restored one. */
   readonly requestId: string;
+  /** Digest of what that asked for; absent where it is not known. */
+  readonly wish?: string;
   /** Since when it is disabled; absent while it is enabled. */
   readonly disabledAt?: Instant;
   /** It was disabled with the whole key, and comes back with it. */

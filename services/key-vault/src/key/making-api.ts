@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type {
   BackupKeyRequest,
   CreateKeyRequest,
@@ -18,8 +19,8 @@ import { checkSize, type NewRsaKey, type RsaEngine, type RsaImport } from '../rs
 import { vaultDeleted } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
 import type { Vault } from '../vault/vault.ts';
-import { createVersion, restore, rotate, versionMadeBy } from './decider.ts';
-import type { KeyEvent, VersionMaterial } from './events.ts';
+import { type Asked, createVersion, restore, rotate, versionMadeBy } from './decider.ts';
+import type { KeyEvent, VersionAttributes, VersionMaterial } from './events.ts';
 import { isStanding, type Key } from './key.ts';
 import { attributesFromWire, existingVersion, keyOnWire, keyVersionOnWire } from './wire.ts';
 
@@ -48,7 +49,7 @@ export const keyMakingApi = (parts: {
   const addVersion = async (
     key: string,
     wish: {
-      readonly requestId: string;
+      readonly asked: Asked;
       readonly origin: VersionMaterial['origin'];
       readonly make: (materialId: string) => Promise<NewRsaKey>;
       readonly decide: (made: VersionMaterial) => (state: Key) => readonly KeyEvent[];
@@ -58,7 +59,7 @@ export const keyMakingApi = (parts: {
     entry: AuditDraft,
   ) => {
     const before = await keys.load(key);
-    const done = versionMadeBy(before.state, wish.requestId);
+    const done = versionMadeBy(before.state, wish.asked);
     if (done) return keyVersionOnWire(before, done.version, urls);
     const version = Buffer.from(random.bytes(16)).toString('hex');
     const materialId = versionName(key, version);
@@ -71,7 +72,7 @@ export const keyMakingApi = (parts: {
     const options = wish.expected === undefined ? {} : { expected: wish.expected };
     const after = await keys.transact(key, decide, cause, options);
     // Of two equal wishes at the same time one is first; both answer its version.
-    const result = versionMadeBy(after.state, wish.requestId)?.version ?? version;
+    const result = versionMadeBy(after.state, wish.asked)?.version ?? version;
     entry.about(key, result);
     return keyVersionOnWire(after, result, urls);
   };
@@ -96,14 +97,15 @@ export const keyMakingApi = (parts: {
       const bits = request.keySizeBits || keySizeDefault;
       checkSize(bits);
       const attributes = attributesFromWire(request);
-      await checkNameFree(keys, key, requestId);
+      const asked = { requestId, wish: digestOf(['create', bits, wordsOf(attributes)]) };
+      await checkNameFree(keys, key, asked);
       return addVersion(
         key,
         {
-          requestId,
+          asked,
           origin: 'generated',
           make: (materialId) => engine.generate(materialId, bits),
-          decide: (made) => createVersion(clock.now(), requestId, { ...made, ...attributes }),
+          decide: (made) => createVersion(clock.now(), asked, { ...made, ...attributes }),
         },
         call,
         entry,
@@ -115,14 +117,15 @@ export const keyMakingApi = (parts: {
       const requestId = checkedRequestId(request.requestId);
       const attributes = attributesFromWire(request);
       const given = importFromWire(request);
-      await checkNameFree(keys, key, requestId);
+      const asked = { requestId, wish: digestOf(['import', given, wordsOf(attributes)]) };
+      await checkNameFree(keys, key, asked);
       return addVersion(
         key,
         {
-          requestId,
+          asked,
           origin: 'imported',
           make: (materialId) => engine.import(materialId, given),
-          decide: (made) => createVersion(clock.now(), requestId, { ...made, ...attributes }),
+          decide: (made) => createVersion(clock.now(), asked, { ...made, ...attributes }),
         },
         call,
         entry,
@@ -131,15 +134,15 @@ export const keyMakingApi = (parts: {
     rotateKey: log.audited('KeyRotate', async (request: RotateKeyRequest, call: Call, entry) => {
       const { vault, key } = parseKey(request.name, 'name');
       await guard.keyVault(vault, key, 'rotate', call, entry);
-      const requestId = checkedRequestId(request.requestId);
+      const asked = { requestId: checkedRequestId(request.requestId), wish: digestOf(['rotate']) };
       const { bits } = existingVersion(await keys.load(key), undefined);
       return addVersion(
         key,
         {
-          requestId,
+          asked,
           origin: 'generated',
           make: (materialId) => engine.generate(materialId, bits),
-          decide: (made) => rotate(clock.now(), requestId, made),
+          decide: (made) => rotate(clock.now(), asked, made),
           ...expectedVersion(request.etag),
         },
         call,
@@ -175,12 +178,23 @@ export const keyMakingApi = (parts: {
 };
 
 /** Refuses a name held by a deleted key before a key is made for nothing (KV-64). */
-const checkNameFree = async (keys: Category<Key, KeyEvent>, key: string, requestId: string): Promise<void> => {
+const checkNameFree = async (keys: Category<Key, KeyEvent>, key: string, asked: Asked): Promise<void> => {
   const { state } = await keys.load(key);
   if (state.status !== 'deleted') return;
   const nothing = { version: '', materialId: '', bits: 0, n: '', e: '', origin: 'generated' } as const;
-  createVersion(0, requestId, { ...nothing, enabled: false, operations: [], tags: {} })(state);
+  createVersion(0, asked, { ...nothing, enabled: false, operations: [], tags: {} })(state);
 };
+
+/** What is asked for, in a form that a repeat has again: kept with the version, which may be changed later. */
+const digestOf = (asked: unknown): string => createHash('sha256').update(JSON.stringify(asked)).digest('base64url');
+
+const wordsOf = ({ enabled, notBefore, expiresAt, operations, tags }: VersionAttributes) => [
+  enabled,
+  notBefore ?? null,
+  expiresAt ?? null,
+  operations,
+  Object.entries(tags).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+];
 
 const checkedRequestId = (requestId: string): string => {
   if (/^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/.test(requestId)) return requestId.toLowerCase();

@@ -37,7 +37,7 @@ test('G10, KV-66: whoever finishes the purge of a vault, what it took away goes 
   await vaults.transact('v', create(0, { ...wish, ...grants, retentionDays: 90 }), causeOf('1'));
   const made = { version: 'x', materialId: 'm', bits: 2048, n: '', e: '', origin: 'generated' } as const;
   const attributes = { enabled: true, operations: [], tags: {} } as const;
-  await keys.transact(key, createVersion(0, 'r', { ...made, ...attributes }), causeOf('2'));
+  await keys.transact(key, createVersion(0, { requestId: 'r', wish: '' }, { ...made, ...attributes }), causeOf('2'));
   await vaults.transact('v', remove(0, 1), causeOf('3'));
   await purge('v');
   assert.equal((await vaults.load('v')).state.status, 'deleted', 'nothing was begun');
