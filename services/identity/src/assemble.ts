@@ -56,7 +56,15 @@ export const assemble: Assemble<IdentitySettings> = async ({
     random,
     overlapMs: Math.max(lifetimes.userMs, lifetimes.managedIdentityMs),
   });
-  await applyBootstrap(settings.bootstrap, { clock, tenants, subscriptions, principals, assignments, assigning });
+  await applyBootstrap(settings.bootstrap, {
+    store,
+    clock,
+    tenants,
+    subscriptions,
+    principals,
+    assignments,
+    assigning,
+  });
 
   const judge = permissions({ principals, assignments, subscriptions });
   const check: Authorizer = (principal, action, scope) => judge(principal.id, action, scope);

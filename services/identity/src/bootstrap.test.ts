@@ -23,6 +23,7 @@ const openWorld = () => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const assignments = category(store, roleAssignments);
   const parts = {
+    store,
     clock: systemClock,
     tenants: category(store, tenants),
     subscriptions: category(store, subscriptions),
@@ -30,7 +31,7 @@ const openWorld = () => {
     assignments,
     assigning: openAssigning({ store, assignments, holders: category(store, grantHolders) }),
   };
-  return { ...parts, store, start: (of: Bootstrap = bootstrap) => applyBootstrap(of, parts) };
+  return { ...parts, start: (of: Bootstrap = bootstrap) => applyBootstrap(of, parts) };
 };
 
 test('a start makes what the bootstrap names, and the next starts, also at once, nothing more', async () => {
@@ -53,6 +54,24 @@ test('what was taken away since stays away, and keeps nobody from starting', asy
   assert.equal(await store.head(), head);
   assert.equal((await principals.load('admin')).state.status, 'deleted');
   assert.equal((await assignments.load('first')).state.status, 'removed');
+});
+
+test('a secret that was taken away stays away, and another in its place is given', async () => {
+  const { store, start, principals } = openWorld();
+  await start();
+  const secretsOf = async (id: string) => {
+    const { state } = await principals.load(id);
+    return state.status === 'active' ? Object.values(state.secrets).map(({ hash }) => hash) : assert.fail(state.status);
+  };
+  assert.deepEqual(await secretsOf('admin'), ['hash-of-admin']);
+  await principals.transact('admin', principal.removeSecret(1, 'bootstrap-hash-of-'), cause);
+  const head = await store.head();
+  await start();
+  assert.equal(await store.head(), head);
+  assert.deepEqual(await secretsOf('admin'), []);
+  assert.deepEqual(await secretsOf('disk'), ['hash-of-disk'], 'of the others nothing was taken');
+  await start({ ...bootstrap, administrator: { ...bootstrap.administrator, secretHash: 'new-hash' } });
+  assert.deepEqual(await secretsOf('admin'), ['new-hash']);
 });
 
 test('a role that somebody gave before is not given a second time, so that taking it away does take it away', async () => {

@@ -1,4 +1,4 @@
-import { type Category, type Cause, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, type EventStore, Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import * as principal from './principal/decider.ts';
 import type { PrincipalEvent, PrincipalType } from './principal/events.ts';
@@ -41,11 +41,12 @@ const cause: Cause = { correlationId: 'bootstrap', causationId: 'bootstrap', cal
 
 /**
  * Makes what the bootstrap names, where it does not exist yet. Safe to repeat at every start, and by several replicas: what was
- * taken away since, a first administrator for example, stays away.
+ * taken away since, a first administrator for example, or a secret, stays away.
  */
 export const applyBootstrap = async (
   bootstrap: Bootstrap,
   parts: {
+    readonly store: Pick<EventStore, 'read'>;
     readonly clock: Clock;
     readonly tenants: Category<tenancy.Tenant, TenantEvent>;
     readonly subscriptions: Category<tenancy.Subscription, SubscriptionEvent>;
@@ -68,11 +69,10 @@ export const applyBootstrap = async (
     if ((await parts.principals.load(principalId)).state.status === 'deleted') return;
     await parts.principals.transact(principalId, principal.create(at, { tenant, principalType, ...profile }), cause);
     // Named by its hash: a bootstrap with a new secret adds that one, the same again adds nothing.
-    await parts.principals.transact(
-      principalId,
-      principal.addSecret(at, `bootstrap-${secretHash.slice(0, 8)}`, secretHash, undefined),
-      cause,
-    );
+    const secretId = `bootstrap-${secretHash.slice(0, 8)}`;
+    const history = await parts.store.read(`${principal.principals.name}-${principalId}`);
+    if (history.some(({ type, data }) => type === 'SecretRemoved' && data.secretId === secretId)) return;
+    await parts.principals.transact(principalId, principal.addSecret(at, secretId, secretHash, undefined), cause);
   };
   await application(bootstrap.administrator, { displayName: bootstrap.administrator.displayName });
   for (const workload of bootstrap.workloads) {
