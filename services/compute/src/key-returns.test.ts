@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { category, type EventStore, memoryStore } from '@interlock/event-store';
+import { category, type EventStore, memoryStore, type StreamName, VersionConflict } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { keyReturns } from './key-returns.ts';
 import { openLosses } from './losses.ts';
@@ -22,8 +22,8 @@ const stoppedByLoss: readonly VmEvent[] = [
   { type: 'DisksClosed', at },
 ];
 
-/** A fleet that a lost key has stopped, and what is done when that is back. */
-const openReturns = async (size: number, autoRestart: boolean) => {
+/** A fleet that a lost key has stopped, and what is done when that is back. @param beaten streams that somebody else changes just before each commit */
+const openReturns = async (size: number, autoRestart: boolean, beaten: ReadonlySet<StreamName> = new Set()) => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const commits: number[] = [];
   let goesFirst = false;
@@ -31,9 +31,12 @@ const openReturns = async (size: number, autoRestart: boolean) => {
   const beside: unknown[] = [];
   const watched: EventStore = {
     ...store,
-    commit: (commit, why) => {
-      commits.push((commit.appends ?? []).length);
+    commit: async (commit, why) => {
+      const streams = (commit.appends ?? []).map(({ stream }) => stream);
+      commits.push(streams.length);
       if (!goesFirst) beside.push(commit);
+      const lost = streams.filter((stream) => beaten.has(stream));
+      if (lost.length > 0) throw new VersionConflict(lost);
       return store.commit(commit, why);
     },
   };
@@ -98,6 +101,18 @@ test('CMK-125: a machine shows what stopped it until it is started, and whether 
 test('a machine that no key has stopped says nothing of its return', () => {
   const vm = vmOnWire({ id: 'vm', version: 1, state: fold(running([os])) });
   assert.deepEqual([vm.powerState, vm.keyReturned], ['RUNNING', undefined]);
+});
+
+test('CMK-125: a machine that others keep changing keeps none from starting again, and the return is to be heard again', async () => {
+  const beaten = new Set<StreamName>();
+  const { ids, kicked, returned } = await openReturns(502, true, beaten);
+  const [busy = '', ...others] = ids;
+  beaten.add(`vm-${busy}`);
+  await assert.rejects(returned(), { code: 'ABORTED', reason: 'CONTENTION' });
+  assert.deepEqual(kicked.toSorted(), others, 'also those of the page behind');
+  beaten.clear();
+  await returned();
+  assert.deepEqual(kicked.toSorted(), ids);
 });
 
 test('machines that start again are handed to the engine', async () => {

@@ -1,4 +1,4 @@
-import type { Category, Cause, Loaded } from '@interlock/event-store';
+import type { Category, Cause, Loaded, Rejection } from '@interlock/event-store';
 import type { Clock, Instant, Random } from '@interlock/runtime';
 import type { Closings } from './closings.ts';
 import type { Losses } from './losses.ts';
@@ -10,7 +10,10 @@ import type { VmEvent } from './vm/events.ts';
 import { diskKeyReplaced, isHeldByKey, type KeyOfSet, keyAccessReturned, type Restart } from './vm/key-return.ts';
 import type { DiskKey } from './vm/progress.ts';
 
-/** Carries the return of a key, or of its data to a disk, to the machines that the loss was in the way of. */
+/**
+ * Carries the return of a key, or of its data to a disk, to the machines that the loss was in the way of. Where others keep
+ * changing a machine, the rest is dealt with first: then it throws CONTENTION, and is to be called again.
+ */
 export interface KeyReturns {
   /** Shows a version of a set as usable again, page by page, and starts again what its owner wants started. */
   returned(key: KeyOfSet, cause: Cause): Promise<void>;
@@ -58,22 +61,31 @@ export const keyReturns = (parts: {
     return restarts;
   };
 
-  const decideAll = async (machines: readonly Loaded<Vm>[], way: WayBack, cause: Cause): Promise<void> => {
+  /** @returns why some of them were passed over, because somebody keeps changing them: they are to be decided again */
+  const decideAll = async (
+    machines: readonly Loaded<Vm>[],
+    way: WayBack,
+    cause: Cause,
+  ): Promise<readonly Rejection[]> => {
     const at = clock.now();
     const restarts = await restartsOf(machines, way, cause);
-    const { changed } = await vms.transactMany(machines, (state, id) => way.decide(at, restarts.get(id))(state), cause);
+    const decide = (state: Vm, id: string) => way.decide(at, restarts.get(id))(state);
+    const { changed, rejected } = await vms.transactMany(machines, decide, cause, { onContention: 'reject' });
     begun(changed.filter(hasWork));
+    const contended = contendedOf(rejected);
     // The other key of one that owes its start may have returned between the look and the commit: then nobody else starts it.
     const owing = changed.filter(({ state }) => state.status === 'active' && state.owesStart === true);
     const late = [...(await restartsOf(owing, way, cause))].filter(([, { isClear }]) => isClear);
-    if (late.length === 0) return;
+    if (late.length === 0) return contended;
     const clear = new Map(late);
     const started = await vms.transactMany(
       [...clear.keys()],
       (state, id) => way.decide(at, clear.get(id))(state),
       cause,
+      { onContention: 'reject' },
     );
     begun(started.changed.filter(hasWork));
+    return [...contended, ...contendedOf(started.rejected)];
   };
 
   return {
@@ -84,7 +96,13 @@ export const keyReturns = (parts: {
         others: ({ disks }) => disks.filter(isOther),
         decide: (at, restart) => keyAccessReturned(at, key, restart),
       };
-      await closing.after(() => throughSet(vms, key.set, ({ items }) => decideAll(items, way, cause)));
+      const contended: Rejection[] = [];
+      await closing.after(() =>
+        throughSet(vms, key.set, async ({ items }) => {
+          contended.push(...(await decideAll(items, way, cause)));
+        }),
+      );
+      for (const refusal of contended) throw refusal;
     },
     async moved(changed, cause) {
       // The key it is under now may be lost by now as well.
@@ -93,10 +111,14 @@ export const keyReturns = (parts: {
         decide: (at, restart) => diskKeyReplaced(at, changed, restart),
       };
       // One machine has a disk; others may just be finding out that they cannot.
-      await decideAll(await vms.listAll({ index: { index: 'disk', value: changed.disk } }), way, cause);
+      const machines = await vms.listAll({ index: { index: 'disk', value: changed.disk } });
+      for (const refusal of await decideAll(machines, way, cause)) throw refusal;
     },
   };
 };
+
+const contendedOf = (rejected: readonly { readonly rejection: Rejection }[]): readonly Rejection[] =>
+  rejected.map(({ rejection }) => rejection).filter(({ reason }) => reason === 'CONTENTION');
 
 /** Most machines of a fleet are only shown that their key is back: there is nothing to be done with them. */
 const hasWork = ({ state }: Pick<Loaded<Vm>, 'state'>): boolean =>

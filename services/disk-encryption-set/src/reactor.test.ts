@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { Rejection } from '@interlock/event-store';
 import { checkAccess } from './access-check.ts';
 import { finishCreation } from './creation.ts';
 import { follow } from './following.ts';
@@ -21,7 +22,7 @@ const key = `${vault}/keys/k1`;
 const lostTime = new Date(500);
 
 /** Two sets: one under version 1, moving from it to 2; the other under 3, with another identity. */
-const world = async () => {
+const world = async (beaten: ReadonlySet<string> = new Set()) => {
   const parts = testSets();
   await parts.decide(create(1, founding, keyReference('1')));
   const otherFounding = { ...founding, principal: 'principals/00000000-0000-4000-8000-000000000009' };
@@ -29,7 +30,20 @@ const world = async () => {
   for (const set of [setName, otherSet]) await finishCreation(parts, set, testCause);
   await parts.decide(assignKey(2, keyReference('2'), yesAt(1)));
   const attended: string[] = [];
-  const handlers = reactions({ ...parts, attend: (set) => attended.push(set) });
+  const sets: typeof parts.sets = {
+    ...parts.sets,
+    // As it is when somebody else changes them before each commit.
+    async transactMany(streams, decide, cause, options = {}) {
+      const idOf = (stream: (typeof streams)[number]) => (typeof stream === 'string' ? stream : stream.id);
+      const [lost = [], won = []] = [true, false].map((is) => streams.filter((one) => beaten.has(idOf(one)) === is));
+      const { changed, rejected } = await parts.sets.transactMany(won, decide, cause, options);
+      const refusals = lost.map((one) => ({ id: idOf(one), rejection: new Rejection('ABORTED', 'CONTENTION', '') }));
+      const [first] = refusals;
+      if (first && options.onContention !== 'reject') throw first.rejection;
+      return { changed, rejected: [...rejected, ...refusals] };
+    },
+  };
+  const handlers = reactions({ ...parts, sets, attend: (set) => attended.push(set) });
   let position = 100;
   const tell = async (type: string, payload: Uint8Array): Promise<void> => {
     position++;
@@ -69,6 +83,19 @@ const identityDeleted = {
   $case: 'principalDeleted',
   value: { principal, tenant: 'tenants/main', type: 'MANAGED_IDENTITY', owner: setName, deleteTime: lostTime },
 } as const;
+
+test('a set that others keep changing keeps no other from being attended to, and the fact is heard again', async () => {
+  const beaten = new Set<string>();
+  const { parts, attended, tellVault } = await world(beaten);
+  const value = { vault, accessEpoch: 101 } as const;
+  beaten.add(otherSet);
+  await assert.rejects(tellVault({ $case: 'vaultRecovered', value }), { code: 'ABORTED', reason: 'CONTENTION' });
+  assert.deepEqual(attended, [setName]);
+  assert.notDeepEqual(await questionsIn(parts, setName), []);
+  beaten.clear();
+  await tellVault({ $case: 'vaultRecovered', value });
+  assert.ok(attended.includes(otherSet));
+});
 
 test('CMK-112: disabling a version takes it from the sets that have it, with its epoch, time and trace', async () => {
   const { parts, tellVault } = await world();

@@ -1,7 +1,7 @@
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import type { Category, Cause } from '@interlock/event-store';
+import type { Category, Cause, Loaded } from '@interlock/event-store';
 import { type FactContext, type Handler, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
@@ -27,16 +27,32 @@ export const reactions = (parts: {
 }): { readonly keyVault: Handlers; readonly identity: Handlers } => {
   const { clock, sets, attend } = parts;
 
+  /**
+   * @param changed told of each set that has changed
+   * @throws Rejection CONTENTION, once the others are dealt with, when somebody keeps changing a set: the fact is heard again
+   * then, and decides nothing any more about those
+   */
+  const decideAbout = async (
+    concerned: readonly (string | Loaded<DiskEncryptionSet>)[],
+    decide: (set: DiskEncryptionSet) => readonly SetEvent[],
+    cause: Cause,
+    changed: (set: string) => void = () => {},
+  ): Promise<void> => {
+    const outcome = await sets.transactMany(concerned, decide, cause, { onContention: 'reject' });
+    for (const { id } of outcome.changed) changed(id);
+    for (const { rejection } of outcome.rejected) if (rejection.reason === 'CONTENTION') throw rejection;
+  };
+
   const decideAll = async (
     reach: Reach,
     decide: (keyVersion: string) => (set: DiskEncryptionSet) => readonly SetEvent[],
     cause: Cause,
-  ): Promise<readonly string[]> => {
+    changed?: (set: string) => void,
+  ): Promise<void> => {
     const concerned = await sets.listAll({ index: reach.index });
     const decideOne = (set: DiskEncryptionSet): readonly SetEvent[] =>
       set.status === 'absent' ? [] : reachedVersions(reach, set).flatMap((version) => decide(version)(set));
-    const { changed } = await sets.transactMany(concerned, decideOne, cause);
-    return changed.map(({ id }) => id);
+    await decideAbout(concerned, decideOne, cause, changed);
   };
 
   const lose = async (
@@ -57,7 +73,12 @@ export const reactions = (parts: {
   const question = async (fact: Fact, { cause }: FactContext, reach: Reach): Promise<typeof NO_EFFECT> => {
     const since = fact.eventTime?.getTime() ?? clock.now();
     const asked = { epoch: fact.position, since, traceId: traceIdOf(fact.traceparent) ?? '' };
-    for (const set of await decideAll(reach, (keyVersion) => questionKey(keyVersion, asked), cause)) attend(set, cause);
+    await decideAll(
+      reach,
+      (keyVersion) => questionKey(keyVersion, asked),
+      cause,
+      (set) => attend(set, cause),
+    );
     return NO_EFFECT;
   };
 
@@ -67,8 +88,7 @@ export const reactions = (parts: {
     const followers = (await sets.listAll({ index })).flatMap(({ id, state }) =>
       state.status === 'active' && state.options.autoKeyRotation ? [id] : [],
     );
-    const { changed } = await sets.transactMany(followers, noticeNewer(fact.position), cause);
-    for (const { id } of changed) attend(id, cause);
+    await decideAbout(followers, noticeNewer(fact.position), cause, (set) => attend(set, cause));
     return NO_EFFECT;
   };
 

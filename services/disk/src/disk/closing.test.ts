@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { category, memoryStore } from '@interlock/event-store';
+import { category, memoryStore, VersionConflict } from '@interlock/event-store';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
 import { createTurns } from '../turns.ts';
 import { openClosing } from './closing.ts';
@@ -30,8 +30,8 @@ const opened = (uniqueId: string, virtualMachine = vm): readonly DiskEvent[] => 
   ];
 };
 
-/** Closings over a store in memory. */
-const openWorld = async (names: readonly string[]) => {
+/** Closings over a store in memory. @param beaten disks that somebody else changes just before each commit */
+const openWorld = async (names: readonly string[], beaten: ReadonlySet<string> = new Set()) => {
   const store = memoryStore({ clock, random });
   const turns = createTurns();
   const ended: string[] = [];
@@ -39,8 +39,11 @@ const openWorld = async (names: readonly string[]) => {
   const disks = category(
     {
       ...store,
-      commit: (...commit) => {
+      commit: async (...commit) => {
         commits += 1;
+        const streams = (commit[0].appends ?? []).map(({ stream }) => stream);
+        const lost = streams.filter((stream) => beaten.has(stream.replace('disk-', '')));
+        if (lost.length > 0) throw new VersionConflict(lost);
         return store.commit(...commit);
       },
     },
@@ -85,6 +88,21 @@ test('CMK-102: the disks of a call are closed in one commit, their sessions end,
   assert.equal(await isOpen('foreign'), true);
   await closing([wish('a'), wish('b')], cause);
   assert.equal(commits(), 1, 'a repeat decides nothing');
+});
+
+test('CMK-102: a disk that others keep changing is refused by itself, and what the others of its call were used for ends', async () => {
+  const beaten = new Set<string>();
+  const { closing, ended, isOpen } = await openWorld(['a', 'busy', 'c'], beaten);
+  beaten.add('busy');
+  const outcomes = await closing([wish('a'), wish('busy'), wish('c')], cause);
+  assert.deepEqual(
+    outcomes.map((outcome) => ('refused' in outcome ? outcome.refused.reason : outcome.disk.version)),
+    [5, 'CONTENTION', 5],
+  );
+  assert.deepEqual(ended.toSorted(), ['a', 'c']);
+  beaten.clear();
+  await closing([wish('busy')], cause);
+  assert.equal(await isOpen('busy'), false);
 });
 
 test('a disk that somebody works on is closed after that, and no other waits for it', async () => {

@@ -55,6 +55,8 @@ export const openClosing = (parts: {
         return events;
       },
       cause,
+      // One that others keep changing is no reason to keep the sessions of those that are closed.
+      { onContention: 'reject' },
     );
     for (const disk of changed) found.set(disk.id, disk);
     for (const { id } of rejected) found.delete(id);
