@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
 import { lastVersionDoubt, scopeDoubt } from './doubts.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';
-const answering = (answer: { readonly resourceGroup: string } | Rejection) => ({
+const answering = (answer: { readonly resourceGroup: string } | Error) => ({
   call: async () => {
-    if (answer instanceof Rejection) throw answer;
+    if (answer instanceof Error) throw answer;
     return { ...answer };
   },
 });
-const asked = (scope: string, answer: { readonly resourceGroup: string } | Rejection) =>
+const asked = (scope: string, answer: { readonly resourceGroup: string } | Error) =>
   scopeDoubt(answering(answer), { scope });
 
 test('a role on a vault that is not there, or lies elsewhere, is said to have no effect', async () => {
@@ -32,6 +33,17 @@ test('nothing is said of a vault that is there, of other scopes, and to whoever 
   for (const scope of ['/', group])
     assert.equal(await asked(scope, new Rejection('NOT_FOUND', 'VAULT_NOT_FOUND', '')), undefined);
   assert.equal(await asked(`${group}/vaults/kv1`, new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '')), undefined);
+});
+
+test('a key vault that gives no answer leaves it open whether the role has an effect, which is said', async () => {
+  for (const outage of [
+    new RpcFailure('UNAVAILABLE', 'GetVault', 'p', 'connect ECONNREFUSED'),
+    new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'the store does not answer'),
+  ]) {
+    const said = await asked(`${group}/vaults/kv1`, outage);
+    assert.match(said ?? '', /the role is given; whether there is vaults\/kv1 .* is not known: .*(ECONNREFUSED|store)/);
+  }
+  await assert.rejects(asked(`${group}/vaults/kv1`, new TypeError('defect')), TypeError);
 });
 
 test('whoever disables the last enabled version by its name is told that the whole key is off', async () => {

@@ -47,8 +47,12 @@ export const scopeDoubt: Doubt = async (caller, { scope }) => {
     if (there.toLowerCase() === group.toLowerCase()) return undefined;
     return `the role has no effect: ${name} lies in ${there}, so its scope is ${there}/${name}`;
   } catch (error) {
+    if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
+    const isAnswer = error instanceof Rejection;
+    if (isAnswer && error.reason === 'VAULT_NOT_FOUND')
+      return `there is no ${name}: the role has no effect until a vault of that name is made in ${group}`;
     // Whoever may not see vaults learns nothing about them here either.
-    if (!(error instanceof Rejection) || error.reason !== 'VAULT_NOT_FOUND') return undefined;
-    return `there is no ${name}: the role has no effect until a vault of that name is made in ${group}`;
+    if (isAnswer && error.code === 'PERMISSION_DENIED') return undefined;
+    return `the role is given; whether there is ${name} in ${group} is not known: ${error.message}`;
   }
 };
