@@ -139,6 +139,10 @@ function withFacts(message: string, { since, disk, key_version }: Failure['metad
   return facts.length === 0 ? message : `${message} (${facts.join(', ')})`;
 }
 
+/** What is wrong with a service that was asked how it does. */
+export const problemText = (error: Rejection | RpcFailure): string =>
+  error instanceof Rejection ? `${error.code} ${error.reason}: ${error.message}` : plainText(error.message);
+
 /** What grpc-js says about a connection, without what only its authors can read. */
 export const plainText = (message: string): string =>
   message.replace(/No connection established\. Last error: (?:Error: )?/, '').replace(/\.?\s*Resolution note:\s*$/, '');

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
 import { probeLeases, probePower, probeServices, showFindings } from './probe.ts';
 import { run } from './run.ts';
 import type { Session } from './session.ts';
@@ -46,6 +47,34 @@ test('services are steady when each tells and none is behind', async () => {
     (await probeServices(behind.session, 3)).every(({ isSo }) => isSo),
     'as many as were allowed',
   );
+});
+
+test('a service that gives no answer is a finding, and the others are told beside it', async () => {
+  const calm: Answers = { GetRelay: { gap: '0' }, ListConsumers: { consumers: [] } };
+  const { session } = await sessionWith(calm);
+  const silent: Partial<Record<string, Error>> = {
+    disk: new RpcFailure('UNAVAILABLE', 'GetRelay', 'p', 'connect ECONNREFUSED'),
+    compute: new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'the event store cannot be reached'),
+    identity: new TypeError('defect'),
+  };
+  const without = (...names: readonly string[]) => ({
+    ...session,
+    caller: {
+      call: async (...call: Parameters<Session['caller']['call']>) => {
+        const outage = names.includes(call[0]) ? silent[call[0]] : undefined;
+        if (outage) throw outage;
+        return session.caller.call(...call);
+      },
+    },
+  });
+  const found = await probeServices(without('disk', 'compute'), 0);
+  assert.deepEqual(
+    found.filter(({ isSo }) => isSo).map(({ text }) => text.split(' ')[0]),
+    ['identity', 'key-vault', 'disk-encryption-set'],
+  );
+  assert.match(found.map(({ text }) => text).join('\n'), /^disk does not say how it does: .*ECONNREFUSED$/m);
+  assert.match(found.map(({ text }) => text).join('\n'), /^compute does not .*: UNAVAILABLE STORE_UNAVAILABLE/m);
+  await assert.rejects(probeServices(without('identity'), 0), TypeError);
 });
 
 test('leases are steady when none waits for a vault and none that is held is old, on every page', async () => {

@@ -2,6 +2,9 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure, type Workload } from '@interlock/rpc';
+import { problemText } from './failure.ts';
 import { currentHold } from './hold.ts';
 import { fullName } from './names.ts';
 import { isObject, methodOf } from './schema.ts';
@@ -19,24 +22,36 @@ type ProbeSession = Pick<Session, 'terminal' | 'isJson' | 'settings'> & {
   readonly caller: Pick<Session['caller'], 'call'>;
 };
 
-/** Every service answers, tells its facts, is not on hold, and is no more than `gapMax` facts behind with those of others. */
+/**
+ * Every service answers, tells its facts, is not on hold, and is no more than `gapMax` facts behind with those of others. One
+ * that does not answer is a finding beside the others: whoever reads this wants to know which.
+ */
 export const probeServices = async ({ caller }: ProbeSession, gapMax: number): Promise<readonly Finding[]> =>
   Promise.all(
     services.map(async (service) => {
-      const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
-      const [relay, { consumers }] = await Promise.all([ask('GetRelay'), ask('ListConsumers')]);
-      const rows = Array.isArray(consumers) ? consumers.filter(isObject) : [];
-      const gap = rows.reduce((sum, row) => sum + Number(row.gap ?? 0), 0);
-      const parked = rows.reduce((sum, row) => sum + Number(row.parkedCount ?? 0), 0);
-      const hold = service === 'key-vault' ? await currentHold(caller) : undefined;
-      const held = hold === undefined ? '' : `, lets nobody use a key (hold ${String(hold.holdId)})`;
-      const silent = relay.failingSince === undefined ? '' : `, has told nothing since ${String(relay.failingSince)}`;
-      return {
-        isSo: silent === '' && hold === undefined && gap <= gapMax && parked === 0,
-        text: `${service} is ${gap} facts behind, ${parked} parked${silent}${held}`,
-      };
+      try {
+        return await probeService(caller, service, gapMax);
+      } catch (error) {
+        if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
+        return { isSo: false, text: `${service} does not say how it does: ${problemText(error)}` };
+      }
     }),
   );
+
+const probeService = async (caller: ProbeSession['caller'], service: Workload, gapMax: number): Promise<Finding> => {
+  const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
+  const [relay, { consumers }] = await Promise.all([ask('GetRelay'), ask('ListConsumers')]);
+  const rows = Array.isArray(consumers) ? consumers.filter(isObject) : [];
+  const gap = rows.reduce((sum, row) => sum + Number(row.gap ?? 0), 0);
+  const parked = rows.reduce((sum, row) => sum + Number(row.parkedCount ?? 0), 0);
+  const hold = service === 'key-vault' ? await currentHold(caller) : undefined;
+  const held = hold === undefined ? '' : `, lets nobody use a key (hold ${String(hold.holdId)})`;
+  const silent = relay.failingSince === undefined ? '' : `, has told nothing since ${String(relay.failingSince)}`;
+  return {
+    isSo: silent === '' && hold === undefined && gap <= gapMax && parked === 0,
+    text: `${service} is ${gap} facts behind, ${parked} parked${silent}${held}`,
+  };
+};
 
 /** No lease is paused, and none that is held rests on a yes older than `ageMaxMs`. A lost one is no fault: somebody took the key away. */
 export const probeLeases = async ({ caller }: ProbeSession, ageMaxMs: number): Promise<readonly Finding[]> => {

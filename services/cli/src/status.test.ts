@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { Workload } from '@interlock/rpc';
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure, type Workload } from '@interlock/rpc';
+import { services } from './settings.ts';
 import { showStatus } from './status.ts';
 import { sleepingClock } from './test-session.ts';
 
@@ -19,7 +21,7 @@ const replica = (name: string, state = 'WORKING', also: JsonObject = {}): JsonOb
 
 /** Asks with these relays; every service has the same consumers. */
 const ask = async (
-  relays: Partial<Record<Workload, JsonObject>>,
+  relays: Partial<Record<Workload, JsonObject | Error>>,
   isJson = false,
   held: JsonObject = {},
   replicas: Partial<Record<Workload, JsonObject[]>> = {},
@@ -31,7 +33,10 @@ const ask = async (
       call: async (service, { path }) => {
         if (path.endsWith('/GetHold')) return held;
         if (path.endsWith('/ListReplicas')) return { replicas: replicas[service] ?? [replica(service)] };
-        return path.endsWith('/GetRelay') ? (relays[service] ?? telling) : { consumers };
+        if (!path.endsWith('/GetRelay')) return { consumers };
+        const relay = relays[service] ?? telling;
+        if (relay instanceof Error) throw relay;
+        return relay;
       },
     },
     clock: sleepingClock(),
@@ -62,6 +67,27 @@ test('a service that cannot tell the others what happens in it is silent, says w
   assert.match(text, /^identity +serving/m);
   const { services } = JSON.parse((await ask({ 'key-vault': silent }, true)).text);
   assert.deepEqual([services[1].service, services[1].state, services[1].untold], ['key-vault', 'silent', 3]);
+});
+
+test('Postgres and NATS are named: those a service cannot reach, and which', async () => {
+  const calm = await ask({});
+  assert.match(calm.text, /^postgres +serving$/m);
+  assert.match(calm.text, /^nats +serving$/m);
+  const gone = new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'the event store cannot be reached');
+  const silent = { position: '7', gap: '3', failingSince: '2026-01-01T00:00:00Z', problem: 'timeout' };
+  const relays = { disk: gone, compute: gone, 'key-vault': silent };
+  const { isWell, text } = await ask(relays);
+  assert.equal(isWell, false);
+  assert.match(text, /^disk +unreachable +UNAVAILABLE STORE_UNAVAILABLE/m);
+  assert.match(text, /^postgres +failing +disk, compute cannot reach it$/m);
+  assert.match(text, /^nats +failing +key-vault cannot tell through it$/m);
+  assert.deepEqual(JSON.parse((await ask(relays, true)).text).servers, [
+    { server: 'postgres', state: 'failing', services: ['disk', 'compute'] },
+    { server: 'nats', state: 'failing', services: ['key-vault'] },
+  ]);
+  const down = new RpcFailure('UNAVAILABLE', 'm', 'p', 'connect ECONNREFUSED');
+  const all = Object.fromEntries(services.map((service) => [service, down]));
+  assert.match((await ask(all)).text, /^postgres +unknown +no service says how it does$/m);
 });
 
 test('a key-vault that lets nobody use a key says so, since when and why', async () => {
