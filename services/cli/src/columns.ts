@@ -1,3 +1,37 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+
+/** A column of a list as a terminal of usual width has room for it. */
+export interface NarrowColumn {
+  readonly title: string;
+  /** @param short a name as people type it */
+  text(row: JsonObject, short: (name: string) => string): string;
+}
+
+/** The beginning of what is an id, in place of it. */
+const begun = (name: string): string =>
+  name
+    .split('/')
+    .map((part) => (/^[0-9a-f-]{32,36}$/.test(part) ? `${part.slice(0, 8)}…` : part))
+    .join('/');
+const cut = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+const textOf = (row: JsonObject, field: string): string => String(row[field] ?? '');
+
+/** Lists whose columns in full are wider than any terminal: as they are shown unless `--wide` is said. */
+export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = {
+  'interlock.key_vault.v1.AuditEntry': [
+    { title: 'time', text: (row) => textOf(row, 'time').replace(/\.\d+Z$/, 'Z') },
+    { title: 'operation', text: (row) => cut(`${textOf(row, 'operation')} ${textOf(row, 'change')}`.trim(), 28) },
+    { title: 'result', text: (row) => cut(textOf(row, 'reason') || textOf(row, 'result'), 22) },
+    // Of the vault that is listed.
+    { title: 'key', text: (row, short) => cut(begun(short(textOf(row, 'keyVersion')).replace(/^[^/]+\//, '')), 22) },
+    { title: 'caller', text: (row, short) => begun(short(textOf(row, 'caller'))) },
+    { title: 'for', text: (row, short) => begun(short(textOf(row, 'onBehalfOf'))) },
+    { title: 'resource', text: (row, short) => cut(begun(short(textOf(row, 'resource'))), 20) },
+    { title: 'count', text: ({ occurrenceCount: count }) => (Number(count ?? 1) > 1 ? String(count) : '') },
+    { title: 'trace id', text: (row) => textOf(row, 'traceId') },
+  ],
+};
+
 /**
  * Columns of lists by type: the state, why, and since when come before the rest. A column is a path into the JSON of the
  * resource, with `TITLE:` before it where its last word would say too little, and `?` behind it where only yes is worth a word. Other types show every plain field.

@@ -80,3 +80,40 @@ test('statuses inside disks are shown', () => {
   const disks = [{ name: `${group}/disks/d1`, statuses: [{ code: 'ProvisioningState/failed/KeyVaultKeyNotEnabled' }] }];
   assert.match(render(view, { statuses: [], disks }, names), /d1\n.*CODE\n.*KeyVaultKeyNotEnabled/);
 });
+
+test('the record of a vault fits a terminal of 160 columns, with whole traces; --wide shows all of it', () => {
+  const list = answerOf(KeyVaultServiceDefinition, 'ListAuditEntries');
+  const trace = '0af7651916cd43dd8448eb211c80319c';
+  const uuid = '3f2a1b4c-0000-4000-8000-0000000000aa';
+  const entry = {
+    name: 'vaults/kv1/auditEntries/1',
+    time: '2026-11-27T06:19:36.123Z',
+    operation: 'KeyUnwrap',
+    keyVersion: `vaults/kv1/keys/k1/versions/${'9'.repeat(32)}`,
+    caller: `principals/${uuid}`,
+    result: 'SUCCESS',
+    resource: `${group}/disks/d1`,
+    occurrenceCount: 1,
+    onBehalfOf: `principals/${uuid.replace('3f', 'bb')}`,
+    traceId: trace,
+  };
+  const json = {
+    auditEntries: [
+      entry,
+      { ...entry, result: 'REFUSED', reason: 'KEY_VERSION_NOT_FOUND', occurrenceCount: 12 },
+      { ...entry, operation: 'KeyUpdate', change: 'disable: was so already' },
+    ],
+  };
+  const [head = '', done = '', refused = '', changed = ''] = render(list, json, names).split('\n');
+  assert.match(head, /^TIME +OPERATION +RESULT +KEY +CALLER +FOR +RESOURCE +COUNT +TRACE ID$/);
+  for (const line of [head, done, refused, changed]) assert.ok(line.length <= 160, `${line.length} columns: ${line}`);
+  assert.equal(
+    done.replace(/ +/g, ' '),
+    `2026-11-27T06:19:36Z KeyUnwrap SUCCESS k1/99999999… 3f2a1b4c… bb2a1b4c… d1 ${trace}`,
+  );
+  assert.match(refused, /KEY_VERSION_NOT_FOUND .* 12 /);
+  assert.match(changed, /KeyUpdate disable/);
+  const wide = render(list, json, names, true);
+  for (const whole of [entry.time, '9'.repeat(32), uuid, 'KEY_VERSION_NOT_FOUND', 'disable: was so already', trace])
+    assert.ok(wide.includes(whole), whole);
+});

@@ -1,13 +1,16 @@
 import type { DescField, DescMessage, JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
-import { columns, firstFields, machineFields } from './columns.ts';
+import { columns, firstFields, machineFields, type NarrowColumn, narrowColumns } from './columns.ts';
 import { type NameDefaults, shortName } from './names.ts';
 import { isObject } from './schema.ts';
 
-/** An answer for people: a list as a table, a resource as names and values, without what is empty. */
-export function render(message: DescMessage, json: JsonObject, names: NameDefaults): string {
+/**
+ * An answer for people: a list as a table, a resource as names and values, without what is empty.
+ * @param isWide whether a list has every column in full, also where that is wider than a terminal
+ */
+export function render(message: DescMessage, json: JsonObject, names: NameDefaults, isWide = false): string {
   const list = listOf(message);
-  if (list !== undefined) return table(list.message, arrayOf(json[list.jsonName]), names);
+  if (list !== undefined) return table(list.message, arrayOf(json[list.jsonName]), names, isWide);
   if (message.fields.length === 0) return 'done';
   return block(message, json, names, '').join('\n');
 }
@@ -21,18 +24,11 @@ export function listOf(message: DescMessage): (DescField & { readonly message: D
 }
 
 /** Rows with columns as wide as they need to be; columns that are empty everywhere are left out. */
-export function table(message: DescMessage, rows: readonly JsonValue[], names: NameDefaults): string {
+export function table(message: DescMessage, rows: readonly JsonValue[], names: NameDefaults, isWide = false): string {
   if (rows.length === 0) return 'none';
-  const cells = columnsOf(message)
-    .map((column) => {
-      const at = column.indexOf(':');
-      const path = (at < 0 ? column : column.slice(at + 1)).replace(/\?$/, '');
-      const title = at < 0 ? wordsOf(path) : column.slice(0, at);
-      const textOf = (value: JsonValue | undefined): string =>
-        column.endsWith('?') ? (value === true ? 'yes' : '') : cell(value, names);
-      return { title: title.toUpperCase(), texts: rows.map((row) => textOf(valueAt(row, path.split('.')))) };
-    })
-    .filter(({ texts }) => texts.some((text) => text !== ''));
+  const narrow = isWide ? undefined : narrowColumns[message.typeName];
+  const all = narrow === undefined ? wideCells(message, rows, names) : narrowCells(narrow, rows, names);
+  const cells = all.filter(({ texts }) => texts.some((text) => text !== ''));
   const widths = cells.map(({ title, texts }) => Math.max(title.length, ...texts.map(({ length }) => length)));
   const lines = [cells.map(({ title }) => title), ...rows.map((_, row) => cells.map(({ texts }) => texts[row] ?? ''))];
   return lines
@@ -44,6 +40,32 @@ export function table(message: DescMessage, rows: readonly JsonValue[], names: N
     )
     .join('\n');
 }
+
+/** A column with what is in it, row by row. */
+interface Cells {
+  readonly title: string;
+  readonly texts: readonly string[];
+}
+
+const wideCells = (message: DescMessage, rows: readonly JsonValue[], names: NameDefaults): readonly Cells[] =>
+  columnsOf(message).map((column) => {
+    const at = column.indexOf(':');
+    const path = (at < 0 ? column : column.slice(at + 1)).replace(/\?$/, '');
+    const title = at < 0 ? wordsOf(path) : column.slice(0, at);
+    const textOf = (value: JsonValue | undefined): string =>
+      column.endsWith('?') ? (value === true ? 'yes' : '') : cell(value, names);
+    return { title: title.toUpperCase(), texts: rows.map((row) => textOf(valueAt(row, path.split('.')))) };
+  });
+
+const narrowCells = (
+  narrow: readonly NarrowColumn[],
+  rows: readonly JsonValue[],
+  names: NameDefaults,
+): readonly Cells[] =>
+  narrow.map(({ title, text }) => ({
+    title: title.toUpperCase(),
+    texts: rows.map((row) => (isObject(row) ? text(row, (name) => shortName(name, names)) : '')),
+  }));
 
 /** One line about a resource, for watches: its states and why. */
 export function stateLine(json: JsonObject): string {
