@@ -125,7 +125,7 @@ test('a refusal that does not say what it is about is told with the name that wa
   const names = { subscription: 'subscriptions/local', group: 'g' };
   const disk = 'subscriptions/local/resourceGroups/g/disks/d5';
   const told = (error: Rejection, request: object) =>
-    failureText(failureOf(withResource(error, { ...request }), undefined, names));
+    failureText({ ...failureOf(withResource(error, { ...request }), undefined, names), hint: undefined });
   const nameless = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'no such disk');
   assert.equal(told(nameless, { name: disk }), 'error: NOT_FOUND DISK_NOT_FOUND: d5: no such disk');
   assert.equal(told(nameless, {}), 'error: NOT_FOUND DISK_NOT_FOUND: no such disk');

@@ -76,13 +76,19 @@ test('missing rights name the way to give them', () => {
     vault: 'vaults/kv1',
     principal: 'principals/p',
   });
-  assert.match(failureOf(byPolicy, trace, names).hint ?? '', /vault grant kv1 --principal p --permissions wrap-key/);
+  assert.match(
+    failureOf(byPolicy, trace, names).hint ?? '',
+    /permission wrapKey is missing: interlock vault grant kv1 --principal p --permissions wrap-key/,
+  );
   const byRole = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '', {
     action: 'disks/read',
     scope: 'subscriptions/s',
     principal: 'principals/p',
   });
-  assert.match(failureOf(byRole, trace, names).hint ?? '', /role assign p <role> --scope subscriptions\/s/);
+  assert.match(
+    failureOf(byRole, trace, names).hint ?? '',
+    /disks\/read is missing;.* interlock role assign p reader --scope subscriptions\/s /,
+  );
   // What a machine says of its vault does not tell which of the two it is.
   const passedOn = new Rejection('FAILED_PRECONDITION', 'ACCESS_DENIED', '', {
     key_version: `vaults/kv1/keys/k1/versions/${'a'.repeat(32)}`,
@@ -91,6 +97,26 @@ test('missing rights name the way to give them', () => {
   const hint = failureOf(passedOn, trace, names).hint ?? '';
   assert.match(hint, /vault grant kv1 --principal set:\S*des1 --permissions get,wrap-key,unwrap-key/);
   assert.match(hint, /role assign set:\S*des1 keyVaultCryptoServiceEncryptionUser --scope/);
+});
+
+test('what is not there says how to see what is, and in which group it was looked for', () => {
+  const hintOf = (reason: string, metadata: Readonly<Record<string, string>>) =>
+    failureOf(new Rejection('NOT_FOUND', reason, 'no', metadata), trace, names).hint ?? '';
+  const below = (kind: string) => ({ resource: `subscriptions/local/resourceGroups/nope/${kind}/x` });
+  assert.match(hintOf('VIRTUAL_MACHINE_NOT_FOUND', below('virtualMachines')), /^interlock vm list --group nope /);
+  assert.match(hintOf('DISK_NOT_FOUND', below('disks')), /^interlock disk list --group nope /);
+  assert.match(hintOf('SNAPSHOT_NOT_FOUND', below('snapshots')), /^interlock snapshot list --group nope /);
+  assert.match(
+    hintOf('DISK_ENCRYPTION_SET_NOT_FOUND', below('diskEncryptionSets')),
+    /^interlock set list --group nope /,
+  );
+  const own = { resource: 'subscriptions/local/resourceGroups/g/virtualMachines/x' };
+  assert.match(hintOf('VIRTUAL_MACHINE_NOT_FOUND', own), /^interlock vm list shows/);
+  assert.match(hintOf('KEY_NOT_FOUND', { resource: 'vaults/kv1/keys/k9' }), /key list kv1 .*key list-deleted kv1/);
+  for (const reason of ['VAULT_NOT_FOUND', 'PRINCIPAL_NOT_FOUND', 'ROLE_ASSIGNMENT_NOT_FOUND', 'PARKED_FACT_NOT_FOUND'])
+    assert.match(hintOf(reason, {}), /^interlock [a-z]+ (list|assignments) shows/);
+  const inUse = new Rejection('FAILED_PRECONDITION', 'KEY_IN_USE', 'in use', { key: 'vaults/kv1/keys/k1' });
+  assert.match(failureOf(inUse, trace, names).hint ?? '', /impact kv1\/k1 --action delete .* --confirm kv1\/k1$/);
 });
 
 test('a key vault on hold says what to look at and what ends it', () => {

@@ -1,4 +1,5 @@
 import { type NameDefaults, shortName } from './names.ts';
+import { roleWith } from './role-hints.ts';
 
 type Facts = Readonly<Record<string, string>>;
 
@@ -51,8 +52,29 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
     KEY_OWNER_TOKEN_INVALID:
       'give the word anew: --as-key-owner, or --key-owner <principal>:<secret file>; a token lasts for minutes only',
     TIMEOUT: 'give it longer with --timeout',
+    KEY_IN_USE: `interlock impact ${key} --action delete says what would be lost with it; then the same again with --confirm ${key}`,
+    VAULT_IN_USE: `interlock impact ${vault} says what would be lost with it; then the same again with --confirm ${vault}`,
+    KEY_NOT_FOUND: `interlock key list ${vault} shows those there are, interlock key list-deleted ${vault} those that can be recovered`,
+    VAULT_NOT_FOUND: 'interlock vault list shows those there are',
+    VIRTUAL_MACHINE_NOT_FOUND: listHint('vm', machine),
+    DISK_NOT_FOUND: listHint('disk', disk),
+    SNAPSHOT_NOT_FOUND: listHint('snapshot', about(/\/snapshots\/[^/]+$/)),
+    DISK_ENCRYPTION_SET_NOT_FOUND: listHint('set', set),
+    PRINCIPAL_NOT_FOUND: 'interlock principal list shows those there are',
+    ROLE_ASSIGNMENT_NOT_FOUND: 'interlock role assignments shows those there are',
+    ROLE_NOT_FOUND: 'interlock role list shows those there are',
+    SUBSCRIPTION_NOT_FOUND: 'interlock subscription list shows those there are',
+    TENANT_NOT_FOUND: 'interlock tenant list shows those there are',
+    PARKED_FACT_NOT_FOUND: 'interlock parked list shows those there are; it may have been replayed',
+    HOLD_NOT_FOUND: 'interlock hold show names the one there is',
   };
   return hints[reason];
+}
+
+/** Where what was named would be: a name in short lies in the group that was said last, which may be another one. */
+function listHint(noun: string, short: string | undefined): string {
+  const group = short?.includes('/') === true ? short.split('/').at(-2) : undefined;
+  return `interlock ${noun} list${group === undefined ? '' : ` --group ${group}`} shows those there are (--group says in which resource group)`;
 }
 
 /**
@@ -62,9 +84,10 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
 function accessHint({ permission, action, principal, scope }: Facts, vault: string, set: string): string {
   const who = principal?.replace('principals/', '') ?? (set === '<set>' ? '<principal>' : `set:${set}`);
   if (action !== undefined)
-    return `interlock role assign ${who} <role> --scope ${scope ?? '<scope>'} (see interlock role list)`;
+    return `the right ${action} is missing; who may give roles there gives it: interlock role assign ${who} ${roleWith(action)} --scope ${scope ?? '<scope>'} (interlock role list shows them all)`;
   const rights = permission?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`) ?? 'get,wrap-key,unwrap-key';
-  const policy = `interlock vault grant ${vault} --principal ${who} --permissions ${rights} --add (without --add that is all it may do then)`;
+  const missing = permission === undefined ? '' : `the permission ${permission} is missing: `;
+  const policy = `${missing}interlock vault grant ${vault} --principal ${who} --permissions ${rights} --add (without --add that is all it may do then)`;
   if (permission !== undefined) return policy;
   return `${policy}; in a vault with role assignments (interlock vault show ${vault}) instead interlock role assign ${who} keyVaultCryptoServiceEncryptionUser --scope <the vault's scope>`;
 }

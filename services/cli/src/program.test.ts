@@ -248,7 +248,10 @@ test('a key is disabled and enabled as a whole, a version by its name, and it is
     ListKeyVersions: { keyVersions: [{ name: version, enabled: false }] },
   });
   await run('key', 'disable', 'kv1/k1');
-  assert.match(lines.at(-1) ?? '', /^disabled: 1 version; 1 of 2 were disabled before$/);
+  assert.match(
+    lines.at(-1) ?? '',
+    /^disabled: 1 version; 1 of 2 were disabled before; what comes of it: interlock impact kv1\/k1$/,
+  );
   await run('key', 'disable', 'kv1/k1');
   assert.match(lines.at(-1) ?? '', /nothing has changed/);
   await run('key', 'enable', 'kv1/k1');
@@ -483,4 +486,16 @@ test('what is deleted is waited for until it is gone', async () => {
   const { run, lines } = testProgram(answers);
   await run('vm', 'delete', 'vm1', '--wait');
   assert.deepEqual(lines, ['vm1 is gone']);
+});
+
+test('an empty list of a resource group says that groups are names only, and how to see the others', async () => {
+  const empty = testProgram({ ListVirtualMachines: { virtualMachines: [] } });
+  await empty.run('vm', 'list', '--group', 'nope');
+  assert.deepEqual(empty.lines, ['none']);
+  assert.match(empty.asides.join(), /^none in resource group nope: .*: --parent subscriptions\/local$/);
+  const { run, sent, asides } = testProgram({ ListVirtualMachines: { virtualMachines: [] } });
+  await run('vm', 'list', '--parent', 'subscriptions/local');
+  assert.equal(sent.at(-1)?.request.parent, 'subscriptions/local');
+  await run('vm', 'list', '--group', 'nope', '--json');
+  assert.deepEqual(asides, []);
 });

@@ -54,10 +54,12 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   if (isJson) writeJson(terminal, shown);
   else if (shown.deleted === true) terminal.out(`${shortName(String(shown.name), settings.names)} is gone`);
   else {
-    terminal.out(render(method.response, shown, settings.names));
+    terminal.out(render(method.response, shown, settings.names, flags.switches.has('wide')));
     const note = verb.note?.(shown, request, (name) => shortName(name, settings.names));
     for (const line of [change, note]) if (line !== undefined) terminal.out(line);
-    const doubt = await verb.doubt?.(session.caller, request);
+    const nothing = nothingIn(verb, method, request, shown);
+    if (nothing !== undefined) terminal.err(nothing);
+    const doubt = await verb.doubt?.(session.caller, request, shown);
     if (doubt !== undefined) terminal.err(doubt);
   }
   if (!isJson && method.hasEffect && trace !== undefined) terminal.err(`trace: ${trace}`);
@@ -125,6 +127,14 @@ async function askEveryService(method: Method, request: JsonObject, session: Ses
   }
   const failure = answers.find((answer) => answer.status === 'rejected');
   if (failure !== undefined) throw failure.reason;
+}
+
+/** What an empty list of a resource group may mean: groups are names in names, so one mistyped is as empty as any. */
+function nothingIn(verb: Verb, { response }: Method, { parent }: JsonObject, answer: JsonObject): string | undefined {
+  const isOfGroup = verb.defaults?.parent === 'group-or-subscription' && String(parent).includes('/resourceGroups/');
+  if (!isOfGroup || elements(answer[listOf(response)?.jsonName ?? '']).length > 0) return undefined;
+  const [, subscription, , group] = String(parent).split('/');
+  return `none in resource group ${group}: a group is a name only, which nobody makes; of all groups: --parent subscriptions/${subscription}`;
 }
 
 /** The RPC that is meant: by a version that is named another one, for some verbs. */

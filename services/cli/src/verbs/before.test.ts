@@ -147,3 +147,18 @@ test('a list is not shown where the question about its set was wrong, or the com
   for (const failure of failures)
     await assert.rejects(ran({ GetDiskEncryptionSet: failure }, 'lease', 'list', '--set', 'des1'), failure);
 });
+
+test('a vault that was there is said to have been there; one that was made is not', async () => {
+  const create = ['vault', 'create', 'kv1', '--group', 'g', '--location', 'westeurope'];
+  const missing = new Rejection('NOT_FOUND', 'VAULT_NOT_FOUND', 'no such vault');
+  const made = await ran({ GetVault: missing, CreateVault: vault }, ...create);
+  assert.doesNotMatch(made.shown, /was there/);
+  assert.deepEqual(made.methods, ['GetVault', 'CreateVault']);
+  assert.match(
+    (await ran({ GetVault: vault, CreateVault: vault }, ...create)).shown,
+    /^vaults\/kv1 was there already/m,
+  );
+  // Whoever may make vaults and not see them is told by what it asks for.
+  const unseen = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no');
+  assert.doesNotMatch((await ran({ GetVault: unseen, CreateVault: vault }, ...create)).shown, /was there/);
+});

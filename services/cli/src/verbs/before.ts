@@ -29,6 +29,19 @@ export interface Seen {
  */
 export type Before = (look: Look) => Promise<Seen>;
 
+/** A vault that is there is answered like one that was made: that nothing was made is said. */
+export const vaultBefore: Before = async ({ caller, request }) => {
+  const name = `vaults/${String(request.vaultId)}`;
+  try {
+    await caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetVault'), { name });
+    return { request, note: `${name} was there already, and is as it was` };
+  } catch (error) {
+    // Not there, or not to be seen by this caller: what it asks for decides.
+    if (error instanceof Rejection && !error.retryable()) return { request };
+    throw error;
+  }
+};
+
 /** A policy replaces what a principal might do before: `--add` keeps that, and either way both are said. */
 export const grantBefore: Before = async ({ caller, request, switches }) => {
   const policy = isObject(request.accessPolicy) ? request.accessPolicy : {};

@@ -1,4 +1,5 @@
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { allPausedDoubt, pausedDoubt } from './doubts.ts';
 import { allReturnedNote, returnedNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
@@ -18,9 +19,10 @@ export const computeVerbs: readonly Verb[] = [
     required: ['location', 'os-disk'],
     settles: untilRunning,
   }),
-  vm('show', 'GetVirtualMachine', { targets: oneVm, note: returnedNote }),
+  vm('show', 'GetVirtualMachine', { targets: oneVm, note: returnedNote, doubt: pausedDoubt }),
   vm('list', 'ListVirtualMachines', {
     note: allReturnedNote,
+    doubt: allPausedDoubt,
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
   }),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
+import { testProgram } from '../test-session.ts';
 import { lastVersionDoubt, scopeDoubt } from './doubts.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';
@@ -12,7 +13,7 @@ const answering = (answer: { readonly resourceGroup: string } | Error) => ({
   },
 });
 const asked = (scope: string, answer: { readonly resourceGroup: string } | Error) =>
-  scopeDoubt(answering(answer), { scope });
+  scopeDoubt(answering(answer), { scope }, {});
 
 test('a role on a vault that is not there, or lies elsewhere, is said to have no effect', async () => {
   const missing = new Rejection('NOT_FOUND', 'VAULT_NOT_FOUND', '');
@@ -55,7 +56,7 @@ test('whoever disables the last enabled version by its name is told that the who
       keyVersions: versions(...page),
       nextPageToken: n + 1 < pages.length ? 'more' : '',
     }));
-    return lastVersionDoubt({ call: async () => left.shift() ?? assert.fail() }, { name: `${key}/versions/0` });
+    return lastVersionDoubt({ call: async () => left.shift() ?? assert.fail() }, { name: `${key}/versions/0` }, {});
   };
   assert.match(
     (await asking([false, false])) ?? '',
@@ -65,7 +66,33 @@ test('whoever disables the last enabled version by its name is told that the who
   assert.equal(await asking([false, true]), undefined);
   assert.equal(await asking([false], [true]), undefined);
   const unasked = { call: async () => assert.fail('a key that is disabled says so itself') };
-  assert.equal(await lastVersionDoubt(unasked, { name: key }), undefined);
+  assert.equal(await lastVersionDoubt(unasked, { name: key }, {}), undefined);
   const refusing = { call: async () => Promise.reject(new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '')) };
-  assert.equal(await lastVersionDoubt(refusing, { name: `${key}/versions/0` }), undefined);
+  assert.equal(await lastVersionDoubt(refusing, { name: `${key}/versions/0` }, {}), undefined);
+});
+
+test('G10: a machine that runs and waits for a key vault is said to wait, alone and in a list, to whoever may see leases', async () => {
+  const own = 'subscriptions/local/resourceGroups/g';
+  const set = `${own}/diskEncryptionSets/des1`;
+  const vm = { name: `${own}/virtualMachines/vm1`, powerState: 'RUNNING', osDisk: { disk: `${own}/disks/d1` } };
+  const since = '2026-01-01T00:00:00Z';
+  const lease = (state: string, of = set) => ({ leases: [{ diskEncryptionSet: of, state, since }], nextPageToken: '' });
+  const told = async (ListLeases: ReturnType<typeof lease> | Error, machine: object = vm) => {
+    const GetDisk = { encryption: { diskEncryptionSet: set } };
+    const answers = { GetVirtualMachine: { ...machine }, ListVirtualMachines: { virtualMachines: [{ ...machine }] } };
+    const { run, asides } = testProgram({ ...answers, GetDisk, ListLeases });
+    await run('vm', 'show', 'vm1');
+    const shown = asides.join();
+    await run('vm', 'list');
+    return [shown, asides.join().slice(shown.length)] as const;
+  };
+  for (const said of await told(lease('PAUSED')))
+    assert.match(said, /reads and writes on disks of des1 wait.*gives no answer since 2026-01-01T00:00:00Z/);
+  assert.deepEqual(await told(lease('HELD')), ['', '']);
+  assert.deepEqual(await told(lease('PAUSED'), { ...vm, powerState: 'STOPPED' }), ['', '']);
+  const [, ofOthers] = await told(lease('PAUSED', 'subscriptions/local/resourceGroups/g2/diskEncryptionSets/des1'));
+  assert.equal(ofOthers, '', 'the list is of one group');
+  assert.deepEqual(await told(new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '')), ['', '']);
+  for (const said of await told(new RpcFailure('UNAVAILABLE', 'ListLeases', 'p', 'refused')))
+    assert.match(said, /is not known/);
 });

@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
@@ -6,7 +7,11 @@ import type { Caller } from '../calls.ts';
 import { isObject, methodOf } from '../schema.ts';
 
 /** What may be wrong with what was done, found out by asking another service; undefined when nothing is. */
-export type Doubt = (caller: Pick<Caller, 'call'>, request: JsonObject) => Promise<string | undefined>;
+export type Doubt = (
+  caller: Pick<Caller, 'call'>,
+  request: JsonObject,
+  answer: JsonObject,
+) => Promise<string | undefined>;
 
 /**
  * Whether a version that was disabled by its own name was the last one enabled: then its key is off as a whole, and
@@ -56,3 +61,61 @@ export const scopeDoubt: Doubt = async (caller, { scope }) => {
     return `the role is given; whether there is ${name} in ${group} is not known: ${error.message}`;
   }
 };
+
+/**
+ * Whether a running machine waits for the key vault: it runs, and its reads and writes wait or fail, because a lease of a
+ * set of its disks is over and the vault gives no answer. Compute is told of that only when the outage lasts.
+ */
+export const pausedDoubt: Doubt = (caller, _request, machine) =>
+  unlessSilent(async () => {
+    if (machine.powerState !== 'RUNNING') return undefined;
+    const attached = [machine.osDisk, ...objectsIn(machine.dataDisks)].filter(isObject);
+    const getDisk = methodOf(DiskServiceDefinition, 'GetDisk');
+    const disks = await Promise.all(attached.map(({ disk }) => caller.call('disk', getDisk, { name: String(disk) })));
+    const setOf = ({ encryption }: JsonObject) =>
+      isObject(encryption) ? String(encryption.diskEncryptionSet ?? '') : '';
+    const named = [...new Set(disks.map(setOf))].filter((set) => set !== '');
+    const leases = await Promise.all(named.map((diskEncryptionSet) => leasesOf(caller, { diskEncryptionSet })));
+    return pausedNote(leases.flat());
+  });
+
+/** The same of a list: sets below its parent whose reads and writes wait. */
+export const allPausedDoubt: Doubt = (caller, { parent }, { virtualMachines }) =>
+  unlessSilent(async () => {
+    if (!objectsIn(virtualMachines).some(({ powerState }) => powerState === 'RUNNING')) return undefined;
+    const leases = await leasesOf(caller, {});
+    return pausedNote(leases.filter(({ diskEncryptionSet: set }) => String(set).startsWith(`${String(parent)}/`)));
+  });
+
+/** What is asked beside an answer is said where it can be found out; whoever may not ask learns nothing. */
+const unlessSilent = async (find: () => Promise<string | undefined>): Promise<string | undefined> => {
+  try {
+    return await find();
+  } catch (error) {
+    if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
+    if (error instanceof Rejection && error.code === 'PERMISSION_DENIED') return undefined;
+    return `whether reads and writes wait for a key vault is not known: ${error.message}`;
+  }
+};
+
+const leasesOf = async (caller: Pick<Caller, 'call'>, filter: JsonObject): Promise<readonly JsonObject[]> => {
+  const found: JsonObject[] = [];
+  for (let pageToken = ''; ; ) {
+    const list = methodOf(DiskServiceDefinition, 'ListLeases');
+    const page = await caller.call('disk', list, { ...filter, pageToken });
+    found.push(...objectsIn(page.leases));
+    if (typeof page.nextPageToken !== 'string' || page.nextPageToken === '') return found;
+    pageToken = page.nextPageToken;
+  }
+};
+
+const pausedNote = (leases: readonly JsonObject[]): string | undefined => {
+  const paused = leases.filter(({ state }) => state === 'PAUSED');
+  if (paused.length === 0) return undefined;
+  const sets = [...new Set(paused.map(({ diskEncryptionSet: set }) => String(set).split('/').at(-1)))].join(', ');
+  const since = paused.map((lease) => String(lease.since ?? '')).toSorted()[0];
+  return `reads and writes on disks of ${sets} wait, and fail when that takes long: the key vault gives no answer since ${since} (interlock lease list)`;
+};
+
+const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] =>
+  Array.isArray(value) ? value.filter(isObject) : [];

@@ -1,5 +1,5 @@
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { datesBefore, grantBefore, revokeBefore } from './before.ts';
+import { datesBefore, grantBefore, revokeBefore, vaultBefore } from './before.ts';
 import { lastVersionDoubt } from './doubts.ts';
 import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
@@ -34,6 +34,7 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: [{ word: 'id', field: 'vault_id' }],
     required: ['resource-group', 'location'],
     defaults: { resource_group: 'group' },
+    before: vaultBefore,
   }),
   vault('show', 'GetVault', { targets: oneVault }),
   vault('list', 'ListVaults', {
@@ -120,7 +121,11 @@ export const keyVaultVerbs: readonly Verb[] = [
     aliases: { source: 'source_key_version', target: 'target_key_version', set: 'disk_encryption_set' },
   }),
 
-  audit('list', 'ListAuditEntries', { targets: named('vault', 'vault', 'parent'), kinds: { key: 'keyOrVersion' } }),
+  audit('list', 'ListAuditEntries', {
+    targets: named('vault', 'vault', 'parent'),
+    kinds: { key: 'keyOrVersion' },
+    switches: { wide: 'every column, and names in full; --json has them as well' },
+  }),
 
   hold('show', 'GetHold', { isDefault: true, note: holdNote }),
   hold('confirm', 'ConfirmKeyStates', { targets: [{ word: 'hold', field: 'hold_id' }], note: holdNote }),

@@ -11,14 +11,16 @@ export const madeNote: Note = ({ name, versionCount }, _request, short) => {
     : undefined;
 };
 
-/** What `key disable` did: to one version, or to how many of how many. */
+/** What `key disable` did: to one version, or to how many of how many; and where to look what comes of it. */
 export const disabledNote: Note = (answer, request, short) => {
   const { keyVersions, disabled } = answer;
-  if (!Array.isArray(keyVersions)) return `disabled: this version alone, not its key (${keyOf(request, short)})`;
+  const impact = `; what comes of it: interlock impact ${short(String(request.name))}`;
+  if (!Array.isArray(keyVersions))
+    return `disabled: this version alone, not its key (${keyOf(request, short)})${impact}`;
   const count = countOf(disabled);
   if (count === 0) return 'every version of it was disabled before: nothing has changed';
-  if (count === keyVersions.length) return `disabled: ${versions(count)}, and with that the whole key`;
-  return `disabled: ${versions(count)}; ${keyVersions.length - count} of ${keyVersions.length} were disabled before`;
+  if (count === keyVersions.length) return `disabled: ${versions(count)}, and with that the whole key${impact}`;
+  return `disabled: ${versions(count)}; ${keyVersions.length - count} of ${keyVersions.length} were disabled before${impact}`;
 };
 
 /** What `key enable` did, and which versions it left alone. */
