@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run } from '../../services/cli/src/run.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
@@ -27,11 +29,15 @@ before(async () => {
 });
 after(() => world?.stop());
 
-const play = async ({ args }: PageCommand): Promise<{ readonly exitCode: number; readonly output: string }> => {
+/** A file of the page's reader; their folder is that of the cloud. */
+const inFolder = (word: string): string => word.replace(/[a-z]+\.secret$/, (file) => join(world.folder, file));
+
+const play = async (command: PageCommand): Promise<{ readonly exitCode: number; readonly output: string }> => {
+  const args = command.args.map(inFolder);
   const lines: string[] = [];
   const say = (text: string): void => void lines.push(text);
   const unused = (): never => assert.fail('these commands read and write no data');
-  const terminal = { out: say, err: say, outBytes: unused, in: unused, readFile: unused, writeFile: unused };
+  const terminal = { out: say, err: say, outBytes: unused, in: unused, readFile: unused, writeFile: writeFileSync };
   const exitCode = await run(args, { INTERLOCK_DATA: world.folder, INTERLOCK_GROUP: 'demo' }, terminal);
   return { exitCode, output: lines.join('\n') };
 };

@@ -14,12 +14,18 @@ export interface PageCommand {
 const literal =
   /\b[A-Z][A-Z_]{3,}\b|\bsystem:[a-z]+\b|\b[a-z0-9]+\/keys\/[a-z0-9]+\b|nothing depends on it|disabled|enabled|would start again by themselves/g;
 
+/** What a page has its reader export, by name. */
+const exportsOf = (page: string): ReadonlyMap<string, string> =>
+  new Map([...textOf(page).matchAll(/^export ([A-Z]+)=(\S+)/gm)].map(([, name = '', value = '']) => [name, value]));
+
 /**
  * The commands of a page, in order: lines of its blocks that begin with `npx interlock`. One that a reader has to fill in
  * (`<version>`) or that moves data through the shell is left out.
  */
-export const commandsOf = (page: string): readonly PageCommand[] =>
-  [...textOf(page).matchAll(/^```\n([\s\S]*?)^```$/gm)]
+export const commandsOf = (page: string): readonly PageCommand[] => {
+  const exported = exportsOf(page);
+  const known = (word: string): string => word.replace(/\$([A-Z]+)/g, (whole, name) => exported.get(name) ?? whole);
+  return [...textOf(page).matchAll(/^```\n([\s\S]*?)^```$/gm)]
     .flatMap(([, block = '']) => block.split('\n'))
     .filter((line) => line.startsWith('npx interlock ') && !/[<>|]/.test(line.split(' #')[0] ?? ''))
     .map((line) => {
@@ -28,7 +34,8 @@ export const commandsOf = (page: string): readonly PageCommand[] =>
         .trim()
         .split(/\s+/)
         .slice(2)
-        .map((word) => (word === '""' ? '' : word));
+        .map((word) => (word === '""' ? '' : known(word)));
       const words = /, or /.test(comment) ? [] : [...comment.matchAll(literal)].map(([word]) => word);
       return { page, args, isRefused: /\brefused\b/.test(comment), words };
     });
+};
