@@ -60,6 +60,25 @@ export interface Chart {
 
 const width = 520;
 const height = 320;
+/** Between names of the legend, side by side and one below the other. */
+const legendGap = 18;
+const legendMark = 18;
+const legendRow = 14 + legendGap;
+
+/** In how many rows the names of the legend stand. Letters are taken for wide ones: a row too many costs nothing but room. */
+const legendRows = (series: readonly Series[]): number => {
+  let rows = 1;
+  let used = 0;
+  for (const { name } of series) {
+    const needed = legendMark + 5 + name.length * 7;
+    if (used > 0 && used + needed > width) {
+      rows += 1;
+      used = 0;
+    }
+    used += needed + legendGap;
+  }
+  return rows;
+};
 
 /** `0.02`, `8`, `1,500`, `120k`, `3M` */
 export const short = (value: number): string => {
@@ -76,7 +95,12 @@ export const draw = (chart: Chart): Html => ({
 });
 
 const drawIn = (theme: Theme, chart: Chart): string => {
-  const drawing = init(null, null, { renderer: 'svg', ssr: true, width, height });
+  const drawing = init(null, null, {
+    renderer: 'svg',
+    ssr: true,
+    width,
+    height: height + (legendRows(chart.series) - 1) * legendRow,
+  });
   try {
     drawing.setOption(optionOf(theme, chart));
     return `<div class="in-${theme.name}">${drawing.renderToSVGString()}</div>`;
@@ -93,12 +117,13 @@ const optionOf = (theme: Theme, { title, x, y, series, marks = [] }: Chart): ECh
   legend: {
     top: 26,
     left: 0,
-    itemWidth: 18,
-    itemGap: 18,
+    itemWidth: legendMark,
+    itemGap: legendGap,
     textStyle: { color: theme.soft },
     data: series.map(({ name }) => name),
   },
-  grid: { left: 64, right: 22, top: 84, bottom: 52 },
+  // Below the legend and the unit of the axis, which stands on top of it.
+  grid: { left: 64, right: 22, top: 52 + legendRows(series) * legendRow, bottom: 52 },
   xAxis: { ...axis(theme, x), nameGap: 30 },
   yAxis: {
     ...axis(theme, y),

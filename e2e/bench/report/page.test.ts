@@ -89,3 +89,21 @@ test('the page needs nothing from outside, and what a line says is text', () => 
   assert.doesNotMatch(page, /c<0/);
   assert.match(page, /c&lt;02&gt;/);
 });
+
+test('however many rows the names of a plot take, the unit of its axis stands below them', () => {
+  const peers = ['oneStatement', 'emmett', 'eventOnly', 'decided', 'nbdkit', 'qemuNbd'];
+  for (const count of [0, 4, peers.length]) {
+    const figures = Object.fromEntries(peers.slice(0, count).map((name) => [name, 50]));
+    const page = renderPage([100, 1_000].map((size) => line(size, 30, 100, '2026-01-01T00:00:00.000Z', figures)));
+    const [plot = ''] = /<figure aria-label="Growth with size".*?<\/svg>/s.exec(page) ?? [];
+    const middles = new Map(
+      [...plot.matchAll(/<text[^>]* y="([-\d.]+)" transform="translate\([-\d.]+ ([-\d.]+)\)"[^>]*>([^<]*)/g)].map(
+        ([, y, down, text = '']) => [text, Number(y) + Number(down)],
+      ),
+    );
+    const names = ['measured', 'floor', ...peers.slice(0, count)].map((name) => middles.get(name) ?? assert.fail(name));
+    const unit = middles.get('events/s') ?? assert.fail('a unit');
+    const letters = 12;
+    assert.ok(unit - Math.max(...names) >= letters, `${count} peers: ${unit} is not below ${names.join(', ')}`);
+  }
+});
