@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { after, before, beforeEach, test } from 'node:test';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { openConnections, type Sql } from './connection.ts';
@@ -80,6 +81,40 @@ test('a migration that fails leaves the version as it was', async () => {
   assert.equal(await versionNow(), 1);
   const [half] = await database.sql<{ half: string | null }[]>`select to_regclass('half') as half`;
   assert.equal(half?.half, null);
+});
+
+/** The database behind a server that ends a connection, as one does that stops, once it is sent this text. */
+const endingAt = async (text: string): Promise<{ readonly url: string; readonly server: Server }> => {
+  const { hostname, port } = new URL(database.url);
+  const server = createServer((client) => {
+    const behind = connect(Number(port), hostname);
+    client.on('data', (piece) => {
+      if (!piece.includes(text)) behind.write(piece);
+      else client.end();
+    });
+    behind.on('data', (piece) => client.write(piece));
+    for (const [one, other] of [
+      [client, behind],
+      [behind, client],
+    ] as const)
+      one.on('error', () => undefined).on('close', () => other.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = new URL(database.url);
+  url.port = String((server.address() as AddressInfo).port);
+  return { url: url.href, server };
+};
+
+test('a server that ends the connection in the middle of a migration is an outage, and ends no process', async () => {
+  const { url, server } = await endingAt('schema_version');
+  const cut = openConnections(url, { maxConnections: 1 });
+  pools.push(cut);
+  await assert.rejects(migrate(cut), { code: 'CONNECTION_CLOSED' });
+  // What a driver still writes then it writes in the next turns; an exception there fails this test.
+  for (let turn = 0; turn < 10; turn += 1) await new Promise(setImmediate);
+  server.close();
+  await migrate(replica());
+  assert.equal(await versionNow(), SCHEMA_VERSION);
 });
 
 test('tables that change all the time are vacuumed early, also in a store of an earlier release', async () => {

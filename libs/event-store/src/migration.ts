@@ -13,23 +13,24 @@ export const SCHEMA_VERSION = 6;
  * @param version of `schema`; others than `SCHEMA_VERSION` are for tests
  */
 export const migrate = async (sql: Sql, version = SCHEMA_VERSION, schema = readSchema()): Promise<void> => {
-  const statements = await schema;
-  await sql.begin(async (transaction) => {
-    // Two processes creating the same table at once would fail in the catalogue; 'intl' as a number names the lock.
-    await transaction`select pg_advisory_xact_lock(0x696e746c)`;
-    await transaction.unsafe(versionTable);
-    const [found] = await transaction<{ version: number }[]>`select version from schema_version`;
-    if (found !== undefined && found.version > version) return;
-    await transaction.unsafe(statements);
-    await transaction`
-      insert into schema_version (version) values (${version})
-      on conflict (singleton) do update set version = excluded.version`;
-  });
-};
-
-const readSchema = (): Promise<string> => readFile(new URL('schema.sql', import.meta.url), 'utf8');
-
-const versionTable = `create table if not exists schema_version (
+  // One message, and so one transaction. In one that the driver holds open it answers the end of its connection with a
+  // rollback that goes to no socket, and that ends this process.
+  await sql.unsafe(`
+select pg_advisory_xact_lock(${catalogueLock});
+create table if not exists schema_version (
   singleton boolean primary key default true check (singleton),
   version integer not null
-)`;
+);
+do $migration$
+begin
+  if coalesce((select version from schema_version), 0) > ${version} then return; end if;
+  execute $schema$${await schema}$schema$;
+  insert into schema_version (version) values (${version}) on conflict (singleton) do update set version = excluded.version;
+end
+$migration$`);
+};
+
+/** Two processes creating the same table at once would fail in the catalogue; 'intl' as a number names the lock. */
+const catalogueLock = 0x696e746c;
+
+const readSchema = (): Promise<string> => readFile(new URL('schema.sql', import.meta.url), 'utf8');
