@@ -1,34 +1,60 @@
 import { fdatasync, fstat, ftruncate, read, write } from 'node:fs';
+import { stat, truncate } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { type BlockStore, checkGrowth, checkSectors, copySectors, storeClosed } from './block-store.ts';
+import { type BlockStore, checkGrowth, checkSectors, copySectors, storeClosed, writesDurably } from './block-store.ts';
 import type { FileThreads } from './file-threads.ts';
 import type { OpenedFile } from './file-worker.ts';
 
-/** A file whose sectors are a store. Whoever opened it sees to it that nobody else has it open. */
-export interface BlockFile extends OpenedFile {
+/** How the bytes of a file are reached. Reading and writing answer how many bytes were. */
+interface FileAccess {
   /** How it is called in messages. */
   readonly path: string;
+  read(into: Uint8Array, offset: number): Promise<number>;
+  write(bytes: Uint8Array, offset: number): Promise<number>;
+  /** In one go, where that costs less than its steps. */
+  writeDurably?(bytes: Uint8Array, offset: number): Promise<boolean>;
+  flush(): Promise<void>;
+  resize(size: number): Promise<void>;
+  /** Blocks of 512 bytes in use, whatever the file system's own unit is (POSIX). */
+  blocks(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** A file whose sectors are a store. Whoever opened it sees to it that nobody else has it open. */
+interface BlockFile {
+  readonly path: string;
   readonly threads: FileThreads;
-  /** `small`: a few sectors, on the threads. `large`: sectors of guests, on the pool of Node, which copies nothing. */
-  readonly kind: 'small' | 'large';
   /** Told once the file is closed. */
   readonly onClosed: () => void;
 }
 
-/** The store that a file is; its `close` closes the file. */
-export const fileBlockStore = (file: BlockFile): BlockStore => new FileBlockStore(file);
+/** The store that an open file is, sectors of guests; its `close` closes the file. */
+export const largeFileStore = ({ path, threads, onClosed, ...file }: BlockFile & OpenedFile): BlockStore =>
+  new FileBlockStore(new LargeFile(path, threads, file.fd), file.size, onClosed);
+
+/**
+ * The store that a file of a few sectors is, which is open only while it is worked on.
+ * @param content of the file as it was found: the first read needs no other
+ */
+export const smallFileStore = (
+  { path, threads, onClosed }: BlockFile,
+  size: number,
+  content: Uint8Array | undefined,
+): BlockStore => new FileBlockStore(new SmallFile(path, threads, content), size, onClosed);
 
 /** A class, as whatever there is of each open disk: a function for each thing it does would take ten times as much memory. */
 class FileBlockStore implements BlockStore {
-  readonly #file: BlockFile;
+  readonly #file: FileAccess;
+  readonly #onClosed: () => void;
   #size: number;
   #isOpen = true;
   #underWay = 0;
   #onIdle: (() => void) | undefined;
 
-  constructor(file: BlockFile) {
+  constructor(file: FileAccess, size: number, onClosed: () => void) {
     this.#file = file;
-    this.#size = file.size;
+    this.#size = size;
+    this.#onClosed = onClosed;
   }
 
   size(): number {
@@ -39,7 +65,7 @@ class FileBlockStore implements BlockStore {
     return this.#using(async () => {
       checkSectors(offset, into.length, this.#size);
       for (let done = 0; done < into.length; ) {
-        const count = await this.#access.read(this.#file, into.subarray(done), offset + done);
+        const count = await this.#file.read(into.subarray(done), offset + done);
         if (count === 0) throw new Error(`${this.#file.path} ends before ${offset + into.length} bytes`);
         done += count;
       }
@@ -49,33 +75,31 @@ class FileBlockStore implements BlockStore {
   write(offset: number, bytes: Uint8Array): Promise<void> {
     return this.#using(async () => {
       checkSectors(offset, bytes.length, this.#size);
-      for (let done = 0; done < bytes.length; )
-        done += await this.#access.write(this.#file, bytes.subarray(done), offset + done);
+      for (let done = 0; done < bytes.length; ) done += await this.#file.write(bytes.subarray(done), offset + done);
     });
   }
 
   writeDurably(offset: number, bytes: Uint8Array): Promise<boolean> {
     return this.#using(async () => {
       checkSectors(offset, bytes.length, this.#size);
-      return this.#file.threads.writeDurably(this.#file.fd, offset, bytes);
+      return this.#file.writeDurably?.(bytes, offset) ?? writesDurably(this)(offset, bytes);
     });
   }
 
   flush(): Promise<void> {
-    return this.#using(() => this.#access.flush(this.#file));
+    return this.#using(() => this.#file.flush());
   }
 
   grow(size: number): Promise<void> {
     return this.#using(async () => {
       checkGrowth(size, this.#size);
-      await truncate(this.#file.fd, size);
+      await this.#file.resize(size);
       this.#size = size;
     });
   }
 
   allocatedBytes(): Promise<number> {
-    // The unit of `blocks` is 512 bytes whatever the file system's own is (POSIX).
-    return this.#using(async () => (await stat(this.#file.fd)).blocks * 512);
+    return this.#using(async () => (await this.#file.blocks()) * 512);
   }
 
   copyTo(target: BlockStore): Promise<void> {
@@ -95,11 +119,7 @@ class FileBlockStore implements BlockStore {
       this.#onIdle = resolve;
       await promise;
     }
-    await this.#file.threads.close(this.#file.fd).finally(this.#file.onClosed);
-  }
-
-  get #access(): FileAccess {
-    return accesses[this.#file.kind];
+    await this.#file.close().finally(this.#onClosed);
   }
 
   /** A descriptor is given to the next file as soon as it is closed, so nothing may be under way with it then. */
@@ -115,38 +135,84 @@ class FileBlockStore implements BlockStore {
   }
 }
 
-const [stat, truncate] = [promisify(fstat), promisify(ftruncate)];
+const [statOpen, truncateOpen, flushOpen] = [promisify(fstat), promisify(ftruncate), promisify(fdatasync)];
 
-/** What is done with the bytes of a file. Reading and writing answer how many bytes were. */
-interface FileAccess {
-  read(file: BlockFile, into: Uint8Array, offset: number): Promise<number>;
-  write(file: BlockFile, bytes: Uint8Array, offset: number): Promise<number>;
-  flush(file: BlockFile): Promise<void>;
+/** On the pool of Node, which copies nothing; opened and closed by the threads. */
+class LargeFile implements FileAccess {
+  readonly path: string;
+  readonly #threads: FileThreads;
+  readonly #fd: number;
+
+  constructor(path: string, threads: FileThreads, fd: number) {
+    this.path = path;
+    this.#threads = threads;
+    this.#fd = fd;
+  }
+
+  read(into: Uint8Array, offset: number): Promise<number> {
+    return new Promise((resolve, reject) =>
+      read(this.#fd, into, 0, into.length, offset, (error, count) => (error ? reject(error) : resolve(count))),
+    );
+  }
+  write(bytes: Uint8Array, offset: number): Promise<number> {
+    return new Promise((resolve, reject) =>
+      write(this.#fd, bytes, 0, bytes.length, offset, (error, count) => (error ? reject(error) : resolve(count))),
+    );
+  }
+  flush(): Promise<void> {
+    return flushOpen(this.#fd);
+  }
+  resize(size: number): Promise<void> {
+    return truncateOpen(this.#fd, size);
+  }
+  async blocks(): Promise<number> {
+    return (await statOpen(this.#fd)).blocks;
+  }
+  close(): Promise<void> {
+    return this.#threads.close(this.#fd);
+  }
 }
 
-const onThreads: FileAccess = {
-  async read({ fd, threads }, into, offset) {
-    const bytes = await threads.read(fd, offset, into.length);
+/** On the threads. */
+class SmallFile implements FileAccess {
+  readonly path: string;
+  readonly #threads: FileThreads;
+  /** As long as nobody has read it, and nothing was written since it was found. */
+  #content: Uint8Array | undefined;
+
+  constructor(path: string, threads: FileThreads, content: Uint8Array | undefined) {
+    this.path = path;
+    this.#threads = threads;
+    this.#content = content;
+  }
+
+  async read(into: Uint8Array, offset: number): Promise<number> {
+    const content = this.#content ?? (await this.#threads.load(this.path));
+    this.#content = undefined;
+    const bytes = content?.subarray(offset, offset + into.length) ?? new Uint8Array();
     into.set(bytes);
     return bytes.length;
-  },
-  async write({ fd, threads }, bytes, offset) {
-    await threads.write(fd, offset, bytes);
+  }
+  async write(bytes: Uint8Array, offset: number): Promise<number> {
+    this.#content = undefined;
+    await this.#threads.write(this.path, offset, bytes);
     return bytes.length;
-  },
-  flush: ({ fd, threads }) => threads.flush(fd),
-};
-
-const onPool: FileAccess = {
-  read: ({ fd }, into, offset) =>
-    new Promise((resolve, reject) =>
-      read(fd, into, 0, into.length, offset, (error, count) => (error ? reject(error) : resolve(count))),
-    ),
-  write: ({ fd }, bytes, offset) =>
-    new Promise((resolve, reject) =>
-      write(fd, bytes, 0, bytes.length, offset, (error, count) => (error ? reject(error) : resolve(count))),
-    ),
-  flush: ({ fd }) => new Promise((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve()))),
-};
-
-const accesses: Readonly<Record<BlockFile['kind'], FileAccess>> = { small: onThreads, large: onPool };
+  }
+  writeDurably(bytes: Uint8Array, offset: number): Promise<boolean> {
+    this.#content = undefined;
+    return this.#threads.writeDurably(this.path, offset, bytes);
+  }
+  flush(): Promise<void> {
+    return this.#threads.flush(this.path);
+  }
+  resize(size: number): Promise<void> {
+    this.#content = undefined;
+    return truncate(this.path, size);
+  }
+  async blocks(): Promise<number> {
+    return (await stat(this.path)).blocks;
+  }
+  async close(): Promise<void> {
+    this.#content = undefined;
+  }
+}

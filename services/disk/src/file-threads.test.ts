@@ -11,35 +11,41 @@ after(() => rmSync(folder, { recursive: true }));
 
 test('calls of many files at once are each answered for themselves, failures of the file system included', async () => {
   const threads = openFileThreads();
+  const paths = Array.from({ length: 100 }, (_, n) => join(folder, `f${n}`));
   const files = await Promise.all(
-    Array.from({ length: 100 }, async (_, n) => {
-      const { fd, size } = await threads.create(join(folder, `f${n}`), 4_096);
+    paths.map(async (path) => {
+      const { fd, size } = await threads.create(path, 4_096);
       assert.equal(size, 4_096);
       return fd;
     }),
   );
-  await Promise.all(files.map((fd, n) => threads.write(fd, n, Uint8Array.of(n, n + 1))));
-  const read = await Promise.all(files.map((fd, n) => threads.read(fd, n, 2)));
+  const beginsOf = async (path: string | undefined, length: number) => [
+    ...((await threads.load(path ?? ''))?.subarray(0, length) ?? []),
+  ];
+  await Promise.all(paths.map((path, n) => threads.write(path, n, Uint8Array.of(n, n + 1))));
+  const read = await Promise.all(paths.map((path) => threads.load(path)));
   assert.deepEqual(
-    read.map((bytes) => [...bytes]),
-    files.map((_, n) => [n, n + 1]),
+    read.map((bytes, n) => [bytes?.length, ...(bytes?.subarray(n, n + 2) ?? [])]),
+    paths.map((_, n) => [4_096, n, n + 1]),
   );
   // A view of a larger memory: what is sent is the view.
   const back = await Promise.all(
-    files.map((fd) => threads.writeDurably(fd, 0, Uint8Array.of(1, 2, 3, 4).subarray(1, 3))),
+    paths.map((path) => threads.writeDurably(path, 0, Uint8Array.of(1, 2, 3, 4).subarray(1, 3))),
   );
   assert.ok(back.every((isThere) => isThere));
-  assert.deepEqual([...(await threads.read(files[7] ?? 0, 0, 3))], [2, 3, 0]);
-  assert.equal((await threads.read(files[0] ?? 0, 4_095, 10)).length, 1, 'the file ends');
-  const [missing, found] = await Promise.all([
+  assert.deepEqual(await beginsOf(paths[7], 3), [2, 3, 0]);
+  await Promise.all(paths.map((path) => threads.flush(path)));
+  const [missing, missingToo, found] = await Promise.all([
     threads.open(join(folder, 'missing')),
+    threads.load(join(folder, 'missing')),
     threads.open(join(folder, 'f0')),
     assert.rejects(threads.open(folder), { code: 'EISDIR' }),
+    assert.rejects(threads.write(join(folder, 'missing'), 0, Uint8Array.of(1)), { code: 'ENOENT' }),
   ]);
-  assert.equal(missing, undefined);
+  assert.deepEqual([missing, missingToo], [undefined, undefined]);
   assert.equal(found?.size, 4_096);
   await Promise.all([...files, found?.fd ?? 0].map((fd) => threads.close(fd)));
-  await assert.rejects(threads.flush(files[0] ?? 0), { code: 'EBADF' });
+  await assert.rejects(threads.close(files[0] ?? 0), { code: 'EBADF' });
   await threads.stop();
   await assert.rejects(threads.open(join(folder, 'f0')), /have ended/);
 });

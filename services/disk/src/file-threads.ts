@@ -12,14 +12,14 @@ export interface FileThreads {
   open(path: string): Promise<OpenedFile | undefined>;
   /** Opens a file; one that is not there is made, `size` bytes long, and its name is on stable storage then. */
   create(path: string, size: number): Promise<OpenedFile>;
-  /** @returns fewer bytes where the file ends */
-  read(fd: number, offset: number, length: number): Promise<Uint8Array>;
-  write(fd: number, offset: number, bytes: Uint8Array): Promise<void>;
-  /** Writes, has it on stable storage, and reads it back. @returns whether it reads back as it was written */
-  writeDurably(fd: number, offset: number, bytes: Uint8Array): Promise<boolean>;
-  /** Has everything written before the call on stable storage. */
-  flush(fd: number): Promise<void>;
   close(fd: number): Promise<void>;
+  /** The whole of a small file; undefined for one that does not exist. */
+  load(path: string): Promise<Uint8Array | undefined>;
+  write(path: string, offset: number, bytes: Uint8Array): Promise<void>;
+  /** Writes, has it on stable storage, and reads it back. @returns whether it reads back as it was written */
+  writeDurably(path: string, offset: number, bytes: Uint8Array): Promise<boolean>;
+  /** Has everything written before the call on stable storage. */
+  flush(path: string): Promise<void>;
   /** Ends the threads. Calls under way fail. */
   stop(): Promise<void>;
 }
@@ -133,15 +133,15 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
   return {
     open: (path) => ask({ call: 'open', path }),
     create: (path, size) => ask({ call: 'create', path, size }),
-    read: (fd, offset, length) => ask({ call: 'read', fd, offset, length }),
-    async write(fd, offset, bytes) {
-      await ask({ call: 'write', fd, offset, bytes, isDurable: false });
-    },
-    async writeDurably(fd, offset, bytes) {
-      return (await ask({ call: 'write', fd, offset, bytes, isDurable: true })) === true;
-    },
-    flush: (fd) => ask({ call: 'flush', fd }),
     close: (fd) => ask({ call: 'close', fd }),
+    load: (path) => ask({ call: 'load', path }),
+    async write(path, offset, bytes) {
+      await ask({ call: 'write', path, offset, bytes, isDurable: false });
+    },
+    async writeDurably(path, offset, bytes) {
+      return (await ask({ call: 'write', path, offset, bytes, isDurable: true })) === true;
+    },
+    flush: (path) => ask({ call: 'flush', path }),
     async stop() {
       isStopped = true;
       await Promise.all([...threads].map(({ worker }) => worker.terminate()));

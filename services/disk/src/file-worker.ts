@@ -15,7 +15,8 @@ import { parentPort } from 'node:worker_threads';
 import { packed } from './packing.ts';
 
 /**
- * A thread that works on small files, one call after another. It is an entry point, like a `main.ts`. Calls that were asked
+ * A thread that works on small files, one call after another. Each call opens its file for itself: that costs the file system
+ * less than it costs to send word of a file that is open, twice. It is an entry point, like a `main.ts`. Calls that were asked
  * for at about the same time come in one message: one of the pool's would cost ten times as much processor time as the
  * file system needs for it.
  */
@@ -24,16 +25,18 @@ export type FileCall =
   | { readonly call: 'open'; readonly path: string }
   /** Opens a file; one that is not there is made, `size` bytes long, durably. */
   | { readonly call: 'create'; readonly path: string; readonly size: number }
-  | { readonly call: 'read'; readonly fd: number; readonly offset: number; readonly length: number }
+  /** Reads the whole of a file. */
+  | { readonly call: 'load'; readonly path: string }
   /** Writes it all. `isDurable`: flushes it as well, and compares it with what reads back. */
   | {
       readonly call: 'write';
-      readonly fd: number;
+      readonly path: string;
       readonly offset: number;
       readonly bytes: Uint8Array;
       readonly isDurable: boolean;
     }
-  | { readonly call: 'flush' | 'close'; readonly fd: number };
+  | { readonly call: 'flush'; readonly path: string }
+  | { readonly call: 'close'; readonly fd: number };
 
 /** An open file: the descriptor is the process's, so every thread may use it. */
 export interface OpenedFile {
@@ -47,8 +50,8 @@ export interface FileAnswers {
   /** Undefined: there is no such file. */
   readonly open: OpenedFile | undefined;
   readonly create: OpenedFile;
-  /** Fewer bytes than were asked for where the file ends. */
-  readonly read: Uint8Array;
+  /** Undefined: there is no such file. */
+  readonly load: Uint8Array | undefined;
   /** Whether what was written durably reads back as it is; undefined otherwise. */
   readonly write: boolean | undefined;
   readonly flush: undefined;
@@ -66,32 +69,55 @@ const perform = (asked: FileCall): FileAnswers[FileCall['call']] => {
       return opened(asked.path);
     case 'create':
       return created(asked.path, asked.size);
-    case 'read':
-      return read(asked.fd, asked.offset, asked.length);
-    case 'write': {
-      const { fd, offset, bytes, isDurable } = asked;
-      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
-      if (!isDurable) return undefined;
-      fdatasyncSync(fd);
-      return Buffer.compare(read(fd, offset, bytes.length), bytes) === 0;
-    }
+    case 'load':
+      return loaded(asked.path);
+    case 'write':
+      return opening(asked.path, constants.O_RDWR, (fd) => write(fd, asked));
     case 'flush':
-      return fdatasyncSync(asked.fd) ?? undefined;
+      return opening(asked.path, constants.O_RDWR, (fd) => fdatasyncSync(fd) ?? undefined);
     case 'close':
       return closeSync(asked.fd) ?? undefined;
   }
 };
 
-const opened = (path: string): OpenedFile | undefined => {
+/** @param open is told how long the file is. @returns undefined where there is none */
+const existing = <Result>(path: string, open: (size: number) => Result): Result | undefined => {
   // Most volumes have no key of a lower layer: an error with its stack for each of them costs ten times as much as this look.
-  if (!statSync(path, { throwIfNoEntry: false })) return undefined;
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found) return undefined;
   try {
-    const fd = openSync(path, constants.O_RDWR);
-    return { fd, size: fstatSync(fd).size };
+    return open(found.size);
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;
   }
+};
+
+const opened = (path: string): OpenedFile | undefined =>
+  existing(path, (size) => ({ fd: openSync(path, constants.O_RDWR), size }));
+
+const loaded = (path: string): Uint8Array | undefined =>
+  existing(path, (size) => opening(path, constants.O_RDONLY, (fd) => read(fd, 0, size)));
+
+/** Opens a file for as long as `work` takes. */
+const opening = <Result>(path: string, flags: number, work: (fd: number) => Result): Result => {
+  const fd = openSync(path, flags);
+  try {
+    return work(fd);
+  } finally {
+    closeSync(fd);
+  }
+};
+
+/** @returns whether it reads back as it was written, where it is to be durable */
+const write = (
+  fd: number,
+  { offset, bytes, isDurable }: FileCall & { readonly call: 'write' },
+): boolean | undefined => {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
+  if (!isDurable) return undefined;
+  fdatasyncSync(fd);
+  return Buffer.compare(read(fd, offset, bytes.length), bytes) === 0;
 };
 
 /** The size and the name of a new file must outlast a crash that its first flushed sectors outlast. */

@@ -1,10 +1,9 @@
 import { rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import type { Random } from '@interlock/runtime';
 import { type BlockStore, checkGrowth, diskBusy } from '../block-store.ts';
-import { fileBlockStore } from '../file-block-store.ts';
+import { largeFileStore, smallFileStore } from '../file-block-store.ts';
 import { openFileThreads } from '../file-threads.ts';
-import type { OpenedFile } from '../file-worker.ts';
 import { createPlatter, type Platter, type PlatterImage } from '../memory-block-store.ts';
 
 /** The parts a volume consists of: its sectors, its header, and for a disk encrypted twice the key of the lower layer. */
@@ -37,31 +36,44 @@ export interface FolderVolumeFiles extends VolumeFiles {
 export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
   const threads = openFileThreads();
   const inUse = new Set<string>();
-  const pathOf = (volumeId: string, part: VolumePart): string => join(folder, `${volumeId}.${part}`);
+  const root = resolve(folder);
+  const pathOf = (volumeId: string, part: VolumePart): string => `${root}/${volumeId}.${part}`;
 
-  const storeOf = async (
+  /** @param open opens the file of a path that nobody else has open; undefined where there is none */
+  const alone = async (
     path: string,
-    part: VolumePart,
-    opening: (path: string) => Promise<OpenedFile | undefined>,
+    open: (file: Parameters<typeof smallFileStore>[0]) => Promise<BlockStore | undefined>,
   ): Promise<BlockStore | undefined> => {
     if (inUse.has(path)) throw diskBusy(path);
     inUse.add(path);
-    const free = () => void inUse.delete(path);
-    let file: OpenedFile | undefined;
+    const onClosed = () => void inUse.delete(path);
+    let store: BlockStore | undefined;
     try {
-      file = await opening(path);
+      store = await open({ path, threads, onClosed });
     } finally {
-      if (!file) free();
+      if (!store) onClosed();
     }
-    const kind = part === 'data' ? 'large' : 'small';
-    return file && fileBlockStore({ ...file, path, threads, kind, onClosed: free });
+    return store;
   };
 
   return {
-    open: (volumeId, part) => storeOf(pathOf(volumeId, part), part, threads.open),
+    open: (volumeId, part) =>
+      alone(pathOf(volumeId, part), async (file) => {
+        if (part === 'data') {
+          const opened = await threads.open(file.path);
+          return opened && largeFileStore({ ...file, ...opened });
+        }
+        const content = await threads.load(file.path);
+        return content && smallFileStore(file, content.length, content);
+      }),
     async create(volumeId, part, sizeBytes) {
       checkGrowth(sizeBytes, 0);
-      const made = await storeOf(pathOf(volumeId, part), part, (path) => threads.create(path, sizeBytes));
+      const made = await alone(pathOf(volumeId, part), async (file) => {
+        const opened = await threads.create(file.path, sizeBytes);
+        if (part === 'data') return largeFileStore({ ...file, ...opened });
+        await threads.close(opened.fd);
+        return smallFileStore(file, opened.size, undefined);
+      });
       if (made) return made;
       throw new Error(`the ${part} of volume ${volumeId} was made and is not there`);
     },
