@@ -26,16 +26,21 @@ export interface OpenHeader {
   readonly store: BlockStore;
   /** Both slots as they are, where that is known: they stay so until they are written. Undefined before the first look. */
   slots: HeaderSlots | undefined;
+  /** What they say, once somebody has asked. */
+  found: FoundHeader | undefined;
 }
 
 /** Opens a header nobody has looked at yet. */
-export const headerOver = (store: BlockStore): OpenHeader => ({ store, slots: undefined });
+export const headerOver = (store: BlockStore): OpenHeader => ({ store, slots: undefined, found: undefined });
 
 /**
  * Reads the header. A slot torn by a crash is passed over as long as the other is good.
  * @throws Rejection DATA_LOSS HEADER_CORRUPT when no slot is good, or both are but do not belong together.
  */
-export const readHeader = async (header: OpenHeader): Promise<FoundHeader> => headerIn(await slotsOf(header));
+export const readHeader = async (header: OpenHeader): Promise<FoundHeader> => {
+  header.found ??= headerIn(await slotsOf(header));
+  return header.found;
+};
 
 function headerIn([a, b]: HeaderSlots): FoundHeader {
   const good = [a, b].filter((slot) => slot.status === 'good');
@@ -144,6 +149,7 @@ async function writeSlot(open: OpenHeader, sector: Uint8Array, slot: Slot): Prom
   const [a, b] = await slotsOf(open);
   // Until it is known what became of it.
   open.slots = undefined;
+  open.found = undefined;
   if (!(await open.store.writeDurably(index * sectorSize, sector)))
     throw corrupt(`slot ${'AB'[index]} reads back differently than it was written`);
   open.slots = index === 0 ? [slot, b] : [a, slot];

@@ -16,14 +16,14 @@ export interface AccessToken {
 export const accessSecretLength = 32;
 
 /** Makes the token of an epoch; the same for the same secret. */
-export const accessTokenOf = (attachEpoch: number, secret: Uint8Array): AccessToken => {
-  const token = `${attachEpoch}.${Buffer.from(secret).toString('base64url')}`;
-  return { token, tokenHash: hashAccessToken(token) };
-};
+export const accessTokenOf = (attachEpoch: number, secret: Uint8Array): string =>
+  `${attachEpoch}.${Buffer.from(secret).toString('base64url')}`;
 
 /** Makes a token that nobody else has. */
-export const newAccessToken = (attachEpoch: number, random: Pick<Random, 'bytes'>): AccessToken =>
-  accessTokenOf(attachEpoch, random.bytes(accessSecretLength));
+export const newAccessToken = (attachEpoch: number, random: Pick<Random, 'bytes'>): AccessToken => {
+  const token = accessTokenOf(attachEpoch, random.bytes(accessSecretLength));
+  return { token, tokenHash: hashAccessToken(token) };
+};
 
 /** SHA-256, base64url. */
 export const hashAccessToken = (token: string): string => hash('sha256', token, 'base64url');

@@ -34,11 +34,32 @@ export interface Session {
   /** Undefined while the DEK is not in memory. */
   held: { readonly grant: KeyGrant | undefined } | undefined;
   isEnded: boolean;
-  /** Aborted when the session ends: stops the wait for its expiry, and paused reads and writes. */
-  readonly ending: AbortController;
+  /** Stops the wait for its expiry, and paused reads and writes. */
+  readonly ending: SessionEnding;
   /** The DEK being fetched: one question, however many reads wait for it. */
   fetching: Promise<void> | undefined;
 }
+
+/** The end of a session. Its signal is made for whoever waits for it: most sessions end without that anybody does. */
+export class SessionEnding {
+  #controller: AbortController | undefined;
+  #isOver = false;
+
+  /** Aborted when the session ends. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#isOver) this.#controller.abort(accessEnded);
+    return this.#controller.signal;
+  }
+
+  end(): void {
+    this.#isOver = true;
+    this.#controller?.abort(accessEnded);
+  }
+}
+
+/** Why waiting ended. Without a reason of ours each signal would be given an error with a stack of its own. */
+const accessEnded = 'the access has ended';
 
 /** Whether the session goes on without a lease, because its machine has an ultra disk. */
 export const isPinned = ({ isPinnable, lease, held }: Session): boolean =>

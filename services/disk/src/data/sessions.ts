@@ -17,7 +17,7 @@ import type { Volumes } from '../volume/volumes.ts';
 import type { SectorCipher } from '../xts.ts';
 import { epochOfToken, hashAccessToken } from './access-token.ts';
 import { bridge } from './bridging.ts';
-import { isPinned, mayUseDek, outdated, type Session } from './session.ts';
+import { isPinned, mayUseDek, outdated, type Session, SessionEnding } from './session.ts';
 
 /** The disks that are open on this host: at most one session a disk, that of its newest epoch. */
 export interface Sessions {
@@ -92,7 +92,7 @@ export const openSessions = (parts: {
     const session = sessions.get(name);
     if (!session) return;
     session.isEnded = true;
-    session.ending.abort();
+    session.ending.end();
     sessions.delete(name);
     if (session.lease) leases.leave(session.lease.key, session.user);
     drop(session);
@@ -141,7 +141,7 @@ export const openSessions = (parts: {
       bridge: undefined,
       held: undefined,
       isEnded: false,
-      ending: new AbortController(),
+      ending: new SessionEnding(),
       fetching: undefined,
     };
     sessions.set(name, session);
@@ -151,8 +151,9 @@ export const openSessions = (parts: {
   };
 
   /** A DEK does not stay in memory until somebody asks whether its time is over. */
-  const endAtExpiry = async ({ name, expiresAt, ending: { signal } }: Session): Promise<void> => {
+  const endAtExpiry = async ({ name, expiresAt, ending }: Session): Promise<void> => {
     if (expiresAt === undefined) return;
+    const { signal } = ending;
     await clock.sleep(Math.max(0, expiresAt - clock.now()), signal);
     if (!signal.aborted) end(name);
   };

@@ -19,7 +19,7 @@ import { type Call, itemRefusal, names, onBehalfOf, runAsCall, settleItems } fro
 import { type Clock, contextFromTraceparent, DomainAttribute, type Logger, type Random } from '@interlock/runtime';
 import { context, trace } from '@opentelemetry/api';
 import { openCohort, type Step } from '../cohort.ts';
-import { accessSecretLength, accessTokenOf, newAccessToken } from '../data/access-token.ts';
+import { accessSecretLength, accessTokenOf, hashAccessToken, newAccessToken } from '../data/access-token.ts';
 import type { Sessions } from '../data/sessions.ts';
 import { setOf, skuOnWire } from '../encryption.ts';
 import type { Turns } from '../turns.ts';
@@ -101,7 +101,7 @@ export const attachmentApi = (parts: {
     const secret = secretOf(request.accessSecret);
     const wish: OpenWish = {
       virtualMachine,
-      tokenHashOf: (attachEpoch) => accessTokenOf(attachEpoch, secret).tokenHash,
+      tokenHashOf: (attachEpoch) => hashAccessToken(accessTokenOf(attachEpoch, secret)),
       before: request.attachEpochBefore,
     };
     const { state, version } = await opening(
@@ -119,7 +119,7 @@ export const attachmentApi = (parts: {
       step,
     );
     return {
-      accessToken: accessTokenOf(state.attachEpoch, secret).token,
+      accessToken: accessTokenOf(state.attachEpoch, secret),
       attachEpoch: state.attachEpoch,
       dataAddress,
       accessEpoch: state.accessEpoch,

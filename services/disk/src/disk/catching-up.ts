@@ -1,6 +1,7 @@
 import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { Sessions } from '../data/sessions.ts';
+import type { DiskHeader } from '../disk-header-format.ts';
 import { setOf } from '../encryption.ts';
 import { currentHeader, tidyHeader, wrapRefOf } from '../volume/headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
@@ -14,10 +15,14 @@ import type { ActiveDisk, Disk } from './state.ts';
  * Called in the disk's turn, where nothing is under way; afterwards header and events agree, so whatever is ahead later is
  * what was begun after this. A disk that is open counts as under the version its header says. A disk whose encryption is
  * changing is left to the change. Rule CMK-88.
- * @param known the disk as it was read before, for whoever commits on condition that it is so still
+ * @param known the header as it is, and the disk as it was read before, for whoever commits on condition that it is so still
  * @returns the disk as it is then
  */
-export type CatchUp = (name: string, cause: Cause, known?: Loaded<Disk>) => Promise<Loaded<ActiveDisk>>;
+export type CatchUp = (
+  name: string,
+  cause: Cause,
+  known?: { readonly loaded: Loaded<Disk>; readonly header: DiskHeader },
+) => Promise<Loaded<ActiveDisk>>;
 
 /** Opens it. */
 export const openCatchUp = (parts: {
@@ -28,10 +33,10 @@ export const openCatchUp = (parts: {
 }): CatchUp => {
   const { disks, volumes, sessions, clock } = parts;
   const catchUp: CatchUp = async (name, cause, known) => {
-    const loaded = known ?? (await disks.load(name));
+    const loaded = known?.loaded ?? (await disks.load(name));
     const disk = existing(loaded.state);
     const { volumeId, headerSequence } = disk.volume;
-    const header = await currentHeader(volumes, volumeId);
+    const header = known?.header ?? (await currentHeader(volumes, volumeId));
     if (header.sequence <= headerSequence || disk.changing !== null) return { ...loaded, state: disk };
     // Perhaps only ahead of what it was.
     if (known) return catchUp(name, cause);

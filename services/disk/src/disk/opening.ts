@@ -72,8 +72,9 @@ export const openOpening = (parts: {
         opened = await deks.unwrap({ ...disk, name }, header, cause);
         const unwrapped = opened;
         const loaded = await turns(name, async () => {
-          if ((await currentHeader(volumes, volumeId)).sequence !== header.sequence) return undefined;
-          const now = await catchUp(name, cause, before);
+          const current = await currentHeader(volumes, volumeId);
+          if (current.sequence !== header.sequence) return undefined;
+          const now = await catchUp(name, cause, { loaded: before, header: current });
           refuseLost(name, now.state, header, unwrapped);
           // On condition that the disk is what it was when the vault was asked; else all is done again.
           const terms = { known: now, expected: now.version };

@@ -61,6 +61,7 @@ export const openVolumes = (parts: {
 }): Volumes => {
   const { files, platformKey, hostEpoch, random } = parts;
   const turns = createTurns();
+  const headerTurns = createTurns();
   const opened = new Map<string, Shared>();
   /** Headers that stay open. */
   const kept = new Map<string, { keepers: number; header: OpenHeader | undefined }>();
@@ -72,7 +73,7 @@ export const openVolumes = (parts: {
   };
 
   const inHeaderTurn = <Result>(volumeId: string, work: () => Promise<Result>): Promise<Result> =>
-    turns(`${volumeId} header`, work);
+    headerTurns(volumeId, work);
 
   const withHeader: Volumes['withHeader'] = (volumeId, work) =>
     inHeaderTurn(volumeId, async () => {
