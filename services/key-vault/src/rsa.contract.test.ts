@@ -210,6 +210,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
         [{ ...good, dp: other.dp }, 'KEY_MALFORMED', 'dp'],
         [{ ...good, dq: other.dq }, 'KEY_MALFORMED', 'dq'],
         [{ ...good, qi: other.qi }, 'KEY_MALFORMED', 'qi'],
+        [privateJwk(1024), 'KEY_SIZE_UNSUPPORTED', 'n'],
         [{ ...good, e: 'Aw' }, 'KEY_WEAK', 'e'],
         [{ ...good, e: 'AQ' }, 'KEY_WEAK', 'e'],
       ];
