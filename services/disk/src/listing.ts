@@ -10,17 +10,18 @@ export const pageOfRequest = (request: { readonly pageSize: number; readonly pag
 
 /** One page of what `keep` keeps, in order of ids: pages of the store are read until it is full. */
 export const listKept = async <State, Event extends EventOf>(
-  category: Category<State, Event>,
+  category: Pick<Category<State, Event>, 'list'>,
   query: { readonly index?: IndexEntry; readonly prefix?: string; readonly after?: string; readonly limit: number },
   keep: (loaded: Loaded<State>) => boolean,
 ): Promise<{ readonly items: readonly Loaded<State>[]; readonly next: string | undefined }> => {
   const items: Loaded<State>[] = [];
   let after = query.after;
   for (;;) {
-    const page = await category.list({ ...query, ...(after === undefined ? {} : { after }) });
+    // One more than fits proves that there is another page: asked for at once, it takes no page of the store of its own.
+    const limit = query.limit + 1;
+    const page = await category.list({ ...query, ...(after === undefined ? {} : { after }), limit });
     for (const loaded of page.items) {
       if (!keep(loaded)) continue;
-      // One more than fits proves that there is another page.
       if (items.length === query.limit) return { items, next: items.at(-1)?.id };
       items.push(loaded);
     }
