@@ -69,69 +69,96 @@ test('where no guest is, everything asked for is under way at once', async () =>
 test('where guests are, a part is under way, more while this process is on time, and all is done in the end', async () => {
   const { clock, world, all } = startWork(300, { guests: true });
   await clock.pass(0);
-  assert.equal(world.underWay, 8);
+  assert.equal(world.underWay, 32);
   await clock.until(() => world.done === 300, 10_000);
   await all;
-  assert.ok(world.most > 8, `${world.most} at most`);
+  assert.ok(world.most > 32, `${world.most} at most`);
 });
 
 test('a process that is late for its guests has less under way, and never nothing', async () => {
-  const { clock, world, all } = startWork(600, { guests: true });
-  await clock.until(() => world.underWay > 20, 10_000);
+  const { clock, world, all, passWithGuests } = startWork(2_000, { guests: true });
+  await clock.until(() => world.underWay > 40, 10_000);
   world.lateMs = 3;
-  await clock.until(() => world.underWay <= 8, 10_000);
+  await passWithGuests(4 * pieceMs);
   world.most = 0;
-  await clock.until(() => world.done === 600, 10_000);
+  await clock.until(() => world.done === 2_000, 20_000);
   await all;
-  assert.equal(world.most, 8);
+  assert.equal(world.most, 32);
 });
 
-test('beside guests pieces are let in together, half of what may be under way: one by one they would share nothing', async () => {
-  const { world, passWithGuests } = startWork(300, { guests: true, lastsMs: (n) => (n < 8 ? 1 + n : longMs) });
-  await passWithGuests(3);
-  assert.deepEqual([world.done, world.begun], [3, 8], 'room for three lets nobody in');
+test('beside guests pieces are let in together, and the next ones after a rest as long as those took', async () => {
+  const { world, passWithGuests } = startWork(300, { guests: true });
+  await passWithGuests(pieceMs);
+  assert.deepEqual([world.begun, world.done], [32, 32]);
+  await passWithGuests(pieceMs - 1);
+  assert.equal(world.begun, 32, 'guests have their time');
   await passWithGuests(1);
-  assert.deepEqual([world.done, world.begun], [4, 12], 'room for four lets in four');
+  assert.ok(world.begun >= 64, `${world.begun} have begun`);
+});
+
+test('a quarter of them that is held up keeps nobody waiting, and more than that does', async () => {
+  for (const [held, begun] of [
+    [8, 56],
+    [9, 32],
+  ] as const) {
+    const { world, passWithGuests } = startWork(300, {
+      guests: true,
+      lastsMs: (n) => (n < 32 - held ? 10 : longMs),
+    });
+    await passWithGuests(9);
+    assert.equal(world.begun, 32);
+    await passWithGuests(12);
+    assert.equal(world.begun, begun, `${held} are held up`);
+  }
+});
+
+test('what is asked for long after everything was over waits for nothing', async () => {
+  const { world, ask, passWithGuests } = startWork(40, { guests: true });
+  await passWithGuests(500);
+  assert.equal(world.done, 40);
+  void ask(40);
+  await passWithGuests(1);
+  assert.ok(world.underWay >= 32, `${world.underWay} under way`);
 });
 
 test('one more is let in for each four looks in a row that come on time', async () => {
-  const { world, passWithGuests } = startWork(500, { guests: true });
+  const { world, passWithGuests } = startWork(1_000, { guests: true });
   await passWithGuests(800);
-  // 80 looks of 10 ms: 20 more than the 8 of the beginning, in halves.
-  assert.ok(world.most >= 20 && world.most <= 28, `${world.most} at most`);
+  // Eight times 50 ms of work, in which five looks are made and one more begins, and as much rest: 12 more than the 32.
+  assert.ok(world.most >= 40 && world.most <= 44, `${world.most} at most`);
 });
 
 test('a process that is late at every third look lets in no more', async () => {
-  const { world, passWithGuests } = startWork(300, { guests: true });
+  const { world, passWithGuests } = startWork(1_000, { guests: true });
   world.lateMsOf = (look) => (look % 3 === 0 ? 3 : 0);
   await passWithGuests(2_000);
-  assert.equal(world.most, 8);
+  assert.equal(world.most, 32);
 });
 
 test('one look that comes late halves what may be under way', async () => {
-  const { clock, world, passWithGuests } = startWork(2_000, { guests: true });
-  await clock.until(() => world.underWay >= 40, 10_000);
+  const { clock, world, passWithGuests } = startWork(20_000, { guests: true });
+  await clock.until(() => world.underWay >= 80, 20_000);
   const lateOne = world.looks + 1;
   world.lateMsOf = (look) => (look === lateOne ? 3 : 0);
   await passWithGuests(2 * pieceMs);
   world.most = 0;
-  await passWithGuests(pieceMs);
-  assert.ok(world.most >= 15 && world.most <= 25, `${world.most} at most`);
+  await passWithGuests(2 * pieceMs);
+  assert.ok(world.most >= 40 && world.most <= 48, `${world.most} at most`);
 });
 
 test('where nothing waits, being on time makes no room for what comes later', async () => {
-  const { clock, world, ask, passWithGuests } = startWork(20, { guests: true, lastsMs: () => longMs });
-  await clock.until(() => world.underWay === 20, 10_000);
+  const { clock, world, ask, passWithGuests } = startWork(32, { guests: true, lastsMs: (n) => (n < 24 ? 10 : longMs) });
+  await clock.until(() => world.done === 24, 10_000);
   await passWithGuests(2_000);
   void ask(100);
   await passWithGuests(5);
-  assert.equal(world.underWay, 20);
+  assert.equal(world.underWay, 32);
 });
 
 test('nobody looks while there is nothing to decide', async () => {
-  const { world, passWithGuests } = startWork(8, { guests: true, lastsMs: () => longMs });
+  const { world, passWithGuests } = startWork(32, { guests: true, lastsMs: () => longMs });
   await passWithGuests(1_000);
-  assert.deepEqual([world.underWay, world.looks], [8, 0]);
+  assert.deepEqual([world.underWay, world.looks], [32, 0]);
 });
 
 test('once its guests are gone, what waits is under way at once', async () => {
