@@ -218,10 +218,10 @@ export const category = <State, Event extends EventOf>(
           () => store.commit(commit, cause),
         );
         let next = 0;
-        const changed = left.map(({ append: _append, row: _row, ...transacted }) => {
-          const own = positions.slice(next, next + transacted.events.length);
-          next += transacted.events.length;
-          return { ...transacted, positions: own };
+        const changed = left.map(({ id, state, version, events }) => {
+          const own = positions.slice(next, next + events.length);
+          next += events.length;
+          return { id, state, version, events, positions: own };
         });
         return { changed, rejected, moved };
       } catch (error) {
