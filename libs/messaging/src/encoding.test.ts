@@ -16,3 +16,17 @@ test('messages come out as they do one by one, also after a longer one and after
   }
   assert.deepEqual(long, FactBatch.encode(batch('x'.repeat(5_000))).finish(), 'an answer is nobody else’s buffer');
 });
+
+test('texts of every length and script come out as the library writes them', () => {
+  const encode = encoder(FactBatch);
+  const texts = ['x', 'ü', '€', '😀', '\ud800'].flatMap((character) =>
+    [1, 31, 32, 33, 63, 64, 85, 86, 127, 128, 129, 255, 256, 257, 800].map((length) => character.repeat(length)),
+  );
+  for (const text of [...texts, ...texts.map((one) => `name/${one}`)]) {
+    assert.deepEqual(
+      encode(batch(text)),
+      FactBatch.encode(batch(text)).finish(),
+      `${text.slice(0, 6)}, ${text.length}`,
+    );
+  }
+});

@@ -26,7 +26,7 @@ export const renderFact = (recorded: RecordedEvent, toFact: ToFact): Fact | null
     version: recorded.version,
     eventTime: new Date(recorded.time),
     type: told.type,
-    payload: Buffer.from(told.payload.buffer, told.payload.byteOffset, told.payload.byteLength),
+    payload: told.payload,
     correlationId: recorded.cause.correlationId,
     causationId: recorded.cause.causationId,
     caller: recorded.cause.caller,
