@@ -1,7 +1,6 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Clock, currentTraceparent, inSpan, linkTo } from '@interlock/runtime';
-import { context as otel, type Tracer } from '@opentelemetry/api';
-import { currentCall, runAsCall } from './call.ts';
+import type { Tracer } from '@opentelemetry/api';
+import { currentCall, outsideOfCalls, resumption } from './call.ts';
 
 /** A wish that waits to be sent, and the work it belongs to: what `interlock.access.v1.ItemOrigin` says. */
 export interface BatchItem<Wish> {
@@ -35,12 +34,6 @@ interface Waiting<Wish, Answer> extends BatchItem<Wish> {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (cause: unknown) => void;
 }
-
-/**
- * Made as this module is loaded, and not where a batching is opened: that happens within the call that needs it first, whose
- * deadline would be that of all batches ever after.
- */
-const outsideOfCalls = AsyncLocalStorage.snapshot();
 
 /** Calls under way at one time before what is asked waits for the end of one: two, so that the other side never waits for us. */
 const underWayMax = 2;
@@ -105,15 +98,13 @@ export const openBatching = <Wish, Answer>(parts: {
   return (wish, correlationId) =>
     new Promise((resolve, reject) => {
       const call = currentCall();
-      // These two are all of the asker's context that is looked at; a snapshot of the whole costs many times as much.
-      const running = otel.active();
       const traceparent = currentTraceparent() ?? '';
       const origin = { correlationId: correlationId ?? call?.cause.correlationId ?? '', traceparent };
       const remainingMs = call?.remainingMs ?? (() => Number.POSITIVE_INFINITY);
       waiting.push({
         wish,
         origin,
-        asAsker: (fn) => otel.with(running, () => runAsCall(call, fn)),
+        asAsker: resumption(),
         remainingMs,
         resolve,
         reject,

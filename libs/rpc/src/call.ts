@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Cause, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
+import { context as otel, ROOT_CONTEXT } from '@opentelemetry/api';
 import type { CallContext } from 'nice-grpc-common';
 
 /** Names of the metadata entries that carry a call's context, and of those services read themselves. */
@@ -74,3 +75,18 @@ export const currentCall = (): CallFields | undefined => running.getStore();
 
 /** Runs `fn`, and everything it awaits, as part of that call; `undefined`: of none. */
 export const runAsCall = <Result>(call: CallFields | undefined, fn: () => Result): Result => running.run(call, fn);
+
+/** Runs `fn`, and everything it awaits, as part of no call and no trace: for work that goes on when whoever began it is answered. */
+export const outsideOfCalls = <Result>(fn: () => Result): Result =>
+  otel.with(ROOT_CONTEXT, () => runAsCall(undefined, fn));
+
+/**
+ * Remembers the call and the trace of what runs now. These two are all of its context that anybody looks at; a snapshot of the
+ * whole costs many times as much.
+ * @returns runs something later, and everything it awaits, as part of that
+ */
+export const resumption = (): (<Result>(fn: () => Result) => Result) => {
+  const call = currentCall();
+  const trace = otel.active();
+  return (fn) => otel.with(trace, () => runAsCall(call, fn));
+};

@@ -38,8 +38,10 @@ export {
   type Caller,
   CallMetadata,
   currentCall,
+  outsideOfCalls,
   type Principal,
   principalOf,
+  resumption,
   runAsCall,
   tokenMissing,
 } from './call.ts';

@@ -1,5 +1,5 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Cause } from '@interlock/event-store';
+import { outsideOfCalls } from '@interlock/rpc';
 
 /** Work on sets, one run of a set at a time. */
 export interface WorkQueue {
@@ -24,12 +24,11 @@ export const workQueue = (options: {
   const { limit, run, report, signal } = options;
   const waiting = new Map<string, Cause>();
   const running = new Map<string, Promise<void>>();
-  // Work outlives the request that asked for it, so it must not inherit its deadline.
-  const outsideAnyRequest = AsyncLocalStorage.snapshot();
 
   const begin = (set: string, cause: Cause): void => {
     waiting.delete(set);
-    const done = outsideAnyRequest(run, set, cause)
+    // Work outlives the request that asked for it, so it must not inherit its deadline.
+    const done = outsideOfCalls(() => run(set, cause))
       .catch((error: unknown) => report(set, error))
       .finally(() => {
         running.delete(set);

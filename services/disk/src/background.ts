@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { resumption } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import { type Cohort, openCohort, type Step } from './cohort.ts';
 
@@ -121,7 +121,7 @@ export const openBackground = (clock: Pick<Clock, 'alarm' | 'monotonicMs'>): Bac
   return {
     run(work) {
       // Whoever makes room lets it in: the deadline and the trace of that work are not this one's.
-      const asAsker = AsyncLocalStorage.snapshot();
+      const asAsker = resumption();
       return new Promise((resolve, reject) => {
         waiting.push((cohort) => asAsker(() => cohort.member(work)).then(resolve, reject));
         plan();

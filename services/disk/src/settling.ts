@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { outsideOfCalls } from '@interlock/rpc';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { Turns } from './turns.ts';
 
@@ -25,7 +25,6 @@ export const openSettling = (parts: {
   readonly signal: AbortSignal;
 }): Settling => {
   const { turns, clock, random, log, signal } = parts;
-  const outsideOfCalls = AsyncLocalStorage.snapshot();
   /** What is left to do, by name: one thing after the other, however many calls failed meanwhile. */
   const left = new Map<string, (() => Promise<void>)[]>();
 

@@ -1,5 +1,5 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import { outsideOfCalls } from '@interlock/rpc';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { CatchUp } from './disk/catching-up.ts';
 import { existing as existingDisk, noteStandby as noteDiskStandby, refuseChanging } from './disk/decider.ts';
@@ -68,7 +68,6 @@ export const openStandbyUpkeep = (parts: {
   readonly signal: AbortSignal;
 }): StandbyUpkeep => {
   const { disks, snapshots, volumes, vault, setKeys, options, turns, catchUp, clock, random, log, signal } = parts;
-  const outsideOfCalls = AsyncLocalStorage.snapshot();
   const running = new Map<string, Run>();
 
   const kinds = {

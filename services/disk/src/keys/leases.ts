@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { outsideOfCalls } from '@interlock/rpc';
 import {
   type Clock,
   DomainAttribute,
@@ -88,8 +88,6 @@ export const openLeases = (parts: {
   const { ttlMs, unreachableGraceMs } = terms;
   const entries = new Map<string, Entry>();
   const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
-  /** Loops belong to no call, though one may begin them: they have neither its deadline nor its trace. */
-  const outsideOfCalls = AsyncLocalStorage.snapshot();
 
   const changed = (entry: Entry): void => {
     entry.wake.abort();
@@ -262,6 +260,7 @@ export const openLeases = (parts: {
       };
       entries.set(name, entry);
       tell(entry);
+      // A loop belongs to no call, though one may begin it: it has neither its deadline nor its trace.
       outsideOfCalls(() => void run(entry));
     },
     leave(key, user) {

@@ -1,7 +1,6 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { Rejection } from '@interlock/event-store';
-import type { RpcClient } from '@interlock/rpc';
+import { outsideOfCalls, type RpcClient } from '@interlock/rpc';
 import { type Clock, contextFromTraceparent, type Logger, type Random, traceIdOf } from '@interlock/runtime';
 import { type Context, context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import type { LossSource, SetKeyVersion } from './key-access.ts';
@@ -63,7 +62,6 @@ export const openLossReports = (parts: {
   const { compute, diskHost, clock, random, log, signal } = parts;
   const reports = new Map<string, Report>();
   const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
-  const outsideOfCalls = AsyncLocalStorage.snapshot();
 
   const run = async ({ set, keyVersion }: SetKeyVersion, report: Report, delayMs: number): Promise<void> => {
     const { loss, parent } = report;
