@@ -37,4 +37,4 @@ export {
   type StreamName,
   VersionConflict,
 } from './store.ts';
-export { type Table, type TableDefinition, type TableQuery, table } from './table.ts';
+export { pagesOf, type Table, type TableDefinition, type TableQuery, table } from './table.ts';

@@ -30,6 +30,19 @@ export interface Table<Row> {
   remove(key: string, before: Row): RowChange;
 }
 
+/** All rows that a query finds, `limit` at a time. What changes meanwhile behind the page that is being looked at is found as it is then. */
+export async function* pagesOf<Row>(
+  rows: Pick<Table<Row>, 'list'>,
+  query: TableQuery,
+): AsyncGenerator<readonly { readonly key: string; readonly row: Row }[], void> {
+  for (let { after } = query; ; ) {
+    const { items, next } = await rows.list(after === undefined ? query : { ...query, after });
+    yield items;
+    if (next === undefined) return;
+    after = next;
+  }
+}
+
 /** Opens a table in a store. Rows must be JSON objects. */
 export const table = <Row>(store: EventStore, definition: TableDefinition<Row>): Table<Row> => {
   const name = `${definition.name}_v${definition.version}`;

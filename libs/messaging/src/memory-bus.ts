@@ -169,6 +169,17 @@ export const memoryBus = (options: {
       signal.addEventListener('abort', go);
     });
 
+  /** @returns undefined when the subscription is over */
+  const nextFor = async (durable: Durable, { subject, signal }: Interest): Promise<Delivery | undefined> => {
+    while (!signal.aborted && !closed) {
+      if (connected) admit(durable, subject);
+      const { found, waitMs } = connected ? next(durable) : { waitMs: Number.POSITIVE_INFINITY };
+      if (found) return deliver(durable, subject, found);
+      await pause(subject, waitMs, signal);
+    }
+    return undefined;
+  };
+
   return {
     faults,
     async publish(subject, messageId, bytes) {
@@ -188,15 +199,11 @@ export const memoryBus = (options: {
       assertConnected();
       return ofSubject(subject).at(-1)?.bytes;
     },
-    async *subscribe(interest) {
-      const durable = durableOf(interest);
-      while (!interest.signal.aborted && !closed) {
-        if (connected) admit(durable, interest.subject);
-        const { found, waitMs } = connected ? next(durable) : { waitMs: Number.POSITIVE_INFINITY };
-        if (found) yield deliver(durable, interest.subject, found);
-        else await pause(interest.subject, waitMs, interest.signal);
-      }
-    },
+    subscribe: (interest) =>
+      deliveries(
+        () => durableOf(interest),
+        (durable) => nextFor(durable, interest),
+      ),
     session: () => session,
     disconnect() {
       connected = false;
@@ -222,3 +229,11 @@ export const memoryBus = (options: {
     },
   };
 };
+
+async function* deliveries(
+  open: () => Durable,
+  next: (durable: Durable) => Promise<Delivery | undefined>,
+): AsyncGenerator<Delivery, void> {
+  const durable = open();
+  for (let delivery = await next(durable); delivery; delivery = await next(durable)) yield delivery;
+}

@@ -43,9 +43,7 @@ function clientCall(method: Method, request: unknown, carry: Carry): ClientMiddl
   const answered = method.responseStream
     ? ({
         responseStream: true,
-        next: async function* (message: unknown, callOptions: NiceCallOptions) {
-          yield* carry.stream(method, message, callOptions);
-        },
+        next: (message: unknown, callOptions: NiceCallOptions) => carry.stream(method, message, callOptions),
       } as const)
     : ({
         responseStream: false,

@@ -130,22 +130,7 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
         call.end(isOver);
       }
     },
-    async *stream(method, request, callOptions) {
-      const call = begin(method, request, callOptions);
-      let isOver = false;
-      try {
-        for (;;) {
-          const answer = await call.next();
-          isOver = answer.done === true;
-          if (isOver) return;
-          yield call.copy(answer.value);
-        }
-      } catch (error) {
-        throw call.failure(error);
-      } finally {
-        call.end(isOver);
-      }
-    },
+    stream: (method, request, callOptions) => answersOf(() => begin(method, request, callOptions)),
   };
 
   const channelOver = (link?: Link): Channel => ({
@@ -162,6 +147,32 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
       for (const lose of [...inFlight]) lose();
     },
   };
+}
+
+/** The far side of a call that is answered with a stream. */
+interface StreamedCall {
+  next(): Promise<IteratorResult<unknown>>;
+  copy(message: unknown): unknown;
+  failure(error: unknown): unknown;
+  end(isOver: boolean): void;
+}
+
+/** What the call answers. Called with the first `next`: a stream that nobody reads asks for nothing. */
+async function* answersOf(begin: () => StreamedCall): AsyncGenerator<unknown, void> {
+  const call = begin();
+  let isOver = false;
+  try {
+    for (;;) {
+      const answer = await call.next();
+      isOver = answer.done === true;
+      if (isOver) return;
+      yield call.copy(answer.value);
+    }
+  } catch (error) {
+    throw call.failure(error);
+  } finally {
+    call.end(isOver);
+  }
 }
 
 /** Reason of an abort nobody looks at: without one each would build a DOMException with its stack. */
@@ -210,9 +221,7 @@ function serverCall(
   const answered = method.responseStream
     ? ({
         responseStream: true,
-        next: async function* (message: unknown, context: unknown) {
-          yield* iterableFrom(handle(message, context), path);
-        },
+        next: (message: unknown, context: unknown) => streamed(() => iterableFrom(handle(message, context), path)),
       } as const)
     : ({
         responseStream: false,
@@ -229,6 +238,10 @@ const handled = (handle: Handler, message: unknown, context: unknown): Promise<u
     return Promise.reject(error);
   }
 };
+
+async function* streamed(answers: () => AsyncIterable<unknown>): AsyncGenerator<unknown, void> {
+  yield* answers();
+}
 
 async function* mapped(
   messages: AsyncIterable<unknown>,

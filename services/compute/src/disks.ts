@@ -126,15 +126,11 @@ export const openDisks = (parts: {
   return {
     insist,
     open: (request, set, correlationId, patience) => repeat(() => opensOf(set)(request, correlationId), patience),
-    async *ofSet({ diskEncryptionSet, keyVersion = '', unavailableOnly = false }, patience) {
-      let pageToken = '';
-      do {
+    ofSet: ({ diskEncryptionSet, keyVersion = '', unavailableOnly = false }, patience) =>
+      disksListed((pageToken) => {
         const request = { diskEncryptionSet, keyVersion, unavailableOnly, pageSize, pageToken };
-        const page = await insist((disk, options) => disk.listDisks(request, options), patience);
-        yield* page.disks;
-        pageToken = page.nextPageToken;
-      } while (pageToken !== '');
-    },
+        return insist((disk, options) => disk.listDisks(request, options), patience);
+      }),
   };
 };
 
@@ -171,3 +167,14 @@ export const limiter = (max: number): (<Result>(work: () => Promise<Result>) => 
     }
   };
 };
+
+async function* disksListed(
+  page: (pageToken: string) => Promise<{ readonly disks: readonly Disk[]; readonly nextPageToken: string }>,
+): AsyncGenerator<Disk> {
+  let pageToken = '';
+  do {
+    const { disks, nextPageToken } = await page(pageToken);
+    yield* disks;
+    pageToken = nextPageToken;
+  } while (pageToken !== '');
+}

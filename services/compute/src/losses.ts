@@ -1,4 +1,4 @@
-import { type Cause, type EventStore, type RowChange, table } from '@interlock/event-store';
+import { type Cause, type EventStore, pagesOf, type RowChange, type Table, table } from '@interlock/event-store';
 import { isStoppedByLoss } from './vm/decider.ts';
 import type { OpenedDisk } from './vm/events.ts';
 import { FINAL_EPOCH, isOlder, type SetLoss } from './vm/key-loss.ts';
@@ -58,6 +58,13 @@ const keyOf = (set: string, keyVersion: string): string => `${prefixOf(set)}${ke
 const rowKeyOf = ({ set, keyVersion, accessEpoch, principal }: SetLoss): string =>
   accessEpoch === FINAL_EPOCH ? `${keyOf(set, keyVersion)} ${principal ?? ''}` : keyOf(set, keyVersion);
 
+async function* under(
+  rows: Table<KnownLoss>,
+  prefix: string,
+): AsyncGenerator<{ readonly key: string; readonly row: KnownLoss }> {
+  for await (const page of pagesOf(rows, { prefix, limit: pageSize })) yield* page;
+}
+
 export const openLosses = (store: EventStore): Losses => {
   const rows = table<KnownLoss>(store, { name: tableName, version: tableVersion });
   // The number of the loss is the version of the row: a store never puts a lower one over a higher one.
@@ -70,21 +77,8 @@ export const openLosses = (store: EventStore): Losses => {
     version: loss.accessEpoch,
   });
 
-  async function* under(prefix: string): AsyncGenerator<{ readonly key: string; readonly row: KnownLoss }> {
-    let after: string | undefined;
-    do {
-      const page: Awaited<ReturnType<typeof rows.list>> = await rows.list({
-        prefix,
-        limit: pageSize,
-        ...(after === undefined ? {} : { after }),
-      });
-      yield* page.items;
-      after = page.next;
-    } while (after !== undefined);
-  }
-
-  const ofSet = (set: string) => under(prefixOf(set));
-  const ofVersion = (set: string, keyVersion: string) => Array.fromAsync(under(keyOf(set, keyVersion)));
+  const ofSet = (set: string) => under(rows, prefixOf(set));
+  const ofVersion = (set: string, keyVersion: string) => Array.fromAsync(under(rows, keyOf(set, keyVersion)));
 
   const heard: Losses['heard'] = async (loss, cause) => {
     const known = await rows.get(rowKeyOf(loss));

@@ -111,21 +111,14 @@ export const rotate = async (
   while (left > 0) {
     const pass: Pass = { moved: 0, obstacles: new Map(), unclear: undefined, isOvertaken: false };
     const leftBefore = left;
-    /** Page by page, each asked for while the one before it is worked on. */
-    const batchesLeft = async function* (): AsyncGenerator<readonly EncryptedResource[]> {
-      for (let page: Page | undefined = first; page !== undefined; ) {
-        left = leftBefore - pass.moved;
-        if (!(await tell())) pass.isOvertaken = true;
-        if (pass.isOvertaken || signal.aborted) return;
-        const next: Promise<Page> | undefined = page.nextPageToken === '' ? undefined : listed(page.nextPageToken);
-        // Waited for later, or by nobody once a batch has failed.
-        next?.catch(() => undefined);
-        yield* batchesOf(page.resources, settings.concurrency);
-        page = await next;
-      }
+    const mayGoOn = async (): Promise<boolean> => {
+      left = leftBefore - pass.moved;
+      if (!(await tell())) pass.isOvertaken = true;
+      return !pass.isOvertaken && !signal.aborted;
     };
+    const batchesLeft = batchesFrom(first, listed, mayGoOn, settings.concurrency);
     const move = { disks, keyVersion, generation, fromStandbyKeyVersion, call, signal };
-    await forEachBounded(batchesLeft(), Math.min(batchesUnderWay, settings.concurrency), (resources) =>
+    await forEachBounded(batchesLeft, Math.min(batchesUnderWay, settings.concurrency), (resources) =>
       moveTogether(move, resources, pass),
     );
     if (pass.isOvertaken || signal.aborted) return;
@@ -146,6 +139,23 @@ export const rotate = async (
   }
   await sets.transact(set, finishRotation(clock.now(), generation), cause);
 };
+
+/** Page by page, each asked for while the one before it is worked on. */
+async function* batchesFrom(
+  first: Page,
+  listed: (pageToken: string) => Promise<Page>,
+  mayGoOn: () => Promise<boolean>,
+  concurrency: number,
+): AsyncGenerator<readonly EncryptedResource[]> {
+  for (let page: Page | undefined = first; page !== undefined; ) {
+    if (!(await mayGoOn())) return;
+    const next: Promise<Page> | undefined = page.nextPageToken === '' ? undefined : listed(page.nextPageToken);
+    // Waited for later, or by nobody once a batch has failed.
+    next?.catch(() => undefined);
+    yield* batchesOf(page.resources, concurrency);
+    page = await next;
+  }
+}
 
 const batchesOf = (resources: readonly EncryptedResource[], concurrency: number): readonly EncryptedResource[][] => {
   const size = Math.min(batchMax, Math.ceil(concurrency / batchesUnderWay));

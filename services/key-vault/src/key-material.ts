@@ -2,9 +2,9 @@ import {
   type Category,
   type Cause,
   type EventStore,
+  pagesOf,
   Rejection,
   type TableDefinition,
-  type TableQuery,
   table,
 } from '@interlock/event-store';
 import type { Clock, Instant } from '@interlock/runtime';
@@ -62,20 +62,6 @@ export const keyMaterial = (parts: {
   const { store, keys, sealing, engine, clock } = parts;
   const rows = table(store, definition);
 
-  /** Rows in order of their keys, a bounded number at a time. */
-  async function* pages(query: Omit<TableQuery, 'limit'>) {
-    for (let after: string | undefined; ; ) {
-      const { items, next } = await rows.list({
-        ...query,
-        ...(after === undefined ? {} : { after }),
-        limit: chunkSize,
-      });
-      yield items;
-      if (next === undefined) return;
-      after = next;
-    }
-  }
-
   const destroy = async (materialId: string, row: MaterialRow, cause: Cause): Promise<void> => {
     await sealing.destroy(materialId);
     await engine.evict(materialId);
@@ -111,7 +97,7 @@ export const keyMaterial = (parts: {
     }),
     async destroyPurged(key, cause) {
       const { state } = await keys.load(key);
-      for await (const page of pages({ index: { index: 'key', value: key } })) {
+      for await (const page of pagesOf(rows, { index: { index: 'key', value: key }, limit: chunkSize })) {
         for (const { key: materialId, row } of page) {
           if (isPurged(state, materialId, row)) await destroy(materialId, row, cause);
         }
@@ -119,14 +105,14 @@ export const keyMaterial = (parts: {
     },
     async keysOf(vault) {
       const found = new Set<string>();
-      for await (const page of pages({ prefix: `vaults/${vault}/keys/` })) {
+      for await (const page of pagesOf(rows, { prefix: `vaults/${vault}/keys/`, limit: chunkSize })) {
         for (const { row } of page) found.add(row.key);
       }
       return [...found];
     },
     async sweep(cause) {
       let destroyed = 0;
-      for await (const page of pages({})) {
+      for await (const page of pagesOf(rows, { limit: chunkSize })) {
         const loaded = await keys.loadMany([...new Set(page.map(({ row }) => row.key))]);
         const states = new Map(loaded.map(({ id, state }) => [id, state]));
         for (const { key: materialId, row } of page) {

@@ -1,4 +1,9 @@
-import type { FlushRequest, ReadRequest, WriteRequest } from '@interlock/contracts/interlock/disk/v1/data.ts';
+import type {
+  FlushRequest,
+  ReadRequest,
+  ReadResponse,
+  WriteRequest,
+} from '@interlock/contracts/interlock/disk/v1/data.ts';
 import { Rejection } from '@interlock/event-store';
 import { type Call, type Implementation, names } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
@@ -78,23 +83,14 @@ export const diskDataApi = (parts: {
   };
 
   return {
-    async *read(request: ReadRequest, call: Call) {
-      const session = await sessionOf(request.name, 'name', call);
-      if (request.lengthBytes < 1) {
-        throw new Rejection('INVALID_ARGUMENT', 'LENGTH_INVALID', 'length_bytes must be 1 or more', {
-          field: 'length_bytes',
-        });
-      }
-      checkRange(request.name, request.offsetBytes, request.lengthBytes, session.disk.size());
-      const check = checkOf(session, call, 0);
-      try {
-        for await (const data of session.disk.read(request.offsetBytes, request.lengthBytes, check, messageParts)) {
-          yield { data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
-        }
-      } catch (error) {
-        throw await explained(error, check);
-      }
-    },
+    read: (request: ReadRequest, call: Call) =>
+      piecesRead(request, {
+        open: async () => {
+          const session = await sessionOf(request.name, 'name', call);
+          return { disk: session.disk, check: checkOf(session, call, 0) };
+        },
+        explained,
+      }),
 
     async write(requests: AsyncIterable<WriteRequest>, call: Call) {
       let target: { readonly session: Session; readonly name: string } | undefined;
@@ -200,3 +196,27 @@ const checkRange = (name: string, offset: number, length: number, size: number):
 
 const headerMisplaced = (message: string): Rejection =>
   new Rejection('INVALID_ARGUMENT', 'WRITE_HEADER_INVALID', message, { field: 'header' });
+
+/** @throws Rejection LENGTH_INVALID, and what `checkRange`, the way to the disk and each check say */
+async function* piecesRead(
+  { name, offsetBytes, lengthBytes }: ReadRequest,
+  way: {
+    readonly open: () => Promise<{ readonly disk: Session['disk']; readonly check: AccessCheck }>;
+    readonly explained: (error: unknown, check: AccessCheck) => Promise<unknown>;
+  },
+): AsyncGenerator<ReadResponse> {
+  const { disk, check } = await way.open();
+  if (lengthBytes < 1) {
+    throw new Rejection('INVALID_ARGUMENT', 'LENGTH_INVALID', 'length_bytes must be 1 or more', {
+      field: 'length_bytes',
+    });
+  }
+  checkRange(name, offsetBytes, lengthBytes, disk.size());
+  try {
+    for await (const data of disk.read(offsetBytes, lengthBytes, check, messageParts)) {
+      yield { data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
+    }
+  } catch (error) {
+    throw await way.explained(error, check);
+  }
+}

@@ -2,7 +2,7 @@ import type {
   ListAuditEntriesRequest,
   AuditEntry as WireAuditEntry,
 } from '@interlock/contracts/interlock/key_vault/v1/audit.ts';
-import { type EventStore, type IndexEntry, Rejection, table } from '@interlock/event-store';
+import { type EventStore, type IndexEntry, Rejection, type Table, table } from '@interlock/event-store';
 import { type Call, pageOf, pageToken } from '@interlock/rpc';
 import type { Guard } from '../guard.ts';
 import { parseVault } from '../names.ts';
@@ -21,6 +21,27 @@ const rowsPerQuery = 100;
 
 const resultOnWire = { success: 'SUCCESS', refused: 'REFUSED', failed: 'FAILED' } as const;
 
+/** Entries from behind a place on, and after each query one without an entry, so that queries count too. */
+async function* entriesAfter(
+  rows: Table<AuditRow>,
+  place: string,
+  query: { readonly prefix: string; readonly index: IndexEntry | undefined },
+  limit: number,
+): AsyncGenerator<{ readonly id: string; readonly one?: AuditEntry }> {
+  const { prefix, index } = query;
+  const [rowKey = '', taken] = place.split('.');
+  // The place came from outside: it must not lead to the record of another vault.
+  const begun = taken !== undefined && rowKey.startsWith(prefix) ? await rows.get(rowKey) : undefined;
+  if (begun) yield* idsOf(rowKey, begun).slice(Number(taken) + 1);
+  for (let next: string | undefined = rowKey; next !== undefined; ) {
+    const wish = { prefix, after: next, limit: Math.min(limit, rowsPerQuery) };
+    const page = await rows.list(index === undefined ? wish : { ...wish, index });
+    for (const { key, row } of page.items) yield* idsOf(key, row);
+    next = page.next;
+    if (next !== undefined) yield { id: next };
+  }
+}
+
 /** The record of a vault: request in, page out (CMK-11, CMK-144). */
 export const auditApi = ({
   store,
@@ -32,26 +53,6 @@ export const auditApi = ({
   readonly log: AuditLog;
 }) => {
   const rows = table(store, auditTable);
-
-  /** Entries from behind a place on, and after each query one without an entry, so that queries count too. */
-  async function* entriesAfter(
-    place: string,
-    query: { readonly prefix: string; readonly index: IndexEntry | undefined },
-    limit: number,
-  ): AsyncGenerator<{ readonly id: string; readonly one?: AuditEntry }> {
-    const { prefix, index } = query;
-    const [rowKey = '', taken] = place.split('.');
-    // The place came from outside: it must not lead to the record of another vault.
-    const begun = taken !== undefined && rowKey.startsWith(prefix) ? await rows.get(rowKey) : undefined;
-    if (begun) yield* idsOf(rowKey, begun).slice(Number(taken) + 1);
-    for (let next: string | undefined = rowKey; next !== undefined; ) {
-      const wish = { prefix, after: next, limit: Math.min(limit, rowsPerQuery) };
-      const page = await rows.list(index === undefined ? wish : { ...wish, index });
-      for (const { key, row } of page.items) yield* idsOf(key, row);
-      next = page.next;
-      if (next !== undefined) yield { id: next };
-    }
-  }
 
   return {
     listAuditEntries: log.audited(
@@ -70,7 +71,7 @@ export const auditApi = ({
         let scanned = 0;
         let at = after ?? `${vaultId}/${timeInKey(from)}`;
         let next: string | undefined;
-        for await (const { id, one } of entriesAfter(at, { prefix: `${vaultId}/`, index }, limit)) {
+        for await (const { id, one } of entriesAfter(rows, at, { prefix: `${vaultId}/`, index }, limit)) {
           if (found.length === limit || scanned >= scannedMax) {
             next = at;
             break;

@@ -1,4 +1,11 @@
-import { type EventStore, type RowChange, type TableDefinition, table } from '@interlock/event-store';
+import {
+  type EventStore,
+  pagesOf,
+  type RowChange,
+  type Table,
+  type TableDefinition,
+  table,
+} from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { versionName } from '../names.ts';
 
@@ -45,17 +52,18 @@ export const keyUses = (store: EventStore): KeyUses => {
     },
     hasWrapped: async (key, versions) =>
       (await rows.getMany(versions.map((version) => versionName(key, version)))).size > 0,
-    async *inVault(vault) {
-      for (let after: string | undefined; ; ) {
-        const query = { prefix: `vaults/${vault}/keys/`, limit: pageSize };
-        const page = await rows.list(after === undefined ? query : { ...query, after });
-        yield page.items.map(({ key: name }) => {
-          const [key = '', version = ''] = name.split('/versions/');
-          return { key, version };
-        });
-        if (page.next === undefined) return;
-        after = page.next;
-      }
-    },
+    inVault: (vault) => versionsInVault(rows, vault),
   };
 };
+
+async function* versionsInVault(
+  rows: Table<UseRow>,
+  vault: string,
+): AsyncGenerator<readonly { readonly key: string; readonly version: string }[]> {
+  for await (const page of pagesOf(rows, { prefix: `vaults/${vault}/keys/`, limit: pageSize })) {
+    yield page.map(({ key: name }) => {
+      const [key = '', version = ''] = name.split('/versions/');
+      return { key, version };
+    });
+  }
+}
