@@ -19,7 +19,7 @@ export interface BusLink {
 
 /** The bus as one process sees it over a connection of its own. */
 export const busOver = (inner: Bus, link: BusLink): Bus => {
-  const { clock, gate, isCut, gone } = link;
+  const { clock, gate, isCut } = link;
   const unreachable = async (): Promise<never> => {
     await clock.sleep(ACK_TIMEOUT_MS);
     throw new Error('the bus did not acknowledge');
@@ -50,22 +50,30 @@ export const busOver = (inner: Bus, link: BusLink): Bus => {
       return gate.isOpen() && !isCut() ? publishing : gate.through(publishing);
     },
     lastMessage: (subject) => gate.through(isCut() ? unreachable() : inner.lastMessage(subject)),
-    async *subscribe(interest: Interest) {
-      const ending = new AbortController();
-      const end = (): void => ending.abort();
-      interest.signal.addEventListener('abort', end);
-      gone.addEventListener('abort', end);
-      if (interest.signal.aborted || gone.aborted) end();
-      const deliveries = inner.subscribe({ ...interest, signal: ending.signal })[Symbol.asyncIterator]();
-      for (;;) {
-        const next = await deliveries.next();
-        await gate.held();
-        if (next.done === true) return;
-        if (!isCut()) yield whileConnected(next.value);
-      }
-    },
+    subscribe: (interest) => reaching(inner, interest, link, whileConnected),
     session: () => inner.session() + link.interruptions(),
     // The bus belongs to the world and outlives the process.
     close: async () => undefined,
   };
 };
+
+/** What the bus delivers, as far as it reaches the process. */
+async function* reaching(
+  inner: Bus,
+  interest: Interest,
+  { gate, gone, isCut }: BusLink,
+  whileConnected: (delivery: Delivery) => Delivery,
+): AsyncGenerator<Delivery, void> {
+  const ending = new AbortController();
+  const end = (): void => ending.abort();
+  interest.signal.addEventListener('abort', end);
+  gone.addEventListener('abort', end);
+  if (interest.signal.aborted || gone.aborted) end();
+  const deliveries = inner.subscribe({ ...interest, signal: ending.signal })[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await deliveries.next();
+    await gate.held();
+    if (next.done === true) return;
+    if (!isCut()) yield whileConnected(next.value);
+  }
+}

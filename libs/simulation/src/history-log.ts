@@ -43,17 +43,18 @@ export interface Verdict {
   readonly violation: Violation | undefined;
 }
 
+/** While it is made. A property and no getter, which would be a function in the shape of each (see `engineFlags`). */
+type Found<V extends Verdict = Verdict> = Omit<V, 'violation'> & { violation: Violation | undefined };
+
 /** A verdict nobody is bound by: whether something would be said, were it the time to say it. */
 export const openTrial = (nowMs: () => number): Verdict => {
-  let violation: Violation | undefined;
-  return {
-    get violation() {
-      return violation;
-    },
+  const trial: Found = {
+    violation: undefined,
     violate(guarantee, expected, actual) {
-      violation ??= { guarantee, expected, actual, atMs: nowMs() };
+      trial.violation ??= { guarantee, expected, actual, atMs: nowMs() };
     },
   };
+  return trial;
 };
 
 /**
@@ -75,12 +76,9 @@ export interface HistoryLog extends Verdict {
 export const openHistoryLog = (nowMs: () => number): HistoryLog => {
   const entries: Entry[] = [];
   const actions: ActionRecord[] = [];
-  let violation: Violation | undefined;
-  return {
+  const log: Found<HistoryLog> = {
     actions,
-    get violation() {
-      return violation;
-    },
+    violation: undefined,
     begin(name, text) {
       const invokedAtMs = nowMs();
       const id = actions.length + 1;
@@ -103,10 +101,11 @@ export const openHistoryLog = (nowMs: () => number): HistoryLog => {
     violate(guarantee, expected, actual) {
       const atMs = nowMs();
       entries.push({ kind: 'note', atMs, text: `VIOLATION of ${guarantee}: expected ${expected}; seen: ${actual}` });
-      violation ??= { guarantee, expected, actual, atMs };
+      log.violation ??= { guarantee, expected, actual, atMs };
     },
     lines: () => entries.map(lineOf),
   };
+  return log;
 };
 
 /** Every resource lies in the same group, so that part of its name tells nothing. */

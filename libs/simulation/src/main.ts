@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { playHistory } from './history.ts';
-import { playOnThreads } from './play-pool.ts';
+import { playInProcesses } from './play-pool.ts';
 import { type RunOptions, readOptions, UsageError, usage } from './run-options.ts';
 import {
   emptySummary,
@@ -21,14 +21,14 @@ const replay = async ({ seed, untilAction }: RunOptions): Promise<RunSummary> =>
   return withResult(emptySummary, result);
 };
 
-/** Plays many histories on threads, and prints what does not hold as soon as it is seen. */
+/** Plays many histories in processes of their own, and prints what does not hold as soon as it is seen. */
 const playMany = async (options: RunOptions, elapsedMs: () => number): Promise<RunSummary> => {
   let summary = emptySummary;
   let begun = 0;
-  console.log(`seeds from ${options.seed} on, ${options.workers} threads`);
+  console.log(`seeds from ${options.seed} on, ${options.workers} processes`);
   const progress = setInterval(() => console.log(throughputLine(summary, elapsedMs())), PROGRESS_MS);
   try {
-    await playOnThreads({
+    await playInProcesses({
       workers: options.workers,
       untilAction: options.untilAction,
       nextSeed: () => {

@@ -120,24 +120,39 @@ export const linkBetween = (network: Network, from: End, to: End): Link => {
         if (!isFree()) await answered(path, options);
         return answer;
       },
-      async *stream(method, request, options) {
-        const { path } = method;
-        if (!isQuiet()) await send(path, options);
-        const answers = carry.stream(method, request, options);
-        try {
-          for (;;) {
-            const answer = await (gate ? gate.through(answers.next()) : answers.next());
-            if (!isQuiet()) await receive(path, options.signal);
-            if (answer.done === true) return;
-            yield answer.value;
-          }
-        } finally {
-          await answers.return();
-        }
-      },
+      stream: (method, request, options) =>
+        carried(() => carry.stream(method, request, options), {
+          gate,
+          send: async () => {
+            if (!isQuiet()) await send(method.path, options);
+          },
+          receive: async () => {
+            if (!isQuiet()) await receive(method.path, options.signal);
+          },
+        }),
     };
   };
 };
+
+/** A stream of answers over a net: one that nobody reads is not sent. */
+async function* carried(
+  begin: () => AsyncGenerator<unknown, void>,
+  way: { readonly gate: Gate | undefined; readonly send: () => Promise<void>; readonly receive: () => Promise<void> },
+): AsyncGenerator<unknown, void> {
+  const { gate, send, receive } = way;
+  await send();
+  const answers = begin();
+  try {
+    for (;;) {
+      const answer = await (gate ? gate.through(answers.next()) : answers.next());
+      await receive();
+      if (answer.done === true) return;
+      yield answer.value;
+    }
+  } finally {
+    await answers.return();
+  }
+}
 
 const standing = (gate: Gate, signal: AbortSignal | undefined): Promise<void> =>
   Promise.race([new Promise<void>((resolve) => gate.whenOpen(resolve)), untilAborted(signal)]);

@@ -1,13 +1,14 @@
-import { setFlagsFromString } from 'node:v8';
-import { Worker } from 'node:worker_threads';
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import type { PlayedHistory } from './history.ts';
 
-/** What a thread is told when it begins. */
+/** What a process is told to play. */
 export interface PlayOrder {
+  readonly seeds: readonly number[];
   readonly untilAction: number | undefined;
 }
 
-/** A history as a thread reports it: its log only where a promise did not hold. */
+/** A history as a process reports it: its log only where a promise did not hold. */
 export type Result = Omit<PlayedHistory, 'lines'> & { readonly lines?: readonly string[] };
 
 export interface PlayReport {
@@ -24,33 +25,42 @@ export interface PoolOptions {
 }
 
 /**
- * Flags of V8 for whoever plays histories. Its heap, in MiB: 1.3 GiB a thread. A history makes some 80 MB and is garbage when it
- * is over. A collection costs what lives at that moment, some 16 MB of the last history, however many went before: so the young
- * generation holds seven. What it moves to the old one is garbage soon, and is not looked through before there is much of it.
+ * Flags of V8 for whoever plays histories. Its heap, in MiB: 1.3 GiB a process. A history makes some 80 MB and is garbage when it
+ * is over. A collection costs what lives at that moment: so the young generation holds seven. What it moves to the old one is
+ * garbage soon, and is not looked through before there is much of it.
+ *
+ * Nothing is put into the old generation before it has lived. V8 would do so with what often lived when it collected, which is a
+ * piece of each history that was cut short; and whatever such a piece knows, which is the history, is then kept, copied and moved
+ * after it. For the same reason nothing that a history runs writes a function into a property as it makes it, or makes generator
+ * functions of its own: V8 puts both, or what belongs to them, straight among what is old. It collects on the thread that plays:
+ * the others are busy, and threads that share out a collection wait for each other.
  *
  * Its compilers wait for four and ten times as many calls as V8 itself would have them: what a history runs is wide and flat, and
- * to optimize what only looks hot is hardly worth its cost, which falls on the cores that the other threads play on. It is a
- * small gain: played turn by turn, 3 to 7 % less processor time in all, of which the thread itself takes 2 to 8 % more.
+ * to optimize what only looks hot is hardly worth its cost, which falls on the cores that the others play on. It is a
+ * small gain: played turn by turn, 3 to 7 % less processor time in all, of which what plays itself takes 2 to 8 % more.
  */
 export const engineFlags: readonly string[] = [
   '--min-semi-space-size=640',
   '--max-semi-space-size=640',
   '--initial-old-space-size=1000',
+  '--no-allocation-site-pretenuring',
+  '--single-threaded-gc',
   '--invocation-count-for-turbofan=30000',
   '--invocation-count-for-maglev=1500',
 ];
 
-/** Seeds a thread is given at once: few enough that all threads end together. */
+/** Seeds a process is given at once: few enough that all end together. */
 const SEEDS_AT_ONCE = 4;
 
+const script = fileURLToPath(new URL('play-process.ts', import.meta.url));
+
 /**
- * Plays histories on threads until there are no seeds any more. Each history is alone on its thread: nothing of it
- * depends on what else the machine does.
- * @throws what a thread throws: a mistake of the simulation, not a finding
+ * Plays histories in processes of their own until there are no seeds any more. Each history is alone in its process: nothing
+ * of it depends on what else the machine does. Processes and not threads, because only they can be given flags of their own.
+ * @throws Error when a process ends before its histories do: a mistake of the simulation, not a finding; it has said which
  */
-export const playOnThreads = async (options: PoolOptions): Promise<void> => {
+export const playInProcesses = async (options: PoolOptions): Promise<void> => {
   const { workers, untilAction, nextSeed, played } = options;
-  const order: PlayOrder = { untilAction };
   const take = (): number[] => {
     const seeds: number[] = [];
     while (seeds.length < SEEDS_AT_ONCE) {
@@ -61,31 +71,33 @@ export const playOnThreads = async (options: PoolOptions): Promise<void> => {
     return seeds;
   };
 
-  const playOn = (thread: Worker): Promise<void> =>
+  const playIn = (child: ChildProcess): Promise<void> =>
     new Promise((resolve, reject) => {
       const giveMore = (): void => {
         const seeds = take();
-        if (seeds.length > 0) thread.postMessage(seeds);
+        if (seeds.length > 0) child.send({ seeds, untilAction } satisfies PlayOrder);
         else resolve();
       };
-      thread.on('message', ({ results }: PlayReport) => {
-        for (const result of results) played(result);
+      child.on('message', (report) => {
+        for (const result of resultsOf(report)) played(result);
         giveMore();
       });
-      thread.once('error', reject);
-      thread.once('exit', (code) => reject(new Error(`a thread of the simulation ended with ${code}`)));
+      child.once('error', reject);
+      child.once('exit', (code, signal) =>
+        reject(new Error(`a process of the simulation ended with ${code ?? signal}`)),
+      );
       giveMore();
     });
 
-  // For threads that are made from here on: they cannot be given flags of their own.
-  for (const flag of engineFlags) setFlagsFromString(flag);
-  const threads = Array.from(
-    { length: workers },
-    () => new Worker(new URL('play-thread.ts', import.meta.url), { workerData: order }),
+  const children = Array.from({ length: workers }, () =>
+    fork(script, { execArgv: [...process.execArgv, ...engineFlags], serialization: 'advanced' }),
   );
   try {
-    await Promise.all(threads.map(playOn));
+    await Promise.all(children.map(playIn));
   } finally {
-    await Promise.all(threads.map((thread) => thread.terminate()));
+    for (const child of children) child.kill('SIGKILL');
   }
 };
+
+/** What one of our own processes reports. */
+const resultsOf = (report: unknown): PlayReport['results'] => (report as PlayReport).results;

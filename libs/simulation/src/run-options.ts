@@ -10,7 +10,7 @@ export interface RunOptions {
   readonly histories: number;
   /** No history begins after so many seconds of real time. */
   readonly seconds: number;
-  /** Threads that play histories. */
+  /** Processes that play histories. */
   readonly workers: number;
   /** Stops acting before this action of each history; undefined: acts to the end. */
   readonly untilAction: number | undefined;
@@ -26,7 +26,7 @@ export const usage = `npm run simulate -- [option …]
   --seed N        plays the history of this seed and prints its log; with --histories or --seconds: begins there
   --seconds S     plays for so many seconds of real time (default 60)
   --histories N   plays so many histories
-  --workers N     on so many threads (default 2)
+  --workers N     in so many processes (default 2)
   --until N       stops acting before the Nth action of each history
   --help          says this`;
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
-import { playOnThreads } from './play-pool.ts';
+import { playInProcesses } from './play-pool.ts';
 import { emptySummary, meansLine, violationText, withResult } from './run-summary.ts';
 
 /** Histories of every run, the same ones each time. */
@@ -17,7 +17,7 @@ test(
     const fresh = randomInt(2 ** 32);
     const seeds = [fresh, ...FIXED_SEEDS];
     let summary = emptySummary;
-    await playOnThreads({
+    await playInProcesses({
       workers: 2,
       untilAction: undefined,
       nextSeed: () => seeds.shift(),

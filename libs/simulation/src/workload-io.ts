@@ -33,6 +33,11 @@ const ioOf = (stage: Stage, access: DataAccess, kind: DiskIo['kind']): Omit<Disk
 
 const rangeText = ({ first, count }: CellRange): string => `cells ${first}..${first + count - 1}`;
 
+/** A stream of one message. */
+async function* only<Message>(message: Message): AsyncGenerator<Message, void> {
+  yield message;
+}
+
 /** Whole sectors mostly; sometimes a part of one, which is read, changed and written back. */
 const pickRange = ({ random }: Stage, sectorsMax: number): CellRange => {
   const sector = random.int(sectorsInUse);
@@ -55,14 +60,12 @@ export const writeSomething = async (stage: Stage, access: DataAccess): Promise<
   const io = ioOf(stage, access, 'write');
   const end = content.beginWrite(range, value);
   const data = rangeContent(range, value);
-  async function* requests() {
-    yield { header: { name, offsetBytes: range.first * cellBytes }, data };
-  }
+  const header = { name, offsetBytes: range.first * cellBytes };
   const { outcome, error } = await attempt(
     stage,
     'write',
     `${name} ${rangeText(range)} as ${value} by ${access.who}`,
-    () => clients.data.write(requests(), withToken(access.token)),
+    () => clients.data.write(only({ header, data }), withToken(access.token)),
   );
   end(outcome.kind === 'ok' ? 'done' : outcome.kind === 'refused' ? 'refused' : 'unknown');
   judge.onIo({ ...io, outcome, error });

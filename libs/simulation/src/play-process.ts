@@ -1,0 +1,26 @@
+import { playHistory } from './history.ts';
+import type { PlayOrder, PlayReport, Result } from './play-pool.ts';
+
+// Refusals are everyday here, and nobody reads their stacks: a violation is played again to be looked at.
+Error.stackTraceLimit = 0;
+
+const play = async (seed: number, untilAction: number | undefined): Promise<Result> => {
+  const { lines, ...result } = await playHistory({ seed, ...(untilAction === undefined ? {} : { untilAction }) });
+  return result.violation ? { ...result, lines: lines() } : result;
+};
+
+process.on('message', ({ seeds, untilAction }: PlayOrder) => {
+  const playAll = async (): Promise<void> => {
+    const results: Result[] = [];
+    for (const seed of seeds) results.push(await play(seed, untilAction));
+    process.send?.({ results } satisfies PlayReport);
+  };
+  playAll().catch((error: unknown) => {
+    // Out of the promise, so that it ends the process, which says that the simulation itself is broken.
+    setImmediate(() => {
+      throw error;
+    });
+  });
+});
+// Whoever gave the seeds is gone.
+process.on('disconnect', () => process.exit());
