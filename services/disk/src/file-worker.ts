@@ -141,11 +141,30 @@ const created = (path: string, size: number): OpenedFile => {
   }
 };
 
+/**
+ * What the files of one message are read into; the next message uses it again. Fresh memory for each of them is garbage outside
+ * of the heap, of which thousands of files leave ten MiB and more before the collector of a thread comes by.
+ */
+let scratch = Buffer.allocUnsafeSlow(256 * 1024);
+let scratchUsed = 0;
+
+/** Some of it, which holds anything. It is the caller's until the message is answered. */
+const taken = (length: number): Uint8Array => {
+  if (scratchUsed + length > scratch.length) {
+    // What was taken before keeps the memory it is in.
+    scratch = Buffer.allocUnsafeSlow(Math.max(scratch.length * 2, length));
+    scratchUsed = 0;
+  }
+  scratchUsed += length;
+  return scratch.subarray(scratchUsed - length, scratchUsed);
+};
+
+/** @returns fewer bytes where the file ends */
 const read = (fd: number, offset: number, length: number): Uint8Array => {
-  const bytes = new Uint8Array(length);
+  const bytes = taken(length);
   for (let done = 0; done < length; ) {
     const count = readSync(fd, bytes, done, length - done, offset + done);
-    if (count === 0) return bytes.slice(0, done);
+    if (count === 0) return bytes.subarray(0, done);
     done += count;
   }
   return bytes;
@@ -163,6 +182,7 @@ const attempt = (asked: FileCall): FileOutcome => {
 const port = parentPort;
 if (!port) throw new Error('file-worker.ts runs only as a worker thread');
 port.on('message', (calls: readonly FileCall[]) => {
+  scratchUsed = 0;
   const outcomes = calls.map(attempt);
   const read = packed(outcomes.flatMap((outcome) => bytesIn(outcome) ?? []));
   let next = 0;
