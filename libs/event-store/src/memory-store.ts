@@ -18,6 +18,8 @@ interface MemoryTable {
   readonly rows: Map<string, StoredRow>;
   /** (index, value) → keys. */
   readonly entries: Map<string, Set<string>>;
+  /** Keys of the rows in order; undefined once one came or went, until somebody lists them. */
+  sorted: readonly string[] | undefined;
 }
 
 /** Names of indexes are the code's own and have no line end in them. */
@@ -69,7 +71,8 @@ export interface MemoryStore extends EventStore {
   image(): StoreImage;
 }
 
-const copyOfTable = ({ rows, entries }: MemoryTable): MemoryTable => ({
+const copyOfTable = ({ rows, entries, sorted }: MemoryTable): MemoryTable => ({
+  sorted,
   rows: new Map(rows),
   entries: new Map([...entries].map(([name, keys]) => [name, new Set(keys)])),
 });
@@ -97,11 +100,19 @@ export const memoryStore = (dependencies: {
   const tableOf = (name: string): MemoryTable => {
     let found = tables.get(name);
     if (!found) {
-      found = { rows: new Map(), entries: new Map() };
+      found = { rows: new Map(), entries: new Map(), sorted: undefined };
       tables.set(name, found);
     }
     return found;
   };
+
+  const sorted = (name: string): readonly string[] => {
+    const target = tableOf(name);
+    target.sorted ??= [...target.rows.keys()].sort();
+    return target.sorted;
+  };
+  const sortedIn = (name: string, index: IndexEntry): readonly string[] =>
+    [...(tableOf(name).entries.get(entryName(index)) ?? [])].sort();
 
   const check = (commit: Commit): void => {
     const moved = (commit.appends ?? []).filter((a) => (streams.get(a.stream)?.length ?? 0) !== a.expected);
@@ -116,6 +127,7 @@ export const memoryStore = (dependencies: {
       const target = tableOf(change.table);
       const before = target.rows.get(change.key);
       if (!before || before.version <= change.version) {
+        if (!before || change.row === null) target.sorted = undefined;
         if (change.row === null) target.rows.delete(change.key);
         else target.rows.set(change.key, stored({ key: change.key, row: change.row, version: change.version }));
       }
@@ -207,14 +219,15 @@ export const memoryStore = (dependencies: {
       return [...new Set(keys)].flatMap((key) => rows.get(key) ?? []);
     },
     async listRows(query) {
-      const { rows, entries } = tableOf(query.table);
-      const keys = query.index ? (entries.get(entryName(query.index)) ?? []) : rows.keys();
-      const { prefix = '', after } = query;
-      return [...keys]
-        .filter((key) => key.startsWith(prefix) && (after === undefined || key > after))
-        .sort()
-        .slice(0, query.limit)
-        .flatMap((key) => rows.get(key) ?? []);
+      const { table, index, prefix = '', after, limit } = query;
+      const { rows } = tableOf(table);
+      const found: StoredRow[] = [];
+      for (const key of index ? sortedIn(table, index) : sorted(table)) {
+        if (found.length === limit) break;
+        const row = key.startsWith(prefix) && (after === undefined || key > after) ? rows.get(key) : undefined;
+        if (row) found.push(row);
+      }
+      return found;
     },
     async getStates({ table, category }, ids) {
       const { rows } = tableOf(table);
