@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { test } from 'node:test';
+import { currentCall, runAsCall } from '@interlock/rpc';
 import { virtualClock } from '@interlock/runtime';
 import { openBackground } from './background.ts';
 
@@ -176,19 +176,25 @@ test('a piece is part of the work of whoever asked for it, whoever makes room fo
   const clock = virtualClock();
   const background = openBackground(clock);
   background.noteGuest();
-  const call = new AsyncLocalStorage<number>();
+  const callOf = (requestId: string): Parameters<typeof runAsCall>[0] => ({
+    caller: { kind: 'anonymous', name: 'system:anonymous' },
+    cause: { correlationId: requestId, causationId: requestId, caller: 'system:anonymous' },
+    requestId,
+    deadline: 0,
+    remainingMs: () => 1_000,
+  });
   const ofAsker = (_: unknown, n: number) =>
-    call.run(n, () =>
+    runAsCall(callOf(`${n}`), () =>
       background.run(async () => {
-        const atFirst = call.getStore();
+        const atFirst = currentCall()?.requestId;
         await clock.sleep(pieceMs);
-        return [atFirst, call.getStore()];
+        return [atFirst, currentCall()?.requestId];
       }),
     );
   const seen = await clock.drive(Promise.all(Array.from({ length: 100 }, ofAsker)));
   assert.deepEqual(
     seen,
-    Array.from({ length: 100 }, (_, n) => [n, n]),
+    Array.from({ length: 100 }, (_, n) => [`${n}`, `${n}`]),
   );
 });
 
