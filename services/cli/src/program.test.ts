@@ -250,7 +250,7 @@ test('a key is disabled and enabled as a whole, a version by its name, and it is
   await run('key', 'disable', 'kv1/k1');
   assert.match(
     lines.at(-1) ?? '',
-    /^disabled: 1 version; 1 of 2 were disabled before; what comes of it: interlock impact kv1\/k1$/,
+    /^disabled: 1 version; 1 of 2 was disabled before; what comes of it: interlock impact kv1\/k1$/,
   );
   await run('key', 'disable', 'kv1/k1');
   assert.match(lines.at(-1) ?? '', /nothing has changed/);

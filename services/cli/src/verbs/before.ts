@@ -4,6 +4,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import type { Caller } from '../calls.ts';
+import { problemText } from '../failure.ts';
 import { isObject, methodOf } from '../schema.ts';
 
 /** What is looked at with. */
@@ -136,7 +137,7 @@ export const setBefore: Before = async ({ caller, request }) => {
   } catch (error) {
     const isDown = error instanceof RpcFailure || (error instanceof Rejection && error.retryable());
     if (!isDown && !(error instanceof Rejection && error.code === 'PERMISSION_DENIED')) throw error;
-    return { request, doubt: `whether there is a set ${name} is not known: ${error.message}` };
+    return { request, doubt: `whether there is a set ${name} is not known: ${problemText(error)}` };
   }
 };
 

@@ -20,7 +20,8 @@ export const disabledNote: Note = (answer, request, short) => {
   const count = countOf(disabled);
   if (count === 0) return 'every version of it was disabled before: nothing has changed';
   if (count === keyVersions.length) return `disabled: ${versions(count)}, and with that the whole key${impact}`;
-  return `disabled: ${versions(count)}; ${keyVersions.length - count} of ${keyVersions.length} were disabled before${impact}`;
+  const before = keyVersions.length - count;
+  return `disabled: ${versions(count)}; ${before} of ${keyVersions.length} ${before === 1 ? 'was' : 'were'} disabled before${impact}`;
 };
 
 /** What `key enable` did, and which versions it left alone. */
