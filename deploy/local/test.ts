@@ -40,6 +40,7 @@ runCommand(async (scope) => {
       // Two cores; each file starts services and waits more than it computes.
       '--test-concurrency=2',
       '--test-timeout=300000',
+      `--import=${import.meta.resolve('./test-file-limit.ts')}?minutes=15`,
       '--test-reporter=spec',
       '--test-reporter-destination=stdout',
       `--test-reporter=${join(import.meta.dirname, 'summary-reporter.ts')}`,

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { channel } from 'node:diagnostics_channel';
+import { connect, createServer, type Socket } from 'node:net';
+import { after, type TestContext, test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { openConnections, type Sql } from './connection.ts';
+import { createTestDatabase } from './test-database.ts';
+
+const database = await createTestDatabase();
+after(() => database.drop());
+
+/** Whatever a driver has lost, nobody answers: a test that met it fails by this, in ms. */
+const limit = { timeout: 20_000 };
+
+/** A pool of one connection, and the socket it uses at the time. */
+async function poolOfOne(t: TestContext, url = database.url): Promise<{ sql: Sql; socket(): Socket }> {
+  let latest: Socket | undefined;
+  const onSocket = (message: unknown) => {
+    latest = (message as { socket: Socket }).socket;
+  };
+  const sockets = channel('net.client.socket');
+  sockets.subscribe(onSocket);
+  const sql = openConnections(url, { maxConnections: 1, fetchTypes: false });
+  t.after(async () => {
+    sockets.unsubscribe(onSocket);
+    await sql.end({ timeout: 0 });
+  });
+  return {
+    sql,
+    socket: () => {
+      assert(latest !== undefined);
+      return latest;
+    },
+  };
+}
+
+const echo = async (sql: Sql, value: number): Promise<number> => {
+  const rows = await sql<{ value: number }[]>`select ${value}::int as value`;
+  assert.equal(rows.length, 1);
+  return rows[0]?.value ?? Number.NaN;
+};
+
+test('G2: a connection that closed with a query yet to be written writes again', limit, async (t) => {
+  const { sql, socket } = await poolOfOne(t);
+  assert.equal(await echo(sql, 1), 1);
+  // Of the phases of the event loop, what is written now comes after the close: in the next round's.
+  await turn();
+  socket().destroy();
+  await assert.rejects(echo(sql, 2), { code: 'CONNECTION_CLOSED' });
+  assert.equal(await echo(sql, 3), 3);
+});
+
+test(
+  'G2: what is asked for between a connection’s error and its end fails, and nobody gets the answer of another',
+  limit,
+  async (t) => {
+    const { sql, socket } = await poolOfOne(t);
+    assert.equal(await echo(sql, 1), 1);
+    await turn();
+    const interrupted = echo(sql, 2);
+    socket().destroy(new Error('pulled out'));
+    const between = interrupted.catch((error: Error) => {
+      assert.equal(error.message, 'pulled out');
+      assert.equal(socket().destroyed, true);
+      return echo(sql, 3);
+    });
+    await assert.rejects(between, { code: 'CONNECTION_CLOSED' });
+    assert.deepEqual(await Promise.all([4, 5, 6].map((value) => echo(sql, value))), [4, 5, 6]);
+  },
+);
+
+test('an answer that broke off leaves no rows to the next one', limit, async (t) => {
+  const { sql, socket } = await poolOfOne(t);
+  assert.equal(await echo(sql, 1), 1);
+  // More than one piece of the socket; the driver has heard the first when this listener does.
+  const interrupted = sql`select n from generate_series(1, 100000) as n`.execute();
+  socket().once('data', () => socket().destroy());
+  await assert.rejects(interrupted, { code: 'CONNECTION_CLOSED' });
+  assert.equal(await echo(sql, 2), 2);
+});
+
+test('G2: a server that hangs up while it is greeted is said to be away', limit, async (t) => {
+  let greeted = 0;
+  const server = createServer((client) => {
+    client.on('error', () => undefined);
+    client.once('data', () => {
+      greeted += 1;
+      client.end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const address = server.address();
+  assert(address !== null && typeof address === 'object');
+  const { sql } = await poolOfOne(t, `postgres://nobody@127.0.0.1:${address.port}/none`);
+  await assert.rejects(echo(sql, 1), { code: 'CONNECTION_CLOSED' });
+  assert.equal(greeted, 1);
+});
+
+test('G2: with connections cut at any moment, every query has its own answer or an error', limit, async (t) => {
+  const { hostname, port } = new URL(database.url);
+  const pairs = new Set<Socket>();
+  const proxy = createServer((client) => {
+    const server = connect({ host: hostname, port: Number(port || '5432'), noDelay: true });
+    client.setNoDelay(true);
+    for (const [one, other] of [
+      [client, server],
+      [server, client],
+    ] as const) {
+      one.on('error', () => undefined);
+      one.on('close', () => other.destroy());
+      one.pipe(other);
+    }
+    pairs.add(client);
+    client.on('close', () => pairs.delete(client));
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const address = proxy.address();
+  assert(address !== null && typeof address === 'object');
+  const url = new URL(database.url);
+  url.hostname = '127.0.0.1';
+  url.port = String(address.port);
+  const sql = openConnections(url.href, { maxConnections: 2 });
+  const cut = (): void => {
+    for (const client of pairs) Math.random() < 0.5 ? client.resetAndDestroy() : client.destroy();
+  };
+  // Longer than it takes to connect, or nobody would ever be answered.
+  const cutter = setInterval(cut, 40);
+  t.after(async () => {
+    clearInterval(cutter);
+    await sql.end({ timeout: 0 });
+    proxy.close();
+    cut();
+  });
+
+  let answered = 0;
+  let failed = 0;
+  const until = performance.now() + 2_500;
+  const ask = async (first: number): Promise<void> => {
+    for (let value = first; performance.now() < until; value += 1) {
+      const got = await echo(sql, value).catch((error: Error & { code?: string }) => {
+        assert.match(error.code ?? '', /^(CONNECTION_CLOSED|CONNECTION_DESTROYED|ECONNRESET|EPIPE)$/, error.message);
+        return undefined;
+      });
+      if (got === undefined) failed += 1;
+      else {
+        assert.equal(got, value);
+        answered += 1;
+      }
+    }
+  };
+  await Promise.all([1, 2, 3, 4, 5, 6].map((million) => ask(million * 1_000_000)));
+  assert(answered > 0 && failed > 0, `${answered} answered, ${failed} failed`);
+  clearInterval(cutter);
+  // What was cut last may be told to the next who asks on each connection.
+  await Promise.allSettled([7, 8].map((value) => echo(sql, value)));
+  assert.equal(await echo(sql, 9), 9);
+});
