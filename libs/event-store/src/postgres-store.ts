@@ -26,8 +26,8 @@ export interface PostgresStoreOptions extends ConnectionOptions {
   /** How often a waiting feed looks for events that other processes committed; default 100 ms. Our own wake it at once. */
   readonly pollIntervalMs?: number;
   /**
-   * Longest wait for an answer of the server; default 2 s more than a transaction may take. The driver can lose a query
-   * whose connection is killed at the wrong moment: such a call ends as unavailable too, and not never.
+   * Longest wait for an answer of the server; default 2 s more than a transaction may take. A server that is paused, or a
+   * network that swallows what it is given, ends a call as unavailable too, and not never.
    */
   readonly answerTimeoutMs?: number;
 }
