@@ -177,6 +177,33 @@ test('CMK-110: a change of encryption that the store left open is settled withou
   assert.ok(hurt > 5);
 });
 
+test('CMK-110: a change of encryption of which a commit was stored and not answered is settled without anybody asking for it again', {
+  timeout: 120_000,
+}, async () => {
+  let failAt = 1;
+  for (let isThrough = false; !isThrough; failAt++) {
+    let commits = Number.NEGATIVE_INFINITY;
+    const host = await startDiskHost({
+      afterCommit: () => {
+        commits += 1;
+        if (commits === failAt) throw new StoreUnavailable('stored, but not answered');
+      },
+    });
+    await withContent(platform)(host);
+    commits = 0;
+    const disks = host.clientWithoutRetries(DiskServiceDefinition);
+    isThrough = await disks.changeDiskEncryption({ name: diskName, encryption: under(setName) }).then(
+      () => true,
+      () => false,
+    );
+    commits = Number.NEGATIVE_INFINITY;
+    while ((await host.disks.getDisk({ name: diskName })).provisioningState !== 'SUCCEEDED') await pause(5);
+    await hasContent(host);
+    await host.stop();
+  }
+  assert.ok(failAt > 2, 'answers were lost');
+});
+
 /** Creations, with what is left of them when they fail in the middle. */
 const creations = [
   {

@@ -211,12 +211,13 @@ export const openEncryptionChange = (parts: {
         // What the header is ahead by later is this change and nothing else.
         const { state: before } = await catchUp(name, cause);
         checkLayers(before.sku, encryption);
-        const { events, state } = await disks.transact(
-          name,
-          beginChange(clock.now(), encryption, random.uuid()),
-          cause,
-          options,
-        );
+        const { events, state } = await disks
+          .transact(name, beginChange(clock.now(), encryption, random.uuid()), cause, options)
+          .catch((error: unknown) => {
+            // Not answered, and announced perhaps.
+            if (error instanceof StoreUnavailable) settleLater(name, cause);
+            throw error;
+          });
         const { changing } = existing(state);
         if (events.length === 0 || changing === null) return disks.load(name);
         try {
