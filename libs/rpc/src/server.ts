@@ -4,6 +4,7 @@ import { createServer } from 'nice-grpc';
 import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-reflection';
 import { type ServerTls, serverCredentials } from './credentials.ts';
 import { health } from './health.ts';
+import { giveSentMemoryBack } from './sent-memory.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, rulesOf } from './service.ts';
 
@@ -44,6 +45,7 @@ export interface RunningServer {
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { services, tls, clock, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX } = options;
+  giveSentMemoryBack();
   const stopping = new AbortController();
   const server = createServer({
     'grpc.max_receive_message_length': messageBytesMax,

@@ -48,7 +48,6 @@ export const diskDataApi = (parts: {
     background.noteGuest();
     return session;
   };
-  /** @param bytes how many the call holds in memory while it waits */
   /** A flush needs no key, but the volume: it waits for that as reads and writes do, also where that is lost meanwhile. */
   const flush = async (session: Session, call: Call): Promise<void> => {
     const endMs = clock.monotonicMs() + Math.min(terms.ioPauseTimeoutMs, call.remainingMs());
@@ -61,6 +60,7 @@ export const diskDataApi = (parts: {
       }
     }
   };
+  /** @param bytes how many the call holds in memory while it waits */
   const checkOf = (session: Session, call: Call, bytes: number): AccessCheck => {
     const { cause, signal } = call;
     const io = { bytes, remainingMs: () => call.remainingMs(), signal, cause };
