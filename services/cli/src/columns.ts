@@ -5,7 +5,12 @@ export interface NarrowColumn {
   readonly title: string;
   /** @param short a name as people type it */
   text(row: JsonObject, short: (name: string) => string): string;
+  /** How narrow it may get where a line would be wider than `NARROW_WIDTH`, and what of a text stays then; absent: it stays whole. */
+  readonly narrowest?: { readonly width: number; cut(text: string, width: number): string };
 }
+
+/** Columns of a terminal that a list in narrow columns fits into. */
+export const NARROW_WIDTH = 150;
 
 /** The beginning of what is an id, in place of it. */
 const begun = (name: string): string =>
@@ -13,22 +18,87 @@ const begun = (name: string): string =>
     .split('/')
     .map((part) => (/^[0-9a-f-]{32,36}$/.test(part) ? `${part.slice(0, 8)}…` : part))
     .join('/');
-const cut = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 const textOf = (row: JsonObject, field: string): string => String(row[field] ?? '');
+
+const cutEnd = (text: string, width: number): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text);
+
+/** Names that belong together differ at their ends: `orders-db-01-os`, `orders-db-02-data`. So both ends stay. */
+const cutMiddle = (text: string, width: number): string => {
+  if (text.length <= width) return text;
+  const tail = Math.ceil((width - 1) / 2);
+  return `${text.slice(0, width - 1 - tail)}…${text.slice(-tail)}`;
+};
+
+/** Of a key and its version the name gives way: versions of one key are told apart by their beginning alone. */
+const cutKey = (text: string, width: number): string => {
+  const at = text.lastIndexOf('/');
+  if (text.length <= width || at < 0) return cutMiddle(text, width);
+  const version = text.slice(at);
+  return `${cutMiddle(text.slice(0, at), Math.max(1, width - version.length))}${version}`;
+};
+
+const listOf = (row: JsonObject, field: string): readonly string[] => {
+  const { [field]: list } = row;
+  return Array.isArray(list) ? list.map(String) : [];
+};
+
+/** `a/b/{get,list}` in place of `a/b/get` and `a/b/list`. */
+const folded = (actions: readonly string[]): string => {
+  const byParent = new Map<string, string[]>();
+  for (const action of actions) {
+    const at = action.lastIndexOf('/') + 1;
+    const verbs = byParent.get(action.slice(0, at)) ?? [];
+    byParent.set(action.slice(0, at), [...verbs, action.slice(at)]);
+  }
+  return [...byParent]
+    .map(([parent, verbs]) => `${parent}${verbs.length === 1 ? verbs[0] : `{${verbs.join(',')}}`}`)
+    .join(', ');
+};
 
 /** Lists whose columns in full are wider than any terminal: as they are shown unless `--wide` is said. */
 export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = {
   'interlock.key_vault.v1.AuditEntry': [
     { title: 'time', text: (row) => textOf(row, 'time').replace(/\.\d+Z$/, 'Z') },
-    { title: 'operation', text: (row) => cut(`${textOf(row, 'operation')} ${textOf(row, 'change')}`.trim(), 28) },
-    { title: 'result', text: (row) => cut(textOf(row, 'reason') || textOf(row, 'result'), 22) },
+    {
+      title: 'operation',
+      text: (row) => {
+        const { occurrenceCount: count } = row;
+        const times = Number(count ?? 1) > 1 ? ` ×${count}` : '';
+        return cutEnd(`${textOf(row, 'operation')}${times} ${textOf(row, 'change')}`.trim(), 28);
+      },
+      narrowest: { width: 18, cut: cutEnd },
+    },
+    {
+      title: 'result',
+      text: (row) => textOf(row, 'reason') || textOf(row, 'result'),
+      narrowest: { width: 13, cut: cutEnd },
+    },
     // Of the vault that is listed.
-    { title: 'key', text: (row, short) => cut(begun(short(textOf(row, 'keyVersion')).replace(/^[^/]+\//, '')), 22) },
+    {
+      title: 'key',
+      text: (row, short) => begun(short(textOf(row, 'keyVersion')).replace(/^[^/]+\//, '')),
+      narrowest: { width: 18, cut: cutKey },
+    },
     { title: 'caller', text: (row, short) => begun(short(textOf(row, 'caller'))) },
     { title: 'for', text: (row, short) => begun(short(textOf(row, 'onBehalfOf'))) },
-    { title: 'resource', text: (row, short) => cut(begun(short(textOf(row, 'resource'))), 20) },
-    { title: 'count', text: ({ occurrenceCount: count }) => (Number(count ?? 1) > 1 ? String(count) : '') },
+    {
+      title: 'resource',
+      text: (row, short) => begun(short(textOf(row, 'resource'))),
+      narrowest: { width: 9, cut: cutMiddle },
+    },
     { title: 'trace id', text: (row) => textOf(row, 'traceId') },
+  ],
+  'interlock.identity.v1.Role': [
+    // As it is typed where it is given.
+    { title: 'name', text: (row) => textOf(row, 'name').replace('roles/', '') },
+    {
+      title: 'allows',
+      text: (row) => {
+        const not = listOf(row, 'notActions');
+        const all = folded([...listOf(row, 'actions'), ...listOf(row, 'dataActions')]);
+        return not.length === 0 ? all : `${all} but not ${folded(not)}`;
+      },
+    },
   ],
 };
 
@@ -122,7 +192,7 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
   ],
   'interlock.compute.v1.InstanceStatus': ['code', 'level', 'displayStatus', 'message', 'time'],
   'interlock.identity.v1.Principal': ['name', 'type', 'displayName', 'state', 'owner', 'workload'],
-  'interlock.identity.v1.Role': ['name', 'title'],
+  'interlock.identity.v1.Role': ['name', 'title', 'actions', 'notActions', 'dataActions', 'definitionId'],
   'interlock.messaging.v1.ParkedFact': [
     'name',
     'type:fact.type',

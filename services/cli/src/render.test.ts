@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { render } from './render.ts';
 import { methodOf } from './schema.ts';
@@ -81,7 +82,7 @@ test('statuses inside disks are shown', () => {
   assert.match(render(view, { statuses: [], disks }, names), /d1\n.*CODE\n.*KeyVaultKeyNotEnabled/);
 });
 
-test('the record of a vault fits a terminal of 160 columns, with whole traces; --wide shows all of it', () => {
+test('the record of a vault fits a terminal of 150 columns, with whole traces; --wide shows all of it', () => {
   const list = answerOf(KeyVaultServiceDefinition, 'ListAuditEntries');
   const trace = '0af7651916cd43dd8448eb211c80319c';
   const uuid = '3f2a1b4c-0000-4000-8000-0000000000aa';
@@ -105,15 +106,69 @@ test('the record of a vault fits a terminal of 160 columns, with whole traces; -
     ],
   };
   const [head = '', done = '', refused = '', changed = ''] = render(list, json, names).split('\n');
-  assert.match(head, /^TIME +OPERATION +RESULT +KEY +CALLER +FOR +RESOURCE +COUNT +TRACE ID$/);
-  for (const line of [head, done, refused, changed]) assert.ok(line.length <= 160, `${line.length} columns: ${line}`);
+  assert.match(head, /^TIME +OPERATION +RESULT +KEY +CALLER +FOR +RESOURCE +TRACE ID$/);
+  for (const line of [head, done, refused, changed]) assert.ok(line.length <= 150, `${line.length} columns: ${line}`);
   assert.equal(
     done.replace(/ +/g, ' '),
     `2026-11-27T06:19:36Z KeyUnwrap SUCCESS k1/99999999… 3f2a1b4c… bb2a1b4c… d1 ${trace}`,
   );
-  assert.match(refused, /KEY_VERSION_NOT_FOUND .* 12 /);
+  assert.match(refused, / KeyUnwrap ×12 +KEY_VERSION_N.*… /);
   assert.match(changed, /KeyUpdate disable/);
   const wide = render(list, json, names, true);
   for (const whole of [entry.time, '9'.repeat(32), uuid, 'KEY_VERSION_NOT_FOUND', 'disable: was so already', trace])
     assert.ok(wide.includes(whole), whole);
+});
+
+test('the record of a vault with long names: what gives way leaves keys, versions and resources told apart', () => {
+  const list = answerOf(KeyVaultServiceDefinition, 'ListAuditEntries');
+  const entry = (version: string, disk: string, reason = '') => ({
+    time: '2026-11-27T06:19:36.123Z',
+    operation: 'KeyCheckAccess',
+    keyVersion: `vaults/contoso-prod-kv01/keys/orders-database-key/versions/${version.repeat(32)}`,
+    caller: 'principals/3f2a1b4c-0000-4000-8000-0000000000aa',
+    onBehalfOf: 'principals/bb2a1b4c-0000-4000-8000-0000000000aa',
+    result: reason === '' ? 'SUCCESS' : 'REFUSED',
+    reason,
+    resource: `${group}/disks/orders-database-${disk}`,
+    occurrenceCount: 12,
+    traceId: '0af7651916cd43dd8448eb211c80319c',
+  });
+  const entries = [entry('1', '01-os'), entry('2', '01-os', 'KEY_OPERATION_NOT_ALLOWED'), entry('2', '02-os')];
+  const lines = render(list, { auditEntries: entries }, names).split('\n');
+  for (const line of lines) assert.ok(line.length <= 150, `${line.length} columns: ${line}`);
+  const [first = [], second = [], third = []] = lines.slice(1).map((line) => line.split(/ {2,}/));
+  assert.match(first[3] ?? '', /^o.*…-key\/11111111…$/);
+  assert.match(second[3] ?? '', /\/22222222…$/);
+  assert.match(second[2] ?? '', /^KEY_OPERATI.*…$/);
+  assert.match(first[6] ?? '', /^ord.*….*1-os$/);
+  assert.notEqual(first[6], third[6]);
+  // With room for it nothing is cut.
+  const short = { ...entry('1', '01-os'), keyVersion: 'vaults/kv1/keys/k1/versions/1', onBehalfOf: '', resource: '' };
+  assert.match(
+    render(list, { auditEntries: [{ ...short, reason: 'KEY_OPERATION_NOT_ALLOWED' }] }, names),
+    /NOT_ALLOWED/,
+  );
+});
+
+test('KV-73: a role is shown with what it allows, what is taken away from that, and as short as it can be', () => {
+  const list = answerOf(IdentityServiceDefinition, 'ListRoles');
+  const roles = [
+    { name: 'roles/owner', title: 'Owner', actions: ['*'] },
+    {
+      name: 'roles/contributor',
+      actions: ['*'],
+      notActions: ['identity/a/write', 'identity/a/delete', 'identity/b/*'],
+    },
+    { name: 'roles/user', actions: ['keyVault/vaults/read'], dataActions: ['keyVault/keys/get', 'keyVault/keys/sign'] },
+  ];
+  assert.equal(
+    render(list, { roles }, names),
+    [
+      'NAME         ALLOWS',
+      'owner        *',
+      'contributor  * but not identity/a/{write,delete}, identity/b/*',
+      'user         keyVault/vaults/read, keyVault/keys/{get,sign}',
+    ].join('\n'),
+  );
+  assert.match(render(list, { roles }, names, true), /TITLE .*ACTIONS .*NOT ACTIONS .*DATA ACTIONS/);
 });

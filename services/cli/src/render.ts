@@ -1,6 +1,6 @@
 import type { DescField, DescMessage, JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
-import { columns, firstFields, machineFields, type NarrowColumn, narrowColumns } from './columns.ts';
+import { columns, firstFields, machineFields, NARROW_WIDTH, type NarrowColumn, narrowColumns } from './columns.ts';
 import { type NameDefaults, shortName } from './names.ts';
 import { isObject } from './schema.ts';
 
@@ -29,17 +29,20 @@ export function table(message: DescMessage, rows: readonly JsonValue[], names: N
   const narrow = isWide ? undefined : narrowColumns[message.typeName];
   const all = narrow === undefined ? wideCells(message, rows, names) : narrowCells(narrow, rows, names);
   const cells = all.filter(({ texts }) => texts.some((text) => text !== ''));
-  const widths = cells.map(({ title, texts }) => Math.max(title.length, ...texts.map(({ length }) => length)));
+  const widths = cells.map(widthOf);
   const lines = [cells.map(({ title }) => title), ...rows.map((_, row) => cells.map(({ texts }) => texts[row] ?? ''))];
   return lines
     .map((line) =>
       line
         .map((text, column) => text.padEnd(widths[column] ?? 0))
-        .join('  ')
+        .join(GAP)
         .trimEnd(),
     )
     .join('\n');
 }
+
+/** Between two columns. */
+const GAP = '  ';
 
 /** A column with what is in it, row by row. */
 interface Cells {
@@ -61,11 +64,42 @@ const narrowCells = (
   narrow: readonly NarrowColumn[],
   rows: readonly JsonValue[],
   names: NameDefaults,
-): readonly Cells[] =>
-  narrow.map(({ title, text }) => ({
+): readonly Cells[] => {
+  const whole = narrow.map(({ title, text, narrowest }) => ({
     title: title.toUpperCase(),
     texts: rows.map((row) => (isObject(row) ? text(row, (name) => shortName(name, names)) : '')),
+    narrowest,
   }));
+  const shown = whole.filter(({ texts }) => texts.some((text) => text !== ''));
+  const widths = sharedWidths(shown);
+  return shown.map(({ title, texts, narrowest }, column) => ({
+    title,
+    texts: narrowest === undefined ? texts : texts.map((text) => narrowest.cut(text, widths[column] ?? 0)),
+  }));
+};
+
+/** What is too wide is taken from the widest column that may still give, so that those give most that have most. */
+function sharedWidths(
+  cells: readonly (Cells & { readonly narrowest: NarrowColumn['narrowest'] | undefined })[],
+): readonly number[] {
+  const widths = cells.map(widthOf);
+  const roomOf = (column: number): number => {
+    const { narrowest } = cells[column] ?? {};
+    return narrowest === undefined ? 0 : (widths[column] ?? 0) - narrowest.width;
+  };
+  for (let over = sum(widths) + GAP.length * (widths.length - 1) - NARROW_WIDTH; over > 0; over -= 1) {
+    const [giving] = widths
+      .map((_, column) => column)
+      .filter((column) => roomOf(column) > 0)
+      .toSorted((a, b) => (widths[b] ?? 0) - (widths[a] ?? 0));
+    if (giving === undefined) break;
+    widths[giving] = (widths[giving] ?? 0) - 1;
+  }
+  return widths;
+}
+
+const widthOf = ({ title, texts }: Cells): number => Math.max(title.length, ...texts.map(({ length }) => length));
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 /** One line about a resource, for watches: its states and why. */
 export function stateLine(json: JsonObject): string {

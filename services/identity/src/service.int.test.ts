@@ -120,6 +120,14 @@ test('a wrong secret, an unknown client and an unknown audience get no token', a
   await assert.rejects(admin().issueToken({ ...asked, audience: 'interlock:nobody' }), { reason: 'INVALID_AUDIENCE' });
 });
 
+test('KV-74: the list of roles says what a role takes away from what it allows', async () => {
+  const { roles } = await admin().listRoles({});
+  const contributor = roles.find(({ name }) => name === 'roles/contributor');
+  assert.deepEqual(contributor?.actions, ['*']);
+  assert.ok(contributor.notActions.includes('identity/roleAssignments/write'), contributor.notActions.join());
+  assert.deepEqual(roles.find(({ name }) => name === 'roles/owner')?.notActions, []);
+});
+
 test('rotating the signing key leaves older tokens good, and the same request rotates once', async () => {
   const somebody = await newPrincipal();
   const client = as(somebody.id, somebody.secret);

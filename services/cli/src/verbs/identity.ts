@@ -1,6 +1,7 @@
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { scopeDoubt } from './doubts.ts';
-import { named, nounOf, type Verb } from './verb.ts';
+import { rolesNote } from './notes.ts';
+import { named, nounOf, type Verb, wide } from './verb.ts';
 
 const noun = (name: string) => nounOf('identity', IdentityServiceDefinition, name);
 const tenant = noun('tenant');
@@ -46,7 +47,7 @@ export const identityVerbs: readonly Verb[] = [
     targets: [...named('principal', 'principal', 'principal'), { word: 'secret-id', field: 'secret_id' }],
   }),
 
-  role('list', 'ListRoles'),
+  role('list', 'ListRoles', { note: rolesNote, switches: wide }),
   role('assign', 'CreateRoleAssignment', {
     targets: [...named('principal', 'principal', 'principal'), ...named('role', 'role', 'role')],
     required: ['scope'],

@@ -2,7 +2,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { datesBefore, grantBefore, revokeBefore, vaultBefore } from './before.ts';
 import { lastVersionDoubt } from './doubts.ts';
 import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
-import { named, nounOf, type Target, type Verb } from './verb.ts';
+import { named, nounOf, type Target, type Verb, wide } from './verb.ts';
 
 const noun = (name: string) => nounOf('key-vault', KeyVaultServiceDefinition, name);
 const vault = noun('vault');
@@ -124,7 +124,7 @@ export const keyVaultVerbs: readonly Verb[] = [
   audit('list', 'ListAuditEntries', {
     targets: named('vault', 'vault', 'parent'),
     kinds: { key: 'keyOrVersion' },
-    switches: { wide: 'every column, and names in full; --json has them as well' },
+    switches: wide,
   }),
 
   hold('show', 'GetHold', { isDefault: true, note: holdNote }),

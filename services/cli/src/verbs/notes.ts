@@ -37,6 +37,10 @@ export const enabledNote: Note = (answer, request, short) => {
   return `${done}; disabled by its own name and still so, to be enabled by it: ${names}`;
 };
 
+/** What patterns of roles do not say: how far they reach. */
+export const rolesNote: Note = () =>
+  '* stands for any run of characters, but never for the use of keys: keyVault/keys/… counts where it is written out';
+
 /** Whether keys may be used, and what ends a hold. */
 export const holdNote: Note = ({ hold }) =>
   hold === undefined || !isObject(hold)

@@ -55,11 +55,12 @@ export const roleAssignmentApi = (parts: {
       const from = after === undefined ? 0 : roles.findIndex((role) => role.name === after) + 1;
       const page = roles.slice(from, from + limit);
       const next = from + limit < roles.length ? page.at(-1)?.name : undefined;
-      const onWire = page.map(({ name, title, definitionId, actions, dataActions }) => ({
+      const onWire = page.map(({ name, title, definitionId, actions, notActions = [], dataActions }) => ({
         name,
         title,
         definitionId,
         actions: [...actions],
+        notActions: [...notActions],
         dataActions: [...dataActions],
       }));
       return { roles: onWire, nextPageToken: pageToken(next) };
