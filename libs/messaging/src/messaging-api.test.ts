@@ -87,7 +87,9 @@ test('a request that cannot be answered says which field is wrong', async () => 
   for (const limit of [-1, 1_001]) await assert.rejects(read({ limit }), { reason: 'INVALID_LIMIT' });
   await assert.rejects(read({ afterPosition: -1 }), { reason: 'INVALID_POSITION' });
   const { api } = feedOf();
-  await assert.rejects(api.listParkedFacts({ pageSize: 1_001, pageToken: '' }), { reason: 'PAGE_SIZE_INVALID' });
+  await assert.rejects(api.listParkedFacts({ pageSize: -1, pageToken: '' }), { reason: 'PAGE_SIZE_INVALID' });
+  // As every list has it (AIP-158).
+  assert.deepEqual((await api.listParkedFacts({ pageSize: 1_001, pageToken: '' })).parkedFacts, []);
   const refused = { code: 'INVALID_ARGUMENT', reason: 'PAGE_TOKEN_INVALID', metadata: { field: 'page_token' } };
   for (const pageToken of ['x', '\0', 'src-1', `src-${'0'.repeat(16)}\0`]) {
     await assert.rejects(api.listParkedFacts({ pageSize: 1, pageToken }), refused);

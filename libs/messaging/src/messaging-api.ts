@@ -147,8 +147,9 @@ const pageTokenInvalid = (): Rejection =>
     { field: 'page_token' },
   );
 
+/** As every list has it: more than the most counts as the most. */
 const pageSizeOf = (pageSize: number, byDefault: number): number => {
-  if (Number.isInteger(pageSize) && pageSize >= 0 && pageSize <= PAGE_MAX) return pageSize || byDefault;
+  if (Number.isInteger(pageSize) && pageSize >= 0) return Math.min(pageSize || byDefault, PAGE_MAX);
   const message = `page_size must be from 1 to ${PAGE_MAX}, or 0 for ${byDefault}, not ${pageSize}`;
   throw new Rejection('INVALID_ARGUMENT', 'PAGE_SIZE_INVALID', message, { page_size: String(pageSize) });
 };

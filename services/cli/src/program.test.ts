@@ -377,7 +377,10 @@ test('lists are read to the end, unless a page is asked for', async () => {
   const one = testProgram({ ListVaults: pages });
   await one.run('vault', 'list', '--page-size', '1');
   assert.equal(one.sent.length, 1);
-  assert.match(one.asides.join(), /--page-token more/);
+  assert.match(one.asides.join(), /^there are more: --page-token more/);
+  const large = testProgram({ ListVaults: pages });
+  await large.run('vault', 'list', '--page-size', '5000');
+  assert.match(large.asides.join(), /^there are more, for a page has at most 1000: --page-token more/);
 });
 
 test('every service is asked where none is named, and one that fails hides no other', async () => {

@@ -180,14 +180,22 @@ async function answerOf(service: Workload, method: Method, request: JsonObject, 
   const { nextPageToken } = answer;
   if (list === undefined || typeof nextPageToken !== 'string' || nextPageToken === '') return answer;
   if (['pageSize', 'page_size', 'pageToken', 'page_token'].some((field) => field in request)) {
-    if (!isJson) terminal.err(`there are more: --page-token ${nextPageToken}`);
+    const isMore = Number(request.pageSize ?? request.page_size ?? 0) > PAGE_SIZE_MAX;
+    const most = isMore ? `, for a page has at most ${PAGE_SIZE_MAX}` : '';
+    if (!isJson) terminal.err(`there are more${most}: --page-token ${nextPageToken}`);
     return answer;
   }
-  const rest = await answerOf(service, method, { ...request, pageToken: nextPageToken, pageSize: PAGE_SIZE }, session);
+  const rest = await answerOf(
+    service,
+    method,
+    { ...request, pageToken: nextPageToken, pageSize: PAGE_SIZE_MAX },
+    session,
+  );
   return { ...rest, [list.jsonName]: [...elements(answer[list.jsonName]), ...elements(rest[list.jsonName])] };
 }
 
-const PAGE_SIZE = 1_000;
+/** A larger page is answered with this many. */
+const PAGE_SIZE_MAX = 1_000;
 const elements = (value: unknown) => (Array.isArray(value) ? value : []);
 
 /** The answer as it is shown: waited for, and without what went into a file. */
