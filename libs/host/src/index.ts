@@ -11,3 +11,4 @@ export {
 export { openPeers, type Peers, type PeersOptions } from './peers.ts';
 export { hostSpec, workloads } from './settings.ts';
 export type { Shares } from './shares/shares.ts';
+export { openSubscriptions, type Subscriptions } from './subscriptions.ts';

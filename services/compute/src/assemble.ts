@@ -1,6 +1,7 @@
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import type { Assemble } from '@interlock/host';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { type Assemble, openSubscriptions } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { accessLossApi } from './access-loss-api.ts';
 import { closings } from './closings.ts';
@@ -74,6 +75,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     measure: measureStops,
   });
   const plan = diskPlanner({ disks: askedDisks, authorize });
+  const subscriptions = openSubscriptions(client('identity', IdentityServiceDefinition));
   const lost = lostDisks({ vms, disks: askedDisks, driver, losses, clock, random, begin, measure: measureStops });
   const options = openSetOptions(store);
   const returns = keyReturns({ vms, losses, options, clock, random, begun: engine.begun, closing });
@@ -83,7 +85,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const api = service({
     definition: ComputeServiceDefinition,
     implementation: {
-      ...vmApi({ store, vms, clock, log, engine, authorize, plan, dataDisksMax }),
+      ...vmApi({ store, vms, clock, log, engine, authorize, subscriptions, plan, dataDisksMax }),
       ...readApi({ store, vms }),
       ...accessLossApi({ stops, lost, clock }),
       ...impactApi({ vms }),

@@ -85,6 +85,16 @@ test('VM-10, CMK-09: a machine is made with its disks and runs, whoever holds th
   ]);
 });
 
+test('REST-17: nobody makes a machine in a subscription that is not there, and no disk with it', async () => {
+  const nowhere = 'subscriptions/nowhere/resourceGroups/g';
+  const made = { sku: 'PREMIUM_SSD', sizeGib: 4 } as const;
+  const wish = { virtualMachineId: 'vm1', location, osDisk: { source: { $case: 'newDisk', value: made } } } as const;
+  await assert.rejects(world.compute.createVirtualMachine({ ...wish, parent: nowhere }), {
+    code: 'NOT_FOUND',
+    reason: 'SUBSCRIPTION_NOT_FOUND',
+  });
+});
+
 test('VM-10: new disks are made with the machine; deleting it takes those that go with it (VM-17, CMK-131)', async () => {
   const set = newSet();
   const virtualMachineId = `vm-${randomUUID().slice(0, 8)}`;

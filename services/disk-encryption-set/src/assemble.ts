@@ -3,7 +3,7 @@ import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/di
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import type { Assemble, Assembly, Seams } from '@interlock/host';
+import { type Assemble, type Assembly, openSubscriptions, type Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { checkAccess } from './access-check.ts';
 import { finishCreation } from './creation.ts';
@@ -54,7 +54,8 @@ export const assembleBeside = async (
     ending.abort();
     return work.idle();
   });
-  const chooseKey = keyChoice(parts);
+  const subscriptions = openSubscriptions(neighbours.identities);
+  const chooseKey = keyChoice({ ...parts, subscriptions });
   const { attend } = work;
   const reacts = reactions({ clock, sets, attend });
 
@@ -68,6 +69,7 @@ export const assembleBeside = async (
         authorize,
         sets,
         keyVault: parts.keyVault,
+        subscriptions,
         chooseKey,
         attend,
         finishCreation: (set, cause) => finishCreation(parts, set, cause),

@@ -1,8 +1,9 @@
 import type { Cause } from '@interlock/event-store';
+import type { Subscriptions } from '@interlock/host';
 import { subscriptionOf } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import { checkKey, checkKeyUrl } from './key-rules.ts';
-import type { Identities, KeyVault } from './neighbours.ts';
+import type { KeyVault } from './neighbours.ts';
 import type { KeyReference } from './set/events.ts';
 import { callFor } from './sets.ts';
 
@@ -31,11 +32,11 @@ export const keyChoice =
   (parts: {
     readonly clock: Clock;
     readonly keyVault: KeyVault;
-    readonly identities: Identities;
+    readonly subscriptions: Pick<Subscriptions, 'has'>;
     readonly requirePurgeProtection: boolean;
   }): ChooseKey =>
   async ({ set, location, keyUrl, sourceVault, tenant: known }, cause) => {
-    const { clock, keyVault, identities, requirePurgeProtection } = parts;
+    const { clock, keyVault, subscriptions, requirePurgeProtection } = parts;
     const resolved = await keyVault.resolveKeyForEncryption(
       { keyUrl: checkKeyUrl(keyUrl), resource: set },
       callFor(cause),
@@ -44,24 +45,8 @@ export const keyChoice =
     // The vault of the own subscription is in the own tenant: only about another one identity has to be asked.
     const isOwnTenant =
       known === undefined
-        ? resolved.subscription === subscription ||
-          (await hasSubscription(identities, resolved.tenant, subscription, cause))
+        ? resolved.subscription === subscription || (await subscriptions.has(resolved.tenant, subscription))
         : known === resolved.tenant;
     const wish = { location, subscription, isOwnTenant, sourceVault, requirePurgeProtection };
     return { key: checkKey(clock.now(), resolved, wish), tenant: resolved.tenant };
   };
-
-/** Whether a tenant has a subscription, by the list that everybody may read. */
-const hasSubscription = async (
-  identities: Identities,
-  tenant: string,
-  subscription: string,
-  cause: Cause,
-): Promise<boolean> => {
-  for (let pageToken = '', isFirst = true; isFirst || pageToken !== ''; isFirst = false) {
-    const page = await identities.listSubscriptions({ tenant, pageSize: 1_000, pageToken }, callFor(cause));
-    if (page.subscriptions.some(({ name }) => name === subscription)) return true;
-    pageToken = page.nextPageToken;
-  }
-  return false;
-};

@@ -61,6 +61,12 @@ test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks 
   await refused({ diskEncryptionSetId: 'fresh' }, 'KEY_DISABLED');
 });
 
+test('REST-17: nobody makes a set in a subscription that is not there, and the vault is not asked', async () => {
+  const { keyUrl } = await newKey(world, await newVault(world));
+  const wish = { ...wishFor(keyUrl), parent: 'subscriptions/nowhere/resourceGroups/g' };
+  await assert.rejects(world.sets.createDiskEncryptionSet(wish), { reason: 'SUBSCRIPTION_NOT_FOUND' });
+});
+
 test('CMK-105, CMK-120: disabling, deleting, withdrawing and taking operations are told at once, and what comes back is told', async () => {
   const { set, vault, key } = await readySet(world);
   await world.keyVault.disableKeyVersion({ name: key.name });

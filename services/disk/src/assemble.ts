@@ -3,7 +3,7 @@ import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/di
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import type { Assemble } from '@interlock/host';
+import { type Assemble, openSubscriptions } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import type { MasterKey } from '@interlock/sealing';
 import { openBackground } from './background.ts';
@@ -97,9 +97,10 @@ export const assemble: Assemble<DiskSettings> = async ({
   const losses = openLossTable(store);
   const options = openSetOptions(store);
   const setKeys = openSetKeys(store, client('disk-encryption-set', DiskEncryptionSetServiceDefinition), options);
+  const identities = client('identity', IdentityServiceDefinition);
   const vault = openVault({
     connect: (credentials) => client('key-vault', KeyVaultServiceDefinition, { credentials }),
-    identities: client('identity', IdentityServiceDefinition),
+    identities,
     keyAccess,
     options,
     clock,
@@ -169,6 +170,7 @@ export const assemble: Assemble<DiskSettings> = async ({
         keyAccess,
         leases,
         authorize,
+        subscriptions: openSubscriptions(identities),
         show,
       }),
       ...attachmentApi({ disks, opening, closing, sessions, turns, clock, random, log, dataAddress, show }),

@@ -24,6 +24,17 @@ const beginningOf = async (path: string): Promise<Buffer> => {
   }
 };
 
+test('REST-17: nobody makes a disk in a subscription that is not there, whatever they own', limit, async () => {
+  const parent = 'subscriptions/nowhere/resourceGroups/g';
+  await assert.rejects(cloud.newDisk({ parent }), {
+    code: 'NOT_FOUND',
+    reason: 'SUBSCRIPTION_NOT_FOUND',
+    metadata: { subscription: 'subscriptions/nowhere', tenant: 'tenants/main' },
+  });
+  await cloud.identity.createSubscription({ subscriptionId: 'nowhere', tenant: 'tenants/main' });
+  assert.equal((await cloud.newDisk({ parent })).provisioningState, 'SUCCEEDED', 'asked about anew');
+});
+
 test(
   'CMK-08, CMK-09, CMK-12, CMK-13, CMK-127: what a machine writes it reads back, and only ciphertext is in the file',
   limit,

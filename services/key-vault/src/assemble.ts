@@ -1,6 +1,6 @@
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import type { Assemble } from '@interlock/host';
+import { type Assemble, openSubscriptions } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import type { MasterKeys } from '@interlock/sealing';
 import { auditApi } from './audit/api.ts';
@@ -33,7 +33,6 @@ import { reactor } from './reactor.ts';
 import type { RsaEngine } from './rsa.ts';
 import type { SealKeyStore } from './seal-key-store.ts';
 import { createSealing, type Sealing } from './sealing.ts';
-import { tenantLookup } from './tenants.ts';
 import { vaultApi } from './vault/api.ts';
 import { vaultPurge } from './vault/purge.ts';
 import { isStanding, vaults as vaultStreams } from './vault/vault.ts';
@@ -102,7 +101,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
   const material = keyMaterial({ store, keys, sealing, engine, clock });
   const backup = keyBackup({ masterKeys: settings.masterKeys, sealing, material, random });
   const purgeVault = vaultPurge({ store, clock, vaults, keys, material });
-  const tenantOf = tenantLookup(client('identity', IdentityServiceDefinition));
+  const subscriptions = openSubscriptions(client('identity', IdentityServiceDefinition));
   const uses = keyUses(store);
   const confirm = confirmation({ keys, uses });
   const parts = {
@@ -130,7 +129,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
   const api = service({
     definition: KeyVaultServiceDefinition,
     implementation: {
-      ...vaultApi({ ...parts, tenantOf, purgeVault }),
+      ...vaultApi({ ...parts, subscriptions, purgeVault }),
       ...keyApi(parts),
       ...keyMakingApi({ ...parts, backup }),
       ...cryptographyApi(parts),

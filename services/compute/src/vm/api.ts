@@ -12,6 +12,7 @@ import type {
   VirtualMachine,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { type Category, type EventStore, type Loaded, Rejection } from '@interlock/event-store';
+import type { Subscriptions } from '@interlock/host';
 import {
   type Authorizer,
   type Call,
@@ -62,10 +63,11 @@ export const vmApi = (parts: {
   readonly log: Logger;
   readonly engine: Pick<Engine, 'kick' | 'begun'>;
   readonly authorize: Authorizer;
+  readonly subscriptions: Pick<Subscriptions, 'requireOwn'>;
   readonly plan: DiskPlanner;
   readonly dataDisksMax: number;
 }) => {
-  const { vms, clock, log, engine, authorize, plan, dataDisksMax } = parts;
+  const { vms, clock, log, engine, authorize, subscriptions, plan, dataDisksMax } = parts;
 
   const checkName = (name: string): string => {
     names.virtualMachine.parse(name, 'name');
@@ -128,6 +130,7 @@ export const vmApi = (parts: {
       if (state.status === 'creating' || state.status === 'active') {
         create(ask, wish, [])(state);
       } else {
+        await subscriptions.requireOwn(vm, call);
         const about = { vm, location: wish.location, ultraSsdEnabled: wish.ultraSsdEnabled };
         const disks = await Promise.all(
           wish.disks.map((disk) => plan(disk, about, disk.isOs ? 'os_disk' : `data_disks (LUN ${disk.lun})`, call)),

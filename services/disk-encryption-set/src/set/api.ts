@@ -6,6 +6,7 @@ import type {
   DiskEncryptionSet as WireSet,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { type Category, type Cause, Rejection } from '@interlock/event-store';
+import type { Subscriptions } from '@interlock/host';
 import {
   type Authorizer,
   type Call,
@@ -40,6 +41,7 @@ export const setApi = (parts: {
   readonly authorize: Authorizer;
   readonly sets: Category<DiskEncryptionSet, SetEvent>;
   readonly keyVault: Pick<KeyVault, 'authorizeRewrap'>;
+  readonly subscriptions: Pick<Subscriptions, 'requireOwn'>;
   readonly chooseKey: ChooseKey;
   readonly finishCreation: (set: string, cause: Cause) => Promise<void>;
   /** Answers what is asked about the keys of a set that was made. */
@@ -49,7 +51,7 @@ export const setApi = (parts: {
   /** Sets of one subscription in one region (CMK-140). */
   readonly setsPerRegionMax: number;
 }) => {
-  const { clock, random, log, sets, keyVault, chooseKey, setsPerRegionMax } = parts;
+  const { clock, random, log, sets, keyVault, subscriptions, chooseKey, setsPerRegionMax } = parts;
 
   /** Goes as far as the others answer; the rest is done behind the request, which shows the set on its way. */
   const asFarAsPossible = async (set: string, step: Promise<void>): Promise<void> => {
@@ -93,7 +95,8 @@ export const setApi = (parts: {
   };
 
   return {
-    async createDiskEncryptionSet(request: CreateDiskEncryptionSetRequest, { cause }: Call): Promise<WireSet> {
+    async createDiskEncryptionSet(request: CreateDiskEncryptionSetRequest, call: Call): Promise<WireSet> {
+      const { cause } = call;
       names.resourceGroup.parse(request.parent, 'parent');
       const id = checkId(request.diskEncryptionSetId, 'diskEncryptionSet', 'disk_encryption_set_id');
       const set = `${request.parent}/diskEncryptionSets/${id}`;
@@ -110,6 +113,7 @@ export const setApi = (parts: {
       // A repeat is answered without the vault: its key may be lost, or another, by now.
       const isRepeat = (known.status === 'creating' || known.status === 'active') && isSameWish(known, wish);
       if (!isRepeat) {
+        await subscriptions.requireOwn(set, call);
         const { key, tenant } = await chooseKey({ set, location, keyUrl, sourceVault }, cause);
         if (known.status === 'absent' || known.status === 'deleted') await checkLimit(set, location);
         const founding = { ...wish, tenant, principal: `principals/${random.uuid()}` };

@@ -8,6 +8,7 @@ import type {
   Disk as WireDisk,
 } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import type { Subscriptions } from '@interlock/host';
 import {
   type Authorizer,
   type Call,
@@ -101,11 +102,12 @@ export const diskApi = (parts: {
   readonly turns: Turns;
   readonly settling: Settling;
   readonly authorize: Authorizer;
+  readonly subscriptions: Pick<Subscriptions, 'requireOwn'>;
   readonly clock: Clock;
   readonly show: ShowDisk;
 }) => {
   const { disks, snapshots, creation, encryptionChange, growth, sessions, keyAccess, leases } = parts;
-  const { volumes, turns, settling, authorize, clock, show } = parts;
+  const { volumes, turns, settling, authorize, subscriptions, clock, show } = parts;
 
   /** Compute acts for whoever it has asked about already; everybody else needs the role. */
   const permit = async (call: Call, action: string, scope: string): Promise<void> => {
@@ -182,6 +184,8 @@ export const diskApi = (parts: {
       const disk = checkId(request.diskId, 'disk', 'disk_id');
       const name = named(names.disk.format({ subscription, resourceGroup, disk }));
       await permit(call, 'compute/disks/write', request.parent);
+      // Compute has looked in the name of its own caller.
+      if (principalOf(call).workload !== 'compute') await subscriptions.requireOwn(name, call);
       const sku = skuFromWire(request.sku);
       const { location } = request;
       if (location === '') throw missing('location', 'the region, for example westeurope');

@@ -11,6 +11,7 @@ import type {
   SetPermissionModelRequest,
 } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import { type Category, Rejection } from '@interlock/event-store';
+import type { Subscriptions } from '@interlock/host';
 import {
   type Authorizer,
   type Call,
@@ -56,8 +57,7 @@ export const vaultApi = (parts: {
   readonly authorize: Authorizer;
   readonly log: AuditLog;
   readonly urls: KeyUrls;
-  /** Tenant (`tenants/<t>`) of a subscription, for the caller. @throws Rejection NOT_FOUND SUBSCRIPTION_NOT_FOUND */
-  readonly tenantOf: (subscription: string, call: Call) => Promise<string>;
+  readonly subscriptions: Pick<Subscriptions, 'requireOwn'>;
   readonly purgeVault: VaultPurge;
   readonly confirm: Confirmation;
   readonly purgeProtectionDefault: boolean;
@@ -86,11 +86,11 @@ export const vaultApi = (parts: {
   return {
     createVault: log.audited('VaultPut', async (request: CreateVaultRequest, call: Call, entry) => {
       const vaultId = checkId(request.vaultId, 'vault', 'vault_id').toLowerCase();
-      const { subscription } = names.resourceGroup.parse(request.resourceGroup, 'resource_group');
+      names.resourceGroup.parse(request.resourceGroup, 'resource_group');
       await requirePermission(authorize, principalOf(call), 'keyVault/vaults/write', scopeOf(request, vaultId));
       const wish = {
         resourceGroup: request.resourceGroup,
-        tenant: await parts.tenantOf(`subscriptions/${subscription}`, call),
+        tenant: await parts.subscriptions.requireOwn(request.resourceGroup, call),
         location: checkedLocation(request.location),
         sku: request.sku === 'PREMIUM' ? 'premium' : 'standard',
         permissionModel:
