@@ -83,9 +83,15 @@ test('a NATS server that is gone or silent is named, with where it was looked fo
   try {
     await server.pause();
     await assert.rejects(asked(), { message: `NATS (${host}) did not answer within 200 ms` });
+    assert.equal(bus.outage?.(), undefined, 'a server that fell silent is no lost connection');
     await server.kill();
     await until(() => !bus.isConnected());
+    // Known at once, where a publish finds out when the time for its acknowledgement is over.
+    assert.match(String(bus.outage?.()?.error), new RegExp(`NATS is not reachable at ${host}`));
     await assert.rejects(asked(), { message: `NATS is not reachable at ${host}` });
+    await server.start();
+    await until(() => bus.isConnected());
+    assert.equal(bus.outage?.(), undefined);
   } finally {
     await bus.close();
     await server.remove();

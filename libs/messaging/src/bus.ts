@@ -1,3 +1,5 @@
+import type { Outage } from '@interlock/runtime';
+
 /** A message handed to a subscriber. It comes again, with a higher count, unless it is acknowledged in time. */
 export interface Delivery {
   readonly bytes: Uint8Array;
@@ -46,6 +48,11 @@ export interface Bus {
    * the bus may have forgotten what it acknowledged then.
    */
   session(): number;
+  /**
+   * Since when nothing reaches the bus, for one that has a connection to lose; undefined while it stands. Known before any publish
+   * fails for it.
+   */
+  readonly outage?: () => Outage | undefined;
   /** Ends every subscription and the connection. */
   close(): Promise<void>;
 }

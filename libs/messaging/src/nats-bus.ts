@@ -1,4 +1,4 @@
-import { type Clock, failureLog, type Logger } from '@interlock/runtime';
+import { type Clock, failureLog, type Logger, type Outage } from '@interlock/runtime';
 import {
   AckPolicy,
   type Consumer,
@@ -105,18 +105,18 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
     });
   const fetching = new Set<ConsumerMessages>();
   let session = 1;
-  let isConnected = true;
+  let lost: Outage | undefined;
 
   const watchConnection = async (): Promise<void> => {
     for await (const status of connection.status()) {
-      if (status.type === 'disconnect') isConnected = false;
+      if (status.type === 'disconnect') lost ??= { since: clock.now(), failures: 1, error: unreachable() };
       if (status.type === 'error' && status.error instanceof PermissionViolationError) {
         publishing.forbidden(status.error.subject, status.error);
       }
       // Also of what was published in between: the library forgets it with each attempt to connect.
       if (status.type === 'disconnect' || status.type === 'reconnect') publishing.interrupted();
       if (status.type !== 'reconnect') continue;
-      isConnected = true;
+      lost = undefined;
       session += 1;
       created.clear();
       // A request for messages dies with its connection; stopped here it is made anew at once instead of timing out.
@@ -189,14 +189,16 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
     }
   };
 
+  const where = (): string => options.servers.map(withoutLogin).join(', ');
+  const unreachable = (cause?: unknown): Error => new Error(`NATS is not reachable at ${where()}`, { cause });
+
   /** A silence in words that say whose it is: the library's own are `timeout`. */
   const named = (error: unknown): unknown => {
     const isSilence = !(error instanceof JetStreamApiError || error instanceof PermissionViolationError);
-    const where = options.servers.map(withoutLogin).join(', ');
-    if (!isConnected && isSilence) return new Error(`NATS is not reachable at ${where}`, { cause: error });
+    if (lost && isSilence) return unreachable(error);
     const isTimeout = error instanceof TimeoutError;
     return isTimeout
-      ? new Error(`NATS (${where}) did not answer within ${publishTimeoutMs} ms`, { cause: error })
+      ? new Error(`NATS (${where()}) did not answer within ${publishTimeoutMs} ms`, { cause: error })
       : error;
   };
 
@@ -263,7 +265,8 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
       }
     },
     session: () => session,
-    isConnected: () => isConnected && !connection.isClosed(),
+    outage: () => lost,
+    isConnected: () => lost === undefined && !connection.isClosed(),
     async close() {
       await connection.close();
       publishing.interrupted();

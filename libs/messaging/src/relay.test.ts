@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type EventStore, memoryStore, type StreamName } from '@interlock/event-store';
-import { type Logger, logger, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
+import { type Logger, logger, type Outage, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { ToFact } from './facts.ts';
 import { type MemoryBus, memoryBus } from './memory-bus.ts';
@@ -95,6 +95,28 @@ test('tells what is to be told, with its cause, and keeps to itself what is not'
   assert.equal(fact?.eventTime?.getTime(), event?.time);
   assert.deepEqual([batch?.previousPosition, batch?.firstPosition, batch?.lastPosition], [0, 1, 3]);
   await relay.stop();
+});
+
+test('an outage of the bus is told at once and from its beginning, before anything that is told has failed', async () => {
+  const { clock, store, bus, log } = world();
+  let lost: Outage | undefined;
+  const relay = startRelay({
+    service: 'src',
+    store,
+    bus: { ...bus, outage: () => lost },
+    toFact,
+    clock,
+    random: seededRandom(1),
+    log,
+    tracer,
+  });
+  await clock.drive(clock.sleep(10));
+  assert.equal(relay.outage(), undefined);
+  lost = { since: clock.now(), failures: 1, error: new Error('NATS is not reachable') };
+  assert.equal(relay.outage(), lost);
+  lost = undefined;
+  assert.equal(relay.outage(), undefined);
+  await clock.drive(relay.stop());
 });
 
 test('is woken by a commit, without a timer', async () => {

@@ -186,7 +186,8 @@ export const startRelay = (options: RelayOptions): Relay => {
 
   return {
     position: () => acknowledged,
-    outage: attempts.outage,
+    // The bus knows of a lost connection at once, the relay with the next thing it tells.
+    outage: () => bus.outage?.() ?? attempts.outage(),
     async stop() {
       stopping.abort();
       await Promise.all(alone);
