@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ReadFeedRequest } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { memoryStore } from '@interlock/event-store';
+import { memoryStore, StoreUnavailable } from '@interlock/event-store';
 import { seededRandom, virtualClock } from '@interlock/runtime';
 import { messagingApi } from './messaging-api.ts';
 import { partitionOf } from './subjects.ts';
@@ -142,7 +142,8 @@ test('a service that cannot tell says so, since when, why, and how much waits; t
   const api = messagingApi({ service: 'src', store, toFact, consumers: [], relay, clock, log });
   await world.append('disk-1', 'Created', 'Changed');
   await clock.pass(100);
-  assert.deepEqual(await api.getRelay(), { position: 2, gap: 0, failingSince: undefined, problem: '' });
+  const failing = 'SERVER_UNSPECIFIED';
+  assert.deepEqual(await api.getRelay(), { position: 2, gap: 0, failingSince: undefined, problem: '', failing });
   world.bus.disconnect();
   const cutAt = clock.now();
   await world.append('disk-1', 'Changed');
@@ -152,13 +153,22 @@ test('a service that cannot tell says so, since when, why, and how much waits; t
   const failingSince = silent.failingSince?.getTime() ?? assert.fail('it fails');
   assert.ok(failingSince - cutAt < 2_000, `${failingSince - cutAt} ms after the cut`);
   assert.match(silent.problem, /./);
+  assert.equal(silent.failing, 'BUS');
   const warnings = world.lines.filter((line) => line.includes('relay begins again'));
   assert.ok(warnings.length >= 2 && warnings.length <= 3, `${warnings.length} lines in two minutes`);
   world.bus.reconnect();
   await clock.pass(10_000);
-  assert.deepEqual(await api.getRelay(), { position: 3, gap: 0, failingSince: undefined, problem: '' });
+  assert.deepEqual(await api.getRelay(), { position: 3, gap: 0, failingSince: undefined, problem: '', failing });
   assert.equal(world.lines.filter((line) => line.includes('relay tells again')).length, 1);
   await relay.stop();
+});
+
+test('a relay that does not reach its store says that, and not that the bus is away', async () => {
+  const { source: store, clock, log } = testWorld();
+  const error = new StoreUnavailable('the event store cannot be reached');
+  const relay = { position: () => 0, outage: () => ({ since: clock.now(), failures: 1, error }) };
+  const api = messagingApi({ service: 'src', store, toFact, consumers: [], relay, clock, log });
+  assert.equal((await api.getRelay()).failing, 'STORE');
 });
 
 test('the processes of a service are listed as its store knows them, in pages', async () => {

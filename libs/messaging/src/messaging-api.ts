@@ -13,7 +13,7 @@ import type {
   ReplayParkedFactResponse,
   Replica,
 } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { type EventStore, Rejection } from '@interlock/event-store';
+import { type EventStore, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger } from '@interlock/runtime';
 import type { Consumer } from './consumer.ts';
 import type { ToFact } from './facts.ts';
@@ -110,6 +110,7 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
         gap: Math.max(0, head - position),
         failingSince: outage && new Date(outage.since),
         problem: outage ? messageOf(outage.error) : '',
+        failing: outage === undefined ? 'SERVER_UNSPECIFIED' : isOfStore(outage.error) ? 'STORE' : 'BUS',
       };
     },
 
@@ -126,6 +127,8 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
     },
   };
 };
+
+const isOfStore = (error: unknown): boolean => error instanceof StoreUnavailable;
 
 /** A page of what is listed from memory, and the token of the next one: the name of the last on this. */
 const pageOf = <Item extends { readonly name: string }>(

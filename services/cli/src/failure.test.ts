@@ -62,6 +62,21 @@ test('more time is offered to who had too little, and not where nobody listens',
   assert.equal(hintOf('DEADLINE_EXCEEDED'), 'interlock status shows who serves; give it longer with --timeout');
 });
 
+test('whatever a service could not do for want of another says where to look', () => {
+  const hintOf = (reason: string) => failureOf(new Rejection('UNAVAILABLE', reason, ''), trace, names).hint ?? '';
+  for (const reason of ['DEPENDENCY_UNAVAILABLE', 'DISK_HOST_LEASE_OVER']) {
+    assert.equal(hintOf(reason), 'interlock status shows who serves');
+  }
+  assert.match(hintOf('STORE_UNAVAILABLE'), /does not reach Postgres: interlock status/);
+  const late = new NotSettled('VM_START_TIMED_OUT', 'late');
+  assert.match(failureOf(late, trace, names).hint ?? '', /^interlock status shows who serves; then interlock vm start/);
+});
+
+test('who is not let in may have been deleted, which is not told to whoever has no token', () => {
+  const error = new Rejection('UNAUTHENTICATED', 'INVALID_CLIENT', '');
+  assert.match(failureOf(error, trace, names).hint ?? '', /deleted is answered alike \(interlock principal show/);
+});
+
 test('what was not understood has no trace: nothing was sent', () => {
   assert.equal(failureText(failureOf(new UsageError('missing <vm>'), trace, names)), 'error: missing <vm>');
 });

@@ -2,7 +2,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
-import { hintFor } from './hints.ts';
+import { hintFor, whoServes } from './hints.ts';
 import { ClusterProblem } from './kubectl.ts';
 import { type NameDefaults, shortName } from './names.ts';
 import { NoCloud } from './settings.ts';
@@ -43,7 +43,9 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
     const causeTrace = causeIn(metadata, trace);
     const { resource } = metadata;
     const message = resource === undefined ? error.message : `${shortName(resource, names)}: ${error.message}`;
-    return { exitCode, code, reason, message, metadata, trace, causeTrace, hint: hintFor(reason, metadata, names) };
+    // Whatever a service could not do for want of another, that is where to look.
+    const hint = hintFor(reason, metadata, names) ?? (code === 'UNAVAILABLE' ? whoServes : undefined);
+    return { exitCode, code, reason, message, metadata, trace, causeTrace, hint };
   }
   if (error instanceof NotSettled) {
     const { reason, message, metadata } = error;
@@ -71,7 +73,7 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
       trace: error.traceId ?? trace,
       hint: isInternal
         ? 'the cause is in the log of the service, in the data folder'
-        : `interlock status shows who serves${error.code === 'DEADLINE_EXCEEDED' ? '; give it longer with --timeout' : ''}`,
+        : `${whoServes}${error.code === 'DEADLINE_EXCEEDED' ? '; give it longer with --timeout' : ''}`,
     };
   }
   if (error instanceof NoCloud) {

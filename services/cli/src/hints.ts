@@ -3,6 +3,9 @@ import { roleWith } from './role-hints.ts';
 
 type Facts = Readonly<Record<string, string>>;
 
+/** What to look at where something gives no answer. */
+export const whoServes = 'interlock status shows who serves';
+
 /** What can be done about a refusal, as a command where there is one; `undefined` where nothing sensible is known. */
 export function hintFor(reason: string, facts: Facts, names: NameDefaults): string | undefined {
   const about = (pattern: RegExp): string | undefined => {
@@ -36,9 +39,13 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
     KEY_VAULT_UNREACHABLE: 'try again; interlock status shows whether the key vault serves',
     KEY_VAULT_ON_HOLD: `look at what was restored (interlock hold show, interlock key list ${vault}), then interlock hold confirm ${facts.hold ?? '<hold>'}`,
     THROTTLED: 'try again in a moment',
+    STORE_UNAVAILABLE: 'the service does not reach Postgres: interlock status shows whom else that fails; try again',
+    VM_START_TIMED_OUT: `${whoServes}; then interlock vm start ${machine}`,
+    GUEST_START_FAILED: `interlock vm start ${machine}; where that fails as well, the cause is in the log of compute`,
     CONTENTION: 'try again',
     ETAG_MISMATCH: 'somebody changed it meanwhile: show it and repeat with its etag',
-    INVALID_CLIENT: 'check --as: the principal, and the file with its secret',
+    INVALID_CLIENT:
+      'check --as: the principal, and the file with its secret; a principal that was deleted is answered alike (interlock principal show <principal>, as somebody who may look, tells)',
     DISK_ATTACHED: `interlock vm deallocate ${machine}; to delete the disk, or give it to another machine, interlock vm detach ${machine} ${disk}`,
     DISK_ENCRYPTION_SET_IN_USE: `interlock set resources ${set}`,
     ENCRYPTION_SET_MISSING: 'name a set with --set',

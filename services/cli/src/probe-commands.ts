@@ -11,7 +11,9 @@ export function addProbeCommands(program: Command, runner: Pick<Runner, 'probe'>
     .description('says whether a steady state holds: ends with 0 or 1, for experiments and monitors')
     .usage('<state> [--flags]');
 
-  const services = probe.command('services').description('every service answers, tells its facts and is not behind');
+  const services = probe
+    .command('services')
+    .description('every service answers, tells its facts and is not behind; Postgres and NATS are there');
   services.option('--gap <n>', 'how many facts a service may be behind', '0');
   services.action(() =>
     runner.probe('probe services', services.optsWithGlobals(), async (session) =>

@@ -8,6 +8,7 @@ import { problemText } from './failure.ts';
 import { currentHold } from './hold.ts';
 import { fullName } from './names.ts';
 import { isObject, methodOf } from './schema.ts';
+import { type ServerWord, serverStatuses, serverText, serverWord } from './servers.ts';
 import { type Session, writeJson } from './session.ts';
 import { services } from './settings.ts';
 
@@ -17,28 +18,43 @@ export interface Finding {
   readonly text: string;
 }
 
+/** What a probe found out about a service, and what that says of its servers. */
+type ServiceFinding = Finding & ServerWord & { readonly service: Workload };
+
 /** What a probe works with. */
 type ProbeSession = Pick<Session, 'terminal' | 'isJson' | 'settings'> & {
   readonly caller: Pick<Session['caller'], 'call'>;
 };
 
 /**
- * Every service answers, tells its facts, is not on hold, and is no more than `gapMax` facts behind with those of others. One
- * that does not answer is a finding beside the others: whoever reads this wants to know which.
+ * Every service answers, tells its facts, is not on hold, and is no more than `gapMax` facts behind with those of others; and by
+ * what they say, Postgres and NATS are there. One that does not answer is a finding beside the others: whoever reads this
+ * wants to know which.
  */
-export const probeServices = async ({ caller }: ProbeSession, gapMax: number): Promise<readonly Finding[]> =>
-  Promise.all(
-    services.map(async (service) => {
+export const probeServices = async ({ caller }: ProbeSession, gapMax: number): Promise<readonly Finding[]> => {
+  const found = await Promise.all(
+    services.map(async (service): Promise<ServiceFinding> => {
       try {
         return await probeService(caller, service, gapMax);
       } catch (error) {
         if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
-        return { isSo: false, text: `${service} does not say how it does: ${problemText(error)}` };
+        const text = `${service} does not say how it does: ${problemText(error)}`;
+        return { isSo: false, text, service, ...serverWord(error) };
       }
     }),
   );
+  const servers = serverStatuses(found).map((server) => ({
+    isSo: server.state === 'serving',
+    text: `${server.server} ${server.state === 'serving' ? 'serves' : `is ${server.state}: ${serverText(server)}`}`,
+  }));
+  return [...found.map(({ isSo, text }) => ({ isSo, text })), ...servers];
+};
 
-const probeService = async (caller: ProbeSession['caller'], service: Workload, gapMax: number): Promise<Finding> => {
+const probeService = async (
+  caller: ProbeSession['caller'],
+  service: Workload,
+  gapMax: number,
+): Promise<ServiceFinding> => {
   const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
   const [relay, { consumers }] = await Promise.all([ask('GetRelay'), ask('ListConsumers')]);
   const rows = Array.isArray(consumers) ? consumers.filter(isObject) : [];
@@ -50,6 +66,8 @@ const probeService = async (caller: ProbeSession['caller'], service: Workload, g
   return {
     isSo: silent === '' && hold === undefined && gap <= gapMax && parked === 0,
     text: `${service} is ${gap} facts behind, ${parked} parked${silent}${held}`,
+    service,
+    ...serverWord(relay),
   };
 };
 

@@ -74,17 +74,23 @@ test('Postgres and NATS are named: those a service cannot reach, and which', asy
   assert.match(calm.text, /^postgres +serving$/m);
   assert.match(calm.text, /^nats +serving$/m);
   const gone = new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'the event store cannot be reached');
-  const silent = { position: '7', gap: '3', failingSince: '2026-01-01T00:00:00Z', problem: 'timeout' };
+  const silent = { position: '7', gap: '3', failingSince: '2026-01-01T00:00:00Z', problem: 'timeout', failing: 'BUS' };
   const relays = { disk: gone, compute: gone, 'key-vault': silent };
   const { isWell, text } = await ask(relays);
   assert.equal(isWell, false);
-  assert.match(text, /^disk +unreachable +UNAVAILABLE STORE_UNAVAILABLE/m);
+  assert.match(text, /^disk +no store +does not reach Postgres$/m);
   assert.match(text, /^postgres +failing +disk, compute cannot reach it$/m);
   assert.match(text, /^nats +failing +key-vault cannot tell through it$/m);
   assert.deepEqual(JSON.parse((await ask(relays, true)).text).servers, [
     { server: 'postgres', state: 'failing', services: ['disk', 'compute'] },
     { server: 'nats', state: 'failing', services: ['key-vault'] },
   ]);
+  // Nothing is told without a store either, and that is no word about NATS.
+  const stuck = await ask(Object.fromEntries(services.map((service) => [service, { ...silent, failing: 'STORE' }])));
+  assert.match(stuck.text, /^postgres +failing +identity, .*compute cannot reach it$/m);
+  assert.match(stuck.text, /^nats +unknown +no service says how it does$/m);
+  const mute = await ask(Object.fromEntries(services.map((service) => [service, silent])));
+  assert.match(mute.text, /^postgres +serving$/m);
   const down = new RpcFailure('UNAVAILABLE', 'm', 'p', 'connect ECONNREFUSED');
   const all = Object.fromEntries(services.map((service) => [service, down]));
   assert.match((await ask(all)).text, /^postgres +unknown +no service says how it does$/m);

@@ -6,17 +6,18 @@ import type { Caller } from './calls.ts';
 import { problemText } from './failure.ts';
 import { currentHold } from './hold.ts';
 import { isObject, methodOf } from './schema.ts';
+import { type ServerStatus, type ServerWord, serverStatuses, serverText, serverWord } from './servers.ts';
 import { type Session, writeJson } from './session.ts';
 import { services } from './settings.ts';
 
 /** How one service does. */
-interface ServiceStatus {
+interface ServiceStatus extends ServerWord {
   readonly service: Workload;
   /**
    * `degraded`: it serves, with a process less than it had. `silent`: it serves, and cannot tell the others what happens in
-   * it. `on hold`: it lets nobody use a key.
+   * it. `on hold`: it lets nobody use a key. `no store`: it answers, and does not reach what it keeps everything in.
    */
-  readonly state: 'serving' | 'degraded' | 'silent' | 'on hold' | 'refusing' | 'unreachable';
+  readonly state: 'serving' | 'degraded' | 'silent' | 'on hold' | 'no store' | 'refusing' | 'unreachable';
   /** Round trip of the question, in milliseconds. */
   readonly answerMs: number;
   /** Facts of other services it has not applied yet, and how long the oldest has waited. */
@@ -29,20 +30,6 @@ interface ServiceStatus {
   readonly replicas: readonly ReplicaStatus[];
   /** Why it is in no other state than `serving`; empty there. */
   readonly problem: string;
-  /** What it needs and does not reach, as far as it says. */
-  readonly lacks: readonly ServerName[];
-}
-
-/** What every service needs: its store, and the bus. */
-type ServerName = 'postgres' | 'nats';
-
-/** How a server does, as services say who need it. */
-interface ServerStatus {
-  readonly server: ServerName;
-  /** `unknown`: no service answers that could say. */
-  readonly state: 'serving' | 'failing' | 'unknown';
-  /** Those it fails. */
-  readonly services: readonly Workload[];
 }
 
 /** How one process of a service does, as its signs of life in the store of the service tell. */
@@ -59,7 +46,7 @@ type StatusSession = Pick<Session, 'clock' | 'terminal' | 'isJson'> & { readonly
 /** Asks every service how it does and shows it. @returns whether all serve and tell, with every process they had */
 export async function showStatus(session: StatusSession): Promise<boolean> {
   const found = await Promise.all(services.map((service) => statusOf(service, session)));
-  const servers = (['postgres', 'nats'] as const).map((server) => serverStatus(server, found));
+  const servers = serverStatuses(found);
   const { terminal, isJson } = session;
   if (isJson) writeJson(terminal, { services: found.map(jsonOf), servers: servers.map(serverJsonOf) });
   else {
@@ -72,14 +59,16 @@ export async function showStatus(session: StatusSession): Promise<boolean> {
       terminal.out(`${service.padEnd(20)} ${state.padEnd(12)} ${rest}`);
       if (replicas.length > 1) for (const replica of replicas) terminal.out(replicaLine(replica));
     }
-    for (const server of servers) terminal.out(serverLine(server));
+    for (const server of servers) {
+      terminal.out(`${server.server.padEnd(20)} ${server.state.padEnd(12)} ${serverText(server)}`.trimEnd());
+    }
   }
   return found.every(({ state }) => state === 'serving');
 }
 
 async function statusOf(service: Workload, { caller, clock }: StatusSession): Promise<ServiceStatus> {
   const since = clock.monotonicMs();
-  const base = { service, gap: 0, lagMs: 0, parked: 0, untold: 0, replicas: [], lacks: [] };
+  const base = { service, gap: 0, lagMs: 0, parked: 0, untold: 0, replicas: [] };
   try {
     const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
     const questions = ['ListConsumers', 'GetRelay', 'ListReplicas'].map(ask);
@@ -101,36 +90,21 @@ async function statusOf(service: Workload, { caller, clock }: StatusSession): Pr
       untold: Number(relay.gap ?? 0),
       replicas,
       problem,
-      lacks: silence === '' ? [] : ['nats'],
+      ...serverWord(relay),
     };
   } catch (error) {
     if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
     const isAnswer = error instanceof Rejection && error.code !== 'UNAVAILABLE';
+    const word = serverWord(error);
     return {
       ...base,
-      state: isAnswer ? 'refusing' : 'unreachable',
+      state: word.lacks.length > 0 ? 'no store' : isAnswer ? 'refusing' : 'unreachable',
       answerMs: Math.round(clock.monotonicMs() - since),
-      problem: problemText(error),
-      lacks: error instanceof Rejection && error.reason === 'STORE_UNAVAILABLE' ? ['postgres'] : [],
+      problem: word.lacks.length > 0 ? 'does not reach Postgres' : problemText(error),
+      ...word,
     };
   }
 }
-
-/** A service that does not answer says nothing about what it needs. */
-function serverStatus(server: ServerName, found: readonly ServiceStatus[]): ServerStatus {
-  const failed = found.filter(({ lacks }) => lacks.includes(server)).map(({ service }) => service);
-  const isKnown = found.some(({ state, lacks }) => state !== 'unreachable' || lacks.includes(server));
-  return { server, services: failed, state: failed.length > 0 ? 'failing' : isKnown ? 'serving' : 'unknown' };
-}
-
-const serverLine = ({ server, state, services: failed }: ServerStatus): string =>
-  `${server.padEnd(20)} ${state.padEnd(12)} ${
-    state === 'failing'
-      ? `${failed.join(', ')} ${server === 'postgres' ? 'cannot reach it' : 'cannot tell through it'}`
-      : state === 'unknown'
-        ? 'no service says how it does'
-        : ''
-  }`.trimEnd();
 
 const serverJsonOf = (status: ServerStatus): JsonObject => ({ ...status, services: [...status.services] });
 
@@ -138,6 +112,7 @@ const jsonOf = (status: ServiceStatus): JsonObject => ({
   ...status,
   replicas: status.replicas.map((replica) => ({ ...replica })),
   lacks: [...status.lacks],
+  reaches: [...status.reaches],
 });
 
 const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] =>

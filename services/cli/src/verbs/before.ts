@@ -5,6 +5,7 @@ import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import type { Caller } from '../calls.ts';
 import { problemText } from '../failure.ts';
+import { whoServes } from '../hints.ts';
 import { isObject, methodOf } from '../schema.ts';
 
 /** What is looked at with. */
@@ -137,7 +138,8 @@ export const setBefore: Before = async ({ caller, request }) => {
   } catch (error) {
     const isDown = error instanceof RpcFailure || (error instanceof Rejection && error.retryable());
     if (!isDown && !(error instanceof Rejection && error.code === 'PERMISSION_DENIED')) throw error;
-    return { request, doubt: `whether there is a set ${name} is not known: ${problemText(error)}` };
+    const doubt = `whether there is a set ${name} is not known: ${problemText(error)}`;
+    return { request, doubt: isDown ? `${doubt} (${whoServes})` : doubt };
   }
 };
 

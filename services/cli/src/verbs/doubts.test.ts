@@ -94,5 +94,5 @@ test('G10: a machine that runs and waits for a key vault is said to wait, alone 
   assert.equal(ofOthers, '', 'the list is of one group');
   assert.deepEqual(await told(new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '')), ['', '']);
   for (const said of await told(new RpcFailure('UNAVAILABLE', 'ListLeases', 'p', 'refused. Resolution note: ')))
-    assert.match(said, /is not known: .*refused$/);
+    assert.match(said, /is not known: .*refused \(interlock status shows who serves\)$/);
 });

@@ -5,6 +5,7 @@ import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import type { Caller } from '../calls.ts';
 import { problemText } from '../failure.ts';
+import { whoServes } from '../hints.ts';
 import { isObject, methodOf } from '../schema.ts';
 
 /** What may be wrong with what was done, found out by asking another service; undefined when nothing is. */
@@ -59,7 +60,7 @@ export const scopeDoubt: Doubt = async (caller, { scope }) => {
       return `there is no ${name}: the role has no effect until a vault of that name is made in ${group}`;
     // Whoever may not see vaults learns nothing about them here either.
     if (isAnswer && error.code === 'PERMISSION_DENIED') return undefined;
-    return `the role is given; whether there is ${name} in ${group} is not known: ${problemText(error)}`;
+    return `the role is given; whether there is ${name} in ${group} is not known: ${problemText(error)} (${whoServes})`;
   }
 };
 
@@ -95,7 +96,7 @@ const unlessSilent = async (find: () => Promise<string | undefined>): Promise<st
   } catch (error) {
     if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
     if (error instanceof Rejection && error.code === 'PERMISSION_DENIED') return undefined;
-    return `whether reads and writes wait for a key vault is not known: ${problemText(error)}`;
+    return `whether reads and writes wait for a key vault is not known: ${problemText(error)} (${whoServes})`;
   }
 };
 
