@@ -37,19 +37,20 @@ export interface Failure {
 
 /** @param trace trace of the command that failed; absent when none had begun */
 export function failureOf(error: unknown, trace: string | undefined, names: NameDefaults): Failure {
+  const short = (name: string): string => shortName(name, names);
   if (error instanceof Rejection) {
     const { code, reason, metadata } = error;
     const exitCode = code === 'UNAVAILABLE' ? ExitCode.unreachable : ExitCode.refused;
     const causeTrace = causeIn(metadata, trace);
     const { resource } = metadata;
-    const message = resource === undefined ? error.message : `${shortName(resource, names)}: ${error.message}`;
+    const message = resource === undefined ? error.message : `${short(resource)}: ${error.message}`;
     // Whatever a service could not do for want of another, that is where to look.
-    const hint = hintFor(reason, metadata, names) ?? (code === 'UNAVAILABLE' ? whoServes : undefined);
+    const hint = hintFor(reason, metadata, short) ?? (code === 'UNAVAILABLE' ? whoServes : undefined);
     return { exitCode, code, reason, message, metadata, trace, causeTrace, hint };
   }
   if (error instanceof NotSettled) {
     const { reason, message, metadata } = error;
-    const hint = hintFor(reason, metadata, names);
+    const hint = hintFor(reason, metadata, short);
     return {
       exitCode: ExitCode.refused,
       code: 'FAILED',

@@ -1,4 +1,3 @@
-import { type NameDefaults, shortName } from './names.ts';
 import { roleWith } from './role-hints.ts';
 
 type Facts = Readonly<Record<string, string>>;
@@ -6,11 +5,14 @@ type Facts = Readonly<Record<string, string>>;
 /** What to look at where something gives no answer. */
 export const whoServes = 'interlock status shows who serves';
 
-/** What can be done about a refusal, as a command where there is one; `undefined` where nothing sensible is known. */
-export function hintFor(reason: string, facts: Facts, names: NameDefaults): string | undefined {
+/**
+ * What can be done about a refusal, as a command where there is one; `undefined` where nothing sensible is known.
+ * @param short a name as people type it
+ */
+export function hintFor(reason: string, facts: Facts, short: (name: string) => string): string | undefined {
   const about = (pattern: RegExp): string | undefined => {
     const found = Object.values(facts).find((value) => pattern.test(value));
-    return found === undefined ? undefined : shortName(found, names);
+    return found === undefined ? undefined : short(found);
   };
   const version = about(/^vaults\/[^/]+\/keys\//) ?? '<vault>/<key>';
   const key = version.split('/').slice(0, 2).join('/');
@@ -19,9 +21,7 @@ export function hintFor(reason: string, facts: Facts, names: NameDefaults): stri
   const machine = about(/\/virtualMachines\/[^/]+$/) ?? '<vm>';
   const disk = about(/\/disks\/[^/]+$/) ?? '<disk>';
   // Of a set that was given another key already, and whose disks wait for the word of who owns the old one.
-  const assigned = facts.assigned_key
-    ? shortName(facts.assigned_key, names).split('/').slice(0, 2).join('/')
-    : undefined;
+  const assigned = facts.assigned_key ? short(facts.assigned_key).split('/').slice(0, 2).join('/') : undefined;
   const otherKey =
     assigned === undefined
       ? `or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`

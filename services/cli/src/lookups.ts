@@ -6,8 +6,11 @@ import type { Resolver } from './draft.ts';
 import { isObject, methodOf } from './schema.ts';
 import { UsageError } from './usage-error.ts';
 
-/** Answers lookups by asking the services. Each method throws what the service answers, a missing key for example. */
-export function resolverOf(caller: Caller): Resolver {
+/**
+ * Answers lookups by asking the services. Each method throws what the service answers, a missing key for example.
+ * @param spoken gets the principals that were found, by the full name of the set, or `me`
+ */
+export function resolverOf(caller: Caller, spoken: (principal: string, by: string) => void): Resolver {
   const version = (name: string): Promise<JsonObject> =>
     caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetKeyVersion'), { name });
   return {
@@ -26,9 +29,14 @@ export function resolverOf(caller: Caller): Resolver {
     setIdentity: async (name) => {
       const getSet = methodOf(DiskEncryptionSetServiceDefinition, 'GetDiskEncryptionSet');
       const { identity } = await caller.call('disk-encryption-set', getSet, { name });
-      return isObject(identity) ? textOf(identity, 'principal') : '';
+      const principal = isObject(identity) ? textOf(identity, 'principal') : '';
+      spoken(principal, name);
+      return principal;
     },
-    self: () => caller.principal,
+    self: () => {
+      spoken(caller.principal, 'me');
+      return caller.principal;
+    },
   };
 }
 

@@ -11,6 +11,8 @@ export interface NameDefaults {
   readonly subscription: string | undefined;
   /** Last segment of a resource group. */
   readonly group: string | undefined;
+  /** Principals (`principals/{uuid}`) by how they were typed in this command: `set:des1`, `me`. Nobody knows them by their ids. */
+  readonly spoken?: ReadonlyMap<string, string>;
 }
 
 /**
@@ -36,8 +38,13 @@ export function fullName(kind: NameKind, text: string, defaults: NameDefaults, f
   return validated(kind, full, flag);
 }
 
-/** The short form that `fullName` completes again under the same defaults; a text of another shape as it is. */
+/**
+ * The short form that `fullName` completes again under the same defaults; a text of another shape as it is. A principal that was
+ * typed by another name has that before its id.
+ */
 export function shortName(text: string, defaults: NameDefaults): string {
+  const said = defaults.spoken?.get(text);
+  if (said !== undefined) return `${said} (${shortName(text, { ...defaults, spoken: new Map() })})`;
   const words = text.split('/');
   const kind = Object.values(names).find(
     ({ pattern }) =>

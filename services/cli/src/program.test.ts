@@ -257,7 +257,7 @@ test('a key is disabled and enabled as a whole, a version by its name, and it is
   await run('key', 'enable', 'kv1/k1');
   assert.equal(
     lines.at(-1),
-    'enabled: 1 version; disabled by its own name and still so, to be enabled by it: kv1/k1/1',
+    'enabled: 1 version; disabled by its own name and still so, to be enabled by it (interlock key enable <version>): kv1/k1/1',
   );
   await run('key', 'disable', version);
   assert.match(lines.at(-1) ?? '', /this version alone/);

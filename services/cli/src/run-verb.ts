@@ -38,10 +38,13 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   const all = verb.many?.all;
   if (all !== undefined && flags.switches.has(all.switch)) return runAll(verb, all, flags, session);
   if (flags.more.length > 0) return runEach(verb, flags.words, flags, session);
-  const seen = await lookedAt(verb, flags, await requestOf(verb, flags, session), session);
+  const spoken = new Map<string, string>();
+  const names = { ...session.settings.names, spoken };
+  const short = (name: string): string => shortName(name, names);
+  const seen = await lookedAt(verb, flags, await requestOf(verb, flags, session, spoken), short, session);
   const { request, note: change } = seen;
   const method = methodFor(verb, request);
-  const { terminal, isJson, settings, trace } = session;
+  const { terminal, isJson, trace } = session;
   // Also to a program that reads the list: it may take an empty one for an answer.
   if (seen.doubt !== undefined) terminal.err(isJson ? JSON.stringify({ doubt: seen.doubt }) : seen.doubt);
   if (method.isStream) return watch(servedBy(verb, flags), method, request, session);
@@ -52,10 +55,10 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   const answer = await answerOf(servedBy(verb, flags), method, request, session);
   const shown = await finished(verb, flags, answer, session);
   if (isJson) writeJson(terminal, shown);
-  else if (shown.deleted === true) terminal.out(`${shortName(String(shown.name), settings.names)} is gone`);
+  else if (shown.deleted === true) terminal.out(`${short(String(shown.name))} is gone`);
   else {
-    terminal.out(render(method.response, shown, settings.names, flags.switches.has('wide')));
-    const note = verb.note?.(shown, request, (name) => shortName(name, settings.names));
+    terminal.out(render(method.response, shown, names, flags.switches.has('wide')));
+    const note = verb.note?.(shown, request, short);
     for (const line of [change, note]) if (line !== undefined) terminal.out(line);
     const nothing = nothingIn(verb, method, request, shown);
     if (nothing !== undefined) terminal.err(nothing);
@@ -144,12 +147,24 @@ function methodFor({ definition, method, versionMethod }: Verb, { name }: JsonOb
 }
 
 /** The request after what its verb looks at before; one that was given whole is meant as it is. */
-async function lookedAt(verb: Verb, flags: VerbFlags, request: JsonObject, { caller }: Session): Promise<Seen> {
+async function lookedAt(
+  verb: Verb,
+  flags: VerbFlags,
+  request: JsonObject,
+  short: (name: string) => string,
+  { caller }: Session,
+): Promise<Seen> {
   if (verb.before === undefined || flags.body !== undefined) return { request };
-  return verb.before({ caller, request, switches: flags.switches });
+  return verb.before({ caller, request, switches: flags.switches, short });
 }
 
-async function requestOf(verb: Verb, flags: VerbFlags, session: Session): Promise<JsonObject> {
+/** @param spoken gets the principals that were typed by other names, by those */
+async function requestOf(
+  verb: Verb,
+  flags: VerbFlags,
+  session: Session,
+  spoken: Map<string, string>,
+): Promise<JsonObject> {
   const { caller, clock, random, terminal, settings } = session;
   const method = methodOf(verb.definition, verb.method);
   const draft = draftOf(verb, method.request, flags, {
@@ -167,7 +182,10 @@ async function requestOf(verb: Verb, flags: VerbFlags, session: Session): Promis
     const owner = flags.keyOwner === 'caller' ? caller : caller.as(flags.keyOwner);
     draft.keyOwnerToken = await owner.token('key-vault');
   }
-  const request = await resolved(draft, resolverOf(caller));
+  const resolver = resolverOf(caller, (principal, by) =>
+    spoken.set(principal, by === 'me' ? by : `set:${shortName(by, settings.names)}`),
+  );
+  const request = await resolved(draft, resolver);
   methodFor(verb, request).requestOf(request);
   return request;
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { hintFor } from './hints.ts';
+import { shortName } from './names.ts';
 import { NotSettled, type SettleOptions, settle } from './settle.ts';
 import { sleepingClock } from './test-session.ts';
 
@@ -109,7 +110,9 @@ test('a rotation that goes on only once somebody acts is said at once and given 
   assert.equal(error.metadata.assigned_key, 'vaults/v/keys/other/versions/1');
   assert.ok(clock.monotonicMs() - startedMs < 5_000, `after ${clock.monotonicMs() - startedMs} ms`);
   assert.deepEqual(said, ['UPDATING', 'waits for vaults/v/keys/k/versions/0: KEY_DISABLED']);
-  const hint = hintFor(error.reason, error.metadata, { subscription: undefined, group: undefined });
+  const hint = hintFor(error.reason, error.metadata, (name) =>
+    shortName(name, { subscription: undefined, group: undefined }),
+  );
   assert.match(
     hint ?? '',
     /^interlock key enable v\/k\/0, or give the word .* set assign-key .*des1 --key v\/other --as-key-owner$/,

@@ -32,7 +32,10 @@ test('CMK-25: a grant replaces what a principal might do, and says what it took 
     name: 'vaults/kv1',
     accessPolicy: { principal: person, keyPermissions: ['GET', 'WRAP_KEY'] },
   });
-  assert.match(shown, /before: get,list; now: get,wrap-key\. Taken away: list \(--add keeps what was there\)/);
+  assert.match(
+    shown,
+    /might before: get,list; may now: get,wrap-key\. Taken away: list \(--add keeps what was there\)/,
+  );
 });
 
 test('--add keeps what was there, of the vault that was seen', async () => {
@@ -42,7 +45,7 @@ test('--add keeps what was there, of the vault that was seen', async () => {
     etag: '7',
     accessPolicy: { principal: person, keyPermissions: ['GET', 'LIST', 'WRAP_KEY'] },
   });
-  assert.match(shown, /before: get,list; now: get,list,wrap-key$/m);
+  assert.match(shown, /might before: get,list; may now: get,list,wrap-key$/m);
   const whole = ['vault', 'grant', 'kv1', '--principal', other, '--permissions', 'get', '--add'];
   const all = await ran({ GetVault: vault, SetAccessPolicy: vault }, ...whole);
   assert.deepEqual(
@@ -54,10 +57,11 @@ test('--add keeps what was there, of the vault that was seen', async () => {
 
 test('a first grant, more than before, and all of it take nothing away', async () => {
   const none = { ...vault, accessPolicies: [] };
-  assert.doesNotMatch((await ran({ GetVault: none, SetAccessPolicy: none }, ...grant)).shown, /before/);
+  const first = (await ran({ GetVault: none, SetAccessPolicy: none }, ...grant)).shown;
+  assert.match(first, /^00000000-0000-4000-8000-0000000000aa may: get,wrap-key$/m);
   const all = [...grant.slice(0, -1), 'all'];
   const { shown } = await ran({ GetVault: vault, SetAccessPolicy: vault }, ...all);
-  assert.match(shown, /before: get,list; now: all$/m);
+  assert.match(shown, /might before: get,list; may now: all$/m);
   const less = ['vault', 'grant', 'kv1', '--principal', other, '--permissions', 'get'];
   assert.match((await ran({ GetVault: vault, SetAccessPolicy: vault }, ...less)).shown, /Taken away: all/);
 });
@@ -68,6 +72,10 @@ test('CMK-100: what a revocation takes is said, also where that is nothing', asy
   const { request, shown } = await ran(answers, ...revoke(person));
   assert.deepEqual(request, { name: 'vaults/kv1', principal: person });
   assert.match(shown, /^taken from 00000000-0000-4000-8000-0000000000aa: get,list$/m);
+  const set = { name: 'subscriptions/local/resourceGroups/g/diskEncryptionSets/des1', identity: { principal: person } };
+  const ofSet = await ran({ ...answers, GetDiskEncryptionSet: set }, ...revoke('set:des1'));
+  assert.match(ofSet.shown, /^taken from set:des1 \(00000000-0000-4000-8000-0000000000aa\): get,list$/m);
+  assert.match(ofSet.shown, /^ +set:des1 \(00000000-0000-4000-8000-0000000000aa\) +GET,LIST$/m, 'in the table as well');
   const nobody = person.replace('aa', 'cc');
   assert.match((await ran(answers, ...revoke(nobody))).shown, /^nothing to take: \S+cc has no policy here$/m);
   const byRole = { ...answers, GetVault: { ...vault, permissionModel: 'ROLE_ASSIGNMENT' } };

@@ -14,6 +14,8 @@ export interface Look {
   readonly request: JsonObject;
   /** Switches of the verb that were given. */
   readonly switches: ReadonlySet<string>;
+  /** A name as people type it. */
+  readonly short: (name: string) => string;
 }
 
 /** What is sent then. */
@@ -45,7 +47,7 @@ export const vaultBefore: Before = async ({ caller, request }) => {
 };
 
 /** A policy replaces what a principal might do before: `--add` keeps that, and either way both are said. */
-export const grantBefore: Before = async ({ caller, request, switches }) => {
+export const grantBefore: Before = async ({ caller, request, switches, short }) => {
   const policy = isObject(request.accessPolicy) ? request.accessPolicy : {};
   const isAdding = switches.has('add');
   const vault = await vaultSeen({ caller, request }, isAdding);
@@ -54,7 +56,7 @@ export const grantBefore: Before = async ({ caller, request, switches }) => {
   const wanted = textsIn(policy.keyPermissions);
   const all = [...new Set([...had, ...wanted])];
   const keyPermissions = !isAdding ? wanted : all.includes('ALL') ? ['ALL'] : all;
-  const note = grantNote(had, keyPermissions);
+  const note = grantNote(short(String(policy.principal ?? '')), had, keyPermissions);
   return {
     // What is added to must be what was seen.
     request: {
@@ -62,16 +64,16 @@ export const grantBefore: Before = async ({ caller, request, switches }) => {
       ...(isAdding && request.etag === undefined ? { etag: String(vault.etag) } : {}),
       accessPolicy: { ...policy, keyPermissions },
     },
-    ...(note === undefined ? {} : { note }),
+    note,
   };
 };
 
 /** What goes with a policy is not in the answer any more: it is said, and that there was nothing to take. */
-export const revokeBefore: Before = async ({ caller, request }) => {
+export const revokeBefore: Before = async ({ caller, request, short }) => {
   const vault = await vaultSeen({ caller, request });
   if (vault === undefined) return { request };
   const had = permissionsIn(vault, request.principal);
-  const who = String(request.principal ?? '').replace('principals/', '');
+  const who = short(String(request.principal ?? ''));
   const note = had.length === 0 ? `nothing to take: ${who} has no policy here` : `taken from ${who}: ${typed(had)}`;
   const isByRole = vault.permissionModel === 'ROLE_ASSIGNMENT';
   const byRole = '; what it may do in this vault is said by roles: interlock role assignments';
@@ -95,15 +97,15 @@ async function vaultSeen(
 const permissionsIn = ({ accessPolicies }: JsonObject, principal: JsonValue | undefined): readonly string[] =>
   textsIn(objectsIn(accessPolicies).find((policy) => policy.principal === principal)?.keyPermissions);
 
-function grantNote(had: readonly string[], has: readonly string[]): string | undefined {
-  if (had.length === 0) return undefined;
+function grantNote(who: string, had: readonly string[], has: readonly string[]): string {
+  if (had.length === 0) return `${who} may: ${typed(has)}`;
   const gone =
     had.includes('ALL') && !has.includes('ALL')
       ? ['ALL']
       : has.includes('ALL')
         ? []
         : had.filter((one) => !has.includes(one));
-  const change = `before: ${typed(had)}; now: ${typed(has)}`;
+  const change = `${who} might before: ${typed(had)}; may now: ${typed(has)}`;
   return gone.length === 0 ? change : `${change}. Taken away: ${typed(gone)} (--add keeps what was there)`;
 }
 

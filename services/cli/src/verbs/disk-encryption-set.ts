@@ -1,5 +1,5 @@
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
-import { impactNote } from './notes.ts';
+import { impactNote, lostNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const set = nounOf('disk-encryption-set', DiskEncryptionSetServiceDefinition, 'set');
@@ -14,9 +14,10 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     aliases: { key: 'key_url', 'standby-key': 'standby_key_url' },
     required: ['location', 'key'],
     settles,
+    note: lostNote,
     takesKeyOwner: true,
   }),
-  set('show', 'GetDiskEncryptionSet', { targets: oneSet }),
+  set('show', 'GetDiskEncryptionSet', { targets: oneSet, note: lostNote }),
   set('list', 'ListDiskEncryptionSets', {
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
@@ -34,6 +35,7 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     aliases: { key: 'key_url' },
     settles,
     takesKeyOwner: true,
+    note: lostNote,
   }),
   set('resume-rotation', 'ResumeRotation', { targets: oneSet, settles, takesKeyOwner: true }),
   set('resources', 'ListAssociatedResources', { targets: oneSet }),

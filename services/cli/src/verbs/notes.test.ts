@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
-import { allReturnedNote, holdNote, impactNote, madeNote, returnedNote } from './notes.ts';
+import { allReturnedNote, enabledNote, holdNote, impactNote, lostNote, madeNote, returnedNote } from './notes.ts';
 
 const short = (name: string) => name.replace('vaults/', '').replace('/keys', '');
 const key = 'vaults/kv1/keys/k1';
@@ -47,6 +47,61 @@ test('CMK-125: what stopped a machine is told apart from what keeps it off', () 
   const failed = { name: 'vm2', keyReturned: true };
   assert.match(returnedNote(failed, {}, short) ?? '', /^what its last operation failed for is over/);
   assert.equal(list(failed), undefined);
+});
+
+test('a machine that is off because its host was restarted says what starts it, alone and in a list', () => {
+  const off = { name: 'vm1', powerState: 'STOPPED', stopCause: 'HOST_RESTARTED' };
+  assert.equal(returnedNote(off, {}, short), 'what it ran on was restarted: interlock vm start vm1');
+  const list = (...virtualMachines: JsonObject[]) => allReturnedNote({ virtualMachines }, {}, short);
+  const lines = list(off, { ...off, name: 'vm2' }, { keyReturned: true, stopReason: {} })?.split('\n') ?? [];
+  assert.match(lines[0] ?? '', /^1 machine was stopped by a lost key that is back/);
+  assert.match(lines[1] ?? '', /^2 machines were stopped when .*: interlock vm start vm1 vm2$/);
+  const many = list(...Array.from({ length: 23 }, (_, n) => ({ ...off, name: `vm${n}` })));
+  assert.match(many ?? '', /vm19 … \(3 more\)$/);
+  assert.equal(list({ ...off, powerState: 'DEALLOCATED' }), undefined);
+});
+
+test('CMK-05: a set that cannot use its key says what it lacks, and the command that gives it', () => {
+  const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1';
+  const access = (state: string) => [{ keyVersion: `${key}/versions/1`, state, reason: 'ACCESS_DENIED' }];
+  const last = (name: string) => name.split('/').at(-1) ?? '';
+  const said = lostNote({ name: set, keyAccess: access('LOST') }, {}, (name) =>
+    name === set ? last(name) : short(name),
+  );
+  const [what, hint] = said?.split('\n') ?? [];
+  assert.match(what ?? '', /^it cannot use kv1\/k1\/\S*1: ACCESS_DENIED$/);
+  assert.match(
+    hint ?? '',
+    /^hint: interlock vault grant kv1 --principal set:des1 --permissions get,wrap-key,unwrap-key/,
+  );
+  assert.equal(lostNote({ name: set, keyAccess: access('AVAILABLE') }, {}, short), undefined);
+});
+
+test('what is enabled again is said as it was said of disabling, and what starts machines', () => {
+  const versions = (...enabled: boolean[]) => enabled.map((one, n) => ({ name: `${key}/versions/${n}`, enabled: one }));
+  const said = (keyVersions: JsonObject[], enabled: string[]) => enabledNote({ keyVersions, enabled }, {}, short);
+  assert.match(
+    said(versions(true), ['0']) ?? '',
+    /^enabled: 1 version, and with that the whole key; .*interlock vm start --stopped-by-key$/,
+  );
+  assert.equal(said(versions(true, true), []), 'every version of it was enabled before: nothing has changed');
+  assert.match(said(versions(true, false), []) ?? '', /^nothing has changed; disabled by its own name and still so/);
+});
+
+test('the identity of a set is said by the set, also where its id was typed', () => {
+  const principal = 'principals/3f2a1b4c-0000-4000-8000-0000000000aa';
+  const impacts = [{ kind: 'SET_LOSES_KEY', resource: 'sets/des1', diskEncryptionSet: 'des1' }];
+  const by = (spoken: string) => (name: string) => (name === principal ? spoken : name);
+  assert.match(
+    impactNote({ impacts }, { principal }, by('3f2a1b4c')) ?? '',
+    /^if all grants of set:des1 \(3f2a1b4c\) were/,
+  );
+  assert.match(
+    impactNote({ impacts }, { principal }, by('set:g/des1 (3f)')) ?? '',
+    /^if all grants of set:g\/des1 \(3f\) were/,
+  );
+  const two = [...impacts, { ...impacts[0], diskEncryptionSet: 'des2' }];
+  assert.match(impactNote({ impacts: two }, { principal }, by('3f2a1b4c')) ?? '', /^if all grants of 3f2a1b4c were/);
 });
 
 test('a hold says what to look at and what ends it, and its absence that keys may be used', () => {

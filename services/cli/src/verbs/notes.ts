@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import { hintFor } from '../hints.ts';
 
 /** A line beside an answer, for what a table of it does not say. @param short a name as people type it */
 export type Note = (answer: JsonObject, request: JsonObject, short: (name: string) => string) => string | undefined;
@@ -30,11 +31,26 @@ export const enabledNote: Note = (answer, request, short) => {
   if (!Array.isArray(keyVersions)) return `enabled: this version alone, not its key (${keyOf(request, short)})`;
   const off = keyVersions.filter((version) => isObject(version) && version.enabled !== true);
   const count = countOf(enabled);
-  const done =
-    count === 0 ? 'no version was disabled with the key: nothing has changed' : `enabled: ${versions(count)}`;
-  if (off.length === 0) return done;
+  const start = 'what starts the machines it has stopped: interlock vm start --stopped-by-key';
+  if (off.length === 0) {
+    return count === 0
+      ? 'every version of it was enabled before: nothing has changed'
+      : `enabled: ${versions(count)}, and with that the whole key; ${start}`;
+  }
   const names = off.map((version) => (isObject(version) ? short(String(version.name)) : '')).join(', ');
-  return `${done}; disabled by its own name and still so, to be enabled by it: ${names}`;
+  const done = count === 0 ? 'nothing has changed' : `enabled: ${versions(count)}`;
+  return `${done}; disabled by its own name and still so, to be enabled by it (interlock key enable <version>): ${names}`;
+};
+
+/** What somebody has to do for a set that cannot use its key. */
+export const lostNote: Note = ({ name, keyAccess }, _request, short) => {
+  const lost = (Array.isArray(keyAccess) ? keyAccess.filter(isObject) : []).filter(({ state }) => state === 'LOST');
+  const lines = lost.map(({ keyVersion, reason }) => {
+    const facts = { key_version: String(keyVersion), disk_encryption_set: String(name) };
+    const hint = hintFor(String(reason), facts, short);
+    return `it cannot use ${short(String(keyVersion))}: ${String(reason)}${hint === undefined ? '' : `\nhint: ${hint}`}`;
+  });
+  return lines.length === 0 ? undefined : lines.join('\n');
 };
 
 /** What patterns of roles do not say: how far they reach. */
@@ -48,25 +64,49 @@ export const holdNote: Note = ({ hold }) =>
     : `nobody may use a key. Look at them first: what was taken away after position ${hold.position} is back. ` +
       `Then: interlock hold confirm ${hold.holdId}`;
 
-/** Whether what stopped a machine is the past: its reason stays until it is started. */
-export const returnedNote: Note = ({ name, keyReturned, stopReason }, _request, short) => {
+/** Whether what stopped a machine is the past, so that it can be started: its reason stays until it is. */
+export const returnedNote: Note = (machine, _request, short) => {
+  const { name, keyReturned, stopReason } = machine;
+  const start = `interlock vm start ${short(String(name))}`;
+  if (isOffWithHost(machine)) return `what it ran on was restarted: ${start}`;
   if (keyReturned !== true) return undefined;
   const what = stopReason === undefined ? 'what its last operation failed for' : 'what stopped it';
-  return `${what} is over, its key can be used again: interlock vm start ${short(String(name))}`;
+  return `${what} is over, its key can be used again: ${start}`;
 };
 
 /** The same of a list. */
-export const allReturnedNote: Note = ({ virtualMachines }) => {
+export const allReturnedNote: Note = ({ virtualMachines }, _request, short) => {
   const listed = Array.isArray(virtualMachines) ? virtualMachines.filter(isObject) : [];
-  const count = listed.filter(({ keyReturned, stopReason }) => keyReturned === true && stopReason !== undefined).length;
-  return count === 0
-    ? undefined
-    : `${counted(count, 'machine')} ${count === 1 ? 'was' : 'were'} stopped by a lost key that is back: interlock vm start starts one, with --stopped-by-key all`;
+  const back = listed.filter(({ keyReturned, stopReason }) => keyReturned === true && stopReason !== undefined).length;
+  const off = listed.filter(isOffWithHost).map(({ name }) => short(String(name)));
+  const left = off.length > namedMax ? ` … (${off.length - namedMax} more)` : '';
+  const lines = [
+    ...(back === 0
+      ? []
+      : [
+          `${counted(back, 'machine')} ${were(back)} stopped by a lost key that is back: interlock vm start starts one, with --stopped-by-key all`,
+        ]),
+    ...(off.length === 0
+      ? []
+      : [
+          `${counted(off.length, 'machine')} ${were(off.length)} stopped when what ${off.length === 1 ? 'it runs' : 'they run'} on was restarted: interlock vm start ${off.slice(0, namedMax).join(' ')}${left}`,
+        ]),
+  ];
+  return lines.length === 0 ? undefined : lines.join('\n');
 };
+
+/** As many machines are named in a command that is to be copied. */
+const namedMax = 20;
+
+/** Nobody stopped it, and nothing starts it by itself. */
+const isOffWithHost = ({ powerState, stopCause }: JsonObject): boolean =>
+  powerState === 'STOPPED' && stopCause === 'HOST_RESTARTED';
+
+const were = (count: number): string => (count === 1 ? 'was' : 'were');
 
 /** What a preview comes to. */
 export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
-  const what = supposed(request, short);
+  const what = supposed(request, short, ownerIn(impacts, short));
   const refusal =
     refusedWith === 'PURGE_PROTECTED'
       ? '; but the vault is purge protected: nobody can purge it, only the end of its retention does'
@@ -104,7 +144,11 @@ const participles: Readonly<Record<string, string>> = {
 };
 
 /** `if every version of kv1/k1 were disabled`. What is meant where no action is said is the service's default. */
-function supposed({ key, keyVersion, vault, principal, action }: JsonObject, short: (name: string) => string): string {
+function supposed(
+  { key, keyVersion, vault, principal, action }: JsonObject,
+  short: (name: string) => string,
+  owner: string | undefined,
+): string {
   const asked = typeof action === 'string' && action !== 'ACTION_UNSPECIFIED' ? action : undefined;
   const said = asked ?? (vault === undefined ? (principal === undefined ? 'DISABLE' : 'REVOKE') : 'DELETE');
   const name = short(String(key ?? keyVersion ?? vault ?? principal ?? 'it'));
@@ -112,10 +156,17 @@ function supposed({ key, keyVersion, vault, principal, action }: JsonObject, sho
   if (said === 'REVOKE') {
     return principal === undefined
       ? `if all grants of sets on ${name} were withdrawn${hint}`
-      : `if all grants of ${name} were withdrawn${hint}`;
+      : `if all grants of ${owner === undefined || name.startsWith('set:') ? name : `set:${owner} (${name})`} were withdrawn${hint}`;
   }
   const isEvery = key !== undefined && (said === 'DISABLE' || said === 'EXPIRE');
   return `if ${isEvery ? 'every version of ' : ''}${name} were ${participles[said] ?? said.toLowerCase()}${hint}`;
+}
+
+/** The set whose identity loses its grants, where it was named by its id: all that comes of it is about that set. */
+function ownerIn(impacts: JsonValue | undefined, short: (name: string) => string): string | undefined {
+  const lines = Array.isArray(impacts) ? impacts.filter(isObject) : [];
+  const [set, other] = new Set(lines.map(({ diskEncryptionSet }) => String(diskEncryptionSet ?? '')));
+  return set === undefined || set === '' || other !== undefined ? undefined : short(set);
 }
 
 const ordinal = (number: number): string => ['', 'first', 'second', 'third'][number] ?? `${number}th`;
