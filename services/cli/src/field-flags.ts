@@ -18,6 +18,8 @@ export interface FieldFlag {
   readonly isSwitch: boolean;
   /** Another name of a flag that exists. */
   readonly isAlias: boolean;
+  /** A new UUID stands for it where it is not given. */
+  readonly isFresh: boolean;
   /** What may be typed for it, where that is less than its type has. */
   readonly choices?: readonly string[];
 }
@@ -28,7 +30,7 @@ const vague: ReadonlySet<string> = new Set(['type', 'kind', 'name']);
 /** The flags of a verb: one a field, in the order of the fields, then the aliases. What its targets fill has none. */
 export function flagsOf(
   request: DescMessage,
-  { targets = [], aliases = {}, choices = {} }: Verb,
+  { targets = [], aliases = {}, choices = {}, defaults = {} }: Verb,
 ): readonly FieldFlag[] {
   const taken = new Set(targets.filter((target) => !isOptional(target)).flatMap(fieldsOf));
   const free = request.fields.filter(({ name }) => !taken.has(name));
@@ -45,7 +47,11 @@ export function flagsOf(
     ...flag(name, pathIn(request, path.split('.'))),
     isAlias: true,
   }));
-  return [...flags, ...more].map((one) => ({ ...one, ...choicesFor(choices[one.field.name]) }));
+  return [...flags, ...more].map((one) => ({
+    ...one,
+    isFresh: one.path.length === 1 && defaults[one.field.name] === 'uuid',
+    ...choicesFor(choices[one.field.name]),
+  }));
 }
 
 /** Puts what was typed for a flag into the request. @throws UsageError */
@@ -98,6 +104,7 @@ function flag(name: string, path: readonly DescField[]): FieldFlag {
     isRepeated: field.fieldKind === 'list' || field.fieldKind === 'map',
     isSwitch: field.fieldKind === 'scalar' && field.scalar === ScalarType.BOOL,
     isAlias: false,
+    isFresh: false,
   };
 }
 

@@ -100,6 +100,7 @@ export function placeholderOf(field: DescField): string {
   if (keyUrlFields.has(field.name)) return 'vault/key[/version]|url';
   if (field.scalar === ScalarType.BYTES) return '@file|base64:…';
   if (isInGib(field)) return 'GiB';
+  if (field.name === 'request_id') return 'uuid';
   if (field.scalar === ScalarType.INT32 || field.scalar === ScalarType.INT64) return 'n';
   return field.name in fieldKinds ? 'name' : 'text';
 }

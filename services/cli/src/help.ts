@@ -33,7 +33,8 @@ export function helpTexts({ options, commands }: Described): Partial<Help> {
       const inner = flag.field.message;
       const isMessage = inner !== undefined && inner.typeName !== 'google.protobuf.Timestamp';
       const words = isMessage && flag.field.fieldKind !== 'map' ? ` Fields: ${fieldWords(inner)}.` : '';
-      return `${text}${words}${flag.isRepeated ? ' Can be repeated.' : ''}`;
+      const fresh = flag.isFresh ? ' A new one each time unless given.' : '';
+      return `${text}${words}${flag.isRepeated ? ' Can be repeated.' : ''}${fresh}`;
     },
     subcommandDescription: (command) =>
       commands.has(command) ? firstSentence(describe(command)) : command.description(),

@@ -451,6 +451,17 @@ test('help is there for the whole, a noun and a verb', async () => {
   }
 });
 
+test('a request that is repeated under its own id says so with a flag, which help shows', async () => {
+  const id = '00000000-0000-4000-8000-0000000000aa';
+  const name = 'vaults/kv1/keys/k1';
+  assert.deepEqual(await requestOf('key', 'rotate', 'kv1/k1', '--request-id', id), { name, requestId: id });
+  assert.deepEqual(await requestOf('key', 'rotate', 'kv1/k1'), { name, requestId: id.replace('aa', 'ff') });
+  const { run, lines } = testProgram();
+  await assert.rejects(run('key', 'rotate', '--help'), CommanderError);
+  const help = lines.join(' ').replace(/\s+/g, ' ');
+  assert.match(help, /--request-id <uuid> UUID .*Ids count per key.* A new one each time unless given\./);
+});
+
 test('what an impact is asked for is told apart by its form, and its verb may be left out', async () => {
   const of = (text: string) => requestOf('impact', text, '--action', 'purge');
   assert.deepEqual(await of('kv1'), { vault: 'vaults/kv1', action: 'PURGE' });

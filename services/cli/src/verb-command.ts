@@ -90,7 +90,7 @@ function optionsOf(flag: FieldFlag): readonly [Option, ...Option[]] {
     return [new Option(`--${flag.name}`), off];
   }
   const option = new Option(`--${flag.name} <${flag.choices?.join('|') ?? placeholderOf(flag.field)}>`);
-  option.hidden = flag.name === 'etag' || flag.name === 'page-token' || flag.name === 'request-id';
+  option.hidden = flag.name === 'etag' || flag.name === 'page-token';
   if (flag.isRepeated) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
   else option.argParser(once(option));
   return [option];

@@ -95,6 +95,19 @@ test('what a verb says about its answer is there', () => {
   }
 });
 
+test('what makes something new each time has an id of the request: a flag, and a new one where it is not given', () => {
+  const taking = verbs.filter(({ definition, method }) =>
+    methodOf(definition, method).request.fields.some(({ name }) => name === 'request_id'),
+  );
+  assert.ok(taking.length >= 6, String(taking.length));
+  for (const verb of taking) {
+    const flag = flagsOf(methodOf(verb.definition, verb.method).request, verb).find(
+      ({ name }) => name === 'request-id',
+    );
+    assert.ok(flag?.isFresh, `${verb.noun} ${verb.verb}`);
+  }
+});
+
 test('help says what the contracts say: every command and every flag has a text', () => {
   const comments = protoComments();
   for (const verb of verbs) {
