@@ -71,7 +71,7 @@ export const summaryLines = ({ revocations, stopwatch, stopwatchTotal, dataRetur
     return `${cause.padEnd(14)} ${stopped} of ${machines.length} machines: ${times}`;
   }),
   ...stopwatchLine(stopwatch, stopwatchTotal),
-  `Data returned  ${dataReturned.disks} disks, ${dataReturned.bytesCompared} bytes compared, ${dataReturned.mismatches} mismatches`,
+  `Data returned  ${dataReturned.disks} disks (${dataReturned.proof.length} opened from their files, ${dataReturned.throughApi.length} read through the API), ${dataReturned.bytesCompared} bytes compared, ${dataReturned.mismatches} mismatches`,
 ];
 
 /** All timed causes in one line: the page has each. */

@@ -243,7 +243,7 @@ export interface ReturnSeen {
 }
 
 export interface ContentSeen {
-  /** Disks whose content was compared. */
+  /** Disks whose content was compared: those of `perDisk` and of `throughApi`. */
   readonly disks: number;
   readonly bytesCompared: number;
   /** Sectors, or marks, that were not what had been acknowledged. */
@@ -253,6 +253,8 @@ export interface ContentSeen {
   /** Disks of which a mark written at the start was read back through the API. */
   readonly marksRead: number;
   readonly perDisk: readonly DiskProof[];
+  /** Full names of disks whose files no key kept at home opens: their mark was read back through the API, and that is all. */
+  readonly throughApi: readonly string[];
 }
 
 export interface FileSeen {

@@ -75,8 +75,8 @@ ${primer()}
 </section>
 <section>
   <h2>Every byte is there</h2>
-  <p>After all that, each disk was opened from its file with the private key its owner kept at home, and everything that had been
-  acknowledged was hashed and compared with what is there.</p>
+  <p>After all that, each disk under that key was opened from its file with the private key its owner kept at home, and everything
+  that had been acknowledged was hashed and compared with what is there.</p>
   ${proof(report)}
 </section>
 <section>

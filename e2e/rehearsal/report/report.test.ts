@@ -44,8 +44,9 @@ test('the report has the documented shape', () => {
   assert.equal(report.verdict, 'pass');
   assert.equal(report.startedAt, '1970-01-01T00:00:01.000Z');
   assert.equal(report.durationMs, 1_235);
-  const { proof, ...compared } = report.dataReturned;
+  const { proof, throughApi, ...compared } = report.dataReturned;
   assert.deepEqual(compared, { disks: 13, bytesCompared: 1_000_000, mismatches: 0 });
+  assert.equal(proof.length + throughApi.length, 13, 'the count and the lists are of the same disks');
   assert.deepEqual(proof, goodEvidence().content.perDisk);
   assert.deepEqual(report.stopwatch[0], {
     cause: 'version disabled',

@@ -23,7 +23,10 @@ export interface Report {
     readonly disks: number;
     readonly bytesCompared: number;
     readonly mismatches: number;
+    /** Of each disk whose file was opened. */
     readonly proof: readonly DiskProof[];
+    /** The others, by full name: their mark was read back through the API. */
+    readonly throughApi: readonly string[];
   };
   readonly traces: readonly TraceSummary[];
   /** Of what took part. */
@@ -91,7 +94,7 @@ export const buildReport = (parts: {
   readonly problems: readonly string[];
 }): Report => {
   const { scenario, startedAtMs, durationMs, verdicts, evidence, traces, versions, problems } = parts;
-  const { disks, bytesCompared, mismatches, perDisk } = evidence.content ?? nothingCompared;
+  const { disks, bytesCompared, mismatches, perDisk, throughApi } = evidence.content ?? nothingCompared;
   const isGood = problems.length === 0 && verdicts.every(({ verdict }) => verdict === 'pass');
   return {
     schema: 1,
@@ -104,7 +107,7 @@ export const buildReport = (parts: {
     stopwatch: (evidence.timed ?? []).map(timedOf),
     stopwatchTotal: totalOf(evidence.timed ?? []),
     firstMachineRanAt: firstOf(evidence),
-    dataReturned: { disks, bytesCompared, mismatches, proof: perDisk },
+    dataReturned: { disks, bytesCompared, mismatches, proof: perDisk, throughApi },
     traces: traces.map(({ of, traceId, spans }) => ({
       of,
       traceId,
@@ -116,7 +119,7 @@ export const buildReport = (parts: {
   };
 };
 
-const nothingCompared = { disks: 0, bytesCompared: 0, mismatches: 0, perDisk: [] };
+const nothingCompared = { disks: 0, bytesCompared: 0, mismatches: 0, perDisk: [], throughApi: [] };
 
 const timedOf = ({ cause, reason, machines }: TimedLoss): Timed => ({ cause, reason, ...timesOf(machines) });
 

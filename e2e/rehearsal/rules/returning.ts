@@ -50,6 +50,10 @@ export const returningRules = [
         (seen) =>
           `${seen.length} disks have the SHA-256 of what was acknowledged: ${listed(seen.map(({ disk }) => short(disk)))}`,
       ),
+      finding(
+        content.disks === content.perDisk.length + content.throughApi.length,
+        `${content.throughApi.length} more, whose files no key kept at home opens, gave their mark back through the API: ${listed(content.throughApi.map(short))}`,
+      ),
       ...[enabled, assigned, granted].map(({ how, verified, mismatched }) =>
         finding(
           verified > 0 && mismatched === 0,

@@ -243,17 +243,18 @@ export const goodEvidence = (): Breakable<Evidence> => ({
     })),
   })) as Breakable<TimedLoss[]>,
   content: {
-    disks: 13,
+    disks: all.length,
     bytesCompared: 1_000_000,
     mismatches: 0,
     records: 200,
-    marksRead: 13,
+    marksRead: all.length,
     perDisk: underAny.map((disk) => ({
       disk: nameOf(disk),
       bytes: 4_096,
       acknowledged: 'a'.repeat(64),
       found: 'a'.repeat(64),
     })),
+    throughApi: all.filter((disk) => setOf(disk) === '').map(nameOf),
   },
   files: {
     disks: underAny.map((disk) => ({

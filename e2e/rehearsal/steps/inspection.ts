@@ -124,13 +124,16 @@ function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThe
     distinctDeks: new Set(deks.map(({ dek }) => dek.toString('hex'))).size,
     dekSearch: searchFiles(data.root, Object.fromEntries(deks.map(({ name, dek }) => [name, dek]))),
   };
+  const proven = new Set(perDisk.map(({ disk }) => disk));
+  const throughApi = [...new Set(marks.map(({ disk }) => disk))].filter((disk) => !proven.has(disk)).toSorted();
   evidence.content = {
-    disks: new Set([...marks.map(({ disk }) => disk), ...opened.map(({ name }) => name)]).size,
+    disks: proven.size + throughApi.length,
     bytesCompared,
     mismatches: wrong,
     records,
     marksRead: marksThere,
     perDisk,
+    throughApi,
   };
   for (const { dek } of deks) dek.fill(0);
 }
