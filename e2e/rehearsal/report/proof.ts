@@ -21,5 +21,5 @@ export function proof({ dataReturned }: Report): Html {
 const others = (disks: readonly string[]): Html =>
   disks.length === 0
     ? html``
-    : html`<p>And ${disks.length} more, whose files no key kept at home opens: a mark written at the beginning was read back from each
+    : html`<p>And ${disks.length} others, whose files no key kept at home opens: a mark written at the beginning was read back from each
   through the API. <span class="mono">${disks.map(short).join(', ')}</span></p>`;

@@ -52,7 +52,7 @@ export const returningRules = [
       ),
       finding(
         content.disks === content.perDisk.length + content.throughApi.length,
-        `${content.throughApi.length} more, whose files no key kept at home opens, gave their mark back through the API: ${listed(content.throughApi.map(short))}`,
+        `${content.throughApi.length} others, whose files no key kept at home opens, gave their mark back through the API: ${listed(content.throughApi.map(short))}`,
       ),
       ...[enabled, assigned, granted].map(({ how, verified, mismatched }) =>
         finding(
