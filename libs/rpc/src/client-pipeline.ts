@@ -141,6 +141,8 @@ class Tries {
   #attempt = 0;
   #token: string | undefined;
   #details: Uint8Array | undefined;
+  /** What the try before this one failed for. */
+  #before: Tried;
 
   constructor(options: ClientPipelineOptions, method: MethodDescriptor, callOptions: NiceCallOptions & CallOptions) {
     const { peer, clock, tracer, defaultDeadlineMs = DEADLINE_DEFAULT_MS } = options;
@@ -188,12 +190,14 @@ class Tries {
   /** Waits until the call is to be tried again. @param begun whether messages were received already @throws what the caller is told, where it is not */
   async failed(thrown: unknown, begun: boolean): Promise<void> {
     const { peer, clock, random, retry = RETRY_DEFAULT } = this.#options;
-    const error = received(thrown, this.#details, this.#timer, this.#method, peer);
+    const call = { method: this.#method, peer, before: this.#before };
+    const error = received(thrown, this.#details, this.#timer, call);
     const attempt = this.#attempt;
     const waitMs = begun ? undefined : waitBeforeRetry(error, this.#descriptor, attempt, retry, random);
     if (waitMs === undefined || waitMs >= this.#timer.remainingMs()) throw error;
     const code = error instanceof Rejection ? error.code : 'UNAVAILABLE';
     this.#span.addEvent('retry', { attempt, waitMs, code });
+    if (error instanceof Rejection || error instanceof RpcFailure) this.#before = error;
     await clock.sleep(waitMs, this.#timer.signal);
   }
 
@@ -244,18 +248,28 @@ function received(
   thrown: unknown,
   details: Uint8Array | undefined,
   timer: CallTimer,
-  method: string,
-  peer: string,
+  { before, ...call }: { readonly method: string; readonly peer: string; readonly before: Tried },
 ): unknown {
-  if (thrown instanceof ClientError) return fromWire(thrown.code, thrown.details, details, { method, peer });
-  if (timer.ended() === 'deadline') {
-    return fromWire(Status.DEADLINE_EXCEEDED, 'no answer before the deadline', undefined, { method, peer });
+  const isLate =
+    thrown instanceof ClientError ? thrown.code === Status.DEADLINE_EXCEEDED : timer.ended() === 'deadline';
+  if (isLate && before !== undefined) {
+    // Why it was tried again says more than that the time was over at last.
+    const message = `no answer before the deadline; the try before it: ${wordsOf(before)}`;
+    return fromWire(Status.DEADLINE_EXCEEDED, message, undefined, { ...call, cause: before });
   }
+  if (thrown instanceof ClientError) return fromWire(thrown.code, thrown.details, details, call);
+  if (isLate) return fromWire(Status.DEADLINE_EXCEEDED, 'no answer before the deadline', undefined, call);
   if (timer.ended() === 'cancelled') {
-    return fromWire(Status.CANCELLED, 'the call was cancelled here', undefined, { method, peer });
+    return fromWire(Status.CANCELLED, 'the call was cancelled here', undefined, call);
   }
   return thrown;
 }
+
+/** What a try failed for; absent where it was the first. */
+type Tried = Rejection | RpcFailure | undefined;
+
+const wordsOf = (error: Rejection | RpcFailure): string =>
+  error instanceof Rejection ? `${error.code} ${error.reason}: ${error.message}` : error.message;
 
 /** Milliseconds to wait before the next try, with full jitter on the upper half; `undefined` for an error that stays. */
 function waitBeforeRetry(

@@ -424,6 +424,35 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.equal(calls(), 1);
     });
 
+    test('a time that is over after several tries says what those failed for', async () => {
+      const clock = manualClock();
+      let calls = 0;
+      const { client } = await echo({
+        clock,
+        handlers: {
+          echo: async () => {
+            calls += 1;
+            if (calls === 1) throw new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'no store');
+            return new Promise(() => undefined);
+          },
+        },
+      });
+      const answer = client.echo({ text: '' }, { deadlineMs: 60_000 });
+      const late = assert.rejects(answer, (error) => {
+        assert.ok(error instanceof RpcFailure && error.code === 'DEADLINE_EXCEEDED', String(error));
+        assert.match(error.message, /the try before it: UNAVAILABLE STORE_UNAVAILABLE: no store$/);
+        return error.cause instanceof Rejection && error.cause.reason === 'STORE_UNAVAILABLE';
+      });
+      // The pause before the second try begins when the first has failed, and ends with time.
+      while (calls < 2) {
+        await new Promise((resolve) => setTimeout(resolve, 2));
+        clock.advance(10);
+      }
+      clock.advance(60_000);
+      await late;
+      assert.equal(calls, 2);
+    });
+
     test('a call not marked as idempotent is made once', async () => {
       const { calls, handle } = failing(2, unavailable);
       const { client } = await echo({ handlers: { change: handle } });

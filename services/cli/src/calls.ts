@@ -47,7 +47,11 @@ export function caller(options: CallerOptions): Caller {
     clock,
     issue: async (audience) => {
       const { principal, secret } = credentials;
-      const issued = await identity.issueToken({ clientId: principal, clientSecret: secret, audience });
+      const issued = await identity
+        .issueToken({ clientId: principal, clientSecret: secret, audience })
+        .catch((error: unknown) => {
+          throw ofIdentity(error);
+        });
       return { token: issued.accessToken, expireTime: issued.expireTime?.getTime() ?? clock.now() };
     },
   });
@@ -94,6 +98,14 @@ export function withResource(error: unknown, { name: resource }: JsonObject): un
   const isClear = /\b(subscriptions|vaults|principals|tenants)\//.test(message);
   if (typeof resource !== 'string' || resource === '' || message.includes(resource) || isClear) return error;
   return new Rejection(code, reason, message, { ...metadata, resource }, { cause: error });
+}
+
+/** What identity cannot do at the moment is said of identity, and not of the service the token is for. */
+function ofIdentity(error: unknown): unknown {
+  if (!(error instanceof Rejection) || error.code !== 'UNAVAILABLE') return error;
+  const { code, reason, message, metadata } = error;
+  const words = `identity gave no token: ${message}`;
+  return new Rejection(code, reason, words, { ...metadata, token_issuer: 'identity' }, { cause: error });
 }
 
 /** Audience of the tokens a service takes. */

@@ -4,11 +4,10 @@ import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/di
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
-import { problemText } from './failure.ts';
 import { currentHold } from './hold.ts';
 import { fullName } from './names.ts';
 import { isObject, methodOf } from './schema.ts';
-import { type ServerWord, serverStatuses, serverText, serverWord } from './servers.ts';
+import { type ServerWord, serverStatuses, serverText, serverWord, silence } from './servers.ts';
 import { type Session, writeJson } from './session.ts';
 import { services } from './settings.ts';
 
@@ -38,8 +37,8 @@ export const probeServices = async ({ caller }: ProbeSession, gapMax: number): P
         return await probeService(caller, service, gapMax);
       } catch (error) {
         if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
-        const text = `${service} does not say how it does: ${problemText(error)}`;
-        return { isSo: false, text, service, ...serverWord(error) };
+        const text = `${service} does not say how it does: ${silence(service, error).problem}`;
+        return { isSo: false, text, service, ...serverWord(service, error) };
       }
     }),
   );
@@ -67,7 +66,7 @@ const probeService = async (
     isSo: silent === '' && hold === undefined && gap <= gapMax && parked === 0,
     text: `${service} is ${gap} facts behind, ${parked} parked${silent}${held}`,
     service,
-    ...serverWord(relay),
+    ...serverWord(service, relay),
   };
 };
 

@@ -1,6 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import type { RpcFailure, Workload } from '@interlock/rpc';
+import { RpcFailure, type Workload } from '@interlock/rpc';
+import { problemText } from './failure.ts';
 
 /** What every service needs: its store, and the bus. */
 export type ServerName = 'postgres' | 'nats';
@@ -21,15 +22,46 @@ export interface ServerWord {
 }
 
 /** The word of a service by how its relay does, or by its failure to say that. */
-export function serverWord(relay: JsonObject | Rejection | RpcFailure): ServerWord {
-  if (relay instanceof Error) {
-    const isOfStore = relay instanceof Rejection && relay.reason === 'STORE_UNAVAILABLE';
-    return { lacks: isOfStore ? ['postgres'] : [], reaches: [] };
-  }
+export function serverWord(service: Workload, relay: JsonObject | Rejection | RpcFailure): ServerWord {
+  if (relay instanceof Error) return { lacks: isStoreLackedBy(service, relay) ? ['postgres'] : [], reaches: [] };
   const { failingSince, failing } = relay;
   if (failingSince === undefined) return { lacks: [], reaches: ['postgres', 'nats'] };
   return failing === 'STORE' ? { lacks: ['postgres'], reaches: [] } : { lacks: ['nats'], reaches: ['postgres'] };
 }
+
+/** How a service does that did not say it. */
+export interface Silence {
+  /**
+   * `no store`: it answers, and does not reach what it keeps everything in. `not asked`: identity gives no token to ask it with, which
+   * says nothing about the service itself.
+   */
+  readonly state: 'no store' | 'not asked' | 'refusing' | 'unreachable';
+  readonly problem: string;
+}
+
+/** What a failed question says of the service it was for. */
+export function silence(service: Workload, error: Rejection | RpcFailure): Silence {
+  if (isStoreLackedBy(service, error)) return { state: 'no store', problem: 'does not reach Postgres' };
+  if (isWithoutToken(service, error)) return { state: 'not asked', problem: 'identity gives no token to ask it with' };
+  const isAnswer = error instanceof Rejection && error.code !== 'UNAVAILABLE';
+  return { state: isAnswer ? 'refusing' : 'unreachable', problem: problemText(error) };
+}
+
+const isStoreLackedBy = (service: Workload, error: Error): boolean =>
+  tried(error).some((one) => one instanceof Rejection && one.reason === 'STORE_UNAVAILABLE') &&
+  !isWithoutToken(service, error);
+
+const isWithoutToken = (service: Workload, error: Error): boolean =>
+  service !== 'identity' &&
+  tried(error).some((one) =>
+    one instanceof RpcFailure ? one.method.endsWith('/IssueToken') : one.metadata.token_issuer !== undefined,
+  );
+
+/** What failed, and what failed before it where it was asked again until the time was over. */
+const tried = (error: unknown): readonly (Rejection | RpcFailure)[] => {
+  if (error instanceof Rejection) return [error];
+  return error instanceof RpcFailure ? [error, ...tried(error.cause)] : [];
+};
 
 /** Both servers, as all services together say. */
 export const serverStatuses = (

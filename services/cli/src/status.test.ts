@@ -85,6 +85,18 @@ test('Postgres and NATS are named: those a service cannot reach, and which', asy
     { server: 'postgres', state: 'failing', services: ['disk', 'compute'] },
     { server: 'nats', state: 'failing', services: ['key-vault'] },
   ]);
+  // Asked until the time was over, and of a token that identity could not give.
+  const late = new RpcFailure('DEADLINE_EXCEEDED', 'm', 'p', 'no answer before the deadline', { cause: gone });
+  assert.match((await ask({ disk: late })).text, /^disk +no store +does not reach Postgres$/m);
+  const { code, reason } = gone;
+  const noToken = new Rejection(code, reason, 'identity gave no token: no store', { token_issuer: 'identity' });
+  const tokens = await ask({ identity: noToken, disk: noToken });
+  assert.match(tokens.text, /^disk +not asked +identity gives no token to ask it with$/m);
+  assert.match(tokens.text, /^postgres +failing +identity cannot reach it$/m);
+  const unissued = new RpcFailure('UNAVAILABLE', 'interlock.identity.v1.IdentityService/IssueToken', 'p', 'refused');
+  const alone = (await ask({ identity: unissued, disk: unissued })).text;
+  assert.match(alone, /^identity +unreachable +.*IssueToken/m);
+  assert.match(alone, /^disk +not asked +/m);
   // Nothing is told without a store either, and that is no word about NATS.
   const stuck = await ask(Object.fromEntries(services.map((service) => [service, { ...silent, failing: 'STORE' }])));
   assert.match(stuck.text, /^postgres +failing +identity, .*compute cannot reach it$/m);

@@ -3,10 +3,17 @@ import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messa
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import type { Caller } from './calls.ts';
-import { problemText } from './failure.ts';
 import { currentHold } from './hold.ts';
 import { isObject, methodOf } from './schema.ts';
-import { type ServerStatus, type ServerWord, serverStatuses, serverText, serverWord } from './servers.ts';
+import {
+  type ServerStatus,
+  type ServerWord,
+  type Silence,
+  serverStatuses,
+  serverText,
+  serverWord,
+  silence,
+} from './servers.ts';
 import { type Session, writeJson } from './session.ts';
 import { services } from './settings.ts';
 
@@ -15,9 +22,9 @@ interface ServiceStatus extends ServerWord {
   readonly service: Workload;
   /**
    * `degraded`: it serves, with a process less than it had. `silent`: it serves, and cannot tell the others what happens in
-   * it. `on hold`: it lets nobody use a key. `no store`: it answers, and does not reach what it keeps everything in.
+   * it. `on hold`: it lets nobody use a key.
    */
-  readonly state: 'serving' | 'degraded' | 'silent' | 'on hold' | 'no store' | 'refusing' | 'unreachable';
+  readonly state: 'serving' | 'degraded' | 'silent' | 'on hold' | Silence['state'];
   /** Round trip of the question, in milliseconds. */
   readonly answerMs: number;
   /** Facts of other services it has not applied yet, and how long the oldest has waited. */
@@ -76,13 +83,13 @@ async function statusOf(service: Workload, { caller, clock }: StatusSession): Pr
     const rows = objectsIn(consumers);
     const replicas = objectsIn(listed).map(replicaOf);
     const held = holdOf(service === 'key-vault' ? await currentHold(caller) : undefined);
-    const silence = silenceOf(relay);
+    const untelling = untellingOf(relay);
     const missing = replicas.filter(({ state }) => state === 'gone');
-    const problem = held || silence || missing.map(({ name, since }) => `${name} is gone since ${since}`).join('; ');
+    const problem = held || untelling || missing.map(({ name, since }) => `${name} is gone since ${since}`).join('; ');
     const numbers = (field: string): number[] => rows.map((row) => Number(row[field] ?? 0));
     return {
       ...base,
-      state: held !== '' ? 'on hold' : silence !== '' ? 'silent' : missing.length > 0 ? 'degraded' : 'serving',
+      state: held !== '' ? 'on hold' : untelling !== '' ? 'silent' : missing.length > 0 ? 'degraded' : 'serving',
       answerMs: Math.round(clock.monotonicMs() - since),
       gap: sum(numbers('gap')),
       lagMs: Math.max(0, ...numbers('lagMs')),
@@ -90,19 +97,13 @@ async function statusOf(service: Workload, { caller, clock }: StatusSession): Pr
       untold: Number(relay.gap ?? 0),
       replicas,
       problem,
-      ...serverWord(relay),
+      ...serverWord(service, relay),
     };
   } catch (error) {
     if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
-    const isAnswer = error instanceof Rejection && error.code !== 'UNAVAILABLE';
-    const word = serverWord(error);
-    return {
-      ...base,
-      state: word.lacks.length > 0 ? 'no store' : isAnswer ? 'refusing' : 'unreachable',
-      answerMs: Math.round(clock.monotonicMs() - since),
-      problem: word.lacks.length > 0 ? 'does not reach Postgres' : problemText(error),
-      ...word,
-    };
+    const word = serverWord(service, error);
+    const answerMs = Math.round(clock.monotonicMs() - since);
+    return { ...base, ...silence(service, error), answerMs, ...word };
   }
 }
 
@@ -143,5 +144,5 @@ const holdOf = (hold: JsonObject | undefined): string =>
   hold === undefined ? '' : `lets nobody use a key since ${hold.startTime}: ${hold.reason} (interlock hold show)`;
 
 /** Why a service cannot tell what happens in it; empty when it can. */
-const silenceOf = ({ failingSince, problem }: JsonObject): string =>
+const untellingOf = ({ failingSince, problem }: JsonObject): string =>
   failingSince === undefined ? '' : `has told nothing since ${failingSince}: ${problem}`;
