@@ -97,6 +97,18 @@ test('G2: a server that hangs up while it is greeted is said to be away', limit,
   assert.equal(greeted, 1);
 });
 
+test('a pool ends also where a connection closed by itself in the middle of its last query', limit, async (t) => {
+  const { sql, socket } = await poolOfOne(t);
+  assert.equal(await echo(sql, 1), 1);
+  const interrupted = sql`select pg_sleep(10)`.execute();
+  const end = sql.end();
+  // It waits for the query, which has begun by then.
+  await turn();
+  socket().destroy();
+  await assert.rejects(interrupted, { code: 'CONNECTION_CLOSED' });
+  await end;
+});
+
 test('G2: with connections cut at any moment, every query has its own answer or an error', limit, async (t) => {
   const { hostname, port } = new URL(database.url);
   const pairs = new Set<Socket>();
