@@ -16,7 +16,8 @@ export const openCipherWatch = (): CipherWatch => {
       alive.set(disk, own);
       own.add(cipher);
       return {
-        ...cipher,
+        encrypt: (...piece) => cipher.encrypt(...piece),
+        decrypt: (...piece) => cipher.decrypt(...piece),
         destroy: () => {
           own.delete(cipher);
           cipher.destroy();

@@ -87,23 +87,38 @@ const infos = { data: infoOf(purposes.data), tweak: infoOf(purposes.tweak), chec
  * overwritten when the cipher is made or destroyed. Rules CMK-08, CMK-12.
  */
 export function openDiskCipher(dek: Uint8Array, mask: XtsMask | undefined): SectorCipher {
-  const kept = secretBytes(dek.length);
-  kept.set(dek);
-  let made: SectorCipher | undefined;
-  const cipher = (): SectorCipher => {
-    made ??= makeDiskCipher(kept, mask);
-    kept.fill(0);
-    return made;
-  };
-  return {
-    encrypt: (sector, source, target) => cipher().encrypt(sector, source, target),
-    decrypt: (sector, source, target) => cipher().decrypt(sector, source, target),
-    destroy() {
-      kept.fill(0);
-      made ??= destroyedCipher;
-      made.destroy();
-    },
-  };
+  return new DiskCipher(dek, mask);
+}
+
+/** A class: there is one for each open disk (see `FileBlockStore`). */
+class DiskCipher implements SectorCipher {
+  readonly #kept: Uint8Array;
+  readonly #mask: XtsMask | undefined;
+  #made: SectorCipher | undefined;
+
+  constructor(dek: Uint8Array, mask: XtsMask | undefined) {
+    this.#kept = secretBytes(dek.length);
+    this.#kept.set(dek);
+    this.#mask = mask;
+  }
+
+  encrypt(sector: number, source: Uint8Array, target: Uint8Array): void {
+    this.#cipher().encrypt(sector, source, target);
+  }
+  decrypt(sector: number, source: Uint8Array, target: Uint8Array): void {
+    this.#cipher().decrypt(sector, source, target);
+  }
+  destroy(): void {
+    this.#kept.fill(0);
+    this.#made ??= destroyedCipher;
+    this.#made.destroy();
+  }
+
+  #cipher(): SectorCipher {
+    this.#made ??= makeDiskCipher(this.#kept, this.#mask);
+    this.#kept.fill(0);
+    return this.#made;
+  }
 }
 
 /** What is derived from the DEK is cleared here. */

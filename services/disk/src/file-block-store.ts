@@ -24,8 +24,8 @@ interface FileAccess {
 interface BlockFile {
   readonly path: string;
   readonly threads: FileThreads;
-  /** Told once the file is closed. */
-  readonly onClosed: () => void;
+  /** Told once the file is closed: one function for all, which would be one more object of each. */
+  readonly onClosed: (path: string) => void;
 }
 
 /** The store that an open file is, sectors of guests; its `close` closes the file. */
@@ -45,13 +45,13 @@ export const smallFileStore = (
 /** A class, as whatever there is of each open disk: a function for each thing it does would take ten times as much memory. */
 class FileBlockStore implements BlockStore {
   readonly #file: FileAccess;
-  readonly #onClosed: () => void;
+  readonly #onClosed: (path: string) => void;
   #size: number;
   #isOpen = true;
   #underWay = 0;
   #onIdle: (() => void) | undefined;
 
-  constructor(file: FileAccess, size: number, onClosed: () => void) {
+  constructor(file: FileAccess, size: number, onClosed: (path: string) => void) {
     this.#file = file;
     this.#size = size;
     this.#onClosed = onClosed;
@@ -119,7 +119,7 @@ class FileBlockStore implements BlockStore {
       this.#onIdle = resolve;
       await promise;
     }
-    await this.#file.close().finally(this.#onClosed);
+    await this.#file.close().finally(() => this.#onClosed(this.#file.path));
   }
 
   /** A descriptor is given to the next file as soon as it is closed, so nothing may be under way with it then. */

@@ -18,23 +18,27 @@ export interface RangeLock {
 }
 
 /** A lock over which nothing is held yet. */
-export function createRangeLock(): RangeLock {
-  const claims = new Set<Claim>();
-  return {
-    async hold(from, to, use, work) {
-      const { promise: released, resolve: release } = Promise.withResolvers<void>();
-      const isInTheWay = (other: Claim) =>
-        other.from < to && from < other.to && (use === 'write' || other.use === 'write');
-      const earlier = [...claims].filter(isInTheWay);
-      const claim: Claim = { from, to, use, released };
-      claims.add(claim);
-      try {
-        await Promise.all(earlier.map((other) => other.released));
-        return await work();
-      } finally {
-        claims.delete(claim);
-        release();
-      }
-    },
-  };
+export const createRangeLock = (): RangeLock => new RangesInTurn();
+
+/** A class: there is one for each open disk, and most of them have nothing under way (see `FileBlockStore`). */
+class RangesInTurn implements RangeLock {
+  #claims: Set<Claim> | undefined;
+
+  async hold<T>(from: number, to: number, use: RangeUse, work: () => Promise<T>): Promise<T> {
+    this.#claims ??= new Set();
+    const claims = this.#claims;
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    const isInTheWay = (other: Claim) =>
+      other.from < to && from < other.to && (use === 'write' || other.use === 'write');
+    const earlier = [...claims].filter(isInTheWay);
+    const claim: Claim = { from, to, use, released };
+    claims.add(claim);
+    try {
+      await Promise.all(earlier.map((other) => other.released));
+      return await work();
+    } finally {
+      claims.delete(claim);
+      release();
+    }
+  }
 }

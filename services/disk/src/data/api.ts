@@ -150,13 +150,15 @@ export const diskDataApi = (parts: {
 
   async function writeWhile(session: Session, work: () => Promise<void>, check: AccessCheck): Promise<void> {
     const writing = session.gate.write(work);
-    session.writes.add(writing);
+    session.writes ??= new Set();
+    const { writes } = session;
+    writes.add(writing);
     try {
       await writing;
     } catch (error) {
       throw await explained(error, check);
     } finally {
-      session.writes.delete(writing);
+      writes.delete(writing);
     }
   }
 };

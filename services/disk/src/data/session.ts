@@ -20,8 +20,8 @@ export interface Session {
   readonly isPinnable: boolean;
   readonly disk: EncryptedDisk;
   readonly gate: WriteGate;
-  /** Writes under way: a newer open waits for them, or it could lose what it wrote to an older one. */
-  readonly writes: Set<Promise<unknown>>;
+  /** Writes under way, once there was one: a newer open waits for them, or it could lose what it wrote to an older one. */
+  writes: Set<Promise<unknown>> | undefined;
   /** What the disk is to its lease. */
   readonly user: LeaseUser;
   /** The lease of the key version the DEK is under; undefined under a key of the platform. */

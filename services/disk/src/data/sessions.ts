@@ -8,6 +8,7 @@ import { createEncryptedDisk } from '../encrypted-disk.ts';
 import { setOf } from '../encryption.ts';
 import type { Deks, OpenDek } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
+import type { KeyGrant } from '../keys/lease.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
 import { createScratch } from '../scratch.ts';
@@ -87,6 +88,14 @@ export const openSessions = (parts: {
   const dropUnusable = (session: Session): void => {
     if (session.held !== undefined && !mayUseDek(session)) drop(session);
   };
+  const asked: AskedOfDisk = {
+    drop: (session, why) => (why === 'lost' ? drop(session) : dropUnusable(session)),
+    async probe(name, terms, cause) {
+      const disk = existing((await disks.load(name)).state);
+      const header = await currentHeader(volumes, disk.volume.volumeId);
+      await deks.check({ ...disk, name }, header, cause, terms);
+    },
+  };
 
   const end = (name: string): void => {
     const session = sessions.get(name);
@@ -96,7 +105,7 @@ export const openSessions = (parts: {
     sessions.delete(name);
     if (session.lease) leases.leave(session.lease.key, session.user);
     drop(session);
-    const freed = Promise.allSettled([ending.get(name), ...session.writes])
+    const freed = Promise.allSettled([ending.get(name), ...(session.writes ?? [])])
       .then(() => session.disk.close())
       .catch((error: unknown) => log.error('a volume could not be given free', { disk: name, error }))
       .finally(() => {
@@ -114,18 +123,7 @@ export const openSessions = (parts: {
     const { store, gate } = await volumes.open(state.volume.volumeId);
     const set = setOf(state.encryption);
     const isPinnable = access.by === 'machine' && diskClasses[state.sku].outlivesKeyLoss;
-    const user: LeaseUser = {
-      name,
-      isPinnable,
-      accessEpoch: state.accessEpoch,
-      grant: () => session.held?.grant,
-      drop: (why) => (why === 'lost' ? drop(session) : dropUnusable(session)),
-      async probe(terms, cause) {
-        const disk = existing((await disks.load(name)).state);
-        const header = await currentHeader(volumes, disk.volume.volumeId);
-        await deks.check({ ...disk, name }, header, cause, terms);
-      },
-    };
+    const user = new OpenDisk(name, isPinnable, state.accessEpoch, asked);
     const session: Session = {
       name,
       attachEpoch: access.attachEpoch,
@@ -135,7 +133,7 @@ export const openSessions = (parts: {
       isPinnable,
       disk: createEncryptedDisk(store, undefined, scratch),
       gate,
-      writes: new Set(),
+      writes: undefined,
       user,
       lease: undefined,
       bridge: undefined,
@@ -144,6 +142,7 @@ export const openSessions = (parts: {
       ending: new SessionEnding(),
       fetching: undefined,
     };
+    user.session = session;
     sessions.set(name, session);
     if (set !== '') moveTo(session, { set, keyVersion: state.keyVersion });
     void endAtExpiry(session);
@@ -274,6 +273,39 @@ export const openSessions = (parts: {
     },
   };
 };
+
+/** What a lease asks of whoever uses it, for any open disk. */
+interface AskedOfDisk {
+  drop(session: Session, ...args: Parameters<LeaseUser['drop']>): void;
+  probe(disk: string, ...args: Parameters<LeaseUser['probe']>): ReturnType<LeaseUser['probe']>;
+}
+
+/** What an open disk is to its lease. A class, as whatever there is of each open disk (see `FileBlockStore`). */
+class OpenDisk implements LeaseUser {
+  readonly name: string;
+  readonly isPinnable: boolean;
+  readonly accessEpoch: number;
+  /** Set by whoever makes both, before anybody asks. */
+  session: Session | undefined;
+  readonly #asked: AskedOfDisk;
+
+  constructor(name: string, isPinnable: boolean, accessEpoch: number, asked: AskedOfDisk) {
+    this.name = name;
+    this.isPinnable = isPinnable;
+    this.accessEpoch = accessEpoch;
+    this.#asked = asked;
+  }
+
+  grant(): KeyGrant | undefined {
+    return this.session?.held?.grant;
+  }
+  drop(why: 'lost' | 'ended'): void {
+    if (this.session) this.#asked.drop(this.session, why);
+  }
+  probe(...args: Parameters<LeaseUser['probe']>): Promise<unknown> {
+    return this.#asked.probe(this.name, ...args);
+  }
+}
 
 const noToken = (token: string | undefined): Rejection =>
   token === undefined

@@ -39,6 +39,8 @@ export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
   const root = resolve(folder);
   const pathOf = (volumeId: string, part: VolumePart): string => `${root}/${volumeId}.${part}`;
 
+  const onClosed = (path: string): void => void inUse.delete(path);
+
   /** @param open opens the file of a path that nobody else has open; undefined where there is none */
   const alone = async (
     path: string,
@@ -46,12 +48,11 @@ export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
   ): Promise<BlockStore | undefined> => {
     if (inUse.has(path)) throw diskBusy(path);
     inUse.add(path);
-    const onClosed = () => void inUse.delete(path);
     let store: BlockStore | undefined;
     try {
       store = await open({ path, threads, onClosed });
     } finally {
-      if (!store) onClosed();
+      if (!store) onClosed(path);
     }
     return store;
   };

@@ -7,35 +7,40 @@ export interface WriteGate {
 }
 
 /** A gate nobody has passed yet. */
-export const createWriteGate = (): WriteGate => {
-  const writes = new Set<Promise<unknown>>();
-  let stillness: Promise<void> | undefined;
-  return {
-    async write(work) {
-      while (stillness !== undefined) await stillness;
-      const writing = work();
-      const ended = writing.then(
-        () => undefined,
-        () => undefined,
-      );
-      writes.add(ended);
-      try {
-        return await writing;
-      } finally {
-        writes.delete(ended);
-      }
-    },
-    async still(work) {
-      while (stillness !== undefined) await stillness;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      stillness = promise;
-      try {
-        await Promise.all(writes);
-        return await work();
-      } finally {
-        stillness = undefined;
-        resolve();
-      }
-    },
-  };
-};
+export const createWriteGate = (): WriteGate => new OpenGate();
+
+/** A class: there is one for each open disk, and most of them have nothing under way (see `FileBlockStore`). */
+class OpenGate implements WriteGate {
+  #writes: Set<Promise<unknown>> | undefined;
+  #stillness: Promise<void> | undefined;
+
+  async write<Result>(work: () => Promise<Result>): Promise<Result> {
+    while (this.#stillness !== undefined) await this.#stillness;
+    this.#writes ??= new Set();
+    const writes = this.#writes;
+    const writing = work();
+    const ended = writing.then(
+      () => undefined,
+      () => undefined,
+    );
+    writes.add(ended);
+    try {
+      return await writing;
+    } finally {
+      writes.delete(ended);
+    }
+  }
+
+  async still<Result>(work: () => Promise<Result>): Promise<Result> {
+    while (this.#stillness !== undefined) await this.#stillness;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#stillness = promise;
+    try {
+      await Promise.all(this.#writes ?? []);
+      return await work();
+    } finally {
+      this.#stillness = undefined;
+      resolve();
+    }
+  }
+}
