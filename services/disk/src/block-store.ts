@@ -82,7 +82,8 @@ export const diskBusy = (name: string): Rejection =>
     disk: name,
   });
 
-const zeroSector = new Uint8Array(sectorSize);
+/** A sector never written. Nobody changes it. */
+export const zeroSector: Uint8Array = new Uint8Array(sectorSize);
 
 /** Whether all bytes of one sector are zero. */
 export function isZeroSector(bytes: Uint8Array): boolean {

@@ -1,5 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import { type BlockStore, isZeroSector } from './block-store.ts';
+import { type BlockStore, isZeroSector, zeroSector } from './block-store.ts';
 import { type DiskHeader, decodeSlot, encodeSlot } from './disk-header-format.ts';
 import { sectorSize } from './sector.ts';
 
@@ -95,7 +95,7 @@ export async function erasePrevious(open: OpenHeader): Promise<void> {
   for (const slot of slots) {
     const isCurrent = slot.status === 'good' && isSameHeader(slot.header, current);
     if (isCurrent || slot.status === 'empty') continue;
-    await writeSlot(open, new Uint8Array(sectorSize), { status: 'empty', index: slot.index });
+    await writeSlot(open, zeroSector, { status: 'empty', index: slot.index });
   }
 }
 
@@ -131,9 +131,24 @@ const slotsOf = async (open: OpenHeader): Promise<HeaderSlots> => {
   return open.slots;
 };
 
+/**
+ * What headers are read into, again and again: none of it is kept once the slots are decoded. Fresh memory for each of thousands
+ * lies outside of the heap, where the collector seldom comes by.
+ */
+const idleBuffers: Uint8Array[] = [];
+/** Buffers kept while nobody uses them. */
+const idleBuffersMax = 64;
+
 async function readSlots(store: BlockStore): Promise<HeaderSlots> {
-  const bytes = new Uint8Array(headerSize);
+  const bytes = idleBuffers.pop() ?? new Uint8Array(headerSize);
+  // One that a failed read may still be under way into is not used again.
   await store.read(0, bytes);
+  const slots = slotsIn(bytes);
+  if (idleBuffers.length < idleBuffersMax) idleBuffers.push(bytes);
+  return slots;
+}
+
+function slotsIn(bytes: Uint8Array): HeaderSlots {
   const slot = (index: number): Slot => {
     const sector = bytes.subarray(index * sectorSize, (index + 1) * sectorSize);
     if (isZeroSector(sector)) return { status: 'empty', index };

@@ -56,7 +56,7 @@ test('a thread that dies fails what it was asked, and the next calls have anothe
   writeFileSync(
     script,
     `import { parentPort } from 'node:worker_threads';
-    parentPort.on('message', (calls) => { if (calls.some(({ path }) => path === 'die')) process.exit(3); });
+    parentPort.on('message', ({ calls }) => { if (calls.some(({ path }) => path === 'die')) process.exit(3); });
     await import(${JSON.stringify(real)});`,
   );
   const threads = openFileThreads(pathToFileURL(script));

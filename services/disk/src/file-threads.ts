@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import type { FileAnswers, FileCall, FileOutcome, OpenedFile } from './file-worker.ts';
+import type { FileAnswers, FileCall, FileCalls, FileOutcome, OpenedFile } from './file-worker.ts';
 import { packed } from './packing.ts';
 
 /**
@@ -115,8 +115,8 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
       const asked = takeMessage(share);
       thread.underWay.push(asked);
       thread.worker.ref();
-      const { calls, buffer } = packedCalls(asked);
-      thread.worker.postMessage(calls, [buffer]);
+      const message = packedCalls(asked);
+      thread.worker.postMessage(message, [message.written]);
     }
   };
 
@@ -153,15 +153,13 @@ const flushes = (call: FileCall): boolean =>
   call.call === 'flush' || call.call === 'create' || (call.call === 'write' && call.isDurable);
 
 /** The calls with what they write in one buffer, which is moved to the thread. */
-const packedCalls = (
-  asked: readonly Asked[],
-): { readonly calls: readonly FileCall[]; readonly buffer: ArrayBuffer } => {
-  const { views, buffer } = packed(asked.flatMap(({ call }) => (call.call === 'write' ? [call.bytes] : [])));
+const packedCalls = (asked: readonly Asked[]): FileCalls => {
+  const { views, buffer: written } = packed(asked.flatMap(({ call }) => (call.call === 'write' ? [call.bytes] : [])));
   let next = 0;
   const calls = asked.map(({ call }) =>
     call.call === 'write' ? { ...call, bytes: views[next++] ?? call.bytes } : call,
   );
-  return { calls, buffer };
+  return { calls, written };
 };
 
 const failureOf = (outcome: FileOutcome | undefined): Error => {

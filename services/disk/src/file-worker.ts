@@ -38,6 +38,13 @@ export type FileCall =
   | { readonly call: 'flush'; readonly path: string }
   | { readonly call: 'close'; readonly fd: number };
 
+/** One message. */
+export interface FileCalls {
+  readonly calls: readonly FileCall[];
+  /** What their writes write; it is the thread's from here on. */
+  readonly written: ArrayBuffer;
+}
+
 /** An open file: the descriptor is the process's, so every thread may use it. */
 export interface OpenedFile {
   readonly fd: number;
@@ -181,9 +188,11 @@ const attempt = (asked: FileCall): FileOutcome => {
 
 const port = parentPort;
 if (!port) throw new Error('file-worker.ts runs only as a worker thread');
-port.on('message', (calls: readonly FileCall[]) => {
+port.on('message', ({ calls, written }: FileCalls) => {
   scratchUsed = 0;
   const outcomes = calls.map(attempt);
+  // Given back here: the collector of a thread seldom comes by.
+  written.transfer(0);
   const read = packed(outcomes.flatMap((outcome) => bytesIn(outcome) ?? []));
   let next = 0;
   const moved = outcomes.map((outcome) => (bytesIn(outcome) ? { answer: read.views[next++] } : outcome));
