@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { openPostgresStore, StoreUnavailable } from '@interlock/event-store';
+import { openConnections, openPostgresStore, StoreUnavailable } from '@interlock/event-store';
+import { askThroughCuts, startCuttingProxy } from '@interlock/event-store/test-cut-connections';
 import { makeAuthority, type Pair, pemOf } from '@interlock/local/certificates.ts';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, type LocalCloudOptions, startLocalCloud } from '@interlock/local/local-cloud.ts';
@@ -129,6 +130,20 @@ test('what is missing or wrong ends the start and is named', async () => {
   ] as const) {
     await assert.rejects(guardedCloud(name, changes, ['identity']), problem, name);
   }
+});
+
+test('G2: with TLS connections cut at any moment, every query has its own answer or an error, and nobody waits for long', {
+  timeout: 25_000,
+}, async (t) => {
+  const url = new URL(postgres.url('store'));
+  const proxy = await startCuttingProxy(url.hostname, Number(url.port), 70);
+  url.port = String(proxy.port);
+  const sql = openConnections(url.href, { maxConnections: 4, authorities: renewable(postgres.ca) });
+  t.after(async () => {
+    await sql.end({ timeout: 0 });
+    proxy.close();
+  });
+  await askThroughCuts(sql, 5_000);
 });
 
 test('G1: a store that shows another certificate, or another name, gets no connection; a renewed authority is taken at once', async () => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { channel } from 'node:diagnostics_channel';
-import { connect, createServer, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { after, type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { openConnections, type Sql } from './connection.ts';
+import { askThroughCuts, startCuttingProxy } from './test-cut-connections.ts';
 import { createTestDatabase } from './test-database.ts';
 
 const database = await createTestDatabase();
@@ -110,60 +111,17 @@ test('a pool ends also where a connection closed by itself in the middle of its 
 });
 
 test('G2: with connections cut at any moment, every query has its own answer or an error', limit, async (t) => {
-  const { hostname, port } = new URL(database.url);
-  const pairs = new Set<Socket>();
-  const proxy = createServer((client) => {
-    const server = connect({ host: hostname, port: Number(port || '5432'), noDelay: true });
-    client.setNoDelay(true);
-    for (const [one, other] of [
-      [client, server],
-      [server, client],
-    ] as const) {
-      one.on('error', () => undefined);
-      one.on('close', () => other.destroy());
-      one.pipe(other);
-    }
-    pairs.add(client);
-    client.on('close', () => pairs.delete(client));
-  });
-  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
-  const address = proxy.address();
-  assert(address !== null && typeof address === 'object');
   const url = new URL(database.url);
+  const proxy = await startCuttingProxy(url.hostname, Number(url.port || '5432'), 40);
   url.hostname = '127.0.0.1';
-  url.port = String(address.port);
+  url.port = String(proxy.port);
   const sql = openConnections(url.href, { maxConnections: 2 });
-  const cut = (): void => {
-    for (const client of pairs) Math.random() < 0.5 ? client.resetAndDestroy() : client.destroy();
-  };
-  // Longer than it takes to connect, or nobody would ever be answered.
-  const cutter = setInterval(cut, 40);
   t.after(async () => {
-    clearInterval(cutter);
     await sql.end({ timeout: 0 });
     proxy.close();
-    cut();
   });
-
-  let answered = 0;
-  let failed = 0;
-  const until = performance.now() + 2_500;
-  const ask = async (first: number): Promise<void> => {
-    for (let value = first; performance.now() < until; value += 1) {
-      const got = await echo(sql, value).catch((error: Error & { code?: string }) => {
-        assert.match(error.code ?? '', /^(CONNECTION_CLOSED|CONNECTION_DESTROYED|ECONNRESET|EPIPE)$/, error.message);
-        return undefined;
-      });
-      if (got === undefined) failed += 1;
-      else {
-        assert.equal(got, value);
-        answered += 1;
-      }
-    }
-  };
-  await Promise.all([1, 2, 3, 4, 5, 6].map((million) => ask(million * 1_000_000)));
-  assert(answered > 0 && failed > 0, `${answered} answered, ${failed} failed`);
-  clearInterval(cutter);
+  await askThroughCuts(sql, 2_500);
+  proxy.calm();
   // What was cut last may be told to the next who asks on each connection.
   await Promise.allSettled([7, 8].map((value) => echo(sql, value)));
   assert.equal(await echo(sql, 9), 9);
