@@ -327,4 +327,25 @@ for (const [name, { prepare, run, remove }] of creations.map(
     }
     assert.ok(failAt > 3, 'faults were injected');
   });
+  test(`${name}: an announcement that was stored and not answered comes to an end without anybody asking again`, {
+    timeout: 120_000,
+  }, async () => {
+    let commits = Number.NEGATIVE_INFINITY;
+    const host = await startDiskHost({
+      afterCommit: () => {
+        commits += 1;
+        if (commits === 1) throw new StoreUnavailable('stored, but not answered');
+      },
+    });
+    await prepare(host);
+    await run(host.disks);
+    commits = 0;
+    await assert.rejects(remove(host.clientWithoutRetries(DiskServiceDefinition)));
+    const isGone = async (): Promise<boolean> => {
+      const states = [await host.stateOf(diskName), await host.snapshotStateOf(snapshotName)];
+      return states.every(({ status }) => status !== 'deleting') && (await isWhole(host));
+    };
+    while (!(await isGone())) await pause(5);
+    await host.stop();
+  });
 }

@@ -7,7 +7,7 @@ import type {
   ListDisksRequest,
   Disk as WireDisk,
 } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Subscriptions } from '@interlock/host';
 import {
   type Authorizer,
@@ -161,19 +161,21 @@ export const diskApi = (parts: {
       await creation.undo(name, 'DELETED', cause);
       return;
     }
-    const { state: after } = await disks.transact(name, remove(clock.now()), cause, expectedVersion(etag));
-    sessions.end(name);
-    if (after.status !== 'deleting') return;
     const finish = async (): Promise<void> => {
-      await volumes.remove(after.volume.volumeId);
+      const { state: left } = await disks.load(name);
+      if (left.status !== 'deleting') return;
+      sessions.end(name);
+      await volumes.remove(left.volume.volumeId);
       await disks.transact(name, gone(clock.now()), cause);
     };
+    await disks.transact(name, remove(clock.now()), cause, expectedVersion(etag)).catch((error: unknown) => {
+      // Not answered, and announced perhaps.
+      if (error instanceof StoreUnavailable) settling.later(name, finish);
+      throw error;
+    });
     await finish().catch((error: unknown) => {
       // It is announced, so it comes to an end without being asked for again.
-      settling.later(name, async () => {
-        const { state: left } = await disks.load(name);
-        if (left.status === 'deleting' && left.volume.volumeId === after.volume.volumeId) await finish();
-      });
+      settling.later(name, finish);
       throw error;
     });
   };

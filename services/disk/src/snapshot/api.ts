@@ -5,7 +5,7 @@ import type {
   ListSnapshotsRequest,
   Snapshot as WireSnapshot,
 } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
-import { type Category, type Loaded, Rejection } from '@interlock/event-store';
+import { type Category, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import {
   type Authorizer,
   type Call,
@@ -156,18 +156,20 @@ export const snapshotApi = (parts: {
           await creation.undo(name, 'DELETED', cause);
           return;
         }
-        const { state: after } = await snapshots.transact(name, remove(clock.now()), cause, expectedVersion(etag));
-        if (after.status !== 'deleting') return;
         const finish = async (): Promise<void> => {
-          await volumes.remove(after.volume.volumeId);
+          const { state: left } = await snapshots.load(name);
+          if (left.status !== 'deleting') return;
+          await volumes.remove(left.volume.volumeId);
           await snapshots.transact(name, gone(clock.now()), cause);
         };
+        await snapshots.transact(name, remove(clock.now()), cause, expectedVersion(etag)).catch((error: unknown) => {
+          // Not answered, and announced perhaps.
+          if (error instanceof StoreUnavailable) settling.later(name, finish);
+          throw error;
+        });
         await finish().catch((error: unknown) => {
           // It is announced, so it comes to an end without being asked for again.
-          settling.later(name, async () => {
-            const { state: left } = await snapshots.load(name);
-            if (left.status === 'deleting' && left.volume.volumeId === after.volume.volumeId) await finish();
-          });
+          settling.later(name, finish);
           throw error;
         });
       });
