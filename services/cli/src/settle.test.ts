@@ -64,6 +64,26 @@ test('a machine that had to run and was stopped by a key fails with that reason'
   await settle(stopped, watched());
 });
 
+test('VM-48: what failed before is not told of a stop; what fails now is, and what keeps a machine from running', async () => {
+  const failureAt = (failureTime: string) => ({ operation: 'start', code: 'KEY_DISABLED', failureTime });
+  const off = {
+    provisioningState: 'FAILED',
+    powerState: 'STOPPED',
+    failure: failureAt('2026-01-01T00:00:00Z'),
+  };
+  const later = { ...off, failure: failureAt('2026-01-01T00:01:00Z') };
+  assert.deepEqual(await settle(off, watched()), off, 'it is off already');
+  const stopping = { ...off, provisioningState: 'UPDATING', powerState: 'STOPPING' };
+  assert.deepEqual(await settle(stopping, watched(off)), off);
+  await assert.rejects(settle(stopping, watched(later)), reason('KEY_DISABLED'));
+  await assert.rejects(settle(off, { ...watched(), isRunWanted: true }), reason('KEY_DISABLED'));
+  const running = { ...off, powerState: 'RUNNING' };
+  assert.deepEqual(await settle(running, { ...watched(), isRunWanted: true }), running);
+  await assert.rejects(settle(off, { ...watched(), isDeletion: true }), reason('KEY_DISABLED'));
+  const timeless = { provisioningState: 'FAILED', failure: { code: 'KEY_DISABLED' } };
+  await assert.rejects(settle(timeless, watched()), reason('KEY_DISABLED'), 'what says no time may be new');
+});
+
 test('what takes too long says so; a rotation that waits says for what', async () => {
   await assert.rejects(
     settle({ provisioningState: 'UPDATING' }, watched({ provisioningState: 'UPDATING' })),

@@ -1,4 +1,5 @@
-import type { JsonObject } from '@bufbuild/protobuf';
+import { isDeepStrictEqual } from 'node:util';
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import { isObject } from './schema.ts';
@@ -41,7 +42,7 @@ const passing: readonly unknown[] = [undefined, 'UNKNOWN', 'KEY_VAULT_UNREACHABL
 /**
  * Reads a resource until it is in a passing state no more. Polls and does not watch, so that a service that restarts
  * meanwhile is no end. Answers it as it was read last;
- * what was deleted and is gone as `{ name, deleted: true }`. A rotation that goes on only once somebody acts is waited for no longer.
+ * what was deleted and is gone as `{ name, deleted: true }`. A failure that was there before is none of this. A rotation that goes on only once somebody acts is waited for no longer.
  * @throws NotSettled with the reason the resource gives, or TIMEOUT
  */
 export async function settle(first: JsonObject, options: SettleOptions): Promise<JsonObject> {
@@ -57,7 +58,7 @@ export async function settle(first: JsonObject, options: SettleOptions): Promise
     told = state;
     if (!isPassing(current) && (!isDeletion || current.provisioningState === 'FAILED')) {
       answerEnd ??= Math.min(end, clock.monotonicMs() + FIRST_ANSWER_MS);
-      if (!isUnanswered(current) || clock.monotonicMs() >= answerEnd) return judged(current, options.isRunWanted);
+      if (!isUnanswered(current) || clock.monotonicMs() >= answerEnd) return judged(current, first, options);
     }
     const now = clock.monotonicMs();
     const on = isPassing(current) ? stuckOn(current) : undefined;
@@ -129,18 +130,28 @@ function isUnanswered({ provisioningState, keyAccess }: JsonObject): boolean {
   return keyAccess.some((one) => isObject(one) && (one.state === undefined || one.state === 'STATE_UNSPECIFIED'));
 }
 
-function judged(resource: JsonObject, isRunWanted: boolean): JsonObject {
-  const { failure, stopReason } = resource;
-  if (resource.provisioningState === 'FAILED') {
+function judged(
+  resource: JsonObject,
+  first: JsonObject,
+  { isRunWanted, isDeletion }: Pick<SettleOptions, 'isRunWanted' | 'isDeletion'>,
+): JsonObject {
+  const { failure, stopReason, powerState } = resource;
+  // A machine keeps what an earlier operation failed for until another succeeds, and one that had nothing to do is none.
+  const isDone = !isDeletion && (!isRunWanted || powerState === 'RUNNING');
+  if (resource.provisioningState === 'FAILED' && !(isDone && isSameFailure(failure, first.failure))) {
     if (!isObject(failure)) throw new NotSettled('FAILED', 'it ended FAILED');
     throw new NotSettled(text(failure.code), text(failure.message), lossOf(failure.accessLoss));
   }
-  if (isRunWanted && resource.powerState !== 'RUNNING') {
+  if (isRunWanted && powerState !== 'RUNNING') {
     const loss = lossOf(stopReason);
-    throw new NotSettled(loss.reason ?? 'NOT_RUNNING', `it ended ${text(resource.powerState)}, not running`, loss);
+    throw new NotSettled(loss.reason ?? 'NOT_RUNNING', `it ended ${text(powerState)}, not running`, loss);
   }
   return resource;
 }
+
+/** Whether it is one and the same: only what says when it failed can be told from the next of its kind. */
+const isSameFailure = (one: JsonValue | undefined, other: JsonValue | undefined): boolean =>
+  isObject(one) && isObject(other) && one.failureTime !== undefined && isDeepStrictEqual(one, other);
 
 function lossOf(loss: unknown): Readonly<Record<string, string>> {
   if (!isObject(loss)) return {};
