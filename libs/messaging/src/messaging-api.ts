@@ -104,7 +104,7 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
       const [head, stored] = await Promise.all([store.head(), store.cursor(RELAY_CURSOR)]);
       // One that could not begin yet knows less than the relay before it.
       const position = Math.max(relay.position(), stored);
-      const outage = relay.outage();
+      const outage = relay.outage(true);
       return {
         position,
         gap: Math.max(0, head - position),

@@ -43,9 +43,15 @@ export const meterMessaging = (parts: {
     result.observe(parked, sum(counts), of);
   };
   const observe = async (result: BatchObservableResult): Promise<void> => {
-    const since = relay.outage()?.since;
-    result.observe(outage, since === undefined ? 0 : Math.max(0, clock.now() - since) / 1_000);
-    const [head, stored] = await Promise.all([store.head(), store.cursor(RELAY_CURSOR)]);
+    const observeOutage = (isStoreThere: boolean): void => {
+      const since = relay.outage(isStoreThere)?.since;
+      result.observe(outage, since === undefined ? 0 : Math.max(0, clock.now() - since) / 1_000);
+    };
+    const [head, stored] = await Promise.all([store.head(), store.cursor(RELAY_CURSOR)]).catch((error: unknown) => {
+      observeOutage(false);
+      throw error;
+    });
+    observeOutage(true);
     // A relay that could not begin yet knows less than the one before it.
     result.observe(untold, Math.max(0, head - Math.max(relay.position(), stored)));
     await Promise.all(consumers.map((consumer) => observeSource(result, consumer)));

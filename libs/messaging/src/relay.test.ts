@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { type EventStore, memoryStore, type StreamName } from '@interlock/event-store';
+import { type EventStore, memoryStore, StoreUnavailable, type StreamName } from '@interlock/event-store';
 import { type Logger, logger, type Outage, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { ToFact } from './facts.ts';
@@ -117,6 +117,48 @@ test('an outage of the bus is told at once and from its beginning, before anythi
   lost = undefined;
   assert.equal(relay.outage(), undefined);
   await clock.drive(relay.stop());
+});
+
+test('G2: what a relay failed at when it lost its turn to another replica is no outage once the store is back', async () => {
+  const { clock, store, bus, log } = world();
+  let isAway = false;
+  const flaky: EventStore = {
+    ...store,
+    feed: async (...args) => {
+      if (isAway) throw new StoreUnavailable('away');
+      return store.feed(...args);
+    },
+  };
+  const turns: ((signal: AbortSignal) => Promise<void>)[] = [];
+  const relay = startRelay({
+    service: 'src',
+    store: flaky,
+    bus,
+    toFact,
+    clock,
+    random: seededRandom(1),
+    log,
+    tracer,
+    keep: (_, work) => void turns.push(work),
+  });
+  const turn = turns[0] ?? assert.fail('it asked for no turn');
+  const first = new AbortController();
+  const ended = turn(first.signal);
+  isAway = true;
+  await clock.drive(clock.sleep(5_000));
+  assert.ok(relay.outage(true)?.error instanceof StoreUnavailable, 'its own while it has its turn');
+  first.abort();
+  await clock.drive(ended);
+  assert.ok(relay.outage()?.error instanceof StoreUnavailable, 'nobody tells while the store is away');
+  assert.equal(relay.outage(true), undefined, 'another replica tells');
+  const second = new AbortController();
+  const again = turn(second.signal);
+  assert.ok(relay.outage(true), 'its own again until it has told');
+  isAway = false;
+  await clock.drive(clock.sleep(10_000));
+  assert.equal(relay.outage(), undefined);
+  second.abort();
+  await clock.drive(again);
 });
 
 test('is woken by a commit, without a timer', async () => {

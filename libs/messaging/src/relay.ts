@@ -49,8 +49,12 @@ export interface RelayOptions {
 export interface Relay {
   /** Position up to which the bus acknowledged everything that is told. */
   position(): number;
-  /** Why nothing is told now, and since when; undefined while it tells. */
-  outage(): Outage | undefined;
+  /**
+   * Why nothing is told now, and since when; undefined while it tells.
+   * @param isStoreThere whether the store has just answered. Then a relay that is not at work has lost its turn to that of another
+   *   replica, and what it failed at last is no outage any more. While the store is away there is none that tells.
+   */
+  outage(isStoreThere?: boolean): Outage | undefined;
   /**
    * Stops telling. What is in flight may or may not arrive; the next relay finds out. Where `keep` is given, whoever gave it
    * ends the work.
@@ -76,6 +80,7 @@ export const startRelay = (options: RelayOptions): Relay => {
   const { keep = (_, work) => void alone.push(work(stopping.signal)) } = options;
   let cursor = 0;
   let acknowledged = 0;
+  let isAtWork = false;
   const attempts = failureLog({ log, clock, failing: 'relay begins again', back: 'relay tells again' });
 
   const publish = async (batch: FactBatch, messageId: string): Promise<void> =>
@@ -173,6 +178,7 @@ export const startRelay = (options: RelayOptions): Relay => {
   };
 
   const tell = async (signal: AbortSignal): Promise<void> => {
+    isAtWork = true;
     while (!signal.aborted) {
       try {
         await tellInOneSession(signal);
@@ -181,13 +187,14 @@ export const startRelay = (options: RelayOptions): Relay => {
         await clock.sleep(backoffMs(attempts.outage()?.failures ?? 1, random), signal);
       }
     }
+    isAtWork = false;
   };
   keep('relay/0', tell);
 
   return {
     position: () => acknowledged,
     // The bus knows of a lost connection at once, the relay with the next thing it tells.
-    outage: () => bus.outage?.() ?? attempts.outage(),
+    outage: (isStoreThere = false) => bus.outage?.() ?? (isStoreThere && !isAtWork ? undefined : attempts.outage()),
     async stop() {
       stopping.abort();
       await Promise.all(alone);
