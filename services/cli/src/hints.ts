@@ -47,6 +47,7 @@ export function hintFor(reason: string, facts: Facts, short: (name: string) => s
     INVALID_CLIENT:
       'check --as: the principal, and the file with its secret; a principal that was deleted is answered alike (interlock principal show <principal>, as somebody who may look, tells)',
     DISK_ATTACHED: `interlock vm deallocate ${machine}; to delete the disk, or give it to another machine, interlock vm detach ${machine} ${disk}`,
+    DISK_NOT_ATTACHED: `interlock vm show ${machine} names its disks, interlock disk show ${disk} the machine a disk is attached to`,
     DISK_ENCRYPTION_SET_IN_USE: `interlock set resources ${set}`,
     ENCRYPTION_SET_MISSING: 'name a set with --set',
     ULTRA_SSD_NOT_ENABLED: 'make the machine with --ultra-ssd-enabled',

@@ -375,6 +375,8 @@ test('VM-48, CMK-53: powered off, detached, deallocated and deleted without any 
     [disks[1]],
   );
   assert.equal(world.disks.disks.get(disks[0] ?? '')?.state, 'UNATTACHED');
+  await world.compute.detachDisk({ name, disk: disks[0] ?? '' });
+  await assert.rejects(world.compute.detachDisk({ name, disk: newDisk() }), { reason: 'DISK_NOT_ATTACHED' });
   await world.compute.deallocateVirtualMachine({ name });
   await inPower(name, 'DEALLOCATED');
   await world.compute.deleteVirtualMachine({ name });

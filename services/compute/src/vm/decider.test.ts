@@ -171,7 +171,39 @@ test('VM-18: the OS disk can be detached from a deallocated machine only, which 
   assert.throws(() => given(...stopped(disks)).when(detach(ask(), os.disk)), { reason: 'OS_DISK_IN_USE' });
   const without = after(after(deallocatedVm(disks), detach(ask(), os.disk)), progress.diskDetached(at, 'op'));
   assert.throws(() => given(...without).when(start(ask('op2'))), { reason: 'OS_DISK_MISSING' });
-  assert.deepEqual(given(...running(disks)).when(detach(ask(), diskOf('unknown'))), []);
+});
+
+test('VM-18: a disk the machine does not have cannot be detached; one that was detached is so again, until it is attached', () => {
+  const again = detach(ask('again'), data.disk);
+  const refused = { reason: 'DISK_NOT_ATTACHED' };
+  assert.throws(() => given(...running(disks)).when(detach(ask(), diskOf('unknown'))), refused);
+  const detaching = after(running(disks), detach(ask(), data.disk));
+  const detached = after(detaching, progress.diskDetached(at, 'op'));
+  assert.deepEqual(given(...detached).when(again), []);
+  const cutOff = [
+    ...detaching,
+    { type: 'VmStopping', work: work('keyStop', 'k'), at },
+    { type: 'VmStopped', at },
+    { type: 'DisksClosed', at },
+  ] as const;
+  assert.deepEqual(given(...cutOff).when(again), [], 'a stop put an end to it, and closed it');
+  const failure = {
+    operationId: 'op2',
+    operation: 'attach',
+    status: 'FAILED_PRECONDITION',
+    code: 'KEY_DISABLED',
+    message: '',
+    at,
+  } as const;
+  const attaching = after(detached, attach(ask('op2'), data, 64));
+  const notAttached = after(attaching, progress.diskAttachFailed(at, 'op2', failure));
+  assert.throws(() => given(...notAttached).when(again), refused);
+  const many = Array.from(
+    { length: 40 },
+    (_, n): VmEvent => ({ type: 'DiskDetachedFromVm', disk: diskOf(`d${n}`), at }),
+  );
+  assert.deepEqual(given(...running(disks), ...many).when(detach(ask(), diskOf('d39'))), []);
+  assert.throws(() => given(...running(disks), ...many).when(detach(ask(), diskOf('d0'))), refused, 'long ago');
 });
 
 test('VM-20: one operation at a time', () => {

@@ -71,6 +71,8 @@ export interface Machine {
   readonly failure?: Failure;
   /** Requests of the latest restarts, newest last. */
   readonly restarts: readonly string[];
+  /** Disks detached last and not attached again, newest last: to detach one of them is a repeat. */
+  readonly detached?: readonly string[];
   readonly createdAt: Instant;
   readonly startedAt?: Instant;
   readonly stoppedAt?: Instant;
@@ -78,6 +80,9 @@ export interface Machine {
 
 /** Restarts remembered, so that a repeated request is recognised: enough for any retry, few enough for a row. */
 const restartsMax = 16;
+
+/** Detached disks remembered, for the same. */
+const detachedMax = 16;
 
 export const initial: Vm = { status: 'absent' };
 
@@ -139,6 +144,20 @@ const undecided = (machine: Machine): Machine => {
   const { isKeptOff: _off, startsAgain: _again, owesStart: _owed, ...others } = machine;
   return others;
 };
+
+/** What a machine remembers once these disks are detached. */
+const afterDetaching = ({ detached = [] }: Machine, ...disks: readonly string[]): Pick<Machine, 'detached'> => ({
+  detached: [...detached.filter((one) => !disks.includes(one)), ...disks].slice(-detachedMax),
+});
+const nothingNew: Pick<Machine, 'detached'> = {};
+/** The same of disks whose detaching a stop put an end to: closing them detaches them as well. */
+const afterFreeing = (machine: Machine): Pick<Machine, 'detached'> => {
+  const freed = machine.disks.filter(({ phase }) => phase === 'detaching');
+  return freed.length === 0 ? nothingNew : afterDetaching(machine, ...freed.map(({ disk }) => disk));
+};
+/** The same once a disk is asked for again. */
+const afterAttaching = ({ detached }: Machine, disk: string): Pick<Machine, 'detached'> =>
+  detached?.includes(disk) === true ? { detached: detached.filter((one) => one !== disk) } : nothingNew;
 
 /** What is to become of a machine whose lost key returned or was replaced. */
 const restartOf = ({
@@ -211,6 +230,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
     case 'VmDeallocated':
       return {
         ...healthy(idle(machine)),
+        ...afterFreeing(machine),
         disks: attachedOnly().map(closed),
         power: 'deallocated',
         powerSince: event.at,
@@ -219,6 +239,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
     case 'DisksClosed':
       return {
         ...machine,
+        ...afterFreeing(machine),
         disks: attachedOnly().map((disk) => (disk.access === 'closing' ? closed(disk) : disk)),
       };
     case 'VmDeleting':
@@ -227,7 +248,12 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       return { status: 'deleted', deletedAt: event.at };
     case 'DiskAttaching': {
       const access = machine.power === 'running' ? 'opening' : 'closed';
-      return { ...machine, disks: [...machine.disks, { ...newDisk(event.disk), access }], work: event.work };
+      return {
+        ...machine,
+        ...afterAttaching(machine, event.disk.disk),
+        disks: [...machine.disks, { ...newDisk(event.disk), access }],
+        work: event.work,
+      };
     }
     case 'DiskAttachedToVm':
       return {
@@ -249,6 +275,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
     case 'DiskDetachedFromVm':
       return {
         ...healthy(idle(machine)),
+        ...afterDetaching(machine, event.disk),
         disks: machine.disks.filter(({ disk }) => disk !== event.disk),
         blocked: machine.blocked.filter(({ disk }) => disk !== event.disk),
       };

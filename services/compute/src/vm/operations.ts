@@ -169,14 +169,21 @@ export const attach =
 export const isLeftOver = ({ disks, work }: Machine, disk: string): boolean =>
   disks.some((one) => one.disk === disk && one.phase === 'attaching') && work?.kind !== 'attach';
 
-/** Detaches a disk (VM-18, VM-48). @throws Rejection FAILED_PRECONDITION OS_DISK_IN_USE */
+/**
+ * Detaches a disk (VM-18, VM-48). One that was detached already decides nothing.
+ * @throws Rejection FAILED_PRECONDITION OS_DISK_IN_USE; DISK_NOT_ATTACHED for one the machine did not have
+ */
 export const detach =
   (ask: Ask, disk: string) =>
   (vm: Vm): readonly VmEvent[] => {
     const machine = existing(vm, ask.vm);
     if (machine === 'creating') throw busy(ask.vm, 'detach');
     const known = machine.disks.find((one) => one.disk === disk);
-    if (!known || known.phase === 'detaching') return [];
+    if (known?.phase === 'detaching' || (!known && machine.detached?.includes(disk))) return [];
+    if (!known) {
+      const message = `disk: ${disk} is not attached to this machine`;
+      throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', message, { field: 'disk', disk, vm: ask.vm });
+    }
     refuseDeletion(machine, ask.vm, 'detach');
     refuseBusy(machine, ask.vm, 'detach');
     if (known.isOs && machine.power !== 'deallocated') {
