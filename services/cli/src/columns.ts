@@ -116,7 +116,16 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'purge protected:purgeProtectionEnabled',
     'deleteTime',
   ],
-  'interlock.key_vault.v1.Key': ['name', 'state', 'keySizeBits', 'currentVersion', 'deleteTime', 'recoveryLevel'],
+  'interlock.key_vault.v1.Key': [
+    'name',
+    'state',
+    'reason:unavailableReason',
+    'since:unavailableSince',
+    'keySizeBits',
+    'currentVersion',
+    'deleteTime',
+    'recoveryLevel',
+  ],
   'interlock.key_vault.v1.KeyVersion': ['name', 'enabled', 'notBefore', 'expireTime', 'origin', 'createTime'],
   'interlock.key_vault.v1.AuditEntry': [
     'time',

@@ -42,6 +42,24 @@ test('a list is a table with state, reason and since; empty columns are left out
   assert.equal(render(disks, { disks: [], nextPageToken: '' }, names), 'none');
 });
 
+test('a key that cannot be used says so where it is shown and listed', () => {
+  const key = {
+    name: 'vaults/kv1/keys/k1',
+    state: 'ACTIVE',
+    unavailableReason: 'KEY_DISABLED',
+    unavailableSince: '2026-01-01T00:00:00Z',
+  };
+  const listed = render(answerOf(KeyVaultServiceDefinition, 'ListKeys'), { keys: [key] }, names);
+  assert.equal(
+    listed,
+    [
+      'NAME    STATE   REASON        SINCE', //
+      'kv1/k1  ACTIVE  KEY_DISABLED  2026-01-01T00:00:00Z',
+    ].join('\n'),
+  );
+  assert.match(render(answerOf(KeyVaultServiceDefinition, 'GetKey'), key, names), /unavailable reason +KEY_DISABLED/);
+});
+
 test('a resource is names and values, the state first, without what is empty', () => {
   const vm = answerOf(ComputeServiceDefinition, 'GetVirtualMachine');
   const text = render(

@@ -122,7 +122,8 @@ export const keyApi = (parts: {
     const vault = await guard.keyVault(vaultId, undefined, 'list', call, entry);
     const page = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
     const { items, next } = await keys.list({ ...page, index: { index: status, value: vaultId } });
-    return { keys: items.map((loaded) => keyOnWire(loaded, vault)), nextPageToken: pageToken(next) };
+    const now = clock.now();
+    return { keys: items.map((loaded) => keyOnWire(loaded, vault, now)), nextPageToken: pageToken(next) };
   };
 
   /**
@@ -144,7 +145,7 @@ export const keyApi = (parts: {
       const vault = await guard.keyVault(vaultId, key, 'get', call, entry);
       const loaded = await keys.load(key);
       if (loaded.state.status === 'deleted') throw keyDeleted(key);
-      return keyOnWire(loaded, vault);
+      return keyOnWire(loaded, vault, clock.now());
     }),
     getKeyVersion: log.audited('KeyGet', async ({ name }: GetKeyVersionRequest, call: Call, entry) => {
       const { vault, key, version } = parseKeyOrVersion(name, 'name');
@@ -180,7 +181,7 @@ export const keyApi = (parts: {
       const vault = await guard.keyVault(vaultId, key, 'get', call, entry);
       const loaded = await keys.load(key);
       if (loaded.state.status !== 'deleted') throw keyNotFound(key);
-      return keyOnWire(loaded, vault);
+      return keyOnWire(loaded, vault, clock.now());
     }),
     disableKey: log.audited('KeyUpdate', async (request: DisableKeyRequest, call: Call, entry) => {
       const { keyVersions, changed } = await updateKey(
@@ -240,12 +241,12 @@ export const keyApi = (parts: {
       if (state.status === 'active') await confirm.key(key, state, request.confirmName, 'delete');
       const at = clock.now();
       const decide = remove(at, at + vault.retentionDays * retentionDayMs);
-      return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault);
+      return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault, clock.now());
     }),
     recoverKey: log.audited('KeyRecover', async (request: RecoverKeyRequest, call: Call, entry) => {
       const { vault, key } = await changing(request.name, 'recover', call, entry);
       const decide = recover(clock.now());
-      return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault);
+      return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault, clock.now());
     }),
     purgeKey: log.audited('KeyPurge', async (request: PurgeKeyRequest, call: Call, entry) => {
       const { vault, key, state } = await changing(request.name, 'purge', call, entry);

@@ -152,6 +152,30 @@ test('a key is disabled with all its versions at once, and comes back with them'
   await assert.rejects(vault().enableKey({ name: `${parent}/keys/none` }), { reason: 'KEY_NOT_FOUND' });
 });
 
+test('a key says whether its current version can be used, and why not and since when', async () => {
+  const parent = await newVault(world);
+  const name = `${parent}/keys/k1`;
+  await newKey(parent);
+  const shown = async () => {
+    const { keys } = await vault().listKeys({ parent });
+    const key = await vault().getKey({ name });
+    assert.deepEqual(keys, [key]);
+    return [key.unavailableReason, key.unavailableSince] as const;
+  };
+  assert.deepEqual(await shown(), ['KEY_ACCESS_REASON_UNSPECIFIED', undefined]);
+  await vault().disableKey({ name });
+  const [reason, since] = await shown();
+  assert.equal(reason, 'KEY_DISABLED');
+  assert.ok(since instanceof Date);
+  const { name: next } = await newKey(parent);
+  assert.deepEqual(await shown(), ['KEY_ACCESS_REASON_UNSPECIFIED', undefined], 'the newest is the current one');
+  const expireTime = new Date(Math.floor(Date.now() / 1_000) * 1_000 - 60_000);
+  await vault().setKeyVersionDates({ name: next, expireTime });
+  assert.deepEqual(await shown(), ['KEY_EXPIRED', expireTime]);
+  await vault().setKeyVersionDates({ name: next, notBefore: new Date(Date.now() + 3_600_000) });
+  assert.equal((await shown())[0], 'KEY_NOT_YET_VALID');
+});
+
 test('an etag that is not the current one changes nothing', async () => {
   const parent = await newVault(world);
   const { name, etag } = await newKey(parent);

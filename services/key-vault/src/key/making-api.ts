@@ -170,9 +170,9 @@ export const keyMakingApi = (parts: {
         const versions = await backup.reseal(opened, key, requestId, call.cause);
         await checkStillThere(key);
         const after = await keys.transact(key, restore(clock.now(), requestId, versions), call.cause);
-        return keyOnWire(after, vault);
+        return keyOnWire(after, vault, clock.now());
       }
-      return keyOnWire(before, vault);
+      return keyOnWire(before, vault, clock.now());
     }),
   };
 };

@@ -5,12 +5,14 @@ import type {
   KeyVersion as WireKeyVersion,
 } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
 import { type KeyUrls, versionName } from '../names.ts';
 import type { StandingVault } from '../vault/vault.ts';
 import { checkedDates, checkedTags, keyOperations, orderedOperations } from './attributes.ts';
 import { keyDeleted, keyNotFound } from './decider.ts';
 import type { KeyOperation, VersionAttributes } from './events.ts';
 import { isStanding, type Key, type KeyVersion, versionOf } from './key.ts';
+import { obstacleOf } from './usability.ts';
 
 /** Operations as the API names them. */
 export const operationOnWire = {
@@ -53,11 +55,12 @@ export const recoveryLevel = ({ retentionDays, purgeProtected }: StandingVault):
   return purgeProtected ? 'CUSTOMIZED_RECOVERABLE' : 'CUSTOMIZED_RECOVERABLE_PURGEABLE';
 };
 
-/** A key as the API shows it. @throws Rejection NOT_FOUND KEY_NOT_FOUND (KV-90) */
-export const keyOnWire = ({ id, state, version: etag }: Loaded<Key>, vault: StandingVault): WireKey => {
+/** A key as the API shows it at a moment. @throws Rejection NOT_FOUND KEY_NOT_FOUND (KV-90) */
+export const keyOnWire = ({ id, state, version: etag }: Loaded<Key>, vault: StandingVault, now: Instant): WireKey => {
   const current = isStanding(state) ? versionOf(state, state.current) : undefined;
   if (!isStanding(state) || !current) throw keyNotFound(id);
   const isDeleted = state.status === 'deleted';
+  const obstacle = obstacleOf(vault, state, current.version, now);
   return {
     name: id,
     keySizeBits: current.bits,
@@ -70,6 +73,8 @@ export const keyOnWire = ({ id, state, version: etag }: Loaded<Key>, vault: Stan
     createTime: new Date(state.createdAt),
     updateTime: new Date(state.updatedAt),
     etag: String(etag),
+    unavailableReason: obstacle?.reason ?? 'KEY_ACCESS_REASON_UNSPECIFIED',
+    unavailableSince: obstacle?.since === undefined ? undefined : new Date(obstacle.since),
   };
 };
 
