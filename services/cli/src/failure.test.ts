@@ -104,6 +104,14 @@ test('missing rights name the way to give them', () => {
     failureOf(byRole, trace, names).hint ?? '',
     /disks\/read is missing;.* interlock role assign p reader --scope subscriptions\/s /,
   );
+  const ofSets = (scope: string) =>
+    failureOf(
+      new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '', { action: 'compute/diskEncryptionSets/read', scope }),
+      trace,
+      names,
+    ).hint ?? '';
+  assert.match(ofSets('/'), /^leases of a set you may see: interlock lease list --set <set>; .* reader --scope \/ /);
+  assert.doesNotMatch(ofSets('subscriptions/s'), /lease list/);
   // What a machine says of its vault does not tell which of the two it is.
   const passedOn = new Rejection('FAILED_PRECONDITION', 'ACCESS_DENIED', '', {
     key_version: `vaults/kv1/keys/k1/versions/${'a'.repeat(32)}`,

@@ -91,8 +91,13 @@ function listHint(noun: string, short: string | undefined): string {
  */
 function accessHint({ permission, action, principal, scope }: Facts, vault: string, set: string): string {
   const who = principal?.replace('principals/', '') ?? (set === '<set>' ? '<principal>' : `set:${set}`);
+  // The right on one set is what most have, and enough for what they want to know.
+  const ofOne =
+    action === 'compute/diskEncryptionSets/read' && scope === '/'
+      ? 'leases of a set you may see: interlock lease list --set <set>; of every set there is, '
+      : '';
   if (action !== undefined)
-    return `the right ${action} is missing; who may give roles there gives it: interlock role assign ${who} ${roleWith(action)} --scope ${scope ?? '<scope>'} (interlock role list shows them all)`;
+    return `${ofOne}the right ${action} is missing; who may give roles there gives it: interlock role assign ${who} ${roleWith(action)} --scope ${scope ?? '<scope>'} (interlock role list shows them all)`;
   const rights = permission?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`) ?? 'get,wrap-key,unwrap-key';
   const missing = permission === undefined ? '' : `the permission ${permission} is missing: `;
   const policy = `${missing}interlock vault grant ${vault} --principal ${who} --permissions ${rights} --add (without --add that is all it may do then)`;
