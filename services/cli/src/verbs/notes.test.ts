@@ -82,7 +82,7 @@ test('what is enabled again is said as it was said of disabling, and what starts
   const said = (keyVersions: JsonObject[], enabled: string[]) => enabledNote({ keyVersions, enabled }, {}, short);
   assert.match(
     said(versions(true), ['0']) ?? '',
-    /^enabled: 1 version, and with that the whole key; .*interlock vm start --stopped-by-key$/,
+    /^enabled: 1 version, and with that the whole key; .*start by themselves where .* auto restart on; .*the others: interlock vm start --stopped-by-key$/,
   );
   assert.equal(said(versions(true, true), []), 'every version of it was enabled before: nothing has changed');
   assert.match(said(versions(true, false), []) ?? '', /^nothing has changed; disabled by its own name and still so/);

@@ -31,7 +31,8 @@ export const enabledNote: Note = (answer, request, short) => {
   if (!Array.isArray(keyVersions)) return `enabled: this version alone, not its key (${keyOf(request, short)})`;
   const off = keyVersions.filter((version) => isObject(version) && version.enabled !== true);
   const count = countOf(enabled);
-  const start = 'what starts the machines it has stopped: interlock vm start --stopped-by-key';
+  const start =
+    'machines it has stopped start by themselves where their set has auto restart on; what starts the others: interlock vm start --stopped-by-key';
   if (off.length === 0) {
     return count === 0
       ? 'every version of it was enabled before: nothing has changed'
