@@ -139,7 +139,10 @@ test('what is not there says how to see what is, and in which group it was looke
   for (const reason of ['VAULT_NOT_FOUND', 'PRINCIPAL_NOT_FOUND', 'ROLE_ASSIGNMENT_NOT_FOUND', 'PARKED_FACT_NOT_FOUND'])
     assert.match(hintOf(reason, {}), /^interlock [a-z]+ (list|assignments) shows/);
   const inUse = new Rejection('FAILED_PRECONDITION', 'KEY_IN_USE', 'in use', { key: 'vaults/kv1/keys/k1' });
-  assert.match(failureOf(inUse, trace, names).hint ?? '', /impact kv1\/k1 --action delete .* --confirm kv1\/k1$/);
+  assert.match(
+    failureOf(inUse, trace, names).hint ?? '',
+    /impact kv1\/k1 --action delete .* --confirm kv1\/k1, or k1 for short$/,
+  );
 });
 
 test('a key vault on hold says what to look at and what ends it', () => {
