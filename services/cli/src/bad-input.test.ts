@@ -33,6 +33,7 @@ test('bad input is refused before anything is sent', async () => {
     ['vm', 'start', 'vm1', '--no-such-flag'],
     ['key', 'create', 'k1', '--size', '2048'],
     ['key', 'create', 'kv1/k1', '--size', 'big'],
+    ['key', 'create', 'kv1/k1', '--size', '0'],
     ['disk', 'create', 'd1', '--sku', 'ulta'],
     ['vault', 'create', 'kv1', '--body', '{"nonsense":1}'],
     ['vault', 'create', 'kv1', '--body', '[]'],
@@ -63,7 +64,7 @@ test('what is wrong is named as it is typed', async () => {
 test('what is missing is named as it is typed, together with how the command is used', async () => {
   assert.equal(
     await toldFor('key', 'create', 'kv1/k1'),
-    'missing --size. Usage: interlock key create <vault/key> --size <n> [--flags] (--help says more)',
+    'missing --size. Usage: interlock key create <vault/key> --size <2048|3072|4096> [--flags] (--help says more)',
   );
   for (const words of [
     ['disk', 'read'],

@@ -19,7 +19,7 @@ const oneVersion = named('vault/key[/version]', 'keyVersion');
 const onlyVersion = named('vault/key[/version]', 'onlyVersion');
 const use = named('vault/key[/version]', 'keyOrVersion');
 
-/** What is in use goes only by being named again: `--confirm vault/key`. */
+/** What is in use goes only by being named again: `--confirm vault/key`, or the last word of it. */
 const naming = {
   vault: { aliases: { confirm: 'confirm_name' }, kinds: { confirm_name: 'vault' } },
   key: { aliases: { confirm: 'confirm_name' }, kinds: { confirm_name: 'key' } },
@@ -66,6 +66,8 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: newKey,
     aliases: { size: 'key_size_bits' },
     required: ['size'],
+    // To the service 0 is none said, and that a default: whoever types it means something else.
+    choices: { key_size_bits: ['2048', '3072', '4096'] },
     defaults: { request_id: 'uuid' },
     note: madeNote,
   }),

@@ -63,7 +63,7 @@ export interface Verb {
    * target, a body or a default fills counts as given.
    */
   readonly required?: readonly (string | readonly string[])[];
-  /** Values of an enum that may be typed, by field, where not all may: in the form of flags. */
+  /** Values that may be typed, by field, where not all that its type has may: in the form of flags. */
   readonly choices?: Readonly<Record<string, readonly string[]>>;
   /** Fields filled when nothing is typed for them. */
   readonly defaults?: Readonly<Record<string, 'uuid' | 'group' | 'group-or-subscription' | 'tenant'>>;
