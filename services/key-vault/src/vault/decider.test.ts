@@ -132,6 +132,11 @@ test("G7: an answer of identity's that was overtaken is not noted, or its number
   const roles: VaultEvent = { ...created, permissionModel: 'role_assignment' };
   const assigned = given(roles).when(noteGrantChange(at, change));
   assert.deepEqual(given(roles, ...assigned).when(noteIdentityAnswer(at, no)), []);
+  // Also where the change came while the vault was deleted, which it is no longer.
+  const whileDeleted = given(roles, deleted).when(noteGrantChange(at, change));
+  assert.deepEqual(whileDeleted, [{ type: 'GrantsChanged', ...change, at }]);
+  const recovered = [...whileDeleted, { type: 'VaultRecovered', at }] as const;
+  assert.deepEqual(given(roles, deleted, ...recovered).when(noteIdentityAnswer(at, no)), []);
   // Under access policies roles say nothing; that the principal is gone does.
   assert.deepEqual(given(created).when(noteIdentityAnswer(at, no)), []);
   assert.equal(given(created).when(noteIdentityAnswer(at, no, true)).length, 1);

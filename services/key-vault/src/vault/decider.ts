@@ -122,11 +122,15 @@ export interface GrantChange {
   readonly removed: boolean;
 }
 
-/** Notes that roles changed; a change already noted, or older than the one noted of the same source, decides nothing. */
+/**
+ * Notes that roles changed; a change already noted, or older than the one noted of the same source, decides nothing. A vault that is
+ * deleted notes it too: once it is recovered, an answer of identity from before is known to be one.
+ */
 export const noteGrantChange =
   (at: Instant, change: GrantChange) =>
   (vault: Vault): readonly VaultEvent[] => {
-    if (vault.status !== 'active' || (vault.grantChanges[change.source] ?? 0) >= change.position) return [];
+    const counts = vault.status === 'active' || vault.status === 'deleted';
+    if (!counts || (vault.grantChanges[change.source] ?? 0) >= change.position) return [];
     return [{ type: 'GrantsChanged', ...change, at }];
   };
 
