@@ -103,8 +103,10 @@ const sum = (numbers: readonly number[]): number => numbers.reduce((total, numbe
 
 /** One line about a resource, for watches: its states and why. */
 export function stateLine(json: JsonObject): string {
-  const { provisioningState, powerState, stopReason, failure, keyAccess, rotation } = json;
-  const words = [provisioningState, powerState, factsOf(stopReason, 'reason'), factsOf(failure, 'code')];
+  const { provisioningState, powerState, stopReason, nextStartLosses, failure, keyAccess, rotation } = json;
+  const [blocking] = arrayOf(nextStartLosses);
+  const next = blocking === undefined ? '' : `next start fails ${factsOf(blocking, 'reason')}`;
+  const words = [provisioningState, powerState, factsOf(stopReason, 'reason'), next, factsOf(failure, 'code')];
   const access = arrayOf(keyAccess).map((state) => factsOf(state, 'state'));
   const moved = isObject(rotation)
     ? [`rotation ${cell(rotation.state)} ${cell(rotation.doneCount)}/${cell(rotation.resourcesCount)}`]

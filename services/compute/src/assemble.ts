@@ -15,6 +15,7 @@ import { keyStops } from './key-stops.ts';
 import { openLosses } from './losses.ts';
 import { lostDisks } from './lost-disks.ts';
 import { guardedDriver, machineShares, shareOf } from './machine-shares.ts';
+import { nextStarts } from './next-starts.ts';
 import { toFact } from './published.ts';
 import { diskReactor, setReactor } from './reactor.ts';
 import { openSetOptions } from './set-options.ts';
@@ -80,7 +81,17 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const options = openSetOptions(store);
   const returns = keyReturns({ vms, losses, options, clock, random, begun: engine.begun, closing });
   const intervalMs = settings.sweepIntervalMs;
-  const sweep = sweeper({ ...work, disks: askedDisks, lost, stops, returns, engine, closing, intervalMs });
+  const sweep = sweeper({
+    ...work,
+    disks: askedDisks,
+    lost,
+    stops,
+    returns,
+    nextStarts: nextStarts(work),
+    engine,
+    closing,
+    intervalMs,
+  });
 
   const api = service({
     definition: ComputeServiceDefinition,

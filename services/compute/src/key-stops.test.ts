@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import {
   type Category,
   type Cause,
@@ -53,6 +54,7 @@ const openStops = (
   };
   const vms = category(watched, virtualMachines);
   const closed: string[] = [];
+  const losses = openLosses(watched);
   const stops = keyStops({
     vms: {
       ...vms,
@@ -64,7 +66,7 @@ const openStops = (
     },
     disks,
     driver: idleDriver(),
-    losses: openLosses(watched),
+    losses,
     clock: systemClock,
     random: systemRandom,
     preempt: (ids) => assert.deepEqual(ids, [], 'without guests a machine is off at once'),
@@ -76,7 +78,7 @@ const openStops = (
     commits.length = 0;
   };
   const stop = (): Promise<number> => stops.stopFor({ loss, isPartial: false }, cause, new AbortController().signal);
-  return { vms, seed, stop, stops, commits, closed };
+  return { vms, seed, stop, stops, losses, store, commits, closed };
 };
 
 test('one machine is off with the commit that keeps the loss, and its disks are closed after it', async () => {
@@ -144,6 +146,30 @@ test('G2: a machine that opened its disks after it was read and before the loss 
   assert.equal(await stop(), 2);
   const { state } = await vms.load('late');
   assert.ok(state.status === 'active' && state.power === 'stopped');
+});
+
+test('CMK-102: a report that comes when the key is back is in the way of no next start; one before that is', async () => {
+  const ultra = disk('ultra', 1, 'ULTRA', 'des');
+  const underIt: Disks = {
+    ...noDisks,
+    async *ofSet() {
+      yield Disk.fromPartial({ name: ultra.disk });
+    },
+  };
+  const { vms, seed, stops, losses, store } = openStops(undefined, underIt);
+  await seed(['a'], running([disk('plain', 0, 'PREMIUM_SSD'), ultra]));
+  const report = () => stops.stopFor({ loss, isPartial: true }, cause, new AbortController().signal);
+  const blocked = async () => {
+    const { state } = await vms.load('a');
+    return state.status === 'active' ? state.blocked.length : undefined;
+  };
+  await losses.remember(loss, cause);
+  await store.commit({ rows: await losses.returned(loss.set, loss.keyVersion, 7) }, cause);
+  assert.equal(await report(), 0);
+  assert.equal(await blocked(), 0);
+  const again = { ...loss, accessEpoch: 8 };
+  assert.equal(await stops.stopFor({ loss: again, isPartial: true }, cause, new AbortController().signal), 0);
+  assert.equal(await blocked(), 1);
 });
 
 test('a report of a loss whose pass is under way waits for that one, and asks nobody which disks are meant', async () => {

@@ -123,7 +123,10 @@ export const keyStops = (parts: {
     if (isPartial) {
       // What is asked of the disk service may take a while: whoever opens disks meanwhile is to find the loss.
       await losses.remember(loss, cause);
-      return openPass(loss.set, applyKeyLoss({ ...terms, isUnder: await disksUnder(loss, signal) }), cause).run();
+      const isUnder = await disksUnder(loss, signal);
+      // A host may report when all is over. What was unwrapped before is stopped then as well, but no start fails any more.
+      const isOver = !(await losses.anyLost([loss]));
+      return openPass(loss.set, applyKeyLoss({ ...terms, isUnder, isOver }), cause).run();
     }
     const pass = openPass(loss.set, applyKeyLoss(terms), cause);
     const [first, news] = await Promise.all([pageOfSet(vms, loss.set, undefined), losses.heard(loss, cause)]);

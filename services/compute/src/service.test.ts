@@ -334,6 +334,38 @@ test('CMK-102, VM-49, CMK-126: an ultra machine goes on; deallocated it does not
   assert.equal((await inPower(name, 'RUNNING')).provisioningState, 'SUCCEEDED');
 });
 
+test('CMK-102, VM-49, VM-44: an ultra machine under a lost key says that its next start will fail, in its log as well, until the key is back', async () => {
+  const set = newSet();
+  const { name, disks } = await runningVm(['ULTRA', set]);
+  const { keyVersion } = await lose(set);
+  const running = await until(
+    () => get(name),
+    ({ nextStartLosses }) => nextStartLosses.length > 0,
+  );
+  assert.equal(running.powerState, 'RUNNING');
+  assert.deepEqual(
+    running.nextStartLosses.map((loss) => [loss.reason, loss.disk, loss.keyVersion]),
+    [['KEY_DISABLED', disks[0], keyVersion]],
+  );
+  await restore(set);
+  await until(
+    () => get(name),
+    ({ nextStartLosses }) => nextStartLosses.length === 0,
+  );
+  const { entries } = await world.compute.listActivityLog({ name });
+  const health = entries.filter(({ category }) => category === 'RESOURCE_HEALTH');
+  assert.deepEqual(
+    health.map(({ status, properties }) => [status, properties.availability, properties.cause]),
+    [
+      ['ACTIVE', 'Degraded', 'KEY_DISABLED'],
+      ['RESOLVED', 'Available', undefined],
+    ],
+  );
+  const [begun, ended] = health;
+  assert.equal(begun?.operationId, ended?.operationId);
+  assert.deepEqual([begun?.properties.disks, begun?.properties.keyUrl], [disks[0], keyVersion]);
+});
+
 test('VM-33: a restart opens every disk anew, so an ultra machine under a lost key ends stopped with the reason', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['ULTRA', set]);

@@ -7,6 +7,7 @@ import type { Engine } from './engine.ts';
 import type { KeyReturns } from './key-returns.ts';
 import { type KeyStops, keyStopWork } from './key-stops.ts';
 import { type LostDisks, reasonOf } from './lost-disks.ts';
+import type { nextStarts } from './next-starts.ts';
 import { isToBeClosed, type Machine, type Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import { isOutage } from './vm/loss-words.ts';
@@ -38,6 +39,7 @@ export const sweeper = (parts: {
   readonly lost: LostDisks;
   readonly stops: Pick<KeyStops, 'explain'>;
   readonly returns: KeyReturns;
+  readonly nextStarts: ReturnType<typeof nextStarts>;
   readonly driver: Driver;
   readonly engine: Pick<Engine, 'kick' | 'hasRoom' | 'isOurs' | 'onServed'>;
   readonly closing: Pick<Closings, 'everywhere'>;
@@ -118,6 +120,7 @@ export const sweeper = (parts: {
     do {
       const page = await vms.list({ limit: pageSize, ...(after === undefined ? {} : { after }) });
       await lookAt(page.items, questions);
+      await parts.nextStarts(page.items, ownCause());
       after = page.next;
     } while (after !== undefined && !signal.aborted);
     await Promise.all([

@@ -1,6 +1,6 @@
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { allPausedDoubt, pausedDoubt } from './doubts.ts';
-import { allReturnedNote, returnedNote } from './notes.ts';
+import { machineNote, machinesNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('compute', ComputeServiceDefinition, name);
@@ -19,9 +19,9 @@ export const computeVerbs: readonly Verb[] = [
     required: ['location', 'os-disk'],
     settles: untilRunning,
   }),
-  vm('show', 'GetVirtualMachine', { targets: oneVm, note: returnedNote, doubt: pausedDoubt }),
+  vm('show', 'GetVirtualMachine', { targets: oneVm, note: machineNote, doubt: pausedDoubt }),
   vm('list', 'ListVirtualMachines', {
-    note: allReturnedNote,
+    note: machinesNote,
     doubt: allPausedDoubt,
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },

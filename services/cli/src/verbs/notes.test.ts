@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
-import { allReturnedNote, enabledNote, holdNote, impactNote, lostNote, madeNote, returnedNote } from './notes.ts';
+import {
+  allReturnedNote,
+  enabledNote,
+  holdNote,
+  impactNote,
+  lostNote,
+  machineNote,
+  machinesNote,
+  madeNote,
+  returnedNote,
+} from './notes.ts';
 
 const short = (name: string) => name.replace('vaults/', '').replace('/keys', '');
 const key = 'vaults/kv1/keys/k1';
@@ -47,6 +57,33 @@ test('CMK-125: what stopped a machine is told apart from what keeps it off', () 
   const failed = { name: 'vm2', keyReturned: true };
   assert.match(returnedNote(failed, {}, short) ?? '', /^what its last operation failed for is over/);
   assert.equal(list(failed), undefined);
+});
+
+test('CMK-102: a machine that runs on without its key says what its next start will fail for, and what helps', () => {
+  const loss = {
+    reason: 'KEY_DISABLED',
+    disk: 'ultra1',
+    diskEncryptionSet: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1',
+    keyVersion: `${key}/versions/${'0'.repeat(32)}`,
+  };
+  const vm = { name: 'vm1', powerState: 'RUNNING', nextStartLosses: [loss] };
+  const said = machineNote(vm, {}, short) ?? '';
+  assert.match(
+    said,
+    /^it runs on with ultra1, whose key is lost, and its next start will fail: KEY_DISABLED of kv1\/k1/,
+  );
+  assert.match(said, /\nhint: interlock key enable kv1\/k1/);
+  assert.match(
+    machineNote({ ...vm, powerState: 'STOPPED' }, {}, short) ?? '',
+    /^its next start will fail: KEY_DISABLED/,
+  );
+  assert.equal(machineNote({ ...vm, nextStartLosses: [] }, {}, short), undefined);
+  const list = (...virtualMachines: JsonObject[]) => machinesNote({ virtualMachines }, {}, short);
+  assert.match(list(vm, vm, { ...vm, nextStartLosses: [] }) ?? '', /^2 machines run on .* their next start will fail/);
+  assert.match(list(vm) ?? '', /^1 machine runs on .* its next start will fail/);
+  assert.equal(list({ ...vm, nextStartLosses: [] }), undefined);
+  const back = { name: 'vm2', keyReturned: true, stopReason: { reason: 'KEY_DISABLED' } };
+  assert.match(list(vm, back) ?? '', /^1 machine was stopped by a lost key that is back.*\n1 machine runs on/);
 });
 
 test('a machine that is off because its host was restarted says what starts it, alone and in a list', () => {

@@ -65,6 +65,44 @@ export const holdNote: Note = ({ hold }) =>
     : `nobody may use a key. Look at them first: what was taken away after position ${hold.position} is back. ` +
       `Then: interlock hold confirm ${hold.holdId}`;
 
+/** What a state of a machine does not say: what it can be started for again, and what its next start will fail for. */
+export const machineNote: Note = (machine, request, short) =>
+  lines([returnedNote(machine, request, short), nextStartNote(machine, request, short)]);
+
+/** The same of a list. */
+export const machinesNote: Note = (answer, request, short) =>
+  lines([allReturnedNote(answer, request, short), allNextStartNote(answer)]);
+
+const lines = (said: readonly (string | undefined)[]): string | undefined =>
+  said.some((one) => one !== undefined) ? said.filter((one) => one !== undefined).join('\n') : undefined;
+
+/** That a machine goes on with a lost key for as long as nobody turns it off, and what can be done before that. */
+const nextStartNote: Note = ({ name, powerState, nextStartLosses }, _request, short) => {
+  const losses = Array.isArray(nextStartLosses) ? nextStartLosses.filter(isObject) : [];
+  const [first] = losses;
+  if (first === undefined) return undefined;
+  const disks = losses.map(({ disk }) => short(String(disk))).join(', ');
+  const keeps = powerState === 'RUNNING' ? `it runs on with ${disks}, whose key is lost, and ` : '';
+  const { reason, disk, diskEncryptionSet, keyVersion } = first;
+  const facts = { disk: String(disk), key_version: String(keyVersion), disk_encryption_set: String(diskEncryptionSet) };
+  const hint = hintFor(String(reason), { ...facts, resource: String(name) }, short);
+  const key = `${String(reason)} of ${short(String(keyVersion))}`;
+  return `${keeps}its next start will fail: ${key}${hint === undefined ? '' : `\nhint: ${hint}`}`;
+};
+
+const allNextStartNote = ({ virtualMachines }: JsonObject): string | undefined => {
+  const listed = Array.isArray(virtualMachines) ? virtualMachines.filter(isObject) : [];
+  const count = listed.filter(
+    ({ powerState, nextStartLosses }) => powerState === 'RUNNING' && countOf(nextStartLosses) > 0,
+  ).length;
+  if (count === 0) return undefined;
+  const those =
+    count === 1
+      ? 'machine runs on with ultra disks whose key is lost, and its'
+      : 'machines run on with ultra disks whose key is lost, and their';
+  return `${count} ${those} next start will fail: interlock vm show <vm> says what helps`;
+};
+
 /** Whether what stopped a machine is the past, so that it can be started: its reason stays until it is. */
 export const returnedNote: Note = (machine, _request, short) => {
   const { name, keyReturned, stopReason } = machine;

@@ -52,7 +52,8 @@ export const activityLogOf = (vm: string, recorded: readonly RecordedEvent[]): r
     const { event } = found;
     const rows = rowsOf(state, event, healthEvent);
     for (const [n, row] of rows.entries()) entries.push(entry(vm, record, n, row));
-    if (event.type === 'VmStopping' && rows.some(({ status }) => status === 'ACTIVE')) healthEvent = event.work.id;
+    const begun = rows.find(({ status }) => status === 'ACTIVE');
+    if (begun !== undefined) healthEvent = begun.operationId;
     if (rows.some(({ status }) => status === 'RESOLVED')) healthEvent = undefined;
     state = evolve(state, event);
   }
@@ -163,6 +164,20 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
         },
       ];
     }
+    case 'NextStartBlocked': {
+      const [first] = event.blocked;
+      if (!first) return [];
+      const properties = { ...keyProperties(first, event.blocked), ...runsOn };
+      return [
+        {
+          operation: 'keyStop',
+          operationId: healthEvent ?? event.id,
+          status: 'ACTIVE',
+          category: 'RESOURCE_HEALTH',
+          properties,
+        },
+      ];
+    }
     case 'DisksOpened':
     case 'DisksClosed':
     case 'VmKeptOff':
@@ -191,6 +206,9 @@ const endProperties = (end: GuestEnd = 'GUEST_ENDED'): Readonly<Record<string, s
   annotation: end === 'GUEST_ENDED' ? 'VirtualMachineStoppedInternally' : 'VirtualMachineHostRestarted',
   cause: end,
 });
+
+/** Of a machine that goes on without its key, and cannot be started again. */
+const runsOn = { availability: 'Degraded', annotation: 'VirtualMachineNextStartBlocked' } as const;
 
 const keyProperties = (loss: KeyLoss, blocked: readonly KeyLoss[]): Readonly<Record<string, string>> => ({
   availability: 'Unavailable',

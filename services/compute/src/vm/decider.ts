@@ -168,6 +168,14 @@ const restartOf = ({
   ...(owesStart === undefined ? {} : { owesStart }),
 });
 
+/** What is in the way of a start: the news, and what was known about other disks. */
+const withNews = (known: readonly KeyLoss[], news: readonly KeyLoss[]): readonly KeyLoss[] =>
+  known.length === 0 ? news : [...news, ...known.filter(({ disk }) => !news.some((one) => one.disk === disk))];
+
+/** The same once a lost key stops it. Of one that is starting the earlier entries are those of its last stop. */
+const withStop = ({ power, blocked }: Machine, news: readonly KeyLoss[]): readonly KeyLoss[] =>
+  power === 'running' ? withNews(blocked, news) : news;
+
 const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
   const everyDisk = (change: (disk: VmDisk) => VmDisk): readonly VmDisk[] => machine.disks.map((disk) => change(disk));
   /** Without what a stop left half attached or half detached: that is freed when the disks are closed. */
@@ -206,7 +214,9 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
         powerSince: at,
         work,
         restarts,
-        ...(reason === undefined ? {} : { stopReason: reason, blocked: [reason, ...(blocked ?? [])] }),
+        ...(reason === undefined
+          ? {}
+          : { stopReason: reason, blocked: withStop(machine, [reason, ...(blocked ?? [])]) }),
         ...(end === undefined ? {} : { guestEnd: end }),
         ...(preempted === undefined ? {} : { failure: preempted }),
       };
@@ -304,6 +314,8 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
         ...(isStopped ? { stopReason: { ...event.loss, disk: stopReason.disk } } : {}),
       };
     }
+    case 'NextStartBlocked':
+      return { ...machine, blocked: withNews(machine.blocked, event.blocked) };
     case 'VmCreationBegun':
     case 'VmCreationFailed':
     case 'VmCreated':
@@ -313,6 +325,9 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
 
 /** Whether the key of a disk being lost stops a machine: there is a customer key, and the class is not ultra (CMK-102). */
 export const isStoppedByLoss = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean => set !== '' && sku !== 'ULTRA';
+
+/** Whether a disk keeps its data through the loss of its key, for as long as its machine runs. */
+export const isPinned = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean => set !== '' && sku === 'ULTRA';
 
 /** Whether all that is left to be done with a machine is to close disks. */
 export const isToBeClosed = (vm: Vm): boolean =>

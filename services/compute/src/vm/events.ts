@@ -127,4 +127,13 @@ export type VmEvent =
       readonly loss: Omit<KeyLoss, 'disk'>;
       readonly disks: readonly string[];
       readonly at: Instant;
+    }
+  /** Keys of ultra disks it has open were lost: it goes on, and its next start needs them (CMK-102). */
+  | {
+      readonly type: 'NextStartBlocked';
+      /** UUID: the operation id of the activity log. */
+      readonly id: string;
+      /** Every disk that this is news about. */
+      readonly blocked: readonly KeyLoss[];
+      readonly at: Instant;
     };

@@ -29,7 +29,8 @@ const codes: Readonly<Record<LossReason, string>> = {
 
 /**
  * Statuses of a machine and of each of its disks (VM-05, VM-06). Only disks whose key is in the way have an error, and
- * they have it whether that stopped the machine, fails its start, or both (VM-41, VM-50).
+ * they have it whether that stopped the machine, fails its start, or both (VM-41, VM-50). An ultra disk whose machine runs on
+ * has a warning in its place.
  * @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND
  */
 export const instanceViewOf = (loaded: Loaded<Vm>): InstanceView => {
@@ -37,9 +38,10 @@ export const instanceViewOf = (loaded: Loaded<Vm>): InstanceView => {
   const power = powerOf(vm).toLowerCase();
   const since = vm.status === 'active' ? vm.powerSince : vm.createdAt;
   const blocked = vm.status === 'active' ? vm.blocked : [];
+  const isRunning = vm.status === 'active' && vm.power === 'running';
   return {
     statuses: [provisioningStatus(vm), status(`PowerState/${power}`, 'INFO', `VM ${power}`, since, whyOff(vm))],
-    disks: vm.disks.map(({ disk }) => diskView(disk, blocked, vm.createdAt)),
+    disks: vm.disks.map(({ disk }) => diskView(disk, blocked, { isRunning, createdAt: vm.createdAt })),
   };
 };
 
@@ -77,18 +79,25 @@ const codeOf = ({ code }: Failure): string => {
   return reason === undefined ? code : codes[reason];
 };
 
-const diskView = (disk: string, blocked: readonly KeyLoss[], createdAt: Instant): DiskInstanceView => {
+const diskView = (
+  disk: string,
+  blocked: readonly KeyLoss[],
+  { isRunning, createdAt }: { readonly isRunning: boolean; readonly createdAt: Instant },
+): DiskInstanceView => {
   const loss = blocked.find((one) => one.disk === disk);
-  const own = loss
-    ? status(
-        `ProvisioningState/failed/${codes[loss.reason]}`,
-        'ERROR',
-        'Provisioning failed',
-        loss.since,
-        lossMessage(loss),
-      )
-    : status('ProvisioningState/succeeded', 'INFO', 'Provisioning succeeded', createdAt);
-  return { name: disk, statuses: [own] };
+  return { name: disk, statuses: [diskStatus(loss, isRunning, createdAt)] };
+};
+
+const diskStatus = (loss: KeyLoss | undefined, isRunning: boolean, createdAt: Instant): InstanceStatus => {
+  if (loss === undefined) return status('ProvisioningState/succeeded', 'INFO', 'Provisioning succeeded', createdAt);
+  const message = lossMessage(loss);
+  if (isRunning) {
+    // It serves reads and writes: nothing has failed, and something will.
+    const held = `It keeps its data while the machine runs; the next start of the machine fails. ${message}`;
+    return status('ProvisioningState/succeeded', 'WARNING', 'Provisioning succeeded', loss.since, held);
+  }
+  const code = `ProvisioningState/failed/${codes[loss.reason]}`;
+  return status(code, 'ERROR', 'Provisioning failed', loss.since, message);
 };
 
 const status = (

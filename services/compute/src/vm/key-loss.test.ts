@@ -22,7 +22,7 @@ import {
   vm,
   work,
 } from './test-machine.ts';
-import { provisioningOf, shown } from './wire.ts';
+import { provisioningOf, shown, vmOnWire } from './wire.ts';
 
 const os = disk('os', 0, 'PREMIUM_SSD');
 const data = disk('data', 1, 'STANDARD_SSD', 'des');
@@ -50,6 +50,65 @@ test('CMK-100, CMK-101: one disk of any ordinary class under the lost key stops 
 test('CMK-102, VM-49: a machine with only ultra disks under the lost key goes on', () => {
   assert.deepEqual(stop(running([os, ultra])), []);
   assert.deepEqual(stop(running([os, ultra, other])), []);
+});
+
+test('CMK-102, VM-49: a machine that goes on with ultra disks says what its next start will fail for, once for one loss', () => {
+  const note = (history: readonly VmEvent[], changes: Partial<LossTerms> = {}) =>
+    applyKeyLoss(terms(changes))(fold(history));
+  const history = running([os, ultra, other]);
+  const noted = [...history, ...note(history)];
+  const shownAs = (events: readonly VmEvent[]) => vmOnWire({ id: vm, state: fold(events), version: 1 });
+  const { powerState, provisioningState, nextStartLosses } = shownAs(noted);
+  assert.deepEqual([powerState, provisioningState], ['RUNNING', 'SUCCEEDED']);
+  assert.deepEqual(
+    nextStartLosses.map(({ reason, disk: name, accessEpoch }) => [reason, name, accessEpoch]),
+    [['KEY_DISABLED', ultra.disk, 6]],
+  );
+  const [status] = view(noted).disks.find(({ name }) => name === ultra.disk)?.statuses ?? [];
+  assert.deepEqual([status?.code, status?.level], ['ProvisioningState/succeeded', 'WARNING']);
+  assert.match(status?.message ?? '', /next start of the machine fails.*must be in the enabled state/);
+  assert.deepEqual(note(noted), [], 'the same again');
+  assert.deepEqual(note(noted, { loss: lossOf('des', 5) }), [], 'an older one');
+  assert.deepEqual(note(history, { isOver: true }), [], 'one that is over');
+  assert.deepEqual(note(history, { loss: lossOf('des', 5) }), [], 'one from before the unwrap');
+  assert.deepEqual(note(history, { isUnder: () => false }), [], 'one of another version');
+  assert.deepEqual(note(running([os, other])), [], 'one of another set');
+  const deleted = { ...loss, reason: 'KEY_DELETED', accessEpoch: 7 } as const;
+  const later = [...noted, ...note(noted, { loss: deleted })];
+  assert.deepEqual(
+    shownAs(later).nextStartLosses.map(({ reason }) => reason),
+    ['KEY_DELETED'],
+  );
+  const corrected = [...noted, ...note(noted, { loss: { ...loss, reason: 'KEY_DELETED' } })];
+  assert.deepEqual(
+    shownAs(corrected).nextStartLosses.map(({ reason }) => reason),
+    ['KEY_DELETED'],
+  );
+  const back = [...noted, ...keyAccessReturned(at, { set: ultra.set, keyVersion: version1 })(fold(noted))];
+  assert.deepEqual(shownAs(back).nextStartLosses, []);
+});
+
+test('CMK-102: what the next start will fail for is known on when the machine is off, and when another key stops it', () => {
+  const history = running([os, data, { ...ultra, set: setOf('slow') }]);
+  const noted = [...history, ...applyKeyLoss(terms({ loss: lossOf('slow', 6) }))(fold(history))];
+  const blocked = (events: readonly VmEvent[]) => {
+    const state = fold(events);
+    return state.status === 'active' ? state.blocked.map(({ disk: name }) => name) : [];
+  };
+  const off = [...noted, ...powerOff(ask(), { isHard: false })(fold(noted))];
+  const stoppedByUser = [...off, ...guestStopped(at, 'op')(fold(off))];
+  assert.deepEqual(blocked(stoppedByUser), [ultra.disk]);
+  const [, , status] = view(stoppedByUser).disks.map(({ statuses }) => statuses[0]?.level);
+  assert.equal(status, 'ERROR');
+  const onWire = vmOnWire({ id: vm, state: fold(stoppedByUser), version: 1 });
+  assert.deepEqual(
+    onWire.nextStartLosses.map(({ disk: name }) => name),
+    [ultra.disk],
+  );
+  const lost = [...noted, ...stop(noted)];
+  assert.deepEqual(blocked(lost), [data.disk, ultra.disk]);
+  const shownLost = vmOnWire({ id: vm, state: fold(lost), version: 1 });
+  assert.deepEqual([shownLost.stopReason?.disk, shownLost.nextStartLosses], [data.disk, []]);
 });
 
 test('CMK-103, VM-50: with an ultra and another disk it stops, and only the other shows the error', () => {

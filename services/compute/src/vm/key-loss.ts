@@ -1,5 +1,5 @@
 import type { Instant } from '@interlock/runtime';
-import { isStoppedByLoss, type Machine, type Vm } from './decider.ts';
+import { isPinned, isStoppedByLoss, type Machine, type Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { isOutage, lossMessage, statusOf } from './loss-words.ts';
 import type { Failure, KeyLoss, VmDisk, Work } from './machine.ts';
@@ -13,7 +13,9 @@ export interface LossTerms {
   /** What the stop is recorded as; `at` is the time of the decision. */
   readonly work: Work;
   /** Whether a disk of the set is under the lost version; absent: all of them are. */
-  readonly isUnder?: (disk: Pick<VmDisk, 'disk' | 'keyVersion'>) => boolean;
+  readonly isUnder?: ((disk: Pick<VmDisk, 'disk' | 'keyVersion'>) => boolean) | undefined;
+  /** The key has returned since: the loss is in the way of no start any more. */
+  readonly isOver?: boolean;
   /** True where no guest has to be shut down: then the machine is off in the same step. */
   readonly isInstant: boolean;
 }
@@ -58,12 +60,38 @@ export const stopForLostDisks =
     return stop(vm, lost, work, isInstant);
   };
 
-/** What a loss does to any machine: it stops one that runs, and says to one that an outage stopped what was behind that. */
+/**
+ * What a loss does to any machine: it stops one that runs, says to one that an outage stopped what was behind that, and to
+ * one that goes on with ultra disks what its next start will fail for.
+ */
 export const applyKeyLoss =
   (terms: LossTerms) =>
   (vm: Vm): readonly VmEvent[] => {
-    const events = stopForKeyLoss(terms)(vm);
-    return events.length > 0 ? events : explainOutage(terms.loss, terms.work.at)(vm);
+    const stopping = stopForKeyLoss(terms)(vm);
+    if (stopping.length > 0) return stopping;
+    const explained = explainOutage(terms.loss, terms.work.at)(vm);
+    return explained.length > 0 ? explained : blockNextStart(terms)(vm);
+  };
+
+/**
+ * Notes the loss at a machine that runs with ultra disks under it. They keep their data for as long as it runs, so nothing
+ * else changes, and without this nobody would see that it cannot be started again (CMK-102, VM-49).
+ */
+export const blockNextStart =
+  ({ loss, work, isUnder, isOver = false }: Omit<LossTerms, 'isInstant'>) =>
+  (vm: Vm): readonly VmEvent[] => {
+    if (isOver || vm.status !== 'active' || vm.power !== 'running' || vm.work?.kind === 'delete') return [];
+    const isNews = ({ disk }: VmDisk): boolean =>
+      !vm.blocked.some(
+        (known) =>
+          known.disk === disk &&
+          (known.accessEpoch > loss.accessEpoch ||
+            (known.accessEpoch === loss.accessEpoch && known.reason === loss.reason)),
+      );
+    const blocked = vm.disks
+      .filter((disk) => isPinned(disk) && isLost(disk, { loss, isUnder }) && isNews(disk))
+      .map(({ disk }): KeyLoss => ({ ...loss, disk }));
+    return blocked.length === 0 ? [] : [{ type: 'NextStartBlocked', id: work.id, blocked, at: work.at }];
   };
 
 /**
@@ -104,12 +132,11 @@ const stop = (machine: Machine, blocked: readonly KeyLoss[], work: Work, isInsta
 const isGoingToRun = ({ power, work }: Machine): boolean =>
   (power === 'running' || power === 'starting') && work?.kind !== 'delete';
 
-const isConcerned = (disk: VmDisk, { loss, isUnder }: LossTerms): boolean =>
-  disk.access === 'open' &&
-  disk.set === loss.set &&
-  isStoppedByLoss(disk) &&
-  isOlder(disk, loss) &&
-  (isUnder === undefined || isUnder(disk));
+const isConcerned = (disk: VmDisk, terms: LossTerms): boolean => isStoppedByLoss(disk) && isLost(disk, terms);
+
+/** Open with data that was unwrapped before the loss. */
+const isLost = (disk: VmDisk, { loss, isUnder }: Pick<LossTerms, 'loss' | 'isUnder'>): boolean =>
+  disk.access === 'open' && disk.set === loss.set && isOlder(disk, loss) && (isUnder === undefined || isUnder(disk));
 
 /**
  * Whether a loss came after an unwrap. The end of an identity is above every number, and comes after nothing that was

@@ -44,12 +44,17 @@ export const vmOnWire = (loaded: Loaded<Vm>): VirtualMachine => {
     ...(active?.stopReason === undefined && active?.failure?.loss === undefined
       ? {}
       : { keyReturned: active.blocked.length === 0 }),
+    nextStartLosses: (active === undefined ? [] : unshownLosses(active)).map(lossOnWire),
     ...(active?.failure === undefined ? {} : { failure: failureOnWire(active.failure) }),
     ...(active?.startedAt === undefined ? {} : { startTime: new Date(active.startedAt) }),
     ...(active?.stoppedAt === undefined ? {} : { stopTime: new Date(active.stoppedAt) }),
     etag: String(loaded.version),
   });
 };
+
+/** What is in the way of a start, where the machine does not say so already as the reason why it is off. */
+const unshownLosses = ({ power, blocked, stopReason, failure }: Machine): Machine['blocked'] =>
+  power === 'running' || (stopReason === undefined && failure?.loss === undefined) ? blocked : [];
 
 /** What a stop left half attached is not the machine's any more. */
 const isVisible = ({ phase, access }: VmDisk): boolean => phase === 'attached' || access !== 'closing';
