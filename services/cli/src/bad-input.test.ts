@@ -73,6 +73,13 @@ test('what is missing is named as it is typed, together with how the command is 
   ])
     assert.match(await toldFor(...words), /\. Usage: interlock disk read <disk> \[--flags\] \(--help says more\)$/);
   assert.match(await toldFor('trace'), /^missing required argument 'id'\. Usage: interlock trace <id> \[--flags\]/);
+  assert.equal(
+    await toldFor('foo'),
+    "unknown command 'foo'. Usage: interlock <noun> <verb> [names] [--flags] (--help says more)",
+  );
+  assert.match(await toldFor('vms', 'list'), /^unknown command 'vms' \(Did you mean vm\?\)\. Usage: interlock <noun>/);
+  assert.match(await toldFor('vm', 'foo'), /^unknown command 'foo'\. Usage: interlock vm <verb> \[names\] \[--flags\]/);
+  assert.match(await toldFor('--no-such-flag', 'vm'), /^unknown option '--no-such-flag'\. Usage: interlock <noun>/);
   assert.match(await toldFor('vm', 'start'), /^missing <vm>\. Usage: interlock vm start <vm\.\.\.> \[--flags\]/);
   assert.match(await toldFor('vault', 'grant', 'kv1'), /^missing --principal, --permissions\. Usage: /);
   assert.match(

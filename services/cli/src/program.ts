@@ -37,12 +37,11 @@ export function programOf(runner: Runner): Command {
     for (const verb of verbs.filter((one) => one.noun === noun)) addVerbCommand(parent, verb, described, runner);
     if (noun === 'disk') addDiskDataCommands(parent, runner);
   }
-  for (const command of leavesOf(program)) command.exitOverride((error) => refuse(command, error));
+  for (const command of allOf(program)) command.exitOverride((error) => refuse(command, error));
   return program;
 }
 
-const leavesOf = (command: Command): readonly Command[] =>
-  command.commands.length === 0 ? [command] : command.commands.flatMap(leavesOf);
+const allOf = (command: Command): readonly Command[] => [command, ...command.commands.flatMap(allOf)];
 
 /** What is wrong with how a command was typed says how it is used. @throws UsageError, or what was no mistake as it is */
 function refuse(command: Command, error: CommanderError): never {
