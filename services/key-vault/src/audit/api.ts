@@ -7,7 +7,7 @@ import { type Call, pageOf, pageToken } from '@interlock/rpc';
 import type { Guard } from '../guard.ts';
 import { parseVault } from '../names.ts';
 import type { AuditDraft } from './draft.ts';
-import { type AuditEntry, type AuditRow, auditTable, entriesOf, timeInKey, within } from './entry.ts';
+import { type AuditEntry, type AuditRow, auditOperations, auditTable, entriesOf, timeInKey, within } from './entry.ts';
 import type { AuditLog } from './log.ts';
 
 /** Entries of a page when the request does not say. */
@@ -62,6 +62,7 @@ export const auditApi = ({
         const vault = await guard.managedVault(vaultId, 'keyVault/vaults/read', call, entry);
         const { limit, after } = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
         checkKeyFilter(request.key, vaultId);
+        checkOperationFilter(request.operation);
         const index = indexFor(request, vaultId);
         // A vault of the same name that was purged may have had another owner: its record is not this one's.
         // Keys begin with the time of writing, so the creation itself, which began before the vault was there, is in.
@@ -93,6 +94,18 @@ const checkKeyFilter = (key: string, vaultId: string): void => {
     'KEY_FILTER_INVALID',
     `key must be empty, or a key or key version of vaults/${vaultId}, not "${key.slice(0, 200)}"`,
     { field: 'key', value: key.slice(0, 200) },
+  );
+};
+
+/** An operation there is not would find nothing, as one that nobody has asked for does. */
+const checkOperationFilter = (operation: string): void => {
+  if (operation === '' || auditOperations.some((one) => one === operation)) return;
+  const value = operation.slice(0, 200);
+  throw new Rejection(
+    'INVALID_ARGUMENT',
+    'OPERATION_FILTER_INVALID',
+    `operation must be empty, or one of ${auditOperations.join(', ')}, not "${value}"`,
+    { field: 'operation', value },
   );
 };
 

@@ -217,6 +217,9 @@ test('the record is filtered by key, principal, operation and time, and paged ol
     wraps.map((entry) => entry.name),
   );
   await assert.rejects(list({ key: 'vaults/another/keys/k' }), { reason: 'KEY_FILTER_INVALID' });
+  for (const operation of ['Fly', 'keywrap'])
+    await assert.rejects(list({ operation }), { reason: 'OPERATION_FILTER_INVALID', message: /one of .*KeyWrap/ });
+  assert.deepEqual(await list({ operation: 'KeyRestore' }), [], 'one that nobody has asked for');
 });
 
 test('without a record there is no answer', async () => {

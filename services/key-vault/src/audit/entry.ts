@@ -2,41 +2,43 @@ import type { IndexEntry, TableDefinition } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 
 /** What was asked, by the names of the public cloud's log (KV-113), and ours where it has none. */
-export type AuditOperation =
-  | 'Authentication'
-  | 'VaultPut'
-  | 'VaultGet'
-  | 'VaultPatch'
-  | 'VaultDelete'
-  | 'VaultRecover'
-  | 'VaultPurge'
-  | 'VaultAuditList'
-  | 'KeyCreate'
-  | 'KeyImport'
-  | 'KeyGet'
-  | 'KeyList'
-  | 'KeyListVersions'
-  | 'KeyUpdate'
-  | 'KeyDelete'
-  | 'KeyGetDeleted'
-  | 'KeyListDeleted'
-  | 'KeyRecover'
-  | 'KeyPurge'
-  | 'KeyBackup'
-  | 'KeyRestore'
-  | 'KeyEncrypt'
-  | 'KeyDecrypt'
-  | 'KeyWrap'
-  | 'KeyUnwrap'
-  | 'KeySign'
-  | 'KeyVerify'
-  | 'KeyRotate'
-  | 'KeyCheckAccess'
-  | 'KeyResolve'
-  | 'KeyFindNewer'
-  | 'ImpactPreview'
-  | 'KeyRewrapAuthorize'
-  | 'KeyRewrap';
+export const auditOperations = [
+  'Authentication',
+  'VaultPut',
+  'VaultGet',
+  'VaultPatch',
+  'VaultDelete',
+  'VaultRecover',
+  'VaultPurge',
+  'VaultAuditList',
+  'KeyCreate',
+  'KeyImport',
+  'KeyGet',
+  'KeyList',
+  'KeyListVersions',
+  'KeyUpdate',
+  'KeyDelete',
+  'KeyGetDeleted',
+  'KeyListDeleted',
+  'KeyRecover',
+  'KeyPurge',
+  'KeyBackup',
+  'KeyRestore',
+  'KeyEncrypt',
+  'KeyDecrypt',
+  'KeyWrap',
+  'KeyUnwrap',
+  'KeySign',
+  'KeyVerify',
+  'KeyRotate',
+  'KeyCheckAccess',
+  'KeyResolve',
+  'KeyFindNewer',
+  'ImpactPreview',
+  'KeyRewrapAuthorize',
+  'KeyRewrap',
+] as const;
+export type AuditOperation = (typeof auditOperations)[number];
 
 /** One line of a vault's record (KV-112, CMK-144). Its names are on disk. Never key material. */
 export interface AuditEntry {
