@@ -35,6 +35,19 @@ test('a bench that does not exist, or is not named, is refused, and those there 
   }
 });
 
+test('--help says what may be said, whatever stands beside it', () => {
+  for (const args of [['--help'], ['-h'], ['append', '--help']]) {
+    const { status, stderr, stdout } = bench(...args);
+    assert.deepEqual([status, stderr], [0, ''], args.join(' '));
+    for (const said of [
+      /^npm run bench -- <name>/,
+      /--history FILE .*INTERLOCK_BENCH_HISTORY/,
+      /There are: append, .*unwrap/,
+    ])
+      assert.match(stdout, said);
+  }
+});
+
 test('a size that is no whole number above 0 is refused', () => {
   for (const size of ['0', '1.5', 'many']) {
     const { status, stderr } = bench('append', `--size=${size}`);

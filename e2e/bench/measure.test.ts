@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { growth, measurement, median, percentile } from './measure.ts';
+import { growth, lineOf, measurement, median, percentile } from './measure.ts';
 
 test('percentiles are interpolated', () => {
   assert.equal(median([3, 1, 2]), 2);
@@ -27,4 +27,10 @@ test('a measurement is a ratio of medians', () => {
     { value, floor, ratio, spread, samples },
     { value: 30, floor: 15, ratio: 2, spread: 0.6667, samples: 3 },
   );
+});
+
+test('the line of a run that measures nothing says so before anything else', () => {
+  const one = measurement({ bench: 'b', size: 1, unit: 'ms' }, [20], [10]);
+  assert.deepEqual(JSON.parse(lineOf(one, false)), one);
+  assert.match(lineOf(one, true), /^\{"smoke":true,"bench":"b",/);
 });

@@ -22,6 +22,10 @@ export interface Measurement {
   readonly [detail: string]: string | number | readonly number[];
 }
 
+/** A measurement as it is printed: one of a run that measures nothing says so, wherever it is read. */
+export const lineOf = (measurement: Measurement, isSmoke: boolean): string =>
+  JSON.stringify(isSmoke ? { smoke: true, ...measurement } : measurement);
+
 /** Shares at which `quantilesOf` reads a distribution. */
 export const QUANTILE_SHARES = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1] as const;
 

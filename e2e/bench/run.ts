@@ -11,6 +11,7 @@ import { diskIo } from './disk-io/disk-io.ts';
 import { fairness } from './fairness.ts';
 import { feed } from './feed.ts';
 import { HISTORY_VARIABLE, openHistory } from './history.ts';
+import { lineOf } from './measure.ts';
 import { rebuild } from './rebuild.ts';
 import { restoreFleet } from './restore-fleet.ts';
 import { revokeFleet } from './revoke-fleet.ts';
@@ -37,6 +38,17 @@ const benches: Readonly<Record<string, Bench>> = {
 
 const usage = 'npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--smoke] [--history FILE]';
 
+const help = () => `${usage}
+
+Measures one thing beside a floor of the same run, and prints one JSON line per size.
+  --size N        this size alone; what a size is, docs/performance.md says of each bench
+  --seconds N     for so long, where a bench is about time
+  --replicas N    processes of each service, 1 by default, where a bench is of a whole cloud
+  --smoke         as small as possible: shows that a bench runs and measures nothing, as its lines say (smoke: true)
+  --history FILE  keeps the lines in a file outside the repository as well; ${HISTORY_VARIABLE} names one for every run
+
+There are: ${Object.keys(benches).join(', ')}.`;
+
 const readArguments = () => {
   try {
     return parseArgs({
@@ -47,6 +59,7 @@ const readArguments = () => {
         replicas: { type: 'string' },
         smoke: { type: 'boolean', default: false },
         history: { type: 'string' },
+        help: { type: 'boolean', short: 'h', default: false },
       },
     });
   } catch (error) {
@@ -66,6 +79,10 @@ const countIn = (text: string | undefined, flag: string): number | undefined => 
  */
 runCommand(async (scope) => {
   const { positionals, values } = readArguments();
+  if (values.help) {
+    console.log(help());
+    return { exitCode: 0 };
+  }
   const [name = '', ...more] = positionals;
   const bench = benches[name];
   const names = Object.keys(benches).join(', ');
@@ -85,7 +102,7 @@ runCommand(async (scope) => {
   scope.defer('bench data', () => rmSync(root, { recursive: true, force: true }));
   const measurements = await bench({ size, seconds, replicas, smoke: values.smoke, data: openDataFolder(root) }, scope);
   history?.add(measurements);
-  const lines = measurements.map((measurement) => JSON.stringify(measurement));
+  const lines = measurements.map((measurement) => lineOf(measurement, values.smoke));
   for (const line of lines.slice(0, -1)) console.log(line);
   const lastLine = lines.at(-1);
   return lastLine === undefined ? { exitCode: 1 } : { exitCode: 0, lastLine };
