@@ -1,10 +1,28 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 
-/** Letters of a line that are shown: how a line of a service begins says what happened; the rest is for the file. */
+/** Letters of a line that are shown: how a line begins says what happened; the rest is for the file. */
 const lineMax = 600;
 
-/** The last lines of a log, at most 8 KiB of them, long ones cut; empty when there is no such file. */
-export function logTail(file: string, lines = 20): string {
+/** What is read of a log at most: many lines of settings and stacks, few of which are shown. */
+const bytesMax = 65_536;
+
+/** Where a log ends now: what is written from here on is of whoever is started next. 0 when there is no such file. */
+export const logEnd = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+
+/**
+ * The last words of whoever writes to a log since that place, long lines cut; empty when there is no such file. Of the lines of
+ * a service those that tell of no trouble are left out while there are others, and of a trouble its words are shown, not its stack.
+ */
+export function logTail(file: string, { lines = 20, from = 0 } = {}): string {
+  const written = readEnd(file, from).trimEnd();
+  if (written === '') return '';
+  const all = written.split('\n').map(lineOf);
+  const troubles = all.filter(({ isTrouble }) => isTrouble);
+  const shown = (troubles.length > 0 ? troubles : all).slice(-lines);
+  return shown.map(({ text }) => (text.length > lineMax ? `${text.slice(0, lineMax)} …` : text)).join('\n');
+}
+
+function readEnd(file: string, from: number): string {
   let descriptor: number;
   try {
     descriptor = openSync(file, 'r');
@@ -14,11 +32,35 @@ export function logTail(file: string, lines = 20): string {
   }
   try {
     const { size } = fstatSync(descriptor);
-    const buffer = Buffer.alloc(Math.min(size, 8192));
+    const buffer = Buffer.alloc(Math.min(Math.max(0, size - from), bytesMax));
     readSync(descriptor, buffer, 0, buffer.length, size - buffer.length);
-    const last = buffer.toString('utf8').trimEnd().split('\n').slice(-lines);
-    return last.map((line) => (line.length > lineMax ? `${line.slice(0, lineMax)} …` : line)).join('\n');
+    return buffer.toString('utf8');
   } finally {
     closeSync(descriptor);
   }
 }
+
+/** A line of a log as it is shown. What no service wrote (Postgres, NATS, Node at its end) stays as it is, and counts. */
+function lineOf(line: string): { readonly text: string; readonly isTrouble: boolean } {
+  const entry = entryIn(line);
+  if (entry === undefined) return { text: line, isTrouble: true };
+  const { time, level, service: _service, event, error, ...fields } = entry;
+  const isTrouble = level !== 'info';
+  const words = [...messagesIn(error), ...(isTrouble && error === undefined ? [JSON.stringify(fields)] : [])];
+  return { text: `${time} ${level} ${event}${words.map((word) => `: ${word}`).join('')}`, isTrouble };
+}
+
+function entryIn(line: string): Readonly<Record<string, unknown>> | undefined {
+  if (!line.startsWith('{')) return undefined;
+  try {
+    const entry = Object(JSON.parse(line));
+    return typeof entry.level === 'string' && typeof entry.event === 'string' ? entry : undefined;
+  } catch {
+    // Cut off, or something else that begins with a brace.
+    return undefined;
+  }
+}
+
+/** The words of an error and of what caused it. */
+const messagesIn = (error: unknown): readonly string[] =>
+  Array.isArray(error) ? error.map((link) => String(Object(link).message)) : [];

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { LauncherError } from './data-folder.ts';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
-import { logTail } from './log-tail.ts';
+import { logEnd, logTail } from './log-tail.ts';
 import { type Crash, explainEnd, startRestartable } from './restartable.ts';
 
 /** How a service is started. */
@@ -52,7 +52,7 @@ const graceMs = 12_000;
 
 /**
  * Starts a service; resolves when it says that it serves, or that it stands by for a process that does.
- * @throws LauncherError with the end of its log when it ends before that, or says nothing for 60 s.
+ * @throws LauncherError with the last words of its log when it ends before that, or says nothing for 60 s.
  */
 export async function startService(command: ServiceCommand): Promise<ServiceProcess> {
   const { name, logFile, onCrash } = command;
@@ -81,6 +81,7 @@ export async function startService(command: ServiceCommand): Promise<ServiceProc
 
 async function launch(command: ServiceCommand): Promise<{ child: GuardedProcess; isStandby: boolean }> {
   const ready = Promise.withResolvers<'ready' | 'standby'>();
+  const from = logEnd(command.logFile);
   const child = await startGuarded({
     command: process.execPath,
     args: [...nodeOptions, command.entry],
@@ -106,10 +107,10 @@ async function launch(command: ServiceCommand): Promise<{ child: GuardedProcess;
   if (outcome === 'silent') {
     await child.stop();
     throw new LauncherError(
-      `${command.name} did not serve within ${startTimeoutMs / 1000} s. The end of ${command.logFile}:\n${logTail(command.logFile)}`,
+      `${command.name} did not serve within ${startTimeoutMs / 1000} s. The end of ${command.logFile} says:\n${logTail(command.logFile, { from })}`,
     );
   }
-  throw new LauncherError(explainEnd(command.name, command.logFile, outcome.status));
+  throw new LauncherError(explainEnd(command.name, command.logFile, outcome.status, from));
 }
 
 /** Services print one line of JSON when they serve, `{"ready":true,…}`, or begin to stand by, `{"standby":true,…}`. */

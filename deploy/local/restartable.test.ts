@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
 import { processStart } from './lock.mjs';
 import { type Crash, startRestartable } from './restartable.ts';
@@ -10,7 +11,7 @@ import { type Crash, startRestartable } from './restartable.ts';
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const logFile = join(folder, 'log');
-writeFileSync(logFile, 'last words\n');
+writeFileSync(logFile, 'words of another\n');
 
 /** A process that does nothing. @param before run before each start but the first */
 const idling = async (before: () => Promise<void> = async () => undefined) => {
@@ -18,22 +19,27 @@ const idling = async (before: () => Promise<void> = async () => undefined) => {
   const { promise: crashed, resolve: onCrash } = Promise.withResolvers<Crash>();
   const launch = async () => {
     if (launched.length > 0) await before();
-    const command = { command: 'sleep', args: ['infinity'], cwd: '/', output: logFile } as const;
+    const args = ['-c', 'echo last words >&2; exec sleep infinity'];
+    const command = { command: '/bin/sh', args, cwd: '/', output: logFile } as const;
     const started = await startGuarded({ ...command, stopSignal: 'TERM', graceMs: 1_000 });
     launched.push(started);
     return started;
   };
   return { own: await startRestartable({ name: 'idle', logFile, launch, onCrash }), launched, crashed };
 };
+const spoken = async (): Promise<void> => {
+  while (!readFileSync(logFile, 'utf8').includes('last words')) await delay(5);
+};
 const isRunning = ({ pid }: GuardedProcess): boolean => processStart(pid) !== undefined;
 
 test('what ends by itself is told with its last words, and with what starts it again', async () => {
   const { own, crashed } = await idling();
   const { pid: first } = own.process;
+  await spoken();
   process.kill(first, 'SIGKILL');
   const { name, status, message, restart } = await crashed;
   assert.deepEqual([name, status], ['idle', 137]);
-  assert.match(message, /^idle was ended by signal 9\. The end of .*\nlast words/);
+  assert.match(message, /^idle was ended by signal 9\. The end of .* says:\nlast words/);
   const pid = await restart();
   assert.notEqual(pid, first);
   assert.equal(own.process.pid, pid);

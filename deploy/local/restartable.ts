@@ -1,5 +1,5 @@
 import type { GuardedProcess } from './guarded-process.ts';
-import { logTail } from './log-tail.ts';
+import { logEnd, logTail } from './log-tail.ts';
 
 /** An end that nobody asked for. */
 export interface Crash {
@@ -39,6 +39,7 @@ export interface Restartable {
 
 /** Starts it for the first time. @throws LauncherError of `launch` */
 export async function startRestartable({ name, logFile, launch, onCrash }: RestartableCommand): Promise<Restartable> {
+  let begunAt = logEnd(logFile);
   let running = await launch();
   let isEndWanted = false;
   let isStopped = false;
@@ -50,12 +51,13 @@ export async function startRestartable({ name, logFile, launch, onCrash }: Resta
         await restart();
         return running.pid;
       };
-      onCrash({ name, status, message: explainEnd(name, logFile, status), restart: bringBack });
+      onCrash({ name, status, message: explainEnd(name, logFile, status, begunAt), restart: bringBack });
     });
   const startAgain = async () => {
     isEndWanted = true;
     isStopped = false;
     await running.stop();
+    begunAt = logEnd(logFile);
     running = await launch();
     // Asked to stop meanwhile: whoever did waits for this.
     if (isStopped) return;
@@ -87,8 +89,11 @@ export async function startRestartable({ name, logFile, launch, onCrash }: Resta
   };
 }
 
-/** How a process ended, and the end of what it wrote. */
-export function explainEnd(name: string, logFile: string, status: number): string {
+/** How a process ended, and its last words. @param begunAt where its log ended when it was started */
+export function explainEnd(name: string, logFile: string, status: number, begunAt: number): string {
   const how = status > 128 ? `was ended by signal ${status - 128}` : `ended with status ${status}`;
-  return `${name} ${how}. The end of ${logFile}:\n${logTail(logFile)}`;
+  const words = logTail(logFile, { from: begunAt });
+  return words === ''
+    ? `${name} ${how}, without a word in ${logFile}.`
+    : `${name} ${how}. The end of ${logFile} says:\n${words}`;
 }
