@@ -89,14 +89,13 @@ export function caller(options: CallerOptions): Caller {
 }
 
 /**
- * A refusal that says what it is about: the rules of a service know a thing by its state and not by its name, so a refusal of
- * theirs may not name it. The request does.
+ * A refusal with what it is about: the rules of a service know a thing by its state and not by its name, so a refusal of
+ * theirs may not name it, or name others alone. The request does.
  */
 export function withResource(error: unknown, { name: resource }: JsonObject): unknown {
   if (!(error instanceof Rejection)) return error;
   const { code, reason, message, metadata } = error;
-  const isClear = /\b(subscriptions|vaults|principals|tenants)\//.test(message);
-  if (typeof resource !== 'string' || resource === '' || message.includes(resource) || isClear) return error;
+  if (typeof resource !== 'string' || resource === '') return error;
   return new Rejection(code, reason, message, { ...metadata, resource }, { cause: error });
 }
 

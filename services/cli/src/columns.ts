@@ -104,7 +104,8 @@ export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = 
 
 /**
  * Columns of lists by type: the state, why, and since when come before the rest. A column is a path into the JSON of the
- * resource, with `TITLE:` before it where its last word would say too little, and `?` behind it where only yes is worth a word. Other types show every plain field.
+ * resource, with `TITLE:` before it where its last word would say too little, and behind it `?` where only yes is worth a word, or
+ * `!` and another path that says the same in most rows: it is left out there. Other types show every plain field.
  */
 export const columns: Readonly<Record<string, readonly string[]>> = {
   'interlock.key_vault.v1.Vault': [
@@ -120,7 +121,7 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'name',
     'state',
     'reason:unavailableReason',
-    'since:unavailableSince',
+    'since:unavailableSince!deleteTime',
     'keySizeBits',
     'currentVersion',
     'deleteTime',

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
+import { withResource } from './calls.ts';
 import { failureJson, failureOf, failureText } from './failure.ts';
 import { NoCloud } from './settings.ts';
 import { NotSettled } from './settle.ts';
@@ -142,6 +143,44 @@ test('what is not there says how to see what is, and in which group it was looke
   assert.match(
     failureOf(inUse, trace, names).hint ?? '',
     /impact kv1\/k1 --action delete .* --confirm kv1\/k1, or k1 for short$/,
+  );
+  for (const [reason, name] of [
+    ['KEY_IN_USE', 'vaults/kv1/keys/k1'],
+    ['VAULT_IN_USE', 'vaults/kv1'],
+  ] as const) {
+    const purge = new Rejection('FAILED_PRECONDITION', reason, 'in use', { resource: name, action: 'purge' });
+    assert.match(failureOf(purge, trace, names).hint ?? '', /^interlock impact kv1\S* --action purge /, reason);
+  }
+});
+
+test('a hint names what the request was about, also where the refusal names something else alone', () => {
+  const group = 'subscriptions/local/resourceGroups/g';
+  const machine = `${group}/virtualMachines/vm1`;
+  const attached = new Rejection(
+    'FAILED_PRECONDITION',
+    'DISK_ATTACHED',
+    `the disk is attached to ${machine}: detach it`,
+    {
+      virtual_machine: machine,
+    },
+  );
+  const { hint, message } = failureOf(withResource(attached, { name: `${group}/disks/d1` }), trace, names);
+  assert.match(hint ?? '', /^interlock vm deallocate vm1; .* interlock vm detach vm1 d1$/);
+  assert.equal(message, attached.message);
+});
+
+test('what is known of a failure is added to its words where they do not say it', () => {
+  const loss = {
+    disk: 'disks/d1',
+    key_version: 'vaults/kv1/keys/k1/versions/1',
+    since: 'yesterday',
+    reason: 'KEY_DISABLED',
+  };
+  const told = (message: string) => failureOf(new NotSettled('KEY_DISABLED', message, loss), trace, names).message;
+  assert.equal(told('off'), 'off (disks/d1, vaults/kv1/keys/k1/versions/1, since yesterday)');
+  assert.equal(
+    told(`key '${loss.key_version}' is off`),
+    `key '${loss.key_version}' is off (disks/d1, since yesterday)`,
   );
 });
 

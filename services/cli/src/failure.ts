@@ -42,20 +42,19 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
     const { code, reason, metadata } = error;
     const exitCode = code === 'UNAVAILABLE' ? ExitCode.unreachable : ExitCode.refused;
     const causeTrace = causeIn(metadata, trace);
-    const { resource } = metadata;
-    const message = resource === undefined ? error.message : `${short(resource)}: ${error.message}`;
+    const message = aboutResource(error, short);
     // Whatever a service could not do for want of another, that is where to look.
     const hint = hintFor(reason, metadata, short) ?? (code === 'UNAVAILABLE' ? whoServes : undefined);
     return { exitCode, code, reason, message, metadata, trace, causeTrace, hint };
   }
   if (error instanceof NotSettled) {
-    const { reason, message, metadata } = error;
+    const { reason, message, metadata, told } = error;
     const hint = hintFor(reason, metadata, short);
     return {
       exitCode: ExitCode.refused,
       code: 'FAILED',
       reason,
-      message: withFacts(message, metadata),
+      message: withFacts(message, told),
       metadata,
       trace,
       causeTrace: causeIn(metadata, trace),
@@ -112,6 +111,12 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
   };
 }
 
+/** The words of a refusal, with what the request was about before them where they name nothing. */
+function aboutResource({ message, metadata: { resource } }: Rejection, short: (name: string) => string): string {
+  const isClear = /\b(subscriptions|vaults|principals|tenants)\//.test(message);
+  return resource === undefined || isClear || message.includes(resource) ? message : `${short(resource)}: ${message}`;
+}
+
 /** One line, then the trace and what to do. */
 export function failureText({ code, reason, message, trace, causeTrace, hint }: Failure): string {
   const title = code === 'USAGE' ? `error: ${message}` : `error: ${code} ${reason}: ${message}`;
@@ -138,7 +143,7 @@ function causeIn({ trace_id: cause }: Failure['metadata'], own: string | undefin
 }
 
 function withFacts(message: string, { since, disk, key_version }: Failure['metadata']): string {
-  const facts = [disk, key_version, since && `since ${since}`].filter((fact) => fact !== undefined && fact !== '');
+  const facts = [disk, key_version, since && `since ${since}`].filter((fact) => fact && !message.includes(fact));
   return facts.length === 0 ? message : `${message} (${facts.join(', ')})`;
 }
 

@@ -60,8 +60,8 @@ export function hintFor(reason: string, facts: Facts, short: (name: string) => s
     KEY_OWNER_TOKEN_INVALID:
       'give the word anew: --as-key-owner, or --key-owner <principal>:<secret file>; a token lasts for minutes only',
     TIMEOUT: 'give it longer with --timeout',
-    KEY_IN_USE: `interlock impact ${key} --action delete says what would be lost with it; then the same again with --confirm ${key}, or ${key.split('/').at(-1)} for short`,
-    VAULT_IN_USE: `interlock impact ${vault} says what would be lost with it; then the same again with --confirm ${vault}`,
+    KEY_IN_USE: `interlock impact ${key} --action ${facts.action ?? 'delete'} says what would be lost with it; then the same again with --confirm ${key}, or ${key.split('/').at(-1)} for short`,
+    VAULT_IN_USE: `interlock impact ${vault} --action ${facts.action ?? 'delete'} says what would be lost with it; then the same again with --confirm ${vault}`,
     KEY_NOT_FOUND: `interlock key list ${vault} shows those there are, interlock key list-deleted ${vault} those that can be recovered`,
     VAULT_NOT_FOUND: 'interlock vault list shows those there are',
     VIRTUAL_MACHINE_NOT_FOUND: listHint('vm', machine),

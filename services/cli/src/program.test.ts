@@ -105,6 +105,25 @@ test('several machines are started by one call, waited for, and each refusal is 
   assert.match(asides.join('\n'), /vm3: KEY_DISABLED: /);
 });
 
+test('of several machines one that failed alone is told by the error, with its trace, and not before it', async () => {
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const refused = { code: 5, reason: 'VIRTUAL_MACHINE_NOT_FOUND', message: 'there is none', metadata: {} };
+  const answers = { StartVirtualMachines: { outcomes: [{ starting: vmOf('vm1', 'STARTING') }, { refused }] } };
+  const { run, asides } = testProgram(answers, { trace: 'a'.repeat(32) });
+  await assert.rejects(run('vm', 'start', 'vm1', 'vm2'), { message: '1 of 2: vm2: there is none' });
+  assert.deepEqual(asides, []);
+  const all = testProgram(
+    { StartVirtualMachines: { outcomes: Array.from({ length: 7 }, () => ({ refused })) } },
+    { trace: 'a'.repeat(32) },
+  );
+  const error: unknown = await all
+    .run('vm', 'start', 'a', 'b', 'c', 'd', 'e', 'f', 'g')
+    .catch((thrown: unknown) => thrown);
+  const { message } = failureOf(error, undefined, { subscription: 'subscriptions/local', group: 'g' });
+  assert.equal(message, '7 of 7: a, b, c, d, e … (2 more)');
+  assert.equal(all.asides.filter((line) => line.includes('there is none')).length, 7);
+});
+
 test('of several machines one that cannot be a name is refused before any is started', async () => {
   for (const wrong of ['-x', '', 'a/b/c/d', 'vm 1']) {
     const { run, sent } = testProgram();
@@ -178,13 +197,15 @@ test('a call of several that has no answer hides nothing of what was done before
 test('one of several whose end is not to be seen keeps nothing of the others from being shown', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const silent = new RpcFailure('DEADLINE_EXCEEDED', 'GetVirtualMachine', 'compute', 'nobody is there');
-  const { run, lines, asides } = testProgram({
+  const { run, lines } = testProgram({
     StartVirtualMachines: { outcomes: ['vm1', 'vm2'].map((id) => ({ starting: vmOf(id, 'STARTING') })) },
     GetVirtualMachine: [silent, vmOf('vm2', 'RUNNING')],
   });
-  await assert.rejects(run('vm', 'start', 'vm1', 'vm2', '--wait'), { reason: 'NO_ANSWER' });
+  await assert.rejects(run('vm', 'start', 'vm1', 'vm2', '--wait'), {
+    reason: 'NO_ANSWER',
+    message: /^1 of 2: vm1: GetVirtualMachine at compute: /,
+  });
   assert.match(lines.join('\n'), /vm2 +RUNNING/);
-  assert.match(asides.join('\n'), /^vm1: NO_ANSWER: /m);
 });
 
 test('what is said about one machine is not said about several; one is asked for as ever', async () => {
@@ -441,6 +462,29 @@ test('a watch tells each change', async () => {
   });
   await run('vm', 'watch', 'vm1');
   assert.match(lines.join(), /STOPPED {2}KEY_DISABLED/);
+});
+
+test('a watch tells a state once, however much else changes; to programs all that changes', async () => {
+  const stopped = { powerState: 'STOPPED', stopReason: { reason: 'KEY_DISABLED' } };
+  const changes = [
+    { powerState: 'RUNNING', etag: '1' },
+    { ...stopped, etag: '2' },
+    { ...stopped, etag: '3' },
+    { powerState: 'RUNNING', etag: '4', nextStartLosses: [{ reason: 'KEY_DELETED' }] },
+    { powerState: 'RUNNING', etag: '5' },
+  ];
+  const { run, lines } = testProgram({ WatchVirtualMachine: changes });
+  await run('vm', 'watch', 'vm1');
+  assert.deepEqual(
+    lines.map((line) => line.replace(/^\S+ {2}/, '')),
+    ['RUNNING', 'STOPPED  KEY_DISABLED', 'RUNNING  next start fails KEY_DELETED', 'RUNNING'],
+  );
+  const whole = testProgram({ WatchVirtualMachine: changes });
+  await whole.run('vm', 'watch', 'vm1', '--json');
+  assert.deepEqual(
+    whole.lines.map((line) => JSON.parse(line)),
+    changes,
+  );
 });
 
 test('help is there for the whole, a noun and a verb', async () => {

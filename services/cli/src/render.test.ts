@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { JsonObject } from '@bufbuild/protobuf';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
@@ -40,6 +41,27 @@ test('a list is a table with state, reason and since; empty columns are left out
     ].join('\n'),
   );
   assert.equal(render(disks, { disks: [], nextPageToken: '' }, names), 'none');
+});
+
+test('of deleted keys the time is shown once, unless they could not be used before', () => {
+  const deleted = {
+    name: 'vaults/kv1/keys/k1',
+    state: 'DELETED',
+    unavailableReason: 'KEY_DELETED',
+    unavailableSince: '2026-01-02T00:00:00Z',
+    deleteTime: '2026-01-02T00:00:00Z',
+  };
+  const list = (...keys: JsonObject[]) =>
+    render(answerOf(KeyVaultServiceDefinition, 'ListDeletedKeys'), { keys }, names);
+  assert.equal(
+    list(deleted),
+    [
+      'NAME    STATE    REASON       DELETE TIME', //
+      'kv1/k1  DELETED  KEY_DELETED  2026-01-02T00:00:00Z',
+    ].join('\n'),
+  );
+  const before = { unavailableReason: 'KEY_DISABLED', unavailableSince: '2026-01-01T00:00:00Z' };
+  assert.match(list(deleted, { ...deleted, ...before }), /KEY_DISABLED +2026-01-01T00:00:00Z +2026-01-02T00:00:00Z$/);
 });
 
 test('a key that cannot be used says so where it is shown and listed', () => {

@@ -53,11 +53,14 @@ interface Cells {
 const wideCells = (message: DescMessage, rows: readonly JsonValue[], names: NameDefaults): readonly Cells[] =>
   columnsOf(message).map((column) => {
     const at = column.indexOf(':');
-    const path = (at < 0 ? column : column.slice(at + 1)).replace(/\?$/, '');
+    const [path = '', other] = (at < 0 ? column : column.slice(at + 1)).replace(/\?$/, '').split('!');
     const title = at < 0 ? wordsOf(path) : column.slice(0, at);
-    const textOf = (value: JsonValue | undefined): string =>
-      column.endsWith('?') ? (value === true ? 'yes' : '') : cell(value, names);
-    return { title: title.toUpperCase(), texts: rows.map((row) => textOf(valueAt(row, path.split('.')))) };
+    const textOf = (row: JsonValue): string => {
+      const value = valueAt(row, path.split('.'));
+      if (column.endsWith('?')) return value === true ? 'yes' : '';
+      return other !== undefined && value === valueAt(row, other.split('.')) ? '' : cell(value, names);
+    };
+    return { title: title.toUpperCase(), texts: rows.map(textOf) };
   });
 
 const narrowCells = (

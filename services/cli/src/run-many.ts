@@ -63,19 +63,24 @@ export async function runMany(
   } else {
     const resource = methodOf(verb.definition, verb.method).response;
     if (shown.length > 0) terminal.out(table(resource, shown, settings.names));
-    for (const { name, reason, message } of refused) {
+    // One alone is told by the error, which has the trace as well.
+    for (const { name, reason, message } of refused.length > 1 ? refused : []) {
       terminal.err(`${shortName(name, settings.names)}: ${reason}: ${message}`);
     }
-    if (trace !== undefined) terminal.err(`trace: ${trace}`);
+    if (trace !== undefined && refused.length === 0) terminal.err(`trace: ${trace}`);
   }
   const [first] = refused;
   if (first === undefined) return;
-  throw new NotSettled(
-    first.reason,
-    `${refused.length} of ${settled.length}: ${shortName(first.name, settings.names)}: ${first.message}`,
-    first.metadata,
-  );
+  const { reason, message, metadata } = first;
+  const failed = refused.map(({ name }) => shortName(name, settings.names));
+  const count = `${failed.length} of ${settled.length}`;
+  if (failed.length === 1) throw new NotSettled(reason, `${count}: ${failed[0]}: ${message}`, metadata);
+  const more = failed.length > namedMax ? ` … (${failed.length - namedMax} more)` : '';
+  throw new NotSettled(reason, `${count}: ${failed.slice(0, namedMax).join(', ')}${more}`, metadata, {});
 }
+
+/** As many of those that failed are named again in the error. */
+const namedMax = 5;
 
 async function callWith(
   { service, definition }: Verb & { readonly service: Workload },

@@ -244,9 +244,14 @@ async function finished(verb: Verb, flags: VerbFlags, answer: JsonObject, sessio
 
 async function watch(service: Workload, method: Method, request: JsonObject, session: Session): Promise<void> {
   const { caller, clock, terminal, isJson, timeoutMs = WATCH_MS } = session;
+  let told: string | undefined;
   try {
     for await (const change of caller.stream(service, method, request, { deadlineMs: timeoutMs })) {
-      terminal.out(isJson ? JSON.stringify(change) : `${new Date(clock.now()).toISOString()}  ${stateLine(change)}`);
+      const state = stateLine(change);
+      if (isJson) terminal.out(JSON.stringify(change));
+      // Much of what changes is not in the line: to people it would be the same once more.
+      else if (state !== told) terminal.out(`${new Date(clock.now()).toISOString()}  ${state}`);
+      told = state;
     }
   } catch (error) {
     // It was to last that long.

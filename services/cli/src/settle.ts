@@ -10,10 +10,13 @@ export class NotSettled extends Error {
   /** Stable code, for example a KeyAccessReason; `TIMEOUT` when it still goes on. */
   readonly reason: string;
   readonly metadata: Readonly<Record<string, string>>;
-  constructor(reason: string, message: string, metadata: Readonly<Record<string, string>> = {}) {
+  /** What of the metadata belongs to the message. */
+  readonly told: Readonly<Record<string, string>>;
+  constructor(reason: string, message: string, metadata: Readonly<Record<string, string>> = {}, told = metadata) {
     super(message);
     this.reason = reason;
     this.metadata = metadata;
+    this.told = told;
   }
 }
 

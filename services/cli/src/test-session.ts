@@ -68,7 +68,8 @@ export function testProgram(
     principal,
     call: async (service, method, request, _options?: CallOptions) => answerOf(service, method, request, principal),
     stream: async function* (service, method, request) {
-      yield answerOf(service, method, request, principal);
+      const queue = left.get(method.path.replace(/^.*\//, '')) ?? [];
+      for (let more = Math.max(1, queue.length); more > 0; more--) yield answerOf(service, method, request, principal);
     },
     token: async (service) => `token of ${principal} for ${service}`,
     as: (credentials) => callerAs(`principals/${credentials.principal}`),

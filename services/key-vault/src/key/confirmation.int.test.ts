@@ -46,7 +46,7 @@ test('CMK-130: a key that ever wrapped something is deleted and purged only by n
       code: 'FAILED_PRECONDITION',
       reason: 'KEY_IN_USE',
       message: /interlock impact .* --action delete.*--confirm/,
-      metadata: { key: name, confirm_name: name },
+      metadata: { key: name, confirm_name: name, action: 'delete' },
     });
   }
   await assert.rejects(vault().deleteKey({ name, confirmName: `${name}2` }), {
@@ -57,7 +57,11 @@ test('CMK-130: a key that ever wrapped something is deleted and purged only by n
   await vault().deleteKey({ name, confirmName: name.toUpperCase() });
   // What is deleted already needs no confirmation.
   await vault().deleteKey({ name });
-  await assert.rejects(vault().purgeKey({ name }), { reason: 'KEY_IN_USE' });
+  await assert.rejects(vault().purgeKey({ name }), {
+    reason: 'KEY_IN_USE',
+    message: /--action purge/,
+    metadata: { key: name, confirm_name: name, action: 'purge' },
+  });
   await vault().recoverKey({ name });
   await vault().getKeyVersion({ name: version });
   await assert.rejects(vault().purgeKey({ name }), { reason: 'KEY_NOT_DELETED' });

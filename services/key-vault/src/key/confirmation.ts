@@ -71,5 +71,5 @@ const inUse = (
     'FAILED_PRECONDITION',
     reason,
     `${what === 'key' ? name : `a key in ${name}`} has wrapped data keys of disks, or other data: what is left of that ${action === 'delete' ? `cannot be read until the ${what} is recovered` : 'can never be read again'}. \`interlock impact ${name} --action ${action}\` lists the disks. To go on, repeat the call with confirm_name "${name}" (\`--confirm ${name}\`)`,
-    { [what]: name, confirm_name: name },
+    { [what]: name, confirm_name: name, action },
   );
