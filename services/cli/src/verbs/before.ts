@@ -2,7 +2,7 @@ import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
-import { RpcFailure } from '@interlock/rpc';
+import { type Definition, RpcFailure, type Workload } from '@interlock/rpc';
 import type { Caller } from '../calls.ts';
 import { problemText } from '../failure.ts';
 import { whoServes } from '../hints.ts';
@@ -33,18 +33,24 @@ export interface Seen {
  */
 export type Before = (look: Look) => Promise<Seen>;
 
-/** A vault that is there is answered like one that was made: that nothing was made is said. */
-export const vaultBefore: Before = async ({ caller, request }) => {
-  const name = `vaults/${String(request.vaultId)}`;
-  try {
-    await caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetVault'), { name });
-    return { request, note: `${name} was there already, and is as it was` };
-  } catch (error) {
-    // Not there, or not to be seen by this caller: what it asks for decides.
-    if (error instanceof Rejection && !error.retryable()) return { request };
-    throw error;
-  }
-};
+/**
+ * What is there is answered like what was made: that nothing was made is said.
+ * @param get the RPC that shows it
+ * @param nameIn its name, by the request that makes it
+ */
+export const existingBefore =
+  (service: Workload, definition: Definition, get: string, nameIn: (request: JsonObject) => string): Before =>
+  async ({ caller, request, short }) => {
+    const name = nameIn(request);
+    try {
+      await caller.call(service, methodOf(definition, get), { name });
+      return { request, note: `${short(name)} was there already, and is as it was` };
+    } catch (error) {
+      // Not there, or not to be seen by this caller: what it asks for decides.
+      if (error instanceof Rejection && !error.retryable()) return { request };
+      throw error;
+    }
+  };
 
 /** A policy replaces what a principal might do before: `--add` keeps that, and either way both are said. */
 export const grantBefore: Before = async ({ caller, request, switches, short }) => {

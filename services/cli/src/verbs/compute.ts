@@ -1,4 +1,5 @@
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { existingBefore } from './before.ts';
 import { allPausedDoubt, pausedDoubt } from './doubts.ts';
 import { machineNote, machinesNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
@@ -17,6 +18,12 @@ export const computeVerbs: readonly Verb[] = [
     targets: [{ word: 'vm', kind: 'virtualMachine', parent: 'parent', idField: 'virtual_machine_id' }],
     aliases: { 'data-disk': 'data_disks' },
     required: ['location', 'os-disk'],
+    before: existingBefore(
+      'compute',
+      ComputeServiceDefinition,
+      'GetVirtualMachine',
+      ({ parent, virtualMachineId }) => `${parent}/virtualMachines/${virtualMachineId}`,
+    ),
     settles: untilRunning,
   }),
   vm('show', 'GetVirtualMachine', { targets: oneVm, note: machineNote, doubt: pausedDoubt }),

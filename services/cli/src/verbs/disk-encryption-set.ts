@@ -1,4 +1,5 @@
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { existingBefore } from './before.ts';
 import { impactNote, lostNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
@@ -13,6 +14,12 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     targets: [{ word: 'set', kind: 'diskEncryptionSet', parent: 'parent', idField: 'disk_encryption_set_id' }],
     aliases: { key: 'key_url', 'standby-key': 'standby_key_url' },
     required: ['location', 'key'],
+    before: existingBefore(
+      'disk-encryption-set',
+      DiskEncryptionSetServiceDefinition,
+      'GetDiskEncryptionSet',
+      ({ parent, diskEncryptionSetId }) => `${parent}/diskEncryptionSets/${diskEncryptionSetId}`,
+    ),
     settles,
     note: lostNote,
     takesKeyOwner: true,

@@ -1,5 +1,6 @@
+import type { JsonObject } from '@bufbuild/protobuf';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import { setBefore } from './before.ts';
+import { existingBefore, setBefore } from './before.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('disk', DiskServiceDefinition, name);
@@ -11,6 +12,8 @@ const oneDisk = named('disk', 'disk');
 const oneSnapshot = named('snapshot', 'snapshot');
 const ofSet = named('set', 'diskEncryptionSet', 'disk_encryption_set');
 const encryption = { set: 'encryption.disk_encryption_set' };
+const existing = (get: string, nameIn: (request: JsonObject) => string) =>
+  existingBefore('disk', DiskServiceDefinition, get, nameIn);
 const settles = { get: 'GetDisk' } as const;
 
 /** What the control side of disk is asked; `platform` is what other services ask it. */
@@ -19,6 +22,7 @@ export const diskVerbs: readonly Verb[] = [
     targets: [{ word: 'disk', kind: 'disk', parent: 'parent', idField: 'disk_id' }],
     aliases: { ...encryption, size: 'size_gib' },
     required: ['location', 'sku', ['size', 'source-snapshot', 'source-disk']],
+    before: existing('GetDisk', ({ parent, diskId }) => `${parent}/disks/${diskId}`),
     settles,
   }),
   disk('show', 'GetDisk', { targets: oneDisk }),
@@ -47,6 +51,7 @@ export const diskVerbs: readonly Verb[] = [
     targets: [{ word: 'snapshot', kind: 'snapshot', parent: 'parent', idField: 'snapshot_id' }],
     aliases: { ...encryption, disk: 'source_disk' },
     required: ['disk'],
+    before: existing('GetSnapshot', ({ parent, snapshotId }) => `${parent}/snapshots/${snapshotId}`),
     settles: { get: 'GetSnapshot' },
   }),
   snapshot('show', 'GetSnapshot', { targets: oneSnapshot }),

@@ -1,4 +1,6 @@
+import type { JsonObject } from '@bufbuild/protobuf';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { existingBefore } from './before.ts';
 import { scopeDoubt } from './doubts.ts';
 import { rolesNote } from './notes.ts';
 import { named, nounOf, type Verb, wide } from './verb.ts';
@@ -12,14 +14,21 @@ const role = noun('role');
 const token = noun('token');
 const signingKey = noun('signing-key');
 
+const existing = (get: string, nameIn: (request: JsonObject) => string) =>
+  existingBefore('identity', IdentityServiceDefinition, get, nameIn);
+
 /** What identity is asked. */
 export const identityVerbs: readonly Verb[] = [
-  tenant('create', 'CreateTenant', { targets: [{ word: 'id', field: 'tenant_id' }] }),
+  tenant('create', 'CreateTenant', {
+    targets: [{ word: 'id', field: 'tenant_id' }],
+    before: existing('GetTenant', ({ tenantId }) => `tenants/${tenantId}`),
+  }),
   tenant('show', 'GetTenant', { targets: named('tenant', 'tenant') }),
   tenant('list', 'ListTenants'),
 
   subscription('create', 'CreateSubscription', {
     targets: [{ word: 'id', field: 'subscription_id' }],
+    before: existing('GetSubscription', ({ subscriptionId }) => `subscriptions/${subscriptionId}`),
     defaults: { tenant: 'tenant' },
   }),
   subscription('show', 'GetSubscription', { targets: named('subscription', 'subscription') }),
@@ -30,6 +39,7 @@ export const identityVerbs: readonly Verb[] = [
     required: ['type'],
     // A managed identity is made with the resource it belongs to.
     choices: { type: ['user', 'application'] },
+    before: existing('GetPrincipal', ({ principalId }) => `principals/${principalId}`),
     defaults: { principal_id: 'uuid', tenant: 'tenant' },
   }),
   principal('create-managed-identity', 'CreateManagedIdentity', {

@@ -1,5 +1,5 @@
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { datesBefore, grantBefore, revokeBefore, vaultBefore } from './before.ts';
+import { datesBefore, existingBefore, grantBefore, revokeBefore } from './before.ts';
 import { lastVersionDoubt } from './doubts.ts';
 import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb, wide } from './verb.ts';
@@ -34,7 +34,7 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: [{ word: 'id', field: 'vault_id' }],
     required: ['resource-group', 'location'],
     defaults: { resource_group: 'group' },
-    before: vaultBefore,
+    before: existingBefore('key-vault', KeyVaultServiceDefinition, 'GetVault', ({ vaultId }) => `vaults/${vaultId}`),
   }),
   vault('show', 'GetVault', { targets: oneVault }),
   vault('list', 'ListVaults', {
