@@ -50,9 +50,19 @@ test('VM-10: a machine is created once; the same wish again decides nothing, ano
   assert.deepEqual(begun, [{ type: 'VmCreationBegun', wish, disks, work: work('create', 'c'), at }]);
   assert.deepEqual(given(...begun).when(create(ask('c2'), structuredClone(wish), disks)), []);
   assert.deepEqual(given(...stopped(disks)).when(create(ask('c2'), wish, disks)), []);
-  assert.throws(() => given(...begun).when(create(ask('c2'), { ...wish, location: 'x' }, disks)), {
-    reason: 'VIRTUAL_MACHINE_ALREADY_EXISTS',
-  });
+  const differing = {
+    location: { location: 'x' },
+    ultra_ssd_enabled: { ultraSsdEnabled: !wish.ultraSsdEnabled },
+    workload: { workload: { ...wish.workload, ioPerSecond: 11 } },
+    os_disk: { disks: wish.disks.map((one) => (one.isOs ? { ...one, disk: diskOf('other') } : one)) },
+    data_disks: { disks: wish.disks.filter(({ isOs }) => isOs) },
+  };
+  for (const [field, other] of Object.entries(differing)) {
+    assert.throws(() => given(...begun).when(create(ask('c2'), { ...wish, ...other }, disks)), {
+      reason: 'VIRTUAL_MACHINE_ALREADY_EXISTS',
+      metadata: { field: 'virtual_machine_id', name: vm, differs: field },
+    });
+  }
   assert.deepEqual(statesOf(begun), ['CREATING', 'CREATING']);
 });
 

@@ -25,34 +25,49 @@ export const create =
   (ask: Ask, wish: Wish, disks: readonly PlannedDisk[]) =>
   (vm: Vm): readonly VmEvent[] => {
     if (vm.status === 'creating' || vm.status === 'active') {
-      if (isSameWish(vm.wish, wish)) return [];
+      const differing = differingFields(vm.wish, wish);
+      if (differing.length === 0) return [];
+      const differs = differing.join(', ');
       throw new Rejection(
         'ALREADY_EXISTS',
         'VIRTUAL_MACHINE_ALREADY_EXISTS',
-        `virtual_machine_id: ${ask.vm} exists and is not the machine asked for; choose another id`,
-        { field: 'virtual_machine_id', name: ask.vm },
+        `virtual_machine_id: ${ask.vm} exists and is not the machine asked for, but one with another ${differs}; choose another id`,
+        { field: 'virtual_machine_id', name: ask.vm, differs },
       );
     }
     return [{ type: 'VmCreationBegun', wish, disks, work: workOf(ask, 'create'), at: ask.at }];
   };
 
 /** Whether two wishes ask for the same machine. */
-export const isSameWish = (one: Wish, other: Wish): boolean => canonical(one) === canonical(other);
+export const isSameWish = (one: Wish, other: Wish): boolean => differingFields(one, other).length === 0;
 
-/** The text of a wish in a fixed order of fields: how a row came back from a store does not matter. */
-const canonical = ({ location, ultraSsdEnabled, workload, disks }: Wish): string =>
-  JSON.stringify([
+/** In which fields of a request two wishes differ. */
+const differingFields = (one: Wish, other: Wish): readonly string[] => {
+  const [was, is] = [canonical(one), canonical(other)];
+  return Object.keys(was).filter((field) => was[field] !== is[field]);
+};
+
+/** A wish by the fields of a request, each in a fixed order of its own: how a row came back from a store does not matter. */
+const canonical = ({ location, ultraSsdEnabled, workload, disks }: Wish): Readonly<Record<string, string>> => {
+  const text = (isOs: boolean): string =>
+    JSON.stringify(
+      disks
+        .filter((disk) => disk.isOs === isOs)
+        .map(({ disk, lun, deleteWithVm, make }: WishedDisk) => [
+          disk,
+          lun,
+          deleteWithVm,
+          make === undefined ? null : [make.sku, make.sizeGib, make.encryptionType, make.set],
+        ]),
+    );
+  return {
     location,
-    ultraSsdEnabled,
-    [workload.kind, workload.ioPerSecond, workload.ioSizeBytes],
-    disks.map(({ disk, lun, isOs, deleteWithVm, make }: WishedDisk) => [
-      disk,
-      lun,
-      isOs,
-      deleteWithVm,
-      make === undefined ? null : [make.sku, make.sizeGib, make.encryptionType, make.set],
-    ]),
-  ]);
+    os_disk: text(true),
+    data_disks: text(false),
+    ultra_ssd_enabled: String(ultraSsdEnabled),
+    workload: JSON.stringify([workload.kind, workload.ioPerSecond, workload.ioSizeBytes]),
+  };
+};
 
 /**
  * Starts a machine that is off (VM-11). From running or on its way there it decides nothing.

@@ -62,7 +62,20 @@ test('CMK-03: creating the same set again decides nothing, also after its key wa
   assert.deepEqual(begin(after(...created)), []);
   assert.deepEqual(begin(after(...created, assignKey(3, keyReference('2'), yesAt(7)))), []);
   const other = create(9, { ...founding, askedKey: { keyUrl: urlOf('2'), sourceVault: '' } }, keyReference('2'));
-  assert.throws(() => other(after(...created)), { reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS' });
+  assert.throws(() => other(after(...created)), {
+    reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
+    message: /asked for with another key_url: choose another/,
+    metadata: { field: 'disk_encryption_set_id', differs: 'key_url' },
+  });
+  const { askedOptions } = founding;
+  const optional = {
+    ...founding,
+    location: 'elsewhere',
+    askedOptions: { ...askedOptions, autoRestart: !askedOptions.autoRestart },
+  };
+  assert.throws(() => create(9, optional, keyReference('1'))(after(...created)), {
+    metadata: { field: 'disk_encryption_set_id', differs: 'location, auto_restart' },
+  });
 });
 
 test('CMK-43: a set says that work on it goes on, and one whose creation failed is not there', () => {

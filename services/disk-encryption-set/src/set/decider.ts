@@ -1,6 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { AskedOptions, Founding, KeyReference, SetEvent } from './events.ts';
+import type { Founding, KeyReference, SetEvent } from './events.ts';
 import { type DiskEncryptionSet, isInRegionOf, type SetBody } from './state.ts';
 
 /**
@@ -16,29 +16,38 @@ export const create =
       return [{ type: 'SetCreating', ...founding, key, standbyKey, at }];
     }
     if (set.status === 'deleting' || set.status === 'released') throw notReady(set.status);
-    if (isSameWish(set, founding)) return [];
+    const differing = differingFields(set, founding);
+    if (differing.length === 0) return [];
+    const differs = differing.join(', ');
     throw new Rejection(
       'ALREADY_EXISTS',
       'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
-      'a set of this name exists with another location, encryption type, key or options: choose another disk_encryption_set_id',
-      { field: 'disk_encryption_set_id' },
+      `a set of this name exists and was asked for with another ${differs}: choose another disk_encryption_set_id`,
+      { field: 'disk_encryption_set_id', differs },
     );
   };
 
 /** Whether a set is what this creation asked for. */
 export const isSameWish = (set: SetBody, wish: Omit<Founding, 'tenant' | 'principal'>): boolean =>
-  isInRegionOf(set, wish) &&
-  set.encryptionType === wish.encryptionType &&
-  set.askedKey.keyUrl === wish.askedKey.keyUrl &&
-  set.askedKey.sourceVault === wish.askedKey.sourceVault &&
-  isSameOptions(set.askedOptions, wish.askedOptions);
+  differingFields(set, wish).length === 0;
 
-const isSameOptions = (one: AskedOptions, other: AskedOptions): boolean =>
-  one.keyExpiry === other.keyExpiry &&
-  one.autoRestart === other.autoRestart &&
-  one.autoKeyRotation === other.autoKeyRotation &&
-  one.standbyKeyUrl === other.standbyKeyUrl &&
-  one.standbySourceVault === other.standbySourceVault;
+/** In which fields of a request a set was asked for otherwise. */
+const differingFields = (set: SetBody, wish: Omit<Founding, 'tenant' | 'principal'>): readonly string[] => {
+  const { askedKey: key, askedOptions: options } = set;
+  const { askedKey: otherKey, askedOptions: other } = wish;
+  const isSame: Readonly<Record<string, boolean>> = {
+    location: isInRegionOf(set, wish),
+    encryption_type: set.encryptionType === wish.encryptionType,
+    key_url: key.keyUrl === otherKey.keyUrl,
+    source_vault: key.sourceVault === otherKey.sourceVault,
+    key_expiry: options.keyExpiry === other.keyExpiry,
+    auto_restart: options.autoRestart === other.autoRestart,
+    auto_key_rotation_enabled: options.autoKeyRotation === other.autoKeyRotation,
+    standby_key_url: options.standbyKeyUrl === other.standbyKeyUrl,
+    standby_source_vault: options.standbySourceVault === other.standbySourceVault,
+  };
+  return Object.keys(isSame).filter((field) => isSame[field] !== true);
+};
 
 /**
  * The identity exists: the set does too (CMK-04). Whether the identity may use the key is asked afterwards, for it may

@@ -41,7 +41,8 @@ const wishOf = (secret: string, before?: number, virtualMachine = vm): attachmen
   before,
 });
 
-const begun = decider.begin(at, 'wish', 'v', spec);
+const wish = JSON.stringify(spec);
+const begun = decider.begin(at, wish, 'v', spec);
 const made = decider.finish(at, { uniqueId: 'u', volume, wrap, accessEpoch: 7 });
 const attached = decider.attach(at, { virtualMachine: vm, isOsDisk: false, requestId: 'r1' });
 const opened = decider.open(at, wishOf('1'), { attachEpoch: 1, accessEpoch: 8 });
@@ -71,7 +72,12 @@ describe('a disk is made whole or not at all (CMK-110)', () => {
   });
   test('a repeat of the wish decides nothing, another one is refused', () => {
     assert.deepEqual(begun(after(begun, made)), []);
-    assert.throws(() => decider.begin(at, 'other', 'v', spec)(after(begun, made)), { reason: 'DISK_ALREADY_EXISTS' });
+    const other = JSON.stringify({ ...spec, sizeGib: 8, sku: 'ultra' });
+    assert.throws(() => decider.begin(at, other, 'v', spec)(after(begun, made)), {
+      reason: 'DISK_ALREADY_EXISTS',
+      message: /with another sku, size_gib: choose another disk_id$/,
+      metadata: { field: 'disk_id', differs: 'sku, size_gib' },
+    });
   });
 });
 
@@ -119,7 +125,7 @@ describe('who holds a disk (VM-07, VM-18)', () => {
     assert.equal(disk.status === 'active' && disk.holder?.isDeallocated, true);
   });
   test('CMK-61: an ultra disk boots no machine', () => {
-    const ultra = decider.begin(at, 'wish', 'v', { ...spec, sku: 'ultra' });
+    const ultra = decider.begin(at, wish, 'v', { ...spec, sku: 'ultra' });
     const asOsDisk = decider.attach(at, { virtualMachine: vm, isOsDisk: true, requestId: 'r' });
     assert.throws(() => asOsDisk(after(ultra, made)), { reason: 'OS_DISK_NOT_SUPPORTED' });
   });
@@ -226,7 +232,7 @@ const commands: fc.Arbitrary<Command> = fc
     const ref = { keyVersion: text, generation: number };
     const next = { ...volume, headerSequence: number };
     const all: readonly Command[] = [
-      decider.begin(time, text, 'v', { ...spec, sku, encryption }),
+      decider.begin(time, JSON.stringify({ location: text }), 'v', { ...spec, sku, encryption }),
       decider.finish(time, { uniqueId: 'u', volume, wrap: ref, accessEpoch: number }),
       decider.fail(time, 'u', text),
       decider.attach(time, { virtualMachine: machine, isOsDisk: flag, requestId: text }),

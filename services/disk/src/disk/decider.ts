@@ -1,6 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { type Encryption, sameEncryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import { differingFields } from '../wishes.ts';
 import { checkSize } from './classes.ts';
 import type { DiskEvent, DiskSpec } from './events.ts';
 import type { ActiveDisk, Disk, DiskAccess } from './state.ts';
@@ -18,13 +19,12 @@ export const begin =
     if (disk.status === 'absent') return [{ type: 'DiskCreating', ...spec, volumeId, wish, at }];
     if (disk.status === 'deleting') throw deleting();
     if (disk.wish === wish) return [];
+    const differs = differingFields(disk.wish, wish).join(', ');
     throw new Rejection(
       'ALREADY_EXISTS',
       'DISK_ALREADY_EXISTS',
-      'this disk exists with other content: choose another disk_id',
-      {
-        field: 'disk_id',
-      },
+      `this disk exists and was not asked for in this way, but with another ${differs}: choose another disk_id`,
+      { field: 'disk_id', differs },
     );
   };
 

@@ -21,14 +21,19 @@ const wrap = { keyVersion: 'one', generation: 1 };
 type Command = (snapshot: decider.Snapshot) => readonly SnapshotEvent[];
 const after = (...commands: readonly Command[]): decider.Snapshot =>
   commands.reduce((state: decider.Snapshot, command) => command(state).reduce(decider.evolve, state), decider.initial);
-const begun = decider.begin(at, 'wish', 'v', spec);
+const wish = JSON.stringify(spec);
+const begun = decider.begin(at, wish, 'v', spec);
 const made = decider.finish(at, 'u', volume, wrap);
 
 test('a snapshot is made whole or not at all, and its name is free after a failure (CMK-110)', () => {
   assert.equal(after(begun, made).status, 'active');
   assert.equal(after(begun, decider.fail(at, 'u', 'KEY_DISABLED')).status, 'absent');
   assert.deepEqual(begun(after(begun, made)), []);
-  assert.throws(() => decider.begin(at, 'other', 'v', spec)(after(begun, made)), { reason: 'SNAPSHOT_ALREADY_EXISTS' });
+  const other = JSON.stringify({ ...spec, incremental: !spec.incremental });
+  assert.throws(() => decider.begin(at, other, 'v', spec)(after(begun, made)), {
+    reason: 'SNAPSHOT_ALREADY_EXISTS',
+    message: /with another incremental: choose another snapshot_id$/,
+  });
 });
 
 test('CMK-14, CMK-15: a rewrap moves it to another version once', () => {
@@ -49,7 +54,7 @@ test('ask twice, get once', () => {
     .map(
       ({ kind, number, text }) =>
         [
-          decider.begin(at, text, 'v', spec),
+          decider.begin(at, JSON.stringify({ location: text }), 'v', spec),
           decider.finish(at, 'u', volume, wrap),
           decider.fail(at, 'u', text),
           decider.rewrap(at, { keyVersion: text, generation: number }, number, 1),

@@ -1,6 +1,7 @@
 import { type CategoryDefinition, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import { differingFields } from '../wishes.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
 /** A snapshot that exists. */
@@ -85,11 +86,12 @@ export const begin =
     if (snapshot.status === 'absent') return [{ type: 'SnapshotCreating', ...spec, volumeId, wish, at }];
     if (snapshot.status === 'deleting') throw deleting();
     if (snapshot.wish === wish) return [];
+    const differs = differingFields(snapshot.wish, wish).join(', ');
     throw new Rejection(
       'ALREADY_EXISTS',
       'SNAPSHOT_ALREADY_EXISTS',
-      'this snapshot exists with other content: choose another snapshot_id',
-      { field: 'snapshot_id' },
+      `this snapshot exists and was not asked for in this way, but with another ${differs}: choose another snapshot_id`,
+      { field: 'snapshot_id', differs },
     );
   };
 

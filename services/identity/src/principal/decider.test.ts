@@ -29,14 +29,19 @@ test('a secret may have any id that its creator chose, also one that every objec
 test('a principal is created once; the same wish again decides nothing, another is refused', () => {
   assert.deepEqual(given().when(create(at, wish)), [created]);
   assert.deepEqual(given(created).when(create(at + 1, wish)), []);
-  assert.throws(() => given(created).when(create(at, { ...wish, displayName: 'other' })), {
+  assert.throws(() => given(created).when(create(at, { ...wish, displayName: 'other', tenant: 'tenants/other' })), {
     reason: 'PRINCIPAL_ALREADY_EXISTS',
+    message: /taken by one with another tenant, display_name/,
   });
   assert.throws(() => given().when(create(at, { ...wish, displayName: '' })), { reason: 'DISPLAY_NAME_INVALID' });
 });
 
 test('CMK-39: the id of a deleted principal is never given to another', () => {
-  assert.throws(() => given(created, deleted).when(create(at, wish)), { reason: 'PRINCIPAL_ALREADY_EXISTS' });
+  assert.throws(() => given(created, deleted).when(create(at, wish)), {
+    reason: 'PRINCIPAL_ALREADY_EXISTS',
+    message: /was that of a principal that is deleted/,
+    metadata: { field: 'principal_id', state: 'DELETED' },
+  });
 });
 
 test('secrets are added by hash, expire, and are refused where they make no sense', () => {

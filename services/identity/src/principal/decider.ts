@@ -96,18 +96,29 @@ export const create =
       );
     }
     if (principal.status === 'absent') return [{ type: 'PrincipalCreated', ...wish, at }];
-    const same =
-      principal.status === 'active' &&
-      principal.tenant === wish.tenant &&
-      principal.principalType === wish.principalType &&
-      principal.displayName === wish.displayName &&
-      principal.owner === wish.owner &&
-      principal.workload === wish.workload;
-    if (same) return [];
-    throw new Rejection('ALREADY_EXISTS', 'PRINCIPAL_ALREADY_EXISTS', 'this principal id is taken: choose another', {
-      field: 'principal_id',
-    });
+    if (principal.status === 'deleted') {
+      throw taken(
+        'this principal id was that of a principal that is deleted, and is given to no other: choose another',
+        {
+          state: 'DELETED',
+        },
+      );
+    }
+    const isSame: Readonly<Record<string, boolean>> = {
+      tenant: principal.tenant === wish.tenant,
+      type: principal.principalType === wish.principalType,
+      display_name: principal.displayName === wish.displayName,
+      owner: principal.owner === wish.owner,
+      workload: principal.workload === wish.workload,
+    };
+    const differing = Object.keys(isSame).filter((field) => isSame[field] !== true);
+    if (differing.length === 0) return [];
+    const differs = differing.join(', ');
+    throw taken(`this principal id is taken by one with another ${differs}: choose another`, { differs });
   };
+
+const taken = (message: string, facts: Readonly<Record<string, string>>): Rejection =>
+  new Rejection('ALREADY_EXISTS', 'PRINCIPAL_ALREADY_EXISTS', message, { field: 'principal_id', ...facts });
 
 /**
  * Gives a user or application one more secret.

@@ -41,7 +41,15 @@ export const createTenant =
   (tenant: Tenant): readonly TenantEvent[] => {
     if (tenant.status === 'absent') return [{ type: 'TenantCreated', displayName, at }];
     if (tenant.displayName === displayName) return [];
-    throw new Rejection('ALREADY_EXISTS', 'TENANT_ALREADY_EXISTS', 'this tenant id is taken', { field: 'tenant_id' });
+    throw new Rejection(
+      'ALREADY_EXISTS',
+      'TENANT_ALREADY_EXISTS',
+      'this tenant id is taken by one with another display_name',
+      {
+        field: 'tenant_id',
+        differs: 'display_name',
+      },
+    );
   };
 
 /** Creates a subscription; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS SUBSCRIPTION_ALREADY_EXISTS */
@@ -49,8 +57,14 @@ export const createSubscription =
   (at: Instant, wish: { readonly tenant: string; readonly displayName: string }) =>
   (subscription: Subscription): readonly SubscriptionEvent[] => {
     if (subscription.status === 'absent') return [{ type: 'SubscriptionCreated', ...wish, at }];
-    if (subscription.tenant === wish.tenant && subscription.displayName === wish.displayName) return [];
-    throw new Rejection('ALREADY_EXISTS', 'SUBSCRIPTION_ALREADY_EXISTS', 'this subscription id is taken', {
+    const differs = [
+      ...(subscription.tenant === wish.tenant ? [] : ['tenant']),
+      ...(subscription.displayName === wish.displayName ? [] : ['display_name']),
+    ].join(', ');
+    if (differs === '') return [];
+    const message = `this subscription id is taken by one with another ${differs}`;
+    throw new Rejection('ALREADY_EXISTS', 'SUBSCRIPTION_ALREADY_EXISTS', message, {
       field: 'subscription_id',
+      differs,
     });
   };

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { differingFields } from './wishes.ts';
+
+const wish = { location: 'w', sku: 'ultra', sizeGib: 4, encryption: { type: 'platform' }, source: '' };
+const between = (one: object, other: object): readonly string[] =>
+  differingFields(JSON.stringify(one), JSON.stringify(other));
+
+test('wishes differ in fields of the request, by the names it has for them', () => {
+  assert.deepEqual(between(wish, { ...wish }), []);
+  assert.deepEqual(between(wish, { ...wish, sizeGib: 8, encryption: { type: 'customer', set: 's' } }), [
+    'size_gib',
+    'encryption',
+  ]);
+});
+
+test('of a copy only what does not come from its source is compared with other wishes', () => {
+  const copy = { ...wish, sizeGib: 0, encryption: null, source: 'd1' };
+  assert.deepEqual(between(wish, copy), ['source']);
+  assert.deepEqual(between({ ...copy, location: 'n' }, { ...copy, source: 'd2' }), ['location', 'source']);
+  assert.deepEqual(between(copy, { ...copy, sizeGib: 8 }), ['size_gib']);
+});
+
+test('a snapshot of another disk of the same name is one of another source', () => {
+  const snapshot = { sourceDisk: 'd1', sourceUniqueId: 'u1', incremental: true, asked: null };
+  assert.deepEqual(between(snapshot, { ...snapshot, sourceUniqueId: 'u2' }), ['source_disk']);
+  assert.deepEqual(between(snapshot, { ...snapshot, sourceDisk: 'd2', sourceUniqueId: 'u2' }), ['source_disk']);
+  assert.deepEqual(between(snapshot, { ...snapshot, asked: { type: 'customer' } }), ['encryption']);
+});
