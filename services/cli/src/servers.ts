@@ -44,7 +44,9 @@ export function silence(service: Workload, error: Rejection | RpcFailure): Silen
   if (isStoreLackedBy(service, error)) return { state: 'no store', problem: 'does not reach Postgres' };
   if (isWithoutToken(service, error)) return { state: 'not asked', problem: 'identity gives no token to ask it with' };
   const isAnswer = error instanceof Rejection && error.code !== 'UNAVAILABLE';
-  return { state: isAnswer ? 'refusing' : 'unreachable', problem: problemText(error) };
+  const missing = error instanceof Rejection ? error.metadata.action : undefined;
+  const problem = missing === undefined ? problemText(error) : `the right ${missing} is missing`;
+  return { state: isAnswer ? 'refusing' : 'unreachable', problem };
 }
 
 const isStoreLackedBy = (service: Workload, error: Error): boolean =>

@@ -135,3 +135,17 @@ test('of several processes each is shown; one that is gone is named, and not all
   assert.equal(compute.problem, 'compute-1 is gone since 2026-01-01T00:00:00Z');
   assert.deepEqual(compute.replicas[1], { name: 'compute-1', state: 'gone', since: '2026-01-01T00:00:00Z' });
 });
+
+test('a caller who may ask nobody is refused once, as by every other command; beside others the missing right is named', async () => {
+  const denied = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'Caller is not authorized to perform action', {
+    action: 'platform/messaging/read',
+    scope: '/',
+  });
+  const all = Object.fromEntries(services.map((service) => [service, denied]));
+  for (const isJson of [false, true]) await assert.rejects(ask(all, isJson), denied);
+  const gone = new RpcFailure('UNAVAILABLE', 'GetRelay', 'disk', 'nobody is there');
+  const { isWell, text } = await ask({ ...all, disk: gone });
+  assert.equal(isWell, false);
+  assert.match(text, /^disk +unreachable/m);
+  assert.match(text, /^compute +refusing +the right platform\/messaging\/read is missing$/m);
+});

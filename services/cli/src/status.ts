@@ -50,9 +50,16 @@ interface ReplicaStatus {
 /** What the question works with. */
 type StatusSession = Pick<Session, 'clock' | 'terminal' | 'isJson'> & { readonly caller: Pick<Caller, 'call'> };
 
-/** Asks every service how it does and shows it. @returns whether all serve and tell, with every process they had */
+/**
+ * Asks every service how it does and shows it. @returns whether all serve and tell, with every process they had
+ * @throws Rejection PERMISSION_DENIED where the caller may ask none of them: there is nothing to show then
+ */
 export async function showStatus(session: StatusSession): Promise<boolean> {
-  const found = await Promise.all(services.map((service) => statusOf(service, session)));
+  const asked = await Promise.all(services.map((service) => statusOf(service, session)));
+  const refusals = asked.flatMap(({ refusal }) => refusal ?? []);
+  const [refusal] = refusals;
+  if (refusal !== undefined && refusals.length === services.length) throw refusal;
+  const found = asked.map(({ status }) => status);
   const servers = serverStatuses(found);
   const { terminal, isJson } = session;
   if (isJson) writeJson(terminal, { services: found.map(jsonOf), servers: servers.map(serverJsonOf) });
@@ -73,7 +80,11 @@ export async function showStatus(session: StatusSession): Promise<boolean> {
   return found.every(({ state }) => state === 'serving');
 }
 
-async function statusOf(service: Workload, { caller, clock }: StatusSession): Promise<ServiceStatus> {
+/** How a service does, and why this caller is not told where that is so. */
+async function statusOf(
+  service: Workload,
+  { caller, clock }: StatusSession,
+): Promise<{ readonly status: ServiceStatus; readonly refusal?: Rejection }> {
   const since = clock.monotonicMs();
   const base = { service, gap: 0, lagMs: 0, parked: 0, untold: 0, replicas: [] };
   try {
@@ -87,7 +98,7 @@ async function statusOf(service: Workload, { caller, clock }: StatusSession): Pr
     const missing = replicas.filter(({ state }) => state === 'gone');
     const problem = held || untelling || missing.map(({ name, since }) => `${name} is gone since ${since}`).join('; ');
     const numbers = (field: string): number[] => rows.map((row) => Number(row[field] ?? 0));
-    return {
+    const status: ServiceStatus = {
       ...base,
       state: held !== '' ? 'on hold' : untelling !== '' ? 'silent' : missing.length > 0 ? 'degraded' : 'serving',
       answerMs: Math.round(clock.monotonicMs() - since),
@@ -99,11 +110,13 @@ async function statusOf(service: Workload, { caller, clock }: StatusSession): Pr
       problem,
       ...serverWord(service, relay),
     };
+    return { status };
   } catch (error) {
     if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
     const word = serverWord(service, error);
     const answerMs = Math.round(clock.monotonicMs() - since);
-    return { ...base, ...silence(service, error), answerMs, ...word };
+    const status: ServiceStatus = { ...base, ...silence(service, error), answerMs, ...word };
+    return error instanceof Rejection && error.code === 'PERMISSION_DENIED' ? { status, refusal: error } : { status };
   }
 }
 
