@@ -198,6 +198,7 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
         ...shared,
         SERVICE_ADDRESS: `127.0.0.1:${portOf(service, replica)}`,
         REPLICA_NAME: isOneAtATime(service) ? service : own,
+        ...(isOneAtATime(service) ? { STANDBY_NAME: standbyNameOf(service, replica) } : {}),
         DATABASE_URL: postgres.shortUrl(databaseOf(name, service)),
         DATA_FOLDER: data.folder('services', service),
         WORKLOAD_ID: principalId,
@@ -225,7 +226,9 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     const { name: own, isStandby, pid } = running(service, replica);
     const does = isStandby ? 'stands by for' : 'serves on';
     const tookMs = Math.round(performance.now() - since);
-    say(`${own} ${does} localhost:${portOf(service, replica)} (process ${pid}, ${tookMs} ms)`);
+    // As `interlock status` calls it.
+    const known = !isOneAtATime(service) ? own : isStandby ? standbyNameOf(service, replica) : service;
+    say(`${known} ${does} localhost:${portOf(service, replica)} (process ${pid}, ${tookMs} ms)`);
   };
   const all = services.flatMap((service) => numbers.map((replica) => ({ service, replica })));
   // Registered before the start: a stop in the middle of it ends those that are there. In the order of their listing, not of their luck.
@@ -272,6 +275,9 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     stop: () => scope.close(),
   };
 }
+
+/** What a process is called while it stands by: whichever works has the name of the service. */
+const standbyNameOf = (service: ServiceName, replica: number): string => `${service}-${replica}`;
 
 /** @throws LauncherError when the cloud was closed while it started: what was started since is not left running */
 function refuseEnded({ signal }: Scope): void {

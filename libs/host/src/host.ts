@@ -119,6 +119,7 @@ export const hostService = <const Spec extends ConfigSpec>({
         {
           name,
           replica: config.replicaName ?? env.HOSTNAME ?? name,
+          standbyName: config.standbyName,
           shareTtlMs: config.shareTtlMs,
           store,
           bus,

@@ -28,6 +28,11 @@ export const hostSpec = {
       'Name of this replica, of its own among those of the service; by default HOSTNAME, which is another in each pod',
     ),
   ),
+  standbyName: optional(
+    text(
+      'Name of this process while it stands by for another of the same REPLICA_NAME; by default one of its own each time',
+    ),
+  ),
   shareTtlMs: int('How long after the last word of a replica the others do its share of the work', {
     min: 500,
     default: shareTtlDefaultMs,

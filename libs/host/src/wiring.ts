@@ -26,6 +26,8 @@ export interface Surroundings {
   readonly name: Workload;
   /** Names this replica among those of the service; a process of the same name takes over from the one before it. */
   readonly replica: string;
+  /** Names this process while it stands by; default: one of its own each time. */
+  readonly standbyName?: string | undefined;
   readonly store: EventStore;
   readonly bus: Bus;
   readonly peers: Peers;
@@ -74,6 +76,7 @@ export const wire = async <Settings>(
     clock,
     log,
     replica: around.replica,
+    standbyName: around.standbyName,
     process: random.uuid(),
     ...(around.shareTtlMs === undefined ? {} : { ttlMs: around.shareTtlMs }),
   });

@@ -236,6 +236,21 @@ test('one that dies before its successor has heard two words of it is gone all t
   );
 });
 
+test('a standby that has a name is known by it', async () => {
+  const { clock, store } = makeWorld();
+  const log = logger({ service: 'test', clock, write: () => undefined });
+  const standby = openShares({ store, clock, log, replica: 'a', standbyName: 'a-1', process: 'standby-1', ttlMs });
+  const locked = new AbortController();
+  const waiting = standby.standBy(locked.signal);
+  await clock.pass(ttlMs);
+  assert.deepEqual(
+    (await standby.replicas()).map(({ name, state }) => `${name} ${state}`),
+    ['a-1 standby'],
+  );
+  locked.abort();
+  await clock.drive(waiting);
+});
+
 test('a standby is known while it waits; it works under the name of the one that ended, which is gone then', async () => {
   const { clock, store, start, mortalStore } = makeWorld();
   const mortal = mortalStore();

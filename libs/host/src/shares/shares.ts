@@ -75,6 +75,7 @@ const cursorName = 'replicas';
  * saw it; so it has stopped before another begins. A process that was stopped in the middle may still do one thing late:
  * whatever must not happen twice is conditional by itself as well (cursors, versions, numbered opens).
  * @param replica name of this replica; a process of the same name takes over from the one before it without a wait
+ * @param standbyName name of this process while it stands by, no replica's; by default one made of the replica's and of this process's
  * @param process names this process
  */
 export const openShares = (parts: {
@@ -82,10 +83,11 @@ export const openShares = (parts: {
   readonly clock: Clock;
   readonly log: Logger;
   readonly replica: string;
+  readonly standbyName?: string | undefined;
   readonly process: string;
   readonly ttlMs?: number;
 }): Shares => {
-  const { store, clock, log, replica: me, process: run, ttlMs = shareTtlDefaultMs } = parts;
+  const { store, clock, log, replica: me, standbyName, process: run, ttlMs = shareTtlDefaultMs } = parts;
   const rows = table<Division>(store, { name: 'replicas', version: 1 });
   const cause: Cause = { correlationId: run, causationId: 'shares', caller: 'system:replicas' };
   const works = new Map<string, (signal: AbortSignal) => Promise<void>>();
@@ -248,7 +250,7 @@ export const openShares = (parts: {
       );
     },
     async standBy(signal) {
-      const beside = `${me}-standby-${run.slice(0, 8)}`;
+      const beside = standbyName ?? `${me}-standby-${run.slice(0, 8)}`;
       const attempts = failureLog({
         log,
         clock,
