@@ -73,14 +73,14 @@ export function caller(options: CallerOptions): Caller {
       try {
         return method.jsonOf(await send(service, method, request, call));
       } catch (error) {
-        throw withResource(error, request);
+        throw withResource(error, request, method.path.replace(/^.*\//, ''));
       }
     },
     stream: async function* (service, method, request, call = {}) {
       try {
         for await (const answer of send(service, method, request, call)) yield method.jsonOf(answer);
       } catch (error) {
-        throw withResource(error, request);
+        throw withResource(error, request, method.path.replace(/^.*\//, ''));
       }
     },
     token: async (service) => tokens.token(audienceOf(service)),
@@ -91,12 +91,16 @@ export function caller(options: CallerOptions): Caller {
 /**
  * A refusal with what it is about: the rules of a service know a thing by its state and not by its name, so a refusal of
  * theirs may not name it, or name others alone. The request does.
+ * @param rpc what was asked, where that is known
  */
-export function withResource(error: unknown, { name: resource }: JsonObject): unknown {
+export function withResource(error: unknown, { name: resource }: JsonObject, rpc?: string): unknown {
   if (!(error instanceof Rejection)) return error;
   const { code, reason, message, metadata } = error;
-  if (typeof resource !== 'string' || resource === '') return error;
-  return new Rejection(code, reason, message, { ...metadata, resource }, { cause: error });
+  const about = {
+    ...(typeof resource === 'string' && resource !== '' ? { resource } : {}),
+    ...(rpc === undefined ? {} : { rpc }),
+  };
+  return new Rejection(code, reason, message, { ...metadata, ...about }, { cause: error });
 }
 
 /** What identity cannot do at the moment is said of identity, and not of the service the token is for. */

@@ -105,14 +105,18 @@ test('missing rights name the way to give them', () => {
     failureOf(byRole, trace, names).hint ?? '',
     /disks\/read is missing;.* interlock role assign p reader --scope subscriptions\/s /,
   );
-  const ofSets = (scope: string) =>
-    failureOf(
-      new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '', { action: 'compute/diskEncryptionSets/read', scope }),
-      trace,
-      names,
-    ).hint ?? '';
-  assert.match(ofSets('/'), /^leases of a set you may see: interlock lease list --set <set>; .* reader --scope \/ /);
-  assert.doesNotMatch(ofSets('subscriptions/s'), /lease list/);
+  const ofSets = (scope: string, rpc: string) => {
+    const action = 'compute/diskEncryptionSets/read';
+    const refusal = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '', { action, scope });
+    return failureOf(withResource(refusal, {}, rpc), trace, names).hint ?? '';
+  };
+  assert.match(
+    ofSets('/', 'ListLeases'),
+    /^leases of a set you may see: interlock lease list --set <set>; .* reader --scope \/ /,
+  );
+  assert.match(ofSets('/', 'PreviewImpact'), /^of the identity of a set you may see: interlock impact set:<set>; /);
+  for (const hint of [ofSets('subscriptions/s', 'ListLeases'), ofSets('/', 'ListDiskEncryptionSets')])
+    assert.match(hint, /^the right compute/);
   // What a machine says of its vault does not tell which of the two it is.
   const passedOn = new Rejection('FAILED_PRECONDITION', 'ACCESS_DENIED', '', {
     key_version: `vaults/kv1/keys/k1/versions/${'a'.repeat(32)}`,
@@ -134,6 +138,7 @@ test('what is not there says how to see what is, and in which group it was looke
     hintOf('DISK_ENCRYPTION_SET_NOT_FOUND', below('diskEncryptionSets')),
     /^interlock set list --group nope /,
   );
+  assert.match(hintOf('PRINCIPAL_NOT_FOUND', { rpc: 'PreviewImpact' }), /^interlock impact set:<set> /);
   const own = { resource: 'subscriptions/local/resourceGroups/g/virtualMachines/x' };
   assert.match(hintOf('VIRTUAL_MACHINE_NOT_FOUND', own), /^interlock vm list shows/);
   assert.match(hintOf('KEY_NOT_FOUND', { resource: 'vaults/kv1/keys/k9' }), /key list kv1 .*key list-deleted kv1/);

@@ -68,7 +68,10 @@ export function hintFor(reason: string, facts: Facts, short: (name: string) => s
     DISK_NOT_FOUND: listHint('disk', disk),
     SNAPSHOT_NOT_FOUND: listHint('snapshot', about(/\/snapshots\/[^/]+$/)),
     DISK_ENCRYPTION_SET_NOT_FOUND: listHint('set', set),
-    PRINCIPAL_NOT_FOUND: 'interlock principal list shows those there are',
+    PRINCIPAL_NOT_FOUND:
+      facts.rpc === 'PreviewImpact'
+        ? 'interlock impact set:<set> asks about the identity of a set; interlock set list shows those there are'
+        : 'interlock principal list shows those there are',
     ROLE_ASSIGNMENT_NOT_FOUND: 'interlock role assignments shows those there are',
     ROLE_NOT_FOUND: 'interlock role list shows those there are',
     SUBSCRIPTION_NOT_FOUND: 'interlock subscription list shows those there are',
@@ -85,17 +88,20 @@ function listHint(noun: string, short: string | undefined): string {
   return `interlock ${noun} list${group === undefined ? '' : ` --group ${group}`} shows those there are (--group says in which resource group)`;
 }
 
+/** How to ask about one set alone what is asked of all. */
+const ofOneSet: Facts = {
+  ListLeases: 'leases of a set you may see: interlock lease list --set <set>; of every set there is, ',
+  PreviewImpact: 'of the identity of a set you may see: interlock impact set:<set>; of any principal, ',
+};
+
 /**
  * By which of its ways a right can be given depends on what was missing: a permission on keys, or an action. Where neither
  * is said (a disk or machine passes on what its vault said) both are named: a policy counts for nothing in a vault with roles.
  */
-function accessHint({ permission, action, principal, scope }: Facts, vault: string, set: string): string {
+function accessHint({ permission, action, principal, scope, rpc }: Facts, vault: string, set: string): string {
   const who = principal?.replace('principals/', '') ?? (set === '<set>' ? '<principal>' : `set:${set}`);
   // The right on one set is what most have, and enough for what they want to know.
-  const ofOne =
-    action === 'compute/diskEncryptionSets/read' && scope === '/'
-      ? 'leases of a set you may see: interlock lease list --set <set>; of every set there is, '
-      : '';
+  const ofOne = action === 'compute/diskEncryptionSets/read' && scope === '/' ? (ofOneSet[rpc ?? ''] ?? '') : '';
   if (action !== undefined)
     return `${ofOne}the right ${action} is missing; who may give roles there gives it: interlock role assign ${who} ${roleWith(action)} --scope ${scope ?? '<scope>'} (interlock role list shows them all)`;
   const rights = permission?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`) ?? 'get,wrap-key,unwrap-key';

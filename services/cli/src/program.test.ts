@@ -557,3 +557,37 @@ test('an empty list of a resource group says that groups are names only, and how
   await run('vm', 'list', '--group', 'nope', '--json');
   assert.deepEqual(asides, []);
 });
+
+test('a vault is shown with the principals of its policies as people know them, and with their ids where nobody says', async () => {
+  const all = [
+    ADMINISTRATOR,
+    ...['a', 'b', 'c'].map((digit) => `principals/00000000-0000-4000-8000-00000000000${digit}`),
+  ];
+  const answers = {
+    GetVault: {
+      name: 'vaults/kv1',
+      accessPolicies: all.map((principal) => ({ principal, keyPermissions: ['GET'] })),
+    },
+    GetPrincipal: [
+      { displayName: 'Olga' },
+      { displayName: 'identity', owner: `${group}/diskEncryptionSets/des1` },
+      new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no'),
+    ],
+  };
+  const { run, lines } = testProgram(answers);
+  await run('vault', 'show', 'kv1');
+  const shown = lines.join('\n');
+  for (const row of [
+    / me \(0{8}-\S+1\) +GET/,
+    / Olga \(0{8}-\S+a\) +GET/,
+    / set:des1 \(0{8}-\S+b\) +GET/,
+    / {2}0{8}-\S+c +GET/,
+  ])
+    assert.match(shown, row);
+  const json = testProgram(answers);
+  await json.run('vault', 'show', 'kv1', '--json');
+  assert.deepEqual(
+    json.sent.map(({ method }) => method),
+    ['GetVault'],
+  );
+});

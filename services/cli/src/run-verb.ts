@@ -57,6 +57,8 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   if (isJson) writeJson(terminal, shown);
   else if (shown.deleted === true) terminal.out(`${short(String(shown.name))} is gone`);
   else {
+    for (const [principal, as] of (await verb.knows?.(session.caller, shown, short)) ?? [])
+      if (!spoken.has(principal)) spoken.set(principal, as);
     terminal.out(render(method.response, shown, names, flags.switches.has('wide')));
     const note = verb.note?.(shown, request, short);
     for (const line of [change, note]) if (line !== undefined) terminal.out(line);

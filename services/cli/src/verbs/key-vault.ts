@@ -2,6 +2,7 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { datesBefore, existingBefore, grantBefore, revokeBefore } from './before.ts';
 import { lastVersionDoubt } from './doubts.ts';
 import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
+import { policyPrincipals } from './principals.ts';
 import { named, nounOf, type Target, type Verb, wide } from './verb.ts';
 
 const noun = (name: string) => nounOf('key-vault', KeyVaultServiceDefinition, name);
@@ -36,7 +37,7 @@ export const keyVaultVerbs: readonly Verb[] = [
     defaults: { resource_group: 'group' },
     before: existingBefore('key-vault', KeyVaultServiceDefinition, 'GetVault', ({ vaultId }) => `vaults/${vaultId}`),
   }),
-  vault('show', 'GetVault', { targets: oneVault }),
+  vault('show', 'GetVault', { targets: oneVault, knows: policyPrincipals }),
   vault('list', 'ListVaults', {
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },

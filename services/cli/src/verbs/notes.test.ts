@@ -30,6 +30,19 @@ test('CMK-108: what a purge takes for good is told apart from what a standby key
   assert.doesNotMatch(purge([kept]) ?? '', /ever read again/);
 });
 
+test('CMK-102: an ultra disk that keeps its data while its machine runs is not among those without', () => {
+  const ultra = { kind: 'DISK_UNAVAILABLE_ONCE_STOPPED', resource: 'disks/u1' };
+  const disable = (...impacts: JsonObject[]) => impactNote({ impacts }, { key }, short) ?? '';
+  assert.match(disable(ultra), /: 1 ultra disk without data once its machine is off$/);
+  assert.match(
+    disable(ultra, { ...ultra, resource: 'disks/u2' }, kept, {
+      kind: 'SNAPSHOT_UNAVAILABLE',
+      resource: 'snapshots/s1',
+    }),
+    /: 2 disks and snapshots without data, 2 ultra disks without data once their machines are off$/,
+  );
+});
+
 test('CMK-134: a purge that purge protection forbids is said to be forbidden, whatever would come of it', () => {
   for (const impacts of [[lost], []])
     assert.match(purge(impacts, 'PURGE_PROTECTED') ?? '', /purge protected: nobody can purge it/);

@@ -157,7 +157,8 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
   const again = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/).filter(({ startsAgain }) => startsAgain === true));
   const fails = new Set([...namesOf(of(/^VIRTUAL_MACHINE_FAILS/))].filter((name) => !stops.has(name)));
   const unreadable = of(/_UNREADABLE$/);
-  const resources = of(/^(DISK|SNAPSHOT)_UNAVAILABLE/);
+  const resources = of(/^(DISK|SNAPSHOT)_UNAVAILABLE$/);
+  const later = of(/^DISK_UNAVAILABLE_ONCE_STOPPED$/);
   const isPurge = request.action === 'PURGE';
   const restart =
     again.size === 0 ? '' : `, of which ${again.size} would start again by themselves when the key is back`;
@@ -167,6 +168,9 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
     resources.length === 0
       ? ''
       : `${counted(resources.length, 'disk or snapshot', 'disks and snapshots')} without data${isPurge ? ' until the set is given another key (their standby key opens them)' : ''}`,
+    later.length === 0
+      ? ''
+      : `${counted(later.length, 'ultra disk')} without data once ${later.length === 1 ? 'its machine is' : 'their machines are'} off`,
     unreadable.length === 0
       ? ''
       : `${counted(unreadable.length, 'disk or snapshot', 'disks and snapshots')} that nobody could ever read again`,

@@ -4,6 +4,7 @@ import type { NameKind } from '../names.ts';
 import type { Before } from './before.ts';
 import type { Doubt } from './doubts.ts';
 import type { Note } from './notes.ts';
+import type { Knows } from './principals.ts';
 
 /** What stands on the command line without a flag. */
 export type Target =
@@ -51,6 +52,8 @@ export interface Verb {
   readonly before?: Before;
   /** Flags that fill no field, for `before`: what `--help` says of each. */
   readonly switches?: Readonly<Record<string, string>>;
+  /** Who the principals in the answer are, where that takes a question. */
+  readonly knows?: Knows;
   /** A line for people that takes a question: about something the service that answered does not know. */
   readonly doubt?: Doubt;
   readonly targets?: readonly Target[];
