@@ -50,6 +50,7 @@ export { type Channel, type ChannelSettings, openChannel } from './channel.ts';
 export { type ConnectOptions, connect, type RpcClient } from './client.ts';
 export type { CallOptions, RetryPolicy } from './client-pipeline.ts';
 export type { ClientTls, ServerTls } from './credentials.ts';
+export { diskSizeGibMax } from './disk-size.ts';
 export {
   DETAILS_TRAILER,
   ERROR_DOMAIN,

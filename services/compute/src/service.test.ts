@@ -210,6 +210,14 @@ test('REST-51, CMK-52, VM-18: a wish that makes no sense is refused before anyth
   );
   await refused({ ...base, dataDisks: [disk(`${parent}/disks/none`)] }, 'DISK_NOT_FOUND');
   await refused({ ...base, virtualMachineId: 'a.b' }, 'ID_INVALID');
+  for (const [sku, sizeGib] of [
+    ['PREMIUM_SSD', 32_768],
+    ['ULTRA', 65_537],
+    ['ULTRA', 0],
+  ] as const) {
+    const made = { source: { $case: 'newDisk', value: { sku, sizeGib } }, lun: 0 } as const;
+    await refused({ ...base, dataDisks: [made], ultraSsdEnabled: true }, 'DISK_SIZE_INVALID');
+  }
   const { disks } = await runningVm(['PREMIUM_SSD', '']);
   await refused({ ...base, dataDisks: [disk(disks[0] ?? '')] }, 'DISK_ATTACHED');
 });

@@ -4,15 +4,13 @@ import type {
   Workload as WireWorkload,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { Rejection } from '@interlock/event-store';
-import { checkId, names } from '@interlock/rpc';
+import { checkId, diskSizeGibMax, names } from '@interlock/rpc';
 import { skuOf } from '../wire-sku.ts';
 import type { Sku, Wish, WishedDisk, Workload } from './machine.ts';
 import { refuseLun, tooManyDisks } from './operations.ts';
 
 /** Highest LUN. */
 const lunMax = 63;
-/** Size of a disk in GiB. */
-const sizeGibMax = 65_536;
 /** A sector of a disk in bytes: a guest reads and writes whole ones. */
 const sectorBytes = 4_096;
 /** Bounds of a guest's work: enough to show that it goes on, too little to wear a disk out. */
@@ -68,8 +66,10 @@ const wishedDisk = (
   const sku = skuOf(wireSku);
   if (!sku) throw invalid('DISK_SKU_MISSING', `${field}.new_disk.sku`, 'must name a class');
   checkSku(sku, isOs, about.ultraSsdEnabled, field);
+  const sizeGibMax = diskSizeGibMax[sku];
   if (!Number.isInteger(sizeGib) || sizeGib < 1 || sizeGib > sizeGibMax) {
-    throw invalid('DISK_SIZE_INVALID', `${field}.new_disk.size_gib`, `must be from 1 to ${sizeGibMax}, not ${sizeGib}`);
+    const limits = `of a ${sku} disk must be 1 to ${sizeGibMax} GiB, not ${sizeGib}`;
+    throw invalid('DISK_SIZE_INVALID', `${field}.new_disk.size_gib`, limits);
   }
   const { type = '', diskEncryptionSet: set = '' } = encryption ?? {};
   if (set !== '') names.diskEncryptionSet.parse(set, `${field}.new_disk.encryption.disk_encryption_set`);

@@ -1,9 +1,9 @@
 import { Rejection } from '@interlock/event-store';
+import { diskSizeGibMax } from '@interlock/rpc';
 import { type Encryption, type Sku, skuOnWire } from '../encryption.ts';
 
 /** What a class of disks can and cannot do. */
 export interface DiskClass {
-  readonly sizeGibMax: number;
   readonly canBootMachine: boolean;
   readonly canEncryptTwice: boolean;
   readonly canSnapshotFully: boolean;
@@ -12,7 +12,6 @@ export interface DiskClass {
 }
 
 const solidState: DiskClass = {
-  sizeGibMax: 32_767,
   canBootMachine: true,
   canEncryptTwice: true,
   canSnapshotFully: true,
@@ -20,14 +19,13 @@ const solidState: DiskClass = {
 };
 /** Data disks only, incremental snapshots only, one layer of encryption: CMK-61, CMK-71. */
 const direct: DiskClass = {
-  sizeGibMax: 65_536,
   canBootMachine: false,
   canEncryptTwice: false,
   canSnapshotFully: false,
   outlivesKeyLoss: false,
 };
 
-/** The limits of each class. Rules CMK-61, CMK-71, CMK-101, CMK-102. */
+/** What each class can; its largest size is `diskSizeGibMax`. Rules CMK-61, CMK-71, CMK-101, CMK-102. */
 export const diskClasses: Readonly<Record<Sku, DiskClass>> = {
   standard_hdd: solidState,
   standard_ssd: solidState,
@@ -38,7 +36,7 @@ export const diskClasses: Readonly<Record<Sku, DiskClass>> = {
 
 /** @throws Rejection INVALID_ARGUMENT DISK_SIZE_INVALID unless the class has disks of that size. */
 export const checkSize = (sku: Sku, sizeGib: number): void => {
-  const { sizeGibMax } = diskClasses[sku];
+  const sizeGibMax = diskSizeGibMax[skuOnWire[sku]];
   if (Number.isSafeInteger(sizeGib) && sizeGib >= 1 && sizeGib <= sizeGibMax) return;
   throw new Rejection(
     'INVALID_ARGUMENT',
