@@ -24,10 +24,13 @@ const lossReasons: readonly LossReason[] = [
 export const isAboutAsker = (reason: LossReason): boolean =>
   reason === 'ACCESS_DENIED' || reason === 'IDENTITY_DELETED';
 
-/** The vault's words for things that are gone, in the words of the one enumeration. */
+/** The vault's words for things that are gone or withheld, in the words of the one enumeration. */
 const synonyms: Readonly<Record<string, LossReason>> = {
   KEY_NOT_FOUND: 'KEY_VERSION_NOT_FOUND',
   VAULT_NOT_FOUND: 'VAULT_DELETED',
+  // An operation that was taken from a version after the check said yes is met by the wrap or unwrap itself (KV-88): to a
+  // set that is access its key's owner has taken, as the check says it.
+  KEY_OPERATION_NOT_ALLOWED: 'ACCESS_DENIED',
 };
 
 /** The reason with that name; undefined for anything else. */

@@ -135,6 +135,17 @@ test('G1: a definite no ends the lease at once, for every disk under it', limit,
   await stop();
 });
 
+test('KV-88: an operation withheld behind the check ends the lease as access that was taken', limit, async () => {
+  const { host, open, lease, stop } = await startLeaseHost();
+  const disk = await open('d1');
+  host.setEpoch(5);
+  host.setVault((what) => (what === 'unwrapKey' ? refusal('KEY_OPERATION_NOT_ALLOWED', 5)(what) : undefined));
+  await assert.rejects(open('d2'), { reason: 'ACCESS_DENIED' });
+  assert.equal(await disk.read(), 'ACCESS_DENIED');
+  assert.deepEqual([(await lease())?.state, (await lease())?.reason], ['LOST', 'ACCESS_DENIED']);
+  await stop();
+});
+
 test('G1, G3: two lost answers in a row cost no I/O', limit, async () => {
   const { host, clock, terms, open, pass, stop } = await startLeaseHost();
   const disk = await open('d');
