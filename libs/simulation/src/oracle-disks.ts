@@ -96,12 +96,10 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
         return;
       case 'DiskClosed':
       case 'AccessEnded':
+      case 'DiskDetached':
         if (disk.open) disk.closed = { ...disk.open, closedMs: nowMs() };
         disk.open = undefined;
-        return;
-      case 'DiskDetached':
-        disk.open = undefined;
-        disk.attachedTo = '';
+        if (event.type === 'DiskDetached') disk.attachedTo = '';
         return;
       case 'EncryptionChanging':
         disk.isChanging = true;

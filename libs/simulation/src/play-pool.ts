@@ -45,6 +45,7 @@ export const engineFlags: readonly string[] = [
   '--max-semi-space-size=640',
   '--initial-old-space-size=1000',
   '--external-memory-accounted-in-global-limit',
+  '--use-largepages=silent',
   '--no-allocation-site-pretenuring',
   '--single-threaded-gc',
   '--invocation-count-for-turbofan=30000',

@@ -137,6 +137,12 @@ export const startEverything = async (stage: Stage): Promise<void> => {
   // Whoever asks while a machine is being stopped is refused, and asks again: a deallocation that faults held up may end late.
   const isStopping = () => [...machines.values()].some(({ power }) => power === 'stopping' || power === 'deallocating');
   await reached(() => waitUntil(world, 'what is being stopped is off', async () => !isStopping()));
+  // Whoever asked for direct access and never heard of it has it all the same, and a disk has one holder.
+  for (const { name, open, attachedTo } of [...truth.disks.disks.values()]) {
+    if (open?.by === 'user' && attachedTo !== '') {
+      await attempt(stage, 'disk.endExport', name, () => clients.disks.endAccess({ name }));
+    }
+  }
   const expected: string[] = [];
   const off: string[] = [];
   for (const machine of machines.values()) {

@@ -59,17 +59,21 @@ export const questionKey =
     return [{ type: 'KeyAccessQuestioned', keyVersion, ...question }];
   };
 
-/** The vault said yes at this epoch. It gives back what was lost at an epoch no higher (CMK-120). */
+/**
+ * The vault said yes at this epoch. It gives back what was lost at an epoch no higher (CMK-120). Also where no loss was heard
+ * of: what happened since the last yes may have been one that is over already, and a host that asked in between was refused.
+ * Nobody but the set tells that host, and whoever it told, that access is back.
+ */
 export const restoreKey =
   (at: Instant, { keyVersion, epoch }: { readonly keyVersion: string; readonly epoch: number }) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (!has(set, keyVersion)) return [];
     const known = set.access[keyVersion];
-    const isBack = known?.state !== 'available' && (known?.epoch ?? 0) <= epoch;
-    return [
-      ...(isBack ? [{ type: 'KeyAccessRestored', keyVersion, epoch, at } as const] : []),
-      ...answered(set, { keyVersion, epoch, granted: true }),
-    ];
+    const question = set.questions[keyVersion];
+    const answer = answered(set, { keyVersion, epoch, granted: true });
+    const isDoubted = answer.length > 0 && question !== undefined && question.epoch > (known?.epoch ?? 0);
+    const isBack = (known?.state !== 'available' || isDoubted) && (known?.epoch ?? 0) <= epoch;
+    return [...(isBack ? [{ type: 'KeyAccessRestored', keyVersion, epoch, at } as const] : []), ...answer];
   };
 
 /**

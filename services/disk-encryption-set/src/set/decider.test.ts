@@ -154,6 +154,16 @@ test('CMK-120: a yes gives back what was lost before it, and a yes from before t
   assert.ok(typesOf(restoreKey(4, yes(7))(lost)).includes('KeyAccessRestored'));
 });
 
+test('CMK-120: a yes to what was asked since the last one says that access is back, also where nobody told of a loss', () => {
+  const asked = questionKey(versionOf('1'), { epoch: 20, since: 5, traceId: '' });
+  const doubted = after(...created, restoreKey(3, yes(5)), asked);
+  assert.deepEqual(typesOf(restoreKey(4, yes(19))(doubted)), []);
+  assert.deepEqual(typesOf(restoreKey(4, yes(20))(doubted)), ['KeyAccessRestored', 'KeyAccessAnswered']);
+  const sure = after(...created, restoreKey(3, yes(25)), asked);
+  assert.deepEqual(typesOf(restoreKey(4, yes(25))(sure)), ['KeyAccessAnswered']);
+  assert.deepEqual(typesOf(restoreKey(4, yes(26))(after(...created, restoreKey(3, yes(5))))), []);
+});
+
 test('a late loss is measured against the newest yes', () => {
   const asked = questionKey(versionOf('1'), { epoch: 20, since: 5, traceId: '' });
   const fine = after(...created, restoreKey(3, yes(5)), asked, restoreKey(4, yes(20)));

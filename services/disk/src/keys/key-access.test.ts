@@ -177,6 +177,22 @@ test('neither does one with a lower epoch, whenever it was asked for', () => {
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
 });
 
+test('a refusal that comes after the word that it is over ends what it concerns, and is over itself', () => {
+  const access = createKeyAccess();
+  const heard: string[] = [];
+  access.listen({ lost: () => heard.push('lost'), returned: () => heard.push('returned') });
+  const early = access.ask();
+  access.restored(key, 8);
+  access.lost(key, loss(9), refused(early));
+  assert.equal(access.lossOf(key)?.accessEpoch, 9, 'a later loss');
+  access.restored(key, 10);
+  access.lost(key, loss(7), refused(early));
+  assert.equal(access.lossOf(key), undefined);
+  assert.deepEqual(heard, ['lost', 'returned', 'lost', 'returned']);
+  access.lost(key, loss(10), refused(access.ask()));
+  assert.equal(access.lossOf(key)?.accessEpoch, 10, 'asked after the word');
+});
+
 test('restored ends the loss told before it, but not a newer refusal', () => {
   const access = createKeyAccess();
   access.lost(key, loss(5), 'fact');

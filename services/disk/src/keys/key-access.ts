@@ -101,6 +101,8 @@ interface Entry {
   floorHeard: number;
   /** What a yes must not be lower than: every loss that was heard, until the set says that access is back. */
   floorEpoch: number;
+  /** The last word of the set that access is back: up to which loss, and when it was heard. */
+  back: { readonly accessEpoch: number; readonly heard: number } | undefined;
   yes: KeyGrant | undefined;
   endMonotonicMs: number;
   endBootMs: number;
@@ -142,6 +144,7 @@ export const createKeyAccess = (
       grantHeard: 0,
       floorHeard: 0,
       floorEpoch: 0,
+      back: undefined,
       yes: undefined,
       endMonotonicMs: Number.NEGATIVE_INFINITY,
       endBootMs: Number.NEGATIVE_INFINITY,
@@ -169,6 +172,13 @@ export const createKeyAccess = (
     for (const entry of entries.values()) {
       if (entry.lease.key.set === set && entry.newest?.principal === principal) entry.newest = undefined;
     }
+  };
+  /** The loss is over: DEKs may be used from the next yes on. */
+  const bringBack = (entry: Entry, loss: Known, accessEpoch: number): void => {
+    entry.loss = undefined;
+    entry.floorHeard = loss.heard;
+    entry.floorEpoch = accessEpoch;
+    for (const { returned } of listeners) returned?.(entry.lease.key);
   };
   const isOverBy = (loss: Known, grant: KeyGrant): boolean => grant.asked.order > loss.heard && !concerns(loss, grant);
 
@@ -223,10 +233,18 @@ export const createKeyAccess = (
       if (facts.principal === undefined) entry.floorEpoch = Math.max(entry.floorEpoch, facts.accessEpoch ?? 0);
       if (entry.yes !== undefined && concerns(loss, entry.yes)) end(entry);
       for (const { lost } of listeners) lost?.(entry.lease.key, (grant) => concerns(loss, grant), loss.source);
+      // A refusal may come after the word of the set that what it tells of is over: nobody says that again.
+      const { back } = entry;
+      const isBack = back !== undefined && asked !== undefined && asked < back.heard;
+      if (isBack && entry.loss === loss && (loss.accessEpoch ?? Number.MAX_SAFE_INTEGER) <= back.accessEpoch) {
+        bringBack(entry, loss, back.accessEpoch);
+      }
     },
     restored(key, accessEpoch) {
       const entry = entryOf(key);
       const { loss } = entry;
+      order += 1;
+      entry.back = { accessEpoch, heard: order };
       // Facts of a set come in order, so this one answers the loss told before it; a refusal may be newer than both.
       const isAnswered = loss?.source === 'fact' || (loss?.accessEpoch ?? 0) <= accessEpoch;
       if (!loss) {
@@ -234,11 +252,7 @@ export const createKeyAccess = (
         const yesEpoch = entry.newest?.accessEpoch ?? 0;
         entry.floorEpoch = Math.min(entry.floorEpoch, Math.max(accessEpoch, yesEpoch));
       }
-      if (!loss || !isAnswered) return;
-      entry.loss = undefined;
-      entry.floorHeard = loss.heard;
-      entry.floorEpoch = accessEpoch;
-      for (const { returned } of listeners) returned?.(entry.lease.key);
+      if (loss && isAnswered) bringBack(entry, loss, accessEpoch);
     },
     forget(set) {
       const prefix = nameOf({ set, keyVersion: '' });
