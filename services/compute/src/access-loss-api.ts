@@ -4,7 +4,9 @@ import { type Call, names } from '@interlock/rpc';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { TimedOut } from './disks.ts';
+import type { KeyReturns } from './key-returns.ts';
 import type { KeyStops } from './key-stops.ts';
+import type { Losses } from './losses.ts';
 import type { LostDisks } from './lost-disks.ts';
 import { isNumbered } from './vm/key-loss.ts';
 import { type LossReason, lossReasonOf } from './vm/machine.ts';
@@ -16,6 +18,8 @@ const confirmMs = 5_000;
 export const accessLossApi = (parts: {
   readonly stops: KeyStops;
   readonly lost: LostDisks;
+  readonly losses: Pick<Losses, 'isOver'>;
+  readonly returns: Pick<KeyReturns, 'returned'>;
   readonly clock: Clock;
 }) => ({
   async reportAccessLost(request: ReportAccessLostRequest, { cause, signal }: Call) {
@@ -37,7 +41,10 @@ export const accessLossApi = (parts: {
     const loss = { reason, set, keyVersion, since: since?.getTime() ?? parts.clock.now(), traceId, accessEpoch };
     // A host speaks for one version: which disks are under it is confirmed before anything is stopped.
     if (isNumbered(loss)) {
-      return { stoppingCount: await parts.stops.stopFor({ loss, isPartial: true }, cause, signal) };
+      const stoppingCount = await parts.stops.stopFor({ loss, isPartial: true }, cause, signal);
+      // The word that the key is back may have overtaken the report: what it stopped is carried back now, or never.
+      if (await parts.losses.isOver(loss)) await parts.returns.returned({ set, keyVersion }, cause);
+      return { stoppingCount };
     }
     const patience = { signal, untilMs: parts.clock.now() + confirmMs };
     try {

@@ -98,7 +98,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     implementation: {
       ...vmApi({ store, vms, clock, log, engine, authorize, subscriptions, plan, dataDisksMax }),
       ...readApi({ store, vms }),
-      ...accessLossApi({ stops, lost, clock }),
+      ...accessLossApi({ stops, lost, losses, returns, clock }),
       ...impactApi({ vms }),
     },
     authorization: {

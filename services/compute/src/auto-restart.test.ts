@@ -54,6 +54,28 @@ promised('autoRestart: machines that were stopped before it was turned on come b
   for (const { name } of [single, double]) await fleet.settled(name, 'RUNNING');
 });
 
+promised('CMK-120, CMK-125: what a host reports behind the word that its loss is over comes back as well', async () => {
+  const [wanted, usual] = [fleet.newSet(), fleet.newSet()];
+  await wantRestarts(wanted);
+  const again = await fleet.running(['PREMIUM_SSD', wanted]);
+  const stays = await fleet.running(['PREMIUM_SSD', usual]);
+  for (const [set, { name }] of [
+    [wanted, again],
+    [usual, stays],
+  ] as const) {
+    const accessEpoch = world.disks.lose(set, keyVersionOf(set), 'ACCESS_DENIED');
+    await fleet.restore(set);
+    await quiet();
+    assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+    assert.deepEqual(await fleet.report(set, 'ACCESS_DENIED', accessEpoch), { stoppingCount: 1 });
+  }
+  await fleet.settled(again.name, 'RUNNING');
+  assert.equal(fleet.startsOf(again.name), 2);
+  await quiet();
+  const { powerState, stopReason, keyReturned } = await fleet.get(stays.name);
+  assert.deepEqual([powerState, stopReason?.reason, keyReturned], ['STOPPED', 'ACCESS_DENIED', true]);
+});
+
 promised('autoRestart: turned on after the key came back it starts nothing: that return is over', async () => {
   const set = fleet.newSet();
   const { name } = await fleet.running(['PREMIUM_SSD', set]);

@@ -38,8 +38,13 @@ export interface Losses {
    * @param heardBefore what `unnumbered` said before the disks were opened
    */
   missedBy(opened: readonly OpenedDisk[], heardBefore: ReadonlySet<string>): Promise<KnownLoss | undefined>;
-  /** Describes that a key has returned at that number: what was lost up to then is over, and so is every end of an identity. */
+  /**
+   * Describes that a key has returned at that number: what was lost up to then is over, and so is every end of an identity. Also
+   * what is heard of later: a disk host's report may come behind the word that its loss is over.
+   */
   returned(set: string, keyVersion: string, accessEpoch: number): Promise<readonly RowChange[]>;
+  /** Whether a numbered loss is known to be over. */
+  isOver(loss: Pick<SetLoss, 'set' | 'keyVersion' | 'accessEpoch'>): Promise<boolean>;
   /**
    * Describes the end of every loss of a deleted set: another set may be made under its name and use the same key
    * (CMK-39), and what the old one lost for good does not concern that.
@@ -48,6 +53,8 @@ export interface Losses {
 }
 
 const tableName = 'key_loss';
+/** Up to which number the losses of a version are over, by set and version. */
+const returnsName = 'key_return';
 const tableVersion = 1;
 /** Rows read at once. */
 const pageSize = 1_000;
@@ -67,6 +74,7 @@ async function* under(
 
 export const openLosses = (store: EventStore): Losses => {
   const rows = table<KnownLoss>(store, { name: tableName, version: tableVersion });
+  const returns = table<{ readonly accessEpoch: number }>(store, { name: returnsName, version: tableVersion });
   // The number of the loss is the version of the row: a store never puts a lower one over a higher one.
   const put = (loss: KnownLoss): RowChange => ({
     ...rows.put(rowKeyOf(loss), loss, undefined),
@@ -80,17 +88,21 @@ export const openLosses = (store: EventStore): Losses => {
   const ofSet = (set: string) => under(rows, prefixOf(set));
   const ofVersion = (set: string, keyVersion: string) => Array.fromAsync(under(rows, keyOf(set, keyVersion)));
 
+  const isOver: Losses['isOver'] = async ({ set, keyVersion, accessEpoch }) =>
+    accessEpoch <= ((await returns.get(keyOf(set, keyVersion)))?.accessEpoch ?? -1);
+
   const heard: Losses['heard'] = async (loss, cause) => {
     const known = await rows.get(rowKeyOf(loss));
     if (known !== undefined && known.accessEpoch > loss.accessEpoch) return [];
     const isSameNumber = known?.accessEpoch === loss.accessEpoch;
     if (isSameNumber && (known.isOver || known.reason === loss.reason)) return [];
     // A correction says why, not what began it.
-    return [put({ ...loss, cause: isSameNumber ? known.cause : cause, isOver: false })];
+    return [put({ ...loss, cause: isSameNumber ? known.cause : cause, isOver: await isOver(loss) })];
   };
 
   return {
     heard,
+    isOver,
     async remember(loss, cause) {
       const news = await heard(loss, cause);
       if (news.length > 0) await store.commit({ rows: news }, cause);
@@ -123,15 +135,22 @@ export const openLosses = (store: EventStore): Losses => {
       return undefined;
     },
     async returned(set, keyVersion, accessEpoch) {
-      return (await ofVersion(set, keyVersion)).flatMap(({ key, row }) => {
+      const over = (await ofVersion(set, keyVersion)).flatMap(({ key, row }) => {
         if (row.accessEpoch === FINAL_EPOCH) return [remove(key, row)];
         return row.accessEpoch > accessEpoch || row.isOver ? [] : [put({ ...row, isOver: true })];
       });
+      const key = keyOf(set, keyVersion);
+      const known = await returns.get(key);
+      if (known !== undefined && known.accessEpoch >= accessEpoch) return over;
+      return [...over, { ...returns.put(key, { accessEpoch }, known), version: accessEpoch }];
     },
     async forgotten(set) {
       const removals: RowChange[] = [];
       // As with putting: a removal with a lower version than the row's would leave it.
       for await (const { key, row } of ofSet(set)) removals.push(remove(key, row));
+      for await (const page of pagesOf(returns, { prefix: prefixOf(set), limit: pageSize })) {
+        for (const { key, row } of page) removals.push({ ...returns.remove(key, row), version: row.accessEpoch });
+      }
       return removals;
     },
   };
