@@ -60,7 +60,10 @@ test('more time is offered to who had too little, and not where nobody listens',
   const hintOf = (code: 'UNAVAILABLE' | 'DEADLINE_EXCEEDED') =>
     failureOf(new RpcFailure(code, 'm', 'p', 'connect ECONNREFUSED 127.0.0.1:1'), trace, names).hint;
   assert.equal(hintOf('UNAVAILABLE'), 'interlock status shows who serves');
-  assert.equal(hintOf('DEADLINE_EXCEEDED'), 'interlock status shows who serves; give it longer with --timeout');
+  assert.equal(
+    hintOf('DEADLINE_EXCEEDED'),
+    'this service, or one that it waits for, gives no answer: interlock status shows who serves; give it longer with --timeout',
+  );
 });
 
 test('whatever a service could not do for want of another says where to look', () => {

@@ -73,7 +73,9 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
       trace: error.traceId ?? trace,
       hint: isInternal
         ? 'the cause is in the log of the service, in the data folder'
-        : `${whoServes}${error.code === 'DEADLINE_EXCEEDED' ? '; give it longer with --timeout' : ''}`,
+        : error.code === 'DEADLINE_EXCEEDED'
+          ? `this service, or one that it waits for, gives no answer: ${whoServes}; give it longer with --timeout`
+          : whoServes,
     };
   }
   if (error instanceof NoCloud) {

@@ -561,7 +561,7 @@ test('an empty list of a resource group says that groups are names only, and how
 test('a vault is shown with the principals of its policies as people know them, and with their ids where nobody says', async () => {
   const all = [
     ADMINISTRATOR,
-    ...['a', 'b', 'c'].map((digit) => `principals/00000000-0000-4000-8000-00000000000${digit}`),
+    ...['a', 'b', 'c', 'd'].map((digit) => `principals/00000000-0000-4000-8000-00000000000${digit}`),
   ];
   const answers = {
     GetVault: {
@@ -571,6 +571,7 @@ test('a vault is shown with the principals of its policies as people know them, 
     GetPrincipal: [
       { displayName: 'Olga' },
       { displayName: 'identity', owner: `${group}/diskEncryptionSets/des1` },
+      { displayName: 'Otto', state: 'DELETED' },
       new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no'),
     ],
   };
@@ -581,7 +582,8 @@ test('a vault is shown with the principals of its policies as people know them, 
     / me \(0{8}-\S+1\) +GET/,
     / Olga \(0{8}-\S+a\) +GET/,
     / set:des1 \(0{8}-\S+b\) +GET/,
-    / {2}0{8}-\S+c +GET/,
+    / Otto, deleted \(0{8}-\S+c\) +GET/,
+    / {2}0{8}-\S+d +GET/,
   ])
     assert.match(shown, row);
   const json = testProgram(answers);

@@ -33,11 +33,12 @@ async function knownAs(
 ): Promise<string | undefined> {
   if (name === own) return 'me';
   try {
-    const { owner, displayName } = await call('identity', methodOf(IdentityServiceDefinition, 'GetPrincipal'), {
+    const { owner, displayName, state } = await call('identity', methodOf(IdentityServiceDefinition, 'GetPrincipal'), {
       name,
     });
-    if (isText(owner)) return `set:${short(owner)}`;
-    return isText(displayName) ? displayName : undefined;
+    const as = isText(owner) ? `set:${short(owner)}` : isText(displayName) ? displayName : undefined;
+    // A grant outlives whom it was given to.
+    return state === 'DELETED' ? `${as ?? 'somebody'}, deleted` : as;
   } catch (error) {
     // Whoever may not see principals, or one that is gone, has the id.
     if (error instanceof Rejection || error instanceof RpcFailure) return undefined;
