@@ -92,12 +92,12 @@ export const openLosses = (store: EventStore): Losses => {
     accessEpoch <= ((await returns.get(keyOf(set, keyVersion)))?.accessEpoch ?? -1);
 
   const heard: Losses['heard'] = async (loss, cause) => {
-    const known = await rows.get(rowKeyOf(loss));
+    const [known, isKnownOver] = await Promise.all([rows.get(rowKeyOf(loss)), isOver(loss)]);
     if (known !== undefined && known.accessEpoch > loss.accessEpoch) return [];
     const isSameNumber = known?.accessEpoch === loss.accessEpoch;
     if (isSameNumber && (known.isOver || known.reason === loss.reason)) return [];
     // A correction says why, not what began it.
-    return [put({ ...loss, cause: isSameNumber ? known.cause : cause, isOver: await isOver(loss) })];
+    return [put({ ...loss, cause: isSameNumber ? known.cause : cause, isOver: isKnownOver })];
   };
 
   return {
