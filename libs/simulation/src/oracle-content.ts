@@ -84,7 +84,9 @@ export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new 
   const cells = new Map<number, Cell>(
     [...from].map(([at, possible]) => [at, { possible: new Set(possible), beforeFlush: undefined }]),
   );
-  const busy = new Set<number>();
+  /** Cells with a write, and with a read, under way. */
+  const writing = new Set<number>();
+  const reading = new Set<number>();
   /** Cells with a write of unknown outcome that may still take effect. */
   const loose = new Set<number>();
   const captures = new Set<Capture>();
@@ -121,23 +123,27 @@ export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new 
 
   return {
     isFree({ first, count }) {
-      for (let at = first; at < first + count; at += 1) if (busy.has(at) || loose.has(at)) return false;
+      for (let at = first; at < first + count; at += 1) {
+        if (writing.has(at) || reading.has(at) || loose.has(at)) return false;
+      }
       return true;
     },
     beginWrite(range, value) {
       const crashesBefore = crashes;
       each(range, (at) => {
-        busy.add(at);
+        writing.add(at);
         const cell = cellAt(at);
-        cell.beforeFlush ??= new Set(cell.possible);
-        cell.possible.add(value);
+        // Of several writes since a flush each may have reached stable storage by itself.
+        cell.beforeFlush = new Set([...(cell.beforeFlush ?? []), ...cell.possible]);
+        // Another set: a flush that is under way does not cover this write.
+        cell.possible = new Set([...cell.possible, value]);
         for (const capture of captures) {
           capture.cells.set(at, new Set([...(capture.cells.get(at) ?? [zeros]), value]));
         }
       });
       return (outcome) =>
         each(range, (at) => {
-          busy.delete(at);
+          writing.delete(at);
           // Acknowledged, but the power went before the answer was heard: that may have taken it back.
           if (outcome === 'done' && crashes === crashesBefore) cellAt(at).possible = new Set([value]);
           if (outcome === 'unknown' && crashes === crashesBefore) loose.add(at);
@@ -145,15 +151,15 @@ export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new 
     },
     beginRead(range) {
       const crashesBefore = crashes;
-      each(range, (at) => busy.add(at));
+      each(range, (at) => reading.add(at));
       return (bytes) => {
-        each(range, (at) => busy.delete(at));
+        each(range, (at) => reading.delete(at));
         return bytes === undefined ? undefined : judge(range, bytes, crashes === crashesBefore);
       };
     },
     beginFlush() {
       const crashesBefore = crashes;
-      const unflushed = [...cells].filter(([at, { beforeFlush }]) => beforeFlush && !busy.has(at) && !loose.has(at));
+      const unflushed = [...cells].filter(([at, { beforeFlush }]) => beforeFlush && !writing.has(at) && !loose.has(at));
       const seen = unflushed.map(([, cell]) => ({ cell, possible: cell.possible }));
       return () => {
         if (crashes !== crashesBefore) return;
