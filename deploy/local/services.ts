@@ -29,10 +29,18 @@ export function isOneAtATime(service: ServiceName): boolean {
   return service === 'disk';
 }
 
-/** How many processes of each service `--replicas` asks for; 1 where it is not given. @throws LauncherError for anything but a whole number from 1 */
+/** Most processes of each service on one machine: of all five, with 8 connections each, as many as a Postgres of 300 serves. */
+const replicasMax = 7;
+
+/**
+ * How many processes of each service `--replicas` asks for; 1 where it is not given.
+ * @throws LauncherError for anything but a whole number from 1 to 7
+ */
 export function replicasOf(text: string | undefined): number {
   if (text === undefined) return 1;
   const count = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(count) && count >= 1) return count;
-  throw new LauncherError(`--replicas must be a whole number from 1, not "${text}".`);
+  if (/^\d+$/.test(text) && count >= 1 && count <= replicasMax) return count;
+  throw new LauncherError(
+    `--replicas must be a whole number from 1 to ${replicasMax}, not "${text}": these are processes of this machine, which share one Postgres.`,
+  );
 }

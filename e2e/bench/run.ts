@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot, LauncherError, openDataFolder } from '@interlock/local/data-folder.ts';
+import { replicasOf } from '@interlock/local/services.ts';
 import { append } from './append.ts';
 import type { Bench } from './bench.ts';
 import { churn } from './churn.ts';
@@ -94,7 +95,7 @@ runCommand(async (scope) => {
     );
   const size = countIn(values.size, '--size');
   const seconds = countIn(values.seconds, '--seconds');
-  const replicas = countIn(values.replicas, '--replicas');
+  const replicas = values.replicas === undefined ? undefined : replicasOf(values.replicas);
   const file = values.history ?? process.env[HISTORY_VARIABLE];
   const history = file ? openHistory(file, values.smoke) : undefined;
 

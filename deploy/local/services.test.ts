@@ -1,0 +1,14 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { LauncherError } from './data-folder.ts';
+import { replicasOf } from './services.ts';
+
+test('as many replicas as one machine takes, and no more', () => {
+  assert.deepEqual([undefined, '1', '2', '7'].map(replicasOf), [1, 1, 2, 7]);
+  for (const text of ['0', '-1', '1.5', '1e0', '', 'two', '8', '1000']) {
+    assert.throws(
+      () => replicasOf(text),
+      (error) => error instanceof LauncherError && error.message.includes(`from 1 to 7, not "${text}"`),
+    );
+  }
+});
