@@ -83,7 +83,7 @@ const openedDisk = async () => {
   const leases = openLeases({
     keyAccess,
     options: openSetOptions(memoryStore({ clock, random })),
-    reports: { about: () => undefined, stateOf: () => undefined },
+    reports: { about: () => undefined },
     terms: leaseDefaults,
     clock,
     random,

@@ -142,6 +142,14 @@ test('G1: no yes to an identity that ended wins a lease, also once the next one 
   assert.ok(access.lease(key).isHeld());
 });
 
+test('G1: an identity has ended once the set says so, and not by what a question was refused for', () => {
+  const access = createKeyAccess();
+  const end = { ...loss(undefined), reason: 'IDENTITY_DELETED', principal } as const;
+  access.lost(key, end, refused(access.ask()));
+  access.granted(key, { accessEpoch: 4, asked: access.ask(), principal }, 'unwrapped');
+  assert.ok(access.lease(key).isHeld());
+});
+
 test('G3: a late end of an identity is over by a yes to the next, though an earlier yes had a higher number', () => {
   const access = createKeyAccess();
   access.granted(key, { accessEpoch: 6, asked: access.ask(), principal: 'principals/old' }, 'unwrapped');
@@ -170,6 +178,18 @@ test('a yes that was asked for before a loss was heard does not end it', () => {
   assert.equal(access.lossOf(key), undefined);
 });
 
+test('G1: nor does one with a higher number than that of the loss, and once another has ended it, it still wins nothing', () => {
+  const access = createKeyAccess();
+  const early: KeyGrant = { accessEpoch: 9, asked: access.ask(), principal };
+  access.lost(key, loss(5), 'fact');
+  access.granted(key, early, 'unwrapped');
+  assert.equal(access.lossOf(key)?.accessEpoch, 5);
+  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'stated');
+  assert.equal(access.lossOf(key), undefined);
+  access.granted(key, early, 'unwrapped');
+  assert.equal(access.lease(key).isHeld(), false);
+});
+
 test('neither does one with a lower epoch, whenever it was asked for', () => {
   const access = createKeyAccess();
   access.lost(key, loss(5), refused(access.ask()));
@@ -189,8 +209,20 @@ test('a refusal that comes after the word that it is over ends what it concerns,
   access.lost(key, loss(7), refused(early));
   assert.equal(access.lossOf(key), undefined);
   assert.deepEqual(heard, ['lost', 'returned', 'lost', 'returned']);
+  access.lost(key, loss(10), refused(early));
+  assert.equal(access.lossOf(key), undefined, 'the loss that the word was about');
   access.lost(key, loss(10), refused(access.ask()));
   assert.equal(access.lossOf(key)?.accessEpoch, 10, 'asked after the word');
+  access.lost(key, loss(7), refused(early));
+  assert.equal(access.lossOf(key)?.accessEpoch, 10, 'an older one that comes late ends no newer one');
+});
+
+test('a refusal without a number that comes after the word that access is back stays: nobody knows which of them is later', () => {
+  const access = createKeyAccess();
+  const early = access.ask();
+  access.restored(key, 8);
+  access.lost(key, loss(undefined), refused(early));
+  assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED');
 });
 
 test('restored ends the loss told before it, but not a newer refusal', () => {
@@ -202,6 +234,55 @@ test('restored ends the loss told before it, but not a newer refusal', () => {
   access.lost(key, loss(7), 'fact');
   access.restored(key, 8);
   assert.equal(access.lossOf(key)?.accessEpoch, 9);
+  access.restored(key, 9);
+  assert.equal(access.lossOf(key), undefined, 'a refusal with the number of the word');
+  access.lost(key, loss(Number.MAX_SAFE_INTEGER), 'fact');
+  access.restored(key, 10);
+  assert.equal(access.lossOf(key), undefined, 'whatever number the set told it with');
+});
+
+test('G1: the word of a set that comes after a yes asks of later ones no less than that yes, and no more than before', () => {
+  const lateWord = createKeyAccess();
+  lateWord.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED' }, 'fact');
+  lateWord.lost(key, { ...loss(undefined), reason: 'IDENTITY_DELETED' }, refused(lateWord.ask()));
+  lateWord.granted(key, { accessEpoch: 7, asked: lateWord.ask(), principal }, 'stated');
+  lateWord.restored(key, 5);
+  lateWord.granted(key, { accessEpoch: 6, asked: lateWord.ask(), principal }, 'unwrapped');
+  assert.equal(lateWord.lease(key).isHeld(), false);
+  lateWord.granted(key, { accessEpoch: 7, asked: lateWord.ask(), principal }, 'unwrapped');
+  assert.ok(lateWord.lease(key).isHeld());
+
+  const highWord = createKeyAccess();
+  highWord.lost(key, loss(5), 'fact');
+  highWord.granted(key, { accessEpoch: 6, asked: highWord.ask(), principal }, 'stated');
+  highWord.restored(key, 20);
+  highWord.granted(key, { accessEpoch: 6, asked: highWord.ask(), principal }, 'unwrapped');
+  assert.ok(highWord.lease(key).isHeld());
+});
+
+test('CMK-102: a loss that the set told of is over for an open with its number or a later one; a refusal is for none', () => {
+  const access = createKeyAccess();
+  access.lost(key, loss(5), 'fact');
+  assert.deepEqual(
+    [4, 5, 6].map((epoch) => access.lossAfter(key, epoch)?.accessEpoch),
+    [5, undefined, undefined],
+  );
+  access.lost(key, { ...loss(6), reason: 'KEY_DELETED' }, refused(access.ask()));
+  assert.equal(access.lossAfter(key, 9)?.accessEpoch, 6);
+});
+
+test('of two yeses with one number the one asked for later is the newest, and of two with different ones the higher', () => {
+  const access = createKeyAccess();
+  const [first, second, third] = [access.ask(), access.ask(), access.ask()];
+  access.granted(key, { accessEpoch: 5, asked: third, principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 5, asked: first, principal }, 'unwrapped');
+  access.lost(key, loss(5), refused(second));
+  assert.equal(access.lossOf(key), undefined);
+  const mixed = createKeyAccess();
+  mixed.granted(key, { accessEpoch: 9, asked: mixed.ask(), principal: undefined }, 'unwrapped');
+  mixed.granted(key, { accessEpoch: 5, asked: mixed.ask(), principal }, 'unwrapped');
+  mixed.lost(key, loss(7), 'fact');
+  assert.equal(mixed.lossOf(key), undefined, 'also where it is not known who was told');
 });
 
 test('losses repeated or out of order leave the newest', () => {
@@ -210,6 +291,10 @@ test('losses repeated or out of order leave the newest', () => {
   access.lost(key, loss(5), 'fact');
   access.lost(key, loss(7), 'fact');
   assert.equal(access.lossOf(key)?.accessEpoch, 7);
+  access.lost(key, { ...loss(7), reason: 'KEY_DELETED' }, 'fact');
+  assert.equal(access.lossOf(key)?.reason, 'KEY_DELETED', 'the same number with another reason corrects it');
+  access.lost(key, { ...loss(undefined), reason: 'KEY_PURGED' }, refused(access.ask()));
+  assert.equal(access.lossOf(key)?.reason, 'KEY_PURGED', 'what has no number is later than all that have');
 });
 
 test('CMK-39: a set made again under the name of a deleted one has lost nothing', () => {
@@ -219,6 +304,29 @@ test('CMK-39: a set made again under the name of a deleted one has lost nothing'
   access.forget('set');
   assert.equal(access.lossOf(key), undefined);
   assert.equal(access.lossOf({ ...key, set: 'set2' })?.accessEpoch, 5, 'another set is not concerned');
+});
+
+test('CMK-39: nor has an identity ended for it, and what the deleted one was granted is over', () => {
+  const access = createKeyAccess();
+  const lease = access.lease(key);
+  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  assert.ok(lease.isHeld());
+  access.forget('set');
+  assert.equal(lease.isHeld(), false);
+  access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal }, 'fact');
+  access.forget('set');
+  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  assert.ok(access.lease(key).isHeld());
+});
+
+test('G3: the end of an identity for one set is none for another that has the same', () => {
+  const access = createKeyAccess();
+  const other = { ...key, set: 'other' };
+  access.granted(other, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal }, 'fact');
+  assert.deepEqual([access.isAnyLost('set'), access.isAnyLost('other')], [true, false]);
+  access.lost(other, loss(5), 'fact');
+  assert.equal(access.lossOf(other), undefined, 'it is as late as before');
 });
 
 test('CMK-39: and its losses count, whatever the deleted one was granted', () => {
@@ -244,6 +352,8 @@ test('CMK-104: a refusal without a new number, as when a key runs out, ends what
 test('G1: of a yes and a no that cross on their way the one with the higher epoch is the later', () => {
   for (const [yesEpoch, isHeld] of [
     [6, true],
+    // The same number: what was asked later is the later answer.
+    [5, false],
     [4, false],
   ] as const) {
     const access = createKeyAccess();
@@ -277,12 +387,36 @@ test('an answer that others have overtaken shortens no lease, and is not what th
   assert.equal(access.lease(key).isHeld(), false);
 });
 
+test('G1: whichever clock comes to its end first ends a lease', () => {
+  for (const ahead of ['monotonicMs', 'bootMs'] as const) {
+    const now = { monotonicMs: 0, bootMs: 0 };
+    const clock = { ...virtualClock(), monotonicMs: () => now.monotonicMs, bootMs: () => now.bootMs };
+    const access = createKeyAccess(clock);
+    access.granted(key, { accessEpoch: 4, asked: access.ask(), principal }, 'unwrapped');
+    assert.ok(access.lease(key).isHeld());
+    now[ahead] = ttlMs;
+    assert.equal(access.lease(key).isHeld(), false, ahead);
+  }
+});
+
+test('G1: the term of a yes by itself is over when nothing of it is left', async () => {
+  const clock = virtualClock();
+  const access = createKeyAccess(clock);
+  const term = access.termOf({ accessEpoch: 4, asked: access.ask(), principal });
+  assert.ok(term.isHeld());
+  await clock.drive(clock.sleep(term.leftMs()));
+  assert.deepEqual([term.leftMs(), term.isHeld()], [0, false]);
+});
+
 test('G1: a yes without an unwrap ends a loss and wins no lease', () => {
   const access = createKeyAccess();
+  const heard: string[] = [];
+  access.listen({ returned: () => heard.push('returned'), held: () => heard.push('held') });
   access.lost(key, loss(5), refused(access.ask()));
   access.granted(key, { accessEpoch: 5, asked: access.ask(), principal }, 'stated');
   assert.equal(access.lossOf(key), undefined);
   assert.equal(access.lease(key).isHeld(), false);
+  assert.deepEqual(heard, ['returned']);
 });
 
 test('G1: what was asked for before a loss wins nothing after its return, nor does a lower epoch', () => {

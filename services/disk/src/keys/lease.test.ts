@@ -146,7 +146,11 @@ test('G1: no step is later than the end of the lease, and what is due is done', 
       const step = nextStep(seen);
       const isOver = !seen.isEnded && (seen.leftMs === undefined || seen.leftMs <= 0);
       assert.equal(step.do === 'end', isOver);
+      const isDue = seen.askInMs <= 0 && seen.questions < 3;
+      if (step.do === 'ask') assert.ok(isDue);
       if (step.do !== 'wait') return;
+      assert.ok(!isDue);
+      if (seen.questions < 3) assert.ok(step.forMs <= seen.askInMs);
       assert.ok(step.forMs > 0);
       if (!seen.isEnded && seen.leftMs !== undefined) assert.ok(step.forMs <= seen.leftMs);
       if (seen.outageInMs !== undefined) assert.ok(step.forMs <= seen.outageInMs);
@@ -166,4 +170,27 @@ test('G1: at every allowed lease time two answers can be lost before the lease i
     assert.ok(pacing.deadlineMs(ttlMs) <= ttlMs / 2, 'an answer that comes in time is worth half a lease at least');
     assert.ok(usableMs(ttlMs) < ttlMs && usableMs(ttlMs) > ttlMs * 0.99);
   }
+});
+
+test('a vault that gives no answer is asked again after ever longer times, up to a sixth of the lease or five seconds', () => {
+  for (const chance of [0, 0.999]) {
+    const waits = [1, 2, 3, 4, 5, 6, 7, 8].map(
+      (failures) => pacing.retryMs(60_000, failures, chance) / (0.5 + chance / 2),
+    );
+    assert.deepEqual(waits.map(Math.round), [500, 1_000, 2_000, 4_000, 5_000, 5_000, 5_000, 5_000]);
+  }
+  assert.ok(pacing.retryMs(60_000, 1, 0) < pacing.retryMs(60_000, 1, 0.9), 'by chance');
+  assert.equal(pacing.retryMs(6_000, 9, 1), 1_000);
+});
+
+test('a key that was refused is asked about between half a lease and a whole one later', () => {
+  assert.deepEqual(
+    [0, 0.5, 1].map((chance) => pacing.lostMs(60_000, chance)),
+    [30_000, 45_000, 60_000],
+  );
+});
+
+test('one question takes at most ten seconds or half a lease, and the next is sent beside it after two and a half or an eighth', () => {
+  assert.deepEqual([pacing.deadlineMs(60_000), pacing.deadlineMs(4_000)], [10_000, 2_000]);
+  assert.deepEqual([pacing.besideMs(60_000), pacing.besideMs(4_000)], [2_500, 500]);
 });

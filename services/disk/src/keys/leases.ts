@@ -74,8 +74,8 @@ interface Entry {
 /** Nobody uses a key yet. Rules G1, G3, CMK-100, CMK-102, CMK-113. */
 export const openLeases = (parts: {
   readonly keyAccess: KeyAccess;
-  readonly options: SetOptions;
-  readonly reports: LossReports;
+  readonly options: Pick<SetOptions, 'outlivesExpiry'>;
+  readonly reports: Pick<LossReports, 'about'>;
   readonly terms: LeaseTerms;
   readonly clock: Clock;
   readonly random: Random;

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { ReportAccessLostRequest } from '@interlock/contracts/interlock/compute/v1/access_loss.ts';
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
 import {
   currentTraceparent,
   inSpan,
@@ -81,4 +83,100 @@ test('G10: where no span of the trace of the cause is known none is made up, and
   assert.deepEqual([parent, request.traceId], [work, traceIdOf(taken)]);
   const outside = await told(async (about) => about(lossOf(taken)));
   assert.deepEqual([outside.parent, outside.request.traceId], [undefined, traceIdOf(taken)]);
+});
+
+/** Reports to a compute that answers as told. */
+const toCompute = () => {
+  const clock = virtualClock();
+  const ending = new AbortController();
+  const asked: { readonly atMs: number; readonly request: ReportAccessLostRequest }[] = [];
+  let answer: () => Error | undefined = () => undefined;
+  const reports = openLossReports({
+    compute: {
+      reportAccessLost: async (request) => {
+        asked.push({ atMs: clock.monotonicMs(), request: request as ReportAccessLostRequest });
+        const error = answer();
+        if (error) throw error;
+        return { stoppingCount: 0 };
+      },
+    },
+    diskHost: 'disk-host-1',
+    clock,
+    random: seededRandom(2),
+    log: logger({ service: 'test', clock, write: () => undefined }),
+    signal: ending.signal,
+  });
+  return {
+    reports,
+    asked,
+    pass: (ms: number) => clock.drive(clock.sleep(ms)),
+    setCompute: (next: () => Error | undefined) => {
+      answer = next;
+    },
+    stop: () => ending.abort(),
+  };
+};
+
+test('G2: a report is repeated until it is accepted, unless compute refuses it for good; what is wrong with its own token passes', async () => {
+  for (const [error, state] of [
+    [new Rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', 'away'), 'pending'],
+    [new RpcFailure('DEADLINE_EXCEEDED', 'ReportAccessLost', 'compute', 'late'), 'pending'],
+    [new Rejection('UNAUTHENTICATED', 'TOKEN_EXPIRED', 'expired'), 'pending'],
+    [new Rejection('DATA_LOSS', 'BROKEN', 'broken'), 'pending'],
+    [new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no'), 'refused'],
+  ] as const) {
+    const { reports, asked, pass, setCompute, stop } = toCompute();
+    setCompute(() => error);
+    reports.about(key, lossOf(taken), 'refusal');
+    await pass(60_000);
+    assert.equal(reports.stateOf(key), state, error.message);
+    assert.equal(asked.length > 10, state === 'pending', `${error.message}: asked ${asked.length} times`);
+    setCompute(() => undefined);
+    await pass(10_000);
+    assert.equal(reports.stateOf(key), state === 'pending' ? 'accepted' : state, error.message);
+    stop();
+  }
+});
+
+test('a loss told by the set is reported three seconds later, and not at all where it is over by then', async () => {
+  const { reports, asked, pass, stop } = toCompute();
+  reports.about(key, lossOf(taken), 'fact');
+  await pass(2_999);
+  assert.equal(asked.length, 0);
+  await pass(2);
+  assert.deepEqual([asked.length, reports.stateOf(key)], [1, 'accepted']);
+  reports.about(key, lossOf(taken, { accessEpoch: 8 }), 'fact');
+  await pass(1_000);
+  reports.about(key, undefined);
+  await pass(10_000);
+  assert.deepEqual([asked.length, reports.stateOf(key)], [1, undefined]);
+  stop();
+});
+
+test('one loss is reported once; another number, reason or beginning is another loss; without a number it is final', async () => {
+  const { reports, asked, pass, stop } = toCompute();
+  const one = lossOf(taken);
+  const deleted = { ...one, reason: 'KEY_DELETED' } as const;
+  for (const loss of [
+    one,
+    { ...one },
+    deleted,
+    { ...deleted, accessEpoch: 8 },
+    { ...deleted, accessEpoch: 8, since: 2 },
+    { ...deleted, accessEpoch: undefined, since: 2 },
+  ] as const) {
+    reports.about(key, loss, 'refusal');
+    await pass(1);
+  }
+  assert.deepEqual(
+    asked.map(({ request }) => [request.accessEpoch, request.reason, request.since?.getTime()]),
+    [
+      [7, 'KEY_DISABLED', 1],
+      [7, 'KEY_DELETED', 1],
+      [8, 'KEY_DELETED', 1],
+      [8, 'KEY_DELETED', 2],
+      [Number.MAX_SAFE_INTEGER, 'KEY_DELETED', 2],
+    ],
+  );
+  stop();
 });

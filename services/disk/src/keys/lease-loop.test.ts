@@ -1,0 +1,354 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Rejection } from '@interlock/event-store';
+import { RETRY_AFTER_MS, RpcFailure } from '@interlock/rpc';
+import { logger, seededRandom, usableMs, virtualClock } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { createKeyAccess } from './key-access.ts';
+import type { Asked, KeyGrant } from './lease.ts';
+import type { LeaseUser } from './lease-user.ts';
+import { openLeases } from './leases.ts';
+import type { ReportedLoss } from './loss-reports.ts';
+
+const terms = { ttlMs: 12_000, ioPauseTimeoutMs: 3_000, unreachableGraceMs: 20_000 };
+const { ttlMs } = terms;
+const key = { set: 'set', keyVersion: 'one' };
+const principal = 'principals/one';
+const silent = (): Error => new Rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', 'nobody is there');
+const lossOf = (accessEpoch: number) => ({ reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch }) as const;
+
+/** The loop over leases, with users that note what is done to them and a vault that does as told. */
+const startLoop = () => {
+  const clock = virtualClock();
+  const keyAccess = createKeyAccess(clock, { ttlMs });
+  const ending = new AbortController();
+  const logged: string[] = [];
+  /** When the vault was asked, and through whom. */
+  const asked: { readonly atMs: number; readonly by: string }[] = [];
+  /** What was told to compute last about each key, and how often about any. */
+  const reported = new Map<string, { readonly loss: ReportedLoss; readonly toldBy: string }>();
+  let answer: () => Error | number = () => 4;
+  let delayMs = 0;
+  const leases = openLeases({
+    keyAccess,
+    options: { outlivesExpiry: () => false },
+    reports: {
+      about: ({ keyVersion }: typeof key, loss: ReportedLoss | undefined, toldBy?: string) => {
+        if (loss === undefined) reported.delete(keyVersion);
+        else reported.set(keyVersion, { loss, toldBy: toldBy ?? '' });
+      },
+    },
+    terms,
+    clock,
+    random: seededRandom(7),
+    log: logger({ service: 'test', clock, write: (line) => logged.push(line) }),
+    tracer: trace.getTracer('test'),
+    signal: ending.signal,
+  });
+  const grantOf = (accessEpoch: number, question: Asked = keyAccess.ask()): KeyGrant => ({
+    accessEpoch,
+    asked: question,
+    principal,
+  });
+  /** One who uses the key. @param unwrapped its grant */
+  const userOf = (name: string, unwrapped: KeyGrant | undefined, isPinnable = false) => {
+    const dropped: string[] = [];
+    let grant = unwrapped;
+    const user: LeaseUser = {
+      name,
+      isPinnable,
+      accessEpoch: unwrapped?.accessEpoch ?? 3,
+      grant: () => grant,
+      drop(why) {
+        dropped.push(why);
+        grant = undefined;
+      },
+      async probe() {
+        asked.push({ atMs: clock.monotonicMs(), by: name });
+        const question = keyAccess.ask();
+        if (delayMs > 0) await clock.sleep(delayMs);
+        const said = answer();
+        if (said instanceof Rejection && !said.retryable())
+          keyAccess.lost(key, { ...lossOf(9), reason: 'KEY_DELETED' }, { ...question, principal });
+        if (said instanceof Error) throw said;
+        keyAccess.granted(key, grantOf(said, question), 'unwrapped');
+      },
+    };
+    return { user, dropped };
+  };
+  const pass = (ms: number) => clock.drive(clock.sleep(ms));
+  const settled = async () => {
+    for (let turn = 0; turn < 8; turn += 1) await nextTurn();
+  };
+  return {
+    clock,
+    keyAccess,
+    leases,
+    asked,
+    reported,
+    logged,
+    grantOf,
+    userOf,
+    pass,
+    settled,
+    only: () => leases.list()[0],
+    setVault: (next: () => Error | number, slowMs = 0) => {
+      answer = next;
+      delayMs = slowMs;
+    },
+    /** Between questions from that one on, in milliseconds. */
+    waitsFrom: (first: number) => asked.slice(first + 1).map(({ atMs }, n) => atMs - (asked[first + n]?.atMs ?? 0)),
+    stop: () => ending.abort(),
+  };
+};
+
+test('G1: at the end of a lease every data key under it is dropped but those of pinned disks, and only where there is one', async () => {
+  const { keyAccess, leases, grantOf, userOf, pass, setVault, stop } = startLoop();
+  const grant = grantOf(4);
+  keyAccess.granted(key, grant, 'unwrapped');
+  const [open, pinned, without] = [userOf('open', grant), userOf('ultra', grant, true), userOf('closed', undefined)];
+  for (const { user } of [open, pinned, without]) leases.join(key, user);
+  setVault(silent);
+  await pass(usableMs(ttlMs) - 1);
+  assert.deepEqual(
+    [open, pinned, without].flatMap(({ dropped }) => dropped),
+    [],
+  );
+  await pass(2);
+  assert.deepEqual(
+    [open, pinned, without].map(({ dropped }) => dropped),
+    [['ended'], [], []],
+  );
+  stop();
+});
+
+test('G1, G3: a loss drops the data keys that were unwrapped before it, also where a newer yes has ended it already', async () => {
+  const { keyAccess, leases, grantOf, userOf, stop } = startLoop();
+  const [early, late] = [grantOf(4), grantOf(9)];
+  keyAccess.granted(key, late, 'unwrapped');
+  const [hit, spared, pinned] = [userOf('early', early), userOf('late', late), userOf('ultra', early, true)];
+  for (const { user } of [hit, spared, pinned]) leases.join(key, user);
+  keyAccess.lost(key, lossOf(5), 'fact');
+  assert.deepEqual(
+    [hit, spared, pinned].map(({ dropped }) => dropped),
+    [['lost'], [], []],
+  );
+  assert.ok(keyAccess.lease(key).isHeld(), 'and the lease goes on');
+  assert.equal(leases.list()[0]?.endedAt, undefined);
+  stop();
+});
+
+test('a lease is won once, however often it is renewed, and anew after it was lost; it ends once, however often that is said', async () => {
+  const { clock, keyAccess, leases, asked, userOf, only, pass, setVault, stop } = startLoop();
+  const { user } = userOf('open', undefined);
+  leases.join(key, user);
+  await pass(1);
+  const wonAt = only()?.wonAt;
+  assert.equal(wonAt, clock.now() - 1);
+  await pass(3 * ttlMs);
+  assert.equal(only()?.wonAt, wonAt);
+  keyAccess.lost(key, lossOf(5), 'fact');
+  const endedAt = clock.now();
+  assert.deepEqual([only()?.wonAt, only()?.endedAt], [undefined, endedAt]);
+  setVault(() => new Rejection('FAILED_PRECONDITION', 'KEY_DELETED', 'gone'));
+  await pass(3 * ttlMs);
+  assert.equal(only()?.endedAt, endedAt, 'since when it is so');
+  const before = asked.length;
+  keyAccess.restored(key, 9);
+  assert.equal(only()?.endedAt, clock.now(), 'from here on it is silence');
+  await pass(1);
+  assert.equal(asked.length, before + 1, 'and it is asked about at once');
+  setVault(() => 10);
+  await pass(ttlMs);
+  assert.ok((only()?.wonAt ?? 0) > endedAt);
+  assert.equal(only()?.endedAt, undefined);
+  stop();
+});
+
+test('G2: whoever finds the lease held already says since when, and asks when its yes is old enough', async () => {
+  const { clock, keyAccess, leases, asked, grantOf, userOf, only, pass, stop } = startLoop();
+  keyAccess.granted(key, grantOf(4), 'unwrapped');
+  await pass(1_000);
+  leases.join(key, userOf('open', undefined).user);
+  assert.equal(only()?.wonAt, clock.now());
+  await pass(ttlMs / 3 - 1_001);
+  assert.deepEqual(asked, []);
+  await pass(ttlMs / 6 + 2);
+  assert.equal(asked.length, 1);
+  stop();
+});
+
+test('a slow answer counts from its question: the next is asked as early as after a quick one', async () => {
+  const { leases, asked, userOf, pass, setVault, waitsFrom, stop } = startLoop();
+  setVault(() => 4, 1_200);
+  leases.join(key, userOf('open', undefined).user);
+  await pass(10 * ttlMs);
+  assert.ok(asked.length > 15);
+  for (const ms of waitsFrom(1)) assert.ok(ms >= ttlMs / 3 && ms <= ttlMs / 2, `${ms}`);
+  stop();
+});
+
+test('questions are asked through all users in turn, and beside one another where an answer does not come', async () => {
+  const { leases, asked, userOf, pass, setVault, waitsFrom, stop } = startLoop();
+  for (const name of ['a', 'b', 'c']) leases.join(key, userOf(name, undefined).user);
+  await pass(6 * ttlMs);
+  assert.deepEqual(
+    asked.slice(1, 7).map(({ by }) => by),
+    ['a', 'b', 'c', 'a', 'b', 'c'],
+  );
+  const before = asked.length;
+  setVault(() => 4, 100_000);
+  await pass(2 * ttlMs);
+  assert.equal(asked.length - before, 3, 'three at once, and no more');
+  assert.deepEqual(waitsFrom(before), [ttlMs / 8, ttlMs / 8]);
+  stop();
+});
+
+test('G1: what was silent is asked again soon, later each time, and as soon as at first once it has answered', async () => {
+  const { leases, asked, logged, userOf, only, pass, setVault, waitsFrom, stop } = startLoop();
+  leases.join(key, userOf('open', undefined).user);
+  await pass(1);
+  for (let outage = 0; outage < 2; outage += 1) {
+    const first = asked.length;
+    setVault(silent);
+    await pass(2 * ttlMs);
+    const [soon = 0, later = 0] = waitsFrom(first);
+    assert.ok(soon <= ttlMs / 24, `${soon} after the first failure`);
+    assert.ok(later > soon, `${later} after the second`);
+    for (const late of waitsFrom(first).slice(4)) assert.ok(late >= ttlMs / 12, `${late}, also when the lease ends`);
+    assert.equal(only()?.silence?.why, 'DEPENDENCY_UNAVAILABLE');
+    assert.equal(
+      logged.filter((line) => line.includes('gave no answer about a lease')).length,
+      outage + 1,
+      'told once',
+    );
+    setVault(() => 4);
+    await pass(ttlMs / 3);
+    assert.equal(only()?.silence, undefined);
+  }
+  stop();
+});
+
+test('a vault that asks to be left alone is, but no longer than a lease can wait', async () => {
+  for (const [askedMs, waitMs] of [
+    [1_500, 1_500],
+    [600_000, ttlMs / 6],
+    ['a while', undefined],
+  ] as const) {
+    const { leases, asked, userOf, pass, setVault, waitsFrom, stop } = startLoop();
+    leases.join(key, userOf('open', undefined).user);
+    await pass(1);
+    const first = asked.length;
+    const cause = new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', 'slower', { [RETRY_AFTER_MS]: String(askedMs) });
+    setVault(() => new Rejection('UNAVAILABLE', 'THROTTLED', 'slower', {}, { cause }));
+    await pass(ttlMs);
+    if (waitMs === undefined) assert.ok(waitsFrom(first).length > 2, 'what says no time is as any other silence');
+    else assert.equal(waitsFrom(first)[0], waitMs);
+    stop();
+  }
+});
+
+test('a definite no is an answer: no silence, no failure, and the next question comes after half a lease at the earliest', async () => {
+  const { leases, asked, logged, userOf, only, pass, setVault, waitsFrom, stop } = startLoop();
+  leases.join(key, userOf('open', undefined).user);
+  await pass(1);
+  setVault(() => new RpcFailure('DEADLINE_EXCEEDED', 'CheckAccess', 'key-vault', 'late'));
+  await pass(ttlMs / 2);
+  assert.equal(only()?.silence?.why, 'DEADLINE_EXCEEDED');
+  const told = logged.length;
+  setVault(() => new Rejection('FAILED_PRECONDITION', 'KEY_DELETED', 'gone'));
+  await pass(ttlMs / 6 + 1);
+  const first = asked.length - 1;
+  await pass(5 * ttlMs);
+  assert.deepEqual([only()?.silence, logged.length], [undefined, told]);
+  for (const ms of waitsFrom(first)) assert.ok(ms >= ttlMs / 2 && ms <= ttlMs, `${ms}`);
+  stop();
+});
+
+test('G2: an outage counts as lost after the grace, from the end of the lease or of the loss before it, and a yes ends that', async () => {
+  const { keyAccess, leases, reported, grantOf, userOf, only, pass, setVault, settled, stop } = startLoop();
+  const { ttlMs: _ttl, unreachableGraceMs } = terms;
+  setVault(() => 7);
+  leases.join(key, userOf('open', undefined).user);
+  await pass(1);
+  setVault(silent);
+  await pass(usableMs(ttlMs) + unreachableGraceMs - 100);
+  assert.deepEqual([only()?.isCountedAsLost, leases.outageOf(key), leases.isAnyOut('set')], [false, undefined, false]);
+  await pass(200);
+  assert.deepEqual([only()?.isCountedAsLost, leases.isAnyOut('set'), leases.isAnyOut('other')], [true, true, false]);
+  assert.deepEqual(leases.outageOf(key), { reason: 'KEY_VAULT_UNREACHABLE', since: only()?.endedAt });
+  const { loss, toldBy } = reported.get('one') ?? {};
+  assert.deepEqual([loss?.reason, loss?.accessEpoch, toldBy], ['KEY_VAULT_UNREACHABLE', 7, 'refusal']);
+
+  keyAccess.lost(key, lossOf(8), 'fact');
+  assert.deepEqual([only()?.isCountedAsLost, reported.get('one')?.loss.reason], [false, 'KEY_DISABLED']);
+  await pass(2 * unreachableGraceMs);
+  assert.equal(only()?.isCountedAsLost, false, 'a loss that is known is no outage, however long the vault is silent');
+  keyAccess.restored(key, 8);
+  await pass(unreachableGraceMs - 100);
+  assert.equal(only()?.isCountedAsLost, false, 'the grace begins with the return');
+  assert.equal(reported.has('one'), false);
+  await pass(200);
+  assert.equal(only()?.isCountedAsLost, true);
+  assert.equal(
+    reported.get('one')?.loss.accessEpoch,
+    3,
+    'without a yes the number of the last unwrap on record counts',
+  );
+  leases.join(key, userOf('later', grantOf(6)).user);
+  assert.equal(reported.get('one')?.loss.accessEpoch, 6, 'of all who use the key');
+  setVault(() => 8);
+  await pass(ttlMs);
+  await settled();
+  assert.deepEqual([only()?.isCountedAsLost, reported.has('one')], [false, false]);
+  stop();
+});
+
+test('G2: whoever comes to a lost key has it reported, by whom it was told; when the last has gone nothing is', async () => {
+  const { keyAccess, leases, reported, userOf, stop } = startLoop();
+  const [one, other] = [userOf('one', undefined).user, userOf('other', undefined).user];
+  keyAccess.lost(key, lossOf(5), 'fact');
+  assert.equal(reported.size, 0);
+  leases.join(key, one);
+  assert.equal(reported.get('one')?.loss.accessEpoch, 5);
+  leases.join(key, other);
+  leases.leave(key, one);
+  assert.equal(leases.list().length, 1);
+  keyAccess.lost(key, lossOf(6), { ...keyAccess.ask(), principal });
+  assert.deepEqual([reported.get('one')?.loss.accessEpoch, reported.get('one')?.toldBy], [6, 'refusal']);
+  leases.leave(key, other);
+  assert.deepEqual([reported.size, leases.list()], [0, []]);
+  stop();
+});
+
+test('a suspended machine asks at once when it wakes, and whoever waits for a change is told of it', async () => {
+  const { clock, keyAccess, leases, asked, userOf, only, pass, settled, stop } = startLoop();
+  leases.join(key, userOf('open', undefined).user);
+  await pass(1);
+  clock.suspend(2 * ttlMs);
+  assert.equal(only()?.lease.isHeld(), false);
+  const before = asked.length;
+  let isTold = false;
+  const waiting = leases.changed(key, 60_000, new AbortController().signal).then(() => {
+    isTold = true;
+  });
+  await settled();
+  assert.ok(isTold && asked.length === before + 1);
+  await waiting;
+  assert.ok(keyAccess.lease(key).isHeld());
+  const started = clock.monotonicMs();
+  await clock.drive(leases.changed(key, 700, new AbortController().signal));
+  assert.equal(clock.monotonicMs() - started, 700, 'nothing changes meanwhile');
+  stop();
+});
+
+test('leases are listed in the order of their names', async () => {
+  const { leases, userOf, stop } = startLoop();
+  for (const keyVersion of ['two', 'one', 'three']) leases.join({ ...key, keyVersion }, userOf('open', undefined).user);
+  assert.deepEqual(
+    leases.list().map(({ lease }) => lease.key.keyVersion),
+    ['one', 'three', 'two'],
+  );
+  stop();
+});

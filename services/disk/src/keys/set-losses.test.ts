@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Cause, memoryStore, type RowChange } from '@interlock/event-store';
+import { seededRandom, virtualClock } from '@interlock/runtime';
+import { createKeyAccess } from './key-access.ts';
+import { openLossTable } from './set-losses.ts';
+
+const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+const key = { set: 'set', keyVersion: 'one' };
+const other = { set: 'set', keyVersion: 'two' };
+const loss = (accessEpoch: number) => ({ reason: 'KEY_DISABLED', since: 1, traceId: 't', accessEpoch }) as const;
+
+const openWorld = () => {
+  const clock = virtualClock();
+  const store = memoryStore({ clock, random: seededRandom(1) });
+  const losses = openLossTable(store);
+  return {
+    losses,
+    keep: async (row: RowChange | undefined) => {
+      assert.ok(row);
+      await store.commit({ rows: [row] }, cause);
+    },
+    /** What a service that starts again knows. */
+    recalled: async () => {
+      const access = createKeyAccess(clock, { ttlMs: 10_000 });
+      await losses.recall(access);
+      return access;
+    },
+  };
+};
+
+test('a service that starts again knows every loss that sets told of, and who had ended', async () => {
+  const { losses, keep, recalled } = openWorld();
+  await keep(await losses.lost(key, loss(5)));
+  await keep(await losses.lost(other, { ...loss(6), reason: 'IDENTITY_DELETED', principal: 'principals/old' }));
+  await keep(await losses.lost({ ...key, set: 'another' }, loss(7)));
+  const access = await recalled();
+  assert.deepEqual([access.lossOf(key)?.accessEpoch, access.lossOf({ ...key, set: 'another' })?.accessEpoch], [5, 7]);
+  const { reason, since, traceId, principal } = access.lossOf(other) ?? {};
+  assert.deepEqual([reason, since, traceId, principal], ['IDENTITY_DELETED', 1, 't', 'principals/old']);
+});
+
+test('one that is over is not among them; with the last of a set its row goes', async () => {
+  const { losses, keep, recalled } = openWorld();
+  await keep(await losses.lost(key, loss(5)));
+  assert.equal(await losses.restored(other), undefined, 'what was not lost changes nothing');
+  assert.equal(await losses.restored({ ...key, set: 'another' }), undefined);
+  await keep(await losses.lost(other, loss(6)));
+  await keep(await losses.restored(key));
+  const access = await recalled();
+  assert.deepEqual([access.lossOf(key), access.lossOf(other)?.accessEpoch], [undefined, 6]);
+  await keep(await losses.restored(other));
+  assert.equal(await losses.forgotten('set'), undefined, 'there is no row any more');
+});
+
+test('CMK-39: what a deleted set lost is forgotten with it', async () => {
+  const { losses, keep, recalled } = openWorld();
+  await keep(await losses.lost(key, loss(5)));
+  await keep(await losses.lost(other, loss(6)));
+  await keep(await losses.forgotten('set'));
+  assert.equal((await recalled()).isAnyLost('set'), false);
+  assert.equal(await losses.forgotten('set'), undefined);
+});
+
+test('however many sets have lost something, all of it is recalled', async () => {
+  const { losses, keep, recalled } = openWorld();
+  const sets = Array.from({ length: 1_001 }, (_, n) => `set-${String(n).padStart(4, '0')}`);
+  for (const set of sets) await keep(await losses.lost({ ...key, set }, loss(5)));
+  const access = await recalled();
+  assert.equal(sets.filter((set) => access.isAnyLost(set)).length, sets.length);
+});
