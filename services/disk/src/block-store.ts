@@ -8,7 +8,8 @@ import { pieceSize, sectorSize } from './sector.ts';
  * After a crash a sector written since the last `flush` may hold its old content, its new content, or a mixture of both
  * (a torn write); a flushed one holds what was written. No order is promised among unflushed writes.
  *
- * Errors: Rejection OUT_OF_RANGE OUT_OF_RANGE, FAILED_PRECONDITION STORE_CLOSED; opening: ABORTED DISK_BUSY while
+ * Errors: Rejection OUT_OF_RANGE OUT_OF_RANGE, FAILED_PRECONDITION STORE_CLOSED; writing and growing: RESOURCE_EXHAUSTED
+ * STORAGE_FULL, FAILED_PRECONDITION SIZE_NOT_STORABLE; opening: ABORTED DISK_BUSY while
  * another holder, in this process or another, has the store open.
  */
 export interface BlockStore {
@@ -75,6 +76,31 @@ export const writesDurably =
 /** A closed store refuses everything. */
 export const storeClosed = (): Rejection =>
   new Rejection('FAILED_PRECONDITION', 'STORE_CLOSED', 'this store of a disk was closed; open it again');
+
+/** What storage says that cannot take what it was given, in words for whoever asked; any other failure as it is. */
+export const storageRefusal = <Failure>(error: Failure): Failure | Rejection => {
+  switch (error instanceof Error && 'code' in error ? error.code : undefined) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new Rejection(
+        'RESOURCE_EXHAUSTED',
+        'STORAGE_FULL',
+        'the storage of this disk host is full',
+        {},
+        { cause: error },
+      );
+    case 'EFBIG':
+      return new Rejection(
+        'FAILED_PRECONDITION',
+        'SIZE_NOT_STORABLE',
+        'the file system of this disk host has no room for a file of that size, whatever is written to it',
+        {},
+        { cause: error },
+      );
+    default:
+      return error;
+  }
+};
 
 /** Somebody else has the store open. @param name how the store is called in messages. */
 export const diskBusy = (name: string): Rejection =>

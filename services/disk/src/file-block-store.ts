@@ -1,7 +1,15 @@
 import { fdatasync, fstat, ftruncate, read, write } from 'node:fs';
 import { stat, truncate } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { type BlockStore, checkGrowth, checkSectors, copySectors, storeClosed, writesDurably } from './block-store.ts';
+import {
+  type BlockStore,
+  checkGrowth,
+  checkSectors,
+  copySectors,
+  storageRefusal,
+  storeClosed,
+  writesDurably,
+} from './block-store.ts';
 import type { FileThreads } from './file-threads.ts';
 import type { OpenedFile } from './file-worker.ts';
 
@@ -128,6 +136,8 @@ class FileBlockStore implements BlockStore {
     this.#underWay += 1;
     try {
       return await work();
+    } catch (error) {
+      throw storageRefusal(error);
     } finally {
       this.#underWay -= 1;
       if (this.#underWay === 0) this.#onIdle?.();

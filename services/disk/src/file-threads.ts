@@ -1,11 +1,13 @@
 import { Worker } from 'node:worker_threads';
+import { storageRefusal } from './block-store.ts';
 import type { FileAnswers, FileCall, FileCalls, FileOutcome, OpenedFile } from './file-worker.ts';
 import { packed } from './packing.ts';
 
 /**
  * Works on small files, and opens and closes large ones, beside the pool of Node: that has four threads for the whole
  * process, first come, first served, and reads and writes of guests are there. What is asked for in one turn of the event
- * loop travels together. Failures are those of the file system, with its `code`.
+ * loop travels together. Failures are those of the file system, with its `code`, or a Rejection where storage cannot take what
+ * it was given (`storageRefusal`).
  */
 export interface FileThreads {
   /** Opens a file that exists; undefined for one that does not. */
@@ -165,5 +167,5 @@ const packedCalls = (asked: readonly Asked[]): FileCalls => {
 const failureOf = (outcome: FileOutcome | undefined): Error => {
   if (!outcome || !('failure' in outcome)) return new Error('a thread that works on files gave no answer');
   const { message, code } = outcome.failure;
-  return Object.assign(new Error(message), code === undefined ? {} : { code });
+  return storageRefusal(Object.assign(new Error(message), code === undefined ? {} : { code }));
 };

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { storageRefusal } from './block-store.ts';
+import { largeFileStore } from './file-block-store.ts';
+import { openFileThreads } from './file-threads.ts';
+import { sectorSize } from './sector.ts';
+
+test('full storage is said to be full, to who writes and to the threads', async () => {
+  const threads = openFileThreads();
+  const fd = openSync('/dev/full', 'r+');
+  const store = largeFileStore({ path: '/dev/full', threads, onClosed: () => {}, fd, size: sectorSize });
+  await assert.rejects(store.write(0, new Uint8Array(sectorSize)), {
+    code: 'RESOURCE_EXHAUSTED',
+    reason: 'STORAGE_FULL',
+  });
+  await assert.rejects(threads.write('/dev/full', 0, Uint8Array.of(1)), { reason: 'STORAGE_FULL' });
+  closeSync(fd);
+  await threads.stop();
+});
+
+test('a size that the file system has no files of is refused as that', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-size-'));
+  const threads = openFileThreads();
+  // As much as a number says exactly: some file systems have such files, with no byte of it allocated.
+  const created = threads.create(join(folder, 'large'), Number.MAX_SAFE_INTEGER - (sectorSize - 1));
+  const outcome = await created.then(
+    ({ fd }) => threads.close(fd).then(() => 'made'),
+    (error: { reason?: string }) => error.reason,
+  );
+  assert.ok(outcome === 'made' || outcome === 'SIZE_NOT_STORABLE', String(outcome));
+  await threads.stop();
+  rmSync(folder, { recursive: true });
+});
+
+test('every other failure stays what it is', () => {
+  for (const error of [Object.assign(new Error('gone'), { code: 'EIO' }), new Error('no code'), 'text']) {
+    assert.equal(storageRefusal(error), error);
+  }
+});
