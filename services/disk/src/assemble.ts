@@ -147,7 +147,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   await options.recall();
   const cause = { correlationId: random.uuid(), causationId: 'start', caller: 'system:disk' };
   await recover({ ...around, diskCreation, snapshotCreation, encryptionChange }, cause);
-  await sessions.resume();
+  await sessions.resume(cause);
   standby.resume();
 
   const moves = openBackground(clock);

@@ -1,4 +1,5 @@
 import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import { outsideOfCalls } from '@interlock/rpc';
 import type { Clock, Logger } from '@interlock/runtime';
 import { diskClasses } from '../disk/classes.ts';
 import { accessAt, existing } from '../disk/decider.ts';
@@ -45,14 +46,19 @@ export interface Sessions {
    * moved to another version meanwhile. @throws as unwrapping does
    */
   fetchDek(session: Session, cause: Cause): Promise<void>;
-  /** Makes the sessions that a process before this one had; they have no DEK yet. */
-  resume(): Promise<void>;
+  /**
+   * Makes the sessions that a process before this one had; they have no DEK yet. One that outlives a loss gets its DEK as soon
+   * as the lease is held, whether anybody reads or not: a loss before that would find nothing to keep (CMK-102).
+   */
+  resume(cause: Cause): Promise<void>;
   /** Whether a lost key still serves a running machine here. */
   isPinned(name: string): boolean;
 }
 
 /** Disks read at once while resuming. */
 const pageSize = 1_000;
+/** DEKs fetched at once that nobody has asked for yet. */
+const unaskedMax = 64;
 
 /** Nothing is open yet. */
 export const openSessions = (parts: {
@@ -72,6 +78,8 @@ export const openSessions = (parts: {
   const scratch = createScratch();
   /** Volumes being given free by ended sessions. */
   const ending = new Map<string, Promise<void>>();
+  /** Resumed sessions that would outlive a loss and have no DEK yet, each with the cause of its process. */
+  const unpinned = new Map<Session, Cause>();
 
   const moveTo = (session: Session, key: SetKeyVersion): void => {
     const before = session.lease;
@@ -101,6 +109,7 @@ export const openSessions = (parts: {
     const session = sessions.get(name);
     if (!session) return;
     session.isEnded = true;
+    unpinned.delete(session);
     session.ending.end();
     sessions.delete(name);
     if (session.lease) leases.leave(session.lease.key, session.user);
@@ -191,13 +200,42 @@ export const openSessions = (parts: {
     }
   };
 
+  const fetchDek = (session: Session, cause: Cause): Promise<void> => {
+    session.fetching ??= fetch(session, cause).finally(() => {
+      session.fetching = undefined;
+    });
+    return session.fetching;
+  };
+
+  /** Gets it a DEK. Without one it is tried again with the next yes, and with its first read or write, which then says why not. */
+  const pin = async (session: Session, cause: Cause): Promise<void> => {
+    try {
+      if (session.held === undefined && !session.isEnded) await fetchDek(session, cause);
+    } catch (error) {
+      log.warn('a disk that outlives a loss of its key has no data key yet', { disk: session.name, error });
+    }
+    if (session.held !== undefined || session.isEnded) unpinned.delete(session);
+  };
+  const pinUnder = async ({ set, keyVersion }: SetKeyVersion): Promise<void> => {
+    const found = [...unpinned].filter(([{ lease }]) => lease?.key.set === set && lease.key.keyVersion === keyVersion);
+    for (let first = 0; first < found.length; first += unaskedMax) {
+      await Promise.all(found.slice(first, first + unaskedMax).map(([session, cause]) => pin(session, cause)));
+    }
+  };
+  // Not as a part of the question that was answered: its time may be over before the last is fetched.
+  keyAccess.listen({ held: (key) => outsideOfCalls(() => void (unpinned.size > 0 && pinUnder(key))) });
+
   /** One that cannot be made now is made with its first read or write, which then says why not. */
-  const resumeOne = (name: string): Promise<void> =>
+  const resumeOne = (name: string, cause: Cause): Promise<void> =>
     turns(name, async () => {
       const loaded = await disks.load(name);
       if (loaded.state.status !== 'active' || sessions.has(name)) return;
       const access = accessAt(loaded.state, clock.now());
-      if (access !== null) await make({ ...loaded, state: loaded.state }, access);
+      if (access === null) return;
+      const session = await make({ ...loaded, state: loaded.state }, access);
+      if (!session.isPinnable || session.lease === undefined) return;
+      unpinned.set(session, cause);
+      if (session.lease.isHeld()) outsideOfCalls(() => void pin(session, cause));
     }).catch((error: unknown) => log.error('an open disk could not be resumed', { disk: name, error }));
 
   return {
@@ -251,18 +289,13 @@ export const openSessions = (parts: {
       moveTo(session, key);
       void bridge(session, before, { keyAccess, clock, drop, dropUnusable });
     },
-    fetchDek(session, cause) {
-      session.fetching ??= fetch(session, cause).finally(() => {
-        session.fetching = undefined;
-      });
-      return session.fetching;
-    },
-    async resume() {
+    fetchDek,
+    async resume(cause) {
       let after: string | undefined;
       do {
         const page = await disks.list({ limit: pageSize, ...(after === undefined ? {} : { after }) });
         for (const { id: name, state } of page.items) {
-          if (state.status === 'active' && accessAt(state, clock.now()) !== null) await resumeOne(name);
+          if (state.status === 'active' && accessAt(state, clock.now()) !== null) await resumeOne(name, cause);
         }
         after = page.next;
       } while (after !== undefined);

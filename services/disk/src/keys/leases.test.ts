@@ -333,6 +333,31 @@ test(
 );
 
 test(
+  'CMK-102: a host that begins anew has the DEK of an ultra disk before anybody reads, and keeps it',
+  limit,
+  async () => {
+    const { host, open, lease, run, until, stop } = await startLeaseHost();
+    const ultra = await open('u', 'ULTRA');
+    const other = await open('d');
+    // The first unwrap after the restart gets no answer: it is tried again with the next yes.
+    const silent = { left: 1 };
+    host.setVault((what) => (what === 'unwrapKey' && silent.left-- > 0 ? silence() : undefined));
+    const before = host.unwraps();
+    await run(host.restart());
+    await until(() => host.unwraps() > before);
+    assert.equal((await lease())?.state, 'HELD');
+    host.setEpoch(5);
+    host.setVault(refusal('KEY_DISABLED', 5));
+    await until(async () => (await lease())?.state === 'PINNED');
+    assert.equal(await ultra.read(), 'ok');
+    assert.equal(await other.read(), 'KEY_DISABLED');
+    const { availability } = await run(host.disks.getDisk({ name: ultra.name }));
+    assert.equal(availability, 'LEASE_PINNED');
+    await stop();
+  },
+);
+
+test(
   'CMK-102: a host that lost its memory has no DEK: its ultra disk under a lost key is unavailable before anybody reads',
   limit,
   async () => {
