@@ -30,6 +30,16 @@ test('CMK-108: what a purge takes for good is told apart from what a standby key
   assert.doesNotMatch(purge([kept]) ?? '', /ever read again/);
 });
 
+test('that nothing depends on a key says of what, before it is deleted or purged', () => {
+  assert.match(
+    purge([]) ?? '',
+    /nothing depends on it of what disk encryption sets know; of data that somebody wrapped/,
+  );
+  assert.match(impactNote({ impacts: [] }, { key }, short) ?? '', /: nothing depends on it$/);
+  const principal = { principal: 'principals/p', action: 'DELETE' };
+  assert.match(impactNote({ impacts: [] }, principal, short) ?? '', /: nothing depends on it$/);
+});
+
 test('CMK-102: an ultra disk that keeps its data while its machine runs is not among those without', () => {
   const ultra = { kind: 'DISK_UNAVAILABLE_ONCE_STOPPED', resource: 'disks/u1' };
   const disable = (...impacts: JsonObject[]) => impactNote({ impacts }, { key }, short) ?? '';
@@ -90,6 +100,12 @@ test('CMK-102: a machine that runs on without its key says what its next start w
     machineNote({ ...vm, powerState: 'STOPPED' }, {}, short) ?? '',
     /^its next start will fail: KEY_DISABLED/,
   );
+  const purged = { ...vm, nextStartLosses: [{ ...loss, reason: 'KEY_PURGED' }] };
+  assert.match(
+    machineNote(purged, {}, short) ?? '',
+    /hint: what is on it can be read in this machine, until that is off/,
+  );
+  assert.match(machineNote({ ...purged, powerState: 'STOPPED' }, {}, short) ?? '', /hint: nothing brings the key back/);
   assert.equal(machineNote({ ...vm, nextStartLosses: [] }, {}, short), undefined);
   const list = (...virtualMachines: JsonObject[]) => machinesNote({ virtualMachines }, {}, short);
   assert.match(list(vm, vm, { ...vm, nextStartLosses: [] }) ?? '', /^2 machines run on .* their next start will fail/);

@@ -85,7 +85,10 @@ const nextStartNote: Note = ({ name, powerState, nextStartLosses }, _request, sh
   const keeps = powerState === 'RUNNING' ? `it runs on with ${disks}, whose key is lost, and ` : '';
   const { reason, disk, diskEncryptionSet, keyVersion } = first;
   const facts = { disk: String(disk), key_version: String(keyVersion), disk_encryption_set: String(diskEncryptionSet) };
-  const hint = hintFor(String(reason), { ...facts, resource: String(name) }, short);
+  const isGone = powerState === 'RUNNING' && losses.some((loss) => loss.reason === 'KEY_PURGED');
+  const hint = isGone
+    ? 'what is on it can be read in this machine, until that is off, and nowhere and never again: copy it off before'
+    : hintFor(String(reason), { ...facts, resource: String(name) }, short);
   const key = `${String(reason)} of ${short(String(keyVersion))}`;
   return `${keeps}its next start will fail: ${key}${hint === undefined ? '' : `\nhint: ${hint}`}`;
 };
@@ -143,6 +146,12 @@ const isOffWithHost = ({ powerState, stopCause }: JsonObject): boolean =>
 
 const were = (count: number): string => (count === 1 ? 'was' : 'were');
 
+/** What a preview does not look at, where it would be gone with the key: somebody's own data, which only a count of wraps tells of. */
+const unseen = ({ action, principal }: JsonObject): string =>
+  principal === undefined && (action === 'DELETE' || action === 'PURGE')
+    ? ' of what disk encryption sets know; of data that somebody wrapped with it by themselves nothing is known here'
+    : '';
+
 /** What a preview comes to. */
 export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
   const what = supposed(request, short, ownerIn(impacts, short));
@@ -150,7 +159,8 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
     refusedWith === 'PURGE_PROTECTED'
       ? '; but the vault is purge protected: nobody can purge it, only the end of its retention does'
       : '';
-  if (!Array.isArray(impacts) || impacts.length === 0) return `${what}: nothing depends on it${refusal}`;
+  if (!Array.isArray(impacts) || impacts.length === 0)
+    return `${what}: nothing depends on it${unseen(request)}${refusal}`;
   const lines = impacts.filter(isObject);
   const of = (kinds: RegExp) => lines.filter(({ kind }) => kinds.test(String(kind)));
   const stops = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/));
