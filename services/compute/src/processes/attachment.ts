@@ -1,14 +1,22 @@
 import { Interrupted, orInterrupted, type Patience } from '../disks.ts';
 import { failureOf, lossBehind } from '../failures.ts';
 import type { VmDisk } from '../vm/machine.ts';
-import { diskAttached, diskAttachFailed, diskDetached, diskKeyChanged, disksOpened } from '../vm/progress.ts';
+import {
+  diskAttached,
+  diskAttachFailed,
+  diskDetached,
+  diskKeyChanged,
+  disksOpened,
+  undoAttach,
+} from '../vm/progress.ts';
 import { closeEach, detachOne } from './closing.ts';
 import { openAll } from './opening.ts';
 import { type Busy, causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
 
 /**
- * Attaches a disk. A running machine gets it at once, with a fresh unwrap (VM-18); when that is refused, the disk is
- * freed again before anything is recorded (CMK-110).
+ * Attaches a disk. A running machine gets it at once, with a fresh unwrap (VM-18). When that is refused, it is decided first
+ * that the disk is to be freed, and recorded as failed once it is (CMK-110): two processes may work on it, of which one is
+ * refused what the other was given.
  */
 export const attaching =
   (parts: ProcessParts): Step<Busy> =>
@@ -19,6 +27,11 @@ export const attaching =
     if (!disk) throw new Error('a disk that is being attached is among the disks of its machine');
     const cause = causeOf(work);
     await settled();
+    if (work.undo !== undefined) {
+      await parts.driver.detach(vm, disk.disk);
+      await detachOne(parts, vm, disk.disk, work, { signal });
+      return vms.transact(vm, diskAttachFailed(clock.now(), work.id, work.undo), cause);
+    }
     try {
       const patience = { signal, untilMs: work.at + parts.startTimeoutMs };
       await reserve(parts, vm, machine, disk, patience);
@@ -27,9 +40,7 @@ export const attaching =
       if (error instanceof Interrupted) throw error;
       const at = clock.now();
       const failure = failureOf(error, lossBehind(error, disk, at), work, vm, at);
-      await parts.driver.detach(vm, disk.disk);
-      await detachOne(parts, vm, disk.disk, work, { signal });
-      return vms.transact(vm, diskAttachFailed(at, work.id, failure), cause);
+      return vms.transact(vm, undoAttach(at, work.id, failure), cause);
     }
     return vms.transact(vm, diskAttached(clock.now(), work.id), cause);
   };

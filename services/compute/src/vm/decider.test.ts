@@ -216,6 +216,26 @@ test('VM-18: a disk the machine does not have cannot be detached; one that was d
   assert.throws(() => given(...running(disks), ...many).when(detach(ask(), diskOf('d0'))), refused, 'long ago');
 });
 
+test('CMK-110: of two processes that attach a disk the first to decide says how it ends', () => {
+  const failure = {
+    operationId: 'op',
+    operation: 'attach',
+    status: 'UNAVAILABLE',
+    code: 'STORE_UNAVAILABLE',
+    message: '',
+    at,
+  } as const;
+  const attaching = after(running(disks), attach(ask(), extra, 64));
+  const undoing = after(attaching, progress.undoAttach(at, 'op', failure));
+  assert.deepEqual(given(...undoing).when(progress.diskAttached(at, 'op')), []);
+  assert.deepEqual(given(...undoing).when(progress.undoAttach(at, 'op', failure)), []);
+  const failed = after(undoing, progress.diskAttachFailed(at, 'op', failure));
+  assert.deepEqual(given(...failed).when(progress.undoAttach(at, 'op', failure)), []);
+  const attached = after(attaching, progress.diskAttached(at, 'op'));
+  assert.deepEqual(given(...attached).when(progress.undoAttach(at, 'op', failure)), []);
+  assert.deepEqual(given(...attached).when(progress.diskAttachFailed(at, 'op', failure)), []);
+});
+
 test('VM-20: one operation at a time', () => {
   const busy = after(running(disks), attach(ask(), extra, 64));
   for (const command of [
@@ -322,6 +342,7 @@ const event = fc.constantFrom<VmEvent>(
   { type: 'VmDeleted', at },
   { type: 'DiskAttaching', disk: extra, work: { ...work('attach'), disk: extra.disk }, at },
   { type: 'DiskAttachedToVm', disk: extra.disk, lun: 2, deleteWithVm: false, sku: extra.sku, at },
+  { type: 'DiskAttachUndoing', failure, at },
   { type: 'DiskAttachFailed', disk: extra.disk, failure, at },
   { type: 'DiskDetaching', disk: data.disk, work: { ...work('detach'), disk: data.disk }, at },
   { type: 'DiskDetachedFromVm', disk: data.disk, at },
@@ -358,6 +379,7 @@ const command = fc.constantFrom<(state: Vm) => readonly VmEvent[]>(
   progress.deleted(at, 'op'),
   progress.disksClosed(at),
   progress.diskAttached(at, 'op'),
+  progress.undoAttach(at, 'op', failure),
   progress.diskAttachFailed(at, 'op', failure),
   progress.diskDetached(at, 'op'),
   progress.guestEnded(work('guestEnded', 'n'), at, 'HOST_RESTARTED'),

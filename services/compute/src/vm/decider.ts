@@ -270,6 +270,8 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
         ...healthy(idle(machine)),
         disks: everyDisk((disk) => (disk.disk === event.disk ? { ...disk, phase: 'attached' } : disk)),
       };
+    case 'DiskAttachUndoing':
+      return machine.work === undefined ? machine : { ...machine, work: { ...machine.work, undo: event.failure } };
     case 'DiskAttachFailed':
       return {
         ...idle(machine),

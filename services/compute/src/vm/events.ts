@@ -89,6 +89,8 @@ export type VmEvent =
       readonly sku: PlannedDisk['sku'];
       readonly at: Instant;
     }
+  /** It cannot be attached: from now on whoever works on it frees the disk, and nobody reports it as attached. */
+  | { readonly type: 'DiskAttachUndoing'; readonly failure: Failure; readonly at: Instant }
   | {
       readonly type: 'DiskAttachFailed';
       readonly disk: string;

@@ -80,6 +80,8 @@ export interface Work {
   readonly disk?: string;
   /** The caller's name for a restart, so that it happens once. */
   readonly requestId?: string;
+  /** Why an attach is being undone: it has failed once the disk is free again. */
+  readonly undo?: Failure;
 }
 
 /** What the guest does with its disks. */

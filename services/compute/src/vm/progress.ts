@@ -94,10 +94,18 @@ export const disksClosed =
 export const diskAttached: Report = (at, workId) => (vm) =>
   during(vm, workId, ({ work, disks }) => {
     const disk = disks.find((one) => one.disk === work.disk);
-    if (work.kind !== 'attach' || !disk) return [];
+    if (work.kind !== 'attach' || work.undo !== undefined || !disk) return [];
     const { lun, deleteWithVm, sku } = disk;
     return [{ type: 'DiskAttachedToVm', disk: disk.disk, lun, deleteWithVm, sku, at }];
   });
+
+/** It cannot be attached, unless another process reported it as attached already; the disk is not free yet. */
+export const undoAttach =
+  (at: Instant, workId: string, failure: Failure) =>
+  (vm: Vm): readonly VmEvent[] =>
+    during(vm, workId, ({ work }) =>
+      work.kind === 'attach' && work.undo === undefined ? [{ type: 'DiskAttachUndoing', failure, at }] : [],
+    );
 
 /** It could not be attached, and is free again (CMK-110). */
 export const diskAttachFailed =
