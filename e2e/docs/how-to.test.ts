@@ -17,7 +17,7 @@ const pages = [
 ];
 
 /** What a command only looks at comes true a little later, where another service has to hear of it first. */
-const looks = new Set(['list', 'show', 'resources', 'activity-log']);
+const looks = new Set(['list', 'show', 'resources', 'activity-log', 'impact']);
 const patienceMs = 90_000;
 
 /** What each page begins with besides: the README's own end has stopped it. */
