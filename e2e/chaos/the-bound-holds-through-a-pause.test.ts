@@ -51,7 +51,9 @@ for (const service of serviceNames) {
       const invoked = trial
         .history()
         .filter(({ invokedAt, disk }) => invokedAt > from && trial.disks.lost.includes(disk));
-      assert.ok(invoked.length > 0, 'the guests went on asking');
+      // A lease may be renewed between the loss and the pause: then the guests were refused, and off, before anything stood still.
+      const wereOff = isNeededToDisable(service) && stoppedMs <= to - t0;
+      assert.ok(wereOff || invoked.length > 0, 'the guests went on asking');
       await chaos.restart('nats');
       await assertStoppedOnce(chaos, trial);
       await assertComesBack(chaos, trial);
