@@ -70,13 +70,18 @@ test('who is to stay away stays away, for as long as was asked for, for good, or
 });
 
 test('--restart-after is a duration or never', () => {
-  assert.deepEqual([undefined, 'never', '500ms', '30s', '2m', '5'].map(restartAfterOf), [
+  assert.deepEqual([undefined, 'never', '500ms', '30s', '2m', '1h'].map(restartAfterOf), [
     1_000,
     undefined,
     500,
     30_000,
     120_000,
-    5_000,
+    3_600_000,
   ]);
   for (const text of ['', 'soon', '-1s', '1.5s']) assert.throws(() => restartAfterOf(text), /--restart-after must be/);
+  for (const text of ['0', '5'])
+    assert.throws(() => restartAfterOf(text), {
+      name: 'LauncherError',
+      message: `--restart-after ${text} has no unit: ms, s, m or h, as in ${text}s.`,
+    });
 });

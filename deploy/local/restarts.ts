@@ -9,19 +9,24 @@ const waitMsMax = 30_000;
 /** Who has run for so long is taken to be well: its next end is a first one. */
 const steadyMs = 60_000;
 
-const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };
+const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
 /**
  * How long what ended stays away, in milliseconds; undefined for `never`, which leaves it away.
- * @param text of `--restart-after`
+ * @param text of `--restart-after`; its unit is said, for a bare number means milliseconds to some and seconds to others
  * @throws LauncherError
  */
 export function restartAfterOf(text: string | undefined): number | undefined {
   if (text === undefined) return restartAfterMs;
   if (text === 'never') return undefined;
-  const [, amount, unit = 's'] = /^(\d{1,6})(ms|s|m)?$/.exec(text) ?? [];
-  if (amount !== undefined) return Number(amount) * (unitsMs[unit] ?? 0);
-  throw new LauncherError(`--restart-after must be a duration such as 500ms, 30s or 2m, or never, not "${text}".`);
+  const [, amount, unit] = /^(\d{1,6})(ms|s|m|h)$/.exec(text) ?? [];
+  if (amount !== undefined && unit !== undefined) return Number(amount) * (unitsMs[unit] ?? 0);
+  const isBare = /^\d+$/.test(text);
+  throw new LauncherError(
+    isBare
+      ? `--restart-after ${text} has no unit: ms, s, m or h, as in ${text}s.`
+      : `--restart-after must be a duration such as 500ms, 30s, 2m or 1h, or never, not "${text}".`,
+  );
 }
 
 /** What restarts are made with. */

@@ -14,8 +14,8 @@ Runs the whole cloud until Ctrl-C; its data stays.
                  The guests of compute's processes are on this one machine, which all of them share.
   --restart-after T
                  how long a service stays away that ended although nobody asked it to (kill -9), and NATS or Postgres where
-                 they were started here: 500ms, 30s, 2m, 1s by default, twice as long each time it ends again soon; never
-                 leaves it away.`;
+                 they were started here: 500ms, 30s, 2m, 1h (a unit is needed), 1s by default, twice as long each time it ends
+                 again soon; never leaves it away.`;
 
 const readArguments = () => {
   try {

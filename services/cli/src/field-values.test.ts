@@ -80,10 +80,14 @@ test('a message is typed as one text', () => {
 
 test('durations have a unit', () => {
   assert.deepEqual(
-    ['90', '500ms', '30s', '2m', '1h'].map((text) => durationMs(text, '--timeout')),
+    ['90s', '500ms', '30s', '2m', '1h'].map((text) => durationMs(text, '--timeout')),
     [90_000, 500, 30_000, 120_000, 3_600_000],
   );
   assert.throws(() => durationMs('soon', '--timeout'), UsageError);
+  assert.throws(() => durationMs('90', '--timeout'), {
+    name: 'UsageError',
+    message: '--timeout 90 has no unit: ms, s, m, h or d, as in 90s',
+  });
 });
 
 test('a size says in help and in its error that it is in GiB', () => {

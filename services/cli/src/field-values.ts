@@ -164,10 +164,12 @@ function timestamp(text: string, flag: string, now: number): string {
   throw new UsageError(`${flag} must be a time such as 2030-01-31T12:00:00Z, +90d, -5m or now, not "${text}"`);
 }
 
-/** `90`, `500ms`, `2m`, `1h` as milliseconds; a bare number is seconds. @throws UsageError */
+/** `500ms`, `30s`, `2m`, `1h` as milliseconds. @throws UsageError, of a bare number as well */
 export function durationMs(text: string, flag: string): number {
-  const [, amount, unit = 's'] = /^(\d{1,7})(ms|s|m|h|d)?$/.exec(text) ?? [];
-  if (amount === undefined)
+  const [, amount, unit] = /^(\d{1,7})(ms|s|m|h|d)$/.exec(text) ?? [];
+  if (amount === undefined || unit === undefined) {
+    if (/^\d+$/.test(text)) throw new UsageError(`${flag} ${text} has no unit: ms, s, m, h or d, as in ${text}s`);
     throw new UsageError(`${flag} must be a duration such as 500ms, 30s, 2m or 1h, not "${text}"`);
+  }
   return Number(amount) * (unit === 'ms' ? 1 : (unitsMs[unit] ?? 0));
 }

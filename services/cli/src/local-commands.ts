@@ -23,7 +23,7 @@ export function addLocalCommands(program: Command, runner: LocalCommands): void 
     .addOption(
       single(
         '--restart-after <duration>',
-        'how long a service stays away that was killed (default 1s); never for good',
+        'how long a service stays away that was killed: 500ms, 30s, 2m (default 1s); never for good',
       ),
     );
   up.action(() => runner.up(up.optsWithGlobals()));
