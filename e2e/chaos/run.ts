@@ -6,13 +6,29 @@ import { runCommand } from '@interlock/local/command.ts';
 import { LauncherError, repository } from '@interlock/local/data-folder.ts';
 import { startGuarded } from '@interlock/local/guarded-process.ts';
 
+const usage = 'npm run chaos -- [--rounds N] [--seed S] [--only TEXT]';
+
+const help = `${usage}
+
+Does real faults to real processes, one test file after the other, and stops at the first round that fails.
+  --rounds N   so many times (1 by default), each time with the faults at other moments
+  --seed S     letters, digits and dots that decide those moments; the one of a round that failed repeats it
+  --only TEXT  only the files of e2e/chaos that have this in their name
+
+The last line is JSON: rounds, failed, and the seed of the last round.`;
+
 /**
  * `npm run chaos -- [--rounds N] [--seed S] [--only text]`: the tests of real faults N times, one file after the other, each
  * round with moments of its own for the faults. Stops at the first round that fails; the last line is JSON:
  * `{"rounds", "failed", "seed"}`, the seed being that of the last round: `--rounds 1 --seed S` repeats its moments.
  */
 runCommand(async (scope) => {
-  const { rounds, seed, only } = options();
+  const { values } = readArguments();
+  if (values.help) {
+    console.log(help);
+    return { exitCode: 0 };
+  }
+  const { rounds, seed, only } = options(values);
   const files = globSync('e2e/chaos/*.test.ts', { cwd: repository })
     .filter((file) => only === undefined || file.includes(only))
     .sort();
@@ -37,20 +53,26 @@ runCommand(async (scope) => {
   return { exitCode: 0, lastLine: JSON.stringify({ rounds, failed: 0, seed: last }) };
 });
 
+/** What was typed. */
+type Wishes = ReturnType<typeof readArguments>['values'];
+
 /** @throws LauncherError naming what cannot be used */
-function options(): { readonly rounds: number; readonly seed: string; readonly only: string | undefined } {
-  const { values } = read();
-  const { rounds = '1', seed = randomBytes(4).toString('hex'), only } = values;
+function options({ rounds = '1', seed = randomBytes(4).toString('hex'), only }: Wishes): {
+  readonly rounds: number;
+  readonly seed: string;
+  readonly only: string | undefined;
+} {
   if (!/^[1-9]\d{0,4}$/.test(rounds)) throw new LauncherError(`--rounds is "${rounds}"; it must be 1 to 99999.`);
   if (!/^[\w.]{1,64}$/.test(seed)) throw new LauncherError(`--seed is "${seed}"; it must be letters, digits and dots.`);
   return { rounds: Number(rounds), seed, only };
 }
 
-function read() {
+function readArguments() {
   try {
     const text = { type: 'string' } as const;
-    return parseArgs({ args: process.argv.slice(2), options: { rounds: text, seed: text, only: text } });
+    const help = { type: 'boolean', short: 'h', default: false } as const;
+    return parseArgs({ options: { rounds: text, seed: text, only: text, help } });
   } catch (error) {
-    throw new LauncherError(error instanceof Error ? error.message : String(error), { cause: error });
+    throw new LauncherError(`${error instanceof Error ? error.message : error}\n${usage}`, { cause: error });
   }
 }
