@@ -154,8 +154,23 @@ test('all machines that a lost key has stopped are started, page by page, and no
     powerState,
     stopCause,
   });
-  const lost = Array.from({ length: 300 }, (_, n) => vmOf(n, 'STOPPED', 'KEY_LOST'));
-  const others = [vmOf(1_000, 'STOPPED'), vmOf(1_001, 'RUNNING'), vmOf(1_002, 'STOPPING', 'KEY_LOST')];
+  const failed = (operation: string, accessLoss?: { keyVersion: string }) => ({
+    failure: { operation, code: 'KEY_DISABLED', ...(accessLoss === undefined ? {} : { accessLoss }) },
+  });
+  const loss = { keyVersion: 'vaults/kv1/keys/k1/versions/0' };
+  const lost = [
+    ...Array.from({ length: 298 }, (_, n) => vmOf(n, 'STOPPED', 'KEY_LOST')),
+    { ...vmOf(298, 'STOPPED'), ...failed('restart', loss) },
+    { ...vmOf(299, 'STOPPED'), ...failed('start', loss) },
+  ];
+  const others = [
+    vmOf(1_000, 'STOPPED'),
+    vmOf(1_001, 'RUNNING'),
+    vmOf(1_002, 'STOPPING', 'KEY_LOST'),
+    { ...vmOf(1_003, 'STOPPED'), ...failed('restart') },
+    { ...vmOf(1_004, 'STOPPED'), ...failed('attach', loss) },
+    { ...vmOf(1_005, 'DEALLOCATED', 'KEY_LOST'), ...failed('start', loss) },
+  ];
   const starting = lost.map(({ name }) => ({ starting: { name, powerState: 'STARTING' } }));
   const { run, sent, asides } = testProgram({
     ListVirtualMachines: [

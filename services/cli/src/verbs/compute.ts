@@ -1,6 +1,7 @@
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { existingBefore } from './before.ts';
 import { allPausedDoubt, pausedDoubt } from './doubts.ts';
+import { isHeldOffByKey } from './held-off.ts';
 import { machineNote, machinesNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
@@ -38,7 +39,8 @@ export const computeVerbs: readonly Verb[] = [
     targets: oneVm,
     settles: untilRunning,
     switches: {
-      'stopped-by-key': 'all that a lost key has stopped, in the group or, without one, in the subscription',
+      'stopped-by-key':
+        'all that a lost key has stopped, or kept off at their last start or restart, in the group or, without one, in the subscription',
     },
     many: {
       method: 'StartVirtualMachines',
@@ -47,7 +49,7 @@ export const computeVerbs: readonly Verb[] = [
       all: {
         switch: 'stopped-by-key',
         list: 'ListVirtualMachines',
-        isMeant: ({ powerState, stopCause }) => powerState === 'STOPPED' && stopCause === 'KEY_LOST',
+        isMeant: isHeldOffByKey,
       },
     },
   }),
