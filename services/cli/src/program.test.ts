@@ -209,6 +209,20 @@ test('a call of several that has no answer hides nothing of what was done before
   await assert.rejects(testProgram({ StartVirtualMachines: silent }).run('vm', 'start', 'vm1', 'vm2'), silent);
 });
 
+test('whoever waits for several machines is told whose state each is; of one alone the state is enough', async () => {
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const { run, asides } = testProgram({
+    StartVirtualMachine: vmOf('vm1', 'STARTING'),
+    StartVirtualMachines: { outcomes: ['vm1', 'vm2'].map((id) => ({ starting: vmOf(id, 'STARTING') })) },
+    GetVirtualMachine: [vmOf('vm1', 'RUNNING'), vmOf('vm2', 'RUNNING'), vmOf('vm1', 'RUNNING')],
+  });
+  const told = () => asides.splice(0).filter((line) => line.startsWith('… '));
+  await run('vm', 'start', 'vm1', 'vm2', '--wait');
+  assert.deepEqual(told().toSorted(), ['… vm1: RUNNING', '… vm1: STARTING', '… vm2: RUNNING', '… vm2: STARTING']);
+  await run('vm', 'start', 'vm1', '--wait');
+  assert.deepEqual(told(), ['… STARTING', '… RUNNING']);
+});
+
 test('one of several whose end is not to be seen keeps nothing of the others from being shown', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const silent = new RpcFailure('DEADLINE_EXCEEDED', 'GetVirtualMachine', 'compute', 'nobody is there');

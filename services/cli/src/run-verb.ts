@@ -83,7 +83,12 @@ async function runEach(
     throw new UsageError('what is said beside the name is about one alone: name one, or leave it out');
   }
   const words = [...first, ...flags.more].filter((word) => word !== undefined);
-  const awaiting = flags.wait ? (resource: JsonObject) => finished(verb, flags, resource, session) : undefined;
+  const { names } = session.settings;
+  // Their states are told as they come, one beside the other.
+  const about = ({ name }: JsonObject): string => `${shortName(String(name), names)}: `;
+  const awaiting = flags.wait
+    ? (resource: JsonObject) => finished(verb, flags, resource, session, about(resource))
+    : undefined;
   return runMany({ ...verb, service }, words, awaiting, session);
 }
 
@@ -218,8 +223,14 @@ async function answerOf(service: Workload, method: Method, request: JsonObject, 
 const PAGE_SIZE_MAX = 1_000;
 const elements = (value: unknown) => (Array.isArray(value) ? value : []);
 
-/** The answer as it is shown: waited for, and without what went into a file. */
-async function finished(verb: Verb, flags: VerbFlags, answer: JsonObject, session: Session): Promise<JsonObject> {
+/** The answer as it is shown: waited for, and without what went into a file. @param about stands before each state on the way */
+async function finished(
+  verb: Verb,
+  flags: VerbFlags,
+  answer: JsonObject,
+  session: Session,
+  about = '',
+): Promise<JsonObject> {
   const { caller, clock, terminal, timeoutMs = WAIT_MS } = session;
   const { name } = answer;
   if (flags.wait && verb.settles !== undefined && verb.service !== 'any' && typeof name === 'string') {
@@ -232,7 +243,7 @@ async function finished(verb: Verb, flags: VerbFlags, answer: JsonObject, sessio
       timeoutMs,
       isRunWanted: until === 'running',
       isDeletion: verb.verb === 'delete',
-      say: (state) => terminal.err(`… ${state}`),
+      say: (state) => terminal.err(`… ${about}${state}`),
     });
   }
   if (flags.output === undefined || verb.output === undefined) return answer;
