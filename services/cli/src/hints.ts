@@ -26,8 +26,11 @@ export function hintFor(reason: string, facts: Facts, short: (name: string) => s
     assigned === undefined
       ? `or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`
       : `or give the word of the owner of the old key (--key-owner, or --as-key-owner where that is you): interlock set assign-key ${set} --key ${assigned} --as-key-owner`;
+  // Who is refused is not told whether the version was disabled alone or with its key, and either takes another command.
+  const enabling =
+    version === key ? key : `${key} where the key was disabled as a whole, ${version} where this version was`;
   const hints: Facts = {
-    KEY_DISABLED: `interlock key enable ${version}, ${otherKey}`,
+    KEY_DISABLED: `interlock key enable ${enabling}, ${otherKey}`,
     KEY_EXPIRED: `interlock key set-dates ${version} --expire-time +90d, or interlock set assign-key ${set} --key <vault>/<key>`,
     KEY_NOT_YET_VALID: `interlock key set-dates ${version} --not-before now`,
     KEY_DELETED: `interlock key recover ${key}, ${otherKey}`,

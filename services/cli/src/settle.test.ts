@@ -135,7 +135,7 @@ test('a rotation that goes on only once somebody acts is said at once and given 
   );
   assert.match(
     hint ?? '',
-    /^interlock key enable v\/k\/0, or give the word .* set assign-key .*des1 --key v\/other --as-key-owner$/,
+    /^interlock key enable v\/k where .*, v\/k\/0 where .*, or give the word .* set assign-key .*des1 --key v\/other --as-key-owner$/,
   );
   // What a moment cures is waited for, and so is what was under way when it was asked.
   const done = { name: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1', provisioningState: 'SUCCEEDED' };
