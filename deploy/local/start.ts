@@ -3,12 +3,12 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { runCommand } from './command.ts';
 import { dataRoot, holdDataFolder, openDataFolder } from './data-folder.ts';
 import { startLocalCloud } from './local-cloud.ts';
+import { startOutcome } from './start-outcome.ts';
 
 /** `npm start`: brings up a cloud of its own, rehearses on it, stops it. */
 runCommand(async (scope) => {
   // Of the bootstrap, which has looked whether anything is to be installed by now.
   const startedAtMs = Number(process.env.INTERLOCK_STARTED_AT ?? performance.timeOrigin);
-  const secondsUntil = (atMs: number) => Math.round((atMs - startedAtMs) / 100) / 10;
   // Beside the cloud of `npm run up`, which may be running and holds what its user made.
   const data = openDataFolder(openDataFolder(dataRoot(process.env)).folder('rehearsal'));
   const release = holdDataFolder(data);
@@ -42,13 +42,7 @@ runCommand(async (scope) => {
   });
   await scope.close();
   writeFileSync(data.path('stopped-well'), '', { mode: 0o600 });
-  const { firstMachineRanAtMs, ...result } = outcome;
-  const seconds = {
-    ...(firstMachineRanAtMs === undefined ? {} : { firstMachine: secondsUntil(firstMachineRanAtMs) }),
-    all: secondsUntil(Date.now()),
-  };
-  const first =
-    seconds.firstMachine === undefined ? 'No machine ran' : `The first machine ran after ${seconds.firstMachine} s`;
-  console.log(`${first}; started, rehearsed and stopped in ${seconds.all} s`);
-  return { exitCode: outcome.verdict === 'pass' ? 0 : 1, lastLine: JSON.stringify({ ...result, seconds }) };
+  const { text, lastLine } = startOutcome(outcome, { startedAtMs, endedAtMs: Date.now() });
+  console.log(text);
+  return { exitCode: outcome.verdict === 'pass' ? 0 : 1, lastLine };
 });
