@@ -36,6 +36,7 @@ import {
   enableKey,
   enableVersion,
   keyDeleted,
+  keyGone,
   keyNotFound,
   purge,
   recover,
@@ -135,8 +136,8 @@ export const keyApi = (parts: {
     const vault = await guard.keyVault(vaultId, key, permission, call, entry);
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, key);
     const { state } = await keys.load(key);
-    if (!isStanding(state) && !(state.status === 'purged' && permission === 'purge')) throw keyNotFound(key);
-    return { vault, key, state };
+    if (isStanding(state) || (state.status === 'purged' && permission === 'purge')) return { vault, key, state };
+    throw state.status === 'purged' && permission === 'recover' ? keyGone(key) : keyNotFound(key);
   };
 
   return {

@@ -139,6 +139,8 @@ test('KV-27: recover brings all versions back as they were', () => {
   assert.ok(isStanding(before) && back.status === 'active');
   assert.deepEqual(back.versions, before.versions);
   assert.throws(() => given().when(recover(at)), { reason: 'KEY_NOT_FOUND' });
+  const gone = { code: 'NOT_FOUND', reason: 'KEY_PURGED' };
+  assert.throws(() => given(one, deleted, purged).when(recover(at)), gone);
 });
 
 test('KV-28, KV-63, KV-94: purge needs a delete first, and waits under protection until its time', () => {

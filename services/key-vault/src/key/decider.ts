@@ -188,13 +188,13 @@ export const remove =
     return key.authorizations.length === 0 ? [] : [{ type: 'RewrapAuthorizationsCancelled', at }];
   };
 
-/** Brings a deleted key back with all its versions as they were (KV-27). @throws Rejection NOT_FOUND KEY_NOT_FOUND */
+/** Brings a deleted key back with all its versions as they were (KV-27). @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_PURGED */
 export const recover =
   (at: Instant) =>
   (key: Key): readonly KeyEvent[] => {
     if (key.status === 'active') return [];
     if (key.status === 'deleted') return [{ type: 'KeyRecovered', at }];
-    throw keyNotFound();
+    throw key.status === 'purged' ? keyGone() : keyNotFound();
   };
 
 /**
@@ -280,6 +280,15 @@ export const keyDeleted = (name?: string): Rejection =>
     'NOT_FOUND',
     'KEY_DELETED',
     `${name ?? 'The key'} is deleted: it can only be recovered or purged.`,
+    name === undefined ? {} : { key: name },
+  );
+
+/** KV-15: for who would have a key back that was purged. */
+export const keyGone = (name?: string): Rejection =>
+  new Rejection(
+    'NOT_FOUND',
+    'KEY_PURGED',
+    `${name ?? 'The key'} was purged: it is gone for good.`,
     name === undefined ? {} : { key: name },
   );
 

@@ -212,7 +212,9 @@ test('that a key or version is not there is told before that its etag is another
       rotateKey: () => vault().rotateKey({ name: key, requestId, etag }),
     };
     for (const [method, call] of Object.entries(ofNone)) {
-      await assert.rejects(call(), { code: 'NOT_FOUND', reason: 'KEY_NOT_FOUND' }, `${method} ${key}`);
+      // Who would have a key back is told that nobody can.
+      const reason = method === 'recoverKey' && key === name ? 'KEY_PURGED' : 'KEY_NOT_FOUND';
+      await assert.rejects(call(), { code: 'NOT_FOUND', reason }, `${method} ${key}`);
     }
   }
 });
@@ -293,6 +295,8 @@ test('KV-15, KV-28: a purge is final, repeats quietly, and frees the name', asyn
   await vault().purgeKey({ name, confirmName: name });
   await vault().purgeKey({ name, confirmName: name });
   await assert.rejects(vault().getKey({ name }), { code: 'NOT_FOUND', reason: 'KEY_NOT_FOUND' });
+  await assert.rejects(vault().recoverKey({ name }), { code: 'NOT_FOUND', reason: 'KEY_PURGED' });
+  await assert.rejects(vault().recoverKey({ name: `${parent}/keys/k2` }), { reason: 'KEY_NOT_FOUND' });
   const asked = { name: version.name, algorithm: 'RSA_OAEP_256', wrappedKey: wrapped.wrappedKey } as const;
   await assert.rejects(vault().unwrapKey(asked), { code: 'NOT_FOUND', reason: 'KEY_PURGED' });
   const material = await world.database
