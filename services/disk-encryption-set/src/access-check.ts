@@ -1,13 +1,31 @@
 import type { Cause } from '@interlock/event-store';
-import { askAccess } from './key-access.ts';
-import { answeredTo, refuseKey, restoreKey } from './set/access.ts';
+import { type AccessAnswer, askAccess } from './key-access.ts';
+import { answeredTo, refuseKey, restoreKey, stopsNothing } from './set/access.ts';
 import { FINAL_EPOCH } from './set/reasons.ts';
-import { type KeyAccess, keyVersionsOf, type Question } from './set/state.ts';
+import { type KeyAccess, keyVersionsOf, type LivingSet, type Question } from './set/state.ts';
 import type { SetParts } from './sets.ts';
 
 /** Trace of the loss that goes on, where no cause made us ask. */
 const lostBefore = (question: Question | undefined, known: KeyAccess | undefined): string =>
   question?.traceId === '' && known?.state === 'lost' ? known.traceId : '';
+
+/**
+ * What the vault says about a version. It names one thing that is in the way, an expiry before a permission; where the expiry
+ * leaves alone what runs, what is behind it need not.
+ */
+const askWhole = async (
+  disks: SetParts['disks'],
+  set: string,
+  state: LivingSet,
+  keyVersion: string,
+  { correlationId }: Cause,
+): Promise<AccessAnswer> => {
+  const question = { set, principal: state.principal, keyVersion, correlationId };
+  const answer = await askAccess(disks, question);
+  if (answer.granted || !stopsNothing(state, answer.reason)) return answer;
+  const behind = await askAccess(disks, { ...question, allowExpired: true });
+  return behind.granted ? answer : behind;
+};
 
 /**
  * Asks about every version of a set that a question is open for, and about one that is not valid yet, which becomes so
@@ -31,7 +49,7 @@ export const checkAccess = async (
     const known = access[keyVersion];
     const isEarly = known?.state === 'lost' && known.reason === 'KEY_NOT_YET_VALID';
     if (question === undefined && !isEarly) continue;
-    const answer = await askAccess(disks, { set, principal, keyVersion, correlationId: cause.correlationId });
+    const answer = await askWhole(disks, set, state, keyVersion, cause);
     const at = clock.now();
     if (answer.granted) {
       const { events } = await sets.transact(

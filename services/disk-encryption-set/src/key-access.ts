@@ -11,6 +11,8 @@ export interface AccessQuestion {
   /** `principals/<uuid>`: its identity. */
   readonly principal: string;
   readonly keyVersion: string;
+  /** Whether the end of the version's window is not looked at. Default false. */
+  readonly allowExpired?: boolean;
   readonly correlationId: string;
 }
 
@@ -35,11 +37,11 @@ export type AccessAnswer =
  * @throws RpcFailure or Rejection where there is no definite answer: nothing may be concluded from it
  */
 export const askAccess = async (disks: Disks, question: AccessQuestion): Promise<AccessAnswer> => {
-  const { set, principal, keyVersion, correlationId } = question;
+  const { set, principal, keyVersion, allowExpired = false, correlationId } = question;
   if (principal === '') return noIdentity(set);
   try {
     const { accessEpoch } = await disks.checkKeyAccess(
-      { diskEncryptionSet: set, keyVersion, principal },
+      { diskEncryptionSet: set, keyVersion, principal, allowExpired },
       { correlationId },
     );
     return { granted: true, epoch: accessEpoch };

@@ -125,8 +125,12 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
       const asked = { name: keyVersion, algorithm, wrappedKey: Buffer.from(wrappedKey) } as const;
       return (await seen().keyVault.unwrapKey(asked, await as(principal))).plaintextKey;
     },
-    checkKeyAccess: async ({ keyVersion = '', principal = '', diskEncryptionSet: resource = '' }) =>
-      seen().keyVault.checkAccess({ keyVersion, resource }, await as(principal)),
+    checkKeyAccess: async ({
+      keyVersion = '',
+      principal = '',
+      diskEncryptionSet: resource = '',
+      allowExpired = false,
+    }) => seen().keyVault.checkAccess({ keyVersion, resource, allowExpired }, await as(principal)),
     async beginGeneration({ diskEncryptionSet = '', generation = 0, principal = '' }) {
       if (generation >= (generations.get(diskEncryptionSet) ?? 0)) principals.set(diskEncryptionSet, principal);
       generations.set(diskEncryptionSet, Math.max(generation, generations.get(diskEncryptionSet) ?? 0));

@@ -130,6 +130,40 @@ test('CMK-121, autoRestart: machines whose disks moved to another key run again 
   });
 });
 
+for (const power of ['RUNNING', 'STOPPED'] as const) {
+  test(`CMK-25, CMK-104: an expiry that stops nothing hides no permission that was taken, of machines that are ${power}`, async () => {
+    await inSimulatedCloud(25, async (world) => {
+      const fleet = await fleetOf(world);
+      const { set, kv1, loose, machines } = fleet;
+      await world.sets.updateDiskEncryptionSet({ name: set.name, keyExpiry: 'NEXT_START' });
+      if (power === 'STOPPED') {
+        for (const name of machines) await world.compute.powerOffVirtualMachine({ name });
+      }
+      await world.settled();
+      await stops.expired?.(world, fleet);
+      await world.settled();
+      assert.deepEqual(await powersOf(world, fleet), [power, power], 'the expiry stops nothing');
+      const found = async () => (await world.disks.getDisk({ name: loose })).unavailableReason;
+      assert.equal(await found(), 'KEY_ACCESS_REASON_UNSPECIFIED');
+      const accessPolicy = {
+        principal: principalOf(fleet),
+        keyPermissions: ['WRAP_KEY' as const, 'UNWRAP_KEY' as const],
+      };
+      await world.vault.setAccessPolicy({ name: kv1, accessPolicy });
+      await world.settled();
+      assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED']);
+      assert.equal(await found(), 'ACCESS_DENIED');
+      await world.grant(kv1, set);
+      await world.settled();
+      await moveDates(world, fleet);
+      await world.settled();
+      assert.equal(await found(), 'KEY_ACCESS_REASON_UNSPECIFIED');
+      for (const name of machines) await world.compute.startVirtualMachine({ name });
+      for (const name of machines) await world.untilPower(name, 'RUNNING');
+    });
+  });
+}
+
 for (const cause of ['disabled', 'deleted'] as const) {
   test(`CMK-10, CMK-121: who controls the set but not the key cannot undo its being ${cause}`, async () => {
     await inSimulatedCloud(22, async (world) => {

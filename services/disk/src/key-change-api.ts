@@ -62,12 +62,13 @@ export const keyChangeApi = (parts: {
   };
 
   return {
-    async checkKeyAccess({ diskEncryptionSet: set, keyVersion, principal }: CheckKeyAccessRequest) {
+    async checkKeyAccess(request: CheckKeyAccessRequest) {
+      const { diskEncryptionSet: set, keyVersion, principal, allowExpired } = request;
       names.diskEncryptionSet.parse(set, 'disk_encryption_set');
       names.keyVersion.parse(keyVersion, 'key_version');
       names.principal.parse(principal, 'principal');
       mark(set, keyVersion);
-      return (await vault.check({ set, keyVersion, principal, resource: '' })).access;
+      return (await vault.check({ set, keyVersion, principal, resource: '' }, undefined, { allowExpired })).access;
     },
     async beginGeneration(request: BeginGenerationRequest, { cause }: Call) {
       const { diskEncryptionSet: set, generation, keyVersion, principal } = request;

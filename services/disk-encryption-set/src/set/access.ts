@@ -112,7 +112,7 @@ export const tellBarred =
     });
 
 /** Whether a loss leaves alone what runs: an expiry, where the owner of the set wants it so (CMK-104). */
-const stopsNothing = ({ options }: LivingSet, reason: LossReason): boolean =>
+export const stopsNothing = ({ options }: LivingSet, reason: LossReason): boolean =>
   reason === 'KEY_EXPIRED' && options.keyExpiry === 'next_start';
 
 const lostOrBarred = (set: LivingSet, loss: Loss, isBarredOnly: boolean, at: Instant): SetEvent =>

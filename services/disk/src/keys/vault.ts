@@ -61,7 +61,8 @@ export interface Vault {
 export interface CheckTerms {
   /** Whether the end of the key's time is left out of account (CMK-104). */
   readonly allowExpired: boolean;
-  readonly deadlineMs: number;
+  /** Default: that of every call. */
+  readonly deadlineMs?: number;
 }
 
 /** How DEKs are wrapped, in the vault's words; the header has it with hyphens. */
