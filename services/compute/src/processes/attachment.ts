@@ -29,7 +29,7 @@ export const attaching =
     await settled();
     if (work.undo !== undefined) {
       await parts.driver.detach(vm, disk.disk);
-      await detachOne(parts, vm, disk.disk, work, { signal });
+      await detachOne(parts, vm, disk.disk, work, { signal }, work.id);
       return vms.transact(vm, diskAttachFailed(clock.now(), work.id, work.undo), cause);
     }
     try {

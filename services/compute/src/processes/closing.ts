@@ -65,8 +65,8 @@ export const closeAll = async (
   await Promise.all(
     machines.flatMap(({ vm, disks, isDeallocated }) =>
       disks.map(async (one) => {
-        const { disk, phase } = one;
-        if (phase !== 'attached') return detachOne(parts, vm, disk, work, patience);
+        const { disk, phase, attachRequest } = one;
+        if (phase !== 'attached') return detachOne(parts, vm, disk, work, patience, attachRequest);
         await evenIfRefused(
           (async () => {
             const attachEpoch = await openToEnd(parts, vm, one, isDeallocated, patience);
@@ -120,21 +120,24 @@ export const closeEach = async (
   return refusals;
 };
 
-/** Frees a disk. A refusal means that this machine does not have it (any more). */
+/**
+ * Frees a disk. A refusal means that this machine does not have it (any more).
+ * @param attachRequest the attach that is given up: another process may still be about to send it
+ */
 export const detachOne = (
   { disks, log }: Pick<ClosingParts, 'disks' | 'log'>,
   vm: string,
   disk: string,
   work: Work | undefined,
   patience: Patience,
-): Promise<void> =>
-  evenIfRefused(
-    disks.insist(
-      (client, options) => client.detachDisk({ name: disk, virtualMachine: vm }, { ...options, ...correlated(work) }),
-      patience,
-    ),
+  attachRequest = '',
+): Promise<void> => {
+  const request = { name: disk, virtualMachine: vm, requestId: attachRequest };
+  return evenIfRefused(
+    disks.insist((client, options) => client.detachDisk(request, { ...options, ...correlated(work) }), patience),
     (error) => log.warn('disk was not detached', { vm, disk, error }),
   );
+};
 
 /**
  * The open that is to end, and no later one: another replica may have started the machine again before the close arrives.

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
-import { category, type EventStore, memoryStore } from '@interlock/event-store';
+import { type Commit, category, type EventStore, memoryStore, Rejection } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import type { Disks } from '../disks.ts';
 import { idleDriver } from '../drivers/idle-driver.ts';
 import { openLosses } from '../losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
+import { created, creationFailed, undoCreation } from '../vm/progress.ts';
 import { at, disk, lossOf, setOf, version1, vm, wishFor, work } from '../vm/test-machine.ts';
 import { creation } from './creation.ts';
 
@@ -14,31 +15,22 @@ const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const loss = lossOf('des', 9);
 
-test('G2: a loss stored between the last look of a creation and its commit stops the machine that was made', async () => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
-  const watched: EventStore = {
-    ...store,
-    async commit(commit, why) {
-      const types = (commit.appends ?? []).flatMap(({ events }) => events.map(({ type }) => type));
-      if (types.includes('VmCreated')) await openLosses(store).remember(loss, cause);
-      return store.commit(commit, why);
-    },
-  };
+const failure = { operation: 'create', operationId: 'c', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;
+const typesOf = ({ appends = [] }: Commit): readonly string[] =>
+  appends.flatMap(({ events }) => events.map(({ type }) => type));
+const keyOf = { diskEncryptionSet: setOf('des'), keyVersion: version1, accessEpoch: 8 };
+const opened = { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', principal: '' } as OpenDiskResponse;
+const openedDisk = { disk: os.disk, sku: os.sku, set: setOf('des'), keyVersion: version1, accessEpoch: 8 };
+
+/** A creation that has begun, in a process of its own. */
+const beginCreation = async (watched: EventStore, disks: Disks) => {
   const vms = category(watched, virtualMachines);
   const begun = { type: 'VmCreationBegun', wish: wishFor([os]), disks: [os], work: work('create', 'c'), at } as const;
   const loaded = await vms.transact(vm, () => [begun], cause);
-  assert.ok(loaded.state.status === 'creating');
-  const disks: Partial<Disks> = {
-    async insist<Answer>() {
-      return {} as Answer;
-    },
-    async open() {
-      const keyOf = { diskEncryptionSet: setOf('des'), keyVersion: version1, accessEpoch: 8 };
-      return { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', principal: '' } as OpenDiskResponse;
-    },
-  };
+  const { state } = loaded;
+  assert.ok(state.status === 'creating');
   const parts = {
-    ...{ vms, disks: disks as Disks, driver: idleDriver(), losses: openLosses(watched), clock: systemClock },
+    ...{ vms, disks, driver: idleDriver(), losses: openLosses(watched), clock: systemClock },
     random: systemRandom,
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     measureStops: () => {},
@@ -46,10 +38,93 @@ test('G2: a loss stored between the last look of a creation and its commit stops
     guestStopTimeoutMs: 0,
   };
   const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
-  const known = await creation(parts)(vm, loaded.state, context);
-  assert.equal(known, undefined, 'the step does not know the machine as it is then');
+  return { vms, run: () => creation(parts)(vm, state, context) };
+};
+
+/** A disk service that writes down what is undone, whose disk is this machine's. */
+const undoneIn = (undone: string[], open: Disks['open']): Disks => {
+  const client = {
+    async attachDisk() {},
+    async getDisk() {
+      return { managedBy: vm, provisioningState: 'SUCCEEDED' };
+    },
+    async detachDisk({ name, requestId }: { readonly name: string; readonly requestId: string }) {
+      undone.push(`detach ${name} from ${requestId}`);
+    },
+  };
+  const insist = (call: (client: unknown, options: object) => Promise<unknown>) => call(client, {});
+  return { insist, open } as unknown as Disks;
+};
+
+test('G2: a loss stored between the last look of a creation and its commit stops the machine that was made', async () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const watched: EventStore = {
+    ...store,
+    async commit(commit, why) {
+      if (typesOf(commit).includes('VmCreated')) await openLosses(store).remember(loss, cause);
+      return store.commit(commit, why);
+    },
+  };
+  const { vms, run } = await beginCreation(
+    watched,
+    undoneIn([], async () => opened),
+  );
+  assert.equal(await run(), undefined, 'the step does not know the machine as it is then');
   const { state } = await vms.load(vm);
   assert.ok(state.status === 'active');
   assert.equal(state.power, 'stopping');
   assert.equal(state.stopReason?.accessEpoch, loss.accessEpoch);
+});
+
+test('CMK-110, G5: what one process is refused undoes nothing of a machine that another one made meanwhile', async () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const undone: string[] = [];
+  const { vms, run } = await beginCreation(
+    store,
+    undoneIn(undone, async () => {
+      await vms.transact(vm, created(at, 'c', [{ ...openedDisk, attachEpoch: 1 }]), cause);
+      throw new Rejection('FAILED_PRECONDITION', 'ATTACH_EPOCH_OUTDATED', 'another process opened it');
+    }),
+  );
+  await run();
+  assert.deepEqual(undone, []);
+  assert.equal((await vms.load(vm)).state.status, 'active');
+});
+
+test('CMK-110: whoever was given what another process gave up undoes it, and nobody has a machine', async () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const undone: string[] = [];
+  const { vms, run } = await beginCreation(
+    store,
+    undoneIn(undone, async () => {
+      await vms.transact(vm, undoCreation(at, 'c', failure), cause);
+      await vms.transact(vm, creationFailed(at, 'c', failure), cause);
+      return opened;
+    }),
+  );
+  await run();
+  assert.deepEqual(undone, [`detach ${os.disk} from c`]);
+  assert.equal((await vms.load(vm)).state.status, 'abandoned');
+});
+
+test('CMK-110: it is decided that a creation is undone before anything of it is', async () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const steps: string[] = [];
+  const watched: EventStore = {
+    ...store,
+    async commit(commit, why) {
+      steps.push(...typesOf(commit));
+      return store.commit(commit, why);
+    },
+  };
+  const { vms, run } = await beginCreation(
+    watched,
+    undoneIn(steps, async () => {
+      throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no');
+    }),
+  );
+  await run();
+  const detached = `detach ${os.disk} from c`;
+  assert.deepEqual(steps, ['VmCreationBegun', 'VmCreationUndoing', detached, 'VmCreationFailed']);
+  assert.equal((await vms.load(vm)).state.status, 'abandoned');
 });

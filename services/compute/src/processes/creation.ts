@@ -5,7 +5,7 @@ import { failureOf } from '../failures.ts';
 import type { Vm } from '../vm/decider.ts';
 import type { OpenedDisk } from '../vm/events.ts';
 import type { KeyLoss, PlannedDisk, Work } from '../vm/machine.ts';
-import { created, creationFailed } from '../vm/progress.ts';
+import { created, creationFailed, undoCreation } from '../vm/progress.ts';
 import { encryptionTypeOf } from '../wire-encryption.ts';
 import { detachOne } from './closing.ts';
 import { openAll, worstOf } from './opening.ts';
@@ -15,8 +15,8 @@ export type Creating = Extract<Vm, { status: 'creating' }>;
 
 /**
  * Makes a machine: its new disks, then every disk attached and opened (VM-10). Only then is there a machine, whose guest
- * the start then brings up. When anything refuses, all of it is undone before that is recorded, so that nothing is left
- * behind (CMK-110).
+ * the start then brings up. When anything refuses, it is decided first that all of it is to be undone, and recorded as failed
+ * once nothing is left of it (CMK-110): two processes may work on it, of which one is refused what the other was given.
  */
 export const creation =
   (parts: ProcessParts): Step<Creating> =>
@@ -25,6 +25,10 @@ export const creation =
     const { work, disks } = creating;
     const cause = causeOf(work);
     await settled();
+    if (work.undo !== undefined) {
+      await undo(parts, vm, creating, () => unknownFate, { signal });
+      return vms.transact(vm, creationFailed(clock.now(), work.id, work.undo), cause);
+    }
     const wanted = disks.map((disk) => ({ ...disk, attachEpoch: 0 }));
     const limits = { signal, untilMs: work.at + parts.startTimeoutMs };
     const plan = new Map(disks.map((disk) => [disk.disk, { ...disk, fate: newFate() }]));
@@ -34,10 +38,19 @@ export const creation =
     });
     const { opened, heardBefore, failures } = outcome;
 
-    const fail = async (error: unknown, loss: KeyLoss | undefined): Promise<Loaded<Vm>> => {
+    /** Undoes what this run did, unless there is a machine that has it. */
+    const undoUnlessMade = async (decided: Loaded<Vm>): Promise<Loaded<Vm>> => {
+      const { state } = decided;
+      if (isMade(state, creating)) return decided;
       await undo(parts, vm, creating, (disk) => plan.get(disk)?.fate ?? newFate(), { signal });
+      const why = state.status === 'creating' ? state.work.undo : undefined;
+      return why === undefined ? decided : vms.transact(vm, creationFailed(clock.now(), work.id, why), cause);
+    };
+    const fail = async (error: unknown, loss: KeyLoss | undefined): Promise<Loaded<Vm>> => {
       const at = clock.now();
-      return vms.transact(vm, creationFailed(at, work.id, failureOf(error, loss, work, vm, at)), cause);
+      return undoUnlessMade(
+        await vms.transact(vm, undoCreation(at, work.id, failureOf(error, loss, work, vm, at)), cause),
+      );
     };
     const worst = worstOf(failures);
     if (worst) return fail(worst.error, worst.loss);
@@ -47,9 +60,13 @@ export const creation =
       const { cause: _cause, isOver: _over, ...loss } = missed;
       return fail(undefined, { ...loss, disk: firstUnder(opened, loss.set, loss.keyVersion) });
     }
-    const after = await vms.transact(vm, created(clock.now(), work.id, opened), cause);
+    const after = await undoUnlessMade(await vms.transact(vm, created(clock.now(), work.id, opened), cause));
     return isStillAt(after.state, work) && (await stopIfLossMissed(parts, vm, outcome)) ? undefined : after;
   };
+
+/** Whether what was being made became a machine, be it that it is gone again. */
+const isMade = (vm: Vm, { createdAt }: Creating): boolean =>
+  vm.status === 'deleted' || (vm.status === 'active' && vm.createdAt === createdAt);
 
 const firstUnder = (opened: readonly OpenedDisk[], set: string, keyVersion: string): string =>
   opened.find((disk) => disk.set === set && disk.keyVersion === keyVersion)?.disk ?? '';
@@ -62,6 +79,9 @@ interface Fate {
 }
 
 const newFate = (): Fate => ({ make: 'not asked', attach: 'not asked' });
+
+/** How far a disk got where another run, or another process, was at it. */
+const unknownFate: Fate = { make: 'unsure', attach: 'unsure' };
 
 /** Makes the disk if it is new, and attaches it. */
 const obtain = async (
@@ -122,7 +142,7 @@ const undo = async (
         found = await findMade(parts, disk, patience);
       }
       if (!found) return;
-      if (found.managedBy === vm) await detachOne(parts, vm, disk, work, patience);
+      await detachOne(parts, vm, disk, work, patience, work.id);
       if (make && isOurs(found, vm, work, fate)) await discard(parts, disk, work, patience);
     }),
   );

@@ -179,6 +179,7 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
       ];
     }
     case 'DisksOpened':
+    case 'VmCreationUndoing':
     case 'DiskAttachUndoing':
     case 'DisksClosed':
     case 'VmKeptOff':

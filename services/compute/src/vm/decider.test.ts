@@ -81,6 +81,19 @@ test('VM-10: a create that failed leaves no machine, and can be asked for again'
   assert.equal(given(...failed).when(create(ask('c2'), wishFor(disks), disks)).length, 1);
 });
 
+test('CMK-110: of two processes that make a machine the first to decide says how it ends', () => {
+  const begun = given().when(create(ask('op'), wishFor(disks), disks));
+  const undoing = after(begun, progress.undoCreation(at, 'op', failure));
+  assert.deepEqual(statesOf(undoing), ['CREATING', 'CREATING']);
+  assert.deepEqual(given(...undoing).when(progress.created(at, 'op', [])), []);
+  assert.deepEqual(given(...undoing).when(progress.undoCreation(at, 'op', failure)), []);
+  const failed = after(undoing, progress.creationFailed(at, 'op', failure));
+  assert.deepEqual(given(...failed).when(progress.created(at, 'op', [])), []);
+  const made = after(begun, progress.created(at, 'op', []));
+  assert.deepEqual(given(...made).when(progress.undoCreation(at, 'op', failure)), []);
+  assert.deepEqual(given(...made).when(progress.creationFailed(at, 'op', failure)), []);
+});
+
 test('VM-01, VM-02, VM-04: power and provisioning say different things', () => {
   assert.deepEqual(statesOf(running(disks).slice(0, 2)), ['CREATING', 'STARTING']);
   assert.deepEqual(statesOf(running(disks)), ['SUCCEEDED', 'RUNNING']);
@@ -320,6 +333,7 @@ const loss = {
 const failure = { operation: 'start', operationId: 'op', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;
 const event = fc.constantFrom<VmEvent>(
   { type: 'VmCreationBegun', wish: wishFor(disks), disks, work: work('create', 'op'), at },
+  { type: 'VmCreationUndoing', failure, at },
   { type: 'VmCreationFailed', failure, at },
   { type: 'VmCreated', opened: openedAt(5, disks), disks, at },
   { type: 'VmStarting', work: work('start'), from: 'stopped', at },
@@ -369,6 +383,7 @@ const command = fc.constantFrom<(state: Vm) => readonly VmEvent[]>(
   attach(ask('n'), extra, 64),
   detach(ask('n'), data.disk),
   progress.created(at, 'op', openedAt(5, disks)),
+  progress.undoCreation(at, 'op', failure),
   progress.creationFailed(at, 'op', failure),
   progress.disksOpened(at, 'op', openedAt(5, disks, 3)),
   progress.guestStarted(at, 'op'),

@@ -92,6 +92,7 @@ export const evolve = (vm: Vm, event: VmEvent): Vm => {
     return { status: 'creating', wish, disks, work, createdAt: at };
   }
   if (vm.status === 'creating') {
+    if (event.type === 'VmCreationUndoing') return { ...vm, work: { ...vm.work, undo: event.failure } };
     if (event.type === 'VmCreationFailed') return { status: 'abandoned', failure: event.failure };
     if (event.type === 'VmCreated') return born(vm, event.opened, event.at);
     if (event.type === 'DiskKeyChanged') return { ...vm, disks: vm.disks.map((disk) => underKey(disk, event)) };
@@ -122,6 +123,9 @@ const born = (
   restarts: [],
   createdAt,
 });
+
+/** The disk once it is attached: which request it was for matters no more. */
+const attachedAsAsked = ({ attachRequest: _asked, ...disk }: VmDisk): VmDisk => ({ ...disk, phase: 'attached' });
 
 /** The machine with its work done. */
 const idle = ({ work: _work, ...machine }: Machine): Machine => machine;
@@ -261,14 +265,14 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       return {
         ...machine,
         ...afterAttaching(machine, event.disk.disk),
-        disks: [...machine.disks, { ...newDisk(event.disk), access }],
+        disks: [...machine.disks, { ...newDisk(event.disk), access, attachRequest: event.work.id }],
         work: event.work,
       };
     }
     case 'DiskAttachedToVm':
       return {
         ...healthy(idle(machine)),
-        disks: everyDisk((disk) => (disk.disk === event.disk ? { ...disk, phase: 'attached' } : disk)),
+        disks: everyDisk((disk) => (disk.disk === event.disk ? attachedAsAsked(disk) : disk)),
       };
     case 'DiskAttachUndoing':
       return machine.work === undefined ? machine : { ...machine, work: { ...machine.work, undo: event.failure } };
@@ -319,6 +323,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
     case 'NextStartBlocked':
       return { ...machine, blocked: withNews(machine.blocked, event.blocked) };
     case 'VmCreationBegun':
+    case 'VmCreationUndoing':
     case 'VmCreationFailed':
     case 'VmCreated':
       return machine;

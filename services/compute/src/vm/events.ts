@@ -29,6 +29,8 @@ export type VmEvent =
       readonly work: Work;
       readonly at: Instant;
     }
+  /** It comes to nothing: from now on whoever works on it undoes what was made for it, and nobody reports it as made. */
+  | { readonly type: 'VmCreationUndoing'; readonly failure: Failure; readonly at: Instant }
   /** It came to nothing and nothing is left of it. */
   | { readonly type: 'VmCreationFailed'; readonly failure: Failure; readonly at: Instant }
   /** Every disk is there and open; its guest is started now. */

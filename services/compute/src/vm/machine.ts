@@ -80,7 +80,7 @@ export interface Work {
   readonly disk?: string;
   /** The caller's name for a restart, so that it happens once. */
   readonly requestId?: string;
-  /** Why an attach is being undone: it has failed once the disk is free again. */
+  /** Why an attach or a creation is being undone: it has failed once nothing is left of it. */
   readonly undo?: Failure;
 }
 
@@ -139,6 +139,8 @@ export interface VmDisk {
   /** Version of the disk's stream that set and key version are from: what is heard of an earlier one is old. */
   readonly diskVersion?: number;
   readonly phase: 'attached' | 'attaching' | 'detaching';
+  /** What asked the disk service for it, while it is being attached. */
+  readonly attachRequest?: string;
   /** closed ──▶ opening ──▶ open ──▶ closing ──▶ closed. `opening` and `closing`: the disk service may have it open. */
   readonly access: 'closed' | 'opening' | 'open' | 'closing';
   /** Number of the last unwrap; 0 before the first. */

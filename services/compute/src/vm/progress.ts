@@ -19,7 +19,7 @@ const during = (
 export const created =
   (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
   (vm: Vm): readonly VmEvent[] =>
-    vm.status === 'creating' && vm.work.id === workId
+    vm.status === 'creating' && vm.work.id === workId && vm.work.undo === undefined
       ? [{ type: 'VmCreated', opened, disks: vm.disks.map((disk) => begunWith(disk, opened)), at }]
       : [];
 
@@ -30,6 +30,14 @@ const begunWith = ({ disk, lun, isOs, deleteWithVm, sku }: PlannedDisk, opened: 
   deleteWithVm,
   sku: opened.find((one) => one.disk === disk)?.sku ?? sku,
 });
+
+/** A new machine comes to nothing, unless another process reported it as made already; what was made for it is still there. */
+export const undoCreation =
+  (at: Instant, workId: string, failure: Failure) =>
+  (vm: Vm): readonly VmEvent[] =>
+    vm.status === 'creating' && vm.work.id === workId && vm.work.undo === undefined
+      ? [{ type: 'VmCreationUndoing', failure, at }]
+      : [];
 
 /** A new machine came to nothing, and everything made for it is gone again. */
 export const creationFailed =

@@ -197,7 +197,9 @@ export const attachmentApi = (parts: {
       };
     },
     async detachDisk(request: DetachDiskRequest, call: Call): Promise<WireDisk> {
-      return show(await change(named(request.name), detach(clock.now(), machine(request.virtualMachine)), call));
+      const { name, virtualMachine, requestId } = request;
+      const decide = detach(clock.now(), machine(virtualMachine), requestId === '' ? undefined : requestId);
+      return show(await change(named(name), decide, call));
     },
     async beginAccess(request: BeginAccessRequest, { cause }: Call): Promise<BeginAccessResponse> {
       const name = named(request.name);

@@ -2,11 +2,12 @@ import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { diskClasses } from './classes.ts';
 import { attached, changed, type Decision, existing, refuseChanging, refuseUserAccess } from './decider.ts';
-import type { AccessLevel } from './events.ts';
+import type { AccessLevel, DiskEvent } from './events.ts';
 import type { ActiveDisk, Disk } from './state.ts';
 
 /**
- * Reserves the disk for a machine. The same request again decides nothing, also after a detach. Rules VM-07, VM-18.
+ * Reserves the disk for a machine. The same request again decides nothing, also after a detach, and neither does one that
+ * was given up. Rules VM-07, VM-18.
  * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING; INVALID_ARGUMENT
  *   OS_DISK_NOT_SUPPORTED (CMK-61)
  */
@@ -17,7 +18,7 @@ export const attach =
   ): Decision =>
   (disk) => {
     const active = existing(disk);
-    if (active.attachRequests.includes(wish.requestId)) return [];
+    if (active.attachRequests.includes(wish.requestId) || isGivenUp(active, wish.requestId)) return [];
     const { holder } = active;
     if (holder?.virtualMachine === wish.virtualMachine && holder.isOsDisk === wish.isOsDisk) return [];
     if (holder) throw attached(active, `the disk is attached to ${holder.virtualMachine}: detach it there first`);
@@ -103,11 +104,26 @@ export const close =
     return [{ type: 'DiskClosed', virtualMachine, isDeallocated, at }];
   };
 
-/** Frees the disk; one attached to another machine, or to none, is left alone. Rules VM-07, VM-18. */
+const isGivenUp = ({ attachesGivenUp = [] }: ActiveDisk, requestId: string): boolean =>
+  attachesGivenUp.includes(requestId);
+
+/**
+ * Frees the disk; one attached to another machine, or to none, is left alone. Rules VM-07, VM-18.
+ * @param requestId the attach that is given up with it; undefined: whichever it was. It may not have come yet, as two
+ *   processes may work on one machine, and then it attaches nothing; it may be long over, and then what a newer one
+ *   attached stays
+ */
 export const detach =
-  (at: Instant, virtualMachine: string): Decision =>
-  (disk) =>
-    existing(disk).holder?.virtualMachine === virtualMachine ? [{ type: 'DiskDetached', virtualMachine, at }] : [];
+  (at: Instant, virtualMachine: string, requestId?: string): Decision =>
+  (disk) => {
+    const active = existing(disk);
+    const { attachRequests, holder } = active;
+    const isHolder = holder?.virtualMachine === virtualMachine;
+    const freed: readonly DiskEvent[] = isHolder ? [{ type: 'DiskDetached', virtualMachine, at }] : [];
+    if (requestId === undefined || attachRequests.at(-1) === requestId) return freed;
+    if (attachRequests.includes(requestId) || isGivenUp(active, requestId)) return [];
+    return [...freed, { type: 'AttachGivenUp', virtualMachine, requestId, at }];
+  };
 
 /** Asks whether a user may have direct access. @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_CHANGING */
 export const accessible = (disk: Disk): ActiveDisk => {

@@ -90,6 +90,24 @@ describe('who holds a disk (VM-07, VM-18)', () => {
   test('a repeated attach request attaches nothing, also after a detach', () => {
     assert.deepEqual(attached(after(begun, made, attached, decider.detach(at, vm))), []);
   });
+  test('G5: an attach that was given up attaches nothing, whenever it arrives', () => {
+    const givenUp = after(begun, made, decider.detach(at, vm, 'r1'));
+    assert.deepEqual(attached(givenUp), []);
+    assert.deepEqual(decider.detach(at, vm, 'r1')(givenUp), [], 'a repeat');
+    const newer = decider.attach(at, { virtualMachine: vm, isOsDisk: false, requestId: 'r2' });
+    assert.deepEqual(types(newer(givenUp)), ['DiskAttached']);
+    assert.deepEqual(types(decider.detach(at, vm, 'r1')(after(begun, made, attached))), ['DiskDetached']);
+  });
+  test('G5: to give up an attach leaves alone what a newer one attached, and another machine', () => {
+    const newer = decider.attach(at, { virtualMachine: vm, isOsDisk: false, requestId: 'r2' });
+    const again = after(begun, made, attached, decider.detach(at, vm), newer);
+    assert.deepEqual(decider.detach(at, vm, 'r1')(again), []);
+    const givenUpBefore = after(begun, made, decider.detach(at, vm, 'r1'), newer);
+    assert.deepEqual(decider.detach(at, vm, 'r1')(givenUpBefore), []);
+    assert.deepEqual(types(decider.detach(at, vm, 'r2')(givenUpBefore)), ['DiskDetached']);
+    const others = decider.attach(at, { virtualMachine: otherVm, isOsDisk: false, requestId: 'r3' });
+    assert.deepEqual(types(decider.detach(at, vm, 'r1')(after(begun, made, others))), ['AttachGivenUp']);
+  });
   test('opening needs the attachment, and each open ends the one before', () => {
     assert.throws(() => opened(after(begun, made)), { reason: 'DISK_NOT_ATTACHED' });
     const again = decider.open(at, wishOf('2'), { attachEpoch: 2, accessEpoch: 9 });

@@ -60,6 +60,13 @@ export type DiskEvent =
       readonly at: Instant;
     }
   | { readonly type: 'DiskDetached'; readonly virtualMachine: string; readonly at: Instant }
+  /** An attach attaches nothing any more, should it still come: what it was for was undone. */
+  | {
+      readonly type: 'AttachGivenUp';
+      readonly virtualMachine: string;
+      readonly requestId: string;
+      readonly at: Instant;
+    }
   | {
       readonly type: 'AccessBegun';
       readonly attachEpoch: number;

@@ -44,6 +44,8 @@ export interface ActiveDisk extends DiskSpec, WrapRef {
   readonly changing: { readonly encryption: Encryption; readonly volumeId: string } | null;
   /** The newest attach requests, oldest first: a repeat attaches nothing, also after a detach. */
   readonly attachRequests: readonly string[];
+  /** The newest attach requests that were given up, oldest first: when they come, they attach nothing. */
+  readonly attachesGivenUp?: readonly string[];
 }
 
 /**
@@ -63,7 +65,7 @@ export type Disk =
   | ActiveDisk
   | (Omit<ActiveDisk, 'status'> & { readonly status: 'deleting' });
 
-/** Attach requests remembered: more than one machine's start repeats, few enough to stay small. */
+/** Attach requests remembered of each kind: more than one machine's start repeats, few enough to stay small. */
 const attachRequestsMax = 32;
 
 export const initial: Disk = { status: 'absent' };
@@ -115,6 +117,10 @@ const evolveActive = (
     }
     case 'DiskDetached':
       return { ...disk, holder: null, access: disk.access?.by === 'user' ? disk.access : null };
+    case 'AttachGivenUp': {
+      const attachesGivenUp = [...(disk.attachesGivenUp ?? []), event.requestId].slice(-attachRequestsMax);
+      return { ...disk, attachesGivenUp };
+    }
     case 'AccessBegun': {
       const { attachEpoch, tokenHash, level, expiresAt, accessEpoch } = event;
       return { ...disk, access: { by: 'user', attachEpoch, tokenHash, level, expiresAt }, attachEpoch, accessEpoch };
