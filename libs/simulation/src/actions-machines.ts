@@ -74,10 +74,12 @@ const createMachine: Action = {
     if (random.chance(0.5)) disks.push({ id: `${id}-data`, sku: random.pick(dataSkus), set: setOrNone() });
     const text = `${id} with ${disks.map(({ sku, set }) => `${sku} under ${set || 'the platform'}`).join(' and ')}`;
     await attempt(stage, 'vm.create', text, () =>
-      clients.compute.createVirtualMachine(
-        { parent: group, virtualMachineId: id, location, ...machineDisks(disks) },
-        { deadlineMs: 30_000 },
-      ),
+      clients.compute.createVirtualMachine({
+        parent: group,
+        virtualMachineId: id,
+        location,
+        ...machineDisks(disks),
+      }),
     );
   },
 };
@@ -96,7 +98,7 @@ const attachDisk: Action = {
     const used = new Set([...machine.disks.values()].filter(({ isOs }) => !isOs).map(({ lun }) => lun));
     const lun = [0, 1, 2, 3, 4, 5, 6, 7].find((one) => !used.has(one)) ?? 8;
     await attempt(stage, 'vm.attach', `${disk} to ${machine.name}`, () =>
-      clients.compute.attachDisk({ name: machine.name, disk, lun }, { deadlineMs: 30_000 }),
+      clients.compute.attachDisk({ name: machine.name, disk, lun }),
     );
   },
 };

@@ -61,7 +61,6 @@ export const playHistory = async (options: HistoryOptions): Promise<PlayedHistor
     await world.run(async () => {
       await openEstate(world);
       await act(stage, { ...usualPace, ...options.pace }, untilAction);
-      await stage.end();
       const { checkSettled, checkEnd } = stage.judge;
       const phases = [
         settle,

@@ -27,7 +27,7 @@ export interface Pace {
   readonly faults: number;
 }
 
-export const usualPace: Pace = { actions: 127, everyMs: 250, faults: 4 };
+export const usualPace: Pace = { actions: 125, everyMs: 200, faults: 4 };
 
 /** Part of the actions among which all faults begin: one that begins with the last of them has hardly anything to meet. */
 const faultsWithin = 0.75;
@@ -72,22 +72,27 @@ const calm = async ({ world, judge, isPatient }: Stage, leastMs: number, mostMs:
     await world.clock.sleep(waitMs);
     if (passedMs >= mostMs) return judge.checkSettled();
     if (await judge.isSettled()) return;
-    waitMs = Math.min(passedMs, mostMs - passedMs);
+    waitMs = Math.min(Math.max(passedMs, 1_000), mostMs - passedMs);
   }
 };
 
-/** Ends every fault, and waits for everything to settle. */
-export const settle = async (stage: Stage): Promise<void> => {
-  const { world, judge, log, truth } = stage;
+/** Ends every fault. */
+const heal = async ({ world, judge, log, truth }: Stage): Promise<void> => {
   truth.losses.setClock(() => world.faults.jumpClock('key-vault', 0));
   await world.faults.healAll();
   judge.heal();
   log.note('every fault is over');
   world.guests.slowToStart.clear();
   world.guests.slowToStop.clear();
+};
+
+/** Ends every fault under whatever is still under way, and waits for everything to settle. */
+export const settle = async (stage: Stage & { end(): Promise<void> }): Promise<void> => {
+  const { world, judge } = stage;
+  // Some wait until their deadline for answers that were lost; news of before, and refusals that lead to more, come meanwhile.
+  await Promise.all([stage.end(), heal(stage), world.clock.sleep(3_000)]);
   const { leaseTtlMs, stopMs } = judge.bounds;
-  // News of before, and refusals that lead to more, come within a few seconds.
-  await calm(stage, 3_000, leaseTtlMs + world.settings.authzTtlMs + stopMs);
+  await calm(stage, 0, leaseTtlMs + world.settings.authzTtlMs + stopMs);
 };
 
 /** Waits until whoever needs a key that was given back may use it. */
