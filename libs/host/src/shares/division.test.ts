@@ -19,6 +19,7 @@ const word = (
     ended?: string[];
     run?: string;
     stoodBy?: boolean;
+    standbyName?: string;
     now?: number;
   } = {},
 ): Division =>
@@ -31,6 +32,7 @@ const word = (
     silent: new Set([...(also.silent ?? []), ...(also.ended ?? [])]),
     ended: new Set(also.ended),
     stoodBy: also.stoodBy ?? false,
+    standbyName: also.standbyName,
     givenUp: new Set(also.givenUp),
     now: also.now ?? 0,
   });
@@ -133,6 +135,31 @@ test('a standby that begins to work takes the place of one that has ended, and i
   assert.deepEqual(word(leftBy(before, 'disk'), 'disk', { run: 'other', stoodBy: true }).gone, {}, 'it had left');
   const other: Division = { ...noDivision, gone: { x: 7 } };
   assert.deepEqual(word(other, 'disk', { stoodBy: true }).gone, { x: 7 }, 'and it is no new one');
+});
+
+test('whoever was replaced is missed by the name it stands by under, and not where it is back under that', () => {
+  const working = word(noDivision, 'disk', { run: 'first', standbyName: 'disk-0' });
+  const second = { run: 'second', stoodBy: true, standbyName: 'disk-1', now: 7 };
+  const taken = word(working, 'disk', second);
+  assert.deepEqual(taken.gone, { 'disk-0': 7 });
+  assert.deepEqual(word(taken, 'disk-0').gone, {}, 'it stands by again');
+  assert.deepEqual(
+    word(taken, 'disk', { standbyName: 'disk-0' }).gone,
+    {},
+    'or works again without having had to wait',
+  );
+  assert.deepEqual(
+    word(word(working, 'disk-0'), 'disk', second).gone,
+    {},
+    'it was back before the other began to work',
+  );
+  assert.deepEqual(
+    word(word(working, 'disk-0'), 'disk', { ...second, silent: ['disk-0'] }).gone,
+    { 'disk-0': 7 },
+    'nor is it back that is silent again',
+  );
+  const again = { ...second, run: 'first again', standbyName: 'disk-0' };
+  assert.deepEqual(word(working, 'disk', again).gone, {}, 'it is the same one, which had to wait for its own lock');
 });
 
 test('what an earlier release wrote has nobody gone', () => {

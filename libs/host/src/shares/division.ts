@@ -31,6 +31,8 @@ export interface Member {
   readonly kinds: readonly string[];
   /** When it gave it, in milliseconds since the epoch by its own clock. For people only; earlier releases write none. */
   readonly at?: number;
+  /** The name of its process while that stands by, where it has one. For people only; earlier releases write none. */
+  readonly standbyName?: string;
 }
 
 export const noDivision: Division = { members: {}, owners: {} };
@@ -50,6 +52,8 @@ export interface Word {
   readonly ended?: ReadonlySet<string>;
   /** Whether this process stood by until now: whoever worked under its name and has not left has ended, and is gone. */
   readonly stoodBy?: boolean;
+  /** The name of the process while it stands by, where it is the same each time it is started. */
+  readonly standbyName?: string | undefined;
   /** Now, in milliseconds since the epoch. */
   readonly now: number;
   /** Own shares on which nothing is done any more. */
@@ -86,11 +90,11 @@ export const sharesOf = ({ owners }: Division, me: string): readonly string[] =>
 
 /** The division after a replica said that it lives: silent members are out, and it has taken what it lacks of its part. */
 export const wordOf = (division: Division, word: Word): Division => {
-  const { me, run, beat, ttlMs, shares, silent, givenUp } = word;
+  const { me, run, beat, ttlMs, shares, silent, givenUp, standbyName } = word;
   const kinds = kindsIn(shares);
   const members = {
     ...without(division.members, (name) => silent.has(name)),
-    [me]: { run, beat, ttlMs, kinds, at: word.now },
+    [me]: { run, beat, ttlMs, kinds, at: word.now, ...(standbyName === undefined ? {} : { standbyName }) },
   };
   const owners = without(
     division.owners,
@@ -111,16 +115,27 @@ export const wordOf = (division: Division, word: Word): Division => {
 const goneMsMax = 86_400_000;
 
 /** Who is gone after that word. Whoever comes anew takes the place of the one that is gone longest. */
-const goneAfter = (
-  { members, gone = {} }: Division,
-  { me, run, ended = new Set(), stoodBy = false, now }: Word,
-): Record<string, number> => {
+const goneAfter = ({ members, gone = {} }: Division, word: Word): Record<string, number> => {
+  const { me, run, ended = new Set(), stoodBy = false, standbyName, now } = word;
   const isNew = !stoodBy && !(me in members) && !(me in gone);
   const [longest] = isNew ? Object.keys(gone).sort((a, b) => (gone[a] ?? 0) - (gone[b] ?? 0)) : [me];
-  const left = without(gone, (name, at) => name === longest || now - at > goneMsMax);
-  const before = stoodBy && members[me]?.run !== run ? members[me] : undefined;
-  const names = [...ended, ...(before === undefined ? [] : [`${me}-${before.run.slice(0, 8)}`])];
+  const isBack = (name: string): boolean => name === longest || name === standbyName;
+  const left = without(gone, (name, at) => isBack(name) || now - at > goneMsMax);
+  const replaced = stoodBy && members[me]?.run !== run ? replacedBy(members, word) : undefined;
+  const names = replaced === undefined ? [...ended] : [...ended, replaced];
   return { ...left, ...Object.fromEntries(names.map((name) => [name, now])) };
+};
+
+/**
+ * As whom the process is missed whose place a standby takes; undefined where it is back: as this very process, or standing by
+ * already. Otherwise it is when it stands by again.
+ */
+const replacedBy = (members: Division['members'], { me, silent, standbyName: own }: Word): string | undefined => {
+  const before = members[me];
+  if (before === undefined) return undefined;
+  const { run, standbyName: name = `${me}-${run.slice(0, 8)}` } = before;
+  const isBack = name === own || (name in members && !silent.has(name));
+  return isBack ? undefined : name;
 };
 
 /**

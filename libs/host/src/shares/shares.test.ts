@@ -16,10 +16,18 @@ const makeWorld = () => {
   let mostAtOnce = 0;
   let processes = 0;
   /** @param lingersMs how long work goes on after it was told to end */
-  const start = (replica: string, { over = store as EventStore, on = clock as VirtualClock, lingersMs = 0 } = {}) => {
+  const start = (
+    replica: string,
+    {
+      over = store as EventStore,
+      on = clock as VirtualClock,
+      lingersMs = 0,
+      standbyName = undefined as string | undefined,
+    } = {},
+  ) => {
     processes += 1;
     const process = `${replica} (${processes})`;
-    const shares = openShares({ store: over, clock: on, log, replica, process, ttlMs });
+    const shares = openShares({ store: over, clock: on, log, replica, standbyName, process, ttlMs });
     const stopping = new AbortController();
     for (const share of all) {
       shares.keep(share, async (signal) => {
@@ -276,6 +284,37 @@ test('a standby is known while it waits; it works under the name of the one that
   const running = standby.run(stopping.signal);
   await clock.until(() => works.size === 1, ttlMs / 4);
   assert.deepEqual(await names(), ['a working', 'a-a (1) gone']);
+  stopping.abort();
+  await clock.drive(running);
+});
+
+test('one that has a name to stand by under is gone under that when it is replaced, until it stands by again', async () => {
+  const { clock, store, start, mortalStore } = makeWorld();
+  const mortal = mortalStore();
+  const first = start('a', { over: mortal.over, standbyName: 'a-0' });
+  await clock.until(() => first.works() === 8);
+  mortal.die();
+  const log = logger({ service: 'test', clock, write: () => undefined });
+  const standby = (process: string, standbyName: string) =>
+    openShares({ store, clock, log, replica: 'a', standbyName, process, ttlMs });
+  const second = standby('second', 'a-1');
+  second.keep('work/0', (signal) => clock.sleep(1_000_000, signal));
+  const locked = new AbortController();
+  const waiting = second.standBy(locked.signal);
+  const names = async () => (await second.replicas()).map(({ name, state }) => `${name} ${state}`);
+  await clock.pass(ttlMs);
+  locked.abort();
+  await clock.drive(waiting);
+  const stopping = new AbortController();
+  const running = second.run(stopping.signal);
+  await clock.pass(ttlMs);
+  assert.deepEqual(await names(), ['a working', 'a-0 gone']);
+  const again = new AbortController();
+  const back = standby('first again', 'a-0').standBy(again.signal);
+  await clock.pass(ttlMs);
+  assert.deepEqual(await names(), ['a working', 'a-0 standby']);
+  again.abort();
+  await clock.drive(back);
   stopping.abort();
   await clock.drive(running);
 });

@@ -187,7 +187,7 @@ export const openShares = (parts: {
       const now = clock.now();
       const stoodBy = hasStoodBy && end === undefined;
       const ended = endedIn(silent);
-      return wordOf(before, { me, run, beat, ttlMs, shares, silent, ended, stoodBy, givenUp, now });
+      return wordOf(before, { me, run, beat, ttlMs, shares, silent, ended, stoodBy, standbyName, givenUp, now });
     });
     if (division === undefined) return false;
     givenUp.clear();
