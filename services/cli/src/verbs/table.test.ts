@@ -104,7 +104,8 @@ test('what makes something new each time has an id of the request: a flag, and a
     const flag = flagsOf(methodOf(verb.definition, verb.method).request, verb).find(
       ({ name }) => name === 'request-id',
     );
-    assert.ok(flag?.isFresh, `${verb.noun} ${verb.verb}`);
+    // A detach makes nothing: it names the request of an attach that is given up, and with a new one it would detach nothing.
+    assert.equal(flag?.isFresh, verb.method !== 'DetachDisk', `${verb.noun} ${verb.verb}`);
   }
 });
 
