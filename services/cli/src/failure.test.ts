@@ -129,8 +129,25 @@ test('missing rights name the way to give them', () => {
     disk_encryption_set: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1',
   });
   const hint = failureOf(passedOn, trace, names).hint ?? '';
-  assert.match(hint, /vault grant kv1 --principal set:\S*des1 --permissions get,wrap-key,unwrap-key/);
-  assert.match(hint, /role assign set:\S*des1 keyVaultCryptoServiceEncryptionUser --scope/);
+  assert.match(
+    hint,
+    /^in a vault with access policies interlock vault grant kv1 --principal set:\S*des1 --permissions get,wrap-key,unwrap-key/,
+  );
+  assert.match(
+    hint,
+    /; in one with role assignments \(interlock vault show kv1 .*\) interlock role assign set:\S*des1 keyVaultCryptoServiceEncryptionUser --scope /,
+  );
+});
+
+test('CMK-37: a set whose identity is gone is given another one, and that its grant', () => {
+  const refused = new Rejection('FAILED_PRECONDITION', 'IDENTITY_DELETED', '', {
+    key_version: key,
+    disk_encryption_set: 'subscriptions/local/resourceGroups/g/diskEncryptionSets/des1',
+    principal: 'principals/of-before',
+  });
+  const hint = failureOf(refused, trace, names).hint ?? '';
+  assert.match(hint, /^interlock set update des1 --identity-type system-assigned /);
+  assert.match(hint, /then .* interlock vault grant kv1 --principal set:des1 .* interlock role assign set:des1 /);
 });
 
 test('what is not there says how to see what is, and in which group it was looked for', () => {

@@ -38,7 +38,7 @@ export function hintFor(reason: string, facts: Facts, short: (name: string) => s
     KEY_VERSION_NOT_FOUND: `interlock key versions ${key}`,
     VAULT_DELETED: `interlock vault recover ${vault}; roles given on it are gone and must be given again, access policies come back`,
     ACCESS_DENIED: accessHint(facts, vault, set),
-    IDENTITY_DELETED: 'the identity of the set is gone: put the disks under another set',
+    IDENTITY_DELETED: `interlock set update ${set} --identity-type system-assigned gives the set a new identity, which may do nothing yet; then ${grantHint(vault, set === '<set>' ? set : `set:${set}`)}`,
     KEY_VAULT_UNREACHABLE: 'try again; interlock status shows whether the key vault serves',
     KEY_VAULT_ON_HOLD: `look at what was restored (interlock hold show, interlock key list ${vault}), then interlock hold confirm ${facts.hold ?? '<hold>'}`,
     THROTTLED: 'try again in a moment',
@@ -99,7 +99,7 @@ const ofOneSet: Facts = {
 
 /**
  * By which of its ways a right can be given depends on what was missing: a permission on keys, or an action. Where neither
- * is said (a disk or machine passes on what its vault said) both are named: a policy counts for nothing in a vault with roles.
+ * is said (a disk or machine passes on what its vault said) both are named, each with the vaults it counts in.
  */
 function accessHint({ permission, action, principal, scope, rpc }: Facts, vault: string, set: string): string {
   const who = principal?.replace('principals/', '') ?? (set === '<set>' ? '<principal>' : `set:${set}`);
@@ -107,9 +107,14 @@ function accessHint({ permission, action, principal, scope, rpc }: Facts, vault:
   const ofOne = action === 'compute/diskEncryptionSets/read' && scope === '/' ? (ofOneSet[rpc ?? ''] ?? '') : '';
   if (action !== undefined)
     return `${ofOne}the right ${action} is missing; who may give roles there gives it: interlock role assign ${who} ${roleWith(action)} --scope ${scope ?? '<scope>'} (interlock role list shows them all)`;
-  const rights = permission?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`) ?? 'get,wrap-key,unwrap-key';
-  const missing = permission === undefined ? '' : `the permission ${permission} is missing: `;
-  const policy = `${missing}interlock vault grant ${vault} --principal ${who} --permissions ${rights} --add (without --add that is all it may do then)`;
-  if (permission !== undefined) return policy;
-  return `${policy}; in a vault with role assignments (interlock vault show ${vault}) instead interlock role assign ${who} keyVaultCryptoServiceEncryptionUser --scope <the vault's scope>`;
+  if (permission === undefined) return grantHint(vault, who);
+  const rights = permission.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  return `the permission ${permission} is missing: ${policyHint(vault, who, rights)}`;
 }
+
+const policyHint = (vault: string, who: string, rights: string): string =>
+  `interlock vault grant ${vault} --principal ${who} --permissions ${rights} --add (without --add that is all it may do then)`;
+
+/** How a set gets the use of the keys of a vault whose permission model is not known: what belongs to the other does nothing. */
+const grantHint = (vault: string, who: string): string =>
+  `in a vault with access policies ${policyHint(vault, who, 'get,wrap-key,unwrap-key')}; in one with role assignments (interlock vault show ${vault} says which it is) interlock role assign ${who} keyVaultCryptoServiceEncryptionUser --scope <its resource group>/vaults/${vault}`;

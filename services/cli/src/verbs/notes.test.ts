@@ -138,7 +138,7 @@ test('CMK-05: a set that cannot use its key says what it lacks, and the command 
   assert.match(what ?? '', /^it cannot use kv1\/k1\/\S*1: ACCESS_DENIED$/);
   assert.match(
     hint ?? '',
-    /^hint: interlock vault grant kv1 --principal set:des1 --permissions get,wrap-key,unwrap-key/,
+    /^hint: in a vault with access policies interlock vault grant kv1 --principal set:des1 --permissions get,wrap-key,unwrap-key/,
   );
   assert.equal(lostNote({ name: set, keyAccess: access('AVAILABLE') }, {}, short), undefined);
 });
