@@ -68,7 +68,7 @@ export const assemble: Assemble<IdentitySettings> = async ({
 
   const judge = permissions({ principals, assignments, subscriptions });
   const check: Authorizer = (principal, action, scope) => judge(principal.id, action, scope);
-  const tokens = tokenApi({ clock, principals, ring, issue: tokenIssuer({ ring, clock, issuer, lifetimes }) });
+  const tokens = tokenApi({ clock, store, principals, ring, issue: tokenIssuer({ ring, clock, issuer, lifetimes }) });
 
   const tenantOf = async (principal: string): Promise<string> => {
     const { state } = await principals.load(names.principal.parse(principal, 'principal').principal);

@@ -4,9 +4,9 @@ import type {
   RotateSigningKeyRequest,
   SigningKey as WireSigningKey,
 } from '@interlock/contracts/interlock/identity/v1/token.ts';
-import { type Category, Rejection } from '@interlock/event-store';
+import { type Category, type EventStore, Rejection } from '@interlock/event-store';
 import { type Call, names } from '@interlock/rpc';
-import type { Clock } from '@interlock/runtime';
+import { type Clock, traceIdOf } from '@interlock/runtime';
 import { hasSecret, type Principal } from './principal/decider.ts';
 import type { PrincipalEvent } from './principal/events.ts';
 import { principalNotFound } from './principal/wire.ts';
@@ -17,14 +17,32 @@ import { hashSecret, type TokenIssuer } from './tokens.ts';
 /** Tokens and the keys that sign them: request in, token out. */
 export const tokenApi = (parts: {
   readonly clock: Clock;
+  readonly store: Pick<EventStore, 'read'>;
   readonly principals: Category<Principal, PrincipalEvent>;
   readonly ring: KeyRing;
   readonly issue: TokenIssuer;
 }) => {
-  const { clock, principals, ring, issue } = parts;
+  const { clock, store, principals, ring, issue } = parts;
   const answer = async (id: string, principal: Extract<Principal, { status: 'active' }>, audience: string) => {
     const { token, expireTime } = await issue({ id, ...principal }, audience);
     return { accessToken: token, tokenType: 'Bearer', expireTime: new Date(expireTime) };
+  };
+  /** Since when, and by the trace of the deletion, so that whoever is refused knows what to look for (G10). */
+  const identityDeleted = async (id: string, { deletedAt }: Extract<Principal, { status: 'deleted' }>) => {
+    const principal = `principals/${id}`;
+    // Nothing follows a deletion.
+    const traceparent = (await store.read(`principal-${id}`)).at(-1)?.cause.traceparent;
+    const traceId = traceparent && traceIdOf(traceparent);
+    return new Rejection(
+      'FAILED_PRECONDITION',
+      'IDENTITY_DELETED',
+      `${principal} is deleted: its resource has no identity`,
+      {
+        principal,
+        since: new Date(deletedAt).toISOString(),
+        ...(traceparent && traceId ? { trace_id: traceId, traceparent } : {}),
+      },
+    );
   };
 
   return {
@@ -46,14 +64,7 @@ export const tokenApi = (parts: {
       const { state } = await principals.load(id);
       // Not made yet is no loss: its resource has stored the name and makes it next.
       if (state.status === 'absent') throw principalNotFound(id);
-      if (state.status === 'deleted') {
-        throw new Rejection(
-          'FAILED_PRECONDITION',
-          'IDENTITY_DELETED',
-          `${principal} is deleted: its resource has no identity`,
-          { principal },
-        );
-      }
+      if (state.status === 'deleted') throw await identityDeleted(id, state);
       if (state.principalType !== 'managed_identity') {
         throw new Rejection(
           'FAILED_PRECONDITION',
