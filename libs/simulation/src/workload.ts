@@ -21,13 +21,16 @@ import { attempt, type Stage } from './workload-stage.ts';
 export interface Pace {
   /** Actions begun, I/O of guests among them, before everything is brought to its end, which takes some 80 more. */
   readonly actions: number;
-  /** Mean time between two of them, in milliseconds. */
+  /** Mean time between two of them, in milliseconds; of one history as much as two fifths less or more. */
   readonly everyMs: number;
   /** Faults begun. */
   readonly faults: number;
 }
 
-export const usualPace: Pace = { actions: 125, everyMs: 200, faults: 4 };
+export const usualPace: Pace = { actions: 125, everyMs: 210, faults: 4 };
+
+/** Time between two looks at everything while nothing is begun, in milliseconds. */
+const lookMs = 250;
 
 /** Part of the actions among which all faults begin: one that begins with the last of them has hardly anything to meet. */
 const faultsWithin = 0.75;
@@ -48,6 +51,8 @@ export const act = async (stage: Stage, pace: Pace, untilAction: number): Promis
   const strikes = new Set<number>();
   const lastStrike = Math.ceil(pace.actions * faultsWithin);
   while (strikes.size < Math.min(pace.faults, pace.actions / 2)) strikes.add(random.int(lastStrike));
+  // What goes wrong at once needs little time between two actions; what outlasts a lease needs much of it.
+  const everyMs = pace.everyMs * (0.6 + 0.8 * world.random.fork('pace').fraction());
   // Each history sees at least one revocation that its faults may meet.
   const certain = 20 + random.int(60);
   for (let step = 0; log.actions.length < Math.min(pace.actions, untilAction); step += 1) {
@@ -56,7 +61,7 @@ export const act = async (stage: Stage, pace: Pace, untilAction: number): Promis
     if (step === certain) stage.begin(() => revokeForAWhile(stage));
     const { run } = pickByWeight(stage, actions);
     stage.begin(() => run(stage));
-    await world.clock.sleep(-Math.log(1 - random.fraction()) * pace.everyMs);
+    await world.clock.sleep(-Math.log(1 - random.fraction()) * everyMs);
     judge.check();
     if (log.violation) return;
   }
@@ -86,11 +91,19 @@ const heal = async ({ world, judge, log, truth }: Stage): Promise<void> => {
   world.guests.slowToStop.clear();
 };
 
+/** Lets time pass, and looks at everything again and again meanwhile. */
+const watch = async ({ world, judge, log }: Stage, forMs: number): Promise<void> => {
+  for (let leftMs = forMs; leftMs > 0 && !log.violation; leftMs -= lookMs) {
+    await world.clock.sleep(Math.min(lookMs, leftMs));
+    judge.check();
+  }
+};
+
 /** Ends every fault under whatever is still under way, and waits for everything to settle. */
 export const settle = async (stage: Stage & { end(): Promise<void> }): Promise<void> => {
   const { world, judge } = stage;
   // Some wait until their deadline for answers that were lost; news of before, and refusals that lead to more, come meanwhile.
-  await Promise.all([stage.end(), heal(stage), world.clock.sleep(3_000)]);
+  await Promise.all([stage.end(), heal(stage), watch(stage, 3_000)]);
   const { leaseTtlMs, stopMs } = judge.bounds;
   await calm(stage, 0, leaseTtlMs + world.settings.authzTtlMs + stopMs);
 };
