@@ -97,7 +97,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     definition: ComputeServiceDefinition,
     implementation: {
       ...vmApi({ store, vms, clock, log, engine, authorize, subscriptions, plan, dataDisksMax }),
-      ...readApi({ store, vms }),
+      ...readApi({ store, vms, losses }),
       ...accessLossApi({ stops, lost, losses, returns, clock }),
       ...impactApi({ vms }),
     },

@@ -76,6 +76,53 @@ promised('CMK-120, CMK-125: what a host reports behind the word that its loss is
   assert.deepEqual([powerState, stopReason?.reason, keyReturned], ['STOPPED', 'ACCESS_DENIED', true]);
 });
 
+for (const first of ['wanted', 'usual'] as const) {
+  for (const firstBack of ['wanted', 'usual'] as const) {
+    promised(
+      `autoRestart: of two keys lost at once, the ${first} first, the ${firstBack} back first, one set that wants it is enough`,
+      async () => {
+        const sets = { wanted: fleet.newSet(), usual: fleet.newSet() };
+        await wantRestarts(sets.wanted);
+        const { name } = await fleet.running(['PREMIUM_SSD', sets.wanted], ['STANDARD_SSD', sets.usual]);
+        const second = first === 'wanted' ? 'usual' : 'wanted';
+        await fleet.lose(sets[first]);
+        await fleet.settled(name, 'STOPPED');
+        await fleet.lose(sets[second]);
+        await quiet();
+        await fleet.restore(sets[firstBack]);
+        await quiet();
+        const { powerState, keyReturned } = await fleet.get(name);
+        assert.deepEqual([powerState, keyReturned], ['STOPPED', false], 'the other key is lost');
+        await fleet.restore(sets[firstBack === 'wanted' ? 'usual' : 'wanted']);
+        await fleet.settled(name, 'RUNNING');
+        await quiet();
+        assert.equal(fleet.startsOf(name), 2);
+      },
+    );
+  }
+}
+
+promised('CMK-125: a key lost and back once another one’s return left a machine off starts nothing', async () => {
+  const [wanted, usual] = [fleet.newSet(), fleet.newSet()];
+  await wantRestarts(wanted);
+  const { name } = await fleet.running(['PREMIUM_SSD', usual], ['STANDARD_SSD', wanted]);
+  await fleet.lose(usual);
+  await fleet.settled(name, 'STOPPED');
+  await fleet.restore(usual);
+  await quiet();
+  await fleet.lose(wanted);
+  await quiet();
+  const { keyReturned, nextStartLosses } = await fleet.get(name);
+  assert.equal(keyReturned, false, 'its next start would fail');
+  assert.deepEqual(
+    nextStartLosses.map(({ diskEncryptionSet, reason }) => [diskEncryptionSet, reason]),
+    [[wanted, 'KEY_DISABLED']],
+  );
+  await fleet.restore(wanted);
+  await quiet();
+  assert.deepEqual([(await fleet.get(name)).powerState, (await fleet.get(name)).keyReturned], ['STOPPED', true]);
+});
+
 promised('autoRestart: turned on after the key came back it starts nothing: that return is over', async () => {
   const set = fleet.newSet();
   const { name } = await fleet.running(['PREMIUM_SSD', set]);

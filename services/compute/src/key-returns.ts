@@ -23,6 +23,8 @@ export interface KeyReturns {
 
 /** One way back, and what it says about a machine. */
 interface WayBack {
+  /** Whose key it is. */
+  readonly set: string;
   /** Keys of the machine's disks that it does not say anything about. */
   readonly others: (machine: Machine) => readonly KeyOfSet[];
   readonly decide: (at: Instant, restart: Restart | undefined) => (vm: Vm) => readonly VmEvent[];
@@ -41,19 +43,29 @@ export const keyReturns = (parts: {
 }): KeyReturns => {
   const { vms, losses, options, clock, random, begun, closing } = parts;
 
-  /** How these machines are to be started again; one that is not named stays off (CMK-125). */
+  const wantsRestart = async (sets: readonly string[], known: Map<string, boolean>): Promise<boolean> => {
+    for (const set of sets) {
+      if (!known.has(set)) known.set(set, (await options.of(set)).autoRestart);
+      if (known.get(set) === true) return true;
+    }
+    return false;
+  };
+
+  /**
+   * How these machines are to be started again; one that is not named stays off (CMK-125). Of several keys lost at once any
+   * may have stopped a machine, so it starts where the set of any of them wants it: of the one that stopped it, of the one that
+   * is back now, or of one that was back before and left the start owing.
+   */
   const restartsOf = async (
     machines: readonly Loaded<Vm>[],
     way: WayBack,
     cause: Cause,
   ): Promise<ReadonlyMap<string, Restart>> => {
     const restarts = new Map<string, Restart>();
-    const wanted = new Map<string, boolean>();
+    const known = new Map<string, boolean>();
     for (const { id, state } of machines) {
       if (state.status !== 'active' || state.stopReason === undefined || !isHeldByKey(state)) continue;
-      const { set } = state.stopReason;
-      if (!wanted.has(set)) wanted.set(set, (await options.of(set)).autoRestart);
-      if (wanted.get(set) !== true) continue;
+      if (state.owesStart !== true && !(await wantsRestart([state.stopReason.set, way.set], known))) continue;
       const isClear = !(await losses.anyLost(way.others(state)));
       const work = { ...cause, id: random.uuid(), kind: 'start', at: clock.now(), caller: 'system:compute' } as const;
       restarts.set(id, { work, isClear });
@@ -93,6 +105,7 @@ export const keyReturns = (parts: {
       const isOther = (disk: KeyOfSet): boolean =>
         disk.set !== '' && !(disk.set === key.set && disk.keyVersion === key.keyVersion);
       const way: WayBack = {
+        set: key.set,
         others: ({ disks }) => disks.filter(isOther),
         decide: (at, restart) => keyAccessReturned(at, key, restart),
       };
@@ -107,6 +120,7 @@ export const keyReturns = (parts: {
     async moved(changed, cause) {
       // The key it is under now may be lost by now as well.
       const way: WayBack = {
+        set: changed.set,
         others: ({ disks }) => disks.map((disk) => underKey(disk, changed)).filter(({ set }) => set !== ''),
         decide: (at, restart) => diskKeyReplaced(at, changed, restart),
       };

@@ -167,7 +167,8 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
     case 'NextStartBlocked': {
       const [first] = event.blocked;
       if (!first) return [];
-      const properties = { ...keyProperties(first, event.blocked), ...runsOn };
+      const isOn = vm.status === 'active' && vm.power === 'running';
+      const properties = { ...keyProperties(first, event.blocked), ...(isOn ? runsOn : {}) };
       return [
         {
           operation: 'keyStop',

@@ -52,12 +52,13 @@ test('CMK-102, VM-49: a machine with only ultra disks under the lost key goes on
   assert.deepEqual(stop(running([os, ultra, other])), []);
 });
 
+const shownAs = (events: readonly VmEvent[]) => vmOnWire({ id: vm, state: fold(events), version: 1 });
+
 test('CMK-102, VM-49: a machine that goes on with ultra disks says what its next start will fail for, once for one loss', () => {
   const note = (history: readonly VmEvent[], changes: Partial<LossTerms> = {}) =>
     applyKeyLoss(terms(changes))(fold(history));
   const history = running([os, ultra, other]);
   const noted = [...history, ...note(history)];
-  const shownAs = (events: readonly VmEvent[]) => vmOnWire({ id: vm, state: fold(events), version: 1 });
   const { powerState, provisioningState, nextStartLosses } = shownAs(noted);
   assert.deepEqual([powerState, provisioningState], ['RUNNING', 'SUCCEEDED']);
   assert.deepEqual(
@@ -108,7 +109,33 @@ test('CMK-102: what the next start will fail for is known on when the machine is
   const lost = [...noted, ...stop(noted)];
   assert.deepEqual(blocked(lost), [data.disk, ultra.disk]);
   const shownLost = vmOnWire({ id: vm, state: fold(lost), version: 1 });
-  assert.deepEqual([shownLost.stopReason?.disk, shownLost.nextStartLosses], [data.disk, []]);
+  assert.deepEqual(
+    [shownLost.stopReason?.disk, shownLost.nextStartLosses.map(({ disk: name }) => name)],
+    [data.disk, [ultra.disk]],
+  );
+});
+
+test('CMK-125: a machine that a lost key holds back says so of another one too, and of no key twice', () => {
+  const other = disk('other', 2, 'STANDARD_SSD', 'second');
+  const history = running([os, data, other]);
+  const lost = [...history, ...stop(history)];
+  const again = (events: readonly VmEvent[], set: string, accessEpoch: number) =>
+    applyKeyLoss(terms({ loss: lossOf(set, accessEpoch) }))(fold(events));
+  const [noted, ...rest] = again(lost, 'second', 9);
+  assert.ok(noted?.type === 'NextStartBlocked' && rest.length === 0);
+  assert.deepEqual(
+    noted.blocked.map(({ disk: name }) => name),
+    [other.disk],
+  );
+  const held = [...lost, noted];
+  for (const set of ['des', 'second']) assert.deepEqual(again(held, set, 11), []);
+  const key = { set: setOf('des'), keyVersion: version1 };
+  const back = [...held, ...keyAccessReturned(at, key)(fold(held))];
+  assert.equal(shownAs(back).keyReturned, false, 'the other one is still lost');
+  assert.equal(shownAs(back).nextStartLosses[0]?.disk, other.disk);
+  const all = [...back, ...keyAccessReturned(at, { ...key, set: setOf('second') })(fold(back))];
+  assert.deepEqual([shownAs(all).keyReturned, shownAs(all).nextStartLosses], [true, []]);
+  assert.deepEqual(again(all, 'second', 12), [], 'nothing holds it back any more: what is lost now is looked up');
 });
 
 test('CMK-103, VM-50: with an ultra and another disk it stops, and only the other shows the error', () => {

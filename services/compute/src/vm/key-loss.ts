@@ -1,6 +1,7 @@
 import type { Instant } from '@interlock/runtime';
 import { isPinned, isStoppedByLoss, type Machine, type Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
+import { isHeldByKey } from './key-return.ts';
 import { isOutage, lossMessage, statusOf } from './loss-words.ts';
 import type { Failure, KeyLoss, VmDisk, Work } from './machine.ts';
 
@@ -62,7 +63,7 @@ export const stopForLostDisks =
 
 /**
  * What a loss does to any machine: it stops one that runs, says to one that an outage stopped what was behind that, and to
- * one that goes on with ultra disks what its next start will fail for.
+ * one that goes on with ultra disks, or that another lost key has stopped, what its next start will fail for.
  */
 export const applyKeyLoss =
   (terms: LossTerms) =>
@@ -70,7 +71,26 @@ export const applyKeyLoss =
     const stopping = stopForKeyLoss(terms)(vm);
     if (stopping.length > 0) return stopping;
     const explained = explainOutage(terms.loss, terms.work.at)(vm);
-    return explained.length > 0 ? explained : blockNextStart(terms)(vm);
+    if (explained.length > 0) return explained;
+    return vm.status === 'active' && vm.power === 'running' ? blockNextStart(terms)(vm) : holdBack(terms)(vm);
+  };
+
+/**
+ * Notes the loss at a machine that another lost key has stopped and still holds back: it is not back with that key alone, and
+ * starts by itself once all are where one of their sets wants it. Of several keys lost at once any may have stopped it. What
+ * the machine says of a key stays as it is: a fleet that is off does not change with every further loss (CMK-114).
+ */
+const holdBack =
+  ({ loss, work, isUnder, isOver = false }: LossTerms) =>
+  (vm: Vm): readonly VmEvent[] => {
+    if (isOver || vm.status !== 'active' || vm.blocked.length === 0 || !isHeldByKey(vm)) return [];
+    if (vm.blocked.some(({ set, keyVersion }) => set === loss.set && keyVersion === loss.keyVersion)) return [];
+    const isKept = ({ disk, phase }: VmDisk): boolean =>
+      phase === 'attached' && !vm.blocked.some((known) => known.disk === disk);
+    const blocked = vm.disks
+      .filter((disk) => disk.set === loss.set && isKept(disk) && (isUnder === undefined || isUnder(disk)))
+      .map(({ disk }): KeyLoss => ({ ...loss, disk }));
+    return blocked.length === 0 ? [] : [{ type: 'NextStartBlocked', id: work.id, blocked, at: work.at }];
   };
 
 /**

@@ -9,6 +9,8 @@ import type {
 import type { Category, EventStore, Loaded } from '@interlock/event-store';
 import { type Call, names, pageOf, pageToken } from '@interlock/rpc';
 import { changesOf } from '../changes.ts';
+import type { Losses } from '../losses.ts';
+import { standingLosses } from '../standing-losses.ts';
 import { activityLogOf } from './activity-log.ts';
 import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
@@ -20,8 +22,12 @@ import { powerOf, shown, vmOnWire } from './wire.ts';
 const pageSizeDefault = 100;
 
 /** What people see of machines. Never needs a key (CMK-109). */
-export const readApi = (parts: { readonly store: EventStore; readonly vms: Category<Vm, VmEvent> }) => {
-  const { store, vms } = parts;
+export const readApi = (parts: {
+  readonly store: EventStore;
+  readonly vms: Category<Vm, VmEvent>;
+  readonly losses: Pick<Losses, 'of'>;
+}) => {
+  const { store, vms, losses } = parts;
   const load = (name: string): Promise<Loaded<Vm>> => {
     names.virtualMachine.parse(name, 'name');
     return vms.load(name);
@@ -29,9 +35,12 @@ export const readApi = (parts: { readonly store: EventStore; readonly vms: Categ
   const page = (request: { readonly pageSize: number; readonly pageToken: string }) =>
     pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
 
+  const shownOne = async (loaded: Loaded<Vm>): Promise<VirtualMachine> =>
+    vmOnWire(loaded, (await standingLosses(losses, [loaded]))(loaded));
+
   return {
     async getVirtualMachine({ name }: GetVirtualMachineRequest) {
-      return vmOnWire(await load(name));
+      return shownOne(await load(name));
     },
     async listVirtualMachines(request: ListVirtualMachinesRequest) {
       const prefix = prefixOf(request.parent);
@@ -45,8 +54,11 @@ export const readApi = (parts: { readonly store: EventStore; readonly vms: Categ
         found.push(...items.filter(isAsked));
         after = next;
       } while (after !== undefined && found.length < limit);
-      const onWire = (loaded: Loaded<Vm>): VirtualMachine =>
-        request.view === 'FULL' ? { ...vmOnWire(loaded), instanceView: instanceViewOf(loaded) } : vmOnWire(loaded);
+      const standing = await standingLosses(losses, found);
+      const onWire = (loaded: Loaded<Vm>): VirtualMachine => ({
+        ...vmOnWire(loaded, standing(loaded)),
+        ...(request.view === 'FULL' ? { instanceView: instanceViewOf(loaded) } : {}),
+      });
       return { virtualMachines: found.map(onWire), nextPageToken: pageToken(after) };
     },
     async getInstanceView({ name }: GetInstanceViewRequest) {
@@ -65,7 +77,7 @@ export const readApi = (parts: { readonly store: EventStore; readonly vms: Categ
       vmOnWire(await load(name));
       for await (const loaded of changesOf(parts, name, signal)) {
         if (loaded.state.status !== 'creating' && loaded.state.status !== 'active') return;
-        yield vmOnWire(loaded);
+        yield await shownOne(loaded);
       }
     },
   };

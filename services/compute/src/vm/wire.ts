@@ -21,8 +21,12 @@ export const shown = ({ id, state }: Loaded<Vm>): Shown => {
   throw notFound(id);
 };
 
-/** A machine as the API shows it, without its instance view. @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND */
-export const vmOnWire = (loaded: Loaded<Vm>): VirtualMachine => {
+/**
+ * A machine as the API shows it, without its instance view.
+ * @param standing what is known to be lost of the keys of its disks, while it is off
+ * @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND
+ */
+export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []): VirtualMachine => {
   const vm = shown(loaded);
   const { location, ultraSsdEnabled, workload } = vm.wish;
   const visible = vm.status === 'active' ? vm.disks.filter(isVisible) : vm.disks;
@@ -43,8 +47,8 @@ export const vmOnWire = (loaded: Loaded<Vm>): VirtualMachine => {
     stopCause: stopCauseOf(active),
     ...(active?.stopReason === undefined && active?.failure?.loss === undefined
       ? {}
-      : { keyReturned: active.blocked.length === 0 }),
-    nextStartLosses: (active === undefined ? [] : unshownLosses(active)).map(lossOnWire),
+      : { keyReturned: active.blocked.length === 0 && standing.length === 0 }),
+    nextStartLosses: (active === undefined ? [] : unshownLosses(active, standing)).map(lossOnWire),
     ...(active?.failure === undefined ? {} : { failure: failureOnWire(active.failure) }),
     ...(active?.startedAt === undefined ? {} : { startTime: new Date(active.startedAt) }),
     ...(active?.stoppedAt === undefined ? {} : { stopTime: new Date(active.stoppedAt) }),
@@ -53,8 +57,16 @@ export const vmOnWire = (loaded: Loaded<Vm>): VirtualMachine => {
 };
 
 /** What is in the way of a start, where the machine does not say so already as the reason why it is off. */
-const unshownLosses = ({ power, blocked, stopReason, failure }: Machine): Machine['blocked'] =>
-  power === 'running' || (stopReason === undefined && failure?.loss === undefined) ? blocked : [];
+const unshownLosses = (
+  { power, blocked, stopReason, failure }: Machine,
+  standing: readonly KeyLoss[],
+): readonly KeyLoss[] => {
+  if (power === 'running') return blocked;
+  const isShown = ({ set, keyVersion }: KeyLoss): boolean =>
+    [stopReason, failure?.loss].some((shown) => shown?.set === set && shown.keyVersion === keyVersion);
+  const others = standing.filter(({ disk }) => !blocked.some((known) => known.disk === disk));
+  return [...blocked, ...others].filter((loss) => !isShown(loss));
+};
 
 /** What a stop left half attached is not the machine's any more. */
 const isVisible = ({ phase, access }: VmDisk): boolean => phase === 'attached' || access !== 'closing';
