@@ -179,7 +179,17 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'managedBy',
     'set:encryption.diskEncryptionSet',
   ],
-  'interlock.disk.v1.Snapshot': ['name', 'provisioningState', 'sourceDisk', 'sizeGib', 'keyVersion', 'createTime'],
+  'interlock.disk.v1.Snapshot': [
+    'name',
+    'provisioningState',
+    'availability',
+    'reason:unavailableReason',
+    'since:unavailableSince',
+    'sourceDisk',
+    'sizeGib',
+    'keyVersion',
+    'createTime',
+  ],
   'interlock.compute.v1.VirtualMachine': [
     'name',
     'powerState',

@@ -433,6 +433,24 @@ test('lists are read to the end, unless a page is asked for', async () => {
   assert.match(large.asides.join(), /^there are more, for a page has at most 1000: --page-token more/);
 });
 
+test('G10: disks and snapshots whose key is lost are listed with the reason, and since when', async () => {
+  const unavailableSince = '2026-01-02T03:04:05Z';
+  const lost = { availability: 'UNAVAILABLE', unavailableReason: 'KEY_DISABLED', unavailableSince };
+  const { run, lines } = testProgram({
+    ListDisks: { disks: [{ name: 'subscriptions/local/resourceGroups/g/disks/d1', ...lost }] },
+    ListSnapshots: { snapshots: [{ name: 'subscriptions/local/resourceGroups/g/snapshots/s1', ...lost }] },
+  });
+  for (const noun of ['disk', 'snapshot']) {
+    lines.length = 0;
+    await run(noun, 'list');
+    assert.match(
+      lines.join('\n'),
+      /^NAME +AVAILABILITY +REASON +SINCE\n\S+ +UNAVAILABLE +KEY_DISABLED +2026-01-02/,
+      noun,
+    );
+  }
+});
+
 test('every service is asked where none is named, and one that fails hides no other', async () => {
   const { run, sent, lines } = testProgram({ ListConsumers: { consumers: [] } });
   await run('consumers');

@@ -174,7 +174,7 @@ export const assemble: Assemble<DiskSettings> = async ({
         show,
       }),
       ...attachmentApi({ disks, opening, closing, sessions, turns, clock, random, log, dataAddress, show }),
-      ...snapshotApi({ ...around, creation: snapshotCreation, authorize, limits }),
+      ...snapshotApi({ ...around, creation: snapshotCreation, keyAccess, leases, authorize, limits }),
       ...keyChangeApi({ disks, snapshots, vault, setKeys, rewrapping, background: moves, log }),
       ...leaseApi({ leases, keyAccess, reports, terms, diskHost: dataAddress, clock }),
     },

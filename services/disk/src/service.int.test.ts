@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { open as openFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -140,12 +140,26 @@ test(
     ];
     const content = randomBytes(8_192);
     await cloud.write(disk.name, open.accessToken, 0, content);
+    const ofDisk = (sourceDisk: string) =>
+      cloud.disks.createSnapshot({ parent: resourceGroup, snapshotId: `s-${randomUUID()}`, sourceDisk });
+    const [taken, takenElsewhere] = [await ofDisk(disk.name), await ofDisk(platform.name)];
+    assert.deepEqual([taken.availability, takenElsewhere.availability], ['AVAILABLE', 'AVAILABLE']);
 
     await cloud.vault.disableKeyVersion({ name: lost.keyVersion });
     await until(async () => (await cloud.disks.getDisk({ name: disk.name })).availability === 'UNAVAILABLE');
     const shown = await cloud.disks.getDisk({ name: disk.name });
     assert.equal(shown.unavailableReason, 'KEY_DISABLED');
     assert.ok(shown.unavailableSince);
+    const { snapshots } = await cloud.disks.listSnapshots({ diskEncryptionSet: lost.name });
+    for (const snapshot of [await cloud.disks.getSnapshot({ name: taken.name }), ...snapshots]) {
+      const { availability, unavailableReason, unavailableSince } = snapshot;
+      assert.deepEqual(
+        [availability, unavailableReason, unavailableSince],
+        ['UNAVAILABLE', shown.unavailableReason, shown.unavailableSince],
+      );
+    }
+    assert.equal(snapshots.length, 1);
+    assert.equal((await cloud.disks.getSnapshot({ name: takenElsewhere.name })).availability, 'AVAILABLE');
     await assert.rejects(
       cloud.read(disk.name, open.accessToken, 0, 4_096),
       (error: { code: string; reason: string; metadata: Record<string, string> }) => {
@@ -180,6 +194,8 @@ test(
     await cloud.vault.enableKeyVersion({ name: lost.keyVersion });
     await until(async () => (await cloud.disks.getDisk({ name: disk.name })).availability === 'AVAILABLE');
     assert.deepEqual(await unavailable({ diskEncryptionSet: lost.name }), []);
+    const back = await cloud.disks.getSnapshot({ name: taken.name });
+    assert.deepEqual([back.availability, back.unavailableSince], ['AVAILABLE', undefined]);
     assert.deepEqual(await cloud.read(disk.name, open.accessToken, 0, content.length), content);
   },
 );

@@ -7,15 +7,14 @@ import {
 import { type Loaded, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { encryptionOnWire, setOf, skuOnWire } from '../encryption.ts';
-import type { LossReason } from '../keys/key-reasons.ts';
+import type { KeyUnavailable } from '../keys/key-reasons.ts';
 import { accessAt } from './decider.ts';
 import type { Disk } from './state.ts';
 
 /** What a disk looks like beside its events: computed when it is read, so that a loss costs nothing per disk. */
 export interface DiskSurroundings {
   readonly at: Instant;
-  /** The loss of its key in force, or the silence of its vault where that counts as one. */
-  readonly loss: { readonly reason: LossReason | 'KEY_VAULT_UNREACHABLE'; readonly since: Instant } | undefined;
+  readonly loss: KeyUnavailable | undefined;
   /** Whether a running machine keeps its reads and writes nevertheless (CMK-102). */
   readonly isPinned: boolean;
   readonly allocatedBytes: number;

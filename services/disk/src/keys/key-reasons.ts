@@ -68,6 +68,12 @@ export interface LossFacts {
   readonly principal?: string;
 }
 
+/** Why data under a key is out of reach, as shown: a loss in force, or the silence of the vault where that counts as one. */
+export interface KeyUnavailable {
+  readonly reason: LossReason | 'KEY_VAULT_UNREACHABLE';
+  readonly since: Instant;
+}
+
 /** The refusal of everything that needs a lost key (CMK-105, CMK-110). Also for I/O under way. */
 export const keyLost = (use: KeyUse, loss: LossFacts, cause?: unknown): Rejection => {
   const since = new Date(loss.since).toISOString();

@@ -24,6 +24,8 @@ import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
 import { diskNotFound } from '../disk/wire.ts';
 import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../encryption.ts';
+import type { KeyAccess } from '../keys/key-access.ts';
+import type { Leases } from '../keys/leases.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
 import type { Settling } from '../settling.ts';
 import type { Turns } from '../turns.ts';
@@ -31,7 +33,7 @@ import type { Volumes } from '../volume/volumes.ts';
 import type { SnapshotCreation } from './creation.ts';
 import { gone, remove, type Snapshot } from './decider.ts';
 import type { SnapshotEvent } from './events.ts';
-import { snapshotNotFound, snapshotOnWire } from './wire.ts';
+import { keyOf, snapshotNotFound, snapshotOnWire } from './wire.ts';
 
 /** How many incremental snapshots a disk may have. */
 export interface SnapshotLimits {
@@ -47,6 +49,8 @@ export const snapshotApi = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
   readonly snapshots: Category<Snapshot, SnapshotEvent>;
   readonly creation: SnapshotCreation;
+  readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
+  readonly leases: Pick<Leases, 'outageOf'>;
   readonly volumes: Volumes;
   readonly turns: Turns;
   readonly settling: Settling;
@@ -54,11 +58,15 @@ export const snapshotApi = (parts: {
   readonly clock: Clock;
   readonly limits: SnapshotLimits;
 }) => {
-  const { disks, snapshots, creation, volumes, turns, settling, authorize, clock, limits } = parts;
+  const { disks, snapshots, creation, keyAccess, leases, volumes, turns, settling, authorize, clock, limits } = parts;
 
   const show = async (loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
     const { state } = loaded;
-    return snapshotOnWire(loaded, 'volume' in state ? await volumes.allocatedBytes(state.volume.volumeId) : 0);
+    const key = keyOf(state);
+    return snapshotOnWire(loaded, {
+      loss: key && (keyAccess.lossOf(key) ?? leases.outageOf(key)),
+      allocatedBytes: 'volume' in state ? await volumes.allocatedBytes(state.volume.volumeId) : 0,
+    });
   };
   const named = (name: string): string => {
     names.snapshot.parse(name, 'name');

@@ -3,13 +3,22 @@ import {
   Snapshot as WireSnapshot,
 } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
-import { encryptionOnWire } from '../encryption.ts';
+import { encryptionOnWire, setOf } from '../encryption.ts';
+import type { SetKeyVersion } from '../keys/key-access.ts';
+import type { KeyUnavailable } from '../keys/key-reasons.ts';
 import type { Snapshot } from './decider.ts';
+
+/** What a snapshot looks like beside its events: computed when it is read, so that a loss costs nothing per snapshot. */
+export interface SnapshotSurroundings {
+  /** Why its data cannot be read; undefined: as far as known it can. */
+  readonly loss: KeyUnavailable | undefined;
+  readonly allocatedBytes: number;
+}
 
 /** A snapshot as the API shows it. Needs no key (CMK-109). @throws Rejection NOT_FOUND SNAPSHOT_NOT_FOUND */
 export const snapshotOnWire = (
   { id: name, state, version }: Loaded<Snapshot>,
-  allocatedBytes: number,
+  { loss, allocatedBytes }: SnapshotSurroundings,
 ): WireSnapshot => {
   if (state.status === 'absent') throw snapshotNotFound(name);
   const { location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption, uniqueId } = state;
@@ -25,11 +34,19 @@ export const snapshotOnWire = (
     uniqueId,
     etag: String(version),
     allocatedBytes,
+    availability: loss === undefined ? 'AVAILABLE' : 'UNAVAILABLE',
+    ...(loss === undefined ? {} : { unavailableReason: loss.reason, unavailableSince: new Date(loss.since) }),
     ...(state.status === 'creating'
       ? {}
       : { keyVersion: state.keyVersion, generation: state.generation, createTime: new Date(state.createdAt) }),
   });
 };
+
+/** The key a snapshot depends on; undefined under a key of the platform, and before it exists. */
+export const keyOf = (state: Snapshot): SetKeyVersion | undefined =>
+  'keyVersion' in state && state.keyVersion !== ''
+    ? { set: setOf(state.encryption), keyVersion: state.keyVersion }
+    : undefined;
 
 /** The refusal of a name that has no snapshot. */
 export const snapshotNotFound = (name: string): Rejection =>
