@@ -348,7 +348,7 @@ test('a preview says what is supposed, what that comes to, and whether it is so 
       {
         impacts: [
           { kind: loses, resource: 's' },
-          { kind: stops, resource: 'a', startsAgain: true },
+          { kind: stops, resource: 'a' },
           { kind: stops, resource: 'b' },
           { kind: fails, resource: 'b' },
           { kind: fails, resource: 'c' },
@@ -356,6 +356,12 @@ test('a preview says what is supposed, what that comes to, and whether it is so 
         ],
       },
       { impacts: [{ kind: loses, resource: 's', already: true }] },
+      {
+        impacts: [
+          { kind: stops, resource: 'a', startsAgain: true },
+          { kind: stops, resource: 'b' },
+        ],
+      },
     ],
   });
   await run('impact', 'kv1/k1');
@@ -366,7 +372,7 @@ test('a preview says what is supposed, what that comes to, and whether it is so 
   await run('impact', 'kv1', '--action', 'purge');
   assert.equal(
     lines.at(-1),
-    'if kv1 were purged: 2 machines would stop, of which 1 would start again by themselves when the key is back, ' +
+    'if kv1 were purged: 2 machines would stop, ' +
       '1 machine would fail at the next start, ' +
       '1 disk or snapshot without data until the set is given another key (their standby key opens them)',
   );
@@ -374,6 +380,11 @@ test('a preview says what is supposed, what that comes to, and whether it is so 
   assert.match(
     lines.at(-1) ?? '',
     /^if kv1\/k1\/0123456789abcdef0123456789abcdef were disabled: .*; all of that is so already$/,
+  );
+  await run('impact', 'kv1', '--action', 'delete');
+  assert.equal(
+    lines.at(-1),
+    'if kv1 were deleted: 2 machines would stop, of which 1 would start again by themselves when the key is back',
   );
 });
 

@@ -185,4 +185,5 @@ test('what is so already is said to be, and whether a machine that stops starts 
   ]);
   const purge = await lines({ ...event, action: 'PURGE' });
   assert.ok(!purge.join().includes('already'), 'what a purge takes was only away until now');
+  assert.ok(purge.includes('VIRTUAL_MACHINE_STOPS'), 'a purged key never comes back, so nothing starts again with it');
 });

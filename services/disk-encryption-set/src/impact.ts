@@ -101,7 +101,8 @@ const stepFrom = async (
       impacts: page.impacts.map((one) =>
         machineImpact(set, one, {
           isLenient,
-          startsAgain: body.options.autoRestart,
+          // A purged key never comes back (CMK-108); whether the set gets another one is nobody's promise.
+          startsAgain: body.options.autoRestart && event.action !== 'PURGE',
           isLost: isLostAlready(body, keyVersions, event),
         }),
       ),
