@@ -46,7 +46,9 @@ test('bad input is refused before anything is sent', async () => {
 });
 
 test('what is wrong is named as it is typed', async () => {
-  assert.match(await toldFor('disk', 'read', 'd1', '--length', '0'), /^--length must be 1 or more/);
+  for (const none of ['0', '-1', 'all'])
+    assert.match(await toldFor('disk', 'read', 'd1', '--length', none), /^--length .* 1 or more, not /, none);
+  assert.match(await toldFor('disk', 'read', 'd1', '--offset', '-1'), /^--offset .* 0 or more, not /);
   // A managed identity comes with its resource.
   assert.match(
     await toldFor('principal', 'create', 'app', '--type', 'managed-identity'),

@@ -16,9 +16,8 @@ export function addDiskDataCommands(disk: Command, runner: Runner): void {
     const { offset = '0', length, output }: Record<string, string | undefined> = read.opts();
     const range = {
       offset: bytes(offset, '--offset'),
-      length: length === undefined ? undefined : bytes(length, '--length'),
+      length: length === undefined ? undefined : bytes(length, '--length', 1),
     };
-    if (range.length === 0) throw new UsageError('--length must be 1 or more: there is nothing to read');
     return runner.withSession('disk read', read.optsWithGlobals(), (session) =>
       readDisk({ disk: diskName(name, session), ...range, output }, session),
     );
@@ -46,8 +45,8 @@ export function addDiskDataCommands(disk: Command, runner: Runner): void {
 
 const diskName = (text: string, { settings }: Session): string => fullName('disk', text, settings.names, '<disk>');
 
-function bytes(text: string | undefined, flag: string): number {
-  const number = text !== undefined && /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isSafeInteger(number)) return number;
-  throw new UsageError(`${flag} must be a number of bytes, 0 or more, not "${text}"`);
+function bytes(text: string, flag: string, least: 0 | 1 = 0): number {
+  const number = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isSafeInteger(number) && number >= least) return number;
+  throw new UsageError(`${flag} must be a number of bytes, ${least} or more, not "${text}"`);
 }

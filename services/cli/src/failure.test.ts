@@ -7,6 +7,7 @@ import { withResource } from './calls.ts';
 import { failureJson, failureOf, failureText } from './failure.ts';
 import { NoCloud } from './settings.ts';
 import { NotSettled } from './settle.ts';
+import { TraceNotFound } from './trace.ts';
 import { UsageError } from './usage-error.ts';
 
 const names = { subscription: 'subscriptions/local', group: 'g' };
@@ -47,6 +48,7 @@ test('exit codes tell refused, not understood and no answer apart', () => {
   const cases: readonly (readonly [unknown, number])[] = [
     [new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', ''), 1],
     [new NotSettled('TIMEOUT', ''), 1],
+    [new TraceNotFound(''), 1],
     [new RpcFailure('INTERNAL', 'm', 'p', ''), 1],
     [new Error('defect'), 1],
     [new UsageError(''), 2],
@@ -90,6 +92,20 @@ test('what was not understood has no trace: nothing was sent', () => {
 
 test('a message of several lines stays one line', () => {
   assert.equal(failureText(failureOf(new UsageError('a\n  b'), undefined, names)), 'error: a b');
+});
+
+test('of what was typed far too long the beginning is told back, and names in full', () => {
+  const long = 'n'.repeat(5_000);
+  const refused = new Rejection('INVALID_ARGUMENT', 'ID_INVALID', `no "${long.slice(0, 200)}"`, {
+    resource: `vaults/${long}`,
+  });
+  for (const error of [new UsageError(`<vm> "${long}" is not a name, "${long}"`), refused]) {
+    const failure = failureOf(error, trace, names);
+    assert.ok(failureText(failure).length < 500, failureText(failure));
+    assert.match(failureText(failure), /n{80}… \(5000 letters\)/);
+  }
+  const name = `subscriptions/local/resourceGroups/${'g'.repeat(80)}/disks/${'d'.repeat(80)}`;
+  assert.ok(failureText(failureOf(new UsageError(`not "${name}"`), trace, names)).includes(name));
 });
 
 test('missing rights name the way to give them', () => {

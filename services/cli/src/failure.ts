@@ -7,6 +7,7 @@ import { ClusterProblem } from './kubectl.ts';
 import { type NameDefaults, shortName } from './names.ts';
 import { NoCloud } from './settings.ts';
 import { NotSettled } from './settle.ts';
+import { TraceNotFound } from './trace.ts';
 import { UsageError } from './usage-error.ts';
 
 /** How the command line ends. Documented in the README; scripts rely on it. */
@@ -37,6 +38,16 @@ export interface Failure {
 
 /** @param trace trace of the command that failed; absent when none had begun */
 export function failureOf(error: unknown, trace: string | undefined, names: NameDefaults): Failure {
+  const failure = described(error, trace, names);
+  const { message, hint } = failure;
+  return { ...failure, message: withoutLongWords(message), hint: hint && withoutLongWords(hint) };
+}
+
+/** What was typed is told back so that it can be found: of a word longer than any name may be, its beginning is enough. */
+const withoutLongWords = (text: string): string =>
+  text.replace(/[^\s/"',:]{161,}/g, (word) => `${word.slice(0, 80)}… (${word.length} letters)`);
+
+function described(error: unknown, trace: string | undefined, names: NameDefaults): Failure {
   const short = (name: string): string => shortName(name, names);
   if (error instanceof Rejection) {
     const { code, reason, metadata } = error;
@@ -99,6 +110,17 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
       message,
       hint: undefined,
       trace: undefined,
+    };
+  }
+  if (error instanceof TraceNotFound) {
+    const { message } = error;
+    return {
+      ...plain,
+      exitCode: ExitCode.refused,
+      code: 'NOT_FOUND',
+      reason: 'TRACE_NOT_FOUND',
+      message,
+      hint: undefined,
     };
   }
   const isUsage = error instanceof UsageError || error instanceof CommanderError;

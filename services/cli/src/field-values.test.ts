@@ -4,7 +4,7 @@ import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { fieldOf } from './field-flags.ts';
-import { durationMs, fieldValue, nameValue, placeholderOf, type ValueContext } from './field-values.ts';
+import { durationMs, fieldValue, nameValue, placeholderOf, timeoutMs, type ValueContext } from './field-values.ts';
 import { messageValue } from './message-text.ts';
 import { methodOf } from './schema.ts';
 import { UsageError } from './usage-error.ts';
@@ -88,6 +88,8 @@ test('durations have a unit', () => {
     name: 'UsageError',
     message: '--timeout 90 has no unit: ms, s, m, h or d, as in 90s',
   });
+  assert.equal(timeoutMs('500ms'), 500);
+  for (const none of ['0s', '0ms', '00h']) assert.throws(() => timeoutMs(none), /leaves no time for an answer/, none);
 });
 
 test('a size says in help and in its error that it is in GiB', () => {

@@ -173,3 +173,10 @@ export function durationMs(text: string, flag: string): number {
   }
   return Number(amount) * (unit === 'ms' ? 1 : (unitsMs[unit] ?? 0));
 }
+
+/** What `--timeout` says, in milliseconds. @throws UsageError, of no time at all as well: no service would be to blame for its silence */
+export function timeoutMs(text: string): number {
+  const ms = durationMs(text, '--timeout');
+  if (ms > 0) return ms;
+  throw new UsageError(`--timeout ${text} leaves no time for an answer: name a duration such as 500ms or 30s`);
+}

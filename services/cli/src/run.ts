@@ -13,7 +13,7 @@ import { caller } from './calls.ts';
 import { type ClusterCloud, openClusterCloud } from './cluster.ts';
 import { rehearseOnCluster } from './cluster-rehearsal.ts';
 import { ExitCode, failureJson, failureOf, failureText } from './failure.ts';
-import { durationMs } from './field-values.ts';
+import { timeoutMs as timeoutIn } from './field-values.ts';
 import { type ClusterPlace, openKubectl } from './kubectl.ts';
 import { isLauncherGone, runLauncher, stopCloud } from './launcher.ts';
 import type { NameDefaults } from './names.ts';
@@ -41,7 +41,7 @@ export async function run(args: readonly string[], environment: Environment, ter
     exitCode: ExitCode.ok,
   };
   const withSession: Runner['withSession'] = async (name, flags, work) => {
-    const timeoutMs = flags.timeout === undefined ? undefined : durationMs(flags.timeout, '--timeout');
+    const timeoutMs = flags.timeout === undefined ? undefined : timeoutIn(flags.timeout);
     const scope = createScope();
     try {
       const cluster = await clusterOf(flags, env);

@@ -6,10 +6,15 @@ import { renderTrace, traceTree } from '@interlock/local/trace-tree.ts';
 import type { Terminal } from './session.ts';
 import { UsageError } from './usage-error.ts';
 
+/** Nothing is known of a trace. */
+export class TraceNotFound extends Error {
+  override readonly name = 'TraceNotFound';
+}
+
 /**
  * Shows a trace from the spans the launcher kept, with what followed from it in other traces.
  * @param data the launcher's folder
- * @throws UsageError when nothing is known of it
+ * @throws UsageError when it is no trace id; TraceNotFound when nothing is known of it
  */
 export async function showTrace(traceId: string, data: string, terminal: Terminal, isJson: boolean): Promise<void> {
   if (!/^[0-9a-f]{32}$/.test(traceId)) {
@@ -21,7 +26,7 @@ export async function showTrace(traceId: string, data: string, terminal: Termina
   }
   const roots = traceTree(store, traceId);
   if (roots.length === 0) {
-    throw new UsageError(
+    throw new TraceNotFound(
       `no spans of trace ${traceId} are in ${data}: services export theirs a moment after they end, and old ones are dropped`,
     );
   }
