@@ -125,9 +125,12 @@ const refuseDataKeys = async (world: World, { vmUser }: People): Promise<void> =
             sourceDisk: names.disk('hdd-os'),
           }),
         ),
-        attempt('attaching to a running machine', () => compute.attachDisk({ name: host, lun: 7, disk: spare })),
         attempt('reading through an access token', () => world.dataPath.read(vmUser, spare, 0, 4_096)),
       ]);
+      // After the reading: while it is being attached a disk is refused to others for that.
+      attempts.push(
+        await attempt('attaching to a running machine', () => compute.attachDisk({ name: host, lun: 7, disk: spare })),
+      );
       const machine = await untilSeen('the attachment has ended', async () => {
         const found = await compute.getVirtualMachine({ name: host });
         return found.provisioningState !== 'UPDATING' && found;
