@@ -10,7 +10,15 @@ import { type Nats, startNats } from './nats.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { type ServiceProcess, startService } from './processes.ts';
 import { type Crash, sayCrash } from './restartable.ts';
-import { addressVariableOf, databaseOf, entryOf, isOneAtATime, type ServiceName, serviceNames } from './services.ts';
+import {
+  addressVariableOf,
+  databaseOf,
+  entryOf,
+  isOneAtATime,
+  processNameOf,
+  type ServiceName,
+  serviceNames,
+} from './services.ts';
 import { startSpanReceiver } from './span-receiver.ts';
 import { type SpanStore, spanStore } from './spans.ts';
 
@@ -181,7 +189,7 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     ...options.settings,
   };
   const processes = new Map<string, ServiceProcess>();
-  const nameOf = (service: ServiceName, replica: number) => (replica === 0 ? service : `${service}-${replica}`);
+  const nameOf = (service: ServiceName, replica: number) => processNameOf(service, replica, replicas);
   const running = (service: ServiceName, replica = 0): ServiceProcess => {
     const found = processes.get(nameOf(service, replica));
     if (found === undefined) throw new Error(`${nameOf(service, replica)} was not started in this cloud`);
@@ -198,7 +206,7 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
         ...shared,
         SERVICE_ADDRESS: `127.0.0.1:${portOf(service, replica)}`,
         REPLICA_NAME: isOneAtATime(service) ? service : own,
-        ...(isOneAtATime(service) ? { STANDBY_NAME: standbyNameOf(service, replica) } : {}),
+        ...(isOneAtATime(service) && own !== service ? { STANDBY_NAME: own } : {}),
         DATABASE_URL: postgres.shortUrl(databaseOf(name, service)),
         DATA_FOLDER: data.folder('services', service),
         WORKLOAD_ID: principalId,
@@ -227,8 +235,9 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     const does = isStandby ? 'stands by for' : 'serves on';
     const tookMs = Math.round(performance.now() - since);
     // As `interlock status` calls it.
-    const known = !isOneAtATime(service) ? own : isStandby ? standbyNameOf(service, replica) : service;
-    say(`${known} ${does} localhost:${portOf(service, replica)} (process ${pid}, ${tookMs} ms)`);
+    const known = isOneAtATime(service) && !isStandby ? service : own;
+    const log = known === own ? '' : `, log ${own}.log`;
+    say(`${known} ${does} localhost:${portOf(service, replica)} (process ${pid}, ${tookMs} ms${log})`);
   };
   const all = services.flatMap((service) => numbers.map((replica) => ({ service, replica })));
   // Registered before the start: a stop in the middle of it ends those that are there. In the order of their listing, not of their luck.
@@ -275,9 +284,6 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     stop: () => scope.close(),
   };
 }
-
-/** What a process is called while it stands by: whichever works has the name of the service. */
-const standbyNameOf = (service: ServiceName, replica: number): string => `${service}-${replica}`;
 
 /** @throws LauncherError when the cloud was closed while it started: what was started since is not left running */
 function refuseEnded({ signal }: Scope): void {

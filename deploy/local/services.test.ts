@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LauncherError } from './data-folder.ts';
-import { replicasOf } from './services.ts';
+import { processNameOf, replicasOf } from './services.ts';
 
 test('as many replicas as one machine takes, and no more', () => {
   assert.deepEqual([undefined, '1', '2', '7'].map(replicasOf), [1, 1, 2, 7]);
@@ -11,4 +11,12 @@ test('as many replicas as one machine takes, and no more', () => {
       (error) => error instanceof LauncherError && error.message.includes(`from 1 to 7, not "${text}"`),
     );
   }
+});
+
+test('processes that take turns are called, and log, as they are shown while they stand by; whichever works is the service', () => {
+  const namesOf = (service: 'disk' | 'compute', replicas: number) =>
+    Array.from({ length: replicas }, (_, replica) => processNameOf(service, replica, replicas));
+  assert.deepEqual(namesOf('disk', 1), ['disk']);
+  assert.deepEqual(namesOf('disk', 2), ['disk-0', 'disk-1']);
+  assert.deepEqual(namesOf('compute', 2), ['compute', 'compute-1']);
 });

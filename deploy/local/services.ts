@@ -29,6 +29,16 @@ export function isOneAtATime(service: ServiceName): boolean {
   return service === 'disk';
 }
 
+/**
+ * What a process is called for as long as the cloud runs, and its log with it. Of a service whose processes take turns the one
+ * that works is known by the name of the service: which of them that is changes, so there none is called that.
+ * @param replicas how many processes of the service there are
+ */
+export function processNameOf(service: ServiceName, replica: number, replicas: number): string {
+  const isFirst = replica === 0 && !(isOneAtATime(service) && replicas > 1);
+  return isFirst ? service : `${service}-${replica}`;
+}
+
 /** Most processes of each service on one machine: of all five, with 8 connections each, as many as a Postgres of 300 serves. */
 const replicasMax = 7;
 

@@ -10,7 +10,8 @@ const usage = `npm run up [-- --replicas N --restart-after T]
 
 Runs the whole cloud until Ctrl-C; its data stays.
   --replicas N   processes of each service, 1 to 7, 1 by default. Of disk one works and the others stand by: it has the
-                 volumes of its folder to itself, and is called disk whichever it is; one that stands by is disk-0, disk-1, ….
+                 volumes of its folder to itself, and is called disk whichever it is; one that stands by is disk-0, disk-1, …,
+                 which is also the name of its log, whether it works or stands by.
                  The guests of compute's processes are on this one machine, which all of them share.
   --restart-after T
                  how long a service stays away that ended although nobody asked it to (kill -9), and NATS or Postgres where
