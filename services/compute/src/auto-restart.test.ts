@@ -123,6 +123,30 @@ promised('CMK-125: a key lost and back once another one’s return left a machin
   assert.deepEqual([(await fleet.get(name)).powerState, (await fleet.get(name)).keyReturned], ['STOPPED', true]);
 });
 
+promised(
+  'CMK-120: of two replicas that hear of a loss and of its end, the one that is at the loss last leaves nothing behind',
+  async () => {
+    const set = fleet.newSet();
+    await wantRestarts(set);
+    const { name } = await fleet.running(['PREMIUM_SSD', set]);
+    const keyVersion = keyVersionOf(set);
+    const accessEpoch = world.disks.lose(set, keyVersion, 'KEY_DISABLED');
+    await fleet.restore(set);
+    const value = {
+      set,
+      keyVersion,
+      reason: 'KEY_DISABLED',
+      accessEpoch,
+      since: new Date(clock.now()),
+      partial: false,
+    } as const;
+    await world.tellOfSet({ $case: 'keyAccessLost', value });
+    await quiet();
+    await fleet.settled(name, 'RUNNING');
+    assert.equal(fleet.startsOf(name), 2, 'it had unwrapped before the loss');
+  },
+);
+
 promised('autoRestart: turned on after the key came back it starts nothing: that return is over', async () => {
   const set = fleet.newSet();
   const { name } = await fleet.running(['PREMIUM_SSD', set]);

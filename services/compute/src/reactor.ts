@@ -46,6 +46,8 @@ export const setReactor = (parts: {
         ...(principal === undefined ? {} : { principal }),
       };
       await stops.stopFor({ loss, isPartial }, cause, signal);
+      // Of two replicas one may still be at a loss when the other has heard of its end: what it noted is carried back now, or never.
+      if (await losses.isOver(loss)) await returns.returned({ set, keyVersion }, cause);
       return NO_EFFECT;
     },
     async KeyAccessRestored(fact, { cause }) {
