@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
@@ -9,6 +10,7 @@ import { NoCloud } from './settings.ts';
 import { NotSettled } from './settle.ts';
 import { TraceNotFound } from './trace.ts';
 import { UsageError } from './usage-error.ts';
+import { lookBehind } from './vault-look.ts';
 
 const names = { subscription: 'subscriptions/local', group: 'g' };
 const trace = '0af7651916cd43dd8448eb211c80319c';
@@ -164,6 +166,30 @@ test('CMK-37: a set whose identity is gone is given another one, and that its gr
   const hint = failureOf(refused, trace, names).hint ?? '';
   assert.match(hint, /^interlock set update des1 --identity-type system-assigned /);
   assert.match(hint, /then .* interlock vault grant kv1 --principal set:des1 .* interlock role assign set:des1 /);
+});
+
+test('the vault behind a failure is looked at where its permission model decides what helps, and only there', async () => {
+  const asked: unknown[] = [];
+  const call = async (_service: string, _method: unknown, { name }: JsonObject) => {
+    asked.push(name);
+    return { permissionModel: 'ROLE_ASSIGNMENT', resourceGroup: 'subscriptions/s/resourceGroups/g' };
+  };
+  const facts = {
+    key_version: key,
+    disk_encryption_set: 'subscriptions/local/resourceGroups/g/diskEncryptionSets/des1',
+  };
+  for (const reason of ['ACCESS_DENIED', 'IDENTITY_DELETED']) {
+    for (const error of [new Rejection('PERMISSION_DENIED', reason, '', facts), new NotSettled(reason, '', facts)]) {
+      const { hint = '' } = failureOf(error, trace, names, await lookBehind({ call }, error));
+      assert.ok(hint.endsWith('EncryptionUser --scope subscriptions/s/resourceGroups/g/vaults/kv1'), hint);
+      assert.ok(!hint.includes('vault grant'), hint);
+    }
+  }
+  assert.deepEqual(asked.splice(0), Array(4).fill('vaults/kv1'));
+  await lookBehind({ call }, new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '', { ...facts, permission: 'get' }));
+  await lookBehind({ call }, new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', '', facts));
+  await lookBehind({ call }, new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', ''));
+  assert.deepEqual(asked, [], 'the refusal says all, or nothing to look at');
 });
 
 test('what is not there says how to see what is, and in which group it was looked for', () => {

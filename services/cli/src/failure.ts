@@ -2,7 +2,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
-import { hintFor, whoServes } from './hints.ts';
+import { hintFor, type KnownVault, whoServes } from './hints.ts';
 import { ClusterProblem } from './kubectl.ts';
 import { type NameDefaults, shortName } from './names.ts';
 import { NoCloud } from './settings.ts';
@@ -36,9 +36,12 @@ export interface Failure {
   readonly hint: string | undefined;
 }
 
-/** @param trace trace of the command that failed; absent when none had begun */
-export function failureOf(error: unknown, trace: string | undefined, names: NameDefaults): Failure {
-  const failure = described(error, trace, names);
+/**
+ * @param trace trace of the command that failed; absent when none had begun
+ * @param vault the vault behind it, where somebody has looked at that
+ */
+export function failureOf(error: unknown, trace: string | undefined, names: NameDefaults, vault?: KnownVault): Failure {
+  const failure = described(error, trace, names, vault);
   const { message, hint } = failure;
   return { ...failure, message: withoutLongWords(message), hint: hint && withoutLongWords(hint) };
 }
@@ -47,7 +50,12 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
 const withoutLongWords = (text: string): string =>
   text.replace(/[^\s/"',:]{161,}/g, (word) => `${word.slice(0, 80)}… (${word.length} letters)`);
 
-function described(error: unknown, trace: string | undefined, names: NameDefaults): Failure {
+function described(
+  error: unknown,
+  trace: string | undefined,
+  names: NameDefaults,
+  vault: KnownVault | undefined,
+): Failure {
   const short = (name: string): string => shortName(name, names);
   if (error instanceof Rejection) {
     const { code, reason, metadata } = error;
@@ -55,12 +63,12 @@ function described(error: unknown, trace: string | undefined, names: NameDefault
     const causeTrace = causeIn(metadata, trace);
     const message = aboutResource(error, short);
     // Whatever a service could not do for want of another, that is where to look.
-    const hint = hintFor(reason, metadata, short) ?? (code === 'UNAVAILABLE' ? whoServes : undefined);
+    const hint = hintFor(reason, metadata, short, vault) ?? (code === 'UNAVAILABLE' ? whoServes : undefined);
     return { exitCode, code, reason, message, metadata, trace, causeTrace, hint };
   }
   if (error instanceof NotSettled) {
     const { reason, message, metadata, told } = error;
-    const hint = hintFor(reason, metadata, short);
+    const hint = hintFor(reason, metadata, short, vault);
     return {
       exitCode: ExitCode.refused,
       code: 'FAILED',

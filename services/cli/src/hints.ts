@@ -2,14 +2,27 @@ import { roleWith } from './role-hints.ts';
 
 type Facts = Readonly<Record<string, string>>;
 
+/** What is known of a vault that a grant is missing on. */
+export interface KnownVault {
+  readonly permissionModel: string;
+  /** `subscriptions/{s}/resourceGroups/{g}` */
+  readonly resourceGroup: string;
+}
+
 /** What to look at where something gives no answer. */
 export const whoServes = 'interlock status shows who serves';
 
 /**
  * What can be done about a refusal, as a command where there is one; `undefined` where nothing sensible is known.
  * @param short a name as people type it
+ * @param known the vault that `vaultInQuestion` names, where somebody has looked at it
  */
-export function hintFor(reason: string, facts: Facts, short: (name: string) => string): string | undefined {
+export function hintFor(
+  reason: string,
+  facts: Facts,
+  short: (name: string) => string,
+  known?: KnownVault,
+): string | undefined {
   const about = (pattern: RegExp): string | undefined => {
     const found = Object.values(facts).find((value) => pattern.test(value));
     return found === undefined ? undefined : short(found);
@@ -37,8 +50,8 @@ export function hintFor(reason: string, facts: Facts, short: (name: string) => s
     KEY_PURGED: 'nothing brings the key back; what only it could unwrap is lost',
     KEY_VERSION_NOT_FOUND: `interlock key versions ${key}`,
     VAULT_DELETED: `interlock vault recover ${vault}; roles given on it are gone and must be given again, access policies come back`,
-    ACCESS_DENIED: accessHint(facts, vault, set),
-    IDENTITY_DELETED: `interlock set update ${set} --identity-type system-assigned gives the set a new identity, which may do nothing yet; then ${grantHint(vault, set === '<set>' ? set : `set:${set}`)}`,
+    ACCESS_DENIED: accessHint(facts, vault, set, known),
+    IDENTITY_DELETED: `interlock set update ${set} --identity-type system-assigned gives the set a new identity, which may do nothing yet; then ${grantHint(vault, set === '<set>' ? set : `set:${set}`, known)}`,
     KEY_VAULT_UNREACHABLE: 'try again; interlock status shows whether the key vault serves',
     KEY_VAULT_ON_HOLD: `look at what was restored (interlock hold show, interlock key list ${vault}), then interlock hold confirm ${facts.hold ?? '<hold>'}`,
     THROTTLED: 'try again in a moment',
@@ -101,13 +114,18 @@ const ofOneSet: Facts = {
  * By which of its ways a right can be given depends on what was missing: a permission on keys, or an action. Where neither
  * is said (a disk or machine passes on what its vault said) both are named, each with the vaults it counts in.
  */
-function accessHint({ permission, action, principal, scope, rpc }: Facts, vault: string, set: string): string {
+function accessHint(
+  { permission, action, principal, scope, rpc }: Facts,
+  vault: string,
+  set: string,
+  known: KnownVault | undefined,
+): string {
   const who = principal?.replace('principals/', '') ?? (set === '<set>' ? '<principal>' : `set:${set}`);
   // The right on one set is what most have, and enough for what they want to know.
   const ofOne = action === 'compute/diskEncryptionSets/read' && scope === '/' ? (ofOneSet[rpc ?? ''] ?? '') : '';
   if (action !== undefined)
     return `${ofOne}the right ${action} is missing; who may give roles there gives it: interlock role assign ${who} ${roleWith(action)} --scope ${scope ?? '<scope>'} (interlock role list shows them all)`;
-  if (permission === undefined) return grantHint(vault, who);
+  if (permission === undefined) return grantHint(vault, who, known);
   const rights = permission.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   return `the permission ${permission} is missing: ${policyHint(vault, who, rights)}`;
 }
@@ -115,6 +133,19 @@ function accessHint({ permission, action, principal, scope, rpc }: Facts, vault:
 const policyHint = (vault: string, who: string, rights: string): string =>
   `interlock vault grant ${vault} --principal ${who} --permissions ${rights} --add (without --add that is all it may do then)`;
 
-/** How a set gets the use of the keys of a vault whose permission model is not known: what belongs to the other does nothing. */
-const grantHint = (vault: string, who: string): string =>
-  `in a vault with access policies ${policyHint(vault, who, 'get,wrap-key,unwrap-key')}; in one with role assignments (interlock vault show ${vault} says which it is) interlock role assign ${who} keyVaultCryptoServiceEncryptionUser --scope <its resource group>/vaults/${vault}`;
+/** How a set gets the use of the keys of a vault; what belongs to the permission model that a vault does not have does nothing. */
+function grantHint(vault: string, who: string, known: KnownVault | undefined): string {
+  const byPolicy = policyHint(vault, who, 'get,wrap-key,unwrap-key');
+  const byRole = (group: string): string =>
+    `interlock role assign ${who} keyVaultCryptoServiceEncryptionUser --scope ${group}/vaults/${vault}`;
+  if (known?.permissionModel === 'ACCESS_POLICY') return byPolicy;
+  if (known?.permissionModel === 'ROLE_ASSIGNMENT') return byRole(known.resourceGroup);
+  return `in a vault with access policies ${byPolicy}; in one with role assignments (interlock vault show ${vault} says which it is) ${byRole('<its resource group>')}`;
+}
+
+/** The vault whose permission model decides what helps; undefined where the refusal says all, or none is known. */
+export function vaultInQuestion(reason: string, facts: Facts): string | undefined {
+  const isOpen = reason === 'IDENTITY_DELETED' || reason === 'ACCESS_DENIED';
+  if (!isOpen || facts.action !== undefined || facts.permission !== undefined) return undefined;
+  return Object.values(facts).flatMap((value) => /^vaults\/[^/]+(?=\/keys\/|$)/.exec(value)?.[0] ?? [])[0];
+}

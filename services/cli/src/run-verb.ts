@@ -60,7 +60,7 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
     for (const [principal, as] of (await verb.knows?.(session.caller, shown, short)) ?? [])
       if (!spoken.has(principal)) spoken.set(principal, as);
     terminal.out(render(method.response, shown, names, flags.switches.has('wide')));
-    const note = verb.note?.(shown, request, short);
+    const note = await verb.note?.(shown, request, short, session.caller);
     for (const line of [change, note]) if (line !== undefined) terminal.out(line);
     const nothing = nothingIn(verb, method, request, shown);
     if (nothing !== undefined) terminal.err(nothing);

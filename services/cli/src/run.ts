@@ -14,6 +14,7 @@ import { type ClusterCloud, openClusterCloud } from './cluster.ts';
 import { rehearseOnCluster } from './cluster-rehearsal.ts';
 import { ExitCode, failureJson, failureOf, failureText } from './failure.ts';
 import { timeoutMs as timeoutIn } from './field-values.ts';
+import type { KnownVault } from './hints.ts';
 import { type ClusterPlace, openKubectl } from './kubectl.ts';
 import { isLauncherGone, runLauncher, stopCloud } from './launcher.ts';
 import type { NameDefaults } from './names.ts';
@@ -23,6 +24,7 @@ import { type Session, type Terminal, writeJson } from './session.ts';
 import { dataFolder, type Environment, type GlobalFlags, readSettings, withoutEmpty } from './settings.ts';
 import { showStatus } from './status.ts';
 import { showTrace } from './trace.ts';
+import { lookBehind } from './vault-look.ts';
 
 /** A call that does not say otherwise waits this long. */
 const DEADLINE_MS = 10_000;
@@ -35,9 +37,10 @@ export async function run(args: readonly string[], environment: Environment, ter
   const env = withoutEmpty(environment);
   const isJson = args.includes('--json');
   // Filled in while the command runs, for the error that ends it.
-  const known: { names: NameDefaults; trace: string | undefined; exitCode: number } = {
+  const known: { names: NameDefaults; trace: string | undefined; vault: KnownVault | undefined; exitCode: number } = {
     names: { subscription: undefined, group: undefined },
     trace: undefined,
+    vault: undefined,
     exitCode: ExitCode.ok,
   };
   const withSession: Runner['withSession'] = async (name, flags, work) => {
@@ -80,7 +83,10 @@ export async function run(args: readonly string[], environment: Environment, ter
       };
       await inSpan(telemetry.tracer, `interlock ${name}`, {}, (span) => {
         known.trace = traceIdOf(traceparentOf(span.spanContext()));
-        return work({ ...session, trace: known.trace });
+        return work({ ...session, trace: known.trace }).catch(async (error: unknown) => {
+          known.vault = await lookBehind(session.caller, error);
+          throw error;
+        });
       });
     } finally {
       await scope.close();
@@ -124,7 +130,7 @@ export async function run(args: readonly string[], environment: Environment, ter
         });
       } catch (error) {
         // Whoever steers by a probe wants to know whether all is well, and not knowing is not well.
-        const failure = failureOf(error, known.trace, known.names);
+        const failure = failureOf(error, known.trace, known.names, known.vault);
         if (failure.exitCode === ExitCode.usage) throw error;
         terminal.err(failureText(failure));
         known.exitCode = ExitCode.refused;
@@ -140,7 +146,7 @@ export async function run(args: readonly string[], environment: Environment, ter
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
     if (error instanceof CommanderError && error.code === 'commander.help') return ExitCode.usage;
-    const failure = failureOf(error, known.trace, known.names);
+    const failure = failureOf(error, known.trace, known.names, known.vault);
     if (isJson) writeJson({ ...terminal, out: terminal.err }, failureJson(failure));
     else terminal.err(failureText(failure));
     return failure.exitCode;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
+import { Rejection } from '@interlock/event-store';
 import {
   allReturnedNote,
   enabledNote,
@@ -127,20 +128,36 @@ test('a machine that is off because its host was restarted says what starts it, 
   assert.equal(list({ ...off, powerState: 'DEALLOCATED' }), undefined);
 });
 
-test('CMK-05: a set that cannot use its key says what it lacks, and the command that gives it', () => {
+test('CMK-05, CMK-37: a set that cannot use its key says what it lacks, and the command that fits its vault', async () => {
   const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1';
-  const access = (state: string) => [{ keyVersion: `${key}/versions/1`, state, reason: 'ACCESS_DENIED' }];
-  const last = (name: string) => name.split('/').at(-1) ?? '';
-  const said = lostNote({ name: set, keyAccess: access('LOST') }, {}, (name) =>
-    name === set ? last(name) : short(name),
-  );
-  const [what, hint] = said?.split('\n') ?? [];
-  assert.match(what ?? '', /^it cannot use kv1\/k1\/\S*1: ACCESS_DENIED$/);
+  const last = (name: string) => (name === set ? 'des1' : short(name));
+  const said = async (state: string, reason: string, vault: JsonObject | Error) => {
+    const call = async () => {
+      if (vault instanceof Error) throw vault;
+      return vault;
+    };
+    const keyAccess = [{ keyVersion: `${key}/versions/1`, state, reason }];
+    return (await lostNote({ name: set, keyAccess }, {}, last, { call }))?.split('\n') ?? [];
+  };
+  const byPolicy = { permissionModel: 'ACCESS_POLICY', resourceGroup: 'subscriptions/s/resourceGroups/g' };
+  const byRole = { ...byPolicy, permissionModel: 'ROLE_ASSIGNMENT' };
+  const grant =
+    'interlock vault grant kv1 --principal set:des1 --permissions get,wrap-key,unwrap-key --add (without --add that is all it may do then)';
+  const role =
+    'interlock role assign set:des1 keyVaultCryptoServiceEncryptionUser --scope subscriptions/s/resourceGroups/g/vaults/kv1';
+  const what = 'it cannot use kv1/k1/versions/1: ';
+  assert.deepEqual(await said('LOST', 'ACCESS_DENIED', byPolicy), [`${what}ACCESS_DENIED`, `hint: ${grant}`]);
+  assert.deepEqual(await said('LOST', 'ACCESS_DENIED', byRole), [`${what}ACCESS_DENIED`, `hint: ${role}`]);
+  const [, gone = ''] = await said('LOST', 'IDENTITY_DELETED', byRole);
+  assert.match(gone, /^hint: interlock set update des1 --identity-type system-assigned /);
+  assert.ok(gone.endsWith(role));
+  const denied = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'not yours to see');
+  const [, both = ''] = await said('LOST', 'ACCESS_DENIED', denied);
   assert.match(
-    hint ?? '',
-    /^hint: in a vault with access policies interlock vault grant kv1 --principal set:des1 --permissions get,wrap-key,unwrap-key/,
+    both,
+    /^hint: in a vault with access policies interlock vault grant kv1 .*; in one with role assignments /,
   );
-  assert.equal(lostNote({ name: set, keyAccess: access('AVAILABLE') }, {}, short), undefined);
+  assert.deepEqual(await said('AVAILABLE', 'KEY_ACCESS_REASON_UNSPECIFIED', new Error('nobody is asked')), []);
 });
 
 test('what is enabled again is said as it was said of disabling, and what starts machines', () => {

@@ -1,8 +1,15 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import type { Caller } from '../calls.ts';
 import { hintFor } from '../hints.ts';
+import { lookAtVault } from '../vault-look.ts';
 
 /** A line beside an answer, for what a table of it does not say. @param short a name as people type it */
 export type Note = (answer: JsonObject, request: JsonObject, short: (name: string) => string) => string | undefined;
+
+/** The same, for what has to be asked. */
+export type AskedNote = (
+  ...given: [...Parameters<Note>, caller: Pick<Caller, 'call'>]
+) => ReturnType<Note> | Promise<ReturnType<Note>>;
 
 /** Whether `key create` and `key import` made a key, or a further version of one that was there. */
 export const madeNote: Note = ({ name, versionCount }, _request, short) => {
@@ -44,13 +51,15 @@ export const enabledNote: Note = (answer, request, short) => {
 };
 
 /** What somebody has to do for a set that cannot use its key. */
-export const lostNote: Note = ({ name, keyAccess }, _request, short) => {
+export const lostNote: AskedNote = async ({ name, keyAccess }, _request, short, caller) => {
   const lost = (Array.isArray(keyAccess) ? keyAccess.filter(isObject) : []).filter(({ state }) => state === 'LOST');
-  const lines = lost.map(({ keyVersion, reason }) => {
-    const facts = { key_version: String(keyVersion), disk_encryption_set: String(name) };
-    const hint = hintFor(String(reason), facts, short);
-    return `it cannot use ${short(String(keyVersion))}: ${String(reason)}${hint === undefined ? '' : `\nhint: ${hint}`}`;
-  });
+  const lines = await Promise.all(
+    lost.map(async ({ keyVersion, reason }) => {
+      const facts = { key_version: String(keyVersion), disk_encryption_set: String(name) };
+      const hint = hintFor(String(reason), facts, short, await lookAtVault(caller, String(reason), facts));
+      return `it cannot use ${short(String(keyVersion))}: ${String(reason)}${hint === undefined ? '' : `\nhint: ${hint}`}`;
+    }),
+  );
   return lines.length === 0 ? undefined : lines.join('\n');
 };
 

@@ -3,7 +3,7 @@ import type { Definition, Workload } from '@interlock/rpc';
 import type { NameKind } from '../names.ts';
 import type { Before } from './before.ts';
 import type { Doubt } from './doubts.ts';
-import type { Note } from './notes.ts';
+import type { AskedNote } from './notes.ts';
 import type { Knows } from './principals.ts';
 
 /** What stands on the command line without a flag. */
@@ -47,7 +47,7 @@ export interface Verb {
     readonly all?: { readonly switch: string; readonly list: string; isMeant(resource: JsonObject): boolean };
   };
   /** A line for people beside the answer. */
-  readonly note?: Note;
+  readonly note?: AskedNote;
   /** What is looked at before the request is sent; a whole request (`--body`) is sent as it is. */
   readonly before?: Before;
   /** Flags that fill no field, for `before`: what `--help` says of each. */

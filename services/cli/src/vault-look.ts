@@ -1,0 +1,31 @@
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
+import type { Caller } from './calls.ts';
+import { type KnownVault, vaultInQuestion } from './hints.ts';
+import { methodOf } from './schema.ts';
+import { NotSettled } from './settle.ts';
+
+/** Looks at the vault that a missing grant is about; undefined where there is none, or the caller is not told. */
+export async function lookAtVault(
+  { call }: Pick<Caller, 'call'>,
+  reason: string,
+  facts: Readonly<Record<string, string>>,
+): Promise<KnownVault | undefined> {
+  const name = vaultInQuestion(reason, facts);
+  if (name === undefined) return undefined;
+  try {
+    const vault = await call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetVault'), { name });
+    return { permissionModel: String(vault.permissionModel), resourceGroup: String(vault.resourceGroup) };
+  } catch (error) {
+    // A hint is worth a question, and no failure of its own: it names both ways then.
+    if (error instanceof Rejection || error instanceof RpcFailure) return undefined;
+    throw error;
+  }
+}
+
+/** The same for what a command failed with. */
+export const lookBehind = async (caller: Pick<Caller, 'call'>, error: unknown): Promise<KnownVault | undefined> =>
+  error instanceof Rejection || error instanceof NotSettled
+    ? lookAtVault(caller, error.reason, error.metadata)
+    : undefined;
