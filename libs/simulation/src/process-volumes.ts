@@ -39,7 +39,7 @@ export const processVolumes = (
       writeDurably: writesDurably(steps),
       grow: (size) => slowly(() => store.grow(size)),
       allocatedBytes: () => gate.through(store.allocatedBytes()),
-      copyTo: (target) => slowly(() => store.copyTo(target)),
+      copyTo: (target, check) => slowly(() => store.copyTo(target, check)),
       close: () => gate.through(store.close()),
     };
   };

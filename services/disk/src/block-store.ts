@@ -33,8 +33,9 @@ export interface BlockStore {
   /**
    * Copies every sector as it is (for a disk: ciphertext) to a fresh store at least as large, and flushes it. Holes stay
    * holes. The caller keeps writers away meanwhile.
+   * @param check called before each piece; what it throws ends the copy
    */
-  copyTo(target: BlockStore): Promise<void>;
+  copyTo(target: BlockStore, check: () => void | Promise<void>): Promise<void>;
   /** Gives the store free without flushing. Repeating it does nothing. */
   close(): Promise<void>;
 }
@@ -131,10 +132,15 @@ export function* writtenRuns(bytes: Uint8Array): Generator<readonly [from: numbe
 }
 
 /** Copies through memory, piece by piece, leaving out sectors of zeros. */
-export async function copySectors(source: BlockStore, target: BlockStore): Promise<void> {
+export async function copySectors(
+  source: BlockStore,
+  target: BlockStore,
+  check: () => void | Promise<void>,
+): Promise<void> {
   const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, source.size()));
   for (let offset = 0; offset < source.size(); offset += pieceSize) {
     const piece = buffer.subarray(0, Math.min(pieceSize, source.size() - offset));
+    await check();
     await source.read(offset, piece);
     for (const [from, to] of writtenRuns(piece)) await target.write(offset + from, piece.subarray(from, to));
   }

@@ -110,11 +110,11 @@ class FileBlockStore implements BlockStore {
     return this.#using(async () => (await this.#file.blocks()) * 512);
   }
 
-  copyTo(target: BlockStore): Promise<void> {
+  copyTo(target: BlockStore, check: () => void | Promise<void>): Promise<void> {
     return this.#using(async () => {
       checkSectors(0, this.#size, target.size());
       // Through memory: Node's reflink call removes a target that the file system cannot share blocks with, open or not.
-      await copySectors(this, target);
+      await copySectors(this, target, check);
       await target.flush();
     });
   }

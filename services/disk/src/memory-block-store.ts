@@ -103,10 +103,10 @@ export function createPlatter(
         checkOpen();
         return current.size * sectorSize;
       },
-      async copyTo(target) {
+      async copyTo(target, check) {
         checkOpen();
         checkSectors(0, size, target.size());
-        await copySectors(store, target);
+        await copySectors(store, target, check);
         await target.flush();
       },
       async close() {

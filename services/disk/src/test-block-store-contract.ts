@@ -124,14 +124,17 @@ export const blockStoreContract = (disks: NewDisks): void => {
           const openTarget = newTarget(size);
           const target = await openTarget();
           for (const sector of [0, 9, 10, 63]) await store.write(sector * sectorSize, randomBytes(sectorSize));
-          await store.copyTo(target);
+          await store.copyTo(target, () => undefined);
           assert.ok((await content(target)).equals(await content(store)));
           assert.equal(await target.allocatedBytes(), 4 * sectorSize);
           await target.close();
           const again = await openTarget();
           assert.ok((await content(again)).equals(await content(store)));
           const small = await newTarget(size / 2)();
-          await assert.rejects(store.copyTo(small), hasReason('OUT_OF_RANGE'));
+          await assert.rejects(
+            store.copyTo(small, () => undefined),
+            hasReason('OUT_OF_RANGE'),
+          );
           for (const open of [store, again, small]) await open.close();
         });
       }

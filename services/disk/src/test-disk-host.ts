@@ -73,6 +73,8 @@ export const startDiskHost = async (
     readonly hostLeaseTtlMs?: number;
     /** What the opening of a file waits for. */
     readonly beforeOpen?: (part: VolumePart) => Promise<void>;
+    /** What a file is cut off at, however large its disk is: copying takes time for holes too. */
+    readonly partBytesMax?: number;
     /** What a write to a file waits for. */
     readonly beforeWrite?: (part: VolumePart) => Promise<void>;
     /** Told of each commit as it is asked for. */
@@ -94,22 +96,22 @@ export const startDiskHost = async (
       return committed;
     },
   };
-  const files = memoryVolumeFiles(random);
+  const files = memoryVolumeFiles(random, options.partBytesMax);
+  const writtenLater = (file: BlockStore, part: VolumePart): BlockStore => ({
+    ...file,
+    async write(offset, bytes) {
+      await options.beforeWrite?.(part);
+      return file.write(offset, bytes);
+    },
+  });
   const openedLater: VolumeFiles = {
     ...files,
     async open(volumeId, part) {
       await options.beforeOpen?.(part);
       const file = await files.open(volumeId, part);
-      return (
-        file && {
-          ...file,
-          async write(offset, bytes) {
-            await options.beforeWrite?.(part);
-            return file.write(offset, bytes);
-          },
-        }
-      );
+      return file && writtenLater(file, part);
     },
+    create: async (volumeId, part, sizeBytes) => writtenLater(await files.create(volumeId, part, sizeBytes), part),
   };
   const master = random.bytes(32);
   const world = startTestVault({ sets: [setName, otherSetName], clock, faults });

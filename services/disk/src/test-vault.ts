@@ -199,11 +199,12 @@ export const startTestVault = (parts: {
     },
     async rotate(set) {
       const { generation } = keyOf(set);
-      keys.set(set, newKey(1, generation + 1));
+      keys.set(set, newKey(parts.sets.indexOf(set) + 1, generation + 1));
     },
     forgetKeysBefore(set) {
       const { generation } = keyOf(set);
-      for (let older = 1; older < generation; older++) forgotten.add(newKey(1, older).keyVersion);
+      for (let older = 1; older < generation; older++)
+        forgotten.add(newKey(parts.sets.indexOf(set) + 1, older).keyVersion);
     },
   };
   return { control, neighbours, vaultAs };

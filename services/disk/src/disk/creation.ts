@@ -18,7 +18,7 @@ import type { Disk } from './state.ts';
 /**
  * Makes a disk, so that nothing half-made remains (CMK-110):
  *
- *   begin ──▶ set, key, wrap ──▶ volume, content, header ──▶ finish (guarded by the generation)
+ *   begin ──▶ set, key, wrap ──▶ volume, header, content ──▶ keys asked again ──▶ finish (guarded by the generation)
  *     └── anything fails ──▶ volume removed ──▶ fail: the name is free, the reason is the caller's
  *
  * `begin` is the barrier: the set shows the disk as a user before it is asked whether it may be used. What cannot be undone

@@ -31,7 +31,7 @@ import type { ActiveDisk, Disk } from './state.ts';
  * Puts a disk under a set, another set, or back under the key of the platform. The content stays (CMK-53…57).
  *
  *   begin ──▶ no snapshot shares the DEK, same layers ──▶ DEK wrapped anew in the second slot ──▶ finish ──▶ old slot erased
- *       └───▶ else ──▶ full copy under a fresh DEK ──▶ finish ──▶ old volume removed
+ *       └───▶ else ──▶ full copy under a fresh DEK ──▶ keys asked again ──▶ finish ──▶ old volume removed
  *
  * A DEK is reachable through one customer key only; that is why snapshots force the copy. Until `finish` a failure leaves
  * the disk as it was. A header that is ahead of the events after a crash is the change: it is finished. What a store that

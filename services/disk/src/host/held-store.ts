@@ -75,8 +75,8 @@ class OwnedStore implements HeldStore, BlockStore {
   allocatedBytes(): Promise<number> {
     return this.#owned((store) => store.allocatedBytes());
   }
-  copyTo(target: BlockStore): Promise<void> {
-    return this.#owned((store) => store.copyTo(target));
+  copyTo(target: BlockStore, check: () => void | Promise<void>): Promise<void> {
+    return this.#owned((store) => store.copyTo(target, check));
   }
 
   async close(): Promise<void> {

@@ -12,15 +12,15 @@ import { existing as existingDisk } from '../disk/decider.ts';
 import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
-import { sameEncryption, setOf } from '../encryption.ts';
+import { type Encryption, sameEncryption, setOf } from '../encryption.ts';
 import { transactGuarded } from '../guarded-commit.ts';
-import type { Deks } from '../keys/deks.ts';
+import { definiteReason } from '../keys/key-reasons.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
 import type { Vault } from '../keys/vault.ts';
 import type { Settling } from '../settling.ts';
 import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
-import { currentHeader, replaceHeader, volumeRefOf, wrapRefOf, writeFirstHeader } from '../volume/headers.ts';
+import { currentHeader, replaceHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
 import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { begin, evolve, fail, finish, noteStandby, type Snapshot } from './decider.ts';
@@ -47,7 +47,6 @@ export const openSnapshotCreation = (parts: {
   readonly snapshots: Category<Snapshot, SnapshotEvent>;
   readonly volumes: Volumes;
   readonly making: VolumeMaking;
-  readonly deks: Deks;
   readonly vault: Vault;
   readonly setKeys: SetKeys;
   readonly turns: Turns;
@@ -57,7 +56,7 @@ export const openSnapshotCreation = (parts: {
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
 }): SnapshotCreation => {
-  const { store, disks, snapshots, volumes, making, deks, vault, setKeys } = parts;
+  const { store, disks, snapshots, volumes, making, vault, setKeys } = parts;
   const { turns, settling, standby, clock, random, log } = parts;
 
   const attempts = openAttempts({ kind: snapshots, fail, volumes, turns, settling, standby, clock, random, log });
@@ -82,32 +81,38 @@ export const openSnapshotCreation = (parts: {
     return finished;
   };
 
+  /** A wrap under the key the set has now; by way of the disk where only that has moved before the earlier key was taken away. */
+  const movedWrap = async (
+    header: DiskHeader,
+    of: { readonly name: string; readonly encryption: Encryption; readonly sourceVolumeId: string },
+    cause: Cause,
+  ): Promise<Pick<DiskHeader, 'wrap' | 'generation'>> => {
+    const set = setOf(of.encryption);
+    const { principal, keyVersion: target, generation } = await setKeys.inForce(set, cause);
+    const question = { set, principal, keyVersion: header.wrap.keyVersion, resource: of.name };
+    try {
+      const { wrapped } = await vault.rewrap(question, target, header.wrap.wrapped);
+      return { wrap: { ...header.wrap, keyVersion: target, wrapped: Uint8Array.from(wrapped) }, generation };
+    } catch (error) {
+      if (definiteReason(error) === undefined) throw error;
+      const source = await currentHeader(volumes, of.sourceVolumeId);
+      if (source.dekId !== header.dekId || source.generation !== generation) throw error;
+      return { wrap: source.wrap, generation };
+    }
+  };
+
   /** Ciphertext and wrap as the disk has them. When the key of the set changes meanwhile, the wrap moves with it. */
   const share = async (name: string, creating: Creating, disk: ActiveDisk, cause: Cause): Promise<Loaded<Snapshot>> => {
     const { volumeId, encryption, sourceDisk } = creating;
-    const source = { ...disk, name: sourceDisk };
-    await deks.check(source, await currentHeader(volumes, disk.volume.volumeId), cause);
-    await volumes.copy(disk.volume.volumeId, volumeId);
-    const found = await currentHeader(volumes, disk.volume.volumeId);
-    let header = await writeFirstHeader(volumes, volumeId, { ...found, sequence: 1 });
+    let header = await making.shared({ ...disk, name: sourceDisk }, volumeId, cause);
     for (;;) {
       try {
         return await commit(name, creating, header, cause);
       } catch (error) {
         if (!(error instanceof CursorConflict)) throw error;
       }
-      const set = setOf(encryption);
-      const { principal, keyVersion: target, generation } = await setKeys.inForce(set, cause);
-      const question = { set, principal, keyVersion: header.wrap.keyVersion, resource: name };
-      const { wrapped } = await vault.rewrap(question, target, header.wrap.wrapped);
-      const wrap = { ...header.wrap, keyVersion: target, wrapped: Uint8Array.from(wrapped) };
-      ({ header } = await replaceHeader(
-        volumes,
-        volumeId,
-        header.sequence,
-        { wrap, generation },
-        async () => undefined,
-      ));
+      const wrap = await movedWrap(header, { name, encryption, sourceVolumeId: disk.volume.volumeId }, cause);
+      ({ header } = await replaceHeader(volumes, volumeId, header.sequence, wrap, async () => undefined));
     }
   };
 

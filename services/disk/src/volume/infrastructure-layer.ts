@@ -43,7 +43,7 @@ export const withInfrastructureLayer = (store: BlockStore, key: Uint8Array): Blo
     flush: () => store.flush(),
     grow: (size) => store.grow(size),
     allocatedBytes: () => store.allocatedBytes(),
-    copyTo: (target) => store.copyTo(target),
+    copyTo: (target, check) => store.copyTo(target, check),
     close: () => store.close(),
     writeDurably: (offset, bytes) => writesDurably(layered)(offset, bytes),
     async read(offset, into) {

@@ -35,8 +35,8 @@ export class SharedStore implements BlockStore {
   allocatedBytes(): Promise<number> {
     return this.#store.allocatedBytes();
   }
-  copyTo(target: BlockStore): Promise<void> {
-    return this.#store.copyTo(target);
+  copyTo(target: BlockStore, check: () => void | Promise<void>): Promise<void> {
+    return this.#store.copyTo(target, check);
   }
 
   async close(): Promise<void> {

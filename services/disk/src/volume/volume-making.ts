@@ -1,14 +1,16 @@
 import { type Cause, CursorConflict, Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 import { writtenRuns } from '../block-store.ts';
-import { openDiskCipher } from '../dek.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
-import { createEncryptedDisk } from '../encrypted-disk.ts';
 import { type Encryption, setOf } from '../encryption.ts';
 import { type DekHolder, firstHeader } from '../keys/deks.ts';
+import type { KeyAccess } from '../keys/key-access.ts';
+import { definiteReason, keyLost } from '../keys/key-reasons.ts';
+import type { KeyGrant } from '../keys/lease.ts';
 import type { SetKey, SetKeys } from '../keys/set-keys.ts';
-import { type CopyParts, openCopySource } from './copy-source.ts';
-import { replaceHeader, writeFirstHeader } from './headers.ts';
+import { type CopyEnd, type CopyParts, openCopyEnd } from './copy-end.ts';
+import { followKey } from './followed-key.ts';
+import { currentHeader, replaceHeader, volumeRefOf, writeFirstHeader } from './headers.ts';
 
 /** Bytes of a GiB. */
 export const bytesPerGib = 2 ** 30;
@@ -43,6 +45,12 @@ export interface VolumeMaking {
    * @throws Rejection of the set, of key loss, DATA_LOSS; whatever `commit` throws. Rules CMK-12, CMK-13, CMK-110.
    */
   fresh<Result>(wish: VolumeWish, cause: Cause, commit: (made: MadeVolume) => Promise<Result>): Promise<Result>;
+  /**
+   * Makes a volume with the ciphertext of another and its wrap, in a header of its own. A loss of their key ends it at once,
+   * and the vault has said yes again when it is made (CMK-110). Whoever calls removes the volume when this throws.
+   * @returns the header @throws Rejection of key loss, DATA_LOSS
+   */
+  shared(source: DekHolder, volumeId: string, cause: Cause): Promise<DiskHeader>;
 }
 
 /** Times a generation may change under a commit before that is no coincidence. */
@@ -50,77 +58,142 @@ const generationsMax = 10;
 
 /** Opens it. */
 export const openVolumeMaking = (
-  parts: CopyParts & { readonly setKeys: SetKeys; readonly random: Pick<Random, 'uuid'> },
+  parts: CopyParts & {
+    readonly keyAccess: Pick<KeyAccess, 'lossConcerning'>;
+    readonly setKeys: SetKeys;
+    readonly random: Pick<Random, 'uuid'>;
+  },
 ): VolumeMaking => {
-  const { volumes, deks, setKeys, random, mask } = parts;
+  const { volumes, deks, setKeys, keyAccess, random } = parts;
 
-  /** Reads what the source holds and writes it under the new DEK; holes and sectors of zeros stay holes. */
-  const copyContent = async (source: DekHolder, target: { volumeId: string; dek: Uint8Array }, cause: Cause) => {
-    const from = await openCopySource(parts, source, cause);
-    try {
-      const to = await volumes.open(target.volumeId);
-      const writing = createEncryptedDisk(to.store, openDiskCipher(target.dek, mask));
-      try {
-        await from.gate.still(async () => {
-          let offset = 0;
-          for await (const piece of from.disk.read(0, from.disk.size(), from.check)) {
-            for (const [start, end] of writtenRuns(piece))
-              await writing.write(offset + start, piece.subarray(start, end), () => undefined);
-            offset += piece.length;
-          }
-        });
-        await writing.flush();
-      } finally {
-        await writing.close();
+  /** Reads what one holds and writes it under the other's DEK; holes and sectors of zeros stay holes. */
+  const copyBetween = async (from: CopyEnd, to: CopyEnd): Promise<void> => {
+    await from.gate.still(async () => {
+      let offset = 0;
+      for await (const piece of from.disk.read(0, from.disk.size(), from.check)) {
+        for (const [start, end] of writtenRuns(piece))
+          await to.disk.write(offset + start, piece.subarray(start, end), to.check);
+        // Also where nothing of the piece is written.
+        await to.check();
+        offset += piece.length;
       }
+    });
+    await to.disk.flush();
+    await Promise.all([from.confirm(), to.confirm()]);
+  };
+
+  /** Copies the content, under the leases of both keys. Once it is done the vault has said yes to both again (CMK-110). */
+  const copyContent = async (source: DekHolder, target: DekHolder, cause: Cause): Promise<void> => {
+    const from = await openCopyEnd(parts, source, cause);
+    try {
+      const to = await openCopyEnd(parts, target, cause);
+      await copyBetween(from, to).finally(() => to.close());
     } finally {
       await from.close();
     }
   };
 
+  /** Throws why a key is lost that a DEK was wrapped under, if it is: nothing is made after what this host has heard. */
+  const failIfLost = (name: string, set: string, { keyVersion }: SetKey, grant: KeyGrant): void => {
+    const loss = keyAccess.lossConcerning({ set, keyVersion }, grant);
+    if (loss) throw keyLost({ set, keyVersion, resource: name }, loss);
+  };
+
   const keyFor = ({ encryption, name, location }: VolumeWish, cause: Cause): Promise<SetKey> | undefined =>
     encryption.type === 'platform' ? undefined : setKeys.forEncrypting(encryption, { name, location }, cause);
 
+  /** Makes it under one key of the set, or the next ones where they come between the content and the commit. */
+  const makeUnder = async <Result>(
+    first: SetKey | undefined,
+    wish: VolumeWish,
+    cause: Cause,
+    commit: (made: MadeVolume) => Promise<Result>,
+  ): Promise<Result> => {
+    const { name, volumeId, uniqueId, encryption, sizeBytes, source } = wish;
+    const set = setOf(encryption);
+    const owner = { dekId: random.uuid(), diskId: uniqueId };
+    let key = first;
+    let dek = deks.generate();
+    try {
+      let wrapped = await deks.wrap(dek, owner, { name, set, key });
+      await volumes.create(volumeId, sizeBytes, encryption.type === 'double');
+      let header = await writeFirstHeader(volumes, volumeId, firstHeader(owner, sizeBytes, dek, wrapped));
+      const holder = { name, encryption, volume: volumeRefOf(volumeId, header) };
+      if (source) {
+        // A copy takes its time, and has the DEK only while the lease is held.
+        dek.fill(0);
+        await copyContent(source, holder, cause);
+      }
+      for (let attempt = 1; attempt <= generationsMax; attempt++) {
+        if (key && wrapped.grant) failIfLost(name, set, key, wrapped.grant);
+        try {
+          return await commit({ header, key, accessEpoch: wrapped.grant?.accessEpoch ?? 0 });
+        } catch (error) {
+          if (!(error instanceof CursorConflict) || key === undefined) throw error;
+        }
+        if (source) ({ dek } = await deks.unwrap(holder, header, cause));
+        key = await setKeys.inForce(set, cause);
+        wrapped = await deks.wrap(dek, owner, { name, set, key });
+        const { wrap, ref } = wrapped;
+        ({ header } = await replaceHeader(
+          volumes,
+          volumeId,
+          header.sequence,
+          { wrap, generation: ref.generation },
+          async () => undefined,
+        ));
+      }
+    } finally {
+      dek.fill(0);
+    }
+    throw new Rejection(
+      'ABORTED',
+      'GENERATION_OUTDATED',
+      `the key of ${set} is being changed all the time: try again`,
+      {
+        disk_encryption_set: set,
+      },
+    );
+  };
+
+  /**
+   * Whether it failed for a key alone that is not the set's any more: who gives a set another key may take the earlier one away
+   * as soon as what there is has moved, and what is being made is not there yet (CMK-89).
+   */
+  const isOutdated = async (error: unknown, key: SetKey, set: string, cause: Cause): Promise<boolean> => {
+    if (definiteReason(error) === undefined || !(error instanceof Rejection)) return false;
+    if (error.metadata.key_version !== key.keyVersion) return false;
+    return (await setKeys.inForce(set, cause)).generation > key.generation;
+  };
+
   return {
     async fresh(wish, cause, commit) {
-      const { name, volumeId, uniqueId, encryption, sizeBytes, source } = wish;
-      const set = setOf(encryption);
-      const owner = { dekId: random.uuid(), diskId: uniqueId };
-      let key = await keyFor(wish, cause);
-      const dek = deks.generate();
-      try {
-        let wrapped = await deks.wrap(dek, owner, { name, set, key });
-        await volumes.create(volumeId, sizeBytes, encryption.type === 'double');
-        if (source) await copyContent(source, { volumeId, dek }, cause);
-        let header = await writeFirstHeader(volumes, volumeId, firstHeader(owner, sizeBytes, dek, wrapped));
-        for (let attempt = 1; attempt <= generationsMax; attempt++) {
-          try {
-            return await commit({ header, key, accessEpoch: wrapped.grant?.accessEpoch ?? 0 });
-          } catch (error) {
-            if (!(error instanceof CursorConflict) || key === undefined) throw error;
-          }
-          key = await setKeys.inForce(set, cause);
-          wrapped = await deks.wrap(dek, owner, { name, set, key });
-          const { wrap, ref } = wrapped;
-          ({ header } = await replaceHeader(
-            volumes,
-            volumeId,
-            header.sequence,
-            { wrap, generation: ref.generation },
-            async () => undefined,
-          ));
+      for (;;) {
+        const key = await keyFor(wish, cause);
+        try {
+          return await makeUnder(key, wish, cause, commit);
+        } catch (error) {
+          if (key === undefined || !(await isOutdated(error, key, setOf(wish.encryption), cause))) throw error;
+          // Nothing of it can be used: it has no other wrap, and no DEK in memory.
+          await volumes.remove(wish.volumeId);
         }
-      } finally {
-        dek.fill(0);
       }
-      throw new Rejection(
-        'ABORTED',
-        'GENERATION_OUTDATED',
-        `the key of ${set} is being changed all the time: try again`,
-        {
-          disk_encryption_set: set,
-        },
-      );
+    },
+    async shared(source, volumeId, cause) {
+      const { volumeId: from } = source.volume;
+      const found = await currentHeader(volumes, from);
+      const grant = await deks.check(source, found, cause);
+      // Nothing is to be dropped: the DEK stays wrapped.
+      const followed = followKey(parts, source, found, { grant: () => grant, drop: () => undefined }, cause);
+      try {
+        await volumes.copy(from, volumeId, () => followed.failIfLost());
+        const header = await currentHeader(volumes, from);
+        const written = await writeFirstHeader(volumes, volumeId, { ...header, sequence: 1 });
+        await followed.confirm();
+        return written;
+      } finally {
+        followed.close();
+      }
     },
   };
 };

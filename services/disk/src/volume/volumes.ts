@@ -33,8 +33,11 @@ export interface Volumes {
    * use it meanwhile as ever. @returns gives it free
    */
   keepHeader(volumeId: string): () => Promise<void>;
-  /** Makes `to` hold the same sectors and the same lower layer as `from`, but no header. Writers of `from` wait. */
-  copy(from: string, to: string): Promise<void>;
+  /**
+   * Makes `to` hold the same sectors and the same lower layer as `from`, but no header. Writers of `from` wait.
+   * @param check called before each piece; what it throws ends the copy
+   */
+  copy(from: string, to: string, check: () => void | Promise<void>): Promise<void>;
   /** Ends every use of a volume and removes it. Repeating it does nothing. */
   remove(volumeId: string): Promise<void>;
   /** Bytes of storage the volume's data takes up; 0 for one that is not there. */
@@ -179,11 +182,11 @@ export const openVolumes = (parts: {
     },
     withHeader,
     keepHeader,
-    async copy(from, to) {
+    async copy(from, to, check) {
       const source = await open(from);
       try {
         const target = await files.create(to, 'data', source.shared.raw.size());
-        await source.shared.gate.still(() => source.shared.raw.copyTo(target)).finally(() => target.close());
+        await source.shared.gate.still(() => source.shared.raw.copyTo(target, check)).finally(() => target.close());
       } finally {
         await source.use.close();
       }
@@ -191,7 +194,7 @@ export const openVolumes = (parts: {
       const layer = await files.open(from, 'layer');
       if (!layer) return;
       const copied = await files.create(to, 'layer', layerSize);
-      await layer.copyTo(copied).finally(() => Promise.all([layer.close(), copied.close()]));
+      await layer.copyTo(copied, check).finally(() => Promise.all([layer.close(), copied.close()]));
     },
     remove: (volumeId) =>
       turns(volumeId, async () => {

@@ -9,7 +9,7 @@ import type { Deks } from '../keys/deks.ts';
 import { createKeyAccess } from '../keys/key-access.ts';
 import { createPlatter } from '../memory-block-store.ts';
 import { pieceSize } from '../sector.ts';
-import { openCopySource } from './copy-source.ts';
+import { openCopyEnd } from './copy-end.ts';
 import type { Volumes } from './volumes.ts';
 
 const key = { set: 'set', keyVersion: 'one' };
@@ -49,7 +49,7 @@ const world = async () => {
     open: async () => ({ store: platter.open(), gate: { still: (work: () => unknown) => work() } }),
   };
   let drop: (() => void) | undefined;
-  const source = await openCopySource(
+  const source = await openCopyEnd(
     {
       volumes: volumes as unknown as Volumes,
       deks: deks as unknown as Deks,

@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { type TestContext, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
+import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { pieceSize } from './sector.ts';
+import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
+import { refusal, silence, type VaultMood } from './test-vault.ts';
+
+const limit = { timeout: 60_000 };
+const parent = 'subscriptions/s/resourceGroups/g';
+const under = (set: string): Encryption => ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set });
+const platform: Encryption = { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' };
+const content = randomBytes(10_000);
+const snapshotId = 'before';
+const snapshot = `${parent}/snapshots/${snapshotId}`;
+const diskWish = { parent, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 } as const;
+
+type Disks = DiskHost['disks'];
+
+/** What is made of a disk and a snapshot of it, both with content. */
+interface Copy {
+  readonly what: string;
+  /** Of the disk at first. */
+  readonly encryption: Encryption;
+  make(disks: Disks): Promise<unknown>;
+  /** Sets whose key it needs. */
+  readonly needs: readonly string[];
+}
+
+const copyTo = (source: 'sourceDisk' | 'sourceSnapshot', value: string, encryption: Encryption) => (disks: Disks) =>
+  disks.createDisk({ ...diskWish, diskId: 'copy', encryption, source: { $case: source, value } });
+const snapshotUnder = (encryption?: Encryption) => (disks: Disks) =>
+  disks.createSnapshot({ parent, snapshotId: 'copy', sourceDisk: diskName, ...(encryption && { encryption }) });
+const changeTo = (encryption: Encryption) => (disks: Disks) =>
+  disks.changeDiskEncryption({ name: diskName, encryption });
+
+const [one, other] = [under(setName), under(otherSetName)];
+const both = [setName, otherSetName];
+const copies: readonly Copy[] = [
+  { what: 'a snapshot with the same wrap', encryption: one, make: snapshotUnder(), needs: [setName] },
+  { what: 'a snapshot under another set', encryption: one, make: snapshotUnder(other), needs: both },
+  { what: 'a disk of a disk', encryption: one, make: copyTo('sourceDisk', diskName, one), needs: [setName] },
+  { what: 'a disk of a snapshot', encryption: one, make: copyTo('sourceSnapshot', snapshot, one), needs: [setName] },
+  { what: 'a disk under another set', encryption: one, make: copyTo('sourceDisk', diskName, other), needs: both },
+  { what: 'a change to another set', encryption: one, make: changeTo(other), needs: both },
+  { what: 'a change to a set', encryption: platform, make: changeTo(other), needs: [otherSetName] },
+  { what: 'a change to the platform', encryption: one, make: changeTo(platform), needs: [setName] },
+];
+
+/** A copy that has come to its first write of content, where it waits. */
+const midway = async (t: TestContext, { encryption, make }: Copy) => {
+  let meet = async (): Promise<void> => undefined;
+  const host = await startDiskHost({
+    partBytesMax: 3 * pieceSize,
+    beforeWrite: async (part) => {
+      if (part === 'data') await meet();
+    },
+  });
+  t.after(() => host.stop());
+  await host.disks.createDisk({ ...diskWish, diskId: 'd', encryption });
+  await host.fill(content);
+  await host.disks.createSnapshot({ parent, snapshotId, sourceDisk: diskName });
+  const before = { volumes: host.volumeIds(), disk: (await host.disks.getDisk({ name: diskName })).encryption };
+  const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  meet = () => {
+    reached.resolve();
+    return released.promise;
+  };
+  const made = make(host.clientWithoutRetries(DiskServiceDefinition));
+  made.catch(() => undefined);
+  await reached.promise;
+  return {
+    host,
+    /** Lets it go on. */
+    goOn: () => {
+      meet = async () => undefined;
+      released.resolve();
+    },
+    made,
+    /** Nothing of the copy is there, the disk is as it was, and the same can be made once the key is back. */
+    async assertUndone() {
+      const { disks } = host;
+      await assert.rejects(disks.getDisk({ name: `${parent}/disks/copy` }), { reason: 'DISK_NOT_FOUND' });
+      await assert.rejects(disks.getSnapshot({ name: `${parent}/snapshots/copy` }), { reason: 'SNAPSHOT_NOT_FOUND' });
+      assert.deepEqual(host.volumeIds(), before.volumes);
+      const { encryption: now, provisioningState } = await disks.getDisk({ name: diskName });
+      assert.deepEqual([now, provisioningState], [before.disk, 'SUCCEEDED']);
+      host.setVault('well');
+      assert.ok(isDeepStrictEqual(await host.content(content.length), content));
+      await make(disks);
+      assert.deepEqual(host.volumeIds(), await host.volumesInUse());
+    },
+  };
+};
+
+for (const copy of copies) {
+  for (const set of copy.needs) {
+    const which = copy.needs.length === 1 ? 'its key' : `the key of set ${set === setName ? 'one' : 'two'}`;
+    test(`CMK-110: ${copy.what} ends as soon as ${which} is told to be lost, and nothing is left`, limit, async (t) => {
+      const { host, goOn, made, assertUndone } = await midway(t, copy);
+      const { keyVersion } = host.keyOf(set);
+      const value = {
+        set,
+        keyVersion,
+        reason: 'KEY_DISABLED',
+        accessEpoch: 5,
+        since: new Date(),
+        partial: false,
+      } as const;
+      await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value });
+      const asked = host.checks.length;
+      goOn();
+      await assert.rejects(made, { code: 'FAILED_PRECONDITION', reason: 'KEY_DISABLED' });
+      assert.equal(host.checks.length, asked, 'the vault is not asked first');
+      host.setEpoch(5);
+      await assertUndone();
+    });
+  }
+
+  const words: readonly (readonly [word: string, VaultMood, reason: string])[] = [
+    ['says no', refusal('KEY_DISABLED', 5), 'KEY_DISABLED'],
+    ['is silent', silence, 'KEY_VAULT_UNREACHABLE'],
+  ];
+  for (const [word, mood, reason] of words) {
+    test(
+      `CMK-110: ${copy.what} is not recorded when the vault ${word} at its end, whoever heard, and nothing is left`,
+      limit,
+      async (t) => {
+        const { host, goOn, made, assertUndone } = await midway(t, copy);
+        host.setVault(mood);
+        goOn();
+        await assert.rejects(made, { reason });
+        host.setEpoch(5);
+        await assertUndone();
+      },
+    );
+  }
+}
+
+const allIn = async ({ disks }: DiskHost) => ({
+  disks: (await disks.listDisks({ parent })).disks,
+  snapshots: (await disks.listSnapshots({ parent })).snapshots,
+});
+
+/** Sets that can be given another key meanwhile: a disk that is being changed moves only when that is over. */
+const rotatable = ({ what, needs }: Copy): readonly string[] =>
+  what.startsWith('a change') ? needs.filter((set) => set === otherSetName) : needs;
+
+for (const copy of copies) {
+  for (const set of rotatable(copy)) {
+    const which = set === setName ? 'one' : 'two';
+    test(
+      `CMK-89, CMK-110: ${copy.what} is made although set ${which} gets another key meanwhile and loses the earlier one`,
+      limit,
+      async (t) => {
+        const { host, goOn, made } = await midway(t, copy);
+        const { keyVersion: earlier } = host.keyOf(set);
+        await host.rotate(set);
+        const { generation, keyVersion, principal } = host.keyOf(set);
+        await host.asSets.beginGeneration({ diskEncryptionSet: set, generation, keyVersion, principal });
+        if (set === setName) {
+          for (const name of [diskName, snapshot])
+            await host.asSets.rewrapDek({ name, generation, targetKeyVersion: keyVersion });
+        }
+        host.forgetKeysBefore(set);
+        const value = {
+          set,
+          keyVersion: earlier,
+          reason: 'KEY_PURGED',
+          accessEpoch: 9,
+          since: new Date(),
+          partial: false,
+        } as const;
+        await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value });
+        goOn();
+        await made;
+        assert.ok(isDeepStrictEqual(await host.content(content.length), content));
+        assert.deepEqual(host.volumeIds(), await host.volumesInUse());
+        const { disks, snapshots } = await allIn(host);
+        const versions = [...disks, ...snapshots].flatMap((one) =>
+          one.encryption?.diskEncryptionSet === set ? [one.keyVersion] : [],
+        );
+        assert.ok(versions.length > 0);
+        assert.deepEqual(new Set(versions), new Set([keyVersion]));
+      },
+    );
+  }
+}
