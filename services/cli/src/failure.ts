@@ -36,6 +36,18 @@ export interface Failure {
   readonly hint: string | undefined;
 }
 
+/** A call without an answer whose work does not end with it. */
+export class GoesOn extends Error {
+  override readonly name = 'GoesOn';
+  /** The command, after `interlock`, that shows what has become of it. */
+  readonly look: string;
+  declare readonly cause: RpcFailure;
+  constructor(cause: RpcFailure, look: string) {
+    super(cause.message, { cause });
+    this.look = look;
+  }
+}
+
 /**
  * @param trace trace of the command that failed; absent when none had begun
  * @param vault the vault behind it, where somebody has looked at that
@@ -79,6 +91,10 @@ function described(
       causeTrace: causeIn(metadata, trace),
       hint,
     };
+  }
+  if (error instanceof GoesOn) {
+    const hint = `the work goes on where it has begun: interlock ${error.look} shows how far it is, and the same command again waits for it (--wait: 2m, --timeout for longer); where there is none of it, ${whoServes}`;
+    return { ...described(error.cause, trace, names, vault), hint };
   }
   const plain = { metadata: {}, trace, causeTrace: undefined };
   if (error instanceof RpcFailure) {

@@ -505,6 +505,41 @@ test('--wait looks until the machine runs, and fails with its reason', async () 
   });
 });
 
+const copying = ['disk', 'create', 'd2', '--location', 'l', '--sku', 'PREMIUM_SSD', '--source-snapshot', 's1'] as const;
+
+test('--wait gives the call itself as long, and what it took is part of the time', async () => {
+  const name = `${group}/disks/d2`;
+  const creating = { name, provisioningState: 'CREATING' };
+  const absent = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
+  const waiting = testProgram({ GetDisk: [absent, creating], CreateDisk: creating });
+  await assert.rejects(waiting.run(...copying, '--wait'), /still CREATING after 120000 ms/);
+  const called = (method: string, { sent, deadlines }: typeof waiting) =>
+    deadlines[sent.findIndex((call) => call.method === method)];
+  assert.equal(called('CreateDisk', waiting), 120_000);
+  assert.equal(called('GetDisk', waiting), undefined);
+  const plain = testProgram({ GetDisk: absent, CreateDisk: creating });
+  await plain.run(...copying);
+  assert.equal(called('CreateDisk', plain), undefined);
+});
+
+test('a copy that is not answered in time goes on, and it is said how to look at it', async () => {
+  const late = new RpcFailure('DEADLINE_EXCEEDED', 'CreateDisk', 'disk', 'no answer before the deadline');
+  const absent = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
+  const answers = { GetDisk: absent, GetSnapshot: absent, CreateDisk: late, CreateSnapshot: late };
+  const shown = async (method: Partial<typeof answers>, ...words: readonly string[]) => {
+    const error: unknown = await testProgram({ ...answers, ...method })
+      .run(...words)
+      .catch((thrown: unknown) => thrown);
+    return failureOf(error, undefined, { subscription: 'subscriptions/local', group: 'g' });
+  };
+  const { code, reason, exitCode, hint = '' } = await shown({}, ...copying);
+  assert.deepEqual([code, reason, exitCode], ['DEADLINE_EXCEEDED', 'NO_ANSWER', 3]);
+  assert.match(hint, /^the work goes on where it has begun: interlock disk show d2 shows how far it is/);
+  assert.match((await shown({}, 'snapshot', 'create', 's1', '--disk', 'd1')).hint ?? '', /interlock snapshot show s1 /);
+  const gone = new RpcFailure('UNAVAILABLE', 'CreateDisk', 'disk', 'nobody is there');
+  assert.equal((await shown({ CreateDisk: gone }, ...copying)).hint, 'interlock status shows who serves');
+});
+
 test('a secret goes into a file and not on the screen', async () => {
   const { run, lines, written } = testProgram({
     AddSecret: { secretText: 's3cret', principal: { displayName: 'bob' } },

@@ -1,6 +1,7 @@
 import { type JsonObject, ScalarType } from '@bufbuild/protobuf';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import { resolved } from './draft.ts';
+import { GoesOn } from './failure.ts';
 import { resolverOf } from './lookups.ts';
 import { fullName, shortName } from './names.ts';
 import { listOf, render, stateLine } from './render.ts';
@@ -52,8 +53,11 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   if (verb.service === 'any' && flags.service === undefined) {
     return askEveryService(method, request, session);
   }
-  const answer = await answerOf(servedBy(verb, flags), method, request, session);
-  const shown = await finished(verb, flags, answer, session);
+  const beganMs = session.clock.monotonicMs();
+  const answer = await answered(verb, flags, method, request, session).catch((error: unknown) => {
+    throw isUndecided(error) && verb.goesOn ? new GoesOn(error, verb.goesOn(request, short)) : error;
+  });
+  const shown = await finished(verb, flags, answer, session, { beganMs });
   if (isJson) writeJson(terminal, shown);
   else if (shown.deleted === true) terminal.out(`${short(String(shown.name))} is gone`);
   else {
@@ -87,7 +91,7 @@ async function runEach(
   // Their states are told as they come, one beside the other.
   const about = ({ name }: JsonObject): string => `${shortName(String(name), names)}: `;
   const awaiting = flags.wait
-    ? (resource: JsonObject) => finished(verb, flags, resource, session, about(resource))
+    ? (resource: JsonObject) => finished(verb, flags, resource, session, { about: about(resource) })
     : undefined;
   return runMany({ ...verb, service }, words, awaiting, session);
 }
@@ -197,6 +201,17 @@ async function requestOf(
   return request;
 }
 
+/** What the verb is answered. Whoever waits for the work waits as long for a call that is answered with its end. */
+const answered = (verb: Verb, flags: VerbFlags, method: Method, request: JsonObject, session: Session) => {
+  const service = servedBy(verb, flags);
+  if (!flags.wait || verb.settles === undefined) return answerOf(service, method, request, session);
+  return session.caller.call(service, method, request, { deadlineMs: session.timeoutMs ?? WAIT_MS });
+};
+
+/** Whether the call was given up without an answer, so that what it asked for may be done all the same. */
+const isUndecided = (error: unknown): error is RpcFailure =>
+  error instanceof RpcFailure && error.code === 'DEADLINE_EXCEEDED';
+
 /** Lists are read to their end unless a page was asked for. */
 async function answerOf(service: Workload, method: Method, request: JsonObject, session: Session): Promise<JsonObject> {
   const { caller, terminal, isJson } = session;
@@ -223,13 +238,17 @@ async function answerOf(service: Workload, method: Method, request: JsonObject, 
 const PAGE_SIZE_MAX = 1_000;
 const elements = (value: unknown) => (Array.isArray(value) ? value : []);
 
-/** The answer as it is shown: waited for, and without what went into a file. @param about stands before each state on the way */
+/**
+ * The answer as it is shown: waited for, and without what went into a file.
+ * @param waiting.about stands before each state on the way
+ * @param waiting.beganMs when the waiting began, by the monotonic clock; now when absent
+ */
 async function finished(
   verb: Verb,
   flags: VerbFlags,
   answer: JsonObject,
   session: Session,
-  about = '',
+  { about = '', beganMs }: { readonly about?: string; readonly beganMs?: number } = {},
 ): Promise<JsonObject> {
   const { caller, clock, terminal, timeoutMs = WAIT_MS } = session;
   const { name } = answer;
@@ -241,6 +260,7 @@ async function finished(
       get: () => caller.call(service, getMethod, { name }),
       clock,
       timeoutMs,
+      beganMs: beganMs ?? clock.monotonicMs(),
       isRunWanted: until === 'running',
       isDeletion: verb.verb === 'delete',
       say: (state) => terminal.err(`… ${about}${state}`),

@@ -10,14 +10,16 @@ import { sleepingClock } from './test-session.ts';
 function watched(...states: readonly (JsonObject | Error)[]): SettleOptions & { readonly said: string[] } {
   const left = [...states];
   const said: string[] = [];
+  const clock = sleepingClock();
   return {
     get: async () => {
       const next = left.length > 1 ? left.shift() : left[0];
       if (next === undefined || next instanceof Error) throw next ?? new Error('asked too often');
       return next;
     },
-    clock: sleepingClock(),
+    clock,
     timeoutMs: 5_000,
+    beganMs: clock.monotonicMs(),
     isRunWanted: false,
     isDeletion: false,
     say: (state) => said.push(state),

@@ -25,6 +25,8 @@ export interface SettleOptions {
   readonly get: () => Promise<JsonObject>;
   readonly clock: Clock;
   readonly timeoutMs: number;
+  /** When the time began, by the monotonic clock: the call that is waited for is part of it. */
+  readonly beganMs: number;
   /** The machine has to run in the end. */
   readonly isRunWanted: boolean;
   /** What was asked is the end of it: not found is the end that was waited for. */
@@ -49,8 +51,8 @@ const passing: readonly unknown[] = [undefined, 'UNKNOWN', 'KEY_VAULT_UNREACHABL
  * @throws NotSettled with the reason the resource gives, or TIMEOUT
  */
 export async function settle(first: JsonObject, options: SettleOptions): Promise<JsonObject> {
-  const { get, clock, timeoutMs, isDeletion, say } = options;
-  const end = clock.monotonicMs() + timeoutMs;
+  const { get, clock, timeoutMs, beganMs, isDeletion, say } = options;
+  const end = beganMs + timeoutMs;
   let current = first;
   let told = '';
   let answerEnd: number | undefined;

@@ -49,6 +49,7 @@ export function testProgram(
   } = {},
 ) {
   const sent: SentCall[] = [];
+  const deadlines: (number | undefined)[] = [];
   const lines: string[] = [];
   const asides: string[] = [];
   const written = new Map<string, Uint8Array>();
@@ -66,7 +67,10 @@ export function testProgram(
   };
   const callerAs = (principal: string): Caller => ({
     principal,
-    call: async (service, method, request, _options?: CallOptions) => answerOf(service, method, request, principal),
+    call: async (service, method, request, { deadlineMs }: CallOptions = {}) => {
+      deadlines.push(deadlineMs);
+      return answerOf(service, method, request, principal);
+    },
     stream: async function* (service, method, request) {
       const queue = left.get(method.path.replace(/^.*\//, '')) ?? [];
       for (let more = Math.max(1, queue.length); more > 0; more--) yield answerOf(service, method, request, principal);
@@ -123,6 +127,8 @@ export function testProgram(
   return {
     program,
     sent,
+    /** What each call said about its deadline. */
+    deadlines,
     lines,
     asides,
     written,

@@ -15,6 +15,8 @@ const encryption = { set: 'encryption.disk_encryption_set' };
 const existing = (get: string, nameIn: (request: JsonObject) => string) =>
   existingBefore('disk', DiskServiceDefinition, get, nameIn);
 const settles = { get: 'GetDisk' } as const;
+const newDisk = ({ parent, diskId }: JsonObject): string => `${parent}/disks/${diskId}`;
+const newSnapshot = ({ parent, snapshotId }: JsonObject): string => `${parent}/snapshots/${snapshotId}`;
 
 /** What the control side of disk is asked; `platform` is what other services ask it. */
 export const diskVerbs: readonly Verb[] = [
@@ -22,8 +24,9 @@ export const diskVerbs: readonly Verb[] = [
     targets: [{ word: 'disk', kind: 'disk', parent: 'parent', idField: 'disk_id' }],
     aliases: { ...encryption, size: 'size_gib' },
     required: ['location', 'sku', ['size', 'source-snapshot', 'source-disk']],
-    before: existing('GetDisk', ({ parent, diskId }) => `${parent}/disks/${diskId}`),
+    before: existing('GetDisk', newDisk),
     settles,
+    goesOn: (request, short) => `disk show ${short(newDisk(request))}`,
   }),
   disk('show', 'GetDisk', { targets: oneDisk }),
   disk('list', 'ListDisks', {
@@ -38,6 +41,7 @@ export const diskVerbs: readonly Verb[] = [
     aliases: encryption,
     required: [['set', 'encryption-type']],
     settles,
+    goesOn: ({ name }, short) => `disk show ${short(String(name))}`,
   }),
   disk('grow', 'GrowDisk', { targets: oneDisk, aliases: { size: 'size_gib' }, required: ['size'], settles }),
   disk('begin-access', 'BeginAccess', {
@@ -51,8 +55,9 @@ export const diskVerbs: readonly Verb[] = [
     targets: [{ word: 'snapshot', kind: 'snapshot', parent: 'parent', idField: 'snapshot_id' }],
     aliases: { ...encryption, disk: 'source_disk' },
     required: ['disk'],
-    before: existing('GetSnapshot', ({ parent, snapshotId }) => `${parent}/snapshots/${snapshotId}`),
+    before: existing('GetSnapshot', newSnapshot),
     settles: { get: 'GetSnapshot' },
+    goesOn: (request, short) => `snapshot show ${short(newSnapshot(request))}`,
   }),
   snapshot('show', 'GetSnapshot', { targets: oneSnapshot }),
   snapshot('list', 'ListSnapshots', {
