@@ -1,5 +1,5 @@
-import type { Command } from 'commander';
-import { flushDisk, readDisk, writeDisk } from './disk-data.ts';
+import { type Command, Option } from 'commander';
+import { type DataWish, endOtherAccess, flushDisk, readDisk, writeDisk } from './disk-data.ts';
 import { fullName } from './names.ts';
 import { single } from './once.ts';
 import type { Runner } from './runner.ts';
@@ -12,6 +12,7 @@ export function addDiskDataCommands(disk: Command, runner: Runner): void {
   read.argument('<disk>').addOption(single('--offset <n>', 'where to begin, in bytes; 0 when absent'));
   read.addOption(single('--length <n>', 'how many bytes, 1 or more; to the end of the disk when absent'));
   read.addOption(single('--output <file>', 'in place of standard output'));
+  addEndOther(read);
   read.action((name: string) => {
     const { offset = '0', length, output }: Record<string, string | undefined> = read.opts();
     const range = {
@@ -19,7 +20,7 @@ export function addDiskDataCommands(disk: Command, runner: Runner): void {
       length: length === undefined ? undefined : bytes(length, '--length', 1),
     };
     return runner.withSession('disk read', read.optsWithGlobals(), (session) =>
-      readDisk({ disk: diskName(name, session), ...range, output }, session),
+      readDisk({ ...dataWish(name, read, session), ...range, output }, session),
     );
   });
 
@@ -27,23 +28,38 @@ export function addDiskDataCommands(disk: Command, runner: Runner): void {
   write.argument('<disk>').addOption(single('--offset <n>', 'where to begin, in bytes; 0 when absent'));
   write.addOption(single('--input <file>', 'in place of standard input'));
   write.option('--flush', 'puts it on stable storage before it ends');
+  addEndOther(write);
   write.action((name: string) => {
     const options: Record<string, unknown> = write.opts();
     const offset = bytes(String(options.offset ?? '0'), '--offset');
     const input = typeof options.input === 'string' ? options.input : undefined;
     return runner.withSession('disk write', write.optsWithGlobals(), (session) =>
-      writeDisk({ disk: diskName(name, session), offset, input, isFlushed: options.flush === true }, session),
+      writeDisk({ ...dataWish(name, write, session), offset, input, isFlushed: options.flush === true }, session),
     );
   });
 
   const flush = disk.command('flush').description('Puts every acknowledged write of a disk on stable storage');
   flush.argument('<disk>');
+  addEndOther(flush);
   flush.action((name: string) =>
-    runner.withSession('disk flush', flush.optsWithGlobals(), (session) => flushDisk(diskName(name, session), session)),
+    runner.withSession('disk flush', flush.optsWithGlobals(), (session) =>
+      flushDisk(dataWish(name, flush, session), session),
+    ),
   );
 }
 
-const diskName = (text: string, { settings }: Session): string => fullName('disk', text, settings.names, '<disk>');
+const addEndOther = (command: Command): Command =>
+  command
+    .option(`--${endOtherAccess}`, 'ends a direct access that somebody has; without it the command is refused then')
+    .addHelpText(
+      'after',
+      '\nThe command begins a direct access of its own, and ends it. A disk has one at a time (disk end-access ends it).',
+    );
+
+const dataWish = (text: string, command: Command, { settings }: Session): DataWish => ({
+  disk: fullName('disk', text, settings.names, '<disk>'),
+  endsOther: command.opts()[new Option(`--${endOtherAccess}`).attributeName()] === true,
+});
 
 function bytes(text: string, flag: string, least: 0 | 1 = 0): number {
   const number = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;

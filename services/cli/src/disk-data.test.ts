@@ -82,10 +82,13 @@ test('what is written is read back, and access is given back each time', async (
   assert.deepEqual(
     sent.map(({ method, request }) => [method, request.accessLevel]),
     [
+      ['GetDisk', undefined],
       ['BeginAccess', 'WRITE'],
       ['EndAccess', undefined],
+      ['GetDisk', undefined],
       ['BeginAccess', 'READ'],
       ['EndAccess', undefined],
+      ['GetDisk', undefined],
       ['BeginAccess', 'READ'],
       ['EndAccess', undefined],
     ],
@@ -143,6 +146,22 @@ test('a write and a flush say in which trace they were, a read does not', async 
       { flushed: true, trace },
     ],
   );
+});
+
+test('a direct access that somebody has is left alone, unless its end is asked for', async () => {
+  const { channel } = dataServer(Buffer.alloc(64));
+  const answers = { GetDisk: { name: disk, state: 'ACTIVE_ACCESS' }, BeginAccess: access };
+  const { run, sent } = testProgram(answers, { channel, clock: systemClock, files: { '-': 'four' } });
+  const methods = () => sent.splice(0).map(({ method }) => method);
+  for (const command of ['read', 'write', 'flush']) {
+    await assert.rejects(run('disk', command, 'd1'), {
+      reason: 'DISK_IN_ACTIVE_ACCESS',
+      message: /interlock disk end-access d1 ends it, or the same command with --end-other-access$/,
+    });
+    assert.deepEqual(methods(), ['GetDisk'], command);
+    await run('disk', command, 'd1', '--end-other-access');
+    assert.deepEqual(methods(), ['BeginAccess', 'EndAccess'], command);
+  }
 });
 
 test('access is given back also when the transfer fails', async () => {

@@ -3,16 +3,26 @@ import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/con
 import { Rejection } from '@interlock/event-store';
 import { type CallOptions, connect, type RpcClient } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc-common';
+import { shortName } from './names.ts';
 import { methodOf } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
 import { UsageError } from './usage-error.ts';
 
+/** The flag of each command that says to end what access somebody has. */
+export const endOtherAccess = 'end-other-access';
+
 /** The RPCs of the data path; each is one command of `disk`. */
 export const diskDataMethods = ['Read', 'Write', 'Flush'] as const;
 
-export interface ReadWish {
+/** A disk whose data is wanted, by way of a direct access of the command's own. */
+export interface DataWish {
   /** Full name. */
   readonly disk: string;
+  /** Whether a direct access that somebody has is ended for it: a disk has one at a time. */
+  readonly endsOther: boolean;
+}
+
+export interface ReadWish extends DataWish {
   readonly offset: number;
   /** To the end of the disk when absent. */
   readonly length: number | undefined;
@@ -20,9 +30,7 @@ export interface ReadWish {
   readonly output: string | undefined;
 }
 
-export interface WriteWish {
-  /** Full name. */
-  readonly disk: string;
+export interface WriteWish extends DataWish {
   readonly offset: number;
   /** File in place of standard input. */
   readonly input: string | undefined;
@@ -39,8 +47,9 @@ const PORTION_BYTES = 16 * PIECE_BYTES;
 const TRANSFER_MS = 3_600_000;
 
 /** Reads a range of a disk that no machine uses to standard output or a file. */
-export async function readDisk({ disk, offset, length, output }: ReadWish, session: Session): Promise<void> {
-  await withAccess('READ', disk, session, async ({ client, options, sizeBytes }) => {
+export async function readDisk({ offset, length, output, ...wish }: ReadWish, session: Session): Promise<void> {
+  const { disk } = wish;
+  await withAccess('READ', wish, session, async ({ client, options, sizeBytes }) => {
     refuseBeyond(offset, sizeBytes);
     const lengthBytes = length ?? sizeBytes - offset;
     const kept: Uint8Array[] = [];
@@ -56,13 +65,14 @@ export async function readDisk({ disk, offset, length, output }: ReadWish, sessi
  * Writes standard input or a file to a disk that no machine uses, portion by portion.
  * @throws Rejection whose message and metadata (`acknowledged_bytes`) say how far it came
  */
-export async function writeDisk({ disk, offset, input, isFlushed }: WriteWish, session: Session): Promise<void> {
+export async function writeDisk({ offset, input, isFlushed, ...wish }: WriteWish, session: Session): Promise<void> {
+  const { disk } = wish;
   const { terminal, isJson, trace } = session;
   const pieces = await notEmpty(
     input === undefined ? terminal.in() : [terminal.readFile(input)],
     input ?? 'standard input',
   );
-  await withAccess('WRITE', disk, session, async ({ client, options, sizeBytes }) => {
+  await withAccess('WRITE', wish, session, async ({ client, options, sizeBytes }) => {
     refuseBeyond(offset, sizeBytes);
     const source = smallPieces(pieces);
     let piece = await source.next();
@@ -142,9 +152,10 @@ async function notEmpty(
 }
 
 /** Puts every acknowledged write of a disk on stable storage. */
-export async function flushDisk(disk: string, session: Session): Promise<void> {
+export async function flushDisk(wish: DataWish, session: Session): Promise<void> {
+  const { disk } = wish;
   const { terminal, isJson, trace } = session;
-  await withAccess('WRITE', disk, session, async ({ client, options }) => {
+  await withAccess('WRITE', wish, session, async ({ client, options }) => {
     await client.flush({ name: disk }, options);
     if (isJson) writeJson(terminal, { flushed: true, ...(trace === undefined ? {} : { trace }) });
     else {
@@ -160,16 +171,30 @@ interface Access {
   readonly sizeBytes: number;
 }
 
+/** The other's reads and writes would fail in the middle, and nobody would tell them why. @throws Rejection */
+async function refuseInUse(disk: string, { caller, settings }: Session): Promise<void> {
+  const { state } = await caller.call('disk', methodOf(DiskServiceDefinition, 'GetDisk'), { name: disk });
+  if (state !== 'ACTIVE_ACCESS') return;
+  const short = shortName(disk, settings.names);
+  throw new Rejection(
+    'FAILED_PRECONDITION',
+    'DISK_IN_ACTIVE_ACCESS',
+    `somebody has direct access to ${short}, and a disk has one at a time: interlock disk end-access ${short} ends it, or the same command with --${endOtherAccess}`,
+    { disk },
+  );
+}
+
 /** Direct access for the time of `work`; it is given back also when the work fails. */
 async function withAccess(
   accessLevel: 'READ' | 'WRITE',
-  disk: string,
+  { disk, endsOther }: DataWish,
   session: Session,
   work: (access: Access) => Promise<void>,
 ): Promise<void> {
   const { caller, clock, random, tracer, dataChannel, timeoutMs = TRANSFER_MS } = session;
   const durationSeconds = Math.min(86_400, Math.ceil(timeoutMs / 1_000));
   const begin = methodOf(DiskServiceDefinition, 'BeginAccess');
+  if (!endsOther) await refuseInUse(disk, session);
   const access = await caller.call('disk', begin, { name: disk, accessLevel, durationSeconds });
   const channel = dataChannel(textOf(access, 'dataAddress'));
   try {
