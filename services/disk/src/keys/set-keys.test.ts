@@ -64,3 +64,33 @@ test('whoever asked for all and has no time left takes the answer from nobody', 
     );
   }
 });
+
+test('CMK-38: under a set without an identity nothing is made, for that reason, since when and by which trace it went', async () => {
+  const store = memoryStore({ clock: virtualClock(), random: seededRandom(1) });
+  const cut = DiskEncryptionSet.fromPartial({
+    ...known(),
+    identity: { principal: '', type: 'NONE' },
+    provisioningState: 'SUCCEEDED',
+    keyAccess: [
+      {
+        keyVersion: 'vaults/v/keys/k/versions/1',
+        state: 'LOST',
+        reason: 'IDENTITY_DELETED',
+        since: new Date(1_000),
+        traceId: 'ab'.repeat(16),
+      },
+    ],
+  });
+  const keys = openSetKeys(store, { getDiskEncryptionSet: async () => cut }, { note: () => {} });
+  const disk = { name: 'subscriptions/s/resourceGroups/g/disks/d', location: 'l' };
+  const encryption = { type: 'customer', set } as const;
+  await assert.rejects(keys.forEncrypting(encryption, disk, cause), (error) => {
+    assert.ok(error instanceof Rejection);
+    const { since, trace_id, disk: named } = error.metadata;
+    assert.deepEqual(
+      [error.reason, since, trace_id, named],
+      ['IDENTITY_DELETED', new Date(1_000).toISOString(), 'ab'.repeat(16), disk.name],
+    );
+    return true;
+  });
+});

@@ -2,6 +2,7 @@ import type { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/in
 import { type Cause, CursorConflict, type CursorMove, type EventStore, Rejection, table } from '@interlock/event-store';
 import { isSameRegion, type RpcClient, RpcFailure, subscriptionOf } from '@interlock/rpc';
 import { type Encryption, encryptionTypeOnWire } from '../encryption.ts';
+import { keyLost } from './key-reasons.ts';
 import type { SetOptions } from './set-options.ts';
 
 /** What disks need of disk encryption sets. */
@@ -24,7 +25,7 @@ export interface SetKey {
 export interface SetKeys {
   /**
    * Asks the set whether a resource may be encrypted with it, and which key is in force.
-   * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_DELETING;
+   * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_DELETING, IDENTITY_DELETED;
    *   INVALID_ARGUMENT SUBSCRIPTION_MISMATCH, LOCATION_MISMATCH (CMK-52), ENCRYPTION_TYPE_MISMATCH (CMK-50)
    */
   forEncrypting(
@@ -65,7 +66,8 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
     }
   };
 
-  const ask = async (set: string) => {
+  /** @param resource what needs the key; `''` for the set as a whole */
+  const ask = async (set: string, resource: string) => {
     const found = await sets.getDiskEncryptionSet({ name: set });
     const { keyExpiry, generation, standbyKey } = found;
     options.note(set, { keyExpiry, generation, standbyKeyVersion: standbyKey?.keyVersion ?? '' });
@@ -74,6 +76,13 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
       keyVersion: found.activeKey?.keyVersion ?? '',
       generation: found.generation,
     };
+    const loss = found.keyAccess.find(({ keyVersion }) => keyVersion === key.keyVersion);
+    if (found.identity?.type === 'NONE' && loss?.reason === 'IDENTITY_DELETED' && loss.since !== undefined) {
+      // Nobody has to be asked (CMK-38): there is nobody to ask as.
+      const { reason, since, traceId } = loss;
+      const use = { set, keyVersion: key.keyVersion, resource };
+      throw keyLost(use, { reason, since: since.getTime(), traceId, accessEpoch: undefined });
+    }
     if (found.provisioningState === 'DELETING' || key.principal === '' || key.keyVersion === '') {
       throw new Rejection(
         'FAILED_PRECONDITION',
@@ -99,7 +108,7 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
         throw error;
       });
     }
-    const begun = ask(set)
+    const begun = ask(set, '')
       .then(({ key }) => begin(set, key, cause))
       .finally(() => beginning.delete(set));
     beginning.set(set, begun);
@@ -118,7 +127,7 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
       if (subscriptionOf(set) !== subscriptionOf(name)) {
         throw mismatch('SUBSCRIPTION_MISMATCH', `${set} is in another subscription than ${name}`);
       }
-      const { found, key } = await ask(set);
+      const { found, key } = await ask(set, name);
       if (!isSameRegion(found.location, location)) {
         throw mismatch(
           'LOCATION_MISMATCH',
