@@ -8,6 +8,7 @@ import type { KeyAccess } from '../keys/key-access.ts';
 import { definiteReason, keyLost } from '../keys/key-reasons.ts';
 import type { KeyGrant } from '../keys/lease.ts';
 import type { SetKey, SetKeys } from '../keys/set-keys.ts';
+import { pieceSize } from '../sector.ts';
 import { type CopyEnd, type CopyParts, openCopyEnd } from './copy-end.ts';
 import { followKey } from './followed-key.ts';
 import { currentHeader, replaceHeader, volumeRefOf, writeFirstHeader } from './headers.ts';
@@ -68,16 +69,23 @@ export const openVolumeMaking = (
 
   /** Reads what one holds and writes it under the other's DEK; holes and sectors of zeros stay holes. */
   const copyBetween = async (from: CopyEnd, to: CopyEnd): Promise<void> => {
-    await from.gate.still(async () => {
-      let offset = 0;
-      for await (const piece of from.disk.read(0, from.disk.size(), from.check)) {
-        for (const [start, end] of writtenRuns(piece))
-          await to.disk.write(offset + start, piece.subarray(start, end), to.check);
-        // Also where nothing of the piece is written.
-        await to.check();
-        offset += piece.length;
-      }
-    });
+    // One for all: a fresh megabyte for each piece would cost more than reading it.
+    const buffer = Buffer.allocUnsafeSlow(pieceSize);
+    const intoBuffer = { bytesMax: pieceSize, allocate: (length: number) => buffer.subarray(0, length) };
+    try {
+      await from.gate.still(async () => {
+        let offset = 0;
+        for await (const piece of from.disk.read(0, from.disk.size(), from.check, intoBuffer)) {
+          for (const [start, end] of writtenRuns(piece))
+            await to.disk.write(offset + start, piece.subarray(start, end), to.check);
+          // Also where nothing of the piece is written.
+          await to.check();
+          offset += piece.length;
+        }
+      });
+    } finally {
+      buffer.fill(0);
+    }
     await to.disk.flush();
     await Promise.all([from.confirm(), to.confirm()]);
   };
