@@ -1,4 +1,7 @@
-import type { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import type {
+  DiskEncryptionSet,
+  DiskEncryptionSetServiceDefinition,
+} from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { type Cause, CursorConflict, type CursorMove, type EventStore, Rejection, table } from '@interlock/event-store';
 import { isSameRegion, type RpcClient, RpcFailure, subscriptionOf } from '@interlock/rpc';
 import { type Encryption, encryptionTypeOnWire } from '../encryption.ts';
@@ -76,14 +79,9 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
       keyVersion: found.activeKey?.keyVersion ?? '',
       generation: found.generation,
     };
-    const loss = found.keyAccess.find(({ keyVersion }) => keyVersion === key.keyVersion);
-    if (found.identity?.type === 'NONE' && loss?.reason === 'IDENTITY_DELETED' && loss.since !== undefined) {
-      // Nobody has to be asked (CMK-38): there is nobody to ask as.
-      const { reason, since, traceId } = loss;
-      const use = { set, keyVersion: key.keyVersion, resource };
-      throw keyLost(use, { reason, since: since.getTime(), traceId, accessEpoch: undefined });
-    }
-    if (found.provisioningState === 'DELETING' || key.principal === '' || key.keyVersion === '') {
+    const isDeleting = found.provisioningState === 'DELETING';
+    if (!isDeleting && found.identity?.type === 'NONE') refuseWithoutIdentity(found, resource);
+    if (isDeleting || key.principal === '' || key.keyVersion === '') {
       throw new Rejection(
         'FAILED_PRECONDITION',
         'DISK_ENCRYPTION_SET_DELETING',
@@ -147,6 +145,15 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
     },
     guard: (set, generation) => ({ name: cursorOf(set), from: generation, to: generation }),
   };
+};
+
+/** Nobody has to be asked for a set without an identity (CMK-38): there is nobody to ask as. @throws Rejection IDENTITY_DELETED */
+const refuseWithoutIdentity = ({ name: set, activeKey, keyAccess }: DiskEncryptionSet, resource: string): void => {
+  const keyVersion = activeKey?.keyVersion ?? '';
+  const loss = keyAccess.find((one) => one.keyVersion === keyVersion);
+  if (loss?.reason !== 'IDENTITY_DELETED' || loss.since === undefined) return;
+  const { reason, since, traceId } = loss;
+  throw keyLost({ set, keyVersion, resource }, { reason, since: since.getTime(), traceId, accessEpoch: undefined });
 };
 
 const isOfItsCall = (error: unknown): boolean =>
