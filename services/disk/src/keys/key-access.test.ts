@@ -98,6 +98,22 @@ test('G10: the end of an identity that nobody was told yes as yet is why the key
   assert.equal(access.lossOf(key)?.reason, 'IDENTITY_DELETED');
 });
 
+test('G10: a question asked late as an identity that has ended takes nothing from what is told of the key', () => {
+  const access = createKeyAccess();
+  // Begun anew, the host remembers the last loss that the set told, and not the end of the identity before it.
+  access.lost(key, { ...loss(8), reason: 'KEY_PURGED', since: 1, traceId: 'purge' }, 'fact');
+  const late = {
+    ...loss(undefined),
+    reason: 'IDENTITY_DELETED',
+    since: 2,
+    traceId: 'end',
+    principal: 'principals/old',
+  } as const;
+  access.lost(key, late, { ...access.ask(), principal: 'principals/old' });
+  const { reason, since, traceId } = access.lossOf(key) ?? {};
+  assert.deepEqual([reason, since, traceId], ['KEY_PURGED', 1, 'purge']);
+});
+
 test('G10: what a set tells after the end of its identity is about the next one, and is why the key is lost now', () => {
   const access = createKeyAccess();
   const end = { ...loss(Number.MAX_SAFE_INTEGER), principal: 'principals/old' } as const;

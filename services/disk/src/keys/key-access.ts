@@ -215,8 +215,12 @@ export const createKeyAccess = (
       // The same no again: what is known of when and why it began stays.
       const isSame = known?.reason === facts.reason && known.accessEpoch === facts.accessEpoch;
       const asked = source === 'fact' ? undefined : source.order;
+      const isAboutKey = known !== undefined && !isAboutAsker(known.reason);
+      const isOfAskerAlone = source !== 'fact' && facts.reason === 'IDENTITY_DELETED' && isAboutKey;
       const loss: Known = {
         ...(isSame ? known : facts),
+        // Whoever asks as an identity that has ended learns that first, whatever became of the key: that goes on being told.
+        ...(isOfAskerAlone ? { reason: known.reason, since: known.since, traceId: known.traceId } : {}),
         source: source === 'fact' ? 'fact' : 'refusal',
         heard: order,
         asked,
