@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import type { CallOptions } from '@interlock/rpc';
 import { pieceSize } from './sector.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
 import { refusal, silence, type VaultMood } from './test-vault.ts';
@@ -24,17 +25,19 @@ interface Copy {
   readonly what: string;
   /** Of the disk at first. */
   readonly encryption: Encryption;
-  make(disks: Disks): Promise<unknown>;
+  make(disks: Disks, call?: CallOptions): Promise<unknown>;
   /** Sets whose key it needs. */
   readonly needs: readonly string[];
 }
 
-const copyTo = (source: 'sourceDisk' | 'sourceSnapshot', value: string, encryption: Encryption) => (disks: Disks) =>
-  disks.createDisk({ ...diskWish, diskId: 'copy', encryption, source: { $case: source, value } });
-const snapshotUnder = (encryption?: Encryption) => (disks: Disks) =>
-  disks.createSnapshot({ parent, snapshotId: 'copy', sourceDisk: diskName, ...(encryption && { encryption }) });
-const changeTo = (encryption: Encryption) => (disks: Disks) =>
-  disks.changeDiskEncryption({ name: diskName, encryption });
+const copyTo =
+  (source: 'sourceDisk' | 'sourceSnapshot', value: string, encryption: Encryption) =>
+  (disks: Disks, call?: CallOptions) =>
+    disks.createDisk({ ...diskWish, diskId: 'copy', encryption, source: { $case: source, value } }, call);
+const snapshotUnder = (encryption?: Encryption) => (disks: Disks, call?: CallOptions) =>
+  disks.createSnapshot({ parent, snapshotId: 'copy', sourceDisk: diskName, ...(encryption && { encryption }) }, call);
+const changeTo = (encryption: Encryption) => (disks: Disks, call?: CallOptions) =>
+  disks.changeDiskEncryption({ name: diskName, encryption }, call);
 
 const [one, other] = [under(setName), under(otherSetName)];
 const both = [setName, otherSetName];
@@ -50,10 +53,12 @@ const copies: readonly Copy[] = [
 ];
 
 /** A copy that has come to its first write of content, where it waits. */
-const midway = async (t: TestContext, { encryption, make }: Copy) => {
+const midway = async (t: TestContext, { encryption, make }: Copy, deadlineMs = 30_000) => {
   let meet = async (): Promise<void> => undefined;
+  const stored: string[] = [];
   const host = await startDiskHost({
     partBytesMax: 3 * pieceSize,
+    onCommit: ({ appends = [] }) => stored.push(...appends.flatMap(({ events }) => events.map(({ type }) => type))),
     beforeWrite: async (part) => {
       if (part === 'data') await meet();
     },
@@ -68,11 +73,13 @@ const midway = async (t: TestContext, { encryption, make }: Copy) => {
     reached.resolve();
     return released.promise;
   };
-  const made = make(host.clientWithoutRetries(DiskServiceDefinition));
+  const made = make(host.clientWithoutRetries(DiskServiceDefinition), { deadlineMs });
   made.catch(() => undefined);
   await reached.promise;
   return {
     host,
+    /** Types of all events. */
+    stored,
     /** Lets it go on. */
     goOn: () => {
       meet = async () => undefined;
@@ -187,4 +194,22 @@ for (const copy of copies) {
       },
     );
   }
+}
+
+for (const copy of copies) {
+  test(`CMK-110: ${copy.what} is made also when it takes longer than its call waits`, limit, async (t) => {
+    const { host, stored, goOn, made } = await midway(t, copy, 500);
+    await assert.rejects(made, { code: 'DEADLINE_EXCEEDED' });
+    const before = host.checks.length;
+    goOn();
+    await copy.make(host.disks);
+    assert.ok(host.checks.length > before, 'its end asks the vault');
+    assert.ok(isDeepStrictEqual(await host.content(content.length), content));
+    assert.deepEqual(host.volumeIds(), await host.volumesInUse());
+    assert.deepEqual(
+      stored.filter((type) => type.endsWith('Failed')),
+      [],
+      'the copy that was begun is the one that is there',
+    );
+  });
 }

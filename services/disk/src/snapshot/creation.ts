@@ -21,7 +21,7 @@ import type { Settling } from '../settling.ts';
 import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader, replaceHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
-import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
+import { bytesPerGib, outlastingItsCall, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { begin, evolve, fail, finish, noteStandby, type Snapshot } from './decider.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
@@ -111,7 +111,8 @@ export const openSnapshotCreation = (parts: {
       } catch (error) {
         if (!(error instanceof CursorConflict)) throw error;
       }
-      const wrap = await movedWrap(header, { name, encryption, sourceVolumeId: disk.volume.volumeId }, cause);
+      const of = { name, encryption, sourceVolumeId: disk.volume.volumeId };
+      const wrap = await outlastingItsCall(() => movedWrap(header, of, cause));
       ({ header } = await replaceHeader(volumes, volumeId, header.sequence, wrap, async () => undefined));
     }
   };

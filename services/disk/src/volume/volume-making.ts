@@ -1,4 +1,5 @@
 import { type Cause, CursorConflict, Rejection } from '@interlock/event-store';
+import { runAsCall } from '@interlock/rpc';
 import type { Random } from '@interlock/runtime';
 import { writtenRuns } from '../block-store.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
@@ -54,6 +55,12 @@ export interface VolumeMaking {
   shared(source: DekHolder, volumeId: string, cause: Cause): Promise<DiskHeader>;
 }
 
+/**
+ * Does what comes after the content of a copy, which may take longer than the call that asked for it waits: the copy goes on
+ * then, and what the end of it asks others has time of its own.
+ */
+export const outlastingItsCall = <Result>(work: () => Result): Result => runAsCall(undefined, work);
+
 /** Times a generation may change under a commit before that is no coincidence. */
 const generationsMax = 10;
 
@@ -95,7 +102,7 @@ export const openVolumeMaking = (
     const from = await openCopyEnd(parts, source, cause);
     try {
       const to = await openCopyEnd(parts, target, cause);
-      await copyBetween(from, to).finally(() => to.close());
+      await outlastingItsCall(() => copyBetween(from, to)).finally(() => to.close());
     } finally {
       await from.close();
     }
@@ -132,6 +139,12 @@ export const openVolumeMaking = (
         dek.fill(0);
         await copyContent(source, holder, cause);
       }
+      const wrapUnderNext = async (): Promise<SetKey> => {
+        if (source) ({ dek } = await deks.unwrap(holder, header, cause));
+        const next = await setKeys.inForce(set, cause);
+        wrapped = await deks.wrap(dek, owner, { name, set, key: next });
+        return next;
+      };
       for (let attempt = 1; attempt <= generationsMax; attempt++) {
         if (key && wrapped.grant) failIfLost(name, set, key, wrapped.grant);
         try {
@@ -139,9 +152,7 @@ export const openVolumeMaking = (
         } catch (error) {
           if (!(error instanceof CursorConflict) || key === undefined) throw error;
         }
-        if (source) ({ dek } = await deks.unwrap(holder, header, cause));
-        key = await setKeys.inForce(set, cause);
-        wrapped = await deks.wrap(dek, owner, { name, set, key });
+        key = await (source ? outlastingItsCall(wrapUnderNext) : wrapUnderNext());
         const { wrap, ref } = wrapped;
         ({ header } = await replaceHeader(
           volumes,
@@ -174,17 +185,16 @@ export const openVolumeMaking = (
     return (await setKeys.inForce(set, cause)).generation > key.generation;
   };
 
-  return {
+  const making: VolumeMaking = {
     async fresh(wish, cause, commit) {
-      for (;;) {
-        const key = await keyFor(wish, cause);
-        try {
-          return await makeUnder(key, wish, cause, commit);
-        } catch (error) {
-          if (key === undefined || !(await isOutdated(error, key, setOf(wish.encryption), cause))) throw error;
-          // Nothing of it can be used: it has no other wrap, and no DEK in memory.
-          await volumes.remove(wish.volumeId);
-        }
+      const key = await keyFor(wish, cause);
+      try {
+        return await makeUnder(key, wish, cause, commit);
+      } catch (error) {
+        if (key === undefined || !(await isOutdated(error, key, setOf(wish.encryption), cause))) throw error;
+        // Nothing of it can be used: it has no other wrap, and no DEK in memory.
+        await volumes.remove(wish.volumeId);
+        return outlastingItsCall(() => making.fresh(wish, cause, commit));
       }
     },
     async shared(source, volumeId, cause) {
@@ -197,11 +207,12 @@ export const openVolumeMaking = (
         await volumes.copy(from, volumeId, () => followed.failIfLost());
         const header = await currentHeader(volumes, from);
         const written = await writeFirstHeader(volumes, volumeId, { ...header, sequence: 1 });
-        await followed.confirm();
+        await outlastingItsCall(() => followed.confirm());
         return written;
       } finally {
         followed.close();
       }
     },
   };
+  return making;
 };
