@@ -522,6 +522,21 @@ test('--wait gives the call itself as long, and what it took is part of the time
   assert.equal(called('CreateDisk', plain), undefined);
 });
 
+test('--wait outlasts what a service lets a call take: the work is looked at, and its end asked for again', async () => {
+  const name = `${group}/disks/d2`;
+  const late = new RpcFailure('DEADLINE_EXCEEDED', 'CreateDisk', 'disk', 'the deadline passed');
+  const absent = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
+  const done = { name, provisioningState: 'SUCCEEDED' };
+  const creating = { name, provisioningState: 'CREATING' };
+  const good = testProgram({ GetDisk: [absent, creating, done], CreateDisk: [late, done] });
+  await good.run(...copying, '--wait');
+  const called = good.sent.map(({ method }) => method);
+  assert.deepEqual(called, ['GetDisk', 'CreateDisk', 'GetDisk', 'GetDisk', 'CreateDisk']);
+  const lost = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no');
+  const undone = testProgram({ GetDisk: [absent, creating, absent], CreateDisk: [late, lost] });
+  await assert.rejects(undone.run(...copying, '--wait'), { reason: 'KEY_DISABLED' });
+});
+
 test('a copy that is not answered in time goes on, and it is said how to look at it', async () => {
   const late = new RpcFailure('DEADLINE_EXCEEDED', 'CreateDisk', 'disk', 'no answer before the deadline');
   const absent = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');

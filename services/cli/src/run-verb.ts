@@ -1,4 +1,5 @@
 import { type JsonObject, ScalarType } from '@bufbuild/protobuf';
+import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import { resolved } from './draft.ts';
 import { GoesOn } from './failure.ts';
@@ -55,7 +56,9 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   }
   const beganMs = session.clock.monotonicMs();
   const answer = await answered(verb, flags, method, request, session).catch((error: unknown) => {
-    throw isUndecided(error) && verb.goesOn ? new GoesOn(error, verb.goesOn(request, short)) : error;
+    throw isUndecided(error) && verb.goesOn
+      ? new GoesOn(error, `${verb.noun} show ${short(verb.goesOn(request))}`)
+      : error;
   });
   const shown = await finished(verb, flags, answer, session, { beganMs });
   if (isJson) writeJson(terminal, shown);
@@ -201,12 +204,38 @@ async function requestOf(
   return request;
 }
 
-/** What the verb is answered. Whoever waits for the work waits as long for a call that is answered with its end. */
-const answered = (verb: Verb, flags: VerbFlags, method: Method, request: JsonObject, session: Session) => {
+/**
+ * What the verb is answered. Whoever waits for the work waits as long for a call that is answered with its end; where the
+ * service gives up such a call before, the work is looked at until it is over, and then the same is asked again.
+ */
+async function answered(
+  verb: Verb,
+  flags: VerbFlags,
+  method: Method,
+  request: JsonObject,
+  session: Session,
+): Promise<JsonObject> {
   const service = servedBy(verb, flags);
-  if (!flags.wait || verb.settles === undefined) return answerOf(service, method, request, session);
-  return session.caller.call(service, method, request, { deadlineMs: session.timeoutMs ?? WAIT_MS });
-};
+  const { caller, clock, terminal, timeoutMs = WAIT_MS } = session;
+  const { settles, goesOn } = verb;
+  if (!flags.wait || settles === undefined) return answerOf(service, method, request, session);
+  const beganMs = clock.monotonicMs();
+  for (let leftMs = timeoutMs; ; leftMs = beganMs + timeoutMs - clock.monotonicMs()) {
+    try {
+      return await caller.call(service, method, request, { deadlineMs: Math.max(1, leftMs) });
+    } catch (error) {
+      if (!isUndecided(error) || goesOn === undefined || clock.monotonicMs() - beganMs >= timeoutMs) throw error;
+    }
+    const name = goesOn(request);
+    const get = () => caller.call(service, methodOf(verb.definition, settles.get), { name });
+    const say = (state: string): void => terminal.err(`… ${state}`);
+    const waiting = { get, clock, timeoutMs, beganMs, isRunWanted: false, isDeletion: false, say };
+    await settle({ name, provisioningState: 'UPDATING' }, waiting).catch((error: unknown) => {
+      // It failed, and is undone: asked again, the service says why.
+      if (!(error instanceof Rejection && error.code === 'NOT_FOUND')) throw error;
+    });
+  }
+}
 
 /** Whether the call was given up without an answer, so that what it asked for may be done all the same. */
 const isUndecided = (error: unknown): error is RpcFailure =>

@@ -26,7 +26,7 @@ export const diskVerbs: readonly Verb[] = [
     required: ['location', 'sku', ['size', 'source-snapshot', 'source-disk']],
     before: existing('GetDisk', newDisk),
     settles,
-    goesOn: (request, short) => `disk show ${short(newDisk(request))}`,
+    goesOn: newDisk,
   }),
   disk('show', 'GetDisk', { targets: oneDisk }),
   disk('list', 'ListDisks', {
@@ -41,7 +41,7 @@ export const diskVerbs: readonly Verb[] = [
     aliases: encryption,
     required: [['set', 'encryption-type']],
     settles,
-    goesOn: ({ name }, short) => `disk show ${short(String(name))}`,
+    goesOn: ({ name }) => String(name),
   }),
   disk('grow', 'GrowDisk', { targets: oneDisk, aliases: { size: 'size_gib' }, required: ['size'], settles }),
   disk('begin-access', 'BeginAccess', {
@@ -57,7 +57,7 @@ export const diskVerbs: readonly Verb[] = [
     required: ['disk'],
     before: existing('GetSnapshot', newSnapshot),
     settles: { get: 'GetSnapshot' },
-    goesOn: (request, short) => `snapshot show ${short(newSnapshot(request))}`,
+    goesOn: newSnapshot,
   }),
   snapshot('show', 'GetSnapshot', { targets: oneSnapshot }),
   snapshot('list', 'ListSnapshots', {

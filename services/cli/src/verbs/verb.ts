@@ -73,10 +73,10 @@ export interface Verb {
   /** Whether what it answers goes on for a while, so that `--wait` makes sense; how to look at it again. */
   readonly settles?: { readonly get: string; readonly until?: 'running' };
   /**
-   * Of a verb that is answered only when its work is done, which may take minutes: the command, after `interlock`, that shows
-   * what has become of it. A call that is given up does not end the work.
+   * Of a verb that is answered only when its work is done, which may take minutes: the name of what is worked on. A call that is
+   * given up does not end the work, and the same again is answered as the first would have been.
    */
-  readonly goesOn?: (request: JsonObject, short: (name: string) => string) => string;
+  readonly goesOn?: (request: JsonObject) => string;
   /** Field of the answer that `--output` writes to a file: bytes, or a secret. */
   readonly output?: string;
   /** Of a verb any service answers: whether all are asked where none is named. Lists always are. */
