@@ -153,8 +153,12 @@ export const startEverything = async (stage: Stage): Promise<void> => {
   const { truth, clients, log, world } = stage;
   const { machines } = truth.machines;
   // Whoever asks while a machine is being stopped is refused, and asks again: a deallocation that faults held up may end late.
-  const isStopping = () => [...machines.values()].some(({ power }) => power === 'stopping' || power === 'deallocating');
-  await reached(() => waitUntil(world, 'what is being stopped is off', async () => !isStopping()));
+  // A start that faults held up may run out of time as late, and to ask for it meanwhile is to ask for nothing.
+  const isBusy = () =>
+    [...machines.values()].some(
+      ({ power }) => power === 'stopping' || power === 'deallocating' || power === 'starting',
+    );
+  await reached(() => waitUntil(world, 'what is being stopped or started is off or on', async () => !isBusy()));
   // Whoever asked for direct access and never heard of it has it all the same, and a disk has one holder.
   for (const { name, open, attachedTo } of [...truth.disks.disks.values()]) {
     if (open?.by === 'user' && attachedTo !== '') {
