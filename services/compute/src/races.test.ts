@@ -258,6 +258,39 @@ promised(
   },
 );
 
+for (const ended of ['cut short by a stop', 'refused in time'] as const) {
+  promised(`G5: an attach that was ${ended} attaches nothing, however late its request arrives`, async () => {
+    const set = fleet.newSet();
+    const { name } = await fleet.running(['PREMIUM_SSD', set]);
+    const disk = fleet.newDisk('PREMIUM_SSD', set);
+    const onItsWay = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<void>();
+    disks.before = async (call) => {
+      if (call !== `attachDisk ${disk}`) return;
+      onItsWay.resolve();
+      await held.promise;
+    };
+    const attaching = world.compute.attachDisk({ name, lun: 9, disk }).catch((error: unknown) => error);
+    await onItsWay.promise;
+    if (ended === 'cut short by a stop') {
+      await fleet.lose(set);
+      await fleet.settled(name, 'STOPPED');
+    }
+    await attaching;
+    await until(
+      () => fleet.get(name),
+      ({ dataDisks, provisioningState }) =>
+        provisioningState !== 'UPDATING' && dataDisks.every((one) => one.disk !== disk),
+      clock,
+    );
+    await settle();
+    disks.before = undefined;
+    held.resolve();
+    await settle();
+    assert.equal(diskNamed(disk).managedBy, '');
+  });
+}
+
 promised(
   'G5: an open of an attach that a stop cut short takes the disk from no later open, however late it arrives',
   async () => {

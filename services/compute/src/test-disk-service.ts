@@ -117,6 +117,8 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         : { provisioningState: 'SUCCEEDED', managedBy: disk.managedBy, createTime: new Date(disk.createdAt) }),
     });
   };
+  /** `<disk> <request>` of attaches that attach nothing any more. */
+  const givenUp = new Set<string>();
   const free = (disk: FakeDisk): void => {
     disk.managedBy = '';
     disk.state = 'UNATTACHED';
@@ -202,9 +204,10 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       disks.delete(name);
       return {};
     },
-    async attachDisk({ name, virtualMachine }) {
+    async attachDisk({ name, virtualMachine, requestId }) {
       await asked('attachDisk', name);
       const disk = find(name);
+      if (givenUp.has(`${name} ${requestId}`)) return onWire(name);
       if (disk.managedBy !== '' && disk.managedBy !== virtualMachine) {
         throw new Rejection('FAILED_PRECONDITION', 'DISK_ATTACHED', `${name} is attached to ${disk.managedBy}`);
       }
@@ -242,9 +245,10 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         })),
       };
     },
-    async detachDisk({ name, virtualMachine }) {
+    async detachDisk({ name, virtualMachine, requestId }) {
       await asked('detachDisk', name);
       const disk = find(name);
+      if (requestId !== '') givenUp.add(`${name} ${requestId}`);
       if (disk.managedBy === virtualMachine) free(disk);
       return onWire(name);
     },
