@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { createGunzip } from 'node:zlib';
 import type { Random } from '@interlock/runtime';
 import { OtlpError, spansOf } from './otlp.ts';
-import type { SpanStore } from './spans.ts';
+import { receivedSpans } from './received-spans.ts';
+import type { Span, SpanStore } from './spans.ts';
 
 /** Takes spans over OTLP/HTTP, so that a trace can be shown without a collector. */
 export interface SpanReceiver {
@@ -13,7 +14,7 @@ export interface SpanReceiver {
    * `POST v1/traces`; `GET traces/<id>` answers the spans of a trace as a list.
    */
   readonly endpoint: string;
-  /** The store. What this process adds of its own here goes to the file as well, like what is received. */
+  /** The store. What this process adds of its own here goes to the file as well. */
   readonly spans: SpanStore;
   stop(): Promise<void>;
 }
@@ -24,9 +25,12 @@ const bodyBytesMax = 16 * 2 ** 20;
 /** Two files of this size are kept at most. */
 const defaultFileBytesMax = 64 * 2 ** 20;
 
+/** How OpenTelemetry's exporter in our own services calls itself. What it writes has the form it should have. */
+const ownExporter = 'OTel-OTLP-Exporter-JavaScript/';
+
 /**
- * Serves on a free port of 127.0.0.1, unless told otherwise. Each span goes to the store, and as one line of JSON to `file`; when that is full it
- * becomes `<name>.1.jsonl` in place of the one before.
+ * Serves on a free port of 127.0.0.1, unless told otherwise. Spans go to the store, and to `file` as they were sent, an export a
+ * line (`spansInLine`); when that is full it becomes `<name>.1.jsonl` in place of the one before.
  */
 export async function startSpanReceiver(options: {
   readonly store: SpanStore;
@@ -40,22 +44,26 @@ export async function startSpanReceiver(options: {
   const prefix = options.open === undefined ? `/${Buffer.from(random.bytes(16)).toString('hex')}` : '';
   const { host, port: wanted } = options.open ?? { host: '127.0.0.1', port: 0 };
 
-  const kept: SpanStore = {
-    ...store,
-    add: (spans) => {
-      store.add(spans);
-      append(file, fileBytesMax, spans.map((span) => `${JSON.stringify(span)}\n`).join(''));
+  const received = receivedSpans(store);
+  const spans: SpanStore = {
+    ...received.spans,
+    add: (own) => {
+      received.spans.add(own);
+      append(file, fileBytesMax, own.map((span) => `${JSON.stringify(span)}\n`).join(''));
     },
   };
   const receive = async (request: IncomingMessage): Promise<object> => {
-    kept.add(spansOf(JSON.parse(await bodyOf(request))));
+    const body = await bodyOf(request);
+    if (request.headers['user-agent']?.startsWith(ownExporter)) received.take(body);
+    else store.add(spansOf(JSON.parse(body)));
+    append(file, fileBytesMax, `${body.includes('\n') ? JSON.stringify(JSON.parse(body)) : body}\n`);
     return {};
   };
   const answer = async (request: IncomingMessage): Promise<object> => {
     const url = request.url ?? '';
     const path = url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : '';
     const trace = /^\/traces\/([0-9a-f]{32})$/.exec(path)?.[1];
-    if (request.method === 'GET' && trace !== undefined) return store.spansOfTrace(trace);
+    if (request.method === 'GET' && trace !== undefined) return spans.spansOfTrace(trace);
     if (request.method !== 'POST' || path !== '/v1/traces') throw new HttpError(404, 'no such resource');
     if (!request.headers['content-type']?.startsWith('application/json')) {
       throw new HttpError(415, 'only OTLP as JSON is taken: set OTEL_EXPORTER_OTLP_PROTOCOL=http/json');
@@ -77,7 +85,7 @@ export async function startSpanReceiver(options: {
   const { port } = server.address() as AddressInfo;
   return {
     endpoint: `http://${host}:${port}${prefix}`,
-    spans: kept,
+    spans,
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -85,6 +93,12 @@ export async function startSpanReceiver(options: {
       }),
   };
 }
+
+/** The spans in a line of the file: an export as it was sent, or a span of the process that wrote it. @throws OtlpError, SyntaxError */
+export const spansInLine = (line: string): readonly Span[] => {
+  const written: Span | { readonly resourceSpans: unknown } = JSON.parse(line);
+  return 'resourceSpans' in written ? spansOf(written) : [written];
+};
 
 class HttpError extends Error {
   readonly status: number;

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { inSpan, startTelemetry, systemRandom } from '@interlock/runtime';
-import { startSpanReceiver } from './span-receiver.ts';
+import { receivedSpans } from './received-spans.ts';
+import { spansInLine, startSpanReceiver } from './span-receiver.ts';
 import { type Span, spanStore } from './spans.ts';
 import { renderTrace, traceTree } from './trace-tree.ts';
 
@@ -135,10 +136,11 @@ test('the oldest spans go when there are too many, from every index', () => {
 });
 
 test('spans of our own telemetry arrive, and lie in the file', async (t) => {
-  const store = spanStore();
   const file = join(folder, 'spans.jsonl');
-  const receiver = await startSpanReceiver({ store, file, random: systemRandom });
+  const kept = spanStore();
+  const receiver = await startSpanReceiver({ store: kept, file, random: systemRandom });
   t.after(receiver.stop);
+  const store = receiver.spans;
   const telemetry = startTelemetry({
     service: 'compute',
     random: systemRandom,
@@ -149,6 +151,7 @@ test('spans of our own telemetry arrive, and lie in the file', async (t) => {
     inSpan(telemetry.tracer, 'inner', {}, async () => undefined),
   );
   await telemetry.flush();
+  assert.equal(kept.count().held, 0, 'nobody has asked yet');
   const [outer] = store.findByAttribute('interlock.vm', 'vm-1');
   assert(outer !== undefined);
   assert.equal(outer.service, 'compute');
@@ -156,9 +159,48 @@ test('spans of our own telemetry arrive, and lie in the file', async (t) => {
   const [root] = traceTree(store, outer.traceId);
   assert.deepEqual([root?.span.name, root?.children[0]?.span.name], ['outer', 'inner']);
   assert(Math.abs(outer.startMs - Date.now()) < 60_000);
-  assert.equal(readFileSync(file, 'utf8').trimEnd().split('\n').length, 2);
+  const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+  assert.deepEqual(
+    lines.flatMap(spansInLine).toSorted((a, b) => a.startMs - b.startMs),
+    store.spansOfTrace(outer.traceId),
+  );
   const told = await fetch(`${receiver.endpoint}/traces/${outer.traceId}`);
   assert.deepEqual(await told.json(), JSON.parse(JSON.stringify(store.spansOfTrace(outer.traceId))));
+});
+
+test('exports wait as they were sent until somebody asks, and the oldest of too many go', () => {
+  const kept = spanStore();
+  const received = receivedSpans(kept, 3);
+  const request = (...numbers: number[]) =>
+    JSON.stringify({
+      resourceSpans: [
+        {
+          scopeSpans: [
+            {
+              spans: numbers.map((number) => ({
+                traceId: traceA,
+                spanId: spanId(number),
+                name: `span ${number}`,
+                startTimeUnixNano: '1',
+                endTimeUnixNano: '2',
+                attributes: [{ key: 'said', value: { stringValue: '"endTimeUnixNano":' } }],
+              })),
+            },
+          ],
+        },
+      ],
+    });
+  for (const numbers of [[1], [2, 3], [4]]) received.take(request(...numbers));
+  assert.deepEqual(kept.count(), { held: 0, dropped: 0 });
+  assert.deepEqual(
+    received.spans.spansOfTrace(traceA).map(({ name }) => name),
+    ['span 2', 'span 3', 'span 4'],
+  );
+  assert.deepEqual(received.spans.count(), { held: 3, dropped: 1 });
+
+  for (const text of [request(5), '{', request(6)]) received.take(text);
+  assert.throws(() => received.spans.count(), SyntaxError);
+  assert.deepEqual(received.spans.count(), { held: 5, dropped: 1 });
 });
 
 test('what the receiving process adds of its own lies in the file too, so that a trace read from it has its head', async (t) => {

@@ -1,6 +1,7 @@
 import { createReadStream, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { spansInLine } from '@interlock/local/span-receiver.ts';
 import { type Span, spanStore } from '@interlock/local/spans.ts';
 import { renderTrace, traceTree } from '@interlock/local/trace-tree.ts';
 import type { Terminal } from './session.ts';
@@ -36,7 +37,7 @@ export async function showTrace(traceId: string, data: string, terminal: Termina
 /** The last line may be half written while the launcher runs. */
 function spanIn(line: string): readonly Span[] {
   try {
-    return [JSON.parse(line)];
+    return spansInLine(line);
   } catch (error) {
     if (error instanceof SyntaxError) return [];
     throw error;
