@@ -19,7 +19,7 @@ export const repository = fileURLToPath(new URL('../..', import.meta.url));
  * nats/                configuration and jetstream/
  * services/<name>/     what a service keeps outside the database
  * logs/<name>.log      output of each process; of several of disk disk-0.log, disk-1.log, …, whichever of them works
- * spans.jsonl          finished spans, newest last; spans.1.jsonl holds the ones before
+ * spans.jsonl          finished spans as they were sent, an export a line; spans.1.jsonl holds the ones before
  * ```
  */
 export interface DataFolder {

@@ -1,6 +1,7 @@
 import { type JsonObject, ScalarType } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
+import { askingBeside } from './calls.ts';
 import { resolved } from './draft.ts';
 import { GoesOn } from './failure.ts';
 import { resolverOf } from './lookups.ts';
@@ -64,14 +65,15 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   if (isJson) writeJson(terminal, shown);
   else if (shown.deleted === true) terminal.out(`${short(String(shown.name))} is gone`);
   else {
-    for (const [principal, as] of (await verb.knows?.(session.caller, shown, short)) ?? [])
+    const caller = askingBeside(session.caller);
+    for (const [principal, as] of (await verb.knows?.(caller, shown, short)) ?? [])
       if (!spoken.has(principal)) spoken.set(principal, as);
     terminal.out(render(method.response, shown, names, flags.switches.has('wide')));
-    const note = await verb.note?.(shown, request, short, session.caller);
+    const note = await verb.note?.(shown, request, short, caller);
     for (const line of [change, note]) if (line !== undefined) terminal.out(line);
     const nothing = nothingIn(verb, method, request, shown);
     if (nothing !== undefined) terminal.err(nothing);
-    const doubt = await verb.doubt?.(session.caller, request, shown);
+    const doubt = await verb.doubt?.(caller, request, shown);
     if (doubt !== undefined) terminal.err(doubt);
   }
   if (!isJson && method.hasEffect && trace !== undefined) terminal.err(`trace: ${trace}`);

@@ -93,6 +93,13 @@ test('G10: a machine that runs and waits for a key vault is said to wait, alone 
   const [, ofOthers] = await told(lease('PAUSED', 'subscriptions/local/resourceGroups/g2/diskEncryptionSets/des1'));
   assert.equal(ofOthers, '', 'the list is of one group');
   assert.deepEqual(await told(new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '')), ['', '']);
+  const waited = testProgram({ GetVirtualMachine: { ...vm }, GetDisk: {}, ListLeases: lease('HELD') });
+  await waited.run('vm', 'show', 'vm1');
+  const shortly = waited.sent.map(({ service }, n) => [service, waited.deadlines[n]]);
+  assert.deepEqual(shortly, [
+    ['compute', undefined],
+    ['disk', 2_000],
+  ]);
   for (const said of await told(new RpcFailure('UNAVAILABLE', 'ListLeases', 'p', 'refused. Resolution note: ')))
     assert.match(said, /is not known: .*refused \(interlock status shows who serves\)$/);
 });
