@@ -106,6 +106,20 @@ test('CMK-39: an identity that was taken away while it was being made is not lef
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
 
+test('CMK-39: an identity that was made once its set was deleted is not left behind', async () => {
+  const parts = await begun();
+  const { identities } = parts;
+  const createManagedIdentity: typeof identities.createManagedIdentity = async (...wish) => {
+    // The set goes before the principal is there to be deleted with it.
+    await parts.decide(startDeletion(5));
+    await finishDeletion(parts, setName, testCause);
+    return identities.createManagedIdentity(...wish);
+  };
+  await settleIdentity({ ...parts, identities: { ...identities, createManagedIdentity } }, setName, testCause);
+  assert.equal((await parts.state()).status, 'deleted');
+  assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
+});
+
 test('G7: the end of an identity that is heard while the set gets another takes nothing from that one', async () => {
   const parts = await creatingSet();
   await parts.decide(completeCreation(2));

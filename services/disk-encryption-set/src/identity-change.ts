@@ -25,8 +25,12 @@ export const settleIdentity = async (
   const { principal: principalId } = names.principal.parse(principal, 'principal');
   await makeIdentity(identities, { principalId, tenant, owner: set }, cause);
   const { state: after, events } = await sets.transact(set, completeIdentity(clock.now(), principal), cause);
-  // Taken away meanwhile, and perhaps looked for at identity before it was there: nobody else would delete it.
-  if (after.status !== 'absent' && after.principal !== principal) await deleteIdentity(identities, principal, cause);
+  // Taken away meanwhile, also with the whole set, and perhaps looked for at identity before it was there: nobody else
+  // would delete it.
+  const isGone = after.status === 'released' || after.status === 'deleted';
+  if (after.status !== 'absent' && (isGone || after.principal !== principal)) {
+    await deleteIdentity(identities, principal, cause);
+  }
   return events.length > 0;
 };
 
