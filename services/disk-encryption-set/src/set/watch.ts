@@ -20,6 +20,7 @@ export const watchApi = (parts: {
     let position = await store.head();
     let loaded = await sets.load(name);
     const first = setOnWire(loaded);
+    const began = first.createTime?.getTime();
     yield first;
     let shown = loaded.version;
     while (await store.waitForEvents(position, signal)) {
@@ -27,8 +28,8 @@ export const watchApi = (parts: {
       loaded = await sets.load(name);
       const { state, version } = loaded;
       if (state.status === 'absent' || state.status === 'deleted') return;
-      // Another set of the same name is not the one that is watched.
-      if (state.principal !== first.identity?.principal) return;
+      // Another set of the same name is not the one that is watched; the same one may have another identity by now.
+      if (state.createdAt !== began) return;
       if (version === shown) continue;
       shown = version;
       yield setOnWire(loaded);
