@@ -35,3 +35,24 @@ test('KV-66, CMK-133: with a vault the roles on it and on its keys are gone, and
     ['group', 'other'],
   );
 });
+
+test('KV-66, G3: a role given after the vault was deleted stays, however late the deletion is heard', async () => {
+  const assignments = category(memoryStore({ clock: systemClock, random: systemRandom }), roleAssignments);
+  const cause = { correlationId: 'c', causationId: 'f', caller: 'system:test' };
+  const scope = 'subscriptions/s/resourceGroups/g/vaults/kv1';
+  const given = { before: 5, with: 7, after: 8 };
+  for (const [id, at] of Object.entries(given)) {
+    const grant = { principal: `principals/${id}`, role: 'roles/keyVaultCryptoUser', scope };
+    await assignments.transact(id, assign(at, grant), cause);
+  }
+  const deleted = { vault: 'vaults/kv1', accessEpoch: 7, scheduledPurgeTime: undefined };
+  const payload = KeyVaultEvent.encode({ event: { $case: 'vaultDeleted', value: deleted } }).finish();
+  const fact = Fact.fromPartial({ type: 'VaultDeleted', payload, eventTime: new Date(7) });
+  const handle = reactor({ clock: systemClock, assignments }).VaultDeleted;
+  await handle?.(fact, { cause, signal: new AbortController().signal });
+  const left = await assignments.list({ index: { index: 'scope', value: scope }, limit: 9 });
+  assert.deepEqual(
+    left.items.map(({ id }) => id),
+    ['after'],
+  );
+});

@@ -18,8 +18,13 @@ export const reactor = (parts: {
     if (event?.$case !== 'vaultDeleted') return NO_EFFECT;
     // Names of vaults are unique everywhere (KV-02), so the segment alone says which one a scope lies on.
     const segment = `/${event.value.vault}/`;
+    // Heard late, it is not about roles given since: the vault may be recovered by now, or another one of its name.
+    const deletedAt = fact.eventTime?.getTime() ?? Number.POSITIVE_INFINITY;
     const all = await parts.assignments.listAll({});
-    const onVault = all.filter(({ state }) => state.status === 'assigned' && `/${state.scope}/`.includes(segment));
+    const onVault = all.filter(
+      ({ state }) =>
+        state.status === 'assigned' && state.assignedAt <= deletedAt && `/${state.scope}/`.includes(segment),
+    );
     await parts.assignments.transactMany(
       onVault.map(({ id }) => id),
       remove(parts.clock.now()),
