@@ -6,6 +6,7 @@ import type {
   ResolveKeyForEncryptionRequest,
   RewrapAuthorization,
 } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import { Rejection } from '@interlock/event-store';
 import { type Call, names, principalOf, subscriptionOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
@@ -95,36 +96,44 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
         names.diskEncryptionSet.parse(request.diskEncryptionSet, 'disk_encryption_set');
         const targetKeyVersion = versionName(target.key, target.version);
         entry.forResource(request.diskEncryptionSet);
-        const sight = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
-        const { epoch, vault, key } = sight;
-        entry.about(source.key, source.version);
-        await guard.permit(source.vault, vault, source.key, ownerPermissions(key, source.version), call);
-        if (vault.status !== 'active') throw vaultDeleted(source.vault);
-        const word = {
-          source: source.version,
-          target: targetKeyVersion,
-          principal: request.principal,
-          diskEncryptionSet: request.diskEncryptionSet,
-          authorizedBy: principalOf(call).name,
-          vaultDeletionCount: vault.deletionCount ?? 0,
-        };
-        const { state } = await keys.transact(source.key, authorizeRewrap(clock.now(), word), call.cause);
-        const given =
-          'authorizations' in state ? state.authorizations.findLast((one) => isSameWord(one, word)) : undefined;
-        if (!given) throw new Error('a word that was given is on record');
-        return {
-          sourceKeyVersion: versionName(source.key, source.version),
-          targetKeyVersion,
-          principal: given.principal,
-          diskEncryptionSet: given.diskEncryptionSet,
-          authorizedBy: given.authorizedBy,
-          authorizeTime: new Date(given.at),
-          sourceAccessEpoch: epoch,
-        };
+        return deciding(async () => {
+          const sight = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
+          const { epoch, seen, vault, key } = sight;
+          entry.about(source.key, source.version);
+          await guard.permit(source.vault, vault, source.key, ownerPermissions(key, source.version), call);
+          if (vault.status !== 'active') throw vaultDeleted(source.vault);
+          const word = {
+            source: source.version,
+            target: targetKeyVersion,
+            principal: request.principal,
+            diskEncryptionSet: request.diskEncryptionSet,
+            authorizedBy: principalOf(call).name,
+            vaultDeletionCount: vault.deletionCount ?? 0,
+          };
+          // Of the key that was judged, and no other: one deleted since needs another permission, and takes words back.
+          const expected = seen.keyVersion;
+          const { state } = await keys.transact(source.key, authorizeRewrap(clock.now(), word), call.cause, {
+            expected,
+          });
+          const given =
+            'authorizations' in state ? state.authorizations.findLast((one) => isSameWord(one, word)) : undefined;
+          if (!given) throw new Error('a word that was given is on record');
+          return {
+            sourceKeyVersion: versionName(source.key, source.version),
+            targetKeyVersion,
+            principal: given.principal,
+            diskEncryptionSet: given.diskEncryptionSet,
+            authorizedBy: given.authorizedBy,
+            authorizeTime: new Date(given.at),
+            sourceAccessEpoch: epoch,
+          };
+        }, isOfOlderState);
       },
     ),
   };
 };
+
+const isOfOlderState = (error: unknown): boolean => error instanceof Rejection && error.reason === 'ETAG_MISMATCH';
 
 /** The public facts about a version and its vault. */
 export const keyForEncryption = (

@@ -4,8 +4,21 @@ import { after, before, test } from 'node:test';
 import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
 
 let world: VaultCloud;
+/** What happens before the next word is stored. */
+let beforeWord: (() => Promise<unknown>) | undefined;
 before(async () => {
-  world = await startVaultCloud();
+  world = await startVaultCloud({
+    store: (store) => ({
+      ...store,
+      async commit(commit, cause) {
+        const isWord = commit.appends?.some(({ events }) => events.some(({ type }) => type === 'RewrapAuthorized'));
+        const happens = isWord ? beforeWord : undefined;
+        if (happens) beforeWord = undefined;
+        await happens?.();
+        return store.commit(commit, cause);
+      },
+    }),
+  });
 });
 after(() => world.close());
 
@@ -113,6 +126,22 @@ test('CMK-10: the word needs what could have made the source usable: update when
   await assert.rejects(authorize(world.vault(owner)), { reason: 'ACCESS_DENIED' });
   await allow('RECOVER', 'UPDATE');
   await authorize(world.vault(owner));
+});
+
+test('CMK-10: a word that was about to be stored when the key was deleted needs what a deleted key needs', async () => {
+  const { authorize, rewrap, source, sourceVault } = await setUp();
+  const owner = await world.newPrincipal();
+  const allow = (...keyPermissions: ('UPDATE' | 'RECOVER')[]) =>
+    vault().setAccessPolicy({ name: sourceVault, accessPolicy: { principal: owner.name, keyPermissions } });
+  await allow('UPDATE');
+  beforeWord = () => deleteKey(source);
+  await assert.rejects(authorize(world.vault(owner)), { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' });
+  await assert.rejects(rewrap(), { reason: 'KEY_DELETED' });
+  await vault().recoverKey({ name: keyOf(source) });
+  await allow('UPDATE', 'RECOVER');
+  beforeWord = () => deleteKey(source);
+  await authorize(world.vault(owner));
+  await rewrap();
 });
 
 test('CMK-108: a purge is final: no word, no rewrap', async () => {

@@ -60,7 +60,7 @@ export interface Used<Value> {
   readonly value: Value;
 }
 
-/** The engine forgot a key while a job waited for it, because the key changed: so often the vault looks again. */
+/** The key changed between the look and what follows from it: so often the vault looks again. */
 const looksMax = 3;
 
 /**
@@ -228,13 +228,16 @@ const judgeUse = async (
   return { id, epoch, version, keyVersion: versionName(id.key, version.version) };
 };
 
-/** Runs a decision and what follows from it, again when the key changed in between. */
-export const deciding = async <Value>(decide: () => Promise<Value>): Promise<Value> => {
+/** Runs a decision and what follows from it, again when the key changed in between. @param isOutdated what says that it did */
+export const deciding = async <Value>(
+  decide: () => Promise<Value>,
+  isOutdated: (error: unknown) => boolean = isEviction,
+): Promise<Value> => {
   for (let look = 1; ; look += 1) {
     try {
       return await decide();
     } catch (error) {
-      if (!isEviction(error) || look >= looksMax) throw error;
+      if (!isOutdated(error) || look >= looksMax) throw error;
     }
   }
 };
