@@ -43,10 +43,11 @@ export const backgroundWork = (parts: {
     dueSource(keys, keyDueTime, async (id, cause) => {
       const { state } = await keys.load(id);
       if (state.status === 'active') await keys.transact(id, tellDates(clock.now()), cause);
-      if (state.status !== 'deleted' || clock.now() < state.purgeAt) return;
+      const isOver = state.status === 'deleted' && clock.now() >= state.purgeAt;
       // Its time has come, so protection has nothing more to say (KV-63).
-      await keys.transact(id, purge(clock.now(), false), cause);
-      await material.destroyPurged(id, cause);
+      if (isOver) await keys.transact(id, purge(clock.now(), false), cause);
+      // Also of one that was purged before: an attempt that failed may have left that to do.
+      if (isOver || state.status === 'purged') await material.destroyPurged(id, cause);
     }),
     dueSource(vaults, vaultDueTime, async (id, cause) => {
       const { state } = await vaults.load(id);

@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { createMemorySealKeyStore } from './seal-key-store.ts';
 import { newVault, startVaultCloud, until, type VaultCloud } from './test-vault-cloud.ts';
 
 let world: VaultCloud;
+/** How often the store of seal keys gives no answer to a purge. */
+let outages = 0;
 before(async () => {
+  const sealKeys = createMemorySealKeyStore();
+  const destroy: typeof sealKeys.destroy = async (id) => {
+    if (outages === 0) return sealKeys.destroy(id);
+    outages -= 1;
+    throw new Error('the seal keys are away');
+  };
   // A day of retention lasts 2 ms: what is deleted is due for its purge a moment later.
-  world = await startVaultCloud({ settings: { retentionDayMs: 2 } });
+  world = await startVaultCloud({ settings: { retentionDayMs: 2, sealKeys: { ...sealKeys, destroy } } });
 });
 after(() => world.close());
 
@@ -28,6 +37,19 @@ test('KV-63: the service purges a deleted key when its time has come, also under
   });
   const again = await vault.createKey({ parent, keyId: 'k', requestId: randomUUID() });
   assert.notEqual(again.name, name);
+});
+
+test('KV-28, KV-63: a private key whose purge was stored is destroyed also when its seal key could not be at first', async () => {
+  const vault = world.vault();
+  const parent = await newVault(world, { purgeProtected: true, retentionDays: 7 });
+  const { name } = await vault.createKey({ parent, keyId: 'k', requestId: randomUUID() });
+  outages = 2;
+  await vault.deleteKey({ name: `${parent}/keys/k` });
+  await until(async () => {
+    const left = await world.database.sql`select key from rows where table_name = 'key_material_v1' and key = ${name}`;
+    return left.length === 0;
+  });
+  assert.equal(outages, 0);
 });
 
 test('KV-63, KV-66: the service purges a deleted vault with its keys when its time has come', async () => {

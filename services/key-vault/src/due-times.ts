@@ -11,8 +11,17 @@ export interface DueSource {
   all(): Promise<readonly { readonly id: string; readonly dueAt: Instant }[]>;
   /** Due time of one stream as stored now; `undefined`: nothing to do. */
   dueAt(id: string): Promise<Instant | undefined>;
-  /** Does what is due. May be repeated, and may find that another replica was first. */
+  /** Does what is due, or what an attempt that failed left of it. May be repeated, and may find that another replica was first. */
   act(id: string, cause: Cause): Promise<void>;
+}
+
+/** Something to do, and when. */
+interface Due {
+  readonly source: DueSource;
+  readonly id: string;
+  readonly dueAt: Instant;
+  /** It was begun and failed: it is done again whatever the state says by then. */
+  readonly isOwed: boolean;
 }
 
 /** Longest sleep: a wall clock that was set forward is noticed this late. Nobody's safety hangs on it (uses look at the dates). */
@@ -44,11 +53,11 @@ export const watchDueTimes = async (
       const traceparent = currentTraceparent();
       return act(id, { ...newCause(), ...(traceparent === undefined ? {} : { traceparent }) });
     });
-  const due = new Map<string, { readonly source: DueSource; readonly id: string; readonly dueAt: Instant }>();
-  const put = (source: DueSource, id: string, dueAt: Instant | undefined): void => {
+  const due = new Map<string, Due>();
+  const put = (source: DueSource, id: string, dueAt: Instant | undefined, isOwed = false): void => {
     const name = source.streamPrefix + id;
     if (dueAt === undefined) due.delete(name);
-    else due.set(name, { source, id, dueAt });
+    else due.set(name, { source, id, dueAt, isOwed });
   };
 
   // The head comes first: what changes while the states are read is read again from the feed.
@@ -60,7 +69,8 @@ export const watchDueTimes = async (
     const events = await store.feed(position, feedPage);
     for (const stream of new Set(events.map((event) => event.stream))) {
       const source = sources.find(({ streamPrefix }) => stream.startsWith(streamPrefix));
-      if (source) await refresh(source, stream.slice(source.streamPrefix.length));
+      // What was cut short after its event is no longer due by the state, and still to be done.
+      if (source && due.get(stream)?.isOwed !== true) await refresh(source, stream.slice(source.streamPrefix.length));
     }
     position = events.at(-1)?.position ?? position;
     return events.length === feedPage;
@@ -76,7 +86,7 @@ export const watchDueTimes = async (
         await refresh(source, id);
       } catch (error) {
         log.warn('what was due could not be done; it is tried again', { stream: source.streamPrefix + id, error });
-        put(source, id, clock.now() + retryMs);
+        put(source, id, clock.now() + retryMs, true);
       }
     }
   };
