@@ -1,6 +1,7 @@
-import { type Category, type EventStore, eventReader, type RecordedEvent } from '@interlock/event-store';
+import { type Category, type EventStore, eventReader } from '@interlock/event-store';
 import type { KeyEvent } from './key/events.ts';
 import { isStanding, type Key, keys as keyStreams, versionOf } from './key/key.ts';
+import { formerMaterial } from './key-material.ts';
 import type { RsaEngine } from './rsa.ts';
 
 const keyEvent = eventReader(keyStreams);
@@ -42,7 +43,7 @@ const unusableAfter = async (
   { id, event }: { readonly id: string; readonly event: KeyEvent },
 ): Promise<readonly string[]> => {
   // A purged key has no versions any more: what it had is in its past. One that came back by that name has new ones.
-  if (event.type === 'KeyPurged') return materialEver(await store.read(`key-${id}`), (await keys.load(id)).state);
+  if (event.type === 'KeyPurged') return [...(await formerMaterial({ store, keys }, id))];
   if (event.type !== 'KeyVersionDisabled' && event.type !== 'KeyDeleted') return [];
   const { state } = await keys.load(id);
   if (!isStanding(state)) return [];
@@ -52,13 +53,3 @@ const unusableAfter = async (
 };
 
 const isThere = <Value>(value: Value | undefined): value is Value => value !== undefined;
-
-const materialEver = (events: readonly RecordedEvent[], now: Key): readonly string[] => {
-  const live = new Set(isStanding(now) ? Object.values(now.versions).map(({ materialId }) => materialId) : []);
-  const ever = events.flatMap((recorded) => {
-    const event = keyEvent(recorded)?.event;
-    if (event?.type === 'KeyRestored') return event.versions.map(({ materialId }) => materialId);
-    return event?.type === 'KeyVersionCreated' ? [event.materialId] : [];
-  });
-  return ever.filter((materialId) => !live.has(materialId));
-};

@@ -3,7 +3,7 @@ import { beforeEach, test } from 'node:test';
 import { category, memoryStore } from '@interlock/event-store';
 import { systemRandom as random, systemClock } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
-import { createVersion, purge, remove } from './key/decider.ts';
+import { createVersion, purge, remove, restore } from './key/decider.ts';
 import { keys as keyStreams } from './key/key.ts';
 import { keyMaterial } from './key-material.ts';
 import { createMemorySealKeyStore } from './seal-key-store.ts';
@@ -88,4 +88,41 @@ test('a purge destroys exactly the versions that were purged, not one that is ab
   await world.material.destroyPurged(key, cause);
   await assert.rejects(world.sealing.open(materialId), { reason: 'KEY_PURGED' });
   await world.sealing.open(coming);
+});
+
+test('KV-29: a purge destroys what was purged, and not the same version that is about to be restored', async () => {
+  await makeVersion();
+  await world.keys.transact(key, remove(0, 1), cause);
+  await world.keys.transact(key, purge(0, false), cause);
+  // As a restore does before its event: the same version, its private key under another name.
+  const coming = `${materialId}#r2`;
+  const made = await world.engine.generate(coming, 2048);
+  await world.material.store(key, version, coming, made.sealedPrivateKey, cause);
+  await world.material.destroyPurged(key, cause);
+  assert.deepEqual(await world.material.sweep(cause), { destroyed: 0 });
+  await assert.rejects(world.sealing.open(materialId), { reason: 'KEY_PURGED' });
+  await world.sealing.open(coming);
+  await world.material.sealed(coming);
+  // One that came to nothing is swept away like any other.
+  world.time.now += hourMs;
+  assert.deepEqual(await world.material.sweep(cause), { destroyed: 1 });
+});
+
+test('KV-28, KV-29: a purge of a restored key destroys its private key too', async () => {
+  await makeVersion();
+  await world.keys.transact(key, remove(0, 1), cause);
+  await world.keys.transact(key, purge(0, false), cause);
+  const { n, e } = (await world.engine.generate(materialId, 2048)).publicJwk;
+  const coming = `${materialId}#r2`;
+  const made = await world.engine.generate(coming, 2048);
+  await world.material.store(key, version, coming, made.sealedPrivateKey, cause);
+  const attributes = { enabled: true, operations: [], tags: {}, createdAt: 0, updatedAt: 0 };
+  const restored = { version, materialId: coming, bits: 2048, n, e, origin: 'generated', ...attributes } as const;
+  await world.keys.transact(key, restore(0, 'r2', [restored]), cause);
+  await world.material.destroyPurged(key, cause);
+  await world.sealing.open(coming);
+  await world.keys.transact(key, remove(0, 1), cause);
+  await world.keys.transact(key, purge(0, false), cause);
+  await world.material.destroyPurged(key, cause);
+  await assert.rejects(world.sealing.open(coming), { reason: 'KEY_PURGED' });
 });

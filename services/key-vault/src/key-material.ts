@@ -2,6 +2,7 @@ import {
   type Category,
   type Cause,
   type EventStore,
+  eventReader,
   pagesOf,
   Rejection,
   type TableDefinition,
@@ -9,7 +10,7 @@ import {
 } from '@interlock/event-store';
 import type { Clock, Instant } from '@interlock/runtime';
 import type { KeyEvent, VersionMaterial } from './key/events.ts';
-import { isStanding, type Key, purgedVersionsOf } from './key/key.ts';
+import { isStanding, type Key, keys as keyStreams } from './key/key.ts';
 import type { RsaEngine, RsaKey } from './rsa.ts';
 import type { Sealing } from './sealing.ts';
 
@@ -68,9 +69,6 @@ export const keyMaterial = (parts: {
     await store.commit({ rows: [rows.remove(materialId, row)] }, cause);
   };
 
-  const isPurged = (key: Key, materialId: string, row: MaterialRow): boolean =>
-    !isLive(key, materialId) && purgedVersionsOf(key).includes(row.version);
-
   const sealed = async (materialId: string): Promise<Uint8Array> => {
     const row = await rows.get(materialId);
     if (row) return Buffer.from(row.sealed, 'base64url');
@@ -96,10 +94,10 @@ export const keyMaterial = (parts: {
       sealedPrivateKey: () => sealed(materialId),
     }),
     async destroyPurged(key, cause) {
-      const { state } = await keys.load(key);
+      const former = await formerMaterial(parts, key);
       for await (const page of pagesOf(rows, { index: { index: 'key', value: key }, limit: chunkSize })) {
         for (const { key: materialId, row } of page) {
-          if (isPurged(state, materialId, row)) await destroy(materialId, row, cause);
+          if (former.has(materialId)) await destroy(materialId, row, cause);
         }
       }
     },
@@ -119,7 +117,7 @@ export const keyMaterial = (parts: {
           const state = states.get(row.key);
           if (!state || isLive(state, materialId)) continue;
           const isOrphan = clock.now() - row.storedAt >= orphanMs;
-          if (!isOrphan && !isPurged(state, materialId, row)) continue;
+          if (!isOrphan && !(await formerMaterial(parts, row.key)).has(materialId)) continue;
           await destroy(materialId, row, cause);
           destroyed += 1;
         }
@@ -129,5 +127,28 @@ export const keyMaterial = (parts: {
   };
 };
 
-const isLive = (key: Key, materialId: string): boolean =>
-  isStanding(key) && Object.values(key.versions).some((version) => version.materialId === materialId);
+const isLive = (key: Key, materialId: string): boolean => liveMaterial(key).includes(materialId);
+
+const liveMaterial = (key: Key): readonly string[] =>
+  isStanding(key) ? Object.values(key.versions).map(({ materialId }) => materialId) : [];
+
+const keyEvent = eventReader(keyStreams);
+
+/**
+ * Names of the private keys that a key had and has no longer: they were purged. By name and not by version, because the same
+ * version may be about to be restored, with its private key stored under another name already.
+ * @param key `vaults/<v>/keys/<k>`
+ */
+export const formerMaterial = async (
+  { store, keys }: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent> },
+  key: string,
+): Promise<ReadonlySet<string>> => {
+  // The state is read after the events, so that what came in between counts as what the key has.
+  const ever = (await store.read(`key-${key}`)).flatMap((recorded) => {
+    const event = keyEvent(recorded)?.event;
+    if (event?.type === 'KeyRestored') return event.versions.map(({ materialId }) => materialId);
+    return event?.type === 'KeyVersionCreated' ? [event.materialId] : [];
+  });
+  const live = new Set(liveMaterial((await keys.load(key)).state));
+  return new Set(ever.filter((materialId) => !live.has(materialId)));
+};
