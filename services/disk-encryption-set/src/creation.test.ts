@@ -2,7 +2,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { finishCreation } from './creation.ts';
-import { creatingSet, failAtEach, principal, setName, type TestSets, testCause } from './test-sets.ts';
+import { finishDeletion } from './deletion.ts';
+import { create, startDeletion } from './set/decider.ts';
+import {
+  creatingSet,
+  failAtEach,
+  founding,
+  keyReference,
+  principal,
+  setName,
+  type TestSets,
+  testCause,
+} from './test-sets.ts';
 
 const run = (parts: TestSets) => finishCreation(parts, setName, testCause);
 const begun = creatingSet;
@@ -47,4 +58,37 @@ test('an identity service that is busy is no refusal: the creation goes on later
   assert.equal((await parts.state()).status, 'creating');
   await run(parts);
   assert.equal((await parts.state()).status, 'active');
+});
+
+test('CMK-39: what becomes of the identity of a set that is gone says nothing of the next set of its name', async () => {
+  const next = 'principals/00000000-0000-4000-8000-000000000002';
+  /** The answer comes once another replica has finished the creation, the set was deleted, and another one was begun. */
+  const late = (parts: TestSets, made: 'before' | 'after'): TestSets['identities'] => ({
+    ...parts.identities,
+    async createManagedIdentity(...wish) {
+      const answer = made === 'before' ? await parts.identities.createManagedIdentity(...wish) : undefined;
+      await run(parts);
+      await parts.decide(startDeletion(2));
+      await finishDeletion(parts, setName, testCause);
+      await parts.decide(create(3, { ...founding, principal: next }, keyReference('1')));
+      return answer ?? parts.identities.createManagedIdentity(...wish);
+    },
+  });
+  for (const made of ['before', 'after'] as const) {
+    const parts = await begun();
+    const finished = finishCreation({ ...parts, identities: late(parts, made) }, setName, testCause);
+    if (made === 'before') await finished;
+    else await assert.rejects(finished, { reason: 'PRINCIPAL_ALREADY_EXISTS' });
+    const state = await parts.state();
+    assert.deepEqual(state.status !== 'absent' && [state.status, state.principal], ['creating', next], made);
+    await run(parts);
+    assert.equal((await parts.state()).status, 'active');
+    assert.deepEqual(
+      [...parts.neighbours.principals].map(([name, { isDeleted }]) => [name, isDeleted]),
+      [
+        [principal, true],
+        [next, false],
+      ],
+    );
+  }
 });

@@ -1,6 +1,7 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
 import { isOutage } from './outages.ts';
+import { answeredTo } from './set/access.ts';
 import { abandonCreation, completeCreation } from './set/decider.ts';
 import { callFor, type SetParts } from './sets.ts';
 
@@ -17,14 +18,16 @@ export const finishCreation = async (
 ): Promise<void> => {
   const { state } = await sets.load(set);
   if (state.status !== 'creating') return;
-  const { principal: principalId } = names.principal.parse(state.principal, 'principal');
+  const { principal } = state;
+  const { principal: principalId } = names.principal.parse(principal, 'principal');
   try {
     await identities.createManagedIdentity({ principalId, tenant: state.tenant, owner: set }, callFor(cause));
   } catch (error) {
     if (error instanceof Rejection && !isOutage(error)) {
-      await sets.transact(set, abandonCreation(clock.now(), error.reason), cause);
+      await sets.transact(set, answeredTo(principal, abandonCreation(clock.now(), error.reason)), cause);
     }
     throw error;
   }
-  await sets.transact(set, completeCreation(clock.now()), cause);
+  // By now the set may be deleted, and another one of its name being made with another identity.
+  await sets.transact(set, answeredTo(principal, completeCreation(clock.now())), cause);
 };
