@@ -16,9 +16,9 @@ import type { Guard } from '../guard.ts';
 import type { KeyMaterial } from '../key-material.ts';
 import { type KeyUrls, parseKey, parseVault, versionName } from '../names.ts';
 import { checkSize, type NewRsaKey, type RsaEngine, type RsaImport } from '../rsa.ts';
-import { vaultDeleted } from '../vault/decider.ts';
+import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
-import type { Vault } from '../vault/vault.ts';
+import { type ActiveVault, isStanding as isStandingVault, type Vault } from '../vault/vault.ts';
 import { type Asked, createVersion, restore, rotate, versionMadeBy } from './decider.ts';
 import type { KeyEvent, VersionAttributes, VersionMaterial } from './events.ts';
 import { isStanding, type Key } from './key.ts';
@@ -47,6 +47,7 @@ export const keyMakingApi = (parts: {
    * a key without its version is only swept away (see `KeyMaterial`).
    */
   const addVersion = async (
+    vault: ActiveVault,
     key: string,
     wish: {
       readonly asked: Asked;
@@ -65,7 +66,7 @@ export const keyMakingApi = (parts: {
     const materialId = versionName(key, version);
     const made = await wish.make(materialId);
     await material.store(key, version, materialId, made.sealedPrivateKey, cause);
-    await checkStillThere(key);
+    await checkStillThere(vault, key);
     const { bits, publicJwk } = made;
     const { n, e } = publicJwk;
     const decide = wish.decide({ version, materialId, bits, n, e, origin: wish.origin });
@@ -78,9 +79,10 @@ export const keyMakingApi = (parts: {
   };
 
   /** Making a key takes a while: the vault may be gone meanwhile, and a new one of its name must not inherit the key. */
-  const checkStillThere = async (key: string): Promise<void> => {
+  const checkStillThere = async ({ createdAt }: ActiveVault, key: string): Promise<void> => {
     const { vault } = parseKey(key, 'key');
     const { state } = await parts.vaults.load(vault);
+    if (!isStandingVault(state) || state.createdAt !== createdAt) throw vaultNotFound(vault);
     if (state.status !== 'active') throw vaultDeleted(vault);
   };
 
@@ -91,8 +93,8 @@ export const keyMakingApi = (parts: {
 
   return {
     createKey: log.audited('KeyCreate', async (request: CreateKeyRequest, call: Call, entry) => {
-      const { vault, key } = newKeyName(request.parent, request.keyId);
-      await guard.keyVault(vault, key, 'create', call, entry);
+      const { vault: vaultId, key } = newKeyName(request.parent, request.keyId);
+      const vault = await guard.keyVault(vaultId, key, 'create', call, entry);
       const requestId = checkedRequestId(request.requestId);
       const bits = request.keySizeBits || keySizeDefault;
       checkSize(bits);
@@ -100,6 +102,7 @@ export const keyMakingApi = (parts: {
       const asked = { requestId, wish: digestOf(['create', bits, wordsOf(attributes)]) };
       await checkNameFree(keys, key, asked);
       return addVersion(
+        vault,
         key,
         {
           asked,
@@ -112,14 +115,15 @@ export const keyMakingApi = (parts: {
       );
     }),
     importKey: log.audited('KeyImport', async (request: ImportKeyRequest, call: Call, entry) => {
-      const { vault, key } = newKeyName(request.parent, request.keyId);
-      await guard.keyVault(vault, key, 'import', call, entry);
+      const { vault: vaultId, key } = newKeyName(request.parent, request.keyId);
+      const vault = await guard.keyVault(vaultId, key, 'import', call, entry);
       const requestId = checkedRequestId(request.requestId);
       const attributes = attributesFromWire(request);
       const given = importFromWire(request);
       const asked = { requestId, wish: digestOf(['import', given, wordsOf(attributes)]) };
       await checkNameFree(keys, key, asked);
       return addVersion(
+        vault,
         key,
         {
           asked,
@@ -132,11 +136,12 @@ export const keyMakingApi = (parts: {
       );
     }),
     rotateKey: log.audited('KeyRotate', async (request: RotateKeyRequest, call: Call, entry) => {
-      const { vault, key } = parseKey(request.name, 'name');
-      await guard.keyVault(vault, key, 'rotate', call, entry);
+      const { vault: vaultId, key } = parseKey(request.name, 'name');
+      const vault = await guard.keyVault(vaultId, key, 'rotate', call, entry);
       const asked = { requestId: checkedRequestId(request.requestId), wish: digestOf(['rotate']) };
       const { bits } = existingVersion(await keys.load(key), undefined);
       return addVersion(
+        vault,
         key,
         {
           asked,
@@ -168,7 +173,7 @@ export const keyMakingApi = (parts: {
       // Decided before anything is stored, so that a name that is not free costs nothing.
       if (restore(clock.now(), requestId, [])(before.state).length > 0) {
         const versions = await backup.reseal(opened, key, requestId, call.cause);
-        await checkStillThere(key);
+        await checkStillThere(vault, key);
         const after = await keys.transact(key, restore(clock.now(), requestId, versions), call.cause);
         return keyOnWire(after, vault, clock.now());
       }

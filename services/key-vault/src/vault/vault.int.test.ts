@@ -4,8 +4,21 @@ import { after, before, test } from 'node:test';
 import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
 
 let world: VaultCloud;
+/** What happens while the next private key is made. */
+let whileMaking: (() => Promise<unknown>) | undefined;
 before(async () => {
-  world = await startVaultCloud();
+  world = await startVaultCloud({
+    engine: (engine) => ({
+      ...engine,
+      async generate(...wish) {
+        const happens = whileMaking;
+        whileMaking = undefined;
+        const made = await engine.generate(...wish);
+        await happens?.();
+        return made;
+      },
+    }),
+  });
 });
 after(() => world.close());
 
@@ -138,4 +151,22 @@ test('a purged vault takes its keys with it and frees its name; its old record i
   await assert.rejects(vault().checkAccess({ keyVersion: version.name }), { reason: 'KEY_PURGED' });
   const { auditEntries } = await vault().listAuditEntries({ parent });
   assert.ok(auditEntries.every(({ operation }) => operation !== 'VaultPurge'));
+});
+
+test('KV-15, KV-66: a key that is being made while its vault is purged is not the one’s that has the name then', async () => {
+  const parent = await newVault(world);
+  const again = {
+    vaultId: parent.split('/')[1] ?? '',
+    resourceGroup: 'subscriptions/s2/resourceGroups/g',
+    location: 'westeurope',
+    accessPolicies: [{ principal: world.administrator.name, keyPermissions: ['ALL' as const] }],
+  };
+  whileMaking = async () => {
+    await vault().deleteVault({ name: parent });
+    await vault().purgeVault({ name: parent });
+    await vault().createVault(again);
+  };
+  await assert.rejects(newKey(parent), { code: 'NOT_FOUND', reason: 'VAULT_NOT_FOUND' });
+  assert.deepEqual((await vault().listKeys({ parent })).keys, []);
+  await newKey(parent);
 });
