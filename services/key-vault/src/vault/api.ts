@@ -148,11 +148,12 @@ export const vaultApi = (parts: {
       const vaultId = parseVault(request.name, 'name');
       const vault = await guard.managedVault(vaultId, 'keyVault/vaults/write', call, entry);
       // Otherwise whoever may edit access policies could leave the role model and grant itself every key (KV-74).
-      if (vault.permissionModel === 'role_assignment') {
+      const isUnderRoles = vault.permissionModel === 'role_assignment';
+      if (isUnderRoles) {
         const scope = scopeOf(vault, vaultId);
         await requirePermission(authorize, principalOf(call), 'identity/roleAssignments/write', scope);
       }
-      const decide = setPermissionModel(clock.now(), permissionModel);
+      const decide = setPermissionModel(clock.now(), permissionModel, isUnderRoles);
       return change(request, 'keyVault/vaults/write', decide, call, entry, `permission model: ${permissionModel}`);
     }),
     deleteVault: log.audited('VaultDelete', async (request: DeleteVaultRequest, call: Call, entry) => {

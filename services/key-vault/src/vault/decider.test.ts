@@ -151,7 +151,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.tuple(instant, principal).map(([t, p]) => removeAccessPolicy(t, p)),
   fc
     .tuple(instant, fc.constantFrom('access_policy' as const, 'role_assignment' as const))
-    .map(([t, model]) => setPermissionModel(t, model)),
+    .map(([t, model]) => setPermissionModel(t, model, true)),
   fc
     .tuple(instant, fc.nat(5), principal, fc.boolean())
     .map(([t, position, p, removed]) => noteGrantChange(t, { source: p, position, principal: p, removed })),

@@ -107,11 +107,25 @@ export const removeAccessPolicy =
   (vault: Vault): readonly VaultEvent[] =>
     active(vault).accessPolicies[principal] ? [{ type: 'AccessPolicyRemoved', principal, at }] : [];
 
-/** Chooses which grants count (KV-70). */
+/**
+ * Chooses which grants count (KV-70).
+ * @param mayLeaveRoles whether the caller was asked what leaving the role model needs: not where another model was found
+ * @throws Rejection ABORTED CONTENTION when the vault has come under the role model since
+ */
 export const setPermissionModel =
-  (at: Instant, permissionModel: PermissionModel) =>
-  (vault: Vault): readonly VaultEvent[] =>
-    active(vault).permissionModel === permissionModel ? [] : [{ type: 'PermissionModelSet', permissionModel, at }];
+  (at: Instant, permissionModel: PermissionModel, mayLeaveRoles: boolean) =>
+  (vault: Vault): readonly VaultEvent[] => {
+    const { permissionModel: current } = active(vault);
+    if (current === permissionModel) return [];
+    if (current === 'role_assignment' && !mayLeaveRoles) {
+      throw new Rejection(
+        'ABORTED',
+        'CONTENTION',
+        'somebody else chose the role model for the vault meanwhile: read it again and decide again',
+      );
+    }
+    return [{ type: 'PermissionModelSet', permissionModel, at }];
+  };
 
 /** A change at identity, as the reactor hears of it. */
 export interface GrantChange {
