@@ -405,7 +405,7 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
   fc.tuple(generation, epoch).map(([g, n]) => progressRotation(6, g, { resourcesCount: 12, doneCount: n })),
   fc.tuple(generation, digit, reason).map(([g, d, r]) => waitForKey(6, g, { reason: r, keyVersion: versionOf(d) })),
   fc.constant(resumeRotation(6)),
-  fc.constant(releaseStandby(6)),
+  digit.map((d) => releaseStandby(6, { standby: otherKey.keyVersion, target: versionOf(d) })),
   fc.constant(removeIdentity(6, '')),
   identityDigit.map((d) => replaceIdentity(6, identity(d))),
   identityDigit.map((d) => retireIdentity(6, identity(d))),

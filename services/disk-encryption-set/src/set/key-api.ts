@@ -68,7 +68,7 @@ export const keyApi = (
    * made the old version usable, so a set's administrator alone cannot undo a revocation (CMK-10). For a purged key nobody
    * can; there it is the word of the standby key's owner, by which the standby wraps may be used.
    * @param standby the standby key whose wraps the move may find
-   * @returns whether they may be its source
+   * @returns the version of it whose wraps may be the source; null for none
    */
   const authorize = async (
     name: string,
@@ -77,18 +77,18 @@ export const keyApi = (
     standby: KeyReference | null,
     keyOwnerToken: string,
     cause: Cause,
-  ): Promise<boolean> => {
-    if (keyOwnerToken === '') return false;
+  ): Promise<string | null> => {
+    if (keyOwnerToken === '') return null;
     const { principal } = set;
     const losses = await lossesOf(name, set, target, cause);
     const sources = [...losses].filter(([, reason]) => ownersWordNeeded.has(reason)).map(([version]) => version);
-    const isStandbyNeeded = standby !== null && [...losses.values()].includes('KEY_PURGED');
-    if (standby !== null && isStandbyNeeded) sources.push(standby.keyVersion);
+    const needed = [...losses.values()].includes('KEY_PURGED') ? (standby?.keyVersion ?? null) : null;
+    if (needed !== null) sources.push(needed);
     for (const sourceKeyVersion of sources) {
       const move = { sourceKeyVersion, targetKeyVersion: target, principal, diskEncryptionSet: name };
       await ownersWord(keyVault, move, keyOwnerToken, cause);
     }
-    return isStandbyNeeded;
+    return needed;
   };
 
   /**
@@ -127,9 +127,10 @@ export const keyApi = (
     if (set.rotation === null || set.rotation.progress.status === 'finished') return setOnWire(loaded);
     const { standbySource } = set.rotation;
     const target = set.activeKey.keyVersion;
-    const isStandbyReleased = await authorize(name, set, target, standbySource, keyOwnerToken, cause);
+    const standby = await authorize(name, set, target, standbySource, keyOwnerToken, cause);
     const at = clock.now();
-    const decide = isStandbyReleased ? inTurn(releaseStandby(at), resumeRotation(at)) : resumeRotation(at);
+    const decide =
+      standby === null ? resumeRotation(at) : inTurn(releaseStandby(at, { standby, target }), resumeRotation(at));
     const resumed = await sets.transact(name, decide, cause, expectedVersion(etag));
     attend(name, cause);
     return setOnWire(resumed);
@@ -153,12 +154,12 @@ export const keyApi = (
       const question = { set: name, principal, keyVersion, correlationId: cause.correlationId };
       const answer = await askAccess(disks, question);
       if (!answer.granted) throw answer.rejection;
-      const isStandbyReleased = await authorize(name, set, keyVersion, standbySourceOf(set), keyOwnerToken, cause);
+      const standby = await authorize(name, set, keyVersion, standbySourceOf(set), keyOwnerToken, cause);
       const agreed = await agreedStandby(name, set, key, keyOwnerToken, cause);
 
       const at = clock.now();
       const assign = assignKey(at, key, { epoch: answer.epoch, principal }, agreed);
-      const decide = isStandbyReleased ? inTurn(assign, releaseStandby(at)) : assign;
+      const decide = standby === null ? assign : inTurn(assign, releaseStandby(at, { standby, target: keyVersion }));
       const assigned = await sets.transact(name, decide, cause, expectedVersion(etag));
       attend(name, cause);
       return setOnWire(assigned);

@@ -1,3 +1,4 @@
+import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { activeSet } from './decider.ts';
 import type { KeyReference, SetEvent } from './events.ts';
@@ -112,15 +113,27 @@ export const waitForKey =
     return isKnown ? [] : [{ type: 'RotationWaiting', generation, ...wait, at }];
   };
 
-/** The owner of the standby key agreed to its use in this move (CMK-10). */
+/**
+ * The owner of the standby key agreed to its use in the move to one version (CMK-10).
+ * @param standby version of the standby key
+ * @throws Rejection ABORTED KEY_CHANGED when another move, or one from another standby key, is under way by now
+ */
 export const releaseStandby =
-  (at: Instant) =>
+  (at: Instant, { standby, target }: { readonly standby: string; readonly target: string }) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
-    const { rotation } = activeSet(set);
-    return rotation === null || rotation.progress.status === 'finished' || rotation.isStandbyReleased
-      ? []
-      : [{ type: 'StandbyReleased', generation: rotation.generation, at }];
+    const { rotation, activeKey } = activeSet(set);
+    if (rotation === null || rotation.progress.status === 'finished') return [];
+    if (activeKey.keyVersion !== target || rotation.standbySource?.keyVersion !== standby) throw moveChanged(activeKey);
+    return rotation.isStandbyReleased ? [] : [{ type: 'StandbyReleased', generation: rotation.generation, at }];
   };
+
+const moveChanged = ({ keyVersion }: KeyReference): Rejection =>
+  new Rejection(
+    'ABORTED',
+    'KEY_CHANGED',
+    `the set moves to ${keyVersion} by now, or from another standby key: the word of its owner was about another move. Read the set and ask again`,
+    { key_version: keyVersion },
+  );
 
 /** Takes a waiting move up again; one that runs, or none, decides nothing. */
 export const resumeRotation =
