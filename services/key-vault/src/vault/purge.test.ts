@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Cause, category, memoryStore } from '@interlock/event-store';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
-import { createVersion } from '../key/decider.ts';
-import { keys as keyStreams } from '../key/key.ts';
+import { createVersion, recover, remove as removeKey } from '../key/decider.ts';
+import { isStanding, keys as keyStreams } from '../key/key.ts';
 import { beginPurge, create, remove } from './decider.ts';
 import { vaultPurge } from './purge.ts';
 import { vaults as vaultStreams } from './vault.ts';
@@ -16,6 +16,19 @@ const causeOf = (id: string): Cause => ({
   traceparent: `00-${id.repeat(32)}-${id.repeat(16)}-01`,
 });
 
+const wish = {
+  resourceGroup: 'subscriptions/s/resourceGroups/g',
+  tenant: 'tenants/t',
+  location: 'l',
+  sku: 'standard',
+  permissionModel: 'access_policy',
+  accessPolicies: {},
+  purgeProtected: false,
+  retentionDays: 90,
+} as const;
+const made = { version: 'x', materialId: 'm', bits: 2048, n: '', e: '', origin: 'generated' } as const;
+const attributes = { enabled: true, operations: [], tags: {} } as const;
+
 test('G10, KV-66: whoever finishes the purge of a vault, what it took away goes back to who began it', async () => {
   const store = memoryStore({ clock, random });
   const vaults = category(store, vaultStreams);
@@ -26,17 +39,7 @@ test('G10, KV-66: whoever finishes the purge of a vault, what it took away goes 
     destroyPurged: async (name: string, { caller }: Cause) => void destroyed.push([name, caller]),
   };
   const purge = vaultPurge({ store, clock, vaults, keys, material });
-  const wish = {
-    tenant: 'tenants/t',
-    location: 'l',
-    sku: 'standard',
-    accessPolicies: {},
-    purgeProtected: false,
-  } as const;
-  const grants = { resourceGroup: 'subscriptions/s/resourceGroups/g', permissionModel: 'access_policy' } as const;
-  await vaults.transact('v', create(0, { ...wish, ...grants, retentionDays: 90 }), causeOf('1'));
-  const made = { version: 'x', materialId: 'm', bits: 2048, n: '', e: '', origin: 'generated' } as const;
-  const attributes = { enabled: true, operations: [], tags: {} } as const;
+  await vaults.transact('v', create(0, wish), causeOf('1'));
   await keys.transact(key, createVersion(0, { requestId: 'r', wish: '' }, { ...made, ...attributes }), causeOf('2'));
   await vaults.transact('v', remove(0, 1), causeOf('3'));
   await purge('v');
@@ -55,4 +58,30 @@ test('G10, KV-66: whoever finishes the purge of a vault, what it took away goes 
     ],
   );
   assert.deepEqual(destroyed[0], [key, 'principals/4']);
+});
+
+test('KV-66: a key that is recovered or deleted while its vault is purged goes with it', async () => {
+  for (const [isRecovery, change] of [
+    [true, recover(3)],
+    [false, removeKey(3, 4)],
+  ] as const) {
+    const store = memoryStore({ clock, random });
+    const vaults = category(store, vaultStreams);
+    const keys = category(store, keyStreams);
+    await vaults.transact('v', create(0, wish), causeOf('1'));
+    await keys.transact(key, createVersion(0, { requestId: 'r', wish: '' }, { ...made, ...attributes }), causeOf('1'));
+    if (isRecovery) await keys.transact(key, removeKey(1, 2), causeOf('1'));
+    await vaults.transact('v', remove(0, 1), causeOf('1'));
+    await vaults.transact('v', beginPurge(1), causeOf('1'));
+    // Its request was let in before the vault was deleted, and is stored between two looks of the purge.
+    const listAll: typeof keys.listAll = async (query) => {
+      const found = await keys.listAll(query);
+      await keys.transact(key, (state) => (isStanding(state) ? change(state) : []), causeOf('2'));
+      return found;
+    };
+    const material = { keysOf: async () => [key], destroyPurged: async () => undefined };
+    await vaultPurge({ store, clock, vaults, keys: { ...keys, listAll }, material })('v');
+    assert.equal((await vaults.load('v')).state.status, 'purged');
+    assert.equal((await keys.load(key)).state.status, 'purged');
+  }
 });

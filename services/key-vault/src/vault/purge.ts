@@ -29,11 +29,10 @@ export const vaultPurge =
     const { state } = await vaults.load(vaultId);
     if (state.status !== 'purging') return;
     const cause = await causeOfPurge(store, vaultId);
-    for (const status of ['active', 'deleted']) {
-      const found = await keys.listAll({ index: { index: status, value: vaultId } });
-      const ids = found.map(({ id }) => id);
-      await keys.transactMany(ids, purgeWithVault(clock.now()), cause);
-    }
+    // By name and not by status: one that is recovered or deleted between two looks would be in neither list.
+    const found = await keys.listAll({ prefix: `vaults/${vaultId}/keys/` });
+    const ids = found.map(({ id }) => id);
+    await keys.transactMany(ids, purgeWithVault(clock.now()), cause);
     for (const key of await material.keysOf(vaultId)) await material.destroyPurged(key, cause);
     await vaults.transact(vaultId, finishPurge(clock.now()), cause);
   };
