@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { finishCreation } from './creation.ts';
 import { finishDeletion } from './deletion.ts';
-import { startDeletion } from './set/decider.ts';
+import { refuseDeletion, startDeletion } from './set/decider.ts';
 import { versionOf } from './test-neighbours.ts';
 import { creatingSet, failAtEach, principal, setName, type TestSets, testCause } from './test-sets.ts';
 
@@ -83,4 +83,23 @@ test('CMK-130: a replica that saw users cannot bring back a set that another has
   await finishDeletion(slow, setName, testCause);
   assert.ok(isOtherDone);
   assert.equal((await parts.state()).status, 'deleted');
+});
+
+test('CMK-130: a replica that saw no users of a deletion that was refused releases nothing of the next one', async () => {
+  const parts = await deleting();
+  let looks = 0;
+  const listEncryptedResources: typeof parts.disks.listEncryptedResources = async (...asked) => {
+    const answer = await parts.disks.listEncryptedResources(...asked);
+    looks += 1;
+    if (looks > 1) return answer;
+    // Before this one stores what it saw, another saw a disk being made, the set was used, and is to be deleted again.
+    await parts.decide(refuseDeletion(2));
+    parts.neighbours.stock.set('disk', { ...disk });
+    await parts.decide(startDeletion(3));
+    return answer;
+  };
+  const slow = { ...parts, disks: { ...parts.disks, listEncryptedResources } };
+  await assert.rejects(finishDeletion(slow, setName, testCause), { reason: 'DISK_ENCRYPTION_SET_IN_USE' });
+  assert.equal((await parts.state()).status, 'active');
+  assert.equal(parts.neighbours.principals.get(principal)?.isDeleted, false);
 });

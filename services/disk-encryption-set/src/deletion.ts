@@ -3,6 +3,9 @@ import { deleteIdentity } from './identity-change.ts';
 import { completeDeletion, refuseDeletion, release } from './set/decider.ts';
 import { callFor, type SetParts } from './sets.ts';
 
+/** Facts may change a set while its users are looked for; so often they are looked for again before it is left for later. */
+const looksMax = 3;
+
 /** Users a refused deletion names: enough to see what kind they are. */
 const namedUsersMax = 10;
 
@@ -18,17 +21,25 @@ export const finishDeletion = async (
   set: string,
   cause: Cause,
 ): Promise<void> => {
-  const { state } = await sets.load(set);
-  if (state.status === 'deleting') {
+  for (let look = 1; ; look += 1) {
+    const { state, version } = await sets.load(set);
+    if (state.status !== 'deleting') break;
     const { resources, nextPageToken } = await disks.listEncryptedResources(
       { diskEncryptionSet: set, pageSize: namedUsersMax },
       callFor(cause),
     );
-    if (resources.length === 0) {
-      await sets.transact(set, release(clock.now()), cause);
-    } else {
+    if (resources.length > 0) {
       const after = await sets.transact(set, refuseDeletion(clock.now()), cause);
       if (after.state.status === 'active') throw inUse(set, resources, nextPageToken !== '');
+      break;
+    }
+    try {
+      // As it was when nobody used it: one whose deletion was refused meanwhile, and begun again, may have users by now.
+      await sets.transact(set, release(clock.now()), cause, { expected: version });
+      break;
+    } catch (error) {
+      const isChanged = error instanceof Rejection && error.reason === 'ETAG_MISMATCH';
+      if (!isChanged || look >= looksMax) throw error;
     }
   }
   const { state: released } = await sets.load(set);
