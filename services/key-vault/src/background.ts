@@ -4,13 +4,13 @@ import type { Tracer } from '@opentelemetry/api';
 import { type DueSource, watchDueTimes } from './due-times.ts';
 import { evictUnusable } from './eviction.ts';
 import type { Holding } from './hold/holding.ts';
-import { purge, tellDates } from './key/decider.ts';
+import { doDue as doDueOfKey } from './key/decider.ts';
 import type { KeyEvent } from './key/events.ts';
 import { type Key, dueTime as keyDueTime } from './key/key.ts';
 import type { KeyMaterial } from './key-material.ts';
 import type { RsaEngine } from './rsa.ts';
 import type { Sealing } from './sealing.ts';
-import { beginPurge } from './vault/decider.ts';
+import { doDue as doDueOfVault } from './vault/decider.ts';
 import type { VaultEvent } from './vault/events.ts';
 import type { VaultPurge } from './vault/purge.ts';
 import { type Vault, dueTime as vaultDueTime } from './vault/vault.ts';
@@ -41,18 +41,12 @@ export const backgroundWork = (parts: {
   };
   const sources: readonly DueSource[] = [
     dueSource(keys, keyDueTime, async (id, cause) => {
-      const { state } = await keys.load(id);
-      if (state.status === 'active') await keys.transact(id, tellDates(clock.now()), cause);
-      const isOver = state.status === 'deleted' && clock.now() >= state.purgeAt;
-      // Its time has come, so protection has nothing more to say (KV-63).
-      if (isOver) await keys.transact(id, purge(clock.now(), false), cause);
+      const { state } = await keys.transact(id, doDueOfKey(clock.now()), cause);
       // Also of one that was purged before: an attempt that failed may have left that to do.
-      if (isOver || state.status === 'purged') await material.destroyPurged(id, cause);
+      if (state.status === 'purged') await material.destroyPurged(id, cause);
     }),
     dueSource(vaults, vaultDueTime, async (id, cause) => {
-      const { state } = await vaults.load(id);
-      if (state.status === 'deleted' && clock.now() < state.purgeAt) return;
-      await vaults.transact(id, beginPurge(clock.now()), cause);
+      await vaults.transact(id, doDueOfVault(clock.now()), cause);
       await purgeVault(id);
     }),
   ];

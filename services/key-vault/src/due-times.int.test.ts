@@ -7,6 +7,8 @@ import { newVault, startVaultCloud, until, type VaultCloud } from './test-vault-
 let world: VaultCloud;
 /** How often the store of seal keys gives no answer to a purge. */
 let outages = 0;
+/** What happens before the next event of a type is stored. */
+let beforePurge: { readonly type: string; readonly happens: () => Promise<unknown> } | undefined;
 before(async () => {
   const sealKeys = createMemorySealKeyStore();
   const destroy: typeof sealKeys.destroy = async (id) => {
@@ -15,7 +17,19 @@ before(async () => {
     throw new Error('the seal keys are away');
   };
   // A day of retention lasts 2 ms: what is deleted is due for its purge a moment later.
-  world = await startVaultCloud({ settings: { retentionDayMs: 2, sealKeys: { ...sealKeys, destroy } } });
+  world = await startVaultCloud({
+    settings: { retentionDayMs: 2, sealKeys: { ...sealKeys, destroy } },
+    store: (store) => ({
+      ...store,
+      async commit(commit, cause) {
+        const isPurge = commit.appends?.some(({ events }) => events.some(({ type }) => type === beforePurge?.type));
+        const happens = isPurge ? beforePurge?.happens : undefined;
+        if (happens) beforePurge = undefined;
+        await happens?.();
+        return store.commit(commit, cause);
+      },
+    }),
+  });
 });
 after(() => world.close());
 
@@ -59,6 +73,46 @@ test('KV-63, KV-66: the service purges a deleted vault with its keys when its ti
   await vault.deleteVault({ name: parent });
   await until(() => isGone(vault.getVault({ name: parent }), 'VAULT_NOT_FOUND'));
   assert.ok(await isGone(vault.checkAccess({ keyVersion: name }), 'KEY_PURGED'));
+});
+
+test('KV-63: what is recovered and deleted again when its time comes is not purged before its new time', async () => {
+  const vault = world.vault();
+  // A fifth of a second.
+  const parent = await newVault(world, { retentionDays: 90 });
+  const key = `${parent}/keys/k`;
+  await vault.createKey({ parent, keyId: 'k', requestId: randomUUID() });
+  for (const { name, stream, deleted, purged, again, remove } of [
+    {
+      name: key,
+      stream: `key-${key}`,
+      deleted: 'KeyDeleted',
+      purged: 'KeyPurged',
+      again: (name: string) => vault.recoverKey({ name }),
+      remove: (name: string) => vault.deleteKey({ name }),
+    },
+    {
+      name: parent,
+      stream: `vault-${parent.slice('vaults/'.length)}`,
+      deleted: 'VaultDeleted',
+      purged: 'VaultPurgeBegun',
+      again: (name: string) => vault.recoverVault({ name }),
+      remove: (name: string) => vault.deleteVault({ name }),
+    },
+  ] as const) {
+    const happens = async () => {
+      await again(name);
+      await remove(name);
+    };
+    beforePurge = { type: purged, happens };
+    await remove(name);
+    const events = () => world.store.read(stream);
+    await until(async () => (await events()).some(({ type }) => type === purged));
+    const told = await events();
+    const due = told.filter(({ type }) => type === deleted).map(({ data }) => Number(data.purgeAt));
+    assert.equal(due.length, 2, name);
+    const at = Number(told.find(({ type }) => type === purged)?.data.at);
+    assert.ok(at >= Number(due[1]), `${name} was purged ${Number(due[1]) - at} ms early`);
+  }
 });
 
 test('KV-13, CMK-104: an end and a beginning are told when they come, also when the service was down meanwhile', async () => {

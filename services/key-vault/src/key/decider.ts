@@ -226,6 +226,17 @@ export const purge =
     return [{ type: 'KeyPurged', at }];
   };
 
+/**
+ * What a key needs when one of its times has come: its dates told, or once it was deleted long enough its purge, about which
+ * protection has nothing more to say then (KV-63).
+ */
+export const doDue =
+  (at: Instant) =>
+  (key: Key): readonly KeyEvent[] => {
+    if (key.status !== 'deleted') return tellDates(at)(key);
+    return at < key.purgeAt ? [] : purge(at, false)(key);
+  };
+
 /** Removes a key because its vault is purged, whatever its own state is (KV-66). */
 export const purgeWithVault =
   (at: Instant) =>

@@ -217,6 +217,12 @@ export const beginPurge =
     return [{ type: 'VaultPurgeBegun', at }];
   };
 
+/** Begins the purge of a vault that was deleted long enough (KV-63). */
+export const doDue =
+  (at: Instant) =>
+  (vault: Vault): readonly VaultEvent[] =>
+    vault.status === 'deleted' && at >= vault.purgeAt ? beginPurge(at)(vault) : [];
+
 /** Ends the purge, when no key is left. */
 export const finishPurge =
   (at: Instant) =>
