@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Twenty-three bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
+ * Twenty-four bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
  * breaks: a verdict that cannot say no says nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -192,5 +192,12 @@ export const mutants: readonly Mutant[] = [
     file: 'services/disk/src/standby.ts',
     find: 'await vault.rewrap(question, wanted, header.wrap.wrapped);',
     replace: 'await vault.rewrap(question, header.wrap.keyVersion, header.wrap.wrapped);',
+  },
+  {
+    name: 'the vault is not asked again before a copy is recorded',
+    guarantee: 'G1',
+    file: 'services/disk/src/volume/followed-key.ts',
+    find: '          await deks.check(holder, header, cause);\n          isSure = true;',
+    replace: '          isSure = true;',
   },
 ];

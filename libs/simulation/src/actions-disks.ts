@@ -1,7 +1,7 @@
 import type { Action } from './actions.ts';
 import { newDisk } from './actions-machines.ts';
 import type { KnownDisk } from './oracle-disks.ts';
-import { diskName, encryptionOf, group, location, plannedSets } from './workload-estate.ts';
+import { encryptionOf, group, location, plannedSets } from './workload-estate.ts';
 import { readSomething, writeSomething } from './workload-io.ts';
 import { attempt, type Stage } from './workload-stage.ts';
 
@@ -30,45 +30,57 @@ const createDisk: Action = {
   },
 };
 
-const createSnapshot: Action = {
-  name: 'snapshot.create',
-  weight: 3,
-  async run(stage) {
-    if (!hasRoom(stage)) return;
-    const { clients, truth } = stage;
-    const disk = pickDisk(stage, ({ isSnapshot }) => !isSnapshot);
-    if (!disk) return;
-    const snapshotId = `snap-${stage.nextNumber()}`;
-    const capture = truth.contentOf(disk.name).beginCapture();
-    const { outcome } = await attempt(stage, 'snapshot.create', `${snapshotId} of ${disk.name}`, () =>
-      clients.disks.createSnapshot({ parent: group, snapshotId, sourceDisk: disk.name, incremental: true }),
-    );
-    const content = truth.contentOf(disk.name).endCapture(capture);
-    // Without an answer nobody knows what moment it holds: it is left alone.
-    if (outcome.kind === 'ok') truth.contents.set(`${group}/snapshots/${snapshotId}`, content);
-  },
+/** As what is copied has it, or under another set. */
+const encryptionOfCopy = ({ random }: Stage) =>
+  random.chance(0.6) ? {} : { encryption: encryptionOf(random.chance(0.9) ? random.pick(plannedSets).id : '') };
+
+/** Takes a snapshot of a disk: mostly one with the same ciphertext, else a full copy. */
+const takeSnapshot = async (stage: Stage, disk: KnownDisk): Promise<void> => {
+  const { clients, random } = stage;
+  const snapshotId = `snap-${stage.nextNumber()}`;
+  const hasFull = disk.sku !== 'ultra' && disk.sku !== 'premium_ssd_v2';
+  const isFull = hasFull && random.chance(0.35);
+  const kind = isFull ? { incremental: false, ...encryptionOfCopy(stage) } : { incremental: true };
+  await attempt(stage, 'snapshot.create', `${snapshotId} of ${disk.name}${isFull ? ', in full' : ''}`, () =>
+    clients.disks.createSnapshot({ parent: group, snapshotId, sourceDisk: disk.name, ...kind }),
+  );
 };
 
-const restoreSnapshot: Action = {
-  name: 'disk.create from snapshot',
+/** Begins a copy of a disk under a set, if it has one. */
+export const copyUnder = async (stage: Stage, set: string): Promise<void> => {
+  const disk = pickDisk(stage, (one) => !one.isSnapshot && one.set === set);
+  if (disk) await takeSnapshot(stage, disk);
+};
+
+const createSnapshot: Action = {
+  name: 'snapshot.create',
   weight: 2,
   async run(stage) {
     if (!hasRoom(stage)) return;
-    const { clients, truth } = stage;
-    const snapshot = pickDisk(stage, ({ isSnapshot, name }) => isSnapshot && truth.contents.has(name));
-    if (!snapshot) return;
+    const disk = pickDisk(stage, ({ isSnapshot }) => !isSnapshot);
+    if (disk) await takeSnapshot(stage, disk);
+  },
+};
+
+const copyDisk: Action = {
+  name: 'disk.create from another',
+  weight: 1,
+  async run(stage) {
+    if (!hasRoom(stage)) return;
+    const { clients, random } = stage;
+    const isOfSnapshot = random.chance(0.7);
+    const of = pickDisk(stage, ({ isSnapshot }) => isSnapshot === isOfSnapshot);
+    if (!of) return;
     const diskId = `disk-${stage.nextNumber()}`;
-    const content = truth.contentOf(snapshot.name);
-    const capture = content.beginCapture();
-    // Known before it is there: a guest may read it before this caller has heard that it is.
-    truth.contents.set(diskName(diskId), content.endCapture(capture));
-    await attempt(stage, 'disk.create', `${diskId} from ${snapshot.name}`, () =>
+    const encryption = encryptionOfCopy(stage);
+    await attempt(stage, 'disk.create', `${diskId} from ${of.name}`, () =>
       clients.disks.createDisk({
         parent: group,
         diskId,
         location,
         sku: 'PREMIUM_SSD',
-        source: { $case: 'sourceSnapshot', value: snapshot.name },
+        source: { $case: of.isSnapshot ? 'sourceSnapshot' : 'sourceDisk', value: of.name },
+        ...encryption,
       }),
     );
   },
@@ -129,7 +141,7 @@ const exportDisk: Action = {
 export const diskActions: readonly Action[] = [
   createDisk,
   createSnapshot,
-  restoreSnapshot,
+  copyDisk,
   deleteDisk,
   changeEncryption,
   exportDisk,

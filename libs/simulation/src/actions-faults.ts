@@ -1,6 +1,8 @@
 import type { Workload } from '@interlock/rpc';
+import { copyUnder } from './actions-disks.ts';
 import { revokeForAWhile } from './actions-keys.ts';
 import type { Part } from './parts.ts';
+import { plannedSets, setName } from './workload-estate.ts';
 import type { Stage } from './workload-stage.ts';
 import type { Struck } from './workload-troubles.ts';
 
@@ -114,12 +116,22 @@ export const faults: readonly Fault[] = [
       const { world, random } = stage;
       const others: readonly Part[] = ['key-vault', 'identity', 'disk-encryption-set', 'bus'];
       const cut = others.flatMap((other) => [['disk', other] as const, ['compute', other] as const]);
-      for (const [a, b] of cut) world.faults.partition(a, b);
-      const heal = (): void => {
-        for (const [a, b] of cut) world.faults.heal(a, b);
+      const isolate = (set = random.pick(plannedSets)): void => {
+        for (const [a, b] of cut) world.faults.partition(a, b);
+        const heal = (): void => {
+          for (const [a, b] of cut) world.faults.heal(a, b);
+        };
+        during(stage, ['disk', 'compute', ...others], heal, 18_000 + random.fraction() * 20_000);
+        stage.later(random.fraction() * 2_000, () => revokeForAWhile(stage, 15_000 + random.fraction() * 15_000, set));
       };
-      during(stage, ['disk', 'compute', ...others], heal, 18_000 + random.fraction() * 20_000);
-      stage.later(random.fraction() * 2_000, () => revokeForAWhile(stage, 15_000 + random.fraction() * 15_000));
+      if (random.chance(0.3)) return isolate();
+      // A copy that was begun before goes on meanwhile, and must not be recorded on the word of its beginning.
+      const set = random.pick(plannedSets);
+      stage.begin(() => copyUnder(stage, setName(set.id)));
+      stage.begin(async () => {
+        await world.clock.sleep(random.fraction() * 500);
+        if (!stage.isEnding()) isolate(set);
+      });
     },
   },
   {

@@ -13,11 +13,14 @@ const holdMs = ({ random }: Stage): number => {
 
 /**
  * Takes a key from a set, and gives it back after a while.
- * @param lastsMs how long; by chance when not said
+ * @param lastsMs how long; by chance when not said @param set by chance when not said
  */
-export const revokeForAWhile = async (stage: Stage, lastsMs = holdMs(stage)): Promise<void> => {
+export const revokeForAWhile = async (
+  stage: Stage,
+  lastsMs = holdMs(stage),
+  set = stage.random.pick(plannedSets),
+): Promise<void> => {
   const { random, truth, counts } = stage;
-  const set = random.pick(plannedSets);
   const known = truth.losses.sets.get(setName(set.id));
   if (!known || known.isDeleted) return;
   // A rotation may be under way: sometimes the older version is the one that goes.

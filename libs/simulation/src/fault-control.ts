@@ -49,6 +49,8 @@ export interface FaultParts {
   readonly services: readonly Workload[];
   /** Cuts the power of the volumes. */
   readonly crashVolumes: () => void;
+  /** No copy takes long any more. */
+  readonly hurryCopies: () => void;
   readonly log: (line: string) => void;
 }
 
@@ -165,6 +167,7 @@ export const createFaultControl = (world: FaultParts): FaultControl => {
       Object.assign(rates.calls, noCallFaults());
       Object.assign(rates.stores, noStoreFaults());
       Object.assign(rates.volumes, noVolumeFaults());
+      world.hurryCopies();
       Object.assign(rates.bus, { loseAfterAck: 0, loseAck: 0, duplicate: 0, delay: 0, reorder: 0 });
       slow.clear();
       throttled.clear();

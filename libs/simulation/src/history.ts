@@ -110,11 +110,11 @@ const openStage = (world: SimulatedCloud, log: HistoryLog): Stage & { end(): Pro
   let isEnding = false;
 
   world.onCommit((committed: Committed) => {
-    truth.apply(committed);
+    const copies = truth.apply(committed);
     for (const { stream, type } of committed.events) {
       if (isWorthALine(type)) log.fact(`${committed.service} ${type} ${stream}`);
     }
-    judge.onCommit(committed);
+    judge.onCommit(committed, copies);
     if (committed.service === 'disk') {
       for (const { stream, type } of committed.events) {
         // An open waits for the writes of the session before, so none of them can take effect afterwards.

@@ -10,6 +10,7 @@ import { type ActionRecord, type HistoryLog, openTrial, type Verdict } from './h
 import { auditJudge } from './invariants-audit.ts';
 import { type Bounds, boundsOf } from './invariants-bounds.ts';
 import { cipherJudge } from './invariants-ciphers.ts';
+import { copyJudge } from './invariants-copies.ts';
 import { type DiskIo, definiteReasons, ioJudge } from './invariants-io.ts';
 import { type Foreseen, machineJudge } from './invariants-machines.ts';
 import { previewJudge } from './invariants-previews.ts';
@@ -20,6 +21,7 @@ import { checkRows } from './invariants-store.ts';
 import { viewJudge } from './invariants-views.ts';
 import { openWitness } from './invariants-witness.ts';
 import type { Truth } from './oracle.ts';
+import type { MadeCopy } from './oracle-copies.ts';
 import { type Committed, PARTITIONS, type SimulatedCloud } from './simulated-cloud.ts';
 import type { Clients } from './workload-estate.ts';
 import type { Troubles } from './workload-troubles.ts';
@@ -27,8 +29,8 @@ import type { Troubles } from './workload-troubles.ts';
 /** Holds everything that is seen against the guarantees. The first violation ends a history. */
 export interface Judge {
   readonly bounds: Bounds;
-  /** Called with each commit, after the truth knows it. */
-  onCommit(committed: Committed): void;
+  /** Called with each commit, after the truth knows it, and with the copies it records. */
+  onCommit(committed: Committed, copies: readonly MadeCopy[]): void;
   onIo(io: DiskIo): void;
   onWrongContent(disk: string, wrong: string): void;
   /** Machines that a loss of the version would stop now, as the truth has it; undefined where that is not certain now. */
@@ -85,18 +87,21 @@ export const openJudge = (parts: {
   const audit = auditJudge(parts);
   const secrets = secretsJudge(parts);
   const standbys = standbyJudge(parts);
+  const copies = copyJudge(parts);
   const source = world.random.fork('witness').pick(sources);
   const checkSettled = async (verdict: Verdict): Promise<void> => {
     machines.checkGuests(true, verdict);
     rotations.checkAll(verdict);
     standbys.checkAll(verdict);
+    copies.checkAll(verdict);
     if (!verdict.violation) await views.checkAll(verdict);
   };
   const witness = openWitness({ world, log, ...source, partitionCount: PARTITIONS });
   return {
     bounds,
     onIo: io.onIo,
-    onCommit({ service, commit, events }) {
+    onCommit({ service, commit, events }, made) {
+      for (const copy of made) copies.onMade(copy);
       if (service === 'disk-encryption-set') rotations.onRows(commit.rows ?? []);
       for (const event of events) {
         machines.onCause(service, event);
@@ -140,6 +145,7 @@ export const openJudge = (parts: {
       await audit.checkAll();
       await checkRows(world, log);
       await secrets.checkAll();
+      copies.checkEnd();
     },
   };
 };

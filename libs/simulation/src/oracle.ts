@@ -1,4 +1,6 @@
+import type { RecordedEvent } from '@interlock/event-store';
 import { type DiskContent, openContent } from './oracle-content.ts';
+import { type CopyTruth, type MadeCopy, openCopyTruth } from './oracle-copies.ts';
 import { type DiskTruth, type KnownDisk, openDiskTruth } from './oracle-disks.ts';
 import { type LossTruth, noneStanding, openLossTruth, type Purpose, type Standing } from './oracle-losses.ts';
 import { type MachineTruth, openMachineTruth } from './oracle-machines.ts';
@@ -12,10 +14,12 @@ export interface Truth {
   readonly losses: LossTruth;
   readonly disks: DiskTruth;
   readonly machines: MachineTruth;
+  readonly copies: CopyTruth;
   /** What was written, by name of the disk or snapshot. */
   readonly contents: Map<string, DiskContent>;
   contentOf(name: string): DiskContent;
-  apply(committed: Committed): void;
+  /** @returns the copies that it records */
+  apply(committed: Committed): readonly MadeCopy[];
   /** What keeps a disk's data key from being used now; empty for one under a key of the platform. */
   standing(disk: KnownDisk, purpose: Purpose): readonly Standing[];
   /** From when on nothing invoked on the disk may succeed (`t0 + bound`); undefined while its key can be used. */
@@ -41,10 +45,20 @@ export const openTruth = (world: SimulatedCloud): Truth => {
     return found;
   };
 
+  const copies = openCopyTruth({ nowMs, disks, contentOf });
+  const applyDisk = (event: RecordedEvent): MadeCopy | undefined => {
+    disks.apply(event);
+    const made = copies.apply(event);
+    // A change of encryption leaves the content where it was known.
+    if (made && made.source?.name !== made.name) contents.set(made.name, made.content);
+    return made;
+  };
+
   return {
     losses,
     disks,
     machines,
+    copies,
     contents,
     contentOf,
     nowMs,
@@ -62,11 +76,15 @@ export const openTruth = (world: SimulatedCloud): Truth => {
       return Math.min(...bounds);
     },
     apply({ service, events }) {
+      const made: MadeCopy[] = [];
       for (const event of events) {
-        if (service === 'disk') disks.apply(event);
-        else if (service === 'compute') machines.apply(event);
+        if (service === 'disk') {
+          const copy = applyDisk(event);
+          if (copy) made.push(copy);
+        } else if (service === 'compute') machines.apply(event);
         else losses.apply(event);
       }
+      return made;
     },
   };
 };

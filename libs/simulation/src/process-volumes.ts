@@ -1,10 +1,11 @@
 import type { SeededRandom, VirtualClock } from '@interlock/runtime';
 import { type BlockStore, writesDurably } from '../../../services/disk/src/block-store.ts';
 import type { VolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
+import type { CopyPace } from './copy-pace.ts';
 import type { VolumeFaults } from './fault-rates.ts';
 import type { Gate } from './gate.ts';
 
-/** Storage as one process of the disk service sees it: slow at times, and of no use once the process is gone. */
+/** Storage as one process of the disk service sees it: slow at times, slow for some copies, and of no use once the process is gone. */
 export const processVolumes = (
   inner: VolumeFiles,
   link: {
@@ -12,9 +13,10 @@ export const processVolumes = (
     readonly random: SeededRandom;
     readonly faults: VolumeFaults;
     readonly gate: Gate;
+    readonly copies: Pick<CopyPace, 'step'>;
   },
 ): VolumeFiles => {
-  const { clock, random, faults, gate } = link;
+  const { clock, random, faults, gate, copies } = link;
   /** Late before and late after: between the check of a lease and the bytes, and between the bytes and their answer. */
   const slowly = <Result>(work: () => Promise<Result>): Promise<Result> => {
     if (!random.chance(faults.delay)) return gate.isOpen() ? work() : gate.through(work());
@@ -26,11 +28,16 @@ export const processVolumes = (
     };
     return gate.through(delayed());
   };
-  const storeOver = (store: BlockStore): BlockStore => {
+  /** As long as a copy takes, where it is one that is made. */
+  const paced = <Result>(volumeId: string, work: () => Promise<Result>): Promise<Result> => {
+    const step = copies.step(volumeId);
+    return step === undefined ? slowly(work) : gate.through(step.then(() => slowly(work)));
+  };
+  const storeOver = (store: BlockStore, volumeId: string): BlockStore => {
     const steps: Pick<BlockStore, 'read' | 'write' | 'flush'> = {
       read: (offset, into) => slowly(() => store.read(offset, into)),
-      write: (offset, bytes) => slowly(() => store.write(offset, bytes)),
-      flush: () => slowly(() => store.flush()),
+      write: (offset, bytes) => paced(volumeId, () => store.write(offset, bytes)),
+      flush: () => paced(volumeId, () => store.flush()),
     };
     return {
       ...steps,
@@ -46,9 +53,13 @@ export const processVolumes = (
   return {
     open: async (volumeId, part) => {
       const store = await gate.through(inner.open(volumeId, part));
-      return store && storeOver(store);
+      if (!store) return undefined;
+      return storeOver(store, part === 'data' ? volumeId : '');
     },
-    create: async (volumeId, part, sizeBytes) => storeOver(await gate.through(inner.create(volumeId, part, sizeBytes))),
+    create: async (volumeId, part, sizeBytes) => {
+      const store = await gate.through(inner.create(volumeId, part, sizeBytes));
+      return storeOver(store, part === 'data' ? volumeId : '');
+    },
     remove: (volumeId) => slowly(() => inner.remove(volumeId)),
     allocatedBytes: (volumeId) => gate.through(inner.allocatedBytes(volumeId)),
   };

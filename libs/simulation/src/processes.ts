@@ -6,6 +6,7 @@ import type { Tracer } from '@opentelemetry/api';
 import type { Driver } from '../../../services/compute/src/driver.ts';
 import type { VolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
 import type { SealKeyStore } from '../../../services/key-vault/src/seal-key-store.ts';
+import type { CopyPace } from './copy-pace.ts';
 import type { Hardware } from './deployment.ts';
 import type { FaultRates } from './fault-rates.ts';
 import { busOver } from './faulty-bus.ts';
@@ -27,6 +28,7 @@ export interface Machine {
   readonly bus: MemoryBus;
   readonly storeOf: (service: Replica['service']) => EventStore;
   readonly volumes: VolumeFiles;
+  readonly copies: Pick<CopyPace, 'step'>;
   readonly driver: Driver;
   readonly sealKeys: SealKeyStore;
   readonly ciphers: CipherWatch;
@@ -92,7 +94,7 @@ export const createProcesses = (machine: Machine): Processes => {
       const link = { clock, gate, random: random.fork('faults') };
       const isCutFrom = (part: 'bus' | 'store') => () => cuts.isCut(service, part);
       const hardware: Hardware = {
-        volumes: processVolumes(machine.volumes, { ...link, faults: rates.volumes }),
+        volumes: processVolumes(machine.volumes, { ...link, faults: rates.volumes, copies: machine.copies }),
         driver: processDriver(machine.driver, gate),
         sealKeys: machine.sealKeys,
         ciphers: machine.ciphers,

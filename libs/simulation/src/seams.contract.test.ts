@@ -58,7 +58,7 @@ const diskThrough =
   (sizeBytes: number): (() => ReturnType<ReturnType<typeof processVolumes>['create']>) => {
     const inner = memoryVolumeFiles(systemRandom);
     const faults = { ...noVolumeFaults(), delay, delayMs: 2 };
-    const volumes = processVolumes(inner, { ...link(), faults });
+    const volumes = processVolumes(inner, { ...link(), faults, copies: { step: () => undefined } });
     return () => volumes.create('disk', 'data', sizeBytes);
   };
 blockStoreContract({ "a process's storage": diskThrough(0), "a process's slow storage": diskThrough(0.5) });

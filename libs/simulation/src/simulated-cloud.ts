@@ -13,6 +13,7 @@ import { logger, type SeededRandom, seededRandom, type VirtualClock, virtualCloc
 import { type SimulatedDriver, simulatedDriver } from '../../../services/compute/src/drivers/simulated-driver.ts';
 import { memoryVolumeFiles, type VolumesImage } from '../../../services/disk/src/volume/volume-files.ts';
 import { createMemorySealKeyStore } from '../../../services/key-vault/src/seal-key-store.ts';
+import { createCopyPace } from './copy-pace.ts';
 import {
   createDeployment,
   type Founding,
@@ -152,6 +153,10 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   const slow = new Map<Part, number>();
   const throttled = new Map<Part, number>();
   const volumes = memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES, image?.volumes);
+  const copies = createCopyPace(clock, chance.fork('copies'));
+  listeners.push(({ service, events }) => {
+    if (service === 'disk') for (const event of events) copies.apply(event);
+  });
   const sealKeys = createMemorySealKeyStore();
   for (const [id, record] of image?.sealKeys ?? []) await sealKeys.create(id, record);
   const guests = simulatedDriver(clock);
@@ -168,6 +173,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     bus,
     storeOf,
     volumes,
+    copies,
     driver: guests,
     sealKeys,
     ciphers,
@@ -218,6 +224,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
       volumes.crash();
       ciphers.forgetAll();
     },
+    hurryCopies: copies.hurry,
     log: note,
   });
 
