@@ -2,7 +2,7 @@ import type { RecordedEvent, RowChange } from '@interlock/event-store';
 import type { DekWrap } from '../../../services/disk/src/disk-header-format.ts';
 import type { DiskEncryptionSet } from '../../../services/disk-encryption-set/src/set/state.ts';
 import { openSimulatedWrap } from '../../../services/key-vault/src/simulated-rsa.ts';
-import type { HistoryLog, Verdict } from './history-log.ts';
+import type { Verdict } from './history-log.ts';
 import type { Truth } from './oracle.ts';
 
 /** What was found of a wrap. It is asked for again and again, and as long as its sector lies there it is the same object. */
@@ -32,12 +32,13 @@ const whyNotOpened = (n: string, { algorithm, wrapped }: DekWrap): string | unde
  * G6: what a set says about its keys is held against the headers on storage. A version that is neither active nor among
  * `previousKeys` is needed by no disk and no snapshot, so its owner may destroy it.
  */
-export const rotationJudge = ({ log, truth }: { readonly log: HistoryLog; readonly truth: Truth }) => {
+export const rotationJudge = ({ log, truth }: { readonly log: Verdict; readonly truth: Truth }) => {
   const checkSet = (name: string, when: string, verdict: Verdict): void => {
     const set = truth.losses.sets.get(name);
     if (!set || set.isDeleted) return;
     for (const disk of truth.disks.disks.values()) {
-      if (disk.set !== name || disk.isDeleting) continue;
+      // Between two sets its header may be under a key of either; a change that does not end is for the judge of copies.
+      if (disk.set !== name || disk.isDeleting || disk.isChanging) continue;
       const keyVersion = truth.disks.keyVersionOf(disk);
       if (keyVersion === '') {
         verdict.violate('G5', `the header of ${disk.name} can be read`, 'neither of its slots is good');
