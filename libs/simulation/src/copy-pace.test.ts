@@ -18,15 +18,24 @@ const recorded = (stream: RecordedEvent['stream'], type: string, data: object): 
 const begin = (pace: CopyPace, n: number): void =>
   pace.apply(recorded(`snapshot-${n}`, 'SnapshotCreating', { sourceDisk: 'd', volumeId: `v${n}` }));
 
-/** Paces of many histories, each with a copy that has begun. */
+/** Paces of many clouds, each with a copy that has begun. */
 const paces = () => {
   const clock = virtualClock();
   return Array.from({ length: 200 }, (_, n) => {
     const pace = createCopyPace(clock, seededRandom(n));
+    pace.dawdle();
     begin(pace, n);
     return { clock, pace, volumeId: `v${n}`, n };
   });
 };
+
+test('no copy takes long before anybody has said so', () => {
+  for (let n = 0; n < 20; n += 1) {
+    const pace = createCopyPace(virtualClock(), seededRandom(n));
+    begin(pace, n);
+    assert.equal(pace.step(`v${n}`), undefined);
+  }
+});
 
 test('some copies take long, until they are recorded, and nothing else does', async () => {
   const all = paces();

@@ -4,20 +4,21 @@ import { beginningOf, isEndOfCopy } from './oracle-copies.ts';
 
 /**
  * How long the storage takes over copies. Volumes are small here, so that a copy would be over before anything could happen to
- * it; a real one takes minutes. Of some histories some copies take long, for each of their steps on the copy: so they meet losses,
- * crashes, cuts and deletions of either end.
+ * it; a real one takes minutes. While copies are slow some of them take long, for each of their steps on the copy: so they meet
+ * losses, crashes, cuts and deletions of either end.
  */
 export interface CopyPace {
   /** Call it with each event that the disk service stores. */
   apply(event: RecordedEvent): void;
   /** What a step on the volume waits for; undefined where it is nothing. */
   step(volumeId: string): Promise<void> | undefined;
-  /** No copy takes long any more, those under way included. */
+  /** Some of the copies that begin from now on take long. */
+  dawdle(): void;
+  /** No copy takes long any more, those under way included. At first it is so. */
   hurry(): void;
 }
 
-/** Share of histories in which copies may take long, and of their copies that do. */
-const slowHistories = 0.75;
+/** Share of copies that take long. */
 const slowCopies = 0.8;
 /** Longest step of a long copy, in milliseconds: shorter than a lease, or well beyond it; and what part of it a step takes at least. */
 const stepMsMin = 4_000;
@@ -25,7 +26,7 @@ const stepMsMax = 26_000;
 const leastOfStep = 0.25;
 
 export const createCopyPace = (clock: Pick<VirtualClock, 'alarm'>, random: SeededRandom): CopyPace => {
-  let isHurried = !random.chance(slowHistories);
+  let isHurried = true;
   /** Longest step of each copy under way that takes long, by its volume; and which volume that is, by stream. */
   const steps = new Map<string, number>();
   const volumes = new Map<string, string>();
@@ -57,6 +58,9 @@ export const createCopyPace = (clock: Pick<VirtualClock, 'alarm'>, random: Seede
         const alarm = clock.alarm((leastOfStep + (1 - leastOfStep) * random.fraction()) * longestMs, goOn);
         waiting.add(goOn);
       });
+    },
+    dawdle() {
+      isHurried = false;
     },
     hurry() {
       isHurried = true;

@@ -2,6 +2,7 @@ import type { InProcessCloud, Replica } from '@interlock/host';
 import type { MemoryBus } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import type { VirtualClock } from '@interlock/runtime';
+import type { CopyPace } from './copy-pace.ts';
 import type { FaultRates } from './fault-rates.ts';
 import { noCallFaults, noStoreFaults, noVolumeFaults } from './fault-rates.ts';
 import { type Cuts, nameOf, type Part } from './parts.ts';
@@ -30,6 +31,8 @@ export interface FaultControl {
   jumpClock(service: Workload, offsetMs: number): void;
   /** Makes a service's clock go wrong by so many microseconds a second. */
   driftClock(service: Workload, ppm: number): void;
+  /** Some copies take long from now on. No kind of fault by itself: it is what others meet. */
+  slowCopies(): void;
   /** Which kinds of fault have struck so far, by name. */
   kinds(): ReadonlySet<string>;
   /** Ends every fault and starts what does not run. Afterwards nothing goes wrong any more. */
@@ -49,8 +52,7 @@ export interface FaultParts {
   readonly services: readonly Workload[];
   /** Cuts the power of the volumes. */
   readonly crashVolumes: () => void;
-  /** No copy takes long any more. */
-  readonly hurryCopies: () => void;
+  readonly copies: Pick<CopyPace, 'dawdle' | 'hurry'>;
   readonly log: (line: string) => void;
 }
 
@@ -105,6 +107,7 @@ export const createFaultControl = (world: FaultParts): FaultControl => {
 
   return {
     rates,
+    slowCopies: world.copies.dawdle,
     kinds: () => kinds,
     partition(a, b) {
       if (cuts.isCut(a, b)) return;
@@ -167,7 +170,7 @@ export const createFaultControl = (world: FaultParts): FaultControl => {
       Object.assign(rates.calls, noCallFaults());
       Object.assign(rates.stores, noStoreFaults());
       Object.assign(rates.volumes, noVolumeFaults());
-      world.hurryCopies();
+      world.copies.hurry();
       Object.assign(rates.bus, { loseAfterAck: 0, loseAck: 0, duplicate: 0, delay: 0, reorder: 0 });
       slow.clear();
       throttled.clear();

@@ -46,6 +46,9 @@ export interface PlayedHistory {
 /** Share of histories that wait their whole time at the end. */
 const patientShare = 1 / 7;
 
+/** Share of histories in which copies may take long. */
+const slowCopiesShare = 0.75;
+
 /** Facts of a commit worth a line: what services decided, not how far they have come. */
 const isWorthALine = (type: string): boolean => !type.startsWith('Rotation') || type === 'RotationFinished';
 
@@ -60,6 +63,7 @@ export const playHistory = async (options: HistoryOptions): Promise<PlayedHistor
   try {
     await world.run(async () => {
       await openEstate(world);
+      if (world.random.fork('copies').chance(slowCopiesShare)) world.faults.slowCopies();
       await act(stage, { ...usualPace, ...options.pace }, untilAction);
       const { checkSettled, checkEnd } = stage.judge;
       const phases = [

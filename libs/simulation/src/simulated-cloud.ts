@@ -224,7 +224,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
       volumes.crash();
       ciphers.forgetAll();
     },
-    hurryCopies: copies.hurry,
+    copies,
     log: note,
   });
 
