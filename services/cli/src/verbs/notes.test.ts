@@ -42,7 +42,7 @@ test('that nothing depends on a key says of what, before it is deleted or purged
 });
 
 test('CMK-102: an ultra disk that keeps its data while its machine runs is not among those without', () => {
-  const ultra = { kind: 'DISK_UNAVAILABLE_ONCE_STOPPED', resource: 'disks/u1' };
+  const ultra = { kind: 'DISK_UNAVAILABLE_ONCE_STOPPED', resource: 'disks/u1', sku: 'ULTRA' };
   const disable = (...impacts: JsonObject[]) => impactNote({ impacts }, { key }, short) ?? '';
   assert.match(disable(ultra), /: 1 ultra disk without data once its machine is off$/);
   assert.match(
@@ -52,6 +52,10 @@ test('CMK-102: an ultra disk that keeps its data while its machine runs is not a
     }),
     /: 2 disks and snapshots without data, 2 ultra disks without data once their machines are off$/,
   );
+  // An expiry under NEXT_START takes no disk from a machine that runs, of whatever class.
+  const premium = { ...ultra, resource: 'disks/p1', sku: 'PREMIUM_SSD' };
+  assert.match(disable(premium), /: 1 disk without data once its machine is off$/);
+  assert.match(disable(ultra, premium), /: 2 disks without data once their machines are off$/);
 });
 
 test('CMK-134: a purge that purge protection forbids is said to be forbidden, whatever would come of it', () => {

@@ -178,6 +178,7 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
   const unreadable = of(/_UNREADABLE$/);
   const resources = of(/^(DISK|SNAPSHOT)_UNAVAILABLE$/);
   const later = of(/^DISK_UNAVAILABLE_ONCE_STOPPED$/);
+  const laterKind = later.every(({ sku }) => sku === 'ULTRA') ? 'ultra disk' : 'disk';
   const isPurge = request.action === 'PURGE';
   const restart =
     again.size === 0 ? '' : `, of which ${again.size} would start again by themselves when the key is back`;
@@ -189,7 +190,7 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
       : `${counted(resources.length, 'disk or snapshot', 'disks and snapshots')} without data${isPurge ? ' until the set is given another key (their standby key opens them)' : ''}`,
     later.length === 0
       ? ''
-      : `${counted(later.length, 'ultra disk')} without data once ${later.length === 1 ? 'its machine is' : 'their machines are'} off`,
+      : `${counted(later.length, laterKind)} without data once ${later.length === 1 ? 'its machine is' : 'their machines are'} off`,
     unreadable.length === 0
       ? ''
       : `${counted(unreadable.length, 'disk or snapshot', 'disks and snapshots')} that nobody could ever read again`,
