@@ -39,6 +39,8 @@ export function hintFor(
     assigned === undefined
       ? `or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`
       : `or give the word of the owner of the old key (--key-owner, or --as-key-owner where that is you): interlock set assign-key ${set} --key ${assigned} --as-key-owner`;
+  const standby = facts.standby_key ? short(facts.standby_key).split('/').slice(0, 2).join('/') : undefined;
+  const fromStandby = `interlock set assign-key ${set} --key ${assigned ?? standby ?? '<vault>/<key>'} --as-key-owner (--key-owner where the standby key is somebody else's)`;
   // Who is refused is not told whether the version was disabled alone or with its key, and either takes another command.
   const enabling =
     version === key ? key : `${key} where the key was disabled as a whole, ${version} where this version was`;
@@ -47,7 +49,10 @@ export function hintFor(
     KEY_EXPIRED: `interlock key set-dates ${version} --expire-time +90d, or interlock set assign-key ${set} --key <vault>/<key>`,
     KEY_NOT_YET_VALID: `interlock key set-dates ${version} --not-before now`,
     KEY_DELETED: `interlock key recover ${key}, ${otherKey}`,
-    KEY_PURGED: 'nothing brings the key back; what only it could unwrap is lost',
+    KEY_PURGED:
+      standby === undefined
+        ? `nothing brings the key back; what only it could unwrap is lost, unless its set has a standby key: ${fromStandby}`
+        : `nothing brings the key back, but what is under the standby key ${standby} as well moves with the word of its owner: ${fromStandby}`,
     KEY_VERSION_NOT_FOUND: `interlock key versions ${key}`,
     VAULT_DELETED: `interlock vault recover ${vault}; roles given on it are gone and must be given again, access policies come back`,
     ACCESS_DENIED: accessHint(facts, vault, set, known),

@@ -110,6 +110,61 @@ test('CMK-108: a purge makes unreadable for good what no other key can unwrap', 
   assert.ok(both.includes('DISK_UNREADABLE g/disks/kept'), 'a standby that goes with it is none');
 });
 
+test('CMK-108: of a standby key it is said what would be lost with it: nothing while the first key is there, then all that only it opens', async () => {
+  const parts = await world();
+  const keyVersion = `vaults/kv2/keys/s/versions/${'5'.repeat(32)}`;
+  const standby = { keyVersion, keyUrl: '', sourceVault: '' };
+  await parts.decide(changeOptions(3, { standby: { key: standby, agreedFor: [versionOf('1')] } }));
+  parts.neighbours.stock.set('g/disks/both', disk(setName, '1', { standbyKeyVersion: keyVersion }));
+  parts.neighbours.stock.set('g/disks/first', disk(setName, '1'));
+  parts.neighbours.stock.set('g/snapshots/both', disk(setName, '1', { standbyKeyVersion: keyVersion }));
+  parts.neighbours.fleet.set('vm1', ['g/disks/both']);
+  const reaches = [ofVersion(keyVersion), ofKey('vaults/kv2/keys/s'), ofVault('vaults/kv2')];
+  const foretold = async (action: Event['action'], ...resources: readonly string[]) => {
+    for (const reach of reaches) {
+      const lines = await preview(parts, { action, reach }, 1);
+      assert.deepEqual(lines, [`SET_LOSES_KEY ${setName}`, ...resources], `${action} ${reach.path}`);
+    }
+  };
+  for (const action of ['DISABLE', 'DELETE', 'PURGE'] as const) await foretold(action);
+  await parts.decide(loseKey(4, { keyVersion: versionOf('1'), reason: 'KEY_PURGED', epoch: 9, since: 4, traceId: '' }));
+  const [unreadable, unavailable] = [
+    ['DISK_UNREADABLE g/disks/both', 'SNAPSHOT_UNREADABLE g/snapshots/both'],
+    ['DISK_UNAVAILABLE g/disks/both', 'SNAPSHOT_UNAVAILABLE g/snapshots/both'],
+  ];
+  await foretold('PURGE', ...unreadable);
+  for (const action of ['DISABLE', 'DELETE'] as const) await foretold(action, ...unavailable);
+  for (const action of ['PURGE', 'DELETE'] as const) {
+    const { impacts } = await previewImpact(parts, { action, reach: ofVersion(keyVersion) }, beginning, 100, testCause);
+    assert.deepEqual(
+      impacts.map((line) => [line.keyVersions, line.standby, line.already]),
+      [false, action === 'DELETE', action === 'DELETE'].map((already) => [[keyVersion], true, already]),
+    );
+  }
+  await parts.decide(assignKey(5, keyReference('2'), yesAt(10)));
+  await foretold('PURGE', ...unreadable);
+  await parts.decide(finishRotation(6, 2));
+  for (const reach of reaches) assert.deepEqual(await preview(parts, { action: 'PURGE', reach }), []);
+});
+
+test('CMK-108: the purge of a vault takes what only the standby key in it opens, which is not so already', async () => {
+  const parts = await world();
+  const standby = { keyVersion: `vaults/kv1/keys/s/versions/${'5'.repeat(32)}`, keyUrl: '', sourceVault: '' };
+  await parts.decide(changeOptions(3, { standby: { key: standby, agreedFor: [versionOf('1')] } }));
+  parts.neighbours.stock.set('g/disks/both', disk(setName, '1', { standbyKeyVersion: standby.keyVersion }));
+  parts.neighbours.stock.set('g/disks/first', disk(setName, '1'));
+  await parts.decide(loseKey(4, { keyVersion: versionOf('1'), reason: 'KEY_PURGED', epoch: 9, since: 4, traceId: '' }));
+  const event: Event = { action: 'PURGE', reach: ofVault('vaults/kv1') };
+  const { impacts } = await previewImpact(parts, event, beginning, 100, testCause);
+  assert.deepEqual(
+    impacts.filter(({ kind }) => kind === 'DISK_UNREADABLE').map(({ resource, already }) => [resource, already]),
+    [
+      ['g/disks/both', false],
+      ['g/disks/first', true],
+    ],
+  );
+});
+
 test('CMK-104: an expiry under NEXT_START stops no machine, and takes no disk from one that runs', async () => {
   const parts = await world();
   parts.neighbours.stock.set(

@@ -5,9 +5,10 @@ import {
   type Impact_Kind,
   type PreviewImpactRequest_Action,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
-import { type Cause, Rejection } from '@interlock/event-store';
-import { isReached, type Reach, reachedVersions } from './set/reach.ts';
-import { type DiskEncryptionSet, type SetBody, standbySourceOf } from './set/state.ts';
+import { type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import { isReached, type Reach, reachedStandbys, reachedVersions } from './set/reach.ts';
+import { type DiskEncryptionSet, keyVersionsOf, type SetBody, standbyVersionsOf } from './set/state.ts';
+import { standbyIndex } from './set/streams.ts';
 import { callFor, type SetParts } from './sets.ts';
 
 /** What would happen, and to what. */
@@ -35,8 +36,8 @@ const pageSizeMax = 1_000;
 
 /**
  * What would come of an event, one page of it. Machines are judged by compute with the function that stops them, disks by
- * the version the disk service has on record for each, so a set in the middle of a move is told apart disk by disk. Holds
- * one page and no more, however large the fleet.
+ * the version the disk service has on record for each, so a set in the middle of a move is told apart disk by disk. A
+ * standby key matters to its set, and to what only it opens by now. Holds one page and no more, however large the fleet.
  * @returns the lines, and where the next page begins: undefined at the end
  * @throws RpcFailure or Rejection of the services asked
  */
@@ -73,25 +74,15 @@ const stepFrom = async (
   const done: Place = { set, part: 'done', token: '' };
   const { reach } = event;
   if (part === 'done') {
-    const after = set === '' ? {} : { after: set };
-    const [found] = (await sets.list({ index: reach.index, ...after, limit: 1 })).items;
+    const found = await nextSet(sets, reach, set);
     if (found === undefined) return { impacts: [], next: undefined };
-    const body = bodyOf(found.state);
-    const keyVersions = body === undefined ? [] : reachedVersions(reach, body);
-    const line = Impact.fromPartial({
-      kind: 'SET_LOSES_KEY',
-      resource: found.id,
-      diskEncryptionSet: found.id,
-      keyVersions: [...keyVersions],
-      already: body !== undefined && isLostAlready(body, keyVersions, event),
-    });
-    const next: Place = { set: found.id, part: keyVersions.length > 0 ? 'machines' : 'done', token: '' };
-    return { impacts: keyVersions.length > 0 ? [line] : [], next };
+    return beginningOf(found, event);
   }
   const body = bodyOf((await sets.load(set)).state);
-  const keyVersions = body === undefined ? [] : reachedVersions(reach, body);
+  const { keyVersions, standbys } = reachedOf(reach, body);
+  const isConcerned = keyVersions.length > 0 || (part === 'resources' && standbys.length > 0);
   // Deleted, or moved away, since the page before.
-  if (body === undefined || keyVersions.length === 0) return { impacts: [], next: done };
+  if (body === undefined || !isConcerned) return { impacts: [], next: done };
   const isLenient = event.action === 'EXPIRE' && body.options.keyExpiry === 'next_start';
   if (part === 'machines') {
     const request = { diskEncryptionSet: set, keyVersions: [...keyVersions], pageSize, pageToken };
@@ -112,12 +103,17 @@ const stepFrom = async (
   const page = await disks.listEncryptedResources({ diskEncryptionSet: set, pageSize, pageToken }, callFor(cause));
   const token = page.nextPageToken;
   return {
-    impacts: page.resources
-      .filter(({ keyVersion }) => keyVersions.includes(keyVersion))
-      .map((resource) => ({
-        ...resourceImpact(set, withUsableStandby(resource, body), event, isLenient),
-        already: isLostAlready(body, [resource.keyVersion], event),
-      })),
+    impacts: page.resources.flatMap((listed) => {
+      const resource = withUsableStandby(listed, body);
+      const { keyVersion, standbyKeyVersion } = resource;
+      const isLastWay = standbys.includes(standbyKeyVersion) && isPurged(body, keyVersion);
+      // What a standby alone opens has no data now either, and a purge takes it all the same.
+      const isNew = isLastWay && event.action === 'PURGE';
+      const line = resourceImpact(set, resource, event, isLenient);
+      if (keyVersions.includes(keyVersion))
+        return [{ ...line, already: !isNew && isLostAlready(body, [keyVersion], event) }];
+      return isLastWay ? [{ ...line, keyVersions: [standbyKeyVersion], standby: true, already: !isNew }] : [];
+    }),
     next: token === '' ? done : { set, part, token },
   };
 };
@@ -125,6 +121,52 @@ const stepFrom = async (
 /** A set whose keys matter to somebody. */
 const bodyOf = (state: DiskEncryptionSet): SetBody | undefined =>
   state.status === 'absent' || state.status === 'deleted' ? undefined : state;
+
+/** What of a set is reached: versions of its keys, the active one first, and of its standby key. */
+const reachedOf = (reach: Reach, body: SetBody | undefined) => ({
+  keyVersions: body === undefined ? [] : reachedVersions(reach, body),
+  standbys: body === undefined ? [] : reachedStandbys(reach, body),
+});
+
+/** The first set after `set` that names what is reached as its key or as its standby key. */
+const nextSet = async (
+  sets: SetParts['sets'],
+  reach: Reach,
+  set: string,
+): Promise<Loaded<DiskEncryptionSet> | undefined> => {
+  const after = set === '' ? {} : { after: set };
+  const indexes = [reach.index, ...(reach.principal === undefined ? [standbyIndex(reach.path)] : [])];
+  const pages = await Promise.all(indexes.map((index) => sets.list({ index, ...after, limit: 1 })));
+  const [first] = pages.flatMap(({ items }) => items).sort((one, other) => (one.id < other.id ? -1 : 1));
+  return first;
+};
+
+/** The line of a set itself, and where its other lines are. */
+const beginningOf = ({ id, state }: Loaded<DiskEncryptionSet>, event: Event): Step => {
+  const body = bodyOf(state);
+  const { keyVersions, standbys } = reachedOf(event.reach, body);
+  const isKeyReached = keyVersions.length > 0;
+  if (body === undefined || (!isKeyReached && standbys.length === 0))
+    return { impacts: [], next: { set: id, part: 'done', token: '' } };
+  const line = Impact.fromPartial({
+    kind: 'SET_LOSES_KEY',
+    resource: id,
+    diskEncryptionSet: id,
+    keyVersions: [...(isKeyReached ? keyVersions : standbys)],
+    already: isKeyReached && isLostAlready(body, keyVersions, event),
+    standby: !isKeyReached,
+  });
+  // A standby opens no disk, so no machine needs it. Only what is under a purged key may have nothing else left.
+  const mayBeLastWay = keyVersionsOf(body).some((keyVersion) => isPurged(body, keyVersion));
+  const part = isKeyReached ? 'machines' : mayBeLastWay ? 'resources' : 'done';
+  return { impacts: [line], next: { set: id, part, token: '' } };
+};
+
+/** Whether nothing brings that version back (CMK-108). */
+const isPurged = ({ access }: SetBody, keyVersion: string): boolean => {
+  const known = access[keyVersion];
+  return known?.state === 'lost' && known.reason === 'KEY_PURGED';
+};
 
 /** Whether all of these versions are lost to the set as it is. What a purge adds to that is new, unless it was one. */
 const isLostAlready = ({ access }: SetBody, keyVersions: readonly string[], { action }: Event): boolean =>
@@ -151,10 +193,8 @@ const machineImpact = (
 };
 
 /** A wrap under a key that is no standby of the set any more helps nobody: no move takes it for its source. */
-const withUsableStandby = (resource: EncryptedResource, set: SetBody): EncryptedResource => {
-  const standbys = [standbySourceOf(set), set.rotation?.standbySource].map((standby) => standby?.keyVersion);
-  return standbys.includes(resource.standbyKeyVersion) ? resource : { ...resource, standbyKeyVersion: '' };
-};
+const withUsableStandby = (resource: EncryptedResource, set: SetBody): EncryptedResource =>
+  standbyVersionsOf(set).includes(resource.standbyKeyVersion) ? resource : { ...resource, standbyKeyVersion: '' };
 
 const resourceImpact = (set: string, resource: EncryptedResource, event: Event, isLenient: boolean): Impact =>
   Impact.fromPartial({

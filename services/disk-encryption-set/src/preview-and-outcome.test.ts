@@ -276,3 +276,57 @@ test('G3: a preview of a version speaks of that version alone, as the change doe
     assert.deepEqual(await powersOf(world), before);
   });
 });
+
+/** What becomes of a standby key once it alone opens a disk, what is foretold of that disk, and whether it is saved. */
+const standbyLosses = {
+  purged: { action: 'PURGE', kind: 'DISK_UNREADABLE', isSaved: false },
+  deleted: { action: 'DELETE', kind: 'DISK_UNAVAILABLE', isSaved: true },
+  disabled: { action: 'DISABLE', kind: 'DISK_UNAVAILABLE', isSaved: true },
+} as const;
+
+for (const [name, { action, kind, isSaved }] of Object.entries(standbyLosses)) {
+  test(`CMK-108: what a preview says of a standby key is what then happens: the last way to a disk is ${name}`, async () => {
+    await inSimulatedCloud(13, async (world) => {
+      const kv1 = await world.newVault('kv1');
+      const kv2 = await world.newVault('kv2');
+      const first = await world.newKey(kv1, 'k1');
+      const standby = await world.newKey(kv2, 's');
+      const third = await world.newKey(kv2, 'k3');
+      const set = await world.newSet('des1', kv1, first.keyUrl);
+      await world.grant(kv2, set);
+      const disk = await world.newDisk('d', set);
+      const said = async (keyVersion: string, of: PreviewImpactRequest_Action): Promise<readonly string[]> => {
+        const target = { $case: 'key', value: keyOf(keyVersion) } as const;
+        return (await previewOf(world, { target, action: of })).map((line) => `${line.kind} ${line.resource}`);
+      };
+      const remove = async (keyVersion: string, isForGood: boolean): Promise<void> => {
+        const wish = { name: keyOf(keyVersion), confirmName: keyOf(keyVersion) };
+        await world.vault.deleteKey(wish);
+        if (isForGood) await world.vault.purgeKey(wish);
+      };
+      await world.settled();
+      await world.sets.updateDiskEncryptionSet({
+        name: set.name,
+        standbyKeyUrl: standby.keyUrl,
+        keyOwnerToken: await world.ownerToken(),
+      });
+      await world.until('the disk is under both keys', async () =>
+        (await said(first.name, 'PURGE')).includes(`DISK_UNAVAILABLE ${disk}`),
+      );
+      assert.deepEqual(await said(standby.name, action), [`SET_LOSES_KEY ${set.name}`]);
+      await remove(first.name, true);
+      await world.settled();
+      assert.deepEqual(await said(standby.name, action), [`SET_LOSES_KEY ${set.name}`, `${kind} ${disk}`]);
+
+      if (action === 'DISABLE') await world.vault.disableKey({ name: keyOf(standby.name) });
+      else await remove(standby.name, action === 'PURGE');
+      const keyOwnerToken = await world.ownerToken();
+      const moved = world.sets.assignKey({ name: set.name, keyUrl: third.keyUrl, keyOwnerToken });
+      if (isSaved) await moved;
+      else await assert.rejects(moved, { reason: 'KEY_PURGED' });
+      await world.settled();
+      const { availability } = await world.disks.getDisk({ name: disk });
+      assert.equal(availability, isSaved ? 'AVAILABLE' : 'UNAVAILABLE');
+    });
+  });
+}

@@ -31,6 +31,23 @@ test('CMK-108: what a purge takes for good is told apart from what a standby key
   assert.doesNotMatch(purge([kept]) ?? '', /ever read again/);
 });
 
+test('CMK-108: of a standby key it is said that no machine needs it, and what nothing else opens', () => {
+  const set = { kind: 'SET_LOSES_KEY', resource: 'sets/des1', standby: true };
+  const said = (action: string, ...impacts: readonly JsonObject[]) =>
+    impactNote({ impacts: [...impacts] }, { key, action }, short)?.replace(/^if .* were \w+: /, '');
+  const spare = '1 set would lose its standby key, for which no machine stops';
+  assert.equal(said('PURGE', set), spare);
+  assert.equal(
+    said('PURGE', set, { ...lost, standby: true }),
+    `1 disk or snapshot that nobody could ever read again, ${spare}`,
+  );
+  const last = { ...kept, standby: true, already: true };
+  assert.equal(
+    said('DELETE', set, last, { ...last, kind: 'SNAPSHOT_UNAVAILABLE' }),
+    `${spare}, 2 disks and snapshots that nothing else opens by now: lost for good once the standby key is purged`,
+  );
+});
+
 test('that nothing depends on a key says of what, before it is deleted or purged', () => {
   assert.match(
     purge([]) ?? '',
@@ -162,6 +179,29 @@ test('CMK-05, CMK-37: a set that cannot use its key says what it lacks, and the 
     /^hint: in a vault with access policies interlock vault grant kv1 .*; in one with role assignments /,
   );
   assert.deepEqual(await said('AVAILABLE', 'KEY_ACCESS_REASON_UNSPECIFIED', new Error('nobody is asked')), []);
+});
+
+test('CMK-108: a set whose key is purged says what its standby key is good for, and by whose word', async () => {
+  const call = () => Promise.reject(new Error('no vault is asked'));
+  const said = async (set: JsonObject) => {
+    const keyAccess = [{ keyVersion: `${key}/versions/1`, state: 'LOST', reason: 'KEY_PURGED' }];
+    return (await lostNote({ name: 'g/diskEncryptionSets/des1', keyAccess, ...set }, {}, short, { call })) ?? '';
+  };
+  const activeKey = { keyVersion: `${key}/versions/1` };
+  const standbyKey = { keyVersion: 'vaults/kv2/keys/s/versions/7' };
+  assert.match(
+    await said({ activeKey, standbyKey }),
+    /the standby key kv2\/s .* interlock set assign-key g\/diskEncryptionSets\/des1 --key kv2\/s --as-key-owner /,
+  );
+  assert.match(
+    await said({ activeKey }),
+    /is lost, unless its set has a standby key: interlock set assign-key \S+ --key <vault>\/<key> --as-key-owner /,
+  );
+  // The move that waits for the word has the standby; the set shows none any more.
+  assert.match(
+    await said({ activeKey: { keyVersion: 'vaults/kv3/keys/n/versions/1' } }),
+    /unless its set has a standby key: interlock set assign-key \S+ --key kv3\/n --as-key-owner /,
+  );
 });
 
 test('what is enabled again is said as it was said of disabling, and what starts machines', () => {

@@ -51,17 +51,28 @@ export const enabledNote: Note = (answer, request, short) => {
 };
 
 /** What somebody has to do for a set that cannot use its key. */
-export const lostNote: AskedNote = async ({ name, keyAccess }, _request, short, caller) => {
+export const lostNote: AskedNote = async ({ name, keyAccess, activeKey, standbyKey }, _request, short, caller) => {
   const lost = (Array.isArray(keyAccess) ? keyAccess.filter(isObject) : []).filter(({ state }) => state === 'LOST');
+  const active = versionIn(activeKey);
   const lines = await Promise.all(
     lost.map(async ({ keyVersion, reason }) => {
-      const facts = { key_version: String(keyVersion), disk_encryption_set: String(name) };
+      const facts = {
+        key_version: String(keyVersion),
+        disk_encryption_set: String(name),
+        // What is under an older version waits for the word by which it may move.
+        assigned_key: active === String(keyVersion) ? '' : active,
+        standby_key: versionIn(standbyKey),
+      };
       const hint = hintFor(String(reason), facts, short, await lookAtVault(caller, String(reason), facts));
       return `it cannot use ${short(String(keyVersion))}: ${String(reason)}${hint === undefined ? '' : `\nhint: ${hint}`}`;
     }),
   );
   return lines.length === 0 ? undefined : lines.join('\n');
 };
+
+/** The version that a key of a set is; empty where it has none. */
+const versionIn = (key: JsonValue | undefined): string =>
+  key !== undefined && isObject(key) ? String(key.keyVersion ?? '') : '';
 
 /** What patterns of roles do not say: how far they reach. */
 export const rolesNote: Note = () =>
@@ -96,7 +107,7 @@ const nextStartNote: Note = ({ name, powerState, nextStartLosses }, _request, sh
   const facts = { disk: String(disk), key_version: String(keyVersion), disk_encryption_set: String(diskEncryptionSet) };
   const isGone = powerState === 'RUNNING' && losses.some((loss) => loss.reason === 'KEY_PURGED');
   const hint = isGone
-    ? 'what is on it can be read in this machine, until that is off, and nowhere and never again: copy it off before'
+    ? 'what is on it can be read in this machine, until that is off, and nowhere and never again unless its set has a standby key: copy it off before'
     : hintFor(String(reason), { ...facts, resource: String(name) }, short);
   const key = `${String(reason)} of ${short(String(keyVersion))}`;
   return `${keeps}its next start will fail: ${key}${hint === undefined ? '' : `\nhint: ${hint}`}`;
@@ -171,14 +182,17 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
   if (!Array.isArray(impacts) || impacts.length === 0)
     return `${what}: nothing depends on it${unseen(request)}${refusal}`;
   const lines = impacts.filter(isObject);
-  const of = (kinds: RegExp) => lines.filter(({ kind }) => kinds.test(String(kind)));
+  const of = (kinds: RegExp, isStandby = false) =>
+    lines.filter(({ kind, standby }) => kinds.test(String(kind)) && (standby === true) === isStandby);
   const stops = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/));
   const again = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/).filter(({ startsAgain }) => startsAgain === true));
   const fails = new Set([...namesOf(of(/^VIRTUAL_MACHINE_FAILS/))].filter((name) => !stops.has(name)));
-  const unreadable = of(/_UNREADABLE$/);
+  const unreadable = [...of(/_UNREADABLE$/), ...of(/_UNREADABLE$/, true)];
   const resources = of(/^(DISK|SNAPSHOT)_UNAVAILABLE$/);
   const later = of(/^DISK_UNAVAILABLE_ONCE_STOPPED$/);
   const laterKind = later.every(({ sku }) => sku === 'ULTRA') ? 'ultra disk' : 'disk';
+  const standbySets = namesOf(of(/^SET_LOSES_KEY$/, true));
+  const lastWays = of(/_UNAVAILABLE/, true);
   const isPurge = request.action === 'PURGE';
   const restart =
     again.size === 0 ? '' : `, of which ${again.size} would start again by themselves when the key is back`;
@@ -194,6 +208,12 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
     unreadable.length === 0
       ? ''
       : `${counted(unreadable.length, 'disk or snapshot', 'disks and snapshots')} that nobody could ever read again`,
+    standbySets.size === 0
+      ? ''
+      : `${counted(standbySets.size, 'set')} would lose ${standbySets.size === 1 ? 'its' : 'their'} standby key, for which no machine stops`,
+    lastWays.length === 0
+      ? ''
+      : `${counted(lastWays.length, 'disk or snapshot', 'disks and snapshots')} that nothing else opens by now: lost for good once the standby key is purged`,
   ].filter((one) => one !== '');
   const already = lines.every((line) => line.already === true) ? '; all of that is so already' : '';
   return `${what}: ${words.length === 0 ? 'a set would lose its key, and nothing else' : words.join(', ')}${already}${refusal}`;

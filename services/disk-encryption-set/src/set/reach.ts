@@ -1,5 +1,5 @@
 import type { IndexEntry } from '@interlock/event-store';
-import { keyVersionsOf, type SetBody } from './state.ts';
+import { keyVersionsOf, type SetBody, standbyVersionsOf } from './state.ts';
 
 /** Which sets something is about, and which of their versions: everything at or under `path`. */
 export interface Reach {
@@ -41,3 +41,7 @@ export const reachedVersions = (reach: Reach, set: SetBody): readonly string[] =
   reach.principal === undefined || reach.principal === set.principal
     ? keyVersionsOf(set).filter((keyVersion) => isReached(reach, keyVersion))
     : [];
+
+/** The versions of a set's standby key that are reached by name: what its identity loses is told of its other keys. */
+export const reachedStandbys = (reach: Reach, set: SetBody): readonly string[] =>
+  reach.principal === undefined ? standbyVersionsOf(set).filter((keyVersion) => isReached(reach, keyVersion)) : [];

@@ -164,6 +164,13 @@ export const keyVersionsOf = ({ activeKey, previousKeys }: SetBody): readonly st
 export const standbySourceOf = ({ options, rotation }: SetBody): KeyReference | null =>
   options.standbyKey ?? (rotation?.progress.status === 'finished' ? null : (rotation?.standbySource ?? null));
 
+/** The versions of standby keys whose wraps some move can begin from: the unfinished one, or the next. */
+export const standbyVersionsOf = (set: SetBody): readonly string[] => {
+  const ofMove = set.rotation?.progress.status === 'finished' ? undefined : set.rotation?.standbySource;
+  const named = [standbySourceOf(set), ofMove].flatMap((standby) => standby?.keyVersion ?? []);
+  return [...new Set(named)];
+};
+
 type LifeEvent = Extract<SetEvent, { type: `Set${string}` }>;
 
 const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<SetBody> => {
