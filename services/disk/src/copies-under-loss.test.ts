@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
@@ -144,6 +145,38 @@ for (const copy of copies) {
       },
     );
   }
+}
+
+for (const copy of copies.filter(({ needs }) => needs.length === 2)) {
+  test(
+    `CMK-110: ${copy.what} is not recorded when one key is lost after its yes, while the vault has not answered about the other`,
+    limit,
+    async (t) => {
+      const { host, goOn, made, assertUndone } = await midway(t, copy);
+      const { keyVersion } = host.keyOf(setName);
+      const isAsked = () => host.checks.slice(before).some((asked) => asked.keyVersion === keyVersion);
+      const before = host.checks.length;
+      const hold = host.holdCheck(otherSetName);
+      goOn();
+      await hold.reached;
+      while (!isAsked()) await setTimeout(5);
+      // For the answer to come back.
+      await setTimeout(100);
+      const value = {
+        set: setName,
+        keyVersion,
+        reason: 'KEY_DISABLED',
+        accessEpoch: 5,
+        since: new Date(),
+        partial: false,
+      } as const;
+      await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value });
+      hold.release();
+      await assert.rejects(made, { code: 'FAILED_PRECONDITION', reason: 'KEY_DISABLED' });
+      host.setEpoch(5);
+      await assertUndone();
+    },
+  );
 }
 
 const allIn = async ({ disks }: DiskHost) => ({

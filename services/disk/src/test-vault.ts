@@ -37,6 +37,8 @@ export interface TestVault {
   setCompute(answer: 'accepts' | (() => Error)): void;
   /** Holds up the next unwrap of the vault after it is done. */
   holdUnwrap(): { readonly reached: Promise<void>; release(): void };
+  /** Holds up the answer to the next question about the key of a set, once it is decided. */
+  holdCheck(set: string): { readonly reached: Promise<void>; release(): void };
   keyOf(set: string): SetKey;
   /** The set names another key version. */
   rotate(set: string): Promise<void>;
@@ -59,6 +61,19 @@ export const refusal =
         })
       : undefined;
 
+/** An answer that waits until a test lets it go. */
+interface Held {
+  reach(): void;
+  readonly released: Promise<void>;
+}
+
+const newHold = () => {
+  const reached = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  const hold: Held = { reach: reached.resolve, released: released.promise };
+  return { hold, reached: reached.promise, release: released.resolve };
+};
+
 /** A vault, sets, identity and compute in a few lines. */
 export const startTestVault = (parts: {
   readonly sets: readonly string[];
@@ -68,7 +83,9 @@ export const startTestVault = (parts: {
   const { clock, faults } = parts;
   const keys = new Map<string, SetKey>(parts.sets.map((set, n) => [set, newKey(n + 1, 1)]));
   const forgotten = new Set<string>();
-  const held: { reach(): void; readonly released: Promise<void> }[] = [];
+  const held: Held[] = [];
+  /** By key version. */
+  const heldChecks = new Map<string, Held>();
   const checks: CheckAccessRequest[] = [];
   const reports: ReportAccessLostRequest[] = [];
   const rewrapCalls: number[] = [];
@@ -147,6 +164,10 @@ export const startTestVault = (parts: {
         return decided('checkAccess', async () => {
           const { keyVersion } = request;
           await mixAs(keyVersion, new Uint8Array());
+          const hold = heldChecks.get(keyVersion);
+          heldChecks.delete(keyVersion);
+          hold?.reach();
+          await hold?.released;
           return { keyVersion, accessEpoch: state.epoch, enabled: true };
         });
       },
@@ -192,10 +213,14 @@ export const startTestVault = (parts: {
     setCompute: (compute) => Object.assign(state, { compute }),
     setExpiryPolicy: (keyExpiry) => Object.assign(state, { keyExpiry }),
     holdUnwrap() {
-      const reached = Promise.withResolvers<void>();
-      const released = Promise.withResolvers<void>();
-      held.push({ reach: reached.resolve, released: released.promise });
-      return { reached: reached.promise, release: released.resolve };
+      const { hold, ...test } = newHold();
+      held.push(hold);
+      return test;
+    },
+    holdCheck(set) {
+      const { hold, ...test } = newHold();
+      heldChecks.set(keyOf(set).keyVersion, hold);
+      return test;
     },
     async rotate(set) {
       const { generation } = keyOf(set);

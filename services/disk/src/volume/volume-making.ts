@@ -95,6 +95,9 @@ export const openVolumeMaking = (
     }
     await to.disk.flush();
     await Promise.all([from.confirm(), to.confirm()]);
+    // While the vault had not answered about one, the other may have been lost, or its yes have grown old.
+    await from.check();
+    await to.check();
   };
 
   /** Copies the content, under the leases of both keys. Once it is done the vault has said yes to both again (CMK-110). */
