@@ -3,18 +3,18 @@ import { createScope, type Scope } from '@interlock/runtime';
 import type { BenchOptions } from './bench.ts';
 import { openFleetCloud } from './fleet/fleet-cloud.ts';
 import { restore, revoke } from './fleet/rounds.ts';
-import { type Measurement, measurement, median, rounded, timed } from './measure.ts';
+import { type Measurement, measurement, median, percentile, rounded, timed } from './measure.ts';
 import { openUnwraps } from './unwrap.ts';
 
 /** Machines of the revocation, when no size is asked for. */
 const machines = 10_000;
 const keyBits = 2048;
-/** Unwraps of one sample: some two seconds each where nothing else runs. */
-const batchedCount = 8_192;
-const singlesCount = 4_096;
-/** Pairs of samples, one with spans and one without. */
-const unwrapPairs = 7;
-const stopPairs = 5;
+/** Unwraps of one sample: some second each where nothing else runs. */
+const batchedCount = 4_096;
+const singlesCount = 2_048;
+/** Pairs of samples, one with spans and one without: what one pair says is off by a tenth, and what is looked for is half of that. */
+const unwrapPairs = 21;
+const stopPairs = 15;
 
 /** Whether spans are made and exported. */
 const tracings = ['on', 'off'] as const;
@@ -25,8 +25,8 @@ type Both<Opened> = Readonly<Record<Tracing, Opened>>;
  * What tracing costs: unwraps (in batches, and one by one) and the stop of a fleet with spans made and exported as always,
  * beside the same with none. Two clouds run at once, and one of them works at a time: a sample with and one without follow each
  * other, each being the first of every other pair, so a drift of the machine's speed meets both alike. The value of a line is
- * the median of what the pairs say, as a share of the speed without; 1 means that tracing costs nothing. `--size` is the
- * number of machines that stop.
+ * the median of what the pairs say, as a share of the speed without; 1 means that tracing costs nothing. Half of the pairs lie
+ * between `lowerQuartile` and `upperQuartile`. `--size` is the number of machines that stop.
  */
 export const traceCost = async (options: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
   const { smoke } = options;
@@ -102,6 +102,13 @@ const line = (
     { bench: 'trace-cost', size, unit: 'of the speed without' },
     shares,
     shares.map(() => 1),
-    { of, onMs: rounded(median(on)), offMs: rounded(median(off)), ...details },
+    {
+      of,
+      lowerQuartile: rounded(percentile(shares, 0.25)),
+      upperQuartile: rounded(percentile(shares, 0.75)),
+      onMs: rounded(median(on)),
+      offMs: rounded(median(off)),
+      ...details,
+    },
   );
 };
