@@ -5,6 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { Rejection } from '@interlock/event-store';
 import type { CallOptions } from '@interlock/rpc';
 import { pieceSize } from './sector.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
@@ -184,9 +185,31 @@ const allIn = async ({ disks }: DiskHost) => ({
   snapshots: (await disks.listSnapshots({ parent })).snapshots,
 });
 
+/** A change of encryption has the disk to itself. */
+const isChange = ({ what }: Copy): boolean => what.startsWith('a change');
+const sourceOf = ({ what }: Copy): string => (what.endsWith('of a snapshot') ? snapshot : diskName);
+
+for (const copy of copies.filter((one) => !isChange(one))) {
+  test(`CMK-110: ${copy.what} ends when its source is deleted, is told that, and nothing is left`, limit, async (t) => {
+    const { host, goOn, made } = await midway(t, copy);
+    const name = sourceOf(copy);
+    const isDisk = name === diskName;
+    await (isDisk ? host.disks.deleteDisk({ name }) : host.disks.deleteSnapshot({ name }));
+    goOn();
+    const error: unknown = await made.catch((failure: unknown) => failure);
+    assert.ok(error instanceof Rejection, 'it is made, or has no answer');
+    const reason = isDisk ? 'DISK_NOT_FOUND' : 'SNAPSHOT_NOT_FOUND';
+    assert.deepEqual([error.code, error.reason, error.metadata.name], ['NOT_FOUND', reason, name]);
+    const { disks, snapshots } = await allIn(host);
+    const left = [...disks, ...snapshots].map((one) => one.name);
+    assert.deepEqual(left, isDisk ? [snapshot] : [diskName]);
+    assert.deepEqual(host.volumeIds(), await host.volumesInUse());
+  });
+}
+
 /** Sets that can be given another key meanwhile: a disk that is being changed moves only when that is over. */
-const rotatable = ({ what, needs }: Copy): readonly string[] =>
-  what.startsWith('a change') ? needs.filter((set) => set === otherSetName) : needs;
+const rotatable = (copy: Copy): readonly string[] =>
+  isChange(copy) ? copy.needs.filter((set) => set === otherSetName) : copy.needs;
 
 for (const copy of copies) {
   for (const set of rotatable(copy)) {

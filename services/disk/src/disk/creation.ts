@@ -1,11 +1,14 @@
 import type { Category, Cause, EventStore, Loaded } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import { openAttempts } from '../attempts.ts';
+import { copyingFrom } from '../copy-source.ts';
 import { setOf } from '../encryption.ts';
 import { transactGuarded } from '../guarded-commit.ts';
 import type { DekHolder } from '../keys/deks.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
 import type { Settling } from '../settling.ts';
+import type { Snapshot } from '../snapshot/decider.ts';
+import type { SnapshotEvent } from '../snapshot/events.ts';
 import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
 import { volumeRefOf, wrapRefOf } from '../volume/headers.ts';
@@ -42,6 +45,7 @@ export interface DiskCreation {
 export const openDiskCreation = (parts: {
   readonly store: EventStore;
   readonly disks: Category<Disk, DiskEvent>;
+  readonly snapshots: Category<Snapshot, SnapshotEvent>;
   readonly volumes: Volumes;
   readonly making: VolumeMaking;
   readonly setKeys: SetKeys;
@@ -62,18 +66,20 @@ export const openDiskCreation = (parts: {
     if (state.status !== 'creating') return loaded;
     const { uniqueId, volumeId, encryption, location, sizeGib } = state;
     const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: sizeGib * bytesPerGib, source };
-    return making.fresh(wish, cause, async ({ header, key, accessEpoch }) => {
-      const made = {
-        uniqueId,
-        volume: volumeRefOf(volumeId, header),
-        wrap: wrapRefOf(encryption, header),
-        accessEpoch,
-      };
-      const guard = key && setKeys.guard(setOf(encryption), key.generation);
-      const finished = await transactGuarded(store, disks, name, finish(clock.now(), made), cause, guard);
-      standby.kick(setOf(encryption));
-      return finished;
-    });
+    const fresh = () =>
+      making.fresh(wish, cause, async ({ header, key, accessEpoch }) => {
+        const made = {
+          uniqueId,
+          volume: volumeRefOf(volumeId, header),
+          wrap: wrapRefOf(encryption, header),
+          accessEpoch,
+        };
+        const guard = key && setKeys.guard(setOf(encryption), key.generation);
+        const finished = await transactGuarded(store, disks, name, finish(clock.now(), made), cause, guard);
+        standby.kick(setOf(encryption));
+        return finished;
+      });
+    return source ? copyingFrom(parts, source, fresh) : fresh();
   };
 
   return {

@@ -8,6 +8,7 @@ import {
 } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import { openAttempts } from '../attempts.ts';
+import { copyingFrom } from '../copy-source.ts';
 import { existing as existingDisk } from '../disk/decider.ts';
 import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
@@ -129,10 +130,13 @@ export const openSnapshotCreation = (parts: {
         disk: sourceDisk,
       });
     }
-    if (sameEncryption(encryption, disk.encryption)) return share(name, state, disk, cause);
     const source = { ...disk, name: sourceDisk };
     const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: sizeGib * bytesPerGib, source };
-    return making.fresh(wish, cause, ({ header }) => commit(name, state, header, cause));
+    return copyingFrom(parts, source, () =>
+      sameEncryption(encryption, disk.encryption)
+        ? share(name, state, disk, cause)
+        : making.fresh(wish, cause, ({ header }) => commit(name, state, header, cause)),
+    );
   };
 
   return {
