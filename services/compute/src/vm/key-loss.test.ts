@@ -138,6 +138,36 @@ test('CMK-125: a machine that a lost key holds back says so of another one too, 
   assert.deepEqual(again(all, 'second', 12), [], 'nothing holds it back any more: what is lost now is looked up');
 });
 
+test('CMK-125: a machine that runs says nothing of a key that has returned, though an attach was refused for that key', () => {
+  const refusedFor = (operation: 'attach' | 'start') =>
+    ({
+      operation,
+      operationId: 'a',
+      status: 'FAILED_PRECONDITION',
+      code: loss.reason,
+      message: 'its key is disabled',
+      loss: { ...loss, disk: ultra.disk },
+      at,
+    }) as const;
+  const history = running([os]);
+  const refused: readonly VmEvent[] = [
+    ...history,
+    ...attach(ask('a'), ultra, 64)(fold(history)),
+    { type: 'DiskAttachFailed', disk: ultra.disk, failure: refusedFor('attach'), at },
+  ];
+  const { powerState, failure, keyReturned } = shownAs(refused);
+  assert.deepEqual([powerState, failure?.code, keyReturned], ['RUNNING', 'KEY_DISABLED', undefined]);
+  const off = deallocatedVm([os, ultra]);
+  const notStarted: readonly VmEvent[] = [
+    ...off,
+    ...start(ask('s'))(fold(off)),
+    { type: 'VmStartFailed', failure: refusedFor('start'), blocked: [{ ...loss, disk: ultra.disk }], at },
+  ];
+  assert.equal(shownAs(notStarted).keyReturned, false);
+  const key = { set: ultra.set, keyVersion: version1 };
+  assert.equal(shownAs([...notStarted, ...keyAccessReturned(at, key)(fold(notStarted))]).keyReturned, true);
+});
+
 test('CMK-103, VM-50: with an ultra and another disk it stops, and only the other shows the error', () => {
   const history = running([os, data, ultra, other]);
   const events = [...history, ...stop(history)];

@@ -45,7 +45,7 @@ export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []):
     createTime: new Date(vm.createdAt),
     ...(active?.stopReason === undefined ? {} : { stopReason: lossOnWire(active.stopReason) }),
     stopCause: stopCauseOf(active),
-    ...(active?.stopReason === undefined && active?.failure?.loss === undefined
+    ...(active === undefined || !isHeldOff(active)
       ? {}
       : { keyReturned: active.blocked.length === 0 && standing.length === 0 }),
     nextStartLosses: (active === undefined ? [] : unshownLosses(active, standing)).map(lossOnWire),
@@ -55,6 +55,13 @@ export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []):
     etag: String(loaded.version),
   });
 };
+
+/**
+ * Whether a lost key stopped it or had its last operation fail, so that it waits for a start. One that runs does not: the disk
+ * it was refused is none of its own, and nothing is known here of what has become of that disk's key.
+ */
+const isHeldOff = ({ power, stopReason, failure }: Machine): boolean =>
+  power !== 'running' && (stopReason !== undefined || failure?.loss !== undefined);
 
 /** What is in the way of a start, where the machine does not say so already as the reason why it is off. */
 const unshownLosses = (
