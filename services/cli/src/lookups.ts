@@ -8,9 +8,14 @@ import { UsageError } from './usage-error.ts';
 
 /**
  * Answers lookups by asking the services. Each method throws what the service answers, a missing key for example.
+ * @param short a name as people type it
  * @param spoken gets the principals that were found, by the full name of the set, or `me`
  */
-export function resolverOf(caller: Caller, spoken: (principal: string, by: string) => void): Resolver {
+export function resolverOf(
+  caller: Caller,
+  short: (name: string) => string,
+  spoken: (principal: string, by: string) => void,
+): Resolver {
   const version = (name: string): Promise<JsonObject> =>
     caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetKeyVersion'), { name });
   return {
@@ -30,6 +35,12 @@ export function resolverOf(caller: Caller, spoken: (principal: string, by: strin
       const getSet = methodOf(DiskEncryptionSetServiceDefinition, 'GetDiskEncryptionSet');
       const { identity } = await caller.call('disk-encryption-set', getSet, { name });
       const principal = isObject(identity) ? textOf(identity, 'principal') : '';
+      if (principal === '') {
+        const set = short(name);
+        throw new UsageError(
+          `${set} has no identity: interlock set update ${set} --identity-type system-assigned gives it one`,
+        );
+      }
       spoken(principal, name);
       return principal;
     },

@@ -636,6 +636,29 @@ test('vault revoke takes its principal as vault grant does, or in short', async 
   }
 });
 
+test('a set without identity is nobody, wherever it is named for a principal, and what gives it one is said', async () => {
+  const set = { name: `${group}/diskEncryptionSets/dz`, identity: { principal: '', type: 'NONE' } };
+  for (const args of [
+    ['impact', 'set:dz'],
+    ['vault', 'grant', 'kv1', '--principal', 'set:dz', '--permissions', 'get'],
+    ['vault', 'revoke', 'kv1', '--principal', 'set:dz'],
+    ['role', 'assign', 'set:dz', 'reader', '--scope', 'group'],
+    ['principal', 'delete', 'set:dz'],
+  ]) {
+    const { run, sent } = testProgram({ GetDiskEncryptionSet: set });
+    const error: unknown = await run(...args).catch((thrown: unknown) => thrown);
+    assert.ok(error instanceof UsageError, `${args.join(' ')}: ${error}`);
+    assert.equal(
+      error.message,
+      'dz has no identity: interlock set update dz --identity-type system-assigned gives it one',
+    );
+    assert.deepEqual(
+      sent.map(({ method }) => method),
+      ['GetDiskEncryptionSet'],
+    );
+  }
+});
+
 test('help with a noun tells of the verb that is meant without one', async () => {
   const { run, lines } = testProgram();
   await assert.rejects(run('impact', '--help'), CommanderError);

@@ -198,8 +198,9 @@ async function requestOf(
     const owner = flags.keyOwner === 'caller' ? caller : caller.as(flags.keyOwner);
     draft.keyOwnerToken = await owner.token('key-vault');
   }
-  const resolver = resolverOf(caller, (principal, by) =>
-    spoken.set(principal, by === 'me' ? by : `set:${shortName(by, settings.names)}`),
+  const short = (name: string): string => shortName(name, settings.names);
+  const resolver = resolverOf(caller, short, (principal, by) =>
+    spoken.set(principal, by === 'me' ? by : `set:${short(by)}`),
   );
   const request = await resolved(draft, resolver);
   methodFor(verb, request).requestOf(request);
