@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { render } from './render.ts';
@@ -109,6 +110,21 @@ test('a resource is names and values, the state first, without what is empty', (
       'location  westeurope',
     ],
   );
+});
+
+test('a loss that no vault has numbered is shown without a number, in a table as of one alone', () => {
+  const set = answerOf(DiskEncryptionSetServiceDefinition, 'GetDiskEncryptionSet');
+  const vm = answerOf(ComputeServiceDefinition, 'GetVirtualMachine');
+  const shownWith = (accessEpoch: string): string => {
+    const loss = { reason: 'IDENTITY_DELETED', keyVersion: 'vaults/kv1/keys/k1/versions/0', accessEpoch };
+    return [
+      render(set, { name: `${group}/diskEncryptionSets/des1`, keyAccess: [{ ...loss, state: 'LOST' }] }, names),
+      render(vm, { name: `${group}/virtualMachines/vm1`, stopReason: loss }, names),
+    ].join('\n');
+  };
+  assert.equal(shownWith('17').match(/access epoch/gi)?.length, 2);
+  assert.equal(shownWith('17').match(/\b17\b/g)?.length, 2);
+  assert.doesNotMatch(shownWith('9007199254740991'), /access epoch|9007199254740991/i);
 });
 
 test('bytes are shown as they can be typed, and an empty answer is done', () => {

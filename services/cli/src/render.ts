@@ -194,9 +194,12 @@ function cell(value: JsonValue | undefined, names?: NameDefaults): string {
   return names === undefined ? text : shortName(text, names);
 }
 
+/** Stands for a number where something is above all numbers there are: the end of an identity has none of the vault. */
+const ABOVE_ALL = String(Number.MAX_SAFE_INTEGER);
+
 function isEmpty(value: JsonValue | undefined): boolean {
   if (value === undefined || value === null || value === '') return true;
-  if (typeof value === 'string') return value.endsWith('_UNSPECIFIED');
+  if (typeof value === 'string') return value.endsWith('_UNSPECIFIED') || value === ABOVE_ALL;
   return typeof value === 'object' && Object.keys(value).length === 0;
 }
 
