@@ -1,12 +1,30 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
 import { runCommand } from './command.ts';
-import { dataRoot, holdDataFolder, openDataFolder } from './data-folder.ts';
+import { dataRoot, holdDataFolder, LauncherError, openDataFolder } from './data-folder.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { startOutcome } from './start-outcome.ts';
 
+const usage = `npm start
+
+Brings up a cloud of its own, rehearses losing and regaining a key on it, and stops it. It takes no arguments; what differs
+from one rehearsal to another is said by variables (docs/settings.md). The last line is JSON: the verdict.`;
+
+const readArguments = () => {
+  try {
+    return parseArgs({ options: { help: { type: 'boolean', short: 'h' } } }).values;
+  } catch (error) {
+    throw new LauncherError(`${error instanceof Error ? error.message : error}\n\n${usage}`);
+  }
+};
+
 /** `npm start`: brings up a cloud of its own, rehearses on it, stops it. */
 runCommand(async (scope) => {
+  if (readArguments().help === true) {
+    console.log(usage);
+    return { exitCode: 0 };
+  }
   // Of the bootstrap, which has looked whether anything is to be installed by now.
   const startedAtMs = Number(process.env.INTERLOCK_STARTED_AT ?? performance.timeOrigin);
   // Beside the cloud of `npm run up`, which may be running and holds what its user made.
