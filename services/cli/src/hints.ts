@@ -73,6 +73,7 @@ export function hintFor(
     ENCRYPTION_SET_MISSING: 'name a set with --set',
     ULTRA_SSD_NOT_ENABLED: 'make the machine with --ultra-ssd-enabled',
     PURGE_PROTECTION_REQUIRED: `interlock vault enable-purge-protection ${vault}`,
+    TARGET_WEAKER_PROTECTED: `interlock vault enable-purge-protection ${vault}, or give the set a key of a vault that has it: interlock set assign-key ${set} --key <vault>/<key>`,
     OPERATION_IN_PROGRESS: 'wait for the running operation to end: --wait does',
     KEY_NAME_HELD: `interlock key recover ${key}, or take another name`,
     UPDATE_EMPTY: `say what to change, for example interlock set update ${set} --auto-restart (also --key-expiry, --auto-key-rotation-enabled, --standby-key, --identity-type; --no-… turns off)`,

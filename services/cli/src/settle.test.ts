@@ -100,6 +100,26 @@ test('what takes too long says so; a rotation that waits says for what', async (
   await assert.rejects(settle(waiting, watched(waiting)), reason('KEY_DISABLED'));
 });
 
+test('a rotation that waits for another reason than a lost key says that one, and what can be done about it', async () => {
+  const version = 'vaults/weak/keys/k/versions/0';
+  const rotation = {
+    state: 'WAITING',
+    waitingReason: 'KEY_ACCESS_REASON_UNSPECIFIED',
+    waitingCode: 'TARGET_WEAKER_PROTECTED',
+    waitingForKeyVersion: version,
+  };
+  const name = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1';
+  const waiting = { name, provisioningState: 'UPDATING', activeKey: { keyVersion: version }, rotation };
+  const options = watched(waiting);
+  const error = await settle(waiting, options).catch((failure: unknown) => failure);
+  assert.ok(error instanceof NotSettled && error.reason === 'TARGET_WEAKER_PROTECTED', String(error));
+  assert.deepEqual(options.said, ['UPDATING', `waits for ${version}: TARGET_WEAKER_PROTECTED`]);
+  const hint = hintFor(error.reason, error.metadata, (full) =>
+    shortName(full, { subscription: undefined, group: undefined }),
+  );
+  assert.match(hint ?? '', /^interlock vault enable-purge-protection weak, or .* set assign-key .*des1 --key /);
+});
+
 test('a rotation that goes on only once somebody acts is said at once and given up soon, with what it needs', async () => {
   const rotationOf = (waitingReason: string) => ({
     state: 'WAITING',

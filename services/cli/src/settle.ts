@@ -98,12 +98,12 @@ function notInTime(resource: JsonObject, state: string, timeoutMs: number): NotS
 
 /** A rotation that waits says for what: somebody has to act, so that is told in place of the time that is over. */
 function standingStill(resource: JsonObject, state: string): NotSettled {
-  const { doneCount, resourcesCount, waitingForKeyVersion, waitingReason } = waitOf(resource) ?? {};
+  const { doneCount, resourcesCount, waitingForKeyVersion, ...wait } = waitOf(resource) ?? {};
   const version = text(waitingForKeyVersion);
   const moved = `${doneCount} of ${resourcesCount} disks and snapshots have moved`;
   const { activeKey } = resource;
   return new NotSettled(
-    text(waitingReason),
+    text(whyOf(wait)),
     `${state}: ${moved}, the rest waits for ${version}, and goes on by itself once that can be used`,
     {
       key_version: version,
@@ -117,10 +117,14 @@ function standingStill(resource: JsonObject, state: string): NotSettled {
 const waitOf = ({ rotation }: JsonObject): JsonObject | undefined =>
   isObject(rotation) && rotation.state === 'WAITING' ? rotation : undefined;
 
+/** Why a rotation waits: what is with its key, or the reason of another refusal. */
+const whyOf = ({ waitingCode, waitingReason }: JsonObject): JsonValue | undefined => waitingCode || waitingReason;
+
 /** What a rotation waits for, where that takes somebody's act. */
 function stuckOn(resource: JsonObject): string | undefined {
-  const { waitingForKeyVersion, waitingReason } = waitOf(resource) ?? {};
-  return passing.includes(waitingReason) ? undefined : `${text(waitingForKeyVersion)}: ${text(waitingReason)}`;
+  const wait = waitOf(resource) ?? {};
+  const why = whyOf(wait);
+  return passing.includes(why) ? undefined : `${text(wait.waitingForKeyVersion)}: ${text(why)}`;
 }
 
 function isPassing(resource: JsonObject): boolean {

@@ -35,7 +35,7 @@ export const meterRotations = (parts: {
         result.observe(Math.max(0, resourcesCount - doneCount), {
           [DomainAttribute.diskEncryptionSet]: id,
           [STATE]: progress.status,
-          ...(progress.status === 'waiting' ? { [DomainAttribute.reason]: progress.reason } : {}),
+          ...(progress.status === 'waiting' ? { [DomainAttribute.reason]: progress.code ?? progress.reason } : {}),
         });
       }
     }

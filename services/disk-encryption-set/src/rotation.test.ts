@@ -7,6 +7,7 @@ import { rotate } from './rotation.ts';
 import { meterRotations } from './rotation-metrics.ts';
 import { assignKey } from './set/key-change.ts';
 import type { SetBody } from './set/state.ts';
+import { setOnWire } from './set/wire.ts';
 import { fakeKey, versionOf } from './test-neighbours.ts';
 import { creatingSet, failAtEach, keyReference, setName, type TestSets, testCause, yesAt } from './test-sets.ts';
 
@@ -156,8 +157,29 @@ test('a damaged disk holds up nobody but itself', async () => {
   damaged.damaged = true;
   await run(parts);
   const { rotation } = await body(parts);
-  assert.deepEqual(rotation?.progress, { status: 'waiting', reason: 'UNKNOWN', keyVersion: versionOf('1') });
+  assert.deepEqual(rotation?.progress, {
+    status: 'waiting',
+    reason: 'UNKNOWN',
+    keyVersion: versionOf('1'),
+    code: 'HEADER_CORRUPT',
+  });
   assert.equal(rotation?.doneCount, 4);
+});
+
+test('CMK-88: what would come under a key that can be purged in haste waits, and says for which vault’s protection', async () => {
+  const parts = await assigned();
+  const { keys, calls } = parts.neighbours;
+  keys.set(versionOf('2'), fakeKey('2', { purgeProtectionEnabled: false }));
+  await run(parts);
+  const { rotation } = setOnWire(await parts.sets.load(setName));
+  assert.deepEqual(
+    [rotation?.state, rotation?.waitingReason, rotation?.waitingCode, rotation?.waitingForKeyVersion],
+    ['WAITING', 'KEY_ACCESS_REASON_UNSPECIFIED', 'TARGET_WEAKER_PROTECTED', versionOf('2')],
+  );
+  assert.equal(calls.filter((method) => method === 'rewrapDeks').length <= settings.concurrency, true);
+  keys.set(versionOf('2'), fakeKey('2'));
+  await run(parts);
+  await assertFinished(parts);
 });
 
 test('a disk deleted on the way is one less to move', async () => {
@@ -282,6 +304,11 @@ test('what a move has left is a metric as long as it is unfinished, with what it
   const state = { 'interlock.des': setName, 'interlock.rotation.state': 'waiting', 'interlock.reason': 'KEY_DISABLED' };
   assert.deepEqual(await read('interlock.rotation.left'), [[state, 10]]);
   old.lost = undefined;
+  parts.neighbours.keys.set(versionOf('2'), fakeKey('2', { purgeProtectionEnabled: false }));
+  await run(parts);
+  const weaker = { ...state, 'interlock.reason': 'TARGET_WEAKER_PROTECTED' };
+  assert.deepEqual(await read('interlock.rotation.left'), [[weaker, 10]], 'also what is no matter of a lost key');
+  parts.neighbours.keys.set(versionOf('2'), fakeKey('2'));
   await run(parts);
   assert.deepEqual(await read('interlock.rotation.left'), []);
   end();

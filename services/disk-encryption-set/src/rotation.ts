@@ -30,6 +30,8 @@ type Page = ListEncryptedResourcesResponse;
 interface Obstacle {
   readonly reason: LossReason | 'UNKNOWN';
   readonly keyVersion: string;
+  /** Code of the refusal where the reason is `UNKNOWN`. */
+  readonly code?: string;
 }
 
 /** One run over everything still under an older generation. */
@@ -205,10 +207,15 @@ const note = (pass: Pass, resource: EncryptedResource, error: Rejection | RpcFai
   else noteObstacle(pass, resource, error);
 };
 
-/** A refusal that names a key version stands for all under it; any other is about this one disk alone. */
+/** A refusal for a key, or for how its vault is protected, stands for all under it; any other is about this one disk alone. */
 const noteObstacle = (pass: Pass, resource: EncryptedResource, error: Rejection): void => {
   const reason = definiteReason(error);
   const keyVersion = error.metadata.key_version || resource.keyVersion;
-  if (reason === undefined) pass.obstacles.set(resource.name, { reason: 'UNKNOWN', keyVersion });
-  else pass.obstacles.set(resource.keyVersion, { reason, keyVersion });
+  if (reason !== undefined) {
+    pass.obstacles.set(resource.keyVersion, { reason, keyVersion });
+    return;
+  }
+  const { reason: code } = error;
+  const concerned = code === 'TARGET_WEAKER_PROTECTED' ? resource.keyVersion : resource.name;
+  pass.obstacles.set(concerned, { reason: 'UNKNOWN', keyVersion, code });
 };

@@ -134,6 +134,12 @@ export const fakeNeighbours = (): FakeNeighbours => {
     const { lost } = keyOf(keyVersion);
     if (lost !== undefined) throw keyRefusal(lost, keyVersion, neighbours.epoch);
   };
+  const requireProtection = (source: string, target: string): void => {
+    const [from, into] = [source, target].map((version) => keyOf(version).resolved.purgeProtectionEnabled);
+    if (!from || into) return;
+    const metadata = { key_version: target };
+    throw new Rejection('FAILED_PRECONDITION', 'TARGET_WEAKER_PROTECTED', target, metadata);
+  };
 
   const rewrapOne = (
     name: string,
@@ -144,13 +150,14 @@ export const fakeNeighbours = (): FakeNeighbours => {
     if (generation !== generations.get(disk.set)) {
       throw new Rejection('FAILED_PRECONDITION', 'GENERATION_OUTDATED', `${generation}`);
     }
-    if (disk.damaged) throw new Rejection('DATA_LOSS', 'DISK_HEADER_CORRUPT', name);
+    if (disk.damaged) throw new Rejection('DATA_LOSS', 'HEADER_CORRUPT', name);
     if (disk.generation < generation) {
       const word = `${disk.keyVersion} ${targetKeyVersion}`;
       if (!neighbours.words.includes(word) && keyOf(disk.keyVersion).lost !== 'KEY_EXPIRED') {
         requireUse(disk.keyVersion);
       }
       requireUse(targetKeyVersion);
+      requireProtection(disk.keyVersion, targetKeyVersion);
       Object.assign(disk, { keyVersion: targetKeyVersion, generation });
     }
     return EncryptedResource.fromPartial({ name, ...disk });

@@ -205,6 +205,25 @@ for (const cause of ['disabled', 'deleted'] as const) {
   });
 }
 
+test('CMK-88: disks that would come under a key that can be purged in haste wait for the protection of its vault', async () => {
+  await inSimulatedCloud(26, async (world) => {
+    const { set, kv1, kv2, otherVault, loose } = await fleetOf(world);
+    const { name } = set;
+    await world.vault.enablePurgeProtection({ name: kv1 });
+    await world.sets.assignKey({ name, keyUrl: otherVault.keyUrl });
+    await world.settled();
+    const { rotation } = await world.sets.getDiskEncryptionSet({ name });
+    assert.deepEqual(
+      [rotation?.state, rotation?.waitingCode, rotation?.waitingForKeyVersion],
+      ['WAITING', 'TARGET_WEAKER_PROTECTED', otherVault.name],
+    );
+    assert.deepEqual(await world.withAccess(loose, (io) => io.read(written.length)), written);
+    await world.vault.enablePurgeProtection({ name: kv2 });
+    const moved = await world.untilSet(name, 'all has moved', (now) => now.rotation?.state === 'SUCCEEDED');
+    assert.deepEqual(moved.previousKeys, []);
+  });
+});
+
 test('CMK-108, CMK-121: a purge is final: a new key serves new disks, old ones say that they are lost', async () => {
   await inSimulatedCloud(23, async (world) => {
     const fleet = await fleetOf(world);

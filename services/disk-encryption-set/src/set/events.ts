@@ -168,6 +168,8 @@ export type SetEvent =
       readonly reason: LossReason | 'UNKNOWN';
       /** The version to enable, recover or authorise. */
       readonly keyVersion: string;
+      /** Code of the refusal where the reason is `UNKNOWN`; absent in old events. */
+      readonly code?: string;
       readonly at: Instant;
     }
   /** The owner of the standby key agreed that what is under a purged key moves from its standby wrap. */

@@ -102,14 +102,24 @@ export const progressRotation =
     return isKnown ? [] : [{ type: 'RotationProgressed', generation, ...count, at }];
   };
 
-/** Something cannot move until a version can be used or its owner agrees; the rest has moved (CMK-83, CMK-88). */
+/**
+ * Something cannot move until a version can be used or its owner agrees, or for another reason, which `code` names then; the
+ * rest has moved (CMK-83, CMK-88).
+ */
 export const waitForKey =
-  (at: Instant, generation: number, wait: { readonly reason: LossReason | 'UNKNOWN'; readonly keyVersion: string }) =>
+  (
+    at: Instant,
+    generation: number,
+    wait: { readonly reason: LossReason | 'UNKNOWN'; readonly keyVersion: string; readonly code?: string },
+  ) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (!isMoving(set, generation)) return [];
     const { progress } = set.rotation;
     const isKnown =
-      progress.status === 'waiting' && progress.reason === wait.reason && progress.keyVersion === wait.keyVersion;
+      progress.status === 'waiting' &&
+      progress.reason === wait.reason &&
+      progress.keyVersion === wait.keyVersion &&
+      progress.code === wait.code;
     return isKnown ? [] : [{ type: 'RotationWaiting', generation, ...wait, at }];
   };
 

@@ -44,7 +44,13 @@ export interface Rotation {
   readonly generation: number;
   readonly progress:
     | { readonly status: 'running' }
-    | { readonly status: 'waiting'; readonly reason: LossReason | 'UNKNOWN'; readonly keyVersion: string }
+    | {
+        readonly status: 'waiting';
+        readonly reason: LossReason | 'UNKNOWN';
+        readonly keyVersion: string;
+        /** Code of the refusal where the reason is `UNKNOWN`; absent where that was not kept. */
+        readonly code?: string;
+      }
     | { readonly status: 'finished'; readonly finishedAt: Instant };
   readonly resourcesCount: number;
   readonly doneCount: number;
@@ -246,8 +252,8 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
       return withRotation(set, { progress: { status: 'running' }, resourcesCount, doneCount });
     }
     case 'RotationWaiting': {
-      const { reason, keyVersion } = event;
-      return withRotation(set, { progress: { status: 'waiting', reason, keyVersion } });
+      const { type: _type, generation: _generation, at: _at, ...wait } = event;
+      return withRotation(set, { progress: { status: 'waiting', ...wait } });
     }
     case 'StandbyReleased':
       return withRotation(set, { isStandbyReleased: true });

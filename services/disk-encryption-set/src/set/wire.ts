@@ -120,6 +120,7 @@ const rotationOnWire = ({ progress, resourcesCount, doneCount, startedAt }: Rota
     doneCount,
     waitingReason: reasonOnWire(isWaiting ? progress.reason : 'UNKNOWN'),
     waitingForKeyVersion: isWaiting ? progress.keyVersion : '',
+    waitingCode: isWaiting ? (progress.code ?? '') : '',
     startTime: new Date(startedAt),
     endTime: progress.status === 'finished' ? new Date(progress.finishedAt) : undefined,
   };

@@ -182,8 +182,14 @@ test('the identity needs unwrapKey on the source and wrapKey on the target', asy
 });
 
 test('a target that anybody may purge is too weak for what was purge protected', async () => {
-  const { rewrap, targetVault } = await setUp({ sourceProtected: true });
-  await assert.rejects(rewrap(), { code: 'FAILED_PRECONDITION', reason: 'TARGET_WEAKER_PROTECTED' });
+  const { rewrap, target, targetVault } = await setUp({ sourceProtected: true });
+  await assert.rejects(rewrap(), (error: { code?: string; reason?: string; metadata?: Record<string, string> }) => {
+    assert.deepEqual(
+      [error.code, error.reason, error.metadata?.key_version],
+      ['FAILED_PRECONDITION', 'TARGET_WEAKER_PROTECTED', target],
+    );
+    return true;
+  });
   await vault().enablePurgeProtection({ name: targetVault });
   await rewrap();
 });

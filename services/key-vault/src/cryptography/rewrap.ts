@@ -142,7 +142,7 @@ const judge = async (
     diskEncryptionSet: request.diskEncryptionSet,
   };
   await explained(parts, source, call, from, async () => checkSource(from, sourceName, word, now));
-  checkProtection(from.vault, into.vault);
+  checkProtection(from.vault, into.vault, targetName);
 
   const sourceVersion = versionOf(from.key, source.version);
   const targetVersion = versionOf(into.key, target.version);
@@ -184,11 +184,12 @@ const deletion = (vault: StandingVault, key: Sight['key']) => {
 };
 
 /** What is under a key that nobody can purge in haste must not end under one that somebody can. */
-const checkProtection = (source: StandingVault, target: StandingVault): void => {
+const checkProtection = (source: StandingVault, target: StandingVault, targetName: string): void => {
   if (!source.purgeProtected || target.purgeProtected) return;
   throw new Rejection(
     'FAILED_PRECONDITION',
     'TARGET_WEAKER_PROTECTED',
     'the vault of the source is purge protected and the vault of the target is not: enable purge protection there first',
+    { key_version: targetName },
   );
 };
