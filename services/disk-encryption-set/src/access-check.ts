@@ -1,4 +1,5 @@
 import type { Cause } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
 import { type AccessAnswer, askAccess } from './key-access.ts';
 import { answeredTo, refuseKey, restoreKey, stopsNothing } from './set/access.ts';
 import { FINAL_EPOCH } from './set/reasons.ts';
@@ -8,6 +9,20 @@ import type { SetParts } from './sets.ts';
 /** Trace of the loss that goes on, where no cause made us ask. */
 const lostBefore = (question: Question | undefined, known: KeyAccess | undefined): string =>
   question?.traceId === '' && known?.state === 'lost' ? known.traceId : '';
+
+/**
+ * Since when and by what the vault says that access is away. To somebody it never granted anything it names the last change of
+ * its grants: what is older than the identity took nothing from it, and it has been without access from its beginning.
+ */
+const causeIn = (
+  { identity: { ungrantedSince } }: LivingSet,
+  { reason, since, traceId }: Extract<AccessAnswer, { readonly granted: false }>,
+): { readonly since: Instant | undefined; readonly traceId: string } => {
+  if (reason === 'ACCESS_DENIED' && since !== undefined && ungrantedSince !== null && since < ungrantedSince) {
+    return { since: ungrantedSince, traceId: '' };
+  }
+  return { since, traceId };
+};
 
 /**
  * What the vault says about a version. It names one thing that is in the way, an expiry before a permission; where the expiry
@@ -63,13 +78,14 @@ export const checkAccess = async (
       const epoch = answer.epoch ?? Math.max(question?.epoch ?? 0, known?.epoch ?? 0);
       // That an identity is gone is answered by who found out; identity's own word, heard before, says when and by what.
       const told = known?.state === 'lost' && known.epoch === FINAL_EPOCH && epoch === FINAL_EPOCH ? known : undefined;
+      const { since, traceId } = causeIn(state, answer);
       const loss = {
         keyVersion,
         reason: answer.reason,
         epoch,
-        since: told?.since ?? answer.since ?? question?.since ?? at,
+        since: told?.since ?? since ?? question?.since ?? at,
         // Asked because there is another identity, and not because of a cause: what took access away before is still why.
-        traceId: told?.traceId || lostBefore(question, known) || answer.traceId || question?.traceId || '',
+        traceId: told?.traceId || lostBefore(question, known) || traceId || question?.traceId || '',
       };
       await sets.transact(set, answeredTo(principal, refuseKey(at, loss)), cause);
     }

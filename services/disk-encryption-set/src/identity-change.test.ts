@@ -42,7 +42,7 @@ test('CMK-38: an outage at any step leaves the old identity deleted and one new 
     const state = await parts.state();
     assert.deepEqual(state.status === 'active' && [state.principal, state.identity], [
       other,
-      { isMade: true, retiring: [] },
+      { isMade: true, retiring: [], ungrantedSince: 4 },
     ]);
   });
   assert.equal(tried, 8, 'two calls and two commits, each before and after its effect');

@@ -329,7 +329,7 @@ test('CMK-38: without an identity every key is lost at once, and what another id
   const moving = after(...created, restoreKey(3, yes(5)), assignKey(4, keyReference('2'), yesAt(7)));
   const cut = removeIdentity(5, 'a'.repeat(32))(moving).reduce(evolve, moving);
   assert.ok(cut.status === 'active');
-  assert.deepEqual([cut.principal, cut.identity], ['', { isMade: false, retiring: [principal] }]);
+  assert.deepEqual([cut.principal, cut.identity], ['', { isMade: false, retiring: [principal], ungrantedSince: null }]);
   for (const digit of ['1', '2']) {
     const known: KeyAccess | undefined = cut.access[versionOf(digit)];
     assert.equal(known?.state === 'lost' && known.reason, 'IDENTITY_DELETED');

@@ -87,6 +87,11 @@ export interface SetBody extends Founding {
     readonly isMade: boolean;
     /** Principals of removed identities that exist there still. */
     readonly retiring: readonly string[];
+    /**
+     * When the identity was chosen, as long as no vault has said yes to it: what a refusal goes back to before that took
+     * nothing from it. Null once one did.
+     */
+    readonly ungrantedSince: Instant | null;
   };
 }
 
@@ -133,7 +138,7 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
       lastKeyRotationAt: null,
       rotation: null,
       following: { due: autoKeyRotation ? 0 : null, error: null },
-      identity: { isMade: false, retiring: [] },
+      identity: { isMade: false, retiring: [], ungrantedSince: at },
     };
   }
   if (set.status === 'absent') return set;
@@ -190,7 +195,7 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
     }
     case 'IdentityRemoved': {
       const retiring = [...set.identity.retiring, event.principal];
-      return { principal: '', identity: { isMade: false, retiring } };
+      return { principal: '', identity: { ...set.identity, isMade: false, retiring } };
     }
     case 'IdentityRetired': {
       const retiring = set.identity.retiring.filter((principal) => principal !== event.principal);
@@ -206,7 +211,7 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
         rotation: newRotation(generation, at, standbySourceOf(set)),
         access: Object.fromEntries(access),
         questions: {},
-        identity: { ...set.identity, isMade: false },
+        identity: { ...set.identity, isMade: false, ungrantedSince: at },
       };
     }
     case 'IdentityMade':
@@ -224,7 +229,8 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
     }
     case 'KeyAccessRestored': {
       const { keyVersion, epoch, at } = event;
-      return withAccess(set, keyVersion, { state: 'available', epoch, since: at });
+      const identity = { ...set.identity, ungrantedSince: null };
+      return { ...withAccess(set, keyVersion, { state: 'available', epoch, since: at }), identity };
     }
     case 'KeyAccessQuestioned': {
       const { type: _type, keyVersion, ...question } = event;
