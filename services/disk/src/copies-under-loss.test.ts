@@ -207,6 +207,42 @@ for (const copy of copies.filter((one) => !isChange(one))) {
   });
 }
 
+/** The set gets another key, and what there is of it moves: that is all of set one's. @returns the key */
+const moveTo = async (host: DiskHost, set: string) => {
+  await host.rotate(set);
+  const key = host.keyOf(set);
+  const { generation, keyVersion, principal } = key;
+  await host.asSets.beginGeneration({ diskEncryptionSet: set, generation, keyVersion, principal });
+  if (set === setName) {
+    for (const name of [diskName, snapshot])
+      await host.asSets.rewrapDek({ name, generation, targetKeyVersion: keyVersion });
+  }
+  return key;
+};
+
+for (const copy of copies.filter((one) => !isChange(one))) {
+  test(
+    `G1, CMK-110: ${copy.what} ends when its source is under another key by now and that is lost, though the earlier one is not`,
+    limit,
+    async (t) => {
+      const { host, goOn, made } = await midway(t, copy);
+      const { keyVersion } = await moveTo(host, setName);
+      const value = {
+        set: setName,
+        keyVersion,
+        reason: 'KEY_DISABLED',
+        accessEpoch: 5,
+        since: new Date(),
+        partial: false,
+      } as const;
+      await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value });
+      goOn();
+      await assert.rejects(made, { code: 'FAILED_PRECONDITION', reason: 'KEY_DISABLED' });
+      assert.deepEqual(host.volumeIds(), await host.volumesInUse());
+    },
+  );
+}
+
 /** Sets that can be given another key meanwhile: a disk that is being changed moves only when that is over. */
 const rotatable = (copy: Copy): readonly string[] =>
   isChange(copy) ? copy.needs.filter((set) => set === otherSetName) : copy.needs;
@@ -220,13 +256,7 @@ for (const copy of copies) {
       async (t) => {
         const { host, goOn, made } = await midway(t, copy);
         const { keyVersion: earlier } = host.keyOf(set);
-        await host.rotate(set);
-        const { generation, keyVersion, principal } = host.keyOf(set);
-        await host.asSets.beginGeneration({ diskEncryptionSet: set, generation, keyVersion, principal });
-        if (set === setName) {
-          for (const name of [diskName, snapshot])
-            await host.asSets.rewrapDek({ name, generation, targetKeyVersion: keyVersion });
-        }
+        const { keyVersion } = await moveTo(host, set);
         host.forgetKeysBefore(set);
         const value = {
           set,

@@ -32,6 +32,8 @@ const world = async () => {
   const yes = () => ({ accessEpoch: 5, asked: keyAccess.ask(), principal: undefined });
   const grant = yes();
   keyAccess.granted(key, grant, 'unwrapped');
+  const confirmed: string[] = [];
+  let whileConfirmed: () => Promise<void> = async () => undefined;
   let whileUnwrapped: () => Promise<void> = async () => undefined;
   const deks = {
     async unwrap(_holder: unknown, { wrap }: DiskHeader, _cause: unknown, held = grant) {
@@ -40,12 +42,18 @@ const world = async () => {
       await whileUnwrapped();
       return { dek: Buffer.from(dek), grant: held };
     },
+    async check(_holder: unknown, { wrap }: DiskHeader) {
+      confirmed.push(wrap.keyVersion);
+      await whileConfirmed();
+      return yes();
+    },
   };
   const headerUnder = (keyVersion: string) => ({ wrap: { keyVersion } }) as DiskHeader;
   let header = headerUnder(key.keyVersion);
   let unwrapped = '';
   const volumes = {
     withHeader: async () => ({ current: header }),
+    keepHeader: () => async () => undefined,
     open: async () => ({ store: platter.open(), gate: { still: (work: () => unknown) => work() } }),
   };
   let drop: (() => void) | undefined;
@@ -91,6 +99,11 @@ const world = async () => {
     },
     /** The version whose wrap was opened last. */
     unwrapped: () => unwrapped,
+    /** Versions the vault was asked about at the end, and what happens while it is. */
+    confirmed,
+    onConfirm: (happens: () => Promise<void>) => {
+      whileConfirmed = happens;
+    },
     onUnwrap: (happens: () => Promise<void>) => {
       whileUnwrapped = happens;
     },
@@ -157,6 +170,44 @@ test('G6, CMK-89: a copy goes on under the version its source has moved to when 
       });
       assert.ok(copied.equals(content));
       assert.equal(unwrapped(), 'two');
+      await source.close();
+    })(),
+  );
+});
+
+test('G1, CMK-89: a copy whose source has moved ends with the key it has moved to, though the one before can be used', async () => {
+  const { clock, source, copy, move, renew, keyAccess, unwrapped } = await world();
+  await clock.drive(
+    (async () => {
+      const ended = reasonOf(
+        copy(async () => {
+          move('two');
+          renew('two');
+          // It goes on under the version it has moved to.
+          await source.check();
+          assert.equal(unwrapped(), 'two');
+          const loss = { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 6 } as const;
+          keyAccess.lost({ ...key, keyVersion: 'two' }, loss, 'fact');
+        }),
+      );
+      assert.equal(await ended, 'KEY_DISABLED');
+      assert.equal(keyAccess.lossOf(key), undefined);
+    })(),
+  );
+});
+
+test('G1, CMK-110: the end of a copy asks about the key its source is under by then, and again when it moves meanwhile', async () => {
+  const { clock, source, copy, move, renew, confirmed, onConfirm } = await world();
+  await clock.drive(
+    (async () => {
+      await copy(async () => undefined);
+      move('two');
+      renew('two');
+      onConfirm(async () => {
+        if (confirmed.length === 1) move('three');
+      });
+      await source.confirm();
+      assert.deepEqual(confirmed, ['two', 'three']);
       await source.close();
     })(),
   );

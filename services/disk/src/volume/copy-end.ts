@@ -112,11 +112,14 @@ export const openCopyEnd = async (parts: CopyParts, holder: DekHolder, cause: Ca
   return {
     disk,
     gate,
-    check: () => (isUsable() ? undefined : regain()),
+    async check() {
+      // The DEK was unwrapped under the lease of the version before: that is not what counts any more.
+      if (await followed.catchUp()) user.drop();
+      if (!isUsable()) await regain();
+    },
     confirm: () => followed.confirm(),
     async close() {
-      followed.close();
-      await disk.close();
+      await followed.close().finally(() => disk.close());
     },
   };
 };

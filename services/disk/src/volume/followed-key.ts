@@ -19,20 +19,25 @@ export interface FollowParts {
 
 /** The key of a disk or snapshot, for as long as a copy of it or into it is made. */
 export interface FollowedKey {
-  readonly key: SetKeyVersion;
   /** As it was found last. */
+  readonly key: SetKeyVersion;
   readonly header: DiskHeader;
   /** For errors. */
   use(): KeyUse;
-  /** Throws why the key is lost, unless it is not. A rotation may have taken the disk to another one: then that counts (CMK-89). */
-  failIfLost(): void | Promise<void>;
   /**
-   * Asks the vault whether the key can be used now: what a copy makes is recorded after such a yes, and not on the word of
-   * its beginning, which may be minutes old.
+   * Looks under which version it is now: a rotation may have taken it to another, and then that one counts, whether the one
+   * before can be used or not (CMK-89, G1). @returns whether it has moved since the last look
+   */
+  catchUp(): Promise<boolean>;
+  /** Catches up, and throws why the key is lost, unless it is not. */
+  failIfLost(): Promise<void>;
+  /**
+   * Asks the vault whether the key it is under now can be used: what a copy makes is recorded after such a yes, and not on the
+   * word of its beginning, which may be minutes old.
    * @throws Rejection as `Deks.check`
    */
   confirm(): Promise<void>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /**
@@ -64,8 +69,8 @@ export const followKey = (
   };
   const use = (): KeyUse => ({ ...key, resource: holder.name });
 
-  /** Whether it is under another version since: then a lost one is not needed any more, and the lease of the other counts. */
-  const hasMoved = async (): Promise<boolean> => {
+  const catchUp = async (): Promise<boolean> => {
+    if (!hasKey) return false;
     const now = await currentHeader(volumes, volumeId);
     if (now.wrap.keyVersion === key.keyVersion) return false;
     leases.leave(key, following);
@@ -75,14 +80,18 @@ export const followKey = (
     return true;
   };
 
-  const failUnlessMoved = async (): Promise<void> => {
-    for (;;) {
-      const loss = keyAccess.lossOf(key);
-      if (!loss) return;
-      if (!(await hasMoved())) throw keyLost(use(), loss);
-    }
+  const throwLoss = (): void => {
+    const loss = hasKey ? keyAccess.lossOf(key) : undefined;
+    if (loss) throw keyLost(use(), loss);
   };
 
+  const failIfLost = async (): Promise<void> => {
+    await catchUp();
+    throwLoss();
+  };
+
+  // It is looked at around every piece of a copy.
+  const release = hasKey ? volumes.keepHeader(volumeId) : async () => undefined;
   if (hasKey) leases.join(key, following);
   return {
     get key() {
@@ -92,21 +101,25 @@ export const followKey = (
       return header;
     },
     use,
-    failIfLost: () => (hasKey && keyAccess.lossOf(key) ? failUnlessMoved() : undefined),
+    catchUp,
+    failIfLost,
     async confirm() {
-      for (let isSure = false; !isSure; ) {
+      // An answer about the version it was under is none about the one it is under.
+      for (let asked: DiskHeader | undefined; asked !== header; await catchUp()) {
+        await failIfLost();
+        asked = header;
         try {
-          await deks.check(holder, header, cause);
-          isSure = true;
+          await deks.check(holder, asked, cause);
         } catch (error) {
-          if (definiteReason(error) === undefined || !(await hasMoved())) throw error;
+          if (definiteReason(error) === undefined || !(await catchUp())) throw error;
         }
       }
       // The yes may be late, and a loss be heard since it was given.
-      if (hasKey) await failUnlessMoved();
+      throwLoss();
     },
-    close: () => {
+    async close() {
       if (hasKey) leases.leave(key, following);
+      await release();
     },
   };
 };

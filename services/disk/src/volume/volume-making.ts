@@ -213,7 +213,7 @@ export const openVolumeMaking = (
         await outlastingItsCall(() => followed.confirm());
         return written;
       } finally {
-        followed.close();
+        await followed.close();
       }
     },
   };
