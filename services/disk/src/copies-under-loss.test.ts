@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
+import type { Encryption, KeyAccessReason } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
 import type { CallOptions } from '@interlock/rpc';
@@ -104,21 +104,24 @@ const midway = async (t: TestContext, { encryption, make }: Copy, deadlineMs = 3
   };
 };
 
+const tellLoss = (
+  host: DiskHost,
+  loss: {
+    readonly set: string;
+    readonly keyVersion: string;
+    readonly reason: KeyAccessReason;
+    readonly accessEpoch: number;
+  },
+): Promise<void> =>
+  host.tell('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, since: new Date(), partial: false } });
+
 for (const copy of copies) {
   for (const set of copy.needs) {
     const which = copy.needs.length === 1 ? 'its key' : `the key of set ${set === setName ? 'one' : 'two'}`;
     test(`CMK-110: ${copy.what} ends as soon as ${which} is told to be lost, and nothing is left`, limit, async (t) => {
       const { host, goOn, made, assertUndone } = await midway(t, copy);
       const { keyVersion } = host.keyOf(set);
-      const value = {
-        set,
-        keyVersion,
-        reason: 'KEY_DISABLED',
-        accessEpoch: 5,
-        since: new Date(),
-        partial: false,
-      } as const;
-      await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value });
+      await tellLoss(host, { set, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 5 });
       const asked = host.checks.length;
       goOn();
       await assert.rejects(made, { code: 'FAILED_PRECONDITION', reason: 'KEY_DISABLED' });
@@ -163,15 +166,7 @@ for (const copy of copies.filter(({ needs }) => needs.length === 2)) {
       while (!isAsked()) await setTimeout(5);
       // For the answer to come back.
       await setTimeout(100);
-      const value = {
-        set: setName,
-        keyVersion,
-        reason: 'KEY_DISABLED',
-        accessEpoch: 5,
-        since: new Date(),
-        partial: false,
-      } as const;
-      await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value });
+      await tellLoss(host, { set: setName, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 5 });
       hold.release();
       await assert.rejects(made, { code: 'FAILED_PRECONDITION', reason: 'KEY_DISABLED' });
       host.setEpoch(5);
@@ -227,15 +222,7 @@ for (const copy of copies.filter((one) => !isChange(one))) {
     async (t) => {
       const { host, goOn, made } = await midway(t, copy);
       const { keyVersion } = await moveTo(host, setName);
-      const value = {
-        set: setName,
-        keyVersion,
-        reason: 'KEY_DISABLED',
-        accessEpoch: 5,
-        since: new Date(),
-        partial: false,
-      } as const;
-      await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value });
+      await tellLoss(host, { set: setName, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 5 });
       goOn();
       await assert.rejects(made, { code: 'FAILED_PRECONDITION', reason: 'KEY_DISABLED' });
       assert.deepEqual(host.volumeIds(), await host.volumesInUse());
@@ -258,15 +245,7 @@ for (const copy of copies) {
         const { keyVersion: earlier } = host.keyOf(set);
         const { keyVersion } = await moveTo(host, set);
         host.forgetKeysBefore(set);
-        const value = {
-          set,
-          keyVersion: earlier,
-          reason: 'KEY_PURGED',
-          accessEpoch: 9,
-          since: new Date(),
-          partial: false,
-        } as const;
-        await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value });
+        await tellLoss(host, { set, keyVersion: earlier, reason: 'KEY_PURGED', accessEpoch: 9 });
         goOn();
         await made;
         assert.ok(isDeepStrictEqual(await host.content(content.length), content));
