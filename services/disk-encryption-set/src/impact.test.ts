@@ -3,10 +3,11 @@ import { test } from 'node:test';
 import { beginning, type Event, placeOf, placeText, previewImpact } from './impact.ts';
 import { loseKey } from './set/access.ts';
 import { completeCreation, create } from './set/decider.ts';
+import type { KeyReference } from './set/events.ts';
 import { assignKey, finishRotation } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
 import { ofKey, ofVault, ofVersion } from './set/reach.ts';
-import { type FakeDisk, versionOf } from './test-neighbours.ts';
+import { type FakeDisk, fakeKey, versionOf } from './test-neighbours.ts';
 import { creatingSet, founding, keyReference, setName, type TestSets, testCause, yesAt } from './test-sets.ts';
 
 const key = 'vaults/kv1/keys/k1';
@@ -27,6 +28,12 @@ const disk = (set: string, digit: string, more: Partial<FakeDisk> = {}): FakeDis
   generation: 1,
   ...more,
 });
+
+/** A standby key that the vault has. */
+const standbyKey = (parts: TestSets, keyVersion: string): KeyReference => {
+  parts.neighbours.keys.set(keyVersion, fakeKey('5'));
+  return { keyVersion, keyUrl: '', sourceVault: '' };
+};
 
 /** The whole preview, read in pages of that size. @returns `<kind> <resource>` for each line */
 const preview = async (parts: TestSets, event: Event, pageSize = 100): Promise<string[]> => {
@@ -83,7 +90,7 @@ test('CMK-112: in the middle of a move only what is under the version yet is con
 test('CMK-108: a purge makes unreadable for good what no other key can unwrap', async () => {
   const parts = await world();
   const standby = 'vaults/kv2/keys/s/versions/00000000000000000000000000000001';
-  const key = { keyVersion: standby, keyUrl: '', sourceVault: '' };
+  const key = standbyKey(parts, standby);
   await parts.decide(changeOptions(3, { standby: { key, agreedFor: [versionOf('1')] } }));
   parts.neighbours.stock.set('g/disks/kept', disk(setName, '1', { standbyKeyVersion: standby }));
   parts.neighbours.stock.set('g/disks/lost', disk(setName, '1'));
@@ -102,7 +109,7 @@ test('CMK-108: a purge makes unreadable for good what no other key can unwrap', 
   await parts.decide(finishRotation(5, 2));
   await parts.decide(assignKey(6, keyReference('1'), yesAt(6)));
   assert.ok(!(await isKept()), 'a wrap that no move would begin from helps nobody');
-  const own = { keyVersion: `vaults/kv1/keys/s/versions/${'6'.repeat(32)}`, keyUrl: '', sourceVault: '' };
+  const own = standbyKey(parts, `vaults/kv1/keys/s/versions/${'6'.repeat(32)}`);
   await parts.decide(finishRotation(7, 3));
   await parts.decide(changeOptions(8, { standby: { key: own, agreedFor: [versionOf('1')] } }));
   parts.neighbours.stock.set('g/disks/kept', disk(setName, '1', { standbyKeyVersion: own.keyVersion }));
@@ -110,10 +117,35 @@ test('CMK-108: a purge makes unreadable for good what no other key can unwrap', 
   assert.ok(both.includes('DISK_UNREADABLE g/disks/kept'), 'a standby that goes with it is none');
 });
 
+test('CMK-108: a standby key that is purged itself saves nothing, and one that is only taken away does', async () => {
+  const parts = await world();
+  const keyVersion = `vaults/kv2/keys/s/versions/${'5'.repeat(32)}`;
+  const standby = standbyKey(parts, keyVersion);
+  await parts.decide(changeOptions(3, { standby: { key: standby, agreedFor: [versionOf('1')] } }));
+  parts.neighbours.stock.set('g/disks/both', disk(setName, '1', { standbyKeyVersion: keyVersion }));
+  const foretold = () => preview(parts, { action: 'PURGE', reach: ofVersion(versionOf('1')) });
+  const [saved, lost] = ['DISK_UNAVAILABLE g/disks/both', 'DISK_UNREADABLE g/disks/both'];
+  const states = [
+    [undefined, saved],
+    ['KEY_DISABLED', saved],
+    ['KEY_DELETED', saved],
+    ['VAULT_DELETED', saved],
+    ['ACCESS_DENIED', saved],
+    ['KEY_PURGED', lost],
+    ['KEY_VERSION_NOT_FOUND', lost],
+  ] as const;
+  for (const [reason, line] of states) {
+    parts.neighbours.keys.set(keyVersion, { ...fakeKey('5'), lost: reason });
+    assert.deepEqual((await foretold()).slice(1), [line], reason);
+  }
+  parts.neighbours.outage = (_call, method) => (method === 'checkKeyAccess' ? 'before' : undefined);
+  await assert.rejects(foretold(), { code: 'UNAVAILABLE' });
+});
+
 test('CMK-108: of a standby key it is said what would be lost with it: nothing while the first key is there, then all that only it opens', async () => {
   const parts = await world();
   const keyVersion = `vaults/kv2/keys/s/versions/${'5'.repeat(32)}`;
-  const standby = { keyVersion, keyUrl: '', sourceVault: '' };
+  const standby = standbyKey(parts, keyVersion);
   await parts.decide(changeOptions(3, { standby: { key: standby, agreedFor: [versionOf('1')] } }));
   parts.neighbours.stock.set('g/disks/both', disk(setName, '1', { standbyKeyVersion: keyVersion }));
   parts.neighbours.stock.set('g/disks/first', disk(setName, '1'));
@@ -149,7 +181,7 @@ test('CMK-108: of a standby key it is said what would be lost with it: nothing w
 
 test('CMK-108: the purge of a vault takes what only the standby key in it opens, which is not so already', async () => {
   const parts = await world();
-  const standby = { keyVersion: `vaults/kv1/keys/s/versions/${'5'.repeat(32)}`, keyUrl: '', sourceVault: '' };
+  const standby = standbyKey(parts, `vaults/kv1/keys/s/versions/${'5'.repeat(32)}`);
   await parts.decide(changeOptions(3, { standby: { key: standby, agreedFor: [versionOf('1')] } }));
   parts.neighbours.stock.set('g/disks/both', disk(setName, '1', { standbyKeyVersion: standby.keyVersion }));
   parts.neighbours.stock.set('g/disks/first', disk(setName, '1'));

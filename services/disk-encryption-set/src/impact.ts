@@ -6,7 +6,9 @@ import {
   type PreviewImpactRequest_Action,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
 import { type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import { askAccess } from './key-access.ts';
 import { isReached, type Reach, reachedStandbys, reachedVersions } from './set/reach.ts';
+import type { LossReason } from './set/reasons.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type SetBody, standbyVersionsOf } from './set/state.ts';
 import { standbyIndex } from './set/streams.ts';
 import { callFor, type SetParts } from './sets.ts';
@@ -102,9 +104,11 @@ const stepFrom = async (
   }
   const page = await disks.listEncryptedResources({ diskEncryptionSet: set, pageSize, pageToken }, callFor(cause));
   const token = page.nextPageToken;
+  const standbysLeft =
+    event.action === 'PURGE' ? await unpurged(disks, set, body, page.resources, cause) : standbyVersionsOf(body);
   return {
     impacts: page.resources.flatMap((listed) => {
-      const resource = withUsableStandby(listed, body);
+      const resource = withStandbyAmong(standbysLeft, listed);
       const { keyVersion, standbyKeyVersion } = resource;
       const isLastWay = standbys.includes(standbyKeyVersion) && isPurged(body, keyVersion);
       // What a standby alone opens has no data now either, and a purge takes it all the same.
@@ -192,9 +196,33 @@ const machineImpact = (
   });
 };
 
-/** A wrap under a key that is no standby of the set any more helps nobody: no move takes it for its source. */
-const withUsableStandby = (resource: EncryptedResource, set: SetBody): EncryptedResource =>
-  standbyVersionsOf(set).includes(resource.standbyKeyVersion) ? resource : { ...resource, standbyKeyVersion: '' };
+/** A wrap under a key that is no standby of the set any more, or is gone, helps nobody: no move takes it for its source. */
+const withStandbyAmong = (standbys: readonly string[], resource: EncryptedResource): EncryptedResource =>
+  standbys.includes(resource.standbyKeyVersion) ? resource : { ...resource, standbyKeyVersion: '' };
+
+/** The reasons of a standby key that nothing brings back. Whatever else is in its way its owner can undo. */
+const gone: ReadonlySet<string> = new Set<LossReason>(['KEY_PURGED', 'KEY_VERSION_NOT_FOUND']);
+
+/**
+ * The standby versions of a set that some of the resources have a wrap of and that are not gone themselves. A set follows its
+ * keys, but hears nothing of its standby, so the vault is asked.
+ * @throws RpcFailure or Rejection where there is no definite answer: nothing may be promised of it
+ */
+const unpurged = async (
+  disks: SetParts['disks'],
+  set: string,
+  body: SetBody,
+  resources: readonly EncryptedResource[],
+  { correlationId }: Cause,
+): Promise<readonly string[]> => {
+  const left: string[] = [];
+  for (const keyVersion of standbyVersionsOf(body)) {
+    if (!resources.some(({ standbyKeyVersion }) => standbyKeyVersion === keyVersion)) continue;
+    const answer = await askAccess(disks, { set, principal: body.principal, keyVersion, correlationId });
+    if (answer.granted || !gone.has(answer.reason)) left.push(keyVersion);
+  }
+  return left;
+};
 
 const resourceImpact = (set: string, resource: EncryptedResource, event: Event, isLenient: boolean): Impact =>
   Impact.fromPartial({

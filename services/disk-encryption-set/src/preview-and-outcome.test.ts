@@ -277,6 +277,37 @@ test('G3: a preview of a version speaks of that version alone, as the change doe
   });
 });
 
+/** A set with a key and a standby key, a disk under both, and a third key; how a key is removed, and what is foretold of it. */
+const withStandby = async (world: SimulatedSets) => {
+  const kv1 = await world.newVault('kv1');
+  const kv2 = await world.newVault('kv2');
+  const first = await world.newKey(kv1, 'k1');
+  const standby = await world.newKey(kv2, 's');
+  const third = await world.newKey(kv2, 'k3');
+  const set = await world.newSet('des1', kv1, first.keyUrl);
+  await world.grant(kv2, set);
+  const disk = await world.newDisk('d', set);
+  const said = async (keyVersion: string, of: PreviewImpactRequest_Action): Promise<readonly string[]> => {
+    const target = { $case: 'key', value: keyOf(keyVersion) } as const;
+    return (await previewOf(world, { target, action: of })).map((line) => `${line.kind} ${line.resource}`);
+  };
+  const remove = async (keyVersion: string, isForGood: boolean): Promise<void> => {
+    const wish = { name: keyOf(keyVersion), confirmName: keyOf(keyVersion) };
+    await world.vault.deleteKey(wish);
+    if (isForGood) await world.vault.purgeKey(wish);
+  };
+  await world.settled();
+  await world.sets.updateDiskEncryptionSet({
+    name: set.name,
+    standbyKeyUrl: standby.keyUrl,
+    keyOwnerToken: await world.ownerToken(),
+  });
+  await world.until('the disk is under both keys', async () =>
+    (await said(first.name, 'PURGE')).includes(`DISK_UNAVAILABLE ${disk}`),
+  );
+  return { first, standby, third, set, disk, said, remove };
+};
+
 /** What becomes of a standby key once it alone opens a disk, what is foretold of that disk, and whether it is saved. */
 const standbyLosses = {
   purged: { action: 'PURGE', kind: 'DISK_UNREADABLE', isSaved: false },
@@ -287,32 +318,7 @@ const standbyLosses = {
 for (const [name, { action, kind, isSaved }] of Object.entries(standbyLosses)) {
   test(`CMK-108: what a preview says of a standby key is what then happens: the last way to a disk is ${name}`, async () => {
     await inSimulatedCloud(13, async (world) => {
-      const kv1 = await world.newVault('kv1');
-      const kv2 = await world.newVault('kv2');
-      const first = await world.newKey(kv1, 'k1');
-      const standby = await world.newKey(kv2, 's');
-      const third = await world.newKey(kv2, 'k3');
-      const set = await world.newSet('des1', kv1, first.keyUrl);
-      await world.grant(kv2, set);
-      const disk = await world.newDisk('d', set);
-      const said = async (keyVersion: string, of: PreviewImpactRequest_Action): Promise<readonly string[]> => {
-        const target = { $case: 'key', value: keyOf(keyVersion) } as const;
-        return (await previewOf(world, { target, action: of })).map((line) => `${line.kind} ${line.resource}`);
-      };
-      const remove = async (keyVersion: string, isForGood: boolean): Promise<void> => {
-        const wish = { name: keyOf(keyVersion), confirmName: keyOf(keyVersion) };
-        await world.vault.deleteKey(wish);
-        if (isForGood) await world.vault.purgeKey(wish);
-      };
-      await world.settled();
-      await world.sets.updateDiskEncryptionSet({
-        name: set.name,
-        standbyKeyUrl: standby.keyUrl,
-        keyOwnerToken: await world.ownerToken(),
-      });
-      await world.until('the disk is under both keys', async () =>
-        (await said(first.name, 'PURGE')).includes(`DISK_UNAVAILABLE ${disk}`),
-      );
+      const { first, standby, third, set, disk, said, remove } = await withStandby(world);
       assert.deepEqual(await said(standby.name, action), [`SET_LOSES_KEY ${set.name}`]);
       await remove(first.name, true);
       await world.settled();
@@ -330,3 +336,21 @@ for (const [name, { action, kind, isSaved }] of Object.entries(standbyLosses)) {
     });
   });
 }
+
+test('CMK-108: what a preview says of a key whose standby was purged before is what then happens: nothing is saved', async () => {
+  await inSimulatedCloud(13, async (world) => {
+    const { first, standby, third, set, disk, said, remove } = await withStandby(world);
+    await remove(standby.name, true);
+    assert.ok((await said(first.name, 'PURGE')).includes(`DISK_UNREADABLE ${disk}`));
+    await remove(first.name, true);
+    await world.settled();
+    const moved = world.sets.assignKey({
+      name: set.name,
+      keyUrl: third.keyUrl,
+      keyOwnerToken: await world.ownerToken(),
+    });
+    await assert.rejects(moved, { reason: 'KEY_PURGED' });
+    const { availability } = await world.disks.getDisk({ name: disk });
+    assert.equal(availability, 'UNAVAILABLE');
+  });
+});
