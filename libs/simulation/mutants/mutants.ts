@@ -197,7 +197,7 @@ export const mutants: readonly Mutant[] = [
     name: 'the vault is not asked again before a copy is recorded',
     guarantee: 'G1',
     file: 'services/disk/src/volume/followed-key.ts',
-    find: '          await deks.check(holder, header, cause);\n          isSure = true;',
-    replace: '          isSure = true;',
+    find: 'await deks.check(holder, asked, cause);',
+    replace: 'await undefined;',
   },
 ];
