@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { StoreUnavailable } from '@interlock/event-store';
+import { pieceSize } from './sector.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
 
 /**
@@ -15,6 +16,7 @@ import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from '.
  */
 interface Operation {
   readonly name: string;
+  readonly options?: Parameters<typeof startDiskHost>[0];
   prepare(host: DiskHost): Promise<void>;
   run(host: DiskHost): Promise<unknown>;
   /** What holds once it was asked for again. */
@@ -40,6 +42,13 @@ const withContent = (encryption: Encryption) => async (host: DiskHost) => {
   await createDisk(host, encryption);
   await host.fill(content);
 };
+/** With a snapshot that shares its DEK, so that a change of encryption has to copy it. */
+const withSnapshot = (encryption: Encryption) => async (host: DiskHost) => {
+  await withContent(encryption)(host);
+  await host.disks.createSnapshot(snapshotWish);
+};
+/** Copying takes time for the holes as well. */
+const shortFiles = { partBytesMax: 2 * pieceSize };
 const hasContent = async (host: DiskHost) => assert.deepEqual(await host.content(content.length), content);
 const changesTo = (encryption: Encryption) => ({
   run: (host: DiskHost) => host.disks.changeDiskEncryption({ name: diskName, encryption }),
@@ -64,6 +73,12 @@ const operations: readonly Operation[] = [
   { name: 'platform → set', prepare: withContent(platform), ...changesTo(under(setName)) },
   { name: 'set → other set', prepare: withContent(under(setName)), ...changesTo(under(otherSetName)) },
   { name: 'set → platform', prepare: withContent(under(setName)), ...changesTo(platform) },
+  {
+    name: 'set → other set, by a copy',
+    options: shortFiles,
+    prepare: withSnapshot(under(setName)),
+    ...changesTo(under(otherSetName)),
+  },
   {
     name: 'rewrap',
     prepare: async (host) => {
@@ -123,7 +138,7 @@ for (const mode of ['once', 'crash'] as const) {
         let failAt = 1;
         for (let isThrough = false; !isThrough; failAt++) {
           assert.ok(failAt < callsMax, 'the operation makes ever more calls');
-          const host = await startDiskHost();
+          const host = await startDiskHost(operation.options);
           await operation.prepare(host);
           host.faults.arm(failAt, mode);
           const outcome = await operation.run(host).then(
@@ -177,32 +192,40 @@ test('CMK-110: a change of encryption that the store left open is settled withou
   assert.ok(hurt > 5);
 });
 
-test('CMK-110: a change of encryption of which a commit was stored and not answered is settled without anybody asking for it again', {
-  timeout: 120_000,
-}, async () => {
-  let failAt = 1;
-  for (let isThrough = false; !isThrough; failAt++) {
-    let commits = Number.NEGATIVE_INFINITY;
-    const host = await startDiskHost({
-      afterCommit: () => {
-        commits += 1;
-        if (commits === failAt) throw new StoreUnavailable('stored, but not answered');
-      },
-    });
-    await withContent(platform)(host);
-    commits = 0;
-    const disks = host.clientWithoutRetries(DiskServiceDefinition);
-    isThrough = await disks.changeDiskEncryption({ name: diskName, encryption: under(setName) }).then(
-      () => true,
-      () => false,
-    );
-    commits = Number.NEGATIVE_INFINITY;
-    while ((await host.disks.getDisk({ name: diskName })).provisioningState !== 'SUCCEEDED') await pause(5);
-    await hasContent(host);
-    await host.stop();
-  }
-  assert.ok(failAt > 2, 'answers were lost');
-});
+for (const [how, prepare, options] of [
+  ['in place', withContent(platform), {}],
+  ['by a copy', withSnapshot(platform), shortFiles],
+] as const) {
+  test(`CMK-110: a change of encryption ${how} of which a commit was stored and not answered is settled without anybody asking for it again`, {
+    timeout: 120_000,
+  }, async () => {
+    let failAt = 1;
+    for (let isThrough = false; !isThrough; failAt++) {
+      let commits = Number.NEGATIVE_INFINITY;
+      const host = await startDiskHost({
+        ...options,
+        afterCommit: () => {
+          commits += 1;
+          if (commits === failAt) throw new StoreUnavailable('stored, but not answered');
+        },
+      });
+      await prepare(host);
+      commits = 0;
+      const disks = host.clientWithoutRetries(DiskServiceDefinition);
+      isThrough = await disks.changeDiskEncryption({ name: diskName, encryption: under(setName) }).then(
+        () => true,
+        () => false,
+      );
+      commits = Number.NEGATIVE_INFINITY;
+      while ((await host.disks.getDisk({ name: diskName })).provisioningState !== 'SUCCEEDED') await pause(5);
+      // Nothing is left of the disk as it was under the other key, or as it was to be.
+      while (!isDeepStrictEqual(host.volumeIds(), await host.volumesInUse())) await pause(5);
+      await hasContent(host);
+      await host.stop();
+    }
+    assert.ok(failAt > 2, 'answers were lost');
+  });
+}
 
 /** Creations, with what is left of them when they fail in the middle. */
 const creations = [

@@ -4,7 +4,7 @@ import type { DiskCreation } from './disk/creation.ts';
 import { gone as diskGone } from './disk/decider.ts';
 import type { EncryptionChange } from './disk/encryption-change.ts';
 import type { DiskEvent } from './disk/events.ts';
-import type { Disk } from './disk/state.ts';
+import { type Disk, volumesOf } from './disk/state.ts';
 import type { Settling } from './settling.ts';
 import type { SnapshotCreation } from './snapshot/creation.ts';
 import { type Snapshot, gone as snapshotGone } from './snapshot/decider.ts';
@@ -42,7 +42,7 @@ export const recover = async (
     if (state.status === 'creating') return diskCreation.undo(name, 'INTERRUPTED', cause);
     if (state.status === 'active') return encryptionChange.settle(name, cause);
     if (state.status !== 'deleting') return;
-    await volumes.remove(state.volume.volumeId);
+    for (const volumeId of volumesOf(state)) await volumes.remove(volumeId);
     await disks.transact(name, diskGone(clock.now()), cause);
   };
   const settleSnapshot = async (name: string): Promise<void> => {

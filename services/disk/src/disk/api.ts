@@ -41,7 +41,7 @@ import { existing, gone, remove } from './decider.ts';
 import type { EncryptionChange } from './encryption-change.ts';
 import type { DiskEvent } from './events.ts';
 import type { DiskGrowth } from './growth.ts';
-import type { Disk } from './state.ts';
+import { type Disk, volumesOf } from './state.ts';
 import { diskNotFound, diskOnWire, keyOf } from './wire.ts';
 
 /** Shows a disk with what is around it. */
@@ -165,7 +165,7 @@ export const diskApi = (parts: {
       const { state: left } = await disks.load(name);
       if (left.status !== 'deleting') return;
       sessions.end(name);
-      await volumes.remove(left.volume.volumeId);
+      for (const volumeId of volumesOf(left)) await volumes.remove(volumeId);
       await disks.transact(name, gone(clock.now()), cause);
     };
     await disks.transact(name, remove(clock.now()), cause, expectedVersion(etag)).catch((error: unknown) => {

@@ -244,11 +244,11 @@ const commands: fc.Arbitrary<Command> = fc
     text: fc.constantFrom('a', 'b'),
     encryption: fc.constantFrom<Encryption>({ type: 'platform' }, customer, { type: 'double', set }),
     sku: fc.constantFrom('standard_hdd', 'ultra' as const),
-    kind: fc.integer({ min: 0, max: 15 }),
+    kind: fc.integer({ min: 0, max: 16 }),
   })
   .map(({ time, machine, flag, number, text, encryption, sku, kind }) => {
     const ref = { keyVersion: text, generation: number };
-    const next = { ...volume, headerSequence: number };
+    const next = { ...volume, volumeId: flag ? volume.volumeId : text, headerSequence: number };
     const all: readonly Command[] = [
       decider.begin(time, JSON.stringify({ location: text }), 'v', { ...spec, sku, encryption }),
       decider.finish(time, { uniqueId: 'u', volume, wrap: ref, accessEpoch: number }),
@@ -271,6 +271,7 @@ const commands: fc.Arbitrary<Command> = fc
       decider.beginChange(time, encryption, text),
       decider.finishChange(time, { volume: next, wrap: ref, accessEpoch: 1 }),
       decider.failChange(time, text),
+      decider.noteFormerRemoved(time, flag ? volume.volumeId : text),
       decider.rewrap(time, ref, number, 1),
       decider.grow(time, number, number),
       decider.remove(time),

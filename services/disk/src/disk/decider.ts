@@ -103,6 +103,12 @@ export const failChange =
   (disk) =>
     disk.status === 'active' && disk.changing !== null ? [{ type: 'EncryptionChangeFailed', reason, at }] : [];
 
+/** The volume from before the encryption was changed by a copy is removed. */
+export const noteFormerRemoved =
+  (at: Instant, volumeId: string): Decision =>
+  (disk) =>
+    disk.status === 'active' && disk.formerVolumeId === volumeId ? [{ type: 'FormerVolumeRemoved', volumeId, at }] : [];
+
 /** The header holds a wrap under another key version or generation; the DEK is the same. Rules CMK-14, CMK-15, CMK-80. */
 export const rewrap =
   (at: Instant, wrap: WrapRef, headerSequence: number, accessEpoch: number): Decision =>

@@ -23,7 +23,7 @@ import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { CatchUp } from './catching-up.ts';
 import { checkLayers } from './classes.ts';
-import { beginChange, existing, failChange, finishChange } from './decider.ts';
+import { beginChange, existing, failChange, finishChange, noteFormerRemoved } from './decider.ts';
 import type { DiskEvent } from './events.ts';
 import type { ActiveDisk, Disk } from './state.ts';
 
@@ -161,7 +161,13 @@ export const openEncryptionChange = (parts: {
       source: { ...disk, name },
     };
     await making.fresh(wish, cause, (made) => finishWith(name, encryption, { volumeId, ...made }, cause));
-    await volumes.remove(disk.volume.volumeId);
+    await removeFormer(name, disk.volume.volumeId, cause);
+  };
+
+  /** What was copied is there still, under the earlier key. It is on record until it is removed, whoever began that and failed. */
+  const removeFormer = async (name: string, volumeId: string, cause: Cause): Promise<void> => {
+    await volumes.remove(volumeId);
+    await disks.transact(name, noteFormerRemoved(clock.now(), volumeId), cause);
   };
 
   const isShared = async ({ uniqueId, volume }: ActiveDisk): Promise<boolean> => {
@@ -173,7 +179,9 @@ export const openEncryptionChange = (parts: {
 
   const settle: EncryptionChange['settle'] = async (name, cause) => {
     const { state } = await disks.load(name);
-    if (state.status !== 'active' || state.changing === null) return;
+    if (state.status !== 'active') return;
+    if (state.formerVolumeId !== undefined) await removeFormer(name, state.formerVolumeId, cause);
+    if (state.changing === null) return;
     const { volumeId } = state.volume;
     const header = await currentHeader(volumes, volumeId);
     if (header.sequence > state.volume.headerSequence) {

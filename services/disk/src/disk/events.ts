@@ -94,6 +94,8 @@ export type DiskEvent =
       readonly accessEpoch: number;
       readonly at: Instant;
     } & WrapRef)
+  /** The volume from before an encryption was changed by a copy is removed. */
+  | { readonly type: 'FormerVolumeRemoved'; readonly volumeId: string; readonly at: Instant }
   | ({
       readonly type: 'DekRewrapped';
       readonly set: string;

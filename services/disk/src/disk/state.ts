@@ -42,6 +42,8 @@ export interface ActiveDisk extends DiskSpec, WrapRef {
   readonly principal?: string;
   /** A change of encryption under way; `null` for none. */
   readonly changing: { readonly encryption: Encryption; readonly volumeId: string } | null;
+  /** The volume from before its encryption was changed by a copy, as long as that is not removed. */
+  readonly formerVolumeId?: string;
   /** The newest attach requests, oldest first: a repeat attaches nothing, also after a detach. */
   readonly attachRequests: readonly string[];
   /** The newest attach requests that were given up, oldest first: when they come, they attach nothing. */
@@ -142,7 +144,12 @@ const evolveActive = (
         accessEpoch,
         standbyKeyVersion: '',
         changing: null,
+        ...(disk.volume.volumeId === volume.volumeId ? {} : { formerVolumeId: disk.volume.volumeId }),
       };
+    }
+    case 'FormerVolumeRemoved': {
+      const { formerVolumeId, ...rest } = disk;
+      return formerVolumeId === event.volumeId ? rest : disk;
     }
     case 'DekRewrapped': {
       const { keyVersion, generation, headerSequence, accessEpoch } = event;
@@ -161,13 +168,20 @@ const evolveActive = (
   }
 };
 
+/** Every volume there is of a disk. */
+export const volumesOf = ({
+  volume,
+  formerVolumeId,
+}: Pick<ActiveDisk, 'volume' | 'formerVolumeId'>): readonly string[] =>
+  formerVolumeId === undefined ? [volume.volumeId] : [volume.volumeId, formerVolumeId];
+
 /**
  * How disks are stored and listed: by set (also the one a change moves to, so that neither can be deleted meanwhile),
  * by key version, and by what is unfinished.
  */
 export const disks: CategoryDefinition<Disk, DiskEvent> = {
   name: 'disk',
-  stateVersion: 1,
+  stateVersion: 2,
   initial,
   evolve,
   isGone: (disk) => disk.status === 'absent',
@@ -175,7 +189,7 @@ export const disks: CategoryDefinition<Disk, DiskEvent> = {
     if (disk.status === 'absent') return [];
     const changing = disk.status === 'active' ? disk.changing : null;
     const sets = new Set([setOf(disk.encryption), changing === null ? '' : setOf(changing.encryption)]);
-    const isUnfinished = disk.status !== 'active' || changing !== null;
+    const isUnfinished = disk.status !== 'active' || changing !== null || disk.formerVolumeId !== undefined;
     return [
       ...[...sets].filter((set) => set !== '').map((value) => ({ index: 'set', value })),
       ...('keyVersion' in disk && disk.keyVersion !== '' ? [{ index: 'key_version', value: disk.keyVersion }] : []),
