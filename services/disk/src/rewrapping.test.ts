@@ -131,6 +131,23 @@ test('CMK-88: growing after a failed rewrap leaves the events with the version t
   }
 });
 
+test('VM-27: a rewrap after a failed growth leaves the events with the size the header has', async (t) => {
+  let ahead = 0;
+  for (let failAt = 1; failAt < callsMax; failAt++) {
+    const host = await hostWithDisk();
+    t.after(() => host.stop());
+    host.faults.arm(failAt, 'once');
+    const [growth] = await Promise.allSettled([host.disks.growDisk({ name: diskName, sizeGib: 2 })]);
+    host.faults.disarm();
+    await host.asSets.rewrapDek(await beginMove(host));
+    if (growth?.status === 'rejected' && (await host.disks.getDisk({ name: diskName })).sizeGib === 2) ahead += 1;
+    await host.disks.growDisk({ name: diskName, sizeGib: 2 });
+    assert.equal((await host.disks.getDisk({ name: diskName })).sizeGib, 2, `fault at call ${failAt}`);
+    assert.deepEqual(await host.content(content.length), content);
+  }
+  assert.ok(ahead > 0);
+});
+
 test('CMK-112, G6: growing an open disk after a failed rewrap puts it under the version its header says, without a pause', async () => {
   let followed = 0;
   for (let failAt = 1; failAt < callsMax; failAt++) {

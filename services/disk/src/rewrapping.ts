@@ -11,6 +11,7 @@ import type { Step } from './cohort.ts';
 import type { Sessions } from './data/sessions.ts';
 import {
   existing as existingDisk,
+  grow,
   noteStandby as noteDiskStandby,
   refuseChanging,
   rewrap as rewrapDisk,
@@ -33,6 +34,7 @@ import {
 import type { SnapshotEvent } from './snapshot/events.ts';
 import type { Turns } from './turns.ts';
 import { currentHeader, replaceHeader, tidyHeader, wrapRefOf } from './volume/headers.ts';
+import { bytesPerGib } from './volume/volume-making.ts';
 import type { Volumes } from './volume/volumes.ts';
 
 /** What moves is found like this, whether disk or snapshot. */
@@ -116,6 +118,8 @@ export const openRewrapping = (parts: {
         const decide = (disk: Disk) => [
           ...rewrapDisk(at, wrap, sequence, accessEpoch)(disk),
           ...noteDiskStandby(at, standbyKeyVersion, sequence)(disk),
+          // The header may have been ahead by a growth: from here on nobody can tell that by its sequence.
+          ...grow(at, header.size / bytesPerGib, sequence)(disk),
         ];
         return { kind: 'disk', now: await transactGuarded(store, disks, name, decide, cause, guard, loaded) };
       },
