@@ -29,6 +29,8 @@ export interface FakeDisk {
   availability: Disk['availability'];
   unavailableReason: LossReason | undefined;
   createdAt: number;
+  /** Of this disk alone: the next one of its name has another. */
+  uniqueId: string;
 }
 
 /** The disk service and the vault behind it, faked: what compute sees of them, with outages on demand. */
@@ -61,6 +63,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
   const lost = new Map<string, LossReason>();
   const calls: string[] = [];
   let epoch = 100;
+  let made = 0;
 
   const find = (name: string): FakeDisk => {
     const disk = disks.get(name);
@@ -68,7 +71,9 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
     throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', `name: ${name} does not exist`, { name });
   };
   const add: FakeDiskService['add'] = (name, { sku = 'PREMIUM_SSD', set = '', keyVersion = '' }) => {
+    made += 1;
     disks.set(name, {
+      uniqueId: String(made),
       sku,
       set,
       keyVersion,
@@ -109,6 +114,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       keyVersion: disk.keyVersion,
       attachEpoch: disk.attachEpoch,
       etag: String(disk.version),
+      uniqueId: disk.uniqueId,
       state: disk.state,
       availability: disk.availability,
       ...(disk.unavailableReason === undefined ? {} : { unavailableReason: disk.unavailableReason }),

@@ -1,4 +1,8 @@
-import { TimedOut } from '../disks.ts';
+import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { Rejection } from '@interlock/event-store';
+import type { CallOptions } from '@interlock/rpc';
+import { type DiskClient, type Patience, TimedOut } from '../disks.ts';
+import type { Work } from '../vm/machine.ts';
 import { deallocated, deleted, guestStopped } from '../vm/progress.ts';
 import { closeAll, detachOne, evenIfRefused } from './closing.ts';
 import { type Busy, causeOf, type ProcessParts, type Step } from './step.ts';
@@ -41,21 +45,60 @@ export const deallocating =
 export const deleting =
   (parts: ProcessParts): Step<Busy> =>
   async (vm, { work, disks: all }, { signal, settled }) => {
-    const { driver, disks, vms, clock, log } = parts;
+    const { driver, vms, clock, log } = parts;
     await driver.stop(vm, { graceMs: parts.guestStopTimeoutMs });
     await settled();
-    const { correlationId } = work;
+    const patience = { signal };
     await Promise.all(
       all.map(async ({ disk, deleteWithVm }) => {
-        await detachOne(parts, vm, disk, work, { signal });
-        if (!deleteWithVm) return;
-        await evenIfRefused(
-          disks.insist((client, options) => client.deleteDisk({ name: disk }, { ...options, correlationId }), {
-            signal,
-          }),
-          (error) => log.warn('disk was not deleted with its machine', { vm, disk, error }),
+        const own = deleteWithVm ? await idOfOwn(parts, vm, disk, work, patience) : undefined;
+        await detachOne(parts, vm, disk, work, patience);
+        if (own === undefined) return;
+        await evenIfRefused(discardOwn(parts, disk, own, work, patience), (error) =>
+          log.warn('disk was not deleted with its machine', { vm, disk, error }),
         );
       }),
     );
     return vms.transact(vm, deleted(clock.now(), work.id), causeOf(work));
   };
+
+/**
+ * The id of a disk that goes with its machine; `undefined` once it is gone. Where it was freed before, and what followed did not come
+ * to its end, its name may be somebody else's by now: then who has it does not tell whose it is, but when it was made does.
+ */
+const idOfOwn = async (
+  { disks }: ProcessParts,
+  vm: string,
+  name: string,
+  work: Work,
+  patience: Patience,
+): Promise<string | undefined> => {
+  const found = await disks.insist((client, options) => lookUp(client, name, options), patience);
+  if (found === undefined) return undefined;
+  const { managedBy, createTime, uniqueId } = found;
+  const isOwn = managedBy === vm || (createTime !== undefined && createTime.getTime() <= work.at);
+  return isOwn ? uniqueId : undefined;
+};
+
+/** Deletes that very disk: a call whose answer was lost is repeated, and another disk may have the name by then. */
+const discardOwn = (
+  { disks }: ProcessParts,
+  name: string,
+  uniqueId: string,
+  { correlationId }: Work,
+  patience: Patience,
+): Promise<void> =>
+  disks.insist(async (client, options) => {
+    const found = await lookUp(client, name, options);
+    if (found?.uniqueId !== uniqueId) return;
+    await client.deleteDisk({ name, etag: found.etag }, { ...options, correlationId });
+  }, patience);
+
+const lookUp = async (client: DiskClient, name: string, options: CallOptions): Promise<Disk | undefined> => {
+  try {
+    return await client.getDisk({ name }, options);
+  } catch (error) {
+    if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+};
