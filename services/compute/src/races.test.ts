@@ -226,7 +226,7 @@ promised(
       const osDisk = `subscriptions/s/resourceGroups/g/disks/${id}-os`;
       const vm = `subscriptions/s/resourceGroups/g/virtualMachines/${id}`;
       disks.before = async (call) => {
-        if (call !== `${late} ${osDisk}`) return;
+        if (call !== `${late} ${osDisk}` || (late === 'createDisk' && disks.disks.has(osDisk))) return;
         void clock.sleep(3_000).then(() => {
           if (late === 'createDisk') disks.add(osDisk, {});
           else diskNamed(osDisk).managedBy = vm;

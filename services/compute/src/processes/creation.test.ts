@@ -7,10 +7,13 @@ import type { Disks } from '../disks.ts';
 import { idleDriver } from '../drivers/idle-driver.ts';
 import { openLosses } from '../losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
+import type { PlannedDisk } from '../vm/machine.ts';
 import { created, creationFailed, undoCreation } from '../vm/progress.ts';
 import { at, disk, lossOf, setOf, version1, vm, wishFor, work } from '../vm/test-machine.ts';
 import { creation } from './creation.ts';
 
+/** What a call without an answer may still do is not waited for. */
+const clock = { ...systemClock, sleep: async () => {} };
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const loss = lossOf('des', 9);
@@ -23,14 +26,14 @@ const opened = { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', p
 const openedDisk = { disk: os.disk, sku: os.sku, set: setOf('des'), keyVersion: version1, accessEpoch: 8 };
 
 /** A creation that has begun, in a process of its own. */
-const beginCreation = async (watched: EventStore, disks: Disks) => {
+const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk = os) => {
   const vms = category(watched, virtualMachines);
-  const begun = { type: 'VmCreationBegun', wish: wishFor([os]), disks: [os], work: work('create', 'c'), at } as const;
+  const begun = { type: 'VmCreationBegun', wish: wishFor([of]), disks: [of], work: work('create', 'c'), at } as const;
   const loaded = await vms.transact(vm, () => [begun], cause);
   const { state } = loaded;
   assert.ok(state.status === 'creating');
   const parts = {
-    ...{ vms, disks, driver: idleDriver(), losses: openLosses(watched), clock: systemClock },
+    ...{ vms, disks, driver: idleDriver(), losses: openLosses(watched), clock },
     random: systemRandom,
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     measureStops: () => {},
@@ -38,7 +41,16 @@ const beginCreation = async (watched: EventStore, disks: Disks) => {
     guestStopTimeoutMs: 0,
   };
   const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
-  return { vms, run: () => creation(parts)(vm, state, context) };
+  return {
+    vms,
+    run: () => creation(parts)(vm, state, context),
+    /** The same in a process that knows no more than what is stored. */
+    async runAnew() {
+      const now = await vms.load(vm);
+      assert.ok(now.state.status === 'creating');
+      return creation(parts)(vm, now.state, { ...context, loaded: now });
+    },
+  };
 };
 
 /** A disk service that writes down what is undone, whose disk is this machine's. */
@@ -128,3 +140,30 @@ test('CMK-110: it is decided that a creation is undone before anything of it is'
   assert.deepEqual(steps, ['VmCreationBegun', 'VmCreationUndoing', detached, 'VmCreationFailed']);
   assert.equal((await vms.load(vm)).state.status, 'abandoned');
 });
+
+for (const owner of ['this machine', 'somebody else'] as const) {
+  test(`CMK-110, G5: after a crash within the undo, a disk that ${owner} made meanwhile is told apart`, async () => {
+    const store = memoryStore({ clock: systemClock, random: systemRandom });
+    const deleted: string[] = [];
+    const client = {
+      async createDisk() {
+        if (owner === 'somebody else') throw new Rejection('ALREADY_EXISTS', 'DISK_ALREADY_EXISTS', 'of another size');
+      },
+      async getDisk() {
+        // Free, and younger than the wish for the machine: that alone does not tell whose it is.
+        return { managedBy: '', provisioningState: 'SUCCEEDED', createTime: new Date(at + 1) };
+      },
+      async detachDisk() {},
+      async deleteDisk({ name }: { readonly name: string }) {
+        deleted.push(name);
+      },
+    };
+    const insist = (call: (client: unknown, options: object) => Promise<unknown>) => call(client, {});
+    const made = { ...os, make: { sku: os.sku, sizeGib: 4, encryptionType: '', set: '' } };
+    const { vms, runAnew } = await beginCreation(store, { insist } as unknown as Disks, made);
+    await vms.transact(vm, undoCreation(at, 'c', failure), cause);
+    await runAnew();
+    assert.deepEqual(deleted, owner === 'this machine' ? [os.disk] : []);
+    assert.equal((await vms.load(vm)).state.status, 'abandoned');
+  });
+}

@@ -4,7 +4,7 @@ import { callDeadlineMs, type Patience } from '../disks.ts';
 import { failureOf } from '../failures.ts';
 import type { Vm } from '../vm/decider.ts';
 import type { OpenedDisk } from '../vm/events.ts';
-import type { KeyLoss, PlannedDisk, Work } from '../vm/machine.ts';
+import type { KeyLoss, PlannedDisk, Wish, Work } from '../vm/machine.ts';
 import { created, creationFailed, undoCreation } from '../vm/progress.ts';
 import { encryptionTypeOf } from '../wire-encryption.ts';
 import { detachOne } from './closing.ts';
@@ -94,11 +94,7 @@ const obtain = async (
   const { correlationId } = work;
   const { disk: name, make, isOs, fate } = planned;
   if (make) {
-    const [, parent = '', diskId = ''] = /^(.*)\/disks\/([^/]+)$/.exec(name) ?? [];
-    const { sku, sizeGib, set } = make;
-    const type = encryptionTypeOf(make.encryptionType);
-    const encryption = type === undefined ? {} : { encryption: { type, diskEncryptionSet: set } };
-    const request = { parent, diskId, location: wish.location, sku, sizeGib, ...encryption };
+    const request = makingOf(name, make, wish);
     fate.make = 'unsure';
     try {
       await disks.insist((client, options) => client.createDisk(request, { ...options, correlationId }), patience);
@@ -119,6 +115,15 @@ const obtain = async (
   }
 };
 
+/** The request that makes a disk. The same one again makes nothing: it is answered with that disk, or refused where it is another. */
+const makingOf = (name: string, make: NonNullable<PlannedDisk['make']>, { location }: Wish) => {
+  const [, parent = '', diskId = ''] = /^(.*)\/disks\/([^/]+)$/.exec(name) ?? [];
+  const { sku, sizeGib, set } = make;
+  const type = encryptionTypeOf(make.encryptionType);
+  const encryption = type === undefined ? {} : { encryption: { type, diskEncryptionSet: set } };
+  return { parent, diskId, location, sku, sizeGib, ...encryption };
+};
+
 /**
  * Frees the disks and deletes those made for this machine; what somebody else made meanwhile is left alone. Whose a disk
  * is can be told once it is made, and a try to make it that ran out of time may still be under way: that is waited for.
@@ -126,7 +131,7 @@ const obtain = async (
 const undo = async (
   parts: ProcessParts,
   vm: string,
-  { disks, work }: Creating,
+  { disks, work, wish }: Creating,
   fateOf: (disk: string) => Fate,
   patience: Patience,
 ): Promise<void> => {
@@ -143,14 +148,37 @@ const undo = async (
       }
       if (!found) return;
       await detachOne(parts, vm, disk, work, patience, work.id);
-      if (make && isOurs(found, vm, work, fate)) await discard(parts, disk, work, patience);
+      if (make === undefined) return;
+      const isOurs =
+        found.managedBy === vm ||
+        (found.managedBy === '' &&
+          (fate.make === 'made' || (await isAsWished(parts, disk, make, wish, work, patience))));
+      if (isOurs) await discard(parts, disk, work, patience);
     }),
   );
 };
 
-/** A disk that this run was told it made is ours by that; of another one only its age tells. */
-const isOurs = ({ managedBy, createTime }: Disk, vm: string, work: Work, { make }: Fate): boolean =>
-  managedBy === vm || (managedBy === '' && (make === 'made' || (createTime?.getTime() ?? 0) >= work.at));
+/**
+ * Whether a disk is the one that was to be made, where this run was not told so: asked for again it is there, and somebody else's
+ * is in the way. Neither its age nor its state would tell the two apart.
+ */
+const isAsWished = async (
+  { disks }: ProcessParts,
+  name: string,
+  make: NonNullable<PlannedDisk['make']>,
+  wish: Wish,
+  { correlationId }: Work,
+  patience: Patience,
+): Promise<boolean> => {
+  try {
+    const request = makingOf(name, make, wish);
+    await disks.insist((client, options) => client.createDisk(request, { ...options, correlationId }), patience);
+    return true;
+  } catch (error) {
+    if (error instanceof Rejection) return false;
+    throw error;
+  }
+};
 
 /** The disk once nobody is making it any more; `undefined` when there is none. */
 const findMade = async ({ disks }: ProcessParts, name: string, patience: Patience): Promise<Disk | undefined> => {
