@@ -83,8 +83,8 @@ const handOver = async (
   if (failure) throw failure.error;
   const [guestDisk] = guestDisks;
   if (!guestDisk) throw new Error('a disk was either opened or not');
-  const { state } = await parts.vms.transact(vm, disksOpened(parts.clock.now(), work.id, opened), causeOf(work));
-  if (!isStillAt(state, work) || (await stopIfLossMissed(parts, vm, outcome))) return false;
+  const now = await parts.vms.transact(vm, disksOpened(parts.clock.now(), work.id, opened), causeOf(work));
+  if (!isStillAt(now.state, work) || (await stopIfLossMissed(parts, now, outcome))) return false;
   if (patience.signal.aborted) throw new Interrupted('stopped before the guest got the disk');
   await orInterrupted(parts.driver.attach(vm, guestDisk), patience.signal);
   return true;

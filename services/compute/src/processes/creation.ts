@@ -3,6 +3,7 @@ import { type Loaded, Rejection } from '@interlock/event-store';
 import { callDeadlineMs, type Patience } from '../disks.ts';
 import { failureOf } from '../failures.ts';
 import type { Vm } from '../vm/decider.ts';
+import { asKnownBy } from '../vm/disk-state.ts';
 import type { OpenedDisk } from '../vm/events.ts';
 import type { KeyLoss, PlannedDisk, Wish, Work } from '../vm/machine.ts';
 import { created, creationFailed, undoCreation } from '../vm/progress.ts';
@@ -55,13 +56,14 @@ export const creation =
     const worst = worstOf(failures);
     if (worst) return fail(worst.error, worst.loss);
     // Not acknowledged yet, so a loss in between makes it fail as a whole (G2).
-    const missed = await losses.missedBy(opened, heardBefore);
+    let missed = await losses.missedBy(opened, heardBefore);
+    if (missed) missed = await losses.missedBy(asKnownBy((await vms.load(vm)).state, opened), heardBefore);
     if (missed) {
       const { cause: _cause, isOver: _over, ...loss } = missed;
       return fail(undefined, { ...loss, disk: firstUnder(opened, loss.set, loss.keyVersion) });
     }
     const after = await undoUnlessMade(await vms.transact(vm, created(clock.now(), work.id, opened), cause));
-    return isStillAt(after.state, work) && (await stopIfLossMissed(parts, vm, outcome)) ? undefined : after;
+    return isStillAt(after.state, work) && (await stopIfLossMissed(parts, after, outcome)) ? undefined : after;
   };
 
 /** Whether what was being made became a machine, be it that it is gone again. */

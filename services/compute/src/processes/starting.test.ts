@@ -1,22 +1,27 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
-import { category, type EventStore, memoryStore } from '@interlock/event-store';
+import { type Category, category, type EventStore, memoryStore } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import type { Disks } from '../disks.ts';
 import type { Driver } from '../driver.ts';
 import { idleDriver } from '../drivers/idle-driver.ts';
 import { openLosses } from '../losses.ts';
-import { virtualMachines } from '../vm/decider.ts';
-import { at, disk, lossOf, setOf, stopped, version1, vm, work } from '../vm/test-machine.ts';
+import { type Vm, virtualMachines } from '../vm/decider.ts';
+import type { VmEvent } from '../vm/events.ts';
+import { diskKeyChanged } from '../vm/progress.ts';
+import { at, disk, lossOf, setOf, stopped, version1, version2, vm, work } from '../vm/test-machine.ts';
 import { starting } from './starting.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const loss = lossOf('des', 9);
 
-/** Starts a machine whose disk is unwrapped at epoch 8. @param meanwhile what happens before the answer is there */
-const start = async (driver: Driver, meanwhile: (losses: ReturnType<typeof openLosses>) => Promise<void>) => {
+/** What happens before the answer is there. */
+type Meanwhile = (losses: ReturnType<typeof openLosses>, vms: Category<Vm, VmEvent>) => Promise<void>;
+
+/** Starts a machine whose disk is unwrapped at epoch 8. */
+const start = async (driver: Driver, meanwhile: Meanwhile) => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const commits: (readonly string[])[] = [];
   const watched: EventStore = {
@@ -34,7 +39,7 @@ const start = async (driver: Driver, meanwhile: (losses: ReturnType<typeof openL
   assert.ok(state.status === 'active' && state.work);
   const disks: Partial<Disks> = {
     async open() {
-      await meanwhile(losses);
+      await meanwhile(losses, vms);
       const keyOf = { diskEncryptionSet: setOf('des'), keyVersion: version1, accessEpoch: 8 };
       return { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', principal: '' } as OpenDiskResponse;
     },
@@ -77,4 +82,26 @@ test('G2: a loss stored while the disks were being opened is seen by whoever sto
     assert.equal(known, undefined);
     assert.equal(after.state.status === 'active' && after.state.stopReason?.accessEpoch, loss.accessEpoch);
   }
+});
+
+/** Its disk comes under another version behind the open whose answer is waited for, and a version is lost behind that. */
+const moved =
+  (keyVersion: string): Meanwhile =>
+  async (losses, vms) => {
+    const changed = { disk: os.disk, set: setOf('des'), keyVersion: version2, diskVersion: 2 };
+    await vms.transact(vm, diskKeyChanged(at, changed), cause);
+    await losses.remember({ ...loss, keyVersion }, cause);
+  };
+
+test('G3, CMK-112: a version that a disk has left while its open was waited for stops nothing when it is lost', async () => {
+  for (const driver of [withGuests, idleDriver()]) {
+    assert.equal((await start(driver, moved(version1))).power, 'running');
+  }
+});
+
+test('G2, CMK-112: the version that a disk came under while its open was waited for stops the machine when it is lost', async () => {
+  const { after, power } = await start(withGuests, moved(version2));
+  assert.equal(power, 'stopping');
+  assert.equal(after.state.status === 'active' && after.state.stopReason?.keyVersion, version2);
+  assert.equal((await start(idleDriver(), moved(version2))).power, 'stopped');
 });

@@ -41,7 +41,7 @@ export const starting =
     const report = driver.hasGuests ? disksOpened : runsWithoutGuest;
     const withDisks = await vms.transact(vm, report(clock.now(), work.id, opened), cause, { known: loaded });
     const isOn = driver.hasGuests ? isStillAt(withDisks.state, work) : withDisks.events.length > 0;
-    if (!isOn || (await stopIfLossMissed(parts, vm, outcome))) return undefined;
+    if (!isOn || (await stopIfLossMissed(parts, withDisks, outcome))) return undefined;
     if (!driver.hasGuests) return withDisks;
     if (signal.aborted) throw new Interrupted('stopped before the guest was started');
     try {

@@ -6,6 +6,7 @@ import { keyStopWork } from '../key-stops.ts';
 import type { Losses } from '../losses.ts';
 import type { StopMeter } from '../stop-metrics.ts';
 import type { Machine, Vm } from '../vm/decider.ts';
+import { asKnownBy } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { stopForKeyLoss } from '../vm/key-loss.ts';
 import type { Work } from '../vm/machine.ts';
@@ -57,19 +58,24 @@ export const causeOf = ({ correlationId, causationId, caller, traceparent }: Wor
 export const isStillAt = (vm: Vm, work: Work): boolean =>
   (vm.status === 'active' || vm.status === 'creating') && vm.work?.id === work.id;
 
-/** Stops a machine that has just opened disks under a key that was lost since they were unwrapped. @returns whether it did */
+/**
+ * Stops a machine that has just opened disks under a key that was lost since they were unwrapped.
+ * @param machine as it is with these disks open
+ * @returns whether it did
+ */
 export const stopIfLossMissed = async (
   parts: ProcessParts,
-  vm: string,
-  { opened, heardBefore }: Pick<OpenOutcome, 'opened' | 'heardBefore'>,
+  machine: Loaded<Vm>,
+  outcome: Pick<OpenOutcome, 'opened' | 'heardBefore'>,
 ): Promise<boolean> => {
   const { vms, losses, clock, random, driver } = parts;
-  const known = await losses.missedBy(opened, heardBefore);
+  const opened = asKnownBy(machine.state, outcome.opened);
+  const known = await losses.missedBy(opened, outcome.heardBefore);
   if (!known) return false;
   const { cause, isOver: _over, ...loss } = known;
   const isUnder = ({ disk }: { readonly disk: string }): boolean =>
     opened.some((one) => one.disk === disk && one.set === loss.set && one.keyVersion === loss.keyVersion);
   const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests, isUnder };
-  await vms.transact(vm, stopForKeyLoss(terms), cause);
+  await vms.transact(machine.id, stopForKeyLoss(terms), cause);
   return true;
 };

@@ -1,3 +1,4 @@
+import type { Vm } from './decider.ts';
 import type { OpenedDisk } from './events.ts';
 import type { PlannedDisk, VmDisk } from './machine.ts';
 
@@ -34,6 +35,15 @@ export const underKey = <Known extends KeySeen>(disk: Known, seen: KeySeen): Kno
   if (disk.disk !== seen.disk || isOldNews(disk, seen)) return disk;
   const { set, keyVersion, diskVersion } = seen;
   return { ...disk, set, keyVersion, ...(diskVersion === undefined ? {} : { diskVersion }) };
+};
+
+/** Opened disks under the keys their machine knows of by now: while others were waited for, one may have come under another key. */
+export const asKnownBy = (vm: Vm, opened: readonly OpenedDisk[]): readonly OpenedDisk[] => {
+  const known: readonly KeySeen[] = vm.status === 'active' || vm.status === 'creating' ? vm.disks : [];
+  return opened.map((one) => {
+    const seen = known.find(({ disk }) => disk === one.disk);
+    return seen !== undefined && isOldNews(seen, one) ? underKey(one, seen) : one;
+  });
 };
 
 /** Whether what was seen of a disk is older than what is known of it. */
