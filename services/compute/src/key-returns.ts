@@ -8,6 +8,7 @@ import type { Machine, Vm } from './vm/decider.ts';
 import { underKey } from './vm/disk-state.ts';
 import type { VmEvent } from './vm/events.ts';
 import { diskKeyReplaced, isHeldByKey, type KeyOfSet, keyAccessReturned, type Restart } from './vm/key-return.ts';
+import type { VmDisk } from './vm/machine.ts';
 import type { DiskKey } from './vm/progress.ts';
 
 /**
@@ -106,7 +107,7 @@ export const keyReturns = (parts: {
         disk.set !== '' && !(disk.set === key.set && disk.keyVersion === key.keyVersion);
       const way: WayBack = {
         set: key.set,
-        others: ({ disks }) => disks.filter(isOther),
+        others: (machine) => toBeOpened(machine).filter(isOther),
         decide: (at, restart) => keyAccessReturned(at, key, restart),
       };
       const contended: Rejection[] = [];
@@ -121,7 +122,10 @@ export const keyReturns = (parts: {
       // The key it is under now may be lost by now as well.
       const way: WayBack = {
         set: changed.set,
-        others: ({ disks }) => disks.map((disk) => underKey(disk, changed)).filter(({ set }) => set !== ''),
+        others: (machine) =>
+          toBeOpened(machine)
+            .map((disk) => underKey(disk, changed))
+            .filter(({ set }) => set !== ''),
         decide: (at, restart) => diskKeyReplaced(at, changed, restart),
       };
       // One machine has a disk; others may just be finding out that they cannot.
@@ -133,6 +137,9 @@ export const keyReturns = (parts: {
 
 const contendedOf = (rejected: readonly { readonly rejection: Rejection }[]): readonly Rejection[] =>
   rejected.map(({ rejection }) => rejection).filter(({ reason }) => reason === 'CONTENTION');
+
+/** The disks that a start needs: what a stop has left half attached or half detached is freed beside it. */
+const toBeOpened = ({ disks }: Machine): readonly VmDisk[] => disks.filter(({ phase }) => phase === 'attached');
 
 /** Most machines of a fleet are only shown that their key is back: there is nothing to be done with them. */
 const hasWork = ({ state }: Pick<Loaded<Vm>, 'state'>): boolean =>

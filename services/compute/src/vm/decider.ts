@@ -154,10 +154,18 @@ const afterDetaching = ({ detached = [] }: Machine, ...disks: readonly string[])
   detached: [...detached.filter((one) => !disks.includes(one)), ...disks].slice(-detachedMax),
 });
 const nothingNew: Pick<Machine, 'detached'> = {};
-/** The same of disks whose detaching a stop put an end to: closing them detaches them as well. */
-const afterFreeing = (machine: Machine): Pick<Machine, 'detached'> => {
-  const freed = machine.disks.filter(({ phase }) => phase === 'detaching');
-  return freed.length === 0 ? nothingNew : afterDetaching(machine, ...freed.map(({ disk }) => disk));
+/**
+ * The same of disks whose detaching a stop put an end to: closing them detaches them as well. Neither these nor what was half attached
+ * is in the way of a start any more.
+ */
+const afterFreeing = (machine: Machine): Partial<Pick<Machine, 'detached' | 'blocked'>> => {
+  const freed = machine.disks.filter(({ phase }) => phase !== 'attached');
+  if (freed.length === 0) return nothingNew;
+  const detached = freed.filter(({ phase }) => phase === 'detaching').map(({ disk }) => disk);
+  return {
+    ...(detached.length === 0 ? nothingNew : afterDetaching(machine, ...detached)),
+    blocked: machine.blocked.filter((loss) => !freed.some(({ disk }) => disk === loss.disk)),
+  };
 };
 /** The same once a disk is asked for again. */
 const afterAttaching = ({ detached }: Machine, disk: string): Pick<Machine, 'detached'> =>

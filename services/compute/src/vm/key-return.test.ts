@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
-import { stopForKeyLoss } from './key-loss.ts';
+import { applyKeyLoss, stopForKeyLoss } from './key-loss.ts';
 import { diskKeyReplaced, keyAccessReturned } from './key-return.ts';
-import { deallocate, powerOff, start } from './operations.ts';
-import { deallocated, guestStopped, startFailed } from './progress.ts';
-import { ask, at, disk, fold, running, setOf, version1, version2, work } from './test-machine.ts';
+import { attach, deallocate, powerOff, start } from './operations.ts';
+import { deallocated, disksClosed, disksOpened, guestStopped, startFailed } from './progress.ts';
+import { ask, at, disk, fold, openedAt, running, setOf, version1, version2, work } from './test-machine.ts';
 
 const os = disk('os', 0, 'PREMIUM_SSD');
 const data = disk('data', 1, 'PREMIUM_SSD', 'des');
@@ -128,4 +128,40 @@ test('CMK-121, autoRestart: a disk that moves while the machine is still stoppin
   assert.deepEqual(typesOf(guestStopped(at, 'k')(fold(owing))), ['VmStopped']);
   const late = then(owing, diskKeyReplaced(at, underNew(data), restart));
   assert.deepEqual(typesOf(guestStopped(at, 'k')(fold(late))), ['VmStopped', 'VmStarting']);
+});
+
+const extra = disk('extra', 4, 'PREMIUM_SSD', 'elsewhere');
+const loseOther = stopForKeyLoss({
+  loss: { reason: 'KEY_DELETED', ...otherKey, since: at, traceId: '', accessEpoch: 7 },
+  work: work('keyStop', 'k'),
+  isInstant: false,
+});
+/** Stopped by the loss of a disk that was just being attached, while the key of its own disk is lost as well. */
+const cutOff = then(
+  running([os, data]),
+  attach(ask('a'), extra, 64),
+  disksOpened(at, 'a', openedAt(5, [extra])),
+  loseOther,
+  guestStopped(at, 'k'),
+  applyKeyLoss({
+    loss: { reason: 'KEY_DISABLED', ...key, since: at, traceId: '', accessEpoch: 8 },
+    work: work('keyStop', 'k2'),
+    isInstant: false,
+  }),
+);
+
+test('G10: what a stop has left half attached is in nobody’s way once it is freed', () => {
+  const freed = fold(then(cutOff, disksClosed(at)));
+  assert.ok(freed.status === 'active');
+  assert.deepEqual(
+    freed.blocked.map(({ disk: name }) => name),
+    [data.disk],
+  );
+});
+
+test('autoRestart: what a stop has left half attached keeps no machine from starting again', () => {
+  for (const history of [cutOff, then(cutOff, disksClosed(at))]) {
+    assert.equal(powerAfter(then(history, keyAccessReturned(at, key, restart))), 'starting');
+    assert.equal(powerAfter(then(history, diskKeyReplaced(at, underNew(data), restart))), 'starting');
+  }
 });

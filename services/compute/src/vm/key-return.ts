@@ -29,7 +29,7 @@ export const keyAccessReturned =
     const isOwed = vm.owesStart === true && vm.disks.some(isKey);
     const returned = { type: 'KeyAccessReturned', set: key.set, keyVersion: key.keyVersion, at } as const;
     if (restart === undefined || !isHeldByKey(vm) || !(isBlocked || isOwed)) return isBlocked ? [returned] : [];
-    if (!restart.isClear || !vm.blocked.every(isKey)) return isBlocked ? [{ ...returned, owesStart: true }] : [];
+    if (!restart.isClear || !inTheWay(vm).every(isKey)) return isBlocked ? [{ ...returned, owesStart: true }] : [];
     if (vm.power === 'stopping') return [{ ...returned, startsAgain: restart.work }];
     return [...(isBlocked ? [returned] : []), { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
   };
@@ -47,7 +47,7 @@ export const diskKeyReplaced =
     // Owing without any news: what was to start it was decided before and did not get further.
     const isOwed = vm.owesStart === true && vm.disks.some(({ disk }) => disk === changed.disk);
     if (!(isFreed || isOwed)) return moved;
-    const isClear = restart.isClear && vm.blocked.every(({ disk }) => disk === changed.disk);
+    const isClear = restart.isClear && inTheWay(vm).every(({ disk }) => disk === changed.disk);
     if (!isClear) return moved.map((one) => ({ ...one, owesStart: true }));
     if (vm.power === 'stopping') {
       const { set, keyVersion } = changed;
@@ -56,6 +56,10 @@ export const diskKeyReplaced =
     }
     return [...moved, { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
   };
+
+/** What a start of the machine would fail for: of what a stop has left half attached or half detached none is opened. */
+const inTheWay = ({ blocked, disks }: Machine): Machine['blocked'] =>
+  blocked.filter((loss) => disks.some(({ disk, phase }) => disk === loss.disk && phase === 'attached'));
 
 /** Off, or on its way there, only because of a lost key. */
 export const isHeldByKey = ({ power, work, stopReason, isKeptOff, startsAgain, disks }: Machine): boolean =>
