@@ -1,4 +1,4 @@
-import { type Category, type Loaded, Rejection } from '@interlock/event-store';
+import { type Category, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { Closings } from './closings.ts';
 import { type Disks, limiter, TimedOut } from './disks.ts';
@@ -65,6 +65,16 @@ export const sweeper = (parts: {
     if (events.length > 0) engine.kick([vm]);
   };
 
+  /** The same as one of many: what is wrong with one guest keeps the sweep from nothing else. */
+  const lookIn = async (vm: string, machine: Machine): Promise<void> => {
+    try {
+      await endedInside(vm, machine);
+    } catch (error) {
+      if (error instanceof StoreUnavailable) throw error;
+      log.warn('whether the guest of a machine has ended could not be told', { vm, error });
+    }
+  };
+
   /** Resumes what stands still among these machines, and notes what has to be asked about the others. */
   const lookAt = async (machines: readonly Loaded<Vm>[], { sets, outages }: Questions): Promise<void> => {
     const unfinished: string[] = [];
@@ -79,7 +89,7 @@ export const sweeper = (parts: {
       for (const loss of state.blocked) if (isOutage(loss.reason)) outages.set(`${loss.set} ${loss.keyVersion}`, loss);
       if (state.work?.kind === 'delete' || (state.power !== 'running' && state.power !== 'starting')) continue;
       for (const { set } of state.disks) if (set !== '') sets.add(set);
-      if (driver.hasGuests && state.power === 'running') running.push(turns(() => endedInside(id, state)));
+      if (driver.hasGuests && state.power === 'running') running.push(turns(() => lookIn(id, state)));
     }
     engine.kick(unfinished);
     await Promise.all(running);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -194,6 +194,12 @@ test('what a guest ended with is told apart: itself, or the host it ran on', { t
   assert.equal(await second.endOf(vm), 'GUEST_ENDED');
   // The process without which guests end is another one now.
   assert.equal(await driver({ parentPid: process.ppid }).endOf(vm), 'HOST_RESTARTED');
+  writeFileSync(join(home(), 'guest.json'), '');
+  assert.equal(
+    await second.endOf(vm),
+    'HOST_RESTARTED',
+    'a host that lost its power leaves a file without its content',
+  );
   await second.stop(vm, { graceMs: 0 });
   assert.equal(await second.endOf(vm), 'HOST_RESTARTED', 'nothing of it is left');
 });

@@ -206,8 +206,9 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
       try {
         return readGuestFile(join(folderOf(vm), guestFiles.plan)).host === host ? 'GUEST_ENDED' : 'HOST_RESTARTED';
       } catch (error) {
-        // What described the guest is gone as well: with the storage of the host.
-        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 'HOST_RESTARTED';
+        // What described the guest is gone as well, with the storage of the host, or cut off: it was put in place whole.
+        const isGone = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+        if (isGone || error instanceof SyntaxError) return 'HOST_RESTARTED';
         throw error;
       }
     },
