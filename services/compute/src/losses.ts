@@ -88,6 +88,13 @@ export const openLosses = (store: EventStore): Losses => {
   const ofSet = (set: string) => under(rows, prefixOf(set));
   const ofVersion = (set: string, keyVersion: string) => Array.fromAsync(under(rows, keyOf(set, keyVersion)));
 
+  /** A row that was about to be stored when the word of the return was does not say that it is over: the number does. */
+  const asTheyStand: Losses['of'] = async (set, keyVersion) => {
+    const found = await ofVersion(set, keyVersion);
+    const overTo = (await returns.get(keyOf(set, keyVersion)))?.accessEpoch ?? -1;
+    return found.map(({ row }) => ({ ...row, isOver: row.isOver || row.accessEpoch <= overTo }));
+  };
+
   const isOver: Losses['isOver'] = async ({ set, keyVersion, accessEpoch }) =>
     accessEpoch <= ((await returns.get(keyOf(set, keyVersion)))?.accessEpoch ?? -1);
 
@@ -107,10 +114,10 @@ export const openLosses = (store: EventStore): Losses => {
       const news = await heard(loss, cause);
       if (news.length > 0) await store.commit({ rows: news }, cause);
     },
-    of: async (set, keyVersion) => (await ofVersion(set, keyVersion)).map(({ row }) => row),
+    of: asTheyStand,
     async anyLost(keys) {
       for (const { set, keyVersion } of keys) {
-        if ((await ofVersion(set, keyVersion)).some(({ row }) => !row.isOver)) return true;
+        if ((await asTheyStand(set, keyVersion)).some(({ isOver }) => !isOver)) return true;
       }
       return false;
     },
