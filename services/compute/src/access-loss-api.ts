@@ -43,7 +43,9 @@ export const accessLossApi = (parts: {
     if (isNumbered(loss)) {
       const stoppingCount = await parts.stops.stopFor({ loss, isPartial: true }, cause, signal);
       // The word that the key is back may have overtaken the report: what it stopped is carried back now, or never.
-      if (await parts.losses.isOver(loss)) await parts.returns.returned({ set, keyVersion }, cause);
+      if (await parts.losses.isOver(loss)) {
+        await parts.returns.returned({ set, keyVersion, ends: accessEpoch }, cause);
+      }
       return { stoppingCount };
     }
     const patience = { signal, untilMs: parts.clock.now() + confirmMs };

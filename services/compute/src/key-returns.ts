@@ -7,7 +7,14 @@ import { throughSet } from './set-pass.ts';
 import type { Machine, Vm } from './vm/decider.ts';
 import { underKey } from './vm/disk-state.ts';
 import type { VmEvent } from './vm/events.ts';
-import { diskKeyReplaced, isHeldByKey, type KeyOfSet, keyAccessReturned, type Restart } from './vm/key-return.ts';
+import {
+  diskKeyReplaced,
+  isHeldByKey,
+  type KeyOfSet,
+  keyAccessReturned,
+  type Restart,
+  type ReturnedKey,
+} from './vm/key-return.ts';
 import type { VmDisk } from './vm/machine.ts';
 import type { DiskKey } from './vm/progress.ts';
 
@@ -17,7 +24,7 @@ import type { DiskKey } from './vm/progress.ts';
  */
 export interface KeyReturns {
   /** Shows a version of a set as usable again, page by page, and starts again what its owner wants started. */
-  returned(key: KeyOfSet, cause: Cause): Promise<void>;
+  returned(key: ReturnedKey, cause: Cause): Promise<void>;
   /** Shows a disk under the key it is under now, and starts its machine again if its owner wants that. */
   moved(changed: DiskKey, cause: Cause): Promise<void>;
 }

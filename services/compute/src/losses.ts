@@ -1,7 +1,8 @@
 import { type Cause, type EventStore, pagesOf, type RowChange, type Table, table } from '@interlock/event-store';
 import { isStoppedByLoss } from './vm/decider.ts';
 import type { OpenedDisk } from './vm/events.ts';
-import { FINAL_EPOCH, isOlder, type SetLoss } from './vm/key-loss.ts';
+import { isOlder, type SetLoss } from './vm/key-loss.ts';
+import { FINAL_EPOCH } from './vm/loss-words.ts';
 
 /** A loss with what began it, so that a stop that comes later still names its cause. */
 export interface KnownLoss extends SetLoss {

@@ -296,3 +296,59 @@ promised(
     await patient;
   },
 );
+
+promised(
+  'G10, CMK-120: the word that an earlier loss is over does not hide the one that stopped the machine',
+  async () => {
+    const set = fleet.newSet();
+    const keyVersion = keyVersionOf(set);
+    const value = { set, keyExpiry: 'STOP', autoRestart: true, standbyKeyVersion: '', generation: 1 } as const;
+    await world.tellOfSet({ $case: 'setOptionsChanged', value });
+    const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
+    // Taken, given back and taken again, of which only the host tells in time.
+    disks.lose(set, keyVersion);
+    const returnedAt = disks.restore(set, keyVersion);
+    const lostAt = disks.lose(set, keyVersion);
+    assert.deepEqual(await fleet.report(set, 'KEY_DISABLED', lostAt), { stoppingCount: 1 });
+    await fleet.settled(name, 'STOPPED');
+    await world.tellOfSet({ $case: 'keyAccessRestored', value: { set, keyVersion, accessEpoch: returnedAt } });
+    await clock.sleep(5_000);
+    assert.equal((await fleet.get(name)).provisioningState, 'SUCCEEDED', 'nothing was tried that had to fail');
+    const { disks: views } = await world.compute.getInstanceView({ name });
+    const view = views.find((one) => one.name === own[0]);
+    assert.equal(view?.statuses[0]?.code, 'ProvisioningState/failed/KeyVaultKeyNotEnabled');
+    await fleet.restore(set);
+    await fleet.settled(name, 'RUNNING');
+  },
+);
+
+promised('G10: that a vault answers again says nothing of what it decides meanwhile', async () => {
+  const set = fleet.newSet();
+  const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
+  const [disk = ''] = own;
+  cutOff(set);
+  await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+  await fleet.settled(name, 'STOPPED');
+  backAgain(set);
+  // The sweep has seen that the disk can be used, and the key is lost before it says so.
+  const seen = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  disks.beforeAnswer = async (call) => {
+    if (call !== `getDisk ${disk}`) return;
+    seen.resolve();
+    await held.promise;
+  };
+  await seen.promise;
+  await fleet.lose(set);
+  await clock.sleep(100);
+  assert.equal((await fleet.get(name)).stopReason?.reason, 'KEY_DISABLED');
+  disks.beforeAnswer = undefined;
+  held.resolve();
+  await clock.sleep(5_000);
+  const { disks: views } = await world.compute.getInstanceView({ name });
+  assert.equal(
+    views.find((one) => one.name === disk)?.statuses[0]?.code,
+    'ProvisioningState/failed/KeyVaultKeyNotEnabled',
+  );
+  await fleet.restore(set);
+});

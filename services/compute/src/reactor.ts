@@ -47,7 +47,7 @@ export const setReactor = (parts: {
       };
       await stops.stopFor({ loss, isPartial }, cause, signal);
       // Of two replicas one may still be at a loss when the other has heard of its end: what it noted is carried back now, or never.
-      if (await losses.isOver(loss)) await returns.returned({ set, keyVersion }, cause);
+      if (await losses.isOver(loss)) await returns.returned({ set, keyVersion, ends: accessEpoch }, cause);
       return NO_EFFECT;
     },
     async KeyAccessRestored(fact, { cause }) {
@@ -57,7 +57,7 @@ export const setReactor = (parts: {
       // Stored before machines are looked for: of two keys of a machine that return at once, one sees the other.
       const rows = await losses.returned(set, keyVersion, accessEpoch);
       if (rows.length > 0) await store.commit({ rows }, cause);
-      await returns.returned({ set, keyVersion }, cause);
+      await returns.returned({ set, keyVersion, ends: accessEpoch }, cause);
       return NO_EFFECT;
     },
     async SetOptionsChanged(fact) {

@@ -117,7 +117,7 @@ export const sweeper = (parts: {
       const reason = reasonOf(found);
       if (reason !== undefined && isOutage(reason)) return;
       const since = found.unavailableSince?.getTime() ?? clock.now();
-      if (reason === undefined) await returns.returned({ set, keyVersion }, ownCause());
+      if (reason === undefined) await returns.returned({ set, keyVersion, ends: 'outages' }, ownCause());
       else await stops.explain({ reason, set, keyVersion, since, traceId: '', accessEpoch: 0 }, ownCause());
     } catch (error) {
       if (!(error instanceof Rejection && error.code === 'NOT_FOUND')) throw error;

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { VmEvent } from './events.ts';
 import { instanceViewOf } from './instance-view.ts';
-import { applyKeyLoss, FINAL_EPOCH, isNumbered, type LossTerms, stopForKeyLoss, stopForLostDisks } from './key-loss.ts';
+import { applyKeyLoss, isNumbered, type LossTerms, stopForKeyLoss, stopForLostDisks } from './key-loss.ts';
 import { keyAccessReturned } from './key-return.ts';
+import { FINAL_EPOCH } from './loss-words.ts';
 import { attach, detach, powerOff, remove, restart, start } from './operations.ts';
 import { guestStopped } from './progress.ts';
 import {

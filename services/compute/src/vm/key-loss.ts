@@ -2,7 +2,7 @@ import type { Instant } from '@interlock/runtime';
 import { isPinned, isStoppedByLoss, type Machine, type Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { isHeldByKey } from './key-return.ts';
-import { isOutage, lossMessage, statusOf } from './loss-words.ts';
+import { FINAL_EPOCH, isOutage, lossMessage, statusOf } from './loss-words.ts';
 import type { Failure, KeyLoss, VmDisk, Work } from './machine.ts';
 
 /** A set that cannot use a key version any more, as committed by the one who knows. */
@@ -169,9 +169,6 @@ export const isOlder = (
   const isOfOther = loss.principal !== undefined && principal !== undefined && loss.principal !== principal;
   return !isOfOther && accessEpoch < loss.accessEpoch;
 };
-
-/** The number of a loss that no vault decided: whoever lost its identity lost every key, whatever the vault's count. */
-export const FINAL_EPOCH = Number.MAX_SAFE_INTEGER;
 
 /**
  * Whether unwraps can be compared with a loss: it is an event of the vault. An outage is none, and the end of an identity

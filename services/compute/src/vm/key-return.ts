@@ -1,11 +1,21 @@
 import type { Instant } from '@interlock/runtime';
 import type { Machine, Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
-import type { VmDisk, Work } from './machine.ts';
+import { FINAL_EPOCH, isOutage } from './loss-words.ts';
+import type { KeyLoss, VmDisk, Work } from './machine.ts';
 import { type DiskKey, diskKeyChanged } from './progress.ts';
 
 /** A key version of a set. */
 export type KeyOfSet = Pick<VmDisk, 'set' | 'keyVersion'>;
+
+/** A key version that can be used again. */
+export interface ReturnedKey extends KeyOfSet {
+  /**
+   * Which losses of it are over: those up to a number, or only outages, where all that is known is that the vault answers again.
+   * Absent: all of them.
+   */
+  readonly ends?: number | 'outages';
+}
 
 /** The start of a machine by the platform. */
 export interface Restart {
@@ -18,13 +28,15 @@ export interface Restart {
  * A key can be used again: what it blocked is not blocked any more. Nothing starts by itself (CMK-125), unless `restart`
  * says that the owner of the set wants it: then a machine that a lost key stopped starts again, once for that return, when
  * no other key is in its way and its user has not asked for it to be off since. One that is still stopping starts once it
- * is off; one with another key lost owes its start to that key's return.
+ * is off; one with another key lost owes its start to that key's return. Of a machine that says more of the key than what is over by
+ * that, it is heard too late.
  */
 export const keyAccessReturned =
-  (at: Instant, key: KeyOfSet, restart?: Restart) =>
+  (at: Instant, key: ReturnedKey, restart?: Restart) =>
   (vm: Vm): readonly VmEvent[] => {
     if (vm.status !== 'active') return [];
     const isKey = ({ set, keyVersion }: KeyOfSet): boolean => set === key.set && keyVersion === key.keyVersion;
+    if (vm.blocked.some((loss) => isKey(loss) && !isEnded(loss, key.ends))) return [];
     const isBlocked = vm.blocked.some(isKey);
     const isOwed = vm.owesStart === true && vm.disks.some(isKey);
     const returned = { type: 'KeyAccessReturned', set: key.set, keyVersion: key.keyVersion, at } as const;
@@ -56,6 +68,12 @@ export const diskKeyReplaced =
     }
     return [...moved, { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
   };
+
+/** An end of an identity is over with any return: it stands above every number. */
+const isEnded = ({ reason, accessEpoch }: KeyLoss, ends: ReturnedKey['ends']): boolean => {
+  if (ends === undefined) return true;
+  return ends === 'outages' ? isOutage(reason) : accessEpoch <= ends || accessEpoch === FINAL_EPOCH;
+};
 
 /** What a start of the machine would fail for: of what a stop has left half attached or half detached none is opened. */
 const inTheWay = ({ blocked, disks }: Machine): Machine['blocked'] =>

@@ -3,6 +3,9 @@ import type { Failure, KeyLoss, LossReason } from './machine.ts';
 /** Whether nobody decided anything: the vault just gives no answer. */
 export const isOutage = (reason: LossReason): boolean => reason === 'KEY_VAULT_UNREACHABLE' || reason === 'THROTTLED';
 
+/** The number of a loss that no vault decided: whoever lost its identity lost every key, whatever the vault's count. */
+export const FINAL_EPOCH = Number.MAX_SAFE_INTEGER;
+
 /** The status a caller is refused with for that reason. */
 export const statusOf = (reason: LossReason): Failure['status'] => {
   if (reason === 'ACCESS_DENIED') return 'PERMISSION_DENIED';
