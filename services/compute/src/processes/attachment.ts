@@ -93,10 +93,12 @@ const handOver = async (
 /** Takes a disk from the guest, if it runs, and frees it. Needs no key (VM-48). */
 export const detaching =
   (parts: ProcessParts): Step<Busy> =>
-  async (vm, { work }, { signal, settled }) => {
+  async (vm, { work, disks }, { signal, settled }) => {
     if (work.disk === undefined) throw new Error('work that detaches names the disk');
     await settled();
     await parts.driver.detach(vm, work.disk);
-    await detachOne(parts, vm, work.disk, work, { signal });
+    // Of what a stop has left half attached, the attach may still be on its way.
+    const attachRequest = disks.find(({ disk }) => disk === work.disk)?.attachRequest;
+    await detachOne(parts, vm, work.disk, work, { signal }, attachRequest);
     return parts.vms.transact(vm, diskDetached(parts.clock.now(), work.id), causeOf(work));
   };

@@ -50,9 +50,9 @@ export const deleting =
     await settled();
     const patience = { signal };
     await Promise.all(
-      all.map(async ({ disk, deleteWithVm }) => {
+      all.map(async ({ disk, deleteWithVm, attachRequest }) => {
         const own = deleteWithVm ? await idOfOwn(parts, vm, disk, work, patience) : undefined;
-        await detachOne(parts, vm, disk, work, patience);
+        await detachOne(parts, vm, disk, work, patience, attachRequest);
         if (own === undefined) return;
         await evenIfRefused(discardOwn(parts, disk, own, work, patience), (error) =>
           log.warn('disk was not deleted with its machine', { vm, disk, error }),
