@@ -24,6 +24,7 @@ type Meanwhile = (losses: ReturnType<typeof openLosses>, vms: Category<Vm, VmEve
 const start = async (driver: Driver, meanwhile: Meanwhile) => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const commits: (readonly string[])[] = [];
+  const measured: string[] = [];
   const watched: EventStore = {
     ...store,
     commit: (commit, why) => {
@@ -47,7 +48,7 @@ const start = async (driver: Driver, meanwhile: Meanwhile) => {
   const parts = {
     ...{ vms, disks: disks as Disks, driver, losses, clock: systemClock, random: systemRandom },
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
-    measureStops: () => {},
+    measureStops: (events: readonly VmEvent[]) => void measured.push(...events.map(({ type }) => type)),
     startTimeoutMs: 60_000,
     guestStopTimeoutMs: 0,
   };
@@ -55,7 +56,7 @@ const start = async (driver: Driver, meanwhile: Meanwhile) => {
   const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
   const known = await starting(parts)(vm, { ...state, work: state.work }, context);
   const after = await vms.load(vm);
-  return { commits, known, after, power: after.state.status === 'active' ? after.state.power : undefined };
+  return { commits, measured, known, after, power: after.state.status === 'active' ? after.state.power : undefined };
 };
 
 const withGuests: Driver = { ...idleDriver(), hasGuests: true };
@@ -78,6 +79,7 @@ test('G2: a loss stored while the disks were being opened is seen by whoever sto
   assert.ok(!guest.commits.flat().includes('VmStarted'));
   const idle = await start(idleDriver(), lost);
   assert.equal(idle.power, 'stopped');
+  assert.deepEqual(idle.measured, ['VmStopping', 'VmStopped'], 'it counts as the others that the loss has stopped');
   for (const { known, after } of [guest, idle]) {
     assert.equal(known, undefined);
     assert.equal(after.state.status === 'active' && after.state.stopReason?.accessEpoch, loss.accessEpoch);

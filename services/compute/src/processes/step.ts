@@ -76,6 +76,7 @@ export const stopIfLossMissed = async (
   const isUnder = ({ disk }: { readonly disk: string }): boolean =>
     opened.some((one) => one.disk === disk && one.set === loss.set && one.keyVersion === loss.keyVersion);
   const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests, isUnder };
-  await vms.transact(machine.id, stopForKeyLoss(terms), cause);
+  const { events } = await vms.transact(machine.id, stopForKeyLoss(terms), cause);
+  parts.measureStops(events);
   return true;
 };
