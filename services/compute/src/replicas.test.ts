@@ -77,3 +77,24 @@ promised('G2: what a replica leaves when it is stopped in the middle of a fan-ou
   await world.cloud.start('compute', 0);
   for (const { name } of machines) assert.equal(await countOf(name, 'VmStopping'), 1);
 });
+
+promised('VM-07, VM-13: of two replicas at one start the later open is the machine’s, and ends with it', async () => {
+  const set = fleet.newSet();
+  const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
+  const [disk = ''] = own;
+  await world.compute.deallocateVirtualMachine({ name });
+  await fleet.settled(name, 'DEALLOCATED');
+  // So slow that the sweep of the other replica takes the machine for one that stands still.
+  disks.before = async (call) => {
+    if (call === `openDisk ${disk}`) await clock.sleep(6_000);
+  };
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  await clock.sleep(20_000);
+  disks.before = undefined;
+  const found = disks.disks.get(disk);
+  assert.ok(found && found.attachEpoch > 2, 'opened by both');
+  await world.compute.deallocateVirtualMachine({ name });
+  await fleet.settled(name, 'DEALLOCATED');
+  assert.deepEqual([found.isOpen, found.state], [false, 'RESERVED']);
+});

@@ -6,7 +6,7 @@ import type { Vm } from '../vm/decider.ts';
 import { asKnownBy } from '../vm/disk-state.ts';
 import type { OpenedDisk } from '../vm/events.ts';
 import type { KeyLoss, PlannedDisk, Wish, Work } from '../vm/machine.ts';
-import { created, creationFailed, undoCreation } from '../vm/progress.ts';
+import { created, creationFailed, disksOpened, undoCreation } from '../vm/progress.ts';
 import { encryptionTypeOf } from '../wire-encryption.ts';
 import { detachOne } from './closing.ts';
 import { openAll, worstOf } from './opening.ts';
@@ -62,7 +62,11 @@ export const creation =
       const { cause: _cause, isOver: _over, ...loss } = missed;
       return fail(undefined, { ...loss, disk: firstUnder(opened, loss.set, loss.keyVersion) });
     }
-    const after = await undoUnlessMade(await vms.transact(vm, created(clock.now(), work.id, opened), cause));
+    const decided = await vms.transact(vm, created(clock.now(), work.id, opened), cause);
+    const isLate = decided.events.length === 0 && isMade(decided.state, creating);
+    const after = isLate
+      ? await vms.transact(vm, disksOpened(clock.now(), work.id, opened), cause)
+      : await undoUnlessMade(decided);
     return isStillAt(after.state, work) && (await stopIfLossMissed(parts, after, outcome)) ? undefined : after;
   };
 

@@ -180,6 +180,13 @@ const restartOf = ({
   ...(owesStart === undefined ? {} : { owesStart }),
 });
 
+/** The disks with what was opened of them. Of a machine that is off that came too late, and is to be closed. */
+const openedOf = ({ disks, power }: Machine, opened: readonly OpenedDisk[]): readonly VmDisk[] => {
+  const now = withOpened(disks, opened);
+  const isOff = power === 'stopped' || power === 'deallocated';
+  return isOff ? now.map((disk, n) => (disk === disks[n] ? disk : toClose(disk))) : now;
+};
+
 /** What is in the way of a start: the news, and what was known about other disks. */
 const withNews = (known: readonly KeyLoss[], news: readonly KeyLoss[]): readonly KeyLoss[] =>
   known.length === 0 ? news : [...news, ...known.filter(({ disk }) => !news.some((one) => one.disk === disk))];
@@ -200,7 +207,7 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
       return { ...undecided(machine), disks, power: 'starting', powerSince: at, startsFrom: from, work };
     }
     case 'DisksOpened':
-      return { ...machine, disks: withOpened(machine.disks, event.opened) };
+      return { ...machine, disks: openedOf(machine, event.opened) };
     case 'VmStarted':
       return {
         ...healthy(idle(unreasoned(machine))),

@@ -45,18 +45,24 @@ export const creationFailed =
   (vm: Vm): readonly VmEvent[] =>
     vm.status === 'creating' && vm.work.id === workId ? [{ type: 'VmCreationFailed', failure, at }] : [];
 
-/** Disks were opened, those of a start or the one being attached. */
+/**
+ * Disks were opened, those of a start or the one being attached. Of two processes at one piece of work a disk is open for the one that
+ * opened it last, and that may be the one that reports last as well, when the work is over: that open is the machine's then.
+ */
 export const disksOpened =
   (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
-  (vm: Vm): readonly VmEvent[] =>
-    during(vm, workId, ({ disks }) => {
-      const isNews = (one: OpenedDisk): boolean =>
-        disks.some(
-          (disk) => disk.disk === one.disk && !(disk.access === 'open' && disk.attachEpoch === one.attachEpoch),
-        );
-      const news = opened.filter(isNews);
-      return news.length === 0 ? [] : [{ type: 'DisksOpened', opened: news, at }];
-    });
+  (vm: Vm): readonly VmEvent[] => {
+    if (vm.status !== 'active') return [];
+    const isUnderWay = vm.work?.id === workId;
+    const isNews = (one: OpenedDisk, { disk, access, attachEpoch, isOpenUnsure }: VmDisk): boolean => {
+      if (disk !== one.disk || one.attachEpoch < attachEpoch) return false;
+      // What is being opened anew, or is looked up before it is closed, takes every earlier open into account.
+      if (access === 'opening') return isUnderWay;
+      return isOpenUnsure !== true && one.attachEpoch > attachEpoch;
+    };
+    const news = opened.filter((one) => vm.disks.some((disk) => isNews(one, disk)));
+    return news.length === 0 ? [] : [{ type: 'DisksOpened', opened: news, at }];
+  };
 
 /** Disks were opened for a start that has no guest to bring up: then the machine runs in the same step. */
 export const runsWithoutGuest =
