@@ -78,6 +78,28 @@ test('CMK-112: an open disk whose move nobody knows to be stored is under the ve
   await host.stop();
 });
 
+test('CMK-112, G6: a disk that a host finds open when it begins anew is under the version its header says', async () => {
+  let isSilent = false;
+  const host = await hostWithDisk({
+    leases: { ioPauseTimeoutMs: 2_000 },
+    onCommit({ appends = [] }) {
+      const isMove = appends.some(({ events }) => events.some(({ type }) => type === 'DekRewrapped'));
+      if (isSilent && isMove) throw new StoreUnavailable('no answer');
+    },
+  });
+  const read = await host.reader();
+  const target = await beginMove(host);
+  isSilent = true;
+  await assert.rejects(host.asSets.rewrapDek(target), { reason: 'STORE_UNAVAILABLE' });
+  // Nobody asks for the move again, nor needs the version before any more.
+  await host.restart();
+  host.forgetKeysBefore(setName);
+  assert.deepEqual(await read(content.length), content);
+  await loseTarget(host, target.targetKeyVersion);
+  await assert.rejects(read(content.length), { reason: 'KEY_PURGED' });
+  await host.stop();
+});
+
 test('CMK-112: a DEK fetched while its disk moves counts as under the new version', async () => {
   const host = await hostWithDisk();
   const read = await host.reader();

@@ -123,13 +123,25 @@ export const openSessions = (parts: {
     ending.set(name, freed);
   };
 
+  /** @returns the volume, and the version its DEK is under: its header may be ahead of the events */
+  const openVolume = async (volumeId: string) => {
+    // It is read once, for this and for opening the volume.
+    const letGo = volumes.keepHeader(volumeId);
+    try {
+      const { wrap } = await currentHeader(volumes, volumeId);
+      return { ...(await volumes.open(volumeId)), keyVersion: wrap.keyVersion };
+    } finally {
+      await letGo();
+    }
+  };
+
   const make = async (
     { id: name, state }: Loaded<ActiveDisk>,
     access: NonNullable<ActiveDisk['access']>,
   ): Promise<Session> => {
     end(name);
     await ending.get(name);
-    const { store, gate } = await volumes.open(state.volume.volumeId);
+    const { store, gate, keyVersion } = await openVolume(state.volume.volumeId);
     const set = setOf(state.encryption);
     const isPinnable = access.by === 'machine' && diskClasses[state.sku].outlivesKeyLoss;
     const user = new OpenDisk(name, isPinnable, state.accessEpoch, asked);
@@ -153,7 +165,7 @@ export const openSessions = (parts: {
     };
     user.session = session;
     sessions.set(name, session);
-    if (set !== '') moveTo(session, { set, keyVersion: state.keyVersion });
+    if (set !== '') moveTo(session, { set, keyVersion });
     void endAtExpiry(session);
     return session;
   };
