@@ -18,7 +18,7 @@ import { platformKey as openPlatformKey } from '../keys/platform-key.ts';
 import { openSetOptions } from '../keys/set-options.ts';
 import { diskName, setName, startDiskHost } from '../test-disk-host.ts';
 import { createTurns } from '../turns.ts';
-import { writeFirstHeader } from '../volume/headers.ts';
+import { replaceHeader, writeFirstHeader } from '../volume/headers.ts';
 import { memoryVolumeFiles } from '../volume/volume-files.ts';
 import { openVolumes } from '../volume/volumes.ts';
 import { newAccessToken } from './access-token.ts';
@@ -58,9 +58,10 @@ test('CMK-100: a disk is opened anew while a write of its old access waits for t
   await host.stop();
 });
 
+const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+
 /** Sessions over a disk that a user is to be given access to, and a vault's yes at epoch 4. */
 const openedDisk = async () => {
-  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
   const [uniqueId, volumeId, dekId] = [random.uuid(), random.uuid(), random.uuid()];
   const key = { set: setName, keyVersion: 'vaults/v/keys/k/versions/1' };
   const disks = category(memoryStore({ clock, random }), diskStreams);
@@ -82,6 +83,7 @@ const openedDisk = async () => {
   const wrapped = { keyVersion: key.keyVersion, algorithm: 'RSA-OAEP-256', wrapped: random.bytes(256) };
   const header = firstHeader({ dekId, diskId: uniqueId }, 2 ** 20, random.bytes(32), { wrap: wrapped, ref: wrap });
   await writeFirstHeader(volumes, volumeId, header);
+  let looking: Promise<void> | undefined;
   const keyAccess = createKeyAccess(clock, leaseDefaults);
   const ending = new AbortController();
   const log = logger({ service: 'disk', clock, write: () => undefined });
@@ -98,7 +100,13 @@ const openedDisk = async () => {
   });
   const noAnswer = async () => assert.fail('nothing is to be asked of the vault');
   const sessions = openSessions({
-    disks,
+    disks: {
+      ...disks,
+      async load(id) {
+        await looking;
+        return disks.load(id);
+      },
+    },
     volumes,
     deks: { generate: () => assert.fail('no DEK is made'), wrap: noAnswer, unwrap: noAnswer, check: noAnswer },
     keyAccess,
@@ -113,6 +121,17 @@ const openedDisk = async () => {
   return {
     keyAccess,
     key,
+    leases,
+    sessions,
+    /** Looks at the disk wait from now on. @returns lets them go on */
+    holdLooks: () => {
+      const hold = Promise.withResolvers<void>();
+      looking = hold.promise;
+      return hold.resolve;
+    },
+    /** Puts another version into the header. */
+    moveTo: (keyVersion: string) =>
+      replaceHeader(volumes, volumeId, 1, { wrap: { ...wrapped, keyVersion } }, async () => undefined),
     begin: async () => {
       await sessions.begin({ ...loaded, state: existing(loaded.state) }, { dek: random.bytes(32), grant });
       return sessions.of(diskName, token);
@@ -140,3 +159,17 @@ for (const [accessEpoch, isHeld] of [
     await stop();
   });
 }
+
+test('G1, G3: an access that ended while its DEK was being fetched uses no lease, also where its disk moved meanwhile', async () => {
+  const { begin, sessions, leases, holdLooks, moveTo, stop } = await openedDisk();
+  const session = await begin();
+  const letGo = holdLooks();
+  const fetching = Promise.allSettled([sessions.fetchDek(session, cause)]);
+  sessions.end(diskName);
+  await moveTo('vaults/v/keys/k/versions/2');
+  letGo();
+  const [fetched] = await fetching;
+  assert.deepEqual(leases.list(), []);
+  assert.ok(fetched.status === 'rejected' && fetched.reason.reason === 'ATTACH_EPOCH_OUTDATED');
+  await stop();
+});

@@ -196,6 +196,8 @@ export const openSessions = (parts: {
     const { name, lease } = session;
     const disk = existing((await disks.load(name)).state);
     const header = await currentHeader(volumes, disk.volume.volumeId);
+    // Who has ended needs nothing more, and nobody would take it from a lease that it came to now.
+    if (session.isEnded) throw outdated(name, session.attachEpoch);
     if (lease && header.wrap.keyVersion !== lease.key.keyVersion) {
       // The header may be ahead of the events: it says which version a loss must be of, and which lease counts.
       if (session.lease === lease) moveTo(session, { set: lease.key.set, keyVersion: header.wrap.keyVersion });
