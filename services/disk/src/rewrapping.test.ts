@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { StoreUnavailable } from '@interlock/event-store';
+import { virtualClock } from '@interlock/runtime';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
 import { silence } from './test-vault.ts';
 
@@ -210,5 +211,42 @@ test('CMK-82: a DEK that is fetched while its disk gets a new generation of the 
   hold.release();
   assert.deepEqual(await reading, content);
   assert.equal(host.unwraps(), asked);
+  await host.stop();
+});
+
+test('CMK-112, CMK-89: a move that finds its disk moved and is overtaken by the next leaves it under the newest version', async () => {
+  const opened = { left: Number.POSITIVE_INFINITY, reach: () => {}, mayGoOn: Promise.resolve() };
+  const host = await hostWithDisk({
+    // Nobody who waits for others loses patience.
+    clock: virtualClock(),
+    async beforeOpen(part) {
+      if (part !== 'header') return;
+      opened.left -= 1;
+      if (opened.left !== 0) return;
+      opened.reach();
+      await opened.mayGoOn;
+    },
+  });
+  const other = `${diskName}2`;
+  const spec = { parent: 'subscriptions/s/resourceGroups/g', location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 } as const;
+  await host.disks.createDisk({ ...spec, diskId: 'd2', encryption: under(setName) });
+  const read = await host.reader();
+  const { name: _name, ...first } = await beginMove(host);
+  await host.asSets.rewrapDek({ ...first, name: diskName });
+
+  // Asked for again, beside a disk whose header takes its time to be opened: they keep step.
+  const [reached, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  Object.assign(opened, { left: 2, reach: reached.resolve, mayGoOn: mayGoOn.promise });
+  const again = host.asSets.rewrapDeks({ ...first, names: [diskName, other] });
+  await reached.promise;
+  const next = await beginMove(host);
+  await host.asSets.rewrapDek(next);
+  mayGoOn.resolve();
+  await again;
+
+  host.forgetKeysBefore(setName);
+  assert.deepEqual(await read(content.length), content);
+  await loseTarget(host, next.targetKeyVersion);
+  await assert.rejects(read(content.length), { reason: 'KEY_PURGED' });
   await host.stop();
 });

@@ -211,6 +211,8 @@ export const openRewrapping = (parts: {
             }
           };
           if (isMoved) {
+            // The vault was asked and others were waited for since: what stands there now counts, here as in `replaceHeader`.
+            if ((await currentHeader(volumes, volumeId)).sequence !== header.sequence) throw stale();
             // An earlier attempt came so far: whatever it did not do is done now.
             const done = await settle(header);
             await tidyHeader(volumes, volumeId);
@@ -238,7 +240,8 @@ export const openRewrapping = (parts: {
   };
 };
 
-const stale = (): Rejection => new Rejection('ABORTED', 'HEADER_STALE', 'the volume was replaced: read it again');
+const stale = (): Rejection =>
+  new Rejection('ABORTED', 'HEADER_STALE', 'the volume or its header was replaced: read it again');
 
 const outdated = (set: string, asked: number, inForce: number): Rejection =>
   new Rejection(
