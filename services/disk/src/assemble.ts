@@ -221,7 +221,9 @@ export const assemble: Assemble<DiskSettings> = async ({
   return {
     services: [control, data],
     toFact,
-    reactions: [{ source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, options, standby, clock }) }],
+    reactions: [
+      { source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, leases, options, standby, clock }) },
+    ],
     server: { channelOptions: { 'grpc-node.flow_control_window': flowControlWindowBytes } },
   };
 };

@@ -20,7 +20,8 @@ const world = () => {
   const losses = openLossTable(store);
   const keyAccess = createKeyAccess(clock, leaseDefaults);
   const options = openSetOptions(store);
-  const handlers = reactions({ losses, keyAccess, options, standby: { kick: () => undefined }, clock });
+  const leases = { isUsed: () => false };
+  const handlers = reactions({ losses, keyAccess, leases, options, standby: { kick: () => undefined }, clock });
   return {
     keyAccess,
     options,

@@ -4,6 +4,7 @@ import { type Effect, type FactContext, type Handlers, NO_EFFECT } from '@interl
 import type { Clock } from '@interlock/runtime';
 import type { KeyAccess } from './keys/key-access.ts';
 import { lossReasonNamed } from './keys/key-reasons.ts';
+import type { Leases } from './keys/leases.ts';
 import type { LossTable } from './keys/set-losses.ts';
 import type { SetOptions } from './keys/set-options.ts';
 import type { StandbyUpkeep } from './standby.ts';
@@ -17,11 +18,12 @@ import type { StandbyUpkeep } from './standby.ts';
 export const reactions = (parts: {
   readonly losses: LossTable;
   readonly keyAccess: KeyAccess;
+  readonly leases: Pick<Leases, 'isUsed'>;
   readonly options: Pick<SetOptions, 'told' | 'forgotten'>;
   readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Pick<Clock, 'now'>;
 }): Handlers => {
-  const { losses, keyAccess, options, standby, clock } = parts;
+  const { losses, keyAccess, leases, options, standby, clock } = parts;
   return {
     KeyAccessLost: async (fact, { cause }) => {
       const { event } = eventOf(fact);
@@ -58,7 +60,7 @@ export const reactions = (parts: {
       const { event } = eventOf(fact);
       if (event?.$case !== 'setDeleted') return NO_EFFECT;
       const { set } = event.value;
-      keyAccess.forget(set);
+      keyAccess.forget(set, leases.isUsed);
       return effectOf(await losses.forgotten(set), await options.forgotten(set));
     },
     SetOptionsChanged: async (fact) => {

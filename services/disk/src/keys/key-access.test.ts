@@ -317,7 +317,7 @@ test('CMK-39: a set made again under the name of a deleted one has lost nothing'
   const access = createKeyAccess();
   access.lost(key, loss(Number.MAX_SAFE_INTEGER), 'fact');
   access.lost({ ...key, set: 'set2' }, loss(5), 'fact');
-  access.forget('set');
+  access.forget('set', () => false);
   assert.equal(access.lossOf(key), undefined);
   assert.equal(access.lossOf({ ...key, set: 'set2' })?.accessEpoch, 5, 'another set is not concerned');
 });
@@ -327,12 +327,31 @@ test('CMK-39: nor has an identity ended for it, and what the deleted one was gra
   const lease = access.lease(key);
   access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
   assert.ok(lease.isHeld());
-  access.forget('set');
+  access.forget('set', () => false);
   assert.equal(lease.isHeld(), false);
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal }, 'fact');
-  access.forget('set');
+  access.forget('set', () => false);
   access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
+});
+
+test('CMK-39, G3: what the deleted one lost ends for the later one also where that is in use, and what the later one was granted stays', () => {
+  const access = createKeyAccess();
+  const returned: string[] = [];
+  access.listen({ returned: ({ keyVersion }) => returned.push(keyVersion) });
+  const granted = { ...key, keyVersion: 'two' };
+  const lease = access.lease(granted);
+  access.lost(key, loss(Number.MAX_SAFE_INTEGER), 'fact');
+  access.granted(granted, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  access.forget('set', () => true);
+  assert.ok(lease.isHeld());
+  assert.equal(access.lease(granted), lease);
+  assert.deepEqual([access.lossOf(key), returned], [undefined, ['one']]);
+  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  assert.ok(access.lease(key).isHeld());
+  access.lost(key, loss(10), refused(access.ask()));
+  access.forget('set', () => true);
+  assert.equal(access.lossOf(key)?.accessEpoch, 10, 'the vault refused the later one');
 });
 
 test('G3: the end of an identity for one set is none for another that has the same', () => {
@@ -348,7 +367,7 @@ test('G3: the end of an identity for one set is none for another that has the sa
 test('CMK-39: and its losses count, whatever the deleted one was granted', () => {
   const access = createKeyAccess();
   access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
-  access.forget('set');
+  access.forget('set', () => false);
   access.lost(key, loss(5), 'fact');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
 });

@@ -29,8 +29,11 @@ export interface KeyAccess {
   lost(key: SetKeyVersion, loss: LossFacts, source: 'fact' | Refused): void;
   /** The set says that access is back. DEKs may be used from the next yes on. */
   restored(key: SetKeyVersion, accessEpoch: number): void;
-  /** The set is gone: what was lost to it is not lost to a later one of that name (CMK-39). */
-  forget(set: string): void;
+  /**
+   * A set is gone: what was lost to it is not lost to a later one of that name (CMK-39).
+   * @param isUsed whether somebody has a DEK under a key: then there is the later one already, and what was told yes is told it
+   */
+  forget(set: string, isUsed: (key: SetKeyVersion) => boolean): void;
   /** The loss in force, or undefined: as far as known the key can be used. */
   lossOf(key: SetKeyVersion): LossFacts | undefined;
   /** Whether there is a loss in force of any version of a set. */
@@ -42,7 +45,7 @@ export interface KeyAccess {
   lossAfter(key: SetKeyVersion, accessEpoch: number): LossFacts | undefined;
   /** The loss in force that concerns a DEK unwrapped with this grant; undefined: as far as losses go it may be used. */
   lossConcerning(key: SetKeyVersion, grant: KeyGrant): LossFacts | undefined;
-  /** The lease of a key; the same object for the same key, for as long as its set exists. */
+  /** The lease of a key; the same object for the same key, for as long as it is used. */
   lease(key: SetKeyVersion): Lease;
   /** What one yes is worth by itself, not renewed. */
   termOf(grant: KeyGrant): { isHeld(): boolean; leftMs(): number };
@@ -258,13 +261,18 @@ export const createKeyAccess = (
       }
       if (loss && isAnswered) bringBack(entry, loss, accessEpoch);
     },
-    forget(set) {
+    forget(set, isUsed) {
       const prefix = nameOf({ set, keyVersion: '' });
       ended.delete(set);
       for (const [name, entry] of entries) {
         if (!name.startsWith(prefix)) continue;
-        entries.delete(name);
-        end(entry);
+        if (isUsed(entry.lease.key)) {
+          entry.back = undefined;
+          if (entry.loss?.source === 'fact') bringBack(entry, entry.loss, 0);
+        } else {
+          entries.delete(name);
+          end(entry);
+        }
       }
     },
     lossOf: (key) => entries.get(nameOf(key))?.loss,

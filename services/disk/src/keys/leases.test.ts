@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { usableMs } from '@interlock/runtime';
+import { setName } from '../test-disk-host.ts';
 import { startLeaseHost } from '../test-lease-host.ts';
 import { refusal, silence } from '../test-vault.ts';
 
@@ -431,3 +432,21 @@ test('G3: without any grace a host that starts, or wakes, asks before it counts 
   assert.equal((await lease())?.state, 'PAUSED');
   await stop();
 });
+
+test(
+  'CMK-39, G3: the end of an earlier set of the name, however late it is heard, takes nothing from who is under the later',
+  limit,
+  async () => {
+    const { host, terms, open, lease, pass, stop } = await startLeaseHost();
+    const [disk, ultra] = [await open('d'), await open('ultra', 'ULTRA')];
+    await host.tell('SetDeleted', { $case: 'setDeleted', value: { set: setName } });
+    assert.deepEqual([await disk.read(), await ultra.read()], ['ok', 'ok']);
+    await pass(terms.ttlMs * 2);
+    assert.deepEqual([await disk.read(), await ultra.read()], ['ok', 'ok']);
+    assert.deepEqual([(await lease())?.state, (await lease())?.openCount], ['HELD', 2]);
+    host.setVault(refusal('KEY_DISABLED', 5));
+    await pass(terms.ttlMs);
+    assert.deepEqual([await disk.read(), await ultra.read(), (await lease())?.state], ['KEY_DISABLED', 'ok', 'PINNED']);
+    await stop();
+  },
+);

@@ -41,6 +41,8 @@ export interface Leases {
   /** Somebody uses DEKs under the key from now on. Begins to ask where nobody did. */
   join(key: SetKeyVersion, user: LeaseUser): void;
   leave(key: SetKeyVersion, user: LeaseUser): void;
+  /** Whether anybody does. */
+  isUsed(key: SetKeyVersion): boolean;
   /** Resolves at the next change of the lease, or after that time, or when `signal` is aborted. */
   changed(key: SetKeyVersion, withinMs: number, signal: AbortSignal): Promise<void>;
   /** The silence of a vault that counts as a loss outside; undefined for none. */
@@ -269,6 +271,7 @@ export const openLeases = (parts: {
       entries.delete(nameOf(key));
       changed(entry);
     },
+    isUsed: (key) => entries.has(nameOf(key)),
     async changed(key, withinMs, until) {
       const entry = entries.get(nameOf(key));
       // A machine that wakes finds its lease over before any timer does: whoever waits makes the loop look.
