@@ -32,6 +32,7 @@ import {
   type Snapshot,
 } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
+import type { StandbyUpkeep } from './standby.ts';
 import type { Turns } from './turns.ts';
 import { currentHeader, replaceHeader, tidyHeader, wrapRefOf } from './volume/headers.ts';
 import { bytesPerGib } from './volume/volume-making.ts';
@@ -94,6 +95,7 @@ export const openRewrapping = (parts: {
   readonly keyAccess: Pick<KeyAccess, 'lease'>;
   readonly setKeys: SetKeys;
   readonly options: Pick<SetOptions, 'standbyOf' | 'standbySince'>;
+  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly turns: Turns;
   readonly clock: Clock;
 }): Rewrapping => {
@@ -105,6 +107,12 @@ export const openRewrapping = (parts: {
     const { sequence, standby } = header;
     const guard = setKeys.guard(setOf(encryption), wrap.generation);
     return { wrap, guard, sequence, standbyKeyVersion: standby?.keyVersion ?? '', at: clock.now() };
+  };
+  /** Whether its standby wrap is not as it should be: as long as it was under an older generation it was left alone. */
+  const isForUpkeep = (set: string, { generation, wrap, standby }: DiskHeader): boolean => {
+    const wanted = options.standbyOf(set);
+    const isAsItShould = wanted === wrap.keyVersion || wanted === (standby?.keyVersion ?? '');
+    return generation >= options.standbySince(set) && !isAsItShould;
   };
   const openDisk = async (name: string): Promise<Opened> => {
     const loaded = await disks.load(name);
@@ -203,7 +211,10 @@ export const openRewrapping = (parts: {
           const settle = async (next: DiskHeader): Promise<Moved> => {
             await step();
             try {
-              return await commit(next, grant?.accessEpoch ?? state.accessEpoch ?? 0, cause);
+              const moved = await commit(next, grant?.accessEpoch ?? state.accessEpoch ?? 0, cause);
+              // What else of the set has to move may wait for its key for any time.
+              if (isForUpkeep(set, next)) parts.standby.kick(set);
+              return moved;
             } finally {
               // Whatever becomes of the commit, which may be stored without anybody hearing of it: the header says where the DEK
               // is, so from here on a loss of the new version is what ends the session, and the lease of that what it needs.

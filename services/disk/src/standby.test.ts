@@ -149,6 +149,26 @@ test(
   },
 );
 
+test(
+  'CMK-108: a disk that moves has the wrap of a standby named meanwhile, though others of its set cannot move',
+  limit,
+  async () => {
+    const replacing = `vaults/ttt/keys/k1/versions/${'b'.repeat(32)}`;
+    for (const before of ['', standbyVersion]) {
+      const host = await hostWithDisk();
+      await createDisk(host, 'stuck');
+      await name(host, before);
+      await until(allHave(host, before));
+      const target = await beginMove(host);
+      await name(host, replacing, target.generation);
+      await host.asSets.rewrapDek(target);
+      await until(async () => (await standbys(host)).d === replacing);
+      assert.deepEqual(await standbys(host), { d: replacing, stuck: before });
+      await host.stop();
+    }
+  },
+);
+
 test('CMK-108: a disk that moves to its standby key has no wrap of that key beside the other', limit, async () => {
   const host = await hostWithDisk();
   await name(host, standbyVersion);
