@@ -248,6 +248,34 @@ test(
   },
 );
 
+test(
+  'CMK-10: of a standby wrap that is told to be away nothing is left at rest, whatever failed meanwhile',
+  limit,
+  async () => {
+    for (const mode of ['once', 'crash'] as const) {
+      let done = false;
+      for (let failAt = 1; !done; failAt++) {
+        const host = await startDiskHost({ partBytesMax: 2 ** 16 });
+        await createDisk(host, 'd');
+        const { name: snapshot } = await host.disks.createSnapshot({ parent, snapshotId: 's', sourceDisk: diskName });
+        await name(host, standbyVersion);
+        await until(async () => (await allHave(host, standbyVersion)()) && (await settled(host)));
+        host.faults.arm(failAt, mode);
+        const [told] = await Promise.allSettled([name(host, '')]);
+        await until(async () => host.faults.calls() >= failAt || (host.faults.calls() > 0 && (await settled(host))));
+        done = host.faults.calls() < failAt;
+        host.faults.disarm();
+        if (mode === 'crash') await host.restart();
+        if (mode === 'crash' || told?.status === 'rejected') await name(host, '');
+        await until(allHave(host, ''));
+        const left = [...(await host.wrapsAtRest(diskName)), ...(await host.wrapsAtRest(snapshot))];
+        assert.ok(!left.includes(standbyVersion), `fault at call ${failAt}, ${mode}`);
+        await host.stop();
+      }
+    }
+  },
+);
+
 /** Whether nothing is called any more for a while. */
 const settled = async (host: DiskHost): Promise<boolean> => {
   const before = host.faults.calls();

@@ -12,13 +12,13 @@ import type { Vault } from './keys/vault.ts';
 import { existing as existingSnapshot, noteStandby as noteSnapshotStandby, type Snapshot } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
 import type { Turns } from './turns.ts';
-import { currentHeader, replaceHeader } from './volume/headers.ts';
+import { currentHeader, replaceHeader, tidyHeader } from './volume/headers.ts';
 import type { Volumes } from './volume/volumes.ts';
 
 /**
  * Keeps every DEK of a set wrapped under the set's standby key as well, where it has one, and only there (CMK-108).
  *
- *   vault rewraps active → standby ──▶ second slot, synced, read back ──▶ commit ──▶ old slot erased
+ *   vault rewraps active → standby ──▶ second slot, synced, read back ──▶ old slot erased ──▶ commit
  *
  * The DEK never leaves the vault for it. The wrap wins no lease and opens nothing here: it serves only a `Rewrap` away from
  * a purged key, by the word of the standby key's owner. It is made after its disk and not with it, so that a standby key
@@ -112,11 +112,14 @@ export const openStandbyUpkeep = (parts: {
       const isMoved = header.wrap.keyVersion !== now.keyVersion || header.generation !== now.generation;
       // A rewrap whose event is missing: the rotation tells of it first.
       if (!isSame || isMoved) throw changedMeanwhile(name);
-      const commit = async (sequence: number): Promise<void> => {
-        await note(name, standby?.keyVersion ?? '', sequence, cause);
-      };
-      if (standby === header.standby) await commit(header.sequence);
-      else await replaceHeader(volumes, volumeId, header.sequence, { standby }, ({ sequence }) => commit(sequence));
+      // What was there before is erased first: of a standby wrap that is told to be away nothing is left.
+      let { sequence } = header;
+      if (standby === header.standby) await tidyHeader(volumes, volumeId);
+      else {
+        const change = await replaceHeader(volumes, volumeId, sequence, { standby }, async () => undefined);
+        ({ sequence } = change.header);
+      }
+      await note(name, standby?.keyVersion ?? '', sequence, cause);
     });
   };
 

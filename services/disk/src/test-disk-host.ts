@@ -22,7 +22,9 @@ import { assemble, type DiskSettings } from './assemble.ts';
 import type { BlockStore } from './block-store.ts';
 import { accessTokenKey } from './data/access-token.ts';
 import { type Disk, disks as diskStreams } from './disk/state.ts';
+import { decodeSlot } from './disk-header-format.ts';
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
+import { sectorSize } from './sector.ts';
 import { type Snapshot, snapshots as snapshotStreams } from './snapshot/decider.ts';
 import { inSteps } from './test-block-store-contract.ts';
 import { createFaults, type Faults } from './test-fault.ts';
@@ -48,6 +50,8 @@ export interface DiskHost extends TestVault {
   writer(): Promise<(content: Uint8Array) => Promise<void>>;
   fill(content: Uint8Array): Promise<void>;
   content(length: number, offset?: number): Promise<Buffer>;
+  /** The key version of every wrap that is in the header of a disk or snapshot, also in the slot that does not count. */
+  wrapsAtRest(name: string): Promise<readonly string[]>;
   /** Tells the service a fact of disk encryption sets. */
   tell(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void>;
   volumeIds(): readonly string[];
@@ -225,6 +229,18 @@ export const startDiskHost = async (
       for await (const { data: piece } of answers) pieces.push(Buffer.from(piece));
       await disks().endAccess({ name: diskName });
       return Buffer.concat(pieces);
+    },
+    async wrapsAtRest(name) {
+      const isSnapshot = name.includes('/snapshots/');
+      const { state } = await (isSnapshot
+        ? category(realStore, snapshotStreams).load(name)
+        : category(realStore, diskStreams).load(name));
+      if (!('volume' in state)) return [];
+      const { volumeId } = state.volume;
+      return [0, 1].flatMap((slot) => {
+        const header = decodeSlot(files.peek(volumeId, 'header', slot) ?? new Uint8Array(sectorSize));
+        return [header?.wrap, header?.standby].flatMap((wrap) => wrap?.keyVersion ?? []);
+      });
     },
     async tell(type, event) {
       const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
