@@ -140,6 +140,8 @@ export const vmApi = (parts: {
       engine.kick([vm]);
       return settled(vm, call, (now) => {
         if (now.status === 'abandoned') return refusalOf(now.failure, vm);
+        // Since it came to nothing, its name may have become that of another one.
+        if (now.status === 'creating' || now.status === 'active') create(ask, wish, [])(now);
         return now.status === 'creating' ? 'pending' : 'done';
       });
     },

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { type EventStore, memoryStore } from '@interlock/event-store';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { openVirtualCloud, until } from '../test-cloud.ts';
+import { keyVersionOf, location } from '../test-disk-service.ts';
+import { fleetOf } from '../test-fleet.ts';
+
+const inner = memoryStore({ clock: systemClock, random: systemRandom });
+/** Whoever waits for news does not look at them before this is over. */
+let busy: Promise<void> | undefined;
+const store: EventStore = {
+  ...inner,
+  async waitForEvents(position, signal) {
+    const isThere = await inner.waitForEvents(position, signal);
+    await busy;
+    return isThere;
+  },
+};
+const world = await openVirtualCloud(12, { store });
+const { clock, disks } = world;
+const fleet = fleetOf(world);
+after(() => world.close());
+
+test('VM-10: whoever waits for a machine that came to nothing is not given another one made under its name meanwhile', () =>
+  clock.drive(
+    (async () => {
+      const set = fleet.newSet();
+      disks.lose(set, keyVersionOf(set));
+      const parent = 'subscriptions/s/resourceGroups/g';
+      const create = (dataDisk: string) =>
+        world.compute.createVirtualMachine({
+          parent,
+          virtualMachineId: 'contended',
+          location,
+          osDisk: { source: { $case: 'disk', value: fleet.newDisk() } },
+          dataDisks: [{ source: { $case: 'disk', value: dataDisk } }],
+        });
+      const isStored = (type: string) =>
+        until(
+          () => inner.read(`vm-${parent}/virtualMachines/contended`),
+          (events) => events.some((event) => event.type === type),
+          clock,
+        );
+      const held = Promise.withResolvers<void>();
+      disks.before = async (call) => {
+        if (call.startsWith('openDisk')) busy ??= held.promise;
+      };
+      const first = create(fleet.newDisk('PREMIUM_SSD', set)).then(
+        () => 'made',
+        (error: unknown) => error,
+      );
+      await isStored('VmCreationFailed');
+      const second = create(fleet.newDisk());
+      await isStored('VmStarted');
+      held.resolve();
+      assert.equal((await second).dataDisks.length, 1);
+      const outcome = await first;
+      assert.ok(outcome instanceof Error && 'reason' in outcome, String(outcome));
+      assert.equal(outcome.reason, 'VIRTUAL_MACHINE_ALREADY_EXISTS');
+    })(),
+  ));
