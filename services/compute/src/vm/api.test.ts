@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { after, afterEach, test } from 'node:test';
 import { type EventStore, memoryStore } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { openVirtualCloud, until } from '../test-cloud.ts';
@@ -21,6 +21,10 @@ const world = await openVirtualCloud(12, { store });
 const { clock, disks } = world;
 const fleet = fleetOf(world);
 after(() => world.close());
+afterEach(() => {
+  disks.before = undefined;
+  busy = undefined;
+});
 
 test('VM-10: whoever waits for a machine that came to nothing is not given another one made under its name meanwhile', () =>
   clock.drive(
@@ -58,5 +62,37 @@ test('VM-10: whoever waits for a machine that came to nothing is not given anoth
       const outcome = await first;
       assert.ok(outcome instanceof Error && 'reason' in outcome, String(outcome));
       assert.equal(outcome.reason, 'VIRTUAL_MACHINE_ALREADY_EXISTS');
+    })(),
+  ));
+
+test('CMK-110: whoever waits for an attach that a stop has cut short is not told that it is done, though the machine runs again', () =>
+  clock.drive(
+    (async () => {
+      const set = fleet.newSet();
+      const { name } = await fleet.running(['PREMIUM_SSD', set]);
+      const disk = fleet.newDisk();
+      const held = Promise.withResolvers<void>();
+      const asked = Promise.withResolvers<void>();
+      disks.before = async (call) => {
+        if (call !== `attachDisk ${disk}`) return;
+        asked.resolve();
+        await held.promise;
+      };
+      const attaching = world.compute.attachDisk({ name, lun: 9, disk }).then(
+        () => 'attached',
+        (error: unknown) => error,
+      );
+      await asked.promise;
+      busy = held.promise;
+      const accessEpoch = disks.lose(set, keyVersionOf(set));
+      await fleet.report(set, 'KEY_DISABLED', accessEpoch);
+      await fleet.settled(name, 'STOPPED');
+      disks.restore(set, keyVersionOf(set));
+      await world.compute.startVirtualMachine({ name });
+      await fleet.settled(name, 'RUNNING');
+      held.resolve();
+      const outcome = await attaching;
+      assert.ok(outcome instanceof Error && 'reason' in outcome, String(outcome));
+      assert.equal(outcome.reason, 'DISK_NOT_ATTACHED');
     })(),
   ));

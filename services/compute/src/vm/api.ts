@@ -38,6 +38,7 @@ import {
   deallocate,
   detach,
   isLeftOver,
+  notAttached,
   powerOff,
   remove,
   restart,
@@ -203,7 +204,9 @@ export const vmApi = (parts: {
       return settled(vm, call, (now) => {
         if (now.status !== 'active') return 'done';
         if (now.failure?.operationId === id) return refusalOf(now.failure, vm);
-        return now.work?.id === id ? 'pending' : 'done';
+        if (now.work?.id === id) return 'pending';
+        // Of an attach that a stop has cut short nothing is said any more once the machine runs again.
+        return now.disks.some((one) => one.disk === disk && one.phase !== 'attaching') ? 'done' : notAttached(vm, disk);
       });
     },
     async detachDisk(request: DetachDiskRequest, call: Call) {

@@ -195,10 +195,7 @@ export const detach =
     if (machine === 'creating') throw busy(ask.vm, 'detach');
     const known = machine.disks.find((one) => one.disk === disk);
     if (known?.phase === 'detaching' || (!known && machine.detached?.includes(disk))) return [];
-    if (!known) {
-      const message = `disk: ${disk} is not attached to this machine`;
-      throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', message, { field: 'disk', disk, vm: ask.vm });
-    }
+    if (!known) throw notAttached(ask.vm, disk);
     refuseDeletion(machine, ask.vm, 'detach');
     refuseBusy(machine, ask.vm, 'detach');
     if (known.isOs && machine.power !== 'deallocated') {
@@ -219,6 +216,12 @@ const existing = (vm: Vm, name: string): Machine | 'creating' => {
 /** The refusal for a machine that is not there. */
 export const notFound = (name: string): Rejection =>
   new Rejection('NOT_FOUND', 'VIRTUAL_MACHINE_NOT_FOUND', `The VM '${name}' cannot be found.`, { name });
+
+/** The refusal for a disk that the machine does not have. */
+export const notAttached = (vm: string, disk: string): Rejection => {
+  const message = `disk: ${disk} is not attached to this machine`;
+  return new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', message, { field: 'disk', disk, vm });
+};
 
 const isWorkOf = ({ work }: Machine, ...kinds: readonly WorkKind[]): boolean =>
   work !== undefined && kinds.includes(work.kind);
