@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Rejection } from '@interlock/event-store';
+import { Rejection, StoreUnavailable } from '@interlock/event-store';
 import { RETRY_AFTER_MS, RpcFailure } from '@interlock/rpc';
 import { logger, seededRandom, usableMs, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { createKeyAccess } from './key-access.ts';
+import { definiteReason, vaultUnreachable } from './key-reasons.ts';
 import type { Asked, KeyGrant } from './lease.ts';
 import type { LeaseUser } from './lease-user.ts';
 import { openLeases } from './leases.ts';
@@ -15,7 +16,9 @@ const terms = { ttlMs: 12_000, ioPauseTimeoutMs: 3_000, unreachableGraceMs: 20_0
 const { ttlMs } = terms;
 const key = { set: 'set', keyVersion: 'one' };
 const principal = 'principals/one';
-const silent = (): Error => new Rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', 'nobody is there');
+const use = { ...key, resource: '' };
+const silent = (): Error =>
+  vaultUnreachable(use, new Rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', 'nobody is there'));
 const lossOf = (accessEpoch: number) => ({ reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch }) as const;
 
 /** The loop over leases, with users that note what is done to them and a vault that does as told. */
@@ -69,7 +72,7 @@ const startLoop = () => {
         const question = keyAccess.ask();
         if (delayMs > 0) await clock.sleep(delayMs);
         const said = answer();
-        if (said instanceof Rejection && !said.retryable())
+        if (definiteReason(said) !== undefined)
           keyAccess.lost(key, { ...lossOf(9), reason: 'KEY_DELETED' }, { ...question, principal });
         if (said instanceof Error) throw said;
         keyAccess.granted(key, grantOf(said, question), 'unwrapped');
@@ -302,6 +305,30 @@ test('G2: an outage counts as lost after the grace, from the end of the lease or
   await pass(ttlMs);
   await settled();
   assert.deepEqual([only()?.isCountedAsLost, reported.has('one')], [false, false]);
+  stop();
+});
+
+test('G3, G10: what keeps a host from asking is no silence of the vault, and the grace of one that follows begins with it', async () => {
+  const { leases, reported, userOf, only, pass, setVault, stop } = startLoop();
+  const { unreachableGraceMs } = terms;
+  leases.join(key, userOf('open', undefined).user);
+  await pass(1);
+  // Its own store, or the header of the only disk under the key, is out of reach.
+  for (const own of [
+    new StoreUnavailable('no answer'),
+    new Rejection('UNAVAILABLE', 'DISK_HOST_LEASE_OVER', 'not renewed'),
+    new Rejection('DATA_LOSS', 'HEADER_CORRUPT', 'damaged'),
+  ]) {
+    setVault(() => own);
+    await pass(2 * (ttlMs + unreachableGraceMs));
+    assert.equal(only()?.lease.isHeld(), false);
+    assert.deepEqual([only()?.isCountedAsLost, leases.outageOf(key), reported.size], [false, undefined, 0]);
+  }
+  setVault(silent);
+  await pass(unreachableGraceMs - 100);
+  assert.equal(only()?.isCountedAsLost, false);
+  await pass(ttlMs);
+  assert.deepEqual([only()?.isCountedAsLost, reported.get('one')?.loss.reason], [true, 'KEY_VAULT_UNREACHABLE']);
   stop();
 });
 

@@ -16,7 +16,7 @@ import { endOf, type LeaseTerms, nextStep, pacing } from './lease.ts';
 import type { LeaseUser } from './lease-user.ts';
 import type { LossReports } from './loss-reports.ts';
 import type { SetOptions } from './set-options.ts';
-import { askedWaitMs, type Silence, whyOf } from './silence.ts';
+import { askedWaitMs, isSilence, type Silence, whyOf } from './silence.ts';
 
 /** One lease with those who use it, as it is now. */
 export interface LeaseReport {
@@ -62,6 +62,8 @@ interface Entry {
   endedAtMs: number | undefined;
   endedAt: Instant | undefined;
   silence: Silence | undefined;
+  /** When the first question was asked that the vault gave no answer to, of those since its last answer. */
+  silentSinceMs: number | undefined;
   failures: number;
   askAtMs: number;
   questions: number;
@@ -120,6 +122,7 @@ export const openLeases = (parts: {
       const entry = entries.get(nameOf(key));
       if (!entry) return;
       entry.silence = undefined;
+      entry.silentSinceMs = undefined;
       entry.failures = 0;
       entry.askAtMs = grant.asked.at.monotonicMs + pacing.renewMs(ttlMs, random.fraction());
       // An answer can be so late that its time is over already.
@@ -140,6 +143,7 @@ export const openLeases = (parts: {
       }
       if (keyAccess.lossOf(key) !== undefined) {
         entry.silence = undefined;
+        entry.silentSinceMs = undefined;
         entry.isCountedAsLost = false;
         entry.toldBy = source;
         end(entry);
@@ -174,8 +178,9 @@ export const openLeases = (parts: {
     users.delete(user);
     users.add(user);
     const deadlineMs = pacing.deadlineMs(ttlMs);
+    const askedAtMs = clock.monotonicMs();
     entry.questions += 1;
-    entry.askAtMs = clock.monotonicMs() + pacing.besideMs(ttlMs);
+    entry.askAtMs = askedAtMs + pacing.besideMs(ttlMs);
     try {
       const id = random.uuid();
       const cause = { correlationId: id, causationId: id, caller: 'system:disk' };
@@ -190,7 +195,12 @@ export const openLeases = (parts: {
       const waitMs = Math.max(pacing.retryMs(ttlMs, entry.failures, random.fraction()), askedWaitMs(error, ttlMs));
       entry.askAtMs = clock.monotonicMs() + waitMs;
       entry.silence = { at: clock.now(), why: whyOf(error) };
-      if (entry.failures === 1) log.warn('a key vault gave no answer about a lease', { ...key, error });
+      const isVaultSilent = isSilence(error);
+      if (isVaultSilent) entry.silentSinceMs = Math.min(askedAtMs, entry.silentSinceMs ?? askedAtMs);
+      const what = isVaultSilent
+        ? 'a key vault gave no answer about a lease'
+        : 'a key vault could not be asked about a lease';
+      if (entry.failures === 1) log.warn(what, { ...key, error });
     } finally {
       entry.questions -= 1;
       entry.wake.abort();
@@ -200,13 +210,16 @@ export const openLeases = (parts: {
   const watchOf = (entry: Entry) => {
     const now = readingOf(clock);
     const yes = entry.lease.yes();
-    const { endedAtMs, isCountedAsLost, failures } = entry;
+    const { endedAtMs, isCountedAsLost, silentSinceMs } = entry;
     const isOver = endedAtMs !== undefined && !isCountedAsLost && keyAccess.lossOf(entry.key) === undefined;
     return {
       leftMs: yes && leftMs(endOf(yes, ttlMs), now),
       isEnded: endedAtMs !== undefined,
-      // Who was not asked yet, as after a start or a suspension, is not silent.
-      outageInMs: isOver && failures > 0 ? endedAtMs + unreachableGraceMs - now.monotonicMs : undefined,
+      // Who was not asked yet, as after a start or a suspension, or cannot be by this host, is not silent.
+      outageInMs:
+        isOver && silentSinceMs !== undefined
+          ? Math.max(endedAtMs, silentSinceMs) + unreachableGraceMs - now.monotonicMs
+          : undefined,
       askInMs: entry.askAtMs - now.monotonicMs,
       questions: entry.questions,
     };
@@ -252,6 +265,7 @@ export const openLeases = (parts: {
         endedAtMs: undefined,
         endedAt: undefined,
         silence: undefined,
+        silentSinceMs: undefined,
         failures: 0,
         askAtMs: yes ? yes.asked.at.monotonicMs + pacing.renewMs(ttlMs, random.fraction()) : clock.monotonicMs(),
         questions: 0,
