@@ -31,13 +31,15 @@ const codes: Readonly<Record<LossReason, string>> = {
  * Statuses of a machine and of each of its disks (VM-05, VM-06). Only disks whose key is in the way have an error, and
  * they have it whether that stopped the machine, fails its start, or both (VM-41, VM-50). An ultra disk whose machine runs on
  * has a warning in its place.
+ * @param standing what is known to be lost of the keys of its disks, while it is off
  * @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND
  */
-export const instanceViewOf = (loaded: Loaded<Vm>): InstanceView => {
+export const instanceViewOf = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []): InstanceView => {
   const vm = shown(loaded);
   const power = powerOf(vm).toLowerCase();
   const since = vm.status === 'active' ? vm.powerSince : vm.createdAt;
-  const blocked = vm.status === 'active' ? vm.blocked : [];
+  const known = vm.status === 'active' ? vm.blocked : [];
+  const blocked = [...known, ...standing.filter(({ disk }) => !known.some((one) => one.disk === disk))];
   const isRunning = vm.status === 'active' && vm.power === 'running';
   return {
     statuses: [provisioningStatus(vm), status(`PowerState/${power}`, 'INFO', `VM ${power}`, since, whyOff(vm))],

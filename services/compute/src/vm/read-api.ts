@@ -57,12 +57,13 @@ export const readApi = (parts: {
       const standing = await standingLosses(losses, found);
       const onWire = (loaded: Loaded<Vm>): VirtualMachine => ({
         ...vmOnWire(loaded, standing(loaded)),
-        ...(request.view === 'FULL' ? { instanceView: instanceViewOf(loaded) } : {}),
+        ...(request.view === 'FULL' ? { instanceView: instanceViewOf(loaded, standing(loaded)) } : {}),
       });
       return { virtualMachines: found.map(onWire), nextPageToken: pageToken(after) };
     },
     async getInstanceView({ name }: GetInstanceViewRequest) {
-      return instanceViewOf(await load(name));
+      const loaded = await load(name);
+      return instanceViewOf(loaded, (await standingLosses(losses, [loaded]))(loaded));
     },
     async listActivityLog(request: ListActivityLogRequest) {
       names.virtualMachine.parse(request.name, 'name');
