@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { StoreUnavailable } from '@interlock/event-store';
 import { virtualClock } from '@interlock/runtime';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
@@ -114,6 +115,38 @@ test('CMK-112: a DEK fetched while its disk moves counts as under the new versio
   assert.deepEqual(await reading, content);
   await loseTarget(host, target.targetKeyVersion);
   await assert.rejects(read(content.length), { reason: 'KEY_PURGED' });
+  await host.stop();
+});
+
+/** Asks the vault for something with `ask`; before it decides, the disk moves to another version and the one before is purged. */
+const moveBeforeAnswer = async <Result>(host: DiskHost, ask: () => Promise<Result>): Promise<Result> => {
+  const target = await beginMove(host);
+  const before = host.unwrapCalls();
+  host.setDelay(2_000);
+  const asked = ask();
+  asked.catch(() => undefined);
+  while (host.unwrapCalls() === before) await pause(1);
+  host.setDelay(0);
+  await host.asSets.rewrapDek(target);
+  host.forgetKeysBefore(setName);
+  return asked;
+};
+const isHeld = async (host: DiskHost): Promise<boolean> =>
+  (await host.disks.listLeases({ diskEncryptionSet: setName })).leases.some(({ state }) => state === 'HELD');
+
+test('CMK-89, G6: a read whose DEK is asked for under a version that the disk has left by then goes on under the next', async () => {
+  const host = await hostWithDisk();
+  const read = await host.reader();
+  await host.restart();
+  while (!(await isHeld(host))) await pause(1);
+  assert.deepEqual(await moveBeforeAnswer(host, () => read(content.length)), content);
+  await host.stop();
+});
+
+test('CMK-89: an open that is refused for a version that the disk has left by then opens it under the next', async () => {
+  const host = await hostWithDisk();
+  const read = await moveBeforeAnswer(host, () => host.reader());
+  assert.deepEqual(await read(content.length), content);
   await host.stop();
 });
 

@@ -205,12 +205,16 @@ export const openSessions = (parts: {
     }
     const yes = lease?.isHeld() ? lease.yes() : undefined;
     if (lease && !yes) return;
-    const opened = await deks.unwrap({ ...disk, name }, header, cause, yes);
+    const opened = await deks.unwrap({ ...disk, name }, header, cause, yes).catch((error: unknown) => {
+      // A no to the version that the disk has left says nothing about the one it is under.
+      if (session.isEnded || session.lease === lease) throw error;
+      return undefined;
+    });
     try {
       if (session.isEnded) throw outdated(name, session.attachEpoch);
-      if (session.lease === lease) give(session, opened);
+      if (opened && session.lease === lease) give(session, opened);
     } finally {
-      opened.dek.fill(0);
+      opened?.dek.fill(0);
     }
   };
 

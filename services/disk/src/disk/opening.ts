@@ -3,9 +3,9 @@ import type { Step } from '../cohort.ts';
 import type { Sessions } from '../data/sessions.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
 import { setOf } from '../encryption.ts';
-import type { Deks, OpenDek } from '../keys/deks.ts';
+import type { DekHolder, Deks, OpenDek } from '../keys/deks.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
-import { keyLost } from '../keys/key-reasons.ts';
+import { definiteReason, keyLost } from '../keys/key-reasons.ts';
 import type { KeyGrant } from '../keys/lease.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader } from '../volume/headers.ts';
@@ -58,6 +58,18 @@ export const openOpening = (parts: {
     if (loss) throw keyLost({ ...key, resource: name }, loss);
   };
 
+  /** @returns undefined where the disk has left meanwhile what it was refused for: that says nothing about what it is under now */
+  const unwrapped = async (holder: DekHolder, header: DiskHeader, cause: Cause): Promise<OpenDek | undefined> => {
+    try {
+      return await deks.unwrap(holder, header, cause);
+    } catch (error) {
+      if (definiteReason(error) === undefined) throw error;
+      const { sequence } = await currentHeader(volumes, holder.volume.volumeId);
+      if (sequence === header.sequence) throw error;
+      return undefined;
+    }
+  };
+
   return async (name, allowed, decide, cause, step) => {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const before = await disks.load(name);
@@ -69,18 +81,19 @@ export const openOpening = (parts: {
       try {
         const header = await currentHeader(volumes, volumeId);
         await step?.();
-        opened = await deks.unwrap({ ...disk, name }, header, cause);
-        const unwrapped = opened;
+        opened = await unwrapped({ ...disk, name }, header, cause);
+        if (!opened) continue;
+        const inHand = opened;
         const loaded = await turns(name, async () => {
           const current = await currentHeader(volumes, volumeId);
           if (current.sequence !== header.sequence) return undefined;
           const now = await catchUp(name, cause, { loaded: before, header: current });
-          refuseLost(name, now.state, header, unwrapped);
+          refuseLost(name, now.state, header, inHand);
           // On condition that the disk is what it was when the vault was asked; else all is done again.
           const terms = { known: now, expected: now.version };
-          const after = await disks.transact(name, decide(now.state.attachEpoch + 1, unwrapped.grant), cause, terms);
+          const after = await disks.transact(name, decide(now.state.attachEpoch + 1, inHand.grant), cause, terms);
           const active = { ...after, state: existing(after.state) };
-          await sessions.begin(active, unwrapped);
+          await sessions.begin(active, inHand);
           return active;
         });
         if (loaded) return loaded;
