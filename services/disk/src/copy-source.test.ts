@@ -1,21 +1,27 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { randomBytes } from 'node:crypto';
+import { type TestContext, test } from 'node:test';
+import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
 import { storeClosed } from './block-store.ts';
 import { copyingFrom } from './copy-source.ts';
+import { pieceSize } from './sector.ts';
+import { diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
 
 const group = 'subscriptions/s/resourceGroups/snapshots';
 const disk = `${group}/disks/d`;
 const snapshot = `${group}/snapshots/s`;
 const volume = { volumeId: 'v', dekId: 'k', dekDiskId: 'u', headerSequence: 1 };
-const active = { status: 'active', volume };
-const other = { status: 'active', volume: { ...volume, volumeId: 'w' } };
+const encryption = { type: 'customer', set: setName } as const;
+const active = { status: 'active', volume, encryption };
+const other = { ...active, volume: { ...volume, volumeId: 'w' } };
 
 /** What a copy is told to have failed for. @param states of what there is when it fails, by name */
 const toldFor = async (error: Error, name: string, states: Readonly<Record<string, unknown>>): Promise<unknown> => {
   const load = async (id: string) => ({ id, version: 1, state: states[id] ?? { status: 'absent' } });
   const kinds = { disks: { load }, snapshots: { load } } as unknown as Parameters<typeof copyingFrom>[0];
-  return copyingFrom(kinds, { name, volume }, () => Promise.reject(error)).catch((told: unknown) => told);
+  return copyingFrom(kinds, { name, encryption, volume }, () => Promise.reject(error)).catch((told: unknown) => told);
 };
 const reasonOf = (error: unknown): string => (error instanceof Rejection ? error.reason : String(error));
 
@@ -38,3 +44,74 @@ test('a copy that fails for anything else while its source is there is told that
   const lost = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'the key is disabled');
   assert.equal(await toldFor(lost, disk, {}), lost);
 });
+
+const limit = { timeout: 60_000 };
+const parent = 'subscriptions/s/resourceGroups/g';
+const under = (set: string): Encryption => ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set });
+const platform: Encryption = { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' };
+const wish = { parent, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 } as const;
+
+/** A disk with content, and what makes a copy of it under the first set. */
+const diskToCopy = async (t: TestContext, encryption: Encryption, beforeWrite?: () => Promise<void>) => {
+  const host = await startDiskHost({
+    partBytesMax: 2 * pieceSize,
+    beforeWrite: async (part) => {
+      if (part === 'data') await beforeWrite?.();
+    },
+  });
+  t.after(() => host.stop());
+  await host.disks.createDisk({ ...wish, diskId: 'd', encryption });
+  const content = randomBytes(8_192);
+  await host.fill(content);
+  const source = { $case: 'sourceDisk', value: diskName } as const;
+  const copy = () =>
+    host
+      .clientWithoutRetries(DiskServiceDefinition)
+      .createDisk({ ...wish, diskId: 'copy', encryption: under(setName), source });
+  const assertUndone = async (): Promise<void> => {
+    assert.equal((await host.stateOf(`${parent}/disks/copy`)).status, 'absent');
+    assert.deepEqual(host.volumeIds(), await host.volumesInUse());
+    assert.deepEqual(await host.content(content.length), content);
+  };
+  return { host, copy, assertUndone };
+};
+const isChanged = { code: 'ABORTED', reason: 'DISK_CHANGED' };
+
+for (const [from, encryption] of [
+  ['the platform', platform],
+  ['its set', under(setName)],
+] as const) {
+  test(`G1, CMK-110: a copy of a disk that moves from ${from} to another set is not recorded`, limit, async (t) => {
+    let meet = async (): Promise<void> => undefined;
+    const { host, copy, assertUndone } = await diskToCopy(t, encryption, () => meet());
+    const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    meet = () => {
+      reached.resolve();
+      return released.promise;
+    };
+    const made = copy();
+    made.catch(() => undefined);
+    await reached.promise;
+    await host.disks.changeDiskEncryption({ name: diskName, encryption: under(otherSetName) });
+    meet = async () => undefined;
+    released.resolve();
+    await assert.rejects(made, isChanged);
+    await assertUndone();
+  });
+
+  test(
+    `CMK-110: a copy is told that its disk has moved from ${from} to another set before it was read`,
+    limit,
+    async (t) => {
+      const { host, copy, assertUndone } = await diskToCopy(t, encryption);
+      const hold = host.holdCheck(setName);
+      const made = copy();
+      made.catch(() => undefined);
+      await hold.reached;
+      await host.disks.changeDiskEncryption({ name: diskName, encryption: under(otherSetName) });
+      hold.release();
+      await assert.rejects(made, isChanged);
+      await assertUndone();
+    },
+  );
+}

@@ -66,8 +66,9 @@ export const openDiskCreation = (parts: {
     if (state.status !== 'creating') return loaded;
     const { uniqueId, volumeId, encryption, location, sizeGib } = state;
     const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: sizeGib * bytesPerGib, source };
-    const fresh = () =>
+    const fresh = (refuseChanged: () => Promise<void>) =>
       making.fresh(wish, cause, async ({ header, key, accessEpoch }) => {
+        await refuseChanged();
         const made = {
           uniqueId,
           volume: volumeRefOf(volumeId, header),
@@ -79,7 +80,7 @@ export const openDiskCreation = (parts: {
         standby.kick(setOf(encryption));
         return finished;
       });
-    return source ? copyingFrom(parts, source, fresh) : fresh();
+    return source ? copyingFrom(parts, source, fresh) : fresh(async () => undefined);
   };
 
   return {
