@@ -153,6 +153,19 @@ export const openVolumes = (parts: {
     }
   };
 
+  /** In the turn of `from`: whoever opens that volume reads its layer there, and a part is open once. */
+  const copyLayer = (from: string, to: string, check: () => void | Promise<void>): Promise<void> =>
+    turns(from, async () => {
+      const layer = await files.open(from, 'layer');
+      if (!layer) return;
+      try {
+        const copied = await files.create(to, 'layer', layerSize);
+        await layer.copyTo(copied, check).finally(() => copied.close());
+      } finally {
+        await layer.close();
+      }
+    });
+
   const giveBack = (volumeId: string, shared: Shared): Promise<void> =>
     turns(volumeId, async () => {
       shared.uses -= 1;
@@ -191,10 +204,7 @@ export const openVolumes = (parts: {
         await source.use.close();
       }
       await (await files.create(to, 'header', headerSize)).close();
-      const layer = await files.open(from, 'layer');
-      if (!layer) return;
-      const copied = await files.create(to, 'layer', layerSize);
-      await layer.copyTo(copied, check).finally(() => Promise.all([layer.close(), copied.close()]));
+      await copyLayer(from, to, check);
     },
     remove: (volumeId) =>
       turns(volumeId, async () => {

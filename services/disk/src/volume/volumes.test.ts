@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { Rejection } from '@interlock/event-store';
+import { systemRandom } from '@interlock/runtime';
+import { masterKey } from '@interlock/sealing';
+import { platformKey } from '../keys/platform-key.ts';
+import { sectorSize } from '../sector.ts';
+import { memoryVolumeFiles, type VolumeFiles } from './volume-files.ts';
+import { openVolumes } from './volumes.ts';
+
+const sizeBytes = 4 * sectorSize;
+const unchecked = (): void => undefined;
+
+/** A volume with a lower layer. @param around what is done with the files besides */
+const layeredVolume = async (around: (files: VolumeFiles) => VolumeFiles) => {
+  const random = systemRandom;
+  const files = around(memoryVolumeFiles(random));
+  const volumes = openVolumes({
+    files,
+    platformKey: platformKey(masterKey(random.bytes(32)), random),
+    hostEpoch: 1,
+    random,
+  });
+  const volumeId = randomUUID();
+  await volumes.create(volumeId, sizeBytes, true);
+  const { store } = await volumes.open(volumeId);
+  const content = random.bytes(sectorSize);
+  await store.write(0, content);
+  await store.close();
+  const contentOf = async (id: string): Promise<Uint8Array> => {
+    const opened = await volumes.open(id);
+    const bytes = Buffer.alloc(sectorSize);
+    await opened.store.read(0, bytes).finally(() => opened.store.close());
+    return bytes;
+  };
+  return { volumes, volumeId, content, contentOf };
+};
+
+test('CMK-70: a volume with a lower layer is opened as ever while the layer of a copy of it is made', async () => {
+  const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let isCopying = false;
+  const { volumes, volumeId, content, contentOf } = await layeredVolume((files) => ({
+    ...files,
+    async create(id, part, size) {
+      const file = await files.create(id, part, size);
+      if (part !== 'layer' || !isCopying) return file;
+      return {
+        ...file,
+        async write(offset, bytes) {
+          reached.resolve();
+          await released.promise;
+          return file.write(offset, bytes);
+        },
+      };
+    },
+  }));
+  isCopying = true;
+  const copyId = randomUUID();
+  const copying = volumes.copy(volumeId, copyId, unchecked);
+  await reached.promise;
+  const reading = contentOf(volumeId);
+  reading.catch(() => undefined);
+  // Files in memory are opened without a turn of the event loop: what does not wait for the copy has met its layer by then.
+  await setImmediate();
+  released.resolve();
+  assert.deepEqual(Buffer.from(await reading), Buffer.from(content));
+  await copying;
+  assert.deepEqual(Buffer.from(await contentOf(copyId)), Buffer.from(content));
+});
+
+test('CMK-110: a copy whose layer cannot be made keeps nobody from its source', async () => {
+  let isFull = false;
+  const { volumes, volumeId, content, contentOf } = await layeredVolume((files) => ({
+    ...files,
+    async create(id, part, size) {
+      if (isFull && part === 'layer') throw new Rejection('RESOURCE_EXHAUSTED', 'STORAGE_FULL', 'the storage is full');
+      return files.create(id, part, size);
+    },
+  }));
+  isFull = true;
+  await assert.rejects(volumes.copy(volumeId, randomUUID(), unchecked), { reason: 'STORAGE_FULL' });
+  assert.deepEqual(Buffer.from(await contentOf(volumeId)), Buffer.from(content));
+});
