@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { StoreUnavailable } from '@interlock/event-store';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
 import { refusal } from './test-vault.ts';
 
@@ -213,6 +215,43 @@ test('CMK-108: a disk that leaves the set leaves its standby key too', limit, as
   assert.deepEqual(await host.content(content.length), content);
   await host.stop();
 });
+
+for (const [what, when] of [
+  ['not stored', 'onCommit'],
+  ['stored and not answered', 'afterCommit'],
+] as const) {
+  test(
+    `CMK-108: a disk whose move to the set was ${what} is wrapped under the standby key once it is settled`,
+    limit,
+    async (t) => {
+      let isSilent = false;
+      let isEnd = false;
+      const meet = (): void => {
+        if (isEnd && isSilent) throw new StoreUnavailable(what);
+      };
+      const host = await startDiskHost({
+        onCommit({ appends = [] }) {
+          isEnd = appends.some(({ events }) => events.some(({ type }) => type === 'DiskEncryptionChanged'));
+          if (when === 'onCommit') meet();
+        },
+        ...(when === 'afterCommit' ? { afterCommit: meet } : {}),
+      });
+      t.after(() => host.stop());
+      await host.disks.createDisk({
+        ...{ parent, diskId: 'd', location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 },
+        encryption: under(otherSetName),
+      });
+      await name(host, standbyVersion);
+      isSilent = true;
+      const changing = host
+        .clientWithoutRetries(DiskServiceDefinition)
+        .changeDiskEncryption({ name: diskName, encryption: under(setName) });
+      await assert.rejects(changing);
+      isSilent = false;
+      await until(async () => (await standbys(host)).d === standbyVersion);
+    },
+  );
+}
 
 test(
   'CMK-108: whatever fails while standby wraps are made, and after a crash, they are made; I/O goes on meanwhile',

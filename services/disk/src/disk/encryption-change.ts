@@ -208,8 +208,14 @@ export const openEncryptionChange = (parts: {
     );
   };
 
+  /** The change may have come to its end without anybody hearing of it: then the disk needs a standby wrap, as after any other. */
+  const settleOwn = async (name: string, encryption: Encryption, cause: Cause): Promise<void> => {
+    await settle(name, cause);
+    standby.kick(setOf(encryption));
+  };
   /** Until it is settled nobody can open the disk, so it is tried again until the store answers. */
-  const settleLater = (name: string, cause: Cause): void => settling.later(name, () => settle(name, cause));
+  const settleLater = (name: string, encryption: Encryption, cause: Cause): void =>
+    settling.later(name, () => settleOwn(name, encryption, cause));
 
   return {
     settle,
@@ -223,7 +229,7 @@ export const openEncryptionChange = (parts: {
           .transact(name, beginChange(clock.now(), encryption, random.uuid()), cause, options)
           .catch((error: unknown) => {
             // Not answered, and announced perhaps.
-            if (error instanceof StoreUnavailable) settleLater(name, cause);
+            if (error instanceof StoreUnavailable) settleLater(name, encryption, cause);
             throw error;
           });
         const { changing } = existing(state);
@@ -236,11 +242,11 @@ export const openEncryptionChange = (parts: {
           else await rewrapInPlace(name, before, encryption, cause);
         } catch (error) {
           // The caller must hear what went wrong first.
-          if (error instanceof StoreUnavailable) settleLater(name, cause);
+          if (error instanceof StoreUnavailable) settleLater(name, encryption, cause);
           else {
-            await settle(name, cause).catch((failure: unknown) => {
+            await settleOwn(name, encryption, cause).catch((failure: unknown) => {
               log.error('a failed change of encryption could not be undone yet', { disk: name, error: failure });
-              settleLater(name, cause);
+              settleLater(name, encryption, cause);
             });
           }
           throw error;
