@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import { StoreUnavailable } from '@interlock/event-store';
+import { Rejection, StoreUnavailable } from '@interlock/event-store';
 import { pieceSize } from './sector.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
 
@@ -226,6 +226,29 @@ for (const [how, prepare, options] of [
     assert.ok(failAt > 2, 'answers were lost');
   });
 }
+
+test('CMK-109: a disk whose volume is damaged in the middle of a change of encryption can be deleted', {
+  timeout: 120_000,
+}, async (t) => {
+  let isDamaged = false;
+  const host = await startDiskHost({
+    beforeOpen: async () => {
+      if (isDamaged) throw new Rejection('DATA_LOSS', 'HEADER_CORRUPT', 'damaged');
+    },
+    onCommit({ appends = [] }) {
+      isDamaged ||= appends.some(({ events }) => events.some(({ type }) => type === 'EncryptionChanging'));
+    },
+  });
+  t.after(() => host.stop());
+  await createDisk(host, under(setName));
+  const disks = host.clientWithoutRetries(DiskServiceDefinition);
+  await assert.rejects(disks.changeDiskEncryption({ name: diskName, encryption: under(otherSetName) }), {
+    reason: 'HEADER_CORRUPT',
+  });
+  await disks.deleteDisk({ name: diskName });
+  assert.equal((await host.stateOf(diskName)).status, 'absent');
+  assert.deepEqual(host.volumeIds(), []);
+});
 
 /** Creations, with what is left of them when they fail in the middle. */
 const creations = [

@@ -6,7 +6,7 @@ import type { Encryption } from '../encryption.ts';
 import * as attachment from './attachment-decider.ts';
 import * as lifeCycle from './decider.ts';
 import type { DiskEvent, DiskSpec } from './events.ts';
-import { type Disk, disks, evolve, initial } from './state.ts';
+import { type Disk, disks, evolve, initial, volumesOf } from './state.ts';
 
 const decider = { ...lifeCycle, ...attachment };
 const at = 1_000;
@@ -193,9 +193,12 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
     );
     const underWay = after(begun, made, decider.beginChange(at, other, 'v2'));
     assert.deepEqual(decider.beginChange(at, other, 'v3')(underWay), [], 'the same change again');
-    for (const another of [changing, attached, access, decider.growable(5), decider.remove(at)]) {
+    for (const another of [changing, attached, access, decider.growable(5)]) {
       assert.throws(() => another(underWay), { code: 'ABORTED', reason: 'DISK_CHANGING' });
     }
+    const removed = decider.remove(at)(underWay).reduce(evolve, underWay);
+    assert.ok(removed.status === 'deleting');
+    assert.deepEqual(volumesOf(removed), [volume.volumeId, 'v2'], 'what was left behind goes with the disk');
   });
   test('finishes with the new wrap, or leaves the disk as it was', () => {
     const changed = {

@@ -161,8 +161,9 @@ export const grow =
     existing(disk).sizeGib >= sizeGib ? [] : [{ type: 'DiskGrown', sizeGib, headerSequence, at }];
 
 /**
- * Announces the end of a disk. Needs no key (CMK-132).
- * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING; ABORTED DISK_CREATING
+ * Announces the end of a disk. Needs no key (CMK-132). A change of encryption has the disk's turn as long as it is under way, so
+ * what is here of one was left behind, and goes with the disk: its volume may be damaged, so that nobody can settle it.
+ * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS; ABORTED DISK_CREATING
  */
 export const remove =
   (at: Instant): Decision =>
@@ -172,7 +173,6 @@ export const remove =
       throw new Rejection('ABORTED', 'DISK_CREATING', 'the disk is being made: try again');
     if (disk.holder) throw attached(disk, `the disk is attached to ${disk.holder.virtualMachine}: detach it first`);
     refuseUserAccess(disk, at);
-    refuseChanging(disk);
     return [{ type: 'DiskDeleting', at }];
   };
 

@@ -168,12 +168,16 @@ const evolveActive = (
   }
 };
 
-/** Every volume there is of a disk. */
+/** Every volume there may be of a disk. */
 export const volumesOf = ({
   volume,
+  changing,
   formerVolumeId,
-}: Pick<ActiveDisk, 'volume' | 'formerVolumeId'>): readonly string[] =>
-  formerVolumeId === undefined ? [volume.volumeId] : [volume.volumeId, formerVolumeId];
+}: Pick<ActiveDisk, 'volume' | 'changing' | 'formerVolumeId'>): readonly string[] => [
+  volume.volumeId,
+  ...(changing === null ? [] : [changing.volumeId]),
+  ...(formerVolumeId === undefined ? [] : [formerVolumeId]),
+];
 
 /**
  * How disks are stored and listed: by set (also the one a change moves to, so that neither can be deleted meanwhile),
