@@ -206,10 +206,26 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
       wrap: { keyVersion: '', generation: 0 },
       accessEpoch: 0,
     };
-    const [event] = decider.finishChange(at, changed)(after(begun, made, changing));
+    const [event] = decider.finishChange(at, 'v2', changed)(after(begun, made, changing));
     assert.ok(event?.type === 'DiskEncryptionChanged' && event.previousSet === set);
-    const failed = after(begun, made, changing, decider.failChange(at, 'KEY_DISABLED'));
+    const failed = after(begun, made, changing, decider.failChange(at, 'v2', 'KEY_DISABLED'));
     assert.deepEqual(failed, after(begun, made));
+  });
+  test('G5: the end of a change that is over, as of a host that was replaced, ends no later one', () => {
+    const later = after(
+      begun,
+      made,
+      changing,
+      decider.failChange(at, 'v2', 'INTERRUPTED'),
+      decider.beginChange(at, platform, 'v3'),
+    );
+    const ofEarlier = {
+      volume: { ...volume, volumeId: 'v2' },
+      wrap: { keyVersion: '', generation: 0 },
+      accessEpoch: 0,
+    };
+    assert.throws(() => decider.finishChange(at, 'v2', ofEarlier)(later), { code: 'ABORTED', reason: 'DISK_CHANGED' });
+    assert.deepEqual(decider.failChange(at, 'v2', 'KEY_DISABLED')(later), []);
   });
 });
 
@@ -272,8 +288,8 @@ const commands: fc.Arbitrary<Command> = fc
       }),
       decider.endAccess(time),
       decider.beginChange(time, encryption, text),
-      decider.finishChange(time, { volume: next, wrap: ref, accessEpoch: 1 }),
-      decider.failChange(time, text),
+      decider.finishChange(time, text, { volume: next, wrap: ref, accessEpoch: 1 }),
+      decider.failChange(time, text, 'KEY_DISABLED'),
       decider.noteFormerRemoved(time, flag ? volume.volumeId : text),
       decider.rewrap(time, ref, number, 1),
       decider.grow(time, number, number),

@@ -83,25 +83,31 @@ export interface Changed {
   readonly accessEpoch: number;
 }
 
-/** The content is under the announced encryption. @throws Rejection ABORTED DISK_CHANGED when none was announced */
+/**
+ * The content is under the announced encryption.
+ * @param announced the volume id of the announcement: that of a later change is none that this one ends
+ * @throws Rejection ABORTED DISK_CHANGED when it is not announced
+ */
 export const finishChange =
-  (at: Instant, { volume, wrap, accessEpoch }: Changed): Decision =>
+  (at: Instant, announced: string, { volume, wrap, accessEpoch }: Changed): Decision =>
   (disk) => {
     const active = existing(disk);
     const { changing, volume: before } = active;
     const isDone = before.volumeId === volume.volumeId && before.headerSequence === volume.headerSequence;
     if (changing === null && isDone) return [];
-    if (changing === null) throw changed();
+    if (changing?.volumeId !== announced) throw changed();
     const { encryption } = changing;
     const previousSet = setOf(active.encryption);
     return [{ type: 'DiskEncryptionChanged', encryption, previousSet, volume, ...wrap, accessEpoch, at }];
   };
 
-/** The announced change did not happen; the disk is as it was. */
+/** The change announced with that volume id did not happen; the disk is as it was. */
 export const failChange =
-  (at: Instant, reason: string): Decision =>
+  (at: Instant, announced: string, reason: string): Decision =>
   (disk) =>
-    disk.status === 'active' && disk.changing !== null ? [{ type: 'EncryptionChangeFailed', reason, at }] : [];
+    disk.status === 'active' && disk.changing?.volumeId === announced
+      ? [{ type: 'EncryptionChangeFailed', reason, at }]
+      : [];
 
 /** The volume from before the encryption was changed by a copy is removed. */
 export const noteFormerRemoved =

@@ -49,6 +49,9 @@ export interface EncryptionChange {
   settle(name: string, cause: Cause): Promise<void>;
 }
 
+/** A change as it is announced. */
+type Announced = NonNullable<ActiveDisk['changing']>;
+
 /** Opens it. */
 export const openEncryptionChange = (parts: {
   readonly store: EventStore;
@@ -85,7 +88,7 @@ export const openEncryptionChange = (parts: {
 
   const finishWith = (
     name: string,
-    encryption: Encryption,
+    { encryption, volumeId: announced }: Announced,
     made: {
       readonly volumeId: string;
       readonly header: DiskHeader;
@@ -100,10 +103,11 @@ export const openEncryptionChange = (parts: {
       accessEpoch: made.accessEpoch,
     };
     const guard = made.key && setKeys.guard(setOf(encryption), made.key.generation);
-    return transactGuarded(store, disks, name, finishChange(clock.now(), changed), cause, guard);
+    return transactGuarded(store, disks, name, finishChange(clock.now(), announced, changed), cause, guard);
   };
 
-  const rewrapInPlace = async (name: string, disk: ActiveDisk, encryption: Encryption, cause: Cause): Promise<void> => {
+  const rewrapInPlace = async (name: string, disk: ActiveDisk, changing: Announced, cause: Cause): Promise<void> => {
+    const { encryption } = changing;
     const { volumeId } = disk.volume;
     const { location } = disk;
     const set = setOf(encryption);
@@ -128,7 +132,7 @@ export const openEncryptionChange = (parts: {
           { wrap, generation: ref.generation, standby: undefined },
           async (next) => {
             try {
-              await finishWith(name, encryption, { volumeId, header: next, key: inForce, accessEpoch }, cause);
+              await finishWith(name, changing, { volumeId, header: next, key: inForce, accessEpoch }, cause);
               done = true;
             } catch (error) {
               // A later generation has begun: this wrap stays until the next one takes its place.
@@ -143,13 +147,8 @@ export const openEncryptionChange = (parts: {
     }
   };
 
-  const copy = async (
-    name: string,
-    disk: ActiveDisk,
-    encryption: Encryption,
-    volumeId: string,
-    cause: Cause,
-  ): Promise<void> => {
+  const copy = async (name: string, disk: ActiveDisk, changing: Announced, cause: Cause): Promise<void> => {
+    const { encryption, volumeId } = changing;
     const { location, uniqueId, sizeGib } = disk;
     const wish = {
       name,
@@ -160,7 +159,7 @@ export const openEncryptionChange = (parts: {
       sizeBytes: sizeGib * bytesPerGib,
       source: { ...disk, name },
     };
-    await making.fresh(wish, cause, (made) => finishWith(name, encryption, { volumeId, ...made }, cause));
+    await making.fresh(wish, cause, (made) => finishWith(name, changing, { volumeId, ...made }, cause));
     await removeFormer(name, disk.volume.volumeId, cause);
   };
 
@@ -185,12 +184,16 @@ export const openEncryptionChange = (parts: {
     const { volumeId } = state.volume;
     const header = await currentHeader(volumes, volumeId);
     if (header.sequence > state.volume.headerSequence) {
-      const { encryption } = state.changing;
-      await finishWith(name, encryption, { volumeId, header, key: undefined, accessEpoch: state.accessEpoch }, cause);
+      const made = { volumeId, header, key: undefined, accessEpoch: state.accessEpoch };
+      await finishWith(name, state.changing, made, cause);
       await tidyHeader(volumes, volumeId);
       return;
     }
-    const { state: after } = await disks.transact(name, failChange(clock.now(), 'INTERRUPTED'), cause);
+    const { state: after } = await disks.transact(
+      name,
+      failChange(clock.now(), state.changing.volumeId, 'INTERRUPTED'),
+      cause,
+    );
     // Only a volume that is certainly not the disk's is removed: the store may have stored more than it answered.
     if (after.status === 'active' && after.volume.volumeId !== state.changing.volumeId) {
       await volumes.remove(state.changing.volumeId);
@@ -238,8 +241,8 @@ export const openEncryptionChange = (parts: {
           await refuseIncremental(before.uniqueId);
           const isLayered = (value: Encryption) => value.type === 'double';
           const needsCopy = isLayered(before.encryption) !== isLayered(encryption) || (await isShared(before));
-          if (needsCopy) await copy(name, before, encryption, changing.volumeId, cause);
-          else await rewrapInPlace(name, before, encryption, cause);
+          if (needsCopy) await copy(name, before, changing, cause);
+          else await rewrapInPlace(name, before, changing, cause);
         } catch (error) {
           // The caller must hear what went wrong first.
           if (error instanceof StoreUnavailable) settleLater(name, encryption, cause);
