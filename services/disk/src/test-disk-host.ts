@@ -25,6 +25,7 @@ import { type Disk, disks as diskStreams } from './disk/state.ts';
 import { decodeSlot } from './disk-header-format.ts';
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
 import { sectorSize } from './sector.ts';
+import type { SnapshotLimits } from './snapshot/api.ts';
 import { type Snapshot, snapshots as snapshotStreams } from './snapshot/decider.ts';
 import { inSteps } from './test-block-store-contract.ts';
 import { createFaults, type Faults } from './test-fault.ts';
@@ -75,6 +76,7 @@ export const startDiskHost = async (
     readonly clock?: Clock;
     readonly leases?: Partial<LeaseTerms>;
     readonly hostLeaseTtlMs?: number;
+    readonly snapshotLimits?: SnapshotLimits;
     /** What the opening of a file waits for. */
     readonly beforeOpen?: (part: VolumePart) => Promise<void>;
     /** What a file is cut off at, however large its disk is: copying takes time for holes too. */
@@ -153,7 +155,7 @@ export const startDiskHost = async (
         masterKey: masterKey(Uint8Array.from(master)),
         files: faults.wrap(openedLater, wrapStore),
         dataAddress: 'here:1',
-        snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 1 },
+        snapshotLimits: options.snapshotLimits ?? { perDiskMax: 10, recentMax: 10, recentMs: 1 },
         leases: { ...leaseDefaults, ...options.leases },
         host: { folder: 'volumes', machine, ttlMs: options.hostLeaseTtlMs ?? 30_000 },
       },

@@ -73,26 +73,47 @@ export const snapshotApi = (parts: {
     return name;
   };
 
-  /** Rule CMK-142. A repeat of a request that was carried out is not counted against it. */
-  const refuseTooMany = async (name: string, disk: ActiveDisk): Promise<void> => {
-    const all = await snapshots.listAll({ index: { index: 'source_unique_id', value: disk.uniqueId } });
-    const others = all.filter(({ id, state }) => id !== name && state.status !== 'absent' && state.incremental);
+  /** By disk: incremental snapshots that were let in and may not be on record yet. */
+  const letIn = new Map<string, Set<string>>();
+
+  /**
+   * Rule CMK-142: also of those that are asked for at once, and of those in the making. A repeat of a request that was carried
+   * out is not counted against it.
+   */
+  const withinLimits = async <Result>(
+    name: string,
+    { uniqueId }: ActiveDisk,
+    take: () => Promise<Result>,
+  ): Promise<Result> => {
+    const all = await snapshots.listAll({ index: { index: 'source_unique_id', value: uniqueId } });
+    if (all.some(({ id }) => id === name)) return take();
+    const known = all.filter(({ state }) => state.status !== 'absent' && state.incremental);
     const since = clock.now() - limits.recentMs;
-    const recent = others.filter(({ state }) => 'createdAt' in state && state.createdAt > since);
-    if (all.some(({ id }) => id === name)) return;
-    if (others.length < limits.perDiskMax && recent.length < limits.recentMax) return;
+    const recent = known.filter(({ state }) => !('createdAt' in state) || state.createdAt > since);
+    const begun = letIn.get(uniqueId) ?? new Set();
+    const unknownCount = [...begun].filter((id) => id !== name && !all.some((one) => one.id === id)).length;
+    const [count, recentCount] = [known.length + unknownCount, recent.length + unknownCount];
     const { perDiskMax, recentMax, recentMs } = limits;
-    throw new Rejection(
-      'RESOURCE_EXHAUSTED',
-      'TOO_MANY_SNAPSHOTS',
-      `a disk can have ${perDiskMax} incremental snapshots, and ${recentMax} of them within ${recentMs} ms; it has ${others.length} and ${recent.length}`,
-      {
-        count: String(others.length),
-        count_max: String(perDiskMax),
-        recent_count: String(recent.length),
-        recent_max: String(recentMax),
-      },
-    );
+    if (count >= perDiskMax || recentCount >= recentMax) {
+      throw new Rejection(
+        'RESOURCE_EXHAUSTED',
+        'TOO_MANY_SNAPSHOTS',
+        `a disk can have ${perDiskMax} incremental snapshots, and ${recentMax} of them within ${recentMs} ms; it has ${count} and ${recentCount}`,
+        {
+          count: String(count),
+          count_max: String(perDiskMax),
+          recent_count: String(recentCount),
+          recent_max: String(recentMax),
+        },
+      );
+    }
+    letIn.set(uniqueId, begun.add(name));
+    try {
+      return await take();
+    } finally {
+      begun.delete(name);
+      if (begun.size === 0) letIn.delete(uniqueId);
+    }
   };
 
   return {
@@ -118,11 +139,11 @@ export const snapshotApi = (parts: {
       const encryption = wishedEncryption(request, name, disk);
       const set = setOf(encryption);
       if (set !== '') await requirePermission(authorize, principalOf(call), 'compute/diskEncryptionSets/read', set);
-      if (incremental) await refuseTooMany(name, disk);
       const { location, sizeGib, uniqueId: sourceUniqueId } = disk;
       const wish = JSON.stringify({ sourceDisk, sourceUniqueId, incremental, asked: request.encryption ?? null });
       const spec = { location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption };
-      return show(await creation.create(name, wish, spec, call.cause));
+      const take = () => creation.create(name, wish, spec, call.cause);
+      return show(await (incremental ? withinLimits(name, disk, take) : take()));
     },
     async getSnapshot({ name }: GetSnapshotRequest): Promise<WireSnapshot> {
       return show(await snapshots.load(named(name)));
