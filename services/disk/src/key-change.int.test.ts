@@ -207,7 +207,7 @@ describe('damage and crashes', () => {
     // As if the service had died between the header and the event: the event and the row are taken back.
     const { sql } = cloud.database;
     await sql`delete from events where stream = ${`disk-${disk.name}`} and type = 'DekRewrapped'`;
-    await sql`update rows set row = ${sql.json(JSON.parse(JSON.stringify(before.state)))}, version = ${before.version} where table_name = 'disk_v1' and key = ${disk.name}`;
+    await sql`update rows set row = ${sql.json(JSON.parse(JSON.stringify(before.state)))}, version = ${before.version} where table_name = ${diskStreams(cloud).table.table} and key = ${disk.name}`;
     await sql`update streams set version = ${before.version} where stream = ${`disk-${disk.name}`}`.catch(
       () => undefined,
     );
