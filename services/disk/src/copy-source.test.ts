@@ -115,3 +115,51 @@ for (const [from, encryption] of [
     },
   );
 }
+
+/** A snapshot that is asked for of a disk of 1 GiB, which is grown and written to behind that before it is copied. */
+const snapshotOfGrown = async (t: TestContext, encryption?: Encryption) => {
+  const host = await startDiskHost();
+  t.after(() => host.stop());
+  await host.disks.createDisk({ ...wish, diskId: 'd', encryption: under(setName) });
+  const hold = host.holdCheck(encryption?.diskEncryptionSet ?? setName);
+  const disks = host.clientWithoutRetries(DiskServiceDefinition);
+  const taken = disks.createSnapshot({
+    ...{ parent, snapshotId: 's', sourceDisk: diskName },
+    ...(encryption === undefined ? {} : { encryption }),
+  });
+  taken.catch(() => undefined);
+  await hold.reached;
+  await host.disks.growDisk({ name: diskName, sizeGib: 2 });
+  const content = randomBytes(8_192);
+  const write = await host.writer(2 ** 30);
+  await write(content);
+  await host.disks.endAccess({ name: diskName });
+  hold.release();
+  return { host, disks, taken, content };
+};
+
+test(
+  'G5: a snapshot is as large as what it holds, also of a disk that is grown after it was asked for',
+  limit,
+  async (t) => {
+    const { host, disks, taken, content } = await snapshotOfGrown(t);
+    const { sizeGib, name } = await taken;
+    assert.equal(sizeGib, 2);
+    await disks.deleteDisk({ name: diskName });
+    const source = { $case: 'sourceSnapshot', value: name } as const;
+    await disks.createDisk({ ...wish, diskId: 'd', sizeGib: 0, encryption: under(setName), source });
+    assert.deepEqual(await host.content(content.length, 2 ** 30), content);
+  },
+);
+
+test(
+  'CMK-110: a copy under another key of a disk that is grown meanwhile is to be asked for again',
+  limit,
+  async (t) => {
+    const { host, disks, taken } = await snapshotOfGrown(t, under(otherSetName));
+    await assert.rejects(taken, isChanged);
+    assert.deepEqual(host.volumeIds(), await host.volumesInUse());
+    const again = { parent, snapshotId: 's', sourceDisk: diskName, encryption: under(otherSetName) };
+    assert.equal((await disks.createSnapshot(again)).sizeGib, 2);
+  },
+);

@@ -19,7 +19,7 @@ const removed: ReadonlySet<string> = new Set(['VOLUME_MISSING', 'STORE_CLOSED'])
  * volume that was closed because this host stops, or that is missing, fails it as ever.
  * @param copy makes it; with what is to be asked before it is recorded
  * @throws Rejection NOT_FOUND DISK_NOT_FOUND, SNAPSHOT_NOT_FOUND; ABORTED DISK_CHANGED where the disk has another volume or
- *   encryption by now; whatever `copy` throws
+ *   encryption by now, or is larger; whatever `copy` throws
  */
 export const copyingFrom = async <Result>(
   kinds: {
@@ -45,7 +45,9 @@ export const copyingFrom = async <Result>(
   } catch (error) {
     if (!(error instanceof Rejection)) throw error;
     const now = await sourceNow();
-    if (now === 'same' || (now === 'gone' && !removed.has(error.reason))) throw error;
+    // It was grown and written to behind the end of what was to be as large as it was.
+    const isGrown = error.reason === 'OUT_OF_RANGE' && !isSnapshot;
+    if ((now === 'same' && !isGrown) || (now === 'gone' && !removed.has(error.reason))) throw error;
     if (isSnapshot) throw snapshotNotFound(name);
     throw now === 'gone' ? diskNotFound(name) : changed();
   }

@@ -47,8 +47,8 @@ export interface DiskHost extends TestVault {
   clientWithoutRetries<D extends Definition>(definition: D): RpcClient<D>;
   /** Begins direct access. @returns what reads the beginning of the disk with it, as long as it lasts */
   reader(): Promise<(length: number) => Promise<Buffer>>;
-  /** Begins direct access. @returns what writes to the beginning of the disk with it, as long as it lasts */
-  writer(): Promise<(content: Uint8Array) => Promise<void>>;
+  /** Begins direct access. @returns what writes to the beginning of the disk, or there, with it, as long as it lasts */
+  writer(offset?: number): Promise<(content: Uint8Array) => Promise<void>>;
   fill(content: Uint8Array): Promise<void>;
   content(length: number, offset?: number): Promise<Buffer>;
   /** The key version of every wrap that is in the header of a disk or snapshot, also in the slot that does not count. */
@@ -188,11 +188,11 @@ export const startDiskHost = async (
     const { accessToken } = await disks().beginAccess({ name: diskName, accessLevel, durationSeconds: 60 });
     return { metadata: new Metadata({ [accessTokenKey]: accessToken }) };
   };
-  const writer: DiskHost['writer'] = async () => {
+  const writer: DiskHost['writer'] = async (offsetBytes = 0) => {
     const credential = await access('WRITE');
     return async (content) => {
       const requests = (async function* () {
-        yield { header: { name: diskName, offsetBytes: 0 }, data: Buffer.from(content) };
+        yield { header: { name: diskName, offsetBytes }, data: Buffer.from(content) };
       })();
       await data().write(requests, credential);
       await data().flush({ name: diskName }, credential);

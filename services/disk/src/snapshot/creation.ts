@@ -72,7 +72,8 @@ export const openSnapshotCreation = (parts: {
     const guard = encryption.type === 'platform' ? undefined : setKeys.guard(encryption.set, wrap.generation);
     const at = clock.now();
     const decide = (snapshot: Snapshot): readonly SnapshotEvent[] => {
-      const made = finish(at, uniqueId, volumeRefOf(volumeId, header), wrap)(snapshot);
+      const taken = { volume: volumeRefOf(volumeId, header), wrap, sizeGib: header.size / bytesPerGib };
+      const made = finish(at, uniqueId, taken)(snapshot);
       // What the disk's header had under a standby key came along: whoever does not know of it would leave it here for ever.
       const noted = noteStandby(at, header.standby?.keyVersion ?? '', header.sequence);
       return [...made, ...noted(made.reduce(evolve, snapshot))];
@@ -122,7 +123,7 @@ export const openSnapshotCreation = (parts: {
     const loaded = await snapshots.load(name);
     const { state } = loaded;
     if (state.status !== 'creating') return loaded;
-    const { uniqueId, volumeId, encryption, location, sourceDisk, sourceUniqueId, sizeGib } = state;
+    const { uniqueId, volumeId, encryption, location, sourceDisk, sourceUniqueId } = state;
     // Read after `begin`: a change of the disk's encryption begun later sees this snapshot and copies.
     const disk = existingDisk((await disks.load(sourceDisk)).state);
     if (disk.changing !== null || disk.uniqueId !== sourceUniqueId) {
@@ -131,7 +132,7 @@ export const openSnapshotCreation = (parts: {
       });
     }
     const source = { ...disk, name: sourceDisk };
-    const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: sizeGib * bytesPerGib, source };
+    const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: disk.sizeGib * bytesPerGib, source };
     return copyingFrom(parts, source, () =>
       sameEncryption(encryption, disk.encryption)
         ? share(name, state, disk, cause)

@@ -23,7 +23,7 @@ const after = (...commands: readonly Command[]): decider.Snapshot =>
   commands.reduce((state: decider.Snapshot, command) => command(state).reduce(decider.evolve, state), decider.initial);
 const wish = JSON.stringify(spec);
 const begun = decider.begin(at, wish, 'v', spec);
-const made = decider.finish(at, 'u', volume, wrap);
+const made = decider.finish(at, 'u', { volume, wrap, sizeGib: 4 });
 
 test('a snapshot is made whole or not at all, and its name is free after a failure (CMK-110)', () => {
   assert.equal(after(begun, made).status, 'active');
@@ -55,7 +55,7 @@ test('ask twice, get once', () => {
       ({ kind, number, text }) =>
         [
           decider.begin(at, JSON.stringify({ location: text }), 'v', spec),
-          decider.finish(at, 'u', volume, wrap),
+          decider.finish(at, 'u', { volume, wrap, sizeGib: 4 }),
           decider.fail(at, 'u', text),
           decider.rewrap(at, { keyVersion: text, generation: number }, number, 1),
           decider.remove(at),

@@ -95,15 +95,22 @@ export const begin =
     );
   };
 
+/** What was made of a disk: it may have grown since it was asked for. */
+export interface Taken {
+  readonly volume: VolumeRef;
+  readonly wrap: WrapRef;
+  readonly sizeGib: number;
+}
+
 /** The copy is there. @throws Rejection ABORTED SNAPSHOT_CHANGED when it is not being made */
 export const finish =
-  (at: Instant, uniqueId: string, volume: VolumeRef, wrap: WrapRef): Decision =>
+  (at: Instant, uniqueId: string, { volume, wrap, sizeGib }: Taken): Decision =>
   (snapshot) => {
     if (snapshot.status === 'active' && snapshot.uniqueId === uniqueId) return [];
     if (snapshot.status !== 'creating' || snapshot.uniqueId !== uniqueId) {
       throw new Rejection('ABORTED', 'SNAPSHOT_CHANGED', 'the snapshot changed while it was made: try again');
     }
-    const { location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption } = snapshot;
+    const { location, sourceDisk, sourceUniqueId, incremental, encryption } = snapshot;
     const spec = { uniqueId, location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption };
     return [{ type: 'SnapshotCreated', ...spec, ...wrap, volume, at }];
   };
