@@ -19,6 +19,9 @@ const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption
 const durationMs = ({ random }: Stage): number =>
   random.chance(0.3) ? 8_000 + random.fraction() * 20_000 : 100 + random.fraction() * 5_000;
 
+/** Where the lease of the disk host on its volumes lasts longer, a history has no time to wait it out. */
+const hostLeaseWaitMaxMs = 10_000;
+
 /** Notes the trouble and has it end after its time, or when the history ends all faults. */
 const during = (stage: Stage, struck: readonly Struck[], heal: () => void, lastsMs = durationMs(stage)): void => {
   const end = stage.troubles.begin(...struck);
@@ -41,6 +44,8 @@ const pairs: readonly (readonly [Part, Part])[] = [
   ['key-vault', 'identity'],
   ['compute', 'disk'],
   ['compute', 'store'],
+  // Twice: its lease on the volumes is renewed there.
+  ['disk', 'store'],
   ['disk', 'store'],
   ['key-vault', 'store'],
   ['disk-encryption-set', 'store'],
@@ -140,7 +145,10 @@ export const faults: readonly Fault[] = [
     strike(stage) {
       const { world, random, truth, troubles } = stage;
       const service = random.pick([...services, 'disk', 'disk'] as const);
-      world.faults.crash(service);
+      // Its successor on another machine cannot know that it has ended, and waits its lease out.
+      const isShort = world.settings.hostLeaseTtlMs < hostLeaseWaitMaxMs;
+      if (service === 'disk' && isShort && random.chance(0.5)) world.faults.loseMachine(service);
+      else world.faults.crash(service);
       if (service === 'disk') for (const content of truth.contents.values()) content.crash();
       const end = troubles.begin(service);
       stage.later(random.fraction() * 3_000, async () => {

@@ -21,7 +21,7 @@ export interface SimulatedSettings {
   readonly authzTtlMs: number;
   /** What a disk host's lease is worth, how long I/O waits for a silent vault, and when that counts as lost. */
   readonly leases: LeaseTerms;
-  /** How long the disk host may use its volumes after its last renewal. */
+  /** How long the disk host may use its volumes after its last renewal, and one on another machine waits for it. */
   readonly hostLeaseTtlMs: number;
   /** How long after the last word of a replica the others do its share of the work. */
   readonly shareTtlMs: number;
@@ -92,6 +92,8 @@ export interface Deployment {
 
 /** What a process touches beside the seams of every service. */
 export interface Hardware {
+  /** Names the machine it runs on. */
+  readonly machine: string;
   readonly volumes: VolumeFiles;
   readonly driver: Driver;
   readonly sealKeys: SealKeyStore;
@@ -195,7 +197,7 @@ export const createDeployment = (founding: Founding, random: SeededRandom, setti
             dataAddress: 'disk.simulation:1',
             snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
             leases: settings.leases,
-            host: { folder: 'volumes', machine: 'this', ttlMs: settings.hostLeaseTtlMs },
+            host: { folder: 'volumes', machine: hardware.machine, ttlMs: settings.hostLeaseTtlMs },
             watchCipher: hardware.ciphers.watch,
           },
         }),

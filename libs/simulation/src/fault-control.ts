@@ -17,6 +17,8 @@ export interface FaultControl {
   heal(a: Part, b: Part): void;
   /** Ends a process as `kill -9` does: what it had in memory is gone, and for disk also sectors that were not flushed. */
   crash(service: Workload, replica?: number): void;
+  /** Ends a process with the machine it runs on: it is started on another one. */
+  loseMachine(service: Workload, replica?: number): void;
   /** Starts it again (or for the first time), as a supervisor does: again and again until it comes up. */
   restart(service: Workload, replica?: number): Promise<void>;
   /** Stops all code of a process (SIGSTOP) for that long; time and the rest of the world go on. */
@@ -105,6 +107,17 @@ export const createFaultControl = (world: FaultParts): FaultControl => {
     }
   };
 
+  const crash = (service: Workload, replica = 0, what = ''): void => {
+    const self = { service, replica };
+    if (!cloud.running(service).includes(replica)) return;
+    strike('crash', `${nameOf(self)}${what}`);
+    paused.delete(nameOf(self));
+    down.set(nameOf(self), self);
+    processes.kill(self);
+    cloud.crash(service, replica);
+    if (service === 'disk') world.crashVolumes();
+  };
+
   return {
     rates,
     slowCopies: world.copies.dawdle,
@@ -115,15 +128,10 @@ export const createFaultControl = (world: FaultParts): FaultControl => {
       cuts.cut(a, b);
     },
     heal,
-    crash(service, replica = 0) {
-      const self = { service, replica };
-      if (!cloud.running(service).includes(replica)) return;
-      strike('crash', nameOf(self));
-      paused.delete(nameOf(self));
-      down.set(nameOf(self), self);
-      processes.kill(self);
-      cloud.crash(service, replica);
-      if (service === 'disk') world.crashVolumes();
+    crash: (service, replica) => crash(service, replica),
+    loseMachine(service, replica = 0) {
+      processes.moveOn({ service, replica });
+      crash(service, replica, ' with its machine');
     },
     restart,
     pause(service, durationMs, replica = 0) {

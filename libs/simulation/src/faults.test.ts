@@ -68,6 +68,23 @@ describe('a process', () => {
       assert.equal(world.guests.guests.size, 0);
     }));
 
+  test('of the disk service waits the lease of the one before out where it begins on another machine, and only there', () =>
+    inWorld(async (world) => {
+      const { untilState } = await makeMachine(world);
+      const { hostLeaseTtlMs } = world.settings;
+      const startMs = async (): Promise<number> => {
+        const sinceMs = world.clock.monotonicMs();
+        await world.faults.restart('disk');
+        return world.clock.monotonicMs() - sinceMs;
+      };
+      world.faults.crash('disk');
+      assert.equal(await startMs(), 0);
+      world.faults.loseMachine('disk');
+      const waitedMs = await startMs();
+      assert.ok(waitedMs >= hostLeaseTtlMs && waitedMs < 1.2 * hostLeaseTtlMs, `${waitedMs}`);
+      await untilState('RUNNING');
+    }));
+
   test('reads a clock that is wrong: tokens it takes for expired, sleeps that end early', () =>
     inWorld(async (world) => {
       await listVaults(world);

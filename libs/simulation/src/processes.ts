@@ -45,11 +45,16 @@ export interface Processes {
   gateOf(replica: Replica): Gate | undefined;
   /** Ends the process at once. */
   kill(replica: Replica): void;
+  /** The replica's machine is gone: its next process begins on another one. */
+  moveOn(replica: Replica): void;
   /** How the clock of the replica's machine goes wrong; what is set there acts at once. */
   skewOf(replica: Replica): Skew;
   /** Says that the connections between the replica's machine and the bus were interrupted. */
   interruptBus(replica: Replica): void;
 }
+
+/** The machine that everything runs on at first: also where the estate that a history begins with was made. */
+export const firstMachine = 'machine';
 
 interface Process {
   readonly gate: Gate;
@@ -61,6 +66,8 @@ export const createProcesses = (machine: Machine): Processes => {
   const processes = new Map<string, Process>();
   const skews = new Map<string, Skew>();
   const interruptions = new Map<string, number>();
+  /** How many machines of a replica are gone. */
+  const lost = new Map<string, number>();
   let begun = 0;
 
   const skewOf = (replica: Replica): Skew => {
@@ -68,6 +75,7 @@ export const createProcesses = (machine: Machine): Processes => {
     skews.set(nameOf(replica), found);
     return found;
   };
+  const machineOf = (name: string): string => `${firstMachine}${'+'.repeat(lost.get(name) ?? 0)}`;
   const kill = (replica: Replica): void => {
     const found = processes.get(nameOf(replica));
     found?.gate.condemn();
@@ -77,6 +85,9 @@ export const createProcesses = (machine: Machine): Processes => {
   return {
     skewOf,
     kill,
+    moveOn: (replica) => {
+      lost.set(nameOf(replica), (lost.get(nameOf(replica)) ?? 0) + 1);
+    },
     gateOf: (replica) => processes.get(nameOf(replica))?.gate,
     interruptBus: (replica) => {
       interruptions.set(nameOf(replica), (interruptions.get(nameOf(replica)) ?? 0) + 1);
@@ -94,6 +105,7 @@ export const createProcesses = (machine: Machine): Processes => {
       const link = { clock, gate, random: random.fork('faults') };
       const isCutFrom = (part: 'bus' | 'store') => () => cuts.isCut(service, part);
       const hardware: Hardware = {
+        machine: machineOf(name),
         volumes: processVolumes(machine.volumes, { ...link, faults: rates.volumes, copies: machine.copies }),
         driver: processDriver(machine.driver, gate),
         sealKeys: machine.sealKeys,

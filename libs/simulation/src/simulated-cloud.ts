@@ -30,7 +30,7 @@ import { linkBetween } from './network.ts';
 import { type Answered, toldLink } from './oracle-answers.ts';
 import { openCipherWatch } from './oracle-ciphers.ts';
 import { createCuts, type Part } from './parts.ts';
-import { createProcesses } from './processes.ts';
+import { createProcesses, firstMachine } from './processes.ts';
 import { countingTracing } from './tracing.ts';
 
 /** What was stored in a service by one commit. */
@@ -188,7 +188,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
       : { part: replica.service, gate: processes.gateOf(replica) };
 
   const starting = inProcessCloud({
-    services: deployment.services({ volumes, driver: guests, sealKeys, ciphers }),
+    services: deployment.services({ machine: firstMachine, volumes, driver: guests, sealKeys, ciphers }),
     storeOf,
     bus,
     workloadOf: (service) => deployment.people.workloads[service],
