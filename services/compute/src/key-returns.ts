@@ -110,6 +110,8 @@ export const keyReturns = (parts: {
 
   return {
     async returned(key, cause) {
+      // Lost again, as was heard of already: then that loss's own return carries back what this one would.
+      if (await losses.anyLost([key])) return;
       const isOther = (disk: KeyOfSet): boolean =>
         disk.set !== '' && !(disk.set === key.set && disk.keyVersion === key.keyVersion);
       const way: WayBack = {

@@ -322,6 +322,25 @@ promised(
   },
 );
 
+promised('CMK-120, VM-41: of a key that is lost again before its return is heard nothing is started', async () => {
+  const set = fleet.newSet();
+  const keyVersion = keyVersionOf(set);
+  const value = { set, keyExpiry: 'STOP', autoRestart: true, standbyKeyVersion: '', generation: 1 } as const;
+  await world.tellOfSet({ $case: 'setOptionsChanged', value });
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  await fleet.lose(set);
+  await fleet.settled(name, 'STOPPED');
+  const returnedAt = disks.restore(set, keyVersion);
+  const lostAt = disks.lose(set, keyVersion);
+  assert.deepEqual(await fleet.report(set, 'KEY_DISABLED', lostAt), { stoppingCount: 0 });
+  await world.tellOfSet({ $case: 'keyAccessRestored', value: { set, keyVersion, accessEpoch: returnedAt } });
+  await clock.sleep(5_000);
+  const { provisioningState, keyReturned } = await fleet.get(name);
+  assert.deepEqual([provisioningState, keyReturned], ['SUCCEEDED', false]);
+  await fleet.restore(set);
+  await fleet.settled(name, 'RUNNING');
+});
+
 promised('G10: that a vault answers again says nothing of what it decides meanwhile', async () => {
   const set = fleet.newSet();
   const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
