@@ -61,6 +61,24 @@ test('CMK-112: wherever a rewrap failed, once it is done a loss of the new versi
   }
 });
 
+test('CMK-88: wherever a crash cut a move short, nothing of the old wrap is left of an open disk once the move is taken up', async () => {
+  for (let failAt = 1; failAt < callsMax; failAt++) {
+    const host = await hostWithDisk();
+    const read = await host.reader();
+    const target = await beginMove(host);
+    host.faults.arm(failAt, 'crash');
+    await Promise.allSettled([host.asSets.rewrapDek(target)]);
+    host.faults.disarm();
+    await host.restart();
+    const left = { diskEncryptionSet: setName, belowGeneration: target.generation };
+    const { resources } = await host.asSets.listEncryptedResources(left);
+    if (resources.length > 0) await host.asSets.rewrapDek(target);
+    assert.deepEqual(await host.wrapsAtRest(diskName), [target.targetKeyVersion], `crash at call ${failAt}`);
+    assert.deepEqual(await read(content.length), content);
+    await host.stop();
+  }
+});
+
 test('CMK-112: an open disk whose move nobody knows to be stored is under the version its header says', async () => {
   let isSilent = false;
   const host = await hostWithDisk({
