@@ -7,9 +7,9 @@ import { createHash } from 'node:crypto';
 export const momentMs = (
   label: string,
   { usualMs, spreadMs }: { readonly usualMs: number; readonly spreadMs: number },
-  seed = process.env.CHAOS_SEED,
+  seed = process.env.CHAOS_SEED ?? '',
 ): number => {
-  if (seed === undefined || seed === '') return usualMs;
+  if (seed === '') return usualMs;
   const drawn = createHash('sha256').update(`${seed}\0${label}`).digest().readUInt32BE(0) / 2 ** 32;
   return Math.floor(drawn * spreadMs);
 };
