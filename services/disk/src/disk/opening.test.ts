@@ -33,6 +33,32 @@ test('CMK-106: a disk that changes while its key is unwrapped is opened as what 
   assert.equal(host.unwraps(), before + 1);
 });
 
+test('CMK-132: whoever asks for access to a disk that is deleted just then is told that, and not of lost data', async (context) => {
+  let meet = async (): Promise<void> => undefined;
+  const host = await startDiskHost({ beforeOpen: async (part) => (part === 'header' ? meet() : undefined) });
+  context.after(() => host.stop());
+  await host.disks.createDisk({
+    parent: 'subscriptions/s/resourceGroups/g',
+    diskId: 'd',
+    location: 'l',
+    sku: 'PREMIUM_SSD',
+    sizeGib: 1,
+    encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName },
+  });
+  const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  meet = () => {
+    reached.resolve();
+    return released.promise;
+  };
+  const asked = host.disks.beginAccess({ name: diskName, accessLevel: 'READ', durationSeconds: 60 });
+  asked.catch(() => undefined);
+  await reached.promise;
+  await host.disks.deleteDisk({ name: diskName });
+  meet = async () => undefined;
+  released.resolve();
+  await assert.rejects(asked, { code: 'NOT_FOUND', reason: 'DISK_NOT_FOUND' });
+});
+
 test('VM-07: a disk that is detached while its key is unwrapped is not opened', async (context) => {
   const { host, opening, release } = await openUnderWay(context);
   await host.disks.detachDisk({ name: diskName, virtualMachine });

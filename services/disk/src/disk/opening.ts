@@ -98,7 +98,10 @@ export const openOpening = (parts: {
         });
         if (loaded) return loaded;
       } catch (error) {
-        if (!(error instanceof Rejection && error.reason === 'ETAG_MISMATCH')) throw error;
+        if (!(error instanceof Rejection)) throw error;
+        // Its volume is removed behind an event: what that left of the disk says whether it can be opened.
+        const isRemoved = error.reason === 'VOLUME_MISSING' && (await disks.load(name)).version !== before.version;
+        if (!isRemoved && error.reason !== 'ETAG_MISMATCH') throw error;
       } finally {
         opened?.dek.fill(0);
         await letGo();
