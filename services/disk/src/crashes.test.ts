@@ -5,7 +5,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Encryption } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import { Rejection, StoreUnavailable } from '@interlock/event-store';
+import { type Commit, Rejection, StoreUnavailable } from '@interlock/event-store';
+import { type Clock, systemClock } from '@interlock/runtime';
 import { pieceSize } from './sector.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
 
@@ -249,6 +250,58 @@ test('CMK-109: a disk whose volume is damaged in the middle of a change of encry
   assert.equal((await host.stateOf(diskName)).status, 'absent');
   assert.deepEqual(host.volumeIds(), []);
 });
+
+/** Every wait is short, so that what is looked at now and then is looked at soon. */
+const hurried: Clock = { ...systemClock, sleep: (ms, ...signals) => systemClock.sleep(Math.min(ms, 200), ...signals) };
+
+for (const [what, announcement, prepare, run] of [
+  [
+    'creation',
+    'DiskCreating',
+    async () => undefined,
+    (disks: DiskHost['disks']) => disks.createDisk(diskWish(platform)),
+  ],
+  [
+    'change of encryption',
+    'EncryptionChanging',
+    withContent(platform),
+    (disks: DiskHost['disks']) => disks.changeDiskEncryption({ name: diskName, encryption: under(setName) }),
+  ],
+  [
+    'deletion',
+    'DiskDeleting',
+    withContent(platform),
+    (disks: DiskHost['disks']) => disks.deleteDisk({ name: diskName }),
+  ],
+] as const) {
+  test(`CMK-110: a ${what} whose announcement is stored long after its caller was told of no answer is settled`, {
+    timeout: 30_000,
+  }, async (t) => {
+    let late: { readonly commit: Commit } | undefined;
+    const host = await startDiskHost({
+      clock: hurried,
+      onCommit(commit) {
+        const isAnnounced = commit.appends?.some(({ events }) => events.some(({ type }) => type === announcement));
+        if (!isAnnounced || late) return;
+        late = { commit };
+        throw new StoreUnavailable('it did not answer in time');
+      },
+    });
+    t.after(() => host.stop());
+    await prepare(host);
+    await assert.rejects(run(host.clientWithoutRetries(DiskServiceDefinition)));
+    // It is looked at meanwhile, and nothing is found to settle.
+    await pause(1_000);
+    if (late) await host.commit(late.commit, { correlationId: 'c', causationId: 'c', caller: 'test' });
+    const isSettled = async (): Promise<boolean> => {
+      const state = await host.stateOf(diskName);
+      return state.status === 'absent' || (state.status === 'active' && state.changing === null);
+    };
+    assert.equal(await isSettled(), false);
+    while (!(await isSettled())) await pause(5);
+    assert.deepEqual(host.volumeIds(), await host.volumesInUse());
+  });
+}
 
 /** Creations, with what is left of them when they fail in the middle. */
 const creations = [

@@ -1,4 +1,5 @@
 import type { Category, Cause } from '@interlock/event-store';
+import { outsideOfCalls } from '@interlock/rpc';
 import type { Clock, Logger } from '@interlock/runtime';
 import type { DiskCreation } from './disk/creation.ts';
 import { gone as diskGone } from './disk/decider.ts';
@@ -13,10 +14,16 @@ import type { Turns } from './turns.ts';
 import type { Volumes } from './volume/volumes.ts';
 
 /**
- * The watchdog: settles what a crash left unfinished, before anything is served. Creations are undone, changes of
- * encryption finished or undone as the header says, deletions finished (CMK-110). What cannot be settled now, because its
- * volume is damaged or the store is away, is reported and does not keep the rest from being served; it is tried again and
- * again, and with the next request about it.
+ * How often it is looked for what is unfinished, in milliseconds. Seldom something is found: what a call leaves is settled by
+ * itself, unless an announcement is stored after the store had answered again that it is not there.
+ */
+const lookMs = 30_000;
+
+/**
+ * The watchdog: settles what a crash left unfinished, before anything is served, and goes on looking for what nobody works on
+ * until `signal` is aborted. Creations are undone, changes of encryption finished or undone as the header says, deletions
+ * finished (CMK-110). What cannot be settled now, because its volume is damaged or the store is away, is reported and does
+ * not keep the rest from being served; it is tried again and again, and with the next request about it.
  */
 export const recover = async (
   parts: {
@@ -30,11 +37,12 @@ export const recover = async (
     readonly settling: Settling;
     readonly clock: Clock;
     readonly log: Logger;
+    readonly signal: AbortSignal;
   },
   cause: Cause,
 ): Promise<void> => {
   const { disks, snapshots, diskCreation, snapshotCreation, encryptionChange, volumes } = parts;
-  const { turns, settling, clock, log } = parts;
+  const { turns, settling, clock, log, signal } = parts;
   const unfinished = { index: { index: 'unfinished', value: 'yes' } };
 
   const settleDisk = async (name: string): Promise<void> => {
@@ -58,6 +66,21 @@ export const recover = async (
       settling.later(name, settle);
     });
 
-  for (const { id } of await disks.listAll(unfinished)) await settled(id, () => settleDisk(id));
-  for (const { id } of await snapshots.listAll(unfinished)) await settled(id, () => settleSnapshot(id));
+  /** Whoever makes or changes something has its turn, and what is settled later is tried again there. */
+  const isLeft = (name: string): boolean => turns.isFree(name) && !settling.has(name);
+  const look = async (): Promise<void> => {
+    for (const { id } of await disks.listAll(unfinished)) if (isLeft(id)) await settled(id, () => settleDisk(id));
+    for (const { id } of await snapshots.listAll(unfinished))
+      if (isLeft(id)) await settled(id, () => settleSnapshot(id));
+  };
+  const watch = async (): Promise<void> => {
+    for (;;) {
+      await clock.sleep(lookMs, signal);
+      if (signal.aborted) return;
+      await look().catch((error: unknown) => log.warn('unfinished work could not be looked for', { error }));
+    }
+  };
+
+  await look();
+  outsideOfCalls(() => void watch());
 };

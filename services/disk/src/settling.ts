@@ -9,6 +9,8 @@ export interface Settling {
    * is never under way then: whoever makes or changes something has its turn.
    */
   later(name: string, settle: () => Promise<void>): void;
+  /** Whether something of it is left to settle. */
+  has(name: string): boolean;
 }
 
 /** Waits between two tries, in milliseconds: doubling up to the longest. */
@@ -58,5 +60,6 @@ export const openSettling = (parts: {
       left.set(name, work);
       outsideOfCalls(() => void settleAll(name, work));
     },
+    has: (name) => left.has(name),
   };
 };

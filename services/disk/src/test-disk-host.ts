@@ -55,6 +55,8 @@ export interface DiskHost extends TestVault {
   wrapsAtRest(name: string): Promise<readonly string[]>;
   /** Tells the service a fact of disk encryption sets. */
   tell(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void>;
+  /** Stores a commit, as when it arrives after its asker has given up. */
+  commit: EventStore['commit'];
   volumeIds(): readonly string[];
   /** Volumes that a disk or snapshot refers to. */
   volumesInUse(): Promise<readonly string[]>;
@@ -253,6 +255,7 @@ export const startDiskHost = async (
       const { rows = [] } = await handler(Fact.fromPartial({ type, payload }), { cause, signal });
       if (rows.length > 0) await realStore.commit({ rows }, cause);
     },
+    commit: memory.commit,
     volumeIds: files.volumeIds,
     async volumesInUse() {
       const disks = await category(realStore, diskStreams).listAll({});
