@@ -175,7 +175,7 @@ interface Access {
 async function refuseInUse(disk: string, { caller, settings }: Session): Promise<void> {
   const { state } = await caller.call('disk', methodOf(DiskServiceDefinition, 'GetDisk'), { name: disk });
   if (state !== 'ACTIVE_ACCESS') return;
-  const short = shortName(disk, settings.names);
+  const short = shortName(disk, settings.namesWithoutFlags);
   throw new Rejection(
     'FAILED_PRECONDITION',
     'DISK_IN_ACTIVE_ACCESS',

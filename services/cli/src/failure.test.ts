@@ -218,6 +218,8 @@ test('what is not there says how to see what is, and in which group it was looke
     /^interlock set list --group nope /,
   );
   assert.match(hintOf('PRINCIPAL_NOT_FOUND', { rpc: 'PreviewImpact' }), /^interlock impact set:<set> /);
+  const elsewhere = { resource: 'subscriptions/s2/resourceGroups/g/disks/x' };
+  assert.match(hintOf('DISK_NOT_FOUND', elsewhere), /^interlock disk list --group g --subscription s2 shows/);
   const own = { resource: 'subscriptions/local/resourceGroups/g/virtualMachines/x' };
   assert.match(hintOf('VIRTUAL_MACHINE_NOT_FOUND', own), /^interlock vm list shows/);
   assert.match(hintOf('KEY_NOT_FOUND', { resource: 'vaults/kv1/keys/k9' }), /key list kv1 .*key list-deleted kv1/);

@@ -106,8 +106,9 @@ export function hintFor(
 
 /** Where what was named would be: a name in short lies in the group that was said last, which may be another one. */
 function listHint(noun: string, short: string | undefined): string {
-  const group = short?.includes('/') === true ? short.split('/').at(-2) : undefined;
-  return `interlock ${noun} list${group === undefined ? '' : ` --group ${group}`} shows those there are (--group says in which resource group)`;
+  const [group, subscription] = short?.split('/').slice(0, -1).toReversed() ?? [];
+  const flags = `${group === undefined ? '' : ` --group ${group}`}${subscription === undefined ? '' : ` --subscription ${subscription}`}`;
+  return `interlock ${noun} list${flags} shows those there are (--group says in which resource group)`;
 }
 
 /** How to ask about one set alone what is asked of all. */

@@ -266,6 +266,20 @@ test('global flags count before and after the verb', async () => {
   }
 });
 
+test('a command that is named beside an answer needs none of the flags of the one it is beside', async () => {
+  const stopped = { powerState: 'STOPPED', stopCause: 'HOST_RESTARTED' };
+  const start = async (name: string, ...flags: readonly string[]) => {
+    const { run, lines } = testProgram({ GetVirtualMachine: { name, ...stopped } });
+    await run('vm', 'show', 'vm1', ...flags);
+    return lines.at(-1);
+  };
+  const of = (path: string) => `what it ran on was restarted: interlock vm start ${path}`;
+  assert.equal(await start(`${group}/virtualMachines/vm1`), of('vm1'));
+  assert.equal(await start('subscriptions/local/resourceGroups/h/virtualMachines/vm1', '--group', 'h'), of('h/vm1'));
+  const other = 'subscriptions/s2/resourceGroups/g/virtualMachines/vm1';
+  assert.equal(await start(other, '--subscription', 'subscriptions/s2'), of('s2/g/vm1'));
+});
+
 test('flags come on top of a body', async () => {
   assert.deepEqual(
     await requestOf(

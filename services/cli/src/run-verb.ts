@@ -43,7 +43,9 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   if (flags.more.length > 0) return runEach(verb, flags.words, flags, session);
   const spoken = new Map<string, string>();
   const names = { ...session.settings.names, spoken };
-  const short = (name: string): string => shortName(name, names);
+  // What is said beside the answer is for pasting, mostly without the flags of this command.
+  const pasted = { ...session.settings.namesWithoutFlags, spoken };
+  const short = (name: string): string => shortName(name, pasted);
   const seen = await lookedAt(verb, flags, await requestOf(verb, flags, session, spoken), short, session);
   const { request, note: change } = seen;
   const method = methodFor(verb, request);
@@ -198,7 +200,7 @@ async function requestOf(
     const owner = flags.keyOwner === 'caller' ? caller : caller.as(flags.keyOwner);
     draft.keyOwnerToken = await owner.token('key-vault');
   }
-  const short = (name: string): string => shortName(name, settings.names);
+  const short = (name: string): string => shortName(name, settings.namesWithoutFlags);
   const resolver = resolverOf(caller, short, (principal, by) =>
     spoken.set(principal, by === 'me' ? by : `set:${short(by)}`),
   );

@@ -36,7 +36,7 @@ const FLUSH_MS = 1_000;
 export async function run(args: readonly string[], environment: Environment, terminal: Terminal): Promise<number> {
   const env = withoutEmpty(environment);
   const isJson = args.includes('--json');
-  // Filled in while the command runs, for the error that ends it.
+  // Filled in while the command runs, for the error that ends it; names as its hint is pasted.
   const known: { names: NameDefaults; trace: string | undefined; vault: KnownVault | undefined; exitCode: number } = {
     names: { subscription: undefined, group: undefined },
     trace: undefined,
@@ -50,7 +50,7 @@ export async function run(args: readonly string[], environment: Environment, ter
       const cluster = await clusterOf(flags, env);
       scope.defer('cluster', () => cluster?.close());
       const settings = readSettings(cluster === undefined ? flags : { ...flags, data: cluster.folder }, env);
-      known.names = settings.names;
+      known.names = settings.namesWithoutFlags;
       const telemetry = startTelemetry({
         service: 'interlock-cli',
         random: systemRandom,

@@ -24,7 +24,7 @@ export interface Terminal {
 /** What a command works with. */
 export interface Session {
   readonly caller: Caller;
-  readonly settings: Pick<Settings, 'names' | 'tenant'>;
+  readonly settings: Pick<Settings, 'names' | 'namesWithoutFlags' | 'tenant'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly tracer: Tracer;

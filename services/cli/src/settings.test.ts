@@ -44,6 +44,7 @@ test('the launcher says where the cloud is and who acts', () => {
     credentials: { principal: principalId, secret: 's' },
     tenant: 'tenants/local',
     names: { subscription: 'subscriptions/local', group: 'g' },
+    namesWithoutFlags: { subscription: 'subscriptions/local', group: undefined },
     tracesEndpoint: 'http://x/y/v1/traces',
   });
 });
@@ -71,6 +72,8 @@ test('flags come before the environment, and that before the files', () => {
   assert.deepEqual(settings.credentials, { principal: bob, secret: 'other' });
   assert.equal(settings.addresses.disk, 'b:4');
   assert.equal(settings.names.subscription, 'subscriptions/s3');
+  const grouped = readSettings({ data, subscription: 's3', group: 'h' }, { ...env, INTERLOCK_GROUP: 'g' });
+  assert.deepEqual(grouped.namesWithoutFlags, { subscription: 'subscriptions/s2', group: 'g' });
   assert.throws(() => readSettings({ data, as: 'bob' }, env), UsageError);
   assert.throws(() => readSettings({ data, as: `${bob}:${data}/none` }, env), /cannot be read/);
 });

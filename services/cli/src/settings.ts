@@ -31,6 +31,8 @@ export interface Settings {
   /** `tenants/{t}` for what is made without saying in which. */
   readonly tenant: string | undefined;
   readonly names: NameDefaults;
+  /** The same for a command without flags, which is what a hint is pasted as. */
+  readonly namesWithoutFlags: NameDefaults;
   /** Where spans go, as a full address. */
   readonly tracesEndpoint: string | undefined;
 }
@@ -85,7 +87,13 @@ export function readSettings(flags: GlobalFlags, env: Environment): Settings {
   const authorityFile = env.INTERLOCK_CA_FILE ?? textIn(cloud, 'authorityFile');
   if (authorityFile === undefined) throw new NoCloud(`INTERLOCK_CA_FILE is not set and ${data} holds no cloud.json`);
   const spans = env.INTERLOCK_SPANS ?? textIn(cloud, 'spans');
-  const subscription = flags.subscription ?? env.INTERLOCK_SUBSCRIPTION ?? textIn(administrator, 'subscription');
+  const namesWith = ({ subscription, group }: Pick<GlobalFlags, 'subscription' | 'group'>): NameDefaults => {
+    const own = subscription ?? env.INTERLOCK_SUBSCRIPTION ?? textIn(administrator, 'subscription');
+    return {
+      subscription: own?.replace(/^(?!subscriptions\/)/, 'subscriptions/'),
+      group: group ?? env.INTERLOCK_GROUP,
+    };
+  };
   return {
     data,
     addresses,
@@ -93,10 +101,8 @@ export function readSettings(flags: GlobalFlags, env: Environment): Settings {
     client: clientOf(env, cloud),
     credentials: credentialsOf(flags.as ?? env.INTERLOCK_AS, administrator, data),
     tenant: env.INTERLOCK_TENANT ?? textIn(administrator, 'tenant'),
-    names: {
-      subscription: subscription?.replace(/^(?!subscriptions\/)/, 'subscriptions/'),
-      group: flags.group ?? env.INTERLOCK_GROUP,
-    },
+    names: namesWith(flags),
+    namesWithoutFlags: namesWith({}),
     tracesEndpoint: spans === undefined || spans === '' ? undefined : `${spans.replace(/\/$/, '')}/v1/traces`,
   };
 }

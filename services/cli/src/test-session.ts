@@ -95,6 +95,7 @@ export function testProgram(
     caller: callerAs(ADMINISTRATOR),
     settings: {
       names: { subscription: flags.subscription ?? 'subscriptions/local', group: flags.group ?? 'g' },
+      namesWithoutFlags: { subscription: 'subscriptions/local', group: 'g' },
       tenant: 'tenants/local',
     },
     clock: options.clock ?? sleepingClock(),
