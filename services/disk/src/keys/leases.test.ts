@@ -230,6 +230,51 @@ test(
   },
 );
 
+for (const [end, mood] of [
+  ['answers', 'well'],
+  ['says no', refusal('KEY_DELETED', 7)],
+] as const) {
+  test(
+    `CMK-120: an outage that closed every disk under a key is over when the vault ${end}, and not because nobody asks any more`,
+    limit,
+    async () => {
+      const { host, open, lease, run, until, pass, stop } = await startLeaseHost();
+      const disk = await open('d');
+      const shown = async () => (await run(host.disks.getDisk({ name: disk.name }))).unavailableReason;
+      host.setVault(silence);
+      await until(() => host.reports.length > 0);
+      // As compute does once it is told.
+      await disk.close();
+      await pass(300_000);
+      assert.equal(await shown(), 'KEY_VAULT_UNREACHABLE');
+      assert.equal(await lease(), undefined, 'nobody uses it');
+      host.setEpoch(7);
+      host.setVault(mood);
+      await until(async () => (await shown()) !== 'KEY_VAULT_UNREACHABLE');
+      assert.equal(await shown(), mood === 'well' ? 'KEY_ACCESS_REASON_UNSPECIFIED' : 'KEY_DELETED');
+      const asked = host.checks.length;
+      await pass(300_000);
+      assert.equal(host.checks.length, asked, 'nobody asks for what nobody uses');
+      await stop();
+    },
+  );
+}
+
+test('CMK-120: an outage that nobody can ask about any more is forgotten', limit, async () => {
+  const { host, open, run, until, pass, stop } = await startLeaseHost();
+  const [first, other] = [await open('d1'), await open('d2')];
+  host.setVault(silence);
+  await until(() => host.reports.length > 0);
+  await other.close();
+  await first.close();
+  const virtualMachine = (await run(host.disks.getDisk({ name: first.name }))).managedBy;
+  await run(host.disks.detachDisk({ name: first.name, virtualMachine }));
+  await run(host.disks.deleteDisk({ name: first.name }));
+  await pass(60_000);
+  assert.equal((await run(host.disks.getDisk({ name: other.name }))).availability, 'AVAILABLE');
+  await stop();
+});
+
 test('G2: a loss is reported to compute until it is accepted, and once', limit, async () => {
   const { host, open, lease, until, pass, stop } = await startLeaseHost();
   const disk = await open('d');

@@ -1,3 +1,4 @@
+import { Rejection } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import {
   type Clock,
@@ -17,6 +18,10 @@ import type { LeaseUser } from './lease-user.ts';
 import type { LossReports } from './loss-reports.ts';
 import type { SetOptions } from './set-options.ts';
 import { askedWaitMs, isSilence, type Silence, whyOf } from './silence.ts';
+
+/** Whether who was to ask is gone, or its header is damaged. */
+const isNoWitness = (error: unknown): boolean =>
+  error instanceof Rejection && (error.code === 'NOT_FOUND' || error.code === 'DATA_LOSS');
 
 /** One lease with those who use it, as it is now. */
 export interface LeaseReport {
@@ -45,7 +50,10 @@ export interface Leases {
   isUsed(key: SetKeyVersion): boolean;
   /** Resolves at the next change of the lease, or after that time, or when `signal` is aborted. */
   changed(key: SetKeyVersion, withinMs: number, signal: AbortSignal): Promise<void>;
-  /** The silence of a vault that counts as a loss outside; undefined for none. */
+  /**
+   * The silence of a vault that counts as a loss outside; undefined for none. It lasts until the vault answers, also when
+   * nobody uses the key any more because of it.
+   */
   outageOf(key: SetKeyVersion): { readonly reason: 'KEY_VAULT_UNREACHABLE'; readonly since: Instant } | undefined;
   /** Whether there is one for any version of a set. */
   isAnyOut(set: string): boolean;
@@ -57,6 +65,8 @@ interface Entry {
   readonly key: SetKeyVersion;
   readonly lease: Lease;
   readonly users: Set<LeaseUser>;
+  /** Who used it last, where nobody does any more: an outage that counts as a loss is asked about with its wrapped DEK. */
+  witness: LeaseUser | undefined;
   wonAt: Instant | undefined;
   /** When the end was noticed, by the monotonic clock. */
   endedAtMs: number | undefined;
@@ -93,7 +103,11 @@ export const openLeases = (parts: {
   const entries = new Map<string, Entry>();
   const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
 
+  /** Whether somebody uses the key, or it is to be found out when an outage is over that ended the use. */
+  const isWatched = ({ users, isCountedAsLost }: Entry): boolean => users.size > 0 || isCountedAsLost;
+
   const changed = (entry: Entry): void => {
+    if (!isWatched(entry)) entries.delete(nameOf(entry.key));
     entry.wake.abort();
     const { change } = entry;
     entry.change = Promise.withResolvers();
@@ -170,13 +184,19 @@ export const openLeases = (parts: {
     for (const user of entry.users) if (!user.isPinnable && user.grant() !== undefined) user.drop('ended');
   };
 
+  /** The vault has answered, if about another key: it is under that now. Or it cannot be asked about this one any more. */
+  const dismissWitness = (entry: Entry): void => {
+    if (entry.users.size > 0 || !entry.isCountedAsLost) return;
+    entry.isCountedAsLost = false;
+    changed(entry);
+  };
+
   const ask = async (entry: Entry): Promise<void> => {
     const { key, users } = entry;
     // In turn: one whose own header is damaged does not keep the others from an answer.
-    const [user] = users;
+    const [user = entry.witness] = users;
     if (user === undefined) return;
-    users.delete(user);
-    users.add(user);
+    if (users.delete(user)) users.add(user);
     const deadlineMs = pacing.deadlineMs(ttlMs);
     const askedAtMs = clock.monotonicMs();
     entry.questions += 1;
@@ -189,7 +209,9 @@ export const openLeases = (parts: {
       await inSpan(tracer, 'renew lease', { attributes }, () =>
         user.probe({ allowExpired: options.outlivesExpiry(key.set), deadlineMs }, cause),
       );
+      dismissWitness(entry);
     } catch (error) {
+      if (definiteReason(error) !== undefined || isNoWitness(error)) dismissWitness(entry);
       if (definiteReason(error) !== undefined) return;
       entry.failures += 1;
       const waitMs = Math.max(pacing.retryMs(ttlMs, entry.failures, random.fraction()), askedWaitMs(error, ttlMs));
@@ -226,7 +248,7 @@ export const openLeases = (parts: {
   };
 
   const run = async (entry: Entry): Promise<void> => {
-    while (entry.users.size > 0 && !signal.aborted) {
+    while (isWatched(entry) && !signal.aborted) {
       const step = nextStep(watchOf(entry));
       if (step.do === 'end') {
         end(entry);
@@ -252,6 +274,7 @@ export const openLeases = (parts: {
       const known = entries.get(name);
       if (known) {
         known.users.add(user);
+        known.witness = undefined;
         tell(known);
         return;
       }
@@ -261,6 +284,7 @@ export const openLeases = (parts: {
         key: lease.key,
         lease,
         users: new Set([user]),
+        witness: undefined,
         wonAt: lease.isHeld() ? clock.now() : undefined,
         endedAtMs: undefined,
         endedAt: undefined,
@@ -282,10 +306,10 @@ export const openLeases = (parts: {
     leave(key, user) {
       const entry = entries.get(nameOf(key));
       if (!entry?.users.delete(user) || entry.users.size > 0) return;
-      entries.delete(nameOf(key));
+      entry.witness = user;
       changed(entry);
     },
-    isUsed: (key) => entries.has(nameOf(key)),
+    isUsed: (key) => (entries.get(nameOf(key))?.users.size ?? 0) > 0,
     async changed(key, withinMs, until) {
       const entry = entries.get(nameOf(key));
       // A machine that wakes finds its lease over before any timer does: whoever waits makes the loop look.
@@ -302,6 +326,9 @@ export const openLeases = (parts: {
         : undefined;
     },
     isAnyOut: (set) => [...entries.values()].some(({ key, isCountedAsLost }) => key.set === set && isCountedAsLost),
-    list: () => [...entries].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, entry]) => entry),
+    list: () =>
+      [...entries]
+        .sort(([one], [other]) => (one < other ? -1 : 1))
+        .flatMap(([, entry]) => (entry.users.size > 0 ? [entry] : [])),
   };
 };
