@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run } from '../../services/cli/src/run.ts';
+import { openTerminal } from '../../services/cli/src/terminal.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { commandsOf, type PageCommand } from './how-to.ts';
 
@@ -29,6 +29,8 @@ before(async () => {
 });
 after(() => world?.stop());
 
+const { newFile } = openTerminal();
+
 /** A file of the page's reader; their folder is that of the cloud. */
 const inFolder = (word: string): string => word.replace(/[a-z]+\.secret$/, (file) => join(world.folder, file));
 
@@ -37,7 +39,7 @@ const play = async (command: PageCommand): Promise<{ readonly exitCode: number; 
   const lines: string[] = [];
   const say = (text: string): void => void lines.push(text);
   const unused = (): never => assert.fail('these commands read and write no data');
-  const terminal = { out: say, err: say, outBytes: unused, in: unused, readFile: unused, writeFile: writeFileSync };
+  const terminal = { out: say, err: say, outBytes: unused, in: unused, readFile: unused, writeFile: unused, newFile };
   const exitCode = await run(args, { INTERLOCK_DATA: world.folder, INTERLOCK_GROUP: 'demo' }, terminal);
   return { exitCode, output: lines.join('\n') };
 };

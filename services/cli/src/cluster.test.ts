@@ -111,6 +111,7 @@ const silent: Terminal = {
   in: async function* () {},
   readFile: () => Buffer.alloc(0),
   writeFile: () => undefined,
+  newFile: (path) => ({ path, write: () => undefined, discard: () => undefined }),
 };
 
 test('without kubectl it says so', async () => {

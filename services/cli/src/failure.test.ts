@@ -6,6 +6,7 @@ import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
 import { withResource } from './calls.ts';
 import { failureJson, failureOf, failureText } from './failure.ts';
+import { OutputProblem } from './output-problem.ts';
 import { NoCloud } from './settings.ts';
 import { NotSettled } from './settle.ts';
 import { TraceNotFound } from './trace.ts';
@@ -53,6 +54,7 @@ test('exit codes tell refused, not understood and no answer apart', () => {
     [new TraceNotFound(''), 1],
     [new RpcFailure('INTERNAL', 'm', 'p', ''), 1],
     [new Error('defect'), 1],
+    [new OutputProblem('', ''), 1],
     [new UsageError(''), 2],
     [new CommanderError(1, 'commander.unknownOption', ''), 2],
     [new RpcFailure('UNAVAILABLE', 'm', 'p', ''), 3],
@@ -90,6 +92,13 @@ test('who is not let in may have been deleted, which is not told to whoever has 
 
 test('what was not understood has no trace: nothing was sent', () => {
   assert.equal(failureText(failureOf(new UsageError('missing <vm>'), trace, names)), 'error: missing <vm>');
+});
+
+test('a file that cannot be written is a failure of the command, with what to do about it', () => {
+  assert.equal(
+    failureText(failureOf(new OutputProblem('a/b is there already', 'name another one'), undefined, names)),
+    'error: FAILED OUTPUT_NOT_WRITTEN: a/b is there already\nhint: name another one',
+  );
 });
 
 test('a message of several lines stays one line', () => {

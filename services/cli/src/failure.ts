@@ -5,6 +5,7 @@ import { CommanderError } from 'commander';
 import { hintFor, type KnownVault, whoServes } from './hints.ts';
 import { ClusterProblem } from './kubectl.ts';
 import { type NameDefaults, shortName } from './names.ts';
+import { OutputProblem } from './output-problem.ts';
 import { NoCloud } from './settings.ts';
 import { NotSettled } from './settle.ts';
 import { TraceNotFound } from './trace.ts';
@@ -123,6 +124,10 @@ function described(
       message,
       hint: undefined,
     };
+  }
+  if (error instanceof OutputProblem) {
+    const { message, hint } = error;
+    return { ...plain, exitCode: ExitCode.refused, code: 'FAILED', reason: 'OUTPUT_NOT_WRITTEN', message, hint };
   }
   if (error instanceof ClusterProblem) {
     const { message } = error;

@@ -126,6 +126,7 @@ test('a probe that cannot find out ends with 1, a typing error with 2', async ()
     in: async function* () {},
     readFile: () => Buffer.alloc(0),
     writeFile: () => undefined,
+    newFile: (path: string) => ({ path, write: () => undefined, discard: () => undefined }),
   };
   const nowhere = { INTERLOCK_DATA: '/nonexistent/interlock' };
   assert.equal(await run(['probe', 'services'], nowhere, terminal), 1);

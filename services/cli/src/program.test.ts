@@ -4,6 +4,7 @@ import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
 import { failureOf } from './failure.ts';
+import { OutputProblem } from './output-problem.ts';
 import { NotSettled } from './settle.ts';
 import { ADMINISTRATOR, testProgram } from './test-session.ts';
 import { UsageError } from './usage-error.ts';
@@ -576,6 +577,33 @@ test('a secret goes into a file and not on the screen', async () => {
   await run('principal', 'add-secret', uuid, 'first', '--output', 'bob.secret', '--json');
   assert.equal(Buffer.from(written.get('bob.secret') ?? []).toString(), 's3cret');
   assert.doesNotMatch(lines.join(), /s3cret/);
+});
+
+test('the file for what is told once is made before that is asked for, and goes where nothing came', async () => {
+  const addSecret = ['principal', 'add-secret', uuid, 'first'];
+  const backup = ['key', 'backup', 'kv1/k1'];
+  const { run, sent, written } = testProgram({
+    AddSecret: [new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', 'no such principal'), { secretText: 's3cret' }],
+    BackupKey: { backup: Buffer.from('all of it').toString('base64') },
+  });
+  written.set('kept', Buffer.from('the only copy'));
+  for (const command of [addSecret, backup]) {
+    await assert.rejects(run(...command, '--output', 'kept'), OutputProblem);
+    await assert.rejects(run(...command, '--output', ''), UsageError);
+  }
+  assert.deepEqual(sent, []);
+  await assert.rejects(run(...addSecret, '--output', 'bob.secret'), { reason: 'PRINCIPAL_NOT_FOUND' });
+  assert.deepEqual([...written.keys()], ['kept']);
+  await run(...addSecret, '--output', 'bob.secret');
+  await run(...backup, '--output', 'k1.backup');
+  assert.deepEqual(
+    [...written].map(([path, content]) => [path, Buffer.from(content).toString()]),
+    [
+      ['kept', 'the only copy'],
+      ['bob.secret', 's3cret'],
+      ['k1.backup', 'all of it'],
+    ],
+  );
 });
 
 test('a watch tells each change', async () => {

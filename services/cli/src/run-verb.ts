@@ -11,7 +11,7 @@ import { draftOf, type Typed } from './request.ts';
 import { refuseMissing } from './required.ts';
 import { runMany } from './run-many.ts';
 import { isObject, type Method, methodOf } from './schema.ts';
-import { type Session, writeJson } from './session.ts';
+import { type NewFile, type Session, writeJson } from './session.ts';
 import { type Credentials, services } from './settings.ts';
 import { settle } from './settle.ts';
 import { UsageError } from './usage-error.ts';
@@ -58,12 +58,18 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
     return askEveryService(method, request, session);
   }
   const beganMs = session.clock.monotonicMs();
+  // Made before the call: what is told once, and cannot be kept, is not asked for.
+  const output = flags.output === undefined ? undefined : terminal.newFile(flags.output);
   const answer = await answered(verb, flags, method, request, session).catch((error: unknown) => {
+    output?.discard();
     throw isUndecided(error) && verb.goesOn
       ? new GoesOn(error, `${verb.noun} show ${short(verb.goesOn(request))}`)
       : error;
   });
-  const shown = await finished(verb, flags, answer, session, { beganMs });
+  const shown =
+    output === undefined
+      ? await finished(verb, flags, answer, session, { beganMs })
+      : withoutOutput(verb, method, answer, output, session);
   if (isJson) writeJson(terminal, shown);
   else if (shown.deleted === true) terminal.out(`${short(String(shown.name))} is gone`);
   else {
@@ -273,7 +279,7 @@ const PAGE_SIZE_MAX = 1_000;
 const elements = (value: unknown) => (Array.isArray(value) ? value : []);
 
 /**
- * The answer as it is shown: waited for, and without what went into a file.
+ * The answer as it is shown: waited for, where that is wanted.
  * @param waiting.about stands before each state on the way
  * @param waiting.beganMs when the waiting began, by the monotonic clock; now when absent
  */
@@ -300,12 +306,21 @@ async function finished(
       say: (state) => terminal.err(`… ${about}${state}`),
     });
   }
-  if (flags.output === undefined || verb.output === undefined) return answer;
-  const { [verb.output]: kept, ...rest } = answer;
-  const field = methodOf(verb.definition, verb.method).response.fields.find((one) => one.jsonName === verb.output);
-  const isText = field?.scalar === ScalarType.STRING;
-  terminal.writeFile(flags.output, Buffer.from(String(kept), isText ? 'utf8' : 'base64'));
-  terminal.err(`${verb.output} is in ${flags.output}`);
+  return answer;
+}
+
+/** The answer without what goes into the file. */
+function withoutOutput(
+  { output: name = '' }: Verb,
+  { response }: Method,
+  answer: JsonObject,
+  output: NewFile,
+  { terminal }: Session,
+): JsonObject {
+  const { [name]: kept, ...rest } = answer;
+  const isText = response.fields.find(({ jsonName }) => jsonName === name)?.scalar === ScalarType.STRING;
+  output.write(Buffer.from(String(kept), isText ? 'utf8' : 'base64'));
+  terminal.err(`${name} is in ${output.path}`);
   return rest;
 }
 

@@ -17,8 +17,19 @@ export interface Terminal {
   in(): AsyncIterable<Uint8Array>;
   /** Content of a file; `-` is standard input. @throws UsageError when it cannot be read */
   readFile(path: string): Uint8Array;
-  /** Writes a file only its owner can read. */
+  /** Writes a file only its owner can read. @throws OutputProblem */
   writeFile(path: string, content: Uint8Array): void;
+  /** Makes a new file only its owner can read, for what is not there yet. @throws OutputProblem also where there is one */
+  newFile(path: string): NewFile;
+}
+
+/** A file that waits for its content; one of both ends it. */
+export interface NewFile {
+  readonly path: string;
+  /** @throws OutputProblem */
+  write(content: Uint8Array): void;
+  /** Nothing came: the file goes again. */
+  discard(): void;
 }
 
 /** What a command works with. */

@@ -47,6 +47,7 @@ const ask = async (
       in: nothing,
       readFile: nothing,
       writeFile: nothing,
+      newFile: (path: string) => ({ path, write: nothing, discard: nothing }),
     },
     isJson,
   });

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { OutputProblem } from './output-problem.ts';
+import { openTerminal } from './terminal.ts';
 
 const module = JSON.stringify(new URL('./terminal.ts', import.meta.url).href);
 const script = (deed: string) =>
@@ -24,4 +29,30 @@ test('a reader that has enough ends the command, without a word', () => {
 test('a slow reader gets every line', () => {
   const read = execFileSync('bash', ['-c', `${node(lines)} | (sleep 0.5; wc -l)`]);
   assert.equal(String(read).trim(), '100000');
+});
+
+test('a new file is for its owner alone, takes the place of none, and what cannot be one says why', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-terminal-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const { newFile, writeFile } = openTerminal();
+  const path = join(folder, 'secret');
+  newFile(path).discard();
+  assert.equal(existsSync(path), false);
+  newFile(path).write(Buffer.from('once'));
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  const problems = [
+    [path, /secret is there already, and stays as it is$/, /^name a file that is not there/],
+    [folder, /is a folder$/, /^name a file in it$/],
+    [join(folder, 'none', 'x'), /^the folder of \S+ is not there$/, /^mkdir -p \S+none$/],
+    [join(path, 'x'), /cannot be written: ENOTDIR/, /^name a file that you may write$/],
+  ] as const;
+  for (const [where, message, hint] of problems)
+    assert.throws(
+      () => newFile(where),
+      (error) => error instanceof OutputProblem && message.test(error.message) && hint.test(error.hint),
+      where,
+    );
+  assert.equal(String(readFileSync(path)), 'once');
+  newFile('/dev/null').discard();
+  assert.throws(() => writeFile(join(folder, 'none', 'x'), Buffer.alloc(0)), OutputProblem);
 });

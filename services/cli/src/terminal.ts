@@ -1,5 +1,7 @@
-import { closeSync, fchmodSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
-import type { Terminal } from './session.ts';
+import { closeSync, fchmodSync, openSync, readFileSync, statSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { OutputProblem } from './output-problem.ts';
+import type { NewFile, Terminal } from './session.ts';
 import { UsageError } from './usage-error.ts';
 
 /** The process's own streams and files. Lines are written at once, so that nothing is lost when the process ends. */
@@ -23,16 +25,70 @@ export function openTerminal(): Terminal {
       }
     },
     writeFile: (path, content) => {
-      const file = openSync(path, 'w', 0o600);
+      const file = opened(path, 'w');
       try {
         // Also where the file was there before, with other rights.
         fchmodSync(file, 0o600);
-        writeFileSync(file, content);
+        writtenTo(path, file, content);
       } finally {
         closeSync(file);
       }
     },
+    newFile,
   };
+}
+
+function newFile(path: string): NewFile {
+  const there = statSync(path, { throwIfNoEntry: false });
+  // A pipe or a terminal (/dev/stdout) holds nothing that would be lost.
+  const isFile = there === undefined || there.isFile() || there.isDirectory();
+  const file = opened(path, isFile ? 'wx' : 'w');
+  return {
+    path,
+    write: (content) => {
+      try {
+        writtenTo(path, file, content);
+      } finally {
+        closeSync(file);
+      }
+    },
+    discard: () => {
+      closeSync(file);
+      if (isFile) unlinkSync(path);
+    },
+  };
+}
+
+function opened(path: string, flags: 'w' | 'wx'): number {
+  try {
+    return openSync(path, flags, 0o600);
+  } catch (error) {
+    throw outputProblem(path, error);
+  }
+}
+
+function writtenTo(path: string, file: number, content: Uint8Array): void {
+  try {
+    writeFileSync(file, content);
+  } catch (error) {
+    throw outputProblem(path, error);
+  }
+}
+
+function outputProblem(path: string, error: unknown): unknown {
+  if (!(error instanceof Error && 'code' in error)) return error;
+  const { code, message } = error;
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
+    return new OutputProblem(`${path} is a folder`, 'name a file in it', error);
+  if (code === 'EEXIST')
+    return new OutputProblem(
+      `${path} is there already, and stays as it is`,
+      'name a file that is not there, or move that one away before',
+      error,
+    );
+  if (code === 'ENOENT')
+    return new OutputProblem(`the folder of ${path} is not there`, `mkdir -p ${dirname(path)}`, error);
+  return new OutputProblem(`${path} cannot be written: ${message}`, 'name a file that you may write', error);
 }
 
 /** As whatever is told SIGPIPE ends: whoever read has enough (`interlock … | head -1`). */

@@ -3,6 +3,7 @@ import type { CallOptions, Channel, Workload } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Caller } from './calls.ts';
+import { OutputProblem } from './output-problem.ts';
 import { programOf } from './program.ts';
 import type { Method } from './schema.ts';
 import type { Session, Terminal } from './session.ts';
@@ -89,6 +90,11 @@ export function testProgram(
     },
     readFile: (path) => Buffer.from(options.files?.[path] ?? `content of ${path}`),
     writeFile: (path, content) => written.set(path, content),
+    newFile: (path) => {
+      if (written.has(path)) throw new OutputProblem(`${path} is there already`, 'name another one');
+      written.set(path, Buffer.alloc(0));
+      return { path, write: (content) => written.set(path, content), discard: () => written.delete(path) };
+    },
   };
   const local = async () => undefined;
   const sessionOf = (flags: GlobalFlags): Session => ({

@@ -2,7 +2,7 @@ import { Argument, type Command, Option } from 'commander';
 import { type FieldFlag, flagsOf, isOptional } from './field-flags.ts';
 import { placeholderOf } from './field-values.ts';
 import type { Described } from './help.ts';
-import { once, single } from './once.ts';
+import { filled, once, single } from './once.ts';
 import { usageOf } from './required.ts';
 import { runVerb } from './run-verb.ts';
 import type { Runner } from './runner.ts';
@@ -39,7 +39,7 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
   command.addOption(single('--body <json|@file|->', 'the whole request as JSON; flags come on top'));
   if (verb.settles !== undefined) command.option('--wait', 'waits until the work is done, and fails when it fails');
   if (verb.output !== undefined)
-    command.addOption(single('--output <file>', `writes ${verb.output} to a file only its owner can read`));
+    command.addOption(filled('--output <file>', `writes ${verb.output} to a new file only its owner can read`));
   for (const [name, says] of Object.entries(verb.switches ?? {})) command.option(`--${name}`, says);
   if (verb.takesKeyOwner === true) {
     command.option('--as-key-owner', "the caller gives the key owner's word itself");
