@@ -321,7 +321,8 @@ export const category = <State, Event extends EventOf>(
 const contention = (id: string): Rejection =>
   new Rejection('ABORTED', 'CONTENTION', `${id} is being changed by others all the time; try again`, { name: id });
 
-const etagMismatch = (id: string, expected: number, actual: number): Rejection =>
+/** @returns the refusal of a change that was decided on another version of a stream than the one there is */
+export const etagMismatch = (id: string, expected: number, actual: number): Rejection =>
   new Rejection(
     'ABORTED',
     'ETAG_MISMATCH',

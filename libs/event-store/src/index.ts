@@ -2,6 +2,7 @@ export {
   type Category,
   type CategoryDefinition,
   category,
+  etagMismatch,
   type ListQuery,
   type Loaded,
   type Page,

@@ -6,6 +6,7 @@ import { disks } from '../../../services/disk/src/disk/state.ts';
 import { snapshots } from '../../../services/disk/src/snapshot/decider.ts';
 import { sets } from '../../../services/disk-encryption-set/src/set/streams.ts';
 import { grantHolders } from '../../../services/identity/src/grant-holder/decider.ts';
+import { ownerRemovals } from '../../../services/identity/src/platform-owner/decider.ts';
 import { principals } from '../../../services/identity/src/principal/decider.ts';
 import { roleAssignments } from '../../../services/identity/src/role-assignment/decider.ts';
 import { keys } from '../../../services/key-vault/src/key/key.ts';
@@ -112,6 +113,7 @@ const kinds: readonly Kind[] = [
   kind('identity', principals),
   kind('identity', roleAssignments),
   kind('identity', grantHolders),
+  kind('identity', ownerRemovals),
   kind('key-vault', vaults),
   kind('key-vault', keys),
   kind('disk-encryption-set', sets),

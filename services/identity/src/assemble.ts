@@ -5,6 +5,8 @@ import type { MasterKey } from '@interlock/sealing';
 import { applyBootstrap, type Bootstrap } from './bootstrap.ts';
 import { grantHolders } from './grant-holder/decider.ts';
 import { permissions } from './permissions.ts';
+import { ownerRemovals } from './platform-owner/decider.ts';
+import { openPlatformOwners } from './platform-owner/owners.ts';
 import { principalApi } from './principal/api.ts';
 import { principals as principalStreams } from './principal/decider.ts';
 import { toFact } from './published.ts';
@@ -46,6 +48,8 @@ export const assemble: Assemble<IdentitySettings> = async ({
   const principals = await openCategory(principalStreams);
   const assignments = await openCategory(roleAssignments);
   const assigning = openAssigning({ store, assignments, holders: await openCategory(grantHolders) });
+  const removals = await openCategory(ownerRemovals);
+  const owners = openPlatformOwners({ store, principals, assignments, removals });
   const { lifetimes, issuer } = settings;
   const ring = await openKeyRing({
     store,
@@ -93,8 +97,8 @@ export const assemble: Assemble<IdentitySettings> = async ({
     definition: IdentityServiceDefinition,
     implementation: {
       ...tenancyApi({ clock, tenants, subscriptions }),
-      ...principalApi({ clock, random, authorize, scopeToChange, tenants, principals, assignments }),
-      ...roleAssignmentApi({ clock, authorize, principals, assignments, assigning }),
+      ...principalApi({ clock, random, authorize, scopeToChange, tenants, principals, assignments, owners }),
+      ...roleAssignmentApi({ clock, authorize, principals, assignments, assigning, owners }),
       ...tokens,
       async checkPermission({ principal, action, scope }) {
         const position = await store.head();

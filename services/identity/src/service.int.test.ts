@@ -224,6 +224,47 @@ test('the roles of a deleted principal go with it', async () => {
   });
 });
 
+test('the last owner of the platform is taken away by nothing that somebody asks for, and a second one may', async () => {
+  const name = `principals/${ids.administrator}`;
+  const ownRole = { name: `roleAssignments/${bootstrap.roleAssignments[0]?.id}` };
+  const lastOwner = {
+    code: 'FAILED_PRECONDITION',
+    reason: 'LAST_PLATFORM_OWNER',
+    message: /role assign .* --scope \//,
+  };
+  const { secrets } = await admin().getPrincipal({ name });
+  await assert.rejects(admin().deletePrincipal({ name }), lastOwner);
+  await assert.rejects(admin().deleteRoleAssignment(ownRole), lastOwner);
+  await assert.rejects(admin().removeSecret({ principal: name, secretId: secrets[0]?.secretId ?? '' }), lastOwner);
+  await assert.rejects(admin().deletePrincipal({ name, etag: '99' }), { reason: 'ETAG_MISMATCH' });
+
+  // A person without a secret, and one whose rights end at the tenant, could not put it right.
+  const [unable, narrower, able] = [randomUUID(), await newPrincipal(), await newPrincipal()];
+  await admin().createPrincipal({ principalId: unable, tenant: 'tenants/main', type: 'USER', displayName: 'unable' });
+  for (const [principal, scope] of [
+    [`principals/${unable}`, '/'],
+    [narrower.principal.name, 'tenants/main'],
+  ] as const) {
+    const wish = { principal, role: 'roles/owner', scope };
+    await admin().createRoleAssignment({ roleAssignmentId: randomUUID(), ...wish });
+    await assert.rejects(admin().deletePrincipal({ name }), lastOwner);
+  }
+  const roleAssignmentId = randomUUID();
+  const wish = { principal: able.principal.name, role: 'roles/owner', scope: '/' };
+  await admin().createRoleAssignment({ roleAssignmentId, ...wish });
+  await admin().deletePrincipal({ name: `principals/${unable}` });
+  await as(able.id, able.secret).deleteRoleAssignment({ name: `roleAssignments/${roleAssignmentId}` });
+  await admin().createRoleAssignment({ roleAssignmentId: randomUUID(), ...wish });
+  await admin().deletePrincipal({ name: able.principal.name });
+  assert.equal((await admin().getPrincipal({ name })).state, 'ACTIVE');
+});
+
+test('the principal of a service is deleted by nobody', async () => {
+  const name = `principals/${ids.disk}`;
+  await assert.rejects(admin().deletePrincipal({ name }), { reason: 'PRINCIPAL_OF_SERVICE' });
+  assert.equal((await admin().getPrincipal({ name })).state, 'ACTIVE');
+});
+
 test('CMK-04: a managed identity is made by its service, gets tokens only through the disk service, and has no secrets', async () => {
   const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
   const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };

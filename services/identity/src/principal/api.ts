@@ -20,6 +20,7 @@ import {
   requirePermission,
 } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
+import type { PlatformOwners } from '../platform-owner/owners.ts';
 import { type RoleAssignment, remove as removeAssignment } from '../role-assignment/decider.ts';
 import type { RoleAssignmentEvent } from '../role-assignment/events.ts';
 import type { Tenant } from '../tenancy/decider.ts';
@@ -43,8 +44,9 @@ export const principalApi = (parts: {
   readonly tenants: Category<Tenant, TenantEvent>;
   readonly principals: Category<Principal, PrincipalEvent>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
+  readonly owners: PlatformOwners;
 }) => {
-  const { clock, random, principals, tenants } = parts;
+  const { clock, random, principals, tenants, owners } = parts;
   const idOf = (name: string, field: string): string => names.principal.parse(name, field).principal;
   const existingTenant = async (tenant: string): Promise<string> => {
     tenantOnWire(await tenants.load(names.tenant.parse(tenant, 'tenant').tenant));
@@ -104,7 +106,8 @@ export const principalApi = (parts: {
         const scope = await parts.scopeToChange(request.name);
         await requirePermission(parts.authorize, principalOf(call), 'identity/principals/delete', scope);
       }
-      const deleted = await principals.transact(id, remove(clock.now()), call.cause, expectedVersion(request.etag));
+      const at = clock.now();
+      const deleted = await owners.changePrincipal(id, remove(at), at, call.cause, expectedVersion(request.etag));
       // Its roles go with it. Whoever repeats the call after a crash in between finishes this too.
       const held = await parts.assignments.listAll({ index: { index: 'principal', value: request.name } });
       await parts.assignments.transactMany(
@@ -123,10 +126,10 @@ export const principalApi = (parts: {
       return { secretText, principal };
     },
     async removeSecret(request: RemoveSecretRequest, { cause }: Call) {
-      const decision = removeSecret(clock.now(), request.secretId);
-      return principalOnWire(
-        await principals.transact(idOf(request.principal, 'principal'), decision, cause, expectedVersion(request.etag)),
-      );
+      const id = idOf(request.principal, 'principal');
+      const at = clock.now();
+      const decision = removeSecret(at, request.secretId);
+      return principalOnWire(await owners.changePrincipal(id, decision, at, cause, expectedVersion(request.etag)));
     },
   };
 };

@@ -44,6 +44,15 @@ test('CMK-39: the id of a deleted principal is never given to another', () => {
   });
 });
 
+test('what a service acts as is not deleted: nothing would ever give it another', () => {
+  assert.throws(() => given({ ...created, workload: 'disk' }).when(remove(at)), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'PRINCIPAL_OF_SERVICE',
+    message: /the service disk acts as/,
+  });
+  assert.deepEqual(given(created).when(remove(at)), [deleted]);
+});
+
 test('secrets are added by hash, expire, and are refused where they make no sense', () => {
   assert.deepEqual(given(created).when(addSecret(at, 's', 'h', at + 5)), [
     { type: 'SecretAdded', secretId: 's', hash: 'h', expiresAt: at + 5, at },

@@ -172,14 +172,34 @@ export const removeSecret =
   (principal: Principal): readonly PrincipalEvent[] =>
     Object.hasOwn(existing(principal).secrets, secretId) ? [{ type: 'SecretRemoved', secretId, at }] : [];
 
-/** Deletes a principal for good. @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND when it never existed */
+/**
+ * Deletes a principal for good.
+ * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND when it never existed; FAILED_PRECONDITION PRINCIPAL_OF_SERVICE: nothing
+ *   gives a service another one, so that it could never act again
+ */
 export const remove =
   (at: Instant) =>
   (principal: Principal): readonly PrincipalEvent[] => {
     if (principal.status === 'deleted') return [];
-    const { tenant, principalType, owner } = existing(principal);
+    const { tenant, principalType, owner, workload } = existing(principal);
+    if (workload !== undefined) {
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'PRINCIPAL_OF_SERVICE',
+        `this is what the service ${workload} acts as, and cannot be deleted: without it the service could never be used again`,
+        { workload },
+      );
+    }
     return [{ type: 'PrincipalDeleted', tenant, principalType, ...(owner === undefined ? {} : { owner }), at }];
   };
+
+/** Whether the principal is somebody who can get a token with a secret; those of the services are nobody's. */
+export const canAct = (principal: Principal, at: Instant): boolean =>
+  principal.status === 'active' &&
+  principal.workload === undefined &&
+  Object.values(principal.secrets).some((secret) => isCurrent(secret, at));
+
+const isCurrent = ({ expiresAt = Number.POSITIVE_INFINITY }: Secret, at: Instant): boolean => expiresAt > at;
 
 /**
  * Whether one of the principal's secrets has this hash and has not expired. The hashes are of 256-bit random texts, so
@@ -187,9 +207,7 @@ export const remove =
  */
 export const hasSecret = (principal: Principal, hash: string, at: Instant): boolean =>
   principal.status === 'active' &&
-  Object.values(principal.secrets).some(
-    (secret) => secret.hash === hash && (secret.expiresAt ?? Number.POSITIVE_INFINITY) > at,
-  );
+  Object.values(principal.secrets).some((secret) => secret.hash === hash && isCurrent(secret, at));
 
 const existing = (principal: Principal): Extract<Principal, { status: 'active' }> => {
   if (principal.status === 'active') return principal;

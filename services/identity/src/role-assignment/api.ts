@@ -19,12 +19,13 @@ import {
   requirePermission,
 } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
+import type { PlatformOwners } from '../platform-owner/owners.ts';
 import type { Principal } from '../principal/decider.ts';
 import type { PrincipalEvent } from '../principal/events.ts';
 import { principalOnWire } from '../principal/wire.ts';
 import { assignmentAction, roleNamed, roles } from '../roles.ts';
 import type { Assigning } from './assigning.ts';
-import { type RoleAssignment, remove } from './decider.ts';
+import type { RoleAssignment } from './decider.ts';
 import type { RoleAssignmentEvent } from './events.ts';
 
 /** Where roles can be given (KV-73): the platform, a tenant, or a path in a subscription. */
@@ -37,8 +38,9 @@ export const roleAssignmentApi = (parts: {
   readonly principals: Category<Principal, PrincipalEvent>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
   readonly assigning: Assigning;
+  readonly owners: PlatformOwners;
 }) => {
-  const { clock, authorize, principals, assignments, assigning } = parts;
+  const { clock, authorize, principals, assignments, assigning, owners } = parts;
   const idOf = (name: string): string => names.roleAssignment.parse(name, 'name').roleAssignment;
   const ofPrincipal = (principal: string) => assignments.listAll({ index: { index: 'principal', value: principal } });
 
@@ -128,7 +130,7 @@ export const roleAssignmentApi = (parts: {
       const { state } = await assignments.load(idOf(request.name));
       const [role, scope] = state.status === 'absent' ? ['', '/'] : [state.role, state.scope];
       await permit(call, role, 'delete', scope);
-      await assignments.transact(idOf(request.name), remove(clock.now()), call.cause, expectedVersion(request.etag));
+      await owners.removeAssignment(idOf(request.name), clock.now(), call.cause, expectedVersion(request.etag));
       return {};
     },
   };

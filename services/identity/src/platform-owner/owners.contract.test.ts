@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { category, type EventStore, memoryStore, openPostgresStore, Rejection } from '@interlock/event-store';
+import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import * as principal from '../principal/decider.ts';
+import { assign, roleAssignments } from '../role-assignment/decider.ts';
+import { ownerRemovals } from './decider.ts';
+import { openPlatformOwners } from './owners.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const now = () => systemClock.now();
+
+/** What is promised over each store. @param open one more process on the same store */
+const ownersContract = (name: string, open: () => Promise<EventStore>): void => {
+  describe(`owners of the platform over the ${name} store`, () => {
+    const processOn = (store: EventStore) => {
+      const principals = category(store, principal.principals);
+      const assignments = category(store, roleAssignments);
+      const removals = category(store, ownerRemovals);
+      return { principals, assignments, owners: openPlatformOwners({ store, principals, assignments, removals }) };
+    };
+    type Process = ReturnType<typeof processOn>;
+    const stores: EventStore[] = [];
+    before(async () => {
+      stores.push(await open(), await open());
+    });
+    after(() => Promise.all(stores.map((store) => store.close())));
+    const processes = () => stores.map(processOn);
+
+    const newOwner = async ({ principals, assignments }: Process, secretExpiresAt?: number): Promise<string> => {
+      const id = systemRandom.uuid();
+      const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
+      await principals.transact(id, principal.create(now(), wish), cause);
+      await principals.transact(id, principal.addSecret(0, 's', id, secretExpiresAt), cause);
+      const grant = { principal: `principals/${id}`, role: 'roles/owner', scope: '/' };
+      await assignments.transact(id, assign(now(), grant), cause);
+      return id;
+    };
+    const remove = ({ owners }: Process, id: string): Promise<unknown> =>
+      owners.changePrincipal(id, principal.remove(now()), now(), cause, {});
+    const removeSecret = ({ owners }: Process, id: string): Promise<unknown> =>
+      owners.changePrincipal(id, principal.removeSecret(now(), 's'), now(), cause, {});
+    const removeRole = ({ owners }: Process, id: string): Promise<unknown> =>
+      owners.removeAssignment(id, now(), cause, {});
+    const take = [remove, removeSecret, removeRole];
+
+    test('of all owners that are taken away at the same moment, by whatever, the last one stays', async () => {
+      const [one, other] = processes();
+      assert.ok(one && other);
+      await newOwner(one, 1); // Its secret has expired: it does not count.
+      let standing: string = await newOwner(one);
+      for (let round = 0; round < 6; round += 1) {
+        const ids: readonly string[] = [standing, await newOwner(one), await newOwner(other)];
+        const taken: readonly PromiseSettledResult<unknown>[] = await Promise.allSettled(
+          ids.map((id, n) => take[(n + round) % take.length]?.(n % 2 === 0 ? one : other, id)),
+        );
+        const refusals = taken.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+        assert.equal(refusals.length, 1);
+        assert.ok(refusals[0] instanceof Rejection && refusals[0].reason === 'LAST_PLATFORM_OWNER', `${refusals[0]}`);
+        standing = ids.find((_, n) => taken[n]?.status === 'rejected') ?? assert.fail();
+        for (const way of take) await assert.rejects(way(other, standing), { reason: 'LAST_PLATFORM_OWNER' });
+        for (const id of ids.filter((gone) => gone !== standing)) await remove(one, id);
+      }
+    });
+  });
+};
+
+const memory = memoryStore({ clock: systemClock, random: systemRandom });
+ownersContract('memory', async () => memory);
+
+describe('with Postgres', () => {
+  let database: TestDatabase;
+  before(async () => {
+    database = await createTestDatabase();
+  });
+  after(() => database.drop());
+  ownersContract('Postgres', () => openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom }));
+});

@@ -1,0 +1,155 @@
+import {
+  type Category,
+  type Cause,
+  type EventOf,
+  type EventStore,
+  etagMismatch,
+  type Loaded,
+  type Prepared,
+  Rejection,
+  VersionConflict,
+} from '@interlock/event-store';
+import { names } from '@interlock/rpc';
+import { type Instant, inSpan } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { canAct, type Principal } from '../principal/decider.ts';
+import type { PrincipalEvent } from '../principal/events.ts';
+import { type RoleAssignment, remove } from '../role-assignment/decider.ts';
+import type { RoleAssignmentEvent } from '../role-assignment/events.ts';
+import { noteRemoval, type OwnerRemovals, ownerRemovalsId } from './decider.ts';
+import type { OwnerRemovalEvent } from './events.ts';
+
+/** Conflicts in a row after which something else keeps changing the same. */
+const conflictsMax = 20;
+
+const tracer = trace.getTracer('@interlock/identity');
+
+interface Expected {
+  /** Only at this version of the stream (an etag). */
+  readonly expected?: number;
+}
+
+/**
+ * Changes that may take away an owner of the platform. They are refused where nobody else would be left who is one and has
+ * a secret to act with: only an owner gives that role, so nobody could ever manage the platform again.
+ */
+export interface PlatformOwners {
+  /**
+   * Decides about a principal, as `transact` does.
+   * @throws Rejection from `decide`; FAILED_PRECONDITION LAST_PLATFORM_OWNER; ABORTED ETAG_MISMATCH, CONTENTION
+   */
+  changePrincipal(
+    id: string,
+    decide: (principal: Principal) => readonly PrincipalEvent[],
+    at: Instant,
+    cause: Cause,
+    options: Expected,
+  ): Promise<Loaded<Principal>>;
+  /**
+   * Takes a role away.
+   * @throws Rejection NOT_FOUND ROLE_ASSIGNMENT_NOT_FOUND; FAILED_PRECONDITION LAST_PLATFORM_OWNER; ABORTED ETAG_MISMATCH, CONTENTION
+   */
+  removeAssignment(id: string, at: Instant, cause: Cause, options: Expected): Promise<void>;
+}
+
+/** An assignment that makes a principal an owner of the platform, by their ids. */
+interface Owning {
+  readonly assignmentId: string;
+  readonly principalId: string;
+}
+
+/** What a change does to the owners: whom it takes away, and what still makes somebody one. */
+interface Taking {
+  /** `principals/<id>` */
+  readonly principal: string;
+  isLeft(owning: Owning): boolean;
+}
+
+/** Opens them. */
+export const openPlatformOwners = (parts: {
+  readonly store: Pick<EventStore, 'commit'>;
+  readonly principals: Category<Principal, PrincipalEvent>;
+  readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
+  readonly removals: Category<OwnerRemovals, OwnerRemovalEvent>;
+}): PlatformOwners => {
+  const { store, principals, assignments, removals } = parts;
+
+  const listOwning = async (): Promise<readonly Owning[]> => {
+    const onPlatform = await assignments.listAll({ index: { index: 'scope', value: '/' } });
+    return onPlatform.flatMap(({ id, state }) =>
+      makesOwner(state) ? { assignmentId: id, principalId: principalIdOf(state.principal) } : [],
+    );
+  };
+
+  const requireAnother = async ({ principal, isLeft }: Taking, at: Instant): Promise<void> => {
+    const left = (await listOwning()).filter(isLeft).map(({ principalId }) => principalId);
+    const loaded = await principals.loadMany([...new Set(left)]);
+    if (loaded.some(({ state }) => canAct(state, at))) return;
+    throw new Rejection(
+      'FAILED_PRECONDITION',
+      'LAST_PLATFORM_OWNER',
+      `${principal} is the last that is owner of the platform and has a secret to act with: without it nobody could manage the platform. Give another principal a secret and the role first (\`interlock role assign <principal> owner --scope /\`)`,
+      { principal },
+    );
+  };
+
+  const change = async <State, Event extends EventOf>(
+    category: Category<State, Event>,
+    id: string,
+    decide: (state: State) => readonly Event[],
+    takingOf: (before: State, after: State) => Promise<Taking | undefined>,
+    at: Instant,
+    cause: Cause,
+    { expected }: Expected,
+  ): Promise<Prepared<State, Event>> => {
+    for (let conflicts = 0; conflicts < conflictsMax; conflicts += 1) {
+      // Before the look for others: whoever took one away before this is in what is seen, and whoever does so later moves the stream.
+      const turn = await removals.load(ownerRemovalsId);
+      const loaded = await category.load(id);
+      if (expected !== undefined && expected !== loaded.version) throw etagMismatch(id, expected, loaded.version);
+      const prepared = category.prepare(loaded, decide);
+      if (!prepared.append) return prepared;
+      const taking = await takingOf(loaded.state, prepared.state);
+      if (taking) await requireAnother(taking, at);
+      const noted = taking ? removals.prepare(turn, noteRemoval(at, taking.principal)) : undefined;
+      const appends = [prepared, noted].flatMap((one) => one?.append ?? []);
+      const rows = [prepared, noted].flatMap((one) => one?.row ?? []);
+      const attributes = { 'interlock.stream': prepared.append.stream, 'interlock.stream.version': prepared.version };
+      try {
+        const name = `append ${category.definition.name}`;
+        await inSpan(tracer, name, { attributes }, () => store.commit({ appends, rows }, cause));
+        return prepared;
+      } catch (error) {
+        if (!(error instanceof VersionConflict)) throw error;
+      }
+    }
+    throw new Rejection('ABORTED', 'CONTENTION', `${id} is being changed by others all the time; try again`, {
+      name: id,
+    });
+  };
+
+  return {
+    changePrincipal(id, decide, at, cause, options) {
+      const takingOf = async (before: Principal, after: Principal): Promise<Taking | undefined> => {
+        if (!canAct(before, at) || canAct(after, at)) return undefined;
+        if (!(await listOwning()).some(({ principalId }) => principalId === id)) return undefined;
+        return { principal: `principals/${id}`, isLeft: ({ principalId }) => principalId !== id };
+      };
+      return change(principals, id, decide, takingOf, at, cause, options);
+    },
+    async removeAssignment(id, at, cause, options) {
+      const takingOf = async (before: RoleAssignment): Promise<Taking | undefined> => {
+        if (!makesOwner(before)) return undefined;
+        const { principal } = before;
+        const { state } = await principals.load(principalIdOf(principal));
+        return canAct(state, at) ? { principal, isLeft: ({ assignmentId }) => assignmentId !== id } : undefined;
+      };
+      await change(assignments, id, remove(at), takingOf, at, cause, options);
+    },
+  };
+};
+
+const makesOwner = (state: RoleAssignment): state is Extract<RoleAssignment, { status: 'assigned' }> =>
+  state.status === 'assigned' && state.role === 'roles/owner' && state.scope === '/';
+
+const principalIdOf = (principal: string): string => names.principal.parse(principal, 'principal').principal;
