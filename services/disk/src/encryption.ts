@@ -33,6 +33,9 @@ export interface WrapRef {
 /** The set, or `''` under a key of the platform. */
 export const setOf = (encryption: Encryption): string => (encryption.type === 'platform' ? '' : encryption.set);
 
+/** Whether there is a layer under a key of the platform below. */
+export const isLayered = ({ type }: Encryption): boolean => type === 'double';
+
 /** Whether both say the same. */
 export const sameEncryption = (a: Encryption, b: Encryption): boolean => a.type === b.type && setOf(a) === setOf(b);
 

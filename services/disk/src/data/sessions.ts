@@ -7,7 +7,7 @@ import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
 import { readHeader } from '../disk-header.ts';
 import { createEncryptedDisk } from '../encrypted-disk.ts';
-import { setOf } from '../encryption.ts';
+import { isLayered, setOf } from '../encryption.ts';
 import type { Deks, OpenDek } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import type { KeyGrant } from '../keys/lease.ts';
@@ -125,14 +125,14 @@ export const openSessions = (parts: {
   };
 
   /** @returns the volume, and the version its DEK is under: its header may be ahead of the events */
-  const openVolume = async (volumeId: string) => {
+  const openVolume = async ({ volume: { volumeId }, encryption }: ActiveDisk) => {
     // It is read once, for this and for opening the volume.
     const letGo = volumes.keepHeader(volumeId);
     try {
       const { current, previous } = await volumes.withHeader(volumeId, readHeader);
       // A crash came before what it replaced was erased. The header of a later host is that one's to write.
       if (previous && current.hostEpoch <= volumes.hostEpoch) await tidyHeader(volumes, volumeId);
-      return { ...(await volumes.open(volumeId)), keyVersion: current.wrap.keyVersion };
+      return { ...(await volumes.open(volumeId, isLayered(encryption))), keyVersion: current.wrap.keyVersion };
     } finally {
       await letGo();
     }
@@ -144,7 +144,7 @@ export const openSessions = (parts: {
   ): Promise<Session> => {
     end(name);
     await ending.get(name);
-    const { store, gate, keyVersion } = await openVolume(state.volume.volumeId);
+    const { store, gate, keyVersion } = await openVolume(state);
     const set = setOf(state.encryption);
     const isPinnable = access.by === 'machine' && diskClasses[state.sku].outlivesKeyLoss;
     const user = new OpenDisk(name, isPinnable, state.accessEpoch, asked);

@@ -9,7 +9,7 @@ import {
 } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { DiskHeader } from '../disk-header-format.ts';
-import { type Encryption, setOf } from '../encryption.ts';
+import { type Encryption, isLayered, setOf } from '../encryption.ts';
 import { transactGuarded } from '../guarded-commit.ts';
 import type { Deks } from '../keys/deks.ts';
 import type { SetKey, SetKeys } from '../keys/set-keys.ts';
@@ -239,7 +239,6 @@ export const openEncryptionChange = (parts: {
         if (events.length === 0 || changing === null) return disks.load(name);
         try {
           await refuseIncremental(before.uniqueId);
-          const isLayered = (value: Encryption) => value.type === 'double';
           const needsCopy = isLayered(before.encryption) !== isLayered(encryption) || (await isShared(before));
           if (needsCopy) await copy(name, before, changing, cause);
           else await rewrapInPlace(name, before, changing, cause);

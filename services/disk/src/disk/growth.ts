@@ -1,5 +1,6 @@
 import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
+import { isLayered } from '../encryption.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader, replaceHeader } from '../volume/headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
@@ -40,7 +41,7 @@ export const openDiskGrowth =
       await catchUp(name, cause);
       const { volumeId } = before.volume;
       const size = sizeGib * bytesPerGib;
-      const { store } = await volumes.open(volumeId);
+      const { store } = await volumes.open(volumeId, isLayered(before.encryption));
       try {
         if (store.size() < size) await store.grow(size);
         await store.flush();

@@ -3,6 +3,7 @@ import type { Clock } from '@interlock/runtime';
 import { openDiskCipher } from '../dek.ts';
 import type { AccessCheck, EncryptedDisk } from '../encrypted-disk.ts';
 import { createEncryptedDisk } from '../encrypted-disk.ts';
+import { isLayered } from '../encryption.ts';
 import type { DekHolder, Deks } from '../keys/deks.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import { vaultUnreachable } from '../keys/key-reasons.ts';
@@ -53,7 +54,7 @@ export const openCopyEnd = async (parts: CopyParts, holder: DekHolder, cause: Ca
   const { dek, grant } = await deks.unwrap(holder, header, cause);
   const opened = async () => {
     try {
-      const { store, gate } = await volumes.open(volumeId);
+      const { store, gate } = await volumes.open(volumeId, isLayered(holder.encryption));
       return { gate, disk: createEncryptedDisk(store, openDiskCipher(dek, mask)) };
     } finally {
       // Also where the volume cannot be opened: a cipher that nobody has would keep its copy.

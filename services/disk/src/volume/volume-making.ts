@@ -3,7 +3,7 @@ import { runAsCall } from '@interlock/rpc';
 import type { Random } from '@interlock/runtime';
 import { writtenRuns } from '../block-store.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
-import { type Encryption, setOf } from '../encryption.ts';
+import { type Encryption, isLayered, setOf } from '../encryption.ts';
 import { type DekHolder, firstHeader } from '../keys/deks.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import { definiteReason, keyLost } from '../keys/key-reasons.ts';
@@ -134,7 +134,7 @@ export const openVolumeMaking = (
     let dek = deks.generate();
     try {
       let wrapped = await deks.wrap(dek, owner, { name, set, key });
-      await volumes.create(volumeId, sizeBytes, encryption.type === 'double');
+      await volumes.create(volumeId, sizeBytes, isLayered(encryption));
       let header = await writeFirstHeader(volumes, volumeId, firstHeader(owner, sizeBytes, dek, wrapped));
       const holder = { name, encryption, volume: volumeRefOf(volumeId, header) };
       if (source) {
@@ -207,7 +207,7 @@ export const openVolumeMaking = (
       // Nothing is to be dropped: the DEK stays wrapped.
       const followed = followKey(parts, source, found, { grant: () => grant, drop: () => undefined }, cause);
       try {
-        await volumes.copy(from, volumeId, () => followed.failIfLost());
+        await volumes.copy(from, volumeId, isLayered(source.encryption), () => followed.failIfLost());
         const header = await currentHeader(volumes, from);
         const written = await writeFirstHeader(volumes, volumeId, { ...header, sequence: 1 });
         await outlastingItsCall(() => followed.confirm());

@@ -25,12 +25,12 @@ const layeredVolume = async (around: (files: VolumeFiles) => VolumeFiles) => {
   });
   const volumeId = randomUUID();
   await volumes.create(volumeId, sizeBytes, true);
-  const { store } = await volumes.open(volumeId);
+  const { store } = await volumes.open(volumeId, true);
   const content = random.bytes(sectorSize);
   await store.write(0, content);
   await store.close();
   const contentOf = async (id: string): Promise<Uint8Array> => {
-    const opened = await volumes.open(id);
+    const opened = await volumes.open(id, true);
     const bytes = Buffer.alloc(sectorSize);
     await opened.store.read(0, bytes).finally(() => opened.store.close());
     return bytes;
@@ -58,7 +58,7 @@ test('CMK-70: a volume with a lower layer is opened as ever while the layer of a
   }));
   isCopying = true;
   const copyId = randomUUID();
-  const copying = volumes.copy(volumeId, copyId, unchecked);
+  const copying = volumes.copy(volumeId, copyId, true, unchecked);
   await reached.promise;
   const reading = contentOf(volumeId);
   reading.catch(() => undefined);
@@ -80,6 +80,19 @@ test('CMK-110: a copy whose layer cannot be made keeps nobody from its source', 
     },
   }));
   isFull = true;
-  await assert.rejects(volumes.copy(volumeId, randomUUID(), unchecked), { reason: 'STORAGE_FULL' });
+  await assert.rejects(volumes.copy(volumeId, randomUUID(), true, unchecked), { reason: 'STORAGE_FULL' });
   assert.deepEqual(Buffer.from(await contentOf(volumeId)), Buffer.from(content));
+});
+
+test('CMK-70, G5: a volume whose lower layer has lost its key is not opened as one without', async () => {
+  let isLost = false;
+  const { volumes, volumeId, content, contentOf } = await layeredVolume((files) => ({
+    ...files,
+    open: async (id, part) => (part === 'layer' && isLost ? undefined : files.open(id, part)),
+  }));
+  isLost = true;
+  await assert.rejects(contentOf(volumeId), { code: 'DATA_LOSS', reason: 'LAYER_CORRUPT' });
+  await assert.rejects(volumes.copy(volumeId, randomUUID(), true, unchecked), { reason: 'LAYER_CORRUPT' });
+  isLost = false;
+  assert.deepEqual(await contentOf(volumeId), Buffer.from(content));
 });

@@ -24,8 +24,11 @@ export interface Volumes {
   readonly hostEpoch: number;
   /** Makes a volume, with a key of the platform for the lower layer if it has one. Repeating it opens what is there. */
   create(volumeId: string, sizeBytes: number, isLayered: boolean): Promise<void>;
-  /** @throws Rejection DATA_LOSS VOLUME_MISSING, HEADER_CORRUPT, LAYER_CORRUPT; ABORTED DISK_BUSY; FAILED_PRECONDITION DISK_HOST_REPLACED */
-  open(volumeId: string): Promise<OpenVolume>;
+  /**
+   * @param isLayered whether it was made with a lower layer: without that its sectors would be taken for what they are not
+   * @throws Rejection DATA_LOSS VOLUME_MISSING, HEADER_CORRUPT, LAYER_CORRUPT; ABORTED DISK_BUSY; FAILED_PRECONDITION DISK_HOST_REPLACED
+   */
+  open(volumeId: string, isLayered: boolean): Promise<OpenVolume>;
   /** Runs `work` on the header alone, one after another. @throws Rejection DATA_LOSS VOLUME_MISSING; ABORTED DISK_BUSY */
   withHeader<Result>(volumeId: string, work: (header: OpenHeader) => Promise<Result>): Promise<Result>;
   /**
@@ -37,7 +40,7 @@ export interface Volumes {
    * Makes `to` hold the same sectors and the same lower layer as `from`, but no header. Writers of `from` wait.
    * @param check called before each piece; what it throws ends the copy
    */
-  copy(from: string, to: string, check: () => void | Promise<void>): Promise<void>;
+  copy(from: string, to: string, isLayered: boolean, check: () => void | Promise<void>): Promise<void>;
   /** Ends every use of a volume and removes it. Repeating it does nothing. */
   remove(volumeId: string): Promise<void>;
   /** Bytes of storage the volume's data takes up; 0 for one that is not there. */
@@ -101,14 +104,14 @@ export const openVolumes = (parts: {
       });
   };
 
-  const openData = async (volumeId: string): Promise<Shared> => {
+  const openData = async (volumeId: string, isLayered: boolean): Promise<Shared> => {
     const raw = await files.open(volumeId, 'data');
     if (!raw) throw missing(volumeId);
     try {
       await withHeader(volumeId, (header) =>
         stampHostEpoch(header, hostEpoch, () => hostReplaced({ volume: volumeId }, hostEpoch)),
       );
-      const key = await layerKeyOf(volumeId);
+      const key = isLayered ? await layerKeyOf(volumeId) : undefined;
       const store = key ? withInfrastructureLayer(raw, key) : raw;
       key?.fill(0);
       return { raw, store, gate: createWriteGate(), uses: 0 };
@@ -118,9 +121,9 @@ export const openVolumes = (parts: {
     }
   };
 
-  const layerKeyOf = async (volumeId: string): Promise<Uint8Array | undefined> => {
+  const layerKeyOf = async (volumeId: string): Promise<Uint8Array> => {
     const store = await files.open(volumeId, 'layer');
-    if (!store) return undefined;
+    if (!store) throw layerCorrupt(volumeId, 'its key is gone');
     try {
       const sector = Buffer.alloc(layerSize);
       await store.read(0, sector);
@@ -129,12 +132,7 @@ export const openVolumes = (parts: {
     } finally {
       await store.close();
     }
-    throw new Rejection(
-      'DATA_LOSS',
-      'LAYER_CORRUPT',
-      'the lower layer of this disk cannot be opened: its key was changed, or is under another master key',
-      { volume: volumeId },
-    );
+    throw layerCorrupt(volumeId, 'its key was changed, or is under another master key');
   };
 
   const createLayer = async (volumeId: string): Promise<void> => {
@@ -157,7 +155,7 @@ export const openVolumes = (parts: {
   const copyLayer = (from: string, to: string, check: () => void | Promise<void>): Promise<void> =>
     turns(from, async () => {
       const layer = await files.open(from, 'layer');
-      if (!layer) return;
+      if (!layer) throw layerCorrupt(from, 'its key is gone');
       try {
         const copied = await files.create(to, 'layer', layerSize);
         await layer.copyTo(copied, check).finally(() => copied.close());
@@ -174,9 +172,9 @@ export const openVolumes = (parts: {
       await shared.raw.close();
     });
 
-  const open = (volumeId: string): Promise<{ readonly shared: Shared; readonly use: BlockStore }> =>
+  const open = (volumeId: string, isLayered: boolean): Promise<{ readonly shared: Shared; readonly use: BlockStore }> =>
     turns(volumeId, async () => {
-      const shared = opened.get(volumeId) ?? (await openData(volumeId));
+      const shared = opened.get(volumeId) ?? (await openData(volumeId, isLayered));
       opened.set(volumeId, shared);
       shared.uses += 1;
       return { shared, use: new SharedStore(shared.store, () => giveBack(volumeId, shared)) };
@@ -189,14 +187,14 @@ export const openVolumes = (parts: {
       await (await files.create(volumeId, 'header', headerSize)).close();
       if (isLayered) await createLayer(volumeId);
     },
-    async open(volumeId) {
-      const { shared, use } = await open(volumeId);
+    async open(volumeId, isLayered) {
+      const { shared, use } = await open(volumeId, isLayered);
       return { store: use, gate: shared.gate };
     },
     withHeader,
     keepHeader,
-    async copy(from, to, check) {
-      const source = await open(from);
+    async copy(from, to, isLayered, check) {
+      const source = await open(from, isLayered);
       try {
         const target = await files.create(to, 'data', source.shared.raw.size());
         await source.shared.gate.still(() => source.shared.raw.copyTo(target, check)).finally(() => target.close());
@@ -204,7 +202,7 @@ export const openVolumes = (parts: {
         await source.use.close();
       }
       await (await files.create(to, 'header', headerSize)).close();
-      await copyLayer(from, to, check);
+      if (isLayered) await copyLayer(from, to, check);
     },
     remove: (volumeId) =>
       turns(volumeId, async () => {
@@ -221,6 +219,11 @@ export const openVolumes = (parts: {
     },
   };
 };
+
+const layerCorrupt = (volumeId: string, why: string): Rejection =>
+  new Rejection('DATA_LOSS', 'LAYER_CORRUPT', `the lower layer of this disk cannot be opened: ${why}`, {
+    volume: volumeId,
+  });
 
 const missing = (volumeId: string): Rejection =>
   new Rejection('DATA_LOSS', 'VOLUME_MISSING', 'the data of this disk is not on this host', { volume: volumeId });
