@@ -187,6 +187,10 @@ test('CMK-108: who is refused because a key is purged is told of the way out tha
     hintOf(new Rejection('FAILED_PRECONDITION', 'KEY_PURGED', '', facts)),
     /is lost, unless its set has a standby key: interlock set assign-key des1 --key <vault>\/<key> --as-key-owner /,
   );
+  assert.match(
+    hintOf(new Rejection('FAILED_PRECONDITION', 'KEY_PURGED', '', facts)),
+    /^only a backup of the key brings it back: interlock key restore kv1 --backup @<file>; without one /,
+  );
   const waiting = { ...facts, assigned_key: 'vaults/kv2/keys/k2/versions/1' };
   assert.match(hintOf(new NotSettled('KEY_PURGED', '', waiting)), /assign-key des1 --key kv2\/k2 --as-key-owner /);
 });

@@ -41,6 +41,7 @@ export function hintFor(
       : `or give the word of the owner of the old key (--key-owner, or --as-key-owner where that is you): interlock set assign-key ${set} --key ${assigned} --as-key-owner`;
   const standby = facts.standby_key ? short(facts.standby_key).split('/').slice(0, 2).join('/') : undefined;
   const fromStandby = `interlock set assign-key ${set} --key ${assigned ?? standby ?? '<vault>/<key>'} --as-key-owner (--key-owner where the standby key is somebody else's)`;
+  const fromBackup = `only a backup of the key brings it back: interlock key restore ${vault} --backup @<file>`;
   // Who is refused is not told whether the version was disabled alone or with its key, and either takes another command.
   const enabling =
     version === key ? key : `${key} where the key was disabled as a whole, ${version} where this version was`;
@@ -51,8 +52,8 @@ export function hintFor(
     KEY_DELETED: `interlock key recover ${key}, ${otherKey}`,
     KEY_PURGED:
       standby === undefined
-        ? `nothing brings the key back; what only it could unwrap is lost, unless its set has a standby key: ${fromStandby}`
-        : `nothing brings the key back, but what is under the standby key ${standby} as well moves with the word of its owner: ${fromStandby}`,
+        ? `${fromBackup}; without one what only it could unwrap is lost, unless its set has a standby key: ${fromStandby}`
+        : `${fromBackup}; what is under the standby key ${standby} as well moves with the word of its owner: ${fromStandby}`,
     KEY_VERSION_NOT_FOUND: `interlock key versions ${key}`,
     VAULT_DELETED: `interlock vault recover ${vault}; roles given on it are gone and must be given again, access policies come back`,
     ACCESS_DENIED: accessHint(facts, vault, set, known),

@@ -25,9 +25,9 @@ test('CMK-108: what a purge takes for good is told apart from what a standby key
   assert.equal(
     purge([lost, kept, { ...lost, kind: 'SNAPSHOT_UNREADABLE' }]),
     'if kv1/k1 were purged: 1 disk or snapshot without data until the set is given another key (their standby key opens them), ' +
-      '2 disks and snapshots that nobody could ever read again',
+      '2 disks and snapshots that nobody could ever read again without a backup of the key',
   );
-  assert.match(purge([lost]) ?? '', /1 disk or snapshot that nobody could ever read again$/);
+  assert.match(purge([lost]) ?? '', /1 disk or snapshot that nobody could ever read again without a backup of the key$/);
   assert.doesNotMatch(purge([kept]) ?? '', /ever read again/);
 });
 
@@ -39,12 +39,12 @@ test('CMK-108: of a standby key it is said that no machine needs it, and what no
   assert.equal(said('PURGE', set), spare);
   assert.equal(
     said('PURGE', set, { ...lost, standby: true }),
-    `1 disk or snapshot that nobody could ever read again, ${spare}`,
+    `1 disk or snapshot that nobody could ever read again without a backup of the key, ${spare}`,
   );
   const last = { ...kept, standby: true, already: true };
   assert.equal(
     said('DELETE', set, last, { ...last, kind: 'SNAPSHOT_UNAVAILABLE' }),
-    `${spare}, 2 disks and snapshots that nothing else opens by now: lost for good once the standby key is purged`,
+    `${spare}, 2 disks and snapshots that nothing else opens by now: lost once the standby key is purged, unless somebody has a backup of it`,
   );
 });
 
@@ -127,7 +127,7 @@ test('CMK-102: a machine that runs on without its key says what its next start w
     machineNote(purged, {}, short) ?? '',
     /hint: what is on it can be read in this machine, until that is off/,
   );
-  assert.match(machineNote({ ...purged, powerState: 'STOPPED' }, {}, short) ?? '', /hint: nothing brings the key back/);
+  assert.match(machineNote({ ...purged, powerState: 'STOPPED' }, {}, short) ?? '', /hint: only a backup of the key brings it back: interlock key restore /);
   assert.equal(machineNote({ ...vm, nextStartLosses: [] }, {}, short), undefined);
   const list = (...virtualMachines: JsonObject[]) => machinesNote({ virtualMachines }, {}, short);
   assert.match(list(vm, vm, { ...vm, nextStartLosses: [] }) ?? '', /^2 machines run on .* their next start will fail/);

@@ -107,7 +107,7 @@ const nextStartNote: Note = ({ name, powerState, nextStartLosses }, _request, sh
   const facts = { disk: String(disk), key_version: String(keyVersion), disk_encryption_set: String(diskEncryptionSet) };
   const isGone = powerState === 'RUNNING' && losses.some((loss) => loss.reason === 'KEY_PURGED');
   const hint = isGone
-    ? 'what is on it can be read in this machine, until that is off, and nowhere and never again unless its set has a standby key: copy it off before'
+    ? 'what is on it can be read in this machine, until that is off, and nowhere and never again unless its set has a standby key or somebody a backup of the key: copy it off before'
     : hintFor(String(reason), { ...facts, resource: String(name) }, short);
   const key = `${String(reason)} of ${short(String(keyVersion))}`;
   return `${keeps}its next start will fail: ${key}${hint === undefined ? '' : `\nhint: ${hint}`}`;
@@ -207,13 +207,13 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
       : `${counted(later.length, laterKind)} without data once ${later.length === 1 ? 'its machine is' : 'their machines are'} off`,
     unreadable.length === 0
       ? ''
-      : `${counted(unreadable.length, 'disk or snapshot', 'disks and snapshots')} that nobody could ever read again`,
+      : `${counted(unreadable.length, 'disk or snapshot', 'disks and snapshots')} that nobody could ever read again without a backup of the key`,
     standbySets.size === 0
       ? ''
       : `${counted(standbySets.size, 'set')} would lose ${standbySets.size === 1 ? 'its' : 'their'} standby key, for which no machine stops`,
     lastWays.length === 0
       ? ''
-      : `${counted(lastWays.length, 'disk or snapshot', 'disks and snapshots')} that nothing else opens by now: lost for good once the standby key is purged`,
+      : `${counted(lastWays.length, 'disk or snapshot', 'disks and snapshots')} that nothing else opens by now: lost once the standby key is purged, unless somebody has a backup of it`,
   ].filter((one) => one !== '');
   const already = lines.every((line) => line.already === true) ? '; all of that is so already' : '';
   return `${what}: ${words.length === 0 ? 'a set would lose its key, and nothing else' : words.join(', ')}${already}${refusal}`;
