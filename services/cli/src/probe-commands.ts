@@ -13,7 +13,9 @@ export function addProbeCommands(program: Command, runner: Pick<Runner, 'probe'>
 
   const services = probe
     .command('services')
-    .description('every service answers, tells its facts and is not behind; Postgres and NATS are there');
+    .description(
+      'every service answers with every process it had, tells its facts and is not behind; Postgres and NATS are there',
+    );
   services.option('--gap <n>', 'how many facts a service may be behind', '0');
   services.action(() =>
     runner.probe('probe services', services.optsWithGlobals(), async (session) =>

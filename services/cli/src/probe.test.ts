@@ -30,6 +30,13 @@ test('services are steady when each tells and none is behind', async () => {
   const unsteady: readonly (readonly [Answers, RegExp])[] = [
     [{ ...calm, ListConsumers: { consumers: [{ gap: '3', parkedCount: 0 }] } }, /3 facts behind/],
     [{ ...calm, ListConsumers: { consumers: [{ gap: '0', parkedCount: 1 }] } }, /1 parked/],
+    [
+      {
+        ...calm,
+        ListReplicas: { replicas: [{ name: 'replicas/r1', state: 'GONE', goneTime: '2026-01-01T00:00:00Z' }] },
+      },
+      /0 parked, r1 is gone since 2026/,
+    ],
     [{ ...calm, GetRelay: { failingSince: '2026-01-01T00:00:00Z' } }, /told nothing since 2026/],
   ];
   for (const [answers, words] of unsteady) {

@@ -10,6 +10,7 @@ import { isObject, methodOf } from './schema.ts';
 import { type ServerWord, serverStatuses, serverText, serverWord, silence } from './servers.ts';
 import { type Session, writeJson } from './session.ts';
 import { services } from './settings.ts';
+import { missingOf, replicasIn } from './status.ts';
 
 /** What a probe found: one line for people, and whether it is as it should be. */
 export interface Finding {
@@ -26,8 +27,8 @@ type ProbeSession = Pick<Session, 'terminal' | 'isJson' | 'settings'> & {
 };
 
 /**
- * Every service answers, tells its facts, is not on hold, and is no more than `gapMax` facts behind with those of others; and by
- * what they say, Postgres and NATS are there. One that does not answer is a finding beside the others: whoever reads this
+ * Every service answers with every process it had, tells its facts, is not on hold, and is no more than `gapMax` facts behind
+ * with those of others; and by what they say, Postgres and NATS are there. One that does not answer is a finding beside the others: whoever reads this
  * wants to know which.
  */
 export const probeServices = async ({ caller }: ProbeSession, gapMax: number): Promise<readonly Finding[]> => {
@@ -55,16 +56,19 @@ const probeService = async (
   gapMax: number,
 ): Promise<ServiceFinding> => {
   const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
-  const [relay, { consumers }] = await Promise.all([ask('GetRelay'), ask('ListConsumers')]);
+  const questions = ['GetRelay', 'ListConsumers', 'ListReplicas'].map(ask);
+  const [relay = {}, { consumers } = {}, listed = {}] = await Promise.all(questions);
   const rows = Array.isArray(consumers) ? consumers.filter(isObject) : [];
   const gap = rows.reduce((sum, row) => sum + Number(row.gap ?? 0), 0);
   const parked = rows.reduce((sum, row) => sum + Number(row.parkedCount ?? 0), 0);
   const hold = service === 'key-vault' ? await currentHold(caller) : undefined;
   const held = hold === undefined ? '' : `, lets nobody use a key (hold ${String(hold.holdId)})`;
   const silent = relay.failingSince === undefined ? '' : `, has told nothing since ${String(relay.failingSince)}`;
+  const gone = missingOf(replicasIn(listed));
+  const missing = gone === '' ? '' : `, ${gone}`;
   return {
-    isSo: silent === '' && hold === undefined && gap <= gapMax && parked === 0,
-    text: `${service} is ${gap} facts behind, ${parked} parked${silent}${held}`,
+    isSo: silent === '' && hold === undefined && gap <= gapMax && parked === 0 && gone === '',
+    text: `${service} is ${gap} facts behind, ${parked} parked${silent}${held}${missing}`,
     service,
     ...serverWord(service, relay),
   };

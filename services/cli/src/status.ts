@@ -40,7 +40,7 @@ interface ServiceStatus extends ServerWord {
 }
 
 /** How one process of a service does, as its signs of life in the store of the service tell. */
-interface ReplicaStatus {
+export interface ReplicaStatus {
   readonly name: string;
   readonly state: 'working' | 'standby' | 'gone';
   /** Since when it is gone; empty where it is not. */
@@ -90,17 +90,17 @@ async function statusOf(
   try {
     const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
     const questions = ['ListConsumers', 'GetRelay', 'ListReplicas'].map(ask);
-    const [{ consumers } = {}, relay = {}, { replicas: listed } = {}] = await Promise.all(questions);
+    const [{ consumers } = {}, relay = {}, listed = {}] = await Promise.all(questions);
     const rows = objectsIn(consumers);
-    const replicas = objectsIn(listed).map(replicaOf);
+    const replicas = replicasIn(listed);
     const held = holdOf(service === 'key-vault' ? await currentHold(caller) : undefined);
     const untelling = untellingOf(relay);
-    const missing = replicas.filter(({ state }) => state === 'gone');
-    const problem = held || untelling || missing.map(({ name, since }) => `${name} is gone since ${since}`).join('; ');
+    const missing = missingOf(replicas);
+    const problem = held || untelling || missing;
     const numbers = (field: string): number[] => rows.map((row) => Number(row[field] ?? 0));
     const status: ServiceStatus = {
       ...base,
-      state: held !== '' ? 'on hold' : untelling !== '' ? 'silent' : missing.length > 0 ? 'degraded' : 'serving',
+      state: held !== '' ? 'on hold' : untelling !== '' ? 'silent' : missing !== '' ? 'degraded' : 'serving',
       answerMs: Math.round(clock.monotonicMs() - since),
       gap: sum(numbers('gap')),
       lagMs: Math.max(0, ...numbers('lagMs')),
@@ -131,6 +131,16 @@ const jsonOf = (status: ServiceStatus): JsonObject => ({
 
 const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] =>
   Array.isArray(value) ? value.filter(isObject) : [];
+
+/** The processes of a service, by what it answers to ListReplicas. */
+export const replicasIn = ({ replicas }: JsonObject): readonly ReplicaStatus[] => objectsIn(replicas).map(replicaOf);
+
+/** Which of them are gone, and since when; empty when none is. */
+export const missingOf = (replicas: readonly ReplicaStatus[]): string =>
+  replicas
+    .filter(({ state }) => state === 'gone')
+    .map(({ name, since }) => `${name} is gone since ${since}`)
+    .join('; ');
 
 const replicaOf = ({ name, state, goneTime }: JsonObject): ReplicaStatus => ({
   name: String(name).replace('replicas/', ''),

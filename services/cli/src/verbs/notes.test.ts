@@ -27,7 +27,10 @@ test('CMK-108: what a purge takes for good is told apart from what a standby key
     'if kv1/k1 were purged: 1 disk or snapshot without data until the set is given another key (their standby key opens them), ' +
       '2 disks and snapshots that nobody could ever read again without a backup of the key',
   );
-  assert.match(purge([lost]) ?? '', /1 disk or snapshot that nobody could ever read again without a backup of the key$/);
+  assert.match(
+    purge([lost]) ?? '',
+    /1 disk or snapshot that nobody could ever read again without a backup of the key$/,
+  );
   assert.doesNotMatch(purge([kept]) ?? '', /ever read again/);
 });
 
@@ -127,7 +130,10 @@ test('CMK-102: a machine that runs on without its key says what its next start w
     machineNote(purged, {}, short) ?? '',
     /hint: what is on it can be read in this machine, until that is off/,
   );
-  assert.match(machineNote({ ...purged, powerState: 'STOPPED' }, {}, short) ?? '', /hint: only a backup of the key brings it back: interlock key restore /);
+  assert.match(
+    machineNote({ ...purged, powerState: 'STOPPED' }, {}, short) ?? '',
+    /hint: only a backup of the key brings it back: interlock key restore /,
+  );
   assert.equal(machineNote({ ...vm, nextStartLosses: [] }, {}, short), undefined);
   const list = (...virtualMachines: JsonObject[]) => machinesNote({ virtualMachines }, {}, short);
   assert.match(list(vm, vm, { ...vm, nextStartLosses: [] }) ?? '', /^2 machines run on .* their next start will fail/);
