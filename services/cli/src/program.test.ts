@@ -399,7 +399,7 @@ test('a preview says what is supposed, what that comes to, and whether it is so 
   await run('impact', 'kv1', '--action', 'delete');
   assert.equal(
     lines.at(-1),
-    'if kv1 were deleted: 2 machines would stop, of which 1 would start again by themselves when the key is back',
+    'if kv1 were deleted: 2 machines would stop, of which 1 would start again by itself when the key is back',
   );
 });
 

@@ -51,6 +51,18 @@ test('CMK-108: of a standby key it is said that no machine needs it, and what no
   );
 });
 
+test('sets without machines and disks are counted, and machines that start again', () => {
+  const loses = (resource: string) => ({ kind: 'SET_LOSES_KEY', resource });
+  assert.match(purge([loses('sets/des1')]) ?? '', /: a set would lose its key, and nothing else$/);
+  assert.match(
+    purge([loses('sets/des1'), loses('sets/des2')]) ?? '',
+    /: 2 sets would lose their key, and nothing else$/,
+  );
+  const stops = (resource: string) => ({ kind: 'VIRTUAL_MACHINE_STOPS', resource, startsAgain: true });
+  assert.match(purge([stops('vm1')]) ?? '', /^.*: 1 machine would stop, of which 1 would start again by itself when/);
+  assert.match(purge([stops('vm1'), stops('vm2')]) ?? '', /of which 2 would start again by themselves when/);
+});
+
 test('that nothing depends on a key says of what, before it is deleted or purged', () => {
   assert.match(
     purge([]) ?? '',

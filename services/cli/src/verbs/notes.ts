@@ -195,7 +195,9 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
   const lastWays = of(/_UNAVAILABLE/, true);
   const isPurge = request.action === 'PURGE';
   const restart =
-    again.size === 0 ? '' : `, of which ${again.size} would start again by themselves when the key is back`;
+    again.size === 0
+      ? ''
+      : `, of which ${again.size} would start again by ${again.size === 1 ? 'itself' : 'themselves'} when the key is back`;
   const words = [
     stops.size === 0 ? '' : `${counted(stops.size, 'machine')} would stop${restart}`,
     fails.size === 0 ? '' : `${counted(fails.size, 'machine')} would fail at the next start`,
@@ -215,8 +217,10 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
       ? ''
       : `${counted(lastWays.length, 'disk or snapshot', 'disks and snapshots')} that nothing else opens by now: lost once the standby key is purged, unless somebody has a backup of it`,
   ].filter((one) => one !== '');
+  const sets = namesOf(of(/^SET_LOSES_KEY$/));
+  const only = `${sets.size > 1 ? `${sets.size} sets would lose their` : 'a set would lose its'} key, and nothing else`;
   const already = lines.every((line) => line.already === true) ? '; all of that is so already' : '';
-  return `${what}: ${words.length === 0 ? 'a set would lose its key, and nothing else' : words.join(', ')}${already}${refusal}`;
+  return `${what}: ${words.length === 0 ? only : words.join(', ')}${already}${refusal}`;
 };
 
 const participles: Readonly<Record<string, string>> = {
