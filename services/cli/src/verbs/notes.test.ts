@@ -250,7 +250,10 @@ test('the identity of a set is said by the set, also where its id was typed', ()
 });
 
 test('a hold says what to look at and what ends it, and its absence that keys may be used', () => {
-  const hold = { holdId: 'a1b2', position: '400' };
+  const hold = { holdId: 'a1b2', position: '400', reason: 'STORE_WENT_BACK' };
+  const asked = holdNote({ hold: { ...hold, reason: 'ASKED_FOR' } }, {}, short) ?? '';
+  assert.match(asked, /^nobody may use a key: a setting asks for that\..* where a store was restored.*confirm a1b2$/);
+  assert.doesNotMatch(asked, /400/);
   assert.match(holdNote({ hold }, {}, short) ?? '', /after position 400 is back.*interlock hold confirm a1b2$/);
   assert.equal(holdNote({}, {}, short), 'no hold: keys may be used');
 });

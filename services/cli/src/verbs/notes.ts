@@ -82,8 +82,13 @@ export const rolesNote: Note = () =>
 export const holdNote: Note = ({ hold }) =>
   hold === undefined || !isObject(hold)
     ? 'no hold: keys may be used'
-    : `nobody may use a key. Look at them first: what was taken away after position ${hold.position} is back. ` +
-      `Then: interlock hold confirm ${hold.holdId}`;
+    : `nobody may use a key${heldFor(hold)}. Then: interlock hold confirm ${hold.holdId}`;
+
+/** One that was asked for need not follow a restore, and nobody knows to which position one would have gone back. */
+const heldFor = ({ reason, position }: JsonObject): string =>
+  reason === 'ASKED_FOR'
+    ? ': a setting asks for that. Look at them first: where a store was restored, what was taken away since then is back'
+    : `. Look at them first: what was taken away after position ${position} is back`;
 
 /** What a state of a machine does not say: what it can be started for again, and what its next start will fail for. */
 export const machineNote: Note = (machine, request, short) =>
