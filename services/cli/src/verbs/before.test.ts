@@ -55,6 +55,16 @@ test('--add keeps what was there, of the vault that was seen', async () => {
   );
 });
 
+test('a grant in a vault whose rights are roles is said to have no effect', async () => {
+  const byRole = { ...vault, permissionModel: 'ROLE_ASSIGNMENT' };
+  const { shown } = await ran({ GetVault: byRole, SetAccessPolicy: byRole }, ...grant);
+  assert.match(
+    shown,
+    /^the policy of \S+aa is get,wrap-key, and has no effect; what it may do in this vault is said by roles/m,
+  );
+  assert.doesNotMatch(shown, /may now/);
+});
+
 test('a first grant, more than before, and all of it take nothing away', async () => {
   const none = { ...vault, accessPolicies: [] };
   const first = (await ran({ GetVault: none, SetAccessPolicy: none }, ...grant)).shown;

@@ -62,7 +62,10 @@ export const grantBefore: Before = async ({ caller, request, switches, short }) 
   const wanted = textsIn(policy.keyPermissions);
   const all = [...new Set([...had, ...wanted])];
   const keyPermissions = !isAdding ? wanted : all.includes('ALL') ? ['ALL'] : all;
-  const note = grantNote(short(String(policy.principal ?? '')), had, keyPermissions);
+  const who = short(String(policy.principal ?? ''));
+  const note = isByRole(vault)
+    ? `the policy of ${who} is ${typed(keyPermissions)}, and has no effect${byRole}`
+    : grantNote(who, had, keyPermissions);
   return {
     // What is added to must be what was seen.
     request: {
@@ -81,10 +84,12 @@ export const revokeBefore: Before = async ({ caller, request, short }) => {
   const had = permissionsIn(vault, request.principal);
   const who = short(String(request.principal ?? ''));
   const note = had.length === 0 ? `nothing to take: ${who} has no policy here` : `taken from ${who}: ${typed(had)}`;
-  const isByRole = vault.permissionModel === 'ROLE_ASSIGNMENT';
-  const byRole = '; what it may do in this vault is said by roles: interlock role assignments';
-  return { request, note: `${note}${isByRole ? byRole : ''}` };
+  return { request, note: `${note}${isByRole(vault) ? byRole : ''}` };
 };
+
+/** Whether policies have no effect in a vault. */
+const isByRole = ({ permissionModel }: JsonObject): boolean => permissionModel === 'ROLE_ASSIGNMENT';
+const byRole = '; what it may do in this vault is said by roles: interlock role assignments';
 
 /** The vault as it is; undefined for whoever may change rights and not see them, unless it has to be seen. */
 async function vaultSeen(
