@@ -28,8 +28,8 @@ type ProbeSession = Pick<Session, 'terminal' | 'isJson' | 'settings'> & {
 
 /**
  * Every service answers with every process it had, tells its facts, is not on hold, and is no more than `gapMax` facts behind
- * with those of others; and by what they say, Postgres and NATS are there. One that does not answer is a finding beside the others: whoever reads this
- * wants to know which.
+ * with those of others; and by what they say, Postgres and NATS are there. One that does not answer is a finding beside the
+ * others: whoever reads this wants to know which.
  */
 export const probeServices = async ({ caller }: ProbeSession, gapMax: number): Promise<readonly Finding[]> => {
   const found = await Promise.all(
