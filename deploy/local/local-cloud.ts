@@ -6,6 +6,7 @@ import { type DataFolder, holdDataFolder, LauncherError } from './data-folder.ts
 import { freePorts } from './free-port.ts';
 import { startGuarded } from './guarded-process.ts';
 import { endGuests } from './guests.ts';
+import { holdDatabases } from './held-databases.ts';
 import { type Nats, startNats } from './nats.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { type ServiceProcess, startService } from './processes.ts';
@@ -141,13 +142,18 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     scope.defer('databases', () => postgres.dropDatabases(databases));
     scope.defer('streams', () => nats.deleteStreams(`${name}_`));
   }
+  const identities = openIdentities(data, systemRandom);
+  // On a server of its own they lie in the folder, which is held.
+  if (postgres.pid === undefined && services.includes('identity')) {
+    const holder = { folder: data.root, administratorId: identities.administrator.principalId };
+    scope.defer('hold on the databases', await holdDatabases(postgres.url(databaseOf(name, 'identity')), holder));
+  }
   const receiver = await startSpanReceiver({
     store: spanStore(),
     file: data.path('spans.jsonl'),
     random: systemRandom,
   });
   scope.defer('span receiver', receiver.stop);
-  const identities = openIdentities(data, systemRandom);
   const numbers = Array.from({ length: replicas }, (_, replica) => replica);
   const portOf = (service: ServiceName, replica: number) =>
     ports[serviceNames.indexOf(service) * replicas + (isOneAtATime(service) ? 0 : replica)];
