@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { connect } from '@nats-io/transport-node';
 import { openDataFolder } from './data-folder.ts';
+import { freePort } from './free-port.ts';
+import { startGuarded } from './guarded-process.ts';
 import { startNats } from './nats.ts';
 import { natsServer } from './programs.ts';
 import { installCommands } from './system-program.ts';
@@ -40,6 +42,25 @@ test('a stream survives a crash and a stop of the server', async (t) => {
   const second = await startNats(data, { PATH: process.env.PATH }, () => undefined);
   t.after(second.stop);
   assert.equal(Object(await messages(second.url)).messages, 1);
+});
+
+test('a server without JetStream is named with what to do', async (t) => {
+  const port = await freePort();
+  const server = await startGuarded({
+    command: process.env.NATS_SERVER ?? 'nats-server',
+    args: ['--addr', '127.0.0.1', '--port', String(port)],
+    cwd: folder,
+    output: join(folder, 'bare.log'),
+    stopSignal: 'TERM',
+    graceMs: 1_000,
+  });
+  t.after(() => server.stop());
+  const url = `nats://127.0.0.1:${port}`;
+  await (await connect({ servers: url, waitOnFirstConnect: true, reconnectTimeWait: 20 })).close();
+  await assert.rejects(
+    startNats(openDataFolder(join(folder, 'bare')), { NATS_URL: url }, () => undefined),
+    { name: 'LauncherError', message: /of no use: it runs without JetStream\. Start it with nats-server --jetstream/ },
+  );
 });
 
 test('a server that cannot be used is named', async () => {

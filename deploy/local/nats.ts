@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { connect } from '@nats-io/transport-node';
+import { connect, errors } from '@nats-io/transport-node';
 import { type DataFolder, LauncherError } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
@@ -164,6 +164,9 @@ async function refusalOf(url: string): Promise<string | undefined> {
       await connection.close();
     }
   } catch (error) {
+    if (error instanceof errors.RequestError && error.isNoResponders()) {
+      return 'it runs without JetStream. Start it with nats-server --jetstream, or a block jetstream {} in its configuration.';
+    }
     return error instanceof Error ? error.message : String(error);
   }
 }

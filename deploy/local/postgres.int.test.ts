@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -192,7 +193,33 @@ test('a server that cannot be used is named with what to do', async () => {
     startPostgres(data, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }),
     /The server behind DATABASE_URL does not answer/,
   );
+  for (const url of ['foo', 'mysql://root:secret@127.0.0.1/none']) {
+    await assert.rejects(startPostgres(data, { DATABASE_URL: url }), {
+      name: 'LauncherError',
+      message: /^DATABASE_URL does not name a Postgres server: it must be postgres:[^\n]*$/,
+    });
+  }
   const given = await startPostgres(data, { DATABASE_URL: process.env.DATABASE_URL });
   await assert.rejects(given.kill(), /not ours to end/);
   await assert.rejects(given.restart(), /not ours to end/);
+});
+
+test('a user who may not create databases is named with what to do, and uses those that were made for it', async (t) => {
+  const user = `test_${randomBytes(4).toString('hex')}`;
+  const server = process.env.DATABASE_URL ?? '';
+  await query(server, `create role ${user} login password 'test'`);
+  t.after(async () => {
+    await query(server, `drop database if exists ${user}_identity`);
+    await query(server, `drop role ${user}`);
+  });
+  const url = new URL(server);
+  url.username = user;
+  url.password = 'test';
+  const postgres = await startPostgres(openDataFolder(join(folder, 'given')), { DATABASE_URL: url.href });
+  await assert.rejects(postgres.createDatabases([`${user}_identity`]), {
+    name: 'LauncherError',
+    message: new RegExp(`^The user ${user} of DATABASE_URL may not create databases\\..*alter role "${user}" createdb`),
+  });
+  await query(server, `create database ${user}_identity owner ${user}`);
+  await postgres.createDatabases([`${user}_identity`]);
 });

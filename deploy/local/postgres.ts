@@ -16,6 +16,7 @@ import connect from 'postgres';
 import { type DataFolder, LauncherError } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
+import { insufficientPrivilege } from './held-databases.ts';
 import { logTail } from './log-tail.ts';
 import { findPostgres } from './postgres-binaries.ts';
 import { endOrphanedPostgres } from './postgres-orphan.ts';
@@ -51,6 +52,9 @@ export interface Machine {
   /** false: as if user namespaces were forbidden. */
   readonly namespaces?: boolean;
 }
+
+/** The codes with which Postgres refuses to create a database that is there, or comes to be at the same moment. */
+const alreadyThere = ['42P04', '23505'];
 
 /** A start includes recovery after a crash, which reads up to `max_wal_size` of log. */
 const startTimeoutMs = 120_000;
@@ -93,6 +97,12 @@ export async function startPostgres(
 }
 
 async function givenPostgres(url: string): Promise<Postgres> {
+  // Not shown: it holds the password.
+  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol)) {
+    throw new LauncherError(
+      'DATABASE_URL does not name a Postgres server: it must be postgres://user:password@host:port/database.',
+    );
+  }
   const databaseUrl = (database: string) => {
     const target = new URL(url);
     target.pathname = `/${database}`;
@@ -311,10 +321,27 @@ async function createDatabases(open: () => connect.Sql, names: readonly string[]
   try {
     const rows = await sql<{ datname: string }[]>`select datname from pg_database`;
     const existing = new Set(rows.map((row) => row.datname));
+    const missing = names.filter((name) => !existing.has(name));
     // At once: each is a copy of the template, and mostly waits for storage.
-    await Promise.all(names.filter((name) => !existing.has(name)).map((name) => sql`create database ${sql(name)}`));
+    await Promise.all(missing.map((name) => createDatabase(sql, name, missing)));
   } finally {
     await sql.end();
+  }
+}
+
+async function createDatabase(sql: connect.Sql, name: string, missing: readonly string[]): Promise<void> {
+  try {
+    await sql`create database ${sql(name)}`;
+  } catch (error) {
+    if (!(error instanceof connect.PostgresError)) throw error;
+    // Another launcher came first; which of the two may use it is decided later.
+    if (alreadyThere.includes(error.code)) return;
+    if (error.code !== insufficientPrivilege) throw error;
+    const { user } = sql.options;
+    throw new LauncherError(
+      `The user ${user} of DATABASE_URL may not create databases. Let an administrator of that server allow it (alter role "${user}" createdb), or make them for it, with that owner: ${missing.join(', ')}.`,
+      { cause: error },
+    );
   }
 }
 
