@@ -165,7 +165,7 @@ test('all machines that a lost key has stopped are started, page by page, and no
     { ...vmOf(299, 'STOPPED'), ...failed('start', loss) },
   ];
   const others = [
-    vmOf(1_000, 'STOPPED'),
+    { ...vmOf(1_000, 'STOPPED'), stopReason: loss, keyReturned: true },
     vmOf(1_001, 'RUNNING'),
     vmOf(1_002, 'STOPPING', 'KEY_LOST'),
     { ...vmOf(1_003, 'STOPPED'), ...failed('restart') },

@@ -211,12 +211,15 @@ promised('autoRestart: what its user asked for since is respected', async () => 
   await world.compute.powerOffVirtualMachine({ name: wasOff.name });
   await fleet.settled(wasOff.name, 'STOPPED');
   await fleet.lose(set);
-  for (const { name } of [keptOff, givenBack]) await fleet.settled(name, 'STOPPED');
+  for (const { name } of [keptOff, givenBack]) {
+    assert.equal((await fleet.settled(name, 'STOPPED')).stopCause, 'KEY_LOST');
+  }
   await world.compute.powerOffVirtualMachine({ name: keptOff.name });
   await world.compute.deallocateVirtualMachine({ name: givenBack.name });
   await fleet.settled(givenBack.name, 'DEALLOCATED');
   await fleet.restore(set);
   await quiet();
+  assert.equal((await fleet.get(keptOff.name)).stopCause, 'STOP_CAUSE_UNSPECIFIED', 'off is what its user wants now');
   const powers = await Promise.all(
     [keptOff, givenBack, wasOff].map(async ({ name }) => (await fleet.get(name)).powerState),
   );

@@ -2,8 +2,9 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { isObject } from '../schema.ts';
 
 /**
- * Whether a lost key holds off a machine that is to run: it stopped it, or let it not come up when its user started or restarted
- * it last (VM-33, VM-47), which is a failed operation and no stop of the platform's.
+ * Whether a lost key holds off a machine that is to run: it stopped it, and its user has not asked for that since; or it let it
+ * not come up when its user started or restarted it last (VM-33, VM-47), which is a failed operation and no stop of the
+ * platform's.
  */
 export const isHeldOffByKey = ({ powerState, stopCause, failure }: JsonObject): boolean => {
   if (powerState !== 'STOPPED') return false;

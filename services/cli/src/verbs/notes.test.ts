@@ -111,8 +111,10 @@ test('CMK-125: what stopped a machine is told apart from what keeps it off', () 
   assert.match(returnedNote({ ...vm, keyReturned: true }, {}, short) ?? '', /is over.*interlock vm start vm1$/);
   for (const one of [vm, { ...vm, keyReturned: false }]) assert.equal(returnedNote(one, {}, short), undefined);
   const list = (...virtualMachines: JsonObject[]) => allReturnedNote({ virtualMachines }, {}, short);
-  assert.match(list({ ...vm, keyReturned: true }, vm) ?? '', /^1 machine was stopped by a lost key that is back/);
+  const back = { ...vm, keyReturned: true, stopCause: 'KEY_LOST' };
+  assert.match(list(back, vm) ?? '', /^1 machine was stopped by a lost key that is back/);
   assert.equal(list(vm), undefined);
+  assert.equal(list({ ...back, stopCause: 'STOP_CAUSE_UNSPECIFIED' }), undefined, 'its user wants it off');
   // Its user stopped it, and a start failed while the key was away.
   const failed = { name: 'vm2', keyReturned: true };
   assert.match(returnedNote(failed, {}, short) ?? '', /^what its last operation failed for is over/);
@@ -151,7 +153,7 @@ test('CMK-102: a machine that runs on without its key says what its next start w
   assert.match(list(vm, vm, { ...vm, nextStartLosses: [] }) ?? '', /^2 machines run on .* their next start will fail/);
   assert.match(list(vm) ?? '', /^1 machine runs on .* its next start will fail/);
   assert.equal(list({ ...vm, nextStartLosses: [] }), undefined);
-  const back = { name: 'vm2', keyReturned: true, stopReason: { reason: 'KEY_DISABLED' } };
+  const back = { name: 'vm2', keyReturned: true, stopCause: 'KEY_LOST', stopReason: { reason: 'KEY_DISABLED' } };
   assert.match(list(vm, back) ?? '', /^1 machine was stopped by a lost key that is back.*\n1 machine runs on/);
 });
 
@@ -159,7 +161,7 @@ test('a machine that is off because its host was restarted says what starts it, 
   const off = { name: 'vm1', powerState: 'STOPPED', stopCause: 'HOST_RESTARTED' };
   assert.equal(returnedNote(off, {}, short), 'what it ran on was restarted: interlock vm start vm1');
   const list = (...virtualMachines: JsonObject[]) => allReturnedNote({ virtualMachines }, {}, short);
-  const lines = list(off, { ...off, name: 'vm2' }, { keyReturned: true, stopReason: {} })?.split('\n') ?? [];
+  const lines = list(off, { ...off, name: 'vm2' }, { keyReturned: true, stopCause: 'KEY_LOST' })?.split('\n') ?? [];
   assert.match(lines[0] ?? '', /^1 machine was stopped by a lost key that is back/);
   assert.match(lines[1] ?? '', /^2 machines were stopped when .*: interlock vm start vm1 vm2$/);
   const many = list(...Array.from({ length: 23 }, (_, n) => ({ ...off, name: `vm${n}` })));

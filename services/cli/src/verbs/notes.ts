@@ -144,7 +144,7 @@ export const returnedNote: Note = (machine, _request, short) => {
 /** The same of a list. */
 export const allReturnedNote: Note = ({ virtualMachines }, _request, short) => {
   const listed = Array.isArray(virtualMachines) ? virtualMachines.filter(isObject) : [];
-  const back = listed.filter(({ keyReturned, stopReason }) => keyReturned === true && stopReason !== undefined).length;
+  const back = listed.filter(({ keyReturned, stopCause }) => keyReturned === true && stopCause === 'KEY_LOST').length;
   const off = listed.filter(isOffWithHost).map(({ name }) => short(String(name)));
   const left = off.length > namedMax ? ` … (${off.length - namedMax} more)` : '';
   const lines = [

@@ -109,7 +109,8 @@ export const powerOf = (vm: Shown): PowerState => (vm.status === 'creating' ? 'C
 
 /** Why it is off, or about to be, although nobody asked for that. */
 export const stopCauseOf = (vm: Machine | undefined): VirtualMachine_StopCause => {
-  if (vm?.stopReason !== undefined) return 'KEY_LOST';
+  // Whom a key had stopped, and its user asked to be off since then, is off because its user wants that.
+  if (vm?.stopReason !== undefined) return vm.isKeptOff === true ? 'STOP_CAUSE_UNSPECIFIED' : 'KEY_LOST';
   return vm?.guestEnd ?? 'STOP_CAUSE_UNSPECIFIED';
 };
 
