@@ -22,6 +22,8 @@ const cases = [
   ['role', 'reader', 'roles/reader'],
   ['scope', 'group', 'subscriptions/local/resourceGroups/g'],
   ['scope', '/', '/'],
+  ['scope', 'tenants/local', 'tenants/local'],
+  ['scope', 'subscriptions/s2', 'subscriptions/s2'],
 ] as const;
 
 for (const [kind, short, full] of cases) {

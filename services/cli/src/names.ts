@@ -120,12 +120,12 @@ function validated(kind: keyof typeof names, full: string, flag: string): string
   }
 }
 
-/** Role assignments count at `/`, at a subscription, and at paths below one. Vaults lie below a resource group here. */
+/** Role assignments count at `/`, at a tenant or a subscription, and at paths below one. Vaults lie below a resource group here. */
 function scope(text: string, defaults: NameDefaults, flag: string): string {
-  if (text === '/' || /^subscriptions\/[^/]+(\/[^/]+\/[^/]+)*$/.test(text)) return text;
+  if (text === '/' || /^(tenants|subscriptions)\/[^/]+(\/[^/]+\/[^/]+)*$/.test(text)) return text;
   if (text === 'subscription' && defaults.subscription !== undefined) return defaults.subscription;
   if (text === 'group') return fullName('resourceGroup', defaults.group ?? '', defaults, flag);
   throw new UsageError(
-    `${flag} "${text}" is not a scope: write /, subscription, group (the default ones), or a path such as subscriptions/s/resourceGroups/g/vaults/v`,
+    `${flag} "${text}" is not a scope: write /, subscription, group (the default ones), tenants/t, subscriptions/s, or a path below one such as subscriptions/s/resourceGroups/g/vaults/v`,
   );
 }

@@ -281,6 +281,25 @@ test('a command that is named beside an answer needs none of the flags of the on
   assert.equal(await start(other, '--subscription', 'subscriptions/s2'), of('s2/g/vm1'));
 });
 
+test('a scope is shown as it is typed', async () => {
+  const scopes = ['/', 'tenants/local', 'subscriptions/local', group, `${group}/diskEncryptionSets/des1`];
+  const { run, lines, sent } = testProgram({
+    ListRoleAssignments: { roleAssignments: scopes.map((scope, n) => ({ name: `roleAssignments/${n}`, scope })) },
+  });
+  await run('role', 'assignments');
+  const shown = lines
+    .join('\n')
+    .split('\n')
+    .slice(1)
+    .map((line) => line.split(/ +/).at(-1) ?? '');
+  assert.deepEqual(shown, scopes);
+  for (const scope of shown) await run('role', 'assignments', '--scope', scope);
+  assert.deepEqual(
+    sent.slice(1).map(({ request }) => request.scope),
+    scopes,
+  );
+});
+
 test('flags come on top of a body', async () => {
   assert.deepEqual(
     await requestOf(

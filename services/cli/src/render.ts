@@ -58,7 +58,9 @@ const wideCells = (message: DescMessage, rows: readonly JsonValue[], names: Name
     const textOf = (row: JsonValue): string => {
       const value = valueAt(row, path.split('.'));
       if (column.endsWith('?')) return value === true ? 'yes' : '';
-      return other !== undefined && value === valueAt(row, other.split('.')) ? '' : cell(value, names);
+      // In short a scope is no scope any more: `local` is a tenant as well as a subscription.
+      const known = path === 'scope' ? undefined : names;
+      return other !== undefined && value === valueAt(row, other.split('.')) ? '' : cell(value, known);
     };
     return { title: title.toUpperCase(), texts: rows.map(textOf) };
   });
