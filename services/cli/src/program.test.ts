@@ -745,9 +745,21 @@ test('an empty list of a resource group says that groups are names only, and how
   assert.match(empty.asides.join(), /^none in resource group nope: .*: --parent subscriptions\/local$/);
   const { run, sent, asides } = testProgram({ ListVirtualMachines: { virtualMachines: [] } });
   await run('vm', 'list', '--parent', 'subscriptions/local');
-  assert.equal(sent.at(-1)?.request.parent, 'subscriptions/local');
+  assert.equal(sent[0]?.request.parent, 'subscriptions/local');
   await run('vm', 'list', '--group', 'nope', '--json');
   assert.deepEqual(asides, []);
+});
+
+test('an empty list of a subscription that is not there says that there is none', async () => {
+  const missing = new Rejection('NOT_FOUND', 'SUBSCRIPTION_NOT_FOUND', 'no such subscription');
+  for (const noun of ['vault', 'disk', 'set', 'vm', 'snapshot']) {
+    const none = testProgram({ GetSubscription: missing });
+    await none.run(noun, 'list', '--subscription', 'subscriptions/nope');
+    assert.match(none.asides.join(), /^there is no subscriptions\/nope; /, noun);
+  }
+  const unsaid = testProgram({ GetSubscription: new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no') });
+  await unsaid.run('vault', 'list', '--parent', 'subscriptions/nope');
+  assert.deepEqual(unsaid.asides, []);
 });
 
 test('a vault is shown with the principals of its policies as people know them, and with their ids where nobody says', async () => {

@@ -1,7 +1,7 @@
 import { type JsonObject, ScalarType } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
-import { askingBeside } from './calls.ts';
+import { askingBeside, type Caller } from './calls.ts';
 import { resolved } from './draft.ts';
 import { GoesOn } from './failure.ts';
 import { resolverOf } from './lookups.ts';
@@ -16,6 +16,7 @@ import { type Credentials, services } from './settings.ts';
 import { settle } from './settle.ts';
 import { UsageError } from './usage-error.ts';
 import type { Seen } from './verbs/before.ts';
+import { missingRoot } from './verbs/doubts.ts';
 import type { Verb } from './verbs/verb.ts';
 
 /** What was typed for a verb, beside the request. */
@@ -79,7 +80,7 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
     terminal.out(render(method.response, shown, names, flags.switches.has('wide')));
     const note = await verb.note?.(shown, request, short, caller);
     for (const line of [change, note]) if (line !== undefined) terminal.out(line);
-    const nothing = nothingIn(verb, method, request, shown);
+    const nothing = await nothingIn(verb, method, request, shown, caller);
     if (nothing !== undefined) terminal.err(nothing);
     const doubt = await verb.doubt?.(caller, request, shown);
     if (doubt !== undefined) terminal.err(doubt);
@@ -156,11 +157,23 @@ async function askEveryService(method: Method, request: JsonObject, session: Ses
   if (failure !== undefined) throw failure.reason;
 }
 
-/** What an empty list of a resource group may mean: groups are names in names, so one mistyped is as empty as any. */
-function nothingIn(verb: Verb, { response }: Method, { parent }: JsonObject, answer: JsonObject): string | undefined {
-  const isOfGroup = verb.defaults?.parent === 'group-or-subscription' && String(parent).includes('/resourceGroups/');
-  if (!isOfGroup || elements(answer[listOf(response)?.jsonName ?? '']).length > 0) return undefined;
+/**
+ * What an empty list may mean: lists of a subscription that is not there are empty, and groups are names in names, so one mistyped
+ * is as empty as any.
+ */
+async function nothingIn(
+  verb: Verb,
+  { response }: Method,
+  { parent }: JsonObject,
+  answer: JsonObject,
+  caller: Caller,
+): Promise<string | undefined> {
+  const isOfPlace = verb.defaults?.parent === 'group-or-subscription';
+  if (!isOfPlace || elements(answer[listOf(response)?.jsonName ?? '']).length > 0) return undefined;
+  const missing = await missingRoot(caller, String(parent));
+  if (missing !== undefined) return `there is no ${missing}; interlock subscription list shows those there are`;
   const [, subscription, , group] = String(parent).split('/');
+  if (group === undefined) return undefined;
   return `none in resource group ${group}: a group is a name only, which nobody makes; of all groups: --parent subscriptions/${subscription}`;
 }
 

@@ -29,6 +29,23 @@ test('a role on a vault that is not there, or lies elsewhere, is said to have no
   );
 });
 
+test('a role in a subscription or tenant that is not there is said to have no effect', async () => {
+  for (const [scope, reason] of [
+    ['subscriptions/nope', 'SUBSCRIPTION_NOT_FOUND'],
+    ['tenants/nope', 'TENANT_NOT_FOUND'],
+  ] as const) {
+    const missing = new Rejection('NOT_FOUND', reason, '');
+    assert.equal(
+      await asked(scope, missing),
+      `there is no ${scope}: the role has no effect until one of that name is made`,
+    );
+    assert.equal(await asked(scope, { resourceGroup: '' }), undefined);
+    assert.equal(await asked(scope, new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '')), undefined);
+  }
+  const below = await asked(`${group}/vaults/kv1`, new Rejection('NOT_FOUND', 'SUBSCRIPTION_NOT_FOUND', ''));
+  assert.match(below ?? '', /^there is no subscriptions\/s: /);
+});
+
 test('nothing is said of a vault that is there, of other scopes, and to whoever may not see vaults', async () => {
   assert.equal(await asked(`${group}/vaults/kv1`, { resourceGroup: group }), undefined);
   for (const scope of ['/', group])

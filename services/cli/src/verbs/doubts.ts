@@ -1,5 +1,6 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
@@ -41,11 +42,36 @@ export const lastVersionDoubt: Doubt = async (caller, { name }) => {
   return `no version of ${short} is enabled any more: the whole key is off. What brings this one back: interlock key enable ${short}/${version}`;
 };
 
+/** How identity is asked for what names begin with. */
+const roots: Readonly<Record<string, { readonly get: string; readonly missing: string }>> = {
+  subscriptions: { get: 'GetSubscription', missing: 'SUBSCRIPTION_NOT_FOUND' },
+  tenants: { get: 'GetTenant', missing: 'TENANT_NOT_FOUND' },
+};
+
 /**
- * Whether the scope of a role is that of a vault that is there. Identity does not know vaults, and takes a role on one that is
- * still to be made; a name mistyped is told here.
+ * The subscription or tenant that a name begins with, where there is none; services take names below any. Undefined also where
+ * identity does not say, or not to this caller: what is asked for is done by then.
+ */
+export async function missingRoot(caller: Pick<Caller, 'call'>, path: string): Promise<string | undefined> {
+  const [name, kind = ''] = /^([a-z]+)\/[^/]+/.exec(path) ?? [];
+  const root = roots[kind];
+  if (name === undefined || root === undefined) return undefined;
+  try {
+    await caller.call('identity', methodOf(IdentityServiceDefinition, root.get), { name });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
+    return error instanceof Rejection && error.reason === root.missing ? name : undefined;
+  }
+}
+
+/**
+ * Whether the scope of a role is that of a subscription or tenant, and of a vault, that is there. Identity takes a role on what
+ * is still to be made, and does not know vaults; a name mistyped is told here.
  */
 export const scopeDoubt: Doubt = async (caller, { scope }) => {
+  const missing = await missingRoot(caller, String(scope));
+  if (missing !== undefined) return `there is no ${missing}: the role has no effect until one of that name is made`;
   const [, group, name] = /^(subscriptions\/[^/]+\/resourceGroups\/[^/]+)\/(vaults\/[^/]+)/i.exec(String(scope)) ?? [];
   if (group === undefined || name === undefined) return undefined;
   try {
