@@ -222,28 +222,30 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
       },
       logFile: data.path('logs', `${own}.log`),
       onCrash: (crash) => onCrash({ ...crash, restart: () => restartOne(service, replica) }),
+      // One whose start is not over yet is told of then.
+      onTakeover: (pid) => processes.has(own) && sayServing(service, replica, { pid, how: 'took over' }),
     });
     processes.set(own, started);
     // What came up after the stop had begun was not there to be stopped.
     if (scope.signal.aborted) await started.stop();
-    sayServing(service, replica, since);
+    sayServing(service, replica, { pid: started.pid, how: tookSince(since) });
   };
   const restartOne = async (service: ServiceName, replica: number): Promise<number> => {
     const since = performance.now();
     const own = running(service, replica);
     await own.restart();
     if (scope.signal.aborted) await own.stop();
-    sayServing(service, replica, since);
+    sayServing(service, replica, { pid: own.pid, how: tookSince(since) });
     return own.pid;
   };
-  const sayServing = (service: ServiceName, replica: number, since: number): void => {
-    const { name: own, isStandby, pid } = running(service, replica);
+  const tookSince = (since: number) => `${Math.round(performance.now() - since)} ms`;
+  const sayServing = (service: ServiceName, replica: number, { pid, how }: { pid: number; how: string }): void => {
+    const { name: own, isStandby } = running(service, replica);
     const does = isStandby ? 'stands by for' : 'serves on';
-    const tookMs = Math.round(performance.now() - since);
     // As `interlock status` calls it.
     const known = isOneAtATime(service) && !isStandby ? service : own;
     const log = known === own ? '' : `, log ${own}.log`;
-    say(`${known} ${does} localhost:${portOf(service, replica)} (process ${pid}, ${tookMs} ms${log})`);
+    say(`${known} ${does} localhost:${portOf(service, replica)} (process ${pid}, ${how}${log})`);
   };
   const all = services.flatMap((service) => numbers.map((replica) => ({ service, replica })));
   // Registered before the start: a stop in the middle of it ends those that are there. In the order of their listing, not of their luck.

@@ -13,6 +13,8 @@ export interface ServiceCommand {
   readonly logFile: string;
   /** Told when the process ends although nobody asked it to. */
   readonly onCrash: (crash: Crash) => void;
+  /** Told the process id when one that stood by serves, because the one before it is gone. */
+  readonly onTakeover: (pid: number) => void;
 }
 
 /** A service as a process that can be ended and started again on the same address and data. */
@@ -20,7 +22,7 @@ export interface ServiceProcess {
   readonly name: string;
   /** Of the running process, or of the last one. */
   readonly pid: number;
-  /** Whether it said at its start that another process is at work in its place. */
+  /** Whether another process is at work in its place, as it said itself. */
   readonly isStandby: boolean;
   /** SIGKILL; resolves when it is gone. Not reported as a crash. */
   kill(): Promise<void>;
@@ -55,11 +57,15 @@ const graceMs = 12_000;
  * @throws LauncherError with the last words of its log when it ends before that, or says nothing for 60 s.
  */
 export async function startService(command: ServiceCommand): Promise<ServiceProcess> {
-  const { name, logFile, onCrash } = command;
+  const { name, logFile, onCrash, onTakeover } = command;
   let isStandby = false;
   const launchIt = async () => {
-    const { child, isStandby: standsBy } = await launch(command);
+    const { child, isStandby: standsBy, takeover } = await launch(command);
     isStandby = standsBy;
+    void takeover.then(() => {
+      isStandby = false;
+      onTakeover(child.pid);
+    });
     return child;
   };
   const own = await startRestartable({ name, logFile, launch: launchIt, onCrash });
@@ -79,8 +85,13 @@ export async function startService(command: ServiceCommand): Promise<ServiceProc
   };
 }
 
-async function launch(command: ServiceCommand): Promise<{ child: GuardedProcess; isStandby: boolean }> {
+/** @returns also the moment at which it serves in place of another one; that may never come */
+async function launch(
+  command: ServiceCommand,
+): Promise<{ child: GuardedProcess; isStandby: boolean; takeover: Promise<void> }> {
   const ready = Promise.withResolvers<'ready' | 'standby'>();
+  const takeover = Promise.withResolvers<void>();
+  let hasStoodBy = false;
   const from = logEnd(command.logFile);
   const child = await startGuarded({
     command: process.execPath,
@@ -90,7 +101,10 @@ async function launch(command: ServiceCommand): Promise<{ child: GuardedProcess;
     output: command.logFile,
     onLine: (line) => {
       const said = saidIn(line);
-      if (said !== undefined) ready.resolve(said);
+      if (said === undefined) return;
+      ready.resolve(said);
+      if (said === 'standby') hasStoodBy = true;
+      else if (hasStoodBy) takeover.resolve();
     },
     stopSignal: 'TERM',
     graceMs,
@@ -103,7 +117,8 @@ async function launch(command: ServiceCommand): Promise<{ child: GuardedProcess;
     delay(startTimeoutMs, 'silent' as const, { signal: patience.signal }).catch(() => 'silent' as const),
   ]);
   patience.abort();
-  if (outcome === 'ready' || outcome === 'standby') return { child, isStandby: outcome === 'standby' };
+  if (outcome === 'ready' || outcome === 'standby')
+    return { child, isStandby: outcome === 'standby', takeover: takeover.promise };
   if (outcome === 'silent') {
     await child.stop();
     throw new LauncherError(
