@@ -66,7 +66,7 @@ export const identityTable = rowsOf(
     {
       when: 'the identity of a set',
       rule: roleOr(['disk-encryption-set'], 'disk', need('identity/principals/delete', on.itsTenant)),
-      request: ({ identity }) => ({ name: identity, etag: staleEtag }),
+      request: ({ identity }) => ({ name: identity, confirmName: identity, etag: staleEtag }),
     },
     {
       ...ofService('identity/principals/delete'),

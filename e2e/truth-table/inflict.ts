@@ -166,7 +166,8 @@ export const deeds: Readonly<Record<Exclude<CauseName, keyof typeof accidents>, 
     undo: ({ keyVault }, { vault }) => keyVault.setPermissionModel({ name: vault, permissionModel: 'ACCESS_POLICY' }),
   },
   'identity deleted': {
-    inflict: ({ identity }, keyed) => atOnce(identity.deletePrincipal({ name: keyed.identity })),
+    inflict: ({ identity }, keyed) =>
+      atOnce(identity.deletePrincipal({ name: keyed.identity, confirmName: keyed.identity })),
     undo: giveIdentity,
   },
   'identity set to none': {

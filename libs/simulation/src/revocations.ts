@@ -213,7 +213,7 @@ const revocations: readonly Revocation[] = [
               clients.sets.updateDiskEncryptionSet({ name, identityType: 'NONE' }),
             )
           : attempt(stage, 'principal.delete', `${principal} of ${name}`, () =>
-              clients.identity.deletePrincipal({ name: principal }),
+              clients.identity.deletePrincipal({ name: principal, confirmName: principal }),
             ),
       );
     },

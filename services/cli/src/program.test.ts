@@ -247,6 +247,17 @@ test('what is said about one machine is not said about several; one is asked for
   assert.equal(sent[0]?.method, 'StartVirtualMachine');
 });
 
+test('the identity of a set is named again as the set it is of, or in full', async () => {
+  const principal = 'principals/0198a2b4-6c1d-4e3f-8a5b-2c7d9e0f1a3b';
+  const set = { name: `${group}/diskEncryptionSets/des1`, identity: { principal, type: 'SYSTEM_ASSIGNED' } };
+  for (const text of ['set:des1', principal]) {
+    const { run, sent } = testProgram({ GetDiskEncryptionSet: set });
+    await run('principal', 'delete', 'set:des1', '--confirm', text);
+    assert.equal(sent.at(-1)?.method, 'DeletePrincipal');
+    assert.deepEqual(sent.at(-1)?.request, { name: principal, confirmName: principal });
+  }
+});
+
 test('what is to go is named again as it was named, in full, or by its last word', async () => {
   for (const text of ['kv1/k1', 'vaults/kv1/keys/k1', 'k1']) {
     for (const target of ['kv1/k1', 'vaults/kv1/keys/k1']) {

@@ -133,7 +133,7 @@ test('CMK-38, CMK-37: without an identity the keys are lost at once; a new one n
 test('CMK-37: an identity deleted behind the back of its set is replaced by an update', async () => {
   const { set, vault, key } = await readySet(world);
   const { name } = set;
-  await world.identity.deletePrincipal({ name: principalOf(set) });
+  await world.identity.deletePrincipal({ name: principalOf(set), confirmName: principalOf(set) });
   await world.until(name, isLost(key.name, 'IDENTITY_DELETED'));
   const made = await world.sets.updateDiskEncryptionSet({ name, identityType: 'SYSTEM_ASSIGNED' });
   await grant(world, made, vault);

@@ -111,7 +111,7 @@ test('CMK-105, CMK-120: disabling, deleting, withdrawing and taking operations a
 
 test('CMK-39: a set whose identity is deleted behind its back has lost its key for good', async () => {
   const { set, key, vault } = await readySet(world);
-  await world.identity.deletePrincipal({ name: principalOf(set) });
+  await world.identity.deletePrincipal({ name: principalOf(set), confirmName: principalOf(set) });
   await world.until(set.name, isLost(key.name, 'IDENTITY_DELETED'));
   const { keyUrl } = await newKey(world, vault);
   await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl }), { reason: 'IDENTITY_DELETED' });

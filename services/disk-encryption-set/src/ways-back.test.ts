@@ -39,7 +39,8 @@ const stops: Readonly<Record<string, Step>> = {
   'unwrapKey taken from the version': (world, { first }) =>
     world.vault.setKeyOperations({ name: first.name, keyOperations: ['WRAP_KEY', 'SIGN'] }),
   'identity none': (world, { set }) => world.sets.updateDiskEncryptionSet({ name: set.name, identityType: 'NONE' }),
-  'identity deleted': (world, fleet) => world.identity.deletePrincipal({ name: principalOf(fleet) }),
+  'identity deleted': (world, fleet) =>
+    world.identity.deletePrincipal({ name: principalOf(fleet), confirmName: principalOf(fleet) }),
 };
 
 /** Another identity with the grants of the old one. */

@@ -287,6 +287,34 @@ test('CMK-04: a managed identity is made by its service, gets tokens only throug
   await assert.rejects(as(ids.disk, 'disk').issueManagedIdentityToken(asked), { reason: 'IDENTITY_DELETED' });
 });
 
+test('the identity of a set is deleted by its name said twice, but by its own service as ever', async () => {
+  const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/confirmed';
+  const newIdentity = async () => {
+    const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };
+    return (await as(ids.des, 'des').createManagedIdentity(wish)).name;
+  };
+  const name = await newIdentity();
+  await assert.rejects(admin().deletePrincipal({ name }), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'IDENTITY_IN_USE',
+    message: /identity of \S+\/confirmed: .* impact set:confirmed.*`--confirm set:confirmed`/,
+    metadata: { principal: name, disk_encryption_set: owner, confirm_name: name },
+  });
+  const another = `principals/${randomUUID()}`;
+  await assert.rejects(admin().deletePrincipal({ name, confirmName: another }), { reason: 'CONFIRM_NAME_MISMATCH' });
+  assert.equal((await admin().getPrincipal({ name })).state, 'ACTIVE');
+  for (const confirmName of [name, '']) {
+    const deleted = await admin().deletePrincipal({ name, confirmName });
+    assert.equal(deleted.state, 'DELETED', 'of one that is gone nothing is asked');
+  }
+  await as(ids.des, 'des').deletePrincipal({ name: await newIdentity() });
+  const { principal } = await newPrincipal();
+  await assert.rejects(admin().deletePrincipal({ name: principal.name, confirmName: name }), {
+    reason: 'CONFIRM_NAME_MISMATCH',
+  });
+  await admin().deletePrincipal({ name: principal.name });
+});
+
 test('CMK-38: the service of managed identities is told that one it takes away was never made, and others learn nothing', async () => {
   const name = `principals/${randomUUID()}`;
   await assert.rejects(as(ids.des, 'des').deletePrincipal({ name }), {

@@ -216,7 +216,7 @@ test('a deleted identity is refused by a definite reason, though its token has n
     .vault()
     .setAccessPolicy({ name, accessPolicy: { principal: identity.name, keyPermissions: [...keyPermissions] } });
   await identity.vault.checkAccess({ keyVersion: version });
-  await world.identity.deletePrincipal({ name: identity.name });
+  await world.identity.deletePrincipal({ name: identity.name, confirmName: identity.name });
   await assert.rejects(identity.vault.checkAccess({ keyVersion: version }), {
     code: 'PERMISSION_DENIED',
     reason: 'IDENTITY_DELETED',

@@ -97,7 +97,7 @@ test('KV-81: a token replayed at another service, after its end, or after its id
       ),
   );
   const last = await issue();
-  await world.identity.deletePrincipal({ name: identity.name });
+  await world.identity.deletePrincipal({ name: identity.name, confirmName: identity.name });
   await assert.rejects(issue(), { code: 'FAILED_PRECONDITION', reason: 'IDENTITY_DELETED' });
   // The token lives on; what it stands for does not, at the latest when identity's last answer has aged.
   await until(() =>

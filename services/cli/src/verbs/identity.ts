@@ -48,7 +48,12 @@ export const identityVerbs: readonly Verb[] = [
   }),
   principal('show', 'GetPrincipal', { targets: named('principal', 'principal') }),
   principal('list', 'ListPrincipals'),
-  principal('delete', 'DeletePrincipal', { targets: named('principal', 'principal') }),
+  principal('delete', 'DeletePrincipal', {
+    targets: named('principal', 'principal'),
+    // The identity of a set goes only by being named again: `--confirm set:des1`.
+    aliases: { confirm: 'confirm_name' },
+    kinds: { confirm_name: 'principal' },
+  }),
   principal('add-secret', 'AddSecret', {
     targets: [...named('principal', 'principal', 'principal'), { word: 'secret-id', field: 'secret_id' }],
     output: 'secretText',

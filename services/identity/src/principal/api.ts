@@ -105,6 +105,7 @@ export const principalApi = (parts: {
       if (!isOwner) {
         const scope = await parts.scopeToChange(request.name);
         await requirePermission(parts.authorize, principalOf(call), 'identity/principals/delete', scope);
+        confirmDeletion(request, state);
       }
       const at = clock.now();
       const deleted = await owners.changePrincipal(id, remove(at), at, call.cause, expectedVersion(request.etag));
@@ -132,4 +133,28 @@ export const principalApi = (parts: {
       return principalOnWire(await owners.changePrincipal(id, decision, at, cause, expectedVersion(request.etag)));
     },
   };
+};
+
+/**
+ * Asks to be told the name of the identity of a set again: its machines stop, and nobody should do that by a slip of the hand.
+ * @throws Rejection FAILED_PRECONDITION IDENTITY_IN_USE; INVALID_ARGUMENT CONFIRM_NAME_MISMATCH
+ */
+const confirmDeletion = ({ name, confirmName }: DeletePrincipalRequest, principal: Principal): void => {
+  if (confirmName === name) return;
+  if (confirmName !== '') {
+    throw new Rejection(
+      'INVALID_ARGUMENT',
+      'CONFIRM_NAME_MISMATCH',
+      `confirm_name must be "${name}", the name of what is to go, and not "${confirmName.slice(0, 200)}"`,
+      { field: 'confirm_name', name },
+    );
+  }
+  if (principal.status !== 'active' || principal.owner === undefined) return;
+  const set = principal.owner.split('/').at(-1);
+  throw new Rejection(
+    'FAILED_PRECONDITION',
+    'IDENTITY_IN_USE',
+    `${name} is the identity of ${principal.owner}: without it the set has lost its key, and a new identity has to be granted all that this one was. \`interlock impact set:${set}\` lists the disks. To go on, repeat the call with confirm_name "${name}" (\`--confirm set:${set}\`)`,
+    { principal: name, disk_encryption_set: principal.owner, confirm_name: name },
+  );
 };

@@ -211,13 +211,13 @@ const causes: readonly Cause[] = [
   },
   {
     cause: 'CMK-39: managed identity deleted',
-    take: ({ identity }) => world.identity.deletePrincipal({ name: identity.name }),
+    take: ({ identity }) => world.identity.deletePrincipal({ name: identity.name, confirmName: identity.name }),
     reason: 'IDENTITY_DELETED',
   },
   {
     cause: 'CMK-39: managed identity with a role deleted',
     role: true,
-    take: ({ identity }) => world.identity.deletePrincipal({ name: identity.name }),
+    take: ({ identity }) => world.identity.deletePrincipal({ name: identity.name, confirmName: identity.name }),
     reason: 'IDENTITY_DELETED',
   },
 ];

@@ -65,7 +65,7 @@ test('CMK-83, CMK-123: the old key is enabled and the grant was lost: a new gran
   await assert.rejects(rewrap(), { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' });
   await allow(old.parent);
   await isWhole(await rewrap());
-  await world.identity.deletePrincipal({ name: identity.name });
+  await world.identity.deletePrincipal({ name: identity.name, confirmName: identity.name });
   await assert.rejects(rewrap(), { reason: 'IDENTITY_DELETED' });
   const successor = await world.newManagedIdentity();
   await assert.rejects(rewrap(successor.vault), { reason: 'ACCESS_DENIED' });
