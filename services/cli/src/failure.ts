@@ -94,7 +94,7 @@ function described(
     };
   }
   if (error instanceof GoesOn) {
-    const hint = `the work goes on where it has begun: interlock ${error.look} shows how far it is, and the same command again waits for it (--wait: 2m, --timeout for longer); where there is none of it, ${whoServes}`;
+    const hint = `the work goes on where it has begun, and the same command again waits for it (--wait: 2m, --timeout for longer); where there is none of it, ${whoServes}; how far it is: interlock ${error.look}`;
     return { ...described(error.cause, trace, names, vault), hint };
   }
   const plain = { metadata: {}, trace, causeTrace: undefined };

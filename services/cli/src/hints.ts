@@ -13,7 +13,8 @@ export interface KnownVault {
 export const whoServes = 'interlock status shows who serves';
 
 /**
- * What can be done about a refusal, as a command where there is one; `undefined` where nothing sensible is known.
+ * What can be done about a refusal, as a command where there is one; `undefined` where nothing sensible is known. What is said
+ * about the command it ends with stands before it, or behind a `#`: a line that is pasted goes on to be a command.
  * @param short a name as people type it
  * @param known the vault that `vaultInQuestion` names, where somebody has looked at it
  */
@@ -40,7 +41,7 @@ export function hintFor(
       ? `or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`
       : `or give the word of the owner of the old key (--key-owner, or --as-key-owner where that is you): interlock set assign-key ${set} --key ${assigned} --as-key-owner`;
   const standby = facts.standby_key ? short(facts.standby_key).split('/').slice(0, 2).join('/') : undefined;
-  const fromStandby = `interlock set assign-key ${set} --key ${assigned ?? standby ?? '<vault>/<key>'} --as-key-owner (--key-owner where the standby key is somebody else's)`;
+  const fromStandby = `interlock set assign-key ${set} --key ${assigned ?? standby ?? '<vault>/<key>'} --as-key-owner # --key-owner where the standby key is somebody else's`;
   const fromBackup = `only a backup of the key brings it back: interlock key restore ${vault} --backup @<file>`;
   // Who is refused is not told whether the version was disabled alone or with its key, and either takes another command.
   const enabling =
@@ -67,7 +68,7 @@ export function hintFor(
     CONTENTION: 'try again',
     ETAG_MISMATCH: 'somebody changed it meanwhile: show it and repeat with its etag',
     INVALID_CLIENT:
-      'check --as: the principal, and the file with its secret; a principal that was deleted is answered alike (interlock principal show <principal>, as somebody who may look, tells)',
+      'check --as: the principal, and the file with its secret; a principal that was deleted is answered alike, of which somebody who may look is told by: interlock principal show <principal>',
     DISK_ATTACHED: `interlock vm deallocate ${machine}; to delete the disk, or give it to another machine, interlock vm detach ${machine} ${disk}`,
     DISK_NOT_ATTACHED: `interlock vm show ${machine} names its disks, interlock disk show ${disk} the machine a disk is attached to`,
     DISK_ENCRYPTION_SET_IN_USE: `interlock set resources ${set}`,
@@ -77,7 +78,7 @@ export function hintFor(
     TARGET_WEAKER_PROTECTED: `interlock vault enable-purge-protection ${vault}, or give the set a key of a vault that has it: interlock set assign-key ${set} --key <vault>/<key>`,
     OPERATION_IN_PROGRESS: 'wait for the running operation to end: --wait does',
     KEY_NAME_HELD: `interlock key recover ${key}, or take another name`,
-    UPDATE_EMPTY: `say what to change, for example interlock set update ${set} --auto-restart (also --key-expiry, --auto-key-rotation-enabled, --standby-key, --identity-type; --no-… turns off)`,
+    UPDATE_EMPTY: `say what to change (--auto-restart, --key-expiry, --auto-key-rotation-enabled, --standby-key, --identity-type; --no-… turns off), for example: interlock set update ${set} --auto-restart`,
     KEY_OWNER_TOKEN_MISSING:
       "the key's owner has to agree: --as-key-owner where that is you, else --key-owner <principal>:<secret file>",
     KEY_OWNER_TOKEN_INVALID:
@@ -85,21 +86,21 @@ export function hintFor(
     TIMEOUT: 'give it longer with --timeout',
     KEY_IN_USE: `interlock impact ${key} --action ${facts.action ?? 'delete'} says what would be lost with it; then the same again with --confirm ${key}, or ${key.split('/').at(-1)} for short`,
     VAULT_IN_USE: `interlock impact ${vault} --action ${facts.action ?? 'delete'} says what would be lost with it; then the same again with --confirm ${vault}`,
-    KEY_NOT_FOUND: `interlock key list ${vault} shows those there are, interlock key list-deleted ${vault} those that can be recovered`,
-    VAULT_NOT_FOUND: 'interlock vault list shows those there are',
+    KEY_NOT_FOUND: `those that can be recovered: interlock key list-deleted ${vault}; those there are: interlock key list ${vault}`,
+    VAULT_NOT_FOUND: 'interlock vault list # those there are',
     VIRTUAL_MACHINE_NOT_FOUND: listHint('vm', machine),
     DISK_NOT_FOUND: listHint('disk', disk),
     SNAPSHOT_NOT_FOUND: listHint('snapshot', about(/\/snapshots\/[^/]+$/)),
     DISK_ENCRYPTION_SET_NOT_FOUND: listHint('set', set),
     PRINCIPAL_NOT_FOUND:
       facts.rpc === 'PreviewImpact'
-        ? 'interlock impact set:<set> asks about the identity of a set; interlock set list shows those there are'
-        : 'interlock principal list shows those there are',
-    ROLE_ASSIGNMENT_NOT_FOUND: 'interlock role assignments shows those there are',
-    ROLE_NOT_FOUND: 'interlock role list shows those there are',
-    SUBSCRIPTION_NOT_FOUND: 'interlock subscription list shows those there are',
-    TENANT_NOT_FOUND: 'interlock tenant list shows those there are',
-    PARKED_FACT_NOT_FOUND: 'interlock parked list shows those there are; it may have been replayed',
+        ? 'of the identity of a set: interlock impact set:<set>; the sets there are: interlock set list'
+        : 'interlock principal list # those there are',
+    ROLE_ASSIGNMENT_NOT_FOUND: 'interlock role assignments # those there are',
+    ROLE_NOT_FOUND: 'interlock role list # those there are',
+    SUBSCRIPTION_NOT_FOUND: 'interlock subscription list # those there are',
+    TENANT_NOT_FOUND: 'interlock tenant list # those there are',
+    PARKED_FACT_NOT_FOUND: 'interlock parked list # those there are; it may have been replayed',
     HOLD_NOT_FOUND: 'interlock hold show names the one there is',
   };
   return hints[reason];
@@ -109,7 +110,7 @@ export function hintFor(
 function listHint(noun: string, short: string | undefined): string {
   const [group, subscription] = short?.split('/').slice(0, -1).toReversed() ?? [];
   const flags = `${group === undefined ? '' : ` --group ${group}`}${subscription === undefined ? '' : ` --subscription ${subscription}`}`;
-  return `interlock ${noun} list${flags} shows those there are (--group says in which resource group)`;
+  return `interlock ${noun} list${flags} # those there are; --group says in which resource group`;
 }
 
 /** How to ask about one set alone what is asked of all. */
@@ -132,21 +133,22 @@ function accessHint(
   // The right on one set is what most have, and enough for what they want to know.
   const ofOne = action === 'compute/diskEncryptionSets/read' && scope === '/' ? (ofOneSet[rpc ?? ''] ?? '') : '';
   if (action !== undefined)
-    return `${ofOne}the right ${action} is missing; who may give roles there gives it: interlock role assign ${who} ${roleWith(action)} --scope ${scope ?? '<scope>'} (interlock role list shows them all)`;
+    return `${ofOne}the right ${action} is missing; who may give roles there gives it (interlock role list shows all roles): interlock role assign ${who} ${roleWith(action)} --scope ${scope ?? '<scope>'}`;
   if (permission === undefined) return grantHint(vault, who, known);
   const rights = permission.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  return `the permission ${permission} is missing: ${policyHint(vault, who, rights)}`;
+  return `the permission ${permission} is missing: ${policyHint(vault, who, rights)}${addRemark}`;
 }
 
 const policyHint = (vault: string, who: string, rights: string): string =>
-  `interlock vault grant ${vault} --principal ${who} --permissions ${rights} --add (without --add that is all it may do then)`;
+  `interlock vault grant ${vault} --principal ${who} --permissions ${rights} --add`;
+const addRemark = ' # without --add that is all it may do then';
 
 /** How a set gets the use of the keys of a vault; what belongs to the permission model that a vault does not have does nothing. */
 function grantHint(vault: string, who: string, known: KnownVault | undefined): string {
   const byPolicy = policyHint(vault, who, 'get,wrap-key,unwrap-key');
   const byRole = (group: string): string =>
     `interlock role assign ${who} keyVaultCryptoServiceEncryptionUser --scope ${group}/vaults/${vault}`;
-  if (known?.permissionModel === 'ACCESS_POLICY') return byPolicy;
+  if (known?.permissionModel === 'ACCESS_POLICY') return `${byPolicy}${addRemark}`;
   if (known?.permissionModel === 'ROLE_ASSIGNMENT') return byRole(known.resourceGroup);
   return `in a vault with access policies ${byPolicy}; in one with role assignments (interlock vault show ${vault} says which it is) ${byRole('<its resource group>')}`;
 }

@@ -171,7 +171,7 @@ async function nothingIn(
   const isOfPlace = verb.defaults?.parent === 'group-or-subscription';
   if (!isOfPlace || elements(answer[listOf(response)?.jsonName ?? '']).length > 0) return undefined;
   const missing = await missingRoot(caller, String(parent));
-  if (missing !== undefined) return `there is no ${missing}; interlock subscription list shows those there are`;
+  if (missing !== undefined) return `there is no ${missing}; those there are: interlock subscription list`;
   const [, subscription, , group] = String(parent).split('/');
   if (group === undefined) return undefined;
   return `none in resource group ${group}: a group is a name only, which nobody makes; of all groups: --parent subscriptions/${subscription}`;

@@ -183,7 +183,7 @@ test('CMK-05, CMK-37: a set that cannot use its key says what it lacks, and the 
   const byPolicy = { permissionModel: 'ACCESS_POLICY', resourceGroup: 'subscriptions/s/resourceGroups/g' };
   const byRole = { ...byPolicy, permissionModel: 'ROLE_ASSIGNMENT' };
   const grant =
-    'interlock vault grant kv1 --principal set:des1 --permissions get,wrap-key,unwrap-key --add (without --add that is all it may do then)';
+    'interlock vault grant kv1 --principal set:des1 --permissions get,wrap-key,unwrap-key --add # without --add that is all it may do then';
   const role =
     'interlock role assign set:des1 keyVaultCryptoServiceEncryptionUser --scope subscriptions/s/resourceGroups/g/vaults/kv1';
   const what = 'it cannot use kv1/k1/versions/1: ';
