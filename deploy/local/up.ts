@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '@interlock/runtime';
 import { runCommand } from './command.ts';
 import { dataRoot, LauncherError, openDataFolder } from './data-folder.ts';
+import { holdWord } from './hold-word.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
 import { replicasOf } from './services.ts';
@@ -39,7 +40,7 @@ runCommand(async (scope) => {
   const afterMs = restartAfterOf(after);
   const data = openDataFolder(dataRoot(process.env));
   const { INTERLOCK_DATA: folder } = process.env;
-  await startLocalCloud({
+  const cloud = await startLocalCloud({
     data,
     env: process.env,
     replicas,
@@ -49,8 +50,9 @@ runCommand(async (scope) => {
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
     onCrash: openRestarts({ afterMs, clock: systemClock, say: console.error, signal: scope.signal }),
   });
+  const hold = await holdWord(cloud);
   console.log(`
-The cloud is running. Try, in another terminal:
+The cloud is running. ${hold === undefined ? '' : `${hold}\n\n`}Try, in another terminal:
 
 ${folder === undefined ? '' : `  export INTERLOCK_DATA=${data.root}\n`}  npx interlock status
   npx interlock --help
