@@ -8,6 +8,7 @@ import { isExposed, obtainMasterKey } from './master-key.ts';
 
 const self = 10_001;
 const root = 0;
+const nothingSealed = async () => undefined;
 
 test('a master key of our own is exposed as soon as anybody else may do anything with it', () => {
   for (const mode of [0o100600, 0o100400]) assert.equal(isExposed({ mode, uid: self }, self), false);
@@ -30,11 +31,32 @@ test('a first start that is cut off leaves no master key, and those that begin a
         return systemRandom.bytes(length);
       },
     };
-    await assert.rejects(obtainMasterKey(path, cutOff), /cut off/);
+    await assert.rejects(obtainMasterKey(path, cutOff, nothingSealed), /cut off/);
     assert.deepEqual(await readdir(folder), []);
-    const all = await Promise.all(Array.from({ length: 8 }, () => obtainMasterKey(path, systemRandom)));
+    const all = await Promise.all(Array.from({ length: 8 }, () => obtainMasterKey(path, systemRandom, nothingSealed)));
     assert.equal(new Set(all.map(({ id }) => id)).size, 1);
     assert.deepEqual(await readdir(folder), ['master.key']);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test('a master key that something is sealed under is not made anew, and one that is there is read whatever is sealed', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'interlock-master-key-'));
+  try {
+    const path = join(folder, 'master.key');
+    await assert.rejects(
+      obtainMasterKey(path, systemRandom, async () => 'the seal key s1'),
+      {
+        code: 'NOT_FOUND',
+        reason: 'MASTER_KEY_MISSING',
+        message: /no master key at \S+master\.key, and the seal key s1 is sealed .* PREVIOUS_MASTER_KEY_FILES/,
+        metadata: { path },
+      },
+    );
+    assert.deepEqual(await readdir(folder), []);
+    const made = await obtainMasterKey(path, systemRandom, nothingSealed);
+    assert.equal((await obtainMasterKey(path, systemRandom, () => assert.fail('not asked'))).id, made.id);
   } finally {
     await rm(folder, { recursive: true });
   }

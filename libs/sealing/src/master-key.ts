@@ -43,7 +43,7 @@ export function masterKey(bytes: Uint8Array): MasterKey {
 export async function readMasterKey(path: string): Promise<MasterKey> {
   const file = await stat(path).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code !== 'ENOENT') throw cause;
-    throw new Rejection('NOT_FOUND', 'MASTER_KEY_MISSING', `there is no master key at ${path}`, { path });
+    throw missing(path, `there is no master key at ${path}`);
   });
   if (isExposed(file, process.getuid?.())) {
     const shown = (file.mode & 0o777).toString(8);
@@ -57,6 +57,9 @@ export async function readMasterKey(path: string): Promise<MasterKey> {
   return masterKey(await readFile(path));
 }
 
+const missing = (path: string, message: string): Rejection =>
+  new Rejection('NOT_FOUND', 'MASTER_KEY_MISSING', message, { path });
+
 /** Whether others than the process of user `self` can use or replace a file. */
 export const isExposed = (
   { mode, uid }: { readonly mode: number; readonly uid: number },
@@ -65,9 +68,18 @@ export const isExposed = (
 
 /**
  * Makes a master key file (mode 0600, synced) unless there is one, and reads it. It is there whole or not at all, whenever the
- * process ends, and of several who begin at once all read the same. For the first start of a vault.
+ * process ends, and of several who begin at once all read the same. For the first start alone: where something is sealed under
+ * a master key already, another one would not open that, and what was sealed under it meanwhile would be lost as soon as the
+ * right file is put back.
+ * @param findSealed looks, where the file is missing, for what is sealed under a master key that this process does not have,
+ *   and says what it found
+ * @throws Rejection as `readMasterKey`
  */
-export async function obtainMasterKey(path: string, random: Random): Promise<MasterKey> {
+export async function obtainMasterKey(
+  path: string,
+  random: Random,
+  findSealed: () => Promise<string | undefined>,
+): Promise<MasterKey> {
   const isThere = await stat(path).then(
     () => true,
     (cause: NodeJS.ErrnoException) => {
@@ -75,7 +87,15 @@ export async function obtainMasterKey(path: string, random: Random): Promise<Mas
       return false;
     },
   );
-  if (!isThere) await makeMasterKeyFile(path, random);
+  if (isThere) return readMasterKey(path);
+  const sealed = await findSealed();
+  if (sealed !== undefined) {
+    throw missing(
+      path,
+      `there is no master key at ${path}, and ${sealed} is sealed under one: put the file back, or say in MASTER_KEY_FILE where it is. An earlier master key of the key vault belongs in PREVIOUS_MASTER_KEY_FILES`,
+    );
+  }
+  await makeMasterKeyFile(path, random);
   return readMasterKey(path);
 }
 

@@ -7,7 +7,7 @@ import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
 import { folderId, lockFolder, machineId, readOwner, writeOwner } from './host/folder-identity.ts';
 import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
-import { folderVolumeFiles } from './volume/volume-files.ts';
+import { findSealedByPlatform, folderVolumeFiles } from './volume/volume-files.ts';
 
 // What is read and written passes through memory outside of V8's heap, some 2 MiB for each. V8 of Node 24 counts that against
 // the limit of the heap, which is small here, and looks through all of it after every few MiB; later releases count it apart,
@@ -47,7 +47,9 @@ await hostService({
     return assemble({
       ...seams,
       settings: {
-        masterKey: await obtainMasterKey(settings.masterKeyFile, systemRandom),
+        masterKey: await obtainMasterKey(settings.masterKeyFile, systemRandom, () =>
+          findSealedByPlatform(volumeFolder),
+        ),
         files,
         dataAddress: settings.dataAddress ?? settings.diskAddress,
         snapshotLimits: {

@@ -8,7 +8,9 @@ export const diskSpec = {
   standby: bool('Whether to wait, for as long as it takes, for a process that serves the volumes to end', {
     default: false,
   }),
-  masterKeyFile: text('File of 32 bytes the keys of the platform are sealed under; made when missing'),
+  masterKeyFile: text(
+    'File of 32 bytes the keys of the platform are sealed under; made at the first start, where nothing is sealed yet',
+  ),
   diskAddress: text('host:port of disk'),
   dataAddress: optional(text('host:port at which machines reach the data of disks; by default that of disk')),
   snapshotsPerDiskMax: int('Most incremental snapshots of one disk', { min: 1, default: 500 }),

@@ -4,6 +4,7 @@ import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
 import { parseBootstrap } from './bootstrap.ts';
 import { identitySpec } from './settings.ts';
+import { hasSigningKeys } from './signing-key/key-ring.ts';
 
 await hostService({
   name: 'identity',
@@ -15,7 +16,9 @@ await hostService({
       ...seams,
       settings: {
         bootstrap: parseBootstrap(bootstrapFile),
-        masterKey: await obtainMasterKey(masterKeyFile, systemRandom),
+        masterKey: await obtainMasterKey(masterKeyFile, systemRandom, async () =>
+          (await hasSigningKeys(seams.store)) ? 'the key that signs tokens' : undefined,
+        ),
         issuer: tokenIssuer,
         lifetimes: { userMs: userTokenLifetimeMs, managedIdentityMs: authzTtlMs },
       },

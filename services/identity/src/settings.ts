@@ -4,7 +4,9 @@ import { int, secretFile, text } from '@interlock/runtime';
 /** The settings of this service beside those of every service. */
 export const identitySpec = {
   bootstrapFile: secretFile('JSON file with the first tenant, administrator and the principals of the services'),
-  masterKeyFile: text('File of 32 bytes the signing keys are sealed under; made when missing'),
+  masterKeyFile: text(
+    'File of 32 bytes the signing keys are sealed under; made at the first start, where nothing is sealed yet',
+  ),
   tokenIssuer: text('`iss` of the tokens', { default: 'https://identity.interlock' }),
   userTokenLifetimeMs: int('How long tokens of users, applications and services live', {
     min: 1_000,

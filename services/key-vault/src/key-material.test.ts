@@ -5,7 +5,7 @@ import { systemRandom as random, systemClock } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { createVersion, purge, remove, restore } from './key/decider.ts';
 import { keys as keyStreams } from './key/key.ts';
-import { keyMaterial } from './key-material.ts';
+import { hasPrivateKeys, keyMaterial } from './key-material.ts';
 import { createMemorySealKeyStore } from './seal-key-store.ts';
 import { createSealing } from './sealing.ts';
 import { createSimulatedRsa } from './simulated-rsa.ts';
@@ -27,7 +27,7 @@ const newWorld = () => {
   });
   const engine = createSimulatedRsa({ sealing, random });
   const keys = category(store, keyStreams);
-  return { time, keys, engine, sealing, material: keyMaterial({ store, keys, sealing, engine, clock }) };
+  return { time, store, keys, engine, sealing, material: keyMaterial({ store, keys, sealing, engine, clock }) };
 };
 let world = newWorld();
 beforeEach(() => {
@@ -51,7 +51,9 @@ const makeVersion = async () => {
 };
 
 test('a crash between material and event leaves a key that is swept away once no request can want it any more', async () => {
+  assert.equal(await hasPrivateKeys(world.store), false);
   await makeMaterial();
+  assert.equal(await hasPrivateKeys(world.store), true);
   world.time.now += hourMs - 1;
   assert.deepEqual(await world.material.sweep(cause), { destroyed: 0 });
   world.time.now += 1;

@@ -48,6 +48,10 @@ const definition: TableDefinition<MaterialRow> = {
   indexes: ({ key }) => [{ index: 'key', value: key }],
 };
 
+/** Whether the store has a private key. */
+export const hasPrivateKeys = async (store: EventStore): Promise<boolean> =>
+  (await table(store, definition).list({ limit: 1 })).items.length > 0;
+
 /** How long a key may wait for its version before it counts as left behind: far longer than any request lives. */
 const orphanMs = 3_600_000;
 const chunkSize = 500;

@@ -6,8 +6,10 @@ import { obtainMasterKey, readMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
 import { openFileSealKeyStore } from './file-seal-key-store.ts';
 import { fileHistoryMarks } from './hold/file-history-marks.ts';
+import { hasPrivateKeys } from './key-material.ts';
 import type { Rate } from './rate-limit.ts';
 import { createRsaPool } from './rsa-pool.ts';
+import { sealKeyUnderAnother } from './sealing.ts';
 import { keyVaultSpec } from './settings.ts';
 
 const rateOf = (perSecond: number, atOnce: number): Rate | undefined =>
@@ -26,15 +28,27 @@ await hostService({
       legacyPadding,
     } = settings;
     const previousFiles = previousMasterKeyFiles.split(',').filter((file) => file !== '');
+    const previous = await Promise.all(previousFiles.map(readMasterKey));
+    const sealKeysFolder = join(settings.dataFolder, 'seal-keys');
+    const sealKeys = await openFileSealKeyStore(sealKeysFolder, systemRandom);
+    // A new master key beside earlier ones is how one is rotated: then what is under those is in good hands.
+    const findSealed = async (): Promise<string | undefined> => {
+      const sealKey = await sealKeyUnderAnother(sealKeys, previous);
+      if (sealKey !== undefined) return `the seal key ${sealKey} in ${sealKeysFolder}`;
+      const isEmpty = (await sealKeys.ids()).length === 0;
+      return isEmpty && (await hasPrivateKeys(seams.store))
+        ? `a seal key, which is not in ${sealKeysFolder} either,`
+        : undefined;
+    };
     return assemble({
       ...seams,
       settings: {
         ...settings,
         masterKeys: {
-          current: await obtainMasterKey(masterKeyFile, systemRandom),
-          previous: await Promise.all(previousFiles.map(readMasterKey)),
+          current: await obtainMasterKey(masterKeyFile, systemRandom, findSealed),
+          previous,
         },
-        sealKeys: await openFileSealKeyStore(join(settings.dataFolder, 'seal-keys'), systemRandom),
+        sealKeys,
         hold: {
           marks: fileHistoryMarks(join(settings.dataFolder, 'history.json'), systemRandom),
           asked: settings.hold,

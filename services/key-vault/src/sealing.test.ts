@@ -8,7 +8,7 @@ import { Rejection } from '@interlock/event-store';
 import { systemRandom as random } from '@interlock/runtime';
 import { type MasterKey, masterKey, obtainMasterKey, readMasterKey } from '@interlock/sealing';
 import { createMemorySealKeyStore, type SealKeyStore, sealKeyId } from './seal-key-store.ts';
-import { createSealing, openPrivateKey, sealPrivateKey } from './sealing.ts';
+import { createSealing, openPrivateKey, sealKeyUnderAnother, sealPrivateKey } from './sealing.ts';
 
 const version = 'vaults/a/keys/b/versions/1';
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
@@ -119,14 +119,30 @@ test('seal keys that cannot be opened keep no other from being moved to another 
   for (const name of versions.slice(2)) await sealingUnder(store, newKey).open(name);
 });
 
+test('a seal key under a master key that is not there is found, and none under those that are, nor one that was purged', async () => {
+  const [oldKey, newKey] = [newMasterKey(), newMasterKey()];
+  const store = createMemorySealKeyStore();
+  assert.equal(await sealKeyUnderAnother(store, []), undefined);
+  await sealingUnder(store, oldKey).obtain('1');
+  assert.equal(await sealKeyUnderAnother(store, []), sealKeyId('1'));
+  assert.equal(await sealKeyUnderAnother(store, [newKey]), sealKeyId('1'));
+  assert.equal(await sealKeyUnderAnother(store, [newKey, oldKey]), undefined);
+  await store.replace(sealKeyId('1'), new Uint8Array(68));
+  assert.equal(await sealKeyUnderAnother(store, []), undefined, 'what was lost is under no key');
+  await sealingUnder(store, newKey).obtain('2');
+  assert.equal(await sealKeyUnderAnother(store, [oldKey]), sealKeyId('2'));
+  await sealingUnder(store, newKey).destroy('2');
+  assert.equal(await sealKeyUnderAnother(store, [oldKey]), undefined);
+});
+
 test('the master key file: made once with mode 0600, read again, refused when exposed or malformed', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'interlock-master-key-'));
   try {
     const path = join(directory, 'master.key');
     await assert.rejects(readMasterKey(path), hasReason('MASTER_KEY_MISSING'));
-    const made = await obtainMasterKey(path, random);
+    const made = await obtainMasterKey(path, random, async () => undefined);
     assert.equal((await stat(path)).mode & 0o777, 0o600);
-    assert.equal((await obtainMasterKey(path, random)).id, made.id);
+    assert.equal((await obtainMasterKey(path, random, async () => undefined)).id, made.id);
     assert.match(made.id, /^[0-9a-f]{16}$/);
     await chmod(path, 0o640);
     await assert.rejects(readMasterKey(path), hasReason('MASTER_KEY_EXPOSED'));

@@ -66,6 +66,27 @@ export function openPrivateKey(sealKey: Uint8Array, version: string, sealed: Uin
   );
 }
 
+/** @returns the id of a seal key that is under none of these master keys; undefined when there is none */
+export const sealKeyUnderAnother = async (
+  store: SealKeyStore,
+  masterKeys: readonly MasterKey[],
+): Promise<string | undefined> => {
+  const known = new Set(masterKeys.map(({ id }) => id));
+  for (const id of await store.ids()) {
+    const found = await store.read(id);
+    if (found.status !== 'present' || namesNoMasterKey(found.record)) continue;
+    if (!known.has(masterKeyIdIn(found.record))) return id;
+  }
+  return undefined;
+};
+
+/** What a full disk or a crash of the machine leaves. */
+const namesNoMasterKey = (record: Uint8Array): boolean => record.every((byte) => byte === 0);
+
+/** A record begins with the id of the master key it is under. */
+const masterKeyIdIn = (record: Uint8Array): string =>
+  Buffer.from(record.subarray(0, masterKeyIdLength)).toString('hex');
+
 /** Sealing over a store of seal keys. */
 export function createSealing(parts: { store: SealKeyStore; masterKeys: MasterKeys; random: Random }): Sealing {
   const { store, masterKeys, random } = parts;
@@ -80,9 +101,8 @@ export function createSealing(parts: { store: SealKeyStore; masterKeys: MasterKe
     new Rejection('DATA_LOSS', 'SEAL_KEY_CORRUPT', `seal key ${id} was changed; restore its file`, { seal_key: id });
 
   const masterKeyOf = (id: string, record: Uint8Array): MasterKey => {
-    // What a full disk or a crash of the machine leaves names no master key.
-    if (record.every((byte) => byte === 0)) throw corrupt(id);
-    const masterKeyId = Buffer.from(record.subarray(0, masterKeyIdLength)).toString('hex');
+    if (namesNoMasterKey(record)) throw corrupt(id);
+    const masterKeyId = masterKeyIdIn(record);
     const masterKey = [masterKeys.current, ...masterKeys.previous].find((candidate) => candidate.id === masterKeyId);
     if (masterKey) return masterKey;
     throw new Rejection(

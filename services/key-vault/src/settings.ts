@@ -5,7 +5,9 @@ const burst = int('Requests at once after a quiet time; 0: as many as in ten sec
 
 /** The settings of this service beside those of every service. */
 export const keyVaultSpec = {
-  masterKeyFile: text('File of 32 bytes the seal keys are sealed under; made when missing'),
+  masterKeyFile: text(
+    'File of 32 bytes the seal keys are sealed under; made at the first start, where nothing is sealed yet',
+  ),
   previousMasterKeyFiles: optional(text('Earlier master key files, separated by commas: while seal keys move over')),
   dataFolder: text(
     'Folder of the seal keys and of the mark of how far the store has come; must not be in the backups of the database',

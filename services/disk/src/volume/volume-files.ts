@@ -1,10 +1,13 @@
-import { rm, stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import type { Random } from '@interlock/runtime';
 import { type BlockStore, checkGrowth, diskBusy } from '../block-store.ts';
+import { decodeSlot } from '../disk-header-format.ts';
 import { largeFileStore, smallFileStore } from '../file-block-store.ts';
 import { openFileThreads } from '../file-threads.ts';
+import { platformAlgorithm } from '../keys/platform-key.ts';
 import { createPlatter, type Platter, type PlatterImage } from '../memory-block-store.ts';
+import { sectorSize } from '../sector.ts';
 
 /** The parts a volume consists of: its sectors, its header, and for a disk encrypted twice the key of the lower layer. */
 export type VolumePart = 'data' | 'header' | 'layer';
@@ -97,6 +100,24 @@ export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
     close: () => threads.stop(),
   };
 };
+
+/** @returns a file of a folder that holds something under the key of the platform, in words; undefined when there is none */
+export const findSealedByPlatform = async (folder: string): Promise<string | undefined> => {
+  const names = await readdir(folder);
+  const layer = names.find((name) => name.endsWith('.layer'));
+  if (layer !== undefined) return `the key in ${join(folder, layer)}`;
+  for (const name of names.filter((one) => one.endsWith('.header'))) {
+    const path = join(folder, name);
+    if (isSealedByPlatform(await readFile(path))) return `the data key in ${path}`;
+  }
+  return undefined;
+};
+
+const isSealedByPlatform = (header: Uint8Array): boolean =>
+  [0, sectorSize].some((start) => {
+    const slot = decodeSlot(header.subarray(start, start + sectorSize));
+    return slot?.wrap.algorithm === platformAlgorithm;
+  });
 
 /** Volumes nobody has open, for others to begin with: each part with what lies on it. */
 export type VolumesImage = readonly (PlatterImage & { readonly volumeId: string; readonly part: VolumePart })[];

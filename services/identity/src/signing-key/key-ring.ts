@@ -1,4 +1,4 @@
-import { type Category, type Cause, type EventStore, table } from '@interlock/event-store';
+import { type Category, type Cause, type EventStore, type TableDefinition, table } from '@interlock/event-store';
 import type { SignToken, TokenFormat } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import { type MasterKey, nonceLength, seal, unseal } from '@interlock/sealing';
@@ -15,6 +15,12 @@ export interface KeyRing {
   rotate(requestId: string, cause: Cause): Promise<readonly SigningKey[]>;
 }
 
+const materialDefinition: TableDefinition<{ readonly sealed: string }> = { name: 'signing_key_material', version: 1 };
+
+/** Whether the store has the private half of a signing key. */
+export const hasSigningKeys = async (store: EventStore): Promise<boolean> =>
+  (await table(store, materialDefinition).list({ limit: 1 })).items.length > 0;
+
 /**
  * Opens the ring, making the first key where there is none. Private keys lie sealed under the master key in the
  * service's store, so that every replica can sign.
@@ -30,7 +36,7 @@ export const openKeyRing = async (parts: {
   readonly overlapMs: number;
 }): Promise<KeyRing> => {
   const { store, keys, masterKey, format, clock, random } = parts;
-  const material = table<{ readonly sealed: string }>(store, { name: 'signing_key_material', version: 1 });
+  const material = table(store, materialDefinition);
   const opened = new Map<string, SignToken>();
   const purposeOf = (kid: string) => `interlock signing key\0${kid}`;
 

@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { category, memoryStore } from '@interlock/event-store';
+import { rs256 } from '@interlock/rpc';
+import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
+import { masterKey } from '@interlock/sealing';
+import { signingKeys } from './decider.ts';
+import { hasSigningKeys, openKeyRing } from './key-ring.ts';
+
+test('a store has signing keys as soon as a ring was opened over it', async () => {
+  const store = memoryStore({ clock, random });
+  assert.equal(await hasSigningKeys(store), false);
+  const keys = category(store, signingKeys);
+  await openKeyRing({
+    store,
+    keys,
+    masterKey: masterKey(random.bytes(32)),
+    format: rs256,
+    clock,
+    random,
+    overlapMs: 1,
+  });
+  assert.equal(await hasSigningKeys(store), true);
+});
