@@ -250,6 +250,8 @@ test('what is not there says how to see what is, and in which group it was looke
     const purge = new Rejection('FAILED_PRECONDITION', reason, 'in use', { resource: name, action: 'purge' });
     assert.match(failureOf(purge, trace, names).hint ?? '', /^interlock impact kv1\S* --action purge /, reason);
   }
+  const ofSet = { disk_encryption_set: 'subscriptions/local/resourceGroups/other/diskEncryptionSets/des1' };
+  assert.match(hintOf('IDENTITY_IN_USE', ofSet), /^interlock impact set:other\/des1 .* --confirm set:other\/des1$/);
 });
 
 test('a hint names what the request was about, also where the refusal names something else alone', () => {

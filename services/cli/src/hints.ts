@@ -86,6 +86,9 @@ export function hintFor(
     TIMEOUT: 'give it longer with --timeout',
     KEY_IN_USE: `interlock impact ${key} --action ${facts.action ?? 'delete'} says what would be lost with it; then the same again with --confirm ${key}, or ${key.split('/').at(-1)} for short`,
     VAULT_IN_USE: `interlock impact ${vault} --action ${facts.action ?? 'delete'} says what would be lost with it; then the same again with --confirm ${vault}`,
+    IDENTITY_IN_USE: `interlock impact set:${set} says what would stop; then the same again with --confirm set:${set}`,
+    LAST_PLATFORM_OWNER:
+      'give another principal a secret and that role first: interlock role assign <principal> owner --scope /',
     KEY_NOT_FOUND: `those that can be recovered: interlock key list-deleted ${vault}; those there are: interlock key list ${vault}`,
     VAULT_NOT_FOUND: 'interlock vault list # those there are',
     VIRTUAL_MACHINE_NOT_FOUND: listHint('vm', machine),
