@@ -50,6 +50,21 @@ test('CMK-125: without it nothing starts', () => {
   assert.deepEqual(typesOf(keyAccessReturned(at, key)(fold(off))), ['KeyAccessReturned']);
 });
 
+test('CMK-120: a return ends losses up to its number, and the end of an outage no loss that somebody decided', () => {
+  const returnOf = (ends: number | 'outages') => typesOf(keyAccessReturned(at, { ...key, ends }, restart)(fold(off)));
+  assert.deepEqual(returnOf(5), []);
+  assert.deepEqual(returnOf(6), ['KeyAccessReturned', 'VmStarting']);
+  assert.deepEqual(returnOf('outages'), []);
+  const silent = { reason: 'KEY_VAULT_UNREACHABLE', ...key, since: at, traceId: '', accessEpoch: 6 } as const;
+  const stopped = then(
+    running([os, data]),
+    stopForKeyLoss({ loss: silent, work: work('keyStop', 'k'), isInstant: false }),
+    guestStopped(at, 'k'),
+  );
+  const back = keyAccessReturned(at, { ...key, ends: 'outages' }, restart)(fold(stopped));
+  assert.deepEqual(typesOf(back), ['KeyAccessReturned', 'VmStarting']);
+});
+
 test('autoRestart: a key that returns while the machine is still stopping starts it once it is off', () => {
   const returned = then(stopping, keyAccessReturned(at, key, restart));
   assert.equal(powerAfter(returned), 'stopping');
