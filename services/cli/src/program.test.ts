@@ -176,7 +176,8 @@ test('all machines that a lost key has stopped are started, page by page, and no
   const { run, sent, asides } = testProgram({
     ListVirtualMachines: [
       { virtualMachines: [...others, ...lost.slice(0, 100)], nextPageToken: 'more' },
-      { virtualMachines: lost.slice(100) },
+      { virtualMachines: lost.slice(100, 200), nextPageToken: 'still more' },
+      { virtualMachines: lost.slice(200) },
       { virtualMachines: others },
     ],
     StartVirtualMachines: [{ outcomes: starting.slice(0, 256) }, { outcomes: starting.slice(256) }],
@@ -471,15 +472,19 @@ test('a typing error is met with what was meant', async () => {
 test('lists are read to the end, unless a page is asked for', async () => {
   const pages = [
     { vaults: [{ name: 'vaults/a' }], nextPageToken: 'more' },
-    { vaults: [{ name: 'vaults/b' }], nextPageToken: '' },
+    { vaults: [{ name: 'vaults/b' }], nextPageToken: 'still more' },
+    { vaults: [{ name: 'vaults/c' }], nextPageToken: '' },
   ];
   const all = testProgram({ ListVaults: pages });
   await all.run('vault', 'list', '--json');
   assert.deepEqual(JSON.parse(all.lines.join('')), {
-    vaults: [{ name: 'vaults/a' }, { name: 'vaults/b' }],
+    vaults: [{ name: 'vaults/a' }, { name: 'vaults/b' }, { name: 'vaults/c' }],
     nextPageToken: '',
   });
-  assert.equal(all.sent[1]?.request.pageToken, 'more');
+  assert.deepEqual(
+    all.sent.map(({ request }) => request.pageToken),
+    [undefined, 'more', 'still more'],
+  );
   const one = testProgram({ ListVaults: pages });
   await one.run('vault', 'list', '--page-size', '1');
   assert.equal(one.sent.length, 1);

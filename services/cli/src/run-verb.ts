@@ -270,22 +270,26 @@ async function answerOf(service: Workload, method: Method, request: JsonObject, 
   const { caller, terminal, isJson } = session;
   const answer = await caller.call(service, method, request);
   const list = listOf(method.response);
-  const { nextPageToken } = answer;
-  if (list === undefined || typeof nextPageToken !== 'string' || nextPageToken === '') return answer;
+  let next = nextPageIn(answer);
+  if (list === undefined || next === '') return answer;
   if (['pageSize', 'page_size', 'pageToken', 'page_token'].some((field) => field in request)) {
     const isMore = Number(request.pageSize ?? request.page_size ?? 0) > PAGE_SIZE_MAX;
     const most = isMore ? `, for a page has at most ${PAGE_SIZE_MAX}` : '';
-    if (!isJson) terminal.err(`there are more${most}: --page-token ${nextPageToken}`);
+    if (!isJson) terminal.err(`there are more${most}: --page-token ${next}`);
     return answer;
   }
-  const rest = await answerOf(
-    service,
-    method,
-    { ...request, pageToken: nextPageToken, pageSize: PAGE_SIZE_MAX },
-    session,
-  );
-  return { ...rest, [list.jsonName]: [...elements(answer[list.jsonName]), ...elements(rest[list.jsonName])] };
+  const all = [...elements(answer[list.jsonName])];
+  let page = answer;
+  while (next !== '') {
+    page = await caller.call(service, method, { ...request, pageToken: next, pageSize: PAGE_SIZE_MAX });
+    all.push(...elements(page[list.jsonName]));
+    next = nextPageIn(page);
+  }
+  return { ...page, [list.jsonName]: all };
 }
+
+/** Where the next page of a list begins; empty for the last one. */
+const nextPageIn = ({ nextPageToken }: JsonObject): string => (typeof nextPageToken === 'string' ? nextPageToken : '');
 
 /** A larger page is answered with this many. */
 const PAGE_SIZE_MAX = 1_000;
