@@ -44,6 +44,12 @@ test('a list is a table with state, reason and since; empty columns are left out
   assert.equal(render(disks, { disks: [], nextPageToken: '' }, names), 'none');
 });
 
+test('the list of a large fleet is a table like any other', () => {
+  const disks = Array.from({ length: 150_000 }, () => ({ state: 'ATTACHED' }));
+  const shown = render(answerOf(DiskServiceDefinition, 'ListDisks'), { disks, nextPageToken: '' }, names);
+  assert.equal(shown.split('\n').length, 150_001);
+});
+
 test('of deleted keys the time is shown once, unless they could not be used before', () => {
   const deleted = {
     name: 'vaults/kv1/keys/k1',

@@ -103,7 +103,9 @@ function sharedWidths(
   return widths;
 }
 
-const widthOf = ({ title, texts }: Cells): number => Math.max(title.length, ...texts.map(({ length }) => length));
+// Not as arguments of one call: a list may have more rows than a call takes.
+const widthOf = ({ title, texts }: Cells): number =>
+  texts.reduce((widest, { length }) => Math.max(widest, length), title.length);
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 
 /** One line about a resource, for watches: its states and why. */
