@@ -32,8 +32,11 @@ export const askingBeside = (caller: Caller): Caller => ({
 });
 
 export interface CallerOptions {
-  /** The way to a service; asked for at each call, so opening is the caller's to remember. */
-  readonly channel: (service: Workload) => Channel;
+  /**
+   * The way to a service, for a call of this method (`package.Service/Method`); asked for at each call, so opening is the caller's
+   * to remember. May throw what that call fails with.
+   */
+  readonly channel: (service: Workload, method: string) => Channel;
   readonly credentials: Credentials;
   readonly clock: Clock;
   readonly random: Random;
@@ -46,18 +49,19 @@ export interface CallerOptions {
 export function caller(options: CallerOptions): Caller {
   const { channel, credentials, clock, random, tracer, deadlineMs } = options;
   const plain = { clock, random, tracer, defaultDeadlineMs: deadlineMs };
-  const identity = connect({
-    ...plain,
-    channel: channel('identity'),
-    definition: IdentityServiceDefinition,
-    credentials: undefined,
-    audience: audienceOf('identity'),
-  });
+  const identity = () =>
+    connect({
+      ...plain,
+      channel: channel('identity', `${IdentityServiceDefinition.fullName}/IssueToken`),
+      definition: IdentityServiceDefinition,
+      credentials: undefined,
+      audience: audienceOf('identity'),
+    });
   const tokens = tokenSource({
     clock,
     issue: async (audience) => {
       const { principal, secret } = credentials;
-      const issued = await identity
+      const issued = await identity()
         .issueToken({ clientId: principal, clientSecret: secret, audience })
         .catch((error: unknown) => {
           throw ofIdentity(error);
@@ -65,10 +69,15 @@ export function caller(options: CallerOptions): Caller {
       return { token: issued.accessToken, expireTime: issued.expireTime?.getTime() ?? clock.now() };
     },
   });
-  const send = (service: Workload, { definition, key, requestOf }: Method, request: JsonObject, call: CallOptions) => {
+  const send = (
+    service: Workload,
+    { definition, key, path, requestOf }: Method,
+    request: JsonObject,
+    call: CallOptions,
+  ) => {
     const client = connect<Definition>({
       ...plain,
-      channel: channel(service),
+      channel: channel(service, path),
       definition,
       credentials: isPublic(definition, key) ? undefined : tokens,
       audience: audienceOf(service),

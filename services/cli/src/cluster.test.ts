@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { reportLines } from '@interlock/kubernetes/jobs/report-lines.ts';
+import { serviceNames } from '@interlock/local/services.ts';
 import { systemRandom } from '@interlock/runtime';
 import { openClusterCloud } from './cluster.ts';
 import { rehearseOnCluster } from './cluster-rehearsal.ts';
@@ -38,10 +39,18 @@ const forwards: readonly Answer[] = ['identity', 'key-vault', 'disk-encryption-s
     stays: true,
   }),
 );
+const podOf = (service: string, phase = 'Running') => ({
+  metadata: { name: `${service}-0`, labels: { 'app.kubernetes.io/name': service } },
+  status: { phase },
+});
+const podsAnswer = (pods: readonly object[]): Answer => ({
+  when: 'get pods --selector app',
+  out: JSON.stringify({ items: pods }),
+});
 const cluster: readonly Answer[] = [
   { when: 'get secret interlock-administrator', out: secretAnswer({ 'administrator.json': administrator }) },
   { when: 'get secret interlock-tls-client', out: secretAnswer({ 'tls.crt': 'C', 'tls.key': 'K', 'ca.crt': 'A' }) },
-  { when: 'get pods --selector app', out: JSON.stringify({ items: [{ metadata: { name: 'disk-0' } }] }) },
+  podsAnswer(serviceNames.map((service) => podOf(service))),
   ...forwards,
 ];
 
@@ -77,6 +86,38 @@ test('a cloud in a cluster looks like a local one: settings are read from what i
   for (const { args } of callsIn(calls)) assert.match(args, /^--context laptop --namespace interlock /);
   cloud.close();
   assert.equal(existsSync(cloud.folder), false, 'what was secret is gone with it');
+});
+
+test('a service to which there is no way is in the way of nobody who asks the others', async () => {
+  const { kubectl } = kubectlWith([
+    podsAnswer([podOf('identity'), podOf('key-vault'), podOf('disk-encryption-set'), podOf('compute', 'Pending')]),
+    // Its node is gone, and nobody has said so yet.
+    { when: 'port-forward svc/disk-encryption-set ', err: 'error: error dialing backend: i/o timeout\n', code: 1 },
+    ...cluster,
+  ]);
+  const cloud = await openClusterCloud(kubectl);
+  const { addresses } = readSettings({ data: cloud.folder }, {});
+  assert.deepEqual([addresses.identity, addresses['key-vault']], ['127.0.0.1:40000', '127.0.0.1:40001']);
+  assert.deepEqual([...cloud.absent.keys()].sort(), ['compute', 'disk', 'disk-encryption-set']);
+  assert.match(
+    cloud.absent.get('compute') ?? '',
+    /^no pod of compute runs in namespace interlock: kubectl .* get pods/,
+  );
+  assert.match(cloud.absent.get('disk-encryption-set') ?? '', /error dialing backend/);
+  cloud.close();
+});
+
+test('what is asked of a service of which no pod runs has no answer, and says why', async () => {
+  const { env } = kubectlWith([podsAnswer([podOf('key-vault')]), ...cluster]);
+  const said: string[] = [];
+  const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
+  assert.equal(await run(['subscription', 'list', '--context', 'laptop'], env, terminal), 3);
+  assert.match(said.join('\n'), /^error: UNAVAILABLE NO_ANSWER: .*no pod of identity runs in namespace interlock/);
+});
+
+test('where no pod runs at all that is the problem', async () => {
+  const { kubectl } = kubectlWith([podsAnswer([]), ...cluster]);
+  await assert.rejects(openClusterCloud(kubectl), /no pod of identity runs in namespace interlock/);
 });
 
 for (const [what, words, cure] of [

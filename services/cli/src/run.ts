@@ -1,4 +1,4 @@
-import { type Channel, DATA_MESSAGE_BYTES_MAX, openChannel, type Workload } from '@interlock/rpc';
+import { type Channel, DATA_MESSAGE_BYTES_MAX, openChannel, RpcFailure, type Workload } from '@interlock/rpc';
 import {
   createScope,
   inSpan,
@@ -60,7 +60,9 @@ export async function run(args: readonly string[], environment: Environment, ter
       scope.defer('telemetry', () => atMost(FLUSH_MS, telemetry.shutdown()));
       const opened = new Map<Workload, Channel>();
       const tls = { ca: settings.authority, ...settings.client };
-      const channel = (service: Workload): Channel => {
+      const channel = (service: Workload, method: string): Channel => {
+        const problem = cluster?.absent.get(service);
+        if (problem !== undefined) throw new RpcFailure('UNAVAILABLE', method, service, problem);
         const found = opened.get(service) ?? openChannel({ address: settings.addresses[service], tls });
         if (!opened.has(service)) scope.defer(`channel to ${service}`, () => found.close());
         opened.set(service, found);
