@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { reportLines } from '@interlock/kubernetes/jobs/report-lines.ts';
+import { makeAuthority, makeServer, pemOf } from '@interlock/local/certificates.ts';
+import { processStart } from '@interlock/local/lock.mjs';
 import { serviceNames } from '@interlock/local/services.ts';
 import { systemRandom } from '@interlock/runtime';
 import { openClusterCloud } from './cluster.ts';
@@ -60,10 +66,10 @@ const kubectlWith = (answers: readonly Answer[], context: string | undefined = '
   const env = { PATH: `${folder}:${process.env.PATH}` };
   return { kubectl: openKubectl({ context, namespace: 'interlock' }, env), env, calls };
 };
-const callsIn = (file: string): { args: string; input: string }[] =>
+const callsIn = (file: string): { args: string; input: string; pid: number }[] =>
   readFileSync(file, 'utf8')
-    .trim()
     .split('\n')
+    .filter((line) => line !== '')
     .map((line) => JSON.parse(line));
 
 test('a cloud in a cluster looks like a local one: settings are read from what its Secrets and port-forwards gave', async () => {
@@ -86,6 +92,38 @@ test('a cloud in a cluster looks like a local one: settings are read from what i
   for (const { args } of callsIn(calls)) assert.match(args, /^--context laptop --namespace interlock /);
   cloud.close();
   assert.equal(existsSync(cloud.folder), false, 'what was secret is gone with it');
+});
+
+test('a command that is ended leaves no secret behind, and no way into the cluster', { timeout: 60_000 }, async (t) => {
+  const now = Date.now();
+  const authority = await makeAuthority(now);
+  const { certificate, key } = await pemOf(await makeServer(authority, now, { dns: ['localhost'], ip: [] }));
+  const tls = { 'tls.crt': certificate, 'tls.key': key, 'ca.crt': (await pemOf(authority)).certificate };
+  // Takes connections and says nothing: the command waits for an answer.
+  const silentServer = createServer().listen(0, '127.0.0.1');
+  t.after(() => silentServer.close());
+  await once(silentServer, 'listening');
+  const { port } = silentServer.address() as AddressInfo;
+  const { env, calls } = kubectlWith([
+    { when: 'get secret interlock-tls-client', out: secretAnswer(tls) },
+    { when: 'port-forward', out: `Forwarding from 127.0.0.1:${port} -> 7400\n`, stays: true },
+    ...cluster,
+  ]);
+  const temporary = mkdtempSync(join(tmpdir(), 'interlock-ended-'));
+  made.push(temporary);
+  const main = join(import.meta.dirname, 'main.ts');
+  const args = [main, 'vm', 'watch', 'g/vm1', '--context', 'laptop'];
+  const command = spawn(process.execPath, args, { env: { ...env, TMPDIR: temporary }, stdio: 'ignore' });
+  t.after(() => command.kill('SIGKILL'));
+  const left = () => readdirSync(temporary);
+  while (!left().some((folder) => existsSync(join(temporary, folder, 'cloud.json')))) await delay(10);
+  command.kill('SIGTERM');
+  const [code] = await once(command, 'exit');
+  assert.equal(code, 143);
+  assert.deepEqual(left(), []);
+  const ways = callsIn(calls).filter(({ args: called }) => called.includes('port-forward'));
+  assert.equal(ways.length, 6);
+  for (const { pid } of ways) while (processStart(pid) !== undefined) await delay(10);
 });
 
 test('a service to which there is no way is in the way of nobody who asks the others', async () => {

@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
-import { ClusterProblem, type Forward, type Kubectl } from './kubectl.ts';
+import { beforeEnd } from './endings.ts';
+import { ClusterProblem, type Kubectl } from './kubectl.ts';
 import { isObject } from './schema.ts';
 
 /** Port of every service (deploy/kubernetes/base). */
@@ -31,17 +32,20 @@ export const openClusterCloud = async (kubectl: Kubectl): Promise<ClusterCloud> 
     secret(kubectl, 'interlock-tls-client', ['tls.crt', 'tls.key', 'ca.crt']),
   ]);
   const folder = mkdtempSync(join(tmpdir(), 'interlock-cluster-'));
-  const forwards: Forward[] = [];
-  const close = (): void => {
-    for (const forward of forwards) forward.close();
+  const takeAway = (): void => {
+    kubectl.end();
     rmSync(folder, { recursive: true, force: true });
+  };
+  // A watch is ended by Ctrl-C, and a list by a reader that has enough: neither leaves secrets behind, nor a way in.
+  const takeBack = beforeEnd(takeAway);
+  const close = (): void => {
+    takeBack();
+    takeAway();
   };
   try {
     const open = async (target: string): Promise<string | ClusterProblem> => {
       try {
-        const forward = await kubectl.forward(target, GRPC_PORT);
-        forwards.push(forward);
-        return forward.address;
+        return await kubectl.forward(target, GRPC_PORT);
       } catch (error) {
         if (error instanceof ClusterProblem) return error;
         throw error;

@@ -24,18 +24,14 @@ export interface Kubectl {
   /** Passes on each line until it ends. @throws ClusterProblem when it fails */
   lines(args: readonly string[], line: (text: string) => void): Promise<void>;
   /**
-   * Opens a way from a free local port to a port of a Service or pod.
+   * Opens a way from a free local port to a port of a Service or pod; it stands until `end`.
    * @param target `svc/identity`, `pod/disk-0`
+   * @returns `127.0.0.1:<port>`
    * @throws ClusterProblem when there is nothing at the other end
    */
-  forward(target: string, port: number): Promise<Forward>;
-}
-
-/** A way into the cluster. */
-export interface Forward {
-  /** `127.0.0.1:<port>` */
-  readonly address: string;
-  close(): void;
+  forward(target: string, port: number): Promise<string>;
+  /** Ends whatever of it still runs. */
+  end(): void;
 }
 
 /** How long a port-forward may take to stand, in milliseconds. */
@@ -45,8 +41,13 @@ const FORWARD_MS = 15_000;
 export const openKubectl = (place: ClusterPlace, env: Environment): Kubectl => {
   const { context, namespace } = place;
   const common = [...(context === undefined ? [] : ['--context', context]), '--namespace', namespace];
-  const start = (args: readonly string[], input: 'pipe' | 'ignore' = 'ignore'): ChildProcess =>
-    spawn('kubectl', [...common, ...args], { env, stdio: [input, 'pipe', 'pipe'] });
+  const running = new Set<ChildProcess>();
+  const start = (args: readonly string[], input: 'pipe' | 'ignore' = 'ignore'): ChildProcess => {
+    const child = spawn('kubectl', [...common, ...args], { env, stdio: [input, 'pipe', 'pipe'] });
+    running.add(child);
+    child.once('close', () => running.delete(child));
+    return child;
+  };
 
   const run: Kubectl['run'] = (args, input) =>
     new Promise((resolve, reject) => {
@@ -86,9 +87,12 @@ export const openKubectl = (place: ClusterPlace, env: Environment): Kubectl => {
           const [, found] = /^Forwarding from 127\.0\.0\.1:(\d+) /.exec(text) ?? [];
           if (found === undefined) return;
           clearTimeout(patience);
-          resolve({ address: `127.0.0.1:${found}`, close: () => child.kill() });
+          resolve(`127.0.0.1:${found}`);
         });
       }),
+    end: () => {
+      for (const child of running) child.kill();
+    },
   };
 };
 

@@ -26,6 +26,18 @@ test('a reader that has enough ends the command, without a word', () => {
   }
 });
 
+test('what is to be done before the end is done also where the reader has enough', () => {
+  const endings = JSON.stringify(new URL('./endings.ts', import.meta.url).href);
+  const act = `(await import(${endings})).beforeEnd(async () => { await new Promise((done) => setTimeout(done, 10)); console.error('tidy'); });`;
+  for (const [what, text] of Object.entries({ lines, bytes })) {
+    const { stdout, stderr } = spawnSync('bash', [
+      '-c',
+      `${node(`${act} ${text}`)} | head -c 10 >/dev/null; echo "\${PIPESTATUS[0]}"`,
+    ]);
+    assert.deepEqual([what, String(stdout).trim(), String(stderr)], [what, '141', 'tidy\n']);
+  }
+});
+
 test('a slow reader gets every line', () => {
   const read = execFileSync('bash', ['-c', `${node(lines)} | (sleep 0.5; wc -l)`]);
   assert.equal(String(read).trim(), '100000');

@@ -1,5 +1,6 @@
 import { closeSync, fchmodSync, openSync, readFileSync, statSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { endWith, isEnding } from './endings.ts';
 import { OutputProblem } from './output-problem.ts';
 import type { NewFile, Terminal } from './session.ts';
 import { UsageError } from './usage-error.ts';
@@ -11,6 +12,8 @@ export function openTerminal(): Terminal {
     out: (text) => writeAll(1, `${text}\n`),
     err: (text) => writeAll(2, `${text}\n`),
     outBytes: async (bytes) => {
+      // Nobody reads any more, and what is to be done before the end is being done.
+      if (isEnding()) await new Promise(() => undefined);
       if (process.stdout.write(bytes)) return;
       await new Promise((resolve) => process.stdout.once('drain', resolve));
     },
@@ -95,8 +98,9 @@ function outputProblem(path: string, error: unknown): unknown {
 const readerGone = 141;
 
 function endWithReader(error: Error & { readonly code?: unknown }): void {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(readerGone);
+  // What is written to it once more fails in another way.
+  if (error.code !== 'EPIPE' && !isEnding()) throw error;
+  void endWith(readerGone);
 }
 
 /** How long to wait for a reader that is slower than this process, in milliseconds: its pipe is full. */
@@ -109,7 +113,10 @@ function writeAll(file: number, text: string): void {
       left = left.subarray(writeSync(file, left));
     } catch (error) {
       if (!(error instanceof Error && 'code' in error)) throw error;
-      if (error.code !== 'EAGAIN') endWithReader(error);
+      if (error.code !== 'EAGAIN') {
+        endWithReader(error);
+        return;
+      }
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, fullMs);
     }
   }

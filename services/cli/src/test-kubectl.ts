@@ -14,8 +14,8 @@ export interface Answer {
 }
 
 /**
- * A program named kubectl in a folder of its own, for the front of PATH. It notes what it was called with, and what it was
- * given on standard input, as JSON lines in `calls.jsonl`.
+ * A program named kubectl in a folder of its own, for the front of PATH. It notes what it was called with, what it was
+ * given on standard input, and its process id, as JSON lines in `calls.jsonl`.
  */
 export const testKubectl = (answers: readonly Answer[]): { readonly folder: string; readonly calls: string } => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-kubectl-'));
@@ -25,7 +25,7 @@ export const testKubectl = (answers: readonly Answer[]): { readonly folder: stri
 const { appendFileSync, readFileSync } = require('node:fs');
 const args = process.argv.slice(2).join(' ');
 const input = args.includes('--filename -') ? readFileSync(0, 'utf8') : '';
-appendFileSync(${JSON.stringify(calls)}, JSON.stringify({ args, input }) + '\\n');
+appendFileSync(${JSON.stringify(calls)}, JSON.stringify({ args, input, pid: process.pid }) + '\\n');
 const answer = ${JSON.stringify(answers)}.find(({ when }) => new RegExp(when).test(args))
   ?? { err: 'error: nobody answers ' + args, code: 99 };
 process.stdout.write(answer.out ?? '');

@@ -1,0 +1,42 @@
+import { constants } from 'node:os';
+
+/** What ends a command before its time. */
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+const acts = new Set<() => unknown>();
+let isUnderWay = false;
+
+/** Whether the process is on its way out before its time. */
+export const isEnding = (): boolean => isUnderWay;
+
+/** Ends this process with that code, once what it has to do before is done, the last first. */
+export const endWith = async (code: number): Promise<void> => {
+  if (isUnderWay) return;
+  isUnderWay = true;
+  for (const act of [...acts].reverse()) {
+    try {
+      await act();
+    } catch {
+      // Whoever ended the process waits for nothing more; what could not be done ends by its own time.
+    }
+  }
+  process.exit(code);
+};
+
+// It may be told twice: by the terminal, and by what started it.
+const onSignal = (signal: NodeJS.Signals): void => {
+  void endWith(128 + constants.signals[signal]);
+};
+
+/**
+ * Has something done also where the process is ended before its time: by Ctrl-C or another signal, or by a reader that has enough.
+ * @returns what takes that back
+ */
+export const beforeEnd = (act: () => unknown): (() => void) => {
+  if (acts.size === 0) for (const name of signals) process.on(name, onSignal);
+  acts.add(act);
+  return () => {
+    acts.delete(act);
+    if (acts.size === 0) for (const name of signals) process.off(name, onSignal);
+  };
+};
