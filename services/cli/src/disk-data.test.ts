@@ -171,5 +171,6 @@ test('access is given back also when the transfer fails', async () => {
     { channel, clock: systemClock },
   );
   await assert.rejects(run('disk', 'read', 'd1', '--length', '4'), /UNAUTHENTICATED|no/);
-  assert.equal(sent.at(-1)?.method, 'EndAccess');
+  const { method, request } = sent.at(-1) ?? {};
+  assert.deepEqual([method, request], ['EndAccess', { name: disk, accessToken: 'wrong' }], 'its own, and no other');
 });

@@ -196,6 +196,7 @@ async function withAccess(
   const begin = methodOf(DiskServiceDefinition, 'BeginAccess');
   if (!endsOther) await refuseInUse(disk, session);
   const access = await caller.call('disk', begin, { name: disk, accessLevel, durationSeconds });
+  const accessToken = textOf(access, 'accessToken');
   const channel = dataChannel(textOf(access, 'dataAddress'));
   try {
     const client = connect({
@@ -207,7 +208,7 @@ async function withAccess(
       random,
       tracer,
     });
-    const metadata = Metadata({ 'x-interlock-disk-access': textOf(access, 'accessToken') });
+    const metadata = Metadata({ 'x-interlock-disk-access': accessToken });
     await work({
       client,
       options: { metadata, deadlineMs: timeoutMs },
@@ -215,7 +216,8 @@ async function withAccess(
     });
   } finally {
     channel.close();
-    await caller.call('disk', methodOf(DiskServiceDefinition, 'EndAccess'), { name: disk });
+    // Its own alone: whoever has ended that for an access of theirs goes on with it.
+    await caller.call('disk', methodOf(DiskServiceDefinition, 'EndAccess'), { name: disk, accessToken });
   }
 }
 

@@ -35,7 +35,13 @@ const fieldKinds: Readonly<Record<string, NameKind>> = {
 };
 
 /** Texts too long or too secret for a command line: their flag takes a file. */
-const fileFields: ReadonlySet<string> = new Set(['pem', 'jwk_json', 'key_owner_token', 'client_secret']);
+const fileFields: ReadonlySet<string> = new Set([
+  'pem',
+  'jwk_json',
+  'key_owner_token',
+  'client_secret',
+  'access_token',
+]);
 
 /** Versioned URLs of keys: typed as names too. */
 const keyUrlFields: ReadonlySet<string> = new Set(['key_url', 'standby_key_url']);

@@ -112,6 +112,9 @@ describe('the rest of a disk', () => {
     await assert.rejects(cloud.openNew(disk.name), { reason: 'DISK_IN_ACTIVE_ACCESS' });
     const second = await cloud.disks.beginAccess(access);
     await assert.rejects(cloud.read(disk.name, first.accessToken, 0, 1), { reason: 'ATTACH_EPOCH_OUTDATED' });
+    const { accessToken } = first;
+    // Whose access was ended by another gives back its own, and not that one.
+    assert.equal((await cloud.disks.endAccess({ name: disk.name, accessToken })).state, 'ACTIVE_ACCESS');
     await cloud.read(disk.name, second.accessToken, 0, 1);
     assert.equal((await cloud.disks.endAccess({ name: disk.name })).state, 'UNATTACHED');
     await assert.rejects(cloud.read(disk.name, second.accessToken, 0, 1), { reason: 'ATTACH_EPOCH_OUTDATED' });

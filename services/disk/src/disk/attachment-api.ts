@@ -239,8 +239,9 @@ export const attachmentApi = (parts: {
       const { accessToken } = told;
       return { accessToken, expireTime: new Date(expiresAt), dataAddress, sizeBytes: state.sizeGib * bytesPerGib };
     },
-    async endAccess(request: EndAccessRequest, call: Call): Promise<WireDisk> {
-      return show(await change(named(request.name), endAccess(clock.now()), call));
+    async endAccess({ name, accessToken }: EndAccessRequest, call: Call): Promise<WireDisk> {
+      const tokenHash = accessToken === '' ? undefined : hashAccessToken(accessToken);
+      return show(await change(named(name), endAccess(clock.now(), tokenHash), call));
     },
   };
 };

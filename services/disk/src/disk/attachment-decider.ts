@@ -154,8 +154,14 @@ export const beginAccess =
     return [{ type: 'AccessBegun', ...begun, at }];
   };
 
-/** Ends direct access. */
+/**
+ * Ends direct access.
+ * @param tokenHash of the access that is meant: one that has taken its place is somebody else's; undefined: whichever there is
+ */
 export const endAccess =
-  (at: Instant): Decision =>
-  (disk) =>
-    existing(disk).access?.by === 'user' ? [{ type: 'AccessEnded', at }] : [];
+  (at: Instant, tokenHash?: string): Decision =>
+  (disk) => {
+    const { access } = existing(disk);
+    const isMeant = access?.by === 'user' && (tokenHash === undefined || access.tokenHash === tokenHash);
+    return isMeant ? [{ type: 'AccessEnded', at }] : [];
+  };

@@ -157,6 +157,12 @@ describe('direct access', () => {
     assert.deepEqual(types(later(disk)), ['DiskAttached']);
     assert.deepEqual(types(attached(after(begun, made, access, decider.endAccess(at)))), ['DiskAttached']);
   });
+  test('its end ends none that has taken its place', () => {
+    const next = { attachEpoch: 2, level: 'read', tokenHash: 'h2', expiresAt: at + 10, accessEpoch: 0 } as const;
+    const disk = after(begun, made, access, decider.beginAccess(at, next));
+    assert.deepEqual(decider.endAccess(at, 'h')(disk), []);
+    assert.deepEqual(types(decider.endAccess(at, next.tokenHash)(disk)), ['AccessEnded']);
+  });
   test('is refused while a machine is allocated, and allowed when it is not', () => {
     assert.throws(() => access(after(begun, made, attached)), { reason: 'DISK_ATTACHED' });
     const deallocated = after(begun, made, attached, decider.close(at, vm, true, 0));
