@@ -225,6 +225,18 @@ test('whoever waits for several machines is told whose state each is; of one alo
   assert.deepEqual(told(), ['… STARTING', '… RUNNING']);
 });
 
+test('of many machines that are waited for a few are looked at at once', async () => {
+  const names = Array.from({ length: 256 }, (_, n) => `vm${n}`);
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const { run, sent, mostAtOnce } = testProgram({
+    StartVirtualMachines: { outcomes: names.map((id) => ({ starting: vmOf(id, 'STARTING') })) },
+    GetVirtualMachine: vmOf('vm0', 'RUNNING'),
+  });
+  await run('vm', 'start', ...names, '--wait');
+  assert.equal(sent.filter(({ method }) => method === 'GetVirtualMachine').length, names.length, 'each is looked at');
+  assert.equal(mostAtOnce(), 16);
+});
+
 test('one of several whose end is not to be seen keeps nothing of the others from being shown', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const silent = new RpcFailure('DEADLINE_EXCEEDED', 'GetVirtualMachine', 'compute', 'nobody is there');

@@ -14,6 +14,7 @@ import { isObject, type Method, methodOf } from './schema.ts';
 import { type NewFile, type Session, writeJson } from './session.ts';
 import { type Credentials, services } from './settings.ts';
 import { settle } from './settle.ts';
+import { type Turns, turnsOf } from './turns.ts';
 import { UsageError } from './usage-error.ts';
 import type { Seen } from './verbs/before.ts';
 import { missingRoot } from './verbs/doubts.ts';
@@ -33,6 +34,9 @@ export interface VerbFlags extends Typed {
 
 /** How long `--wait` waits unless told. */
 const WAIT_MS = 120_000;
+
+/** Of many that are waited for, so many are looked at at once: a fleet that starts has other work to do. */
+const LOOKS_MAX = 16;
 
 /** A watch lasts until somebody ends it; a day is longer than anybody looks. */
 const WATCH_MS = 86_400_000;
@@ -104,8 +108,9 @@ async function runEach(
   const { names } = session.settings;
   // Their states are told as they come, one beside the other.
   const about = ({ name }: JsonObject): string => `${shortName(String(name), names)}: `;
+  const turns = turnsOf(LOOKS_MAX);
   const awaiting = flags.wait
-    ? (resource: JsonObject) => finished(verb, flags, resource, session, { about: about(resource) })
+    ? (resource: JsonObject) => finished(verb, flags, resource, session, { about: about(resource), turns })
     : undefined;
   return runMany({ ...verb, service }, words, awaiting, session);
 }
@@ -299,13 +304,18 @@ const elements = (value: unknown) => (Array.isArray(value) ? value : []);
  * The answer as it is shown: waited for, where that is wanted.
  * @param waiting.about stands before each state on the way
  * @param waiting.beganMs when the waiting began, by the monotonic clock; now when absent
+ * @param waiting.turns in which each look is taken, of many that are waited for; at once when absent
  */
 async function finished(
   verb: Verb,
   flags: VerbFlags,
   answer: JsonObject,
   session: Session,
-  { about = '', beganMs }: { readonly about?: string; readonly beganMs?: number } = {},
+  {
+    about = '',
+    beganMs,
+    turns = (look) => look(),
+  }: { readonly about?: string; readonly beganMs?: number; readonly turns?: Turns } = {},
 ): Promise<JsonObject> {
   const { caller, clock, terminal, timeoutMs = WAIT_MS } = session;
   const { name } = answer;
@@ -314,7 +324,7 @@ async function finished(
     const { service } = verb;
     const getMethod = methodOf(verb.definition, get);
     return settle(answer, {
-      get: () => caller.call(service, getMethod, { name }),
+      get: () => turns(() => caller.call(service, getMethod, { name })),
       clock,
       timeoutMs,
       beganMs: beganMs ?? clock.monotonicMs(),

@@ -51,6 +51,7 @@ export function testProgram(
 ) {
   const sent: SentCall[] = [];
   const deadlines: (number | undefined)[] = [];
+  const calls = { now: 0, most: 0 };
   const lines: string[] = [];
   const asides: string[] = [];
   const written = new Map<string, Uint8Array>();
@@ -70,7 +71,16 @@ export function testProgram(
     principal,
     call: async (service, method, request, { deadlineMs }: CallOptions = {}) => {
       deadlines.push(deadlineMs);
-      return answerOf(service, method, request, principal);
+      calls.now += 1;
+      calls.most = Math.max(calls.most, calls.now);
+      try {
+        const answer = answerOf(service, method, request, principal);
+        // No answer comes with its question.
+        await Promise.resolve();
+        return answer;
+      } finally {
+        calls.now -= 1;
+      }
     },
     stream: async function* (service, method, request) {
       const queue = left.get(method.path.replace(/^.*\//, '')) ?? [];
@@ -136,6 +146,8 @@ export function testProgram(
     sent,
     /** What each call said about its deadline. */
     deadlines,
+    /** How many calls were under way at once, at most. */
+    mostAtOnce: () => calls.most,
     lines,
     asides,
     written,
