@@ -95,6 +95,11 @@ for (const overlay of overlays) {
       }
     });
 
+    test('G10: guests are known to end with the first process of their container', () => {
+      const [{ env = [] } = {}] = containersOf(find(overlay, 'StatefulSet', 'compute'));
+      assert.equal(env.find(({ name }) => name === 'GUEST_PARENT_PID')?.value, '1');
+    });
+
     test('every variable is one the services know', () => {
       const known = new Set(Object.keys(hostSpec).map(variableOf));
       for (const file of filesLike(/^services\/[a-z-]+\/src\/(main|settings)\.ts$/))
