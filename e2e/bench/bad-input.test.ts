@@ -56,6 +56,12 @@ test('a size that is no whole number above 0 is refused', () => {
   }
 });
 
+test('replicas of services that a bench does not have are refused', () => {
+  const { status, stderr, stdout } = bench('append', '--replicas', '2');
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.match(stderr, /--replicas is for benches of a whole cloud: churn, .*trace-cost\. append has none\./);
+});
+
 test('a size that the bench has no meaning for is refused', () => {
   const { status, stderr } = bench('cipher', '--size', '5');
   assert.equal(status, 1);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { growth, lineOf, measurement, median, percentile } from './measure.ts';
+import { growth, lineOf, measurement, median, percentile, withReplicas } from './measure.ts';
 
 test('percentiles are interpolated', () => {
   assert.equal(median([3, 1, 2]), 2);
@@ -15,6 +15,13 @@ test('growth leaves out what warms up, and tells what goes on', () => {
   assert.equal(growth([100, 50]), 0.5);
   assert.equal(growth([7]), 1);
   assert.throws(() => growth([]), RangeError);
+});
+
+test('a measurement of two replicas does not pass for one of a single process', () => {
+  const one = measurement({ bench: 'b', size: 1, unit: 'ms' }, [20], [10]);
+  assert.deepEqual([withReplicas(one), withReplicas(one, 1)], [one, one]);
+  assert.equal(withReplicas(one, 2).of, '2 of each service');
+  assert.equal(withReplicas({ ...one, of: 'p99 of read' }, 2).of, 'p99 of read, 2 of each service');
 });
 
 test('a measurement is a ratio of medians', () => {

@@ -22,6 +22,13 @@ export interface Measurement {
   readonly [detail: string]: string | number | readonly number[];
 }
 
+/** The measurement as one of a cloud with so many processes of each service: with more than one it is another thing than with one. */
+export const withReplicas = (measurement: Measurement, replicas = 1): Measurement => {
+  if (replicas === 1) return measurement;
+  const each = `${replicas} of each service`;
+  return { ...measurement, of: measurement.of === undefined ? each : `${measurement.of}, ${each}` };
+};
+
 /** A measurement as it is printed: one of a run that measures nothing says so, wherever it is read. */
 export const lineOf = (measurement: Measurement, isSmoke: boolean): string =>
   JSON.stringify(isSmoke ? { smoke: true, ...measurement } : measurement);

@@ -12,7 +12,7 @@ import { diskIo } from './disk-io/disk-io.ts';
 import { fairness } from './fairness.ts';
 import { feed } from './feed.ts';
 import { HISTORY_VARIABLE, openHistory } from './history.ts';
-import { lineOf } from './measure.ts';
+import { lineOf, withReplicas } from './measure.ts';
 import { rebuild } from './rebuild.ts';
 import { restoreFleet } from './restore-fleet.ts';
 import { revokeFleet } from './revoke-fleet.ts';
@@ -36,6 +36,16 @@ const benches: Readonly<Record<string, Bench>> = {
   'trace-cost': traceCost,
   unwrap,
 };
+
+/** Those of a whole cloud: how many processes each of its services has is theirs to be told. */
+const ofClouds: readonly string[] = [
+  'churn',
+  'fairness',
+  'restore-fleet',
+  'revoke-fleet',
+  'rotate-fleet',
+  'trace-cost',
+];
 
 const usage = 'npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--smoke] [--history FILE]';
 
@@ -96,12 +106,15 @@ runCommand(async (scope) => {
   const size = countIn(values.size, '--size');
   const seconds = countIn(values.seconds, '--seconds');
   const replicas = values.replicas === undefined ? undefined : replicasOf(values.replicas);
+  if (replicas !== undefined && !ofClouds.includes(name))
+    throw new LauncherError(`--replicas is for benches of a whole cloud: ${ofClouds.join(', ')}. ${name} has none.`);
   const file = values.history ?? process.env[HISTORY_VARIABLE];
   const history = file ? openHistory(file, values.smoke) : undefined;
 
   const root = mkdtempSync(join(openDataFolder(dataRoot(process.env)).folder('bench'), 'run-'));
   scope.defer('bench data', () => rmSync(root, { recursive: true, force: true }));
-  const measurements = await bench({ size, seconds, replicas, smoke: values.smoke, data: openDataFolder(root) }, scope);
+  const options = { size, seconds, replicas, smoke: values.smoke, data: openDataFolder(root) };
+  const measurements = (await bench(options, scope)).map((one) => withReplicas(one, replicas));
   history?.add(measurements);
   const lines = measurements.map((measurement) => lineOf(measurement, values.smoke));
   for (const line of lines.slice(0, -1)) console.log(line);
