@@ -162,8 +162,9 @@ export const deeds: Readonly<Record<Exclude<CauseName, keyof typeof accidents>, 
   'unwrapKey taken from the key': keyWithout('UNWRAP_KEY'),
   'permission model switched': {
     inflict: ({ keyVault }, { vault }) =>
-      atOnce(keyVault.setPermissionModel({ name: vault, permissionModel: 'ROLE_ASSIGNMENT' })),
-    undo: ({ keyVault }, { vault }) => keyVault.setPermissionModel({ name: vault, permissionModel: 'ACCESS_POLICY' }),
+      atOnce(keyVault.setPermissionModel({ name: vault, permissionModel: 'ROLE_ASSIGNMENT', confirmName: vault })),
+    undo: ({ keyVault }, { vault }) =>
+      keyVault.setPermissionModel({ name: vault, permissionModel: 'ACCESS_POLICY', confirmName: vault }),
   },
   'identity deleted': {
     inflict: ({ identity }, keyed) =>

@@ -234,7 +234,7 @@ export const switchModel = (stage: Stage, vault: string, isAway: boolean): Promi
   const permissionModel = isAway ? other : planned;
   return isDone(
     attempt(stage, 'vault.setModel', `${vault} ${permissionModel}`, () =>
-      stage.clients.keyVault.setPermissionModel({ name: vault, permissionModel }),
+      stage.clients.keyVault.setPermissionModel({ name: vault, permissionModel, confirmName: vault }),
     ),
   );
 };

@@ -271,6 +271,14 @@ test('the identity of a set is named again as the set it is of, or in full', asy
   }
 });
 
+test('CMK-27: a vault whose grants are to count no more is named again', async () => {
+  assert.deepEqual(await requestOf('vault', 'set-permission-model', 'kv1', 'role-assignment', '--confirm', 'kv1'), {
+    name: 'vaults/kv1',
+    permissionModel: 'ROLE_ASSIGNMENT',
+    confirmName: 'vaults/kv1',
+  });
+});
+
 test('what is to go is named again as it was named, in full, or by its last word', async () => {
   for (const text of ['kv1/k1', 'vaults/kv1/keys/k1', 'k1']) {
     for (const target of ['kv1/k1', 'vaults/kv1/keys/k1']) {

@@ -137,7 +137,8 @@ test('KV-70, KV-75, CMK-27: grants of the other model have no effect, and switch
     ...denied,
     message: /Action: 'keyVault\/keys\/delete'/,
   });
-  await world.vault().setPermissionModel({ name: subject.name, permissionModel: 'ACCESS_POLICY' });
+  const policies = { name: subject.name, permissionModel: 'ACCESS_POLICY', confirmName: subject.name } as const;
+  await world.vault().setPermissionModel(policies);
   await world.vault(somebody).deleteKey(named);
 });
 

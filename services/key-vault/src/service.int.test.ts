@@ -74,7 +74,10 @@ test('KV-54, KV-110, CMK-145: every change of keys and grants is told by its nam
       () => vault().setAccessPolicy({ name: parent, accessPolicy: { principal, keyPermissions: ['GET'] } }),
     ],
     ['AccessPolicyRemoved', () => vault().removeAccessPolicy({ name: parent, principal })],
-    ['PermissionModelSet', () => vault().setPermissionModel({ name: parent, permissionModel: 'ROLE_ASSIGNMENT' })],
+    [
+      'PermissionModelSet',
+      () => vault().setPermissionModel({ name: parent, permissionModel: 'ROLE_ASSIGNMENT', confirmName: parent }),
+    ],
     ['VaultDeleted', () => vault().deleteVault({ name: parent, confirmName: parent })],
     ['VaultRecovered', () => vault().recoverVault({ name: parent })],
   ];

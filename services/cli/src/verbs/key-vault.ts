@@ -58,6 +58,7 @@ export const keyVaultVerbs: readonly Verb[] = [
   }),
   vault('set-permission-model', 'SetPermissionModel', {
     targets: [...oneVault, { word: 'model', field: 'permission_model' }],
+    ...naming.vault,
   }),
   vault('delete', 'DeleteVault', { targets: oneVault, ...naming.vault }),
   vault('recover', 'RecoverVault', { targets: oneVault }),

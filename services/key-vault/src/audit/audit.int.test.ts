@@ -130,7 +130,7 @@ test('KV-113, CMK-145: what an update was to change is on record, and whether it
   await vault.setAccessPolicy({ name, accessPolicy: { principal, keyPermissions: ['GET', 'WRAP_KEY', 'UPDATE'] } });
   await vault.removeAccessPolicy({ name, principal });
   await vault.enablePurgeProtection({ name });
-  await vault.setPermissionModel({ name, permissionModel: 'ROLE_ASSIGNMENT' });
+  await vault.setPermissionModel({ name, permissionModel: 'ROLE_ASSIGNMENT', confirmName: name });
   const { auditEntries } = await vault.listAuditEntries({ parent: name });
   assert.deepEqual(
     auditEntries.filter(({ operation }) => /Update|Patch/.test(operation)).map(({ change }) => change),

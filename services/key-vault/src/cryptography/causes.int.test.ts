@@ -200,13 +200,15 @@ const causes: readonly Cause[] = [
   },
   {
     cause: 'CMK-27: roles count instead of access policies',
-    take: ({ vault, parent }) => vault.setPermissionModel({ name: parent, permissionModel: 'ROLE_ASSIGNMENT' }),
+    take: ({ vault, parent }) =>
+      vault.setPermissionModel({ name: parent, permissionModel: 'ROLE_ASSIGNMENT', confirmName: parent }),
     reason: 'ACCESS_DENIED',
   },
   {
     cause: 'CMK-27: access policies count instead of roles',
     role: true,
-    take: ({ vault, parent }) => vault.setPermissionModel({ name: parent, permissionModel: 'ACCESS_POLICY' }),
+    take: ({ vault, parent }) =>
+      vault.setPermissionModel({ name: parent, permissionModel: 'ACCESS_POLICY', confirmName: parent }),
     reason: 'ACCESS_DENIED',
   },
   {

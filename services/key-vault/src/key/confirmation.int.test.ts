@@ -116,6 +116,33 @@ test('a vault is deleted and purged only by name while a key in it ever wrapped 
   await vault().purgeVault({ name });
 });
 
+test('CMK-27: the permission model of a vault is changed by its name said twice while a key in it ever wrapped something', async () => {
+  const name = await newVault(world);
+  const { name: key } = await newKey(name);
+  await vault().setPermissionModel({ name, permissionModel: 'ROLE_ASSIGNMENT' });
+  await vault().setPermissionModel({ name, permissionModel: 'ACCESS_POLICY' });
+  await wrap(key);
+  const model = async () => (await vault().getVault({ name })).permissionModel;
+  const roles = { name, permissionModel: 'ROLE_ASSIGNMENT' } as const;
+  await assert.rejects(vault().setPermissionModel(roles), {
+    code: 'FAILED_PRECONDITION',
+    reason: 'VAULT_IN_USE',
+    message: new RegExp(
+      `cannot be read by a set that has no grant of the other model. .interlock impact ${name} --action revoke`,
+    ),
+    metadata: { vault: name, confirm_name: name, action: 'revoke' },
+  });
+  await assert.rejects(vault().setPermissionModel({ ...roles, confirmName: key }), { reason: 'CONFIRM_NAME_MISMATCH' });
+  assert.equal(await model(), 'ACCESS_POLICY');
+  await vault().setPermissionModel({ name, permissionModel: 'ACCESS_POLICY' });
+  await vault().setPermissionModel({ ...roles, confirmName: name });
+  assert.equal(await model(), 'ROLE_ASSIGNMENT');
+  await vault().setPermissionModel(roles);
+  const policies = { name, permissionModel: 'ACCESS_POLICY' } as const;
+  await assert.rejects(vault().setPermissionModel(policies), { reason: 'VAULT_IN_USE' });
+  await vault().setPermissionModel({ ...policies, confirmName: name });
+});
+
 test('whether a key was used is stored with its first wrap, costs no commit for the others, and survives a restart', async () => {
   const { name } = await newKey(await newVault(world));
   const before = rowCommits;

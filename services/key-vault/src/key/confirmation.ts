@@ -4,15 +4,18 @@ import { isStanding, type Key, versionOf } from './key.ts';
 import type { KeyUses } from './uses.ts';
 
 /**
- * Asks to be told the name of what is deleted or purged where something was ever wrapped with it: disks under it are
- * lost, for a while or for good, and nobody should do that to the wrong key by a slip of the hand.
+ * Asks to be told the name of what is deleted or purged, or loses every grant, where something was ever wrapped with it: disks
+ * under it are lost, for a while or for good, and nobody should do that to the wrong key by a slip of the hand.
  */
 export interface Confirmation {
   /** @throws Rejection FAILED_PRECONDITION KEY_IN_USE; INVALID_ARGUMENT CONFIRM_NAME_MISMATCH */
   key(name: string, key: Key, confirmName: string, action: 'delete' | 'purge'): Promise<void>;
   /** The same for every key in a vault. @throws Rejection FAILED_PRECONDITION VAULT_IN_USE; CONFIRM_NAME_MISMATCH */
-  vault(vaultId: string, confirmName: string, action: 'delete' | 'purge'): Promise<void>;
+  vault(vaultId: string, confirmName: string, action: Action): Promise<void>;
 }
+
+/** What is done to it, as `interlock impact --action` calls it; `revoke`: other grants count from then on. */
+type Action = 'delete' | 'purge' | 'revoke';
 
 /** Makes it. */
 export const confirmation = (parts: {
@@ -61,15 +64,16 @@ export const confirmation = (parts: {
   };
 };
 
-const inUse = (
-  reason: 'KEY_IN_USE' | 'VAULT_IN_USE',
-  what: 'key' | 'vault',
-  name: string,
-  action: 'delete' | 'purge',
-): Rejection =>
+const consequences: Readonly<Record<Action, (what: string) => string>> = {
+  delete: (what) => `cannot be read until the ${what} is recovered`,
+  purge: () => 'can never be read again',
+  revoke: () => 'cannot be read by a set that has no grant of the other model',
+};
+
+const inUse = (reason: 'KEY_IN_USE' | 'VAULT_IN_USE', what: 'key' | 'vault', name: string, action: Action): Rejection =>
   new Rejection(
     'FAILED_PRECONDITION',
     reason,
-    `${what === 'key' ? name : `a key in ${name}`} has wrapped data keys of disks, or other data: what is left of that ${action === 'delete' ? `cannot be read until the ${what} is recovered` : 'can never be read again'}. \`interlock impact ${name} --action ${action}\` lists the disks. To go on, repeat the call with confirm_name "${name}" (\`--confirm ${name}\`)`,
+    `${what === 'key' ? name : `a key in ${name}`} has wrapped data keys of disks, or other data: what is left of that ${consequences[action](what)}. \`interlock impact ${name} --action ${action}\` lists the disks. To go on, repeat the call with confirm_name "${name}" (\`--confirm ${name}\`)`,
     { [what]: name, confirm_name: name, action },
   );

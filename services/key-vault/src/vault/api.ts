@@ -154,6 +154,7 @@ export const vaultApi = (parts: {
         await requirePermission(authorize, principalOf(call), 'identity/roleAssignments/write', scope);
       }
       const decide = setPermissionModel(clock.now(), permissionModel, isUnderRoles);
+      if (decide(vault).length > 0) await confirm.vault(vaultId, request.confirmName, 'revoke');
       return change(request, 'keyVault/vaults/write', decide, call, entry, `permission model: ${permissionModel}`);
     }),
     deleteVault: log.audited('VaultDelete', async (request: DeleteVaultRequest, call: Call, entry) => {

@@ -44,7 +44,12 @@ test('KV-74: whoever may not leave the role model does not leave one that was ch
   } as unknown as AuditLog;
   const parts = { clock, vaults, guard: createGuard({ clock, vaults, authorize }), authorize, log };
   const api = vaultApi({ ...parts, urls: keyUrls('vault.test') } as unknown as Parameters<typeof vaultApi>[0]);
-  const request: SetPermissionModelRequest = { name: 'vaults/kv1', permissionModel: 'ACCESS_POLICY', etag: '' };
+  const request: SetPermissionModelRequest = {
+    name: 'vaults/kv1',
+    permissionModel: 'ACCESS_POLICY',
+    etag: '',
+    confirmName: '',
+  };
   const asked = () => api.setPermissionModel(request, { caller: contributor, cause } as Call);
   const isRefusal = (reason: string) => (error: unknown) => error instanceof Rejection && error.reason === reason;
   await assert.rejects(asked(), isRefusal('CONTENTION'));
