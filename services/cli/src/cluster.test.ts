@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, test } from 'node:test';
+import { afterEach, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { reportLines } from '@interlock/kubernetes/jobs/report-lines.ts';
@@ -94,21 +94,29 @@ test('a cloud in a cluster looks like a local one: settings are read from what i
   assert.equal(existsSync(cloud.folder), false, 'what was secret is gone with it');
 });
 
-test('a command that is ended leaves no secret behind, and no way into the cluster', { timeout: 60_000 }, async (t) => {
+/** A server that takes connections and says nothing, and what makes every way into a cluster lead to it. */
+const silentCluster = async (t: TestContext) => {
   const now = Date.now();
   const authority = await makeAuthority(now);
   const { certificate, key } = await pemOf(await makeServer(authority, now, { dns: ['localhost'], ip: [] }));
   const tls = { 'tls.crt': certificate, 'tls.key': key, 'ca.crt': (await pemOf(authority)).certificate };
-  // Takes connections and says nothing: the command waits for an answer.
-  const silentServer = createServer().listen(0, '127.0.0.1');
-  t.after(() => silentServer.close());
-  await once(silentServer, 'listening');
-  const { port } = silentServer.address() as AddressInfo;
+  let connections = 0;
+  const server = createServer(() => {
+    connections += 1;
+  }).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
   const { env, calls } = kubectlWith([
     { when: 'get secret interlock-tls-client', out: secretAnswer(tls) },
     { when: 'port-forward', out: `Forwarding from 127.0.0.1:${port} -> 7400\n`, stays: true },
     ...cluster,
   ]);
+  return { env, calls, connections: () => connections };
+};
+
+test('a command that is ended leaves no secret behind, and no way into the cluster', { timeout: 60_000 }, async (t) => {
+  const { env, calls } = await silentCluster(t);
   const temporary = mkdtempSync(join(tmpdir(), 'interlock-ended-'));
   made.push(temporary);
   const main = join(import.meta.dirname, 'main.ts');
@@ -124,6 +132,21 @@ test('a command that is ended leaves no secret behind, and no way into the clust
   const ways = callsIn(calls).filter(({ args: called }) => called.includes('port-forward'));
   assert.equal(ways.length, 6);
   for (const { pid } of ways) while (processStart(pid) !== undefined) await delay(10);
+});
+
+test('a context that is named says where everything is, and a folder that is named comes before one that is not', async (t) => {
+  const { env, calls, connections } = await silentCluster(t);
+  const elsewhere = { INTERLOCK_IDENTITY_ADDRESS: '127.0.0.1:1', INTERLOCK_CA_FILE: '/nonexistent/ca.pem' };
+  const list = ['subscription', 'list', '--timeout', '500ms'];
+  assert.equal(await run([...list, '--context', 'laptop'], { ...env, ...elsewhere }, silent), 3);
+  assert.ok(connections() > 0, 'the way into the cluster was taken');
+  const called = callsIn(calls).length;
+  const said: string[] = [];
+  const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
+  const folder = '/nonexistent/interlock';
+  assert.equal(await run([...list, '--data', folder], { ...env, INTERLOCK_CONTEXT: 'laptop' }, terminal), 3);
+  assert.match(said.join('\n'), /no cloud runs on \/nonexistent\/interlock/);
+  assert.equal(callsIn(calls).length, called, 'no cluster was asked');
 });
 
 test('a service to which there is no way is in the way of nobody who asks the others', async () => {

@@ -21,7 +21,14 @@ import type { NameDefaults } from './names.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
 import { type Session, type Terminal, writeJson } from './session.ts';
-import { dataFolder, type Environment, type GlobalFlags, readSettings, withoutEmpty } from './settings.ts';
+import {
+  dataFolder,
+  type Environment,
+  type GlobalFlags,
+  readSettings,
+  withoutEmpty,
+  withoutPlaces,
+} from './settings.ts';
 import { showStatus } from './status.ts';
 import { showTrace } from './trace.ts';
 import { lookBehind } from './vault-look.ts';
@@ -49,7 +56,10 @@ export async function run(args: readonly string[], environment: Environment, ter
     try {
       const cluster = await clusterOf(flags, env);
       scope.defer('cluster', () => cluster?.close());
-      const settings = readSettings(cluster === undefined ? flags : { ...flags, data: cluster.folder }, env);
+      const settings =
+        cluster === undefined
+          ? readSettings(flags, env)
+          : readSettings({ ...flags, data: cluster.folder }, withoutPlaces(env));
       known.names = settings.namesWithoutFlags;
       const telemetry = startTelemetry({
         service: 'interlock-cli',
@@ -120,7 +130,7 @@ export async function run(args: readonly string[], environment: Environment, ter
         known.exitCode = ExitCode.unreachable;
         const data = dataFolder(flags, env);
         const isLocal =
-          placeOf(flags, env).context === undefined &&
+          placeOfCloud(flags, env).context === undefined &&
           !Object.keys(env).some((name) => /^INTERLOCK_.+_ADDRESS$/.test(name));
         if (isLocal && isLauncherGone(data))
           terminal.err(`what ran on ${data} has ended; npm run up starts it again, with its data`);
@@ -164,9 +174,14 @@ function placeOf(flags: GlobalFlags, env: Environment): ClusterPlace {
   };
 }
 
+/** The same of the cloud that is spoken to: a folder that a flag names comes before a context of the environment. */
+function placeOfCloud(flags: GlobalFlags, env: Environment): ClusterPlace {
+  return placeOf(flags, flags.data === undefined ? env : { ...env, INTERLOCK_CONTEXT: undefined });
+}
+
 /** The cloud in a cluster, where one is named. */
 async function clusterOf(flags: GlobalFlags, env: Environment): Promise<ClusterCloud | undefined> {
-  const place = placeOf(flags, env);
+  const place = placeOfCloud(flags, env);
   return place.context === undefined ? undefined : openClusterCloud(openKubectl(place, env));
 }
 

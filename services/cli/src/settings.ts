@@ -62,6 +62,12 @@ export function withoutEmpty(env: Environment): Environment {
   return Object.fromEntries(Object.entries(env).filter(isSet));
 }
 
+/** The environment without what says where services are, and what is shown and trusted there: a context of kubectl says all that. */
+export function withoutPlaces(env: Environment): Environment {
+  const isPlace = (name: string): boolean => /^INTERLOCK_(.+_ADDRESS|CA_FILE|CERTIFICATE_FILE|KEY_FILE)$/.test(name);
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !isPlace(name)));
+}
+
 /**
  * Reads where the cloud is: flags first, then `INTERLOCK_*`, then what the launcher wrote into its data folder. Files the
  * first two make unnecessary need not exist.
