@@ -149,6 +149,20 @@ test('a context that is named says where everything is, and a folder that is nam
   assert.equal(callsIn(calls).length, called, 'no cluster was asked');
 });
 
+test('of a trace of a cluster it is said where its spans are', async () => {
+  const said: string[] = [];
+  const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
+  const id = 'ab'.repeat(16);
+  const env = { INTERLOCK_DATA: '/nonexistent/interlock', INTERLOCK_CONTEXT: 'laptop' };
+  assert.equal(await run(['trace', id], env, terminal), 1);
+  assert.match(
+    said.join('\n'),
+    new RegExp(`kubectl --context laptop --namespace interlock port-forward svc/jaeger .*/trace/${id}`),
+  );
+  assert.equal(await run(['trace', id], { INTERLOCK_DATA: env.INTERLOCK_DATA }, terminal), 1);
+  assert.match(said.at(-1) ?? '', /no spans of trace \w+ are in \/nonexistent/);
+});
+
 test('a service to which there is no way is in the way of nobody who asks the others', async () => {
   const { kubectl } = kubectlWith([
     podsAnswer([podOf('identity'), podOf('key-vault'), podOf('disk-encryption-set'), podOf('compute', 'Pending')]),

@@ -148,7 +148,13 @@ export async function run(args: readonly string[], environment: Environment, ter
         known.exitCode = ExitCode.refused;
       }
     },
-    trace: (id, flags) => showTrace(id, dataFolder(flags, env), terminal, flags.json === true),
+    trace: (id, flags) =>
+      showTrace(id, {
+        data: dataFolder(flags, env),
+        place: placeOfCloud(flags, env),
+        terminal,
+        isJson: flags.json === true,
+      }),
     print: (text) => terminal.out(text.trimEnd()),
     printUsage: (text) => terminal.err(text.trimEnd()),
   });
