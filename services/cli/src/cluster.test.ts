@@ -226,7 +226,7 @@ const silent: Terminal = {
   outBytes: async () => undefined,
   in: async function* () {},
   readFile: () => Buffer.alloc(0),
-  writeFile: () => undefined,
+  writeFile: async () => undefined,
   newFile: (path) => ({ path, write: () => undefined, discard: () => undefined }),
 };
 

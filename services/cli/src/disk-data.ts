@@ -52,12 +52,11 @@ export async function readDisk({ offset, length, output, ...wish }: ReadWish, se
   await withAccess('READ', wish, session, async ({ client, options, sizeBytes }) => {
     refuseBeyond(offset, sizeBytes);
     const lengthBytes = length ?? sizeBytes - offset;
-    const kept: Uint8Array[] = [];
-    for await (const { data } of client.read({ name: disk, offsetBytes: offset, lengthBytes }, options)) {
-      if (output === undefined) await session.terminal.outBytes(data);
-      else kept.push(data);
-    }
-    if (output !== undefined) session.terminal.writeFile(output, Buffer.concat(kept));
+    const pieces = async function* () {
+      for await (const { data } of client.read({ name: disk, offsetBytes: offset, lengthBytes }, options)) yield data;
+    };
+    if (output !== undefined) await session.terminal.writeFile(output, pieces());
+    else for await (const piece of pieces()) await session.terminal.outBytes(piece);
   });
 }
 

@@ -132,7 +132,7 @@ test('a probe that cannot find out ends with 1, a typing error with 2', async ()
     outBytes: async () => undefined,
     in: async function* () {},
     readFile: () => Buffer.alloc(0),
-    writeFile: () => undefined,
+    writeFile: async () => undefined,
     newFile: (path: string) => ({ path, write: () => undefined, discard: () => undefined }),
   };
   const nowhere = { INTERLOCK_DATA: '/nonexistent/interlock' };

@@ -17,8 +17,12 @@ export interface Terminal {
   in(): AsyncIterable<Uint8Array>;
   /** Content of a file; `-` is standard input. @throws UsageError when it cannot be read */
   readFile(path: string): Uint8Array;
-  /** Writes a file only its owner can read. @throws OutputProblem */
-  writeFile(path: string, content: Uint8Array): void;
+  /**
+   * Writes a file only its owner can read, piece by piece: it may be larger than memory. It takes the place of one that was there
+   * once all of it is written.
+   * @throws OutputProblem, or what the pieces end with; the file that was there is as it was then
+   */
+  writeFile(path: string, pieces: AsyncIterable<Uint8Array>): Promise<void>;
   /** Makes a new file only its owner can read, for what is not there yet. @throws OutputProblem also where there is one */
   newFile(path: string): NewFile;
 }

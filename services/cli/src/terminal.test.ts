@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -43,7 +43,32 @@ test('a slow reader gets every line', () => {
   assert.equal(String(read).trim(), '100000');
 });
 
-test('a new file is for its owner alone, takes the place of none, and what cannot be one says why', (t) => {
+test('a file is written piece by piece, and takes the place of another once it is whole', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-terminal-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const { writeFile } = openTerminal();
+  const path = join(folder, 'image');
+  writeFileSync(path, 'before');
+  const sizes: number[] = [];
+  const pieces = async function* (count: number, failure?: Error) {
+    for (let n = 0; n < count; n += 1) {
+      yield Buffer.alloc(1_000, n);
+      // Nothing is kept of what was taken.
+      sizes.push(statSync(`${path}.part`).size);
+    }
+    if (failure !== undefined) throw failure;
+  };
+  await assert.rejects(writeFile(path, pieces(2, new Error('refused'))), /^Error: refused$/);
+  assert.deepEqual([String(readFileSync(path)), readdirSync(folder)], ['before', ['image']]);
+  await writeFile(path, pieces(3));
+  assert.deepEqual(sizes, [1_000, 2_000, 1_000, 2_000, 3_000]);
+  const { size, mode } = statSync(path);
+  assert.deepEqual([size, mode & 0o777, readdirSync(folder)], [3_000, 0o600, ['image']]);
+  await writeFile('/dev/null', pieces(0));
+  await assert.rejects(writeFile(folder, pieces(0)), /is a folder$/);
+});
+
+test('a new file is for its owner alone, takes the place of none, and what cannot be one says why', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-terminal-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const { newFile, writeFile } = openTerminal();
@@ -66,5 +91,9 @@ test('a new file is for its owner alone, takes the place of none, and what canno
     );
   assert.equal(String(readFileSync(path)), 'once');
   newFile('/dev/null').discard();
-  assert.throws(() => writeFile(join(folder, 'none', 'x'), Buffer.alloc(0)), OutputProblem);
+  const none = async function* () {};
+  await assert.rejects(
+    writeFile(join(folder, 'none', 'x'), none()),
+    /^OutputProblem: the folder of \S+none\/x is not there$/,
+  );
 });

@@ -1,4 +1,14 @@
-import { closeSync, fchmodSync, openSync, readFileSync, statSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fchmodSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { endWith, isEnding } from './endings.ts';
 import { OutputProblem } from './output-problem.ts';
@@ -27,18 +37,27 @@ export function openTerminal(): Terminal {
         });
       }
     },
-    writeFile: (path, content) => {
-      const file = opened(path, 'w');
-      try {
-        // Also where the file was there before, with other rights.
-        fchmodSync(file, 0o600);
-        writtenTo(path, file, content);
-      } finally {
-        closeSync(file);
-      }
-    },
+    writeFile,
     newFile,
   };
+}
+
+async function writeFile(path: string, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  // A pipe or a terminal (/dev/stdout) holds nothing that could be replaced; a folder is refused.
+  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? true;
+  const draft = isFile ? `${path}.part` : path;
+  const file = opened(draft, 'w', path);
+  try {
+    // Also where a draft was left by a command that was killed, with other rights.
+    if (isFile) fchmodSync(file, 0o600);
+    for await (const piece of pieces) writtenTo(path, file, piece);
+    if (isFile) renameSync(draft, path);
+  } catch (error) {
+    if (isFile) unlinkSync(draft);
+    throw error;
+  } finally {
+    closeSync(file);
+  }
 }
 
 function newFile(path: string): NewFile {
@@ -62,11 +81,12 @@ function newFile(path: string): NewFile {
   };
 }
 
-function opened(path: string, flags: 'w' | 'wx'): number {
+/** @param named as its user named it, for the error */
+function opened(path: string, flags: 'w' | 'wx', named = path): number {
   try {
     return openSync(path, flags, 0o600);
   } catch (error) {
-    throw outputProblem(path, error);
+    throw outputProblem(named, error);
   }
 }
 

@@ -99,7 +99,9 @@ export function testProgram(
       yield Buffer.from(options.files?.['-'] ?? '');
     },
     readFile: (path) => Buffer.from(options.files?.[path] ?? `content of ${path}`),
-    writeFile: (path, content) => written.set(path, content),
+    writeFile: async (path, pieces) => {
+      written.set(path, Buffer.concat(await Array.fromAsync(pieces)));
+    },
     newFile: (path) => {
       if (written.has(path)) throw new OutputProblem(`${path} is there already`, 'name another one');
       written.set(path, Buffer.alloc(0));
