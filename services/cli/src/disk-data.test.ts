@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
@@ -173,4 +175,29 @@ test('access is given back also when the transfer fails', async () => {
   await assert.rejects(run('disk', 'read', 'd1', '--length', '4'), /UNAUTHENTICATED|no/);
   const { method, request } = sent.at(-1) ?? {};
   assert.deepEqual([method, request], ['EndAccess', { name: disk, accessToken: 'wrong' }], 'its own, and no other');
+});
+
+test('access is given back also where a read is ended before its time', { timeout: 60_000 }, async (t) => {
+  const session = JSON.stringify(new URL('./test-session.ts', import.meta.url).href);
+  // A disk of which no piece ever comes.
+  const script = `
+    const { testProgram } = await import(${session});
+    const read = async function* () {
+      console.log('reads');
+      await new Promise(() => setInterval(() => undefined, 1_000));
+    };
+    const channel = { peer: 'disk', client: () => ({ read }), close: () => undefined };
+    const { run, sent } = testProgram({ BeginAccess: ${JSON.stringify(access)} }, { channel });
+    process.on('exit', () => console.log(JSON.stringify(sent.slice(1).map(({ method, request }) => [method, request.accessToken]))));
+    await run('disk', 'read', 'd1');`;
+  const command = spawn(process.execPath, ['--input-type=module', '--eval', script]);
+  t.after(() => command.kill('SIGKILL'));
+  const said: string[] = [];
+  command.stdout.on('data', (piece: Buffer) => {
+    said.push(String(piece));
+    if (said.length === 1) command.kill('SIGINT');
+  });
+  const [code] = await once(command, 'close');
+  assert.equal(code, 130);
+  assert.equal(said.join(''), 'reads\n[["BeginAccess",null],["EndAccess","secret"]]\n');
 });

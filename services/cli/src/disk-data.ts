@@ -3,6 +3,7 @@ import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/con
 import { Rejection } from '@interlock/event-store';
 import { type CallOptions, connect, type RpcClient } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc-common';
+import { beforeEnd } from './endings.ts';
 import { shortName } from './names.ts';
 import { methodOf } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
@@ -42,6 +43,9 @@ export interface WriteWish extends DataWish {
 const PIECE_BYTES = 1024 * 1024;
 /** What is acknowledged at once: how far a long write has come is known as exactly as this. */
 const PORTION_BYTES = 16 * PIECE_BYTES;
+
+/** How long somebody who ends a command waits for its access to be given back, in milliseconds. */
+const GIVE_BACK_MS = 2_000;
 
 /** A transfer takes as long as it takes; an hour is the end of what anybody waits. */
 const TRANSFER_MS = 3_600_000;
@@ -183,7 +187,7 @@ async function refuseInUse(disk: string, { caller, settings }: Session): Promise
   );
 }
 
-/** Direct access for the time of `work`; it is given back also when the work fails. */
+/** Direct access for the time of `work`; it is given back also when the work fails, or the command is ended before its time. */
 async function withAccess(
   accessLevel: 'READ' | 'WRITE',
   { disk, endsOther }: DataWish,
@@ -197,6 +201,10 @@ async function withAccess(
   const access = await caller.call('disk', begin, { name: disk, accessLevel, durationSeconds });
   const accessToken = textOf(access, 'accessToken');
   const channel = dataChannel(textOf(access, 'dataAddress'));
+  // Its own alone: whoever has ended that for an access of theirs goes on with it.
+  const giveBack = (call: CallOptions = {}) =>
+    caller.call('disk', methodOf(DiskServiceDefinition, 'EndAccess'), { name: disk, accessToken }, call);
+  const takeBack = beforeEnd(() => giveBack({ deadlineMs: GIVE_BACK_MS }));
   try {
     const client = connect({
       channel,
@@ -214,9 +222,9 @@ async function withAccess(
       sizeBytes: Number(textOf(access, 'sizeBytes')),
     });
   } finally {
+    takeBack();
     channel.close();
-    // Its own alone: whoever has ended that for an access of theirs goes on with it.
-    await caller.call('disk', methodOf(DiskServiceDefinition, 'EndAccess'), { name: disk, accessToken });
+    await giveBack();
   }
 }
 
