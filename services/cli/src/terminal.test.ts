@@ -38,6 +38,22 @@ test('what is to be done before the end is done also where the reader has enough
   }
 });
 
+test('a file that waits for its content goes with the command that is ended', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-terminal-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = (name: string) => JSON.stringify(join(folder, name));
+  const end = `process.kill(process.pid, 'SIGTERM'); setInterval(() => undefined, 1_000);`;
+  const pieces = `(async function* () { yield Buffer.from('half'); ${end} await new Promise(() => undefined); })()`;
+  const deeds = [
+    `terminal.newFile(${path('secret')}); ${end}`,
+    `await terminal.writeFile(${path('image')}, ${pieces});`,
+  ];
+  for (const deed of deeds) {
+    const { status } = spawnSync(process.execPath, ['--input-type=module', '--eval', script(deed)]);
+    assert.deepEqual([status, readdirSync(folder)], [143, []]);
+  }
+});
+
 test('a slow reader gets every line', () => {
   const read = execFileSync('bash', ['-c', `${node(lines)} | (sleep 0.5; wc -l)`]);
   assert.equal(String(read).trim(), '100000');

@@ -10,7 +10,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { endWith, isEnding } from './endings.ts';
+import { beforeEnd, endWith, isEnding } from './endings.ts';
 import { OutputProblem } from './output-problem.ts';
 import type { NewFile, Terminal } from './session.ts';
 import { UsageError } from './usage-error.ts';
@@ -47,6 +47,7 @@ async function writeFile(path: string, pieces: AsyncIterable<Uint8Array>): Promi
   const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? true;
   const draft = isFile ? `${path}.part` : path;
   const file = opened(draft, 'w', path);
+  const takeBack = beforeEnd(() => isFile && unlinkSync(draft));
   try {
     // Also where a draft was left by a command that was killed, with other rights.
     if (isFile) fchmodSync(file, 0o600);
@@ -56,6 +57,7 @@ async function writeFile(path: string, pieces: AsyncIterable<Uint8Array>): Promi
     if (isFile) unlinkSync(draft);
     throw error;
   } finally {
+    takeBack();
     closeSync(file);
   }
 }
@@ -65,9 +67,12 @@ function newFile(path: string): NewFile {
   // A pipe or a terminal (/dev/stdout) holds nothing that would be lost.
   const isFile = there === undefined || there.isFile() || there.isDirectory();
   const file = opened(path, isFile ? 'wx' : 'w');
+  // Nothing came into it yet: it would be in the way of the same command.
+  const takeBack = beforeEnd(() => isFile && unlinkSync(path));
   return {
     path,
     write: (content) => {
+      takeBack();
       try {
         writtenTo(path, file, content);
       } finally {
@@ -75,6 +80,7 @@ function newFile(path: string): NewFile {
       }
     },
     discard: () => {
+      takeBack();
       closeSync(file);
       if (isFile) unlinkSync(path);
     },
