@@ -138,6 +138,8 @@ test('a probe that cannot find out ends with 1, a typing error with 2', async ()
   const nowhere = { INTERLOCK_DATA: '/nonexistent/interlock' };
   assert.equal(await run(['probe', 'services'], nowhere, terminal), 1);
   assert.match(said.join('\n'), /no cloud runs/);
+  assert.equal(await run(['probe', 'leases', '--json'], nowhere, terminal), 1);
+  assert.equal(JSON.parse(said.at(-1) ?? '').error.reason, 'NO_CLOUD', 'to a program as every other failure');
   assert.equal(await run(['probe', 'running'], nowhere, terminal), 2);
 });
 

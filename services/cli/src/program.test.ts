@@ -192,6 +192,13 @@ test('all machines that a lost key has stopped are started, page by page, and no
   assert.deepEqual(sent[0]?.request, { parent: group });
   await run('vm', 'start', '--stopped-by-key');
   assert.match(asides.at(-1) ?? '', /^--stopped-by-key: there is none in local\/g$/);
+  const none = testProgram({ ListVirtualMachines: { virtualMachines: others } });
+  await none.run('vm', 'start', '--stopped-by-key', '--json');
+  assert.deepEqual(
+    [JSON.parse(none.lines.join()), none.asides],
+    [{ done: [], refused: [] }, []],
+    'a document all the same',
+  );
   await assert.rejects(run('vm', 'start', 'vm1', '--stopped-by-key'), UsageError);
 });
 

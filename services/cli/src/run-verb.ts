@@ -134,14 +134,12 @@ async function runAll(
   const found = elements(answer[listOf(method.response)?.jsonName ?? ''])
     .filter(isObject)
     .filter(isMeant);
-  if (found.length === 0) session.terminal.err(`--${name}: there is none in ${shortName(parent, names)}`);
-  else
-    await runEach(
-      verb,
-      found.map((resource) => String(resource.name)),
-      flags,
-      session,
-    );
+  if (found.length > 0) {
+    const words = found.map((resource) => String(resource.name));
+    return runEach(verb, words, flags, session);
+  }
+  if (session.isJson) writeJson(session.terminal, { done: [], refused: [] });
+  else session.terminal.err(`--${name}: there is none in ${shortName(parent, names)}`);
 }
 
 /** What answers is shown also where another service does not; that one's error ends the command. */

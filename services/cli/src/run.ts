@@ -12,7 +12,7 @@ import { CommanderError } from 'commander';
 import { caller } from './calls.ts';
 import { type ClusterCloud, openClusterCloud } from './cluster.ts';
 import { rehearseOnCluster } from './cluster-rehearsal.ts';
-import { ExitCode, failureJson, failureOf, failureText } from './failure.ts';
+import { ExitCode, type Failure, failureJson, failureOf, failureText } from './failure.ts';
 import { timeoutMs as timeoutIn } from './field-values.ts';
 import type { KnownVault } from './hints.ts';
 import { type ClusterPlace, openKubectl } from './kubectl.ts';
@@ -49,6 +49,10 @@ export async function run(args: readonly string[], environment: Environment, ter
     trace: undefined,
     vault: undefined,
     exitCode: ExitCode.ok,
+  };
+  const showFailure = (failure: Failure): void => {
+    if (isJson) writeJson({ ...terminal, out: terminal.err }, failureJson(failure));
+    else terminal.err(failureText(failure));
   };
   const withSession: Runner['withSession'] = async (name, flags, work) => {
     const timeoutMs = flags.timeout === undefined ? undefined : timeoutIn(flags.timeout);
@@ -144,7 +148,7 @@ export async function run(args: readonly string[], environment: Environment, ter
         // Whoever steers by a probe wants to know whether all is well, and not knowing is not well.
         const failure = failureOf(error, known.trace, known.names, known.vault);
         if (failure.exitCode === ExitCode.usage) throw error;
-        terminal.err(failureText(failure));
+        showFailure(failure);
         known.exitCode = ExitCode.refused;
       }
     },
@@ -165,8 +169,7 @@ export async function run(args: readonly string[], environment: Environment, ter
     if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
     if (error instanceof CommanderError && error.code === 'commander.help') return ExitCode.usage;
     const failure = failureOf(error, known.trace, known.names, known.vault);
-    if (isJson) writeJson({ ...terminal, out: terminal.err }, failureJson(failure));
-    else terminal.err(failureText(failure));
+    showFailure(failure);
     return failure.exitCode;
   }
 }
