@@ -73,11 +73,15 @@ test('the experiment of Chaos Toolkit: commands are understood, the steady state
   assert.equal(rollbacks[0]?.provider.arguments.join(' '), 'key enable kv1/k1');
 });
 
-test('the Jobs beside Litmus run commands that are understood', async () => {
+test('the Jobs beside Litmus run commands that are understood, as an account that its policies bring', async () => {
+  const accounts = objectsIn(textOf('deploy/kubernetes/experiments/litmus/policies.yaml')).flatMap(
+    ({ kind, metadata }) => (kind === 'ServiceAccount' ? [metadata.name] : []),
+  );
   for (const name of ['revoke', 'restore']) {
     const [job] = objectsIn(textOf(`deploy/kubernetes/experiments/litmus/${name}.yaml`));
     const [first, ...args] = job?.spec.template.spec.containers[0]?.args ?? [];
     assert.equal(first, 'interlock');
     await understands(args);
+    assert.deepEqual([job?.spec.template.spec.serviceAccountName], accounts);
   }
 });

@@ -144,5 +144,7 @@ test('the pods of LitmusChaos reach what their probes and faults ask, by the pol
       assert.notDeepEqual(blocked(rendered.get(overlay) ?? [], litmus, to, port), [], 'not without them');
     }
     assert.notDeepEqual(blocked(objects, litmus, named('postgres'), 5432), []);
+    // The Jobs that take the key away and give it back.
+    for (const service of services) assert.deepEqual(blocked(objects, named('experimenter'), service, 7400), []);
   }
 });
