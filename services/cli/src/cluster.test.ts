@@ -238,6 +238,17 @@ test('without kubectl it says so', async () => {
   );
 });
 
+test('who acts as somebody else needs no right to read the secret of the administrator', async () => {
+  const words = 'Error from server (Forbidden): secrets "interlock-administrator" is forbidden\n';
+  const { kubectl } = kubectlWith([{ when: 'interlock-administrator', err: words, code: 1 }, ...cluster]);
+  await assert.rejects(openClusterCloud(kubectl), /may not do this in namespace/);
+  const cloud = await openClusterCloud(kubectl, true);
+  const secretFile = join(cloud.folder, 'ca.crt');
+  const { credentials, names } = readSettings({ data: cloud.folder, as: `${principalId}:${secretFile}` }, {});
+  assert.deepEqual([credentials.principal, names.subscription], [principalId, undefined]);
+  cloud.close();
+});
+
 test('a Secret without a key it should have is named', async () => {
   const { kubectl } = kubectlWith([
     { when: 'interlock-administrator', out: secretAnswer({ other: 'x' }) },

@@ -24,11 +24,15 @@ export interface ClusterCloud {
  * Opens ways to the services of a cloud in a cluster, and fetches the administrator and the client's certificate from its
  * Secrets, into a folder that goes when it is closed. A service without a pod that runs, or on a node that does not answer, is
  * in the way of nobody who asks others: a key is taken away without compute.
+ * @param actsAsOther whether somebody else acts: who may not read the administrator's secret does without it then
  * @throws ClusterProblem naming what is missing, also where there is a way to no service at all
  */
-export const openClusterCloud = async (kubectl: Kubectl): Promise<ClusterCloud> => {
+export const openClusterCloud = async (kubectl: Kubectl, actsAsOther = false): Promise<ClusterCloud> => {
   const [administrator, tls] = await Promise.all([
-    secret(kubectl, 'interlock-administrator', ['administrator.json']),
+    secret(kubectl, 'interlock-administrator', ['administrator.json']).catch((error: unknown) => {
+      if (actsAsOther && error instanceof ClusterProblem) return undefined;
+      throw error;
+    }),
     secret(kubectl, 'interlock-tls-client', ['tls.crt', 'tls.key', 'ca.crt']),
   ]);
   const folder = mkdtempSync(join(tmpdir(), 'interlock-cluster-'));
@@ -76,7 +80,9 @@ export const openClusterCloud = async (kubectl: Kubectl): Promise<ClusterCloud> 
       authorityFile: write('ca.crt', tls['ca.crt']),
       certificateFile: write('tls.crt', tls['tls.crt']),
       keyFile: write('tls.key', tls['tls.key']),
-      administratorFile: write('administrator.json', administrator['administrator.json']),
+      ...(administrator === undefined
+        ? {}
+        : { administratorFile: write('administrator.json', administrator['administrator.json']) }),
     };
     write('cloud.json', Buffer.from(JSON.stringify(description)));
     const byHost = new Map(hosts.flatMap(([host, way]) => (typeof way === 'string' ? [[host, way] as const] : [])));

@@ -191,7 +191,8 @@ function placeOfCloud(flags: GlobalFlags, env: Environment): ClusterPlace {
 /** The cloud in a cluster, where one is named. */
 async function clusterOf(flags: GlobalFlags, env: Environment): Promise<ClusterCloud | undefined> {
   const place = placeOfCloud(flags, env);
-  return place.context === undefined ? undefined : openClusterCloud(openKubectl(place, env));
+  const actsAsOther = (flags.as ?? env.INTERLOCK_AS) !== undefined;
+  return place.context === undefined ? undefined : openClusterCloud(openKubectl(place, env), actsAsOther);
 }
 
 /** Waits for the work, but no longer than that: an end that takes long is nobody's interest here. */
