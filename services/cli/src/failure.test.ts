@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import { RpcFailure } from '@interlock/rpc';
+import { type CallOptions, RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
 import { withResource } from './calls.ts';
 import { failureJson, failureOf, failureText } from './failure.ts';
@@ -197,8 +197,10 @@ test('CMK-108: who is refused because a key is purged is told of the way out tha
 
 test('the vault behind a failure is looked at where its permission model decides what helps, and only there', async () => {
   const asked: unknown[] = [];
-  const call = async (_service: string, _method: unknown, { name }: JsonObject) => {
+  const deadlines: unknown[] = [];
+  const call = async (_service: string, _method: unknown, { name }: JsonObject, options?: CallOptions) => {
     asked.push(name);
+    deadlines.push(options?.deadlineMs);
     return { permissionModel: 'ROLE_ASSIGNMENT', resourceGroup: 'subscriptions/s/resourceGroups/g' };
   };
   const facts = {
@@ -213,6 +215,7 @@ test('the vault behind a failure is looked at where its permission model decides
     }
   }
   assert.deepEqual(asked.splice(0), Array(4).fill('vaults/kv1'));
+  assert.deepEqual(deadlines, Array(4).fill(2_000), 'a vault that is silent holds no failure up');
   await lookBehind({ call }, new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', '', { ...facts, permission: 'get' }));
   await lookBehind({ call }, new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', '', facts));
   await lookBehind({ call }, new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', ''));

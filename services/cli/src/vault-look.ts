@@ -1,7 +1,7 @@
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
-import type { Caller } from './calls.ts';
+import { askingBeside, type Caller } from './calls.ts';
 import { type KnownVault, vaultInQuestion } from './hints.ts';
 import { methodOf } from './schema.ts';
 import { NotSettled } from './settle.ts';
@@ -27,5 +27,5 @@ export async function lookAtVault(
 /** The same for what a command failed with. */
 export const lookBehind = async (caller: Pick<Caller, 'call'>, error: unknown): Promise<KnownVault | undefined> =>
   error instanceof Rejection || error instanceof NotSettled
-    ? lookAtVault(caller, error.reason, error.metadata)
+    ? lookAtVault(askingBeside(caller), error.reason, error.metadata)
     : undefined;
