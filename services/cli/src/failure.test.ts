@@ -222,6 +222,27 @@ test('the vault behind a failure is looked at where its permission model decides
   assert.deepEqual(asked, [], 'the refusal says all, or nothing to look at');
 });
 
+test('a machine that does not start because the key vault is on hold is told so, where the caller may look', async () => {
+  const error = new NotSettled('KEY_VAULT_UNREACHABLE', 'no answer', { key_version: key });
+  const hintWith = async (answer: () => JsonObject): Promise<string> => {
+    const call = async () => answer();
+    return failureOf(error, trace, names, await lookBehind({ call }, error)).hint ?? '';
+  };
+  assert.match(
+    await hintWith(() => ({ hold: { holdId: 'h1' } })),
+    /^it serves, and is on hold: .* interlock hold confirm h1$/,
+  );
+  const plain = /^try again; interlock status shows whether the key vault serves$/;
+  assert.match(await hintWith(() => ({})), plain);
+  const denied = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no');
+  assert.match(
+    await hintWith(() => {
+      throw denied;
+    }),
+    plain,
+  );
+});
+
 test('what is not there says how to see what is, and in which group it was looked for', () => {
   const hintOf = (reason: string, metadata: Readonly<Record<string, string>>) =>
     failureOf(new Rejection('NOT_FOUND', reason, 'no', metadata), trace, names).hint ?? '';

@@ -2,7 +2,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
-import { hintFor, type KnownVault, whoServes } from './hints.ts';
+import { hintFor, type Known, whoServes } from './hints.ts';
 import { ClusterProblem } from './kubectl.ts';
 import { type NameDefaults, shortName } from './names.ts';
 import { OutputProblem } from './output-problem.ts';
@@ -51,10 +51,10 @@ export class GoesOn extends Error {
 
 /**
  * @param trace trace of the command that failed; absent when none had begun
- * @param vault the vault behind it, where somebody has looked at that
+ * @param known what is behind it, where somebody has looked
  */
-export function failureOf(error: unknown, trace: string | undefined, names: NameDefaults, vault?: KnownVault): Failure {
-  const failure = described(error, trace, names, vault);
+export function failureOf(error: unknown, trace: string | undefined, names: NameDefaults, known?: Known): Failure {
+  const failure = described(error, trace, names, known);
   const { message, hint } = failure;
   return { ...failure, message: withoutLongWords(message), hint: hint && withoutLongWords(hint) };
 }
@@ -63,12 +63,7 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
 const withoutLongWords = (text: string): string =>
   text.replace(/[^\s/"',:]{161,}/g, (word) => `${word.slice(0, 80)}… (${word.length} letters)`);
 
-function described(
-  error: unknown,
-  trace: string | undefined,
-  names: NameDefaults,
-  vault: KnownVault | undefined,
-): Failure {
+function described(error: unknown, trace: string | undefined, names: NameDefaults, known: Known | undefined): Failure {
   const short = (name: string): string => shortName(name, names);
   if (error instanceof Rejection) {
     const { code, reason, metadata } = error;
@@ -76,12 +71,12 @@ function described(
     const causeTrace = causeIn(metadata, trace);
     const message = aboutResource(error, short);
     // Whatever a service could not do for want of another, that is where to look.
-    const hint = hintFor(reason, metadata, short, vault) ?? (code === 'UNAVAILABLE' ? whoServes : undefined);
+    const hint = hintFor(reason, metadata, short, known) ?? (code === 'UNAVAILABLE' ? whoServes : undefined);
     return { exitCode, code, reason, message, metadata, trace, causeTrace, hint };
   }
   if (error instanceof NotSettled) {
     const { reason, message, metadata, told } = error;
-    const hint = hintFor(reason, metadata, short, vault);
+    const hint = hintFor(reason, metadata, short, known);
     return {
       exitCode: ExitCode.refused,
       code: 'FAILED',
@@ -95,7 +90,7 @@ function described(
   }
   if (error instanceof GoesOn) {
     const hint = `the work goes on where it has begun, and the same command again waits for it (--wait: 2m, --timeout for longer); where there is none of it, ${whoServes}; how far it is: interlock ${error.look}`;
-    return { ...described(error.cause, trace, names, vault), hint };
+    return { ...described(error.cause, trace, names, known), hint };
   }
   const plain = { metadata: {}, trace, causeTrace: undefined };
   if (error instanceof RpcFailure) {

@@ -9,6 +9,14 @@ export interface KnownVault {
   readonly resourceGroup: string;
 }
 
+/** A hold of the key vault, by its id: machines and disks are told no more than that it gives no answer. */
+export interface KnownHold {
+  readonly hold: string;
+}
+
+/** What is behind a failure, where somebody has looked. */
+export type Known = KnownVault | KnownHold;
+
 /** What to look at where something gives no answer. */
 export const whoServes = 'interlock status shows who serves';
 
@@ -16,14 +24,16 @@ export const whoServes = 'interlock status shows who serves';
  * What can be done about a refusal, as a command where there is one; `undefined` where nothing sensible is known. What is said
  * about the command it ends with stands before it, or behind a `#`: a line that is pasted goes on to be a command.
  * @param short a name as people type it
- * @param known the vault that `vaultInQuestion` names, where somebody has looked at it
+ * @param known the vault that `vaultInQuestion` names, or the hold behind a silence, where somebody has looked
  */
 export function hintFor(
   reason: string,
   facts: Facts,
   short: (name: string) => string,
-  known?: KnownVault,
+  known?: Known,
 ): string | undefined {
+  const knownVault = known !== undefined && 'permissionModel' in known ? known : undefined;
+  const hold = known !== undefined && 'hold' in known ? known.hold : undefined;
   const about = (pattern: RegExp): string | undefined => {
     const found = Object.values(facts).find((value) => pattern.test(value));
     return found === undefined ? undefined : short(found);
@@ -57,10 +67,13 @@ export function hintFor(
         : `${fromBackup}; what is under the standby key ${standby} as well moves with the word of its owner: ${fromStandby}`,
     KEY_VERSION_NOT_FOUND: `interlock key versions ${key}`,
     VAULT_DELETED: `interlock vault recover ${vault}; roles given on it are gone and must be given again, access policies come back`,
-    ACCESS_DENIED: accessHint(facts, vault, set, known),
-    IDENTITY_DELETED: `interlock set update ${set} --identity-type system-assigned gives the set a new identity, which may do nothing yet; then ${grantHint(vault, set === '<set>' ? set : `set:${set}`, known)}`,
-    KEY_VAULT_UNREACHABLE: 'try again; interlock status shows whether the key vault serves',
-    KEY_VAULT_ON_HOLD: `look at what was restored (interlock hold show, interlock key list ${vault}), then interlock hold confirm ${facts.hold ?? '<hold>'}`,
+    ACCESS_DENIED: accessHint(facts, vault, set, knownVault),
+    IDENTITY_DELETED: `interlock set update ${set} --identity-type system-assigned gives the set a new identity, which may do nothing yet; then ${grantHint(vault, set === '<set>' ? set : `set:${set}`, knownVault)}`,
+    KEY_VAULT_UNREACHABLE:
+      hold === undefined
+        ? 'try again; interlock status shows whether the key vault serves'
+        : `it serves, and is on hold: nobody can use a key. An operator has to ${holdHint(vault, hold)}`,
+    KEY_VAULT_ON_HOLD: holdHint(vault, facts.hold ?? '<hold>'),
     THROTTLED: 'try again in a moment',
     STORE_UNAVAILABLE: 'the service does not reach Postgres: interlock status shows whom else that fails; try again',
     VM_START_TIMED_OUT: `${whoServes}; then interlock vm start ${machine}`,
@@ -108,6 +121,10 @@ export function hintFor(
   };
   return hints[reason];
 }
+
+/** What ends a hold. */
+const holdHint = (vault: string, hold: string): string =>
+  `look at what was restored (interlock hold show, interlock key list ${vault}), then interlock hold confirm ${hold}`;
 
 /** Where what was named would be: a name in short lies in the group that was said last, which may be another one. */
 function listHint(noun: string, short: string | undefined): string {

@@ -14,7 +14,7 @@ import { type ClusterCloud, openClusterCloud } from './cluster.ts';
 import { rehearseOnCluster } from './cluster-rehearsal.ts';
 import { ExitCode, type Failure, failureJson, failureOf, failureText } from './failure.ts';
 import { timeoutMs as timeoutIn } from './field-values.ts';
-import type { KnownVault } from './hints.ts';
+import type { Known } from './hints.ts';
 import { type ClusterPlace, openKubectl } from './kubectl.ts';
 import { isLauncherGone, runLauncher, stopCloud } from './launcher.ts';
 import type { NameDefaults } from './names.ts';
@@ -44,10 +44,10 @@ export async function run(args: readonly string[], environment: Environment, ter
   const env = withoutEmpty(environment);
   const isJson = args.includes('--json');
   // Filled in while the command runs, for the error that ends it; names as its hint is pasted.
-  const known: { names: NameDefaults; trace: string | undefined; vault: KnownVault | undefined; exitCode: number } = {
+  const known: { names: NameDefaults; trace: string | undefined; behind: Known | undefined; exitCode: number } = {
     names: { subscription: undefined, group: undefined },
     trace: undefined,
-    vault: undefined,
+    behind: undefined,
     exitCode: ExitCode.ok,
   };
   const showFailure = (failure: Failure): void => {
@@ -100,7 +100,7 @@ export async function run(args: readonly string[], environment: Environment, ter
       await inSpan(telemetry.tracer, `interlock ${name}`, {}, (span) => {
         known.trace = traceIdOf(traceparentOf(span.spanContext()));
         return work({ ...session, trace: known.trace }).catch(async (error: unknown) => {
-          known.vault = await lookBehind(session.caller, error);
+          known.behind = await lookBehind(session.caller, error);
           throw error;
         });
       });
@@ -146,7 +146,7 @@ export async function run(args: readonly string[], environment: Environment, ter
         });
       } catch (error) {
         // Whoever steers by a probe wants to know whether all is well, and not knowing is not well.
-        const failure = failureOf(error, known.trace, known.names, known.vault);
+        const failure = failureOf(error, known.trace, known.names, known.behind);
         if (failure.exitCode === ExitCode.usage) throw error;
         showFailure(failure);
         known.exitCode = ExitCode.refused;
@@ -168,7 +168,7 @@ export async function run(args: readonly string[], environment: Environment, ter
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
     if (error instanceof CommanderError && error.code === 'commander.help') return ExitCode.usage;
-    const failure = failureOf(error, known.trace, known.names, known.vault);
+    const failure = failureOf(error, known.trace, known.names, known.behind);
     showFailure(failure);
     return failure.exitCode;
   }

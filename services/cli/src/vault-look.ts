@@ -2,7 +2,8 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { askingBeside, type Caller } from './calls.ts';
-import { type KnownVault, vaultInQuestion } from './hints.ts';
+import { type Known, type KnownHold, type KnownVault, vaultInQuestion } from './hints.ts';
+import { currentHold } from './hold.ts';
 import { methodOf } from './schema.ts';
 import { NotSettled } from './settle.ts';
 
@@ -24,8 +25,22 @@ export async function lookAtVault(
   }
 }
 
+/** Whether it is a hold by which the vault gives no answer; undefined where it is none, or the caller is not told. */
+async function lookAtHold(caller: Pick<Caller, 'call'>): Promise<KnownHold | undefined> {
+  try {
+    const hold = await currentHold(caller);
+    return hold === undefined ? undefined : { hold: String(hold.holdId) };
+  } catch (error) {
+    if (error instanceof Rejection || error instanceof RpcFailure) return undefined;
+    throw error;
+  }
+}
+
 /** The same for what a command failed with. */
-export const lookBehind = async (caller: Pick<Caller, 'call'>, error: unknown): Promise<KnownVault | undefined> =>
-  error instanceof Rejection || error instanceof NotSettled
-    ? lookAtVault(askingBeside(caller), error.reason, error.metadata)
-    : undefined;
+export const lookBehind = async (caller: Pick<Caller, 'call'>, error: unknown): Promise<Known | undefined> => {
+  if (!(error instanceof Rejection || error instanceof NotSettled)) return undefined;
+  const aside = askingBeside(caller);
+  return error.reason === 'KEY_VAULT_UNREACHABLE'
+    ? lookAtHold(aside)
+    : lookAtVault(aside, error.reason, error.metadata);
+};
