@@ -94,7 +94,9 @@ export const watchDueTimes = async (
   while (!signal.aborted) {
     if (await follow()) continue;
     await actOnDue();
-    const nextAt = Math.min(...[...due.values()].map(({ dueAt }) => dueAt));
+    // Not as arguments of one call: there may be more than a call takes.
+    let nextAt = Number.POSITIVE_INFINITY;
+    for (const { dueAt } of due.values()) nextAt = Math.min(nextAt, dueAt);
     const waitMs = Math.min(nextAt - clock.now(), sleepMsMax);
     if (waitMs > 0) await sleepOrEvent(parts, position, waitMs, signal);
   }
