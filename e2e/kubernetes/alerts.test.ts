@@ -132,6 +132,24 @@ test('every alert fires on what it is about, and on nothing else', async (t) => 
       look(alert, fires, 1),
       look(alert, quiet, 0),
     ]);
+    // A cluster that was restored, beside the one of before, which is well.
+    const of = (pod: string, metric: string, value: number): Series => ({
+      [`${metric}{namespace="interlock", pod="${pod}"}`]: long(value),
+    });
+    const [before, restored] = ['interlock-postgres-1', 'interlock-postgres-2-1'];
+    const failed = 'cnpg_pg_stat_archiver_last_failed_time';
+    const archived = 'cnpg_pg_stat_archiver_last_archived_time';
+    const backup = 'barman_cloud_cloudnative_pg_io_last_available_backup_timestamp';
+    const unarchived = {
+      ...of(before, failed, 100),
+      ...of(before, archived, 400),
+      ...of(restored, failed, 300),
+      ...of(restored, archived, 200),
+    };
+    tests.push(
+      look('LogNotArchived', unarchived, 1),
+      look('BackupTooOld', { ...of(before, backup, 0), ...of(restored, backup, -3 * 86_400) }, 1),
+    );
     for (const service of services)
       tests.push(look('ServiceSilent', without(measuring, `service_name="${service}"`), 1));
     writeFileSync(

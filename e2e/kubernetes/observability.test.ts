@@ -22,6 +22,7 @@ const labelNames = new Set([
   'interlock_tls_certificate',
   // Of CloudNativePG and its plugin, of kube-state-metrics and of kubelets.
   'namespace',
+  'postgres_cluster',
   'statefulset',
 ]);
 
