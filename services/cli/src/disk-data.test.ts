@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
@@ -8,6 +11,9 @@ import { serveInProcess, service } from '@interlock/rpc';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Metadata } from 'nice-grpc-common';
+import { writeDisk } from './disk-data.ts';
+import type { Session } from './session.ts';
+import { openTerminal } from './terminal.ts';
 import { testProgram } from './test-session.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -200,4 +206,21 @@ test('access is given back also where a read is ended before its time', { timeou
   const [code] = await once(command, 'close');
   assert.equal(code, 130);
   assert.equal(said.join(''), 'reads\n[["BeginAccess",null],["EndAccess","secret"]]\n');
+});
+
+test('a file that is written to a disk may be larger than any buffer', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-image-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const input = join(folder, 'image');
+  writeFileSync(input, '');
+  truncateSync(input, 3 * 1024 * MIB);
+  const { channel } = dataServer(Buffer.alloc(64));
+  const sessions: Session[] = [];
+  const options = { channel, clock: systemClock, onProbe: (made: Session) => void sessions.push(made) };
+  await testProgram({ BeginAccess: access }, options).run('probe', 'services');
+  const [session = assert.fail('no session was opened')] = sessions;
+  const wish = { disk, endsOther: true, offset: 0, input, isFlushed: false };
+  await assert.rejects(writeDisk(wish, { ...session, terminal: openTerminal() }), { reason: 'BEYOND_END_OF_DISK' });
+  const missing = { ...wish, input: join(folder, 'none') };
+  await assert.rejects(writeDisk(missing, { ...session, terminal: openTerminal() }), UsageError);
 });

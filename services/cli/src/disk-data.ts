@@ -71,10 +71,7 @@ export async function readDisk({ offset, length, output, ...wish }: ReadWish, se
 export async function writeDisk({ offset, input, isFlushed, ...wish }: WriteWish, session: Session): Promise<void> {
   const { disk } = wish;
   const { terminal, isJson, trace } = session;
-  const pieces = await notEmpty(
-    input === undefined ? terminal.in() : [terminal.readFile(input)],
-    input ?? 'standard input',
-  );
+  const pieces = await notEmpty(terminal.in(input), input ?? 'standard input');
   await withAccess('WRITE', wish, session, async ({ client, options, sizeBytes }) => {
     refuseBeyond(offset, sizeBytes);
     const source = smallPieces(pieces);
@@ -136,10 +133,7 @@ function progressIn(writtenBytes: number, sentBytes: number, offset: number): st
  * missing or a pipe that failed for a write that was done.
  * @throws UsageError when there is nothing
  */
-async function notEmpty(
-  pieces: AsyncIterable<Uint8Array> | readonly Uint8Array[],
-  source: string,
-): Promise<AsyncIterable<Uint8Array>> {
+async function notEmpty(pieces: AsyncIterable<Uint8Array>, source: string): Promise<AsyncIterable<Uint8Array>> {
   const rest = (async function* () {
     yield* pieces;
   })();

@@ -13,8 +13,8 @@ export interface Terminal {
   err(text: string): void;
   /** Bytes of the answer; resolves when more can be taken. */
   outBytes(bytes: Uint8Array): Promise<void>;
-  /** Standard input, piece by piece. */
-  in(): AsyncIterable<Uint8Array>;
+  /** Standard input, or a file, piece by piece: it may be larger than memory. @throws UsageError for a file that cannot be read */
+  in(path?: string): AsyncIterable<Uint8Array>;
   /** Content of a file; `-` is standard input. @throws UsageError when it cannot be read */
   readFile(path: string): Uint8Array;
   /**

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  createReadStream,
   fchmodSync,
   openSync,
   readFileSync,
@@ -27,20 +28,29 @@ export function openTerminal(): Terminal {
       if (process.stdout.write(bytes)) return;
       await new Promise((resolve) => process.stdout.once('drain', resolve));
     },
-    in: () => process.stdin,
+    in: (path = '-') => (path === '-' ? process.stdin : piecesOf(path)),
     readFile: (path) => {
       try {
         return readFileSync(path === '-' ? 0 : path);
       } catch (error) {
-        throw new UsageError(`${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
-          cause: error,
-        });
+        throw unreadable(path, error);
       }
     },
     writeFile,
     newFile,
   };
 }
+
+async function* piecesOf(path: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(path);
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+const unreadable = (path: string, error: unknown): UsageError =>
+  new UsageError(`${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
 
 async function writeFile(path: string, pieces: AsyncIterable<Uint8Array>): Promise<void> {
   // A pipe or a terminal (/dev/stdout) holds nothing that could be replaced; a folder is refused.

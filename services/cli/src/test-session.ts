@@ -95,8 +95,8 @@ export function testProgram(
     outBytes: async (piece) => {
       bytes.push(piece);
     },
-    in: async function* () {
-      yield Buffer.from(options.files?.['-'] ?? '');
+    in: async function* (path = '-') {
+      yield Buffer.from(options.files?.[path] ?? '');
     },
     readFile: (path) => Buffer.from(options.files?.[path] ?? `content of ${path}`),
     writeFile: async (path, pieces) => {
