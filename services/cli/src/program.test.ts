@@ -599,6 +599,21 @@ test('--wait gives the call itself as long, and what it took is part of the time
   assert.equal(called('CreateDisk', plain), undefined);
 });
 
+test('a look at what is waited for takes no longer than there is time left', async () => {
+  const name = `${group}/virtualMachines/vm1`;
+  const starting = { name, provisioningState: 'UPDATING', powerState: 'STARTING' };
+  const waiting = testProgram({ StartVirtualMachine: starting, GetVirtualMachine: starting });
+  await assert.rejects(
+    waiting.run('vm', 'start', 'vm1', '--wait', '--timeout', '10s'),
+    /still UPDATING STARTING after 10000 ms/,
+  );
+  const [, ...looks] = waiting.deadlines;
+  assert.ok(looks.length > 10);
+  for (const [n, most = 0] of looks.entries())
+    assert.ok(most >= 1_000 && most <= Number(looks[n - 1] ?? 9_999), `${looks}`);
+  assert.equal(looks.at(-1), 1_000);
+});
+
 test('--wait outlasts what a service lets a call take: the work is looked at, and its end asked for again', async () => {
   const name = `${group}/disks/d2`;
   const late = new RpcFailure('DEADLINE_EXCEEDED', 'CreateDisk', 'disk', 'the deadline passed');

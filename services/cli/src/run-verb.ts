@@ -1,6 +1,6 @@
 import { type JsonObject, ScalarType } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import { RpcFailure, type Workload } from '@interlock/rpc';
+import { type CallOptions, RpcFailure, type Workload } from '@interlock/rpc';
 import { askingBeside, type Caller } from './calls.ts';
 import { resolved } from './draft.ts';
 import { GoesOn } from './failure.ts';
@@ -254,7 +254,7 @@ async function answered(
       if (!isUndecided(error) || goesOn === undefined || clock.monotonicMs() - beganMs >= timeoutMs) throw error;
     }
     const name = goesOn(request);
-    const get = () => caller.call(service, methodOf(verb.definition, settles.get), { name });
+    const get = () => caller.call(service, methodOf(verb.definition, settles.get), { name }, lookIn(session, beganMs));
     const say = (state: string): void => terminal.err(`… ${state}`);
     const waiting = { get, clock, timeoutMs, beganMs, isRunWanted: false, isDeletion: false, say };
     await settle({ name, provisioningState: 'UPDATING' }, waiting).catch((error: unknown) => {
@@ -317,15 +317,16 @@ async function finished(
 ): Promise<JsonObject> {
   const { caller, clock, terminal, timeoutMs = WAIT_MS } = session;
   const { name } = answer;
+  const sinceMs = beganMs ?? clock.monotonicMs();
   if (flags.wait && verb.settles !== undefined && verb.service !== 'any' && typeof name === 'string') {
     const { get, until } = verb.settles;
     const { service } = verb;
     const getMethod = methodOf(verb.definition, get);
     return settle(answer, {
-      get: () => turns(() => caller.call(service, getMethod, { name })),
+      get: () => turns(() => caller.call(service, getMethod, { name }, lookIn(session, sinceMs))),
       clock,
       timeoutMs,
-      beganMs: beganMs ?? clock.monotonicMs(),
+      beganMs: sinceMs,
       isRunWanted: until === 'running',
       isDeletion: verb.verb === 'delete',
       say: (state) => terminal.err(`… ${about}${state}`),
@@ -333,6 +334,13 @@ async function finished(
   }
   return answer;
 }
+
+/** How long the last look may take all the same, in milliseconds. */
+const LOOK_MS = 1_000;
+
+/** How long one look may take of the time somebody waits: what is left of that, where they said how long it is. */
+const lookIn = ({ clock, timeoutMs }: Session, beganMs: number): CallOptions =>
+  timeoutMs === undefined ? {} : { deadlineMs: Math.max(LOOK_MS, beganMs + timeoutMs - clock.monotonicMs()) };
 
 /** The answer without what goes into the file. */
 function withoutOutput(

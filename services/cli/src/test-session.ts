@@ -3,6 +3,7 @@ import type { CallOptions, Channel, Workload } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Caller } from './calls.ts';
+import { timeoutMs as timeoutIn } from './field-values.ts';
 import { OutputProblem } from './output-problem.ts';
 import { programOf } from './program.ts';
 import type { Method } from './schema.ts';
@@ -126,7 +127,7 @@ export function testProgram(
     trace: options.trace,
     terminal,
     isJson: flags.json === true,
-    timeoutMs: undefined,
+    timeoutMs: flags.timeout === undefined ? undefined : timeoutIn(flags.timeout),
     dataChannel: () => {
       if (options.channel === undefined) throw new Error('this test has no data path');
       return options.channel;
