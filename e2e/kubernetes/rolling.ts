@@ -131,7 +131,9 @@ export const rollEverything = async (cloud: PodCloud, say: (line: string) => voi
     );
 
     drainMs.compute = await restartHost(cloud, 'compute', forwarders);
-    await Promise.all(kept.machines.map((name) => untilPower(clients, name, 'STOPPED', BOUND_MS)));
+    const ended = await Promise.all(kept.machines.map((name) => untilPower(clients, name, 'STOPPED', BOUND_MS)));
+    for (const { stopCause } of ended)
+      assert.equal(stopCause, 'HOST_RESTARTED', "nobody takes it for the guest's doing");
     const startedAt = Date.now();
     await Promise.all(kept.machines.map((name) => clients.compute.startVirtualMachine({ name })));
     await Promise.all(kept.machines.map((name) => untilPower(clients, name, 'RUNNING')));
