@@ -15,7 +15,7 @@ import type { VaultEvent } from './vault/events.ts';
 import type { VaultPurge } from './vault/purge.ts';
 import { type Vault, dueTime as vaultDueTime } from './vault/vault.ts';
 
-/** How long a process whose store was away waits before it begins anew. */
+/** How long a process whose store was away, or is on hold, waits before it begins anew. */
 const restartMs = 1_000;
 
 /** What key-vault does by itself: tells expiries, purges on time, forgets keys that may not be used, finishes purges, writes counted refusals, sees whether its store went back. */
@@ -34,7 +34,7 @@ export const backgroundWork = (parts: {
   readonly writeCounts: (signal: AbortSignal) => Promise<void>;
   readonly holding: Holding;
 }): readonly ((signal: AbortSignal) => Promise<void>)[] => {
-  const { clock, random, log, vaults, keys, material, sealing, purgeVault } = parts;
+  const { clock, random, log, vaults, keys, material, sealing, purgeVault, holding } = parts;
   const newCause = (): Cause => {
     const id = random.uuid();
     return { correlationId: id, causationId: id, caller: 'system:key-vault' };
@@ -51,6 +51,15 @@ export const backgroundWork = (parts: {
     }),
   ];
 
+  /**
+   * On hold nothing is done by the clock: a store that went back knows nothing of what was recovered, or put off, after that
+   * moment, and a purge is for good (decision 0012).
+   */
+  const mayAct = async (): Promise<boolean> => {
+    await holding.head();
+    return holding.current() === undefined;
+  };
+
   const persistent = (work: (signal: AbortSignal) => Promise<unknown>) => async (signal: AbortSignal) => {
     while (!signal.aborted) {
       try {
@@ -64,11 +73,14 @@ export const backgroundWork = (parts: {
     }
   };
   return [
-    persistent((signal) => watchDueTimes({ ...parts, sources, newCause }, signal)),
+    persistent((signal) => watchDueTimes({ ...parts, sources, newCause, mayAct }, signal)),
     persistent(evictUnusable(parts)),
     persistent(parts.writeCounts),
-    parts.holding.watch,
-    persistent(() => material.sweep(newCause())),
+    holding.watch,
+    persistent(async (signal) => {
+      while (!(await mayAct()) && !signal.aborted) await clock.sleep(restartMs, signal);
+      if (!signal.aborted) await material.sweep(newCause());
+    }),
     // Moves seal keys that are still under a previous master key; without one it finds nothing to do.
     async () => {
       const { failedCount, failure } = await sealing.resealAll();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryStore } from '@interlock/event-store';
-import { logger, seededRandom, systemClock } from '@interlock/runtime';
+import { logger, seededRandom, systemClock, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { type DueSource, watchDueTimes } from './due-times.ts';
 
@@ -27,7 +27,44 @@ test('KV-63, CMK-104: however many keys have an end, that of each is seen to whe
     tracer: trace.getTracer('test'),
     sources: [keys],
     newCause: () => ({ correlationId: 'c', causationId: 'd', caller: 'system:test' }),
+    mayAct: async () => true,
   };
   await watchDueTimes(parts, ending.signal);
   assert.deepEqual(acted, ['k0']);
+});
+
+test('KV-63: what is due while it may not be done is done once it may', async () => {
+  const clock = virtualClock();
+  const due = new Map([
+    ['soon', clock.now() + 10],
+    ['later', clock.now() + 20_000],
+  ]);
+  const acted: string[] = [];
+  const keys: DueSource = {
+    streamPrefix: 'key-',
+    all: async () => [...due].map(([id, dueAt]) => ({ id, dueAt })),
+    dueAt: async (id) => due.get(id),
+    async act(id) {
+      acted.push(id);
+      due.delete(id);
+    },
+  };
+  let isOnHold = true;
+  const ending = new AbortController();
+  const parts = {
+    store: memoryStore({ clock, random: seededRandom(1) }),
+    clock,
+    log: logger({ service: 'test', clock, write: () => undefined }),
+    tracer: trace.getTracer('test'),
+    sources: [keys],
+    newCause: () => ({ correlationId: 'c', causationId: 'd', caller: 'system:test' }),
+    mayAct: async () => !isOnHold,
+  };
+  const watching = watchDueTimes(parts, ending.signal);
+  await clock.pass(30_000);
+  assert.deepEqual(acted, []);
+  isOnHold = false;
+  await clock.until(() => acted.length === 2, 2_000);
+  ending.abort();
+  await watching;
 });

@@ -26,7 +26,7 @@ interface Due {
 
 /** Longest sleep: a wall clock that was set forward is noticed this late. Nobody's safety hangs on it (uses look at the dates). */
 const sleepMsMax = 10_000;
-/** How long work that failed waits before it is tried again. */
+/** How long work that failed, or that is held back, waits before it is tried again. */
 const retryMs = 1_000;
 const feedPage = 1_000;
 
@@ -43,10 +43,12 @@ export const watchDueTimes = async (
     readonly tracer: Tracer;
     readonly sources: readonly DueSource[];
     readonly newCause: () => Cause;
+    /** Whether what the store says may be acted on now: asked before each thing is done. */
+    readonly mayAct: () => Promise<boolean>;
   },
   signal: AbortSignal,
 ): Promise<void> => {
-  const { store, clock, log, tracer, sources, newCause } = parts;
+  const { store, clock, log, tracer, sources, newCause, mayAct } = parts;
   /** In a trace of its own: what follows from an end that came names it as its cause (G10). */
   const actOn = ({ act, streamPrefix }: DueSource, id: string): Promise<void> =>
     inSpan(tracer, `due ${streamPrefix.slice(0, -1)}`, {}, () => {
@@ -77,10 +79,12 @@ export const watchDueTimes = async (
   };
   const refresh = async (source: DueSource, id: string): Promise<void> => put(source, id, await source.dueAt(id));
 
-  const actOnDue = async (): Promise<void> => {
+  /** @returns whether what is due has to wait */
+  const actOnDue = async (): Promise<boolean> => {
     for (const { source, id, dueAt } of [...due.values()]) {
-      if (signal.aborted) return;
+      if (signal.aborted) return false;
       if (dueAt > clock.now()) continue;
+      if (!(await mayAct())) return true;
       try {
         await actOn(source, id);
         await refresh(source, id);
@@ -89,15 +93,16 @@ export const watchDueTimes = async (
         put(source, id, clock.now() + retryMs, true);
       }
     }
+    return false;
   };
 
   while (!signal.aborted) {
     if (await follow()) continue;
-    await actOnDue();
+    const isHeldBack = await actOnDue();
     // Not as arguments of one call: there may be more than a call takes.
     let nextAt = Number.POSITIVE_INFINITY;
     for (const { dueAt } of due.values()) nextAt = Math.min(nextAt, dueAt);
-    const waitMs = Math.min(nextAt - clock.now(), sleepMsMax);
+    const waitMs = isHeldBack ? retryMs : Math.min(nextAt - clock.now(), sleepMsMax);
     if (waitMs > 0) await sleepOrEvent(parts, position, waitMs, signal);
   }
 };

@@ -1,17 +1,35 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+import { systemClock } from '@interlock/runtime';
+import { newVault, startVaultCloud, until, type VaultCloud } from '../test-vault-cloud.ts';
 import { memoryHistoryMarks } from './history-mark.ts';
 
 const asked = 'restore-1';
 let cloud: VaultCloud;
 before(async () => {
-  cloud = await startVaultCloud({ settings: { hold: { marks: memoryHistoryMarks(), asked } } });
+  // A day of retention lasts 2 ms: what is deleted is due for its purge a moment later.
+  const hold = { marks: memoryHistoryMarks(), asked };
+  cloud = await startVaultCloud({ settings: { hold, retentionDayMs: 2 } });
 });
 after(() => cloud?.close());
 
 const onHold = { code: 'UNAVAILABLE', reason: 'KEY_VAULT_ON_HOLD' };
+/** Deleted on hold, and by no means recovered. */
+let left = '';
+
+test('KV-63, G5: on hold the clock purges nothing, for what was deleted may have been recovered after the moment', async () => {
+  const vault = cloud.vault();
+  const parent = await newVault(cloud, { retentionDays: 7 });
+  const [back, gone] = [`${parent}/keys/back`, `${parent}/keys/gone`];
+  for (const name of [back, gone]) {
+    await vault.createKey({ parent, keyId: name.split('/keys/')[1] ?? '', requestId: randomUUID() });
+    await vault.deleteKey({ name });
+  }
+  await systemClock.sleep(500);
+  await vault.recoverKey({ name: back });
+  left = gone;
+});
 
 test('KV-114, G9: on hold keys are managed and not used; refusals are on record; an operator ends it', async () => {
   const vault = cloud.vault();
@@ -39,4 +57,10 @@ test('KV-114, G9: on hold keys are managed and not used; refusals are on record;
   await assert.rejects(vault.wrapKey(probe), { code: 'FAILED_PRECONDITION', reason: 'KEY_DISABLED' });
   await vault.enableKeyVersion({ name: version.name });
   assert.equal((await vault.wrapKey(probe)).wrappedKey.length, 256);
+  await until(() =>
+    vault.getDeletedKey({ name: left }).then(
+      () => false,
+      ({ reason }: { reason?: string }) => reason === 'KEY_NOT_FOUND',
+    ),
+  );
 });
