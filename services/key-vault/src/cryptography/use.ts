@@ -80,11 +80,15 @@ export const lookAt = async (
   const { state: key, version: keyVersion } = look.key;
   const seen = { vaultVersion, keyVersion };
   if (!isStanding(vault)) {
-    const isKnown = version !== undefined && purgedVersionsOf(key).includes(version);
-    if (vault.status !== 'purged' || !isKnown) throw vaultNotFound(vaultId);
-    // The record of a vault outlives it: who still asked for what went with it (G9).
-    entry.inVault(vaultId);
-    entry.about(keyName, version);
+    const isKnown = vault.status === 'purged' && version !== undefined && purgedVersionsOf(key).includes(version);
+    if (isKnown) {
+      // The record of a vault outlives it: who still asked for what went with it (G9).
+      entry.inVault(vaultId);
+      entry.about(keyName, version);
+    }
+    // A store that went back, or another one, cannot say of what it does not have that it is gone.
+    parts.holding.check();
+    if (!isKnown) throw vaultNotFound(vaultId);
     return explained(parts, { vault: vaultId, key: keyName, version }, call, { epoch, seen }, async () => {
       throw versionPurged(versionName(keyName, version), codeOfPurged);
     });

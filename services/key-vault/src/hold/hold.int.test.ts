@@ -39,6 +39,9 @@ test('KV-114, G9: on hold keys are managed and not used; refusals are on record;
   await assert.rejects(vault.wrapKey(probe), onHold);
   const identity = await cloud.newManagedIdentity();
   await assert.rejects(identity.vault.checkAccess({ keyVersion: version.name }), onHold);
+  // What is not there may have been made after the moment: that it is gone would be a loss that nobody decided.
+  const unknown = `vaults/v${randomUUID().slice(0, 12)}/keys/k1/versions/${'1'.repeat(32)}`;
+  await assert.rejects(identity.vault.checkAccess({ keyVersion: unknown }), onHold);
 
   // What was taken away after the moment can be taken away again.
   await vault.disableKeyVersion({ name: version.name });
