@@ -121,6 +121,32 @@ test('a store that is restored under a running replica is noticed by the look it
   assert.throws(() => holding.check(), onHold);
 });
 
+test('G1: a store that goes back while a look ends puts it on hold, whatever that look found', async () => {
+  const { storeOf, open } = world();
+  const first = await storeOf(7);
+  let store = first;
+  let goesBack = false;
+  const changing: EventStore = {
+    ...first,
+    head: () => store.head(),
+    async getRows(table, keys) {
+      const rows = await first.getRows(table, keys);
+      if (goesBack) {
+        goesBack = false;
+        store = await storeOf(5);
+        // As every use of a key does first.
+        await holding.head();
+      }
+      return rows;
+    },
+  };
+  const holding = await open(changing, { marks: memoryHistoryMarks(), asked: 'drill' });
+  goesBack = true;
+  await holding.confirm('drill', cause);
+  assert.equal(holding.current()?.reason, 'STORE_WENT_BACK');
+  assert.throws(() => holding.check(), onHold);
+});
+
 test('looks at once, answered out of order, are no restore', async () => {
   const { storeOf, append, open } = world();
   const store = await storeOf(3);

@@ -97,6 +97,7 @@ export const openHolding = async (parts: {
   };
 
   const look = async (): Promise<void> => {
+    const before = held?.id;
     // The mark first: whoever wrote it had seen that position, so a store that goes on is there or beyond.
     const mark = await marks.read();
     if (mark && (known?.id !== mark.id || known.position < mark.position)) known = mark;
@@ -112,6 +113,8 @@ export const openHolding = async (parts: {
     } else known = newest;
     if (mark?.id !== known.id || mark.position !== known.position) await marks.write(known);
     if (asked !== undefined && !(await isConfirmed(asked))) return hold(asked, 'ASKED_FOR', position, 0);
+    // A use has found meanwhile that the store went back: of that this look says nothing.
+    if (held?.id !== before) return;
     if (held) log.warn('keys may be used again', { hold: held.id });
     held = undefined;
   };
