@@ -80,6 +80,18 @@ test('KV-28: a purge cut short after its event is finished by the next sweep, at
   assert.deepEqual(await world.material.sweep(cause), { destroyed: 0 });
 });
 
+test('G8, KV-28: a use that was judged before a purge puts no private key into a worker once all were told to forget it', async () => {
+  await makeVersion();
+  await world.keys.transact(key, remove(0, 1), cause);
+  const judged = world.material.rsaKey({ materialId, n: '', e: '' });
+  // A deleted key is still moved away from, with its owner's word.
+  await judged.sealedPrivateKey();
+  await world.keys.transact(key, purge(0, false), cause);
+  await assert.rejects(judged.sealedPrivateKey(), { reason: 'KEY_EVICTED' }, 'told, and not destroyed yet');
+  await world.material.destroyPurged(key, cause);
+  await assert.rejects(judged.sealedPrivateKey(), { reason: 'KEY_EVICTED' });
+});
+
 test('a purge destroys exactly the versions that were purged, not one that is about to be made', async () => {
   await makeVersion();
   await world.keys.transact(key, remove(0, 1), cause);

@@ -11,7 +11,7 @@ import {
 import type { Clock, Instant } from '@interlock/runtime';
 import type { KeyEvent, VersionMaterial } from './key/events.ts';
 import { isStanding, type Key, keys as keyStreams } from './key/key.ts';
-import type { RsaEngine, RsaKey } from './rsa.ts';
+import { keyEvicted, type RsaEngine, type RsaKey } from './rsa.ts';
 import type { Sealing } from './sealing.ts';
 
 /**
@@ -21,7 +21,10 @@ import type { Sealing } from './sealing.ts';
 export interface KeyMaterial {
   /** Keeps a sealed private key. Its version becomes real with the event that follows. */
   store(key: string, version: string, materialId: string, sealed: Uint8Array, cause: Cause): Promise<void>;
-  /** A version as the RSA engine takes it. */
+  /**
+   * A version as the RSA engine takes it. Its private key is given to nobody once it is purged, whenever that was decided to be
+   * used: the worker would keep it, for all have been told to forget it by then. Then KEY_EVICTED.
+   */
   rsaKey(version: Pick<VersionMaterial, 'materialId' | 'n' | 'e'>): RsaKey;
   /** The sealed private key. @throws Rejection DATA_LOSS KEY_MATERIAL_MISSING */
   sealed(materialId: string): Promise<Uint8Array>;
@@ -73,8 +76,9 @@ export const keyMaterial = (parts: {
     await store.commit({ rows: [rows.remove(materialId, row)] }, cause);
   };
 
-  const sealed = async (materialId: string): Promise<Uint8Array> => {
-    const row = await rows.get(materialId);
+  const sealed = async (materialId: string): Promise<Uint8Array> => bytesOf(materialId, await rows.get(materialId));
+
+  const bytesOf = (materialId: string, row: MaterialRow | undefined): Uint8Array => {
     if (row) return Buffer.from(row.sealed, 'base64url');
     throw new Rejection(
       'DATA_LOSS',
@@ -95,7 +99,12 @@ export const keyMaterial = (parts: {
     rsaKey: ({ materialId, n, e }) => ({
       version: materialId,
       publicJwk: { kty: 'RSA', n, e },
-      sealedPrivateKey: () => sealed(materialId),
+      async sealedPrivateKey() {
+        const [key = ''] = materialId.split('/versions/');
+        const [row, { state }] = await Promise.all([rows.get(materialId), keys.load(key)]);
+        if (!isLive(state, materialId)) throw keyEvicted(materialId);
+        return bytesOf(materialId, row);
+      },
     }),
     async destroyPurged(key, cause) {
       const former = await formerMaterial(parts, key);

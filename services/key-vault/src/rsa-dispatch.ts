@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import { RETRY_AFTER_MS } from '@interlock/rpc';
 import { packValues, unpackValues } from './packed-values.ts';
-import { modulusLength, type RsaKey } from './rsa.ts';
+import { keyEvicted, modulusLength, type RsaKey } from './rsa.ts';
 import { isSameWork, type RsaJob, type RsaWork } from './rsa-job.ts';
 import { fairQueue } from './rsa-queue.ts';
 import type { RsaThread } from './rsa-thread.ts';
@@ -129,7 +129,7 @@ export function createRsaDispatch(parts: {
       const sealKey = await sealing.open(key.version);
       if (!loading.isEvicted) return await send(thread, tasks, [{ version: key.version, sealed, sealKey }]);
       sealKey.fill(0);
-      throw evicted(key.version);
+      throw keyEvicted(key.version);
     } finally {
       loads.delete(loading);
     }
@@ -189,7 +189,7 @@ export function createRsaDispatch(parts: {
     submit,
     async evict(version) {
       for (const loading of loads) if (loading.version === version) loading.isEvicted = true;
-      for (const queue of [urgent, normal]) for (const { reject } of queue.remove(version)) reject(evicted(version));
+      for (const queue of [urgent, normal]) for (const { reject } of queue.remove(version)) reject(keyEvicted(version));
       await Promise.all(threads.map((thread) => forget(thread, version)));
     },
   };
@@ -226,11 +226,6 @@ export function failureOf(failure: Failure | undefined): Error {
   }
   return new Error(`an RSA job failed: ${failure?.defect ?? 'no answer'}`);
 }
-
-const evicted = (version: string) =>
-  new Rejection('ABORTED', 'KEY_EVICTED', `${version} was evicted before this job began; decide about it again`, {
-    version,
-  });
 
 /** Seal keys come in arrays with a buffer of their own, so the buffer can be moved. */
 function bufferOf(bytes: Uint8Array): ArrayBuffer {

@@ -181,6 +181,12 @@ export function checkDigest(job: SignJob): { readonly hash: string; readonly len
   return digest;
 }
 
+/** The key changed while work with it waited: whether it may be used is decided again. */
+export const keyEvicted = (version: string): Rejection =>
+  new Rejection('ABORTED', 'KEY_EVICTED', `${version} was evicted before this job began; decide about it again`, {
+    version,
+  });
+
 /** The one answer to a ciphertext that does not open: changed, of another key, or of another algorithm. Rule KV-42. */
 export const badCiphertext = (algorithm: string): Rejection =>
   refuse('BAD_CIPHERTEXT', `value is not an ${algorithm} ciphertext of this key version, or it was changed`, {

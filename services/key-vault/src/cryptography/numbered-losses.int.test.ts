@@ -122,6 +122,28 @@ test('G1: a yes that was decided before a loss has a number below it, however la
   }
 });
 
+test('G10, KV-15: a use that was judged before its key was purged is refused with that, its number and since when', async () => {
+  const { name, check, unwrap } = await setUp(world);
+  const [key = ''] = name.split('/versions/');
+  const held = rsa.shut();
+  const refused = [unwrap(), check()].map((use) =>
+    use.then(
+      () => assert.fail('its private key is gone'),
+      (thrown: unknown) => thrown,
+    ),
+  );
+  await held;
+  await world.vault().deleteKey({ name: key, confirmName: key });
+  await world.vault().purgeKey({ name: key, confirmName: key });
+  rsa.open();
+  const loss = await numberOf(world, `key-${key}`, 'KeyPurged');
+  for (const error of await Promise.all(refused)) {
+    assert.ok(error instanceof Rejection, String(error));
+    assert.equal(error.reason, 'KEY_PURGED');
+    assert.ok(Number(error.metadata.access_epoch) >= loss && error.metadata.since !== undefined);
+  }
+});
+
 test('G1: a refusal has a number at or above its loss, also when the loss was committed while the state was read', async () => {
   const { name, check } = await setUp(world);
   const held = stateRead.shut();
