@@ -17,6 +17,8 @@ import { type Vault, dueTime as vaultDueTime } from './vault/vault.ts';
 
 /** How long a process whose store was away, or is on hold, waits before it begins anew. */
 const restartMs = 1_000;
+/** How long whoever purged a key has for its private keys before every replica does what is left of that. */
+const finishMs = 2_000;
 
 /** What key-vault does by itself: tells expiries, purges on time, forgets keys that may not be used, finishes purges, writes counted refusals, sees whether its store went back. */
 export const backgroundWork = (parts: {
@@ -40,11 +42,18 @@ export const backgroundWork = (parts: {
     return { correlationId: id, causationId: id, caller: 'system:key-vault' };
   };
   const sources: readonly DueSource[] = [
-    dueSource(keys, keyDueTime, async (id, cause) => {
-      const { state } = await keys.transact(id, doDueOfKey(clock.now()), cause);
-      // Also of one that was purged before: an attempt that failed may have left that to do.
-      if (state.status === 'purged') await material.destroyPurged(id, cause);
-    }),
+    {
+      ...dueSource(keys, keyDueTime, async (id, cause) => {
+        const { state } = await keys.transact(id, doDueOfKey(clock.now()), cause);
+        // Also of one that was purged before: an attempt that failed may have left that to do.
+        if (state.status === 'purged') await material.destroyPurged(id, cause);
+      }),
+      async dueAt(id) {
+        const { state } = await keys.load(id);
+        if (state.status !== 'purged') return keyDueTime(state);
+        return (await material.isPurgeOwed(id)) ? state.purgedAt + finishMs : undefined;
+      },
+    },
     dueSource(vaults, vaultDueTime, async (id, cause) => {
       await vaults.transact(id, doDueOfVault(clock.now()), cause);
       await purgeVault(id);

@@ -30,6 +30,8 @@ export interface KeyMaterial {
   sealed(materialId: string): Promise<Uint8Array>;
   /** Destroys the private keys of all purged versions of a key: seal key first, then the sealed bytes (KV-28). */
   destroyPurged(key: string, cause: Cause): Promise<void>;
+  /** Whether there is something of that left to do. */
+  isPurgeOwed(key: string): Promise<boolean>;
   /** Names of the keys of a vault that have private keys. */
   keysOf(vault: string): Promise<readonly string[]>;
   /** Looks at everything: finishes purges that were cut short, removes keys that never became a version. */
@@ -76,6 +78,14 @@ export const keyMaterial = (parts: {
     await store.commit({ rows: [rows.remove(materialId, row)] }, cause);
   };
 
+  /** Private keys of purged versions of a key that are still there. */
+  async function* purgedOf(key: string): AsyncGenerator<{ readonly materialId: string; readonly row: MaterialRow }> {
+    const former = await formerMaterial(parts, key);
+    for await (const page of pagesOf(rows, { index: { index: 'key', value: key }, limit: chunkSize })) {
+      for (const { key: materialId, row } of page) if (former.has(materialId)) yield { materialId, row };
+    }
+  }
+
   const sealed = async (materialId: string): Promise<Uint8Array> => bytesOf(materialId, await rows.get(materialId));
 
   const bytesOf = (materialId: string, row: MaterialRow | undefined): Uint8Array => {
@@ -107,12 +117,11 @@ export const keyMaterial = (parts: {
       },
     }),
     async destroyPurged(key, cause) {
-      const former = await formerMaterial(parts, key);
-      for await (const page of pagesOf(rows, { index: { index: 'key', value: key }, limit: chunkSize })) {
-        for (const { key: materialId, row } of page) {
-          if (former.has(materialId)) await destroy(materialId, row, cause);
-        }
-      }
+      for await (const { materialId, row } of purgedOf(key)) await destroy(materialId, row, cause);
+    },
+    async isPurgeOwed(key) {
+      for await (const _ of purgedOf(key)) return true;
+      return false;
     },
     async keysOf(vault) {
       const found = new Set<string>();
