@@ -4,7 +4,7 @@ import type { Tracer } from '@opentelemetry/api';
 import { type DueSource, watchDueTimes } from './due-times.ts';
 import { evictUnusable } from './eviction.ts';
 import type { Holding } from './hold/holding.ts';
-import { doDue as doDueOfKey } from './key/decider.ts';
+import { doDue as doDueOfKey, tellDates } from './key/decider.ts';
 import type { KeyEvent } from './key/events.ts';
 import { type Key, dueTime as keyDueTime } from './key/key.ts';
 import type { KeyMaterial } from './key-material.ts';
@@ -41,16 +41,19 @@ export const backgroundWork = (parts: {
     const id = random.uuid();
     return { correlationId: id, causationId: id, caller: 'system:key-vault' };
   };
-  const sources: readonly DueSource[] = [
+  const dates: DueSource = dueSource(keys, datesDue, async (id, cause) => {
+    await keys.transact(id, tellDates(clock.now()), cause);
+  });
+  const purges: readonly DueSource[] = [
     {
-      ...dueSource(keys, keyDueTime, async (id, cause) => {
+      ...dueSource(keys, purgeDue, async (id, cause) => {
         const { state } = await keys.transact(id, doDueOfKey(clock.now()), cause);
         // Also of one that was purged before: an attempt that failed may have left that to do.
         if (state.status === 'purged') await material.destroyPurged(id, cause);
       }),
       async dueAt(id) {
         const { state } = await keys.load(id);
-        if (state.status !== 'purged') return keyDueTime(state);
+        if (state.status !== 'purged') return purgeDue(state);
         return (await material.isPurgeOwed(id)) ? state.purgedAt + finishMs : undefined;
       },
     },
@@ -81,8 +84,12 @@ export const backgroundWork = (parts: {
       }
     }
   };
+  const watched = (sources: readonly DueSource[]) =>
+    persistent((signal) => watchDueTimes({ ...parts, sources, newCause, mayAct }, signal));
   return [
-    persistent((signal) => watchDueTimes({ ...parts, sources, newCause, mayAct }, signal)),
+    // Apart from each other: a purge takes as long as the store of seal keys does, and an end has to be told when it comes.
+    watched([dates]),
+    watched(purges),
     persistent(evictUnusable(parts)),
     persistent(parts.writeCounts),
     holding.watch,
@@ -98,6 +105,11 @@ export const backgroundWork = (parts: {
     },
   ];
 };
+
+/** When a date of a key comes that is to be told. */
+const datesDue = (key: Key): Instant | undefined => (key.status === 'active' ? keyDueTime(key) : undefined);
+/** When a key is to be purged. */
+const purgeDue = (key: Key): Instant | undefined => (key.status === 'active' ? undefined : keyDueTime(key));
 
 const dueSource = <State, Event extends { readonly type: string }>(
   streams: Category<State, Event>,

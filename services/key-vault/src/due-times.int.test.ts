@@ -7,11 +7,15 @@ import { newVault, startVaultCloud, until, type VaultCloud } from './test-vault-
 let world: VaultCloud;
 /** How often the store of seal keys gives no answer to a purge. */
 let outages = 0;
+/** A purge waits for this, once asked to. */
+let hanging: { readonly end: Promise<void>; reached(): void } | undefined;
 /** What happens before the next event of a type is stored. */
 let beforePurge: { readonly type: string; readonly happens: () => Promise<unknown> } | undefined;
 before(async () => {
   const sealKeys = createMemorySealKeyStore();
   const destroy: typeof sealKeys.destroy = async (id) => {
+    hanging?.reached();
+    await hanging?.end;
     if (outages === 0) return sealKeys.destroy(id);
     outages -= 1;
     throw new Error('the seal keys are away');
@@ -142,4 +146,27 @@ test('KV-13, CMK-104: an end and a beginning are told when they come, also when 
   for (const one of [ended, began]) assert.ok(one && one.lateMs >= 0, `${one?.type} ${one?.lateMs} ms late`);
   await vault.checkAccess({ keyVersion: name });
   assert.equal((await told()).length, 2);
+});
+
+test('CMK-104, KV-63: an end is told when it comes, however long a purge takes beside it', async () => {
+  const vault = world.vault();
+  const parent = await newVault(world, { retentionDays: 7 });
+  const make = async (keyId: string) => (await vault.createKey({ parent, keyId, requestId: randomUUID() })).name;
+  await make('gone');
+  const name = await make('kept');
+  const [reached, end] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  hanging = { reached: reached.resolve, end: end.promise };
+  try {
+    await vault.deleteKey({ name: `${parent}/keys/gone` });
+    await reached.promise;
+    await vault.setKeyVersionDates({ name, expireTime: new Date(Date.now() + 2_000) });
+    const isTold = async () =>
+      (await world.store.read(`key-${parent}/keys/kept`)).some(({ type }) => type === 'KeyVersionExpired');
+    const patientUntil = Date.now() + 15_000;
+    await until(async () => Date.now() > patientUntil || (await isTold()));
+    assert.ok(await isTold());
+  } finally {
+    hanging = undefined;
+    end.resolve();
+  }
 });
