@@ -94,7 +94,7 @@ export const createGuard = (parts: {
   const standing = async (vaultId: string, entry: AuditDraft): Promise<StandingVault> => {
     const { state } = await vaults.load(vaultId);
     if (!isStanding(state)) throw vaultNotFound(vaultId);
-    entry.inVault(vaultId);
+    entry.inVault(vaultId, state.createdAt);
     return state;
   };
 

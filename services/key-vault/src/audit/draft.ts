@@ -1,9 +1,11 @@
 import type { RowChange } from '@interlock/event-store';
+import type { Instant } from '@interlock/runtime';
 import type { KeyUrls } from '../names.ts';
 
 /** One vault a request turned out to be about, and what of it. */
 interface Subject {
   readonly vault: string;
+  readonly madeAt: Instant;
   /** Key version or key; empty where the vault itself is all. */
   key: string;
   uri: string;
@@ -11,8 +13,11 @@ interface Subject {
 
 /** What a request turned out to be about, filled in as it is found out. */
 export interface AuditSubjects {
-  /** Names the vault whose record gets the entry. Nothing is recorded for a vault that does not exist. */
-  inVault(vault: string): void;
+  /**
+   * Names the vault whose record gets the entry. Nothing is recorded for a vault that does not exist.
+   * @param madeAt when that one was made: what is about it comes behind that, whatever the clock here says
+   */
+  inVault(vault: string, madeAt?: Instant): void;
   /** Names the key, or the exact version. */
   about(key: string, version?: string): void;
 }
@@ -48,8 +53,8 @@ export class FoundSubjects implements AuditSubjects {
     this.#urls = urls;
   }
 
-  inVault(vault: string): void {
-    if (this.all.at(-1)?.vault !== vault) this.all.push({ vault, key: '', uri: this.#urls.vault(vault) });
+  inVault(vault: string, madeAt: Instant = 0): void {
+    if (this.all.at(-1)?.vault !== vault) this.all.push({ vault, madeAt, key: '', uri: this.#urls.vault(vault) });
   }
 
   about(key: string, version?: string): void {
@@ -76,8 +81,8 @@ export class EntryDraft implements AuditDraft {
   get subjects(): FoundSubjects['all'] {
     return this.#subjects?.all ?? [];
   }
-  inVault(vault: string): void {
-    this.#found().inVault(vault);
+  inVault(vault: string, madeAt?: Instant): void {
+    this.#found().inVault(vault, madeAt);
   }
   about(key: string, version?: string): void {
     this.#found().about(key, version);

@@ -162,8 +162,9 @@ export const auditLog = (parts: {
     const outcome = 'error' in ended ? outcomeOf(ended.error) : success;
     const stored = outcome.result === 'success' ? others : [];
     return {
-      entries: subjects.map(({ vault, key, uri }) => ({
+      entries: subjects.map(({ vault, madeAt, key, uri }) => ({
         vault,
+        madeAt,
         entry: entryOf(draft, call, { ...about, key, requestUri: uri }, outcome),
       })),
       also: stored.map(({ change }) => change),

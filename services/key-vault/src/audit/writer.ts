@@ -5,6 +5,8 @@ import { type AuditEntry, type AuditRow, areAlike, auditTable, likeness, rowOf, 
 /** An entry, and the vault on whose record it belongs. */
 export interface VaultEntry {
   readonly vault: string;
+  /** When that vault was made, where it is known: its record begins there, by whatever clock that was. */
+  readonly madeAt?: Instant;
   readonly entry: AuditEntry;
 }
 
@@ -169,13 +171,13 @@ const rowsOf = (writes: readonly Waiting[]): readonly Alike[] => {
   const growing = new Map<string, Alike>();
   let last: Alike | undefined;
   for (const { at, entries } of writes) {
-    for (const { vault, entry } of entries) {
+    for (const { vault, madeAt = 0, entry } of entries) {
       // A batch brings one like the other, so most are like the one before.
       const isLikeLast = last?.vault === vault && last.entries[0] !== undefined && areAlike(last.entries[0], entry);
       const name = isLikeLast ? '' : `${vault} ${likeness(entry)}`;
       let row: Alike | undefined = isLikeLast ? last : growing.get(name);
-      if (row === undefined || row.entries.length === entriesPerRow) {
-        row = { vault, at, entries: [] };
+      if (row === undefined || row.entries.length === entriesPerRow || row.at < madeAt) {
+        row = { vault, at: Math.max(at, madeAt), entries: [] };
         all.push(row);
         growing.set(name || `${vault} ${likeness(entry)}`, row);
       }

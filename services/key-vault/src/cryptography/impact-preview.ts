@@ -51,7 +51,7 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
     if (asker) await guard.managedVault(vault, action, asker, entry);
     const { state } = await vaults.load(vault);
     if (!isStanding(state)) throw vaultNotFound(vault);
-    entry.inVault(vault);
+    entry.inVault(vault, state.createdAt);
     return { name: `vaults/${vault}`, refusedWith: refusedWith(change, state) };
   };
 

@@ -86,7 +86,7 @@ test('G9: a refusal is told to everybody who asked, with what was found out for 
         }),
       { reason: 'ACCESS_DENIED' },
     );
-    assert.deepEqual(subjects, [{ vault: 'v1', key: '', uri: 'https://v1.vault.test' }]);
+    assert.deepEqual(subjects, [{ vault: 'v1', madeAt: 0, key: '', uri: 'https://v1.vault.test' }]);
   }
 });
 

@@ -93,7 +93,7 @@ export const lookAt = async (
       throw versionPurged(versionName(keyName, version), codeOfPurged);
     });
   }
-  entry.inVault(vaultId);
+  entry.inVault(vaultId, vault.createdAt);
   entry.about(keyName);
   parts.holding.check();
   return { epoch, seen, vault, key };

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ListAuditEntriesRequest } from '@interlock/contracts/interlock/key_vault/v1/audit.ts';
+import { type Cause, category, memoryStore } from '@interlock/event-store';
+import type { Call, Principal } from '@interlock/rpc';
+import { logger, seededRandom, virtualClock } from '@interlock/runtime';
+import { createGuard } from '../guard.ts';
+import { keyUrls } from '../names.ts';
+import { rateLimit } from '../rate-limit.ts';
+import { create } from '../vault/decider.ts';
+import { vaults as vaultStreams } from '../vault/vault.ts';
+import { auditApi } from './api.ts';
+import { auditLog } from './log.ts';
+
+const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+const caller: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
+const call = { caller, cause, peer: '127.0.0.1:1' } as Call;
+
+/** The record of a vault that is not made yet, at a replica. */
+const recording = () => {
+  const clock = virtualClock();
+  const random = seededRandom(1);
+  const store = memoryStore({ clock, random });
+  const vaults = category(store, vaultStreams);
+  const wish = {
+    resourceGroup: 'subscriptions/s/resourceGroups/g',
+    tenant: 'tenants/t',
+    location: 'l',
+    sku: 'standard',
+    permissionModel: 'role_assignment',
+    accessPolicies: {},
+    retentionDays: 90,
+    purgeProtected: false,
+  } as const;
+  const guard = createGuard({ clock, vaults, authorize: async () => ({ allowed: true, principalActive: true }) });
+  const log = auditLog({
+    store,
+    clock,
+    random,
+    log: logger({ service: 'test', clock }),
+    urls: keyUrls('vault.test'),
+    limits: rateLimit({}, clock),
+    countWindowMs: 1,
+    vaultExists: async () => true,
+  });
+  const get = log.audited('KeyGet', (_request: object, by: Call, entry) =>
+    guard.keyVault('kv1', 'vaults/kv1/keys/k', 'get', by, entry),
+  );
+  const api = auditApi({ store, guard, log });
+  return {
+    clock,
+    make: (at: number) => vaults.transact('kv1', create(at, wish), cause),
+    get: () => clock.drive(get({}, call)),
+    async listed() {
+      const asked = ListAuditEntriesRequest.fromPartial({ parent: 'vaults/kv1', operation: 'KeyGet' });
+      const { auditEntries } = await clock.drive(api.listAuditEntries(asked, call));
+      return auditEntries.map(({ time }) => time?.getTime());
+    },
+  };
+};
+
+test('G9: what is asked of a replica whose clock is behind that of the one that made the vault is on its record', async () => {
+  const { clock, make, get, listed } = recording();
+  await make(clock.now() + 50);
+  const askedAt = clock.now();
+  await get();
+  assert.deepEqual(await listed(), [askedAt]);
+});
