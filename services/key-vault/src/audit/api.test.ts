@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ListAuditEntriesRequest } from '@interlock/contracts/interlock/key_vault/v1/audit.ts';
 import { type Cause, category, memoryStore } from '@interlock/event-store';
-import type { Call, Principal } from '@interlock/rpc';
+import { type Call, type Principal, pageToken } from '@interlock/rpc';
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
 import { createGuard } from '../guard.ts';
 import { keyUrls } from '../names.ts';
 import { rateLimit } from '../rate-limit.ts';
-import { create } from '../vault/decider.ts';
+import { beginPurge, create, finishPurge, remove } from '../vault/decider.ts';
 import { vaults as vaultStreams } from '../vault/vault.ts';
 import { auditApi } from './api.ts';
 import { auditLog } from './log.ts';
@@ -51,8 +51,12 @@ const recording = () => {
     clock,
     make: (at: number) => vaults.transact('kv1', create(at, wish), cause),
     get: () => clock.drive(get({}, call)),
-    async listed() {
-      const asked = ListAuditEntriesRequest.fromPartial({ parent: 'vaults/kv1', operation: 'KeyGet' });
+    async purge() {
+      for (const decide of [remove(0, 1), beginPurge(clock.now()), finishPurge(clock.now())])
+        await vaults.transact('kv1', decide, cause);
+    },
+    async listed(pageToken = '') {
+      const asked = ListAuditEntriesRequest.fromPartial({ parent: 'vaults/kv1', operation: 'KeyGet', pageToken });
       const { auditEntries } = await clock.drive(api.listAuditEntries(asked, call));
       return auditEntries.map(({ time }) => time?.getTime());
     },
@@ -65,4 +69,17 @@ test('G9: what is asked of a replica whose clock is behind that of the one that 
   const askedAt = clock.now();
   await get();
   assert.deepEqual(await listed(), [askedAt]);
+});
+
+test('CMK-144: no page token leads to the record of an earlier vault of the name', async () => {
+  const { clock, make, get, purge, listed } = recording();
+  await make(clock.now());
+  await get();
+  await purge();
+  await clock.pass(10);
+  await make(clock.now());
+  const askedAt = clock.now();
+  await get();
+  for (const place of [undefined, 'kv1/0', `kv1/${askedAt - 10}`])
+    assert.deepEqual(await listed(pageToken(place)), [askedAt], place);
 });

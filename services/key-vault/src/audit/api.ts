@@ -67,10 +67,11 @@ export const auditApi = ({
         // A vault of the same name that was purged may have had another owner: its record is not this one's.
         // Keys begin with the time of writing, so the creation itself, which began before the vault was there, is in.
         const startTime = request.startTime?.getTime() ?? 0;
-        const from = Math.max(vault.createdAt, startTime);
+        const first = `${vaultId}/${timeInKey(Math.max(vault.createdAt, startTime))}`;
         const found: WireAuditEntry[] = [];
         let scanned = 0;
-        let at = after ?? `${vaultId}/${timeInKey(from)}`;
+        // A page token is of the vault that has the name, or of one before it, or of whoever made it.
+        let at = after !== undefined && after > first ? after : first;
         let next: string | undefined;
         for await (const { id, one } of entriesAfter(rows, at, { prefix: `${vaultId}/`, index }, limit)) {
           if (found.length === limit || scanned >= scannedMax) {
