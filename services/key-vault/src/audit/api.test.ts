@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ListAuditEntriesRequest } from '@interlock/contracts/interlock/key_vault/v1/audit.ts';
-import { type Cause, category, memoryStore } from '@interlock/event-store';
+import { type Cause, category, type EventStore, memoryStore } from '@interlock/event-store';
 import { type Call, type Principal, pageToken } from '@interlock/rpc';
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
 import { createGuard } from '../guard.ts';
@@ -20,7 +20,15 @@ const call = { caller, cause, peer: '127.0.0.1:1' } as Call;
 const recording = () => {
   const clock = virtualClock();
   const random = seededRandom(1);
-  const store = memoryStore({ clock, random });
+  const memory = memoryStore({ clock, random });
+  let commits = Promise.resolve();
+  const store: EventStore = {
+    ...memory,
+    async commit(...asked) {
+      await commits;
+      return memory.commit(...asked);
+    },
+  };
   const vaults = category(store, vaultStreams);
   const wish = {
     resourceGroup: 'subscriptions/s/resourceGroups/g',
@@ -50,13 +58,19 @@ const recording = () => {
   return {
     clock,
     make: (at: number) => vaults.transact('kv1', create(at, wish), cause),
+    /** Asks, and does not wait for the answer. */
+    ask: () => get({}, call),
     get: () => clock.drive(get({}, call)),
+    /** Commits wait for this from here on. */
+    holdCommits(until: Promise<void>) {
+      commits = until;
+    },
     async purge() {
       for (const decide of [remove(0, 1), beginPurge(clock.now()), finishPurge(clock.now())])
         await vaults.transact('kv1', decide, cause);
     },
-    async listed(pageToken = '') {
-      const asked = ListAuditEntriesRequest.fromPartial({ parent: 'vaults/kv1', operation: 'KeyGet', pageToken });
+    async listed(filter: { readonly pageToken?: string; readonly startTime?: Date } = {}) {
+      const asked = ListAuditEntriesRequest.fromPartial({ parent: 'vaults/kv1', operation: 'KeyGet', ...filter });
       const { auditEntries } = await clock.drive(api.listAuditEntries(asked, call));
       return auditEntries.map(({ time }) => time?.getTime());
     },
@@ -81,5 +95,24 @@ test('CMK-144: no page token leads to the record of an earlier vault of the name
   const askedAt = clock.now();
   await get();
   for (const place of [undefined, 'kv1/0', `kv1/${askedAt - 10}`])
-    assert.deepEqual(await listed(pageToken(place)), [askedAt], place);
+    assert.deepEqual(await listed({ pageToken: pageToken(place) }), [askedAt], place);
+});
+
+test('CMK-144: the record from a time on holds all that was asked since, whatever that shares a row with', async () => {
+  const { clock, make, ask, holdCommits, listed } = recording();
+  await make(clock.now());
+  const held = Promise.withResolvers<void>();
+  holdCommits(held.promise);
+  // The first is being stored; the others share what is stored next.
+  const asked = [ask()];
+  await clock.pass(1);
+  asked.push(ask());
+  await clock.pass(10);
+  const startTime = new Date(clock.now());
+  asked.push(ask());
+  await clock.pass(1);
+  held.resolve();
+  await clock.drive(Promise.all(asked));
+  assert.equal((await listed()).length, 3);
+  assert.deepEqual(await listed({ startTime }), [startTime.getTime()]);
 });

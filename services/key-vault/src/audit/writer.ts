@@ -159,10 +159,10 @@ export const auditWriter = (parts: {
   };
 };
 
-/** What becomes a row: entries that are alike, and when the first of them was asked for. */
+/** What becomes a row: entries that are alike, and when the last of them was asked for. Who wants those from a time on looks no further back. */
 interface Alike {
   readonly vault: string;
-  readonly at: Instant;
+  at: Instant;
   readonly entries: AuditEntry[];
 }
 
@@ -177,10 +177,11 @@ const rowsOf = (writes: readonly Waiting[]): readonly Alike[] => {
       const name = isLikeLast ? '' : `${vault} ${likeness(entry)}`;
       let row: Alike | undefined = isLikeLast ? last : growing.get(name);
       if (row === undefined || row.entries.length === entriesPerRow || row.at < madeAt) {
-        row = { vault, at: Math.max(at, madeAt), entries: [] };
+        row = { vault, at: 0, entries: [] };
         all.push(row);
         growing.set(name || `${vault} ${likeness(entry)}`, row);
       }
+      row.at = Math.max(row.at, at, madeAt);
       row.entries.push(entry);
       last = row;
     }
