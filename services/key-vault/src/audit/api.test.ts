@@ -51,9 +51,11 @@ const recording = () => {
     countWindowMs: 1,
     vaultExists: async () => true,
   });
-  const get = log.audited('KeyGet', (_request: object, by: Call, entry) =>
-    guard.keyVault('kv1', 'vaults/kv1/keys/k', 'get', by, entry),
-  );
+  let answers = Promise.resolve();
+  const get = log.audited('KeyGet', async (_request: object, by: Call, entry) => {
+    await guard.keyVault('kv1', 'vaults/kv1/keys/k', 'get', by, entry);
+    await answers;
+  });
   const api = auditApi({ store, guard, log });
   return {
     clock,
@@ -64,6 +66,10 @@ const recording = () => {
     /** Commits wait for this from here on. */
     holdCommits(until: Promise<void>) {
       commits = until;
+    },
+    /** Answers wait for this from here on. */
+    holdAnswers(until: Promise<void>) {
+      answers = until;
     },
     async purge() {
       for (const decide of [remove(0, 1), beginPurge(clock.now()), finishPurge(clock.now())])
@@ -115,4 +121,22 @@ test('CMK-144: the record from a time on holds all that was asked since, whateve
   await clock.drive(Promise.all(asked));
   assert.equal((await listed()).length, 3);
   assert.deepEqual(await listed({ startTime }), [startTime.getTime()]);
+});
+
+test('CMK-144: what ends after a vault was made again is on the record of the one it was about, and on that alone', async () => {
+  const { clock, make, ask, get, purge, holdAnswers, listed } = recording();
+  await make(clock.now());
+  const held = Promise.withResolvers<void>();
+  holdAnswers(held.promise);
+  const late = ask();
+  await clock.pass(10);
+  await purge();
+  await make(clock.now());
+  await clock.pass(10);
+  held.resolve();
+  await clock.drive(late);
+  assert.deepEqual(await listed(), []);
+  const askedAt = clock.now();
+  await get();
+  assert.deepEqual(await listed(), [askedAt]);
 });

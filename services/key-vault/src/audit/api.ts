@@ -78,7 +78,8 @@ export const auditApi = ({
             next = at;
             break;
           }
-          if (one && matches(one, request) && one.time >= startTime) found.push(onWire(id, one));
+          const isOfThisOne = (one?.vaultMadeAt ?? vault.createdAt) === vault.createdAt;
+          if (one && isOfThisOne && matches(one, request) && one.time >= startTime) found.push(onWire(id, one));
           scanned += one ? 1 : scannedPerQuery;
           at = id;
         }
@@ -126,7 +127,7 @@ const idsOf = (rowKey: string, row: AuditRow): readonly { readonly id: string; r
   entriesOf(row).map((one, n) => ({ id: `${rowKey}.${n}`, one }));
 
 const onWire = (id: string, entry: AuditEntry): WireAuditEntry => {
-  const { key, time, result, occurrences = 1, onBehalfOf = '', change = '', ...same } = entry;
+  const { key, time, result, occurrences = 1, onBehalfOf = '', change = '', vaultMadeAt: _madeAt, ...same } = entry;
   const [vault, place] = id.split('/');
   return {
     ...same,

@@ -64,6 +64,8 @@ export interface AuditEntry {
   readonly traceId: string;
   readonly durationUs: number;
   readonly callerAddress: string;
+  /** When the vault was made that it is about, where that is known: a later vault of the name has a record of its own. */
+  readonly vaultMadeAt?: Instant;
   /** How many equal refusals it stands for, above the rate limit; absent: it is one alone. */
   readonly occurrences?: number;
 }
@@ -88,7 +90,11 @@ export const areAlike = (one: AuditEntry, other: AuditEntry): boolean => {
     const field = name as keyof AuditEntry;
     if (one[field] !== other[field] && !varying.has(field)) return false;
   }
-  return one.onBehalfOf === other.onBehalfOf && one.occurrences === other.occurrences;
+  return (
+    one.onBehalfOf === other.onBehalfOf &&
+    one.vaultMadeAt === other.vaultMadeAt &&
+    one.occurrences === other.occurrences
+  );
 };
 
 /** What entries of one row have in common, as a text to find them by. */

@@ -165,7 +165,7 @@ export const auditLog = (parts: {
       entries: subjects.map(({ vault, madeAt, key, uri }) => ({
         vault,
         madeAt,
-        entry: entryOf(draft, call, { ...about, key, requestUri: uri }, outcome),
+        entry: entryOf(draft, call, { ...about, key, requestUri: uri, vaultMadeAt: madeAt }, outcome),
       })),
       also: stored.map(({ change }) => change),
       stored,
@@ -265,7 +265,7 @@ const success: Outcome = { httpStatusCode: 200, result: 'success', reason: '' };
 const entryOf = (
   { resource, principal, change }: EntryDraft,
   { caller, cause, peer }: Asking,
-  about: Pick<AuditEntry, 'time' | 'operation' | 'key' | 'requestUri' | 'durationUs'>,
+  about: Required<Pick<AuditEntry, 'time' | 'operation' | 'key' | 'requestUri' | 'durationUs' | 'vaultMadeAt'>>,
   { httpStatusCode, result, reason }: Outcome,
 ): AuditEntry => ({
   time: about.time,
@@ -275,6 +275,7 @@ const entryOf = (
   caller: caller.name,
   ...(principal === undefined ? {} : { onBehalfOf: principal }),
   ...(change === undefined ? {} : { change }),
+  ...(about.vaultMadeAt === 0 ? {} : { vaultMadeAt: about.vaultMadeAt }),
   tenant: 'tenant' in caller ? `tenants/${caller.tenant}` : '',
   httpStatusCode,
   result,
