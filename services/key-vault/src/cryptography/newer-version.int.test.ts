@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { category } from '@interlock/event-store';
+import { createVersion } from '../key/decider.ts';
+import { type Key, keys as keyStreams, versionOf } from '../key/key.ts';
 import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
 
 let world: VaultCloud;
@@ -36,4 +39,29 @@ test('CMK-81: the newest usable version is found, never an older one, and what c
   assert.deepEqual([none.newer, none.unusableReason], [undefined, 'KEY_DISABLED']);
   await world.vault().deleteKey({ name: first.split('/versions/')[0] ?? '' });
   await assert.rejects(find(first), { code: 'FAILED_PRECONDITION', reason: 'KEY_DELETED' });
+});
+
+test('CMK-81: the order in which versions were made counts, and not what the clocks of the replicas said that made them', async () => {
+  const parent = await newVault(world);
+  const key = `${parent}/keys/k`;
+  const next = async (): Promise<string> =>
+    (await world.vault().createKey({ parent, keyId: 'k', requestId: randomUUID() })).name;
+  const first = await next();
+  // By a replica whose clock is behind.
+  const version = 'b'.repeat(32);
+  const behind = (state: Key) => {
+    const made = versionOf(state, first.slice(-32)) ?? assert.fail('it was made');
+    const { bits, n, e, origin, enabled, operations, tags } = made;
+    const material = { version, materialId: `${key}/versions/${version}`, bits, n, e, origin };
+    const wish = { requestId: randomUUID(), wish: '' };
+    return createVersion(made.createdAt - 50, wish, { ...material, enabled, operations, tags })(state);
+  };
+  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+  await category(world.store, keyStreams).transact(key, behind, cause);
+  const second = `${key}/versions/${version}`;
+  const third = await next();
+  await world.vault().disableKeyVersion({ name: third });
+  assert.equal((await find(first)).newer?.keyVersion, second);
+  const newest = await find(second);
+  assert.deepEqual([newest.newer, newest.unusableKeyVersion], [undefined, third]);
 });

@@ -44,14 +44,8 @@ export const newerVersionApi = (parts: CryptographyParts & { readonly log: Audit
   };
 };
 
-/** Versions made after this one, the newest first. The key knows its newest, also where two were made at one moment. */
-const newerThan = (key: ActiveKey, { version, createdAt }: KeyVersion): readonly KeyVersion[] =>
-  version === key.current
-    ? []
-    : Object.values(key.versions)
-        .filter((other) => other.version === key.current || other.createdAt > createdAt)
-        .toSorted(
-          (one, other) =>
-            Number(other.version === key.current) - Number(one.version === key.current) ||
-            other.createdAt - one.createdAt,
-        );
+/** Versions made after this one, the newest first. In the order the key has them: by whose clock each was made is no matter. */
+const newerThan = ({ versions }: ActiveKey, { version }: KeyVersion): readonly KeyVersion[] => {
+  const all = Object.values(versions);
+  return all.slice(all.findIndex((one) => one.version === version) + 1).toReversed();
+};
