@@ -39,14 +39,22 @@ export const createVersion =
 
 /**
  * Adds a version like the current one, without dates (KV-33); the older ones stay as they are.
- * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED; ALREADY_EXISTS REQUEST_ID_USED
+ * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED; ALREADY_EXISTS REQUEST_ID_USED; ABORTED CONTENTION when the current
+ *   version has another size than the one that the material was made like
  */
 export const rotate =
   (at: Instant, asked: Asked, material: VersionMaterial) =>
   (key: Key): readonly KeyEvent[] => {
     const found = active(key);
     if (versionMadeBy(key, asked)) return [];
-    const { operations, tags } = existing(key, found.current);
+    const { bits, operations, tags } = existing(key, found.current);
+    if (bits !== material.bits) {
+      throw new Rejection(
+        'ABORTED',
+        'CONTENTION',
+        `somebody else made a version of ${bits} bits meanwhile: read the key again and decide again`,
+      );
+    }
     return [{ type: 'KeyVersionCreated', ...asked, ...material, enabled: true, operations, tags, at }];
   };
 

@@ -170,3 +170,13 @@ test('KV-15, KV-66: a key that is being made while its vault is purged is not th
   assert.deepEqual((await vault().listKeys({ parent })).keys, []);
   await newKey(parent);
 });
+
+test('KV-33: a rotation has the size of the version it follows, also of one that is made meanwhile', async () => {
+  const parent = await newVault(world);
+  await newKey(parent);
+  const rotate = () => vault().rotateKey({ name: `${parent}/keys/k1`, requestId });
+  const requestId = randomUUID();
+  whileMaking = () => newKey(parent, { keySizeBits: 3072 });
+  await assert.rejects(rotate(), { code: 'ABORTED', reason: 'CONTENTION' });
+  assert.equal((await rotate()).keySizeBits, 3072);
+});
