@@ -49,6 +49,42 @@ test('G7: a refusal goes back to what it saw, never to what was committed while 
   assert.equal(seenAfter?.position, positionOf('PermissionModelSet'));
 });
 
+test('G10: a role that does not suffice, given after the one that did was taken, hides nothing of that', async () => {
+  const store = await switchedVault();
+  const key = 'vaults/v/keys/k';
+  const append = async (
+    ...events: readonly { readonly type: string; readonly removed: boolean; readonly at: number }[]
+  ) => {
+    const expected = (await store.read('vault-v')).length;
+    const stored = events.map(({ type, ...data }) => ({
+      type,
+      schema: 1,
+      data: { source: 'r', principal, key, ...data },
+    }));
+    await store.commit({ appends: [{ stream: 'vault-v', expected, events: stored }] }, cause);
+  };
+  const origin = async () => {
+    const seen = { vaultVersion: (await store.read('vault-v')).length, keyVersion: 1 };
+    const use = { reason: 'ACCESS_DENIED', vault: 'v', key, principal, permissions: ['get'] as const, operations: [] };
+    return findOrigin(store, { ...use, seen });
+  };
+  await append(
+    { type: 'GrantsChanged', removed: false, at: 4 },
+    { type: 'GrantsChanged', removed: true, at: 5 },
+    { type: 'IdentityAnswerTurned', removed: true, at: 6 },
+  );
+  const taken = await origin();
+  assert.equal(taken?.since, 5);
+  await append({ type: 'GrantsChanged', removed: false, at: 7 });
+  assert.deepEqual(await origin(), taken);
+  // Identity has said yes to all that is needed: what was taken before is over.
+  await append(
+    { type: 'IdentityAnswerTurned', removed: false, at: 8 },
+    { type: 'GrantsChanged', removed: false, at: 9 },
+  );
+  assert.equal(await origin(), undefined);
+});
+
 test('G10: an end that was told while a refusal for another reason was answered is news to it, also where it is enabled again', async () => {
   const store = memoryStore({ clock: virtualClock(), random: seededRandom(1) });
   const version = 'a'.repeat(32);

@@ -239,8 +239,9 @@ const grantTaken = (
 ): LossOrigin | undefined => {
   let vault: Vault = initial;
   let byPolicy: Told<VaultEvent> | undefined;
-  /** Everything that took roles away since any were last given. */
+  /** Everything that took roles away since any were last given, and before that: what was given may be another role. */
   let byRole: readonly Told<VaultEvent>[] = [];
+  let byRoleBefore: readonly Told<VaultEvent>[] = [];
   const holdsPolicy = (state: Vault): boolean => {
     const held = isStanding(state) ? (state.accessPolicies[principal] ?? []) : [];
     return held.includes('all') || permissions.every((permission) => held.includes(permission));
@@ -252,20 +253,30 @@ const grantTaken = (
     if (event.type === 'VaultCreated') {
       byPolicy = undefined;
       byRole = [];
+      byRoleBefore = [];
     }
     if (holdsPolicy(vault)) byPolicy = undefined;
     else if (holdsPolicy(before) || isSwitchTo('access_policy', event)) byPolicy = told;
-    if (isSwitchTo('role_assignment', event)) byRole = [told];
+    if (isSwitchTo('role_assignment', event)) {
+      byRole = [told];
+      byRoleBefore = [];
+    }
     if (event.type === 'VaultDeleted') byRole = [...byRole, told];
     if (event.type === 'GrantsChanged' || event.type === 'IdentityAnswerTurned') {
       const isAboutIt = event.principal === principal && (event.key === undefined || event.key === key);
-      if (isAboutIt) byRole = event.removed ? [...byRole, told] : [];
+      if (isAboutIt && event.removed) byRole = [...byRole, told];
+      // A role that was given says nothing of whether it suffices; a yes of identity to all that is needed does.
+      if (isAboutIt && !event.removed) {
+        byRoleBefore = event.type === 'GrantsChanged' ? [...byRoleBefore, ...byRole] : [];
+        byRole = [];
+      }
     }
   }
   if (!isStanding(vault)) return undefined;
   if (vault.permissionModel === 'access_policy') return originAt(byPolicy);
-  const newest = byRole.at(-1);
-  const named = byRole.findLast(({ event }) => event.type !== 'IdentityAnswerTurned') ?? newest;
+  const taken = byRole.length > 0 ? byRole : byRoleBefore;
+  const newest = taken.at(-1);
+  const named = taken.findLast(({ event }) => event.type !== 'IdentityAnswerTurned') ?? newest;
   return originAt(named, undefined, newest?.recorded.position);
 };
 
