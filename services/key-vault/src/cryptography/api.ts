@@ -41,6 +41,10 @@ export const cryptographyApi = (
   const verify = versionUse(parts, 'verify', (engine, key, { algorithm, digest, signature }: VerifyRequest) =>
     engine.verify(key, { algorithm: signatureAlgorithm(algorithm), digest, signature }),
   );
+  const wrapKey = log.audited('KeyWrap', async (request: WrapKeyRequest, call: Call, entry) => {
+    const { value: wrappedKey, ...used } = await useKey(parts, wrap, { request, call, entry });
+    return { ...used, wrappedKey };
+  });
   const unwrapTogether = log.auditedTogether(
     'KeyUnwrap',
     (items: readonly AuditedItem<UnwrapKeyRequest>[]) => useKeyTogether(parts, unwrap, items),
@@ -59,14 +63,9 @@ export const cryptographyApi = (
       },
       ({ plaintext }) => plaintext.fill(0),
     ),
-    wrapKey: log.audited('KeyWrap', async (request: WrapKeyRequest, call: Call, entry) => {
-      try {
-        const { value: wrappedKey, ...used } = await useKey(parts, wrap, { request, call, entry });
-        return { ...used, wrappedKey };
-      } finally {
-        request.plaintextKey.fill(0);
-      }
-    }),
+    // Cleared whatever becomes of it, also where the request is refused before anybody looks at it.
+    wrapKey: (request: WrapKeyRequest, call: Call) =>
+      wrapKey(request, call).finally(() => request.plaintextKey.fill(0)),
     unwrapKey: log.audited(
       'KeyUnwrap',
       async (request: UnwrapKeyRequest, call: Call, entry) => {
