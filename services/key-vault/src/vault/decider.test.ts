@@ -110,6 +110,12 @@ test('a change at identity is noted once per source, and an older one never afte
   assert.deepEqual(given().when(noteGrantChange(at, change)), []);
 });
 
+test('the newest change at identity is found however many there were', () => {
+  const changes = Array.from({ length: 200_000 }, (_, n) => [`roleAssignments/${n}`, n] as const);
+  assert.equal(identityKnownTo({ grantChanges: Object.fromEntries(changes) }), 199_999);
+  assert.equal(identityKnownTo({ grantChanges: {} }), 0);
+});
+
 test("G1: identity's answer about a use is noted when it turns, a refusal first, and not when it is repeated", () => {
   const roles: VaultEvent = { ...created, permissionModel: 'role_assignment' };
   const no = { principal: 'principals/a', key: 'vaults/v/keys/k', removed: true, position: 5 };

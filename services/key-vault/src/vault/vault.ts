@@ -20,8 +20,11 @@ export interface Profile extends NewVault {
 export const answerOf = (principal: string, key: string): string => `answers/${principal}/${key}`;
 
 /** Newest change at identity known here: an answer from before it is none. */
-export const identityKnownTo = ({ grantChanges }: Pick<Profile, 'grantChanges'>): number =>
-  Math.max(0, ...Object.values(grantChanges));
+export const identityKnownTo = ({ grantChanges }: Pick<Profile, 'grantChanges'>): number => {
+  let newest = 0;
+  for (const source in grantChanges) newest = Math.max(newest, grantChanges[source] ?? 0);
+  return newest;
+};
 
 /**
  * A place for keys.
