@@ -110,6 +110,22 @@ test('a change at identity is noted once per source, and an older one never afte
   assert.deepEqual(given().when(noteGrantChange(at, change)), []);
 });
 
+test('a vault remembers the newest changes at identity, and does not grow with all there ever were', () => {
+  const change = (n: number) => ({
+    source: `roleAssignments/${n}`,
+    position: n,
+    principal: 'principals/a',
+    removed: true,
+  });
+  const events = Array.from({ length: 2_000 }, (_, n): VaultEvent => ({ type: 'GrantsChanged', ...change(n + 1), at }));
+  const vault = fold([created, ...events]);
+  assert.ok(isStanding(vault));
+  assert.ok(Object.keys(vault.grantChanges).length < 1_000);
+  assert.equal(identityKnownTo(vault), 2_000);
+  for (const n of [2_000, 1_900]) assert.deepEqual(noteGrantChange(at, change(n))(vault), [], 'told again');
+  assert.equal(noteGrantChange(at, change(2_001))(vault).length, 1);
+});
+
 test('the newest change at identity is found however many there were', () => {
   const changes = Array.from({ length: 200_000 }, (_, n) => [`roleAssignments/${n}`, n] as const);
   assert.equal(identityKnownTo({ grantChanges: Object.fromEntries(changes) }), 199_999);

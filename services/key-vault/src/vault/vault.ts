@@ -8,7 +8,7 @@ export interface Profile extends NewVault {
   /** What a repeated creation is compared with, because these may have changed since. */
   readonly asCreated: Pick<NewVault, 'permissionModel' | 'accessPolicies' | 'purgeProtected'>;
   readonly createdAt: Instant;
-  /** Newest change at identity seen here, by what changed: its position in identity's feed. */
+  /** Newest changes at identity seen here, by what changed: position in identity's feed. */
   readonly grantChanges: Readonly<Record<string, number>>;
   /** Uses that identity's answer refused when last asked: `answerOf(principal, key)`. */
   readonly refusedAnswers?: readonly string[];
@@ -71,13 +71,13 @@ export const evolve = (vault: Vault, event: VaultEvent): Vault => {
       return vault.status === 'active' ? { ...vault, permissionModel: event.permissionModel } : vault;
     case 'GrantsChanged': {
       if (!isStanding(vault)) return vault;
-      return { ...vault, grantChanges: { ...vault.grantChanges, [event.source]: event.position } };
+      return { ...vault, grantChanges: withChange(vault.grantChanges, event.source, event.position) };
     }
     case 'IdentityAnswerTurned': {
       if (!isStanding(vault)) return vault;
       const answer = answerOf(event.principal, event.key);
       const others = (vault.refusedAnswers ?? []).filter((refused) => refused !== answer);
-      const grantChanges = { ...vault.grantChanges, [answer]: event.position };
+      const grantChanges = withChange(vault.grantChanges, answer, event.position);
       return { ...vault, grantChanges, refusedAnswers: event.removed ? [...others, answer] : others };
     }
     case 'VaultDeleted': {
@@ -95,6 +95,17 @@ export const evolve = (vault: Vault, event: VaultEvent): Vault => {
     case 'VaultPurged':
       return vault.status === 'purging' ? { status: 'purged', purgedAt: event.at } : vault;
   }
+};
+
+/** Changes at identity that a vault remembers one by one. One that is told a second time is among the newest. */
+const grantChangesMax = 256;
+
+/** Notes a change and forgets the oldest: or a vault would grow with every role that is ever given or taken around it. */
+const withChange = (seen: Profile['grantChanges'], source: string, position: number): Profile['grantChanges'] => {
+  const changes = { ...seen, [source]: position };
+  const all = Object.entries(changes);
+  if (all.length <= grantChangesMax) return changes;
+  return Object.fromEntries(all.toSorted(([, one], [, other]) => other - one).slice(0, grantChangesMax));
 };
 
 /** Whether the vault still has grants and keys. */
