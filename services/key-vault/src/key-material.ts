@@ -10,7 +10,7 @@ import {
 } from '@interlock/event-store';
 import type { Clock, Instant } from '@interlock/runtime';
 import type { KeyEvent, VersionMaterial } from './key/events.ts';
-import { isStanding, type Key, keys as keyStreams } from './key/key.ts';
+import { type Key, keys as keyStreams, materialOf } from './key/key.ts';
 import { keyEvicted, type RsaEngine, type RsaKey } from './rsa.ts';
 import type { Sealing } from './sealing.ts';
 
@@ -149,10 +149,7 @@ export const keyMaterial = (parts: {
   };
 };
 
-const isLive = (key: Key, materialId: string): boolean => liveMaterial(key).includes(materialId);
-
-const liveMaterial = (key: Key): readonly string[] =>
-  isStanding(key) ? Object.values(key.versions).map(({ materialId }) => materialId) : [];
+const isLive = (key: Key, materialId: string): boolean => materialOf(key).includes(materialId);
 
 const keyEvent = eventReader(keyStreams);
 
@@ -171,6 +168,6 @@ export const formerMaterial = async (
     if (event?.type === 'KeyRestored') return event.versions.map(({ materialId }) => materialId);
     return event?.type === 'KeyVersionCreated' ? [event.materialId] : [];
   });
-  const live = new Set(liveMaterial((await keys.load(key)).state));
+  const live = new Set(materialOf((await keys.load(key)).state));
   return new Set(ever.filter((materialId) => !live.has(materialId)));
 };

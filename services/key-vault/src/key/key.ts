@@ -161,6 +161,19 @@ export const evolve = (key: Key, event: KeyEvent): Key => {
 /** Whether the key has versions. */
 export const isStanding = (key: Key): key is StandingKey => key.status === 'active' || key.status === 'deleted';
 
+/**
+ * Whether a key is the one that was seen before and has versions still, and no later one of its name. Told by the names of the
+ * private keys: each time a version comes into being it gets one of its own.
+ */
+export const isSameKey = (seen: Key, key: Key): boolean => {
+  const before = materialOf(seen);
+  return materialOf(key).some((materialId) => before.includes(materialId));
+};
+
+/** Names of the private keys that a key has. */
+export const materialOf = (key: Key): readonly string[] =>
+  isStanding(key) ? Object.values(key.versions).map(({ materialId }) => materialId) : [];
+
 /** A version by id; `undefined` when the key has none of that id, or none at all. */
 export const versionOf = (key: Key, version: string): KeyVersion | undefined =>
   isStanding(key) && Object.hasOwn(key.versions, version) ? key.versions[version] : undefined;

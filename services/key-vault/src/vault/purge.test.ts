@@ -85,3 +85,42 @@ test('KV-66: a key that is recovered or deleted while its vault is purged goes w
     assert.equal((await keys.load(key)).state.status, 'purged');
   }
 });
+
+test('KV-15, G3: a replica that stood still within the purge of a vault purges nothing of the next one of its name', async () => {
+  const store = memoryStore({ clock, random });
+  const vaults = category(store, vaultStreams);
+  const keys = category(store, keyStreams);
+  const material = { keysOf: async () => [key], destroyPurged: async () => undefined };
+  const makeBoth = async (materialId: string) => {
+    const at = clock.now();
+    await vaults.transact('v', create(at, wish), causeOf('1'));
+    const version = { ...made, materialId, ...attributes };
+    await keys.transact(key, createVersion(at, { requestId: materialId, wish: '' }, version), causeOf('1'));
+  };
+  const beginPurging = async () => {
+    await vaults.transact('v', remove(clock.now(), 1), causeOf('1'));
+    await vaults.transact('v', beginPurge(clock.now()), causeOf('1'));
+  };
+  await makeBoth('m');
+  await beginPurging();
+  for (const [isFoundBefore, isPurgedToo] of [
+    [true, false],
+    [false, false],
+    [true, true],
+    [false, true],
+  ]) {
+    const listAll: typeof keys.listAll = async (query) => {
+      const found = await keys.listAll(query);
+      await clock.sleep(2);
+      // Another replica is done with it, and the name is taken again.
+      await vaultPurge({ store, clock, vaults, keys, material })('v');
+      await makeBoth(`m ${isFoundBefore} ${isPurgedToo}`);
+      if (isPurgedToo) await beginPurging();
+      return isFoundBefore ? found : keys.listAll(query);
+    };
+    await vaultPurge({ store, clock, vaults, keys: { ...keys, listAll }, material })('v');
+    assert.equal((await vaults.load('v')).state.status, isPurgedToo ? 'purging' : 'active');
+    assert.equal((await keys.load(key)).state.status, 'active');
+    if (!isPurgedToo) await beginPurging();
+  }
+});
