@@ -39,10 +39,11 @@ import {
   setAccessPolicy,
   setPermissionModel,
   takenByOwn,
+  vaultNotFound,
 } from './decider.ts';
 import type { VaultEvent } from './events.ts';
 import type { VaultPurge } from './purge.ts';
-import type { Vault } from './vault.ts';
+import { isStanding, type Vault } from './vault.ts';
 import { accessPoliciesFromWire, accessPolicyFromWire, permissionModelFromWire, vaultOnWire } from './wire.ts';
 
 /** Days a deleted vault or key can be recovered when the request does not say (KV-61). */
@@ -77,8 +78,13 @@ export const vaultApi = (parts: {
     if (what !== undefined) entry.changing(what);
     const vaultId = parseVault(request.name, 'name');
     const expected = expectedVersion(request.etag);
-    await guard.managedVault(vaultId, action, call, entry);
-    const after = await vaults.transact(vaultId, decide, call.cause, expected);
+    const judged = await guard.managedVault(vaultId, action, call, entry);
+    const decideJudged = (vault: Vault): readonly VaultEvent[] => {
+      // The next vault of the name may be another's, and lie elsewhere.
+      if (isStanding(vault) && vault.createdAt !== judged.createdAt) throw vaultNotFound(vaultId);
+      return decide(vault);
+    };
+    const after = await vaults.transact(vaultId, decideJudged, call.cause, expected);
     if (what !== undefined && after.events.length === 0) entry.changing(`${what}: was so already`);
     return vaultOnWire(after, urls);
   };
