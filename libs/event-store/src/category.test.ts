@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { category } from './category.ts';
 import { memoryStore } from './memory-store.ts';
-import type { Cause, EventStore, RowChange } from './store.ts';
+import { type Cause, CursorConflict, type EventStore, type RowChange } from './store.ts';
 import { table } from './table.ts';
 import { lamps, make, turn } from './test-lamps.ts';
 
@@ -81,6 +81,16 @@ test('what was read before is not read again, and what has become of it decides'
   await assert.rejects(lamp.transact('a', turn(false), cause, { known: on, expected: on.version }), {
     reason: 'ETAG_MISMATCH',
   });
+});
+
+test('what is decided on condition of a cursor is stored only while that is where it was', async () => {
+  const { store, lamp } = opened();
+  const guard = { name: 'power', from: 0, to: 0 };
+  await lamp.transact('a', make('hall'), cause, { guard });
+  await store.commit({ cursors: [{ ...guard, to: 1 }] }, cause);
+  await assert.rejects(lamp.transact('a', turn(true), cause, { guard }), CursorConflict);
+  await lamp.transact('a', turn(true), cause, { guard: { name: 'power', from: 1, to: 1 } });
+  assert.equal((await lamp.load('a')).version, 2);
 });
 
 test('a rejection leaves nothing behind', async () => {

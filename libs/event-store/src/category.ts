@@ -3,7 +3,7 @@ import { trace } from '@opentelemetry/api';
 import { type EventOf, eventCodec, type Upcasters } from './event-codec.ts';
 import { Rejection } from './rejection.ts';
 import { stateRows } from './state-rows.ts';
-import type { Append, Cause, EventStore, IndexEntry, RowChange, StateTable, StreamName } from './store.ts';
+import type { Append, Cause, CursorMove, EventStore, IndexEntry, RowChange, StateTable, StreamName } from './store.ts';
 import { VersionConflict } from './store.ts';
 
 /** How the streams of one kind are folded, stored and found. */
@@ -83,6 +83,8 @@ export interface Category<State, Event extends EventOf> {
        * Where it is not, or nothing is decided of it, or it is refused, the stream is read as without it.
        */
       readonly known?: Loaded<State>;
+      /** What is decided is stored on condition that a cursor is where this says. @throws CursorConflict when it is elsewhere */
+      readonly guard?: CursorMove;
     },
   ): Promise<Transacted<State, Event>>;
   /**
@@ -169,12 +171,17 @@ export const category = <State, Event extends EventOf>(
     }
   };
 
-  const storeOne = async (prepared: Prepared<State, Event>, cause: Cause): Promise<Transacted<State, Event>> => {
+  const storeOne = async (
+    prepared: Prepared<State, Event>,
+    cause: Cause,
+    guard: CursorMove | undefined,
+  ): Promise<Transacted<State, Event>> => {
     const { append, row, ...transacted } = prepared;
     if (!append || !row) return transacted;
     const attributes = { 'interlock.stream': append.stream, 'interlock.stream.version': prepared.version };
     return spans(`append ${definition.name}`, { attributes, count: streamsCount }, async () => {
-      const { positions } = await store.commit({ appends: [append], rows: [row] }, cause);
+      const commit = { appends: [append], rows: [row], ...(guard === undefined ? {} : { cursors: [guard] }) };
+      const { positions } = await store.commit(commit, cause);
       return { ...transacted, positions };
     });
   };
@@ -253,11 +260,11 @@ export const category = <State, Event extends EventOf>(
     prepare,
     list,
     async transact(id, decide, cause, options = {}) {
-      const { known, expected } = options;
+      const { known, expected, guard } = options;
       const first = known && known.version === (expected ?? known.version) ? decidedOf(known, decide) : undefined;
       if (first) {
         try {
-          return await storeOne(first, cause);
+          return await storeOne(first, cause, guard);
         } catch (error) {
           if (!(error instanceof VersionConflict)) throw error;
         }
@@ -267,7 +274,7 @@ export const category = <State, Event extends EventOf>(
         if (options.expected !== undefined && options.expected !== loaded.version)
           throw etagMismatch(id, options.expected, loaded.version);
         try {
-          return await storeOne(prepare(loaded, decide), cause);
+          return await storeOne(prepare(loaded, decide), cause, guard);
         } catch (error) {
           if (!(error instanceof VersionConflict)) throw error;
         }

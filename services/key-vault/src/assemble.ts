@@ -34,6 +34,7 @@ import type { RsaEngine } from './rsa.ts';
 import type { SealKeyStore } from './seal-key-store.ts';
 import { createSealing, type Sealing } from './sealing.ts';
 import { vaultApi } from './vault/api.ts';
+import { vaultLife } from './vault/life.ts';
 import { vaultPurge } from './vault/purge.ts';
 import { isStanding, vaults as vaultStreams } from './vault/vault.ts';
 
@@ -109,6 +110,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     limits,
     uses,
     confirm,
+    life: vaultLife(store),
     store,
     clock,
     random,

@@ -28,6 +28,7 @@ import type { Guard } from '../guard.ts';
 import type { KeyMaterial } from '../key-material.ts';
 import { type KeyUrls, parseKey, parseKeyOrVersion, parseVault, parseVersion, versionName } from '../names.ts';
 import type { KeyPermission } from '../vault/events.ts';
+import type { VaultLife } from '../vault/life.ts';
 import { checkedDates, checkedTags } from './attributes.ts';
 import type { Confirmation } from './confirmation.ts';
 import {
@@ -61,9 +62,10 @@ export const keyApi = (parts: {
   readonly urls: KeyUrls;
   readonly material: KeyMaterial;
   readonly confirm: Confirmation;
+  readonly life: VaultLife;
   readonly retentionDayMs: number;
 }) => {
-  const { clock, keys, guard, log, urls, material, confirm, retentionDayMs } = parts;
+  const { clock, keys, guard, log, urls, material, confirm, life, retentionDayMs } = parts;
 
   /** A change of one version, for which `update` is needed (KV-24). */
   const updateVersion = async (
@@ -99,9 +101,12 @@ export const keyApi = (parts: {
     entry: AuditDraft,
   ) => {
     entry.changing(change);
-    const { key, state } = await changing(request.name, 'update', call, entry);
-    existingVersion({ id: key, state }, undefined);
-    const after = await keys.transact(key, decide, call.cause, expectedVersion(request.etag));
+    const { vault: vaultId, key } = parseKey(request.name, 'name');
+    const after = await life.during(vaultId, async (guard) => {
+      const { state } = await changing(request.name, 'update', call, entry);
+      existingVersion({ id: key, state }, undefined);
+      return keys.transact(key, decide, call.cause, { ...expectedVersion(request.etag), guard });
+    });
     if (after.events.length === 0) entry.changing(`${change}${soAlready}`);
     const all = isStanding(after.state) ? Object.keys(after.state.versions) : [];
     const changed = after.events.flatMap((event) =>
@@ -238,11 +243,15 @@ export const keyApi = (parts: {
       ),
     ),
     deleteKey: log.audited('KeyDelete', async (request: DeleteKeyRequest, call: Call, entry) => {
-      const { vault, key, state } = await changing(request.name, 'delete', call, entry);
-      if (state.status === 'active') await confirm.key(key, state, request.confirmName, 'delete');
-      const at = clock.now();
-      const decide = remove(at, at + vault.retentionDays * retentionDayMs);
-      return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault, clock.now());
+      const { vault: vaultId, key } = parseKey(request.name, 'name');
+      return life.during(vaultId, async (guard) => {
+        const { vault, state } = await changing(request.name, 'delete', call, entry);
+        if (state.status === 'active') await confirm.key(key, state, request.confirmName, 'delete');
+        const at = clock.now();
+        const decide = remove(at, at + vault.retentionDays * retentionDayMs);
+        const options = { ...expectedVersion(request.etag), guard };
+        return keyOnWire(await keys.transact(key, decide, call.cause, options), vault, clock.now());
+      });
     }),
     recoverKey: log.audited('KeyRecover', async (request: RecoverKeyRequest, call: Call, entry) => {
       const { vault, key } = await changing(request.name, 'recover', call, entry);
@@ -250,11 +259,14 @@ export const keyApi = (parts: {
       return keyOnWire(await keys.transact(key, decide, call.cause, expectedVersion(request.etag)), vault, clock.now());
     }),
     purgeKey: log.audited('KeyPurge', async (request: PurgeKeyRequest, call: Call, entry) => {
-      const { vault, key, state } = await changing(request.name, 'purge', call, entry);
-      const decide = purge(clock.now(), vault.purgeProtected);
-      // What stands in the way of the purge itself is told first: no name helps against that.
-      if (decide(state).length > 0) await confirm.key(key, state, request.confirmName, 'purge');
-      await keys.transact(key, decide, call.cause, expectedVersion(request.etag));
+      const { vault: vaultId, key } = parseKey(request.name, 'name');
+      await life.during(vaultId, async (guard) => {
+        const { vault, state } = await changing(request.name, 'purge', call, entry);
+        const decide = purge(clock.now(), vault.purgeProtected);
+        // What stands in the way of the purge itself is told first: no name helps against that.
+        if (decide(state).length > 0) await confirm.key(key, state, request.confirmName, 'purge');
+        await keys.transact(key, decide, call.cause, { ...expectedVersion(request.etag), guard });
+      });
       await material.destroyPurged(key, call.cause);
       return {};
     }),

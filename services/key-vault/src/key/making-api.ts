@@ -6,7 +6,7 @@ import type {
   RestoreKeyRequest,
   RotateKeyRequest,
 } from '@interlock/contracts/interlock/key_vault/v1/key.ts';
-import { type Category, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, Rejection } from '@interlock/event-store';
 import { type Call, checkId, expectedVersion, names } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import type { AuditDraft } from '../audit/draft.ts';
@@ -18,6 +18,7 @@ import { type KeyUrls, parseKey, parseVault, versionName } from '../names.ts';
 import { checkSize, type NewRsaKey, type RsaEngine, type RsaImport } from '../rsa.ts';
 import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
+import type { VaultLife } from '../vault/life.ts';
 import { type ActiveVault, isStanding as isStandingVault, type Vault } from '../vault/vault.ts';
 import { type Asked, createVersion, restore, rotate, versionMadeBy } from './decider.ts';
 import type { KeyEvent, VersionAttributes, VersionMaterial } from './events.ts';
@@ -39,8 +40,9 @@ export const keyMakingApi = (parts: {
   readonly engine: RsaEngine;
   readonly material: KeyMaterial;
   readonly backup: Backup;
+  readonly life: VaultLife;
 }) => {
-  const { clock, random, keys, guard, log, urls, engine, material, backup } = parts;
+  const { clock, random, keys, guard, log, urls, engine, material, backup, life } = parts;
 
   /**
    * Makes a private key and then its version. The key is stored first: a version without its key could never be used,
@@ -66,12 +68,11 @@ export const keyMakingApi = (parts: {
     const materialId = versionName(key, version);
     const made = await wish.make(materialId);
     await material.store(key, version, materialId, made.sealedPrivateKey, cause);
-    await checkStillThere(vault, key);
     const { bits, publicJwk } = made;
     const { n, e } = publicJwk;
     const decide = wish.decide({ version, materialId, bits, n, e, origin: wish.origin });
     const options = wish.expected === undefined ? {} : { expected: wish.expected };
-    const after = await keys.transact(key, decide, cause, options);
+    const after = await storeIn(vault, key, decide, cause, options);
     // Of two equal wishes at the same time one is first; both answer its version.
     const result = versionMadeBy(after.state, wish.asked)?.version ?? version;
     entry.about(key, result);
@@ -79,11 +80,20 @@ export const keyMakingApi = (parts: {
   };
 
   /** Making a key takes a while: the vault may be gone meanwhile, and a new one of its name must not inherit the key. */
-  const checkStillThere = async ({ createdAt }: ActiveVault, key: string): Promise<void> => {
+  const storeIn = (
+    { createdAt }: ActiveVault,
+    key: string,
+    decide: (state: Key) => readonly KeyEvent[],
+    cause: Cause,
+    options: { readonly expected?: number } = {},
+  ) => {
     const { vault } = parseKey(key, 'key');
-    const { state } = await parts.vaults.load(vault);
-    if (!isStandingVault(state) || state.createdAt !== createdAt) throw vaultNotFound(vault);
-    if (state.status !== 'active') throw vaultDeleted(vault);
+    return life.during(vault, async (guard) => {
+      const { state } = await parts.vaults.load(vault);
+      if (!isStandingVault(state) || state.createdAt !== createdAt) throw vaultNotFound(vault);
+      if (state.status !== 'active') throw vaultDeleted(vault);
+      return keys.transact(key, decide, cause, { ...options, guard });
+    });
   };
 
   const newKeyName = (parent: string, keyId: string) => {
@@ -173,8 +183,7 @@ export const keyMakingApi = (parts: {
       // Decided before anything is stored, so that a name that is not free costs nothing.
       if (restore(clock.now(), requestId, [])(before.state).length > 0) {
         const versions = await backup.reseal(opened, key, requestId, call.cause);
-        await checkStillThere(vault, key);
-        const after = await keys.transact(key, restore(clock.now(), requestId, versions), call.cause);
+        const after = await storeIn(vault, key, restore(clock.now(), requestId, versions), call.cause);
         return keyOnWire(after, vault, clock.now());
       }
       return keyOnWire(before, vault, clock.now());

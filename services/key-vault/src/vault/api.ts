@@ -42,6 +42,7 @@ import {
   vaultNotFound,
 } from './decider.ts';
 import type { VaultEvent } from './events.ts';
+import type { VaultLife } from './life.ts';
 import type { VaultPurge } from './purge.ts';
 import { isStanding, type Vault } from './vault.ts';
 import { accessPoliciesFromWire, accessPolicyFromWire, permissionModelFromWire, vaultOnWire } from './wire.ts';
@@ -60,6 +61,7 @@ export const vaultApi = (parts: {
   readonly urls: KeyUrls;
   readonly subscriptions: Pick<Subscriptions, 'requireOwn'>;
   readonly purgeVault: VaultPurge;
+  readonly life: VaultLife;
   readonly confirm: Confirmation;
   readonly purgeProtectionDefault: boolean;
   readonly retentionDayMs: number;
@@ -133,8 +135,15 @@ export const vaultApi = (parts: {
       const { items, next } = await vaults.list({ ...page, index });
       return { vaults: items.map((loaded) => vaultOnWire(loaded, urls)), nextPageToken: pageToken(next) };
     },
-    enablePurgeProtection: log.audited('VaultPatch', (request: EnablePurgeProtectionRequest, call: Call, entry) =>
-      change(request, 'keyVault/vaults/write', enablePurgeProtection(clock.now()), call, entry, 'purge protection: on'),
+    enablePurgeProtection: log.audited(
+      'VaultPatch',
+      async (request: EnablePurgeProtectionRequest, call: Call, entry) => {
+        const decide = enablePurgeProtection(clock.now());
+        const vault = await change(request, 'keyVault/vaults/write', decide, call, entry, 'purge protection: on');
+        // Whoever is about to purge a key has to look again.
+        await parts.life.end(parseVault(request.name, 'name'));
+        return vault;
+      },
     ),
     setAccessPolicy: log.audited('VaultPatch', async (request: SetAccessPolicyRequest, call: Call, entry) => {
       const { principal, permissions } = accessPolicyFromWire(request.accessPolicy);

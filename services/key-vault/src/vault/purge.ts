@@ -6,6 +6,7 @@ import { initial, isSameKey, type Key } from '../key/key.ts';
 import type { KeyMaterial } from '../key-material.ts';
 import { finishPurge } from './decider.ts';
 import type { VaultEvent } from './events.ts';
+import { vaultLife } from './life.ts';
 import type { Vault } from './vault.ts';
 
 /** Finishes the purge of a vault that has begun; does nothing for any other. */
@@ -30,6 +31,8 @@ export const vaultPurge =
     const { state } = await vaults.load(vaultId);
     if (state.status !== 'purging') return;
     const cause = await causeOfPurge(store, vaultId);
+    // A key is stored before they are looked for, or not at all.
+    await vaultLife(store).end(vaultId);
     // By name and not by status: one that is recovered or deleted between two looks would be in neither list.
     const found = await keys.listAll({ prefix: `vaults/${vaultId}/keys/` });
     const seen = new Map(found.map(({ id, state: key }) => [id, key]));

@@ -6,8 +6,20 @@ import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.
 let world: VaultCloud;
 /** What happens while the next private key is made. */
 let whileMaking: (() => Promise<unknown>) | undefined;
+/** What happens before the next event of a type is stored. */
+let beforeStored: { readonly type: string; readonly happens: () => Promise<unknown> } | undefined;
 before(async () => {
   world = await startVaultCloud({
+    store: (store) => ({
+      ...store,
+      async commit(commit, cause) {
+        const isIt = commit.appends?.some(({ events }) => events.some(({ type }) => type === beforeStored?.type));
+        const happens = isIt ? beforeStored?.happens : undefined;
+        if (happens) beforeStored = undefined;
+        await happens?.();
+        return store.commit(commit, cause);
+      },
+    }),
     engine: (engine) => ({
       ...engine,
       async generate(...wish) {
@@ -25,6 +37,18 @@ after(() => world.close());
 const vault = () => world.vault();
 const newKey = (parent: string, wish: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
   vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...wish });
+
+/** Purges a vault, and makes another of its name elsewhere. */
+const makeAgain = async (name: string) => {
+  await vault().deleteVault({ name });
+  await vault().purgeVault({ name });
+  await vault().createVault({
+    vaultId: name.split('/')[1] ?? '',
+    resourceGroup: 'subscriptions/s2/resourceGroups/g',
+    location: 'westeurope',
+    accessPolicies: [{ principal: world.administrator.name, keyPermissions: ['ALL'] }],
+  });
+};
 
 test('CMK-01, KV-60, KV-71: a new vault has soft delete, 90 days, access policies and no purge protection', async () => {
   const name = await newVault(world);
@@ -155,20 +179,25 @@ test('a purged vault takes its keys with it and frees its name; its old record i
 
 test('KV-15, KV-66: a key that is being made while its vault is purged is not the one’s that has the name then', async () => {
   const parent = await newVault(world);
-  const again = {
-    vaultId: parent.split('/')[1] ?? '',
-    resourceGroup: 'subscriptions/s2/resourceGroups/g',
-    location: 'westeurope',
-    accessPolicies: [{ principal: world.administrator.name, keyPermissions: ['ALL' as const] }],
-  };
-  whileMaking = async () => {
-    await vault().deleteVault({ name: parent });
-    await vault().purgeVault({ name: parent });
-    await vault().createVault(again);
-  };
+  const happens = () => makeAgain(parent);
+  whileMaking = happens;
+  await assert.rejects(newKey(parent), { code: 'NOT_FOUND', reason: 'VAULT_NOT_FOUND' });
+  assert.deepEqual((await vault().listKeys({ parent })).keys, []);
+  // Also where it was there when it was looked at last.
+  beforeStored = { type: 'KeyVersionCreated', happens };
   await assert.rejects(newKey(parent), { code: 'NOT_FOUND', reason: 'VAULT_NOT_FOUND' });
   assert.deepEqual((await vault().listKeys({ parent })).keys, []);
   await newKey(parent);
+});
+
+test('KV-62, KV-63, CMK-134: a key is not purged any more once its vault is protected, whoever was about to', async () => {
+  const parent = await newVault(world);
+  await newKey(parent);
+  const name = `${parent}/keys/k1`;
+  await vault().deleteKey({ name });
+  beforeStored = { type: 'KeyPurged', happens: () => vault().enablePurgeProtection({ name: parent }) };
+  await assert.rejects(vault().purgeKey({ name }), { code: 'FAILED_PRECONDITION', reason: 'PURGE_PROTECTED' });
+  assert.equal((await vault().recoverKey({ name })).state, 'ACTIVE');
 });
 
 test('KV-33: a rotation has the size of the version it follows, also of one that is made meanwhile', async () => {
@@ -179,4 +208,20 @@ test('KV-33: a rotation has the size of the version it follows, also of one that
   whileMaking = () => newKey(parent, { keySizeBits: 3072 });
   await assert.rejects(rotate(), { code: 'ABORTED', reason: 'CONTENTION' });
   assert.equal((await rotate()).keySizeBits, 3072);
+});
+
+test('KV-15, G3: who was judged about a key deletes none of its name in the next vault of that name', async () => {
+  const parent = await newVault(world);
+  await newKey(parent);
+  const name = `${parent}/keys/k1`;
+  const former = await world.newPrincipal();
+  const accessPolicy = { principal: former.name, keyPermissions: ['DELETE' as const] };
+  await vault().setAccessPolicy({ name: parent, accessPolicy });
+  const happens = async () => {
+    await makeAgain(parent);
+    await newKey(parent);
+  };
+  beforeStored = { type: 'KeyDeleted', happens };
+  await assert.rejects(world.vault(former).deleteKey({ name }), { reason: 'ACCESS_DENIED' });
+  assert.equal((await vault().getKey({ name })).state, 'ACTIVE');
 });
