@@ -93,7 +93,7 @@ export const keyBackup = (parts: {
         throw new Rejection(
           'INVALID_ARGUMENT',
           'BACKUP_INVALID',
-          'backup must be what BackupKey of this service answered',
+          'backup must be what BackupKey of this service answered; one from before the last change of its master key needs that in PREVIOUS_MASTER_KEY_FILES',
           {
             field: 'backup',
           },

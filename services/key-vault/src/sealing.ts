@@ -26,7 +26,8 @@ export interface Sealing {
   destroy(version: string): Promise<void>;
   /**
    * Seals every seal key that is still under a previous master key under the current one. May stop at any point and
-   * be run again; `open` works all the while. Where none has failed, the previous master keys may be destroyed afterwards.
+   * be run again; `open` works all the while. Where none has failed, nothing here needs the previous master keys afterwards;
+   * backups of keys that were made under them still do.
    * One that cannot be opened, or not be written, keeps none of the others from being moved.
    */
   resealAll(): Promise<Resealing>;

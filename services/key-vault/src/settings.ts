@@ -8,7 +8,11 @@ export const keyVaultSpec = {
   masterKeyFile: text(
     'File of 32 bytes the seal keys are sealed under; made at the first start, where nothing is sealed yet',
   ),
-  previousMasterKeyFiles: optional(text('Earlier master key files, separated by commas: while seal keys move over')),
+  previousMasterKeyFiles: optional(
+    text(
+      'Earlier master key files, separated by commas: while seal keys move over, and as long as a backup of a key made under one is to be restored',
+    ),
+  ),
   dataFolder: text(
     'Folder of the seal keys and of the mark of how far the store has come; must not be in the backups of the database',
   ),
