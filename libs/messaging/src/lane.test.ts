@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection, type StreamName } from '@interlock/event-store';
+import { renderFact } from './facts.ts';
 import type { Handler } from './handlers.ts';
+import { createLane } from './lane.ts';
+import { parkedFacts } from './parked.ts';
 import { partitionOf } from './subjects.ts';
-import { copyHandler, testWorld } from './test-world.ts';
+import { copyHandler, testWorld, toFact } from './test-world.ts';
 
 /** So many streams of partition 0 of 2: their facts arrive together. */
 const streamsOf = (count: number): readonly StreamName[] =>
@@ -131,4 +134,25 @@ test('facts without effect among others are passed over only when those before t
   isDown = false;
   await world.clock.until(() => world.isComplete([first]), 20_000);
   await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('a fact waits behind one of its stream that another replica has parked (G7)', async () => {
+  const { append, source, sink, copied, clock, random, log } = testWorld();
+  const [stream = 'disk-0'] = streamsOf(1);
+  await append(stream, 'Poison', 'Changed');
+  const facts = (await source.feed(0, 2)).flatMap((recorded) => renderFact(recorded, toFact) ?? []);
+  const handlers = {
+    Poison: () => Promise.reject(new Rejection('INVALID_ARGUMENT', 'POISON', 'never')),
+    Changed: copyHandler(sink),
+  };
+  const { signal } = new AbortController();
+  const parts = { service: 'dst', source: 'src', partition: 0, handlers, store: sink, clock, random, log, signal };
+  const [one, other] = [createLane({ ...parts, maxAttempts: 1 }), createLane({ ...parts, maxAttempts: 1 })];
+  await Promise.all([one.refresh(), other.refresh()]);
+  await other.apply(facts.slice(0, 1));
+  // It looks how far the others have come, and goes on from there.
+  await one.refresh();
+  await one.apply(facts.slice(1));
+  assert.deepEqual(await copied(stream), []);
+  assert.equal((await parkedFacts(sink).ofPartition('src', 0)).count, 2);
 });

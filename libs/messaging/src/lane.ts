@@ -65,7 +65,10 @@ export const createLane = (options: LaneOptions): Lane => {
   let parkedStreams: Set<string> | undefined;
 
   const refresh = async (): Promise<void> => {
-    stored = await store.cursor(name);
+    const found = await store.cursor(name);
+    // Whoever has come further than this lane knows may have parked something on the way.
+    if (found !== stored) parkedStreams = undefined;
+    stored = found;
     reached = Math.max(reached, stored);
     parkedStreams ??= (await parked.ofPartition(source, partition)).streams;
   };

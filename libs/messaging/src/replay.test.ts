@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Rejection, type StreamName } from '@interlock/event-store';
+import { type EventStore, Rejection, StoreUnavailable, type StreamName } from '@interlock/event-store';
 import type { Consumer } from './consumer.ts';
 import type { Handler } from './handlers.ts';
+import { cursorOf } from './lane.ts';
 import { messagingApi } from './messaging-api.ts';
+import { partitionOf } from './subjects.ts';
 import { copyHandler, idleRelay, testWorld, toFact, type World } from './test-world.ts';
 
 const call = { signal: new AbortController().signal };
@@ -25,10 +27,10 @@ const poisonable = (world: World, failure: () => Error): { handler: Handler; cur
   };
 };
 
-const apiOf = (world: World, consumer: Consumer) =>
+const apiOf = (world: World, consumer: Consumer, store: EventStore = world.sink) =>
   messagingApi({
     service: 'dst',
-    store: world.sink,
+    store,
     toFact,
     consumers: [consumer],
     relay: idleRelay,
@@ -211,5 +213,79 @@ test('lists parked facts page by page, in order of their positions', async () =>
     consumers.reduce((sum, { parkedCount }) => sum + parkedCount, 0),
     12,
   );
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('a replay that is stored although its answer is lost parks nothing again (G7)', async () => {
+  const world = testWorld();
+  const { handler, cure } = poisonable(world, definite);
+  const relay = world.startRelay();
+  const consumer = world.startConsumer(handler);
+  await world.append(POISONED, 'Poison');
+  await world.clock.until(async () => (await parkedNames(world, consumer)).length === 1);
+  cure();
+  let isLost = true;
+  const store: EventStore = {
+    ...world.sink,
+    async commit(commit, cause) {
+      const stored = await world.sink.commit(commit, cause);
+      if (!isLost) return stored;
+      isLost = false;
+      throw new StoreUnavailable('stored, but nobody knows');
+    },
+  };
+  const name = 'parkedFacts/src-1';
+  const answer = await apiOf(world, consumer, store).replayParkedFact({ name }, call);
+  assert.deepEqual(answer, { replayedCount: 1, stillParked: undefined });
+  assert.deepEqual(await parkedNames(world, consumer), []);
+  assert.deepEqual(await world.copied(POISONED), ['1 Poison']);
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('of two replays of a fact at once, one that fails parks nothing again that the other has applied (G7)', async () => {
+  const world = testWorld();
+  const isApplied = Promise.withResolvers<void>();
+  let tries = 0;
+  const relay = world.startRelay();
+  const consumer = world.startConsumer(async (fact, context) => {
+    tries += 1;
+    const isSlow = tries === 2;
+    if (isSlow) await isApplied.promise;
+    // When it is heard; and of the replays the slow one, in whose way is what the other has done.
+    if (tries === 1 || isSlow) throw definite();
+    return copyHandler(world.sink)(fact, context);
+  });
+  await world.append(POISONED, 'Poison');
+  await world.clock.until(async () => (await parkedNames(world, consumer)).length === 1);
+  const api = apiOf(world, consumer);
+  const slow = api.replayParkedFact({ name: 'parkedFacts/src-1' }, call);
+  await world.clock.until(() => tries === 2);
+  await api.replayParkedFact({ name: 'parkedFacts/src-1' }, call);
+  isApplied.resolve();
+  assert.deepEqual(await slow, { replayedCount: 1, stillParked: undefined });
+  assert.deepEqual(await parkedNames(world, consumer), []);
+  assert.deepEqual(await world.copied(POISONED), ['1 Poison']);
+  await Promise.all([relay.stop(), consumer.stop()]);
+});
+
+test('a fact that is parked although the answer to that is lost keeps its stream waiting (G7)', async () => {
+  const world = testWorld();
+  const { handler } = poisonable(world, definite);
+  let parkings = 0;
+  world.faults.beforeCommit = async ({ rows = [] }) => {
+    const isParking = rows.some(({ table }) => table === 'parked_v1');
+    parkings += isParking ? 1 : 0;
+    world.faults.storeAndFail = isParking && parkings === 1 ? 1 : 0;
+  };
+  await world.append(POISONED, 'Poison', 'Changed');
+  const relay = world.startRelay();
+  const consumer = world.startConsumer(handler);
+  const place = cursorOf('src', partitionOf(POISONED, consumer.partitionCount));
+  await world.clock.until(async () => (await world.sink.cursor(place)) === 2);
+  assert.deepEqual(await parkedNames(world, consumer), [
+    'parkedFacts/src-1 DISK_GONE',
+    'parkedFacts/src-2 PARKED_BEHIND',
+  ]);
+  assert.deepEqual(await world.copied(POISONED), []);
   await Promise.all([relay.stop(), consumer.stop()]);
 });

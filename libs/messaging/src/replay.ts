@@ -92,8 +92,8 @@ const replayOne = async (
       const after = { ...before, error: messageOf(error), reason: reasonOf(error), attempts: before.attempts + 1 };
       log.error('parked fact failed again', { error, source, partition, position, stream: row.stream });
       try {
-        const current = await parked.guard(source, partition);
-        await store.commit({ rows: [parked.put({ ...after, time: clock.now() }, before)], cursors: [current] }, cause);
+        // The guard of the look: what another replay has applied meanwhile, or this one without knowing, is parked no more.
+        await store.commit({ rows: [parked.put({ ...after, time: clock.now() }, before)], cursors: [guard] }, cause);
       } catch (conflict) {
         if (!(conflict instanceof CursorConflict)) throw conflict;
         continue;
