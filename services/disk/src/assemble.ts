@@ -96,7 +96,8 @@ export const assemble: Assemble<DiskSettings> = async ({
   const keyAccess = createKeyAccess(clock, terms);
   const losses = openLossTable(store);
   const options = openSetOptions(store);
-  const setKeys = openSetKeys(store, client('disk-encryption-set', DiskEncryptionSetServiceDefinition), options);
+  const sets = client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
+  const setKeys = openSetKeys(store, sets, options);
   const identities = client('identity', IdentityServiceDefinition);
   const vault = openVault({
     connect: (credentials) => client('key-vault', KeyVaultServiceDefinition, { credentials }),
@@ -109,7 +110,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const background = { clock, random, log, tracer, signal: scope.signal };
   const compute = client('compute', ComputeServiceDefinition);
   const reports = openLossReports({ compute, diskHost: dataAddress, ...background });
-  const leases = openLeases({ keyAccess, options, reports, terms, ...background });
+  const leases = openLeases({ keyAccess, options, sets, reports, terms, ...background });
   scope.defer('lease metrics', meterLeases({ leases, keyAccess, meter, clock, ttlMs: terms.ttlMs }));
   const deks = openDeks({ vault, setKeys, platformKey, random });
   const holding = holdFiles(settings.files, () => ownership);

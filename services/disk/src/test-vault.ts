@@ -46,6 +46,8 @@ export interface TestVault {
   forgetKeysBefore(set: string): void;
   /** What the sets say about the expiry of their keys. */
   setExpiryPolicy(policy: KeyExpiryPolicy): void;
+  /** From now on the sets answer, or give the error made for each question. */
+  setSets(answer: 'well' | (() => Error)): void;
 }
 
 /** No answer at all, as a vault that is down gives it. */
@@ -97,6 +99,7 @@ export const startTestVault = (parts: {
     epoch: 1,
     compute: 'accepts' as 'accepts' | (() => Error),
     keyExpiry: 'STOP' as KeyExpiryPolicy,
+    sets: 'well' as 'well' | (() => Error),
   };
   const keyOf = (set: string): SetKey => {
     const key = keys.get(set);
@@ -115,6 +118,7 @@ export const startTestVault = (parts: {
   const neighbours: Record<string, object> = {
     'disk-encryption-set': faults.wrap({
       getDiskEncryptionSet: async ({ name }: { name: string }) => {
+        if (state.sets !== 'well') throw state.sets();
         const { principal, keyVersion, generation } = keyOf(name);
         const encryptionType = 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY';
         const { keyExpiry } = state;
@@ -212,6 +216,7 @@ export const startTestVault = (parts: {
     setEpoch: (epoch) => Object.assign(state, { epoch }),
     setCompute: (compute) => Object.assign(state, { compute }),
     setExpiryPolicy: (keyExpiry) => Object.assign(state, { keyExpiry }),
+    setSets: (sets) => Object.assign(state, { sets }),
     holdUnwrap() {
       const { hold, ...test } = newHold();
       held.push(hold);

@@ -90,6 +90,7 @@ const openedDisk = async () => {
   const leases = openLeases({
     keyAccess,
     options: openSetOptions(memoryStore({ clock, random })),
+    sets: { getDiskEncryptionSet: () => assert.fail('no set is asked') },
     reports: { about: () => undefined },
     terms: leaseDefaults,
     clock,

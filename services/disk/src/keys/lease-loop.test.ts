@@ -35,7 +35,8 @@ const startLoop = () => {
   let delayMs = 0;
   const leases = openLeases({
     keyAccess,
-    options: { outlivesExpiry: () => false },
+    options: { outlivesExpiry: () => false, confirm: () => assert.fail('of no set is its word in doubt') },
+    sets: { getDiskEncryptionSet: () => assert.fail('no set is asked') },
     reports: {
       about: ({ keyVersion }: typeof key, loss: ReportedLoss | undefined, toldBy?: string) => {
         if (loss === undefined) reported.delete(keyVersion);

@@ -459,6 +459,59 @@ test(
   },
 );
 
+/** A disk that is open under a set that says NEXT_START and an expired key, and what the set says to whoever asks. */
+const openBeyondExpiry = async () => {
+  const started = await startLeaseHost();
+  const { host, terms, open, pass } = started;
+  host.setExpiryPolicy('NEXT_START');
+  const disk = await open('d');
+  const value = {
+    set: setName,
+    keyExpiry: 'NEXT_START',
+    autoRestart: false,
+    standbyKeyVersion: '',
+    generation: 1,
+  } as const;
+  await host.tell('SetOptionsChanged', { $case: 'setOptionsChanged', value });
+  host.setEpoch(5);
+  const expired = refusal('KEY_EXPIRED', 5, 'checkAccess');
+  host.setVault((what) => (host.checks.at(-1)?.allowExpired === false ? expired(what) : undefined));
+  await pass(terms.ttlMs * 2);
+  assert.equal(await disk.read(), 'ok');
+  return { ...started, disk };
+};
+
+test(
+  'G1, G2, CMK-104: a set that says STOP by now, and whose facts do not arrive, has its disks end with the lease',
+  limit,
+  async () => {
+    const { host, terms, lease, pass, until, disk, stop } = await openBeyondExpiry();
+    host.setExpiryPolicy('STOP');
+    await pass(terms.ttlMs);
+    assert.equal(await disk.read(), 'KEY_EXPIRED');
+    assert.equal((await lease())?.state, 'LOST');
+    await until(() => host.reports.some(({ reason }) => reason === 'KEY_EXPIRED'));
+    await stop();
+  },
+);
+
+test(
+  'G1, CMK-104: of an expired key no lease goes on without the word of its set, whose silence is no loss of the key',
+  limit,
+  async () => {
+    const { host, terms, lease, pass, disk, stop } = await openBeyondExpiry();
+    host.setSets(silence);
+    await pass(terms.ttlMs);
+    assert.equal(await disk.read(), 'KEY_VAULT_UNREACHABLE');
+    assert.equal((await lease())?.state, 'PAUSED');
+    await pass(terms.unreachableGraceMs * 2);
+    assert.deepEqual([(await lease())?.countedAsLost, host.reports.length], [false, 0]);
+    host.setSets('well');
+    assert.equal(await disk.read(), 'ok');
+    await stop();
+  },
+);
+
 test('G3: without any grace a host that starts, or wakes, asks before it counts a key as lost', limit, async () => {
   const { host, clock, terms, open, lease, run, pass, until, stop } = await startLeaseHost({ unreachableGraceMs: 0 });
   const disk = await open('d');

@@ -1,4 +1,4 @@
-import { Rejection } from '@interlock/event-store';
+import { type Cause, Rejection } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import {
   type Clock,
@@ -16,6 +16,7 @@ import { definiteReason } from './key-reasons.ts';
 import { endOf, type LeaseTerms, nextStep, pacing } from './lease.ts';
 import type { LeaseUser } from './lease-user.ts';
 import type { LossReports } from './loss-reports.ts';
+import type { SetClient } from './set-keys.ts';
 import type { SetOptions } from './set-options.ts';
 import { askedWaitMs, isSilence, type Silence, whyOf } from './silence.ts';
 
@@ -88,7 +89,8 @@ interface Entry {
 /** Nobody uses a key yet. Rules G1, G3, CMK-100, CMK-102, CMK-113. */
 export const openLeases = (parts: {
   readonly keyAccess: KeyAccess;
-  readonly options: Pick<SetOptions, 'outlivesExpiry'>;
+  readonly options: Pick<SetOptions, 'outlivesExpiry' | 'confirm'>;
+  readonly sets: SetClient;
   readonly reports: Pick<LossReports, 'about'>;
   readonly terms: LeaseTerms;
   readonly clock: Clock;
@@ -98,7 +100,7 @@ export const openLeases = (parts: {
   /** Ends every loop. */
   readonly signal: AbortSignal;
 }): Leases => {
-  const { keyAccess, options, reports, terms, clock, random, log, tracer, signal } = parts;
+  const { keyAccess, options, sets, reports, terms, clock, random, log, tracer, signal } = parts;
   const { ttlMs, unreachableGraceMs } = terms;
   const entries = new Map<string, Entry>();
   const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
@@ -191,6 +193,24 @@ export const openLeases = (parts: {
     changed(entry);
   };
 
+  /**
+   * Asks the vault through one of the disks. That a set lets what runs outlive the expiry of its key is what it told last; of a
+   * key that has expired the set is asked each time, for its facts may not arrive (G1). Without its word there is no answer.
+   */
+  const probe = async (entry: Entry, user: LeaseUser, deadlineMs: number, cause: Cause): Promise<void> => {
+    const { set } = entry.key;
+    try {
+      await user.probe({ allowExpired: false, deadlineMs }, cause);
+      return;
+    } catch (error) {
+      if (definiteReason(error) !== 'KEY_EXPIRED' || !options.outlivesExpiry(set)) throw error;
+    }
+    // Whoever is silent from here on, it is not the vault.
+    entry.silentSinceMs = undefined;
+    await options.confirm(set, () => sets.getDiskEncryptionSet({ name: set }, { deadlineMs }));
+    await user.probe({ allowExpired: options.outlivesExpiry(set), deadlineMs }, cause);
+  };
+
   const ask = async (entry: Entry): Promise<void> => {
     const { key, users } = entry;
     // In turn: one whose own header is damaged does not keep the others from an answer.
@@ -206,9 +226,7 @@ export const openLeases = (parts: {
       const cause = { correlationId: id, causationId: id, caller: 'system:disk' };
       const attributes = { [DomainAttribute.diskEncryptionSet]: key.set, [DomainAttribute.keyVersion]: key.keyVersion };
       // A span, so that a loss found like this has a trace.
-      await inSpan(tracer, 'renew lease', { attributes }, () =>
-        user.probe({ allowExpired: options.outlivesExpiry(key.set), deadlineMs }, cause),
-      );
+      await inSpan(tracer, 'renew lease', { attributes }, () => probe(entry, user, deadlineMs, cause));
       dismissWitness(entry);
     } catch (error) {
       if (definiteReason(error) !== undefined || isNoWitness(error)) dismissWitness(entry);

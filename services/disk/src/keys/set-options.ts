@@ -24,6 +24,11 @@ export interface SetOptions {
   withStandby(): readonly string[];
   /** The set was asked: what it says holds until its first fact. An answer on its way is no newer than a fact. */
   note(set: string, told: ToldOptions): void;
+  /**
+   * Asks a set about the expiry of its key, of which it told something before. What it answers holds until its next fact, unless
+   * one has come meanwhile.
+   */
+  confirm(set: string, ask: () => Promise<Pick<ToldOptions, 'keyExpiry'>>): Promise<void>;
   /** Describes the row of what the set told, and holds it from now on. */
   told(set: string, told: ToldOptions): Promise<RowChange | undefined>;
   /** Describes the end of the row; undefined when there is none. */
@@ -49,8 +54,7 @@ export const openSetOptions = (store: EventStore): SetOptions => {
 
   const hold = (set: string, told: ToldOptions, isTold: boolean): StoredOptions => {
     const { standbyKeyVersion, generation } = told;
-    const keyExpiry = told.keyExpiry === 'NEXT_START' ? 'NEXT_START' : 'STOP';
-    const options = { keyExpiry, standbyKeyVersion, generation } as const;
+    const options = { keyExpiry: policyOf(told.keyExpiry), standbyKeyVersion, generation };
     const differs = options.keyExpiry === 'NEXT_START' || standbyKeyVersion !== '';
     if (known.has(set) || differs) known.set(set, { ...options, isTold });
     return options;
@@ -64,6 +68,11 @@ export const openSetOptions = (store: EventStore): SetOptions => {
     withStandby: () => [...known.keys()],
     note: (set, asked) => {
       if (known.get(set)?.isTold !== true) hold(set, asked, false);
+    },
+    async confirm(set, ask) {
+      const before = known.get(set);
+      const { keyExpiry } = await ask();
+      if (before && known.get(set) === before) known.set(set, { ...before, keyExpiry: policyOf(keyExpiry) });
     },
     async told(set, told) {
       const options = hold(set, told, true);
@@ -93,3 +102,6 @@ export const openSetOptions = (store: EventStore): SetOptions => {
     },
   };
 };
+
+/** What a set says nothing of is as by default. */
+const policyOf = (told: KeyExpiryPolicy): StoredOptions['keyExpiry'] => (told === 'NEXT_START' ? 'NEXT_START' : 'STOP');
