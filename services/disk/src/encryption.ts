@@ -24,6 +24,9 @@ export interface VolumeRef {
   readonly headerSequence: number;
 }
 
+/** Which header something was read from, or written to: what it says of one volume it says of no other. */
+export type HeaderRef = Pick<VolumeRef, 'volumeId' | 'headerSequence'>;
+
 /** The key version a DEK is wrapped by, and the generation of the set it belongs to; `''` and 0 for the platform's key. */
 export interface WrapRef {
   readonly keyVersion: string;

@@ -34,7 +34,7 @@ import {
 import type { SnapshotEvent } from './snapshot/events.ts';
 import type { StandbyUpkeep } from './standby.ts';
 import type { Turns } from './turns.ts';
-import { currentHeader, replaceHeader, tidyHeader, wrapRefOf } from './volume/headers.ts';
+import { currentHeader, replaceHeader, tidyHeader, volumeRefOf, wrapRefOf } from './volume/headers.ts';
 import { bytesPerGib } from './volume/volume-making.ts';
 import type { Volumes } from './volume/volumes.ts';
 
@@ -102,11 +102,11 @@ export const openRewrapping = (parts: {
   const { store, disks, snapshots, volumes, sessions, vault, keyAccess, setKeys, options, turns, clock } = parts;
 
   /** What stands in a header, as events and the guard of the generation have it. */
-  const factsOf = (encryption: Encryption, header: DiskHeader) => {
+  const factsOf = ({ encryption, volume: { volumeId } }: Wrapped, header: DiskHeader) => {
     const wrap = wrapRefOf(encryption, header);
-    const { sequence, standby } = header;
+    const of = volumeRefOf(volumeId, header);
     const guard = setKeys.guard(setOf(encryption), wrap.generation);
-    return { wrap, guard, sequence, standbyKeyVersion: standby?.keyVersion ?? '', at: clock.now() };
+    return { wrap, guard, of, standbyKeyVersion: header.standby?.keyVersion ?? '', at: clock.now() };
   };
   /** Whether its standby wrap is not as it should be: as long as it was under an older generation it was left alone. */
   const isForUpkeep = (set: string, { generation, wrap, standby }: DiskHeader): boolean => {
@@ -122,12 +122,12 @@ export const openRewrapping = (parts: {
     return {
       wrapped: found,
       async commit(header, accessEpoch, cause) {
-        const { wrap, guard, sequence, standbyKeyVersion, at } = factsOf(found.encryption, header);
+        const { wrap, guard, of, standbyKeyVersion, at } = factsOf(found, header);
         const decide = (disk: Disk) => [
-          ...rewrapDisk(at, wrap, sequence, accessEpoch)(disk),
-          ...noteDiskStandby(at, standbyKeyVersion, sequence)(disk),
+          ...rewrapDisk(at, wrap, of, accessEpoch)(disk),
+          ...noteDiskStandby(at, standbyKeyVersion, of)(disk),
           // The header may have been ahead by a growth: from here on nobody can tell that by its sequence.
-          ...grow(at, header.size / bytesPerGib, sequence)(disk),
+          ...grow(at, header.size / bytesPerGib, of)(disk),
         ];
         return { kind: 'disk', now: await transactGuarded(store, disks, name, decide, cause, guard, loaded) };
       },
@@ -139,10 +139,10 @@ export const openRewrapping = (parts: {
     return {
       wrapped: found,
       async commit(header, accessEpoch, cause) {
-        const { wrap, guard, sequence, standbyKeyVersion, at } = factsOf(found.encryption, header);
+        const { wrap, guard, of, standbyKeyVersion, at } = factsOf(found, header);
         const decide = (snapshot: Snapshot) => [
-          ...rewrapSnapshot(at, wrap, sequence, accessEpoch)(snapshot),
-          ...noteSnapshotStandby(at, standbyKeyVersion, sequence)(snapshot),
+          ...rewrapSnapshot(at, wrap, of, accessEpoch)(snapshot),
+          ...noteSnapshotStandby(at, standbyKeyVersion, of)(snapshot),
         ];
         return { kind: 'snapshot', now: await transactGuarded(store, snapshots, name, decide, cause, guard, loaded) };
       },

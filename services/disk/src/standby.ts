@@ -5,7 +5,7 @@ import type { CatchUp } from './disk/catching-up.ts';
 import { existing as existingDisk, noteStandby as noteDiskStandby, refuseChanging } from './disk/decider.ts';
 import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
-import { type Encryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
+import { type Encryption, type HeaderRef, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
 import type { SetKeys } from './keys/set-keys.ts';
 import type { SetOptions } from './keys/set-options.ts';
 import type { Vault } from './keys/vault.ts';
@@ -78,13 +78,13 @@ export const openStandbyUpkeep = (parts: {
         // A header that is ahead for another reason is told as that first.
         return (await catchUp(name, cause)).state;
       },
-      note: (name: string, keyVersion: string, sequence: number, cause: Cause) =>
-        disks.transact(name, noteDiskStandby(clock.now(), keyVersion, sequence), cause),
+      note: (name: string, keyVersion: string, of: HeaderRef, cause: Cause) =>
+        disks.transact(name, noteDiskStandby(clock.now(), keyVersion, of), cause),
     },
     snapshot: {
       load: async (name: string): Promise<Kept> => existingSnapshot((await snapshots.load(name)).state),
-      note: (name: string, keyVersion: string, sequence: number, cause: Cause) =>
-        snapshots.transact(name, noteSnapshotStandby(clock.now(), keyVersion, sequence), cause),
+      note: (name: string, keyVersion: string, of: HeaderRef, cause: Cause) =>
+        snapshots.transact(name, noteSnapshotStandby(clock.now(), keyVersion, of), cause),
     },
   } as const;
 
@@ -119,7 +119,7 @@ export const openStandbyUpkeep = (parts: {
         const change = await replaceHeader(volumes, volumeId, sequence, { standby }, async () => undefined);
         ({ sequence } = change.header);
       }
-      await note(name, standby?.keyVersion ?? '', sequence, cause);
+      await note(name, standby?.keyVersion ?? '', { volumeId, headerSequence: sequence }, cause);
     });
   };
 

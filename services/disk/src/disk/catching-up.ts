@@ -3,7 +3,7 @@ import type { Clock } from '@interlock/runtime';
 import type { Sessions } from '../data/sessions.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
 import { setOf } from '../encryption.ts';
-import { currentHeader, tidyHeader, wrapRefOf } from '../volume/headers.ts';
+import { currentHeader, tidyHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { existing, grow, noteStandby, rewrap } from './decider.ts';
@@ -41,12 +41,13 @@ export const openCatchUp = (parts: {
     // Perhaps only ahead of what it was.
     if (known) return catchUp(name, cause);
     const at = clock.now();
+    const of = volumeRefOf(volumeId, header);
     const after = await disks.transact(
       name,
       (now) => [
-        ...rewrap(at, wrapRefOf(disk.encryption, header), header.sequence, disk.accessEpoch)(now),
-        ...grow(at, header.size / bytesPerGib, header.sequence)(now),
-        ...noteStandby(at, header.standby?.keyVersion ?? '', header.sequence)(now),
+        ...rewrap(at, wrapRefOf(disk.encryption, header), of, disk.accessEpoch)(now),
+        ...grow(at, header.size / bytesPerGib, of)(now),
+        ...noteStandby(at, header.standby?.keyVersion ?? '', of)(now),
       ],
       cause,
     );

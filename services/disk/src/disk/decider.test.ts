@@ -254,10 +254,27 @@ test('CMK-132: deleting needs nothing but that nobody has the disk', () => {
 
 test('CMK-14, CMK-15: a rewrap names the version before and after, and a header seen before decides nothing', () => {
   const next = { keyVersion: 'vaults/v/keys/k/versions/2', generation: 2 };
-  const rewrapped = decider.rewrap(at, next, 2, 9);
+  const rewrapped = decider.rewrap(at, next, { volumeId: 'v', headerSequence: 2 }, 9);
   const [event] = rewrapped(after(begun, made));
   assert.ok(event?.type === 'DekRewrapped' && event.previousKeyVersion === wrap.keyVersion);
   assert.deepEqual(rewrapped(after(begun, made, rewrapped)), []);
+});
+
+test('G5: what is stored late of a header, by a host that was replaced meanwhile, says nothing of another volume', () => {
+  const header = { volumeId: 'v', headerSequence: 2 };
+  const [next, standby] = [{ keyVersion: 'vaults/v/keys/k/versions/2', generation: 2 }, 'vaults/w/keys/s/versions/1'];
+  const late = [
+    decider.rewrap(at, next, header, 9),
+    decider.noteStandby(at, standby, header),
+    decider.grow(at, 8, header),
+  ];
+  const remade = { uniqueId: 'u2', volume: { ...volume, volumeId: 'v2' }, wrap, accessEpoch: 7 };
+  const again = decider.begin(at, wish, 'v2', { ...spec, uniqueId: 'u2' });
+  const disk = after(begun, made, decider.remove(at), decider.gone(at), again, decider.finish(at, remade));
+  for (const decide of late) assert.throws(() => decide(disk), { code: 'ABORTED', reason: 'DISK_CHANGED' });
+  // Of the same volume what came since counts.
+  const since = after(begun, made, decider.rewrap(at, next, { ...header, headerSequence: 3 }, 9));
+  assert.deepEqual(decider.noteStandby(at, standby, header)(since), []);
 });
 
 const commands: fc.Arbitrary<Command> = fc
@@ -269,7 +286,7 @@ const commands: fc.Arbitrary<Command> = fc
     text: fc.constantFrom('a', 'b'),
     encryption: fc.constantFrom<Encryption>({ type: 'platform' }, customer, { type: 'double', set }),
     sku: fc.constantFrom('standard_hdd', 'ultra' as const),
-    kind: fc.integer({ min: 0, max: 16 }),
+    kind: fc.integer({ min: 0, max: 17 }),
   })
   .map(({ time, machine, flag, number, text, encryption, sku, kind }) => {
     const ref = { keyVersion: text, generation: number };
@@ -297,8 +314,9 @@ const commands: fc.Arbitrary<Command> = fc
       decider.finishChange(time, text, { volume: next, wrap: ref, accessEpoch: 1 }),
       decider.failChange(time, text, 'KEY_DISABLED'),
       decider.noteFormerRemoved(time, flag ? volume.volumeId : text),
-      decider.rewrap(time, ref, number, 1),
-      decider.grow(time, number, number),
+      decider.rewrap(time, ref, next, 1),
+      decider.noteStandby(time, text, next),
+      decider.grow(time, number, next),
       decider.remove(time),
       decider.gone(time),
     ];

@@ -1,6 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { type Encryption, sameEncryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import { type Encryption, type HeaderRef, sameEncryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
 import { differingFields } from '../wishes.ts';
 import { checkSize } from './classes.ts';
 import type { DiskEvent, DiskSpec } from './events.ts';
@@ -115,23 +115,30 @@ export const noteFormerRemoved =
   (disk) =>
     disk.status === 'active' && disk.formerVolumeId === volumeId ? [{ type: 'FormerVolumeRemoved', volumeId, at }] : [];
 
-/** The header holds a wrap under another key version or generation; the DEK is the same. Rules CMK-14, CMK-15, CMK-80. */
+/**
+ * The header holds a wrap under another key version or generation; the DEK is the same. Rules CMK-14, CMK-15, CMK-80.
+ * @throws Rejection ABORTED DISK_CHANGED where that is the header of another volume than the disk has
+ */
 export const rewrap =
-  (at: Instant, wrap: WrapRef, headerSequence: number, accessEpoch: number): Decision =>
+  (at: Instant, wrap: WrapRef, { volumeId, headerSequence }: HeaderRef, accessEpoch: number): Decision =>
   (disk) => {
-    const { encryption, keyVersion, volume } = existing(disk);
+    const { encryption, keyVersion, volume } = existingWith(disk, volumeId);
     if (volume.headerSequence >= headerSequence) return [];
     const set = setOf(encryption);
     return [{ type: 'DekRewrapped', set, previousKeyVersion: keyVersion, ...wrap, headerSequence, accessEpoch, at }];
   };
 
-/** The header holds a wrap under this standby version, or none (`''`); as known already it decides nothing. Rule CMK-108. */
+/**
+ * The header holds a wrap under this standby version, or none (`''`); as known already it decides nothing, and neither does a
+ * header that was replaced since. Rule CMK-108. @throws Rejection as `rewrap`
+ */
 export const noteStandby =
-  (at: Instant, keyVersion: string, headerSequence: number): Decision =>
-  (disk) =>
-    (existing(disk).standbyKeyVersion ?? '') === keyVersion
-      ? []
-      : [{ type: 'StandbyWrapped', keyVersion, headerSequence, at }];
+  (at: Instant, keyVersion: string, { volumeId, headerSequence }: HeaderRef): Decision =>
+  (disk) => {
+    const { standbyKeyVersion = '', volume } = existingWith(disk, volumeId);
+    if (standbyKeyVersion === keyVersion || headerSequence < volume.headerSequence) return [];
+    return [{ type: 'StandbyWrapped', keyVersion, headerSequence, at }];
+  };
 
 /**
  * Asks whether the disk may be made that large. Rules VM-27, VM-28.
@@ -160,11 +167,11 @@ export const growable =
     return active;
   };
 
-/** The volume is larger. */
+/** The volume is larger. @throws Rejection as `rewrap` */
 export const grow =
-  (at: Instant, sizeGib: number, headerSequence: number): Decision =>
+  (at: Instant, sizeGib: number, { volumeId, headerSequence }: HeaderRef): Decision =>
   (disk) =>
-    existing(disk).sizeGib >= sizeGib ? [] : [{ type: 'DiskGrown', sizeGib, headerSequence, at }];
+    existingWith(disk, volumeId).sizeGib >= sizeGib ? [] : [{ type: 'DiskGrown', sizeGib, headerSequence, at }];
 
 /**
  * Announces the end of a disk. Needs no key (CMK-132). A change of encryption has the disk's turn as long as it is under way, so
@@ -194,6 +201,16 @@ export const existing = (disk: Disk): ActiveDisk => {
   if (disk.status === 'deleting') throw deleting();
   if (disk.status === 'creating') throw new Rejection('ABORTED', 'DISK_CREATING', 'the disk is being made: try again');
   throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'no such disk');
+};
+
+/**
+ * Whoever was paused between writing a header and storing that may find another volume, or a later disk of the name: its host
+ * was replaced meanwhile. @throws Rejection as `existing`; ABORTED DISK_CHANGED
+ */
+const existingWith = (disk: Disk, volumeId: string): ActiveDisk => {
+  const active = existing(disk);
+  if (active.volume.volumeId !== volumeId) throw changed();
+  return active;
 };
 
 /** Access that has not ended by itself. */

@@ -2,7 +2,7 @@ import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import { isLayered } from '../encryption.ts';
 import type { Turns } from '../turns.ts';
-import { currentHeader, replaceHeader } from '../volume/headers.ts';
+import { currentHeader, replaceHeader, volumeRefOf } from '../volume/headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { CatchUp } from './catching-up.ts';
@@ -48,11 +48,12 @@ export const openDiskGrowth =
       } finally {
         await store.close();
       }
-      const commit = (sequence: number) => disks.transact(name, grow(clock.now(), sizeGib, sequence), cause);
       const header = await currentHeader(volumes, volumeId);
       // Header and events agree here, so a header of that size is one whose event the catching up has made.
       if (header.size < size) {
-        await replaceHeader(volumes, volumeId, header.sequence, { size }, ({ sequence }) => commit(sequence));
+        await replaceHeader(volumes, volumeId, header.sequence, { size }, (grown) =>
+          disks.transact(name, grow(clock.now(), sizeGib, volumeRefOf(volumeId, grown)), cause),
+        );
       }
       return disks.load(name);
     });

@@ -75,7 +75,7 @@ export const openSnapshotCreation = (parts: {
       const taken = { volume: volumeRefOf(volumeId, header), wrap, sizeGib: header.size / bytesPerGib };
       const made = finish(at, uniqueId, taken)(snapshot);
       // What the disk's header had under a standby key came along: whoever does not know of it would leave it here for ever.
-      const noted = noteStandby(at, header.standby?.keyVersion ?? '', header.sequence);
+      const noted = noteStandby(at, header.standby?.keyVersion ?? '', taken.volume);
       return [...made, ...noted(made.reduce(evolve, snapshot))];
     };
     const finished = await transactGuarded(store, snapshots, name, decide, cause, guard);

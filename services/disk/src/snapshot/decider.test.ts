@@ -37,10 +37,24 @@ test('a snapshot is made whole or not at all, and its name is free after a failu
 });
 
 test('CMK-14, CMK-15: a rewrap moves it to another version once', () => {
-  const rewrapped = decider.rewrap(at, { keyVersion: 'two', generation: 2 }, 2, 5);
+  const rewrapped = decider.rewrap(at, { keyVersion: 'two', generation: 2 }, { volumeId: 'v', headerSequence: 2 }, 5);
   const snapshot = after(begun, made, rewrapped);
   assert.equal(snapshot.status === 'active' && snapshot.keyVersion, 'two');
   assert.deepEqual(rewrapped(snapshot), []);
+});
+
+test('G5: what is stored late of a header, by a host that was replaced meanwhile, says nothing of another volume', () => {
+  const header = { volumeId: 'v', headerSequence: 2 };
+  const rewrapped = decider.rewrap(at, { keyVersion: 'two', generation: 2 }, header, 5);
+  const standby = decider.noteStandby(at, 'three', header);
+  const again = decider.begin(at, wish, 'v2', { ...spec, uniqueId: 'u2' });
+  const remade = decider.finish(at, 'u2', { volume: { ...volume, volumeId: 'v2' }, wrap, sizeGib: 4 });
+  const snapshot = after(begun, made, decider.remove(at), decider.gone(at), again, remade);
+  for (const decide of [rewrapped, standby])
+    assert.throws(() => decide(snapshot), { code: 'ABORTED', reason: 'SNAPSHOT_CHANGED' });
+  // Of the same volume what came since counts.
+  const since = decider.rewrap(at, { keyVersion: 'two', generation: 2 }, { ...header, headerSequence: 3 }, 5);
+  assert.deepEqual(standby(after(begun, made, since)), []);
 });
 
 test('while it is made it cannot be deleted, and then it can', () => {
@@ -57,7 +71,7 @@ test('ask twice, get once', () => {
           decider.begin(at, JSON.stringify({ location: text }), 'v', spec),
           decider.finish(at, 'u', { volume, wrap, sizeGib: 4 }),
           decider.fail(at, 'u', text),
-          decider.rewrap(at, { keyVersion: text, generation: number }, number, 1),
+          decider.rewrap(at, { keyVersion: text, generation: number }, { volumeId: 'v', headerSequence: number }, 1),
           decider.remove(at),
           decider.gone(at),
         ][kind] ?? decider.gone(at),

@@ -1,6 +1,6 @@
 import { type CategoryDefinition, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import { type HeaderRef, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
 import { differingFields } from '../wishes.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
@@ -108,7 +108,7 @@ export const finish =
   (snapshot) => {
     if (snapshot.status === 'active' && snapshot.uniqueId === uniqueId) return [];
     if (snapshot.status !== 'creating' || snapshot.uniqueId !== uniqueId) {
-      throw new Rejection('ABORTED', 'SNAPSHOT_CHANGED', 'the snapshot changed while it was made: try again');
+      throw changed();
     }
     const { location, sourceDisk, sourceUniqueId, incremental, encryption } = snapshot;
     const spec = { uniqueId, location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption };
@@ -123,11 +123,14 @@ export const fail =
       ? [{ type: 'SnapshotCreateFailed', reason, at }]
       : [];
 
-/** The header holds a wrap under another key version or generation; the DEK is the same. Rules CMK-15, CMK-80. */
+/**
+ * The header holds a wrap under another key version or generation; the DEK is the same. Rules CMK-15, CMK-80.
+ * @throws Rejection ABORTED SNAPSHOT_CHANGED where that is the header of another volume than the snapshot has
+ */
 export const rewrap =
-  (at: Instant, wrap: WrapRef, headerSequence: number, accessEpoch: number): Decision =>
+  (at: Instant, wrap: WrapRef, { volumeId, headerSequence }: HeaderRef, accessEpoch: number): Decision =>
   (snapshot) => {
-    const { encryption, keyVersion, volume } = existing(snapshot);
+    const { encryption, keyVersion, volume } = existingWith(snapshot, volumeId);
     if (volume.headerSequence >= headerSequence) return [];
     const set = setOf(encryption);
     return [
@@ -135,13 +138,17 @@ export const rewrap =
     ];
   };
 
-/** The header holds a wrap under this standby version, or none (`''`); as known already it decides nothing. Rule CMK-108. */
+/**
+ * The header holds a wrap under this standby version, or none (`''`); as known already it decides nothing, and neither does a
+ * header that was replaced since. Rule CMK-108. @throws Rejection as `rewrap`
+ */
 export const noteStandby =
-  (at: Instant, keyVersion: string, headerSequence: number): Decision =>
-  (snapshot) =>
-    (existing(snapshot).standbyKeyVersion ?? '') === keyVersion
-      ? []
-      : [{ type: 'SnapshotStandbyWrapped', keyVersion, headerSequence, at }];
+  (at: Instant, keyVersion: string, { volumeId, headerSequence }: HeaderRef): Decision =>
+  (snapshot) => {
+    const { standbyKeyVersion = '', volume } = existingWith(snapshot, volumeId);
+    if (standbyKeyVersion === keyVersion || headerSequence < volume.headerSequence) return [];
+    return [{ type: 'SnapshotStandbyWrapped', keyVersion, headerSequence, at }];
+  };
 
 /** Announces the end of a snapshot. Needs no key (CMK-132). @throws Rejection ABORTED SNAPSHOT_CREATING */
 export const remove =
@@ -165,7 +172,16 @@ export const existing = (snapshot: Snapshot): ActiveSnapshot => {
   throw new Rejection('NOT_FOUND', 'SNAPSHOT_NOT_FOUND', 'no such snapshot');
 };
 
+/** As for disks: a later snapshot of the name has another volume. @throws Rejection as `existing`; ABORTED SNAPSHOT_CHANGED */
+const existingWith = (snapshot: Snapshot, volumeId: string): ActiveSnapshot => {
+  const active = existing(snapshot);
+  if (active.volume.volumeId !== volumeId) throw changed();
+  return active;
+};
+
 const creating = (): Rejection =>
   new Rejection('ABORTED', 'SNAPSHOT_CREATING', 'the snapshot is being made: try again');
 const deleting = (): Rejection =>
   new Rejection('ABORTED', 'SNAPSHOT_DELETING', 'the snapshot is being deleted: try again');
+const changed = (): Rejection =>
+  new Rejection('ABORTED', 'SNAPSHOT_CHANGED', 'the snapshot changed while this was prepared: try again');
