@@ -45,6 +45,7 @@ import { type SnapshotLimits, scopeOfList, snapshotApi } from './snapshot/api.ts
 import { openSnapshotCreation } from './snapshot/creation.ts';
 import { snapshots as snapshotStreams } from './snapshot/decider.ts';
 import { openStandbyUpkeep } from './standby.ts';
+import { tidyHeaders } from './tidying.ts';
 import { createTurns } from './turns.ts';
 import type { VolumeFiles } from './volume/volume-files.ts';
 import { openVolumeMaking } from './volume/volume-making.ts';
@@ -150,8 +151,9 @@ export const assemble: Assemble<DiskSettings> = async ({
   await recover({ ...around, diskCreation, snapshotCreation, encryptionChange }, cause);
   await sessions.resume(cause);
   standby.resume();
-
   const moves = openBackground(clock);
+  void tidyHeaders({ ...around, background: moves });
+
   const rewrapping = openRewrapping({ ...around, sessions, keyAccess, options });
   const opening = openOpening({ ...around, sessions, keyAccess });
   const closing = openClosing({ disks, sessions, turns, clock });

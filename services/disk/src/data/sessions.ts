@@ -5,7 +5,6 @@ import { diskClasses } from '../disk/classes.ts';
 import { accessAt, existing } from '../disk/decider.ts';
 import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
-import { readHeader } from '../disk-header.ts';
 import { createEncryptedDisk } from '../encrypted-disk.ts';
 import { isLayered, setOf } from '../encryption.ts';
 import type { Deks, OpenDek } from '../keys/deks.ts';
@@ -15,7 +14,7 @@ import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
 import { createScratch } from '../scratch.ts';
 import type { Turns } from '../turns.ts';
-import { currentHeader, tidyHeader } from '../volume/headers.ts';
+import { currentHeader, tidiedHeader } from '../volume/headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { SectorCipher } from '../xts.ts';
 import { epochOfToken, hashAccessToken } from './access-token.ts';
@@ -129,10 +128,9 @@ export const openSessions = (parts: {
     // It is read once, for this and for opening the volume.
     const letGo = volumes.keepHeader(volumeId);
     try {
-      const { current, previous } = await volumes.withHeader(volumeId, readHeader);
-      // A crash came before what it replaced was erased. The header of a later host is that one's to write.
-      if (previous && current.hostEpoch <= volumes.hostEpoch) await tidyHeader(volumes, volumeId);
-      return { ...(await volumes.open(volumeId, isLayered(encryption))), keyVersion: current.wrap.keyVersion };
+      // A crash may have come before what it replaced was erased.
+      const { wrap } = await tidiedHeader(volumes, volumeId);
+      return { ...(await volumes.open(volumeId, isLayered(encryption))), keyVersion: wrap.keyVersion };
     } finally {
       await letGo();
     }

@@ -65,6 +65,17 @@ export const writeFirstHeader = (volumes: Volumes, volumeId: string, header: Dis
 export const tidyHeader = (volumes: Volumes, volumeId: string): Promise<unknown> =>
   volumes.withHeader(volumeId, erasePrevious);
 
+/**
+ * The current header. Of the one before it nothing is left then that a crash kept from being erased, unless a later host wrote
+ * the current one: it is that host's.
+ */
+export const tidiedHeader = (volumes: Volumes, volumeId: string): Promise<DiskHeader> =>
+  volumes.withHeader(volumeId, async (open) => {
+    const { current } = await readHeader(open);
+    if (current.hostEpoch <= volumes.hostEpoch) await erasePrevious(open);
+    return current;
+  });
+
 /** The key version and generation a header says, as events and the API have them. */
 export const wrapRefOf = (encryption: Encryption, header: DiskHeader): WrapRef =>
   setOf(encryption) === ''
