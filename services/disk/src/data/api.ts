@@ -149,16 +149,22 @@ export const diskDataApi = (parts: {
   };
 
   async function writeWhile(session: Session, work: () => Promise<void>, check: AccessCheck): Promise<void> {
-    const writing = session.gate.write(work);
     session.writes ??= new Set();
     const { writes } = session;
-    writes.add(writing);
+    // One that waits for a copy of the disk has begun nothing: no newer open waits for it, and it is refused once it may begin.
+    const begin = async (): Promise<void> => {
+      const writing = work();
+      writes.add(writing);
+      try {
+        await writing;
+      } finally {
+        writes.delete(writing);
+      }
+    };
     try {
-      await writing;
+      await session.gate.write(begin);
     } catch (error) {
       throw await explained(error, check);
-    } finally {
-      writes.delete(writing);
     }
   }
 };

@@ -20,7 +20,7 @@ export interface Session {
   readonly isPinnable: boolean;
   readonly disk: EncryptedDisk;
   readonly gate: WriteGate;
-  /** Writes under way, once there was one: a newer open waits for them, or it could lose what it wrote to an older one. */
+  /** Writes that have begun, once there was one: a newer open waits for them, or it could lose what it wrote to an older one. */
   writes: Set<Promise<unknown>> | undefined;
   /** What the disk is to its lease. */
   readonly user: LeaseUser;

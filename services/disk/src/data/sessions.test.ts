@@ -16,6 +16,7 @@ import { leaseDefaults } from '../keys/lease.ts';
 import { openLeases } from '../keys/leases.ts';
 import { platformKey as openPlatformKey } from '../keys/platform-key.ts';
 import { openSetOptions } from '../keys/set-options.ts';
+import { pieceSize } from '../sector.ts';
 import { diskName, setName, startDiskHost } from '../test-disk-host.ts';
 import { createTurns } from '../turns.ts';
 import { replaceHeader, writeFirstHeader } from '../volume/headers.ts';
@@ -56,6 +57,46 @@ test('CMK-100: a disk is opened anew while a write of its old access waits for t
   assert.deepEqual(await read(content.length), content, 'nothing of the old access was written');
   await host.disks.endAccess({ name: diskName });
   await host.stop();
+});
+
+test('VM-33: a disk is opened anew while a write of its old access waits for a copy of the disk, which may take minutes', {
+  timeout: 20_000,
+}, async (t) => {
+  let meet = async (): Promise<void> => undefined;
+  const host = await startDiskHost({
+    partBytesMax: 2 * pieceSize,
+    beforeWrite: async (part) => {
+      if (part === 'data') await meet();
+    },
+  });
+  const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  t.after(() => {
+    released.resolve();
+    return host.stop();
+  });
+  const parent = 'subscriptions/s/resourceGroups/g';
+  const spec = { location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, encryption: under(setName) } as const;
+  await host.disks.createDisk({ parent, diskId: 'd', ...spec });
+  const content = randomBytes(8_192);
+  await host.fill(content);
+  const write = await host.writer();
+  meet = () => {
+    reached.resolve();
+    return released.promise;
+  };
+  const taken = host.disks.createSnapshot({ parent, snapshotId: 's', sourceDisk: diskName });
+  await reached.promise;
+  const writing = assert.rejects(write(randomBytes(8_192)), { reason: 'ATTACH_EPOCH_OUTDATED' });
+  // It has come to the copy by then.
+  await pause(50);
+  await host.disks.endAccess({ name: diskName });
+  const read = await host.reader();
+  assert.deepEqual(await read(content.length), content);
+  meet = async () => undefined;
+  released.resolve();
+  await taken;
+  await writing;
+  assert.deepEqual(await read(content.length), content, 'nothing of the old access was written');
 });
 
 const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
