@@ -133,14 +133,15 @@ export const assemble: Assemble<DiskSettings> = async ({
   const volumes = openVolumes({ files: holding.files, platformKey, hostEpoch: ownership.epoch, random });
   scope.defer('volumes', () => volumes.close());
   const openCipher = (dek: Uint8Array, disk: string) => watchCipher(openDiskCipher(dek, mask), disk);
-  const sessions = openSessions({ disks, volumes, deks, keyAccess, leases, turns, openCipher, clock, log });
+  const settling = openSettling({ turns, ...background });
+  const opened = { disks, volumes, deks, keyAccess, leases, turns, settling };
+  const sessions = openSessions({ ...opened, openCipher, clock, log });
   scope.defer('open disks', () => sessions.close());
 
   const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, leases, terms, mask, ...background });
   const catchUp = openCatchUp({ disks, volumes, sessions, clock });
   const parts = { store, disks, snapshots, volumes, deks, vault, setKeys, turns };
   const standby = openStandbyUpkeep({ ...parts, catchUp, options, ...background });
-  const settling = openSettling({ turns, ...background });
   const around = { ...parts, catchUp, standby, making, settling, ...background };
   const diskCreation = openDiskCreation(around);
   const snapshotCreation = openSnapshotCreation(around);

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { category, memoryStore } from '@interlock/event-store';
+import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { category, memoryStore, Rejection, StoreUnavailable } from '@interlock/event-store';
 import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
+import { Metadata } from 'nice-grpc';
 import { openDiskCipher } from '../dek.ts';
 import { beginAccess } from '../disk/attachment-decider.ts';
 import { begin as beginDisk, existing, finish } from '../disk/decider.ts';
@@ -17,12 +19,12 @@ import { openLeases } from '../keys/leases.ts';
 import { platformKey as openPlatformKey } from '../keys/platform-key.ts';
 import { openSetOptions } from '../keys/set-options.ts';
 import { pieceSize } from '../sector.ts';
-import { diskName, setName, startDiskHost } from '../test-disk-host.ts';
+import { type DiskHost, diskName, setName, startDiskHost } from '../test-disk-host.ts';
 import { createTurns } from '../turns.ts';
 import { replaceHeader, writeFirstHeader } from '../volume/headers.ts';
 import { memoryVolumeFiles } from '../volume/volume-files.ts';
 import { openVolumes } from '../volume/volumes.ts';
-import { newAccessToken } from './access-token.ts';
+import { accessTokenKey, newAccessToken } from './access-token.ts';
 import { openSessions } from './sessions.ts';
 
 const under = (diskEncryptionSet: string) =>
@@ -99,6 +101,59 @@ test('VM-33: a disk is opened anew while a write of its old access waits for a c
   assert.deepEqual(await read(content.length), content, 'nothing of the old access was written');
 });
 
+const virtualMachine = 'subscriptions/s/resourceGroups/g/virtualMachines/vm';
+const name = diskName;
+/** Gives access to the disk. @returns the token */
+const openToMachine = async ({ disks }: DiskHost): Promise<string> => {
+  await disks.attachDisk({ name, virtualMachine, requestId: 'r' });
+  return (await disks.openDisk({ name, virtualMachine })).accessToken;
+};
+const openToUser = async ({ disks }: DiskHost): Promise<string> =>
+  (await disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 })).accessToken;
+const ends: readonly (readonly [string, typeof openToMachine, (disks: DiskHost['disks']) => Promise<unknown>])[] = [
+  ['a close', openToMachine, (disks) => disks.closeDisk({ name, virtualMachine })],
+  ['a close beside others', openToMachine, (disks) => disks.closeDisks({ closings: [{ name, virtualMachine }] })],
+  ['a detach', openToMachine, (disks) => disks.detachDisk({ name, virtualMachine })],
+  ['a newer open', openToMachine, (disks) => disks.openDisk({ name, virtualMachine })],
+  ['the end of direct access', openToUser, (disks) => disks.endAccess({ name })],
+];
+for (const [what, open, end] of ends) {
+  test(`G8, CMK-102: ${what} that is stored and not answered ends the access, though nobody asks again`, {
+    timeout: 20_000,
+  }, async (t) => {
+    let isSilent = false;
+    const host = await startDiskHost({
+      afterCommit: () => {
+        if (isSilent) throw new StoreUnavailable('stored, but not answered');
+      },
+    });
+    t.after(() => host.stop());
+    const spec = { location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, encryption: under(setName) } as const;
+    await host.disks.createDisk({ parent: 'subscriptions/s/resourceGroups/g', diskId: 'd', ...spec });
+    const metadata = new Metadata({ [accessTokenKey]: await open(host) });
+    const read = async (): Promise<string> => {
+      const data = host.clientWithoutRetries(DiskDataServiceDefinition);
+      try {
+        const answers = data.read({ name, offsetBytes: 0, lengthBytes: 4_096 }, { metadata });
+        for await (const { data: piece } of answers) assert.equal(piece.length, 4_096);
+        return 'done';
+      } catch (error) {
+        return error instanceof Rejection ? error.reason : String(error);
+      }
+    };
+    assert.equal(await read(), 'done');
+    isSilent = true;
+    await assert.rejects(end(host.clientWithoutRetries(DiskServiceDefinition)), { reason: 'STORE_UNAVAILABLE' });
+    isSilent = false;
+    let outcome = await read();
+    for (let looks = 0; looks < 200 && outcome === 'done'; looks += 1) {
+      await pause(5);
+      outcome = await read();
+    }
+    assert.equal(outcome, 'ATTACH_EPOCH_OUTDATED');
+  });
+}
+
 const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
 
 /** Sessions over a disk that a user is to be given access to, and a vault's yes at epoch 4. */
@@ -154,6 +209,7 @@ const openedDisk = async () => {
     keyAccess,
     leases,
     turns: createTurns(),
+    settling: { later: () => assert.fail('the store answers') },
     openCipher: (dek) => openDiskCipher(dek, undefined),
     clock,
     log,

@@ -13,6 +13,7 @@ import type { KeyGrant } from '../keys/lease.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
 import { createScratch } from '../scratch.ts';
+import type { Settling } from '../settling.ts';
 import type { Turns } from '../turns.ts';
 import { currentHeader, tidiedHeader } from '../volume/headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
@@ -32,6 +33,11 @@ export interface Sessions {
   begin(disk: Loaded<ActiveDisk>, opened: OpenDek): Promise<void>;
   /** Ends a disk's session: its DEK is overwritten before this returns. Rule CMK-102. */
   end(name: string): void;
+  /**
+   * Somebody has ended or begun an access to a disk, and the store did not answer: whoever has it here goes on only if the events
+   * know that access still, which is looked at as soon as the store answers.
+   */
+  doubt(name: string): void;
   /** Ends every session and waits until their volumes are given free. */
   close(): Promise<void>;
   /** Whether the disk is open here. */
@@ -68,18 +74,21 @@ export const openSessions = (parts: {
   readonly keyAccess: KeyAccess;
   readonly leases: Leases;
   readonly turns: Turns;
+  readonly settling: Pick<Settling, 'later'>;
   /** Opens the cipher of a disk. The caller clears `dek`. */
   readonly openCipher: (dek: Uint8Array, disk: string) => SectorCipher;
   readonly clock: Clock;
   readonly log: Logger;
 }): Sessions => {
-  const { disks, volumes, deks, keyAccess, leases, turns, openCipher, clock, log } = parts;
+  const { disks, volumes, deks, keyAccess, leases, turns, settling, openCipher, clock, log } = parts;
   const sessions = new Map<string, Session>();
   const scratch = createScratch();
   /** Volumes being given free by ended sessions. */
   const ending = new Map<string, Promise<void>>();
   /** Resumed sessions that would outlive a loss and have no DEK yet, each with the cause of its process. */
   const unpinned = new Map<Session, Cause>();
+  /** Sessions that the events may not know any more. */
+  const doubted = new Set<Session>();
 
   const moveTo = (session: Session, key: SetKeyVersion): void => {
     const before = session.lease;
@@ -296,6 +305,17 @@ export const openSessions = (parts: {
       }
     },
     end,
+    doubt(name) {
+      const session = sessions.get(name);
+      if (!session || doubted.has(session)) return;
+      doubted.add(session);
+      settling.later(name, async () => {
+        const { state } = await disks.load(name);
+        doubted.delete(session);
+        const access = state.status === 'active' ? state.access : null;
+        if (sessions.get(name) === session && access?.attachEpoch !== session.attachEpoch) end(name);
+      });
+    },
     async close() {
       for (const name of [...sessions.keys()]) end(name);
       await Promise.all(ending.values());

@@ -14,7 +14,7 @@ import {
   type OpenDisksResponse,
 } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import type { Disk as WireDisk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { type Category, type Loaded, Rejection } from '@interlock/event-store';
+import { type Category, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import { type Call, itemRefusal, names, onBehalfOf, runAsCall, settleItems } from '@interlock/rpc';
 import { type Clock, contextFromTraceparent, DomainAttribute, type Logger, type Random } from '@interlock/runtime';
 import { context, trace } from '@opentelemetry/api';
@@ -86,7 +86,10 @@ export const attachmentApi = (parts: {
   /** Decides in the disk's turn; a session the events know no longer ends with it. */
   const change = (name: string, decide: (disk: Disk) => readonly DiskEvent[], { cause }: Call): Promise<Loaded<Disk>> =>
     turns(name, async () => {
-      const changed = await disks.transact(name, decide, cause);
+      const changed = await disks.transact(name, decide, cause).catch((error: unknown) => {
+        if (error instanceof StoreUnavailable) sessions.doubt(name);
+        throw error;
+      });
       if (changed.state.status !== 'active' || changed.state.access === null) sessions.end(name);
       return changed;
     });

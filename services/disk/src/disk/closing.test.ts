@@ -51,7 +51,12 @@ const openWorld = async (names: readonly string[], beaten: ReadonlySet<string> =
   );
   await disks.transactMany(names, (_, name) => opened(name), cause);
   commits = 0;
-  const closing = openClosing({ disks, sessions: { end: (name) => void ended.push(name) }, turns, clock });
+  const closing = openClosing({
+    disks,
+    sessions: { end: (name) => void ended.push(name), doubt: () => undefined },
+    turns,
+    clock,
+  });
   return {
     turns,
     disks,

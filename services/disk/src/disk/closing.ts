@@ -1,4 +1,4 @@
-import type { Category, Cause, Loaded, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, type Loaded, type Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { Sessions } from '../data/sessions.ts';
 import { inTurnsOf, type Turns } from '../turns.ts';
@@ -28,7 +28,7 @@ export type Closing = (wishes: readonly ClosingWish[], cause: Cause) => Promise<
 /** Opens it. */
 export const openClosing = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
-  readonly sessions: Pick<Sessions, 'end'>;
+  readonly sessions: Pick<Sessions, 'end' | 'doubt'>;
   readonly turns: Turns;
   readonly clock: Clock;
 }): Closing => {
@@ -79,7 +79,11 @@ export const openClosing = (parts: {
         inTurnsOf(
           turns,
           group.map(([name]) => name),
-          () => closeThose(new Map(group), cause),
+          () =>
+            closeThose(new Map(group), cause).catch((error: unknown) => {
+              if (error instanceof StoreUnavailable) for (const [name] of group) sessions.doubt(name);
+              throw error;
+            }),
         ),
       ),
     );

@@ -1,4 +1,4 @@
-import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Step } from '../cohort.ts';
 import type { Sessions } from '../data/sessions.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
@@ -98,6 +98,7 @@ export const openOpening = (parts: {
         });
         if (loaded) return loaded;
       } catch (error) {
+        if (error instanceof StoreUnavailable) sessions.doubt(name);
         if (!(error instanceof Rejection)) throw error;
         // Its volume is removed behind an event: what that left of the disk says whether it can be opened.
         const isRemoved = error.reason === 'VOLUME_MISSING' && (await disks.load(name)).version !== before.version;
