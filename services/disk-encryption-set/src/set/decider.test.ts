@@ -325,6 +325,23 @@ test('CMK-33, CMK-34, CMK-35: assigning a key raises the generation, keeps the o
   assert.deepEqual(finishRotation(5, 2)(back), [], 'an overtaken move cannot finish the newer one');
 });
 
+test('CMK-120, G10: a version assigned again is not given back what it lost since the vault said yes, and what is in question stays so', () => {
+  const moving = after(...created, restoreKey(3, yes(5)), assignKey(4, keyReference('2'), yesAt(7)));
+  const again = assignKey(6, keyReference('1'), yesAt(8));
+  const lost = loseKey(5, loss(9))(moving).reduce(evolve, moving);
+  const back = again(lost).reduce(evolve, lost);
+  assert.ok(back.status === 'active');
+  assert.equal(back.access[versionOf('1')]?.state, 'lost', 'the yes is older than the loss');
+  assert.equal(back.questions[versionOf('1')]?.epoch, 8, 'the vault is asked all the same');
+  const asked = questionKey(versionOf('1'), { epoch: 9, since: 5, traceId: '' })(moving).reduce(evolve, moving);
+  const doubted = again(asked).reduce(evolve, asked);
+  assert.deepEqual(
+    restoreKey(7, yes(8))(doubted).filter(({ type }) => type === 'KeyAccessAnswered'),
+    [],
+    'a yes from before it is no answer',
+  );
+});
+
 test('CMK-38: without an identity every key is lost at once, and what another identity gets is a new beginning', () => {
   const moving = after(...created, restoreKey(3, yes(5)), assignKey(4, keyReference('2'), yesAt(7)));
   const cut = removeIdentity(5, 'a'.repeat(32))(moving).reduce(evolve, moving);

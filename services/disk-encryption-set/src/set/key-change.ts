@@ -32,13 +32,17 @@ export const assignKey =
     if (activeKey.keyVersion === keyVersion) return [];
     if (current !== principal) throw identityChanged(principal);
     const previousKeyVersion = activeKey.keyVersion;
+    // Of a version that it is about to leave the set has heard facts all the time, also since the yes.
+    const known = set.access[keyVersion];
+    const isLostSince = known?.state === 'lost' && known.epoch > epoch;
+    const isInQuestion = (set.questions[keyVersion]?.epoch ?? -1) >= epoch;
     return [
       { type: 'KeyAssigned', key, previousKeyVersion, generation: generation + 1, at },
       ...(isStandbyKept(set, key, agreedStandby)
         ? []
         : [{ type: 'SetOptionsChanged', ...options, standbyKey: null, generation: generation + 1, at } as const]),
-      { type: 'KeyAccessRestored', keyVersion, epoch, at },
-      { type: 'KeyAccessQuestioned', keyVersion, epoch, since: at, traceId: '' },
+      ...(isLostSince ? [] : [{ type: 'KeyAccessRestored', keyVersion, epoch, at } as const]),
+      ...(isInQuestion ? [] : [{ type: 'KeyAccessQuestioned', keyVersion, epoch, since: at, traceId: '' } as const]),
     ];
   };
 
