@@ -79,6 +79,17 @@ test('CMK-39: a set deleted before its old identity was leaves neither behind', 
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
 
+test('G1: an identity that was taken away is deleted while nobody says whether its set, which is being deleted, is used', async () => {
+  const parts = await begun();
+  await parts.decide(startDeletion(5));
+  parts.neighbours.outage = (_call, method) => (method === 'listEncryptedResources' ? 'before' : undefined);
+  await assert.rejects(finishDeletion(parts, setName, testCause));
+  assert.equal(await settleIdentity(parts, setName, testCause), false);
+  const state = await parts.state();
+  assert.deepEqual(state.status === 'deleting' && state.identity.retiring, []);
+  assert.deepEqual([...parts.neighbours.principals], [[principal, { owner: setName, isDeleted: true }]]);
+});
+
 test('CMK-37: an identity deleted before the set knew that it was made is found out, and replaced', async () => {
   const parts = await begun();
   parts.neighbours.outage = (_call, method) => (method === 'createManagedIdentity' ? 'after' : undefined);

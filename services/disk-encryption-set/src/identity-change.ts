@@ -15,13 +15,14 @@ export const settleIdentity = async (
   cause: Cause,
 ): Promise<boolean> => {
   const { state } = await sets.load(set);
-  if (state.status !== 'active') return false;
+  // Also while it is not known yet whether the set can be deleted: what was taken away must not live on behind that (G1).
+  if (state.status !== 'active' && state.status !== 'deleting') return false;
   for (const name of state.identity.retiring) {
     await deleteIdentity(identities, name, cause);
     await sets.transact(set, retireIdentity(clock.now(), name), cause);
   }
   const { principal, tenant, identity } = state;
-  if (principal === '' || identity.isMade) return false;
+  if (state.status === 'deleting' || principal === '' || identity.isMade) return false;
   const { principal: principalId } = names.principal.parse(principal, 'principal');
   await makeIdentity(identities, { principalId, tenant, owner: set }, cause);
   const { state: after, events } = await sets.transact(set, completeIdentity(clock.now(), principal), cause);
