@@ -61,23 +61,14 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const engine = createEngine({ ...work, tracer });
   if (isDivided) for (const share of machineShares) shares.keep(share, (signal) => engine.serve(share, signal));
   const hear = isDivided ? [hearDecisions({ store, engine, clock, log, from: await store.head() })] : [];
-  const { preempt } = engine;
+  const { preempt, isOurs } = engine;
   const begin = driver.hasGuests ? engine.preempt : engine.kick;
   const closing = closings({ vms, disks, engine, clock, random, log });
-  const stops = keyStops({
-    vms,
-    disks: askedDisks,
-    driver,
-    losses,
-    clock,
-    random,
-    preempt,
-    closing,
-    measure: measureStops,
-  });
+  const asked = { vms, disks: askedDisks, driver, losses, clock, random, measure: measureStops };
+  const stops = keyStops({ ...asked, preempt, closing });
   const plan = diskPlanner({ disks: askedDisks, authorize });
   const subscriptions = openSubscriptions(client('identity', IdentityServiceDefinition));
-  const lost = lostDisks({ vms, disks: askedDisks, driver, losses, clock, random, begin, measure: measureStops });
+  const lost = lostDisks({ ...asked, isOurs, begin });
   const options = openSetOptions(store);
   const returns = keyReturns({ vms, losses, options, clock, random, begun: engine.begun, closing });
   const intervalMs = settings.sweepIntervalMs;

@@ -6,7 +6,7 @@ import type { Driver } from './driver.ts';
 import { keyStopWork } from './key-stops.ts';
 import type { Losses } from './losses.ts';
 import type { StopMeter } from './stop-metrics.ts';
-import type { Vm } from './vm/decider.ts';
+import { isPinned, type Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import { isOlder, type SeenLost, stopForLostDisks } from './vm/key-loss.ts';
 import { type KeyLoss, type LossReason, lossReasonOf } from './vm/machine.ts';
@@ -39,11 +39,13 @@ export const lostDisks = (parts: {
   readonly losses: Losses;
   readonly clock: Clock;
   readonly random: Random;
+  /** Whether this replica works on a machine now, and so knows its guest. */
+  readonly isOurs: (vm: string) => boolean;
   /** Told which machines are being stopped. */
   readonly begin: (ids: readonly string[]) => void;
   readonly measure: StopMeter;
 }): LostDisks => {
-  const { vms, disks, driver, losses, clock, random, begin, measure } = parts;
+  const { vms, disks, driver, losses, clock, random, isOurs, begin, measure } = parts;
   const turns = limiter(machinesMax);
 
   /** The disk as it is now, if it still has no data. */
@@ -56,6 +58,13 @@ export const lostDisks = (parts: {
       throw error;
     }
   };
+
+  /**
+   * Whether a guest that goes on with ultra disks has lost their data. Where it ended with its host, as the data did, that is why its
+   * machine is off, and not the key (CMK-102): whoever works on the machine sees it.
+   */
+  const hasLostPinned = async (vm: string): Promise<boolean> =>
+    !driver.hasGuests || (isOurs(vm) && (await driver.isRunning(vm)));
 
   const ownCause = (): Cause => {
     const id = random.uuid();
@@ -71,6 +80,7 @@ export const lostDisks = (parts: {
     const { state } = await vms.load(vm);
     if (state.status !== 'active') return false;
     const open = state.disks.filter(({ disk, access }) => names.includes(disk) && access === 'open');
+    if (open.every(isPinned) && !(await hasLostPinned(vm))) return false;
     const seen: SeenLost[] = [];
     let cause = heard?.cause;
     for (const { disk, attachEpoch, accessEpoch, principal, keyVersion: believed, set } of open) {

@@ -159,6 +159,22 @@ promised(
   },
 );
 
+promised(
+  'CMK-102, G3: the guest of an ultra disk that ended with its host was not stopped by the lost key',
+  async () => {
+    const set = fleet.newSet();
+    const { name } = await fleet.running(['PREMIUM_SSD', fleet.newSet()], ['ULTRA', set]);
+    await fleet.lose(set);
+    // Disk host and compute start again together: the data key that was kept for the guest is gone with it.
+    await world.cloud.stop('compute');
+    world.driver.restartHost();
+    disks.show(set, keyVersionOf(set), 'KEY_DISABLED');
+    await world.cloud.start('compute');
+    const { stopReason, stopCause } = await fleet.settled(name, 'STOPPED');
+    assert.deepEqual([stopReason, stopCause], [undefined, 'HOST_RESTARTED']);
+  },
+);
+
 promised('G3, G10: a stop found by looking names the loss told last only where that concerns the open', async () => {
   const set = fleet.newSet();
   const { name } = await fleet.running(['PREMIUM_SSD', set]);
