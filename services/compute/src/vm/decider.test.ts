@@ -138,6 +138,13 @@ test('VM-13: deallocate from any settled state', () => {
     { type: 'VmStarted', at: at + 2_000 },
   ];
   assert.equal(stopTime(off(startedAgain)), deallocatedAt, 'it ran until then');
+  const restartFailed: readonly VmEvent[] = [
+    ...startedAgain,
+    { type: 'VmStopping', work: work('restart'), at: at + 3_000 },
+    { type: 'VmStarting', work: work('restart'), from: 'stopped', at: at + 4_000 },
+    { type: 'VmStartFailed', failure, blocked: [], at: at + 5_000 },
+  ];
+  assert.equal(stopTime(restartFailed), at + 4_000, 'it ran until its restart');
 });
 
 test('VM-14, VM-33: a restart stops, then starts with fresh opens; once for one request', () => {

@@ -219,7 +219,17 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
     case 'VmStartFailed': {
       const { failure, blocked, at } = event;
       const disks = everyDisk((disk) => toClose(maybeReopened(disk)));
-      return { ...idle(machine), disks, power: machine.startsFrom, powerSince: at, failure, blocked };
+      // Of a restart that comes to nothing the guest is off since its shutdown.
+      const stoppedAt = machine.startedAt === undefined ? undefined : (offSince(machine) ?? machine.powerSince);
+      return {
+        ...idle(machine),
+        ...(stoppedAt === undefined ? {} : { stoppedAt }),
+        disks,
+        power: machine.startsFrom,
+        powerSince: at,
+        failure,
+        blocked,
+      };
     }
     case 'VmStopping': {
       const { work, reason, end, blocked, preempted, at } = event;
