@@ -1,4 +1,4 @@
-import { connect, isIP } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import type { Renewed } from '@interlock/runtime';
 import postgres from 'postgres';
 
@@ -34,6 +34,8 @@ export interface ConnectionOptions {
    * host of the URL (`sslmode=verify-full`). Each connection is made with those of its time.
    */
   readonly authorities?: Renewed<string>;
+  /** Told the socket of each connection that is made over TCP. */
+  readonly onSocket?: (socket: Socket) => void;
 }
 
 /**
@@ -91,7 +93,11 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
     });
   }
   // Handed over unconnected: the driver listens to it from the beginning, and sees a refused connection as what it is.
-  const socket = () => connect({ host: target.hostname, port: Number(target.port || '5432'), noDelay: true });
+  const socket = () => {
+    const made = connect({ host: target.hostname, port: Number(target.port || '5432'), noDelay: true });
+    options.onSocket?.(made);
+    return made;
+  };
   const { authorities } = options;
   const ssl = authorities && tlsTo(target.hostname, authorities);
   return postgres(target.href, { ...settings, ...(ssl === undefined ? {} : { ssl }), socket } as typeof settings);

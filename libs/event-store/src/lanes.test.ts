@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import type { Sql } from './connection.ts';
 import { openLanes } from './lanes.ts';
@@ -74,4 +76,37 @@ test('connections are opened beforehand as asked for, and no more than there are
   assert.deepEqual(connected, [0, 1]);
   await lanes.connect(9);
   assert.deepEqual(connected, [0, 1, 0, 1, 2]);
+});
+
+test('a connection is given up where nothing has come back on it since the work began, and nowhere else', async () => {
+  let connected: (socket: Socket) => void = () => assert.fail('opened first');
+  const lanes = openLanes(1, (onSocket) => {
+    connected = onSocket;
+    return undefined as unknown as Sql;
+  });
+  const connect = () => {
+    const socket = Object.assign(new EventEmitter(), {
+      bytesRead: 0,
+      closed: false,
+      destroy(): void {
+        socket.closed = true;
+        socket.emit('close');
+      },
+    });
+    connected(socket as unknown as Socket);
+    return socket;
+  };
+  const begin = () => lanes.use(async (_, giveUpIfSilent) => giveUpIfSilent);
+  const first = connect();
+  const answered = await begin();
+  first.bytesRead += 1;
+  await answered();
+  assert.equal(first.closed, false);
+  const unanswered = await begin();
+  const second = connect();
+  await unanswered();
+  assert.deepEqual([first.closed, second.closed], [false, false]);
+  const unheard = await begin();
+  await unheard();
+  assert.deepEqual([first.closed, second.closed], [false, true]);
 });

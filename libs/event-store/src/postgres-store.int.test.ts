@@ -4,6 +4,7 @@ import { systemClock, systemRandom } from '@interlock/runtime';
 import { category } from './category.ts';
 import { openPostgresStore } from './postgres-store.ts';
 import { type Cause, type EventStore, type RecordedEvent, StoreUnavailable, VersionConflict } from './store.ts';
+import { startMutingProxy } from './test-cut-connections.ts';
 import { createTestDatabase, type TestDatabase } from './test-database.ts';
 import { lamps, make } from './test-lamps.ts';
 
@@ -341,4 +342,26 @@ test('the first question on a connection may name many things, as any later one'
       rows.map(({ key }) => key),
       ['first'],
     );
+});
+
+test('G2: a connection on which nothing comes back any more is given up, and what comes next goes over a new one', async (t) => {
+  const url = new URL(database.url);
+  const proxy = await startMutingProxy(url.hostname, Number(url.port || '5432'));
+  url.hostname = '127.0.0.1';
+  url.port = String(proxy.port);
+  const answerTimeoutMs = 2_000;
+  const store = await openPostgresStore({ url: url.href, clock: systemClock, random: systemRandom, answerTimeoutMs });
+  t.after(() => {
+    proxy.close();
+    return store.close();
+  });
+  const commit = (stream: `lamp-${string}`) =>
+    store.commit({ appends: [{ stream, expected: 0, events: [{ type: 'LampMade', schema: 1, data: {} }] }] }, cause);
+  await commit('lamp-heard');
+  proxy.mute();
+  await Promise.all([
+    assert.rejects(commit('lamp-unheard'), StoreUnavailable),
+    assert.rejects(store.cursor('none'), StoreUnavailable),
+  ]);
+  await Promise.all([commit('lamp-heard-again'), store.cursor('none')]);
 });

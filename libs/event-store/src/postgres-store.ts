@@ -1,14 +1,8 @@
 import { type Clock, certificateProblem, type Random } from '@interlock/runtime';
 import postgres from 'postgres';
-import {
-  type ConnectionOptions,
-  commitSettings,
-  openConnections,
-  type Sql,
-  transactionTimeoutMs,
-} from './connection.ts';
+import { type ConnectionOptions, commitSettings, openConnections, transactionTimeoutMs } from './connection.ts';
 import { bulkWeight, commitQueue, isBulk, maxUnderWay } from './group-commit.ts';
-import { openLanes, type Reaching } from './lanes.ts';
+import { type GiveUpIfSilent, type Lanes, type OpenLane, openLanes, type Reaching } from './lanes.ts';
 import { openLoopTurns } from './loop-turns.ts';
 import { migrate } from './migration.ts';
 import { storeBatch } from './postgres-commit.ts';
@@ -27,7 +21,8 @@ export interface PostgresStoreOptions extends ConnectionOptions {
   readonly pollIntervalMs?: number;
   /**
    * Longest wait for an answer of the server; default 2 s more than a transaction may take. A server that is paused, or a
-   * network that swallows what it is given, ends a call as unavailable too, and not never.
+   * network that swallows what it is given, ends a call as unavailable too, and not never. A connection on
+   * which nothing at all has come back in that time is given up: TCP itself takes a quarter of an hour to find its other end gone.
    */
   readonly answerTimeoutMs?: number;
 }
@@ -64,14 +59,27 @@ const toRecorded = (row: EventRow): RecordedEvent => {
 export const openPostgresStore = async (options: PostgresStoreOptions): Promise<EventStore> => {
   const { clock, random } = options;
   const maxConnections = options.maxConnections ?? maxConnectionsDefault;
-  const openOne = (settings: ConnectionOptions['settings'] = {}): Sql =>
-    openConnections(options.url, { ...options, maxConnections: 1, fetchTypes: false, settings });
+  const openOne =
+    (settings: NonNullable<ConnectionOptions['settings']>): OpenLane =>
+    (onSocket) =>
+      openConnections(options.url, { ...options, maxConnections: 1, fetchTypes: false, settings, onSocket });
   // Commits have connections of their own: they wait for no read, and plan a statement once and for all.
-  const committing = openLanes(Math.min(maxUnderWay, Math.ceil(maxConnections / 2)), () => openOne(commitSettings));
-  const reading = openLanes(Math.max(1, maxConnections - committing.count), () => openOne());
+  const committing = openLanes(Math.min(maxUnderWay, Math.ceil(maxConnections / 2)), openOne(commitSettings));
+  const reading = openLanes(Math.max(1, maxConnections - committing.count), openOne({}));
   const answerTimeoutMs = options.answerTimeoutMs ?? (options.transactionTimeoutMs ?? transactionTimeoutMs) + 2_000;
-  const reaching: Reaching = (work) => answered(() => reading.use(work), clock, answerTimeoutMs);
-  const reachingCommit: Reaching = (work) => answered(() => committing.use(work), clock, answerTimeoutMs);
+  const reachingBy =
+    (lanes: Lanes): Reaching =>
+    (work) => {
+      let giveUpIfSilent: GiveUpIfSilent | undefined;
+      const begin = () =>
+        lanes.use((sql, giveUp) => {
+          giveUpIfSilent = giveUp;
+          return work(sql);
+        });
+      return answered(begin, { clock, timeoutMs: answerTimeoutMs, onLate: async () => giveUpIfSilent?.() });
+    };
+  const reaching = reachingBy(reading);
+  const reachingCommit = reachingBy(committing);
   const disconnect = async (seconds: number): Promise<void> => {
     await Promise.all([committing.end(seconds), reading.end(seconds)]);
   };
@@ -205,11 +213,20 @@ const asUnavailable = (error: unknown): unknown => {
 };
 
 /** An alarm and not an aborted sleep: that would cost three errors with their stacks for each statement. */
-const answered = <T>(work: () => Promise<T>, clock: Clock, timeoutMs: number): Promise<T> =>
+const answered = <T>(
+  work: () => Promise<T>,
+  {
+    clock,
+    timeoutMs,
+    onLate,
+  }: { readonly clock: Clock; readonly timeoutMs: number; readonly onLate: () => Promise<void> },
+): Promise<T> =>
   new Promise((resolve, reject) => {
-    const patience = clock.alarm(timeoutMs, () =>
-      reject(new StoreUnavailable(`the event store did not answer within ${timeoutMs} ms`)),
-    );
+    const patience = clock.alarm(timeoutMs, () => {
+      const late = new StoreUnavailable(`the event store did not answer within ${timeoutMs} ms`);
+      // Whoever hears of it and asks again is not to be given the same connection.
+      void onLate().then(() => reject(late));
+    });
     work()
       .finally(() => patience.cancel())
       .then(resolve, (error: unknown) => reject(asUnavailable(error)));

@@ -15,6 +15,63 @@ export interface CuttingProxy {
 /** Starts one. @param everyMs longer than it takes to connect, or nobody is ever answered */
 export const startCuttingProxy = async (host: string, port: number, everyMs: number): Promise<CuttingProxy> => {
   const clients = new Set<Socket>();
+  const proxy = await startProxy(host, port, (client) => {
+    clients.add(client);
+    client.on('close', () => clients.delete(client));
+  });
+  const cut = (): void => {
+    for (const client of clients) Math.random() < 0.5 ? client.resetAndDestroy() : client.destroy();
+  };
+  const cutter = setInterval(cut, everyMs);
+  return {
+    port: proxy.port,
+    calm: () => clearInterval(cutter),
+    close() {
+      clearInterval(cutter);
+      proxy.close();
+      cut();
+    },
+  };
+};
+
+/** A way to a server whose connections can fall silent without an end, as they do when the machine at the other end is gone. */
+export interface MutingProxy {
+  /** On 127.0.0.1. */
+  readonly port: number;
+  /** Nothing passes any more on what is connected now; new connections are served. */
+  mute(): void;
+  /** Cuts everything and serves nobody any more. */
+  close(): void;
+}
+
+/** Starts one. */
+export const startMutingProxy = async (host: string, port: number): Promise<MutingProxy> => {
+  const pairs: (readonly [Socket, Socket])[] = [];
+  const proxy = await startProxy(host, port, (client, server) => pairs.push([client, server]));
+  return {
+    port: proxy.port,
+    mute() {
+      for (const [client, server] of pairs) {
+        client.unpipe(server);
+        server.unpipe(client);
+      }
+    },
+    close() {
+      proxy.close();
+      for (const [client, server] of pairs) {
+        client.destroy();
+        server.destroy();
+      }
+    },
+  };
+};
+
+/** Serves whoever connects with a connection of its own to the server. @param onConnection told both ends of each */
+const startProxy = async (
+  host: string,
+  port: number,
+  onConnection: (client: Socket, server: Socket) => void,
+): Promise<{ readonly port: number; close(): void }> => {
   const proxy = createServer((client) => {
     const server = connect({ host, port, noDelay: true });
     client.setNoDelay(true);
@@ -26,25 +83,12 @@ export const startCuttingProxy = async (host: string, port: number, everyMs: num
       one.on('close', () => other.destroy());
       one.pipe(other);
     }
-    clients.add(client);
-    client.on('close', () => clients.delete(client));
+    onConnection(client, server);
   });
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
   const address = proxy.address();
   assert(address !== null && typeof address === 'object');
-  const cut = (): void => {
-    for (const client of clients) Math.random() < 0.5 ? client.resetAndDestroy() : client.destroy();
-  };
-  const cutter = setInterval(cut, everyMs);
-  return {
-    port: address.port,
-    calm: () => clearInterval(cutter),
-    close() {
-      clearInterval(cutter);
-      proxy.close();
-      cut();
-    },
-  };
+  return { port: address.port, close: () => void proxy.close() };
 };
 
 /** What a cut connection ends a query with. Waiting until the time to connect is over is not among it. */
