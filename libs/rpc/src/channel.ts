@@ -23,13 +23,21 @@ export interface ChannelSettings {
   readonly tls: ClientTls | Renewed<ClientTls> | 'plaintext';
   /** Largest message taken or sent, in bytes. Default `CONTROL_MESSAGE_BYTES_MAX`. */
   readonly messageBytesMax?: number;
+  /**
+   * While calls are under way a server is asked once in so many milliseconds whether it is there; where no answer comes for as long,
+   * the connection is given up. Default 10,000.
+   */
+  readonly silenceMs?: number;
   /** Further options of grpc-js: the data path sets `grpc-node.flow_control_window`. */
   readonly channelOptions?: ChannelOptions;
 }
 
+/** Longer than a process may stand still without losing its connections, and well within a lease. */
+const SILENCE_DEFAULT_MS = 10_000;
+
 /** Opens a gRPC channel. It connects with the first call and again whenever the connection is lost. */
 export function openChannel(settings: ChannelSettings): Channel {
-  const { address, tls, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX } = settings;
+  const { address, tls, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX, silenceMs = SILENCE_DEFAULT_MS } = settings;
   const channel = createChannel(targetOf(address), channelCredentials(tls), {
     'grpc.max_receive_message_length': messageBytesMax,
     'grpc.max_send_message_length': messageBytesMax,
@@ -38,6 +46,9 @@ export function openChannel(settings: ChannelSettings): Channel {
     'grpc.max_reconnect_backoff_ms': 2_000,
     // And where it comes back under another address, as pods do, not after grpc-js's thirty seconds between two look-ups.
     'grpc.dns_min_time_between_resolutions_ms': 1_000,
+    // A machine that is gone ends no connection: TCP sends what it is given again and again, for a quarter of an hour.
+    'grpc.keepalive_time_ms': silenceMs,
+    'grpc.keepalive_timeout_ms': silenceMs,
     ...settings.channelOptions,
   });
   return {

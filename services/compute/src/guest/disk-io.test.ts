@@ -5,11 +5,12 @@ import { after, test } from 'node:test';
 import { Client, credentials, experimental } from '@grpc/grpc-js';
 import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
+import { startMutingProxy } from '@interlock/event-store/test-cut-connections';
 import { type RunningServer, service, startServer } from '@interlock/rpc';
 import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { GuestDisk } from '../driver.ts';
-import { diskIo, IoError } from './disk-io.ts';
+import { connectionOptions, diskIo, IoError } from './disk-io.ts';
 
 const log = logger({ service: 'test', clock, write: () => {} });
 const disk: GuestDisk = {
@@ -128,6 +129,20 @@ test('G5: a host that comes back elsewhere is found while its old address swallo
   for (const socket of connected) socket.destroy();
   silent.close();
   await second.stop();
+});
+
+test('G5: a host that nothing comes back from any more is connected to anew', async () => {
+  const running = await host('127.0.0.1:0');
+  const proxy = await startMutingProxy('127.0.0.1', Number(running.address.split(':')[1]));
+  const client = new Client(`127.0.0.1:${proxy.port}`, credentials.createInsecure(), connectionOptions(200));
+  clients.push(client);
+  const io = diskIo(client, disk, clock, 3_000);
+  await io.write(0, new Uint8Array(8), never);
+  proxy.mute();
+  await assert.rejects(io.write(0, new Uint8Array(8), never), IoError);
+  await io.write(0, new Uint8Array(8), never);
+  proxy.close();
+  await running.stop();
 });
 
 test('what a host answers is an answer: it is not asked again', async () => {

@@ -1,4 +1,11 @@
-import { type Client, type ClientReadableStream, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import {
+  type Client,
+  type ClientOptions,
+  type ClientReadableStream,
+  Metadata,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js';
 import {
   FlushRequest,
   FlushResponse,
@@ -33,6 +40,20 @@ export class IoError extends Error {
 const service = '/interlock.disk.v1.DiskDataService';
 /** Longest single read, write or flush, in milliseconds, where nothing else is said: what is invoked before a key is lost has ended by then. */
 export const ioTimeoutDefaultMs = 5_000;
+
+/**
+ * How the connection to a disk host is kept.
+ * @param silenceMs asked by a ping as often while something waits for it, a host that does not answer one for as long is connected to anew:
+ *   a machine that is gone ends no connection, and TCP notices after a quarter of an hour
+ */
+export const connectionOptions = (silenceMs = ioTimeoutDefaultMs): ClientOptions => ({
+  // A disk host that restarts must be found again within a lease.
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 1_000,
+  'grpc.dns_min_time_between_resolutions_ms': 500,
+  'grpc.keepalive_time_ms': silenceMs,
+  'grpc.keepalive_timeout_ms': silenceMs,
+});
 
 /** How often a host that something waits for is looked up anew, in milliseconds. */
 const lookUpMs = 500;

@@ -6,7 +6,7 @@ import { Client } from '@grpc/grpc-js';
 import { channelCredentials } from '@interlock/rpc/credentials';
 import { type Clock, systemClock } from '@interlock/runtime/clock';
 import { renewable } from '@interlock/runtime/renewed';
-import { diskIo } from './disk-io.ts';
+import { connectionOptions, diskIo } from './disk-io.ts';
 import { createGuest } from './guest.ts';
 import { openJournal, readJournal } from './journal.ts';
 import { clientTls, guestFiles, readGuestFile } from './plan.ts';
@@ -26,14 +26,7 @@ const firstTls = clientTls(first);
 const tls = firstTls === 'plaintext' ? undefined : renewable(firstTls);
 const ownCredentials = channelCredentials(tls ?? 'plaintext');
 const clientOf = (address: string): Client => {
-  const found =
-    clients.get(address) ??
-    new Client(address, ownCredentials, {
-      // A disk host that restarts must be found again within a lease.
-      'grpc.initial_reconnect_backoff_ms': 100,
-      'grpc.max_reconnect_backoff_ms': 1_000,
-      'grpc.dns_min_time_between_resolutions_ms': 500,
-    });
+  const found = clients.get(address) ?? new Client(address, ownCredentials, connectionOptions(ioTimeoutMs));
   clients.set(address, found);
   return found;
 };
