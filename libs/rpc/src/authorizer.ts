@@ -1,6 +1,6 @@
 import type { Clock } from '@interlock/runtime';
 import { type ActionPatterns, holdsAction } from './action-patterns.ts';
-import type { Principal } from './call.ts';
+import { type Principal, runAsCall } from './call.ts';
 
 /** An answer of identity to "may this principal do this here?". */
 export interface Decision {
@@ -105,7 +105,8 @@ export function cachingAuthorizer({
     }
 
     const generation = answers;
-    const decision = check(principal, action, scope, atLeast);
+    // Whoever asks the same meanwhile waits for this answer as well: it belongs to no call, and goes on when the time of one is over.
+    const decision = runAsCall(undefined, () => check(principal, action, scope, atLeast));
     generation.delete(question);
     generation.set(question, { askedMs, decision });
     limit(generation, entriesMax);

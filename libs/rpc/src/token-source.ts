@@ -1,4 +1,5 @@
 import type { Clock, Instant } from '@interlock/runtime';
+import { runAsCall } from './call.ts';
 
 /** A bearer token and when it ends. */
 export interface IssuedToken {
@@ -41,7 +42,8 @@ export function tokenSource({ issue, clock, renewAfter = 0.7, reserveMs = 5_000 
   };
   const fetch = async (audience: string): Promise<string> => {
     const issuedTime = clock.now();
-    const issued = await issue(audience);
+    // Everybody waits for the one that is asked for: it belongs to no call, and goes on when the time of one is over.
+    const issued = await runAsCall(undefined, () => issue(audience));
     held.set(audience, { ...issued, renewTime: issuedTime + (issued.expireTime - issuedTime) * renewAfter });
     return issued.token;
   };

@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Clock, Instant } from '@interlock/runtime';
 import { errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey } from 'jose';
-import type { Principal } from './call.ts';
+import { type Principal, runAsCall } from './call.ts';
 import { rs256, type TokenFormat } from './token-format.ts';
 
 /** Fetches the public keys that sign tokens, as a JWK set. */
@@ -89,7 +89,8 @@ function keyRing(options: TokenVerifierOptions): JWTVerifyGetKey {
 
   const refetch = async (): Promise<void> => {
     triedMs = clock.monotonicMs();
-    ring = { find: format.readKeys(await keys()), fetchedMs: triedMs };
+    // For every caller: a stranger with little time would otherwise have it fail for all of them, again and again.
+    ring = { find: format.readKeys(await runAsCall(undefined, keys)), fetchedMs: triedMs };
   };
   const refetchOnce = (): Promise<void> => {
     fetching ??= refetch().finally(() => {
