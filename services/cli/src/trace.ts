@@ -40,7 +40,7 @@ export async function showTrace(traceId: string, { data, place, terminal, isJson
     const { context, namespace } = place;
     throw new TraceNotFound(
       context === undefined
-        ? `no spans of trace ${traceId} are in ${data}: services export theirs a moment after they end, and old ones are dropped`
+        ? `no spans of trace ${traceId} are in ${data}: services export theirs a moment after they end, old ones are dropped, and none come here where OTEL_EXPORTER_OTLP_ENDPOINT (or …_TRACES_ENDPOINT) sends them elsewhere, or OTEL_TRACES_SAMPLER or OTEL_SDK_DISABLED leaves them out`
         : `the spans of a cloud in a cluster are where its collector sends them, by the same id. In the local overlay that is Jaeger: kubectl --context ${context} --namespace ${namespace} port-forward svc/jaeger 16686, then http://localhost:16686/trace/${traceId}`,
     );
   }
