@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ListSubscriptionsResponse } from '@interlock/contracts/interlock/identity/v1/tenant.ts';
-import type { Call } from '@interlock/rpc';
+import { type Call, currentCall, runAsCall } from '@interlock/rpc';
 import { openSubscriptions } from './subscriptions.ts';
 
 const caller = { kind: 'user', id: 'u', name: 'principals/u', tenant: 'main' };
@@ -59,4 +59,20 @@ test('identity without an answer decides nothing, and is asked again', async () 
   await assert.rejects(requireOwn(disk('s1'), call), /silence/);
   identity.failWith(undefined);
   assert.equal(await requireOwn(disk('s1'), call), 'tenants/main');
+});
+
+test('whoever waits for the answer to somebody else’s question has the time of its own', async () => {
+  const identity = identityWith(['s1']);
+  const { has } = openSubscriptions({
+    // As a client does it: what is asked while a call is handled ends with that call.
+    listSubscriptions: async (request) => {
+      const { remainingMs = () => 1 } = currentCall() ?? {};
+      await Promise.resolve();
+      if (remainingMs() <= 0) throw new Error('no answer before the deadline');
+      return identity.listSubscriptions({ tenant: request.tenant ?? '', pageToken: request.pageToken ?? '' });
+    },
+  });
+  const hasty = { remainingMs: () => 0 } as Call;
+  const ask = () => has('tenants/main', 'subscriptions/s1');
+  assert.deepEqual(await Promise.all([runAsCall(hasty, ask), ask()]), [true, true]);
 });

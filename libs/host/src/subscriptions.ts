@@ -1,6 +1,6 @@
 import type { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { Rejection } from '@interlock/event-store';
-import { type Call, principalOf, type RpcClient, subscriptionOf } from '@interlock/rpc';
+import { type Call, principalOf, type RpcClient, runAsCall, subscriptionOf } from '@interlock/rpc';
 
 /** Entries of one page of identity's list. */
 const pageSize = 1_000;
@@ -41,8 +41,8 @@ export const openSubscriptions = (
     const question = `${tenant} ${subscription}`;
     const before = known.get(question);
     if (before !== undefined) return before;
-    // Those who ask meanwhile wait for the same answer.
-    const asked = ask(tenant, subscription);
+    // Those who ask meanwhile wait for the same answer, and may have more time than is left to this call.
+    const asked = runAsCall(undefined, () => ask(tenant, subscription));
     known.set(question, asked);
     try {
       const found = await asked;
