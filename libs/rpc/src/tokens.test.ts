@@ -183,6 +183,23 @@ function suite(format: TokenFormat): void {
     isDown = false;
     await authenticate(token);
   });
+
+  test('nor does it say anything about a token with a key not known yet that they cannot be had, until they are asked for again', async () => {
+    let isDown = false;
+    const { verify, clock } = verifier(() => {
+      if (!isDown) return [first, second];
+      throw new RpcFailure('UNAVAILABLE', 'Identity/GetJsonWebKeySet', 'peer', 'down');
+    });
+    await verify(await first.sign());
+    const stranger = await (await signer(format, 'k3')).sign();
+    clock.advance(10_000);
+    isDown = true;
+    for (const _ of [1, 2]) await assert.rejects(verify(stranger), RpcFailure);
+    await verify(await first.sign({ tid: 't2' }));
+    isDown = false;
+    clock.advance(10_000);
+    for (const _ of [1, 2]) await assert.rejects(verify(stranger), refused('TOKEN_SIGNATURE_INVALID'));
+  });
 }
 
 const refused = (reason: string) => (error: unknown) => {

@@ -86,11 +86,19 @@ function keyRing(options: TokenVerifierOptions): JWTVerifyGetKey {
   let ring: { readonly find: JWTVerifyGetKey; readonly fetchedMs: number } | undefined;
   let fetching: Promise<void> | undefined;
   let triedMs = Number.NEGATIVE_INFINITY;
+  /** Why the keys could not be had when they were last asked for. */
+  let failure: unknown;
 
   const refetch = async (): Promise<void> => {
     triedMs = clock.monotonicMs();
-    // For every caller: a stranger with little time would otherwise have it fail for all of them, again and again.
-    ring = { find: format.readKeys(await runAsCall(undefined, keys)), fetchedMs: triedMs };
+    try {
+      // For every caller: a stranger with little time would otherwise have it fail for all of them, again and again.
+      ring = { find: format.readKeys(await runAsCall(undefined, keys)), fetchedMs: triedMs };
+      failure = undefined;
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
   };
   const refetchOnce = (): Promise<void> => {
     fetching ??= refetch().finally(() => {
@@ -108,7 +116,9 @@ function keyRing(options: TokenVerifierOptions): JWTVerifyGetKey {
     try {
       return await ring.find(header, token);
     } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey) || !mayFetch()) throw error;
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      // A key that is not known may be a new one, where nobody could be asked.
+      if (!mayFetch()) throw failure ?? error;
       await refetchOnce();
       return ring.find(header, token);
     }
