@@ -156,6 +156,18 @@ function suite(format: TokenFormat): void {
     assert.equal(fetches(), 2);
   });
 
+  test('of two new keys, one right after the other, the tokens of both are taken within a second', async () => {
+    const third = await signer(format, 'k3');
+    const published = [first];
+    const { verify, clock } = verifier(() => published);
+    await verify(await first.sign());
+    for (const fresh of [second, third]) {
+      published.push(fresh);
+      clock.advance(1_000);
+      assert.equal((await verify(await fresh.sign())).id, 'p1');
+    }
+  });
+
   test('a withdrawn key stops verifying once the keys are fetched again', async () => {
     let published = [first, second];
     const { verify, clock } = verifier(() => published);

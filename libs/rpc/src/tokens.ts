@@ -24,7 +24,7 @@ export interface TokenVerifierOptions {
   readonly clock: Pick<Clock, 'now' | 'monotonicMs'>;
   /** How far the issuer's clock may be off. Default 1,000 ms. */
   readonly clockToleranceMs?: number;
-  /** Shortest time between two fetches of the keys, also when tokens name keys nobody has. Default 10,000 ms. */
+  /** Shortest time between two fetches of the keys, also when tokens name keys nobody has; a new key is unknown as long. Default 1,000 ms. */
   readonly refetchMs?: number;
   /** After this the keys are fetched again, so that a withdrawn one goes. Default 600,000 ms. */
   readonly keysTtlMs?: number;
@@ -82,7 +82,7 @@ export function tokenVerifier(options: TokenVerifierOptions): Authenticate {
 
 /** Public keys by `kid`: fetched when first needed, when a token names an unknown one, and when they are old. */
 function keyRing(options: TokenVerifierOptions): JWTVerifyGetKey {
-  const { keys, clock, refetchMs = 10_000, keysTtlMs = 600_000, format = rs256 } = options;
+  const { keys, clock, refetchMs = 1_000, keysTtlMs = 600_000, format = rs256 } = options;
   let ring: { readonly find: JWTVerifyGetKey; readonly fetchedMs: number } | undefined;
   let fetching: Promise<void> | undefined;
   let triedMs = Number.NEGATIVE_INFINITY;
