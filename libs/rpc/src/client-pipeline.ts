@@ -160,12 +160,18 @@ class Tries {
     this.#timer = startTimer(clock, timeoutMs(callOptions, defaultDeadlineMs), callOptions.signal);
   }
 
-  /** The token of the next try; at once where it is in hand, as nearly always. @throws what the source of tokens throws */
+  /** The token of the next try; at once where it is in hand, as nearly always. @throws what the source of tokens throws; at the deadline */
   token(): Promise<string> | string | undefined {
     const { audience, credentials } = this.#options;
     this.#attempt += 1;
     this.#details = undefined;
-    return this.#callOptions.token ?? credentials?.token(audience);
+    const token = this.#callOptions.token ?? credentials?.token(audience);
+    if (!(token instanceof Promise)) return token;
+    const { path } = this.#descriptor;
+    return this.#timer.race(
+      token,
+      () => new ClientError(path, Status.DEADLINE_EXCEEDED, 'no token before the deadline'),
+    );
   }
 
   /** Begins a try. @returns what nice-grpc is given for it */

@@ -335,6 +335,26 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       await aborted;
     });
 
+    test('a call that has no token yet ends at its deadline as well', async () => {
+      const clock = manualClock();
+      const token = Promise.withResolvers<string>();
+      const { connect } = await echo({ clock });
+      const client = connect({ credentials: { token: () => token.promise, refused: () => undefined } });
+      const nextTurn = () => new Promise(setImmediate);
+      const answers = [
+        client.echo({ text: '' }, { deadlineMs: 500 }),
+        collect(client.list({ text: 'a' }, { deadlineMs: 500 })),
+      ];
+      const settled = Promise.allSettled(answers);
+      await nextTurn();
+      clock.advance(500);
+      for (const answer of answers) {
+        await assert.rejects(Promise.race([answer, nextTurn()]), failure('DEADLINE_EXCEEDED'));
+      }
+      token.resolve('user-1');
+      await settled;
+    });
+
     test('the server has a longest time of its own', async () => {
       const clock = manualClock();
       const handler = new EventEmitter();
