@@ -46,7 +46,9 @@ export const rs256: TokenFormat = {
     return { n, e, pkcs8: privateKey.export({ format: 'der', type: 'pkcs8' }) };
   },
   openKey(pkcs8) {
-    const privateKey = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
+    // Without a copy, which nobody would overwrite.
+    const key = Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.byteLength);
+    const privateKey = createPrivateKey({ key, format: 'der', type: 'pkcs8' });
     return (kid, claims) => new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid, typ: 'JWT' }).sign(privateKey);
   },
   readKeys: (keys) => createLocalJWKSet(keys),
