@@ -4,6 +4,7 @@ import { type Client, createChannel, createClientFactory } from 'nice-grpc';
 import type { ClientMiddleware } from 'nice-grpc-common';
 import { targetOf } from './address-list.ts';
 import type { CallOptions } from './client-pipeline.ts';
+import { limitConnecting } from './connecting.ts';
 import { type ClientTls, channelCredentials } from './credentials.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './server.ts';
 import type { Definition } from './service.ts';
@@ -37,6 +38,7 @@ const SILENCE_DEFAULT_MS = 10_000;
 
 /** Opens a gRPC channel. It connects with the first call and again whenever the connection is lost. */
 export function openChannel(settings: ChannelSettings): Channel {
+  limitConnecting();
   const { address, tls, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX, silenceMs = SILENCE_DEFAULT_MS } = settings;
   const channel = createChannel(targetOf(address), channelCredentials(tls), {
     'grpc.max_receive_message_length': messageBytesMax,
