@@ -12,6 +12,7 @@ const verdicts: readonly (readonly [unknown, Verdict])[] = [
   [new Rejection('UNAVAILABLE', 'BUSY', ''), 'passing'],
   [new Rejection('ABORTED', 'CONTENTION', ''), 'passing'],
   [new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', ''), 'passing'],
+  [new Rejection('UNAUTHENTICATED', 'TOKEN_EXPIRED', ''), 'passing'],
   [new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', ''), 'final'],
   [new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', ''), 'final'],
   [callFailed('UNAVAILABLE'), 'passing'],

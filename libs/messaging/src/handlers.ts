@@ -25,7 +25,8 @@ export interface FactContext {
 /**
  * Decides what a fact leads to. May run several times for one fact; only one effect is stored. Work that does not fit
  * in one commit (a fleet of machines) is done by the handler itself, idempotently, before it returns `NO_EFFECT`.
- * @throws Rejection: one that is retryable repeats the fact until it works, any other parks it at once
+ * @throws Rejection: one that is retryable repeats the fact until it works, and so does one of a token that a peer did not take;
+ *   any other parks it at once
  * @throws StoreUnavailable, or the failure of a call that got no answer: the fact is tried again for as long as it lasts
  * @throws anything else: tried again, and parked after several attempts
  */
@@ -65,7 +66,10 @@ const isPassingCall = (error: unknown): boolean =>
 
 export const verdictOn = (error: unknown): Verdict => {
   if (error instanceof VersionConflict || error instanceof CursorConflict) return 'conflict';
-  if (error instanceof Rejection) return error.retryable() ? 'passing' : 'final';
+  // A token of ours that was not taken says nothing about the fact, and the next one is another.
+  if (error instanceof Rejection) {
+    return error.retryable() || error.code === 'UNAUTHENTICATED' ? 'passing' : 'final';
+  }
   return error instanceof StoreUnavailable || isPassingCall(error) ? 'passing' : 'unknown';
 };
 

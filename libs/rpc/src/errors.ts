@@ -56,7 +56,7 @@ export interface WireError {
 /**
  * Turns whatever a handler threw into what its caller may see. A `Rejection` travels whole; a version conflict is
  * ABORTED CONTENTION; a store that does not answer is UNAVAILABLE STORE_UNAVAILABLE; a failed call to another service is UNAVAILABLE DEPENDENCY_UNAVAILABLE, because it may succeed
- * later; anything else is INTERNAL with the trace id, and its text and causes stay here (`isInternal` says to log them).
+ * later, also one in which that service did not take the token of this one, which the caller has nothing to do with; anything else is INTERNAL with the trace id, and its text and causes stay here (`isInternal` says to log them).
  */
 export function toWire(error: unknown, traceId: string | undefined): WireError {
   const rejection = asRejection(error);
@@ -99,7 +99,16 @@ export const statusName = (code: Status): StatusName => STATUS_NAMES.find((name)
 
 /** What an error says to a caller; undefined for one whose cause stays here. */
 export function asRejection(error: unknown): Rejection | undefined {
-  if (error instanceof Rejection) return error;
+  if (error instanceof Rejection) {
+    // The caller's own token was taken. What comes from another service is about a token of ours.
+    if (error.code !== 'UNAUTHENTICATED' || !(error.cause instanceof RpcFailure)) return error;
+    return new Rejection(
+      'UNAVAILABLE',
+      'DEPENDENCY_UNAVAILABLE',
+      `another service did not take the token of this one (${error.cause.method}: ${error.reason}): try again`,
+      { method: error.cause.method, code: error.code },
+    );
+  }
   if (error instanceof VersionConflict) {
     return new Rejection(
       'ABORTED',

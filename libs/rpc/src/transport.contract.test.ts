@@ -191,6 +191,16 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       });
     }
 
+    test('a token of the service itself that another one does not take is no refusal of its caller', async () => {
+      const inner = await echo();
+      const other = inner.connect({ credentials: { token: () => 'bad', refused: () => undefined } });
+      const { client } = await echo({ handlers: { change: async (word) => other.echo(word) } });
+      await assert.rejects(
+        client.change({ text: '' }),
+        rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', { method: 'test.Echo/Echo', code: 'UNAUTHENTICATED' }),
+      );
+    });
+
     test('a server that is not there is no definite answer', async () => {
       const { client, stopServer } = await echo();
       await stopServer();

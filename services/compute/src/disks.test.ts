@@ -69,3 +69,14 @@ test('G3: a set whose vault is silent holds up no disk of another', async () => 
   await disks.open(wish('well'), 'set 2', '', patience);
   assert.deepEqual(calls, [['silent'], ['well']]);
 });
+
+test('G5: a token of ours that the disk service does not take says nothing about a disk', async () => {
+  const { disks, clock } = openWorld(() => OpenDiskResponse.create());
+  let calls = 0;
+  const freed = disks.insist(async () => {
+    calls += 1;
+    if (calls === 1) throw new Rejection('UNAUTHENTICATED', 'TOKEN_SIGNATURE_INVALID', 'not signed by a key of ours');
+    return 'freed';
+  }, patience);
+  assert.equal(await clock.drive(freed), 'freed');
+});

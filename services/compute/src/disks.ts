@@ -80,7 +80,7 @@ export const openDisks = (parts: {
   const { client, clock, random, tracer } = parts;
   const turns = limiter(parts.callsMax);
 
-  /** Repeats something until there is a definite answer. */
+  /** Repeats something until there is a definite answer. A token of ours that was not taken is none: the next one is another. */
   const repeat = async <Answer>(attempt: () => Promise<Answer>, patience: Patience): Promise<Answer> => {
     const { signal } = patience;
     for (let tries = 1; ; tries += 1) {
@@ -88,7 +88,7 @@ export const openDisks = (parts: {
       try {
         return await orInterrupted(attempt(), signal);
       } catch (error) {
-        if (error instanceof Rejection && !error.retryable()) throw error;
+        if (error instanceof Rejection && !error.retryable() && error.code !== 'UNAUTHENTICATED') throw error;
         const waitMs = Math.min(backoffMsMax, backoffMsMin * 2 ** (tries - 1)) * (0.5 + random.fraction() / 2);
         if (patience.untilMs !== undefined && clock.now() + waitMs > patience.untilMs) {
           throw new TimedOut('the disk service gave no definite answer in time', { cause: error });
