@@ -15,13 +15,13 @@ const makeWorld = () => {
   const atWork = new Map<string, Set<string>>();
   let mostAtOnce = 0;
   let processes = 0;
-  /** @param lingersMs how long work goes on after it was told to end */
+  /** @param lingersMs how long work goes on after it was told to end, on all shares or on those that it names */
   const start = (
     replica: string,
     {
       over = store as EventStore,
       on = clock as VirtualClock,
-      lingersMs = 0,
+      lingersMs = 0 as number | Readonly<Record<string, number>>,
       standbyName = undefined as string | undefined,
     } = {},
   ) => {
@@ -35,7 +35,7 @@ const makeWorld = () => {
         atWork.set(share, workers.add(process));
         mostAtOnce = Math.max(mostAtOnce, workers.size);
         while (!signal.aborted) await on.sleep(ttlMs, signal);
-        await on.sleep(lingersMs);
+        await on.sleep(typeof lingersMs === 'number' ? lingersMs : (lingersMs[share] ?? 0));
         workers.delete(process);
       });
     }
@@ -110,6 +110,23 @@ test('what a replica did that died the other does within seconds; one that start
   await alone.clock.drive(third.stop());
   await alone.clock.until(() => first.works() === 8, 2 * ttlMs);
   await alone.clock.drive(first.stop());
+});
+
+test('one that leaves gives up each share as soon as it has ended, and nobody begins what has not, however long it takes', async () => {
+  const { clock, start, mostAtOnce } = makeWorld();
+  const leaving = start('a', { lingersMs: { 'work/3': 4 * ttlMs } });
+  await clock.until(() => leaving.works() === 8);
+  const staying = start('b');
+  await clock.until(() => staying.works() === 4 && leaving.works() === 4);
+  assert.ok(leaving.shares.holds('work/3'));
+  const begunAt = clock.monotonicMs();
+  const left = leaving.stop();
+  await clock.until(() => staying.works() >= 7, ttlMs / 2);
+  await clock.drive(left);
+  assert.equal(clock.monotonicMs() - begunAt, 4 * ttlMs);
+  await clock.until(() => staying.works() === 8, ttlMs / 2);
+  assert.equal(mostAtOnce(), 1);
+  await clock.drive(staying.stop());
 });
 
 test('a replica whose store is gone stops before another begins, and goes on when it is back', async () => {

@@ -235,6 +235,37 @@ export const openShares = (parts: {
     }
   };
 
+  /**
+   * Gives up what it has as soon as nothing is done on it any more, however long another share takes, and says meanwhile that it
+   * lives: what has not ended nobody else may begin.
+   */
+  const leave = async (): Promise<void> => {
+    keepDoing(new Set());
+    while (doing.size > 0) {
+      wake = new AbortController();
+      beat += 1;
+      await changeAsOwner((before) => {
+        const silent = silentIn(before);
+        const word = {
+          me,
+          run,
+          beat,
+          ttlMs,
+          shares: [],
+          silent,
+          ended: endedIn(silent),
+          standbyName,
+          now: clock.now(),
+        };
+        return wordOf(before, { ...word, givenUp: new Set(sharesOf(before, me).filter((share) => !doing.has(share))) });
+      }).catch((error: unknown) => log.warn('others do not hear of what has ended here', { replica: me, error }));
+      await clock.sleep(ttlMs / wordsPerTtl, wake.signal);
+    }
+    await changeAsOwner((before) => leftBy(before, me)).catch((error: unknown) =>
+      log.warn('shares were not given back: others wait for this replica to be silent', { replica: me, error }),
+    );
+  };
+
   return {
     keep(share, work) {
       works.set(share, work);
@@ -243,11 +274,7 @@ export const openShares = (parts: {
     async run(signal) {
       if (works.size === 0) return;
       await Promise.all([takePart(signal), watchTime(signal)]);
-      keepDoing(new Set());
-      await Promise.all([...doing.values()].map(({ ended }) => ended));
-      await changeAsOwner((before) => leftBy(before, me)).catch((error: unknown) =>
-        log.warn('shares were not given back: others wait for this replica to be silent', { replica: me, error }),
-      );
+      await leave();
     },
     async standBy(signal) {
       const beside = standbyName ?? `${me}-standby-${run.slice(0, 8)}`;
@@ -279,14 +306,12 @@ export const openShares = (parts: {
     async replicas() {
       const division = (await rows.get(rowKey)) ?? noDivision;
       const { members, gone = {} } = division;
-      const there = Object.entries(members).map(
-        ([name, { kinds }]): Replica => ({
-          name,
-          state: kinds.length === 0 ? 'standby' : 'working',
-          shareCount: sharesOf(division, name).length,
-          goneAt: undefined,
-        }),
-      );
+      const there = Object.entries(members).map(([name, { kinds }]): Replica => {
+        const shareCount = sharesOf(division, name).length;
+        // One that is leaving takes part in nothing either, until what it has in hand has ended.
+        const state = kinds.length === 0 && shareCount === 0 ? 'standby' : 'working';
+        return { name, state, shareCount, goneAt: undefined };
+      });
       const left = Object.entries(gone).map(
         ([name, goneAt]): Replica => ({ name, state: 'gone', shareCount: 0, goneAt }),
       );
