@@ -68,7 +68,9 @@ export const wire = async <Settings>(
   const own: { authority?: Assembly['authority'] } = {};
   const check: Authorizer = (...question) => (own.authority?.check ?? peers.check)(...question);
   const keys: KeySource = () => (own.authority?.keys ?? peers.keys)();
-  const permissions = cachingAuthorizer({ check, clock, authzTtlMs: around.authzTtlMs });
+  // Identity has the record itself. By a yes that it remembered, whoever has lost a role could give it back to themselves.
+  const authzTtlMs = name === 'identity' ? 0 : around.authzTtlMs;
+  const permissions = cachingAuthorizer({ check, clock, authzTtlMs });
 
   const rows = rowKeeper({ store, clock, log });
   const shares = openShares({
