@@ -4,7 +4,7 @@ import type { OwnerRemovalEvent } from './events.ts';
 
 /**
  * Who was the last to stop being an owner of the platform: one stream for all of them, written in the commit that takes one
- * away. Of two that are taken away at the same moment one finds the stream as it read it, and the other looks again.
+ * away.
  */
 export interface OwnerRemovals {
   /** `principals/<id>` */

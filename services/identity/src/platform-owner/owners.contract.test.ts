@@ -4,6 +4,8 @@ import { category, type EventStore, memoryStore, openPostgresStore, Rejection } 
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import * as principal from '../principal/decider.ts';
+import { grantHolders } from '../grant-holder/decider.ts';
+import { openAssigning } from '../role-assignment/assigning.ts';
 import { assign, roleAssignments } from '../role-assignment/decider.ts';
 import { ownerRemovals } from './decider.ts';
 import { openPlatformOwners } from './owners.ts';
@@ -18,7 +20,9 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       const principals = category(store, principal.principals);
       const assignments = category(store, roleAssignments);
       const removals = category(store, ownerRemovals);
-      return { principals, assignments, owners: openPlatformOwners({ store, principals, assignments, removals }) };
+      const owners = openPlatformOwners({ store, principals, assignments, removals });
+      const give = openAssigning({ store, assignments, holders: category(store, grantHolders) });
+      return { principals, assignments, owners, give };
     };
     type Process = ReturnType<typeof processOn>;
     const stores: EventStore[] = [];
@@ -45,6 +49,30 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       owners.removeAssignment(id, now(), cause, {});
     const take = [remove, removeSecret, removeRole];
 
+    /** The only owner who can act. */
+    const soleOwner = async (process: Process): Promise<string> => {
+      const sole = await newOwner(process);
+      for (const { id, state } of await process.assignments.listAll({ index: { index: 'scope', value: '/' } })) {
+        const isOther = state.status === 'assigned' && state.principal !== `principals/${sole}`;
+        if (isOther) await removeRole(process, id);
+      }
+      return sole;
+    };
+    /** A process that is held up once, before it stores something. */
+    const heldUp = (meanwhile: () => Promise<unknown>): Process => {
+      const [store] = stores;
+      assert.ok(store);
+      let isHeldUp = false;
+      const commit: EventStore['commit'] = async (...what) => {
+        if (!isHeldUp) {
+          isHeldUp = true;
+          await meanwhile();
+        }
+        return store.commit(...what);
+      };
+      return processOn({ ...store, commit });
+    };
+
     test('of all owners that are taken away at the same moment, by whatever, the last one stays', async () => {
       const [one, other] = processes();
       assert.ok(one && other);
@@ -62,6 +90,32 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
         for (const way of take) await assert.rejects(way(other, standing), { reason: 'LAST_PLATFORM_OWNER' });
         for (const id of ids.filter((gone) => gone !== standing)) await remove(one, id);
       }
+    });
+
+    test('who is made the last owner while the secret to act with is being taken away keeps that', async () => {
+      const [one] = processes();
+      assert.ok(one);
+      const [first, next] = [await soleOwner(one), systemRandom.uuid()];
+      const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'next' } as const;
+      await one.principals.transact(next, principal.create(now(), wish), cause);
+      await one.principals.transact(next, principal.addSecret(0, 's', next, undefined), cause);
+      const slow = heldUp(async () => {
+        const grant = { principal: `principals/${next}`, role: 'roles/owner', scope: '/' };
+        await one.give(systemRandom.uuid(), grant, now(), cause);
+        await remove(one, first);
+      });
+      await assert.rejects(removeSecret(slow, next), { reason: 'LAST_PLATFORM_OWNER' });
+    });
+
+    test('who is given a secret, as the last owner, while the role is being taken away keeps that', async () => {
+      const [one] = processes();
+      assert.ok(one);
+      const [first, next] = [await soleOwner(one), await newOwner(one, 1)];
+      const slow = heldUp(async () => {
+        await one.principals.transact(next, principal.addSecret(now(), 's2', `${next}2`, undefined), cause);
+        await remove(one, first);
+      });
+      await assert.rejects(removeRole(slow, next), { reason: 'LAST_PLATFORM_OWNER' });
     });
   });
 };

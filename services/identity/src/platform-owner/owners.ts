@@ -1,6 +1,8 @@
 import {
   type Category,
   type Cause,
+  CursorConflict,
+  type CursorMove,
   type EventOf,
   type EventStore,
   etagMismatch,
@@ -14,13 +16,16 @@ import { type Instant, inSpan } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { canAct, type Principal } from '../principal/decider.ts';
 import type { PrincipalEvent } from '../principal/events.ts';
-import { type RoleAssignment, remove } from '../role-assignment/decider.ts';
+import { type Grant, type RoleAssignment, remove } from '../role-assignment/decider.ts';
 import type { RoleAssignmentEvent } from '../role-assignment/events.ts';
 import { noteRemoval, type OwnerRemovals, ownerRemovalsId } from './decider.ts';
 import type { OwnerRemovalEvent } from './events.ts';
 
 /** Conflicts in a row after which something else keeps changing the same. */
 const conflictsMax = 20;
+
+/** Counts who is made an owner, and who is none any more: those that may take the last one away take turns with all of them. */
+const turnsCursor = 'platform_owners';
 
 const tracer = trace.getTracer('@interlock/identity');
 
@@ -58,16 +63,29 @@ interface Owning {
   readonly principalId: string;
 }
 
-/** What a change does to the owners: whom it takes away, and what still makes somebody one. */
+/** A change that takes an owner away, if there is one to take away: whom, and what still makes somebody one. */
 interface Taking {
   /** `principals/<id>` */
   readonly principal: string;
   isLeft(owning: Owning): boolean;
 }
 
+/**
+ * What is stored with a role that is given, where it makes somebody an owner: whoever takes their secret away at the same moment,
+ * and saw no owner in them, looks again.
+ */
+export const turnOfGiving = async (
+  store: Pick<EventStore, 'cursor'>,
+  grant: Pick<Grant, 'role' | 'scope'>,
+): Promise<readonly CursorMove[]> => {
+  if (!isOwning(grant)) return [];
+  const turn = await store.cursor(turnsCursor);
+  return [{ name: turnsCursor, from: turn, to: turn + 1 }];
+};
+
 /** Opens them. */
 export const openPlatformOwners = (parts: {
-  readonly store: Pick<EventStore, 'commit'>;
+  readonly store: Pick<EventStore, 'commit' | 'cursor'>;
   readonly principals: Category<Principal, PrincipalEvent>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
   readonly removals: Category<OwnerRemovals, OwnerRemovalEvent>;
@@ -81,10 +99,17 @@ export const openPlatformOwners = (parts: {
     );
   };
 
-  const requireAnother = async ({ principal, isLeft }: Taking, at: Instant): Promise<void> => {
-    const left = (await listOwning()).filter(isLeft).map(({ principalId }) => principalId);
-    const loaded = await principals.loadMany([...new Set(left)]);
-    if (loaded.some(({ state }) => canAct(state, at))) return;
+  /** @returns whether an owner is taken away, and whom, if that is one who can act. @throws Rejection LAST_PLATFORM_OWNER */
+  const lookForAnother = async (
+    { principal, isLeft }: Taking,
+    at: Instant,
+  ): Promise<{ readonly isOwner: boolean; readonly acting: string | undefined }> => {
+    const owning = await listOwning();
+    const loaded = await principals.loadMany([...new Set(owning.map(({ principalId }) => principalId))]);
+    const able = new Set(loaded.flatMap(({ id, state }) => (canAct(state, at) ? [id] : [])));
+    const acting = owning.filter(({ principalId }) => able.has(principalId));
+    if (acting.every(isLeft)) return { isOwner: !owning.every(isLeft), acting: undefined };
+    if (acting.some(isLeft)) return { isOwner: true, acting: principal };
     throw new Rejection(
       'FAILED_PRECONDITION',
       'LAST_PLATFORM_OWNER',
@@ -97,30 +122,35 @@ export const openPlatformOwners = (parts: {
     category: Category<State, Event>,
     id: string,
     decide: (state: State) => readonly Event[],
-    takingOf: (before: State, after: State) => Promise<Taking | undefined>,
+    takingOf: (before: State, after: State) => Taking | undefined,
     at: Instant,
     cause: Cause,
     { expected }: Expected,
   ): Promise<Prepared<State, Event>> => {
     for (let conflicts = 0; conflicts < conflictsMax; conflicts += 1) {
-      // Before the look for others: whoever took one away before this is in what is seen, and whoever does so later moves the stream.
-      const turn = await removals.load(ownerRemovalsId);
+      // Before the look for others: whoever made one or took one away before this is in what is seen, and whoever does so later
+      // moves the cursor.
+      const turn = await store.cursor(turnsCursor);
+      const removed = await removals.load(ownerRemovalsId);
       const loaded = await category.load(id);
       if (expected !== undefined && expected !== loaded.version) throw etagMismatch(id, expected, loaded.version);
       const prepared = category.prepare(loaded, decide);
       if (!prepared.append) return prepared;
-      const taking = await takingOf(loaded.state, prepared.state);
-      if (taking) await requireAnother(taking, at);
-      const noted = taking ? removals.prepare(turn, noteRemoval(at, taking.principal)) : undefined;
+      const taking = takingOf(loaded.state, prepared.state);
+      const taken = taking && (await lookForAnother(taking, at));
+      const noted =
+        taken?.acting === undefined ? undefined : removals.prepare(removed, noteRemoval(at, taken.acting));
+      // Who is no owner takes no turn, but may have been made one, and the last, since the look.
+      const cursors = taken ? [{ name: turnsCursor, from: turn, to: taken.isOwner ? turn + 1 : turn }] : [];
       const appends = [prepared, noted].flatMap((one) => one?.append ?? []);
       const rows = [prepared, noted].flatMap((one) => one?.row ?? []);
       const attributes = { 'interlock.stream': prepared.append.stream, 'interlock.stream.version': prepared.version };
       try {
         const name = `append ${category.definition.name}`;
-        await inSpan(tracer, name, { attributes }, () => store.commit({ appends, rows }, cause));
+        await inSpan(tracer, name, { attributes }, () => store.commit({ appends, rows, cursors }, cause));
         return prepared;
       } catch (error) {
-        if (!(error instanceof VersionConflict)) throw error;
+        if (!(error instanceof VersionConflict || error instanceof CursorConflict)) throw error;
       }
     }
     throw new Rejection('ABORTED', 'CONTENTION', `${id} is being changed by others all the time; try again`, {
@@ -130,26 +160,25 @@ export const openPlatformOwners = (parts: {
 
   return {
     changePrincipal(id, decide, at, cause, options) {
-      const takingOf = async (before: Principal, after: Principal): Promise<Taking | undefined> => {
-        if (!canAct(before, at) || canAct(after, at)) return undefined;
-        if (!(await listOwning()).some(({ principalId }) => principalId === id)) return undefined;
-        return { principal: `principals/${id}`, isLeft: ({ principalId }) => principalId !== id };
-      };
+      const takingOf = (before: Principal, after: Principal): Taking | undefined =>
+        !canAct(before, at) || canAct(after, at)
+          ? undefined
+          : { principal: `principals/${id}`, isLeft: ({ principalId }) => principalId !== id };
       return change(principals, id, decide, takingOf, at, cause, options);
     },
     async removeAssignment(id, at, cause, options) {
-      const takingOf = async (before: RoleAssignment): Promise<Taking | undefined> => {
-        if (!makesOwner(before)) return undefined;
-        const { principal } = before;
-        const { state } = await principals.load(principalIdOf(principal));
-        return canAct(state, at) ? { principal, isLeft: ({ assignmentId }) => assignmentId !== id } : undefined;
-      };
+      const takingOf = (before: RoleAssignment): Taking | undefined =>
+        makesOwner(before)
+          ? { principal: before.principal, isLeft: ({ assignmentId }) => assignmentId !== id }
+          : undefined;
       await change(assignments, id, remove(at), takingOf, at, cause, options);
     },
   };
 };
 
+const isOwning = ({ role, scope }: Pick<Grant, 'role' | 'scope'>): boolean => role === 'roles/owner' && scope === '/';
+
 const makesOwner = (state: RoleAssignment): state is Extract<RoleAssignment, { status: 'assigned' }> =>
-  state.status === 'assigned' && state.role === 'roles/owner' && state.scope === '/';
+  state.status === 'assigned' && isOwning(state);
 
 const principalIdOf = (principal: string): string => names.principal.parse(principal, 'principal').principal;

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import {
   type Category,
   type Cause,
+  CursorConflict,
   type EventStore,
   type Loaded,
   Rejection,
@@ -11,6 +12,7 @@ import { type Instant, inSpan } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { type GrantHolder, hold } from '../grant-holder/decider.ts';
 import type { GrantHolderEvent } from '../grant-holder/events.ts';
+import { turnOfGiving } from '../platform-owner/owners.ts';
 import { assign, type Grant, type RoleAssignment } from './decider.ts';
 import type { RoleAssignmentEvent } from './events.ts';
 
@@ -29,7 +31,7 @@ export type Assigning = (id: string, grant: Grant, at: Instant, cause: Cause) =>
 
 /** Opens it. */
 export const openAssigning = (parts: {
-  readonly store: Pick<EventStore, 'commit'>;
+  readonly store: Pick<EventStore, 'commit' | 'cursor'>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
   readonly holders: Category<GrantHolder, GrantHolderEvent>;
 }): Assigning => {
@@ -55,14 +57,16 @@ export const openAssigning = (parts: {
         });
       }
       const held = holders.prepare(holder, hold(at, id));
+      const cursors = await turnOfGiving(store, grant);
       const appends = [assigned, held].flatMap(({ append }) => append ?? []);
       const rows = [assigned, held].flatMap(({ row }) => row ?? []);
       const attributes = { 'interlock.stream': assigned.append.stream, 'interlock.stream.version': assigned.version };
       try {
-        await inSpan(tracer, 'append role_assignment', { attributes }, () => store.commit({ appends, rows }, cause));
+        const commit = { appends, rows, cursors };
+        await inSpan(tracer, 'append role_assignment', { attributes }, () => store.commit(commit, cause));
         return assigned;
       } catch (error) {
-        if (!(error instanceof VersionConflict)) throw error;
+        if (!(error instanceof VersionConflict || error instanceof CursorConflict)) throw error;
       }
     }
     throw new Rejection('ABORTED', 'CONTENTION', `${id} is being changed by others all the time; try again`, {
