@@ -7,6 +7,7 @@ import { grantHolders } from './grant-holder/decider.ts';
 import { permissions } from './permissions.ts';
 import { ownerRemovals } from './platform-owner/decider.ts';
 import { openPlatformOwners } from './platform-owner/owners.ts';
+import { watchOwners } from './platform-owner/watch.ts';
 import { principalApi } from './principal/api.ts';
 import { principals as principalStreams } from './principal/decider.ts';
 import { toFact } from './published.ts';
@@ -40,6 +41,7 @@ export const assemble: Assemble<IdentitySettings> = async ({
   openCategory,
   clock,
   random,
+  log,
   settings,
   authorize,
 }) => {
@@ -147,6 +149,7 @@ export const assemble: Assemble<IdentitySettings> = async ({
     services: [api],
     toFact,
     reactions: [{ source: 'key-vault', handlers: reactor({ clock, assignments }) }],
+    background: [watchOwners({ owners, clock, log })],
     authority: { keys: tokens.getJsonWebKeySet, check },
   };
 };

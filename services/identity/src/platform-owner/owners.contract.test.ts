@@ -3,8 +3,8 @@ import { after, before, describe, test } from 'node:test';
 import { category, type EventStore, memoryStore, openPostgresStore, Rejection } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
 import { systemClock, systemRandom } from '@interlock/runtime';
-import * as principal from '../principal/decider.ts';
 import { grantHolders } from '../grant-holder/decider.ts';
+import * as principal from '../principal/decider.ts';
 import { openAssigning } from '../role-assignment/assigning.ts';
 import { assign, roleAssignments } from '../role-assignment/decider.ts';
 import { ownerRemovals } from './decider.ts';
@@ -116,6 +116,27 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
         await remove(one, first);
       });
       await assert.rejects(removeRole(slow, next), { reason: 'LAST_PLATFORM_OWNER' });
+    });
+
+    test('an owner is not taken away, nor its secret, where the secrets of all others end within a day', async () => {
+      const [one, other] = processes();
+      assert.ok(one && other);
+      const first = await soleOwner(one);
+      const hour = 3_600_000;
+      const [brief] = [await newOwner(one, now() + 23 * hour), await newOwner(one, 1)];
+      const ends = { reason: 'LAST_PLATFORM_OWNER', message: /from \d{4}-\S+ on, when the last secret left ends/ };
+      for (const way of take) await assert.rejects(way(other, first), ends);
+      const addSecret = (id: string, secretId: string, end: number): Promise<unknown> =>
+        one.principals.transact(id, principal.addSecret(now(), secretId, `${id} ${secretId}`, end), cause);
+      await addSecret(first, 'soon', now() + 22 * hour);
+      await assert.rejects(removeSecret(one, first), ends, 'what is left of its own does not last either');
+      await addSecret(brief, 'late', now() + 25 * hour);
+      await removeSecret(other, first);
+      assert.ok((await one.owners.actUntil()) > now() + 24 * hour);
+      await remove(other, first);
+      for (const way of [remove, removeRole]) {
+        await assert.rejects(way(one, brief), { reason: 'LAST_PLATFORM_OWNER' });
+      }
     });
   });
 };

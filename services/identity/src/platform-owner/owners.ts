@@ -14,7 +14,7 @@ import {
 import { names } from '@interlock/rpc';
 import { type Instant, inSpan } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { canAct, type Principal } from '../principal/decider.ts';
+import { actsUntil, type Principal } from '../principal/decider.ts';
 import type { PrincipalEvent } from '../principal/events.ts';
 import { type Grant, type RoleAssignment, remove } from '../role-assignment/decider.ts';
 import type { RoleAssignmentEvent } from '../role-assignment/events.ts';
@@ -23,6 +23,9 @@ import type { OwnerRemovalEvent } from './events.ts';
 
 /** Conflicts in a row after which something else keeps changing the same. */
 const conflictsMax = 20;
+
+/** For how long somebody else must still be able to act where an owner is taken away, in milliseconds: there must be time to make another. */
+const reserveMs = 86_400_000;
 
 /** Counts who is made an owner, and who is none any more: those that may take the last one away take turns with all of them. */
 const turnsCursor = 'platform_owners';
@@ -36,7 +39,7 @@ interface Expected {
 
 /**
  * Changes that may take away an owner of the platform. They are refused where nobody else would be left who is one and has
- * a secret to act with: only an owner gives that role, so nobody could ever manage the platform again.
+ * a secret to act with that lasts for another day: only an owner gives that role, so nobody could ever manage the platform again.
  */
 export interface PlatformOwners {
   /**
@@ -55,6 +58,8 @@ export interface PlatformOwners {
    * @throws Rejection NOT_FOUND ROLE_ASSIGNMENT_NOT_FOUND; FAILED_PRECONDITION LAST_PLATFORM_OWNER; ABORTED ETAG_MISMATCH, CONTENTION
    */
   removeAssignment(id: string, at: Instant, cause: Cause, options: Expected): Promise<void>;
+  /** Until when some owner can act, as things are: `Infinity` where there is one with a secret that does not expire. */
+  actUntil(): Promise<Instant>;
 }
 
 /** An assignment that makes a principal an owner of the platform, by their ids. */
@@ -63,11 +68,13 @@ interface Owning {
   readonly principalId: string;
 }
 
-/** A change that takes an owner away, if there is one to take away: whom, and what still makes somebody one. */
+/** A change that takes an owner away, now or from some time on, if there is one to take away. */
 interface Taking {
   /** `principals/<id>` */
   readonly principal: string;
-  isLeft(owning: Owning): boolean;
+  isTaken(owning: Owning): boolean;
+  /** Until when who is taken can still act as an owner. */
+  readonly until: Instant;
 }
 
 /**
@@ -99,21 +106,32 @@ export const openPlatformOwners = (parts: {
     );
   };
 
-  /** @returns whether an owner is taken away, and whom, if that is one who can act. @throws Rejection LAST_PLATFORM_OWNER */
-  const lookForAnother = async (
-    { principal, isLeft }: Taking,
-    at: Instant,
-  ): Promise<{ readonly isOwner: boolean; readonly acting: string | undefined }> => {
+  /** Every owner, and until when each can act. */
+  const listActing = async (): Promise<readonly (Owning & { readonly until: Instant })[]> => {
     const owning = await listOwning();
     const loaded = await principals.loadMany([...new Set(owning.map(({ principalId }) => principalId))]);
-    const able = new Set(loaded.flatMap(({ id, state }) => (canAct(state, at) ? [id] : [])));
-    const acting = owning.filter(({ principalId }) => able.has(principalId));
-    if (acting.every(isLeft)) return { isOwner: !owning.every(isLeft), acting: undefined };
-    if (acting.some(isLeft)) return { isOwner: true, acting: principal };
+    const untilOf = new Map(loaded.map(({ id, state }) => [id, actsUntil(state)]));
+    return owning.map((one) => ({ ...one, until: untilOf.get(one.principalId) ?? Number.NEGATIVE_INFINITY }));
+  };
+
+  /** @returns whether an owner is taken away, and whom, if that is one who can act. @throws Rejection LAST_PLATFORM_OWNER */
+  const lookForAnother = async (
+    { principal, isTaken, until }: Taking,
+    at: Instant,
+  ): Promise<{ readonly isOwner: boolean; readonly acting: string | undefined }> => {
+    const owners = await listActing();
+    const taken = owners.filter(isTaken);
+    const before = Math.max(...owners.map((one) => one.until));
+    const after = Math.max(...owners.map((one) => (isTaken(one) ? until : one.until)));
+    if (before <= at || after >= before || after > at + reserveMs) {
+      const isEnded = until <= at && taken.some((one) => one.until > at);
+      return { isOwner: taken.length > 0, acting: isEnded ? principal : undefined };
+    }
+    const since = after > at ? ` from ${new Date(after).toISOString()} on, when the last secret left ends` : '';
     throw new Rejection(
       'FAILED_PRECONDITION',
       'LAST_PLATFORM_OWNER',
-      `${principal} is the last that is owner of the platform and has a secret to act with: without it nobody could manage the platform. Give another principal a secret and the role first (\`interlock role assign <principal> owner --scope /\`)`,
+      `${principal} is the last that is owner of the platform and has a secret to act with: without it nobody could manage the platform${since}. Give another principal a secret and the role first (\`interlock role assign <principal> owner --scope /\`)`,
       { principal },
     );
   };
@@ -138,8 +156,7 @@ export const openPlatformOwners = (parts: {
       if (!prepared.append) return prepared;
       const taking = takingOf(loaded.state, prepared.state);
       const taken = taking && (await lookForAnother(taking, at));
-      const noted =
-        taken?.acting === undefined ? undefined : removals.prepare(removed, noteRemoval(at, taken.acting));
+      const noted = taken?.acting === undefined ? undefined : removals.prepare(removed, noteRemoval(at, taken.acting));
       // Who is no owner takes no turn, but may have been made one, and the last, since the look.
       const cursors = taken ? [{ name: turnsCursor, from: turn, to: taken.isOwner ? turn + 1 : turn }] : [];
       const appends = [prepared, noted].flatMap((one) => one?.append ?? []);
@@ -160,19 +177,25 @@ export const openPlatformOwners = (parts: {
 
   return {
     changePrincipal(id, decide, at, cause, options) {
-      const takingOf = (before: Principal, after: Principal): Taking | undefined =>
-        !canAct(before, at) || canAct(after, at)
-          ? undefined
-          : { principal: `principals/${id}`, isLeft: ({ principalId }) => principalId !== id };
+      const takingOf = (before: Principal, after: Principal): Taking | undefined => {
+        const until = actsUntil(after);
+        if (until >= actsUntil(before)) return undefined;
+        return { principal: `principals/${id}`, isTaken: ({ principalId }) => principalId === id, until };
+      };
       return change(principals, id, decide, takingOf, at, cause, options);
     },
     async removeAssignment(id, at, cause, options) {
       const takingOf = (before: RoleAssignment): Taking | undefined =>
         makesOwner(before)
-          ? { principal: before.principal, isLeft: ({ assignmentId }) => assignmentId !== id }
+          ? {
+              principal: before.principal,
+              isTaken: ({ assignmentId }) => assignmentId === id,
+              until: Number.NEGATIVE_INFINITY,
+            }
           : undefined;
       await change(assignments, id, remove(at), takingOf, at, cause, options);
     },
+    actUntil: async () => Math.max(...(await listActing()).map(({ until }) => until)),
   };
 };
 

@@ -193,11 +193,14 @@ export const remove =
     return [{ type: 'PrincipalDeleted', tenant, principalType, ...(owner === undefined ? {} : { owner }), at }];
   };
 
-/** Whether the principal is somebody who can get a token with a secret; those of the services are nobody's. */
-export const canAct = (principal: Principal, at: Instant): boolean =>
-  principal.status === 'active' &&
-  principal.workload === undefined &&
-  Object.values(principal.secrets).some((secret) => isCurrent(secret, at));
+/**
+ * Until when the principal is somebody who can get a token with a secret: for ever with one that does not expire, and at no time
+ * (`-Infinity`) without any. Those of the services are nobody's.
+ */
+export const actsUntil = (principal: Principal): Instant =>
+  principal.status === 'active' && principal.workload === undefined
+    ? Math.max(...Object.values(principal.secrets).map(({ expiresAt = Number.POSITIVE_INFINITY }) => expiresAt))
+    : Number.NEGATIVE_INFINITY;
 
 const isCurrent = ({ expiresAt = Number.POSITIVE_INFINITY }: Secret, at: Instant): boolean => expiresAt > at;
 
