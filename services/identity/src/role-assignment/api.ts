@@ -25,7 +25,7 @@ import type { PrincipalEvent } from '../principal/events.ts';
 import { principalOnWire } from '../principal/wire.ts';
 import { assignmentAction, roleNamed, roles } from '../roles.ts';
 import type { Assigning } from './assigning.ts';
-import type { RoleAssignment } from './decider.ts';
+import { type RoleAssignment, remove } from './decider.ts';
 import type { RoleAssignmentEvent } from './events.ts';
 
 /** Where roles can be given (KV-73): the platform, a tenant, or a path in a subscription. */
@@ -93,14 +93,15 @@ export const roleAssignmentApi = (parts: {
           },
         );
       }
-      const found = principalOnWire(await principals.load(names.principal.parse(principal, 'principal').principal));
-      if (found.state !== 'ACTIVE') {
-        throw new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', `${principal} is deleted`, {
-          field: 'principal',
-          name: principal,
-        });
+      const { principal: principalId } = names.principal.parse(principal, 'principal');
+      if (principalOnWire(await principals.load(principalId)).state !== 'ACTIVE') throw principalDeleted(principal);
+      const assigned = await assigning(id, { principal, role, scope }, clock.now(), call.cause);
+      // Whoever deleted it meanwhile may have looked for its roles before this one was there.
+      if ((await principals.load(principalId)).state.status !== 'active') {
+        await assignments.transact(id, remove(clock.now()), call.cause);
+        throw principalDeleted(principal);
       }
-      return onWire(await assigning(id, { principal, role, scope }, clock.now(), call.cause));
+      return onWire(assigned);
     },
     async getRoleAssignment({ name }: GetRoleAssignmentRequest) {
       return onWire(await assignments.load(idOf(name)));
@@ -135,6 +136,9 @@ export const roleAssignmentApi = (parts: {
     },
   };
 };
+
+const principalDeleted = (principal: string): Rejection =>
+  new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', `${principal} is deleted`, { field: 'principal', name: principal });
 
 const onWire = ({ id, state, version }: Loaded<RoleAssignment>): WireRoleAssignment => {
   const name = `roleAssignments/${id}`;

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { category, memoryStore } from '@interlock/event-store';
+import type { Call } from '@interlock/rpc';
+import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
+import { grantHolders } from '../grant-holder/decider.ts';
+import { ownerRemovals } from '../platform-owner/decider.ts';
+import { openPlatformOwners } from '../platform-owner/owners.ts';
+import { create, principals as definition, remove } from '../principal/decider.ts';
+import { roleAssignmentApi } from './api.ts';
+import { type Assigning, openAssigning } from './assigning.ts';
+import { roleAssignments } from './decider.ts';
+
+test('a role that is given to a principal while that is being deleted goes with it', async () => {
+  const store = memoryStore({ clock, random });
+  const principals = category(store, definition);
+  const assignments = category(store, roleAssignments);
+  const owners = openPlatformOwners({ store, principals, assignments, removals: category(store, ownerRemovals) });
+  const give = openAssigning({ store, assignments, holders: category(store, grantHolders) });
+  const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+  const id = random.uuid();
+  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
+  await principals.transact(id, create(clock.now(), wish), cause);
+  /** Whoever deletes it has looked for its roles already. */
+  const assigning: Assigning = async (...wanted) => {
+    await principals.transact(id, remove(clock.now()), cause);
+    return give(...wanted);
+  };
+  const authorize = async () => ({ allowed: true, principalActive: true });
+  const api = roleAssignmentApi({ clock, authorize, principals, assignments, assigning, owners });
+  const call = { caller: { kind: 'user', id: 'u', name: 'principals/u', tenant: 't' }, cause } as Call;
+  const grant = { principal: `principals/${id}`, role: 'roles/reader', scope: '/' };
+  await assert.rejects(api.createRoleAssignment({ roleAssignmentId: random.uuid(), ...grant }, call), {
+    code: 'NOT_FOUND',
+    reason: 'PRINCIPAL_NOT_FOUND',
+  });
+  const held = await assignments.listAll({ index: { index: 'principal', value: grant.principal } });
+  assert.deepEqual(held, []);
+});
