@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { category, memoryStore } from '@interlock/event-store';
-import type { Call } from '@interlock/rpc';
+import type { Authorizer, Call } from '@interlock/rpc';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
 import { grantHolders } from '../grant-holder/decider.ts';
+import { permissions } from '../permissions.ts';
 import { ownerRemovals } from '../platform-owner/decider.ts';
 import { openPlatformOwners } from '../platform-owner/owners.ts';
-import { create, principals as definition, remove } from '../principal/decider.ts';
+import { addSecret, create, principals as definition, remove } from '../principal/decider.ts';
+import { subscriptions as subscriptionStreams } from '../tenancy/decider.ts';
 import { roleAssignmentApi } from './api.ts';
 import { type Assigning, openAssigning } from './assigning.ts';
 import { roleAssignments } from './decider.ts';
@@ -36,4 +38,46 @@ test('a role that is given to a principal while that is being deleted goes with 
   });
   const held = await assignments.listAll({ index: { index: 'principal', value: grant.principal } });
   assert.deepEqual(held, []);
+});
+
+test('whoever ceases to be an owner of the platform while they make somebody one makes nobody one', async () => {
+  const store = memoryStore({ clock, random });
+  const principals = category(store, definition);
+  const assignments = category(store, roleAssignments);
+  const judge = permissions({ principals, assignments, subscriptions: category(store, subscriptionStreams) });
+  const owners = openPlatformOwners({ store, principals, assignments, removals: category(store, ownerRemovals) });
+  const holders = category(store, grantHolders);
+  const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+  const owning = { role: 'roles/owner', scope: '/' };
+  const newPrincipal = async () => {
+    const id = random.uuid();
+    const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
+    await principals.transact(id, create(clock.now(), wish), cause);
+    await principals.transact(id, addSecret(clock.now(), 's', id, undefined), cause);
+    return id;
+  };
+  const newOwner = async () => {
+    const id = await newPrincipal();
+    const grant = { principal: `principals/${id}`, ...owning };
+    await openAssigning({ store, assignments, holders })(id, grant, clock.now(), cause);
+    return id;
+  };
+  await newOwner();
+  const id = await newOwner();
+  const friend = `principals/${await newPrincipal()}`;
+  let isTaken = false;
+  const slow: typeof store.commit = async (...what) => {
+    if (!isTaken) {
+      isTaken = true;
+      await owners.removeAssignment(id, clock.now(), cause, {});
+    }
+    return store.commit(...what);
+  };
+  const assigning = openAssigning({ store: { ...store, commit: slow }, assignments, holders });
+  const authorize: Authorizer = (principal, action, scope) => judge(principal.id, action, scope);
+  const api = roleAssignmentApi({ clock, authorize, principals, assignments, assigning, owners });
+  const call = { caller: { kind: 'user', id, name: `principals/${id}`, tenant: 't' }, cause } as Call;
+  const wish = { roleAssignmentId: random.uuid(), principal: friend, ...owning };
+  await assert.rejects(api.createRoleAssignment(wish, call), { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' });
+  assert.ok(isTaken);
 });

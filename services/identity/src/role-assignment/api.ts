@@ -95,7 +95,8 @@ export const roleAssignmentApi = (parts: {
       }
       const { principal: principalId } = names.principal.parse(principal, 'principal');
       if (principalOnWire(await principals.load(principalId)).state !== 'ACTIVE') throw principalDeleted(principal);
-      const assigned = await assigning(id, { principal, role, scope }, clock.now(), call.cause);
+      const permitted = () => permit(call, role, 'write', scope);
+      const assigned = await assigning(id, { principal, role, scope }, clock.now(), call.cause, permitted);
       // Whoever deleted it meanwhile may have looked for its roles before this one was there.
       if ((await principals.load(principalId)).state.status !== 'active') {
         await assignments.transact(id, remove(clock.now()), call.cause);

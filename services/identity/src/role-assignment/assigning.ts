@@ -24,10 +24,18 @@ const tracer = trace.getTracer('@interlock/identity');
 /**
  * Makes an assignment that is the only one of its principal, role and scope, whoever else makes one meanwhile; the same id and
  * grant again decide nothing.
- * @throws Rejection ALREADY_EXISTS ROLE_ASSIGNMENT_ALREADY_EXISTS when another assignment gives the grant,
+ * @param permit throws where whoever gives it may not, or may not any more: a role that makes somebody an owner of the platform
+ *   is stored only where nobody has ceased to be one since
+ * @throws Rejection from `permit`; ALREADY_EXISTS ROLE_ASSIGNMENT_ALREADY_EXISTS when another assignment gives the grant,
  *   ROLE_ASSIGNMENT_UPDATE_NOT_PERMITTED as `assign`; ABORTED CONTENTION
  */
-export type Assigning = (id: string, grant: Grant, at: Instant, cause: Cause) => Promise<Loaded<RoleAssignment>>;
+export type Assigning = (
+  id: string,
+  grant: Grant,
+  at: Instant,
+  cause: Cause,
+  permit?: () => Promise<void>,
+) => Promise<Loaded<RoleAssignment>>;
 
 /** Opens it. */
 export const openAssigning = (parts: {
@@ -44,7 +52,7 @@ export const openAssigning = (parts: {
     return [...named, ...listed].find((other) => other.id !== id && gives(other.state, grant))?.id;
   };
 
-  return async (id, grant, at, cause) => {
+  return async (id, grant, at, cause, permit) => {
     for (let conflicts = 0; conflicts < conflictsMax; conflicts += 1) {
       // Before the look for others: whoever made one before this has it in the list, and whoever does so later moves the holder.
       const holder = await holders.load(holderIdOf(grant));
@@ -58,6 +66,7 @@ export const openAssigning = (parts: {
       }
       const held = holders.prepare(holder, hold(at, id));
       const cursors = await turnOfGiving(store, grant);
+      if (cursors.length > 0) await permit?.();
       const appends = [assigned, held].flatMap(({ append }) => append ?? []);
       const rows = [assigned, held].flatMap(({ row }) => row ?? []);
       const attributes = { 'interlock.stream': assigned.append.stream, 'interlock.stream.version': assigned.version };
