@@ -74,6 +74,23 @@ test('a secret that was taken away stays away, and another in its place is given
   assert.deepEqual(await secretsOf('admin'), ['new-hash']);
 });
 
+test('a new secret is given however many there were before it, and only what the bootstrap gave makes room', async () => {
+  const { store, start, principals } = openWorld();
+  const withSecret = (secretHash: string) =>
+    start({ ...bootstrap, workloads: [{ service: 'disk', principalId: 'disk', secretHash }] });
+  const secretsOf = async () => {
+    const { state } = await principals.load('disk');
+    return state.status === 'active' ? Object.values(state.secrets).map(({ hash }) => hash) : assert.fail(state.status);
+  };
+  await withSecret('0-secret');
+  await principals.transact('disk', principal.addSecret(1, 'by-hand', 'by-hand', undefined), cause);
+  for (let n = 1; n <= 12; n += 1) await withSecret(`${n}-secret`);
+  assert.deepEqual(await secretsOf(), ['by-hand', ...Array.from({ length: 9 }, (_, n) => `${n + 4}-secret`)]);
+  const head = await store.head();
+  for (const known of ['12-secret', '0-secret']) await withSecret(known);
+  assert.equal(await store.head(), head, 'one that had to go stays away');
+});
+
 test('a role that somebody gave before is not given a second time, so that taking it away does take it away', async () => {
   const { start, assignments, assigning } = openWorld();
   await start({ ...bootstrap, roleAssignments: [] });

@@ -68,11 +68,10 @@ export const applyBootstrap = async (
     const principalType: PrincipalType = 'application';
     if ((await parts.principals.load(principalId)).state.status === 'deleted') return;
     await parts.principals.transact(principalId, principal.create(at, { tenant, principalType, ...profile }), cause);
-    // Named by its hash: a bootstrap with a new secret adds that one, the same again adds nothing.
-    const secretId = `bootstrap-${secretHash.slice(0, 8)}`;
+    const secretId = principal.bootstrapSecretId(secretHash);
     const history = await parts.store.read(`${principal.principals.name}-${principalId}`);
     if (history.some(({ type, data }) => type === 'SecretRemoved' && data.secretId === secretId)) return;
-    await parts.principals.transact(principalId, principal.addSecret(at, secretId, secretHash, undefined), cause);
+    await parts.principals.transact(principalId, principal.addBootstrapSecret(at, secretHash), cause);
   };
   await application(bootstrap.administrator, { displayName: bootstrap.administrator.displayName });
   for (const workload of bootstrap.workloads) {

@@ -166,6 +166,27 @@ export const addSecret =
     return [{ type: 'SecretAdded', secretId, hash, ...(expiresAt === undefined ? {} : { expiresAt }), at }];
   };
 
+/**
+ * Gives a secret that the bootstrap names. Where there is no room for another one, the oldest of the bootstrap's goes: nobody
+ * could take one away before the start has succeeded.
+ * @throws Rejection as `addSecret` does
+ */
+export const addBootstrapSecret =
+  (at: Instant, hash: string) =>
+  (principal: Principal): readonly PrincipalEvent[] => {
+    const secrets = principal.status === 'active' ? Object.entries(principal.secrets) : [];
+    const secretId = bootstrapSecretId(hash);
+    const isRoomWanted = secrets.length >= maxSecrets && !secrets.some(([id]) => id === secretId);
+    const [oldest] = secrets
+      .filter(([id]) => isRoomWanted && id.startsWith(bootstrapSecretId('')))
+      .sort(([, a], [, b]) => a.createdAt - b.createdAt);
+    const removed = oldest === undefined ? [] : removeSecret(at, oldest[0])(principal);
+    return [...removed, ...addSecret(at, secretId, hash, undefined)(removed.reduce(evolve, principal))];
+  };
+
+/** Of a secret that the bootstrap names: by its hash, so that a bootstrap with a new one adds that one, the same again adds nothing. */
+export const bootstrapSecretId = (hash: string): string => `bootstrap-${hash.slice(0, 8)}`;
+
 /** Takes a secret away; tokens already issued with it run to their end. @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND */
 export const removeSecret =
   (at: Instant, secretId: string) =>
