@@ -74,6 +74,23 @@ test('a secret that was taken away stays away, and another in its place is given
   assert.deepEqual(await secretsOf('admin'), ['new-hash']);
 });
 
+test('a secret that is taken away while another replica starts stays away', async () => {
+  const { start, ...parts } = openWorld();
+  const { principals } = parts;
+  await start();
+  let isTaken = false;
+  const read: typeof parts.store.read = async (...stream) => {
+    const history = await parts.store.read(...stream);
+    if (isTaken) return history;
+    isTaken = true;
+    await principals.transact('admin', principal.removeSecret(1, 'bootstrap-hash-of-'), cause);
+    return history;
+  };
+  await applyBootstrap(bootstrap, { ...parts, store: { ...parts.store, read } });
+  const { state } = await principals.load('admin');
+  assert.deepEqual(state.status === 'active' && Object.keys(state.secrets), []);
+});
+
 test('a new secret is given however many there were before it, and only what the bootstrap gave makes room', async () => {
   const { store, start, principals } = openWorld();
   const withSecret = (secretHash: string) =>

@@ -69,9 +69,18 @@ export const applyBootstrap = async (
     if ((await parts.principals.load(principalId)).state.status === 'deleted') return;
     await parts.principals.transact(principalId, principal.create(at, { tenant, principalType, ...profile }), cause);
     const secretId = principal.bootstrapSecretId(secretHash);
-    const history = await parts.store.read(`${principal.principals.name}-${principalId}`);
-    if (history.some(({ type, data }) => type === 'SecretRemoved' && data.secretId === secretId)) return;
-    await parts.principals.transact(principalId, principal.addBootstrapSecret(at, secretHash), cause);
+    for (;;) {
+      const history = await parts.store.read(`${principal.principals.name}-${principalId}`);
+      if (history.some(({ type, data }) => type === 'SecretRemoved' && data.secretId === secretId)) return;
+      try {
+        // Of that history alone: what somebody takes away meanwhile, at another replica, stays away as well.
+        const expected = history.length;
+        await parts.principals.transact(principalId, principal.addBootstrapSecret(at, secretHash), cause, { expected });
+        return;
+      } catch (error) {
+        if (!(error instanceof Rejection) || error.reason !== 'ETAG_MISMATCH') throw error;
+      }
+    }
   };
   await application(bootstrap.administrator, { displayName: bootstrap.administrator.displayName });
   for (const workload of bootstrap.workloads) {
