@@ -53,6 +53,18 @@ test('what a service acts as is not deleted: nothing would ever give it another'
   assert.deepEqual(given(created).when(remove(at)), [deleted]);
 });
 
+test('the last secret of a service stays: it would stop every machine as soon as its tokens end', () => {
+  const service: PrincipalEvent = { ...created, workload: 'disk' };
+  const ended: PrincipalEvent = { ...secret, secretId: 'ended', hash: 'ended', expiresAt: at };
+  const last = { code: 'FAILED_PRECONDITION', reason: 'PRINCIPAL_OF_SERVICE', message: /bootstrap file/ };
+  assert.throws(() => given(service, secret, ended).when(removeSecret(at, 's')), last);
+  const removed = (secretId: string) => [{ type: 'SecretRemoved', secretId, at }];
+  assert.deepEqual(given(service, secret, ended).when(removeSecret(at, 'ended')), removed('ended'));
+  const next: PrincipalEvent = { ...secret, secretId: 'next', hash: 'next' };
+  assert.deepEqual(given(service, secret, next).when(removeSecret(at, 's')), removed('s'));
+  assert.deepEqual(given(service, secret).when(removeSecret(at, 'none')), []);
+});
+
 test('secrets are added by hash, expire, and are refused where they make no sense', () => {
   assert.deepEqual(given(created).when(addSecret(at, 's', 'h', at + 5)), [
     { type: 'SecretAdded', secretId: 's', hash: 'h', expiresAt: at + 5, at },

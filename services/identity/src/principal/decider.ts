@@ -187,11 +187,27 @@ export const addBootstrapSecret =
 /** Of a secret that the bootstrap names: by its hash, so that a bootstrap with a new one adds that one, the same again adds nothing. */
 export const bootstrapSecretId = (hash: string): string => `bootstrap-${hash.slice(0, 8)}`;
 
-/** Takes a secret away; tokens already issued with it run to their end. @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND */
+/**
+ * Takes a secret away; tokens already issued with it run to their end.
+ * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION PRINCIPAL_OF_SERVICE for the last one of a service, which
+ *   could be used no more as soon as its tokens end
+ */
 export const removeSecret =
   (at: Instant, secretId: string) =>
-  (principal: Principal): readonly PrincipalEvent[] =>
-    Object.hasOwn(existing(principal).secrets, secretId) ? [{ type: 'SecretRemoved', secretId, at }] : [];
+  (principal: Principal): readonly PrincipalEvent[] => {
+    const { secrets, workload } = existing(principal);
+    if (!Object.hasOwn(secrets, secretId)) return [];
+    const current = Object.keys(secrets).filter((id) => secrets[id] && isCurrent(secrets[id], at));
+    if (workload !== undefined && current.length === 1 && current[0] === secretId) {
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'PRINCIPAL_OF_SERVICE',
+        `the service ${workload} has no secret but this one, and without it could be used no more: give it another one in the bootstrap file first, and start it with that`,
+        { workload, secret: secretId },
+      );
+    }
+    return [{ type: 'SecretRemoved', secretId, at }];
+  };
 
 /**
  * Deletes a principal for good.
