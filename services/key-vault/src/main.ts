@@ -9,7 +9,7 @@ import { fileHistoryMarks } from './hold/file-history-marks.ts';
 import { hasPrivateKeys } from './key-material.ts';
 import type { Rate } from './rate-limit.ts';
 import { createRsaPool } from './rsa-pool.ts';
-import { sealKeyUnderAnother } from './sealing.ts';
+import { requireMasterKeyOf, sealKeyUnderAnother } from './sealing.ts';
 import { keyVaultSpec } from './settings.ts';
 
 const rateOf = (perSecond: number, atOnce: number): Rate | undefined =>
@@ -40,14 +40,13 @@ await hostService({
         ? `a seal key, which is not in ${sealKeysFolder} either,`
         : undefined;
     };
+    const masterKeys = { current: await obtainMasterKey(masterKeyFile, systemRandom, findSealed), previous };
+    await requireMasterKeyOf(sealKeys, masterKeys);
     return assemble({
       ...seams,
       settings: {
         ...settings,
-        masterKeys: {
-          current: await obtainMasterKey(masterKeyFile, systemRandom, findSealed),
-          previous,
-        },
+        masterKeys,
         sealKeys,
         hold: {
           marks: fileHistoryMarks(join(settings.dataFolder, 'history.json'), systemRandom),

@@ -8,7 +8,7 @@ import { Rejection } from '@interlock/event-store';
 import { systemRandom as random } from '@interlock/runtime';
 import { type MasterKey, masterKey, obtainMasterKey, readMasterKey } from '@interlock/sealing';
 import { createMemorySealKeyStore, type SealKeyStore, sealKeyId } from './seal-key-store.ts';
-import { createSealing, openPrivateKey, sealKeyUnderAnother, sealPrivateKey } from './sealing.ts';
+import { createSealing, openPrivateKey, requireMasterKeyOf, sealKeyUnderAnother, sealPrivateKey } from './sealing.ts';
 
 const version = 'vaults/a/keys/b/versions/1';
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
@@ -133,6 +133,27 @@ test('a seal key under a master key that is not there is found, and none under t
   assert.equal(await sealKeyUnderAnother(store, [oldKey]), sealKeyId('2'));
   await sealingUnder(store, newKey).destroy('2');
   assert.equal(await sealKeyUnderAnother(store, [oldKey]), undefined);
+});
+
+test('a vault is not opened with another master key than before, but with one that some of its seal keys are under', async () => {
+  const [oldKey, newKey] = [newMasterKey(), newMasterKey()];
+  const store = createMemorySealKeyStore();
+  const open = (current: MasterKey, ...previous: MasterKey[]) => requireMasterKeyOf(store, { current, previous });
+  await open(newKey);
+  await sealingUnder(store, oldKey).obtain('1');
+  const refused = {
+    reason: 'MASTER_KEY_UNKNOWN',
+    message: /PREVIOUS_MASTER_KEY_FILES/,
+    metadata: { seal_key: sealKeyId('1'), master_key: oldKey.id },
+  };
+  await assert.rejects(open(newKey), refused);
+  await open(oldKey);
+  await open(newKey, oldKey);
+  await sealingUnder(store, newKey, oldKey).obtain('2');
+  await open(newKey);
+  await store.replace(sealKeyId('1'), new Uint8Array(68));
+  await sealingUnder(store, newKey).destroy('2');
+  await open(oldKey);
 });
 
 test('the master key file: made once with mode 0600, read again, refused when exposed or malformed', async () => {

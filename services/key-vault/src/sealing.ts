@@ -81,6 +81,32 @@ export const sealKeyUnderAnother = async (
   return undefined;
 };
 
+/**
+ * Sees to it that the vault was not given another master key than before: what is sealed under that one meanwhile would be lost as
+ * soon as the right one is back. Where some seal keys are under a given one, the others are what was lost by itself.
+ * @throws Rejection UNAVAILABLE MASTER_KEY_UNKNOWN
+ */
+export const requireMasterKeyOf = async (store: SealKeyStore, { current, previous }: MasterKeys): Promise<void> => {
+  const known = new Set([current, ...previous].map(({ id }) => id));
+  let unknown: Rejection | undefined;
+  for (const id of await store.ids()) {
+    const found = await store.read(id);
+    if (found.status !== 'present' || namesNoMasterKey(found.record)) continue;
+    const masterKeyId = masterKeyIdIn(found.record);
+    if (known.has(masterKeyId)) return;
+    unknown ??= masterKeyUnknown(id, masterKeyId);
+  }
+  if (unknown !== undefined) throw unknown;
+};
+
+const masterKeyUnknown = (sealKey: string, masterKeyId: string): Rejection =>
+  new Rejection(
+    'UNAVAILABLE',
+    'MASTER_KEY_UNKNOWN',
+    `seal key ${sealKey} is under master key ${masterKeyId}, which this process was not given: MASTER_KEY_FILE is another one, or an earlier one is missing in PREVIOUS_MASTER_KEY_FILES`,
+    { seal_key: sealKey, master_key: masterKeyId },
+  );
+
 /** What a full disk or a crash of the machine leaves. */
 const namesNoMasterKey = (record: Uint8Array): boolean => record.every((byte) => byte === 0);
 
@@ -106,12 +132,7 @@ export function createSealing(parts: { store: SealKeyStore; masterKeys: MasterKe
     const masterKeyId = masterKeyIdIn(record);
     const masterKey = [masterKeys.current, ...masterKeys.previous].find((candidate) => candidate.id === masterKeyId);
     if (masterKey) return masterKey;
-    throw new Rejection(
-      'UNAVAILABLE',
-      'MASTER_KEY_UNKNOWN',
-      `seal key ${id} is under master key ${masterKeyId}, which this process was not given`,
-      { seal_key: id, master_key: masterKeyId },
-    );
+    throw masterKeyUnknown(id, masterKeyId);
   };
 
   const openRecord = (id: string, record: Uint8Array): Uint8Array<ArrayBuffer> => {

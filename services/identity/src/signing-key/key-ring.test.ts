@@ -7,6 +7,18 @@ import { masterKey } from '@interlock/sealing';
 import { signingKeys } from './decider.ts';
 import { hasSigningKeys, openKeyRing } from './key-ring.ts';
 
+test('a ring is opened again under the same master key, and not under another', async () => {
+  const store = memoryStore({ clock, random });
+  const bytes = random.bytes(32);
+  const open = (under: Uint8Array) => {
+    const parts = { store, keys: category(store, signingKeys), format: rs256, clock, random, overlapMs: 1 };
+    return openKeyRing({ ...parts, masterKey: masterKey(Uint8Array.from(under)) });
+  };
+  const { kid } = await (await open(bytes)).signing();
+  await assert.rejects(open(random.bytes(32)), { reason: 'MASTER_KEY_UNKNOWN', message: /MASTER_KEY_FILE/ });
+  assert.equal((await (await open(bytes)).signing()).kid, kid);
+});
+
 test('a store has signing keys as soon as a ring was opened over it', async () => {
   const store = memoryStore({ clock, random });
   assert.equal(await hasSigningKeys(store), false);

@@ -1,4 +1,11 @@
-import { type Category, type Cause, type EventStore, type TableDefinition, table } from '@interlock/event-store';
+import {
+  type Category,
+  type Cause,
+  type EventStore,
+  Rejection,
+  type TableDefinition,
+  table,
+} from '@interlock/event-store';
 import type { SignToken, TokenFormat } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import { type MasterKey, nonceLength, seal, unseal } from '@interlock/sealing';
@@ -23,7 +30,9 @@ export const hasSigningKeys = async (store: EventStore): Promise<boolean> =>
 
 /**
  * Opens the ring, making the first key where there is none. Private keys lie sealed under the master key in the
- * service's store, so that every replica can sign.
+ * service's store, so that every replica can sign. Under another master key than before no ring is opened: nobody would get a
+ * token of it, and whoever has this one none with the next key.
+ * @throws Rejection UNAVAILABLE MASTER_KEY_UNKNOWN
  * @param overlapMs how long a key stays published after it stopped signing: at least the longest token lifetime
  */
 export const openKeyRing = async (parts: {
@@ -45,7 +54,7 @@ export const openKeyRing = async (parts: {
     if (known) return known;
     const row = await material.get(kid);
     const pkcs8 = row && unseal(masterKey.key, purposeOf(kid), Buffer.from(row.sealed, 'base64url'));
-    if (!pkcs8) throw new Error(`the private half of signing key ${kid} is missing or under another master key`);
+    if (!pkcs8) throw masterKeyUnknown(kid);
     const sign = format.openKey(pkcs8);
     pkcs8.fill(0);
     opened.set(kid, sign);
@@ -78,13 +87,19 @@ export const openKeyRing = async (parts: {
   if ((await published()).length === 0) {
     await rotate('first', { correlationId: random.uuid(), causationId: 'first', caller: 'system:identity' });
   }
-  return {
-    published,
-    rotate,
-    async signing() {
-      const newest = (await published()).at(-1);
-      if (!newest) throw new Error('there is always a signing key');
-      return { kid: newest.kid, sign: await signerOf(newest.kid) };
-    },
+  const signing = async () => {
+    const newest = (await published()).at(-1);
+    if (!newest) throw new Error('there is always a signing key');
+    return { kid: newest.kid, sign: await signerOf(newest.kid) };
   };
+  await signing();
+  return { published, rotate, signing };
 };
+
+const masterKeyUnknown = (kid: string): Rejection =>
+  new Rejection(
+    'UNAVAILABLE',
+    'MASTER_KEY_UNKNOWN',
+    `the private half of signing key ${kid} is missing or under another master key: put the file back that MASTER_KEY_FILE was before`,
+    { signing_key: kid },
+  );
