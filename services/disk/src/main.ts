@@ -5,7 +5,7 @@ import { hostService } from '@interlock/host';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
-import { folderId, lockFolder, machineId, readOwner, writeOwner } from './host/folder-identity.ts';
+import { folderId, lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/folder-identity.ts';
 import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
 import { findSealedByPlatform, folderVolumeFiles } from './volume/volume-files.ts';
 
@@ -44,12 +44,13 @@ await hostService({
     seams.scope.defer('volume folder', async () => unlock());
     const files = folderVolumeFiles(volumeFolder);
     seams.scope.defer('volume files', () => files.close());
+    const findSealed = () => findSealedByPlatform(volumeFolder);
+    const masterKey = await obtainMasterKey(settings.masterKeyFile, systemRandom, findSealed);
+    await requireMasterKeyOf(volumeFolder, masterKey, findSealed);
     return assemble({
       ...seams,
       settings: {
-        masterKey: await obtainMasterKey(settings.masterKeyFile, systemRandom, () =>
-          findSealedByPlatform(volumeFolder),
-        ),
+        masterKey,
         files,
         dataAddress: settings.dataAddress ?? settings.diskAddress,
         snapshotLimits: {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
-import { folderId, lockFolder, machineId, readOwner, writeOwner } from './folder-identity.ts';
+import { folderId, lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './folder-identity.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-folder-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -69,4 +69,18 @@ test('a folder keeps who owned it last', async () => {
   assert.deepEqual(await readOwner(place), { epoch: 4, machine: 'n' });
   writeFileSync(join(place, 'owner.json'), '{}');
   await assert.rejects(readOwner(place), /owner\.json does not say/);
+});
+
+test('a host starts with the master key that it had before, and with another one where nothing is sealed', async () => {
+  const own = join(folder, 'master');
+  mkdirSync(own);
+  const start = (id: string, sealed?: string) => requireMasterKeyOf(own, { id }, async () => sealed);
+  await start('key-1', 'the key in a.layer');
+  await start('key-1', 'the key in a.layer');
+  await assert.rejects(start('key-2', 'the key in a.layer'), {
+    reason: 'MASTER_KEY_UNKNOWN',
+    message: /a\.layer is sealed under master key key-1, and MASTER_KEY_FILE has key-2/,
+  });
+  await start('key-2');
+  await assert.rejects(start('key-1', 'the key in b.layer'), { reason: 'MASTER_KEY_UNKNOWN' });
 });

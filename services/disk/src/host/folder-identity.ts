@@ -2,7 +2,9 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
+import type { MasterKey } from '@interlock/sealing';
 import type { Owner } from './ownership.ts';
 
 /** How often a lock that somebody else has is tried again, in milliseconds. */
@@ -67,6 +69,32 @@ export const folderId = async (folder: string, random: Pick<Random, 'uuid'>): Pr
   const id = random.uuid();
   await writeFile(path, `${id}\n`, { mode: 0o600, flush: true });
   return id;
+};
+
+/**
+ * Sees to it that a host has the master key that it had before: what that one sealed would be taken for lost, and what is sealed
+ * meanwhile would be lost as soon as the right one is back. The folder keeps the id of the last one.
+ * @param findSealed says what is sealed under a master key in the folder; `undefined`: nothing, so that any will do
+ * @throws Rejection UNAVAILABLE MASTER_KEY_UNKNOWN
+ */
+export const requireMasterKeyOf = async (
+  folder: string,
+  { id }: Pick<MasterKey, 'id'>,
+  findSealed: () => Promise<string | undefined>,
+): Promise<void> => {
+  const path = join(folder, 'master-key-id');
+  const before = (await readFile(path, 'utf8').catch(absentIs(''))).trim();
+  if (before === id) return;
+  const sealed = before === '' ? undefined : await findSealed();
+  if (sealed !== undefined) {
+    throw new Rejection(
+      'UNAVAILABLE',
+      'MASTER_KEY_UNKNOWN',
+      `${sealed} is sealed under master key ${before}, and MASTER_KEY_FILE has ${id}: put the file back that was there before`,
+      { master_key: before },
+    );
+  }
+  await writeFile(path, `${id}\n`, { mode: 0o600, flush: true });
 };
 
 /** For `catch`: a missing file is `value`; everything else stays an error. */
