@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { category, memoryStore, Rejection } from '@interlock/event-store';
+import { simulatedTokens, tokenVerifier } from '@interlock/rpc';
 import { systemRandom as random, virtualClock } from '@interlock/runtime';
-import { create, principals as definition, remove } from './principal/decider.ts';
+import { masterKey } from '@interlock/sealing';
+import { addSecret, create, principals as definition, remove } from './principal/decider.ts';
+import { signingKeys } from './signing-key/decider.ts';
+import { openKeyRing } from './signing-key/key-ring.ts';
 import { tokenApi } from './token-api.ts';
+import { hashSecret, tokenIssuer } from './tokens.ts';
 
 test('G10: whoever asks as an identity that is gone hears since when, and the trace of what ended it', async () => {
   const clock = virtualClock();
@@ -29,4 +34,26 @@ test('G10: whoever asks as an identity that is gone hears since when, and the tr
     assert.deepEqual([since, trace_id, told], [new Date(deletedAt).toISOString(), traceId, traceparent]);
     return true;
   });
+});
+
+test('a token is taken at once by whoever has a clock that is behind', async () => {
+  const clock = virtualClock();
+  const store = memoryStore({ clock, random });
+  const principals = category(store, definition);
+  const format = simulatedTokens(random);
+  const lifetimes = { userMs: 60_000, managedIdentityMs: 1_000 };
+  const sealed = { masterKey: masterKey(random.bytes(32)), overlapMs: lifetimes.userMs };
+  const ring = await openKeyRing({ store, keys: category(store, signingKeys), format, clock, random, ...sealed });
+  const issuer = 'https://identity.test';
+  const api = tokenApi({ clock, store, principals, ring, issue: tokenIssuer({ ring, clock, issuer, lifetimes }) });
+  const id = random.uuid();
+  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
+  await principals.transact(id, create(clock.now(), wish), cause);
+  await principals.transact(id, addSecret(clock.now(), 's', hashSecret('text'), undefined), cause);
+  const audience = 'interlock:disk';
+  const { accessToken } = await api.issueToken({ clientId: id, clientSecret: 'text', audience });
+  const behind = { now: () => clock.now() - 30_000, monotonicMs: clock.monotonicMs };
+  const verify = tokenVerifier({ keys: api.getJsonWebKeySet, issuer, audience, clock: behind, format });
+  assert.equal((await verify(accessToken)).id, id);
 });

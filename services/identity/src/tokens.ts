@@ -9,6 +9,12 @@ const audiences: ReadonlySet<string> = new Set(
   ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'].map((service) => `interlock:${service}`),
 );
 
+/**
+ * How long before it was made a token says that it begins, in seconds: the clock of whoever looks at it may be behind. It ends by
+ * its `exp` all the same.
+ */
+const clockAllowanceS = 60;
+
 /** The only service that the identity of a resource speaks to (CMK-07). */
 const managedIdentityAudience = 'interlock:key-vault';
 
@@ -81,7 +87,7 @@ export const tokenIssuer =
       sub: principal.id,
       aud: audience,
       iat: nowSeconds,
-      nbf: nowSeconds,
+      nbf: nowSeconds - clockAllowanceS,
       exp: expireTime / 1_000,
     });
     return { token, expireTime };
