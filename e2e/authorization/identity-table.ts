@@ -14,9 +14,9 @@ const newAssignments = ['6f1c1f5e-53a2-4f0e-9d53-0e6a3c3f0a03', '6f1c1f5e-53a2-4
 const assigning = { opens: 'owner', near: 'contributor' } as const;
 
 /** The platform's own: whoever could act as a service would be above every tenant. */
-const ofService = (action: string) => ({
+const ofService = (action: string, roles: Parameters<typeof need>[2] = {}) => ({
   when: 'the principal of a service',
-  rule: role(need(action, on.platform)),
+  rule: role(need(action, on.platform, roles)),
 });
 
 /** Who may call identity. */
@@ -75,17 +75,18 @@ export const identityTable = rowsOf(
   ],
   addSecret: [
     {
-      rule: role(need('identity/principals/write', on.itsTenant)),
+      // Whoever has a secret of somebody's has the roles of that one.
+      rule: role(need('identity/principalSecrets/write', on.itsTenant, assigning)),
       request: ({ principal }) => ({ principal, secretId: 'added', etag: staleEtag }),
     },
     {
-      ...ofService('identity/principals/write'),
+      ...ofService('identity/principalSecrets/write', assigning),
       request: ({ servicePrincipal }) => ({ principal: servicePrincipal, secretId: 'added', etag: staleEtag }),
     },
     {
       // With a secret of its own making the caller would have that role.
       when: 'a principal with a role on the platform',
-      rule: role(need('identity/principals/write', on.platform)),
+      rule: role(need('identity/principalSecrets/write', on.platform, assigning)),
       request: ({ administrator }) => ({
         principal: `principals/${administrator.id}`,
         secretId: 'added',

@@ -7,7 +7,7 @@ const rolesByActions: readonly (readonly [role: string, allowed: RegExp])[] = [
   ['operator', /^compute\/virtualMachines\/(start|powerOff|deallocate|restart)$/],
   ['keyVaultDataAccessAdministrator', /^identity\/keyVaultRoleAssignments\//],
   ['keyVaultAdministrator', /^keyVault\//],
-  ['contributor', /^(?!identity\/roleAssignments\/|keyVault\/keys\/)/],
+  ['contributor', /^(?!identity\/(roleAssignments|principalSecrets)\/|keyVault\/keys\/)/],
 ];
 
 /** The least of the built-in roles that allows all of these actions. @param actions separated by commas */

@@ -129,7 +129,7 @@ export const assemble: Assemble<IdentitySettings> = async ({
         authenticated: true,
         why: 'identity/principals/delete on its tenant, or the service that owns the identity',
       },
-      addSecret: { action: 'identity/principals/write', scope: ({ principal }) => scopeToChange(principal) },
+      addSecret: { action: 'identity/principalSecrets/write', scope: ({ principal }) => scopeToChange(principal) },
       removeSecret: { action: 'identity/principals/write', scope: ({ principal }) => scopeToChange(principal) },
       issueToken: { public: true },
       issueManagedIdentityToken: { workload: ['disk'] },

@@ -16,6 +16,9 @@ test('KV-73, KV-74: owners and contributors manage vaults and reach no key', () 
   }
   assert.equal(can('owner', 'identity/roleAssignments/write'), true);
   assert.equal(can('contributor', 'identity/roleAssignments/write'), false);
+  assert.equal(can('owner', 'identity/principalSecrets/write'), true);
+  assert.equal(can('contributor', 'identity/principalSecrets/write'), false);
+  assert.equal(can('contributor', 'identity/principals/write'), true);
 });
 
 test('CMK-25, CMK-26: the encryption user has get, wrap and unwrap and nothing else', () => {

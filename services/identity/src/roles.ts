@@ -33,6 +33,8 @@ export const roles: readonly Role[] = [
       'identity/roleAssignments/write',
       'identity/roleAssignments/delete',
       'identity/keyVaultRoleAssignments/*',
+      // With a secret of somebody else whoever may not give itself a role would have those of that one.
+      'identity/principalSecrets/*',
     ],
     dataActions: [],
   },

@@ -214,6 +214,20 @@ test('a role given to a stranger of another tenant opens nothing', async () => {
   assert.equal((await as(ids.disk, 'disk').checkPermission(asked)).allowed, false);
 });
 
+test('KV-74: whoever may not give roles gets into nobody’s who has them, with a secret of theirs', async () => {
+  const [contributor, owner] = [await newPrincipal(), await newPrincipal()];
+  for (const [{ principal }, role] of [
+    [contributor, 'roles/contributor'],
+    [owner, 'roles/owner'],
+  ] as const) {
+    const wish = { principal: principal.name, role, scope: 'tenants/main' };
+    await admin().createRoleAssignment({ roleAssignmentId: randomUUID(), ...wish });
+  }
+  const asked = { principal: owner.principal.name, secretId: 'stolen' };
+  await assert.rejects(as(contributor.id, contributor.secret).addSecret(asked), { reason: 'ACCESS_DENIED' });
+  await as(owner.id, owner.secret).addSecret({ ...asked, secretId: 'own' });
+});
+
 test('the roles of a deleted principal go with it', async () => {
   const { principal } = await newPrincipal();
   const roleAssignmentId = randomUUID();
