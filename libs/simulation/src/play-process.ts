@@ -1,8 +1,10 @@
 import { playHistory } from './history.ts';
+import { installLightContexts } from './light-contexts.ts';
 import type { PlayOrder, PlayReport, Result } from './play-pool.ts';
 
 // Refusals are everyday here, and nobody reads their stacks: a violation is played again to be looked at.
 Error.stackTraceLimit = 0;
+installLightContexts();
 
 const play = async (seed: number, untilAction: number | undefined): Promise<Result> => {
   const { lines, ...result } = await playHistory({ seed, ...(untilAction === undefined ? {} : { untilAction }) });
