@@ -103,6 +103,8 @@ export interface SimulatedCloud {
 
 /** Longest history, in virtual time. */
 const LIMIT_MS = 24 * 3_600_000;
+/** Nothing here waits for anything real, and a turn of the event loop takes as long as what most jumps lead to. */
+const jumpsATurn = 32;
 /** Partitions of every service's facts. */
 export const PARTITIONS = 1;
 /** A disk holds so much, whatever it is declared to hold: just what guests use (`sectorsInUse`), for a copy looks at every sector. */
@@ -115,7 +117,7 @@ const DISK_BYTES = 64 * 1024;
 export const createSimulatedCloud = async (options: SimulatedCloudOptions): Promise<SimulatedCloud> => {
   const { seed, image } = options;
   const settings: SimulatedSettings = { ...simulatedSettings, ...options.settings };
-  const clock = virtualClock(options.startMs);
+  const clock = virtualClock(options.startMs, jumpsATurn);
   const chance = seededRandom(seed);
   installForgetfulSignals();
   const tracer = countingTracing(options.firstSpan);
