@@ -1,5 +1,4 @@
 import { randomInt } from 'node:crypto';
-import { playHistory } from './history.ts';
 import { playInProcesses } from './play-pool.ts';
 import { type RunOptions, readOptions, UsageError, usage } from './run-options.ts';
 import {
@@ -16,6 +15,8 @@ const PROGRESS_MS = 5_000;
 
 /** Plays one history here and prints its whole log. */
 const replay = async ({ seed, untilAction }: RunOptions): Promise<RunSummary> => {
+  // Whoever has others play needs none of it.
+  const { playHistory } = await import('./history.ts');
   const { lines, ...result } = await playHistory({ seed, ...(untilAction === undefined ? {} : { untilAction }) });
   for (const line of lines()) console.log(line);
   return withResult(emptySummary, result);

@@ -100,8 +100,11 @@ export const playInProcesses = async (options: PoolOptions): Promise<void> => {
   );
   try {
     await Promise.all(children.map(playIn));
-  } finally {
+    // They keep what they have compiled, for those of the next time.
+    for (const child of children) child.disconnect();
+  } catch (error) {
     for (const child of children) child.kill('SIGKILL');
+    throw error;
   }
 };
 

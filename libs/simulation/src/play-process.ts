@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { playHistory } from './history.ts';
 import { installLightContexts } from './light-contexts.ts';
 import type { PlayOrder, PlayReport, Result } from './play-pool.ts';
@@ -24,5 +25,9 @@ process.on('message', ({ seeds, untilAction }: PlayOrder) => {
     });
   });
 });
-// Whoever gave the seeds is gone.
-process.on('disconnect', () => process.exit());
+// Whoever gave the seeds needs no more of them, or is gone.
+process.on('disconnect', () => {
+  // Compiled code belongs to the flags it was compiled with, and nobody else has those of these processes.
+  flushCompileCache();
+  process.exit();
+});
