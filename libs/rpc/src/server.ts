@@ -14,6 +14,9 @@ export const CONTROL_MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
 /** Largest message of a data stream, in bytes: a piece of 2 MiB and room for the fields around it. */
 export const DATA_MESSAGE_BYTES_MAX = 2 * 1024 * 1024 + 64 * 1024;
 
+/** How long what is cut off is given to end, in milliseconds. */
+const CUT_OFF_MS = 200;
+
 export interface ServerOptions extends PipelineOptions {
   /** `host:port`; port 0 takes a free one. */
   readonly address: string;
@@ -73,8 +76,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         if (!done.signal.aborted) act();
       };
       const limits = [after(streamGraceMs, () => stopping.abort()), after(graceMs, () => server.forceShutdown())];
+      // A client that is gone without a word never ends its side of a connection, and gRPC waits for that also of what it cut off.
+      const cutOff = clock.sleep(graceMs + CUT_OFF_MS, done.signal);
       try {
-        await server.shutdown();
+        await Promise.race([server.shutdown(), cutOff]);
       } finally {
         done.abort();
         await Promise.all(limits);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { startMutingProxy } from '@interlock/event-store/test-cut-connections';
 import { openChannel } from './channel.ts';
@@ -21,4 +22,23 @@ test('G2, G3: a connection on which nothing comes back any more is given up, and
   proxy.mute();
   await assert.rejects(ask('unheard'), RpcFailure);
   assert.equal(await ask('heard again'), 'heard again');
+});
+
+test('a server ends in time though a client is gone that says nothing any more', async (t) => {
+  const echo = await transports.gRPC();
+  const [host = '', port] = echo.channel.peer.split(':');
+  const proxy = await startMutingProxy(host, Number(port));
+  const channel = openChannel({ address: `127.0.0.1:${proxy.port}`, tls: 'plaintext' });
+  const client = echo.connect({ channel });
+  await client.echo({ text: 'there' });
+  proxy.mute();
+  t.after(() => {
+    channel.close();
+    proxy.close();
+    echo.channel.close();
+  });
+  // It cuts off what is left after two seconds.
+  const patience = AbortSignal.timeout(5_000);
+  const isLate = once(patience, 'abort').then(() => 'late');
+  assert.equal(await Promise.race([echo.stopServer(), isLate]), undefined);
 });
