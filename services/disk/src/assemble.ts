@@ -138,7 +138,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const sessions = openSessions({ ...opened, openCipher, clock, log });
   scope.defer('open disks', () => sessions.close());
 
-  const making = openVolumeMaking({ volumes, deks, setKeys, keyAccess, leases, terms, mask, ...background });
+  const making = openVolumeMaking({ disks, volumes, deks, setKeys, keyAccess, leases, terms, mask, ...background });
   const catchUp = openCatchUp({ disks, volumes, sessions, clock });
   const parts = { store, disks, snapshots, volumes, deks, vault, setKeys, turns };
   const standby = openStandbyUpkeep({ ...parts, catchUp, options, ...background });

@@ -96,6 +96,9 @@ for (const [from, encryption] of [
     meet = async () => undefined;
     released.resolve();
     await assert.rejects(made, isChanged);
+    const { keyVersion } = host.keyOf(otherSetName);
+    const asked = host.checks.filter((check) => check.keyVersion === keyVersion && check.wrappedProbe.length > 0);
+    assert.deepEqual(asked, [], 'nobody uses the key of the other set for it');
     await assertUndone();
   });
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { seededRandom, virtualClock } from '@interlock/runtime';
 import { openDiskCipher } from '../dek.ts';
+import { initial } from '../disk/state.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
 import { createEncryptedDisk } from '../encrypted-disk.ts';
 import type { Deks } from '../keys/deks.ts';
@@ -59,6 +60,7 @@ const world = async () => {
   let drop: (() => void) | undefined;
   const source = await openCopyEnd(
     {
+      disks: { load: async (id) => ({ id, state: initial, version: 0 }) },
       volumes: volumes as unknown as Volumes,
       deks: deks as unknown as Deks,
       keyAccess,

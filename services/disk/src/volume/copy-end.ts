@@ -10,9 +10,8 @@ import { vaultUnreachable } from '../keys/key-reasons.ts';
 import type { LeaseTerms } from '../keys/lease.ts';
 import type { Leases } from '../keys/leases.ts';
 import type { XtsMask } from '../xts-mask.ts';
-import { type FollowedKey, followKey } from './followed-key.ts';
+import { type FollowedKey, type FollowParts, followKey } from './followed-key.ts';
 import { currentHeader } from './headers.ts';
-import type { Volumes } from './volumes.ts';
 import type { WriteGate } from './write-gate.ts';
 
 /** What a copy under another DEK reads from, or writes to. */
@@ -29,8 +28,7 @@ export interface CopyEnd extends Pick<FollowedKey, 'confirm'> {
 const unwrapAgainMs = 200;
 
 /** What opening an end needs. */
-export interface CopyParts {
-  readonly volumes: Volumes;
+export interface CopyParts extends Pick<FollowParts, 'disks' | 'volumes'> {
   readonly deks: Deks;
   readonly keyAccess: Pick<KeyAccess, 'lease' | 'lossOf'>;
   readonly leases: Pick<Leases, 'join' | 'leave' | 'changed'>;

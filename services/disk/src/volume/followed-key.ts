@@ -1,6 +1,9 @@
-import type { Cause } from '@interlock/event-store';
+import type { Category, Cause } from '@interlock/event-store';
+import { changed } from '../disk/decider.ts';
+import type { DiskEvent } from '../disk/events.ts';
+import type { Disk } from '../disk/state.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
-import { setOf } from '../encryption.ts';
+import { sameEncryption, setOf } from '../encryption.ts';
 import type { DekHolder, Deks } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import { definiteReason, type KeyUse, keyLost } from '../keys/key-reasons.ts';
@@ -11,6 +14,7 @@ import type { Volumes } from './volumes.ts';
 
 /** What following a key needs. */
 export interface FollowParts {
+  readonly disks: Pick<Category<Disk, DiskEvent>, 'load'>;
   readonly volumes: Volumes;
   readonly deks: Pick<Deks, 'check'>;
   readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
@@ -27,6 +31,7 @@ export interface FollowedKey {
   /**
    * Looks under which version it is now: a rotation may have taken it to another, and then that one counts, whether the one
    * before can be used or not (CMK-89, G1). @returns whether it has moved since the last look
+   * @throws Rejection ABORTED DISK_CHANGED where it has moved to another set, which its own can say nothing about
    */
   catchUp(): Promise<boolean>;
   /** Catches up, and throws why the key is lost, unless it is not. */
@@ -46,7 +51,7 @@ export interface FollowedKey {
  * @param user.grant as `LeaseUser`: under what yes its DEK is in memory, or its ciphertext is used
  */
 export const followKey = (
-  { volumes, deks, keyAccess, leases }: FollowParts,
+  { disks, volumes, deks, keyAccess, leases }: FollowParts,
   holder: DekHolder,
   found: DiskHeader,
   user: Pick<LeaseUser, 'grant' | 'drop'>,
@@ -69,10 +74,18 @@ export const followKey = (
   };
   const use = (): KeyUse => ({ ...key, resource: holder.name });
 
+  /** A snapshot stays under its set. A disk that leaves its own says so before its header does. */
+  const refuseAnotherSet = async (): Promise<void> => {
+    const { state } = await disks.load(holder.name);
+    if (state.status !== 'active') return;
+    if (!sameEncryption(state.changing?.encryption ?? state.encryption, holder.encryption)) throw changed();
+  };
+
   const catchUp = async (): Promise<boolean> => {
     if (!hasKey) return false;
     const now = await currentHeader(volumes, volumeId);
     if (now.wrap.keyVersion === key.keyVersion) return false;
+    await refuseAnotherSet();
     leases.leave(key, following);
     header = now;
     key = keyIn(now);
