@@ -175,6 +175,24 @@ for (const copy of copies.filter(({ needs }) => needs.length === 2)) {
   );
 }
 
+test('CMK-62: what a change of encryption refuses is refused at once, and not when it has copied the disk', {
+  timeout: 20_000,
+}, async (t) => {
+  const change = copies.find(({ what }) => what === 'a change to another set');
+  assert.ok(change);
+  const { host, goOn, made } = await midway(t, change);
+  const disks = host.clientWithoutRetries(DiskServiceDefinition);
+  const attach = { name: diskName, virtualMachine: `${parent}/virtualMachines/vm`, requestId: 'r' };
+  const refusals = await Promise.allSettled([
+    disks.attachDisk(attach, { deadlineMs: 5_000 }),
+    disks.growDisk({ name: diskName, sizeGib: 2 }, { deadlineMs: 5_000 }),
+  ]);
+  goOn();
+  await made;
+  const reasons = refusals.map((one) => one.status === 'rejected' && one.reason.reason);
+  assert.deepEqual(reasons, ['DISK_CHANGING', 'DISK_CHANGING']);
+});
+
 const allIn = async ({ disks }: DiskHost) => ({
   disks: (await disks.listDisks({ parent })).disks,
   snapshots: (await disks.listSnapshots({ parent })).snapshots,

@@ -38,7 +38,7 @@ import type { Volumes } from '../volume/volumes.ts';
 import { checkLayers, checkSize } from './classes.ts';
 import type { DiskCreation } from './creation.ts';
 import { existing, gone, remove } from './decider.ts';
-import type { EncryptionChange } from './encryption-change.ts';
+import { type EncryptionChange, refuseWhileChanging } from './encryption-change.ts';
 import type { DiskEvent } from './events.ts';
 import type { DiskGrowth } from './growth.ts';
 import { type Disk, volumesOf } from './state.ts';
@@ -255,7 +255,9 @@ export const diskApi = (parts: {
       return show(await encryptionChange.change(name, encryption, call.cause, expectedVersion(request.etag)));
     },
     async growDisk(request: GrowDiskRequest, { cause }: Call): Promise<WireDisk> {
-      return show(await growth(named(request.name), request.sizeGib, cause, expectedVersion(request.etag)));
+      const name = named(request.name);
+      await refuseWhileChanging(parts, name);
+      return show(await growth(name, request.sizeGib, cause, expectedVersion(request.etag)));
     },
   };
 };

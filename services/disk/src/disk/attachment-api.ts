@@ -36,6 +36,7 @@ import {
   openable,
 } from './attachment-decider.ts';
 import type { Closing, ClosingWish } from './closing.ts';
+import { refuseWhileChanging } from './encryption-change.ts';
 import type { DiskEvent } from './events.ts';
 import type { Opening } from './opening.ts';
 import type { Disk } from './state.ts';
@@ -162,7 +163,9 @@ export const attachmentApi = (parts: {
         );
       }
       const wish = { virtualMachine: machine(request.virtualMachine), isOsDisk, requestId };
-      return show(await change(named(request.name), attach(clock.now(), wish), call));
+      const name = named(request.name);
+      await refuseWhileChanging(parts, name);
+      return show(await change(name, attach(clock.now(), wish), call));
     },
     openDisk: (request: OpenDiskRequest, call: Call) => openOne(request, call),
     async openDisks({ items }: OpenDisksRequest, call: Call): Promise<OpenDisksResponse> {

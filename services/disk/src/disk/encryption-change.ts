@@ -23,7 +23,7 @@ import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { CatchUp } from './catching-up.ts';
 import { checkLayers } from './classes.ts';
-import { beginChange, existing, failChange, finishChange, noteFormerRemoved } from './decider.ts';
+import { beginChange, existing, failChange, finishChange, noteFormerRemoved, refuseChanging } from './decider.ts';
 import type { DiskEvent } from './events.ts';
 import type { ActiveDisk, Disk } from './state.ts';
 
@@ -51,6 +51,19 @@ export interface EncryptionChange {
 
 /** A change as it is announced. */
 type Announced = NonNullable<ActiveDisk['changing']>;
+
+/**
+ * Refuses at once what waits for the disk's turn to be refused then: a change of encryption has it, for minutes where it copies.
+ * @throws Rejection ABORTED DISK_CHANGING
+ */
+export const refuseWhileChanging = async (
+  { disks, turns }: { readonly disks: Category<Disk, DiskEvent>; readonly turns: Turns },
+  name: string,
+): Promise<void> => {
+  if (turns.isFree(name)) return;
+  const { state } = await disks.load(name);
+  if (state.status === 'active') refuseChanging(state);
+};
 
 /** Opens it. */
 export const openEncryptionChange = (parts: {
