@@ -8,8 +8,8 @@ import type { SnapshotEvent } from './snapshot/events.ts';
 import { tidiedHeader } from './volume/headers.ts';
 import type { Volumes } from './volume/volumes.ts';
 
-/** Disks or snapshots read at once. */
-const pageSize = 1_000;
+/** Disks or snapshots looked at together. */
+const pageSize = 128;
 /** Until it is looked again where something could not be looked at, in milliseconds. */
 const againMs = 30_000;
 
@@ -46,13 +46,12 @@ export const tidyHeaders = async (parts: {
     let after: string | undefined;
     do {
       const page = await kind.list({ limit: pageSize, ...(after === undefined ? {} : { after }) });
-      for (const { state } of page.items) {
-        // Before the first header of a volume there is none.
-        if (signal.aborted || !('volume' in state) || state.volume.headerSequence === 1) continue;
-        await tidy(state.volume.volumeId).catch((error: unknown) => {
-          failure ??= error;
-        });
-      }
+      // Before the first header of a volume there is none.
+      const replaced = page.items.flatMap(({ state }) =>
+        'volume' in state && state.volume.headerSequence > 1 ? [state.volume.volumeId] : [],
+      );
+      const looks = await Promise.allSettled(replaced.map(tidy));
+      for (const look of looks) if (look.status === 'rejected') failure ??= look.reason;
       after = page.next;
     } while (after !== undefined && !signal.aborted);
     return failure;
