@@ -124,3 +124,27 @@ test('KV-15, G3: a replica that stood still within the purge of a vault purges n
     if (!isPurgedToo) await beginPurging();
   }
 });
+
+test('KV-15, G3: nor does one that stood still right before it purged the keys it had found', async () => {
+  const store = memoryStore({ clock, random });
+  const vaults = category(store, vaultStreams);
+  const keys = category(store, keyStreams);
+  const material = { keysOf: async () => [key], destroyPurged: async () => undefined };
+  const makeBoth = async (materialId: string) => {
+    await vaults.transact('v', create(clock.now(), wish), causeOf('1'));
+    const version = { ...made, materialId, ...attributes };
+    await keys.transact(key, createVersion(0, { requestId: materialId, wish: '' }, version), causeOf('1'));
+  };
+  await makeBoth('m');
+  await vaults.transact('v', remove(clock.now(), 1), causeOf('1'));
+  await vaults.transact('v', beginPurge(clock.now()), causeOf('1'));
+  const transactMany: typeof keys.transactMany = async (...purged) => {
+    await clock.sleep(2);
+    await vaultPurge({ store, clock, vaults, keys, material })('v');
+    await makeBoth('of the next');
+    return keys.transactMany(...purged);
+  };
+  await vaultPurge({ store, clock, vaults, keys: { ...keys, transactMany }, material })('v');
+  assert.equal((await vaults.load('v')).state.status, 'active');
+  assert.equal((await keys.load(key)).state.status, 'active');
+});
