@@ -1,5 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import type { HistoryLog, Outcome } from './history-log.ts';
+import type { Outcome, Verdict } from './history-log.ts';
 import type { Bounds } from './invariants-bounds.ts';
 import type { Truth } from './oracle.ts';
 import type { DefiniteReason } from './oracle-access.ts';
@@ -53,7 +53,7 @@ const endings: ReadonlySet<string> = new Set([
 
 /** G1, G3 and G6 of reads and writes: what may succeed, and what may fail why. */
 export const ioJudge = (parts: {
-  readonly log: HistoryLog;
+  readonly log: Verdict;
   readonly truth: Truth;
   readonly troubles: Troubles;
   readonly bounds: Bounds;
@@ -62,7 +62,8 @@ export const ioJudge = (parts: {
 
   /**
    * Whether the lease of a running machine's ultra disk is pinned: opened before the loss, by a process that still lives
-   * (CMK-102). `surely`: that process opened it; one that began later may have got the data key again before the loss. What
+   * (CMK-102). `surely`: that process opened it; one that began later may have got the data key again before the loss, and
+   * what the vault was asked before the loss it may have answered before it, though the open is on record after. What
    * was asked for before the disk was closed may have been done before, though it is answered after.
    */
   const isPinned = (disk: KnownDisk, { by, attachEpoch, invokedMs }: DiskIo, how: 'surely' | 'maybe'): boolean => {
@@ -71,7 +72,9 @@ export const ioJudge = (parts: {
     const open = isJustClosed ? closed : disk.open;
     if (by !== 'machine' || sku !== 'ultra' || open?.attachEpoch !== attachEpoch) return false;
     const sinceMs = Math.min(...truth.standing(disk, 'running').map(({ sinceMs }) => sinceMs));
-    return open.atMs <= sinceMs && troubles.startedMs('disk') <= (how === 'surely' ? open.atMs : sinceMs);
+    const startedMs = troubles.startedMs('disk');
+    if (how === 'surely') return open.atMs <= sinceMs && startedMs <= open.atMs;
+    return open.askedMs <= sinceMs && startedMs <= sinceMs;
   };
 
   const afterSuccess = (disk: KnownDisk, io: DiskIo): void => {

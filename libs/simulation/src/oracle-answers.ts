@@ -6,6 +6,8 @@ export interface Answered {
   readonly service: Workload;
   /** `/package.Service/Method`. */
   readonly path: string;
+  /** True time at which it was sent: what the service decided, it decided later. */
+  readonly sentMs: number;
   readonly request: unknown;
   /** Absent when it was refused. */
   readonly answer?: unknown;
@@ -15,20 +17,21 @@ export interface Answered {
 
 /** A link that tells of every answer it brought back. Streams of answers are not told of. */
 export const toldLink =
-  (link: Link, service: Workload, listeners: readonly ((answered: Answered) => void)[]): Link =>
+  (link: Link, service: Workload, nowMs: () => number, listeners: readonly ((answered: Answered) => void)[]): Link =>
   (carry) => {
     const inner = link(carry);
     return {
       ...inner,
       async once(method, request, options) {
+        const sentMs = nowMs();
         try {
           const answer = await inner.once(method, request, options);
-          for (const listener of listeners) listener({ service, path: method.path, request, answer });
+          for (const listener of listeners) listener({ service, path: method.path, sentMs, request, answer });
           return answer;
         } catch (error) {
           if (error instanceof ClientError) {
             const { code: refusal } = error;
-            for (const listener of listeners) listener({ service, path: method.path, request, refusal });
+            for (const listener of listeners) listener({ service, path: method.path, sentMs, request, refusal });
           }
           throw error;
         }

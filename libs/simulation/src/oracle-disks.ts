@@ -11,6 +11,8 @@ export interface OpenAccess {
   readonly attachEpoch: number;
   /** True time of the commit. */
   readonly atMs: number;
+  /** When the unwrap was sent that it was decided by: a loss after that may be younger than the open, and one before it is not. */
+  readonly askedMs: number;
 }
 
 /** A disk or snapshot that exists. */
@@ -36,6 +38,8 @@ export interface KnownDisk {
 export interface DiskTruth {
   readonly disks: ReadonlyMap<string, KnownDisk>;
   apply(event: RecordedEvent): void;
+  /** Notes that the vault unwrapped a disk's data key, asked at that true time. */
+  noteUnwrap(name: string, sentMs: number): void;
   /** What lies on storage, not what anybody says; undefined where no slot is good. */
   headerOf(disk: KnownDisk): DiskHeader | undefined;
   /** The version that wraps its data key; empty under a key of the platform. */
@@ -50,6 +54,8 @@ const decoded = new WeakMap<Uint8Array, { readonly header: DiskHeader | undefine
 
 export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): DiskTruth => {
   const disks = new Map<string, KnownDisk>();
+  /** When the last unwrap of each disk's data key was sent. */
+  const unwraps = new Map<string, number>();
   const slot = (volumeId: string, sector: number): DiskHeader | undefined => {
     const bytes = volumes.peek(volumeId, 'header', sector);
     if (!bytes) return undefined;
@@ -63,6 +69,11 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
     const [a, b] = [slot(volumeId, 0), slot(volumeId, 1)];
     if (!a || !b) return a ?? b;
     return a.sequence > b.sequence ? a : b;
+  };
+
+  const openedNow = (by: OpenAccess['by'], name: string, attachEpoch: number): OpenAccess => {
+    const atMs = nowMs();
+    return { by, attachEpoch, atMs, askedMs: unwraps.get(name) ?? atMs };
   };
 
   const applyDisk = (name: string, event: DiskEvent): void => {
@@ -89,10 +100,10 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
         disk.attachedTo = event.virtualMachine;
         return;
       case 'DiskOpened':
-        disk.open = { by: 'machine', attachEpoch: event.attachEpoch, atMs: nowMs() };
+        disk.open = openedNow('machine', name, event.attachEpoch);
         return;
       case 'AccessBegun':
-        disk.open = { by: 'user', attachEpoch: event.attachEpoch, atMs: nowMs() };
+        disk.open = openedNow('user', name, event.attachEpoch);
         return;
       case 'DiskClosed':
       case 'AccessEnded':
@@ -153,6 +164,9 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
     disks,
     headerOf,
     keyVersionOf: (disk) => (disk.set === '' ? '' : (headerOf(disk)?.wrap.keyVersion ?? '')),
+    noteUnwrap: (name, sentMs) => {
+      unwraps.set(name, sentMs);
+    },
     apply({ stream, type, data }) {
       const event = { type, ...data } as unknown;
       if (stream.startsWith('disk-')) applyDisk(stream.slice('disk-'.length), event as DiskEvent);

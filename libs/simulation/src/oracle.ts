@@ -1,3 +1,7 @@
+import type {
+  UnwrapKeysRequest,
+  UnwrapKeysResponse,
+} from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
 import type { RecordedEvent } from '@interlock/event-store';
 import { type DiskContent, openContent } from './oracle-content.ts';
 import { type CopyTruth, type MadeCopy, openCopyTruth } from './oracle-copies.ts';
@@ -45,6 +49,13 @@ export const openTruth = (world: SimulatedCloud): Truth => {
     return found;
   };
 
+  world.onAnswer(({ service, path, sentMs, request, answer }) => {
+    if (service !== 'key-vault' || answer === undefined || !path.endsWith('/UnwrapKeys')) return;
+    const { outcomes } = answer as UnwrapKeysResponse;
+    for (const [n, { unwrap }] of (request as UnwrapKeysRequest).items.entries()) {
+      if (unwrap && outcomes[n]?.outcome?.$case === 'unwrapped') disks.noteUnwrap(unwrap.resource, sentMs);
+    }
+  });
   const copies = openCopyTruth({ nowMs, disks, contentOf });
   const applyDisk = (event: RecordedEvent): MadeCopy | undefined => {
     disks.apply(event);

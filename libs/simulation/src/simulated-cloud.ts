@@ -207,7 +207,8 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     silenceMs: settings.silenceMs,
     shareTtlMs: settings.shareTtlMs,
     ownSeams: (replica) => processes.begin(replica),
-    linkBetween: (from, to) => toldLink(linkBetween(network, endOf(from), endOf(to)), to.service, answerListeners),
+    linkBetween: (from, to) =>
+      toldLink(linkBetween(network, endOf(from), endOf(to)), to.service, clock.monotonicMs, answerListeners),
     chooseReplica: (running) => choice.pick(running),
   });
   const cloud: InProcessCloud = await clock.drive(starting);
