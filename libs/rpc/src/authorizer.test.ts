@@ -38,6 +38,21 @@ for (const decision of [yes, no]) {
   });
 }
 
+test('G1: the time to live goes on while the machine is suspended', async () => {
+  const { authorize, clock, asked } = authorizer(() => ({ ...yes, grantedAt: '/' }));
+  await authorize(ann, 'read', 'subscriptions/s');
+  clock.suspend(TTL_MS - 1);
+  await authorize(ann, 'read', 'subscriptions/s');
+  await authorize(ann, 'read', 'subscriptions/s2');
+  assert.equal(asked.length, 1);
+  clock.suspend(1);
+  await authorize(ann, 'read', 'subscriptions/s');
+  assert.equal(asked.length, 2);
+  clock.suspend(TTL_MS);
+  await authorize(ann, 'read', 'subscriptions/s2');
+  assert.equal(asked.length, 3);
+});
+
 test('the time to live counts from before the question, however long the answer takes', async () => {
   const answer = Promise.withResolvers<Decision>();
   const { authorize, clock, asked } = authorizer(() => answer.promise);

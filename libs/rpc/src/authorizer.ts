@@ -1,4 +1,4 @@
-import type { Clock } from '@interlock/runtime';
+import { ageMs, type Clock, type ClockReading, readingOf } from '@interlock/runtime';
 import { type ActionPatterns, holdsAction } from './action-patterns.ts';
 import { type Principal, runAsCall } from './call.ts';
 
@@ -38,8 +38,11 @@ export interface CachingAuthorizer {
 export interface CachingAuthorizerOptions {
   /** Asks identity (`CheckPermission`). */
   readonly check: Authorizer;
-  readonly clock: Pick<Clock, 'monotonicMs'>;
-  /** Longest use of an answer, yes or no, counted from before the question was sent. At most half of `leaseTtl` (G1). */
+  readonly clock: Pick<Clock, 'monotonicMs' | 'bootMs'>;
+  /**
+   * Longest use of an answer, yes or no, counted from before the question was sent: by the clock that went further, for one
+   * of them stands still while the machine is suspended. At most half of `leaseTtl` (G1).
+   */
   readonly authzTtlMs: number;
   /** Answers held, and as many principals of which roles are known; the oldest go first. Default 10,000. */
   readonly entriesMax?: number;
@@ -48,7 +51,7 @@ export interface CachingAuthorizerOptions {
 /** A yes to some actions, for a scope and everything below it. */
 interface Grant extends ActionPatterns {
   readonly scope: string;
-  readonly askedMs: number;
+  readonly askedAt: ClockReading;
   readonly decision: Decision;
 }
 
@@ -70,36 +73,37 @@ export function cachingAuthorizer({
   authzTtlMs,
   entriesMax = 10_000,
 }: CachingAuthorizerOptions): CachingAuthorizer {
-  let answers = new Map<string, { readonly askedMs: number; readonly decision: Promise<Decision> }>();
+  let answers = new Map<string, { readonly askedAt: ClockReading; readonly decision: Promise<Decision> }>();
   /** By principal. */
   let grants = new Map<string, readonly Grant[]>();
 
-  const isYoung = ({ askedMs }: { readonly askedMs: number }): boolean => clock.monotonicMs() - askedMs < authzTtlMs;
+  const isYoung = ({ askedAt }: Pick<Grant, 'askedAt'>, now: ClockReading): boolean => ageMs(askedAt, now) < authzTtlMs;
   // An answer from before a change its asker has heard of is none, however young it is.
   const knows = ({ position = 0 }: Decision, atLeast: number): boolean => atLeast === 0 || position >= atLeast;
 
-  const remember = (id: string, action: string, askedMs: number, decision: Decision): void => {
+  const remember = (id: string, action: string, askedAt: ClockReading, decision: Decision): void => {
     const { allowed, grantedAt: scope, grantedActions = [], grantedNotActions: notActions = [] } = decision;
     if (!allowed || scope === undefined || scope === '') return;
     const actions = grantedActions.length > 0 ? grantedActions : [action];
     // What it says anew is not kept twice.
     const isSaid = (grant: Grant): boolean => grant.scope === scope && holdsAction(grant, action);
-    const others = (grants.get(id) ?? []).filter((grant) => !isSaid(grant) && isYoung(grant));
+    const now = readingOf(clock);
+    const others = (grants.get(id) ?? []).filter((grant) => !isSaid(grant) && isYoung(grant, now));
     grants.delete(id);
-    grants.set(id, [...others, { scope, actions, notActions, askedMs, decision }]);
+    grants.set(id, [...others, { scope, actions, notActions, askedAt, decision }]);
     limit(grants, entriesMax);
   };
 
   const authorize: Authorizer = async (principal, action, scope, atLeast = 0) => {
+    const now = readingOf(clock);
     const isAnswer = (grant: Grant): boolean =>
-      covers(grant.scope, scope) && isYoung(grant) && knows(grant.decision, atLeast) && holdsAction(grant, action);
+      covers(grant.scope, scope) && isYoung(grant, now) && knows(grant.decision, atLeast) && holdsAction(grant, action);
     const granted = grants.get(principal.id)?.find(isAnswer);
     if (granted) return granted.decision;
     // Neither the id, a UUID, nor the action has a blank in it.
     const question = `${principal.id} ${action} ${scope}`;
-    const askedMs = clock.monotonicMs();
     const known = answers.get(question);
-    if (known !== undefined && isYoung(known)) {
+    if (known !== undefined && isYoung(known, now)) {
       const decision = await known.decision;
       if (knows(decision, atLeast)) return decision;
     }
@@ -108,11 +112,11 @@ export function cachingAuthorizer({
     // Whoever asks the same meanwhile waits for this answer as well: it belongs to no call, and goes on when the time of one is over.
     const decision = runAsCall(undefined, () => check(principal, action, scope, atLeast));
     generation.delete(question);
-    generation.set(question, { askedMs, decision });
+    generation.set(question, { askedAt: now, decision });
     limit(generation, entriesMax);
     decision.then(
       (answer) => {
-        if (generation === answers) remember(principal.id, action, askedMs, answer);
+        if (generation === answers) remember(principal.id, action, now, answer);
       },
       () => {
         // A failure is no answer and is not remembered; whoever asked gets it from `decision` itself.
