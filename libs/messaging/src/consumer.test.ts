@@ -75,6 +75,35 @@ test('a lost last message shows at the next watermark', async () => {
   await Promise.all(parts.map((part) => part.stop()));
 });
 
+test('a consumer that stops while facts are missing hands on none of those behind them (G7)', async () => {
+  const world = testWorld();
+  const streams = Array.from({ length: 20 }, (_, n): StreamName => `disk-${n}`)
+    .filter((stream) => partitionOf(stream, 2) === 0)
+    .slice(0, 2);
+  const appendToEach = (expected: number, type: string) =>
+    world.source.commit(
+      { appends: streams.map((stream) => ({ stream, expected, events: [{ type, schema: 1, data: {} }] })) },
+      { correlationId: 'c', causationId: 'r', caller: 'principals/p' },
+    );
+  const relay = world.startRelay();
+  world.bus.faults.loseAfterAck = 1;
+  await appendToEach(0, 'Created');
+  await world.clock.pass(0);
+  world.bus.faults.loseAfterAck = 0;
+  await appendToEach(1, 'Changed');
+  await world.clock.pass(0);
+  world.faults.feed = 1;
+  const heard: string[] = [];
+  const consumer = world.startConsumer(async ({ type }) => {
+    heard.push(type);
+    return NO_EFFECT;
+  });
+  await world.clock.until(() => world.lines.some((line) => line.includes('feed is read again')));
+  await world.clock.drive(consumer.stop());
+  assert.deepEqual(heard, []);
+  await relay.stop();
+});
+
 test('while the bus is silent the source is asked', async () => {
   const world = testWorld();
   const consumer = world.startConsumer();

@@ -187,6 +187,8 @@ export const createLane = (options: LaneOptions): Lane => {
     reached: () => reached,
     async apply(facts) {
       for (const run of runsOf(facts)) {
+        // Whoever stops gives up what is missing before these, and their handlers may do work of their own.
+        if (signal.aborted) return;
         if (run.length > 1) await applyTogether(run.filter(({ position }) => position > reached));
         for (const fact of run) {
           if (signal.aborted) return;
