@@ -1,6 +1,7 @@
 import type { Clock, Random } from '@interlock/runtime';
+import { assertOnceEach } from './commit-once.ts';
 import { type CommitParameters, FIELD_END, type Kind, RECORD_END } from './commit-statement.ts';
-import type { Waiting } from './group-commit.ts';
+import { isBulk, type Waiting } from './group-commit.ts';
 import type { CursorMove, IndexEntry, RecordedEvent, RowChange } from './store.ts';
 
 /** A batch as the statement of its kinds takes it. */
@@ -31,7 +32,7 @@ const inOrder = (rows: RowChange[]): readonly RowChange[] =>
   rows.sort((a, b) => compared(a.table, b.table) || compared(a.key, b.key));
 const compared = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** Takes the commits of a batch apart. @throws TypeError for a name that cannot be stored */
+/** Takes the commits of a batch apart. @throws TypeError for a name that cannot be stored, or comes twice in one of them */
 export const batchRecords = (
   batch: readonly Waiting[],
   { clock, random }: { readonly clock: Clock; readonly random: Random },
@@ -61,7 +62,10 @@ export const batchRecords = (
   const putRecord = ({ table, key, row, version }: RowChange): string =>
     `${table}${FIELD_END}${key}${FIELD_END}${version}${FIELD_END}${JSON.stringify(row)}`;
 
-  for (const { commit, cause: own } of batch) {
+  for (const waiting of batch) {
+    const { commit, cause: own } = waiting;
+    // Of a page of a fleet the server looks by itself: it puts no row twice in one statement, but would put one and remove it.
+    if (!isBulk(waiting) || commit.rows?.some(({ row }) => row === null)) assertOnceEach(commit);
     const ownCause = own === batch[0]?.cause ? cause : JSON.stringify(own);
     const causeField = ownCause === cause ? '' : ownCause;
     for (const { stream, expected, events: appended } of commit.appends ?? []) {

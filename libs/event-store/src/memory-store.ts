@@ -1,4 +1,5 @@
 import type { Clock, Random } from '@interlock/runtime';
+import { assertOnceEach } from './commit-once.ts';
 import type {
   Commit,
   EventStore,
@@ -115,6 +116,7 @@ export const memoryStore = (dependencies: {
     [...(tableOf(name).entries.get(entryName(index)) ?? [])].sort();
 
   const check = (commit: Commit): void => {
+    assertOnceEach(commit);
     const moved = (commit.appends ?? []).filter((a) => (streams.get(a.stream)?.length ?? 0) !== a.expected);
     if (moved.length > 0) throw new VersionConflict(moved.map((a) => a.stream));
     for (const move of commit.cursors ?? []) {

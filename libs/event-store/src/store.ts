@@ -79,7 +79,7 @@ export interface CursorMove {
   readonly to: number;
 }
 
-/** Everything that changes together: all of it is stored, or none. */
+/** Everything that changes together: all of it is stored, or none. A stream, a row or a cursor comes once in it. */
 export interface Commit {
   readonly appends?: readonly Append[];
   readonly rows?: readonly RowChange[];
@@ -156,6 +156,7 @@ export interface EventStore {
    * @returns positions of the events in the order of the commit; empty for a commit without events.
    * @throws VersionConflict when a stream is not at the expected version; nothing of the commit is stored
    * @throws CursorConflict when a cursor is not where it should be; nothing of the commit is stored
+   * @throws Error when a stream, a row or a cursor comes twice in it; nothing of the commit is stored
    */
   commit(commit: Commit, cause: Cause): Promise<{ readonly positions: readonly number[] }>;
   /** Events of one stream, oldest first, with versions above `after` (default 0). Empty for a stream nobody wrote. */

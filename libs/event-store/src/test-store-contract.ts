@@ -3,6 +3,7 @@ import { getEventListeners } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import {
   type Cause,
+  type Commit,
   CursorConflict,
   type EventStore,
   type NewEvent,
@@ -319,6 +320,30 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       );
       assert.equal(await store.cursor('chain'), 6);
       for (const stream of ['chain-5', 'chain-6'] as const) assert.deepEqual(await store.read(stream), []);
+    });
+
+    test('a commit in which a stream, a row or a cursor comes twice is refused, and nothing of it is stored', async () => {
+      const row = { table: 'once_v1', key: 'k', row: {}, version: 1, removed: [], added: [] };
+      const fleet = Array.from({ length: 1_000 }, (_, n) => ({ ...row, key: `k${n}` }));
+      const move = (from: number, to: number) => ({ name: 'once', from, to });
+      const twice: Readonly<Record<string, Commit>> = {
+        'two puts of a row': { rows: [row, row] },
+        'a put and a removal of a row': { rows: [row, { ...row, row: null }] },
+        'the same among those of a fleet': { rows: [...fleet, { ...row, key: 'k7' }] },
+        'a removal among those of a fleet': { rows: [...fleet, { ...row, key: 'k7', row: null }] },
+        'two beginnings of a stream': { appends: [append('once-1', 0, 'A'), append('once-1', 0, 'B')] },
+        'a stream that goes on': { appends: [append('once-1', 0, 'A'), append('once-1', 1, 'B')] },
+        'two moves of a cursor that go on from each other': { cursors: [move(0, 1), move(1, 2)] },
+        'the same move of a cursor': { cursors: [move(0, 1), move(0, 1)] },
+      };
+      for (const [what, commit] of Object.entries(twice)) {
+        const other = append('once-2', 0, 'A');
+        const whole = { ...commit, appends: [other, ...(commit.appends ?? [])] };
+        await assert.rejects(store.commit(whole, cause), what);
+        assert.deepEqual(await store.listRows({ table: 'once_v1', limit: 9 }), [], what);
+        for (const stream of ['once-1', 'once-2'] as const) assert.deepEqual(await store.read(stream), [], what);
+        assert.equal(await store.cursor('once'), 0, what);
+      }
     });
 
     test('text and numbers of every kind survive', async () => {
