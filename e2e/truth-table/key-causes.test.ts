@@ -6,7 +6,6 @@ testCauses(
     'version disabled',
     'not yet valid',
     'expired',
-    'expired, next start',
     'key deleted',
     'key purged',
     'vault deleted',

@@ -30,7 +30,7 @@ A cell says how the machine ends and, in brackets, which of the outcomes at the 
 | being created | the disk service has opened its disks, and the answer is on its way |
 | attaching | runs with an OS disk of the platform, and its guest is taking over the disk under the key; *mixed*: the Premium SSD, while the ultra disk is there already |
 
-*mixed* is a Premium SSD and an ultra disk, both under the key. In every cell the set shows its key as lost, with the reason; but for\nan unreachable vault, which has decided nothing.
+*mixed* is a Premium SSD and an ultra disk, both under the key. In every cell the set shows its key as lost, with the reason; but for\na vault that is unreachable or throttles, which has decided nothing.
 `;
 
 type NamedCause = Cause & { readonly name: CauseName };

@@ -28,7 +28,8 @@ export const startOf = async (place: Place, member: Member): Promise<string> => 
 };
 
 /**
- * Has a machine run with all its disks again, as its user would, and reads what had been written to those under the key.
+ * Has a machine run with all its disks again, as its user would, writes to those under the key, and reads that and all that
+ * had been written before.
  * @returns `there`, `none` where there was no machine any more and it could be made again, `lost` where the key is gone
  * for good, or what went wrong
  */
@@ -42,7 +43,12 @@ export const dataOf = async (place: Place, set: string, member: Member, content:
     if (!isThere) return 'none';
     if (attached) await place.compute.attachDisk({ name, disk: attached.name, lun: attachLun }, patient);
     let missing = 0;
-    for (const disk of disksUnderKey(member)) missing += await content.missingAsGuest(member, disk);
+    for (const disk of disksUnderKey(member)) {
+      // Also of a disk that nobody had written to before: it is there when it works.
+      const io = await content.tryAsGuest(member, disk);
+      if (io !== 'goes on') return `${disk.name}: ${io}`;
+      missing += await content.missingAsGuest(member, disk);
+    }
     return missing === 0 ? 'there' : `${missing} blocks missing`;
   } catch (error) {
     return lostOr(reasonOf(error));

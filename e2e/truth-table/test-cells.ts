@@ -5,6 +5,9 @@ import { openPlace, type Place, type PlaceTerms } from './place.ts';
 import { cellsOf } from './table.ts';
 import { tryCause, type Verdicts } from './trial.ts';
 
+/** A lease that has to be won again within a test for what runs to go on, and is over before the test looks where it was not. */
+export const renewedLeases = { ttlMs: 8_000, ioPauseTimeoutMs: 1_000, unreachableGraceMs: 600_000 };
+
 /** Causes played at once: each waits more than it computes. */
 const atOnce = 2;
 

@@ -36,7 +36,9 @@ export const tryCause = async (place: Place, cause: Cause & { readonly name: Cau
   const { gates, answers } = await setStage(place, keyed.set, all, content);
   const stopped = () => untilStopped(place, cause, keyed, members);
   await deed.inflict(place, keyed, stopped);
+  const inflictedAtMs = performance.now();
   await stopped();
+  await untilRenewed(place, cause, keyed, inflictedAtMs);
   for (const gate of gates) gate.open();
 
   const answered = await ofEach(all, async (member) => (await answers.get(member)) ?? 'none');
@@ -95,6 +97,19 @@ const untilStopped = async (
     const machines = await machinesIn(place.compute, [...members.keys()][0]?.vm ?? '');
     const isOver = stopping.every((vm) => machines.get(vm)?.powerState === 'STOPPED');
     return isOver && (effect !== 'loss' || (await isHeard(place, keyed)));
+  });
+};
+
+/**
+ * Where what runs is to go on: waits until the vault has said yes to this host once more. What runs would go on for a while by
+ * the yes of before; where no other one comes, the time of that is over by the end of this wait, and reads and writes show it.
+ */
+const untilRenewed = async (place: Place, { effect }: Cause, { set }: Keyed, sinceMs: number): Promise<void> => {
+  if (effect !== 'start only' && effect !== 'throttle') return;
+  await inTime('the lease was won again', async () => {
+    const nowMs = performance.now();
+    const { leases } = await place.disks.listLeases({ diskEncryptionSet: set });
+    return leases.length > 0 && leases.every(({ state, ageMs }) => state === 'HELD' && nowMs - ageMs > sinceMs);
   });
 };
 
