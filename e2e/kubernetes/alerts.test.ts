@@ -108,11 +108,9 @@ test('no alert has the seconds of a setting written out, and each says where its
 
 const hasPromtool = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'promtool')));
 
-test('every alert fires on what it is about, and on nothing else', async (t) => {
-  if (!hasPromtool) {
-    t.diagnostic('expressions were not evaluated: that needs promtool (apt-get install promtool)');
-    return;
-  }
+test('every alert fires on what it is about, and on nothing else', {
+  skip: hasPromtool ? false : 'expressions are not evaluated: that needs promtool (apt-get install promtool)',
+}, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-alerts-'));
   try {
     writeFileSync(join(folder, 'rules.yaml'), JSON.stringify(rules?.spec));
