@@ -108,6 +108,32 @@ test('a new secret is given however many there were before it, and only what the
   assert.equal(await store.head(), head, 'one that had to go stays away');
 });
 
+test('a new secret is given whatever the others are: expired ones make room, and those in use stay', async () => {
+  const { start, principals } = openWorld();
+  const withSecret = (secretHash: string) =>
+    start({ ...bootstrap, administrator: { ...bootstrap.administrator, secretHash } });
+  const secretsOf = async () => {
+    const { state } = await principals.load('admin');
+    return state.status === 'active' ? Object.keys(state.secrets) : assert.fail(state.status);
+  };
+  const add = (id: string, expiresAt?: number) =>
+    principals.transact('admin', principal.addSecret(1, id, `hash of ${id}`, expiresAt), cause);
+  await start();
+  for (let n = 1; n <= 9; n += 1) await add(`by-hand-${n}`, n === 5 ? 2 : undefined);
+  await withSecret('second-hash');
+  const left = (await secretsOf()).toSorted();
+  assert.equal(left.length, 10);
+  assert.ok(!left.includes('by-hand-5'), 'the expired one has made room');
+  assert.ok(left.includes('bootstrap-hash-of-'), 'the one in use has not');
+  for (const id of left.filter((one) => one.startsWith('bootstrap-'))) {
+    await principals.transact('admin', principal.removeSecret(1, id), cause);
+  }
+  for (const n of [10, 11]) await add(`by-hand-${n}`);
+  await withSecret('third-hash');
+  assert.equal((await secretsOf()).length, 11, 'nobody’s was taken');
+  await assert.rejects(add('by-hand-12'), { reason: 'TOO_MANY_SECRETS' });
+});
+
 test('a role that somebody gave before is not given a second time, so that taking it away does take it away', async () => {
   const { start, assignments, assigning } = openWorld();
   await start({ ...bootstrap, roleAssignments: [] });

@@ -126,8 +126,11 @@ const taken = (message: string, facts: Readonly<Record<string, string>>): Reject
  * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION PRINCIPAL_HAS_NO_SECRETS for a managed identity,
  *   TOO_MANY_SECRETS; ALREADY_EXISTS SECRET_ALREADY_EXISTS; INVALID_ARGUMENT EXPIRE_TIME_PAST
  */
-export const addSecret =
-  (at: Instant, secretId: string, hash: string, expiresAt: Instant | undefined) =>
+export const addSecret = (at: Instant, secretId: string, hash: string, expiresAt: Instant | undefined) =>
+  giveSecret(at, secretId, hash, expiresAt, maxSecrets);
+
+const giveSecret =
+  (at: Instant, secretId: string, hash: string, expiresAt: Instant | undefined, most: number) =>
   (principal: Principal): readonly PrincipalEvent[] => {
     const active = existing(principal);
     if (active.principalType === 'managed_identity') {
@@ -156,7 +159,7 @@ export const addSecret =
         },
       );
     }
-    if (Object.keys(active.secrets).length >= maxSecrets) {
+    if (Object.keys(active.secrets).length >= most) {
       throw new Rejection(
         'FAILED_PRECONDITION',
         'TOO_MANY_SECRETS',
@@ -167,21 +170,26 @@ export const addSecret =
   };
 
 /**
- * Gives a secret that the bootstrap names. Where there is no room for another one, the oldest of the bootstrap's goes: nobody
- * could take one away before the start has succeeded.
- * @throws Rejection as `addSecret` does
+ * Gives a secret that the bootstrap names. Where there is no room for another one, one goes that has expired, else the oldest of the
+ * bootstrap's, and else it is one more than there may be: nobody could take one away before the start has succeeded, and nobody at all
+ * where it is the only one to act with.
+ * @throws Rejection as `addSecret` does, but not TOO_MANY_SECRETS
  */
 export const addBootstrapSecret =
   (at: Instant, hash: string) =>
   (principal: Principal): readonly PrincipalEvent[] => {
-    const secrets = principal.status === 'active' ? Object.entries(principal.secrets) : [];
+    const secrets = Object.entries(existing(principal).secrets);
     const secretId = bootstrapSecretId(hash);
     const isRoomWanted = secrets.length >= maxSecrets && !secrets.some(([id]) => id === secretId);
-    const [oldest] = secrets
-      .filter(([id]) => isRoomWanted && id.startsWith(bootstrapSecretId('')))
+    const expired = secrets.filter(([, secret]) => !isCurrent(secret, at));
+    const ofBootstrap = secrets
+      .filter(([id]) => id.startsWith(bootstrapSecretId('')))
       .sort(([, a], [, b]) => a.createdAt - b.createdAt);
-    const removed = oldest === undefined ? [] : removeSecret(at, oldest[0])(principal);
-    return [...removed, ...addSecret(at, secretId, hash, undefined)(removed.reduce(evolve, principal))];
+    const [leaving] = isRoomWanted ? [...expired, ...ofBootstrap] : [];
+    const removed: readonly PrincipalEvent[] =
+      leaving === undefined ? [] : [{ type: 'SecretRemoved', secretId: leaving[0], at }];
+    const given = giveSecret(at, secretId, hash, undefined, Number.POSITIVE_INFINITY);
+    return [...removed, ...given(removed.reduce(evolve, principal))];
   };
 
 /** Of a secret that the bootstrap names: by its hash, so that a bootstrap with a new one adds that one, the same again adds nothing. */
