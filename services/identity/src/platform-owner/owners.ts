@@ -179,7 +179,8 @@ export const openPlatformOwners = (parts: {
     changePrincipal(id, decide, at, cause, options) {
       const takingOf = (before: Principal, after: Principal): Taking | undefined => {
         const until = actsUntil(after);
-        if (until >= actsUntil(before)) return undefined;
+        // Without a secret an owner can act still, with a token from before.
+        if (until >= actsUntil(before) && !ends(before, after)) return undefined;
         return { principal: `principals/${id}`, isTaken: ({ principalId }) => principalId === id, until };
       };
       return change(principals, id, decide, takingOf, at, cause, options);
@@ -198,6 +199,10 @@ export const openPlatformOwners = (parts: {
     actUntil: async () => Math.max(...(await listActing()).map(({ until }) => until)),
   };
 };
+
+/** Whether somebody is deleted who may be an owner: the identity of a resource speaks to the key vault alone. */
+const ends = (before: Principal, after: Principal): boolean =>
+  before.status === 'active' && before.principalType !== 'managed_identity' && after.status === 'deleted';
 
 const isOwning = ({ role, scope }: Pick<Grant, 'role' | 'scope'>): boolean => role === 'roles/owner' && scope === '/';
 

@@ -40,44 +40,54 @@ test('a role that is given to a principal while that is being deleted goes with 
   assert.deepEqual(held, []);
 });
 
-test('whoever ceases to be an owner of the platform while they make somebody one makes nobody one', async () => {
-  const store = memoryStore({ clock, random });
-  const principals = category(store, definition);
-  const assignments = category(store, roleAssignments);
-  const judge = permissions({ principals, assignments, subscriptions: category(store, subscriptionStreams) });
-  const owners = openPlatformOwners({ store, principals, assignments, removals: category(store, ownerRemovals) });
-  const holders = category(store, grantHolders);
-  const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
-  const owning = { role: 'roles/owner', scope: '/' };
-  const newPrincipal = async () => {
-    const id = random.uuid();
-    const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
-    await principals.transact(id, create(clock.now(), wish), cause);
-    await principals.transact(id, addSecret(clock.now(), 's', id, undefined), cause);
-    return id;
-  };
-  const newOwner = async () => {
-    const id = await newPrincipal();
-    const grant = { principal: `principals/${id}`, ...owning };
-    await openAssigning({ store, assignments, holders })(id, grant, clock.now(), cause);
-    return id;
-  };
-  await newOwner();
-  const id = await newOwner();
-  const friend = `principals/${await newPrincipal()}`;
-  let isTaken = false;
-  const slow: typeof store.commit = async (...what) => {
-    if (!isTaken) {
-      isTaken = true;
-      await owners.removeAssignment(id, clock.now(), cause, {});
-    }
-    return store.commit(...what);
-  };
-  const assigning = openAssigning({ store: { ...store, commit: slow }, assignments, holders });
-  const authorize: Authorizer = (principal, action, scope) => judge(principal.id, action, scope);
-  const api = roleAssignmentApi({ clock, authorize, principals, assignments, assigning, owners });
-  const call = { caller: { kind: 'user', id, name: `principals/${id}`, tenant: 't' }, cause } as Call;
-  const wish = { roleAssignmentId: random.uuid(), principal: friend, ...owning };
-  await assert.rejects(api.createRoleAssignment(wish, call), { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' });
-  assert.ok(isTaken);
-});
+/** How somebody ceases to be an owner, and what they are told who were about to make one. */
+const ends = {
+  'by the role': { isActing: true, refusal: { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' } },
+  'deleted, without a secret': { isActing: false, refusal: { code: 'UNAUTHENTICATED', reason: 'PRINCIPAL_DELETED' } },
+} as const;
+
+for (const [how, { isActing, refusal }] of Object.entries(ends))
+  test(`whoever ceases to be an owner of the platform (${how}) while they make somebody one makes nobody one`, async () => {
+    const store = memoryStore({ clock, random });
+    const principals = category(store, definition);
+    const assignments = category(store, roleAssignments);
+    const judge = permissions({ principals, assignments, subscriptions: category(store, subscriptionStreams) });
+    const owners = openPlatformOwners({ store, principals, assignments, removals: category(store, ownerRemovals) });
+    const holders = category(store, grantHolders);
+    const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+    const owning = { role: 'roles/owner', scope: '/' };
+    const newPrincipal = async (hasSecret = true) => {
+      const id = random.uuid();
+      const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
+      await principals.transact(id, create(clock.now(), wish), cause);
+      if (hasSecret) await principals.transact(id, addSecret(clock.now(), 's', id, undefined), cause);
+      return id;
+    };
+    const newOwner = async (hasSecret = true) => {
+      const id = await newPrincipal(hasSecret);
+      const grant = { principal: `principals/${id}`, ...owning };
+      await openAssigning({ store, assignments, holders })(id, grant, clock.now(), cause);
+      return id;
+    };
+    await newOwner();
+    const id = await newOwner(isActing);
+    const friend = `principals/${await newPrincipal()}`;
+    let isTaken = false;
+    const slow: typeof store.commit = async (...what) => {
+      if (!isTaken) {
+        isTaken = true;
+        if (isActing) await owners.removeAssignment(id, clock.now(), cause, {});
+        else await owners.changePrincipal(id, remove(clock.now()), clock.now(), cause, {});
+      }
+      return store.commit(...what);
+    };
+    const assigning = openAssigning({ store: { ...store, commit: slow }, assignments, holders });
+    const authorize: Authorizer = (principal, action, scope) => judge(principal.id, action, scope);
+    const api = roleAssignmentApi({ clock, authorize, principals, assignments, assigning, owners });
+    const call = { caller: { kind: 'user', id, name: `principals/${id}`, tenant: 't' }, cause } as Call;
+    const wish = { roleAssignmentId: random.uuid(), principal: friend, ...owning };
+    await assert.rejects(api.createRoleAssignment(wish, call), refusal);
+    const held = await assignments.listAll({ index: { index: 'principal', value: friend } });
+    assert.deepEqual(held, []);
+    assert.ok(isTaken);
+  });
