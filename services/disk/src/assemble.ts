@@ -21,6 +21,7 @@ import { openEncryptionChange } from './disk/encryption-change.ts';
 import { openDiskGrowth } from './disk/growth.ts';
 import { openOpening } from './disk/opening.ts';
 import { disks as diskStreams } from './disk/state.ts';
+import { openFollowing } from './following.ts';
 import { holdFiles } from './host/held-files.ts';
 import { type HostIdentity, type Owner, takeOwnership } from './host/ownership.ts';
 import { keyChangeApi } from './key-change-api.ts';
@@ -153,9 +154,10 @@ export const assemble: Assemble<DiskSettings> = async ({
   await sessions.resume(cause);
   standby.resume();
   const moves = openBackground(clock);
-  void tidyHeaders({ ...around, background: moves });
+  const following = openFollowing(around);
+  void tidyHeaders({ ...around, background: moves, following }, cause);
 
-  const rewrapping = openRewrapping({ ...around, sessions, keyAccess, options });
+  const rewrapping = openRewrapping({ ...around, sessions, keyAccess, options, following });
   const opening = openOpening({ ...around, sessions, keyAccess });
   const closing = openClosing({ disks, sessions, turns, clock });
   const growth = openDiskGrowth(around);

@@ -301,3 +301,36 @@ test('CMK-112, CMK-89: a move that finds its disk moved and is overtaken by the 
   await assert.rejects(read(content.length), { reason: 'KEY_PURGED' });
   await host.stop();
 });
+
+test('CMK-108, CMK-110: a snapshot whose set begins a generation of the same version while it is made keeps its wrap, by a fresh yes', async (t) => {
+  let onHeader: (() => Promise<unknown>) | undefined;
+  const host = await hostWithDisk({
+    async beforeWrite(part) {
+      const once = part === 'header' ? onHeader : undefined;
+      if (once) onHeader = undefined;
+      await once?.();
+    },
+  });
+  t.after(() => host.stop());
+  const { generation, keyVersion, principal } = host.keyOf(setName);
+  const next = {
+    diskEncryptionSet: setName,
+    generation: generation + 1,
+    keyVersion,
+    principal,
+  };
+  onHeader = () => host.asSets.beginGeneration(next);
+  const asked = host.checks.length;
+  const { name } = await host.disks.createSnapshot({
+    parent: 'subscriptions/s/resourceGroups/g',
+    snapshotId: 's',
+    sourceDisk: diskName,
+  });
+  const state = await host.snapshotStateOf(name);
+  assert.ok(state.status === 'active');
+  assert.deepEqual([state.keyVersion, state.generation], [keyVersion, generation + 1]);
+  // Of a wrap under what was a standby key once nobody can tell afterwards whose word a rewrap would need.
+  assert.deepEqual(host.rewrapCalls, []);
+  const probes = host.checks.slice(asked).filter((one) => one.resource === name && one.wrappedProbe.length > 0);
+  assert.equal(probes.length, 1);
+});

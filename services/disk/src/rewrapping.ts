@@ -20,6 +20,7 @@ import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
 import type { DiskHeader } from './disk-header-format.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
+import type { Following, Resource } from './following.ts';
 import { transactGuarded } from './guarded-commit.ts';
 import type { KeyAccess } from './keys/key-access.ts';
 import type { SetKey, SetKeys } from './keys/set-keys.ts';
@@ -59,7 +60,7 @@ interface Opened {
  *
  * The vault is asked outside of the resource's turn, so closing a disk never waits for it. A disk that is open has the
  * lease of its new version before it moves, so that its I/O goes on. After a crash a header that is ahead of the events
- * counts, and the events catch up here.
+ * counts, and the events catch up here, or by themselves where nobody asks for the move again.
  *
  * Many may be asked for at one time: they keep step, so that they share looks at the store, messages to the vault and commits.
  * @returns the disk or snapshot as it is then
@@ -67,7 +68,7 @@ interface Opened {
  *   saying whether of source or target
  */
 export type Rewrapping = (
-  resource: { readonly name: string; readonly kind: 'disk' | 'snapshot' },
+  resource: Resource,
   target: {
     readonly keyVersion: string;
     readonly generation: number;
@@ -96,6 +97,7 @@ export const openRewrapping = (parts: {
   readonly setKeys: SetKeys;
   readonly options: Pick<SetOptions, 'standbyOf' | 'standbySince'>;
   readonly standby: Pick<StandbyUpkeep, 'kick'>;
+  readonly following: Following;
   readonly turns: Turns;
   readonly clock: Clock;
 }): Rewrapping => {
@@ -215,6 +217,10 @@ export const openRewrapping = (parts: {
               // What else of the set has to move may wait for its key for any time.
               if (isForUpkeep(set, next)) parts.standby.kick(set);
               return moved;
+            } catch (error) {
+              // Another generation has begun, or the store does not answer: the header has moved all the same.
+              parts.following.later(resource, cause);
+              throw error;
             } finally {
               // Whatever becomes of the commit, which may be stored without anybody hearing of it: the header says where the DEK
               // is, so from here on a loss of the new version is what ends the session, and the lease of that what it needs.

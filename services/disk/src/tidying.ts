@@ -1,9 +1,12 @@
-import { type Category, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, type Page, Rejection } from '@interlock/event-store';
 import type { Clock, Logger } from '@interlock/runtime';
 import type { Background } from './background.ts';
 import type { DiskEvent } from './disk/events.ts';
-import type { Disk } from './disk/state.ts';
-import type { Snapshot } from './snapshot/decider.ts';
+import type { ActiveDisk, Disk } from './disk/state.ts';
+import { setOf, type VolumeRef } from './encryption.ts';
+import type { Following, Resource } from './following.ts';
+import type { SetKeys } from './keys/set-keys.ts';
+import type { ActiveSnapshot, Snapshot } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
 import { tidiedHeader } from './volume/headers.ts';
 import type { Volumes } from './volume/volumes.ts';
@@ -16,41 +19,61 @@ const againMs = 30_000;
 /**
  * Erases what a crash left of headers. It may have come between the event of a new header and the erasing of the one before,
  * whose wrap is under a key that the disk was taken from. Whoever opens a disk erases that, and whoever moves it; nobody else
- * comes to a snapshot, or to a disk that is not opened. Nothing waits for it. Rules CMK-10, CMK-89.
+ * comes to a snapshot, or to a disk that is not opened. Where it came before the event, that is made up for. Nothing waits for it.
+ * Rules CMK-10, CMK-88, CMK-89.
  */
-export const tidyHeaders = async (parts: {
-  readonly disks: Pick<Category<Disk, DiskEvent>, 'list'>;
-  readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'list'>;
-  readonly volumes: Volumes;
-  /** Work that yields to guests. */
-  readonly background: Pick<Background, 'run'>;
-  readonly clock: Pick<Clock, 'sleep'>;
-  readonly log: Pick<Logger, 'warn'>;
-  /** Ends it. */
-  readonly signal: AbortSignal;
-}): Promise<void> => {
-  const { disks, snapshots, volumes, background, clock, log, signal } = parts;
+export const tidyHeaders = async (
+  parts: {
+    readonly disks: Pick<Category<Disk, DiskEvent>, 'list'>;
+    readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'list'>;
+    readonly volumes: Volumes;
+    readonly setKeys: Pick<SetKeys, 'begun'>;
+    /** Work that yields to guests. */
+    readonly background: Pick<Background, 'run'>;
+    readonly following: Following;
+    readonly clock: Pick<Clock, 'sleep'>;
+    readonly log: Pick<Logger, 'warn'>;
+    /** Ends it. */
+    readonly signal: AbortSignal;
+  },
+  cause: Cause,
+): Promise<void> => {
+  const { disks, snapshots, volumes, setKeys, background, following, clock, log, signal } = parts;
 
   /** @throws why it could not be looked at yet */
-  const tidy = async (volumeId: string): Promise<void> => {
+  const tidy = async (resource: Resource, { volumeId, headerSequence }: VolumeRef): Promise<void> => {
     try {
-      await background.run(() => tidiedHeader(volumes, volumeId));
+      const { sequence } = await background.run(() => tidiedHeader(volumes, volumeId));
+      if (sequence > headerSequence) following.later(resource, cause);
     } catch (error) {
       // It is damaged, or was deleted meanwhile.
       if (!(error instanceof Rejection && error.code === 'DATA_LOSS')) throw error;
     }
   };
+  /** By set: the generation that has begun. */
+  const begun = new Map<string, Promise<number>>();
+  const begunOf = (set: string): Promise<number> => {
+    const known = begun.get(set) ?? setKeys.begun(set);
+    begun.set(set, known);
+    return known;
+  };
+  /** Before the first header of a volume there is none, and behind it there is another only where it was to be moved. */
+  const mayBeReplaced = async ({ encryption, generation, volume }: ActiveDisk | ActiveSnapshot): Promise<boolean> => {
+    const set = setOf(encryption);
+    return volume.headerSequence > 1 || (set !== '' && generation < (await begunOf(set)));
+  };
   /** @returns why some could not be looked at yet */
-  const tidyAll = async (kind: typeof disks | typeof snapshots): Promise<unknown> => {
+  const tidyAll = async (kind: Resource['kind']): Promise<unknown> => {
     let failure: unknown;
     let after: string | undefined;
     do {
-      const page = await kind.list({ limit: pageSize, ...(after === undefined ? {} : { after }) });
-      // Before the first header of a volume there is none.
-      const replaced = page.items.flatMap(({ state }) =>
-        'volume' in state && state.volume.headerSequence > 1 ? [state.volume.volumeId] : [],
+      const from = { limit: pageSize, ...(after === undefined ? {} : { after }) };
+      const page: Page<Disk | Snapshot> = await (kind === 'disk' ? disks : snapshots).list(from);
+      const looks = await Promise.allSettled(
+        page.items.map(async ({ id: name, state }) => {
+          if (state.status === 'active' && (await mayBeReplaced(state))) await tidy({ name, kind }, state.volume);
+        }),
       );
-      const looks = await Promise.allSettled(replaced.map(tidy));
       for (const look of looks) if (look.status === 'rejected') failure ??= look.reason;
       after = page.next;
     } while (after !== undefined && !signal.aborted);
@@ -59,12 +82,13 @@ export const tidyHeaders = async (parts: {
 
   while (!signal.aborted) {
     const [ofDisks, ofSnapshots] = [
-      await tidyAll(disks).catch((error: unknown) => error),
-      await tidyAll(snapshots).catch((error: unknown) => error),
+      await tidyAll('disk').catch((error: unknown) => error),
+      await tidyAll('snapshot').catch((error: unknown) => error),
     ];
     const error = ofDisks ?? ofSnapshots;
     if (error === undefined) return;
     log.warn('headers that a crash may have left something of could not all be looked at yet', { error });
+    begun.clear();
     await clock.sleep(againMs, signal);
   }
 };

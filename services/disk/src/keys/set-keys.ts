@@ -40,17 +40,19 @@ export interface SetKeys {
   inForce(set: string, cause: Cause): Promise<SetKey>;
   /** Begins a generation unless a later one has begun. @returns what is in force then */
   begin(set: string, key: SetKey, cause: Cause): Promise<SetKey>;
+  /** The generation that has begun here; 0: none. */
+  begun(set: string): Promise<number>;
   /** Put into a commit: it fails with a `CursorConflict` unless this generation is in force. */
   guard(set: string, generation: number): CursorMove;
 }
 
 /** Opens the keys of sets. */
 export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<SetOptions, 'note'>): SetKeys => {
-  const begun = table<SetKey & { readonly set: string }>(store, { name: 'set_key', version: 1 });
+  const rows = table<SetKey & { readonly set: string }>(store, { name: 'set_key', version: 1 });
   const cursorOf = (set: string): string => `generation:${set}`;
 
   const stored = async (set: string): Promise<SetKey | undefined> => {
-    const row = await begun.get(set);
+    const row = await rows.get(set);
     return row && { principal: row.principal, keyVersion: row.keyVersion, generation: row.generation };
   };
 
@@ -59,7 +61,7 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
       const from = await store.cursor(cursorOf(set));
       if (from >= key.generation) return (await stored(set)) ?? key;
       try {
-        const row = begun.put(set, { set, ...key }, undefined);
+        const row = rows.put(set, { set, ...key }, undefined);
         await store.commit({ rows: [row], cursors: [{ name: cursorOf(set), from, to: key.generation }] }, cause);
         return key;
       } catch (error) {
@@ -143,6 +145,7 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
     async inForce(set, cause) {
       return (await stored(set)) ?? first(set, cause);
     },
+    begun: (set) => store.cursor(cursorOf(set)),
     guard: (set, generation) => ({ name: cursorOf(set), from: generation, to: generation }),
   };
 };

@@ -93,6 +93,11 @@ export const openSnapshotCreation = (parts: {
     const { principal, keyVersion: target, generation } = await setKeys.inForce(set, cause);
     const question = { set, principal, keyVersion: header.wrap.keyVersion, resource: of.name };
     try {
+      if (header.wrap.keyVersion === target) {
+        // Only the generation is new, and with it perhaps who asks: the wrap is the one it is to have.
+        await vault.check(question, header.wrap.wrapped);
+        return { wrap: header.wrap, generation };
+      }
       const { wrapped } = await vault.rewrap(question, target, header.wrap.wrapped);
       return { wrap: { ...header.wrap, keyVersion: target, wrapped: Uint8Array.from(wrapped) }, generation };
     } catch (error) {

@@ -1,0 +1,73 @@
+import { type Category, type Cause, Rejection } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import type { CatchUp } from './disk/catching-up.ts';
+import type { DiskEvent } from './disk/events.ts';
+import type { Disk } from './disk/state.ts';
+import type { Settling } from './settling.ts';
+import { noteStandby, rewrap, type Snapshot } from './snapshot/decider.ts';
+import type { SnapshotEvent } from './snapshot/events.ts';
+import { currentHeader, tidyHeader, volumeRefOf, wrapRefOf } from './volume/headers.ts';
+import type { Volumes } from './volume/volumes.ts';
+
+/** A disk or a snapshot, by full name. */
+export interface Resource {
+  readonly name: string;
+  readonly kind: 'disk' | 'snapshot';
+}
+
+/**
+ * Sees to it that the events of a disk or snapshot follow its header, where what moved the header could not be stored: in its turn,
+ * and again until it is done. The next move of the same header would find it ahead and tell of it, but there may be none: where the
+ * key it was moved to is lost by then, the set asks for nothing, and the record would name the earlier key for ever. Rule CMK-88.
+ */
+export interface Following {
+  later(resource: Resource, cause: Cause): void;
+}
+
+/** Opens it. */
+export const openFollowing = (parts: {
+  readonly disks: Pick<Category<Disk, DiskEvent>, 'load'>;
+  readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'load' | 'transact'>;
+  readonly volumes: Volumes;
+  readonly catchUp: CatchUp;
+  readonly settling: Pick<Settling, 'later'>;
+  readonly clock: Pick<Clock, 'now'>;
+}): Following => {
+  const { disks, snapshots, volumes, catchUp, settling, clock } = parts;
+
+  const followDisk = async (name: string, cause: Cause): Promise<void> => {
+    const { state } = await disks.load(name);
+    if (state.status === 'active') await catchUp(name, cause);
+  };
+  const followSnapshot = async (name: string, cause: Cause): Promise<void> => {
+    const { state } = await snapshots.load(name);
+    if (state.status !== 'active') return;
+    const { volumeId, headerSequence } = state.volume;
+    const header = await currentHeader(volumes, volumeId);
+    if (header.sequence <= headerSequence) return;
+    const at = clock.now();
+    const of = volumeRefOf(volumeId, header);
+    await snapshots.transact(
+      name,
+      (now) => [
+        ...rewrap(at, wrapRefOf(state.encryption, header), of, 0)(now),
+        ...noteStandby(at, header.standby?.keyVersion ?? '', of)(now),
+      ],
+      cause,
+    );
+    await tidyHeader(volumes, volumeId);
+  };
+
+  return {
+    later({ name, kind }, cause) {
+      settling.later(name, async () => {
+        try {
+          await (kind === 'disk' ? followDisk(name, cause) : followSnapshot(name, cause));
+        } catch (error) {
+          // It is damaged: whoever uses it is told so, and no header says anything that could be followed.
+          if (!(error instanceof Rejection && error.code === 'DATA_LOSS')) throw error;
+        }
+      });
+    },
+  };
+};
