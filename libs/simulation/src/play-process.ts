@@ -15,7 +15,12 @@ const play = async (seed: number, untilAction: number | undefined): Promise<Resu
 process.on('message', ({ seeds, untilAction }: PlayOrder) => {
   const playAll = async (): Promise<void> => {
     const results: Result[] = [];
-    for (const seed of seeds) results.push(await play(seed, untilAction));
+    for (const seed of seeds) {
+      const result = await play(seed, untilAction).catch((error: unknown) => {
+        throw new Error(`the history of seed ${seed} could not be played`, { cause: error });
+      });
+      results.push(result);
+    }
     process.send?.({ results } satisfies PlayReport);
   };
   playAll().catch((error: unknown) => {
