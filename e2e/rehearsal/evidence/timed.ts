@@ -20,7 +20,9 @@ export interface TimedMachine {
   readonly stoppedAfterMs: number;
   /** Since the way back was begun: its guest runs. */
   readonly runningAfterMs: number;
-  /** Reads of what had been written before the loss, and how many of them found something else. */
+  /** Places its guest had written to before the loss. */
+  readonly written: number;
+  /** At how many of those it found what it had written, and how often it found something else. */
   readonly verified: number;
   readonly mismatched: number;
 }

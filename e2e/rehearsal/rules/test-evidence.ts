@@ -238,6 +238,7 @@ export const goodEvidence = (): Breakable<Evidence> => ({
       lastGoodIoAfterMs: 10 * n,
       stoppedAfterMs: 100 * n,
       runningAfterMs: 200 * n,
+      written: 10,
       verified: 10,
       mismatched: 0,
     })),

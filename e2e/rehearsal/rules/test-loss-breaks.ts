@@ -94,8 +94,11 @@ export const lossBreaks: Breaks = {
     'a machine was forgotten': (e) => {
       e.enabled.starts = e.enabled.starts.filter(({ machine }) => machine !== 'vm-ssd');
     },
-    'a machine with a stopwatch finds nothing of what it wrote': (e) => {
-      one(timedOf(e, 'version disabled').machines).verified = 0;
+    'a machine with a stopwatch has not found all of what it wrote': (e) => {
+      one(timedOf(e, 'version disabled').machines).verified -= 1;
+    },
+    'a machine with a stopwatch wrote nothing': (e) => {
+      Object.assign(one(timedOf(e, 'version disabled').machines), { written: 0, verified: 0 });
     },
     'a machine runs but does nothing': (e) => {
       one(e.enabled.io, ({ machine }) => machine === 'vm-hdd').writes = 0;

@@ -24,7 +24,7 @@ export const timedRules = [
   ),
   rule(
     'CMK-123',
-    'Access that is given back does, too: by a policy or a role, in part or in whole',
+    'Access that is given back does, too: by a policy, a role or the key’s own operations, in part or in whole',
     ['timed'],
     ({ timed }) =>
       timedFindings(timed, [
@@ -33,6 +33,8 @@ export const timedRules = [
         'get missing',
         'wrapKey missing',
         'unwrapKey missing',
+        'wrapKey taken from the key',
+        'unwrapKey taken from the key',
       ]),
   ),
   rule(
@@ -54,11 +56,12 @@ export const timedFindings = (timed: readonly TimedLoss[], causes: readonly Caus
       machine.stoppedAfterMs >= 0 &&
       machine.lastGoodIoAfterMs <= machine.stoppedAfterMs &&
       machine.runningAfterMs >= 0 &&
-      machine.verified > 0 &&
+      machine.written > 0 &&
+      machine.verified === machine.written &&
       machine.mismatched === 0;
     const words = machines.map(
-      ({ name: machine, reason: why, stoppedAfterMs, runningAfterMs, verified, mismatched }) =>
-        `${machine} stopped after ${millis(stoppedAfterMs)} (${why}), ran again after ${millis(runningAfterMs)}, found ${verified} records, ${mismatched} differed`,
+      ({ name: machine, reason: why, stoppedAfterMs, runningAfterMs, written, verified, mismatched }) =>
+        `${machine} stopped after ${millis(stoppedAfterMs)} (${why}), ran again after ${millis(runningAfterMs)}, found ${verified} of ${written} records, ${mismatched} differed`,
     );
     return [finding(machines.length > 0 && machines.every(isGood), `${name}: ${listed(words)}`)];
   });

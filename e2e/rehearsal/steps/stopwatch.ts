@@ -6,12 +6,10 @@ import { deeds, type Keyed, type Owner } from '../../truth-table/inflict.ts';
 import { makeKeyed, untilAvailable } from '../../truth-table/stage.ts';
 import { type Io, type Journals, journalReader, lastGoodIo, lastSegment } from '../evidence/journal.ts';
 import { millisOf, quietly, untilSeen } from '../evidence/observe.ts';
+import { expectedPlaces } from '../evidence/records.ts';
 import type { TimedLoss, TimedMachine } from '../evidence/timed.ts';
 import { patienceMs } from '../settings.ts';
 import { groupsOf, type People, type Person, type World } from '../world.ts';
-
-/** Causes that can be undone by those who own the key, but for those told otherwise. */
-type Timed = Exclude<CauseName, (typeof untimed)[number]['name']>;
 
 /** Causes that are not timed here, and why. */
 export const untimed = [
@@ -21,14 +19,25 @@ export const untimed = [
   { name: 'throttled', why: 'stops nothing' },
 ] as const satisfies readonly { readonly name: CauseName; readonly why: string }[];
 
+/** Every other cause: its owner can undo it. */
+type Timed = Exclude<CauseName, (typeof untimed)[number]['name']>;
+
 /** Machines of one lane go through its causes one after the other; lanes run side by side, each with a key of its own. */
-const lanes: readonly { readonly byRoles?: true; readonly causes: readonly Timed[] }[] = [
+export const lanes: readonly { readonly byRoles?: true; readonly causes: readonly Timed[] }[] = [
   { causes: ['version disabled', 'expired', 'identity deleted', 'get missing'] },
   { causes: ['key deleted', 'not yet valid', 'identity set to none', 'wrapKey missing'] },
   { causes: ['vault deleted', 'access policy removed', 'permission model switched', 'unwrapKey missing'] },
-  { byRoles: true, causes: ['role removed', 'vault deleted and recovered'] },
+  {
+    byRoles: true,
+    causes: [
+      'role removed',
+      'vault deleted and recovered',
+      'wrapKey taken from the key',
+      'unwrapKey taken from the key',
+    ],
+  },
 ];
-/** Classes of their only disks: every one that a machine boots from. Each machine more is a process more, fifteen times. */
+/** Classes of their only disks: every one that a machine boots from. Each machine more is a process more, sixteen times. */
 const skus = ['PREMIUM_SSD', 'STANDARD_SSD', 'STANDARD_HDD'] as const;
 /** Reads and writes per second: enough to see within 40 ms when they end. */
 const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 25, ioSizeBytes: 4_096 } as const;
@@ -112,21 +121,27 @@ const timeCause = async (
   );
   const on = await allIn('RUNNING');
   const isCheck = ({ op, invokedAt }: Io): boolean => op === 'verify' && invokedAt >= returnedAtMs;
-  await untilSeen('the guests have found what they wrote', async () => allHave(journals(), machines, isCheck));
+  // They look for all of it before they write again.
+  const isNewWrite = ({ op, ok, invokedAt }: Io): boolean => op === 'write' && ok && invokedAt >= returnedAtMs;
+  await untilSeen('the guests have looked for all they wrote', async () => allHave(journals(), machines, isNewWrite));
   const after = journals();
 
   const seen = ({ name, sku }: (typeof machines)[number], at: number): TimedMachine => {
     const id = lastSegment(name);
+    const before = journal[id] ?? [];
+    const disks = [...new Set(before.map(({ disk }) => disk))];
+    const written = disks.flatMap((disk) => expectedPlaces(before, disk).map(({ offset }) => `${disk} ${offset}`));
     const checks = (after[id] ?? []).filter(isCheck);
-    const disks = [...new Set((journal[id] ?? []).map(({ disk }) => disk))];
+    const found = new Set(checks.flatMap(({ ok, disk, offset }) => (ok ? `${disk} ${offset}` : [])));
     return {
       name: id,
       sku,
       reason: off[at]?.stopReason?.reason ?? '',
-      lastGoodIoAfterMs: (lastGoodIo(journal[id] ?? [], disks) ?? Number.NaN) - lostAtMs,
+      lastGoodIoAfterMs: (lastGoodIo(before, disks) ?? Number.NaN) - lostAtMs,
       stoppedAfterMs: millisOf(off[at]?.stopTime) - lostAtMs,
       runningAfterMs: millisOf(on[at]?.startTime) - returnedAtMs,
-      verified: checks.filter(({ ok }) => ok).length,
+      written: written.length,
+      verified: written.filter((place) => found.has(place)).length,
       mismatched: checks.filter(({ reason }) => reason === 'CONTENT_MISMATCH').length,
     };
   };
