@@ -46,6 +46,8 @@ for (const [how, wallMs] of [
       const askableAt = wallMs > 0 ? Date.now() : t0;
       if (wallMs > 0) await chaos.heal();
       await machinesStop(chaos, trial, { t0: askableAt, withinMs: stopWithinMs });
+      // Nor since, while the clock went back to where it was.
+      assertPromiseHeld(t, trial, { losses: [lossOf(trial, t0)] });
       await chaos.heal();
       await assertStoppedOnce(chaos, trial);
       await assertComesBack(chaos, trial);

@@ -200,10 +200,31 @@ export const assertComesBack = async (
   const from = Date.now();
   await giveBack();
   await startAgain(chaos.clients, trial.world.set, machines);
-  await atWork(trial, from, trial.disks.lost);
-  const checks = trial.history().filter(({ op, invokedAt }) => op === 'verify' && invokedAt >= from);
-  assert.ok(checks.length > 0 && checks.every(({ ok }) => ok), 'guests find all they wrote');
+  const disks = [...trial.disks.lost, ...(machines.includes(trial.ultra) ? trial.disks.pinned : [])];
+  await atWork(trial, from, disks);
+  assert.deepEqual(notFound(trial.history(), from, disks), [], 'guests find all they wrote');
 };
+
+/**
+ * What guests did not find, or did not look for, when they began anew: they do so before they write, so whoever calls this
+ * waits for that.
+ * @param from when the key was given back, in milliseconds since the epoch
+ */
+export const notFound = (history: History, from: number, disks: readonly string[]): readonly string[] =>
+  disks.flatMap((disk) => {
+    const written = expectedPlaces(
+      history.filter(({ invokedAt }) => invokedAt < from),
+      disk,
+    );
+    const checks = history.filter((io) => io.disk === disk && io.op === 'verify' && io.invokedAt >= from);
+    const found = new Set(checks.flatMap(({ ok, offset }) => (ok ? offset : [])));
+    const missing = written.filter(({ offset }) => !found.has(offset));
+    return [
+      ...(written.length === 0 ? [`${disk}: nothing was written`] : []),
+      ...missing.map(({ offset }) => `${disk} at ${offset}: not looked for, or not found`),
+      ...checks.flatMap(({ ok, offset, reason }) => (ok ? [] : `${disk} at ${offset}: ${reason}`)),
+    ];
+  });
 
 /** Places of the lost disks that hold none of what may be there, read with the owner's key from the files alone. */
 const wrongPlaces = async ({ clients, volumes }: ChaosCloud, trial: Trial): Promise<number> => {
