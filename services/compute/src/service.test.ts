@@ -185,7 +185,7 @@ test('CMK-110, G2: a disk still being made when its machine has failed is waited
     dataDisks: [{ source: { $case: 'disk', value: newDisk('PREMIUM_SSD', set) } }],
   };
   await assert.rejects(world.compute.createVirtualMachine(request), { reason: 'KEY_DISABLED' });
-  assert.equal(looks, 2);
+  assert.equal(looks, 3, 'the third is that of its deletion');
   assert.equal(world.disks.disks.has(osDisk), false);
 });
 

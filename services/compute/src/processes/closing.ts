@@ -1,6 +1,8 @@
 import type { CloseDiskRequest } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
-import { type Disks, type Patience, refusedBy } from '../disks.ts';
+import type { CallOptions } from '@interlock/rpc';
+import { type DiskClient, type Disks, type Patience, refusedBy } from '../disks.ts';
 import type { Machine } from '../vm/decider.ts';
 import type { VmDisk, Work } from '../vm/machine.ts';
 import { disksClosed } from '../vm/progress.ts';
@@ -137,6 +139,30 @@ export const detachOne = (
     disks.insist((client, options) => client.detachDisk(request, { ...options, ...correlated(work) }), patience),
     (error) => log.warn('disk was not detached', { vm, disk, error }),
   );
+};
+
+/** Deletes that very disk: a call whose answer was lost is repeated, and another disk may have the name by then. */
+export const deleteThat = (
+  { disks }: Pick<ClosingParts, 'disks'>,
+  name: string,
+  uniqueId: string,
+  { correlationId }: Work,
+  patience: Patience,
+): Promise<void> =>
+  disks.insist(async (client, options) => {
+    const found = await lookUp(client, name, options);
+    if (found?.uniqueId !== uniqueId) return;
+    await client.deleteDisk({ name, etag: found.etag }, { ...options, correlationId });
+  }, patience);
+
+/** The disk of that name; `undefined` when there is none. */
+export const lookUp = async (client: DiskClient, name: string, options: CallOptions): Promise<Disk | undefined> => {
+  try {
+    return await client.getDisk({ name }, options);
+  } catch (error) {
+    if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
 };
 
 /**

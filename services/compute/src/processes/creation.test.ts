@@ -34,6 +34,7 @@ const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk 
   assert.ok(state.status === 'creating');
   const parts = {
     ...{ vms, disks, driver: idleDriver(), losses: openLosses(watched), clock },
+    isOurs: () => true,
     random: systemRandom,
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     measureStops: () => {},
@@ -148,10 +149,11 @@ for (const owner of ['this machine', 'somebody else'] as const) {
     const client = {
       async createDisk() {
         if (owner === 'somebody else') throw new Rejection('ALREADY_EXISTS', 'DISK_ALREADY_EXISTS', 'of another size');
+        return { uniqueId: 'u' };
       },
       async getDisk() {
         // Free, and younger than the wish for the machine: that alone does not tell whose it is.
-        return { managedBy: '', provisioningState: 'SUCCEEDED', createTime: new Date(at + 1) };
+        return { managedBy: '', provisioningState: 'SUCCEEDED', createTime: new Date(at + 1), uniqueId: 'u' };
       },
       async detachDisk() {},
       async deleteDisk({ name }: { readonly name: string }) {
@@ -164,6 +166,57 @@ for (const owner of ['this machine', 'somebody else'] as const) {
     await vms.transact(vm, undoCreation(at, 'c', failure), cause);
     await runAnew();
     assert.deepEqual(deleted, owner === 'this machine' ? [os.disk] : []);
+    assert.equal((await vms.load(vm)).state.status, 'abandoned');
+  });
+}
+
+/** When the disk of a creation that is being undone comes to be another one: made by somebody else under its name. */
+for (const moment of ['its deletion, which is repeated', 'the look that found it', 'its making'] as const) {
+  test(`G5: what undoes a creation leaves a disk alone that has the name of its own since ${moment}`, async () => {
+    const store = memoryStore({ clock: systemClock, random: systemRandom });
+    const own = { uniqueId: 'own', managedBy: '' };
+    const other = { uniqueId: 'other', managedBy: '' };
+    let found: typeof own | undefined;
+    const client = {
+      async createDisk() {
+        found ??= own;
+        return found;
+      },
+      async attachDisk() {
+        if (moment === 'its making') found = other;
+        else own.managedBy = vm;
+      },
+      async getDisk() {
+        if (found === undefined) throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'no such disk');
+        return { ...found, provisioningState: 'SUCCEEDED', etag: found.uniqueId };
+      },
+      async detachDisk() {
+        own.managedBy = '';
+        // Another process has undone all of it meanwhile.
+        if (moment === 'the look that found it') found = other;
+      },
+      async deleteDisk({ etag = '' }: { readonly etag?: string }) {
+        if (etag !== '' && etag !== found?.uniqueId) throw new Rejection('ABORTED', 'ETAG_MISMATCH', 'another disk');
+        found = found === own && moment === 'its deletion, which is repeated' ? other : undefined;
+        if (found === other) throw new Rejection('UNAVAILABLE', 'CONNECTION_LOST', 'the answer did not arrive');
+      },
+    };
+    const insist = async (call: (client: unknown, options: object) => Promise<unknown>): Promise<unknown> => {
+      for (;;) {
+        try {
+          return await call(client, {});
+        } catch (error) {
+          if (error instanceof Rejection && !error.retryable()) throw error;
+        }
+      }
+    };
+    const open = async (): Promise<never> => {
+      throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no');
+    };
+    const made = { ...os, make: { sku: os.sku, sizeGib: 4, encryptionType: '', set: '' } };
+    const { vms, run } = await beginCreation(store, { insist, open } as unknown as Disks, made);
+    await run();
+    assert.equal(found, other);
     assert.equal((await vms.load(vm)).state.status, 'abandoned');
   });
 }

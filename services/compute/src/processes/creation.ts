@@ -8,7 +8,7 @@ import type { OpenedDisk } from '../vm/events.ts';
 import type { KeyLoss, PlannedDisk, Wish, Work } from '../vm/machine.ts';
 import { created, creationFailed, disksOpened, undoCreation } from '../vm/progress.ts';
 import { encryptionTypeOf } from '../wire-encryption.ts';
-import { detachOne } from './closing.ts';
+import { deleteThat, detachOne, evenIfRefused } from './closing.ts';
 import { openAll, worstOf } from './opening.ts';
 import { causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
 
@@ -82,6 +82,8 @@ interface Fate {
   /** `taken`: somebody else's disk has the name. */
   make: 'not asked' | 'unsure' | 'made' | 'taken';
   attach: 'not asked' | 'unsure' | 'answered';
+  /** Unique id of the disk that was made, once that was answered. */
+  madeId?: string;
 }
 
 const newFate = (): Fate => ({ make: 'not asked', attach: 'not asked' });
@@ -103,8 +105,12 @@ const obtain = async (
     const request = makingOf(name, make, wish);
     fate.make = 'unsure';
     try {
-      await disks.insist((client, options) => client.createDisk(request, { ...options, correlationId }), patience);
+      const { uniqueId } = await disks.insist(
+        (client, options) => client.createDisk(request, { ...options, correlationId }),
+        patience,
+      );
       fate.make = 'made';
+      fate.madeId = uniqueId;
     } catch (error) {
       if (error instanceof Rejection) fate.make = error.code === 'ALREADY_EXISTS' ? 'taken' : 'not asked';
       throw error;
@@ -155,33 +161,49 @@ const undo = async (
       if (!found) return;
       await detachOne(parts, vm, disk, work, patience, work.id);
       if (make === undefined) return;
-      const isOurs =
-        found.managedBy === vm ||
-        (found.managedBy === '' &&
-          (fate.make === 'made' || (await isAsWished(parts, disk, make, wish, work, patience))));
-      if (isOurs) await discard(parts, disk, work, patience);
+      const own = await ownIdOf(vm, found, fate, () => madeAsWished(parts, disk, make, wish, work, patience));
+      if (own === undefined) return;
+      await evenIfRefused(deleteThat(parts, disk, own, work, patience), (error) =>
+        // Somebody attached it in the moment between: then it is theirs.
+        parts.log.warn('disk of a machine that was not made is left', { disk, error }),
+      );
     }),
   );
 };
 
+/** The unique id of the disk that was made for the machine; `undefined` where what has its name is somebody else's. */
+const ownIdOf = (
+  vm: string,
+  { managedBy, uniqueId }: Disk,
+  { madeId }: Fate,
+  asked: () => Promise<string | undefined>,
+): Promise<string | undefined> | string | undefined => {
+  if (managedBy === vm) return uniqueId;
+  if (managedBy !== '') return undefined;
+  return madeId ?? asked();
+};
+
 /**
- * Whether a disk is the one that was to be made, where this run was not told so: asked for again it is there, and somebody else's
+ * The unique id of the disk that was to be made, where this run was not told it: asked for again it is there, and somebody else's
  * is in the way. Neither its age nor its state would tell the two apart.
  */
-const isAsWished = async (
+const madeAsWished = async (
   { disks }: ProcessParts,
   name: string,
   make: NonNullable<PlannedDisk['make']>,
   wish: Wish,
   { correlationId }: Work,
   patience: Patience,
-): Promise<boolean> => {
+): Promise<string | undefined> => {
   try {
     const request = makingOf(name, make, wish);
-    await disks.insist((client, options) => client.createDisk(request, { ...options, correlationId }), patience);
-    return true;
+    const { uniqueId } = await disks.insist(
+      (client, options) => client.createDisk(request, { ...options, correlationId }),
+      patience,
+    );
+    return uniqueId;
   } catch (error) {
-    if (error instanceof Rejection) return false;
+    if (error instanceof Rejection) return undefined;
     throw error;
   }
 };
@@ -197,15 +219,5 @@ const findMade = async ({ disks }: ProcessParts, name: string, patience: Patienc
   } catch (error) {
     if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
     throw error;
-  }
-};
-
-const discard = async ({ disks, log }: ProcessParts, name: string, { correlationId }: Work, patience: Patience) => {
-  try {
-    await disks.insist((client, options) => client.deleteDisk({ name }, { ...options, correlationId }), patience);
-  } catch (error) {
-    if (!(error instanceof Rejection)) throw error;
-    // Somebody attached it in the moment between: then it is theirs.
-    log.warn('disk of a machine that was not made is left', { disk: name, error });
   }
 };

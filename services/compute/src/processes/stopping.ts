@@ -1,10 +1,7 @@
-import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { Rejection } from '@interlock/event-store';
-import type { CallOptions } from '@interlock/rpc';
-import { type DiskClient, type Patience, TimedOut } from '../disks.ts';
+import { type Patience, TimedOut } from '../disks.ts';
 import type { Work } from '../vm/machine.ts';
 import { deallocated, deleted, guestStopped } from '../vm/progress.ts';
-import { closeAll, detachOne, evenIfRefused } from './closing.ts';
+import { closeAll, deleteThat, detachOne, evenIfRefused, lookUp } from './closing.ts';
 import { type Busy, causeOf, type ProcessParts, type Step } from './step.ts';
 
 /**
@@ -54,7 +51,7 @@ export const deleting =
         const own = deleteWithVm ? await idOfOwn(parts, vm, disk, work, patience) : undefined;
         await detachOne(parts, vm, disk, work, patience, attachRequest);
         if (own === undefined) return;
-        await evenIfRefused(discardOwn(parts, disk, own, work, patience), (error) =>
+        await evenIfRefused(deleteThat(parts, disk, own, work, patience), (error) =>
           log.warn('disk was not deleted with its machine', { vm, disk, error }),
         );
       }),
@@ -78,27 +75,4 @@ const idOfOwn = async (
   const { managedBy, createTime, uniqueId } = found;
   const isOwn = managedBy === vm || (createTime !== undefined && createTime.getTime() <= work.at);
   return isOwn ? uniqueId : undefined;
-};
-
-/** Deletes that very disk: a call whose answer was lost is repeated, and another disk may have the name by then. */
-const discardOwn = (
-  { disks }: ProcessParts,
-  name: string,
-  uniqueId: string,
-  { correlationId }: Work,
-  patience: Patience,
-): Promise<void> =>
-  disks.insist(async (client, options) => {
-    const found = await lookUp(client, name, options);
-    if (found?.uniqueId !== uniqueId) return;
-    await client.deleteDisk({ name, etag: found.etag }, { ...options, correlationId });
-  }, patience);
-
-const lookUp = async (client: DiskClient, name: string, options: CallOptions): Promise<Disk | undefined> => {
-  try {
-    return await client.getDisk({ name }, options);
-  } catch (error) {
-    if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
-    throw error;
-  }
 };
