@@ -348,3 +348,44 @@ promised('CMK-121, autoRestart: one key replaced and the other returned, in whic
     assert.equal(fleet.startsOf(name), 2);
   }
 });
+
+for (const moment of ['while the machine runs', 'while it is off for another key'] as const) {
+  promised(
+    `CMK-120: the end of an identity, told by a replica that stood still, ${moment}, keeps nobody off`,
+    async () => {
+      const [set, wanted] = [fleet.newSet(), fleet.newSet()];
+      await wantRestarts(wanted);
+      const identities = [`principals/${world.random.uuid()}`, `principals/${world.random.uuid()}`] as const;
+      world.disks.identities.set(set, identities[0]);
+      const { name } = await fleet.running(['PREMIUM_SSD', set], ['STANDARD_SSD', wanted]);
+      const value = {
+        set,
+        keyVersion: keyVersionOf(set),
+        reason: 'IDENTITY_DELETED',
+        accessEpoch: Number.MAX_SAFE_INTEGER,
+        since: new Date(clock.now()),
+        partial: false,
+        principal: identities[0],
+      } as const;
+      await world.tellOfSet({ $case: 'keyAccessLost', value });
+      await fleet.settled(name, 'STOPPED');
+      world.disks.identities.set(set, identities[1]);
+      await fleet.restore(set);
+      await world.compute.startVirtualMachine({ name });
+      await fleet.settled(name, 'RUNNING');
+      const tellLate = async () => {
+        await world.tellOfSet({ $case: 'keyAccessLost', value });
+        await quiet();
+      };
+      if (moment === 'while the machine runs') await tellLate();
+      assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+      await fleet.lose(wanted);
+      await fleet.settled(name, 'STOPPED');
+      if (moment !== 'while the machine runs') await tellLate();
+      const { nextStartLosses } = await fleet.get(name);
+      assert.deepEqual(nextStartLosses, [], 'what it is off for is its stop reason');
+      await fleet.restore(wanted);
+      await fleet.settled(name, 'RUNNING');
+    },
+  );
+}

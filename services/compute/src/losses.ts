@@ -23,7 +23,7 @@ export interface Losses {
   remember(loss: SetLoss, cause: Cause): Promise<void>;
   /** Describes the same, to be stored together with what follows from it. */
   heard(loss: SetLoss, cause: Cause): Promise<readonly RowChange[]>;
-  /** The newest numbered loss of a version, if one is known, and then the ends of its identities that are not over. */
+  /** The newest numbered loss of a version, if one is known, and then the ends of its identities. */
   of(set: string, keyVersion: string): Promise<readonly KnownLoss[]>;
   /** Whether one of these keys is lost now, as far as is known. */
   anyLost(keys: readonly { readonly set: string; readonly keyVersion: string }[]): Promise<boolean>;
@@ -41,11 +41,11 @@ export interface Losses {
   missedBy(opened: readonly OpenedDisk[], heardBefore: ReadonlySet<string>): Promise<KnownLoss | undefined>;
   /**
    * Describes that a key has returned at that number: what was lost up to then is over, and so is every end of an identity. Also
-   * what is heard of later: a disk host's report may come behind the word that its loss is over.
+   * what is heard of later: a disk host's report, or a replica that stood still, may come behind the word that its loss is over.
    */
   returned(set: string, keyVersion: string, accessEpoch: number): Promise<readonly RowChange[]>;
-  /** Whether a numbered loss is known to be over. */
-  isOver(loss: Pick<SetLoss, 'set' | 'keyVersion' | 'accessEpoch'>): Promise<boolean>;
+  /** Whether a loss is known to be over. */
+  isOver(loss: Pick<SetLoss, 'set' | 'keyVersion' | 'accessEpoch' | 'principal'>): Promise<boolean>;
   /**
    * Describes the end of every loss of a deleted set: another set may be made under its name and use the same key
    * (CMK-39), and what the old one lost for good does not concern that.
@@ -54,7 +54,7 @@ export interface Losses {
 }
 
 const tableName = 'key_loss';
-/** Up to which number the losses of a version are over, by set and version. */
+/** Up to which number losses are over, by the keys of their rows: those of a version, and each end of an identity by itself. */
 const returnsName = 'key_return';
 const tableVersion = 1;
 /** Rows read at once. */
@@ -63,7 +63,12 @@ const pageSize = 1_000;
 const prefixOf = (set: string): string => `${set} `;
 const keyOf = (set: string, keyVersion: string): string => `${prefixOf(set)}${keyVersion}`;
 /** Key of its row: behind that of the version for the end of an identity, one for each. */
-const rowKeyOf = ({ set, keyVersion, accessEpoch, principal }: SetLoss): string =>
+const rowKeyOf = ({
+  set,
+  keyVersion,
+  accessEpoch,
+  principal,
+}: Pick<SetLoss, 'set' | 'keyVersion' | 'accessEpoch' | 'principal'>): string =>
   accessEpoch === FINAL_EPOCH ? `${keyOf(set, keyVersion)} ${principal ?? ''}` : keyOf(set, keyVersion);
 
 async function* under(
@@ -86,18 +91,26 @@ export const openLosses = (store: EventStore): Losses => {
     version: loss.accessEpoch,
   });
 
+  const overTo = (key: string, accessEpoch: number): RowChange => ({
+    ...returns.put(key, { accessEpoch }, undefined),
+    version: accessEpoch,
+  });
+
   const ofSet = (set: string) => under(rows, prefixOf(set));
   const ofVersion = (set: string, keyVersion: string) => Array.fromAsync(under(rows, keyOf(set, keyVersion)));
 
   /** A row that was about to be stored when the word of the return was does not say that it is over: the number does. */
   const asTheyStand: Losses['of'] = async (set, keyVersion) => {
     const found = await ofVersion(set, keyVersion);
-    const overTo = (await returns.get(keyOf(set, keyVersion)))?.accessEpoch ?? -1;
-    return found.map(({ row }) => ({ ...row, isOver: row.isOver || row.accessEpoch <= overTo }));
+    const over = await returns.getMany(found.map(({ key }) => key));
+    return found.map(({ key, row }) => ({
+      ...row,
+      isOver: row.isOver || row.accessEpoch <= (over.get(key)?.accessEpoch ?? -1),
+    }));
   };
 
-  const isOver: Losses['isOver'] = async ({ set, keyVersion, accessEpoch }) =>
-    accessEpoch <= ((await returns.get(keyOf(set, keyVersion)))?.accessEpoch ?? -1);
+  const isOver: Losses['isOver'] = async (loss) =>
+    loss.accessEpoch <= ((await returns.get(rowKeyOf(loss)))?.accessEpoch ?? -1);
 
   const heard: Losses['heard'] = async (loss, cause) => {
     const [known, isKnownOver] = await Promise.all([rows.get(rowKeyOf(loss)), isOver(loss)]);
@@ -144,13 +157,17 @@ export const openLosses = (store: EventStore): Losses => {
     },
     async returned(set, keyVersion, accessEpoch) {
       const over = (await ofVersion(set, keyVersion)).flatMap(({ key, row }) => {
-        if (row.accessEpoch === FINAL_EPOCH) return [remove(key, row)];
-        return row.accessEpoch > accessEpoch || row.isOver ? [] : [put({ ...row, isOver: true })];
+        if (row.accessEpoch !== FINAL_EPOCH) {
+          return row.accessEpoch > accessEpoch || row.isOver ? [] : [put({ ...row, isOver: true })];
+        }
+        // Of whom it was, old events do not say: the next one would be taken for the same.
+        if (row.principal === undefined) return [remove(key, row)];
+        // No number of a return reaches that of an end. An identity ends once: told again, it is over.
+        return row.isOver ? [] : [put({ ...row, isOver: true }), overTo(key, FINAL_EPOCH)];
       });
       const key = keyOf(set, keyVersion);
       const known = await returns.get(key);
-      if (known !== undefined && known.accessEpoch >= accessEpoch) return over;
-      return [...over, { ...returns.put(key, { accessEpoch }, known), version: accessEpoch }];
+      return known !== undefined && known.accessEpoch >= accessEpoch ? over : [...over, overTo(key, accessEpoch)];
     },
     async forgotten(set) {
       const removals: RowChange[] = [];

@@ -8,6 +8,7 @@ import type { KeyReturns } from './key-returns.ts';
 import type { KeyStops } from './key-stops.ts';
 import type { Losses } from './losses.ts';
 import type { SetOptions } from './set-options.ts';
+import { FINAL_EPOCH } from './vm/loss-words.ts';
 import { lossReasonOf } from './vm/machine.ts';
 
 /**
@@ -47,7 +48,7 @@ export const setReactor = (parts: {
       };
       await stops.stopFor({ loss, isPartial }, cause, signal);
       // Of two replicas one may still be at a loss when the other has heard of its end: what it noted is carried back now, or never.
-      if (await losses.isOver(loss)) await returns.returned({ set, keyVersion, ends: accessEpoch }, cause);
+      if (await losses.isOver(loss)) await returns.returned({ set, keyVersion, ends: endedWith(accessEpoch) }, cause);
       return NO_EFFECT;
     },
     async KeyAccessRestored(fact, { cause }) {
@@ -99,5 +100,8 @@ export const diskReactor = ({ returns }: { readonly returns: KeyReturns }): Hand
     },
   };
 };
+
+/** Which losses are over with one of that number. The end of an identity has none to compare, so no other is over with it. */
+const endedWith = (accessEpoch: number): number => (accessEpoch === FINAL_EPOCH ? -1 : accessEpoch);
 
 const misfit = (type: string): Error => new Error(`the payload of a ${type} is another message`);
