@@ -49,7 +49,8 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const { startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;
   // Machines with guests are divided among the replicas; without there is nothing two of them could do to each other.
   const isDivided = settings.driver.hasGuests;
-  const driver = isDivided ? guardedDriver(settings.driver, (vm) => shares.holds(shareOf(vm))) : settings.driver;
+  const holds = (vm: string): boolean => !isDivided || shares.holds(shareOf(vm));
+  const driver = isDivided ? guardedDriver(settings.driver, holds) : settings.driver;
   const vms = await openCategory(virtualMachines);
   const losses = openLosses(store);
   const diskClient = client('disk', DiskServiceDefinition);
@@ -58,7 +59,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const askedDisks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
   const measureStops = meterStops(meter, settings.leaseTtlMs);
   const work = { vms, disks, driver, losses, clock, random, log, measureStops, startTimeoutMs, guestStopTimeoutMs };
-  const engine = createEngine({ ...work, tracer });
+  const engine = createEngine({ ...work, isOurs: holds, tracer });
   if (isDivided) for (const share of machineShares) shares.keep(share, (signal) => engine.serve(share, signal));
   const hear = isDivided ? [hearDecisions({ store, engine, clock, log, from: await store.head() })] : [];
   const { preempt, isOurs } = engine;

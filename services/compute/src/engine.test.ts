@@ -47,6 +47,7 @@ const openEngine = (
     ...{ clock: systemClock, random: systemRandom, tracer: trace.getTracer('test') },
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     measureStops: () => {},
+    isOurs: () => true,
     startTimeoutMs: 60_000,
     guestStopTimeoutMs: 0,
   });

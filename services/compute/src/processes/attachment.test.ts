@@ -44,6 +44,7 @@ for (const [ending, { step, begun }] of Object.entries(endings)) {
     const parts = {
       ...{ vms, disks: { insist } as unknown as Disks, driver: idleDriver(), losses: openLosses(store) },
       ...{ clock: systemClock, random: systemRandom, measureStops: () => {}, startTimeoutMs: 0, guestStopTimeoutMs: 0 },
+      isOurs: () => true,
       log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     };
     const context = { signal: new AbortController().signal, settled: async () => {}, loaded };

@@ -73,6 +73,7 @@ const beginDeletion = async (afterDeletion: (put: (found: Found) => void) => Pro
   const parts = {
     ...{ vms, disks: { insist } as unknown as Disks, driver: idleDriver(), losses: openLosses(watched) },
     ...{ clock: systemClock, random: systemRandom, measureStops: () => {}, startTimeoutMs: 0, guestStopTimeoutMs: 0 },
+    isOurs: () => true,
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
   };
   const busy = { ...state, work: state.work };

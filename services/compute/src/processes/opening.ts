@@ -1,6 +1,6 @@
 import type { OpenDiskRequest, OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { Rejection } from '@interlock/event-store';
-import { type Disks, Interrupted, type Patience } from '../disks.ts';
+import { Interrupted, type Patience } from '../disks.ts';
 import type { GuestDisk } from '../driver.ts';
 import { lossBehind } from '../failures.ts';
 import type { OpenedDisk } from '../vm/events.ts';
@@ -32,13 +32,14 @@ export interface OpenOutcome {
  * @throws Interrupted
  */
 export const openAll = async (
-  { disks, clock, random, losses }: ProcessParts,
+  parts: ProcessParts,
   vm: string,
   work: Work,
   wanted: readonly ToOpen[],
   limits: Patience,
   prepare: (disk: ToOpen, patience: Patience) => Promise<void> = async () => {},
 ): Promise<OpenOutcome> => {
+  const { clock, random, losses } = parts;
   const patience: { signal: AbortSignal; untilMs?: number } = { ...limits };
   const heardBefore = await losses.unnumbered(wanted.map(({ set }) => set).filter((set) => set !== ''));
   const outcomes = await Promise.all(
@@ -48,7 +49,7 @@ export const openAll = async (
         // Made once, so that a request that was lost and arrives late is no open of its own and outdates nothing.
         const accessSecret = Buffer.from(random.bytes(32));
         const request = { name: disk.disk, virtualMachine: vm, accessSecret };
-        const answer = await openAfter(disks, request, disk, work, patience);
+        const answer = await openAfter(parts, request, disk, work, patience);
         return { disk, answer };
       } catch (error) {
         patience.untilMs = clock.now();
@@ -57,6 +58,8 @@ export const openAll = async (
     }),
   );
   if (limits.signal.aborted) throw new Interrupted('stopped while opening disks');
+  // What a replica that stood still is refused, whoever has the machine by now may have been given.
+  if (outcomes.some((outcome) => 'error' in outcome) && !parts.isOurs(vm)) throw new Interrupted(elsewhere);
   const opened: OpenedDisk[] = [];
   const guestDisks: GuestDisk[] = [];
   const failures: { disk: string; error: unknown; loss?: KeyLoss }[] = [];
@@ -79,12 +82,15 @@ export const openAll = async (
   return { opened, heardBefore, guestDisks, failures };
 };
 
+const elsewhere = 'another replica works on the machine by now';
+
 /**
  * Opens a disk that nobody has opened since the open of that number, or since the newest that is found. So a request of
- * work that was given up, which may arrive at any time, never takes the disk from an open that came after it.
+ * work that was given up, which may arrive at any time, never takes the disk from an open that came after it. Nor does a
+ * replica that stood still and finds it opened since: that open is of whoever has the machine by now.
  */
 const openAfter = async (
-  disks: Disks,
+  { disks, isOurs }: Pick<ProcessParts, 'disks' | 'isOurs'>,
   request: Pick<OpenDiskRequest, 'name' | 'virtualMachine' | 'accessSecret'>,
   { attachEpoch, set }: ToOpen,
   { correlationId }: Work,
@@ -97,6 +103,7 @@ const openAfter = async (
       const isOvertaken = error instanceof Rejection && error.reason === 'ATTACH_EPOCH_OUTDATED';
       const newest = isOvertaken ? Number(error.metadata.attach_epoch) : 0;
       if (!(newest > attachEpochBefore)) throw error;
+      if (!isOurs(request.virtualMachine)) throw new Interrupted(elsewhere);
       attachEpochBefore = newest;
     }
   }

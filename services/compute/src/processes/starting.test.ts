@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
-import { type Category, category, type EventStore, memoryStore } from '@interlock/event-store';
+import { type Category, category, type EventStore, memoryStore, Rejection } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import type { Disks } from '../disks.ts';
 import type { Driver } from '../driver.ts';
@@ -9,7 +9,7 @@ import { idleDriver } from '../drivers/idle-driver.ts';
 import { openLosses } from '../losses.ts';
 import { type Vm, virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
-import { diskKeyChanged } from '../vm/progress.ts';
+import { diskKeyChanged, startFailed } from '../vm/progress.ts';
 import { at, disk, lossOf, setOf, stopped, version1, version2, vm, work } from '../vm/test-machine.ts';
 import { starting } from './starting.ts';
 
@@ -20,8 +20,8 @@ const loss = lossOf('des', 9);
 /** What happens before the answer is there. */
 type Meanwhile = (losses: ReturnType<typeof openLosses>, vms: Category<Vm, VmEvent>) => Promise<void>;
 
-/** Starts a machine whose disk is unwrapped at epoch 8. */
-const start = async (driver: Driver, meanwhile: Meanwhile) => {
+/** Starts a machine whose disk is unwrapped at epoch 8. @param isOurs whether the replica that starts it still has it when that counts */
+const start = async (driver: Driver, meanwhile: Meanwhile, isOurs = true) => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const commits: (readonly string[])[] = [];
   const measured: string[] = [];
@@ -38,15 +38,17 @@ const start = async (driver: Driver, meanwhile: Meanwhile) => {
   const loaded = await vms.transact(vm, () => [...stopped([os]), begun], cause);
   const { state } = loaded;
   assert.ok(state.status === 'active' && state.work);
+  const opens: (number | undefined)[] = [];
   const disks: Partial<Disks> = {
-    async open() {
+    async open({ attachEpochBefore }) {
+      opens.push(attachEpochBefore);
       await meanwhile(losses, vms);
       const keyOf = { diskEncryptionSet: setOf('des'), keyVersion: version1, accessEpoch: 8 };
       return { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', principal: '' } as OpenDiskResponse;
     },
   };
   const parts = {
-    ...{ vms, disks: disks as Disks, driver, losses, clock: systemClock, random: systemRandom },
+    ...{ vms, disks: disks as Disks, driver, losses, clock: systemClock, random: systemRandom, isOurs: () => isOurs },
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     measureStops: (events: readonly VmEvent[]) => void measured.push(...events.map(({ type }) => type)),
     startTimeoutMs: 60_000,
@@ -54,9 +56,14 @@ const start = async (driver: Driver, meanwhile: Meanwhile) => {
   };
   commits.length = 0;
   const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
-  const known = await starting(parts)(vm, { ...state, work: state.work }, context);
+  let failure: unknown;
+  const known = await starting(parts)(vm, { ...state, work: state.work }, context).catch((error: unknown) => {
+    failure = error;
+    return undefined;
+  });
   const after = await vms.load(vm);
-  return { commits, measured, known, after, power: after.state.status === 'active' ? after.state.power : undefined };
+  const power = after.state.status === 'active' ? after.state.power : undefined;
+  return { commits, measured, known, failure, opens, after, power };
 };
 
 const withGuests: Driver = { ...idleDriver(), hasGuests: true };
@@ -106,4 +113,41 @@ test('G2, CMK-112: the version that a disk came under while its open was waited 
   assert.equal(power, 'stopping');
   assert.equal(after.state.status === 'active' && after.state.stopReason?.keyVersion, version2);
   assert.equal((await start(idleDriver(), moved(version2))).power, 'stopped');
+});
+
+test('G5: a replica that stood still takes a disk from no open of the one that has the machine by now', async () => {
+  const overtaken: Meanwhile = async () => {
+    throw new Rejection('FAILED_PRECONDITION', 'ATTACH_EPOCH_OUTDATED', 'opened since', { attach_epoch: '2' });
+  };
+  const late = await start(withGuests, overtaken, false);
+  assert.deepEqual([late.opens, late.commits, late.power], [[1], [], 'starting']);
+  assert.equal(late.failure instanceof Error && late.failure.name, 'Interrupted');
+});
+
+test('G3: what a replica that stood still was refused fails no start of the one that has the machine by now', async () => {
+  const refused: Meanwhile = async () => {
+    throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no');
+  };
+  assert.equal((await start(withGuests, refused, false)).power, 'starting');
+  assert.equal((await start(withGuests, refused)).power, 'stopped');
+});
+
+test('VM-40: no guest is left of a start that another replica reported as failed while it came up', async () => {
+  const guests: string[] = [];
+  let vms: Category<Vm, VmEvent> | undefined;
+  const failure = { operation: 'start', operationId: 'op', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;
+  const driver: Driver = {
+    ...withGuests,
+    async start(name) {
+      await vms?.transact(vm, startFailed(at, 'op', failure, []), cause);
+      guests.push(name);
+    },
+    async stop(name) {
+      guests.splice(0, guests.length, ...guests.filter((one) => one !== name));
+    },
+  };
+  const { power } = await start(driver, async (_losses, of) => {
+    vms = of;
+  });
+  assert.deepEqual([power, guests], ['stopped', []]);
 });

@@ -52,5 +52,10 @@ export const starting =
       await driver.stop(vm, { graceMs: 0 });
       return fail(error, undefined, []);
     }
-    return vms.transact(vm, guestStarted(clock.now(), work.id), cause, { known: withDisks });
+    const started = await vms.transact(vm, guestStarted(clock.now(), work.id), cause, { known: withDisks });
+    // Another replica had reported that it cannot be started: nobody would look for a guest of a machine that is off.
+    if (isOff(started.state)) await driver.stop(vm, { graceMs: 0 });
+    return started;
   };
+
+const isOff = (vm: Vm): boolean => vm.status !== 'active' || vm.power === 'stopped' || vm.power === 'deallocated';

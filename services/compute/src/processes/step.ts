@@ -22,6 +22,8 @@ export interface ProcessParts {
   readonly random: Random;
   readonly log: Logger;
   readonly measureStops: StopMeter;
+  /** Whether this replica works on a machine at this moment: once it stood still, another may. */
+  readonly isOurs: (vm: string) => boolean;
   /** How long a start, create or attach goes on without a definite answer. */
   readonly startTimeoutMs: number;
   /** How long a guest may take to shut down (VM-42). */
