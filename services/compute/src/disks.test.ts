@@ -80,3 +80,13 @@ test('G5: a token of ours that the disk service does not take says nothing about
   }, patience);
   assert.equal(await clock.drive(freed), 'freed');
 });
+
+test('G5: that a disk host was replaced says nothing about a disk: the next host is asked', async () => {
+  const replaced = new Rejection('FAILED_PRECONDITION', 'DISK_HOST_REPLACED', 'another host has the volumes', {});
+  const { disks, calls, clock } = openWorld((_name, call) => {
+    if (call === 1) throw replaced;
+    return OpenDiskResponse.fromPartial({ accessToken: 'of the next host' });
+  });
+  const { accessToken } = await clock.drive(disks.open(wish('a'), 'set', '', patience));
+  assert.deepEqual([accessToken, calls], ['of the next host', [['a'], ['a']]]);
+});

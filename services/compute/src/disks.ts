@@ -80,7 +80,7 @@ export const openDisks = (parts: {
   const { client, clock, random, tracer } = parts;
   const turns = limiter(parts.callsMax);
 
-  /** Repeats something until there is a definite answer. A token of ours that was not taken is none: the next one is another. */
+  /** Repeats something until there is a definite answer. */
   const repeat = async <Answer>(attempt: () => Promise<Answer>, patience: Patience): Promise<Answer> => {
     const { signal } = patience;
     for (let tries = 1; ; tries += 1) {
@@ -88,7 +88,7 @@ export const openDisks = (parts: {
       try {
         return await orInterrupted(attempt(), signal);
       } catch (error) {
-        if (error instanceof Rejection && !error.retryable() && error.code !== 'UNAUTHENTICATED') throw error;
+        if (isDefinite(error)) throw error;
         const waitMs = Math.min(backoffMsMax, backoffMsMin * 2 ** (tries - 1)) * (0.5 + random.fraction() / 2);
         if (patience.untilMs !== undefined && clock.now() + waitMs > patience.untilMs) {
           throw new TimedOut('the disk service gave no definite answer in time', { cause: error });
@@ -133,6 +133,16 @@ export const openDisks = (parts: {
       }),
   };
 };
+
+/**
+ * Whether a failure is a refusal of what was asked. A token of ours that was not taken is none, as the next one is another; nor is
+ * it that a disk host was replaced, as the next one is asked.
+ */
+export const isDefinite = (error: unknown): error is Rejection =>
+  error instanceof Rejection &&
+  !error.retryable() &&
+  error.code !== 'UNAUTHENTICATED' &&
+  error.reason !== 'DISK_HOST_REPLACED';
 
 /** What a call for an item alone would have thrown; an item without an outcome is as good as unanswered. */
 export const refusedBy = (method: string, refusal: ItemRefusal | undefined): Error =>

@@ -2,7 +2,7 @@ import type { CloseDiskRequest } from '@interlock/contracts/interlock/disk/v1/at
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
 import type { CallOptions } from '@interlock/rpc';
-import { type DiskClient, type Disks, type Patience, refusedBy } from '../disks.ts';
+import { type DiskClient, type Disks, isDefinite, type Patience, refusedBy } from '../disks.ts';
 import type { Machine } from '../vm/decider.ts';
 import type { VmDisk, Work } from '../vm/machine.ts';
 import { disksClosed } from '../vm/progress.ts';
@@ -109,7 +109,7 @@ export const closeEach = async (
       const outcome = outcomes[n]?.outcome;
       if (outcome?.$case === 'closed') continue;
       const error = refusedBy('CloseDisks', outcome?.value);
-      if (error instanceof Rejection && !error.retryable()) {
+      if (isDefinite(error)) {
         refusals.push({ request, refusal: error });
       } else {
         again.push(request);
