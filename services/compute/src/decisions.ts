@@ -1,6 +1,6 @@
 import { type EventStore, StoreUnavailable } from '@interlock/event-store';
 import { type Clock, failureLog, type Logger } from '@interlock/runtime';
-import type { Engine } from './engine.ts';
+import type { Engine, News } from './engine.ts';
 import { virtualMachines } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 
@@ -12,16 +12,16 @@ const retryMs = 500;
 const prefix = `${virtualMachines.name}-`;
 
 /** Decisions after which there is something to do with a machine. */
-const beginnings: ReadonlySet<string> = new Set<VmEvent['type']>([
-  'VmCreationBegun',
-  'VmStarting',
-  'VmStopped',
-  'VmDeallocating',
-  'VmDeleting',
-  'DiskAttaching',
-  'DiskDetaching',
-] satisfies VmEvent['type'][]);
-const stopping: VmEvent['type'] = 'VmStopping';
+const beginnings: ReadonlyMap<string, News> = new Map<VmEvent['type'], News>([
+  ['VmCreationBegun', 'work'],
+  ['VmStarting', 'work'],
+  ['VmStopping', 'stop'],
+  ['VmStopped', 'look'],
+  ['VmDeallocating', 'work'],
+  ['VmDeleting', 'work'],
+  ['DiskAttaching', 'work'],
+  ['DiskDetaching', 'work'],
+]);
 
 /**
  * Hears in the feed of this service's own store what was decided about machines, by whichever replica: whoever has the
@@ -50,9 +50,8 @@ export const hearDecisions =
         const events = await store.feed(position, runLength);
         for (const { stream, type, version } of events) {
           if (!stream.startsWith(prefix)) continue;
-          if (type === stopping || beginnings.has(type)) {
-            engine.heard(stream.slice(prefix.length), version, type === stopping);
-          }
+          const news = beginnings.get(type);
+          if (news !== undefined) engine.heard(stream.slice(prefix.length), version, news);
         }
         position = events.at(-1)?.position ?? position;
         attempts.succeeded();

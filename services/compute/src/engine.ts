@@ -18,12 +18,15 @@ import { isToBeClosed, type Vm } from './vm/decider.ts';
 export interface Engine {
   /** These machines may have something to do. Safe to say twice, and about any machine. */
   kick(ids: readonly string[]): void;
-  /** The same, of machines as they were stored a moment ago: they are not read again, as long as there is room. */
+  /**
+   * The same, of machines as they were stored a moment ago: they are not read again, as long as there is room. What was begun
+   * with one does not wait for the disks of an earlier stop to be closed.
+   */
   begun(machines: readonly Loaded<Vm>[]): void;
   /** The same, and whatever is being done with them now is cut short: they are to be stopped. */
   preempt(ids: readonly string[]): void;
   /** The same about one, for whoever saw what was decided: nothing is cut short that began after that version was stored. */
-  heard(id: string, version: number, isUrgent: boolean): void;
+  heard(id: string, version: number, news: News): void;
   /** Whether this replica works on a machine now. */
   isOurs(id: string): boolean;
   /**
@@ -41,6 +44,9 @@ export interface Engine {
   run(signal: AbortSignal): Promise<void>;
 }
 
+/** What is said of a machine. `stop` cuts short whatever is done with it, `work` only that its disks are closed, `look` nothing. */
+export type News = 'look' | 'work' | 'stop';
+
 /** Machines worked on at once, those being stopped for a key aside: none of them ever waits for another (VM-45). */
 const machinesMax = 1_024;
 /** Machines in hand from which on there is no room for what can wait: bounds the memory, and keeps every turn taken. */
@@ -57,6 +63,8 @@ interface Task {
   interrupt: AbortController;
   /** False while it waits for its turn. */
   isStarted: boolean;
+  /** Whether the running step carries out what was decided: to close the disks of a machine that is off gives way to that. */
+  isAtWork: boolean;
   /** Of the machine as the running step found it. */
   version: number;
   /** Steps that have not really ended yet, interrupted ones included. */
@@ -65,7 +73,7 @@ interface Task {
 
 /** Somebody spoke of a machine. */
 interface Waiting {
-  readonly isUrgent: boolean;
+  readonly news: News;
   readonly known: Loaded<Vm> | undefined;
 }
 
@@ -97,6 +105,15 @@ const named = (kind: string, traceparent: string | undefined, run: Next['run']):
   traceparent,
   run,
 });
+
+/** Whether something was decided that is not carried out yet. */
+const hasWork = (state: Vm): boolean =>
+  state.status === 'creating' || (state.status === 'active' && state.work !== undefined);
+
+const strongest = (news: News, before: News = 'look'): News => {
+  if (news === 'stop' || before === 'stop') return 'stop';
+  return news === 'work' || before === 'work' ? 'work' : 'look';
+};
 
 const stepOf = ({ work, power }: Busy) => {
   if (work.kind === 'delete') return deleting;
@@ -131,11 +148,11 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
   /** Of machines without guests any replica may do the work of any: what is done twice is done once. */
   const isOurs = (id: string): boolean => !driver.hasGuests || served.has(shareOf(id));
 
-  const enqueue = (id: string, isUrgent: boolean, known?: Loaded<Vm>): void => {
+  const enqueue = (id: string, news: News, known?: Loaded<Vm>): void => {
     if (!isOurs(id)) return;
     const before = waiting.get(id);
     // Of two who speak of it nobody knows who is the later, so it is read.
-    waiting.set(id, { isUrgent: isUrgent || before?.isUrgent === true, known: before ? undefined : known });
+    waiting.set(id, { news: strongest(news, before?.news), known: before ? undefined : known });
     woken.resolve();
   };
 
@@ -146,6 +163,7 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
    */
   const advance = async (id: string, task: Task, known: Loaded<Vm> | undefined): Promise<Loaded<Vm> | undefined> => {
     task.again = false;
+    task.isAtWork = false;
     task.interrupt = new AbortController();
     const { signal } = task.interrupt;
     const loaded = known ?? (await vms.load(id));
@@ -155,6 +173,7 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
     if (signal.aborted) throw new Interrupted('something else came up');
     const next = isOurs(id) ? nextFor(parts, id, state) : undefined;
     if (!next) return undefined;
+    task.isAtWork = hasWork(state);
     const earlier = [...task.running];
     const settled = async (): Promise<void> => {
       await orInterrupted(Promise.allSettled(earlier), signal);
@@ -198,7 +217,7 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
     }
   };
 
-  const begin = (id: string, { isUrgent, known }: Waiting, ending: AbortSignal): Promise<void> | undefined => {
+  const begin = (id: string, { news, known }: Waiting, ending: AbortSignal): Promise<void> | undefined => {
     const start = async (task: Task): Promise<void> => {
       if (task.isStarted) return;
       task.isStarted = true;
@@ -207,35 +226,37 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
     const existing = tasks.get(id);
     if (existing) {
       existing.again = true;
-      if (!isUrgent) return undefined;
-      existing.interrupt.abort();
-      return start(existing);
+      if (news === 'stop' || (news === 'work' && !existing.isAtWork)) existing.interrupt.abort();
+      return news === 'stop' ? start(existing) : undefined;
     }
     const task: Task = {
       known,
       again: false,
       interrupt: new AbortController(),
       isStarted: false,
+      isAtWork: false,
       version: 0,
       running: new Set(),
     };
     tasks.set(id, task);
-    return isUrgent ? start(task) : turns(() => start(task));
+    return news === 'stop' ? start(task) : turns(() => start(task));
   };
 
   return {
     kick(ids) {
-      for (const id of ids) enqueue(id, false);
+      for (const id of ids) enqueue(id, 'look');
     },
     begun(machines) {
-      // A fleet whose machines are known by their names alone takes a tenth of the memory while it waits.
-      for (const machine of machines) enqueue(machine.id, false, hasRoom() ? machine : undefined);
+      for (const machine of machines) {
+        // A fleet whose machines are known by their names alone takes a tenth of the memory while it waits.
+        enqueue(machine.id, hasWork(machine.state) ? 'work' : 'look', hasRoom() ? machine : undefined);
+      }
     },
     preempt(ids) {
-      for (const id of ids) enqueue(id, true);
+      for (const id of ids) enqueue(id, 'stop');
     },
-    heard(id, version, isUrgent) {
-      if ((tasks.get(id)?.version ?? 0) < version) enqueue(id, isUrgent);
+    heard(id, version, news) {
+      if ((tasks.get(id)?.version ?? 0) < version) enqueue(id, news);
     },
     isOurs,
     onServed: (listener) => {

@@ -327,3 +327,37 @@ promised(
     assert.equal((await fleet.get(name)).powerState, 'RUNNING');
   },
 );
+
+promised('VM-11: a machine starts though nobody answers that the disks of its last stop are closed', async () => {
+  const set = fleet.newSet();
+  const {
+    name,
+    disks: [disk = ''],
+  } = await fleet.running(['PREMIUM_SSD', set]);
+  disks.before = async (call) => {
+    if (call === `closeDisk ${disk}`) throw new RpcFailure('UNAVAILABLE', 'DiskService', 'disk', 'no answer');
+  };
+  await world.compute.powerOffVirtualMachine({ name });
+  await fleet.settled(name, 'STOPPED');
+  await settle();
+  assert.ok(diskNamed(disk).isOpen);
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+});
+
+promised('G5: a disk that was never opened is not closed: the number for that would stand for any open', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running();
+  await world.compute.powerOffVirtualMachine({ name });
+  await fleet.settled(name, 'STOPPED');
+  const disk = fleet.newDisk('PREMIUM_SSD', set);
+  await world.compute.attachDisk({ name, lun: 9, disk });
+  disks.lose(set, keyVersionOf(set));
+  await world.compute.startVirtualMachine({ name });
+  assert.equal((await fleet.settled(name, 'STOPPED')).failure?.code, 'KEY_DISABLED');
+  await settle();
+  assert.deepEqual(
+    disks.calls.filter((call) => call === `closeDisk ${disk}`),
+    [],
+  );
+});

@@ -72,7 +72,8 @@ export const closeAll = async (
         await evenIfRefused(
           (async () => {
             const attachEpoch = await openToEnd(parts, vm, one, isDeallocated, patience);
-            if (attachEpoch === undefined) return;
+            // To end the open of number 0 is to end whichever there is: of a disk that was never opened none is to end.
+            if (attachEpoch === undefined || (attachEpoch === 0 && !isDeallocated)) return;
             requests.push({ name: disk, virtualMachine: vm, deallocated: isDeallocated, attachEpoch });
           })(),
           (error) => parts.log.warn('disk was not closed', { vm, disk, error }),
