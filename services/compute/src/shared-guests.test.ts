@@ -129,3 +129,28 @@ promised('G2: guests of a replica that is stopped in good order are taken over, 
   assert.equal(stopped.stopReason, undefined);
   await world.cloud.start('compute', 1);
 });
+
+promised('G2: what a killed replica left is taken up though the disk service says of no set what is lost', async () => {
+  const set = fleet.newSet();
+  const machines = [];
+  for (let n = 0; n < 8; n += 1) machines.push(await fleet.running(['PREMIUM_SSD', set]));
+  // More sets than are asked about at once, several times over.
+  const others = Array.from({ length: 40 }, () => ['PREMIUM_SSD', fleet.newSet()] as const);
+  while (others.length > 0) await fleet.running(...others.splice(0, 8));
+  const silence = Promise.withResolvers<void>();
+  disks.before = async (call) => {
+    if (call.startsWith('listDisks')) await silence.promise;
+  };
+  // Until the sweeps of both ask.
+  await clock.sleep(3_000);
+  for (const { name } of machines) driver.slowToStop.set(name, 150);
+  const telling = fleet.lose(set);
+  kill(1);
+  const killedAt = clock.monotonicMs();
+  await telling;
+  for (const { name } of machines) await fleet.settled(name, 'STOPPED');
+  assert.ok(clock.monotonicMs() - killedAt < 8_000, `${clock.monotonicMs() - killedAt} ms`);
+  disks.before = undefined;
+  silence.resolve();
+  await revive(1);
+});

@@ -1,7 +1,7 @@
 import { type Category, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { Closings } from './closings.ts';
-import { type Disks, limiter, TimedOut } from './disks.ts';
+import { type Disks, Interrupted, limiter, orInterrupted, TimedOut } from './disks.ts';
 import type { Driver } from './driver.ts';
 import type { Engine } from './engine.ts';
 import type { KeyReturns } from './key-returns.ts';
@@ -124,7 +124,8 @@ export const sweeper = (parts: {
     }
   };
 
-  const sweepOnce = async (signal: AbortSignal): Promise<void> => {
+  /** Looks at every machine. @returns what has to be asked about them */
+  const look = async (signal: AbortSignal): Promise<Questions> => {
     const questions: Questions = { sets: new Set(), outages: new Map() };
     let after: string | undefined;
     do {
@@ -133,11 +134,15 @@ export const sweeper = (parts: {
       await parts.nextStarts(page.items, ownCause());
       after = page.next;
     } while (after !== undefined && !signal.aborted);
+    return questions;
+  };
+
+  const ask = async ({ sets, outages }: Questions, signal: AbortSignal): Promise<void> => {
     await Promise.all([
-      ...[...questions.sets].map((diskEncryptionSet) =>
+      ...[...sets].map((diskEncryptionSet) =>
         inTurn((untilMs) => lost.stopUnder({ diskEncryptionSet }, undefined, { signal, untilMs })),
       ),
-      ...[...questions.outages.values()].map((loss) => inTurn((untilMs) => followUp(loss, signal, untilMs))),
+      ...[...outages.values()].map((loss) => inTurn((untilMs) => followUp(loss, signal, untilMs))),
     ]);
   };
 
@@ -155,12 +160,18 @@ export const sweeper = (parts: {
     let wake = new AbortController();
     // What the replica before left unfinished, and guests that ended meanwhile.
     engine.onServed(() => wake.abort());
+    let asking: Promise<void> | undefined;
     while (!signal.aborted) {
       wake = new AbortController();
       try {
-        await sweepOnce(signal);
+        const questions = await look(signal);
+        asking ??= ask(questions, signal).finally(() => {
+          asking = undefined;
+        });
+        // What a replica left unfinished does not wait for a disk service that gives no answer.
+        await orInterrupted(asking, wake.signal);
       } catch (error) {
-        if (!signal.aborted) log.warn('sweep did not finish', { error });
+        if (!signal.aborted && !(error instanceof Interrupted)) log.warn('sweep did not finish', { error });
       }
       await clock.sleep(intervalMs, signal, wake.signal);
     }
