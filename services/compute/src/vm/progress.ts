@@ -55,8 +55,9 @@ export const disksOpened =
     if (vm.status !== 'active') return [];
     const isUnderWay = vm.work?.id === workId;
     const isNews = (one: OpenedDisk, { disk, access, attachEpoch, isOpenUnsure }: VmDisk): boolean => {
-      if (disk !== one.disk || one.attachEpoch < attachEpoch) return false;
-      // What is being opened anew, or is looked up before it is closed, takes every earlier open into account.
+      if (disk !== one.disk) return false;
+      // What is being opened anew, or is looked up before it is closed, takes every earlier open into account; its number may be
+      // lower, where the store of the disk service was restored to an earlier moment.
       if (access === 'opening') return isUnderWay;
       return isOpenUnsure !== true && one.attachEpoch > attachEpoch;
     };
