@@ -157,7 +157,7 @@ const permissions: readonly Permission[] = [
 
 /** Access policies decide, and roles on keys count for nothing (KV-70, KV-82, CMK-27). */
 const policyCells = ({ needs }: VaultRule, names: Names): readonly Cell[] => {
-  const needed = needs.map(({ permission }) => permission);
+  const needed = [...new Set(needs.map(({ permission }) => permission))];
   const right = principal([], [{ vault: 'policyVault', permissions: needed }]);
   const { vault } = names.policyVault;
   const first = needed[0];

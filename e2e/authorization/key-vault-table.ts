@@ -42,6 +42,11 @@ const changed = inEachModel([key('UPDATE')], ({ missingKey }) => ({
 }));
 const named = (permission: Permission) => inEachModel([key(permission)], ({ missingKey }) => ({ name: missingKey }));
 
+/** CMK-25: all three, of the key a rewrap begins with and of the one it ends under. */
+const allOfBoth = [({ key: source }: VaultNames) => source, ({ targetKey }: VaultNames) => targetKey].flatMap((of) =>
+  (['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const).map((permission) => key(permission, of)),
+);
+
 const ownersWord = (
   sourceKeyVersion: string,
   { targetKeyVersion }: Pick<VaultPlace, 'targetKeyVersion'>,
@@ -193,32 +198,26 @@ export const keyVaultTable = rowsOf(
       'a deleted source',
     ),
   ],
-  rewrap: inEachModel(
-    [usedKey('UNWRAP_KEY'), key('WRAP_KEY', ({ targetKey }) => targetKey)],
-    ({ keyVersion, targetKeyVersion }, { set }) => ({
-      sourceKeyVersion: keyVersion,
-      targetKeyVersion,
-      wrappedKey: notOfThisKey,
-      algorithm,
-      diskEncryptionSet: set,
-    }),
-  ),
-  rewrapKeys: inEachModel(
-    [usedKey('UNWRAP_KEY'), key('WRAP_KEY', ({ targetKey }) => targetKey)],
-    ({ keyVersion, targetKeyVersion }, { set }) => ({
-      items: [
-        {
-          rewrap: {
-            sourceKeyVersion: keyVersion,
-            targetKeyVersion,
-            wrappedKey: notOfThisKey,
-            algorithm,
-            diskEncryptionSet: set,
-          },
+  rewrap: inEachModel(allOfBoth, ({ keyVersion, targetKeyVersion }, { set }) => ({
+    sourceKeyVersion: keyVersion,
+    targetKeyVersion,
+    wrappedKey: notOfThisKey,
+    algorithm,
+    diskEncryptionSet: set,
+  })),
+  rewrapKeys: inEachModel(allOfBoth, ({ keyVersion, targetKeyVersion }, { set }) => ({
+    items: [
+      {
+        rewrap: {
+          sourceKeyVersion: keyVersion,
+          targetKeyVersion,
+          wrappedKey: notOfThisKey,
+          algorithm,
+          diskEncryptionSet: set,
         },
-      ],
-    }),
-  ),
+      },
+    ],
+  })),
   listAuditEntries: {
     rule: role(need('keyVault/vaults/read', on.vault)),
     request: ({ policyVault }) => ({ parent: policyVault.vault, pageSize: 1 }),

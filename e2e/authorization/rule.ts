@@ -156,7 +156,8 @@ export const ruleInWords = (rule: Rule): string => {
       return rule.note === undefined ? `role: ${needs}` : `own: role ${needs}; ${rule.note}`;
     }
     case 'vault':
-      return `vault: ${rule.needs.map(({ permission }) => permissionText(permission)).join(', ')}`;
+      // Of two keys it may need the same.
+      return `vault: ${[...new Set(rule.needs.map(({ permission }) => permissionText(permission)))].join(', ')}`;
     case 'own':
       return `own: ${rule.words}`;
   }

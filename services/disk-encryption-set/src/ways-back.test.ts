@@ -206,6 +206,52 @@ for (const cause of ['disabled', 'deleted'] as const) {
   });
 }
 
+const taken: Readonly<Record<string, Step>> = {
+  'get is withdrawn': (world, fleet) => withholdGrant(world, fleet, 'GET'),
+  'wrapKey is withdrawn': (world, fleet) => withholdGrant(world, fleet, 'WRAP_KEY'),
+  'its version is not for wrapKey': (world, { first }) =>
+    world.vault.setKeyOperations({ name: first.name, keyOperations: ['UNWRAP_KEY'] }),
+};
+const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
+const withholdGrant = (world: SimulatedSets, fleet: Fleet, missing: (typeof encryptionPermissions)[number]) =>
+  world.vault.setAccessPolicy({
+    name: fleet.kv1,
+    accessPolicy: {
+      principal: principalOf(fleet),
+      keyPermissions: encryptionPermissions.filter((one) => one !== missing),
+    },
+  });
+
+for (const [how, take] of Object.entries(taken)) {
+  test(`CMK-10, CMK-25: ${how}, which stops machines: who controls the set but not the key cannot undo it by a key of their own`, async () => {
+    await inSimulatedCloud(27, async (world) => {
+      const fleet = await fleetOf(world);
+      const { set, first, kv1, otherVault, loose, machines } = fleet;
+      const { name } = set;
+      await take(world, fleet);
+      await world.settled();
+      assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED']);
+      await world.sets.assignKey({ name, keyUrl: otherVault.keyUrl });
+      await world.settled();
+      const { rotation, previousKeys } = await world.sets.getDiskEncryptionSet({ name });
+      assert.deepEqual(
+        [rotation?.state, rotation?.waitingReason, rotation?.waitingForKeyVersion],
+        ['WAITING', 'ACCESS_DENIED', first.name],
+      );
+      assert.equal(previousKeys.length, 1);
+      await assert.rejects(world.withAccess(loose, (io) => io.read(written.length)));
+      await world.compute.startVirtualMachine({ name: machines[0] ?? '' });
+      await world.settled();
+      assert.deepEqual(await powersOf(world, fleet), ['STOPPED', 'STOPPED']);
+
+      await world.vault.setKeyOperations({ name: first.name, keyOperations: ['WRAP_KEY', 'UNWRAP_KEY'] });
+      await world.grant(kv1, set);
+      await world.untilSet(name, 'all has moved', (now) => now.rotation?.state === 'SUCCEEDED');
+      assert.deepEqual(await world.withAccess(loose, (io) => io.read(written.length)), written);
+    });
+  });
+}
+
 test('CMK-88: disks that would come under a key that can be purged in haste wait for the protection of its vault', async () => {
   await inSimulatedCloud(26, async (world) => {
     const { set, kv1, kv2, otherVault, loose } = await fleetOf(world);

@@ -136,7 +136,7 @@ export const createGuard = (parts: {
 
   /**
    * Puts on record that identity's answer about a set's identity turned, so that a loss nobody told of yet has a number
-   * and its return one above. Only `CheckAccess` asks for everything, so only its yes takes a no back.
+   * and its return one above. Only `CheckAccess` and a rewrap ask for everything, so only their yes takes a no back.
    */
   const note = async (
     vaultId: string,

@@ -54,7 +54,9 @@ export class FoundSubjects implements AuditSubjects {
   }
 
   inVault(vault: string, madeAt: Instant = 0): void {
-    if (this.all.at(-1)?.vault !== vault) this.all.push({ vault, madeAt, key: '', uri: this.#urls.vault(vault) });
+    // Whoever looks again, at two vaults, names both again.
+    if (this.all.some((subject) => subject.vault === vault)) return;
+    this.all.push({ vault, madeAt, key: '', uri: this.#urls.vault(vault) });
   }
 
   about(key: string, version?: string): void {

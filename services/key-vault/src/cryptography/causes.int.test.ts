@@ -85,28 +85,25 @@ const byDates = (reason: string) => ({
   rewrapFrom: undefined,
   rewrapInto: reason,
 });
-const lacking = (...refused: readonly CallName[]) => {
-  const reasonOf = (call: CallName) => (call === 'check' || refused.includes(call) ? 'ACCESS_DENIED' : undefined);
+/** What a set asks for needs all of it: whoever took a part has taken the key (CMK-10, CMK-25). */
+const lacking = (...refused: readonly ('wrap' | 'unwrap')[]) => {
+  const reasonOf = (call: 'wrap' | 'unwrap') => (refused.includes(call) ? 'ACCESS_DENIED' : undefined);
   return {
-    check: reasonOf('check'),
+    check: 'ACCESS_DENIED',
     wrap: reasonOf('wrap'),
     unwrap: reasonOf('unwrap'),
-    rewrapFrom: reasonOf('rewrapFrom'),
-    rewrapInto: reasonOf('rewrapInto'),
+    rewrapFrom: 'ACCESS_DENIED',
+    rewrapInto: 'ACCESS_DENIED',
   };
 };
 /** The calls fail as the data plane does, and what a set asks for fails as the answer about its access (KV-88). */
-const withheld = (...operations: readonly ('wrapKey' | 'unwrapKey')[]) => {
-  const isWrap = operations.includes('wrapKey');
-  const isUnwrap = operations.includes('unwrapKey');
-  return {
-    check: 'ACCESS_DENIED',
-    wrap: isWrap ? 'KEY_OPERATION_NOT_ALLOWED' : undefined,
-    unwrap: isUnwrap ? 'KEY_OPERATION_NOT_ALLOWED' : undefined,
-    rewrapFrom: isUnwrap ? 'ACCESS_DENIED' : undefined,
-    rewrapInto: isWrap ? 'ACCESS_DENIED' : undefined,
-  };
-};
+const withheld = (...operations: readonly ('wrapKey' | 'unwrapKey')[]) => ({
+  check: 'ACCESS_DENIED',
+  wrap: operations.includes('wrapKey') ? 'KEY_OPERATION_NOT_ALLOWED' : undefined,
+  unwrap: operations.includes('unwrapKey') ? 'KEY_OPERATION_NOT_ALLOWED' : undefined,
+  rewrapFrom: 'ACCESS_DENIED',
+  rewrapInto: 'ACCESS_DENIED',
+});
 const deleteKey = ({ vault, key }: Subject) => vault.deleteKey({ name: key, confirmName: key });
 const deleteVault = ({ vault, parent }: Subject) => vault.deleteVault({ name: parent, confirmName: parent });
 
@@ -172,12 +169,12 @@ const causes: readonly Cause[] = [
   {
     cause: 'CMK-25: wrapKey alone missing',
     take: ({ allow, parent }) => allow(parent, ['GET', 'UNWRAP_KEY']),
-    reason: lacking('wrap', 'rewrapInto'),
+    reason: lacking('wrap'),
   },
   {
     cause: 'CMK-25: unwrapKey alone missing',
     take: ({ allow, parent }) => allow(parent, ['GET', 'WRAP_KEY']),
-    reason: lacking('unwrap', 'rewrapFrom'),
+    reason: lacking('unwrap'),
   },
   {
     cause: 'KV-88: the version is not for wrapKey any more',

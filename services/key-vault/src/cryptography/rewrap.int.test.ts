@@ -167,18 +167,66 @@ test('the target must be usable now, and the refusal says that it is the target'
   }
 });
 
-test('the identity needs unwrapKey on the source and wrapKey on the target', async () => {
-  const { rewrap, identity, sourceVault, targetVault } = await setUp();
-  const allow = (name: string, keyPermission: 'WRAP_KEY' | 'UNWRAP_KEY') =>
-    vault().setAccessPolicy({ name, accessPolicy: { principal: identity.name, keyPermissions: [keyPermission] } });
-  await allow(sourceVault, 'UNWRAP_KEY');
-  await allow(targetVault, 'WRAP_KEY');
-  await rewrap();
-  await allow(targetVault, 'UNWRAP_KEY');
+const needed = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
+const neededOperations = ['WRAP_KEY', 'UNWRAP_KEY'] as const;
+
+for (const end of ['source', 'target'] as const) {
+  test(`CMK-10, CMK-25: an owner who takes any of what the identity needs on the ${end} has taken it from a rewrap too`, async () => {
+    const { rewrap, identity, opensUnderTarget, ...of } = await setUp();
+    const [name, keyVersion] = end === 'source' ? [of.sourceVault, of.source] : [of.targetVault, of.target];
+    const allow = (keyPermissions: readonly (typeof needed)[number][]) =>
+      vault().setAccessPolicy({
+        name,
+        accessPolicy: { principal: identity.name, keyPermissions: [...keyPermissions] },
+      });
+    const use = (keyOperations: readonly (typeof neededOperations)[number][]) =>
+      vault().setKeyOperations({ name: keyVersion, keyOperations: [...keyOperations] });
+    const isDenied = (error: { code?: string; reason?: string; metadata?: Record<string, string> }) => {
+      assert.deepEqual(
+        [error.code, error.reason, error.metadata?.key_version],
+        ['PERMISSION_DENIED', 'ACCESS_DENIED', keyVersion],
+      );
+      return true;
+    };
+    for (const missing of needed) {
+      await allow(needed.filter((one) => one !== missing));
+      await assert.rejects(rewrap(), isDenied, `without ${missing}`);
+    }
+    await allow(needed);
+    for (const missing of neededOperations) {
+      await use(neededOperations.filter((one) => one !== missing));
+      await assert.rejects(rewrap(), isDenied, `not for ${missing}`);
+    }
+    await use(neededOperations);
+    await opensUnderTarget(await rewrap());
+  });
+}
+
+test('G9: a rewrap by an identity whose role was noted as lost and is back is on record once', async () => {
+  const identity = await world.newManagedIdentity();
+  const role = 'roles/keyVaultCryptoServiceEncryptionUser';
+  const allow = (name: string) => world.assignRole(identity.name, role, `subscriptions/s1/resourceGroups/g/${name}`);
+  const [sourceVault, targetVault] = [await newVault(world, { role: true }), await newVault(world, { role: true })];
+  const [ofSource] = [await allow(sourceVault), await allow(targetVault)];
+  const [source, target] = [await newKey(sourceVault, 'source'), await newKey(targetVault, 'target')];
+  const { wrappedKey } = await identity.vault.wrapKey({ name: source, algorithm, plaintextKey: randomBytes(32) });
+  const rewrap = () =>
+    identity.vault.rewrap({
+      sourceKeyVersion: source,
+      targetKeyVersion: target,
+      wrappedKey,
+      algorithm,
+      diskEncryptionSet,
+      resource: 'disks/d1',
+    });
+  await world.identity.deleteRoleAssignment({ name: ofSource });
   await assert.rejects(rewrap(), { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' });
-  await allow(targetVault, 'WRAP_KEY');
-  await allow(sourceVault, 'WRAP_KEY');
-  await assert.rejects(rewrap(), { reason: 'ACCESS_DENIED' });
+  await allow(sourceVault);
+  await rewrap();
+  for (const parent of [sourceVault, targetVault]) {
+    const { auditEntries } = await vault().listAuditEntries({ parent, operation: 'KeyRewrap' });
+    assert.deepEqual(auditEntries.map(({ result }) => result).toSorted(), ['REFUSED', 'SUCCESS'], parent);
+  }
 });
 
 test('a target that anybody may purge is too weak for what was purge protected', async () => {

@@ -9,9 +9,10 @@ import { type Call, names, principalOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import type { AuditSubjects } from '../audit/draft.ts';
 import type { Asking, AuditedItem, AuditLog } from '../audit/log.ts';
+import { diskPermissions } from '../guard.ts';
 import type { RewrapWord } from '../key/events.ts';
 import { isSameWord, isStanding, isWordGood, type KeyVersion, versionOf } from '../key/key.ts';
-import { obstacleOf } from '../key/usability.ts';
+import { diskOperations, obstacleOf } from '../key/usability.ts';
 import { parseVersion, versionName } from '../names.ts';
 import type { StandingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
@@ -35,7 +36,9 @@ const harmless: ReadonlySet<string> = new Set(['KEY_EXPIRED', 'KEY_NOT_YET_VALID
 
 /**
  * Moves a wrapped key from one version to another inside the vault: nobody ever holds it in plain text, and it is under
- * a customer's key at every moment (CMK-15). A disabled or deleted source needs the recorded word of its owner.
+ * a customer's key at every moment (CMK-15). A disabled or deleted source needs the recorded word of its owner. Of both
+ * versions the identity needs all that an access check asks for: an owner who has taken any of it has taken the key (CMK-25),
+ * and whoever controls the set alone must not come around that by a key of their own (CMK-10).
  */
 export const rewrapApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly settleBatch: SettleBatch }) => {
   const rewrap = rewrapUse(parts);
@@ -126,15 +129,18 @@ const judge = async (
   // In one vault the record names the version the key ends under; in two, each record names its own.
   subjects.about(target.key, target.version);
   const [from, into] = await Promise.all(looks);
-  await explained(parts, source, call, from, () =>
-    guard.permit(source.vault, from.vault, source.key, ['unwrapKey'], call),
+  const ofSource = await explained(parts, source, call, from, () =>
+    guard.permit(source.vault, from.vault, source.key, diskPermissions, call),
   );
   const now = clock.now();
-  await explained(parts, target, call, into, async () => {
-    await guard.permit(target.vault, into.vault, target.key, ['wrapKey'], call);
+  const ofTarget = await explained(parts, target, call, into, async () => {
+    const turned = await guard.permit(target.vault, into.vault, target.key, diskPermissions, call);
     const obstacle = obstacleOf(into.vault, into.key, target.version, now);
     if (obstacle) throw refusal(targetName, obstacle, 'wrapKey');
+    return turned;
   });
+  // As an access check does: the yes has to have a number above the note that access is back.
+  if (ofSource === 'returned' || ofTarget === 'returned') return judge(parts, request, call, subjects);
   const word = {
     source: source.version,
     target: targetName,
@@ -147,8 +153,8 @@ const judge = async (
   const sourceVersion = versionOf(from.key, source.version);
   const targetVersion = versionOf(into.key, target.version);
   if (!sourceVersion || !targetVersion) throw new Error('versions without an obstacle exist');
-  await explained(parts, source, call, from, async () => checkGranted(sourceName, sourceVersion, ['unwrapKey']));
-  await explained(parts, target, call, into, async () => checkGranted(targetName, targetVersion, ['wrapKey']));
+  await explained(parts, source, call, from, async () => checkGranted(sourceName, sourceVersion, diskOperations));
+  await explained(parts, target, call, into, async () => checkGranted(targetName, targetVersion, diskOperations));
   const { diskEncryptionSet } = request;
   const { epoch } = into;
   return {
