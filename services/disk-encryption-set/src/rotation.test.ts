@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EncryptedResource } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
+import { EncryptedResource, type RewrapDeksResponse } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
+import { Rejection } from '@interlock/event-store';
+import { itemRefusal } from '@interlock/rpc';
 import { testMeter } from '@interlock/runtime/test-meter';
 import { finishCreation } from './creation.ts';
 import { rotate } from './rotation.ts';
@@ -148,6 +150,29 @@ test('CMK-112: disks under several old keys: those that can move do, the others 
   const { rotation } = await body(parts);
   assert.deepEqual(rotation?.progress, { status: 'waiting', reason: 'KEY_PURGED', keyVersion: versionOf('3') });
   assert.deepEqual([rotation?.resourcesCount, rotation?.doneCount], [3, 2]);
+});
+
+test('CMK-112: a disk that is ahead of what is listed of it, and refused for that version, holds up nobody but itself', async () => {
+  const parts = await assigned(4);
+  // A move to the third key was cut short behind its header, and that key was taken away since.
+  const metadata = { key_version: versionOf('3') };
+  const refused = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', versionOf('3'), metadata);
+  const disks: TestSets['disks'] = {
+    ...parts.disks,
+    async rewrapDeks({ names = [], ...target }) {
+      const outcomes: RewrapDeksResponse['outcomes'] = [];
+      for (const name of names) {
+        if (name === 'disk00') outcomes.push({ outcome: { $case: 'refused', value: { ...itemRefusal(refused) } } });
+        else outcomes.push(...(await parts.disks.rewrapDeks({ names: [name], ...target })).outcomes);
+      }
+      return { outcomes };
+    },
+  };
+  const oneByOne = { ...settings, concurrency: 1 };
+  await rotate({ ...parts, disks, settings: oneByOne, signal: new AbortController().signal }, setName, testCause);
+  const { rotation } = await body(parts);
+  assert.deepEqual(rotation?.progress, { status: 'waiting', reason: 'KEY_DISABLED', keyVersion: versionOf('3') });
+  assert.deepEqual([rotation?.resourcesCount, rotation?.doneCount], [4, 3]);
 });
 
 test('a damaged disk holds up nobody but itself', async () => {

@@ -166,19 +166,18 @@ const batchesOf = (resources: readonly EncryptedResource[], concurrency: number)
   );
 };
 
+/** Where to, and from which standby wraps where those before them are under a purged key. */
+interface Move {
+  readonly disks: SetParts['disks'];
+  readonly keyVersion: string;
+  readonly generation: number;
+  readonly fromStandbyKeyVersion: string;
+  readonly call: ReturnType<typeof callFor>;
+  readonly signal: AbortSignal;
+}
+
 /** Moves what nothing stands in the way of, together. Each has an outcome of its own. */
-const moveTogether = async (
-  move: {
-    readonly disks: SetParts['disks'];
-    readonly keyVersion: string;
-    readonly generation: number;
-    readonly fromStandbyKeyVersion: string;
-    readonly call: ReturnType<typeof callFor>;
-    readonly signal: AbortSignal;
-  },
-  listed: readonly EncryptedResource[],
-  pass: Pass,
-): Promise<void> => {
+const moveTogether = async (move: Move, listed: readonly EncryptedResource[], pass: Pass): Promise<void> => {
   const { disks, keyVersion: targetKeyVersion, generation, fromStandbyKeyVersion, call, signal } = move;
   if (signal.aborted || pass.isOvertaken) return;
   const resources = listed.filter(({ keyVersion }) => !pass.obstacles.has(keyVersion));
@@ -189,8 +188,10 @@ const moveTogether = async (
     for (const [n, resource] of resources.entries()) {
       const outcome = outcomes[n]?.outcome;
       if (outcome?.$case === 'moved') pass.moved++;
-      else if (outcome) note(pass, resource, itemError(outcome.value, { method: 'RewrapDeks', peer: 'disk' }));
-      else throw new Error(`RewrapDeks answered ${resource.name} with nothing`);
+      else if (outcome) {
+        const refusal = itemError(outcome.value, { method: 'RewrapDeks', peer: 'disk' });
+        note(pass, resource, refusal, move);
+      } else throw new Error(`RewrapDeks answered ${resource.name} with nothing`);
     }
   } catch (error) {
     if (!isOutage(error)) throw error;
@@ -199,20 +200,24 @@ const moveTogether = async (
 };
 
 /** Notes why one was not moved. */
-const note = (pass: Pass, resource: EncryptedResource, error: Rejection | RpcFailure): void => {
+const note = (pass: Pass, resource: EncryptedResource, error: Rejection | RpcFailure, move: Move): void => {
   if (!(error instanceof Rejection) || isOutage(error)) pass.unclear ??= error;
   // Deleted while we came to it: one less to move.
   else if (error.reason === 'DISK_NOT_FOUND' || error.reason === 'SNAPSHOT_NOT_FOUND') pass.moved++;
   else if (error.reason === 'GENERATION_OUTDATED') pass.isOvertaken = true;
-  else noteObstacle(pass, resource, error);
+  else noteObstacle(pass, resource, error, move);
 };
 
-/** A refusal for a key, or for how its vault is protected, stands for all under it; any other is about this one disk alone. */
-const noteObstacle = (pass: Pass, resource: EncryptedResource, error: Rejection): void => {
+/**
+ * A refusal for a key, or for how its vault is protected, stands for all under it; any other is about this one disk alone. So
+ * is one for a version that the move is not about: where another move was cut short, its disk is ahead of what is listed of it.
+ */
+const noteObstacle = (pass: Pass, resource: EncryptedResource, error: Rejection, move: Move): void => {
   const reason = definiteReason(error);
   const keyVersion = error.metadata.key_version || resource.keyVersion;
   if (reason !== undefined) {
-    pass.obstacles.set(resource.keyVersion, { reason, keyVersion });
+    const isOfAll = [resource.keyVersion, move.keyVersion, move.fromStandbyKeyVersion].includes(keyVersion);
+    pass.obstacles.set(isOfAll ? resource.keyVersion : resource.name, { reason, keyVersion });
     return;
   }
   const { reason: code } = error;
