@@ -16,7 +16,7 @@ import {
 import { connect, nanos, PermissionViolationError, TimeoutError } from '@nats-io/transport-node';
 import { acknowledgedPublishing } from './acknowledged.ts';
 import type { Bus, Delivery, Interest } from './bus.ts';
-import { connectNats, type NatsAccess } from './nats-connection.ts';
+import { connectNats, type NatsAccess, placesOf } from './nats-connection.ts';
 import { serviceOf, streamOf, subjectsOf } from './subjects.ts';
 
 const SECOND_MS = 1_000;
@@ -189,7 +189,7 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
     }
   };
 
-  const where = (): string => options.servers.map(withoutLogin).join(', ');
+  const where = (): string => placesOf(options.servers);
   const unreachable = (cause?: unknown): Error => new Error(`NATS is not reachable at ${where()}`, { cause });
 
   /** A silence in words that say whose it is: the library's own are `timeout`. */
@@ -282,9 +282,6 @@ interface Ensured {
   /** Resolves once it is there. */
   done: Promise<void>;
 }
-
-/** `nats://user:password@host:port` as `host:port`: fit for a message. */
-const withoutLogin = (server: string): string => server.replace(/^(?:[a-z]+:\/\/)?(?:[^@/]*@)?/, '');
 
 const codeOf = (error: unknown): number | undefined => (error instanceof JetStreamApiError ? error.code : undefined);
 

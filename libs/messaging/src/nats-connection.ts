@@ -24,6 +24,10 @@ export interface NatsAccess {
   readonly inboxPrefix?: string;
 }
 
+/** Servers in a form fit for a message: `nats://user:password@host:port` as `host:port`, whatever the password has in it. */
+export const placesOf = (servers: readonly string[]): string =>
+  servers.map((server) => server.replace(/^(?:[a-z]+:\/\/)?(?:.*@)?/i, '')).join(', ');
+
 const SECOND_MS = 1_000;
 /** Between two attempts at the first connection. */
 const RETRY_MS = 500;
@@ -52,7 +56,7 @@ export const connectNats = async (
       const refusal = refusalIn(error, access);
       if (refusal !== undefined) throw new Error(refusal, { cause: error });
       if (signal?.aborted) throw error;
-      attempts?.failed(error, { servers: access.servers.join(',') });
+      attempts?.failed(error, { servers: placesOf(access.servers) });
       await clock.sleep(RETRY_MS, signal);
     }
   }

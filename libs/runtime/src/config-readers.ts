@@ -32,7 +32,8 @@ export const urls = (description: string): Reader<string> => {
     ...reader(description, expected, {}, (raw) =>
       raw.split(',').every((one) => URL.canParse(one))
         ? { ok: true, value: raw }
-        : { ok: false, got: shown(raw), expected },
+        : // As a whole: a comma in a password takes it apart, and neither half looks as if it had any.
+          { ok: false, got: withoutPassword(raw), expected },
     ),
     show: shown,
   };

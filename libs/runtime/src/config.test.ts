@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { ConfigError, type ConfigSpec, describeConfig, readConfig } from './config.ts';
-import { bool, int, oneOf, optional, secret, secretFile, text, url } from './config-readers.ts';
+import { bool, int, oneOf, optional, secret, secretFile, text, url, urls } from './config-readers.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'config-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -100,4 +100,14 @@ test('a specification without a reader for a setting does not compile', () => {
   // @ts-expect-error a text is no reader
   const wrong: ConfigSpec = { name: 'text' };
   assert.ok(wrong);
+});
+
+test('G8: a password with a comma in it is in no error about a list of URLs', () => {
+  const read = (natsUrl: string) => readConfig({ NATS_URL: natsUrl }, { natsUrl: urls('NATS servers') });
+  for (const wrong of ['nats://u:hun,ter2@h:4222', 'nats://h:1,nats://u:hun,ter2@h:2', 'nats://u:hun,ter2@h,nats:']) {
+    assert.throws(
+      () => read(wrong),
+      (error: Error) => error instanceof ConfigError && !/hun|ter2/.test(error.message),
+    );
+  }
 });
