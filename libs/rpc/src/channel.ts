@@ -29,6 +29,8 @@ export interface ChannelSettings {
    * the connection is given up. Default 10,000.
    */
   readonly silenceMs?: number;
+  /** How long a connection may take until something is heard on it. Default 10,000. */
+  readonly connectingMs?: number;
   /** Further options of grpc-js: the data path sets `grpc-node.flow_control_window`. */
   readonly channelOptions?: ChannelOptions;
 }
@@ -36,11 +38,14 @@ export interface ChannelSettings {
 /** Longer than a process may stand still without losing its connections, and well within a lease. */
 const SILENCE_DEFAULT_MS = 10_000;
 
+/** As long: what is not there when it is asked for is looked for anew within a lease, and by then perhaps elsewhere. */
+const CONNECTING_DEFAULT_MS = 10_000;
+
 /** Opens a gRPC channel. It connects with the first call and again whenever the connection is lost. */
 export function openChannel(settings: ChannelSettings): Channel {
-  limitConnecting();
   const { address, tls, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX, silenceMs = SILENCE_DEFAULT_MS } = settings;
-  const channel = createChannel(targetOf(address), channelCredentials(tls), {
+  const credentials = limitConnecting(channelCredentials(tls), settings.connectingMs ?? CONNECTING_DEFAULT_MS);
+  const channel = createChannel(targetOf(address), credentials, {
     'grpc.max_receive_message_length': messageBytesMax,
     'grpc.max_send_message_length': messageBytesMax,
     // A server that restarts must be found again within a lease, not after grpc-js's two minutes.

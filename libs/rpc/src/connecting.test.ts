@@ -1,19 +1,52 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import { test } from 'node:test';
-import { limitConnecting } from './connecting.ts';
+import { after, before, type TestContext, test } from 'node:test';
+import { type ChannelSettings, openChannel } from './channel.ts';
+import { RpcFailure } from './errors.ts';
+import { testAuthority } from './test-authority.ts';
+import { type Echo, transports } from './test-echo.ts';
+
+let echo: Echo;
+before(async () => {
+  echo = await transports.gRPC();
+});
+after(() => echo.close());
+
+/** @returns asks whoever listens on a port for something, with half a second to connect */
+const asking = (t: TestContext, port: number, tls: ChannelSettings['tls'] = 'plaintext') => {
+  const channel = openChannel({ address: `127.0.0.1:${port}`, tls, connectingMs: 500 });
+  t.after(() => channel.close());
+  const client = echo.connect({ channel });
+  return async (text: string) => (await client.change({ text }, { deadlineMs: 10_000 })).text;
+};
+
+const isGivenUp = (error: unknown): boolean =>
+  error instanceof RpcFailure &&
+  error.code === 'UNAVAILABLE' &&
+  error.message.includes('no connection came about within 500 ms');
+
+/** @returns its port */
+const listen = async (t: TestContext, server: Server): Promise<number> => {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  t.after(() => server.close());
+  const address = server.address();
+  assert(address !== null && typeof address === 'object');
+  return address.port;
+};
+
+/** Accepts connections and says nothing. */
+const silent = (t: TestContext): Server => createServer((socket) => t.after(() => socket.destroy()));
 
 const program = `
   const server = require('node:net').createServer(() => {});
   server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port));`;
 
-test('G3: a connection that nobody answers is given up in time, and one that came about is not', {
+test('G3: a connection that nobody answers is given up in time, and none of those that are not gRPC’s', {
   timeout: 20_000,
 }, async (t) => {
-  limitConnecting(500);
   const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill('SIGKILL'));
   const [line] = await once(createInterface({ input: child.stdout }), 'line');
@@ -27,16 +60,32 @@ test('G3: a connection that nobody answers is given up in time, and one that cam
   // What stands still has connections made for it until there is no more room; of the next ones nothing is heard.
   child.kill('SIGSTOP');
   const later = Array.from({ length: 5 }, open);
-  const outcomes = await Promise.all(
-    later.map((socket) =>
-      Promise.race([once(socket, 'connect').then(() => 'connected'), once(socket, 'close').then(() => 'closed')]).catch(
-        String,
-      ),
-    ),
-  );
-  assert.ok(
-    outcomes.some((outcome) => outcome.includes('no connection came about within 500 ms')),
-    outcomes.join(),
-  );
-  assert.equal(first.destroyed, false);
+  await assert.rejects(asking(t, Number(line))('nobody'), isGivenUp);
+  assert.ok(later.some(({ connecting }) => connecting));
+  assert.ok([first, ...later].every(({ destroyed }) => !destroyed));
+});
+
+test('G3: a connection on which nobody speaks is given up in time, though the system has accepted it', async (t) => {
+  const { ca } = await testAuthority('nobody');
+  for (const tls of ['plaintext', { ca }] as const) {
+    await assert.rejects(asking(t, await listen(t, silent(t)), tls)('nobody'), isGivenUp);
+  }
+});
+
+test('a connection that came about stays', async (t) => {
+  const [, port] = echo.channel.peer.split(':');
+  let made = 0;
+  const way = createServer((client) => {
+    made += 1;
+    const server = connect({ host: '127.0.0.1', port: Number(port) });
+    client.on('close', () => server.destroy());
+    server.on('close', () => client.destroy());
+    client.pipe(server).pipe(client);
+  });
+  const ask = asking(t, await listen(t, way));
+  assert.equal(await ask('one'), 'one');
+  // Once the time of a later one is over, that of this one is.
+  await assert.rejects(asking(t, await listen(t, silent(t)))('nobody'), isGivenUp);
+  assert.equal(await ask('another'), 'another');
+  assert.equal(made, 1);
 });
