@@ -47,7 +47,14 @@ export const readFeed = async (options: FeedOptions, request: ReadFeedRequest): 
     const run = await store.feed(readTo, RUN_LENGTH);
     for (const recorded of run) {
       const isOurs = partitionOf(recorded.stream, partitionCount) === partition;
-      const fact = isOurs ? renderFact(recorded, toFact) : null;
+      let fact: Fact | null = null;
+      try {
+        fact = isOurs ? renderFact(recorded, toFact) : null;
+      } catch (error) {
+        // What lies before it is answered; the next answer begins with it.
+        if (readTo === afterPosition) throw error;
+        return answer();
+      }
       if (fact) {
         bytes += factBytes(fact);
         if (facts.length > 0 && bytes > ANSWER_BYTES_MAX) return answer();

@@ -4,10 +4,11 @@ import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging
 import { type EventStore, memoryStore, StoreUnavailable, type StreamName } from '@interlock/event-store';
 import { type Logger, logger, type Outage, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { ToFact } from './facts.ts';
+import { type ToFact, unknownEvent } from './facts.ts';
+import { readFeed } from './feed.ts';
 import { type MemoryBus, memoryBus } from './memory-bus.ts';
 import { startRelay } from './relay.ts';
-import { durableOf, streamOf, subjectOf } from './subjects.ts';
+import { durableOf, partitionOf, streamOf, subjectOf } from './subjects.ts';
 import { testWorld } from './test-world.ts';
 
 const PARTITIONS = 4;
@@ -394,4 +395,34 @@ test('G7: of two replicas the one whose turn it is tells; the other goes on from
   }
   assert.equal((await world.copied('thing-a')).length, 4);
   await world.clock.drive(consumer.stop());
+});
+
+test('what lies behind an event that this release does not know waits for a release that tells it (G7)', async () => {
+  const { store, bus, clock, log, append, start, onBus } = world();
+  const older: ToFact = (recorded) => {
+    if (recorded.type === 'Newer') throw unknownEvent(recorded as never);
+    return toFact(recorded);
+  };
+  await append('disk-1', 'Created', 'Newer', 'Changed');
+  await append('disk-2', 'Created');
+  const told = async () =>
+    (await onBus()).flatMap(({ facts }) => facts.map(({ position, type }) => `${position} ${type}`));
+  const parts = { service: 'src', store, bus, clock, random: seededRandom(2), log, tracer, partitionCount: PARTITIONS };
+  const old = startRelay({ ...parts, toFact: older });
+  await clock.pass(300_000);
+  assert.deepEqual(await told(), ['1 Created'], 'once, however often it is tried');
+  assert.equal(await store.cursor('relay'), 1);
+  assert.match(String(old.outage()?.error), /does not know the event Newer/);
+  const read = (afterPosition: number) => {
+    const partition = partitionOf('disk-1', PARTITIONS);
+    const asked = { partition, partitionCount: PARTITIONS, afterPosition, limit: 0 };
+    return readFeed({ service: 'src', partitionCount: PARTITIONS, store, toFact: older }, asked);
+  };
+  assert.equal((await read(0)).lastPosition, 1);
+  await assert.rejects(read(1), /does not know the event Newer/);
+  await clock.drive(old.stop());
+  const next = start();
+  await clock.pass(1_000);
+  assert.deepEqual((await told()).toSorted(), ['1 Created', '2 Newer', '3 Changed', '4 Created']);
+  await clock.drive(next.stop());
 });

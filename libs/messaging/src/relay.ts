@@ -6,7 +6,7 @@ import { backoffMs } from './backoff.ts';
 import { batchesOf, messageIdOf, type PartitionProgress, watermarkOf } from './batches.ts';
 import type { Bus } from './bus.ts';
 import { encoder } from './encoding.ts';
-import { renderFact, type ToFact } from './facts.ts';
+import { renderRun, type ToFact } from './facts.ts';
 import { type Outcome, openInFlight, outcomeOf } from './in-flight.ts';
 import type { Keep } from './keep.ts';
 import { inSendSpan } from './spans.ts';
@@ -156,13 +156,19 @@ export const startRelay = (options: RelayOptions): Relay => {
     const failures = [inFlight.failed, moves.failed];
     while (!signal.aborted && bus.session() === session) {
       const run = await store.feed(position, RUN_LENGTH);
-      const facts = run.flatMap((recorded) => renderFact(recorded, toFact) ?? []);
+      const { facts, to, failure } = renderRun(run, toFact);
       for (const batch of batchesOf(facts, progress, shape)) {
         await inFlight.downTo(WINDOW - 1);
         inFlight.add(send(batch), undefined);
       }
-      position = run.at(-1)?.position ?? position;
+      position = to ?? position;
       inFlight.add(Promise.resolve({}), position);
+      if (failure !== undefined) {
+        // Told again with each attempt otherwise, for as long as that lasts.
+        await inFlight.downTo(0);
+        await moveCursor();
+        throw failure.error;
+      }
       if (acknowledged - cursor >= CURSOR_STRIDE) beginMove();
       if (clock.monotonicMs() - markedAt >= watermarkMs) {
         for (const mark of sendWatermarks(progress, position)) inFlight.add(mark, undefined);

@@ -1,6 +1,6 @@
 import { ComputeEvent } from '@interlock/contracts/interlock/compute/v1/compute_events.ts';
 import { eventReader } from '@interlock/event-store';
-import { encoder, type ToFact } from '@interlock/messaging';
+import { encoder, type ToFact, unknownEvent } from '@interlock/messaging';
 import { virtualMachines } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import type { VmDisk } from './vm/machine.ts';
@@ -48,7 +48,25 @@ const told = (virtualMachine: string, event: VmEvent): Told | undefined => {
       return { $case: 'diskAttachedToVm', value: { virtualMachine, disk: attachedDiskOnWire(event) } };
     case 'DiskDetachedFromVm':
       return { $case: 'diskDetachedFromVm', value: { virtualMachine, disk: event.disk } };
-    default:
+    case 'VmCreationBegun':
+    case 'VmCreationUndoing':
+    case 'VmCreationFailed':
+    case 'VmStarting':
+    case 'DisksOpened':
+    case 'VmKeptOff':
+    case 'VmDeallocating':
+    case 'DisksClosed':
+    case 'VmDeleting':
+    case 'DiskAttaching':
+    case 'DiskAttachUndoing':
+    case 'DiskAttachFailed':
+    case 'DiskDetaching':
+    case 'DiskKeyChanged':
+    case 'KeyAccessReturned':
+    case 'OutageExplained':
+    case 'NextStartBlocked':
       return undefined;
+    default:
+      throw unknownEvent(event);
   }
 };

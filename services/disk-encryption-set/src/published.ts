@@ -1,6 +1,6 @@
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import { eventReader } from '@interlock/event-store';
-import type { ToFact, ToldFact } from '@interlock/messaging';
+import { type ToFact, type ToldFact, unknownEvent } from '@interlock/messaging';
 import type { SetEvent } from './set/events.ts';
 import { keyExpiryOnWire } from './set/options.ts';
 import { sets } from './set/streams.ts';
@@ -68,7 +68,26 @@ const factOf = (set: string, event: SetEvent): ToldFact | null => {
       const { keyVersion, generation } = event;
       return told(event.type, { $case: 'rotationFinished', value: { set, keyVersion, generation } });
     }
-    default:
+    case 'SetCreating':
+    case 'SetCreationAbandoned':
+    case 'IdentityRemoved':
+    case 'IdentityRetired':
+    case 'IdentityReplaced':
+    case 'IdentityMade':
+    case 'SetDeleting':
+    case 'SetDeleteRefused':
+    case 'SetReleased':
+    case 'KeyAccessBarred':
+    case 'KeyAccessQuestioned':
+    case 'KeyAccessAnswered':
+    case 'NewerVersionNoticed':
+    case 'NewestFollowed':
+    case 'NewestNotFollowed':
+    case 'RotationWaiting':
+    case 'StandbyReleased':
+    case 'RotationResumed':
       return null;
+    default:
+      throw unknownEvent(event);
   }
 };

@@ -1,6 +1,6 @@
 import { DiskEvent as WireDiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
 import { eventReader } from '@interlock/event-store';
-import type { ToFact, ToldFact } from '@interlock/messaging';
+import { type ToFact, type ToldFact, unknownEvent } from '@interlock/messaging';
 import type { DiskEvent } from './disk/events.ts';
 import { disks } from './disk/state.ts';
 import { encryptionOnWire, skuOnWire } from './encryption.ts';
@@ -57,8 +57,22 @@ const diskFact = (disk: string, event: DiskEvent): ToldFact | null => {
       return told(event.type, { $case: 'diskDetached', value: { disk, virtualMachine: event.virtualMachine } });
     case 'DiskDeleted':
       return told(event.type, { $case: 'diskDeleted', value: { disk, diskEncryptionSet: event.set } });
-    default:
+    case 'DiskCreating':
+    case 'DiskCreateFailed':
+    case 'DiskOpened':
+    case 'DiskClosed':
+    case 'AttachGivenUp':
+    case 'AccessBegun':
+    case 'AccessEnded':
+    case 'EncryptionChanging':
+    case 'EncryptionChangeFailed':
+    case 'FormerVolumeRemoved':
+    case 'StandbyWrapped':
+    case 'DiskGrown':
+    case 'DiskDeleting':
       return null;
+    default:
+      throw unknownEvent(event);
   }
 };
 
@@ -73,8 +87,13 @@ const snapshotFact = (snapshot: string, event: SnapshotEvent): ToldFact | null =
       return rewrapped(snapshot, event);
     case 'SnapshotDeleted':
       return told(event.type, { $case: 'snapshotDeleted', value: { snapshot, diskEncryptionSet: event.set } });
-    default:
+    case 'SnapshotCreating':
+    case 'SnapshotCreateFailed':
+    case 'SnapshotStandbyWrapped':
+    case 'SnapshotDeleting':
       return null;
+    default:
+      throw unknownEvent(event);
   }
 };
 

@@ -1,6 +1,6 @@
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { eventReader } from '@interlock/event-store';
-import type { ToFact, ToldFact } from '@interlock/messaging';
+import { type ToFact, type ToldFact, unknownEvent } from '@interlock/messaging';
 import { principals } from './principal/decider.ts';
 import type { PrincipalEvent } from './principal/events.ts';
 import { principalTypeOnWire } from './principal/wire.ts';
@@ -41,14 +41,29 @@ const principalFact = (principal: string, event: PrincipalEvent): ToldFact | nul
         value: { principal, tenant, type, owner, deleteTime: new Date(event.at) },
       });
     }
-    default:
+    case 'SecretAdded':
+    case 'SecretRemoved':
       return null;
+    default:
+      throw unknownEvent(event);
   }
 };
 
-const roleFact = (roleAssignment: string, { type, principal, role, scope }: RoleAssignmentEvent): ToldFact => {
-  if (type === 'RoleRemoved')
-    return told(type, { $case: 'roleRemoved', value: { roleAssignment, principal, role, scope } });
-  const dataActions = [...(roleNamed(role)?.dataActions ?? [])];
-  return told(type, { $case: 'roleAssigned', value: { roleAssignment, principal, role, scope, dataActions } });
+const roleFact = (roleAssignment: string, event: RoleAssignmentEvent): ToldFact => {
+  switch (event.type) {
+    case 'RoleAssigned': {
+      const { principal, role, scope } = event;
+      const dataActions = [...(roleNamed(role)?.dataActions ?? [])];
+      return told(event.type, {
+        $case: 'roleAssigned',
+        value: { roleAssignment, principal, role, scope, dataActions },
+      });
+    }
+    case 'RoleRemoved': {
+      const { principal, role, scope } = event;
+      return told(event.type, { $case: 'roleRemoved', value: { roleAssignment, principal, role, scope } });
+    }
+    default:
+      throw unknownEvent(event);
+  }
 };

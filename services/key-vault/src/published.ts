@@ -1,6 +1,6 @@
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import { eventReader } from '@interlock/event-store';
-import type { ToFact, ToldFact } from '@interlock/messaging';
+import { type ToFact, type ToldFact, unknownEvent } from '@interlock/messaging';
 import type { Instant } from '@interlock/runtime';
 import type { KeyEvent } from './key/events.ts';
 import { keys, toldWith } from './key/key.ts';
@@ -68,8 +68,12 @@ const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): ToldF
       return told({ $case: 'vaultRecovered', value: { vault, accessEpoch } });
     case 'VaultPurged':
       return told({ $case: 'vaultPurged', value: { vault, accessEpoch } });
-    default:
+    case 'VaultCreated':
+    case 'PurgeProtectionEnabled':
+    case 'VaultPurgeBegun':
       return null;
+    default:
+      throw unknownEvent(event);
   }
 };
 
@@ -118,7 +122,12 @@ const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrl
       return told({ $case: 'keyRecovered', value: ofKey });
     case 'KeyPurged':
       return told({ $case: 'keyPurged', value: ofKey });
-    default:
+    case 'KeyVersionKeptDisabled':
+    case 'KeyTagsSet':
+    case 'RewrapAuthorized':
+    case 'RewrapAuthorizationsCancelled':
       return null;
+    default:
+      throw unknownEvent(event);
   }
 };
