@@ -16,6 +16,7 @@ const os = { ...disk('os', 0, 'PREMIUM_SSD'), deleteWithVm: true };
 interface Found {
   readonly uniqueId: string;
   readonly createTime: Date;
+  readonly attachEpoch: number;
   managedBy: string;
 }
 
@@ -24,7 +25,7 @@ interface Found {
  * @param afterDeletion what comes of the call that has deleted the disk, the first time
  */
 const beginDeletion = async (afterDeletion: (put: (found: Found) => void) => Promise<void> = async () => {}) => {
-  let found: Found | undefined = { uniqueId: 'own', createTime: new Date(at - 1), managedBy: vm };
+  let found: Found | undefined = { uniqueId: 'own', createTime: new Date(at - 1), attachEpoch: 1, managedBy: vm };
   let deletions = 0;
   const put = (other: Found): void => {
     found = other;
@@ -102,18 +103,21 @@ test('VM-17, CMK-131: a disk goes with its machine, also where that is carried o
   assert.deepEqual([twice.found(), await twice.status()], [undefined, 'deleted']);
 });
 
-test('G5: a disk made under the name of one that went with its machine stays when the deletion is carried out again', async () => {
-  const machine = await beginDeletion();
-  machine.failNextEnd();
-  await assert.rejects(machine.run(), { name: 'StoreUnavailable' });
-  const other = { uniqueId: 'other', createTime: new Date(at + 1), managedBy: '' };
-  machine.put(other);
-  await machine.run();
-  assert.deepEqual([machine.found(), await machine.status()], [other, 'deleted']);
-});
+for (const clock of ['as that of compute', 'behind that of compute'] as const) {
+  test(`G5: a disk made under the name of one that went with its machine stays when the deletion is carried out again, the clock of the disk service ${clock}`, async () => {
+    const machine = await beginDeletion();
+    machine.failNextEnd();
+    await assert.rejects(machine.run(), { name: 'StoreUnavailable' });
+    const createTime = new Date(clock === 'as that of compute' ? at + 1 : at - 1);
+    const other = { uniqueId: 'other', createTime, attachEpoch: 0, managedBy: '' };
+    machine.put(other);
+    await machine.run();
+    assert.deepEqual([machine.found(), await machine.status()], [other, 'deleted']);
+  });
+}
 
 test('G5: a deletion whose answer was lost deletes no disk that has the name since', async () => {
-  const other = { uniqueId: 'other', createTime: new Date(at + 1), managedBy: '' };
+  const other = { uniqueId: 'other', createTime: new Date(at + 1), attachEpoch: 0, managedBy: '' };
   const machine = await beginDeletion(async (put) => {
     put(other);
     throw new Rejection('UNAVAILABLE', 'CONNECTION_LOST', 'the answer did not arrive');

@@ -1,5 +1,5 @@
 import { type Patience, TimedOut } from '../disks.ts';
-import type { Work } from '../vm/machine.ts';
+import type { VmDisk, Work } from '../vm/machine.ts';
 import { deallocated, deleted, guestStopped } from '../vm/progress.ts';
 import { closeAll, deleteThat, detachOne, evenIfRefused, lookUp } from './closing.ts';
 import { type Busy, causeOf, type ProcessParts, type Step } from './step.ts';
@@ -47,8 +47,9 @@ export const deleting =
     await settled();
     const patience = { signal };
     await Promise.all(
-      all.map(async ({ disk, deleteWithVm, attachRequest }) => {
-        const own = deleteWithVm ? await idOfOwn(parts, vm, disk, work, patience) : undefined;
+      all.map(async (one) => {
+        const { disk, deleteWithVm, attachRequest } = one;
+        const own = deleteWithVm ? await idOfOwn(parts, vm, one, work, patience) : undefined;
         await detachOne(parts, vm, disk, work, patience, attachRequest);
         if (own === undefined) return;
         await evenIfRefused(deleteThat(parts, disk, own, work, patience), (error) =>
@@ -61,18 +62,19 @@ export const deleting =
 
 /**
  * The id of a disk that goes with its machine; `undefined` once it is gone. Where it was freed before, and what followed did not come
- * to its end, its name may be somebody else's by now: then who has it does not tell whose it is, but when it was made does.
+ * to its end, its name may be somebody else's by now: then who has it does not tell whose it is, but when it was made does, and how
+ * often it was opened: the clock of who made it may be behind.
  */
 const idOfOwn = async (
   { disks }: ProcessParts,
   vm: string,
-  name: string,
+  { disk: name, attachEpoch: opened }: VmDisk,
   work: Work,
   patience: Patience,
 ): Promise<string | undefined> => {
   const found = await disks.insist((client, options) => lookUp(client, name, options), patience);
   if (found === undefined) return undefined;
-  const { managedBy, createTime, uniqueId } = found;
-  const isOwn = managedBy === vm || (createTime !== undefined && createTime.getTime() <= work.at);
-  return isOwn ? uniqueId : undefined;
+  const { managedBy, createTime, attachEpoch, uniqueId } = found;
+  const isAsOld = createTime !== undefined && createTime.getTime() <= work.at && attachEpoch >= opened;
+  return managedBy === vm || isAsOld ? uniqueId : undefined;
 };
