@@ -109,7 +109,10 @@ export const lostDisks = (parts: {
     if (seen.length === 0) return false;
     const by = cause ?? ownCause();
     const terms = { work: keyStopWork(by, clock, random), isInstant: !driver.hasGuests };
-    const { events } = await vms.transact(vm, stopForLostDisks(seen, terms), by);
+    const stop = stopForLostDisks(seen, terms);
+    // A machine that has the name since may have a disk of that name as well, and have opened it as often.
+    const isSame = (now: Vm): boolean => now.status === 'active' && now.createdAt === state.createdAt;
+    const { events } = await vms.transact(vm, (now) => (isSame(now) ? stop(now) : []), by);
     measure(events);
     if (events.length > 0) begin([vm]);
     return events.length > 0;
