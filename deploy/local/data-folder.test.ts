@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
-import { dataRoot, holdDataFolder, openDataFolder, repository } from './data-folder.ts';
+import { dataRoot, holdDataFolder, openDataFolder, removeWhole, repository } from './data-folder.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -27,6 +29,24 @@ test('a folder that was open to others is made private, and so are the ones in i
 
 test('a folder of another user is refused with what to do', { skip: process.getuid?.() === 0 }, () => {
   assert.throws(() => openDataFolder('/'), /belongs to user 0.*INTERLOCK_DATA/);
+});
+
+test('a folder from which a process that is ending removes its own files is removed whole', async () => {
+  const root = join(folder, 'in-use');
+  const inner = join(root, 'data');
+  mkdirSync(inner, { recursive: true });
+  writeFileSync(join(root, 'password'), '');
+  // So many that the two meet, whoever is faster.
+  for (let n = 0; n < 5_000; n += 1) writeFileSync(join(inner, `file-${n}`), '');
+  const removing = `console.log('begins');
+    for (const file of require('fs').readdirSync('.').reverse()) require('fs').rmSync(file, { force: true });`;
+  const other = spawn(process.execPath, ['-e', removing], { cwd: inner, stdio: ['ignore', 'pipe', 'ignore'] });
+  const ended = once(other, 'exit');
+  await once(other.stdout, 'data');
+  removeWhole(root);
+  assert.equal(existsSync(root), false);
+  removeWhole(root);
+  await ended;
 });
 
 test('a second launcher on the folder is refused, naming the first', () => {

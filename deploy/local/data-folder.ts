@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { tryLock } from './lock.mjs';
@@ -71,6 +71,26 @@ export const foldersAt = (root: string): DataFolder => {
     },
   };
 };
+
+/** How long those who are at work in a folder may take to end, in milliseconds, and how often that is looked at. */
+const [goneWithinMs, lookMs] = [30_000, 50];
+
+/**
+ * Removes a file or folder that may not be there. Servers and services whose launcher was killed end a moment later, and until
+ * then write files and remove their own; where `rmSync` meets one of those it stops, and says nothing of what is left.
+ * @throws LauncherError where somebody goes on writing to it
+ */
+export function removeWhole(path: string): void {
+  const endMs = performance.now() + goneWithinMs;
+  const pause = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  for (;;) {
+    rmSync(path, { recursive: true, force: true });
+    if (!existsSync(path)) return;
+    if (performance.now() > endMs)
+      throw new LauncherError(`${path} cannot be removed: some process goes on writing to it.`);
+    Atomics.wait(pause, 0, 0, lookMs);
+  }
+}
 
 /**
  * Makes this process the only launcher on the folder, until the returned function is called or the process ends.

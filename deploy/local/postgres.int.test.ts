@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -13,7 +13,7 @@ import { processStart } from './lock.mjs';
 import { startPostgres } from './postgres.ts';
 import { endOrphanedPostgres } from './postgres-orphan.ts';
 import type { Crash } from './restartable.ts';
-import { outsideHome } from './unprivileged.ts';
+import { outsideHome, removeServer } from './unprivileged.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 const env = { PATH: process.env.PATH };
@@ -72,7 +72,7 @@ test('the server that came with the dependencies does where the machine has none
 
 test('root runs it as another user where namespaces are forbidden', { skip: process.getuid?.() !== 0 }, async (t) => {
   const data = openDataFolder(join(folder, 'other-user'));
-  t.after(() => rmSync(outsideHome(data), { recursive: true, force: true }));
+  t.after(() => removeServer(data));
   const first = await startPostgres(data, env, { namespaces: false });
   t.after(first.stop);
   assert.match(first.description, /as user \w+ in \/var\/tmp/);
@@ -83,6 +83,10 @@ test('root runs it as another user where namespaces are forbidden', { skip: proc
   const second = await startPostgres(data, env);
   t.after(second.stop);
   assert.deepEqual(await query(second.shortUrl('postgres'), 'select value from kept'), { value: 1 });
+  await second.stop();
+  // Whoever removes the data folder alone would leave all of it.
+  removeServer(data);
+  assert.equal(existsSync(outsideHome(data)), false);
 });
 
 test('data of a version that is not installed is named, and left as it is', async () => {

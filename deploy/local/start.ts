@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { runCommand } from './command.ts';
-import { dataRoot, holdDataFolder, LauncherError, openDataFolder } from './data-folder.ts';
+import { dataRoot, holdDataFolder, LauncherError, openDataFolder, removeWhole } from './data-folder.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { startOutcome } from './start-outcome.ts';
+import { removeServer } from './unprivileged.ts';
 
 const usage = `npm start
 
@@ -33,9 +34,9 @@ runCommand(async (scope) => {
   // Making a server takes longer than all services take to start, so one that was left in good order is used again: its
   // databases went with their run. What was killed leaves them, and is made anew.
   const isServerKept = existsSync(data.path('stopped-well'));
-  const leftovers = ['stopped-well', 'nats', 'services', 'bootstrap', 'logs', 'spans.jsonl', 'spans.1.jsonl'];
-  for (const left of isServerKept ? leftovers : ['postgres', ...leftovers])
-    rmSync(data.path(left), { recursive: true, force: true });
+  if (!isServerKept) removeServer(data);
+  for (const left of ['stopped-well', 'nats', 'services', 'bootstrap', 'logs', 'spans.jsonl', 'spans.1.jsonl'])
+    removeWhole(data.path(left));
   release();
 
   // Loaded while the services start, which wait for other things most of that time.

@@ -1,15 +1,16 @@
-import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join, relative, resolve } from 'node:path';
 import type { Scope } from '@interlock/runtime';
 import { runCommand } from './command.ts';
 import { type DataFolder, dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
 import { startGuarded } from './guarded-process.ts';
-import { tryLock } from './lock.mjs';
 import { startNats } from './nats.ts';
 import { startPostgres } from './postgres.ts';
 import { kubectl } from './programs.ts';
 import type { Summary } from './summary-reporter.ts';
 import { installProgram } from './system-program.ts';
+import { openTestRunData } from './test-run-data.ts';
 
 /** What is checked beside the tests; each counts as one. */
 const checks = [
@@ -23,7 +24,9 @@ runCommand(async (scope) => {
   const args = process.argv.slice(2);
   const globs = args.filter((arg) => !arg.startsWith('--'));
   const files = testFiles(globs);
-  const data = temporaryData(scope);
+  // Of this run only: tests may run beside a running cloud, and beside each other.
+  const { data, temporary, remove } = openTestRunData(openDataFolder(dataRoot(process.env)).folder('tests'), tmpdir());
+  scope.defer('test data', remove);
   const env = { ...process.env, PATH: `${join(repository, 'node_modules/.bin')}:${process.env.PATH}` };
 
   await provideKubectl(files, env);
@@ -48,7 +51,7 @@ runCommand(async (scope) => {
       ...args.filter((arg) => arg.startsWith('--')),
       ...files,
     ],
-    env: { ...env, DATABASE_URL: databaseUrl, NATS_URL: natsUrl },
+    env: { ...env, DATABASE_URL: databaseUrl, NATS_URL: natsUrl, TMPDIR: temporary },
     cwd: repository,
     output: 'terminal',
     stopSignal: 'INT',
@@ -91,21 +94,6 @@ async function provideKubectl(files: readonly string[], env: Readonly<Record<str
     if (!(error instanceof LauncherError)) throw error;
     console.error(error.message);
   });
-}
-
-/** Servers of this run only: tests may run beside a running cloud, and beside each other. */
-function temporaryData(scope: Scope): DataFolder {
-  const parent = openDataFolder(dataRoot(process.env)).folder('tests');
-  for (const left of readdirSync(parent)) {
-    const attempt = tryLock(join(parent, left, 'launcher.lock'));
-    if (attempt.taken) rmSync(join(parent, left), { recursive: true, force: true });
-  }
-  const root = join(parent, String(process.pid));
-  mkdirSync(root, { mode: 0o700 });
-  const data = openDataFolder(root);
-  tryLock(data.path('launcher.lock'));
-  scope.defer('test data', () => rmSync(root, { recursive: true, force: true }));
-  return data;
 }
 
 async function startServers(scope: Scope, data: DataFolder): Promise<{ databaseUrl: string; natsUrl: string }> {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chownSync, cpSync, existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type DataFolder, LauncherError } from './data-folder.ts';
+import { type DataFolder, LauncherError, removeWhole } from './data-folder.ts';
 
 /**
  * How to run Postgres, which refuses to be root, and where it keeps its files:
@@ -70,6 +70,13 @@ export function unprivileged(data: DataFolder, binaries: string, namespaces = tr
 /** Where an unprivileged user keeps the files of this data folder: a name of its own for each. */
 export function outsideHome(data: DataFolder): string {
   return join('/var/tmp', `interlock-${createHash('sha256').update(data.root).digest('hex').slice(0, 16)}`);
+}
+
+/** Removes what Postgres keeps of this data folder, wherever that is. */
+export function removeServer(data: DataFolder): void {
+  removeWhole(data.path('postgres'));
+  // Nobody else has files there, and in somebody else's way they would be somebody else's.
+  if (process.getuid?.() === 0) removeWhole(outsideHome(data));
 }
 
 function namespaceReaches(home: string, binaries: string): boolean {

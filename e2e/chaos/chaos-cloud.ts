@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { removeServer } from '@interlock/local/unprivileged.ts';
 import { type Clients, openOutside } from '../cloud/clients.ts';
 import { clockShift, type Shift } from './clock-shift.ts';
 
@@ -117,6 +118,7 @@ export const startChaosCloud = async (settings: Readonly<Record<string, string>>
       async stop() {
         outside.close();
         await cloud.stop();
+        removeServer(data);
         rmSync(folder, { recursive: true, force: true });
       },
     };

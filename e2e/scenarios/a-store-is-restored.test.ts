@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
-import { outsideHome } from '@interlock/local/unprivileged.ts';
+import { outsideHome, removeServer } from '@interlock/local/unprivileged.ts';
 import { type Clients, type Outside, openOutside } from '../cloud/clients.ts';
 import { archiving, baseBackup, clockOf, putBack, recoveringTo } from '../cloud/database-archive.ts';
 import { until } from '../cloud/until.ts';
@@ -48,6 +48,7 @@ before(async () => {
 });
 after(async () => {
   await stop();
+  removeServer(data);
   rmSync(folder, { recursive: true, force: true });
 });
 

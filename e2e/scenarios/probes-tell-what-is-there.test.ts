@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { freePort } from '@interlock/local/free-port.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import { removeServer } from '@interlock/local/unprivileged.ts';
 import { openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 
@@ -25,6 +26,7 @@ before(async () => {
 });
 after(async () => {
   await cloud?.stop();
+  removeServer(openDataFolder(folder));
   rmSync(folder, { recursive: true, force: true });
 });
 
