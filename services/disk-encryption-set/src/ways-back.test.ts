@@ -31,6 +31,11 @@ const stops: Readonly<Record<string, Step>> = {
   deleted: (world, { first }) => world.vault.deleteKey({ name: keyOf(first.name), confirmName: keyOf(first.name) }),
   expired: (world, { first }) =>
     world.vault.setKeyVersionDates({ name: first.name, expireTime: new Date(world.clock.now()) }),
+  'expired, then deleted': async (world, fleet) => {
+    await stops.expired?.(world, fleet);
+    await world.settled();
+    await stops.deleted?.(world, fleet);
+  },
   'not valid yet': (world, { first }) =>
     world.vault.setKeyVersionDates({ name: first.name, notBefore: new Date(world.clock.now() + 3_600_000) }),
   'vault deleted': (world, { kv1 }) => world.vault.deleteVault({ name: kv1, confirmName: kv1 }),
@@ -79,6 +84,7 @@ const ways: readonly (readonly [cause: string, way: string, Step])[] = [
   ['deleted', 'a key in another vault, with the word', assign('otherVault', 'with the word')],
   ['expired', 'another exp', moveDates],
   ['expired', 'another key, nobody asked', assign('sameVault', 'without')],
+  ['expired, then deleted', 'a key in another vault, with the word', assign('otherVault', 'with the word')],
   ['not valid yet', 'another nbf', moveDates],
   ['vault deleted', 'recovered and granted again', recoverVault],
   ['grants withdrawn', 'granted again', grantAgain],

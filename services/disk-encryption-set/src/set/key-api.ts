@@ -50,13 +50,14 @@ export const keyApi = (
     const losses = new Map<string, LossReason>();
     for (const keyVersion of keyVersionsOf(set).filter((version) => version !== target)) {
       const known = set.access[keyVersion];
-      if (known?.state === 'lost') {
+      if (known?.state === 'lost' && known.reason !== 'KEY_EXPIRED') {
         losses.set(keyVersion, known.reason);
         continue;
       }
-      // What is not known as lost may be lost since: the fact can be on its way while the owner acts.
+      // What is not known as lost may be lost since: the fact can be on its way while the owner acts. And an end that has come is
+      // told before a deletion, which keeps disks from moving where the end does not (CMK-124).
       const { principal } = set;
-      const question = { set: name, principal, keyVersion, correlationId: cause.correlationId };
+      const question = { set: name, principal, keyVersion, allowExpired: true, correlationId: cause.correlationId };
       const answer = await askAccess(disks, question);
       if (!answer.granted) losses.set(keyVersion, answer.reason);
     }
