@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import type { DiskEncryptionSet } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import {
   accessOf,
+  grant,
   isDone,
   isLost,
   isWaiting,
@@ -172,6 +174,46 @@ test('CMK-121, CMK-126: assigning a key with the owner’s word brings disks bac
     await world.until(set.name, isDone);
     await world.disks.open(disk);
   }
+});
+
+test('CMK-121, CMK-10: of two keys that are away each owner speaks for their own, and what is under the other waits', async () => {
+  /** A vault with a key, and somebody who may enable that key and no other. */
+  const owned = async (set: DiskEncryptionSet) => {
+    const vault = await newVault(world);
+    await grant(world, set, vault);
+    const owner = await world.newPrincipal();
+    const accessPolicy = { principal: owner.name, keyPermissions: ['UPDATE' as const] };
+    await world.keyVault.setAccessPolicy({ name: vault, accessPolicy });
+    const { id: clientId, secret: clientSecret } = owner;
+    const token = async () =>
+      (await world.identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' })).accessToken;
+    return { key: await newKey(world, vault), token };
+  };
+  const { set, key } = await readySet(world);
+  const { name } = set;
+  const [one, other] = [await owned(set), await owned(set)];
+  const disks: string[] = [];
+  for (const { key: active } of [one, other]) {
+    const now = await world.sets.assignKey({ name, keyUrl: active.keyUrl });
+    disks.push(await newDisk(world, now));
+    await world.keyVault.disableKeyVersion({ name: active.name });
+    await world.until(name, isLost(active.name, 'KEY_DISABLED'));
+  }
+  await world.sets.assignKey({ name, keyUrl: key.keyUrl });
+  await world.until(name, isWaiting);
+  const { id: clientId, secret: clientSecret } = await world.newPrincipal();
+  const stranger = await world.identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' });
+  await assert.rejects(world.sets.resumeRotation({ name, keyOwnerToken: stranger.accessToken }), {
+    reason: 'ACCESS_DENIED',
+  });
+  // The one whose key the set left last comes first.
+  await world.sets.resumeRotation({ name, keyOwnerToken: await other.token() });
+  await world.until(name, (now) => isWaiting(now) && now.rotation?.waitingForKeyVersion === one.key.name);
+  const versions = () => disks.map((disk) => world.disks.stock.get(disk)?.keyVersion);
+  assert.deepEqual(versions(), [one.key.name, key.name]);
+  await world.sets.resumeRotation({ name, keyOwnerToken: await one.token() });
+  await world.until(name, isDone);
+  assert.deepEqual(versions(), [key.name, key.name]);
 });
 
 test('CMK-120: a waiting move goes on by itself when the old key is back', async () => {

@@ -9,7 +9,7 @@ import { type Cause, type Loaded, Rejection } from '@interlock/event-store';
 import { type Call, expectedVersion, names } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { askAccess } from '../key-access.ts';
+import { askAccess, definiteReason } from '../key-access.ts';
 import type { ChooseKey } from '../key-choice.ts';
 import { ownersWord } from '../owners-word.ts';
 import { callFor, type SetParts } from '../sets.ts';
@@ -67,9 +67,11 @@ export const keyApi = (
   /**
    * Has the vault record the key owner's word, with the owner's own token (CMK-121): whoever gives it could as well have
    * made the old version usable, so a set's administrator alone cannot undo a revocation (CMK-10). For a purged key nobody
-   * can; there it is the word of the standby key's owner, by which the standby wraps may be used.
+   * can; there it is the word of the standby key's owner, by which the standby wraps may be used. Keys of several owners may be
+   * lost at once: each speaks for their own, and what is under the others waits.
    * @param standby the standby key whose wraps the move may find
    * @returns the version of it whose wraps may be the source; null for none
+   * @throws Rejection as `ownersWord` does, where the token is good for none of them
    */
   const authorize = async (
     name: string,
@@ -85,11 +87,20 @@ export const keyApi = (
     const sources = [...losses].filter(([, reason]) => ownersWordNeeded.has(reason)).map(([version]) => version);
     const needed = [...losses.values()].includes('KEY_PURGED') ? (standby?.keyVersion ?? null) : null;
     if (needed !== null) sources.push(needed);
+    const given = new Set<string>();
+    const refusals: unknown[] = [];
     for (const sourceKeyVersion of sources) {
       const move = { sourceKeyVersion, targetKeyVersion: target, principal, diskEncryptionSet: name };
-      await ownersWord(keyVault, move, keyOwnerToken, cause);
+      try {
+        await ownersWord(keyVault, move, keyOwnerToken, cause);
+        given.add(sourceKeyVersion);
+      } catch (error) {
+        if (definiteReason(error) === undefined) throw error;
+        refusals.push(error);
+      }
     }
-    return needed;
+    if (given.size === 0 && refusals.length > 0) throw refusals[0];
+    return needed !== null && given.has(needed) ? needed : null;
   };
 
   /**
