@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import { RpcFailure } from '@interlock/rpc';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { questionKey } from './set/access.ts';
-import { create, startDeletion } from './set/decider.ts';
+import { questionKey, restoreKey } from './set/access.ts';
+import { completeCreation, create, startDeletion } from './set/decider.ts';
 import { removeIdentity } from './set/identity.ts';
-import { assignKey } from './set/key-change.ts';
+import { assignKey, followNewest } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
 import type { DiskEncryptionSet } from './set/state.ts';
 import { fakeKey, versionOf } from './test-neighbours.ts';
@@ -27,6 +27,7 @@ const watchUntil = async (
   parts: TestSets,
   wanted: (set: DiskEncryptionSet) => boolean,
   isDone: () => Promise<boolean> = async () => wanted(await parts.state()),
+  rotationCheckIntervalMs = 5,
 ): Promise<void> => {
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -40,7 +41,7 @@ const watchUntil = async (
     settings: {
       watchdogMs: 5,
       rotationRetryMs: 5,
-      rotationCheckIntervalMs: 5,
+      rotationCheckIntervalMs,
       rotation: { concurrency: 2, pageSize: 10 },
     },
     signal,
@@ -167,4 +168,32 @@ test('no set is passed over for those before it, however many stand still', asyn
   };
   const isActive = async (): Promise<boolean> => (await parts.sets.load(`${setName}-last`)).state.status === 'active';
   await watchUntil({ ...parts, identities }, () => false, isActive);
+});
+
+test('CMK-81: of more sets than a look takes in hand at once all find a newer version within one interval', async () => {
+  const parts = testSets();
+  const askedOptions = { ...founding.askedOptions, autoKeyRotation: true };
+  const last = `${setName}-last`;
+  const names = [...Array.from({ length: 1_100 }, (_, n) => `${setName}-${String(n).padStart(5, '0')}`), last];
+  for (const [n, name] of names.entries()) {
+    const ofSet = {
+      ...founding,
+      askedOptions,
+      principal: `principals/00000000-0000-4000-8000-${String(n).padStart(12, '0')}`,
+    };
+    for (const decision of [
+      create(1, ofSet, keyReference('1')),
+      completeCreation(2),
+      restoreKey(2, { keyVersion: versionOf('1'), epoch: 1 }),
+      // The active version was the newest when it was looked for.
+      followNewest(2, { generation: 1, position: 0 }),
+    ]) {
+      await parts.sets.transact(name, decision, testCause);
+    }
+  }
+  const hasFollowed = async (): Promise<boolean> => {
+    const { state } = await parts.sets.load(last);
+    return state.status === 'active' && state.activeKey.keyVersion === versionOf('2');
+  };
+  await watchUntil(parts, () => false, hasFollowed, 3_600_000);
 });

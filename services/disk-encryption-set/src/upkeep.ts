@@ -18,7 +18,7 @@ const settledAtOnce = 32;
 const rotatedAtOnce = 4;
 /** Sets whose newest version is looked for at once. */
 const followedAtOnce = 8;
-/** Sets one look of a watchdog takes in hand, and the most it lets wait; the next look goes on behind them. */
+/** Sets a look of a watchdog takes in hand at once, and the most it lets wait; it goes on behind them a little later. */
 const watchedAtOnce = 1_000;
 
 /** How often what stands still is looked for. */
@@ -114,26 +114,29 @@ export const upkeep = (
   });
 
   /**
-   * A look at one kind of sets every so often, at once first: what a crash left behind waits for nobody. Each look goes on
-   * where the one before ended, so that no set is passed over for those before it, however many they are.
+   * A look at one kind of sets every so often, at once first: what a crash left behind waits for nobody. It takes so many in
+   * hand and goes on behind them a little later, until it has seen all: no set is passed over for those before it, and none
+   * waits longer for being one of many.
    */
   const watchdog =
     (index: IndexEntry, everyMs: number, queue: WorkQueue, take: (set: string, cause: Cause) => void) =>
     async (stopping: AbortSignal): Promise<void> => {
       let after: string | undefined;
       while (!stopping.aborted && !signal.aborted) {
+        let isOver = false;
         try {
           if (queue.waiting() < watchedAtOnce) {
             const from = after === undefined ? {} : { after };
             const { items, next } = await sets.list({ index, ...from, limit: watchedAtOnce });
             for (const { id } of items) take(id, ownCause(random));
             after = next;
+            isOver = next === undefined;
           }
         } catch (error) {
           // The store is away: everything it holds is still there at the next look.
           log.warn('the watchdog could not look', { error });
         }
-        await clock.sleep(everyMs, stopping);
+        await clock.sleep(isOver ? everyMs : Math.min(everyMs, settings.watchdogMs), stopping);
       }
     };
   const attend = (set: string, cause: Cause): void => {
