@@ -63,10 +63,12 @@ export const newDisk = async (world: SetCloud, set: DiskEncryptionSet): Promise<
   await world.disks.create(name, { set: set.name, principal: principalOf(set), keyVersion, standbyKeyVersion });
   return name;
 };
-/** What others heard of a set, in order. */
+/**
+ * What others heard of a set, in order. By its stream: a page of the feed may end before an event that was answered already,
+ * as long as the answer to one before it is on its way.
+ */
 export const toldOf = async (world: SetCloud, set: string) =>
-  (await world.store.feed(0, 10_000))
-    .filter(({ stream }) => stream === `set-${set}`)
+  (await world.store.read(`set-${set}`))
     .flatMap((recorded) => toFact(recorded) ?? [])
     .map(({ payload }) => DiskEncryptionSetEvent.decode(payload).event);
 /** A token of the key owner for the vault. */

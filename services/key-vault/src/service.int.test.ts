@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
+import type { RecordedEvent } from '@interlock/event-store';
 import { keyUrls } from './names.ts';
 import { toFact } from './published.ts';
 import { newVault, startVaultCloud, until, type VaultCloud } from './test-vault-cloud.ts';
@@ -15,10 +16,19 @@ after(() => world.close());
 const vault = () => world.vault();
 const newKey = (parent: string, wish: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
   vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...wish });
+/** Everything that is stored. A page may end early, before an event that was answered already: only an empty one is the last. */
+const allStored = async () => {
+  const all: RecordedEvent[] = [];
+  for (;;) {
+    const page = await world.store.feed(all.at(-1)?.position ?? 0, 10_000);
+    if (page.length === 0) return all;
+    all.push(...page);
+  }
+};
 /** What others are told, with the position of each fact. */
 const facts = async () => {
   const render = toFact(keyUrls('vault.interlock.localhost'));
-  return (await world.store.feed(0, 10_000)).flatMap((recorded) => {
+  return (await allStored()).flatMap((recorded) => {
     const told = render(recorded);
     if (!told) return [];
     const { event } = KeyVaultEvent.decode(told.payload);
