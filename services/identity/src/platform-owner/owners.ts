@@ -14,7 +14,7 @@ import {
 import { names } from '@interlock/rpc';
 import { type Instant, inSpan } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { actsUntil, type Principal } from '../principal/decider.ts';
+import { actsUntil, type Principal, reserveMs } from '../principal/decider.ts';
 import type { PrincipalEvent } from '../principal/events.ts';
 import { type Grant, type RoleAssignment, remove } from '../role-assignment/decider.ts';
 import type { RoleAssignmentEvent } from '../role-assignment/events.ts';
@@ -23,9 +23,6 @@ import type { OwnerRemovalEvent } from './events.ts';
 
 /** Conflicts in a row after which something else keeps changing the same. */
 const conflictsMax = 20;
-
-/** For how long somebody else must still be able to act where an owner is taken away, in milliseconds: there must be time to make another. */
-const reserveMs = 86_400_000;
 
 /** Counts who is made an owner, and who is none any more: those that may take the last one away take turns with all of them. */
 const turnsCursor = 'platform_owners';

@@ -63,6 +63,16 @@ test('the last secret of a service stays: it would stop every machine as soon as
   const next: PrincipalEvent = { ...secret, secretId: 'next', hash: 'next' };
   assert.deepEqual(given(service, secret, next).when(removeSecret(at, 's')), removed('s'));
   assert.deepEqual(given(service, secret).when(removeSecret(at, 'none')), []);
+  const hour = 3_600_000;
+  const soon: PrincipalEvent = { ...next, expiresAt: at + hour };
+  assert.throws(
+    () => given(service, secret, soon).when(removeSecret(at, 's')),
+    last,
+    'the other one is over in an hour',
+  );
+  assert.deepEqual(given(service, secret, soon).when(removeSecret(at, 'next')), removed('next'));
+  const late: PrincipalEvent = { ...next, expiresAt: at + 25 * hour };
+  assert.deepEqual(given(service, secret, late).when(removeSecret(at, 's')), removed('s'));
 });
 
 test('secrets are added by hash, expire, and are refused where they make no sense', () => {

@@ -32,6 +32,9 @@ export type Principal =
 
 /** Longest display name, in characters. */
 const maxDisplayNameLength = 256;
+/** For how long another secret must last where one is taken away that somebody cannot do without, in milliseconds: there must be time to give a third. */
+export const reserveMs = 86_400_000;
+
 /** Most secrets of one principal: enough to overlap during a rotation, few enough to stay visible. */
 const maxSecrets = 10;
 
@@ -197,7 +200,7 @@ export const bootstrapSecretId = (hash: string): string => `bootstrap-${hash.sli
 
 /**
  * Takes a secret away; tokens already issued with it run to their end.
- * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION PRINCIPAL_OF_SERVICE for the last one of a service, which
+ * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION PRINCIPAL_OF_SERVICE for the last lasting one of a service, which
  *   could be used no more as soon as its tokens end
  */
 export const removeSecret =
@@ -205,12 +208,13 @@ export const removeSecret =
   (principal: Principal): readonly PrincipalEvent[] => {
     const { secrets, workload } = existing(principal);
     if (!Object.hasOwn(secrets, secretId)) return [];
-    const current = Object.keys(secrets).filter((id) => secrets[id] && isCurrent(secrets[id], at));
-    if (workload !== undefined && current.length === 1 && current[0] === secretId) {
+    const { [secretId]: _removed, ...left } = secrets;
+    const [before, after] = [lastsUntil(secrets), lastsUntil(left)];
+    if (workload !== undefined && before > at && after < before && after <= at + reserveMs) {
       throw new Rejection(
         'FAILED_PRECONDITION',
         'PRINCIPAL_OF_SERVICE',
-        `the service ${workload} has no secret but this one, and without it could be used no more: give it another one in the bootstrap file first, and start it with that`,
+        `the service ${workload} has no other secret that lasts for a day, and without one could be used no more: give it another one in the bootstrap file first, and start it with that`,
         { workload, secret: secretId },
       );
     }
@@ -244,8 +248,12 @@ export const remove =
  */
 export const actsUntil = (principal: Principal): Instant =>
   principal.status === 'active' && principal.workload === undefined
-    ? Math.max(...Object.values(principal.secrets).map(({ expiresAt = Number.POSITIVE_INFINITY }) => expiresAt))
+    ? lastsUntil(principal.secrets)
     : Number.NEGATIVE_INFINITY;
+
+/** When the last of some secrets ends; at no time (`-Infinity`) where there is none. */
+const lastsUntil = (secrets: Readonly<Record<string, Secret>>): Instant =>
+  Math.max(...Object.values(secrets).map(({ expiresAt = Number.POSITIVE_INFINITY }) => expiresAt));
 
 const isCurrent = ({ expiresAt = Number.POSITIVE_INFINITY }: Secret, at: Instant): boolean => expiresAt > at;
 
