@@ -10,7 +10,8 @@ import { type ChaosCloud, startChaosCloud, times } from './chaos-cloud.ts';
 import { disabledAt, settled, stopsOf } from './facts.ts';
 import { readHistory } from './history.ts';
 import { type OwnGuest, startOwnGuest } from './own-guest.ts';
-import { ending, livelyOn, notFound, slackMs } from './trial.ts';
+import { livelyOn, notFound } from './returned.ts';
+import { ending, slackMs } from './trial.ts';
 import { judge } from './verdict.ts';
 
 const machineCount = 100;

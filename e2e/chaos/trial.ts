@@ -12,6 +12,7 @@ import { type ChaosCloud, times } from './chaos-cloud.ts';
 import { disabledAt, settled, stopsOf } from './facts.ts';
 import { guestsEnd } from './guests.ts';
 import { type History, readHistory } from './history.ts';
+import { livelyOn, notFound } from './returned.ts';
 import { type Deeds, judge, type Loss } from './verdict.ts';
 
 /** A key, and machines of every kind that a loss of it tells apart. All names are full. */
@@ -108,17 +109,7 @@ const retire = async (chaos: ChaosCloud, machines: readonly string[]): Promise<v
   await guestsEnd(chaos.guests, machines, 30_000);
 };
 
-/** Good reads and writes on each disk before it counts as at work. */
-const workPerDisk = 5;
-
-/** Waits until each of these disks has done good work that was invoked after a time. */
-export const livelyOn = (history: () => History, from: number, disks: readonly string[]): Promise<boolean> =>
-  until('reads and writes on every disk', async () => {
-    const good = history().filter(({ ok, op, invokedAt }) => ok && op === 'write' && invokedAt >= from);
-    return disks.every((disk) => good.filter((io) => io.disk === disk).length >= workPerDisk);
-  });
-
-/** The same for disks of a trial. */
+/** Waits until each of these disks of a trial has done good work that was invoked after a time. */
 export const atWork = (trial: Trial, from: number, disks: readonly string[]): Promise<boolean> =>
   livelyOn(trial.history, from, disks);
 
@@ -204,27 +195,6 @@ export const assertComesBack = async (
   await atWork(trial, from, disks);
   assert.deepEqual(notFound(trial.history(), from, disks), [], 'guests find all they wrote');
 };
-
-/**
- * What guests did not find, or did not look for, when they began anew: they do so before they write, so whoever calls this
- * waits for that.
- * @param from when the key was given back, in milliseconds since the epoch
- */
-export const notFound = (history: History, from: number, disks: readonly string[]): readonly string[] =>
-  disks.flatMap((disk) => {
-    const written = expectedPlaces(
-      history.filter(({ invokedAt }) => invokedAt < from),
-      disk,
-    );
-    const checks = history.filter((io) => io.disk === disk && io.op === 'verify' && io.invokedAt >= from);
-    const found = new Set(checks.flatMap(({ ok, offset }) => (ok ? offset : [])));
-    const missing = written.filter(({ offset }) => !found.has(offset));
-    return [
-      ...(written.length === 0 ? [`${disk}: nothing was written`] : []),
-      ...missing.map(({ offset }) => `${disk} at ${offset}: not looked for, or not found`),
-      ...checks.flatMap(({ ok, offset, reason }) => (ok ? [] : `${disk} at ${offset}: ${reason}`)),
-    ];
-  });
 
 /** Places of the lost disks that hold none of what may be there, read with the owner's key from the files alone. */
 const wrongPlaces = async ({ clients, volumes }: ChaosCloud, trial: Trial): Promise<number> => {

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { ActivityLogEntry } from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
 import { serviceNames } from '@interlock/local/services.ts';
+import { readHistory } from '../chaos/history.ts';
+import { livelyOn, notFound } from '../chaos/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
@@ -35,6 +38,9 @@ for (const service of serviceNames) {
       const { clients } = cloud;
       const machines = world.machines.slice(0, -1);
       const control = world.machines.at(-1) ?? '';
+      const lost = machines.map((_, n) => `${world.group}/disks/vm${n}-d0`);
+      const history = () => readHistory(join(cloud.folder, 'services', 'compute', 'guests'), machines);
+      await livelyOn(history, 0, lost);
       const stopsBefore = await Promise.all(machines.map(async (name) => (await stopsOf(name)).length));
       const disabled = clients.keyVault.disableKeyVersion({ name: world.keyVersion });
       await cloud.cloud.kill(service, victim);
@@ -63,8 +69,11 @@ for (const service of serviceNames) {
         return known.some(({ state }) => state === 'GONE');
       };
       await until(`what is left of ${service} knows that one is gone`, isOneGone);
+      const from = Date.now();
       await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
       await startAgain(clients, world.set, machines);
+      await livelyOn(history, from, lost);
+      assert.deepEqual(notFound(history(), from, lost), [], 'guests find all they wrote');
       await cloud.cloud.restart(service, victim);
       await until(`${service} is whole again`, async () => !(await isOneGone()));
       for (const [n, name] of machines.entries()) {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serviceNames } from '@interlock/local/services.ts';
+import { readHistory } from '../chaos/history.ts';
+import { livelyOn, notFound } from '../chaos/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
@@ -17,6 +20,9 @@ for (const service of serviceNames) {
   test(`CMK-100, G2, G5, G7: ${service} is killed while a key is being disabled; the fan-out completes and everything comes back`, async () => {
     const { clients } = cloud;
     const [premium = '', mixed = '', control = ''] = world.machines;
+    const lost = ['vm0-d0', 'vm1-d1'].map((disk) => `${world.group}/disks/${disk}`);
+    const history = () => readHistory(join(cloud.folder, 'services', 'compute', 'guests'), world.machines);
+    await livelyOn(history, 0, lost);
     const disabled = clients.keyVault.disableKeyVersion({ name: world.keyVersion });
     // The kill meets the fan-out wherever it is: before the commit, between two services, or in the middle of a stop.
     await cloud.cloud.kill(service);
@@ -37,8 +43,11 @@ for (const service of serviceNames) {
       assert.equal(stopped.stopReason?.reason, 'KEY_DISABLED', name);
     }
 
+    const from = Date.now();
     await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
     await startAgain(clients, world.set, [premium, mixed]);
+    await livelyOn(history, from, lost);
+    assert.deepEqual(notFound(history(), from, lost), [], 'guests find all they wrote');
     // A disk service that was killed lost its memory; the machine beside the key goes on or is started again by its user.
     await until('the machine beside the key runs', async () => {
       const machine = await clients.compute.getVirtualMachine({ name: control });

@@ -1,0 +1,34 @@
+import { until } from '../cloud/until.ts';
+import { expectedPlaces } from '../rehearsal/evidence/records.ts';
+import type { History } from './history.ts';
+
+/** Good reads and writes on each disk before it counts as at work. */
+const workPerDisk = 5;
+
+/** Waits until each of these disks has done good work that was invoked after a time. */
+export const livelyOn = (history: () => History, from: number, disks: readonly string[]): Promise<boolean> =>
+  until('reads and writes on every disk', async () => {
+    const good = history().filter(({ ok, op, invokedAt }) => ok && op === 'write' && invokedAt >= from);
+    return disks.every((disk) => good.filter((io) => io.disk === disk).length >= workPerDisk);
+  });
+
+/**
+ * What guests did not find, or did not look for, when they began anew: they do so before they write, so whoever calls this
+ * waits for that.
+ * @param from when the key was given back, in milliseconds since the epoch
+ */
+export const notFound = (history: History, from: number, disks: readonly string[]): readonly string[] =>
+  disks.flatMap((disk) => {
+    const written = expectedPlaces(
+      history.filter(({ invokedAt }) => invokedAt < from),
+      disk,
+    );
+    const checks = history.filter((io) => io.disk === disk && io.op === 'verify' && io.invokedAt >= from);
+    const found = new Set(checks.flatMap(({ ok, offset }) => (ok ? offset : [])));
+    const missing = written.filter(({ offset }) => !found.has(offset));
+    return [
+      ...(written.length === 0 ? [`${disk}: nothing was written`] : []),
+      ...missing.map(({ offset }) => `${disk} at ${offset}: not looked for, or not found`),
+      ...checks.flatMap(({ ok, offset, reason }) => (ok ? [] : `${disk} at ${offset}: ${reason}`)),
+    ];
+  });
