@@ -168,9 +168,8 @@ export const mutants: readonly Mutant[] = [
     name: 'snapshots are forgotten in a rotation',
     guarantee: 'G6',
     file: 'services/disk/src/key-change-api.ts',
-    find: 'listKept(snapshots, query, ({ state }) => isListed(state, set, belowGeneration)),',
-    replace:
-      'listKept(snapshots, query, ({ state }) => belowGeneration === 0 && isListed(state, set, belowGeneration)),',
+    find: 'listKept(snapshots, query, ({ state }) => isListed(state, set, left)),',
+    replace: 'listKept(snapshots, query, ({ state }) => left === undefined && isListed(state, set, left)),',
   },
   {
     name: 'refusals are not put on record',

@@ -7,7 +7,7 @@ import {
   type RewrapDeksRequest,
   type RewrapDeksResponse,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
-import { type Category, type Loaded, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
 import { type Call, names, settleItems } from '@interlock/rpc';
 import { DomainAttribute, type Logger } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
@@ -45,6 +45,10 @@ export const keyChangeApi = (parts: {
     const kind = name.split('/').at(-2) === 'snapshots' ? 'snapshot' : 'disk';
     names[kind].parse(name, 'name');
     return kind;
+  };
+  const leftBelow = async (set: string, generation: number, cause: Cause): Promise<Left> => {
+    const inForce = await setKeys.inForce(set, cause);
+    return inForce.generation === generation ? { generation, keyVersion: inForce.keyVersion } : { generation };
   };
   const rewrapOne = async (
     name: string,
@@ -86,14 +90,15 @@ export const keyChangeApi = (parts: {
       mark(set, keyVersion);
       return { generation: (await setKeys.begin(set, { principal, keyVersion, generation }, cause)).generation };
     },
-    async listEncryptedResources(request: ListEncryptedResourcesRequest) {
+    async listEncryptedResources(request: ListEncryptedResourcesRequest, { cause }: Call) {
       const { diskEncryptionSet: set, belowGeneration } = request;
       names.diskEncryptionSet.parse(set, 'disk_encryption_set');
+      const left = belowGeneration === 0 ? undefined : await leftBelow(set, belowGeneration, cause);
       const page = pageOfRequest(request);
       const query = { ...page, index: { index: 'set', value: set } };
       const [ofDisks, ofSnapshots] = await Promise.all([
-        listKept(disks, query, ({ state }) => isListed(state, set, belowGeneration)),
-        listKept(snapshots, query, ({ state }) => isListed(state, set, belowGeneration)),
+        listKept(disks, query, ({ state }) => isListed(state, set, left)),
+        listKept(snapshots, query, ({ state }) => isListed(state, set, left)),
       ]);
       const pages = [
         { items: ofDisks.items.map((disk) => ({ id: disk.id, resource: diskAsResource(disk) })), next: ofDisks.next },
@@ -139,15 +144,26 @@ const mark = (set: string, keyVersion: string): void => {
     ?.setAttributes({ [DomainAttribute.diskEncryptionSet]: set, [DomainAttribute.keyVersion]: keyVersion });
 };
 
+/** What a change of key has left behind: what is under an older generation, or under another version than that of the change. */
+interface Left {
+  readonly generation: number;
+  /** Absent where another generation is in force. */
+  readonly keyVersion?: string;
+}
+
 /**
  * Whether a resource is listed. One that is being made is a user of the set, but never left behind by a change of key: it
- * is committed under the generation in force or not at all. One that is moving to the set may be left behind by a crash.
+ * is committed under the generation in force or not at all. One that is moving to the set may be left behind by a crash. After a
+ * restore a generation has a number that another one had before, by which headers were moved that are believed: what is under
+ * that one's version is left behind as well.
+ * @param left undefined: whatever uses the set
  */
-const isListed = (state: Disk | Snapshot, set: string, belowGeneration: number): boolean => {
-  if (belowGeneration === 0) return true;
+const isListed = (state: Disk | Snapshot, set: string, left: Left | undefined): boolean => {
+  if (left === undefined) return true;
   if (state.status === 'absent' || state.status === 'creating') return false;
   const isMovingHere = 'changing' in state && state.changing !== null && setOf(state.changing.encryption) === set;
-  return isMovingHere || (setOf(state.encryption) === set && state.generation < belowGeneration);
+  if (isMovingHere || setOf(state.encryption) !== set) return isMovingHere;
+  return state.generation < left.generation || (left.keyVersion ?? state.keyVersion) !== state.keyVersion;
 };
 
 const diskAsResource = ({ id: name, state }: Loaded<Disk>): EncryptedResource =>
