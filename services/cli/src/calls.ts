@@ -112,14 +112,21 @@ export function caller(options: CallerOptions): Caller {
  * theirs may not name it, or name others alone. The request does.
  * @param rpc what was asked, where that is known
  */
-export function withResource(error: unknown, { name: resource }: JsonObject, rpc?: string): unknown {
+export function withResource(error: unknown, request: JsonObject, rpc?: string): unknown {
   if (!(error instanceof Rejection)) return error;
+  const resource = request.name ?? nameToBe(request);
   const { code, reason, message, metadata } = error;
   const about = {
     ...(typeof resource === 'string' && resource !== '' ? { resource } : {}),
     ...(rpc === undefined ? {} : { rpc }),
   };
   return new Rejection(code, reason, message, { ...metadata, ...about }, { cause: error });
+}
+
+/** The name a vault or key would have that is asked for by its parts. */
+function nameToBe({ vaultId, parent, keyId }: JsonObject): string | undefined {
+  if (typeof vaultId === 'string') return `vaults/${vaultId}`;
+  return typeof parent === 'string' && typeof keyId === 'string' ? `${parent}/keys/${keyId}` : undefined;
 }
 
 /** What identity cannot do at the moment is said of identity, and not of the service the token is for. */

@@ -294,6 +294,20 @@ test('a hint names what the request was about, also where the refusal names some
   assert.equal(message, attached.message);
 });
 
+test('a name that something deleted holds is given back by a command that names it', () => {
+  const hintOf = (reason: string, request: object) =>
+    failureOf(withResource(new Rejection('ALREADY_EXISTS', reason, 'held'), { ...request }), trace, names).hint;
+  const inGroup = { resourceGroup: 'subscriptions/local/resourceGroups/g', location: 'westeurope' };
+  assert.equal(
+    hintOf('VAULT_NAME_HELD', { vaultId: 'kv1', ...inGroup }),
+    'interlock vault recover kv1, or take another name',
+  );
+  assert.equal(
+    hintOf('KEY_NAME_HELD', { parent: 'vaults/kv1', keyId: 'k1' }),
+    'interlock key recover kv1/k1, or take another name',
+  );
+});
+
 test('what is known of a failure is added to its words where they do not say it', () => {
   const loss = {
     disk: 'disks/d1',

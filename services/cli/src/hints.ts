@@ -90,6 +90,7 @@ export function hintFor(
     PURGE_PROTECTION_REQUIRED: `interlock vault enable-purge-protection ${vault}`,
     TARGET_WEAKER_PROTECTED: `interlock vault enable-purge-protection ${vault}, or give the set a key of a vault that has it: interlock set assign-key ${set} --key <vault>/<key>`,
     OPERATION_IN_PROGRESS: 'wait for the running operation to end: --wait does',
+    VAULT_NAME_HELD: `interlock vault recover ${vault}, or take another name`,
     KEY_NAME_HELD: `interlock key recover ${key}, or take another name`,
     UPDATE_EMPTY: `say what to change (--auto-restart, --key-expiry, --auto-key-rotation-enabled, --standby-key, --identity-type; --no-… turns off), for example: interlock set update ${set} --auto-restart`,
     KEY_OWNER_TOKEN_MISSING:
