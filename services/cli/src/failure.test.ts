@@ -117,6 +117,8 @@ test('of what was typed far too long the beginning is told back, and names in fu
   }
   const name = `subscriptions/local/resourceGroups/${'g'.repeat(80)}/disks/${'d'.repeat(80)}`;
   assert.ok(failureText(failureOf(new UsageError(`not "${name}"`), trace, names)).includes(name));
+  const choices = `--permissions <${Array.from({ length: 40 }, (_, index) => `right-${index}`).join('|')}>`;
+  assert.ok(failureText(failureOf(new UsageError(`missing ${choices}`), trace, names)).includes(choices));
 });
 
 test('missing rights name the way to give them', () => {

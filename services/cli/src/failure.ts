@@ -59,9 +59,12 @@ export function failureOf(error: unknown, trace: string | undefined, names: Name
   return { ...failure, message: withoutLongWords(message), hint: hint && withoutLongWords(hint) };
 }
 
-/** What was typed is told back so that it can be found: of a word longer than any name may be, its beginning is enough. */
+/**
+ * What was typed is told back so that it can be found: of a word longer than any name may be, its beginning is enough. What a
+ * flag may be (`a|b|c`) are many words.
+ */
 const withoutLongWords = (text: string): string =>
-  text.replace(/[^\s/"',:]{161,}/g, (word) => `${word.slice(0, 80)}… (${word.length} letters)`);
+  text.replace(/[^\s/"',:|]{161,}/g, (word) => `${word.slice(0, 80)}… (${word.length} letters)`);
 
 function described(error: unknown, trace: string | undefined, names: NameDefaults, known: Known | undefined): Failure {
   const short = (name: string): string => shortName(name, names);
