@@ -7,6 +7,7 @@ import type { Encryption } from '@interlock/contracts/interlock/access/v1/access
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { type Commit, Rejection, StoreUnavailable } from '@interlock/event-store';
 import { type Clock, systemClock } from '@interlock/runtime';
+import { existing } from './disk/decider.ts';
 import { pieceSize } from './sector.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
 
@@ -172,6 +173,68 @@ for (const mode of ['once', 'crash'] as const) {
     }
   });
 }
+
+describe('G5: the n-th flush of an operation fails and gives up what it was for; it is asked for again, and the power goes', () => {
+  for (const operation of operations) {
+    test(operation.name, { timeout: 120_000 }, async () => {
+      let failAt = 1;
+      for (let isThrough = false; !isThrough; failAt++) {
+        assert.ok(failAt < callsMax, 'the operation makes ever more flushes');
+        let flushes = Number.NEGATIVE_INFINITY;
+        const flushFails = (): boolean => {
+          flushes += 1;
+          return flushes === failAt;
+        };
+        const host = await startDiskHost({ ...operation.options, flushFails });
+        await operation.prepare(host);
+        flushes = 0;
+        const outcome = await operation.run(host).then(
+          () => 'done',
+          (error: unknown) => error,
+        );
+        isThrough = flushes < failAt;
+        flushes = Number.NEGATIVE_INFINITY;
+        if (outcome !== 'done') await operation.run(host);
+        // What is not flushed is lost, and so is what a failed flush has given up.
+        await host.restart();
+        assert.deepEqual(
+          host.volumeIds(),
+          await host.volumesInUse(),
+          `volumes after flush ${failAt} failed: ${outcome}`,
+        );
+        await operation.run(host);
+        await operation.done(host);
+        await host.stop();
+      }
+    });
+  }
+});
+
+describe('G5: no event follows a header that storage cannot keep', () => {
+  const changing = operations.filter(({ name }) => ['platform → set', 'rewrap', 'grow'].includes(name));
+  for (const operation of changing) {
+    test(operation.name, { timeout: 120_000 }, async (t) => {
+      let isFailing = false;
+      const host = await startDiskHost({ ...operation.options, flushFails: (part) => part === 'header' && isFailing });
+      t.after(() => host.stop());
+      await operation.prepare(host);
+      const before = await host.stateOf(diskName);
+      isFailing = true;
+      await assert.rejects(operation.run(host));
+      await assert.rejects(operation.run(host));
+      // Whoever opens the disk finds the header as it was to be.
+      await assert.rejects(host.content(content.length));
+      isFailing = false;
+      await host.restart();
+      const { changing: _, ...after } = existing(await host.stateOf(diskName));
+      const { changing: __, ...expected } = existing(before);
+      assert.deepEqual({ ...after, attachEpoch: 0, accessEpoch: 0 }, { ...expected, attachEpoch: 0, accessEpoch: 0 });
+      await hasContent(host);
+      await operation.run(host);
+      await operation.done(host);
+    });
+  }
+});
 
 test('CMK-110: a change of encryption that the store left open is settled without anybody asking for it again', {
   timeout: 120_000,

@@ -3,7 +3,15 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
-import { erasePrevious, headerOver, headerSize, readHeader, stampHostEpoch, writeHeader } from './disk-header.ts';
+import {
+  erasePrevious,
+  headerOver,
+  headerSize,
+  readHeader,
+  settleCurrent,
+  stampHostEpoch,
+  writeHeader,
+} from './disk-header.ts';
 import type { DiskHeader } from './disk-header-format.ts';
 import { createPlatter } from './memory-block-store.ts';
 import { sectorSize } from './sector.ts';
@@ -72,7 +80,14 @@ test('a crash while a slot is written or erased leaves the old header, the new o
     if (found.previous) continue;
     // The torn slot is written again as if it had been empty.
     await writeHeader(headerOver(reopened), second);
-    const erasing = inSteps({ ...reopened, flush: async () => platter.crash() });
+    // Before the flush of the slot that is written again for certain, or of the one that is erased.
+    let flushesLeft = round % 2;
+    const flush = async () => {
+      flushesLeft -= 1;
+      if (flushesLeft < 0) platter.crash();
+      else await reopened.flush();
+    };
+    const erasing = inSteps({ ...reopened, flush });
     await assert.rejects(erasePrevious(headerOver(erasing)), hasReason('STORE_CLOSED'));
     const last = platter.open();
     assert.deepEqual((await readHeader(headerOver(last))).current, second);
@@ -80,6 +95,36 @@ test('a crash while a slot is written or erased leaves the old header, the new o
     assert.deepEqual(await readHeader(headerOver(last)), { current: second, previous: undefined });
   }
   assert.ok(seen.has('old'));
+});
+
+test('G5: a slot whose flush has failed is written again before the one it follows is erased, and outlasts a loss of power', async () => {
+  let isFailing = false;
+  const platter = createPlatter('header', headerSize, systemRandom, new Map(), () => isFailing);
+  const store = platter.open();
+  await writeHeader(headerOver(store), first);
+  isFailing = true;
+  const open = headerOver(store);
+  await assert.rejects(writeHeader(open, second), { code: 'EIO' });
+  isFailing = false;
+  // It reads as if it were there, also for whoever wrote it.
+  for (const found of [open, headerOver(store)])
+    assert.deepEqual(await readHeader(found), { current: second, previous: first });
+  await erasePrevious(open);
+  platter.crash();
+  assert.deepEqual(await readHeader(headerOver(platter.open())), { current: second, previous: undefined });
+});
+
+test('G5: a slot that is written again and fails once more leaves the one it follows', async () => {
+  let isFailing = false;
+  const platter = createPlatter('header', headerSize, systemRandom, new Map(), () => isFailing);
+  const store = platter.open();
+  await writeHeader(headerOver(store), first);
+  isFailing = true;
+  await assert.rejects(writeHeader(headerOver(store), second), { code: 'EIO' });
+  await assert.rejects(settleCurrent(headerOver(store)), { code: 'EIO' });
+  await assert.rejects(erasePrevious(headerOver(store)), { code: 'EIO' });
+  platter.crash();
+  assert.deepEqual(await readHeader(headerOver(platter.open())), { current: first, previous: undefined });
 });
 
 test('one changed byte anywhere makes a slot unusable; with no other slot the header is corrupt (never garbage)', async () => {

@@ -28,10 +28,17 @@ export interface OpenHeader {
   slots: HeaderSlots | undefined;
   /** What they say, once somebody has asked. */
   found: FoundHeader | undefined;
+  /** Whether the current slot is on stable storage for certain, because it was written here. */
+  isSettled: boolean;
 }
 
 /** Opens a header nobody has looked at yet. */
-export const headerOver = (store: BlockStore): OpenHeader => ({ store, slots: undefined, found: undefined });
+export const headerOver = (store: BlockStore): OpenHeader => ({
+  store,
+  slots: undefined,
+  found: undefined,
+  isSettled: false,
+});
 
 /**
  * Reads the header. A slot torn by a crash is passed over as long as the other is good.
@@ -55,6 +62,24 @@ function headerIn([a, b]: HeaderSlots): FoundHeader {
     if (isSameHeader(current, previous)) throw corrupt('both slots are good and both count');
   }
   return { current, previous };
+}
+
+/**
+ * Has the current slot on stable storage before anything rests on it: the event that follows it, or the end of the slot before.
+ * One that is found beside another good one may be in the memory of the operating system alone: the process that wrote it was
+ * killed before its flush, or that failed. It is written again as it stands there, for what a failed flush has given up no later
+ * one makes durable. Nothing is done where it was written here, or stands alone: then the other was erased behind it.
+ * @throws Rejection as `readHeader`
+ */
+export async function settleCurrent(open: OpenHeader): Promise<void> {
+  const slots = await slotsOf(open);
+  const { current, previous } = headerIn(slots);
+  if (open.isSettled || !previous) return;
+  const slot = slots.find((one) => one.status === 'good' && isSameHeader(one.header, current));
+  if (!slot) return;
+  const sector = new Uint8Array(sectorSize);
+  await open.store.read(slot.index * sectorSize, sector);
+  await writeSlot(open, sector, slot);
 }
 
 /**
@@ -90,6 +115,7 @@ export async function writeHeader(open: OpenHeader, header: DiskHeader): Promise
  * makes the current slot count is committed. Repeating it does nothing. @throws Rejection as `readHeader`.
  */
 export async function erasePrevious(open: OpenHeader): Promise<void> {
+  await settleCurrent(open);
   const slots = await slotsOf(open);
   const { current } = headerIn(slots);
   for (const slot of slots) {
@@ -165,9 +191,12 @@ async function writeSlot(open: OpenHeader, sector: Uint8Array, slot: Slot): Prom
   // Until it is known what became of it.
   open.slots = undefined;
   open.found = undefined;
+  open.isSettled = false;
   if (!(await open.store.writeDurably(index * sectorSize, sector)))
     throw corrupt(`slot ${'AB'[index]} reads back differently than it was written`);
   open.slots = index === 0 ? [slot, b] : [a, slot];
+  // It is the current one now, or was erased behind that.
+  open.isSettled = true;
 }
 
 const corrupt = (why: string) =>

@@ -26,7 +26,7 @@ export interface Platter {
   open(): BlockStore;
   /**
    * Cuts the power: the open store is closed, every sector written since the last flush is kept or lost by chance, and
-   * the last one written is torn. So it loses more than any file would.
+   * the last one written is torn. So it loses more than any file would. What a failed flush has given up is lost.
    */
   crash(): void;
   /** Content of a sector as it is now, without opening the store; undefined for a hole. For whoever judges from outside. */
@@ -35,17 +35,25 @@ export interface Platter {
   image(): PlatterImage;
 }
 
-/** A disk in memory for tests and the simulation. @param sectors what lies on it at first */
+/**
+ * A disk in memory for tests and the simulation.
+ * @param sectors what lies on it at first
+ * @param flushFails asked at each flush. One that fails does as Linux does: what it was to keep reads as it was written, and no
+ *   later flush keeps it
+ */
 export function createPlatter(
   name: string,
   initialSize: number,
   random: Random,
   sectors: PlatterImage['sectors'] = new Map(),
+  flushFails: () => boolean = () => false,
 ): Platter {
   checkGrowth(initialSize, 0);
   /** Current content, and for sectors not flushed what storage still holds (undefined: nothing). */
   const current = new Map(sectors);
   const unflushed = new Map<number, Uint8Array | undefined>();
+  /** The same of what failed flushes have given up. */
+  const givenUp = new Map<number, Uint8Array | undefined>();
   let size = initialSize;
   let flushedSize = initialSize;
   let opened = 0;
@@ -80,9 +88,11 @@ export function createPlatter(
         checkSectors(offset, bytes.length, size);
         for (let at = 0; at < bytes.length; at += sectorSize) {
           const sector = (offset + at) / sectorSize;
-          const old = unflushed.has(sector) ? unflushed.get(sector) : current.get(sector);
+          const isKept = !unflushed.has(sector) && !givenUp.has(sector);
+          const old = isKept ? current.get(sector) : (unflushed.get(sector) ?? givenUp.get(sector));
           // Deleted first: the order of the map is the order of the writes.
           unflushed.delete(sector);
+          givenUp.delete(sector);
           unflushed.set(sector, old);
           const content = Uint8Array.from(bytes.subarray(at, at + sectorSize));
           put(sector, isZeroSector(content) ? undefined : content);
@@ -90,6 +100,11 @@ export function createPlatter(
       },
       async flush() {
         checkOpen();
+        if (flushFails()) {
+          for (const [sector, old] of unflushed) givenUp.set(sector, old);
+          unflushed.clear();
+          throw Object.assign(new Error(`the storage of ${name} fails`), { code: 'EIO' });
+        }
         unflushed.clear();
         flushedSize = size;
       },
@@ -127,7 +142,9 @@ export function createPlatter(
         if (sector === last) put(sector, torn(current.get(sector), old, random));
         else if (random.fraction() < 0.5) put(sector, old);
       }
+      for (const [sector, old] of givenUp) put(sector, old);
       unflushed.clear();
+      givenUp.clear();
       size = flushedSize;
       for (const sector of current.keys()) if (sector * sectorSize >= size) current.delete(sector);
     },

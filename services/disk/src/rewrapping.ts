@@ -35,7 +35,7 @@ import {
 import type { SnapshotEvent } from './snapshot/events.ts';
 import type { StandbyUpkeep } from './standby.ts';
 import type { Turns } from './turns.ts';
-import { currentHeader, replaceHeader, tidyHeader, volumeRefOf, wrapRefOf } from './volume/headers.ts';
+import { currentHeader, replaceHeader, settledHeader, tidyHeader, volumeRefOf, wrapRefOf } from './volume/headers.ts';
 import { bytesPerGib } from './volume/volume-making.ts';
 import type { Volumes } from './volume/volumes.ts';
 
@@ -229,7 +229,7 @@ export const openRewrapping = (parts: {
           };
           if (isMoved) {
             // The vault was asked and others were waited for since: what stands there now counts, here as in `replaceHeader`.
-            if ((await currentHeader(volumes, volumeId)).sequence !== header.sequence) throw stale();
+            if ((await settledHeader(volumes, volumeId)).sequence !== header.sequence) throw stale();
             // An earlier attempt came so far: whatever it did not do is done now.
             const done = await settle(header);
             await tidyHeader(volumes, volumeId);

@@ -85,6 +85,8 @@ export const startDiskHost = async (
     readonly partBytesMax?: number;
     /** What a write to a file waits for. */
     readonly beforeWrite?: (part: VolumePart) => Promise<void>;
+    /** Asked at each flush of a file whether it fails, and gives up what it was to make durable. */
+    readonly flushFails?: (part: VolumePart) => boolean;
     /** Told of each commit as it is asked for. */
     readonly onCommit?: (commit: Commit) => void;
     /** Called when a commit is stored, before it is answered; what it throws is the answer. */
@@ -105,6 +107,7 @@ export const startDiskHost = async (
     },
   };
   const files = memoryVolumeFiles(random, options.partBytesMax);
+  if (options.flushFails) files.failFlushes(options.flushFails);
   const writtenLater = (file: BlockStore, part: VolumePart): BlockStore => ({
     ...file,
     async write(offset, bytes) {

@@ -3,7 +3,7 @@ import type { Clock } from '@interlock/runtime';
 import type { Sessions } from '../data/sessions.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
 import { setOf } from '../encryption.ts';
-import { currentHeader, tidyHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
+import { currentHeader, settledHeader, tidyHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { existing, grow, noteStandby, rewrap } from './decider.ts';
@@ -40,6 +40,7 @@ export const openCatchUp = (parts: {
     if (header.sequence <= headerSequence || disk.changing !== null) return { ...loaded, state: disk };
     // Perhaps only ahead of what it was.
     if (known) return catchUp(name, cause);
+    await settledHeader(volumes, volumeId);
     const at = clock.now();
     const of = volumeRefOf(volumeId, header);
     const after = await disks.transact(

@@ -18,7 +18,7 @@ import type { Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
 import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
-import { currentHeader, replaceHeader, tidyHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
+import { currentHeader, replaceHeader, settledHeader, tidyHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
 import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { CatchUp } from './catching-up.ts';
@@ -195,7 +195,7 @@ export const openEncryptionChange = (parts: {
     if (state.formerVolumeId !== undefined) await removeFormer(name, state.formerVolumeId, cause);
     if (state.changing === null) return;
     const { volumeId } = state.volume;
-    const header = await currentHeader(volumes, volumeId);
+    const header = await settledHeader(volumes, volumeId);
     if (header.sequence > state.volume.headerSequence) {
       const made = { volumeId, header, key: undefined, accessEpoch: state.accessEpoch };
       await finishWith(name, state.changing, made, cause);

@@ -1,5 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import { erasePrevious, readHeader, writeHeader } from '../disk-header.ts';
+import { erasePrevious, readHeader, settleCurrent, writeHeader } from '../disk-header.ts';
 import type { DekWrap, DiskHeader } from '../disk-header-format.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
 import { hostReplaced } from '../host/ownership.ts';
@@ -8,6 +8,18 @@ import type { Volumes } from './volumes.ts';
 /** The current header of a volume. @throws Rejection DATA_LOSS HEADER_CORRUPT, VOLUME_MISSING */
 export const currentHeader = async (volumes: Volumes, volumeId: string): Promise<DiskHeader> =>
   (await volumes.withHeader(volumeId, readHeader)).current;
+
+/**
+ * The current header, on stable storage for certain: one that is ahead of the events may be in the memory of the operating
+ * system alone, and events that followed it would be ahead of it once the power has gone. A later host's is that host's.
+ * @throws Rejection DATA_LOSS HEADER_CORRUPT, VOLUME_MISSING
+ */
+export const settledHeader = (volumes: Volumes, volumeId: string): Promise<DiskHeader> =>
+  volumes.withHeader(volumeId, async (open) => {
+    const { current } = await readHeader(open);
+    if (current.hostEpoch <= volumes.hostEpoch) await settleCurrent(open);
+    return current;
+  });
 
 /** What of a header changes. `standby: undefined` takes the standby wrap away; without the property it stays. */
 export type HeaderChange = Partial<Pick<DiskHeader, 'size' | 'wrap' | 'generation'>> & {

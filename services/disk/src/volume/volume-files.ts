@@ -126,6 +126,8 @@ export type VolumesImage = readonly (PlatterImage & { readonly volumeId: string;
 export interface MemoryVolumeFiles extends VolumeFiles {
   /** Cuts the power of every part. */
   crash(): void;
+  /** @param fails asked at each flush of a part from now on */
+  failFlushes(fails: (part: VolumePart) => boolean): void;
   volumeIds(): readonly string[];
   /** A sector of a part as it is now, without opening it; undefined for a hole and for a part that is not there. */
   peek(volumeId: string, part: VolumePart, sector: number): Uint8Array | undefined;
@@ -152,8 +154,11 @@ export const memoryVolumeFiles = (
     platters.set(volumeId, ofVolume.set(part, platter));
     return platter;
   };
+  let flushFails = (_part: VolumePart): boolean => false;
+  const platterFor = (volumeId: string, part: VolumePart, size: number, sectors?: PlatterImage['sectors']): Platter =>
+    createPlatter(nameOf(volumeId, part), size, random, sectors, () => flushFails(part));
   for (const { volumeId, part, size, sectors } of image) {
-    put(volumeId, part, createPlatter(nameOf(volumeId, part), size, random, sectors));
+    put(volumeId, part, platterFor(volumeId, part, size, sectors));
   }
   return {
     async open(volumeId, part) {
@@ -161,8 +166,7 @@ export const memoryVolumeFiles = (
     },
     async create(volumeId, part, sizeBytes) {
       const size = Math.min(sizeBytes, partBytesMax);
-      const platter =
-        platterOf(volumeId, part) ?? put(volumeId, part, createPlatter(nameOf(volumeId, part), size, random));
+      const platter = platterOf(volumeId, part) ?? put(volumeId, part, platterFor(volumeId, part, size));
       return platter.open();
     },
     async remove(volumeId) {
@@ -177,6 +181,9 @@ export const memoryVolumeFiles = (
         [...ofVolume].map(([part, platter]) => ({ volumeId, part, ...platter.image() })),
       ),
     peek: (volumeId, part, sector) => platterOf(volumeId, part)?.peek(sector),
+    failFlushes: (fails) => {
+      flushFails = fails;
+    },
     crash: () => {
       for (const ofVolume of platters.values()) for (const platter of ofVolume.values()) platter.crash();
     },
