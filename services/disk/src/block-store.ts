@@ -19,7 +19,10 @@ export interface BlockStore {
   read(offset: number, into: Uint8Array): Promise<void>;
   /** Resolves when the bytes are with the store (a later `read` sees them), not when they are durable. */
   write(offset: number, bytes: Uint8Array): Promise<void>;
-  /** Everything written before the call, and the size, is on stable storage when it resolves. */
+  /**
+   * Everything written before the call, and the size, is on stable storage when it resolves. Where it fails, what was written
+   * before may be gone though it reads back, and a later one may resolve all the same (`Flushes`).
+   */
   flush(): Promise<void>;
   /**
    * `write`, `flush` of what was written, and `read` of the same range, in one go: for small pieces that everything hangs on.

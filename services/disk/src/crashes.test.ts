@@ -236,6 +236,24 @@ describe('G5: no event follows a header that storage cannot keep', () => {
   }
 });
 
+test('G5: a guest is told of no flush behind one that failed, until the disk is opened anew', async (t) => {
+  let isFailing = false;
+  const host = await startDiskHost({ flushFails: (part) => part === 'data' && isFailing });
+  t.after(() => host.stop());
+  await createDisk(host, platform);
+  const write = await host.writer();
+  await write(content);
+  isFailing = true;
+  await assert.rejects(write(randomBytes(content.length)), { code: 'INTERNAL' });
+  isFailing = false;
+  await assert.rejects(write(randomBytes(content.length)), { code: 'DATA_LOSS', reason: 'FLUSH_FAILED' });
+  await host.disks.endAccess({ name: diskName });
+  const again = randomBytes(content.length);
+  await host.fill(again);
+  await host.restart();
+  assert.deepEqual(await host.content(content.length), again);
+});
+
 test('CMK-110: a change of encryption that the store left open is settled without anybody asking for it again', {
   timeout: 120_000,
 }, async () => {

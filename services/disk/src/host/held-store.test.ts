@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
 import type { BlockStore } from '../block-store.ts';
 import { createPlatter } from '../memory-block-store.ts';
@@ -91,9 +92,80 @@ test('G6: whoever uses a volume that was let go of, at whatever moment, finds it
       () => undefined,
     );
     await held.letGo();
+    const into = new Uint8Array(sectorSize);
     const first = held.store.flush();
     for (let hop = 0; hop < hops; hop++) await Promise.resolve();
-    await Promise.all([first, held.store.flush()]);
+    await Promise.all([first, held.store.read(0, into)]);
     await held.store.close();
   }
+});
+
+const eio = (): Error => Object.assign(new Error('the storage fails'), { code: 'EIO' });
+const flushFailed = { code: 'DATA_LOSS', reason: 'FLUSH_FAILED' };
+
+test('G5: behind a flush that failed none succeeds, also of a volume that was let go of since', async () => {
+  let isFailing = false;
+  const platter = createPlatter('d', 4 * sectorSize, systemRandom, new Map(), () => isFailing);
+  const hold = (): HeldStore =>
+    holdStore(
+      platter.open(),
+      async () => platter.open(),
+      () => undefined,
+    );
+  const held = hold();
+  await held.store.write(0, systemRandom.bytes(sectorSize));
+  await held.store.flush();
+  isFailing = true;
+  await held.store.write(0, systemRandom.bytes(sectorSize));
+  await assert.rejects(held.store.flush(), { code: 'EIO' });
+  isFailing = false;
+  await assert.rejects(held.store.flush(), flushFailed);
+  await held.letGo();
+  await assert.rejects(held.store.flush(), flushFailed);
+  await held.store.close();
+  const again = hold();
+  await again.store.flush();
+  await again.store.close();
+});
+
+test('G5: a flush that failed while the lease of the host was over is not made up for by the next', async () => {
+  const platter = createPlatter('d', 4 * sectorSize, systemRandom);
+  let isOwner = true;
+  const check = (): void => {
+    if (!isOwner) throw new Rejection('UNAVAILABLE', 'DISK_HOST_LEASE_OVER', 'the lease is over');
+  };
+  const flush = async (): Promise<void> => {
+    isOwner = false;
+    throw eio();
+  };
+  const held = holdStore({ ...platter.open(), flush }, async () => platter.open(), check);
+  await assert.rejects(held.store.flush(), { reason: 'DISK_HOST_LEASE_OVER' });
+  await held.letGo();
+  isOwner = true;
+  await assert.rejects(held.store.flush(), flushFailed);
+});
+
+test('G5: of several who flush at once all hear that writes are lost, which storage tells one of them', async () => {
+  const answers = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
+  let asked = 0;
+  const flush = (): Promise<void> => answers[asked++]?.promise ?? Promise.reject(new Error('asked too often'));
+  const held = holdStore(
+    { ...createPlatter('d', 4 * sectorSize, systemRandom).open(), flush },
+    () => assert.fail('it stays open'),
+    () => undefined,
+  );
+  // One, and one for both who ask while it is under way.
+  const fine = [held.store.flush(), held.store.flush(), held.store.flush()];
+  answers[0]?.resolve();
+  answers[1]?.resolve();
+  await Promise.all(fine);
+  assert.equal(asked, 2);
+  const lost = [held.store.flush(), held.store.flush()];
+  answers[2]?.reject(eio());
+  const outcomes = await Promise.allSettled(lost);
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ['rejected', 'rejected'],
+  );
+  assert.equal(asked, 3);
 });

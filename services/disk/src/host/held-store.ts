@@ -1,4 +1,5 @@
 import { type BlockStore, storeClosed } from '../block-store.ts';
+import { Flushes } from '../flushes.ts';
 
 /** A store that only its owner uses. */
 export interface HeldStore {
@@ -36,6 +37,8 @@ class OwnedStore implements HeldStore, BlockStore {
   #leaving: Promise<unknown> | undefined;
   #size: number;
   #isClosed = false;
+  /** Beyond the file: once that is opened again it says nothing of what was lost before. Undefined before the first flush. */
+  #flushes: Flushes | undefined;
 
   constructor(
     first: BlockStore,
@@ -64,7 +67,9 @@ class OwnedStore implements HeldStore, BlockStore {
     return this.#owned((store) => store.write(offset, bytes));
   }
   flush(): Promise<void> {
-    return this.#owned((store) => store.flush());
+    this.#flushes ??= new Flushes();
+    const flushes = this.#flushes;
+    return flushes.inTurn(() => this.#owned((store) => flushes.witness(() => store.flush())));
   }
   writeDurably(offset: number, bytes: Uint8Array): Promise<boolean> {
     return this.#owned((store) => store.writeDurably(offset, bytes));

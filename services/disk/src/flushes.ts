@@ -1,0 +1,59 @@
+import { Rejection } from '@interlock/event-store';
+
+/**
+ * The flushes of one store, so that none says more than it knows. Storage tells once that writes are lost: one of those who
+ * flush at the time, and whoever flushes next is told that all is well, though what it asks about is gone (Linux gives a page up
+ * that it could not write, and goes on reading it from memory). So one flush is under way at a time, for all who asked before it
+ * began, and behind one that failed none succeeds.
+ */
+export class Flushes {
+  #underWay: Promise<void> | undefined;
+  /** The one behind it, which has not begun: for all who ask meanwhile. */
+  #next: Promise<void> | undefined;
+  #failure: { readonly cause: unknown } | undefined;
+
+  /** Flushes once what is under way is over, together with all who ask until then. */
+  inTurn(flush: () => Promise<void>): Promise<void> {
+    if (!this.#underWay && !this.#next) return this.#begin(flush);
+    this.#next ??= this.#behind(flush);
+    return this.#next;
+  }
+
+  /**
+   * Asks the storage itself, and keeps in mind that it failed. One that was closed meanwhile has lost nothing.
+   * @throws whatever `flush` throws; Rejection DATA_LOSS FLUSH_FAILED behind one that failed
+   */
+  async witness(flush: () => Promise<void>): Promise<void> {
+    if (this.#failure) throw flushFailed(this.#failure.cause);
+    try {
+      await flush();
+    } catch (cause) {
+      const isClosed = cause instanceof Rejection && cause.reason === 'STORE_CLOSED';
+      if (!isClosed) this.#failure = { cause };
+      throw cause;
+    }
+  }
+
+  async #behind(flush: () => Promise<void>): Promise<void> {
+    // Those who asked for it hear of its failure.
+    await this.#underWay?.catch(() => undefined);
+    this.#next = undefined;
+    await this.#begin(flush);
+  }
+
+  #begin(flush: () => Promise<void>): Promise<void> {
+    this.#underWay = flush().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay;
+  }
+}
+
+const flushFailed = (cause: unknown): Rejection =>
+  new Rejection(
+    'DATA_LOSS',
+    'FLUSH_FAILED',
+    'the storage of this disk host could not keep all that was written to this disk: what was written since the last flush that succeeded may be gone; open the disk again and look at it',
+    {},
+    { cause },
+  );
