@@ -6,7 +6,7 @@ import { hostReplaced } from '../host/ownership.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
 import { sectorSize } from '../sector.ts';
 import { createTurns } from '../turns.ts';
-import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
+import { type LayerUnit, layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
 import { SharedStore } from './shared-store.ts';
 import type { VolumeFiles } from './volume-files.ts';
 import { createWriteGate, type WriteGate } from './write-gate.ts';
@@ -49,8 +49,11 @@ export interface Volumes {
   close(): Promise<void>;
 }
 
-/** What the key of a lower layer is sealed for. */
-const layerPurpose = 'interlock infrastructure layer';
+/** What the key of a lower layer is sealed for, by what is chained together in it. The strings are part of the format of volumes. */
+const layerPurposes = {
+  512: 'interlock infrastructure layer in units of 512 bytes',
+  [sectorSize]: 'interlock infrastructure layer',
+} as const satisfies Record<LayerUnit, string>;
 const layerSize = sectorSize;
 
 interface Shared extends OpenVolume {
@@ -111,9 +114,9 @@ export const openVolumes = (parts: {
       await withHeader(volumeId, (header) =>
         stampHostEpoch(header, hostEpoch, () => hostReplaced({ volume: volumeId }, hostEpoch)),
       );
-      const key = isLayered ? await layerKeyOf(volumeId) : undefined;
-      const store = key ? withInfrastructureLayer(raw, key) : raw;
-      key?.fill(0);
+      const layer = isLayered ? await layerOf(volumeId) : undefined;
+      const store = layer ? withInfrastructureLayer(raw, layer.key, layer.unit) : raw;
+      layer?.key.fill(0);
       return { raw, store, gate: createWriteGate(), uses: 0 };
     } catch (error) {
       await raw.close();
@@ -121,14 +124,17 @@ export const openVolumes = (parts: {
     }
   };
 
-  const layerKeyOf = async (volumeId: string): Promise<Uint8Array> => {
+  const layerOf = async (volumeId: string): Promise<{ readonly key: Uint8Array; readonly unit: LayerUnit }> => {
     const store = await files.open(volumeId, 'layer');
     if (!store) throw layerCorrupt(volumeId, 'its key is gone');
     try {
       const sector = Buffer.alloc(layerSize);
       await store.read(0, sector);
-      const key = platformKey.unseal(layerPurpose, sector.subarray(2, 2 + sector.readUInt16BE(0)));
-      if (key?.length === layerKeyLength) return key;
+      const sealed = sector.subarray(2, 2 + sector.readUInt16BE(0));
+      for (const unit of [512, sectorSize] as const) {
+        const key = platformKey.unseal(layerPurposes[unit], sealed);
+        if (key?.length === layerKeyLength) return { key, unit };
+      }
     } finally {
       await store.close();
     }
@@ -140,7 +146,7 @@ export const openVolumes = (parts: {
     const key = random.bytes(layerKeyLength);
     try {
       const sector = Buffer.alloc(layerSize);
-      const sealed = platformKey.seal(layerPurpose, key);
+      const sealed = platformKey.seal(layerPurposes[512], key);
       sector.writeUInt16BE(sealed.length);
       sector.set(sealed, 2);
       await store.write(0, sector);
