@@ -106,8 +106,9 @@ export async function writeHeader(open: OpenHeader, header: DiskHeader): Promise
       { sequence: String(header.sequence), expected: String(expected) },
     );
   }
-  const index = current?.index === 0 ? 1 : 0;
-  await writeSlot(open, encodeSlot(header), { status: 'good', index, header });
+  const sector = encodeSlot(header);
+  if (current) await writeSlot(open, sector, { status: 'good', index: current.index === 0 ? 1 : 0, header });
+  else await writeFirst(open, sector, header);
 }
 
 /**
@@ -186,16 +187,27 @@ function slotsIn(bytes: Uint8Array): HeaderSlots {
 
 /** @param slot what it is once it is written */
 async function writeSlot(open: OpenHeader, sector: Uint8Array, slot: Slot): Promise<void> {
-  const { index } = slot;
   const [a, b] = await slotsOf(open);
+  await writeSlots(open, slot.index * sectorSize, sector, slot.index === 0 ? [slot, b] : [a, slot]);
+}
+
+/** Writes the first header, with zeros for the other slot: so that has its room, and full storage keeps no later one from being written. */
+const writeFirst = (open: OpenHeader, sector: Uint8Array, header: DiskHeader): Promise<void> =>
+  writeSlots(open, 0, Buffer.concat([sector, zeroSector]), [
+    { status: 'good', index: 0, header },
+    { status: 'empty', index: 1 },
+  ]);
+
+/** @param slots what both are once the bytes are written */
+async function writeSlots(open: OpenHeader, offset: number, bytes: Uint8Array, slots: HeaderSlots): Promise<void> {
   // Until it is known what became of it.
   open.slots = undefined;
   open.found = undefined;
   open.isSettled = false;
-  if (!(await open.store.writeDurably(index * sectorSize, sector)))
-    throw corrupt(`slot ${'AB'[index]} reads back differently than it was written`);
-  open.slots = index === 0 ? [slot, b] : [a, slot];
-  // It is the current one now, or was erased behind that.
+  if (!(await open.store.writeDurably(offset, bytes)))
+    throw corrupt(`the bytes from ${offset} on read back differently than they were written`);
+  open.slots = slots;
+  // The current slot is what was written now, or the other was erased behind it.
   open.isSettled = true;
 }
 

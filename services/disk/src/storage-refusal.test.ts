@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { storageRefusal } from './block-store.ts';
+import { headerOver, headerSize, writeHeader } from './disk-header.ts';
 import { largeFileStore } from './file-block-store.ts';
 import { openFileThreads } from './file-threads.ts';
 import { sectorSize } from './sector.ts';
+import { folderVolumeFiles } from './volume/volume-files.ts';
 
 test('full storage is said to be full, to who writes and to the threads', async () => {
   const threads = openFileThreads();
@@ -32,6 +34,28 @@ test('a size that the file system has no files of is refused as that', async () 
   );
   assert.ok(outcome === 'made' || outcome === 'SIZE_NOT_STORABLE', String(outcome));
   await threads.stop();
+  rmSync(folder, { recursive: true });
+});
+
+test('the first header of a volume takes the room of both slots, so that full storage keeps no later one from being written', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-room-'));
+  const files = folderVolumeFiles(folder);
+  const store = await files.create('v', 'header', headerSize);
+  assert.equal(await store.allocatedBytes(), 0);
+  await writeHeader(headerOver(store), {
+    diskId: 'disk',
+    dekId: 'dek',
+    size: sectorSize,
+    cipher: 'AES-256-XTS-4096',
+    keyCheck: new Uint8Array(16),
+    sequence: 1,
+    generation: 1,
+    hostEpoch: 1,
+    wrap: { keyVersion: 'k', algorithm: 'RSA-OAEP-256', wrapped: new Uint8Array(256) },
+  });
+  assert.equal(await store.allocatedBytes(), headerSize);
+  await store.close();
+  await files.close();
   rmSync(folder, { recursive: true });
 });
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -69,6 +69,26 @@ test('a folder keeps who owned it last', async () => {
   assert.deepEqual(await readOwner(place), { epoch: 4, machine: 'n' });
   writeFileSync(join(place, 'owner.json'), '{}');
   await assert.rejects(readOwner(place), /owner\.json does not say/);
+});
+
+test('a folder without room for another file keeps who owns it: else no host could start, and nobody make room', async () => {
+  const place = join(folder, 'full');
+  mkdirSync(place);
+  const fillUp = (): void => symlinkSync('/dev/full', join(place, 'owner.json.new'));
+  fillUp();
+  await assert.rejects(writeOwner(place, { epoch: 1, machine: 'm' }), { reason: 'STORAGE_FULL' });
+  rmSync(join(place, 'owner.json.new'));
+  for (const owner of [
+    { epoch: 10, machine: 'a long name' },
+    { epoch: 9, machine: 'short' },
+    { epoch: 11, machine: 'a name that is longer still' },
+  ]) {
+    await writeOwner(place, { epoch: 8, machine: 'another' });
+    fillUp();
+    await writeOwner(place, owner);
+    assert.deepEqual(await readOwner(place), owner);
+    assert.deepEqual(readdirSync(place), ['owner.json']);
+  }
 });
 
 test('a host starts with the master key that it had before, and with another one where nothing is sealed', async () => {

@@ -1,10 +1,11 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
+import { storageRefusal } from '../block-store.ts';
 import type { Owner } from './ownership.ts';
 
 /** How often a lock that somebody else has is tried again, in milliseconds. */
@@ -115,11 +116,35 @@ export const readOwner = async (folder: string): Promise<Owner | undefined> => {
   throw new Error(`${path} does not say who owned the folder last`);
 };
 
-/** Keeps who owns the folder now, whole or not at all. Call it under the folder's lock. */
+/**
+ * Keeps who owns the folder now, whole or not at all. Call it under the folder's lock. Where storage has no room for another file
+ * it is written over the one that is there: nobody could delete a disk, which makes room, where no host could start.
+ */
 export const writeOwner = async (folder: string, owner: Owner): Promise<void> => {
   const path = join(folder, ownerFile);
-  await writeFile(`${path}.new`, `${JSON.stringify(owner)}\n`, { mode: 0o600, flush: true });
+  const text = `${JSON.stringify(owner)}\n`;
+  try {
+    await writeFile(`${path}.new`, text, { mode: 0o600, flush: true });
+  } catch (error) {
+    const refusal = storageRefusal(error);
+    const isFull = refusal instanceof Rejection && refusal.reason === 'STORAGE_FULL';
+    if (!isFull || (await readOwner(folder)) === undefined) throw refusal;
+    await rm(`${path}.new`, { force: true });
+    return overwrite(path, text);
+  }
   await rename(`${path}.new`, path);
+};
+
+/** Writes over a short text in its place, in one sector, which storage writes as a whole. What was longer is filled up with spaces. */
+const overwrite = async (path: string, text: string): Promise<void> => {
+  const file = await open(path, 'r+');
+  try {
+    const { size } = await file.stat();
+    await file.write(text.padEnd(size), 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 };
 
 const ownerFile = 'owner.json';
