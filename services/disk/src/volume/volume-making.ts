@@ -143,7 +143,11 @@ export const openVolumeMaking = (
         await copyContent(source, holder, cause);
       }
       const wrapUnderNext = async (): Promise<SetKey> => {
-        if (source) ({ dek } = await deks.unwrap(holder, header, cause));
+        if (source) {
+          // It may be the one of the key before this.
+          dek.fill(0);
+          ({ dek } = await deks.unwrap(holder, header, cause));
+        }
         const next = await setKeys.inForce(set, cause);
         wrapped = await deks.wrap(dek, owner, { name, set, key: next });
         return next;
