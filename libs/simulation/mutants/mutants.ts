@@ -147,8 +147,8 @@ export const mutants: readonly Mutant[] = [
     name: 'a header is not synced before it counts',
     guarantee: 'G6',
     file: 'services/disk/src/disk-header.ts',
-    find: 'await open.store.writeDurably(index * sectorSize, sector)',
-    replace: '(await open.store.write(index * sectorSize, sector), true)',
+    find: 'await open.store.writeDurably(offset, bytes)',
+    replace: '(await open.store.write(offset, bytes), true)',
   },
   {
     name: 'a flush flushes nothing',
