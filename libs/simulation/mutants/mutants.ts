@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Twenty-four bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
+ * Twenty-six bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
  * breaks: a verdict that cannot say no says nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -198,5 +198,21 @@ export const mutants: readonly Mutant[] = [
     file: 'services/disk/src/volume/followed-key.ts',
     find: '        await failIfLost();\n        asked = header;',
     replace: '        return;',
+  },
+  {
+    name: 'a write that storage has no room for is acknowledged',
+    guarantee: 'G5',
+    file: 'services/disk/src/encrypted-disk.ts',
+    find: '      if (!isDropped || dropped === droppedMax) throw error;',
+    replace: `      if (error instanceof Rejection && error.reason === 'STORAGE_FULL') return undefined as Result;
+      if (!isDropped || dropped === droppedMax) throw error;`,
+  },
+  {
+    name: 'a flush that failed is made good by the next one',
+    guarantee: 'G5',
+    file: 'services/disk/src/flushes.ts',
+    find: '      if (!isClosed) this.#failure = { cause };\n',
+    replace: '',
+    seenIn: 'PostgreSQL until 2018: an fsync that failed was asked for again, and succeeded',
   },
 ];

@@ -73,6 +73,19 @@ const strikeVaultClock = (stage: Stage): void => {
   during(stage, ['key-vault'], () => set(0));
 };
 
+/** Ends the disk host, and with it the power of its storage, and has it started again. */
+const crashDisk = (stage: Stage, how: (service: 'disk') => void): void => {
+  const { world, random, truth, troubles } = stage;
+  how('disk');
+  for (const content of truth.contents.values()) content.crash();
+  const end = troubles.begin('disk');
+  stage.later(random.fraction() * 3_000, async () => {
+    await world.faults.restart('disk');
+    troubles.noteStart('disk');
+    end();
+  });
+};
+
 /** Services that more than one process may do the work of, the one that divides its work more often; volumes have one holder. */
 const replicated = ['key-vault', 'disk-encryption-set', 'identity', 'compute', 'compute'] as const;
 
@@ -143,13 +156,15 @@ export const faults: readonly Fault[] = [
     name: 'crash',
     weight: 4,
     strike(stage) {
-      const { world, random, truth, troubles } = stage;
+      const { world, random, troubles } = stage;
       const service = random.pick([...services, 'disk', 'disk'] as const);
       // Its successor on another machine cannot know that it has ended, and waits its lease out.
       const isShort = world.settings.hostLeaseTtlMs < hostLeaseWaitMaxMs;
-      if (service === 'disk' && isShort && random.chance(0.5)) world.faults.loseMachine(service);
-      else world.faults.crash(service);
-      if (service === 'disk') for (const content of truth.contents.values()) content.crash();
+      if (service === 'disk') {
+        const { loseMachine, crash } = world.faults;
+        return crashDisk(stage, isShort && random.chance(0.5) ? loseMachine : crash);
+      }
+      world.faults.crash(service);
       const end = troubles.begin(service);
       stage.later(random.fraction() * 3_000, async () => {
         await world.faults.restart(service);
@@ -256,6 +271,24 @@ export const faults: readonly Fault[] = [
       ]);
       stage.log.note(`fault stores: ${JSON.stringify(raised)}`);
       during(stage, ['store'], pulse(world.faults.rates.stores, raised));
+    },
+  },
+  {
+    name: 'storage',
+    weight: 4,
+    strike(stage) {
+      // Full for a while, or failing; whoever looks after storage that fails often starts its host anew.
+      const { random, world } = stage;
+      const { volumes } = world.faults.rates;
+      const raised = random.pick([{ full: 1 }, { full: 0.3 }, { fail: 1 }, { fail: 0.3 }, { fail: 0.3 }]);
+      stage.log.note(`fault storage: ${JSON.stringify(raised)}`);
+      Object.assign(volumes, raised);
+      const isStartedAnew = random.chance(0.4);
+      const heal = (): void => {
+        Object.assign(volumes, { full: 0, fail: 0 });
+        if (isStartedAnew && !stage.isEnding()) crashDisk(stage, world.faults.crash);
+      };
+      during(stage, ['volumes'], heal);
     },
   },
   {

@@ -28,10 +28,15 @@ export interface StoreFaults {
   lateWake: number;
 }
 
-/** How often the storage of volumes is slow: probabilities per operation. */
+/** How often the storage of volumes goes wrong: probabilities per operation. */
 export interface VolumeFaults {
+  /** It is up to `delayMs` late before and after. */
   delay: number;
   delayMs: number;
+  /** There is no room for what is made, written or grown (ENOSPC); the first sectors of a write may be written all the same. */
+  full: number;
+  /** What is made, written, grown, flushed or removed fails (EIO). What a failed flush was to store may never be stored. */
+  fail: number;
 }
 
 /** Everything that happens by chance. What happens on command (a crash, a partition) is in `FaultControl`. */
@@ -51,4 +56,4 @@ export const noStoreFaults = (): StoreFaults => ({
   failRead: 0,
   lateWake: 0,
 });
-export const noVolumeFaults = (): VolumeFaults => ({ delay: 0, delayMs: 20 });
+export const noVolumeFaults = (): VolumeFaults => ({ delay: 0, delayMs: 20, full: 0, fail: 0 });

@@ -25,6 +25,7 @@ const judged = (sku: KnownDisk['sku'], open: Pick<OpenAccess, 'askedMs' | 'atMs'
     log,
     truth: truth as unknown as Truth,
     troubles: { ...troubles, begin: () => () => {}, noteStart: () => {} },
+    storage: { happenedSince: () => false },
     bounds: boundsOf(simulatedSettings),
   }).onIo({
     kind: 'write',

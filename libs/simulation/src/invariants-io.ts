@@ -4,6 +4,7 @@ import type { Bounds } from './invariants-bounds.ts';
 import type { Truth } from './oracle.ts';
 import type { DefiniteReason } from './oracle-access.ts';
 import type { KnownDisk } from './oracle-disks.ts';
+import type { StorageRecord } from './storage-record.ts';
 import type { Troubles } from './workload-troubles.ts';
 
 /** A read, write or flush that ended, as the guest recorded it. Times in milliseconds of true time. */
@@ -56,9 +57,12 @@ export const ioJudge = (parts: {
   readonly log: Verdict;
   readonly truth: Truth;
   readonly troubles: Troubles;
+  readonly storage: Pick<StorageRecord, 'happenedSince'>;
   readonly bounds: Bounds;
 }) => {
-  const { log, truth, troubles, bounds } = parts;
+  const { log, truth, troubles, storage, bounds } = parts;
+  /** The last flush of each disk that the storage did not do. */
+  const failedFlushes = new Map<string, DiskIo & { readonly endedMs: number }>();
 
   /**
    * Whether the lease of a running machine's ultra disk is pinned: opened before the loss, by a process that still lives
@@ -77,8 +81,19 @@ export const ioJudge = (parts: {
     return open.askedMs <= sinceMs && startedMs <= sinceMs;
   };
 
+  /** The storage may have forgotten what a failed flush was to store, so no later one of that open can promise it (G5). */
+  const afterFlush = ({ disk, attachEpoch, invokedMs }: DiskIo): void => {
+    const failed = failedFlushes.get(disk);
+    if (failed?.attachEpoch !== attachEpoch || invokedMs < failed.endedMs) return;
+    if (troubles.startedMs('disk') > failed.invokedMs) return;
+    log.violate(
+      'G5',
+      `no flush of ${disk} succeeds after the one that failed at ${seconds(failed.endedMs)}`,
+      `one invoked at ${seconds(invokedMs)} did`,
+    );
+  };
+
   const afterSuccess = (disk: KnownDisk, io: DiskIo): void => {
-    if (io.kind === 'flush') return;
     const boundMs = truth.boundMs(disk);
     if (boundMs === undefined || isPinned(disk, io, 'maybe')) return;
     const why = truth.standing(disk, 'running').map(({ reason, sinceMs }) => `${reason} since ${seconds(sinceMs)}`);
@@ -120,8 +135,22 @@ export const ioJudge = (parts: {
     }
   };
 
+  /** Whether the storage gave a reason to refuse it so. */
+  const isOfStorage = ({ kind, invokedMs }: DiskIo, reason: string, volumeId: string | undefined): boolean => {
+    if (reason === 'STORAGE_FULL') return storage.happenedSince(invokedMs, 'full', volumeId);
+    // Whatever was flushed there by this process: it has the volume open for all who use it.
+    return (
+      reason === 'FLUSH_FAILED' &&
+      kind === 'flush' &&
+      storage.happenedSince(troubles.startedMs('disk'), 'flush', volumeId)
+    );
+  };
+
   const afterFailure = (disk: KnownDisk | undefined, io: DiskIo): void => {
-    const { outcome, error, kind } = io;
+    const { outcome, error, kind, invokedMs } = io;
+    if (kind === 'flush' && storage.happenedSince(invokedMs, 'flush', disk?.volumeId)) {
+      failedFlushes.set(io.disk, { ...io, endedMs: truth.nowMs() });
+    }
     const what = `the ${kind} on ${io.disk} by its ${io.by}`;
     const excuseMs = troubles.lastAnyMs();
     const hasExcuse = excuseMs !== undefined && excuseMs >= io.invokedMs - bounds.excuseMs;
@@ -139,7 +168,7 @@ export const ioJudge = (parts: {
       }
     } else if (outages.has(reason)) {
       if (!hasExcuse) log.violate('G3', `${what} does not fail for an outage while nothing is wrong`, reason);
-    } else if (!endings.has(reason)) {
+    } else if (!endings.has(reason) && !isOfStorage(io, reason, disk?.volumeId)) {
       log.violate('G6', `${what} fails for a key or an outage or not at all`, `${reason}: ${error.message}`);
     }
   };
@@ -148,9 +177,9 @@ export const ioJudge = (parts: {
     afterKeyRefusal,
     onIo(io: DiskIo): void {
       const disk = truth.disks.disks.get(io.disk);
-      if (io.outcome.kind === 'ok') {
-        if (disk) afterSuccess(disk, io);
-      } else afterFailure(disk, io);
+      if (io.outcome.kind !== 'ok') afterFailure(disk, io);
+      else if (io.kind === 'flush') afterFlush(io);
+      else if (disk) afterSuccess(disk, io);
     },
   };
 };

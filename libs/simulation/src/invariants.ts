@@ -78,7 +78,8 @@ export const openJudge = (parts: {
 }): Judge => {
   const { world, log } = parts;
   const bounds = boundsOf(world.settings);
-  const io = ioJudge({ ...parts, bounds });
+  const { storage } = world;
+  const io = ioJudge({ ...parts, storage, bounds });
   const machines = machineJudge({ ...parts, bounds });
   const previews = previewJudge({ log, machines });
   const rotations = rotationJudge(parts);
@@ -116,9 +117,13 @@ export const openJudge = (parts: {
     onFailure({ name, text, invokedAtMs }, error) {
       const what = `${name} ${text}`;
       if (error instanceof RpcFailure && (error.code === 'INTERNAL' || error.code === 'UNKNOWN')) {
+        // Storage that fails is nothing that a caller could do something about: what it said is in the log of the service.
+        if (error.code === 'INTERNAL' && storage.happenedSince(invokedAtMs, 'failed')) return;
         log.violate('G10', `${what} is refused with a reason`, error.message);
       } else if (error instanceof Rejection) {
         if (error.reason === '') log.violate('G10', `${what} is refused with a reason`, error.message);
+        if (error.reason === 'STORAGE_FULL' && !storage.happenedSince(invokedAtMs, 'full'))
+          log.violate('G10', `${what} is told that storage is full only where it was`, error.message);
         if (keyUsers.has(name) && definiteReasons.has(error.reason)) io.afterKeyRefusal(what, error, invokedAtMs);
       }
     },

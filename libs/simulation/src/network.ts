@@ -87,6 +87,10 @@ export const linkBetween = (network: Network, from: End, to: End): Link => {
       if (!isQuiet()) {
         try {
           await receive(path, options.signal);
+        } catch (error) {
+          // What a refusal says travels with it: of one that is lost nothing arrives.
+          options.onTrailer?.(Metadata());
+          throw error;
         } finally {
           await gate?.held();
         }

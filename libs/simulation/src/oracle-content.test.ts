@@ -54,3 +54,23 @@ test('without a crash only the last write is there', () => {
   write(content, 2);
   assert.match(wrong(content, 1) ?? '', /cell 24 holds write 1, not write 2/);
 });
+
+test('after a flush that failed a crash may bring back what was there before, whatever was flushed since, unless it is written again', () => {
+  const content = openContent();
+  write(content, 1);
+  content.beginFlush()();
+  write(content, 2);
+  content.beginFlush();
+  content.failFlush();
+  content.beginFlush()();
+  content.crash();
+  assert.equal(wrong(content, 1), undefined);
+
+  const rewritten = openContent();
+  write(rewritten, 1);
+  rewritten.failFlush();
+  write(rewritten, 2);
+  rewritten.beginFlush()();
+  rewritten.crash();
+  assert.match(wrong(rewritten, 1) ?? '', /cell 24 holds write 1, not write 2/);
+});

@@ -14,6 +14,8 @@ interface Cell {
   possible: Set<Value>;
   /** What a crash may bring back; absent when all of `possible` is on stable storage. */
   beforeFlush: Set<Value> | undefined;
+  /** Whether the storage has forgotten that it is not flushed: no flush covers it before it is written again. */
+  isForgotten: boolean;
 }
 
 /** A write or read under way. */
@@ -40,6 +42,8 @@ export interface DiskContent {
   beginRead(range: CellRange): (bytes: Uint8Array | undefined) => string | undefined;
   /** What is acknowledged now will be durable once this flush is acknowledged; call the result then. */
   beginFlush(): () => void;
+  /** The storage did not do a flush: whatever is acknowledged of a later one, that covers nothing that was written before. */
+  failFlush(): void;
   /** The storage lost power: what was not flushed may be old, new, or torn. */
   crash(): void;
   /** The session ended for good: a write of unknown outcome cannot take effect any more. */
@@ -82,7 +86,10 @@ const sourceOf = (cell: number, bytes: Buffer, at: number): Value => {
 export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new Map()): DiskContent => {
   // A copy is flushed before anybody hears of it.
   const cells = new Map<number, Cell>(
-    [...from].map(([at, possible]) => [at, { possible: new Set(possible), beforeFlush: undefined }]),
+    [...from].map(([at, possible]) => [
+      at,
+      { possible: new Set(possible), beforeFlush: undefined, isForgotten: false },
+    ]),
   );
   /** Cells with a write, and with a read, under way. */
   const writing = new Set<number>();
@@ -91,9 +98,10 @@ export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new 
   const loose = new Set<number>();
   const captures = new Set<Capture>();
   let crashes = 0;
+  let failedFlushes = 0;
 
   const cellAt = (at: number): Cell => {
-    const found = cells.get(at) ?? { possible: new Set([zeros]), beforeFlush: undefined };
+    const found = cells.get(at) ?? { possible: new Set([zeros]), beforeFlush: undefined, isForgotten: false };
     cells.set(at, found);
     return found;
   };
@@ -130,6 +138,7 @@ export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new 
     },
     beginWrite(range, value) {
       const crashesBefore = crashes;
+      const failedBefore = failedFlushes;
       each(range, (at) => {
         writing.add(at);
         const cell = cellAt(at);
@@ -145,7 +154,10 @@ export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new 
         each(range, (at) => {
           writing.delete(at);
           // Acknowledged, but the power went before the answer was heard: that may have taken it back.
-          if (outcome === 'done' && crashes === crashesBefore) cellAt(at).possible = new Set([value]);
+          if (outcome === 'done' && crashes === crashesBefore) {
+            cellAt(at).possible = new Set([value]);
+            if (failedFlushes === failedBefore) cellAt(at).isForgotten = false;
+          }
           if (outcome === 'unknown' && crashes === crashesBefore) loose.add(at);
         });
     },
@@ -159,13 +171,21 @@ export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new 
     },
     beginFlush() {
       const crashesBefore = crashes;
-      const unflushed = [...cells].filter(([at, { beforeFlush }]) => beforeFlush && !writing.has(at) && !loose.has(at));
+      const unflushed = [...cells].filter(
+        ([at, { beforeFlush, isForgotten }]) => beforeFlush && !isForgotten && !writing.has(at) && !loose.has(at),
+      );
       const seen = unflushed.map(([, cell]) => ({ cell, possible: cell.possible }));
       return () => {
         if (crashes !== crashesBefore) return;
         // A cell written since then has another set of values: that write is not covered.
-        for (const { cell, possible } of seen) if (cell.possible === possible) cell.beforeFlush = undefined;
+        for (const { cell, possible } of seen) {
+          if (cell.possible === possible && !cell.isForgotten) cell.beforeFlush = undefined;
+        }
       };
+    },
+    failFlush() {
+      failedFlushes += 1;
+      for (const cell of cells.values()) if (cell.beforeFlush) cell.isForgotten = true;
     },
     crash() {
       crashes += 1;
@@ -175,6 +195,7 @@ export const openContent = (from: ReadonlyMap<number, ReadonlySet<Value>> = new 
         const wasHole = cell.beforeFlush.has(zeros);
         for (const value of cell.beforeFlush) cell.possible.add(value);
         cell.beforeFlush = undefined;
+        cell.isForgotten = false;
         if (!wasHole) continue;
         const start = at - (at % sectorCells);
         for (let other = start; other < start + sectorCells; other += 1) {

@@ -4,6 +4,7 @@ import { type DiskHeader, decodeSlot } from '../../../services/disk/src/disk-hea
 import { type Sku, setOf } from '../../../services/disk/src/encryption.ts';
 import type { SnapshotEvent } from '../../../services/disk/src/snapshot/events.ts';
 import type { MemoryVolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
+import type { StorageRecord } from './storage-record.ts';
 
 /** Who may read and write a disk. */
 export interface OpenAccess {
@@ -44,6 +45,11 @@ export interface DiskTruth {
   headerOf(disk: KnownDisk): DiskHeader | undefined;
   /** The version that wraps its data key; empty under a key of the platform. */
   keyVersionOf(disk: KnownDisk): string;
+  /**
+   * The version of the wrap in the other slot of its header, where a write of that failed: which of the two counts shows only once it
+   * is written again. Undefined where one version alone may be the one.
+   */
+  otherVersionOf(disk: KnownDisk): string | undefined;
 }
 
 /**
@@ -52,7 +58,11 @@ export interface DiskTruth {
  */
 const decoded = new WeakMap<Uint8Array, { readonly header: DiskHeader | undefined }>();
 
-export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): DiskTruth => {
+export const openDiskTruth = (
+  nowMs: () => number,
+  volumes: Pick<MemoryVolumeFiles, 'peek'>,
+  storage: Pick<StorageRecord, 'happenedSince'>,
+): DiskTruth => {
   const disks = new Map<string, KnownDisk>();
   /** When the last unwrap of each disk's data key was sent. */
   const unwraps = new Map<string, number>();
@@ -70,6 +80,8 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
     if (!a || !b) return a ?? b;
     return a.sequence > b.sequence ? a : b;
   };
+
+  const keyVersionOf = (disk: KnownDisk): string => (disk.set === '' ? '' : (headerOf(disk)?.wrap.keyVersion ?? ''));
 
   const openedNow = (by: OpenAccess['by'], name: string, attachEpoch: number): OpenAccess => {
     const atMs = nowMs();
@@ -163,7 +175,13 @@ export const openDiskTruth = (nowMs: () => number, volumes: MemoryVolumeFiles): 
   return {
     disks,
     headerOf,
-    keyVersionOf: (disk) => (disk.set === '' ? '' : (headerOf(disk)?.wrap.keyVersion ?? '')),
+    keyVersionOf,
+    otherVersionOf(disk) {
+      if (disk.set === '' || !storage.happenedSince(0, 'header', disk.volumeId)) return undefined;
+      const now = keyVersionOf(disk);
+      const versions = [0, 1].map((sector) => slot(disk.volumeId, sector)?.wrap.keyVersion ?? now);
+      return versions.find((version) => version !== now);
+    },
     noteUnwrap: (name, sentMs) => {
       unwraps.set(name, sentMs);
     },

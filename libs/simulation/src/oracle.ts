@@ -37,12 +37,19 @@ export const openTruth = (world: SimulatedCloud): Truth => {
   const { clock, settings } = world;
   const nowMs = (): number => clock.monotonicMs();
   const losses = openLossTruth(nowMs, () => world.clockOf('key-vault'));
-  const disks = openDiskTruth(nowMs, world.volumes);
+  const disks = openDiskTruth(nowMs, world.volumes, world.storage);
   const machines = openMachineTruth(nowMs);
   const contents = new Map<string, DiskContent>();
 
-  const standing: Truth['standing'] = (disk, purpose) =>
-    disk.set === '' ? noneStanding : losses.standing(disk.set, disks.keyVersionOf(disk), purpose);
+  const standing: Truth['standing'] = (disk, purpose) => {
+    if (disk.set === '') return noneStanding;
+    const found = losses.standing(disk.set, disks.keyVersionOf(disk), purpose);
+    // Asked of every disk at every step, and nearly always there is nothing.
+    if (found.length === 0) return found;
+    const other = disks.otherVersionOf(disk);
+    const isOtherThere = other !== undefined && losses.standing(disk.set, other, purpose).length === 0;
+    return isOtherThere ? noneStanding : found;
+  };
   const contentOf = (name: string): DiskContent => {
     const found = contents.get(name) ?? openContent();
     contents.set(name, found);
@@ -55,6 +62,9 @@ export const openTruth = (world: SimulatedCloud): Truth => {
     for (const [n, { unwrap }] of (request as UnwrapKeysRequest).items.entries()) {
       if (unwrap && outcomes[n]?.outcome?.$case === 'unwrapped') disks.noteUnwrap(unwrap.resource, sentMs);
     }
+  });
+  world.storage.onFlushFailed((volumeId) => {
+    for (const disk of disks.disks.values()) if (disk.volumeId === volumeId) contents.get(disk.name)?.failFlush();
   });
   const copies = openCopyTruth({ nowMs, disks, contentOf });
   const applyDisk = (event: RecordedEvent): MadeCopy | undefined => {

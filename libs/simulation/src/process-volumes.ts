@@ -1,22 +1,28 @@
 import type { SeededRandom, VirtualClock } from '@interlock/runtime';
-import { type BlockStore, writesDurably } from '../../../services/disk/src/block-store.ts';
-import type { VolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
+import { type BlockStore, storageRefusal, writesDurably } from '../../../services/disk/src/block-store.ts';
+import { sectorSize } from '../../../services/disk/src/sector.ts';
+import type { MemoryVolumeFiles, VolumeFiles, VolumePart } from '../../../services/disk/src/volume/volume-files.ts';
 import type { CopyPace } from './copy-pace.ts';
 import type { VolumeFaults } from './fault-rates.ts';
 import type { Gate } from './gate.ts';
+import type { StorageRecord } from './storage-record.ts';
 
-/** Storage as one process of the disk service sees it: slow at times, slow for some copies, and of no use once the process is gone. */
+/**
+ * Storage as one process of the disk service sees it: slow at times, full or failing at times, slow for some copies, and of no use
+ * once the process is gone.
+ */
 export const processVolumes = (
-  inner: VolumeFiles,
+  inner: VolumeFiles & Pick<MemoryVolumeFiles, 'failFlushes'>,
   link: {
     readonly clock: VirtualClock;
     readonly random: SeededRandom;
     readonly faults: VolumeFaults;
     readonly gate: Gate;
     readonly copies: Pick<CopyPace, 'step'>;
+    readonly record: Pick<StorageRecord, 'note'>;
   },
 ): VolumeFiles => {
-  const { clock, random, faults, gate, copies } = link;
+  const { clock, random, faults, gate, copies, record } = link;
   /** Late before and late after: between the check of a lease and the bytes, and between the bytes and their answer. */
   const slowly = <Result>(work: () => Promise<Result>): Promise<Result> => {
     if (!random.chance(faults.delay)) return gate.isOpen() ? work() : gate.through(work());
@@ -33,18 +39,63 @@ export const processVolumes = (
     const step = copies.step(volumeId);
     return step === undefined ? slowly(work) : gate.through(step.then(() => slowly(work)));
   };
-  const storeOver = (store: BlockStore, volumeId: string): BlockStore => {
+
+  /** What storage answers a step with that it does not do; undefined where it does it. `flush`, `remove`: needs no room. */
+  const refusal = (step: 'make' | 'write' | 'grow' | 'flush' | 'remove', volumeId: string): Error | undefined => {
+    const needsRoom = step !== 'flush' && step !== 'remove';
+    if (needsRoom && random.chance(faults.full)) {
+      record.note('full', volumeId);
+      return storageRefusal(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }));
+    }
+    if (!random.chance(faults.fail)) return undefined;
+    record.note('failed', volumeId);
+    return Object.assign(new Error('input/output error'), { code: 'EIO' });
+  };
+  const write = async (store: BlockStore, volumeId: string, offset: number, bytes: Uint8Array): Promise<void> => {
+    const refused = refusal('write', volumeId);
+    if (!refused) return store.write(offset, bytes);
+    const written = sectorSize * random.int(bytes.length / sectorSize);
+    if (written > 0) await store.write(offset, bytes.subarray(0, written));
+    throw refused;
+  };
+  const flush = async (store: BlockStore, volumeId: string, part: VolumePart): Promise<void> => {
+    const refused = refusal('flush', volumeId);
+    if (!refused) return store.flush();
+    if (part === 'data') record.note('flush', volumeId);
+    // Whether it fails is decided as it is asked for.
+    inner.failFlushes(() => true);
+    const failed = store.flush();
+    inner.failFlushes(() => false);
+    await failed;
+    throw refused;
+  };
+
+  const storeOver = (store: BlockStore, volumeId: string, part: VolumePart): BlockStore => {
+    const copied = part === 'data' ? volumeId : '';
     const steps: Pick<BlockStore, 'read' | 'write' | 'flush'> = {
       read: (offset, into) => slowly(() => store.read(offset, into)),
-      write: (offset, bytes) => paced(volumeId, () => store.write(offset, bytes)),
-      flush: () => paced(volumeId, () => store.flush()),
+      write: (offset, bytes) => paced(copied, () => write(store, volumeId, offset, bytes)),
+      flush: () => paced(copied, () => flush(store, volumeId, part)),
     };
+    // Each step may be the last one of the process.
+    const inSteps = writesDurably(steps);
     return {
       ...steps,
       size: () => store.size(),
-      // Each step may be the last one of the process.
-      writeDurably: writesDurably(steps),
-      grow: (size) => slowly(() => store.grow(size)),
+      async writeDurably(offset, bytes) {
+        try {
+          return await inSteps(offset, bytes);
+        } catch (error) {
+          if (part === 'header') record.note('header', volumeId);
+          throw error;
+        }
+      },
+      grow: (size) =>
+        slowly(async () => {
+          const refused = refusal('grow', volumeId);
+          if (refused) throw refused;
+          await store.grow(size);
+        }),
       allocatedBytes: () => gate.through(store.allocatedBytes()),
       copyTo: (target, check) => slowly(() => store.copyTo(target, check)),
       close: () => gate.through(store.close()),
@@ -53,14 +104,23 @@ export const processVolumes = (
   return {
     open: async (volumeId, part) => {
       const store = await gate.through(inner.open(volumeId, part));
-      if (!store) return undefined;
-      return storeOver(store, part === 'data' ? volumeId : '');
+      return store && storeOver(store, volumeId, part);
     },
     create: async (volumeId, part, sizeBytes) => {
+      const refused = refusal('make', volumeId);
+      // It may be there all the same, by its name alone or whole.
+      if (refused && random.chance(0.5)) throw refused;
       const store = await gate.through(inner.create(volumeId, part, sizeBytes));
-      return storeOver(store, part === 'data' ? volumeId : '');
+      if (!refused) return storeOver(store, volumeId, part);
+      await gate.through(store.close());
+      throw refused;
     },
-    remove: (volumeId) => slowly(() => inner.remove(volumeId)),
+    remove: (volumeId) =>
+      slowly(async () => {
+        const refused = refusal('remove', volumeId);
+        if (refused) throw refused;
+        await inner.remove(volumeId);
+      }),
     allocatedBytes: (volumeId) => gate.through(inner.allocatedBytes(volumeId)),
   };
 };

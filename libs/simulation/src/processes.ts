@@ -4,7 +4,7 @@ import type { MemoryBus } from '@interlock/messaging';
 import { logger, type SeededRandom, type VirtualClock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { Driver } from '../../../services/compute/src/driver.ts';
-import type { VolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
+import type { MemoryVolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
 import type { SealKeyStore } from '../../../services/key-vault/src/seal-key-store.ts';
 import type { CopyPace } from './copy-pace.ts';
 import type { Hardware } from './deployment.ts';
@@ -17,6 +17,7 @@ import { type Cuts, nameOf } from './parts.ts';
 import { processClock, type Skew } from './process-clock.ts';
 import { processDriver } from './process-driver.ts';
 import { processVolumes } from './process-volumes.ts';
+import type { StorageRecord } from './storage-record.ts';
 
 /** What the processes of a world share. */
 export interface Machine {
@@ -27,7 +28,8 @@ export interface Machine {
   readonly cuts: Cuts;
   readonly bus: MemoryBus;
   readonly storeOf: (service: Replica['service']) => EventStore;
-  readonly volumes: VolumeFiles;
+  readonly volumes: MemoryVolumeFiles;
+  readonly storage: Pick<StorageRecord, 'note'>;
   readonly copies: Pick<CopyPace, 'step'>;
   readonly driver: Driver;
   readonly sealKeys: SealKeyStore;
@@ -106,7 +108,12 @@ export const createProcesses = (machine: Machine): Processes => {
       const isCutFrom = (part: 'bus' | 'store') => () => cuts.isCut(service, part);
       const hardware: Hardware = {
         machine: machineOf(name),
-        volumes: processVolumes(machine.volumes, { ...link, faults: rates.volumes, copies: machine.copies }),
+        volumes: processVolumes(machine.volumes, {
+          ...link,
+          faults: rates.volumes,
+          copies: machine.copies,
+          record: machine.storage,
+        }),
         driver: processDriver(machine.driver, gate),
         sealKeys: machine.sealKeys,
         ciphers: machine.ciphers,

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { memoryStore } from '@interlock/event-store';
 import { memoryBus } from '@interlock/messaging';
 import { type Clock, seededRandom, systemClock, systemRandom, virtualClock } from '@interlock/runtime';
@@ -58,7 +59,8 @@ const diskThrough =
   (sizeBytes: number): (() => ReturnType<ReturnType<typeof processVolumes>['create']>) => {
     const inner = memoryVolumeFiles(systemRandom);
     const faults = { ...noVolumeFaults(), delay, delayMs: 2 };
-    const volumes = processVolumes(inner, { ...link(), faults, copies: { step: () => undefined } });
+    const around = { copies: { step: () => undefined }, record: { note: () => assert.fail('nothing goes wrong') } };
+    const volumes = processVolumes(inner, { ...link(), faults, ...around });
     return () => volumes.create('disk', 'data', sizeBytes);
   };
 blockStoreContract({ "a process's storage": diskThrough(0), "a process's slow storage": diskThrough(0.5) });

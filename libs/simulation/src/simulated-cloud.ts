@@ -31,6 +31,7 @@ import { type Answered, toldLink } from './oracle-answers.ts';
 import { openCipherWatch } from './oracle-ciphers.ts';
 import { createCuts, type Part } from './parts.ts';
 import { createProcesses, firstMachine } from './processes.ts';
+import { openStorageRecord, type StorageRecord } from './storage-record.ts';
 import { countingTracing } from './tracing.ts';
 
 /** What was stored in a service by one commit. */
@@ -81,6 +82,8 @@ export interface SimulatedCloud {
   storeOf(service: Workload): EventStore;
   readonly bus: MemoryBus;
   readonly volumes: ReturnType<typeof memoryVolumeFiles>;
+  /** What the storage of volumes did not do. */
+  readonly storage: Pick<StorageRecord, 'happenedSince' | 'onFlushFailed'>;
   readonly guests: SimulatedDriver;
   /** Whether the data key of an open disk is in the disk service's memory. */
   hasCipher(disk: string): boolean;
@@ -155,6 +158,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   const slow = new Map<Part, number>();
   const throttled = new Map<Part, number>();
   const volumes = memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES, image?.volumes);
+  const storage = openStorageRecord(clock.monotonicMs);
   const copies = createCopyPace(clock, chance.fork('copies'));
   listeners.push(({ service, events }) => {
     if (service === 'disk') for (const event of events) copies.apply(event);
@@ -175,6 +179,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     bus,
     storeOf,
     volumes,
+    storage,
     copies,
     driver: guests,
     sealKeys,
@@ -244,6 +249,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     storeOf,
     bus,
     volumes,
+    storage,
     guests,
     hasCipher: ciphers.has,
     onCommit: (listener) => {

@@ -1,0 +1,32 @@
+/**
+ * What storage did not do: it had no room (`full`), it failed (`failed`), a flush of a disk's data failed (`flush`), or a write of
+ * a header (`header`), so that either of two may be the one that counts.
+ */
+export type StorageFailure = 'full' | 'failed' | 'flush' | 'header';
+
+/** What storage refused, and when: an excuse for whoever was refused because of it, and for nobody else. */
+export interface StorageRecord {
+  note(failure: StorageFailure, volumeId: string): void;
+  /** Whether it happened at that true time or since. @param volumeId only there; anywhere without it */
+  happenedSince(sinceMs: number, failure: StorageFailure, volumeId?: string): boolean;
+  /** Calls the listener with the volume of each flush that failed. */
+  onFlushFailed(listener: (volumeId: string) => void): void;
+}
+
+export const openStorageRecord = (nowMs: () => number): StorageRecord => {
+  /** True time of the last one, by what and where, and by what alone. */
+  const last = new Map<string, number>();
+  const listeners: ((volumeId: string) => void)[] = [];
+  return {
+    note(failure, volumeId) {
+      last.set(failure, nowMs());
+      last.set(`${failure} ${volumeId}`, nowMs());
+      if (failure === 'flush') for (const listener of listeners) listener(volumeId);
+    },
+    happenedSince: (sinceMs, failure, volumeId) =>
+      (last.get(volumeId === undefined ? failure : `${failure} ${volumeId}`) ?? Number.NEGATIVE_INFINITY) >= sinceMs,
+    onFlushFailed: (listener) => {
+      listeners.push(listener);
+    },
+  };
+};
