@@ -46,7 +46,7 @@ import { type SnapshotLimits, scopeOfList, snapshotApi } from './snapshot/api.ts
 import { openSnapshotCreation } from './snapshot/creation.ts';
 import { snapshots as snapshotStreams } from './snapshot/decider.ts';
 import { openStandbyUpkeep } from './standby.ts';
-import { tidyHeaders } from './tidying.ts';
+import { openTidyLater, tidyHeaders } from './tidying.ts';
 import { createTurns } from './turns.ts';
 import type { VolumeFiles } from './volume/volume-files.ts';
 import { openVolumeMaking } from './volume/volume-making.ts';
@@ -131,7 +131,14 @@ export const assemble: Assemble<DiskSettings> = async ({
     onReplaced: settings.onReplaced ?? (() => undefined),
   });
   scope.defer('ownership', () => ownership.release());
-  const volumes = openVolumes({ files: holding.files, platformKey, hostEpoch: ownership.epoch, random });
+  const volumes = openVolumes({
+    files: holding.files,
+    platformKey,
+    hostEpoch: ownership.epoch,
+    random,
+    onLeft: (volumeId) => tidyLater(volumeId),
+  });
+  const tidyLater = openTidyLater({ volumes, ...background });
   scope.defer('volumes', () => volumes.close());
   const openCipher = (dek: Uint8Array, disk: string) => watchCipher(openDiskCipher(dek, mask), disk);
   const settling = openSettling({ turns, ...background });

@@ -40,6 +40,10 @@ export const headerOver = (store: BlockStore): OpenHeader => ({
   isSettled: false,
 });
 
+/** Whether something of it may have to be erased yet: what was current before, or nobody knows. */
+export const isLeftIn = ({ slots }: OpenHeader): boolean =>
+  slots === undefined || slots.every(({ status }) => status === 'good');
+
 /**
  * Reads the header. A slot torn by a crash is passed over as long as the other is good.
  * @throws Rejection DATA_LOSS HEADER_CORRUPT when no slot is good, or both are but do not belong together.

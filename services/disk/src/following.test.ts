@@ -79,4 +79,17 @@ for (const name of [diskName, snapshotName]) {
     }
     assert.equal(versions.size, 2, 'some moved and some did not');
   });
+
+  test(`CMK-88, CMK-10: wherever something failed in the move of a ${kind}, its record follows its header, of which nothing else is left, also where nobody asks for the move again`, async (t) => {
+    const versions = new Set<string>();
+    for (let failAt = 1; failAt < callsMax; failAt += 1) {
+      const host = await hostWith(t);
+      const target = await beginMove(host);
+      host.faults.arm(failAt, 'once');
+      await Promise.allSettled([host.asSets.rewrapDek({ name, ...target })]);
+      host.faults.disarm();
+      versions.add(await untilFollowed(host, name, `fault at call ${failAt}`));
+    }
+    assert.equal(versions.size, 2, 'some moved and some did not');
+  });
 }

@@ -244,7 +244,14 @@ export const openRewrapping = (parts: {
             generation: target.generation,
             ...(isOwnStandby || isOutdated ? { standby: undefined } : {}),
           };
-          return (await replaceHeader(volumes, volumeId, header.sequence, change, settle)).committed;
+          try {
+            return (await replaceHeader(volumes, volumeId, header.sequence, change, settle)).committed;
+          } catch (error) {
+            // The storage failed, and may have the new header all the same.
+            const isOfStorage = !(error instanceof Rejection) || error.reason === 'STORAGE_FULL';
+            if (isOfStorage) parts.following.later(resource, cause);
+            throw error;
+          }
         });
       } catch (error) {
         // Somebody else moved the header or the generation meanwhile: look again.

@@ -54,28 +54,36 @@ const ways = [
   },
 ] as const;
 
+/** What comes in the middle, and what comes after it. */
+const ends = [
+  { end: 'a crash comes', mode: 'crash', until: 'a host has begun anew', goOn: (host: DiskHost) => host.restart() },
+  { end: 'something fails', mode: 'once', until: 'it works again', goOn: async () => undefined },
+] as const;
+
 for (const { what, name, set, prepare, take } of ways) {
-  test(`CMK-10, CMK-89: wherever a crash comes while ${what}, nothing of the old wrap is left once a host has begun anew`, {
-    timeout: 120_000,
-  }, async (t) => {
-    for (let failAt = 1; failAt < callsMax; failAt += 1) {
-      const host = await startDiskHost({ partBytesMax: 2 * pieceSize });
-      t.after(() => host.stop());
-      await host.disks.createDisk({
-        ...{ parent, diskId: 'd', location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 },
-        encryption: under(setName),
-      });
-      await host.fill(randomBytes(8_192));
-      await prepare(host);
-      host.faults.arm(failAt, 'crash');
-      await Promise.allSettled([take(host)]);
-      host.faults.disarm();
-      await host.restart();
-      await take(host);
-      const taken = [host.keyOf(set).keyVersion];
-      for (let look = 0; look < looksMax && !isDeepStrictEqual(await host.wrapsAtRest(name), taken); look += 1)
-        await pause(5);
-      assert.deepEqual(await host.wrapsAtRest(name), taken, `crash at call ${failAt}`);
-    }
-  });
+  for (const { end, mode, until, goOn } of ends) {
+    test(`CMK-10, CMK-89: wherever ${end} while ${what}, nothing of the old wrap is left once ${until}`, {
+      timeout: 120_000,
+    }, async (t) => {
+      for (let failAt = 1; failAt < callsMax; failAt += 1) {
+        const host = await startDiskHost({ partBytesMax: 2 * pieceSize });
+        t.after(() => host.stop());
+        await host.disks.createDisk({
+          ...{ parent, diskId: 'd', location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 },
+          encryption: under(setName),
+        });
+        await host.fill(randomBytes(8_192));
+        await prepare(host);
+        host.faults.arm(failAt, mode);
+        await Promise.allSettled([take(host)]);
+        host.faults.disarm();
+        await goOn(host);
+        await take(host);
+        const taken = [host.keyOf(set).keyVersion];
+        for (let look = 0; look < looksMax && !isDeepStrictEqual(await host.wrapsAtRest(name), taken); look += 1)
+          await pause(5);
+        assert.deepEqual(await host.wrapsAtRest(name), taken, `fault at call ${failAt}`);
+      }
+    });
+  }
 }

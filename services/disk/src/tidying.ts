@@ -1,8 +1,10 @@
 import { type Category, type Cause, type Page, Rejection } from '@interlock/event-store';
+import { outsideOfCalls } from '@interlock/rpc';
 import type { Clock, Logger } from '@interlock/runtime';
 import type { Background } from './background.ts';
 import type { DiskEvent } from './disk/events.ts';
 import type { ActiveDisk, Disk } from './disk/state.ts';
+import type { DiskHeader } from './disk-header-format.ts';
 import { setOf, type VolumeRef } from './encryption.ts';
 import type { Following, Resource } from './following.ts';
 import type { SetKeys } from './keys/set-keys.ts';
@@ -15,6 +17,57 @@ import type { Volumes } from './volume/volumes.ts';
 const pageSize = 128;
 /** Until it is looked again where something could not be looked at, in milliseconds. */
 const againMs = 30_000;
+
+/** Waits before what could not be erased is tried again, in milliseconds: doubling up to `againMs`. */
+const retryMs = 200;
+
+/**
+ * Has nothing left of the header of a volume but the current one.
+ * @returns that; undefined where it is damaged, or was deleted meanwhile @throws why it cannot be yet
+ */
+const tidied = async (volumes: Volumes, volumeId: string): Promise<DiskHeader | undefined> => {
+  try {
+    return await tidiedHeader(volumes, volumeId);
+  } catch (error) {
+    if (!(error instanceof Rejection && error.code === 'DATA_LOSS')) throw error;
+    return undefined;
+  }
+};
+
+/**
+ * Erases, as soon as the storage does it, what is left of a header whose change failed: the event of the change may be stored, and
+ * then nobody comes to that disk because of it again. Rules CMK-10, CMK-89.
+ */
+export const openTidyLater = (parts: {
+  readonly volumes: Volumes;
+  readonly clock: Pick<Clock, 'sleep'>;
+  readonly log: Pick<Logger, 'warn'>;
+  /** Ends it. */
+  readonly signal: AbortSignal;
+}): ((volumeId: string) => void) => {
+  const { volumes, clock, log, signal } = parts;
+  const left = new Set<string>();
+
+  const tidy = async (volumeId: string): Promise<void> => {
+    for (let waitMs = retryMs; !signal.aborted; waitMs = Math.min(waitMs * 2, againMs)) {
+      await clock.sleep(waitMs, signal);
+      if (signal.aborted) return;
+      try {
+        await tidied(volumes, volumeId);
+        left.delete(volumeId);
+        return;
+      } catch (error) {
+        if (waitMs === retryMs) log.warn('what is left of a header could not be erased yet', { volumeId, error });
+      }
+    }
+  };
+
+  return (volumeId) => {
+    if (left.has(volumeId)) return;
+    left.add(volumeId);
+    outsideOfCalls(() => void tidy(volumeId));
+  };
+};
 
 /**
  * Erases what a crash left of headers. It may have come between the event of a new header and the erasing of the one before,
@@ -42,13 +95,8 @@ export const tidyHeaders = async (
 
   /** @throws why it could not be looked at yet */
   const tidy = async (resource: Resource, { volumeId, headerSequence }: VolumeRef): Promise<void> => {
-    try {
-      const { sequence } = await background.run(() => tidiedHeader(volumes, volumeId));
-      if (sequence > headerSequence) following.later(resource, cause);
-    } catch (error) {
-      // It is damaged, or was deleted meanwhile.
-      if (!(error instanceof Rejection && error.code === 'DATA_LOSS')) throw error;
-    }
+    const header = await background.run(() => tidied(volumes, volumeId));
+    if (header && header.sequence > headerSequence) following.later(resource, cause);
   };
   /** By set: the generation that has begun. */
   const begun = new Map<string, Promise<number>>();

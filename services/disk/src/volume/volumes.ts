@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 import type { BlockStore } from '../block-store.ts';
-import { headerOver, headerSize, type OpenHeader, stampHostEpoch } from '../disk-header.ts';
+import { headerOver, headerSize, isLeftIn, type OpenHeader, stampHostEpoch } from '../disk-header.ts';
 import { hostReplaced } from '../host/ownership.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
 import { sectorSize } from '../sector.ts';
@@ -67,8 +67,10 @@ export const openVolumes = (parts: {
   readonly platformKey: PlatformKey;
   readonly hostEpoch: number;
   readonly random: Pick<Random, 'bytes'>;
+  /** Told of a volume in whose header something may be left that was to be erased. */
+  readonly onLeft?: (volumeId: string) => void;
 }): Volumes => {
-  const { files, platformKey, hostEpoch, random } = parts;
+  const { files, platformKey, hostEpoch, random, onLeft } = parts;
   const turns = createTurns();
   const headerTurns = createTurns();
   const opened = new Map<string, Shared>();
@@ -88,9 +90,15 @@ export const openVolumes = (parts: {
     inHeaderTurn(volumeId, async () => {
       const keeping = kept.get(volumeId);
       const header = keeping?.header ?? (await openHeader(volumeId));
-      if (!keeping) return work(header).finally(() => header.store.close());
-      keeping.header = header;
-      return work(header);
+      if (keeping) keeping.header = header;
+      try {
+        return await work(header);
+      } catch (error) {
+        if (isLeftIn(header)) onLeft?.(volumeId);
+        throw error;
+      } finally {
+        if (!keeping) await header.store.close();
+      }
     });
 
   const keepHeader: Volumes['keepHeader'] = (volumeId) => {
