@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { type Cause, category, memoryStore, Rejection } from '@interlock/event-store';
 import type { Call, Decision, Principal } from '@interlock/rpc';
 import { seededRandom, virtualClock } from '@interlock/runtime';
-import { createGuard, diskPermissions, type Guard, type VaultAction } from './guard.ts';
+import { createGuard, diskPermissions, type Guard, isOfEarlierLook, type VaultAction } from './guard.ts';
 import type { KeyPermission, NewVault, VaultEvent } from './vault/events.ts';
 import { vaults as definition, type StandingVault } from './vault/vault.ts';
 
@@ -22,7 +22,10 @@ const wish: NewVault = {
 };
 
 /** A guard of one vault. @param answer of identity, by what is asked about */
-const guarding = async (changes: Partial<NewVault>, answer: (action: string, scope: string) => Partial<Decision>) => {
+const guarding = async (
+  changes: Partial<NewVault>,
+  answer: (action: string, scope: string) => Partial<Decision> | Promise<Partial<Decision>>,
+) => {
   const clock = virtualClock();
   const store = memoryStore({ clock, random: seededRandom(1) });
   const vaults = category(store, definition);
@@ -35,7 +38,7 @@ const guarding = async (changes: Partial<NewVault>, answer: (action: string, sco
       allowed: true,
       principalActive: true,
       position: 7,
-      ...answer(action, scope),
+      ...(await answer(action, scope)),
     }),
   });
   const entry = { inVault: () => undefined, about: () => undefined } as unknown as Parameters<Guard['keyVault']>[4];
@@ -150,4 +153,26 @@ test('KV-70: managing a vault needs the role for just that, at the vault', async
   }));
   assert.equal((await managed('keyVault/vaults/delete')).status, 'active');
   await assert.rejects(managed('keyVault/vaults/read'), { reason: 'ACCESS_DENIED' });
+});
+
+test('G10: where the vault hears of the change behind a refusal between the look and the answer, it is looked at again', async () => {
+  const removal: VaultEvent = {
+    type: 'GrantsChanged',
+    source: 'roleAssignments/r',
+    position: 8,
+    principal: identity.name,
+    removed: true,
+    at: 2,
+  };
+  let isHeard = false;
+  // Identity reads its place in its feed before it looks for roles.
+  const place = await guarding({}, async () => {
+    if (!isHeard) await place.store(removal);
+    isHeard = true;
+    return { allowed: false, position: 7 };
+  });
+  assert.ok(isOfEarlierLook(await place.permit(diskPermissions)));
+  const refused = await place.permit(diskPermissions);
+  assert.ok(refused instanceof Rejection && refused.reason === 'ACCESS_DENIED');
+  assert.deepEqual(await place.noted(), [], 'the removal is the loss, and no other is noted');
 });

@@ -151,11 +151,15 @@ export const createGuard = (parts: {
     const wasRefused = (vault.refusedAnswers ?? []).includes(answerOf(principal, key));
     if (kind !== 'managed_identity' || removed === wasRefused || (!removed && !isWhole)) return false;
     const answer = { principal, key, removed, position: judgement.identityAsOf };
-    const { events } = await vaults.transact(
+    const { events, state } = await vaults.transact(
       vaultId,
       noteIdentityAnswer(clock.now(), answer, judgement.isGone),
       call.cause,
     );
+    // The change behind the answer reached the vault between the look and the answer, and is the loss: by what was seen the
+    // refusal would have neither its number nor its trace.
+    const isHeard = isStanding(state) && identityKnownTo(state) > identityKnownTo(vault);
+    if (removed && events.length === 0 && isHeard) throw seenBefore(vaultId);
     return events.length > 0;
   };
 
@@ -192,6 +196,16 @@ export const createGuard = (parts: {
     },
   };
 };
+
+/** Why whoever judges has to look at the vault again: never told to a caller, as long as a few looks are enough. */
+const seenBefore = (vaultId: string): Rejection =>
+  new Rejection('ABORTED', 'VAULT_CHANGED', `vaults/${vaultId} changed while the call was judged: try again`, {
+    vault: `vaults/${vaultId}`,
+  });
+
+/** Whether a judgement failed for no other reason than that the vault has changed since it was looked at. */
+export const isOfEarlierLook = (error: unknown): boolean =>
+  error instanceof Rejection && error.reason === 'VAULT_CHANGED';
 
 const denied = (
   vaultId: string,

@@ -4,7 +4,7 @@ import { type Clock, DomainAttribute, type Instant } from '@interlock/runtime';
 import { type Attributes, trace } from '@opentelemetry/api';
 import type { AuditDraft, AuditSubjects } from '../audit/draft.ts';
 import type { Asking, AuditedItem } from '../audit/log.ts';
-import type { Guard } from '../guard.ts';
+import { type Guard, isOfEarlierLook } from '../guard.ts';
 import type { Holding } from '../hold/holding.ts';
 import { keyNotFound } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
@@ -160,14 +160,16 @@ export const useKeyTogether = async <Request, Judgement, Answer>(
   for (let look = 1; left.length > 0 && look <= looksMax; look += 1) {
     const asked = Map.groupBy(left, ({ request }) => use.question(request));
     await Promise.all([...asked].map(([question, alike]) => settleAlike(question, alike)));
-    left = left.filter((item) => isEvicted(settled.get(item)));
+    left = left.filter((item) => isUnsettled(settled.get(item)));
   }
   return items.map((item) => settled.get(item) ?? { error: new Error('a use of a key that nobody judged') });
 };
 
-const isEvicted = (settled: Settled<unknown> | undefined): boolean =>
-  settled !== undefined && 'error' in settled && isEviction(settled.error);
-const isEviction = (error: unknown): boolean => error instanceof Rejection && error.reason === 'KEY_EVICTED';
+const isUnsettled = (settled: Settled<unknown> | undefined): boolean =>
+  settled !== undefined && 'error' in settled && isToBeJudgedAgain(settled.error);
+/** Whether the private key was forgotten since it was judged, or the vault changed since it was looked at. */
+const isToBeJudgedAgain = (error: unknown): boolean =>
+  (error instanceof Rejection && error.reason === 'KEY_EVICTED') || isOfEarlierLook(error);
 
 /** A request to use a version. */
 export interface VersionRequest {
@@ -235,7 +237,7 @@ const judgeUse = async (
 /** Runs a decision and what follows from it, again when the key changed in between. @param isOutdated what says that it did */
 export const deciding = async <Value>(
   decide: () => Promise<Value>,
-  isOutdated: (error: unknown) => boolean = isEviction,
+  isOutdated: (error: unknown) => boolean = isToBeJudgedAgain,
 ): Promise<Value> => {
   for (let look = 1; ; look += 1) {
     try {
