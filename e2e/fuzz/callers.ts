@@ -1,0 +1,53 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { openIdentities } from '@interlock/local/bootstrap-identities.ts';
+import type { DataFolder } from '@interlock/local/data-folder.ts';
+import { serviceNames } from '@interlock/local/services.ts';
+import type { TokenSource } from '@interlock/rpc';
+import { type SeededRandom, systemRandom } from '@interlock/runtime';
+import type { Outside } from '../cloud/clients.ts';
+
+/** Who calls: the administrator mostly, someone without any role, the services themselves, and callers without a token. */
+export interface Callers {
+  /** Who calls this method: often someone whose call of it succeeded before. */
+  pick(path: string, random: SeededRandom): TokenSource | undefined;
+  /** Remembers that this caller's call of the method succeeded. */
+  succeeded(path: string, tokens: TokenSource | undefined): void;
+  /** Ids of the principals that must keep their rights, or the fuzzer would reach nothing any more. */
+  readonly protectedIds: readonly string[];
+}
+
+/** Makes the unprivileged principal and finds the others. */
+export const openCallers = async (outside: Outside, data: DataFolder): Promise<Callers> => {
+  const { administrator, workloads } = openIdentities(data, systemRandom);
+  const id = randomUUID();
+  const { identity } = outside.administrator;
+  const tenant = `tenants/${administrator.tenant.replace(/^tenants\//, '')}`;
+  const { name } = await identity.createPrincipal({
+    principalId: id,
+    tenant,
+    type: 'APPLICATION',
+    displayName: 'without any role',
+  });
+  const { secretText } = await identity.addSecret({ principal: name, secretId: 'fuzz' });
+  const services = serviceNames.map((service) => {
+    const { principalId, secretFile } = workloads[service];
+    return {
+      id: principalId,
+      tokens: outside.as({ id: principalId, secret: readFileSync(secretFile, 'utf8') }).tokens,
+    };
+  });
+  const unprivileged = outside.as({ id, secret: secretText }).tokens;
+  const successful = new Map<string, TokenSource | undefined>();
+  return {
+    succeeded: (path, tokens) => successful.set(path, tokens),
+    pick(path, random) {
+      if (successful.has(path) && random.chance(0.6)) return successful.get(path);
+      const choice = random.fraction();
+      if (choice < 0.6) return outside.administrator.tokens;
+      if (choice < 0.72) return unprivileged;
+      return choice < 0.95 ? random.pick(services).tokens : undefined;
+    },
+    protectedIds: [administrator.principalId, id, ...services.map((service) => service.id)],
+  };
+};

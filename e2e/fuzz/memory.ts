@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+
+/** Resident memory of processes by name, in MiB, at a time in seconds since the start. */
+export interface MemorySample {
+  readonly atS: number;
+  readonly residentMib: Readonly<Record<string, number>>;
+}
+
+/** What a process has in memory, in MiB; undefined once it is gone. */
+export const residentMib = (pid: number): number | undefined => {
+  try {
+    const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+    return kib === undefined ? undefined : Math.round(Number(kib) / 1_024);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+};
+
+/** Largest resident memory of a service under the fuzzer, in MiB. */
+export const RESIDENT_MAX_MIB = 350;
+/** How much more of it the last quarter of a run may have than the second one, in MiB: caches of bounded size still fill. */
+const GROWTH_MAX_MIB = 40;
+
+/** What is wrong with the memory of a run, a line each. Whether it is flat can be said of a run of five minutes or more. */
+export const memoryProblems = (samples: readonly MemorySample[]): readonly string[] => {
+  const names = [...new Set(samples.flatMap(({ residentMib }) => Object.keys(residentMib)))];
+  const lastS = samples.at(-1)?.atS ?? 0;
+  return names.flatMap((name) => {
+    const of = (fromS: number, toS: number): number[] =>
+      samples.flatMap(({ atS, residentMib }) => {
+        const mib = residentMib[name];
+        return mib !== undefined && atS >= fromS && atS <= toS ? [mib] : [];
+      });
+    const most = Math.max(...of(0, lastS));
+    const growth = median(of(lastS * 0.75, lastS)) - median(of(lastS * 0.25, lastS * 0.5));
+    return [
+      ...(most > RESIDENT_MAX_MIB ? [`${name} had ${most} MiB in memory; allowed are ${RESIDENT_MAX_MIB}`] : []),
+      ...(lastS >= 300 && growth > GROWTH_MAX_MIB
+        ? [`${name} grew by ${growth} MiB from the second quarter to the last; allowed are ${GROWTH_MAX_MIB}`]
+        : []),
+    ];
+  });
+};
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;

@@ -1,0 +1,91 @@
+import { randomInt } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runCommand } from '@interlock/local/command.ts';
+import { LauncherError, openDataFolder } from '@interlock/local/data-folder.ts';
+import { startLocalCloud } from '@interlock/local/local-cloud.ts';
+import type { Crash } from '@interlock/local/restartable.ts';
+import { removeServer } from '@interlock/local/unprivileged.ts';
+import { fuzz } from './fuzz.ts';
+import { type MemorySample, memoryProblems } from './memory.ts';
+
+const usage = 'npm run fuzz -- [--seconds N] [--seed N] [--only TEXT]';
+
+const help = `${usage}
+
+Starts a local cloud and calls every RPC of every service with made-up messages: well-formed ones and malformed ones, as the
+administrator, as a principal without a role, as the services, and without a token.
+  --seconds N   how long (60 by default)
+  --seed N      a whole number that decides the messages; the one of a run is in its last line
+  --only TEXT   only the RPCs that have this in their path, for example DiskService/CreateDisk
+
+It fails if a service crashes, if a well-formed message is answered with INTERNAL or UNKNOWN, or if the resident memory of a
+service is above its limit or keeps growing. The last line is JSON.`;
+
+/** Samples of memory in the last line. */
+const SHOWN_SAMPLES = 20;
+
+runCommand(async (scope) => {
+  const { values } = readArguments();
+  if (values.help) {
+    console.log(help);
+    return { exitCode: 0 };
+  }
+  const seconds = wholeNumber('--seconds', values.seconds, 86_400);
+  const seed = values.seed === undefined ? randomInt(2 ** 31) : wholeNumber('--seed', values.seed, 2 ** 32 - 1);
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-fuzz-'));
+  const data = openDataFolder(folder);
+  scope.defer('its files', () => {
+    removeServer(data);
+    rmSync(folder, { recursive: true, force: true });
+  });
+  // Servers of its own: what is in given ones belongs to others.
+  const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
+  const crashes: string[] = [];
+  const onCrash = ({ name, message, restart }: Crash): void => {
+    crashes.push(name);
+    console.error(message);
+    restart().catch((error: unknown) => console.error(error));
+  };
+  const cloud = await startLocalCloud({ data, env, within: scope, onCrash });
+  console.log(`seed ${seed}, ${seconds} s`);
+  const findings = await fuzz({ cloud, data, seconds, seed, only: values.only, say: console.log });
+  const problems = memoryProblems(findings.memory);
+  for (const problem of problems) console.log(problem);
+  const { memory, ...found } = findings;
+  const lastLine = JSON.stringify({
+    seed,
+    seconds,
+    ...found,
+    crashes,
+    memoryProblems: problems,
+    memory: thinned(memory),
+  });
+  const isGood = crashes.length === 0 && findings.internals.length === 0 && problems.length === 0;
+  return { exitCode: isGood ? 0 : 1, lastLine };
+});
+
+/** At most so many samples as are shown, at even distances, the last included. */
+function thinned(samples: readonly MemorySample[]): readonly MemorySample[] {
+  const step = Math.ceil(samples.length / SHOWN_SAMPLES);
+  return samples.filter((_, n) => (samples.length - 1 - n) % step === 0);
+}
+
+/** @throws LauncherError naming what cannot be used */
+function wholeNumber(flag: string, text: string, max: number): number {
+  const value = Number(text);
+  if (/^\d{1,10}$/.test(text) && value <= max) return value;
+  throw new LauncherError(`${flag} is "${text}"; it must be a whole number up to ${max}.`);
+}
+
+function readArguments() {
+  try {
+    const text = { type: 'string' } as const;
+    const help = { type: 'boolean', short: 'h', default: false } as const;
+    return parseArgs({ options: { seconds: { ...text, default: '60' }, seed: text, only: text, help } });
+  } catch (error) {
+    throw new LauncherError(`${error instanceof Error ? error.message : error}\n${usage}`, { cause: error });
+  }
+}
