@@ -146,10 +146,14 @@ export interface Container {
   readonly lifecycle?: { readonly preStop?: { readonly sleep?: { readonly seconds: number } } };
 }
 
-/** How a container is asked. */
+/** How a kubelet probes a container. Times are in seconds. */
 export interface Probe {
   readonly httpGet?: { readonly path: string; readonly port: string };
   readonly exec?: { readonly command: readonly string[] };
+  readonly periodSeconds?: number;
+  readonly failureThreshold?: number;
+  readonly timeoutSeconds?: number;
+  readonly terminationGracePeriodSeconds?: number;
 }
 
 /** A variable of a container, or where its value comes from. */
