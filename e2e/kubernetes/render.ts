@@ -37,6 +37,8 @@ export interface Spec {
   readonly scaleTargetRef?: { readonly kind: string; readonly name: string };
   readonly minReplicas?: number;
   readonly maxReplicas?: number;
+  readonly metrics?: readonly { readonly resource?: { readonly target: { readonly averageValue?: string } } }[];
+  readonly strategy?: { readonly type: string };
   readonly minReplicaCount?: number;
   readonly maxReplicaCount?: number;
   readonly maxUnavailable?: number;
