@@ -165,8 +165,7 @@ for (const overlay of overlays) {
       }
       for (const { metadata, spec } of policies)
         for (const { from } of spec.ingress ?? [])
-          if (metadata.name !== 'otel-collector')
-            assert.ok((from ?? []).length > 0, `${metadata.name} lets anybody in`);
+          assert.ok((from ?? []).length > 0, `${metadata.name} lets anybody in`);
     });
   });
 }

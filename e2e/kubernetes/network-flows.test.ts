@@ -42,6 +42,14 @@ const stranger: Place = { labels: {} };
 
 type Flow = readonly [string, Place | readonly Place[], Place | readonly Place[], number];
 
+/**
+ * Ports of API servers. Policies see the port behind the Service `kubernetes`, not its 443: kubeadm, kind and k3s use 6443,
+ * minikube 8443, MicroK8s 16443; managed clusters use 443.
+ */
+const apiServerPorts = [443, 6443, 8443, 16443] as const;
+const toApiServer = (what: string, from: Place | readonly Place[]): readonly Flow[] =>
+  apiServerPorts.map((port) => [`${what} (${port})`, from, apiServer, port]);
+
 const inEvery: readonly Flow[] = [
   ['services ask each other, and guests their disk host', services, services, 7400],
   ['services tell and hear facts', services, named('nats'), 4222],
@@ -52,8 +60,8 @@ const inOwnServers: readonly Flow[] = [
   ['services export spans and metrics', services, collector, 4318],
   ['traces are kept', collector, named('jaeger'), 4317],
   ['a rehearsal gets its spans', collector, rehearsal, 4318],
-  ['Secrets are made', named('setup'), apiServer, 443],
-  ['metrics are scraped', observability('prometheus'), collector, 9464],
+  ...toApiServer('Secrets are made', named('setup')),
+  ['metrics are scraped', [observability('prometheus'), telemetry('prometheus', 'monitoring')], collector, 9464],
 ];
 /** @param collector where spans and metrics go, @param caller from where people may call */
 const inProduction = (collector: Place, caller: Place): readonly Flow[] => [
@@ -63,12 +71,7 @@ const inProduction = (collector: Place, caller: Place): readonly Flow[] => [
   ['NATS servers find each other', named('nats'), named('nats'), 6222],
   ['Postgres servers follow each other', postgres, postgres, 5432],
   ['a new Postgres server copies the first', postgresJob, postgres, 5432],
-  [
-    'Postgres servers watch their Cluster and reach the object store, Jobs too',
-    [postgres, postgresJob],
-    apiServer,
-    443,
-  ],
+  ...toApiServer('Postgres servers watch their Cluster and reach the object store, Jobs too', [postgres, postgresJob]),
   ['a restore reads the object store', [restoreJob, restored], apiServer, 443],
   ['a restore copies itself', restoreJob, restored, 5432],
   ['services store in what was restored', services, restored, 5432],
@@ -98,6 +101,8 @@ const unwanted: readonly Flow[] = [
   ['another namespace calls a service', { labels: partOf, namespace: 'other' }, services, 7400],
   ['another namespace reads a store', { labels: partOf, namespace: 'other' }, [named('postgres'), postgres], 5432],
   ['another namespace publishes a fact', person, named('nats'), 4222],
+  ['a pod reads metrics', [stranger, ...services, rehearsal], collector, 9464],
+  ['another namespace reads metrics', { labels: { app: 'prometheus' }, namespace: 'other' }, collector, 9464],
 ];
 
 const each = (places: Place | readonly Place[]): readonly Place[] => ('labels' in places ? [places] : places);
@@ -136,7 +141,7 @@ test('the pods of LitmusChaos reach what their probes and faults ask, by the pol
   for (const overlay of overlays) {
     const objects = [...(rendered.get(overlay) ?? []), ...own];
     for (const [to, port] of [
-      [apiServer, 443],
+      ...apiServerPorts.map((port) => [apiServer, port] as const),
       [observability('prometheus'), 9090],
       ...services.map((service) => [service, 7480] as const),
     ] as const) {
