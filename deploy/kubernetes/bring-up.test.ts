@@ -63,7 +63,7 @@ test('an overlay that is refused half way says that part of it may be there, and
   assert.match(outcome, /^LauncherError: kubectl: .*forbidden.*may not do this in namespace interlock/);
   assert.match(
     outcome,
-    /Part of overlays\/local may have been applied. Go on by running this again; take it away with kubectl delete -k/,
+    /Part of overlays\/local may have been applied. To continue, run this command again. To remove everything, run kubectl --context kind-kind delete namespace interlock --wait/,
   );
 });
 
@@ -84,6 +84,6 @@ test('a Job that fails is told with the end of its log, and the pods that wait w
   assert.match(outcome, /job\/setup is not ready: kubectl: error: timed out/);
   assert.match(outcome, /postgres-0: CreateContainerConfigError: secret "interlock-postgres" not found/);
   assert.match(outcome, /The end of the log of job\/setup:\nHalfSetUp/);
-  assert.match(outcome, /take it away with kubectl delete -k/);
+  assert.match(outcome, /run kubectl --context kind-kind delete namespace interlock --wait/);
   assert.ok(!outcome.includes('nats-0'));
 });

@@ -40,8 +40,9 @@ export const bringUp = async (
   kubectl: Kubectl,
   { overlay, readySeconds, hasNewImages, say }: BringUp,
 ): Promise<void> => {
-  const { namespace } = kubectl.place;
-  const takeAway = `Go on by running this again; take it away with kubectl delete -k ${overlay}`;
+  const { context, namespace } = kubectl.place;
+  // Not `delete -k`: it fails once the Job `setup` is deleted by its TTL.
+  const takeAway = `To continue, run this command again. To remove everything, run kubectl --context ${context} delete namespace ${namespace} --wait`;
   const wasThere =
     (await kubectl.run(['get', 'deployment', 'identity', '--ignore-not-found', '--output', 'name'])) !== '';
   try {

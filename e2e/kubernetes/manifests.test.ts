@@ -170,6 +170,20 @@ for (const overlay of overlays) {
   });
 }
 
+for (const overlay of ['local', 'chaos'] as const)
+  test(`${overlay}: deleting the namespace deletes everything, and every page says so`, () => {
+    // Every kind of these overlays is namespaced but this one.
+    const kinds = new Set(objectsOf(overlay).map(({ kind }) => kind));
+    const clusterScoped = ['Namespace', 'ClusterRole', 'ClusterRoleBinding', 'PersistentVolume', 'StorageClass'];
+    assert.deepEqual(
+      [...kinds].filter((kind) => clusterScoped.includes(kind)),
+      ['Namespace'],
+    );
+    for (const file of filesLike(/^(README|docs\/.*|deploy\/.*)\.(md|ts|yaml)$/))
+      assert.doesNotMatch(textOf(file), /kubectl delete (-k|--kustomize)/, `${file}: fails once Job setup is deleted`);
+    assert.match(textOf('docs/how-to/deploy-on-kubernetes.md'), /`kubectl delete namespace interlock --wait`/);
+  });
+
 for (const overlay of overlays.filter(isProduction))
   describe(`${overlay}, as a platform runs it`, () => {
     test('three of what may be three, over zones and nodes, one disturbed at a time, more by load', () => {
