@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { systemRandom } from '@interlock/runtime';
 import { makeSecrets } from '../../deploy/kubernetes/setup/secrets.ts';
+import { textOf } from '../docs/sources.ts';
 import { type Cluster, podOf } from './pods.ts';
 import { workloadsIn } from './references.ts';
 import { hasKubectl, type KubernetesObject, type PodSpec, render } from './render.ts';
@@ -67,6 +68,10 @@ test('a pod of a StatefulSet has its number, its volume and its names', () => {
   assert.equal(name, 'disk-0');
   assert.ok(aliases.includes('disk') && aliases.includes('disk-0.disk.interlock.svc'));
   assert.ok(objects.some(({ kind, metadata }) => kind === 'PersistentVolumeClaim' && metadata.name === 'data-disk-0'));
+});
+
+test('the stand-in of Postgres stops on SIGINT, as the official image: SIGTERM waits for every client to leave', () => {
+  assert.match(textOf('e2e/kubernetes/stand-ins/postgres.Containerfile'), /^STOPSIGNAL SIGINT$/m);
 });
 
 test('what a cluster lacks is named', () => {
