@@ -322,10 +322,27 @@ describe('example', () => {
       );
   });
 
+  test('a gateway passes TLS through to each service, under a name in the certificate of the service', () => {
+    const [listener] = find('example', 'Gateway', 'interlock').spec.listeners ?? [];
+    assert.equal(listener?.tls?.mode, 'Passthrough');
+    for (const name of serviceNames) {
+      const { hostnames = [], rules = [], parentRefs = [] } = find('example', 'TLSRoute', name).spec;
+      assert.deepEqual(parentRefs, [{ name: 'interlock' }]);
+      const { ports = [] } = find('example', 'Service', name).spec;
+      assert.deepEqual(rules, [{ backendRefs: [{ name, port: ports[0]?.port }] }]);
+      const { dnsNames = [] } = find('example', 'Certificate', name).spec;
+      for (const host of hostnames) {
+        const wildcard = host.replace(/^[^.]+/, '*');
+        assert.equal(listener?.hostname, wildcard);
+        assert.ok(dnsNames.includes(wildcard), `${name}: its certificate lacks ${wildcard}`);
+      }
+    }
+  });
+
   test('what production stands for is untouched: the same objects, and Secrets', () => {
     const names = (overlay: Overlay) =>
       objectsOf(overlay)
-        .filter(({ kind }) => kind !== 'ExternalSecret')
+        .filter(({ kind }) => !['ExternalSecret', 'Gateway', 'TLSRoute'].includes(kind))
         .map(({ kind, metadata }) => `${kind} ${metadata.name}`);
     assert.deepEqual(names('example').sort(), names('production').sort());
   });

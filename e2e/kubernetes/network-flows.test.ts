@@ -90,7 +90,10 @@ const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
     ['a Job of an experiment asks services', named('experimenter'), services, 7400],
   ],
   production: inProduction(observability('collector'), person),
-  example: inProduction(telemetry('collector', 'monitoring'), colleague),
+  example: [
+    ...inProduction(telemetry('collector', 'monitoring'), colleague),
+    ['a gateway passes calls through', { labels: { app: 'gateway' }, namespace: 'colleagues' }, services, 7400],
+  ],
 };
 const unwanted: readonly Flow[] = [
   ['a stranger in the namespace', stranger, services, 7400],

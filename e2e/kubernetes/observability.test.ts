@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { textOf } from '../docs/sources.ts';
-import { objectsIn } from './render.ts';
+import { objectsIn, render } from './render.ts';
 
 /** Names as Prometheus has them, from the table of docs/metrics.md: dots become `_`, the unit is appended. */
 const metricNames = new Set(
@@ -64,6 +64,16 @@ test('every query asks for metrics and labels that are measured', () => {
     ];
   });
   assert.deepEqual(unknown, []);
+});
+
+test('production has the dashboard as a ConfigMap that Grafana finds', async () => {
+  for (const overlay of ['production', 'example'] as const) {
+    const objects = await render(overlay);
+    const found = objects.find(
+      ({ kind, metadata }) => kind === 'ConfigMap' && metadata.labels?.grafana_dashboard === '1',
+    );
+    assert.deepEqual(JSON.parse(found?.data?.['interlock.json'] ?? '{}'), dashboard);
+  }
 });
 
 test('what the operators were promised is on the dashboard', () => {

@@ -66,6 +66,10 @@ export interface Spec {
   readonly target?: { readonly name: string };
   readonly groups?: readonly { readonly rules: readonly AlertRule[] }[];
   readonly triggers?: readonly { readonly type: string; readonly metadata: Labels }[];
+  readonly listeners?: readonly { readonly hostname?: string; readonly tls?: { readonly mode?: string } }[];
+  readonly hostnames?: readonly string[];
+  readonly parentRefs?: readonly { readonly name: string }[];
+  readonly rules?: readonly { readonly backendRefs?: readonly { readonly name: string; readonly port: number }[] }[];
   readonly entry?: string;
   readonly templates?: readonly WorkflowTemplate[];
 }

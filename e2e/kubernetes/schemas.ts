@@ -8,6 +8,7 @@ type Model = new (data: object) => { validate(): void };
 /** Packages with models of kinds that are not Kubernetes' own, by API group. */
 const packagesByGroup: Readonly<Record<string, string>> = {
   'cert-manager.io': '@kubernetes-models/cert-manager',
+  'gateway.networking.k8s.io': '@kubernetes-models/gateway-api',
   'keda.sh': '@kubernetes-models/keda',
   'monitoring.coreos.com': '@kubernetes-models/prometheus-operator',
 };
