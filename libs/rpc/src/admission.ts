@@ -5,6 +5,7 @@ import type { CallContext } from 'nice-grpc-common';
 import { authorise, type Rule } from './authorization.ts';
 import { type CallFields, CallMetadata, tokenMissing } from './call.ts';
 import type { CallTimer } from './call-timer.ts';
+import { checkRequest } from './request-values.ts';
 import type { PipelineOptions } from './server-pipeline.ts';
 
 /** A whole number of milliseconds as metadata carries it. */
@@ -44,6 +45,7 @@ export function anonymousCall(
 
 /**
  * Finds out who asks and whether they may. Authentication comes before everything that could tell what exists (KV-80).
+ * The request is checked in between: only a caller that is known learns what is wrong with it, and rules look into it.
  * Waits only where somebody has to be asked. Refusals are told to whoever keeps a record of them.
  */
 export async function admit(
@@ -54,11 +56,15 @@ export async function admit(
   anonymous: CallFields,
 ): Promise<CallFields> {
   if (rule === undefined) throw new Error('the method has no authorization rule');
-  if ('public' in rule) return anonymous;
+  if ('public' in rule) {
+    checkRequest(method.path, request);
+    return anonymous;
+  }
   try {
     const token = bearerToken(context);
     const authenticated = options.authenticate(token);
     const caller = authenticated instanceof Promise ? await authenticated : authenticated;
+    checkRequest(method.path, request);
     const authorised = authorise(rule, caller, request, options.authorize);
     if (authorised) await authorised;
     return { ...anonymous, caller, cause: { ...anonymous.cause, caller: caller.name }, token };

@@ -133,7 +133,43 @@ export function asRejection(error: unknown): Rejection | undefined {
   return undefined;
 }
 
-function encode(code: Status, message: string, reason: string, metadata: Record<string, string>): WireError {
+/**
+ * Most bytes of a message, and of each value of its metadata and all of them together, as sent. They travel in HTTP/2 trailers,
+ * the message twice: clients take 8 KiB of those by default, and Node ends the whole connection above 64 KiB. A refusal that
+ * repeats a value of the request must not be as long as that value.
+ */
+const MESSAGE_BYTES_MAX = 1_024;
+const METADATA_VALUE_BYTES_MAX = 1_024;
+const METADATA_BYTES_MAX = 2_048;
+
+/** The beginning of a text, cut between characters, with a mark where something is left out. */
+function shortened(text: string, bytesMax: number): string {
+  // Percent-encoding fails for half of a surrogate pair.
+  const whole = text.toWellFormed();
+  if (Buffer.byteLength(whole) <= bytesMax) return whole;
+  const { read } = new TextEncoder().encodeInto(whole, new Uint8Array(bytesMax - Buffer.byteLength('…')));
+  return `${whole.slice(0, read)}…`;
+}
+
+function shortenedMetadata(metadata: Readonly<Record<string, string>>): Record<string, string> {
+  let left = METADATA_BYTES_MAX;
+  const kept: [key: string, value: string][] = [];
+  for (const [key, value] of Object.entries(metadata)) {
+    const room = left - Buffer.byteLength(key);
+    if (room < METADATA_VALUE_BYTES_MIN) break;
+    const fitting = shortened(String(value), Math.min(METADATA_VALUE_BYTES_MAX, room));
+    left = room - Buffer.byteLength(fitting);
+    kept.push([key, fitting]);
+  }
+  return Object.fromEntries(kept);
+}
+
+/** A value with less room than this is left out. */
+const METADATA_VALUE_BYTES_MIN = 64;
+
+function encode(code: Status, whole: string, reason: string, given: Record<string, string>): WireError {
+  const message = shortened(whole, MESSAGE_BYTES_MAX);
+  const metadata = shortenedMetadata(given);
   const details = [
     any(ErrorInfo.$type, ErrorInfo.encode({ $type: ErrorInfo.$type, reason, domain: ERROR_DOMAIN, metadata })),
   ];

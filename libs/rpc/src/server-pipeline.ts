@@ -32,6 +32,7 @@ import type { Authorizer } from './authorizer.ts';
 import { type CallFields, CallMetadata, runAsCall } from './call.ts';
 import { type CallTimer, serverStopping, startTimer } from './call-timer.ts';
 import { DETAILS_TRAILER, isInternal, statusName, toWire } from './errors.ts';
+import { checkedRequests } from './request-values.ts';
 import { attributesOfCall, RpcAttribute } from './rpc-attributes.ts';
 import type { Authenticate } from './tokens.ts';
 
@@ -114,7 +115,7 @@ async function answered<Request, Response>(
     const fields = await serving.admitted();
     // Nobody waits for it any more.
     if (timer.ended() === 'deadline') throw deadlineExceeded();
-    const answers = call.next(call.request, new HandlerCall(context, fields, timer));
+    const answers = call.next(requestOf(call), new HandlerCall(context, fields, timer));
     return await runAsCall(fields, () => answerOf(answers));
   };
   try {
@@ -144,7 +145,7 @@ async function* streamed<Request, Response>(
       deadlineExceeded,
     );
     const inCall = <Result>(fn: () => Result): Result => serving.inSpan(() => runAsCall(fields, fn));
-    const answers = call.next(call.request, new HandlerCall(context, fields, timer));
+    const answers = call.next(requestOf(call), new HandlerCall(context, fields, timer));
     unfinished = { return: () => inCall(() => answers.return()) };
     for (;;) {
       const answer = await inCall(() => answers.next());
@@ -163,6 +164,10 @@ async function* streamed<Request, Response>(
     serving.end();
   }
 }
+
+/** What the handler is given. `admit` has checked a single request; those of a stream are checked as they are taken. */
+const requestOf = <Request, Response>(call: ServerCall<Request, Response>) =>
+  call.requestStream ? checkedRequests(call.method.path, call.request) : call.request;
 
 /** One call that is being served: its span, its time, and what its failures look like from outside. */
 class Serving {

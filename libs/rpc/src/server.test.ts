@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { credentials as grpcCredentials, Client as RawClient } from '@grpc/grpc-js';
+import { credentials as grpcCredentials, Client as RawClient, type ServiceError, status } from '@grpc/grpc-js';
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { Rejection } from '@interlock/event-store';
@@ -207,4 +207,66 @@ test('how long calls took is a metric, by method and status', async () => {
   );
   const of = (method: string) => `${echoDefinition.fullName}/${method}`;
   assert.deepEqual(found, [`${of('Echo')} OK 1`, `${of('Change')} NOT_FOUND 1`, `${of('List')} OK 1`]);
+});
+
+describe('what a stranger may send', () => {
+  let server: RunningServer;
+  let raw: RawClient;
+  before(async () => {
+    const refusing: EchoHandlers = {
+      ...echo,
+      echo: async ({ text }) => {
+        throw new Rejection('INVALID_ARGUMENT', 'NAME_INVALID', `name is "${text}"`, { field: 'name', value: text });
+      },
+      change: async (request) => request,
+      join: async (requests) => {
+        let text = '';
+        for await (const request of requests) text += request.text;
+        return { text };
+      },
+    };
+    const rule = { public: true } as const;
+    const authorization = { echo: rule, change: rule, list: rule, join: rule };
+    const bound = service({ definition: echoDefinition, implementation: refusing, authorization });
+    server = await start({ services: [bound] });
+    raw = new RawClient(server.address, grpcCredentials.createInsecure());
+  });
+  after(async () => {
+    raw.close();
+    await server.stop();
+  });
+
+  for (const text of ['x'.repeat(200_000), '\u{1f511}'.repeat(50_000), 'a\ud83d']) {
+    test(`a refusal that repeats ${text.length} characters of the request fits into the trailers`, async () => {
+      const refused = callRaw(raw, '/test.Echo/Echo', Buffer.from(JSON.stringify({ text })).toString('hex'));
+      const error = await refused.then(
+        () => assert.fail('it was taken'),
+        (thrown: ServiceError) => thrown,
+      );
+      assert.equal(error.code, status.INVALID_ARGUMENT, error.message);
+      assert.match(error.details, /^name is "/);
+      const trailers = Object.entries(error.metadata.toHttp2Headers()).map(([key, value]) => `${key}: ${value}`);
+      assert.ok(trailers.join('').length + encodeURI(error.details).length < 8_192);
+    });
+  }
+
+  test('bytes that cannot be decoded are INVALID_ARGUMENT REQUEST_MALFORMED, alone and in a stream', async () => {
+    const isMalformed = (error: ServiceError): true => {
+      assert.equal(error.code, status.INVALID_ARGUMENT, error.message);
+      const [details] = error.metadata.get('grpc-status-details-bin');
+      assert.match(String(details), /REQUEST_MALFORMED/);
+      return true;
+    };
+    const notJson = Buffer.from('{').toString('hex');
+    await assert.rejects(callRaw(raw, '/test.Echo/Change', notJson), isMalformed);
+    const joined = new Promise<Buffer | undefined>((resolve, reject) => {
+      const call = raw.makeClientStreamRequest('/test.Echo/Join', bytesAsTheyAre, bytesAsTheyAre, (error, answer) =>
+        error === null ? resolve(answer) : reject(error),
+      );
+      call.write(Buffer.from('{"text":"a"}'));
+      call.write(Buffer.from('{'));
+      call.end();
+    });
+    await assert.rejects(joined, isMalformed);
+  });
 });

@@ -2,6 +2,7 @@ import type { CompatServiceDefinition, Server, ServiceImplementation, TsProtoSer
 import type { Authorization, Rule } from './authorization.ts';
 import type { CallFields } from './call.ts';
 import { ownBytes } from './message-copy.ts';
+import { prepareCheck, readable } from './request-values.ts';
 
 /**
  * What ts-proto generates for a service. A method may have a codec of one's own in place of a generated message type
@@ -61,6 +62,7 @@ export function service<const D extends Definition>(parts: {
     const handler: unknown = Reflect.get(implementation, name);
     if (rule === undefined) throw new Error(`${method.path} has no authorization rule`);
     if (typeof handler !== 'function') throw new Error(`${method.path} has no handler`);
+    prepareCheck(method.path);
     rules.set(method.path, rule);
     handlers.set(method.path, {
       method,
@@ -71,9 +73,20 @@ export function service<const D extends Definition>(parts: {
     name: definition.fullName,
     rules,
     handlers,
-    mount: (server) => server.add(definition, implementation),
+    mount: (server) => server.add(withReadableRequests(definition), implementation),
   };
 }
+
+/** The same service, whose requests are decoded without a failure: see `UnreadableRequest`. */
+const withReadableRequests = <D extends Definition>(definition: D): D => ({
+  ...definition,
+  methods: Object.fromEntries(
+    Object.entries(definition.methods).map(([name, method]) => {
+      const { requestType } = method;
+      return [name, { ...method, requestType: { ...requestType, decode: readable(requestType.decode) } }];
+    }),
+  ),
+});
 
 const known = new WeakMap<Definition, ReadonlyMap<string, Method>>();
 
