@@ -90,6 +90,7 @@ export const gatedDriver = (): GatedDriver => {
     },
     detach: async () => {},
     isRunning: async (vm) => guests.has(vm),
+    runningGuests: async () => [],
     endOf: async () => 'GUEST_ENDED',
     onEnded: () => {},
   };

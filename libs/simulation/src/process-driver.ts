@@ -9,6 +9,10 @@ export const processDriver = (inner: Driver, gate: Gate): Driver => ({
   attach: (vm, disk) => gate.through(inner.attach(vm, disk)),
   detach: (vm, disk) => gate.through(inner.detach(vm, disk)),
   isRunning: (vm) => gate.through(inner.isRunning(vm)),
+  async runningGuests() {
+    const found = await gate.through(inner.runningGuests());
+    return found.map(({ vm, end }) => ({ vm, end: () => gate.through(end()) }));
+  },
   endOf: (vm) => gate.through(inner.endOf(vm)),
   onEnded: (listener) => inner.onEnded((vm) => gate.whenOpen(() => listener(vm))),
 });

@@ -30,6 +30,14 @@ export interface StopOrder {
   readonly graceMs: number;
 }
 
+/** A guest that runs now. */
+export interface RunningGuest {
+  /** Full name of its machine. */
+  readonly vm: string;
+  /** Ends this guest at once, and never a later one of the same machine. Resolves once it is gone. */
+  end(): Promise<void>;
+}
+
 /** Runs guests. Calls for one machine may overlap: a stop ends a start that is under way. */
 export interface Driver {
   /** False: there is nothing to shut down, so a machine is off as soon as that is decided. */
@@ -43,6 +51,8 @@ export interface Driver {
   /** Takes a disk from a guest; nothing happens when there is no guest, or no such disk. */
   detach(vm: string, disk: string): Promise<void>;
   isRunning(vm: string): Promise<boolean>;
+  /** Every guest that runs, also those that an earlier process started. */
+  runningGuests(): Promise<readonly RunningGuest[]>;
   /** Of a guest that is gone although nobody stopped it: whether it ended by itself, or with what it ran on. */
   endOf(vm: string): Promise<GuestEnd>;
   /** Calls `listener` with a machine whose guest ended although nobody stopped it. At least once, maybe late. */

@@ -24,6 +24,30 @@ const { clock, disks } = world;
 const fleet = fleetOf(world);
 after(() => world.close());
 
+const guests = await openVirtualCloud(12, { settings: { sweepIntervalMs: 5_000 } });
+const guestFleet = fleetOf(guests);
+after(() => guests.close());
+
+test('the sweep ends a guest whose machine is off or gone, and no other', () =>
+  guests.clock.drive(
+    (async () => {
+      const { driver, compute } = guests;
+      const [off, on, gone] = [await guestFleet.running(), await guestFleet.running(), await guestFleet.running()];
+      await compute.powerOffVirtualMachine({ name: off.name });
+      await guestFleet.settled(off.name, 'STOPPED');
+      await compute.deleteVirtualMachine({ name: gone.name });
+      await guests.clock.sleep(10_000);
+      for (const { name } of [off, gone]) driver.orphan(name);
+      await guests.clock.sleep(10_000);
+      assert.deepEqual([...driver.guests.keys()], [on.name]);
+      assert.equal((await guestFleet.get(on.name)).powerState, 'RUNNING');
+      await compute.startVirtualMachine({ name: off.name });
+      await guestFleet.settled(off.name, 'RUNNING');
+      await guests.clock.sleep(20_000);
+      assert.deepEqual([...driver.guests.keys()].sort(), [on.name, off.name].sort());
+    })(),
+  ));
+
 test('G2: a machine whose guest nobody can tell about keeps the sweep from no other machine', () =>
   clock.drive(
     (async () => {

@@ -8,6 +8,7 @@ import type { KeyReturns } from './key-returns.ts';
 import { type KeyStops, keyStopWork } from './key-stops.ts';
 import { type LostDisks, reasonOf } from './lost-disks.ts';
 import type { nextStarts } from './next-starts.ts';
+import { endOrphans } from './orphans.ts';
 import { isToBeClosed, type Machine, type Vm } from './vm/decider.ts';
 import type { VmEvent } from './vm/events.ts';
 import { isOutage } from './vm/loss-words.ts';
@@ -29,7 +30,7 @@ interface Questions {
 
 /**
  * Looks at everything again, at the start and then on a timer: what was begun and not finished is resumed, guests that
- * are gone are noticed, and the disk service is asked which disks of running machines have no data any more, so that a
+ * are gone are noticed, guests whose machine is off are ended, and the disk service is asked which disks of running machines have no data any more, so that a
  * machine stops also when no event arrives (G2). It asks the disk service and its own store, nobody else. Nothing waits
  * for it in the ordinary course.
  */
@@ -164,6 +165,7 @@ export const sweeper = (parts: {
     while (!signal.aborted) {
       wake = new AbortController();
       try {
+        if (driver.hasGuests) await endOrphans({ vms, driver, log, isOurs: engine.isOurs });
         const questions = await look(signal);
         asking ??= ask(questions, signal).finally(() => {
           asking = undefined;

@@ -180,6 +180,26 @@ test('a guest that is killed is told of; one whose launcher is gone ends by itse
   );
 });
 
+test('guests that run are found by a process that did not start them, and each is ended by itself alone', {
+  timeout: 180_000,
+}, async () => {
+  const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
+  const own = driver();
+  assert.deepEqual(await own.runningGuests(), []);
+  await own.start(vm, { disks: [], workload: idle });
+  const other = driver();
+  const [found] = await other.runningGuests();
+  assert.equal(found?.vm, vm);
+  await other.stop(vm, { graceMs: 0 });
+  await own.stop(vm, { graceMs: 0 });
+  await own.start(vm, { disks: [], workload: idle });
+  await found?.end();
+  assert.equal(await own.isRunning(vm), true, 'a later guest of the same machine is another one');
+  for (const { end } of await other.runningGuests()) await end();
+  assert.equal(await other.isRunning(vm), false);
+  assert.deepEqual(await other.runningGuests(), []);
+});
+
 test('what a guest ended with is told apart: itself, or the host it ran on', { timeout: 180_000 }, async () => {
   const first = driver();
   const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;

@@ -1,14 +1,15 @@
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { glob } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import type { Certificates } from '@interlock/rpc';
 import type { Clock, Logger, Renewed } from '@interlock/runtime';
 import { limiter } from '../disks.ts';
-import type { Driver, GuestDisk } from '../driver.ts';
+import type { Driver, GuestDisk, RunningGuest } from '../driver.ts';
 import { type GuestFile, guestFiles, guestTls, readGuestFile } from '../guest/plan.ts';
-import { findGuest, type GuestProcess, hostRun, signalGuest } from './guest-process.ts';
+import { findGuest, type GuestProcess, guestPid, hostRun, signalGuest } from './guest-process.ts';
 
 export interface GuestDriverOptions {
   /** Holds a folder for each machine, `<folder>/subscriptions/…/virtualMachines/<vm>`, with the journal of its I/O. */
@@ -154,6 +155,21 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
     renewTls(vm, held);
   };
 
+  /** Takes the files away by which a guest is found; those of a guest that another replica has started since stay. */
+  const forgetGuest = (vm: string): void => {
+    if (findGuest(folderOf(vm), clock)) return;
+    for (const file of [guestFiles.plan, guestFiles.pid]) rmSync(join(folderOf(vm), file), { force: true });
+  };
+
+  const endThat = async (vm: string, pid: number): Promise<void> => {
+    const guest = guestOf(vm);
+    if (guest?.pid !== pid) return;
+    guest.isEndWanted = true;
+    signalGuest(guest, 'SIGKILL');
+    await guest.ended;
+    forgetGuest(vm);
+  };
+
   return {
     hasGuests: true,
     async start(vm, { disks, workload }) {
@@ -193,15 +209,22 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
         signalGuest(guest, 'SIGKILL');
         await guest.ended;
       }
-      // Those of a guest that another replica has started since are its own.
-      if (findGuest(folderOf(vm), clock)) return;
-      for (const file of [guestFiles.plan, guestFiles.pid]) rmSync(join(folderOf(vm), file), { force: true });
+      forgetGuest(vm);
     },
     attach: (vm, disk) => change(vm, (before) => [...before.filter((one) => one.disk !== disk.disk), disk]),
     async detach(vm, disk) {
       if (guestOf(vm)) await change(vm, (before) => before.filter((one) => one.disk !== disk));
     },
     isRunning: async (vm) => guestOf(vm) !== undefined,
+    async runningGuests() {
+      const found: RunningGuest[] = [];
+      for await (const file of glob(`**/${guestFiles.pid}`, { cwd: options.folder })) {
+        const vm = dirname(file).split(sep).join('/');
+        const pid = guestPid(folderOf(vm));
+        if (pid !== undefined) found.push({ vm, end: () => endThat(vm, pid) });
+      }
+      return found;
+    },
     async endOf(vm) {
       try {
         return readGuestFile(join(folderOf(vm), guestFiles.plan)).host === host ? 'GUEST_ENDED' : 'HOST_RESTARTED';

@@ -15,12 +15,18 @@ const lookMs = 25;
 
 /** Finds the guest of a folder that an earlier run of this service started; `undefined` when it is gone. */
 export const findGuest = (folder: string, clock: Clock): GuestProcess | undefined => {
-  const pid = pidOf(folder);
-  if (pid === undefined || !isGuest(pid, folder)) return undefined;
+  const pid = guestPid(folder);
+  if (pid === undefined) return undefined;
   const untilGone = async (): Promise<void> => {
     while (isGuest(pid, folder)) await clock.sleep(lookMs);
   };
   return { pid, ended: untilGone() };
+};
+
+/** The process id of the running guest of a folder; `undefined` when there is none. */
+export const guestPid = (folder: string): number | undefined => {
+  const pid = pidOf(folder);
+  return pid !== undefined && isGuest(pid, folder) ? pid : undefined;
 };
 
 const pidOf = (folder: string): number | undefined => {

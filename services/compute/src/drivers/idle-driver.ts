@@ -8,6 +8,7 @@ export const idleDriver = (): Driver => ({
   attach: async () => {},
   detach: async () => {},
   isRunning: async () => true,
+  runningGuests: async () => [],
   endOf: async () => 'GUEST_ENDED',
   onEnded: () => {},
 });

@@ -11,8 +11,10 @@ export interface SimulatedDriver extends Driver {
   readonly slowToStart: Map<string, number>;
   /** Machines whose guest does not come up. */
   readonly broken: Set<string>;
-  /** Every start and stop, in order: `start <vm>`, `stop <vm>`. */
+  /** Every start and stop, in order: `start <vm>`, `stop <vm>`, and `end <vm>` of a guest whose machine was off. */
   readonly history: readonly string[];
+  /** Brings a guest up that no machine wants. */
+  orphan(vm: string): void;
   /** Ends a guest from inside. */
   crash(vm: string): void;
   /** Ends every guest, as a restart of the host does; nobody is told. */
@@ -21,6 +23,8 @@ export interface SimulatedDriver extends Driver {
 
 export const simulatedDriver = (clock: Clock): SimulatedDriver => {
   const guests = new Map<string, readonly GuestDisk[]>();
+  /** Tells the runs of one guest apart. */
+  const runs = new Map<string, object>();
   const history: string[] = [];
   const listeners: ((vm: string) => void)[] = [];
   const slowToStop = new Map<string, number>();
@@ -54,6 +58,7 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
       if (broken.has(vm)) throw new Error(`the guest of ${vm} did not come up`);
       history.push(`start ${vm}`);
       guests.set(vm, disks);
+      runs.set(vm, {});
       lostWithHost.delete(vm);
     },
     async stop(vm, { graceMs }) {
@@ -63,6 +68,17 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
       const neededMs = slowToStop.get(vm) ?? 0;
       if (neededMs > 0) await clock.sleep(Math.min(neededMs, graceMs));
       if (guests.delete(vm)) history.push(`stop ${vm}`);
+    },
+    async runningGuests() {
+      return [...guests.keys()].map((vm) => {
+        const run = runs.get(vm);
+        return {
+          vm,
+          async end() {
+            if (runs.get(vm) === run && guests.delete(vm)) history.push(`end ${vm}`);
+          },
+        };
+      });
     },
     async attach(vm, disk) {
       // Given again after a crash: with the newer token.
@@ -84,6 +100,10 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
     restartHost() {
       for (const vm of guests.keys()) lostWithHost.add(vm);
       guests.clear();
+    },
+    orphan(vm) {
+      guests.set(vm, []);
+      runs.set(vm, {});
     },
     crash(vm) {
       if (guests.delete(vm)) for (const tell of listeners) tell(vm);
