@@ -49,7 +49,7 @@ export interface Seams<Settings> {
   /** A client of another service. Clients of one service share a connection unless they wish for different channels. */
   readonly client: <D extends Definition>(service: Workload, definition: D, wish?: ClientWish) => RpcClient<D>;
   /** Divides work among the replicas of this service that only one of them may do at a time. */
-  readonly shares: Pick<Shares, 'keep' | 'holds' | 'standBy'>;
+  readonly shares: Pick<Shares, 'keep' | 'holds' | 'standBy' | 'claimFolder' | 'waitWithOtherFolder'>;
   /** What this process shows and trusts, for connections a service makes by itself. */
   readonly tls: Renewed<Certificates> | 'plaintext';
   /** Closed when the service stops: what `assemble` opens is registered here. */

@@ -14,7 +14,7 @@ import {
   systemRandom,
   telemetryOptions,
 } from '@interlock/runtime';
-import type { Assemble } from './assembly.ts';
+import type { Assemble, Seams } from './assembly.ts';
 import { channelWish, openPeers } from './peers.ts';
 import { startProbes } from './probe-server.ts';
 import { atMost, isReachable, openPatiently } from './reaching.ts';
@@ -30,7 +30,16 @@ export interface HostOptions<Spec extends ConfigSpec> {
   readonly settings: Spec;
   /** What is wrong with settings that are right one by one. */
   readonly problems?: (settings: ConfigOf<typeof hostSpec> & ConfigOf<Spec>) => readonly ConfigProblem[];
-  readonly assemble: Assemble<ConfigOf<Spec>>;
+  readonly assemble: (seams: HostSeams<ConfigOf<Spec>>) => ReturnType<Assemble<ConfigOf<Spec>>>;
+}
+
+/** What a service of a process of its own gets beside the seams of any. */
+export interface HostSeams<Settings> extends Seams<Settings> {
+  /**
+   * Says that this process has started and is not ready, and why: `/readyz` answers 503 from now on, and the launcher goes on.
+   * Call it in place of an end of `assemble` that may never come.
+   */
+  readonly notReady: (reason: 'OTHER_HOST_FOLDER') => void;
 }
 
 /**
@@ -115,6 +124,10 @@ export const hostService = <const Spec extends ConfigSpec>({
         tracer,
         scope,
       });
+      const notReady: HostSeams<unknown>['notReady'] = (reason) => {
+        probes?.started(async () => [{ name: 'host_folder', isThere: false, counts: true }]);
+        process.stdout.write(`${JSON.stringify({ standby: true, service: name, reason })}\n`);
+      };
       const wired = await wire(
         {
           name,
@@ -135,7 +148,7 @@ export const hostService = <const Spec extends ConfigSpec>({
           partitionCount: config.partitionCount,
         },
         settings,
-        assemble,
+        (seams) => assemble({ ...seams, notReady }),
       );
       const server = await startServer({
         address: config.serviceAddress,

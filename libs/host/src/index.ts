@@ -1,5 +1,6 @@
 export type { Assemble, Assembly, ClientWish, Reaction, Seams } from './assembly.ts';
-export { type HostOptions, hostService } from './host.ts';
+export { type HostOptions, type HostSeams, hostService } from './host.ts';
+export { enterHostFolder, folderId } from './host-folder.ts';
 export {
   type CloudService,
   type InProcessCloud,
@@ -9,6 +10,6 @@ export {
   type Replica,
 } from './in-process-cloud.ts';
 export { openPeers, type Peers, type PeersOptions } from './peers.ts';
-export { hostSpec, workloads } from './settings.ts';
+export { hostFolderSpec, hostSpec, workloads } from './settings.ts';
 export type { Shares } from './shares/shares.ts';
 export { openSubscriptions, type Subscriptions } from './subscriptions.ts';

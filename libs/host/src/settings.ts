@@ -14,6 +14,13 @@ import {
 } from '@interlock/runtime';
 import { shareTtlDefaultMs } from './shares/shares.ts';
 
+/** The setting of services whose host has a folder of its own; see `enterHostFolder`. */
+export const hostFolderSpec = {
+  lostFolderId: optional(
+    text('Id of a host folder that is lost for good; the folder of this process becomes the host folder in its place'),
+  ),
+} as const;
+
 /** Every service of the system. */
 export const workloads: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
 

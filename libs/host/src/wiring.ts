@@ -144,9 +144,16 @@ export const wire = async <Settings>(
   return { assembly, services: [...assembly.services, messaging], keys, permissions };
 };
 
+const replicaStates = {
+  working: 'WORKING',
+  standby: 'STANDBY',
+  gone: 'GONE',
+  'other folder': 'OTHER_HOST_FOLDER',
+} as const;
+
 const replicaOf = ({ name, state, shareCount, goneAt }: Replica): ReplicaResource => ({
   name: `replicas/${name}`,
-  state: ({ working: 'WORKING', standby: 'STANDBY', gone: 'GONE' } as const)[state],
+  state: replicaStates[state],
   shareCount,
   goneTime: goneAt === undefined ? undefined : new Date(goneAt),
 });

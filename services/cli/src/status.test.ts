@@ -137,6 +137,14 @@ test('of several processes each is shown; one that is gone is named, and not all
   assert.deepEqual(compute.replicas[1], { name: 'compute-1', state: 'gone', since: '2026-01-01T00:00:00Z' });
 });
 
+test('a process whose folder is not the one of the host is shown as not ready, with the reason', async () => {
+  const replicas = { compute: [replica('compute-0'), replica('compute-1-1a2b3c4d', 'OTHER_HOST_FOLDER')] };
+  const { isWell, text } = await ask({}, false, {}, replicas);
+  assert.equal(isWell, false);
+  assert.match(text, /^compute +degraded +0 ms .* 1 of 2$/m);
+  assert.match(text, /^ {2}compute-1-1a2b3c4d +not ready: OTHER_HOST_FOLDER, its folder is not the one of the host$/m);
+});
+
 test('a caller who may ask nobody is refused once, as by every other command; beside others the missing right is named', async () => {
   const denied = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'Caller is not authorized to perform action', {
     action: 'platform/messaging/read',

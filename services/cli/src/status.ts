@@ -42,7 +42,7 @@ interface ServiceStatus extends ServerWord {
 /** How one process of a service does, as its signs of life in the store of the service tell. */
 export interface ReplicaStatus {
   readonly name: string;
-  readonly state: 'working' | 'standby' | 'gone';
+  readonly state: 'working' | 'standby' | 'gone' | 'not ready';
   /** Since when it is gone; empty where it is not. */
   readonly since: string;
 }
@@ -135,30 +135,46 @@ const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] =>
 /** The processes of a service, by what it answers to ListReplicas. */
 export const replicasIn = ({ replicas }: JsonObject): readonly ReplicaStatus[] => objectsIn(replicas).map(replicaOf);
 
-/** Which of them are gone, and since when; empty when none is. */
+/** Which of them are gone, and since when, and which are not ready, and why; empty when all work or stand by. */
 export const missingOf = (replicas: readonly ReplicaStatus[]): string =>
   replicas
-    .filter(({ state }) => state === 'gone')
-    .map(({ name, since }) => `${name} is gone since ${since}`)
+    .flatMap(({ name, state, since }) => {
+      if (state === 'gone') return [`${name} is gone since ${since}`];
+      return state === 'not ready' ? [`${name} is ${otherFolder}`] : [];
+    })
     .join('; ');
+
+/** Why a process is not ready. */
+const otherFolder = 'not ready: OTHER_HOST_FOLDER, its folder is not the one of the host';
+
+const replicaStates: Readonly<Record<string, ReplicaStatus['state']>> = {
+  GONE: 'gone',
+  STANDBY: 'standby',
+  OTHER_HOST_FOLDER: 'not ready',
+};
 
 const replicaOf = ({ name, state, goneTime }: JsonObject): ReplicaStatus => ({
   name: String(name).replace('replicas/', ''),
-  state: state === 'GONE' ? 'gone' : state === 'STANDBY' ? 'standby' : 'working',
+  state: replicaStates[String(state)] ?? 'working',
   since: goneTime === undefined ? '' : String(goneTime),
 });
 
 /** `2`, `1 of 2`; `2, 1 standby`: of the two one. */
 function processes(replicas: readonly ReplicaStatus[]): string {
   const count = (wanted: ReplicaStatus['state']): number => replicas.filter(({ state }) => state === wanted).length;
-  const there = replicas.length - count('gone');
+  const there = replicas.length - count('gone') - count('not ready');
   const standby = count('standby');
   const those = there === replicas.length ? `${there}` : `${there} of ${replicas.length}`;
   return standby === 0 ? those : `${those}, ${standby} standby`;
 }
 
 const replicaLine = ({ name, state, since }: ReplicaStatus): string =>
-  `  ${name.padEnd(32)} ${state === 'gone' ? `gone since ${since}: the others do what it did` : state}`;
+  `  ${name.padEnd(32)} ${replicaText(state, since)}`;
+
+const replicaText = (state: ReplicaStatus['state'], since: string): string => {
+  if (state === 'gone') return `gone since ${since}: the others do what it did`;
+  return state === 'not ready' ? otherFolder : state;
+};
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
 

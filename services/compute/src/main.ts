@@ -1,9 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hostService } from '@interlock/host';
+import { enterHostFolder, hostService } from '@interlock/host';
 import { assemble } from './assemble.ts';
 import { guestDriver } from './drivers/guest-driver.ts';
 import { idleDriver } from './drivers/idle-driver.ts';
+import { endOrphansUntil } from './orphans.ts';
 import { computeSpec } from './settings.ts';
 
 /** The little of the environment a guest gets: no secrets are in these. */
@@ -36,6 +37,14 @@ await hostService({
             clock,
             log,
           });
+    await enterHostFolder({
+      ...seams,
+      folder,
+      lost: settings.lostFolderId,
+      // What starts processes here starts a new one, which is not ready then.
+      onReplaced: () => process.kill(process.pid, 'SIGTERM'),
+      meanwhile: (signal) => endOrphansUntil(signal, { ...seams, driver, intervalMs: settings.sweepIntervalMs }),
+    });
     return assemble({ ...seams, settings: { ...settings, driver } });
   },
 });

@@ -1,8 +1,10 @@
+import { hostFolderSpec } from '@interlock/host';
 import { int, oneOf, optional, text } from '@interlock/runtime';
 import { ioTimeoutDefaultMs } from './guest/disk-io.ts';
 
 /** The settings of this service beside those of every service. */
 export const computeSpec = {
+  ...hostFolderSpec,
   dataFolder: text('Folder of this service; the guests and the journals of their I/O lie in `guests`'),
   guestDriver: oneOf('What runs guests: a process each, or none at all for very large fleets', ['process', 'idle'], {
     default: 'process',

@@ -1,11 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
-import { hostService } from '@interlock/host';
+import { enterHostFolder, hostService } from '@interlock/host';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
-import { folderId, lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/folder-identity.ts';
+import { lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/folder-identity.ts';
 import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
 import { findSealedByPlatform, folderVolumeFiles } from './volume/volume-files.ts';
 
@@ -42,6 +42,9 @@ await hostService({
     standing.abort();
     await stoodBy;
     seams.scope.defer('volume folder', async () => unlock());
+    // Whatever starts processes here starts a new one, which then waits for its turn.
+    const onReplaced = () => process.kill(process.pid, 'SIGTERM');
+    const folder = await enterHostFolder({ ...seams, folder: volumeFolder, lost: settings.lostFolderId, onReplaced });
     const files = folderVolumeFiles(volumeFolder);
     seams.scope.defer('volume files', () => files.close());
     const findSealed = () => findSealedByPlatform(volumeFolder);
@@ -60,14 +63,13 @@ await hostService({
         },
         leases: leaseTermsOf(settings),
         host: {
-          folder: await folderId(volumeFolder, systemRandom),
+          folder,
           machine: await machineId(),
           ttlMs: settings.hostLeaseTtlMs,
           lastOwner: await readOwner(volumeFolder),
         },
         onTaken: (owner) => writeOwner(volumeFolder, owner),
-        // Whatever starts processes here starts a new one, which then waits for its turn.
-        onReplaced: () => process.kill(process.pid, 'SIGTERM'),
+        onReplaced,
       },
     });
   },

@@ -1,9 +1,11 @@
+import { hostFolderSpec } from '@interlock/host';
 import { bool, type ConfigOf, type ConfigProblem, int, optional, text } from '@interlock/runtime';
 import { hostLeaseTtlDefaultMs } from './host/ownership.ts';
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
 
 /** The settings of this service beside those of every service. */
 export const diskSpec = {
+  ...hostFolderSpec,
   dataFolder: text('Folder of this host alone for the volumes of disks and snapshots; made when missing'),
   standby: bool('Whether to wait, for as long as it takes, for a process that serves the volumes to end', {
     default: false,

@@ -17,6 +17,11 @@ export interface Division {
    * since the epoch, by name. For people to see; nothing is decided by it. Absent in what earlier releases wrote.
    */
   readonly gone?: Readonly<Record<string, number>>;
+  /**
+   * Id of the folder that the service's host works in; absent for services without one. The first process with a folder
+   * records its own. Only processes with this folder take part.
+   */
+  readonly folder?: string;
 }
 
 /** A replica as the others know it. */
@@ -33,6 +38,8 @@ export interface Member {
   readonly at?: number;
   /** The name of its process while that stands by, where it has one. For people only; earlier releases write none. */
   readonly standbyName?: string;
+  /** True for a process that is not ready because it has another folder than the host's. It has no shares. */
+  readonly hasOtherFolder?: boolean;
 }
 
 export const noDivision: Division = { members: {}, owners: {} };
@@ -58,7 +65,24 @@ export interface Word {
   readonly now: number;
   /** Own shares on which nothing is done any more. */
   readonly givenUp: ReadonlySet<string>;
+  /** Id of the folder of this process, if it has one. It is the one of the division, or the division has none. */
+  readonly folder?: string | undefined;
+  /** Whether this process only says that it has another folder than the host's. */
+  readonly hasOtherFolder?: boolean;
 }
+
+/** Whether a process with that folder may not take part: another folder is recorded as the host's. */
+export const isOtherFolder = ({ folder: recorded }: Division, folder: string | undefined): boolean =>
+  folder !== undefined && recorded !== undefined && recorded !== folder;
+
+/**
+ * Records a folder as the host's, if none is recorded or if the recorded one is lost.
+ * @param lost id of a folder that is gone for good, by the word of an operator
+ */
+export const withFolder = (division: Division, folder: string, lost: string | undefined): Division =>
+  division.folder === undefined || division.folder === lost ? { ...division, folder } : division;
+
+const folderIn = (folder: string | undefined): Pick<Division, 'folder'> => (folder === undefined ? {} : { folder });
 
 export const kindOf = (share: string): string => share.slice(0, share.indexOf('/'));
 
@@ -90,11 +114,15 @@ export const sharesOf = ({ owners }: Division, me: string): readonly string[] =>
 
 /** The division after a replica said that it lives: silent members are out, and it has taken what it lacks of its part. */
 export const wordOf = (division: Division, word: Word): Division => {
-  const { me, run, beat, ttlMs, shares, silent, givenUp, standbyName } = word;
+  const { me, run, beat, ttlMs, shares, silent, givenUp, standbyName, hasOtherFolder = false } = word;
   const kinds = kindsIn(shares);
+  const names = {
+    ...(standbyName === undefined ? {} : { standbyName }),
+    ...(hasOtherFolder ? { hasOtherFolder } : {}),
+  };
   const members = {
     ...without(division.members, (name) => silent.has(name)),
-    [me]: { run, beat, ttlMs, kinds, at: word.now, ...(standbyName === undefined ? {} : { standbyName }) },
+    [me]: { run, beat, ttlMs, kinds, at: word.now, ...names },
   };
   const owners = without(
     division.owners,
@@ -108,7 +136,7 @@ export const wordOf = (division: Division, word: Word): Division => {
     const free = all.filter((share) => owners[share] === undefined);
     for (const share of free.slice(0, Math.max(0, partOf(me, members, kind, all.length) - mine))) owners[share] = me;
   }
-  return { members, owners, gone: goneAfter(division, word) };
+  return { members, owners, gone: goneAfter(division, word), ...folderIn(division.folder ?? word.folder) };
 };
 
 /** For how long somebody who is gone is shown: until then somebody has looked, or nobody misses it. */
@@ -155,8 +183,9 @@ export const surplusOf = (division: Division, me: string, shares: readonly strin
   });
 
 /** The division after a replica has left: what it had is free. */
-export const leftBy = ({ members, owners, gone = {} }: Division, me: string): Division => ({
+export const leftBy = ({ members, owners, gone = {}, folder }: Division, me: string): Division => ({
   members: without(members, (name) => name === me),
   owners: without(owners, (_, owner) => owner === me),
   gone,
+  ...folderIn(folder),
 });

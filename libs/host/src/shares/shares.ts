@@ -10,7 +10,17 @@ import {
   usableUntil,
   waitedOutMs,
 } from '@interlock/runtime';
-import { type Division, leftBy, noDivision, sharesOf, surplusOf, wordOf } from './division.ts';
+import {
+  type Division,
+  isOtherFolder,
+  leftBy,
+  noDivision,
+  sharesOf,
+  surplusOf,
+  type Word,
+  withFolder,
+  wordOf,
+} from './division.ts';
 
 /** Work that one replica of a service does at a time, in shares. */
 export interface Shares {
@@ -29,16 +39,37 @@ export interface Shares {
    * place (`run`), or ends itself. For processes that take turns under one name.
    */
   standBy(signal: AbortSignal): Promise<void>;
+  /**
+   * Records the folder of this process as the one of the service's host, if none is recorded or if the recorded one is lost.
+   * From then on this process takes part only while its folder is the recorded one. Call it before `run`.
+   * @param onReplaced called once when another folder is recorded in place of this one: this process has to end
+   * @returns `undefined` once this folder is the host's; otherwise the id of the recorded folder: then never call `run`
+   */
+  claimFolder(claim: FolderClaim): Promise<string | undefined>;
+  /** Says that this process is not ready because it has another folder than the host's, until `signal` is aborted. */
+  waitWithOtherFolder(signal: AbortSignal): Promise<void>;
   /** The processes of the service by their own signs of life, by name: for people to see, and up to a `ttl` old. */
   replicas(): Promise<readonly Replica[]>;
+}
+
+/** A process asks for its folder to be the one of the service's host. */
+export interface FolderClaim {
+  /** Id of the folder of this process. */
+  readonly folder: string;
+  /** Id of a folder that is gone for good, by the word of an operator: where it is the recorded one, `folder` takes its place. */
+  readonly lost?: string | undefined;
+  readonly onReplaced: () => void;
 }
 
 /** A process of a service, as the others know it. */
 export interface Replica {
   /** Of its own among those of the service. */
   readonly name: string;
-  /** `standby`: it waits for one that works to end. `gone`: it fell silent without leaving, and none came in its place. */
-  readonly state: 'working' | 'standby' | 'gone';
+  /**
+   * `standby`: it waits for one that works to end. `gone`: it fell silent without leaving, and none came in its place.
+   * `other folder`: it is not ready, because it has another folder than the service's host.
+   */
+  readonly state: 'working' | 'standby' | 'gone' | 'other folder';
   /** How many shares of the work it has. */
   readonly shareCount: number;
   /** When it was found gone, in milliseconds since the epoch. */
@@ -99,6 +130,8 @@ export const openShares = (parts: {
   let wake = new AbortController();
   let beat = 0;
   let hasStoodBy = false;
+  let claim: FolderClaim | undefined;
+  let isReplaced = false;
 
   const isCurrent = (): boolean => end !== undefined && leftMs(end, readingOf(clock)) > 0;
   const holds = (share: string): boolean => mine.has(share) && isCurrent();
@@ -144,11 +177,22 @@ export const openShares = (parts: {
   /** The same by a replica that works. @returns undefined when another process has this replica's name */
   const changeAsOwner = (next: (before: Division) => Division): Promise<Division | undefined> =>
     change((before) => {
+      if (isOtherFolder(before, claim?.folder)) return endAsReplaced();
       // The newer process wrote its name last. Where that is not this one, it was replaced, until that one has ended.
       const namesake = before.members[me];
       const isReplaced = end !== undefined && namesake !== undefined && namesake.run !== run;
       return isReplaced && !silentIn(before).has(me) ? undefined : next(before);
     });
+
+  /** Another folder was recorded as the host's in place of this one: this process does nothing any more. */
+  const endAsReplaced = (): undefined => {
+    if (isReplaced) return;
+    isReplaced = true;
+    log.error('another folder was recorded as the host folder in place of this one: this process ends', {
+      folder: claim?.folder,
+    });
+    claim?.onReplaced();
+  };
 
   /** Has all work end but on these shares. */
   const keepDoing = (kept: ReadonlySet<string>): void => {
@@ -187,7 +231,8 @@ export const openShares = (parts: {
       const now = clock.now();
       const stoodBy = hasStoodBy && end === undefined;
       const ended = endedIn(silent);
-      return wordOf(before, { me, run, beat, ttlMs, shares, silent, ended, stoodBy, standbyName, givenUp, now });
+      const who = { me, run, standbyName, folder: claim?.folder };
+      return wordOf(before, { ...who, beat, ttlMs, shares, silent, ended, stoodBy, givenUp, now });
     });
     if (division === undefined) return false;
     givenUp.clear();
@@ -225,6 +270,7 @@ export const openShares = (parts: {
         if (await speak()) attempts.succeeded();
         else {
           keepDoing(new Set());
+          if (isReplaced) return;
           attempts.failed(new Error('another process has the name of this replica, which does nothing meanwhile'));
         }
         await clock.sleep(ttlMs / wordsPerTtl, signal, wake.signal);
@@ -261,8 +307,40 @@ export const openShares = (parts: {
       }).catch((error: unknown) => log.warn('others do not hear of what has ended here', { replica: me, error }));
       await clock.sleep(ttlMs / wordsPerTtl, wake.signal);
     }
-    await changeAsOwner((before) => leftBy(before, me)).catch((error: unknown) =>
+    const isMine = ({ members }: Division): boolean => members[me]?.run === run;
+    const left = isReplaced
+      ? change((before) => (isMine(before) ? leftBy(before, me) : undefined))
+      : changeAsOwner((before) => leftBy(before, me));
+    await left.catch((error: unknown) =>
       log.warn('shares were not given back: others wait for this replica to be silent', { replica: me, error }),
+    );
+  };
+
+  /** Says that this process lives beside those that work, until `signal` is aborted. */
+  const waitBeside = async (signal: AbortSignal, about: Pick<Word, 'hasOtherFolder'> = {}): Promise<void> => {
+    const beside = standbyName ?? `${me}-${about.hasOtherFolder === true ? '' : 'standby-'}${run.slice(0, 8)}`;
+    const attempts = failureLog({
+      log,
+      clock,
+      failing: 'nobody hears of this process',
+      back: 'it is heard of again',
+    });
+    for (let spoken = 1; !signal.aborted; spoken += 1) {
+      try {
+        await change((before) => {
+          // Whether the one that works has ended its lock says, not its silence.
+          const silent = new Set([...silentIn(before)].filter((name) => name !== me));
+          const word = { run, beat: spoken, ttlMs, shares: [], givenUp: new Set<string>(), now: clock.now(), ...about };
+          return wordOf(before, { ...word, me: beside, silent, ended: endedIn(silent) });
+        });
+        attempts.succeeded();
+      } catch (error) {
+        attempts.failed(error, { replica: beside });
+      }
+      await clock.sleep(ttlMs / wordsPerTtl, signal);
+    }
+    await change((before) => leftBy(before, beside)).catch((error: unknown) =>
+      log.warn('others take this process for one that is gone', { replica: beside, error }),
     );
   };
 
@@ -276,38 +354,23 @@ export const openShares = (parts: {
       await Promise.all([takePart(signal), watchTime(signal)]);
       await leave();
     },
+    async claimFolder(wanted) {
+      const after = await change((before) => withFolder(before, wanted.folder, wanted.lost));
+      if (isOtherFolder(after ?? noDivision, wanted.folder)) return after?.folder;
+      claim = wanted;
+      return undefined;
+    },
+    waitWithOtherFolder: (signal) => waitBeside(signal, { hasOtherFolder: true }),
     async standBy(signal) {
-      const beside = standbyName ?? `${me}-standby-${run.slice(0, 8)}`;
-      const attempts = failureLog({
-        log,
-        clock,
-        failing: 'nobody hears of this standby',
-        back: 'it is heard of again',
-      });
-      for (let spoken = 1; !signal.aborted; spoken += 1) {
-        try {
-          await change((before) => {
-            // Whether the one that works has ended its lock says, not its silence.
-            const silent = new Set([...silentIn(before)].filter((name) => name !== me));
-            const word = { run, beat: spoken, ttlMs, shares: [], givenUp: new Set<string>(), now: clock.now() };
-            return wordOf(before, { ...word, me: beside, silent, ended: endedIn(silent) });
-          });
-          attempts.succeeded();
-        } catch (error) {
-          attempts.failed(error, { replica: beside });
-        }
-        await clock.sleep(ttlMs / wordsPerTtl, signal);
-      }
+      await waitBeside(signal);
       hasStoodBy = true;
-      await change((before) => leftBy(before, beside)).catch((error: unknown) =>
-        log.warn('others take this standby for one that is gone', { replica: beside, error }),
-      );
     },
     async replicas() {
       const division = (await rows.get(rowKey)) ?? noDivision;
       const { members, gone = {} } = division;
-      const there = Object.entries(members).map(([name, { kinds }]): Replica => {
+      const there = Object.entries(members).map(([name, { kinds, hasOtherFolder = false }]): Replica => {
         const shareCount = sharesOf(division, name).length;
+        if (hasOtherFolder) return { name, state: 'other folder', shareCount, goneAt: undefined };
         // One that is leaving takes part in nothing either, until what it has in hand has ended.
         const state = kinds.length === 0 && shareCount === 0 ? 'standby' : 'working';
         return { name, state, shareCount, goneAt: undefined };

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Rejection } from '@interlock/event-store';
-import type { Clock, Random } from '@interlock/runtime';
+import type { Clock } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
 import { storageRefusal } from '../block-store.ts';
 import type { Owner } from './ownership.ts';
@@ -59,17 +59,6 @@ const lockFile = (path: string): (() => void) | undefined => {
     throw cause;
   }
   return () => database.close();
-};
-
-/** The name of a folder, whatever it is mounted as; made when it has none. Call it under the folder's lock. */
-export const folderId = async (folder: string, random: Pick<Random, 'uuid'>): Promise<string> => {
-  const path = join(folder, 'folder-id');
-  const read = async (): Promise<string> => (await readFile(path, 'utf8')).trim();
-  const found = await read().catch(absentIs(''));
-  if (found !== '') return found;
-  const id = random.uuid();
-  await writeFile(path, `${id}\n`, { mode: 0o600, flush: true });
-  return id;
 };
 
 /**

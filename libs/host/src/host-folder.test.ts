@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { memoryStore } from '@interlock/event-store';
+import {
+  systemClock as clock,
+  createScope,
+  logger,
+  type Random,
+  systemRandom as random,
+  seededRandom,
+} from '@interlock/runtime';
+import { enterHostFolder, folderId } from './host-folder.ts';
+import { openShares } from './shares/shares.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'interlock-host-folder-'));
+after(() => rmSync(root, { recursive: true }));
+const newFolder = (name: string): string => {
+  const folder = join(root, name);
+  mkdirSync(folder);
+  return folder;
+};
+
+test('a folder keeps its id, and several processes that start at once agree on it', async () => {
+  const folder = newFolder('id');
+  const ids = await Promise.all(Array.from({ length: 8 }, () => folderId(folder, random)));
+  assert.match(ids[0] ?? '', /^[0-9a-f-]{36}$/);
+  assert.deepEqual(new Set(ids), new Set([await folderId(folder, random)]));
+  assert.deepEqual(readdirSync(folder), ['folder-id']);
+  writeFileSync(join(folder, 'folder-id'), '');
+  await assert.rejects(folderId(folder, random), /folder-id is empty: restore it/);
+});
+
+/** One service's store, and processes of it that ask to be let in. */
+const makeService = () => {
+  const store = memoryStore({ clock, random: seededRandom(1) });
+  const enter = (folder: string, lost?: string) => {
+    const lines: string[] = [];
+    const log = logger({ service: 'test', clock, write: (line) => lines.push(line) });
+    const scope = createScope();
+    const replica = `replica of ${folder}`;
+    const shares = openShares({ store, clock, log, replica, process: random.uuid(), ttlMs: 1_000 });
+    let isAtWork = false;
+    shares.keep('work/0', async (signal) => {
+      isAtWork = true;
+      await clock.sleep(60_000, signal);
+      isAtWork = false;
+    });
+    const refused = Promise.withResolvers<string>();
+    const replaced = Promise.withResolvers<'replaced'>();
+    const entered = enterHostFolder({
+      folder,
+      lost,
+      shares,
+      random: random as Random,
+      log,
+      scope,
+      notReady: refused.resolve,
+      onReplaced: () => replaced.resolve('replaced'),
+    });
+    void entered.then(
+      () => {
+        const running = shares.run(scope.signal);
+        scope.defer('shares', () => running);
+      },
+      () => undefined,
+    );
+    return {
+      entered,
+      refused: refused.promise,
+      replaced: replaced.promise,
+      shares,
+      scope,
+      lines,
+      isAtWork: () => isAtWork,
+    };
+  };
+  return { enter };
+};
+
+const until = async (isSo: () => boolean | Promise<boolean>): Promise<void> => {
+  while (!(await isSo())) await clock.sleep(10);
+};
+
+test('a process with another folder than the host is not ready, takes no share, and says why', async () => {
+  const { enter } = makeService();
+  const [own, other] = [newFolder('own'), newFolder('other')];
+  const host = enter(own);
+  const hostId = await host.entered;
+  await until(host.isAtWork);
+  const beside = enter(own);
+  assert.equal(await beside.entered, hostId, 'a replica on the same machine has the same folder');
+
+  const stranger = enter(other);
+  assert.equal(await stranger.refused, 'OTHER_HOST_FOLDER');
+  const stateOf = async () => (await host.shares.replicas()).map(({ state }) => state).sort();
+  await until(async () => (await stateOf()).includes('other folder'));
+  assert.ok(stranger.lines.some((line) => line.includes('OTHER_HOST_FOLDER') && line.includes(hostId)));
+  await stranger.scope.close();
+  await assert.rejects(stranger.entered, /stopped while the host of this service has another folder/);
+  await until(async () => !(await stateOf()).includes('other folder'));
+  assert.ok(!stranger.isAtWork());
+  await beside.scope.close();
+  await host.scope.close();
+});
+
+test('a folder that is gone for good is replaced by the word of an operator, and whoever has it ends', async () => {
+  const { enter } = makeService();
+  const [gone, next] = [newFolder('gone'), newFolder('next')];
+  const host = enter(gone);
+  const lost = await host.entered;
+  await until(host.isAtWork);
+  const wrong = enter(next, random.uuid());
+  assert.equal(await wrong.refused, 'OTHER_HOST_FOLDER', 'another id than the recorded one replaces nothing');
+  await wrong.scope.close();
+  await wrong.entered.catch(() => undefined);
+
+  const successor = enter(next, lost);
+  assert.notEqual(await successor.entered, lost);
+  assert.equal(await host.replaced, 'replaced');
+  await until(() => !host.isAtWork());
+  await host.scope.close();
+  await until(successor.isAtWork);
+  const late = enter(gone, lost);
+  assert.equal(
+    await late.refused,
+    'OTHER_HOST_FOLDER',
+    'the setting may stay: it names a folder that is no longer recorded',
+  );
+  await late.scope.close();
+  await late.entered.catch(() => undefined);
+  await successor.scope.close();
+});
