@@ -29,7 +29,7 @@ export interface Spec {
   readonly selector?: Labels & { readonly matchLabels?: Labels };
   readonly serviceName?: string;
   readonly volumeClaimTemplates?: readonly KubernetesObject[];
-  readonly ports?: readonly { readonly port: number; readonly targetPort: string | number }[];
+  readonly ports?: readonly ServicePort[];
   readonly podSelector?: PodSelector;
   readonly policyTypes?: readonly string[];
   readonly ingress?: readonly { readonly from?: readonly Peer[]; readonly ports?: readonly PolicyPort[] }[];
@@ -72,6 +72,14 @@ export interface Spec {
   readonly rules?: readonly { readonly backendRefs?: readonly { readonly name: string; readonly port: number }[] }[];
   readonly entry?: string;
   readonly templates?: readonly WorkflowTemplate[];
+}
+
+/** A port of a Service. */
+export interface ServicePort {
+  readonly name: string;
+  readonly port: number;
+  readonly targetPort: string | number;
+  readonly appProtocol?: string;
 }
 
 /** Which pods: by labels, and by what a label may be. */

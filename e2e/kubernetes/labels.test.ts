@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import { textOf } from '../docs/sources.ts';
+import { workloadsIn } from './references.ts';
+import { type KubernetesObject, type Labels, type Overlay, objectsIn, overlays, render } from './render.ts';
+
+const rendered = new Map<Overlay, readonly KubernetesObject[]>();
+before(async () => {
+  for (const overlay of overlays) rendered.set(overlay, await render(overlay));
+});
+
+const { version }: { readonly version: string } = JSON.parse(textOf('package.json'));
+/** Labels every object has, of `app.kubernetes.io/`. */
+const common = ['instance', 'version', 'part-of', 'managed-by'] as const;
+/** Labels of what runs or is called, of `app.kubernetes.io/`. */
+const complete = [...common, 'name', 'component'] as const;
+const missing = (labels: Labels | undefined, wanted: readonly string[]): readonly string[] =>
+  wanted.filter((label) => labels?.[`app.kubernetes.io/${label}`] === undefined);
+
+/** What each port speaks: IANA's names, and those Kubernetes defines. NATS has no registered name. */
+const protocols: Readonly<Record<string, string | undefined>> = {
+  grpc: 'https',
+  postgres: 'postgresql',
+  'otlp-http': 'http',
+  'otlp-grpc': 'kubernetes.io/h2c',
+  prometheus: 'http',
+  ui: 'http',
+};
+
+for (const overlay of overlays)
+  describe(`the ${overlay} overlay`, () => {
+    const objects = () => rendered.get(overlay) ?? [];
+
+    test('every object has the recommended labels, workloads, pods and Services all six', () => {
+      const problems: string[] = [];
+      const want = (of: string, labels: Labels | undefined, wanted: readonly string[]): void => {
+        for (const label of missing(labels, wanted)) problems.push(`${of} has no app.kubernetes.io/${label}`);
+        if (labels?.['app.kubernetes.io/version'] !== version) problems.push(`${of} is not version ${version}`);
+      };
+      for (const { kind, metadata } of objects()) {
+        const isCalled = ['Deployment', 'StatefulSet', 'Job', 'Service'].includes(kind);
+        want(`${kind} ${metadata.name}`, metadata.labels, isCalled ? complete : common);
+      }
+      for (const { metadata, spec } of workloadsIn(objects()))
+        want(`a pod of ${metadata.name}`, spec.template.metadata.labels, complete);
+      assert.deepEqual(problems, []);
+    });
+
+    test('no label of a release is where an update may not change it', () => {
+      for (const { metadata, spec } of workloadsIn(objects())) {
+        assert.ok(!JSON.stringify(spec.volumeClaimTemplates ?? []).includes('app.kubernetes.io'), metadata.name);
+        assert.deepEqual(
+          Object.keys(spec.selector?.matchLabels ?? {}),
+          spec.selector ? ['app.kubernetes.io/name'] : [],
+        );
+      }
+    });
+
+    test('every port of a Service says what it speaks: services gRPC over TLS, not h2c', () => {
+      const ports = objects()
+        .filter(({ kind }) => kind === 'Service')
+        .flatMap(({ metadata, spec }) => (spec.ports ?? []).map((port) => ({ ...port, of: metadata.name })));
+      assert.ok(ports.length > 5);
+      for (const { of, name, appProtocol } of ports) if (of !== 'nats') assert.equal(appProtocol, protocols[name], of);
+    });
+  });
+
+test('the Job of a rehearsal has all six labels, and its pod', () => {
+  const [job] = objectsIn(textOf('deploy/kubernetes/jobs/rehearsal.yaml'));
+  for (const labels of [job?.metadata.labels, job?.spec.template.metadata.labels]) {
+    assert.deepEqual(missing(labels, complete), []);
+    assert.equal(labels?.['app.kubernetes.io/version'], version);
+  }
+});
