@@ -61,7 +61,7 @@ const valuesOf = (expected: string): string => {
   if (from !== '')
     return Number(to) === Number.MAX_SAFE_INTEGER ? `≥ ${inWords(from)}` : `${inWords(from)} to ${inWords(to)}`;
   const [, words] = /^one of (.*)$/.exec(expected) ?? [];
-  if (words !== undefined) return words.replaceAll(/[\w-]+/g, '`$&`');
+  if (words !== undefined) return words.replaceAll(/[\w/-]+/g, '`$&`');
   return expected.replace('the path of a readable file that is not empty', 'a readable file, not empty');
 };
 
@@ -69,8 +69,9 @@ const defaultOf = (reader: Reader<unknown>): string => {
   const reading = reader.read(undefined);
   if (!reading.ok) return '**must be set**';
   const { value } = reading;
-  if (value === undefined) return '–';
-  return typeof value === 'number' ? value.toLocaleString('en-US') : `\`${String(value)}\``;
+  const shown = reader.show(value);
+  if (shown === '‹not set›') return '–';
+  return typeof value === 'number' ? value.toLocaleString('en-US') : `\`${shown}\``;
 };
 
 /** OpenTelemetry's names say no unit. */

@@ -57,10 +57,18 @@ export const hostService = <const Spec extends ConfigSpec>({
     name,
     env,
     start: async ({ scope, log, clock }) => {
-      const { config, settings } = readSettings(env, spec, problems);
+      const { config, settings } = readSettings(env, spec, problems, ({ name: setting, got, expected }) =>
+        log.warn('setting ignored', { setting, got, expected }),
+      );
       log.info('settings', { ...describeConfig(hostSpec, config), ...describeConfig(spec, settings) });
       const random = systemRandom;
-      const telemetry = startTelemetry({ service: name, random, ...telemetryOptions(config) });
+      const telemetry = startTelemetry({
+        service: name,
+        random,
+        ...telemetryOptions(config),
+        onNotScraped: (error) =>
+          log.warn('metrics cannot be scraped', { error, ...telemetryOptions(config).prometheus }),
+      });
       // A collector that is gone must not use up the time there is to stop.
       scope.defer('telemetry', () => atMost(LAST_EXPORT_MS, telemetry.shutdown(), clock));
       const { tracer, meter } = telemetry;
@@ -189,13 +197,18 @@ export const hostService = <const Spec extends ConfigSpec>({
  */
 const LAST_EXPORT_MS = 1_000;
 
-/** Reads the settings of every service and those of this one. @throws ConfigError with every problem of both */
+/**
+ * Reads the settings of every service and those of this one.
+ * @param onIgnored called with each value of OpenTelemetry's variables that cannot be used
+ * @throws ConfigError with every problem of both
+ */
 export const readSettings = <const Spec extends ConfigSpec>(
   env: HostOptions<Spec>['env'],
   spec: Spec,
   problems: NonNullable<HostOptions<Spec>['problems']>,
+  onIgnored?: (problem: ConfigProblem) => void,
 ): { readonly config: ConfigOf<typeof hostSpec>; readonly settings: ConfigOf<Spec> } => {
-  const all = readConfig(env, { ...hostSpec, ...spec }) as ConfigOf<typeof hostSpec> & ConfigOf<Spec>;
+  const all = readConfig(env, { ...hostSpec, ...spec }, onIgnored) as ConfigOf<typeof hostSpec> & ConfigOf<Spec>;
   const found = problems(all);
   if (found.length > 0) throw new ConfigError(found);
   return { config: all, settings: all };

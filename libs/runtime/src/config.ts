@@ -1,6 +1,6 @@
-/** What a reader made of one variable: its value, or why there is none. */
+/** What a reader made of one variable: its value, or why there is none. A value that was set and is not used is `ignored`. */
 export type Reading<Value> =
-  | { readonly ok: true; readonly value: Value }
+  | { readonly ok: true; readonly value: Value; readonly ignored?: Pick<ConfigProblem, 'got' | 'expected'> }
   | { readonly ok: false; readonly got: string; readonly expected: string };
 
 /** Reads one variable of the environment. `undefined` and the empty text both mean that it is not set. */
@@ -45,19 +45,23 @@ export class ConfigError extends Error {
 
 /**
  * Reads every setting of `spec` from `env`. This is the only way into the environment: services get the frozen answer.
+ * @param onIgnored called with each value that is ignored, for a warning
  * @throws ConfigError naming every variable that is missing or wrong
  */
 export function readConfig<const Spec extends ConfigSpec>(
   env: Readonly<Record<string, string | undefined>>,
   spec: Spec,
+  onIgnored: (problem: ConfigProblem) => void = () => {},
 ): ConfigOf<Spec> {
   const problems: ConfigProblem[] = [];
   const config: Record<string, unknown> = {};
   for (const [name, reader] of Object.entries(spec)) {
     const variable = variableOf(name);
     const reading = reader.read(env[variable] === '' ? undefined : env[variable]);
-    if (reading.ok) config[name] = reading.value;
-    else problems.push({ name: variable, got: reading.got, expected: `${reading.expected} (${reader.description})` });
+    if (reading.ok) {
+      config[name] = reading.value;
+      if (reading.ignored !== undefined) onIgnored({ name: variable, ...reading.ignored });
+    } else problems.push({ name: variable, got: reading.got, expected: `${reading.expected} (${reader.description})` });
   }
   if (problems.length > 0) throw new ConfigError(problems);
   assertComplete(config, spec);

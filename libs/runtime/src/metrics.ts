@@ -1,12 +1,15 @@
 import { createNoopMeter, type Meter } from '@opentelemetry/api';
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-http';
+import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import type { Resource } from '@opentelemetry/resources';
 import {
   AggregationTemporality,
+  ConsoleMetricExporter,
+  type IMetricReader,
   InstrumentType,
   MeterProvider,
-  type MetricReader,
   PeriodicExportingMetricReader,
+  type PushMetricExporter,
 } from '@opentelemetry/sdk-metrics';
 
 /** Where measurements go. */
@@ -15,10 +18,16 @@ export interface MetricsOptions {
   readonly resource: Resource;
   /** OTLP over HTTP, JSON; a full address. */
   readonly metricsEndpoint?: string | undefined;
+  /** Whether metrics are printed on standard output. */
+  readonly metricsOnConsole?: boolean;
+  /** Where a Prometheus scrapes this process, at `/metrics`. */
+  readonly prometheus?: { readonly host: string; readonly port: number } | undefined;
+  /** Called where nothing can be scraped, because the port cannot be had. Default: nothing happens. */
+  readonly onNotScraped?: (error: unknown) => void;
   /** Milliseconds between two exports; default 60,000, as OpenTelemetry has it. */
   readonly metricsIntervalMs?: number;
   /** Further readers: one that a test asks. */
-  readonly metricReaders?: readonly MetricReader[];
+  readonly metricReaders?: readonly IMetricReader[];
 }
 
 /** Metrics of the process. */
@@ -32,18 +41,8 @@ export interface Metrics {
 
 /** Starts metrics. Where nobody reads them nothing is measured: the meter is the one that does nothing. */
 export function startMetrics(options: MetricsOptions): Metrics {
-  const { resource, metricsEndpoint, metricsIntervalMs = 60_000, metricReaders = [] } = options;
-  const readers = [...metricReaders];
-  if (metricsEndpoint !== undefined) {
-    readers.push(
-      new PeriodicExportingMetricReader({
-        exporter: new Exporter({ url: metricsEndpoint }),
-        exportIntervalMillis: metricsIntervalMs,
-        // An export that takes longer than the time between two would never end.
-        exportTimeoutMillis: Math.min(metricsIntervalMs, EXPORT_TIMEOUT_MS),
-      }),
-    );
-  }
+  const { resource, metricReaders = [] } = options;
+  const readers = [...metricReaders, ...readersOf(options)];
   if (readers.length === 0) return { meter: createNoopMeter(), flush: nothing, shutdown: nothing };
   const provider = new MeterProvider({ resource, readers });
   return {
@@ -51,6 +50,22 @@ export function startMetrics(options: MetricsOptions): Metrics {
     flush: () => provider.forceFlush(),
     shutdown: () => provider.shutdown(),
   };
+}
+
+function readersOf(options: MetricsOptions): IMetricReader[] {
+  const { metricsEndpoint, metricsOnConsole = false, prometheus, metricsIntervalMs = 60_000 } = options;
+  const periodic = (exporter: PushMetricExporter): IMetricReader =>
+    new PeriodicExportingMetricReader({
+      exporter,
+      exportIntervalMillis: metricsIntervalMs,
+      // An export that takes longer than the time between two would never end.
+      exportTimeoutMillis: Math.min(metricsIntervalMs, EXPORT_TIMEOUT_MS),
+    });
+  return [
+    ...(metricsEndpoint === undefined ? [] : [periodic(new Exporter({ url: metricsEndpoint }))]),
+    ...(metricsOnConsole ? [periodic(new ConsoleMetricExporter({ temporalitySelector: temporalityOf }))] : []),
+    ...(prometheus === undefined ? [] : [new Scraped(prometheus, options.onNotScraped)]),
+  ];
 }
 
 /**
@@ -61,6 +76,20 @@ export const temporalityOf = (instrument: InstrumentType): AggregationTemporalit
   instrument === InstrumentType.OBSERVABLE_GAUGE ? AggregationTemporality.DELTA : AggregationTemporality.CUMULATIVE;
 
 class Exporter extends OTLPMetricExporter {
+  override selectAggregationTemporality(instrument: InstrumentType): AggregationTemporality {
+    return temporalityOf(instrument);
+  }
+}
+
+class Scraped extends PrometheusExporter {
+  constructor(
+    address: { readonly host: string; readonly port: number },
+    onNotScraped: (error: unknown) => void = () => {},
+  ) {
+    super(address, (error: unknown) => {
+      if (error !== undefined) onNotScraped(error);
+    });
+  }
   override selectAggregationTemporality(instrument: InstrumentType): AggregationTemporality {
     return temporalityOf(instrument);
   }

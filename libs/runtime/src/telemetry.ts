@@ -2,55 +2,41 @@ import { context, createNoopMeter, type Meter, type Tracer, trace } from '@opent
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes } from '@opentelemetry/resources';
-import type { MetricReader } from '@opentelemetry/sdk-metrics';
 import {
-  AlwaysOffSampler,
   AlwaysOnSampler,
   BatchSpanProcessor,
+  ConsoleSpanExporter,
   type IdGenerator,
+  type Sampler,
+  SimpleSpanProcessor,
   type SpanProcessor,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
-import { ATTR_SERVICE_NAME } from '@opentelemetry/semantic-conventions';
-import { bool, int, oneOf, optional, url } from './config-readers.ts';
-import { startMetrics } from './metrics.ts';
+import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
+import { type MetricsOptions, startMetrics } from './metrics.ts';
 import type { Random } from './random.ts';
 
-/** An export is put into JSON in one go, at some 5 µs a span: with a thousand of them nothing else runs for 5 ms. */
-const EXPORT_SPANS = 256;
-
-/** The standard OpenTelemetry variables a service understands; spread into its own specification for `readConfig`. */
-export const telemetrySpec = {
-  otelExporterOtlpEndpoint: optional(url('OTLP collector over HTTP; /v1/traces and /v1/metrics are appended')),
-  otelExporterOtlpTracesEndpoint: optional(url('OTLP address for traces, used as it is; wins over the general one')),
-  otelExporterOtlpMetricsEndpoint: optional(url('OTLP address for metrics, used as it is; wins over the general one')),
-  otelSdkDisabled: bool('Makes no spans and no metrics at all', { default: false }),
-  otelTracesSampler: oneOf('Which traces are kept', ['always_on', 'always_off'], { default: 'always_on' }),
-  otelMetricsExporter: oneOf('Whether metrics are exported', ['otlp', 'none'], { default: 'otlp' }),
-  otelMetricExportInterval: int('Milliseconds between two exports of metrics', { min: 100, default: 60_000 }),
-  otelBspScheduleDelay: int('Milliseconds between two exports', { min: 1, default: 1_000 }),
-  otelBspMaxQueueSize: int('Spans held while waiting for an export; more are dropped', { min: 1, default: 16_384 }),
-  otelBspMaxExportBatchSize: int('Spans in one export', { min: 1, default: EXPORT_SPANS }),
-} as const;
-
-export interface TelemetryOptions {
-  /** `service.name`, for example `key-vault`. */
+export interface TelemetryOptions extends Omit<MetricsOptions, 'resource'> {
+  /** Name of the service, for example `key-vault`; `service.name` where nothing else says that. */
   readonly service: string;
+  /** `service.version`; left out by what has none. */
+  readonly version?: string;
+  /** `service.name` in place of the service's own, from `OTEL_SERVICE_NAME`; wins over `attributes`. */
+  readonly serviceName?: string | undefined;
+  /** Further attributes of the resource, from `OTEL_RESOURCE_ATTRIBUTES`; they win over those made here. */
+  readonly attributes?: Readonly<Record<string, string>>;
   /** Source of trace and span ids. */
   readonly random: Pick<Random, 'bytes'>;
   /** Where spans go, as a full address; without one spans are made (events still carry trace ids) and not exported. */
   readonly tracesEndpoint?: string | undefined;
-  /** Where metrics go, as a full address; without one nothing is measured. */
-  readonly metricsEndpoint?: string | undefined;
-  /** Milliseconds between two exports of metrics; default 60,000. */
-  readonly metricsIntervalMs?: number;
+  /** Whether spans are printed on standard output. */
+  readonly tracesOnConsole?: boolean;
   readonly disabled?: boolean;
-  readonly sampled?: boolean;
+  /** Which traces are kept; by default every one. */
+  readonly sampler?: Sampler;
   readonly batch?: { readonly delayMs: number; readonly queueSizeMax: number; readonly batchSizeMax: number };
   /** Further receivers of finished spans: an in-memory exporter in tests. */
   readonly processors?: readonly SpanProcessor[];
-  /** Further readers of metrics. */
-  readonly metricReaders?: readonly MetricReader[];
 }
 
 export interface Telemetry {
@@ -81,14 +67,17 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
 
   const resource = resourceFromAttributes({
     [ATTR_SERVICE_NAME]: options.service,
+    ...(options.version === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.version }),
     'service.namespace': 'interlock',
     // What several replicas of a service report is told apart by this (and by nothing that a restart keeps).
     'service.instance.id': Buffer.from(options.random.bytes(8)).toString('hex'),
+    ...options.attributes,
+    ...(options.serviceName === undefined ? {} : { [ATTR_SERVICE_NAME]: options.serviceName }),
   });
   const metrics = startMetrics({ ...options, resource });
   const provider = new TracerProvider({
     resource,
-    sampler: options.sampled === false ? new AlwaysOffSampler() : new AlwaysOnSampler(),
+    sampler: options.sampler ?? new AlwaysOnSampler(),
     idGenerator: idGenerator(options.random),
     spanProcessors: [...exporting(options), ...(options.processors ?? [])],
   });
@@ -112,38 +101,6 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   }
 }
 
-/** Turns the settings of `telemetrySpec` into options. */
-export function telemetryOptions(config: {
-  readonly otelExporterOtlpEndpoint: string | undefined;
-  readonly otelExporterOtlpTracesEndpoint: string | undefined;
-  readonly otelExporterOtlpMetricsEndpoint: string | undefined;
-  readonly otelMetricsExporter: 'otlp' | 'none';
-  readonly otelMetricExportInterval: number;
-  readonly otelSdkDisabled: boolean;
-  readonly otelTracesSampler: 'always_on' | 'always_off';
-  readonly otelBspScheduleDelay: number;
-  readonly otelBspMaxQueueSize: number;
-  readonly otelBspMaxExportBatchSize: number;
-}): Omit<TelemetryOptions, 'service' | 'random'> {
-  const general = config.otelExporterOtlpEndpoint?.replace(/\/$/, '');
-  const below = (path: string): string | undefined => (general === undefined ? undefined : `${general}${path}`);
-  return {
-    tracesEndpoint: config.otelExporterOtlpTracesEndpoint ?? below('/v1/traces'),
-    metricsEndpoint:
-      config.otelMetricsExporter === 'none'
-        ? undefined
-        : (config.otelExporterOtlpMetricsEndpoint ?? below('/v1/metrics')),
-    metricsIntervalMs: config.otelMetricExportInterval,
-    disabled: config.otelSdkDisabled,
-    sampled: config.otelTracesSampler === 'always_on',
-    batch: {
-      delayMs: config.otelBspScheduleDelay,
-      queueSizeMax: config.otelBspMaxQueueSize,
-      batchSizeMax: Math.min(config.otelBspMaxExportBatchSize, config.otelBspMaxQueueSize),
-    },
-  };
-}
-
 /** Ids cut from a block of random bytes: asking the system for each alone would be a good part of what a span costs. */
 function idGenerator(random: Pick<Random, 'bytes'>): IdGenerator {
   let block = '';
@@ -158,9 +115,11 @@ function idGenerator(random: Pick<Random, 'bytes'>): IdGenerator {
 
 const ID_BLOCK_BYTES = 4_096;
 
-function exporting({ tracesEndpoint, batch }: TelemetryOptions): SpanProcessor[] {
-  if (tracesEndpoint === undefined) return [];
+function exporting({ tracesEndpoint, tracesOnConsole = false, batch }: TelemetryOptions): SpanProcessor[] {
+  const onConsole = tracesOnConsole ? [new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() })] : [];
+  if (tracesEndpoint === undefined) return onConsole;
   return [
+    ...onConsole,
     new BatchSpanProcessor({
       exporter: new OTLPTraceExporter({ url: tracesEndpoint }),
       ...(batch === undefined

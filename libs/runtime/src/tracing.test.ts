@@ -4,7 +4,7 @@ import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import { logger } from './logger.ts';
 import { systemRandom } from './random.ts';
-import { startTelemetry, type Telemetry, telemetryOptions } from './telemetry.ts';
+import { startTelemetry, type Telemetry } from './telemetry.ts';
 import { contextFromTraceparent, currentTraceparent, inSpan, linkTo, sharedSpans, traceIdOf } from './tracing.ts';
 
 const REMOTE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
@@ -135,43 +135,5 @@ describe('tracing', () => {
     const log = logger({ service: 'test', clock: { now: () => 0 }, write: (line) => lines.push(line) });
     await inSpan(telemetry.tracer, 'a', {}, () => log.info('x'));
     assert.equal(JSON.parse(lines[0] ?? '').trace, spans.getFinishedSpans()[0]?.spanContext().traceId);
-  });
-});
-
-describe('telemetryOptions', () => {
-  const settings = {
-    otelExporterOtlpEndpoint: undefined,
-    otelExporterOtlpTracesEndpoint: undefined,
-    otelExporterOtlpMetricsEndpoint: undefined,
-    otelMetricsExporter: 'otlp',
-    otelMetricExportInterval: 60_000,
-    otelSdkDisabled: false,
-    otelTracesSampler: 'always_on',
-    otelBspScheduleDelay: 1_000,
-    otelBspMaxQueueSize: 10,
-    otelBspMaxExportBatchSize: 512,
-  } as const;
-
-  test('the general address gets the path of traces, their own is used as it is', () => {
-    assert.equal(telemetryOptions(settings).tracesEndpoint, undefined);
-    const general = { ...settings, otelExporterOtlpEndpoint: 'http://collector:4318/' };
-    assert.equal(telemetryOptions(general).tracesEndpoint, 'http://collector:4318/v1/traces');
-    const own = { ...general, otelExporterOtlpTracesEndpoint: 'http://traces/x' };
-    assert.equal(telemetryOptions(own).tracesEndpoint, 'http://traces/x');
-  });
-
-  test('so it is with metrics, and their exporter can be turned off alone', () => {
-    assert.equal(telemetryOptions(settings).metricsEndpoint, undefined);
-    const general = { ...settings, otelExporterOtlpEndpoint: 'http://collector:4318' };
-    assert.equal(telemetryOptions(general).metricsEndpoint, 'http://collector:4318/v1/metrics');
-    const own = { ...general, otelExporterOtlpMetricsEndpoint: 'http://metrics/x' };
-    assert.equal(telemetryOptions(own).metricsEndpoint, 'http://metrics/x');
-    const off = telemetryOptions({ ...own, otelMetricsExporter: 'none' });
-    assert.equal(off.metricsEndpoint, undefined);
-    assert.equal(off.tracesEndpoint, 'http://collector:4318/v1/traces');
-  });
-
-  test('a batch is never larger than the queue, which the exporter would refuse', () => {
-    assert.equal(telemetryOptions(settings).batch?.batchSizeMax, 10);
   });
 });

@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type ConfigProblem, readConfig, telemetryOptions, telemetrySpec } from './index.ts';
+
+type Env = Readonly<Record<string, string>>;
+
+const read = (env: Env) => {
+  const ignored: ConfigProblem[] = [];
+  const config = readConfig(env, telemetrySpec, (problem) => ignored.push(problem));
+  return { config, options: telemetryOptions(config), ignored: ignored.map(({ name }) => name) };
+};
+
+/** Values of the specification that this project has no use for, and values of nobody. */
+const notUsed: Env = {
+  OTEL_SDK_DISABLED: 'yes',
+  OTEL_TRACES_SAMPLER: 'jaeger_remote',
+  OTEL_TRACES_SAMPLER_ARG: 'endpoint=http://jaeger:14250',
+  OTEL_TRACES_EXPORTER: 'zipkin',
+  OTEL_METRICS_EXPORTER: 'statsd',
+  OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+  OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/protobuf',
+  OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: 'grpc',
+  OTEL_EXPORTER_OTLP_ENDPOINT: 'collector',
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'traces',
+  OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: 'metrics',
+  OTEL_EXPORTER_PROMETHEUS_PORT: 'http',
+  OTEL_RESOURCE_ATTRIBUTES: 'team=disks,broken',
+  OTEL_METRIC_EXPORT_INTERVAL: '1m',
+  OTEL_BSP_SCHEDULE_DELAY: '-1',
+  OTEL_BSP_MAX_QUEUE_SIZE: '0',
+  OTEL_BSP_MAX_EXPORT_BATCH_SIZE: 'many',
+};
+
+describe('variables of the OpenTelemetry specification', () => {
+  test('a value that cannot be used is ignored with a warning that names it, and the default is used', () => {
+    const { config, ignored } = read(notUsed);
+    assert.deepEqual(config, readConfig({}, telemetrySpec));
+    assert.deepEqual(ignored.sort(), Object.keys(notUsed).sort());
+  });
+
+  test('an empty value is a variable that is not set: no warning', () => {
+    const empty = Object.fromEntries(Object.keys(notUsed).map((name) => [name, '']));
+    assert.deepEqual(read(empty).ignored, []);
+    assert.deepEqual(read(empty).config, readConfig({}, telemetrySpec));
+  });
+
+  test('OTEL_SDK_DISABLED is true in any case, and false otherwise; only true and false are without a warning', () => {
+    for (const [value, disabled, warnings] of [
+      ['true', true, 0],
+      ['True', true, 0],
+      ['TRUE', true, 0],
+      ['False', false, 0],
+      ['1', false, 1],
+      ['yes', false, 1],
+    ] as const) {
+      const { options, ignored } = read({ OTEL_SDK_DISABLED: value });
+      assert.deepEqual([value, options.disabled, ignored.length], [value, disabled, warnings]);
+    }
+  });
+
+  test('every sampler of the specification is there, with its argument', () => {
+    for (const [name, arg, shown] of [
+      ['always_on', '', 'AlwaysOnSampler'],
+      ['always_off', '', 'AlwaysOffSampler'],
+      ['traceidratio', '0.25', 'TraceIdRatioBased{0.25}'],
+      ['traceidratio', '', 'TraceIdRatioBased{1}'],
+      ['traceidratio', '1.5', 'TraceIdRatioBased{1}'],
+      ['parentbased_always_on', '', 'ParentBased{root=AlwaysOnSampler'],
+      ['parentbased_always_off', '', 'ParentBased{root=AlwaysOffSampler'],
+      ['Parentbased_TraceIdRatio', '0', 'ParentBased{root=TraceIdRatioBased{0}'],
+    ] as const) {
+      const { options, ignored } = read({ OTEL_TRACES_SAMPLER: name, OTEL_TRACES_SAMPLER_ARG: arg });
+      assert.ok(String(options.sampler).startsWith(shown), `${name}(${arg}): ${options.sampler}`);
+      assert.deepEqual(ignored, arg === '1.5' ? ['OTEL_TRACES_SAMPLER_ARG'] : []);
+    }
+  });
+
+  test('exporters are a list: known ones are used, unknown ones are ignored with a warning, none is none', () => {
+    const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' };
+    const where = (metrics: string) => {
+      const { options, ignored } = read({ ...endpoint, OTEL_METRICS_EXPORTER: metrics });
+      const { metricsEndpoint, prometheus, metricsOnConsole } = options;
+      return [metricsEndpoint !== undefined, prometheus?.port, metricsOnConsole, ignored.length];
+    };
+    assert.deepEqual(where('otlp'), [true, undefined, false, 0]);
+    assert.deepEqual(where('prometheus'), [false, 9_464, false, 0]);
+    assert.deepEqual(where('OTLP, prometheus,console'), [true, 9_464, true, 0]);
+    assert.deepEqual(where('console,statsd'), [false, undefined, true, 1]);
+    assert.deepEqual(where('statsd'), [true, undefined, false, 1]);
+    assert.deepEqual(where('none'), [false, undefined, false, 0]);
+    const { tracesEndpoint, tracesOnConsole } = read({ ...endpoint, OTEL_TRACES_EXPORTER: 'console' }).options;
+    assert.deepEqual([tracesEndpoint, tracesOnConsole], [undefined, true]);
+  });
+
+  test('attributes of the resource are pairs, percent-encoded; one that cannot be read discards all', () => {
+    const attributesOf = (OTEL_RESOURCE_ATTRIBUTES: string) => read({ OTEL_RESOURCE_ATTRIBUTES });
+    assert.deepEqual(
+      attributesOf('team=disks%2C%20keys, deployment.environment.name = test,empty=').options.attributes,
+      {
+        team: 'disks, keys',
+        'deployment.environment.name': 'test',
+        empty: '',
+      },
+    );
+    for (const broken of ['team', '=disks', 'team=disks,%', 'team=%zz']) {
+      const { options, ignored } = attributesOf(broken);
+      assert.deepEqual([options.attributes, ignored], [{}, ['OTEL_RESOURCE_ATTRIBUTES']]);
+    }
+  });
+});
+
+describe('telemetryOptions', () => {
+  const optionsOf = (env: Env) => read(env).options;
+  const general = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318/' };
+
+  test('the general address gets the path of traces, their own is used as it is', () => {
+    assert.equal(optionsOf({}).tracesEndpoint, undefined);
+    assert.equal(optionsOf(general).tracesEndpoint, 'http://collector:4318/v1/traces');
+    const own = { ...general, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://traces/x' };
+    assert.equal(optionsOf(own).tracesEndpoint, 'http://traces/x');
+  });
+
+  test('so it is with metrics, and their exporter can be turned off alone', () => {
+    assert.equal(optionsOf({}).metricsEndpoint, undefined);
+    assert.equal(optionsOf(general).metricsEndpoint, 'http://collector:4318/v1/metrics');
+    const own = { ...general, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: 'http://metrics/x' };
+    assert.equal(optionsOf(own).metricsEndpoint, 'http://metrics/x');
+    const off = optionsOf({ ...own, OTEL_METRICS_EXPORTER: 'none' });
+    assert.deepEqual([off.metricsEndpoint, off.tracesEndpoint], [undefined, 'http://collector:4318/v1/traces']);
+  });
+
+  test('a batch is never larger than the queue, which the exporter would refuse', () => {
+    assert.equal(optionsOf({ OTEL_BSP_MAX_QUEUE_SIZE: '10' }).batch?.batchSizeMax, 10);
+  });
+});

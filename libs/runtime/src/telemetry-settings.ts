@@ -1,0 +1,100 @@
+import {
+  AlwaysOffSampler,
+  AlwaysOnSampler,
+  ParentBasedSampler,
+  type Sampler,
+  TraceIdRatioBasedSampler,
+} from '@opentelemetry/sdk-trace';
+import type { ConfigOf } from './config.ts';
+import { int, optional, text, url } from './config-readers.ts';
+import { lenient, otelAttributes, otelBool, otelEnum, otelExporters, otelRatio } from './otel-readers.ts';
+import type { TelemetryOptions } from './telemetry.ts';
+
+/** An export is put into JSON in one go, at some 5 µs a span: with a thousand of them nothing else runs for 5 ms. */
+const EXPORT_SPANS = 256;
+
+/** The samplers of the specification, by the value that names them. */
+const samplers = {
+  always_on: () => new AlwaysOnSampler(),
+  always_off: () => new AlwaysOffSampler(),
+  traceidratio: (ratio) => new TraceIdRatioBasedSampler(ratio),
+  parentbased_always_on: () => new ParentBasedSampler({ root: new AlwaysOnSampler() }),
+  parentbased_always_off: () => new ParentBasedSampler({ root: new AlwaysOffSampler() }),
+  parentbased_traceidratio: (ratio) => new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(ratio) }),
+} as const satisfies Readonly<Record<string, (ratio: number) => Sampler>>;
+
+const samplerNames = Object.keys(samplers) as (keyof typeof samplers)[];
+
+const endpoint = (description: string) => lenient(optional(url(description)));
+const protocol = (of: string) =>
+  otelEnum(`Protocol of OTLP${of}; others are ignored with a warning`, ['http/json'], 'http/json');
+const limit = (description: string, min: number, fallback: number) =>
+  lenient(int(description, { min, default: fallback }));
+
+/**
+ * The variables of the OpenTelemetry specification that a service understands; spread into its own specification for
+ * `readConfig`. None of their values is refused: what cannot be used is ignored with a warning.
+ */
+export const telemetrySpec = {
+  otelServiceName: optional(text('service.name of what this process reports; by default the name of the service')),
+  otelResourceAttributes: otelAttributes('Attributes of everything this process reports: key=value,key=value'),
+  otelExporterOtlpEndpoint: endpoint('OTLP collector over HTTP; /v1/traces and /v1/metrics are appended'),
+  otelExporterOtlpTracesEndpoint: endpoint('OTLP address for traces, used as it is; wins over the general one'),
+  otelExporterOtlpMetricsEndpoint: endpoint('OTLP address for metrics, used as it is; wins over the general one'),
+  otelExporterOtlpProtocol: protocol(''),
+  otelExporterOtlpTracesProtocol: protocol(' for traces'),
+  otelExporterOtlpMetricsProtocol: protocol(' for metrics'),
+  otelSdkDisabled: otelBool('Makes no spans and no metrics at all'),
+  otelTracesExporter: otelExporters('Where spans go, separated by commas', ['otlp', 'console'], 'otlp'),
+  otelTracesSampler: otelEnum('Which traces are kept', samplerNames, 'always_on'),
+  otelTracesSamplerArg: otelRatio('Share of traces the samplers named …traceidratio keep; 1 by default'),
+  otelMetricsExporter: otelExporters(
+    'Where metrics go, separated by commas',
+    ['otlp', 'prometheus', 'console'],
+    'otlp',
+  ),
+  otelExporterPrometheusHost: text('Host on which the prometheus exporter is scraped', { default: 'localhost' }),
+  otelExporterPrometheusPort: lenient(
+    int('Port on which the prometheus exporter is scraped, at /metrics; each process of a machine needs its own', {
+      min: 1,
+      max: 65_535,
+      default: 9_464,
+    }),
+  ),
+  otelMetricExportInterval: limit('Milliseconds between two exports of metrics', 100, 60_000),
+  otelBspScheduleDelay: limit('Milliseconds between two exports', 1, 1_000),
+  otelBspMaxQueueSize: limit('Spans held while waiting for an export; more are dropped', 1, 16_384),
+  otelBspMaxExportBatchSize: limit('Spans in one export', 1, EXPORT_SPANS),
+} as const;
+
+/** Turns the settings of `telemetrySpec` into options. */
+export function telemetryOptions(
+  config: ConfigOf<typeof telemetrySpec>,
+): Omit<TelemetryOptions, 'service' | 'version' | 'random'> {
+  const { otelTracesExporter: traces, otelMetricsExporter: metrics } = config;
+  const general = config.otelExporterOtlpEndpoint?.replace(/\/$/, '');
+  const below = (path: string): string | undefined => (general === undefined ? undefined : `${general}${path}`);
+  return {
+    serviceName: config.otelServiceName,
+    attributes: config.otelResourceAttributes,
+    tracesEndpoint: traces.includes('otlp')
+      ? (config.otelExporterOtlpTracesEndpoint ?? below('/v1/traces'))
+      : undefined,
+    metricsEndpoint: metrics.includes('otlp')
+      ? (config.otelExporterOtlpMetricsEndpoint ?? below('/v1/metrics'))
+      : undefined,
+    metricsIntervalMs: config.otelMetricExportInterval,
+    tracesOnConsole: traces.includes('console'),
+    metricsOnConsole: metrics.includes('console'),
+    prometheus: metrics.includes('prometheus')
+      ? { host: config.otelExporterPrometheusHost, port: config.otelExporterPrometheusPort }
+      : undefined,
+    disabled: config.otelSdkDisabled,
+    sampler: samplers[config.otelTracesSampler](config.otelTracesSamplerArg ?? 1),
+    batch: {
+      delayMs: config.otelBspScheduleDelay,
+      queueSizeMax: config.otelBspMaxQueueSize,
+      batchSizeMax: Math.min(config.otelBspMaxExportBatchSize, config.otelBspMaxQueueSize),
+    },
+  };
+}
