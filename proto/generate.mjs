@@ -1,13 +1,15 @@
 /**
- * Writes libs/contracts/src from the .proto files: TypeScript, and the file descriptor set for gRPC reflection.
+ * Writes libs/contracts/src from the .proto files: TypeScript, the file descriptor set for gRPC reflection, the same set
+ * package by package for the command line, and the comments of methods and fields for its help.
  *
  * Plain JavaScript, because it runs on the system's Node before anything of the project can. The new tree is made
  * beside the old one and put in its place only when it is whole, so that a failed run leaves the old one as it was.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { commentsIn } from './comments.mjs';
 
 const protos = fileURLToPath(new URL('.', import.meta.url));
 const buf = fileURLToPath(new URL('../node_modules/.bin/buf', import.meta.url));
@@ -22,6 +24,10 @@ try {
   const descriptors = join(scratch, 'descriptors.binpb');
   runBuf('build', '--as-file-descriptor-set', '--exclude-source-info', '--output', descriptors);
   writeFileSync(join(next, 'descriptors.ts'), descriptorsModule(readFileSync(descriptors)));
+  writeFileSync(join(next, 'package-descriptors.ts'), packageDescriptorsModule());
+  const documented = join(scratch, 'documented.json');
+  runBuf('build', '--as-file-descriptor-set', '--output', documented);
+  writeFileSync(join(next, 'comments.ts'), commentsModule(JSON.parse(readFileSync(documented, 'utf8'))));
 
   const current = join(contracts, 'src');
   if (existsSync(current)) renameSync(current, join(scratch, 'previous'));
@@ -42,5 +48,35 @@ export const fileDescriptorSet: Uint8Array = Buffer.from(
   '${bytes.toString('base64')}',
   'base64',
 );
+`;
+}
+
+/** The module with one set for each folder of interlock/: a reader of one package does not decode the others. */
+function packageDescriptorsModule() {
+  const folders = readdirSync(join(protos, 'interlock')).sort();
+  const entries = folders.map((folder) => {
+    const file = join(scratch, `${folder}.binpb`);
+    runBuf(
+      'build',
+      '--as-file-descriptor-set',
+      '--exclude-source-info',
+      '--path',
+      `interlock/${folder}`,
+      '--output',
+      file,
+    );
+    return `  ${folder}: '${readFileSync(file).toString('base64')}',\n`;
+  });
+  return `/** By package (\`key_vault\`): its .proto files and what they import, as an encoded google.protobuf.FileDescriptorSet in base64. */
+export const packageDescriptors: Readonly<Record<string, string>> = {
+${entries.join('')}};
+`;
+}
+
+/** The module with the comments. They are one text, because V8 reads a long JSON text faster than an object literal. */
+function commentsModule(set) {
+  const json = JSON.stringify(Object.fromEntries(commentsIn(set)));
+  return `/** JSON of an object: comment by full name (\`package.Message.field\`, \`package.Service/Method\`). */
+export const commentsJson: string = ${JSON.stringify(json)};
 `;
 }

@@ -108,7 +108,7 @@ test('what a body says is not missing', async () => {
 
 test('the usage of every verb names only flags it has', () => {
   for (const verb of verbs) {
-    const usage = usageOf(verb, methodOf(verb.definition, verb.method).request);
+    const usage = usageOf(verb, methodOf(verb.contract, verb.method).request);
     assert.ok(usage.startsWith(`${verb.noun} ${verb.verb} `), usage);
   }
 });

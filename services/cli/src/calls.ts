@@ -1,10 +1,9 @@
-import type { JsonObject } from '@bufbuild/protobuf';
-import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import type { JsonObject, Message } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import { type CallOptions, type Channel, connect, type Definition, tokenSource, type Workload } from '@interlock/rpc';
+import { type CallOptions, type Channel, connect, tokenSource, type Workload } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import type { Method } from './schema.ts';
+import { type Method, methodOf, Service } from './schema.ts';
 import type { Credentials } from './settings.ts';
 
 /** Calls any method of any service as one principal. */
@@ -49,55 +48,50 @@ export interface CallerOptions {
 export function caller(options: CallerOptions): Caller {
   const { channel, credentials, clock, random, tracer, deadlineMs } = options;
   const plain = { clock, random, tracer, defaultDeadlineMs: deadlineMs };
-  const identity = () =>
-    connect({
-      ...plain,
-      channel: channel('identity', `${IdentityServiceDefinition.fullName}/IssueToken`),
-      definition: IdentityServiceDefinition,
-      credentials: undefined,
-      audience: audienceOf('identity'),
-    });
+  const issueToken = methodOf(Service.identity, 'IssueToken');
   const tokens = tokenSource({
     clock,
     issue: async (audience) => {
       const { principal, secret } = credentials;
-      const issued = await identity()
-        .issueToken({ clientId: principal, clientSecret: secret, audience })
-        .catch((error: unknown) => {
-          throw ofIdentity(error);
-        });
-      return { token: issued.accessToken, expireTime: issued.expireTime?.getTime() ?? clock.now() };
+      const request = { clientId: principal, clientSecret: secret, audience };
+      const { accessToken, expireTime } = await call('identity', issueToken, request).catch((error: unknown) => {
+        throw ofIdentity(error);
+      });
+      return {
+        token: String(accessToken),
+        expireTime: typeof expireTime === 'string' ? Date.parse(expireTime) : clock.now(),
+      };
     },
   });
-  const send = (
-    service: Workload,
-    { definition, key, path, requestOf }: Method,
-    request: JsonObject,
-    call: CallOptions,
-  ) => {
-    const client = connect<Definition>({
+  const functionOf = (service: Workload, { definition, key, path }: Method): ((...args: unknown[]) => unknown) => {
+    const client = connect({
       ...plain,
       channel: channel(service, path),
       definition,
-      credentials: isPublic(definition, key) ? undefined : tokens,
+      credentials: publicMethods.has(path) ? undefined : tokens,
       audience: audienceOf(service),
     });
-    const method: unknown = Reflect.get(client, key);
-    if (typeof method !== 'function') throw new Error(`${definition.fullName} has no method ${key}`);
-    return Reflect.apply(method, client, [requestOf(request), call]);
+    const found: unknown = Reflect.get(client, key);
+    if (typeof found !== 'function') throw new Error(`${path} is no function of its client`);
+    return (...args) => Reflect.apply(found, client, args);
+  };
+  const call = async (service: Workload, method: Method, request: JsonObject, options: CallOptions = {}) => {
+    const answer = await functionOf(service, method)(method.requestOf(request), options);
+    return method.jsonOf(answer as Message);
   };
   return {
     principal: `principals/${credentials.principal}`,
-    call: async (service, method, request, call = {}) => {
+    call: async (service, method, request, options) => {
       try {
-        return method.jsonOf(await send(service, method, request, call));
+        return await call(service, method, request, options);
       } catch (error) {
         throw withResource(error, request, method.path.replace(/^.*\//, ''));
       }
     },
-    stream: async function* (service, method, request, call = {}) {
+    stream: async function* (service, method, request, options = {}) {
       try {
-        for await (const answer of send(service, method, request, call)) yield method.jsonOf(answer);
+        const answers = functionOf(service, method)(method.requestOf(request), options) as AsyncIterable<Message>;
+        for await (const answer of answers) yield method.jsonOf(answer);
       } catch (error) {
         throw withResource(error, request, method.path.replace(/^.*\//, ''));
       }
@@ -141,8 +135,6 @@ function ofIdentity(error: unknown): unknown {
 const audienceOf = (service: Workload): string => `interlock:${service}`;
 
 /** Methods that need no token, so that a wrong secret does not stand in their way. */
-function isPublic(definition: Definition, key: string): boolean {
-  return (
-    definition.fullName === IdentityServiceDefinition.fullName && (key === 'issueToken' || key === 'getJsonWebKeySet')
-  );
-}
+const publicMethods: ReadonlySet<string> = new Set(
+  ['IssueToken', 'GetJsonWebKeySet'].map((name) => `${Service.identity}/${name}`),
+);

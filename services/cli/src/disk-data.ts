@@ -1,11 +1,11 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
 import { type CallOptions, connect, type RpcClient } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc-common';
 import { beforeEnd } from './endings.ts';
 import { shortName } from './names.ts';
-import { methodOf } from './schema.ts';
+import { methodOf, Service } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -170,7 +170,7 @@ interface Access {
 
 /** The other's reads and writes would fail in the middle, and nobody would tell them why. @throws Rejection */
 async function refuseInUse(disk: string, { caller, settings }: Session): Promise<void> {
-  const { state } = await caller.call('disk', methodOf(DiskServiceDefinition, 'GetDisk'), { name: disk });
+  const { state } = await caller.call('disk', methodOf(Service.disk, 'GetDisk'), { name: disk });
   if (state !== 'ACTIVE_ACCESS') return;
   const short = shortName(disk, settings.namesWithoutFlags);
   throw new Rejection(
@@ -190,14 +190,14 @@ async function withAccess(
 ): Promise<void> {
   const { caller, clock, random, tracer, dataChannel, timeoutMs = TRANSFER_MS } = session;
   const durationSeconds = Math.min(86_400, Math.ceil(timeoutMs / 1_000));
-  const begin = methodOf(DiskServiceDefinition, 'BeginAccess');
+  const begin = methodOf(Service.disk, 'BeginAccess');
   if (!endsOther) await refuseInUse(disk, session);
   const access = await caller.call('disk', begin, { name: disk, accessLevel, durationSeconds });
   const accessToken = textOf(access, 'accessToken');
   const channel = dataChannel(textOf(access, 'dataAddress'));
   // Its own alone: whoever has ended that for an access of theirs goes on with it.
   const giveBack = (call: CallOptions = {}) =>
-    caller.call('disk', methodOf(DiskServiceDefinition, 'EndAccess'), { name: disk, accessToken }, call);
+    caller.call('disk', methodOf(Service.disk, 'EndAccess'), { name: disk, accessToken }, call);
   const takeBack = beforeEnd(() => giveBack({ deadlineMs: GIVE_BACK_MS }));
   try {
     const client = connect({

@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
-import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { fieldOf } from './field-flags.ts';
 import { durationMs, fieldValue, nameValue, placeholderOf, timeoutMs, type ValueContext } from './field-values.ts';
 import { messageValue } from './message-text.ts';
-import { methodOf } from './schema.ts';
+import { methodOf, Service } from './schema.ts';
 import { UsageError } from './usage-error.ts';
 
 const context: ValueContext = {
@@ -15,10 +12,10 @@ const context: ValueContext = {
   kinds: {},
   readFile: (path) => Buffer.from(`content of ${path}`),
 };
-const encrypt = methodOf(KeyVaultServiceDefinition, 'Encrypt').request;
-const createKey = methodOf(KeyVaultServiceDefinition, 'CreateKey').request;
-const setDates = methodOf(KeyVaultServiceDefinition, 'SetKeyVersionDates').request;
-const createVm = methodOf(ComputeServiceDefinition, 'CreateVirtualMachine').request;
+const encrypt = methodOf(Service.keyVault, 'Encrypt').request;
+const createKey = methodOf(Service.keyVault, 'CreateKey').request;
+const setDates = methodOf(Service.keyVault, 'SetKeyVersionDates').request;
+const createVm = methodOf(Service.compute, 'CreateVirtualMachine').request;
 
 test('bytes say how they are written', () => {
   const read = (text: string) => fieldValue(fieldOf(encrypt, 'plaintext'), text, '--plaintext', context);
@@ -93,7 +90,7 @@ test('durations have a unit', () => {
 });
 
 test('a size says in help and in its error that it is in GiB', () => {
-  const size = fieldOf(methodOf(DiskServiceDefinition, 'CreateDisk').request, 'size_gib');
+  const size = fieldOf(methodOf(Service.disk, 'CreateDisk').request, 'size_gib');
   assert.equal(placeholderOf(size), 'GiB');
   assert.equal(placeholderOf(fieldOf(createKey, 'key_size_bits')), 'n');
   assert.throws(() => fieldValue(size, '1G', '--size', context), /--size must be a whole number of GiB, not "1G"/);

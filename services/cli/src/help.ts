@@ -1,8 +1,8 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import type { Command, Help, Option } from 'commander';
+import { comments } from './comments.ts';
 import type { FieldFlag } from './field-flags.ts';
 import { leaves } from './message-text.ts';
-import { protoComments } from './proto-comments.ts';
 import type { Verb } from './verbs/verb.ts';
 
 /** What options and commands stand for, so that help can say what the contracts say. */
@@ -11,17 +11,17 @@ export interface Described {
   readonly commands: WeakMap<Command, Verb>;
 }
 
-/** Help whose texts are the comments of the .proto files, read only when help is shown. */
+/** Help whose texts are the comments of the contracts, read only when help is shown. */
 export function helpTexts({ options, commands }: Described): Partial<Help> {
   const describe = (command: Command): string => {
     const verb = commands.get(command);
     if (verb === undefined) return command.description();
-    const text = protoComments().method(verb.definition.fullName, verb.method);
+    const text = comments.method(verb.contract, verb.method);
     if (verb.many !== undefined) {
-      return `${text} Where several are named: ${protoComments().method(verb.definition.fullName, verb.many.method)}`;
+      return `${text} Where several are named: ${comments.method(verb.contract, verb.many.method)}`;
     }
     if (verb.versionMethod === undefined) return text;
-    const ofVersion = protoComments().method(verb.definition.fullName, verb.versionMethod);
+    const ofVersion = comments.method(verb.contract, verb.versionMethod);
     return `${text} Where a version is named, that one alone: ${ofVersion}`;
   };
   return {
@@ -29,7 +29,7 @@ export function helpTexts({ options, commands }: Described): Partial<Help> {
     optionDescription: (option) => {
       const flag = options.get(option);
       if (flag === undefined) return option.description;
-      const text = protoComments().field(flag.field.parent.typeName, flag.field.name);
+      const text = comments.field(flag.field.parent.typeName, flag.field.name);
       const inner = flag.field.message;
       const isMessage = inner !== undefined && inner.typeName !== 'google.protobuf.Timestamp';
       const words = isMessage && flag.field.fieldKind !== 'map' ? ` Fields: ${fieldWords(inner)}.` : '';

@@ -1,10 +1,9 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import type { Caller } from './calls.ts';
-import { isObject, methodOf } from './schema.ts';
+import { isObject, methodOf, Service } from './schema.ts';
 
 /** Why key-vault lets nobody use a key, as it answers it; undefined while keys may be used. */
 export const currentHold = async (caller: Pick<Caller, 'call'>): Promise<JsonObject | undefined> => {
-  const { hold } = await caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetHold'), {});
+  const { hold } = await caller.call('key-vault', methodOf(Service.keyVault, 'GetHold'), {});
   return isObject(hold) ? hold : undefined;
 };

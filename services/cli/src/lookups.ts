@@ -1,9 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
-import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import type { Caller } from './calls.ts';
 import type { Resolver } from './draft.ts';
-import { isObject, methodOf } from './schema.ts';
+import { isObject, methodOf, Service } from './schema.ts';
 import { UsageError } from './usage-error.ts';
 
 /**
@@ -17,11 +15,11 @@ export function resolverOf(
   spoken: (principal: string, by: string) => void,
 ): Resolver {
   const version = (name: string): Promise<JsonObject> =>
-    caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetKeyVersion'), { name });
+    caller.call('key-vault', methodOf(Service.keyVault, 'GetKeyVersion'), { name });
   return {
     version: async (key) => textOf(await version(key), 'name'),
     onlyVersion: async (key) => {
-      const list = methodOf(KeyVaultServiceDefinition, 'ListKeyVersions');
+      const list = methodOf(Service.keyVault, 'ListKeyVersions');
       const { keyVersions } = await caller.call('key-vault', list, { parent: key, pageSize: 2 });
       const [only, second] = Array.isArray(keyVersions) ? keyVersions : [];
       if (isObject(only) && second === undefined) return textOf(only, 'name');
@@ -32,7 +30,7 @@ export function resolverOf(
     },
     url: async (keyOrVersion) => textOf(await version(keyOrVersion), 'keyUrl'),
     setIdentity: async (name) => {
-      const getSet = methodOf(DiskEncryptionSetServiceDefinition, 'GetDiskEncryptionSet');
+      const getSet = methodOf(Service.diskEncryptionSet, 'GetDiskEncryptionSet');
       const { identity } = await caller.call('disk-encryption-set', getSet, { name });
       const principal = isObject(identity) ? textOf(identity, 'principal') : '';
       if (principal === '') {

@@ -1,12 +1,9 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
-import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import { currentHold } from './hold.ts';
 import { fullName } from './names.ts';
-import { isObject, methodOf } from './schema.ts';
+import { isObject, methodOf, Service } from './schema.ts';
 import { type ServerWord, serverStatuses, serverText, serverWord, silence } from './servers.ts';
 import { type Session, writeJson } from './session.ts';
 import { services } from './settings.ts';
@@ -55,7 +52,7 @@ const probeService = async (
   service: Workload,
   gapMax: number,
 ): Promise<ServiceFinding> => {
-  const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
+  const ask = (method: string) => caller.call(service, methodOf(Service.messaging, method), {});
   const questions = ['GetRelay', 'ListConsumers', 'ListReplicas'].map(ask);
   const [relay = {}, { consumers } = {}, listed = {}] = await Promise.all(questions);
   const rows = Array.isArray(consumers) ? consumers.filter(isObject) : [];
@@ -76,7 +73,7 @@ const probeService = async (
 
 /** No lease is paused, and none that is held rests on a yes older than `ageMaxMs`. A lost one is no fault: somebody took the key away. */
 export const probeLeases = async ({ caller }: ProbeSession, ageMaxMs: number): Promise<readonly Finding[]> => {
-  const leases = await all(caller, 'disk', methodOf(DiskServiceDefinition, 'ListLeases'), 'leases');
+  const leases = await all(caller, 'disk', methodOf(Service.disk, 'ListLeases'), 'leases');
   return leases.map((lease) => {
     const ageMs = Number(lease.ageMs ?? 0);
     const isOld = lease.state === 'HELD' && ageMs > ageMaxMs;
@@ -96,7 +93,7 @@ export const probePower = async (
   Promise.all(
     machines.map(async (typed) => {
       const name = fullName('virtualMachine', typed, settings.names, '<vm>');
-      const machine = await caller.call('compute', methodOf(ComputeServiceDefinition, 'GetVirtualMachine'), { name });
+      const machine = await caller.call('compute', methodOf(Service.compute, 'GetVirtualMachine'), { name });
       return { isSo: machine.powerState === power, text: `${typed} is ${String(machine.powerState)}` };
     }),
   );

@@ -1,20 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
-import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
-import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
-import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
-import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { render } from './render.ts';
-import { methodOf } from './schema.ts';
+import { methodOf, Service } from './schema.ts';
 
 const names = { subscription: 'subscriptions/local', group: 'g' };
 const group = 'subscriptions/local/resourceGroups/g';
-const answerOf = (definition: Parameters<typeof methodOf>[0], name: string) => methodOf(definition, name).response;
+const answerOf = (contract: Parameters<typeof methodOf>[0], name: string) => methodOf(contract, name).response;
 
 test('a list is a table with state, reason and since; empty columns are left out', () => {
-  const disks = answerOf(DiskServiceDefinition, 'ListDisks');
+  const disks = answerOf(Service.disk, 'ListDisks');
   const json = {
     disks: [
       {
@@ -46,7 +41,7 @@ test('a list is a table with state, reason and since; empty columns are left out
 
 test('the list of a large fleet is a table like any other', () => {
   const disks = Array.from({ length: 150_000 }, () => ({ state: 'ATTACHED' }));
-  const shown = render(answerOf(DiskServiceDefinition, 'ListDisks'), { disks, nextPageToken: '' }, names);
+  const shown = render(answerOf(Service.disk, 'ListDisks'), { disks, nextPageToken: '' }, names);
   assert.equal(shown.split('\n').length, 150_001);
 });
 
@@ -58,8 +53,7 @@ test('of deleted keys the time is shown once, unless they could not be used befo
     unavailableSince: '2026-01-02T00:00:00Z',
     deleteTime: '2026-01-02T00:00:00Z',
   };
-  const list = (...keys: JsonObject[]) =>
-    render(answerOf(KeyVaultServiceDefinition, 'ListDeletedKeys'), { keys }, names);
+  const list = (...keys: JsonObject[]) => render(answerOf(Service.keyVault, 'ListDeletedKeys'), { keys }, names);
   assert.equal(
     list(deleted),
     [
@@ -78,7 +72,7 @@ test('a key that cannot be used says so where it is shown and listed', () => {
     unavailableReason: 'KEY_DISABLED',
     unavailableSince: '2026-01-01T00:00:00Z',
   };
-  const listed = render(answerOf(KeyVaultServiceDefinition, 'ListKeys'), { keys: [key] }, names);
+  const listed = render(answerOf(Service.keyVault, 'ListKeys'), { keys: [key] }, names);
   assert.equal(
     listed,
     [
@@ -86,11 +80,11 @@ test('a key that cannot be used says so where it is shown and listed', () => {
       'kv1/k1  ACTIVE  KEY_DISABLED  2026-01-01T00:00:00Z',
     ].join('\n'),
   );
-  assert.match(render(answerOf(KeyVaultServiceDefinition, 'GetKey'), key, names), /unavailable reason +KEY_DISABLED/);
+  assert.match(render(answerOf(Service.keyVault, 'GetKey'), key, names), /unavailable reason +KEY_DISABLED/);
 });
 
 test('a resource is names and values, the state first, without what is empty', () => {
-  const vm = answerOf(ComputeServiceDefinition, 'GetVirtualMachine');
+  const vm = answerOf(Service.compute, 'GetVirtualMachine');
   const text = render(
     vm,
     {
@@ -119,8 +113,8 @@ test('a resource is names and values, the state first, without what is empty', (
 });
 
 test('a loss that no vault has numbered is shown without a number, in a table as of one alone', () => {
-  const set = answerOf(DiskEncryptionSetServiceDefinition, 'GetDiskEncryptionSet');
-  const vm = answerOf(ComputeServiceDefinition, 'GetVirtualMachine');
+  const set = answerOf(Service.diskEncryptionSet, 'GetDiskEncryptionSet');
+  const vm = answerOf(Service.compute, 'GetVirtualMachine');
   const shownWith = (accessEpoch: string): string => {
     const loss = { reason: 'IDENTITY_DELETED', keyVersion: 'vaults/kv1/keys/k1/versions/0', accessEpoch };
     return [
@@ -134,18 +128,18 @@ test('a loss that no vault has numbered is shown without a number, in a table as
 });
 
 test('bytes are shown as they can be typed, and an empty answer is done', () => {
-  assert.match(render(answerOf(KeyVaultServiceDefinition, 'Encrypt'), { ciphertext: 'aGk=' }, names), /base64:aGk=/);
-  assert.equal(render(answerOf(KeyVaultServiceDefinition, 'PurgeVault'), {}, names), 'done');
+  assert.match(render(answerOf(Service.keyVault, 'Encrypt'), { ciphertext: 'aGk=' }, names), /base64:aGk=/);
+  assert.equal(render(answerOf(Service.keyVault, 'PurgeVault'), {}, names), 'done');
 });
 
 test('statuses inside disks are shown', () => {
-  const view = answerOf(ComputeServiceDefinition, 'GetInstanceView');
+  const view = answerOf(Service.compute, 'GetInstanceView');
   const disks = [{ name: `${group}/disks/d1`, statuses: [{ code: 'ProvisioningState/failed/KeyVaultKeyNotEnabled' }] }];
   assert.match(render(view, { statuses: [], disks }, names), /d1\n.*CODE\n.*KeyVaultKeyNotEnabled/);
 });
 
 test('the record of a vault fits a terminal of 150 columns, with whole traces; --wide shows all of it', () => {
-  const list = answerOf(KeyVaultServiceDefinition, 'ListAuditEntries');
+  const list = answerOf(Service.keyVault, 'ListAuditEntries');
   const trace = '0af7651916cd43dd8448eb211c80319c';
   const uuid = '3f2a1b4c-0000-4000-8000-0000000000aa';
   const entry = {
@@ -182,7 +176,7 @@ test('the record of a vault fits a terminal of 150 columns, with whole traces; -
 });
 
 test('the record of a vault with long names: what gives way leaves keys, versions and resources told apart', () => {
-  const list = answerOf(KeyVaultServiceDefinition, 'ListAuditEntries');
+  const list = answerOf(Service.keyVault, 'ListAuditEntries');
   const entry = (version: string, disk: string, reason = '') => ({
     time: '2026-11-27T06:19:36.123Z',
     operation: 'KeyCheckAccess',
@@ -213,7 +207,7 @@ test('the record of a vault with long names: what gives way leaves keys, version
 });
 
 test('KV-73: a role is shown with what it allows, what is taken away from that, and as short as it can be', () => {
-  const list = answerOf(IdentityServiceDefinition, 'ListRoles');
+  const list = answerOf(Service.identity, 'ListRoles');
   const roles = [
     { name: 'roles/owner', title: 'Owner', actions: ['*'] },
     {

@@ -61,7 +61,7 @@ export async function runMany(
   if (isJson) {
     writeJson(terminal, { done: shown, refused: refused.map((one) => ({ ...one })) });
   } else {
-    const resource = methodOf(verb.definition, verb.method).response;
+    const resource = methodOf(verb.contract, verb.method).response;
     if (shown.length > 0) terminal.out(table(resource, shown, settings.names));
     // One alone is told by the error, which has the trace as well.
     for (const { name, reason, message } of refused.length > 1 ? refused : []) {
@@ -83,12 +83,12 @@ export async function runMany(
 const namedMax = 5;
 
 async function callWith(
-  { service, definition }: Verb & { readonly service: Workload },
+  { service, contract }: Verb & { readonly service: Workload },
   { method, field }: NonNullable<Verb['many']>,
   names: readonly string[],
   { caller }: Session,
 ): Promise<readonly Outcome[]> {
-  const { outcomes } = await caller.call(service, methodOf(definition, method), { [field]: [...names] });
+  const { outcomes } = await caller.call(service, methodOf(contract, method), { [field]: [...names] });
   return names.map((name, n) => {
     const outcome = Array.isArray(outcomes) ? outcomes[n] : undefined;
     const [[kind, value] = []] = Object.entries(isObject(outcome) ? outcome : {});

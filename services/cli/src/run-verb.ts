@@ -129,7 +129,7 @@ async function runAll(
   const parent =
     names.group === undefined ? names.subscription : fullName('resourceGroup', names.group, names, '--group');
   if (parent === undefined) throw new UsageError(`--${name} needs --group or --subscription`);
-  const method = methodOf(verb.definition, list);
+  const method = methodOf(verb.contract, list);
   const answer = await answerOf(servedBy(verb, flags), method, { parent }, session);
   const found = elements(answer[listOf(method.response)?.jsonName ?? ''])
     .filter(isObject)
@@ -181,9 +181,9 @@ async function nothingIn(
 }
 
 /** The RPC that is meant: by a version that is named another one, for some verbs. */
-function methodFor({ definition, method, versionMethod }: Verb, { name }: JsonObject): Method {
+function methodFor({ contract, method, versionMethod }: Verb, { name }: JsonObject): Method {
   const isVersion = typeof name === 'string' && name.includes('/versions/');
-  return methodOf(definition, isVersion ? (versionMethod ?? method) : method);
+  return methodOf(contract, isVersion ? (versionMethod ?? method) : method);
 }
 
 /** The request after what its verb looks at before; one that was given whole is meant as it is. */
@@ -206,7 +206,7 @@ async function requestOf(
   spoken: Map<string, string>,
 ): Promise<JsonObject> {
   const { caller, clock, random, terminal, settings } = session;
-  const method = methodOf(verb.definition, verb.method);
+  const method = methodOf(verb.contract, verb.method);
   const draft = draftOf(verb, method.request, flags, {
     ...settings,
     kinds: verb.kinds ?? {},
@@ -254,7 +254,7 @@ async function answered(
       if (!isUndecided(error) || goesOn === undefined || clock.monotonicMs() - beganMs >= timeoutMs) throw error;
     }
     const name = goesOn(request);
-    const get = () => caller.call(service, methodOf(verb.definition, settles.get), { name }, lookIn(session, beganMs));
+    const get = () => caller.call(service, methodOf(verb.contract, settles.get), { name }, lookIn(session, beganMs));
     const say = (state: string): void => terminal.err(`… ${state}`);
     const waiting = { get, clock, timeoutMs, beganMs, isRunWanted: false, isDeletion: false, say };
     await settle({ name, provisioningState: 'UPDATING' }, waiting).catch((error: unknown) => {
@@ -321,7 +321,7 @@ async function finished(
   if (flags.wait && verb.settles !== undefined && verb.service !== 'any' && typeof name === 'string') {
     const { get, until } = verb.settles;
     const { service } = verb;
-    const getMethod = methodOf(verb.definition, get);
+    const getMethod = methodOf(verb.contract, get);
     return settle(answer, {
       get: () => turns(() => caller.call(service, getMethod, { name }, lookIn(session, sinceMs))),
       clock,

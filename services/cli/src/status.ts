@@ -1,10 +1,9 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
-import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import type { Caller } from './calls.ts';
 import { currentHold } from './hold.ts';
-import { isObject, methodOf } from './schema.ts';
+import { isObject, methodOf, Service } from './schema.ts';
 import {
   type ServerStatus,
   type ServerWord,
@@ -88,7 +87,7 @@ async function statusOf(
   const since = clock.monotonicMs();
   const base = { service, gap: 0, lagMs: 0, parked: 0, untold: 0, replicas: [] };
   try {
-    const ask = (method: string) => caller.call(service, methodOf(MessagingServiceDefinition, method), {});
+    const ask = (method: string) => caller.call(service, methodOf(Service.messaging, method), {});
     const questions = ['ListConsumers', 'GetRelay', 'ListReplicas'].map(ask);
     const [{ consumers } = {}, relay = {}, listed = {}] = await Promise.all(questions);
     const rows = objectsIn(consumers);

@@ -1,10 +1,9 @@
-import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { askingBeside, type Caller } from './calls.ts';
 import { type Known, type KnownHold, type KnownVault, vaultInQuestion } from './hints.ts';
 import { currentHold } from './hold.ts';
-import { methodOf } from './schema.ts';
+import { methodOf, Service } from './schema.ts';
 import { NotSettled } from './settle.ts';
 
 /** Looks at the vault that a missing grant is about; undefined where there is none, or the caller is not told. */
@@ -16,7 +15,7 @@ export async function lookAtVault(
   const name = vaultInQuestion(reason, facts);
   if (name === undefined) return undefined;
   try {
-    const vault = await call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetVault'), { name });
+    const vault = await call('key-vault', methodOf(Service.keyVault, 'GetVault'), { name });
     return { permissionModel: String(vault.permissionModel), resourceGroup: String(vault.resourceGroup) };
   } catch (error) {
     // A hint is worth a question, and no failure of its own: it names both ways then.

@@ -13,7 +13,7 @@ import type { Verb } from './verbs/verb.ts';
 
 /** Adds the command of one RPC to its noun: its targets as words, its fields as flags. */
 export function addVerbCommand(parent: Command, verb: Verb, described: Described, runner: Runner): void {
-  const method = methodOf(verb.definition, verb.method);
+  const method = methodOf(verb.contract, verb.method);
   const asksAll = verb.asksAll ?? verb.method.startsWith('List');
   const command = parent.command(verb.verb, { isDefault: verb.isDefault === true });
   described.commands.set(command, verb);

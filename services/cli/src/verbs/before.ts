@@ -1,12 +1,10 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
-import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
-import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
-import { type Definition, RpcFailure, type Workload } from '@interlock/rpc';
+import { RpcFailure, type Workload } from '@interlock/rpc';
 import type { Caller } from '../calls.ts';
 import { problemText } from '../failure.ts';
 import { whoServes } from '../hints.ts';
-import { isObject, methodOf } from '../schema.ts';
+import { isObject, methodOf, Service, type ServiceName } from '../schema.ts';
 
 /** What is looked at with. */
 export interface Look {
@@ -39,11 +37,11 @@ export type Before = (look: Look) => Promise<Seen>;
  * @param nameIn its name, by the request that makes it
  */
 export const existingBefore =
-  (service: Workload, definition: Definition, get: string, nameIn: (request: JsonObject) => string): Before =>
+  (service: Workload, contract: ServiceName, get: string, nameIn: (request: JsonObject) => string): Before =>
   async ({ caller, request, short }) => {
     const name = nameIn(request);
     try {
-      await caller.call(service, methodOf(definition, get), { name });
+      await caller.call(service, methodOf(contract, get), { name });
       return { request, note: `${short(name)} was there already, and is as it was` };
     } catch (error) {
       // Not there, or not to be seen by this caller: what it asks for decides.
@@ -96,7 +94,7 @@ async function vaultSeen(
   { caller, request }: Pick<Look, 'caller' | 'request'>,
   isNeeded = false,
 ): Promise<JsonObject | undefined> {
-  const method = methodOf(KeyVaultServiceDefinition, 'GetVault');
+  const method = methodOf(Service.keyVault, 'GetVault');
   try {
     return await caller.call('key-vault', method, { name: request.name ?? '' });
   } catch (error) {
@@ -124,7 +122,7 @@ function grantNote(who: string, had: readonly string[], has: readonly string[]):
 export const datesBefore: Before = async ({ caller, request, switches }) => {
   if (switches.has('clear') || (request.notBefore !== undefined && request.expireTime !== undefined))
     return { request };
-  const method = methodOf(KeyVaultServiceDefinition, 'GetKeyVersion');
+  const method = methodOf(Service.keyVault, 'GetKeyVersion');
   const { notBefore, expireTime, etag } = await caller.call('key-vault', method, { name: request.name ?? '' });
   return {
     request: {
@@ -144,7 +142,7 @@ export const datesBefore: Before = async ({ caller, request, switches }) => {
 export const setBefore: Before = async ({ caller, request }) => {
   const { diskEncryptionSet: name } = request;
   if (typeof name !== 'string' || name === '') return { request };
-  const method = methodOf(DiskEncryptionSetServiceDefinition, 'GetDiskEncryptionSet');
+  const method = methodOf(Service.diskEncryptionSet, 'GetDiskEncryptionSet');
   try {
     await caller.call('disk-encryption-set', method, { name });
     return { request };

@@ -1,11 +1,11 @@
-import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { Service } from '../schema.ts';
 import { existingBefore } from './before.ts';
 import { allPausedDoubt, pausedDoubt } from './doubts.ts';
 import { isHeldOffByKey } from './held-off.ts';
 import { machineNote, machinesNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
-const noun = (name: string) => nounOf('compute', ComputeServiceDefinition, name);
+const noun = (name: string) => nounOf('compute', Service.compute, name);
 const vm = noun('vm');
 const platform = noun('platform');
 const oneVm = named('vm', 'virtualMachine');
@@ -21,7 +21,7 @@ export const computeVerbs: readonly Verb[] = [
     required: ['location', 'os-disk'],
     before: existingBefore(
       'compute',
-      ComputeServiceDefinition,
+      Service.compute,
       'GetVirtualMachine',
       ({ parent, virtualMachineId }) => `${parent}/virtualMachines/${virtualMachineId}`,
     ),

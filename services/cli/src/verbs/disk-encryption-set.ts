@@ -1,10 +1,10 @@
-import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { Service } from '../schema.ts';
 import { existingBefore } from './before.ts';
 import { impactNote, lostNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
-const set = nounOf('disk-encryption-set', DiskEncryptionSetServiceDefinition, 'set');
-const impact = nounOf('disk-encryption-set', DiskEncryptionSetServiceDefinition, 'impact');
+const set = nounOf('disk-encryption-set', Service.diskEncryptionSet, 'set');
+const impact = nounOf('disk-encryption-set', Service.diskEncryptionSet, 'impact');
 const oneSet = named('set', 'diskEncryptionSet');
 const settles = { get: 'GetDiskEncryptionSet' } as const;
 
@@ -16,7 +16,7 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     required: ['location', 'key'],
     before: existingBefore(
       'disk-encryption-set',
-      DiskEncryptionSetServiceDefinition,
+      Service.diskEncryptionSet,
       'GetDiskEncryptionSet',
       ({ parent, diskEncryptionSetId }) => `${parent}/diskEncryptionSets/${diskEncryptionSetId}`,
     ),

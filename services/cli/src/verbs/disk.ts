@@ -1,9 +1,9 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { Service } from '../schema.ts';
 import { existingBefore, setBefore } from './before.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
-const noun = (name: string) => nounOf('disk', DiskServiceDefinition, name);
+const noun = (name: string) => nounOf('disk', Service.disk, name);
 const disk = noun('disk');
 const snapshot = noun('snapshot');
 const lease = noun('lease');
@@ -13,7 +13,7 @@ const oneSnapshot = named('snapshot', 'snapshot');
 const ofSet = named('set', 'diskEncryptionSet', 'disk_encryption_set');
 const encryption = { set: 'encryption.disk_encryption_set' };
 const existing = (get: string, nameIn: (request: JsonObject) => string) =>
-  existingBefore('disk', DiskServiceDefinition, get, nameIn);
+  existingBefore('disk', Service.disk, get, nameIn);
 const settles = { get: 'GetDisk' } as const;
 const newDisk = ({ parent, diskId }: JsonObject): string => `${parent}/disks/${diskId}`;
 const newSnapshot = ({ parent, snapshotId }: JsonObject): string => `${parent}/snapshots/${snapshotId}`;

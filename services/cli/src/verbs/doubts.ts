@@ -1,13 +1,10 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
-import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
-import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import type { Caller } from '../calls.ts';
 import { problemText } from '../failure.ts';
 import { whoServes } from '../hints.ts';
-import { isObject, methodOf } from '../schema.ts';
+import { isObject, methodOf, Service } from '../schema.ts';
 
 /** What may be wrong with what was done, found out by asking another service; undefined when nothing is. */
 export type Doubt = (
@@ -26,7 +23,7 @@ export const lastVersionDoubt: Doubt = async (caller, { name }) => {
   try {
     // A page at a time: versions are as many as there were rotations, and one that is enabled is enough.
     for (let pageToken = ''; ; ) {
-      const list = methodOf(KeyVaultServiceDefinition, 'ListKeyVersions');
+      const list = methodOf(Service.keyVault, 'ListKeyVersions');
       const { keyVersions, nextPageToken } = await caller.call('key-vault', list, { parent: key, pageToken });
       const isEnabled = (one: JsonValue) => isObject(one) && one.enabled === true;
       if (!Array.isArray(keyVersions) || keyVersions.some(isEnabled)) return undefined;
@@ -57,7 +54,7 @@ export async function missingRoot(caller: Pick<Caller, 'call'>, path: string): P
   const root = roots[kind];
   if (name === undefined || root === undefined) return undefined;
   try {
-    await caller.call('identity', methodOf(IdentityServiceDefinition, root.get), { name });
+    await caller.call('identity', methodOf(Service.identity, root.get), { name });
     return undefined;
   } catch (error) {
     if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
@@ -75,7 +72,7 @@ export const scopeDoubt: Doubt = async (caller, { scope }) => {
   const [, group, name] = /^(subscriptions\/[^/]+\/resourceGroups\/[^/]+)\/(vaults\/[^/]+)/i.exec(String(scope)) ?? [];
   if (group === undefined || name === undefined) return undefined;
   try {
-    const vault = await caller.call('key-vault', methodOf(KeyVaultServiceDefinition, 'GetVault'), { name });
+    const vault = await caller.call('key-vault', methodOf(Service.keyVault, 'GetVault'), { name });
     const there = String(vault.resourceGroup);
     if (there.toLowerCase() === group.toLowerCase()) return undefined;
     return `the role has no effect: ${name} lies in ${there}, so its scope is ${there}/${name}`;
@@ -98,7 +95,7 @@ export const pausedDoubt: Doubt = (caller, _request, machine) =>
   unlessSilent(async () => {
     if (machine.powerState !== 'RUNNING') return undefined;
     const attached = [machine.osDisk, ...objectsIn(machine.dataDisks)].filter(isObject);
-    const getDisk = methodOf(DiskServiceDefinition, 'GetDisk');
+    const getDisk = methodOf(Service.disk, 'GetDisk');
     const disks = await Promise.all(attached.map(({ disk }) => caller.call('disk', getDisk, { name: String(disk) })));
     const setOf = ({ encryption }: JsonObject) =>
       isObject(encryption) ? String(encryption.diskEncryptionSet ?? '') : '';
@@ -129,7 +126,7 @@ const unlessSilent = async (find: () => Promise<string | undefined>): Promise<st
 const leasesOf = async (caller: Pick<Caller, 'call'>, filter: JsonObject): Promise<readonly JsonObject[]> => {
   const found: JsonObject[] = [];
   for (let pageToken = ''; ; ) {
-    const list = methodOf(DiskServiceDefinition, 'ListLeases');
+    const list = methodOf(Service.disk, 'ListLeases');
     const page = await caller.call('disk', list, { ...filter, pageToken });
     found.push(...objectsIn(page.leases));
     if (typeof page.nextPageToken !== 'string' || page.nextPageToken === '') return found;

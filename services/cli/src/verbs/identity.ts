@@ -1,11 +1,11 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { Service } from '../schema.ts';
 import { existingBefore } from './before.ts';
 import { scopeDoubt } from './doubts.ts';
 import { rolesNote } from './notes.ts';
 import { named, nounOf, type Verb, wide } from './verb.ts';
 
-const noun = (name: string) => nounOf('identity', IdentityServiceDefinition, name);
+const noun = (name: string) => nounOf('identity', Service.identity, name);
 const tenant = noun('tenant');
 const subscription = noun('subscription');
 const principal = noun('principal');
@@ -15,7 +15,7 @@ const token = noun('token');
 const signingKey = noun('signing-key');
 
 const existing = (get: string, nameIn: (request: JsonObject) => string) =>
-  existingBefore('identity', IdentityServiceDefinition, get, nameIn);
+  existingBefore('identity', Service.identity, get, nameIn);
 
 /** What identity is asked. */
 export const identityVerbs: readonly Verb[] = [

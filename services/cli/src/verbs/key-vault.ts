@@ -1,11 +1,11 @@
-import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { Service } from '../schema.ts';
 import { datesBefore, existingBefore, grantBefore, revokeBefore } from './before.ts';
 import { lastVersionDoubt } from './doubts.ts';
 import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
 import { policyPrincipals } from './principals.ts';
 import { named, nounOf, type Target, type Verb, wide } from './verb.ts';
 
-const noun = (name: string) => nounOf('key-vault', KeyVaultServiceDefinition, name);
+const noun = (name: string) => nounOf('key-vault', Service.keyVault, name);
 const vault = noun('vault');
 const key = noun('key');
 const audit = noun('audit');
@@ -35,7 +35,7 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: [{ word: 'id', field: 'vault_id' }],
     required: ['resource-group', 'location'],
     defaults: { resource_group: 'group' },
-    before: existingBefore('key-vault', KeyVaultServiceDefinition, 'GetVault', ({ vaultId }) => `vaults/${vaultId}`),
+    before: existingBefore('key-vault', Service.keyVault, 'GetVault', ({ vaultId }) => `vaults/${vaultId}`),
   }),
   vault('show', 'GetVault', { targets: oneVault, knows: policyPrincipals }),
   vault('list', 'ListVaults', {

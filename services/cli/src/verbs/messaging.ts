@@ -1,7 +1,7 @@
-import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { Service } from '../schema.ts';
 import { nounOf, type Verb } from './verb.ts';
 
-const noun = (name: string) => nounOf('any', MessagingServiceDefinition, name);
+const noun = (name: string) => nounOf('any', Service.messaging, name);
 
 /** What every service is asked about the messages it sent and took in. */
 export const messagingVerbs: readonly Verb[] = [

@@ -1,9 +1,8 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
-import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import type { Caller } from '../calls.ts';
-import { isObject, methodOf } from '../schema.ts';
+import { isObject, methodOf, Service } from '../schema.ts';
 
 /**
  * Who the principals in an answer are, by their full names, as people know them.
@@ -33,7 +32,7 @@ async function knownAs(
 ): Promise<string | undefined> {
   if (name === own) return 'me';
   try {
-    const { owner, displayName, state } = await call('identity', methodOf(IdentityServiceDefinition, 'GetPrincipal'), {
+    const { owner, displayName, state } = await call('identity', methodOf(Service.identity, 'GetPrincipal'), {
       name,
     });
     const as = isText(owner) ? `set:${short(owner)}` : isText(displayName) ? displayName : undefined;

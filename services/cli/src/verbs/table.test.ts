@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { createFileRegistry, fromBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
+import { comments } from '../comments.ts';
 import { diskDataMethods } from '../disk-data.ts';
 import { fieldsOf, flagsOf } from '../field-flags.ts';
-import { protoComments } from '../proto-comments.ts';
 import { methodOf } from '../schema.ts';
 import { nouns, verbs } from './table.ts';
 
@@ -16,8 +16,8 @@ const everyRpc = [...registry]
 
 test('every RPC of every service is one command', () => {
   const covered = [
-    ...verbs.flatMap(({ definition, method, versionMethod, many }) =>
-      [method, versionMethod ?? [], many?.method ?? []].flat().map((name) => methodOf(definition, name).path),
+    ...verbs.flatMap(({ contract, method, versionMethod, many }) =>
+      [method, versionMethod ?? [], many?.method ?? []].flat().map((name) => methodOf(contract, name).path),
     ),
     ...diskDataMethods.map((name) => `interlock.disk.v1.DiskDataService/${name}`),
   ];
@@ -33,7 +33,7 @@ test('a noun and a verb name one command, and every noun is described', () => {
 
 test('every field of every request can be typed', () => {
   for (const verb of verbs) {
-    const { request } = methodOf(verb.definition, verb.method);
+    const { request } = methodOf(verb.contract, verb.method);
     const flags = flagsOf(request, verb);
     const reached = new Set([
       ...(verb.targets ?? []).flatMap(fieldsOf),
@@ -50,9 +50,9 @@ test('every field of every request can be typed', () => {
 });
 
 test('where a version of a key is asked for by another RPC, that takes the same request', () => {
-  for (const { definition, method, versionMethod } of verbs) {
+  for (const { contract, method, versionMethod } of verbs) {
     if (versionMethod === undefined) continue;
-    const [whole, one] = [method, versionMethod].map((name) => methodOf(definition, name).request.fields);
+    const [whole, one] = [method, versionMethod].map((name) => methodOf(contract, name).request.fields);
     const shapeOf = (fields: typeof whole) => fields?.map(({ name, number, fieldKind }) => [name, number, fieldKind]);
     assert.deepEqual(shapeOf(one), shapeOf(whole), method);
   }
@@ -61,9 +61,9 @@ test('where a version of a key is asked for by another RPC, that takes the same 
 test('where many are named, another RPC takes their names and answers an outcome for each', () => {
   const found = verbs.filter(({ many }) => many !== undefined);
   assert.ok(found.length > 0);
-  for (const { definition, method, many, targets } of found) {
+  for (const { contract, method, many, targets } of found) {
     assert.ok(many);
-    const { request, response } = methodOf(definition, many.method);
+    const { request, response } = methodOf(contract, many.method);
     assert.deepEqual(
       request.fields.map(({ name, fieldKind }) => [name, fieldKind]),
       [[many.field, 'list']],
@@ -72,20 +72,20 @@ test('where many are named, another RPC takes their names and answers an outcome
     const outcomes = response.fields.find(({ name }) => name === 'outcomes')?.message?.fields ?? [];
     assert.deepEqual(
       outcomes.map((field) => (field.name === 'refused' ? 'refused' : field.message)),
-      [methodOf(definition, method).response, 'refused'],
+      [methodOf(contract, method).response, 'refused'],
     );
   }
 });
 
 test('what a verb says about its answer is there', () => {
-  for (const { definition, method, output, settles, defaults, noun, verb } of verbs) {
-    const { response, request } = methodOf(definition, method);
+  for (const { contract, method, output, settles, defaults, noun, verb } of verbs) {
+    const { response, request } = methodOf(contract, method);
     if (output !== undefined)
       assert.ok(
         response.fields.some(({ jsonName }) => jsonName === output),
         `${noun} ${verb}`,
       );
-    if (settles !== undefined) assert.equal(methodOf(definition, settles.get).response, response);
+    if (settles !== undefined) assert.equal(methodOf(contract, settles.get).response, response);
     for (const name of Object.keys(defaults ?? {})) {
       assert.ok(
         request.fields.some((field) => field.name === name),
@@ -96,24 +96,21 @@ test('what a verb says about its answer is there', () => {
 });
 
 test('what makes something new each time has an id of the request: a flag, and a new one where it is not given', () => {
-  const taking = verbs.filter(({ definition, method }) =>
-    methodOf(definition, method).request.fields.some(({ name }) => name === 'request_id'),
+  const taking = verbs.filter(({ contract, method }) =>
+    methodOf(contract, method).request.fields.some(({ name }) => name === 'request_id'),
   );
   assert.ok(taking.length >= 6, String(taking.length));
   for (const verb of taking) {
-    const flag = flagsOf(methodOf(verb.definition, verb.method).request, verb).find(
-      ({ name }) => name === 'request-id',
-    );
+    const flag = flagsOf(methodOf(verb.contract, verb.method).request, verb).find(({ name }) => name === 'request-id');
     // A detach makes nothing: it names the request of an attach that is given up, and with a new one it would detach nothing.
     assert.equal(flag?.isFresh, verb.method !== 'DetachDisk', `${verb.noun} ${verb.verb}`);
   }
 });
 
 test('help says what the contracts say: every command and every flag has a text', () => {
-  const comments = protoComments();
   for (const verb of verbs) {
-    assert.notEqual(comments.method(verb.definition.fullName, verb.method), '', verb.method);
-    for (const { field } of flagsOf(methodOf(verb.definition, verb.method).request, verb)) {
+    assert.notEqual(comments.method(verb.contract, verb.method), '', verb.method);
+    for (const { field } of flagsOf(methodOf(verb.contract, verb.method).request, verb)) {
       assert.notEqual(comments.field(field.parent.typeName, field.name), '', `${field.parent.typeName}.${field.name}`);
     }
   }

@@ -1,6 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { Definition, Workload } from '@interlock/rpc';
+import type { Workload } from '@interlock/rpc';
 import type { NameKind } from '../names.ts';
+import type { ServiceName } from '../schema.ts';
 import type { Before } from './before.ts';
 import type { Doubt } from './doubts.ts';
 import type { AskedNote } from './notes.ts';
@@ -30,7 +31,7 @@ export interface Verb {
   readonly verb: string;
   /** Who serves it; `any` for what every service serves: then the service is named on the command line. */
   readonly service: Workload | 'any';
-  readonly definition: Definition;
+  readonly contract: ServiceName;
   /** Name in the .proto file. */
   readonly method: string;
   /** The RPC in its place where what is named is one version of a key; its request has the same fields. */
@@ -89,16 +90,12 @@ export interface Verb {
 
 /** Makes the verbs of one noun of one service. */
 export const nounOf =
-  (service: Verb['service'], definition: Definition, noun: string) =>
-  (
-    verb: string,
-    method: string,
-    rest: Omit<Verb, 'noun' | 'verb' | 'service' | 'definition' | 'method'> = {},
-  ): Verb => ({
+  (service: Verb['service'], contract: ServiceName, noun: string) =>
+  (verb: string, method: string, rest: Omit<Verb, 'noun' | 'verb' | 'service' | 'contract' | 'method'> = {}): Verb => ({
     noun,
     verb,
     service,
-    definition,
+    contract,
     method,
     ...rest,
   });
