@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { systemClock } from '@interlock/runtime';
 import { targetOf } from './address-list.ts';
 import { openChannel } from './channel.ts';
-import { RpcFailure } from './errors.ts';
+import { RpcFailure } from './rpc-failure.ts';
 import { transports } from './test-echo.ts';
 
 test('a list of addresses reaches whichever of the servers is there', async () => {

@@ -2,7 +2,8 @@ import { type Cause, Rejection } from '@interlock/event-store';
 import { type Logger, traceIdOf } from '@interlock/runtime';
 import { Status } from 'nice-grpc-common';
 import { CallMetadata } from './call.ts';
-import { asRejection, isInternal, REJECTION_CODES, RpcFailure, statusName } from './errors.ts';
+import { asRejection, isInternal, REJECTION_CODES, statusName } from './errors.ts';
+import { RpcFailure } from './rpc-failure.ts';
 
 /** Why one item of a batch was refused or failed, as `interlock.access.v1.ItemRefusal` has it. */
 export interface ItemRefusal {

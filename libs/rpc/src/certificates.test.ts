@@ -11,7 +11,7 @@ import { type Certificates, openCertificates } from './certificates.ts';
 import { openChannel } from './channel.ts';
 import { connect } from './client.ts';
 import type { ClientTls } from './credentials.ts';
-import { RpcFailure } from './errors.ts';
+import { RpcFailure } from './rpc-failure.ts';
 import { startServer } from './server.ts';
 import { service } from './service.ts';
 import { type TestPair, testAuthority } from './test-authority.ts';

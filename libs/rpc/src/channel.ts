@@ -6,7 +6,7 @@ import { targetOf } from './address-list.ts';
 import type { CallOptions } from './client-pipeline.ts';
 import { limitConnecting } from './connecting.ts';
 import { type ClientTls, channelCredentials } from './credentials.ts';
-import { CONTROL_MESSAGE_BYTES_MAX } from './server.ts';
+import { CONTROL_MESSAGE_BYTES_MAX } from './message-size.ts';
 import type { Definition } from './service.ts';
 
 /** A way to a server: over gRPC (`openChannel`) or in the same process (`serveInProcess`). Several clients may share one. */

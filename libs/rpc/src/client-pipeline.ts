@@ -14,8 +14,9 @@ import { answeredOnce, answerOf } from './answered-once.ts';
 import { CallMetadata, currentCall } from './call.ts';
 import { CallEntries } from './call-entries.ts';
 import { type CallTimer, startTimer } from './call-timer.ts';
-import { DETAILS_TRAILER, fromWire, RETRY_AFTER_MS, RpcFailure } from './errors.ts';
+import { DETAILS_TRAILER, fromWire, RETRY_AFTER_MS } from './errors.ts';
 import { attributesOfCall, RpcAttribute } from './rpc-attributes.ts';
+import { RpcFailure } from './rpc-failure.ts';
 import type { TokenSource } from './token-source.ts';
 
 /** What a single call may set, beside nice-grpc's `signal` and `metadata`. */

@@ -5,7 +5,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { after, before, type TestContext, test } from 'node:test';
 import { type ChannelSettings, openChannel } from './channel.ts';
-import { RpcFailure } from './errors.ts';
+import { RpcFailure } from './rpc-failure.ts';
 import { testAuthority } from './test-authority.ts';
 import { type Echo, transports } from './test-echo.ts';
 

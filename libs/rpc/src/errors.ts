@@ -3,6 +3,7 @@ import { Status } from 'nice-grpc-common';
 import { Any, ErrorInfo, RetryInfo } from 'nice-grpc-error-details';
 // google.rpc.Status itself is not part of that package's index, and it is what the trailer below carries.
 import { Status as RpcStatus } from 'nice-grpc-error-details/lib/proto/google/rpc/status.js';
+import { RpcFailure, type StatusName } from './rpc-failure.ts';
 
 /** Trailer in which gRPC carries a google.rpc.Status. */
 export const DETAILS_TRAILER = 'grpc-status-details-bin';
@@ -12,38 +13,6 @@ export const ERROR_DOMAIN = 'interlock';
 
 /** Metadata key a rejection uses to say when to come back, in milliseconds; sent as RetryInfo too. */
 export const RETRY_AFTER_MS = 'retryAfterMs';
-
-/** Canonical name of a gRPC status code. */
-export type StatusName = keyof typeof Status;
-
-/**
- * A call that got no answer of the service it was sent to, or one that says nothing about the request: unreachable,
- * timed out, cancelled, an internal error. **Not definite**: the request may have been carried out or not, and nothing
- * may be concluded from it. A definite refusal is a `Rejection`.
- */
-export class RpcFailure extends Error {
-  override readonly name = 'RpcFailure';
-  readonly code: StatusName;
-  /** `package.Service/Method`. */
-  readonly method: string;
-  /** Address the call was sent to. */
-  readonly peer: string;
-  /** Trace in which the peer logged the cause, where it said so. */
-  readonly traceId: string | undefined;
-  constructor(
-    code: StatusName,
-    method: string,
-    peer: string,
-    details: string,
-    options?: ErrorOptions & { readonly traceId?: string | undefined },
-  ) {
-    super(`${method} at ${peer}: ${code}: ${details}`, options);
-    this.code = code;
-    this.method = method;
-    this.peer = peer;
-    this.traceId = options?.traceId;
-  }
-}
 
 /** What goes over the wire for an error. */
 export interface WireError {

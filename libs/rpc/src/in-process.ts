@@ -11,7 +11,7 @@ import { answeredOnce, answerOf } from './answered-once.ts';
 import type { CallFields } from './call.ts';
 import type { Channel } from './channel.ts';
 import { type Carry, inProcessClient } from './in-process-client.ts';
-import { CONTROL_MESSAGE_BYTES_MAX } from './server.ts';
+import { CONTROL_MESSAGE_BYTES_MAX } from './message-size.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, type Handler, type Method, rulesOf } from './service.ts';
 

@@ -56,18 +56,16 @@ export {
   ERROR_DOMAIN,
   isInternal,
   RETRY_AFTER_MS,
-  RpcFailure,
-  type StatusName,
   toWire,
 } from './errors.ts';
 export { type InProcessOptions, type InProcessServer, type Link, serveInProcess } from './in-process.ts';
 export type { Carry } from './in-process-client.ts';
+export { CONTROL_MESSAGE_BYTES_MAX, DATA_MESSAGE_BYTES_MAX } from './message-size.ts';
 export { expectedVersion, pageOf, pageToken } from './paging.ts';
 export { isSameRegion, regionOf } from './region.ts';
 export { checkId, idRule, names, type ResourceName, resourceName, subscriptionOf } from './resource-name.ts';
+export { RpcFailure, type StatusName } from './rpc-failure.ts';
 export {
-  CONTROL_MESSAGE_BYTES_MAX,
-  DATA_MESSAGE_BYTES_MAX,
   type RunningServer,
   type ServerOptions,
   startServer,

@@ -9,7 +9,7 @@ import { testMeter } from '@interlock/runtime/test-meter';
 import { trace } from '@opentelemetry/api';
 import { openChannel } from './channel.ts';
 import { connect } from './client.ts';
-import { RpcFailure } from './errors.ts';
+import { RpcFailure } from './rpc-failure.ts';
 import { type RunningServer, type ServerOptions, startServer } from './server.ts';
 import { service } from './service.ts';
 import { testAuthority } from './test-authority.ts';

@@ -4,15 +4,10 @@ import { createServer } from 'nice-grpc';
 import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-reflection';
 import { type ServerTls, serverCredentials } from './credentials.ts';
 import { health } from './health.ts';
+import { CONTROL_MESSAGE_BYTES_MAX } from './message-size.ts';
 import { giveSentMemoryBack } from './sent-memory.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, rulesOf } from './service.ts';
-
-/** Largest message of a control method, in bytes. */
-export const CONTROL_MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
-
-/** Largest message of a data stream, in bytes: a piece of 2 MiB and room for the fields around it. */
-export const DATA_MESSAGE_BYTES_MAX = 2 * 1024 * 1024 + 64 * 1024;
 
 /** How long what is cut off is given to end, in milliseconds. */
 const CUT_OFF_MS = 200;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { startMutingProxy } from '@interlock/event-store/test-cut-connections';
 import { openChannel } from './channel.ts';
-import { RpcFailure } from './errors.ts';
+import { RpcFailure } from './rpc-failure.ts';
 import { transports } from './test-echo.ts';
 
 test('G2, G3: a connection on which nothing comes back any more is given up, and what is asked next goes over a new one', async (t) => {

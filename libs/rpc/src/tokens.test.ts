@@ -3,7 +3,7 @@ import { before, describe, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { seededRandom } from '@interlock/runtime';
 import { type JSONWebKeySet, type JWTPayload, SignJWT } from 'jose';
-import { RpcFailure } from './errors.ts';
+import { RpcFailure } from './rpc-failure.ts';
 import { simulatedTokens } from './simulated-tokens.ts';
 import { manualClock } from './test-clock.ts';
 import { rs256, type TokenFormat } from './token-format.ts';

@@ -7,7 +7,7 @@ import { SpanKind } from '@opentelemetry/api';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import { Metadata } from 'nice-grpc-common';
 import { type Call, currentCall } from './call.ts';
-import { RpcFailure } from './errors.ts';
+import { RpcFailure } from './rpc-failure.ts';
 import { manualClock } from './test-clock.ts';
 import { type Echo, type EchoOptions, type StartEcho, transports } from './test-echo.ts';
 
