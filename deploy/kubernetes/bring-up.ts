@@ -1,5 +1,6 @@
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import type { ClusterProblem, Kubectl } from '../../services/cli/src/kubectl.ts';
+import type { ClusterProblem } from '../../services/cli/src/cluster-problem.ts';
+import type { Kubectl } from '../../services/cli/src/kubectl.ts';
 import { waitingOf } from '../../services/cli/src/pod-status.ts';
 import { isObject } from '../../services/cli/src/schema.ts';
 

@@ -20,16 +20,6 @@ export interface Caller {
   as(credentials: Credentials): Caller;
 }
 
-/** How long somebody waits for what is said beside an answer that is there already, in milliseconds. */
-const ASIDE_MS = 2_000;
-
-/** The same caller, for what is asked beside an answer, or a failure: a service that is silent does not hold that up. */
-export const askingBeside = <Asking extends Pick<Caller, 'call'>>(caller: Asking): Asking => ({
-  ...caller,
-  call: (service, method, request, options) =>
-    caller.call(service, method, request, { deadlineMs: ASIDE_MS, ...options }),
-});
-
 export interface CallerOptions {
   /**
    * The way to a service, for a call of this method (`package.Service/Method`); asked for at each call, so opening is the caller's

@@ -1,10 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { reportReader } from '@interlock/kubernetes/jobs/report-lines.ts';
-import { openDataFolder, repository } from '@interlock/local/data-folder.ts';
+import { openDataFolder } from '@interlock/local/data-folder.ts';
 import type { Clock, Random } from '@interlock/runtime';
 import { parse } from 'yaml';
-import { ClusterProblem, type Kubectl } from './kubectl.ts';
+import { build } from './build.ts';
+import { ClusterProblem } from './cluster-problem.ts';
+import type { Kubectl } from './kubectl.ts';
 import { waitingOf } from './pod-status.ts';
 import { isObject } from './schema.ts';
 import type { Terminal } from './session.ts';
@@ -78,9 +81,15 @@ interface JobManifest {
   };
 }
 
+/** In a package that is installed it lies beside the program (services/cli/pack.ts puts it there). */
+const manifestFile =
+  build.clone === undefined
+    ? fileURLToPath(new URL('rehearsal.yaml', import.meta.url))
+    : join(build.clone, 'deploy/kubernetes/jobs/rehearsal.yaml');
+
 /** The Job of deploy/kubernetes/jobs/rehearsal.yaml under a name of its own. */
 export const jobOf = (name: string, tag: string, image: string): object => {
-  const job: JobManifest = parse(readFileSync(join(repository, 'deploy/kubernetes/jobs/rehearsal.yaml'), 'utf8'));
+  const job: JobManifest = parse(readFileSync(manifestFile, 'utf8'));
   const { template } = job.spec;
   const containers = template.spec.containers.map((container) => ({
     ...container,

@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { ClusterProblem } from './cluster-problem.ts';
 import { beforeEnd } from './endings.ts';
-import { ClusterProblem, type Kubectl } from './kubectl.ts';
+import type { Kubectl } from './kubectl.ts';
 import { isObject } from './schema.ts';
 
 /** Port of every service (deploy/kubernetes/base). */

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
-import { type DataWish, endOtherAccess, flushDisk, readDisk, writeDisk } from './disk-data.ts';
+import type { DataWish } from './disk-data.ts';
+import { endOtherAccess } from './end-other-access.ts';
 import { fullName } from './names.ts';
 import { single } from './once.ts';
 import type { Runner } from './runner.ts';
@@ -19,9 +20,10 @@ export function addDiskDataCommands(disk: Command, runner: Runner): void {
       offset: bytes(offset, '--offset'),
       length: length === undefined ? undefined : bytes(length, '--length', 1),
     };
-    return runner.withSession('disk read', read.optsWithGlobals(), (session) =>
-      readDisk({ ...dataWish(name, read, session), ...range, output }, session),
-    );
+    return runner.withSession('disk read', read.optsWithGlobals(), async (session) => {
+      const { readDisk } = await import('./disk-data.ts');
+      return readDisk({ ...dataWish(name, read, session), ...range, output }, session);
+    });
   });
 
   const write = disk.command('write').description('Writes standard input to a disk that no running machine has');
@@ -33,18 +35,21 @@ export function addDiskDataCommands(disk: Command, runner: Runner): void {
     const options: Record<string, unknown> = write.opts();
     const offset = bytes(String(options.offset ?? '0'), '--offset');
     const input = typeof options.input === 'string' ? options.input : undefined;
-    return runner.withSession('disk write', write.optsWithGlobals(), (session) =>
-      writeDisk({ ...dataWish(name, write, session), offset, input, isFlushed: options.flush === true }, session),
-    );
+    return runner.withSession('disk write', write.optsWithGlobals(), async (session) => {
+      const { writeDisk } = await import('./disk-data.ts');
+      const wish = dataWish(name, write, session);
+      return writeDisk({ ...wish, offset, input, isFlushed: options.flush === true }, session);
+    });
   });
 
   const flush = disk.command('flush').description('Puts every acknowledged write of a disk on stable storage');
   flush.argument('<disk>');
   addEndOther(flush);
   flush.action((name: string) =>
-    runner.withSession('disk flush', flush.optsWithGlobals(), (session) =>
-      flushDisk(dataWish(name, flush, session), session),
-    ),
+    runner.withSession('disk flush', flush.optsWithGlobals(), async (session) => {
+      const { flushDisk } = await import('./disk-data.ts');
+      return flushDisk(dataWish(name, flush, session), session);
+    }),
   );
 }
 

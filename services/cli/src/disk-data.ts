@@ -3,14 +3,12 @@ import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v
 import { Rejection } from '@interlock/event-store';
 import { type CallOptions, connect, type RpcClient } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc-common';
+import { endOtherAccess } from './end-other-access.ts';
 import { beforeEnd } from './endings.ts';
 import { shortName } from './names.ts';
 import { methodOf, Service } from './schema.ts';
 import { type Session, writeJson } from './session.ts';
 import { UsageError } from './usage-error.ts';
-
-/** The flag of each command that says to end what access somebody has. */
-export const endOtherAccess = 'end-other-access';
 
 /** The RPCs of the data path; each is one command of `disk`. */
 export const diskDataMethods = ['Read', 'Write', 'Flush'] as const;

@@ -9,7 +9,7 @@ import { failureJson, failureOf, failureText } from './failure.ts';
 import { OutputProblem } from './output-problem.ts';
 import { NoCloud } from './settings.ts';
 import { NotSettled } from './settle.ts';
-import { TraceNotFound } from './trace.ts';
+import { TraceNotFound } from './trace-not-found.ts';
 import { UsageError } from './usage-error.ts';
 import { lookBehind } from './vault-look.ts';
 

@@ -2,13 +2,13 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { CommanderError } from 'commander';
+import { ClusterProblem } from './cluster-problem.ts';
 import { hintFor, type Known, whoServes } from './hints.ts';
-import { ClusterProblem } from './kubectl.ts';
 import { type NameDefaults, shortName } from './names.ts';
 import { OutputProblem } from './output-problem.ts';
 import { NoCloud } from './settings.ts';
 import { NotSettled } from './settle.ts';
-import { TraceNotFound } from './trace.ts';
+import { TraceNotFound } from './trace-not-found.ts';
 import { UsageError } from './usage-error.ts';
 
 /** How the command line ends. Documented in the README; scripts rely on it. */

@@ -1,11 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { ClusterProblem } from './cluster-problem.ts';
 import type { Environment } from './settings.ts';
-
-/** The cluster cannot be used as asked. The message names the cure; the command ends with exit code 1. */
-export class ClusterProblem extends Error {
-  override readonly name = 'ClusterProblem';
-}
 
 /** Which cluster, and which namespace of it. */
 export interface ClusterPlace {

@@ -2,12 +2,13 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { repository } from '@interlock/local/data-folder.ts';
 import { processStart, tryLock } from '@interlock/local/lock.mjs';
 import type { Clock } from '@interlock/runtime';
+import { build } from './build.ts';
 import type { Terminal } from './session.ts';
 import type { Environment } from './settings.ts';
 import { NotSettled } from './settle.ts';
+import { UsageError } from './usage-error.ts';
 
 /** The launcher stops Postgres, NATS and five services; what takes longer is stuck. */
 const STOP_MS_MAX = 30_000;
@@ -15,6 +16,7 @@ const STOP_MS_MAX = 30_000;
 /**
  * Runs a script of the launcher in the foreground, as npm would: `up.ts`, `start.ts`.
  * @returns its exit code
+ * @throws UsageError in a command line that is installed: the launcher is in the repository
  */
 export function runLauncher(
   script: string,
@@ -22,9 +24,12 @@ export function runLauncher(
   env: Environment,
   args: readonly string[] = [],
 ): Promise<number> {
-  const bootstrap = join(repository, 'deploy/local/bootstrap.mjs');
+  const { clone } = build;
+  if (clone === undefined)
+    throw new UsageError('a local cloud runs from a clone of the repository: `npm run up` or `npm start` there');
+  const bootstrap = join(clone, 'deploy/local/bootstrap.mjs');
   const child = spawn(process.execPath, [bootstrap, join('deploy/local', script), ...args], {
-    cwd: repository,
+    cwd: clone,
     env: { ...env, INTERLOCK_DATA: data },
     stdio: 'inherit',
   });

@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { durationMs } from './field-values.ts';
-import { probeLeases, probePower, probeServices, showFindings } from './probe.ts';
 import type { Runner } from './runner.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -18,26 +17,29 @@ export function addProbeCommands(program: Command, runner: Pick<Runner, 'probe'>
     );
   services.option('--gap <n>', 'how many facts a service may be behind', '0');
   services.action(() =>
-    runner.probe('probe services', services.optsWithGlobals(), async (session) =>
-      showFindings(session, await probeServices(session, count(services.opts().gap))),
-    ),
+    runner.probe('probe services', services.optsWithGlobals(), async (session) => {
+      const { probeServices, showFindings } = await import('./probe.ts');
+      return showFindings(session, await probeServices(session, count(services.opts().gap)));
+    }),
   );
 
   const leases = probe.command('leases').description('no lease waits for a vault, and each was renewed lately');
   leases.option('--max-age <duration>', 'how old the newest yes of a lease may be', '60s');
   leases.action(() =>
-    runner.probe('probe leases', leases.optsWithGlobals(), async (session) =>
-      showFindings(session, await probeLeases(session, durationMs(String(leases.opts().maxAge), '--max-age'))),
-    ),
+    runner.probe('probe leases', leases.optsWithGlobals(), async (session) => {
+      const { probeLeases, showFindings } = await import('./probe.ts');
+      return showFindings(session, await probeLeases(session, durationMs(String(leases.opts().maxAge), '--max-age')));
+    }),
   );
 
   for (const power of ['RUNNING', 'STOPPED'] as const) {
     const word = power.toLowerCase();
     const machines = probe.command(word).description(`these machines are ${power}`).argument('<vm...>');
     machines.action((names: readonly string[]) =>
-      runner.probe(`probe ${word}`, machines.optsWithGlobals(), async (session) =>
-        showFindings(session, await probePower(session, power, names)),
-      ),
+      runner.probe(`probe ${word}`, machines.optsWithGlobals(), async (session) => {
+        const { probePower, showFindings } = await import('./probe.ts');
+        return showFindings(session, await probePower(session, power, names));
+      }),
     );
   }
 }

@@ -1,5 +1,5 @@
 import { Command, type CommanderError, Option } from 'commander';
-import manifest from '../package.json' with { type: 'json' };
+import { build, versionLine } from './build.ts';
 import { addDiskDataCommands } from './disk-data-commands.ts';
 import { type Described, helpTexts } from './help.ts';
 import { addLocalCommands } from './local-commands.ts';
@@ -9,19 +9,21 @@ import type { Runner } from './runner.ts';
 import { UsageError } from './usage-error.ts';
 import { addVerbCommand } from './verb-command.ts';
 import { nouns, verbs } from './verbs/table.ts';
+import type { Verb } from './verbs/verb.ts';
 
 /**
  * The command line: a noun for each kind of resource, a verb for each RPC. Parsing throws a CommanderError, also after
  * help was shown (its exit code is 0 then).
+ * @param args what will be parsed: what they do not name is not built; all when absent
  */
-export function programOf(runner: Runner): Command {
+export function programOf(runner: Runner, args?: readonly string[]): Command {
   const described: Described = { options: new WeakMap(), commands: new WeakMap() };
   const program = new Command('interlock')
     .description(
       'The command line of Interlock: pull the key and the machines stop; give it back and every byte is there.',
     )
     .usage('<noun> <verb> [names] [--flags]')
-    .version(`interlock ${manifest.version}`, '-V, --version', 'the version of this command line')
+    .version(versionLine(build), '-V, --version', 'the version of this command line')
     .exitOverride()
     .configureOutput({ writeOut: runner.print, writeErr: runner.printUsage, outputError: () => undefined })
     .configureHelp(helpTexts(described))
@@ -34,11 +36,25 @@ export function programOf(runner: Runner): Command {
   addProbeCommands(program, runner);
   for (const [noun, description] of Object.entries(nouns)) {
     const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');
-    for (const verb of verbs.filter((one) => one.noun === noun)) addVerbCommand(parent, verb, described, runner);
+    for (const verb of verbsFor(noun, args)) addVerbCommand(parent, verb, described, runner);
     if (noun === 'disk') addDiskDataCommands(parent, runner);
   }
   for (const command of allOf(program)) command.exitOverride((error) => refuse(command, error));
   return program;
+}
+
+/**
+ * The verbs of a noun that a command line may need. All of them take 40 ms, so those of nouns that are not in it are left out,
+ * and those beside the ones that are named, unless help or an error will list them. A word may be a name as well: one too many
+ * does no harm.
+ */
+function verbsFor(noun: string, args: readonly string[] | undefined): readonly Verb[] {
+  const all = verbs.filter((verb) => verb.noun === noun);
+  if (args === undefined) return all;
+  if (!args.includes(noun)) return [];
+  const named = all.filter(({ verb, isDefault }) => isDefault === true || args.includes(verb));
+  const isListed = args.includes('--help') || args.includes('-h');
+  return isListed || named.length === 0 ? all : named;
 }
 
 const allOf = (command: Command): readonly Command[] => [command, ...command.commands.flatMap(allOf)];

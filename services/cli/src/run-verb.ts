@@ -1,7 +1,8 @@
 import { type JsonObject, ScalarType } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { type CallOptions, RpcFailure, type Workload } from '@interlock/rpc';
-import { askingBeside, type Caller } from './calls.ts';
+import { askingBeside } from './asking-beside.ts';
+import type { Caller } from './calls.ts';
 import { resolved } from './draft.ts';
 import { GoesOn } from './failure.ts';
 import { resolverOf } from './lookups.ts';

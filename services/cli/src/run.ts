@@ -1,26 +1,13 @@
-import { type Channel, DATA_MESSAGE_BYTES_MAX, openChannel, RpcFailure, type Workload } from '@interlock/rpc';
-import {
-  createScope,
-  inSpan,
-  startTelemetry,
-  systemClock,
-  systemRandom,
-  traceIdOf,
-  traceparentOf,
-} from '@interlock/runtime';
+import { systemClock, systemRandom } from '@interlock/runtime';
 import { CommanderError } from 'commander';
-import { caller } from './calls.ts';
-import { type ClusterCloud, openClusterCloud } from './cluster.ts';
-import { rehearseOnCluster } from './cluster-rehearsal.ts';
+import type { ClusterCloud } from './cluster.ts';
 import { ExitCode, type Failure, failureJson, failureOf, failureText } from './failure.ts';
 import { timeoutMs as timeoutIn } from './field-values.ts';
-import type { Known } from './hints.ts';
-import { type ClusterPlace, openKubectl } from './kubectl.ts';
-import { isLauncherGone, runLauncher, stopCloud } from './launcher.ts';
-import type { NameDefaults } from './names.ts';
+import type { ClusterPlace } from './kubectl.ts';
+import type { FoundOut } from './open-session.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
-import { type Session, type Terminal, writeJson } from './session.ts';
+import { type Terminal, writeJson } from './session.ts';
 import {
   dataFolder,
   type Environment,
@@ -29,149 +16,148 @@ import {
   withoutEmpty,
   withoutPlaces,
 } from './settings.ts';
-import { showStatus } from './status.ts';
-import { showTrace } from './trace.ts';
-import { lookBehind } from './vault-look.ts';
+import { UsageError } from './usage-error.ts';
 
-/** A call that does not say otherwise waits this long. */
-const DEADLINE_MS = 10_000;
-
-/** How long the end of a command waits for its spans to be taken. */
-const FLUSH_MS = 1_000;
+/** What the commands of one run share. */
+interface Running extends FoundOut {
+  readonly env: Environment;
+  readonly terminal: Terminal;
+  /** How the run ends where nothing is thrown. */
+  exitCode: number;
+  /** Shows what went wrong. */
+  showFailure(failure: Failure): void;
+}
 
 /** Runs one command line. @returns the exit code; what went wrong has been shown */
 export async function run(args: readonly string[], environment: Environment, terminal: Terminal): Promise<number> {
-  const env = withoutEmpty(environment);
   const isJson = args.includes('--json');
-  // Filled in while the command runs, for the error that ends it; names as its hint is pasted.
-  const known: { names: NameDefaults; trace: string | undefined; behind: Known | undefined; exitCode: number } = {
+  const running: Running = {
+    env: withoutEmpty(environment),
+    terminal,
     names: { subscription: undefined, group: undefined },
     trace: undefined,
     behind: undefined,
     exitCode: ExitCode.ok,
+    showFailure: (failure) => {
+      if (isJson) writeJson({ ...terminal, out: terminal.err }, failureJson(failure));
+      else terminal.err(failureText(failure));
+    },
   };
-  const showFailure = (failure: Failure): void => {
-    if (isJson) writeJson({ ...terminal, out: terminal.err }, failureJson(failure));
-    else terminal.err(failureText(failure));
-  };
-  const withSession: Runner['withSession'] = async (name, flags, work) => {
-    const timeoutMs = flags.timeout === undefined ? undefined : timeoutIn(flags.timeout);
-    const scope = createScope();
-    try {
-      const cluster = await clusterOf(flags, env);
-      scope.defer('cluster', () => cluster?.close());
-      const settings =
-        cluster === undefined
-          ? readSettings(flags, env)
-          : readSettings({ ...flags, data: cluster.folder }, withoutPlaces(env));
-      known.names = settings.namesWithoutFlags;
-      const telemetry = startTelemetry({
-        service: 'interlock-cli',
-        random: systemRandom,
-        tracesEndpoint: settings.tracesEndpoint,
-        disabled: settings.tracesEndpoint === undefined,
-      });
-      scope.defer('telemetry', () => atMost(FLUSH_MS, telemetry.shutdown()));
-      const opened = new Map<Workload, Channel>();
-      const tls = { ca: settings.authority, ...settings.client };
-      const channel = (service: Workload, method: string): Channel => {
-        const problem = cluster?.absent.get(service);
-        if (problem !== undefined) throw new RpcFailure('UNAVAILABLE', method, service, problem);
-        const found = opened.get(service) ?? openChannel({ address: settings.addresses[service], tls });
-        if (!opened.has(service)) scope.defer(`channel to ${service}`, () => found.close());
-        opened.set(service, found);
-        return found;
-      };
-      const base = { clock: systemClock, random: systemRandom, tracer: telemetry.tracer };
-      const session: Omit<Session, 'trace'> = {
-        ...base,
-        caller: caller({ ...base, channel, credentials: settings.credentials, deadlineMs: timeoutMs ?? DEADLINE_MS }),
-        settings,
-        terminal,
-        isJson: flags.json === true,
-        timeoutMs,
-        dataChannel: (address) =>
-          openChannel({
-            address: cluster?.dataAddress(address) ?? address,
-            tls,
-            messageBytesMax: DATA_MESSAGE_BYTES_MAX,
-          }),
-      };
-      await inSpan(telemetry.tracer, `interlock ${name}`, {}, (span) => {
-        known.trace = traceIdOf(traceparentOf(span.spanContext()));
-        return work({ ...session, trace: known.trace }).catch(async (error: unknown) => {
-          known.behind = await lookBehind(session.caller, error);
-          throw error;
-        });
-      });
-    } finally {
-      await scope.close();
-    }
-  };
-  const program = programOf({
+  try {
+    await programOf(runnerOf(running), args).parseAsync(args, { from: 'user' });
+    return running.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
+    if (error instanceof CommanderError && error.code === 'commander.help') return ExitCode.usage;
+    const failure = failureOf(error, running.trace, running.names, running.behind);
+    running.showFailure(failure);
+    return failure.exitCode;
+  }
+}
+
+/** How the commands are carried out. What only some of them need is loaded by those. */
+function runnerOf(running: Running): Runner {
+  const { env, terminal } = running;
+  const withSession = sessionsOf(running);
+  return {
     withSession,
     up: async (flags) => {
+      const { runLauncher } = await import('./launcher.ts');
       const args = [
         ...(flags.replicas === undefined ? [] : ['--replicas', flags.replicas]),
         ...(flags.restartAfter === undefined ? [] : ['--restart-after', flags.restartAfter]),
       ];
-      known.exitCode = await runLauncher('up.ts', dataFolder(flags, env), env, args);
+      running.exitCode = await runLauncher('up.ts', launcherFolder(flags, env), env, args);
     },
-    rehearse: async (flags) => {
-      if (flags.kubernetes === true) {
-        const out = dataFolder(flags, env);
-        const parts = { clock: systemClock, random: systemRandom, terminal, out, image: flags.image };
-        const hasPassed = await rehearseOnCluster(openKubectl(placeOf(flags, env), env), parts);
-        known.exitCode = hasPassed ? ExitCode.ok : ExitCode.refused;
-        return;
-      }
-      known.exitCode = await runLauncher('start.ts', dataFolder(flags, env), env);
+    rehearse: (flags) => rehearse(flags, running),
+    down: async (flags) => {
+      const { stopCloud } = await import('./launcher.ts');
+      return stopCloud(launcherFolder(flags, env), systemClock, terminal);
     },
-    down: (flags) => stopCloud(dataFolder(flags, env), systemClock, terminal),
     status: (flags) =>
       withSession('status', flags, async (session) => {
+        const { showStatus } = await import('./status.ts');
         if (await showStatus(session)) return;
-        known.exitCode = ExitCode.unreachable;
-        const data = dataFolder(flags, env);
-        const isLocal =
-          placeOfCloud(flags, env).context === undefined &&
-          !Object.keys(env).some((name) => /^INTERLOCK_.+_ADDRESS$/.test(name));
-        if (isLocal && isLauncherGone(data))
-          terminal.err(`what ran on ${data} has ended; npm run up starts it again, with its data`);
+        running.exitCode = ExitCode.unreachable;
+        await sayIfLauncherGone(flags, running);
       }),
     probe: async (name, flags, work) => {
       try {
         await withSession(name, flags, async (session) => {
-          known.exitCode = (await work(session)) ? ExitCode.ok : ExitCode.refused;
+          running.exitCode = (await work(session)) ? ExitCode.ok : ExitCode.refused;
         });
       } catch (error) {
         // Whoever steers by a probe wants to know whether all is well, and not knowing is not well.
-        const failure = failureOf(error, known.trace, known.names, known.behind);
+        const failure = failureOf(error, running.trace, running.names, running.behind);
         if (failure.exitCode === ExitCode.usage) throw error;
-        showFailure(failure);
-        known.exitCode = ExitCode.refused;
+        running.showFailure(failure);
+        running.exitCode = ExitCode.refused;
       }
     },
-    trace: (id, flags) =>
-      showTrace(id, {
-        data: dataFolder(flags, env),
-        place: placeOfCloud(flags, env),
-        terminal,
-        isJson: flags.json === true,
-      }),
+    trace: async (id, flags) => {
+      const { showTrace } = await import('./trace.ts');
+      const data = launcherFolder(flags, env);
+      return showTrace(id, { data, place: placeOfCloud(flags, env), terminal, isJson: flags.json === true });
+    },
     print: (text) => terminal.out(text.trimEnd()),
     printUsage: (text) => terminal.err(text.trimEnd()),
-  });
-  try {
-    await program.parseAsync(args, { from: 'user' });
-    return known.exitCode;
-  } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
-    if (error instanceof CommanderError && error.code === 'commander.help') return ExitCode.usage;
-    const failure = failureOf(error, known.trace, known.names, known.behind);
-    showFailure(failure);
-    return failure.exitCode;
+  };
+}
+
+/** Opens sessions for commands. */
+const sessionsOf =
+  (running: Running): Runner['withSession'] =>
+  async (name, flags, work) => {
+    const { env, terminal } = running;
+    const timeoutMs = flags.timeout === undefined ? undefined : timeoutIn(flags.timeout);
+    const cluster = await clusterOf(flags, env);
+    try {
+      const settings =
+        cluster === undefined
+          ? readSettings(flags, env)
+          : readSettings({ ...flags, data: cluster.folder }, withoutPlaces(env));
+      running.names = settings.namesWithoutFlags;
+      const { inSession } = await import('./open-session.ts');
+      const isJson = flags.json === true;
+      await inSession(name, { settings, cluster, found: running, terminal, isJson, timeoutMs }, work);
+    } finally {
+      cluster?.close();
+    }
+  };
+
+async function rehearse(flags: Parameters<Runner['rehearse']>[0], running: Running): Promise<void> {
+  const { env, terminal } = running;
+  const out = launcherFolder(flags, env);
+  if (flags.kubernetes !== true) {
+    const { runLauncher } = await import('./launcher.ts');
+    running.exitCode = await runLauncher('start.ts', out, env);
+    return;
   }
+  const [{ openKubectl }, { rehearseOnCluster }] = await Promise.all([
+    import('./kubectl.ts'),
+    import('./cluster-rehearsal.ts'),
+  ]);
+  const parts = { clock: systemClock, random: systemRandom, terminal, out, image: flags.image };
+  const hasPassed = await rehearseOnCluster(openKubectl(placeOf(flags, env), env), parts);
+  running.exitCode = hasPassed ? ExitCode.ok : ExitCode.refused;
+}
+
+/** Services that do not answer are missing for a reason that is known where the launcher has ended. */
+async function sayIfLauncherGone(flags: GlobalFlags, { env, terminal }: Running): Promise<void> {
+  const isElsewhere =
+    placeOfCloud(flags, env).context !== undefined ||
+    Object.keys(env).some((name) => /^INTERLOCK_.+_ADDRESS$/.test(name));
+  const data = dataFolder(flags, env);
+  if (isElsewhere || data === undefined) return;
+  const { isLauncherGone } = await import('./launcher.ts');
+  if (isLauncherGone(data)) terminal.err(`what ran on ${data} has ended; npm run up starts it again, with its data`);
+}
+
+/** The folder a command of the launcher works on. @throws UsageError where none is named and this is no clone */
+function launcherFolder(flags: GlobalFlags, env: Environment): string {
+  const data = dataFolder(flags, env);
+  if (data !== undefined) return data;
+  throw new UsageError('name the data folder of the launcher with --data or INTERLOCK_DATA');
 }
 
 /** Where in which cluster; the flags first. */
@@ -191,13 +177,8 @@ function placeOfCloud(flags: GlobalFlags, env: Environment): ClusterPlace {
 /** The cloud in a cluster, where one is named. */
 async function clusterOf(flags: GlobalFlags, env: Environment): Promise<ClusterCloud | undefined> {
   const place = placeOfCloud(flags, env);
+  if (place.context === undefined) return undefined;
   const actsAsOther = (flags.as ?? env.INTERLOCK_AS) !== undefined;
-  return place.context === undefined ? undefined : openClusterCloud(openKubectl(place, env), actsAsOther);
-}
-
-/** Waits for the work, but no longer than that: an end that takes long is nobody's interest here. */
-async function atMost(limitMs: number, work: Promise<unknown>): Promise<void> {
-  const over = new AbortController();
-  await Promise.race([work, systemClock.sleep(limitMs, over.signal)]);
-  over.abort();
+  const [{ openClusterCloud }, { openKubectl }] = await Promise.all([import('./cluster.ts'), import('./kubectl.ts')]);
+  return openClusterCloud(openKubectl(place, env), actsAsOther);
 }

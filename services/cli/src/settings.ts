@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { dataRoot } from '@interlock/local/data-folder.ts';
+import { join, resolve } from 'node:path';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { build } from './build.ts';
 import type { NameDefaults } from './names.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -20,7 +20,7 @@ export interface Credentials {
 /** Where everything is and who acts. */
 export interface Settings {
   /** Folder of the launcher. */
-  readonly data: string;
+  readonly data: string | undefined;
   /** host:port of each service. */
   readonly addresses: Readonly<Record<ServiceName, string>>;
   /** PEM text of the authority the services' certificates come from. */
@@ -75,13 +75,19 @@ export function withoutPlaces(env: Environment): Environment {
  */
 export function readSettings(flags: GlobalFlags, env: Environment): Settings {
   const data = dataFolder(flags, env);
-  const cloud = fileObject(join(data, 'cloud.json'));
-  const administrator = fileObject(textIn(cloud, 'administratorFile') ?? join(data, 'administrator.json'));
+  const cloud = fileIn(data, 'cloud.json');
+  const administratorFile = textIn(cloud, 'administratorFile');
+  const administrator =
+    administratorFile === undefined ? fileIn(data, 'administrator.json') : fileObject(administratorFile);
   const address = (service: ServiceName): string => {
     const found = env[`INTERLOCK_${service.toUpperCase().replaceAll('-', '_')}_ADDRESS`];
     const written = found ?? textIn(objectIn(cloud, 'addresses'), service);
     if (written !== undefined && written !== '') return written;
-    throw new NoCloud(`no cloud runs on ${data}: start one with \`npm run up\`, or set INTERLOCK_DATA to its folder`);
+    throw new NoCloud(
+      data === undefined
+        ? 'no cloud is named: set INTERLOCK_DATA to the data folder of a launcher, or INTERLOCK_IDENTITY_ADDRESS and the others'
+        : `no cloud runs on ${data}: start one with \`npm run up\`, or set INTERLOCK_DATA to its folder`,
+    );
   };
   const addresses = {
     identity: address('identity'),
@@ -91,7 +97,9 @@ export function readSettings(flags: GlobalFlags, env: Environment): Settings {
     compute: address('compute'),
   };
   const authorityFile = env.INTERLOCK_CA_FILE ?? textIn(cloud, 'authorityFile');
-  if (authorityFile === undefined) throw new NoCloud(`INTERLOCK_CA_FILE is not set and ${data} holds no cloud.json`);
+  if (authorityFile === undefined) {
+    throw new NoCloud(`INTERLOCK_CA_FILE is not set and ${data ?? 'no data folder'} holds no cloud.json`);
+  }
   const spans = env.INTERLOCK_SPANS ?? textIn(cloud, 'spans');
   const namesWith = ({ subscription, group }: Pick<GlobalFlags, 'subscription' | 'group'>): NameDefaults => {
     const own = subscription ?? env.INTERLOCK_SUBSCRIPTION ?? textIn(administrator, 'subscription');
@@ -113,9 +121,11 @@ export function readSettings(flags: GlobalFlags, env: Environment): Settings {
   };
 }
 
-/** The launcher's data folder, whether anything runs there or not. */
-export function dataFolder(flags: GlobalFlags, env: Environment): string {
-  return dataRoot(flags.data === undefined ? env : { INTERLOCK_DATA: flags.data });
+/** The launcher's data folder, whether anything runs there or not; that of the clone unless one is named. */
+export function dataFolder(flags: GlobalFlags, env: Environment): string | undefined {
+  const named = flags.data ?? env.INTERLOCK_DATA;
+  if (named !== undefined && named !== '') return resolve(named);
+  return build.clone === undefined ? undefined : join(build.clone, '.interlock');
 }
 
 /** Reads `<principal>:<file with its secret>`. @throws UsageError */
@@ -141,13 +151,18 @@ function clientOf(env: Environment, cloud: unknown): Settings['client'] {
   return { certificate: readText(certificate, 'the certificate'), key: readText(key, 'its key') };
 }
 
-function credentialsOf(as: string | undefined, administrator: unknown, data: string): Credentials {
+function credentialsOf(as: string | undefined, administrator: unknown, data: string | undefined): Credentials {
   if (as !== undefined && as !== '') return credentialsFrom(as, '--as');
   const principal = textIn(administrator, 'principalId');
   const secret = textIn(administrator, 'secret');
   if (principal !== undefined && secret !== undefined) return { principal, secret };
-  throw new UsageError(`${join(data, 'administrator.json')} holds no credentials: say who acts with --as`);
+  const file = data === undefined ? 'the environment' : join(data, 'administrator.json');
+  throw new UsageError(`${file} holds no credentials: say who acts with --as`);
 }
+
+/** A file of the launcher's folder; undefined where there is no folder. */
+const fileIn = (data: string | undefined, name: string): unknown =>
+  data === undefined ? undefined : fileObject(join(data, name));
 
 function fileObject(file: string): unknown {
   let text: string;

@@ -6,12 +6,8 @@ import { type Span, spanStore } from '@interlock/local/spans.ts';
 import { renderTrace, traceTree } from '@interlock/local/trace-tree.ts';
 import type { ClusterPlace } from './kubectl.ts';
 import type { Terminal } from './session.ts';
+import { TraceNotFound } from './trace-not-found.ts';
 import { UsageError } from './usage-error.ts';
-
-/** Nothing is known of a trace. */
-export class TraceNotFound extends Error {
-  override readonly name = 'TraceNotFound';
-}
 
 /** Where a trace is looked for, and how it is shown. */
 export interface TraceWish {

@@ -1,6 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
-import { askingBeside, type Caller } from './calls.ts';
+import { askingBeside } from './asking-beside.ts';
+import type { Caller } from './calls.ts';
 import { type Known, type KnownHold, type KnownVault, vaultInQuestion } from './hints.ts';
 import { currentHold } from './hold.ts';
 import { methodOf, Service } from './schema.ts';

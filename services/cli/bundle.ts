@@ -1,0 +1,111 @@
+/**
+ * node services/cli/bundle.ts <folder>
+ *
+ * Bundles the command line of this clone into a new folder below the given one and names it there in `current.json`, with
+ * what it was made from; `interlock.mjs` makes it again when that has changed.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Plugin, rolldown } from 'rolldown';
+import manifest from './package.json' with { type: 'json' };
+import type { Build } from './src/build.ts';
+
+const repository = fileURLToPath(new URL('../..', import.meta.url));
+const entry = join(repository, 'services/cli/src/main.ts');
+
+/**
+ * Bundles `src/main.ts` and what it imports into a folder: `main.js`, and a file for each part that only some commands load.
+ * @param clone root of the clone the command line belongs to; undefined for a package that is installed
+ * @returns paths of the files it was made from, without those of npm packages
+ */
+export async function bundle(folder: string, clone: string | undefined): Promise<readonly string[]> {
+  const build: Build = { version: manifest.version, revision: revision(), clone };
+  const bundled = await rolldown({
+    input: { main: entry },
+    cwd: repository,
+    platform: 'node',
+    transform: { target: 'node24', define: { INTERLOCK_BUILD: JSON.stringify(build) } },
+    // Modules of this repository do nothing when they are imported, so one of which nothing is used is left out.
+    treeshake: { moduleSideEffects: (id) => id.includes('node_modules/') || id === entry },
+    plugins: [withoutFacades],
+    logLevel: 'warn',
+  });
+  try {
+    const minify = { compress: true, mangle: false, codegen: true } as const;
+    await bundled.write({ dir: folder, format: 'esm', sourcemap: true, minify, codeSplitting: { groups: parts } });
+    // Without it Node reads each file twice to find out what it is.
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n');
+    const read = await bundled.watchFiles;
+    return read.filter((file) => file.startsWith(repository) && !file.includes('node_modules/'));
+  } finally {
+    await bundled.close();
+  }
+}
+
+/** Files that are loaded as a whole: what nearly every command needs is in three, not in twenty, of which each takes 1 ms. */
+const parts = [
+  { name: 'core', test: /cli\/src\/run\.ts$/, priority: 2 },
+  { name: 'session', test: /cli\/src\/open-session\.ts$/, priority: 1 },
+];
+
+/**
+ * Takes node:http from Node itself where the exporter of spans imports it when it sends: an import evaluates every property of
+ * the module, of which one loads undici, and takes 50 ms more.
+ */
+const withoutFacades: Plugin = {
+  name: 'without-facades',
+  transform: (code, id) => {
+    if (!id.includes('otlp-exporter-base')) return undefined;
+    const changed = code.replace(/\bimport\((['"])(https?)\1\)/g, "Promise.resolve(process.getBuiltinModule('$2'))");
+    // Without mappings: nobody looks for a fault in that line.
+    return changed === code ? undefined : { code: changed, map: { mappings: '' } };
+  },
+};
+
+/** Git revision of the clone, with `-dirty` where files differ from it; undefined where git does not say. */
+function revision(): string | undefined {
+  try {
+    const said = execFileSync('git', ['describe', '--always', '--dirty', '--exclude=*'], {
+      cwd: repository,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    return said.trim();
+  } catch {
+    // A source archive has no history; the version is still said.
+    return undefined;
+  }
+}
+
+/** Bundles of a clone that another process may still run are kept for a day, in milliseconds. */
+const KEPT_MS = 86_400_000;
+
+/** Bundles for the clone itself. The folder is named once it is whole: several commands may find it missing at once. */
+async function bundleClone(folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  for (const name of readdirSync(folder)) {
+    if (Date.now() - statSync(join(folder, name)).mtimeMs > KEPT_MS)
+      rmSync(join(folder, name), { recursive: true, force: true });
+  }
+  const name = `${Date.now()}-${process.pid}`;
+  const read = await bundle(join(folder, name), repository);
+  // Versions of npm packages, and how a bundle is made.
+  const files = [...read, fileURLToPath(import.meta.url), join(repository, 'pnpm-lock.yaml')];
+  const madeFrom = Object.fromEntries(
+    files.map((file) => {
+      const { mtimeMs, size } = statSync(file);
+      return [file, `${mtimeMs} ${size}`];
+    }),
+  );
+  const draft = join(folder, `${name}.json`);
+  writeFileSync(draft, JSON.stringify({ folder: name, madeFrom }));
+  renameSync(draft, join(folder, 'current.json'));
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [, , folder] = process.argv;
+  if (folder === undefined) throw new Error('Usage: node services/cli/bundle.ts <folder>');
+  await bundleClone(resolve(folder));
+}
