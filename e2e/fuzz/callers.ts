@@ -13,6 +13,8 @@ export interface Callers {
   pick(path: string, random: SeededRandom): TokenSource | undefined;
   /** Remembers that this caller's call of the method succeeded. */
   succeeded(path: string, tokens: TokenSource | undefined): void;
+  /** Learns from a refusal which services alone may call the method. */
+  refused(path: string, details: string): void;
   /** Ids of the principals that must keep their rights, or the fuzzer would reach nothing any more. */
   readonly protectedIds: readonly string[];
 }
@@ -34,6 +36,7 @@ export const openCallers = async (outside: Outside, data: DataFolder): Promise<C
     const { principalId, secretFile } = workloads[service];
     return {
       id: principalId,
+      service,
       tokens: outside.as({ id: principalId, secret: readFileSync(secretFile, 'utf8') }).tokens,
     };
   });
@@ -41,8 +44,13 @@ export const openCallers = async (outside: Outside, data: DataFolder): Promise<C
   const successful = new Map<string, TokenSource | undefined>();
   return {
     succeeded: (path, tokens) => successful.set(path, tokens),
+    refused(path, details) {
+      const [, named] = /only these services may call this method: ([^;]+);/.exec(details) ?? [];
+      const allowed = services.find(({ service }) => named?.split(', ').includes(service));
+      if (allowed !== undefined && !successful.has(path)) successful.set(path, allowed.tokens);
+    },
     pick(path, random) {
-      if (successful.has(path) && random.chance(0.6)) return successful.get(path);
+      if (successful.has(path) && random.chance(0.75)) return successful.get(path);
       const choice = random.fraction();
       if (choice < 0.6) return outside.administrator.tokens;
       if (choice < 0.72) return unprivileged;

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toBinary } from '@bufbuild/protobuf';
@@ -16,9 +17,15 @@ import { knownValues } from './names.ts';
 /** Calls under way at once. */
 const IN_FLIGHT = 12;
 /** How often the administrator makes a vault, a set, a disk and a machine again, in milliseconds: the fuzzer deletes what it finds. */
-const WORLD_EVERY_MS = 60_000;
+const WORLD_EVERY_MS = 30_000;
 /** Between two looks at the memory of the services, in milliseconds. */
 const MEMORY_EVERY_MS = 5_000;
+
+/** Of the values of a message: half of the messages are plain, so that they get deep; few are odd all over. */
+const ODDNESS = [0, 0, 0, 0.03, 0.1, 0.5];
+
+/** Methods called less often than others. */
+const DESTRUCTIVE = /^(Delete|Purge|Disable|Detach|Remove|RotateSigningKey)/;
 
 /** A well-formed message that a service answered with INTERNAL or UNKNOWN. */
 export interface InternalAnswer {
@@ -58,6 +65,8 @@ export const fuzz = async (parts: {
   const outside = openOutside(cloud);
   const callers = await openCallers(outside, data);
   const known = knownValues();
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 });
+  known.addText('pem', privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
   const sender = openSender(cloud.addresses, readFileSync(cloud.authorityFile), known, callers.protectedIds);
   const methods = allMethods(serviceNames).filter(({ path }) => only === undefined || path.includes(only));
   if (methods.length === 0) throw new Error(`no RPC has "${only}" in its path`);
@@ -66,19 +75,24 @@ export const fuzz = async (parts: {
 
   const codes: Record<string, number> = {};
   const ok = new Set<string>();
+  const refusals = refusalCounts();
   const internals = new Map<string, InternalAnswer>();
   const memory: MemorySample[] = [];
+  let next = 0;
   let calls = 0;
   let wellFormedCalls = 0;
   let worldFailures = 0;
 
   const one = async (): Promise<void> => {
-    const call = calls;
-    calls += 1;
+    const call = next;
+    next += 1;
     const random = seededRandom(seed).fork(`call ${call}`);
     const target = methods[call % methods.length] as FuzzedMethod;
     const { method, path, service } = target;
-    const source = { random, known, method: method.name };
+    // What is gone cannot be used any more.
+    if (DESTRUCTIVE.test(method.name) && random.chance(0.85)) return;
+    calls += 1;
+    const source = { random, known, method: method.name, oddness: random.pick(ODDNESS) };
     const count = method.methodKind === 'client_streaming' ? 1 + random.int(4) : 1;
     const requests = Array.from({ length: count }, () => wellFormed(method.input, source));
     const isWellFormed = !random.chance(0.12);
@@ -95,7 +109,11 @@ export const fuzz = async (parts: {
     if (code === 'OK') {
       ok.add(path);
       callers.succeeded(path, tokens);
-    } else known.learnPattern(method.name, details);
+    } else {
+      known.learnPattern(method.name, details);
+      callers.refused(path, details);
+      refusals.count(path, `${code} ${details.slice(0, 160)}`);
+    }
     if ((code !== 'INTERNAL' && code !== 'UNKNOWN') || !isWellFormed) return;
     const before = internals.get(path);
     if (before !== undefined) internals.set(path, { ...before, count: before.count + 1 });
@@ -147,13 +165,34 @@ export const fuzz = async (parts: {
   await Promise.race([world, sleep(2_000)]);
   sender.close();
   outside.close();
+  const neverOk = [...new Set(methods.map(({ path }) => path))].filter((path) => !ok.has(path));
+  for (const path of neverOk) say(`never OK: ${path}\n${refusals.most(path).join('\n')}`);
   return {
     calls,
     wellFormed: wellFormedCalls,
     codes,
-    neverOk: [...new Set(methods.map(({ path }) => path))].filter((path) => !ok.has(path)),
+    neverOk,
     internals: [...internals.values()],
     worldFailures,
     memory,
+  };
+};
+
+/** Counts why calls of each method were refused: a method that never succeeds needs better messages. */
+const refusalCounts = () => {
+  const counts = new Map<string, Map<string, number>>();
+  return {
+    count(path: string, why: string): void {
+      const own = counts.get(path) ?? new Map<string, number>();
+      counts.set(path, own);
+      // Texts that repeat odd values are many.
+      if (own.size < 200 || own.has(why)) own.set(why, (own.get(why) ?? 0) + 1);
+    },
+    /** The most frequent ones, a line each. */
+    most: (path: string): readonly string[] =>
+      [...(counts.get(path) ?? [])]
+        .sort(([, one], [, other]) => other - one)
+        .slice(0, 4)
+        .map(([why, count]) => `  ${count} × ${why}`),
   };
 };

@@ -17,39 +17,41 @@ export interface Source {
   readonly known: KnownValues;
   /** `CreateDisk`: says which names fit. */
   readonly method: string;
+  /** How likely each value is an odd one, from 0 to 1: a request with many is refused before it gets anywhere. */
+  readonly oddness: number;
 }
 
 /** Makes a well-formed message: any value that its fields can carry on the wire, sensible ones more often. */
 export const wellFormed = (type: DescMessage, source: Source, depth = 0): Message => {
   const message = reflect(type, create(type));
   if (type.typeName === 'google.protobuf.Timestamp') {
-    fillTimestamp(message, source.random);
+    fillTimestamp(message, source);
     return message.message;
   }
-  const { random } = source;
+  const { random, oddness } = source;
   // An empty message is a boundary value as well.
-  if (random.chance(0.02)) return message.message;
+  if (random.chance(0.05 * oddness)) return message.message;
   for (const member of type.members) {
-    const field = member.kind === 'oneof' ? memberOf(member, random) : member;
-    if (field === undefined || random.chance(field.fieldKind === 'message' ? 0.35 : 0.12)) continue;
+    const field = member.kind === 'oneof' ? memberOf(member, source) : member;
+    if (field === undefined || random.chance(field.fieldKind === 'message' ? 0.35 : 0.02 + 0.2 * oddness)) continue;
     fill(message, field, source, depth);
   }
   return message.message;
 };
 
 /** One member of a oneof, or none. */
-const memberOf = (oneof: DescOneof, random: SeededRandom): DescField | undefined =>
-  random.chance(0.15) ? undefined : random.pick(oneof.fields);
+const memberOf = (oneof: DescOneof, { random, oddness }: Source): DescField | undefined =>
+  random.chance(0.05 + 0.2 * oddness) ? undefined : random.pick(oneof.fields);
 
 const fill = (message: ReflectMessage, field: DescField, source: Source, depth: number): void => {
   const { random } = source;
   if (field.fieldKind === 'list') {
     const list = message.get(field);
-    const count = countOf(field, random, depth);
+    const count = countOf(field, source, depth);
     for (let n = 0; n < count; n += 1) list.add(elementOf(field, source, depth));
   } else if (field.fieldKind === 'map') {
     const map = message.get(field);
-    const count = random.chance(0.05) ? 200 : random.int(3);
+    const count = random.chance(0.1 * source.oddness) ? 200 : random.int(3);
     for (let n = 0; n < count; n += 1) {
       map.set(scalar(field.mapKey, field.localName, source), elementOf(field, source, depth));
     }
@@ -57,21 +59,34 @@ const fill = (message: ReflectMessage, field: DescField, source: Source, depth: 
 };
 
 /** How many items of a repeated field: usually few, at times more than any list of this cloud takes. */
-const countOf = (field: DescField, random: SeededRandom, depth: number): number => {
-  if (depth > 1 || !random.chance(0.04)) return random.int(4);
+const countOf = (field: DescField, { random, oddness }: Source, depth: number): number => {
+  if (depth > 1 || !random.chance(0.1 * oddness)) return random.int(3);
   return field.message === undefined ? random.pick([100, 1_001, 5_000]) : random.pick([65, 257, 600]);
 };
 
 const elementOf = (field: DescField, source: Source, depth: number): unknown => {
   const inner = field.message;
   if (inner !== undefined) return reflect(inner, wellFormed(inner, source, depth + 1));
-  if (field.enum !== undefined) return enumNumber(field.enum, source.random);
+  if (field.enum !== undefined) return enumNumber(field.enum, source);
   if (field.scalar === undefined) throw new Error(`${field} has no type the fuzzer knows`);
   return scalar(field.scalar, field.name, source);
 };
 
-const enumNumber = ({ values }: DescEnum, random: SeededRandom): number =>
-  random.chance(0.1) ? random.pick([99, -1, 2 ** 31 - 1, -(2 ** 31)]) : random.pick(values).number;
+const enumNumber = ({ values }: DescEnum, { random, oddness }: Source): number => {
+  if (random.chance(oddness)) return random.pick([0, 99, -1, 2 ** 31 - 1, -(2 ** 31)]);
+  // The first one stands for nothing.
+  return random.pick(values.length > 1 ? values.slice(1) : values).number;
+};
+
+/** Numbers that requests of this cloud have use for. */
+const plainNumber = (field: string, random: SeededRandom): number => {
+  if (field.includes('size_bits')) return random.pick([2_048, 2_048, 3_072]);
+  if (field === 'partition_count') return 4;
+  if (field.includes('retention')) return random.pick([7, 90]);
+  if (field.includes('duration')) return random.pick([60, 3_600]);
+  if (field.endsWith('_bytes')) return random.pick([0, 1, 4_096, 10_000]);
+  return random.int(4);
+};
 
 const int32s = [0, 1, -1, 2, 10, 64, 100, 1_000, 2_048, 3_072, 4_096, 65_536, 2 ** 31 - 1, -(2 ** 31)];
 const int64s = [
@@ -86,26 +101,27 @@ const int64s = [
 ];
 
 const scalar = (type: ScalarType, field: string, source: Source): unknown => {
-  const { random, known } = source;
+  const { random, known, oddness } = source;
+  const isOdd = random.chance(oddness);
   switch (type) {
     case ScalarType.STRING:
       return text(field, source);
     case ScalarType.BYTES: {
       const own = random.chance(0.7) ? known.bytes(random) : undefined;
-      return own ?? random.bytes(random.pick([0, 1, 16, 32, 256, 512, 4_096, 100_000]));
+      return own ?? random.bytes(random.pick(isOdd ? [0, 1, 512, 4_096, 100_000] : [32, 32, 256]));
     }
     case ScalarType.BOOL:
       return random.chance(0.5);
     case ScalarType.INT32:
     case ScalarType.SINT32:
-      return random.chance(0.6) ? random.int(64) : random.pick(int32s);
+      return isOdd ? random.pick(int32s) : plainNumber(field, random);
     case ScalarType.UINT32:
-      return random.chance(0.6) ? random.int(64) : random.pick([0, 1, 2 ** 32 - 1]);
+      return isOdd ? random.pick([0, 1, 2 ** 32 - 1]) : plainNumber(field, random);
     case ScalarType.INT64:
     case ScalarType.SINT64:
-      return random.chance(0.6) ? BigInt(random.int(64)) : random.pick(int64s);
+      return isOdd ? random.pick(int64s) : BigInt(plainNumber(field, random));
     case ScalarType.UINT64:
-      return random.chance(0.6) ? BigInt(random.int(64)) : random.pick([0n, 1n, 2n ** 53n, 2n ** 64n - 1n]);
+      return isOdd ? random.pick([0n, 1n, 2n ** 53n, 2n ** 64n - 1n]) : BigInt(plainNumber(field, random));
     case ScalarType.DOUBLE:
     case ScalarType.FLOAT:
       return random.pick([0, 0.5, -1, Number.MAX_VALUE, Number.NaN, Number.POSITIVE_INFINITY]);
@@ -149,16 +165,16 @@ const oddTexts = [
 const hugeTexts = ['x'.repeat(100_000), '/a'.repeat(50_000), '\u{1f511}'.repeat(200_000)];
 
 const text = (field: string, source: Source): string => {
-  const { random, known, method } = source;
+  const { random, known, method, oddness } = source;
+  if (random.chance(oddness)) return random.pick(random.chance(0.05) ? hugeTexts : oddTexts);
   const choice = random.fraction();
-  if (choice < 0.1) return random.pick(oddTexts);
-  if (choice < 0.105) return random.pick(hugeTexts);
   if (/^(etag|page_token|source_vault|confirm_name)$/.test(field) && choice < 0.7) return '';
+  if (field === 'pem') return known.exact('pem', random) ?? '';
   const plain = plainText(field, random);
-  if (plain !== undefined && choice < 0.9) return plain;
+  if (plain !== undefined && choice < 0.95) return plain;
   const found = known.text(field, method, random);
   if (found === undefined) return plain ?? `fuzz-${random.int(1_000)}`;
-  if (choice > 0.97) return spoiled(found, random);
+  if (random.chance(0.2 * oddness)) return spoiled(found, random);
   return found;
 };
 
@@ -195,10 +211,11 @@ const instants: readonly bigint[] = [
   -(2n ** 63n),
 ];
 
-const fillTimestamp = (message: ReflectMessage, random: SeededRandom): void => {
+const fillTimestamp = (message: ReflectMessage, { random, oddness }: Source): void => {
+  const isOdd = random.chance(oddness);
   for (const field of message.fields) {
-    if (field.name === 'seconds') message.set(field, random.pick(instants));
-    else message.set(field, random.pick([0, 0, 1, 999_999_999, 1_000_000_000, -1, 2 ** 31 - 1, -(2 ** 31)]));
+    if (field.name === 'seconds') message.set(field, random.pick(isOdd ? instants : [1_700_000_000n, 1_900_000_000n]));
+    else if (isOdd) message.set(field, random.pick([0, 0, 1, 999_999_999, 1_000_000_000, -1, 2 ** 31 - 1, -(2 ** 31)]));
   }
 };
 

@@ -51,8 +51,8 @@ export const knownValues = (): KnownValues => {
     values[values.length - 1 - Math.floor(values.length * random.fraction() ** 2)];
   return {
     addText(field, value) {
-      // A message for people, in an outcome of a batch.
-      if (/\s/.test(value)) return;
+      // A message for people in an outcome of a batch, or what a role allows.
+      if ((/\s/.test(value) && field !== 'pem') || /action|permission/.test(field)) return;
       addTo(byField, kindOf(field), value);
       const kind = resourceKind(value);
       if (kind !== undefined) addTo(byKind, kind, value);
