@@ -10,6 +10,7 @@ const pages = [
   'docs/operations.md',
   'deploy/kubernetes/README.md',
   'deploy/images/README.md',
+  'deploy/helm/README.md',
 ];
 const scripts: Readonly<Record<string, string>> = JSON.parse(textOf('package.json')).scripts;
 

@@ -203,14 +203,14 @@ export type Overlay = (typeof overlays)[number];
 export const hasKubectl = (): boolean =>
   (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'kubectl')));
 
-/** Every object of an overlay as `kubectl kustomize` renders it. @throws LauncherError with kubectl's words */
-export const render = async (overlay: Overlay): Promise<readonly KubernetesObject[]> => {
+/** Every object of an overlay, or of the base, as `kubectl kustomize` renders it. @throws LauncherError with kubectl's words */
+export const render = async (overlay: Overlay | 'base'): Promise<readonly KubernetesObject[]> => {
   if (!hasKubectl()) {
     throw new LauncherError(
       'kubectl is not on the PATH, and renders the manifests: apt-get install kubernetes-client.',
     );
   }
-  const folder = join(repository, 'deploy/kubernetes/overlays', overlay);
+  const folder = join(repository, 'deploy/kubernetes', overlay === 'base' ? overlay : `overlays/${overlay}`);
   return objectsIn(await runProgram('kubectl', ['kustomize', folder], process.env));
 };
 

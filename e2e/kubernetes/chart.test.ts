@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { serviceNames } from '@interlock/local/services.ts';
+import { textOf } from '../docs/sources.ts';
+import { type Helm, openHelm } from './helm.ts';
+import { podProblems } from './pod-rules.ts';
+import { containersOf, workloadsIn } from './references.ts';
+import { type KubernetesObject, objectsIn, render } from './render.ts';
+import { problemsOf } from './schemas.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'interlock-helm-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+let helm: Helm;
+let base: readonly KubernetesObject[] = [];
+before(async () => {
+  helm = openHelm(folder, process.env);
+  base = await render('base');
+});
+
+/** Objects by name, without what is Helm's or kustomize's own: the label of the tool, and what to do at `helm uninstall`. */
+const comparable = (objects: readonly KubernetesObject[]): Readonly<Record<string, unknown>> => {
+  const text = JSON.stringify(
+    objects.toSorted((a, b) => keyOf(a).localeCompare(keyOf(b))),
+    (key, value) => {
+      if (key === 'app.kubernetes.io/managed-by') return undefined;
+      if (key === 'annotations' && 'helm.sh/resource-policy' in value) {
+        const { 'helm.sh/resource-policy': _policy, ...others } = value;
+        return Object.keys(others).length === 0 ? undefined : others;
+      }
+      return key === 'namespace' ? undefined : value;
+    },
+  );
+  const list: readonly KubernetesObject[] = JSON.parse(text);
+  return Object.fromEntries(list.map((object) => [keyOf(object), object]));
+};
+const keyOf = ({ kind, metadata }: KubernetesObject): string => `${kind} ${metadata.name}`;
+const find = (objects: readonly KubernetesObject[], key: string): KubernetesObject =>
+  objects.find((object) => keyOf(object) === key) ?? assert.fail(`no ${key}`);
+const templateOf = (objects: readonly KubernetesObject[], key: string) => find(objects, key).spec.template.spec;
+
+test('with default values the chart is the base, object by object (where not: npm run chart)', async () => {
+  const rendered = await helm.template();
+  assert.deepEqual(comparable(rendered), comparable(base));
+  assert.ok(rendered.length >= 20);
+  for (const { metadata } of rendered) assert.equal(metadata.labels?.['app.kubernetes.io/managed-by'], 'Helm');
+});
+
+test('the chart is of the version of the project, and helm lint finds nothing', async () => {
+  const { version } = JSON.parse(textOf('package.json'));
+  assert.match(
+    textOf('deploy/helm/interlock/Chart.yaml'),
+    new RegExp(`^version: ${version}\\nappVersion: ${version}$`, 'm'),
+  );
+  await helm.lint();
+});
+
+test('the chart can say everything that production says of the services', async () => {
+  const production = await render('production');
+  const clients = find(production, 'NetworkPolicy clients').spec;
+  const claim = find(production, 'PersistentVolumeClaim key-vault-seal-keys').spec;
+  const services = serviceNames.map((name) => {
+    const key = workloadsIn(base).some((one) => keyOf(one) === `Deployment ${name}`)
+      ? `Deployment ${name}`
+      : `StatefulSet ${name}`;
+    const [ours, theirs] = [templateOf(base, key), templateOf(production, key)];
+    const added = <Item>(more: readonly Item[] = [], less: readonly Item[] = []): readonly Item[] =>
+      more.filter((item) => !less.some((one) => JSON.stringify(one) === JSON.stringify(item)));
+    const { topologySpreadConstraints } = theirs;
+    return [
+      name,
+      {
+        volumes: added(theirs.volumes, ours.volumes),
+        volumeMounts: added(theirs.containers[0]?.volumeMounts, ours.containers[0]?.volumeMounts),
+        podSpec: topologySpreadConstraints === undefined ? {} : { topologySpreadConstraints },
+        ...(name === 'key-vault' && { storage: { accessModes: claim.accessModes, className: claim.storageClassName } }),
+      },
+    ] as const;
+  });
+  const rendered = await helm.template({
+    image: { registry: 'registry.example.com/interlock' },
+    settings: find(production, 'ConfigMap interlock-settings').data,
+    services: Object.fromEntries(services),
+    networkPolicy: { ingress: clients.ingress, egress: clients.egress },
+  });
+  const own = comparable(rendered);
+  const same = Object.fromEntries(Object.entries(comparable(production)).filter(([key]) => key in own));
+  assert.deepEqual(sortedLists(own), sortedLists(same));
+});
+
+/** A strategic merge puts what it adds first, the chart last: the order of volumes and mounts has no meaning. */
+const sortedLists = (value: unknown): unknown => {
+  if (Array.isArray(value))
+    return value.map(sortedLists).toSorted((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b)));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, sortedLists(inner)]));
+};
+
+test('images, replicas, resources, settings, sizes and Secrets are values', async () => {
+  const digest = `sha256:${'1'.repeat(64)}`;
+  const rendered = await helm.template({
+    image: { registry: 'registry.test/own', tag: '9.9.9', pullSecrets: [{ name: 'registry' }] },
+    settings: { LEASE_TTL_MS: '30000' },
+    services: {
+      identity: { digest, replicas: 3, secrets: { store: 'own-store', bootstrap: 'own-bootstrap' } },
+      'key-vault': { storage: { existingClaim: 'own-claim' } },
+      disk: { resources: { requests: { cpu: '4' } }, storage: { size: '500Gi', className: 'fast' } },
+    },
+  });
+  const identity = find(rendered, 'Deployment identity').spec;
+  assert.equal(identity.replicas, 3);
+  const text = JSON.stringify(identity);
+  for (const said of [`registry.test/own/identity@${digest}`, '"own-store"', '"own-bootstrap"', '"imagePullSecrets"'])
+    assert.ok(text.includes(said), said);
+  assert.equal(containersOf(find(rendered, 'StatefulSet compute'))[0]?.image, 'registry.test/own/compute:9.9.9');
+  const settings = find(rendered, 'ConfigMap interlock-settings').data ?? {};
+  assert.equal(settings.LEASE_TTL_MS, '30000');
+  assert.equal(settings.STORE_HOST, 'postgres', 'what is not said stays');
+  const disk = find(rendered, 'StatefulSet disk');
+  assert.equal(containersOf(disk)[0]?.resources?.requests?.cpu, '4');
+  assert.deepEqual(disk.spec.volumeClaimTemplates?.[0]?.spec, {
+    accessModes: ['ReadWriteOnce'],
+    resources: { requests: { storage: '500Gi' } },
+    storageClassName: 'fast',
+  });
+  assert.ok(!rendered.some(({ kind }) => kind === 'PersistentVolumeClaim'));
+  const [claim] =
+    templateOf(rendered, 'Deployment key-vault').volumes?.flatMap((one) => one.persistentVolumeClaim ?? []) ?? [];
+  assert.equal(claim?.claimName, 'own-claim');
+  assert.deepEqual(workloadsIn(rendered).flatMap(podProblems), []);
+});
+
+test('the seal keys stay when the release is uninstalled', async () => {
+  const { annotations } = find(await helm.template(), 'PersistentVolumeClaim key-vault-seal-keys').metadata;
+  assert.equal(annotations?.['helm.sh/resource-policy'], 'keep');
+});
+
+test('a gateway gets a TLSRoute for each service, and every object is one its API server takes', async () => {
+  const gateway = { enabled: true, domain: 'interlock.test', parentRefs: [{ name: 'public', namespace: 'gateways' }] };
+  const rendered = await helm.template({ gateway });
+  for (const name of serviceNames) {
+    const { hostnames, parentRefs, rules } = find(rendered, `TLSRoute ${name}`).spec;
+    assert.deepEqual(hostnames, [`${name}.interlock.test`]);
+    assert.deepEqual(parentRefs, gateway.parentRefs);
+    const [port] = find(rendered, `Service ${name}`).spec.ports ?? [];
+    assert.deepEqual(rules, [{ backendRefs: [{ name, port: port?.port }] }]);
+  }
+  const problems = await Promise.all(rendered.map(problemsOf));
+  assert.deepEqual(problems.flat(), []);
+});
+
+const refused: readonly (readonly [string, object, RegExp])[] = [
+  ['a value the chart does not have', { replicas: 3 }, /replicas/],
+  ['a service that does not exist', { services: { vault: {} } }, /vault/],
+  ['more than one disk host', { services: { disk: { replicas: 2 } } }, /replicas/],
+  ['a setting that is no string', { settings: { LEASE_TTL_MS: 30_000 } }, /LEASE_TTL_MS/],
+  ['a digest that is none', { services: { identity: { digest: 'sha256:1' } } }, /digest/],
+  ['a gateway without a domain', { gateway: { enabled: true } }, /gateway\.domain is required/],
+];
+for (const [what, values, words] of refused)
+  test(`${what} is refused`, async () => {
+    await assert.rejects(helm.template(values), words);
+  });
+
+test('the values of the README render to valid objects', async () => {
+  const [, values = ''] = /^```yaml\n([^`]*)^```$/m.exec(textOf('deploy/helm/README.md')) ?? [];
+  const rendered = await helm.template(objectsIn(values)[0]);
+  const mounts = containersOf(find(rendered, 'Deployment identity'))[0]?.volumeMounts ?? [];
+  assert.ok(mounts.some(({ mountPath }) => mountPath === '/secrets/nats'));
+  assert.deepEqual((await Promise.all(rendered.map(problemsOf))).flat(), []);
+  assert.deepEqual(workloadsIn(rendered).flatMap(podProblems), []);
+});
+
+test('the notes name every Secret that has to exist', async () => {
+  const notes = await helm.notes();
+  for (const service of serviceNames)
+    for (const kind of ['store', 'tls', 'workload']) assert.ok(notes.includes(`interlock-${kind}-${service}`), notes);
+  assert.match(notes, /interlock-bootstrap/);
+});
