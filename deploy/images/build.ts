@@ -2,11 +2,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runCommand } from '../local/command.ts';
-import { LauncherError, repository } from '../local/data-folder.ts';
-import { type Builder, buildImage, findBuilder, importDebianBase } from './builder.ts';
+import { dataRoot, LauncherError, openDataFolder, repository } from '../local/data-folder.ts';
+import { type Builder, buildImage, exportBill, findBuilder, importDebianBase } from './builder.ts';
+import { imageLabels } from './labels.ts';
 import { images } from './services.mjs';
 
-const help = `npm run images [-- <image>…] [--base <reference>] [--debian-base] [--prefix <text>] [--tag <tag>] [--ca <file>] [--no-cache] [--twice]
+const help = `npm run images [-- <image>…] [--base <reference>] [--debian-base] [--prefix <text>] [--tag <tag>] [--platform <platform>] [--source <url>] [--ca <file>] [--no-cache] [--twice]
 
 Builds ${Object.keys(images).join(', ')} with buildah, podman or docker; all of them unless some are named.
 
@@ -14,11 +15,17 @@ Builds ${Object.keys(images).join(', ')} with buildah, podman or docker; all of 
   --debian-base  makes a base from Debian packages first (mmdebstrap), for where no image registry can be reached
   --prefix       before the name of each image; default localhost/interlock/
   --tag          default the version of this project
+  --platform     linux/amd64 or linux/arm64; default that of this machine. Another one needs qemu-user-static
+  --source       URL of the sources, for a label; default the remote origin of git
   --ca           certificates to trust while packages are fetched, where a registry has an authority of its own
   --no-cache     builds every layer anew
   --twice        builds every layer anew, and again, and fails where the two are not the same image
 
-The last line is JSON: for each image its size in bytes, its digest, and how long the build took.`;
+The bill of materials of each image (CycloneDX) goes to .interlock/images/<image>.cdx.json (INTERLOCK_DATA names another folder).
+The last line is JSON: for each image its size in bytes, its digest, its bill of materials, and how long the build took.`;
+
+/** Platforms the recipe is for. */
+const platforms: readonly string[] = ['linux/amd64', 'linux/arm64'];
 
 /** Largest an image may be, in bytes. */
 const SIZE_BYTES_MAX = 200 * 1024 ** 2;
@@ -32,6 +39,8 @@ runCommand(async () => {
       'debian-base': { type: 'boolean', default: false },
       prefix: { type: 'string', default: 'localhost/interlock/' },
       tag: { type: 'string', default: versionOfProject() },
+      platform: { type: 'string' },
+      source: { type: 'string' },
       ca: { type: 'string' },
       'no-cache': { type: 'boolean', default: false },
       twice: { type: 'boolean', default: false },
@@ -46,6 +55,10 @@ runCommand(async () => {
   if (unknown.length > 0) throw new LauncherError(`There is no image ${unknown.join(', ')}.\n\n${help}`);
   const names = positionals.length > 0 ? positionals : Object.keys(images);
 
+  const { platform, source } = values;
+  checkPlatform(platform, values['debian-base']);
+  const bills = openDataFolder(dataRoot(process.env)).folder('images');
+
   const builder: Builder = await findBuilder(process.env);
   const base = values['debian-base'] ? await importDebianBase(builder, console.log, !values['no-cache']) : values.base;
   const isCached = !values['no-cache'] && !values.twice;
@@ -53,12 +66,15 @@ runCommand(async () => {
   const unlike: string[] = [];
   for (const name of names) {
     const reference = `${values.prefix}${name}:${values.tag}`;
-    const wish = { image: name, reference, base, certificates: values.ca, isCached };
+    const { description = '' } = images[name] ?? {};
+    const labels = await imageLabels({ version: versionOfProject(), description, source }, repository, process.env);
+    const wish = { image: name, reference, base, certificates: values.ca, isCached, labels, platform };
     const image = await buildImage(builder, wish);
+    const bill = await exportBill(builder, wish, bills);
     console.log(
       `${reference}  ${(image.sizeBytes / 1024 ** 2).toFixed(0)} MiB  ${(image.tookMs / 1000).toFixed(1)} s  ${image.digest}`,
     );
-    built.push({ image: reference, ...image });
+    built.push({ image: reference, ...image, bill });
     if (!values.twice) continue;
     const { digest } = await buildImage(builder, wish);
     if (digest !== image.digest) unlike.push(`${reference} was ${image.digest} and then ${digest}`);
@@ -68,6 +84,15 @@ runCommand(async () => {
   for (const one of unlike) console.error(`${one}: the same sources made two images`);
   return { exitCode: tooLarge.length + unlike.length === 0 ? 0 : 1, lastLine: JSON.stringify({ images: built }) };
 });
+
+/** @throws LauncherError for a platform that cannot be built */
+function checkPlatform(platform: string | undefined, isDebianBase: boolean): void {
+  if (platform === undefined) return;
+  if (!platforms.includes(platform))
+    throw new LauncherError(`--platform must be ${platforms.join(' or ')} (got "${platform}").`);
+  if (isDebianBase)
+    throw new LauncherError('--debian-base makes a base for this machine only: use --base with --platform.');
+}
 
 function versionOfProject(): string {
   return JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')).version;

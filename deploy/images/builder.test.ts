@@ -3,8 +3,10 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { textOf } from '../../e2e/docs/sources.ts';
 import { LauncherError } from '../local/data-folder.ts';
-import { buildImage, findBuilder, importDebianBase, runProgram } from './builder.ts';
+import { buildImage, exportBill, findBuilder, importDebianBase, runProgram } from './builder.ts';
+import { images } from './services.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-builder-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -22,6 +24,8 @@ const wish = {
   base: undefined,
   certificates: undefined,
   isCached: true,
+  labels: {},
+  platform: undefined,
 };
 
 test('without a program that builds images the error says how to get one', async () => {
@@ -59,6 +63,40 @@ test('a base, certificates and a build without cache are passed on', async () =>
   assert.equal(sizeBytes, 1_500_000_000);
   const calls = readFileSync(join(folder, 'calls'), 'utf8');
   assert.match(calls, /--build-arg BASE=b@sha256:0 .*--volume \/ca\.pem:\S+:ro .*--no-cache/);
+});
+
+test('labels and a platform are passed on, and only then', async () => {
+  const env = program('podman', `case "$1" in images) echo '[{"Id":"a","Size":1}]';; esac`);
+  writeFileSync(join(folder, 'calls'), '');
+  await buildImage({ name: 'podman', env }, { ...wish, labels: { a: 'b' }, platform: 'linux/arm64' });
+  await buildImage({ name: 'podman', env }, wish);
+  const [first = '', second = ''] = readFileSync(join(folder, 'calls'), 'utf8')
+    .split('\n')
+    .filter((line) => /^build /.test(line));
+  assert.match(first, /--platform linux\/arm64 .*--label a=b /);
+  assert.doesNotMatch(second, /--label|--platform/);
+});
+
+test('the bill of materials is kept beside the build, from its cache', async () => {
+  const env = program(
+    'buildah',
+    'for a in "$@"; do case $a in type=local,dest=*) echo bill > "$(echo "$a" | sed s/.*dest=//)/sbom.cdx.json";; esac; done',
+  );
+  writeFileSync(join(folder, 'calls'), '');
+  const file = await exportBill({ name: 'buildah', env }, { ...wish, isCached: false }, folder);
+  assert.equal(file, join(folder, 'disk.cdx.json'));
+  assert.equal(readFileSync(file, 'utf8'), 'bill\n');
+  const calls = readFileSync(join(folder, 'calls'), 'utf8');
+  assert.match(calls, /--build-arg SERVICE=disk .*--target bill /);
+  assert.doesNotMatch(calls, /--no-cache|--tag/);
+  assert.match(
+    textOf('deploy/Containerfile'),
+    /^FROM scratch AS bill\nCOPY --from=image \/image\/app\/sbom\.cdx\.json \/$/m,
+  );
+});
+
+test('every image has a description for its label', () => {
+  for (const [name, { description }] of Object.entries(images)) assert.match(description, /^[A-Z].*\.$/, name);
 });
 
 test('a build that fails repeats what the builder said', async () => {

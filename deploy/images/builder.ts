@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { LauncherError, repository } from '../local/data-folder.ts';
@@ -20,6 +20,9 @@ export interface ImageWish {
   /** File with certificates to trust while building. */
   readonly certificates: string | undefined;
   readonly isCached: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  /** `linux/amd64` or `linux/arm64`; by default that of this machine. */
+  readonly platform: string | undefined;
 }
 
 /** What came of it. */
@@ -49,9 +52,35 @@ export const isOnPath = (program: string, { PATH = '' }: Builder['env']): boolea
 /** Builds one image. @throws LauncherError with the end of the builder's words when it fails */
 export const buildImage = async (builder: Builder, wish: ImageWish): Promise<BuiltImage> => {
   const since = performance.now();
-  const { certificates, base } = wish;
+  const labels = Object.entries(wish.labels).flatMap(([name, value]) => ['--label', `${name}=${value}`]);
+  await run(builder, [...buildArgs(builder, wish), ...labels, '--tag', wish.reference, repository]);
+  const tookMs = Math.round(performance.now() - since);
+  return { ...(await inspect(builder, wish.reference)), tookMs };
+};
+
+/**
+ * Writes the bill of materials of an image that was just built to `<folder>/<image>.cdx.json`; the layers are in the cache.
+ * @returns path of the file
+ * @throws LauncherError with the end of the builder's words when it fails
+ */
+export const exportBill = async (builder: Builder, wish: ImageWish, folder: string): Promise<string> => {
+  const scratch = mkdtempSync(join(tmpdir(), 'interlock-bill-'));
+  try {
+    const args = buildArgs(builder, { ...wish, isCached: true });
+    await run(builder, [...args, '--target', 'bill', '--output', `type=local,dest=${scratch}`, repository]);
+    const file = join(folder, `${wish.image}.cdx.json`);
+    copyFileSync(join(scratch, 'sbom.cdx.json'), file);
+    return file;
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+};
+
+/** What every build of an image is called with. */
+const buildArgs = (builder: Builder, wish: ImageWish): readonly string[] => {
+  const { certificates, base, platform } = wish;
   const trusting = ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'npm_config_cafile'];
-  const args = [
+  return [
     'build',
     ...buildArg('SERVICE', wish.image),
     ...(base === undefined ? [] : buildArg('BASE', base)),
@@ -63,15 +92,10 @@ export const buildImage = async (builder: Builder, wish: ImageWish): Promise<Bui
     // Times of files and of the image are those of the epoch, or no two builds would be alike.
     ...(builder.name === 'docker' ? buildArg('SOURCE_DATE_EPOCH', '0') : ['--timestamp', '0', '--layers']),
     ...(wish.isCached ? [] : ['--no-cache']),
+    ...(platform === undefined ? [] : ['--platform', platform]),
     '--file',
     join(repository, 'deploy/Containerfile'),
-    '--tag',
-    wish.reference,
-    repository,
   ];
-  await run(builder, args);
-  const tookMs = Math.round(performance.now() - since);
-  return { ...(await inspect(builder, wish.reference)), tookMs };
 };
 
 /** In the build container. */

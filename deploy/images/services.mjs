@@ -1,15 +1,19 @@
 /**
- * The images there are, and what each runs. `main` is a file of the workspace; `packages` are the workspace packages it
+ * The images there are, and what each runs. `description` is a sentence for its label. `main` is a file of the workspace; `packages` are the workspace packages it
  * needs, their own dependencies included; `folders` what of the tree goes into the image beside the libraries.
  */
 export const images = {
-  identity: serviceImage('identity'),
-  'key-vault': serviceImage('key-vault'),
-  'disk-encryption-set': serviceImage('disk-encryption-set'),
-  disk: serviceImage('disk'),
-  compute: serviceImage('compute'),
+  identity: serviceImage('identity', 'Principals, roles and tokens of Interlock.'),
+  'key-vault': serviceImage('key-vault', 'Vaults, keys and every use of a key of Interlock.'),
+  'disk-encryption-set': serviceImage(
+    'disk-encryption-set',
+    'Disk encryption sets of Interlock: their key and its rotation.',
+  ),
+  disk: serviceImage('disk', 'Encrypted disks and snapshots of Interlock.'),
+  compute: serviceImage('compute', 'Virtual machines of Interlock and their guests.'),
   // What is run in a cluster beside the services: setting up, rehearsing, probing.
   tools: {
+    description: 'Setup, rehearsal and command line of Interlock.',
     main: 'deploy/kubernetes/jobs/main.ts',
     packages: ['@interlock/e2e', '@interlock/cli'],
     // The command line's help is what the .proto files say.
@@ -17,6 +21,11 @@ export const images = {
   },
 };
 
-function serviceImage(name) {
-  return { main: `services/${name}/src/main.ts`, packages: [`@interlock/${name}`], folders: [`services/${name}`] };
+function serviceImage(name, description) {
+  return {
+    description,
+    main: `services/${name}/src/main.ts`,
+    packages: [`@interlock/${name}`],
+    folders: [`services/${name}`],
+  };
 }

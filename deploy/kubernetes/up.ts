@@ -5,6 +5,7 @@ import { LauncherError, repository } from '@interlock/local/data-folder.ts';
 import { ClusterProblem } from '../../services/cli/src/cluster-problem.ts';
 import { openKubectl } from '../../services/cli/src/kubectl.ts';
 import { buildImage, findBuilder, isOnPath, runProgram } from '../images/builder.ts';
+import { imageLabels } from '../images/labels.ts';
 import { images } from '../images/services.mjs';
 import { bringUp } from './bring-up.ts';
 import { loadingOf } from './loading.ts';
@@ -39,7 +40,20 @@ runCommand(async () => {
   const builder = await findBuilder(process.env);
   const references = Object.keys(images).map((image) => ({ image, reference: `localhost/interlock/${image}:${tag}` }));
   for (const { image, reference } of values['no-build'] ? [] : references) {
-    const wish = { image, reference, base: values.base, certificates: undefined, isCached: true };
+    const labels = await imageLabels(
+      { version: tag, description: images[image]?.description ?? '', source: undefined },
+      repository,
+      process.env,
+    );
+    const wish = {
+      image,
+      reference,
+      base: values.base,
+      certificates: undefined,
+      isCached: true,
+      labels,
+      platform: undefined,
+    };
     const { sizeBytes, tookMs } = await buildImage(builder, wish);
     console.log(`${reference}  ${(sizeBytes / 1024 ** 2).toFixed(0)} MiB  ${(tookMs / 1000).toFixed(1)} s`);
   }

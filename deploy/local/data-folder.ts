@@ -18,6 +18,7 @@ export const repository = fileURLToPath(new URL('../..', import.meta.url));
  * postgres/            data/, the password of its superuser, socket/
  * nats/                configuration and jetstream/
  * services/<name>/     what a service keeps outside the database
+ * images/<image>.cdx.json   bills of materials of the images that were built
  * logs/<name>.log      output of each process; of several of disk disk-0.log, disk-1.log, …, whichever of them works
  * spans.jsonl          finished spans as they were sent, an export a line; spans.1.jsonl holds the ones before
  * ```
