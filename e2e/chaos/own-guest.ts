@@ -44,6 +44,7 @@ export const startOwnGuest = async (
   };
   const plan = {
     vm: machine,
+    machineId: machine,
     authority,
     workload: { kind: 'WRITE_AND_VERIFY', ioPerSecond: 50, ioSizeBytes: 4_096 },
     disks: [open],

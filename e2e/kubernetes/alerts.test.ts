@@ -60,6 +60,10 @@ const cases: Readonly<Record<string, Case>> = {
     fires: { 'interlock_revocation_late_total{service_name="compute"}': '0x17 1x60' },
     quiet: { 'interlock_revocation_late_total{service_name="compute"}': long(7) },
   },
+  ContentMismatch: {
+    fires: { 'interlock_vm_content_mismatch_total{service_name="compute"}': '0x17 1x60' },
+    quiet: { 'interlock_vm_content_mismatch_total{service_name="compute"}': long(7) },
+  },
   ConsumerStandsStill: gauge('interlock_feed_lag_seconds', heard, 31, 29),
   FeedGapGrows: gauge('interlock_feed_gap', heard, 10_001, 10_000),
   FactParked: gauge('interlock_feed_parked', heard, 1, 0),

@@ -91,6 +91,8 @@ export const gatedDriver = (): GatedDriver => {
     detach: async () => {},
     isRunning: async (vm) => guests.has(vm),
     runningGuests: async () => [],
+    ioOf: async () => undefined,
+    forget: async () => {},
     endOf: async () => 'GUEST_ENDED',
     onEnded: () => {},
   };

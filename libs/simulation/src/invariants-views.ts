@@ -66,7 +66,7 @@ export const viewJudge = (parts: {
   };
 
   const checkMachines = async (verdict: Verdict): Promise<void> => {
-    const rows = await world.storeOf('compute').listRows({ table: 'vm_v1', limit: 1_000_000 });
+    const rows = await world.storeOf('compute').listRows({ table: 'vm_v2', limit: 1_000_000 });
     for (const { key, row } of rows) {
       const vm = row as unknown as Vm;
       if (vm.status !== 'active') continue;

@@ -9,6 +9,8 @@ export const processDriver = (inner: Driver, gate: Gate): Driver => ({
   attach: (vm, disk) => gate.through(inner.attach(vm, disk)),
   detach: (vm, disk) => gate.through(inner.detach(vm, disk)),
   isRunning: (vm) => gate.through(inner.isRunning(vm)),
+  ioOf: (vm, machineId) => gate.through(inner.ioOf(vm, machineId)),
+  forget: (vm) => gate.through(inner.forget(vm)),
   async runningGuests() {
     const found = await gate.through(inner.runningGuests());
     return found.map(({ vm, end }) => ({ vm, end: () => gate.through(end()) }));

@@ -5,6 +5,7 @@ import { type Assemble, openSubscriptions } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { accessLossApi } from './access-loss-api.ts';
 import { closings } from './closings.ts';
+import { openNoteMismatches } from './content-mismatches.ts';
 import { hearDecisions } from './decisions.ts';
 import { openDisks } from './disks.ts';
 import type { Driver } from './driver.ts';
@@ -80,6 +81,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     stops,
     returns,
     nextStarts: nextStarts(work),
+    noteMismatches: openNoteMismatches({ ...work, meter }),
     engine,
     closing,
     intervalMs,
@@ -89,7 +91,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     definition: ComputeServiceDefinition,
     implementation: {
       ...vmApi({ store, vms, clock, log, engine, authorize, subscriptions, plan, dataDisksMax }),
-      ...readApi({ store, vms, losses }),
+      ...readApi({ store, vms, losses, driver }),
       ...accessLossApi({ stops, lost, losses, returns, clock }),
       ...impactApi({ vms }),
     },

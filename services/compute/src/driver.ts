@@ -1,4 +1,4 @@
-import type { Workload } from './vm/machine.ts';
+import type { ContentMismatch, Workload } from './vm/machine.ts';
 
 /** A disk as a guest reaches it. */
 export interface GuestDisk {
@@ -17,8 +17,24 @@ export interface GuestDisk {
 
 /** What a guest is to do with what. */
 export interface GuestPlan {
+  /** Unique id of the machine: a guest never reads the journal of an earlier machine of the same name. */
+  readonly machineId: string;
   readonly disks: readonly GuestDisk[];
   readonly workload: Workload;
+}
+
+/** What the guests of one machine counted since the machine was made. At most a second old while a guest runs. */
+export interface GuestIo {
+  /** Reads, those that check what an earlier run wrote among them. */
+  readonly reads: number;
+  readonly writes: number;
+  readonly flushes: number;
+  /** Of all these, those that the disk service did not carry out. */
+  readonly failures: number;
+  /** Reads that were carried out and did not return what was written. */
+  readonly mismatches: number;
+  /** The newest of them. */
+  readonly newestMismatch?: ContentMismatch;
 }
 
 /** How a guest came to an end that nobody asked for. */
@@ -51,6 +67,10 @@ export interface Driver {
   /** Takes a disk from a guest; nothing happens when there is no guest, or no such disk. */
   detach(vm: string, disk: string): Promise<void>;
   isRunning(vm: string): Promise<boolean>;
+  /** What the guests of a machine counted; `undefined` where none of that id was started here. */
+  ioOf(vm: string, machineId: string): Promise<GuestIo | undefined>;
+  /** Removes what is kept of a machine that is deleted. Its guest has ended. */
+  forget(vm: string): Promise<void>;
   /** Every guest that runs, also those that an earlier process started. */
   runningGuests(): Promise<readonly RunningGuest[]>;
   /** Of a guest that is gone although nobody stopped it: whether it ended by itself, or with what it ran on. */

@@ -65,6 +65,7 @@ const told = (virtualMachine: string, event: VmEvent): Told | undefined => {
     case 'KeyAccessReturned':
     case 'OutageExplained':
     case 'NextStartBlocked':
+    case 'ContentMismatchFound':
       return undefined;
     default:
       throw unknownEvent(event);

@@ -1,6 +1,7 @@
 import { type Category, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { Closings } from './closings.ts';
+import type { NoteMismatches } from './content-mismatches.ts';
 import { type Disks, Interrupted, limiter, orInterrupted, TimedOut } from './disks.ts';
 import type { Driver } from './driver.ts';
 import type { Engine } from './engine.ts';
@@ -42,6 +43,7 @@ export const sweeper = (parts: {
   readonly returns: KeyReturns;
   readonly nextStarts: ReturnType<typeof nextStarts>;
   readonly driver: Driver;
+  readonly noteMismatches: NoteMismatches;
   readonly engine: Pick<Engine, 'kick' | 'hasRoom' | 'isOurs' | 'onServed'>;
   readonly closing: Pick<Closings, 'everywhere'>;
   readonly clock: Clock;
@@ -49,7 +51,8 @@ export const sweeper = (parts: {
   readonly log: Logger;
   readonly intervalMs: number;
 }) => {
-  const { vms, disks, lost, stops, returns, driver, engine, closing, clock, random, log, intervalMs } = parts;
+  const { vms, disks, lost, stops, returns, driver, noteMismatches, engine, closing, clock, random, log, intervalMs } =
+    parts;
   const turns = limiter(questionsMax);
   const ownCause = () => {
     const id = random.uuid();
@@ -66,20 +69,21 @@ export const sweeper = (parts: {
     if (events.length > 0) engine.kick([vm]);
   };
 
-  /** The same as one of many: what is wrong with one guest keeps the sweep from nothing else. */
+  /** Looks at the guest of one machine of many: what is wrong with it keeps the sweep from nothing else. */
   const lookIn = async (vm: string, machine: Machine): Promise<void> => {
     try {
-      await endedInside(vm, machine);
+      if (engine.isOurs(vm)) await noteMismatches(vm, machine, ownCause());
+      if (machine.power === 'running') await endedInside(vm, machine);
     } catch (error) {
       if (error instanceof StoreUnavailable) throw error;
-      log.warn('whether the guest of a machine has ended could not be told', { vm, error });
+      log.warn('the guest of a machine could not be looked at', { vm, error });
     }
   };
 
   /** Resumes what stands still among these machines, and notes what has to be asked about the others. */
   const lookAt = async (machines: readonly Loaded<Vm>[], { sets, outages }: Questions): Promise<void> => {
     const unfinished: string[] = [];
-    const running: Promise<void>[] = [];
+    const guests: Promise<void>[] = [];
     for (const { id, state } of machines) {
       if (state.status === 'creating') unfinished.push(id);
       if (state.status !== 'active') continue;
@@ -88,12 +92,13 @@ export const sweeper = (parts: {
       // What a whole fleet left behind is closed together.
       else if (isClosable) closing.everywhere();
       for (const loss of state.blocked) if (isOutage(loss.reason)) outages.set(`${loss.set} ${loss.keyVersion}`, loss);
-      if (state.work?.kind === 'delete' || (state.power !== 'running' && state.power !== 'starting')) continue;
+      if (state.work?.kind === 'delete') continue;
+      if (driver.hasGuests) guests.push(turns(() => lookIn(id, state)));
+      if (state.power !== 'running' && state.power !== 'starting') continue;
       for (const { set } of state.disks) if (set !== '') sets.add(set);
-      if (driver.hasGuests && state.power === 'running') running.push(turns(() => lookIn(id, state)));
     }
     engine.kick(unfinished);
-    await Promise.all(running);
+    await Promise.all(guests);
   };
 
   /** One set or outage that cannot be asked about in time holds up no other. */

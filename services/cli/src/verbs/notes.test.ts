@@ -21,6 +21,14 @@ const purge = (impacts: readonly JsonObject[], refusedWith = '') =>
 const lost = { kind: 'DISK_UNREADABLE', resource: 'disks/d1' };
 const kept = { kind: 'DISK_UNAVAILABLE', resource: 'disks/d2' };
 
+test('a machine that read other bytes than it has written says so first', () => {
+  const vm = { name: 'vm1', powerState: 'RUNNING' };
+  const note = (contentMismatchCount: string) => machineNote({ ...vm, guestIo: { contentMismatchCount } }, {}, short);
+  assert.match(note('2') ?? '', /^CONTENT_MISMATCH: 2 reads returned other bytes than it has written/);
+  assert.equal(note('0'), undefined);
+  assert.equal(machineNote(vm, {}, short), undefined);
+});
+
 test('CMK-108: what a purge takes for good is told apart from what a standby key opens', () => {
   assert.equal(
     purge([lost, kept, { ...lost, kind: 'SNAPSHOT_UNREADABLE' }]),

@@ -92,7 +92,14 @@ const heldFor = ({ reason, position }: JsonObject): string =>
 
 /** What a state of a machine does not say: what it can be started for again, and what its next start will fail for. */
 export const machineNote: Note = (machine, request, short) =>
-  lines([returnedNote(machine, request, short), nextStartNote(machine, request, short)]);
+  lines([mismatchNote(machine), returnedNote(machine, request, short), nextStartNote(machine, request, short)]);
+
+/** That data is damaged, or was changed behind the machine's back. */
+const mismatchNote = ({ guestIo }: JsonObject): string | undefined => {
+  const count = guestIo !== undefined && isObject(guestIo) ? Number(guestIo.contentMismatchCount ?? 0) : 0;
+  if (count === 0) return undefined;
+  return `CONTENT_MISMATCH: ${counted(count, 'read')} returned other bytes than it has written; interlock vm activity-log says where`;
+};
 
 /** The same of a list. */
 export const machinesNote: Note = (answer, request, short) =>

@@ -15,6 +15,7 @@ import { until } from '../test-cloud.ts';
 import { type GuestDriverOptions, guestDriver } from './guest-driver.ts';
 
 const vm = 'subscriptions/s/resourceGroups/g/virtualMachines/vm1';
+const machineId = 'machine-1';
 const log = logger({ service: 'test', clock, write: () => {} });
 const sectors = new Map<string, Uint8Array>();
 /** Reason with which the data service refuses; none while it works. */
@@ -105,7 +106,7 @@ test('a guest works on its disks, survives its service, takes a disk more, and s
 }, async () => {
   const first = driver();
   const own = diskNamed('a');
-  await first.start(vm, { disks: [own], workload });
+  await first.start(vm, { machineId, disks: [own], workload });
   await until(journal, (entries) => entries.filter(({ op, ok }) => op === 'read' && ok).length > 3);
 
   const second = driver();
@@ -134,7 +135,7 @@ test('a refusal is journalled with the reason of the disk service, and what was 
 }, async () => {
   const own = driver();
   const disk = diskNamed('a', { isContinued: true, accessToken: 'token-2' });
-  await own.start(vm, { disks: [disk], workload });
+  await own.start(vm, { machineId, disks: [disk], workload });
   await until(journal, (entries) => entries.some(({ op }) => op === 'verify'));
   refusal = 'KEY_DISABLED';
   await until(journal, (entries) => entries.some(({ reason }) => reason === 'KEY_DISABLED'));
@@ -149,7 +150,7 @@ test('G8: tokens are in a file of its owner alone, and nowhere a process list sh
   timeout: 180_000,
 }, async () => {
   const own = driver();
-  await own.start(vm, { disks: [diskNamed('c', { accessToken: 'token-secret' })], workload });
+  await own.start(vm, { machineId, disks: [diskNamed('c', { accessToken: 'token-secret' })], workload });
   assert.equal(statSync(join(home(), 'guest.json')).mode & 0o777, 0o600);
   const pid = readFileSync(join(home(), 'guest.pid'), 'utf8');
   for (const file of ['cmdline', 'environ']) {
@@ -163,7 +164,7 @@ test('a guest that is killed is told of; one whose launcher is gone ends by itse
   const own = driver();
   const ended: string[] = [];
   own.onEnded((name) => ended.push(name));
-  await own.start(vm, { disks: [diskNamed('d')], workload });
+  await own.start(vm, { machineId, disks: [diskNamed('d')], workload });
   process.kill(Number(readFileSync(join(home(), 'guest.pid'), 'utf8')), 'SIGKILL');
   await until(
     async () => ended,
@@ -173,11 +174,46 @@ test('a guest that is killed is told of; one whose launcher is gone ends by itse
 
   // No process has the highest id that can be given out.
   const orphaned = driver({ parentPid: 4_194_304 });
-  await orphaned.start(vm, { disks: [diskNamed('d')], workload });
+  await orphaned.start(vm, { machineId, disks: [diskNamed('d')], workload });
   await until(
     () => orphaned.isRunning(vm),
     (isRunning) => !isRunning,
   );
+});
+
+test('a journal belongs to one machine: another one of the same name checks nothing that it has not written', {
+  timeout: 180_000,
+}, async () => {
+  const own = driver();
+  const disk = diskNamed('again', { isContinued: true });
+  await own.start(vm, { machineId: 'machine-old', disks: [disk], workload });
+  await until(journal, (entries) => entries.filter(({ op }) => op === 'write').length > 5);
+  await own.stop(vm, { graceMs: 5_000 });
+  const counted = await own.ioOf(vm, 'machine-old');
+  const writes = (await journal()).filter(({ op }) => op === 'write').length;
+  assert.deepEqual([counted?.writes, counted?.failures, counted?.mismatches], [writes, 0, 0]);
+  // A disk of the same name, made again: nothing of what was written is on it.
+  sectors.clear();
+  await own.start(vm, { machineId: 'machine-new', disks: [disk], workload });
+  await until(journal, (entries) => entries.filter(({ op }) => op === 'read').length > 5);
+  await own.stop(vm, { graceMs: 5_000 });
+  assert.deepEqual(
+    (await journal()).filter(({ op, reason }) => op === 'verify' || reason !== undefined),
+    [],
+  );
+  assert.equal(await own.ioOf(vm, 'machine-old'), undefined);
+  assert.equal((await own.ioOf(vm, 'machine-new'))?.mismatches, 0);
+
+  sectors.clear();
+  await own.start(vm, { machineId: 'machine-new', disks: [disk], workload });
+  await until(
+    () => own.ioOf(vm, 'machine-new'),
+    (io) => (io?.mismatches ?? 0) > 0,
+  );
+  await own.stop(vm, { graceMs: 5_000 });
+  assert.equal((await own.ioOf(vm, 'machine-new'))?.newestMismatch?.disk, disk.disk, 'its own writes it does check');
+  await own.forget(vm);
+  assert.equal(existsSync(home()), false);
 });
 
 test('guests that run are found by a process that did not start them, and each is ended by itself alone', {
@@ -186,13 +222,13 @@ test('guests that run are found by a process that did not start them, and each i
   const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
   const own = driver();
   assert.deepEqual(await own.runningGuests(), []);
-  await own.start(vm, { disks: [], workload: idle });
+  await own.start(vm, { machineId, disks: [], workload: idle });
   const other = driver();
   const [found] = await other.runningGuests();
   assert.equal(found?.vm, vm);
   await other.stop(vm, { graceMs: 0 });
   await own.stop(vm, { graceMs: 0 });
-  await own.start(vm, { disks: [], workload: idle });
+  await own.start(vm, { machineId, disks: [], workload: idle });
   await found?.end();
   assert.equal(await own.isRunning(vm), true, 'a later guest of the same machine is another one');
   for (const { end } of await other.runningGuests()) await end();
@@ -203,7 +239,7 @@ test('guests that run are found by a process that did not start them, and each i
 test('what a guest ended with is told apart: itself, or the host it ran on', { timeout: 180_000 }, async () => {
   const first = driver();
   const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
-  await first.start(vm, { disks: [], workload: idle });
+  await first.start(vm, { machineId, disks: [], workload: idle });
   const pid = Number(readFileSync(join(home(), 'guest.pid'), 'utf8'));
   process.kill(pid, 'SIGKILL');
   const second = driver();
@@ -245,7 +281,7 @@ test('a renewed certificate reaches guests that run, come up, or were started by
     );
   const tls = renewable(named('one'));
   const own = driver({ tls });
-  const starting = own.start(vm, { disks: [], workload: { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } });
+  const starting = own.start(vm, { machineId, disks: [], workload: { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } });
   // While the process comes up it knows no signal yet.
   await until(
     async () => existsSync(join(home(), 'guest.pid')),

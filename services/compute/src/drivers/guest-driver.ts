@@ -8,11 +8,15 @@ import type { Certificates } from '@interlock/rpc';
 import type { Clock, Logger, Renewed } from '@interlock/runtime';
 import { limiter } from '../disks.ts';
 import type { Driver, GuestDisk, RunningGuest } from '../driver.ts';
+import { readCounters } from '../guest/counters.ts';
 import { type GuestFile, guestFiles, guestTls, readGuestFile } from '../guest/plan.ts';
 import { findGuest, type GuestProcess, guestPid, hostRun, signalGuest } from './guest-process.ts';
 
 export interface GuestDriverOptions {
-  /** Holds a folder for each machine, `<folder>/subscriptions/…/virtualMachines/<vm>`, with the journal of its I/O. */
+  /**
+   * Holds a folder for each machine, `<folder>/subscriptions/…/virtualMachines/<vm>`, with the journal of its I/O. The journal
+   * is that of one unique id: a machine that is made again under the same name begins with an empty folder.
+   */
   readonly folder: string;
   /** What guests show and trust; running ones are told when it is renewed. */
   readonly tls: Renewed<Certificates> | 'plaintext';
@@ -53,6 +57,12 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
   const turns = limiter(startsMax);
   const host = hostRun(options.parentPid);
   const folderOf = (vm: string): string => join(options.folder, ...vm.split('/'));
+
+  /** Unique id of the machine whose journal is there; `undefined` where there is none. */
+  const machineIn = (vm: string): string | undefined => {
+    const path = join(folderOf(vm), guestFiles.machine);
+    return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+  };
 
   const hold = (vm: string, found: GuestProcess): Held => {
     const held: Held = { ...found, isEndWanted: false };
@@ -172,14 +182,17 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
 
   return {
     hasGuests: true,
-    async start(vm, { disks, workload }) {
+    async start(vm, { machineId, disks, workload }) {
       if (guestOf(vm)) throw new Error(`${vm} has a guest already`);
       const folder = folderOf(vm);
+      if (machineIn(vm) !== machineId) rmSync(folder, { recursive: true, force: true });
       mkdirSync(folder, { recursive: true, mode: 0o700 });
+      writeFileSync(join(folder, guestFiles.machine), machineId, { mode: 0o600 });
       rmSync(join(folder, guestFiles.applied), { force: true });
       const { parentPid, ioTimeoutMs } = options;
       writePlan(vm, {
         vm,
+        machineId,
         ...guestTls(options.tls),
         ...(ioTimeoutMs === undefined ? {} : { ioTimeoutMs }),
         workload,
@@ -216,6 +229,11 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
       if (guestOf(vm)) await change(vm, (before) => before.filter((one) => one.disk !== disk));
     },
     isRunning: async (vm) => guestOf(vm) !== undefined,
+    ioOf: async (vm, machineId) =>
+      machineIn(vm) === machineId ? readCounters(join(folderOf(vm), guestFiles.counters)) : undefined,
+    async forget(vm) {
+      if (!findGuest(folderOf(vm), clock)) rmSync(folderOf(vm), { recursive: true, force: true });
+    },
     async runningGuests() {
       const found: RunningGuest[] = [];
       for await (const file of glob(`**/${guestFiles.pid}`, { cwd: options.folder })) {

@@ -9,6 +9,8 @@ export const idleDriver = (): Driver => ({
   detach: async () => {},
   isRunning: async () => true,
   runningGuests: async () => [],
+  ioOf: async () => undefined,
+  forget: async () => {},
   endOf: async () => 'GUEST_ENDED',
   onEnded: () => {},
 });

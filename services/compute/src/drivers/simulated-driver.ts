@@ -1,5 +1,5 @@
 import type { Clock } from '@interlock/runtime';
-import type { Driver, GuestDisk, GuestPlan } from '../driver.ts';
+import type { Driver, GuestDisk, GuestIo, GuestPlan } from '../driver.ts';
 
 /** Guests in memory, for tests and the simulation: what they have can be looked at, and they can be made to misbehave. */
 export interface SimulatedDriver extends Driver {
@@ -11,6 +11,8 @@ export interface SimulatedDriver extends Driver {
   readonly slowToStart: Map<string, number>;
   /** Machines whose guest does not come up. */
   readonly broken: Set<string>;
+  /** What the guests of a machine counted. */
+  readonly io: Map<string, GuestIo>;
   /** Every start and stop, in order: `start <vm>`, `stop <vm>`, and `end <vm>` of a guest whose machine was off. */
   readonly history: readonly string[];
   /** Brings a guest up that no machine wants. */
@@ -23,6 +25,7 @@ export interface SimulatedDriver extends Driver {
 
 export const simulatedDriver = (clock: Clock): SimulatedDriver => {
   const guests = new Map<string, readonly GuestDisk[]>();
+  const io = new Map<string, GuestIo>();
   /** Tells the runs of one guest apart. */
   const runs = new Map<string, object>();
   const history: string[] = [];
@@ -44,6 +47,7 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
     slowToStop,
     slowToStart,
     broken,
+    io,
     history,
     async start(vm: string, { disks }: GuestPlan) {
       const neededMs = slowToStart.get(vm) ?? 0;
@@ -68,6 +72,10 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
       const neededMs = slowToStop.get(vm) ?? 0;
       if (neededMs > 0) await clock.sleep(Math.min(neededMs, graceMs));
       if (guests.delete(vm)) history.push(`stop ${vm}`);
+    },
+    ioOf: async (vm) => io.get(vm),
+    async forget(vm) {
+      io.delete(vm);
     },
     async runningGuests() {
       return [...guests.keys()].map((vm) => {

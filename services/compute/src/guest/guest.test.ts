@@ -30,6 +30,7 @@ const disk: GuestDisk = {
 };
 const planFor = (...disks: readonly GuestDisk[]): GuestFile => ({
   vm: 'vm',
+  machineId: 'm',
   authority: 'plaintext',
   workload: { kind: 'WRITE_AND_VERIFY', ioPerSecond: 2_000, ioSizeBytes: 4_096 },
   disks,

@@ -6,6 +6,7 @@ import { Client } from '@grpc/grpc-js';
 import { channelCredentials } from '@interlock/rpc/credentials';
 import { type Clock, systemClock } from '@interlock/runtime/clock';
 import { renewable } from '@interlock/runtime/renewed';
+import { openCounters } from './counters.ts';
 import { connectionOptions, diskIo } from './disk-io.ts';
 import { createGuest } from './guest.ts';
 import { openJournal, readJournal } from './journal.ts';
@@ -38,8 +39,9 @@ const clock: Clock = {
   bootMs: () => Number(process.hrtime.bigint()) / 1e6,
 };
 const history = readJournal(journalFile);
+const counters = openCounters(join(folder, guestFiles.counters));
 const guest = createGuest({
-  journal: openJournal(journalFile),
+  journal: counters.over(openJournal(journalFile)),
   history,
   clock,
   openIo: (disk) => diskIo(clientOf(disk.dataAddress), disk, clock, ioTimeoutMs),
@@ -59,6 +61,7 @@ const end = async (): Promise<void> => {
   if (isEnding) return;
   isEnding = true;
   await guest.shutDown();
+  counters.save();
   process.exit(0);
 };
 const exists = (pid: number): boolean => {
@@ -74,6 +77,7 @@ process.on('SIGTERM', () => void end());
 process.on('SIGHUP', () => void apply());
 // A guest without its plan, or without whoever runs the whole, is nobody's.
 setInterval(() => {
+  counters.save();
   if (!existsSync(planFile) || (parentPid !== undefined && !exists(parentPid))) void end();
 }, lookMs);
 

@@ -45,19 +45,23 @@ export const guestFiles = {
   plan: 'guest.json',
   pid: 'guest.pid',
   applied: 'guest.applied',
+  /** Unique id of the machine that the journal and the counters are of. */
+  machine: 'machine-id',
   journal: 'io.jsonl',
+  counters: 'io-counters.json',
   log: 'guest.log',
 } as const;
 
 /** Reads the file. @throws Error when it is not there or not whole */
 export const readGuestFile = (path: string): GuestFile => {
   const given: Partial<GuestFile> = JSON.parse(readFileSync(path, 'utf8'));
-  const { vm, authority, client, workload, disks, generation, parentPid, host, ioTimeoutMs } = given;
-  if (!vm || !authority || !workload || !disks || generation === undefined) {
-    throw new Error(`${path} must have vm, authority, workload, disks and generation`);
+  const { vm, machineId, authority, client, workload, disks, generation, parentPid, host, ioTimeoutMs } = given;
+  if (!vm || !machineId || !authority || !workload || !disks || generation === undefined) {
+    throw new Error(`${path} must have vm, machineId, authority, workload, disks and generation`);
   }
   return {
     vm,
+    machineId,
     authority,
     workload,
     disks,

@@ -45,7 +45,10 @@ export const starting =
     if (!driver.hasGuests) return withDisks;
     if (signal.aborted) throw new Interrupted('stopped before the guest was started');
     try {
-      await orInterrupted(driver.start(vm, { disks: guestDisks, workload: machine.workload }), signal);
+      await orInterrupted(
+        driver.start(vm, { machineId: machine.uniqueId, disks: guestDisks, workload: machine.workload }),
+        signal,
+      );
     } catch (error) {
       if (error instanceof Interrupted) throw error;
       parts.log.warn('guest did not start', { vm, error });

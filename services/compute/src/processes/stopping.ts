@@ -57,6 +57,7 @@ export const deleting =
         );
       }),
     );
+    await driver.forget(vm);
     return vms.transact(vm, deleted(clock.now(), work.id), causeOf(work));
   };
 

@@ -179,6 +179,25 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
         },
       ];
     }
+    case 'ContentMismatchFound': {
+      const { id, count, newest } = event;
+      return [
+        {
+          operation: 'guestEnded',
+          operationId: id,
+          status: 'FAILED',
+          category: 'RESOURCE_HEALTH',
+          properties: {
+            annotation: 'VirtualMachineContentMismatch',
+            cause: 'CONTENT_MISMATCH',
+            disks: newest.disk,
+            offsetBytes: String(newest.offset),
+            lengthBytes: String(newest.length),
+            count: String(count),
+          },
+        },
+      ];
+    }
     case 'DisksOpened':
     case 'VmCreationUndoing':
     case 'DiskAttachUndoing':

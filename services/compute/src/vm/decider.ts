@@ -4,7 +4,7 @@ import type { GuestEnd } from '../driver.ts';
 import { closed, maybeReopened, newDisk, toClose, underKey, withOpened } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import { isOutage } from './loss-words.ts';
-import type { Failure, KeyLoss, PlannedDisk, VmDisk, Wish, Work, Workload } from './machine.ts';
+import type { ContentMismatch, Failure, KeyLoss, PlannedDisk, VmDisk, Wish, Work, Workload } from './machine.ts';
 
 /** What a machine does (VM-02, VM-03). Independent of what its last operation did (VM-01). */
 export type Power = 'starting' | 'running' | 'stopping' | 'stopped' | 'deallocating' | 'deallocated';
@@ -44,6 +44,8 @@ export type Vm =
 /** A machine that exists. */
 export interface Machine {
   readonly status: 'active';
+  /** UUID, of this machine alone: another machine may have its name once it is deleted. */
+  readonly uniqueId: string;
   /** As it was asked for; what it is now is in the other fields. */
   readonly wish: Wish;
   readonly location: string;
@@ -76,6 +78,8 @@ export interface Machine {
   readonly createdAt: Instant;
   readonly startedAt?: Instant;
   readonly stoppedAt?: Instant;
+  /** How many reads returned other bytes than it has written, and the newest of them; absent while there was none. */
+  readonly mismatches?: { readonly count: number; readonly newest: ContentMismatch };
 }
 
 /** Restarts remembered, so that a repeated request is recognised: enough for any retry, few enough for a row. */
@@ -107,6 +111,8 @@ const born = (
   at: Instant,
 ): Machine => ({
   status: 'active',
+  // One creation, one machine.
+  uniqueId: work.id,
   wish,
   location: wish.location,
   ultraSsdEnabled: wish.ultraSsdEnabled,
@@ -345,6 +351,8 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
         ...(isStopped ? { stopReason: { ...event.loss, disk: stopReason.disk } } : {}),
       };
     }
+    case 'ContentMismatchFound':
+      return { ...machine, mismatches: { count: event.count, newest: event.newest } };
     case 'NextStartBlocked':
       return { ...machine, blocked: withNews(machine.blocked, event.blocked) };
     case 'VmCreationBegun':
@@ -372,7 +380,7 @@ export const isToBeClosed = (vm: Vm): boolean =>
  */
 export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
   name: 'vm',
-  stateVersion: 1,
+  stateVersion: 2,
   initial,
   evolve,
   indexes: (vm) => {

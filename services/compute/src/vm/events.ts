@@ -1,6 +1,6 @@
 import type { Instant } from '@interlock/runtime';
 import type { GuestEnd } from '../driver.ts';
-import type { Failure, KeyLoss, PlannedDisk, Wish, Work } from './machine.ts';
+import type { ContentMismatch, Failure, KeyLoss, PlannedDisk, Wish, Work } from './machine.ts';
 
 /** A disk as the disk service opened it: what was unwrapped, and at which numbers. */
 export interface OpenedDisk {
@@ -130,6 +130,16 @@ export type VmEvent =
       readonly type: 'OutageExplained';
       readonly loss: Omit<KeyLoss, 'disk'>;
       readonly disks: readonly string[];
+      readonly at: Instant;
+    }
+  /** Reads of its guest returned other bytes than it has written. */
+  | {
+      readonly type: 'ContentMismatchFound';
+      /** UUID: the operation id of the activity log. */
+      readonly id: string;
+      /** All since the machine was made. */
+      readonly count: number;
+      readonly newest: ContentMismatch;
       readonly at: Instant;
     }
   /** Keys of ultra disks it has open were lost: it goes on, and its next start needs them (CMK-102). */

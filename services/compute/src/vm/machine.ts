@@ -64,6 +64,16 @@ export type WorkKind =
   | 'keyStop'
   | 'guestEnded';
 
+/** A read returned other bytes than the machine has written there. */
+export interface ContentMismatch {
+  /** Full name. */
+  readonly disk: string;
+  /** In bytes. */
+  readonly offset: number;
+  readonly length: number;
+  readonly at: Instant;
+}
+
 /** Something under way, with all that is needed to go on with it after a crash, in the name of who asked. */
 export interface Work {
   /** UUID: the operation id of the activity log. */

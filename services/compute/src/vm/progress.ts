@@ -1,5 +1,5 @@
 import type { Instant } from '@interlock/runtime';
-import type { GuestEnd } from '../driver.ts';
+import type { GuestEnd, GuestIo } from '../driver.ts';
 import { isToBeClosed, type Machine, type Vm } from './decider.ts';
 import { isOldNews } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
@@ -148,6 +148,18 @@ export const guestEnded =
     vm.status === 'active' && vm.power === 'running' && vm.work === undefined && vm.startedAt === startedAt
       ? [{ type: 'VmStopping', work, end, at: work.at }]
       : [];
+
+/**
+ * The guest of a machine read other bytes than it had written.
+ * @param uniqueId of the machine that they were counted for
+ * @param count all since it was made; what is known already decides nothing
+ */
+export const mismatchesFound =
+  (at: Instant, id: string, uniqueId: string, { mismatches: count, newestMismatch: newest }: GuestIo) =>
+  (vm: Vm): readonly Extract<VmEvent, { type: 'ContentMismatchFound' }>[] => {
+    if (vm.status !== 'active' || vm.uniqueId !== uniqueId || newest === undefined) return [];
+    return count > (vm.mismatches?.count ?? 0) ? [{ type: 'ContentMismatchFound', id, count, newest, at }] : [];
+  };
 
 /** Where a disk's data key is now. */
 export interface DiskKey {

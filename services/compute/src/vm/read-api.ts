@@ -9,6 +9,7 @@ import type {
 import type { Category, EventStore, Loaded } from '@interlock/event-store';
 import { type Call, names, pageOf, pageToken } from '@interlock/rpc';
 import { changesOf } from '../changes.ts';
+import type { Driver } from '../driver.ts';
 import type { Losses } from '../losses.ts';
 import { standingLosses } from '../standing-losses.ts';
 import { activityLogOf } from './activity-log.ts';
@@ -16,7 +17,7 @@ import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { instanceViewOf } from './instance-view.ts';
 import { notFound } from './operations.ts';
-import { powerOf, shown, vmOnWire } from './wire.ts';
+import { guestIoOnWire, powerOf, shown, vmOnWire } from './wire.ts';
 
 /** Entries of a page when the request does not say. */
 const pageSizeDefault = 100;
@@ -26,8 +27,9 @@ export const readApi = (parts: {
   readonly store: EventStore;
   readonly vms: Category<Vm, VmEvent>;
   readonly losses: Pick<Losses, 'of'>;
+  readonly driver: Pick<Driver, 'ioOf'>;
 }) => {
-  const { store, vms, losses } = parts;
+  const { store, vms, losses, driver } = parts;
   const load = (name: string): Promise<Loaded<Vm>> => {
     names.virtualMachine.parse(name, 'name');
     return vms.load(name);
@@ -35,8 +37,13 @@ export const readApi = (parts: {
   const page = (request: { readonly pageSize: number; readonly pageToken: string }) =>
     pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
 
-  const shownOne = async (loaded: Loaded<Vm>): Promise<VirtualMachine> =>
-    vmOnWire(loaded, (await standingLosses(losses, [loaded]))(loaded));
+  const shownOne = async (loaded: Loaded<Vm>): Promise<VirtualMachine> => {
+    const { id, state } = loaded;
+    const machine = vmOnWire(loaded, (await standingLosses(losses, [loaded]))(loaded));
+    if (state.status !== 'active') return machine;
+    const guestIo = guestIoOnWire(await driver.ioOf(id, state.uniqueId), state.mismatches);
+    return guestIo === undefined ? machine : { ...machine, guestIo };
+  };
 
   return {
     async getVirtualMachine({ name }: GetVirtualMachineRequest) {

@@ -6,10 +6,12 @@ import {
   type VirtualMachine_ProvisioningState,
   type VirtualMachine_StopCause,
   type Failure as WireFailure,
+  GuestIo as WireGuestIo,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Loaded } from '@interlock/event-store';
+import type { GuestIo } from '../driver.ts';
 import type { Machine, Power, Vm } from './decider.ts';
-import type { Failure, KeyLoss, VmDisk } from './machine.ts';
+import type { ContentMismatch, Failure, KeyLoss, VmDisk } from './machine.ts';
 import { notFound } from './operations.ts';
 
 /** A machine that can be shown. */
@@ -53,6 +55,7 @@ export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []):
     ...(active?.startedAt === undefined ? {} : { startTime: new Date(active.startedAt) }),
     ...(active?.stoppedAt === undefined ? {} : { stopTime: new Date(active.stoppedAt) }),
     etag: String(loaded.version),
+    uniqueId: vm.status === 'active' ? vm.uniqueId : vm.work.id,
   });
 };
 
@@ -122,6 +125,30 @@ export const attachedDiskOnWire = ({
   sku,
 }: Pick<VmDisk, 'disk' | 'lun' | 'deleteWithVm' | 'sku'>): AttachedDisk =>
   AttachedDisk.fromPartial({ disk, lun, deleteWithVm, sku });
+
+/**
+ * What the guest of a machine counted; `undefined` where no guest has run.
+ * @param recorded mismatches that the machine knows of: the counters are gone with the host that had them
+ */
+export const guestIoOnWire = (io: Partial<GuestIo> = {}, recorded: Machine['mismatches']): WireGuestIo | undefined => {
+  const { reads = 0, writes = 0, flushes = 0, failures = 0, mismatches = 0, newestMismatch = recorded?.newest } = io;
+  if (Object.keys(io).length === 0 && recorded === undefined) return undefined;
+  return WireGuestIo.fromPartial({
+    readCount: reads,
+    writeCount: writes,
+    flushCount: flushes,
+    failureCount: failures,
+    contentMismatchCount: Math.max(mismatches, recorded?.count ?? 0),
+    ...(newestMismatch === undefined ? {} : { newestMismatch: mismatchOnWire(newestMismatch) }),
+  });
+};
+
+const mismatchOnWire = ({ disk, offset, length, at }: ContentMismatch) => ({
+  disk,
+  offsetBytes: offset,
+  lengthBytes: length,
+  mismatchTime: new Date(at),
+});
 
 /** A lost key. */
 export const lossOnWire = ({ reason, disk, set, keyVersion, since, traceId, accessEpoch }: KeyLoss): AccessLoss => ({

@@ -1,0 +1,54 @@
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import type { GuestIo } from '../driver.ts';
+import type { Journal, JournalEntry } from './journal.ts';
+
+/** Counts what is journalled, beyond the size of the journal and the end of a guest. */
+export interface Counters {
+  /** A journal that counts each entry it is given. */
+  over(journal: Journal): Journal;
+  /** Writes the counters to their file, if they have changed. */
+  save(): void;
+}
+
+const nothing: GuestIo = { reads: 0, writes: 0, flushes: 0, failures: 0, mismatches: 0 };
+
+/** Goes on with the counters in a file. A content mismatch is saved at once; whatever else was not saved dies with the guest. */
+export const openCounters = (path: string): Counters => {
+  let now = readCounters(path) ?? nothing;
+  let saved = now;
+  const save = (): void => {
+    if (saved === now) return;
+    writeFileSync(`${path}.new`, JSON.stringify(now), { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+    saved = now;
+  };
+  return {
+    over: (journal) => ({
+      ...journal,
+      append(entry) {
+        journal.append(entry);
+        now = countedWith(now, entry);
+        if (now.mismatches > saved.mismatches) save();
+      },
+    }),
+    save,
+  };
+};
+
+const countedWith = (before: GuestIo, { op, ok, reason, disk, offset, length, completedAt }: JournalEntry): GuestIo => {
+  if (op === 'adopt') return before;
+  const isMismatch = reason === 'CONTENT_MISMATCH';
+  return {
+    ...before,
+    reads: before.reads + (op === 'read' || op === 'verify' ? 1 : 0),
+    writes: before.writes + (op === 'write' ? 1 : 0),
+    flushes: before.flushes + (op === 'flush' ? 1 : 0),
+    failures: before.failures + (ok || isMismatch ? 0 : 1),
+    mismatches: before.mismatches + (isMismatch ? 1 : 0),
+    ...(isMismatch ? { newestMismatch: { disk, offset, length, at: completedAt } } : {}),
+  };
+};
+
+/** The counters in a file; `undefined` when there is none. The file is put in place as a whole. */
+export const readCounters = (path: string): GuestIo | undefined =>
+  existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined;
