@@ -212,7 +212,7 @@ const worksOf = (tasks: readonly Task[]): readonly RsaWork[] => {
 const queueRetryMs = 1_000;
 
 /** More work is waiting than the vault is willing to hold. */
-export const throttled = (limit: number): Rejection =>
+const throttled = (limit: number): Rejection =>
   new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', `more than ${limit} RSA jobs are waiting; try again later`, {
     limit: String(limit),
     [RETRY_AFTER_MS]: String(queueRetryMs),

@@ -11,6 +11,8 @@ import { createMemorySealKeyStore } from './seal-key-store.ts';
 import { createSealing } from './sealing.ts';
 
 const algorithm = 'RSA-OAEP-256';
+/** For whom the tests make keys. */
+const order = { tenant: 'tenants/t' };
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
 
 /** A worker that ends at once when it gets a message of more than `jobs` jobs: the only way to die on demand. */
@@ -44,7 +46,7 @@ interface Pool {
 
 /** A key that counts how often its sealed private half was asked for. */
 async function newKey(engine: RsaEngine, version: string): Promise<RsaKey & { loads: number }> {
-  const made = await engine.generate(version, 2048);
+  const made = await engine.generate(version, 2048, order);
   const key = {
     version,
     publicJwk: made.publicJwk,

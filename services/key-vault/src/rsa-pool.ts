@@ -1,4 +1,3 @@
-import { Rejection } from '@interlock/event-store';
 import {
   type CipherJob,
   checkCiphertext,
@@ -6,13 +5,13 @@ import {
   checkPlaintext,
   checkSize,
   modulusLength,
-  type NewRsaKey,
   plaintextLimit,
   type RsaEngine,
   type RsaKey,
 } from './rsa.ts';
-import { createRsaDispatch, failureOf, throttled } from './rsa-dispatch.ts';
-import { createRsaThread, type RsaThread } from './rsa-thread.ts';
+import { createRsaDispatch } from './rsa-dispatch.ts';
+import { createKeyMaker, rsaClosed } from './rsa-making.ts';
+import { createRsaThread } from './rsa-thread.ts';
 import type { Sealing } from './sealing.ts';
 
 /** How an RSA pool is built. */
@@ -26,24 +25,27 @@ export interface RsaPoolOptions {
   readonly queueLimit?: number;
   /** Private keys each thread keeps parsed; the least recently used goes first. Default 2,000. */
   readonly keysPerWorker?: number;
+  /** Script of the threads that use keys; tests pass one that ends when they want. */
   readonly workerUrl?: URL;
+  /** Script of the thread that makes keys; tests pass one that waits. */
+  readonly makerUrl?: URL;
 }
 
-/** Keys being generated or imported at one time. */
-const newKeysMax = 64;
+const rsaWorker = new URL('./rsa-worker.ts', import.meta.url);
 
 /**
  * RSA on worker threads, in small batches. The event loop only hands over; private keys are opened inside the threads,
- * which get each sealed key together with its seal key, once.
+ * which get each sealed key together with its seal key, once. New keys are made on one more thread, which the system runs
+ * only when the others leave a core idle: making a key takes as long as a thousand unwraps.
  */
 export function createRsaPool(options: RsaPoolOptions): RsaEngine {
   const { sealing, legacyPadding = false, queueLimit = 4096, keysPerWorker = 2000 } = options;
-  const workerUrl = options.workerUrl ?? new URL('./rsa-worker.ts', import.meta.url);
+  const { workerUrl = rsaWorker, makerUrl = rsaWorker } = options;
   const threads = Array.from({ length: Math.max(1, options.workers) }, () => createRsaThread(workerUrl));
+  const maker = createKeyMaker({ thread: createRsaThread(makerUrl, { isBackground: true }), sealing });
   let running = 0;
   let onIdle: (() => void) | undefined;
   let messageId = 0;
-  let newKeys = 0;
   let closed = false;
 
   const nextId = () => {
@@ -52,7 +54,7 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
   };
   /** Work that is waited for when the pool is closed. @throws Rejection UNAVAILABLE RSA_CLOSED */
   const tracked = async <T>(begin: () => Promise<T>): Promise<T> => {
-    if (closed) throw new Rejection('UNAVAILABLE', 'RSA_CLOSED', 'this vault is shutting down; ask another replica');
+    if (closed) throw rsaClosed();
     running += 1;
     try {
       return await begin();
@@ -63,24 +65,6 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
   };
 
   const { submit, evict } = createRsaDispatch({ threads, sealing, queueLimit, keysPerWorker, nextId });
-
-  const newKey = async (
-    version: string,
-    message: (sealKey: Uint8Array) => Parameters<RsaThread['ask']>[1],
-  ): Promise<NewRsaKey> => {
-    if (newKeys >= newKeysMax) throw throttled(newKeysMax);
-    const thread = threads[newKeys % threads.length];
-    if (!thread) throw new Error('a pool without threads');
-    newKeys += 1;
-    try {
-      const sealKey = await sealing.obtain(version);
-      const { outcome } = await thread.ask('key', message(sealKey), [sealKey.buffer]);
-      if (outcome.ok) return outcome.value;
-      throw failureOf(outcome);
-    } finally {
-      newKeys -= 1;
-    }
-  };
 
   const encrypt = (key: RsaKey, job: CipherJob) =>
     tracked(() => {
@@ -97,13 +81,12 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
     });
 
   return {
-    generate: (version, bits) =>
-      tracked(() => {
-        checkSize(bits);
-        return newKey(version, (sealKey) => ({ type: 'generate', id: nextId(), version, bits, sealKey }));
-      }),
-    import: (version, material) =>
-      tracked(() => newKey(version, (sealKey) => ({ type: 'import', id: nextId(), version, material, sealKey }))),
+    async generate(version, bits, order) {
+      checkSize(bits);
+      return maker.make(version, order, (sealKey) => ({ type: 'generate', id: nextId(), version, bits, sealKey }));
+    },
+    import: (version, material, order) =>
+      maker.make(version, order, (sealKey) => ({ type: 'import', id: nextId(), version, material, sealKey })),
     encrypt,
     decrypt,
     wrap: encrypt,
@@ -141,6 +124,7 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
     evict,
     async close() {
       closed = true;
+      await maker.close();
       if (running > 0) await new Promise<void>((resolve) => (onIdle = resolve));
       await Promise.all(threads.map((thread) => thread.stop()));
     },

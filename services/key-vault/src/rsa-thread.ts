@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { Rejection } from '@interlock/event-store';
 import type { FromWorker, ToWorker } from './rsa-worker.ts';
 
-/** One worker thread as the pool sees it. A thread that died is replaced by the next message sent to it. */
+/** One worker thread as the pool sees it. A thread that died, or a background one that was not started, is started by the next message. */
 export interface RsaThread {
   /** Private keys the living thread holds, least recently used first. */
   readonly loaded: Set<string>;
@@ -23,13 +23,19 @@ interface Waiting {
   readonly fail: (cause: Rejection) => void;
 }
 
+/** What a thread is told when it starts, as its `workerData`. */
+export interface RsaThreadData {
+  /** The system runs the thread only when threads of normal priority leave a core idle. */
+  readonly isBackground: boolean;
+}
+
 /** @param workerUrl the script of the thread; tests give one that dies on demand. */
-export function createRsaThread(workerUrl: URL): RsaThread {
+export function createRsaThread(workerUrl: URL, workerData: RsaThreadData = { isBackground: false }): RsaThread {
   const loaded = new Set<string>();
   let living: { readonly worker: Worker; readonly waiting: Map<number, Waiting> } | undefined;
 
   const start = () => {
-    const worker = new Worker(workerUrl);
+    const worker = new Worker(workerUrl, { workerData });
     const waiting = new Map<number, Waiting>();
     const started = { worker, waiting };
     const lost = (why: string) => {
@@ -51,7 +57,8 @@ export function createRsaThread(workerUrl: URL): RsaThread {
     living = started;
     return started;
   };
-  start();
+  // Most replicas make few keys, so the thread for that starts with the first one.
+  if (!workerData.isBackground) start();
 
   return {
     loaded,

@@ -1,11 +1,12 @@
-import { generateKeyPair, randomBytes } from 'node:crypto';
-import { promisify } from 'node:util';
-import { parentPort } from 'node:worker_threads';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { constants, setPriority } from 'node:os';
+import { parentPort, workerData } from 'node:worker_threads';
 import { Rejection, type RejectionCode } from '@interlock/event-store';
 import { type PackedValues, packValues, unpackValues } from './packed-values.ts';
 import type { NewRsaKey, RsaImport } from './rsa.ts';
 import { importRsaKey, publicJwkOf } from './rsa-import.ts';
 import { createKeyring, performRsaJob, type RsaWork } from './rsa-job.ts';
+import type { RsaThreadData } from './rsa-thread.ts';
 import { openPrivateKey, sealPrivateKey } from './sealing.ts';
 
 /**
@@ -63,9 +64,11 @@ export interface PackedOutcomes {
 }
 
 const keyring = createKeyring();
-const generatePair = promisify(generateKeyPair);
 const port = parentPort;
 if (!port) throw new Error('rsa-worker.ts runs only as a worker thread');
+const { isBackground }: RsaThreadData = workerData;
+// On Linux a priority belongs to the calling thread alone; elsewhere it would be the whole process's.
+if (isBackground && process.platform === 'linux') setPriority(constants.priority.PRIORITY_LOW);
 
 port.on('message', (message: ToWorker) => {
   switch (message.type) {
@@ -74,7 +77,7 @@ port.on('message', (message: ToWorker) => {
       return answer({ type: 'jobs', id: message.id, values, failures }, [values.bytes.buffer]);
     }
     case 'generate':
-      return void generate(message);
+      return answer({ type: 'key', id: message.id, outcome: attempt(() => generate(message)) });
     case 'import':
       return answer({
         type: 'key',
@@ -112,16 +115,14 @@ function loadKeys(keys: readonly LoadKey[]): Map<string, Failure> {
   return broken;
 }
 
-/** Key generation is OpenSSL's own and runs beside this thread, so jobs go on meanwhile. */
-async function generate(message: ToWorker & { type: 'generate' }): Promise<void> {
-  const { id, version, bits, sealKey } = message;
-  const pair = await generatePair('rsa', { modulusLength: bits, publicExponent: 0x10001 });
-  const outcome = attempt(() => ({
-    bits,
-    publicJwk: publicJwkOf(pair.publicKey),
-    sealedPrivateKey: sealNew(sealKey, version, pair.privateKey.export({ type: 'pkcs8', format: 'der' })),
-  }));
-  answer({ type: 'key', id, outcome });
+/**
+ * Makes a key on this thread. The asynchronous way would take a thread of Node's common pool, in which the reading of seal
+ * keys would then wait behind it.
+ */
+function generate({ version, bits, sealKey }: ToWorker & { type: 'generate' }): NewRsaKey {
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: bits, publicExponent: 0x10001 });
+  const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' });
+  return { bits, publicJwk: publicJwkOf(publicKey), sealedPrivateKey: sealNew(sealKey, version, pkcs8) };
 }
 
 function sealNew(sealKey: Uint8Array, version: string, pkcs8: Uint8Array): Uint8Array {

@@ -45,6 +45,9 @@ const rejectsWith =
     return true;
   };
 
+/** For whom the tests make keys. */
+const order = { tenant: 'tenants/t' };
+
 const flipped = (bytes: Uint8Array, index = bytes.length - 1) =>
   bytes.map((byte, at) => (at === index ? byte ^ 1 : byte));
 
@@ -60,8 +63,8 @@ for (const [name, createEngine] of Object.entries(engines)) {
     const engine = createEngine(sealing, false);
     const legacy = createEngine(sealing, true);
     after(() => Promise.all([engine.close(), legacy.close()]));
-    const first = keyOf('keys/a/1', await engine.generate('keys/a/1', 2048));
-    const second = keyOf('keys/a/2', await engine.generate('keys/a/2', 3072));
+    const first = keyOf('keys/a/1', await engine.generate('keys/a/1', 2048, order));
+    const second = keyOf('keys/a/2', await engine.generate('keys/a/2', 3072, order));
     const dek = randomBytes(32);
 
     for (const algorithm of ['RSA-OAEP-256', 'RSA-OAEP', 'RSA1_5']) {
@@ -89,7 +92,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
           const job = { algorithm, value: flipped(value, index) };
           await assert.rejects(legacy.unwrap(first, job), rejectsWith('BAD_CIPHERTEXT'));
         }
-        const other = keyOf('keys/b/1', await legacy.generate('keys/b/1', 2048));
+        const other = keyOf('keys/b/1', await legacy.generate('keys/b/1', 2048, order));
         if (algorithm !== 'RSA1_5') {
           await assert.rejects(legacy.unwrap(other, { algorithm, value }), rejectsWith('BAD_CIPHERTEXT'));
         }
@@ -168,10 +171,10 @@ for (const [name, createEngine] of Object.entries(engines)) {
 
     test('sizes other than 2048, 3072 and 4096 are refused, generated or imported (CMK-20)', async () => {
       for (const bits of [0, 1024, 2047, 8192]) {
-        await assert.rejects(engine.generate('keys/size/1', bits), rejectsWith('KEY_SIZE_UNSUPPORTED'));
+        await assert.rejects(engine.generate('keys/size/1', bits, order), rejectsWith('KEY_SIZE_UNSUPPORTED'));
       }
       const small = { format: 'jwk', jwk: privateJwk(1024) } as const;
-      await assert.rejects(engine.import('keys/size/1', small), rejectsWith('KEY_SIZE_UNSUPPORTED'));
+      await assert.rejects(engine.import('keys/size/1', small, order), rejectsWith('KEY_SIZE_UNSUPPORTED'));
     });
 
     test('an imported JWK or PEM works as the key it is (KV-21)', async () => {
@@ -184,7 +187,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       ] as const;
       for (const [index, material] of materials.entries()) {
         const version = `keys/imported/${index}`;
-        const made = await engine.import(version, material);
+        const made = await engine.import(version, material, order);
         assert.deepEqual(made.publicJwk, { kty: 'RSA', n: jwk.n, e: jwk.e });
         assert.equal(made.bits, 2048);
         const key = keyOf(version, made);
@@ -215,7 +218,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
         [{ ...good, e: 'AQ' }, 'KEY_WEAK', 'e'],
       ];
       for (const [jwk, reason, field] of cases) {
-        await assert.rejects(engine.import('keys/bad/1', { format: 'jwk', jwk }), (cause) => {
+        await assert.rejects(engine.import('keys/bad/1', { format: 'jwk', jwk }, order), (cause) => {
           rejectsWith(reason)(cause);
           assert.equal(cause instanceof Rejection && cause.metadata.field, field);
           return true;
@@ -233,18 +236,18 @@ for (const [name, createEngine] of Object.entries(engines)) {
         ['', 'KEY_MALFORMED'],
       ];
       for (const [pem, reason] of pems) {
-        await assert.rejects(engine.import('keys/bad/1', { format: 'pem', pem }), rejectsWith(reason));
+        await assert.rejects(engine.import('keys/bad/1', { format: 'pem', pem }, order), rejectsWith(reason));
       }
     });
 
     test('a sealed key changed or given under another version opens nothing', async () => {
       const version = 'keys/sealed/1';
-      const made = await engine.generate(version, 2048);
+      const made = await engine.generate(version, 2048, order);
       const value = await engine.wrap(keyOf(version, made), { algorithm: 'RSA-OAEP-256', value: dek });
       const job = { algorithm: 'RSA-OAEP-256', value };
       const changed = keyOf(version, { ...made, sealedPrivateKey: flipped(made.sealedPrivateKey) });
       await assert.rejects(engine.unwrap(changed, job), rejectsWith('SEALED_KEY_CORRUPT', 'DATA_LOSS'));
-      await engine.generate('keys/sealed/2', 2048);
+      await engine.generate('keys/sealed/2', 2048, order);
       const moved = keyOf('keys/sealed/2', made);
       await assert.rejects(engine.unwrap(moved, job), rejectsWith('SEALED_KEY_CORRUPT', 'DATA_LOSS'));
       assert.deepEqual([...(await engine.unwrap(keyOf(version, made), job))], [...dek]);
@@ -252,7 +255,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
 
     test('after a purge and an evict nothing opens any more, for good (KV-15, CMK-108)', async () => {
       const version = 'keys/purged/1';
-      const made = await engine.generate(version, 2048);
+      const made = await engine.generate(version, 2048, order);
       const key = keyOf(version, made);
       const job = {
         algorithm: 'RSA-OAEP-256',
@@ -262,7 +265,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       await sealing.destroy(version);
       await engine.evict(version);
       await assert.rejects(engine.unwrap(key, job), rejectsWith('KEY_PURGED', 'FAILED_PRECONDITION'));
-      await assert.rejects(engine.generate(version, 2048), rejectsWith('KEY_PURGED', 'FAILED_PRECONDITION'));
+      await assert.rejects(engine.generate(version, 2048, order), rejectsWith('KEY_PURGED', 'FAILED_PRECONDITION'));
     });
 
     test('a closed engine refuses, so that the caller asks another replica', async () => {
@@ -276,10 +279,14 @@ for (const [name, createEngine] of Object.entries(engines)) {
 
     test('no private key in what the engine gives out', async () => {
       const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-      const made = await engine.import('keys/leak/1', {
-        format: 'jwk',
-        jwk: { ...privateKey.export({ format: 'jwk' }) },
-      });
+      const made = await engine.import(
+        'keys/leak/1',
+        {
+          format: 'jwk',
+          jwk: { ...privateKey.export({ format: 'jwk' }) },
+        },
+        order,
+      );
       const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' });
       const primes = pkcs8.subarray(pkcs8.length - 300, pkcs8.length - 200);
       assert.equal(Buffer.from(made.sealedPrivateKey).includes(primes.subarray(0, 16)), false);
@@ -293,7 +300,7 @@ test('each wrap of the worker threads has the padding of its algorithm, whatever
   try {
     const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const jwk: Record<string, unknown> = { ...privateKey.export({ format: 'jwk' }) };
-    const key = keyOf('keys/p/1', await engine.import('keys/p/1', { format: 'jwk', jwk }));
+    const key = keyOf('keys/p/1', await engine.import('keys/p/1', { format: 'jwk', jwk }, order));
     const { RSA_PKCS1_OAEP_PADDING: padding, RSA_PKCS1_PADDING } = constants;
     const paddings = [
       ['RSA-OAEP-256', { padding, oaepHash: 'sha256' }],
@@ -317,7 +324,7 @@ test('each wrap of the worker threads has the padding of its algorithm, whatever
 test('signatures of the worker threads are those OpenSSL accepts (KV-41)', async () => {
   const engine = createRsaPool({ sealing: newSealing(), workers: 1 });
   try {
-    const made = await engine.generate('keys/s/1', 2048);
+    const made = await engine.generate('keys/s/1', 2048, order);
     const key = createPublicKey({ key: { ...made.publicJwk }, format: 'jwk' });
     for (const bits of [256, 384, 512]) {
       const message = randomBytes(100);

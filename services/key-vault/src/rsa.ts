@@ -17,6 +17,14 @@ export interface NewRsaKey {
   readonly sealedPrivateKey: Uint8Array;
 }
 
+/** For whom a new key is made. */
+export interface NewKeyOrder {
+  /** Tenants take turns: `tenants/<t>`. */
+  readonly tenant: string;
+  /** Aborted when the caller no longer waits; then a key that was not started is not made. */
+  readonly signal?: AbortSignal;
+}
+
 /** What a customer brings: a private JWK (RFC 7518, section 6.3) or an unencrypted PEM (PKCS#8 or PKCS#1). */
 export type RsaImport =
   | { readonly format: 'jwk'; readonly jwk: Readonly<Record<string, unknown>> }
@@ -62,16 +70,17 @@ export interface VerifyJob extends SignJob {
  *
  * Every call may reject with Rejection: INVALID_ARGUMENT (ALGORITHM_UNSUPPORTED, ALGORITHM_DISABLED, PLAINTEXT_TOO_LONG,
  * BAD_CIPHERTEXT_LENGTH, BAD_CIPHERTEXT, BAD_DIGEST_LENGTH, KEY_SIZE_UNSUPPORTED), UNAVAILABLE (RSA_WORKER_LOST,
- * RSA_CLOSED), RESOURCE_EXHAUSTED (THROTTLED: too many jobs wait), and with what `Sealing` rejects with (KEY_PURGED, …).
+ * RSA_CLOSED), RESOURCE_EXHAUSTED (THROTTLED: too many jobs wait), ABORTED (CALLER_GONE, KEY_EVICTED), and with what `Sealing`
+ * rejects with (KEY_PURGED, …).
  */
 export interface RsaEngine {
-  /** Makes a key and seals it under a seal key of `version`. */
-  generate(version: string, bits: number): Promise<NewRsaKey>;
+  /** Makes a key and seals it under a seal key of `version`. Tenants take turns. */
+  generate(version: string, bits: number, order: NewKeyOrder): Promise<NewRsaKey>;
   /**
-   * Checks and seals a key made elsewhere. @throws Rejection INVALID_ARGUMENT: NOT_AN_RSA_KEY, PRIVATE_PART_MISSING,
+   * Checks and seals a key made elsewhere; it waits in the queue of new keys as well. @throws Rejection INVALID_ARGUMENT: NOT_AN_RSA_KEY, PRIVATE_PART_MISSING,
    * KEY_MALFORMED, KEY_WEAK, PEM_ENCRYPTED. Rule KV-21.
    */
-  import(version: string, material: RsaImport): Promise<NewRsaKey>;
+  import(version: string, material: RsaImport, order: NewKeyOrder): Promise<NewRsaKey>;
   encrypt(key: RsaKey, job: CipherJob): Promise<Uint8Array>;
   decrypt(key: RsaKey, job: CipherJob): Promise<Uint8Array>;
   /** For RSA the same as `encrypt`; a right of its own (KV-31). */
@@ -87,7 +96,7 @@ export interface RsaEngine {
    * begun has ended, what had not is refused with ABORTED KEY_EVICTED, so that the vault decides about it again.
    */
   evict(version: string): Promise<void>;
-  /** Lets running jobs end, refuses new ones, forgets every key. */
+  /** Lets running jobs end, refuses new ones and new keys that wait, forgets every key. */
   close(): Promise<void>;
 }
 

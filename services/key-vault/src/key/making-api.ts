@@ -15,7 +15,7 @@ import type { Backup } from '../backup.ts';
 import type { Guard } from '../guard.ts';
 import type { KeyMaterial } from '../key-material.ts';
 import { type KeyUrls, parseKey, parseVault, versionName } from '../names.ts';
-import { checkSize, type NewRsaKey, type RsaEngine, type RsaImport } from '../rsa.ts';
+import { checkSize, type NewKeyOrder, type NewRsaKey, type RsaEngine, type RsaImport } from '../rsa.ts';
 import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
 import type { VaultLife } from '../vault/life.ts';
@@ -54,11 +54,11 @@ export const keyMakingApi = (parts: {
     wish: {
       readonly asked: Asked;
       readonly origin: VersionMaterial['origin'];
-      readonly make: (materialId: string) => Promise<NewRsaKey>;
+      readonly make: (materialId: string, order: NewKeyOrder) => Promise<NewRsaKey>;
       readonly decide: (made: VersionMaterial) => (state: Key) => readonly KeyEvent[];
       readonly expected?: number;
     },
-    { cause }: Call,
+    { cause, signal }: Call,
     entry: AuditDraft,
   ) => {
     const before = await keys.load(key);
@@ -66,7 +66,7 @@ export const keyMakingApi = (parts: {
     if (done) return keyVersionOnWire(before, done.version, urls);
     const version = Buffer.from(random.bytes(16)).toString('hex');
     const materialId = versionName(key, version);
-    const made = await wish.make(materialId);
+    const made = await wish.make(materialId, { tenant: vault.tenant, signal });
     await material.store(key, version, materialId, made.sealedPrivateKey, cause);
     const { bits, publicJwk } = made;
     const { n, e } = publicJwk;
@@ -117,7 +117,7 @@ export const keyMakingApi = (parts: {
         {
           asked,
           origin: 'generated',
-          make: (materialId) => engine.generate(materialId, bits),
+          make: (materialId, order) => engine.generate(materialId, bits, order),
           decide: (made) => createVersion(clock.now(), asked, { ...made, ...attributes }),
         },
         call,
@@ -138,7 +138,7 @@ export const keyMakingApi = (parts: {
         {
           asked,
           origin: 'imported',
-          make: (materialId) => engine.import(materialId, given),
+          make: (materialId, order) => engine.import(materialId, given, order),
           decide: (made) => createVersion(clock.now(), asked, { ...made, ...attributes }),
         },
         call,
@@ -156,7 +156,7 @@ export const keyMakingApi = (parts: {
         {
           asked,
           origin: 'generated',
-          make: (materialId) => engine.generate(materialId, bits),
+          make: (materialId, order) => engine.generate(materialId, bits, order),
           decide: (made) => rotate(clock.now(), asked, made),
           ...expectedVersion(request.etag),
         },
