@@ -83,7 +83,7 @@ test('KV-28: a purge cut short after its event is finished by the next sweep, at
 test('G8, KV-28: a use that was judged before a purge puts no private key into a worker once all were told to forget it', async () => {
   await makeVersion();
   await world.keys.transact(key, remove(0, 1), cause);
-  const judged = world.material.rsaKey({ materialId, n: '', e: '' });
+  const judged = world.material.rsaKey({ materialId, n: '', e: '' }, { tenant: 'tenants/t' });
   // A deleted key is still moved away from, with its owner's word.
   await judged.sealedPrivateKey();
   await world.keys.transact(key, purge(0, false), cause);

@@ -13,6 +13,7 @@ import type { KeyEvent, VersionMaterial } from './key/events.ts';
 import { type Key, keys as keyStreams, materialOf } from './key/key.ts';
 import { keyEvicted, type RsaEngine, type RsaKey } from './rsa.ts';
 import type { Sealing } from './sealing.ts';
+import type { StandingVault } from './vault/vault.ts';
 
 /**
  * Sealed private keys. A row is stored before the event that makes its version, so a version always has its key; what a
@@ -25,7 +26,7 @@ export interface KeyMaterial {
    * A version as the RSA engine takes it. Its private key is given to nobody once it is purged, whenever that was decided to be
    * used: the worker would keep it, for all have been told to forget it by then. Then KEY_EVICTED.
    */
-  rsaKey(version: Pick<VersionMaterial, 'materialId' | 'n' | 'e'>): RsaKey;
+  rsaKey(version: Pick<VersionMaterial, 'materialId' | 'n' | 'e'>, vault: Pick<StandingVault, 'tenant'>): RsaKey;
   /** The sealed private key. @throws Rejection DATA_LOSS KEY_MATERIAL_MISSING */
   sealed(materialId: string): Promise<Uint8Array>;
   /** Destroys the private keys of all purged versions of a key: seal key first, then the sealed bytes (KV-28). */
@@ -106,8 +107,9 @@ export const keyMaterial = (parts: {
       const row = { key, version, sealed: Buffer.from(bytes).toString('base64url'), storedAt: clock.now() };
       await store.commit({ rows: [rows.put(materialId, row, undefined)] }, cause);
     },
-    rsaKey: ({ materialId, n, e }) => ({
+    rsaKey: ({ materialId, n, e }, { tenant }) => ({
       version: materialId,
+      tenant,
       publicJwk: { kty: 'RSA', n, e },
       async sealedPrivateKey() {
         const [key = ''] = materialId.split('/versions/');

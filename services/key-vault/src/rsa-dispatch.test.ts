@@ -38,13 +38,13 @@ const messagesOf = async (bits: number, count: number): Promise<readonly number[
     nextId: () => id++,
   });
   const publicJwk = { kty: 'RSA', n: Buffer.alloc(bits / 8, 255).toString('base64url'), e: 'AQAB' } as const;
-  const key = { version: 'v', publicJwk, sealedPrivateKey: async () => new Uint8Array() };
+  const key = { version: 'v', tenant: 'tenants/t', publicJwk, sealedPrivateKey: async () => new Uint8Array() };
   const job = () =>
     ({
       work: { operation: 'decrypt', version: 'v', algorithm: 'RSA-OAEP-256' },
       value: new Uint8Array(8),
     }) as const;
-  const all = Array.from({ length: count }, () => dispatch.submit(job(), key));
+  const all = Array.from({ length: count }, () => dispatch.submit(job(), key, key));
   let isDone = false;
   const done = Promise.all(all).then(() => {
     isDone = true;

@@ -3,7 +3,7 @@ import { RETRY_AFTER_MS } from '@interlock/rpc';
 import { packValues, unpackValues } from './packed-values.ts';
 import { keyEvicted, modulusLength, type RsaKey } from './rsa.ts';
 import { isSameWork, type RsaJob, type RsaWork } from './rsa-job.ts';
-import { fairQueue } from './rsa-queue.ts';
+import { tenantQueue } from './rsa-queue.ts';
 import type { RsaThread } from './rsa-thread.ts';
 import type { Failure, LoadKey } from './rsa-worker.ts';
 import type { Sealing } from './sealing.ts';
@@ -17,6 +17,8 @@ const messageUs = 4_000;
 const privateUs = (modulusBytes: number): number => (modulusBytes <= 256 ? 230 : modulusBytes <= 384 ? 600 : 1_300);
 /** The same of a public key, whatever its size. */
 const publicUs = 60;
+/** Each queue holds the jobs of so many tenants that have as many as one may have. A waiting job is about 1 KiB. */
+const fullTenantsMax = 4;
 /** Messages under way to one thread: with two it never waits for the event loop. */
 const batchesPerWorker = 2;
 interface Task {
@@ -28,14 +30,16 @@ interface Task {
 }
 
 /**
- * Brings jobs to threads: two queues (urgent first) in which keys take turns, batches, private keys sent along where a thread has not got them.
+ * Brings jobs to threads: two queues (urgent first) in which tenants take turns, and the keys of a tenant within its turns;
+ * batches; private keys sent along where a thread does not have them.
  */
 export interface RsaDispatch {
   /**
+   * @param owner the tenant whose turn the job takes
    * @param key the key whose private half the job needs.
    * @throws Rejection RESOURCE_EXHAUSTED THROTTLED when the queue is full; rejects with what became of the job.
    */
-  submit(job: RsaJob, key: RsaKey | undefined, isUrgent?: boolean): Promise<Uint8Array>;
+  submit(job: RsaJob, owner: Pick<RsaKey, 'tenant'>, key?: RsaKey, isUrgent?: boolean): Promise<Uint8Array>;
   /** See `RsaEngine.evict`. */
   evict(version: string): Promise<void>;
 }
@@ -50,16 +54,17 @@ export function createRsaDispatch(parts: {
 }): RsaDispatch {
   const { threads, sealing, queueLimit, keysPerWorker, nextId } = parts;
   const underWay = new Map<RsaThread, number>(threads.map((thread) => [thread, 0]));
-  const urgent = fairQueue<Task>();
-  const normal = fairQueue<Task>();
+  const urgent = tenantQueue<Task>();
+  const normal = tenantQueue<Task>();
   const loads = new Set<{ readonly version: string; isEvicted: boolean }>();
   let pumpPlanned = false;
 
-  const submit = (job: RsaJob, key: RsaKey | undefined, isUrgent = false): Promise<Uint8Array> => {
+  const submit: RsaDispatch['submit'] = (job, { tenant }, key, isUrgent = false) => {
     const queue = isUrgent ? urgent : normal;
-    if (queue.length >= queueLimit) throw throttled(queueLimit);
+    if (queue.lengthOf(tenant) >= queueLimit) throw throttled(tenant, queueLimit);
+    if (queue.length >= queueLimit * fullTenantsMax) throw throttled('this replica', queueLimit * fullTenantsMax);
     const done = new Promise<Uint8Array>((resolve, reject) =>
-      queue.push(lineOf(job, key), { job, key, resolve, reject }),
+      queue.push(tenant, lineOf(job, key), { job, key, resolve, reject }),
     );
     if (!pumpPlanned) {
       pumpPlanned = true;
@@ -73,7 +78,7 @@ export function createRsaDispatch(parts: {
   const takeMessage = (countMax: number): readonly Task[] => {
     const tasks: Task[] = [];
     for (let us = 0; tasks.length < countMax && us < messageUs; ) {
-      const [task] = urgent.length > 0 ? urgent.take(1) : normal.take(1);
+      const task = urgent.takeOne() ?? normal.takeOne();
       if (!task) break;
       tasks.push(task);
       us += task.key ? privateUs(modulusLength(task.key.publicJwk)) : publicUs;
@@ -212,11 +217,17 @@ const worksOf = (tasks: readonly Task[]): readonly RsaWork[] => {
 const queueRetryMs = 1_000;
 
 /** More work is waiting than the vault is willing to hold. */
-const throttled = (limit: number): Rejection =>
-  new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', `more than ${limit} RSA jobs are waiting; try again later`, {
-    limit: String(limit),
-    [RETRY_AFTER_MS]: String(queueRetryMs),
-  });
+const throttled = (whose: string, limit: number): Rejection =>
+  new Rejection(
+    'RESOURCE_EXHAUSTED',
+    'THROTTLED',
+    `${limit} RSA jobs of ${whose} are waiting, which is the most allowed; call again later`,
+    {
+      limited: whose,
+      limit: String(limit),
+      [RETRY_AFTER_MS]: String(queueRetryMs),
+    },
+  );
 
 /** The error a failure stands for. */
 export function failureOf(failure: Failure | undefined): Error {

@@ -2,7 +2,7 @@ import { Rejection } from '@interlock/event-store';
 import { RETRY_AFTER_MS } from '@interlock/rpc';
 import type { NewKeyOrder, NewRsaKey } from './rsa.ts';
 import { failureOf } from './rsa-dispatch.ts';
-import { fairQueue } from './rsa-queue.ts';
+import { tenantQueue } from './rsa-queue.ts';
 import type { RsaThread } from './rsa-thread.ts';
 import type { ToWorker } from './rsa-worker.ts';
 import type { Sealing } from './sealing.ts';
@@ -42,24 +42,13 @@ interface Task {
 /** Opens the maker. @param thread is stopped with it */
 export function createKeyMaker(parts: { readonly thread: RsaThread; readonly sealing: Sealing }): KeyMaker {
   const { thread, sealing } = parts;
-  const waiting = fairQueue<Task>();
-  const waitingOf = new Map<string, number>();
+  const waiting = tenantQueue<Task>();
   let making = Promise.resolve();
   let isMaking = false;
   let closed = false;
 
-  /** @returns the next task of the tenant whose turn it is */
-  const takeNext = (): Task | undefined => {
-    const [task] = waiting.take(1);
-    if (task === undefined) return undefined;
-    const { tenant } = task.order;
-    const left = (waitingOf.get(tenant) ?? 1) - 1;
-    if (left === 0) waitingOf.delete(tenant);
-    else waitingOf.set(tenant, left);
-    return task;
-  };
   const makeAll = async (): Promise<void> => {
-    for (let task = takeNext(); task; task = takeNext()) {
+    for (let task = waiting.takeOne(); task; task = waiting.takeOne()) {
       const { order, start, resolve, reject } = task;
       if (closed) reject(rsaClosed());
       else if (order.signal?.aborted === true) reject(callerGone(order));
@@ -72,8 +61,7 @@ export function createKeyMaker(parts: { readonly thread: RsaThread; readonly sea
     async make(version, order, message) {
       if (closed) throw rsaClosed();
       const { tenant } = order;
-      const ofTenant = waitingOf.get(tenant) ?? 0;
-      if (ofTenant >= tenantWaitingMax) throw tooManyWaiting(tenant, tenantWaitingMax);
+      if (waiting.lengthOf(tenant) >= tenantWaitingMax) throw tooManyWaiting(tenant, tenantWaitingMax);
       if (waiting.length >= waitingMax) throw tooManyWaiting('this replica', waitingMax);
       const start = async (): Promise<NewRsaKey> => {
         const sealKey = await sealing.obtain(version);
@@ -81,8 +69,9 @@ export function createKeyMaker(parts: { readonly thread: RsaThread; readonly sea
         if (outcome.ok) return outcome.value;
         throw failureOf(outcome);
       };
-      waitingOf.set(tenant, ofTenant + 1);
-      const made = new Promise<NewRsaKey>((resolve, reject) => waiting.push(tenant, { order, start, resolve, reject }));
+      const made = new Promise<NewRsaKey>((resolve, reject) =>
+        waiting.push(tenant, version, { order, start, resolve, reject }),
+      );
       if (!isMaking) {
         isMaking = true;
         making = makeAll();

@@ -49,6 +49,7 @@ async function newKey(engine: RsaEngine, version: string): Promise<RsaKey & { lo
   const made = await engine.generate(version, 2048, order);
   const key = {
     version,
+    ...order,
     publicJwk: made.publicJwk,
     loads: 0,
     sealedPrivateKey: async () => {
@@ -117,6 +118,22 @@ test('a full queue refuses ordinary jobs at once; urgent ones still have room', 
     assert.equal(refused.length, 40);
     assert.equal(outcomes.length - refused.length, 10);
     assert.equal((await engine.unwrap(key, { algorithm, value })).length, 32);
+  });
+});
+
+test('KV-95: a tenant that fills its queue leaves room for another', async () => {
+  await withPool({ workers: 1, queueLimit: 10 }, async ({ engine }) => {
+    const key = await newKey(engine, '1');
+    const value = await engine.wrap(key, { algorithm, value: randomBytes(32) });
+    const full = Promise.allSettled(Array.from({ length: 11 }, () => engine.unwrap(key, { algorithm, value })));
+    const others = { ...key, version: '2', tenant: 'tenants/other' };
+    const wrapped = await engine.wrap(others, { algorithm, value: randomBytes(32) });
+    assert.equal(wrapped.length, 256);
+    const refused = (await full).filter((outcome) => outcome.status === 'rejected');
+    assert.deepEqual(
+      refused.map(({ reason }) => [reason.reason, reason.metadata.limited]),
+      [['THROTTLED', 'tenants/t']],
+    );
   });
 });
 

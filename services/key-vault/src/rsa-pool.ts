@@ -21,7 +21,7 @@ export interface RsaPoolOptions {
   readonly workers: number;
   /** Whether RSA1_5 may be used. Rule KV-40. Default false. */
   readonly legacyPadding?: boolean;
-  /** Jobs that may wait, in each of the two queues, before new ones are refused. Default 4,096. */
+  /** Jobs of one tenant that may wait, in each of the two queues, before new ones are refused. Default 4,096. */
   readonly queueLimit?: number;
   /** Private keys each thread keeps parsed; the least recently used goes first. Default 2,000. */
   readonly keysPerWorker?: number;
@@ -71,13 +71,13 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
       checkPlaintext(job, modulusLength(key.publicJwk), legacyPadding);
       const { algorithm, value } = job;
       const publicKey = { version: key.version, jwk: key.publicJwk };
-      return submit({ work: { operation: 'encrypt', publicKey, algorithm }, value }, undefined, job.urgent);
+      return submit({ work: { operation: 'encrypt', publicKey, algorithm }, value }, key, undefined, job.urgent);
     });
   const decrypt = (key: RsaKey, job: CipherJob) =>
     tracked(() => {
       checkCiphertext(job, modulusLength(key.publicJwk), legacyPadding);
       const { algorithm, value } = job;
-      return submit({ work: { operation: 'decrypt', version: key.version, algorithm }, value }, key, job.urgent);
+      return submit({ work: { operation: 'decrypt', version: key.version, algorithm }, value }, key, key, job.urgent);
     });
 
   return {
@@ -103,13 +103,13 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
           targetAlgorithm: job.targetAlgorithm,
           targetLimit: plaintextLimit(job.targetAlgorithm, modulusLength(target.publicJwk), legacyPadding),
         } as const;
-        return submit({ work, value: job.value }, source, job.urgent);
+        return submit({ work, value: job.value }, source, source, job.urgent);
       }),
     sign: (key, job) =>
       tracked(() => {
         const { hash } = checkDigest(job);
         const { algorithm, digest: value } = job;
-        return submit({ work: { operation: 'sign', version: key.version, algorithm, hash }, value }, key);
+        return submit({ work: { operation: 'sign', version: key.version, algorithm, hash }, value }, key, key);
       }),
     verify: (key, job) =>
       tracked(async () => {
@@ -118,7 +118,7 @@ export function createRsaPool(options: RsaPoolOptions): RsaEngine {
         const publicKey = { version: key.version, jwk: key.publicJwk };
         if (signature.length !== modulusLength(key.publicJwk)) return false;
         const work = { operation: 'verify', publicKey, algorithm, hash, signature } as const;
-        const [matches] = await submit({ work, value }, undefined);
+        const [matches] = await submit({ work, value }, key);
         return matches === 1;
       }),
     evict,

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { fairQueue } from './rsa-queue.ts';
+import { fairQueue, tenantQueue } from './rsa-queue.ts';
 
 /** A queue in which `line` + number are the jobs, pushed in this order. */
 const queueOf = (...jobs: readonly string[]) => {
@@ -54,4 +54,17 @@ test('G8: what was taken is held no longer, also where its line never ends', asy
     collect();
   }
   assert.deepEqual([queue.length, isLeft()], [1, false]);
+});
+
+test('a tenant with many keys has as many turns as a tenant with one, and its keys take turns within them', () => {
+  const queue = tenantQueue<string>();
+  for (const job of ['a1', 'a2', 'a3']) queue.push('tenants/a', `key ${job}`, job);
+  queue.push('tenants/b', 'key b', 'b1');
+  queue.push('tenants/b', 'key b', 'b2');
+  queue.push('tenants/a', 'key a1', 'a1 again');
+  assert.deepEqual([queue.length, queue.lengthOf('tenants/a'), queue.lengthOf('tenants/c')], [6, 4, 0]);
+  assert.deepEqual(queue.remove('key a2'), ['a2']);
+  const taken = Array.from({ length: 6 }, () => queue.takeOne());
+  assert.deepEqual(taken, ['a1', 'b1', 'a3', 'b2', 'a1 again', undefined]);
+  assert.deepEqual([queue.length, queue.lengthOf('tenants/a')], [0, 0]);
 });

@@ -58,3 +58,54 @@ export const fairQueue = <Job>(): FairQueue<Job> => {
     },
   };
 };
+
+/** Jobs that wait, by tenant and line. Tenants take turns, and the lines of a tenant take turns within its own. */
+export interface TenantQueue<Job> {
+  readonly length: number;
+  /** Jobs of one tenant that wait. */
+  lengthOf(tenant: string): number;
+  /** @param tenant who owns the key @param line see `FairQueue` */
+  push(tenant: string, line: string, job: Job): void;
+  /** Takes the next job of the tenant whose turn it is. */
+  takeOne(): Job | undefined;
+  /** Takes a whole line out, whichever tenant it is of. */
+  remove(line: string): Job[];
+}
+
+/** An empty queue. */
+export const tenantQueue = <Job>(): TenantQueue<Job> => {
+  /** In the order of their turns. */
+  const tenants = new Map<string, FairQueue<Job>>();
+  let length = 0;
+  return {
+    get length() {
+      return length;
+    },
+    lengthOf: (tenant) => tenants.get(tenant)?.length ?? 0,
+    push(tenant, line, job) {
+      const queue = tenants.get(tenant) ?? fairQueue<Job>();
+      tenants.set(tenant, queue);
+      queue.push(line, job);
+      length += 1;
+    },
+    takeOne() {
+      for (const [tenant, queue] of tenants) {
+        const [job] = queue.take(1);
+        tenants.delete(tenant);
+        if (queue.length > 0) tenants.set(tenant, queue);
+        length -= 1;
+        return job;
+      }
+      return undefined;
+    },
+    remove(line) {
+      const removed: Job[] = [];
+      for (const [tenant, queue] of tenants) {
+        removed.push(...queue.remove(line));
+        if (queue.length === 0) tenants.delete(tenant);
+      }
+      length -= removed.length;
+      return removed;
+    },
+  };
+};

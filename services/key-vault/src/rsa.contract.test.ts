@@ -33,6 +33,7 @@ const newSealing = () =>
 
 const keyOf = (version: string, made: NewRsaKey): RsaKey => ({
   version,
+  ...order,
   publicJwk: made.publicJwk,
   sealedPrivateKey: async () => made.sealedPrivateKey,
 });

@@ -34,6 +34,8 @@ export type RsaImport =
 export interface RsaKey {
   /** The full name of the key version. The seal is bound to it. */
   readonly version: string;
+  /** Whose turns its jobs take: `tenants/<t>` of its vault. */
+  readonly tenant: string;
   readonly publicJwk: RsaPublicJwk;
   sealedPrivateKey(): Promise<Uint8Array>;
 }

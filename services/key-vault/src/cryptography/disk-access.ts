@@ -54,7 +54,7 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
           if (request.wrappedProbe.length > 0) {
             const algorithm = encryptionAlgorithm(request.algorithm);
             const job = { algorithm, value: request.wrappedProbe, urgent: true };
-            const unwrapped = await engine.unwrap(material.rsaKey(version), job);
+            const unwrapped = await engine.unwrap(material.rsaKey(version, vault), job);
             unwrapped.fill(0);
           }
           return {

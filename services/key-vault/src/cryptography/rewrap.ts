@@ -72,6 +72,8 @@ export const rewrapApi = (parts: CryptographyParts & { readonly log: AuditLog; r
 interface Movable {
   /** Id of the source's vault. */
   readonly source: string;
+  /** The source's vault. */
+  readonly owner: StandingVault;
   readonly target: string;
   readonly diskEncryptionSet: string;
   readonly from: KeyVersion;
@@ -90,11 +92,11 @@ const rewrapUse = (parts: CryptographyParts): KeyUse<RewrapRequest, Movable, Rew
       [DomainAttribute.keyVersion]: target,
       [DomainAttribute.diskEncryptionSet]: diskEncryptionSet,
     }),
-    async perform({ source, target, from, into, epoch }, request, entry) {
+    async perform({ source, owner, target, from, into, epoch }, request, entry) {
       const algorithm = encryptionAlgorithm(request.algorithm);
       // The unwrapping is what costs.
       parts.limits.admitToVault(source);
-      const wrappedKey = await engine.rewrap(material.rsaKey(from), material.rsaKey(into), {
+      const wrappedKey = await engine.rewrap(material.rsaKey(from, owner), material.rsaKey(into, owner), {
         sourceAlgorithm: algorithm,
         targetAlgorithm: algorithm,
         value: request.wrappedKey,
@@ -159,6 +161,7 @@ const judge = async (
   const { epoch } = into;
   return {
     source: source.vault,
+    owner: from.vault,
     target: targetName,
     diskEncryptionSet,
     from: sourceVersion,

@@ -181,6 +181,7 @@ export interface VersionRequest {
 /** A version that was judged. */
 interface Usable {
   readonly id: VersionId;
+  readonly vault: StandingVault;
   readonly epoch: number;
   readonly version: KeyVersion;
   readonly keyVersion: string;
@@ -201,9 +202,9 @@ export const versionUse = <Request extends VersionRequest, Value>(
   question: ({ name }) => `${operation} ${name}`,
   judge: ({ name }, call, subjects) => judgeUse(parts, name, operation, call, subjects),
   attributes: ({ keyVersion }) => ({ [DomainAttribute.keyVersion]: keyVersion }),
-  async perform({ id, epoch, version, keyVersion }, request, entry) {
+  async perform({ id, vault, epoch, version, keyVersion }, request, entry) {
     parts.limits.admitToVault(id.vault);
-    const value = await work(parts.engine, parts.material.rsaKey(version), request);
+    const value = await work(parts.engine, parts.material.rsaKey(version, vault), request);
     if (operation === 'wrapKey') entry.alongside(parts.uses.wrappedBy(keyVersion, parts.clock.now()));
     return { keyVersion, accessEpoch: epoch, value };
   },
@@ -231,7 +232,7 @@ const judgeUse = async (
     checkOperation(presentName, present, operation);
     return present;
   });
-  return { id, epoch, version, keyVersion: versionName(id.key, version.version) };
+  return { id, vault, epoch, version, keyVersion: versionName(id.key, version.version) };
 };
 
 /** Runs a decision and what follows from it, again when the key changed in between. @param isOutdated what says that it did */
