@@ -46,6 +46,13 @@ const gauge = (name: string, labels: string, fires: number, quiet: number): Case
   fires: { [`${name}{${labels}}`]: long(fires) },
   quiet: { [`${name}{${labels}}`]: long(quiet) },
 });
+/** One finding at minute 18, of a process that has counted none before. */
+const header = (fires: string, quiet: string): Case => {
+  const found = (reason: string): Series => ({
+    [`interlock_disk_header_finding_total{service_name="disk", interlock_rejection_reason="${reason}"}`]: '0x17 1x60',
+  });
+  return { fires: found(fires), quiet: found(quiet) };
+};
 const heard = 'service_name="disk", messaging_destination_name="disk-encryption-set"';
 const certificate = 'service_name="disk", interlock_tls_certificate="own"';
 
@@ -64,6 +71,8 @@ const cases: Readonly<Record<string, Case>> = {
     fires: { 'interlock_vm_content_mismatch_total{service_name="compute"}': '0x17 1x60' },
     quiet: { 'interlock_vm_content_mismatch_total{service_name="compute"}': long(7) },
   },
+  HeaderForged: header('HEADER_FORGED', 'HEADER_BEHIND'),
+  HeaderRestored: header('HEADER_BEHIND', 'HEADER_FORGED'),
   ConsumerStandsStill: gauge('interlock_feed_lag_seconds', heard, 31, 29),
   FeedGapGrows: gauge('interlock_feed_gap', heard, 10_001, 10_000),
   FactParked: gauge('interlock_feed_parked', heard, 1, 0),

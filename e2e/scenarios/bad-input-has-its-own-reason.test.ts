@@ -239,7 +239,7 @@ test('CMK-14: the header of another disk opens nothing, and both disks are whole
   const headerOf = (id: string) => (volumes.get(id)?.dataFile ?? '').replace(/data$/, 'header');
   const kept = readFileSync(headerOf(two.uniqueId));
   copyFileSync(headerOf(one.uniqueId), headerOf(two.uniqueId));
-  await refused('WRONG_DEK', () => withData(two.name, async () => {}));
+  await refused('HEADER_FORGED', () => withData(two.name, async () => {}));
   writeFileSync(headerOf(two.uniqueId), kept);
   await withData(two.name, async (data, metadata) => {
     const pieces: Uint8Array[] = [];

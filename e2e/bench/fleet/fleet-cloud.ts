@@ -93,7 +93,8 @@ export const openFleetCloud = async (
   scope.defer('clients', async () => outside.close());
   const clients = outside.administrator;
   const volumeFolder = data.path('services', 'disk', 'volumes');
-  const fleet = await openFleet({ cloud, clients, volumeFolder }, stopping, scope);
+  const masterKeyFile = data.path('bootstrap', 'disk.master-key');
+  const fleet = await openFleet({ cloud, clients, volumeFolder, masterKeyFile }, stopping, scope);
   const { natsUrl } = cloud;
   return {
     cloud,

@@ -1,6 +1,7 @@
 import { openConnections, openPostgresStore, type Sql } from '@interlock/event-store';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { readMasterKey } from '@interlock/sealing';
 import type { Clients } from '../../cloud/clients.ts';
 import { until } from '../../cloud/until.ts';
 import { type FleetMachine, planFleet } from './plan.ts';
@@ -29,11 +30,16 @@ export interface Fleet extends FleetWorld {
 
 /** Puts a fleet in place. Beside the stores of disk and compute, everything is done through the APIs. */
 export const openFleet = async (
-  parts: { readonly cloud: LocalCloud; readonly clients: Clients; readonly volumeFolder: string },
+  parts: {
+    readonly cloud: LocalCloud;
+    readonly clients: Clients;
+    readonly volumeFolder: string;
+    readonly masterKeyFile: string;
+  },
   stopping: number,
   scope: Scope,
 ): Promise<Fleet> => {
-  const { cloud, clients, volumeFolder } = parts;
+  const { cloud, clients, volumeFolder, masterKeyFile } = parts;
   const storeOf = async (service: 'key-vault' | 'disk' | 'compute') => {
     const url = cloud.databaseUrls[service];
     const store = await openPostgresStore({ url, clock: systemClock, random: systemRandom, maxConnections: 4 });
@@ -46,7 +52,7 @@ export const openFleet = async (
   const { sql: computeSql } = compute;
   const world = await makeFleetWorld(clients);
   const machines = machineSeeding(compute);
-  const disks = diskSeeding(disk, volumeFolder);
+  const disks = diskSeeding(disk, { volumeFolder, masterKey: await readMasterKey(masterKeyFile) });
 
   const inChunks = async (
     work: (chunk: readonly FleetMachine[]) => Promise<unknown>,

@@ -1,19 +1,22 @@
 import { constants, publicEncrypt } from 'node:crypto';
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Category, category, type EventStore, type Sql } from '@interlock/event-store';
+import { type Category, category, type EventStore, type RowChange, type Sql } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
+import type { MasterKey } from '@interlock/sealing';
 import { newAccessToken } from '../../../services/disk/src/data/access-token.ts';
-import { dekLength } from '../../../services/disk/src/dek.ts';
+import { dekAuthenticator, dekLength } from '../../../services/disk/src/dek.ts';
 import { encodeDekPayload } from '../../../services/disk/src/dek-payload.ts';
 import { attach, open } from '../../../services/disk/src/disk/attachment-decider.ts';
 import { begin, type Decision, finish } from '../../../services/disk/src/disk/decider.ts';
 import type { DiskEvent } from '../../../services/disk/src/disk/events.ts';
 import { type Disk, disks as diskStreams, evolve } from '../../../services/disk/src/disk/state.ts';
 import { headerSize } from '../../../services/disk/src/disk-header.ts';
-import { type DiskHeader, encodeSlot } from '../../../services/disk/src/disk-header-format.ts';
+import { type DiskHeader, encodeSlot, headerDigest } from '../../../services/disk/src/disk-header-format.ts';
 import { firstHeader } from '../../../services/disk/src/keys/deks.ts';
+import { type PlatformKey, platformKey } from '../../../services/disk/src/keys/platform-key.ts';
 import { volumeRefOf } from '../../../services/disk/src/volume/headers.ts';
+import { openStoredHeaders } from '../../../services/disk/src/volume/stored-headers.ts';
 import { bytesPerGib } from '../../../services/disk/src/volume/volume-making.ts';
 import { inTurn } from './in-turn.ts';
 import { type FleetDisk, type FleetMachine, fleetLocation, machineIdOf } from './plan.ts';
@@ -31,12 +34,14 @@ const sizeGib = 1;
 /**
  * @param store the disk service's own
  * @param sql its database
- * @param volumeFolder where its volumes lie
+ * @param host where its volumes lie, and the master key their headers are authenticated under
  */
 export const diskSeeding = (
   { store, sql }: { readonly store: EventStore; readonly sql: Sql },
-  volumeFolder: string,
+  { volumeFolder, masterKey }: { readonly volumeFolder: string; readonly masterKey: MasterKey },
 ): DiskSeeding => {
+  const key = platformKey(masterKey, systemRandom);
+  const stored = openStoredHeaders(store);
   mkdirSync(volumeFolder, { recursive: true, mode: 0o700 });
   const disks: Category<Disk, DiskEvent> = category(store, diskStreams);
   const storeCopies = streamCopies(sql, disks.table);
@@ -46,13 +51,13 @@ export const diskSeeding = (
   const decideOne = async (
     { name, isOs: isOsDisk, set, sku }: FleetDisk,
     virtualMachine: string,
-    { header, volumeId }: MadeVolume,
+    { header, volumeId, authenticator }: MadeVolume,
     accessEpoch: number,
   ): Promise<void> => {
     const at = systemClock.now();
     const { keyVersion, generation } = set;
     const { diskId: uniqueId } = header;
-    const volume = volumeRefOf(volumeId, header);
+    const volume = volumeRefOf(volumeId, header, authenticator);
     const spec = {
       uniqueId,
       location: fleetLocation,
@@ -74,11 +79,14 @@ export const diskSeeding = (
   return {
     async make(machines, accessEpoch) {
       const copies: StreamCopy[] = [];
+      const headers: RowChange[] = [];
       for (const { name: machine, disks: own } of machines) {
         for (const disk of own) {
-          const made = makeVolume(disk, volumeFolder);
-          const { volumeId, header } = made;
-          const texts = [machineIdOf(machine), header.diskId, volumeId, header.dekId];
+          const made = makeVolume(disk, volumeFolder, key);
+          const { volumeId, header, authenticator } = made;
+          headers.push(stored.put(volumeId, header));
+          const machineId = machineIdOf(machine);
+          const texts = [machineId, header.diskId, volumeId, header.dekId, authenticator, headerDigest(header)];
           const kind = `${disk.sku} ${disk.isOs} ${disk.set.name}`;
           const original = originals.get(kind);
           if (original) {
@@ -90,6 +98,7 @@ export const diskSeeding = (
         }
       }
       await storeCopies(copies);
+      await store.commit({ rows: headers }, seedCause());
     },
   };
 };
@@ -97,13 +106,14 @@ export const diskSeeding = (
 interface MadeVolume {
   readonly volumeId: string;
   readonly header: DiskHeader;
+  readonly authenticator: string;
 }
 
 /**
  * The files of an empty disk, with a fresh DEK that is kept nowhere but wrapped in the header. Not flushed: a power cut ends
  * the bench as well.
  */
-const makeVolume = ({ set }: FleetDisk, volumeFolder: string): MadeVolume => {
+const makeVolume = ({ set }: FleetDisk, volumeFolder: string, key: PlatformKey): MadeVolume => {
   const volumeId = systemRandom.uuid();
   const owner = { dekId: systemRandom.uuid(), diskId: systemRandom.uuid() };
   const dek = systemRandom.bytes(dekLength);
@@ -114,12 +124,13 @@ const makeVolume = ({ set }: FleetDisk, volumeFolder: string): MadeVolume => {
   );
   const { keyVersion, generation } = set;
   const wrap = { keyVersion, algorithm: 'RSA-OAEP-256', wrapped };
-  const header = firstHeader(owner, sizeGib * bytesPerGib, dek, { wrap, ref: { keyVersion, generation } });
+  const header = firstHeader(owner, sizeGib * bytesPerGib, set.name, { wrap, ref: { keyVersion, generation } });
+  const authenticator = dekAuthenticator(dek, owner);
   dek.fill(0);
   payload.fill(0);
   makeFile(join(volumeFolder, `${volumeId}.data`), sizeGib * bytesPerGib);
-  makeFile(join(volumeFolder, `${volumeId}.header`), headerSize, encodeSlot(header));
-  return { volumeId, header };
+  makeFile(join(volumeFolder, `${volumeId}.header`), headerSize, encodeSlot(header, key.slotMac(volumeId)));
+  return { volumeId, header, authenticator };
 };
 
 const makeFile = (path: string, size: number, content?: Uint8Array): void => {

@@ -29,7 +29,7 @@ interface Template {
 }
 
 /** Most texts that tell a stream from those like it. */
-const textsMax = 4;
+const textsMax = 6;
 
 /**
  * Stores streams like others, set by set inside Postgres: the same events, state row and index entries that as many decisions
@@ -59,11 +59,13 @@ export const streamCopies = (
     const entries = found.flatMap(({ id, template }) => template.entries.map((entry) => ({ id, ...entry })));
     const text = (n: number) => column(copies.map(({ texts }) => texts[n] ?? ''));
     const filled = (what: ReturnType<typeof sql>) =>
-      sql`replace(replace(replace(replace(${what}, '@0@', c.t0), '@1@', c.t1), '@2@', c.t2), '@3@', c.t3)`;
+      sql`replace(replace(replace(replace(replace(replace(${what}, '@0@', c.t0), '@1@', c.t1), '@2@', c.t2), '@3@', c.t3),
+        '@4@', c.t4), '@5@', c.t5)`;
     const asked = sql`unnest(${column(copies.map(({ id }) => id))}::text[],
       ${column(copies.map(({ original }) => original.id))}::text[],
-      ${text(0)}::text[], ${text(1)}::text[], ${text(2)}::text[], ${text(3)}::text[])
-      with ordinality as c(id, original, t0, t1, t2, t3, n)`;
+      ${text(0)}::text[], ${text(1)}::text[], ${text(2)}::text[], ${text(3)}::text[],
+      ${text(4)}::text[], ${text(5)}::text[])
+      with ordinality as c(id, original, t0, t1, t2, t3, t4, t5, n)`;
     await sql.begin(async (transaction) => {
       await transaction`
         insert into rows (table_name, key, version, row)

@@ -133,12 +133,12 @@ export const mutants: readonly Mutant[] = [
     name: 'an unwrapped secret is cached, and the vault is not asked again',
     guarantee: 'G4',
     file: 'services/disk/src/keys/deks.ts',
-    find: '      const { payload, grant } = await unwrapped(await questionFor(holder, header, cause), wrap.wrapped, held);\n      return { dek: checked(openDekPayload(payload, owner), header, holder), grant };',
+    find: '      const { payload, grant } = await unwrapped(await questionFor(holder, header, cause), wrap.wrapped, held);\n      return { dek: verified(openDekPayload(payload, owner), owner, holder), grant };',
     replace: `      const secrets: Map<string, OpenDek> = ((vault as { secrets?: Map<string, OpenDek> }).secrets ??= new Map());
       const known = secrets.get(header.dekId);
       if (known) return { dek: Uint8Array.from(known.dek), grant: known.grant };
       const { payload, grant } = await unwrapped(await questionFor(holder, header, cause), wrap.wrapped, held);
-      const dek = checked(openDekPayload(payload, owner), header, holder);
+      const dek = verified(openDekPayload(payload, owner), owner, holder);
       secrets.set(header.dekId, { dek: Uint8Array.from(dek), grant });
       return { dek, grant };`,
     seenIn: 'OpenStack Nova: a cached volume secret that skips the key manager',

@@ -1,6 +1,6 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import type { DiskEvent } from '../../../services/disk/src/disk/events.ts';
-import { type DiskHeader, decodeSlot } from '../../../services/disk/src/disk-header-format.ts';
+import { type DiskHeader, readUnverifiedSlot } from '../../../services/disk/src/disk-header-format.ts';
 import { type Sku, setOf } from '../../../services/disk/src/encryption.ts';
 import type { SnapshotEvent } from '../../../services/disk/src/snapshot/events.ts';
 import type { MemoryVolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
@@ -71,7 +71,7 @@ export const openDiskTruth = (
     if (!bytes) return undefined;
     const known = decoded.get(bytes);
     if (known) return known.header;
-    const header = decodeSlot(bytes);
+    const header = readUnverifiedSlot(bytes);
     decoded.set(bytes, { header });
     return header;
   };

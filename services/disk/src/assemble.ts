@@ -48,6 +48,8 @@ import { snapshots as snapshotStreams } from './snapshot/decider.ts';
 import { openStandbyUpkeep } from './standby.ts';
 import { openTidyLater, tidyHeaders } from './tidying.ts';
 import { createTurns } from './turns.ts';
+import { openHeaders } from './volume/genuine-headers.ts';
+import { openStoredHeaders } from './volume/stored-headers.ts';
 import type { VolumeFiles } from './volume/volume-files.ts';
 import { openVolumeMaking } from './volume/volume-making.ts';
 import { openVolumes } from './volume/volumes.ts';
@@ -142,13 +144,15 @@ export const assemble: Assemble<DiskSettings> = async ({
   scope.defer('volumes', () => volumes.close());
   const openCipher = (dek: Uint8Array, disk: string) => watchCipher(openDiskCipher(dek, mask), disk);
   const settling = openSettling({ turns, ...background });
-  const opened = { disks, volumes, deks, keyAccess, leases, turns, settling };
+  const stored = openStoredHeaders(store);
+  const headers = openHeaders({ disks, snapshots, volumes, stored, log, meter });
+  const opened = { disks, volumes, headers, deks, keyAccess, leases, turns, settling };
   const sessions = openSessions({ ...opened, openCipher, clock, log });
   scope.defer('open disks', () => sessions.close());
 
-  const making = openVolumeMaking({ disks, volumes, deks, setKeys, keyAccess, leases, terms, mask, ...background });
-  const catchUp = openCatchUp({ disks, volumes, sessions, clock });
-  const parts = { store, disks, snapshots, volumes, deks, vault, setKeys, turns };
+  const making = openVolumeMaking({ ...opened, setKeys, terms, mask, ...background });
+  const catchUp = openCatchUp({ store, disks, headers, stored, sessions, clock });
+  const parts = { store, disks, snapshots, volumes, headers, stored, deks, vault, setKeys, turns };
   const standby = openStandbyUpkeep({ ...parts, catchUp, options, ...background });
   const around = { ...parts, catchUp, standby, making, settling, ...background };
   const diskCreation = openDiskCreation(around);

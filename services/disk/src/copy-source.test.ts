@@ -12,7 +12,14 @@ import { diskName, otherSetName, setName, startDiskHost } from './test-disk-host
 const group = 'subscriptions/s/resourceGroups/snapshots';
 const disk = `${group}/disks/d`;
 const snapshot = `${group}/snapshots/s`;
-const volume = { volumeId: 'v', dekId: 'k', dekDiskId: 'u', headerSequence: 1 };
+const volume = {
+  volumeId: 'v',
+  dekId: 'k',
+  dekDiskId: 'u',
+  dekAuthenticator: 'a',
+  headerSequence: 1,
+  headerDigest: 'one',
+};
 const encryption = { type: 'customer', set: setName } as const;
 const active = { status: 'active', volume, encryption };
 const other = { ...active, volume: { ...volume, volumeId: 'w' } };

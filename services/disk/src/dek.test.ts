@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { hkdfSync, randomBytes, randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import { keyCheckValue, matchesKeyCheck, openDiskCipher } from './dek.ts';
+import { dekAuthenticator, matchesDekAuthenticator, openDiskCipher } from './dek.ts';
 import { dekPayloadLength, encodeDekPayload, openDekPayload } from './dek-payload.ts';
 import { sectorSize } from './sector.ts';
 import { openXts } from './xts.ts';
@@ -39,17 +39,17 @@ test('G8: a cipher nobody has used is as good as one that was, and once destroye
   }
 });
 
-test('a key check value fits its own DEK and no other, and does not hold the DEK', () => {
-  const dek = randomBytes(32);
-  const check = keyCheckValue(dek);
-  assert.deepEqual(
-    Buffer.from(check),
-    Buffer.from(hkdfSync('sha256', dek, '', 'interlock disk v1: key check value', 16)),
-  );
-  assert.equal(matchesKeyCheck(dek, check), true);
-  assert.equal(matchesKeyCheck(randomBytes(32), check), false);
-  assert.equal(matchesKeyCheck(dek, check.subarray(1)), false);
-  assert.equal(dek.includes(Buffer.from(check)), false);
+test('CMK-12: the authenticator of a DEK fits that DEK for its own disk and nothing else, and does not hold the DEK', () => {
+  const [dek, owner] = [randomBytes(32), { dekId: randomUUID(), diskId: randomUUID() }];
+  const authenticator = dekAuthenticator(dek, owner);
+  const info = `interlock disk v1: DEK authenticator\0${owner.dekId}\0${owner.diskId}`;
+  assert.equal(authenticator, Buffer.from(hkdfSync('sha256', dek, '', info, 32)).toString('base64url'));
+  assert.equal(matchesDekAuthenticator(dek, owner, authenticator), true);
+  assert.equal(matchesDekAuthenticator(randomBytes(32), owner, authenticator), false);
+  assert.equal(matchesDekAuthenticator(dek, { ...owner, dekId: randomUUID() }, authenticator), false);
+  assert.equal(matchesDekAuthenticator(dek, { ...owner, diskId: randomUUID() }, authenticator), false);
+  for (const other of ['', authenticator.slice(1)]) assert.equal(matchesDekAuthenticator(dek, owner, other), false);
+  assert.equal(authenticator.includes(dek.toString('base64url').slice(0, 8)), false);
 });
 
 test('a payload gives back its DEK to the disk it was made for and is overwritten (CMK-13, CMK-14)', () => {

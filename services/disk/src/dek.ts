@@ -1,12 +1,10 @@
 import { hash, timingSafeEqual } from 'node:crypto';
+import type { DekOwner } from './dek-payload.ts';
 import { destroyedCipher, openXts, type SectorCipher, xtsKeyLength } from './xts.ts';
 import type { XtsMask } from './xts-mask.ts';
 
 /** Length of a data encryption key: the AES-256 key of the rules, 32 random bytes. Rule CMK-12. */
 export const dekLength = 32;
-
-/** Length of a key check value in bytes. */
-export const keyCheckLength = 16;
 
 /**
  * Purposes a DEK is used for. Each has a key of its own, derived with HKDF-SHA256 (no salt: a DEK is uniform), so that
@@ -15,7 +13,7 @@ export const keyCheckLength = 16;
 const purposes = {
   data: 'interlock disk v1: XTS data key',
   tweak: 'interlock disk v1: XTS tweak key',
-  check: 'interlock disk v1: key check value',
+  authenticator: 'interlock disk v1: DEK authenticator',
 } as const;
 
 /**
@@ -67,10 +65,10 @@ const extracted = <Result>(dek: Uint8Array, use: (pseudorandom: Uint8Array) => R
 };
 
 /** Second step, for at most one block. The caller clears what it gets. */
-const expanded = (pseudorandom: Uint8Array, purpose: keyof typeof purposes, length: number): Uint8Array => {
-  const block = hmac(pseudorandom, infos[purpose]);
-  const derived = secretBytes(length);
-  derived.set(block.subarray(0, length));
+const expanded = (pseudorandom: Uint8Array, info: Uint8Array): Uint8Array => {
+  const block = hmac(pseudorandom, info);
+  const derived = secretBytes(hashLength);
+  derived.set(block);
   block.fill(0);
   return derived;
 };
@@ -79,7 +77,7 @@ const expanded = (pseudorandom: Uint8Array, purpose: keyof typeof purposes, leng
 const noSalt = new Uint8Array(hashLength);
 /** Each purpose with the number of its block: there is one. */
 const infoOf = (purpose: string): Uint8Array => Buffer.concat([Buffer.from(purpose), Uint8Array.of(1)]);
-const infos = { data: infoOf(purposes.data), tweak: infoOf(purposes.tweak), check: infoOf(purposes.check) };
+const infos = { data: infoOf(purposes.data), tweak: infoOf(purposes.tweak) };
 
 /**
  * Opens the cipher of a disk. The caller clears `dek`. It is made with its first use: a fleet that starts opens many disks that
@@ -124,7 +122,7 @@ class DiskCipher implements SectorCipher {
 /** What is derived from the DEK is cleared here. */
 function makeDiskCipher(dek: Uint8Array, mask: XtsMask | undefined): SectorCipher {
   const halves = extracted(dek, (pseudorandom) =>
-    (['data', 'tweak'] as const).map((purpose) => expanded(pseudorandom, purpose, dekLength)),
+    [infos.data, infos.tweak].map((info) => expanded(pseudorandom, info)),
   );
   const key = secretBytes(xtsKeyLength);
   for (const [n, half] of halves.entries()) key.set(half, n * dekLength);
@@ -135,10 +133,20 @@ function makeDiskCipher(dek: Uint8Array, mask: XtsMask | undefined): SectorCiphe
   }
 }
 
-/** A value that tells whether a DEK is the right one, and nothing about the DEK. It stands in the header. */
-export const keyCheckValue = (dek: Uint8Array): Uint8Array =>
-  extracted(dek, (pseudorandom) => expanded(pseudorandom, 'check', keyCheckLength));
+/**
+ * Tells whether a DEK is that of a disk, and nothing else about it: 32 bytes derived from the DEK and from whom it is for, base64url.
+ * It is kept in the events and not with the disk: a DEK that someone else wrapped to the customer's key has another. Rule CMK-12.
+ */
+export const dekAuthenticator = (dek: Uint8Array, { dekId, diskId }: DekOwner): string =>
+  extracted(dek, (pseudorandom) => {
+    const bytes = expanded(pseudorandom, infoOf(`${purposes.authenticator}\0${dekId}\0${diskId}`));
+    const text = Buffer.from(bytes.buffer).toString('base64url');
+    bytes.fill(0);
+    return text;
+  });
 
-/** Whether `dek` is the DEK that `check` was made from. */
-export const matchesKeyCheck = (dek: Uint8Array, check: Uint8Array): boolean =>
-  check.length === keyCheckLength && timingSafeEqual(keyCheckValue(dek), check);
+/** Whether `dek` is the DEK that `authenticator` was made from, for the same owner. Takes the same time for every wrong DEK. */
+export const matchesDekAuthenticator = (dek: Uint8Array, owner: DekOwner, authenticator: string): boolean => {
+  const [actual, expected] = [Buffer.from(dekAuthenticator(dek, owner)), Buffer.from(authenticator)];
+  return actual.length === expected.length && timingSafeEqual(actual, expected);
+};

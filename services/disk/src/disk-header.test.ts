@@ -1,23 +1,32 @@
 import assert from 'node:assert/strict';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { createHmac, hash, randomBytes, randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
+import type { BlockStore } from './block-store.ts';
 import {
   erasePrevious,
-  headerOver,
   headerSize,
+  type OpenHeader,
+  headerOver as openOver,
   readHeader,
   settleCurrent,
   stampHostEpoch,
   writeHeader,
 } from './disk-header.ts';
-import type { DiskHeader } from './disk-header-format.ts';
+import { type DiskHeader, encodeSlot, type SlotMac } from './disk-header-format.ts';
 import { createPlatter } from './memory-block-store.ts';
 import { sectorSize } from './sector.ts';
 import { inSteps } from './test-block-store-contract.ts';
 
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
+/** As `PlatformKey.slotMac` makes it, of one volume. */
+const macOf =
+  (volumeId: string): SlotMac =>
+  (bytes) =>
+    createHmac('sha256', 'test').update(volumeId).update(bytes).digest();
+const mac = macOf('volume');
+const headerOver = (store: BlockStore): OpenHeader => openOver(store, mac);
 const newPlatter = () => createPlatter('header', headerSize, systemRandom);
 const wrap = (keyVersion: string) => ({
   keyVersion,
@@ -29,8 +38,8 @@ const first: DiskHeader = {
   dekId: randomUUID(),
   size: 2 ** 40,
   cipher: 'AES-256-XTS-4096',
-  keyCheck: new Uint8Array(randomBytes(16)),
   sequence: 1,
+  set: 'sets/a',
   generation: 3,
   hostEpoch: 7,
   wrap: wrap('vaults/a/keys/b/versions/1'),
@@ -127,12 +136,13 @@ test('G5: a slot that is written again and fails once more leaves the one it fol
   assert.deepEqual(await readHeader(headerOver(platter.open())), { current: first, previous: undefined });
 });
 
-test('one changed byte anywhere makes a slot unusable; with no other slot the header is corrupt (never garbage)', async () => {
+test('one changed byte anywhere makes a slot unusable: with no other slot the header is corrupt (never garbage)', async () => {
   const store = newPlatter().open();
   await writeHeader(headerOver(store), first);
   const sector = new Uint8Array(sectorSize);
   await store.read(0, sector);
-  for (let index = 0; index < sectorSize; index += 1) {
+  // The last 32 bytes only tell damage from forgery: where the MAC is right nothing is damaged.
+  for (let index = 0; index < sectorSize - 32; index += 1) {
     await store.write(
       0,
       sector.map((byte, at) => (at === index ? byte ^ 0x40 : byte)),
@@ -239,4 +249,49 @@ test('a header too large for its slot is refused before anything is written', as
   const huge = { ...first, wrap: { ...first.wrap, wrapped: new Uint8Array(4000) } };
   await assert.rejects(writeHeader(headerOver(store), huge), /does not fit/);
   await writeHeader(headerOver(store), { ...first, standby: wrap('x'.repeat(300)) });
+});
+
+test('CMK-13: a header is refused that another wrote, or that this service wrote for another volume', async () => {
+  const put = async (sector: Uint8Array) => {
+    const store = newPlatter().open();
+    await store.write(0, sector);
+    return readHeader(headerOver(store));
+  };
+  assert.deepEqual((await put(encodeSlot(first, mac))).current, first);
+  await assert.rejects(put(encodeSlot(first, macOf('another volume'))), hasReason('HEADER_FORGED'));
+  // Anyone can make the hash.
+  const unkeyed: SlotMac = (bytes) => hash('sha256', bytes, 'buffer');
+  await assert.rejects(put(encodeSlot(first, unkeyed)), hasReason('HEADER_FORGED'));
+});
+
+/** Puts the MAC of this service and the hash behind whatever a slot holds. */
+const authenticate = (sector: Buffer): void => {
+  sector.set(mac(sector.subarray(0, sectorSize - 64)), sectorSize - 64);
+  sector.set(hash('sha256', sector.subarray(0, sectorSize - 32), 'buffer'), sectorSize - 32);
+};
+
+test('a slot whose JSON is broken is HEADER_CORRUPT, whoever wrote it, and no error of the service', async () => {
+  const texts = ['{', '', 'null', '[]', '{"diskId":1}', '"text"'];
+  for (const text of texts) {
+    const sector = Buffer.from(encodeSlot(first, mac));
+    sector.fill(0, 16);
+    sector.writeUInt32BE(text.length, 12);
+    sector.write(text, 16);
+    authenticate(sector);
+    const store = newPlatter().open();
+    await store.write(0, sector);
+    await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'), text);
+  }
+  const long = Buffer.from(encodeSlot(first, mac));
+  long.writeUInt32BE(2 ** 32 - 1, 12);
+  authenticate(long);
+  const store = newPlatter().open();
+  await store.write(0, long);
+  await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'), 'a length beyond the slot');
+});
+
+test('a header whose file was cut off is HEADER_CORRUPT', async () => {
+  const store = createPlatter('header', sectorSize, systemRandom).open();
+  await store.write(0, encodeSlot(first, mac));
+  await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'));
 });

@@ -1,6 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import { type BlockStore, isZeroSector, zeroSector } from './block-store.ts';
-import { type DiskHeader, decodeSlot, encodeSlot } from './disk-header-format.ts';
+import { type BadSlot, type DiskHeader, decodeSlot, encodeSlot, type SlotMac } from './disk-header-format.ts';
 import { sectorSize } from './sector.ts';
 
 /**
@@ -24,6 +24,8 @@ type HeaderSlots = readonly [Slot, Slot];
 /** A header that is open to one who is the only one to write it. */
 export interface OpenHeader {
   readonly store: BlockStore;
+  /** That of its volume. */
+  readonly mac: SlotMac;
   /** Both slots as they are, where that is known: they stay so until they are written. Undefined before the first look. */
   slots: HeaderSlots | undefined;
   /** What they say, once somebody has asked. */
@@ -33,8 +35,9 @@ export interface OpenHeader {
 }
 
 /** Opens a header nobody has looked at yet. */
-export const headerOver = (store: BlockStore): OpenHeader => ({
+export const headerOver = (store: BlockStore, mac: SlotMac): OpenHeader => ({
   store,
+  mac,
   slots: undefined,
   found: undefined,
   isSettled: false,
@@ -45,12 +48,31 @@ export const isLeftIn = ({ slots }: OpenHeader): boolean =>
   slots === undefined || slots.every(({ status }) => status === 'good');
 
 /**
- * Reads the header. A slot torn by a crash is passed over as long as the other is good.
- * @throws Rejection DATA_LOSS HEADER_CORRUPT when no slot is good, or both are but do not belong together.
+ * Reads the header. A slot that was torn by a crash or cannot be read is passed over as long as the other is good.
+ * @throws Rejection DATA_LOSS HEADER_CORRUPT when no slot is good, or both are but do not belong together; DATA_LOSS HEADER_FORGED
+ * when no slot is good and one of them was written by another than this service
  */
 export const readHeader = async (header: OpenHeader): Promise<FoundHeader> => {
   header.found ??= headerIn(await slotsOf(header));
   return header.found;
+};
+
+/** As `readHeader`; what there is instead of a header where there is none: `empty` where none was written, or both slots were erased. */
+export const findHeader = async (open: OpenHeader): Promise<FoundHeader | 'empty' | BadSlot> => {
+  if ((await slotsOf(open)).every(({ status }) => status === 'empty')) return 'empty';
+  try {
+    return await readHeader(open);
+  } catch (error) {
+    if (!(error instanceof Rejection)) throw error;
+    return error.reason === 'HEADER_FORGED' ? 'forged' : 'corrupt';
+  }
+};
+
+/** Has the next look read the slots again, whatever is known of them. */
+export const forgetHeader = (open: OpenHeader): void => {
+  open.slots = undefined;
+  open.found = undefined;
+  open.isSettled = false;
 };
 
 function headerIn([a, b]: HeaderSlots): FoundHeader {
@@ -58,7 +80,10 @@ function headerIn([a, b]: HeaderSlots): FoundHeader {
   const [first, second] = good.toSorted(
     ({ header: left }, { header: right }) => right.sequence - left.sequence || right.hostEpoch - left.hostEpoch,
   );
-  if (!first) throw corrupt(`slot A is ${a.status}, slot B is ${b.status}`);
+  if (!first) {
+    const why = `slot A is ${a.status}, slot B is ${b.status}`;
+    throw [a, b].some(({ status }) => status === 'forged') ? forged(why) : corrupt(why);
+  }
   const { header: current } = first;
   const previous = second?.header;
   if (previous) {
@@ -110,7 +135,7 @@ export async function writeHeader(open: OpenHeader, header: DiskHeader): Promise
       { sequence: String(header.sequence), expected: String(expected) },
     );
   }
-  const sector = encodeSlot(header);
+  const sector = encodeSlot(header, open.mac);
   if (current) await writeSlot(open, sector, { status: 'good', index: current.index === 0 ? 1 : 0, header });
   else await writeFirst(open, sector, header);
 }
@@ -131,6 +156,13 @@ export async function erasePrevious(open: OpenHeader): Promise<void> {
 }
 
 /**
+ * Puts a header in the place of whatever both slots hold: one that the store vouches for, where the storage returns another. Should
+ * a crash tear it, the store has it still. @throws Rejection DATA_LOSS HEADER_CORRUPT when it does not read back
+ */
+export const restoreHeader = (open: OpenHeader, header: DiskHeader): Promise<void> =>
+  writeFirst(open, encodeSlot(header, open.mac), header);
+
+/**
  * Puts the epoch of the host that owns the volume into its header, durably; the sequence stays, for nothing of the disk has
  * changed. Nothing happens where it stands there, or no header is written yet.
  * @param refuse makes the refusal for a host that finds a later one's epoch
@@ -145,7 +177,7 @@ export async function stampHostEpoch(open: OpenHeader, hostEpoch: number, refuse
   if (previous) await erasePrevious(open);
   const at = slots.findIndex((slot) => slot.status === 'good' && isSameHeader(slot.header, current));
   const header = { ...current, hostEpoch };
-  await writeSlot(open, encodeSlot(header), { status: 'good', index: at === 0 ? 1 : 0, header });
+  await writeSlot(open, encodeSlot(header, open.mac), { status: 'good', index: at === 0 ? 1 : 0, header });
   await erasePrevious(open);
 }
 
@@ -155,10 +187,10 @@ const isSameHeader = (one: DiskHeader, other: DiskHeader): boolean =>
 
 type Slot =
   | { readonly status: 'good'; readonly index: number; readonly header: DiskHeader }
-  | { readonly status: 'empty' | 'corrupt'; readonly index: number };
+  | { readonly status: 'empty' | BadSlot; readonly index: number };
 
 const slotsOf = async (open: OpenHeader): Promise<HeaderSlots> => {
-  open.slots ??= await readSlots(open.store);
+  open.slots ??= await readSlots(open);
   return open.slots;
 };
 
@@ -170,23 +202,27 @@ const idleBuffers: Uint8Array[] = [];
 /** Buffers kept while nobody uses them. */
 const idleBuffersMax = 64;
 
-async function readSlots(store: BlockStore): Promise<HeaderSlots> {
+async function readSlots({ store, mac }: OpenHeader): Promise<HeaderSlots> {
+  // Cut off by someone: nothing of it is taken for a header.
+  if (store.size() < headerSize) {
+    return [
+      { status: 'corrupt', index: 0 },
+      { status: 'corrupt', index: 1 },
+    ];
+  }
   const bytes = idleBuffers.pop() ?? new Uint8Array(headerSize);
   // One that a failed read may still be under way into is not used again.
   await store.read(0, bytes);
-  const slots = slotsIn(bytes);
+  const slots: HeaderSlots = [slotIn(bytes, 0, mac), slotIn(bytes, 1, mac)];
   if (idleBuffers.length < idleBuffersMax) idleBuffers.push(bytes);
   return slots;
 }
 
-function slotsIn(bytes: Uint8Array): HeaderSlots {
-  const slot = (index: number): Slot => {
-    const sector = bytes.subarray(index * sectorSize, (index + 1) * sectorSize);
-    if (isZeroSector(sector)) return { status: 'empty', index };
-    const header = decodeSlot(sector);
-    return header ? { status: 'good', index, header } : { status: 'corrupt', index };
-  };
-  return [slot(0), slot(1)];
+function slotIn(bytes: Uint8Array, index: number, mac: SlotMac): Slot {
+  const sector = bytes.subarray(index * sectorSize, (index + 1) * sectorSize);
+  if (isZeroSector(sector)) return { status: 'empty', index };
+  const header = decodeSlot(sector, mac);
+  return typeof header === 'string' ? { status: header, index } : { status: 'good', index, header };
 }
 
 /** @param slot what it is once it is written */
@@ -205,9 +241,7 @@ const writeFirst = (open: OpenHeader, sector: Uint8Array, header: DiskHeader): P
 /** @param slots what both are once the bytes are written */
 async function writeSlots(open: OpenHeader, offset: number, bytes: Uint8Array, slots: HeaderSlots): Promise<void> {
   // Until it is known what became of it.
-  open.slots = undefined;
-  open.found = undefined;
-  open.isSettled = false;
+  forgetHeader(open);
   if (!(await open.store.writeDurably(offset, bytes)))
     throw corrupt(`the bytes from ${offset} on read back differently than they were written`);
   open.slots = slots;
@@ -217,3 +251,11 @@ async function writeSlots(open: OpenHeader, offset: number, bytes: Uint8Array, s
 
 const corrupt = (why: string) =>
   new Rejection('DATA_LOSS', 'HEADER_CORRUPT', `the header of this disk cannot be used: ${why}`, { why });
+
+const forged = (why: string) =>
+  new Rejection(
+    'DATA_LOSS',
+    'HEADER_FORGED',
+    `the header of this disk was not written by this service, or for another volume: ${why}`,
+    { why },
+  );

@@ -20,12 +20,16 @@ export interface VolumeRef {
   readonly dekId: string;
   /** The disk the DEK was made for: it stands in the wrapped payload, and a snapshot that shares the DEK has it too. */
   readonly dekDiskId: string;
+  /** `dekAuthenticator` of that DEK. */
+  readonly dekAuthenticator: string;
   /** Sequence of the header these facts agree with; a higher one in the header is a change whose event is missing. */
   readonly headerSequence: number;
+  /** `headerDigest` of that header. */
+  readonly headerDigest: string;
 }
 
 /** Which header something was read from, or written to: what it says of one volume it says of no other. */
-export type HeaderRef = Pick<VolumeRef, 'volumeId' | 'headerSequence'>;
+export type HeaderRef = Pick<VolumeRef, 'volumeId' | 'headerSequence' | 'headerDigest'>;
 
 /** The key version a DEK is wrapped by, and the generation of the set it belongs to; `''` and 0 for the platform's key. */
 export interface WrapRef {

@@ -1,13 +1,15 @@
-import { type Category, type Cause, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, type EventStore, Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { CatchUp } from './disk/catching-up.ts';
 import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
+import { transactGuarded } from './guarded-commit.ts';
 import type { Settling } from './settling.ts';
 import { noteStandby, rewrap, type Snapshot } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
-import { currentHeader, tidyHeader, volumeRefOf, wrapRefOf } from './volume/headers.ts';
-import type { Volumes } from './volume/volumes.ts';
+import type { Headers } from './volume/genuine-headers.ts';
+import { headerRefOf, wrapRefOf } from './volume/headers.ts';
+import type { StoredHeaders } from './volume/stored-headers.ts';
 
 /** A disk or a snapshot, by full name. */
 export interface Resource {
@@ -26,14 +28,16 @@ export interface Following {
 
 /** Opens it. */
 export const openFollowing = (parts: {
+  readonly store: EventStore;
   readonly disks: Pick<Category<Disk, DiskEvent>, 'load'>;
-  readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'load' | 'transact'>;
-  readonly volumes: Volumes;
+  readonly snapshots: Category<Snapshot, SnapshotEvent>;
+  readonly headers: Headers;
+  readonly stored: Pick<StoredHeaders, 'put'>;
   readonly catchUp: CatchUp;
   readonly settling: Pick<Settling, 'later'>;
   readonly clock: Pick<Clock, 'now'>;
 }): Following => {
-  const { disks, snapshots, volumes, catchUp, settling, clock } = parts;
+  const { store, disks, snapshots, headers, stored, catchUp, settling, clock } = parts;
 
   const followDisk = async (name: string, cause: Cause): Promise<void> => {
     const { state } = await disks.load(name);
@@ -43,19 +47,22 @@ export const openFollowing = (parts: {
     const { state } = await snapshots.load(name);
     if (state.status !== 'active') return;
     const { volumeId, headerSequence } = state.volume;
-    const header = await currentHeader(volumes, volumeId);
+    const header = await headers.settled({ ...state, name });
     if (header.sequence <= headerSequence) return;
     const at = clock.now();
-    const of = volumeRefOf(volumeId, header);
-    await snapshots.transact(
+    const of = headerRefOf(volumeId, header);
+    await transactGuarded(
+      store,
+      snapshots,
       name,
       (now) => [
         ...rewrap(at, wrapRefOf(state.encryption, header), of, 0)(now),
         ...noteStandby(at, header.standby?.keyVersion ?? '', of)(now),
       ],
       cause,
+      { rows: [stored.put(volumeId, header)] },
     );
-    await tidyHeader(volumes, volumeId);
+    await headers.tidied({ ...state, name });
   };
 
   return {

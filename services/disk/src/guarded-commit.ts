@@ -6,6 +6,7 @@ import {
   type EventStore,
   type Loaded,
   Rejection,
+  type RowChange,
   type Transacted,
   VersionConflict,
 } from '@interlock/event-store';
@@ -13,11 +14,21 @@ import {
 /** Conflicts in a row after which something else keeps rewriting the stream. */
 const conflictsMax = 20;
 
+/** What else there is to a commit. */
+export interface CommitTerms<State> {
+  /** A cursor that must be where it was: for what depends on the generation of a set. */
+  readonly guard?: CursorMove | undefined;
+  /** Stored with the events, where some are decided: the header that they describe, or that ends with them. */
+  readonly rows?: readonly RowChange[];
+  /**
+   * The state as it was read before: on that it is decided first, and again on what it has become where it is not that any more.
+   */
+  readonly known?: Loaded<State>;
+}
+
 /**
- * Decides and stores like `transact`, on condition that a cursor is where it was: for what depends on the generation of a set.
- * @param known the state as it was read before: on that it is decided first, and again on what it has become where it is not
- *   that any more
- * @throws CursorConflict when it is elsewhere: nothing is stored
+ * Decides and stores like `transact`, with a guard and rows.
+ * @throws CursorConflict when the cursor of the guard is elsewhere: nothing is stored
  */
 export const transactGuarded = async <State, Event extends EventOf>(
   store: EventStore,
@@ -25,8 +36,7 @@ export const transactGuarded = async <State, Event extends EventOf>(
   id: string,
   decide: (state: State) => readonly Event[],
   cause: Cause,
-  guard: CursorMove | undefined,
-  known?: Loaded<State>,
+  { guard, rows = [], known }: CommitTerms<State>,
 ): Promise<Transacted<State, Event>> => {
   for (let conflicts = 0; conflicts < conflictsMax; conflicts += 1) {
     const loaded = conflicts === 0 && known !== undefined ? known : await category.load(id);
@@ -34,7 +44,7 @@ export const transactGuarded = async <State, Event extends EventOf>(
     if (!append || !row) return transacted;
     try {
       const { positions } = await store.commit(
-        { appends: [append], rows: [row], cursors: guard === undefined ? [] : [guard] },
+        { appends: [append], rows: [row, ...rows], cursors: guard === undefined ? [] : [guard] },
         cause,
       );
       return { ...transacted, positions };

@@ -31,6 +31,8 @@ export interface Platter {
   crash(): void;
   /** Content of a sector as it is now, without opening the store; undefined for a hole. For whoever judges from outside. */
   peek(sector: number): Uint8Array | undefined;
+  /** Puts other content in the place of a sector, durably, beside whoever has the store open: storage that returns what it should not. */
+  poke(sector: number, content: Uint8Array | undefined): void;
   /** Everything on it now, as if it were flushed. */
   image(): PlatterImage;
 }
@@ -134,6 +136,11 @@ export function createPlatter(
   return {
     open,
     peek: (sector) => current.get(sector),
+    poke(sector, content) {
+      unflushed.delete(sector);
+      givenUp.delete(sector);
+      put(sector, content);
+    },
     image: () => ({ size, sectors: new Map(current) }),
     crash() {
       holder = 0;

@@ -1,4 +1,4 @@
-import type { Category, Cause } from '@interlock/event-store';
+import type { Category, Cause, EventStore } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import type { Clock, Logger } from '@interlock/runtime';
 import type { DiskCreation } from './disk/creation.ts';
@@ -6,11 +6,13 @@ import { gone as diskGone } from './disk/decider.ts';
 import type { EncryptionChange } from './disk/encryption-change.ts';
 import type { DiskEvent } from './disk/events.ts';
 import { type Disk, volumesOf } from './disk/state.ts';
+import { transactGuarded } from './guarded-commit.ts';
 import type { Settling } from './settling.ts';
 import type { SnapshotCreation } from './snapshot/creation.ts';
 import { type Snapshot, gone as snapshotGone } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
 import type { Turns } from './turns.ts';
+import type { StoredHeaders } from './volume/stored-headers.ts';
 import type { Volumes } from './volume/volumes.ts';
 
 /**
@@ -27,6 +29,8 @@ const lookMs = 30_000;
  */
 export const recover = async (
   parts: {
+    readonly store: EventStore;
+    readonly stored: Pick<StoredHeaders, 'remove'>;
     readonly disks: Category<Disk, DiskEvent>;
     readonly snapshots: Category<Snapshot, SnapshotEvent>;
     readonly diskCreation: DiskCreation;
@@ -41,7 +45,7 @@ export const recover = async (
   },
   cause: Cause,
 ): Promise<void> => {
-  const { disks, snapshots, diskCreation, snapshotCreation, encryptionChange, volumes } = parts;
+  const { store, stored, disks, snapshots, diskCreation, snapshotCreation, encryptionChange, volumes } = parts;
   const { turns, settling, clock, log, signal } = parts;
   const unfinished = { index: { index: 'unfinished', value: 'yes' } };
 
@@ -51,14 +55,16 @@ export const recover = async (
     if (state.status === 'active') return encryptionChange.settle(name, cause);
     if (state.status !== 'deleting') return;
     for (const volumeId of volumesOf(state)) await volumes.remove(volumeId);
-    await disks.transact(name, diskGone(clock.now()), cause);
+    const rows = volumesOf(state).map(stored.remove);
+    await transactGuarded(store, disks, name, diskGone(clock.now()), cause, { rows });
   };
   const settleSnapshot = async (name: string): Promise<void> => {
     const { state } = await snapshots.load(name);
     if (state.status === 'creating') return snapshotCreation.undo(name, 'INTERRUPTED', cause);
     if (state.status !== 'deleting') return;
     await volumes.remove(state.volume.volumeId);
-    await snapshots.transact(name, snapshotGone(clock.now()), cause);
+    const rows = [stored.remove(state.volume.volumeId)];
+    await transactGuarded(store, snapshots, name, snapshotGone(clock.now()), cause, { rows });
   };
   const settled = (name: string, settle: () => Promise<void>): Promise<void> =>
     turns(name, settle).catch((error: unknown) => {

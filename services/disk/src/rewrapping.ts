@@ -35,7 +35,9 @@ import {
 import type { SnapshotEvent } from './snapshot/events.ts';
 import type { StandbyUpkeep } from './standby.ts';
 import type { Turns } from './turns.ts';
-import { currentHeader, replaceHeader, settledHeader, tidyHeader, volumeRefOf, wrapRefOf } from './volume/headers.ts';
+import type { Headers } from './volume/genuine-headers.ts';
+import { headerRefOf, replaceHeader, wrapRefOf } from './volume/headers.ts';
+import type { StoredHeaders } from './volume/stored-headers.ts';
 import { bytesPerGib } from './volume/volume-making.ts';
 import type { Volumes } from './volume/volumes.ts';
 
@@ -91,6 +93,8 @@ export const openRewrapping = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
   readonly snapshots: Category<Snapshot, SnapshotEvent>;
   readonly volumes: Volumes;
+  readonly headers: Headers;
+  readonly stored: Pick<StoredHeaders, 'put'>;
   readonly sessions: Sessions;
   readonly vault: Vault;
   readonly keyAccess: Pick<KeyAccess, 'lease'>;
@@ -101,14 +105,16 @@ export const openRewrapping = (parts: {
   readonly turns: Turns;
   readonly clock: Clock;
 }): Rewrapping => {
-  const { store, disks, snapshots, volumes, sessions, vault, keyAccess, setKeys, options, turns, clock } = parts;
+  const { store, disks, snapshots, volumes, headers, stored } = parts;
+  const { sessions, vault, keyAccess, setKeys, options, turns, clock } = parts;
 
   /** What stands in a header, as events and the guard of the generation have it. */
   const factsOf = ({ encryption, volume: { volumeId } }: Wrapped, header: DiskHeader) => {
     const wrap = wrapRefOf(encryption, header);
-    const of = volumeRefOf(volumeId, header);
+    const of = headerRefOf(volumeId, header);
+    const rows = [stored.put(volumeId, header)];
     const guard = setKeys.guard(setOf(encryption), wrap.generation);
-    return { wrap, guard, of, standbyKeyVersion: header.standby?.keyVersion ?? '', at: clock.now() };
+    return { wrap, guard, of, rows, standbyKeyVersion: header.standby?.keyVersion ?? '', at: clock.now() };
   };
   /** Whether its standby wrap is not as it should be: as long as it was under an older generation it was left alone. */
   const isForUpkeep = (set: string, { generation, wrap, standby }: DiskHeader): boolean => {
@@ -124,14 +130,15 @@ export const openRewrapping = (parts: {
     return {
       wrapped: found,
       async commit(header, accessEpoch, cause) {
-        const { wrap, guard, of, standbyKeyVersion, at } = factsOf(found, header);
+        const { wrap, guard, of, rows, standbyKeyVersion, at } = factsOf(found, header);
         const decide = (disk: Disk) => [
           ...rewrapDisk(at, wrap, of, accessEpoch)(disk),
           ...noteDiskStandby(at, standbyKeyVersion, of)(disk),
           // The header may have been ahead by a growth: from here on nobody can tell that by its sequence.
           ...grow(at, header.size / bytesPerGib, of)(disk),
         ];
-        return { kind: 'disk', now: await transactGuarded(store, disks, name, decide, cause, guard, loaded) };
+        const terms = { guard, rows, known: loaded };
+        return { kind: 'disk', now: await transactGuarded(store, disks, name, decide, cause, terms) };
       },
     };
   };
@@ -141,12 +148,13 @@ export const openRewrapping = (parts: {
     return {
       wrapped: found,
       async commit(header, accessEpoch, cause) {
-        const { wrap, guard, of, standbyKeyVersion, at } = factsOf(found, header);
+        const { wrap, guard, of, rows, standbyKeyVersion, at } = factsOf(found, header);
         const decide = (snapshot: Snapshot) => [
           ...rewrapSnapshot(at, wrap, of, accessEpoch)(snapshot),
           ...noteSnapshotStandby(at, standbyKeyVersion, of)(snapshot),
         ];
-        return { kind: 'snapshot', now: await transactGuarded(store, snapshots, name, decide, cause, guard, loaded) };
+        const terms = { guard, rows, known: loaded };
+        return { kind: 'snapshot', now: await transactGuarded(store, snapshots, name, decide, cause, terms) };
       },
     };
   };
@@ -201,7 +209,8 @@ export const openRewrapping = (parts: {
       const { volumeId } = before.volume;
       const release = volumes.keepHeader(volumeId);
       try {
-        const header = await currentHeader(volumes, volumeId);
+        const holder = { ...before, name };
+        const header = await headers.current(holder);
         const isMoved = header.wrap.keyVersion === target.keyVersion && header.generation === target.generation;
         // The header says where the DEK is, whatever the vault says now: a no ends the session once it is moved.
         if (isMoved) await prove(set, key, header.wrap.wrapped).catch(() => undefined);
@@ -229,10 +238,10 @@ export const openRewrapping = (parts: {
           };
           if (isMoved) {
             // The vault was asked and others were waited for since: what stands there now counts, here as in `replaceHeader`.
-            if ((await settledHeader(volumes, volumeId)).sequence !== header.sequence) throw stale();
+            if ((await headers.settled(holder)).sequence !== header.sequence) throw stale();
             // An earlier attempt came so far: whatever it did not do is done now.
             const done = await settle(header);
-            await tidyHeader(volumes, volumeId);
+            await headers.tidied(holder);
             return done;
           }
           // The key a disk is under needs no standby that is the same, nor one that went with the key before.
@@ -245,7 +254,7 @@ export const openRewrapping = (parts: {
             ...(isOwnStandby || isOutdated ? { standby: undefined } : {}),
           };
           try {
-            return (await replaceHeader(volumes, volumeId, header.sequence, change, settle)).committed;
+            return (await replaceHeader(volumes, volumeId, header, change, settle)).committed;
           } catch (error) {
             // The storage failed, and may have the new header all the same.
             const isOfStorage = !(error instanceof Rejection) || error.reason === 'STORAGE_FULL';

@@ -1,18 +1,22 @@
-import { type Category, type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, type EventStore, type Loaded, Rejection } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { CatchUp } from './disk/catching-up.ts';
 import { existing as existingDisk, noteStandby as noteDiskStandby, refuseChanging } from './disk/decider.ts';
 import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
-import { type Encryption, type HeaderRef, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
+import type { DiskHeader } from './disk-header-format.ts';
+import { type Encryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
+import { transactGuarded } from './guarded-commit.ts';
 import type { SetKeys } from './keys/set-keys.ts';
 import type { SetOptions } from './keys/set-options.ts';
 import type { Vault } from './keys/vault.ts';
 import { existing as existingSnapshot, noteStandby as noteSnapshotStandby, type Snapshot } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
 import type { Turns } from './turns.ts';
-import { currentHeader, replaceHeader, tidyHeader } from './volume/headers.ts';
+import type { Headers } from './volume/genuine-headers.ts';
+import { headerRefOf, replaceHeader } from './volume/headers.ts';
+import type { StoredHeaders } from './volume/stored-headers.ts';
 import type { Volumes } from './volume/volumes.ts';
 
 /**
@@ -46,6 +50,12 @@ interface Run {
   wake: AbortController;
 }
 
+/** The header of a volume as it is now. */
+interface HeaderOf {
+  readonly volumeId: string;
+  readonly header: DiskHeader;
+}
+
 interface Kept extends WrapRef {
   readonly encryption: Encryption;
   readonly volume: VolumeRef;
@@ -54,9 +64,12 @@ interface Kept extends WrapRef {
 
 /** Opens it. */
 export const openStandbyUpkeep = (parts: {
+  readonly store: EventStore;
   readonly disks: Category<Disk, DiskEvent>;
   readonly snapshots: Category<Snapshot, SnapshotEvent>;
   readonly volumes: Volumes;
+  readonly headers: Pick<Headers, 'current' | 'tidied'>;
+  readonly stored: Pick<StoredHeaders, 'put'>;
   readonly vault: Pick<Vault, 'rewrap'>;
   readonly setKeys: Pick<SetKeys, 'inForce'>;
   readonly options: Pick<SetOptions, 'standbyOf' | 'standbySince' | 'mayHaveStandby' | 'withStandby'>;
@@ -67,7 +80,8 @@ export const openStandbyUpkeep = (parts: {
   readonly log: Logger;
   readonly signal: AbortSignal;
 }): StandbyUpkeep => {
-  const { disks, snapshots, volumes, vault, setKeys, options, turns, catchUp, clock, random, log, signal } = parts;
+  const { store, disks, snapshots, volumes, headers, stored } = parts;
+  const { vault, setKeys, options, turns, catchUp, clock, random, log, signal } = parts;
   const running = new Map<string, Run>();
 
   const kinds = {
@@ -78,13 +92,17 @@ export const openStandbyUpkeep = (parts: {
         // A header that is ahead for another reason is told as that first.
         return (await catchUp(name, cause)).state;
       },
-      note: (name: string, keyVersion: string, of: HeaderRef, cause: Cause) =>
-        disks.transact(name, noteDiskStandby(clock.now(), keyVersion, of), cause),
+      note: (name: string, keyVersion: string, { volumeId, header }: HeaderOf, cause: Cause) => {
+        const decide = noteDiskStandby(clock.now(), keyVersion, headerRefOf(volumeId, header));
+        return transactGuarded(store, disks, name, decide, cause, { rows: [stored.put(volumeId, header)] });
+      },
     },
     snapshot: {
       load: async (name: string): Promise<Kept> => existingSnapshot((await snapshots.load(name)).state),
-      note: (name: string, keyVersion: string, of: HeaderRef, cause: Cause) =>
-        snapshots.transact(name, noteSnapshotStandby(clock.now(), keyVersion, of), cause),
+      note: (name: string, keyVersion: string, { volumeId, header }: HeaderOf, cause: Cause) => {
+        const decide = noteSnapshotStandby(clock.now(), keyVersion, headerRefOf(volumeId, header));
+        return transactGuarded(store, snapshots, name, decide, cause, { rows: [stored.put(volumeId, header)] });
+      },
     },
   } as const;
 
@@ -95,7 +113,7 @@ export const openStandbyUpkeep = (parts: {
     const before = await turns(name, () => load(name, cause));
     if (setOf(before.encryption) !== set || before.generation < options.standbySince(set)) return;
     const { volumeId } = before.volume;
-    const header = await currentHeader(volumes, volumeId);
+    const header = await headers.current({ ...before, name });
     const isThere = (header.standby?.keyVersion ?? '') === wanted;
     // The active key needs no standby that is the same.
     const isNeeded = wanted !== '' && wanted !== header.wrap.keyVersion;
@@ -113,13 +131,11 @@ export const openStandbyUpkeep = (parts: {
       // A rewrap whose event is missing: the rotation tells of it first.
       if (!isSame || isMoved) throw changedMeanwhile(name);
       // What was there before is erased first: of a standby wrap that is told to be away nothing is left.
-      let { sequence } = header;
-      if (standby === header.standby) await tidyHeader(volumes, volumeId);
-      else {
-        const change = await replaceHeader(volumes, volumeId, sequence, { standby }, async () => undefined);
-        ({ sequence } = change.header);
-      }
-      await note(name, standby?.keyVersion ?? '', { volumeId, headerSequence: sequence }, cause);
+      const { header: noted } =
+        standby === header.standby
+          ? { header: await headers.tidied({ ...now, name }) }
+          : await replaceHeader(volumes, volumeId, header, { standby }, async () => undefined);
+      await note(name, standby?.keyVersion ?? '', { volumeId, header: noted }, cause);
     });
   };
 

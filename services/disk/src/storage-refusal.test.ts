@@ -42,17 +42,20 @@ test('the first header of a volume takes the room of both slots, so that full st
   const files = folderVolumeFiles(folder);
   const store = await files.create('v', 'header', headerSize);
   assert.equal(await store.allocatedBytes(), 0);
-  await writeHeader(headerOver(store), {
-    diskId: 'disk',
-    dekId: 'dek',
-    size: sectorSize,
-    cipher: 'AES-256-XTS-4096',
-    keyCheck: new Uint8Array(16),
-    sequence: 1,
-    generation: 1,
-    hostEpoch: 1,
-    wrap: { keyVersion: 'k', algorithm: 'RSA-OAEP-256', wrapped: new Uint8Array(256) },
-  });
+  await writeHeader(
+    headerOver(store, () => new Uint8Array(32)),
+    {
+      diskId: 'disk',
+      dekId: 'dek',
+      size: sectorSize,
+      cipher: 'AES-256-XTS-4096',
+      set: 'sets/s',
+      sequence: 1,
+      generation: 1,
+      hostEpoch: 1,
+      wrap: { keyVersion: 'k', algorithm: 'RSA-OAEP-256', wrapped: new Uint8Array(256) },
+    },
+  );
   assert.equal(await store.allocatedBytes(), headerSize);
   await store.close();
   await files.close();

@@ -22,20 +22,25 @@ import { assemble, type DiskSettings } from './assemble.ts';
 import type { BlockStore } from './block-store.ts';
 import { accessTokenKey } from './data/access-token.ts';
 import { type Disk, disks as diskStreams } from './disk/state.ts';
-import { decodeSlot } from './disk-header-format.ts';
+import { type DiskHeader, readUnverifiedSlot, type SlotMac } from './disk-header-format.ts';
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
+import { platformKey } from './keys/platform-key.ts';
 import { sectorSize } from './sector.ts';
 import type { SnapshotLimits } from './snapshot/api.ts';
 import { type Snapshot, snapshots as snapshotStreams } from './snapshot/decider.ts';
 import { inSteps } from './test-block-store-contract.ts';
 import { createFaults, type Faults } from './test-fault.ts';
 import { startTestVault, type TestVault } from './test-vault.ts';
+import { openStoredHeaders } from './volume/stored-headers.ts';
 import { memoryVolumeFiles, type VolumeFiles, type VolumePart } from './volume/volume-files.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';
 export const diskName = `${group}/disks/d`;
 export const setName = `${group}/diskEncryptionSets/one`;
 export const otherSetName = `${group}/diskEncryptionSets/two`;
+
+/** Two header slots. */
+export type HeaderOnStorage = readonly [Uint8Array | undefined, Uint8Array | undefined];
 
 /** The disk service alone in memory, beside a vault and sets that are a few lines, with a world that can fail. */
 export interface DiskHost extends TestVault {
@@ -53,6 +58,16 @@ export interface DiskHost extends TestVault {
   content(length: number, offset?: number): Promise<Buffer>;
   /** The key version of every wrap that is in the header of a disk or snapshot, also in the slot that does not count. */
   wrapsAtRest(name: string): Promise<readonly string[]>;
+  /** Both header slots of a disk or snapshot as they lie on storage; undefined for an empty one. */
+  headerOf(name: string): Promise<HeaderOnStorage>;
+  /** Puts both slots into the header of a disk or snapshot, as a restore of its volume does, or somebody with access to the storage. */
+  putHeader(name: string, slots: HeaderOnStorage): Promise<void>;
+  /** The header of a volume as the store keeps it. */
+  storedHeader(volumeId: string): Promise<DiskHeader | undefined>;
+  /** What this host authenticates the headers of a volume with: for somebody who has its master key. */
+  slotMac(volumeId: string): SlotMac;
+  /** Lines of the service's log, JSON each. */
+  readonly log: readonly string[];
   /** Tells the service a fact of disk encryption sets. */
   tell(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void>;
   /** Stores a commit, as when it arrives after its asker has given up. */
@@ -125,6 +140,7 @@ export const startDiskHost = async (
     create: async (volumeId, part, sizeBytes) => writtenLater(await files.create(volumeId, part, sizeBytes), part),
   };
   const master = random.bytes(32);
+  const logLines: string[] = [];
   const world = startTestVault({ sets: [setName, otherSetName], clock, faults });
   const wrapStore = (answer: unknown): unknown => (isBlockStore(answer) ? inSteps(faults.wrap(answer)) : answer);
 
@@ -140,7 +156,7 @@ export const startDiskHost = async (
     const scope = createScope();
     const storeLink = { isCut: false };
     const store = cuttable(faults.wrap(realStore), storeLink);
-    const log = logger({ service: 'disk', clock, write: () => undefined });
+    const log = logger({ service: 'disk', clock, write: (line) => logLines.push(line) });
     const seams = {
       store,
       openCategory: rowKeeper({ store, clock, log }).open,
@@ -204,6 +220,14 @@ export const startDiskHost = async (
     };
   };
 
+  const volumeOf = async (name: string): Promise<string | undefined> => {
+    const isSnapshot = name.includes('/snapshots/');
+    const { state } = await (isSnapshot
+      ? category(realStore, snapshotStreams).load(name)
+      : category(realStore, diskStreams).load(name));
+    return 'volume' in state ? state.volume.volumeId : undefined;
+  };
+
   return {
     faults,
     get disks() {
@@ -238,17 +262,24 @@ export const startDiskHost = async (
       return Buffer.concat(pieces);
     },
     async wrapsAtRest(name) {
-      const isSnapshot = name.includes('/snapshots/');
-      const { state } = await (isSnapshot
-        ? category(realStore, snapshotStreams).load(name)
-        : category(realStore, diskStreams).load(name));
-      if (!('volume' in state)) return [];
-      const { volumeId } = state.volume;
+      const volumeId = await volumeOf(name);
+      if (volumeId === undefined) return [];
       return [0, 1].flatMap((slot) => {
-        const header = decodeSlot(files.peek(volumeId, 'header', slot) ?? new Uint8Array(sectorSize));
+        const header = readUnverifiedSlot(files.peek(volumeId, 'header', slot) ?? new Uint8Array(sectorSize));
         return [header?.wrap, header?.standby].flatMap((wrap) => wrap?.keyVersion ?? []);
       });
     },
+    async headerOf(name) {
+      const volumeId = (await volumeOf(name)) ?? '';
+      return [files.peek(volumeId, 'header', 0), files.peek(volumeId, 'header', 1)];
+    },
+    async putHeader(name, slots) {
+      const volumeId = (await volumeOf(name)) ?? '';
+      for (const [slot, bytes] of slots.entries()) files.poke(volumeId, 'header', slot, bytes);
+    },
+    storedHeader: openStoredHeaders(realStore).get,
+    slotMac: platformKey(masterKey(Uint8Array.from(master)), random).slotMac,
+    log: logLines,
     async tell(type, event) {
       const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
       const handler = running.handlers[type];

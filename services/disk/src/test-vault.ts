@@ -40,6 +40,8 @@ export interface TestVault {
   /** Holds up the answer to the next question about the key of a set, once it is decided. */
   holdCheck(set: string): { readonly reached: Promise<void>; release(): void };
   keyOf(set: string): SetKey;
+  /** Wraps as anyone can who has only the public half of a key version. */
+  wrapPublicly(keyVersion: string, payload: Uint8Array): Uint8Array;
   /** The set names another key version. */
   rotate(set: string): Promise<void>;
   /** The vault loses every version but the newest. */
@@ -211,6 +213,7 @@ export const startTestVault = (parts: {
     unwraps: () => state.unwraps,
     unwrapCalls: () => state.unwrapCalls,
     keyOf,
+    wrapPublicly: mix,
     setVault: (mood) => Object.assign(state, { mood }),
     setDelay: (delayMs) => Object.assign(state, { delayMs }),
     setEpoch: (epoch) => Object.assign(state, { epoch }),

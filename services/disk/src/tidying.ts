@@ -4,13 +4,13 @@ import type { Clock, Logger } from '@interlock/runtime';
 import type { Background } from './background.ts';
 import type { DiskEvent } from './disk/events.ts';
 import type { ActiveDisk, Disk } from './disk/state.ts';
-import type { DiskHeader } from './disk-header-format.ts';
-import { setOf, type VolumeRef } from './encryption.ts';
+import { erasePrevious } from './disk-header.ts';
+import { setOf } from './encryption.ts';
 import type { Following, Resource } from './following.ts';
 import type { SetKeys } from './keys/set-keys.ts';
 import type { ActiveSnapshot, Snapshot } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
-import { tidiedHeader } from './volume/headers.ts';
+import type { Headers } from './volume/genuine-headers.ts';
 import type { Volumes } from './volume/volumes.ts';
 
 /** Disks or snapshots looked at together. */
@@ -21,13 +21,10 @@ const againMs = 30_000;
 /** Waits before what could not be erased is tried again, in milliseconds: doubling up to `againMs`. */
 const retryMs = 200;
 
-/**
- * Has nothing left of the header of a volume but the current one.
- * @returns that; undefined where it is damaged, or was deleted meanwhile @throws why it cannot be yet
- */
-const tidied = async (volumes: Volumes, volumeId: string): Promise<DiskHeader | undefined> => {
+/** Does it, unless the header is damaged, or the volume was deleted meanwhile. @throws why it cannot be done yet */
+const unlessDamaged = async <Result>(work: () => Promise<Result>): Promise<Result | undefined> => {
   try {
-    return await tidiedHeader(volumes, volumeId);
+    return await work();
   } catch (error) {
     if (!(error instanceof Rejection && error.code === 'DATA_LOSS')) throw error;
     return undefined;
@@ -53,7 +50,7 @@ export const openTidyLater = (parts: {
       await clock.sleep(waitMs, signal);
       if (signal.aborted) return;
       try {
-        await tidied(volumes, volumeId);
+        await unlessDamaged(() => volumes.withHeader(volumeId, erasePrevious));
         left.delete(volumeId);
         return;
       } catch (error) {
@@ -72,14 +69,15 @@ export const openTidyLater = (parts: {
 /**
  * Erases what a crash left of headers. It may have come between the event of a new header and the erasing of the one before,
  * whose wrap is under a key that the disk was taken from. Whoever opens a disk erases that, and whoever moves it; nobody else
- * comes to a snapshot, or to a disk that is not opened. Where it came before the event, that is made up for. Nothing waits for it.
+ * comes to a snapshot, or to a disk that is not opened. Where it came before the event, that is made up for. What the storage returned
+ * an earlier header of is found here too, before anyone opens it. Nothing waits for it.
  * Rules CMK-10, CMK-88, CMK-89.
  */
 export const tidyHeaders = async (
   parts: {
     readonly disks: Pick<Category<Disk, DiskEvent>, 'list'>;
     readonly snapshots: Pick<Category<Snapshot, SnapshotEvent>, 'list'>;
-    readonly volumes: Volumes;
+    readonly headers: Pick<Headers, 'tidied'>;
     readonly setKeys: Pick<SetKeys, 'begun'>;
     /** Work that yields to guests. */
     readonly background: Pick<Background, 'run'>;
@@ -91,12 +89,13 @@ export const tidyHeaders = async (
   },
   cause: Cause,
 ): Promise<void> => {
-  const { disks, snapshots, volumes, setKeys, background, following, clock, log, signal } = parts;
+  const { disks, snapshots, headers, setKeys, background, following, clock, log, signal } = parts;
 
   /** @throws why it could not be looked at yet */
-  const tidy = async (resource: Resource, { volumeId, headerSequence }: VolumeRef): Promise<void> => {
-    const header = await background.run(() => tidied(volumes, volumeId));
-    if (header && header.sequence > headerSequence) following.later(resource, cause);
+  const tidy = async (resource: Resource, state: ActiveDisk | ActiveSnapshot): Promise<void> => {
+    const look = () => headers.tidied({ ...state, name: resource.name });
+    const header = await background.run(() => unlessDamaged(look));
+    if (header && header.sequence > state.volume.headerSequence) following.later(resource, cause);
   };
   /** By set: the generation that has begun. */
   const begun = new Map<string, Promise<number>>();
@@ -119,7 +118,7 @@ export const tidyHeaders = async (
       const page: Page<Disk | Snapshot> = await (kind === 'disk' ? disks : snapshots).list(from);
       const looks = await Promise.allSettled(
         page.items.map(async ({ id: name, state }) => {
-          if (state.status === 'active' && (await mayBeReplaced(state))) await tidy({ name, kind }, state.volume);
+          if (state.status === 'active' && (await mayBeReplaced(state))) await tidy({ name, kind }, state);
         }),
       );
       for (const look of looks) if (look.status === 'rejected') failure ??= look.reason;

@@ -6,7 +6,7 @@ import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/con
 import { category, memoryStore, Rejection, StoreUnavailable } from '@interlock/event-store';
 import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
-import { trace } from '@opentelemetry/api';
+import { createNoopMeter, trace } from '@opentelemetry/api';
 import { Metadata } from 'nice-grpc';
 import { openDiskCipher } from '../dek.ts';
 import { beginAccess } from '../disk/attachment-decider.ts';
@@ -21,7 +21,8 @@ import { openSetOptions } from '../keys/set-options.ts';
 import { pieceSize } from '../sector.ts';
 import { type DiskHost, diskName, setName, startDiskHost } from '../test-disk-host.ts';
 import { createTurns } from '../turns.ts';
-import { replaceHeader, writeFirstHeader } from '../volume/headers.ts';
+import { openHeaders } from '../volume/genuine-headers.ts';
+import { replaceHeader, volumeRefOf, writeFirstHeader } from '../volume/headers.ts';
 import { memoryVolumeFiles } from '../volume/volume-files.ts';
 import { openVolumes } from '../volume/volumes.ts';
 import { accessTokenKey, newAccessToken } from './access-token.ts';
@@ -163,8 +164,10 @@ const openedDisk = async () => {
   const disks = category(memoryStore({ clock, random }), diskStreams);
   const encryption = { type: 'customer', set: setName } as const;
   const spec = { uniqueId, location: 'l', sku: 'premium_ssd', sizeGib: 1, encryption, source: '' } as const;
-  const volume = { volumeId, dekId, dekDiskId: uniqueId, headerSequence: 1 };
   const wrap = { keyVersion: key.keyVersion, generation: 1 };
+  const wrapped = { keyVersion: key.keyVersion, algorithm: 'RSA-OAEP-256', wrapped: random.bytes(256) };
+  const header = firstHeader({ dekId, diskId: uniqueId }, 2 ** 20, setName, { wrap: wrapped, ref: wrap });
+  const volume = volumeRefOf(volumeId, header, 'authenticator');
   const { token, tokenHash } = newAccessToken(1, random);
   const at = clock.now();
   await disks.transact(diskName, beginDisk(at, 'wish', volumeId, spec), cause);
@@ -176,8 +179,6 @@ const openedDisk = async () => {
   const platformKey = openPlatformKey(masterKey(random.bytes(32)), random);
   const volumes = openVolumes({ files: memoryVolumeFiles(random), platformKey, hostEpoch: 1, random });
   await volumes.create(volumeId, 2 ** 20, false);
-  const wrapped = { keyVersion: key.keyVersion, algorithm: 'RSA-OAEP-256', wrapped: random.bytes(256) };
-  const header = firstHeader({ dekId, diskId: uniqueId }, 2 ** 20, random.bytes(32), { wrap: wrapped, ref: wrap });
   await writeFirstHeader(volumes, volumeId, header);
   let looking: Promise<void> | undefined;
   const keyAccess = createKeyAccess(clock, leaseDefaults);
@@ -205,6 +206,14 @@ const openedDisk = async () => {
       },
     },
     volumes,
+    headers: openHeaders({
+      disks,
+      snapshots: { load: () => assert.fail('there is no snapshot') },
+      volumes,
+      stored: { get: async () => undefined },
+      log,
+      meter: createNoopMeter(),
+    }),
     deks: { generate: () => assert.fail('no DEK is made'), wrap: noAnswer, unwrap: noAnswer, check: noAnswer },
     keyAccess,
     leases,
@@ -229,7 +238,7 @@ const openedDisk = async () => {
     },
     /** Puts another version into the header. */
     moveTo: (keyVersion: string) =>
-      replaceHeader(volumes, volumeId, 1, { wrap: { ...wrapped, keyVersion } }, async () => undefined),
+      replaceHeader(volumes, volumeId, header, { wrap: { ...wrapped, keyVersion } }, async () => undefined),
     begin: async () => {
       await sessions.begin({ ...loaded, state: existing(loaded.state) }, { dek: random.bytes(32), grant });
       return sessions.of(diskName, token);

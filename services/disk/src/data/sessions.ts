@@ -7,7 +7,7 @@ import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
 import { createEncryptedDisk } from '../encrypted-disk.ts';
 import { isLayered, setOf } from '../encryption.ts';
-import type { Deks, OpenDek } from '../keys/deks.ts';
+import type { DekHolder, Deks, OpenDek } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import type { KeyGrant } from '../keys/lease.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
@@ -15,7 +15,7 @@ import type { Leases } from '../keys/leases.ts';
 import { createScratch } from '../scratch.ts';
 import type { Settling } from '../settling.ts';
 import type { Turns } from '../turns.ts';
-import { currentHeader, tidiedHeader } from '../volume/headers.ts';
+import type { Headers } from '../volume/genuine-headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { SectorCipher } from '../xts.ts';
 import { epochOfToken, hashAccessToken } from './access-token.ts';
@@ -70,6 +70,7 @@ const unaskedMax = 64;
 export const openSessions = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
   readonly volumes: Volumes;
+  readonly headers: Pick<Headers, 'current' | 'tidied'>;
   readonly deks: Deks;
   readonly keyAccess: KeyAccess;
   readonly leases: Leases;
@@ -80,7 +81,7 @@ export const openSessions = (parts: {
   readonly clock: Clock;
   readonly log: Logger;
 }): Sessions => {
-  const { disks, volumes, deks, keyAccess, leases, turns, settling, openCipher, clock, log } = parts;
+  const { disks, volumes, headers, deks, keyAccess, leases, turns, settling, openCipher, clock, log } = parts;
   const sessions = new Map<string, Session>();
   const scratch = createScratch();
   /** Volumes being given free by ended sessions. */
@@ -109,7 +110,7 @@ export const openSessions = (parts: {
     drop: (session, why) => (why === 'lost' ? drop(session) : dropUnusable(session)),
     async probe(name, terms, cause) {
       const disk = existing((await disks.load(name)).state);
-      const header = await currentHeader(volumes, disk.volume.volumeId);
+      const header = await headers.current({ ...disk, name });
       await deks.check({ ...disk, name }, header, cause, terms);
     },
   };
@@ -133,12 +134,14 @@ export const openSessions = (parts: {
   };
 
   /** @returns the volume, and the version its DEK is under: its header may be ahead of the events */
-  const openVolume = async ({ volume: { volumeId }, encryption }: ActiveDisk) => {
+  const openVolume = async (holder: DekHolder) => {
+    const { volume, encryption } = holder;
+    const { volumeId } = volume;
     // It is read once, for this and for opening the volume.
     const letGo = volumes.keepHeader(volumeId);
     try {
       // A crash may have come before what it replaced was erased.
-      const { wrap } = await tidiedHeader(volumes, volumeId);
+      const { wrap } = await headers.tidied(holder);
       return { ...(await volumes.open(volumeId, isLayered(encryption))), keyVersion: wrap.keyVersion };
     } finally {
       await letGo();
@@ -151,7 +154,7 @@ export const openSessions = (parts: {
   ): Promise<Session> => {
     end(name);
     await ending.get(name);
-    const { store, gate, keyVersion } = await openVolume(state);
+    const { store, gate, keyVersion } = await openVolume({ ...state, name });
     const set = setOf(state.encryption);
     const isPinnable = access.by === 'machine' && diskClasses[state.sku].outlivesKeyLoss;
     const user = new OpenDisk(name, isPinnable, state.accessEpoch, asked);
@@ -205,7 +208,7 @@ export const openSessions = (parts: {
   const fetch = async (session: Session, cause: Cause): Promise<void> => {
     const { name, lease } = session;
     const disk = existing((await disks.load(name)).state);
-    const header = await currentHeader(volumes, disk.volume.volumeId);
+    const header = await headers.current({ ...disk, name });
     // Who has ended needs nothing more, and nobody would take it from a lease that it came to now.
     if (session.isEnded) throw outdated(name, session.attachEpoch);
     if (lease && header.wrap.keyVersion !== lease.key.keyVersion) {

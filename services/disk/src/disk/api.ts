@@ -7,7 +7,14 @@ import type {
   ListDisksRequest,
   Disk as WireDisk,
 } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { type Category, type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
+import {
+  type Category,
+  type Cause,
+  type EventStore,
+  type Loaded,
+  Rejection,
+  StoreUnavailable,
+} from '@interlock/event-store';
 import type { Subscriptions } from '@interlock/host';
 import {
   type Authorizer,
@@ -25,6 +32,7 @@ import { type Clock, DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Sessions } from '../data/sessions.ts';
 import { type Encryption, encryptionFromWire, setOf, skuFromWire } from '../encryption.ts';
+import { transactGuarded } from '../guarded-commit.ts';
 import type { DekHolder } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import type { LossFacts } from '../keys/key-reasons.ts';
@@ -34,6 +42,7 @@ import type { Settling } from '../settling.ts';
 import { existing as existingSnapshot, type Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
 import type { Turns } from '../turns.ts';
+import type { StoredHeaders } from '../volume/stored-headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { checkLayers, checkSize } from './classes.ts';
 import type { DiskCreation } from './creation.ts';
@@ -99,6 +108,8 @@ export const diskApi = (parts: {
   readonly keyAccess: ReachParts['keyAccess'];
   readonly leases: ReachParts['leases'];
   readonly volumes: Volumes;
+  readonly store: EventStore;
+  readonly stored: Pick<StoredHeaders, 'remove'>;
   readonly turns: Turns;
   readonly settling: Settling;
   readonly authorize: Authorizer;
@@ -107,7 +118,7 @@ export const diskApi = (parts: {
   readonly show: ShowDisk;
 }) => {
   const { disks, snapshots, creation, encryptionChange, growth, sessions, keyAccess, leases } = parts;
-  const { volumes, turns, settling, authorize, subscriptions, clock, show } = parts;
+  const { volumes, store, stored, turns, settling, authorize, subscriptions, clock, show } = parts;
 
   /** Compute acts for whoever it has asked about already; everybody else needs the role. */
   const permit = async (call: Call, action: string, scope: string): Promise<void> => {
@@ -166,7 +177,8 @@ export const diskApi = (parts: {
       if (left.status !== 'deleting') return;
       sessions.end(name);
       for (const volumeId of volumesOf(left)) await volumes.remove(volumeId);
-      await disks.transact(name, gone(clock.now()), cause);
+      const rows = volumesOf(left).map(stored.remove);
+      await transactGuarded(store, disks, name, gone(clock.now()), cause, { rows });
     };
     await disks.transact(name, remove(clock.now()), cause, expectedVersion(etag)).catch((error: unknown) => {
       // Not answered, and announced perhaps.

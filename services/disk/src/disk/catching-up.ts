@@ -1,11 +1,13 @@
-import type { Category, Cause, Loaded } from '@interlock/event-store';
+import type { Category, Cause, EventStore, Loaded } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { Sessions } from '../data/sessions.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
 import { setOf } from '../encryption.ts';
-import { currentHeader, settledHeader, tidyHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
+import { transactGuarded } from '../guarded-commit.ts';
+import type { Headers } from '../volume/genuine-headers.ts';
+import { headerRefOf, wrapRefOf } from '../volume/headers.ts';
+import type { StoredHeaders } from '../volume/stored-headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
-import type { Volumes } from '../volume/volumes.ts';
 import { existing, grow, noteStandby, rewrap } from './decider.ts';
 import type { DiskEvent } from './events.ts';
 import type { ActiveDisk, Disk } from './state.ts';
@@ -26,24 +28,28 @@ export type CatchUp = (
 
 /** Opens it. */
 export const openCatchUp = (parts: {
+  readonly store: EventStore;
   readonly disks: Category<Disk, DiskEvent>;
-  readonly volumes: Volumes;
+  readonly headers: Headers;
+  readonly stored: Pick<StoredHeaders, 'put'>;
   readonly sessions: Pick<Sessions, 'rewrapped'>;
   readonly clock: Clock;
 }): CatchUp => {
-  const { disks, volumes, sessions, clock } = parts;
+  const { store, disks, headers, stored, sessions, clock } = parts;
   const catchUp: CatchUp = async (name, cause, known) => {
     const loaded = known?.loaded ?? (await disks.load(name));
     const disk = existing(loaded.state);
     const { volumeId, headerSequence } = disk.volume;
-    const header = known?.header ?? (await currentHeader(volumes, volumeId));
+    const holder = { ...disk, name };
+    const header = known?.header ?? (await headers.settled(holder));
     if (header.sequence <= headerSequence || disk.changing !== null) return { ...loaded, state: disk };
     // Perhaps only ahead of what it was.
     if (known) return catchUp(name, cause);
-    await settledHeader(volumes, volumeId);
     const at = clock.now();
-    const of = volumeRefOf(volumeId, header);
-    const after = await disks.transact(
+    const of = headerRefOf(volumeId, header);
+    const after = await transactGuarded(
+      store,
+      disks,
       name,
       (now) => [
         ...rewrap(at, wrapRefOf(disk.encryption, header), of, disk.accessEpoch)(now),
@@ -51,10 +57,11 @@ export const openCatchUp = (parts: {
         ...noteStandby(at, header.standby?.keyVersion ?? '', of)(now),
       ],
       cause,
+      { rows: [stored.put(volumeId, header)] },
     );
     const set = setOf(disk.encryption);
     if (set !== '') sessions.rewrapped(name, { set, keyVersion: header.wrap.keyVersion });
-    await tidyHeader(volumes, volumeId);
+    await headers.tidied({ ...holder, volume: existing(after.state).volume });
     return { ...after, state: existing(after.state) };
   };
   return catchUp;

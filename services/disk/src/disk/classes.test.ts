@@ -27,7 +27,14 @@ const diskOf = (sku: Sku) => {
     source: '',
     encryption: { type: 'customer', set },
   } as const;
-  const volume = { volumeId: 'v', dekId: 'k', dekDiskId: 'u', headerSequence: 1 };
+  const volume = {
+    volumeId: 'v',
+    dekId: 'k',
+    dekDiskId: 'u',
+    dekAuthenticator: 'a',
+    headerSequence: 1,
+    headerDigest: 'one',
+  };
   const wrap = { keyVersion: 'vaults/v/keys/k/versions/1', generation: 1 };
   const making = begin(1, 'wish', 'v', spec)(initial).reduce(evolve, initial);
   return finish(1, { uniqueId: 'u', volume, wrap, accessEpoch: 7 })(making).reduce(evolve, making);

@@ -21,7 +21,14 @@ const opened = (uniqueId: string, virtualMachine = vm): readonly DiskEvent[] => 
     encryption: { type: 'platform' },
     source: '',
   } as const;
-  const volume = { volumeId: uniqueId, dekId: 'dek', dekDiskId: uniqueId, headerSequence: 1 };
+  const volume = {
+    volumeId: uniqueId,
+    dekId: 'dek',
+    dekDiskId: uniqueId,
+    dekAuthenticator: 'a',
+    headerSequence: 1,
+    headerDigest: 'one',
+  };
   return [
     { type: 'DiskCreating', volumeId: uniqueId, wish: '', at, ...spec },
     { type: 'DiskCreated', volume, accessEpoch: 0, keyVersion: '', generation: 0, at, ...spec },

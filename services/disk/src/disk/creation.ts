@@ -11,7 +11,8 @@ import type { Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
 import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
-import { volumeRefOf, wrapRefOf } from '../volume/headers.ts';
+import { wrapRefOf } from '../volume/headers.ts';
+import type { StoredHeaders } from '../volume/stored-headers.ts';
 import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { begin, fail, finish } from './decider.ts';
@@ -47,6 +48,7 @@ export const openDiskCreation = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
   readonly snapshots: Category<Snapshot, SnapshotEvent>;
   readonly volumes: Volumes;
+  readonly stored: Pick<StoredHeaders, 'put'>;
   readonly making: VolumeMaking;
   readonly setKeys: SetKeys;
   readonly turns: Turns;
@@ -56,7 +58,7 @@ export const openDiskCreation = (parts: {
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
 }): DiskCreation => {
-  const { store, disks, volumes, making, setKeys, turns, settling, standby, clock, random, log } = parts;
+  const { store, disks, volumes, stored, making, setKeys, turns, settling, standby, clock, random, log } = parts;
 
   const attempts = openAttempts({ kind: disks, fail, volumes, turns, settling, standby, clock, random, log });
 
@@ -67,16 +69,17 @@ export const openDiskCreation = (parts: {
     const { uniqueId, volumeId, encryption, location, sizeGib } = state;
     const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: sizeGib * bytesPerGib, source };
     const fresh = (refuseChanged: () => Promise<void>) =>
-      making.fresh(wish, cause, async ({ header, key, accessEpoch }) => {
+      making.fresh(wish, cause, async ({ header, volume, key, accessEpoch }) => {
         await refuseChanged();
         const made = {
           uniqueId,
-          volume: volumeRefOf(volumeId, header),
+          volume,
           wrap: wrapRefOf(encryption, header),
           accessEpoch,
         };
         const guard = key && setKeys.guard(setOf(encryption), key.generation);
-        const finished = await transactGuarded(store, disks, name, finish(clock.now(), made), cause, guard);
+        const rows = [stored.put(volumeId, header)];
+        const finished = await transactGuarded(store, disks, name, finish(clock.now(), made), cause, { guard, rows });
         standby.kick(setOf(encryption));
         return finished;
       });

@@ -16,7 +16,14 @@ const [vm, otherVm] = [
   'subscriptions/s/resourceGroups/g/virtualMachines/b',
 ];
 const customer: Encryption = { type: 'customer', set };
-const volume = { volumeId: 'v', dekId: 'k', dekDiskId: 'u', headerSequence: 1 };
+const volume = {
+  volumeId: 'v',
+  dekId: 'k',
+  dekDiskId: 'u',
+  dekAuthenticator: 'a',
+  headerSequence: 1,
+  headerDigest: 'one',
+};
 const wrap = { keyVersion: 'vaults/v/keys/k/versions/1', generation: 1 };
 const spec: DiskSpec = {
   uniqueId: 'u',
@@ -208,7 +215,7 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
   });
   test('finishes with the new wrap, or leaves the disk as it was', () => {
     const changed = {
-      volume: { ...volume, headerSequence: 2 },
+      volume: { ...volume, headerSequence: 2, headerDigest: 'two' },
       wrap: { keyVersion: '', generation: 0 },
       accessEpoch: 0,
     };
@@ -254,14 +261,14 @@ test('CMK-132: deleting needs nothing but that nobody has the disk', () => {
 
 test('CMK-14, CMK-15: a rewrap names the version before and after, and a header seen before decides nothing', () => {
   const next = { keyVersion: 'vaults/v/keys/k/versions/2', generation: 2 };
-  const rewrapped = decider.rewrap(at, next, { volumeId: 'v', headerSequence: 2 }, 9);
+  const rewrapped = decider.rewrap(at, next, { volumeId: 'v', headerSequence: 2, headerDigest: 'two' }, 9);
   const [event] = rewrapped(after(begun, made));
   assert.ok(event?.type === 'DekRewrapped' && event.previousKeyVersion === wrap.keyVersion);
   assert.deepEqual(rewrapped(after(begun, made, rewrapped)), []);
 });
 
 test('G5: what is stored late of a header, by a host that was replaced meanwhile, says nothing of another volume', () => {
-  const header = { volumeId: 'v', headerSequence: 2 };
+  const header = { volumeId: 'v', headerSequence: 2, headerDigest: 'two' };
   const [next, standby] = [{ keyVersion: 'vaults/v/keys/k/versions/2', generation: 2 }, 'vaults/w/keys/s/versions/1'];
   const late = [
     decider.rewrap(at, next, header, 9),

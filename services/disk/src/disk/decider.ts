@@ -120,12 +120,23 @@ export const noteFormerRemoved =
  * @throws Rejection ABORTED DISK_CHANGED where that is the header of another volume than the disk has
  */
 export const rewrap =
-  (at: Instant, wrap: WrapRef, { volumeId, headerSequence }: HeaderRef, accessEpoch: number): Decision =>
+  (at: Instant, wrap: WrapRef, { volumeId, headerSequence, headerDigest }: HeaderRef, accessEpoch: number): Decision =>
   (disk) => {
     const { encryption, keyVersion, volume } = existingWith(disk, volumeId);
     if (volume.headerSequence >= headerSequence) return [];
     const set = setOf(encryption);
-    return [{ type: 'DekRewrapped', set, previousKeyVersion: keyVersion, ...wrap, headerSequence, accessEpoch, at }];
+    return [
+      {
+        type: 'DekRewrapped',
+        set,
+        previousKeyVersion: keyVersion,
+        ...wrap,
+        headerSequence,
+        headerDigest,
+        accessEpoch,
+        at,
+      },
+    ];
   };
 
 /**
@@ -133,11 +144,11 @@ export const rewrap =
  * header that was replaced since. Rule CMK-108. @throws Rejection as `rewrap`
  */
 export const noteStandby =
-  (at: Instant, keyVersion: string, { volumeId, headerSequence }: HeaderRef): Decision =>
+  (at: Instant, keyVersion: string, { volumeId, headerSequence, headerDigest }: HeaderRef): Decision =>
   (disk) => {
     const { standbyKeyVersion = '', volume } = existingWith(disk, volumeId);
     if (standbyKeyVersion === keyVersion || headerSequence < volume.headerSequence) return [];
-    return [{ type: 'StandbyWrapped', keyVersion, headerSequence, at }];
+    return [{ type: 'StandbyWrapped', keyVersion, headerSequence, headerDigest, at }];
   };
 
 /**
@@ -169,9 +180,11 @@ export const growable =
 
 /** The volume is larger. @throws Rejection as `rewrap` */
 export const grow =
-  (at: Instant, sizeGib: number, { volumeId, headerSequence }: HeaderRef): Decision =>
+  (at: Instant, sizeGib: number, { volumeId, headerSequence, headerDigest }: HeaderRef): Decision =>
   (disk) =>
-    existingWith(disk, volumeId).sizeGib >= sizeGib ? [] : [{ type: 'DiskGrown', sizeGib, headerSequence, at }];
+    existingWith(disk, volumeId).sizeGib >= sizeGib
+      ? []
+      : [{ type: 'DiskGrown', sizeGib, headerSequence, headerDigest, at }];
 
 /**
  * Announces the end of a disk. Needs no key (CMK-132). A change of encryption has the disk's turn as long as it is under way, so

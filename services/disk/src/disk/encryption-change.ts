@@ -9,7 +9,7 @@ import {
 } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { DiskHeader } from '../disk-header-format.ts';
-import { type Encryption, isLayered, setOf } from '../encryption.ts';
+import { type Encryption, isLayered, setOf, type VolumeRef } from '../encryption.ts';
 import { transactGuarded } from '../guarded-commit.ts';
 import type { Deks } from '../keys/deks.ts';
 import type { SetKey, SetKeys } from '../keys/set-keys.ts';
@@ -18,7 +18,9 @@ import type { Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
 import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
-import { currentHeader, replaceHeader, settledHeader, tidyHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
+import type { Headers } from '../volume/genuine-headers.ts';
+import { replaceHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
+import type { StoredHeaders } from '../volume/stored-headers.ts';
 import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { CatchUp } from './catching-up.ts';
@@ -71,6 +73,8 @@ export const openEncryptionChange = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
   readonly snapshots: Category<Snapshot, SnapshotEvent>;
   readonly volumes: Volumes;
+  readonly headers: Headers;
+  readonly stored: StoredHeaders;
   readonly making: VolumeMaking;
   readonly deks: Deks;
   readonly setKeys: SetKeys;
@@ -87,6 +91,8 @@ export const openEncryptionChange = (parts: {
     disks,
     snapshots,
     volumes,
+    headers,
+    stored,
     making,
     deks,
     setKeys,
@@ -103,7 +109,7 @@ export const openEncryptionChange = (parts: {
     name: string,
     { encryption, volumeId: announced }: Announced,
     made: {
-      readonly volumeId: string;
+      readonly volume: VolumeRef;
       readonly header: DiskHeader;
       readonly key: SetKey | undefined;
       readonly accessEpoch: number;
@@ -111,23 +117,25 @@ export const openEncryptionChange = (parts: {
     cause: Cause,
   ) => {
     const changed = {
-      volume: volumeRefOf(made.volumeId, made.header),
+      volume: made.volume,
       wrap: wrapRefOf(encryption, made.header),
       accessEpoch: made.accessEpoch,
     };
     const guard = made.key && setKeys.guard(setOf(encryption), made.key.generation);
-    return transactGuarded(store, disks, name, finishChange(clock.now(), announced, changed), cause, guard);
+    const rows = [stored.put(made.volume.volumeId, made.header)];
+    return transactGuarded(store, disks, name, finishChange(clock.now(), announced, changed), cause, { guard, rows });
   };
 
   const rewrapInPlace = async (name: string, disk: ActiveDisk, changing: Announced, cause: Cause): Promise<void> => {
     const { encryption } = changing;
-    const { volumeId } = disk.volume;
+    const { volumeId, dekAuthenticator } = disk.volume;
     const { location } = disk;
     const set = setOf(encryption);
     let key =
       encryption.type === 'platform' ? undefined : await setKeys.forEncrypting(encryption, { name, location }, cause);
-    let header = await currentHeader(volumes, volumeId);
-    const { dek } = await deks.unwrap({ ...disk, name }, header, cause);
+    const holder = { ...disk, name, changing };
+    let header = await headers.current(holder);
+    const { dek } = await deks.unwrap(holder, header, cause);
     try {
       for (let done = false; !done; ) {
         const { wrap, ref, grant } = await deks.wrap(
@@ -140,12 +148,13 @@ export const openEncryptionChange = (parts: {
         ({ header } = await replaceHeader(
           volumes,
           volumeId,
-          header.sequence,
+          header,
           // A standby wrap is under the key of the set it was made for.
-          { wrap, generation: ref.generation, standby: undefined },
+          { wrap, set, generation: ref.generation, standby: undefined },
           async (next) => {
             try {
-              await finishWith(name, changing, { volumeId, header: next, key: inForce, accessEpoch }, cause);
+              const volume = volumeRefOf(volumeId, next, dekAuthenticator);
+              await finishWith(name, changing, { volume, header: next, key: inForce, accessEpoch }, cause);
               done = true;
             } catch (error) {
               // A later generation has begun: this wrap stays until the next one takes its place.
@@ -172,14 +181,15 @@ export const openEncryptionChange = (parts: {
       sizeBytes: sizeGib * bytesPerGib,
       source: { ...disk, name },
     };
-    await making.fresh(wish, cause, (made) => finishWith(name, changing, { volumeId, ...made }, cause));
+    await making.fresh(wish, cause, (made) => finishWith(name, changing, made, cause));
     await removeFormer(name, disk.volume.volumeId, cause);
   };
 
   /** What was copied is there still, under the earlier key. It is on record until it is removed, whoever began that and failed. */
   const removeFormer = async (name: string, volumeId: string, cause: Cause): Promise<void> => {
     await volumes.remove(volumeId);
-    await disks.transact(name, noteFormerRemoved(clock.now(), volumeId), cause);
+    const rows = [stored.remove(volumeId)];
+    await transactGuarded(store, disks, name, noteFormerRemoved(clock.now(), volumeId), cause, { rows });
   };
 
   const isShared = async ({ uniqueId, volume }: ActiveDisk): Promise<boolean> => {
@@ -194,12 +204,12 @@ export const openEncryptionChange = (parts: {
     if (state.status !== 'active') return;
     if (state.formerVolumeId !== undefined) await removeFormer(name, state.formerVolumeId, cause);
     if (state.changing === null) return;
-    const { volumeId } = state.volume;
-    const header = await settledHeader(volumes, volumeId);
-    if (header.sequence > state.volume.headerSequence) {
-      const made = { volumeId, header, key: undefined, accessEpoch: state.accessEpoch };
-      await finishWith(name, state.changing, made, cause);
-      await tidyHeader(volumes, volumeId);
+    const { volumeId, dekAuthenticator, headerSequence } = state.volume;
+    const header = await headers.settled({ ...state, name });
+    if (header.sequence > headerSequence) {
+      const volume = volumeRefOf(volumeId, header, dekAuthenticator);
+      await finishWith(name, state.changing, { volume, header, key: undefined, accessEpoch: state.accessEpoch }, cause);
+      await headers.tidied({ ...state, name, volume });
       return;
     }
     const { state: after } = await disks.transact(

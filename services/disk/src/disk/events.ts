@@ -16,7 +16,8 @@ export interface DiskSpec {
 /** How far direct access goes. */
 export type AccessLevel = 'read' | 'write';
 
-/** The facts of one disk. These names and shapes are on disk: add; never rename, never reuse. Wraps are in the header only. */
+/** The facts of one disk. These names and shapes are on disk: add; never rename, never reuse. Wraps are in the header, and in the
+ * row that is committed with its event (`StoredHeaders`): an event outlasts a rotation, and a wrap must not. */
 export type DiskEvent =
   | ({
       /** The barrier: from here on the set is in use, and the volume is to be removed unless `DiskCreated` follows. */
@@ -101,6 +102,7 @@ export type DiskEvent =
       readonly set: string;
       readonly previousKeyVersion: string;
       readonly headerSequence: number;
+      readonly headerDigest: string;
       readonly accessEpoch: number;
       readonly at: Instant;
     } & WrapRef)
@@ -109,9 +111,16 @@ export type DiskEvent =
       readonly type: 'StandbyWrapped';
       readonly keyVersion: string;
       readonly headerSequence: number;
+      readonly headerDigest: string;
       readonly at: Instant;
     }
-  | { readonly type: 'DiskGrown'; readonly sizeGib: number; readonly headerSequence: number; readonly at: Instant }
+  | {
+      readonly type: 'DiskGrown';
+      readonly sizeGib: number;
+      readonly headerSequence: number;
+      readonly headerDigest: string;
+      readonly at: Instant;
+    }
   | { readonly type: 'DiskDeleting'; readonly at: Instant }
   | {
       readonly type: 'DiskDeleted';

@@ -1,8 +1,11 @@
-import type { Category, Cause, Loaded } from '@interlock/event-store';
+import type { Category, Cause, EventStore, Loaded } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import { isLayered } from '../encryption.ts';
+import { transactGuarded } from '../guarded-commit.ts';
 import type { Turns } from '../turns.ts';
-import { currentHeader, replaceHeader, volumeRefOf } from '../volume/headers.ts';
+import type { Headers } from '../volume/genuine-headers.ts';
+import { headerRefOf, replaceHeader } from '../volume/headers.ts';
+import type { StoredHeaders } from '../volume/stored-headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { CatchUp } from './catching-up.ts';
@@ -25,21 +28,24 @@ export type DiskGrowth = (
 /** Opens it. */
 export const openDiskGrowth =
   (parts: {
+    readonly store: EventStore;
     readonly disks: Category<Disk, DiskEvent>;
     readonly volumes: Volumes;
+    readonly headers: Pick<Headers, 'current'>;
+    readonly stored: Pick<StoredHeaders, 'put'>;
     readonly turns: Turns;
     readonly catchUp: CatchUp;
     readonly clock: Clock;
   }): DiskGrowth =>
   (name, sizeGib, cause, options) =>
     parts.turns(name, async () => {
-      const { disks, volumes, catchUp, clock } = parts;
+      const { store: events, disks, volumes, headers, stored, catchUp, clock } = parts;
       // Decides nothing, but holds the etag against the stream before anything is changed.
       const loaded = await disks.transact(name, () => [], cause, options);
       const before = growable(sizeGib)(loaded.state);
       if (before.sizeGib === sizeGib) return loaded;
-      await catchUp(name, cause);
-      const { volumeId } = before.volume;
+      const { state: now } = await catchUp(name, cause);
+      const { volumeId } = now.volume;
       const size = sizeGib * bytesPerGib;
       const { store } = await volumes.open(volumeId, isLayered(before.encryption));
       try {
@@ -48,12 +54,13 @@ export const openDiskGrowth =
       } finally {
         await store.close();
       }
-      const header = await currentHeader(volumes, volumeId);
+      const header = await headers.current({ ...now, name });
       // Header and events agree here, so a header of that size is one whose event the catching up has made.
       if (header.size < size) {
-        await replaceHeader(volumes, volumeId, header.sequence, { size }, (grown) =>
-          disks.transact(name, grow(clock.now(), sizeGib, volumeRefOf(volumeId, grown)), cause),
-        );
+        await replaceHeader(volumes, volumeId, header, { size }, (grown) => {
+          const decide = grow(clock.now(), sizeGib, headerRefOf(volumeId, grown));
+          return transactGuarded(events, disks, name, decide, cause, { rows: [stored.put(volumeId, grown)] });
+        });
       }
       return disks.load(name);
     });

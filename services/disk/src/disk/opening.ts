@@ -8,7 +8,7 @@ import type { KeyAccess } from '../keys/key-access.ts';
 import { definiteReason, keyLost } from '../keys/key-reasons.ts';
 import type { KeyGrant } from '../keys/lease.ts';
 import type { Turns } from '../turns.ts';
-import { currentHeader } from '../volume/headers.ts';
+import type { Headers } from '../volume/genuine-headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { CatchUp } from './catching-up.ts';
 import { existing } from './decider.ts';
@@ -42,14 +42,15 @@ const attemptsMax = 10;
 /** Opens it. */
 export const openOpening = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
-  readonly volumes: Volumes;
+  readonly volumes: Pick<Volumes, 'keepHeader'>;
+  readonly headers: Pick<Headers, 'current'>;
   readonly deks: Deks;
   readonly sessions: Sessions;
   readonly keyAccess: Pick<KeyAccess, 'lossConcerning'>;
   readonly turns: Turns;
   readonly catchUp: CatchUp;
 }): Opening => {
-  const { disks, volumes, deks, sessions, keyAccess, turns, catchUp } = parts;
+  const { disks, volumes, headers, deks, sessions, keyAccess, turns, catchUp } = parts;
 
   /** A loss heard while the vault unwrapped concerns this open too, also of an ultra disk: what was not open is not pinned. */
   const refuseLost = (name: string, disk: ActiveDisk, { wrap }: DiskHeader, { grant }: OpenDek): void => {
@@ -64,7 +65,7 @@ export const openOpening = (parts: {
       return await deks.unwrap(holder, header, cause);
     } catch (error) {
       if (definiteReason(error) === undefined) throw error;
-      const { sequence } = await currentHeader(volumes, holder.volume.volumeId);
+      const { sequence } = await headers.current(holder);
       if (sequence === header.sequence) throw error;
       return undefined;
     }
@@ -79,13 +80,13 @@ export const openOpening = (parts: {
       const letGo = volumes.keepHeader(volumeId);
       let opened: OpenDek | undefined;
       try {
-        const header = await currentHeader(volumes, volumeId);
+        const header = await headers.current({ ...disk, name });
         await step?.();
         opened = await unwrapped({ ...disk, name }, header, cause);
         if (!opened) continue;
         const inHand = opened;
         const loaded = await turns(name, async () => {
-          const current = await currentHeader(volumes, volumeId);
+          const current = await headers.current({ ...disk, name });
           if (current.sequence !== header.sequence) return undefined;
           const now = await catchUp(name, cause, { loaded: before, header: current });
           refuseLost(name, now.state, header, inHand);

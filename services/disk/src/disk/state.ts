@@ -152,21 +152,24 @@ const evolveActive = (
       return formerVolumeId === event.volumeId ? rest : disk;
     }
     case 'DekRewrapped': {
-      const { keyVersion, generation, headerSequence, accessEpoch } = event;
-      return { ...disk, keyVersion, generation, accessEpoch, volume: { ...disk.volume, headerSequence } };
+      const { keyVersion, generation, accessEpoch } = event;
+      return { ...disk, keyVersion, generation, accessEpoch, volume: withHeader(disk, event) };
     }
     case 'StandbyWrapped': {
-      const { keyVersion: standbyKeyVersion, headerSequence } = event;
-      return { ...disk, standbyKeyVersion, volume: { ...disk.volume, headerSequence } };
+      return { ...disk, standbyKeyVersion: event.keyVersion, volume: withHeader(disk, event) };
     }
     case 'DiskGrown': {
-      const { sizeGib, headerSequence } = event;
-      return { ...disk, sizeGib, volume: { ...disk.volume, headerSequence } };
+      return { ...disk, sizeGib: event.sizeGib, volume: withHeader(disk, event) };
     }
     case 'DiskDeleting':
       return { ...disk, status: 'deleting', access: null };
   }
 };
+
+const withHeader = (
+  { volume }: ActiveDisk,
+  { headerSequence, headerDigest }: Pick<VolumeRef, 'headerSequence' | 'headerDigest'>,
+): VolumeRef => ({ ...volume, headerSequence, headerDigest });
 
 /** Every volume there may be of a disk. */
 export const volumesOf = ({
@@ -185,7 +188,7 @@ export const volumesOf = ({
  */
 export const disks: CategoryDefinition<Disk, DiskEvent> = {
   name: 'disk',
-  stateVersion: 2,
+  stateVersion: 3,
   initial,
   evolve,
   isGone: (disk) => disk.status === 'absent',

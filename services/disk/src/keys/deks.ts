@@ -1,6 +1,6 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
-import { dekLength, keyCheckValue, matchesKeyCheck, secretBytes } from '../dek.ts';
+import { dekLength, matchesDekAuthenticator, secretBytes } from '../dek.ts';
 import { type DekOwner, encodeDekPayload, openDekPayload } from '../dek-payload.ts';
 import type { DekWrap, DiskHeader } from '../disk-header-format.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
@@ -15,6 +15,8 @@ export interface DekHolder {
   readonly name: string;
   readonly encryption: Encryption;
   readonly volume: VolumeRef;
+  /** Of a disk: the change of encryption under way; its header may be that of the change already. */
+  readonly changing?: { readonly encryption: Encryption } | null;
 }
 
 /** A DEK in the clear. Whoever has it clears it. */
@@ -42,7 +44,7 @@ export interface Deks {
     use: { readonly name: string; readonly set: string; readonly key: SetKey | undefined },
   ): Promise<WrappedDek>;
   /**
-   * Unwraps with exactly the version the header names, and checks that it is the DEK of this disk.
+   * Unwraps with exactly the version the header names, and compares the DEK with the one the store knows of this disk.
    * @param held the yes of a lease that is held; without one the vault is asked first whether the key may be used
    * @throws Rejection DATA_LOSS WRONG_DEK, HEADER_CORRUPT; a reason of key loss; UNAVAILABLE
    */
@@ -95,10 +97,10 @@ export const openDeks = (parts: {
       if (holder.encryption.type === 'platform') {
         const payload = platformKey.unseal(platformPurpose(owner), wrap.wrapped);
         if (!payload) throw wrongDek(holder, 'the wrap was changed, or is under another master key');
-        return { dek: checked(openDekPayload(payload, owner), header, holder), grant: undefined };
+        return { dek: verified(openDekPayload(payload, owner), owner, holder), grant: undefined };
       }
       const { payload, grant } = await unwrapped(await questionFor(holder, header, cause), wrap.wrapped, held);
-      return { dek: checked(openDekPayload(payload, owner), header, holder), grant };
+      return { dek: verified(openDekPayload(payload, owner), owner, holder), grant };
     },
     async check(holder, header, cause, terms) {
       ownerIn(holder, header);
@@ -138,10 +140,11 @@ const ownerIn = (holder: DekHolder, header: DiskHeader): DekOwner => {
   return { dekId, diskId };
 };
 
-const checked = (dek: Uint8Array, header: DiskHeader, holder: DekHolder): Uint8Array => {
-  if (matchesKeyCheck(dek, header.keyCheck)) return dek;
+/** Whatever a header says, and whoever wrote it: no other DEK than the disk's own is ever used. */
+const verified = (dek: Uint8Array, owner: DekOwner, holder: DekHolder): Uint8Array => {
+  if (matchesDekAuthenticator(dek, owner, holder.volume.dekAuthenticator)) return dek;
   dek.fill(0);
-  throw wrongDek(holder, 'the unwrapped DEK is not the one the header was made for');
+  throw wrongDek(holder, 'the unwrapped DEK is not the one that the disk was made with');
 };
 
 const wrongDek = ({ name }: DekHolder, why: string): Rejection =>
@@ -149,18 +152,18 @@ const wrongDek = ({ name }: DekHolder, why: string): Rejection =>
 
 const platformPurpose = ({ diskId, dekId }: DekOwner): string => `interlock platform dek\0${diskId}\0${dekId}`;
 
-/** The first header of a volume. @param sizeBytes of the disk */
+/** The first header of a volume. @param set `''` under a key of the platform @param sizeBytes of the disk */
 export const firstHeader = (
   owner: DekOwner,
   sizeBytes: number,
-  dek: Uint8Array,
+  set: string,
   { wrap, ref }: Pick<WrappedDek, 'wrap' | 'ref'>,
 ): DiskHeader => ({
   ...owner,
   size: sizeBytes,
   cipher: 'AES-256-XTS-4096',
-  keyCheck: keyCheckValue(dek),
   sequence: 1,
+  set,
   generation: ref.generation,
   hostEpoch: 0,
   wrap,

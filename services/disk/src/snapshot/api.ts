@@ -5,7 +5,7 @@ import type {
   ListSnapshotsRequest,
   Snapshot as WireSnapshot,
 } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
-import { type Category, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
+import { type Category, type EventStore, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import {
   type Authorizer,
   type Call,
@@ -24,11 +24,13 @@ import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
 import { diskNotFound } from '../disk/wire.ts';
 import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../encryption.ts';
+import { transactGuarded } from '../guarded-commit.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import type { Leases } from '../keys/leases.ts';
 import { listKept, pageOfRequest } from '../listing.ts';
 import type { Settling } from '../settling.ts';
 import type { Turns } from '../turns.ts';
+import type { StoredHeaders } from '../volume/stored-headers.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { SnapshotCreation } from './creation.ts';
 import { gone, remove, type Snapshot } from './decider.ts';
@@ -52,13 +54,16 @@ export const snapshotApi = (parts: {
   readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
   readonly leases: Pick<Leases, 'outageOf'>;
   readonly volumes: Volumes;
+  readonly store: EventStore;
+  readonly stored: Pick<StoredHeaders, 'remove'>;
   readonly turns: Turns;
   readonly settling: Settling;
   readonly authorize: Authorizer;
   readonly clock: Clock;
   readonly limits: SnapshotLimits;
 }) => {
-  const { disks, snapshots, creation, keyAccess, leases, volumes, turns, settling, authorize, clock, limits } = parts;
+  const { disks, snapshots, creation, keyAccess, leases, volumes, store, stored } = parts;
+  const { turns, settling, authorize, clock, limits } = parts;
 
   const show = async (loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
     const { state } = loaded;
@@ -189,7 +194,8 @@ export const snapshotApi = (parts: {
           const { state: left } = await snapshots.load(name);
           if (left.status !== 'deleting') return;
           await volumes.remove(left.volume.volumeId);
-          await snapshots.transact(name, gone(clock.now()), cause);
+          const rows = [stored.remove(left.volume.volumeId)];
+          await transactGuarded(store, snapshots, name, gone(clock.now()), cause, { rows });
         };
         await snapshots.transact(name, remove(clock.now()), cause, expectedVersion(etag)).catch((error: unknown) => {
           // Not answered, and announced perhaps.

@@ -13,15 +13,18 @@ import { existing as existingDisk } from '../disk/decider.ts';
 import type { DiskEvent } from '../disk/events.ts';
 import type { ActiveDisk, Disk } from '../disk/state.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
-import { type Encryption, sameEncryption, setOf } from '../encryption.ts';
+import { type Encryption, sameEncryption, setOf, type VolumeRef } from '../encryption.ts';
 import { transactGuarded } from '../guarded-commit.ts';
+import type { DekHolder } from '../keys/deks.ts';
 import { definiteReason } from '../keys/key-reasons.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
 import type { Vault } from '../keys/vault.ts';
 import type { Settling } from '../settling.ts';
 import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
-import { currentHeader, replaceHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
+import type { Headers } from '../volume/genuine-headers.ts';
+import { replaceHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
+import type { StoredHeaders } from '../volume/stored-headers.ts';
 import { bytesPerGib, outlastingItsCall, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { begin, evolve, fail, finish, noteStandby, type Snapshot } from './decider.ts';
@@ -47,6 +50,8 @@ export const openSnapshotCreation = (parts: {
   readonly disks: Category<Disk, DiskEvent>;
   readonly snapshots: Category<Snapshot, SnapshotEvent>;
   readonly volumes: Volumes;
+  readonly headers: Pick<Headers, 'current'>;
+  readonly stored: Pick<StoredHeaders, 'put'>;
   readonly making: VolumeMaking;
   readonly vault: Vault;
   readonly setKeys: SetKeys;
@@ -57,7 +62,7 @@ export const openSnapshotCreation = (parts: {
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
 }): SnapshotCreation => {
-  const { store, disks, snapshots, volumes, making, vault, setKeys } = parts;
+  const { store, disks, snapshots, volumes, headers, stored, making, vault, setKeys } = parts;
   const { turns, settling, standby, clock, random, log } = parts;
 
   const attempts = openAttempts({ kind: snapshots, fail, volumes, turns, settling, standby, clock, random, log });
@@ -65,20 +70,21 @@ export const openSnapshotCreation = (parts: {
   const commit = async (
     name: string,
     { uniqueId, volumeId, encryption }: Creating,
-    header: DiskHeader,
+    { header, volume }: { readonly header: DiskHeader; readonly volume: VolumeRef },
     cause: Cause,
   ) => {
     const wrap = wrapRefOf(encryption, header);
     const guard = encryption.type === 'platform' ? undefined : setKeys.guard(encryption.set, wrap.generation);
     const at = clock.now();
     const decide = (snapshot: Snapshot): readonly SnapshotEvent[] => {
-      const taken = { volume: volumeRefOf(volumeId, header), wrap, sizeGib: header.size / bytesPerGib };
+      const taken = { volume, wrap, sizeGib: header.size / bytesPerGib };
       const made = finish(at, uniqueId, taken)(snapshot);
       // What the disk's header had under a standby key came along: whoever does not know of it would leave it here for ever.
       const noted = noteStandby(at, header.standby?.keyVersion ?? '', taken.volume);
       return [...made, ...noted(made.reduce(evolve, snapshot))];
     };
-    const finished = await transactGuarded(store, snapshots, name, decide, cause, guard);
+    const rows = [stored.put(volumeId, header)];
+    const finished = await transactGuarded(store, snapshots, name, decide, cause, { guard, rows });
     standby.kick(setOf(encryption));
     return finished;
   };
@@ -86,7 +92,7 @@ export const openSnapshotCreation = (parts: {
   /** A wrap under the key the set has now; by way of the disk where only that has moved before the earlier key was taken away. */
   const movedWrap = async (
     header: DiskHeader,
-    of: { readonly name: string; readonly encryption: Encryption; readonly sourceVolumeId: string },
+    of: { readonly name: string; readonly encryption: Encryption; readonly source: DekHolder },
     cause: Cause,
   ): Promise<Pick<DiskHeader, 'wrap' | 'generation'>> => {
     const set = setOf(of.encryption);
@@ -102,7 +108,7 @@ export const openSnapshotCreation = (parts: {
       return { wrap: { ...header.wrap, keyVersion: target, wrapped: Uint8Array.from(wrapped) }, generation };
     } catch (error) {
       if (definiteReason(error) === undefined) throw error;
-      const source = await currentHeader(volumes, of.sourceVolumeId);
+      const source = await headers.current(of.source);
       if (source.dekId !== header.dekId || source.generation !== generation) throw error;
       return { wrap: source.wrap, generation };
     }
@@ -111,16 +117,18 @@ export const openSnapshotCreation = (parts: {
   /** Ciphertext and wrap as the disk has them. When the key of the set changes meanwhile, the wrap moves with it. */
   const share = async (name: string, creating: Creating, disk: ActiveDisk, cause: Cause): Promise<Loaded<Snapshot>> => {
     const { volumeId, encryption, sourceDisk } = creating;
-    let header = await making.shared({ ...disk, name: sourceDisk }, volumeId, cause);
+    const source = { ...disk, name: sourceDisk };
+    let header = await making.shared(source, volumeId, cause);
     for (;;) {
       try {
-        return await commit(name, creating, header, cause);
+        const volume = volumeRefOf(volumeId, header, disk.volume.dekAuthenticator);
+        return await commit(name, creating, { header, volume }, cause);
       } catch (error) {
         if (!(error instanceof CursorConflict)) throw error;
       }
-      const of = { name, encryption, sourceVolumeId: disk.volume.volumeId };
+      const of = { name, encryption, source };
       const wrap = await outlastingItsCall(() => movedWrap(header, of, cause));
-      ({ header } = await replaceHeader(volumes, volumeId, header.sequence, wrap, async () => undefined));
+      ({ header } = await replaceHeader(volumes, volumeId, header, wrap, async () => undefined));
     }
   };
 
@@ -141,7 +149,7 @@ export const openSnapshotCreation = (parts: {
     return copyingFrom(parts, source, () =>
       sameEncryption(encryption, disk.encryption)
         ? share(name, state, disk, cause)
-        : making.fresh(wish, cause, ({ header }) => commit(name, state, header, cause)),
+        : making.fresh(wish, cause, (made) => commit(name, state, made, cause)),
     );
   };
 

@@ -15,7 +15,14 @@ const spec: SnapshotSpec = {
   sizeGib: 4,
   encryption: { type: 'customer', set: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/d' },
 };
-const volume = { volumeId: 'v', dekId: 'k', dekDiskId: 'du', headerSequence: 1 };
+const volume = {
+  volumeId: 'v',
+  dekId: 'k',
+  dekDiskId: 'du',
+  dekAuthenticator: 'a',
+  headerSequence: 1,
+  headerDigest: 'one',
+};
 const wrap = { keyVersion: 'one', generation: 1 };
 
 type Command = (snapshot: decider.Snapshot) => readonly SnapshotEvent[];
@@ -37,14 +44,19 @@ test('a snapshot is made whole or not at all, and its name is free after a failu
 });
 
 test('CMK-14, CMK-15: a rewrap moves it to another version once', () => {
-  const rewrapped = decider.rewrap(at, { keyVersion: 'two', generation: 2 }, { volumeId: 'v', headerSequence: 2 }, 5);
+  const rewrapped = decider.rewrap(
+    at,
+    { keyVersion: 'two', generation: 2 },
+    { volumeId: 'v', headerSequence: 2, headerDigest: 'two' },
+    5,
+  );
   const snapshot = after(begun, made, rewrapped);
   assert.equal(snapshot.status === 'active' && snapshot.keyVersion, 'two');
   assert.deepEqual(rewrapped(snapshot), []);
 });
 
 test('G5: what is stored late of a header, by a host that was replaced meanwhile, says nothing of another volume', () => {
-  const header = { volumeId: 'v', headerSequence: 2 };
+  const header = { volumeId: 'v', headerSequence: 2, headerDigest: 'two' };
   const rewrapped = decider.rewrap(at, { keyVersion: 'two', generation: 2 }, header, 5);
   const standby = decider.noteStandby(at, 'three', header);
   const again = decider.begin(at, wish, 'v2', { ...spec, uniqueId: 'u2' });
@@ -71,7 +83,12 @@ test('ask twice, get once', () => {
           decider.begin(at, JSON.stringify({ location: text }), 'v', spec),
           decider.finish(at, 'u', { volume, wrap, sizeGib: 4 }),
           decider.fail(at, 'u', text),
-          decider.rewrap(at, { keyVersion: text, generation: number }, { volumeId: 'v', headerSequence: number }, 1),
+          decider.rewrap(
+            at,
+            { keyVersion: text, generation: number },
+            { volumeId: 'v', headerSequence: number, headerDigest: text },
+            1,
+          ),
           decider.remove(at),
           decider.gone(at),
         ][kind] ?? decider.gone(at),

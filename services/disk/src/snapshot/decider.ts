@@ -41,13 +41,13 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
     }
     case 'SnapshotDekRewrapped': {
       if (snapshot.status !== 'active') return snapshot;
-      const { keyVersion, generation, headerSequence } = event;
-      return { ...snapshot, keyVersion, generation, volume: { ...snapshot.volume, headerSequence } };
+      const { keyVersion, generation, headerSequence, headerDigest } = event;
+      return { ...snapshot, keyVersion, generation, volume: { ...snapshot.volume, headerSequence, headerDigest } };
     }
     case 'SnapshotStandbyWrapped': {
       if (snapshot.status !== 'active') return snapshot;
-      const { keyVersion: standbyKeyVersion, headerSequence } = event;
-      return { ...snapshot, standbyKeyVersion, volume: { ...snapshot.volume, headerSequence } };
+      const { keyVersion: standbyKeyVersion, headerSequence, headerDigest } = event;
+      return { ...snapshot, standbyKeyVersion, volume: { ...snapshot.volume, headerSequence, headerDigest } };
     }
     case 'SnapshotDeleting':
       return snapshot.status === 'active' ? { ...snapshot, status: 'deleting' } : snapshot;
@@ -60,7 +60,7 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
 /** How snapshots are stored and listed: by disk, by set, by the DEK they share, and by what is unfinished. */
 export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
   name: 'snapshot',
-  stateVersion: 1,
+  stateVersion: 2,
   initial,
   evolve,
   isGone: (snapshot) => snapshot.status === 'absent',
@@ -128,13 +128,22 @@ export const fail =
  * @throws Rejection ABORTED SNAPSHOT_CHANGED where that is the header of another volume than the snapshot has
  */
 export const rewrap =
-  (at: Instant, wrap: WrapRef, { volumeId, headerSequence }: HeaderRef, accessEpoch: number): Decision =>
+  (at: Instant, wrap: WrapRef, { volumeId, headerSequence, headerDigest }: HeaderRef, accessEpoch: number): Decision =>
   (snapshot) => {
     const { encryption, keyVersion, volume } = existingWith(snapshot, volumeId);
     if (volume.headerSequence >= headerSequence) return [];
     const set = setOf(encryption);
     return [
-      { type: 'SnapshotDekRewrapped', set, previousKeyVersion: keyVersion, ...wrap, headerSequence, accessEpoch, at },
+      {
+        type: 'SnapshotDekRewrapped',
+        set,
+        previousKeyVersion: keyVersion,
+        ...wrap,
+        headerSequence,
+        headerDigest,
+        accessEpoch,
+        at,
+      },
     ];
   };
 
@@ -143,11 +152,11 @@ export const rewrap =
  * header that was replaced since. Rule CMK-108. @throws Rejection as `rewrap`
  */
 export const noteStandby =
-  (at: Instant, keyVersion: string, { volumeId, headerSequence }: HeaderRef): Decision =>
+  (at: Instant, keyVersion: string, { volumeId, headerSequence, headerDigest }: HeaderRef): Decision =>
   (snapshot) => {
     const { standbyKeyVersion = '', volume } = existingWith(snapshot, volumeId);
     if (standbyKeyVersion === keyVersion || headerSequence < volume.headerSequence) return [];
-    return [{ type: 'SnapshotStandbyWrapped', keyVersion, headerSequence, at }];
+    return [{ type: 'SnapshotStandbyWrapped', keyVersion, headerSequence, headerDigest, at }];
   };
 
 /** Announces the end of a snapshot. Needs no key (CMK-132). @throws Rejection ABORTED SNAPSHOT_CREATING */

@@ -29,6 +29,7 @@ export type SnapshotEvent =
       readonly set: string;
       readonly previousKeyVersion: string;
       readonly headerSequence: number;
+      readonly headerDigest: string;
       readonly accessEpoch: number;
       readonly at: Instant;
     } & WrapRef)
@@ -37,6 +38,7 @@ export type SnapshotEvent =
       readonly type: 'SnapshotStandbyWrapped';
       readonly keyVersion: string;
       readonly headerSequence: number;
+      readonly headerDigest: string;
       readonly at: Instant;
     }
   | { readonly type: 'SnapshotDeleting'; readonly at: Instant }

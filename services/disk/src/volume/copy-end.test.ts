@@ -53,7 +53,6 @@ const world = async () => {
   let header = headerUnder(key.keyVersion);
   let unwrapped = '';
   const volumes = {
-    withHeader: async () => ({ current: header }),
     keepHeader: () => async () => undefined,
     open: async () => ({ store: platter.open(), gate: { still: (work: () => unknown) => work() } }),
   };
@@ -62,6 +61,7 @@ const world = async () => {
     {
       disks: { load: async (id) => ({ id, state: initial, version: 0 }) },
       volumes: volumes as unknown as Volumes,
+      headers: { current: async () => header },
       deks: deks as unknown as Deks,
       keyAccess,
       leases: {
@@ -79,7 +79,14 @@ const world = async () => {
     {
       name: 'snapshot',
       encryption: { type: 'customer', set: key.set },
-      volume: { volumeId: 'v', dekId: 'k', dekDiskId: 'u', headerSequence: 1 },
+      volume: {
+        volumeId: 'v',
+        dekId: 'k',
+        dekDiskId: 'u',
+        dekAuthenticator: 'a',
+        headerSequence: 1,
+        headerDigest: 'one',
+      },
     },
     cause,
   );

@@ -11,7 +11,7 @@ import type { LeaseTerms } from '../keys/lease.ts';
 import type { Leases } from '../keys/leases.ts';
 import type { XtsMask } from '../xts-mask.ts';
 import { type FollowedKey, type FollowParts, followKey } from './followed-key.ts';
-import { currentHeader } from './headers.ts';
+import type { Volumes } from './volumes.ts';
 import type { WriteGate } from './write-gate.ts';
 
 /** What a copy under another DEK reads from, or writes to. */
@@ -28,7 +28,8 @@ export interface CopyEnd extends Pick<FollowedKey, 'confirm'> {
 const unwrapAgainMs = 200;
 
 /** What opening an end needs. */
-export interface CopyParts extends Pick<FollowParts, 'disks' | 'volumes'> {
+export interface CopyParts extends Pick<FollowParts, 'disks' | 'headers'> {
+  readonly volumes: Volumes;
   readonly deks: Deks;
   readonly keyAccess: Pick<KeyAccess, 'lease' | 'lossOf'>;
   readonly leases: Pick<Leases, 'join' | 'leave' | 'changed'>;
@@ -46,9 +47,9 @@ export interface CopyParts extends Pick<FollowParts, 'disks' | 'volumes'> {
  * @throws Rejection as `Deks.unwrap`; `check` throws a reason of key loss, UNAVAILABLE KEY_VAULT_UNREACHABLE
  */
 export const openCopyEnd = async (parts: CopyParts, holder: DekHolder, cause: Cause): Promise<CopyEnd> => {
-  const { volumes, deks, keyAccess, leases, terms, clock, mask, signal } = parts;
+  const { volumes, headers, deks, keyAccess, leases, terms, clock, mask, signal } = parts;
   const { volumeId } = holder.volume;
-  const header = await currentHeader(volumes, volumeId);
+  const header = await headers.current(holder);
   const { dek, grant } = await deks.unwrap(holder, header, cause);
   const opened = async () => {
     try {

@@ -9,13 +9,14 @@ import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import { definiteReason, type KeyUse, keyLost } from '../keys/key-reasons.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
-import { currentHeader } from './headers.ts';
+import type { Headers } from './genuine-headers.ts';
 import type { Volumes } from './volumes.ts';
 
 /** What following a key needs. */
 export interface FollowParts {
   readonly disks: Pick<Category<Disk, DiskEvent>, 'load'>;
-  readonly volumes: Volumes;
+  readonly volumes: Pick<Volumes, 'keepHeader'>;
+  readonly headers: Pick<Headers, 'current'>;
   readonly deks: Pick<Deks, 'check'>;
   readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
   readonly leases: Pick<Leases, 'join' | 'leave'>;
@@ -51,7 +52,7 @@ export interface FollowedKey {
  * @param user.grant as `LeaseUser`: under what yes its DEK is in memory, or its ciphertext is used
  */
 export const followKey = (
-  { disks, volumes, deks, keyAccess, leases }: FollowParts,
+  { disks, volumes, headers, deks, keyAccess, leases }: FollowParts,
   holder: DekHolder,
   found: DiskHeader,
   user: Pick<LeaseUser, 'grant' | 'drop'>,
@@ -83,7 +84,7 @@ export const followKey = (
 
   const catchUp = async (): Promise<boolean> => {
     if (!hasKey) return false;
-    const now = await currentHeader(volumes, volumeId);
+    const now = await headers.current(holder);
     if (now.wrap.keyVersion === key.keyVersion) return false;
     await refuseAnotherSet();
     leases.leave(key, following);

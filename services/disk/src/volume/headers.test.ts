@@ -3,20 +3,24 @@ import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
+import { readHeader } from '../disk-header.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
 import { platformKey } from '../keys/platform-key.ts';
 import { inSteps } from '../test-block-store-contract.ts';
-import { currentHeader, replaceHeader, writeFirstHeader } from './headers.ts';
+import { replaceHeader, writeFirstHeader } from './headers.ts';
 import { memoryVolumeFiles, type VolumeFiles } from './volume-files.ts';
+import type { Volumes } from './volumes.ts';
 import { openVolumes } from './volumes.ts';
 
 const volumeId = randomUUID();
+const currentHeader = async (volumes: Volumes, id: string): Promise<DiskHeader> =>
+  (await volumes.withHeader(id, readHeader)).current;
 const first: DiskHeader = {
   diskId: randomUUID(),
   dekId: randomUUID(),
   size: 2 ** 30,
   cipher: 'AES-256-XTS-4096',
-  keyCheck: systemRandom.bytes(16),
+  set: 'sets/s',
   sequence: 1,
   generation: 1,
   hostEpoch: 1,
@@ -63,9 +67,10 @@ const volumeWithHeader = async () => {
   const as = (hostEpoch: number) => openVolumes({ files: watched, platformKey: key, hostEpoch, random: systemRandom });
   const volumes = as(1);
   await volumes.create(volumeId, 4_096, false);
-  await writeFirstHeader(volumes, volumeId, first);
+  const written = await writeFirstHeader(volumes, volumeId, first);
   return {
     volumes,
+    written,
     as,
     since: () => {
       const since = done;
@@ -76,23 +81,31 @@ const volumeWithHeader = async () => {
 };
 
 test('CMK-88: a header is replaced by one look, a slot written, flushed and read back, and after the commit the other erased likewise', async () => {
-  const { volumes, since } = await volumeWithHeader();
+  const { volumes, written, since } = await volumeWithHeader();
   since();
   let before = '';
-  const { header, committed } = await replaceHeader(volumes, volumeId, 1, { generation: 2 }, async ({ sequence }) => {
-    before = since();
-    return sequence;
-  });
+  const { header, committed } = await replaceHeader(
+    volumes,
+    volumeId,
+    written,
+    { generation: 2 },
+    async ({ sequence }) => {
+      before = since();
+      return sequence;
+    },
+  );
   assert.deepEqual([before, since()], ['orwfr', 'wfrc']);
   assert.deepEqual([header.sequence, header.generation, committed], [2, 2, 2]);
   assert.deepEqual(await currentHeader(volumes, volumeId), header);
 });
 
 test('G7: a host replaces no header that a later owner of the volumes has written, and a later one any', async () => {
-  const { volumes, as } = await volumeWithHeader();
-  const { header } = await replaceHeader(as(2), volumeId, 1, { generation: 2 }, async () => undefined);
+  const { volumes, written, as } = await volumeWithHeader();
+  const { header } = await replaceHeader(as(2), volumeId, written, { generation: 2 }, async () => undefined);
   assert.equal(header.hostEpoch, 2);
-  const late = replaceHeader(volumes, volumeId, 2, { generation: 3 }, () => assert.fail('nothing is to be decided'));
+  const late = replaceHeader(volumes, volumeId, header, { generation: 3 }, () =>
+    assert.fail('nothing is to be decided'),
+  );
   await assert.rejects(late, { code: 'FAILED_PRECONDITION', reason: 'DISK_HOST_REPLACED' });
   assert.deepEqual(await currentHeader(volumes, volumeId), header);
 });

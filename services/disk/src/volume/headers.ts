@@ -1,35 +1,19 @@
 import { Rejection } from '@interlock/event-store';
-import { erasePrevious, readHeader, settleCurrent, writeHeader } from '../disk-header.ts';
-import type { DekWrap, DiskHeader } from '../disk-header-format.ts';
-import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import { erasePrevious, readHeader, writeHeader } from '../disk-header.ts';
+import { type DekWrap, type DiskHeader, headerDigest } from '../disk-header-format.ts';
+import { type Encryption, type HeaderRef, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
 import { hostReplaced } from '../host/ownership.ts';
 import type { Volumes } from './volumes.ts';
 
-/** The current header of a volume. @throws Rejection DATA_LOSS HEADER_CORRUPT, VOLUME_MISSING */
-export const currentHeader = async (volumes: Volumes, volumeId: string): Promise<DiskHeader> =>
-  (await volumes.withHeader(volumeId, readHeader)).current;
-
-/**
- * The current header, on stable storage for certain: one that is ahead of the events may be in the memory of the operating
- * system alone, and events that followed it would be ahead of it once the power has gone. A later host's is that host's.
- * @throws Rejection DATA_LOSS HEADER_CORRUPT, VOLUME_MISSING
- */
-export const settledHeader = (volumes: Volumes, volumeId: string): Promise<DiskHeader> =>
-  volumes.withHeader(volumeId, async (open) => {
-    const { current } = await readHeader(open);
-    if (current.hostEpoch <= volumes.hostEpoch) await settleCurrent(open);
-    return current;
-  });
-
 /** What of a header changes. `standby: undefined` takes the standby wrap away; without the property it stays. */
-export type HeaderChange = Partial<Pick<DiskHeader, 'size' | 'wrap' | 'generation'>> & {
+export type HeaderChange = Partial<Pick<DiskHeader, 'size' | 'wrap' | 'set' | 'generation'>> & {
   readonly standby?: DekWrap | undefined;
 };
 
 /**
  * Replaces the header: the new one is durable and read back before `commit`, and the old one is erased after it, so a wrap
  * is always somewhere and the header is never behind the events. A header ahead of them is caught up by its reader.
- * @param expected sequence of the header the change was prepared from
+ * @param expected the header the change was prepared from
  * @returns the new header, and what `commit` returned
  * @throws Rejection ABORTED HEADER_STALE when it has changed since; FAILED_PRECONDITION DISK_HOST_REPLACED; and whatever
  *   `commit` throws
@@ -37,20 +21,20 @@ export type HeaderChange = Partial<Pick<DiskHeader, 'size' | 'wrap' | 'generatio
 export const replaceHeader = <Committed>(
   volumes: Volumes,
   volumeId: string,
-  expected: number,
+  expected: DiskHeader,
   change: HeaderChange,
   commit: (header: DiskHeader) => Promise<Committed>,
 ): Promise<{ readonly header: DiskHeader; readonly committed: Committed }> =>
   volumes.withHeader(volumeId, async (open) => {
     const { current, previous } = await readHeader(open);
-    if (current.sequence !== expected) {
+    if (headerDigest(current) !== headerDigest(expected)) {
       throw new Rejection(
         'ABORTED',
         'HEADER_STALE',
-        `the header has sequence ${current.sequence}, not ${expected}: read it again`,
+        `the header has sequence ${current.sequence}, and ${expected.sequence} was read before: read it again`,
         {
           sequence: String(current.sequence),
-          expected: String(expected),
+          expected: String(expected.sequence),
         },
       );
     }
@@ -77,27 +61,23 @@ export const writeFirstHeader = (volumes: Volumes, volumeId: string, header: Dis
 export const tidyHeader = (volumes: Volumes, volumeId: string): Promise<unknown> =>
   volumes.withHeader(volumeId, erasePrevious);
 
-/**
- * The current header. Of the one before it nothing is left then that a crash kept from being erased, unless a later host wrote
- * the current one: it is that host's.
- */
-export const tidiedHeader = (volumes: Volumes, volumeId: string): Promise<DiskHeader> =>
-  volumes.withHeader(volumeId, async (open) => {
-    const { current } = await readHeader(open);
-    if (current.hostEpoch <= volumes.hostEpoch) await erasePrevious(open);
-    return current;
-  });
-
 /** The key version and generation a header says, as events and the API have them. */
 export const wrapRefOf = (encryption: Encryption, header: DiskHeader): WrapRef =>
   setOf(encryption) === ''
     ? { keyVersion: '', generation: 0 }
     : { keyVersion: header.wrap.keyVersion, generation: header.generation };
 
-/** Where a volume lies, as events have it. */
-export const volumeRefOf = (volumeId: string, header: DiskHeader): VolumeRef => ({
+/** Which header of a volume this is, as events have it. */
+export const headerRefOf = (volumeId: string, header: DiskHeader): HeaderRef => ({
   volumeId,
+  headerSequence: header.sequence,
+  headerDigest: headerDigest(header),
+});
+
+/** Where a volume lies, as events have it. @param dekAuthenticator that of the DEK the header wraps */
+export const volumeRefOf = (volumeId: string, header: DiskHeader, dekAuthenticator: string): VolumeRef => ({
+  ...headerRefOf(volumeId, header),
   dekId: header.dekId,
   dekDiskId: header.diskId,
-  headerSequence: header.sequence,
+  dekAuthenticator,
 });

@@ -1,13 +1,10 @@
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Random } from '@interlock/runtime';
 import { type BlockStore, checkGrowth, diskBusy } from '../block-store.ts';
-import { decodeSlot } from '../disk-header-format.ts';
 import { largeFileStore, smallFileStore } from '../file-block-store.ts';
 import { openFileThreads } from '../file-threads.ts';
-import { platformAlgorithm } from '../keys/platform-key.ts';
 import { createPlatter, type Platter, type PlatterImage } from '../memory-block-store.ts';
-import { sectorSize } from '../sector.ts';
 
 /** The parts a volume consists of: its sectors, its header, and for a disk encrypted twice the key of the lower layer. */
 export type VolumePart = 'data' | 'header' | 'layer';
@@ -101,23 +98,15 @@ export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
   };
 };
 
-/** @returns a file of a folder that holds something under the key of the platform, in words; undefined when there is none */
+/** @returns a file of a folder that needs the key of the platform, in words; undefined when there is none */
 export const findSealedByPlatform = async (folder: string): Promise<string | undefined> => {
   const names = await readdir(folder);
   const layer = names.find((name) => name.endsWith('.layer'));
   if (layer !== undefined) return `the key in ${join(folder, layer)}`;
-  for (const name of names.filter((one) => one.endsWith('.header'))) {
-    const path = join(folder, name);
-    if (isSealedByPlatform(await readFile(path))) return `the data key in ${path}`;
-  }
-  return undefined;
+  // Whosever key its data key is under: under another master key no header would count as written by this service.
+  const header = names.find((name) => name.endsWith('.header'));
+  return header && `the header ${join(folder, header)}`;
 };
-
-const isSealedByPlatform = (header: Uint8Array): boolean =>
-  [0, sectorSize].some((start) => {
-    const slot = decodeSlot(header.subarray(start, start + sectorSize));
-    return slot?.wrap.algorithm === platformAlgorithm;
-  });
 
 /** Volumes nobody has open, for others to begin with: each part with what lies on it. */
 export type VolumesImage = readonly (PlatterImage & { readonly volumeId: string; readonly part: VolumePart })[];
@@ -131,6 +120,8 @@ export interface MemoryVolumeFiles extends VolumeFiles {
   volumeIds(): readonly string[];
   /** A sector of a part as it is now, without opening it; undefined for a hole and for a part that is not there. */
   peek(volumeId: string, part: VolumePart, sector: number): Uint8Array | undefined;
+  /** Puts another sector in its place, durably, whoever has the part open. @throws Error for a part that is not there */
+  poke(volumeId: string, part: VolumePart, sector: number, content: Uint8Array | undefined): void;
   /** Everything that lies on them now. */
   image(): VolumesImage;
 }
@@ -181,6 +172,11 @@ export const memoryVolumeFiles = (
         [...ofVolume].map(([part, platter]) => ({ volumeId, part, ...platter.image() })),
       ),
     peek: (volumeId, part, sector) => platterOf(volumeId, part)?.peek(sector),
+    poke(volumeId, part, sector, content) {
+      const platter = platterOf(volumeId, part);
+      if (!platter) throw new Error(`${nameOf(volumeId, part)} is not there`);
+      platter.poke(sector, content);
+    },
     failFlushes: (fails) => {
       flushFails = fails;
     },

@@ -4,13 +4,14 @@ import { test } from 'node:test';
 import { CursorConflict } from '@interlock/event-store';
 import { seededRandom, virtualClock } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
+import { createNoopMeter } from '@opentelemetry/api';
 import { initial } from '../disk/state.ts';
 import type { Deks } from '../keys/deks.ts';
 import { createKeyAccess } from '../keys/key-access.ts';
 import { platformKey } from '../keys/platform-key.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
 import { sectorSize } from '../sector.ts';
-import { volumeRefOf } from './headers.ts';
+import { openHeaders } from './genuine-headers.ts';
 import { memoryVolumeFiles } from './volume-files.ts';
 import { openVolumeMaking } from './volume-making.ts';
 import { openVolumes } from './volumes.ts';
@@ -61,9 +62,19 @@ test('G8: of a copy whose set gets one key after the other no data key is left i
     hostEpoch: 1,
     random,
   });
-  const making = openVolumeMaking({
-    disks: { load: async (id) => ({ id, state: initial, version: 0 }) },
+  const disks = { load: async (id: string) => ({ id, state: initial, version: 0 }) };
+  const headers = openHeaders({
+    disks,
+    snapshots: { load: () => assert.fail('there is no snapshot') },
     volumes,
+    stored: { get: () => assert.fail('no header differs from what its maker knows') },
+    log: { warn: assert.fail, error: assert.fail },
+    meter: createNoopMeter(),
+  });
+  const making = openVolumeMaking({
+    disks,
+    volumes,
+    headers,
     deks,
     setKeys,
     keyAccess,
@@ -80,7 +91,7 @@ test('G8: of a copy whose set gets one key after the other no data key is left i
   const volume = await making.fresh(
     { ...wish, volumeId: from, encryption: platform, source: undefined },
     cause,
-    async ({ header }) => volumeRefOf(from, header),
+    async (made) => made.volume,
   );
 
   const source = { name: 'd', encryption: platform, volume };

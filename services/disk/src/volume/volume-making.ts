@@ -2,8 +2,9 @@ import { type Cause, CursorConflict, Rejection } from '@interlock/event-store';
 import { runAsCall } from '@interlock/rpc';
 import type { Random } from '@interlock/runtime';
 import { writtenRuns } from '../block-store.ts';
+import { dekAuthenticator } from '../dek.ts';
 import type { DiskHeader } from '../disk-header-format.ts';
-import { type Encryption, isLayered, setOf } from '../encryption.ts';
+import { type Encryption, isLayered, setOf, type VolumeRef } from '../encryption.ts';
 import { type DekHolder, firstHeader } from '../keys/deks.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import { definiteReason, keyLost } from '../keys/key-reasons.ts';
@@ -12,7 +13,7 @@ import type { SetKey, SetKeys } from '../keys/set-keys.ts';
 import { pieceSize } from '../sector.ts';
 import { type CopyEnd, type CopyParts, openCopyEnd } from './copy-end.ts';
 import { followKey } from './followed-key.ts';
-import { currentHeader, replaceHeader, volumeRefOf, writeFirstHeader } from './headers.ts';
+import { replaceHeader, volumeRefOf, writeFirstHeader } from './headers.ts';
 
 /** Bytes of a GiB. */
 export const bytesPerGib = 2 ** 30;
@@ -33,6 +34,7 @@ export interface VolumeWish {
 /** A volume as `commit` is told of it. */
 export interface MadeVolume {
   readonly header: DiskHeader;
+  readonly volume: VolumeRef;
   /** Under which generation of the set the commit must happen; undefined under a key of the platform. */
   readonly key: SetKey | undefined;
   readonly accessEpoch: number;
@@ -72,7 +74,7 @@ export const openVolumeMaking = (
     readonly random: Pick<Random, 'uuid'>;
   },
 ): VolumeMaking => {
-  const { volumes, deks, setKeys, keyAccess, random } = parts;
+  const { volumes, headers, deks, setKeys, keyAccess, random } = parts;
 
   /** Reads what one holds and writes it under the other's DEK; holes and sectors of zeros stay holes. */
   const copyBetween = async (from: CopyEnd, to: CopyEnd): Promise<void> => {
@@ -133,10 +135,12 @@ export const openVolumeMaking = (
     let key = first;
     let dek = deks.generate();
     try {
+      const authenticator = dekAuthenticator(dek, owner);
       let wrapped = await deks.wrap(dek, owner, { name, set, key });
       await volumes.create(volumeId, sizeBytes, isLayered(encryption));
-      let header = await writeFirstHeader(volumes, volumeId, firstHeader(owner, sizeBytes, dek, wrapped));
-      const holder = { name, encryption, volume: volumeRefOf(volumeId, header) };
+      let header = await writeFirstHeader(volumes, volumeId, firstHeader(owner, sizeBytes, set, wrapped));
+      const volumeNow = (): VolumeRef => volumeRefOf(volumeId, header, authenticator);
+      const holder = { name, encryption, volume: volumeNow() };
       if (source) {
         // A copy takes its time, and has the DEK only while the lease is held.
         dek.fill(0);
@@ -155,7 +159,7 @@ export const openVolumeMaking = (
       for (let attempt = 1; attempt <= generationsMax; attempt++) {
         if (key && wrapped.grant) failIfLost(name, set, key, wrapped.grant);
         try {
-          return await commit({ header, key, accessEpoch: wrapped.grant?.accessEpoch ?? 0 });
+          return await commit({ header, volume: volumeNow(), key, accessEpoch: wrapped.grant?.accessEpoch ?? 0 });
         } catch (error) {
           if (!(error instanceof CursorConflict) || key === undefined) throw error;
         }
@@ -164,7 +168,7 @@ export const openVolumeMaking = (
         ({ header } = await replaceHeader(
           volumes,
           volumeId,
-          header.sequence,
+          header,
           { wrap, generation: ref.generation },
           async () => undefined,
         ));
@@ -206,13 +210,13 @@ export const openVolumeMaking = (
     },
     async shared(source, volumeId, cause) {
       const { volumeId: from } = source.volume;
-      const found = await currentHeader(volumes, from);
+      const found = await headers.current(source);
       const grant = await deks.check(source, found, cause);
       // Nothing is to be dropped: the DEK stays wrapped.
       const followed = followKey(parts, source, found, { grant: () => grant, drop: () => undefined }, cause);
       try {
         await volumes.copy(from, volumeId, isLayered(source.encryption), () => followed.failIfLost());
-        const header = await currentHeader(volumes, from);
+        const header = await headers.current(source);
         const written = await writeFirstHeader(volumes, volumeId, { ...header, sequence: 1 });
         await outlastingItsCall(() => followed.confirm());
         return written;

@@ -80,7 +80,7 @@ export const openVolumes = (parts: {
   const openHeader = async (volumeId: string): Promise<OpenHeader> => {
     const store = await files.open(volumeId, 'header');
     if (!store) throw missing(volumeId);
-    return headerOver(store);
+    return headerOver(store, platformKey.slotMac(volumeId));
   };
 
   const inHeaderTurn = <Result>(volumeId: string, work: () => Promise<Result>): Promise<Result> =>
