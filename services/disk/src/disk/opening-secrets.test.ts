@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { type TestContext, test } from 'node:test';
+import { Rejection, StoreUnavailable } from '@interlock/event-store';
+import { dekLength } from '../dek.ts';
+import { encodeDekPayload } from '../dek-payload.ts';
+import { encodeSlot, readUnverifiedSlot } from '../disk-header-format.ts';
+import { type DiskHost, diskName, setName, startDiskHost } from '../test-disk-host.ts';
+
+const parent = 'subscriptions/s/resourceGroups/g';
+const virtualMachine = `${parent}/virtualMachines/m`;
+
+/** Every buffer with the length of a DEK, and memory of its own, that something is put into from now on. */
+const watchDeks = (context: TestContext): ReadonlySet<Uint8Array> => {
+  const seen = new Set<Uint8Array>();
+  const { set } = Uint8Array.prototype;
+  context.mock.method(Uint8Array.prototype, 'set', function (this: Uint8Array, ...given: Parameters<typeof set>) {
+    set.apply(this, given);
+    if (this.length === dekLength && this.buffer.byteLength === dekLength) seen.add(this);
+  });
+  return seen;
+};
+
+interface World {
+  readonly host: DiskHost;
+  /** From now on commits that decide something fail, or the data of volumes cannot be opened. */
+  readonly broken: { store: boolean; volume: boolean };
+}
+
+/** A disk attached to a machine that has not opened it yet. */
+const attachedDisk = async (context: TestContext): Promise<World> => {
+  const broken = { store: false, volume: false };
+  const host = await startDiskHost({
+    onCommit: ({ appends = [] }) => {
+      if (broken.store && appends.length > 0) throw new StoreUnavailable('no answer');
+    },
+    beforeOpen: async (part) => {
+      if (broken.volume && part === 'data') throw Object.assign(new Error('input/output error'), { code: 'EIO' });
+    },
+  });
+  context.after(() => host.stop());
+  await host.disks.createDisk({
+    ...{ parent, diskId: 'd', location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 },
+    encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName },
+  });
+  await host.disks.attachDisk({ name: diskName, virtualMachine, requestId: 'one' });
+  return { host, broken };
+};
+
+/** Puts a wrap of these bytes in the place of the disk's, as somebody does it who has the master key. */
+const plant = async (host: DiskHost, payloadOf: (owner: { dekId: string; diskId: string }) => Uint8Array) => {
+  const state = await host.stateOf(diskName);
+  const [slot] = await host.headerOf(diskName);
+  const header = slot && readUnverifiedSlot(slot);
+  assert.ok(header && state.status === 'active');
+  const wrapped = host.wrapPublicly(header.wrap.keyVersion, payloadOf(header));
+  const planted = { ...header, sequence: header.sequence + 1, wrap: { ...header.wrap, wrapped } };
+  await host.putHeader(diskName, [encodeSlot(planted, host.slotMac(state.volume.volumeId)), undefined]);
+};
+
+const failures: Readonly<
+  Record<string, { before?: (world: World) => Promise<void>; whileUnwrapped?: (world: World) => Promise<unknown> }>
+> = {
+  'its key is lost while it is unwrapped': {
+    whileUnwrapped: ({ host }) => {
+      const { keyVersion } = host.keyOf(setName);
+      const loss = { set: setName, keyVersion, accessEpoch: 5, since: new Date(), partial: false } as const;
+      return host.tell('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, reason: 'KEY_DISABLED' } });
+    },
+  },
+  'its disk is detached while it is unwrapped': {
+    whileUnwrapped: ({ host }) => host.disks.detachDisk({ name: diskName, virtualMachine }),
+  },
+  'the header of its disk cannot be read any more once it is unwrapped': {
+    whileUnwrapped: async ({ host }) => {
+      const noise = new Uint8Array(randomBytes(4_096));
+      await host.putHeader(diskName, [noise, noise]);
+      host.faults.arm(1, 'once');
+    },
+  },
+  'the store does not answer': {
+    whileUnwrapped: async ({ broken }) => {
+      broken.store = true;
+    },
+  },
+  'the volume of its disk cannot be opened': {
+    whileUnwrapped: async ({ broken }) => {
+      broken.volume = true;
+    },
+  },
+  'it is not the one the disk was made with': {
+    before: ({ host }) => plant(host, (owner) => encodeDekPayload(randomBytes(dekLength), owner)),
+  },
+  'its wrap is for another disk': {
+    before: ({ host }) =>
+      plant(host, (owner) => encodeDekPayload(randomBytes(dekLength), { ...owner, diskId: owner.dekId })),
+  },
+};
+
+for (const [what, { before, whileUnwrapped }] of Object.entries(failures)) {
+  test(`G8: an open that fails because ${what} leaves no data key in memory`, async (context) => {
+    const world = await attachedDisk(context);
+    const { host } = world;
+    await before?.(world);
+    const hold = host.holdUnwrap();
+    const seen = watchDeks(context);
+    const opening = host.disks.openDisk({ name: diskName, virtualMachine });
+    opening.catch(() => undefined);
+    await hold.reached;
+    await whileUnwrapped?.(world);
+    hold.release();
+    await assert.rejects(opening, (error) => error instanceof Rejection || error instanceof Error);
+    assert.ok(what === 'its wrap is for another disk' || seen.size > 0, 'it was in memory');
+    for (const dek of seen) assert.ok(dek.every((byte) => byte === 0));
+  });
+}
