@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Twenty-six bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
+ * Twenty-eight bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
  * breaks: a verdict that cannot say no says nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -214,5 +214,19 @@ export const mutants: readonly Mutant[] = [
     find: '      if (!isClosed) this.#failure = { cause };\n',
     replace: '',
     seenIn: 'PostgreSQL until 2018: an fsync that failed was asked for again, and succeeded',
+  },
+  {
+    name: 'a header behind the store is believed',
+    guarantee: 'G6',
+    file: 'services/disk/src/volume/header-comparison.ts',
+    find: "if (found.sequence < volume.headerSequence) return 'behind';",
+    replace: "if (found.sequence < volume.headerSequence) return 'equal';",
+  },
+  {
+    name: 'the DEK is not held against the store',
+    guarantee: 'G1',
+    file: 'services/disk/src/keys/deks.ts',
+    find: 'if (matchesDekAuthenticator(dek, owner, holder.volume.dekAuthenticator)) return dek;',
+    replace: 'if (matchesDekAuthenticator(dek, owner, holder.volume.dekAuthenticator) || dek.length > 0) return dek;',
   },
 ];

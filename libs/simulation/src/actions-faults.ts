@@ -1,35 +1,16 @@
 import type { Workload } from '@interlock/rpc';
 import { copyUnder } from './actions-disks.ts';
+import { headerFaults } from './actions-headers.ts';
 import { revokeForAWhile } from './actions-keys.ts';
+import { crashDisk, durationMs, during, type Fault } from './fault.ts';
 import type { Part } from './parts.ts';
 import { plannedSets, setName } from './workload-estate.ts';
 import type { Stage } from './workload-stage.ts';
-import type { Struck } from './workload-troubles.ts';
-
-/** A fault and how it ends: each strikes for a time and is over then. */
-export interface Fault {
-  readonly name: string;
-  readonly weight: number;
-  strike(stage: Stage): void;
-}
 
 const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
 
-/** Longer than a lease at times, so that both the bound and what happens after it are seen. */
-const durationMs = ({ random }: Stage): number =>
-  random.chance(0.3) ? 8_000 + random.fraction() * 20_000 : 100 + random.fraction() * 5_000;
-
 /** Where the lease of the disk host on its volumes lasts longer, a history has no time to wait it out. */
 const hostLeaseWaitMaxMs = 10_000;
-
-/** Notes the trouble and has it end after its time, or when the history ends all faults. */
-const during = (stage: Stage, struck: readonly Struck[], heal: () => void, lastsMs = durationMs(stage)): void => {
-  const end = stage.troubles.begin(...struck);
-  stage.later(lastsMs, async () => {
-    heal();
-    end();
-  });
-};
 
 const pairs: readonly (readonly [Part, Part])[] = [
   ['key-vault', 'bus'],
@@ -71,19 +52,6 @@ const strikeVaultClock = (stage: Stage): void => {
   const set = (offsetMs: number): void => truth.losses.setClock(() => world.faults.jumpClock('key-vault', offsetMs));
   set((random.fraction() - 0.5) * 6_000);
   during(stage, ['key-vault'], () => set(0));
-};
-
-/** Ends the disk host, and with it the power of its storage, and has it started again. */
-const crashDisk = (stage: Stage, how: (service: 'disk') => void): void => {
-  const { world, random, truth, troubles } = stage;
-  how('disk');
-  for (const content of truth.contents.values()) content.crash();
-  const end = troubles.begin('disk');
-  stage.later(random.fraction() * 3_000, async () => {
-    await world.faults.restart('disk');
-    troubles.noteStart('disk');
-    end();
-  });
 };
 
 /** Services that more than one process may do the work of, the one that divides its work more often; volumes have one holder. */
@@ -301,4 +269,5 @@ export const faults: readonly Fault[] = [
       during(stage, ['volumes'], pulse(world.faults.rates.volumes, raised));
     },
   },
+  ...headerFaults,
 ];

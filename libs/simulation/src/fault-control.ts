@@ -2,9 +2,11 @@ import type { InProcessCloud, Replica } from '@interlock/host';
 import type { MemoryBus } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import type { VirtualClock } from '@interlock/runtime';
+import type { MemoryVolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
 import type { CopyPace } from './copy-pace.ts';
 import type { FaultRates } from './fault-rates.ts';
 import { noCallFaults, noStoreFaults, noVolumeFaults } from './fault-rates.ts';
+import type { HeaderSlots } from './oracle-headers.ts';
 import { type Cuts, nameOf, type Part } from './parts.ts';
 import type { Processes } from './processes.ts';
 
@@ -33,6 +35,8 @@ export interface FaultControl {
   jumpClock(service: Workload, offsetMs: number): void;
   /** Makes a service's clock go wrong by so many microseconds a second. */
   driftClock(service: Workload, ppm: number): void;
+  /** Storage returns other sectors than were written: puts these into the header of a volume, both slots. */
+  replaceHeader(volumeId: string, slots: HeaderSlots, what: string): void;
   /** Some copies take long from now on. No kind of fault by itself: it is what others meet. */
   slowCopies(): void;
   /** Which kinds of fault have struck so far, by name. */
@@ -54,6 +58,7 @@ export interface FaultParts {
   readonly services: readonly Workload[];
   /** Cuts the power of the volumes. */
   readonly crashVolumes: () => void;
+  readonly volumes: Pick<MemoryVolumeFiles, 'poke'>;
   readonly copies: Pick<CopyPace, 'dawdle' | 'hurry'>;
   readonly log: (line: string) => void;
 }
@@ -152,6 +157,10 @@ export const createFaultControl = (world: FaultParts): FaultControl => {
       bus.disconnect();
       bus.reconnect();
       return forgotten;
+    },
+    replaceHeader(volumeId, slots, what) {
+      strike('header', `${what} in ${volumeId}`);
+      for (const [slot, bytes] of slots.entries()) world.volumes.poke(volumeId, 'header', slot, bytes);
     },
     slow(service, delayMs) {
       if (delayMs > 0) {

@@ -105,6 +105,10 @@ export const rotationJudge = ({ log, truth }: { readonly log: Verdict; readonly 
         checkSet(stream.slice('set-'.length), `at ${type}`, log);
     },
     checkAll(verdict: Verdict): void {
+      for (const disk of truth.disks.disks.values()) {
+        if (disk.isDeleting || disk.isChanging || !truth.disks.isReplaced(disk)) continue;
+        verdict.violate('G6', `the header of ${disk.name} is again the one its events record`, 'storage has another');
+      }
       for (const name of truth.losses.sets.keys()) checkSet(name, 'once everything has settled', verdict);
     },
   };

@@ -11,6 +11,7 @@ import { auditJudge } from './invariants-audit.ts';
 import { type Bounds, boundsOf } from './invariants-bounds.ts';
 import { cipherJudge } from './invariants-ciphers.ts';
 import { copyJudge } from './invariants-copies.ts';
+import { headerJudge } from './invariants-headers.ts';
 import { type DiskIo, definiteReasons, ioJudge } from './invariants-io.ts';
 import { type Foreseen, machineJudge } from './invariants-machines.ts';
 import { previewJudge } from './invariants-previews.ts';
@@ -89,6 +90,7 @@ export const openJudge = (parts: {
   const secrets = secretsJudge(parts);
   const standbys = standbyJudge(parts);
   const copies = copyJudge(parts);
+  const headers = headerJudge(parts);
   const source = world.random.fork('witness').pick(sources);
   const checkSettled = async (verdict: Verdict): Promise<void> => {
     machines.checkGuests(true, verdict);
@@ -151,6 +153,7 @@ export const openJudge = (parts: {
       await checkRows(world, log);
       await secrets.checkAll();
       copies.checkEnd();
+      headers.checkEnd();
     },
   };
 };

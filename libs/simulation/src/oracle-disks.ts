@@ -1,9 +1,10 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import type { DiskEvent } from '../../../services/disk/src/disk/events.ts';
-import { type DiskHeader, readUnverifiedSlot } from '../../../services/disk/src/disk-header-format.ts';
+import type { DiskHeader } from '../../../services/disk/src/disk-header-format.ts';
 import { type Sku, setOf } from '../../../services/disk/src/encryption.ts';
 import type { SnapshotEvent } from '../../../services/disk/src/snapshot/events.ts';
 import type { MemoryVolumeFiles } from '../../../services/disk/src/volume/volume-files.ts';
+import { type HeaderSlots, openHeaderTruth } from './oracle-headers.ts';
 import type { StorageRecord } from './storage-record.ts';
 
 /** Who may read and write a disk. */
@@ -41,22 +42,27 @@ export interface DiskTruth {
   apply(event: RecordedEvent): void;
   /** Notes that the vault unwrapped a disk's data key, asked at that true time. */
   noteUnwrap(name: string, sentMs: number): void;
-  /** What lies on storage, not what anybody says; undefined where no slot is good. */
+  /**
+   * What lies on storage, not what anybody says; undefined where no slot is good. Where a fault has put an earlier one there, the one
+   * that was there.
+   */
   headerOf(disk: KnownDisk): DiskHeader | undefined;
   /** The version that wraps its data key; empty under a key of the platform. */
   keyVersionOf(disk: KnownDisk): string;
+  /** Headers that this disk had before the one it has, both slots of each, oldest first. */
+  earlierHeaders(disk: KnownDisk): readonly HeaderSlots[];
+  /** Notes that a fault has put another header there. */
+  noteReplaced(disk: KnownDisk): void;
+  /** Whether a fault ever put another header into a volume. */
+  wasReplaced(volumeId: string): boolean;
+  /** Whether what a fault has put there is there still. */
+  isReplaced(disk: KnownDisk): boolean;
   /**
    * The version of the wrap in the other slot of its header, where a write of that failed: which of the two counts shows only once it
    * is written again. Undefined where one version alone may be the one.
    */
   otherVersionOf(disk: KnownDisk): string | undefined;
 }
-
-/**
- * Decoding a slot costs a hash: sectors are replaced, never changed, so the same object holds the same header, in every history
- * that begins with it.
- */
-const decoded = new WeakMap<Uint8Array, { readonly header: DiskHeader | undefined }>();
 
 export const openDiskTruth = (
   nowMs: () => number,
@@ -66,20 +72,8 @@ export const openDiskTruth = (
   const disks = new Map<string, KnownDisk>();
   /** When the last unwrap of each disk's data key was sent. */
   const unwraps = new Map<string, number>();
-  const slot = (volumeId: string, sector: number): DiskHeader | undefined => {
-    const bytes = volumes.peek(volumeId, 'header', sector);
-    if (!bytes) return undefined;
-    const known = decoded.get(bytes);
-    if (known) return known.header;
-    const header = readUnverifiedSlot(bytes);
-    decoded.set(bytes, { header });
-    return header;
-  };
-  const headerOf = ({ volumeId }: KnownDisk): DiskHeader | undefined => {
-    const [a, b] = [slot(volumeId, 0), slot(volumeId, 1)];
-    if (!a || !b) return a ?? b;
-    return a.sequence > b.sequence ? a : b;
-  };
+  const headers = openHeaderTruth(volumes);
+  const headerOf = ({ volumeId }: KnownDisk): DiskHeader | undefined => headers.genuine(volumeId);
 
   const keyVersionOf = (disk: KnownDisk): string => (disk.set === '' ? '' : (headerOf(disk)?.wrap.keyVersion ?? ''));
 
@@ -179,16 +173,29 @@ export const openDiskTruth = (
     otherVersionOf(disk) {
       if (disk.set === '' || !storage.happenedSince(0, 'header', disk.volumeId)) return undefined;
       const now = keyVersionOf(disk);
-      const versions = [0, 1].map((sector) => slot(disk.volumeId, sector)?.wrap.keyVersion ?? now);
+      const versions = [0, 1].map((sector) => headers.slot(disk.volumeId, sector)?.wrap.keyVersion ?? now);
       return versions.find((version) => version !== now);
     },
+    earlierHeaders: ({ volumeId }) => headers.earlier(volumeId),
+    noteReplaced: ({ volumeId }) => headers.noteReplaced(volumeId),
+    wasReplaced: headers.wasReplaced,
+    isReplaced: ({ volumeId }) => headers.isReplaced(volumeId),
     noteUnwrap: (name, sentMs) => {
       unwraps.set(name, sentMs);
     },
     apply({ stream, type, data }) {
-      const event = { type, ...data } as unknown;
-      if (stream.startsWith('disk-')) applyDisk(stream.slice('disk-'.length), event as DiskEvent);
-      else if (stream.startsWith('snapshot-')) applySnapshot(stream.slice('snapshot-'.length), event as SnapshotEvent);
+      const event = { type, ...data } as unknown as DiskEvent | SnapshotEvent;
+      const name = stream.slice(stream.indexOf('-') + 1);
+      if (stream.startsWith('disk-')) applyDisk(name, event as DiskEvent);
+      else if (stream.startsWith('snapshot-')) applySnapshot(name, event as SnapshotEvent);
+      const disk = disks.get(name);
+      if (disk) headers.note(disk.volumeId, sequenceIn(event));
     },
   };
+};
+
+/** The sequence of the header that an event records; undefined where it records none. */
+const sequenceIn = (event: DiskEvent | SnapshotEvent): number | undefined => {
+  if ('headerSequence' in event) return event.headerSequence;
+  return 'volume' in event ? event.volume.headerSequence : undefined;
 };

@@ -11,6 +11,8 @@ import { type MemoryBus, memoryBus, subjectOf } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import { logger, type SeededRandom, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
 import { type SimulatedDriver, simulatedDriver } from '../../../services/compute/src/drivers/simulated-driver.ts';
+import type { SlotMac } from '../../../services/disk/src/disk-header-format.ts';
+import { platformKey } from '../../../services/disk/src/keys/platform-key.ts';
 import { memoryVolumeFiles, type VolumesImage } from '../../../services/disk/src/volume/volume-files.ts';
 import { createMemorySealKeyStore } from '../../../services/key-vault/src/seal-key-store.ts';
 import { createCopyPace } from './copy-pace.ts';
@@ -82,6 +84,8 @@ export interface SimulatedCloud {
   storeOf(service: Workload): EventStore;
   readonly bus: MemoryBus;
   readonly volumes: ReturnType<typeof memoryVolumeFiles>;
+  /** What the disk service authenticates the headers of a volume with: for a fault that has its master key. */
+  slotMac(volumeId: string): SlotMac;
   /** What the storage of volumes did not do. */
   readonly storage: Pick<StorageRecord, 'happenedSince' | 'onFlushFailed'>;
   readonly guests: SimulatedDriver;
@@ -232,6 +236,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
       volumes.crash();
       ciphers.forgetAll();
     },
+    volumes,
     copies,
     log: note,
   });
@@ -249,6 +254,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     storeOf,
     bus,
     volumes,
+    slotMac: platformKey(founding.masterKeys.disk, chance.fork('headers')).slotMac,
     storage,
     guests,
     hasCipher: ciphers.has,

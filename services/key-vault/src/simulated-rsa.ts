@@ -126,11 +126,24 @@ export const simulatedPrivateKey = (n: string): Uint8Array => stream(256, n, 'pr
 export const openSimulatedWrap = (key: Pick<RsaKey, 'publicJwk'>, algorithm: string, wrapped: Uint8Array): Uint8Array =>
   unscramble(key, algorithm, wrapped);
 
+/** A wrap as anyone makes it who has only the public half. @param salt eight bytes */
+export const makeSimulatedWrap = (
+  key: Pick<RsaKey, 'publicJwk'>,
+  algorithm: string,
+  plaintext: Uint8Array,
+  salt: Uint8Array,
+): Uint8Array => scramble(key, algorithm, plaintext, salt);
+
 /**
  * 0 ‖ tag ‖ body, where body = (length ‖ salt ‖ plaintext ‖ zeros) under a stream of the tag, and the tag is a MAC over
  * what the body hides: exactly 11 bytes of overhead without salt, so RSA1_5 fits too.
  */
-function scramble(key: RsaKey, algorithm: string, plaintext: Uint8Array, salt: ArrayLike<number>): Uint8Array {
+function scramble(
+  key: Pick<RsaKey, 'publicJwk'>,
+  algorithm: string,
+  plaintext: Uint8Array,
+  salt: ArrayLike<number>,
+): Uint8Array {
   const body = new Uint8Array(modulusLength(key.publicJwk) - 1 - tagLength);
   new DataView(body.buffer).setUint16(0, plaintext.length);
   body.set(salt, 2);
