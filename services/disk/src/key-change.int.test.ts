@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { copyFile, open as openFile, readFile } from 'node:fs/promises';
+import { copyFile, open as openFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { begin, beginChange } from './disk/decider.ts';
@@ -180,7 +180,7 @@ describe('damage and crashes', () => {
       source: '',
     } as const;
     await diskStreams(cloud).transact(name, begin(1, 'wish', volumeId, spec), cause);
-    await copyFile(join(cloud.folder, (await cloud.volumeFiles())[0] ?? ''), join(cloud.folder, `${volumeId}.data`));
+    await writeFile(join(cloud.folder, `${volumeId}.data`), new Uint8Array(sectorSize));
     assert.equal((await cloud.disks.getDisk({ name })).provisioningState, 'CREATING');
     await cloud.restartDisk();
     await assert.rejects(cloud.disks.getDisk({ name }), { reason: 'DISK_NOT_FOUND' });
