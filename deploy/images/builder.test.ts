@@ -47,10 +47,20 @@ test('an image is built from the one recipe, and its size and digest are read, w
     const [build = ''] = readFileSync(join(folder, 'calls'), 'utf8').split('\n');
     assert.match(
       build,
-      /^build --build-arg SERVICE=disk .*--file \S+deploy\/Containerfile --tag localhost\/interlock\/disk:0\.1\.0/,
+      /^build --build-arg SERVICE=disk --build-arg REVISION=unknown .*--file \S+deploy\/Containerfile --tag localhost\/interlock\/disk:0\.1\.0/,
     );
     assert.doesNotMatch(build, /BASE=|--no-cache/);
   }
+});
+
+test('the revision of the labels is written into the image, for --version', async () => {
+  const env = program('podman', `case "$1" in images) echo '[{"Id":"a","Size":1}]';; esac`);
+  writeFileSync(join(folder, 'calls'), '');
+  await buildImage(
+    { name: 'podman', env },
+    { ...wish, labels: { 'org.opencontainers.image.revision': '4bc4bbe-dirty' } },
+  );
+  assert.match(readFileSync(join(folder, 'calls'), 'utf8'), /--build-arg REVISION=4bc4bbe-dirty /);
 });
 
 test('a base, certificates and a build without cache are passed on', async () => {

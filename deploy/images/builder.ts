@@ -83,6 +83,7 @@ const buildArgs = (builder: Builder, wish: ImageWish): readonly string[] => {
   return [
     'build',
     ...buildArg('SERVICE', wish.image),
+    ...buildArg('REVISION', wish.labels['org.opencontainers.image.revision'] ?? 'unknown'),
     ...(base === undefined ? [] : buildArg('BASE', base)),
     ...(certificates === undefined ? [] : trusting.flatMap((name) => buildArg(name, CERTIFICATES_INSIDE))),
     // Docker mounts nothing while it builds; it needs a base that trusts the registry.

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '@interlock/local/command.ts';
 import { systemClock, systemRandom } from '@interlock/runtime';
+import { readBuild, versionLine } from '../../../libs/host/src/build.ts';
 import { clusterApi, ownNamespace } from '../setup/cluster-api.ts';
 import { makeSecrets, namesMade } from '../setup/secrets.ts';
 import { setUp } from '../setup/setup.ts';
@@ -16,6 +17,7 @@ import { reportLines } from './report-lines.ts';
  * | `secrets [namespace] [--certificates-exist] [--nats-users]` | prints them as a list for `kubectl create -f -` instead |
  * | `rehearse` | rehearses on the cloud around it and prints the report at the end |
  * | `interlock …` | the command line |
+ * | `--version` | prints name, version and revision |
  */
 const [command, ...args] = process.argv.slice(2);
 
@@ -23,6 +25,11 @@ if (command === 'interlock') {
   const { run } = await import('../../../services/cli/src/run.ts');
   const { openTerminal } = await import('../../../services/cli/src/terminal.ts');
   process.exit(await run(args, process.env, openTerminal()));
+}
+
+if (command === '--version') {
+  console.log(versionLine('tools', readBuild()));
+  process.exit(0);
 }
 
 runCommand(async (scope) => {

@@ -15,6 +15,7 @@ import {
   telemetryOptions,
 } from '@interlock/runtime';
 import type { Assemble, Seams } from './assembly.ts';
+import { readBuild, versionLine } from './build.ts';
 import { channelWish, openPeers } from './peers.ts';
 import { startProbes } from './probe-server.ts';
 import { atMost, isReachable, openPatiently } from './reaching.ts';
@@ -26,6 +27,8 @@ import { wire } from './wiring.ts';
 export interface HostOptions<Spec extends ConfigSpec> {
   readonly name: Workload;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Arguments of the process: `--version` prints what it is and ends. */
+  readonly args: readonly string[];
   /** Settings of this service beside those of every service. */
   readonly settings: Spec;
   /** What is wrong with settings that are right one by one. */
@@ -46,17 +49,24 @@ export interface HostSeams<Settings> extends Seams<Settings> {
  * Runs one service as this process: reads the environment, opens store, bus and the ways to the others, assembles the
  * service, serves it, tells its facts and hears those of others, and on SIGTERM closes all that in reverse order.
  */
-export const hostService = <const Spec extends ConfigSpec>({
+export const hostService = async <const Spec extends ConfigSpec>({
   name,
   env,
+  args,
   settings: spec,
   problems = () => [],
   assemble,
-}: HostOptions<Spec>): Promise<void> =>
-  runService({
+}: HostOptions<Spec>): Promise<void> => {
+  const build = readBuild();
+  if (args.includes('--version')) {
+    process.stdout.write(`${versionLine(name, build)}\n`);
+    return;
+  }
+  await runService({
     name,
     env,
     start: async ({ scope, log, clock }) => {
+      log.info('starting', { ...build });
       const { config, settings } = readSettings(env, spec, problems, ({ name: setting, got, expected }) =>
         log.warn('setting ignored', { setting, got, expected }),
       );
@@ -64,6 +74,7 @@ export const hostService = <const Spec extends ConfigSpec>({
       const random = systemRandom;
       const telemetry = startTelemetry({
         service: name,
+        version: build.version,
         random,
         ...telemetryOptions(config),
         onNotScraped: (error) =>
@@ -190,6 +201,7 @@ export const hostService = <const Spec extends ConfigSpec>({
       return { address: server.address };
     },
   });
+};
 
 /**
  * How long the end of a service waits for its last spans and metrics to be taken, in milliseconds. A collector that is there

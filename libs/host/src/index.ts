@@ -1,4 +1,5 @@
 export type { Assemble, Assembly, ClientWish, Reaction, Seams } from './assembly.ts';
+export { type Build, readBuild, versionLine } from './build.ts';
 export { type HostOptions, type HostSeams, hostService } from './host.ts';
 export { enterHostFolder, folderId } from './host-folder.ts';
 export {

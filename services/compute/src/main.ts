@@ -13,6 +13,7 @@ const guestEnvironment = ['PATH', 'NODE_COMPILE_CACHE', 'TZ'];
 await hostService({
   name: 'compute',
   env: process.env,
+  args: process.argv.slice(2),
   settings: computeSpec,
   assemble: async (seams) => {
     const { settings, clock, log, tls } = seams;

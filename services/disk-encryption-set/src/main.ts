@@ -5,6 +5,7 @@ import { setSpec } from './settings.ts';
 await hostService({
   name: 'disk-encryption-set',
   env: process.env,
+  args: process.argv.slice(2),
   settings: setSpec,
   assemble: ({ settings, ...seams }) =>
     assemble({

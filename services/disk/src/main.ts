@@ -17,6 +17,7 @@ setFlagsFromString('--external-memory-accounted-in-global-limit');
 await hostService({
   name: 'disk',
   env: process.env,
+  args: process.argv.slice(2),
   settings: diskSpec,
   problems: leaseProblems,
   assemble: async (seams) => {

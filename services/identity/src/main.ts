@@ -9,6 +9,7 @@ import { hasSigningKeys } from './signing-key/key-ring.ts';
 await hostService({
   name: 'identity',
   env: process.env,
+  args: process.argv.slice(2),
   settings: identitySpec,
   assemble: async (seams) => {
     const { bootstrapFile, masterKeyFile, tokenIssuer, userTokenLifetimeMs, authzTtlMs } = seams.settings;

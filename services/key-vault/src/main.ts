@@ -18,6 +18,7 @@ const rateOf = (perSecond: number, atOnce: number): Rate | undefined =>
 await hostService({
   name: 'key-vault',
   env: process.env,
+  args: process.argv.slice(2),
   settings: keyVaultSpec,
   assemble: async (seams) => {
     const { settings } = seams;
