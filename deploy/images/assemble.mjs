@@ -29,6 +29,7 @@ import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { billOfMaterials } from './bill-of-materials.mjs';
+import { checkDriverOf } from './driver.mjs';
 import { images } from './services.mjs';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
@@ -46,6 +47,8 @@ takeTypesOut(app);
 copyTo('/app/without-types.mjs', fileURLToPath(new URL('without-types.mjs', import.meta.url)));
 installPackages();
 const node = realpathSync(process.execPath);
+const hasDriver = checkDriverOf(app, node);
+console.log(`${name}: ${hasDriver ? 'the Postgres driver has its patch' : 'no Postgres driver'}`);
 copyTo('/usr/local/bin/node', node);
 const libraries = librariesOf(node);
 for (const library of libraries) copyTo(library, realpathSync(library));

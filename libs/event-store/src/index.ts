@@ -10,6 +10,7 @@ export {
   type Transacted,
 } from './category.ts';
 export { type ConnectionOptions, openConnections, type Sql } from './connection.ts';
+export { checkDriver, type Driver, UnpatchedDriver } from './driver-check.ts';
 export { type EventOf, eventReader, type Upcasters } from './event-codec.ts';
 export { type MemoryStore, memoryStore, type StoreImage } from './memory-store.ts';
 export { openPostgresStore, type PostgresStoreOptions } from './postgres-store.ts';

@@ -1,6 +1,7 @@
 import { type Clock, certificateProblem, type Random } from '@interlock/runtime';
 import postgres from 'postgres';
 import { type ConnectionOptions, commitSettings, openConnections, transactionTimeoutMs } from './connection.ts';
+import { checkDriver } from './driver-check.ts';
 import { bulkWeight, commitQueue, isBulk, maxUnderWay } from './group-commit.ts';
 import { type GiveUpIfSilent, type Lanes, type OpenLane, openLanes, type Reaching } from './lanes.ts';
 import { openLoopTurns } from './loop-turns.ts';
@@ -34,6 +35,9 @@ const readyToRead = 2;
 /** Events kept after they were stored, for followers of the feed: some transactions of the largest size. */
 const recentEventsMax = 4_000;
 
+/** Once a process: some 10 ms. */
+let driverChecked: Promise<void> | undefined;
+
 interface EventRow {
   position: number;
   stream: StreamName;
@@ -55,8 +59,11 @@ const toRecorded = (row: EventRow): RecordedEvent => {
  * Opens the event store of one service in Postgres 17 or newer, and creates its tables where they are missing (safe
  * with several processes starting at once).
  * @throws StoreUnavailable when the server cannot be reached
+ * @throws UnpatchedDriver when the driver of this installation loses queries
  */
 export const openPostgresStore = async (options: PostgresStoreOptions): Promise<EventStore> => {
+  driverChecked ??= checkDriver();
+  await driverChecked;
   const { clock, random } = options;
   const maxConnections = options.maxConnections ?? maxConnectionsDefault;
   const openOne =
