@@ -17,15 +17,28 @@ test('a run of tests is summed up with each failed test, its file and why, and g
        test('holds', () => {});
        test('breaks', () => { throw new Error('no key\\nand more'); });
      });
+     test('has no message', () => { throw new Error(); });
      test('is left out', { skip: true }, () => { throw new Error('never'); });`,
   );
+  const shared = join(folder, 'shared.mjs');
+  writeFileSync(shared, `import { test } from 'node:test'; test('shared', () => { throw new Error('in common'); });`);
+  const importing = join(folder, 'importing.test.mjs');
+  writeFileSync(importing, `import './shared.mjs';`);
   const broken = join(folder, 'broken.test.mjs');
   writeFileSync(broken, 'this is not a program');
 
-  const { passed, failed, failures } = JSON.parse(await runTests([file, broken])) as Summary;
+  const { passed, failed, failures } = JSON.parse(await runTests([file, importing, broken])) as Summary;
 
-  deepEqual({ passed, failed }, { passed: 1, failed: 2 });
-  deepEqual([...failures].sort(), [`${broken} (${broken}): test failed`, `breaks (${file}): no key`].sort());
+  deepEqual({ passed, failed }, { passed: 1, failed: 4 });
+  deepEqual(
+    failures.toSorted((a, b) => a.name.localeCompare(b.name)),
+    [
+      { name: broken, file: broken, reason: 'test failed' },
+      { name: 'breaks', file, reason: 'no key' },
+      { name: 'has no message', file, reason: '' },
+      { name: 'shared', file: importing, reason: 'in common' },
+    ],
+  );
 });
 
 /** What the reporter prints. The run itself ends with 1 when a test fails. */

@@ -1,10 +1,19 @@
 import type { TestEvent } from 'node:test/reporters';
 
-/** What a run of the tests came to. `failures` names each failed test with its file and the first line of its error. */
+/** A test that failed. */
+export interface Failure {
+  readonly name: string;
+  /** The test file that ran, also where the test is defined in a file that it imports. */
+  readonly file: string | undefined;
+  /** First line of the error. */
+  readonly reason: string;
+}
+
+/** What a run of the tests came to. */
 export interface Summary {
   readonly passed: number;
   readonly failed: number;
-  readonly failures: readonly string[];
+  readonly failures: readonly Failure[];
 }
 
 /**
@@ -12,7 +21,7 @@ export interface Summary {
  * load counts as one failure; skipped tests count as neither.
  */
 export default async function* summary(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
-  const failures: string[] = [];
+  const failures: Failure[] = [];
   for await (const event of events) {
     if (event.type === 'test:fail') failures.push(...failureOf(event.data));
     // One such event comes for each file, and one without a file for all of them.
@@ -23,9 +32,15 @@ export default async function* summary(events: AsyncIterable<TestEvent>): AsyncG
 }
 
 /** Nothing for a test that failed only because one within it did: that one is named itself. */
-function failureOf({ name, file, details }: Extract<TestEvent, { type: 'test:fail' }>['data']): string[] {
+function failureOf(data: Extract<TestEvent, { type: 'test:fail' }>['data']): Failure[] {
+  const { name, details } = data;
   const { error } = details;
   if ('failureType' in error && error.failureType === 'subtestsFailed') return [];
-  const reason = error.cause instanceof Error ? error.cause.message : error.message;
-  return [`${name} (${file ?? 'no file'}): ${reason.split('\n', 1)[0]}`];
+  const message = error.cause instanceof Error ? error.cause.message : error.message;
+  const [reason = ''] = message.split('\n', 1);
+  return [{ name, file: entryFileOf(data) ?? data.file, reason }];
 }
+
+/** Node's types do not have it yet: `file` is where the test is defined, `entryFile` what was started. */
+const entryFileOf = (data: object): string | undefined =>
+  'entryFile' in data && typeof data.entryFile === 'string' ? data.entryFile : undefined;

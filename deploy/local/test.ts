@@ -4,6 +4,7 @@ import { delimiter, join, relative, resolve } from 'node:path';
 import type { Scope } from '@interlock/runtime';
 import { runCommand } from './command.ts';
 import { type DataFolder, dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
+import { rerunFailed } from './flaky.ts';
 import { startGuarded } from './guarded-process.ts';
 import { startNats } from './nats.ts';
 import { startPostgres } from './postgres.ts';
@@ -19,7 +20,10 @@ const checks = [
   { name: 'proto lint', command: 'buf', args: ['lint'], cwd: join(repository, 'proto') },
 ];
 
-/** `npm test [-- <glob>… --test-option…]`: everything, or only the test files that match. Ends with `N passed, N failed`. */
+/**
+ * `npm test [-- <glob>… --test-option…]`: everything, or only the test files that match. A file that fails runs once more,
+ * alone; what passes then is listed as FLAKY and counts as passed. Ends with `N passed, N failed`.
+ */
 runCommand(async (scope) => {
   const args = process.argv.slice(2);
   const globs = args.filter((arg) => !arg.startsWith('--'));
@@ -35,39 +39,61 @@ runCommand(async (scope) => {
   servers.catch(() => undefined);
   const results = globs.length === 0 ? await runChecks(env, data) : [];
   const { databaseUrl, natsUrl } = await servers;
-  const summaryFile = data.path('summary.json');
-  const tests = await startGuarded({
-    command: process.execPath,
-    args: [
-      '--test',
-      // Two cores; each file starts services and waits more than it computes.
-      '--test-concurrency=2',
-      '--test-timeout=300000',
-      `--import=${import.meta.resolve('./test-file-limit.ts')}?minutes=15`,
-      '--test-reporter=spec',
-      '--test-reporter-destination=stdout',
-      `--test-reporter=${join(import.meta.dirname, 'summary-reporter.ts')}`,
-      `--test-reporter-destination=${summaryFile}`,
-      ...args.filter((arg) => arg.startsWith('--')),
-      ...files,
-    ],
+  const run = testRunner({
+    scope,
+    summaryFile: data.path('summary.json'),
+    options: args.filter((arg) => arg.startsWith('--')),
     env: { ...env, DATABASE_URL: databaseUrl, NATS_URL: natsUrl, TMPDIR: temporary },
-    cwd: repository,
-    output: 'terminal',
-    stopSignal: 'INT',
-    graceMs: 5_000,
   });
-  scope.defer('tests', () => tests.stop());
-  const { status } = await tests.exited;
-  const summary = readSummary(summaryFile, status);
-  results.push(summary);
+  const outcome = await rerunFailed(await run(files), (file) => {
+    console.log(`Running again, alone: ${file}`);
+    return run([file]);
+  });
+  results.push(outcome);
   // Once more, below what may be an hour of output.
-  for (const failure of summary.failures) console.log(`FAILED: ${failure}`);
+  for (const flaky of outcome.flaky) console.log(`FLAKY: ${flaky}`);
+  for (const failure of outcome.failures) console.log(`FAILED: ${failure}`);
 
   const passed = results.reduce((sum, result) => sum + result.passed, 0);
   const failed = results.reduce((sum, result) => sum + result.failed, 0);
   return { exitCode: failed === 0 ? 0 : 1, lastLine: `${passed} passed, ${failed} failed` };
 });
+
+/** Makes what runs test files with the servers of this run; the runs come one after the other. */
+function testRunner(parts: {
+  readonly scope: Scope;
+  readonly summaryFile: string;
+  readonly options: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+}): (files: readonly string[]) => Promise<Summary> {
+  const { scope, summaryFile, options, env } = parts;
+  return async (files) => {
+    const tests = await startGuarded({
+      command: process.execPath,
+      args: [
+        '--test',
+        // Two cores; each file starts services and waits more than it computes.
+        '--test-concurrency=2',
+        '--test-timeout=300000',
+        `--import=${import.meta.resolve('./test-file-limit.ts')}?minutes=15`,
+        '--test-reporter=spec',
+        '--test-reporter-destination=stdout',
+        `--test-reporter=${join(import.meta.dirname, 'summary-reporter.ts')}`,
+        `--test-reporter-destination=${summaryFile}`,
+        ...options,
+        ...files,
+      ],
+      env,
+      cwd: repository,
+      output: 'terminal',
+      stopSignal: 'INT',
+      graceMs: 5_000,
+    });
+    scope.defer('tests', () => tests.stop());
+    const { status } = await tests.exited;
+    return readSummary(summaryFile, status);
+  };
+}
 
 interface Result {
   readonly passed: number;
@@ -127,10 +153,20 @@ async function runChecks(env: NodeJS.ProcessEnv, data: DataFolder): Promise<Resu
   return results;
 }
 
-/** A run that ended badly without a failed test (it was killed, or the runner itself broke) is one failure. */
+/**
+ * What a run came to, with files as paths from the root. A run that ended badly without a failed test (it was killed, or the
+ * runner itself broke) is one failure.
+ */
 function readSummary(file: string, status: number): Summary {
   const text = readFileSync(file, 'utf8');
-  const summary = text === '' ? { passed: 0, failed: 0, failures: [] } : (JSON.parse(text) as Summary);
-  if (status === 0 || summary.failed > 0) return summary;
-  return { ...summary, failed: 1, failures: [`the run of the tests ended with ${status}`] };
+  const read = text === '' ? { passed: 0, failed: 0, failures: [] } : (JSON.parse(text) as Summary);
+  if (status !== 0 && read.failed === 0) {
+    const reason = `ended with ${status}`;
+    return { ...read, failed: 1, failures: [{ name: 'the run of the tests', file: undefined, reason }] };
+  }
+  const failures = read.failures.map((failure) => ({
+    ...failure,
+    file: failure.file === undefined ? undefined : relative(repository, failure.file),
+  }));
+  return { ...read, failures };
 }

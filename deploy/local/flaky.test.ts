@@ -1,0 +1,66 @@
+import { deepEqual } from 'node:assert/strict';
+import { test } from 'node:test';
+import { rerunFailed } from './flaky.ts';
+import type { Failure, Summary } from './summary-reporter.ts';
+
+const failure = (name: string, file?: string): Failure => ({ name, file, reason: 'no key' });
+const passes: Summary = { passed: 3, failed: 0, failures: [] };
+const again = (file: string): Summary => ({ passed: 2, failed: 1, failures: [failure('again', file)] });
+
+/** Runs again what failed, with what each file comes to then. @returns the outcome and the files that ran, in order */
+const rerun = async (first: Summary, second: Readonly<Record<string, Summary>>) => {
+  const ran: string[] = [];
+  const outcome = await rerunFailed(first, async (file) => {
+    ran.push(file);
+    return second[file] ?? passes;
+  });
+  return { ran, ...outcome };
+};
+
+test('a run without a failure runs nothing again', async () => {
+  deepEqual(await rerun({ passed: 9, failed: 0, failures: [] }, {}), {
+    ran: [],
+    passed: 9,
+    failed: 0,
+    flaky: [],
+    failures: [],
+  });
+});
+
+test('a file that failed runs once more: it is FLAKY and passed where it passes, and failed where it fails again', async () => {
+  const failures = [failure('one', 'a.test.ts'), failure('two', 'b.test.ts'), failure('three', 'a.test.ts')];
+  const outcome = await rerun({ passed: 7, failed: 3, failures }, { 'b.test.ts': again('b.test.ts') });
+  deepEqual(outcome, {
+    ran: ['a.test.ts', 'b.test.ts'],
+    passed: 9,
+    failed: 1,
+    flaky: ['a.test.ts (one: no key)'],
+    failures: ['two (b.test.ts): no key'],
+  });
+});
+
+test('what has no file cannot run again, and stays failed', async () => {
+  const failures = [failure('the run of the tests')];
+  const { ran, passed, failed } = await rerun({ passed: 7, failed: 1, failures }, {});
+  deepEqual([ran, passed, failed], [[], 7, 1]);
+});
+
+test('a file in which nothing runs the second time has not passed', async () => {
+  const failures = [failure('one', 'a.test.ts')];
+  const nothing: Summary = { passed: 0, failed: 0, failures: [] };
+  const { failed, flaky } = await rerun({ passed: 7, failed: 1, failures }, { 'a.test.ts': nothing });
+  deepEqual([failed, flaky], [1, []]);
+});
+
+test('a failure that the runner lists and does not count is a failure, and takes no other away', async () => {
+  const hook = [failure('before', 'a.test.ts'), failure('one', 'b.test.ts')];
+  const kept = await rerun({ passed: 7, failed: 0, failures: hook }, { 'a.test.ts': again('a.test.ts') });
+  deepEqual([kept.passed, kept.failed], [7, 1]);
+  const uncounted = await rerun({ passed: 7, failed: 1, failures: hook }, {});
+  deepEqual([uncounted.passed, uncounted.failed, uncounted.flaky.length], [8, 0, 2]);
+});
+
+test('a failure that is counted and not listed stays', async () => {
+  const { passed, failed } = await rerun({ passed: 7, failed: 2, failures: [failure('one', 'a.test.ts')] }, {});
+  deepEqual([passed, failed], [8, 1]);
+});
