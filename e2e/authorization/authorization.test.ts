@@ -99,3 +99,32 @@ for (const service of services) {
     );
   });
 }
+
+/** The caller is refused before anybody looks at who it is, or what it names is missing. */
+const refusedForOtherReasons: ReadonlySet<string> = new Set(['WORKLOAD_REQUIRED', 'VAULT_NOT_FOUND']);
+
+test('KV-81: the tokens of a deleted owner of the platform are refused by every RPC that looks at tokens', async () => {
+  const principalId = randomUUID();
+  const { identity } = cloud.clients;
+  const wish = { principalId, tenant: names.tenant, type: 'APPLICATION', displayName: 'deleted' } as const;
+  const { name: principal } = await identity.createPrincipal(wish);
+  const { secretText: clientSecret } = await identity.addSecret({ principal, secretId: 'only' });
+  const role = { principal, role: 'roles/owner', scope: '/' };
+  await identity.createRoleAssignment({ roleAssignmentId: randomUUID(), ...role });
+  const bearers = new Map<Workload, string>();
+  for (const service of services) {
+    const asked = { clientId: principalId, clientSecret, audience: `interlock:${service}` };
+    bearers.set(service, (await identity.issueToken(asked)).accessToken);
+  }
+  await identity.deletePrincipal({ name: principal });
+  const wrong: string[] = [];
+  for (const row of table.filter(({ rpc }) => !rpc.includes('DiskDataService'))) {
+    for (const { rule, request } of row.cases) {
+      if (rule.kind === 'public') continue;
+      const { code, reason } = await calls.call(row, request(place), { bearer: bearers.get(row.service) ?? '' });
+      const isRefused = code === 'UNAUTHENTICATED' && reason === 'PRINCIPAL_DELETED';
+      if (!isRefused && !refusedForOtherReasons.has(reason)) wrong.push(`${row.rpc}: ${code} ${reason}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});

@@ -1,6 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import type { CompatServiceDefinition, NormalizedServiceDefinition } from 'nice-grpc';
-import type { Authorizer } from './authorizer.ts';
+import type { Authorizer, Decision } from './authorizer.ts';
 import type { Principal } from './call.ts';
 
 /** Names of our services, as their principals carry them. */
@@ -82,20 +82,33 @@ export async function requirePermission(
   scope: string,
 ): Promise<void> {
   const decision = await authorizer(principal, action, scope);
-  if (!decision.principalActive) {
-    throw new Rejection(
-      'UNAUTHENTICATED',
-      'PRINCIPAL_DELETED',
-      `the caller ${principal.name} no longer exists: its tokens are not accepted`,
-      { principal: principal.name },
-    );
-  }
+  refuseDeleted(decision, principal);
   if (decision.allowed) return;
   throw new Rejection(
     'PERMISSION_DENIED',
     'ACCESS_DENIED',
     `Caller is not authorized to perform action on resource. Caller: '${principal.name}'. Action: '${action}'. Scope: '${scope}'.`,
     { principal: principal.name, action, scope },
+  );
+}
+
+/**
+ * Checks that a caller still exists. For handlers that answer every caller, with or without a role: a token outlives the
+ * deletion of its principal.
+ * @throws Rejection UNAUTHENTICATED PRINCIPAL_DELETED
+ */
+export async function requireActive(authorizer: Authorizer, principal: Principal): Promise<void> {
+  // The action decides nothing: whether the principal exists is part of every answer.
+  refuseDeleted(await authorizer(principal, 'identity/principals/read', '/'), principal);
+}
+
+function refuseDeleted({ principalActive }: Decision, { name }: Principal): void {
+  if (principalActive) return;
+  throw new Rejection(
+    'UNAUTHENTICATED',
+    'PRINCIPAL_DELETED',
+    `the caller ${name} no longer exists: its tokens are not accepted`,
+    { principal: name },
   );
 }
 

@@ -7,6 +7,7 @@ export {
   describeAuthorization,
   type PublicRule,
   type Rule,
+  requireActive,
   requirePermission,
   type StreamRule,
   type Workload,

@@ -98,7 +98,7 @@ export const assemble: Assemble<IdentitySettings> = async ({
   const api = service({
     definition: IdentityServiceDefinition,
     implementation: {
-      ...tenancyApi({ clock, tenants, subscriptions }),
+      ...tenancyApi({ clock, authorize, tenants, subscriptions }),
       ...principalApi({ clock, random, authorize, scopeToChange, tenants, principals, assignments, owners }),
       ...roleAssignmentApi({ clock, authorize, principals, assignments, assigning, owners }),
       ...tokens,

@@ -146,11 +146,17 @@ test('a deleted principal is refused at the next check, though its token has not
   const somebody = await newPrincipal();
   const client = as(somebody.id, somebody.secret);
   await assert.rejects(client.getTenant({ name: 'tenants/main' }), { reason: 'ACCESS_DENIED' });
+  const { id: clientId, secret: clientSecret } = somebody;
+  const { accessToken: token } = await admin().issueToken({ clientId, clientSecret, audience: 'interlock:identity' });
+  await client.listRoles({}, { token });
   await admin().deletePrincipal({ name: somebody.principal.name });
   await assert.rejects(client.getTenant({ name: 'tenants/main' }), {
     code: 'UNAUTHENTICATED',
     reason: 'PRINCIPAL_DELETED',
   });
+  for (const answeredToAll of [client.listRoles({}, { token }), client.listSubscriptions({}, { token })]) {
+    await assert.rejects(answeredToAll, { code: 'UNAUTHENTICATED', reason: 'PRINCIPAL_DELETED' });
+  }
   await assert.rejects(as(somebody.id, somebody.secret).listRoles({}), { reason: 'INVALID_CLIENT' });
 });
 

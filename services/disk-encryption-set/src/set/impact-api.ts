@@ -13,6 +13,7 @@ import {
   pageOf,
   pageToken,
   principalOf,
+  requireActive,
   requirePermission,
 } from '@interlock/rpc';
 import { beginning, type Event, placeOf, placeText, previewImpact } from '../impact.ts';
@@ -104,6 +105,7 @@ export const impactApi = (parts: SetParts & { readonly authorize: Authorizer }) 
       const { limit, after } = pageOf(request);
       const from = after === undefined ? beginning : placeOf(after);
       const action = actionOf(request.action, target);
+      await requireActive(authorize, principalOf(call));
       const { reach, refusedWith } = await reachOf(target, action, principalOf(call), call.cause);
       const { impacts, next } = await previewImpact(parts, { action, reach }, from, limit, call.cause);
       return { impacts: [...impacts], nextPageToken: pageToken(next && placeText(next)), refusedWith };

@@ -16,6 +16,7 @@ import {
   pageOf,
   pageToken,
   principalOf,
+  requireActive,
   requirePermission,
 } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
@@ -52,7 +53,8 @@ export const roleAssignmentApi = (parts: {
   };
 
   return {
-    async listRoles(request: ListRolesRequest) {
+    async listRoles(request: ListRolesRequest, call: Call) {
+      await requireActive(authorize, principalOf(call));
       const { limit, after } = pageOf(request);
       const from = after === undefined ? 0 : roles.findIndex((role) => role.name === after) + 1;
       const page = roles.slice(from, from + limit);

@@ -7,7 +7,16 @@ import type {
   ListTenantsRequest,
 } from '@interlock/contracts/interlock/identity/v1/tenant.ts';
 import type { Category } from '@interlock/event-store';
-import { type Call, checkId, names, pageOf, pageToken, principalOf } from '@interlock/rpc';
+import {
+  type Authorizer,
+  type Call,
+  checkId,
+  names,
+  pageOf,
+  pageToken,
+  principalOf,
+  requireActive,
+} from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import { createSubscription, createTenant, type Subscription, type Tenant } from './decider.ts';
 import type { SubscriptionEvent, TenantEvent } from './events.ts';
@@ -16,10 +25,11 @@ import { subscriptionOnWire, tenantOnWire } from './wire.ts';
 /** Tenants and subscriptions: request in, resource out. */
 export const tenancyApi = (parts: {
   readonly clock: Clock;
+  readonly authorize: Authorizer;
   readonly tenants: Category<Tenant, TenantEvent>;
   readonly subscriptions: Category<Subscription, SubscriptionEvent>;
 }) => {
-  const { clock, tenants, subscriptions } = parts;
+  const { clock, authorize, tenants, subscriptions } = parts;
   return {
     async createTenant(request: CreateTenantRequest, { cause }: Call) {
       const id = checkId(request.tenantId, 'tenant', 'tenant_id');
@@ -43,6 +53,7 @@ export const tenancyApi = (parts: {
       return subscriptionOnWire(await subscriptions.load(names.subscription.parse(name, 'name').subscription));
     },
     async listSubscriptions(request: ListSubscriptionsRequest, call: Call) {
+      await requireActive(authorize, principalOf(call));
       const tenant = request.tenant || `tenants/${principalOf(call).tenant}`;
       names.tenant.parse(tenant, 'tenant');
       const { items, next } = await subscriptions.list({
