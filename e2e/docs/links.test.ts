@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { test } from 'node:test';
+import { repository } from '@interlock/local/data-folder.ts';
+import { filesLike, textOf } from './sources.ts';
+
+const pages = filesLike(/\.md$/);
+
+/** Links of a page to files of the repository: `file#anchor`, `file` or `#anchor`, outside of code. */
+const linksOf = (page: string): readonly string[] =>
+  [
+    ...textOf(page)
+      .replaceAll(/^```[\s\S]*?^```$|`[^`\n]*`/gm, '')
+      .matchAll(/\]\(([^)\s]+)\)/g),
+  ]
+    .map(([, link = '']) => link)
+    .filter((link) => !/^[a-z]+:/.test(link));
+
+/** Anchors of a page, as GitHub makes them of its headings. */
+const anchorsOf = (page: string): ReadonlySet<string> =>
+  new Set(
+    [...textOf(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+      heading
+        .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+
+test('every link of a page leads to a file and a heading that exist', () => {
+  const broken = pages.flatMap((page) =>
+    linksOf(page).flatMap((link) => {
+      const [file = '', anchor] = link.split('#');
+      const target = file === '' ? page : relative(repository, join(repository, dirname(page), decodeURI(file)));
+      if (!existsSync(join(repository, target))) return [`${page}: ${link}`];
+      const isFound = anchor === undefined || !target.endsWith('.md') || anchorsOf(target).has(anchor);
+      return isFound ? [] : [`${page}: ${link} (no such heading)`];
+    }),
+  );
+  assert.deepEqual(broken, []);
+  assert.ok(pages.length > 20 && pages.some((page) => linksOf(page).length > 20), 'pages and links are found');
+});
