@@ -295,3 +295,11 @@ test('a header whose file was cut off is HEADER_CORRUPT', async () => {
   await store.write(0, encodeSlot(first, mac));
   await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'));
 });
+
+test('G5: a slot that cannot be read is passed over as a damaged one', async () => {
+  const store = newPlatter().open();
+  await writeHeader(headerOver(store), first);
+  await writeHeader(headerOver(store), second);
+  await store.write(0, new Uint8Array(sectorSize).fill(0xff));
+  assert.deepEqual(await readHeader(headerOver(store)), { current: second, previous: undefined });
+});

@@ -13,6 +13,7 @@ import {
 import { dirname } from 'node:path';
 import { parentPort } from 'node:worker_threads';
 import { packed } from './packing.ts';
+import { readAround } from './unreadable-sectors.ts';
 
 /**
  * A thread that works on small files, one call after another. Each call opens its file for itself: that costs the file system
@@ -25,7 +26,7 @@ export type FileCall =
   | { readonly call: 'open'; readonly path: string }
   /** Opens a file; one that is not there is made, `size` bytes long, durably. */
   | { readonly call: 'create'; readonly path: string; readonly size: number }
-  /** Reads the whole of a file. */
+  /** Reads the whole of a file; sectors that cannot be read hold 0xff (`readAround`). */
   | { readonly call: 'load'; readonly path: string }
   /** Writes it all. `isDurable`: flushes it as well, and compares it with what reads back. */
   | {
@@ -104,7 +105,9 @@ const opened = (path: string): OpenedFile | undefined =>
   existing(path, (size) => ({ fd: openSync(path, constants.O_RDWR), size }));
 
 const loaded = (path: string): Uint8Array | undefined =>
-  existing(path, (size) => opening(path, constants.O_RDONLY, (fd) => read(fd, 0, size)));
+  existing(path, (size) =>
+    opening(path, constants.O_RDONLY, (fd) => readAround(size, (offset, length) => read(fd, offset, length))),
+  );
 
 /** Opens a file for as long as `work` takes. */
 const opening = <Result>(path: string, flags: number, work: (fd: number) => Result): Result => {
