@@ -31,6 +31,7 @@ import type { Rule } from './authorization.ts';
 import type { Authorizer } from './authorizer.ts';
 import { type CallFields, CallMetadata, runAsCall } from './call.ts';
 import { type CallTimer, serverStopping, startTimer } from './call-timer.ts';
+import { type CallsByCaller, callsByCaller } from './calls-by-caller.ts';
 import { DETAILS_TRAILER, isInternal, statusName, toWire } from './errors.ts';
 import { checkedRequests } from './request-values.ts';
 import { attributesOfCall, RpcAttribute } from './rpc-attributes.ts';
@@ -88,7 +89,7 @@ export function serverPipeline(
     description: 'How long calls took, streams included',
     advice: { explicitBucketBoundaries: [...DURATION_BUCKETS_S] },
   });
-  const parts = { options, rules, stopping, duration };
+  const parts = { options, rules, stopping, duration, callers: callsByCaller() };
   return (call, context) =>
     call.responseStream ? streamed(parts, call, context) : answeredOnce(() => answered(parts, call, context));
 }
@@ -99,6 +100,7 @@ interface Parts {
   readonly rules: ReadonlyMap<string, Rule<unknown>>;
   readonly stopping: AbortSignal;
   readonly duration: Histogram;
+  readonly callers: CallsByCaller;
 }
 
 type ServerCall<Request, Response> = ServerMiddlewareCall<Request, Response, CallFields>;
@@ -180,10 +182,13 @@ class Serving {
   readonly #spanContext: Context;
   readonly #duration: Histogram;
   readonly #startedMs: number;
+  readonly #callers: CallsByCaller;
+  #left: (() => void) | undefined;
   /** As it is until it is known: a caller that goes away between two messages of a stream. */
   #status = 'CANCELLED';
 
-  constructor({ options, rules, stopping, duration }: Parts, call: ServerCall<unknown, unknown>, context: CallContext) {
+  constructor(parts: Parts, call: ServerCall<unknown, unknown>, context: CallContext) {
+    const { options, rules, stopping, duration } = parts;
     const { tracer, clock, deadlineMaxMs = 30_000, streamDeadlineMaxMs = 3_600_000 } = options;
     const method = call.method.path.slice(1);
     const { span, spanContext } = openSpan(tracer, method, {
@@ -201,18 +206,20 @@ class Serving {
     this.#spanContext = spanContext;
     this.#duration = duration;
     this.#startedMs = clock.monotonicMs();
+    this.#callers = parts.callers;
   }
 
   inSpan<Result>(fn: () => Result): Result {
     return otel.with(this.#spanContext, fn);
   }
 
-  /** The call once it is known who makes it, and that they may. Belongs into the span. @throws Rejection, see `admit` */
+  /** The call once it is known who makes it, and that they may. Belongs into the span. @throws Rejection, see `admit` and `CallsByCaller` */
   async admitted(): Promise<CallFields> {
     const anonymous = anonymousCall(this.#options, this.#context, this.#span, this.timer);
     const fields = await runAsCall(anonymous, () =>
       admit(this.#options, this.#rule, this.#call, this.#context, anonymous),
     );
+    this.#left = this.#callers.enter(fields.caller);
     this.#span.setAttribute(DomainAttribute.caller, fields.caller.name);
     this.#span.setAttribute(DomainAttribute.correlationId, fields.cause.correlationId);
     return fields;
@@ -232,6 +239,7 @@ class Serving {
   }
 
   end(): void {
+    this.#left?.();
     this.#span.setAttribute(RpcAttribute.status, this.#status);
     const seconds = (this.#options.clock.monotonicMs() - this.#startedMs) / 1_000;
     this.#duration.record(seconds, attributesOfCall(this.#method, RpcAttribute.status, this.#status));

@@ -236,7 +236,7 @@ describe('what a stranger may send', () => {
     await server.stop();
   });
 
-  for (const text of ['x'.repeat(200_000), '\u{1f511}'.repeat(50_000), 'a\ud83d']) {
+  for (const text of ['x'.repeat(60_000), '\u{1f511}'.repeat(14_000), 'a\ud83d']) {
     test(`a refusal that repeats ${text.length} characters of the request fits into the trailers`, async () => {
       const refused = callRaw(raw, '/test.Echo/Echo', Buffer.from(JSON.stringify({ text })).toString('hex'));
       const error = await refused.then(

@@ -1,13 +1,17 @@
-import type { ChannelOptions } from '@grpc/grpc-js';
+import type { ChannelOptions, ServerInterceptor } from '@grpc/grpc-js';
 import type { Renewed } from '@interlock/runtime';
 import { createServer } from 'nice-grpc';
 import { ServerReflection, ServerReflectionService } from 'nice-grpc-server-reflection';
 import { type ServerTls, serverCredentials } from './credentials.ts';
 import { health } from './health.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './message-size.ts';
+import { type ReceivingLimits, receiving, STREAMS_PER_CONNECTION_MAX } from './receiving.ts';
 import { giveSentMemoryBack } from './sent-memory.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, rulesOf } from './service.ts';
+
+/** What nice-grpc hands on to grpc-js, which knows more than its types say. */
+type ServerChannelOptions = ChannelOptions & { readonly interceptors: ServerInterceptor[] };
 
 /** How long what is cut off is given to end, in milliseconds. */
 const CUT_OFF_MS = 200;
@@ -23,6 +27,8 @@ export interface ServerOptions extends PipelineOptions {
   readonly isReady?: () => Promise<boolean> | boolean;
   /** Largest message taken or sent. Default `CONTROL_MESSAGE_BYTES_MAX`. */
   readonly messageBytesMax?: number;
+  /** Bounds on what callers can make the server hold in memory. */
+  readonly limits?: ReceivingLimits;
   /** Further options of grpc-js: the data path sets `grpc-node.flow_control_window`. */
   readonly channelOptions?: ChannelOptions;
 }
@@ -45,12 +51,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { services, tls, clock, messageBytesMax = CONTROL_MESSAGE_BYTES_MAX } = options;
   giveSentMemoryBack();
   const stopping = new AbortController();
-  const server = createServer({
+  const rules = rulesOf(services);
+  const serverOptions: ServerChannelOptions = {
+    interceptors: [receiving({ rules, authenticate: options.authenticate, clock, limits: options.limits ?? {} })],
+    'grpc.max_concurrent_streams': options.limits?.streamsPerConnectionMax ?? STREAMS_PER_CONNECTION_MAX,
     'grpc.max_receive_message_length': messageBytesMax,
     'grpc.max_send_message_length': messageBytesMax,
     ...options.channelOptions,
-  });
-  const guarded = server.with(serverPipeline(options, rulesOf(services), stopping.signal));
+  };
+  const server = createServer(serverOptions);
+  const guarded = server.with(serverPipeline(options, rules, stopping.signal));
   for (const { mount } of services) mount(guarded);
 
   const healthService = health(options.isReady ?? (() => true), stopping.signal);

@@ -1,0 +1,325 @@
+import type { ServerHttp2Stream } from 'node:http2';
+import { Metadata, type ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
+import { Rejection } from '@interlock/event-store';
+import type { Alarm, Clock } from '@interlock/runtime';
+import { TIMEOUT } from './admission.ts';
+import type { Rule } from './authorization.ts';
+import { CallMetadata } from './call.ts';
+import { DETAILS_TRAILER, toWire } from './errors.ts';
+import { type LargeRequests, largeRequests } from './large-requests.ts';
+import type { Authenticate } from './tokens.ts';
+
+/** Bounds on what callers can make a server hold in memory before and after their calls are handled. */
+export interface ReceivingLimits {
+  /** Streams of one connection at a time; a client of gRPC waits with further ones. Default 256. */
+  readonly streamsPerConnectionMax?: number;
+  /** How long a request of one message may take to arrive, and each message of a stream. Default 10,000 ms. */
+  readonly receiveMs?: number;
+  /** How long a caller may leave an answer untaken. Default 60,000 ms: longer than a paused guest or a suspended laptop is away. */
+  readonly takeMs?: number;
+}
+
+export const STREAMS_PER_CONNECTION_MAX = 256;
+const RECEIVE_MS = 10_000;
+const TAKE_MS = 60_000;
+
+/**
+ * Largest request of a caller that has not shown who it is, in bytes, and the size from which on a request of any caller needs a
+ * place among the large ones. Every public request fits: the largest is a token request of some hundred bytes.
+ */
+export const SMALL_REQUEST_BYTES_MAX = 64 * 1024;
+
+/** Calls of gRPC's own services, which ask for no token, at a time: a server has a few probes, and people who look around. */
+const INFRASTRUCTURE_CALLS_MAX = 64;
+/** How long a reflection stream may last, in milliseconds: a tool reads all it wants in a second. */
+const REFLECTION_MS = 60_000;
+const SWEEP_MS = 1_000;
+/** How long a caller that is answered may take to end its side, in milliseconds: longer than the answer is on its way. */
+const ANSWERED_MS = 2_000;
+
+/** What the calls of one server share. */
+interface Server {
+  readonly rules: ReadonlyMap<string, Rule<unknown>>;
+  readonly authenticate: Authenticate;
+  readonly clock: Pick<Clock, 'now' | 'monotonicMs'>;
+  readonly receiveMs: number;
+  readonly large: LargeRequests;
+  /** Calls of gRPC's own services that are under way. */
+  infrastructureCalls: number;
+  /** From now on a call is looked at every second, until it is over. */
+  begun(call: ReceivedCall): void;
+  /** @returns whether it was under way */
+  over(call: ReceivedCall): boolean;
+}
+
+/**
+ * Bounds how requests come in and answers go out, below everything that knows messages.
+ * @returns the interceptor of one server
+ */
+export const receiving = (
+  parts: Pick<Server, 'rules' | 'authenticate'> & { readonly clock: Clock; readonly limits: ReceivingLimits },
+): ServerInterceptor => {
+  const { rules, authenticate, clock, limits } = parts;
+  const { receiveMs = RECEIVE_MS, takeMs = TAKE_MS } = limits;
+  const active = new Set<ReceivedCall>();
+  let next: Alarm | undefined;
+  const sweep = (): void => {
+    next = undefined;
+    const nowMs = clock.monotonicMs();
+    for (const call of active) call.endIfLate(nowMs, takeMs);
+    if (active.size > 0) lookLater();
+  };
+  const lookLater = (): void => {
+    next ??= clock.alarm(Math.min(SWEEP_MS, receiveMs, takeMs), sweep);
+  };
+  const server: Server = {
+    rules,
+    authenticate,
+    clock,
+    receiveMs,
+    large: largeRequests(),
+    infrastructureCalls: 0,
+    begun(call) {
+      active.add(call);
+      lookLater();
+    },
+    over(call) {
+      const was = active.delete(call);
+      if (active.size === 0) {
+        next?.cancel();
+        next = undefined;
+      }
+      return was;
+    },
+  };
+  return (method, call) => new ReceivedCall(server, method, call as BaseCall) as unknown as ServerInterceptingCall;
+};
+
+type Interceptor = Parameters<ServerInterceptor>;
+type MethodOfCall = Interceptor[0];
+type Intercepted = Interceptor[1];
+type Listener = Parameters<Intercepted['start']>[0];
+
+/** grpc-js's own call: its stream is all that shows how much of a request is there. */
+type BaseCall = Intercepted & { readonly stream: ServerHttp2Stream };
+
+/** A call as it comes in and goes out. Everything is handed on; this only counts, and ends what takes too much. */
+class ReceivedCall implements Intercepted {
+  readonly #server: Server;
+  readonly #method: MethodOfCall;
+  readonly #base: BaseCall;
+  readonly #startedMs: number;
+  #listener: Listener | undefined;
+  #token: string | undefined;
+  /** Bytes of the message that is coming in. */
+  #bytes = 0;
+  /** Since when it is coming in; undefined while none is awaited. */
+  #receivingSinceMs: number | undefined;
+  #place: 'none' | 'wanted' | 'taken' = 'none';
+  /** Messages handed to the stream that are not on their way. */
+  #unsent = 0;
+  #sentMs = 0;
+  /** Since when the answer is out; undefined before. */
+  #answeredMs: number | undefined;
+
+  constructor(server: Server, method: MethodOfCall, base: BaseCall) {
+    this.#server = server;
+    this.#method = method;
+    this.#base = base;
+    this.#startedMs = server.clock.monotonicMs();
+  }
+
+  start(listener: Listener): void {
+    const { stream } = this.#base;
+    this.#listener = listener;
+    this.#server.begun(this);
+    if (this.#isInfrastructure) this.#server.infrastructureCalls += 1;
+    stream.once('close', () => this.#over());
+    if (!this.#method.requestStream) this.#receivingSinceMs = this.#startedMs;
+    if (this.#isInfrastructure && this.#server.infrastructureCalls > INFRASTRUCTURE_CALLS_MAX) {
+      this.#base.start(this);
+      this.#refuse(tooMany('calls of gRPC services', INFRASTRUCTURE_CALLS_MAX));
+      return;
+    }
+    // Before grpc-js, so that it keeps nothing of what is refused.
+    stream.prependListener('data', (data: Buffer) => this.#received(data.length));
+    this.#base.start(this);
+  }
+  onReceiveMetadata(metadata: Metadata): void {
+    const [authorization] = metadata.get(CallMetadata.authorization);
+    this.#token = typeof authorization === 'string' ? authorization.replace(/^Bearer +/i, '') : undefined;
+    this.#passDeadlineOn(metadata);
+    this.#listener?.onReceiveMetadata(metadata);
+  }
+  onReceiveMessage(message: unknown): void {
+    this.#bytes = 0;
+    this.#giveUpPlace();
+    if (this.#method.requestStream) this.#receivingSinceMs = undefined;
+    this.#listener?.onReceiveMessage(message);
+  }
+  onReceiveHalfClose(): void {
+    this.#receivingSinceMs = undefined;
+    this.#listener?.onReceiveHalfClose();
+  }
+  onCancel(): void {
+    this.#listener?.onCancel();
+  }
+  sendMessage(message: unknown, callback: () => void): void {
+    if (this.#unsent === 0) this.#sentMs = this.#server.clock.monotonicMs();
+    this.#unsent += 1;
+    this.#base.sendMessage(message, () => {
+      this.#unsent -= 1;
+      this.#sentMs = this.#server.clock.monotonicMs();
+      callback();
+    });
+  }
+  sendMetadata(metadata: Metadata): void {
+    this.#base.sendMetadata(metadata);
+  }
+  sendStatus(status: Parameters<Intercepted['sendStatus']>[0]): void {
+    this.#receivingSinceMs = undefined;
+    this.#base.sendStatus(status);
+  }
+  startRead(): void {
+    this.#base.startRead();
+  }
+  getPeer(): string {
+    return this.#base.getPeer();
+  }
+  getDeadline(): ReturnType<Intercepted['getDeadline']> {
+    return this.#base.getDeadline();
+  }
+  getHost(): string {
+    return this.#base.getHost();
+  }
+  getAuthContext(): ReturnType<Intercepted['getAuthContext']> {
+    return this.#base.getAuthContext();
+  }
+  getConnectionInfo(): ReturnType<Intercepted['getConnectionInfo']> {
+    return this.#base.getConnectionInfo();
+  }
+  getMetricsRecorder(): ReturnType<Intercepted['getMetricsRecorder']> {
+    return this.#base.getMetricsRecorder();
+  }
+
+  /** Ends the call where its request does not come, or its answer is not taken. */
+  endIfLate(nowMs: number, takeMs: number): void {
+    const { receiveMs } = this.#server;
+    const { stream } = this.#base;
+    if (stream.writableEnded && this.#unsent === 0) {
+      // A caller that was answered before it had sent everything would keep the stream, and what it sent, for ever.
+      this.#answeredMs ??= nowMs;
+      if (nowMs - this.#answeredMs >= ANSWERED_MS) stream.close();
+      return;
+    }
+    const sinceMs = this.#receivingSinceMs;
+    // What waits for a place, or for its handler, is not late by its own fault. But a single request must be there in the end.
+    const isHeldUp = stream.isPaused() && (this.#method.requestStream || this.#place === 'wanted');
+    if (sinceMs !== undefined && isHeldUp && this.#method.requestStream) this.#receivingSinceMs = nowMs;
+    else if (sinceMs !== undefined && nowMs - sinceMs >= receiveMs * (isHeldUp ? HELD_UP_FACTOR : 1)) {
+      this.#refuse(requestLate(receiveMs));
+    } else if (this.#unsent > 0 && nowMs - this.#sentMs >= takeMs) {
+      // A status would wait behind the answers that nobody takes.
+      stream.close(ENHANCE_YOUR_CALM);
+    } else if (this.#method.path.startsWith(REFLECTION) && nowMs - this.#startedMs >= REFLECTION_MS) {
+      this.#refuse(new Rejection('ABORTED', 'STREAM_TOO_LONG', `a reflection stream may last ${REFLECTION_MS} ms`));
+    }
+  }
+
+  get #isInfrastructure(): boolean {
+    return this.#method.path.startsWith('/grpc.');
+  }
+
+  /** grpc-js ends the call at the deadline a foreign client sends, and tells nobody: its handler has to know it too. */
+  #passDeadlineOn(metadata: Metadata): void {
+    const deadline = this.#base.getDeadline();
+    const leftMs = Math.ceil(Number(deadline) - this.#server.clock.now());
+    if (!Number.isFinite(leftMs)) return;
+    const [said] = metadata.get(CallMetadata.timeoutMs);
+    // One that cannot be read is refused later, by name.
+    if (said !== undefined && !(TIMEOUT.test(String(said)) && Number(said) > leftMs)) return;
+    metadata.set(CallMetadata.timeoutMs, String(Math.max(0, leftMs)));
+  }
+
+  #received(length: number): void {
+    if (this.#method.requestStream) this.#receivingSinceMs ??= this.#server.clock.monotonicMs();
+    this.#bytes += length;
+    if (this.#bytes <= SMALL_REQUEST_BYTES_MAX || this.#place !== 'none') return;
+    this.#place = 'wanted';
+    const { stream } = this.#base;
+    stream.pause();
+    void this.#takePlace().catch((error: unknown) => this.#refuse(error));
+  }
+
+  /** Lets a large request go on once its caller is known and there is room for it. @throws Rejection why it must not */
+  async #takePlace(): Promise<void> {
+    const { path, requestStream } = this.#method;
+    const rule = this.#server.rules.get(path);
+    const isPublic = rule === undefined || 'public' in rule;
+    // A public stream of requests is authenticated by its handler: data comes with the token of a disk.
+    if (isPublic && !requestStream) throw requestTooLarge(SMALL_REQUEST_BYTES_MAX);
+    if (!isPublic) {
+      if (this.#token === undefined) throw requestTooLarge(SMALL_REQUEST_BYTES_MAX);
+      await this.#server.authenticate(this.#token);
+    }
+    const { stream } = this.#base;
+    await this.#server.large.take(this, stream.session);
+    if (stream.closed || stream.destroyed) {
+      this.#server.large.giveUp(this);
+      return;
+    }
+    this.#place = 'taken';
+    stream.resume();
+  }
+
+  #giveUpPlace(): void {
+    if (this.#place === 'none') return;
+    this.#place = 'none';
+    this.#server.large.giveUp(this);
+  }
+
+  #refuse(error: unknown): void {
+    const { code, message, details } = toWire(error, undefined);
+    const metadata = new Metadata();
+    metadata.set(DETAILS_TRAILER, Buffer.from(details));
+    this.sendStatus({ code, details: message, metadata });
+  }
+
+  #over(): void {
+    this.#giveUpPlace();
+    if (this.#server.over(this) && this.#isInfrastructure) this.#server.infrastructureCalls -= 1;
+  }
+}
+
+const REFLECTION = '/grpc.reflection.';
+
+/** How much longer than others a single request may take that waits for a place. */
+const HELD_UP_FACTOR = 3;
+
+/** HTTP/2's code for a peer that takes too much (RFC 9113 §7); gRPC clients see RESOURCE_EXHAUSTED. */
+const ENHANCE_YOUR_CALM = 0xb;
+
+const requestLate = (receiveMs: number): Rejection =>
+  new Rejection(
+    'ABORTED',
+    'REQUEST_LATE',
+    `the request did not arrive within ${receiveMs} ms: send it again, and all of it`,
+    { receive_ms: String(receiveMs) },
+  );
+
+const requestTooLarge = (bytesMax: number): Rejection =>
+  new Rejection(
+    'RESOURCE_EXHAUSTED',
+    'REQUEST_TOO_LARGE',
+    `a request without a token, or to a public method, may have at most ${bytesMax} bytes`,
+    { bytes_max: String(bytesMax) },
+  );
+
+/** The refusal of one call more than there may be at a time. */
+export const tooMany = (what: string, max: number): Rejection =>
+  new Rejection(
+    'RESOURCE_EXHAUSTED',
+    'TOO_MANY_CALLS',
+    `at most ${max} ${what} may be under way at a time: wait for one to end, then repeat`,
+    { max: String(max), retryAfterMs: '1000' },
+  );
