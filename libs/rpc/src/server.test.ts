@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
 import { credentials as grpcCredentials, Client as RawClient, type ServiceError, status } from '@grpc/grpc-js';
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
 import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
@@ -9,6 +10,7 @@ import { testMeter } from '@interlock/runtime/test-meter';
 import { trace } from '@opentelemetry/api';
 import { openChannel } from './channel.ts';
 import { connect } from './client.ts';
+import type { ServerTls } from './credentials.ts';
 import { RpcFailure } from './rpc-failure.ts';
 import { type RunningServer, type ServerOptions, startServer } from './server.ts';
 import { service } from './service.ts';
@@ -149,6 +151,48 @@ test('a caller of its own kind is held to the server’s deadline and gets a pla
 });
 
 describe('over TLS', () => {
+  test('TLS 1.2 is taken with authenticated encryption alone, also after a renewal', async (t) => {
+    const authority = await testAuthority('ours');
+    let current: ServerTls = await authority.issue();
+    const renewals: (() => void)[] = [];
+    const onRenewal = (told: () => void) => {
+      renewals.push(told);
+      return () => undefined;
+    };
+    const server = await start({ tls: { current: () => current, onRenewal } });
+    t.after(() => server.stop());
+    const [host = '', port] = server.address.split(':');
+    const protocolWith = (ciphers: string): Promise<string | null> =>
+      new Promise((resolve, reject) => {
+        const options = { ca: authority.ca, maxVersion: 'TLSv1.2', ciphers } as const;
+        const socket = connectTls({ host, port: Number(port), ALPNProtocols: ['h2'], ...options }, () => {
+          resolve(socket.getProtocol());
+          socket.destroy();
+        });
+        socket.once('error', reject);
+      });
+    const look = async () => {
+      for (const suite of [
+        'ECDHE-ECDSA-AES128-SHA256',
+        'ECDHE-ECDSA-AES256-SHA',
+        'ECDHE-RSA-AES128-SHA',
+        'AES128-SHA',
+      ]) {
+        await assert.rejects(
+          protocolWith(suite),
+          /alert handshake failure|no shared cipher|no ciphers available/i,
+          suite,
+        );
+      }
+      assert.equal(await protocolWith('ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256'), 'TLSv1.2');
+    };
+    await new Promise((resolve) => setImmediate(resolve));
+    await look();
+    current = await authority.issue();
+    for (const told of renewals) told();
+    await look();
+  });
+
   test('a client trusts only its authority, and where asked has to show a certificate of it', async () => {
     const [ours, others] = await Promise.all([testAuthority('ours'), testAuthority('others')]);
     const server = await start({ tls: { ...(await ours.issue()), clientCa: ours.ca }, services: [echoService] });
