@@ -7,10 +7,11 @@ import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { serviceNames } from '@interlock/local/services.ts';
 import { seededRandom } from '@interlock/runtime';
 import { openOutside } from '../cloud/clients.ts';
+import { residentMib } from '../cloud/resident.ts';
 import { makeWorld } from '../cloud/world.ts';
 import { openCallers } from './callers.ts';
 import { allMethods, type FuzzedMethod, openSender, shown } from './calls.ts';
-import { type MemorySample, residentMib } from './memory.ts';
+import type { MemorySample } from './memory.ts';
 import { malformed, wellFormed } from './messages.ts';
 import { knownValues } from './names.ts';
 

@@ -1,21 +1,8 @@
-import { readFileSync } from 'node:fs';
-
 /** Resident memory of processes by name, in MiB, at a time in seconds since the start. */
 export interface MemorySample {
   readonly atS: number;
   readonly residentMib: Readonly<Record<string, number>>;
 }
-
-/** What a process has in memory, in MiB; undefined once it is gone. */
-export const residentMib = (pid: number): number | undefined => {
-  try {
-    const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-    return kib === undefined ? undefined : Math.round(Number(kib) / 1_024);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
-};
 
 /** Largest resident memory of a service under the fuzzer, in MiB. */
 export const RESIDENT_MAX_MIB = 350;

@@ -9,6 +9,7 @@ import type { MasterKey } from '@interlock/sealing';
 import { openBackground } from './background.ts';
 import { diskDataApi } from './data/api.ts';
 import { diskDataDefinition } from './data/definition.ts';
+import { readRoom } from './data/read-room.ts';
 import { openRegaining } from './data/regaining.ts';
 import { openSessions } from './data/sessions.ts';
 import { openDiskCipher } from './dek.ts';
@@ -230,7 +231,16 @@ export const assemble: Assemble<DiskSettings> = async ({
   });
   const data = service({
     definition: diskDataDefinition,
-    implementation: diskDataApi({ sessions, keyAccess, regaining, ownership, background: moves, terms, clock }),
+    implementation: diskDataApi({
+      sessions,
+      keyAccess,
+      regaining,
+      ownership,
+      background: moves,
+      terms,
+      clock,
+      room: readRoom(clock),
+    }),
     // The access token is the credential: it is for one disk and one open, ends with it, and a guest has no other.
     authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
   });

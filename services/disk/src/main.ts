@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setDefaultHighWaterMark } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { enterHostFolder, hostService } from '@interlock/host';
 import { systemClock, systemRandom } from '@interlock/runtime';
@@ -13,6 +14,9 @@ import { findSealedByPlatform, folderVolumeFiles } from './volume/volume-files.t
 // the limit of the heap, which is small here, and looks through all of it after every few MiB; later releases count it apart,
 // as this asks for: up to 64 MiB wait to be given free instead.
 setFlagsFromString('--external-memory-accounted-in-global-limit');
+
+// A stream of answers counts messages: with 16 of 64 KiB, the default, each read that nobody takes would hold 1 MiB.
+setDefaultHighWaterMark(true, 2);
 
 await hostService({
   name: 'disk',

@@ -12,8 +12,10 @@ import type { AccessCheck, Parts } from '../encrypted-disk.ts';
 import type { Ownership } from '../host/ownership.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
 import type { LeaseTerms } from '../keys/lease.ts';
+import { pieceSize } from '../sector.ts';
 import { accessTokenKey } from './access-token.ts';
 import { type diskDataDefinition, giveBack, readData } from './definition.ts';
+import type { ReadRoom } from './read-room.ts';
 import type { Regaining } from './regaining.ts';
 import { checkPiece, refuseEnded, type Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -38,8 +40,10 @@ export const diskDataApi = (parts: {
   /** How long I/O may wait. */
   readonly terms: Pick<LeaseTerms, 'ioPauseTimeoutMs'>;
   readonly clock: Clock;
+  /** Memory of what is read, for all reads of the host. */
+  readonly room: ReadRoom;
 }): Implementation<typeof diskDataDefinition> => {
-  const { sessions, keyAccess, regaining, ownership, background, terms, clock } = parts;
+  const { sessions, keyAccess, regaining, ownership, background, terms, clock, room } = parts;
   const now = () => clock.now();
 
   const sessionOf = async (name: string, field: string, call: Call): Promise<Session> => {
@@ -87,13 +91,16 @@ export const diskDataApi = (parts: {
       piecesRead(request, {
         open: async () => {
           const session = await sessionOf(request.name, 'name', call);
-          return { disk: session.disk, check: checkOf(session, call, 0) };
+          return { session, check: checkOf(session, call, 0) };
         },
+        room,
+        signal: () => call.signal,
         explained,
       }),
 
     async write(requests: AsyncIterable<WriteRequest>, call: Call) {
       let target: { readonly session: Session; readonly name: string } | undefined;
+      using stream = streamOf();
       let offset = 0;
       let written = 0;
       for await (const message of requests) {
@@ -102,6 +109,7 @@ export const diskDataApi = (parts: {
           if (!header) throw headerMisplaced('the first message must have a header');
           const session = await sessionOf(header.name, 'header.name', call);
           refuseReadOnly(session);
+          stream.enter(session);
           target = { session, name: header.name };
           offset = header.offsetBytes;
         } else if (header) throw headerMisplaced('only the first message may have a header');
@@ -205,26 +213,93 @@ const checkRange = (name: string, offset: number, length: number, size: number):
 const headerMisplaced = (message: string): Rejection =>
   new Rejection('INVALID_ARGUMENT', 'WRITE_HEADER_INVALID', message, { field: 'header' });
 
-/** @throws Rejection LENGTH_INVALID, and what `checkRange`, the way to the disk and each check say */
+/**
+ * Reads and writes of one open of a disk at a time. A disk of its class serves no more operations at once; what a stream has on
+ * its way to a caller that does not take it is some 200 KiB.
+ */
+export const STREAMS_OF_SESSION_MAX = 64;
+
+/** One read or write: counts against its session from `enter` until it is disposed of. */
+const streamOf = () => {
+  let entered: Session | undefined;
+  return {
+    /** @throws Rejection RESOURCE_EXHAUSTED TOO_MANY_STREAMS */
+    enter(session: Session): void {
+      if (session.streams >= STREAMS_OF_SESSION_MAX) throw tooManyStreams(session.name);
+      session.streams += 1;
+      entered = session;
+    },
+    [Symbol.dispose](): void {
+      if (entered) entered.streams -= 1;
+    },
+  };
+};
+
+const tooManyStreams = (disk: string): Rejection =>
+  new Rejection(
+    'RESOURCE_EXHAUSTED',
+    'TOO_MANY_STREAMS',
+    `at most ${STREAMS_OF_SESSION_MAX} reads and writes of ${disk} may be under way at a time: take the answers of some first`,
+    { disk, max: String(STREAMS_OF_SESSION_MAX), retryAfterMs: '100' },
+  );
+
+/** @throws Rejection LENGTH_INVALID, TOO_MANY_STREAMS, and what `checkRange`, the way to the disk and each check say */
 async function* piecesRead(
   { name, offsetBytes, lengthBytes }: ReadRequest,
   way: {
-    readonly open: () => Promise<{ readonly disk: Session['disk']; readonly check: AccessCheck }>;
+    readonly open: () => Promise<{ readonly session: Session; readonly check: AccessCheck }>;
+    readonly room: ReadRoom;
+    readonly signal: () => AbortSignal;
     readonly explained: (error: unknown, check: AccessCheck) => Promise<unknown>;
   },
 ): AsyncGenerator<ReadResponse> {
-  const { disk, check } = await way.open();
+  const { session, check } = await way.open();
   if (lengthBytes < 1) {
     throw new Rejection('INVALID_ARGUMENT', 'LENGTH_INVALID', 'length_bytes must be 1 or more', {
       field: 'length_bytes',
     });
   }
-  checkRange(name, offsetBytes, lengthBytes, disk.size());
+  checkRange(name, offsetBytes, lengthBytes, session.disk.size());
+  using stream = streamOf();
+  stream.enter(session);
+  const end = offsetBytes + lengthBytes;
   try {
-    for await (const data of disk.read(offsetBytes, lengthBytes, check, messageParts)) {
-      yield { data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
+    for (let at = offsetBytes; at < end; ) {
+      const pieceEnd = Math.min(end, (Math.floor(at / pieceSize) + 1) * pieceSize);
+      at = yield* pieceRead(session.disk, [at, pieceEnd], check, way);
     }
   } catch (error) {
     throw await way.explained(error, check);
   }
 }
+
+/**
+ * Answers a piece. Its memory is taken back where the caller does not take what is answered and another read waits for memory.
+ * @returns up to where it came; what is left is read again
+ */
+async function* pieceRead(
+  disk: Session['disk'],
+  [from, to]: readonly [from: number, to: number],
+  check: AccessCheck,
+  { room, signal }: { readonly room: ReadRoom; readonly signal: () => AbortSignal },
+): AsyncGenerator<ReadResponse, number> {
+  const reading = disk.read(from, to - from, check, messageParts);
+  const drop = (): void => void reading.return(undefined);
+  const held = await room.take(roomOf(to - from), drop, signal);
+  let at = from;
+  try {
+    for await (const data of reading) {
+      at += data.length;
+      const message = { data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) };
+      held.rest();
+      yield message;
+      if (!held.goOn()) break;
+    }
+    return at;
+  } finally {
+    held.giveBack();
+  }
+}
+
+/** What a piece takes in memory: short ones little, others a buffer for a whole one. */
+const roomOf = (length: number): number => (length <= messageParts.bytesMax ? messageParts.bytesMax : pieceSize);

@@ -87,6 +87,7 @@ const waiting = (clock: VirtualClock, limits: { readonly waitingMax: number; rea
     held: { grant: undefined },
     bridge: undefined,
     isPinnable: false,
+    streams: 0,
     isEnded: false,
     expiresAt: undefined,
     ending,

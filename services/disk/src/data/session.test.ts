@@ -12,6 +12,7 @@ const sessionOf = (state: Pick<Session, 'isPinnable' | 'held'>): Session =>
     ...state,
     name: 'disks/d',
     attachEpoch: 1,
+    streams: 0,
     isEnded: false,
     expiresAt: undefined,
     bridge: undefined,

@@ -33,6 +33,8 @@ export interface Session {
   bridge: { isHeld(): boolean } | undefined;
   /** Undefined while the DEK is not in memory. */
   held: { readonly grant: KeyGrant | undefined } | undefined;
+  /** Reads and writes under way. */
+  streams: number;
   isEnded: boolean;
   /** Stops the wait for its expiry, and paused reads and writes. */
   readonly ending: SessionEnding;

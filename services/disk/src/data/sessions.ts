@@ -172,6 +172,7 @@ export const openSessions = (parts: {
       lease: undefined,
       bridge: undefined,
       held: undefined,
+      streams: 0,
       isEnded: false,
       ending: new SessionEnding(),
       fetching: undefined,

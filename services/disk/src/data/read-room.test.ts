@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Clock } from '@interlock/runtime';
+import { readRoom } from './read-room.ts';
+
+/** A clock that moves when told. */
+const testClock = () => {
+  let nowMs = 0;
+  const alarms = new Map<object, { readonly atMs: number; readonly wake: () => void }>();
+  const clock: Pick<Clock, 'alarm' | 'monotonicMs'> = {
+    monotonicMs: () => nowMs,
+    alarm: (durationMs, wake) => {
+      const key = { cancel: () => alarms.delete(key) };
+      alarms.set(key, { atMs: nowMs + durationMs, wake });
+      return key as ReturnType<Clock['alarm']>;
+    },
+  };
+  return {
+    clock,
+    alarms: () => alarms.size,
+    async pass(ms: number): Promise<void> {
+      nowMs += ms;
+      for (const [key, { atMs, wake }] of [...alarms]) {
+        if (atMs <= nowMs && alarms.delete(key)) wake();
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    },
+  };
+};
+const neverEnding = new AbortController().signal;
+const never = () => neverEnding;
+const undropped = (): void => assert.fail('nothing is to be dropped');
+
+test('a read waits for room, in the order of arrival, and gets it when another gives it back', async () => {
+  const { clock, alarms } = testClock();
+  const room = readRoom(clock, 10);
+  const first = await room.take(6, undropped, never);
+  const order: string[] = [];
+  const second = room.take(6, undropped, never).then((taken) => {
+    order.push('second');
+    return taken;
+  });
+  // There would be room for it, but it came later.
+  const third = room.take(2, undropped, never).then((taken) => {
+    order.push('third');
+    return taken;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(order, []);
+  first.giveBack();
+  for (const taken of [await second, await third]) taken.giveBack();
+  assert.deepEqual(order, ['second', 'third']);
+  (await room.take(10, undropped, never)).giveBack();
+  assert.equal(alarms(), 0);
+});
+
+test('a reader that leaves its answer untaken loses its piece to one that waits, and no other does', async () => {
+  const { clock, pass } = testClock();
+  const room = readRoom(clock, 10);
+  const dropped: string[] = [];
+  const idle = await room.take(5, () => dropped.push('idle'), never);
+  const busy = await room.take(5, () => dropped.push('busy'), never);
+  idle.rest();
+  const waiting = room.take(5, undropped, never);
+  await pass(49);
+  assert.deepEqual(dropped, []);
+  await pass(1);
+  const taken = await waiting;
+  assert.deepEqual(dropped, ['idle']);
+  assert.equal(idle.goOn(), false);
+  assert.equal(busy.goOn(), true);
+  for (const each of [idle, busy, taken]) each.giveBack();
+  (await room.take(10, undropped, never)).giveBack();
+});
+
+test('a read that ends while it waits takes nothing', async () => {
+  const { clock, alarms } = testClock();
+  const room = readRoom(clock, 10);
+  const first = await room.take(10, undropped, never);
+  const ending = new AbortController();
+  const waiting = room.take(10, undropped, () => ending.signal);
+  ending.abort();
+  await assert.rejects(waiting, /ended before there was memory/);
+  first.giveBack();
+  (await room.take(10, undropped, never)).giveBack();
+  assert.equal(alarms(), 0);
+});
