@@ -36,7 +36,21 @@ export interface RetryPolicy {
   /** The wait before the second try; it doubles with each further one. Milliseconds. */
   readonly backoffMs: number;
   readonly backoffMsMax: number;
+  /**
+   * Whether a server that cannot be reached is called until the deadline, however many tries that takes. For a caller that has
+   * time, such as a CLI: while a pod is replaced nothing answers for 7 to 13 s. Default false: a service says soon that
+   * another one does not answer.
+   */
+  readonly unreachableUntilDeadline?: boolean;
 }
+
+/** The retries of a caller that rather waits than fails. */
+export const PATIENT_RETRY: RetryPolicy = {
+  attemptsMax: 4,
+  backoffMs: 50,
+  backoffMsMax: 1_000,
+  unreachableUntilDeadline: true,
+};
 
 export interface ClientPipelineOptions {
   readonly peer: string;
@@ -283,12 +297,15 @@ function waitBeforeRetry(
   error: unknown,
   method: MethodDescriptor,
   attempt: number,
-  { attemptsMax, backoffMs, backoffMsMax }: RetryPolicy,
+  { attemptsMax, backoffMs, backoffMsMax, unreachableUntilDeadline = false }: RetryPolicy,
   random: Pick<Random, 'fraction'>,
 ): number | undefined {
-  if (method.options.idempotencyLevel === undefined || method.requestStream || attempt >= attemptsMax) return undefined;
+  if (method.options.idempotencyLevel === undefined || method.requestStream) return undefined;
+  // A refusal is an answer: whoever gives it is there.
+  const isUnreachable = error instanceof RpcFailure && error.code === 'UNAVAILABLE';
+  if (attempt >= attemptsMax && !(isUnreachable && unreachableUntilDeadline)) return undefined;
   if (!((error instanceof RpcFailure || error instanceof Rejection) && error.code === 'UNAVAILABLE')) return undefined;
-  const backoff = Math.min(backoffMsMax, backoffMs * 2 ** (attempt - 1)) * (0.5 + random.fraction() / 2);
+  const backoff = Math.min(backoffMsMax, backoffMs * 2 ** Math.min(attempt - 1, 30)) * (0.5 + random.fraction() / 2);
   const asked = error instanceof Rejection ? Number(error.metadata[RETRY_AFTER_MS] ?? 0) : 0;
   return Math.max(backoff, Number.isFinite(asked) ? asked : 0);
 }

@@ -5,7 +5,7 @@ import { Rejection, StoreUnavailable, VersionConflict } from '@interlock/event-s
 import { startTelemetry, systemRandom, type Telemetry, traceIdOf } from '@interlock/runtime';
 import { SpanKind } from '@opentelemetry/api';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
-import { Metadata } from 'nice-grpc-common';
+import { Metadata, ServerError, Status } from 'nice-grpc-common';
 import { type Call, currentCall } from './call.ts';
 import { RpcFailure } from './rpc-failure.ts';
 import { manualClock } from './test-clock.ts';
@@ -442,6 +442,33 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       const { client } = await echo({ handlers: { echo: handle } });
       await assert.rejects(client.echo({ text: '' }), rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE'));
       assert.equal(calls(), 4);
+    });
+
+    test('an idempotent call to a server that is away is repeated until the deadline by a patient client alone', async () => {
+      let calls = 0;
+      const isBackAfter = 12;
+      const away: EchoOptions['handlers'] = {
+        echo: async (word) => {
+          calls += 1;
+          // What a client sees of a server that is not there, and of a proxy before it.
+          if (calls <= isBackAfter) throw new ServerError(Status.UNAVAILABLE, 'no connection');
+          return word;
+        },
+      };
+      const retry = { attemptsMax: 4, backoffMs: 1, backoffMsMax: 2 };
+      const { client, connect: connectWith } = await echo({ handlers: away, client: { retry } });
+      await assert.rejects(client.echo({ text: 'a' }), failure('UNAVAILABLE'));
+      assert.equal(calls, 4);
+      const patient = connectWith({ retry: { ...retry, unreachableUntilDeadline: true } });
+      assert.deepEqual(await patient.echo({ text: 'a' }), { text: 'a' });
+      assert.equal(calls, isBackAfter + 1);
+      calls = Number.NEGATIVE_INFINITY;
+      await assert.rejects(patient.echo({ text: 'a' }, { deadlineMs: 50 }), RpcFailure);
+      const { calls: refused, handle } = failing(99, unavailable);
+      const { connect: other } = await echo({ handlers: { echo: handle } });
+      const refusedPatiently = other({ retry: { ...retry, unreachableUntilDeadline: true } }).echo({ text: '' });
+      await assert.rejects(refusedPatiently, rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE'));
+      assert.equal(refused(), 4);
     });
 
     test('and not past the deadline', async () => {

@@ -1,6 +1,6 @@
 import type { JsonObject, Message } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import { type CallOptions, type Channel, connect, tokenSource, type Workload } from '@interlock/rpc';
+import { type CallOptions, type Channel, connect, PATIENT_RETRY, tokenSource, type Workload } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import { type Method, methodOf, Service } from './schema.ts';
@@ -37,7 +37,7 @@ export interface CallerOptions {
 /** Makes a caller. Tokens are fetched with the first call that needs one. */
 export function caller(options: CallerOptions): Caller {
   const { channel, credentials, clock, random, tracer, deadlineMs } = options;
-  const plain = { clock, random, tracer, defaultDeadlineMs: deadlineMs };
+  const plain = { clock, random, tracer, defaultDeadlineMs: deadlineMs, retry: PATIENT_RETRY };
   const issueToken = methodOf(Service.identity, 'IssueToken');
   const tokens = tokenSource({
     clock,

@@ -9,8 +9,8 @@ import type { Session } from './session.ts';
 import type { Settings } from './settings.ts';
 import { lookBehind } from './vault-look.ts';
 
-/** A call that does not say otherwise waits this long. */
-const DEADLINE_MS = 10_000;
+/** A call that does not say otherwise waits this long: longer than the pod of a service takes to be replaced (13 s measured). */
+const DEADLINE_MS = 20_000;
 
 /** How long the end of a command waits for its spans to be taken. */
 const FLUSH_MS = 1_000;
