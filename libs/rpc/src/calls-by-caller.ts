@@ -1,5 +1,5 @@
+import { Rejection } from '@interlock/event-store';
 import type { Caller } from './call.ts';
-import { tooMany } from './receiving.ts';
 
 /**
  * Calls of one principal that may be under way at a time, streams of answers included. A CLI or portal has a few; one that has
@@ -36,3 +36,12 @@ export const callsByCaller = (max = CALLS_OF_CALLER_MAX): CallsByCaller => {
 };
 
 const uncounted = (): void => undefined;
+
+/** The refusal of one call more than there may be at a time. */
+export const tooMany = (what: string, max: number): Rejection =>
+  new Rejection(
+    'RESOURCE_EXHAUSTED',
+    'TOO_MANY_CALLS',
+    `at most ${max} ${what} may be under way at a time: wait for one to end, then repeat`,
+    { max: String(max), retryAfterMs: '1000' },
+  );

@@ -5,6 +5,7 @@ import type { Alarm, Clock } from '@interlock/runtime';
 import { TIMEOUT } from './admission.ts';
 import type { Rule } from './authorization.ts';
 import { CallMetadata } from './call.ts';
+import { tooMany } from './calls-by-caller.ts';
 import { DETAILS_TRAILER, toWire } from './errors.ts';
 import { type LargeRequests, largeRequests } from './large-requests.ts';
 import type { Authenticate } from './tokens.ts';
@@ -313,13 +314,4 @@ const requestTooLarge = (bytesMax: number): Rejection =>
     'REQUEST_TOO_LARGE',
     `a request without a token, or to a public method, may have at most ${bytesMax} bytes`,
     { bytes_max: String(bytesMax) },
-  );
-
-/** The refusal of one call more than there may be at a time. */
-export const tooMany = (what: string, max: number): Rejection =>
-  new Rejection(
-    'RESOURCE_EXHAUSTED',
-    'TOO_MANY_CALLS',
-    `at most ${max} ${what} may be under way at a time: wait for one to end, then repeat`,
-    { max: String(max), retryAfterMs: '1000' },
   );
