@@ -8,6 +8,7 @@ import {
   ScalarType,
 } from '@bufbuild/protobuf';
 import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
+import { serviceNames } from '@interlock/local/services.ts';
 import type { SeededRandom } from '@interlock/runtime';
 import type { KnownValues } from './names.ts';
 
@@ -33,7 +34,11 @@ export const wellFormed = (type: DescMessage, source: Source, depth = 0): Messag
   if (random.chance(0.05 * oddness)) return message.message;
   for (const member of type.members) {
     const field = member.kind === 'oneof' ? memberOf(member, source) : member;
-    if (field === undefined || random.chance(field.fieldKind === 'message' ? 0.35 : 0.02 + 0.2 * oddness)) continue;
+    if (
+      field === undefined ||
+      random.chance(field.fieldKind === 'message' ? 0.15 + 0.3 * oddness : 0.02 + 0.2 * oddness)
+    )
+      continue;
     fill(message, field, source, depth);
   }
   return message.message;
@@ -60,7 +65,10 @@ const fill = (message: ReflectMessage, field: DescField, source: Source, depth: 
 
 /** How many items of a repeated field: usually few, at times more than any list of this cloud takes. */
 const countOf = (field: DescField, { random, oddness }: Source, depth: number): number => {
-  if (depth > 1 || !random.chance(0.1 * oddness)) return random.int(3);
+  if (depth > 1 || !random.chance(0.1 * oddness)) {
+    // A list of choices that is empty means all of them.
+    return field.enum !== undefined && random.chance(0.7) ? 0 : random.int(3);
+  }
   return field.message === undefined ? random.pick([100, 1_001, 5_000]) : random.pick([65, 257, 600]);
 };
 
@@ -168,7 +176,7 @@ const text = (field: string, source: Source): string => {
   const { random, known, method, oddness } = source;
   if (random.chance(oddness)) return random.pick(random.chance(0.05) ? hugeTexts : oddTexts);
   const choice = random.fraction();
-  if (/^(etag|page_token|source_vault|confirm_name)$/.test(field) && choice < 0.7) return '';
+  if (/^(etag|page_token|source_vault|confirm_name)$/.test(field) && choice < 0.85) return '';
   if (field === 'pem') return known.exact('pem', random) ?? '';
   const plain = plainText(field, random);
   if (plain !== undefined && choice < 0.95) return plain;
@@ -184,6 +192,7 @@ const spoiled = (name: string, random: SeededRandom): string =>
 
 /** What fields of these names have where the caller makes it up. */
 const plainText = (field: string, random: SeededRandom): string | undefined => {
+  if (field === 'audience') return `interlock:${random.pick(serviceNames)}`;
   if (field === 'location') return 'westeurope';
   if (/^(request_id|principal_id|role_assignment_id|tenant_id|subscription_id)$/.test(field)) return random.uuid();
   if (field.endsWith('_id') && !/^client_id|trace_id|correlation_id$/.test(field)) return `fuzz-${random.int(400)}`;
