@@ -7,6 +7,7 @@ import { freePorts } from './free-port.ts';
 import { startGuarded } from './guarded-process.ts';
 import { endGuests } from './guests.ts';
 import { holdDatabases } from './held-databases.ts';
+import { metricsExporterOf } from './metrics-exporter.ts';
 import { type Nats, startNats } from './nats.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { type ServiceProcess, startService } from './processes.ts';
@@ -185,8 +186,7 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
     TLS_KEY_FILE: certificates.keyFile,
     TLS_CA_FILE: certificates.authorityFile,
     OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
-    // The receiver keeps spans alone.
-    OTEL_METRICS_EXPORTER: env.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT === undefined ? 'none' : 'otlp',
+    OTEL_METRICS_EXPORTER: metricsExporterOf(env),
     BOOTSTRAP_FILE: identities.bootstrapFile,
     ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
     ...(replicas === 1 ? {} : { RPC_BALANCING: 'round_robin', STANDBY: 'true' }),
