@@ -119,14 +119,22 @@ test('CMK-125: what stopped a machine is told apart from what keeps it off', () 
   assert.match(returnedNote({ ...vm, keyReturned: true }, {}, short) ?? '', /is over.*interlock vm start vm1$/);
   for (const one of [vm, { ...vm, keyReturned: false }]) assert.equal(returnedNote(one, {}, short), undefined);
   const list = (...virtualMachines: JsonObject[]) => allReturnedNote({ virtualMachines }, {}, short);
-  const back = { ...vm, keyReturned: true, stopCause: 'KEY_LOST' };
-  assert.match(list(back, vm) ?? '', /^1 machine was stopped by a lost key that is back/);
+  const back = { ...vm, powerState: 'STOPPED', keyReturned: true, stopCause: 'KEY_LOST' };
+  assert.match(list(back, vm) ?? '', /^1 machine was stopped or kept off by a lost key that is back/);
   assert.equal(list(vm), undefined);
+  for (const powerState of ['STOPPING', 'STARTING', 'DEALLOCATED']) {
+    assert.equal(list({ ...back, powerState }), undefined, `--stopped-by-key starts none that is ${powerState}`);
+  }
   assert.equal(list({ ...back, stopCause: 'STOP_CAUSE_UNSPECIFIED' }), undefined, 'its user wants it off');
   // Its user stopped it, and a start failed while the key was away.
   const failed = { name: 'vm2', keyReturned: true };
   assert.match(returnedNote(failed, {}, short) ?? '', /^what its last operation failed for is over/);
   assert.equal(list(failed), undefined);
+  const failure = { operation: 'start', accessLoss: { reason: 'KEY_DISABLED' } };
+  assert.match(
+    list({ ...failed, powerState: 'STOPPED', failure }) ?? '',
+    /^1 machine was stopped or kept off by a lost key that is back/,
+  );
 });
 
 test('CMK-102: a machine that runs on without its key says what its next start will fail for, and what helps', () => {
@@ -161,20 +169,27 @@ test('CMK-102: a machine that runs on without its key says what its next start w
   assert.match(list(vm, vm, { ...vm, nextStartLosses: [] }) ?? '', /^2 machines run on .* their next start will fail/);
   assert.match(list(vm) ?? '', /^1 machine runs on .* its next start will fail/);
   assert.equal(list({ ...vm, nextStartLosses: [] }), undefined);
-  const back = { name: 'vm2', keyReturned: true, stopCause: 'KEY_LOST', stopReason: { reason: 'KEY_DISABLED' } };
-  assert.match(list(vm, back) ?? '', /^1 machine was stopped by a lost key that is back.*\n1 machine runs on/);
+  const lost = { stopCause: 'KEY_LOST', stopReason: { reason: 'KEY_DISABLED' } };
+  const back = { name: 'vm2', powerState: 'STOPPED', keyReturned: true, ...lost };
+  assert.match(
+    list(vm, back) ?? '',
+    /^1 machine was stopped or kept off by a lost key that is back.*\n1 machine runs on/,
+  );
 });
 
 test('a machine that is off because its host was restarted says what starts it, alone and in a list', () => {
   const off = { name: 'vm1', powerState: 'STOPPED', stopCause: 'HOST_RESTARTED' };
   assert.equal(returnedNote(off, {}, short), 'what it ran on was restarted: interlock vm start vm1');
   const list = (...virtualMachines: JsonObject[]) => allReturnedNote({ virtualMachines }, {}, short);
-  const lines = list(off, { ...off, name: 'vm2' }, { keyReturned: true, stopCause: 'KEY_LOST' })?.split('\n') ?? [];
-  assert.match(lines[0] ?? '', /^1 machine was stopped by a lost key that is back/);
+  const lines =
+    list(off, { ...off, name: 'vm2' }, { ...off, keyReturned: true, stopCause: 'KEY_LOST' })?.split('\n') ?? [];
+  assert.match(lines[0] ?? '', /^1 machine was stopped or kept off by a lost key that is back/);
   assert.match(lines[1] ?? '', /^2 machines were stopped when .*: interlock vm start vm1 vm2$/);
   const many = list(...Array.from({ length: 23 }, (_, n) => ({ ...off, name: `vm${n}` })));
   assert.match(many ?? '', /vm19 … \(3 more\)$/);
   assert.equal(list({ ...off, powerState: 'DEALLOCATED' }), undefined);
+  const failure = { operation: 'start', accessLoss: { reason: 'KEY_DISABLED' } };
+  assert.equal(list({ ...off, failure, keyReturned: false }), undefined, 'a start fails again while the key is lost');
 });
 
 test('CMK-05, CMK-37: a set that cannot use its key says what it lacks, and the command that fits its vault', async () => {

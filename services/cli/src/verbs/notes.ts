@@ -2,6 +2,7 @@ import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import type { Caller } from '../calls.ts';
 import { hintFor } from '../hints.ts';
 import { lookAtVault } from '../vault-look.ts';
+import { isHeldOffByKey } from './held-off.ts';
 
 /** A line beside an answer, for what a table of it does not say. @param short a name as people type it */
 export type Note = (answer: JsonObject, request: JsonObject, short: (name: string) => string) => string | undefined;
@@ -151,14 +152,15 @@ export const returnedNote: Note = (machine, _request, short) => {
 /** The same of a list. */
 export const allReturnedNote: Note = ({ virtualMachines }, _request, short) => {
   const listed = Array.isArray(virtualMachines) ? virtualMachines.filter(isObject) : [];
-  const back = listed.filter(({ keyReturned, stopCause }) => keyReturned === true && stopCause === 'KEY_LOST').length;
+  // Those that `--stopped-by-key` means, and no others.
+  const back = listed.filter((machine) => machine.keyReturned === true && isHeldOffByKey(machine)).length;
   const off = listed.filter(isOffWithHost).map(({ name }) => short(String(name)));
   const left = off.length > namedMax ? ` … (${off.length - namedMax} more)` : '';
   const lines = [
     ...(back === 0
       ? []
       : [
-          `${counted(back, 'machine')} ${were(back)} stopped by a lost key that is back: interlock vm start starts one, with --stopped-by-key all`,
+          `${counted(back, 'machine')} ${were(back)} stopped or kept off by a lost key that is back: interlock vm start starts one, with --stopped-by-key all`,
         ]),
     ...(off.length === 0
       ? []
@@ -173,8 +175,8 @@ export const allReturnedNote: Note = ({ virtualMachines }, _request, short) => {
 const namedMax = 20;
 
 /** Nobody stopped it, and nothing starts it by itself. */
-const isOffWithHost = ({ powerState, stopCause }: JsonObject): boolean =>
-  powerState === 'STOPPED' && stopCause === 'HOST_RESTARTED';
+const isOffWithHost = (machine: JsonObject): boolean =>
+  machine.powerState === 'STOPPED' && machine.stopCause === 'HOST_RESTARTED' && !isHeldOffByKey(machine);
 
 const were = (count: number): string => (count === 1 ? 'was' : 'were');
 

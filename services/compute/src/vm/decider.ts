@@ -62,7 +62,7 @@ export interface Machine {
   readonly stopReason?: KeyLoss;
   /** How its guest came to an end that nobody asked for; gone with the next start. */
   readonly guestEnd?: GuestEnd;
-  /** Its user asked for it to be off since a lost key stopped it. */
+  /** Its user asked for it to be off since a lost key, or the end of its guest, stopped it. */
   readonly isKeptOff?: boolean;
   /** Starts again, by this work, once it is off: its key returned while it was stopping. */
   readonly startsAgain?: Work;
@@ -153,6 +153,12 @@ const undecided = (machine: Machine): Machine => {
   if (isKeptOff === undefined && startsAgain === undefined && owesStart === undefined) return machine;
   const { isKeptOff: _off, startsAgain: _again, owesStart: _owed, ...others } = machine;
   return others;
+};
+
+/** The machine once its user asks for it to be off, whatever had stopped it before. */
+const keptOff = (machine: Machine): Machine => {
+  const isOffByItself = machine.stopReason !== undefined || machine.guestEnd !== undefined;
+  return isOffByItself ? { ...undecided(machine), isKeptOff: true } : undecided(machine);
 };
 
 /** What a machine remembers once these disks are detached. */
@@ -266,12 +272,10 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
         stoppedAt: event.at,
       };
     }
-    case 'VmKeptOff': {
-      const { startsAgain: _again, owesStart: _owed, ...off } = machine;
-      return { ...off, isKeptOff: true };
-    }
+    case 'VmKeptOff':
+      return keptOff(machine);
     case 'VmDeallocating':
-      return { ...undecided(machine), power: 'deallocating', powerSince: event.at, work: event.work };
+      return { ...keptOff(machine), power: 'deallocating', powerSince: event.at, work: event.work };
     case 'VmDeallocated':
       return {
         ...healthy(idle(machine)),

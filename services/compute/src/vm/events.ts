@@ -74,7 +74,7 @@ export type VmEvent =
       readonly at: Instant;
     }
   | { readonly type: 'VmStopped'; readonly reason?: KeyLoss; readonly at: Instant }
-  /** Its user wants a machine off that a lost key stopped: it does not start by itself when the key returns. */
+  /** Its user wants a machine off that a lost key, or the end of its guest, stopped: it does not start by itself when a key returns. */
   | { readonly type: 'VmKeptOff'; readonly at: Instant }
   | { readonly type: 'VmDeallocating'; readonly work: Work; readonly at: Instant }
   | { readonly type: 'VmDeallocated'; readonly at: Instant }

@@ -50,9 +50,10 @@ export const instanceViewOf = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] 
 /** Why a machine is off that nobody wanted off; empty where somebody did. */
 const whyOff = (vm: ReturnType<typeof shown>): string => {
   if (vm.status !== 'active') return '';
-  const { stopReason, guestEnd } = vm;
+  const { stopReason, guestEnd, power } = vm;
+  if (power === 'starting') return '';
   if (stopReason !== undefined) return lossMessage(stopReason);
-  return guestEnd === undefined ? '' : endMessages[guestEnd];
+  return guestEnd === undefined || vm.isKeptOff === true ? '' : endMessages[guestEnd];
 };
 
 const endMessages: Readonly<Record<GuestEnd, string>> = {

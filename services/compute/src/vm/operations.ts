@@ -99,7 +99,8 @@ export const powerOff =
     if (isWorkOf(machine, 'powerOff', 'guestEnded')) return [];
     // Off already, or nearly: all that is new is that its user wants it so.
     if (isWorkOf(machine, 'keyStop') || (machine.power === 'stopped' && machine.work === undefined)) {
-      const isNews = machine.stopReason !== undefined && machine.isKeptOff !== true;
+      const isOffByItself = machine.stopReason !== undefined || machine.guestEnd !== undefined;
+      const isNews = isOffByItself && machine.isKeptOff !== true;
       return isNews ? [{ type: 'VmKeptOff', at: ask.at }] : [];
     }
     if (machine.power === 'stopped') return [];

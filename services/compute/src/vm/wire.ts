@@ -45,7 +45,9 @@ export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []):
     provisioningState: provisioningOf(vm),
     powerState: powerOf(vm),
     createTime: new Date(vm.createdAt),
-    ...(active?.stopReason === undefined ? {} : { stopReason: lossOnWire(active.stopReason) }),
+    ...(active?.stopReason === undefined || active.power === 'starting'
+      ? {}
+      : { stopReason: lossOnWire(active.stopReason) }),
     stopCause: stopCauseOf(active),
     ...(active === undefined || !isHeldOff(active)
       ? {}
@@ -60,11 +62,11 @@ export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []):
 };
 
 /**
- * Whether a lost key stopped it or had its last operation fail, so that it waits for a start. One that runs does not: the disk
- * it was refused is none of its own, and nothing is known here of what has become of that disk's key.
+ * Whether a lost key stopped it or had its last operation fail, so that it waits for a start. One that runs or is being started does
+ * not: the disk it was refused is none of its own, and nothing is known here of what has become of that disk's key.
  */
 const isHeldOff = ({ power, stopReason, failure }: Machine): boolean =>
-  power !== 'running' && (stopReason !== undefined || failure?.loss !== undefined);
+  power !== 'running' && power !== 'starting' && (stopReason !== undefined || failure?.loss !== undefined);
 
 /** What is in the way of a start, where the machine does not say so already as the reason why it is off. */
 const unshownLosses = (
@@ -112,9 +114,9 @@ export const powerOf = (vm: Shown): PowerState => (vm.status === 'creating' ? 'C
 
 /** Why it is off, or about to be, although nobody asked for that. */
 export const stopCauseOf = (vm: Machine | undefined): VirtualMachine_StopCause => {
-  // Whom a key had stopped, and its user asked to be off since then, is off because its user wants that.
-  if (vm?.stopReason !== undefined) return vm.isKeptOff === true ? 'STOP_CAUSE_UNSPECIFIED' : 'KEY_LOST';
-  return vm?.guestEnd ?? 'STOP_CAUSE_UNSPECIFIED';
+  // What stopped it is over once it is being started, or its user asked for it to be off.
+  if (vm === undefined || vm.power === 'starting' || vm.isKeptOff === true) return 'STOP_CAUSE_UNSPECIFIED';
+  return vm.stopReason === undefined ? (vm.guestEnd ?? 'STOP_CAUSE_UNSPECIFIED') : 'KEY_LOST';
 };
 
 /** A disk of a machine; the LUN of an OS disk is 0 and without meaning. */
