@@ -5,6 +5,8 @@ import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { readConfig, variableOf } from '@interlock/runtime';
 import { nkeyVariableOf } from '../../deploy/kubernetes/setup/nats-authorization.ts';
 import { namesMade, secretNames } from '../../deploy/kubernetes/setup/secrets.ts';
+import { computeSpec } from '../../services/compute/src/settings.ts';
+import { diskSpec } from '../../services/disk/src/settings.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 import { podProblems } from './pod-rules.ts';
 import { restrictedProblems } from './pod-security.ts';
@@ -42,6 +44,36 @@ const secretsOf = (overlay: Overlay): ReadonlySet<string> =>
         ...objectsOf(overlay).flatMap(({ kind, metadata }) => (kind === 'Cluster' ? `${metadata.name}-ca` : [])),
       ])
     : new Set(namesMade(false));
+
+test('G5: production settings let a failover of Postgres take 90 s, and a quarter of a minute more, without an I/O error', () => {
+  const failoverMs = 90_000;
+  /** Until leases are renewed and the vault answers again. */
+  const recoveryMs = 15_000;
+  for (const overlay of ['production', 'example'] as const) {
+    const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings') as { data?: Record<string, string> };
+    const { leaseTtlMs, hostLeaseTtlMs, ioPauseTimeoutMs } = readConfig(data, {
+      leaseTtlMs: diskSpec.leaseTtlMs,
+      hostLeaseTtlMs: diskSpec.hostLeaseTtlMs,
+      ioPauseTimeoutMs: diskSpec.ioPauseTimeoutMs,
+    });
+    const { guestIoTimeoutMs } = readConfig(data, { guestIoTimeoutMs: computeSpec.guestIoTimeoutMs });
+    const bounds = ['LEASE_TTL_MS', 'HOST_LEASE_TTL_MS', 'IO_PAUSE_TIMEOUT_MS', 'GUEST_IO_TIMEOUT_MS'];
+    // A container's own variable would win over the ConfigMap.
+    for (const service of ['disk', 'compute'] as const) {
+      const [container] = containersOf(find(overlay, 'StatefulSet', service));
+      const set = (container?.env ?? []).map(({ name }: { name: string }) => name);
+      assert.deepEqual(
+        set.filter((name: string) => bounds.includes(name)),
+        [],
+        service,
+      );
+    }
+    // A lease is renewed by half of its time at the latest, that of the host by a third.
+    const pausesAfterMs = Math.min(leaseTtlMs / 2, (hostLeaseTtlMs * 2) / 3);
+    const failsAfterMs = pausesAfterMs + Math.min(ioPauseTimeoutMs, guestIoTimeoutMs - 250);
+    assert.ok(failsAfterMs >= failoverMs + recoveryMs, `${overlay}: fails after ${failsAfterMs} ms`);
+  }
+});
 
 for (const overlay of overlays) {
   describe(`the ${overlay} overlay`, () => {

@@ -75,8 +75,12 @@ export interface Assembly {
   readonly authority?: { readonly keys: KeySource; readonly check: Authorizer };
   /** Told of calls refused before their handler ran: for a record of refusals. Awaited before the refusal leaves. */
   readonly onRefused?: (refusal: Refusal) => Promise<void>;
-  /** Largest message of the server in bytes, and options of its channels, where the defaults do not do. */
-  readonly server?: { readonly messageBytesMax?: number; readonly channelOptions?: ChannelOptions };
+  /** Largest message of the server in bytes, longest call in milliseconds, and options of its channels, where the defaults do not do. */
+  readonly server?: {
+    readonly messageBytesMax?: number;
+    readonly deadlineMaxMs?: number;
+    readonly channelOptions?: ChannelOptions;
+  };
 }
 
 /** Puts a service together from its seams. No sockets, no clock, no environment of its own. */

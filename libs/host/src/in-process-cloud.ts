@@ -203,7 +203,7 @@ export const inProcessCloud = async (options: InProcessCloudOptions): Promise<In
         refetchMs: 0,
         ...(options.tokenFormat === undefined ? {} : { format: options.tokenFormat }),
       });
-      const { messageBytesMax } = wired.assembly.server ?? {};
+      const { messageBytesMax, deadlineMaxMs } = wired.assembly.server ?? {};
       const server = serveInProcess({
         name: service,
         services: wired.services,
@@ -216,6 +216,7 @@ export const inProcessCloud = async (options: InProcessCloudOptions): Promise<In
         log: seams.log,
         ...(wired.assembly.onRefused === undefined ? {} : { onRefused: wired.assembly.onRefused }),
         ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
+        ...(deadlineMaxMs === undefined ? {} : { deadlineMaxMs }),
         ...(options.isEncoded === undefined ? {} : { isEncoded: options.isEncoded }),
       });
       // Crashed while it started: it never answers.

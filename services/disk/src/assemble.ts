@@ -78,6 +78,9 @@ export interface DiskSettings {
 /** HTTP/2 window of the data path: at 64 KiB, the default, each piece would wait for several round trips. */
 const flowControlWindowBytes = 1024 * 1024;
 
+/** What a call may take beside a pause of its I/O, in milliseconds: as long as a call of any other service. */
+const callMs = 30_000;
+
 /** Puts disk together. */
 export const assemble: Assemble<DiskSettings> = async ({
   store,
@@ -251,6 +254,9 @@ export const assemble: Assemble<DiskSettings> = async ({
     reactions: [
       { source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, leases, options, standby, clock }) },
     ],
-    server: { channelOptions: { 'grpc-node.flow_control_window': flowControlWindowBytes } },
+    server: {
+      channelOptions: { 'grpc-node.flow_control_window': flowControlWindowBytes },
+      deadlineMaxMs: terms.ioPauseTimeoutMs + callMs,
+    },
   };
 };

@@ -182,11 +182,12 @@ export const startDiskHost = async (
       },
     };
     // The neighbours have only the methods that are asked here.
-    const { services, reactions = [] } = await assemble(seams as unknown as Seams<DiskSettings>);
+    const { services, reactions = [], server: ways = {} } = await assemble(seams as unknown as Seams<DiskSettings>);
     const authenticate = async (workload: string) =>
       ({ kind: 'workload', workload, id: workload, name: `principals/${workload}`, tenant: 't' }) as const;
     const { authorize } = seams;
-    const server = serveInProcess({ name: 'disk', services, authenticate, authorize, clock, random, tracer, log });
+    const around = { authenticate, authorize, clock, random, tracer, log };
+    const server = serveInProcess({ name: 'disk', services, ...around, deadlineMaxMs: ways.deadlineMaxMs ?? 30_000 });
     running = { scope, server, handlers: reactions[0]?.handlers ?? {}, storeLink };
   };
   await start();

@@ -74,6 +74,15 @@ const clientOf = (address: string): Client => {
   return client;
 };
 
+test('a host that is gone is noticed within a minute, however long an operation may take', () => {
+  const silenceOf = (timeoutMs: number) => {
+    const options = connectionOptions(timeoutMs);
+    return [options['grpc.keepalive_time_ms'], options['grpc.keepalive_timeout_ms']];
+  };
+  assert.deepEqual(silenceOf(5_000), [5_000, 5_000]);
+  assert.deepEqual(silenceOf(90_000), [30_000, 30_000]);
+});
+
 test('a host that is restarted makes reads, writes and flushes slow, and fails none', async () => {
   const first = await host('127.0.0.1:0');
   const io = diskIo(clientOf(first.address), disk, clock);

@@ -41,18 +41,22 @@ const service = '/interlock.disk.v1.DiskDataService';
 /** Longest single read, write or flush, in milliseconds, where nothing else is said: what is invoked before a key is lost has ended by then. */
 export const ioTimeoutDefaultMs = 5_000;
 
+/** Longest time between two pings of a host that something waits for, in milliseconds. */
+const silenceMsMax = 30_000;
+
 /**
- * How the connection to a disk host is kept.
- * @param silenceMs asked by a ping as often while something waits for it, a host that does not answer one for as long is connected to anew:
- *   a machine that is gone ends no connection, and TCP notices after a quarter of an hour
+ * How the connection to a disk host is kept. While something waits for the host, it is asked by a ping as often as an operation
+ * may take, and at least every 30 s. A host that does not answer a ping for as long is connected to again: a machine that is gone
+ * ends no connection, and TCP notices after a quarter of an hour.
+ * @param timeoutMs longest single read, write or flush
  */
-export const connectionOptions = (silenceMs = ioTimeoutDefaultMs): ClientOptions => ({
+export const connectionOptions = (timeoutMs = ioTimeoutDefaultMs): ClientOptions => ({
   // A disk host that restarts must be found again within a lease.
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 1_000,
   'grpc.dns_min_time_between_resolutions_ms': 500,
-  'grpc.keepalive_time_ms': silenceMs,
-  'grpc.keepalive_timeout_ms': silenceMs,
+  'grpc.keepalive_time_ms': Math.min(timeoutMs, silenceMsMax),
+  'grpc.keepalive_timeout_ms': Math.min(timeoutMs, silenceMsMax),
 });
 
 /** How often a host that something waits for is looked up anew, in milliseconds. */

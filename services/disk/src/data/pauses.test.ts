@@ -55,6 +55,25 @@ test(
   },
 );
 
+test(
+  'CMK-113: a write and a flush may pause for as long as IO_PAUSE_TIMEOUT_MS says, also beyond 30 s',
+  limit,
+  async () => {
+    const { host, lease, open, clock, pass, run, until, stop } = await startLeaseHost({ ioPauseTimeoutMs: 45_000 });
+    const disk = await open('d');
+    host.setVault(silence);
+    await until(async () => (await lease())?.state === 'PAUSED');
+    const write = disk.write();
+    const beganMs = clock.monotonicMs();
+    await pass(40_000);
+    host.setVault('well');
+    assert.equal(await run(write), 'ok');
+    assert.ok(clock.monotonicMs() - beganMs >= 40_000);
+    assert.equal(await disk.flush(), 'ok');
+    await stop();
+  },
+);
+
 test('a paused read whose own deadline comes first hears why before it', limit, async () => {
   const { clock, disk, stop } = await paused();
   const beganMs = clock.monotonicMs();
