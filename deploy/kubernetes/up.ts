@@ -10,10 +10,10 @@ import { images } from '../images/services.mjs';
 import { bringUp } from './bring-up.ts';
 import { loadingOf } from './loading.ts';
 
-const help = `npm run cluster [-- --context <name>] [--no-build] [--base <reference>]
+const help = `npm run cluster [-- --kube-context <name>] [--no-build] [--base <reference>]
 
 Builds the images, loads them into a laptop cluster (kind, k3d, minikube), applies the local overlay and waits until all of it is ready.
-  --context   a context of your kubeconfig; default the current one
+  --kube-context  a context of your kubeconfig; default the current one
   --no-build  takes the images as they are
   --base      what builds images (npm run images -- --help)`;
 
@@ -32,7 +32,7 @@ runCommand(async () => {
   if (!isOnPath('kubectl', process.env)) {
     throw new LauncherError('kubectl is not on the PATH: https://kubernetes.io/docs/tasks/tools, 1.30 or newer.');
   }
-  const context = values.context ?? (await currentContext());
+  const context = values['kube-context'] ?? (await currentContext());
   const kubectl = openKubectl({ context, namespace: 'interlock' }, process.env);
   // Before anything is built: an unknown context and an unreachable cluster are known at once.
   await inWords(kubectl.run(['get', '--raw', '/version']));
@@ -72,8 +72,8 @@ runCommand(async () => {
   console.log(`
 Everything is ready ${(readyMs / 1000).toFixed(0)} s after it was applied. Try:
 
-  npx interlock --context ${context} status
-  npx interlock --context ${context} rehearse --kubernetes
+  npx interlock --kube-context ${context} status
+  npx interlock --kube-context ${context} rehearse --kubernetes
   kubectl --context ${context} --namespace interlock port-forward svc/jaeger 16686    # traces`);
   return { exitCode: 0, lastLine: JSON.stringify({ context, readyMs }) };
 });
@@ -83,7 +83,7 @@ function wishes() {
   try {
     return parseArgs({
       options: {
-        context: { type: 'string' },
+        'kube-context': { type: 'string' },
         'no-build': { type: 'boolean', default: false },
         base: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false },
@@ -103,7 +103,7 @@ async function currentContext(): Promise<string> {
   const current = await run('kubectl', ['config', 'current-context']).catch(() => '');
   if (current !== '') return current.trim();
   throw new LauncherError(
-    `No context is the current one. Name one with --context: ${contexts.split('\n').join(', ')}.`,
+    `No context is the current one. Name one with --kube-context: ${contexts.split('\n').join(', ')}.`,
   );
 }
 

@@ -10,7 +10,7 @@ const sources = filesLike(/^(libs|services|deploy|e2e)\/.*\.(ts|mjs)$/)
   .map((file) => ({ file, text: textOf(file) }));
 
 /** What a system or npm sets, not somebody who sets up this one. */
-const notOurs = new Set(['PATH', 'HOSTNAME', 'INIT_CWD', 'TZ']);
+const notOurs = new Set(['HOME', 'PATH', 'HOSTNAME', 'INIT_CWD', 'TZ']);
 
 /** Variables that are read by name: `env.X`, `process.env.X`, `const { X: … } = process.env`, and names kept in a constant. */
 const readByName = (text: string): readonly string[] => [

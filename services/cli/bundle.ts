@@ -18,7 +18,7 @@ const entry = join(repository, 'services/cli/src/main.ts');
 /**
  * Bundles `src/main.ts` and what it imports into a folder: `main.js`, and a file for each part that only some commands load.
  * @param clone root of the clone the command line belongs to; undefined for a package that is installed
- * @returns paths of the files it was made from, without those of npm packages
+ * @returns paths of the files it was made from, those of npm packages as well
  */
 export async function bundle(folder: string, clone: string | undefined): Promise<readonly string[]> {
   const build: Build = { version: manifest.version, revision: revision(), clone };
@@ -37,8 +37,7 @@ export async function bundle(folder: string, clone: string | undefined): Promise
     await bundled.write({ dir: folder, format: 'esm', sourcemap: true, minify, codeSplitting: { groups: parts } });
     // Without it Node reads each file twice to find out what it is.
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n');
-    const read = await bundled.watchFiles;
-    return read.filter((file) => file.startsWith(repository) && !file.includes('node_modules/'));
+    return (await bundled.watchFiles).filter((file) => file.startsWith(repository));
   } finally {
     await bundled.close();
   }
@@ -91,8 +90,9 @@ async function bundleClone(folder: string): Promise<void> {
   }
   const name = `${Date.now()}-${process.pid}`;
   const read = await bundle(join(folder, name), repository);
-  // Versions of npm packages, and how a bundle is made.
-  const files = [...read, fileURLToPath(import.meta.url), join(repository, 'pnpm-lock.yaml')];
+  const own = read.filter((file) => !file.includes('node_modules/'));
+  // What npm packages have changed with, and how a bundle is made.
+  const files = [...own, fileURLToPath(import.meta.url), join(repository, 'pnpm-lock.yaml')];
   const madeFrom = Object.fromEntries(
     files.map((file) => {
       const { mtimeMs, size } = statSync(file);

@@ -121,7 +121,7 @@ test('a command that is ended leaves no secret behind, and no way into the clust
   const temporary = mkdtempSync(join(tmpdir(), 'interlock-ended-'));
   made.push(temporary);
   const main = join(import.meta.dirname, 'main.ts');
-  const args = [main, 'vm', 'watch', 'g/vm1', '--context', 'laptop'];
+  const args = [main, 'vm', 'watch', 'g/vm1', '--kube-context', 'laptop'];
   const command = spawn(process.execPath, args, { env: { ...env, TMPDIR: temporary }, stdio: 'ignore' });
   t.after(() => command.kill('SIGKILL'));
   const left = () => readdirSync(temporary);
@@ -139,13 +139,13 @@ test('a context that is named says where everything is, and a folder that is nam
   const { env, calls, connections } = await silentCluster(t);
   const elsewhere = { INTERLOCK_IDENTITY_ADDRESS: '127.0.0.1:1', INTERLOCK_CA_FILE: '/nonexistent/ca.pem' };
   const list = ['subscription', 'list', '--timeout', '500ms'];
-  assert.equal(await run([...list, '--context', 'laptop'], { ...env, ...elsewhere }, silent), 3);
+  assert.equal(await run([...list, '--kube-context', 'laptop'], { ...env, ...elsewhere }, silent), 3);
   assert.ok(connections() > 0, 'the way into the cluster was taken');
   const called = callsIn(calls).length;
   const said: string[] = [];
   const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
   const folder = '/nonexistent/interlock';
-  assert.equal(await run([...list, '--data', folder], { ...env, INTERLOCK_CONTEXT: 'laptop' }, terminal), 3);
+  assert.equal(await run([...list, '--data', folder], { ...env, INTERLOCK_KUBE_CONTEXT: 'laptop' }, terminal), 3);
   assert.match(said.join('\n'), /no cloud runs on \/nonexistent\/interlock/);
   assert.equal(callsIn(calls).length, called, 'no cluster was asked');
 });
@@ -154,7 +154,7 @@ test('of a trace of a cluster it is said where its spans are', async () => {
   const said: string[] = [];
   const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
   const id = 'ab'.repeat(16);
-  const env = { INTERLOCK_DATA: '/nonexistent/interlock', INTERLOCK_CONTEXT: 'laptop' };
+  const env = { INTERLOCK_DATA: '/nonexistent/interlock', INTERLOCK_KUBE_CONTEXT: 'laptop' };
   assert.equal(await run(['trace', id], env, terminal), 1);
   assert.match(
     said.join('\n'),
@@ -187,7 +187,7 @@ test('what is asked of a service of which no pod runs has no answer, and says wh
   const { env } = kubectlWith([podsAnswer([podOf('key-vault')]), ...cluster]);
   const said: string[] = [];
   const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
-  assert.equal(await run(['subscription', 'list', '--context', 'laptop'], env, terminal), 3);
+  assert.equal(await run(['subscription', 'list', '--kube-context', 'laptop'], env, terminal), 3);
   assert.match(said.join('\n'), /^error: UNAVAILABLE NO_ANSWER: .*no pod of identity runs in namespace interlock/);
 });
 
@@ -198,7 +198,7 @@ test('where no pod runs at all that is the problem', async () => {
 
 for (const [what, words, cure] of [
   ['an unknown context', 'error: context "laptop" does not exist', /get-contexts lists/],
-  ['no context at all', 'error: current-context is not set', /--context/],
+  ['no context at all', 'error: current-context is not set', /--kube-context/],
   [
     'an unreachable cluster',
     'dial tcp 127.0.0.1:6443: connect: connection refused',
@@ -216,7 +216,7 @@ for (const [what, words, cure] of [
     const { env } = kubectlWith([{ when: '', err: `${words}\n`, code: 1 }]);
     const said: string[] = [];
     const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
-    assert.equal(await run(['status', '--context', 'laptop'], env, terminal), 1);
+    assert.equal(await run(['status', '--kube-context', 'laptop'], env, terminal), 1);
     assert.match(said.join('\n'), cure);
   });
 }

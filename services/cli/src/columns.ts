@@ -5,12 +5,9 @@ export interface NarrowColumn {
   readonly title: string;
   /** @param short a name as people type it */
   text(row: JsonObject, short: (name: string) => string): string;
-  /** How narrow it may get where a line would be wider than `NARROW_WIDTH`, and what of a text stays then; absent: it stays whole. */
+  /** How narrow it may get where a line would be wider than the terminal, and what of a text stays then; absent: it stays whole. */
   readonly narrowest?: { readonly width: number; cut(text: string, width: number): string };
 }
-
-/** Columns of a terminal that a list in narrow columns fits into. */
-export const NARROW_WIDTH = 150;
 
 /** The beginning of what is an id, in place of it. */
 const begun = (name: string): string =>
@@ -55,7 +52,7 @@ const folded = (actions: readonly string[]): string => {
     .join(', ');
 };
 
-/** Lists whose columns in full are wider than any terminal: as they are shown unless `--wide` is said. */
+/** Lists whose columns in full are wider than any terminal: as they are shown unless `-o wide` is said. */
 export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = {
   'interlock.key_vault.v1.AuditEntry': [
     { title: 'time', text: (row) => textOf(row, 'time').replace(/\.\d+Z$/, 'Z') },
@@ -98,6 +95,7 @@ export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = 
         const all = folded([...listOf(row, 'actions'), ...listOf(row, 'dataActions')]);
         return not.length === 0 ? all : `${all} but not ${folded(not)}`;
       },
+      narrowest: { width: 30, cut: cutEnd },
     },
   ],
 };
@@ -229,7 +227,7 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
   'interlock.messaging.v1.Fact': ['position', 'type', 'stream', 'version', 'eventTime'],
 };
 
-/** Fields that are for programs only: they would fill the screen. `--json` has them. */
+/** Fields that are for programs only: they would fill the screen. `-o json` has them. */
 export const machineFields: ReadonlySet<string> = new Set(['interlock.key_vault.v1.KeyVersion.public_key']);
 
 /** Fields shown first of a single resource, where it has them. */

@@ -58,7 +58,7 @@ const addEndOther = (command: Command): Command =>
     .option(`--${endOtherAccess}`, 'ends a direct access that somebody has; without it the command is refused then')
     .addHelpText(
       'after',
-      '\nThe command begins a direct access of its own, and ends it. A disk has one at a time (disk end-access ends it).',
+      '\nThe command begins a direct access of its own, and ends it. A disk has one at a\ntime (disk end-access ends it).',
     );
 
 const dataWish = (text: string, command: Command, { settings }: Session): DataWish => ({

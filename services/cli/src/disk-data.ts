@@ -7,7 +7,7 @@ import { endOtherAccess } from './end-other-access.ts';
 import { beforeEnd } from './endings.ts';
 import { shortName } from './names.ts';
 import { methodOf, Service } from './schema.ts';
-import { type Session, writeJson } from './session.ts';
+import type { Session } from './session.ts';
 import { UsageError } from './usage-error.ts';
 
 /** The RPCs of the data path; each is one command of `disk`. */
@@ -68,7 +68,7 @@ export async function readDisk({ offset, length, output, ...wish }: ReadWish, se
  */
 export async function writeDisk({ offset, input, isFlushed, ...wish }: WriteWish, session: Session): Promise<void> {
   const { disk } = wish;
-  const { terminal, isJson, trace } = session;
+  const { terminal, output, trace } = session;
   const pieces = await notEmpty(terminal.in(input), input ?? 'standard input');
   await withAccess('WRITE', wish, session, async ({ client, options, sizeBytes }) => {
     refuseBeyond(offset, sizeBytes);
@@ -93,15 +93,15 @@ export async function writeDisk({ offset, input, isFlushed, ...wish }: WriteWish
     } catch (error) {
       const words = progressIn(writtenBytes, Math.min(sentBytes, sizeBytes - offset), offset);
       if (!(error instanceof Rejection)) {
-        if (!isJson) terminal.err(words);
+        if (!output.isDocument) terminal.err(words);
         throw error;
       }
       const { code, reason, message, metadata } = error;
       const facts = { ...metadata, acknowledged_bytes: String(writtenBytes) };
       throw new Rejection(code, reason, `${message}. ${words}`, facts, { cause: error });
     }
-    if (isJson) {
-      writeJson(terminal, {
+    if (output.isDocument) {
+      output.write({
         writtenBytes: String(writtenBytes),
         flushed: isFlushed,
         ...(trace === undefined ? {} : { trace }),
@@ -149,10 +149,10 @@ async function notEmpty(pieces: AsyncIterable<Uint8Array>, source: string): Prom
 /** Puts every acknowledged write of a disk on stable storage. */
 export async function flushDisk(wish: DataWish, session: Session): Promise<void> {
   const { disk } = wish;
-  const { terminal, isJson, trace } = session;
+  const { terminal, output, trace } = session;
   await withAccess('WRITE', wish, session, async ({ client, options }) => {
     await client.flush({ name: disk }, options);
-    if (isJson) writeJson(terminal, { flushed: true, ...(trace === undefined ? {} : { trace }) });
+    if (output.isDocument) output.write({ flushed: true, ...(trace === undefined ? {} : { trace }) });
     else {
       terminal.err('flushed');
       if (trace !== undefined) terminal.err(`trace: ${trace}`);

@@ -1,5 +1,5 @@
 import type { DescMessage } from '@bufbuild/protobuf';
-import type { Command, Help, Option } from 'commander';
+import { type Command, Help, type Option } from 'commander';
 import { comments } from './comments.ts';
 import type { FieldFlag } from './field-flags.ts';
 import { leaves } from './message-text.ts';
@@ -26,6 +26,8 @@ export function helpTexts({ options, commands }: Described): Partial<Help> {
   };
   return {
     showGlobalOptions: true,
+    helpWidth: HELP_WIDTH,
+    formatHelp: (command, helper) => wrapped(Help.prototype.formatHelp.call(helper, command, helper)),
     optionDescription: (option) => {
       const flag = options.get(option);
       if (flag === undefined) return option.description;
@@ -40,6 +42,31 @@ export function helpTexts({ options, commands }: Described): Partial<Help> {
       commands.has(command) ? firstSentence(describe(command)) : command.description(),
     commandDescription: describe,
   };
+}
+
+/** Characters in a line of help. */
+const HELP_WIDTH = 80;
+
+/** Breaks lines that are too long, a usage for example, at spaces or between choices; what follows is indented. */
+function wrapped(text: string): string {
+  return text.split('\n').flatMap(wrappedLine).join('\n');
+}
+
+function wrappedLine(line: string): readonly string[] {
+  if (line.length <= HELP_WIDTH) return [line];
+  const words = line.split(/(?<=[|\s])/);
+  const longest = Math.max(...words.map(({ length }) => length));
+  // As far in as the text of a flag begins, where the longest word has room there.
+  const column = (/^ *\S+(?: \S+)* {2,}|^ */.exec(line)?.[0] ?? '').length || 2;
+  const indent = ' '.repeat(Math.max(2, Math.min(column, 30, HELP_WIDTH - longest)));
+  const lines = [''];
+  for (const word of words) {
+    const last = lines.length - 1;
+    const longer = `${lines[last]}${word}`;
+    if (longer.trimEnd().length <= HELP_WIDTH) lines[last] = longer;
+    else lines.push(`${indent}${word.trimStart()}`);
+  }
+  return lines.map((one) => one.trimEnd()).filter((one) => one !== '');
 }
 
 function firstSentence(text: string): string {

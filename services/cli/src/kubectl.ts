@@ -113,7 +113,7 @@ const problemIn = (words: string, { context, namespace }: ClusterPlace): Cluster
     [/context .* does not exist|no context exists/, 'kubectl config get-contexts lists those there are'],
     [
       /current-context is not set|localhost:8080/,
-      'name a cluster with --context, or set one: kubectl config use-context',
+      'name a cluster with --kube-context, or set one: kubectl config use-context',
     ],
     [
       /connection refused|Unable to connect|no such host|i\/o timeout|deadline exceeded/,

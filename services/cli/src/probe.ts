@@ -5,7 +5,7 @@ import { currentHold } from './hold.ts';
 import { fullName } from './names.ts';
 import { isObject, methodOf, Service } from './schema.ts';
 import { type ServerWord, serverStatuses, serverText, serverWord, silence } from './servers.ts';
-import { type Session, writeJson } from './session.ts';
+import type { Session } from './session.ts';
 import { services } from './settings.ts';
 import { missingOf, replicasIn } from './status.ts';
 
@@ -19,7 +19,7 @@ export interface Finding {
 type ServiceFinding = Finding & ServerWord & { readonly service: Workload };
 
 /** What a probe works with. */
-type ProbeSession = Pick<Session, 'terminal' | 'isJson' | 'settings'> & {
+type ProbeSession = Pick<Session, 'terminal' | 'output' | 'settings'> & {
   readonly caller: Pick<Session['caller'], 'call'>;
 };
 
@@ -101,9 +101,9 @@ export const probePower = async (
 /**
  * Shows what was found. @returns whether all is so; also when there was nothing to look at, which is then said
  */
-export const showFindings = ({ terminal, isJson }: ProbeSession, findings: readonly Finding[]): boolean => {
+export const showFindings = ({ terminal, output }: ProbeSession, findings: readonly Finding[]): boolean => {
   const isSo = findings.every((finding) => finding.isSo);
-  if (isJson) writeJson(terminal, { ok: isSo, findings: findings.map((finding) => ({ ...finding })) });
+  if (output.isDocument) output.write({ ok: isSo, findings: findings.map((finding) => ({ ...finding })) });
   else {
     for (const finding of findings) terminal.out(`${finding.isSo ? 'ok    ' : 'NOT SO'}  ${finding.text}`);
     if (findings.length === 0) terminal.out('ok      there is nothing to look at');

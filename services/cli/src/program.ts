@@ -1,9 +1,10 @@
 import { Command, type CommanderError, Option } from 'commander';
 import { build, versionLine } from './build.ts';
+import { addContextCommands } from './context-commands.ts';
 import { addDiskDataCommands } from './disk-data-commands.ts';
 import { type Described, helpTexts } from './help.ts';
 import { addLocalCommands } from './local-commands.ts';
-import { filled, single } from './once.ts';
+import { filled } from './once.ts';
 import { addProbeCommands } from './probe-commands.ts';
 import type { Runner } from './runner.ts';
 import { UsageError } from './usage-error.ts';
@@ -33,6 +34,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   program.addHelpText('after', footer);
 
   addLocalCommands(program, runner);
+  addContextCommands(program, runner);
   addProbeCommands(program, runner);
   for (const [noun, description] of Object.entries(nouns)) {
     const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');
@@ -78,20 +80,30 @@ function refuse(command: Command, error: CommanderError): never {
 /** Flags of every command, before or after it. */
 function globalOptions(): readonly Option[] {
   return [
-    new Option('--json', 'answers as JSON, one document'),
+    filled(
+      '-o, --format <json|yaml|table|wide>',
+      'how answers are shown (default table, which fits 80 columns; wide has all)',
+    ),
+    new Option('--json', 'the same as -o json'),
+    filled(
+      '--query <JMESPath>',
+      'shows only this of the answer, for example vaults[].name; as JSON unless -o says otherwise',
+    ),
     filled('--timeout <duration>', 'how long to wait: 500ms, 30s, 2m (default 10s; 2m with --wait)'),
     filled('--group <group>', 'resource group of names typed in short (INTERLOCK_GROUP)'),
     filled('--subscription <subscription>', 'subscription of names typed in short (INTERLOCK_SUBSCRIPTION)'),
     filled('--as <principal:file>', 'acts as this principal, with the secret in the file (INTERLOCK_AS)'),
-    single('--context <name>', 'a cloud in the cluster of this kubectl context (INTERLOCK_CONTEXT)'),
-    filled('--namespace <name>', 'namespace it is in (INTERLOCK_NAMESPACE; default interlock)'),
+    filled('--context <name>', 'a cloud by its name: interlock context list (INTERLOCK_CONTEXT)'),
+    filled('--kube-context <name>', 'a cloud in the cluster of this kubectl context (INTERLOCK_KUBE_CONTEXT)'),
+    filled('--namespace <name>', 'namespace in the cluster (INTERLOCK_NAMESPACE; default interlock)'),
     filled('--data <folder>', "the launcher's data folder (INTERLOCK_DATA)"),
   ];
 }
 
 const footer = `
 Names are typed in short (d1, group/d1, kv1/k1, kv1/k1/version) or in full.
-Exit codes: 0 done, 1 refused or failed, 2 not understood (nothing was sent), 3 no answer.
+Exit codes: 0 done, 1 refused or failed, 2 not understood (nothing was sent),
+3 no answer.
 
   interlock vault create kv1 --group g --location westeurope
   interlock key create kv1/k1 --size 3072

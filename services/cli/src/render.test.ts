@@ -138,7 +138,7 @@ test('statuses inside disks are shown', () => {
   assert.match(render(view, { statuses: [], disks }, names), /d1\n.*CODE\n.*KeyVaultKeyNotEnabled/);
 });
 
-test('the record of a vault fits a terminal of 150 columns, with whole traces; --wide shows all of it', () => {
+test('the record of a vault fits a terminal of 150 columns, with whole traces; -o wide shows all of it', () => {
   const list = answerOf(Service.keyVault, 'ListAuditEntries');
   const trace = '0af7651916cd43dd8448eb211c80319c';
   const uuid = '3f2a1b4c-0000-4000-8000-0000000000aa';
@@ -161,7 +161,7 @@ test('the record of a vault fits a terminal of 150 columns, with whole traces; -
       { ...entry, operation: 'KeyUpdate', change: 'disable: was so already' },
     ],
   };
-  const [head = '', done = '', refused = '', changed = ''] = render(list, json, names).split('\n');
+  const [head = '', done = '', refused = '', changed = ''] = render(list, json, names, 150).split('\n');
   assert.match(head, /^TIME +OPERATION +RESULT +KEY +CALLER +FOR +RESOURCE +TRACE ID$/);
   for (const line of [head, done, refused, changed]) assert.ok(line.length <= 150, `${line.length} columns: ${line}`);
   assert.equal(
@@ -170,7 +170,7 @@ test('the record of a vault fits a terminal of 150 columns, with whole traces; -
   );
   assert.match(refused, / KeyUnwrap ×12 +KEY_VERSION_N.*… /);
   assert.match(changed, /KeyUpdate disable/);
-  const wide = render(list, json, names, true);
+  const wide = render(list, json, names, Number.POSITIVE_INFINITY);
   for (const whole of [entry.time, '9'.repeat(32), uuid, 'KEY_VERSION_NOT_FOUND', 'disable: was so already', trace])
     assert.ok(wide.includes(whole), whole);
 });
@@ -190,7 +190,7 @@ test('the record of a vault with long names: what gives way leaves keys, version
     traceId: '0af7651916cd43dd8448eb211c80319c',
   });
   const entries = [entry('1', '01-os'), entry('2', '01-os', 'KEY_OPERATION_NOT_ALLOWED'), entry('2', '02-os')];
-  const lines = render(list, { auditEntries: entries }, names).split('\n');
+  const lines = render(list, { auditEntries: entries }, names, 150).split('\n');
   for (const line of lines) assert.ok(line.length <= 150, `${line.length} columns: ${line}`);
   const [first = [], second = [], third = []] = lines.slice(1).map((line) => line.split(/ {2,}/));
   assert.match(first[3] ?? '', /^o.*…-key\/11111111…$/);
@@ -201,7 +201,7 @@ test('the record of a vault with long names: what gives way leaves keys, version
   // With room for it nothing is cut.
   const short = { ...entry('1', '01-os'), keyVersion: 'vaults/kv1/keys/k1/versions/1', onBehalfOf: '', resource: '' };
   assert.match(
-    render(list, { auditEntries: [{ ...short, reason: 'KEY_OPERATION_NOT_ALLOWED' }] }, names),
+    render(list, { auditEntries: [{ ...short, reason: 'KEY_OPERATION_NOT_ALLOWED' }] }, names, 150),
     /NOT_ALLOWED/,
   );
 });
@@ -226,5 +226,53 @@ test('KV-73: a role is shown with what it allows, what is taken away from that, 
       'user         keyVault/vaults/read, keyVault/keys/{get,sign}',
     ].join('\n'),
   );
-  assert.match(render(list, { roles }, names, true), /TITLE .*ACTIONS .*NOT ACTIONS .*DATA ACTIONS/);
+  assert.match(
+    render(list, { roles }, names, Number.POSITIVE_INFINITY),
+    /TITLE .*ACTIONS .*NOT ACTIONS .*DATA ACTIONS/,
+  );
+});
+
+test('a list fits 80 columns: the last columns give way, which the title says, and the wider a terminal the more it shows', () => {
+  const list = answerOf(Service.disk, 'ListDisks');
+  const disk = (name: string) => ({
+    name: `${group}/disks/${name}`,
+    state: 'ATTACHED',
+    availability: 'UNAVAILABLE',
+    unavailableReason: 'KEY_DISABLED',
+    unavailableSince: '2026-11-27T06:19:36.123Z',
+    sku: 'PREMIUM_SSD',
+    sizeGib: '4096',
+    managedBy: `${group}/virtualMachines/orders-database-01`,
+    encryption: { diskEncryptionSet: `${group}/diskEncryptionSets/orders-set` },
+  });
+  const json = { disks: [disk('orders-01-os'), disk('orders-01-data')] };
+  const [head = '', ...rows] = render(list, json, names).split('\n');
+  assert.match(head, /^NAME +STATE +AVAILABILITY +REASON +…$/);
+  for (const line of [head, ...rows]) assert.ok(line.length <= 80, `${line.length} columns: ${line}`);
+  assert.match(rows[1] ?? '', /^orders-01-data +ATTACHED +UNAVAILABLE +KEY_DISABLED$/, 'what is shown is whole');
+  assert.match(render(list, json, names, 100).split('\n')[0] ?? '', /SINCE +SKU +…$/);
+  for (const width of [200, Number.POSITIVE_INFINITY])
+    assert.match(render(list, json, names, width).split('\n')[0] ?? '', /SIZE GIB +MANAGED BY +SET$/);
+});
+
+test('roles and the record of a vault fit 80 columns, and keep what tells their rows apart', () => {
+  const roles = [
+    { name: 'roles/keyVaultAdministrator', actions: Array.from({ length: 9 }, (_, n) => `keyVault/part${n}/*`) },
+  ];
+  const entry = {
+    time: '2026-11-27T06:19:36.123Z',
+    operation: 'KeyCheckAccess',
+    keyVersion: `vaults/kv1/keys/orders-database-key/versions/${'9'.repeat(32)}`,
+    caller: 'principals/3f2a1b4c-0000-4000-8000-0000000000aa',
+    result: 'SUCCESS',
+    occurrenceCount: 12,
+    traceId: '0af7651916cd43dd8448eb211c80319c',
+  };
+  const text = [
+    render(answerOf(Service.identity, 'ListRoles'), { roles }, names),
+    render(answerOf(Service.keyVault, 'ListAuditEntries'), { auditEntries: [entry] }, names),
+  ].join('\n');
+  for (const line of text.split('\n')) assert.ok(line.length <= 80, `${line.length} columns: ${line}`);
+  assert.match(text, /^keyVaultAdministrator +keyVault\/part0\/\*.*…$/m);
+  assert.match(text, /^2026-11-27T06:19:36Z +KeyCheckAccess ×12 +SUCCESS +o.*\/99999999…/m);
 });

@@ -1,18 +1,21 @@
 import type { DescField, DescMessage, JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
-import { columns, firstFields, machineFields, NARROW_WIDTH, type NarrowColumn, narrowColumns } from './columns.ts';
+import { columns, firstFields, machineFields, type NarrowColumn, narrowColumns } from './columns.ts';
 import { type NameDefaults, shortName } from './names.ts';
 import { isObject } from './schema.ts';
 
+/** Width of a table where nothing says how wide the terminal is, in characters. */
+export const WIDTH_DEFAULT = 80;
+
 /**
  * An answer for people: a list as a table, a resource as names and values, without what is empty.
- * @param isWide whether a list has every column in full, also where that is wider than a terminal
+ * @param width how wide a table may be, in characters; Infinity: every column in full (`-o wide`)
  */
-export function render(message: DescMessage, json: JsonObject, names: NameDefaults, isWide = false): string {
+export function render(message: DescMessage, json: JsonObject, names: NameDefaults, width = WIDTH_DEFAULT): string {
   const list = listOf(message);
-  if (list !== undefined) return table(list.message, arrayOf(json[list.jsonName]), names, isWide);
+  if (list !== undefined) return table(list.message, arrayOf(json[list.jsonName]), names, width);
   if (message.fields.length === 0) return 'done';
-  return block(message, json, names, '').join('\n');
+  return block(message, json, names, { indent: '', width }).join('\n');
 }
 
 /** The field a list answer is about: the only list of messages in it, beside plain fields. */
@@ -23,12 +26,23 @@ export function listOf(message: DescMessage): (DescField & { readonly message: D
   return only;
 }
 
-/** Rows with columns as wide as they need to be; columns that are empty everywhere are left out. */
-export function table(message: DescMessage, rows: readonly JsonValue[], names: NameDefaults, isWide = false): string {
+/**
+ * Rows with columns as wide as they need to be; columns that are empty everywhere are left out. Where they are wider together than
+ * they may be, those that can be shortened are, and then the last ones are left out: `…` in the title says so.
+ */
+export function table(
+  message: DescMessage,
+  rows: readonly JsonValue[],
+  names: NameDefaults,
+  width = WIDTH_DEFAULT,
+): string {
   if (rows.length === 0) return 'none';
-  const narrow = isWide ? undefined : narrowColumns[message.typeName];
-  const all = narrow === undefined ? wideCells(message, rows, names) : narrowCells(narrow, rows, names);
-  const cells = all.filter(({ texts }) => texts.some((text) => text !== ''));
+  const narrow = width === Number.POSITIVE_INFINITY ? undefined : narrowColumns[message.typeName];
+  const all = narrow === undefined ? wideCells(message, rows, names) : narrowCells(narrow, rows, names, width);
+  const cells = fitting(
+    all.filter(({ texts }) => texts.some((text) => text !== '')),
+    width,
+  );
   const widths = cells.map(widthOf);
   const lines = [cells.map(({ title }) => title), ...rows.map((_, row) => cells.map(({ texts }) => texts[row] ?? ''))];
   return lines
@@ -40,6 +54,17 @@ export function table(message: DescMessage, rows: readonly JsonValue[], names: N
     )
     .join('\n');
 }
+
+/** As many of the columns as fit, the first in any case; with one that says that others were left out. */
+function fitting(cells: readonly Cells[], width: number): readonly Cells[] {
+  if (totalWidth(cells.map(widthOf)) <= width) return cells;
+  const kept = [...cells];
+  while (kept.length > 1 && totalWidth([...kept.map(widthOf), MORE.title.length]) > width) kept.pop();
+  return [...kept, MORE];
+}
+
+/** Stands for columns that were left out. */
+const MORE: Cells = { title: '…', texts: [] };
 
 /** Between two columns. */
 const GAP = '  ';
@@ -69,6 +94,7 @@ const narrowCells = (
   narrow: readonly NarrowColumn[],
   rows: readonly JsonValue[],
   names: NameDefaults,
+  width: number,
 ): readonly Cells[] => {
   const whole = narrow.map(({ title, text, narrowest }) => ({
     title: title.toUpperCase(),
@@ -76,7 +102,7 @@ const narrowCells = (
     narrowest,
   }));
   const shown = whole.filter(({ texts }) => texts.some((text) => text !== ''));
-  const widths = sharedWidths(shown);
+  const widths = sharedWidths(shown, width);
   return shown.map(({ title, texts, narrowest }, column) => ({
     title,
     texts: narrowest === undefined ? texts : texts.map((text) => narrowest.cut(text, widths[column] ?? 0)),
@@ -86,13 +112,14 @@ const narrowCells = (
 /** What is too wide is taken from the widest column that may still give, so that those give most that have most. */
 function sharedWidths(
   cells: readonly (Cells & { readonly narrowest: NarrowColumn['narrowest'] | undefined })[],
+  width: number,
 ): readonly number[] {
   const widths = cells.map(widthOf);
   const roomOf = (column: number): number => {
     const { narrowest } = cells[column] ?? {};
     return narrowest === undefined ? 0 : (widths[column] ?? 0) - narrowest.width;
   };
-  for (let over = sum(widths) + GAP.length * (widths.length - 1) - NARROW_WIDTH; over > 0; over -= 1) {
+  for (let over = totalWidth(widths) - width; over > 0; over -= 1) {
     const [giving] = widths
       .map((_, column) => column)
       .filter((column) => roomOf(column) > 0)
@@ -106,7 +133,9 @@ function sharedWidths(
 // Not as arguments of one call: a list may have more rows than a call takes.
 const widthOf = ({ title, texts }: Cells): number =>
   texts.reduce((widest, { length }) => Math.max(widest, length), title.length);
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+/** Of columns side by side. */
+const totalWidth = (widths: readonly number[]): number =>
+  widths.reduce((total, width) => total + width, 0) + GAP.length * Math.max(0, widths.length - 1);
 
 /** One line about a resource, for watches: its states and why. */
 export function stateLine(json: JsonObject): string {
@@ -129,37 +158,57 @@ function factsOf(value: JsonValue | undefined, field: string): string {
     .join(' ');
 }
 
-function block(message: DescMessage, json: JsonObject, names: NameDefaults, indent: string): string[] {
+/** What a resource is shown in: how far from the left, and how wide. */
+interface Room {
+  readonly indent: string;
+  readonly width: number;
+}
+
+/** A table inside a resource, indented. */
+const innerTable = (
+  message: DescMessage,
+  rows: readonly JsonValue[],
+  names: NameDefaults,
+  { indent, width }: Room,
+): string[] => indented(table(message, rows, names, width - indent.length), indent);
+
+function block(message: DescMessage, json: JsonObject, names: NameDefaults, room: Room): string[] {
+  const { indent } = room;
+  const inside = (by: string): Room => ({ ...room, indent: `${indent}${by}` });
   const fields = [...message.fields].sort((a, b) => rank(a) - rank(b));
   const shown = fields.filter(
     ({ name, jsonName }) => !machineFields.has(`${message.typeName}.${name}`) && !isEmpty(json[jsonName]),
   );
-  const width = Math.max(0, ...shown.map(({ jsonName }) => wordsOf(jsonName).length));
+  const titleWidth = Math.max(0, ...shown.map(({ jsonName }) => wordsOf(jsonName).length));
   return shown.flatMap((field) => {
     const value = json[field.jsonName];
     const title = `${indent}${wordsOf(field.jsonName)}`;
     const inner = field.message;
     if (inner !== undefined && field.fieldKind === 'list') {
-      const inside = details(inner, value, names, indent);
+      const more = details(inner, value, names, room);
       // A table of names alone would say them twice.
-      const isTold = inside.length > 0 && columnsOf(inner).length === 1;
-      return [title, ...(isTold ? [] : indented(table(inner, arrayOf(value), names), `${indent}  `)), ...inside];
+      const isTold = more.length > 0 && columnsOf(inner).length === 1;
+      return [title, ...(isTold ? [] : innerTable(inner, arrayOf(value), names, inside('  '))), ...more];
     }
     if (inner !== undefined && isObject(value) && field.fieldKind === 'message') {
-      return [title, ...block(inner, value, names, `${indent}  `)];
+      return [title, ...block(inner, value, names, inside('  '))];
     }
-    return [`${title.padEnd(indent.length + width)}  ${plain(field, value)}`];
+    return [`${title.padEnd(indent.length + titleWidth)}  ${plain(field, value)}`];
   });
 }
 
 /** What a table of an inner list cannot show: lists inside its rows. */
-function details(message: DescMessage, value: JsonValue | undefined, names: NameDefaults, indent: string): string[] {
+function details(message: DescMessage, value: JsonValue | undefined, names: NameDefaults, room: Room): string[] {
+  const { indent } = room;
   const lists = message.fields.filter((field) => field.fieldKind === 'list' && field.listKind === 'message');
   return lists.flatMap(({ jsonName, message: inner }) =>
     arrayOf(value).flatMap((row) => {
       const rows = isObject(row) ? arrayOf(row[jsonName]) : [];
       if (inner === undefined || rows.length === 0 || !isObject(row)) return [];
-      return [`${indent}  ${cell(row.name, names)}`, ...indented(table(inner, rows, names), `${indent}    `)];
+      return [
+        `${indent}  ${cell(row.name, names)}`,
+        ...innerTable(inner, rows, names, { ...room, indent: `${indent}    ` }),
+      ];
     }),
   );
 }

@@ -5,7 +5,7 @@ import { failureOf } from './failure.ts';
 import { fullName, shortName } from './names.ts';
 import { table } from './render.ts';
 import { isObject, methodOf } from './schema.ts';
-import { type Session, writeJson } from './session.ts';
+import type { Session } from './session.ts';
 import { NotSettled } from './settle.ts';
 import type { Verb } from './verbs/verb.ts';
 
@@ -33,7 +33,7 @@ export async function runMany(
   awaiting: Awaiting | undefined,
   session: Session,
 ): Promise<void> {
-  const { terminal, isJson, settings, trace } = session;
+  const { terminal, output, settings, trace } = session;
   const { many } = verb;
   const [target] = verb.targets ?? [];
   if (many === undefined || target === undefined || !('kind' in target)) throw new Error(`${verb.verb} takes one name`);
@@ -58,11 +58,11 @@ export async function runMany(
     awaiting === undefined ? outcomes : await Promise.all(outcomes.map((one) => settledBy(awaiting, one, session)));
   const shown = settled.flatMap((one) => ('resource' in one ? [one.resource] : []));
   const refused = settled.flatMap((one) => ('reason' in one ? [one] : []));
-  if (isJson) {
-    writeJson(terminal, { done: shown, refused: refused.map((one) => ({ ...one })) });
+  if (output.isDocument) {
+    output.write({ done: shown, refused: refused.map((one) => ({ ...one })) });
   } else {
     const resource = methodOf(verb.contract, verb.method).response;
-    if (shown.length > 0) terminal.out(table(resource, shown, settings.names));
+    if (shown.length > 0) terminal.out(table(resource, shown, settings.names, output.width));
     // One alone is told by the error, which has the trace as well.
     for (const { name, reason, message } of refused.length > 1 ? refused : []) {
       terminal.err(`${shortName(name, settings.names)}: ${reason}: ${message}`);

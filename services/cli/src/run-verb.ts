@@ -12,7 +12,7 @@ import { draftOf, type Typed } from './request.ts';
 import { refuseMissing } from './required.ts';
 import { runMany } from './run-many.ts';
 import { isObject, type Method, methodOf } from './schema.ts';
-import { type NewFile, type Session, writeJson } from './session.ts';
+import type { NewFile, Session } from './session.ts';
 import { type Credentials, services } from './settings.ts';
 import { settle } from './settle.ts';
 import { type Turns, turnsOf } from './turns.ts';
@@ -55,9 +55,9 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   const seen = await lookedAt(verb, flags, await requestOf(verb, flags, session, spoken), short, session);
   const { request, note: change } = seen;
   const method = methodFor(verb, request);
-  const { terminal, isJson, trace } = session;
+  const { terminal, output, trace } = session;
   // Also to a program that reads the list: it may take an empty one for an answer.
-  if (seen.doubt !== undefined) terminal.err(isJson ? JSON.stringify({ doubt: seen.doubt }) : seen.doubt);
+  if (seen.doubt !== undefined) terminal.err(output.isDocument ? JSON.stringify({ doubt: seen.doubt }) : seen.doubt);
   if (method.isStream) return watch(servedBy(verb, flags), method, request, session);
 
   if (verb.service === 'any' && flags.service === undefined) {
@@ -65,24 +65,24 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   }
   const beganMs = session.clock.monotonicMs();
   // Made before the call: what is told once, and cannot be kept, is not asked for.
-  const output = flags.output === undefined ? undefined : terminal.newFile(flags.output);
+  const file = flags.output === undefined ? undefined : terminal.newFile(flags.output);
   const answer = await answered(verb, flags, method, request, session).catch((error: unknown) => {
-    output?.discard();
+    file?.discard();
     throw isUndecided(error) && verb.goesOn
       ? new GoesOn(error, `${verb.noun} show ${short(verb.goesOn(request))}`)
       : error;
   });
   const shown =
-    output === undefined
+    file === undefined
       ? await finished(verb, flags, answer, session, { beganMs })
-      : withoutOutput(verb, method, answer, output, session);
-  if (isJson) writeJson(terminal, shown);
+      : withoutOutput(verb, method, answer, file, session);
+  if (output.isDocument) output.write(shown);
   else if (shown.deleted === true) terminal.out(`${short(String(shown.name))} is gone`);
   else {
     const caller = askingBeside(session.caller);
     for (const [principal, as] of (await verb.knows?.(caller, shown, short)) ?? [])
       if (!spoken.has(principal)) spoken.set(principal, as);
-    terminal.out(render(method.response, shown, names, flags.switches.has('wide')));
+    terminal.out(render(method.response, shown, names, output.width));
     const note = await verb.note?.(shown, request, short, caller);
     for (const line of [change, note]) if (line !== undefined) terminal.out(line);
     const nothing = await nothingIn(verb, method, request, shown, caller);
@@ -90,7 +90,7 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
     const doubt = await verb.doubt?.(caller, request, shown);
     if (doubt !== undefined) terminal.err(doubt);
   }
-  if (!isJson && method.hasEffect && trace !== undefined) terminal.err(`trace: ${trace}`);
+  if (!output.isDocument && method.hasEffect && trace !== undefined) terminal.err(`trace: ${trace}`);
 }
 
 /** Several of one kind, named one after the other. */
@@ -139,22 +139,22 @@ async function runAll(
     const words = found.map((resource) => String(resource.name));
     return runEach(verb, words, flags, session);
   }
-  if (session.isJson) writeJson(session.terminal, { done: [], refused: [] });
+  if (session.output.isDocument) session.output.write({ done: [], refused: [] });
   else session.terminal.err(`--${name}: there is none in ${shortName(parent, names)}`);
 }
 
 /** What answers is shown also where another service does not; that one's error ends the command. */
 async function askEveryService(method: Method, request: JsonObject, session: Session): Promise<void> {
-  const { terminal, isJson, settings } = session;
+  const { terminal, output, settings } = session;
   const answers = await Promise.allSettled(services.map((service) => answerOf(service, method, request, session)));
   const found = services.flatMap((service, index): [Workload, JsonObject][] => {
     const answer = answers[index];
     return answer?.status === 'fulfilled' ? [[service, answer.value]] : [];
   });
-  if (isJson) writeJson(terminal, Object.fromEntries(found));
+  if (output.isDocument) output.write(Object.fromEntries(found));
   else {
     for (const [service, answer] of found) {
-      terminal.out(`${service}\n${render(method.response, answer, settings.names)}\n`);
+      terminal.out(`${service}\n${render(method.response, answer, settings.names, output.width)}\n`);
     }
   }
   const failure = answers.find((answer) => answer.status === 'rejected');
@@ -271,7 +271,7 @@ const isUndecided = (error: unknown): error is RpcFailure =>
 
 /** Lists are read to their end unless a page was asked for. */
 async function answerOf(service: Workload, method: Method, request: JsonObject, session: Session): Promise<JsonObject> {
-  const { caller, terminal, isJson } = session;
+  const { caller, terminal, output } = session;
   const answer = await caller.call(service, method, request);
   const list = listOf(method.response);
   let next = nextPageIn(answer);
@@ -279,7 +279,7 @@ async function answerOf(service: Workload, method: Method, request: JsonObject, 
   if (['pageSize', 'page_size', 'pageToken', 'page_token'].some((field) => field in request)) {
     const isMore = Number(request.pageSize ?? request.page_size ?? 0) > PAGE_SIZE_MAX;
     const most = isMore ? `, for a page has at most ${PAGE_SIZE_MAX}` : '';
-    if (!isJson) terminal.err(`there are more${most}: --page-token ${next}`);
+    if (!output.isDocument) terminal.err(`there are more${most}: --page-token ${next}`);
     return answer;
   }
   const all = [...elements(answer[list.jsonName])];
@@ -359,12 +359,12 @@ function withoutOutput(
 }
 
 async function watch(service: Workload, method: Method, request: JsonObject, session: Session): Promise<void> {
-  const { caller, clock, terminal, isJson, timeoutMs = WATCH_MS } = session;
+  const { caller, clock, terminal, output, timeoutMs = WATCH_MS } = session;
   let told: string | undefined;
   try {
     for await (const change of caller.stream(service, method, request, { deadlineMs: timeoutMs })) {
       const state = stateLine(change);
-      if (isJson) terminal.out(JSON.stringify(change));
+      if (output.isDocument) output.writeNext(change);
       // Much of what changes is not in the line: to people it would be the same once more.
       else if (state !== told) terminal.out(`${new Date(clock.now()).toISOString()}  ${state}`);
       told = state;

@@ -5,17 +5,12 @@ import { ExitCode, type Failure, failureJson, failureOf, failureText } from './f
 import { timeoutMs as timeoutIn } from './field-values.ts';
 import type { ClusterPlace } from './kubectl.ts';
 import type { FoundOut } from './open-session.ts';
+import { outputOf, wantsDocument } from './output.ts';
+import { dataFolder, type Place, placeOf } from './place.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
-import { type Terminal, writeJson } from './session.ts';
-import {
-  dataFolder,
-  type Environment,
-  type GlobalFlags,
-  readSettings,
-  withoutEmpty,
-  withoutPlaces,
-} from './settings.ts';
+import type { Terminal } from './session.ts';
+import { type Environment, type GlobalFlags, readSettings, withoutEmpty } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 /** What the commands of one run share. */
@@ -30,7 +25,7 @@ interface Running extends FoundOut {
 
 /** Runs one command line. @returns the exit code; what went wrong has been shown */
 export async function run(args: readonly string[], environment: Environment, terminal: Terminal): Promise<number> {
-  const isJson = args.includes('--json');
+  const isDocument = wantsDocument(args);
   const running: Running = {
     env: withoutEmpty(environment),
     terminal,
@@ -39,7 +34,7 @@ export async function run(args: readonly string[], environment: Environment, ter
     behind: undefined,
     exitCode: ExitCode.ok,
     showFailure: (failure) => {
-      if (isJson) writeJson({ ...terminal, out: terminal.err }, failureJson(failure));
+      if (isDocument) terminal.err(JSON.stringify(failureJson(failure), undefined, 2));
       else terminal.err(failureText(failure));
     },
   };
@@ -96,9 +91,10 @@ function runnerOf(running: Running): Runner {
     },
     trace: async (id, flags) => {
       const { showTrace } = await import('./trace.ts');
-      const data = launcherFolder(flags, env);
-      return showTrace(id, { data, place: placeOfCloud(flags, env), terminal, isJson: flags.json === true });
+      const { data, cluster } = placeOf(flags, env);
+      return showTrace(id, { data, cluster, terminal, output: await outputOf(flags, terminal) });
     },
+    offline: async (flags, work) => work({ env, terminal, output: await outputOf(flags, terminal) }),
     print: (text) => terminal.out(text.trimEnd()),
     printUsage: (text) => terminal.err(text.trimEnd()),
   };
@@ -110,16 +106,14 @@ const sessionsOf =
   async (name, flags, work) => {
     const { env, terminal } = running;
     const timeoutMs = flags.timeout === undefined ? undefined : timeoutIn(flags.timeout);
-    const cluster = await clusterOf(flags, env);
+    const output = await outputOf(flags, terminal);
+    const place = placeOf(flags, env);
+    const cluster = await clusterAt(place, flags);
     try {
-      const settings =
-        cluster === undefined
-          ? readSettings(flags, env)
-          : readSettings({ ...flags, data: cluster.folder }, withoutPlaces(env));
+      const settings = readSettings(flags, env, cluster === undefined ? place : { ...place, data: cluster.folder });
       running.names = settings.namesWithoutFlags;
       const { inSession } = await import('./open-session.ts');
-      const isJson = flags.json === true;
-      await inSession(name, { settings, cluster, found: running, terminal, isJson, timeoutMs }, work);
+      await inSession(name, { settings, cluster, found: running, terminal, output, timeoutMs }, work);
     } finally {
       cluster?.close();
     }
@@ -138,47 +132,36 @@ async function rehearse(flags: Parameters<Runner['rehearse']>[0], running: Runni
     import('./cluster-rehearsal.ts'),
   ]);
   const parts = { clock: systemClock, random: systemRandom, terminal, out, image: flags.image };
-  const hasPassed = await rehearseOnCluster(openKubectl(placeOf(flags, env), env), parts);
+  const hasPassed = await rehearseOnCluster(openKubectl(rehearsalPlace(flags, env), env), parts);
   running.exitCode = hasPassed ? ExitCode.ok : ExitCode.refused;
 }
 
 /** Services that do not answer are missing for a reason that is known where the launcher has ended. */
 async function sayIfLauncherGone(flags: GlobalFlags, { env, terminal }: Running): Promise<void> {
-  const isElsewhere =
-    placeOfCloud(flags, env).context !== undefined ||
-    Object.keys(env).some((name) => /^INTERLOCK_.+_ADDRESS$/.test(name));
-  const data = dataFolder(flags, env);
+  const { data, cluster, env: used } = placeOf(flags, env);
+  const isElsewhere = cluster !== undefined || Object.keys(used).some((name) => /^INTERLOCK_.+_ADDRESS$/.test(name));
   if (isElsewhere || data === undefined) return;
   const { isLauncherGone } = await import('./launcher.ts');
   if (isLauncherGone(data)) terminal.err(`what ran on ${data} has ended; npm run up starts it again, with its data`);
 }
 
+/** The cluster that a rehearsal runs in: kubectl's current context where none is named. `--data` names the folder of its report. */
+function rehearsalPlace({ data: _, ...flags }: GlobalFlags, env: Environment): ClusterPlace {
+  const namespace = flags.namespace ?? env.INTERLOCK_NAMESPACE ?? 'interlock';
+  return placeOf(flags, env).cluster ?? { context: undefined, namespace };
+}
+
+/** The cloud in a cluster, where the place is in one. */
+async function clusterAt({ cluster, env, context }: Place, flags: GlobalFlags): Promise<ClusterCloud | undefined> {
+  if (cluster === undefined) return undefined;
+  const actsAsOther = (flags.as ?? env.INTERLOCK_AS ?? context.as) !== undefined;
+  const [{ openClusterCloud }, { openKubectl }] = await Promise.all([import('./cluster.ts'), import('./kubectl.ts')]);
+  return openClusterCloud(openKubectl(cluster, env), actsAsOther);
+}
+
 /** The folder a command of the launcher works on. @throws UsageError where none is named and this is no clone */
 function launcherFolder(flags: GlobalFlags, env: Environment): string {
-  const data = dataFolder(flags, env);
+  const data = dataFolder(flags, env) ?? placeOf(flags, env).data;
   if (data !== undefined) return data;
   throw new UsageError('name the data folder of the launcher with --data or INTERLOCK_DATA');
-}
-
-/** Where in which cluster; the flags first. */
-function placeOf(flags: GlobalFlags, env: Environment): ClusterPlace {
-  const context = flags.context ?? env.INTERLOCK_CONTEXT;
-  return {
-    context: context === '' ? undefined : context,
-    namespace: flags.namespace ?? env.INTERLOCK_NAMESPACE ?? 'interlock',
-  };
-}
-
-/** The same of the cloud that is spoken to: a folder that a flag names comes before a context of the environment. */
-function placeOfCloud(flags: GlobalFlags, env: Environment): ClusterPlace {
-  return placeOf(flags, flags.data === undefined ? env : { ...env, INTERLOCK_CONTEXT: undefined });
-}
-
-/** The cloud in a cluster, where one is named. */
-async function clusterOf(flags: GlobalFlags, env: Environment): Promise<ClusterCloud | undefined> {
-  const place = placeOfCloud(flags, env);
-  if (place.context === undefined) return undefined;
-  const actsAsOther = (flags.as ?? env.INTERLOCK_AS) !== undefined;
-  const [{ openClusterCloud }, { openKubectl }] = await Promise.all([import('./cluster.ts'), import('./kubectl.ts')]);
-  return openClusterCloud(openKubectl(place, env), actsAsOther);
 }

@@ -1,12 +1,14 @@
-import type { JsonObject } from '@bufbuild/protobuf';
 import type { Channel } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { Caller } from './calls.ts';
+import type { Output } from './output.ts';
 import type { Settings } from './settings.ts';
 
 /** Where words go and bytes come from. */
 export interface Terminal {
+  /** Characters in a line, where standard output is a terminal. */
+  readonly width?: number | undefined;
   /** A line of the answer. */
   out(text: string): void;
   /** A line beside the answer. */
@@ -46,15 +48,10 @@ export interface Session {
   /** Trace of the command, 32 hexadecimal digits; absent when nothing takes spans. */
   readonly trace: string | undefined;
   readonly terminal: Terminal;
-  /** Whether answers are JSON documents. */
-  readonly isJson: boolean;
+  /** How answers are shown. */
+  readonly output: Output;
   /** From `--timeout`. */
   readonly timeoutMs: number | undefined;
   /** A way to the address at which a disk's data is served. */
   readonly dataChannel: (address: string) => Channel;
-}
-
-/** Writes a JSON document. */
-export function writeJson({ out }: Terminal, json: JsonObject): void {
-  out(JSON.stringify(json, undefined, 2));
 }

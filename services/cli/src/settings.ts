@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
-import { build } from './build.ts';
+import type { CloudContext } from './contexts.ts';
 import type { NameDefaults } from './names.ts';
+import type { OutputFlags } from './output.ts';
+import { type Place, placeOf } from './place.ts';
 import { UsageError } from './usage-error.ts';
 
 /** There is no cloud to speak to. Ends the command with exit code 3. */
@@ -38,15 +40,16 @@ export interface Settings {
 }
 
 /** Flags every command has. */
-export interface GlobalFlags {
+export interface GlobalFlags extends OutputFlags {
   readonly data?: string;
   readonly as?: string;
   readonly subscription?: string;
   readonly group?: string;
-  readonly json?: boolean;
   readonly timeout?: string;
-  /** A context of the kubeconfig: the cloud is in that cluster. */
+  /** A context of the command line: `interlock context list`. */
   readonly context?: string;
+  /** A context of the kubeconfig: the cloud is in that cluster. */
+  readonly kubeContext?: string;
   readonly namespace?: string;
 }
 
@@ -62,30 +65,29 @@ export function withoutEmpty(env: Environment): Environment {
   return Object.fromEntries(Object.entries(env).filter(isSet));
 }
 
-/** The environment without what says where services are, and what is shown and trusted there: a context of kubectl says all that. */
-export function withoutPlaces(env: Environment): Environment {
-  const isPlace = (name: string): boolean => /^INTERLOCK_(.+_ADDRESS|CA_FILE|CERTIFICATE_FILE|KEY_FILE)$/.test(name);
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !isPlace(name)));
-}
-
 /**
- * Reads where the cloud is: flags first, then `INTERLOCK_*`, then what the launcher wrote into its data folder. Files the
- * first two make unnecessary need not exist.
+ * Reads where the cloud is: flags first, then `INTERLOCK_*`, then the context, then what the launcher wrote into its data
+ * folder. Files the first ones make unnecessary need not exist.
  * @throws NoCloud when nothing runs there, UsageError for a setting that cannot be meant
  */
-export function readSettings(flags: GlobalFlags, env: Environment): Settings {
-  const data = dataFolder(flags, env);
+export function readSettings(
+  flags: GlobalFlags,
+  environment: Environment,
+  place: Place = placeOf(flags, environment),
+): Settings {
+  const { data, context, env } = place;
   const cloud = fileIn(data, 'cloud.json');
   const administratorFile = textIn(cloud, 'administratorFile');
   const administrator =
     administratorFile === undefined ? fileIn(data, 'administrator.json') : fileObject(administratorFile);
   const address = (service: ServiceName): string => {
     const found = env[`INTERLOCK_${service.toUpperCase().replaceAll('-', '_')}_ADDRESS`];
-    const written = found ?? textIn(objectIn(cloud, 'addresses'), service);
+    const written = found ?? context.addresses?.[service] ?? textIn(objectIn(cloud, 'addresses'), service);
     if (written !== undefined && written !== '') return written;
+    if (context.addresses !== undefined) throw new UsageError(`the context has no address of ${service}`);
     throw new NoCloud(
       data === undefined
-        ? 'no cloud is named: set INTERLOCK_DATA to the data folder of a launcher, or INTERLOCK_IDENTITY_ADDRESS and the others'
+        ? 'no cloud is named: interlock context add <name> --data <the .interlock folder of a clone that runs one>, or --address, or --kube-context'
         : `no cloud runs on ${data}: start one with \`npm run up\`, or set INTERLOCK_DATA to its folder`,
     );
   };
@@ -96,36 +98,30 @@ export function readSettings(flags: GlobalFlags, env: Environment): Settings {
     disk: address('disk'),
     compute: address('compute'),
   };
-  const authorityFile = env.INTERLOCK_CA_FILE ?? textIn(cloud, 'authorityFile');
+  const authorityFile = env.INTERLOCK_CA_FILE ?? context.caFile ?? textIn(cloud, 'authorityFile');
   if (authorityFile === undefined) {
     throw new NoCloud(`INTERLOCK_CA_FILE is not set and ${data ?? 'no data folder'} holds no cloud.json`);
   }
   const spans = env.INTERLOCK_SPANS ?? textIn(cloud, 'spans');
   const namesWith = ({ subscription, group }: Pick<GlobalFlags, 'subscription' | 'group'>): NameDefaults => {
-    const own = subscription ?? env.INTERLOCK_SUBSCRIPTION ?? textIn(administrator, 'subscription');
+    const own =
+      subscription ?? env.INTERLOCK_SUBSCRIPTION ?? context.subscription ?? textIn(administrator, 'subscription');
     return {
       subscription: own?.replace(/^(?!subscriptions\/)/, 'subscriptions/'),
-      group: group ?? env.INTERLOCK_GROUP,
+      group: group ?? env.INTERLOCK_GROUP ?? context.group,
     };
   };
   return {
     data,
     addresses,
     authority: readText(authorityFile, 'the authority'),
-    client: clientOf(env, cloud),
-    credentials: credentialsOf(flags.as ?? env.INTERLOCK_AS, administrator, data),
-    tenant: env.INTERLOCK_TENANT ?? textIn(administrator, 'tenant'),
+    client: clientOf(env, context, cloud),
+    credentials: credentialsOf(flags.as ?? env.INTERLOCK_AS ?? context.as, administrator, data),
+    tenant: env.INTERLOCK_TENANT ?? context.tenant ?? textIn(administrator, 'tenant'),
     names: namesWith(flags),
     namesWithoutFlags: namesWith({}),
     tracesEndpoint: spans === undefined || spans === '' ? undefined : `${spans.replace(/\/$/, '')}/v1/traces`,
   };
-}
-
-/** The launcher's data folder, whether anything runs there or not; that of the clone unless one is named. */
-export function dataFolder(flags: GlobalFlags, env: Environment): string | undefined {
-  const named = flags.data ?? env.INTERLOCK_DATA;
-  if (named !== undefined && named !== '') return resolve(named);
-  return build.clone === undefined ? undefined : join(build.clone, '.interlock');
 }
 
 /** Reads `<principal>:<file with its secret>`. @throws UsageError */
@@ -140,10 +136,10 @@ export function credentialsFrom(text: string, flag: string): Credentials {
 /** The services by name, for what asks every one of them. */
 export const services = serviceNames;
 
-/** `INTERLOCK_CERTIFICATE_FILE` and `INTERLOCK_KEY_FILE`, or what `cloud.json` names. @throws UsageError for one alone */
-function clientOf(env: Environment, cloud: unknown): Settings['client'] {
-  const certificate = env.INTERLOCK_CERTIFICATE_FILE ?? textIn(cloud, 'certificateFile');
-  const key = env.INTERLOCK_KEY_FILE ?? textIn(cloud, 'keyFile');
+/** `INTERLOCK_CERTIFICATE_FILE` and `INTERLOCK_KEY_FILE`, or what the context or `cloud.json` names. @throws UsageError for one alone */
+function clientOf(env: Environment, context: CloudContext, cloud: unknown): Settings['client'] {
+  const certificate = env.INTERLOCK_CERTIFICATE_FILE ?? context.certificateFile ?? textIn(cloud, 'certificateFile');
+  const key = env.INTERLOCK_KEY_FILE ?? context.keyFile ?? textIn(cloud, 'keyFile');
   if (certificate === undefined && key === undefined) return undefined;
   if (certificate === undefined || key === undefined) {
     throw new UsageError('INTERLOCK_CERTIFICATE_FILE and INTERLOCK_KEY_FILE are of use only together');

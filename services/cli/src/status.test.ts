@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
+import { outputOf } from './output.ts';
 import { services } from './settings.ts';
 import { showStatus } from './status.ts';
 import { sleepingClock } from './test-session.ts';
@@ -27,6 +28,7 @@ const ask = async (
   replicas: Partial<Record<Workload, JsonObject[]>> = {},
 ) => {
   const lines: string[] = [];
+  const say = (line: string): void => void lines.push(line);
   const nothing = () => assert.fail('only lines are written');
   const isWell = await showStatus({
     caller: {
@@ -41,7 +43,7 @@ const ask = async (
     },
     clock: sleepingClock(),
     terminal: {
-      out: (line) => lines.push(line),
+      out: say,
       err: nothing,
       outBytes: nothing,
       in: nothing,
@@ -49,7 +51,7 @@ const ask = async (
       writeFile: nothing,
       newFile: (path: string) => ({ path, write: nothing, discard: nothing }),
     },
-    isJson,
+    output: await outputOf({ json: isJson }, { out: say }),
   });
   return { isWell, text: lines.join('\n') };
 };

@@ -13,7 +13,7 @@ import {
   serverWord,
   silence,
 } from './servers.ts';
-import { type Session, writeJson } from './session.ts';
+import type { Session } from './session.ts';
 import { services } from './settings.ts';
 
 /** How one service does. */
@@ -47,7 +47,7 @@ export interface ReplicaStatus {
 }
 
 /** What the question works with. */
-type StatusSession = Pick<Session, 'clock' | 'terminal' | 'isJson'> & { readonly caller: Pick<Caller, 'call'> };
+type StatusSession = Pick<Session, 'clock' | 'terminal' | 'output'> & { readonly caller: Pick<Caller, 'call'> };
 
 /**
  * Asks every service how it does and shows it. @returns whether all serve and tell, with every process they had
@@ -60,8 +60,8 @@ export async function showStatus(session: StatusSession): Promise<boolean> {
   if (refusal !== undefined && refusals.length === services.length) throw refusal;
   const found = asked.map(({ status }) => status);
   const servers = serverStatuses(found);
-  const { terminal, isJson } = session;
-  if (isJson) writeJson(terminal, { services: found.map(jsonOf), servers: servers.map(serverJsonOf) });
+  const { terminal, output } = session;
+  if (output.isDocument) output.write({ services: found.map(jsonOf), servers: servers.map(serverJsonOf) });
   else {
     terminal.out('SERVICE              STATE        ANSWER   GAP  LAG      PARKED  PROCESSES');
     for (const { service, state, answerMs, gap, lagMs, parked, replicas, problem } of found) {

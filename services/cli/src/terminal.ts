@@ -20,6 +20,7 @@ import { UsageError } from './usage-error.ts';
 export function openTerminal(): Terminal {
   process.stdout.on('error', endWithReader);
   return {
+    width: process.stdout.isTTY ? process.stdout.columns : undefined,
     out: (text) => writeAll(1, `${text}\n`),
     err: (text) => writeAll(2, `${text}\n`),
     outBytes: async (bytes) => {

@@ -4,11 +4,12 @@ import type { Clock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Caller } from './calls.ts';
 import { timeoutMs as timeoutIn } from './field-values.ts';
+import { type Output, outputOf } from './output.ts';
 import { OutputProblem } from './output-problem.ts';
 import { programOf } from './program.ts';
 import type { Method } from './schema.ts';
 import type { Session, Terminal } from './session.ts';
-import type { GlobalFlags } from './settings.ts';
+import type { Environment, GlobalFlags } from './settings.ts';
 
 /** A call that would have been made. */
 export interface SentCall {
@@ -44,6 +45,8 @@ export function testProgram(
     readonly files?: Readonly<Record<string, string>>;
     readonly channel?: Channel;
     readonly clock?: Clock;
+    /** Environment of commands that ask no service. */
+    readonly env?: Environment;
     /** Trace of its commands, as if somebody took spans. */
     readonly trace?: string;
     /** Gets the session of a probe, in place of the probe. */
@@ -110,7 +113,7 @@ export function testProgram(
     },
   };
   const local = async () => undefined;
-  const sessionOf = (flags: GlobalFlags): Session => ({
+  const sessionOf = (flags: GlobalFlags, output: Output): Session => ({
     caller: callerAs(ADMINISTRATOR),
     settings: {
       names: { subscription: flags.subscription ?? 'subscriptions/local', group: flags.group ?? 'g' },
@@ -126,7 +129,7 @@ export function testProgram(
     tracer: trace.getTracer('test'),
     trace: options.trace,
     terminal,
-    isJson: flags.json === true,
+    output,
     timeoutMs: flags.timeout === undefined ? undefined : timeoutIn(flags.timeout),
     dataChannel: () => {
       if (options.channel === undefined) throw new Error('this test has no data path');
@@ -134,8 +137,9 @@ export function testProgram(
     },
   });
   const program = programOf({
-    withSession: (_name, flags, work) => work(sessionOf(flags)),
-    probe: async (_name, flags) => options.onProbe?.(sessionOf(flags)),
+    withSession: async (_name, flags, work) => work(sessionOf(flags, await outputOf(flags, terminal))),
+    probe: async (_name, flags) => options.onProbe?.(sessionOf(flags, await outputOf(flags, terminal))),
+    offline: async (flags, work) => work({ env: options.env ?? {}, terminal, output: await outputOf(flags, terminal) }),
     up: local,
     down: local,
     rehearse: local,

@@ -3,7 +3,7 @@ import { Service } from '../schema.ts';
 import { existingBefore } from './before.ts';
 import { scopeDoubt } from './doubts.ts';
 import { rolesNote } from './notes.ts';
-import { named, nounOf, type Verb, wide } from './verb.ts';
+import { named, nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('identity', Service.identity, name);
 const tenant = noun('tenant');
@@ -62,7 +62,7 @@ export const identityVerbs: readonly Verb[] = [
     targets: [...named('principal', 'principal', 'principal'), { word: 'secret-id', field: 'secret_id' }],
   }),
 
-  role('list', 'ListRoles', { note: rolesNote, switches: wide }),
+  role('list', 'ListRoles', { note: rolesNote }),
   role('assign', 'CreateRoleAssignment', {
     targets: [...named('principal', 'principal', 'principal'), ...named('role', 'role', 'role')],
     required: ['scope'],

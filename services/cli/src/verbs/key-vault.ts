@@ -3,7 +3,7 @@ import { datesBefore, existingBefore, grantBefore, revokeBefore } from './before
 import { lastVersionDoubt } from './doubts.ts';
 import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
 import { policyPrincipals } from './principals.ts';
-import { named, nounOf, type Target, type Verb, wide } from './verb.ts';
+import { named, nounOf, type Target, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('key-vault', Service.keyVault, name);
 const vault = noun('vault');
@@ -128,7 +128,6 @@ export const keyVaultVerbs: readonly Verb[] = [
   audit('list', 'ListAuditEntries', {
     targets: named('vault', 'vault', 'parent'),
     kinds: { key: 'keyOrVersion' },
-    switches: wide,
   }),
 
   hold('show', 'GetHold', { isDefault: true, note: holdNote }),

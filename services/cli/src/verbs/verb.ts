@@ -100,8 +100,5 @@ export const nounOf =
     ...rest,
   });
 
-/** The switch of a list that is shown in narrow columns unless it is given. */
-export const wide: NonNullable<Verb['switches']> = { wide: 'every column, and names in full; --json has them as well' };
-
 /** A target that fills `name`. */
 export const named = (word: string, kind: NameKind, field = 'name'): readonly Target[] => [{ word, field, kind }];
