@@ -12,7 +12,7 @@ export function addDiskDataCommands(disk: Command, runner: Runner): void {
   const read = disk.command('read').description('Reads a range of a disk that no running machine has');
   read.argument('<disk>').addOption(single('--offset <n>', 'where to begin, in bytes; 0 when absent'));
   read.addOption(single('--length <n>', 'how many bytes, 1 or more; to the end of the disk when absent'));
-  read.addOption(single('--output <file>', 'in place of standard output'));
+  read.addOption(single('--output <file>', 'in place of standard output; - is standard output, also to a terminal'));
   addEndOther(read);
   read.action((name: string) => {
     const { offset = '0', length, output }: Record<string, string | undefined> = read.opts();

@@ -12,6 +12,7 @@ import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Metadata } from 'nice-grpc-common';
 import { writeDisk } from './disk-data.ts';
+import { OutputProblem } from './output-problem.ts';
 import type { Session } from './session.ts';
 import { openTerminal } from './terminal.ts';
 import { testProgram } from './test-session.ts';
@@ -181,6 +182,30 @@ test('access is given back also when the transfer fails', async () => {
   await assert.rejects(run('disk', 'read', 'd1', '--length', '4'), /UNAUTHENTICATED|no/);
   const { method, request } = sent.at(-1) ?? {};
   assert.deepEqual([method, request], ['EndAccess', { name: disk, accessToken: 'wrong' }], 'its own, and no other');
+});
+
+test('access is given back also when standard output cannot be written, which is the error', async () => {
+  const { channel } = dataServer(Buffer.alloc(64));
+  const full = new OutputProblem('standard output cannot be written: ENOSPC', 'make room');
+  const terminal = { outBytes: () => Promise.reject(full) };
+  const { run, sent } = testProgram({ BeginAccess: access }, { channel, clock: systemClock, terminal });
+  await assert.rejects(run('disk', 'read', 'd1'), full);
+  assert.deepEqual(sent.at(-1)?.request, { name: disk, accessToken: 'secret' });
+  assert.equal(sent.at(-1)?.method, 'EndAccess');
+});
+
+test('what is on a disk is kept from a terminal, before access is asked for, unless --output - wants it there', async () => {
+  const { channel } = dataServer(Buffer.from('plain text'));
+  const options = { channel, clock: systemClock, terminal: { isOutTerminal: true } };
+  const { run, sent } = testProgram({ BeginAccess: access }, options);
+  await assert.rejects(
+    run('disk', 'read', 'd1'),
+    (error) => error instanceof UsageError && /--output -/.test(error.message),
+  );
+  assert.deepEqual(sent, []);
+  const wanted = testProgram({ BeginAccess: { ...access, sizeBytes: '10' } }, options);
+  await wanted.run('disk', 'read', 'd1', '--output', '-');
+  assert.equal(Buffer.concat(wanted.bytes).toString(), 'plain text');
 });
 
 test('access is given back also where a read is ended before its time', { timeout: 60_000 }, async (t) => {

@@ -25,7 +25,7 @@ export interface ReadWish extends DataWish {
   readonly offset: number;
   /** To the end of the disk when absent. */
   readonly length: number | undefined;
-  /** File in place of standard output. */
+  /** File in place of standard output; `-` is standard output, also where that is a terminal. */
   readonly output: string | undefined;
 }
 
@@ -51,13 +51,18 @@ const TRANSFER_MS = 3_600_000;
 /** Reads a range of a disk that no machine uses to standard output or a file. */
 export async function readDisk({ offset, length, output, ...wish }: ReadWish, session: Session): Promise<void> {
   const { disk } = wish;
+  if (output === undefined && session.terminal.isOutTerminal === true) {
+    throw new UsageError(
+      'what is on a disk is not for a terminal: send it on (> file, or | program), or name a file with --output; --output - shows it all the same',
+    );
+  }
   await withAccess('READ', wish, session, async ({ client, options, sizeBytes }) => {
     refuseBeyond(offset, sizeBytes);
     const lengthBytes = length ?? sizeBytes - offset;
     const pieces = async function* () {
       for await (const { data } of client.read({ name: disk, offsetBytes: offset, lengthBytes }, options)) yield data;
     };
-    if (output !== undefined) await session.terminal.writeFile(output, pieces());
+    if (output !== undefined && output !== '-') await session.terminal.writeFile(output, pieces());
     else for await (const piece of pieces()) await session.terminal.outBytes(piece);
   });
 }

@@ -3,7 +3,13 @@ import { constants } from 'node:os';
 /** What ends a command before its time. */
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-const acts = new Set<() => unknown>();
+/** Exit code where whoever read standard output has enough, as of what SIGPIPE ends (`interlock … | head -1`). */
+export const readerGone = 141;
+
+/** What is done before the end. @param code exit code of the process */
+type Act = (code: number) => unknown;
+
+const acts = new Set<Act>();
 let isUnderWay = false;
 
 /** Whether the process is on its way out before its time. */
@@ -15,7 +21,7 @@ export const endWith = async (code: number): Promise<void> => {
   isUnderWay = true;
   for (const act of [...acts].reverse()) {
     try {
-      await act();
+      await act(code);
     } catch {
       // Whoever ended the process waits for nothing more; what could not be done ends by its own time.
     }
@@ -32,7 +38,7 @@ const onSignal = (signal: NodeJS.Signals): void => {
  * Has something done also where the process is ended before its time: by Ctrl-C or another signal, or by a reader that has enough.
  * @returns what takes that back
  */
-export const beforeEnd = (act: () => unknown): (() => void) => {
+export const beforeEnd = (act: Act): (() => void) => {
   if (acts.size === 0) for (const name of signals) process.on(name, onSignal);
   acts.add(act);
   return () => {

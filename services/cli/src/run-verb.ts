@@ -5,6 +5,7 @@ import { askingBeside } from './asking-beside.ts';
 import type { Caller } from './calls.ts';
 import { resolved } from './draft.ts';
 import { GoesOn } from './failure.ts';
+import { interruptible } from './interruptible.ts';
 import { resolverOf } from './lookups.ts';
 import { fullName, shortName } from './names.ts';
 import { listOf, render, stateLine } from './render.ts';
@@ -66,12 +67,14 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   const beganMs = session.clock.monotonicMs();
   // Made before the call: what is told once, and cannot be kept, is not asked for.
   const file = flags.output === undefined ? undefined : terminal.newFile(flags.output);
-  const answer = await answered(verb, flags, method, request, session).catch((error: unknown) => {
-    file?.discard();
-    throw isUndecided(error) && verb.goesOn
-      ? new GoesOn(error, `${verb.noun} show ${short(verb.goesOn(request))}`)
-      : error;
-  });
+  const answering = () => answered(verb, flags, method, request, session);
+  const look = verb.goesOn === undefined ? undefined : `${verb.noun} show ${short(verb.goesOn(request))}`;
+  const answer = await (look === undefined ? answering() : interruptible(look, terminal, answering)).catch(
+    (error: unknown) => {
+      file?.discard();
+      throw isUndecided(error) && look !== undefined ? new GoesOn(error, look) : error;
+    },
+  );
   const shown =
     file === undefined
       ? await finished(verb, flags, answer, session, { beganMs })
@@ -113,7 +116,8 @@ async function runEach(
   const awaiting = flags.wait
     ? (resource: JsonObject) => finished(verb, flags, resource, session, { about: about(resource), turns })
     : undefined;
-  return runMany({ ...verb, service }, words, awaiting, session);
+  const run = () => runMany({ ...verb, service }, words, awaiting, session);
+  return flags.wait ? interruptible(`${verb.noun} list`, session.terminal, run) : run();
 }
 
 /** All that a list shows and the verb means. */
@@ -323,15 +327,19 @@ async function finished(
     const { get, until } = verb.settles;
     const { service } = verb;
     const getMethod = methodOf(verb.contract, get);
-    return settle(answer, {
-      get: () => turns(() => caller.call(service, getMethod, { name }, lookIn(session, sinceMs))),
-      clock,
-      timeoutMs,
-      beganMs: sinceMs,
-      isRunWanted: until === 'running',
-      isDeletion: verb.verb === 'delete',
-      say: (state) => terminal.err(`… ${about}${state}`),
-    });
+    const look = `${verb.noun} show ${shortName(name, session.settings.namesWithoutFlags)}`;
+    const wait = () =>
+      settle(answer, {
+        get: () => turns(() => caller.call(service, getMethod, { name }, lookIn(session, sinceMs))),
+        clock,
+        timeoutMs,
+        beganMs: sinceMs,
+        isRunWanted: until === 'running',
+        isDeletion: verb.verb === 'delete',
+        say: (state) => terminal.err(`… ${about}${state}`),
+      });
+    // Of many that are waited for, one line says it for all.
+    return about === '' ? interruptible(look, terminal, wait) : wait();
   }
   return answer;
 }

@@ -9,11 +9,13 @@ import type { Settings } from './settings.ts';
 export interface Terminal {
   /** Characters in a line, where standard output is a terminal. */
   readonly width?: number | undefined;
-  /** A line of the answer. */
+  /** Whether standard output is a terminal, where bytes would do harm. */
+  readonly isOutTerminal?: boolean;
+  /** A line of the answer. @throws OutputProblem */
   out(text: string): void;
   /** A line beside the answer. */
   err(text: string): void;
-  /** Bytes of the answer; resolves when more can be taken. */
+  /** Bytes of the answer; resolves when more can be taken. @throws OutputProblem */
   outBytes(bytes: Uint8Array): Promise<void>;
   /** Standard input, or a file, piece by piece: it may be larger than memory. @throws UsageError for a file that cannot be read */
   in(path?: string): AsyncIterable<Uint8Array>;

@@ -113,3 +113,33 @@ test('a new file is for its owner alone, takes the place of none, and what canno
     /^OutputProblem: the folder of \S+none\/x is not there$/,
   );
 });
+
+test('a full device is one line that says so, for lines and bytes, and no stack', {
+  skip: !existsSync('/dev/full'),
+}, () => {
+  const caught = (deed: string) =>
+    script(`try { ${deed} } catch (error) { terminal.err(error.name + ': ' + error.message); process.exitCode = 1; }`);
+  for (const deed of ["terminal.out('a line');", 'await terminal.outBytes(Buffer.alloc(65_536));']) {
+    const { status, stderr } = spawnSync('bash', ['-c', `${node(caught(deed))} > /dev/full`]);
+    assert.match(
+      String(stderr),
+      /^OutputProblem: standard output cannot be written: ENOSPC: no space left on device[^\n]*\n$/,
+    );
+    assert.equal(status, 1);
+  }
+});
+
+test('a wait that is ended by Ctrl-C says that the work continues, how to look at it, and ends with 130', () => {
+  const interruptible = JSON.stringify(new URL('./interruptible.ts', import.meta.url).href);
+  const deed = `
+    const { interruptible } = await import(${interruptible});
+    setInterval(() => undefined, 1_000);
+    setTimeout(() => process.kill(process.pid, 'SIGINT'), 0);
+    await interruptible('vm show vm1', terminal, () => new Promise(() => undefined));`;
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script(deed)]);
+  assert.equal(
+    String(stderr),
+    'interrupted: the operation continues in the cloud; interlock vm show vm1 shows its state\n',
+  );
+  assert.equal(status, 130);
+});

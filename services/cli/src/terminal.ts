@@ -11,23 +11,30 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { beforeEnd, endWith, isEnding } from './endings.ts';
+import { beforeEnd, endWith, isEnding, readerGone } from './endings.ts';
 import { OutputProblem } from './output-problem.ts';
 import type { NewFile, Terminal } from './session.ts';
 import { UsageError } from './usage-error.ts';
 
 /** The process's own streams and files. Lines are written at once, so that nothing is lost when the process ends. */
 export function openTerminal(): Terminal {
-  process.stdout.on('error', endWithReader);
+  // Of a write that failed, whoever wrote is told (`outBytes`); a reader that has enough ends the process.
+  process.stdout.on('error', (error: WriteError) => error.code === 'EPIPE' && endWithReader());
   return {
+    isOutTerminal: process.stdout.isTTY === true,
     width: process.stdout.isTTY ? process.stdout.columns : undefined,
     out: (text) => writeAll(1, `${text}\n`),
     err: (text) => writeAll(2, `${text}\n`),
     outBytes: async (bytes) => {
       // Nobody reads any more, and what is to be done before the end is being done.
-      if (isEnding()) await new Promise(() => undefined);
-      if (process.stdout.write(bytes)) return;
-      await new Promise((resolve) => process.stdout.once('drain', resolve));
+      if (isEnding()) await never();
+      await new Promise<void>((resolve, reject) => {
+        process.stdout.write(bytes, (error) => {
+          if (error === undefined || error === null) resolve();
+          else if (isReaderGone(error)) endWithReader();
+          else reject(outNotWritten(error));
+        });
+      });
     },
     in: (path = '-') => (path === '-' ? process.stdin : piecesOf(path)),
     readFile: (path) => {
@@ -131,14 +138,21 @@ function outputProblem(path: string, error: unknown): unknown {
   return new OutputProblem(`${path} cannot be written: ${message}`, 'name a file that you may write', error);
 }
 
-/** As whatever is told SIGPIPE ends: whoever read has enough (`interlock … | head -1`). */
-const readerGone = 141;
+type WriteError = Error & { readonly code?: unknown };
 
-function endWithReader(error: Error & { readonly code?: unknown }): void {
-  // What is written to it once more fails in another way.
-  if (error.code !== 'EPIPE' && !isEnding()) throw error;
-  void endWith(readerGone);
-}
+/** What is written to a reader that is gone fails once more in another way while the process ends. */
+const isReaderGone = (error: WriteError): boolean => error.code === 'EPIPE' || isEnding();
+
+const endWithReader = (): void => void endWith(readerGone);
+
+const never = (): Promise<never> => new Promise(() => undefined);
+
+const outNotWritten = (error: Error): OutputProblem =>
+  new OutputProblem(
+    `standard output cannot be written: ${error.message}`,
+    'make room where it goes, or name a file elsewhere',
+    error,
+  );
 
 /** How long to wait for a reader that is slower than this process, in milliseconds: its pipe is full. */
 const fullMs = 5;
@@ -151,7 +165,8 @@ function writeAll(file: number, text: string): void {
     } catch (error) {
       if (!(error instanceof Error && 'code' in error)) throw error;
       if (error.code !== 'EAGAIN') {
-        endWithReader(error);
+        if (!isReaderGone(error)) throw outNotWritten(error);
+        endWithReader();
         return;
       }
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, fullMs);

@@ -45,6 +45,8 @@ export function testProgram(
     readonly files?: Readonly<Record<string, string>>;
     readonly channel?: Channel;
     readonly clock?: Clock;
+    /** What of the terminal is otherwise. */
+    readonly terminal?: Partial<Terminal>;
     /** Environment of commands that ask no service. */
     readonly env?: Environment;
     /** Trace of its commands, as if somebody took spans. */
@@ -111,6 +113,7 @@ export function testProgram(
       written.set(path, Buffer.alloc(0));
       return { path, write: (content) => written.set(path, content), discard: () => written.delete(path) };
     },
+    ...options.terminal,
   };
   const local = async () => undefined;
   const sessionOf = (flags: GlobalFlags, output: Output): Session => ({
