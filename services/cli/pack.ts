@@ -1,0 +1,72 @@
+/**
+ * npm run pack:cli [-- <folder>]
+ *
+ * Makes the npm package `interlock-cli` from the command line of this clone, in the given folder or `.interlock/`. All it
+ * imports is bundled, so that it installs without a registry.
+ */
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import root from '../../package.json' with { type: 'json' };
+import { bundle } from './bundle.ts';
+import manifest from './package.json' with { type: 'json' };
+
+const repository = fileURLToPath(new URL('../..', import.meta.url));
+const packageFiles = fileURLToPath(new URL('package', import.meta.url));
+
+/** package.json of the package: nothing of the workspace is in it. */
+const packageManifest = {
+  name: 'interlock-cli',
+  version: manifest.version,
+  description: root.description,
+  license: root.license,
+  type: 'module',
+  bin: { interlock: 'bin/interlock.mjs' },
+  engines: { node: '>=24' },
+  files: ['bin', 'dist', 'THIRD-PARTY.txt'],
+};
+
+/** @param folder where the package goes; made where it is missing. @returns path of the `.tgz` */
+export async function pack(folder: string): Promise<string> {
+  const stage = mkdtempSync(join(tmpdir(), 'interlock-pack-'));
+  try {
+    const read = await bundle(join(stage, 'dist'), undefined);
+    copyFileSync(join(repository, 'deploy/kubernetes/jobs/rehearsal.yaml'), join(stage, 'dist/rehearsal.yaml'));
+    mkdirSync(join(stage, 'bin'));
+    copyFileSync(join(packageFiles, 'interlock.mjs'), join(stage, 'bin/interlock.mjs'));
+    copyFileSync(join(packageFiles, 'README.md'), join(stage, 'README.md'));
+    copyFileSync(join(repository, 'LICENSE'), join(stage, 'LICENSE'));
+    writeFileSync(join(stage, 'THIRD-PARTY.txt'), licencesOf(read));
+    writeFileSync(join(stage, 'package.json'), `${JSON.stringify(packageManifest, undefined, 2)}\n`);
+    mkdirSync(folder, { recursive: true });
+    const said = execFileSync('npm', ['pack', '--silent', '--pack-destination', folder], {
+      cwd: stage,
+      encoding: 'utf8',
+    });
+    return join(folder, said.trim());
+  } finally {
+    rmSync(stage, { recursive: true, force: true });
+  }
+}
+
+/** Name, version and licence text of each npm package among the files. @throws Error for one that names no licence */
+function licencesOf(files: readonly string[]): string {
+  const folders = new Set(files.flatMap((file) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(file)?.[0] ?? []));
+  const texts = [...folders].map((folder) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+    if (typeof license !== 'string') throw new Error(`${folder} names no licence in its package.json`);
+    const file = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one));
+    const text = file === undefined ? '' : `\n${readFileSync(join(folder, file), 'utf8').trim()}\n`;
+    return `${name} ${version} (${license})\n${text}`;
+  });
+  return `${[...new Set(texts)].sort().join(`\n${'-'.repeat(80)}\n\n`)}`;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [, , folder = join(repository, '.interlock')] = process.argv;
+  // npm runs scripts in the root of the clone; a path that was typed is seen from where it was typed.
+  const file = await pack(resolve(process.env.INIT_CWD ?? '.', folder));
+  console.log(`${file}\n\nInstall it with: npm install --global ${file}`);
+}
