@@ -1,7 +1,8 @@
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '@interlock/runtime';
 import { runCommand } from './command.ts';
-import { dataRoot, LauncherError, openDataFolder } from './data-folder.ts';
+import { dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
 import { holdWord } from './hold-word.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
@@ -56,6 +57,10 @@ The cloud is running. ${hold === undefined ? '' : `${hold}\n\n`}Try, in another 
 
 ${folder === undefined ? '' : `  export INTERLOCK_DATA=${data.root}\n`}  npx interlock status
   npx interlock --help
+
+For interlock in place of npx interlock, also in other folders:
+
+  export PATH=${join(repository, 'services/cli/bin')}:$PATH
 
 Everything is in ${data.root}
   administrator's credentials   administrator.json

@@ -29,7 +29,7 @@ test('bad input is refused before anything is sent', async () => {
     ['vm', 'start'],
     ['vm', 'list', '--group', ''],
     ['vm', 'list', '--as', ''],
-    ['vm', 'stop', 'vm1', 'vm2'],
+    ['vm', 'watch', 'vm1', 'vm2'],
     ['vm', 'start', 'vm1', '--no-such-flag'],
     ['key', 'create', 'k1', '--size', '2048'],
     ['key', 'create', 'kv1/k1', '--size', 'big'],

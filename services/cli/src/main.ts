@@ -1,8 +1,15 @@
+import { build } from './build.ts';
+import { programOfBuild } from './pasteable.ts';
 import { run } from './run.ts';
 import { openTerminal } from './terminal.ts';
 
 // Of no use to whoever types a command; grpc-js sends the address as the server's name and Node says so each time.
 process.noDeprecation = true;
-const exitCode = await run(process.argv.slice(2), process.env, openTerminal());
+const exitCode = await run(
+  process.argv.slice(2),
+  process.env,
+  openTerminal(),
+  programOfBuild(build, process.argv[1] ?? ''),
+);
 // Connections to a service that does not answer would keep the process for their own timeouts.
 process.exit(exitCode);

@@ -26,7 +26,7 @@ export interface FoundOut {
 }
 
 /** Where a session goes, and what it shows things with. */
-export interface SessionParts extends Pick<Session, 'terminal' | 'output' | 'timeoutMs'> {
+export interface SessionParts extends Pick<Session, 'terminal' | 'program' | 'output' | 'timeoutMs'> {
   readonly settings: Settings;
   /** The cluster the cloud is in, where it is in one. */
   readonly cluster: ClusterCloud | undefined;

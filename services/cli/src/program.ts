@@ -6,6 +6,7 @@ import { type Described, helpTexts } from './help.ts';
 import { addLocalCommands } from './local-commands.ts';
 import { filled } from './once.ts';
 import { addProbeCommands } from './probe-commands.ts';
+import { addRoleCommands } from './role-commands.ts';
 import type { Runner } from './runner.ts';
 import { UsageError } from './usage-error.ts';
 import { addVerbCommand } from './verb-command.ts';
@@ -40,6 +41,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
     const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');
     for (const verb of verbsFor(noun, args)) addVerbCommand(parent, verb, described, runner);
     if (noun === 'disk') addDiskDataCommands(parent, runner);
+    if (noun === 'role') addRoleCommands(parent, runner);
   }
   for (const command of allOf(program)) command.exitOverride((error) => refuse(command, error));
   return program;
@@ -51,7 +53,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
  * does no harm.
  */
 function verbsFor(noun: string, args: readonly string[] | undefined): readonly Verb[] {
-  const all = verbs.filter((verb) => verb.noun === noun);
+  const all = verbs.filter((verb) => verb.noun === noun && verb.isMadeElsewhere !== true);
   if (args === undefined) return all;
   if (!args.includes(noun)) return [];
   const named = all.filter(({ verb, isDefault }) => isDefault === true || args.includes(verb));

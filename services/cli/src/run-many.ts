@@ -7,10 +7,11 @@ import { table } from './render.ts';
 import { isObject, methodOf } from './schema.ts';
 import type { Session } from './session.ts';
 import { NotSettled } from './settle.ts';
+import type { Turns } from './turns.ts';
 import type { Verb } from './verbs/verb.ts';
 
 /** What became of one of many. */
-type Outcome =
+export type Outcome =
   | { readonly name: string; readonly resource: JsonObject }
   | { readonly name: string; readonly reason: string; readonly message: string; readonly metadata: Facts };
 
@@ -21,23 +22,71 @@ type Facts = Readonly<Record<string, string>>;
 export type Awaiting = (resource: JsonObject) => Promise<JsonObject>;
 
 /**
- * Calls the RPC that takes many names, as often as its limit asks, and shows what became of each: one that is refused keeps none
- * of the others from being done.
- * @param words names as they were typed, at least one
- * @throws UsageError before anything is sent; what the first call threw; NotSettled with the first refusal's reason where some
- *   were refused, failed, or had no answer
+ * Asks about many and shows what became of each: one that is refused keeps none of the others from being done.
+ * @param ask calls for all of them. @throws what it throws
+ * @throws NotSettled with the first refusal's reason where some were refused, failed, or had no answer
  */
 export async function runMany(
-  verb: Verb & { readonly service: Workload },
-  words: readonly string[],
+  verb: Verb,
+  ask: () => Promise<readonly Outcome[]>,
   awaiting: Awaiting | undefined,
   session: Session,
 ): Promise<void> {
-  const { terminal, output, settings, trace } = session;
+  const outcomes = await ask();
+  // All of them go on while one is waited for.
+  const settled =
+    awaiting === undefined ? outcomes : await Promise.all(outcomes.map((one) => settledBy(awaiting, one, session)));
+  const shown = settled.flatMap((one) => ('resource' in one ? [one.resource] : []));
+  const refused = settled.flatMap((one) => ('reason' in one ? [one] : []));
+  show(verb, shown, refused, session);
+  const [first] = refused;
+  if (first === undefined) return;
+  const { reason, message, metadata } = first;
+  const failed = refused.map(({ name }) => shortName(name, session.settings.names));
+  const count = `${failed.length} of ${settled.length}`;
+  if (failed.length === 1) throw new NotSettled(reason, `${count}: ${failed[0]}: ${message}`, metadata);
+  const more = failed.length > namedMax ? ` … (${failed.length - namedMax} more)` : '';
+  throw new NotSettled(reason, `${count}: ${failed.slice(0, namedMax).join(', ')}${more}`, metadata, {});
+}
+
+/** What is shown of those that were done and those that were not. */
+function show(
+  verb: Verb,
+  shown: readonly JsonObject[],
+  refused: readonly Extract<Outcome, { reason: string }>[],
+  { terminal, output, settings, trace }: Session,
+): void {
+  if (output.isDocument) {
+    output.write({ done: [...shown], refused: refused.map((one) => ({ ...one })) });
+    return;
+  }
+  const { response, hasEffect } = methodOf(verb.contract, verb.method);
+  const gone = shown.filter(({ deleted }) => deleted === true);
+  const there = shown.filter(({ deleted }) => deleted !== true);
+  for (const { name } of gone) terminal.out(`${shortName(String(name), settings.names)} is gone`);
+  if (there.length > 0 && response.fields.length === 0) terminal.out(`done: ${there.length}`);
+  else if (there.length > 0) terminal.out(table(response, there, settings.names, output.width));
+  // One alone is told by the error, which has the trace as well.
+  for (const { name, reason, message } of refused.length > 1 ? refused : []) {
+    terminal.err(`${shortName(name, settings.names)}: ${reason}: ${message}`);
+  }
+  if (trace !== undefined && refused.length === 0 && hasEffect) terminal.err(`trace: ${trace}`);
+}
+
+/**
+ * Calls the RPC that takes many names, as often as its limit asks.
+ * @param words names as they were typed, at least one
+ * @throws UsageError before anything is sent; what the first call threw
+ */
+export async function askTogether(
+  verb: Verb & { readonly service: Workload },
+  words: readonly string[],
+  session: Session,
+): Promise<readonly Outcome[]> {
   const { many } = verb;
   const [target] = verb.targets ?? [];
   if (many === undefined || target === undefined || !('kind' in target)) throw new Error(`${verb.verb} takes one name`);
-  const names = words.map((word) => fullName(target.kind, word, settings.names, `<${target.word}>`));
+  const names = words.map((word) => fullName(target.kind, word, session.settings.names, `<${target.word}>`));
   const outcomes: Outcome[] = [];
   for (let start = 0; start < names.length; start += many.callMax) {
     const asked = names.slice(start, start + many.callMax);
@@ -53,31 +102,29 @@ export async function runMany(
       break;
     }
   }
-  // All of them go on while one is waited for.
-  const settled =
-    awaiting === undefined ? outcomes : await Promise.all(outcomes.map((one) => settledBy(awaiting, one, session)));
-  const shown = settled.flatMap((one) => ('resource' in one ? [one.resource] : []));
-  const refused = settled.flatMap((one) => ('reason' in one ? [one] : []));
-  if (output.isDocument) {
-    output.write({ done: shown, refused: refused.map((one) => ({ ...one })) });
-  } else {
-    const resource = methodOf(verb.contract, verb.method).response;
-    if (shown.length > 0) terminal.out(table(resource, shown, settings.names, output.width));
-    // One alone is told by the error, which has the trace as well.
-    for (const { name, reason, message } of refused.length > 1 ? refused : []) {
-      terminal.err(`${shortName(name, settings.names)}: ${reason}: ${message}`);
-    }
-    if (trace !== undefined && refused.length === 0) terminal.err(`trace: ${trace}`);
-  }
-  const [first] = refused;
-  if (first === undefined) return;
-  const { reason, message, metadata } = first;
-  const failed = refused.map(({ name }) => shortName(name, settings.names));
-  const count = `${failed.length} of ${settled.length}`;
-  if (failed.length === 1) throw new NotSettled(reason, `${count}: ${failed[0]}: ${message}`, metadata);
-  const more = failed.length > namedMax ? ` … (${failed.length - namedMax} more)` : '';
-  throw new NotSettled(reason, `${count}: ${failed.slice(0, namedMax).join(', ')}${more}`, metadata, {});
+  return outcomes;
 }
+
+/**
+ * Calls the RPC of one for each of several, a few at a time.
+ * @param calls what is called for each, by its name as it was typed. @throws what is no refusal, failure or silence
+ */
+export const askEach = (
+  calls: readonly (readonly [word: string, call: () => Promise<JsonObject>])[],
+  turns: Turns,
+  session: Session,
+): Promise<readonly Outcome[]> =>
+  Promise.all(
+    calls.map(async ([name, call]): Promise<Outcome> => {
+      try {
+        return { name, resource: await turns(call) };
+      } catch (error) {
+        const failure = failureWords(error, session);
+        if (failure === undefined) throw error;
+        return { name, ...failure };
+      }
+    }),
+  );
 
 /** As many of those that failed are named again in the error. */
 const namedMax = 5;

@@ -8,10 +8,11 @@ import { GoesOn } from './failure.ts';
 import { interruptible } from './interruptible.ts';
 import { resolverOf } from './lookups.ts';
 import { fullName, shortName } from './names.ts';
+import { pasteable } from './pasteable.ts';
 import { listOf, render, stateLine } from './render.ts';
 import { draftOf, type Typed } from './request.ts';
 import { refuseMissing } from './required.ts';
-import { runMany } from './run-many.ts';
+import { askEach, askTogether, runMany } from './run-many.ts';
 import { isObject, type Method, methodOf } from './schema.ts';
 import type { NewFile, Session } from './session.ts';
 import { type Credentials, services } from './settings.ts';
@@ -87,7 +88,7 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
       if (!spoken.has(principal)) spoken.set(principal, as);
     terminal.out(render(method.response, shown, names, output.width));
     const note = await verb.note?.(shown, request, short, caller);
-    for (const line of [change, note]) if (line !== undefined) terminal.out(line);
+    for (const line of [change, note]) if (line !== undefined) terminal.out(pasteable(line, session.program));
     const nothing = await nothingIn(verb, method, request, shown, caller);
     if (nothing !== undefined) terminal.err(nothing);
     const doubt = await verb.doubt?.(caller, request, shown);
@@ -105,7 +106,8 @@ async function runEach(
 ): Promise<void> {
   const { service } = verb;
   if (service === 'any') throw new Error(`${verb.verb} is asked of one service`);
-  if (flags.flags.length > 0 || flags.body !== undefined) {
+  if (flags.body !== undefined) throw new UsageError('--body is a request about one alone: name one, or leave it out');
+  if (verb.many !== undefined && flags.flags.length > 0) {
     throw new UsageError('what is said beside the name is about one alone: name one, or leave it out');
   }
   const words = [...first, ...flags.more].filter((word) => word !== undefined);
@@ -116,8 +118,30 @@ async function runEach(
   const awaiting = flags.wait
     ? (resource: JsonObject) => finished(verb, flags, resource, session, { about: about(resource), turns })
     : undefined;
-  const run = () => runMany({ ...verb, service }, words, awaiting, session);
+  const ask =
+    verb.many === undefined
+      ? await oneByOne(verb, words, flags, session)
+      : () => askTogether({ ...verb, service }, words, session);
+  const run = () => runMany(verb, ask, awaiting, session);
   return flags.wait ? interruptible(`${verb.noun} list`, session.terminal, run) : run();
+}
+
+/** Calls for each of several what is called for one. Every request is made before the first is sent. @throws UsageError */
+async function oneByOne(verb: Verb, words: readonly string[], flags: VerbFlags, session: Session) {
+  const { names } = session.settings;
+  const calls: [string, () => Promise<JsonObject>][] = [];
+  for (const word of words) {
+    const alone = { ...flags, words: [word], more: [] };
+    const request = await requestOf(verb, alone, session, new Map());
+    calls.push([
+      word,
+      async () => {
+        const seen = await lookedAt(verb, alone, request, (name) => shortName(name, names), session);
+        return answered(verb, alone, methodFor(verb, seen.request), seen.request, session);
+      },
+    ]);
+  }
+  return () => askEach(calls, turnsOf(LOOKS_MAX), session);
 }
 
 /** All that a list shows and the verb means. */

@@ -6,6 +6,7 @@ import { timeoutMs as timeoutIn } from './field-values.ts';
 import type { ClusterPlace } from './kubectl.ts';
 import type { FoundOut } from './open-session.ts';
 import { outputOf, wantsDocument } from './output.ts';
+import { pasteable } from './pasteable.ts';
 import { dataFolder, type Place, placeOf } from './place.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
@@ -17,18 +18,30 @@ import { UsageError } from './usage-error.ts';
 interface Running extends FoundOut {
   readonly env: Environment;
   readonly terminal: Terminal;
+  /** How a user types the command line. */
+  readonly program: string;
   /** How the run ends where nothing is thrown. */
   exitCode: number;
   /** Shows what went wrong. */
   showFailure(failure: Failure): void;
 }
 
-/** Runs one command line. @returns the exit code; what went wrong has been shown */
-export async function run(args: readonly string[], environment: Environment, terminal: Terminal): Promise<number> {
+/**
+ * Runs one command line. @returns the exit code; what went wrong has been shown
+ * @param program how a user types it; commands in what is said beside an answer begin with it
+ */
+export async function run(
+  args: readonly string[],
+  environment: Environment,
+  { err, ...rest }: Terminal,
+  program = 'interlock',
+): Promise<number> {
+  const terminal: Terminal = { ...rest, err: (text) => err(pasteable(text, program)) };
   const isDocument = wantsDocument(args);
   const running: Running = {
     env: withoutEmpty(environment),
     terminal,
+    program,
     names: { subscription: undefined, group: undefined },
     trace: undefined,
     behind: undefined,
@@ -95,7 +108,7 @@ function runnerOf(running: Running): Runner {
       return showTrace(id, { data, cluster, terminal, output: await outputOf(flags, terminal) });
     },
     offline: async (flags, work) => work({ env, terminal, output: await outputOf(flags, terminal) }),
-    print: (text) => terminal.out(text.trimEnd()),
+    print: (text) => terminal.out(pasteable(text, running.program).trimEnd()),
     printUsage: (text) => terminal.err(text.trimEnd()),
   };
 }
@@ -104,7 +117,7 @@ function runnerOf(running: Running): Runner {
 const sessionsOf =
   (running: Running): Runner['withSession'] =>
   async (name, flags, work) => {
-    const { env, terminal } = running;
+    const { env, terminal, program } = running;
     const timeoutMs = flags.timeout === undefined ? undefined : timeoutIn(flags.timeout);
     const output = await outputOf(flags, terminal);
     const place = placeOf(flags, env);
@@ -113,7 +126,7 @@ const sessionsOf =
       const settings = readSettings(flags, env, cluster === undefined ? place : { ...place, data: cluster.folder });
       running.names = settings.namesWithoutFlags;
       const { inSession } = await import('./open-session.ts');
-      await inSession(name, { settings, cluster, found: running, terminal, output, timeoutMs }, work);
+      await inSession(name, { settings, cluster, found: running, terminal, program, output, timeoutMs }, work);
     } finally {
       cluster?.close();
     }

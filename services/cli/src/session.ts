@@ -50,6 +50,8 @@ export interface Session {
   /** Trace of the command, 32 hexadecimal digits; absent when nothing takes spans. */
   readonly trace: string | undefined;
   readonly terminal: Terminal;
+  /** How a user types the command line: `interlock`, `npx interlock`. */
+  readonly program: string;
   /** How answers are shown. */
   readonly output: Output;
   /** From `--timeout`. */

@@ -133,6 +133,7 @@ export function testProgram(
     trace: options.trace,
     terminal,
     output,
+    program: 'interlock',
     timeoutMs: flags.timeout === undefined ? undefined : timeoutIn(flags.timeout),
     dataChannel: () => {
       if (options.channel === undefined) throw new Error('this test has no data path');

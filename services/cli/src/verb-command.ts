@@ -9,7 +9,7 @@ import type { Runner } from './runner.ts';
 import { methodOf } from './schema.ts';
 import { credentialsFrom, services } from './settings.ts';
 import { UsageError } from './usage-error.ts';
-import type { Verb } from './verbs/verb.ts';
+import { takesSeveral, type Verb } from './verbs/verb.ts';
 
 /** Adds the command of one RPC to its noun: its targets as words, its fields as flags. */
 export function addVerbCommand(parent: Command, verb: Verb, described: Described, runner: Runner): void {
@@ -21,10 +21,12 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
   if (verb.isDefault === true) parent.addHelpText('after', () => `\n${command.helpInformation()}`);
   const serviceForm = asksAll ? '[service]' : '<service>';
   const [, , ...usage] = usageOf(verb, method.request).split(' ');
-  command.usage([...(verb.service === 'any' ? [serviceForm] : []), ...usage].join(' '));
+  const isSeveral = takesSeveral(verb, method.isStream);
+  const shown = isSeveral ? usage.map((word) => word.replace(/^<([^.>]+)>$/, '<$1...>')) : usage;
+  command.usage([...(verb.service === 'any' ? [serviceForm] : []), ...shown].join(' '));
   if (verb.service === 'any') command.addArgument(new Argument(serviceForm, 'which service').choices(services));
   // A body may hold what a target would; the service says what is missing.
-  for (const { word } of verb.targets ?? []) command.argument(verb.many === undefined ? `[${word}]` : `[${word}...]`);
+  for (const { word } of verb.targets ?? []) command.argument(isSeveral ? `[${word}...]` : `[${word}]`);
 
   const flags = flagsOf(method.request, verb);
   const shadowed = new Set(flags.filter(({ isAlias }) => isAlias).map(({ field }) => field));
@@ -69,7 +71,7 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
     const other = textOf(options.keyOwner);
     const typed = {
       words,
-      more: verb.many === undefined ? [] : command.args.slice(words.length),
+      more: isSeveral ? command.args.slice(words.length) : [],
       flags: [...byAttribute].flatMap(([attribute, flag]) => given(flag, options[attribute])),
       body,
       service: services.find((service) => service === first),

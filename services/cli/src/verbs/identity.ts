@@ -71,7 +71,10 @@ export const identityVerbs: readonly Verb[] = [
   }),
   role('assignment', 'GetRoleAssignment', { targets: named('assignment', 'roleAssignment') }),
   role('assignments', 'ListRoleAssignments'),
-  role('unassign', 'DeleteRoleAssignment', { targets: named('assignment', 'roleAssignment') }),
+  role('unassign', 'DeleteRoleAssignment', {
+    targets: named('assignment', 'roleAssignment'),
+    isMadeElsewhere: true,
+  }),
   platform('check-permission', 'CheckPermission', {
     targets: [...named('principal', 'principal', 'principal'), { word: 'action', field: 'action' }],
     required: ['scope'],

@@ -82,10 +82,20 @@ export interface Verb {
   readonly output?: string;
   /** Of a verb any service answers: whether all are asked where none is named. Lists always are. */
   readonly asksAll?: boolean;
+  /** Whether its command is made elsewhere, because it takes other words than its request has fields. */
+  readonly isMadeElsewhere?: boolean;
   /** Whether the verb may be left out after its noun. */
   readonly isDefault?: boolean;
   /** Adds `--as-key-owner` and `--key-owner`, which fill `key_owner_token`. */
   readonly takesKeyOwner?: boolean;
+}
+
+/** Whether it can be told several names, each of one resource that is there; `isStream`: whether its RPC answers a stream. */
+export function takesSeveral({ many, service, targets = [], output }: Verb, isStream: boolean): boolean {
+  if (many !== undefined) return true;
+  const [only, second] = targets;
+  const isName = only !== undefined && 'kind' in only && 'field' in only && only.optional !== true;
+  return isName && second === undefined && service !== 'any' && output === undefined && !isStream;
 }
 
 /** Makes the verbs of one noun of one service. */
