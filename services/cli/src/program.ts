@@ -1,5 +1,6 @@
-import { Command, type CommanderError, Option } from 'commander';
+import { Argument, Command, type CommanderError, Option } from 'commander';
 import { build, versionLine } from './build.ts';
+import { completionScript, type Shell, shells } from './completion.ts';
 import { addContextCommands } from './context-commands.ts';
 import { addDiskDataCommands } from './disk-data-commands.ts';
 import { type Described, helpTexts } from './help.ts';
@@ -37,6 +38,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   addLocalCommands(program, runner);
   addContextCommands(program, runner);
   addProbeCommands(program, runner);
+  addCompletionCommand(program, runner);
   for (const [noun, description] of Object.entries(nouns)) {
     const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');
     for (const verb of verbsFor(noun, args)) addVerbCommand(parent, verb, described, runner);
@@ -78,6 +80,25 @@ function refuse(command: Command, error: CommanderError): never {
   );
   throw new UsageError(`${message} Usage: ${usage} (--help says more)`, { cause: error });
 }
+
+/** Adds `completion`. It has the script made from a program with all commands. */
+function addCompletionCommand(program: Command, runner: Runner): void {
+  const completion = program
+    .command('completion')
+    .description('prints what makes a shell complete commands and flags')
+    .addArgument(new Argument('<shell>', 'the shell').choices(shells))
+    .addHelpText('after', completionHelp);
+  completion.action((shell: Shell) =>
+    runner.offline(completion.optsWithGlobals(), async ({ terminal }) =>
+      terminal.out(completionScript(programOf(runner), shell).trimEnd()),
+    ),
+  );
+}
+
+const completionHelp = `
+  bash  eval "$(interlock completion bash)"    in ~/.bashrc
+  zsh   eval "$(interlock completion zsh)"     in ~/.zshrc, after compinit
+  fish  interlock completion fish | source     in ~/.config/fish/config.fish`;
 
 /** Flags of every command, before or after it. */
 function globalOptions(): readonly Option[] {
