@@ -39,9 +39,10 @@ const isThere: Answer = { when: 'get deployment identity', out: 'deployment.apps
 test('a new cloud is applied and waited for, compute too, and nothing is replaced', async () => {
   const { outcome, called } = await play([]);
   assert.equal(outcome, 'ready');
-  assert.deepEqual(called.slice(1, 3), [
+  assert.deepEqual(called.slice(1, 4), [
     'apply --kustomize overlays/local',
     'wait --for=condition=Complete job/setup --timeout=7s',
+    'wait --for=condition=Complete job/nats-streams --timeout=7s',
   ]);
   assert.equal(called.at(-1), 'wait --for=condition=Ready pod/compute-0 --timeout=7s');
   assert.ok(!called.some((call) => call.includes('restart')));

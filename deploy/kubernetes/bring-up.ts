@@ -57,14 +57,14 @@ export const bringUp = async (
     try {
       await kubectl.run([...args, `--timeout=${readySeconds}s`]);
     } catch (error) {
-      const why = [...(await notReady(kubectl)), ...(what === 'job/setup' ? await endOfLog(kubectl, what) : [])];
+      const why = [...(await notReady(kubectl)), ...(what.startsWith('job/') ? await endOfLog(kubectl, what) : [])];
       throw new LauncherError(
         [`The overlay is applied, and ${what} is not ready: ${messageOf(error)}`, ...why, takeAway].join('\n'),
         { cause: error },
       );
     }
   };
-  await wait('job/setup', ['wait', '--for=condition=Complete', 'job/setup']);
+  for (const job of ['job/setup', 'job/nats-streams']) await wait(job, ['wait', '--for=condition=Complete', job]);
   if (wasThere && hasNewImages) {
     await kubectl.run(['rollout', 'restart', ...replaceable]);
     say(

@@ -11,6 +11,7 @@ import { createScope } from '@interlock/runtime';
 import { openDataFolder } from './data-folder.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { processStart } from './lock.mjs';
+import { removeStreams } from './nats-streams.ts';
 import type { Crash } from './restartable.ts';
 import { serviceNames } from './services.ts';
 
@@ -235,7 +236,7 @@ test('servers of its own that somebody kills are told as services are, and come 
     assert.match(said.at(-1) ?? '', new RegExp(`^${name} serves again \\(process ${server.pid}, \\d+ ms\\)$`));
   }
   // Both answer under the addresses from before.
-  await cloud.nats.deleteStreams('none');
+  await removeStreams(cloud.nats, 'none');
   await cloud.postgres.createDatabases(['after']);
   await cloud.stop();
 });

@@ -9,6 +9,7 @@ import { endGuests } from './guests.ts';
 import { holdDatabases } from './held-databases.ts';
 import { metricsExporterOf } from './metrics-exporter.ts';
 import { type Nats, startNats } from './nats.ts';
+import { createStreams, partitionCountOf, removeStreams } from './nats-streams.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { type ServiceProcess, startService } from './processes.ts';
 import { type Crash, sayCrash } from './restartable.ts';
@@ -66,7 +67,6 @@ export interface LocalCloud {
   readonly addresses: Readonly<Record<ServiceName, string>>;
   /** The database of each service, over TCP. */
   readonly databaseUrls: Readonly<Record<ServiceName, string>>;
-  readonly natsUrl: string;
   /** PEM file of the authority that signed the services' certificate. */
   readonly authorityFile: string;
   /** PEM files of what callers show, where services want to see a certificate. Local ones do not. */
@@ -105,6 +105,8 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
 async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalCloud> {
   const { data, env, services = serviceNames, name = 'interlock', entry = entryOf, say = () => undefined } = options;
   const { replicas = 1, onCrash = sayCrash } = options;
+  const namespace = name === 'interlock' ? undefined : name;
+  const partitionCount = partitionCountOf({ ...env, ...options.settings });
   for (const service of services) {
     if (!existsSync(entry(service)))
       throw new LauncherError(`${entry(service)} does not exist: ${service} cannot be started.`);
@@ -129,7 +131,7 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
       sayServer(started);
       return started;
     }),
-    startNats(data, env, say, onServerCrash).then((started) => {
+    startNats({ data, env, say, users: { namespace, partitionCount }, onCrash: onServerCrash }).then((started) => {
       scope.defer('NATS', started.stop);
       sayServer(started);
       return started;
@@ -141,8 +143,9 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
   await postgres.createDatabases(databases);
   if (options.temporary === true) {
     scope.defer('databases', () => postgres.dropDatabases(databases));
-    scope.defer('streams', () => nats.deleteStreams(`${name}_`));
+    scope.defer('streams', () => removeStreams(nats, `${name}_`));
   }
+  await createStreams(nats, { ...env, ...options.settings }, { services, namespace });
   const identities = openIdentities(data, systemRandom);
   // On a server of its own they lie in the folder, which is held.
   if (postgres.pid === undefined && services.includes('identity')) {
@@ -179,9 +182,7 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
   scope.defer('guests', endOfGuests);
 
   const shared = {
-    ...env,
-    NATS_URL: nats.url,
-    ...(name === 'interlock' ? {} : { NATS_NAMESPACE: name }),
+    ...(namespace === undefined ? {} : { NATS_NAMESPACE: namespace }),
     TLS_CERTIFICATE_FILE: certificates.certificateFile,
     TLS_KEY_FILE: certificates.keyFile,
     TLS_CA_FILE: certificates.authorityFile,
@@ -209,6 +210,8 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
       name: own,
       entry: entry(service),
       env: {
+        ...env,
+        ...nats.settingsOf(service),
         ...shared,
         SERVICE_ADDRESS: `127.0.0.1:${portOf(service, replica)}`,
         REPLICA_NAME: isOneAtATime(service) ? service : own,
@@ -266,7 +269,6 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
   const description = {
     pid: process.pid,
     addresses,
-    natsUrl: nats.url,
     authorityFile: certificates.authorityFile,
     administratorFile,
     spans: endpoint,
@@ -276,7 +278,6 @@ async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalClo
   return {
     addresses,
     databaseUrls: eachService((service) => postgres.url(databaseOf(name, service))),
-    natsUrl: nats.url,
     authorityFile: certificates.authorityFile,
     administrator,
     spans: receiver.spans,

@@ -1,21 +1,26 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { connect } from '@nats-io/transport-node';
+import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
 import { openDataFolder } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import { startGuarded } from './guarded-process.ts';
-import { startNats } from './nats.ts';
+import { type Nats, startNats } from './nats.ts';
+import { createStreams, removeStreams } from './nats-streams.ts';
 import { natsServer } from './programs.ts';
+import { serviceNames } from './services.ts';
 import { installCommands } from './system-program.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-async function request(url: string, subject: string, body: unknown): Promise<Record<string, unknown>> {
-  const connection = await connect({ servers: url });
+const say = () => undefined;
+const env = { PATH: process.env.PATH };
+
+async function request(nats: Pick<Nats, 'connect'>, subject: string, body: unknown): Promise<Record<string, unknown>> {
+  const connection = await nats.connect();
   try {
     return (await connection.request(subject, JSON.stringify(body))).json<Record<string, unknown>>();
   } finally {
@@ -25,23 +30,83 @@ async function request(url: string, subject: string, body: unknown): Promise<Rec
 
 test('a stream survives a crash and a stop of the server', async (t) => {
   const data = openDataFolder(join(folder, 'survives'));
-  const first = await startNats(data, { PATH: process.env.PATH }, () => undefined);
+  const first = await startNats({ data, env, say });
   t.after(first.stop);
   const stream = { name: 'KEPT', subjects: ['kept'], storage: 'file', num_replicas: 1 };
-  const { url } = first;
-  assert.equal((await request(url, '$JS.API.STREAM.CREATE.KEPT', stream)).error, undefined);
-  await request(url, 'kept', 'a message');
+  const { servers } = first.access;
+  assert.equal((await request(first, '$JS.API.STREAM.CREATE.KEPT', stream)).error, undefined);
+  await request(first, 'kept', 'a message');
   await first.kill();
-  await assert.rejects(request(url, 'kept', 'a message'));
+  await assert.rejects(request(first, 'kept', 'a message'));
   await first.restart();
-  assert.equal(first.url, url);
-  const messages = async (at: string) => (await request(at, '$JS.API.STREAM.INFO.KEPT', {})).state;
-  assert.equal(Object(await messages(url)).messages, 1);
+  assert.deepEqual(first.access.servers, servers);
+  const messages = async (at: Nats) => (await request(at, '$JS.API.STREAM.INFO.KEPT', {})).state;
+  assert.equal(Object(await messages(first)).messages, 1);
   await first.stop();
 
-  const second = await startNats(data, { PATH: process.env.PATH }, () => undefined);
+  const second = await startNats({ data, env, say });
   t.after(second.stop);
-  assert.equal(Object(await messages(second.url)).messages, 1);
+  assert.equal(Object(await messages(second)).messages, 1);
+});
+
+test('G3: the server of a local cloud knows its users, each by a seed that only their owner can read', async (t) => {
+  const data = openDataFolder(join(folder, 'users'));
+  const users = { namespace: 'cloud', partitionCount: 2 };
+  const nats = await startNats({ data, env, say, users });
+  t.after(nats.stop);
+  await createStreams(nats, {}, { services: serviceNames, namespace: 'cloud' });
+  await createStreams(nats, {}, { services: serviceNames, namespace: 'cloud' });
+  const [url = ''] = nats.access.servers;
+  await assert.rejects(connect({ servers: url, reconnect: false }), /authorization/i);
+  for (const service of serviceNames) {
+    const { NATS_SEED_FILE: seedFile = '' } = nats.settingsOf(service);
+    assert.equal(statSync(seedFile).mode & 0o777, 0o600);
+    const seed = readFileSync(seedFile);
+    const connection = await connect({
+      servers: url,
+      authenticator: nkeyAuthenticator(seed),
+      inboxPrefix: `_INBOX_${service}`,
+    });
+    t.after(() => connection.close());
+    const stream = `cloud_interlock_${service}`;
+    const told = await connection.request(`cloud.interlock.${service}.1`, 'a fact', { timeout: 5_000 });
+    assert.equal(told.json<{ stream: string }>().stream, stream);
+    const update = { name: stream, subjects: [`cloud.interlock.${service}.*`], num_replicas: 1 };
+    for (const [subject, body] of [
+      [`cloud.interlock.${service}.2`, 'no partition'],
+      [`interlock.${service}.0`, 'no namespace'],
+      [`$JS.API.STREAM.UPDATE.${stream}`, JSON.stringify(update)],
+      [`$JS.API.STREAM.CREATE.${stream}`, JSON.stringify(update)],
+    ] as const)
+      await assert.rejects(connection.request(subject, body, { timeout: 5_000 }), /Permissions Violation/, subject);
+  }
+  // The same folder, the same users: services that run keep their connection through a restart.
+  const before = serviceNames.map((service) => readFileSync(nats.settingsOf(service).NATS_SEED_FILE ?? '', 'utf8'));
+  await nats.stop();
+  const again = await startNats({ data, env, say, users });
+  t.after(again.stop);
+  const after = serviceNames.map((service) => readFileSync(again.settingsOf(service).NATS_SEED_FILE ?? '', 'utf8'));
+  assert.deepEqual(after, before);
+});
+
+test('a given server that knows users is reached with NATS_SEED_FILE, by the launcher and by services', async (t) => {
+  const given = await startNats({
+    data: openDataFolder(join(folder, 'known')),
+    env,
+    say,
+    users: { partitionCount: 1 },
+  });
+  t.after(given.stop);
+  const [url = ''] = given.access.servers;
+  const data = openDataFolder(join(folder, 'unknown'));
+  await assert.rejects(startNats({ data, env: { NATS_URL: url }, say }), /of no use: .*authorization/i);
+  const seedFile = join(folder, 'known', 'nats', 'users', 'operator.seed');
+  const nats = await startNats({ data, env: { NATS_URL: url, NATS_SEED_FILE: seedFile }, say });
+  await createStreams(nats, {}, { services: ['disk'], namespace: 'other' });
+  assert.deepEqual(nats.settingsOf('disk'), { NATS_URL: url, NATS_SEED_FILE: seedFile });
+  assert.equal(Object((await request(nats, '$JS.API.STREAM.INFO.other_interlock_disk', {})).config).num_replicas, 1);
+  await removeStreams(nats, 'other_');
+  assert.ok((await request(nats, '$JS.API.STREAM.INFO.other_interlock_disk', {})).error);
 });
 
 test('a server without JetStream is named with what to do', async (t) => {
@@ -57,19 +122,19 @@ test('a server without JetStream is named with what to do', async (t) => {
   t.after(() => server.stop());
   const url = `nats://127.0.0.1:${port}`;
   await (await connect({ servers: url, waitOnFirstConnect: true, reconnectTimeWait: 20 })).close();
-  await assert.rejects(
-    startNats(openDataFolder(join(folder, 'bare')), { NATS_URL: url }, () => undefined),
-    { name: 'LauncherError', message: /of no use: it runs without JetStream\. Start it with nats-server --jetstream/ },
-  );
+  await assert.rejects(startNats({ data: openDataFolder(join(folder, 'bare')), env: { NATS_URL: url }, say }), {
+    name: 'LauncherError',
+    message: /of no use: it runs without JetStream\. Start it with nats-server --jetstream/,
+  });
 });
 
 test('a server that cannot be used is named', async () => {
   const data = openDataFolder(join(folder, 'given'));
   await assert.rejects(
-    startNats(data, { NATS_URL: 'nats://127.0.0.1:1' }, () => undefined),
+    startNats({ data, env: { NATS_URL: 'nats://127.0.0.1:1' }, say }),
     /The server behind NATS_URL is of no use/,
   );
-  const given = await startNats(data, { NATS_URL: process.env.NATS_URL }, () => undefined);
+  const given = await startNats({ data, env: { NATS_URL: process.env.NATS_URL }, say });
   await assert.rejects(given.kill(), /not ours to end/);
   await assert.rejects(given.restart(), /not ours to end/);
 });

@@ -1,13 +1,17 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { connect, errors } from '@nats-io/transport-node';
+import type { NatsAccess } from '@interlock/messaging';
+import { connect, errors, type NatsConnection, nkeyAuthenticator } from '@nats-io/transport-node';
 import { type DataFolder, LauncherError } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import { type GuardedProcess, startGuarded } from './guarded-process.ts';
 import { logTail } from './log-tail.ts';
+import { type NatsAuthorization, natsAuthorization } from './nats-authorization.ts';
+import { openNatsUsers } from './nats-users.ts';
 import { natsServer } from './programs.ts';
 import { type Crash, sayCrash, startRestartable } from './restartable.ts';
+import type { ServiceName } from './services.ts';
 import { installProgram } from './system-program.ts';
 
 /** A NATS server with JetStream. */
@@ -16,9 +20,12 @@ export interface Nats {
   readonly description: string;
   /** Its process; undefined when the server is not ours. */
   readonly pid: number | undefined;
-  readonly url: string;
-  /** Deletes every stream whose name begins so, with its messages and consumers. */
-  deleteStreams(prefix: string): Promise<void>;
+  /** How its operator reaches it: who creates streams there. */
+  readonly access: NatsAccess;
+  /** Settings with which a service reaches it. */
+  settingsOf(service: ServiceName): Readonly<Record<string, string>>;
+  /** A connection as its operator. */
+  connect(): Promise<NatsConnection>;
   /** Ends a server of ours; a server that was given is left alone. */
   stop(): Promise<void>;
   /** Ends a server of ours with SIGKILL; it stays down until `restart`. @throws LauncherError when it is not ours. */
@@ -27,32 +34,56 @@ export interface Nats {
   restart(): Promise<void>;
 }
 
+/** Where a server runs, and for whom. */
+export interface NatsOptions {
+  readonly data: DataFolder;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Progress, a line each. */
+  readonly say: (line: string) => void;
+  /**
+   * Gives a server of our own users: an operator and each service, with permissions for the streams and subjects of that system.
+   * Without it whoever reaches the server may do everything: for the servers of tests and benches.
+   */
+  readonly users?: Pick<NatsAuthorization, 'namespace' | 'partitionCount'>;
+  /** Called when a server of our own ends although nobody asked it to; by default its last words go to standard error. */
+  readonly onCrash?: (crash: Crash) => void;
+}
+
 /** JetStream reads its files back at a start; 60 s is far more than a local cloud holds. */
 const startTimeoutMs = 60_000;
 
 /**
  * The server behind `NATS_URL`, or one of our own with its streams in the data folder, on a free port. A missing
  * `nats-server` is installed with the system's package manager where that is possible.
- * @param onCrash told when one of our own ends although nobody asked it to; by default its last words go to standard error
+ *
+ * A given server is reached with `NATS_SEED_FILE` and `NATS_CA_FILE`, where these are set, by the launcher as its operator and by
+ * every service.
  * @throws LauncherError when none can be reached, installed or started; says what to do.
  */
-export async function startNats(
-  data: DataFolder,
-  env: Readonly<Record<string, string | undefined>>,
-  say: (line: string) => void,
-  onCrash: (crash: Crash) => void = sayCrash,
-): Promise<Nats> {
-  return env.NATS_URL ? givenNats(env.NATS_URL) : ownNats(data, env, say, onCrash);
+export async function startNats(options: NatsOptions): Promise<Nats> {
+  return options.env.NATS_URL ? givenNats(options.env.NATS_URL, options.env) : ownNats(options);
 }
 
-async function givenNats(url: string): Promise<Nats> {
-  const refusal = await refusalOf(url);
+async function givenNats(url: string, env: NatsOptions['env']): Promise<Nats> {
+  const { NATS_SEED_FILE: seedFile, NATS_CA_FILE: caFile } = env;
+  const access: NatsAccess = {
+    servers: url.split(','),
+    ...(seedFile ? { seed: readFileSync(seedFile, 'utf8').trim() } : {}),
+    ...(caFile ? { caFile } : {}),
+  };
+  const refusal = await refusalOf(access);
   if (refusal !== undefined) throw new LauncherError(`The server behind NATS_URL is of no use: ${refusal}`);
+  const settings = {
+    NATS_URL: url,
+    ...(seedFile ? { NATS_SEED_FILE: seedFile } : {}),
+    ...(caFile ? { NATS_CA_FILE: caFile } : {}),
+  };
   return {
     description: 'NATS given by NATS_URL',
     pid: undefined,
-    url,
-    deleteStreams: (prefix) => deleteStreams(url, prefix),
+    access,
+    settingsOf: () => settings,
+    connect: () => connectAs(access),
     stop: async () => undefined,
     kill: async () => Promise.reject(notOurs()),
     restart: async () => Promise.reject(notOurs()),
@@ -61,18 +92,21 @@ async function givenNats(url: string): Promise<Nats> {
 
 const notOurs = () => new LauncherError('The server behind NATS_URL is not ours to end.');
 
-async function ownNats(
-  data: DataFolder,
-  env: Readonly<Record<string, string | undefined>>,
-  say: (line: string) => void,
-  onCrash: (crash: Crash) => void,
-): Promise<Nats> {
+async function ownNats({ data, env, say, users, onCrash = sayCrash }: NatsOptions): Promise<Nats> {
   const binary = findNats(env.PATH ?? '') ?? (await installed(env, say));
   const port = await freePort();
   const url = `nats://127.0.0.1:${port}`;
   const logFile = join(data.folder('logs'), 'nats.log');
   const configFile = join(data.folder('nats'), 'nats.conf');
-  writeFileSync(configFile, configuration(port, data.folder('nats', 'jetstream')), { mode: 0o600 });
+  const known = users && openNatsUsers(data);
+  const access: NatsAccess = {
+    servers: [url],
+    ...(known === undefined ? {} : { seed: known.operator.seed, inboxPrefix: '_INBOX_operator' }),
+  };
+  const authorization =
+    known && natsAuthorization({ ...users, keyOf: (user) => known[user].publicKey, isOperatorUnlimited: true });
+  const configuration = configurationOf(port, data.folder('nats', 'jetstream'), authorization);
+  writeFileSync(configFile, configuration, { mode: 0o600 });
   const launch = async () => {
     const started = await startGuarded({
       command: binary,
@@ -82,7 +116,7 @@ async function ownNats(
       stopSignal: 'TERM',
       graceMs: 10_000,
     });
-    await untilReady(started, url, logFile);
+    await untilReady(started, access, logFile);
     return started;
   };
   const server = await startRestartable({ name: 'NATS', logFile, launch, onCrash });
@@ -91,8 +125,12 @@ async function ownNats(
     get pid() {
       return server.process.pid;
     },
-    url,
-    deleteStreams: (prefix) => deleteStreams(url, prefix),
+    access,
+    settingsOf: (service) => ({
+      NATS_URL: url,
+      ...(known === undefined ? {} : { NATS_SEED_FILE: known[service].seedFile }),
+    }),
+    connect: () => connectAs(access),
     stop: server.stop,
     kill: server.kill,
     restart: server.restart,
@@ -100,8 +138,10 @@ async function ownNats(
 }
 
 /** JSON strings are valid in this format, and a path may hold anything. */
-function configuration(port: number, store: string): string {
-  return [`listen: "127.0.0.1:${port}"`, `jetstream { store_dir: ${JSON.stringify(store)} }`, ''].join('\n');
+function configurationOf(port: number, store: string, authorization = ''): string {
+  return [`listen: "127.0.0.1:${port}"`, `jetstream { store_dir: ${JSON.stringify(store)} }`, authorization, ''].join(
+    '\n',
+  );
 }
 
 function findNats(path: string): string | undefined {
@@ -120,12 +160,12 @@ async function installed(
   return binary;
 }
 
-async function untilReady(server: GuardedProcess, url: string, logFile: string): Promise<void> {
+async function untilReady(server: GuardedProcess, access: NatsAccess, logFile: string): Promise<void> {
   const deadline = performance.now() + startTimeoutMs;
   let ended = false;
   void server.exited.then(() => (ended = true));
   for (;;) {
-    const refusal = await refusalOf(url);
+    const refusal = await refusalOf(access);
     if (refusal === undefined) return;
     if (ended) throw new LauncherError(`NATS ended while starting. The end of ${logFile}:\n${logTail(logFile)}`);
     if (performance.now() > deadline) {
@@ -136,26 +176,21 @@ async function untilReady(server: GuardedProcess, url: string, logFile: string):
   }
 }
 
-async function deleteStreams(url: string, prefix: string): Promise<void> {
-  const connection = await connect({ servers: url });
-  try {
-    // One answer holds up to 1,024 names; what is left is asked for again.
-    for (;;) {
-      const answer = await connection.request('$JS.API.STREAM.NAMES', JSON.stringify({ subject: '>' }));
-      const { streams } = answer.json<{ streams: string[] | null }>();
-      const matching = (streams ?? []).filter((name) => name.startsWith(prefix));
-      if (matching.length === 0) return;
-      for (const name of matching) await connection.request(`$JS.API.STREAM.DELETE.${name}`);
-    }
-  } finally {
-    await connection.close();
-  }
-}
+/** A connection to servers that answer; unlike a service, it does not wait for them. */
+const connectAs = ({ servers, seed, caFile, inboxPrefix }: NatsAccess, timeoutMs = 10_000): Promise<NatsConnection> =>
+  connect({
+    servers: [...servers],
+    reconnect: false,
+    timeout: timeoutMs,
+    ...(seed === undefined ? {} : { authenticator: nkeyAuthenticator(new TextEncoder().encode(seed)) }),
+    ...(caFile === undefined ? {} : { tls: { caFile, handshakeFirst: true } }),
+    ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
+  });
 
 /** Why the server is not usable (yet): unreachable, or without JetStream. */
-async function refusalOf(url: string): Promise<string | undefined> {
+async function refusalOf(access: NatsAccess): Promise<string | undefined> {
   try {
-    const connection = await connect({ servers: url, reconnect: false, timeout: 2_000 });
+    const connection = await connectAs(access, 2_000);
     try {
       const answer = await connection.request('$JS.API.INFO', '', { timeout: 2_000 });
       const { error } = answer.json<{ error?: { description: string } }>();

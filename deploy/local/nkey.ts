@@ -13,3 +13,9 @@ export const makeNkey = (): Nkey => {
   const pair = nkeys.createUser();
   return { seed: new TextDecoder().decode(pair.getSeed()), publicKey: pair.getPublicKey() };
 };
+
+/** The one with that seed. @throws Error for a text that is no seed */
+export const nkeyOf = (seed: string): Nkey => ({
+  seed,
+  publicKey: nkeys.fromSeed(new TextEncoder().encode(seed)).getPublicKey(),
+});

@@ -128,13 +128,13 @@ async function startServers(scope: Scope, data: DataFolder): Promise<{ databaseU
       scope.defer('Postgres', started.stop);
       return started;
     }),
-    startNats(data, process.env, console.log).then((started) => {
+    startNats({ data, env: process.env, say: console.log }).then((started) => {
       scope.defer('NATS', started.stop);
       return started;
     }),
   ]);
   console.log(`${postgres.description}\n${nats.description}`);
-  return { databaseUrl: process.env.DATABASE_URL ?? postgres.url('postgres'), natsUrl: nats.url };
+  return { databaseUrl: process.env.DATABASE_URL ?? postgres.url('postgres'), natsUrl: nats.access.servers.join(',') };
 }
 
 /** One line each; the output only of what failed. */

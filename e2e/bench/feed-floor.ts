@@ -1,8 +1,8 @@
 import { openConnections, type Sql } from '@interlock/event-store';
+import type { Nats } from '@interlock/local/nats.ts';
 import { DEFAULT_PARTITION_COUNT, partitionOf } from '@interlock/messaging';
 import type { Scope } from '@interlock/runtime';
 import { AckPolicy, type JetStreamClient, jetstream, jetstreamManager, StorageType } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
 
 /** The way of a feed by hand: messages on JetStream, one UPDATE a message, durable as everything here. */
 export interface FeedFloor {
@@ -17,7 +17,7 @@ export interface FeedFloor {
  */
 export const openFeedFloor = async (
   options: {
-    readonly natsUrl: string;
+    readonly nats: Pick<Nats, 'connect'>;
     readonly databaseUrl: string;
     readonly streams: readonly string[];
     readonly payload: Uint8Array;
@@ -28,7 +28,7 @@ export const openFeedFloor = async (
   scope.defer('floor database', () => sql.end());
   await sql`create table floor_rows (key text collate "C" primary key, version integer not null) with (fillfactor = 50)`;
   await sql`insert into floor_rows select key, 0 from unnest(${sql.array([...options.streams])}::text[]) as s(key)`;
-  const connection = await connect({ servers: options.natsUrl });
+  const connection = await options.nats.connect();
   scope.defer('floor bus', () => connection.close());
   const name = `bench_feed_floor_${process.pid}`;
   const manager = await jetstreamManager(connection);

@@ -1,7 +1,8 @@
 import { type Cause, type EventStore, openPostgresStore, type StreamName } from '@interlock/event-store';
-import { startNats } from '@interlock/local/nats.ts';
+import { type Nats, startNats } from '@interlock/local/nats.ts';
+import { removeStreams } from '@interlock/local/nats-streams.ts';
 import { startPostgres } from '@interlock/local/postgres.ts';
-import { deleteStreams, type Handler, messagingApi, natsBus, startConsumer, startRelay } from '@interlock/messaging';
+import { ensureStreams, type Handler, messagingApi, natsBus, startConsumer, startRelay } from '@interlock/messaging';
 import { logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { BenchOptions } from './bench.ts';
@@ -39,15 +40,15 @@ export const feed = async (
   const events = Math.ceil((size ?? (smoke ? streams.length : defaultEvents)) / streams.length) * streams.length;
   const postgres = await startPostgres(folder, process.env);
   scope.defer('Postgres', postgres.stop);
-  const nats = await startNats(folder, process.env, (line) => console.error(line));
+  const nats = await startNats({ data: folder, env: process.env, say: console.error });
   scope.defer('NATS', nats.stop);
   const databases = ['source', 'sink'].map((name) => `bench_feed_${name}_${process.pid}`);
   const [sourceName = '', sinkName = ''] = databases;
   await postgres.createDatabases(databases);
   scope.defer('databases', () => postgres.dropDatabases(databases));
   const sinkUrl = postgres.shortUrl(sinkName);
-  const pipe = await openPipe({ sourceUrl: postgres.shortUrl(sourceName), sinkUrl, natsUrl: nats.url }, scope);
-  const floor = await openFeedFloor({ natsUrl: nats.url, databaseUrl: sinkUrl, streams, payload }, scope);
+  const pipe = await openPipe({ sourceUrl: postgres.shortUrl(sourceName), sinkUrl, nats }, scope);
+  const floor = await openFeedFloor({ nats, databaseUrl: sinkUrl, streams, payload }, scope);
 
   const samples = await inTurns(smoke ? 1 : 5, {
     value: () => pipe.commitMany(events / streams.length),
@@ -72,7 +73,7 @@ export const feed = async (
 };
 
 const openPipe = async (
-  urls: { readonly sourceUrl: string; readonly sinkUrl: string; readonly natsUrl: string },
+  urls: { readonly sourceUrl: string; readonly sinkUrl: string; readonly nats: Nats },
   scope: Scope,
 ) => {
   const parts = { clock: systemClock, random: systemRandom };
@@ -83,8 +84,13 @@ const openPipe = async (
   ]);
   scope.defer('stores', () => Promise.all([source.close(), sink.close()]).then(() => undefined));
   const namespace = `benchfeed${process.pid}`;
-  scope.defer('streams', () => deleteStreams(urls.natsUrl, namespace));
-  const busOptions = { servers: [urls.natsUrl], clock: systemClock, namespace, streamBytesMax: 256 * 1024 ** 2, log };
+  await ensureStreams(
+    urls.nats.access,
+    { services: ['source'], namespace, bytesMax: 256 * 1024 ** 2 },
+    { clock: systemClock, patienceMs: 10_000 },
+  );
+  scope.defer('streams', () => removeStreams(urls.nats, `${namespace}_`));
+  const busOptions = { ...urls.nats.access, clock: systemClock, namespace, log };
   const [out, into] = await Promise.all([natsBus(busOptions), natsBus(busOptions)]);
   scope.defer('buses', () => Promise.all([out.close(), into.close()]).then(() => undefined));
 

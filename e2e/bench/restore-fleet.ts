@@ -62,7 +62,7 @@ export const restoreFleet = async (options: BenchOptions, scope: Scope): Promise
     returns.ours.push(returnedMs);
     floor ??= await openFleetFloor(
       fleet,
-      { natsUrl: cloud.natsUrl, factBytes: 0, lastEvent: 'KeyAccessReturned', eventsEach: 1 },
+      { nats: cloud.nats, factBytes: 0, lastEvent: 'KeyAccessReturned', eventsEach: 1 },
       own,
     );
     if (returns.floor.length === 0) await floor();

@@ -39,7 +39,7 @@ const revokeOne = async (options: BenchOptions, size: number, scope: Scope): Pro
   const opened = await openFleetCloud(options, size, scope);
   const { cloud, clients, fleet, told: listen } = opened;
   const told = await listen('VmStopped');
-  const { natsUrl } = cloud;
+  const { nats } = cloud;
 
   const ours: number[] = [];
   const floors: number[] = [];
@@ -62,7 +62,7 @@ const revokeOne = async (options: BenchOptions, size: number, scope: Scope): Pro
       const { lastRead, lastWrite } = await guests.end();
       lastIo.push(Math.max(lastRead, lastWrite) - since);
     }
-    floor ??= await openFleetFloor(fleet, { natsUrl, factBytes: told.bytes() }, scope);
+    floor ??= await openFleetFloor(fleet, { nats, factBytes: told.bytes() }, scope);
     const floorBackends = await backendsOf(fleet.computeSql);
     const floorServer = cpuMs(floorBackends);
     const floorTook = await timed(floor);

@@ -4,7 +4,6 @@ import { appendFileSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serviceNames } from '@interlock/local/services.ts';
-import { connect } from '@nats-io/transport-node';
 import { trace } from '@opentelemetry/api';
 import postgres from 'postgres';
 import { type ChaosCloud, startChaosCloud } from '../chaos/chaos-cloud.ts';
@@ -161,7 +160,7 @@ test('G8: the canary sees a leak planted in each of these places', async () => {
   assert.equal(spans.status, 200);
   const sql = postgres(chaos.cloud.databaseUrls.compute, { max: 1, onnotice: () => undefined });
   await sql`create table planted as select decode(${hex}, 'hex') as secret`;
-  const nats = await connect({ servers: chaos.cloud.natsUrl });
+  const nats = await chaos.cloud.nats.connect();
   const stream = { name: 'PLANTED', subjects: ['planted'], storage: 'file', num_replicas: 1 };
   await nats.request('$JS.API.STREAM.CREATE.PLANTED', JSON.stringify(stream));
   await nats.request('planted', Buffer.concat([Buffer.from([10, 32]), dek.bytes]));

@@ -2,7 +2,6 @@ import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { serviceNames } from '@interlock/local/services.ts';
-import { connect } from '@nats-io/transport-node';
 import postgres from 'postgres';
 import type { Scanner } from './scanner.ts';
 
@@ -70,8 +69,8 @@ export async function* tableRows({ databaseUrls }: Pick<LocalCloud, 'databaseUrl
 }
 
 /** Every message JetStream still has, with its headers. */
-export async function* messages({ natsUrl }: Pick<LocalCloud, 'natsUrl'>): AsyncGenerator<Part> {
-  const connection = await connect({ servers: natsUrl });
+export async function* messages({ nats }: Pick<LocalCloud, 'nats'>): AsyncGenerator<Part> {
+  const connection = await nats.connect();
   try {
     const ask = async <Answer>(subject: string, question: object): Promise<Answer> =>
       (await connection.request(`$JS.API.STREAM.${subject}`, JSON.stringify(question))).json<Answer>();

@@ -1,4 +1,5 @@
 import { hostSpec } from '@interlock/host';
+import { streamsSpec } from '@interlock/messaging';
 import { type ConfigSpec, type Reader, variableOf } from '@interlock/runtime';
 import { computeSpec } from '../../services/compute/src/settings.ts';
 import { diskSpec } from '../../services/disk/src/settings.ts';
@@ -13,6 +14,7 @@ export const settingsPage = 'docs/settings.md';
 /** Headings of the page whose tables are made from specifications. */
 export const specs: Readonly<Record<string, ConfigSpec>> = {
   'Every service': hostSpec,
+  'NATS streams': streamsSpec,
   identity: identitySpec,
   'key-vault': keyVaultSpec,
   'disk-encryption-set': setSpec,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { hostSpec } from '@interlock/host';
+import { natsUsers } from '@interlock/local/nats-authorization.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { readConfig, variableOf } from '@interlock/runtime';
 import { nkeyVariableOf } from '../../deploy/kubernetes/setup/nats-authorization.ts';
@@ -38,7 +39,7 @@ const secretsOf = (overlay: Overlay): ReadonlySet<string> =>
   isProduction(overlay)
     ? new Set([
         // The example names those it has fetched; production expects them to be there.
-        ...(overlay === 'production' ? namesMade(true, true) : fetchedIn(objectsOf(overlay))),
+        ...(overlay === 'production' ? namesMade(true) : fetchedIn(objectsOf(overlay))),
         ...objectsOf(overlay).flatMap(({ kind, spec }) => (kind === 'Certificate' ? (spec.secretName ?? []) : [])),
         // The operator makes the authority of each cluster itself.
         ...objectsOf(overlay).flatMap(({ kind, metadata }) => (kind === 'Cluster' ? `${metadata.name}-ca` : [])),
@@ -288,9 +289,9 @@ for (const overlay of overlays.filter(isProduction))
         assert.deepEqual(volumes.get('postgres-authority')?.items, [{ key: 'ca.crt', path: 'ca.crt' }]);
       }
       const [nats] = containersOf(find(overlay, 'StatefulSet', 'nats'));
-      for (const service of serviceNames) {
-        const variable = nats?.env?.find(({ name }) => name === nkeyVariableOf(service));
-        assert.deepEqual(variable?.valueFrom?.secretKeyRef, { name: secretNames.nats(service), key: 'public' });
+      for (const user of natsUsers) {
+        const variable = nats?.env?.find(({ name }) => name === nkeyVariableOf(user));
+        assert.deepEqual(variable?.valueFrom?.secretKeyRef, { name: secretNames.nats(user), key: 'public' });
       }
       const { dnsNames = [] } = find(overlay, 'Certificate', 'nats').spec;
       for (const url of (data.NATS_URL ?? '').split(',')) assert.ok(dnsNames.includes(new URL(url).hostname), url);
@@ -321,14 +322,14 @@ test('the page on upgrades finds every Secret that has to be there before produc
   const found = [...JSON.stringify(objectsOf('production')).matchAll(new RegExp(pattern, 'g'))].map(([name]) => name);
   // Nothing that is applied mounts that of the administrator; and the superuser is that of the local Postgres.
   const notMounted: readonly string[] = [secretNames.administrator, secretNames.postgres];
-  const wanted = namesMade(true, true).filter((name) => !notMounted.includes(name));
+  const wanted = namesMade(true).filter((name) => !notMounted.includes(name));
   assert.deepEqual([...new Set(found)].sort(), [...wanted, 'interlock-backups'].sort());
   assert.match(upgrade, /Secret `interlock-backups`/);
 });
 
 describe('example', () => {
   test('every Secret is fetched that production expects, and no other', () => {
-    const wanted = namesMade(true, true).filter((name) => name !== secretNames.postgres);
+    const wanted = namesMade(true).filter((name) => name !== secretNames.postgres);
     const { configuration } = find('example', 'ObjectStore', 'interlock-backups').spec;
     const backups = configuration?.s3Credentials as { readonly accessKeyId: { readonly name: string } };
     const names = objectsOf('example').flatMap(({ kind, metadata }) =>

@@ -5,12 +5,21 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { makeAuthority, makeServer, type Pair, pemOf } from '@interlock/local/certificates.ts';
+import { consumes, type NatsUser } from '@interlock/local/nats-authorization.ts';
 import { makeNkey } from '@interlock/local/nkey.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
-import { durableOf, type NatsBusOptions, natsBus, streamOf, subjectOf } from '@interlock/messaging';
+import {
+  durableOf,
+  ensureStreams,
+  type NatsBusOptions,
+  natsBus,
+  type StreamSettings,
+  streamOf,
+  subjectOf,
+} from '@interlock/messaging';
 import { systemClock as clock, logger } from '@interlock/runtime';
 import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
-import { hears, natsAuthorizationPatch } from '../../deploy/kubernetes/setup/nats-authorization.ts';
+import { natsAuthorizationMap } from '../../deploy/kubernetes/setup/nats-authorization.ts';
 import { until } from '../cloud/until.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 import { type OverlayNats, startOverlayNats } from './nats-servers.ts';
@@ -42,8 +51,7 @@ const busOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {}
     inboxPrefix: `_INBOX_${service}`,
     clock,
     log,
-    replicas: 3,
-    streamBytesMax: 16 * 1024 ** 2,
+    own: { service, replicas: 3 },
     // The refusal of a request is that nobody answers it.
     publishTimeoutMs: 2_000,
     ...changes,
@@ -51,8 +59,20 @@ const busOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {}
   closings.push(() => bus.close());
   return bus;
 };
-/** A connection with the rights of a service, and nothing else of it. */
-const connectAs = async (service: ServiceName) => {
+/** Creates or changes streams as the Job of a cluster does, once. */
+const createStreams = (settings: Partial<StreamSettings> = {}, patienceMs = 30_000): Promise<void> =>
+  ensureStreams(
+    {
+      servers: nats.urls,
+      caFile: nats.caFile,
+      seed: nats.users.operator.seed,
+      inboxPrefix: '_INBOX_operator',
+    },
+    { services: serviceNames, replicas: 3, bytesMax: 16 * 1024 ** 2, ...settings },
+    { clock, log, patienceMs },
+  );
+/** A connection with the rights of a user, and nothing else of it. */
+const connectAs = async (service: NatsUser) => {
   const connection = await connect({
     servers: [...nats.urls],
     authenticator: nkeyAuthenticator(new TextEncoder().encode(nats.users[service].seed)),
@@ -95,6 +115,11 @@ const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {
           assert.equal(Buffer.from((await bus.lastMessage(subject)) ?? []).toString(), `${service} ${partition}`);
         }
       }),
+    /** Looks whether its stream is as it should be. */
+    looksAtItsStream: () =>
+      unlessDenied(async () => {
+        await until('the stream is looked at', async () => bus.stream?.().isVerified === true);
+      }),
     /** Hears a fact that was told on each partition: refuses it, says that it is at work on it when it comes again, and is done with it. */
     hears: (source: ServiceName) =>
       unlessDenied(async (signal) => {
@@ -118,41 +143,54 @@ const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {
   };
 };
 
-test('the authorization of the production overlay is the one that is written from who hears whom', () => {
-  assert.equal(
-    textOf('deploy/kubernetes/overlays/production/nats-authorization.yaml'),
-    natsAuthorizationPatch(partitionCount),
-  );
+test('the authorization of both overlays is the one that is written from who consumes from whom', () => {
+  assert.equal(textOf('deploy/kubernetes/base/nats-authorization.yaml'), natsAuthorizationMap(partitionCount));
   for (const service of serviceNames) {
     const [file = ''] = filesLike(new RegExp(`^services/${service}/src/assemble\\.ts$`));
     const sources = [...textOf(file).matchAll(/\{ source: '([a-z-]+)'/g)].map(([, source]) => source);
-    assert.deepEqual(sources.toSorted(), hears[service].toSorted(), service);
+    assert.deepEqual(sources.toSorted(), consumes[service].toSorted(), service);
   }
 });
 
 describe('on a server with the configuration of the production overlay', () => {
-  test('where a server is missing a stream has one copy, and three once the server is there', {
+  test('where a server is missing the operator creates no stream with fewer copies, and says what to do', {
     timeout: 120_000,
   }, async () => {
     const comeBack = await nats.loseOne();
-    const connection = await connectAs('disk');
-    const copies = async (): Promise<number> => {
-      const answer = await connection.request('$JS.API.STREAM.INFO.interlock_disk', '', { timeout: 5_000 });
-      return Object(answer.json()).config?.num_replicas;
-    };
-    const disk = await userOf('disk');
-    await until('the two that are left have a leader, and keep what is told', async () => {
-      await disk.tells();
-      return true;
+    // Two servers that look for each other have no leader at first: then there is no answer, which is no refusal.
+    await until('the two that are left refuse', async () => {
+      const refusal = await createStreams({}, 0).catch((error: Error) => error.message);
+      return /stream interlock_identity needs 3 copies \(NATS_STREAM_REPLICAS\).*start the missing server/.test(
+        String(refusal),
+      );
     });
-    assert.equal(await copies(), 1);
+    const disk = await busOf('disk');
+    await until('the service says that its stream is missing', async () =>
+      /NATS has no stream interlock_disk; an operator/.test(disk.stream?.().problem ?? ''),
+    );
+    assert.equal(disk.stream?.().isVerified, false);
     await comeBack();
-    await until('the stream has three copies', async () => {
-      // Looked at with the next message, and not again for some seconds.
-      await disk.tells();
-      return (await copies()) === 3;
-    });
-    assert.ok(logged.some((line) => line.includes('stream has its copies')));
+    await createStreams({}, 60_000);
+    await until('the stream has three copies', async () => disk.stream?.().copies === 3);
+    assert.deepEqual(disk.stream?.(), { copies: 3, copiesWanted: 3, problem: '', isVerified: true });
+  });
+
+  test('a server that ends later shows as a copy less, and is told from a stream with fewer copies', {
+    timeout: 120_000,
+  }, async () => {
+    const comeBack = await nats.loseOne();
+    const disk = await busOf('disk');
+    await until('a copy is missing', async () => disk.stream?.().copies === 2);
+    assert.deepEqual(disk.stream?.(), { copies: 2, copiesWanted: 3, problem: '', isVerified: true });
+    await comeBack();
+    await until('the stream has three copies', async () => disk.stream?.().copies === 3);
+    await createStreams({ services: ['disk'], replicas: 1 });
+    const single = await busOf('disk');
+    await until('the stream is configured for fewer copies', async () =>
+      /is configured for 1 copies instead of 3/.test(single.stream?.().problem ?? ''),
+    );
+    assert.deepEqual([single.stream?.().copies, single.stream?.().isVerified], [1, false]);
+    await createStreams();
   });
 
   test('every service tells its facts on each partition and reads back what it told', {
@@ -161,23 +199,33 @@ describe('on a server with the configuration of the production overlay', () => {
     for (const service of serviceNames) await (await userOf(service)).tells();
   });
 
-  test('a service whose stream was configured otherwise before changes it', async () => {
-    await (await userOf('identity', { streamBytesMax: 64 * 1024 ** 2 })).tells();
+  test('the operator changes a stream that was configured otherwise, and can do nothing else', async () => {
+    await createStreams({ services: ['identity'], bytesMax: 64 * 1024 ** 2 });
+    const operator = await connectAs('operator');
+    const answer = await operator.request('$JS.API.STREAM.INFO.interlock_identity', '', { timeout: 5_000 });
+    assert.equal(Object(answer.json()).config?.max_bytes, 64 * 1024 ** 2);
+    for (const subject of [
+      'interlock.key-vault.0',
+      '$JS.API.STREAM.DELETE.interlock_identity',
+      '$JS.API.STREAM.CREATE.other',
+      '$JS.API.STREAM.MSG.GET.interlock_identity',
+      '$JS.API.CONSUMER.CREATE.interlock_identity.operator.interlock.identity.0',
+      '$JS.API.STREAM.NAMES',
+    ])
+      await assert.rejects(operator.request(subject, '', { timeout: 10_000 }), /Permissions Violation/, subject);
   });
 
   for (const service of serviceNames) {
-    test(`${service} hears ${hears[service].join(' and ')} on each partition`, { timeout: 120_000 }, async () => {
+    test(`${service} hears ${consumes[service].join(' and ')} on each partition`, { timeout: 120_000 }, async () => {
       const user = await userOf(service);
-      for (const source of hears[service]) await user.hears(source);
+      for (const source of consumes[service]) await user.hears(source);
     });
   }
 
   // What this file would say of a permission that is missing: each of them, of one service.
   const consumer = 'interlock_disk-encryption-set.disk_disk-encryption-set_0';
   for (const subject of [
-    'interlock.disk.*',
-    '$JS.API.STREAM.CREATE.interlock_disk',
-    '$JS.API.STREAM.UPDATE.interlock_disk',
+    'interlock.disk.0',
     '$JS.API.STREAM.INFO.interlock_disk',
     '$JS.API.STREAM.MSG.GET.interlock_disk',
     `$JS.API.CONSUMER.CREATE.${consumer}.interlock.disk-encryption-set.0`,
@@ -188,17 +236,18 @@ describe('on a server with the configuration of the production overlay', () => {
     test(`a service that needs ${subject} and may not do it is told so by name`, { timeout: 60_000 }, async () => {
       await nats.authorize((rendered) => {
         const lines = rendered.split('\n');
-        const left = lines.filter((line) => line.trim() !== `"${subject}"`);
-        assert.equal(left.length, lines.length - 1);
-        return left.join('\n');
+        // The operator may look at every stream, and comes before the services.
+        const at = lines.findLastIndex((line) => line.trim() === `"${subject}"`);
+        assert.notEqual(at, -1);
+        return lines.toSpliced(at, 1).join('\n');
       });
       try {
         await (await userOf('disk-encryption-set')).tells();
         const [denied = ''] = subject.split(/[*>]/);
         await assert.rejects(
           async () => {
-            // Another size each time: the stream is changed.
-            const user = await userOf('disk', { streamBytesMax: 16 * 1024 ** 2 + ++messageCount });
+            const user = await userOf('disk');
+            await user.looksAtItsStream();
             await user.tells();
             await user.hears('disk-encryption-set');
           },
@@ -224,21 +273,106 @@ describe('on a server with the configuration of the production overlay', () => {
     assert.ok(logged.some((line) => line.includes('NATS does not permit that')));
   });
 
-  test('G3: no service takes messages of another, changes its stream, or listens in', async () => {
+  test('G3: no service republishes its stream as facts of another, or copies the stream of another into its own', async () => {
+    const disk = await connectAs('disk');
+    const keyVault = await busOf('key-vault');
+    await keyVault.publish(subjectOf('key-vault', 0), `${++messageCount}`, bytes('key-vault 0'));
+    const stream = {
+      name: 'interlock_disk',
+      subjects: ['interlock.disk.*'],
+      num_replicas: 3,
+      max_bytes: 16 * 1024 ** 2,
+    };
+    for (const change of [
+      { republish: { src: 'interlock.disk.3', dest: 'interlock.key-vault.0' } },
+      { sources: [{ name: 'interlock_key-vault' }] },
+      { subject_transform: { src: 'interlock.disk.3', dest: 'interlock.key-vault.0' } },
+      { subjects: ['interlock.disk.*', 'interlock.key-vault.*'] },
+      { mirror: { name: 'interlock_key-vault' } },
+    ])
+      for (const call of ['UPDATE', 'CREATE'])
+        await assert.rejects(
+          disk.request(`$JS.API.STREAM.${call}.interlock_disk`, JSON.stringify({ ...stream, ...change }), {
+            timeout: 10_000,
+          }),
+          /Permissions Violation/,
+          `${call} with ${Object.keys(change)}`,
+        );
+    // What the first change would have brought to the subject of another.
+    await disk.request(subjectOf('disk', 3), 'forged', { timeout: 5_000 });
+    const last = await keyVault.lastMessage(subjectOf('key-vault', 0));
+    assert.equal(Buffer.from(last ?? []).toString(), 'key-vault 0');
+    const operator = await connectAs('operator');
+    const info = await operator.request('$JS.API.STREAM.INFO.interlock_disk', '', { timeout: 5_000 });
+    const { config } = Object(info.json());
+    assert.deepEqual([config.republish, config.sources, config.subjects], [undefined, undefined, ['interlock.disk.*']]);
+  });
+
+  test('G3: a consumer is created under its own name for its one subject, and in no other way', async () => {
+    const disk = await connectAs('disk');
+    const stream = 'interlock_disk-encryption-set';
+    const durable = 'disk_disk-encryption-set_0';
+    const subject = 'interlock.disk-encryption-set.0';
+    const config = { durable_name: durable, name: durable, ack_policy: 'explicit', filter_subject: subject };
+    const create = (call: string, change: object = {}) =>
+      disk.request(
+        `$JS.API.CONSUMER.${call}`,
+        JSON.stringify({ stream_name: stream, config: { ...config, ...change } }),
+        {
+          timeout: 10_000,
+        },
+      );
+    for (const call of [
+      `CREATE.${stream}`,
+      `CREATE.${stream}.${durable}`,
+      `CREATE.${stream}.${durable}.interlock.disk-encryption-set.*`,
+      `CREATE.${stream}.${durable}.interlock.disk-encryption-set.1`,
+      `CREATE.${stream}.other.${subject}`,
+      `CREATE.${stream}.compute_disk-encryption-set_0.${subject}`,
+      `DURABLE.CREATE.${stream}.${durable}`,
+    ])
+      await assert.rejects(create(call), /Permissions Violation/, call);
+    // The server compares what the subject of the call says, which permissions are about, with what the call asks for.
+    for (const change of [
+      { filter_subject: 'interlock.disk-encryption-set.1' },
+      { filter_subject: '' },
+      { filter_subject: undefined, filter_subjects: ['interlock.disk-encryption-set.*'] },
+      { filter_subjects: ['interlock.disk-encryption-set.*'] },
+      { name: 'other', durable_name: 'other' },
+    ]) {
+      const answer = await create(`CREATE.${stream}.${durable}.${subject}`, change);
+      assert.ok(Object(answer.json()).error, JSON.stringify(change));
+    }
+  });
+
+  test('G3: no service takes messages of another, deletes any, or listens in', async () => {
     const connection = await connectAs('disk');
     const isForbidden = /Permissions Violation/;
     const foreign = 'interlock_key-vault';
+    const own = 'interlock_disk';
+    const perStream = [
+      ...['DELETE', 'PURGE', 'SNAPSHOT', 'RESTORE', 'MSG.DELETE', 'LEADER.STEPDOWN', 'PEER.REMOVE'].map(
+        (call) => `STREAM.${call}`,
+      ),
+      'DIRECT.GET',
+      'CONSUMER.NAMES',
+      'CONSUMER.LIST',
+    ];
     for (const subject of [
-      `$JS.API.STREAM.DELETE.${foreign}`,
-      `$JS.API.STREAM.PURGE.${foreign}`,
-      `$JS.API.STREAM.UPDATE.${foreign}`,
-      `$JS.API.STREAM.MSG.GET.${foreign}`,
-      `$JS.API.STREAM.DELETE.interlock_disk`,
+      ...[own, foreign].flatMap((stream) => perStream.map((call) => `$JS.API.${call}.${stream}`)),
+      ...['UPDATE', 'CREATE', 'INFO', 'MSG.GET'].map((call) => `$JS.API.STREAM.${call}.${foreign}`),
+      `$JS.API.DIRECT.GET.${own}.interlock.disk.0`,
+      '$JS.API.STREAM.NAMES',
+      '$JS.API.STREAM.LIST',
+      '$JS.API.INFO',
       `$JS.API.CONSUMER.CREATE.${foreign}.disk_key-vault_0.interlock.key-vault.0`,
+      `$JS.API.CONSUMER.CREATE.${own}.disk_disk_0.interlock.disk.0`,
       `$JS.API.CONSUMER.MSG.NEXT.${foreign}.disk-encryption-set_key-vault_0`,
       `$JS.API.CONSUMER.DELETE.${foreign}.disk-encryption-set_key-vault_0`,
+      '$JS.API.CONSUMER.DELETE.interlock_disk-encryption-set.disk_disk-encryption-set_0',
       `$JS.ACK.${foreign}.disk-encryption-set_key-vault_0.1.1.1.1.0`,
       '$SYS.REQ.SERVER.PING',
+      'interlock.disk.4',
     ])
       await assert.rejects(connection.request(subject, '', { timeout: 10_000 }), isForbidden, subject);
     for (const subject of ['interlock.>', '_INBOX_key-vault.>', '>']) {

@@ -4,8 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeServer, type Pair, pemOf } from '@interlock/local/certificates.ts';
 import { freePorts } from '@interlock/local/free-port.ts';
+import { type NatsUser, natsUsers } from '@interlock/local/nats-authorization.ts';
 import { makeNkey, type Nkey } from '@interlock/local/nkey.ts';
-import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { nkeyVariableOf } from '../../deploy/kubernetes/setup/nats-authorization.ts';
 import { until } from '../cloud/until.ts';
 import type { KubernetesObject } from './render.ts';
@@ -17,7 +17,7 @@ export interface OverlayNats {
   /** PEM file with the authority of their certificate. */
   readonly caFile: string;
   /** The users they know. */
-  readonly users: Readonly<Record<ServiceName, Nkey>>;
+  readonly users: Readonly<Record<NatsUser, Nkey>>;
   /** Lays a new certificate down and has every server read it, as the reloader does. @returns its serial number */
   renewCertificate(): Promise<string>;
   /** Rewrites what users may do, as it was rendered at first, and has every server read it again; users it changes for connect anew. */
@@ -84,14 +84,15 @@ const startTogether = async (
   const ports = await freePorts(3 * (serverCount + 1));
   const portsOf = (number: number) => ports.slice(3 * number, 3 * number + 3);
   const tls = join(folder, 'tls');
-  const users: Readonly<Record<ServiceName, Nkey>> = {
+  const users: Readonly<Record<NatsUser, Nkey>> = {
+    operator: makeNkey(),
     identity: makeNkey(),
     'key-vault': makeNkey(),
     'disk-encryption-set': makeNkey(),
     disk: makeNkey(),
     compute: makeNkey(),
   };
-  const keys = Object.fromEntries(serviceNames.map((name) => [nkeyVariableOf(name), users[name].publicKey]));
+  const keys = Object.fromEntries(natsUsers.map((user) => [nkeyVariableOf(user), users[user].publicKey]));
 
   const start = (number: number, tlsFolder: string): Server => {
     const own = join(folder, `nats-${number}`);
@@ -135,12 +136,13 @@ const startTogether = async (
   };
   try {
     await Promise.all(servers.map(({ said }) => said('Server is ready')));
-    // Not that each belongs to the cluster: where they come up slowly one of them may not until something is stored.
     await until(
-      'the servers have found each other, and one leads',
+      'the servers have found each other, one leads, and all belong to its group',
       async () => {
         const views = await Promise.all(servers.map((_, number) => clusterSeenBy(portsOf(number)[2] ?? 0)));
-        return views.every(({ leader }) => leader !== undefined && leader !== '');
+        return views.every(
+          ({ leader, cluster_size }) => leader !== undefined && leader !== '' && cluster_size === serverCount,
+        );
       },
       togetherMs,
     );
@@ -191,7 +193,9 @@ const startTogether = async (
 };
 
 /** How one server sees the cluster. */
-const clusterSeenBy = async (monitorPort: number): Promise<{ readonly leader?: string }> => {
+const clusterSeenBy = async (
+  monitorPort: number,
+): Promise<{ readonly leader?: string; readonly cluster_size?: number }> => {
   const answer = await fetch(`http://127.0.0.1:${monitorPort}/jsz`);
   const { meta_cluster = {} } = Object(await answer.json());
   return meta_cluster;

@@ -52,13 +52,12 @@ export const startPodCloud = async (id: string, folder: string, say: (line: stri
     give: (file, group) => chownSync(file, 0, group),
     namespace,
   };
-  const workload = (name: string): KubernetesObject => {
-    const found = objects.find(
-      ({ kind, metadata }) => ['Deployment', 'StatefulSet'].includes(kind) && metadata.name === name,
-    );
-    if (found === undefined) throw new Error(`the overlay has no workload ${name}`);
+  const find = (kinds: string, name: string): KubernetesObject => {
+    const found = objects.find(({ kind, metadata }) => kinds.split('|').includes(kind) && metadata.name === name);
+    if (found === undefined) throw new Error(`the overlay has no ${kinds} ${name}`);
     return found;
   };
+  const workload = (name: string): KubernetesObject => find('Deployment|StatefulSet', name);
   const podman = await openPodman(id, join(folder, 'podman'), process.env);
   try {
     const pod = (of: KubernetesObject): RunnablePod => podOf(of, cluster);
@@ -67,6 +66,7 @@ export const startPodCloud = async (id: string, folder: string, say: (line: stri
       podman.play(pod(workload('nats'))),
     ]);
     say(`postgres ${postgres.ip}, nats ${nats.ip}`);
+    await createStreams(podman, pod(find('Job', 'nats-streams')));
     const since = performance.now();
     const services = new Map<ServiceName, RunningPod>();
     for (const name of serviceNames) services.set(name, await podman.play(pod(workload(name))));
@@ -87,6 +87,15 @@ export const startPodCloud = async (id: string, folder: string, say: (line: stri
     await podman.removeAll();
     throw error;
   }
+};
+
+/** Plays the Job that creates the streams until its end. @throws LauncherError with its log when it fails */
+const createStreams = async (podman: Podman, pod: RunnablePod): Promise<void> => {
+  const running = await podman.play(pod);
+  const lines: string[] = [];
+  const exitCode = await running.follow((line) => lines.push(line));
+  await running.remove();
+  if (exitCode !== 0) throw new LauncherError(`The streams were not created.\n${lines.slice(-15).join('\n')}`);
 };
 
 /** Asks the readiness probe as a kubelet would. @throws LauncherError with the end of the pod's log */

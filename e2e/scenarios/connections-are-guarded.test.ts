@@ -10,6 +10,7 @@ import { makeAuthority, type Pair, pemOf } from '@interlock/local/certificates.t
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, type LocalCloudOptions, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { databaseOf, type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { ensureStreams } from '@interlock/messaging';
 import { systemClock as clock, systemRandom as random, renewable } from '@interlock/runtime';
 import { openOutside } from '../cloud/clients.ts';
 import { type GuardedPostgres, startGuardedPostgres } from '../cloud/guarded-postgres.ts';
@@ -34,6 +35,11 @@ before(async () => {
   const [rule = ''] =
     production.find(({ kind }) => kind === 'Cluster')?.spec.postgresql?.pg_hba ?? assert.fail('no rule for Postgres');
   nats = await startOverlayNats(production, join(folder, 'nats'), authority);
+  await ensureStreams(
+    { servers: nats.urls, caFile: nats.caFile, seed: nats.users.operator.seed, inboxPrefix: '_INBOX_operator' },
+    { services: serviceNames, replicas: 3, bytesMax: 16 * 1024 ** 2 },
+    { clock, patienceMs: 30_000 },
+  );
   mkdirSync(join(folder, 'postgres'));
   postgres = await startGuardedPostgres(join(folder, 'postgres'), authority, rule);
   await postgres.createDatabases(['store', ...serviceNames.map((service) => databaseOf('guarded', service))]);
@@ -59,11 +65,11 @@ const guardedCloud = (name: string, changes: Readonly<Record<string, string>>, s
       NATS_URL: nats.urls.join(','),
       NATS_CA_FILE: nats.caFile,
       NATS_NAMESPACE: '',
-      NATS_STREAM_REPLICAS: '3',
       NATS_STREAM_BYTES_MAX: String(16 * 1024 ** 2),
       DATABASE_CA_FILE: fileWith('postgres-ca.crt', postgres.ca),
     },
     settingsOf: (service) => ({
+      NATS_STREAM_REPLICAS: '3',
       NATS_SEED_FILE: fileWith(`${service}.seed`, nats.users[service].seed),
       DATABASE_URL: `${postgres.url(databaseOf('guarded', service))}?sslmode=verify-full`,
       ...changes,

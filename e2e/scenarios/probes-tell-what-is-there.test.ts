@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { freePort } from '@interlock/local/free-port.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import { createStreams } from '@interlock/local/nats-streams.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
@@ -30,6 +31,8 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** The stream of the service is as it should be. */
+const whole = { stream: true, streamCopies: true };
 const ask = async (path: string): Promise<readonly [number, unknown]> => {
   const response = await fetch(`http://${probes}${path}`);
   return [response.status, await response.json()];
@@ -42,21 +45,38 @@ const answers = (path: string, status: number, body: object) =>
 
 test('without NATS a service says so, and is asked all the same; without its store it is not ready; it lives through both', async () => {
   await answers('/startupz', 200, { started: true });
-  await answers('/readyz', 200, { store: true, bus: true });
+  await answers('/readyz', 200, { store: true, bus: true, ...whole });
 
   await cloud.nats.kill();
-  await answers('/readyz', 200, { store: true, bus: false });
+  await answers('/readyz', 200, { store: true, bus: false, ...whole });
   const outside = openOutside(cloud);
   const { subscriptions } = await outside.administrator.identity.listSubscriptions({});
   assert.equal(subscriptions.length, 1);
   outside.close();
   await cloud.nats.restart();
-  await answers('/readyz', 200, { store: true, bus: true });
+  await answers('/readyz', 200, { store: true, bus: true, ...whole });
 
   await cloud.postgres.kill();
-  await answers('/readyz', 503, { store: false, bus: true });
+  await answers('/readyz', 503, { store: false, bus: true, ...whole });
   assert.deepEqual(await ask('/livez'), [200, { live: true }]);
   assert.deepEqual(await ask('/startupz'), [200, { started: true }]);
   await cloud.postgres.restart();
-  await answers('/readyz', 200, { store: true, bus: true });
+  await answers('/readyz', 200, { store: true, bus: true, ...whole });
+});
+
+test('a service that starts without its stream is not ready until an operator creates it; one that runs stays ready', async () => {
+  const connection = await cloud.nats.connect();
+  await connection.request('$JS.API.STREAM.DELETE.interlock_identity');
+  await connection.close();
+  const missing = { stream: false, streamCopies: false };
+  await answers('/readyz', 200, { store: true, bus: true, ...missing });
+  await cloud.restart('identity');
+  await answers('/readyz', 503, { store: true, bus: true, ...missing });
+  await createStreams(cloud.nats, {}, { services: ['identity'], namespace: undefined });
+  await answers('/readyz', 200, { store: true, bus: true, ...whole });
+  const log = readFileSync(join(folder, 'logs', 'identity.log'), 'utf8');
+  assert.match(
+    log,
+    /NATS has no stream interlock_identity; an operator creates and corrects streams: run the Job nats-streams/,
+  );
 });

@@ -286,7 +286,7 @@ const openStores = async (scope: Scope): Promise<ReadonlyMap<Workload, EventStor
 };
 
 const openBus = async (scope: Scope): Promise<Bus> => {
-  const bus = await openTestBus();
+  const bus = await openTestBus(workloads);
   scope.defer('bus', () => bus.close());
   return bus;
 };

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '@interlock/local/command.ts';
+import { serviceNames } from '@interlock/local/services.ts';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { readBuild, versionLine } from '../../../libs/host/src/build.ts';
 import { clusterApi, ownNamespace } from '../setup/cluster-api.ts';
+import { createStreams } from '../setup/nats-streams.ts';
 import { makeSecrets, namesMade } from '../setup/secrets.ts';
 import { setUp } from '../setup/setup.ts';
 import { reportLines } from './report-lines.ts';
@@ -14,7 +16,8 @@ import { reportLines } from './report-lines.ts';
  * | | |
  * | --- | --- |
  * | `setup` | makes the Secrets of a new cloud in the namespace of its pod |
- * | `secrets [namespace] [--certificates-exist] [--nats-users]` | prints them as a list for `kubectl create -f -` instead |
+ * | `secrets [namespace] [--certificates-exist]` | prints them as a list for `kubectl create -f -` instead |
+ * | `streams` | creates the NATS stream of each service, or corrects it; ends once all have their copies |
  * | `rehearse` | rehearses on the cloud around it and prints the report at the end |
  * | `interlock …` | the command line |
  * | `--version` | prints name, version and revision |
@@ -33,21 +36,25 @@ if (command === '--version') {
 }
 
 runCommand(async (scope) => {
-  const fresh = (namespace: string, hasCertificates: boolean, hasNatsUsers: boolean) =>
-    makeSecrets({ namespace, hasCertificates, hasNatsUsers, now: systemClock.now(), random: systemRandom });
+  const fresh = (namespace: string, hasCertificates: boolean) =>
+    makeSecrets({ namespace, hasCertificates, now: systemClock.now(), random: systemRandom });
   switch (command) {
     case 'setup': {
       const namespace = ownNamespace();
       const api = clusterApi(process.env.KUBERNETES_API ?? 'https://kubernetes.default.svc', namespace);
-      const made = await setUp(api, namesMade(false), () => fresh(namespace, false, false));
+      const made = await setUp(api, namesMade(false), () => fresh(namespace, false));
       console.log(made.length === 0 ? 'this cloud was set up before' : `made ${made.join(', ')}`);
       return { exitCode: 0 };
     }
     case 'secrets': {
       const hasCertificates = args.includes('--certificates-exist');
       const namespace = args.find((one) => !one.startsWith('--')) ?? 'interlock';
-      const items = await fresh(namespace, hasCertificates, args.includes('--nats-users'));
+      const items = await fresh(namespace, hasCertificates);
       return { exitCode: 0, lastLine: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }) };
+    }
+    case 'streams': {
+      await createStreams(process.env, scope.signal);
+      return { exitCode: 0, lastLine: `${serviceNames.length} streams have their copies` };
     }
     case 'rehearse': {
       const { rehearseInCluster } = await import('../../../e2e/rehearsal/in-cluster.ts');
@@ -58,7 +65,7 @@ runCommand(async (scope) => {
       return { exitCode: outcome.verdict === 'pass' ? 0 : 1, lastLine: JSON.stringify(outcome) };
     }
     default:
-      console.error(`"${command ?? ''}" is not known: setup, secrets, rehearse or interlock`);
+      console.error(`"${command ?? ''}" is not known: setup, secrets, streams, rehearse or interlock`);
       return { exitCode: 2 };
   }
 });

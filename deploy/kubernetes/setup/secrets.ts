@@ -1,5 +1,6 @@
 import { makeIdentities } from '@interlock/local/bootstrap-identities.ts';
 import { makeAuthority, makeServer, pemOf } from '@interlock/local/certificates.ts';
+import { type NatsUser, natsUsers } from '@interlock/local/nats-authorization.ts';
 import { makeNkey } from '@interlock/local/nkey.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import type { Random } from '@interlock/runtime';
@@ -28,8 +29,8 @@ export const secretNames = {
   workload: (service: ServiceName) => `interlock-workload-${service}`,
   /** `username`, `password` of its database. */
   store: (service: ServiceName) => `interlock-store-${service}`,
-  /** `seed` and `public` of the nkey NATS knows it by, where the servers have users. */
-  nats: (service: ServiceName) => `interlock-nats-${service}`,
+  /** `seed` and `public` of the nkey NATS knows a user by. */
+  nats: (user: NatsUser) => `interlock-nats-${user}`,
   /** `password` of the superuser of a Postgres that nobody else runs. */
   postgres: 'interlock-postgres',
 } as const;
@@ -40,8 +41,6 @@ export interface SecretsWish {
   readonly namespace: string;
   /** Whether something else (cert-manager) makes certificates. */
   readonly hasCertificates: boolean;
-  /** Whether the NATS servers have users, as those of the production overlay do. */
-  readonly hasNatsUsers?: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly random: Random;
@@ -54,7 +53,6 @@ export interface SecretsWish {
 export const makeSecrets = async ({
   namespace,
   hasCertificates,
-  hasNatsUsers = false,
   now,
   random,
 }: SecretsWish): Promise<readonly Secret[]> => {
@@ -83,24 +81,24 @@ export const makeSecrets = async ({
     ),
     secret(secretNames.postgres, 'Opaque', { password: password() }),
     ...(hasCertificates ? [] : await certificates(namespace, now)),
-    ...(hasNatsUsers ? serviceNames.map(natsUser) : []),
+    ...natsUsers.map(natsUser),
   ];
 };
 
-const natsUser = (service: ServiceName): Secret => {
+const natsUser = (user: NatsUser): Secret => {
   const { seed, publicKey } = makeNkey();
-  return secret(secretNames.nats(service), 'Opaque', { seed, public: publicKey });
+  return secret(secretNames.nats(user), 'Opaque', { seed, public: publicKey });
 };
 
 /** Names of what `makeSecrets` makes. */
-export const namesMade = (hasCertificates: boolean, hasNatsUsers = false): readonly string[] => [
+export const namesMade = (hasCertificates: boolean): readonly string[] => [
   secretNames.administrator,
   secretNames.bootstrap,
   ...serviceNames.map(secretNames.workload),
   ...serviceNames.map(secretNames.store),
   secretNames.postgres,
   ...(hasCertificates ? [] : [...serviceNames.map(secretNames.tls), secretNames.clientTls]),
-  ...(hasNatsUsers ? serviceNames.map(secretNames.nats) : []),
+  ...natsUsers.map(secretNames.nats),
 ];
 
 /** Name of a service's database, and of the role that owns it. */

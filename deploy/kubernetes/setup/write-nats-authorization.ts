@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
-import { natsAuthorizationPatch } from './nats-authorization.ts';
+import { natsAuthorizationMap } from './nats-authorization.ts';
 
-const file = new URL('../overlays/production/nats-authorization.yaml', import.meta.url);
+const file = new URL('../base/nats-authorization.yaml', import.meta.url);
 /** As many partitions as services have unless `PARTITION_COUNT` says otherwise. */
-writeFileSync(file, natsAuthorizationPatch(4));
+writeFileSync(file, natsAuthorizationMap(4));

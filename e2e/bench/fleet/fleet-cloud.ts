@@ -95,11 +95,11 @@ export const openFleetCloud = async (
   const volumeFolder = data.path('services', 'disk', 'volumes');
   const masterKeyFile = data.path('bootstrap', 'disk.master-key');
   const fleet = await openFleet({ cloud, clients, volumeFolder, masterKeyFile }, stopping, scope);
-  const { natsUrl } = cloud;
+  const { nats } = cloud;
   return {
     cloud,
     clients,
     fleet,
-    told: (type) => toldFacts({ natsUrl, stream: `${name}_interlock_compute`, type, group: fleet.group }, scope),
+    told: (type) => toldFacts({ nats, stream: `${name}_interlock_compute`, type, group: fleet.group }, scope),
   };
 };

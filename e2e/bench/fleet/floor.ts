@@ -1,7 +1,8 @@
 import type { Sql } from '@interlock/event-store';
+import type { Nats } from '@interlock/local/nats.ts';
 import type { Scope } from '@interlock/runtime';
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { connect, createInbox } from '@nats-io/transport-node';
+import { createInbox } from '@nats-io/transport-node';
 import type { Fleet } from './fleet.ts';
 
 /** Machines of one transaction, and transactions at once: the best of those tried. */
@@ -33,12 +34,12 @@ interface Written {
 export const openFleetFloor = async (
   { computeSql: sql, stopping, group }: Fleet,
   {
-    natsUrl,
+    nats,
     factBytes,
     lastEvent = 'VmStopped',
     eventsEach = 2,
   }: {
-    readonly natsUrl: string;
+    readonly nats: Pick<Nats, 'connect'>;
     readonly factBytes: number;
     readonly lastEvent?: string;
     readonly eventsEach?: number;
@@ -59,7 +60,7 @@ export const openFleetFloor = async (
     select n * 3 + v, 'vm-' || ${prefix} || ${idOf}, v, 'VmStarted', 1, '{}', '{}', 0
     from generate_series(0, ${stopping - 1}) n, generate_series(1, 3) v`;
   await sql`vacuum (analyze) floor_rows, floor_events`;
-  const bus = await openFloorBus(natsUrl, scope);
+  const bus = await openFloorBus(nats, scope);
 
   let version = 3;
   let position = stopping * 3;
@@ -142,15 +143,15 @@ const readWritten = async (
 };
 
 /** A stream of the floor's own, with a consumer of it. */
-const openFloorBus = async (natsUrl: string, scope: Scope) => {
-  const connection = await connect({ servers: natsUrl });
+const openFloorBus = async (nats: Pick<Nats, 'connect'>, scope: Scope) => {
+  const connection = await nats.connect();
   scope.defer('floor bus', () => connection.close());
   const stream = `bench_floor_${process.pid}`;
   const manager = await jetstreamManager(connection);
   await manager.streams.add({ name: stream, subjects: [`${stream}.>`], max_bytes: 1024 ** 3 });
   scope.defer('floor stream', () => manager.streams.delete(stream));
   await manager.consumers.add(stream, { durable_name: 'floor', ack_policy: AckPolicy.Explicit });
-  const listening = await connect({ servers: natsUrl });
+  const listening = await nats.connect();
   scope.defer('floor listener', () => listening.close());
   const consumer = await jetstream(listening).consumers.get(stream, 'floor');
   let sent = 0;

@@ -1,6 +1,6 @@
+import type { Nats } from '@interlock/local/nats.ts';
 import type { Scope } from '@interlock/runtime';
 import { DeliverPolicy, jetstream } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
 
 /** Counts facts of one kind about the machines of one resource group as a consumer of the stream gets them. */
 export interface ToldFacts {
@@ -24,11 +24,16 @@ const payloadHeadMax = 9;
  * @param options.group full name of the resource group; machines of others, stopped by somebody else, are not counted
  */
 export const toldFacts = async (
-  options: { readonly natsUrl: string; readonly stream: string; readonly type: string; readonly group: string },
+  options: {
+    readonly nats: Pick<Nats, 'connect'>;
+    readonly stream: string;
+    readonly type: string;
+    readonly group: string;
+  },
   scope: Scope,
 ): Promise<ToldFacts> => {
-  const { natsUrl, stream, type, group } = options;
-  const connection = await connect({ servers: natsUrl });
+  const { nats, stream, type, group } = options;
+  const connection = await nats.connect();
   scope.defer('listener', () => connection.close());
   const consumer = await jetstream(connection).consumers.get(stream, { deliver_policy: DeliverPolicy.New });
   // Field 6 of a fact, with its length: a type is never mistaken for a longer one that begins like it.

@@ -21,7 +21,7 @@ runCommand(async (scope) => {
     if (service !== undefined) reached(service);
   };
   if (process.argv[2] === 'servers') {
-    const servers = [startPostgres(data, process.env), startNats(data, process.env, said)];
+    const servers = [startPostgres(data, process.env), startNats({ data, env: process.env, say: said })];
     for (const server of await Promise.all(servers)) scope.defer('server', server.stop);
     reached('end');
   } else {

@@ -1,6 +1,6 @@
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
 import { openPostgresStore } from '@interlock/event-store';
-import { natsBus } from '@interlock/messaging';
+import { natsBus, type StreamState } from '@interlock/messaging';
 import { openChannel, startServer, tokenVerifier, type Workload } from '@interlock/rpc';
 import {
   ConfigError,
@@ -17,7 +17,7 @@ import {
 import type { Assemble, Seams } from './assembly.ts';
 import { readBuild, versionLine } from './build.ts';
 import { channelWish, openPeers } from './peers.ts';
-import { startProbes } from './probe-server.ts';
+import { type Finding, startProbes } from './probe-server.ts';
 import { atMost, isReachable, openPatiently } from './reaching.ts';
 import { hostSpec } from './settings.ts';
 import { openStoreAuthorities, openTls } from './tls.ts';
@@ -111,9 +111,7 @@ export const hostService = async <const Spec extends ConfigSpec>({
         ...(config.natsCaFile === undefined ? {} : { caFile: config.natsCaFile }),
         clock,
         signal: scope.signal,
-        streamBytesMax: config.natsStreamBytesMax,
-        streamAgeMaxMs: config.natsStreamAgeMaxMs,
-        replicas: config.natsStreamReplicas,
+        own: { service: name, replicas: config.natsStreamReplicas },
         ...(config.natsNamespace === undefined ? {} : { namespace: config.natsNamespace }),
         log,
       });
@@ -196,12 +194,26 @@ export const hostService = async <const Spec extends ConfigSpec>({
         // Reached once, or the service would not have started. From then on a vault that cannot tell its facts must all
         // the same be asked: without NATS its answers are all that bounds a revocation (decision 0009).
         { name: 'bus', isThere: bus.isConnected(), counts: false },
+        ...streamFindings(bus.stream?.()),
         ...(wired.assembly.findings?.() ?? []),
       ]);
       return { address: server.address };
     },
   });
 };
+
+/**
+ * What probes report of the stream of a service. A service is not ready before its stream was found once as an operator should have
+ * created it: without it, nothing it stores is published. What becomes of the stream later takes no replica out of service, as little
+ * as a bus that goes away does (decision 0009); nor do copies on a server that is down.
+ */
+export const streamFindings = (stream: StreamState | undefined): readonly Finding[] =>
+  stream === undefined
+    ? []
+    : [
+        { name: 'stream', isThere: stream.problem === '' && stream.copies > 0, counts: !stream.isVerified },
+        { name: 'streamCopies', isThere: stream.copies >= stream.copiesWanted, counts: false },
+      ];
 
 /**
  * How long the end of a service waits for its last spans and metrics to be taken, in milliseconds. A collector that is there

@@ -1,17 +1,6 @@
-import { STREAM_AGE_MAX_DEFAULT_MS, STREAM_BYTES_MAX_DEFAULT } from '@interlock/messaging';
+import { natsSpec } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
-import {
-  int,
-  oneOf,
-  optional,
-  renewedFile,
-  runSpec,
-  secretFile,
-  telemetrySpec,
-  text,
-  url,
-  urls,
-} from '@interlock/runtime';
+import { int, oneOf, optional, renewedFile, runSpec, secretFile, telemetrySpec, text, url } from '@interlock/runtime';
 import { shareTtlDefaultMs } from './shares/shares.ts';
 
 /** The setting of services whose host has a folder of its own; see `enterHostFolder`. */
@@ -56,24 +45,7 @@ export const hostSpec = {
       'PEM file with the authorities of the Postgres server; with it connections are TLS, sslmode=verify-full',
     ),
   ),
-  natsUrl: urls('NATS servers with JetStream'),
-  natsCaFile: optional(
-    renewedFile('PEM file with the authorities of the NATS servers; with it connections are TLS (handshake_first)'),
-  ),
-  natsSeedFile: optional(secretFile('File with the seed of the nkey the NATS servers know this service by')),
-  natsNamespace: optional(text('Keeps several systems apart on one NATS server: put before every stream and subject')),
-  natsStreamBytesMax: int('Disk space in bytes the NATS server reserves for the stream of this service', {
-    min: 4 * 1024 ** 2,
-    default: STREAM_BYTES_MAX_DEFAULT,
-  }),
-  natsStreamAgeMaxMs: int(
-    'How long the NATS server keeps a fact of this service at most; the store keeps it for ever',
-    {
-      min: 60_000,
-      default: STREAM_AGE_MAX_DEFAULT_MS,
-    },
-  ),
-  natsStreamReplicas: int('Copies of the stream of this service in a NATS cluster', { min: 1, max: 5, default: 1 }),
+  ...natsSpec,
   partitionCount: int('In how many partitions facts are told; the same in every service, and never changed', {
     min: 1,
     max: 256,

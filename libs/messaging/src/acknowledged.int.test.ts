@@ -43,7 +43,7 @@ test('each message is acknowledged to who published it: stored, seen before, ref
   const [, tooLarge, , unheard] = outcomes as PromiseRejectedResult[];
   assert.ok(tooLarge?.reason instanceof JetStreamApiError);
   assert.match(String(tooLarge.reason), /message size exceeds maximum/);
-  assert.match(String(unheard?.reason), /no stream that takes the message/);
+  assert.match(String(unheard?.reason), /no stream for this subject/);
   const { state } = await manager.streams.info('small');
   assert.equal(state.messages, 1, 'a message id that was seen lately is stored once');
   publishing.interrupted();

@@ -2,6 +2,15 @@ import type { Clock } from '@interlock/runtime';
 import { JetStreamApiError, PubHeaders } from '@nats-io/jetstream';
 import { createInbox, headers, type Msg, type NatsConnection } from '@nats-io/transport-node';
 
+/** No stream takes the subject of a message, or the server runs without JetStream. */
+export class NoStream extends Error {
+  override readonly name = 'NoStream';
+
+  constructor() {
+    super('NATS has no stream for this subject, or runs without JetStream');
+  }
+}
+
 /** Publishes to JetStream, with acknowledgements. */
 export interface AcknowledgedPublishing {
   /**
@@ -101,7 +110,7 @@ export const acknowledgedPublishing = (
 /** Never throws: in this place that would end the reading of the connection. */
 const refusalIn = (message: Msg): Error | undefined => {
   if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS) {
-    return new Error('there is no JetStream, or no stream that takes the message');
+    return new NoStream();
   }
   try {
     const { error, seq } = message.json<Acknowledgement>();

@@ -6,9 +6,16 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { memoryBus } from './memory-bus.ts';
 import { natsBus } from './nats-bus.ts';
+import { streamProblem } from './stream-watch.ts';
+import { ensureStreams, type StreamSettings } from './streams.ts';
+import { subjectOf } from './subjects.ts';
 import { openTestBus } from './test-bus.ts';
 import { ACK_WAIT_MS, busContract, bytes, insist, newInterest, text, until } from './test-bus-contract.ts';
 import { startTestNatsServer } from './test-nats-server.ts';
+
+/** What an operator does. */
+const createStreams = (url: string, settings: StreamSettings): Promise<void> =>
+  ensureStreams({ servers: [url] }, settings, { clock: systemClock, patienceMs: 0 });
 
 busContract('memory', async () => {
   const bus = memoryBus({ clock: systemClock, random: systemRandom, ackWaitMs: ACK_WAIT_MS });
@@ -32,6 +39,7 @@ busContract('NATS', async () => {
   });
   return {
     bus,
+    createStream: (source) => createStreams(server.url, { services: [source] }),
     interrupt: async () => {
       await server.kill();
       await server.start();
@@ -43,13 +51,29 @@ busContract('NATS', async () => {
   };
 });
 
-test('the NATS bus makes streams and durables again on a server that forgot everything', {
+test('the NATS bus waits for a stream that a server forgot, says whose work that is, and makes its durable again', {
   timeout: 120_000,
 }, async () => {
   const server = await startTestNatsServer();
-  const bus = await natsBus({ servers: [server.url], clock: systemClock, publishTimeoutMs: 1_000, namespace: 'n1' });
+  const interest = newInterest();
+  const { source } = interest;
+  const bus = await natsBus({
+    servers: [server.url],
+    clock: systemClock,
+    publishTimeoutMs: 1_000,
+    namespace: 'n1',
+    own: { service: source, replicas: 1 },
+  });
+  const missing = `NATS has no stream n1_interlock_${source}; an operator creates and corrects streams: run the Job nats-streams`;
   try {
-    const interest = newInterest();
+    await assert.rejects(bus.publish(interest.subject, 'a', bytes('a')), (error: Error) =>
+      error.message.startsWith(missing),
+    );
+    await assert.rejects(bus.lastMessage(interest.subject), (error: Error) => error.message.startsWith(missing));
+    await until(() => bus.stream?.().problem.startsWith(missing) === true);
+    assert.equal(bus.stream?.().isVerified, false);
+    await createStreams(server.url, { services: [source], namespace: 'n1' });
+    await until(() => bus.stream?.().isVerified === true);
     await bus.publish(interest.subject, 'a', bytes('a'));
     const taken: string[] = [];
     const ending = new AbortController();
@@ -64,6 +88,7 @@ test('the NATS bus makes streams and durables again on a server that forgot ever
     await server.kill();
     await server.wipe();
     await server.start();
+    await createStreams(server.url, { services: [source], namespace: 'n1' });
     await insist(() => bus.publish(interest.subject, 'b', bytes('b')));
     await reading;
     assert.deepEqual(taken, ['a', 'b']);
@@ -73,12 +98,47 @@ test('the NATS bus makes streams and durables again on a server that forgot ever
   }
 });
 
+test('a stream that an operator left with sources, republishing or too few copies is named; the operator corrects it', async () => {
+  const server = await startTestNatsServer();
+  const connection = await connect({ servers: server.url });
+  const { source, subject } = newInterest();
+  const name = `interlock_${source}`;
+  await createStreams(server.url, { services: [source, 'other'] });
+  const bus = await natsBus({ servers: [server.url], clock: systemClock, own: { service: source, replicas: 1 } });
+  const change = async (config: object): Promise<void> => {
+    const answer = await connection.request(`$JS.API.STREAM.UPDATE.${name}`, JSON.stringify(config));
+    assert.equal(Object(answer.json()).error, undefined);
+  };
+  try {
+    await until(() => bus.stream?.().isVerified === true);
+    assert.deepEqual(bus.stream?.(), { copies: 1, copiesWanted: 1, problem: '', isVerified: true });
+    const base = { name, subjects: [`interlock.${source}.*`] };
+    await change({ ...base, republish: { src: `interlock.${source}.1`, dest: 'interlock.elsewhere.1' } });
+    const { streams } = await jetstreamManager(connection);
+    const expected = { name, subject: `interlock.${source}.*`, copies: 3 };
+    assert.match(
+      streamProblem(await streams.info(name), expected),
+      /is republished, is configured for 1 copies instead of 3/,
+    );
+    await change({ ...base, sources: [{ name: 'interlock_other' }] });
+    assert.match(streamProblem(await streams.info(name), expected), /has sources/);
+    await createStreams(server.url, { services: [source, 'other'] });
+    const { config } = await streams.info(name);
+    assert.deepEqual([config.sources, config.republish], [undefined, undefined]);
+    await bus.publish(subject, 'a', bytes('a'));
+  } finally {
+    await Promise.all([bus.close(), connection.close()]);
+    await server.remove();
+  }
+});
+
 test('a NATS server that is gone or silent is named, with where it was looked for, and without the login', async () => {
   const server = await startTestNatsServer();
   const url = server.url.replace('//', '//somebody:secret@');
   const bus = await natsBus({ servers: [url], clock: systemClock, publishTimeoutMs: 200 });
   const { host } = new URL(url);
-  const { subject } = newInterest();
+  const { source, subject } = newInterest();
+  await createStreams(server.url, { services: [source] });
   const asked = () => Promise.all([bus.lastMessage(subject), bus.publish(subject, 'a', bytes('a'))]);
   try {
     await server.pause();
@@ -106,7 +166,8 @@ test('what a NATS server has not acknowledged is given up with its connection, w
   const open = () => natsBus({ servers: [server.url], clock: systemClock, publishTimeoutMs: 3_600_000 });
   const [cut, closed] = [await open(), await open()];
   try {
-    const { subject } = newInterest();
+    const { source, subject } = newInterest();
+    await createStreams(server.url, { services: [source] });
     for (const bus of [cut, closed]) await bus.publish(subject, randomUUID(), bytes('a'));
     await server.pause();
     const [lost, ended] = [cut, closed].map((bus) =>
@@ -128,29 +189,26 @@ test('what a NATS server has not acknowledged is given up with its connection, w
 
 test('a NATS server without room for a stream is named as that, and room is taken as soon as there is some', async () => {
   const server = await startTestNatsServer();
-  const open = (streamBytesMax: number) => natsBus({ servers: [server.url], clock: systemClock, streamBytesMax });
-  const [greedy, modest] = [await open(2 ** 52), await open(16 * 1024 ** 2)];
+  const { source } = newInterest();
+  const create = (bytesMax: number) => createStreams(server.url, { services: [source], bytesMax });
   try {
-    const { subject } = newInterest();
-    await assert.rejects(greedy.publish(subject, 'a', bytes('a')), /no room for stream .* lower NATS_STREAM_BYTES_MAX/);
-    await modest.publish(subject, 'a', bytes('a'));
-    assert.equal(Buffer.from((await modest.lastMessage(subject)) ?? []).toString(), 'a');
+    await assert.rejects(create(2 ** 52), /no room for stream .* lower NATS_STREAM_BYTES_MAX/);
+    await create(16 * 1024 ** 2);
   } finally {
-    await Promise.all([greedy.close(), modest.close()]);
     await server.remove();
   }
 });
 
 test('a test world takes its streams with it, and nobody else’s', async () => {
   const server = await startTestNatsServer();
-  const [one, other] = [await openTestBus(server.url), await openTestBus(server.url)];
+  const [one, other] = [await openTestBus(['src'], server.url), await openTestBus(['src'], server.url)];
   const looking = await connect({ servers: server.url });
   const streamsCount = async () => {
     const { streams } = await jetstreamManager(looking);
     return (await streams.names().next()).length;
   };
   try {
-    const { subject } = newInterest();
+    const subject = subjectOf('src', 0);
     await one.publish(subject, 'a', bytes('a'));
     await other.publish(subject, 'a', bytes('a'));
     assert.equal(await streamsCount(), 2);

@@ -1,4 +1,5 @@
 import type { Outage } from '@interlock/runtime';
+import type { StreamState } from './stream-watch.ts';
 
 /** A message handed to a subscriber. It comes again, with a higher count, unless it is acknowledged in time. */
 export interface Delivery {
@@ -9,13 +10,15 @@ export interface Delivery {
   ack(): void;
   /** Not now: deliver again after `delayMs`. */
   nak(delayMs: number): void;
+  /** Never again: it cannot be meant for this receiver. What it may have hidden is read from its source. @param reason for the server's log */
+  refuse(reason: string): void;
   /** Still at work: do not deliver again yet. To be repeated well within the bus's acknowledgement wait. */
   working(): void;
 }
 
 /** What to receive. */
 export interface Interest {
-  /** The stream of the source, `streamOf(source)`; made by the source with what it publishes or asks, and waited for until then. */
+  /** The stream of the source, `streamOf(source)`; an operator creates it, and the subscription waits for that. */
   readonly stream: string;
   /** One subject, without wildcards. */
   readonly subject: string;
@@ -53,6 +56,8 @@ export interface Bus {
    * fails for it.
    */
   readonly outage?: () => Outage | undefined;
+  /** How the stream of this service is, for a bus whose streams have a configuration; undefined where none is looked at. */
+  readonly stream?: () => StreamState;
   /** Ends every subscription and the connection. */
   close(): Promise<void>;
 }

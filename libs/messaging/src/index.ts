@@ -6,13 +6,19 @@ export { type Effect, type FactContext, type Handler, type Handlers, NO_EFFECT }
 export { type BusFaults, type MemoryBus, memoryBus } from './memory-bus.ts';
 export { type MessagingApi, type MessagingApiOptions, messagingApi } from './messaging-api.ts';
 export { meterMessaging } from './messaging-metrics.ts';
-export {
-  deleteStreams,
-  type NatsBusOptions,
-  natsBus,
-  STREAM_AGE_MAX_DEFAULT_MS,
-  STREAM_BYTES_MAX_DEFAULT,
-} from './nats-bus.ts';
+export { type NatsBusOptions, natsBus } from './nats-bus.ts';
+export type { NatsAccess } from './nats-connection.ts';
 export type { PartitionStatus } from './partition.ts';
 export { type Relay, type RelayOptions, startRelay } from './relay.ts';
+export { natsSpec, streamsSpec } from './settings.ts';
+export type { StreamState } from './stream-watch.ts';
+export {
+  deleteStreams,
+  ensureStreams,
+  STREAM_AGE_MAX_DEFAULT_MS,
+  STREAM_BYTES_MAX_DEFAULT,
+  type StreamSettings,
+  streamNameIn,
+  subjectNameIn,
+} from './streams.ts';
 export { DEFAULT_PARTITION_COUNT, durableOf, partitionOf, streamOf, subjectOf } from './subjects.ts';

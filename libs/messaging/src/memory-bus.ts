@@ -149,6 +149,9 @@ export const memoryBus = (options: {
         one.dueAt = clock.monotonicMs() + delayMs;
         wake(subject);
       },
+      refuse: () => {
+        if (connected && durable.outstanding.delete(own)) wake(subject);
+      },
       working: () => {
         one.dueAt = clock.monotonicMs() + ackWaitMs;
       },

@@ -9,6 +9,7 @@ import { type Consumer, startConsumer } from './consumer.ts';
 import { readFeed } from './feed.ts';
 import { natsBus } from './nats-bus.ts';
 import { type Relay, startRelay } from './relay.ts';
+import { ensureStreams } from './streams.ts';
 import { startTestNatsServer, type TestNatsServer } from './test-nats-server.ts';
 import { copyHandler, FACT_TYPES, toFact } from './test-world.ts';
 
@@ -45,12 +46,15 @@ let sink: Awaited<ReturnType<typeof openStore>>;
 
 before(async () => {
   [server, source, sink] = await Promise.all([startTestNatsServer(), openStore(), openStore()]);
+  await createStream();
 });
 after(async () => {
   await Promise.all(buses.map((bus) => bus.close()));
   await Promise.all([source?.drop(), sink?.drop(), server?.remove()]);
 });
 
+const createStream = (): Promise<void> =>
+  ensureStreams({ servers: [server.url] }, { services: ['src'] }, { clock: systemClock, patienceMs: 0 });
 const openBus = async (): Promise<Bus> => {
   const bus = await natsBus({ servers: [server.url], clock: systemClock, publishTimeoutMs: 1_000 });
   buses.push(bus);
@@ -125,6 +129,7 @@ test('on Postgres and NATS every fact takes effect once and in order, through a 
   await server.wipe();
   await append(3);
   await server.start();
+  await createStream();
   await append(1);
   await until(isComplete);
   await until(async () => consumer.status().every(({ gap }) => gap === 0));

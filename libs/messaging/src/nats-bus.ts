@@ -4,30 +4,21 @@ import {
   type Consumer,
   type ConsumerMessages,
   DeliverPolicy,
-  DiscardPolicy,
   JetStreamApiError,
   type JsMsg,
   jetstream,
   jetstreamManager,
-  RetentionPolicy,
-  StorageType,
-  type StreamConfig,
 } from '@nats-io/jetstream';
-import { connect, nanos, PermissionViolationError, TimeoutError } from '@nats-io/transport-node';
-import { acknowledgedPublishing } from './acknowledged.ts';
+import { nanos, PermissionViolationError, TimeoutError } from '@nats-io/transport-node';
+import { acknowledgedPublishing, NoStream } from './acknowledged.ts';
 import type { Bus, Delivery, Interest } from './bus.ts';
 import { connectNats, type NatsAccess, placesOf } from './nats-connection.ts';
+import { missingStream, STREAM_NOT_FOUND, watchStream } from './stream-watch.ts';
+import { streamNameIn, subjectNameIn } from './streams.ts';
 import { serviceOf, streamOf, subjectsOf } from './subjects.ts';
 
 const SECOND_MS = 1_000;
-const HOUR_MS = 3_600_000;
 
-/** For how long a fact stays in its stream by default; an older one is read from its source. */
-export const STREAM_AGE_MAX_DEFAULT_MS = 24 * HOUR_MS;
-/** Disk space of one service's stream by default. */
-export const STREAM_BYTES_MAX_DEFAULT = 1024 ** 3;
-/** How long the server recognises a message id. A courtesy: nothing depends on it. */
-const DUPLICATE_WINDOW_MS = 120 * SECOND_MS;
 /** Messages asked for at once by a subscription: with 512 KiB a batch, at most 4 MiB wait in memory. */
 const PORTION = 8;
 /** Deliveries of one durable that may be unacknowledged. */
@@ -36,30 +27,19 @@ const MAX_ACK_PENDING = 64;
 const FETCH_EXPIRES_MS = 30 * SECOND_MS;
 /** Pause before a failed subscription is set up again. */
 const RESUBSCRIBE_MS = 250;
-/** JetStream's answer to a stream that exists with another configuration. */
-const STREAM_CONFIGURED_OTHERWISE = 10058;
-/** JetStream's answer about a stream that does not exist. */
-const STREAM_NOT_FOUND = 10059;
-/** JetStream's answer where it knows of fewer servers than a stream wants copies. */
-const TOO_FEW_SERVERS = 10005;
-/** After this time more copies are asked for again, with the next message. */
-const COPIES_RETRY_MS = 5 * SECOND_MS;
-/** JetStream's answer where the space for a stream cannot be reserved. */
-const NO_ROOM_FOR_STREAM = 10047;
-
 export interface NatsBusOptions extends NatsAccess {
   readonly clock: Clock;
-  /** Copies of each stream in a cluster; default 1. */
-  readonly replicas?: number;
+  /** The stream of this process, which it looks at and never changes; without it none is looked at. */
+  readonly own?: {
+    readonly service: string;
+    /** Copies the stream should have. */
+    readonly replicas: number;
+  };
   /** After this time without a word from its receiver a message is delivered again; default 30,000. */
   readonly ackWaitMs?: number;
   /** How long a publish waits for its acknowledgement; default 5,000. */
   readonly publishTimeoutMs?: number;
-  /** Disk space the server reserves for one service's stream; the oldest messages make room. Default 1 GiB. */
-  readonly streamBytesMax?: number;
-  /** How long messages stay at most, in milliseconds; consumers read what is older from its source. Default 24 hours. */
-  readonly streamAgeMaxMs?: number;
-  /** Keeps several systems apart on one server: put before every stream and subject. Letters and digits. */
+  /** Begins the names of streams and subjects: keeps several systems apart on one server. Letters, digits and `_`. */
   readonly namespace?: string;
   /** For failures the bus recovers from by itself. */
   readonly log?: Logger;
@@ -74,16 +54,14 @@ export interface NatsBus extends Bus {
 }
 
 /**
- * The bus on NATS JetStream: one file-storage stream per source, created when the source first uses it and created again when
- * the server forgot it. Waits for the server to come up, reconnects for ever, and gives up only on `close`.
+ * The bus on NATS JetStream: one file-storage stream per source, which an operator creates (`ensureStreams`) and this process never
+ * changes. Waits for the server to come up, reconnects for ever, and gives up only on `close`.
  * @throws Error when a server refuses us: see `connectNats`
  */
 export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
-  const { clock, replicas = 1, ackWaitMs = 30 * SECOND_MS, publishTimeoutMs = 5 * SECOND_MS, log } = options;
-  const { streamBytesMax = STREAM_BYTES_MAX_DEFAULT, streamAgeMaxMs = STREAM_AGE_MAX_DEFAULT_MS } = options;
-  const prefix = options.namespace ? { stream: `${options.namespace}_`, subject: `${options.namespace}.` } : undefined;
-  const streamName = (stream: string): string => `${prefix?.stream ?? ''}${stream}`;
-  const subjectName = (subject: string): string => `${prefix?.subject ?? ''}${subject}`;
+  const { clock, ackWaitMs = 30 * SECOND_MS, publishTimeoutMs = 5 * SECOND_MS, log, namespace, own } = options;
+  const streamName = (stream: string): string => streamNameIn(namespace, stream);
+  const subjectName = (subject: string): string => subjectNameIn(namespace, subject);
 
   const connection = await connectNats(options, { clock, log, signal: options.signal });
   const publishing = acknowledgedPublishing(connection, {
@@ -94,15 +72,6 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
   const consumers = jetstream(connection, { timeout: publishTimeoutMs }).consumers;
   // The server may be up before its JetStream is; every call finds out for itself, and is repeated by its caller.
   const manager = await jetstreamManager(connection, { timeout: publishTimeoutMs, checkAPI: false });
-  const created = new Map<string, Ensured>();
-  const copies =
-    log &&
-    failureLog({
-      log,
-      clock,
-      failing: 'stream has one copy until NATS has more servers',
-      back: 'stream has its copies',
-    });
   const fetching = new Set<ConsumerMessages>();
   let session = 1;
   let lost: Outage | undefined;
@@ -118,74 +87,31 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
       if (status.type !== 'reconnect') continue;
       lost = undefined;
       session += 1;
-      created.clear();
       // A request for messages dies with its connection; stopped here it is made anew at once instead of timing out.
       for (const messages of fetching) messages.stop();
     }
   };
   const watching = watchConnection();
 
-  /** @returns whether the stream has as many copies as it should */
-  const createStream = async (service: string): Promise<boolean> => {
-    const config: Partial<StreamConfig> & { name: string } = {
-      name: streamName(streamOf(service)),
-      subjects: [subjectName(subjectsOf(service))],
-      retention: RetentionPolicy.Limits,
-      storage: StorageType.File,
-      discard: DiscardPolicy.Old,
-      max_age: nanos(streamAgeMaxMs),
-      max_bytes: streamBytesMax,
-      // The server takes none that is longer than messages stay.
-      duplicate_window: nanos(Math.min(DUPLICATE_WINDOW_MS, streamAgeMaxMs)),
-      num_replicas: replicas,
-    };
-    try {
-      await manager.streams.add(config).catch((error: unknown) => {
-        if (codeOf(error) !== STREAM_CONFIGURED_OTHERWISE) throw error;
-        return manager.streams.update(config.name, config);
-      });
-    } catch (error) {
-      if (codeOf(error) === NO_ROOM_FOR_STREAM) throw noRoom(config.name, streamBytesMax, error);
-      if (codeOf(error) !== TOO_FEW_SERVERS || replicas === 1) throw error;
-      copies?.failed(error, { stream: config.name, replicas });
-      // One is down at the moment; or servers that came up slowly have formed a cluster without one of theirs, which they take
-      // in when that one starts again, and never before. Facts are told meanwhile.
-      await manager.streams.add({ ...config, num_replicas: 1 }).catch((failure: unknown) => {
-        // It is there, as it was made before.
-        if (codeOf(failure) !== STREAM_CONFIGURED_OTHERWISE) throw failure;
-      });
-      return false;
-    }
-    copies?.succeeded();
-    return true;
-  };
-
-  /** Sees to it that the stream of a service exists; what succeeded once is trusted until something fails. */
-  const ensureStream = (service: string): Promise<void> => {
-    const known = created.get(service);
-    if (known && clock.monotonicMs() < known.untilMs) return known.done;
-    const ensured: Ensured = { untilMs: Number.POSITIVE_INFINITY, done: Promise.resolve() };
-    ensured.done = createStream(service).then(
-      (isWhole) => {
-        if (!isWhole) ensured.untilMs = clock.monotonicMs() + COPIES_RETRY_MS;
+  const closing = new AbortController();
+  const watch =
+    own &&
+    watchStream(
+      () => manager.streams.info(streamName(streamOf(own.service))),
+      {
+        name: streamName(streamOf(own.service)),
+        subject: subjectName(subjectsOf(own.service)),
+        copies: own.replicas,
       },
-      (error: unknown) => {
-        created.delete(service);
-        throw error;
-      },
+      { clock, log, signal: closing.signal },
     );
-    created.set(service, ensured);
-    return ensured.done;
-  };
 
-  /** Runs a call on a service's stream; a failure makes the next call create the stream again, should it be gone. */
+  /** Runs a call on the stream of a service. */
   const onStream = async <T>(service: string, call: () => Promise<T>): Promise<T> => {
     try {
-      await ensureStream(service);
       return await call();
     } catch (error) {
-      created.delete(service);
-      throw named(error);
+      throw isMissing(error) ? new Error(missingStream(streamName(streamOf(service))), { cause: error }) : named(error);
     }
   };
 
@@ -257,58 +183,34 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
         } catch (error) {
           consumer = undefined;
           if (interest.signal.aborted || connection.isClosed()) return;
-          // Its source has not come up yet; nobody else may make its stream.
-          const isToCome = error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND;
-          if (!isToCome) attempts?.failed(error, { durable });
+          const stream = streamName(interest.stream);
+          attempts?.failed(isMissing(error) ? new Error(missingStream(stream), { cause: error }) : error, { durable });
           await clock.sleep(RESUBSCRIBE_MS, interest.signal);
         }
       }
     },
     session: () => session,
     outage: () => lost,
+    ...(watch && { stream: watch.state }),
     isConnected: () => lost === undefined && !connection.isClosed(),
     async close() {
+      closing.abort();
       await connection.close();
       publishing.interrupted();
-      await watching;
+      await Promise.all([watching, watch?.done]);
     },
   };
 };
 
-/** A stream that is looked after. */
-interface Ensured {
-  /** Monotonic time from which on it is looked after again. */
-  untilMs: number;
-  /** Resolves once it is there. */
-  done: Promise<void>;
-}
-
-const codeOf = (error: unknown): number | undefined => (error instanceof JetStreamApiError ? error.code : undefined);
+/** Whether a call failed because its stream does not exist. */
+const isMissing = (error: unknown): boolean =>
+  error instanceof NoStream || (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND);
 
 const asDelivery = (message: JsMsg): Delivery => ({
   bytes: message.data,
   deliveryCount: message.info.deliveryCount,
   ack: () => message.ack(),
   nak: (delayMs) => message.nak(delayMs),
+  refuse: (reason) => message.term(reason),
   working: () => message.working(),
 });
-
-const noRoom = (stream: string, bytes: number, cause: unknown): Error =>
-  new Error(
-    `the NATS server has no room for stream ${stream}, which reserves ${bytes} bytes: give JetStream more space, delete ` +
-      'streams nobody needs, or lower NATS_STREAM_BYTES_MAX',
-    { cause },
-  );
-
-/** Deletes every stream whose name begins so, with its messages and consumers. For systems that are gone for good. */
-export const deleteStreams = async (server: string, prefix: string): Promise<void> => {
-  const connection = await connect({ servers: server });
-  try {
-    const { streams } = await jetstreamManager(connection);
-    const names: string[] = [];
-    for await (const name of streams.names()) if (name.startsWith(prefix)) names.push(name);
-    for (const name of names) await streams.delete(name);
-  } finally {
-    await connection.close();
-  }
-};

@@ -7,6 +7,8 @@ import { streamOf, subjectOf } from './subjects.ts';
 /** A bus under test, and what befalls it. */
 export interface BusHarness {
   readonly bus: Bus;
+  /** Creates the stream of a source, where the bus needs one. */
+  createStream?(source: string): Promise<void>;
   /** Cuts the connection (the real server is killed) and brings it back with what it had. */
   interrupt(): Promise<void>;
   close(): Promise<void>;
@@ -55,15 +57,20 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
       bus = harness.bus;
     });
     after(() => harness.close());
+    const ready = async () => {
+      const interest = newInterest();
+      await harness.createStream?.(interest.source);
+      return interest;
+    };
 
     test('delivers what was published before the first subscription, in order', async () => {
-      const interest = newInterest();
+      const interest = await ready();
       await Promise.all(['a', 'b', 'c'].map((word) => bus.publish(interest.subject, word, bytes(word))));
       assert.deepEqual(await take(bus, interest, ackUpTo(3)), ['a', 'b', 'c']);
     });
 
     test('a durable goes on behind what it acknowledged; another begins at the beginning', async () => {
-      const interest = newInterest();
+      const interest = await ready();
       for (const word of ['a', 'b', 'c']) await bus.publish(interest.subject, word, bytes(word));
       assert.deepEqual(await take(bus, interest, ackUpTo(2)), ['a', 'b']);
       await bus.publish(interest.subject, 'd', bytes('d'));
@@ -74,14 +81,14 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
     });
 
     test('partitions are apart', async () => {
-      const interest = newInterest();
+      const interest = await ready();
       await bus.publish(subjectOf(interest.source, 1), 'x', bytes('x'));
       await bus.publish(interest.subject, 'a', bytes('a'));
       assert.deepEqual(await take(bus, interest, ackUpTo(1)), ['a']);
     });
 
     test('knows the newest message of a subject, or that there is none', async () => {
-      const { subject } = newInterest();
+      const { subject } = await ready();
       assert.equal(await bus.lastMessage(subject), undefined);
       await bus.publish(subject, 'a', bytes('a'));
       await bus.publish(subject, 'b', bytes('b'));
@@ -90,13 +97,13 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
     });
 
     test('a message id is taken once', async () => {
-      const interest = newInterest();
+      const interest = await ready();
       for (const id of ['a', 'a', 'b']) await bus.publish(interest.subject, id, bytes(id));
       assert.deepEqual(await take(bus, interest, ackUpTo(2)), ['a', 'b']);
     });
 
     test('refused for now, it comes again and counts', async () => {
-      const interest = newInterest();
+      const interest = await ready();
       await bus.publish(interest.subject, 'a', bytes('a'));
       const counts: number[] = [];
       await take(bus, interest, (delivery, taken) => {
@@ -108,8 +115,23 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
       assert.deepEqual(counts, [1, 2]);
     });
 
+    test('refused for good, it never comes again', async () => {
+      const interest = await ready();
+      for (const word of ['a', 'b']) await bus.publish(interest.subject, word, bytes(word));
+      const taken = await take(bus, interest, (delivery, count) => {
+        if (count === 1) delivery.refuse('a test');
+        else delivery.ack();
+        return count === 2;
+      });
+      assert.deepEqual(taken, ['a', 'b']);
+      // Longer than an acknowledgement is waited for: what was not refused for good would come before it.
+      await systemClock.sleep(2 * ACK_WAIT_MS);
+      await bus.publish(interest.subject, 'c', bytes('c'));
+      assert.deepEqual(await take(bus, interest, ackUpTo(1)), ['c']);
+    });
+
     test('taken by a receiver that died, it comes again', async () => {
-      const interest = newInterest();
+      const interest = await ready();
       await bus.publish(interest.subject, 'a', bytes('a'));
       await take(bus, interest, () => true);
       assert.deepEqual(await take(bus, interest, ackUpTo(1)), ['a']);
@@ -118,7 +140,7 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
     test('an interruption is a new session; what was published stays, subscriptions go on', {
       timeout: 30_000,
     }, async () => {
-      const interest = newInterest();
+      const interest = await ready();
       await bus.publish(interest.subject, 'a', bytes('a'));
       const session = bus.session();
       const ending = new AbortController();

@@ -21,6 +21,7 @@ test('G1, G7: a message that comes at any moment while another is taken in does 
       deliveryCount: 1,
       ack: () => {},
       nak: () => {},
+      refuse: () => {},
       working: () => {},
     });
     const bus: Pick<Bus, 'subscribe'> = {

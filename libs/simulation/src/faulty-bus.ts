@@ -39,6 +39,9 @@ export const busOver = (inner: Bus, link: BusLink): Bus => {
     nak: (delayMs) => {
       if (!isCut()) delivery.nak(delayMs);
     },
+    refuse: (reason) => {
+      if (!isCut()) delivery.refuse(reason);
+    },
     working: () => {
       if (!isCut()) delivery.working();
     },

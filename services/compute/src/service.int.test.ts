@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
+import { workloads } from '@interlock/host';
 import type { Bus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
@@ -25,7 +26,7 @@ before(async () => {
   closing.push(() => database.drop());
   store = await openPostgresStore({ url: database.url, clock, random });
   closing.push(() => store.close());
-  bus = await openTestBus();
+  bus = await openTestBus(workloads);
   closing.push(() => bus.close());
   world = await openTestCloud({ store, bus });
   closing.push(() => world.close());

@@ -11,7 +11,7 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase } from '@interlock/event-store/test-database';
-import { inProcessCloud } from '@interlock/host';
+import { inProcessCloud, workloads as services } from '@interlock/host';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import type { RpcClient, Workload } from '@interlock/rpc';
 import { createScope, logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
@@ -80,7 +80,7 @@ const openSetCloud = async (scope: Scope, isPurgeProtected: boolean): Promise<Se
     if (!store) throw new Error(`${service} does not run here`);
     return store;
   };
-  const bus = await openTestBus();
+  const bus = await openTestBus(services);
   scope.defer('bus', () => bus.close());
 
   const person = (secret: string): Somebody => {

@@ -10,7 +10,7 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { type EventStore, memoryStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
-import { inProcessCloud } from '@interlock/host';
+import { workloads as everyService, inProcessCloud } from '@interlock/host';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import type { RpcClient, Workload } from '@interlock/rpc';
 import { createScope, logger, systemClock, systemRandom } from '@interlock/runtime';
@@ -96,7 +96,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
   scope.defer('database', () => database.drop());
   const store = await openPostgresStore({ url: database.url, clock, random });
   scope.defer('store', () => store.close());
-  const bus = await openTestBus();
+  const bus = await openTestBus(everyService);
   scope.defer('bus', () => bus.close());
   const stores = new Map<Workload, EventStore>([['disk', store]]);
   const storeOf = (service: Workload): EventStore => {

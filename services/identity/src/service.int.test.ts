@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
-import { type InProcessCloud, inProcessCloud } from '@interlock/host';
+import { type InProcessCloud, inProcessCloud, workloads } from '@interlock/host';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
@@ -38,7 +38,7 @@ const closing: (() => Promise<unknown>)[] = [];
 before(async () => {
   database = await createTestDatabase();
   store = await openPostgresStore({ url: database.url, clock, random });
-  const bus = await openTestBus();
+  const bus = await openTestBus(workloads);
   const settings = {
     bootstrap,
     masterKey: masterKey(random.bytes(32)),

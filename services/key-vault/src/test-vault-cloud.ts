@@ -6,7 +6,7 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
-import { type InProcessCloud, inProcessCloud } from '@interlock/host';
+import { type InProcessCloud, inProcessCloud, workloads as services } from '@interlock/host';
 import type { Bus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import type { RpcClient } from '@interlock/rpc';
@@ -85,7 +85,7 @@ export const startVaultCloud = async (
   const vaultStore = changes.store?.(store) ?? store;
   const identityStore = await openPostgresStore({ url: identityDatabase.url, clock, random });
   scope.defer('store of identity', () => identityStore.close());
-  const bus = await openTestBus();
+  const bus = await openTestBus(services);
   scope.defer('bus', () => bus.close());
 
   const person = (secret: string): Somebody => {

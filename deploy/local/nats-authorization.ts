@@ -1,0 +1,90 @@
+import { durableOf, streamNameIn, streamOf, subjectNameIn, subjectOf } from '@interlock/messaging';
+import { type ServiceName, serviceNames } from './services.ts';
+
+/** Whose facts a service consumes: with one durable consumer on every partition of theirs. */
+export const consumes: Readonly<Record<ServiceName, readonly ServiceName[]>> = {
+  identity: ['key-vault'],
+  'key-vault': ['identity'],
+  'disk-encryption-set': ['key-vault', 'identity'],
+  disk: ['disk-encryption-set'],
+  compute: ['disk-encryption-set', 'disk'],
+};
+
+/** Who the NATS servers know: every service, and the operator, who creates streams. */
+export type NatsUser = ServiceName | 'operator';
+
+/** All of them. */
+export const natsUsers: readonly NatsUser[] = ['operator', ...serviceNames];
+
+/** What the permissions depend on. */
+export interface NatsAuthorization {
+  /** `PARTITION_COUNT` of every service. */
+  readonly partitionCount: number;
+  /** `NATS_NAMESPACE` of every service; none by default. */
+  readonly namespace?: string | undefined;
+  /** Public key of a user, or a variable that holds it. */
+  readonly keyOf: (user: NatsUser) => string;
+  /** Whether the operator may do everything there is, as the owner of a local cloud may; by default it may create and change streams. */
+  readonly isOperatorUnlimited?: boolean;
+}
+
+/**
+ * What each user may do on the NATS servers, in the format of their configuration. Everything else is refused.
+ *
+ * - A service publishes its own facts, reads its own stream and consumes from the services it consumes from, through its own consumers.
+ * - A service neither creates nor changes a stream. With `republish` it could forge facts of another service, with `sources` it could
+ *   read what it does not consume.
+ * - A consumer is created under its full name with its one subject (`CONSUMER.CREATE.<stream>.<consumer>.<subject>`), which the server
+ *   compares with the request. The older calls (`CONSUMER.CREATE.<stream>`, `CONSUMER.DURABLE.CREATE`) carry no subject, so nobody may use them.
+ * - The operator creates and changes the five streams.
+ */
+export const natsAuthorization = (wanted: NatsAuthorization): string => {
+  const users = natsUsers.flatMap((user) => [
+    '    {',
+    `      nkey: ${wanted.keyOf(user)}`,
+    ...(user === 'operator' && wanted.isOperatorUnlimited ? [] : permissions(user, wanted)),
+    '    }',
+  ]);
+  return ['authorization {', '  users = [', ...users, '  ]', '}', ''].join('\n');
+};
+
+const permissions = (user: NatsUser, wanted: NatsAuthorization): readonly string[] => [
+  '      permissions {',
+  '        publish: [',
+  ...(user === 'operator' ? operatorPublishes(wanted) : servicePublishes(user, wanted)).map(
+    (subject) => `          "${subject}"`,
+  ),
+  '        ]',
+  `        subscribe: ["_INBOX_${user}.>"]`,
+  '      }',
+];
+
+const operatorPublishes = ({ namespace }: NatsAuthorization): readonly string[] =>
+  serviceNames.flatMap((service) =>
+    ['CREATE', 'UPDATE', 'INFO'].map((call) => `$JS.API.STREAM.${call}.${streamNameIn(namespace, streamOf(service))}`),
+  );
+
+const servicePublishes = (
+  service: ServiceName,
+  { namespace, partitionCount }: NatsAuthorization,
+): readonly string[] => {
+  const partitions = Array.from({ length: partitionCount }, (_, partition) => partition);
+  const subject = (source: ServiceName, partition: number) => subjectNameIn(namespace, subjectOf(source, partition));
+  const stream = streamNameIn(namespace, streamOf(service));
+  const own = [
+    ...partitions.map((partition) => subject(service, partition)),
+    ...['INFO', 'MSG.GET'].map((call) => `$JS.API.STREAM.${call}.${stream}`),
+  ];
+  const others = consumes[service].flatMap((source) =>
+    partitions.flatMap((partition) => {
+      const consumer = `${streamNameIn(namespace, streamOf(source))}.${durableOf(service, source, partition)}`;
+      return [
+        `$JS.API.CONSUMER.CREATE.${consumer}.${subject(source, partition)}`,
+        `$JS.API.CONSUMER.INFO.${consumer}`,
+        `$JS.API.CONSUMER.MSG.NEXT.${consumer}`,
+        `$JS.ACK.${consumer}.>`,
+      ];
+    }),
+  );
+  return [...own, ...others];
+};
