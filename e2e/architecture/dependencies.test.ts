@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { publishedStreams } from '@interlock/host';
 import { parseSync } from 'oxc-parser';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -145,4 +146,16 @@ test('a guest loads next to nothing: it is a process a machine, and has to be up
     /^(node:|\.\/|@grpc\/grpc-js$|@interlock\/contracts\/|@interlock\/runtime\/(clock|renewed)$|@interlock\/rpc\/credentials$)/;
   assert.ok(loaded.some(({ to }) => to === '@grpc/grpc-js'));
   assert.deepEqual(show(loaded.filter(({ to }) => !allowed.test(to))), []);
+});
+
+test('consumers know the streams of each service as its code names them', () => {
+  for (const [service, categories] of Object.entries(publishedStreams)) {
+    const sources = files.filter((file) => file.startsWith(`services/${service}/src/`) && !/test[-.]/.test(file));
+    const named = sources.flatMap((file) =>
+      [...readFileSync(join(root, file), 'utf8').matchAll(/: CategoryDefinition<[^=]*> = \{\s+name: '(\w+)'/g)].map(
+        ([, name = '']) => name,
+      ),
+    );
+    assert.deepEqual(named.toSorted(), [...categories].toSorted(), service);
+  }
 });

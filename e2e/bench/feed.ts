@@ -103,6 +103,7 @@ const openPipe = async (
   const consumer = startConsumer({
     service: 'sink',
     source: 'source',
+    categories: ['counter'],
     handlers: { Counted: copy },
     store: effects.store,
     bus: into,

@@ -10,7 +10,7 @@ const sources = filesLike(/^(libs|services)\/.*\.ts$/).filter(
 const inCode = new Set(
   sources
     .map(textOf)
-    .filter((text) => /create(Histogram|Counter|ObservableGauge)\(/.test(text))
+    .filter((text) => /create(Histogram|Counter|ObservableCounter|ObservableGauge)\(/.test(text))
     .flatMap((text) => [...text.matchAll(/'((?:interlock|rpc\.server)(?:\.[a-z_]+){2,})',\s+(?:\{|'[s{])/g)])
     .map(([, name = '']) => name),
 );

@@ -11,6 +11,7 @@ export {
   type Replica,
 } from './in-process-cloud.ts';
 export { openPeers, type Peers, type PeersOptions } from './peers.ts';
+export { publishedStreams } from './published-streams.ts';
 export { hostFolderSpec, hostSpec, workloads } from './settings.ts';
 export type { Shares } from './shares/shares.ts';
 export { openSubscriptions, type Subscriptions } from './subscriptions.ts';

@@ -18,6 +18,7 @@ import type { Clock, Logger, Random, Renewed, Scope } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Assemble, Assembly } from './assembly.ts';
 import type { Peers } from './peers.ts';
+import { publishedStreams } from './published-streams.ts';
 import { workloads } from './settings.ts';
 import { openShares, type Replica } from './shares/shares.ts';
 
@@ -109,7 +110,13 @@ export const wire = async <Settings>(
   const hearing = around.silenceMs === undefined ? common : { ...common, silenceMs: around.silenceMs };
   const telling = around.watermarkMs === undefined ? common : { ...common, watermarkMs: around.watermarkMs };
   const consumers = (assembly.reactions ?? []).map((reaction) =>
-    startConsumer({ ...hearing, ...reaction, readFeed, keep: shares.keep }),
+    startConsumer({
+      ...hearing,
+      ...reaction,
+      categories: publishedStreams[reaction.source],
+      readFeed,
+      keep: shares.keep,
+    }),
   );
   scope.defer('consumers', () => Promise.all(consumers.map((consumer) => consumer.stop())));
   const relay = startRelay({ ...telling, toFact: assembly.toFact, keep: shares.keep });

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { Rejection, type StreamName, VersionConflict } from '@interlock/event-store';
 import { NO_EFFECT } from './handlers.ts';
+import { UNCONFIRMED_MAX } from './partition.ts';
 import { fnv1a32, partitionOf, subjectOf } from './subjects.ts';
 import { copyHandler, testWorld } from './test-world.ts';
 
@@ -285,7 +286,7 @@ test('bytes that are no batch are reported and hold nothing up', async () => {
   await world.append('disk-1', 'Created');
   await world.append('disk-2', 'Created');
   await world.clock.until(() => world.isComplete(['disk-1', 'disk-2']), 10_000);
-  assert.ok(world.lines.some((line) => line.includes('message is not taken in')));
+  assert.ok(world.lines.some((line) => line.includes('message is refused')));
   await Promise.all(parts.map((part) => part.stop()));
 });
 
@@ -318,4 +319,110 @@ test('a source that was restored to an earlier moment, and this service was not:
   assert.ok(lags.includes(true), JSON.stringify(consumer.status()));
   await consumer.stop();
   await relay.stop();
+});
+
+/** Publishes a batch that the source never published, as somebody would who got past the permissions of the bus. */
+const forge = (world: ReturnType<typeof testWorld>, change: Partial<FactBatch>) => {
+  const at = change.lastPosition ?? 0;
+  const batch = { source: 'src', partition: 0, partitionCount: 2, previousPosition: 0, firstPosition: at, facts: [] };
+  const bytes = FactBatch.encode({ ...batch, lastPosition: at, ...change }).finish();
+  return world.bus.publish(subjectOf('src', change.partition ?? 0), `forged ${world.random.uuid()}`, bytes);
+};
+/** Names of streams in one of the two partitions. */
+const streamsIn = (partition: number): readonly StreamName[] =>
+  streamsOf(20).filter((stream) => partitionOf(stream, 2) === partition);
+const forgedFact = (position: number, stream: StreamName) => ({
+  position,
+  stream,
+  eventId: 'forged',
+  version: 9,
+  eventTime: undefined,
+  type: 'Changed',
+  payload: Buffer.from('{}'),
+  correlationId: 'c',
+  causationId: 'd',
+  caller: 'principals/p',
+  traceparent: '',
+});
+
+for (const [what, change] of [
+  ['an empty batch to position 10^9', { lastPosition: 1e9 }],
+  ['an empty batch that claims facts before position 10^9', { previousPosition: 1e9, lastPosition: 1e9 }],
+  ['a fact at position 10^9', { lastPosition: 1e9, facts: [forgedFact(1e9, streamsIn(0)[0] ?? 'disk-0')] }],
+] as const)
+  test(`G7: ${what} is refused for good, and every fact behind it takes effect`, async () => {
+    const world = testWorld();
+    const parts = [world.startRelay(), world.startConsumer()] as const;
+    const [, consumer] = parts;
+    const streams = streamsIn(0).slice(0, 3);
+    for (const stream of streams) await world.append(stream, 'Created');
+    await world.clock.until(() => world.isComplete(streams));
+    await forge(world, { ...change, facts: [...('facts' in change ? change.facts : [])] });
+    await world.clock.until(async () => consumer.refused() === 1);
+    for (const stream of streams) await world.append(stream, 'Changed');
+    await world.clock.until(() => world.isComplete(streams));
+    const head = await world.source.head();
+    for (const { position, gap } of consumer.status()) assert.ok(position <= head && gap === 0);
+    const line = world.lines.find((one) => one.includes('message is refused')) ?? assert.fail('nothing is logged');
+    assert.match(line, /"messageId":"src:0:1000000000-1000000000"/);
+    assert.match(line, /position 1000000000 is beyond the feed of src/);
+    assert.equal(JSON.parse(line).level, 'error');
+    // Once: it is not delivered again.
+    await world.clock.pass(120_000);
+    assert.equal(consumer.refused(), 1);
+    await Promise.all(parts.map((part) => part.stop()));
+  });
+
+test('G3: a fact of a stream that its source does not have, of another partition, or out of order is refused for good', async () => {
+  const world = testWorld();
+  const parts = [world.startRelay(), world.startConsumer()] as const;
+  const [, consumer] = parts;
+  const [stream = 'disk-0'] = streamsIn(0);
+  const [elsewhere = 'disk-0'] = streamsIn(1);
+  await world.append(stream, 'Created');
+  await world.clock.until(() => world.isComplete([stream]));
+  const foreign = Array.from({ length: 20 }, (_, n): StreamName => `other-${n}`).find(
+    (one) => partitionOf(one, 2) === 0,
+  );
+  const forged = [
+    { lastPosition: 5, facts: [forgedFact(5, foreign ?? 'other-0')] },
+    { lastPosition: 5, facts: [forgedFact(5, elsewhere)] },
+    { lastPosition: 5, facts: [forgedFact(6, stream)] },
+    { lastPosition: 6, facts: [forgedFact(6, stream), forgedFact(5, stream)] },
+    { lastPosition: 5, source: 'other' },
+    { lastPosition: 5, partitionCount: 3 },
+  ];
+  for (const change of forged) await forge(world, change);
+  await world.bus.publish(
+    subjectOf('src', 0),
+    'no batch',
+    Buffer.from('{"type":"io.nats.jetstream.api.v1.stream_info_response"}'),
+  );
+  await world.clock.until(async () => consumer.refused() === forged.length + 1);
+  for (const name of [foreign ?? 'other-0', elsewhere]) assert.deepEqual(await world.copied(name), []);
+  await world.append(stream, 'Changed', 'Changed', 'Changed', 'Changed');
+  await world.clock.until(() => world.isComplete([stream]));
+  await Promise.all(parts.map((part) => part.stop()));
+});
+
+test('a watermark far ahead of a quiet partition is read from the source with one call, and moves its place', async () => {
+  const world = testWorld();
+  const [quiet = 'disk-0'] = streamsIn(0);
+  const [busy = 'disk-1'] = streamsIn(1);
+  const parts = [world.startRelay(), world.startConsumer()] as const;
+  const [, consumer] = parts;
+  await world.append(quiet, 'Created');
+  await world.clock.until(() => world.isComplete([quiet]));
+  const placeOf = () => consumer.status().find(({ partition }) => partition === 0)?.position ?? 0;
+  await world.append(busy, ...Array.from({ length: UNCONFIRMED_MAX - 10 }, () => 'Secret'));
+  await world.clock.pass(2_000);
+  assert.equal(world.feedCalls(), 0, 'near: what a watermark says needs no confirmation, and moves nothing');
+  assert.equal(placeOf(), 1);
+  await world.append(busy, ...Array.from({ length: 100 }, () => 'Secret'));
+  await world.clock.pass(2_000);
+  assert.equal(placeOf(), await world.source.head());
+  await world.append(quiet, 'Changed');
+  await world.clock.until(() => world.isComplete([quiet]));
+  assert.equal(consumer.refused(), 0);
+  await Promise.all(parts.map((part) => part.stop()));
 });

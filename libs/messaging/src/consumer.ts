@@ -22,6 +22,8 @@ export interface ConsumerOptions {
   readonly service: string;
   /** The service that tells, for example `key-vault`. */
   readonly source: string;
+  /** Categories of the streams whose events the source publishes: `vault` for `vault-…`. A fact of another stream is refused. */
+  readonly categories: readonly string[];
   readonly handlers: Handlers;
   readonly readFeed: ReadFeed;
   readonly store: EventStore;
@@ -47,6 +49,8 @@ export interface Consumer {
   readonly partitionCount: number;
   /** One entry per partition that this replica hears. */
   status(): readonly PartitionStatus[];
+  /** Messages refused for good since this process started: their source cannot have published them. */
+  refused(): number;
   /** Stops after the facts in hand; what is not applied comes again. Where `keep` is given, whoever gave it ends the work. */
   stop(): Promise<void>;
 }
@@ -63,9 +67,13 @@ export const startConsumer = (options: ConsumerOptions): Consumer => {
   const stopping = new AbortController();
   const alone: Promise<void>[] = [];
   const { keep = (_, work) => void alone.push(work(stopping.signal)) } = options;
+  let refused = 0;
+  const onRefused = (): void => {
+    refused += 1;
+  };
   const readers = new Map<number, PartitionReader>();
   const hear = async (partition: number, signal: AbortSignal): Promise<void> => {
-    const reader = startPartition({ ...options, partition, partitionCount, maxAttempts, silenceMs, signal });
+    const reader = startPartition({ ...options, partition, partitionCount, maxAttempts, silenceMs, signal, onRefused });
     readers.set(partition, reader);
     await reader.done;
     readers.delete(partition);
@@ -77,6 +85,7 @@ export const startConsumer = (options: ConsumerOptions): Consumer => {
     source: options.source,
     handlers: options.handlers,
     partitionCount,
+    refused: () => refused,
     status: () => [...readers.values()].map((reader) => reader.status()),
     async stop() {
       stopping.abort();

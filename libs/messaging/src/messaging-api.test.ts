@@ -139,11 +139,21 @@ test('a service that cannot tell says so, since when, why, and how much waits; t
   const world = testWorld();
   const relay = world.startRelay();
   const { source: store, clock, log } = world;
-  const api = messagingApi({ service: 'src', store, toFact, consumers: [], relay, clock, log });
+  const problem = 'NATS has no stream interlock_src';
+  const bus = { stream: () => ({ copies: 1, copiesWanted: 3, problem, isVerified: true }) };
+  const api = messagingApi({ service: 'src', store, toFact, consumers: [], relay, bus, clock, log });
+  const stream = { streamCopies: 1, streamCopiesWanted: 3, streamProblem: problem };
   await world.append('disk-1', 'Created', 'Changed');
   await clock.pass(100);
   const failing = 'SERVER_UNSPECIFIED';
-  assert.deepEqual(await api.getRelay(), { position: 2, gap: 0, failingSince: undefined, problem: '', failing });
+  assert.deepEqual(await api.getRelay(), {
+    position: 2,
+    gap: 0,
+    failingSince: undefined,
+    problem: '',
+    failing,
+    ...stream,
+  });
   world.bus.disconnect();
   const cutAt = clock.now();
   await world.append('disk-1', 'Changed');
@@ -158,7 +168,14 @@ test('a service that cannot tell says so, since when, why, and how much waits; t
   assert.ok(warnings.length >= 2 && warnings.length <= 3, `${warnings.length} lines in two minutes`);
   world.bus.reconnect();
   await clock.pass(10_000);
-  assert.deepEqual(await api.getRelay(), { position: 3, gap: 0, failingSince: undefined, problem: '', failing });
+  assert.deepEqual(await api.getRelay(), {
+    position: 3,
+    gap: 0,
+    failingSince: undefined,
+    problem: '',
+    failing,
+    ...stream,
+  });
   assert.equal(world.lines.filter((line) => line.includes('relay tells again')).length, 1);
   await relay.stop();
 });

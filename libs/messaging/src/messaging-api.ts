@@ -15,6 +15,7 @@ import type {
 } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type EventStore, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger } from '@interlock/runtime';
+import type { Bus } from './bus.ts';
 import type { Consumer } from './consumer.ts';
 import type { ToFact } from './facts.ts';
 import { readFeed } from './feed.ts';
@@ -35,6 +36,7 @@ export interface MessagingApiOptions {
   readonly toFact: ToFact;
   readonly consumers: readonly Consumer[];
   readonly relay: Pick<Relay, 'position' | 'outage'>;
+  readonly bus?: Pick<Bus, 'stream'>;
   /** The processes of the service as they are known in its store, by name; none where it is absent. */
   readonly replicas?: () => Promise<readonly Replica[]>;
   readonly clock: Clock;
@@ -105,11 +107,15 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
       // One that could not begin yet knows less than the relay before it.
       const position = Math.max(relay.position(), stored);
       const outage = relay.outage(true);
+      const stream = options.bus?.stream?.();
       return {
         position,
         gap: Math.max(0, head - position),
         failingSince: outage && new Date(outage.since),
         problem: outage ? messageOf(outage.error) : '',
+        streamCopies: stream?.copies ?? 0,
+        streamCopiesWanted: stream?.copiesWanted ?? 0,
+        streamProblem: stream?.problem ?? '',
         failing: outage === undefined ? 'SERVER_UNSPECIFIED' : isOfStore(outage.error) ? 'STORE' : 'BUS',
       };
     },

@@ -22,8 +22,9 @@ test('how far a service is behind is a metric: with what it hears, by source, an
     lagMs,
   });
   const relay = { position: () => 0, outage: (): ReturnType<Relay['outage']> => undefined };
-  const consumers = [{ source: 'key-vault', status: () => [part(0, 2, 500), part(1, 3, 1_500)] }];
-  const end = meterMessaging({ meter, store, clock, consumers, relay });
+  const consumers = [{ source: 'key-vault', status: () => [part(0, 2, 500), part(1, 3, 1_500)], refused: () => 6 }];
+  const bus = { stream: () => ({ copies: 1, copiesWanted: 3, problem: '', isVerified: true }) };
+  const end = meterMessaging({ meter, store, clock, consumers, relay, bus });
 
   const row = { position: 7, stream: 'key-k', fact: '', error: 'no', reason: 'X', attempts: 8, time: 0 };
   const change = parkedFacts(store).put({ ...row, source: 'key-vault', partition: 1 }, undefined);
@@ -37,8 +38,12 @@ test('how far a service is behind is a metric: with what it hears, by source, an
   assert.deepEqual(await read('interlock.feed.gap'), [[by, 5]]);
   assert.deepEqual(await read('interlock.feed.lag'), [[by, 1.5]]);
   assert.deepEqual(await read('interlock.feed.parked'), [[by, 1]]);
+  assert.deepEqual(await read('interlock.feed.refused'), [[by, 6]]);
   assert.deepEqual(await read('interlock.relay.gap'), [[{}, 1]]);
   assert.deepEqual(await read('interlock.relay.outage'), [[{}, 0]]);
+
+  assert.deepEqual(await read('interlock.stream.copies'), [[{}, 1]]);
+  assert.deepEqual(await read('interlock.stream.copies_wanted'), [[{}, 3]]);
 
   const since = clock.now();
   await clock.pass(4_000);

@@ -1,6 +1,7 @@
 import type { EventStore } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { BatchObservableResult, Meter } from '@opentelemetry/api';
+import type { Bus } from './bus.ts';
 import type { Consumer } from './consumer.ts';
 import { parkedFacts } from './parked.ts';
 import type { Relay } from './relay.ts';
@@ -18,22 +19,30 @@ export const meterMessaging = (parts: {
   readonly meter: Meter;
   readonly store: EventStore;
   readonly clock: Pick<Clock, 'now'>;
-  readonly consumers: readonly Pick<Consumer, 'source' | 'status'>[];
+  readonly consumers: readonly Pick<Consumer, 'source' | 'status' | 'refused'>[];
   readonly relay: Pick<Relay, 'position' | 'outage'>;
+  readonly bus?: Pick<Bus, 'stream'>;
 }): (() => void) => {
-  const { meter, store, clock, consumers, relay } = parts;
+  const { meter, store, clock, consumers, relay, bus } = parts;
   const gauge = (name: string, unit: string, description: string) =>
     meter.createObservableGauge(name, { unit, description });
   const gap = gauge('interlock.feed.gap', '{fact}', 'Facts known to exist and not yet applied: at least so many');
   const lag = gauge('interlock.feed.lag', 's', 'How long the oldest fact in hand has waited to be applied');
   const parked = gauge('interlock.feed.parked', '{fact}', 'Facts no retry could apply, and those behind them');
+  const refused = meter.createObservableCounter('interlock.feed.refused', {
+    unit: '{message}',
+    description: 'Messages that their source cannot have published: refused and never applied',
+  });
   const untold = gauge('interlock.relay.gap', '{event}', 'Events stored and not yet told');
   const outage = gauge('interlock.relay.outage', 's', 'For how long nothing could be told; 0 while the relay tells');
-  const instruments = [gap, lag, parked, untold, outage];
+  const copies = gauge('interlock.stream.copies', '{copy}', 'Copies of the stream of this service that are up to date');
+  const copiesWanted = gauge('interlock.stream.copies_wanted', '{copy}', 'How many there should be');
+  const instruments = [gap, lag, parked, refused, untold, outage, copies, copiesWanted];
   const parkedOf = parkedFacts(store);
 
-  const observeSource = async (result: BatchObservableResult, { source, status }: (typeof consumers)[number]) => {
-    const partitions = status();
+  const observeSource = async (result: BatchObservableResult, consumer: (typeof consumers)[number]) => {
+    const { source } = consumer;
+    const partitions = consumer.status();
     const of = { [SOURCE]: source };
     const counts = await Promise.all(
       partitions.map(async ({ partition }) => (await parkedOf.ofPartition(source, partition)).count),
@@ -41,6 +50,13 @@ export const meterMessaging = (parts: {
     result.observe(gap, sum(partitions.map((one) => one.gap)), of);
     result.observe(lag, Math.max(0, ...partitions.map(({ lagMs }) => lagMs)) / 1_000, of);
     result.observe(parked, sum(counts), of);
+    result.observe(refused, consumer.refused(), of);
+  };
+  const observeStream = (result: BatchObservableResult): void => {
+    const stream = bus?.stream?.();
+    if (stream === undefined) return;
+    result.observe(copies, stream.copies);
+    result.observe(copiesWanted, stream.copiesWanted);
   };
   const observe = async (result: BatchObservableResult): Promise<void> => {
     const observeOutage = (isStoreThere: boolean): void => {
@@ -49,9 +65,11 @@ export const meterMessaging = (parts: {
     };
     const [head, stored] = await Promise.all([store.head(), store.cursor(RELAY_CURSOR)]).catch((error: unknown) => {
       observeOutage(false);
+      observeStream(result);
       throw error;
     });
     observeOutage(true);
+    observeStream(result);
     // A relay that could not begin yet knows less than the one before it.
     result.observe(untold, Math.max(0, head - Math.max(relay.position(), stored)));
     await Promise.all(consumers.map((consumer) => observeSource(result, consumer)));

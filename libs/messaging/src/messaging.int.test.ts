@@ -69,6 +69,7 @@ const consumerOn = async (): Promise<Consumer> => {
     ...parts,
     service: 'dst',
     source: 'src',
+    categories: ['disk'],
     handlers,
     store: sink.store,
     bus: await openBus(),

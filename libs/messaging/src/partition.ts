@@ -2,18 +2,23 @@ import { type Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v
 import { Rejection, StoreUnavailable } from '@interlock/event-store';
 import { failureLog, type Instant } from '@interlock/runtime';
 import { backoffMs } from './backoff.ts';
-import { batchesTogether } from './batches.ts';
+import { batchesTogether, messageIdOf } from './batches.ts';
 import type { Delivery } from './bus.ts';
 import type { ConsumerOptions } from './consumer.ts';
 import { FEED_ENDS_EARLIER } from './feed.ts';
 import { createLane, TOGETHER_MAX } from './lane.ts';
 import { inProcessSpan } from './spans.ts';
-import { durableOf, streamOf, subjectOf } from './subjects.ts';
+import { durableOf, partitionOf, streamOf, subjectOf } from './subjects.ts';
 
 /** A third of the bus's acknowledgement wait: a fact that takes longer is not delivered to somebody else meanwhile. */
 const WORKING_MS = 10_000;
-/** A batch that cannot be meant for this consumer comes again after this time, until the configuration is mended. */
-const MISFIT_DELAY_MS = 5_000;
+/**
+ * A message moves our place by at most so many positions on its own word. A relay publishes runs of 1,000 events and a watermark each
+ * second: a message further ahead is rare, and what it claims is read from the source, at the cost of one call.
+ */
+export const UNCONFIRMED_MAX = 10_000;
+/** Pause after a failure of our own before a message is delivered again. */
+const AGAIN_MS = 5_000;
 /** Messages that may wait here while others are taken in, and their bytes. */
 const WAITING_MAX = TOGETHER_MAX;
 const WAITING_BYTES_MAX = 1024 * 1024;
@@ -43,6 +48,13 @@ export interface PartitionReader {
 export interface PartitionOptions extends Required<Omit<ConsumerOptions, 'keep'>> {
   readonly partition: number;
   readonly signal: AbortSignal;
+  /** Called for each message that is refused for good. */
+  readonly onRefused: () => void;
+}
+
+/** A message that its source cannot have published, or that is meant for somebody else. It is never delivered again. */
+class Refused extends Error {
+  override readonly name = 'Refused';
 }
 
 interface Received {
@@ -60,11 +72,11 @@ interface Received {
  */
 export const startPartition = (options: PartitionOptions): PartitionReader => {
   const { service, source, partition, partitionCount, bus, clock, random, log, tracer, readFeed, signal } = options;
-  const { silenceMs } = options;
+  const { silenceMs, categories, onRefused } = options;
   const lane = createLane(options);
-  /** Facts in hand, and the last position known to have been told. */
+  /** Facts in hand, and the position up to which the source is being read because a message claims it. */
   let inHand: readonly Fact[] = [];
-  let toldTo = 0;
+  let awaited = 0;
   let heardAt = clock.monotonicMs();
   let lookedAt = heardAt - silenceMs;
   let restoredSince: Instant | undefined;
@@ -156,34 +168,50 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     return true;
   };
 
-  const catchUp = (position: number): Promise<void> =>
-    insist('feed is read', async () => {
+  /** Reads the feed of the source up to a position. @throws Refused when the feed ends before it: whoever claims it is not the source */
+  const catchUp = async (position: number): Promise<void> => {
+    let isEnd = false;
+    await insist('feed is read', async () => {
       // Another replica of this service may have taken in what we miss.
       await lane.refresh();
-      while (lane.reached() < position && !signal.aborted) {
-        if (await readOnce()) continue;
-        if (!signal.aborted) throw new Error(`the feed of ${source} ends before position ${position}, which it told`);
-      }
+      while (lane.reached() < position && !isEnd && !signal.aborted) isEnd = !(await readOnce());
     });
+    if (signal.aborted || lane.reached() >= position) return;
+    throw new Refused(`position ${position} is beyond the feed of ${source}, which ends at ${lane.reached()} here`);
+  };
 
   const assertMeantForUs = (batch: FactBatch): void => {
     const isOurs = batch.source === source && batch.partition === partition && batch.partitionCount === partitionCount;
-    if (isOurs) return;
-    throw new Error(
-      `expected facts of ${source}, partition ${partition} of ${partitionCount}, and got facts of ${batch.source}, ` +
-        `partition ${batch.partition} of ${batch.partitionCount}: both sides must be configured alike`,
-    );
+    if (!isOurs) {
+      throw new Refused(
+        `expected facts of ${source}, partition ${partition} of ${partitionCount}, and got facts of ${batch.source}, ` +
+          `partition ${batch.partition} of ${batch.partitionCount}: both sides must be configured alike`,
+      );
+    }
+    const stray = strayFact(batch, categories);
+    if (stray !== undefined) {
+      throw new Refused(
+        `fact ${stray.eventId} at position ${stray.position} of stream ${stray.stream} cannot be from partition ${partition} of ` +
+          `${source}, which publishes ${categories.join(', ')}, up to position ${batch.lastPosition}`,
+      );
+    }
   };
 
   const takeIn = async (batch: FactBatch, deliveryCount: number): Promise<void> => {
     // A watermark below our place: of a relay that is behind another, or of a source that was restored.
     if (batch.facts.length === 0 && batch.lastPosition < lane.reached()) await lookOnce();
     assertSameHistory();
-    toldTo = Math.max(toldTo, batch.facts.at(-1)?.position ?? batch.previousPosition);
-    if (batch.previousPosition > lane.reached()) await catchUp(batch.previousPosition);
+    // Facts move our place, and the source does; a watermark alone never does.
+    const isFar = batch.lastPosition - lane.reached() > UNCONFIRMED_MAX;
+    const missing = isFar ? batch.lastPosition : batch.previousPosition;
+    if (missing > lane.reached()) {
+      awaited = missing;
+      await catchUp(missing).finally(() => {
+        awaited = 0;
+      });
+    }
     await apply(batch, deliveryCount);
     if (signal.aborted) return;
-    lane.advance(batch.lastPosition);
     if (batch.facts.length > 0) saveSoon();
   };
 
@@ -208,18 +236,30 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     return () => next.cancel();
   };
 
-  const refuse = (delivery: Delivery, error: unknown): void => {
-    log.error('message is not taken in', { error, source, partition, deliveryCount: delivery.deliveryCount });
-    delivery.nak(MISFIT_DELAY_MS);
+  const reject = ({ delivery, batch }: Partial<Received> & Pick<Received, 'delivery'>, error: unknown): void => {
+    const messageId = batch && messageIdOf(batch);
+    const facts = { error, source, partition, messageId, deliveryCount: delivery.deliveryCount };
+    if (error instanceof Refused) {
+      log.error(
+        'message is refused: its source cannot have published it, or both sides are configured differently',
+        facts,
+      );
+      onRefused();
+      delivery.refuse(error.message);
+    } else {
+      log.error('message is not taken in', facts);
+      delivery.nak(AGAIN_MS);
+    }
   };
 
   const decoded = (delivery: Delivery): Received | undefined => {
+    let batch: FactBatch | undefined;
     try {
-      const batch = FactBatch.decode(delivery.bytes);
+      batch = decodeBatch(delivery.bytes);
       assertMeantForUs(batch);
       return { delivery, batch };
     } catch (error) {
-      refuse(delivery, error);
+      reject(batch === undefined ? { delivery } : { delivery, batch }, error);
       return undefined;
     }
   };
@@ -233,7 +273,7 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
         await inTurn(() => takeIn(batch, Math.max(...of.map(({ delivery }) => delivery.deliveryCount))));
         if (!signal.aborted) for (const { delivery } of of) delivery.ack();
       } catch (error) {
-        for (const { delivery } of of) refuse(delivery, error);
+        for (const one of of) reject(one, error);
       } finally {
         heardAt = clock.monotonicMs();
       }
@@ -305,8 +345,29 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
     done: run(),
     status() {
       const waiting = unapplied().length;
-      const gap = Math.max(waiting, toldTo > lane.reached() || restoredSince !== undefined ? 1 : 0);
+      const gap = Math.max(waiting, awaited > lane.reached() || restoredSince !== undefined ? 1 : 0);
       return { source, partition, position: lane.reached(), gap, lagMs: lagMs() };
     },
   };
+};
+
+/** @throws Refused for bytes that are no batch */
+const decodeBatch = (bytes: Uint8Array): FactBatch => {
+  try {
+    return FactBatch.decode(bytes);
+  } catch (cause) {
+    throw new Refused('the message is no batch of facts', { cause });
+  }
+};
+
+/** The first fact of a batch that is out of order, or of a stream that its source does not publish in that partition. */
+const strayFact = (batch: FactBatch, categories: readonly string[]): Fact | undefined => {
+  let previous = batch.previousPosition;
+  for (const fact of batch.facts) {
+    const isOfSource = categories.some((category) => fact.stream.startsWith(`${category}-`));
+    const isInOrder = fact.position > previous && fact.position <= batch.lastPosition;
+    if (!isOfSource || !isInOrder || partitionOf(fact.stream, batch.partitionCount) !== batch.partition) return fact;
+    previous = fact.position;
+  }
+  return undefined;
 };

@@ -48,6 +48,8 @@ export interface World {
 
 const PARTITIONS = 2;
 const tracer = trace.getTracer('test');
+/** Of the streams that tests publish. */
+export const CATEGORIES = ['disk', 'thing', 'a'] as const;
 export const FACT_TYPES = ['Created', 'Changed', 'Gone', 'Poison'] as const;
 
 export const toFact: ToFact = ({ type, data }) =>
@@ -134,7 +136,14 @@ export const testWorld = (seed = 1): World => {
       const handlers = Object.fromEntries(FACT_TYPES.map((type) => [type, handler]));
       const store = faulty(sink);
       const parts = { store, bus, clock, random, log, tracer, partitionCount: PARTITIONS };
-      return startConsumer({ service: 'dst', source: 'src', handlers, readFeed: feed, ...parts });
+      return startConsumer({
+        service: 'dst',
+        source: 'src',
+        categories: CATEGORIES,
+        handlers,
+        readFeed: feed,
+        ...parts,
+      });
     },
     told,
     copied,

@@ -37,6 +37,7 @@ test('G1, G7: a message that comes at any moment while another is taken in does 
     startConsumer({
       service: 'dst',
       source: 'src',
+      categories: ['disk'],
       handlers: {
         Created: async () => {
           hear('heard');

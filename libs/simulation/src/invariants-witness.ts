@@ -1,4 +1,5 @@
 import { type EventStore, memoryStore, StoreUnavailable, type StreamName } from '@interlock/event-store';
+import { publishedStreams } from '@interlock/host';
 import { type Consumer, type Handler, type Handlers, startConsumer, type ToFact } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import { logger } from '@interlock/runtime';
@@ -49,6 +50,7 @@ export const openWitness = (parts: {
     startConsumer({
       service: 'witness',
       source,
+      categories: publishedStreams[source],
       handlers,
       readFeed: ({ partition, afterPosition }) =>
         readFeed(feed, { partition, partitionCount, afterPosition, limit: 0 }),

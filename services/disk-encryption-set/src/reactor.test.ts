@@ -45,8 +45,8 @@ const world = async (beaten: ReadonlySet<string> = new Set()) => {
   };
   const handlers = reactions({ ...parts, sets, attend: (set) => attended.push(set) });
   let position = 100;
-  const tell = async (type: string, payload: Uint8Array): Promise<void> => {
-    position++;
+  const tell = async (type: string, payload: Uint8Array, isAgain = false): Promise<void> => {
+    if (!isAgain) position++;
     const fact = Fact.fromPartial({
       position,
       type,
@@ -61,10 +61,11 @@ const world = async (beaten: ReadonlySet<string> = new Set()) => {
   return {
     parts,
     attended,
-    tellVault: (event: Exclude<KeyVaultEvent['event'], undefined>) =>
+    tellVault: (event: Exclude<KeyVaultEvent['event'], undefined>, isAgain = false) =>
       tell(
         `${event.$case.charAt(0).toUpperCase()}${event.$case.slice(1)}`,
         KeyVaultEvent.encode(KeyVaultEvent.fromPartial({ event })).finish(),
+        isAgain,
       ),
     tellIdentity: (event: Exclude<IdentityEvent['event'], undefined>) =>
       tell('PrincipalDeleted', IdentityEvent.encode(IdentityEvent.fromPartial({ event })).finish()),
@@ -107,8 +108,16 @@ test('CMK-112: disabling a version takes it from the sets that have it, with its
   assert.equal((await accessIn(parts, setName, '2'))?.state, 'available');
   assert.equal(await accessIn(parts, otherSet, '3'), undefined);
   const { length } = await parts.history();
-  await tellVault({ $case: 'keyVersionDisabled', value });
+  await tellVault({ $case: 'keyVersionDisabled', value }, true);
   assert.equal((await parts.history()).length, length, 'told twice, lost once');
+});
+
+test('G3: the epoch of a loss is the position of its fact, which the vault confirms, whatever the fact claims', async () => {
+  const { parts, tellVault } = await world();
+  const value = { vault, key, keyVersion: versionOf('1'), reason: 'KEY_DISABLED', accessEpoch: 1e9 } as const;
+  await tellVault({ $case: 'keyVersionDisabled', value });
+  const access = await accessIn(parts, setName, '1');
+  assert.equal(access?.state === 'lost' && access.epoch, 101);
 });
 
 test('CMK-105: deleting a key takes every version of every set, in one commit', async () => {

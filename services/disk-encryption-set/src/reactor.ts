@@ -94,38 +94,40 @@ export const reactions = (parts: {
 
   const onKeyVault: Handler = async (fact, context) => {
     const { event } = KeyVaultEvent.decode(fact.payload);
+    // The access epoch of a loss is its position (decision 0008), which the consumer has held against the feed of the vault.
+    const epoch = fact.position;
     switch (event?.$case) {
       case 'keyVersionDisabled': {
-        const { keyVersion, accessEpoch: epoch } = event.value;
+        const { keyVersion } = event.value;
         return lose(fact, context, ofVersion(keyVersion), { reason: 'KEY_DISABLED', epoch });
       }
       case 'keyExpired': {
-        const { keyVersion, accessEpoch: epoch, expireTime: since } = event.value;
+        const { keyVersion, expireTime: since } = event.value;
         return lose(fact, context, ofVersion(keyVersion), { reason: 'KEY_EXPIRED', epoch, since });
       }
       case 'keyDeleted':
-        return lose(fact, context, ofKey(event.value.key), { reason: 'KEY_DELETED', epoch: event.value.accessEpoch });
+        return lose(fact, context, ofKey(event.value.key), { reason: 'KEY_DELETED', epoch });
       case 'keyPurged':
-        return lose(fact, context, ofKey(event.value.key), { reason: 'KEY_PURGED', epoch: event.value.accessEpoch });
+        return lose(fact, context, ofKey(event.value.key), { reason: 'KEY_PURGED', epoch });
       case 'vaultDeleted':
         return lose(fact, context, ofVault(event.value.vault), {
           reason: 'VAULT_DELETED',
-          epoch: event.value.accessEpoch,
+          epoch,
         });
       case 'vaultPurged':
         return lose(fact, context, ofVault(event.value.vault), {
           reason: 'KEY_PURGED',
-          epoch: event.value.accessEpoch,
+          epoch,
         });
       case 'keyVersionDatesSet': {
-        const { key, keyVersion, reason, accessEpoch: epoch } = event.value;
+        const { key, keyVersion, reason } = event.value;
         await notice(fact, context, key);
         return reason === 'KEY_EXPIRED' || reason === 'KEY_NOT_YET_VALID'
           ? lose(fact, context, ofVersion(keyVersion), { reason, epoch })
           : question(fact, context, ofVersion(keyVersion));
       }
       case 'keyOperationsSet': {
-        const { key, keyVersion, reason, accessEpoch: epoch } = event.value;
+        const { key, keyVersion, reason } = event.value;
         await notice(fact, context, key);
         return reason === 'ACCESS_DENIED'
           ? lose(fact, context, ofVersion(keyVersion), { reason, epoch })
