@@ -53,6 +53,10 @@ const header = (fires: string, quiet: string): Case => {
   });
   return { fires: found(fires), quiet: found(quiet) };
 };
+const copies = (there: number, wanted: number, service = 'disk'): Series => ({
+  [`interlock_stream_copies{service_name="${service}"}`]: long(there),
+  [`interlock_stream_copies_wanted{service_name="${service}"}`]: long(wanted),
+});
 const heard = 'service_name="disk", messaging_destination_name="disk-encryption-set"';
 const certificate = 'service_name="disk", interlock_tls_certificate="own"';
 
@@ -76,6 +80,11 @@ const cases: Readonly<Record<string, Case>> = {
   ConsumerStandsStill: gauge('interlock_feed_lag_seconds', heard, 31, 29),
   FeedGapGrows: gauge('interlock_feed_gap', heard, 10_001, 10_000),
   FactParked: gauge('interlock_feed_parked', heard, 1, 0),
+  FactRefused: {
+    fires: { [`interlock_feed_refused_total{${heard}}`]: '0x17 1x60' },
+    quiet: { [`interlock_feed_refused_total{${heard}}`]: long(7) },
+  },
+  StreamCopiesMissing: { fires: copies(1, 3), quiet: { ...copies(3, 3), ...copies(1, 1, 'compute') } },
   RelaySilent: gauge('interlock_relay_outage_seconds', 'service_name="disk"', 11, 9),
   RotationWaits: gauge('interlock_rotation_left', 'interlock_des="des1", interlock_rotation_state="waiting"', 2, 0),
   MetricsMissing: { fires: { up: long(1) }, quiet: { 'interlock_feed_gap{service_name="disk"}': long(0) } },

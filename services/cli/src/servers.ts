@@ -10,24 +10,39 @@ export type ServerName = 'postgres' | 'nats';
 export interface ServerStatus {
   readonly server: ServerName;
   /** `unknown`: no service answers that could say. */
-  readonly state: 'serving' | 'failing' | 'unknown';
+  readonly state: 'serving' | 'degraded' | 'failing' | 'unknown';
   /** Those it fails. */
   readonly services: readonly Workload[];
+  /** What is less than it should be, in words: one entry for each service that reports it. */
+  readonly shortages: readonly string[];
 }
 
 /** What a service says of its servers: one that gives no answer says nothing. */
 export interface ServerWord {
   readonly lacks: readonly ServerName[];
   readonly reaches: readonly ServerName[];
+  /** What NATS has less of than it should, for this service; empty where nothing is missing. */
+  readonly shortage: string;
 }
 
 /** The word of a service by how its relay does, or by its failure to say that. */
 export function serverWord(service: Workload, relay: JsonObject | Rejection | RpcFailure): ServerWord {
-  if (relay instanceof Error) return { lacks: isStoreLackedBy(service, relay) ? ['postgres'] : [], reaches: [] };
+  if (relay instanceof Error)
+    return { lacks: isStoreLackedBy(service, relay) ? ['postgres'] : [], reaches: [], shortage: '' };
   const { failingSince, failing } = relay;
-  if (failingSince === undefined) return { lacks: [], reaches: ['postgres', 'nats'] };
-  return failing === 'STORE' ? { lacks: ['postgres'], reaches: [] } : { lacks: ['nats'], reaches: ['postgres'] };
+  const shortage = shortageOf(service, relay);
+  if (failingSince === undefined) return { lacks: [], reaches: ['postgres', 'nats'], shortage };
+  return failing === 'STORE'
+    ? { lacks: ['postgres'], reaches: [], shortage }
+    : { lacks: ['nats'], reaches: ['postgres'], shortage };
 }
+
+/** With fewer copies than there should be, the loss of one more server may take the stream away. */
+const shortageOf = (service: Workload, { streamProblem, streamCopies, streamCopiesWanted }: JsonObject): string => {
+  if (streamProblem) return String(streamProblem);
+  const [copies, wanted] = [Number(streamCopies ?? 0), Number(streamCopiesWanted ?? 0)];
+  return copies < wanted ? `the stream of ${service} has ${copies} of ${wanted} copies` : '';
+};
 
 /** How a service does that did not say it. */
 export interface Silence {
@@ -72,12 +87,20 @@ export const serverStatuses = (
   (['postgres', 'nats'] as const).map((server) => {
     const failed = words.filter(({ lacks }) => lacks.includes(server)).map(({ service }) => service);
     const isReached = words.some(({ reaches }) => reaches.includes(server));
-    return { server, services: failed, state: failed.length > 0 ? 'failing' : isReached ? 'serving' : 'unknown' };
+    const shortages = server === 'nats' ? words.flatMap(({ shortage }) => (shortage === '' ? [] : [shortage])) : [];
+    const reached = shortages.length > 0 ? 'degraded' : 'serving';
+    return {
+      server,
+      services: failed,
+      shortages,
+      state: failed.length > 0 ? 'failing' : isReached ? reached : 'unknown',
+    };
   });
 
 /** Whom a server fails, in words; empty where it serves. */
-export function serverText({ server, state, services }: ServerStatus): string {
+export function serverText({ server, state, services, shortages }: ServerStatus): string {
   if (state === 'serving') return '';
+  if (state === 'degraded') return shortages.join('; ');
   if (state === 'unknown') return 'no service says how it does';
   return `${services.join(', ')} ${server === 'postgres' ? 'cannot reach it' : 'cannot tell through it'}`;
 }

@@ -85,8 +85,8 @@ test('Postgres and NATS are named: those a service cannot reach, and which', asy
   assert.match(text, /^postgres +failing +disk, compute cannot reach it$/m);
   assert.match(text, /^nats +failing +key-vault cannot tell through it$/m);
   assert.deepEqual(JSON.parse((await ask(relays, true)).text).servers, [
-    { server: 'postgres', state: 'failing', services: ['disk', 'compute'] },
-    { server: 'nats', state: 'failing', services: ['key-vault'] },
+    { server: 'postgres', state: 'failing', services: ['disk', 'compute'], shortages: [] },
+    { server: 'nats', state: 'failing', services: ['key-vault'], shortages: [] },
   ]);
   // Asked until the time was over, and of a token that identity could not give.
   const late = new RpcFailure('DEADLINE_EXCEEDED', 'm', 'p', 'no answer before the deadline', { cause: gone });
@@ -159,4 +159,19 @@ test('a caller who may ask nobody is refused once, as by every other command; be
   assert.equal(isWell, false);
   assert.match(text, /^disk +unreachable/m);
   assert.match(text, /^compute +refusing +the right platform\/messaging\/read is missing$/m);
+});
+
+test('a stream with fewer copies than it should have, or that does not exist, makes NATS degraded: not all is well', async () => {
+  const telling = { position: '7', gap: '0' };
+  const { isWell, text } = await ask({
+    disk: { ...telling, streamCopies: 1, streamCopiesWanted: 3 },
+    compute: { ...telling, streamCopiesWanted: 3, streamProblem: 'NATS has no stream interlock_compute; an operator' },
+    identity: { ...telling, streamCopies: 3, streamCopiesWanted: 3 },
+  });
+  assert.equal(isWell, false);
+  assert.match(
+    text,
+    /^nats +degraded +the stream of disk has 1 of 3 copies; NATS has no stream interlock_compute; an operator$/m,
+  );
+  assert.match(text, /^disk +serving/m);
 });

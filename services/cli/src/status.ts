@@ -76,7 +76,7 @@ export async function showStatus(session: StatusSession): Promise<boolean> {
       terminal.out(`${server.server.padEnd(20)} ${server.state.padEnd(12)} ${serverText(server)}`.trimEnd());
     }
   }
-  return found.every(({ state }) => state === 'serving');
+  return found.every(({ state }) => state === 'serving') && servers.every(({ state }) => state === 'serving');
 }
 
 /** How a service does, and why this caller is not told where that is so. */
@@ -119,7 +119,11 @@ async function statusOf(
   }
 }
 
-const serverJsonOf = (status: ServerStatus): JsonObject => ({ ...status, services: [...status.services] });
+const serverJsonOf = (status: ServerStatus): JsonObject => ({
+  ...status,
+  services: [...status.services],
+  shortages: [...status.shortages],
+});
 
 const jsonOf = (status: ServiceStatus): JsonObject => ({
   ...status,
