@@ -208,6 +208,22 @@ test('a server that cannot be used is named with what to do', async () => {
   await assert.rejects(given.restart(), /not ours to end/);
 });
 
+test('G3: a database that the launcher creates lets no other role connect', async (t) => {
+  const name = `test_${randomBytes(4).toString('hex')}`;
+  const server = process.env.DATABASE_URL ?? '';
+  const postgres = await startPostgres(openDataFolder(join(folder, 'given')), { DATABASE_URL: server });
+  await postgres.createDatabases([name]);
+  await query(server, `create role ${name} login password 'test'`);
+  t.after(async () => {
+    await postgres.dropDatabases([name]);
+    await query(server, `drop role ${name}`);
+  });
+  const url = new URL(postgres.url(name));
+  [url.username, url.password] = [name, 'test'];
+  await assert.rejects(query(url.href, 'select 1'), /permission denied for database/);
+  await query(postgres.url(name), 'select 1');
+});
+
 test('a user who may not create databases is named with what to do, and uses those that were made for it', async (t) => {
   const user = `test_${randomBytes(4).toString('hex')}`;
   const server = process.env.DATABASE_URL ?? '';

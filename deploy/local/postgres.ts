@@ -332,6 +332,8 @@ async function createDatabases(open: () => connect.Sql, names: readonly string[]
 async function createDatabase(sql: connect.Sql, name: string, missing: readonly string[]): Promise<void> {
   try {
     await sql`create database ${sql(name)}`;
+    // By default every role may connect to every database.
+    await sql`revoke all on database ${sql(name)} from public`;
   } catch (error) {
     if (!(error instanceof connect.PostgresError)) throw error;
     // Another launcher came first; which of the two may use it is decided later.

@@ -19,12 +19,12 @@ export interface GuardedPostgres {
 
 /**
  * Starts one of our own in a folder and has it demand TLS.
- * @param reject the line of `pg_hba.conf` that keeps plain connections out
+ * @param lines of `pg_hba.conf` that come first: they keep plain connections out, and roles out of databases of others
  */
 export const startGuardedPostgres = async (
   folder: string,
   authority: Pair,
-  reject: string,
+  lines: readonly string[],
 ): Promise<GuardedPostgres> => {
   const server = await startPostgres(openDataFolder(folder), { PATH: process.env.PATH });
   // By its socket, which is in a private folder and knows no TLS.
@@ -43,7 +43,7 @@ export const startGuardedPostgres = async (
     await local`select pg_reload_conf()`;
   };
   const rules = join(home, 'pg_hba.conf');
-  writeFileSync(rules, `${reject}\n${readFileSync(rules, 'utf8')}`);
+  writeFileSync(rules, `${lines.join('\n')}\n${readFileSync(rules, 'utf8')}`);
   await local`alter system set ssl = on`;
   await show(authority);
   return {

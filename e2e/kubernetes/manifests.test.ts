@@ -296,7 +296,11 @@ for (const overlay of overlays.filter(isProduction))
       const { dnsNames = [] } = find(overlay, 'Certificate', 'nats').spec;
       for (const url of (data.NATS_URL ?? '').split(',')) assert.ok(dnsNames.includes(new URL(url).hostname), url);
       const { postgresql } = find(overlay, 'Cluster', 'interlock-postgres').spec;
-      assert.deepEqual(postgresql?.pg_hba, ['hostnossl all all all reject']);
+      assert.deepEqual(postgresql?.pg_hba, [
+        'hostnossl all all all reject',
+        'hostssl sameuser /^interlock_ all scram-sha-256',
+        'hostssl all /^interlock_ all reject',
+      ]);
       // A namespace would be in names nobody may use.
       assert.equal(data.NATS_NAMESPACE, undefined);
       assert.equal(readConfig(data, { partitionCount: hostSpec.partitionCount }).partitionCount, 4);

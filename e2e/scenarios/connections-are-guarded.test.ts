@@ -15,8 +15,9 @@ import { systemClock as clock, systemRandom as random, renewable } from '@interl
 import { openOutside } from '../cloud/clients.ts';
 import { type GuardedPostgres, startGuardedPostgres } from '../cloud/guarded-postgres.ts';
 import { makeWorld, startAgain, untilPower } from '../cloud/world.ts';
+import { textOf } from '../docs/sources.ts';
 import { type OverlayNats, startOverlayNats } from '../kubernetes/nats-servers.ts';
-import { render } from '../kubernetes/render.ts';
+import { objectsIn, render } from '../kubernetes/render.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
 const fileWith = (name: string, text: string): string => {
@@ -32,7 +33,7 @@ before(async () => {
   authority = await makeAuthority(Date.now());
   stranger = (await pemOf(await makeAuthority(Date.now()))).certificate;
   const production = await render('production');
-  const [rule = ''] =
+  const rules =
     production.find(({ kind }) => kind === 'Cluster')?.spec.postgresql?.pg_hba ?? assert.fail('no rule for Postgres');
   nats = await startOverlayNats(production, join(folder, 'nats'), authority);
   await ensureStreams(
@@ -41,7 +42,7 @@ before(async () => {
     { clock, patienceMs: 30_000 },
   );
   mkdirSync(join(folder, 'postgres'));
-  postgres = await startGuardedPostgres(join(folder, 'postgres'), authority, rule);
+  postgres = await startGuardedPostgres(join(folder, 'postgres'), authority, rules);
   await postgres.createDatabases(['store', ...serviceNames.map((service) => databaseOf('guarded', service))]);
 });
 after(async () => {
@@ -136,6 +137,40 @@ test('what is missing or wrong ends the start and is named', async () => {
   ] as const) {
     await assert.rejects(guardedCloud(name, changes, ['identity']), problem, name);
   }
+});
+
+test('G3: the role of a service connects to the database of its name alone, by the rules of production and by the grants of the local overlay', async () => {
+  const admin = openConnections(postgres.url('postgres'), { maxConnections: 1, authorities: renewable(postgres.ca) });
+  const connect = async (role: string, database: string): Promise<unknown> => {
+    const url = new URL(postgres.url(database));
+    [url.username, url.password] = [role, 'test'];
+    const sql = openConnections(url.href, { maxConnections: 1, authorities: renewable(postgres.ca) });
+    try {
+      return await sql`select 1`;
+    } finally {
+      await sql.end({ timeout: 0 });
+    }
+  };
+  const [own, other] = ['interlock_one', 'interlock_two'];
+  for (const name of [own, other]) {
+    await admin.unsafe(`create role ${name} login password 'test'`);
+    await admin.unsafe(`create database ${name} owner ${name}`);
+  }
+  await connect(own, own);
+  await assert.rejects(connect(own, other), /pg_hba.conf rejects connection/);
+  await assert.rejects(connect(own, 'postgres'), /pg_hba.conf rejects connection/);
+
+  // What the local Postgres runs at its first start: no rule of the server keeps these apart.
+  const script = objectsIn(textOf('deploy/kubernetes/overlays/local/postgres.yaml')).find(
+    ({ kind }) => kind === 'ConfigMap',
+  )?.data?.['10-databases.sh'];
+  const [, statements = ''] = /<<'SQL'\n(.*?)\nSQL\n/s.exec(script ?? '') ?? assert.fail('no SQL');
+  for (const name of ['local_one', 'local_two'])
+    for (const statement of statements.split(';').filter((text) => text.trim() !== ''))
+      await admin.unsafe(statement.replaceAll(':"name"', `"${name}"`).replaceAll(":'password'", "'test'"));
+  await connect('local_one', 'local_one');
+  await assert.rejects(connect('local_one', 'local_two'), /permission denied for database/);
+  await admin.end();
 });
 
 test('G2: with TLS connections cut at any moment, every query has its own answer or an error, and nobody waits for long', {
