@@ -16,7 +16,7 @@ export const repository = fileURLToPath(new URL('../..', import.meta.url));
  * bootstrap/           identities.json, which identity reads at its first start; one secret file per service (0600)
  * certificates/        the local authority, and the server certificate it signed
  * postgres/            data/, the password of its superuser, socket/
- * nats/                configuration and jetstream/
+ * nats/                configuration, jetstream/, and users/ with a seed for the operator and each service (0600)
  * services/<name>/     what a service keeps outside the database
  * images/<image>.cdx.json   bills of materials of the images that were built
  * logs/<name>.log      output of each process; of several of disk disk-0.log, disk-1.log, …, whichever of them works

@@ -243,6 +243,15 @@ for (const overlay of overlays.filter(isProduction))
       ]);
     });
 
+    test('what NATS measures is read: each server has an exporter, and something that scrapes it', () => {
+      const exporter = containersOf(find(overlay, 'StatefulSet', 'nats')).find(({ name }) => name === 'exporter');
+      const [port] = exporter?.ports ?? [];
+      assert.equal(port?.name, 'metrics');
+      assert.ok(exporter?.args?.includes(`-port=${port?.containerPort}`));
+      const monitor = find(overlay, 'PodMonitor', 'nats');
+      assert.deepEqual(monitor.spec.podMetricsEndpoints, [{ port: 'metrics' }]);
+    });
+
     test('a failover takes no commit back, and what NATS may lose is stated', () => {
       const { instances, postgresql } = find(overlay, 'Cluster', 'interlock-postgres').spec;
       assert.equal(instances, 3);

@@ -53,6 +53,7 @@ const toApiServer = (what: string, from: Place | readonly Place[]): readonly Flo
 const inEvery: readonly Flow[] = [
   ['services ask each other, and guests their disk host', services, services, 7400],
   ['services tell and hear facts', services, named('nats'), 4222],
+  ['an operator creates the streams', named('nats-streams'), named('nats'), 4222],
   ['a rehearsal asks services', rehearsal, services, 7400],
 ];
 const inOwnServers: readonly Flow[] = [
@@ -62,6 +63,7 @@ const inOwnServers: readonly Flow[] = [
   ['a rehearsal gets its spans', collector, rehearsal, 4318],
   ...toApiServer('Secrets are made', named('setup')),
   ['metrics are scraped', [observability('prometheus'), telemetry('prometheus', 'monitoring')], collector, 9464],
+  ['NATS metrics are scraped', collector, named('nats'), 7777],
 ];
 /** @param collector where spans and metrics go, @param caller from where people may call */
 const inProduction = (collector: Place, caller: Place): readonly Flow[] => [
@@ -77,6 +79,7 @@ const inProduction = (collector: Place, caller: Place): readonly Flow[] => [
   ['services store in what was restored', services, restored, 5432],
   ['the operator asks what was restored', operator, restored, 8000],
   ['the operator asks its servers', operator, postgres, 8000],
+  ['NATS metrics are scraped', { ...collector, labels: { app: 'prometheus' } }, named('nats'), 7777],
   ['Postgres metrics are scraped', { ...collector, labels: { app: 'prometheus' } }, postgres, 9187],
   ['a rehearsal gets its spans', collector, rehearsal, 4318],
   ['people call from where they may', caller, services, 7400],
@@ -100,6 +103,13 @@ const unwanted: readonly Flow[] = [
   ['NATS calls a service', named('nats'), services, 7400],
   ['a rehearsal reads a store', rehearsal, [named('postgres'), postgres], 5432],
   ['a rehearsal publishes a fact', rehearsal, named('nats'), 4222],
+  [
+    'the Job of streams calls a service or a store',
+    named('nats-streams'),
+    [...services, named('postgres'), postgres],
+    7400,
+  ],
+  ['the Job of streams reads a store', named('nats-streams'), [named('postgres'), postgres], 5432],
   ['a service leaves the cluster', services, apiServer, 443],
   ['another namespace calls a service', { labels: partOf, namespace: 'other' }, services, 7400],
   ['another namespace reads a store', { labels: partOf, namespace: 'other' }, [named('postgres'), postgres], 5432],

@@ -73,12 +73,15 @@ export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod
       ...withoutCluster(template.spec),
       restartPolicy: 'Never',
       volumes: volumes.map((volume) => (volume.secret === undefined ? volume : laidOut(volume, group, cluster))),
-      containers: template.spec.containers.map((container) => ({
-        ...withoutProbes(container),
-        // What it requests is the scheduler's to find a node by; podman would take it for its share of this machine.
-        resources: { limits: container.resources?.limits ?? {} },
-        env: resolved(container.env ?? [], { podName, cluster }),
-      })),
+      // Sidecars that only measure need images that are not here.
+      containers: template.spec.containers
+        .filter(({ name }) => name !== 'exporter')
+        .map((container) => ({
+          ...withoutProbes(container),
+          // What it requests is the scheduler's to find a node by; podman would take it for its share of this machine.
+          resources: { limits: container.resources?.limits ?? {} },
+          env: resolved(container.env ?? [], { podName, cluster }),
+        })),
     },
   };
   return {
