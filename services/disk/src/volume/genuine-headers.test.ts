@@ -20,8 +20,12 @@ const under = (diskEncryptionSet: string) =>
   ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet }) as const;
 
 /** A host with a disk under a set, which holds `content` unless it is to be new. */
-const hostWithDisk = async (context: TestContext, isNew = false): Promise<DiskHost> => {
-  const host = await startDiskHost({ partBytesMax: 2 ** 21 });
+const hostWithDisk = async (
+  context: TestContext,
+  isNew = false,
+  options: Parameters<typeof startDiskHost>[0] = {},
+): Promise<DiskHost> => {
+  const host = await startDiskHost({ partBytesMax: 2 ** 21, ...options });
   context.after(() => host.stop());
   await host.disks.createDisk({
     ...{ parent, diskId: 'd', location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 },
@@ -170,7 +174,9 @@ test('G1, G2: a disk with the header from before a rotation is lost with the new
   assert.deepEqual([availability, unavailableReason], ['UNAVAILABLE', 'KEY_DISABLED']);
 });
 
-test('G6: a host that starts over volumes from before a rotation writes their headers again before anyone opens them', async (context) => {
+test('G6: a host that starts over volumes from before a rotation writes their headers again before anyone opens them', {
+  timeout: 60_000,
+}, async (context) => {
   const host = await hostWithDisk(context);
   await host.disks.createSnapshot({ parent, snapshotId: 's', sourceDisk: diskName });
   const names = [diskName, snapshotName];
@@ -238,4 +244,15 @@ test('CMK-89: of the wrap that a move left nothing is kept in the store, and of 
   assert.equal(await versionKept(), host.keyOf(setName).keyVersion);
   await host.disks.deleteDisk({ name: diskName });
   assert.equal(await versionKept(), undefined);
+});
+
+test('G5: a header that storage does not let the store write again is reported, and restored as soon as it does', async (context) => {
+  let isFailing = false;
+  const host = await hostWithDisk(context, false, { flushFails: (part) => isFailing && part === 'header' });
+  await host.putHeader(diskName, [undefined, undefined]);
+  isFailing = true;
+  await assert.rejects(host.content(1));
+  assert.deepEqual(findings(host), ['HEADER_BEHIND refused']);
+  isFailing = false;
+  assert.deepEqual(await host.content(content.length), content);
 });

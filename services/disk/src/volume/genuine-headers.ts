@@ -119,7 +119,12 @@ export const openHeaders = (parts: {
       const { hostEpoch } = volumes;
       if (look.found && look.found.hostEpoch > hostEpoch)
         throw hostReplaced({ volume: now.volume.volumeId }, hostEpoch);
-      const header = look.mayRestore ? await restore(open, now) : undefined;
+      const restored = look.mayRestore ? restore(open, now) : undefined;
+      const header = await restored?.catch((error: unknown) => {
+        // The storage failed: the disk is out of reach until it can be written.
+        report(now, look, false);
+        throw error;
+      });
       if (look.mayRestore && !header && reads < readsMax) continue;
       report(now, look, header !== undefined);
       if (header) return header;
