@@ -103,10 +103,13 @@ export const processVolumes = (
   };
   return {
     open: async (volumeId, part) => {
+      // What was under way when the process was killed must not open what its successor needs: nobody would close it.
+      if (gate.isCondemned()) return gone();
       const store = await gate.through(inner.open(volumeId, part));
       return store && storeOver(store, volumeId, part);
     },
     create: async (volumeId, part, sizeBytes) => {
+      if (gate.isCondemned()) return gone();
       const refused = refusal('make', volumeId);
       // It may be there all the same, by its name alone or whole.
       if (refused && random.chance(0.5)) throw refused;
@@ -124,3 +127,6 @@ export const processVolumes = (
     allocatedBytes: (volumeId) => gate.through(inner.allocatedBytes(volumeId)),
   };
 };
+
+/** What a process that is gone waits for. */
+const gone = (): Promise<never> => new Promise(() => undefined);
