@@ -9,6 +9,7 @@ import type { MasterKey } from '@interlock/sealing';
 import { openBackground } from './background.ts';
 import { diskDataApi } from './data/api.ts';
 import { diskDataDefinition } from './data/definition.ts';
+import { openHolders } from './data/holders.ts';
 import { readRoom } from './data/read-room.ts';
 import { openRegaining } from './data/regaining.ts';
 import { openSessions } from './data/sessions.ts';
@@ -151,7 +152,14 @@ export const assemble: Assemble<DiskSettings> = async ({
   const stored = openStoredHeaders(store);
   const headers = openHeaders({ disks, snapshots, volumes, stored, log, meter });
   const opened = { disks, volumes, headers, deks, keyAccess, leases, turns, settling };
-  const sessions = openSessions({ ...opened, openCipher, clock, log });
+  const sessions = openSessions({
+    ...opened,
+    openCipher,
+    watchHolder: (session) => holders.watch(session),
+    clock,
+    log,
+  });
+  const holders = openHolders({ authorize, disks, sessions, turns, periodMs: terms.ttlMs, clock, random, log });
   scope.defer('open disks', () => sessions.close());
 
   const making = openVolumeMaking({ ...opened, setKeys, terms, mask, ...background });
@@ -236,6 +244,7 @@ export const assemble: Assemble<DiskSettings> = async ({
     definition: diskDataDefinition,
     implementation: diskDataApi({
       sessions,
+      holders,
       keyAccess,
       regaining,
       ownership,

@@ -317,6 +317,33 @@ test('only the token of the newest open counts', limit, async () => {
   );
 });
 
+test('a direct access ends with the principal that began it, and with its role', limit, async () => {
+  const disk = await cloud.newDisk();
+  const begin = async () => {
+    const principalId = randomUUID();
+    const wish = { principalId, tenant: 'tenants/main', type: 'USER', displayName: 'reader' } as const;
+    const { name: principal } = await cloud.identity.createPrincipal(wish);
+    const { secretText: secret } = await cloud.identity.addSecret({ principal, secretId: 'one' });
+    const role = { principal, role: 'roles/contributor', scope: resourceGroup };
+    const { name } = await cloud.identity.createRoleAssignment({ roleAssignmentId: randomUUID(), ...role });
+    const user = cloud.userAs({ id: principalId, secret });
+    const access = { name: disk.name, accessLevel: 'WRITE', durationSeconds: 3_600 } as const;
+    const { accessToken } = await user.beginAccess(access);
+    await cloud.write(disk.name, accessToken, 0, Buffer.alloc(10));
+    return { principal, assignment: name, accessToken };
+  };
+  const deleted = await begin();
+  await cloud.identity.deletePrincipal({ name: deleted.principal });
+  await assert.rejects(cloud.read(disk.name, deleted.accessToken, 0, 10), { reason: 'PRINCIPAL_DELETED' });
+  assert.equal((await cloud.disks.getDisk({ name: disk.name })).state, 'UNATTACHED');
+  await assert.rejects(cloud.read(disk.name, deleted.accessToken, 0, 10), { reason: 'ATTACH_EPOCH_OUTDATED' });
+
+  const demoted = await begin();
+  await cloud.identity.deleteRoleAssignment({ name: demoted.assignment });
+  await assert.rejects(cloud.write(disk.name, demoted.accessToken, 0, Buffer.alloc(10)), { reason: 'ACCESS_DENIED' });
+  assert.equal((await cloud.disks.getDisk({ name: disk.name })).state, 'UNATTACHED');
+});
+
 test('the vault away: what is open goes on, what would be opened is told that it may work later', limit, async () => {
   const set = await cloud.newSet();
   const [disk, other] = [await cloud.newDisk({ set }), await cloud.newDisk({ set })];

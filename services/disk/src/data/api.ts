@@ -15,6 +15,7 @@ import type { LeaseTerms } from '../keys/lease.ts';
 import { pieceSize } from '../sector.ts';
 import { accessTokenKey } from './access-token.ts';
 import { type diskDataDefinition, giveBack, readData } from './definition.ts';
+import type { Holders } from './holders.ts';
 import type { ReadRoom } from './read-room.ts';
 import type { Regaining } from './regaining.ts';
 import { checkPiece, refuseEnded, type Session } from './session.ts';
@@ -32,6 +33,7 @@ const messageParts: Parts = { bytesMax: 64 * 1024, allocate: readData };
  */
 export const diskDataApi = (parts: {
   readonly sessions: Sessions;
+  readonly holders: Pick<Holders, 'check'>;
   readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   readonly regaining: Regaining;
   readonly ownership: Pick<Ownership, 'isHeld' | 'regained'>;
@@ -43,7 +45,7 @@ export const diskDataApi = (parts: {
   /** Memory of what is read, for all reads of the host. */
   readonly room: ReadRoom;
 }): Implementation<typeof diskDataDefinition> => {
-  const { sessions, keyAccess, regaining, ownership, background, terms, clock, room } = parts;
+  const { sessions, holders, keyAccess, regaining, ownership, background, terms, clock, room } = parts;
   const now = () => clock.now();
 
   const sessionOf = async (name: string, field: string, call: Call): Promise<Session> => {
@@ -69,7 +71,10 @@ export const diskDataApi = (parts: {
     const { cause, signal } = call;
     const io = { bytes, remainingMs: () => call.remainingMs(), signal, cause };
     const gate = { keyAccess, ownership, now, regain: () => regaining(session, io) };
-    return () => checkPiece(session, gate);
+    return () => {
+      const holding = holders.check(session);
+      return holding === undefined ? checkPiece(session, gate) : holding.then(() => checkPiece(session, gate));
+    };
   };
 
   /** A DEK dropped between check and use is told as what dropped it. */

@@ -1,4 +1,5 @@
 import { Rejection } from '@interlock/event-store';
+import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import type { EncryptedDisk } from '../encrypted-disk.ts';
 import type { Ownership } from '../host/ownership.ts';
@@ -14,6 +15,8 @@ export interface Session {
   readonly attachEpoch: number;
   readonly tokenHash: string;
   readonly level: 'read' | 'write';
+  /** Who began direct access, and has to be allowed to as long as it lasts; undefined for a machine. */
+  readonly holder: Principal | undefined;
   /** When direct access ends by itself; undefined for a machine. */
   readonly expiresAt: Instant | undefined;
   /** A running machine keeps its DEK of such a disk through a loss (CMK-102), as long as this process has it. */

@@ -172,7 +172,8 @@ const openedDisk = async () => {
   const at = clock.now();
   await disks.transact(diskName, beginDisk(at, 'wish', volumeId, spec), cause);
   await disks.transact(diskName, finish(at, { uniqueId, volume, wrap, accessEpoch: 4 }), cause);
-  const wish = { attachEpoch: 1, level: 'read', tokenHash, expiresAt: at + 60_000, accessEpoch: 4 } as const;
+  const principal = { kind: 'user', id: 'p', name: 'principals/p', tenant: 't' } as const;
+  const wish = { principal, attachEpoch: 1, level: 'read', tokenHash, expiresAt: at + 60_000, accessEpoch: 4 } as const;
   await disks.transact(diskName, beginAccess(at, wish), cause);
   const loaded = await disks.load(diskName);
 
@@ -220,6 +221,7 @@ const openedDisk = async () => {
     turns: createTurns(),
     settling: { later: () => assert.fail('the store answers') },
     openCipher: (dek) => openDiskCipher(dek, undefined),
+    watchHolder: async () => undefined,
     clock,
     log,
   });

@@ -78,10 +78,13 @@ export const openSessions = (parts: {
   readonly settling: Pick<Settling, 'later'>;
   /** Opens the cipher of a disk. The caller clears `dek`. */
   readonly openCipher: (dek: Uint8Array, disk: string) => SectorCipher;
+  /** Ends direct access once its principal may not begin one (see `Holders`). */
+  readonly watchHolder: (session: Session) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }): Sessions => {
-  const { disks, volumes, headers, deks, keyAccess, leases, turns, settling, openCipher, clock, log } = parts;
+  const { disks, volumes, headers, deks, keyAccess, leases, turns, settling, openCipher, watchHolder, clock, log } =
+    parts;
   const sessions = new Map<string, Session>();
   const scratch = createScratch();
   /** Volumes being given free by ended sessions. */
@@ -163,6 +166,7 @@ export const openSessions = (parts: {
       attachEpoch: access.attachEpoch,
       tokenHash: access.tokenHash,
       level: access.by === 'machine' ? 'write' : access.level,
+      holder: access.by === 'machine' ? undefined : access.principal,
       expiresAt: access.by === 'machine' ? undefined : access.expiresAt,
       isPinnable,
       disk: createEncryptedDisk(store, undefined, scratch),
@@ -181,6 +185,7 @@ export const openSessions = (parts: {
     sessions.set(name, session);
     if (set !== '') moveTo(session, { set, keyVersion });
     void endAtExpiry(session);
+    void watchHolder(session);
     return session;
   };
 

@@ -15,7 +15,7 @@ import {
 } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import type { Disk as WireDisk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Category, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
-import { type Call, itemRefusal, names, onBehalfOf, runAsCall, settleItems } from '@interlock/rpc';
+import { type Call, itemRefusal, names, onBehalfOf, principalOf, runAsCall, settleItems } from '@interlock/rpc';
 import { type Clock, contextFromTraceparent, DomainAttribute, type Logger, type Random } from '@interlock/runtime';
 import { context, trace } from '@opentelemetry/api';
 import { openCohort, type Step } from '../cohort.ts';
@@ -207,7 +207,7 @@ export const attachmentApi = (parts: {
       const decide = detach(clock.now(), machine(virtualMachine), requestId === '' ? undefined : requestId);
       return show(await change(named(name), decide, call));
     },
-    async beginAccess(request: BeginAccessRequest, { cause }: Call): Promise<BeginAccessResponse> {
+    async beginAccess(request: BeginAccessRequest, call: Call): Promise<BeginAccessResponse> {
       const name = named(request.name);
       const { accessLevel, durationSeconds } = request;
       if (accessLevel !== 'READ' && accessLevel !== 'WRITE') {
@@ -233,6 +233,7 @@ export const attachmentApi = (parts: {
           const { token, tokenHash } = newAccessToken(attachEpoch, random);
           told.accessToken = token;
           return beginAccess(clock.now(), {
+            principal: principalOf(call),
             attachEpoch,
             level,
             tokenHash,
@@ -240,7 +241,7 @@ export const attachmentApi = (parts: {
             accessEpoch: grant?.accessEpoch ?? 0,
           });
         },
-        cause,
+        call.cause,
       );
       const { accessToken } = told;
       return { accessToken, expireTime: new Date(expiresAt), dataAddress, sizeBytes: state.sizeGib * bytesPerGib };

@@ -1,4 +1,5 @@
 import { Rejection } from '@interlock/event-store';
+import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import { diskClasses } from './classes.ts';
 import { attached, changed, type Decision, existing, refuseChanging, refuseUserAccess } from './decider.ts';
@@ -140,6 +141,7 @@ export const beginAccess =
   (
     at: Instant,
     begun: {
+      readonly principal: Principal;
       readonly attachEpoch: number;
       readonly level: AccessLevel;
       readonly tokenHash: string;

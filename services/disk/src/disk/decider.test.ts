@@ -53,7 +53,9 @@ const begun = decider.begin(at, wish, 'v', spec);
 const made = decider.finish(at, { uniqueId: 'u', volume, wrap, accessEpoch: 7 });
 const attached = decider.attach(at, { virtualMachine: vm, isOsDisk: false, requestId: 'r1' });
 const opened = decider.open(at, wishOf('1'), { attachEpoch: 1, accessEpoch: 8 });
+const principal = { kind: 'user', id: 'p', name: 'principals/p', tenant: 't' } as const;
 const access = decider.beginAccess(at, {
+  principal,
   attachEpoch: 1,
   level: 'read',
   tokenHash: 'h',
@@ -165,7 +167,14 @@ describe('direct access', () => {
     assert.deepEqual(types(attached(after(begun, made, access, decider.endAccess(at)))), ['DiskAttached']);
   });
   test('its end ends none that has taken its place', () => {
-    const next = { attachEpoch: 2, level: 'read', tokenHash: 'h2', expiresAt: at + 10, accessEpoch: 0 } as const;
+    const next = {
+      principal,
+      attachEpoch: 2,
+      level: 'read',
+      tokenHash: 'h2',
+      expiresAt: at + 10,
+      accessEpoch: 0,
+    } as const;
     const disk = after(begun, made, access, decider.beginAccess(at, next));
     assert.deepEqual(decider.endAccess(at, 'h')(disk), []);
     assert.deepEqual(types(decider.endAccess(at, next.tokenHash)(disk)), ['AccessEnded']);
@@ -310,6 +319,7 @@ const commands: fc.Arbitrary<Command> = fc
       decider.close(time, machine, flag, number),
       decider.detach(time, machine),
       decider.beginAccess(time, {
+        principal,
         attachEpoch: number,
         level: 'write',
         tokenHash: text,

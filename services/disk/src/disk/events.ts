@@ -1,3 +1,4 @@
+import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import type { Encryption, Sku, VolumeRef, WrapRef } from '../encryption.ts';
 
@@ -70,6 +71,8 @@ export type DiskEvent =
     }
   | {
       readonly type: 'AccessBegun';
+      /** Who began it: the access ends when this principal may not begin one. */
+      readonly principal: Principal;
       readonly attachEpoch: number;
       readonly level: AccessLevel;
       readonly tokenHash: string;

@@ -1,4 +1,5 @@
 import type { CategoryDefinition } from '@interlock/event-store';
+import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
 import type { AccessLevel, DiskEvent, DiskSpec } from './events.ts';
@@ -16,6 +17,7 @@ export type DiskAccess =
   | { readonly by: 'machine'; readonly attachEpoch: number; readonly tokenHash: string }
   | {
       readonly by: 'user';
+      readonly principal: Principal;
       readonly attachEpoch: number;
       readonly tokenHash: string;
       readonly level: AccessLevel;
@@ -124,8 +126,13 @@ const evolveActive = (
       return { ...disk, attachesGivenUp };
     }
     case 'AccessBegun': {
-      const { attachEpoch, tokenHash, level, expiresAt, accessEpoch } = event;
-      return { ...disk, access: { by: 'user', attachEpoch, tokenHash, level, expiresAt }, attachEpoch, accessEpoch };
+      const { principal, attachEpoch, tokenHash, level, expiresAt, accessEpoch } = event;
+      return {
+        ...disk,
+        access: { by: 'user', principal, attachEpoch, tokenHash, level, expiresAt },
+        attachEpoch,
+        accessEpoch,
+      };
     }
     case 'AccessEnded':
       return { ...disk, access: disk.access?.by === 'machine' ? disk.access : null };
