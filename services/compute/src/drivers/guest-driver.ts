@@ -126,7 +126,7 @@ export const guestDriver = (options: GuestDriverOptions): Driver => {
     const folder = folderOf(vm);
     const output = openSync(join(folder, guestFiles.log), 'a', 0o600);
     // A session of its own: what ends this service, its process group included, does not end its guests.
-    const child = spawn(options.node, [guestMain, folder], {
+    const child = spawn(options.node, ['--disable-sigusr1', guestMain, folder], {
       detached: true,
       cwd: '/',
       env: options.env,
