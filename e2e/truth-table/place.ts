@@ -14,7 +14,7 @@ import { type InProcessCloud, inProcessCloud, workloads } from '@interlock/host'
 import type { Bus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import type { Definition, RpcClient, Workload } from '@interlock/rpc';
-import { createScope, logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { createScope, logger, type Rate, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleCompute } from '../../services/compute/src/assemble.ts';
@@ -27,7 +27,6 @@ import { assemble as assembleIdentity } from '../../services/identity/src/assemb
 import { hashSecret } from '../../services/identity/src/tokens.ts';
 import { assemble as assembleKeyVault } from '../../services/key-vault/src/assemble.ts';
 import { openFileSealKeyStore } from '../../services/key-vault/src/file-seal-key-store.ts';
-import type { Rate } from '../../services/key-vault/src/rate-limit.ts';
 import { createRsaPool } from '../../services/key-vault/src/rsa-pool.ts';
 import { closedGate, type Gate, type GatedDriver, gatedDriver } from './gated-driver.ts';
 

@@ -46,6 +46,7 @@ export { createScope, type Scope, ScopeError } from './scope.ts';
 export { type SeededRandom, seededRandom } from './seeded-random.ts';
 export { startTelemetry, type Telemetry, type TelemetryOptions } from './telemetry.ts';
 export { telemetryOptions, telemetrySpec } from './telemetry-settings.ts';
+export { type Rate, rateOf, tokenBuckets } from './token-buckets.ts';
 export {
   contextFromTraceparent,
   currentTraceparent,

@@ -20,6 +20,7 @@ import { openKeyRing } from './signing-key/key-ring.ts';
 import { tenancyApi } from './tenancy/api.ts';
 import { subscriptions as subscriptionStreams, tenants as tenantStreams } from './tenancy/decider.ts';
 import { tokenApi } from './token-api.ts';
+import { type TokenRates, tokenLimit } from './token-limit.ts';
 import { type TokenLifetimes, tokenIssuer } from './tokens.ts';
 
 /** What identity is told from outside. */
@@ -28,6 +29,8 @@ export interface IdentitySettings {
   readonly masterKey: MasterKey;
   readonly issuer: string;
   readonly lifetimes: TokenLifetimes;
+  /** How many tokens are given for secrets; without it as many as can be made. */
+  readonly tokenRates?: TokenRates;
   /** How tokens are signed; default `rs256`. */
   readonly tokenFormat?: TokenFormat;
 }
@@ -74,7 +77,14 @@ export const assemble: Assemble<IdentitySettings> = async ({
 
   const judge = permissions({ principals, assignments, subscriptions });
   const check: Authorizer = (principal, action, scope) => judge(principal.id, action, scope);
-  const tokens = tokenApi({ clock, store, principals, ring, issue: tokenIssuer({ ring, clock, issuer, lifetimes }) });
+  const tokens = tokenApi({
+    clock,
+    store,
+    principals,
+    ring,
+    issue: tokenIssuer({ ring, clock, issuer, lifetimes }),
+    limit: tokenLimit(settings.tokenRates ?? {}, clock),
+  });
 
   const tenantOf = async (principal: string): Promise<string> => {
     const { state } = await principals.load(names.principal.parse(principal, 'principal').principal);

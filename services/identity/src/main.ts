@@ -1,5 +1,5 @@
 import { hostService } from '@interlock/host';
-import { systemRandom } from '@interlock/runtime';
+import { rateOf, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
 import { parseBootstrap } from './bootstrap.ts';
@@ -21,6 +21,10 @@ await hostService({
           (await hasSigningKeys(seams.store)) ? 'the key that signs tokens' : undefined,
         ),
         issuer: tokenIssuer,
+        tokenRates: {
+          failures: rateOf(seams.settings.tokenFailuresPerSecond, seams.settings.tokenFailuresBurst),
+          principal: rateOf(seams.settings.tokensPrincipalPerSecond, seams.settings.tokensPrincipalBurst),
+        },
         lifetimes: { userMs: userTokenLifetimeMs, managedIdentityMs: authzTtlMs },
       },
     });

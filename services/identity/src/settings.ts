@@ -12,6 +12,19 @@ export const identitySpec = {
     min: 1_000,
     default: 600_000,
   }),
+  tokenFailuresPerSecond: int(
+    'Failed calls of IssueToken a second from one network address at one replica; above it the address waits; 0: no limit',
+    { min: 0, default: 10 },
+  ),
+  tokenFailuresBurst: int('Failed calls at once after a quiet time; 0: as many as in ten seconds', {
+    min: 0,
+    default: 0,
+  }),
+  tokensPrincipalPerSecond: int('Tokens a second of one principal at one replica; 0: no limit', {
+    min: 0,
+    default: 10,
+  }),
+  tokensPrincipalBurst: int('Tokens at once after a quiet time; 0: as many as in ten seconds', { min: 0, default: 0 }),
   // Tokens of managed identities live no longer than an answer about permissions is used: a lost identity is lost soon.
   authzTtlMs: hostSpec.authzTtlMs,
 } as const;

@@ -12,6 +12,7 @@ import type { PrincipalEvent } from './principal/events.ts';
 import { principalNotFound } from './principal/wire.ts';
 import type { SigningKey } from './signing-key/decider.ts';
 import type { KeyRing } from './signing-key/key-ring.ts';
+import type { TokenLimit } from './token-limit.ts';
 import { hashSecret, type TokenIssuer } from './tokens.ts';
 
 /** Tokens and the keys that sign them: request in, token out. */
@@ -21,8 +22,9 @@ export const tokenApi = (parts: {
   readonly principals: Category<Principal, PrincipalEvent>;
   readonly ring: KeyRing;
   readonly issue: TokenIssuer;
+  readonly limit: TokenLimit;
 }) => {
-  const { clock, store, principals, ring, issue } = parts;
+  const { clock, store, principals, ring, issue, limit } = parts;
   const answer = async (id: string, principal: Extract<Principal, { status: 'active' }>, audience: string) => {
     const { token, expireTime } = await issue({ id, ...principal }, audience);
     return { accessToken: token, tokenType: 'Bearer', expireTime: new Date(expireTime) };
@@ -46,9 +48,14 @@ export const tokenApi = (parts: {
   };
 
   return {
-    async issueToken({ clientId, clientSecret, audience }: IssueTokenRequest) {
+    async issueToken({ clientId, clientSecret, audience }: IssueTokenRequest, { peer }: Pick<Call, 'peer'>) {
+      const forgive = limit.admit(peer);
       const id = clientId.replace(/^principals\//, '');
-      const { state } = await principals.load(id);
+      const { state } = await principals.load(id).catch((error: unknown) => {
+        // A store that does not answer says nothing about the caller.
+        forgive();
+        throw error;
+      });
       // One answer for an unknown client, a deleted one and a wrong secret: a guesser learns nothing about which.
       if (state.status !== 'active' || !hasSecret(state, hashSecret(clientSecret), clock.now())) {
         throw new Rejection(
@@ -57,6 +64,8 @@ export const tokenApi = (parts: {
           'client_id and client_secret do not belong together, or the secret has expired',
         );
       }
+      forgive();
+      limit.admitPrincipal(id);
       return answer(id, state, audience);
     },
     async issueManagedIdentityToken({ principal, audience }: IssueManagedIdentityTokenRequest) {

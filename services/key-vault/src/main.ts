@@ -1,19 +1,15 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { hostService } from '@interlock/host';
-import { systemRandom } from '@interlock/runtime';
+import { rateOf, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey, readMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
 import { openFileSealKeyStore } from './file-seal-key-store.ts';
 import { fileHistoryMarks } from './hold/file-history-marks.ts';
 import { hasPrivateKeys } from './key-material.ts';
-import type { Rate } from './rate-limit.ts';
 import { createRsaPool } from './rsa-pool.ts';
 import { requireMasterKeyOf, sealKeyUnderAnother } from './sealing.ts';
 import { keyVaultSpec } from './settings.ts';
-
-const rateOf = (perSecond: number, atOnce: number): Rate | undefined =>
-  perSecond === 0 ? undefined : { perSecond, burst: atOnce || perSecond * 10 };
 
 await hostService({
   name: 'key-vault',

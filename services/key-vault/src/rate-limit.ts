@@ -1,12 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import { type Principal, RETRY_AFTER_MS } from '@interlock/rpc';
-import type { Clock } from '@interlock/runtime';
-
-/** So many requests a second on average, and so many at once after a quiet time. Both at least 1. */
-export interface Rate {
-  readonly perSecond: number;
-  readonly burst: number;
-}
+import { type Clock, type Rate, tokenBuckets } from '@interlock/runtime';
 
 /** What may be asked of this replica; absent: as much as it can do (KV-100). */
 export interface RateLimits {
@@ -37,47 +31,6 @@ export interface RateLimit {
   /** Whether somebody without a name may leave another line on the record. @param address network address */
   mayRecord(address: string): boolean;
 }
-
-interface Bucket {
-  /** In thousandths of a token: that many flow in a millisecond as tokens do in a second, so whole numbers stay whole. */
-  readonly level: number;
-  readonly filledMs: number;
-}
-const oneToken = 1_000;
-
-/** Buckets of one rate, by name. One that is full again is as good as none and is forgotten, so idle names cost nothing. */
-export const tokenBuckets = ({ perSecond, burst }: Rate, clock: Pick<Clock, 'monotonicMs'>) => {
-  const buckets = new Map<string, Bucket>();
-  const full = burst * oneToken;
-
-  const levelOf = (bucket: Bucket, nowMs: number): number =>
-    Math.min(full, bucket.level + (nowMs - bucket.filledMs) * perSecond);
-
-  /** Those touched longest ago come first; a request looks at two, so there are never more than were busy lately. */
-  const forgetIdle = (nowMs: number): void => {
-    let looks = 0;
-    for (const [name, bucket] of buckets) {
-      looks += 1;
-      if (looks > 2 || levelOf(bucket, nowMs) < full) return;
-      buckets.delete(name);
-    }
-  };
-
-  return {
-    size: () => buckets.size,
-    /** Takes one token. @returns 0, or the milliseconds until there is one; then nothing is taken */
-    take(name: string): number {
-      const nowMs = clock.monotonicMs();
-      const known = buckets.get(name);
-      const level = known === undefined ? full : levelOf(known, nowMs);
-      buckets.delete(name);
-      const isLetIn = level >= oneToken;
-      buckets.set(name, { level: isLetIn ? level - oneToken : level, filledMs: nowMs });
-      forgetIdle(nowMs);
-      return isLetIn ? 0 : Math.max(1, Math.ceil((oneToken - level) / perSecond));
-    },
-  };
-};
 
 /** Opens the limits of a replica. */
 export const rateLimit = (limits: RateLimits, clock: Pick<Clock, 'monotonicMs'>): RateLimit => {

@@ -1,0 +1,58 @@
+import type { Clock } from './clock.ts';
+
+/** So many requests a second on average, and so many at once after a quiet time. Both at least 1. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+/** A rate from two settings. @param perSecond 0: no limit @param burst 0: as many as in ten seconds (KV-100) */
+export const rateOf = (perSecond: number, burst: number): Rate | undefined =>
+  perSecond === 0 ? undefined : { perSecond, burst: burst || perSecond * 10 };
+
+interface Bucket {
+  /** In thousandths of a token: that many flow in a millisecond as tokens do in a second, so whole numbers stay whole. */
+  readonly level: number;
+  readonly filledMs: number;
+}
+const oneToken = 1_000;
+
+/** Buckets of one rate, by name. One that is full again is as good as none and is forgotten, so idle names cost nothing. */
+export const tokenBuckets = ({ perSecond, burst }: Rate, clock: Pick<Clock, 'monotonicMs'>) => {
+  const buckets = new Map<string, Bucket>();
+  const full = burst * oneToken;
+
+  const levelOf = (bucket: Bucket, nowMs: number): number =>
+    Math.min(full, bucket.level + (nowMs - bucket.filledMs) * perSecond);
+
+  /** Those touched longest ago come first; a request looks at two, so there are never more than were busy lately. */
+  const forgetIdle = (nowMs: number): void => {
+    let looks = 0;
+    for (const [name, bucket] of buckets) {
+      looks += 1;
+      if (looks > 2 || levelOf(bucket, nowMs) < full) return;
+      buckets.delete(name);
+    }
+  };
+
+  return {
+    size: () => buckets.size,
+    /** Takes one token. @returns 0, or the milliseconds until there is one; then nothing is taken */
+    take(name: string): number {
+      const nowMs = clock.monotonicMs();
+      const known = buckets.get(name);
+      const level = known === undefined ? full : levelOf(known, nowMs);
+      buckets.delete(name);
+      const isLetIn = level >= oneToken;
+      buckets.set(name, { level: isLetIn ? level - oneToken : level, filledMs: nowMs });
+      forgetIdle(nowMs);
+      return isLetIn ? 0 : Math.max(1, Math.ceil((oneToken - level) / perSecond));
+    },
+    /** Puts a token back that was taken for something that does not count. */
+    giveBack(name: string): void {
+      const known = buckets.get(name);
+      // One that is forgotten is full.
+      if (known !== undefined) buckets.set(name, { ...known, level: Math.min(full, known.level + oneToken) });
+    },
+  };
+};
