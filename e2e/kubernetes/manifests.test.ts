@@ -328,6 +328,15 @@ for (const overlay of overlays.filter(isProduction))
     });
   });
 
+test('KV-100: production limits how often a principal and a vault may use keys', () => {
+  for (const overlay of overlays.filter(isProduction)) {
+    const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
+    for (const name of ['RATE_LIMIT_PRINCIPAL_PER_SECOND', 'RATE_LIMIT_VAULT_PER_SECOND']) {
+      assert.ok(Number(data[name]) > 0, `${overlay}: ${name} is ${data[name]}`);
+    }
+  }
+});
+
 test('the page on upgrades finds every Secret that has to be there before production is applied', () => {
   const page = textOf('docs/how-to/deploy-on-kubernetes.md');
   const upgrade = page.slice(page.indexOf('\n## Upgrade'), page.indexOf('\n### Replace the authority'));
