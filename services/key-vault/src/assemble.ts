@@ -135,7 +135,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
       ...keyApi(parts),
       ...keyMakingApi({ ...parts, backup }),
       ...cryptographyApi(parts),
-      ...diskAccessApi(parts),
+      ...diskAccessApi({ ...parts, subscriptions }),
       ...newerVersionApi(parts),
       ...impactPreviewApi(parts),
       ...rewrapApi(parts),

@@ -226,10 +226,11 @@ test('a deleted identity is refused by a definite reason, though its token has n
 
 test('only the disk encryption set service resolves keys, without any grant', async () => {
   const { name, version } = await vaultWithKey();
+  const resource = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
   const { keyUrl } = await world.vault().getKeyVersion({ name: version });
-  await assert.rejects(world.vault().resolveKeyForEncryption({ keyUrl }), { reason: 'WORKLOAD_REQUIRED' });
+  await assert.rejects(world.vault().resolveKeyForEncryption({ resource, keyUrl }), { reason: 'WORKLOAD_REQUIRED' });
   const client = world.vault(world.diskEncryptionSet);
-  const found = await client.resolveKeyForEncryption({ keyUrl: keyUrl.toUpperCase() });
+  const found = await client.resolveKeyForEncryption({ resource, keyUrl: keyUrl.toUpperCase() });
   assert.deepEqual(
     [
       found.keyVersion,
@@ -244,8 +245,8 @@ test('only the disk encryption set service resolves keys, without any grant', as
     [version, keyUrl, name, 'subscriptions/s1', 'tenants/main', 'RSA', 2048, true],
   );
   await world.vault().disableKeyVersion({ name: version });
-  assert.equal((await client.resolveKeyForEncryption({ keyUrl })).enabled, false);
-  await assert.rejects(client.resolveKeyForEncryption({ keyUrl: keyUrl.slice(0, -33) }), {
+  assert.equal((await client.resolveKeyForEncryption({ resource, keyUrl })).enabled, false);
+  await assert.rejects(client.resolveKeyForEncryption({ resource, keyUrl: keyUrl.slice(0, -33) }), {
     reason: 'KEY_URL_WITHOUT_VERSION',
   });
   await world.vault().deleteKey({ name: `${name}/keys/k1` });
@@ -253,7 +254,7 @@ test('only the disk encryption set service resolves keys, without any grant', as
     .vault()
     .enableKeyVersion({ name: version })
     .catch(() => undefined);
-  await assert.rejects(client.resolveKeyForEncryption({ keyUrl }), { reason: 'KEY_DISABLED' });
+  await assert.rejects(client.resolveKeyForEncryption({ resource, keyUrl }), { reason: 'KEY_DISABLED' });
 });
 
 test('CMK-27: what identity tells about roles is noted on the vaults in scope, and on no other', async () => {

@@ -9,7 +9,8 @@ import {
 } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { AuditDraft } from './audit/draft.ts';
-import { noteIdentityAnswer, vaultDeleted, vaultNotFound } from './vault/decider.ts';
+import { deniedToStranger, isStranger, missingVault } from './stranger.ts';
+import { noteIdentityAnswer, vaultDeleted } from './vault/decider.ts';
 import type { KeyPermission, VaultEvent } from './vault/events.ts';
 import {
   type ActiveVault,
@@ -32,9 +33,12 @@ export type VaultAction =
  * principals are remembered, for as long as `AUTHZ_TTL_MS` says.
  */
 export interface Guard {
+  /** What the caller learns of a vault that does not exist. See `missingVault`. */
+  missing(vaultId: string, call: Pick<Call, 'caller'>): Promise<Rejection>;
   /**
    * A vault whose keys the caller may do something with. The order is: does the vault exist, may the caller, is the vault
    * there; so nobody without permission learns anything about its keys.
+   * A caller of another tenant gets the same ACCESS_DENIED whether the vault exists or not.
    * @throws Rejection NOT_FOUND VAULT_NOT_FOUND; PERMISSION_DENIED ACCESS_DENIED (KV-82, KV-83), IDENTITY_DELETED for a
    *   managed identity that is gone; UNAUTHENTICATED PRINCIPAL_DELETED; FAILED_PRECONDITION VAULT_DELETED
    */
@@ -91,9 +95,11 @@ export const createGuard = (parts: {
 }): Guard => {
   const { clock, vaults, authorize } = parts;
 
-  const standing = async (vaultId: string, entry: AuditDraft): Promise<StandingVault> => {
+  const missing: Guard['missing'] = (vaultId, call) => missingVault(authorize, principalOf(call), vaultId);
+
+  const standing = async (vaultId: string, call: Pick<Call, 'caller'>, entry: AuditDraft): Promise<StandingVault> => {
     const { state } = await vaults.load(vaultId);
-    if (!isStanding(state)) throw vaultNotFound(vaultId);
+    if (!isStanding(state)) throw await missing(vaultId, call);
     entry.inVault(vaultId, state.createdAt);
     return state;
   };
@@ -175,23 +181,31 @@ export const createGuard = (parts: {
     if (isGone) throw principalDeleted(principal);
     if (lacking.length === 0) return isTurned ? 'returned' : 'permitted';
     if (obstacle && lacking.length < permissions.length) throw obstacle;
+    if (isStranger(principal, vault)) throw deniedToStranger(principal.name, vaultId);
     // The grants of a deleted vault are not what is in the way, and its roles may be gone with it (KV-66).
     if (vault.status !== 'active') throw vaultDeleted(vaultId);
     throw denied(vaultId, vault, key, lacking, principal);
   };
 
   return {
+    missing,
     permit,
     async keyVault(vaultId, key, permission, call, entry) {
-      const vault = await standing(vaultId, entry);
+      const vault = await standing(vaultId, call, entry);
       if (key !== undefined) entry.about(key);
       await permit(vaultId, vault, key, [permission], call);
       if (vault.status !== 'active') throw vaultDeleted(vaultId);
       return vault;
     },
     async managedVault(vaultId, action, call, entry) {
-      const vault = await standing(vaultId, entry);
-      await requirePermission(authorize, principalOf(call), action, scopeOf(vault, vaultId));
+      const vault = await standing(vaultId, call, entry);
+      const principal = principalOf(call);
+      const scope = scopeOf(vault, vaultId);
+      if (isStranger(principal, vault)) {
+        const { allowed, principalActive } = await authorize(principal, action, scope);
+        if (principalActive && !allowed) throw deniedToStranger(principal.name, vaultId);
+      }
+      await requirePermission(authorize, principal, action, scope);
       return vault;
     },
   };

@@ -30,12 +30,21 @@ export interface RateLimit {
   admitToVault(vault: string): void;
   /** Whether somebody without a name may leave another line on the record. @param address network address */
   mayRecord(address: string): boolean;
+  /**
+   * Whether a refusal of a caller from another tenant may be another entry on the record of a vault, or is only counted. It
+   * applies without any limit set as well: the owner of the vault cannot stop such callers.
+   */
+  mayRecordStranger(vault: string): boolean;
 }
+
+/** Entries about strangers on the record of one vault: as many at once as one page of it shows, then 86,400 a day. */
+const strangerRate: Rate = { perSecond: 1, burst: 100 };
 
 /** Opens the limits of a replica. */
 export const rateLimit = (limits: RateLimits, clock: Pick<Clock, 'monotonicMs'>): RateLimit => {
   const principals = limits.principal && tokenBuckets(limits.principal, clock);
   const vaults = limits.vault && tokenBuckets(limits.vault, clock);
+  const strangers = tokenBuckets(strangerRate, clock);
   const check = (waitMs: number | undefined, who: string): void => {
     if (waitMs) throw throttled(who, waitMs);
   };
@@ -45,6 +54,7 @@ export const rateLimit = (limits: RateLimits, clock: Pick<Clock, 'monotonicMs'>)
     },
     admitToVault: (vault) => check(vaults?.take(vault), `vaults/${vault}`),
     mayRecord: (address) => !principals?.take(`record ${address}`),
+    mayRecordStranger: (vault) => strangers.take(vault) === 0,
   };
 };
 

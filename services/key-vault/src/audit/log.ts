@@ -4,6 +4,7 @@ import { type Clock, type Logger, type Random, traceIdOf } from '@interlock/runt
 import { batchMax, settleReady } from '../cryptography/batch.ts';
 import type { KeyUrls } from '../names.ts';
 import type { RateLimit, RequestKind } from '../rate-limit.ts';
+import { StrangerRejection } from '../stranger.ts';
 import { countedRefusals } from './counted.ts';
 import { type AuditDraft, EntryDraft, type StoredAlongside } from './draft.ts';
 import type { AuditEntry, AuditOperation } from './entry.ts';
@@ -147,6 +148,12 @@ export const auditLog = (parts: {
       throw error;
     }
   };
+  /** @returns false for a refusal above the limit of its vault, which is counted */
+  const mayRecordStranger = (vault: string, operation: AuditOperation, call: Asking, rejection: unknown): boolean => {
+    if (limits.mayRecordStranger(vault)) return true;
+    counted.add({ vault, entry: outsideEntry(vault, operation, call, call.peer, rejection) });
+    return false;
+  };
   /** What a request that was handled leaves on record, one above the limits aside, which is counted. */
   const recordOf = (
     { request, call, draft }: { readonly request: unknown; readonly call: Asking; readonly draft: EntryDraft },
@@ -157,7 +164,11 @@ export const auditLog = (parts: {
       count(about.operation, request, call, ended.error);
       return nothing;
     }
-    const { subjects, others } = draft;
+    const { others } = draft;
+    const subjects =
+      'error' in ended && ended.error instanceof StrangerRejection
+        ? draft.subjects.filter(({ vault }) => mayRecordStranger(vault, about.operation, call, ended.error))
+        : draft.subjects;
     if (subjects.length === 0) return nothing;
     const outcome = 'error' in ended ? outcomeOf(ended.error) : success;
     const stored = outcome.result === 'success' ? others : [];

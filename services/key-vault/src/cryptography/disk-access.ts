@@ -7,16 +7,19 @@ import type {
   RewrapAuthorization,
 } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
+import type { Subscriptions } from '@interlock/host';
 import { type Call, names, principalOf, subscriptionOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
+import type { AuditDraft } from '../audit/draft.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { diskPermissions } from '../guard.ts';
 import { authorizeRewrap } from '../key/decider.ts';
 import { isSameWord, type KeyVersion, versionOf } from '../key/key.ts';
 import { diskOperations, obstacleOf } from '../key/usability.ts';
 import { operationOnWire } from '../key/wire.ts';
-import { type KeyId, type KeyUrls, parseVersion, versionName } from '../names.ts';
+import { type KeyId, type KeyUrls, parseVersion, type VersionId, versionName } from '../names.ts';
+import { deniedToStranger } from '../stranger.ts';
 import { vaultDeleted } from '../vault/decider.ts';
 import type { KeyPermission } from '../vault/events.ts';
 import type { StandingVault } from '../vault/vault.ts';
@@ -25,8 +28,27 @@ import { explained } from './explained.ts';
 import { type CryptographyParts, checkGranted, deciding, lookAt, refusal } from './use.ts';
 
 /** What disks and sets need beyond wrap and unwrap: request in, answer out. */
-export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly urls: KeyUrls }) => {
-  const { clock, keys, guard, engine, material, log, urls } = parts;
+export const diskAccessApi = (
+  parts: CryptographyParts & {
+    readonly log: AuditLog;
+    readonly urls: KeyUrls;
+    readonly subscriptions: Pick<Subscriptions, 'has'>;
+  },
+) => {
+  const { clock, keys, guard, engine, material, log, urls, subscriptions } = parts;
+
+  /** A set of another tenant learns nothing of the vault: not even whether it exists (CMK-24, KV-82). */
+  const lookForSet = async (id: VersionId, set: string, call: Call, entry: AuditDraft) => {
+    const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION').catch((error: unknown) => {
+      const isMissing = error instanceof Rejection && error.reason === 'VAULT_NOT_FOUND';
+      throw isMissing ? deniedToStranger(set, id.vault) : error;
+    });
+    const { tenant, resourceGroup } = sight.vault;
+    const subscription = subscriptionOf(set);
+    const isOwn = subscriptionOf(resourceGroup) === subscription || (await subscriptions.has(tenant, subscription));
+    if (!isOwn) throw deniedToStranger(set, id.vault);
+    return sight;
+  };
   return {
     checkAccess: log.audited(
       'KeyCheckAccess',
@@ -72,8 +94,9 @@ export const diskAccessApi = (parts: CryptographyParts & { readonly log: AuditLo
       async (request: ResolveKeyForEncryptionRequest, call: Call, entry): Promise<KeyForEncryption> => {
         const id = urls.parse(request.keyUrl);
         const keyVersion = versionName(id.key, id.version);
+        names.diskEncryptionSet.parse(request.resource, 'resource');
         entry.forResource(request.resource);
-        const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
+        const sight = await lookForSet(id, request.resource, call, entry);
         const { vault, key } = sight;
         entry.about(id.key, id.version);
         const version = await explained(parts, id, call, sight, async () => {

@@ -6,6 +6,7 @@ import { tellDates } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
 import { type Key, versionOf } from '../key/key.ts';
 import { type VersionId, versionName } from '../names.ts';
+import { StrangerRejection } from '../stranger.ts';
 import type { KeyPermission } from '../vault/events.ts';
 import { findOrigin, type Seen } from './origin.ts';
 
@@ -47,6 +48,7 @@ export const explained = async <Value>(
     return await judge();
   } catch (error) {
     if (!(error instanceof Rejection && explainable.has(error.reason))) throw error;
+    if (error instanceof StrangerRejection) throw error;
     const { code, reason, message, metadata } = error;
     const version = id.version ?? metadata.key_version?.split('/versions/')[1];
     if (reason === 'KEY_EXPIRED' && version !== undefined) await tellEnd(parts, id.key, version, call);

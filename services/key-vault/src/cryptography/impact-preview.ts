@@ -55,13 +55,19 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
     return { name: `vaults/${vault}`, refusedWith: refusedWith(change, state) };
   };
 
-  const permitKey = async (
-    id: VersionId,
-    right: KeyPermission | VaultAction,
-    { call, asker }: Asking,
-    entry: AuditDraft,
-  ) => {
-    const { vault, key } = await lookAt(looking, id, call, entry, 'NOT_FOUND');
+  /** The service calls, but who considers the change learns whether the vault exists. */
+  const lookFor = async (id: VersionId, { call, asker }: Asking, entry: AuditDraft) => {
+    const seen = lookAt(looking, id, call, entry, 'NOT_FOUND');
+    if (!asker) return seen;
+    return seen.catch(async (error: unknown) => {
+      const isMissing = error instanceof Rejection && error.reason === 'VAULT_NOT_FOUND';
+      throw isMissing ? await guard.missing(id.vault, asker) : error;
+    });
+  };
+
+  const permitKey = async (id: VersionId, right: KeyPermission | VaultAction, asking: Asking, entry: AuditDraft) => {
+    const { asker } = asking;
+    const { vault, key } = await lookFor(id, asking, entry);
     if (id.version !== undefined && versionOf(key, id.version)) entry.about(id.key, id.version);
     if (asker && isVaultAction(right)) await guard.managedVault(id.vault, right, asker, entry);
     else if (asker && !isVaultAction(right)) await guard.permit(id.vault, vault, id.key, [right], asker);

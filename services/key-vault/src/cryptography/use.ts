@@ -16,7 +16,7 @@ import type { KeyMaterial } from '../key-material.ts';
 import { parseKeyOrVersion, type VersionId, versionName } from '../names.ts';
 import type { RateLimit } from '../rate-limit.ts';
 import type { RsaEngine, RsaKey } from '../rsa.ts';
-import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
+import { vaultDeleted } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
 import { isStanding, type StandingVault, type Vault } from '../vault/vault.ts';
 import { explained } from './explained.ts';
@@ -65,7 +65,7 @@ const looksMax = 3;
 
 /**
  * Looks at a vault and a key, for a use of it.
- * @throws Rejection UNAVAILABLE KEY_VAULT_ON_HOLD; NOT_FOUND VAULT_NOT_FOUND; KEY_PURGED, with `codeOfPurged`, when the version went with its vault
+ * @throws Rejection UNAVAILABLE KEY_VAULT_ON_HOLD; what `Guard.missing` says of a vault that does not exist; KEY_PURGED, with `codeOfPurged`, when the version went with its vault
  */
 export const lookAt = async (
   parts: CryptographyParts,
@@ -88,7 +88,7 @@ export const lookAt = async (
     }
     // A store that went back, or another one, cannot say of what it does not have that it is gone.
     parts.holding.check();
-    if (!isKnown) throw vaultNotFound(vaultId);
+    if (!isKnown) throw await parts.guard.missing(vaultId, call);
     return explained(parts, { vault: vaultId, key: keyName, version }, call, { epoch, seen }, async () => {
       throw versionPurged(versionName(keyName, version), codeOfPurged);
     });
