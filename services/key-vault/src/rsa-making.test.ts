@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
+import { getPriority } from 'node:os';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
@@ -122,8 +123,10 @@ test('the thread that makes keys, and no other, has a lower priority', {
     const stats = await Promise.all(threads.map((id) => readFile(`/proc/self/task/${id}/stat`, 'utf8')));
     // proc(5): the nice value is field 19; the name in field 2 may hold blanks and ends with ")".
     const nice = stats.map((stat) => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
-    assert.equal(nice.filter((value) => value === 19).length, 1);
-    assert.ok(nice.every((value) => value === 19 || value === nice[0]));
+    const usual = getPriority();
+    const lower = Math.min(19, usual + 5);
+    assert.equal(nice.filter((value) => value === lower).length, 1);
+    assert.ok(nice.every((value) => value === lower || value === usual));
   } finally {
     await engine.close();
   }

@@ -35,8 +35,8 @@ const rsaWorker = new URL('./rsa-worker.ts', import.meta.url);
 
 /**
  * RSA on worker threads, in small batches. The event loop only hands over; private keys are opened inside the threads,
- * which get each sealed key together with its seal key, once. New keys are made on one more thread, which the system runs
- * only when the others leave a core idle: making a key takes as long as a thousand unwraps.
+ * which get each sealed key together with its seal key, once. New keys are made on one more thread of lower priority:
+ * making a key takes as long as a thousand unwraps.
  */
 export function createRsaPool(options: RsaPoolOptions): RsaEngine {
   const { sealing, legacyPadding = false, queueLimit = 4096, keysPerWorker = 2000 } = options;

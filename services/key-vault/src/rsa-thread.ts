@@ -25,7 +25,7 @@ interface Waiting {
 
 /** What a thread is told when it starts, as its `workerData`. */
 export interface RsaThreadData {
-  /** The system runs the thread only when threads of normal priority leave a core idle. */
+  /** The system prefers other threads to this one. */
   readonly isBackground: boolean;
 }
 

@@ -1,5 +1,5 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { constants, setPriority } from 'node:os';
+import { constants, getPriority, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Rejection, type RejectionCode } from '@interlock/event-store';
 import { type PackedValues, packValues, unpackValues } from './packed-values.ts';
@@ -67,8 +67,15 @@ const keyring = createKeyring();
 const port = parentPort;
 if (!port) throw new Error('rsa-worker.ts runs only as a worker thread');
 const { isBackground }: RsaThreadData = workerData;
+/**
+ * How much nicer a background thread is: under full load it gets a third of what each thread that uses keys gets. The lowest
+ * priority would get a sixtieth, and on a busy machine a key would not be made before its caller gives up.
+ */
+const backgroundNice = 5;
 // On Linux a priority belongs to the calling thread alone; elsewhere it would be the whole process's.
-if (isBackground && process.platform === 'linux') setPriority(constants.priority.PRIORITY_LOW);
+if (isBackground && process.platform === 'linux') {
+  setPriority(Math.min(constants.priority.PRIORITY_LOW, getPriority() + backgroundNice));
+}
 
 port.on('message', (message: ToWorker) => {
   switch (message.type) {
