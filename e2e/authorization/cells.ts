@@ -123,6 +123,7 @@ const roleCells = ({ needs, exempt }: RoleRule, names: Names): readonly Cell[] =
   const refusal = denied({ action: last.action, scope: last.at.of(names) });
   // Of several needs that are missing any may be named.
   const allMissing = needs.length === 1 ? refusal : denied();
+  const isOnVault = last.action.startsWith('keyVault/vaults/');
   // Nearly enough: what the other scopes ask for, a lesser role at this one, and everything beside and below it.
   const nearly = principal([
     ...opening.slice(0, -1),
@@ -131,7 +132,8 @@ const roleCells = ({ needs, exempt }: RoleRule, names: Names): readonly Cell[] =
   ]);
   return [
     ...badTokens(right),
-    cell('principal of another tenant', otherTenant(names), allMissing),
+    // Where a vault is, and so the scope, is nothing that another tenant learns.
+    cell('principal of another tenant', otherTenant(names), isOnVault ? denied() : allMissing),
     cell('without the grant', stranger, allMissing),
     cell('without the grant', nearly, refusal),
     ...(exempt ? [cell('without the grant', { kind: 'service', service: exempt.not } as const, denied())] : []),
