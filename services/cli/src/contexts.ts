@@ -36,8 +36,9 @@ export interface Contexts {
 }
 
 /** `$XDG_CONFIG_HOME/interlock/config.json`, by default below `~/.config`; undefined where the environment names no home. */
-export function contextsFile({ XDG_CONFIG_HOME: config, HOME: home }: Environment): string | undefined {
-  const folder = config || (home ? join(home, '.config') : undefined);
+export function contextsFile(env: Environment): string | undefined {
+  const home = env.HOME;
+  const folder = env.XDG_CONFIG_HOME || (home ? join(home, '.config') : undefined);
   return folder === undefined ? undefined : join(folder, 'interlock/config.json');
 }
 

@@ -55,10 +55,11 @@ function sourceOf(flags: GlobalFlags, env: Environment): Source {
   if (flags.kubeContext !== undefined) return { kubeContext: flags.kubeContext, flag: '--kube-context', isNamed: true };
   if (flags.context !== undefined) return { name: flags.context, flag: '--context', isNamed: true };
   if (flags.data !== undefined) return { flag: '--data', isNamed: false };
-  const { INTERLOCK_KUBE_CONTEXT: kubeContext, INTERLOCK_CONTEXT: name, INTERLOCK_DATA: data } = env;
+  const kubeContext = env.INTERLOCK_KUBE_CONTEXT;
+  const name = env.INTERLOCK_CONTEXT;
   if (kubeContext !== undefined) return { kubeContext, flag: 'INTERLOCK_KUBE_CONTEXT', isNamed: true };
   if (name !== undefined) return { name, flag: 'INTERLOCK_CONTEXT', isNamed: true };
-  const { current } = data === undefined ? readContexts(env) : { current: undefined };
+  const { current } = env.INTERLOCK_DATA === undefined ? readContexts(env) : { current: undefined };
   return current === undefined
     ? { flag: 'INTERLOCK_DATA', isNamed: false }
     : { name: current, flag: 'the current context', isNamed: false };
