@@ -12,12 +12,12 @@ export type LossReason =
   | 'THROTTLED';
 
 /**
- * What a cause does to those who have the key in use.
+ * What a cause does to disks that use the key.
  *
  * - `loss`: access ends, at once for everything but pinned ultra disks.
- * - `start only`: what runs goes on; nothing can be opened anew.
- * - `throttle`: nobody decided anything; leases are renewed, and nothing can be opened anew for the moment.
- * - `outage`: nobody decided anything. What the grace of the disk host outlasts counts as lost until the vault answers.
+ * - `start only`: what runs continues; nothing new can be opened.
+ * - `throttle`: no loss is decided; leases are renewed, and for the moment nothing new can be opened.
+ * - `outage`: no loss is decided. After the grace of the disk host the key counts as lost until the vault responds.
  */
 export type Effect = 'loss' | 'start only' | 'outage' | 'throttle';
 
@@ -92,22 +92,22 @@ export const causes = [
     effect: 'loss',
     reason: 'KEY_PURGED',
     stopReason: 'KEY_DELETED',
-    back: 'none: what only this key could unwrap is lost',
+    back: 'none: data under this key is lost',
     returns: false,
   },
   {
     name: 'vault deleted',
     rules: ['CMK-133'],
-    how: 'DeleteVault, with access policies',
+    how: 'DeleteVault of a vault with access policies',
     effect: 'loss',
     reason: 'VAULT_DELETED',
-    back: 'recover the vault; its access policies come back with it',
+    back: 'recover the vault, which restores its access policies',
     returns: true,
   },
   {
     name: 'vault deleted and recovered',
     rules: ['CMK-133', 'CMK-123'],
-    how: 'DeleteVault, then RecoverVault, with role assignments, which do not come back',
+    how: 'DeleteVault, then RecoverVault; role assignments are not restored',
     effect: 'loss',
     reason: 'ACCESS_DENIED',
     stopReason: 'VAULT_DELETED',
@@ -126,7 +126,7 @@ export const causes = [
   {
     name: 'role removed',
     rules: ['CMK-105', 'CMK-123'],
-    how: 'DeleteRoleAssignment, in a vault that goes by roles',
+    how: 'DeleteRoleAssignment in a vault with role permissions',
     effect: 'loss',
     reason: 'ACCESS_DENIED',
     back: 'assign the role again',
@@ -135,7 +135,7 @@ export const causes = [
   {
     name: 'get missing',
     rules: ['CMK-25', 'CMK-105'],
-    how: 'SetAccessPolicy with wrapKey and unwrapKey alone',
+    how: 'SetAccessPolicy with wrapKey and unwrapKey only',
     effect: 'loss',
     reason: 'ACCESS_DENIED',
     back: 'grant again',
@@ -144,7 +144,7 @@ export const causes = [
   {
     name: 'wrapKey missing',
     rules: ['CMK-25', 'CMK-105'],
-    how: 'SetAccessPolicy with get and unwrapKey alone',
+    how: 'SetAccessPolicy with get and unwrapKey only',
     effect: 'loss',
     reason: 'ACCESS_DENIED',
     back: 'grant again',
@@ -153,7 +153,7 @@ export const causes = [
   {
     name: 'unwrapKey missing',
     rules: ['CMK-25', 'CMK-105'],
-    how: 'SetAccessPolicy with get and wrapKey alone',
+    how: 'SetAccessPolicy with get and wrapKey only',
     effect: 'loss',
     reason: 'ACCESS_DENIED',
     back: 'grant again',
@@ -165,7 +165,7 @@ export const causes = [
     how: 'SetKeyOperations without wrapKey',
     effect: 'loss',
     reason: 'ACCESS_DENIED',
-    back: 'give the version the operation again',
+    back: 'add the operation again',
     returns: true,
   },
   {
@@ -174,7 +174,7 @@ export const causes = [
     how: 'SetKeyOperations without unwrapKey',
     effect: 'loss',
     reason: 'ACCESS_DENIED',
-    back: 'give the version the operation again',
+    back: 'add the operation again',
     returns: true,
   },
   {
@@ -192,7 +192,7 @@ export const causes = [
     how: 'DeletePrincipal of the managed identity',
     effect: 'loss',
     reason: 'IDENTITY_DELETED',
-    back: 'give the set a new identity, and grant that',
+    back: 'give the set a new identity and grant it access',
     returns: true,
   },
   {
@@ -201,22 +201,22 @@ export const causes = [
     how: 'UpdateDiskEncryptionSet with the identity type NONE',
     effect: 'loss',
     reason: 'IDENTITY_DELETED',
-    back: 'give the set a new identity, and grant that',
+    back: 'give the set a new identity and grant it access',
     returns: true,
   },
   {
     name: 'vault unreachable',
     rules: ['CMK-107'],
-    how: 'key-vault gives no answer, for longer than the lease and the grace of the disk host',
+    how: 'key-vault is unreachable for longer than the lease and the grace of the disk host',
     effect: 'outage',
     reason: 'KEY_VAULT_UNREACHABLE',
-    back: 'key-vault answers again',
+    back: 'key-vault responds again',
     returns: true,
   },
   {
     name: 'throttled',
     rules: ['KV-95', 'KV-100'],
-    how: 'the vault is asked for more uses of its keys than it lets in; checks of leases are not among them',
+    how: 'more uses of keys than the limit of the vault; lease checks do not count',
     effect: 'throttle',
     reason: 'THROTTLED',
     back: 'fewer requests, or a higher limit',

@@ -4,7 +4,7 @@ import type { FleetDisk, Member } from './fleet.ts';
 import type { Place } from './place.ts';
 
 /** What became of the reads and writes of a guest. */
-export type IoSeen = 'goes on' | 'refused' | 'none' | 'differs';
+export type IoSeen = 'continues' | 'refused' | 'none' | 'differs';
 
 /** What is on the disks of a fleet: every acknowledged write, and whether it can still be read. */
 export interface Content {
@@ -63,7 +63,7 @@ export const openContent = (place: Place): Content => {
       const reading = read(disk, given.accessToken, block.offset);
       const didRead = await succeeds(reading);
       if (!wrote && !didRead) return 'refused';
-      return wrote && didRead && block.bytes.equals(await reading) ? 'goes on' : 'differs';
+      return wrote && didRead && block.bytes.equals(await reading) ? 'continues' : 'differs';
     },
     async writeAsUser(disk) {
       const { name } = disk;

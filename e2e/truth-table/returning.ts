@@ -46,7 +46,7 @@ export const dataOf = async (place: Place, set: string, member: Member, content:
     for (const disk of disksUnderKey(member)) {
       // Also of a disk that nobody had written to before: it is there when it works.
       const io = await content.tryAsGuest(member, disk);
-      if (io !== 'goes on') return `${disk.name}: ${io}`;
+      if (io !== 'continues') return `${disk.name}: ${io}`;
       missing += await content.missingAsGuest(member, disk);
     }
     return missing === 0 ? 'there' : `${missing} blocks missing`;

@@ -96,7 +96,7 @@ export const setStage = async (
       }
       for (const disk of disksUnderKey(member).filter((one) => one !== attached)) {
         const io = await content.tryAsGuest(member, disk);
-        if (io !== 'goes on') throw new Error(`${vm} cannot use ${disk.name} before anything happened: ${io}`);
+        if (io !== 'continues') throw new Error(`${vm} cannot use ${disk.name} before anything happened: ${io}`);
       }
       if (state === 'stopped' || state === 'starting') await place.compute.powerOffVirtualMachine({ name: vm });
       if (state === 'deallocated') await place.compute.deallocateVirtualMachine({ name: vm });

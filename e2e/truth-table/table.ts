@@ -33,7 +33,7 @@ export interface Expectation {
   /** Why the platform stopped it; `none` where it did not. */
   readonly stopReason: LossReason | 'none';
   /** Reads and writes with what its guest was given last; `none` where it never had one. */
-  readonly io: 'goes on' | 'refused' | 'none';
+  readonly io: 'continues' | 'refused' | 'none';
   /** Its disks under the key; `NONE` where they were never made. */
   readonly disks: 'AVAILABLE' | 'UNAVAILABLE' | 'LEASE_PINNED' | 'NONE';
   readonly diskReason: LossReason | 'none';
@@ -110,7 +110,7 @@ const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState):
   if ((isSpared || effect === 'outage') && state === 'being created') return { ...off, answer: 'done', io: 'none' };
   if (isSpared) {
     const disks = goesOn ? 'AVAILABLE' : 'LEASE_PINNED';
-    return { ...off, end: 'RUNNING', answer: isAnswered ? 'done' : 'none', io: 'goes on', disks };
+    return { ...off, end: 'RUNNING', answer: isAnswered ? 'done' : 'none', io: 'continues', disks };
   }
   if (state === 'being created') {
     // Not acknowledged yet, so it fails as a whole and leaves nothing (CMK-110).
