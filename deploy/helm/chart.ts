@@ -16,7 +16,7 @@ const banner = `{{- /* Written by npm run chart from deploy/kubernetes/base. Do 
  * The templates and `values.yaml` of the chart. The templates are the rendered base with values in place of what an installation
  * sets. The defaults in `values.yaml` are from the base too.
  * @param base what `kubectl kustomize deploy/kubernetes/base` prints
- * @param valuesTemplate `values.yaml` with the lines `# @@settings@@` and `# @@services@@` in place of the defaults
+ * @param valuesTemplate `values.yaml` with the lines `# @@settings@@`, `# @@streams@@` and `# @@services@@` in place of the defaults
  * @throws LauncherError naming what is missing in the base
  */
 export const chartFiles = (base: string, valuesTemplate: string): ChartFiles => {
@@ -25,19 +25,37 @@ export const chartFiles = (base: string, valuesTemplate: string): ChartFiles => 
   const services = workloads.map(({ name }) => name);
   const fileOf = ({ kind, name }: RenderedObject): string => {
     const service = services.find((one) => name === one || name.startsWith(`${one}-seal-`));
+    if (name.startsWith('nats-')) return 'nats';
     return kind === 'NetworkPolicy' ? 'network-policies' : (service ?? 'settings');
+  };
+  const valuesOf = (file: string): string | undefined => {
+    if (file === 'nats') return '.Values.nats.streams';
+    return services.includes(file) ? `index .Values.services "${file}"` : undefined;
   };
   const files = new Map<string, string>();
   for (const file of new Set(objects.map(fileOf))) {
     const own = objects.filter((object) => fileOf(object) === file).map(templateOf);
-    const values = services.includes(file) ? `{{- $service := index .Values.services "${file}" -}}\n` : '';
-    files.set(`templates/${file}.yaml`, `${banner}${values}${own.join('---\n')}`);
+    const values = valuesOf(file);
+    const start = values === undefined ? banner : `${banner}{{- $service := ${values} -}}\n`;
+    files.set(`templates/${file}.yaml`, `${start}${own.join('---\n')}`);
   }
-  const settings = objects.find(({ kind }) => kind === 'ConfigMap');
-  if (settings === undefined) throw new LauncherError('The base has no ConfigMap with the settings.');
+  const find = (kind: string, name: string): RenderedObject => {
+    const found = objects.find((object) => object.kind === kind && object.name === name);
+    if (found === undefined) throw new LauncherError(`The base has no ${kind} ${name}.`);
+    return found;
+  };
+  const settings = find('ConfigMap', 'interlock-settings');
+  const streams = find('Job', 'nats-streams');
   const values = valuesTemplate
     .replace('  # @@settings@@\n', indented(blockOf(settings.text, 'data:', settings.name), 2))
-    .replace('  # @@services@@\n', indented(workloads.map((workload) => serviceValues(workload, objects)).join(''), 2));
+    .replace('    # @@streams@@\n', indented(workloadValues(streams, objects), 4))
+    .replace(
+      '  # @@services@@\n',
+      indented(
+        workloads.map((workload) => `${workload.name}:\n${indented(workloadValues(workload, objects), 2)}`).join(''),
+        2,
+      ),
+    );
   files.set('values.yaml', values);
   return files;
 };
@@ -65,11 +83,12 @@ const blockOf = (text: string, line: string, of: string): string => {
 
 const indented = (text: string, spaces: number): string => text.replace(/^(?=.)/gm, ' '.repeat(spaces));
 
-/** The values of one service, with the defaults of the base. */
-const serviceValues = ({ kind, name, text }: RenderedObject, objects: readonly RenderedObject[]): string => {
-  const secrets = [
-    ...new Set([...text.matchAll(/interlock-((?:store|tls|workload|bootstrap)[a-z-]*)/g)].map(([secret]) => secret)),
-  ];
+/** Secrets an installation may name otherwise. */
+const secretPattern = /interlock-(store|tls|workload|bootstrap|nats)[a-z-]*/g;
+
+/** The values of a workload, with the defaults of the base. */
+const workloadValues = ({ kind, name, text }: RenderedObject, objects: readonly RenderedObject[]): string => {
+  const secrets = new Map([...text.matchAll(secretPattern)].map(([secret, key]) => [key, secret]));
   const claim = objects.find(
     (one) => one.kind === 'PersistentVolumeClaim' && text.includes(`claimName: ${one.name}\n`),
   );
@@ -81,23 +100,19 @@ const serviceValues = ({ kind, name, text }: RenderedObject, objects: readonly R
     ...(claim === undefined ? [] : ['  accessModes:', '    - ReadWriteOnce', '  existingClaim: ""']),
   ];
   return [
-    `${name}:`,
-    '  digest: ""',
-    ...(kind === 'Deployment' ? ['  replicas: null'] : []),
-    '  resources:',
-    indented(blockOf(text, 'resources:', name), 4).trimEnd(),
-    '  secrets:',
-    ...secrets.sort().map((secret) => `    ${secretKey(secret)}: ${secret}`),
-    ...(size === undefined ? [] : storage.map((line) => `  ${line}`)),
-    '  podSpec: {}',
-    '  volumes: []',
-    '  volumeMounts: []',
+    'digest: ""',
+    ...(kind === 'Deployment' ? ['replicas: null'] : []),
+    'resources:',
+    indented(blockOf(text, 'resources:', name), 2).trimEnd(),
+    'secrets:',
+    ...[...secrets].map(([key, secret]) => `  ${key}: ${secret}`).sort(),
+    ...(size === undefined ? [] : storage),
+    'podSpec: {}',
+    'volumes: []',
+    'volumeMounts: []',
     '',
   ].join('\n');
 };
-
-/** `store` of `interlock-store-key-vault`. */
-const secretKey = (secret: string): string => secret.split('-')[1] ?? '';
 
 /** An object with values in place of what an installation sets. */
 const templateOf = ({ kind, name, text }: RenderedObject): string => {
@@ -107,15 +122,43 @@ const templateOf = ({ kind, name, text }: RenderedObject): string => {
     .replaceAll(/(app\.kubernetes\.io\/version): .*/g, '$1: {{ .Chart.AppVersion | quote }}');
   switch (kind) {
     case 'ConfigMap':
-      return labelled.replace(/^data:\n(?: .*\n)+/m, 'data: {{- toYaml .Values.settings | nindent 2 }}\n');
+      return configTemplate(name, labelled);
+    case 'NetworkPolicy':
+      return name === 'nats-streams' ? streamsPolicyTemplate(labelled) : labelled;
     case 'PersistentVolumeClaim':
       return claimTemplate(labelled);
     case 'Deployment':
     case 'StatefulSet':
+    case 'Job':
       return workloadTemplate(name, labelled);
     default:
       return labelled;
   }
+};
+
+/** The settings are values. The NATS configuration is the base's, and an installation adds to it. */
+const configTemplate = (name: string, text: string): string => {
+  const data = /^data:\n(?: .*\n)+/m;
+  if (name === 'interlock-settings')
+    return replaced(name, text, data, 'data: {{- toYaml .Values.settings | nindent 2 }}\n');
+  const added = '  {{- with .Values.nats.conf }}\n  nats.conf: {{- toYaml . | nindent 4 }}\n  {{- end }}\n';
+  return replaced(name, text, data, `$&${added}`);
+};
+
+/** The Job may reach the NATS of the namespace, and what an installation adds. */
+const streamsPolicyTemplate = (text: string): string =>
+  replaced('nats-streams', text, /^ {2}egress:\n(?: {2}[- ].*\n)+/m, `$&${listTemplate('.Values.nats.egress', 2)}`);
+
+/** A list of the values, at the end of a list of the base. */
+const listTemplate = (values: string, spaces: number): string => {
+  const start = ' '.repeat(spaces);
+  return `${start}{{- with ${values} }}\n${start}{{- toYaml . | nindent ${spaces} }}\n${start}{{- end }}\n`;
+};
+
+/** @throws LauncherError where the rendered base has nothing like the pattern */
+const replaced = (name: string, from: string, pattern: RegExp, to: string): string => {
+  if (!pattern.test(from)) throw new LauncherError(`${name} has nothing like ${pattern.source} in the rendered base.`);
+  return from.replace(pattern, to);
 };
 
 /** Helm leaves the claim when the release is uninstalled: without seal keys every key is lost. */
@@ -136,31 +179,25 @@ const withStorage = (text: string): string =>
   );
 
 const workloadTemplate = (name: string, text: string): string => {
-  const replaced = (from: string, pattern: RegExp, to: string): string => {
-    if (!pattern.test(from))
-      throw new LauncherError(`${name} has nothing like ${pattern.source} in the rendered base.`);
-    return from.replace(pattern, to);
+  let result = text;
+  const replace = (pattern: RegExp, to: string): void => {
+    result = replaced(name, result, pattern, to);
   };
-  const list = (what: string, spaces: number): string =>
-    `${' '.repeat(spaces)}{{- with $service.${what} }}\n${' '.repeat(spaces)}{{- toYaml . | nindent ${spaces} }}\n${' '.repeat(spaces)}{{- end }}\n`;
-  let result = replaced(text, /^( +image: ).*$/m, `$1{{ include "interlock.image" (list . "${name}") }}`);
-  result = replaced(result, /^( +imagePullPolicy: ).*$/m, '$1{{ .Values.image.pullPolicy }}');
-  result = replaced(result, /^( {8}resources:)\n(?: {9,}.*\n)+/m, '$1 {{- toYaml $service.resources | nindent 10 }}\n');
-  result = replaced(
-    result,
+  replace(/^( +image: )\S+\/([a-z-]+):\S+$/m, '$1{{ include "interlock.image" (list . "$2" $service.digest) }}');
+  replace(/^( +imagePullPolicy: ).*$/m, '$1{{ .Values.image.pullPolicy }}');
+  replace(/^( {8}resources:)\n(?: {9,}.*\n)+/m, '$1 {{- toYaml $service.resources | nindent 10 }}\n');
+  replace(/^ {8}volumeMounts:\n(?: {8}[- ].*\n)+/m, `$&${listTemplate('$service.volumeMounts', 8)}`);
+  replace(
     /^(?= {6}enableServiceLinks: )/m,
-    `${list('volumeMounts', 8)}${list('podSpec', 6)}      {{- with .Values.image.pullSecrets }}\n      imagePullSecrets: {{- toYaml . | nindent 8 }}\n      {{- end }}\n`,
+    `${listTemplate('$service.podSpec', 6)}      {{- with .Values.image.pullSecrets }}\n      imagePullSecrets: {{- toYaml . | nindent 8 }}\n      {{- end }}\n`,
   );
-  result = replaced(result, /^ {6}volumes:\n(?: {6}.*\n)+/m, `$&${list('volumes', 6)}`);
-  result = result.replaceAll(
-    /interlock-(store|tls|workload|bootstrap)[a-z-]*/g,
-    (_secret, key: string) => `{{ $service.secrets.${key} }}`,
-  );
+  replace(/^ {6}volumes:\n(?: {6}[- ].*\n)+/m, `$&${listTemplate('$service.volumes', 6)}`);
+  result = result.replaceAll(secretPattern, (_secret, key: string) => `{{ $service.secrets.${key} }}`);
   result = result.replace(/claimName: ([a-z-]+)/, 'claimName: {{ $service.storage.existingClaim | default "$1" }}');
-  if (result.includes('kind: Deployment')) {
-    const replicas =
-      '  {{- if not (kindIs "invalid" $service.replicas) }}\n  replicas: {{ $service.replicas }}\n  {{- end }}\n';
-    result = replaced(result, /^spec:\n/m, `$&${replicas}`);
-  }
+  if (result.includes('kind: Deployment'))
+    replace(
+      /^spec:\n/m,
+      '$&  {{- if not (kindIs "invalid" $service.replicas) }}\n  replicas: {{ $service.replicas }}\n  {{- end }}\n',
+    );
   return withStorage(result);
 };

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serviceNames } from '@interlock/local/services.ts';
+import { systemRandom } from '@interlock/runtime';
+import { runProgram } from '../../deploy/images/builder.ts';
+import { makeSecrets } from '../../deploy/kubernetes/setup/secrets.ts';
 import { textOf } from '../docs/sources.ts';
 import { type Helm, openHelm } from './helm.ts';
 import { podProblems } from './pod-rules.ts';
-import { containersOf, workloadsIn } from './references.ts';
+import { containersOf, danglingIn, missingKeysIn, workloadsIn } from './references.ts';
 import { type KubernetesObject, objectsIn, render } from './render.ts';
 import { problemsOf } from './schemas.ts';
 
@@ -82,6 +85,7 @@ test('the chart can say everything that production says of the services', async 
   const rendered = await helm.template({
     image: { registry: 'registry.example.com/interlock' },
     settings: find(production, 'ConfigMap interlock-settings').data,
+    nats: { conf: find(production, 'ConfigMap nats-config').data?.['nats.conf'] },
     services: Object.fromEntries(services),
     networkPolicy: { ingress: clients.ingress, egress: clients.egress },
   });
@@ -98,8 +102,8 @@ const sortedLists = (value: unknown): unknown => {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, sortedLists(inner)]));
 };
 
+const digest = `sha256:${'1'.repeat(64)}`;
 test('images, replicas, resources, settings, sizes and Secrets are values', async () => {
-  const digest = `sha256:${'1'.repeat(64)}`;
   const rendered = await helm.template({
     image: { registry: 'registry.test/own', tag: '9.9.9', pullSecrets: [{ name: 'registry' }] },
     settings: { LEASE_TTL_MS: '30000' },
@@ -132,6 +136,61 @@ test('images, replicas, resources, settings, sizes and Secrets are values', asyn
   assert.deepEqual(workloadsIn(rendered).flatMap(podProblems), []);
 });
 
+test('the Job that creates the streams has values too: its image, its Secrets, and where else it may connect', async () => {
+  const egress = [{ to: [{ ipBlock: { cidr: '192.0.2.4/32' } }], ports: [{ protocol: 'TCP', port: 4222 }] }];
+  const streams = {
+    digest,
+    resources: { limits: { memory: '1Gi' } },
+    secrets: { nats: 'own-operator' },
+    podSpec: { priorityClassName: 'own' },
+  };
+  const rendered = await helm.template({ image: { registry: 'registry.test/own' }, nats: { egress, streams } });
+  const pod = templateOf(rendered, 'Job nats-streams');
+  const [container] = pod.containers;
+  assert.equal(container?.image, `registry.test/own/tools@${digest}`);
+  assert.equal(container?.resources?.limits?.memory, '1Gi');
+  const secrets = pod.volumes?.flatMap(({ secret }) => secret?.secretName ?? []);
+  assert.deepEqual(secrets, ['own-operator', 'interlock-tls-client']);
+  assert.ok(JSON.stringify(pod).includes('"priorityClassName":"own"'));
+  const before = find(base, 'NetworkPolicy nats-streams').spec.egress ?? [];
+  assert.deepEqual(find(rendered, 'NetworkPolicy nats-streams').spec.egress, [...before, ...egress]);
+  assert.deepEqual((await Promise.all(rendered.map(problemsOf))).flat(), []);
+});
+
+test('the commands of the README lead to a Postgres and a NATS with every ConfigMap, Secret and key they need', async () => {
+  const readme = textOf('deploy/helm/README.md');
+  const [, install = ''] = /^```\n([^`]*helm install[^`]*)^```$/m.exec(readme) ?? [];
+  const files = [...install.matchAll(/--filename (\S+\.yaml)/g)].map(([, file = '']) => file);
+  assert.deepEqual(files.map((file) => basename(file)).toSorted(), ['nats.yaml', 'postgres.yaml']);
+  const [, conf = ''] = /--set-file nats\.conf=(\S+)/.exec(install) ?? [];
+  const secrets = await makeSecrets({
+    namespace: 'interlock',
+    hasCertificates: false,
+    now: Date.now(),
+    random: systemRandom,
+  });
+  const trial = [
+    ...files.flatMap((file) => objectsIn(textOf(file))),
+    ...(await helm.template({ nats: { conf: textOf(conf) } })),
+  ];
+  assert.deepEqual(missingKeysIn(workloadsIn(trial), [...trial, ...secrets]), []);
+  assert.deepEqual(danglingIn(trial, new Set(secrets.map(({ metadata }) => metadata.name))), []);
+  // The server reads its configuration: it ends with an error if an nkey is no variable of its container.
+  const { data = {} } = find(trial, 'ConfigMap nats-config');
+  for (const [name, text] of Object.entries(data)) writeFileSync(join(folder, name), text);
+  const users = containersOf(find(trial, 'StatefulSet nats'))[0]?.env?.filter(({ name }) => name.startsWith('NKEY_'));
+  const keys = Object.fromEntries(
+    (users ?? []).map(({ name, valueFrom: { secretKeyRef: { name: secret = '', key = '' } = {} } = {} }) => {
+      const found = secrets.find(({ metadata }) => metadata.name === secret);
+      return [name, Buffer.from(found?.data[key] ?? '', 'base64').toString()];
+    }),
+  );
+  await runProgram(process.env.NATS_SERVER ?? 'nats-server', ['-t', '--config', join(folder, 'nats.conf')], {
+    PATH: process.env.PATH,
+    ...keys,
+  });
+});
+
 test('the seal keys stay when the release is uninstalled', async () => {
   const { annotations } = find(await helm.template(), 'PersistentVolumeClaim key-vault-seal-keys').metadata;
   assert.equal(annotations?.['helm.sh/resource-policy'], 'keep');
@@ -156,6 +215,7 @@ const refused: readonly (readonly [string, object, RegExp])[] = [
   ['a service that does not exist', { services: { vault: {} } }, /vault/],
   ['more than one disk host', { services: { disk: { replicas: 2 } } }, /replicas/],
   ['a setting that is no string', { settings: { LEASE_TTL_MS: 30_000 } }, /LEASE_TTL_MS/],
+  ['a value of the streams Job that it does not have', { nats: { streams: { replicas: 2 } } }, /replicas/],
   ['a digest that is none', { services: { identity: { digest: 'sha256:1' } } }, /digest/],
   ['a gateway without a domain', { gateway: { enabled: true } }, /gateway\.domain is required/],
 ];
@@ -176,6 +236,8 @@ test('the values of the README render to valid objects', async () => {
 test('the notes name every Secret that has to exist', async () => {
   const notes = await helm.notes();
   for (const service of serviceNames)
-    for (const kind of ['store', 'tls', 'workload']) assert.ok(notes.includes(`interlock-${kind}-${service}`), notes);
-  assert.match(notes, /interlock-bootstrap/);
+    for (const kind of ['store', 'tls', 'workload', 'nats'])
+      assert.ok(notes.includes(`interlock-${kind}-${service}`), notes);
+  for (const name of ['interlock-bootstrap', 'interlock-nats-operator', 'interlock-tls-client'])
+    assert.ok(notes.includes(name), notes);
 });

@@ -111,5 +111,33 @@ const danglingInTemplate = (
   return problems;
 };
 
+/** What the pods of workloads read and `sources` does not have: a ConfigMap, a Secret, or a key of one of them. */
+export const missingKeysIn = (
+  workloads: readonly KubernetesObject[],
+  sources: readonly Pick<KubernetesObject, 'kind' | 'metadata' | 'data'>[],
+): readonly string[] => {
+  const present = new Set(
+    sources.flatMap(({ kind, metadata: { name }, data = {} }) => [
+      `${kind} ${name}`,
+      ...Object.keys(data).map((key) => `${kind} ${name}: ${key}`),
+    ]),
+  );
+  const wanted = workloads.flatMap((workload) => [
+    ...(workload.spec.template.spec.volumes ?? []).flatMap(({ secret, configMap }) => [
+      ...(configMap ? [`ConfigMap ${configMap.name}`] : []),
+      ...(secret ? [`Secret ${secret.secretName}`] : []),
+      ...(secret?.items ?? []).map(({ key }) => `Secret ${secret?.secretName}: ${key}`),
+    ]),
+    ...containersOf(workload).flatMap(({ env = [], envFrom = [] }) => [
+      ...envFrom.map(({ configMapRef: { name } }) => `ConfigMap ${name}`),
+      ...env.flatMap(({ valueFrom: { secretKeyRef, configMapKeyRef } = {} }) => [
+        ...(secretKeyRef ? [`Secret ${secretKeyRef.name}: ${secretKeyRef.key}`] : []),
+        ...(configMapKeyRef ? [`ConfigMap ${configMapKeyRef.name}: ${configMapKeyRef.key}`] : []),
+      ]),
+    ]),
+  ]);
+  return [...new Set(wanted)].filter((one) => !present.has(one));
+};
+
 /** A pod template of whatever kind: for rules that hold for all. */
 export type { PodTemplate };

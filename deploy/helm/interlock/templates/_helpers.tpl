@@ -1,8 +1,8 @@
-{{- /* The image of a service. Takes a list: the root, and the name of the service. */ -}}
+{{- /* The image of a service, or of tools. Takes a list: the root, the name, and the digest or "". */ -}}
 {{- define "interlock.image" -}}
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
-{{- $digest := (index $root.Values.services $name).digest -}}
+{{- $digest := index . 2 -}}
 {{- printf "%s/%s" $root.Values.image.registry $name -}}
 {{- if $digest -}}@{{ $digest }}{{- else -}}:{{ $root.Values.image.tag | default $root.Chart.AppVersion }}{{- end -}}
 {{- end }}
