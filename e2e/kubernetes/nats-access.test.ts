@@ -18,8 +18,10 @@ import {
   subjectOf,
 } from '@interlock/messaging';
 import { systemClock as clock, logger } from '@interlock/runtime';
+import type { StreamInfo } from '@nats-io/jetstream';
 import { connect, nkeyAuthenticator } from '@nats-io/transport-node';
 import { natsAuthorizationMap } from '../../deploy/kubernetes/setup/nats-authorization.ts';
+import { copiesOf } from '../../libs/messaging/src/stream-watch.ts';
 import { until } from '../cloud/until.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 import { type OverlayNats, startOverlayNats } from './nats-servers.ts';
@@ -52,16 +54,17 @@ const busOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {}
     clock,
     log,
     own: { service, replicas: 3 },
-    // The refusal of a request is that nobody answers it.
-    publishTimeoutMs: 2_000,
     ...changes,
   });
   closings.push(() => bus.close());
   return bus;
 };
-/** Creates or changes streams as the Job of a cluster does, once. */
-const createStreams = (settings: Partial<StreamSettings> = {}, patienceMs = 30_000): Promise<void> =>
-  ensureStreams(
+/**
+ * Creates or changes streams as the Job of a cluster does, once, and waits until each has a leader and its copies: a stream that gets
+ * more copies has no leader for a moment, and acknowledges nothing then.
+ */
+const createStreams = async (settings: Partial<StreamSettings> = {}, patienceMs = 60_000): Promise<void> => {
+  await ensureStreams(
     {
       servers: nats.urls,
       caFile: nats.caFile,
@@ -71,6 +74,14 @@ const createStreams = (settings: Partial<StreamSettings> = {}, patienceMs = 30_0
     { services: serviceNames, replicas: 3, bytesMax: 16 * 1024 ** 2, ...settings },
     { clock, log, patienceMs },
   );
+  const operator = await connectAs('operator');
+  for (const service of settings.services ?? serviceNames)
+    await until(`the stream of ${service} has a leader and its copies`, async () => {
+      const subject = `$JS.API.STREAM.INFO.${streamOf(service)}`;
+      const info = (await operator.request(subject, '', { timeout: 5_000 })).json<StreamInfo>();
+      return info.cluster?.leader !== undefined && copiesOf(info) === info.config.num_replicas;
+    });
+};
 /** A connection with the rights of a user, and nothing else of it. */
 const connectAs = async (service: NatsUser) => {
   const connection = await connect({
@@ -106,13 +117,18 @@ const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {
     }
   };
   return {
-    /** Tells a fact on each partition and reads it back. */
+    /** Publishes a message on each partition, again until it is acknowledged, as the relay does, and reads it back. */
     tells: () =>
-      unlessDenied(async () => {
+      unlessDenied(async (signal) => {
         for (let partition = 0; partition < partitionCount; partition += 1) {
           const subject = subjectOf(service, partition);
-          await bus.publish(subject, `${++messageCount}`, bytes(`${service} ${partition}`));
-          assert.equal(Buffer.from((await bus.lastMessage(subject)) ?? []).toString(), `${service} ${partition}`);
+          const id = `${++messageCount}`;
+          const last = await until(`${service} reads back what it published`, async () => {
+            if (signal.aborted) return bytes('');
+            await bus.publish(subject, id, bytes(`${service} ${partition}`));
+            return bus.lastMessage(subject);
+          });
+          assert.equal(Buffer.from(last).toString(), `${service} ${partition}`);
         }
       }),
     /** Looks whether its stream is as it should be. */
@@ -154,7 +170,7 @@ test('the authorization of both overlays is the one that is written from who con
 
 describe('on a server with the configuration of the production overlay', () => {
   test('where a server is missing the operator creates no stream with fewer copies, and says what to do', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     const comeBack = await nats.loseOne();
     // Two servers that look for each other have no leader at first: then there is no answer, which is no refusal.
@@ -176,7 +192,7 @@ describe('on a server with the configuration of the production overlay', () => {
   });
 
   test('a server that ends later shows as a copy less, and is told from a stream with fewer copies', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     const comeBack = await nats.loseOne();
     const disk = await busOf('disk');
@@ -194,7 +210,7 @@ describe('on a server with the configuration of the production overlay', () => {
   });
 
   test('every service tells its facts on each partition and reads back what it told', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     for (const service of serviceNames) await (await userOf(service)).tells();
   });
@@ -216,7 +232,7 @@ describe('on a server with the configuration of the production overlay', () => {
   });
 
   for (const service of serviceNames) {
-    test(`${service} hears ${consumes[service].join(' and ')} on each partition`, { timeout: 120_000 }, async () => {
+    test(`${service} hears ${consumes[service].join(' and ')} on each partition`, { timeout: 300_000 }, async () => {
       const user = await userOf(service);
       for (const source of consumes[service]) await user.hears(source);
     });

@@ -24,7 +24,7 @@ export interface OverlayNats {
   authorize(change: (rendered: string) => string): Promise<void>;
   /** Has one more server try to join the cluster with another certificate, until it says that text; then it is ended. */
   intrude(pair: Pair, until: string): Promise<void>;
-  /** Ends the last server. @returns starts it again, with what it had */
+  /** Ends the last server. @returns starts it again, with what it had, until the leader hears it */
   loseOne(): Promise<() => Promise<void>>;
   stop(): Promise<void>;
 }
@@ -43,7 +43,9 @@ interface Server {
 const serverCount = 3;
 /** How long they may take to find each other, in ms: a second or two where nothing holds them up. */
 const togetherMs = 45_000;
-/** How often they are started anew, each time with nothing. */
+/** How long the leader may take to hear a server that is back, in ms: a heartbeat is a second. */
+const heardMs = 20_000;
+/** How often they are started again. */
 const startsMax = 3;
 
 /**
@@ -123,6 +125,16 @@ const startTogether = async (
   };
   const issue = () => makeServer(authority, Date.now(), { dns: ['localhost'], ip: [] });
 
+  /** Whether the leader of the metadata group has heard a server since it started. */
+  const isHeard = async (number: number, startedMs: number): Promise<boolean> => {
+    // Before the question: what was heard of the server before it ended is longer ago.
+    const agoMaxNanos = (performance.now() - startedMs) * 1e6;
+    const views = await Promise.all(servers.map((_, index) => clusterSeenBy(portsOf(index)[2] ?? 0)));
+    return views.some(({ replicas = [] }) =>
+      replicas.some(({ name, active }) => name === `nats-${number}` && active > 0 && active < agoMaxNanos),
+    );
+  };
+
   const readAgain = async (): Promise<void> => {
     const reloaded = servers.map(({ said }) => said('Reloaded server configuration'));
     for (const { child } of servers) child.kill('SIGHUP');
@@ -183,19 +195,38 @@ const startTogether = async (
       if (gone === undefined) throw new Error('no server is left');
       await end(gone);
       return async () => {
-        const back = start(last, tls);
-        servers.push(back);
-        await back.said('Server is ready');
+        for (let starts = 1; ; starts += 1) {
+          const startedMs = performance.now();
+          const back = start(last, tls);
+          servers.push(back);
+          try {
+            await back.said('Server is ready');
+            await until('the leader hears the server that is back', () => isHeard(last, startedMs), heardMs);
+            return;
+          } catch (error) {
+            // nats-server 2.10.27 sometimes follows the leader after a restart, but the leader never hears it. Only another restart
+            // ends that (docs/operations.md, StreamCopiesMissing), and it is not what is tested here.
+            if (starts === startsMax)
+              throw new Error(`nats-${last} did not come back: ${back.output()}`, { cause: error });
+            servers.pop();
+            await end(back);
+          }
+        }
       };
     },
     stop,
   };
 };
 
-/** How one server sees the cluster. */
-const clusterSeenBy = async (
-  monitorPort: number,
-): Promise<{ readonly leader?: string; readonly cluster_size?: number }> => {
+/** How one server sees the metadata group. */
+interface ClusterView {
+  readonly leader?: string;
+  readonly cluster_size?: number;
+  /** Of the leader: the others, and how long ago it heard each, in nanoseconds; 0 is never. */
+  readonly replicas?: readonly { readonly name: string; readonly active: number }[];
+}
+
+const clusterSeenBy = async (monitorPort: number): Promise<ClusterView> => {
   const answer = await fetch(`http://127.0.0.1:${monitorPort}/jsz`);
   const { meta_cluster = {} } = Object(await answer.json());
   return meta_cluster;
