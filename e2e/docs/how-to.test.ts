@@ -13,7 +13,6 @@ const pages = [
   'docs/how-to/rotate-a-key.md',
   'docs/how-to/restart-by-themselves.md',
   'docs/how-to/use-a-key-in-another-vault.md',
-  'docs/how-to/keep-a-standby-key.md',
 ];
 
 /** What a command only looks at comes true a little later, where another service has to hear of it first. */

@@ -1,18 +1,18 @@
 import type { Action } from './actions.ts';
-import { assignTo } from './actions-sets.ts';
+import { assignTo, resume } from './actions-sets.ts';
 import { grant } from './revocations.ts';
 import { group, keyOf, location, plannedSets, plannedVaults, setName, vaultOf } from './workload-estate.ts';
 import { attempt, type Stage } from './workload-stage.ts';
 
 /** Sets whose key somebody purges although it is in use: small ones, so that most of the estate is left to look at. */
-export const purgedSets = ['lodge', 'barn', 'mill'] as const;
+const purgedSets = ['lodge', 'barn', 'mill'] as const;
 
 /** How long a move to a new key is waited for before the old one is left alone, and between two looks, in milliseconds. */
 const moveMaxMs = 30_000;
 const lookMs = 1_000;
 
 /** Deletes a key and destroys it (CMK-108). */
-export const purge = async (stage: Stage, name: string): Promise<void> => {
+const purge = async (stage: Stage, name: string): Promise<void> => {
   const { clients, random, world } = stage;
   const request = { name, confirmName: name };
   const { outcome } = await attempt(stage, 'key.delete', name, () => clients.keyVault.deleteKey(request));
@@ -22,13 +22,36 @@ export const purge = async (stage: Stage, name: string): Promise<void> => {
   if (purged.kind === 'ok') stage.counts.revocations += 1;
 };
 
-/** What is under the key is lost for good, and everybody is told so. */
+/** Makes a key. @returns its first version; undefined where that did not come about */
+const makeKey = async (stage: Stage, parent: string): Promise<string | undefined> => {
+  const { clients, random } = stage;
+  const keyId = `k-${stage.nextNumber()}`;
+  const { value } = await attempt(stage, 'key.create', `${parent}/keys/${keyId}`, () =>
+    clients.keyVault.createKey({ parent, keyId, requestId: random.uuid() }),
+  );
+  return value?.name;
+};
+
+/**
+ * What is under the key is lost for good, and everybody is told so. At times the set gets another key: new disks come under
+ * that one, and nothing of the old ones does, with or without an owner's word (CMK-108).
+ */
 const purgeInUse: Action = {
   name: 'key.purge',
-  weight: 0.25,
+  weight: 0.5,
   async run(stage) {
-    const known = stage.truth.losses.sets.get(setName(stage.random.pick(purgedSets)));
-    if (known && !known.isDeleted) await purge(stage, keyOf(known.activeKey));
+    const { random, truth, world } = stage;
+    const set = setName(random.pick(purgedSets));
+    const known = truth.losses.sets.get(set);
+    if (!known || known.isDeleted) return;
+    const old = keyOf(known.activeKey);
+    await purge(stage, old);
+    if (random.chance(0.5)) return;
+    await world.clock.sleep(random.fraction() * 5_000);
+    const next = await makeKey(stage, vaultOf(old));
+    if (next === undefined) return;
+    await assignTo(stage, set, next, random.chance(0.5));
+    if (random.chance(0.5)) await resume(stage, set, true);
   },
 };
 
@@ -95,8 +118,7 @@ const neededKeys = async (stage: Stage): Promise<ReadonlySet<string> | undefined
     const name = setName(id);
     const { value } = await attempt(stage, 'set.get', name, () => stage.clients.sets.getDiskEncryptionSet({ name }));
     if (!value?.activeKey) return undefined;
-    const standby = value.standbyKey === undefined ? [] : [value.standbyKey];
-    for (const { keyVersion } of [value.activeKey, ...value.previousKeys, ...standby]) needed.add(keyOf(keyVersion));
+    for (const { keyVersion } of [value.activeKey, ...value.previousKeys]) needed.add(keyOf(keyVersion));
   }
   return needed;
 };
@@ -109,18 +131,14 @@ const replaceKey: Action = {
   name: 'set.replaceKey',
   weight: 0.5,
   async run(stage) {
-    const { random, clients, truth, world } = stage;
+    const { random, truth, world } = stage;
     const set = setName(random.pick(plannedSets).id);
     const known = truth.losses.sets.get(set);
     if (!known || known.isDeleted) return;
     const old = keyOf(known.activeKey);
-    const parent = vaultOf(old);
-    const keyId = `k-${stage.nextNumber()}`;
-    const { value: made } = await attempt(stage, 'key.create', `${parent}/keys/${keyId}`, () =>
-      clients.keyVault.createKey({ parent, keyId, requestId: random.uuid() }),
-    );
-    if (!made) return;
-    await assignTo(stage, set, made.name, true);
+    const next = await makeKey(stage, vaultOf(old));
+    if (next === undefined) return;
+    await assignTo(stage, set, next, true);
     for (let waitedMs = 0; waitedMs < moveMaxMs && !stage.isEnding(); waitedMs += lookMs) {
       await world.clock.sleep(lookMs);
       const needed = await neededKeys(stage);

@@ -4,7 +4,6 @@ import { keyActions } from './actions-keys.ts';
 import { machineActions } from './actions-machines.ts';
 import { purgeActions } from './actions-purges.ts';
 import { setActions } from './actions-sets.ts';
-import { standbyActions } from './actions-standby.ts';
 import type { Stage } from './workload-stage.ts';
 
 /** Something somebody does, by chance. */
@@ -23,7 +22,6 @@ export const actions: readonly Action[] = [
   ...keyActions,
   ...setActions,
   ...purgeActions,
-  ...standbyActions,
 ];
 
 /** One of them, by weight. */

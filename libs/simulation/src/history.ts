@@ -1,4 +1,3 @@
-import { moveFromStandbys } from './actions-standby.ts';
 import type { SimulatedSettings } from './deployment.ts';
 import { estateImage } from './estate-image.ts';
 import { type HistoryLog, openHistoryLog, type Violation } from './history-log.ts';
@@ -77,7 +76,6 @@ export const playHistory = async (options: HistoryOptions): Promise<PlayedHistor
         settle,
         restoreEverything,
         hear,
-        moveFromStandbys,
         startEverything,
         readEverything,
         provePurged,

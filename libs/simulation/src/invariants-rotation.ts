@@ -9,7 +9,7 @@ import type { Truth } from './oracle.ts';
 const tried = new WeakMap<DekWrap, { readonly wrong: string | undefined }>();
 
 /** Why a wrap does not open with the version it names; undefined when it does, or that is gone. */
-export const wrongWrap = ({ losses }: Truth, wrap: DekWrap): string | undefined => {
+const wrongWrap = ({ losses }: Truth, wrap: DekWrap): string | undefined => {
   const n = losses.access.modulusOf(wrap.keyVersion);
   if (n === undefined) return undefined;
   const known = tried.get(wrap);

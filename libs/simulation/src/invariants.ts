@@ -17,7 +17,6 @@ import { type Foreseen, machineJudge } from './invariants-machines.ts';
 import { previewJudge } from './invariants-previews.ts';
 import { rotationJudge } from './invariants-rotation.ts';
 import { secretsJudge } from './invariants-secrets.ts';
-import { standbyJudge } from './invariants-standby.ts';
 import { checkRows } from './invariants-store.ts';
 import { viewJudge } from './invariants-views.ts';
 import { openWitness } from './invariants-witness.ts';
@@ -88,14 +87,12 @@ export const openJudge = (parts: {
   const ciphers = cipherJudge({ ...parts, bounds });
   const audit = auditJudge(parts);
   const secrets = secretsJudge(parts);
-  const standbys = standbyJudge(parts);
   const copies = copyJudge(parts);
   const headers = headerJudge(parts);
   const source = world.random.fork('witness').pick(sources);
   const checkSettled = async (verdict: Verdict): Promise<void> => {
     machines.checkGuests(true, verdict);
     rotations.checkAll(verdict);
-    standbys.checkAll(verdict);
     copies.checkAll(verdict);
     if (!verdict.violation) await views.checkAll(verdict);
   };

@@ -9,26 +9,10 @@ export interface KnownSet {
   activeKey: string;
   /** Older versions that something may still be under, as the set itself says. */
   readonly previousKeys: Set<string>;
-  /** Version of the standby key; empty where none is named. */
-  standbyKey: string;
-  /** The standby version whose wraps the unfinished move may find, empty for none; undefined while nothing moves. */
-  movingFrom: string | undefined;
-  /** Every version that was a standby key, and every one that was active. */
-  readonly standbys: Set<string>;
-  readonly actives: Set<string>;
-  /** Active keys to which the owner of a standby key let its wraps move. */
-  readonly releasedTo: Set<string>;
   /** Whether an expiry stops nothing that runs (CMK-104). */
   expiresAtNextStart: boolean;
   isDeleted: boolean;
 }
-
-/**
- * The standby version whose wraps can still move: that of the move under way, or, for a move that begins now, the one that is
- * named, else what the move under way would find (CMK-108). Empty: none.
- */
-export const standbySourceOf = ({ standbyKey, movingFrom }: KnownSet, isNewMove: boolean): string =>
-  isNewMove || movingFrom === undefined ? standbyKey || (movingFrom ?? '') : movingFrom;
 
 /** Something that is in the way of a (set, key version) now. Times in milliseconds of true time. */
 export interface Standing {
@@ -154,11 +138,6 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
         principal,
         activeKey: key.keyVersion,
         previousKeys: new Set(),
-        standbyKey: event.standbyKey?.keyVersion ?? '',
-        movingFrom: undefined,
-        standbys: new Set(event.standbyKey === null ? [] : [event.standbyKey.keyVersion]),
-        actives: new Set([key.keyVersion]),
-        releasedTo: new Set(),
         expiresAtNextStart,
         isDeleted: false,
       });
@@ -172,27 +151,18 @@ export const openLossTruth = (nowMs: () => number, vaultNow: () => number): Loss
         set.previousKeys.add(set.activeKey);
         set.previousKeys.delete(event.key.keyVersion);
         set.activeKey = event.key.keyVersion;
-        set.actives.add(set.activeKey);
-        set.movingFrom = standbySourceOf(set, true);
         pairOf(name, set.activeKey);
         return;
       case 'IdentityRemoved':
       case 'IdentityReplaced':
         set.principal = event.type === 'IdentityReplaced' ? event.principal : '';
-        if (event.type === 'IdentityReplaced') set.movingFrom = standbySourceOf(set, true);
         refreshSet(name);
         return;
       case 'RotationFinished':
         set.previousKeys.clear();
-        set.movingFrom = undefined;
-        return;
-      case 'StandbyReleased':
-        set.releasedTo.add(set.activeKey);
         return;
       case 'SetOptionsChanged':
         set.expiresAtNextStart = event.keyExpiry === 'next_start';
-        set.standbyKey = event.standbyKey?.keyVersion ?? '';
-        if (event.standbyKey !== null) set.standbys.add(event.standbyKey.keyVersion);
         refreshSet(name);
         return;
       case 'SetDeleted':

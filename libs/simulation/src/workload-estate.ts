@@ -62,8 +62,6 @@ export interface PlannedSet {
   readonly keyExpiry: KeyExpiryPolicy;
   readonly autoRestart: boolean;
   readonly autoRotation: boolean;
-  /** Vault and id of its standby key; absent: it has none at first. */
-  readonly standby?: readonly [vault: string, key: string];
 }
 
 /** A disk of the plan; `set` empty: under the key of the platform. */
@@ -81,25 +79,9 @@ export const plannedVaults: readonly PlannedVault[] = [
 
 export const plannedSets: readonly PlannedSet[] = [
   { id: 'house', vault: 'kv1', key: 'k1', keyExpiry: 'STOP', autoRestart: false, autoRotation: false },
-  {
-    id: 'lodge',
-    vault: 'kv2',
-    key: 'k1',
-    keyExpiry: 'STOP',
-    autoRestart: false,
-    autoRotation: false,
-    standby: ['kv3', 's1'],
-  },
+  { id: 'lodge', vault: 'kv2', key: 'k1', keyExpiry: 'STOP', autoRestart: false, autoRotation: false },
   { id: 'mill', vault: 'kv1', key: 'k2', keyExpiry: 'NEXT_START', autoRestart: false, autoRotation: true },
-  {
-    id: 'barn',
-    vault: 'kv3',
-    key: 'k1',
-    keyExpiry: 'STOP',
-    autoRestart: true,
-    autoRotation: false,
-    standby: ['kv1', 's2'],
-  },
+  { id: 'barn', vault: 'kv3', key: 'k1', keyExpiry: 'STOP', autoRestart: true, autoRotation: false },
 ];
 
 const disk = (id: string, sku: DiskSku, set = ''): PlannedDisk => ({ id, sku, set });
@@ -218,7 +200,6 @@ export const makeEstate = async (world: SimulatedCloud): Promise<void> => {
       }
     }),
   );
-  for (const planned of plannedSets) await nameStandby(world, planned);
   await Promise.all(
     plannedSpares.map(({ id, sku, set }) =>
       disks.createDisk({ parent: group, diskId: id, location, sku, sizeGib: 1, encryption: encryptionOf(set) }),
@@ -230,25 +211,6 @@ export const makeEstate = async (world: SimulatedCloud): Promise<void> => {
     ),
   );
   await untilAllRun(world);
-};
-
-/** Gives a set of the plan its standby key, by the word of the administrator, who owns every key. */
-const nameStandby = async (world: SimulatedCloud, { id, standby }: PlannedSet): Promise<void> => {
-  if (standby === undefined) return;
-  const clients = clientsOf(world);
-  const name = setName(id);
-  const [vault, keyId] = standby;
-  const parent = `vaults/${vault}`;
-  const requestId = world.random.uuid();
-  const { keyUrl: standbyKeyUrl } = await clients.keyVault.createKey({ parent, keyId, requestId });
-  const isMade = async (): Promise<boolean> =>
-    (await clients.sets.getDiskEncryptionSet({ name })).provisioningState === 'SUCCEEDED';
-  await waitUntil(world, `${id} is made`, isMade);
-  const { identity } = await clients.sets.getDiskEncryptionSet({ name });
-  const accessPolicy = { principal: identity?.principal ?? '', keyPermissions: [...encryptionPermissions] };
-  await clients.keyVault.setAccessPolicy({ name: parent, accessPolicy });
-  const keyOwnerToken = await ownerToken(world);
-  await clients.sets.updateDiskEncryptionSet({ name, standbyKeyUrl, keyOwnerToken });
 };
 
 /** A token of the administrator, who owns every key: its word lets a set move from an unusable version. */

@@ -141,8 +141,7 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
     const isGone = set.principal === '' || truth.losses.access.isDeleted(set.principal);
     if (isGone) await renewIdentity(stage, planned);
     else {
-      const standby = [set.standbyKey, set.movingFrom ?? ''].filter((one) => one !== '');
-      const vaults = new Set([set.activeKey, ...set.previousKeys, ...standby].map(vaultOf));
+      const vaults = new Set([set.activeKey, ...set.previousKeys].map(vaultOf));
       for (const vault of vaults) await grant(stage, vault, set.principal);
     }
   }

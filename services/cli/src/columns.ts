@@ -160,7 +160,6 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'set:diskEncryptionSet',
     'already?',
     'starts again:startsAgain?',
-    'standby?',
     'disks',
     'machine:virtualMachine',
     'powerState',

@@ -27,7 +27,6 @@ const fieldKinds: Readonly<Record<string, NameKind>> = {
   role: 'role',
   scope: 'scope',
   source_vault: 'vault',
-  standby_source_vault: 'vault',
   resource_group: 'resourceGroup',
   key_version: 'keyVersion',
   source_key_version: 'keyVersion',
@@ -44,7 +43,7 @@ const fileFields: ReadonlySet<string> = new Set([
 ]);
 
 /** Versioned URLs of keys: typed as names too. */
-const keyUrlFields: ReadonlySet<string> = new Set(['key_url', 'standby_key_url']);
+const keyUrlFields: ReadonlySet<string> = new Set(['key_url']);
 
 /** Whether the value is read from a file. */
 export const isFileField = (field: DescField): boolean => fileFields.has(field.name);

@@ -14,7 +14,6 @@ const facts = {
 const variants: readonly Readonly<Record<string, string>>[] = [
   {},
   facts,
-  { ...facts, standby_key: 'vaults/kv2/keys/s' },
   { ...facts, permission: 'wrapKey' },
   { action: 'compute/diskEncryptionSets/read', scope: '/', rpc: 'PreviewImpact' },
 ];

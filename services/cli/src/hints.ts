@@ -50,9 +50,6 @@ export function hintFor(
     assigned === undefined
       ? `or give the set another key: interlock set assign-key ${set} --key <vault>/<key> --as-key-owner`
       : `or give the word of the owner of the old key (--key-owner, or --as-key-owner where that is you): interlock set assign-key ${set} --key ${assigned} --as-key-owner`;
-  const standby = facts.standby_key ? short(facts.standby_key).split('/').slice(0, 2).join('/') : undefined;
-  const fromStandby = `interlock set assign-key ${set} --key ${assigned ?? standby ?? '<vault>/<key>'} --as-key-owner # --key-owner where the standby key is somebody else's`;
-  const fromBackup = `only a backup of the key brings it back: interlock key restore ${vault} --backup @<file>`;
   // Who is refused is not told whether the version was disabled alone or with its key, and either takes another command.
   const enabling =
     version === key ? key : `${key} where the key was disabled as a whole, ${version} where this version was`;
@@ -61,10 +58,7 @@ export function hintFor(
     KEY_EXPIRED: `interlock key set-dates ${version} --expire-time +90d, or interlock set assign-key ${set} --key <vault>/<key>`,
     KEY_NOT_YET_VALID: `interlock key set-dates ${version} --not-before now`,
     KEY_DELETED: `interlock key recover ${key}, ${otherKey}`,
-    KEY_PURGED:
-      standby === undefined
-        ? `${fromBackup}; without one what only it could unwrap is lost, unless its set has a standby key: ${fromStandby}`
-        : `${fromBackup}; what is under the standby key ${standby} as well moves with the word of its owner: ${fromStandby}`,
+    KEY_PURGED: `data under it is lost for good, unless a backup of the key exists: interlock key restore ${vault} --backup @<file>`,
     KEY_VERSION_NOT_FOUND: `interlock key versions ${key}`,
     VAULT_DELETED: `interlock vault recover ${vault}; roles given on it are gone and must be given again, access policies come back`,
     ACCESS_DENIED: accessHint(facts, vault, set, knownVault),
@@ -92,9 +86,7 @@ export function hintFor(
     OPERATION_IN_PROGRESS: 'wait for the running operation to end: --wait does',
     VAULT_NAME_HELD: `interlock vault recover ${vault}, or take another name`,
     KEY_NAME_HELD: `interlock key recover ${key}, or take another name`,
-    UPDATE_EMPTY: `say what to change (--auto-restart, --key-expiry, --auto-key-rotation-enabled, --standby-key, --identity-type; --no-… turns off), for example: interlock set update ${set} --auto-restart`,
-    KEY_OWNER_TOKEN_MISSING:
-      "the key's owner has to agree: --as-key-owner where that is you, else --key-owner <principal>:<secret file>",
+    UPDATE_EMPTY: `say what to change (--auto-restart, --key-expiry, --auto-key-rotation-enabled, --identity-type; --no-… turns off), for example: interlock set update ${set} --auto-restart`,
     KEY_OWNER_TOKEN_INVALID:
       'give the word anew: --as-key-owner, or --key-owner <principal>:<secret file>; a token lasts for minutes only',
     TIMEOUT: 'give it longer with --timeout',

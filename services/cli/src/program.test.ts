@@ -425,7 +425,7 @@ test('a preview says what is supposed, what that comes to, and whether it is so 
           { kind: stops, resource: 'b' },
           { kind: fails, resource: 'b' },
           { kind: fails, resource: 'c' },
-          { kind: 'DISK_UNAVAILABLE', resource: 'd' },
+          { kind: 'DISK_UNREADABLE', resource: 'd' },
         ],
       },
       { impacts: [{ kind: loses, resource: 's', already: true }] },
@@ -447,7 +447,7 @@ test('a preview says what is supposed, what that comes to, and whether it is so 
     lines.at(-1),
     'if kv1 were purged: 2 machines would stop, ' +
       '1 machine would fail at the next start, ' +
-      '1 disk or snapshot without data until the set is given another key (their standby key opens them)',
+      '1 disk or snapshot that nobody could ever read again without a backup of the key',
   );
   await run('impact', version, '--action', 'disable');
   assert.match(

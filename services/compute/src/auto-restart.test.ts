@@ -13,7 +13,7 @@ const promised = (name: string, run: () => Promise<void>) => test(name, () => cl
 const wantRestarts = (set: string, autoRestart = true) =>
   world.tellOfSet({
     $case: 'setOptionsChanged',
-    value: { set, keyExpiry: 'STOP', autoRestart, standbyKeyVersion: '', generation: 1 },
+    value: { set, keyExpiry: 'STOP', autoRestart },
   });
 /** Long enough for everything that was told to be acted on. */
 const quiet = () => clock.sleep(5_000);

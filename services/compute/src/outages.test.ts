@@ -318,7 +318,7 @@ promised(
   async () => {
     const set = fleet.newSet();
     const keyVersion = keyVersionOf(set);
-    const value = { set, keyExpiry: 'STOP', autoRestart: true, standbyKeyVersion: '', generation: 1 } as const;
+    const value = { set, keyExpiry: 'STOP', autoRestart: true } as const;
     await world.tellOfSet({ $case: 'setOptionsChanged', value });
     const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
     // Taken, given back and taken again, of which only the host tells in time.
@@ -341,7 +341,7 @@ promised(
 promised('CMK-120, VM-41: of a key that is lost again before its return is heard nothing is started', async () => {
   const set = fleet.newSet();
   const keyVersion = keyVersionOf(set);
-  const value = { set, keyExpiry: 'STOP', autoRestart: true, standbyKeyVersion: '', generation: 1 } as const;
+  const value = { set, keyExpiry: 'STOP', autoRestart: true } as const;
   await world.tellOfSet({ $case: 'setOptionsChanged', value });
   const { name } = await fleet.running(['PREMIUM_SSD', set]);
   await fleet.lose(set);

@@ -68,7 +68,6 @@ export const assembleBeside = async (
         log,
         authorize,
         sets,
-        keyVault: parts.keyVault,
         subscriptions,
         chooseKey,
         attend,
@@ -81,7 +80,7 @@ export const assembleBeside = async (
       }),
       ...keyApi({ ...parts, chooseKey, attend }),
       ...impactApi({ ...parts, authorize }),
-      ...optionsApi({ ...parts, random, chooseKey, attend }),
+      ...optionsApi({ ...parts, random, attend }),
       ...watchApi({ store, sets }),
     },
     authorization: {

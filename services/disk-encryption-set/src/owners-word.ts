@@ -30,41 +30,6 @@ export const ownersWord = async (
   }
 };
 
-/** A standby that a set is to have, and what is under which keys. */
-export interface StandbyWish extends Omit<Move, 'sourceKeyVersion' | 'targetKeyVersion'> {
-  /** Versions that something of the set is, or is about to be, under. */
-  readonly keyVersions: readonly string[];
-  /** Version of the standby key. */
-  readonly standby: string;
-}
-
-/**
- * Has the owner of everything a set is under agree to a standby key. Whoever has the say over a standby reaches every data
- * key of the set once the first key is purged, so the set's administrator alone cannot name one.
- * @throws Rejection INVALID_ARGUMENT KEY_OWNER_TOKEN_MISSING; and as `ownersWord` does
- */
-export const standbyWord = async (
-  keyVault: Pick<KeyVault, 'authorizeRewrap'>,
-  { keyVersions, standby, principal, diskEncryptionSet }: StandbyWish,
-  token: string,
-  cause: Cause,
-): Promise<void> => {
-  if (token === '') throw tokenMissing(keyVersions);
-  for (const sourceKeyVersion of keyVersions) {
-    const move = { sourceKeyVersion, targetKeyVersion: standby, principal, diskEncryptionSet };
-    await ownersWord(keyVault, move, token, cause);
-  }
-};
-
-const tokenMissing = (keyVersions: readonly string[]): Rejection =>
-  new Rejection(
-    'INVALID_ARGUMENT',
-    'KEY_OWNER_TOKEN_MISSING',
-    `key_owner_token must be an access token for the vault of somebody who may update ${keyVersions.join(' and ')}: a standby ` +
-      'key gives its owner a say over data under it',
-    { field: 'key_owner_token', key_versions: keyVersions.join(',') },
-  );
-
 const tokenInvalid = (cause: Rejection): Rejection =>
   new Rejection(
     'INVALID_ARGUMENT',

@@ -28,9 +28,7 @@ const factOf = (set: string, event: SetEvent): ToldFact | null => {
       return told(event.type, { $case: 'setCreated', value });
     }
     case 'SetOptionsChanged': {
-      const { autoRestart, standbyKey, generation } = event;
-      const keyExpiry = keyExpiryOnWire[event.keyExpiry];
-      const value = { set, keyExpiry, autoRestart, standbyKeyVersion: standbyKey?.keyVersion ?? '', generation };
+      const value = { set, keyExpiry: keyExpiryOnWire[event.keyExpiry], autoRestart: event.autoRestart };
       return told(event.type, { $case: 'setOptionsChanged', value });
     }
     case 'SetDeleted':
@@ -84,7 +82,6 @@ const factOf = (set: string, event: SetEvent): ToldFact | null => {
     case 'NewestFollowed':
     case 'NewestNotFollowed':
     case 'RotationWaiting':
-    case 'StandbyReleased':
     case 'RotationResumed':
       return null;
     default:

@@ -71,8 +71,6 @@ export const rotate = async (
   const generation = state.status === 'active' ? state.generation : 0;
   if (!isMoving(state, generation)) return;
   const { keyVersion } = state.activeKey;
-  const { isStandbyReleased, standbySource } = state.rotation;
-  const fromStandbyKeyVersion = isStandbyReleased ? (standbySource?.keyVersion ?? '') : '';
   const { principal } = state;
 
   if (principal === '') {
@@ -119,7 +117,7 @@ export const rotate = async (
       return !pass.isOvertaken && !signal.aborted;
     };
     const batchesLeft = batchesFrom(first, listed, mayGoOn, settings.concurrency);
-    const move = { disks, keyVersion, generation, fromStandbyKeyVersion, call, signal };
+    const move = { disks, keyVersion, generation, call, signal };
     await forEachBounded(batchesLeft, Math.min(batchesUnderWay, settings.concurrency), (resources) =>
       moveTogether(move, resources, pass),
     );
@@ -166,25 +164,24 @@ const batchesOf = (resources: readonly EncryptedResource[], concurrency: number)
   );
 };
 
-/** Where to, and from which standby wraps where those before them are under a purged key. */
+/** Where to, and by whom. */
 interface Move {
   readonly disks: SetParts['disks'];
   readonly keyVersion: string;
   readonly generation: number;
-  readonly fromStandbyKeyVersion: string;
   readonly call: ReturnType<typeof callFor>;
   readonly signal: AbortSignal;
 }
 
 /** Moves what nothing stands in the way of, together. Each has an outcome of its own. */
 const moveTogether = async (move: Move, listed: readonly EncryptedResource[], pass: Pass): Promise<void> => {
-  const { disks, keyVersion: targetKeyVersion, generation, fromStandbyKeyVersion, call, signal } = move;
+  const { disks, keyVersion: targetKeyVersion, generation, call, signal } = move;
   if (signal.aborted || pass.isOvertaken) return;
   const resources = listed.filter(({ keyVersion }) => !pass.obstacles.has(keyVersion));
   if (resources.length === 0) return;
   const names = resources.map(({ name }) => name);
   try {
-    const { outcomes } = await disks.rewrapDeks({ names, targetKeyVersion, generation, fromStandbyKeyVersion }, call);
+    const { outcomes } = await disks.rewrapDeks({ names, targetKeyVersion, generation }, call);
     for (const [n, resource] of resources.entries()) {
       const outcome = outcomes[n]?.outcome;
       if (outcome?.$case === 'moved') pass.moved++;
@@ -216,7 +213,7 @@ const noteObstacle = (pass: Pass, resource: EncryptedResource, error: Rejection,
   const reason = definiteReason(error);
   const keyVersion = error.metadata.key_version || resource.keyVersion;
   if (reason !== undefined) {
-    const isOfAll = [resource.keyVersion, move.keyVersion, move.fromStandbyKeyVersion].includes(keyVersion);
+    const isOfAll = keyVersion === resource.keyVersion || keyVersion === move.keyVersion;
     pass.obstacles.set(isOfAll ? resource.keyVersion : resource.name, { reason, keyVersion });
     return;
   }

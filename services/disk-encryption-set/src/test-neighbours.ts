@@ -34,7 +34,6 @@ export interface FakeDisk {
   readonly sku?: DiskSku;
   readonly managedBy?: string;
   readonly openByMachine?: boolean;
-  readonly standbyKeyVersion?: string;
   /** Refuses to be moved for another reason than a key. */
   damaged?: boolean;
 }

@@ -5,10 +5,7 @@ import { toFact } from './published.ts';
 import { resourceGroup, type SetCloud } from './test-set-cloud.ts';
 
 /** A purge-protected vault whose keys the administrator may use. */
-export const newVault = async (
-  world: SetCloud,
-  differences: { location?: string; resourceGroup?: string; purgeProtectionEnabled?: boolean } = {},
-) => {
+export const newVault = async (world: SetCloud, differences: { location?: string; resourceGroup?: string } = {}) => {
   const { name } = await world.keyVault.createVault({
     vaultId: `v${randomUUID().slice(0, 12)}`,
     resourceGroup,
@@ -48,8 +45,8 @@ export const isDone = ({ rotation }: DiskEncryptionSet) => rotation?.state === '
 export const isWaiting = ({ rotation }: DiskEncryptionSet) => rotation?.state === 'WAITING';
 
 /** A set whose identity may use its key, and the vault and key it has. */
-export const readySet = async (world: SetCloud, { isPurgeable = false } = {}) => {
-  const vault = await newVault(world, { purgeProtectionEnabled: !isPurgeable });
+export const readySet = async (world: SetCloud) => {
+  const vault = await newVault(world);
   const key = await newKey(world, vault);
   const made = await world.sets.createDiskEncryptionSet(wishFor(key.keyUrl));
   await grant(world, made, vault);
@@ -59,8 +56,7 @@ export const readySet = async (world: SetCloud, { isPurgeable = false } = {}) =>
 export const newDisk = async (world: SetCloud, set: DiskEncryptionSet): Promise<string> => {
   const name = `${resourceGroup}/disks/${randomUUID().slice(0, 8)}`;
   const keyVersion = set.activeKey?.keyVersion ?? '';
-  const standbyKeyVersion = set.standbyKey?.keyVersion;
-  await world.disks.create(name, { set: set.name, principal: principalOf(set), keyVersion, standbyKeyVersion });
+  await world.disks.create(name, { set: set.name, principal: principalOf(set), keyVersion });
   return name;
 };
 /**

@@ -51,18 +51,18 @@ export interface SetCloud {
   close(): Promise<void>;
 }
 
-/** Starts it. @param isPurgeProtected whether every vault is. @throws what went wrong, with nothing left open */
-export const startSetCloud = async ({ isPurgeProtected = true } = {}): Promise<SetCloud> => {
+/** Starts it: every vault is purge protected. @throws what went wrong, with nothing left open */
+export const startSetCloud = async (): Promise<SetCloud> => {
   const scope = createScope();
   try {
-    return await openSetCloud(scope, isPurgeProtected);
+    return await openSetCloud(scope);
   } catch (error) {
     await scope.close();
     throw error;
   }
 };
 
-const openSetCloud = async (scope: Scope, isPurgeProtected: boolean): Promise<SetCloud> => {
+const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
   const clock = systemClock;
   const random = systemRandom;
   const folder = await mkdtemp(join(tmpdir(), 'interlock-sets-'));
@@ -145,7 +145,7 @@ const openSetCloud = async (scope: Scope, isPurgeProtected: boolean): Promise<Se
             sealKeys: await openFileSealKeyStore(folder, random),
             engine: (sealing) => createRsaPool({ sealing, workers: 1 }),
             vaultUriSuffix: 'vault.test',
-            purgeProtectionDefault: isPurgeProtected,
+            purgeProtectionDefault: true,
             retentionDayMs: 86_400_000,
           },
         }),
@@ -153,7 +153,7 @@ const openSetCloud = async (scope: Scope, isPurgeProtected: boolean): Promise<Se
         // Waiting moves are not tried again by time here: what moves was moved by what happened.
         const rotation = { concurrency: 4, pageSize: 2 };
         const upkeep = { watchdogMs: 100, rotationRetryMs: 3_600_000, rotationCheckIntervalMs: 3_600_000, rotation };
-        const settings = { requirePurgeProtection: isPurgeProtected, setsPerRegionMax, upkeep };
+        const settings = { requirePurgeProtection: true, setsPerRegionMax, upkeep };
         return assembleBeside(
           { ...seams, settings },
           {

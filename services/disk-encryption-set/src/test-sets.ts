@@ -23,8 +23,6 @@ export const founding = {
     keyExpiry: 'stop',
     autoRestart: false,
     autoKeyRotation: false,
-    standbyKeyUrl: '',
-    standbySourceVault: '',
   },
 } as const;
 export const keyReference = (digit: string) => ({

@@ -18,8 +18,6 @@ export interface WrappedDisk {
   keyVersion: string;
   wrappedKey: Uint8Array;
   generation: number;
-  /** The same key under the set's standby key, where it had one when the disk was made. */
-  readonly standby?: { readonly keyVersion: string; readonly wrappedKey: Uint8Array };
 }
 
 /** A disk service without data: it keeps wrapped keys in memory and asks a real vault, as the identities of sets. */
@@ -28,12 +26,7 @@ export interface VaultDisks extends Disks {
   /** Makes a disk under a set, wrapped by the real vault. */
   create(
     name: string,
-    of: {
-      readonly set: string;
-      readonly principal: string;
-      readonly keyVersion: string;
-      readonly standbyKeyVersion?: string | undefined;
-    },
+    of: { readonly set: string; readonly principal: string; readonly keyVersion: string },
   ): Promise<void>;
   /** Unwraps the key of a disk. @throws Rejection of the vault */
   open(name: string): Promise<Uint8Array>;
@@ -66,11 +59,7 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
 
   const rewrapOne = async (
     name: string,
-    {
-      targetKeyVersion = '',
-      generation = 0,
-      fromStandbyKeyVersion = '',
-    }: Omit<DeepPartial<RewrapDeksRequest>, 'names'>,
+    { targetKeyVersion = '', generation = 0 }: Omit<DeepPartial<RewrapDeksRequest>, 'names'>,
   ): Promise<EncryptedResource> => {
     const disk = existing(name);
     const { keyVersion: sourceKeyVersion, set: diskEncryptionSet } = disk;
@@ -79,46 +68,28 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
       return EncryptedResource.fromPartial({ name, keyVersion: targetKeyVersion, generation });
     }
     const principal = principals.get(diskEncryptionSet) ?? disk.principal;
-    const rewrap = async (source: { readonly keyVersion: string; readonly wrappedKey: Uint8Array }) =>
-      seen().keyVault.rewrap(
-        {
-          sourceKeyVersion: source.keyVersion,
-          targetKeyVersion,
-          wrappedKey: Buffer.from(source.wrappedKey),
-          algorithm,
-          diskEncryptionSet,
-          resource: name,
-        },
-        await as(principal),
-      );
-    const moved = async () => {
-      try {
-        return await rewrap(disk);
-      } catch (error) {
-        const isPurged = error instanceof Rejection && error.reason === 'KEY_PURGED';
-        if (!isPurged || disk.standby?.keyVersion !== fromStandbyKeyVersion) throw error;
-        return rewrap(disk.standby);
-      }
-    };
-    const { wrappedKey } = await moved();
+    const { wrappedKey } = await seen().keyVault.rewrap(
+      {
+        sourceKeyVersion,
+        targetKeyVersion,
+        wrappedKey: Buffer.from(disk.wrappedKey),
+        algorithm,
+        diskEncryptionSet,
+        resource: name,
+      },
+      await as(principal),
+    );
     Object.assign(disk, { keyVersion: targetKeyVersion, wrappedKey, generation });
     return EncryptedResource.fromPartial({ name, keyVersion: targetKeyVersion, generation });
   };
 
   return {
     stock,
-    async create(name, { set, principal, keyVersion, standbyKeyVersion }) {
+    async create(name, { set, principal, keyVersion }) {
       const plaintextKey = Buffer.alloc(32, stock.size + 1);
-      const wrap = async (version: string): Promise<Uint8Array> => {
-        const wish = { name: version, algorithm, plaintextKey, resource: name } as const;
-        return (await seen().keyVault.wrapKey(wish, await as(principal))).wrappedKey;
-      };
-      const standby =
-        standbyKeyVersion === undefined
-          ? {}
-          : { standby: { keyVersion: standbyKeyVersion, wrappedKey: await wrap(standbyKeyVersion) } };
-      const generation = generations.get(set) ?? 1;
-      stock.set(name, { set, principal, keyVersion, wrappedKey: await wrap(keyVersion), generation, ...standby });
+      const wish = { name: keyVersion, algorithm, plaintextKey, resource: name } as const;
+      const { wrappedKey } = await seen().keyVault.wrapKey(wish, await as(principal));
+      stock.set(name, { set, principal, keyVersion, wrappedKey, generation: generations.get(set) ?? 1 });
     },
     async open(name) {
       const { keyVersion, wrappedKey, principal } = existing(name);

@@ -288,7 +288,16 @@ test('CMK-108, CMK-121: a purge is final: a new key serves new disks, old ones s
     await world.settled();
     const now = await world.sets.getDiskEncryptionSet({ name: set.name });
     assert.deepEqual([now.rotation?.state, now.rotation?.waitingReason], ['WAITING', 'KEY_PURGED']);
+    // No owner can authorize a move from a purged key.
+    await world.sets.resumeRotation({ name: set.name, keyOwnerToken: await world.ownerToken() });
+    await world.settled();
+    const later = await world.sets.getDiskEncryptionSet({ name: set.name });
+    assert.deepEqual([later.rotation?.state, later.rotation?.waitingReason], ['WAITING', 'KEY_PURGED']);
     assert.equal((await world.disks.getDisk({ name: loose })).unavailableReason, 'KEY_PURGED');
+    await assert.rejects(
+      world.withAccess(loose, (io) => io.read(written.length)),
+      { reason: 'KEY_PURGED' },
+    );
     const fresh = await world.newDisk('fresh', set);
     await world.withAccess(fresh, (io) => io.write(written));
     assert.deepEqual(await world.withAccess(fresh, (io) => io.read(written.length)), written);

@@ -47,7 +47,6 @@ import { openSettling } from './settling.ts';
 import { type SnapshotLimits, scopeOfList, snapshotApi } from './snapshot/api.ts';
 import { openSnapshotCreation } from './snapshot/creation.ts';
 import { snapshots as snapshotStreams } from './snapshot/decider.ts';
-import { openStandbyUpkeep } from './standby.ts';
 import { openTidyLater, tidyHeaders } from './tidying.ts';
 import { createTurns } from './turns.ts';
 import { openHeaders } from './volume/genuine-headers.ts';
@@ -165,8 +164,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   const making = openVolumeMaking({ ...opened, setKeys, terms, mask, ...background });
   const catchUp = openCatchUp({ store, disks, headers, stored, sessions, clock });
   const parts = { store, disks, snapshots, volumes, headers, stored, deks, vault, setKeys, turns };
-  const standby = openStandbyUpkeep({ ...parts, catchUp, options, ...background });
-  const around = { ...parts, catchUp, standby, making, settling, ...background };
+  const around = { ...parts, catchUp, making, settling, ...background };
   const diskCreation = openDiskCreation(around);
   const snapshotCreation = openSnapshotCreation(around);
   const encryptionChange = openEncryptionChange(around);
@@ -175,12 +173,11 @@ export const assemble: Assemble<DiskSettings> = async ({
   const cause = { correlationId: random.uuid(), causationId: 'start', caller: 'system:disk' };
   await recover({ ...around, diskCreation, snapshotCreation, encryptionChange }, cause);
   await sessions.resume(cause);
-  standby.resume();
   const moves = openBackground(clock);
   const following = openFollowing(around);
   void tidyHeaders({ ...around, background: moves, following }, cause);
 
-  const rewrapping = openRewrapping({ ...around, sessions, keyAccess, options, following });
+  const rewrapping = openRewrapping({ ...around, sessions, keyAccess, following });
   const opening = openOpening({ ...around, sessions, keyAccess });
   const closing = openClosing({ disks, sessions, turns, clock });
   const growth = openDiskGrowth(around);
@@ -260,9 +257,7 @@ export const assemble: Assemble<DiskSettings> = async ({
   return {
     services: [control, data],
     toFact,
-    reactions: [
-      { source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, leases, options, standby, clock }) },
-    ],
+    reactions: [{ source: 'disk-encryption-set', handlers: reactions({ losses, keyAccess, leases, options, clock }) }],
     server: {
       channelOptions: { 'grpc-node.flow_control_window': flowControlWindowBytes },
       deadlineMaxMs: terms.ioPauseTimeoutMs + callMs,

@@ -1,8 +1,6 @@
 import { type Category, type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
-import { type Encryption, setOf } from './encryption.ts';
 import type { Settling } from './settling.ts';
-import type { StandbyUpkeep } from './standby.ts';
 import type { Turns } from './turns.ts';
 import type { Volumes } from './volume/volumes.ts';
 
@@ -16,7 +14,7 @@ export interface Made {
 type Makeable =
   | { readonly status: 'absent' | 'deleting' }
   | ({ readonly status: 'creating' } & Made)
-  | { readonly status: 'active'; readonly uniqueId: string; readonly encryption: Encryption };
+  | { readonly status: 'active'; readonly uniqueId: string };
 
 /** Makes things of one kind, so that nothing half-made remains (CMK-110). */
 export interface Attempts<State, Event> {
@@ -42,12 +40,11 @@ export const openAttempts = <State extends Makeable, Event extends { readonly ty
   readonly volumes: Pick<Volumes, 'remove'>;
   readonly turns: Turns;
   readonly settling: Settling;
-  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Pick<Clock, 'now'>;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Pick<Logger, 'error'>;
 }): Attempts<State, Event> => {
-  const { kind, fail, volumes, turns, settling, standby, clock, random, log } = parts;
+  const { kind, fail, volumes, turns, settling, clock, random, log } = parts;
 
   const undo: Attempts<State, Event>['undo'] = async (name, reason, cause) => {
     const state: Makeable = (await kind.load(name)).state;
@@ -61,7 +58,6 @@ export const openAttempts = <State extends Makeable, Event extends { readonly ty
     const failed = await kind.transact(name, fail(clock.now(), uniqueId, 'STORE_UNAVAILABLE'), cause);
     const state: Makeable = failed.state;
     if (state.status !== 'active' || state.uniqueId !== uniqueId) await volumes.remove(volumeId);
-    else standby.kick(setOf(state.encryption));
   };
 
   /** What made the attempt fail is what the caller must hear; a leftover that stays for now is undone later. */

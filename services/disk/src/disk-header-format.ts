@@ -26,8 +26,6 @@ export interface DiskHeader {
   /** Epoch of the host that owns the disk: an older host finds a higher one here. */
   readonly hostEpoch: number;
   readonly wrap: DekWrap;
-  /** The DEK once more, under a standby key; serves only a rewrap. */
-  readonly standby?: DekWrap;
 }
 
 /**
@@ -50,7 +48,7 @@ const jsonAt = 16;
 const macAt = sectorSize - 64;
 const checksumAt = sectorSize - 32;
 
-/** @throws Error when the header does not fit one sector (a wrap of RSA-4096 twice takes under 2 KiB). */
+/** @throws Error when the header does not fit one sector (a wrap of RSA-4096 takes under 1 KiB). */
 export function encodeSlot(header: DiskHeader, mac: SlotMac): Uint8Array {
   const text = Buffer.from(JSON.stringify(headerToJson(header)));
   if (jsonAt + text.length > macAt) throw new Error(`a disk header of ${text.length} bytes does not fit its slot`);
@@ -112,11 +110,10 @@ export const headerDigest = (header: DiskHeader): string => {
 
 /** A header as JSON; wraps in base64. The fields come in the same order whatever their order in `header` is. */
 export const headerToJson = (header: DiskHeader) => {
-  const { diskId, dekId, size, cipher, sequence, set, generation, hostEpoch, wrap, standby } = header;
+  const { diskId, dekId, size, cipher, sequence, set, generation, hostEpoch, wrap } = header;
   return {
     ...{ diskId, dekId, size, cipher, sequence, set, generation, hostEpoch },
     wrap: wrapToJson(wrap),
-    ...(standby ? { standby: wrapToJson(standby) } : {}),
   };
 };
 
@@ -125,12 +122,10 @@ export function headerFromJson(json: unknown): DiskHeader | undefined {
   if (!isRecord(json)) return undefined;
   const { diskId, dekId, size, cipher, sequence, set, generation, hostEpoch } = json;
   const wrap = wrapFrom(json.wrap);
-  const standby = json.standby === undefined ? undefined : wrapFrom(json.standby);
   if (typeof diskId !== 'string' || typeof dekId !== 'string' || cipher !== 'AES-256-XTS-4096') return undefined;
   if (!isCount(size) || !isCount(sequence) || !isCount(generation) || !isCount(hostEpoch)) return undefined;
-  if (typeof set !== 'string' || !wrap || (json.standby !== undefined && !standby)) return undefined;
-  const header = { diskId, dekId, size, cipher, sequence, set, generation, hostEpoch, wrap } as const;
-  return standby ? { ...header, standby } : header;
+  if (typeof set !== 'string' || !wrap) return undefined;
+  return { diskId, dekId, size, cipher, sequence, set, generation, hostEpoch, wrap };
 }
 
 function wrapFrom(json: unknown): DekWrap | undefined {

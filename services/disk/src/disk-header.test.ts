@@ -58,7 +58,7 @@ test('a rotation: the new wrap stands beside the old one until that is erased (C
   const bytes = new Uint8Array(headerSize);
   await store.read(0, bytes);
   assert.equal(Buffer.from(bytes).includes('versions/1'), false);
-  const third = { ...second, sequence: 3, standby: wrap('vaults/standby/keys/b/versions/1') };
+  const third = { ...second, sequence: 3, wrap: wrap('vaults/a/keys/b/versions/3') };
   await writeHeader(headerOver(store), third);
   assert.deepEqual(await readHeader(headerOver(store)), { current: third, previous: second });
 });
@@ -248,7 +248,7 @@ test('a header too large for its slot is refused before anything is written', as
   const store = newPlatter().open();
   const huge = { ...first, wrap: { ...first.wrap, wrapped: new Uint8Array(4000) } };
   await assert.rejects(writeHeader(headerOver(store), huge), /does not fit/);
-  await writeHeader(headerOver(store), { ...first, standby: wrap('x'.repeat(300)) });
+  await writeHeader(headerOver(store), { ...first, wrap: wrap('x'.repeat(300)) });
 });
 
 test('CMK-13: a header is refused that another wrote, or that this service wrote for another volume', async () => {

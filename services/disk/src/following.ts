@@ -5,7 +5,7 @@ import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
 import { transactGuarded } from './guarded-commit.ts';
 import type { Settling } from './settling.ts';
-import { noteStandby, rewrap, type Snapshot } from './snapshot/decider.ts';
+import { rewrap, type Snapshot } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
 import type { Headers } from './volume/genuine-headers.ts';
 import { headerRefOf, wrapRefOf } from './volume/headers.ts';
@@ -49,19 +49,8 @@ export const openFollowing = (parts: {
     const { volumeId, headerSequence } = state.volume;
     const header = await headers.settled({ ...state, name });
     if (header.sequence <= headerSequence) return;
-    const at = clock.now();
-    const of = headerRefOf(volumeId, header);
-    await transactGuarded(
-      store,
-      snapshots,
-      name,
-      (now) => [
-        ...rewrap(at, wrapRefOf(state.encryption, header), of, 0)(now),
-        ...noteStandby(at, header.standby?.keyVersion ?? '', of)(now),
-      ],
-      cause,
-      { rows: [stored.put(volumeId, header)] },
-    );
+    const decide = rewrap(clock.now(), wrapRefOf(state.encryption, header), headerRefOf(volumeId, header), 0);
+    await transactGuarded(store, snapshots, name, decide, cause, { rows: [stored.put(volumeId, header)] });
     await headers.tidied({ ...state, name });
   };
 

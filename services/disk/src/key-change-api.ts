@@ -52,16 +52,16 @@ export const keyChangeApi = (parts: {
   };
   const rewrapOne = async (
     name: string,
-    target: Pick<RewrapDekRequest, 'targetKeyVersion' | 'generation' | 'fromStandbyKeyVersion'>,
+    target: Pick<RewrapDekRequest, 'targetKeyVersion' | 'generation'>,
     { cause, signal, remainingMs }: Pick<Call, 'cause' | 'signal' | 'remainingMs'>,
     step: Step,
   ): Promise<EncryptedResource> => {
     // It waited for room until its caller had gone, or nearly so: who asks again is told in time, and nothing is begun in vain.
     if (signal.aborted || remainingMs() < moveMs) throw busy(name);
     const kind = kindOf(name);
-    const { targetKeyVersion: keyVersion, generation, fromStandbyKeyVersion } = target;
+    const { targetKeyVersion: keyVersion, generation } = target;
     names.keyVersion.parse(keyVersion, 'target_key_version');
-    const moved = await rewrapping({ name, kind }, { keyVersion, generation, fromStandbyKeyVersion }, cause, step);
+    const moved = await rewrapping({ name, kind }, { keyVersion, generation }, cause, step);
     return moved.kind === 'disk' ? diskAsResource(moved.now) : snapshotAsResource(moved.now);
   };
 
@@ -176,7 +176,6 @@ const diskAsResource = ({ id: name, state }: Loaded<Disk>): EncryptedResource =>
           generation: state.generation,
           managedBy: state.holder?.virtualMachine ?? '',
           accessEpoch: state.accessEpoch,
-          standbyKeyVersion: state.standbyKeyVersion ?? '',
         }
       : {}),
     openByMachine: 'access' in state && state.access?.by === 'machine',
@@ -185,11 +184,5 @@ const diskAsResource = ({ id: name, state }: Loaded<Disk>): EncryptedResource =>
 const snapshotAsResource = ({ id: name, state }: Loaded<Snapshot>): EncryptedResource =>
   EncryptedResource.fromPartial({
     name,
-    ...('keyVersion' in state
-      ? {
-          keyVersion: state.keyVersion,
-          generation: state.generation,
-          standbyKeyVersion: state.standbyKeyVersion ?? '',
-        }
-      : {}),
+    ...('keyVersion' in state ? { keyVersion: state.keyVersion, generation: state.generation } : {}),
   });

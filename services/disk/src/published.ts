@@ -67,7 +67,6 @@ const diskFact = (disk: string, event: DiskEvent): ToldFact | null => {
     case 'EncryptionChanging':
     case 'EncryptionChangeFailed':
     case 'FormerVolumeRemoved':
-    case 'StandbyWrapped':
     case 'DiskGrown':
     case 'DiskDeleting':
       return null;
@@ -89,7 +88,6 @@ const snapshotFact = (snapshot: string, event: SnapshotEvent): ToldFact | null =
       return told(event.type, { $case: 'snapshotDeleted', value: { snapshot, diskEncryptionSet: event.set } });
     case 'SnapshotCreating':
     case 'SnapshotCreateFailed':
-    case 'SnapshotStandbyWrapped':
     case 'SnapshotDeleting':
       return null;
     default:

@@ -21,7 +21,7 @@ const world = () => {
   const keyAccess = createKeyAccess(clock, leaseDefaults);
   const options = openSetOptions(store);
   const leases = { isUsed: () => false };
-  const handlers = reactions({ losses, keyAccess, leases, options, standby: { kick: () => undefined }, clock });
+  const handlers = reactions({ losses, keyAccess, leases, options, clock });
   return {
     keyAccess,
     options,
@@ -73,7 +73,7 @@ test('CMK-104: what a set says about the expiry of its key holds after a restart
   const change = (keyExpiry: 'STOP' | 'NEXT_START') =>
     tell('SetOptionsChanged', {
       $case: 'setOptionsChanged',
-      value: { set, keyExpiry, autoRestart: false, standbyKeyVersion: '', generation: 1 },
+      value: { set, keyExpiry, autoRestart: false },
     });
   assert.equal(options.outlivesExpiry(set), false);
   await change('NEXT_START');

@@ -7,7 +7,6 @@ import { lossReasonNamed } from './keys/key-reasons.ts';
 import type { Leases } from './keys/leases.ts';
 import type { LossTable } from './keys/set-losses.ts';
 import type { SetOptions } from './keys/set-options.ts';
-import type { StandbyUpkeep } from './standby.ts';
 
 /**
  * What disk does about the facts of disk encryption sets: a lost key ends the use of every DEK under it at once, a restored
@@ -20,10 +19,9 @@ export const reactions = (parts: {
   readonly keyAccess: KeyAccess;
   readonly leases: Pick<Leases, 'isUsed'>;
   readonly options: Pick<SetOptions, 'told' | 'forgotten'>;
-  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Pick<Clock, 'now'>;
 }): Handlers => {
-  const { losses, keyAccess, leases, options, standby, clock } = parts;
+  const { losses, keyAccess, leases, options, clock } = parts;
   return {
     KeyAccessLost: async (fact, { cause }) => {
       const { event } = eventOf(fact);
@@ -50,12 +48,6 @@ export const reactions = (parts: {
       keyAccess.restored({ set, keyVersion }, accessEpoch);
       return effectOf(await losses.restored({ set, keyVersion }));
     },
-    RotationFinished: async (fact) => {
-      const { event } = eventOf(fact);
-      // What moved while the set's word about its standby was on its way is brought in line with it.
-      if (event?.$case === 'rotationFinished') standby.kick(event.value.set);
-      return NO_EFFECT;
-    },
     SetDeleted: async (fact) => {
       const { event } = eventOf(fact);
       if (event?.$case !== 'setDeleted') return NO_EFFECT;
@@ -66,10 +58,7 @@ export const reactions = (parts: {
     SetOptionsChanged: async (fact) => {
       const { event } = eventOf(fact);
       if (event?.$case !== 'setOptionsChanged') return NO_EFFECT;
-      const { set } = event.value;
-      const row = await options.told(set, event.value);
-      standby.kick(set);
-      return effectOf(row);
+      return effectOf(await options.told(event.value.set, event.value));
     },
   };
 };

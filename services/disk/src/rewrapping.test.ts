@@ -329,7 +329,6 @@ test('CMK-108, CMK-110: a snapshot whose set begins a generation of the same ver
   const state = await host.snapshotStateOf(name);
   assert.ok(state.status === 'active');
   assert.deepEqual([state.keyVersion, state.generation], [keyVersion, generation + 1]);
-  // Of a wrap under what was a standby key once nobody can tell afterwards whose word a rewrap would need.
   assert.deepEqual(host.rewrapCalls, []);
   const probes = host.checks.slice(asked).filter((one) => one.resource === name && one.wrappedProbe.length > 0);
   assert.equal(probes.length, 1);

@@ -9,13 +9,7 @@ import {
 import type { Clock } from '@interlock/runtime';
 import type { Step } from './cohort.ts';
 import type { Sessions } from './data/sessions.ts';
-import {
-  existing as existingDisk,
-  grow,
-  noteStandby as noteDiskStandby,
-  refuseChanging,
-  rewrap as rewrapDisk,
-} from './disk/decider.ts';
+import { existing as existingDisk, grow, refuseChanging, rewrap as rewrapDisk } from './disk/decider.ts';
 import type { DiskEvent } from './disk/events.ts';
 import type { Disk } from './disk/state.ts';
 import type { DiskHeader } from './disk-header-format.ts';
@@ -24,16 +18,9 @@ import type { Following, Resource } from './following.ts';
 import { transactGuarded } from './guarded-commit.ts';
 import type { KeyAccess } from './keys/key-access.ts';
 import type { SetKey, SetKeys } from './keys/set-keys.ts';
-import type { SetOptions } from './keys/set-options.ts';
 import type { Vault } from './keys/vault.ts';
-import {
-  existing as existingSnapshot,
-  noteStandby as noteSnapshotStandby,
-  rewrap as rewrapSnapshot,
-  type Snapshot,
-} from './snapshot/decider.ts';
+import { existing as existingSnapshot, rewrap as rewrapSnapshot, type Snapshot } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
-import type { StandbyUpkeep } from './standby.ts';
 import type { Turns } from './turns.ts';
 import type { Headers } from './volume/genuine-headers.ts';
 import { headerRefOf, replaceHeader, wrapRefOf } from './volume/headers.ts';
@@ -74,8 +61,6 @@ export type Rewrapping = (
   target: {
     readonly keyVersion: string;
     readonly generation: number;
-    /** The standby version whose owner has agreed to a move from its wrap; empty: none did. */
-    readonly fromStandbyKeyVersion: string;
   },
   cause: Cause,
   /** Keeps together those that are moved beside each other. */
@@ -99,14 +84,12 @@ export const openRewrapping = (parts: {
   readonly vault: Vault;
   readonly keyAccess: Pick<KeyAccess, 'lease'>;
   readonly setKeys: SetKeys;
-  readonly options: Pick<SetOptions, 'standbyOf' | 'standbySince'>;
-  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly following: Following;
   readonly turns: Turns;
   readonly clock: Clock;
 }): Rewrapping => {
   const { store, disks, snapshots, volumes, headers, stored } = parts;
-  const { sessions, vault, keyAccess, setKeys, options, turns, clock } = parts;
+  const { sessions, vault, keyAccess, setKeys, turns, clock } = parts;
 
   /** What stands in a header, as events and the guard of the generation have it. */
   const factsOf = ({ encryption, volume: { volumeId } }: Wrapped, header: DiskHeader) => {
@@ -114,13 +97,7 @@ export const openRewrapping = (parts: {
     const of = headerRefOf(volumeId, header);
     const rows = [stored.put(volumeId, header)];
     const guard = setKeys.guard(setOf(encryption), wrap.generation);
-    return { wrap, guard, of, rows, standbyKeyVersion: header.standby?.keyVersion ?? '', at: clock.now() };
-  };
-  /** Whether its standby wrap is not as it should be: as long as it was under an older generation it was left alone. */
-  const isForUpkeep = (set: string, { generation, wrap, standby }: DiskHeader): boolean => {
-    const wanted = options.standbyOf(set);
-    const isAsItShould = wanted === wrap.keyVersion || wanted === (standby?.keyVersion ?? '');
-    return generation >= options.standbySince(set) && !isAsItShould;
+    return { wrap, guard, of, rows, at: clock.now() };
   };
   const openDisk = async (name: string): Promise<Opened> => {
     const loaded = await disks.load(name);
@@ -130,10 +107,9 @@ export const openRewrapping = (parts: {
     return {
       wrapped: found,
       async commit(header, accessEpoch, cause) {
-        const { wrap, guard, of, rows, standbyKeyVersion, at } = factsOf(found, header);
+        const { wrap, guard, of, rows, at } = factsOf(found, header);
         const decide = (disk: Disk) => [
           ...rewrapDisk(at, wrap, of, accessEpoch)(disk),
-          ...noteDiskStandby(at, standbyKeyVersion, of)(disk),
           // The header may have been ahead by a growth: from here on nobody can tell that by its sequence.
           ...grow(at, header.size / bytesPerGib, of)(disk),
         ];
@@ -148,11 +124,8 @@ export const openRewrapping = (parts: {
     return {
       wrapped: found,
       async commit(header, accessEpoch, cause) {
-        const { wrap, guard, of, rows, standbyKeyVersion, at } = factsOf(found, header);
-        const decide = (snapshot: Snapshot) => [
-          ...rewrapSnapshot(at, wrap, of, accessEpoch)(snapshot),
-          ...noteSnapshotStandby(at, standbyKeyVersion, of)(snapshot),
-        ];
+        const { wrap, guard, of, rows, at } = factsOf(found, header);
+        const decide = rewrapSnapshot(at, wrap, of, accessEpoch);
         const terms = { guard, rows, known: loaded };
         return { kind: 'snapshot', now: await transactGuarded(store, snapshots, name, decide, cause, terms) };
       },
@@ -163,29 +136,13 @@ export const openRewrapping = (parts: {
     const { name, kind } = resource;
     const load = () => (kind === 'snapshot' ? openSnapshot(name) : openDisk(name));
 
-    /**
-     * Where the key of the wrap is purged, by the wrap under the standby key, if the owner of that very key has agreed: a
-     * header may still have the wrap of a standby that was replaced (CMK-10, CMK-108).
-     */
-    const fromEither = async ({ wrap, standby }: DiskHeader, set: string, principal: string) => {
-      const from = ({ keyVersion, wrapped }: DiskHeader['wrap']) =>
-        vault.rewrap({ set, principal, keyVersion, resource: name }, target.keyVersion, wrapped);
-      try {
-        return await from(wrap);
-      } catch (error) {
-        const isPurged = error instanceof Rejection && error.reason === 'KEY_PURGED';
-        if (!isPurged || !standby || standby.keyVersion !== target.fromStandbyKeyVersion) throw error;
-        // Moving to the standby key itself needs nothing moved.
-        return from(standby);
-      }
-    };
-
     /** The wrap the target wants. Under the version it has already, only the generation is new. */
-    const moved = async (header: DiskHeader, set: string, key: SetKey) => {
-      if (header.wrap.keyVersion === target.keyVersion) return { wrap: header.wrap, grant: undefined };
-      const { wrapped, grant } = await fromEither(header, set, key.principal);
+    const moved = async ({ wrap }: DiskHeader, set: string, key: SetKey) => {
+      if (wrap.keyVersion === target.keyVersion) return { wrap, grant: undefined };
+      const question = { set, principal: key.principal, keyVersion: wrap.keyVersion, resource: name };
+      const { wrapped, grant } = await vault.rewrap(question, target.keyVersion, wrap.wrapped);
       await prove(set, key, wrapped);
-      return { wrap: { ...header.wrap, keyVersion: target.keyVersion, wrapped: Uint8Array.from(wrapped) }, grant };
+      return { wrap: { ...wrap, keyVersion: target.keyVersion, wrapped: Uint8Array.from(wrapped) }, grant };
     };
 
     /** Wins the lease of the new version for a disk that is open. @throws as the vault does */
@@ -222,10 +179,7 @@ export const openRewrapping = (parts: {
           const settle = async (next: DiskHeader): Promise<Moved> => {
             await step();
             try {
-              const moved = await commit(next, grant?.accessEpoch ?? state.accessEpoch ?? 0, cause);
-              // What else of the set has to move may wait for its key for any time.
-              if (isForUpkeep(set, next)) parts.standby.kick(set);
-              return moved;
+              return await commit(next, grant?.accessEpoch ?? state.accessEpoch ?? 0, cause);
             } catch (error) {
               // Another generation has begun, or the store does not answer: the header has moved all the same.
               parts.following.later(resource, cause);
@@ -244,15 +198,7 @@ export const openRewrapping = (parts: {
             await headers.tidied(holder);
             return done;
           }
-          // The key a disk is under needs no standby that is the same, nor one that went with the key before.
-          const standby = header.standby?.keyVersion;
-          const isOwnStandby = standby === target.keyVersion;
-          const isOutdated = target.generation >= options.standbySince(set) && standby !== options.standbyOf(set);
-          const change = {
-            wrap,
-            generation: target.generation,
-            ...(isOwnStandby || isOutdated ? { standby: undefined } : {}),
-          };
+          const change = { wrap, generation: target.generation };
           try {
             return (await replaceHeader(volumes, volumeId, header, change, settle)).committed;
           } catch (error) {

@@ -267,7 +267,7 @@ export const startDiskHost = async (
       if (volumeId === undefined) return [];
       return [0, 1].flatMap((slot) => {
         const header = readUnverifiedSlot(files.peek(volumeId, 'header', slot) ?? new Uint8Array(sectorSize));
-        return [header?.wrap, header?.standby].flatMap((wrap) => wrap?.keyVersion ?? []);
+        return header?.wrap.keyVersion ?? [];
       });
     },
     async headerOf(name) {

@@ -12,7 +12,7 @@ const settles = { get: 'GetDiskEncryptionSet' } as const;
 export const diskEncryptionSetVerbs: readonly Verb[] = [
   set('create', 'CreateDiskEncryptionSet', {
     targets: [{ word: 'set', kind: 'diskEncryptionSet', parent: 'parent', idField: 'disk_encryption_set_id' }],
-    aliases: { key: 'key_url', 'standby-key': 'standby_key_url' },
+    aliases: { key: 'key_url' },
     required: ['location', 'key'],
     before: existingBefore(
       'disk-encryption-set',
@@ -22,19 +22,13 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     ),
     settles,
     note: lostNote,
-    takesKeyOwner: true,
   }),
   set('show', 'GetDiskEncryptionSet', { targets: oneSet, note: lostNote }),
   set('list', 'ListDiskEncryptionSets', {
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
   }),
-  set('update', 'UpdateDiskEncryptionSet', {
-    targets: oneSet,
-    aliases: { 'standby-key': 'standby_key_url' },
-    settles,
-    takesKeyOwner: true,
-  }),
+  set('update', 'UpdateDiskEncryptionSet', { targets: oneSet, settles }),
   set('delete', 'DeleteDiskEncryptionSet', { targets: oneSet, settles }),
   set('assign-key', 'AssignKey', {
     targets: oneSet,

@@ -52,7 +52,7 @@ export const enabledNote: Note = (answer, request, short) => {
 };
 
 /** What somebody has to do for a set that cannot use its key. */
-export const lostNote: AskedNote = async ({ name, keyAccess, activeKey, standbyKey }, _request, short, caller) => {
+export const lostNote: AskedNote = async ({ name, keyAccess, activeKey }, _request, short, caller) => {
   const lost = (Array.isArray(keyAccess) ? keyAccess.filter(isObject) : []).filter(({ state }) => state === 'LOST');
   const active = versionIn(activeKey);
   const lines = await Promise.all(
@@ -62,7 +62,6 @@ export const lostNote: AskedNote = async ({ name, keyAccess, activeKey, standbyK
         disk_encryption_set: String(name),
         // What is under an older version waits for the word by which it may move.
         assigned_key: active === String(keyVersion) ? '' : active,
-        standby_key: versionIn(standbyKey),
       };
       const hint = hintFor(String(reason), facts, short, await lookAtVault(caller, String(reason), facts));
       return `it cannot use ${short(String(keyVersion))}: ${String(reason)}${hint === undefined ? '' : `\nhint: ${hint}`}`;
@@ -120,7 +119,7 @@ const nextStartNote: Note = ({ name, powerState, nextStartLosses }, _request, sh
   const facts = { disk: String(disk), key_version: String(keyVersion), disk_encryption_set: String(diskEncryptionSet) };
   const isGone = powerState === 'RUNNING' && losses.some((loss) => loss.reason === 'KEY_PURGED');
   const hint = isGone
-    ? 'what is on it can be read in this machine, until that is off, and nowhere and never again unless its set has a standby key or somebody a backup of the key: copy it off before'
+    ? 'what is on it can be read in this machine, until that is off, and nowhere and never again without a backup of the key: copy it off before'
     : hintFor(String(reason), { ...facts, resource: String(name) }, short);
   const key = `${String(reason)} of ${short(String(keyVersion))}`;
   return `${keeps}its next start will fail: ${key}${hint === undefined ? '' : `\nhint: ${hint}`}`;
@@ -196,18 +195,14 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
   if (!Array.isArray(impacts) || impacts.length === 0)
     return `${what}: nothing depends on it${unseen(request)}${refusal}`;
   const lines = impacts.filter(isObject);
-  const of = (kinds: RegExp, isStandby = false) =>
-    lines.filter(({ kind, standby }) => kinds.test(String(kind)) && (standby === true) === isStandby);
+  const of = (kinds: RegExp) => lines.filter(({ kind }) => kinds.test(String(kind)));
   const stops = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/));
   const again = namesOf(of(/^VIRTUAL_MACHINE_STOPS$/).filter(({ startsAgain }) => startsAgain === true));
   const fails = new Set([...namesOf(of(/^VIRTUAL_MACHINE_FAILS/))].filter((name) => !stops.has(name)));
-  const unreadable = [...of(/_UNREADABLE$/), ...of(/_UNREADABLE$/, true)];
+  const unreadable = of(/_UNREADABLE$/);
   const resources = of(/^(DISK|SNAPSHOT)_UNAVAILABLE$/);
   const later = of(/^DISK_UNAVAILABLE_ONCE_STOPPED$/);
   const laterKind = later.every(({ sku }) => sku === 'ULTRA') ? 'ultra disk' : 'disk';
-  const standbySets = namesOf(of(/^SET_LOSES_KEY$/, true));
-  const lastWays = of(/_UNAVAILABLE/, true);
-  const isPurge = request.action === 'PURGE';
   const restart =
     again.size === 0
       ? ''
@@ -217,19 +212,13 @@ export const impactNote: Note = ({ impacts, refusedWith }, request, short) => {
     fails.size === 0 ? '' : `${counted(fails.size, 'machine')} would fail at the next start`,
     resources.length === 0
       ? ''
-      : `${counted(resources.length, 'disk or snapshot', 'disks and snapshots')} without data${isPurge ? ' until the set is given another key (their standby key opens them)' : ''}`,
+      : `${counted(resources.length, 'disk or snapshot', 'disks and snapshots')} without data`,
     later.length === 0
       ? ''
       : `${counted(later.length, laterKind)} without data once ${later.length === 1 ? 'its machine is' : 'their machines are'} off`,
     unreadable.length === 0
       ? ''
       : `${counted(unreadable.length, 'disk or snapshot', 'disks and snapshots')} that nobody could ever read again without a backup of the key`,
-    standbySets.size === 0
-      ? ''
-      : `${counted(standbySets.size, 'set')} would lose ${standbySets.size === 1 ? 'its' : 'their'} standby key, for which no machine stops`,
-    lastWays.length === 0
-      ? ''
-      : `${counted(lastWays.length, 'disk or snapshot', 'disks and snapshots')} that nothing else opens by now: lost once the standby key is purged, unless somebody has a backup of it`,
   ].filter((one) => one !== '');
   const sets = namesOf(of(/^SET_LOSES_KEY$/));
   const only = `${sets.size > 1 ? `${sets.size} sets would lose their` : 'a set would lose its'} key, and nothing else`;

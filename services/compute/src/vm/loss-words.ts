@@ -30,7 +30,7 @@ export const lossMessage = ({ reason, keyVersion, set }: Pick<KeyLoss, 'reason' 
     case 'KEY_DELETED':
       return `${key} is deleted. Recover it, or assign another key to the disk encryption set.`;
     case 'KEY_PURGED':
-      return `${key} is purged. The data it protected is lost for good, unless the set has a standby key.`;
+      return `${key} is purged. The data it protected is lost for good.`;
     case 'KEY_VERSION_NOT_FOUND':
       return `${key} does not exist.`;
     case 'VAULT_DELETED':

@@ -22,13 +22,10 @@ import {
 import { type Clock, DomainAttribute, type Logger, type Random } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { ChooseKey } from '../key-choice.ts';
-import type { KeyVault } from '../neighbours.ts';
 import { isOutage } from '../outages.ts';
-import { standbyWord } from '../owners-word.ts';
 import { create, isSameWish, setNotFound, startDeletion } from './decider.ts';
-import type { Founding, KeyReference, SetEvent } from './events.ts';
+import type { SetEvent } from './events.ts';
 import { askedOptionsOf } from './options.ts';
-import { checkStandby } from './standby.ts';
 import type { DiskEncryptionSet } from './state.ts';
 import { regionIndex } from './streams.ts';
 import { encryptionTypeOf, existedOnWire, setOnWire } from './wire.ts';
@@ -40,7 +37,6 @@ export const setApi = (parts: {
   readonly log: Logger;
   readonly authorize: Authorizer;
   readonly sets: Category<DiskEncryptionSet, SetEvent>;
-  readonly keyVault: Pick<KeyVault, 'authorizeRewrap'>;
   readonly subscriptions: Pick<Subscriptions, 'requireOwn'>;
   readonly chooseKey: ChooseKey;
   readonly finishCreation: (set: string, cause: Cause) => Promise<void>;
@@ -51,7 +47,7 @@ export const setApi = (parts: {
   /** Sets of one subscription in one region (CMK-140). */
   readonly setsPerRegionMax: number;
 }) => {
-  const { clock, random, log, sets, keyVault, subscriptions, chooseKey, setsPerRegionMax } = parts;
+  const { clock, random, log, sets, subscriptions, chooseKey, setsPerRegionMax } = parts;
 
   /** Goes as far as the others answer; the rest is done behind the request, which shows the set on its way. */
   const asFarAsPossible = async (set: string, step: Promise<void>): Promise<void> => {
@@ -72,26 +68,6 @@ export const setApi = (parts: {
       `${subscriptionOf(set)} has ${setsPerRegionMax} sets in "${location}", the most allowed: delete one first`,
       { subscription: subscriptionOf(set), location, limit: String(setsPerRegionMax) },
     );
-  };
-
-  /**
-   * The standby key a creation names, with the word of the key's owner (CMK-10). Its grants can come only later, when there
-   * is an identity (CMK-04).
-   */
-  const standbyOf = async (
-    set: string,
-    { location, tenant, principal, askedOptions }: Omit<Founding, 'encryptionType' | 'askedKey'>,
-    active: KeyReference,
-    keyOwnerToken: string,
-    cause: Cause,
-  ): Promise<KeyReference | null> => {
-    const { standbyKeyUrl: keyUrl, standbySourceVault: sourceVault } = askedOptions;
-    if (keyUrl === '') return null;
-    const { key } = await chooseKey({ set, location, keyUrl, sourceVault, tenant }, cause);
-    checkStandby(key, active);
-    const [keyVersions, standby] = [[active.keyVersion], key.keyVersion];
-    await standbyWord(keyVault, { keyVersions, standby, principal, diskEncryptionSet: set }, keyOwnerToken, cause);
-    return key;
   };
 
   return {
@@ -117,10 +93,7 @@ export const setApi = (parts: {
         const { key, tenant } = await chooseKey({ set, location, keyUrl, sourceVault }, cause);
         if (known.status === 'absent' || known.status === 'deleted') await checkLimit(set, location);
         const founding = { ...wish, tenant, principal: `principals/${random.uuid()}` };
-        // What is refused anyway is refused first: then nobody's word is asked for.
-        create(clock.now(), founding, key)(known);
-        const standbyKey = await standbyOf(set, founding, key, request.keyOwnerToken, cause);
-        await sets.transact(set, create(clock.now(), founding, key, standbyKey), cause);
+        await sets.transact(set, create(clock.now(), founding, key), cause);
       }
       await asFarAsPossible(set, parts.finishCreation(set, cause));
       // Whoever made the set is to see whether its identity can use the key, or what it lacks (CMK-05).

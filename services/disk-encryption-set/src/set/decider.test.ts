@@ -23,13 +23,11 @@ import {
   missNewest,
   noticeNewer,
   progressRotation,
-  releaseStandby,
   resumeRotation,
   waitForKey,
 } from './key-change.ts';
 import { changeOptions } from './options.ts';
 import { FINAL_EPOCH, lossReasons } from './reasons.ts';
-import { isSameKey } from './standby.ts';
 import { type DiskEncryptionSet, evolve, initial, type KeyAccess } from './state.ts';
 import { sets } from './streams.ts';
 import { setOnWire } from './wire.ts';
@@ -52,9 +50,6 @@ const otherKey = {
   keyUrl: `https://kv1.vault.test/keys/k2/${'9'.repeat(32)}`,
   sourceVault: '',
 };
-const thirdKey = { ...otherKey, keyVersion: `vaults/kv1/keys/k3/versions/${'8'.repeat(32)}` };
-/** A standby that the owners of these versions agreed to. */
-const agreed = (key: typeof otherKey, ...digits: readonly string[]) => ({ key, agreedFor: digits.map(versionOf) });
 const yes = (epoch: number, digit = '1') => ({ keyVersion: versionOf(digit), epoch });
 
 test('CMK-03: creating the same set again decides nothing, also after its key was changed', () => {
@@ -275,20 +270,16 @@ test('CMK-104: once an expiry is to stop machines, one that only barred starts i
   assert.deepEqual(typesOf(stricter(again)), []);
 });
 
-test('an update changes what it names and nothing else; a standby must be another key', () => {
+test('an update changes what it names and nothing else', () => {
   const one = after(...created, changeOptions(3, { autoRestart: true }), changeOptions(4, { autoKeyRotation: true }));
   assert.ok(one.status === 'active');
-  assert.deepEqual(one.options, { keyExpiry: 'stop', autoRestart: true, autoKeyRotation: true, standbyKey: null });
-  assert.throws(() => changeOptions(5, { standby: agreed(keyReference('2'), '1') })(one), {
-    reason: 'STANDBY_KEY_NOT_INDEPENDENT',
-  });
-  assert.deepEqual(changeOptions(5, { standby: agreed(otherKey, '1') })(one).length, 1);
+  assert.deepEqual(one.options, { keyExpiry: 'stop', autoRestart: true, autoKeyRotation: true });
 });
 
 test('a stored creation from before there were options has the plain ones', () => {
   const { askedOptions: _asked, ...old } = founding;
-  const { standbyKey, askedOptions } = upcast.SetCreating?.[1]?.({ ...old }) ?? {};
-  assert.deepEqual([standbyKey, askedOptions], [null, founding.askedOptions]);
+  const { askedOptions } = upcast.SetCreating?.[1]?.({ ...old }) ?? {};
+  assert.deepEqual(askedOptions, founding.askedOptions);
 });
 
 test('a deleted identity is final: no later yes and no later question brings it back', () => {
@@ -394,7 +385,6 @@ const anyChange = fc.record(
     keyExpiry: fc.constantFrom('stop', 'next_start'),
     autoRestart: fc.boolean(),
     autoKeyRotation: fc.boolean(),
-    standby: fc.constantFrom(null, agreed(otherKey, '1'), agreed(thirdKey, '2'), agreed(keyReference('1'), '1')),
   },
   { requiredKeys: [] },
 );
@@ -411,9 +401,7 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
   fc.constant(release(3)),
   fc.constant(completeDeletion(3)),
   fc.tuple(digit, epoch).map(([d, e]) => assignKey(4, keyReference(d), yesAt(e))),
-  fc
-    .tuple(fc.constantFrom(otherKey, thirdKey), fc.constantFrom(null, otherKey.keyVersion))
-    .map(([key, word]) => assignKey(4, key, yesAt(5), word)),
+  fc.constant(assignKey(4, otherKey, yesAt(5))),
   fc.tuple(digit, epoch, reason).map(([d, e, r]) => loseKey(5, loss(e, r, d))),
   fc.tuple(digit, reason).map(([d, r]) => loseKey(5, loss(FINAL_EPOCH, r, d))),
   fc.tuple(digit, epoch, reason).map(([d, e, r]) => refuseKey(5, loss(e, r, d))),
@@ -422,7 +410,6 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
   fc.tuple(generation, epoch).map(([g, n]) => progressRotation(6, g, { resourcesCount: 12, doneCount: n })),
   fc.tuple(generation, digit, reason).map(([g, d, r]) => waitForKey(6, g, { reason: r, keyVersion: versionOf(d) })),
   fc.constant(resumeRotation(6)),
-  digit.map((d) => releaseStandby(6, { standby: otherKey.keyVersion, target: versionOf(d) })),
   fc.constant(removeIdentity(6, '')),
   identityDigit.map((d) => replaceIdentity(6, identity(d))),
   identityDigit.map((d) => retireIdentity(6, identity(d))),
@@ -491,18 +478,6 @@ test('CMK-32 from any history: the encryption type of a set is fixed; asked for 
       }
     }),
     { numRuns: 300 },
-  );
-});
-
-test('CMK-10 from any history: no other key becomes active under a standby that its owner did not agree to', () => {
-  fc.assert(
-    fc.property(anyHistory, fc.constantFrom(otherKey, thirdKey), (set, key) => {
-      const assigned = attempt(assignKey(9, key, yesAt(5)), set);
-      if (assigned.length === 0 || set.status === 'absent' || isSameKey(set.activeKey, key)) return;
-      const after = assigned.reduce(evolve, set);
-      assert.equal(after.status !== 'absent' && after.options.standbyKey, null);
-    }),
-    { numRuns: 500 },
   );
 });
 

@@ -10,10 +10,10 @@ import { type DiskEncryptionSet, isInRegionOf, type SetBody } from './state.ts';
  *   while the one before is being deleted
  */
 export const create =
-  (at: Instant, founding: Founding, key: KeyReference, standbyKey: KeyReference | null = null) =>
+  (at: Instant, founding: Founding, key: KeyReference) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (set.status === 'absent' || set.status === 'deleted') {
-      return [{ type: 'SetCreating', ...founding, key, standbyKey, at }];
+      return [{ type: 'SetCreating', ...founding, key, at }];
     }
     if (set.status === 'deleting' || set.status === 'released') throw notReady(set.status);
     const differing = differingFields(set, founding);
@@ -43,8 +43,6 @@ const differingFields = (set: SetBody, wish: Omit<Founding, 'tenant' | 'principa
     key_expiry: options.keyExpiry === other.keyExpiry,
     auto_restart: options.autoRestart === other.autoRestart,
     auto_key_rotation_enabled: options.autoKeyRotation === other.autoKeyRotation,
-    standby_key_url: options.standbyKeyUrl === other.standbyKeyUrl,
-    standby_source_vault: options.standbySourceVault === other.standbySourceVault,
   };
   return Object.keys(isSame).filter((field) => isSame[field] !== true);
 };
@@ -61,7 +59,7 @@ export const completeCreation =
     const { keyVersion } = set.activeKey;
     return [
       { type: 'SetCreated', location, encryptionType, principal, keyVersion, generation, at },
-      { type: 'SetOptionsChanged', ...options, generation, at },
+      { type: 'SetOptionsChanged', ...options, at },
       { type: 'KeyAccessQuestioned', keyVersion, epoch: 0, since: at, traceId: '' },
     ];
   };

@@ -25,14 +25,6 @@ export interface SetOptions {
   readonly autoRestart: boolean;
   /** Whether the set follows the newest version of its key (CMK-36). */
   readonly autoKeyRotation: boolean;
-  /** A second key every data key is wrapped under, so that a purge of the first is survivable; null for none. */
-  readonly standbyKey: KeyReference | null;
-}
-
-/** The options a creation asked for, by which a repeat is recognised; the standby key as asked, empty for none. */
-export interface AskedOptions extends Omit<SetOptions, 'standbyKey'> {
-  readonly standbyKeyUrl: string;
-  readonly standbySourceVault: string;
 }
 
 /** What a set is from its first moment, and stays. */
@@ -45,7 +37,8 @@ export interface Founding {
   readonly principal: string;
   /** The key URL and source vault as asked, by which a repeated creation is recognised. */
   readonly askedKey: { readonly keyUrl: string; readonly sourceVault: string };
-  readonly askedOptions: AskedOptions;
+  /** The options as asked, for the same purpose. */
+  readonly askedOptions: SetOptions;
 }
 
 /** The facts of one set. These names and shapes are on disk: add; never rename, never reuse. */
@@ -53,7 +46,6 @@ export type SetEvent =
   | ({
       readonly type: 'SetCreating';
       readonly key: KeyReference;
-      readonly standbyKey: KeyReference | null;
       readonly at: Instant;
     } & Founding)
   | { readonly type: 'SetCreationAbandoned'; readonly reason: string; readonly at: Instant }
@@ -67,12 +59,7 @@ export type SetEvent =
       readonly generation: number;
       readonly at: Instant;
     }
-  | ({
-      readonly type: 'SetOptionsChanged';
-      /** From which generation on the standby key is meant: what is under an older one keeps its wraps until it moves. */
-      readonly generation: number;
-      readonly at: Instant;
-    } & SetOptions)
+  | ({ readonly type: 'SetOptionsChanged'; readonly at: Instant } & SetOptions)
   /** The set has no identity any more: nothing under it can use a key. The principal is deleted afterwards (CMK-38). */
   | { readonly type: 'IdentityRemoved'; readonly principal: string; readonly at: Instant }
   /** The principal of a removed identity is gone at identity. */
@@ -172,8 +159,6 @@ export type SetEvent =
       readonly code?: string;
       readonly at: Instant;
     }
-  /** The owner of the standby key agreed that what is under a purged key moves from its standby wrap. */
-  | { readonly type: 'StandbyReleased'; readonly generation: number; readonly at: Instant }
   | { readonly type: 'RotationResumed'; readonly generation: number; readonly at: Instant }
   | {
       readonly type: 'RotationFinished';
@@ -182,16 +167,9 @@ export type SetEvent =
       readonly at: Instant;
     };
 
-const plainOptions: AskedOptions = {
-  keyExpiry: 'stop',
-  autoRestart: false,
-  autoKeyRotation: false,
-  standbyKeyUrl: '',
-  standbySourceVault: '',
-};
+const plainOptions: SetOptions = { keyExpiry: 'stop', autoRestart: false, autoKeyRotation: false };
 
 /** Lifts the stored shapes of older schemas. */
 export const upcast: Upcasters = {
-  SetCreating: { 1: (old) => ({ ...old, askedOptions: { ...plainOptions }, standbyKey: null }) },
-  SetOptionsChanged: { 1: (old) => ({ ...old, generation: 0 }) },
+  SetCreating: { 1: (old) => ({ ...old, askedOptions: { ...plainOptions } }) },
 };

@@ -5,7 +5,7 @@ import type {
   ResumeRotationRequest,
   DiskEncryptionSet as WireSet,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
-import { type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import type { Cause, Loaded } from '@interlock/event-store';
 import { type Call, expectedVersion, names } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
@@ -14,18 +14,9 @@ import type { ChooseKey } from '../key-choice.ts';
 import { ownersWord } from '../owners-word.ts';
 import { callFor, type SetParts } from '../sets.ts';
 import { activeSet, setNotFound } from './decider.ts';
-import type { KeyReference, SetEvent } from './events.ts';
-import { assignKey, releaseStandby, resumeRotation } from './key-change.ts';
+import { assignKey, resumeRotation } from './key-change.ts';
 import type { LossReason } from './reasons.ts';
-import { isStandbyKept } from './standby.ts';
-import {
-  type DiskEncryptionSet,
-  evolve,
-  keyVersionsOf,
-  type LivingSet,
-  type SetBody,
-  standbySourceOf,
-} from './state.ts';
+import { type DiskEncryptionSet, keyVersionsOf, type LivingSet, type SetBody } from './state.ts';
 import { setOnWire } from './wire.ts';
 
 /** Versions that move only with their owner's word. An expired one unwraps still; a purged one never again. */
@@ -66,67 +57,35 @@ export const keyApi = (
 
   /**
    * Has the vault record the key owner's word, with the owner's own token (CMK-121): whoever gives it could as well have
-   * made the old version usable, so a set's administrator alone cannot undo a revocation (CMK-10). For a purged key nobody
-   * can; there it is the word of the standby key's owner, by which the standby wraps may be used. Keys of several owners may be
-   * lost at once: each speaks for their own, and what is under the others waits.
-   * @param standby the standby key whose wraps the move may find
-   * @returns the version of it whose wraps may be the source; null for none
+   * made the old version usable, so a set's administrator alone cannot undo a revocation (CMK-10). No owner can for a purged
+   * key: what is under it stays there (CMK-108). Keys of several owners may be lost at once: each speaks for their own, and
+   * what is under the others waits.
    * @throws Rejection as `ownersWord` does, where the token is good for none of them
    */
   const authorize = async (
     name: string,
     set: LivingSet,
     target: string,
-    standby: KeyReference | null,
     keyOwnerToken: string,
     cause: Cause,
-  ): Promise<string | null> => {
-    if (keyOwnerToken === '') return null;
+  ): Promise<void> => {
+    if (keyOwnerToken === '') return;
     const { principal } = set;
     const losses = await lossesOf(name, set, target, cause);
     const sources = [...losses].filter(([, reason]) => ownersWordNeeded.has(reason)).map(([version]) => version);
-    const needed = [...losses.values()].includes('KEY_PURGED') ? (standby?.keyVersion ?? null) : null;
-    if (needed !== null) sources.push(needed);
-    const given = new Set<string>();
+    let isGiven = false;
     const refusals: unknown[] = [];
     for (const sourceKeyVersion of sources) {
       const move = { sourceKeyVersion, targetKeyVersion: target, principal, diskEncryptionSet: name };
       try {
         await ownersWord(keyVault, move, keyOwnerToken, cause);
-        given.add(sourceKeyVersion);
+        isGiven = true;
       } catch (error) {
         if (definiteReason(error) === undefined) throw error;
         refusals.push(error);
       }
     }
-    if (given.size === 0 && refusals.length > 0) throw refusals[0];
-    return needed !== null && given.has(needed) ? needed : null;
-  };
-
-  /**
-   * Whether the owner of a new key agrees to the standby key, which else goes: what is under the new key would come under it
-   * as well (CMK-10). One who gave the word for the old key alone is no owner of the new one.
-   * @returns the version of the standby agreed to
-   */
-  const agreedStandby = async (
-    name: string,
-    set: LivingSet,
-    next: KeyReference,
-    keyOwnerToken: string,
-    cause: Cause,
-  ): Promise<string | null> => {
-    const { principal, options } = set;
-    const standby = options.standbyKey?.keyVersion;
-    const isWordWanted = standby !== undefined && !isStandbyKept(set, next, null) && isStandbyKept(set, next, standby);
-    if (keyOwnerToken === '' || !isWordWanted) return null;
-    const move = { sourceKeyVersion: next.keyVersion, targetKeyVersion: standby, principal, diskEncryptionSet: name };
-    try {
-      await ownersWord(keyVault, move, keyOwnerToken, cause);
-      return standby;
-    } catch (error) {
-      if (error instanceof Rejection && error.reason === 'ACCESS_DENIED') return null;
-      throw error;
-    }
+    if (!isGiven && refusals.length > 0) throw refusals[0];
   };
 
   /** Takes an unfinished move up again, with the key owner's word where there is one. */
@@ -137,13 +96,8 @@ export const keyApi = (
   ): Promise<WireSet> => {
     const set = activeSet(loaded.state);
     if (set.rotation === null || set.rotation.progress.status === 'finished') return setOnWire(loaded);
-    const { standbySource } = set.rotation;
-    const target = set.activeKey.keyVersion;
-    const standby = await authorize(name, set, target, standbySource, keyOwnerToken, cause);
-    const at = clock.now();
-    const decide =
-      standby === null ? resumeRotation(at) : inTurn(releaseStandby(at, { standby, target }), resumeRotation(at));
-    const resumed = await sets.transact(name, decide, cause, expectedVersion(etag));
+    await authorize(name, set, set.activeKey.keyVersion, keyOwnerToken, cause);
+    const resumed = await sets.transact(name, resumeRotation(clock.now()), cause, expectedVersion(etag));
     attend(name, cause);
     return setOnWire(resumed);
   };
@@ -166,13 +120,10 @@ export const keyApi = (
       const question = { set: name, principal, keyVersion, correlationId: cause.correlationId };
       const answer = await askAccess(disks, question);
       if (!answer.granted) throw answer.rejection;
-      const standby = await authorize(name, set, keyVersion, standbySourceOf(set), keyOwnerToken, cause);
-      const agreed = await agreedStandby(name, set, key, keyOwnerToken, cause);
+      await authorize(name, set, keyVersion, keyOwnerToken, cause);
 
-      const at = clock.now();
-      const assign = assignKey(at, key, { epoch: answer.epoch, principal }, agreed);
-      const decide = standby === null ? assign : inTurn(assign, releaseStandby(at, { standby, target: keyVersion }));
-      const assigned = await sets.transact(name, decide, cause, expectedVersion(etag));
+      const assign = assignKey(clock.now(), key, { epoch: answer.epoch, principal });
+      const assigned = await sets.transact(name, assign, cause, expectedVersion(etag));
       attend(name, cause);
       return setOnWire(assigned);
     },
@@ -198,16 +149,6 @@ export const keyApi = (
     },
   };
 };
-
-type Decision = (set: DiskEncryptionSet) => readonly SetEvent[];
-
-/** Two decisions as one: the second sees what the first decided. */
-const inTurn =
-  (first: Decision, second: Decision): Decision =>
-  (set) => {
-    const decided = first(set);
-    return [...decided, ...second(decided.reduce(evolve, set))];
-  };
 
 const rotationStateOf = (
   set: SetBody,

@@ -1,10 +1,8 @@
-import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { activeSet } from './decider.ts';
 import type { KeyReference, SetEvent } from './events.ts';
 import { identityChanged } from './identity.ts';
 import type { LossReason } from './reasons.ts';
-import { isStandbyKept } from './standby.ts';
 import type { DiskEncryptionSet, Rotation } from './state.ts';
 
 /** The yes of a vault to an identity. */
@@ -16,18 +14,16 @@ export interface Yes {
 /**
  * Names another key version and begins the move to it (CMK-33, CMK-80). The active version again decides nothing. The
  * new one is available from the moment of the change, so that machines can start, and is asked about once more: what
- * happened to it before it was the set's was heard as none of its business. A standby key goes with the key it was agreed
- * for; what is wrapped under it stays a source of this move.
+ * happened to it before it was the set's was heard as none of its business.
  * @param yes of the vault to the identity, for the new version
- * @param agreedStandby version of the standby key that the owner of the new key agreed to; null for none
  * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY; ABORTED
  *   IDENTITY_CHANGED when the yes was given to another identity
  */
 export const assignKey =
-  (at: Instant, key: KeyReference, { epoch, principal }: Yes, agreedStandby: string | null = null) =>
+  (at: Instant, key: KeyReference, { epoch, principal }: Yes) =>
   (state: DiskEncryptionSet): readonly SetEvent[] => {
     const set = activeSet(state);
-    const { activeKey, generation, options, principal: current } = set;
+    const { activeKey, generation, principal: current } = set;
     const { keyVersion } = key;
     if (activeKey.keyVersion === keyVersion) return [];
     if (current !== principal) throw identityChanged(principal);
@@ -38,9 +34,6 @@ export const assignKey =
     const isInQuestion = (set.questions[keyVersion]?.epoch ?? -1) >= epoch;
     return [
       { type: 'KeyAssigned', key, previousKeyVersion, generation: generation + 1, at },
-      ...(isStandbyKept(set, key, agreedStandby)
-        ? []
-        : [{ type: 'SetOptionsChanged', ...options, standbyKey: null, generation: generation + 1, at } as const]),
       ...(isLostSince ? [] : [{ type: 'KeyAccessRestored', keyVersion, epoch, at } as const]),
       ...(isInQuestion ? [] : [{ type: 'KeyAccessQuestioned', keyVersion, epoch, since: at, traceId: '' } as const]),
     ];
@@ -126,28 +119,6 @@ export const waitForKey =
       progress.code === wait.code;
     return isKnown ? [] : [{ type: 'RotationWaiting', generation, ...wait, at }];
   };
-
-/**
- * The owner of the standby key agreed to its use in the move to one version (CMK-10).
- * @param standby version of the standby key
- * @throws Rejection ABORTED KEY_CHANGED when another move, or one from another standby key, is under way by now
- */
-export const releaseStandby =
-  (at: Instant, { standby, target }: { readonly standby: string; readonly target: string }) =>
-  (set: DiskEncryptionSet): readonly SetEvent[] => {
-    const { rotation, activeKey } = activeSet(set);
-    if (rotation === null || rotation.progress.status === 'finished') return [];
-    if (activeKey.keyVersion !== target || rotation.standbySource?.keyVersion !== standby) throw moveChanged(activeKey);
-    return rotation.isStandbyReleased ? [] : [{ type: 'StandbyReleased', generation: rotation.generation, at }];
-  };
-
-const moveChanged = ({ keyVersion }: KeyReference): Rejection =>
-  new Rejection(
-    'ABORTED',
-    'KEY_CHANGED',
-    `the set moves to ${keyVersion} by now, or from another standby key: the word of its owner was about another move. Read the set and ask again`,
-    { key_version: keyVersion },
-  );
 
 /** Takes a waiting move up again; one that runs, or none, decides nothing. */
 export const resumeRotation =

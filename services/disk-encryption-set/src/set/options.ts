@@ -8,19 +8,11 @@ import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { tellBarred } from './access.ts';
 import { activeSet } from './decider.ts';
-import type { AskedOptions, KeyExpiry, SetEvent, SetOptions } from './events.ts';
-import { type AgreedStandby, checkAgreed, checkStandby } from './standby.ts';
+import type { KeyExpiry, SetEvent, SetOptions } from './events.ts';
 import type { DiskEncryptionSet } from './state.ts';
 
-/** What an update wants changed; what it does not name stays. */
-export interface OptionsChange extends Partial<Omit<SetOptions, 'standbyKey'>> {
-  /** Null takes it away, which needs nobody's word. */
-  readonly standby?: AgreedStandby | null;
-}
-
-/** What an update asks for: the standby key is a URL still, and null takes it away. */
-export interface AskedChange extends Omit<OptionsChange, 'standby'> {
-  readonly standby?: { readonly keyUrl: string; readonly sourceVault: string } | null;
+/** What an update changes; what it does not name stays. */
+export interface AskedChange extends Partial<SetOptions> {
   readonly identity?: 'system_assigned' | 'none';
 }
 
@@ -33,67 +25,48 @@ export const keyExpiryOnWire = { stop: 'STOP', next_start: 'NEXT_START' } as con
 /**
  * Changes options. What is so already decides nothing. Once an expiry is to stop machines, one that only barred starts
  * until now is told (CMK-104).
- * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY;
- *   INVALID_ARGUMENT STANDBY_KEY_NOT_INDEPENDENT; ABORTED KEY_CHANGED
+ * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY
  */
 export const changeOptions =
-  (at: Instant, { standby, ...change }: OptionsChange) =>
+  (at: Instant, change: Partial<SetOptions>) =>
   (state: DiskEncryptionSet): readonly SetEvent[] => {
     const set = activeSet(state);
-    const options = {
-      ...set.options,
-      ...change,
-      ...(standby === undefined ? {} : { standbyKey: standby === null ? null : standby.key }),
-    };
-    if (standby) checkStandby(standby.key, set.activeKey);
+    const options = { ...set.options, ...change };
     if (isSame(options, set.options)) return [];
-    if (standby && standby.key.keyVersion !== set.options.standbyKey?.keyVersion) checkAgreed(standby, set);
     const isStricter = options.keyExpiry === 'stop' && set.options.keyExpiry === 'next_start';
-    const { generation } = set;
-    return [{ type: 'SetOptionsChanged', ...options, generation, at }, ...(isStricter ? tellBarred(at)(set) : [])];
+    return [{ type: 'SetOptionsChanged', ...options, at }, ...(isStricter ? tellBarred(at)(set) : [])];
   };
 
 const isSame = (one: SetOptions, other: SetOptions): boolean =>
   one.keyExpiry === other.keyExpiry &&
   one.autoRestart === other.autoRestart &&
-  one.autoKeyRotation === other.autoKeyRotation &&
-  one.standbyKey?.keyVersion === other.standbyKey?.keyVersion;
+  one.autoKeyRotation === other.autoKeyRotation;
 
-/**
- * Reads the options of a creation.
- * @throws Rejection INVALID_ARGUMENT KEY_EXPIRY_POLICY_INVALID, STANDBY_KEY_URL_MISSING
- */
-export const askedOptionsOf = (request: CreateDiskEncryptionSetRequest): AskedOptions => {
-  const { autoRestart, autoKeyRotationEnabled: autoKeyRotation, standbyKeyUrl, standbySourceVault } = request;
-  const keyExpiry = keyExpiryOf(request.keyExpiry) ?? 'stop';
-  if (standbyKeyUrl === '' && standbySourceVault !== '') throw standbyUrlMissing();
-  return { keyExpiry, autoRestart, autoKeyRotation, standbyKeyUrl, standbySourceVault };
+/** Reads the options of a creation. @throws Rejection INVALID_ARGUMENT KEY_EXPIRY_POLICY_INVALID */
+export const askedOptionsOf = (request: CreateDiskEncryptionSetRequest): SetOptions => {
+  const { autoRestart, autoKeyRotationEnabled: autoKeyRotation } = request;
+  return { keyExpiry: keyExpiryOf(request.keyExpiry) ?? 'stop', autoRestart, autoKeyRotation };
 };
 
 /**
  * Reads what an update wants.
- * @throws Rejection INVALID_ARGUMENT UPDATE_EMPTY, KEY_EXPIRY_POLICY_INVALID, IDENTITY_TYPE_INVALID,
- *   STANDBY_KEY_URL_MISSING
+ * @throws Rejection INVALID_ARGUMENT UPDATE_EMPTY, KEY_EXPIRY_POLICY_INVALID, IDENTITY_TYPE_INVALID
  */
 export const askedChangeOf = (request: UpdateDiskEncryptionSetRequest): AskedChange => {
-  const { autoRestart, autoKeyRotationEnabled: autoKeyRotation, standbyKeyUrl, standbySourceVault } = request;
+  const { autoRestart, autoKeyRotationEnabled: autoKeyRotation } = request;
   const keyExpiry = keyExpiryOf(request.keyExpiry);
   const identity = identityOf(request.identityType);
-  if ((standbyKeyUrl ?? '') === '' && standbySourceVault !== '') throw standbyUrlMissing();
   const change: AskedChange = {
     ...(keyExpiry === undefined ? {} : { keyExpiry }),
     ...(autoRestart === undefined ? {} : { autoRestart }),
     ...(autoKeyRotation === undefined ? {} : { autoKeyRotation }),
     ...(identity === undefined ? {} : { identity }),
-    ...(standbyKeyUrl === undefined
-      ? {}
-      : { standby: standbyKeyUrl === '' ? null : { keyUrl: standbyKeyUrl, sourceVault: standbySourceVault } }),
   };
   if (Object.keys(change).length > 0) return change;
   throw new Rejection(
     'INVALID_ARGUMENT',
     'UPDATE_EMPTY',
-    'an update must name what to change: key_expiry, auto_restart, auto_key_rotation_enabled, standby_key_url or identity_type',
+    'an update must name what to change: key_expiry, auto_restart, auto_key_rotation_enabled or identity_type',
   );
 };
 
@@ -132,11 +105,3 @@ const identityOf = (asked: IdentityType): AskedChange['identity'] => {
       );
   }
 };
-
-const standbyUrlMissing = (): Rejection =>
-  new Rejection(
-    'INVALID_ARGUMENT',
-    'STANDBY_KEY_URL_MISSING',
-    'standby_source_vault says nothing without standby_key_url: name the key as well, or leave both out',
-    { field: 'standby_key_url' },
-  );

@@ -1,5 +1,5 @@
 import type { IndexEntry } from '@interlock/event-store';
-import { keyVersionsOf, type SetBody, standbyVersionsOf } from './state.ts';
+import { keyVersionsOf, type SetBody } from './state.ts';
 
 /** Which sets something is about, and which of their versions: everything at or under `path`. */
 export interface Reach {
@@ -33,7 +33,7 @@ export const ofPrincipal = (principal: string, path: string): Reach => ({
 });
 
 /** Whether a key version lies at or under the path. */
-export const isReached = ({ path }: Reach, keyVersion: string): boolean =>
+const isReached = ({ path }: Reach, keyVersion: string): boolean =>
   path === '' || keyVersion === path || keyVersion.startsWith(`${path}/`);
 
 /** The versions of a set that are reached, the active one first. */
@@ -41,7 +41,3 @@ export const reachedVersions = (reach: Reach, set: SetBody): readonly string[] =
   reach.principal === undefined || reach.principal === set.principal
     ? keyVersionsOf(set).filter((keyVersion) => isReached(reach, keyVersion))
     : [];
-
-/** The versions of a set's standby key that are reached by name: what its identity loses is told of its other keys. */
-export const reachedStandbys = (reach: Reach, set: SetBody): readonly string[] =>
-  reach.principal === undefined ? standbyVersionsOf(set).filter((keyVersion) => isReached(reach, keyVersion)) : [];

@@ -55,10 +55,6 @@ export interface Rotation {
   readonly resourcesCount: number;
   readonly doneCount: number;
   readonly startedAt: Instant;
-  /** The standby key under which what moves may be wrapped as well; null where it has none. */
-  readonly standbySource: KeyReference | null;
-  /** Whether the owner of that key lets its wraps stand in for those under a purged key. */
-  readonly isStandbyReleased: boolean;
 }
 
 /** Everything a set that exists has. */
@@ -122,12 +118,12 @@ export const initial: DiskEncryptionSet = { status: 'absent' };
 
 export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionSet => {
   if (event.type === 'SetCreating') {
-    const { type: _type, at, key, standbyKey, ...founding } = event;
-    const { keyExpiry, autoRestart, autoKeyRotation } = founding.askedOptions;
+    const { type: _type, at, key, ...founding } = event;
+    const { askedOptions } = founding;
     return {
       ...founding,
       status: 'creating',
-      options: { keyExpiry, autoRestart, autoKeyRotation, standbyKey },
+      options: askedOptions,
       activeKey: key,
       previousKeys: [],
       // Goes on above a deleted set of this name: whoever remembers a generation of that one takes it for outdated.
@@ -137,7 +133,7 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
       createdAt: at,
       lastKeyRotationAt: null,
       rotation: null,
-      following: { due: autoKeyRotation ? 0 : null, error: null },
+      following: { due: askedOptions.autoKeyRotation ? 0 : null, error: null },
       identity: { isMade: false, retiring: [], ungrantedSince: at },
     };
   }
@@ -148,7 +144,7 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
     case 'SetDeleteRefused':
       return { ...set, status: 'active' };
     case 'SetOptionsChanged': {
-      const { type: _type, at: _at, generation: _from, ...options } = event;
+      const { type: _type, at: _at, ...options } = event;
       if (!options.autoKeyRotation) return { ...set, options, following: { due: null, error: null } };
       const isTurnedOn = !set.options.autoKeyRotation;
       return { ...set, options, following: isTurnedOn ? { due: 0, error: null } : set.following };
@@ -171,17 +167,6 @@ export const keyVersionsOf = ({ activeKey, previousKeys }: SetBody): readonly st
   ...previousKeys.map(({ keyVersion }) => keyVersion),
 ];
 
-/** The standby key whose wraps a move that begins now may find: the one named, else that of the move still unfinished. */
-export const standbySourceOf = ({ options, rotation }: SetBody): KeyReference | null =>
-  options.standbyKey ?? (rotation?.progress.status === 'finished' ? null : (rotation?.standbySource ?? null));
-
-/** The versions of standby keys whose wraps some move can begin from: the unfinished one, or the next. */
-export const standbyVersionsOf = (set: SetBody): readonly string[] => {
-  const ofMove = set.rotation?.progress.status === 'finished' ? undefined : set.rotation?.standbySource;
-  const named = [standbySourceOf(set), ofMove].flatMap((standby) => standby?.keyVersion ?? []);
-  return [...new Set(named)];
-};
-
 type LifeEvent = Extract<SetEvent, { type: `Set${string}` }>;
 
 const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<SetBody> => {
@@ -189,7 +174,7 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
     case 'KeyAssigned': {
       const { key, generation, at } = event;
       const previousKeys = [...set.previousKeys, set.activeKey].filter((old) => old.keyVersion !== key.keyVersion);
-      const rotation = newRotation(generation, at, standbySourceOf(set));
+      const rotation = newRotation(generation, at);
       const following = { ...set.following, error: null };
       return { activeKey: key, previousKeys, generation, lastKeyRotationAt: at, rotation, following };
     }
@@ -208,7 +193,7 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
       return {
         principal,
         generation,
-        rotation: newRotation(generation, at, standbySourceOf(set)),
+        rotation: newRotation(generation, at),
         access: Object.fromEntries(access),
         questions: {},
         identity: { ...set.identity, isMade: false, ungrantedSince: at },
@@ -261,8 +246,6 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
       const { type: _type, generation: _generation, at: _at, ...wait } = event;
       return withRotation(set, { progress: { status: 'waiting', ...wait } });
     }
-    case 'StandbyReleased':
-      return withRotation(set, { isStandbyReleased: true });
     case 'RotationResumed':
       return withRotation(set, { progress: { status: 'running' } });
     case 'RotationFinished': {
@@ -280,14 +263,12 @@ const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<
   }
 };
 
-const newRotation = (generation: number, startedAt: Instant, standbySource: KeyReference | null): Rotation => ({
+const newRotation = (generation: number, startedAt: Instant): Rotation => ({
   generation,
   progress: { status: 'running' },
   resourcesCount: 0,
   doneCount: 0,
   startedAt,
-  standbySource,
-  isStandbyReleased: false,
 });
 
 /** What was noticed later than the look is still to be looked at. */

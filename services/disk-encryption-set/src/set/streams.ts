@@ -1,7 +1,7 @@
 import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
 import { names, regionOf, subscriptionOf } from '@interlock/rpc';
 import { type SetEvent, upcast } from './events.ts';
-import { type DiskEncryptionSet, evolve, initial, keyVersionsOf, type SetBody, standbyVersionsOf } from './state.ts';
+import { type DiskEncryptionSet, evolve, initial, keyVersionsOf, type SetBody } from './state.ts';
 
 /** Whether a principal is to be made or deleted yet. */
 export const isIdentityUnsettled = ({ principal, identity }: SetBody): boolean =>
@@ -18,17 +18,6 @@ export const followingIndex: IndexEntry = { index: 'following', value: 'newest' 
 
 /** Sets with something left to do: `soon`, or `later` where somebody else has to do something first. */
 export const pendingIndex = (when: 'soon' | 'later'): IndexEntry => ({ index: 'pending', value: when });
-
-/** Sets by a version of their standby key, its key or its vault: none of these opens a disk of theirs (CMK-108). */
-export const standbyIndex = (path: string): IndexEntry => ({ index: 'standby', value: path });
-
-const standbyEntries = (set: SetBody): readonly IndexEntry[] => {
-  const paths = standbyVersionsOf(set).flatMap((version) => {
-    const id = names.keyVersion.parse(version, 'key_version');
-    return [version, names.key.format(id), names.vault.format(id)];
-  });
-  return [...new Set(paths)].map(standbyIndex);
-};
 
 const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): readonly IndexEntry[] => {
   if (set.status === 'deleted') return [];
@@ -50,7 +39,7 @@ const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): reado
 /** How sets are stored and found: by what a fact of key-vault or identity names, by region, and by what is left to do. */
 export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
   name: 'set',
-  stateVersion: 7,
+  stateVersion: 8,
   initial,
   evolve,
   upcast,
@@ -65,7 +54,6 @@ export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
       ...versions.map((value) => ({ index: 'keyVersion', value })),
       ...[...keys].map((value) => ({ index: 'key', value })),
       ...[...vaults].map((value) => ({ index: 'vault', value })),
-      ...standbyEntries(set),
       ...(set.principal === '' ? [] : [{ index: 'principal', value: set.principal }]),
       regionIndex(name, set.location),
       ...(set.options.autoKeyRotation ? [followingIndex] : []),

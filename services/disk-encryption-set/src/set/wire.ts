@@ -79,7 +79,6 @@ export const existedOnWire = ({
     autoRestart: options.autoRestart,
     autoKeyRotationEnabled: options.autoKeyRotation,
     autoKeyRotationError: state.following.error === null ? undefined : errorOnWire(state.following.error),
-    standbyKey: options.standbyKey === null ? undefined : { ...options.standbyKey },
   };
 };
 

@@ -8,7 +8,7 @@ import type { Headers } from '../volume/genuine-headers.ts';
 import { headerRefOf, wrapRefOf } from '../volume/headers.ts';
 import type { StoredHeaders } from '../volume/stored-headers.ts';
 import { bytesPerGib } from '../volume/volume-making.ts';
-import { existing, grow, noteStandby, rewrap } from './decider.ts';
+import { existing, grow, rewrap } from './decider.ts';
 import type { DiskEvent } from './events.ts';
 import type { ActiveDisk, Disk } from './state.ts';
 
@@ -54,7 +54,6 @@ export const openCatchUp = (parts: {
       (now) => [
         ...rewrap(at, wrapRefOf(disk.encryption, header), of, disk.accessEpoch)(now),
         ...grow(at, header.size / bytesPerGib, of)(now),
-        ...noteStandby(at, header.standby?.keyVersion ?? '', of)(now),
       ],
       cause,
       { rows: [stored.put(volumeId, header)] },

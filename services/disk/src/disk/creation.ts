@@ -9,7 +9,6 @@ import type { SetKeys } from '../keys/set-keys.ts';
 import type { Settling } from '../settling.ts';
 import type { Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
-import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
 import { wrapRefOf } from '../volume/headers.ts';
 import type { StoredHeaders } from '../volume/stored-headers.ts';
@@ -53,14 +52,13 @@ export const openDiskCreation = (parts: {
   readonly setKeys: SetKeys;
   readonly turns: Turns;
   readonly settling: Settling;
-  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
 }): DiskCreation => {
-  const { store, disks, volumes, stored, making, setKeys, turns, settling, standby, clock, random, log } = parts;
+  const { store, disks, volumes, stored, making, setKeys, turns, settling, clock, random, log } = parts;
 
-  const attempts = openAttempts({ kind: disks, fail, volumes, turns, settling, standby, clock, random, log });
+  const attempts = openAttempts({ kind: disks, fail, volumes, turns, settling, clock, random, log });
 
   const make = async (name: string, source: DekHolder | undefined, cause: Cause): Promise<Loaded<Disk>> => {
     const loaded = await disks.load(name);
@@ -79,9 +77,7 @@ export const openDiskCreation = (parts: {
         };
         const guard = key && setKeys.guard(setOf(encryption), key.generation);
         const rows = [stored.put(volumeId, header)];
-        const finished = await transactGuarded(store, disks, name, finish(clock.now(), made), cause, { guard, rows });
-        standby.kick(setOf(encryption));
-        return finished;
+        return transactGuarded(store, disks, name, finish(clock.now(), made), cause, { guard, rows });
       });
     return source ? copyingFrom(parts, source, fresh) : fresh(async () => undefined);
   };

@@ -140,18 +140,6 @@ export const rewrap =
   };
 
 /**
- * The header holds a wrap under this standby version, or none (`''`); as known already it decides nothing, and neither does a
- * header that was replaced since. Rule CMK-108. @throws Rejection as `rewrap`
- */
-export const noteStandby =
-  (at: Instant, keyVersion: string, { volumeId, headerSequence, headerDigest }: HeaderRef): Decision =>
-  (disk) => {
-    const { standbyKeyVersion = '', volume } = existingWith(disk, volumeId);
-    if (standbyKeyVersion === keyVersion || headerSequence < volume.headerSequence) return [];
-    return [{ type: 'StandbyWrapped', keyVersion, headerSequence, headerDigest, at }];
-  };
-
-/**
  * Asks whether the disk may be made that large. Rules VM-27, VM-28.
  * @throws Rejection INVALID_ARGUMENT DISK_CANNOT_SHRINK, DISK_SIZE_INVALID; FAILED_PRECONDITION DISK_ATTACHED
  */

@@ -16,7 +16,6 @@ import type { SetKey, SetKeys } from '../keys/set-keys.ts';
 import type { Settling } from '../settling.ts';
 import type { Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
-import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
 import type { Headers } from '../volume/genuine-headers.ts';
 import { replaceHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
@@ -80,7 +79,6 @@ export const openEncryptionChange = (parts: {
   readonly setKeys: SetKeys;
   readonly turns: Turns;
   readonly catchUp: CatchUp;
-  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Clock;
   readonly settling: Settling;
   readonly random: Pick<Random, 'uuid'>;
@@ -98,7 +96,6 @@ export const openEncryptionChange = (parts: {
     setKeys,
     turns,
     catchUp,
-    standby,
     clock,
     random,
     log,
@@ -149,8 +146,7 @@ export const openEncryptionChange = (parts: {
           volumes,
           volumeId,
           header,
-          // A standby wrap is under the key of the set it was made for.
-          { wrap, set, generation: ref.generation, standby: undefined },
+          { wrap, set, generation: ref.generation },
           async (next) => {
             try {
               const volume = volumeRefOf(volumeId, next, dekAuthenticator);
@@ -234,14 +230,8 @@ export const openEncryptionChange = (parts: {
     );
   };
 
-  /** The change may have come to its end without anybody hearing of it: then the disk needs a standby wrap, as after any other. */
-  const settleOwn = async (name: string, encryption: Encryption, cause: Cause): Promise<void> => {
-    await settle(name, cause);
-    standby.kick(setOf(encryption));
-  };
   /** Until it is settled nobody can open the disk, so it is tried again until the store answers. */
-  const settleLater = (name: string, encryption: Encryption, cause: Cause): void =>
-    settling.later(name, () => settleOwn(name, encryption, cause));
+  const settleLater = (name: string, cause: Cause): void => settling.later(name, () => settle(name, cause));
 
   return {
     settle,
@@ -255,7 +245,7 @@ export const openEncryptionChange = (parts: {
           .transact(name, beginChange(clock.now(), encryption, random.uuid()), cause, options)
           .catch((error: unknown) => {
             // Not answered, and announced perhaps.
-            if (error instanceof StoreUnavailable) settleLater(name, encryption, cause);
+            if (error instanceof StoreUnavailable) settleLater(name, cause);
             throw error;
           });
         const { changing } = existing(state);
@@ -267,16 +257,15 @@ export const openEncryptionChange = (parts: {
           else await rewrapInPlace(name, before, changing, cause);
         } catch (error) {
           // The caller must hear what went wrong first.
-          if (error instanceof StoreUnavailable) settleLater(name, encryption, cause);
+          if (error instanceof StoreUnavailable) settleLater(name, cause);
           else {
-            await settleOwn(name, encryption, cause).catch((failure: unknown) => {
+            await settle(name, cause).catch((failure: unknown) => {
               log.error('a failed change of encryption could not be undone yet', { disk: name, error: failure });
-              settleLater(name, encryption, cause);
+              settleLater(name, cause);
             });
           }
           throw error;
         }
-        standby.kick(setOf(encryption));
         return disks.load(name);
       }),
   };

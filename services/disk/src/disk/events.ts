@@ -109,14 +109,6 @@ export type DiskEvent =
       readonly accessEpoch: number;
       readonly at: Instant;
     } & WrapRef)
-  /** The DEK is also wrapped by this version of the set's standby key, or by none any more (`''`). */
-  | {
-      readonly type: 'StandbyWrapped';
-      readonly keyVersion: string;
-      readonly headerSequence: number;
-      readonly headerDigest: string;
-      readonly at: Instant;
-    }
   | {
       readonly type: 'DiskGrown';
       readonly sizeGib: number;

@@ -30,8 +30,6 @@ export interface ActiveDisk extends DiskSpec, WrapRef {
   readonly wish: string;
   readonly volume: VolumeRef;
   readonly createdAt: Instant;
-  /** The version of a standby key its DEK is wrapped by as well; absent or `''`: none. */
-  readonly standbyKeyVersion?: string;
   /** `null`: no machine has it. */
   readonly holder: Holder | null;
   /** `null`: nobody may read or write. */
@@ -149,7 +147,6 @@ const evolveActive = (
         keyVersion,
         generation,
         accessEpoch,
-        standbyKeyVersion: '',
         changing: null,
         ...(disk.volume.volumeId === volume.volumeId ? {} : { formerVolumeId: disk.volume.volumeId }),
       };
@@ -161,9 +158,6 @@ const evolveActive = (
     case 'DekRewrapped': {
       const { keyVersion, generation, accessEpoch } = event;
       return { ...disk, keyVersion, generation, accessEpoch, volume: withHeader(disk, event) };
-    }
-    case 'StandbyWrapped': {
-      return { ...disk, standbyKeyVersion: event.keyVersion, volume: withHeader(disk, event) };
     }
     case 'DiskGrown': {
       return { ...disk, sizeGib: event.sizeGib, volume: withHeader(disk, event) };
@@ -195,7 +189,7 @@ export const volumesOf = ({
  */
 export const disks: CategoryDefinition<Disk, DiskEvent> = {
   name: 'disk',
-  stateVersion: 3,
+  stateVersion: 4,
   initial,
   evolve,
   isGone: (disk) => disk.status === 'absent',

@@ -434,7 +434,7 @@ test(
     const change = (keyExpiry: 'STOP' | 'NEXT_START') =>
       host.tell('SetOptionsChanged', {
         $case: 'setOptionsChanged',
-        value: { set, keyExpiry, autoRestart: false, standbyKeyVersion: '', generation: 1 },
+        value: { set, keyExpiry, autoRestart: false },
       });
     const disk = await open('d');
     host.setEpoch(5);
@@ -469,8 +469,6 @@ const openBeyondExpiry = async () => {
     set: setName,
     keyExpiry: 'NEXT_START',
     autoRestart: false,
-    standbyKeyVersion: '',
-    generation: 1,
   } as const;
   await host.tell('SetOptionsChanged', { $case: 'setOptionsChanged', value });
   host.setEpoch(5);

@@ -74,8 +74,7 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
   /** @param resource what needs the key; `''` for the set as a whole */
   const ask = async (set: string, resource: string) => {
     const found = await sets.getDiskEncryptionSet({ name: set });
-    const { keyExpiry, generation, standbyKey } = found;
-    options.note(set, { keyExpiry, generation, standbyKeyVersion: standbyKey?.keyVersion ?? '' });
+    options.note(set, found);
     const key = {
       principal: found.identity?.principal ?? '',
       keyVersion: found.activeKey?.keyVersion ?? '',

@@ -20,14 +20,13 @@ import { definiteReason } from '../keys/key-reasons.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
 import type { Vault } from '../keys/vault.ts';
 import type { Settling } from '../settling.ts';
-import type { StandbyUpkeep } from '../standby.ts';
 import type { Turns } from '../turns.ts';
 import type { Headers } from '../volume/genuine-headers.ts';
 import { replaceHeader, volumeRefOf, wrapRefOf } from '../volume/headers.ts';
 import type { StoredHeaders } from '../volume/stored-headers.ts';
 import { bytesPerGib, outlastingItsCall, type VolumeMaking } from '../volume/volume-making.ts';
 import type { Volumes } from '../volume/volumes.ts';
-import { begin, evolve, fail, finish, noteStandby, type Snapshot } from './decider.ts';
+import { begin, fail, finish, type Snapshot } from './decider.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
 /**
@@ -57,17 +56,16 @@ export const openSnapshotCreation = (parts: {
   readonly setKeys: SetKeys;
   readonly turns: Turns;
   readonly settling: Settling;
-  readonly standby: Pick<StandbyUpkeep, 'kick'>;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
 }): SnapshotCreation => {
   const { store, disks, snapshots, volumes, headers, stored, making, vault, setKeys } = parts;
-  const { turns, settling, standby, clock, random, log } = parts;
+  const { turns, settling, clock, random, log } = parts;
 
-  const attempts = openAttempts({ kind: snapshots, fail, volumes, turns, settling, standby, clock, random, log });
+  const attempts = openAttempts({ kind: snapshots, fail, volumes, turns, settling, clock, random, log });
 
-  const commit = async (
+  const commit = (
     name: string,
     { uniqueId, volumeId, encryption }: Creating,
     { header, volume }: { readonly header: DiskHeader; readonly volume: VolumeRef },
@@ -75,18 +73,9 @@ export const openSnapshotCreation = (parts: {
   ) => {
     const wrap = wrapRefOf(encryption, header);
     const guard = encryption.type === 'platform' ? undefined : setKeys.guard(encryption.set, wrap.generation);
-    const at = clock.now();
-    const decide = (snapshot: Snapshot): readonly SnapshotEvent[] => {
-      const taken = { volume, wrap, sizeGib: header.size / bytesPerGib };
-      const made = finish(at, uniqueId, taken)(snapshot);
-      // What the disk's header had under a standby key came along: whoever does not know of it would leave it here for ever.
-      const noted = noteStandby(at, header.standby?.keyVersion ?? '', taken.volume);
-      return [...made, ...noted(made.reduce(evolve, snapshot))];
-    };
+    const taken = { volume, wrap, sizeGib: header.size / bytesPerGib };
     const rows = [stored.put(volumeId, header)];
-    const finished = await transactGuarded(store, snapshots, name, decide, cause, { guard, rows });
-    standby.kick(setOf(encryption));
-    return finished;
+    return transactGuarded(store, snapshots, name, finish(clock.now(), uniqueId, taken), cause, { guard, rows });
   };
 
   /** A wrap under the key the set has now; by way of the disk where only that has moved before the earlier key was taken away. */

@@ -9,8 +9,6 @@ export interface ActiveSnapshot extends SnapshotSpec, WrapRef {
   readonly status: 'active';
   readonly wish: string;
   readonly volume: VolumeRef;
-  /** The version of a standby key its DEK is wrapped by as well; absent or `''`: none. */
-  readonly standbyKeyVersion?: string;
   readonly createdAt: Instant;
 }
 
@@ -44,11 +42,6 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
       const { keyVersion, generation, headerSequence, headerDigest } = event;
       return { ...snapshot, keyVersion, generation, volume: { ...snapshot.volume, headerSequence, headerDigest } };
     }
-    case 'SnapshotStandbyWrapped': {
-      if (snapshot.status !== 'active') return snapshot;
-      const { keyVersion: standbyKeyVersion, headerSequence, headerDigest } = event;
-      return { ...snapshot, standbyKeyVersion, volume: { ...snapshot.volume, headerSequence, headerDigest } };
-    }
     case 'SnapshotDeleting':
       return snapshot.status === 'active' ? { ...snapshot, status: 'deleting' } : snapshot;
     case 'SnapshotCreateFailed':
@@ -60,7 +53,7 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
 /** How snapshots are stored and listed: by disk, by set, by the DEK they share, and by what is unfinished. */
 export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
   name: 'snapshot',
-  stateVersion: 2,
+  stateVersion: 3,
   initial,
   evolve,
   isGone: (snapshot) => snapshot.status === 'absent',
@@ -145,18 +138,6 @@ export const rewrap =
         at,
       },
     ];
-  };
-
-/**
- * The header holds a wrap under this standby version, or none (`''`); as known already it decides nothing, and neither does a
- * header that was replaced since. Rule CMK-108. @throws Rejection as `rewrap`
- */
-export const noteStandby =
-  (at: Instant, keyVersion: string, { volumeId, headerSequence, headerDigest }: HeaderRef): Decision =>
-  (snapshot) => {
-    const { standbyKeyVersion = '', volume } = existingWith(snapshot, volumeId);
-    if (standbyKeyVersion === keyVersion || headerSequence < volume.headerSequence) return [];
-    return [{ type: 'SnapshotStandbyWrapped', keyVersion, headerSequence, headerDigest, at }];
   };
 
 /** Announces the end of a snapshot. Needs no key (CMK-132). @throws Rejection ABORTED SNAPSHOT_CREATING */

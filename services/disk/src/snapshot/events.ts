@@ -33,14 +33,6 @@ export type SnapshotEvent =
       readonly accessEpoch: number;
       readonly at: Instant;
     } & WrapRef)
-  /** As `StandbyWrapped` of a disk. */
-  | {
-      readonly type: 'SnapshotStandbyWrapped';
-      readonly keyVersion: string;
-      readonly headerSequence: number;
-      readonly headerDigest: string;
-      readonly at: Instant;
-    }
   | { readonly type: 'SnapshotDeleting'; readonly at: Instant }
   | {
       readonly type: 'SnapshotDeleted';

@@ -52,7 +52,6 @@ test('CMK-13: other content under the sequence of the store is forged, and so is
     { wrap: { ...wrap, keyVersion: 'two' } },
     { wrap: { ...wrap, algorithm: 'RSA1_5' } },
     { wrap: { ...wrap, wrapped: new Uint8Array(8) } },
-    { standby: wrap },
     { dekId: 'another' },
     { diskId: 'another' },
     { dekId: 'another', sequence: 3 },

@@ -1,14 +1,12 @@
 import { Rejection } from '@interlock/event-store';
 import { erasePrevious, readHeader, writeHeader } from '../disk-header.ts';
-import { type DekWrap, type DiskHeader, headerDigest } from '../disk-header-format.ts';
+import { type DiskHeader, headerDigest } from '../disk-header-format.ts';
 import { type Encryption, type HeaderRef, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
 import { hostReplaced } from '../host/ownership.ts';
 import type { Volumes } from './volumes.ts';
 
-/** What of a header changes. `standby: undefined` takes the standby wrap away; without the property it stays. */
-export type HeaderChange = Partial<Pick<DiskHeader, 'size' | 'wrap' | 'set' | 'generation'>> & {
-  readonly standby?: DekWrap | undefined;
-};
+/** What of a header changes. */
+export type HeaderChange = Partial<Pick<DiskHeader, 'size' | 'wrap' | 'set' | 'generation'>>;
 
 /**
  * Replaces the header: the new one is durable and read back before `commit`, and the old one is erased after it, so a wrap
@@ -40,8 +38,7 @@ export const replaceHeader = <Committed>(
     }
     const { hostEpoch } = volumes;
     if (current.hostEpoch > hostEpoch) throw hostReplaced({ volume: volumeId }, hostEpoch);
-    const { standby, ...rest } = { ...current, ...change, hostEpoch };
-    const next = { ...rest, ...(standby === undefined ? {} : { standby }), sequence: current.sequence + 1 };
+    const next = { ...current, ...change, hostEpoch, sequence: current.sequence + 1 };
     if (previous) await erasePrevious(open);
     await writeHeader(open, next);
     const committed = await commit(next);
