@@ -112,8 +112,8 @@ export const mutants: readonly Mutant[] = [
     name: 'a rewrap wraps with the old version',
     guarantee: 'G6',
     file: 'services/key-vault/src/cryptography/rewrap.ts',
-    find: 'material.rsaKey(from), material.rsaKey(into), {',
-    replace: 'material.rsaKey(from), material.rsaKey(from), {',
+    find: 'material.rsaKey(from, owner), material.rsaKey(into, owner), {',
+    replace: 'material.rsaKey(from, owner), material.rsaKey(from, owner), {',
   },
   {
     name: 'the previous keys of an unfinished rotation are lost with the next one',
