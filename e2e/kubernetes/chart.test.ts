@@ -162,7 +162,8 @@ test('the commands of the README lead to a Postgres and a NATS with every Config
   const [, install = ''] = /^```\n([^`]*helm install[^`]*)^```$/m.exec(readme) ?? [];
   const files = [...install.matchAll(/--filename (\S+\.yaml)/g)].map(([, file = '']) => file);
   assert.deepEqual(files.map((file) => basename(file)).toSorted(), ['nats.yaml', 'postgres.yaml']);
-  const [, conf = ''] = /--set-file nats\.conf=(\S+)/.exec(install) ?? [];
+  const [, conf = assert.fail('no --set-file nats.conf=… in the README')] =
+    /--set-file nats\.conf=(\S+)/.exec(install) ?? [];
   const secrets = await makeSecrets({
     namespace: 'interlock',
     hasCertificates: false,
