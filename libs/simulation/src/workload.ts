@@ -27,7 +27,7 @@ export interface Pace {
   readonly faults: number;
 }
 
-export const usualPace: Pace = { actions: 125, everyMs: 210, faults: 4 };
+export const usualPace: Pace = { actions: 140, everyMs: 210, faults: 4 };
 
 /** Time between two looks at everything while nothing is begun, in milliseconds. */
 const lookMs = 250;
