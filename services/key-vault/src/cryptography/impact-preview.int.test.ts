@@ -64,6 +64,20 @@ test('a preview of what is not there, or cannot happen to it, is refused with it
   for (const [name, change, reason] of refusals) await assert.rejects(ask({ name, change }), { reason }, reason);
 });
 
+test('a preview on behalf of a text that is not the name of a principal is refused, also with a right from elsewhere', async () => {
+  const vault = await newVault(world);
+  const ask = asSets().authorizeImpactPreview;
+  for (const principal of ['\u0000', 'x'.repeat(10_000), 'principals/me']) {
+    for (const permittedElsewhere of [true, false]) {
+      await assert.rejects(
+        ask({ name: vault, change: 'KEY_CHANGE_DELETE', principal, tenant, permittedElsewhere }),
+        { code: 'INVALID_ARGUMENT', reason: 'NAME_INVALID' },
+        `${JSON.stringify(principal.slice(0, 20))}, ${permittedElsewhere}`,
+      );
+    }
+  }
+});
+
 test('CMK-134: a preview of a purge says that purge protection forbids it', async () => {
   const ask = asSets().authorizeImpactPreview;
   for (const [purgeProtected, refusedWith] of [

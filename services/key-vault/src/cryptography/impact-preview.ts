@@ -122,8 +122,10 @@ interface Asking {
 
 const askerOf = (request: AuthorizeImpactPreviewRequest, { cause }: Call): Asker => {
   const { principal, tenant, permittedElsewhere } = request;
-  if (principal === '' || permittedElsewhere) return undefined;
+  if (principal === '') return undefined;
+  // Checked in any case: the principal goes into the audit entry.
   const { principal: id } = names.principal.parse(principal, 'principal');
+  if (permittedElsewhere) return undefined;
   const { tenant: tenantId } = names.tenant.parse(tenant, 'tenant');
   return { caller: { kind: 'app', id, name: principal, tenant: tenantId }, cause };
 };
