@@ -52,9 +52,9 @@ export const openCallers = async (outside: Outside, data: DataFolder): Promise<C
     pick(path, random) {
       if (successful.has(path) && random.chance(0.75)) return successful.get(path);
       const choice = random.fraction();
-      if (choice < 0.6) return outside.administrator.tokens;
-      if (choice < 0.72) return unprivileged;
-      return choice < 0.95 ? random.pick(services).tokens : undefined;
+      if (choice < 0.75) return outside.administrator.tokens;
+      if (choice < 0.82) return unprivileged;
+      return choice < 0.96 ? random.pick(services).tokens : undefined;
     },
     protectedIds: [administrator.principalId, id, ...services.map((service) => service.id)],
   };

@@ -1,10 +1,11 @@
-import { createFileRegistry, type DescMethod, fromBinary, type Message, ScalarType } from '@bufbuild/protobuf';
+import { createFileRegistry, type DescMethod, fromBinary, type Message } from '@bufbuild/protobuf';
 import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js';
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
 import type { ServiceName } from '@interlock/local/services.ts';
 import type { KnownValues } from './names.ts';
+import { recordsOf } from './records.ts';
 
 /** A method of one of the services. */
 export interface FuzzedMethod {
@@ -52,6 +53,8 @@ export interface Sender {
 
 /** What goes with the messages. */
 export interface Sent {
+  /** The first message before it was made malformed, if its values belong to those of the answer. */
+  readonly request: ReflectMessage | undefined;
   /** Bearer token; absent for an anonymous caller. */
   readonly token: string | undefined;
   /** Access token of a disk. */
@@ -78,11 +81,13 @@ export const openSender = (
     clients.set(service, client);
     return client;
   };
-  const learn = (method: DescMethod, bytes: Uint8Array): void => {
-    learnFrom(reflect(method.output, fromBinary(method.output, bytes)), known, protectedIds);
+  const learn = ({ output }: DescMethod, request: ReflectMessage | undefined, bytes: Uint8Array): void => {
+    for (const record of recordsOf(request, reflect(output, fromBinary(output, bytes)), protectedIds)) {
+      known.addRecord(record);
+    }
   };
   return {
-    send: ({ service, path, method }, messages, { token, diskAccess }) => {
+    send: ({ service, path, method }, messages, { request, token, diskAccess }) => {
       const metadata = new Metadata();
       if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
       if (diskAccess !== undefined) metadata.set('x-interlock-disk-access', diskAccess);
@@ -97,7 +102,7 @@ export const openSender = (
       const first = Buffer.from(messages[0] ?? []);
       const full = `/${path}`;
       const answered = (error: Parameters<typeof ended>[0], answer?: Buffer): void => {
-        if (answer !== undefined) learn(method, answer);
+        if (answer !== undefined) learn(method, request, answer);
         ended(error);
       };
       if (method.methodKind === 'unary')
@@ -108,13 +113,18 @@ export const openSender = (
         call.end();
       } else {
         const call = client.makeServerStreamRequest(full, asItIs, asItIs, first, metadata, options);
-        // A watch ends when its caller is gone: that is what is expected of it.
+        let answers = 0;
         const enough = setTimeout(() => call.cancel(), WATCH_MS);
-        call.on('data', (answer: Buffer) => learn(method, answer));
+        call.on('data', (answer: Buffer) => {
+          answers += 1;
+          learn(method, request, answer);
+        });
         call.on('error', () => undefined);
         call.on('status', (end) => {
           clearTimeout(enough);
-          ended(end.code === status.OK ? null : end);
+          // A watch ends when its caller is gone: it succeeded if it answered before.
+          const isWatched = end.code === status.CANCELLED && answers > 0;
+          ended(end.code === status.OK || isWatched ? null : end);
         });
       }
       return outcome.promise;
@@ -123,27 +133,6 @@ export const openSender = (
       for (const client of clients.values()) client.close();
     },
   };
-};
-
-/** Takes names, tokens and bytes out of an answer; nothing of a resource that names one of the protected principals. */
-const learnFrom = (message: ReflectMessage, known: KnownValues, protectedIds: readonly string[]): void => {
-  const texts: [field: string, value: string][] = [];
-  for (const field of message.fields) {
-    if (!message.isSet(field)) continue;
-    if (field.fieldKind === 'message') learnFrom(message.get(field), known, protectedIds);
-    else if (field.fieldKind === 'list') {
-      for (const item of message.get(field)) {
-        if (typeof item === 'string') texts.push([field.name, item]);
-        else if (field.listKind === 'message') learnFrom(item as ReflectMessage, known, protectedIds);
-      }
-    } else if (field.fieldKind === 'scalar') {
-      const value = message.get(field);
-      if (field.scalar === ScalarType.STRING) texts.push([field.name, String(value)]);
-      else if (value instanceof Uint8Array) known.addBytes(value);
-    }
-  }
-  if (texts.some(([, value]) => protectedIds.some((id) => value.includes(id)))) return;
-  for (const [field, value] of texts) if (value !== '' && value.length < 1_000) known.addText(field, value);
 };
 
 /** A message as JSON, for a report: bytes and large numbers as text. */

@@ -4,14 +4,21 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { serviceNames } from '@interlock/local/services.ts';
 import { seededRandom } from '@interlock/runtime';
 import { allMethods } from './calls.ts';
-import { malformed, wellFormed } from './messages.ts';
+import { aboutNothing, malformed, wellFormed } from './messages.ts';
 import { knownValues } from './names.ts';
 
 const methods = allMethods(serviceNames);
 const bytesFor = (seed: number): readonly Buffer[] =>
-  methods.map(({ method }, n) => {
+  methods.map(({ method, path }, n) => {
     const random = seededRandom(seed).fork(`call ${n}`);
-    const source = { random, known: knownValues(), method: method.name, oddness: 0.5 };
+    const source = {
+      random,
+      known: knownValues(),
+      path,
+      aim: 'newer',
+      oddness: 0.5,
+      about: aboutNothing(method.input),
+    } as const;
     return Buffer.from(toBinary(method.input, wellFormed(method.input, source)));
   });
 
@@ -38,16 +45,20 @@ test('most malformed bytes are no message', () => {
   assert.ok(refused > 60, `${refused} of 200`);
 });
 
+/** What a text of a request may go by, before anything is chosen. */
+const unrelated = { comment: '', aim: 'newer', chosen: [], record: undefined, fields: new Set<string>() } as const;
+
 test('a name that fits the method is found, also by what a refusal says', () => {
   const known = knownValues();
   const random = seededRandom(1);
   known.addText('name', 'vaults/v/keys/k');
   known.addText('name', 'subscriptions/s/resourceGroups/g/disks/d');
   const often = (field: string, method: string): string | undefined => {
-    const found = Array.from({ length: 100 }, () => known.text(field, method, random));
+    const wanted = { ...unrelated, field, path: `a.Service/${method}` };
+    const found = Array.from({ length: 100 }, () => known.text(wanted, random));
     return found.toSorted((a, b) => found.filter((c) => c === b).length - found.filter((c) => c === a).length)[0];
   };
   assert.equal(often('name', 'GetDisk'), 'subscriptions/s/resourceGroups/g/disks/d');
-  known.learnPattern('Move', 'parent must look like vaults/{vault}/keys/{key}, not "x"');
+  known.learnPattern('a.Service/Move', 'parent must look like vaults/{vault}/keys/{key}, not "x"');
   assert.equal(often('parent', 'Move'), 'vaults/v/keys/k');
 });

@@ -7,20 +7,53 @@ import {
   type Message,
   ScalarType,
 } from '@bufbuild/protobuf';
-import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
+import { type ReflectMessage, reflect, scalarZeroValue } from '@bufbuild/protobuf/reflect';
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
+import { commentsJson } from '@interlock/contracts/comments.ts';
 import { serviceNames } from '@interlock/local/services.ts';
 import type { SeededRandom } from '@interlock/runtime';
-import type { KnownValues } from './names.ts';
+import { type Aim, type KnownValues, meaningsOf, valueIn } from './names.ts';
+import type { Value, ValueRecord } from './records.ts';
+
+/** What the contract says of each field. */
+const comments: Readonly<Record<string, string>> = JSON.parse(commentsJson);
 
 /** What a request is made from. */
 export interface Source {
   readonly random: SeededRandom;
   readonly known: KnownValues;
-  /** `CreateDisk`: says which names fit. */
-  readonly method: string;
+  /** `interlock.disk.v1.DiskService/CreateDisk`: says which names fit. */
+  readonly path: string;
+  readonly aim: Aim;
   /** How likely each value is an odd one, from 0 to 1: a request with many is refused before it gets anywhere. */
   readonly oddness: number;
+  /** What the message is about so far: its values should belong together. */
+  readonly about: About;
 }
+
+/** The names in a message that is being made, and what is known of the first one. */
+export interface About {
+  readonly chosen: string[];
+  record: ValueRecord | undefined;
+  /** Fields of the message and of those in it. */
+  readonly fields: ReadonlySet<string>;
+}
+
+/** What goes beside a request. */
+const METADATA_FIELDS = ['access_token'];
+
+/** What a message of the type is about before it has values. */
+export const aboutNothing = (type: DescMessage): About => ({
+  chosen: [],
+  record: undefined,
+  fields: new Set([...fieldNames(type, 0), ...METADATA_FIELDS].flatMap(meaningsOf)),
+});
+
+const fieldNames = ({ fields }: DescMessage, depth: number): readonly string[] =>
+  fields.flatMap((field) => [
+    field.name,
+    ...(field.message !== undefined && depth < 3 ? fieldNames(field.message, depth + 1) : []),
+  ]);
 
 /** Makes a well-formed message: any value that its fields can carry on the wire, sensible ones more often. */
 export const wellFormed = (type: DescMessage, source: Source, depth = 0): Message => {
@@ -34,28 +67,39 @@ export const wellFormed = (type: DescMessage, source: Source, depth = 0): Messag
   if (random.chance(0.05 * oddness)) return message.message;
   for (const member of type.members) {
     const field = member.kind === 'oneof' ? memberOf(member, source) : member;
-    if (
-      field === undefined ||
-      random.chance(field.fieldKind === 'message' ? 0.15 + 0.3 * oddness : 0.02 + 0.2 * oddness)
-    )
-      continue;
+    if (field === undefined || random.chance(leftOut(field, source))) continue;
     fill(message, field, source, depth);
   }
   return message.message;
 };
 
+/** How likely a field has no value. Where the message can say that it has none, a method does without it. */
+const leftOut = (field: DescField, { oddness }: Source): number => {
+  if (field.message !== undefined) return 0.1 + 0.3 * oddness;
+  return (
+    (field.presence === FeatureSet_FieldPresence.EXPLICIT && field.oneof === undefined ? 0.5 : 0.02) + 0.2 * oddness
+  );
+};
+
 /** One member of a oneof, or none. */
 const memberOf = (oneof: DescOneof, { random, oddness }: Source): DescField | undefined =>
-  random.chance(0.05 + 0.2 * oddness) ? undefined : random.pick(oneof.fields);
+  random.chance(0.25 + 0.2 * oddness) ? undefined : random.pick(oneof.fields);
 
-const fill = (message: ReflectMessage, field: DescField, source: Source, depth: number): void => {
+/** Gives a field of a message a value. */
+export const fill = (message: ReflectMessage, field: DescField, source: Source, depth: number): void => {
   const { random } = source;
   if (field.fieldKind === 'list') {
     const list = message.get(field);
+    list.clear();
+    if (field.enum !== undefined && random.chance(0.2)) {
+      for (const { number } of field.enum.values.slice(1)) list.add(number);
+      return;
+    }
     const count = countOf(field, source, depth);
     for (let n = 0; n < count; n += 1) list.add(elementOf(field, source, depth));
   } else if (field.fieldKind === 'map') {
     const map = message.get(field);
+    map.clear();
     const count = random.chance(0.1 * source.oddness) ? 200 : random.int(3);
     for (let n = 0; n < count; n += 1) {
       map.set(scalar(field.mapKey, field.localName, source), elementOf(field, source, depth));
@@ -67,7 +111,7 @@ const fill = (message: ReflectMessage, field: DescField, source: Source, depth: 
 const countOf = (field: DescField, { random, oddness }: Source, depth: number): number => {
   if (depth > 1 || !random.chance(0.1 * oddness)) {
     // A list of choices that is empty means all of them.
-    return field.enum !== undefined && random.chance(0.7) ? 0 : random.int(3);
+    return field.enum !== undefined && random.chance(0.5) ? 0 : random.int(4);
   }
   return field.message === undefined ? random.pick([100, 1_001, 5_000]) : random.pick([65, 257, 600]);
 };
@@ -75,9 +119,26 @@ const countOf = (field: DescField, { random, oddness }: Source, depth: number): 
 const elementOf = (field: DescField, source: Source, depth: number): unknown => {
   const inner = field.message;
   if (inner !== undefined) return reflect(inner, wellFormed(inner, source, depth + 1));
+  const alongside = alongsideValue(field, source);
+  if (alongside !== undefined) return alongside;
   if (field.enum !== undefined) return enumNumber(field.enum, source);
   if (field.scalar === undefined) throw new Error(`${field} has no type the fuzzer knows`);
-  return scalar(field.scalar, field.name, source);
+  const comment = comments[`${field.parent.typeName}.${field.name}`] ?? '';
+  return scalar(field.scalar, field.name, source, comment);
+};
+
+/** A number, or bytes, that belong to what the message is about: the algorithm of a wrapped key, the generation of a disk. */
+const alongsideValue = (field: DescField, { about, random, oddness }: Source): Value | undefined => {
+  const isText = field.scalar === ScalarType.STRING;
+  if (isText || field.fieldKind === 'map' || random.chance(0.25 + 0.5 * oddness)) return undefined;
+  const value = valueIn(about.record, field.name);
+  if (value === undefined) return undefined;
+  if (field.enum !== undefined) return field.enum.values.some(({ number }) => number === value) ? value : undefined;
+  const wanted = field.scalar === undefined ? undefined : scalarZeroValue(field.scalar, false);
+  if (value instanceof Uint8Array || wanted instanceof Uint8Array) {
+    return value instanceof Uint8Array && wanted instanceof Uint8Array ? value : undefined;
+  }
+  return typeof value === typeof wanted ? value : undefined;
 };
 
 const enumNumber = ({ values }: DescEnum, { random, oddness }: Source): number => {
@@ -92,7 +153,8 @@ const plainNumber = (field: string, random: SeededRandom): number => {
   if (field === 'partition_count') return 4;
   if (field.includes('retention')) return random.pick([7, 90]);
   if (field.includes('duration')) return random.pick([60, 3_600]);
-  if (field.endsWith('_bytes')) return random.pick([0, 1, 4_096, 10_000]);
+  if (field.endsWith('_bytes')) return random.pick([0, 1, 4_096, 4_096, 10_000]);
+  if (field.endsWith('_gib')) return random.pick([1, 1, 4, 8]);
   return random.int(4);
 };
 
@@ -108,15 +170,15 @@ const int64s = [
   BigInt(1_800_000_000),
 ];
 
-const scalar = (type: ScalarType, field: string, source: Source): unknown => {
+const scalar = (type: ScalarType, field: string, source: Source, comment = ''): unknown => {
   const { random, known, oddness } = source;
   const isOdd = random.chance(oddness);
   switch (type) {
     case ScalarType.STRING:
-      return text(field, source);
+      return text(field, source, comment);
     case ScalarType.BYTES: {
-      const own = random.chance(0.7) ? known.bytes(random) : undefined;
-      return own ?? random.bytes(random.pick(isOdd ? [0, 1, 512, 4_096, 100_000] : [32, 32, 256]));
+      const own = random.chance(0.5) ? known.bytes(field, random) : undefined;
+      return own ?? random.bytes(random.pick(isOdd ? [0, 1, 512, 4_096, 100_000] : [0, 32, 32, 256]));
     }
     case ScalarType.BOOL:
       return random.chance(0.5);
@@ -172,16 +234,23 @@ const oddTexts = [
 ];
 const hugeTexts = ['x'.repeat(100_000), '/a'.repeat(50_000), '\u{1f511}'.repeat(200_000)];
 
-const text = (field: string, source: Source): string => {
-  const { random, known, method, oddness } = source;
+const text = (field: string, source: Source, comment: string): string => {
+  const { random, known, path, aim, oddness, about } = source;
   if (random.chance(oddness)) return random.pick(random.chance(0.05) ? hugeTexts : oddTexts);
   const choice = random.fraction();
-  if (/^(etag|page_token|source_vault|confirm_name)$/.test(field) && choice < 0.85) return '';
+  if (/^(etag|page_token|key_owner_token)$|source_vault$|standby_key/.test(field) && choice < 0.85) return '';
+  // A filter of a list.
+  if (comment.startsWith('Only ') && choice < 0.5) return '';
+  if (field === 'confirm_name' && choice < 0.9) return about.chosen[0] ?? '';
   if (field === 'pem') return known.exact('pem', random) ?? '';
   const plain = plainText(field, random);
   if (plain !== undefined && choice < 0.95) return plain;
-  const found = known.text(field, method, random);
-  if (found === undefined) return plain ?? `fuzz-${random.int(1_000)}`;
+  const found = known.text({ field, comment, path, aim, ...about }, random);
+  if (found?.includes('/')) {
+    about.chosen.push(found);
+    about.record = known.recordWith(found, about.fields, about.record);
+  }
+  if (found === undefined) return plain ?? (random.chance(0.7) ? '' : `fuzz-${random.int(1_000)}`);
   if (random.chance(0.2 * oddness)) return spoiled(found, random);
   return found;
 };
