@@ -238,7 +238,7 @@ const text = (field: string, source: Source, comment: string): string => {
   const { random, known, path, aim, oddness, about } = source;
   if (random.chance(oddness)) return random.pick(random.chance(0.05) ? hugeTexts : oddTexts);
   const choice = random.fraction();
-  if (/^(etag|page_token|key_owner_token)$|source_vault$|standby_key/.test(field) && choice < 0.85) return '';
+  if (/^(etag|page_token|key_owner_token)$|source_vault$/.test(field) && choice < 0.85) return '';
   // A filter of a list.
   if (comment.startsWith('Only ') && choice < 0.5) return '';
   if (field === 'confirm_name' && choice < 0.9) return about.chosen[0] ?? '';
